@@ -1,0 +1,88 @@
+defmodule Tidepool.BlobStore do
+  @moduledoc """
+  Modules by the SHA-256 of their bytes, each a file of that name.
+
+  A blob is written beside its place, flushed, and renamed: whoever finds a file under its hash finds all of it, however
+  the node died. What is read is hashed again; a file whose bytes have another hash is set aside as `HASH.damaged`.
+  """
+
+  alias Tidepool.{Error, Native}
+
+  @type sha256 :: String.t()
+
+  @doc "Name of the blob with these bytes: their SHA-256 in lower-case hex."
+  @spec sha256(binary) :: sha256
+  def sha256(bytes), do: :crypto.hash(:sha256, bytes) |> Base.encode16(case: :lower)
+
+  @doc "Makes the folder ready and removes what unfinished writes have left."
+  @spec prepare(Path.t()) :: :ok | {:error, Error.t()}
+  def prepare(folder) do
+    with :ok <- wrap(File.mkdir_p(folder), folder) do
+      folder |> Path.join("*.new") |> Path.wildcard() |> Enum.each(&File.rm/1)
+    end
+  end
+
+  @doc "Keeps `bytes`; when this returns they survive a power cut."
+  @spec put(Path.t(), sha256, binary) :: :ok | {:error, Error.t()}
+  def put(folder, sha256, bytes) do
+    path = path(folder, sha256)
+
+    if File.exists?(path) do
+      :ok
+    else
+      beside = "#{path}.#{System.unique_integer([:positive])}.new"
+
+      with :ok <- wrap(File.write(beside, bytes, [:sync]), beside),
+           :ok <- wrap(File.rename(beside, path), path) do
+        wrap(Native.sync_folder(folder), folder)
+      end
+    end
+  end
+
+  @doc """
+  The bytes of a blob.
+
+  Errors have the reason `:storage`: the file is missing, can't be read, or is damaged, and then has been set aside.
+  """
+  @spec fetch(Path.t(), sha256) :: {:ok, binary} | {:error, Error.t()}
+  def fetch(folder, sha256) do
+    path = path(folder, sha256)
+
+    with {:ok, bytes} <- wrap(File.read(path), path) do
+      if sha256(bytes) == sha256 do
+        {:ok, bytes}
+      else
+        aside = path <> ".damaged"
+        File.rename(path, aside)
+        {:error, Error.new(:storage, "#{path} is damaged (its hash differs) and was set aside as #{aside}")}
+      end
+    end
+  end
+
+  @doc "Is there a blob of this name?"
+  @spec exists?(Path.t(), sha256) :: boolean
+  def exists?(folder, sha256), do: File.exists?(path(folder, sha256))
+
+  @doc "Removes all blobs but those in `used`. Damaged ones stay for whoever wants to look at them."
+  @spec sweep(Path.t(), MapSet.t(sha256)) :: :ok
+  def sweep(folder, used) do
+    for name <- list(folder), not MapSet.member?(used, name), do: File.rm(path(folder, name))
+    :ok
+  end
+
+  defp list(folder) do
+    case File.ls(folder) do
+      {:ok, names} -> Enum.filter(names, &(&1 =~ ~r/\A[0-9a-f]{64}\z/))
+      {:error, _reason} -> []
+    end
+  end
+
+  defp path(folder, sha256), do: Path.join(folder, sha256)
+
+  defp wrap({:error, reason}, path) do
+    text = if is_atom(reason), do: :file.format_error(reason), else: reason
+    {:error, Error.new(:storage, "#{path}: #{text}")}
+  end
+
+  defp wrap(ok, _path), do: ok
+end

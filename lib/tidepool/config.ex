@@ -1,0 +1,139 @@
+defmodule Tidepool.Config do
+  @cores System.schedulers_online()
+
+  @schema [
+    server: [type: :boolean, default: false, doc: "whether the HTTP edge is started; `mix phx.server` sets it."],
+    address: [
+      type: {:check, &__MODULE__.address?/1, "an IP address such as \"127.0.0.1\""},
+      default: "127.0.0.1",
+      doc: "IP address to listen on. Anything but loopback needs a token."
+    ],
+    port: [type: {:integer, 0, 65_535}, default: 4000, doc: "TCP port to listen on; 0 takes a free one."],
+    token: [type: :string, default: nil, doc: "bearer token that deploying and removing need."],
+    data: [
+      type: :string,
+      default: nil,
+      doc: "folder for modules and catalog, in which each node has one of its own; `nil` is `priv/data`."
+    ],
+    limits: [type: {:keyword, Tidepool.Limits.schema()}, default: [], doc: "default limits of functions."],
+    instances: [
+      type: {:check, &__MODULE__.instances?/1, ":fresh or {:warm, max_idle} with max_idle from 1 to 16000"},
+      default: :fresh,
+      doc: "where a function's instances come from unless its deploy says otherwise: `:fresh` or `{:warm, max_idle}`."
+    ],
+    builtins: [
+      type: {:check, &__MODULE__.builtins?/1, "a list with any of :function, :log"},
+      default: [],
+      doc: "built-in host functions that every guest may call: `:function`, `:log` (see `Tidepool.Host.Builtin`)."
+    ],
+    max_module: [
+      type: {:integer, 8, 1_073_741_824},
+      default: 67_108_864,
+      doc: "largest module that can be deployed, in bytes."
+    ],
+    max_instances: [
+      type: {:integer, 1, 16_000},
+      default: 4_096,
+      doc: "cap on live instances of the node, idle warm ones included."
+    ],
+    max_queue: [type: {:integer, 0, 10_000_000}, default: 16_384, doc: "cap on calls that wait for an instance."],
+    stack: [
+      type: {:integer, 65_536, 16_777_216},
+      default: 524_288,
+      doc: "stack of a guest, in bytes."
+    ],
+    io_threads: [type: {:integer, 1, 1_024}, default: @cores, doc: "threads for sockets and timers."],
+    console_lines: [
+      type: {:integer, 0, 1_000_000},
+      default: 100,
+      doc: "lines that each function may print in a second; further ones are dropped and counted."
+    ],
+    drain: [
+      type: {:integer, 0, 3_600_000},
+      default: 10_000,
+      doc: "time that calls in flight have to finish when the node stops, in ms."
+    ],
+    header_timeout: [type: {:integer, 1, 3_600_000}, default: 10_000, doc: "time for a request's head, in ms."],
+    body_timeout: [type: {:integer, 1, 3_600_000}, default: 30_000, doc: "time for a request's body, in ms."],
+    write_timeout: [
+      type: {:integer, 1, 3_600_000},
+      default: 30_000,
+      doc: "longest time without progress while an answer is sent, in ms."
+    ],
+    idle_timeout: [
+      type: {:integer, 1, 86_400_000},
+      default: 75_000,
+      doc: "how long a connection may idle between requests, in ms."
+    ],
+    max_connections: [type: {:integer, 1, 1_000_000}, default: 10_000, doc: "cap on open connections."],
+    max_requests: [type: {:integer, 1, 1_000_000}, default: 10_000, doc: "cap on requests in flight."]
+  ]
+
+  @moduledoc """
+  The node's settings: `config :tidepool, …`, read and checked once, when the application starts.
+
+  #{Tidepool.Options.docs(@schema)}
+  """
+
+  alias Tidepool.Error
+
+  @type t :: map
+
+  @doc "The schema of the settings."
+  @spec schema :: Tidepool.Options.schema()
+  def schema, do: @schema
+
+  @doc """
+  Checks settings; the map has every one of them.
+
+  Errors have the reason `:invalid_option` and name the setting.
+  """
+  @spec check(keyword) :: {:ok, t} | {:error, Error.t()}
+  def check(settings) do
+    with {:ok, config} <- Tidepool.Options.check(settings, @schema, "the setting"),
+         :ok <- guarded(config) do
+      {:ok, %{config | data: config.data || default_data()}}
+    end
+  end
+
+  @doc "Makes `config` the one that `get/1` reads."
+  @spec put(t) :: :ok
+  def put(config), do: :persistent_term.put(__MODULE__, config)
+
+  @doc "One setting of the running node."
+  @spec get(atom) :: term
+  def get(key), do: Map.fetch!(:persistent_term.get(__MODULE__), key)
+
+  defp default_data, do: Application.app_dir(:tidepool, "priv/data")
+
+  defp guarded(%{server: true, token: nil, address: address}) do
+    {:ok, ip} = :inet.parse_address(to_charlist(address))
+
+    if loopback?(ip) do
+      :ok
+    else
+      message =
+        "anybody who reaches #{address} could deploy code to this node: " <>
+          "set a token (TIDEPOOL_TOKEN), or listen on 127.0.0.1 (TIDEPOOL_ADDRESS)"
+
+      {:error, Error.new(:invalid_option, message)}
+    end
+  end
+
+  defp guarded(_config), do: :ok
+
+  defp loopback?({127, _, _, _}), do: true
+  defp loopback?({0, 0, 0, 0, 0, 0, 0, 1}), do: true
+  defp loopback?(_ip), do: false
+
+  @doc false
+  def address?(value), do: is_binary(value) and match?({:ok, _ip}, :inet.parse_address(to_charlist(value)))
+
+  @doc false
+  def instances?(:fresh), do: true
+  def instances?({:warm, idle}), do: is_integer(idle) and idle in 1..16_000
+  def instances?(_value), do: false
+
+  @doc false
+  def builtins?(value), do: is_list(value) and Enum.all?(value, &(&1 in Tidepool.Host.Builtin.names()))
+end

@@ -1,0 +1,59 @@
+defmodule Tidepool.Error do
+  @moduledoc """
+  Why an operation failed. Match on `:reason`, which is stable; the message is for people and may change.
+
+  `:details` holds what the reason is about, in a map whose keys depend on it: `:backtrace` of a trap, `:allowed` of a
+  limit, `:import` or `:export` and `:step` of a refused deploy.
+
+  ## Reasons of a call
+
+  | reason | meaning |
+  | --- | --- |
+  | `:not_deployed` | no function of that name |
+  | `:unavailable` | deployed, but its module could not be loaded; the message says why |
+  | `:guest_error` | the guest itself said that the call failed; `:exit_code` for programs |
+  | `{:trap, kind}` | the guest was stopped: `:unreachable`, `:memory_out_of_bounds`, `:table_out_of_bounds`, `:indirect_call_to_null`, `:bad_signature`, `:integer_overflow`, `:integer_division_by_zero`, `:bad_conversion_to_integer`, `:stack_overflow`, `:bad_pointer`, `:exit`, `:other` |
+  | `{:limit, limit}` | a limit of the function: `:memory`, `:table`, `:cpu_time`, `:payload`, `:reply`, `:depth` |
+  | `:timeout` | not done within the function's time limit or the caller's timeout |
+  | `:overloaded` | no instance was free, and the queue was full or the wait too long |
+  | `:internal` | Tidepool itself failed |
+
+  ## Reasons of a deploy
+
+  Those above when the module's start functions fail, and `:not_wasm`, `:component`, `:invalid_module`, `:unknown_abi`,
+  `:missing_export`, `:export_type`, `:missing_import`, `:import_type`, `:too_demanding`, `:too_large`,
+  `:invalid_config`, `:invalid_option`, `:storage`.
+
+  ## Reasons of a start
+
+  `:invalid_option`, `:data_in_use`, `:storage`, `:engine`, `:listen`.
+  """
+
+  @type trap ::
+          :unreachable
+          | :memory_out_of_bounds
+          | :table_out_of_bounds
+          | :indirect_call_to_null
+          | :bad_signature
+          | :integer_overflow
+          | :integer_division_by_zero
+          | :bad_conversion_to_integer
+          | :stack_overflow
+          | :bad_pointer
+          | :exit
+          | :other
+
+  @type limit :: :memory | :table | :cpu_time | :payload | :reply | :depth
+
+  @type reason :: atom | {:trap, trap} | {:limit, limit}
+
+  @type t :: %__MODULE__{reason: reason, message: String.t(), function: String.t() | nil, details: map}
+
+  defexception [:reason, :message, :function, details: %{}]
+
+  @doc false
+  @spec new(reason, String.t(), String.t() | nil, map) :: t
+  def new(reason, message, function \\ nil, details \\ %{}) do
+    %__MODULE__{reason: reason, message: message, function: function, details: details}
+  end
+end

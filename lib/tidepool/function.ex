@@ -1,0 +1,31 @@
+defmodule Tidepool.Function do
+  @moduledoc """
+  What a deployed function is.
+
+  - `:version` counts the deploys of the name, from 1; it goes on where it was when a removed name is deployed again.
+  - `:sha256` of the module's bytes, in lower-case hex; `:size` in bytes.
+  - `:abi` is `:wapc` or `:wasi`; `:imports` lists what the module asks of the host as `"module.name"`.
+  - `:operation` is what a call without one means.
+  - `:instances` is `:fresh` or `{:warm, max_idle}`.
+  - `:limits`: see `Tidepool.Limits`.
+  - `:compile_us` is how long this node took to compile the module, in µs.
+  - `:deployed_at` is the time of the deploy, in seconds since 1970 (UTC).
+  """
+
+  @type t :: %__MODULE__{
+          name: String.t(),
+          version: pos_integer,
+          sha256: String.t(),
+          size: non_neg_integer,
+          abi: :wapc | :wasi,
+          imports: [String.t()],
+          operation: String.t(),
+          instances: :fresh | {:warm, pos_integer},
+          limits: Tidepool.Limits.t(),
+          compile_us: non_neg_integer,
+          deployed_at: integer
+        }
+
+  @enforce_keys [:name, :version, :sha256, :size, :abi, :imports, :operation, :instances, :limits]
+  defstruct @enforce_keys ++ [compile_us: 0, deployed_at: 0]
+end

@@ -1,0 +1,63 @@
+defmodule Tidepool.Limits do
+  @moduledoc """
+  What one instance of a function may use, and what its callers may ask of it. Bytes and milliseconds.
+
+  A node has defaults (`config :tidepool, limits: […]`); a deploy overrides those it names.
+  """
+
+  @max_bytes 1024 * 1024 * 1024 * 4
+
+  @schema [
+    memory: [
+      type: {:integer, 65_536, @max_bytes},
+      default: 67_108_864,
+      doc: "largest linear memory of an instance, in bytes."
+    ],
+    table: [type: {:integer, 0, 1_048_576}, default: 65_536, doc: "most elements of one table of an instance."],
+    time: [
+      type: {:integer, 1, 86_400_000},
+      default: 5_000,
+      doc: "wall time of a call from start to reply, in ms, waiting and host calls included."
+    ],
+    cpu_time: [
+      type: {:integer, 1, 86_400_000},
+      default: 1_000,
+      doc: "time that a call may spend computing, in ms."
+    ],
+    payload: [
+      type: {:integer, 0, @max_bytes},
+      default: 8_388_608,
+      doc: "largest message into the guest (a call's payload, a host call's reply), in bytes."
+    ],
+    reply: [
+      type: {:integer, 0, @max_bytes},
+      default: 8_388_608,
+      doc: "largest message out of the guest (its reply, a host call's payload), in bytes."
+    ],
+    depth: [
+      type: {:integer, 1, 10_000},
+      default: 64,
+      doc: "how many calls may be nested through host calls, the outermost counted as 1."
+    ]
+  ]
+
+  @type t :: %{
+          memory: pos_integer,
+          table: non_neg_integer,
+          time: pos_integer,
+          cpu_time: pos_integer,
+          payload: non_neg_integer,
+          reply: non_neg_integer,
+          depth: pos_integer
+        }
+
+  @doc "The schema of limits, for `Tidepool.Options`."
+  @spec schema :: Tidepool.Options.schema()
+  def schema, do: @schema
+
+  @doc "The schema with other defaults."
+  @spec schema(t) :: Tidepool.Options.schema()
+  def schema(defaults) do
+    Enum.map(@schema, fn {key, spec} -> {key, Keyword.put(spec, :default, Map.fetch!(defaults, key))} end)
+  end
+end

@@ -1,0 +1,83 @@
+defmodule TidepoolWeb.Listener do
+  @moduledoc """
+  Owns the listening edge. When it is told to stop it drains: nothing new is accepted, requests in flight have the
+  setting `:drain` to finish, and what is left is cut.
+  """
+
+  use GenServer, shutdown: :infinity
+
+  require Logger
+
+  alias Tidepool.{Engine, Error, Native}
+
+  # Time that the edge may take over the drain limit, to cut what is left.
+  @grace_ms 10_000
+
+  @doc false
+  def start_link(argument), do: GenServer.start_link(__MODULE__, argument, name: __MODULE__)
+
+  @doc "The port that the edge listens on."
+  @spec port :: :inet.port_number()
+  def port, do: GenServer.call(__MODULE__, :port)
+
+  @doc "What the edge counts; empty where there is no edge."
+  @spec stats :: %{atom => non_neg_integer}
+  def stats do
+    case :persistent_term.get(__MODULE__, nil) do
+      nil -> %{}
+      server -> Native.http_stats(server)
+    end
+  end
+
+  @impl true
+  def init({config, dispatchers}) do
+    Process.flag(:trap_exit, true)
+
+    case Native.http_start(Engine.runtime(), native(config), Enum.map(dispatchers, &Process.whereis/1)) do
+      {:ok, server, port} ->
+        :persistent_term.put(__MODULE__, server)
+        Logger.info("Tidepool listens on http://#{host(config.address)}:#{port}")
+        {:ok, %{server: server, port: port, drain: config.drain}}
+
+      {:error, _reason, message} ->
+        {:stop, Error.new(:listen, message)}
+    end
+  end
+
+  @impl true
+  def handle_call(:port, _from, state), do: {:reply, state.port, state}
+
+  @impl true
+  def handle_info(_message, state), do: {:noreply, state}
+
+  @impl true
+  def terminate(_reason, state) do
+    :persistent_term.erase(__MODULE__)
+    Native.http_drain(state.server, state.drain)
+
+    receive do
+      {:tidepool_drained, finished, 0} -> Logger.info("Tidepool drained: #{finished} requests finished")
+      {:tidepool_drained, finished, cut} -> Logger.warning("Tidepool drained: #{finished} finished, #{cut} cut")
+    after
+      state.drain + @grace_ms -> Logger.error("Tidepool could not drain in time")
+    end
+  end
+
+  defp native(config) do
+    %{
+      address: config.address,
+      port: config.port,
+      token: config.token,
+      max_upload_bytes: config.max_module,
+      max_payload_bytes: config.limits.payload,
+      header_timeout_ms: config.header_timeout,
+      body_timeout_ms: config.body_timeout,
+      write_timeout_ms: config.write_timeout,
+      idle_timeout_ms: config.idle_timeout,
+      max_connections: config.max_connections,
+      max_requests: config.max_requests
+    }
+  end
+
+  defp host(address), do: if(String.contains?(address, ":"), do: "[#{address}]", else: address)
+end

@@ -1,0 +1,68 @@
+defmodule TidepoolWeb.Reply do
+  @moduledoc """
+  Answers as the edge sends them: `{status, content type, headers, body}`.
+  """
+
+  alias Tidepool.{Error, Function, Native}
+
+  @type t :: {200..599, :json | :text | :bytes | :openmetrics, [{String.t(), String.t()}], binary}
+
+  @doc "A guest's reply: text when it is UTF-8, else bytes."
+  @spec bytes(binary) :: t
+  def bytes(reply), do: {200, if(String.valid?(reply), do: :text, else: :bytes), [], reply}
+
+  @doc "A term as JSON."
+  @spec json(200..599, term) :: t
+  def json(status, term), do: {status, :json, [], Native.json_encode(term)}
+
+  @doc "A function as JSON shows it."
+  @spec function(Function.t()) :: map
+  def function(%Function{} = function) do
+    instances =
+      case function.instances do
+        :fresh -> "fresh"
+        {:warm, max_idle} -> "warm:#{max_idle}"
+      end
+
+    function |> Map.from_struct() |> Map.put(:instances, instances)
+  end
+
+  @doc """
+  An error, with the status that its reason has.
+
+  The body is `{"error": {"reason": …, "message": …, "function": …, …}}`; a trap's kind and a limit's name are fields of
+  their own, beside the error's details.
+  """
+  @spec error(Error.t()) :: t
+  def error(%Error{} = error) do
+    {reason, kind} = reason(error.reason)
+
+    body =
+      error.details
+      |> Map.merge(kind)
+      |> Map.merge(%{reason: reason, message: error.message, function: error.function})
+
+    {status(error), :json, headers(error.reason), Native.json_encode(%{error: body})}
+  end
+
+  defp reason({:trap, kind}), do: {:trap, %{trap: kind}}
+  defp reason({:limit, limit}), do: {:limit, %{limit: limit}}
+  defp reason(reason), do: {reason, %{}}
+
+  defp headers(:overloaded), do: [{"retry-after", "1"}]
+  defp headers(_reason), do: []
+
+  defp status(%Error{reason: :overloaded}), do: 503
+  defp status(%Error{reason: :unavailable}), do: 503
+  defp status(%Error{reason: :storage}), do: 507
+  # What a deploy is refused for is up to whoever deploys.
+  defp status(%Error{reason: :too_large}), do: 413
+  defp status(%Error{reason: :invalid_option}), do: 400
+  defp status(%Error{details: %{step: _step}}), do: 422
+  defp status(%Error{reason: :not_deployed}), do: 404
+  defp status(%Error{reason: :guest_error}), do: 422
+  defp status(%Error{reason: {:limit, :payload}}), do: 413
+  defp status(%Error{reason: {:limit, :cpu_time}}), do: 504
+  defp status(%Error{reason: :timeout}), do: 504
+  defp status(%Error{}), do: 500
+end

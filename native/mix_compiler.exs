@@ -1,0 +1,78 @@
+defmodule Mix.Tasks.Compile.TidepoolNative do
+  @moduledoc """
+  Builds the NIF library with cargo into `priv/native`.
+
+  Cargo is started only when a Rust source, a manifest or the lock file differs from those of the last build, so an
+  unchanged project pays for reading a few dozen file dates. `CARGO_TARGET_DIR` is respected.
+  """
+
+  use Mix.Task.Compiler
+
+  @native __DIR__
+  @library "tidepool_nif"
+
+  @impl true
+  def run(_args) do
+    target = Path.expand("../priv/native/#{@library}.so", @native)
+    stamp = Path.join(Mix.Project.manifest_path(), "compile.tidepool_native")
+    sources = sources()
+
+    if File.exists?(target) and File.read(stamp) == {:ok, sources} do
+      link_priv()
+      :noop
+    else
+      build!()
+      install(target)
+      link_priv()
+      File.mkdir_p!(Path.dirname(stamp))
+      File.write!(stamp, sources)
+      :ok
+    end
+  end
+
+  @impl true
+  def clean, do: File.rm_rf!(Path.expand("../priv/native", @native))
+
+  # What the library is made of, with sizes and dates: cheap to read, and different after any edit.
+  defp sources do
+    crates = ~w(tidepool_core tidepool_http tidepool_nif)
+
+    files =
+      for crate <- crates, pattern <- ["Cargo.toml", "src/**/*.rs"] do
+        Path.wildcard(Path.join([@native, crate, pattern]))
+      end
+
+    files = List.flatten(files) ++ Enum.map(~w(Cargo.toml Cargo.lock), &Path.join(@native, &1))
+
+    files
+    |> Enum.sort()
+    |> Enum.map(fn file ->
+      stat = File.stat!(file, time: :posix)
+      {Path.relative_to(file, @native), stat.size, stat.mtime}
+    end)
+    |> inspect(limit: :infinity)
+  end
+
+  defp build! do
+    cargo = System.find_executable("cargo") || Mix.raise("cargo was not found: run bin/setup, or install Rust")
+    Mix.shell().info("Building the native library (some minutes the first time)")
+    args = ~w(build --release --locked -p #{@library})
+
+    case System.cmd(cargo, args, cd: @native, into: IO.stream(:stdio, :line), stderr_to_stdout: true) do
+      {_output, 0} -> :ok
+      {_output, status} -> Mix.raise("cargo #{Enum.join(args, " ")} failed with status #{status}: see above")
+    end
+  end
+
+  # Renamed into place: a running node has the old file mapped, and writing into that would crash it.
+  defp install(target) do
+    folder = System.get_env("CARGO_TARGET_DIR") || Path.join(@native, "target")
+    built = Path.expand(Path.join([folder, "release", "lib#{@library}.so"]), @native)
+    File.mkdir_p!(Path.dirname(target))
+    File.cp!(built, target <> ".new")
+    File.rename!(target <> ".new", target)
+  end
+
+  # Mix links priv into _build before this compiler runs, if the folder exists then: on a first build it does not.
+  defp link_priv, do: Mix.Project.build_structure()
+end

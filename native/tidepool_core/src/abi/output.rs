@@ -1,0 +1,183 @@
+//! Where a guest's stdout and stderr go: to the console line by line, into a buffer that is kept, or both.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
+
+use crate::console::{MAX_LINE_BYTES, Stream};
+use crate::function::Shared;
+
+/// Most bytes that a guest writes at once; it writes the rest in further turns.
+const WRITE_BYTES: usize = 64 << 10;
+/// Bytes of stderr that are kept for a program's error message.
+const TAIL_BYTES: usize = 4 << 10;
+
+/// One output stream; clones write to the same place.
+#[derive(Clone)]
+pub(crate) struct Output(Arc<Mutex<Sink>>);
+
+struct Sink {
+    shared: Arc<Shared>,
+    stream: Stream,
+    keep: Keep,
+    kept: Vec<u8>,
+    /// A reply that did not fit.
+    overflowed: bool,
+    /// The start of a line whose end has not been written yet.
+    line: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    /// All of it, up to the function's reply limit; nothing is printed.
+    Reply,
+    /// The end of it, and all is printed.
+    Tail,
+    /// All is printed.
+    Nothing,
+}
+
+impl Output {
+    /// Keeps what is written as the reply of a call.
+    pub(crate) fn reply(shared: &Arc<Shared>) -> Self {
+        Self::new(shared, Stream::Stdout, Keep::Reply)
+    }
+
+    /// Prints what is written, and keeps the end of it.
+    pub(crate) fn tail(shared: &Arc<Shared>) -> Self {
+        Self::new(shared, Stream::Stderr, Keep::Tail)
+    }
+
+    /// Prints what is written.
+    pub(crate) fn printed(shared: &Arc<Shared>, stream: Stream) -> Self {
+        Self::new(shared, stream, Keep::Nothing)
+    }
+
+    fn new(shared: &Arc<Shared>, stream: Stream, keep: Keep) -> Self {
+        let shared = Arc::clone(shared);
+        Output(Arc::new(Mutex::new(Sink {
+            shared,
+            stream,
+            keep,
+            kept: Vec::new(),
+            overflowed: false,
+            line: Vec::new(),
+        })))
+    }
+
+    /// Takes what was kept; prints a last line that had no end.
+    pub(crate) fn take(&self) -> Vec<u8> {
+        let mut sink = self.sink();
+        sink.print_line();
+        std::mem::take(&mut sink.kept)
+    }
+
+    /// Was more written than the reply limit allows?
+    pub(crate) fn overflowed(&self) -> bool {
+        self.sink().overflowed
+    }
+
+    fn sink(&self) -> MutexGuard<'_, Sink> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sink {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), &'static str> {
+        if self.keep == Keep::Reply {
+            let free = usize::try_from(self.shared.limits.reply_bytes).unwrap_or(usize::MAX) - self.kept.len();
+            if bytes.len() > free {
+                self.overflowed = true;
+                return Err("the program wrote more than the reply limit allows");
+            }
+            self.kept.extend_from_slice(bytes);
+            return Ok(());
+        }
+        if self.keep == Keep::Tail {
+            self.kept.extend_from_slice(bytes);
+            let excess = self.kept.len().saturating_sub(TAIL_BYTES);
+            self.kept.drain(..excess);
+        }
+        self.print(bytes);
+        Ok(())
+    }
+
+    fn print(&mut self, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let room = MAX_LINE_BYTES.saturating_sub(self.line.len());
+            self.line.extend_from_slice(piece.get(..room).unwrap_or(piece));
+            if piece.ends_with(b"\n") {
+                self.print_line();
+            }
+        }
+    }
+
+    fn print_line(&mut self) {
+        if !self.line.is_empty() {
+            self.shared.print(self.stream, &self.line);
+            self.line.clear();
+        }
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        self.print_line();
+    }
+}
+
+impl IsTerminal for Output {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Output {
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Output {
+    async fn ready(&mut self) {}
+}
+
+#[wasmtime_wasi::async_trait]
+impl OutputStream for Output {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.sink().write(&bytes).map_err(|text| StreamError::Trap(wasmtime::Error::msg(text)))
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(WRITE_BYTES)
+    }
+}
+
+impl AsyncWrite for Output {
+    fn poll_write(self: Pin<&mut Self>, _cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(self.sink().write(bytes).map(|()| bytes.len()).map_err(io::Error::other))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,178 @@
+//! waPC: the guest exports `__guest_call`, the host offers nine functions by which both pass bytes.
+//!
+//! Protocol: <https://wapc.io/docs/spec/>. A call is served like this: the host calls `__guest_call` with the lengths of
+//! operation and payload; the guest fetches both with `__guest_request`, works, hands its reply to `__guest_response`
+//! and returns 1, or hands a text to `__guest_error` and returns something else.
+
+use wasmtime::{AsContextMut, Caller, Linker};
+
+use super::memory::{self, fail, length};
+use crate::console::{MAX_LINE_BYTES, Stream};
+use crate::error::CallError;
+use crate::instance::Parts;
+use crate::limits::{Limit, Limits};
+use crate::port::{HostReply, HostRequest};
+use crate::state::State;
+
+/// Import module of waPC.
+pub(crate) const MODULE: &str = "wapc";
+/// Longest error text that is kept, in bytes.
+const MAX_ERROR_BYTES: usize = 64 << 10;
+/// Longest binding, namespace or operation of a host call, in bytes.
+const MAX_NAME_BYTES: usize = 4 << 10;
+
+/// Offers the nine functions.
+pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    linker.func_wrap(MODULE, "__guest_request", guest_request)?;
+    linker.func_wrap(MODULE, "__guest_response", guest_response)?;
+    linker.func_wrap(MODULE, "__guest_error", guest_error)?;
+    linker.func_wrap(MODULE, "__host_response_len", host_response_len)?;
+    linker.func_wrap(MODULE, "__host_response", host_response)?;
+    linker.func_wrap(MODULE, "__host_error_len", host_error_len)?;
+    linker.func_wrap(MODULE, "__host_error", host_error)?;
+    linker.func_wrap(MODULE, "__console_log", console_log)?;
+    linker.func_wrap_async(MODULE, "__host_call", |caller, target: Target| Box::new(host_call(caller, target)))?;
+    Ok(())
+}
+
+/// Pointers and lengths of binding, namespace, operation and payload.
+type Target = (i32, i32, i32, i32, i32, i32, i32, i32);
+
+/// Serves one call, whose operation and payload are in the store.
+///
+/// # Errors
+/// [`CallError::Guest`] when the guest says that it failed, anything else when it was stopped.
+pub(crate) async fn call(parts: &mut Parts) -> Result<Vec<u8>, CallError> {
+    let call = &parts.store.data().call;
+    let lengths = (length(call.operation.len()), length(call.payload.len()));
+    let function = parts.call.typed::<(i32, i32), i32>(&parts.store);
+    let outcome = match function {
+        Ok(function) => function.call_async(&mut parts.store, lengths).await,
+        Err(error) => Err(error),
+    };
+    let code = outcome.map_err(|error| parts.call_error(&error))?;
+    let call = &mut parts.store.data_mut().call;
+    if code == 1 {
+        return Ok(call.reply.take().unwrap_or_default());
+    }
+    let message = match call.guest_error.take() {
+        Some(text) => String::from_utf8_lossy(&text).into_owned(),
+        None => format!("the guest returned {code} instead of 1, and no error text"),
+    };
+    Err(CallError::Guest { message, exit_code: None })
+}
+
+fn guest_request(mut caller: Caller<'_, State>, operation: i32, payload: i32) -> wasmtime::Result<()> {
+    // Taken out for the copy, so that the caller can be borrowed for its memory meanwhile.
+    let call = &mut caller.data_mut().call;
+    let bytes = (std::mem::take(&mut call.operation), std::mem::take(&mut call.payload));
+    memory::write(&mut caller, operation, &bytes.0)?;
+    memory::write(&mut caller, payload, &bytes.1)?;
+    let call = &mut caller.data_mut().call;
+    (call.operation, call.payload) = bytes;
+    Ok(())
+}
+
+fn guest_response(mut caller: Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<()> {
+    let limits = &caller.data().shared.limits;
+    let allowed = limits.reply_bytes;
+    if !Limits::fits(memory::unsigned(len), allowed) && in_memory(&caller, ptr, len) {
+        return Err(fail(&mut caller, CallError::Limit { limit: Limit::Reply, allowed, frames: Vec::new() }));
+    }
+    let reply = memory::read(&mut caller, ptr, len, usize::MAX)?;
+    caller.data_mut().call.reply = Some(reply);
+    Ok(())
+}
+
+/// Does the range exist? One that doesn't is a lie about pointers, not a reply that is too large.
+fn in_memory(caller: &Caller<'_, State>, ptr: i32, len: i32) -> bool {
+    let size = caller.data().memory.map_or(0, |memory| memory.data_size(caller));
+    memory::unsigned(ptr).checked_add(memory::unsigned(len)).is_some_and(|end| end <= size)
+}
+
+fn guest_error(mut caller: Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<()> {
+    let text = memory::read(&mut caller, ptr, len, MAX_ERROR_BYTES)?;
+    caller.data_mut().call.guest_error = Some(text);
+    Ok(())
+}
+
+fn console_log(mut caller: Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<()> {
+    let text = memory::read(&mut caller, ptr, len, MAX_LINE_BYTES)?;
+    caller.data().print(Stream::Console, &text);
+    Ok(())
+}
+
+/// Suspends the guest until the driver has the answer: 1 for a reply, 0 for an error, either of which the guest fetches.
+async fn host_call(mut caller: Caller<'_, State>, target: Target) -> wasmtime::Result<i32> {
+    let reply = match request(&mut caller, target)? {
+        Ok(request) => match caller.data().call.port.clone() {
+            Some(port) => port.ask(request).await,
+            None => Err(b"the host can't be called while the guest starts".to_vec()),
+        },
+        Err(refused) => Err(refused.into_bytes()),
+    };
+    // A new slice starts here: ticks that passed while the guest waited are not its own.
+    caller.as_context_mut().set_epoch_deadline(1);
+    let allowed = caller.data().shared.limits.payload_bytes;
+    let reply = match reply {
+        Ok(bytes) if !Limits::fits(bytes.len(), allowed) => Err(too_large("reply", bytes.len(), allowed).into_bytes()),
+        reply => reply,
+    };
+    let code = i32::from(reply.is_ok());
+    caller.data_mut().call.host_reply = Some(reply);
+    Ok(code)
+}
+
+/// What the guest wants of the host; the inner error is for the guest, the outer one stops it.
+fn request(caller: &mut Caller<'_, State>, target: Target) -> wasmtime::Result<Result<HostRequest, String>> {
+    let (binding, binding_len, namespace, namespace_len, operation, operation_len, payload, payload_len) = target;
+    let allowed = caller.data().shared.limits.reply_bytes;
+    let asked = memory::unsigned(payload_len);
+    if !Limits::fits(asked, allowed) && in_memory(caller, payload, payload_len) {
+        return Ok(Err(too_large("payload", asked, allowed)));
+    }
+    Ok(Ok(HostRequest {
+        binding: memory::read(caller, binding, binding_len, MAX_NAME_BYTES)?,
+        namespace: memory::read(caller, namespace, namespace_len, MAX_NAME_BYTES)?,
+        operation: memory::read(caller, operation, operation_len, MAX_NAME_BYTES)?,
+        payload: memory::read(caller, payload, payload_len, usize::MAX)?,
+    }))
+}
+
+fn too_large(what: &str, len: usize, allowed: u64) -> String {
+    format!("the {what} of this host call has {len} bytes, more than the {allowed} allowed")
+}
+
+fn host_response_len(caller: Caller<'_, State>) -> i32 {
+    pending(&caller, Result::as_ref)
+}
+
+fn host_error_len(caller: Caller<'_, State>) -> i32 {
+    pending(&caller, |reply| reply.as_ref().map_or_else(Ok, Err))
+}
+
+fn host_response(caller: Caller<'_, State>, ptr: i32) -> wasmtime::Result<()> {
+    fetch(caller, ptr, Result::as_ref)
+}
+
+fn host_error(caller: Caller<'_, State>, ptr: i32) -> wasmtime::Result<()> {
+    fetch(caller, ptr, |reply| reply.as_ref().map_or_else(Ok, Err))
+}
+
+/// Picks the side of the last host call's outcome that is asked for.
+type Side = fn(&HostReply) -> Result<&Vec<u8>, &Vec<u8>>;
+
+fn pending(caller: &Caller<'_, State>, side: Side) -> i32 {
+    let reply = caller.data().call.host_reply.as_ref();
+    reply.and_then(|reply| side(reply).ok()).map_or(0, |bytes| length(bytes.len()))
+}
+
+fn fetch(mut caller: Caller<'_, State>, ptr: i32, side: Side) -> wasmtime::Result<()> {
+    // Taken out for the copy and put back: a guest may fetch twice.
+    let Some(reply) = caller.data_mut().call.host_reply.take() else { return Ok(()) };
+    if let Ok(bytes) = side(&reply) {
+        memory::write(&mut caller, ptr, bytes)?;
+    }
+    caller.data_mut().call.host_reply = Some(reply);
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! A live instance of a function: a store with the guest in it, ready to serve calls.
+
+use std::sync::Arc;
+
+use wasmtime::{Func, Store, Trap};
+use wasmtime_wasi::p1::WasiP1Ctx;
+
+use crate::abi::wasi;
+use crate::admission::Permit;
+use crate::compile::Module;
+use crate::error::CallError;
+use crate::function::Shared;
+use crate::limits::Limit;
+use crate::reaper::Reaper;
+use crate::state::State;
+use crate::trap::{TrapKind, frames};
+
+/// An instance. Its slot is free again once it is dropped, at the latest when the reaper has got to it.
+pub(crate) struct Instance {
+    /// Taken by `drop` alone.
+    parts: Option<Parts>,
+    reaper: Reaper,
+}
+
+/// What an instance consists of. Fields drop in this order: the permit last, when the slot is free.
+pub(crate) struct Parts {
+    pub(crate) store: Store<State>,
+    /// The export that serves a call.
+    pub(crate) call: Func,
+    _permit: Permit,
+}
+
+impl Instance {
+    /// Makes a new instance and runs its start functions.
+    ///
+    /// # Errors
+    /// What stopped the instantiation or a start function, as for a call.
+    pub(crate) async fn new(
+        module: &Module,
+        shared: &Arc<Shared>,
+        permit: Permit,
+        wasi: Option<WasiP1Ctx>,
+    ) -> Result<Self, CallError> {
+        let mut store = Store::new(&module.runtime.engine, State::new(Arc::clone(shared), wasi));
+        store.limiter(|state| &mut state.meter);
+        store.epoch_deadline_async_yield_and_update(1);
+        store.set_epoch_deadline(1);
+        let instance = match module.pre.instantiate_async(&mut store).await {
+            Ok(instance) => instance,
+            Err(error) => return Err(call_error(&mut store, &error)),
+        };
+        let export = |store: &mut Store<State>, index| instance.get_module_export(store, index);
+        let memory = export(&mut store, &module.exports.memory).and_then(wasmtime::Extern::into_memory);
+        store.data_mut().memory = memory;
+        for start in &module.exports.start {
+            let Some(start) = export(&mut store, start).and_then(wasmtime::Extern::into_func) else { continue };
+            run_start(&mut store, &start).await?;
+        }
+        let Some(call) = export(&mut store, &module.exports.call).and_then(wasmtime::Extern::into_func) else {
+            return Err(CallError::Internal { message: "the instance lacks an export that its module has".into() });
+        };
+        let parts = Parts { store, call, _permit: permit };
+        Ok(Instance { parts: Some(parts), reaper: module.runtime.reaper.clone() })
+    }
+
+    /// What the instance consists of.
+    ///
+    /// # Errors
+    /// Never in practice: only a dropped instance has no parts.
+    pub(crate) fn parts(&mut self) -> Result<&mut Parts, CallError> {
+        self.parts.as_mut().ok_or_else(|| CallError::Internal { message: "the instance is gone".into() })
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if let Some(parts) = self.parts.take() {
+            let state = parts.store.data();
+            state.shared.stats.record_memory(state.meter.memory_used);
+            self.reaper.reap(parts);
+        }
+    }
+}
+
+impl Parts {
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.store.data().meter.memory_used
+    }
+
+    /// Why the guest was stopped.
+    pub(crate) fn call_error(&mut self, error: &wasmtime::Error) -> CallError {
+        call_error(&mut self.store, error)
+    }
+}
+
+/// Runs a start function. One that exits with 0 is done, as programs are in languages whose libraries end like that.
+async fn run_start(store: &mut Store<State>, start: &Func) -> Result<(), CallError> {
+    let outcome = match start.typed::<(), ()>(&*store) {
+        Ok(start) => start.call_async(&mut *store, ()).await,
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(()) => Ok(()),
+        Err(error) if wasi::exit_code(&error) == Some(0) => Ok(()),
+        Err(error) => Err(call_error(store, &error)),
+    }
+}
+
+fn call_error(store: &mut Store<State>, error: &wasmtime::Error) -> CallError {
+    let state = store.data_mut();
+    let where_it_was = frames(error);
+    match state.call.failure.take() {
+        Some(CallError::Trap { kind, message, .. }) => {
+            return CallError::Trap { kind, message, frames: where_it_was };
+        }
+        Some(CallError::Limit { limit, allowed, .. }) => {
+            return CallError::Limit { limit, allowed, frames: where_it_was };
+        }
+        Some(failure) => return failure,
+        None => {}
+    }
+    let trap = error.downcast_ref::<Trap>().copied();
+    // A guest that was refused memory mostly aborts: the refusal tells its author more than the trap.
+    if let (Some(limit), true) = (state.meter.denied.take(), trap != Some(Trap::StackOverflow)) {
+        let limits = &state.shared.limits;
+        let allowed =
+            if limit == Limit::Table { u64::from(limits.table_elements) } else { limits.memory_bytes };
+        return CallError::Limit { limit, allowed, frames: where_it_was };
+    }
+    if let Some(trap) = trap {
+        return CallError::Trap { kind: trap.into(), message: trap.to_string(), frames: where_it_was };
+    }
+    if let Some(code) = wasi::exit_code(error) {
+        let message = format!("the guest exited with code {code}");
+        return CallError::Trap { kind: TrapKind::Exit, message, frames: where_it_was };
+    }
+    if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+        return CallError::Overloaded { message: format!("{error:#}") };
+    }
+    CallError::Trap { kind: TrapKind::Other, message: root_cause(error), frames: where_it_was }
+}
+
+/// The innermost text: the outer ones hold the backtrace, which is told in frames.
+fn root_cause(error: &wasmtime::Error) -> String {
+    error.root_cause().to_string()
+}

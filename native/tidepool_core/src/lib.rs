@@ -1,0 +1,39 @@
+//! The engine of Tidepool: compiles WebAssembly modules and runs calls to them as futures that their caller drives.
+//!
+//! The crate knows no Erlang terms and owns no policy that lasts: what is deployed, and who may call it, is decided by
+//! whoever holds its [`Runtime`]. A call goes like this:
+//!
+//! 1. [`Runtime::compile`] checks a module and compiles it into a [`Function`].
+//! 2. [`Function::start`] makes a [`Task`]: nothing has run yet.
+//! 3. [`Task::drive`] runs the guest on the calling thread until it answers, wants the host, has used its time slice or
+//!    waits for I/O, and says which in a [`Step`].
+//! 4. The driver does what the step asks and drives again. Dropping the task at any time ends the guest.
+//!
+//! No thread waits for a guest, and no guest waits for a thread.
+
+pub mod abi;
+mod admission;
+pub mod compile;
+pub mod console;
+mod engine;
+pub mod error;
+mod function;
+mod instance;
+pub mod limits;
+pub mod metrics;
+mod pool;
+mod port;
+mod reaper;
+mod runtime;
+mod state;
+mod task;
+mod ticker;
+pub mod trap;
+
+pub use compile::Module;
+pub use error::{CallError, CompileError};
+pub use function::{Function, FunctionConfig, Instances, Request};
+pub use limits::{Limit, Limits};
+pub use port::{HostReply, HostRequest};
+pub use runtime::{Runtime, RuntimeConfig, RuntimeError};
+pub use task::{Cancel, Step, Task};

@@ -1,0 +1,90 @@
+//! What one instance of a function may use, and what its caller may ask of it.
+
+use std::time::Duration;
+
+/// Limits of one function, in force for each of its instances and calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest linear memory of an instance, in bytes. Default 64 MiB.
+    pub memory_bytes: u64,
+    /// Most elements of one table of an instance. Default 65,536.
+    pub table_elements: u32,
+    /// Wall time of one call, in ms, from its start to its reply, waiting and host calls included. Default 5,000.
+    pub time_ms: u64,
+    /// Time that one call may spend computing, in ms. Default 1,000.
+    pub cpu_time_ms: u64,
+    /// Largest payload that enters the guest (of a call, or in the reply to a host call), in bytes. Default 8 MiB.
+    pub payload_bytes: u64,
+    /// Largest message that leaves the guest (its reply, or the payload of a host call), in bytes. Default 8 MiB.
+    pub reply_bytes: u64,
+    /// How many calls may be nested through host calls, the outermost counted as 1. Default 64.
+    pub depth: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            memory_bytes: 64 << 20,
+            table_elements: 65_536,
+            time_ms: 5_000,
+            cpu_time_ms: 1_000,
+            payload_bytes: 8 << 20,
+            reply_bytes: 8 << 20,
+            depth: 64,
+        }
+    }
+}
+
+impl Limits {
+    pub(crate) fn cpu_time(&self) -> Duration {
+        Duration::from_millis(self.cpu_time_ms)
+    }
+
+    /// Does `len` fit into `limit` bytes?
+    pub(crate) fn fits(len: usize, limit: u64) -> bool {
+        u64::try_from(len).is_ok_and(|len| len <= limit)
+    }
+}
+
+/// Which limit a call ran into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Limit {
+    /// [`Limits::memory_bytes`]; the guest was refused memory and failed over it.
+    Memory,
+    /// [`Limits::table_elements`]; the guest was refused table elements and failed over it.
+    Table,
+    /// [`Limits::cpu_time_ms`].
+    CpuTime,
+    /// [`Limits::payload_bytes`].
+    Payload,
+    /// [`Limits::reply_bytes`].
+    Reply,
+    /// [`Limits::depth`].
+    Depth,
+}
+
+impl Limit {
+    /// The name that users see; the same as that of the setting.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Limit::Memory => "memory",
+            Limit::Table => "table",
+            Limit::CpuTime => "cpu_time",
+            Limit::Payload => "payload",
+            Limit::Reply => "reply",
+            Limit::Depth => "depth",
+        }
+    }
+
+    /// The unit of the limit's figure.
+    #[must_use]
+    pub fn unit(self) -> &'static str {
+        match self {
+            Limit::Memory | Limit::Payload | Limit::Reply => "bytes",
+            Limit::Table => "elements",
+            Limit::CpuTime => "ms",
+            Limit::Depth => "nested calls",
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Warm instances: an elastic pool for each function that wants one.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::instance::Instance;
+
+/// Keeps up to `n` idle instances of one function version. Takers beyond that make new ones, givers beyond it drop
+/// theirs, so nobody ever waits for the pool.
+pub(crate) struct Pool {
+    giver: Sender<Instance>,
+    taker: Receiver<Instance>,
+}
+
+impl Pool {
+    pub(crate) fn new(max_idle: usize) -> Self {
+        let (giver, taker) = bounded(max_idle);
+        Pool { giver, taker }
+    }
+
+    /// An idle instance, when there is one.
+    pub(crate) fn take(&self) -> Option<Instance> {
+        self.taker.try_recv().ok()
+    }
+
+    /// Keeps `instance` for the next call, or drops it when the pool is full.
+    pub(crate) fn give_back(&self, instance: Instance) {
+        drop(self.giver.try_send(instance));
+    }
+
+    pub(crate) fn idle(&self) -> usize {
+        self.taker.len()
+    }
+}
+
+/// All pools of a runtime, for those who look for an idle instance to evict.
+#[derive(Default)]
+pub(crate) struct Pools {
+    pools: Mutex<Vec<Weak<Pool>>>,
+    next: AtomicUsize,
+}
+
+impl Pools {
+    pub(crate) fn register(&self, pool: &Arc<Pool>) {
+        let mut pools = self.lock();
+        pools.retain(|pool| pool.strong_count() > 0);
+        pools.push(Arc::downgrade(pool));
+    }
+
+    /// Drops one idle instance, of another pool each time; `false` when none is idle.
+    pub(crate) fn evict_one(&self) -> bool {
+        let pools = self.live();
+        let start = self.next.fetch_add(1, Ordering::Relaxed);
+        let victim = (0..pools.len())
+            .filter_map(|turn| pools.get(start.wrapping_add(turn) % pools.len()))
+            .find_map(|pool| pool.take());
+        victim.is_some()
+    }
+
+    /// Idle instances of all pools.
+    pub(crate) fn idle(&self) -> usize {
+        self.live().iter().map(|pool| pool.idle()).sum()
+    }
+
+    fn live(&self) -> Vec<Arc<Pool>> {
+        self.lock().iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Pool>>> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

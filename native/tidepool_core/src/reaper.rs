@@ -1,0 +1,38 @@
+//! Where large instances go to die.
+//!
+//! Giving tens of MiB back to the kernel takes milliseconds, too long for a thread that has other work waiting, so large
+//! instances are dropped on a thread of their own.
+
+use std::thread;
+
+use crossbeam_channel::{Sender, unbounded};
+
+use crate::instance::Parts;
+
+/// From this size of linear memory on, the reaper does it. Zeroing less in place takes well under a millisecond.
+pub(crate) const LARGE_BYTES: usize = 1 << 20;
+
+/// Handle to the reaper's thread, which ends when the last handle is gone. The queue is bounded by the cap on live
+/// instances: what waits in it still holds its permit.
+#[derive(Clone)]
+pub(crate) struct Reaper(Sender<Parts>);
+
+impl Reaper {
+    pub(crate) fn spawn() -> std::io::Result<Self> {
+        let (sender, receiver) = unbounded::<Parts>();
+        thread::Builder::new().name("tidepool-reaper".into()).spawn(move || {
+            for parts in receiver {
+                drop(parts);
+            }
+        })?;
+        Ok(Reaper(sender))
+    }
+
+    /// Drops `parts`, here or on the reaper's thread.
+    pub(crate) fn reap(&self, parts: Parts) {
+        if parts.memory_bytes() >= LARGE_BYTES {
+            // Without its thread the parts come back in the error and are dropped here.
+            drop(self.0.send(parts));
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What a store knows of the call that its guest serves.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use wasmtime::{Memory, ResourceLimiter};
+use wasmtime_wasi::p1::WasiP1Ctx;
+
+use crate::console::{Line, Stream, line_text};
+use crate::error::CallError;
+use crate::function::Shared;
+use crate::limits::Limit;
+use crate::port::{HostReply, Port};
+
+/// Data of a [`wasmtime::Store`].
+pub(crate) struct State {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) meter: Meter,
+    /// The guest's memory, from the moment it is instantiated.
+    pub(crate) memory: Option<Memory>,
+    pub(crate) wasi: Option<WasiP1Ctx>,
+    pub(crate) call: Call,
+}
+
+/// The part of the state that belongs to one call.
+#[derive(Default)]
+pub(crate) struct Call {
+    pub(crate) operation: Vec<u8>,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) reply: Option<Vec<u8>>,
+    pub(crate) guest_error: Option<Vec<u8>>,
+    pub(crate) host_reply: Option<HostReply>,
+    /// Set by a host function that stops the guest for a reason of its own.
+    pub(crate) failure: Option<CallError>,
+    /// Absent while start functions run: those may not call the host.
+    pub(crate) port: Option<Arc<Port>>,
+}
+
+impl State {
+    pub(crate) fn new(shared: Arc<Shared>, wasi: Option<WasiP1Ctx>) -> Self {
+        let meter = Meter {
+            memory_bytes: shared.limits.memory_bytes,
+            table_elements: shared.limits.table_elements,
+            denied: None,
+            memory_used: 0,
+        };
+        State { shared, meter, memory: None, wasi, call: Call::default() }
+    }
+
+    /// Passes a line that the guest printed on to the console, within the function's budget.
+    pub(crate) fn print(&self, stream: Stream, text: &[u8]) {
+        self.shared.print(stream, text);
+    }
+}
+
+impl Shared {
+    /// Passes a printed line on to the console, within the function's budget.
+    pub(crate) fn print(&self, stream: Stream, text: &[u8]) {
+        let Some(dropped) = self.budget.take(Instant::now()) else {
+            self.stats.count_dropped_line();
+            return;
+        };
+        let line = Line {
+            function: self.name.clone(),
+            version: self.version,
+            stream,
+            text: line_text(text),
+            dropped,
+        };
+        if self.console.print(line).is_err() {
+            self.stats.count_dropped_line();
+            self.budget.give_back(dropped);
+        }
+    }
+}
+
+/// Holds an instance to its memory and table limits.
+pub(crate) struct Meter {
+    memory_bytes: u64,
+    table_elements: u32,
+    /// The last growth that was refused.
+    pub(crate) denied: Option<Limit>,
+    /// Size of the linear memory, in bytes.
+    pub(crate) memory_used: usize,
+}
+
+impl ResourceLimiter for Meter {
+    fn memory_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let fits = u64::try_from(desired).is_ok_and(|desired| desired <= self.memory_bytes);
+        if fits && maximum.is_none_or(|maximum| desired <= maximum) {
+            self.memory_used = desired;
+        } else if !fits {
+            self.denied = Some(Limit::Memory);
+        }
+        Ok(fits)
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let fits = u32::try_from(desired).is_ok_and(|desired| desired <= self.table_elements);
+        if !fits {
+            self.denied = Some(Limit::Table);
+        }
+        Ok(fits)
+    }
+}

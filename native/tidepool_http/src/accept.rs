@@ -1,0 +1,83 @@
+//! Takes connections from the listening socket, and survives when it can't.
+
+use crate::connection;
+use crate::edge::Edge;
+use crate::registry::Registry;
+use axum::Router;
+use hyper_util::rt::TokioExecutor;
+use hyper_util::server::conn::auto::Builder;
+use std::io::{Error, ErrorKind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::sleep;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// What new connections are given.
+pub(crate) struct Acceptor {
+    pub(crate) edge: Arc<Edge>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) router: Router,
+    pub(crate) protocol: Arc<Builder<TokioExecutor>>,
+}
+
+impl Acceptor {
+    /// Accepts until aborted; the socket closes with it.
+    ///
+    /// With `max_connections` open, further clients wait in the system's backlog until one closes. When the
+    /// system has nothing to give (descriptors, memory), the loop pauses, longer each time, and tries again.
+    pub(crate) async fn run(self, listener: TcpListener) {
+        let places = Arc::new(Semaphore::new(
+            self.edge.config.max_connections.min(Semaphore::MAX_PERMITS),
+        ));
+        let mut pause = FIRST_PAUSE;
+        while let Some(place) = self.place(&places).await {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    pause = FIRST_PAUSE;
+                    self.edge.gauges.accepted.fetch_add(1, Relaxed);
+                    // Without it a connection is slower, not wrong.
+                    let _ = stream.set_nodelay(true);
+                    let entry = self.registry.enter(Arc::clone(&self.edge));
+                    let served = connection::serve(
+                        stream,
+                        entry,
+                        self.router.clone(),
+                        Arc::clone(&self.protocol),
+                    );
+                    tokio::spawn(async move {
+                        served.await;
+                        drop(place);
+                    });
+                }
+                Err(error) if is_the_clients(&error) => {}
+                Err(_) => {
+                    self.edge.gauges.accept_errors.fetch_add(1, Relaxed);
+                    sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// A place for one more connection; `None` never comes, as nobody closes the semaphore.
+    async fn place(&self, places: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+        if let Ok(place) = Arc::clone(places).try_acquire_owned() {
+            return Some(place);
+        }
+        self.edge.gauges.accept_pauses.fetch_add(1, Relaxed);
+        Arc::clone(places).acquire_owned().await.ok()
+    }
+}
+
+/// The connection died before it was accepted; the next one is fine.
+fn is_the_clients(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted
+    )
+}

@@ -1,0 +1,82 @@
+//! What the edge asks of whoever runs the functions.
+
+use crate::exchange::Responder;
+use bytes::Bytes;
+
+/// Answers requests. The edge calls it from its connection tasks, many at once.
+pub trait Backend: Send + Sync + 'static {
+    /// Takes one request over and returns at once: a connection waits while this runs.
+    ///
+    /// The responder is answered once, now or later, from any thread. Dropped without an answer, it
+    /// gives the client 500 `aborted`. A panic here gives the client 500 `backend_panicked`.
+    fn request(&self, request: Request, responder: Responder);
+
+    /// Nobody will read an answer to request `id`: its client is gone, or a drain passed its limit.
+    ///
+    /// Called at most once per request, and never for one whose answer was accepted. It may race
+    /// with an answer being sent, which is then ignored. Must return at once; a panic is swallowed.
+    ///
+    /// A client of HTTP/1 is gone when it closes or resets, half-closing included. One that has sent
+    /// more requests behind the awaited one (pipelining) is only missed when the answer is written.
+    fn hangup(&self, id: u64);
+}
+
+/// One request, read in full and within its limits.
+#[derive(Debug)]
+pub struct Request {
+    /// Unique for the life of the server; the `id` of [`Backend::hangup`].
+    pub id: u64,
+    /// What is asked.
+    pub route: Route,
+}
+
+/// What a request asks for. A new route is a variant here and a line in `control.rs`.
+#[derive(Debug)]
+pub enum Route {
+    /// `POST /deploy`.
+    Deploy(Deploy),
+    /// `GET|POST /call/{function}` and `/call/{function}/{operation}`.
+    Call {
+        /// Name in the path, percent-decoded.
+        function: String,
+        /// Second segment of the path, percent-decoded.
+        operation: Option<String>,
+        /// Body of a POST; `payload` of the query of a GET.
+        payload: Bytes,
+    },
+    /// `GET /functions`.
+    List,
+    /// `GET /functions/{function}`.
+    Show {
+        /// Name in the path, percent-decoded.
+        function: String,
+    },
+    /// `DELETE /functions/{function}`.
+    Remove {
+        /// Name in the path, percent-decoded.
+        function: String,
+    },
+    /// `GET /health`.
+    Health,
+    /// `GET /metrics`.
+    Metrics,
+}
+
+/// The form of a deploy. Only shapes are checked here; what the values mean is the backend's.
+#[derive(Debug, Default)]
+pub struct Deploy {
+    /// The uploaded file, as it came: not known to be a module.
+    pub wasm: Bytes,
+    /// Last segment of the file name the client gave with it.
+    pub file_name: Option<String>,
+    /// Field `name`.
+    pub name: Option<String>,
+    /// Field `operation`.
+    pub operation: Option<String>,
+    /// Field `instances`.
+    pub instances: Option<String>,
+    /// Field `limits`: always a JSON object.
+    pub limits: Option<serde_json::Value>,
+    /// Parameters of the query string in their order, decoded, such as `("wait", "all")`.
+    pub query: Vec<(String, String)>,
+}

@@ -1,0 +1,116 @@
+//! Reads a request's body into memory, bounded in size and time.
+
+use crate::budget::Hold;
+use crate::edge::Edge;
+use crate::reason::{Reason, Refusal};
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
+use http_body_util::BodyExt;
+use hyper::body::Body;
+use std::pin::pin;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// What one kind of body may be.
+pub(crate) struct Bounds {
+    /// Largest size, in bytes.
+    pub(crate) bytes: usize,
+    /// Time for all of it.
+    pub(crate) time: Duration,
+    /// Why a larger one is refused.
+    pub(crate) too_large: Reason,
+    /// The limit that the refusal names, in bytes.
+    pub(crate) named_bytes: usize,
+}
+
+impl Bounds {
+    /// The refusal of a body that is too large.
+    pub(crate) fn too_large(&self) -> Refusal {
+        let limit = self.named_bytes;
+        let message = format!("send at most {limit} bytes, or raise the server's limit");
+        Refusal::new(self.too_large, message).with("limit_bytes", limit)
+    }
+}
+
+/// A body in memory, with its share of the budget.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) bytes: Bytes,
+    pub(crate) hold: Hold,
+}
+
+/// Reads `body` to its end. One that announces too much is refused before a byte of it is read.
+///
+/// # Errors
+///
+/// `bounds.too_large`, [`Reason::BodyTimeout`], [`Reason::BodyIncomplete`], or [`Reason::Overloaded`]
+/// when too many bytes are held already.
+pub(crate) async fn read<B>(edge: &Edge, body: B, bounds: &Bounds) -> Result<Held, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    if body.size_hint().lower() > bounds.bytes as u64 {
+        return Err(bounds.too_large());
+    }
+    let mut reading = pin!(read_all(edge, body, bounds));
+    // A body that is there already needs no timer.
+    if let Some(held) = reading.as_mut().now_or_never() {
+        return held;
+    }
+    timeout(bounds.time, reading).await.unwrap_or_else(|_| {
+        let limit_ms = u64::try_from(bounds.time.as_millis()).unwrap_or(u64::MAX);
+        Err(Refusal::new(
+            Reason::BodyTimeout,
+            "the body came too slowly: send it faster, or in smaller requests",
+        )
+        .with("limit_ms", limit_ms))
+    })
+}
+
+async fn read_all<B>(edge: &Edge, mut body: B, bounds: &Bounds) -> Result<Held, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let mut hold = edge.budget.hold();
+    let mut bytes = Bytes::new();
+    let mut joined = BytesMut::new();
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            return Err(Refusal::new(
+                Reason::BodyIncomplete,
+                "the body ended early: send all of it",
+            ));
+        };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        let size = bytes
+            .len()
+            .saturating_add(joined.len())
+            .saturating_add(data.len());
+        if size > bounds.bytes {
+            return Err(bounds.too_large());
+        }
+        if !hold.grow(data.len()) {
+            return Err(edge.overloaded());
+        }
+        // One frame, the usual case, is not copied.
+        if bytes.is_empty() && joined.is_empty() {
+            bytes = data;
+            continue;
+        }
+        if joined.is_empty() {
+            // What was announced is reserved only as far as it doubles what came, so a lie costs little.
+            joined.reserve(announced.min(size.saturating_mul(2)).max(size));
+            joined.extend_from_slice(&std::mem::take(&mut bytes));
+        }
+        joined.extend_from_slice(&data);
+    }
+    let bytes = if joined.is_empty() {
+        bytes
+    } else {
+        joined.freeze()
+    };
+    Ok(Held { bytes, hold })
+}

@@ -1,0 +1,225 @@
+//! Settings of the edge, with units and defaults.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// How the edge listens and what it bounds. Every bound must be above zero.
+#[derive(Clone)]
+pub struct Config {
+    /// Where to listen; port 0 picks a free one. Default `127.0.0.1:4000`.
+    pub address: SocketAddr,
+    /// Bearer token that deploy and delete need. Without one, only loopback may be bound. Default none.
+    pub token: Option<String>,
+    /// Largest uploaded file. Default 64 MiB.
+    pub max_upload_bytes: usize,
+    /// Largest payload of a call. Default 16 MiB.
+    pub max_payload_bytes: usize,
+    /// Bodies of requests, and of answers until they are written, held at once over all connections;
+    /// above it 503. Default 1 GiB.
+    pub max_buffered_bytes: usize,
+    /// Largest request line with headers, so of a GET's payload too; above it 431. At least 8 KiB. Default 64 KiB.
+    pub max_header_bytes: usize,
+    /// Time for a request's head, from its first byte; a new connection has as long for its first. Default 10 s.
+    pub header_timeout: Duration,
+    /// Time for the whole body of a call. Default 30 s.
+    pub body_timeout: Duration,
+    /// Time for the whole body of a deploy. Default 300 s.
+    pub upload_timeout: Duration,
+    /// Longest time without progress while writing to a client. Default 30 s.
+    pub write_timeout: Duration,
+    /// How long a connection may idle between requests. Default 75 s.
+    pub idle_timeout: Duration,
+    /// Connections open at once; further ones wait in the system's backlog. Default 10,000.
+    pub max_connections: usize,
+    /// Requests in flight, those still sending their body included; above it 503. Default 10,000.
+    pub max_requests: usize,
+    /// Deploys in flight, out of `max_requests`; above it 503. Default 4.
+    pub max_uploads: usize,
+    /// HTTP/2 streams open at once on one connection. Default 128.
+    pub max_streams: u32,
+    /// What `Retry-After` says on a 503, in seconds. Default 1.
+    pub retry_after_s: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 4000)),
+            token: None,
+            max_upload_bytes: 64 << 20,
+            max_payload_bytes: 16 << 20,
+            max_buffered_bytes: 1 << 30,
+            max_header_bytes: 64 << 10,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            upload_timeout: Duration::from_secs(300),
+            write_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(75),
+            max_connections: 10_000,
+            max_requests: 10_000,
+            max_uploads: 4,
+            max_streams: 128,
+            retry_after_s: 1,
+        }
+    }
+}
+
+/// Shows whether there is a token, never the token.
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("address", &self.address)
+            .field("token", &self.token.as_ref().map(|_| "…"))
+            .finish_non_exhaustive()
+    }
+}
+
+/// A setting the edge can't work with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The setting must be above zero.
+    #[error("{setting} must be above zero")]
+    Zero {
+        /// Name of the field.
+        setting: &'static str,
+    },
+    /// The setting is below what works.
+    #[error("{setting} must be at least {least}")]
+    TooSmall {
+        /// Name of the field.
+        setting: &'static str,
+        /// Smallest value that works.
+        least: usize,
+    },
+    /// The token is empty or has characters that no header can carry.
+    #[error("the token must be one or more printable ASCII characters without spaces")]
+    Token,
+    /// Anyone could deploy: the address is not loopback and there is no token.
+    #[error(
+        "{address} is reachable from other machines: set a token, or listen on a loopback address"
+    )]
+    TokenNeeded {
+        /// The address that was asked for.
+        address: SocketAddr,
+    },
+}
+
+/// hyper's smallest read buffer.
+const LEAST_HEADER_BYTES: usize = 8 << 10;
+
+impl Config {
+    /// Checks the settings against each other.
+    ///
+    /// # Errors
+    ///
+    /// The first [`ConfigError`] found, in the order of its variants.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let zero = [
+            ("max_upload_bytes", self.max_upload_bytes == 0),
+            ("max_payload_bytes", self.max_payload_bytes == 0),
+            ("max_connections", self.max_connections == 0),
+            ("max_requests", self.max_requests == 0),
+            ("max_uploads", self.max_uploads == 0),
+            ("max_streams", self.max_streams == 0),
+            ("header_timeout", self.header_timeout.is_zero()),
+            ("body_timeout", self.body_timeout.is_zero()),
+            ("upload_timeout", self.upload_timeout.is_zero()),
+            ("write_timeout", self.write_timeout.is_zero()),
+            ("idle_timeout", self.idle_timeout.is_zero()),
+        ];
+        if let Some((setting, _)) = zero.into_iter().find(|(_, zero)| *zero) {
+            return Err(ConfigError::Zero { setting });
+        }
+        if self.max_header_bytes < LEAST_HEADER_BYTES {
+            return Err(ConfigError::TooSmall {
+                setting: "max_header_bytes",
+                least: LEAST_HEADER_BYTES,
+            });
+        }
+        let least = self.largest_body_bytes();
+        if self.max_buffered_bytes < least {
+            return Err(ConfigError::TooSmall {
+                setting: "max_buffered_bytes",
+                least,
+            });
+        }
+        let writable =
+            |token: &str| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+        match &self.token {
+            Some(token) if !writable(token) => Err(ConfigError::Token),
+            None if !self.address.ip().is_loopback() => Err(ConfigError::TokenNeeded {
+                address: self.address,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Largest body of a deploy: the file and the form around it.
+    pub(crate) fn form_bytes(&self) -> usize {
+        const FORM_OVERHEAD_BYTES: usize = 64 << 10;
+        self.max_upload_bytes.saturating_add(FORM_OVERHEAD_BYTES)
+    }
+
+    fn largest_body_bytes(&self) -> usize {
+        self.form_bytes().max(self.max_payload_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid() {
+        assert_eq!(Config::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn a_public_address_needs_a_token() {
+        let address = SocketAddr::from(([0, 0, 0, 0], 4000));
+        let open = Config {
+            address,
+            ..Config::default()
+        };
+        assert_eq!(open.check(), Err(ConfigError::TokenNeeded { address }));
+        let closed = Config {
+            token: Some("s3cret".into()),
+            ..open
+        };
+        assert_eq!(closed.check(), Ok(()));
+    }
+
+    #[test]
+    fn an_empty_or_unwritable_token_is_refused() {
+        for token in ["", "two words", "new\nline", "é"] {
+            let config = Config {
+                token: Some(token.into()),
+                ..Config::default()
+            };
+            assert_eq!(config.check(), Err(ConfigError::Token), "{token:?}");
+        }
+    }
+
+    #[test]
+    fn a_bound_of_zero_is_refused_by_name() {
+        let config = Config {
+            max_requests: 0,
+            ..Config::default()
+        };
+        assert_eq!(
+            config.check(),
+            Err(ConfigError::Zero {
+                setting: "max_requests"
+            })
+        );
+    }
+
+    #[test]
+    fn the_token_is_never_shown() {
+        let config = Config {
+            token: Some("s3cret".into()),
+            ..Config::default()
+        };
+        assert!(!format!("{config:?}").contains("s3cret"));
+    }
+}

@@ -1,0 +1,174 @@
+//! `POST /deploy`: who may, how much, and the form taken apart.
+
+use crate::access;
+use crate::answer::Response;
+use crate::backend::{Deploy, Route};
+use crate::body::{self, Bounds};
+use crate::edge::{Edge, Purpose};
+use crate::exchange;
+use crate::percent;
+use crate::reason::{Reason, Refusal};
+use axum::body::Body;
+use axum::extract::multipart::{Field, Multipart, MultipartError};
+use axum::extract::{FromRequest, Request};
+use bytes::{Bytes, BytesMut};
+use hyper::header::CONTENT_TYPE;
+use std::sync::Arc;
+
+/// The fields of the form; `wasm` is needed.
+const FIELDS: [&str; 5] = ["wasm", "name", "operation", "instances", "limits"];
+
+/// Reads a deploy and hands it over. Nothing of the body is read before the head is found good.
+///
+/// # Errors
+///
+/// Whatever is wrong with the request, or [`exchange::ask`].
+pub(crate) async fn deploy(edge: &Arc<Edge>, request: Request) -> Result<Response, Refusal> {
+    let (head, body) = request.into_parts();
+    access::check_change(&edge.config, &head)?;
+    let content_type = head
+        .headers
+        .get(CONTENT_TYPE)
+        .map(|value| value.as_bytes().to_ascii_lowercase());
+    if !content_type.is_some_and(|value| value.starts_with(b"multipart/form-data")) {
+        return Err(not_multipart());
+    }
+    let query = percent::parameters(head.uri.query().unwrap_or_default())?;
+    let _slot = edge.admit(Purpose::Work)?;
+    let _upload = edge.admit_upload()?;
+    let bounds = bounds(edge);
+    let held = body::read(edge, body, &bounds).await?;
+    // In memory and bounded, so the parser sees one piece: its searches are linear, whatever the client sent.
+    let whole = Request::from_parts(head, Body::from(held.bytes));
+    let form = Multipart::from_request(whole, &())
+        .await
+        .map_err(|_| not_multipart())?;
+    let deploy = Deploy {
+        query,
+        ..fields(form, &bounds).await?
+    };
+    let _hold = held.hold;
+    exchange::ask(edge, Route::Deploy(deploy)).await
+}
+
+fn bounds(edge: &Edge) -> Bounds {
+    Bounds {
+        bytes: edge.config.form_bytes(),
+        time: edge.config.upload_timeout,
+        too_large: Reason::ModuleTooLarge,
+        named_bytes: edge.config.max_upload_bytes,
+    }
+}
+
+fn not_multipart() -> Refusal {
+    Refusal::new(
+        Reason::NotMultipart,
+        "upload a form, as in `curl -F wasm=@FILE.wasm URL/deploy`",
+    )
+}
+
+fn malformed(_: MultipartError) -> Refusal {
+    Refusal::new(
+        Reason::MalformedForm,
+        "the form can't be read: upload it as in `curl -F wasm=@FILE.wasm URL/deploy`",
+    )
+}
+
+async fn fields(mut form: Multipart, bounds: &Bounds) -> Result<Deploy, Refusal> {
+    let mut wasm = None;
+    let mut deploy = Deploy::default();
+    while let Some(field) = form.next_field().await.map_err(malformed)? {
+        let name = field.name().unwrap_or_default().to_owned();
+        match name.as_str() {
+            "wasm" => {
+                let file_name = field.file_name().map(last_segment);
+                let bytes = whole(field).await?;
+                if bytes.len() > bounds.named_bytes {
+                    return Err(bounds.too_large());
+                }
+                once(&mut wasm, "wasm", bytes)?;
+                deploy.file_name = file_name;
+            }
+            "name" => once(&mut deploy.name, "name", text(field, "name").await?)?,
+            "operation" => once(
+                &mut deploy.operation,
+                "operation",
+                text(field, "operation").await?,
+            )?,
+            "instances" => once(
+                &mut deploy.instances,
+                "instances",
+                text(field, "instances").await?,
+            )?,
+            "limits" => once(
+                &mut deploy.limits,
+                "limits",
+                object(&text(field, "limits").await?)?,
+            )?,
+            unknown => {
+                let message = format!("no such field; there are {}", FIELDS.join(", "));
+                let refusal = Refusal::new(Reason::UnknownField, message);
+                return Err(refusal
+                    .with("field", unknown)
+                    .with("known", FIELDS.to_vec()));
+            }
+        }
+    }
+    let missing = || {
+        Refusal::new(
+            Reason::MissingField,
+            "add the module, as in `curl -F wasm=@FILE.wasm`",
+        )
+    };
+    deploy.wasm = wasm.ok_or_else(|| missing().with("field", "wasm"))?;
+    Ok(deploy)
+}
+
+fn once<T>(field: &mut Option<T>, name: &str, value: T) -> Result<(), Refusal> {
+    if field.replace(value).is_some() {
+        return Err(
+            Refusal::new(Reason::DuplicateField, format!("give `{name}` once")).with("field", name),
+        );
+    }
+    Ok(())
+}
+
+/// The content of a field, not copied when the parser finds it in one piece, as it does.
+async fn whole(mut field: Field<'_>) -> Result<Bytes, Refusal> {
+    let first = field.chunk().await.map_err(malformed)?.unwrap_or_default();
+    let Some(second) = field.chunk().await.map_err(malformed)? else {
+        return Ok(first);
+    };
+    let mut joined = BytesMut::from(first);
+    joined.extend_from_slice(&second);
+    while let Some(more) = field.chunk().await.map_err(malformed)? {
+        joined.extend_from_slice(&more);
+    }
+    Ok(joined.freeze())
+}
+
+async fn text(field: Field<'_>, name: &str) -> Result<String, Refusal> {
+    let bytes = whole(field).await?;
+    String::from_utf8(bytes.into()).map_err(|_| {
+        Refusal::new(Reason::InvalidField, format!("`{name}` must be UTF-8")).with("field", name)
+    })
+}
+
+fn object(text: &str) -> Result<serde_json::Value, Refusal> {
+    match serde_json::from_str(text) {
+        Ok(value @ serde_json::Value::Object(_)) => Ok(value),
+        _ => Err(Refusal::new(
+            Reason::InvalidField,
+            "`limits` must be a JSON object, as in {\"time\": 5000}",
+        )
+        .with("field", "limits")),
+    }
+}
+
+/// Some clients send a path; the separators are those of any system.
+fn last_segment(path: &str) -> String {
+    path.rsplit(['/', '\\'])
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}

@@ -1,0 +1,124 @@
+//! One request between its client and the backend: handed over, watched, ended once.
+
+use crate::answer::Response;
+use crate::backend::{Request, Route};
+use crate::budget::Hold;
+use crate::edge::Edge;
+use crate::reason::{Reason, Refusal};
+use bytes::Bytes;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use tokio::sync::oneshot::{self, error::TryRecvError};
+
+/// Answers one request, from any thread. Dropped unanswered, the client gets 500 `aborted`.
+#[derive(Debug)]
+pub struct Responder {
+    sender: oneshot::Sender<Response>,
+}
+
+impl Responder {
+    /// Sends the answer. It is dropped when nobody waits for it any more.
+    pub fn answer(self, response: Response) {
+        // Whoever hung up has already been reported to the backend.
+        let _ = self.sender.send(response);
+    }
+
+    /// Whether an answer would be dropped, because nobody waits for it any more.
+    #[must_use]
+    pub fn is_hung_up(&self) -> bool {
+        self.sender.is_closed()
+    }
+}
+
+/// Hands `route` to the backend and waits for its answer. Dropped before, it hangs up.
+///
+/// # Errors
+///
+/// [`Reason::Aborted`] when the responder is dropped, [`Reason::BackendPanicked`] when the backend panics,
+/// [`Reason::Overloaded`] when the answer finds no room beside those that are still being written.
+pub(crate) async fn ask(edge: &Arc<Edge>, route: Route) -> Result<Response, Refusal> {
+    let (sender, receiver) = oneshot::channel();
+    let mut waiting = Waiting {
+        edge,
+        id: edge.next_id(),
+        receiver,
+    };
+    edge.gauges.requests.fetch_add(1, Relaxed);
+    let request = Request {
+        id: waiting.id,
+        route,
+    };
+    let handed_over = || edge.backend.request(request, Responder { sender });
+    if catch_unwind(AssertUnwindSafe(handed_over)).is_err() {
+        return Err(Refusal::new(
+            Reason::BackendPanicked,
+            "the server failed: its log says why",
+        ));
+    }
+    match (&mut waiting.receiver).await {
+        Ok(response) => {
+            edge.gauges.answered.fetch_add(1, Relaxed);
+            charge(edge, response)
+        }
+        Err(_) => Err(Refusal::new(
+            Reason::Aborted,
+            "the request was given up inside the server: try again",
+        )),
+    }
+}
+
+/// Answers from here on count against the budget until their last byte is written; smaller ones are no
+/// more than a connection's own buffers.
+const CHARGED_BYTES: usize = 4 << 10;
+
+/// Slow readers hold answers in memory, so these are bounded like the bodies of requests.
+fn charge(edge: &Edge, mut response: Response) -> Result<Response, Refusal> {
+    if response.body.len() >= CHARGED_BYTES {
+        let mut hold = edge.budget.hold();
+        if !hold.grow(response.body.len()) {
+            return Err(edge.overloaded());
+        }
+        response.body = Bytes::from_owner(Charged {
+            bytes: response.body,
+            _hold: hold,
+        });
+    }
+    Ok(response)
+}
+
+/// A body that gives its share of the budget back when nothing refers to it any more.
+struct Charged {
+    bytes: Bytes,
+    _hold: Hold,
+}
+
+impl AsRef<[u8]> for Charged {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// A client that waits. Its drop is the hang-up, unless an answer or the loss of the responder came first.
+struct Waiting<'a> {
+    edge: &'a Arc<Edge>,
+    id: u64,
+    receiver: oneshot::Receiver<Response>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !matches!(self.receiver.try_recv(), Err(TryRecvError::Empty)) {
+            return;
+        }
+        // From here on an answer is refused; one that slipped in just before counts as answered.
+        self.receiver.close();
+        if self.receiver.try_recv().is_ok() {
+            return;
+        }
+        self.edge.gauges.hangups.fetch_add(1, Relaxed);
+        let hangup = || self.edge.backend.hangup(self.id);
+        // This may run while another panic unwinds; a second one must not escape.
+        let _ = catch_unwind(AssertUnwindSafe(hangup));
+    }
+}

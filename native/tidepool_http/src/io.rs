@@ -1,0 +1,98 @@
+//! A connection's socket, which tells the pulse what passes, and closes without destroying answers.
+
+use crate::pulse::Pulse;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+pub(crate) struct Watched {
+    stream: TcpStream,
+    pulse: Arc<Pulse>,
+    closed_for_writing: bool,
+}
+
+impl Watched {
+    pub(crate) fn new(stream: TcpStream, pulse: Arc<Pulse>) -> Self {
+        Self {
+            stream,
+            pulse,
+            closed_for_writing: false,
+        }
+    }
+
+    fn note_write(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &written {
+            Poll::Ready(_) => self.pulse.bytes_out(),
+            Poll::Pending => self.pulse.blocked(),
+        }
+        written
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.pulse.bytes_in();
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.note_write(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.note_write(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    /// Closes for writing. When a request's body was left unread, what still comes is then thrown away until
+    /// the client closes too: closing on unread bytes sends a reset, which overtakes the answer. The sweep
+    /// bounds the time this takes.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.closed_for_writing {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            self.closed_for_writing = true;
+        }
+        if !self.pulse.has_unread() {
+            return Poll::Ready(Ok(()));
+        }
+        self.pulse.linger();
+        loop {
+            let mut bytes = [0; 8 << 10];
+            let mut sink = ReadBuf::new(&mut bytes);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut sink))?;
+            if sink.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}

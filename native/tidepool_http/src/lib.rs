@@ -1,0 +1,47 @@
+//! The HTTP edge of Tidepool: hyper and axum in front of a [`Backend`].
+//!
+//! Callers may rely on this, whatever clients do:
+//!
+//! - Every request handed to the backend ends once: the backend answers it, drops its [`Responder`]
+//!   (the client gets 500 `aborted`), or is told by [`Backend::hangup`] that nobody waits any more.
+//! - Everything is bounded: connections, requests in flight, uploads, bytes of bodies held, header
+//!   size, and the time a client may take to send a head, to send a body, or to read an answer.
+//! - A refusal is JSON with a stable `reason`; the table of reasons is in `reason.rs`.
+//! - [`Server::drain`] closes the listening socket, lets requests in flight finish, then cuts.
+//!
+//! The crate knows nothing of what a function is. It owns no policy beyond limits and the token.
+//!
+//! Where to look: `control.rs` lists the routes, `call.rs` is the path of a call, `exchange.rs` hands
+//! a request over and watches its client, `connection.rs` drives one connection, `pulse.rs` and
+//! `sweep.rs` are its timeouts.
+#![forbid(unsafe_code)]
+
+mod accept;
+mod access;
+mod answer;
+mod backend;
+mod body;
+mod budget;
+mod call;
+mod config;
+mod connection;
+mod control;
+mod deploy;
+mod edge;
+mod exchange;
+mod io;
+mod percent;
+mod pulse;
+mod reason;
+mod registry;
+mod server;
+mod stats;
+mod sweep;
+
+pub use answer::{ContentType, Response};
+pub use backend::{Backend, Deploy, Request, Route};
+pub use config::{Config, ConfigError};
+pub use exchange::Responder;
+pub use reason::Reason;
+pub use server::{Drained, Server, StartError};
+pub use stats::{Stats, Timeouts};

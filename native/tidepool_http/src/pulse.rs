@@ -1,0 +1,246 @@
+//! What one connection is doing, written by whoever does it and read by the sweep.
+//!
+//! Nothing here reads a clock, so a request pays a few relaxed stores. The sweep stamps what it sees
+//! ([`Pulse::observe`]) and finds a connection overdue when it sees the same for too long.
+
+use futures_util::task::AtomicWaker;
+use std::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst,
+};
+use std::task::Waker;
+
+/// What a connection is told to do. Later ones outrank earlier ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Order {
+    /// Go on.
+    Serve = 0,
+    /// Finish what is in flight, then close.
+    Close = 1,
+    /// End at once.
+    Cut = 2,
+}
+
+/// What a connection waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Requests are being read or answered; other limits watch over these.
+    Busy,
+    /// Part of a request's head has come, or nothing yet since it was accepted.
+    Head,
+    /// Between requests.
+    Idle,
+    /// The client doesn't take what is written.
+    Blocked,
+    /// All is written; the client still sends what nobody reads.
+    Linger,
+}
+
+/// What the sweep sees. Two equal ones mean that nothing went on between them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Observation {
+    pub(crate) phase: Phase,
+    pub(crate) order: Order,
+    mark: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    order: AtomicU8,
+    waker: AtomicWaker,
+    busy: AtomicU32,
+    requests: AtomicU64,
+    abandoned: AtomicU32,
+    writes: AtomicU64,
+    blocked: AtomicBool,
+    fed: AtomicBool,
+    multiplexed: AtomicBool,
+    unread: AtomicBool,
+    lingering: AtomicBool,
+}
+
+impl Pulse {
+    pub(crate) fn new() -> Self {
+        Self {
+            order: AtomicU8::new(Order::Serve as u8),
+            waker: AtomicWaker::new(),
+            busy: AtomicU32::new(0),
+            requests: AtomicU64::new(0),
+            abandoned: AtomicU32::new(0),
+            writes: AtomicU64::new(0),
+            blocked: AtomicBool::new(false),
+            // A silent newcomer has as long as a slow head, not as long as an old friend.
+            fed: AtomicBool::new(true),
+            multiplexed: AtomicBool::new(false),
+            unread: AtomicBool::new(false),
+            lingering: AtomicBool::new(false),
+        }
+    }
+
+    /// A request began; it ends when the guard is dropped.
+    pub(crate) fn begin(&self) -> Busy<'_> {
+        self.busy.fetch_add(1, SeqCst);
+        self.requests.fetch_add(1, Relaxed);
+        Busy {
+            pulse: self,
+            answered: false,
+        }
+    }
+
+    /// The connection is HTTP/2: bytes that come between requests may be anything, not only a head.
+    pub(crate) fn set_multiplexed(&self) {
+        self.multiplexed.store(true, Relaxed);
+    }
+
+    /// Bytes came in.
+    pub(crate) fn bytes_in(&self) {
+        self.fed.store(true, Relaxed);
+    }
+
+    /// The client took some bytes.
+    pub(crate) fn bytes_out(&self) {
+        self.writes.fetch_add(1, Relaxed);
+        self.blocked.store(false, Relaxed);
+    }
+
+    /// The client takes nothing now.
+    pub(crate) fn blocked(&self) {
+        self.blocked.store(true, Relaxed);
+    }
+
+    /// Whether some of the current request's body is still to come. Closing on it could destroy the answer.
+    pub(crate) fn set_unread(&self, unread: bool) {
+        self.unread.store(unread, Relaxed);
+    }
+
+    /// See [`Pulse::set_unread`].
+    pub(crate) fn has_unread(&self) -> bool {
+        self.unread.load(Relaxed)
+    }
+
+    /// The connection waits for its client to close.
+    pub(crate) fn linger(&self) {
+        self.lingering.store(true, Relaxed);
+    }
+
+    pub(crate) fn order(&self) -> Order {
+        match self.order.load(SeqCst) {
+            0 => Order::Serve,
+            1 => Order::Close,
+            _ => Order::Cut,
+        }
+    }
+
+    /// Gives an order, unless a stronger one stands, and wakes the connection.
+    pub(crate) fn give(&self, order: Order) {
+        self.order.fetch_max(order as u8, SeqCst);
+        self.waker.wake();
+    }
+
+    /// Who is woken by an order. Register first, look at the order after.
+    pub(crate) fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
+    /// Requests given up by the client.
+    pub(crate) fn abandoned(&self) -> u32 {
+        self.abandoned.load(Relaxed)
+    }
+
+    pub(crate) fn observe(&self) -> Observation {
+        let multiplexed = self.multiplexed.load(Relaxed);
+        let writes = self.writes.load(Relaxed);
+        let requests = self.requests.load(Relaxed);
+        let (phase, mark) = if self.blocked.load(Relaxed) {
+            (Phase::Blocked, writes)
+        } else if self.lingering.load(Relaxed) {
+            (Phase::Linger, 0)
+        } else if self.busy.load(SeqCst) > 0 {
+            (Phase::Busy, requests)
+        } else if multiplexed {
+            // Answers still flow out after their requests ended here.
+            (Phase::Idle, requests.wrapping_add(writes))
+        } else if self.fed.load(Relaxed) {
+            (Phase::Head, requests)
+        } else {
+            (Phase::Idle, requests)
+        };
+        Observation {
+            phase,
+            order: self.order(),
+            mark,
+        }
+    }
+}
+
+/// A request in service.
+pub(crate) struct Busy<'a> {
+    pulse: &'a Pulse,
+    answered: bool,
+}
+
+impl Busy<'_> {
+    /// The client gets an answer; dropped without this, it gave up.
+    pub(crate) fn answered(mut self) {
+        self.answered = true;
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.pulse.abandoned.fetch_add(1, Relaxed);
+        }
+        self.pulse.fed.store(false, Relaxed);
+        self.pulse.busy.fetch_sub(1, SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_passes_through_its_phases() {
+        let pulse = Pulse::new();
+        assert_eq!(pulse.observe().phase, Phase::Head, "a newcomer owes a head");
+        let busy = pulse.begin();
+        assert_eq!(pulse.observe().phase, Phase::Busy);
+        busy.answered();
+        assert_eq!(pulse.observe().phase, Phase::Idle);
+        pulse.bytes_in();
+        assert_eq!(pulse.observe().phase, Phase::Head);
+        pulse.blocked();
+        assert_eq!(pulse.observe().phase, Phase::Blocked);
+        pulse.bytes_out();
+        pulse.linger();
+        assert_eq!(pulse.observe().phase, Phase::Linger);
+    }
+
+    #[test]
+    fn a_second_head_is_not_mistaken_for_the_first() {
+        let pulse = Pulse::new();
+        let first = pulse.observe();
+        pulse.begin().answered();
+        pulse.bytes_in();
+        assert_ne!(first, pulse.observe());
+    }
+
+    #[test]
+    fn progress_in_writing_is_seen_even_when_blocked_again() {
+        let pulse = Pulse::new();
+        pulse.blocked();
+        let before = pulse.observe();
+        assert_eq!(before, pulse.observe());
+        pulse.bytes_out();
+        pulse.blocked();
+        assert_ne!(before, pulse.observe());
+    }
+
+    #[test]
+    fn orders_only_grow_stronger() {
+        let pulse = Pulse::new();
+        pulse.give(Order::Cut);
+        pulse.give(Order::Close);
+        assert_eq!(pulse.order(), Order::Cut);
+    }
+}

@@ -1,0 +1,216 @@
+//! The server's life: bound, serving, drained, gone.
+
+use crate::accept::Acceptor;
+use crate::backend::Backend;
+use crate::config::{Config, ConfigError};
+use crate::connection;
+use crate::control;
+use crate::edge::Edge;
+use crate::pulse::Order;
+use crate::registry::Registry;
+use crate::stats::Stats;
+use crate::sweep;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::Handle;
+use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// Connections that the system may hold ready before they are accepted.
+const BACKLOG: u32 = 1_024;
+
+/// How long a drain waits for what it cut to let go.
+const CUT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Why a server did not start. Nothing is left behind.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Another program listens there.
+    #[error("{address} is in use by another program: stop it, or choose another port")]
+    AddressInUse {
+        /// The address that was asked for.
+        address: SocketAddr,
+    },
+    /// The address is not one of this machine.
+    #[error("{address} is not an address of this machine")]
+    AddressNotAvailable {
+        /// The address that was asked for.
+        address: SocketAddr,
+    },
+    /// The user may not listen there.
+    #[error("not permitted to listen on {address}: choose a port from 1024 up, or grant the right")]
+    NotPermitted {
+        /// The address that was asked for.
+        address: SocketAddr,
+    },
+    /// The system refused for another reason.
+    #[error("can't listen on {address}: {source}")]
+    Io {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl StartError {
+    fn new(address: SocketAddr, source: io::Error) -> Self {
+        match source.kind() {
+            ErrorKind::AddrInUse => Self::AddressInUse { address },
+            ErrorKind::AddrNotAvailable => Self::AddressNotAvailable { address },
+            ErrorKind::PermissionDenied => Self::NotPermitted { address },
+            _ => Self::Io { address, source },
+        }
+    }
+}
+
+/// What a drain did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// Requests that were answered after the drain began.
+    pub finished: u64,
+    /// Requests that were in flight when the limit passed, and were cut.
+    pub cut: u64,
+}
+
+/// A running edge. Dropped, it stops at once: the socket closes and what is in flight is hung up.
+pub struct Server {
+    edge: Arc<Edge>,
+    registry: Arc<Registry>,
+    local_addr: SocketAddr,
+    accepting: Mutex<Option<JoinHandle<()>>>,
+    sweeping: JoinHandle<()>,
+    drained: OnceCell<Drained>,
+}
+
+impl Server {
+    /// Listens, and serves on `runtime`. When this returns, clients can connect.
+    ///
+    /// # Errors
+    ///
+    /// A wrong setting, or an address that can't be listened on: see [`StartError`].
+    pub fn start(
+        config: Config,
+        backend: Arc<dyn Backend>,
+        runtime: &Handle,
+    ) -> Result<Self, StartError> {
+        config.check()?;
+        let _inside = runtime.enter();
+        let address = config.address;
+        let listener = listen(address).map_err(|source| StartError::new(address, source))?;
+        let local_addr = listener
+            .local_addr()
+            .map_err(|source| StartError::new(address, source))?;
+        let protocol = Arc::new(connection::protocol(&config));
+        let edge = Edge::new(config, backend);
+        let registry = Arc::new(Registry::default());
+        let acceptor = Acceptor {
+            router: control::router(Arc::clone(&edge)),
+            edge: Arc::clone(&edge),
+            registry: Arc::clone(&registry),
+            protocol,
+        };
+        Ok(Self {
+            accepting: Mutex::new(Some(runtime.spawn(acceptor.run(listener)))),
+            sweeping: runtime.spawn(sweep::run(Arc::clone(&edge), Arc::clone(&registry))),
+            edge,
+            registry,
+            local_addr,
+            drained: OnceCell::new(),
+        })
+    }
+
+    /// Where the server listens, with the port that the system picked when 0 was asked for.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// What is going on, and what went on since the start.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.edge
+            .gauges
+            .stats(self.registry.len(), self.edge.budget.held())
+    }
+
+    /// Stops in order: the listening socket and idle connections close, requests in flight have until
+    /// `limit` to be answered and read, then what is left is hung up and cut.
+    ///
+    /// Called again, or by several at once, it waits for the first and returns what that did. Cancelled,
+    /// it leaves the server not accepting, and may be called again.
+    pub async fn drain(&self, limit: Duration) -> Drained {
+        *self.drained.get_or_init(|| self.drain_once(limit)).await
+    }
+
+    async fn drain_once(&self, limit: Duration) -> Drained {
+        let gauges = &self.edge.gauges;
+        self.edge.draining.store(true, SeqCst);
+        let accepting = self.accepting().take();
+        if let Some(accepting) = accepting {
+            accepting.abort();
+            // Once it has ended, the socket is closed and no connection is still on its way in.
+            let _ = accepting.await;
+        }
+        let before = gauges.answered.load(Relaxed);
+        self.registry.give_all(Order::Close);
+        let settled = timeout(limit, self.settled()).await.is_ok();
+        let mut cut = 0;
+        if !settled {
+            cut = gauges.in_flight.load(SeqCst) as u64;
+            self.registry.give_all(Order::Cut);
+            let _ = timeout(CUT_LIMIT, self.settled()).await;
+        }
+        let finished = gauges.answered.load(Relaxed).saturating_sub(before);
+        Drained { finished, cut }
+    }
+
+    async fn settled(&self) {
+        loop {
+            // Registered before the look, so an end between the two is not missed.
+            let told = self.edge.settled.notified();
+            let mut told = std::pin::pin!(told);
+            told.as_mut().enable();
+            if self.registry.len() == 0 && self.edge.gauges.in_flight.load(SeqCst) == 0 {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    fn accepting(&self) -> std::sync::MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.accepting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.sweeping.abort();
+        if let Some(accepting) = self.accepting().take() {
+            accepting.abort();
+        }
+        self.registry.give_all(Order::Cut);
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // A port whose last connections are still being forgotten may be taken again at once.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}

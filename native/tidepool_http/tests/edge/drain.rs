@@ -1,0 +1,148 @@
+//! Stopping in order.
+
+use crate::support::{Client, Edge, PATIENCE, config, soon, text};
+use std::sync::Arc;
+use std::time::Duration;
+use tidepool_http::{Config, Drained};
+use tokio::net::TcpStream;
+
+async fn assert_refuses_connections(edge: &Edge) {
+    let refused = soon(TcpStream::connect(edge.server.local_addr())).await;
+    assert_eq!(
+        refused.unwrap_err().kind(),
+        std::io::ErrorKind::ConnectionRefused
+    );
+}
+
+/// A client whose request the backend holds.
+async fn held(edge: &mut Edge) -> (Client, u64, tidepool_http::Responder) {
+    let mut client = edge.client().await;
+    client.ask("GET", "/call/f").await;
+    let (request, responder) = edge.next().await;
+    (client, request.id, responder)
+}
+
+#[tokio::test]
+async fn requests_in_flight_finish_while_idle_connections_and_the_socket_close() {
+    let mut edge = Edge::start(config());
+    let mut idle = edge.client().await;
+    idle.ask("GET", "/health").await;
+    edge.route().await;
+    idle.answer().await;
+    let mut silent = edge.client().await;
+    edge.until(|stats| stats.connections_open == 2).await;
+    let (mut busy, _, responder) = held(&mut edge).await;
+    let server = Arc::clone(&edge.server);
+    let draining = tokio::spawn(async move { server.drain(PATIENCE).await });
+    idle.closed().await;
+    silent.closed().await;
+    assert_refuses_connections(&edge).await;
+    assert!(!draining.is_finished());
+    responder.answer(text("ok"));
+    let answer = busy.answer().await;
+    assert_eq!(
+        (answer.status, answer.headers["connection"].as_str()),
+        (200, "close")
+    );
+    busy.closed().await;
+    assert_eq!(
+        soon(draining).await.unwrap(),
+        Drained {
+            finished: 1,
+            cut: 0
+        }
+    );
+    edge.assert_untouched();
+}
+
+#[tokio::test]
+async fn what_outlasts_the_limit_is_hung_up_and_cut() {
+    let mut edge = Edge::start(config());
+    let (mut client, id, _responder) = held(&mut edge).await;
+    let drained = edge.server.drain(Duration::from_millis(20)).await;
+    assert_eq!(
+        drained,
+        Drained {
+            finished: 0,
+            cut: 1
+        }
+    );
+    assert_eq!(edge.hangup().await, id);
+    client.closed().await;
+    let stats = edge.server.stats();
+    assert_eq!((stats.connections_open, stats.requests_in_flight), (0, 0));
+    edge.assert_untouched();
+}
+
+#[tokio::test]
+async fn draining_twice_or_at_once_gives_the_same_counts() {
+    let mut edge = Edge::start(config());
+    let (_client, _, _responder) = held(&mut edge).await;
+    let limit = Duration::from_millis(20);
+    let (first, second) = tokio::join!(edge.server.drain(limit), edge.server.drain(PATIENCE));
+    assert_eq!(
+        (first, second),
+        (
+            Drained {
+                finished: 0,
+                cut: 1
+            },
+            Drained {
+                finished: 0,
+                cut: 1
+            }
+        )
+    );
+    assert_eq!(edge.server.drain(limit).await, first);
+}
+
+#[tokio::test]
+async fn an_idle_server_drains_at_once() {
+    let edge = Edge::start(config());
+    assert_eq!(
+        soon(edge.server.drain(PATIENCE * 100)).await,
+        Drained {
+            finished: 0,
+            cut: 0
+        }
+    );
+}
+
+#[tokio::test]
+async fn a_cancelled_drain_can_be_called_again() {
+    let mut edge = Edge::start(config());
+    let (_client, _, responder) = held(&mut edge).await;
+    let server = Arc::clone(&edge.server);
+    let draining = tokio::spawn(async move { server.drain(PATIENCE).await });
+    edge.until_refused().await;
+    draining.abort();
+    assert!(draining.await.is_err());
+    responder.answer(text("ok"));
+    assert_eq!(soon(edge.server.drain(PATIENCE)).await.cut, 0);
+}
+
+#[tokio::test]
+async fn a_dropped_server_closes_its_socket_and_hangs_up() {
+    let mut edge = Edge::start(Config { ..config() });
+    let (mut client, id, _responder) = held(&mut edge).await;
+    let address = edge.server.local_addr();
+    let Edge {
+        server,
+        mut hangups,
+        ..
+    } = edge;
+    drop(server);
+    assert_eq!(soon(hangups.recv()).await.unwrap(), id);
+    client.closed().await;
+    while soon(TcpStream::connect(address)).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+}
+
+impl Edge {
+    /// Polls until the listening socket is closed.
+    async fn until_refused(&self) {
+        let address = self.server.local_addr();
+        soon(async { while TcpStream::connect(address).await.is_ok() {} }).await;
+    }
+}

@@ -1,0 +1,22 @@
+//! The edge as its clients and its backend see it: real sockets, a real server, no sleeps.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod access;
+mod bodies;
+mod deploy;
+mod descriptors;
+mod drain;
+mod failure;
+mod hangup;
+mod http2;
+mod lifetimes;
+mod overload;
+mod routes;
+mod start;
+mod support;

@@ -1,0 +1,277 @@
+//! A backend that tests hold in their hands, and a client that sends exactly the bytes it is told.
+
+use bytes::Bytes;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tidepool_http::{Backend, Config, ContentType, Request, Responder, Response, Route, Server};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// Longer than anything here takes on a slow machine; a test that waits for it has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, what)
+        .await
+        .expect("nothing came")
+}
+
+/// Passes each request on to the test, which answers it or not.
+struct Probe {
+    requests: UnboundedSender<(Request, Responder)>,
+    hangups: UnboundedSender<u64>,
+}
+
+impl Backend for Probe {
+    fn request(&self, request: Request, responder: Responder) {
+        if let Route::Call { function, .. } = &request.route
+            && function == "panics"
+        {
+            panic!("asked to");
+        }
+        let _ = self.requests.send((request, responder));
+    }
+
+    fn hangup(&self, id: u64) {
+        let _ = self.hangups.send(id);
+    }
+}
+
+pub(crate) struct Edge {
+    pub(crate) server: Arc<Server>,
+    pub(crate) requests: UnboundedReceiver<(Request, Responder)>,
+    pub(crate) hangups: UnboundedReceiver<u64>,
+}
+
+/// Settings for tests: any free port.
+pub(crate) fn config() -> Config {
+    Config {
+        address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        ..Config::default()
+    }
+}
+
+impl Edge {
+    pub(crate) fn start(config: Config) -> Self {
+        let (requests_in, requests) = unbounded_channel();
+        let (hangups_in, hangups) = unbounded_channel();
+        let probe = Arc::new(Probe {
+            requests: requests_in,
+            hangups: hangups_in,
+        });
+        let server = Server::start(config, probe, &tokio::runtime::Handle::current()).unwrap();
+        Self {
+            server: Arc::new(server),
+            requests,
+            hangups,
+        }
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        Client::connect(self.server.local_addr()).await
+    }
+
+    /// The next request that reached the backend.
+    pub(crate) async fn next(&mut self) -> (Request, Responder) {
+        soon(self.requests.recv()).await.unwrap()
+    }
+
+    pub(crate) async fn hangup(&mut self) -> u64 {
+        soon(self.hangups.recv()).await.unwrap()
+    }
+
+    /// What the backend was asked, answered with `ok`.
+    pub(crate) async fn route(&mut self) -> Route {
+        let (request, responder) = self.next().await;
+        responder.answer(text("ok"));
+        request.route
+    }
+
+    /// Nothing has reached the backend, and no hang-up either.
+    pub(crate) fn assert_untouched(&mut self) {
+        assert!(
+            self.requests.try_recv().is_err(),
+            "a request reached the backend"
+        );
+        assert!(
+            self.hangups.try_recv().is_err(),
+            "a hang-up reached the backend"
+        );
+    }
+
+    /// Polls until the server looks as wanted.
+    pub(crate) async fn until(&self, wanted: impl Fn(&tidepool_http::Stats) -> bool) {
+        let looking = async {
+            while !wanted(&self.server.stats()) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, looking).await.is_err() {
+            panic!("still {:?}", self.server.stats());
+        }
+    }
+}
+
+/// A backend that answers every call at once with its own payload.
+pub(crate) struct Echo;
+
+impl Backend for Echo {
+    fn request(&self, request: Request, responder: Responder) {
+        responder.answer(match request.route {
+            Route::Call { payload, .. } => Response::new(200, ContentType::Bytes, payload),
+            _ => text("ok"),
+        });
+    }
+
+    fn hangup(&self, _id: u64) {}
+}
+
+pub(crate) fn text(body: &str) -> Response {
+    Response::new(200, ContentType::Text, body.to_owned())
+}
+
+/// A raw HTTP/1.1 client.
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
+    received: Vec<u8>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HashMap<String, String>,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {:?}", self.body))
+    }
+
+    pub(crate) fn error(&self) -> Value {
+        self.json()["error"].clone()
+    }
+
+    pub(crate) fn reason(&self) -> String {
+        self.error()["reason"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Client {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        Self {
+            stream: soon(TcpStream::connect(address)).await.unwrap(),
+            received: Vec::new(),
+        }
+    }
+
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        soon(self.stream.write_all(bytes.as_ref())).await.unwrap();
+    }
+
+    /// Sends a request without a body.
+    pub(crate) async fn ask(&mut self, method: &str, path: &str) {
+        self.send(format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"
+        ))
+        .await;
+    }
+
+    /// Sends a request with a body of known length.
+    pub(crate) async fn post(&mut self, path: &str, headers: &str, body: &[u8]) {
+        let length = body.len();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n{headers}\r\n"
+        );
+        self.send([head.as_bytes(), body].concat()).await;
+    }
+
+    async fn more(&mut self) -> bool {
+        soon(self.stream.read_buf(&mut self.received))
+            .await
+            .is_ok_and(|count| count > 0)
+    }
+
+    /// The next answer, interim ones included.
+    pub(crate) async fn answer(&mut self) -> Answer {
+        self.answer_to("GET").await
+    }
+
+    pub(crate) async fn answer_to(&mut self, method: &str) -> Answer {
+        let end = loop {
+            match self
+                .received
+                .windows(4)
+                .position(|window| window == b"\r\n\r\n")
+            {
+                Some(end) => break end,
+                None => assert!(self.more().await, "closed instead of answered"),
+            }
+        };
+        let head = String::from_utf8(self.received[..end].to_vec()).unwrap();
+        self.received.drain(..end + 4);
+        let mut lines = head.split("\r\n");
+        let status: u16 = lines
+            .next()
+            .unwrap()
+            .split(' ')
+            .nth(1)
+            .unwrap()
+            .parse()
+            .unwrap();
+        let headers: HashMap<String, String> = lines
+            .filter_map(|line| line.split_once(": "))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+            .collect();
+        let bodiless = method == "HEAD" || status < 200;
+        let length = headers
+            .get("content-length")
+            .filter(|_| !bodiless)
+            .map_or(0, |length| length.parse().unwrap());
+        while self.received.len() < length {
+            assert!(self.more().await, "closed within a body");
+        }
+        let body = self.received.drain(..length).collect::<Vec<_>>().into();
+        Answer {
+            status,
+            headers,
+            body,
+        }
+    }
+
+    /// Waits for the server to close; what came before is thrown away.
+    pub(crate) async fn closed(&mut self) {
+        while self.more().await {}
+    }
+
+    /// Closes with a reset instead of a farewell.
+    pub(crate) fn reset(self) {
+        self.stream.set_zero_linger().unwrap();
+    }
+}
+
+pub(crate) const BOUNDARY: &str = "XyZZy";
+
+/// A form of fields `(disposition, content)`, such as `name="wasm"; filename="a.wasm"`.
+pub(crate) fn form(fields: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut form = Vec::new();
+    for (disposition, content) in fields {
+        form.extend_from_slice(
+            format!("--{BOUNDARY}\r\ncontent-disposition: form-data; {disposition}\r\n\r\n")
+                .as_bytes(),
+        );
+        form.extend_from_slice(content);
+        form.extend_from_slice(b"\r\n");
+    }
+    form.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
+    form
+}
+
+pub(crate) fn multipart() -> String {
+    format!("content-type: multipart/form-data; boundary={BOUNDARY}\r\n")
+}

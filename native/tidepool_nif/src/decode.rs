@@ -1,0 +1,72 @@
+//! From terms to the core's types.
+
+use std::time::Duration;
+
+use rustler::{Decoder, Error, NifResult, Term};
+use tidepool_core::{FunctionConfig, HostReply, Instances, Limits, RuntimeConfig};
+
+use crate::atoms;
+
+/// The value at `key` of a map with atom keys.
+pub(crate) fn field<'a, T: Decoder<'a>>(map: Term<'a>, key: rustler::Atom) -> NifResult<T> {
+    map.map_get(key)?.decode()
+}
+
+pub(crate) fn runtime_config(map: Term<'_>) -> NifResult<RuntimeConfig> {
+    Ok(RuntimeConfig {
+        max_instances: field(map, atoms::max_instances())?,
+        max_queue: field(map, atoms::max_queue())?,
+        max_memory_bytes: field(map, atoms::max_memory_bytes())?,
+        max_table_elements: field(map, atoms::max_table_elements())?,
+        stack_bytes: field(map, atoms::stack_bytes())?,
+        console_lines_per_s: field(map, atoms::console_lines_per_s())?,
+    })
+}
+
+pub(crate) fn function_config(map: Term<'_>) -> NifResult<FunctionConfig> {
+    Ok(FunctionConfig {
+        name: field(map, atoms::name())?,
+        version: field(map, atoms::version())?,
+        instances: instances(field(map, atoms::instances())?)?,
+        limits: limits(field(map, atoms::limits())?)?,
+    })
+}
+
+/// `:fresh` or `{:warm, max_idle}`.
+fn instances(term: Term<'_>) -> NifResult<Instances> {
+    if atoms::fresh() == term {
+        return Ok(Instances::Fresh);
+    }
+    let (tag, max_idle): (rustler::Atom, usize) = term.decode()?;
+    if tag == atoms::warm() { Ok(Instances::Warm { max_idle }) } else { Err(Error::BadArg) }
+}
+
+fn limits(map: Term<'_>) -> NifResult<Limits> {
+    Ok(Limits {
+        memory_bytes: field(map, atoms::memory())?,
+        table_elements: field(map, atoms::table())?,
+        time_ms: field(map, atoms::time())?,
+        cpu_time_ms: field(map, atoms::cpu_time())?,
+        payload_bytes: field(map, atoms::payload())?,
+        reply_bytes: field(map, atoms::reply())?,
+        depth: field(map, atoms::depth())?,
+    })
+}
+
+/// `{:ok, bytes}` or `{:error, bytes}`.
+pub(crate) fn host_reply(term: Term<'_>) -> NifResult<HostReply> {
+    let (tag, bytes): (rustler::Atom, rustler::Binary<'_>) = term.decode()?;
+    let bytes = bytes.as_slice().to_vec();
+    if tag == atoms::ok() {
+        Ok(Ok(bytes))
+    } else if tag == atoms::error() {
+        Ok(Err(bytes))
+    } else {
+        Err(Error::BadArg)
+    }
+}
+
+/// A number of ms.
+pub(crate) fn millis(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}

@@ -1,0 +1,79 @@
+//! The node's runtime: the engine and the I/O threads that go with it.
+
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
+
+use rustler::{Encoder, Env, LocalPid, NifResult, Resource, ResourceArc, Term};
+use tidepool_core::Runtime;
+
+use crate::console::ConsoleThread;
+use crate::{atoms, decode};
+
+/// Engine, I/O threads and console of one node.
+pub(crate) struct Node {
+    pub(crate) runtime: Arc<Runtime>,
+    io: ManuallyDrop<tokio::runtime::Runtime>,
+    console: Arc<ConsoleThread>,
+}
+
+#[rustler::resource_impl]
+impl Resource for Node {}
+
+impl Node {
+    pub(crate) fn io(&self) -> &tokio::runtime::Handle {
+        self.io.handle()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // SAFETY: this is the only place that takes the runtime, and a value is dropped once.
+        let io = unsafe { ManuallyDrop::take(&mut self.io) };
+        // Waiting for its threads could hold a scheduler.
+        io.shutdown_background();
+    }
+}
+
+/// `{:ok, runtime}` or `{:error, message}`.
+#[rustler::nif(schedule = "DirtyIo")]
+fn start_runtime<'a>(env: Env<'a>, config: Term<'a>) -> NifResult<Term<'a>> {
+    let runtime_config = decode::runtime_config(config)?;
+    let io_threads: usize = decode::field(config, atoms::io_threads())?;
+    let node = start(&runtime_config, io_threads);
+    Ok(match node {
+        Ok(node) => (atoms::ok(), ResourceArc::new(node)).encode(env),
+        Err(message) => (atoms::error(), message).encode(env),
+    })
+}
+
+fn start(config: &tidepool_core::RuntimeConfig, io_threads: usize) -> Result<Node, String> {
+    let io = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(io_threads.max(1))
+        .thread_name("tidepool-io")
+        .enable_all()
+        .build()
+        .map_err(|error| format!("the I/O threads could not be started: {error}"))?;
+    let console = ConsoleThread::spawn().map_err(|error| format!("the console thread could not be started: {error}"))?;
+    let runtime = Runtime::new(config, io.handle().clone(), Arc::clone(&console) as _).map_err(|error| error.to_string())?;
+    Ok(Node { runtime, io: ManuallyDrop::new(io), console })
+}
+
+/// Sends what guests print to `pid` from now on.
+#[rustler::nif]
+fn subscribe_console(node: ResourceArc<Node>, pid: LocalPid) -> rustler::Atom {
+    node.console.subscribe(pid);
+    atoms::ok()
+}
+
+/// `{live, idle, queued}`: instances, idle ones among them, and calls that wait for one.
+#[rustler::nif]
+fn instances(node: ResourceArc<Node>) -> (usize, usize, usize) {
+    let runtime = &node.runtime;
+    (runtime.live_instances(), runtime.idle_instances(), runtime.queued_calls())
+}
+
+/// All metrics as OpenMetrics text, with `gauges` (name, help, value) added.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn metrics(node: ResourceArc<Node>, gauges: Vec<(String, String, i64)>) -> NifResult<String> {
+    node.runtime.metrics(gauges).map_err(|error| rustler::Error::RaiseTerm(Box::new(error.to_string())))
+}

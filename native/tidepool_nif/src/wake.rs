@@ -1,0 +1,66 @@
+//! Wakers that send `{:tidepool_wake, id}` to the owner of a task.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::task::Wake;
+
+use rustler::{LocalPid, OwnedEnv};
+use tokio::runtime::Handle;
+
+use crate::atoms;
+
+const ARMED: u8 = 0;
+const SENT: u8 = 1;
+const DISARMED: u8 = 2;
+
+/// One wait of one task: wakes its owner once at most.
+pub(crate) struct Waker {
+    id: u64,
+    owner: LocalPid,
+    state: AtomicU8,
+    io: Handle,
+}
+
+impl Waker {
+    pub(crate) fn new(owner: LocalPid, io: Handle) -> Arc<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Waker { id, owner, state: AtomicU8::new(ARMED), io })
+    }
+
+    /// Tells this wait from all others of this node.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Stops the waker; `true` when its message was sent before.
+    pub(crate) fn disarm(&self) -> bool {
+        self.state.swap(DISARMED, Ordering::AcqRel) == SENT
+    }
+
+    fn send(&self) {
+        // A dead owner needs no message.
+        let _ = OwnedEnv::new().send_and_clear(&self.owner, |_| (atoms::tidepool_wake(), self.id));
+    }
+}
+
+impl Wake for Waker {
+    fn wake(self: Arc<Self>) {
+        if self.state.compare_exchange(ARMED, SENT, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            return;
+        }
+        if is_scheduler_thread() {
+            // The VM takes messages without an environment from its own threads alone when they come from others.
+            let io = self.io.clone();
+            io.spawn(async move { self.send() });
+        } else {
+            self.send();
+        }
+    }
+}
+
+fn is_scheduler_thread() -> bool {
+    // SAFETY: `enif_thread_type` takes nothing, touches nothing but the calling thread's own record, and may be called
+    // from any thread once the library is loaded, which it is when a waker exists.
+    unsafe { rustler::sys::enif_thread_type() != rustler::sys::ERL_NIF_THR_UNDEFINED }
+}
