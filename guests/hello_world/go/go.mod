@@ -1,0 +1,3 @@
+module hello_world
+
+go 1.24

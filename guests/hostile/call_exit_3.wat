@@ -1,0 +1,9 @@
+;; Calls proc_exit(3) in the middle of a call.
+;; Expect: an error: exit status 3; the instance is gone.
+
+(module
+  (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
+  (memory (export "memory") 1)
+  (func (export "__guest_call") (param i32 i32) (result i32)
+    (call $proc_exit (i32.const 3))
+    (unreachable)))

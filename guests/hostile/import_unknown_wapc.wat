@@ -1,0 +1,9 @@
+;; Imports wapc/__mystery.
+;; Expect: deploy refused: unknown import wapc/__mystery.
+
+(module
+  (import "wapc" "__mystery" (func $mystery))
+  (memory (export "memory") 1)
+  (func (export "__guest_call") (param i32 i32) (result i32)
+    (call $mystery)
+    (i32.const 1)))

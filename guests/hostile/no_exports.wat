@@ -1,0 +1,4 @@
+;; Exports nothing at all.
+;; Expect: deploy refused: no known ABI.
+
+(module)

@@ -1,0 +1,10 @@
+;; Hands over a reply and returns 2.
+;; Expect: guest error.
+
+(module
+  (import "wapc" "__guest_response" (func $guest_response (param i32 i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "reply")
+  (func (export "__guest_call") (param i32 i32) (result i32)
+    (call $guest_response (i32.const 0) (i32.const 5))
+    (i32.const 2)))

@@ -1,0 +1,7 @@
+;; Executes unreachable.
+;; Expect: trap: unreachable.
+
+(module
+  (memory (export "memory") 1)
+  (func (export "__guest_call") (param i32 i32) (result i32)
+    (unreachable)))

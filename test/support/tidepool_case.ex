@@ -1,0 +1,110 @@
+defmodule Tidepool.Case do
+  @moduledoc """
+  What tests share: guests from guests/build, functions with names of their own, waiting for conditions, and the HTTP
+  edge by way of curl.
+  """
+
+  use ExUnit.CaseTemplate
+
+  using do
+    quote do
+      import Tidepool.Case
+    end
+  end
+
+  @doc "The bytes of a built guest."
+  def guest(language, name), do: File.read!("guests/build/#{language}/#{name}.wasm")
+
+  @doc "Path of a built guest."
+  def guest_path(language, name), do: Path.expand("guests/build/#{language}/#{name}.wasm")
+
+  @doc "Deploys a guest under a name that no other test uses, removes it after the test, and returns the name."
+  def deploy!(language, guest, options \\ []) do
+    name = unique_name(guest)
+    {:ok, _function} = Tidepool.deploy(guest(language, guest), [name: name] ++ options)
+    ExUnit.Callbacks.on_exit(fn -> Tidepool.remove(name) end)
+    name
+  end
+
+  @doc "A function name that no other test uses."
+  def unique_name(stem), do: "#{stem}_#{System.unique_integer([:positive])}"
+
+  @doc "Polls until `condition` holds; after `timeout` ms it fails with the last value that was falsy, or the last exception."
+  def eventually(condition, timeout \\ 5_000) do
+    poll(condition, System.monotonic_time(:millisecond) + timeout)
+  end
+
+  defp poll(condition, deadline) do
+    outcome =
+      try do
+        {:value, condition.()}
+      rescue
+        error in [ExUnit.AssertionError, MatchError] -> {:raised, error, __STACKTRACE__}
+      end
+
+    case outcome do
+      {:value, value} when value not in [nil, false] ->
+        value
+
+      _not_yet ->
+        if System.monotonic_time(:millisecond) > deadline, do: give_up(outcome)
+
+        receive do
+        after
+          5 -> poll(condition, deadline)
+        end
+    end
+  end
+
+  defp give_up({:value, value}), do: ExUnit.Assertions.flunk("the condition did not come true: #{inspect(value)}")
+  defp give_up({:raised, error, stacktrace}), do: reraise(error, stacktrace)
+
+  @doc "Fails if anything is in the mailbox."
+  def assert_no_stray_messages do
+    {:messages, messages} = Process.info(self(), :messages)
+    ExUnit.Assertions.assert(messages == [])
+  end
+
+  @doc "Instances in use now: live ones that are not idle in a pool."
+  def busy_instances do
+    %{live: live, idle: idle} = Tidepool.Engine.instances()
+    live - idle
+  end
+
+  @doc "Address of the running edge."
+  def url(path), do: "http://127.0.0.1:#{TidepoolWeb.Listener.port()}#{path}"
+
+  @doc """
+  Runs curl against the edge: `{status, headers, body}`, header names in lower case. JSON bodies are decoded.
+  """
+  def curl(path, arguments \\ []) do
+    marker = "\ntidepool-status:"
+    arguments = ["-sS", "-i", "--max-time", "30", "-w", marker <> "%{http_code}"] ++ arguments ++ [url(path)]
+    {output, 0} = System.cmd("curl", arguments)
+    [response, status] = String.split(output, marker)
+    {headers, body} = split_head(response)
+    {String.to_integer(status), headers, decode(headers, body)}
+  end
+
+  # curl shows interim answers (100 Continue) too; the last head is the answer's.
+  defp split_head(response) do
+    [head, rest] = :binary.split(response, "\r\n\r\n")
+    if head =~ ~r/\AHTTP\/[0-9.]+ 1\d\d/, do: split_head(rest), else: {headers(head), rest}
+  end
+
+  defp headers(head) do
+    [_status | lines] = String.split(head, "\r\n")
+
+    Map.new(lines, fn line ->
+      [name, value] = String.split(line, ":", parts: 2)
+      {String.downcase(name), String.trim(value)}
+    end)
+  end
+
+  defp decode(%{"content-type" => "application/json"}, body) do
+    {:ok, term} = Tidepool.Native.json_decode(body)
+    term
+  end
+
+  defp decode(_headers, body), do: body
+end
