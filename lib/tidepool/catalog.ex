@@ -14,44 +14,43 @@ defmodule Tidepool.Catalog do
 
   require Logger
 
-  alias Tidepool.{BlobStore, Error, Function, Loader}
+  alias Tidepool.{BlobStore, Engine, Error, Function, Loader, Native}
   alias Tidepool.Catalog.{Entry, Log}
 
-  # {name, native function, default operation, time limit in ms} for callers; {name, %Function{}} for everybody else.
-  @calls Module.concat(__MODULE__, Calls)
-  @functions Module.concat(__MODULE__, Functions)
+  # {name, %Function{}}, or {name, %Error{}} for one that could not be loaded. Calls don't look here: they go by the
+  # directory of the native runtime.
+  @table __MODULE__
 
   # The log is rewritten when it has this many records more than twice the names it holds.
   @slack 1_000
 
-  @typedoc "What a call needs to know."
-  @type callable :: {Tidepool.Native.function_ref(), operation :: String.t(), time_ms :: pos_integer}
-
   @doc false
   def start_link(config), do: GenServer.start_link(__MODULE__, config, name: __MODULE__)
-
-  @doc "What a call of `name` needs."
-  @spec callable(String.t()) :: {:ok, callable} | {:error, Error.t()}
-  def callable(name) do
-    case :ets.lookup(@calls, name) do
-      [{_name, function, operation, time_ms}] -> {:ok, {function, operation, time_ms}}
-      [{_name, %Error{} = error}] -> {:error, error}
-      [] -> not_deployed(name)
-    end
-  end
 
   @doc "The function of this name."
   @spec fetch(String.t()) :: {:ok, Function.t()} | {:error, Error.t()}
   def fetch(name) do
-    case :ets.lookup(@functions, name) do
-      [{_name, function}] -> {:ok, function}
-      [] -> with {:ok, _callable} <- callable(name), do: not_deployed(name)
+    case :ets.lookup(@table, name) do
+      [{_name, %Function{} = function}] -> {:ok, function}
+      _none -> not_callable(name)
     end
   end
 
-  @doc "All functions, by name."
+  @doc "Why a name that the runtime does not know can't be called."
+  @spec not_callable(String.t()) :: {:error, Error.t()}
+  def not_callable(name) do
+    case :ets.lookup(@table, name) do
+      [{_name, %Error{} = error}] -> {:error, error}
+      _none -> not_deployed(name)
+    end
+  end
+
+  @doc "All functions that can be called, by name."
   @spec list :: [Function.t()]
-  def list, do: @functions |> :ets.tab2list() |> Enum.map(&elem(&1, 1)) |> Enum.sort_by(& &1.name)
+  def list do
+    functions = for {_name, %Function{} = function} <- :ets.tab2list(@table), do: function
+    Enum.sort_by(functions, & &1.name)
+  end
 
   @doc """
   What a deploy of `entry` would come to now: its version, or the function that is this very deploy already.
@@ -76,8 +75,7 @@ defmodule Tidepool.Catalog do
 
   @impl true
   def init(config) do
-    :ets.new(@calls, [:named_table, :protected, read_concurrency: true])
-    :ets.new(@functions, [:named_table, :protected, read_concurrency: true])
+    :ets.new(@table, [:named_table, :protected, read_concurrency: true])
     folder = folder(config.data)
 
     with :ok <- make(folder),
@@ -106,7 +104,8 @@ defmodule Tidepool.Catalog do
          {:ok, native} <- Loader.function(loaded, entry),
          :ok <- BlobStore.put(state.blobs, entry.sha256, wasm),
          {:ok, state} <- persist(state, entry) do
-      function = publish(entry, loaded, native)
+      function = describe(entry, loaded)
+      publish([{entry, function, native}])
       sweep(state)
       {:reply, {:ok, function, :created}, state}
     else
@@ -118,8 +117,8 @@ defmodule Tidepool.Catalog do
   def handle_call({:remove, name}, _from, state) do
     with %Entry{removed: false} = entry <- state.entries[name],
          {:ok, state} <- persist(state, %{entry | removed: true}) do
-      :ets.delete(@calls, name)
-      :ets.delete(@functions, name)
+      Native.unpublish(Engine.runtime(), name)
+      :ets.delete(@table, name)
       sweep(state)
       {:reply, :ok, state}
     else
@@ -138,7 +137,7 @@ defmodule Tidepool.Catalog do
   defp lock(folder) do
     path = Path.join(folder, "lock")
 
-    case Tidepool.Native.lock_file(path) do
+    case Native.lock_file(path) do
       {:ok, lock} ->
         {:ok, lock}
 
@@ -171,15 +170,18 @@ defmodule Tidepool.Catalog do
 
     live
     |> Task.async_stream(&{&1, load_entry(state.blobs, &1)}, timeout: :infinity, ordered: false)
-    |> Enum.each(fn
-      {:ok, {entry, {:ok, loaded, native}}} ->
-        publish(entry, loaded, native)
-
-      {:ok, {entry, {:error, error}}} ->
-        Logger.error("the function #{entry.name} (version #{entry.version}) could not be loaded: #{error.message}")
-        unavailable = Error.new(:unavailable, "could not be loaded: #{error.message}; deploy it again", entry.name)
-        :ets.insert(@calls, {entry.name, unavailable})
+    |> Enum.flat_map(fn
+      {:ok, {entry, {:ok, loaded, native}}} -> [{entry, describe(entry, loaded), native}]
+      {:ok, {entry, {:error, error}}} -> set_aside(entry, error)
     end)
+    |> publish()
+  end
+
+  defp set_aside(entry, error) do
+    Logger.error("the function #{entry.name} (version #{entry.version}) could not be loaded: #{error.message}")
+    unavailable = Error.new(:unavailable, "could not be loaded: #{error.message}; deploy it again", entry.name)
+    :ets.insert(@table, {entry.name, unavailable})
+    []
   end
 
   defp load_entry(blobs, entry) do
@@ -210,8 +212,15 @@ defmodule Tidepool.Catalog do
     end
   end
 
-  defp publish(entry, loaded, native) do
-    function = %Function{
+  # From the runtime's step on calls get the new version; the table follows for those who ask about it.
+  defp publish(functions) do
+    native = for {entry, _function, native} <- functions, do: {entry.name, entry.operation, native}
+    :ok = Native.publish(Engine.runtime(), native)
+    :ets.insert(@table, for({entry, function, _native} <- functions, do: {entry.name, function}))
+  end
+
+  defp describe(entry, loaded) do
+    %Function{
       name: entry.name,
       version: entry.version,
       sha256: entry.sha256,
@@ -224,10 +233,6 @@ defmodule Tidepool.Catalog do
       compile_us: loaded.compile_us,
       deployed_at: entry.deployed_at
     }
-
-    :ets.insert(@functions, {entry.name, function})
-    :ets.insert(@calls, {entry.name, native, entry.operation, entry.limits.time})
-    function
   end
 
   defp sweep(state) do
@@ -239,8 +244,8 @@ defmodule Tidepool.Catalog do
   defp plan(state, entry) do
     old = state.entries[entry.name]
 
-    case Entry.same_deploy?(old, entry) && :ets.lookup(@functions, entry.name) do
-      [{_name, function}] -> {:unchanged, function}
+    case Entry.same_deploy?(old, entry) && :ets.lookup(@table, entry.name) do
+      [{_name, %Function{} = function}] -> {:unchanged, function}
       _other -> {:version, if(old, do: old.version + 1, else: 1)}
     end
   end

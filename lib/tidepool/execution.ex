@@ -13,41 +13,40 @@ defmodule Tidepool.Execution do
   time; calls that the handler makes count as nested in it and end with it.
   """
 
-  alias Tidepool.{Catalog, Error, Host, Native}
+  alias Tidepool.{Catalog, Engine, Error, Host, Native}
 
   @key __MODULE__
 
   @doc "Calls a function; see `Tidepool.call/4`."
   @spec call(String.t(), String.t() | nil, binary, timeout) :: {:ok, binary} | {:error, Error.t()}
   def call(name, operation, payload, timeout) do
-    with {:ok, {function, default_operation, time_ms}} <- Catalog.callable(name) do
-      now = now()
-      {depth, outer_deadline} = Process.get(@key, {0, :infinity})
+    case Process.get(@key) do
+      nil -> start(name, operation, payload, 1, timeout)
       # An atom is greater than any number, so `:infinity` is the largest of times.
-      time_ms = min(time_ms, timeout)
-      deadline = min(now + time_ms, outer_deadline)
-      context = {name, depth + 1, deadline}
-
-      function
-      |> Native.start(operation || default_operation, payload, depth + 1, max(deadline - now, 0))
-      |> drive(context)
+      {depth, deadline} -> start(name, operation, payload, depth + 1, min(timeout, max(deadline - now(), 0)))
     end
   end
 
+  defp start(name, operation, payload, depth, timeout) do
+    Engine.runtime() |> Native.call(name, operation, payload, depth, timeout) |> drive(name, depth)
+  end
+
   @doc "Drives a trial of a function: an instance is made and dropped."
-  @spec trial(Native.function_ref(), String.t(), pos_integer) :: {:ok, binary} | {:error, Error.t()}
-  def trial(function, name, time_ms), do: function |> Native.start_trial() |> drive({name, 1, now() + time_ms})
+  @spec trial(Native.function_ref(), String.t()) :: {:ok, binary} | {:error, Error.t()}
+  def trial(function, name), do: function |> Native.start_trial() |> drive(name, 1)
 
-  @spec drive(Native.step(), {String.t(), pos_integer, integer}) :: {:ok, binary} | {:error, Error.t()}
-  defp drive({:ok, reply}, _context), do: {:ok, reply}
+  @spec drive(Native.step(), String.t(), pos_integer) :: {:ok, binary} | {:error, Error.t()}
+  defp drive({:ok, _reply} = ok, _name, _depth), do: ok
 
-  defp drive({:error, reason, message, details}, {name, _depth, _deadline}) do
+  defp drive({:error, :not_deployed, _message, _details}, name, _depth), do: Catalog.not_callable(name)
+
+  defp drive({:error, reason, message, details}, name, _depth) do
     {:error, Error.new(reason, message, name, details)}
   end
 
-  defp drive({:yield, task}, context), do: task |> Native.resume() |> drive(context)
+  defp drive({:yield, task}, name, depth), do: task |> Native.resume() |> drive(name, depth)
 
-  defp drive({:host, task, binding, namespace, operation, payload}, {name, depth, deadline} = context) do
+  defp drive({:host, task, binding, namespace, operation, payload, remaining_ms}, name, depth) do
     call = %Host.Call{
       binding: binding,
       namespace: namespace,
@@ -56,14 +55,15 @@ defmodule Tidepool.Execution do
       function: name
     }
 
-    task |> Native.answer(Host.dispatch(call, deadline, &nested(&1, depth, deadline))) |> drive(context)
+    reply = Host.dispatch(call, remaining_ms, &nested(&1, depth, now() + remaining_ms))
+    task |> Native.answer(reply) |> drive(name, depth)
   end
 
-  defp drive({:wait, task, id}, {_name, _depth, deadline} = context) do
+  defp drive({:wait, task, id, remaining_ms}, name, depth) do
     receive do
-      {:tidepool_wake, ^id} -> task |> Native.resume() |> drive(context)
+      {:tidepool_wake, ^id} -> task |> Native.resume() |> drive(name, depth)
     after
-      max(deadline - now(), 0) -> task |> cancel(id) |> drive(context)
+      remaining_ms -> task |> cancel(id) |> drive(name, depth)
     end
   end
 

@@ -56,12 +56,12 @@ defmodule Tidepool.Host do
 
   @doc false
   # Carries a call out; `nested` runs a function with calls in it counted as nested. Never raises.
-  @spec dispatch(Call.t(), deadline_ms :: integer, ((() -> result) -> result)) :: result
-  def dispatch(%Call{} = call, deadline, nested) do
+  @spec dispatch(Call.t(), timeout_ms :: non_neg_integer, ((() -> result) -> result)) :: result
+  def dispatch(%Call{} = call, timeout_ms, nested) do
     case Registry.lookup(call.binding, call.namespace, call.operation) do
       {:fun, fun} -> nested.(fn -> run(fun, call) end)
       {:mfa, module, function} -> nested.(fn -> run(&apply(module, function, [&1]), call) end)
-      {:process, name} -> ask(name, call, deadline)
+      {:process, name} -> ask(name, call, timeout_ms)
       nil -> {:error, "no host function #{call.binding}/#{call.namespace}/#{call.operation}"}
     end
   end
@@ -81,7 +81,7 @@ defmodule Tidepool.Host do
   end
 
   # The monitor's reference is an alias for the reply, dead after the first one: whatever else is sent to it vanishes.
-  defp ask(name, call, deadline) do
+  defp ask(name, call, timeout_ms) do
     case whereis(name) do
       nil ->
         {:error, "the host's handler #{inspect(name)} is not running"}
@@ -89,11 +89,11 @@ defmodule Tidepool.Host do
       process ->
         ref = :erlang.monitor(:process, process, alias: :reply_demonitor)
         send(process, {:invoke_callback, call.binding, call.namespace, call.operation, call.payload, ref})
-        await(ref, deadline)
+        await(ref, timeout_ms)
     end
   end
 
-  defp await(ref, deadline) do
+  defp await(ref, timeout_ms) do
     receive do
       {^ref, result} ->
         result
@@ -101,7 +101,7 @@ defmodule Tidepool.Host do
       {:DOWN, ^ref, :process, _pid, reason} ->
         {:error, "the host's handler died: #{Exception.format_exit(reason)}"}
     after
-      max(deadline - System.monotonic_time(:millisecond), 0) ->
+      timeout_ms ->
         Process.demonitor(ref, [:flush])
 
         # It may have come between the timeout and the end of the alias.

@@ -32,6 +32,6 @@ defmodule Tidepool.Loader do
   @doc "Makes one instance and drops it again: start functions have to come through."
   @spec try_start(Native.function_ref(), Entry.t()) :: :ok | {:error, Error.t()}
   def try_start(function, entry) do
-    with {:ok, _empty} <- Execution.trial(function, entry.name, entry.limits.time), do: :ok
+    with {:ok, _empty} <- Execution.trial(function, entry.name), do: :ok
   end
 end

@@ -2,7 +2,7 @@ defmodule Tidepool.Native do
   @moduledoc """
   The NIFs of `native/tidepool_nif`; nothing else. Callers want `Tidepool`.
 
-  A call is a task that the process which started it drives. Each of `start/5`, `start_trial/1`, `resume/1` and
+  A call is a task that the process which started it drives. Each of `call/6`, `start_trial/1`, `resume/1` and
   `answer/2` runs the guest for one time slice (1 ms) at most and says what it needs next, as a `t:step/0`.
   """
 
@@ -25,9 +25,10 @@ defmodule Tidepool.Native do
   @type step ::
           {:ok, reply :: binary}
           | failure
-          | {:host, task, binding :: binary, namespace :: binary, operation :: binary, payload :: binary}
+          | {:host, task, binding :: binary, namespace :: binary, operation :: binary, payload :: binary,
+             remaining_ms :: non_neg_integer}
           | {:yield, task}
-          | {:wait, task, id :: non_neg_integer}
+          | {:wait, task, id :: non_neg_integer, remaining_ms :: non_neg_integer}
 
   @doc false
   def load do
@@ -65,9 +66,17 @@ defmodule Tidepool.Native do
   @spec new_function(module_ref, map) :: {:ok, function_ref} | failure
   def new_function(_module, _config), do: :erlang.nif_error(:not_loaded)
 
-  @doc "Starts a call and drives it for a slice."
-  @spec start(function_ref, binary, binary, pos_integer, non_neg_integer) :: step
-  def start(_function, _operation, _payload, _depth, _timeout_ms), do: :erlang.nif_error(:not_loaded)
+  @doc "Makes functions callable by name, each in place of the one that had its name."
+  @spec publish(runtime, [{name :: binary, operation :: binary, function_ref}]) :: :ok
+  def publish(_runtime, _functions), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Makes a name uncallable."
+  @spec unpublish(runtime, binary) :: :ok
+  def unpublish(_runtime, _name), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Starts a call of a published function and drives it for a slice. An operation of `nil` is the published one."
+  @spec call(runtime, name :: binary, operation :: binary | nil, payload :: binary, pos_integer, timeout) :: step
+  def call(_runtime, _name, _operation, _payload, _depth, _timeout_ms), do: :erlang.nif_error(:not_loaded)
 
   @doc "Makes an instance and drops it again, start functions included."
   @spec start_trial(function_ref) :: step

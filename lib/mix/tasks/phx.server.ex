@@ -4,8 +4,9 @@ defmodule Mix.Tasks.Phx.Server do
   @moduledoc """
   Starts the application with its HTTP edge.
 
-      mix phx.server          # in the foreground, until SIGTERM
-      iex -S mix phx.server   # with a shell
+      mix phx.server              # in the foreground, until SIGTERM
+      iex -S mix phx.server       # with a shell
+      mix phx.server --examples   # prints the curl lines to try, too
 
   `PORT`, `TIDEPOOL_ADDRESS`, `TIDEPOOL_DATA` and `TIDEPOOL_TOKEN` are read from the environment; all settings are in
   docs/configuration.md. The task has the name that Elixir developers try first; there is no Phoenix behind it.
@@ -14,7 +15,7 @@ defmodule Mix.Tasks.Phx.Server do
   use Mix.Task
 
   @impl true
-  def run(_args) do
+  def run(arguments) do
     Mix.Task.run("app.config")
     Application.put_env(:tidepool, :server, true)
 
@@ -24,8 +25,27 @@ defmodule Mix.Tasks.Phx.Server do
       {:error, error} -> Mix.raise(error.message)
     end
 
+    if "--examples" in arguments, do: IO.puts(examples())
     unless iex?(), do: Process.sleep(:infinity)
   end
+
+  defp examples do
+    url = "#{host(Tidepool.Config.get(:address))}:#{TidepoolWeb.Listener.port()}"
+    token = if Tidepool.Config.get(:token), do: ~S( -H "authorization: Bearer $TIDEPOOL_TOKEN"), else: ""
+
+    """
+
+    Try, in another terminal:
+      curl#{token} -F wasm=@guests/build/rust/hello_world.wasm #{url}/deploy
+      curl #{url}/call/hello_world
+      curl --data-binary 'Ada' #{url}/call/hello_world/hello
+      curl #{url}/functions
+    """
+  end
+
+  # What is bound to every address is here under the name that is easiest to read.
+  defp host(address) when address in ["127.0.0.1", "0.0.0.0", "::1", "::"], do: "localhost"
+  defp host(address), do: if(String.contains?(address, ":"), do: "[#{address}]", else: address)
 
   defp iex?, do: Code.ensure_loaded?(IEx) and IEx.started?()
 end

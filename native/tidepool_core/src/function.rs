@@ -12,6 +12,7 @@ use crate::limits::{Limit, Limits};
 use crate::metrics::FunctionStats;
 use crate::pool::Pool;
 use crate::port::Port;
+use crate::runtime::Runtime;
 use crate::state::Call;
 use crate::task::{CallFuture, Task};
 
@@ -107,8 +108,12 @@ impl Function {
         }
         let timeout = request.timeout.min(Duration::from_millis(limits.time_ms));
         let port = Arc::new(Port::default());
-        let call = Arc::clone(self).call(request, Arc::clone(&port));
-        Ok(self.task(Box::pin(call), port, timeout))
+        let function = Arc::clone(self);
+        let call: CallFuture = match self.module.abi {
+            Abi::Wapc => Box::pin(function.call_wapc(request, Arc::clone(&port))),
+            Abi::WasiCommand => Box::pin(function.call_program(request, Arc::clone(&port))),
+        };
+        Ok(self.task(call, port, timeout))
     }
 
     /// Prepares a trial: one instance is made and dropped again, start functions included.
@@ -126,32 +131,35 @@ impl Function {
         self.pool.as_ref().map_or(0, |pool| pool.idle())
     }
 
-    fn task(
-        &self,
-        future: CallFuture,
-        port: Arc<Port>,
-        timeout: Duration,
-    ) -> Task {
-        // Only WASI waits for I/O, so only its guests are polled inside the I/O runtime.
-        let io = self.module.uses_wasi.then(|| self.module.runtime.io.clone());
-        Task::new(future, port, Arc::clone(&self.module.runtime), Arc::clone(&self.shared), io, timeout)
+    fn task(self: &Arc<Self>, future: CallFuture, port: Arc<Port>, timeout: Duration) -> Task {
+        Task::new(future, port, Arc::clone(self), timeout)
     }
 
-    async fn call(self: Arc<Self>, request: Request, port: Arc<Port>) -> Result<Vec<u8>, CallError> {
-        match self.module.abi {
-            Abi::Wapc => self.call_wapc(request, port).await,
-            Abi::WasiCommand => self.call_program(request, &port).await,
-        }
+    pub(crate) fn runtime(&self) -> &Runtime {
+        &self.module.runtime
     }
 
-    async fn call_wapc(&self, request: Request, port: Arc<Port>) -> Result<Vec<u8>, CallError> {
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
+    pub(crate) fn stats(&self) -> &FunctionStats {
+        &self.shared.stats
+    }
+
+    pub(crate) fn uses_wasi(&self) -> bool {
+        self.module.uses_wasi
+    }
+
+    async fn call_wapc(self: Arc<Self>, request: Request, port: Arc<Port>) -> Result<Vec<u8>, CallError> {
         let warm = self.pool.as_ref().and_then(|pool| pool.take());
         let mut instance = match warm {
             Some(instance) => {
                 port.set_started();
                 instance
             }
-            None => self.instance(request.depth > 1, &port).await?,
+            // Boxed, so that a warm call does not carry the room that making an instance needs.
+            None => Box::pin(self.instance(request.depth > 1, &port)).await?,
         };
         let parts = instance.parts()?;
         parts.store.set_epoch_deadline(1);
@@ -168,7 +176,7 @@ impl Function {
         outcome
     }
 
-    async fn call_program(&self, request: Request, port: &Port) -> Result<Vec<u8>, CallError> {
+    async fn call_program(self: Arc<Self>, request: Request, port: Arc<Port>) -> Result<Vec<u8>, CallError> {
         let permit = self.module.runtime.admission.admit(request.depth > 1, &self.module.runtime.pools).await?;
         port.set_started();
         let (context, program) = wasi::program(&self.shared, request);

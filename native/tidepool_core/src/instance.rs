@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use wasmtime::{Func, Store, Trap};
+use wasmtime::{Func, Store, Trap, TypedFunc};
 use wasmtime_wasi::p1::WasiP1Ctx;
 
-use crate::abi::wasi;
+use crate::abi::{Abi, wasi};
 use crate::admission::Permit;
 use crate::compile::Module;
 use crate::error::CallError;
@@ -22,11 +22,27 @@ pub(crate) struct Instance {
     reaper: Reaper,
 }
 
+/// The export that serves a call, by the ABI that it belongs to.
+pub(crate) enum Entry {
+    /// `__guest_call`: lengths of operation and payload to a code.
+    Wapc(TypedFunc<(i32, i32), i32>),
+    /// `_start` of a program.
+    Command(TypedFunc<(), ()>),
+}
+
+impl Entry {
+    fn new(abi: Abi, export: &Func, store: &Store<State>) -> wasmtime::Result<Self> {
+        Ok(match abi {
+            Abi::Wapc => Entry::Wapc(export.typed(store)?),
+            Abi::WasiCommand => Entry::Command(export.typed(store)?),
+        })
+    }
+}
+
 /// What an instance consists of. Fields drop in this order: the permit last, when the slot is free.
 pub(crate) struct Parts {
     pub(crate) store: Store<State>,
-    /// The export that serves a call.
-    pub(crate) call: Func,
+    pub(crate) entry: Entry,
     _permit: Permit,
 }
 
@@ -59,7 +75,11 @@ impl Instance {
         let Some(call) = export(&mut store, &module.exports.call).and_then(wasmtime::Extern::into_func) else {
             return Err(CallError::Internal { message: "the instance lacks an export that its module has".into() });
         };
-        let parts = Parts { store, call, _permit: permit };
+        let entry = match Entry::new(module.abi, &call, &store) {
+            Ok(entry) => entry,
+            Err(error) => return Err(call_error(&mut store, &error)),
+        };
+        let parts = Parts { store, entry, _permit: permit };
         Ok(Instance { parts: Some(parts), reaper: module.runtime.reaper.clone() })
     }
 

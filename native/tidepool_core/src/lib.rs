@@ -3,11 +3,12 @@
 //! The crate knows no Erlang terms and owns no policy that lasts: what is deployed, and who may call it, is decided by
 //! whoever holds its [`Runtime`]. A call goes like this:
 //!
-//! 1. [`Runtime::compile`] checks a module and compiles it into a [`Function`].
-//! 2. [`Function::start`] makes a [`Task`]: nothing has run yet.
-//! 3. [`Task::drive`] runs the guest on the calling thread until it answers, wants the host, has used its time slice or
+//! 1. [`Runtime::compile`] checks a module and compiles it into a [`Module`], of which a [`Function`] is made.
+//! 2. [`Runtime::directory`] publishes it under its name.
+//! 3. [`Function::start`] makes a [`Task`]: nothing has run yet.
+//! 4. [`Task::drive`] runs the guest on the calling thread until it answers, wants the host, has used its time slice or
 //!    waits for I/O, and says which in a [`Step`].
-//! 4. The driver does what the step asks and drives again. Dropping the task at any time ends the guest.
+//! 5. The driver does what the step asks and drives again. Dropping the task at any time ends the guest.
 //!
 //! No thread waits for a guest, and no guest waits for a thread.
 
@@ -15,6 +16,7 @@ pub mod abi;
 mod admission;
 pub mod compile;
 pub mod console;
+mod directory;
 mod engine;
 pub mod error;
 mod function;
@@ -31,6 +33,7 @@ mod ticker;
 pub mod trap;
 
 pub use compile::Module;
+pub use directory::{Directory, Published};
 pub use error::{CallError, CompileError};
 pub use function::{Function, FunctionConfig, Instances, Request};
 pub use limits::{Limit, Limits};

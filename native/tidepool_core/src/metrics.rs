@@ -71,10 +71,11 @@ impl<T> From<&Result<T, CallError>> for Outcome {
 /// Counters of one function, shared by its versions.
 #[derive(Debug, Default)]
 pub(crate) struct FunctionStats {
-    outcomes: [AtomicU64; Outcome::ALL.len()],
+    /// Calls that failed, by outcome; those that did not are the rest of the histogram.
+    failures: [AtomicU64; Outcome::ALL.len()],
     latency: [AtomicU64; BUCKETS_US.len() + 1],
-    latency_us: AtomicU64,
-    cpu_us: AtomicU64,
+    latency_ns: AtomicU64,
+    cpu_ns: AtomicU64,
     peak_memory_bytes: AtomicU64,
     dropped_lines: AtomicU64,
 }
@@ -82,12 +83,14 @@ pub(crate) struct FunctionStats {
 impl FunctionStats {
     /// Counts one call that ended.
     pub(crate) fn record(&self, outcome: Outcome, latency: Duration, cpu: Duration) {
-        add(self.outcomes.get(outcome as usize), 1);
-        let us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
-        let bucket = BUCKETS_US.partition_point(|bound| *bound < us);
-        add(self.latency.get(bucket), 1);
-        self.latency_us.fetch_add(us, Ordering::Relaxed);
-        self.cpu_us.fetch_add(u64::try_from(cpu.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        if outcome != Outcome::Ok {
+            increment(self.failures.get(outcome as usize));
+        }
+        let latency = nanoseconds(latency);
+        let bucket = BUCKETS_US.partition_point(|bound| bound.saturating_mul(1_000) < latency);
+        increment(self.latency.get(bucket));
+        self.latency_ns.fetch_add(latency, Ordering::Relaxed);
+        self.cpu_ns.fetch_add(nanoseconds(cpu), Ordering::Relaxed);
     }
 
     pub(crate) fn record_memory(&self, bytes: usize) {
@@ -98,15 +101,33 @@ impl FunctionStats {
         }
     }
 
+    /// How many calls ended like this.
+    fn count(&self, outcome: Outcome) -> u64 {
+        let failed = |outcome: Outcome| {
+            self.failures.get(outcome as usize).map_or(0, |count| count.load(Ordering::Relaxed))
+        };
+        if outcome != Outcome::Ok {
+            return failed(outcome);
+        }
+        let all: u64 = self.latency.iter().map(|count| count.load(Ordering::Relaxed)).sum();
+        // The two are not read at one instant.
+        all.saturating_sub(Outcome::ALL.into_iter().map(failed).sum())
+    }
+
     pub(crate) fn count_dropped_line(&self) {
         self.dropped_lines.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-fn add(counter: Option<&AtomicU64>, by: u64) {
+fn increment(counter: Option<&AtomicU64>) {
     if let Some(counter) = counter {
-        counter.fetch_add(by, Ordering::Relaxed);
+        counter.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// 584 years fit.
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The counters of all functions of a runtime. A function's go when its last version is dropped.
@@ -114,7 +135,7 @@ fn add(counter: Option<&AtomicU64>, by: u64) {
 pub(crate) struct Stats {
     functions: Mutex<HashMap<String, Weak<FunctionStats>>>,
     compiles: AtomicU64,
-    compile_us: AtomicU64,
+    compile_ns: AtomicU64,
 }
 
 impl Stats {
@@ -132,7 +153,7 @@ impl Stats {
 
     pub(crate) fn count_compile(&self, took: Duration) {
         self.compiles.fetch_add(1, Ordering::Relaxed);
-        self.compile_us.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.compile_ns.fetch_add(nanoseconds(took), Ordering::Relaxed);
     }
 
     fn snapshot(&self) -> Vec<(String, Arc<FunctionStats>)> {
@@ -156,7 +177,7 @@ pub(crate) fn render(stats: &Stats, gauges: Vec<Gauge>) -> Result<String, fmt::E
     registry.register_collector(Box::new(Snapshot {
         functions: stats.snapshot(),
         compiles: stats.compiles.load(Ordering::Relaxed),
-        compile_us: stats.compile_us.load(Ordering::Relaxed),
+        compile_ns: stats.compile_ns.load(Ordering::Relaxed),
         gauges,
     }));
     let mut text = String::new();
@@ -168,7 +189,7 @@ pub(crate) fn render(stats: &Stats, gauges: Vec<Gauge>) -> Result<String, fmt::E
 struct Snapshot {
     functions: Vec<(String, Arc<FunctionStats>)>,
     compiles: u64,
-    compile_us: u64,
+    compile_ns: u64,
     gauges: Vec<Gauge>,
 }
 
@@ -183,29 +204,15 @@ mod encode {
     use prometheus_client::metrics::MetricType;
     use prometheus_client::registry::Unit;
 
-    use super::{BUCKETS_US, FunctionStats, Outcome, Snapshot};
+    use super::{BUCKETS_US, Outcome, Snapshot};
 
     impl Collector for Snapshot {
         fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
             self.outcomes(&mut encoder)?;
             self.latencies(&mut encoder)?;
-            self.per_function(&mut encoder, "tidepool_cpu_us", "CPU time spent in guests, in µs", true, |stats| {
-                stats.cpu_us.load(Ordering::Relaxed)
-            })?;
-            self.per_function(
-                &mut encoder,
-                "tidepool_peak_memory_bytes",
-                "Largest linear memory that an instance has had, in bytes",
-                false,
-                |stats| stats.peak_memory_bytes.load(Ordering::Relaxed),
-            )?;
-            self.per_function(
-                &mut encoder,
-                "tidepool_console_lines_dropped",
-                "Printed lines that were over the function's budget",
-                true,
-                |stats| stats.dropped_lines.load(Ordering::Relaxed),
-            )?;
+            self.cpu_times(&mut encoder)?;
+            self.peak_memories(&mut encoder)?;
+            self.dropped_lines(&mut encoder)?;
             encoder
                 .encode_descriptor("tidepool_compiles", "Modules compiled", None, MetricType::Counter)?
                 .encode_counter::<NoLabelSet, _, u64>(&self.compiles, None)?;
@@ -216,7 +223,7 @@ mod encode {
                     Some(&Unit::Seconds),
                     MetricType::Counter,
                 )?
-                .encode_counter::<NoLabelSet, _, u64>(&seconds(self.compile_us), None)?;
+                .encode_counter::<NoLabelSet, _, u64>(&seconds(self.compile_ns), None)?;
             for (name, help, value) in &self.gauges {
                 encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(value)?;
             }
@@ -230,7 +237,7 @@ mod encode {
                 encoder.encode_descriptor("tidepool_calls", "Calls that ended, by how", None, MetricType::Counter)?;
             for (name, stats) in &self.functions {
                 for outcome in Outcome::ALL {
-                    let count = stats.outcomes.get(outcome as usize).map_or(0, |count| count.load(Ordering::Relaxed));
+                    let count = stats.count(outcome);
                     if count > 0 || outcome == Outcome::Ok {
                         let labels = [("function", name.as_str()), ("reason", outcome.reason())];
                         family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
@@ -249,10 +256,10 @@ mod encode {
             )?;
             for (name, stats) in &self.functions {
                 let counts = stats.latency.iter().map(|count| count.load(Ordering::Relaxed));
-                let bounds = BUCKETS_US.iter().map(|us| seconds(*us)).chain([f64::MAX]);
+                let bounds = BUCKETS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::MAX]);
                 let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
                 let total = buckets.iter().map(|(_, count)| count).sum();
-                let sum = seconds(stats.latency_us.load(Ordering::Relaxed));
+                let sum = seconds(stats.latency_ns.load(Ordering::Relaxed));
                 family
                     .encode_family(&[("function", name.as_str())])?
                     .encode_histogram::<NoLabelSet>(sum, total, &buckets, None)?;
@@ -260,31 +267,55 @@ mod encode {
             Ok(())
         }
 
-        fn per_function(
-            &self,
-            encoder: &mut DescriptorEncoder<'_>,
-            name: &str,
-            help: &str,
-            counter: bool,
-            value: impl Fn(&FunctionStats) -> u64,
-        ) -> Result<(), fmt::Error> {
-            let kind = if counter { MetricType::Counter } else { MetricType::Gauge };
-            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+        fn cpu_times(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+            let mut family = encoder.encode_descriptor(
+                "tidepool_cpu",
+                "Time that guests have spent computing",
+                Some(&Unit::Seconds),
+                MetricType::Counter,
+            )?;
             for (name, stats) in &self.functions {
-                let labels = [("function", name.as_str())];
-                let mut metric = family.encode_family(&labels)?;
-                if counter {
-                    metric.encode_counter::<NoLabelSet, _, u64>(&value(stats), None)?;
-                } else {
-                    metric.encode_gauge(&i64::try_from(value(stats)).unwrap_or(i64::MAX))?;
-                }
+                let time = seconds(stats.cpu_ns.load(Ordering::Relaxed));
+                family
+                    .encode_family(&[("function", name.as_str())])?
+                    .encode_counter::<NoLabelSet, _, u64>(&time, None)?;
+            }
+            Ok(())
+        }
+
+        fn peak_memories(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+            let mut family = encoder.encode_descriptor(
+                "tidepool_peak_memory",
+                "Largest linear memory that an instance has had",
+                Some(&Unit::Bytes),
+                MetricType::Gauge,
+            )?;
+            for (name, stats) in &self.functions {
+                let bytes = i64::try_from(stats.peak_memory_bytes.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+                family.encode_family(&[("function", name.as_str())])?.encode_gauge(&bytes)?;
+            }
+            Ok(())
+        }
+
+        fn dropped_lines(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+            let mut family = encoder.encode_descriptor(
+                "tidepool_console_lines_dropped",
+                "Printed lines that were over the function's budget",
+                None,
+                MetricType::Counter,
+            )?;
+            for (name, stats) in &self.functions {
+                let lines = stats.dropped_lines.load(Ordering::Relaxed);
+                family
+                    .encode_family(&[("function", name.as_str())])?
+                    .encode_counter::<NoLabelSet, _, u64>(&lines, None)?;
             }
             Ok(())
         }
     }
 
-    fn seconds(us: u64) -> f64 {
-        // Beyond 2^53 µs (285 years) a float drops single µs.
-        us as f64 / 1e6
+    fn seconds(ns: u64) -> f64 {
+        // Beyond 2^53 ns (104 days) a float drops single ns.
+        ns as f64 / 1e9
     }
 }

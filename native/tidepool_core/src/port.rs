@@ -1,6 +1,7 @@
 //! Where a guest that wants the host and the driver of its task meet.
 
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
@@ -22,13 +23,16 @@ pub type HostReply = Result<Vec<u8>, Vec<u8>>;
 
 /// One task's meeting point. The guest posts a request and waits; the driver takes it and answers.
 #[derive(Debug, Default)]
-pub(crate) struct Port(Mutex<Exchange>);
+pub(crate) struct Port {
+    exchange: Mutex<Exchange>,
+    // Written and read by the driver's thread, in and around a poll: any ordering does.
+    started: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 struct Exchange {
     request: Option<HostRequest>,
     reply: Option<HostReply>,
-    started: bool,
 }
 
 impl Port {
@@ -51,16 +55,16 @@ impl Port {
 
     /// The call has got an instance.
     pub(crate) fn set_started(&self) {
-        self.exchange().started = true;
+        self.started.store(true, Ordering::Relaxed);
     }
 
     /// Has the call got an instance?
     pub(crate) fn started(&self) -> bool {
-        self.exchange().started
+        self.started.load(Ordering::Relaxed)
     }
 
     fn exchange(&self) -> MutexGuard<'_, Exchange> {
         // Nothing panics while it holds the lock, and the exchange is consistent between any two statements.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,6 +7,7 @@ use wasmtime::{Engine, Linker};
 use crate::abi;
 use crate::admission::Admission;
 use crate::console::{Budget, Console};
+use crate::directory::Directory;
 use crate::engine;
 use crate::function::Shared;
 use crate::limits::Limits;
@@ -76,6 +77,7 @@ pub struct Runtime {
     pub(crate) stats: Stats,
     pub(crate) io: tokio::runtime::Handle,
     pub(crate) max_memory_bytes: u64,
+    directory: Directory,
 }
 
 impl Runtime {
@@ -104,7 +106,14 @@ impl Runtime {
             stats: Stats::default(),
             io,
             max_memory_bytes: config.max_memory_bytes,
+            directory: Directory::default(),
         }))
+    }
+
+    /// The functions that can be called by name.
+    #[must_use]
+    pub fn directory(&self) -> &Directory {
+        &self.directory
     }
 
     /// Live instances, idle warm ones included.

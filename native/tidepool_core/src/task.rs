@@ -8,11 +8,10 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use crate::error::CallError;
-use crate::function::Shared;
+use crate::function::Function;
 use crate::limits::Limit;
 use crate::metrics::Outcome;
 use crate::port::{HostReply, HostRequest, Port};
-use crate::runtime::Runtime;
 
 type CallBody = dyn Future<Output = Result<Vec<u8>, CallError>> + Send;
 /// The whole of a call, from getting an instance to giving it back.
@@ -45,21 +44,25 @@ pub struct Task {
     /// `None` once the call is over.
     future: Option<CallFuture>,
     port: Arc<Port>,
-    runtime: Arc<Runtime>,
-    shared: Arc<Shared>,
-    io: Option<tokio::runtime::Handle>,
+    function: Arc<Function>,
     started_at: Instant,
     deadline: Instant,
+    slice: Slice,
     cpu_time: Duration,
+}
+
+/// When the guest last ran. Reading the clock is a tenth of a short call, so it is read twice for one and no more.
+#[derive(Clone, Copy)]
+enum Slice {
+    NotYet,
+    Last { ended: Instant, took: Duration },
 }
 
 impl Task {
     pub(crate) fn new(
         future: CallFuture,
         port: Arc<Port>,
-        runtime: Arc<Runtime>,
-        shared: Arc<Shared>,
-        io: Option<tokio::runtime::Handle>,
+        function: Arc<Function>,
         timeout: Duration,
     ) -> Self {
         let started_at = Instant::now();
@@ -67,33 +70,44 @@ impl Task {
         let far = Duration::from_secs(365 * 24 * 3600);
         let deadline = started_at.checked_add(timeout).unwrap_or(started_at + far);
         let future = Some(future);
-        Task { future, port, runtime, shared, io, started_at, deadline, cpu_time: Duration::ZERO }
+        let cpu_time = Duration::ZERO;
+        Task { future, port, function, started_at, deadline, slice: Slice::NotYet, cpu_time }
     }
 
     /// Runs the guest on this thread for one time slice at most (1 ms), or until it needs something.
     ///
-    /// `waker` is asked for only if the call waits; it may be woken on any thread, this one among them.
-    pub fn drive(&mut self, waker: impl FnOnce() -> Waker) -> Step {
+    /// `waker` is asked for only if the call waits, and given a handle to the I/O threads; what it makes may be woken on
+    /// any thread, this one among them.
+    pub fn drive(&mut self, waker: impl FnOnce(&tokio::runtime::Handle) -> Waker) -> Step {
         let Some(future) = self.future.as_mut() else {
             return Step::Done(Err(CallError::Internal { message: "the call is over already".into() }));
         };
-        let began = Instant::now();
+        // A call is driven right after it was started.
+        let began = match self.slice {
+            Slice::NotYet => self.started_at,
+            Slice::Last { .. } => Instant::now(),
+        };
         if began >= self.deadline {
             return self.finish(Err(self.late()));
         }
+        let runtime = self.function.runtime();
         let polled = {
-            let _io = self.io.as_ref().map(tokio::runtime::Handle::enter);
-            let _running = self.runtime.ticker.running();
+            // Only WASI waits for I/O, so only its guests are polled inside the I/O runtime.
+            let _io = self.function.uses_wasi().then(|| runtime.io.enter());
+            let _running = runtime.ticker.running();
             // A panic leaves a future behind that is never polled again.
+            let waker = || waker(&runtime.io);
             catch_unwind(AssertUnwindSafe(|| poll(future.as_mut(), &self.port, waker)))
         };
         let now = Instant::now();
-        self.cpu_time += now.saturating_duration_since(began);
+        let took = now.saturating_duration_since(began);
+        self.slice = Slice::Last { ended: now, took };
+        self.cpu_time += took;
         match polled {
             Ok(Polled::Ready(outcome)) => self.finish(outcome),
             Ok(Polled::Host(request)) => Step::Host(request),
-            Ok(Polled::Yield) if self.cpu_time > self.shared.limits.cpu_time() => {
-                let allowed = self.shared.limits.cpu_time_ms;
+            Ok(Polled::Yield) if self.cpu_time > self.function.limits().cpu_time() => {
+                let allowed = self.function.limits().cpu_time_ms;
                 self.finish(Err(CallError::Limit { limit: Limit::CpuTime, allowed, frames: Vec::new() }))
             }
             Ok(Polled::Yield) if now >= self.deadline => self.finish(Err(self.late())),
@@ -121,16 +135,23 @@ impl Task {
         error
     }
 
-    /// Time until the call's deadline.
+    /// Time that was left until the call's deadline when its guest last stopped.
     #[must_use]
     pub fn remaining(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
+        let now = match self.slice {
+            Slice::NotYet => self.started_at,
+            Slice::Last { ended, .. } => ended,
+        };
+        self.deadline.saturating_duration_since(now)
     }
 
-    /// The runtime whose threads wake this task when it waits for I/O.
+    /// How long the last slice took.
     #[must_use]
-    pub fn io(&self) -> &tokio::runtime::Handle {
-        &self.runtime.io
+    pub fn last_slice(&self) -> Duration {
+        match self.slice {
+            Slice::NotYet => Duration::ZERO,
+            Slice::Last { took, .. } => took,
+        }
     }
 
     fn finish(&mut self, outcome: Result<Vec<u8>, CallError>) -> Step {
@@ -140,7 +161,12 @@ impl Task {
 
     fn end(&mut self, outcome: Outcome) {
         self.future = None;
-        self.shared.stats.record(outcome, self.started_at.elapsed(), self.cpu_time);
+        let ended = match self.slice {
+            Slice::Last { ended, .. } if outcome == Outcome::Ok => ended,
+            _ => Instant::now(),
+        };
+        let latency = ended.saturating_duration_since(self.started_at);
+        self.function.stats().record(outcome, latency, self.cpu_time);
     }
 
     /// A call that never got an instance in its time was not slow: the node was full.

@@ -8,11 +8,12 @@ use crate::io::Watched;
 use crate::pulse::{Order, Pulse};
 use crate::reason::Refusal;
 use crate::registry::Entry;
+use crate::unread::Noted;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::{Either, Full};
-use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Version};
@@ -20,9 +21,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use tokio::net::TcpStream;
 use tower::ServiceExt;
 
@@ -107,7 +108,7 @@ async fn answer(
                 .map(Either::Right)
         }
     };
-    // What is left of the body would be taken for the next request.
+    // The connection can't go on behind a body that nobody read: say so.
     if pulse.has_unread() && reply.status().as_u16() >= 400 {
         reply
             .headers_mut()
@@ -120,48 +121,4 @@ async fn answer(
 fn refuse(edge: &Edge, refusal: Refusal) -> Response {
     edge.gauges.count_refusal(refusal.reason);
     refusal.into_response()
-}
-
-/// A request's body that notes on the pulse whether some of it is still to come.
-struct Noted {
-    body: Incoming,
-    pulse: Option<Arc<Pulse>>,
-}
-
-impl Noted {
-    /// On HTTP/2 a body left unread is a matter of its stream, not of the connection.
-    fn new(body: Incoming, pulse: &Arc<Pulse>, multiplexed: bool) -> Self {
-        let unread = !multiplexed && !body.is_end_stream();
-        pulse.set_unread(unread);
-        Self {
-            body,
-            pulse: unread.then(|| Arc::clone(pulse)),
-        }
-    }
-}
-
-impl hyper::body::Body for Noted {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if frame.is_none()
-            && let Some(pulse) = self.pulse.take()
-        {
-            pulse.set_unread(false);
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

@@ -18,10 +18,10 @@ pub struct Responder {
 }
 
 impl Responder {
-    /// Sends the answer. It is dropped when nobody waits for it any more.
-    pub fn answer(self, response: Response) {
-        // Whoever hung up has already been reported to the backend.
-        let _ = self.sender.send(response);
+    /// Sends the answer. False, and the answer dropped, when nobody waits for it any more: then, and only
+    /// then, the backend is or was told by a hang-up.
+    pub fn answer(self, response: Response) -> bool {
+        self.sender.send(response).is_ok()
     }
 
     /// Whether an answer would be dropped, because nobody waits for it any more.
@@ -120,5 +120,64 @@ impl Drop for Waiting<'_> {
         let hangup = || self.edge.backend.hangup(self.id);
         // This may run while another panic unwinds; a second one must not escape.
         let _ = catch_unwind(AssertUnwindSafe(hangup));
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::answer::ContentType;
+    use crate::backend::Backend;
+    use crate::config::Config;
+    use futures_util::FutureExt;
+    use std::sync::atomic::AtomicBool;
+    use std::sync::{Barrier, mpsc};
+
+    struct Parked {
+        responders: mpsc::SyncSender<Responder>,
+        hung_up: AtomicBool,
+    }
+
+    impl Backend for Parked {
+        fn request(&self, _request: Request, responder: Responder) {
+            self.responders.send(responder).unwrap();
+        }
+
+        fn hangup(&self, _id: u64) {
+            assert!(!self.hung_up.swap(true, Relaxed), "hung up twice");
+        }
+    }
+
+    /// The client leaves on one thread while the backend answers on another.
+    #[test]
+    fn a_request_is_either_answered_or_hung_up_whichever_comes_first() {
+        let (responders, parked) = mpsc::sync_channel(1);
+        let backend = Arc::new(Parked {
+            responders,
+            hung_up: AtomicBool::new(false),
+        });
+        let edge = Edge::new(Config::default(), Arc::clone(&backend) as _);
+        let start = Barrier::new(2);
+        let (mut answered, mut hung_up) = (0, 0);
+        for _ in 0..3_000 {
+            let mut asking = Box::pin(ask(&edge, Route::Health));
+            assert!(asking.as_mut().now_or_never().is_none());
+            let responder = parked.recv().unwrap();
+            let accepted = std::thread::scope(|threads| {
+                let answering = threads.spawn(|| {
+                    start.wait();
+                    responder.answer(Response::new(200, ContentType::Text, ""))
+                });
+                start.wait();
+                drop(asking);
+                answering.join().unwrap()
+            });
+            let told = backend.hung_up.swap(false, Relaxed);
+            assert!(accepted != told, "accepted: {accepted}, hung up: {told}");
+            answered += usize::from(accepted);
+            hung_up += usize::from(told);
+        }
+        assert_eq!(answered + hung_up, 3_000);
     }
 }

@@ -37,6 +37,7 @@ mod registry;
 mod server;
 mod stats;
 mod sweep;
+mod unread;
 
 pub use answer::{ContentType, Response};
 pub use backend::{Backend, Deploy, Request, Route};

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval};
 
 /// How long a client may go on sending what was refused before it is cut off.
-const LINGER: Duration = Duration::from_secs(2);
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
 /// Looks at all connections until aborted. A limit is kept to an eighth of the shortest one, at most half a second.
 pub(crate) async fn run(edge: Arc<Edge>, registry: Arc<Registry>) {

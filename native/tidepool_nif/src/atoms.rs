@@ -18,6 +18,8 @@ rustler::atoms! {
     internal,
     not_owner,
     aborted,
+    not_deployed,
+    infinity,
     // Kinds of trap.
     unreachable,
     memory_out_of_bounds,

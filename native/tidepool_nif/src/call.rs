@@ -1,16 +1,22 @@
 //! Calls: tasks of the core, driven by the process that made them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustler::{Atom, Binary, Encoder, Env, LocalPid, Monitor, NifResult, Resource, ResourceArc, Term};
+use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, Resource, ResourceArc, Term};
 use tidepool_core::{Cancel, Request, Step, Task};
 
 use crate::deploy::FunctionHandle;
+use crate::node::Node;
 use crate::wake::Waker;
 use crate::{atoms, decode, encode};
 
-/// A call that did not end in its first slice. One process owns it; when that dies the call ends.
+/// A call that did not end in its first slice. One process owns it, and its term never leaves that process: when the
+/// process dies the VM frees its terms, and the guest is gone with this one.
+///
+/// (A monitor would hold for terms that escape, too. But it costs the owner a signal for each call, several times the
+/// call itself, and resources that are made and freed by the million with monitors on them abort OTP 25 in
+/// `ethr_mutex_lock`.)
 pub(crate) struct TaskHandle {
     owner: LocalPid,
     call: Mutex<Option<Call>>,
@@ -23,14 +29,7 @@ struct Call {
 }
 
 #[rustler::resource_impl]
-impl Resource for TaskHandle {
-    const IMPLEMENTS_DOWN: bool = true;
-
-    fn down<'a>(&'a self, _env: Env<'a>, _pid: LocalPid, _monitor: Monitor) {
-        // The term may live on somewhere else, in a message or a table; the guest does not.
-        drop(self.call().take());
-    }
-}
+impl Resource for TaskHandle {}
 
 impl TaskHandle {
     fn call(&self) -> MutexGuard<'_, Option<Call>> {
@@ -39,26 +38,31 @@ impl TaskHandle {
     }
 }
 
-/// Starts a call and drives it for its first slice.
+/// Calls a published function and drives the call for its first slice. An `operation` of `nil` is the one it was
+/// published with, a `timeout_ms` of `:infinity` is the function's own limit.
 #[rustler::nif]
-fn start<'a>(
+fn call<'a>(
     env: Env<'a>,
-    function: ResourceArc<FunctionHandle>,
-    operation: Binary<'a>,
+    node: ResourceArc<Node>,
+    name: Binary<'a>,
+    operation: Option<Binary<'a>>,
     payload: Binary<'a>,
     depth: u32,
-    timeout_ms: u64,
-) -> Term<'a> {
-    let request = Request {
-        operation: operation.as_slice().to_vec(),
-        payload: payload.as_slice().to_vec(),
-        depth,
-        timeout: decode::millis(timeout_ms),
-    };
-    match function.0.start(request) {
-        Ok(task) => first_slice(env, task),
-        Err(error) => encode::call_error(env, &error),
-    }
+    timeout_ms: Term<'a>,
+) -> NifResult<Term<'a>> {
+    let timeout = decode::timeout(timeout_ms)?;
+    let started = std::str::from_utf8(name.as_slice()).ok().and_then(|name| {
+        node.runtime.directory().with(name, |published| {
+            let operation = operation.map_or(&*published.operation, |operation| operation.as_slice());
+            let payload = payload.as_slice().to_vec();
+            published.function.start(Request { operation: operation.to_vec(), payload, depth, timeout })
+        })
+    });
+    Ok(match started {
+        Some(Ok(task)) => first_slice(env, task),
+        Some(Err(error)) => encode::call_error(env, &error),
+        None => not_deployed(env),
+    })
 }
 
 /// Starts a trial: an instance is made and dropped again.
@@ -107,9 +111,9 @@ fn first_slice(env: Env<'_>, mut task: Task) -> Term<'_> {
         return encode::outcome(env, outcome);
     }
     let id = waker.as_ref().map_or(0, |waker| waker.id());
+    let remaining = task.remaining();
     let handle = ResourceArc::new(TaskHandle { owner, call: Mutex::new(Some(Call { task, waker })) });
-    env.monitor(&handle, &owner);
-    unfinished(env, handle.encode(env), step, id)
+    unfinished(env, handle.encode(env), step, id, remaining)
 }
 
 fn next_slice<'a>(env: Env<'a>, handle: &ResourceArc<TaskHandle>) -> Term<'a> {
@@ -127,29 +131,30 @@ fn next_slice<'a>(env: Env<'a>, handle: &ResourceArc<TaskHandle>) -> Term<'a> {
         return encode::outcome(env, outcome);
     }
     let id = call.waker.as_ref().map_or(0, |waker| waker.id());
+    let remaining = call.task.remaining();
     drop(slot);
-    unfinished(env, handle.encode(env), step, id)
+    unfinished(env, handle.encode(env), step, id, remaining)
 }
 
 /// Drives `task` for a slice and reports to the VM how much of the process's own slice that took.
 fn drive(env: Env<'_>, task: &mut Task, waker: &mut Option<Arc<Waker>>, owner: LocalPid) -> Step {
-    let began = Instant::now();
-    let io = task.io().clone();
-    let step = task.drive(|| {
-        let new = Waker::new(owner, io);
+    let step = task.drive(|io| {
+        let new = Waker::new(owner, io.clone());
         *waker = Some(Arc::clone(&new));
         std::task::Waker::from(new)
     });
-    report(env, began.elapsed());
+    report(env, task.last_slice());
     step
 }
 
-fn unfinished<'a>(env: Env<'a>, task: Term<'a>, step: Step, id: u64) -> Term<'a> {
+fn unfinished<'a>(env: Env<'a>, task: Term<'a>, step: Step, id: u64, remaining: Duration) -> Term<'a> {
+    // Rounded up: whoever waits so long has waited past the deadline.
+    let remaining_ms = u64::try_from(remaining.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
     match step {
         Step::Done(outcome) => encode::outcome(env, outcome),
-        Step::Host(request) => encode::host_request(env, task, request),
+        Step::Host(request) => encode::host_request(env, task, request, remaining_ms),
         Step::Yield => (atoms::r#yield(), task).encode(env),
-        Step::Wait => (atoms::wait(), task, id).encode(env),
+        Step::Wait => (atoms::wait(), task, id, remaining_ms).encode(env),
     }
 }
 
@@ -164,6 +169,10 @@ fn report(env: Env<'_>, spent: Duration) {
 fn not_owner(env: Env<'_>) -> Term<'_> {
     let message = "a call can be driven by the process that started it, and by no other";
     (atoms::error(), atoms::not_owner(), message, Term::map_new(env)).encode(env)
+}
+
+fn not_deployed(env: Env<'_>) -> Term<'_> {
+    (atoms::error(), atoms::not_deployed(), "no function of that name is deployed", Term::map_new(env)).encode(env)
 }
 
 fn over(env: Env<'_>) -> Term<'_> {

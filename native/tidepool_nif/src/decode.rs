@@ -66,6 +66,11 @@ pub(crate) fn host_reply(term: Term<'_>) -> NifResult<HostReply> {
     }
 }
 
+/// A number of ms, or `:infinity`.
+pub(crate) fn timeout(term: Term<'_>) -> NifResult<Duration> {
+    if atoms::infinity() == term { Ok(Duration::MAX) } else { Ok(millis(term.decode()?)) }
+}
+
 /// A number of ms.
 pub(crate) fn millis(ms: u64) -> Duration {
     Duration::from_millis(ms)

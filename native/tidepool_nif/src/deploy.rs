@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use rustler::{Binary, Encoder, Env, NifResult, Resource, ResourceArc, Term};
-use tidepool_core::{Function, Module};
+use rustler::{Atom, Binary, Encoder, Env, NifResult, Resource, ResourceArc, Term};
+use tidepool_core::{Function, Module, Published};
 
 use crate::node::Node;
 use crate::{atoms, decode, encode};
@@ -53,4 +53,22 @@ fn new_function<'a>(env: Env<'a>, module: ResourceArc<ModuleHandle>, config: Ter
         Ok(function) => (atoms::ok(), ResourceArc::new(FunctionHandle(Arc::new(function)))).encode(env),
         Err(error) => encode::compile_error(env, &error),
     })
+}
+
+/// Makes functions callable by name, each in place of the one that had its name: a list of `{name, operation, function}`.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn publish<'a>(node: ResourceArc<Node>, functions: Vec<(String, Binary<'a>, ResourceArc<FunctionHandle>)>) -> Atom {
+    let functions = functions.into_iter().map(|(name, operation, function)| {
+        let published = Published { function: Arc::clone(&function.0), operation: operation.as_slice().into() };
+        (name.into(), published)
+    });
+    node.runtime.directory().publish(functions.collect());
+    atoms::ok()
+}
+
+/// Makes a name uncallable. Calls in flight finish.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn unpublish(node: ResourceArc<Node>, name: String) -> Atom {
+    node.runtime.directory().unpublish(&name);
+    atoms::ok()
 }

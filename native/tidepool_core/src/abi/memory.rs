@@ -8,13 +8,17 @@ use crate::error::CallError;
 use crate::state::State;
 use crate::trap::TrapKind;
 
-/// The bytes at `ptr..ptr + len`, at most `limit` of them.
+/// The bytes at `ptr..ptr + len`, at most `limit` of them. No bytes can be anywhere.
 ///
 /// # Errors
 /// Traps the guest when the range isn't within its memory.
 pub(crate) fn read(caller: &mut Caller<'_, State>, ptr: i32, len: i32, limit: usize) -> wasmtime::Result<Vec<u8>> {
-    let memory = memory(caller)?;
     let (start, length) = (unsigned(ptr), unsigned(len));
+    if length == 0 {
+        // Some languages point empty buffers anywhere (Zig: to the end of the address space).
+        return Ok(Vec::new());
+    }
+    let memory = memory(caller)?;
     let bytes = start.checked_add(length).and_then(|end| memory.data(&*caller).get(start..end));
     match bytes {
         Some(bytes) => Ok(bytes.get(..limit).unwrap_or(bytes).to_vec()),
@@ -27,6 +31,9 @@ pub(crate) fn read(caller: &mut Caller<'_, State>, ptr: i32, len: i32, limit: us
 /// # Errors
 /// Traps the guest when the range isn't within its memory.
 pub(crate) fn write(caller: &mut Caller<'_, State>, ptr: i32, bytes: &[u8]) -> wasmtime::Result<()> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
     let memory = memory(caller)?;
     if memory.write(&mut *caller, unsigned(ptr), bytes).is_err() {
         return Err(bad_pointer(caller, ptr, bytes.len()));

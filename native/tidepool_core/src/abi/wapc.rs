@@ -9,7 +9,7 @@ use wasmtime::{AsContextMut, Caller, Linker};
 use super::memory::{self, fail, length};
 use crate::console::{MAX_LINE_BYTES, Stream};
 use crate::error::CallError;
-use crate::instance::Parts;
+use crate::instance::{Entry, Parts};
 use crate::limits::{Limit, Limits};
 use crate::port::{HostReply, HostRequest};
 use crate::state::State;
@@ -45,11 +45,10 @@ type Target = (i32, i32, i32, i32, i32, i32, i32, i32);
 pub(crate) async fn call(parts: &mut Parts) -> Result<Vec<u8>, CallError> {
     let call = &parts.store.data().call;
     let lengths = (length(call.operation.len()), length(call.payload.len()));
-    let function = parts.call.typed::<(i32, i32), i32>(&parts.store);
-    let outcome = match function {
-        Ok(function) => function.call_async(&mut parts.store, lengths).await,
-        Err(error) => Err(error),
+    let Entry::Wapc(function) = &parts.entry else {
+        return Err(CallError::Internal { message: "the instance is not one of a waPC module".into() });
     };
+    let outcome = function.call_async(&mut parts.store, lengths).await;
     let code = outcome.map_err(|error| parts.call_error(&error))?;
     let call = &mut parts.store.data_mut().call;
     if code == 1 {

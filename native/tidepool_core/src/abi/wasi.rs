@@ -14,7 +14,7 @@ use super::output::Output;
 use crate::console::Stream;
 use crate::error::CallError;
 use crate::function::{Request, Shared};
-use crate::instance::Parts;
+use crate::instance::{Entry, Parts};
 use crate::limits::Limit;
 use crate::state::State;
 
@@ -60,12 +60,10 @@ pub(crate) fn program(shared: &Arc<Shared>, request: Request) -> (WasiP1Ctx, Pro
 /// # Errors
 /// [`CallError::Guest`] when it exits with anything but 0, anything else when it was stopped.
 pub(crate) async fn run(parts: &mut Parts, program: &Program) -> Result<Vec<u8>, CallError> {
-    let function = parts.call.typed::<(), ()>(&parts.store);
-    let outcome = match function {
-        Ok(function) => function.call_async(&mut parts.store, ()).await,
-        Err(error) => Err(error),
+    let Entry::Command(start) = &parts.entry else {
+        return Err(CallError::Internal { message: "the instance is not one of a WASI program".into() });
     };
-    let Err(error) = outcome else { return Ok(program.stdout.take()) };
+    let Err(error) = start.call_async(&mut parts.store, ()).await else { return Ok(program.stdout.take()) };
     if program.stdout.overflowed() {
         let allowed = parts.store.data().shared.limits.reply_bytes;
         return Err(CallError::Limit { limit: Limit::Reply, allowed, frames: crate::trap::frames(&error) });

@@ -7,7 +7,7 @@ use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper::{Method, Request, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidepool_http::{Config, Drained, Route};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -253,4 +253,22 @@ async fn streams_above_the_limit_wait_for_their_turn() {
     responder.answer(text("ok"));
     edge.route().await;
     drop(answers);
+}
+
+#[tokio::test]
+async fn a_connection_in_use_outlives_the_idle_timeout() {
+    let limit = Duration::from_millis(250);
+    let mut edge = Edge::start(Config {
+        idle_timeout: limit,
+        header_timeout: limit,
+        ..config()
+    });
+    let (mut sender, _connection) = connect(&edge).await;
+    let began = Instant::now();
+    while began.elapsed() < limit * 3 {
+        let answer = tokio::spawn(sender.send_request(get("/call/f")));
+        edge.route().await;
+        assert_eq!(soon(answer).await.unwrap().unwrap().status(), 200);
+    }
+    assert_eq!(edge.server.stats().connections_accepted, 1);
 }

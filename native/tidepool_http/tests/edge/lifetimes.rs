@@ -2,7 +2,7 @@
 
 use crate::support::{Edge, config, text};
 use bytes::Bytes;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidepool_http::{Config, ContentType, Response};
 
 const SHORT: Duration = Duration::from_millis(150);
@@ -185,5 +185,22 @@ async fn the_body_of_a_get_is_never_taken_for_a_request() {
         drop(client);
         edge.until(|stats| stats.connections_open == 0).await;
         edge.assert_untouched();
+    }
+}
+
+#[tokio::test]
+async fn a_connection_in_use_outlives_the_idle_timeout() {
+    let limit = Duration::from_millis(250);
+    let mut edge = Edge::start(Config {
+        idle_timeout: limit,
+        header_timeout: limit,
+        ..config()
+    });
+    let mut client = edge.client().await;
+    let began = Instant::now();
+    while began.elapsed() < limit * 3 {
+        client.ask("GET", "/call/f").await;
+        edge.route().await;
+        assert_eq!(client.answer().await.status, 200);
     }
 }

@@ -12,6 +12,7 @@ mod bodies;
 mod deploy;
 mod descriptors;
 mod drain;
+mod early_answer;
 mod failure;
 mod hangup;
 mod http2;

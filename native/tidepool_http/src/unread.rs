@@ -1,0 +1,98 @@
+//! Bodies that are answered before they are read: a client that still sends must get to read the answer.
+//!
+//! On HTTP/1 the connection ends with such a request; the pulse knows, and closing lingers (`io.rs`). On
+//! HTTP/2 only the stream ends, with a reset, and some clients throw an answer away when the reset is at
+//! its heels; so the rest of the body is thrown away first, for as long as an HTTP/1 client would get.
+
+use crate::pulse::Pulse;
+use crate::sweep::LINGER;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+/// A request's body that sees to what is left of it.
+pub(crate) struct Noted {
+    /// `None` only while it is dropped.
+    body: Option<Incoming>,
+    rest: Rest,
+}
+
+/// What is to do about a body that is dropped unread.
+enum Rest {
+    /// Nothing is left.
+    Nothing,
+    /// The connection lingers.
+    Connection(Arc<Pulse>),
+    /// The stream lingers.
+    Stream,
+}
+
+impl Noted {
+    pub(crate) fn new(body: Incoming, pulse: &Arc<Pulse>, multiplexed: bool) -> Self {
+        let rest = match (body.is_end_stream(), multiplexed) {
+            (true, _) => Rest::Nothing,
+            (false, true) => Rest::Stream,
+            (false, false) => Rest::Connection(Arc::clone(pulse)),
+        };
+        pulse.set_unread(matches!(rest, Rest::Connection(_)));
+        Self {
+            body: Some(body),
+            rest,
+        }
+    }
+
+    fn ended(&mut self) {
+        if let Rest::Connection(pulse) = std::mem::replace(&mut self.rest, Rest::Nothing) {
+            pulse.set_unread(false);
+        }
+    }
+}
+
+impl Body for Noted {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        let frame = ready!(Pin::new(body).poll_frame(cx));
+        if frame.is_none() {
+            self.ended();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body
+            .as_ref()
+            .map(Incoming::size_hint)
+            .unwrap_or_default()
+    }
+}
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        let (Rest::Stream, Some(mut body)) = (&self.rest, self.body.take()) else {
+            return;
+        };
+        // Without a runtime everything is being torn down, this client's connection too.
+        if let Ok(runtime) = Handle::try_current() {
+            // Ends early when the client finishes, resets or goes; the stream counts as open meanwhile.
+            let discarded = async move { while let Some(Ok(_)) = body.frame().await {} };
+            runtime.spawn(timeout(LINGER, discarded));
+        }
+    }
+}
