@@ -69,8 +69,9 @@ defmodule Mix.Tasks.Compile.TidepoolNative do
     folder = System.get_env("CARGO_TARGET_DIR") || Path.join(@native, "target")
     built = Path.expand(Path.join([folder, "release", "lib#{@library}.so"]), @native)
     File.mkdir_p!(Path.dirname(target))
-    File.cp!(built, target <> ".new")
-    File.rename!(target <> ".new", target)
+    beside = "#{target}.#{System.pid()}.new"
+    File.cp!(built, beside)
+    File.rename!(beside, target)
   end
 
   # Mix links priv into _build before this compiler runs, if the folder exists then: on a first build it does not.

@@ -25,6 +25,9 @@ defmodule Tidepool.Application do
     |> explain()
   end
 
+  @impl true
+  def stop(_state), do: Tidepool.Host.Registry.clear()
+
   defp children(config) do
     edge = if config.server, do: [{TidepoolWeb.Supervisor, config}], else: []
 

@@ -15,7 +15,8 @@ defmodule Tidepool.Deploy do
   def schema do
     [
       name: [
-        type: {:check, &valid_name?/1, "a name of 1 to #{@max_name_bytes} letters, digits, dots, dashes or underscores"},
+        type:
+          {:check, &valid_name?/1, "a name of 1 to #{@max_name_bytes} letters, digits, dots, dashes or underscores"},
         doc: "the function's name."
       ],
       operation: [type: :string, default: nil, doc: "what a call without an operation means; `nil` is the name."],

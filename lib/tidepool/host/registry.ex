@@ -1,6 +1,9 @@
 defmodule Tidepool.Host.Registry do
   @moduledoc """
-  The table of host handlers. Lookups read ETS; this process owns the table and is its only writer.
+  The host handlers, each a persistent term: a host call finds its own without a copy or a lock.
+
+  This process is the only writer. Handlers outlive it, and go when the application stops. Adding one is cheap;
+  replacing or removing one makes the VM look through all processes, as it is with persistent terms.
   """
 
   use GenServer
@@ -39,28 +42,30 @@ defmodule Tidepool.Host.Registry do
       )
   end
 
-  defp find(target) do
-    case :ets.lookup(__MODULE__, target) do
-      [{_target, entry}] -> entry
-      [] -> nil
-    end
+  defp find(target), do: :persistent_term.get({__MODULE__, target}, nil)
+
+  @doc false
+  # For the application's end.
+  @spec clear :: :ok
+  def clear do
+    for {{__MODULE__, _target} = key, _entry} <- :persistent_term.get(), do: :persistent_term.erase(key)
+    :ok
   end
 
   @impl true
   def init(builtins) do
-    :ets.new(__MODULE__, [:named_table, :protected, read_concurrency: true])
-    :ets.insert(__MODULE__, Host.Builtin.entries(builtins))
+    for {target, entry} <- Host.Builtin.entries(builtins), do: :persistent_term.put({__MODULE__, target}, entry)
     {:ok, nil}
   end
 
   @impl true
   def handle_call({:put, target, entry}, _from, state) do
-    :ets.insert(__MODULE__, {target, entry})
+    :persistent_term.put({__MODULE__, target}, entry)
     {:reply, :ok, state}
   end
 
   def handle_call({:delete, target}, _from, state) do
-    :ets.delete(__MODULE__, target)
+    :persistent_term.erase({__MODULE__, target})
     {:reply, :ok, state}
   end
 end

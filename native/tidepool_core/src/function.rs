@@ -122,7 +122,7 @@ impl Function {
         let port = Arc::new(Port::default());
         let timeout = Duration::from_millis(self.shared.limits.time_ms);
         let trial = Arc::clone(self).trial(Arc::clone(&port));
-        self.task(Box::pin(trial), port, timeout)
+        self.task(Box::pin(trial), port, timeout).uncounted()
     }
 
     /// Idle warm instances.

@@ -256,7 +256,7 @@ mod encode {
             )?;
             for (name, stats) in &self.functions {
                 let counts = stats.latency.iter().map(|count| count.load(Ordering::Relaxed));
-                let bounds = BUCKETS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::MAX]);
+                let bounds = BUCKETS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
                 let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
                 let total = buckets.iter().map(|(_, count)| count).sum();
                 let sum = seconds(stats.latency_ns.load(Ordering::Relaxed));

@@ -49,6 +49,8 @@ pub struct Task {
     deadline: Instant,
     slice: Slice,
     cpu_time: Duration,
+    /// Whether the call shows in the metrics.
+    counted: bool,
 }
 
 /// When the guest last ran. Reading the clock is a tenth of a short call, so it is read twice for one and no more.
@@ -71,7 +73,13 @@ impl Task {
         let deadline = started_at.checked_add(timeout).unwrap_or(started_at + far);
         let future = Some(future);
         let cpu_time = Duration::ZERO;
-        Task { future, port, function, started_at, deadline, slice: Slice::NotYet, cpu_time }
+        Task { future, port, function, started_at, deadline, slice: Slice::NotYet, cpu_time, counted: true }
+    }
+
+    /// Keeps the task out of the metrics, which count what callers ask for.
+    pub(crate) fn uncounted(mut self) -> Self {
+        self.counted = false;
+        self
     }
 
     /// Runs the guest on this thread for one time slice at most (1 ms), or until it needs something.
@@ -161,6 +169,9 @@ impl Task {
 
     fn end(&mut self, outcome: Outcome) {
         self.future = None;
+        if !self.counted {
+            return;
+        }
         let ended = match self.slice {
             Slice::Last { ended, .. } if outcome == Outcome::Ok => ended,
             _ => Instant::now(),

@@ -128,3 +128,82 @@ fn sleep_until_needed(shared: &Shared) {
     }
     shared.asleep.store(false, Ordering::SeqCst);
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap fails the test")]
+mod tests {
+    use std::sync::mpsc;
+    use std::task::Waker;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::console::{Console, Line};
+    use crate::{FunctionConfig, Instances, Limits, Request, Runtime, RuntimeConfig, Step, Task};
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    struct Silent;
+
+    impl Console for Silent {
+        fn print(&self, _line: Line) -> Result<(), Line> {
+            Ok(())
+        }
+    }
+
+    fn looping(runtime: &Arc<Runtime>) -> Task {
+        let wasm = wat::parse_str(
+            r#"(module (memory (export "memory") 1)
+                 (func (export "__guest_call") (param i32 i32) (result i32) (loop $forever (br $forever)) (i32.const 1)))"#,
+        );
+        let module = Arc::new(runtime.compile(&wasm.unwrap()).unwrap());
+        let limits = Limits { time_ms: 600_000, cpu_time_ms: 600_000, ..Limits::default() };
+        let config = FunctionConfig { name: "loop".into(), version: 1, instances: Instances::Fresh, limits };
+        let request = Request { operation: Vec::new(), payload: Vec::new(), depth: 1, timeout: PATIENCE * 10 };
+        Arc::new(module.function(config).unwrap()).start(request).unwrap()
+    }
+
+    fn until_asleep(ticker: &Ticker) {
+        let deadline = Instant::now() + PATIENCE;
+        while !ticker.shared.asleep.load(Ordering::SeqCst) {
+            assert!(Instant::now() < deadline, "it never sleeps");
+            thread::sleep(TICK);
+        }
+    }
+
+    #[test]
+    fn it_sleeps_while_no_guest_runs_and_ticks_for_the_next_one_for_as_long_as_that_runs() {
+        let io = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let config = RuntimeConfig { max_instances: 4, ..RuntimeConfig::default() };
+        let runtime = Runtime::new(&config, io.handle().clone(), Arc::new(Silent)).unwrap();
+        for _ in 0..3 {
+            until_asleep(&runtime.ticker);
+            let mut task = looping(&runtime);
+            let (sender, yielded) = mpsc::channel();
+            // On a thread of its own: without ticks it never comes back.
+            thread::spawn(move || {
+                for _ in 0..IDLE_TICKS * 2 {
+                    let step = task.drive(|_| Waker::noop().clone());
+                    if sender.send(matches!(step, Step::Yield)).is_err() {
+                        return;
+                    }
+                }
+            });
+            for _ in 0..IDLE_TICKS * 2 {
+                assert!(yielded.recv_timeout(PATIENCE).unwrap());
+            }
+        }
+        until_asleep(&runtime.ticker);
+    }
+
+    #[test]
+    fn it_stops_when_dropped_asleep_or_awake() {
+        let engine = Engine::default();
+        let awake = Ticker::spawn(engine.clone()).unwrap();
+        drop(awake);
+        let asleep = Ticker::spawn(engine).unwrap();
+        until_asleep(&asleep);
+        let shared = Arc::downgrade(&asleep.shared);
+        drop(asleep);
+        assert!(shared.upgrade().is_none(), "its thread is gone");
+    }
+}

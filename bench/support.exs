@@ -1,0 +1,124 @@
+defmodule Bench do
+  @moduledoc """
+  What the benches share: a node of their own, side-by-side measuring, and a report as table and JSON.
+  """
+
+  @doc "Starts Tidepool on an empty data folder, which goes when the bench ends."
+  def start! do
+    data = Path.join(System.tmp_dir!(), "tidepool-bench-#{System.pid()}")
+    System.at_exit(fn _status -> File.rm_rf!(data) end)
+    Application.put_env(:tidepool, :data, data)
+    Application.put_env(:tidepool, :server, false)
+    Logger.configure(level: :warning)
+    {:ok, _started} = Application.ensure_all_started(:tidepool)
+  end
+
+  @doc "Deploys a built guest."
+  def deploy!(name, guest, options \\ []) do
+    {:ok, function} = Tidepool.deploy(File.read!("guests/build/#{guest}.wasm"), [name: name] ++ options)
+    function
+  end
+
+  @doc """
+  Runs subjects side by side: in each round every subject gets one batch, so that whatever else the machine does hits
+  all of them alike. Returns name => median over the batches' means, in ns per call.
+  """
+  def side_by_side(subjects, rounds, batch) do
+    for {_name, fun} <- subjects, do: repeat(fun, batch)
+
+    times =
+      for _round <- 1..rounds, {name, fun} <- subjects do
+        began = System.monotonic_time(:nanosecond)
+        repeat(fun, batch)
+        {name, (System.monotonic_time(:nanosecond) - began) / batch}
+      end
+
+    times
+    |> Enum.group_by(&elem(&1, 0), &elem(&1, 1))
+    |> Map.new(fn {name, means} -> {name, percentile(means, 50)} end)
+  end
+
+  @doc "Times `count` calls one by one: a list of ns."
+  def latencies(fun, count) do
+    for _ <- 1..count do
+      began = System.monotonic_time(:nanosecond)
+      fun.()
+      System.monotonic_time(:nanosecond) - began
+    end
+  end
+
+  @doc "Calls per second of `processes` processes that call back to back for `duration_ms`."
+  def throughput(fun, processes, duration_ms) do
+    until = System.monotonic_time(:millisecond) + duration_ms
+    began = System.monotonic_time(:microsecond)
+
+    counts = for(_ <- 1..processes, do: Task.async(fn -> count_until(fun, until, 0) end)) |> Task.await_many(:infinity)
+
+    Enum.sum(counts) / (System.monotonic_time(:microsecond) - began) * 1_000_000
+  end
+
+  defp count_until(fun, until, count) do
+    repeat(fun, 100)
+    count = count + 100
+    if System.monotonic_time(:millisecond) < until, do: count_until(fun, until, count), else: count
+  end
+
+  defp repeat(_fun, 0), do: :ok
+
+  defp repeat(fun, count) do
+    fun.()
+    repeat(fun, count - 1)
+  end
+
+  @doc "The value below which `percent` of `values` lie."
+  def percentile(values, percent) do
+    sorted = Enum.sort(values)
+    Enum.at(sorted, min(trunc(length(sorted) * percent / 100), length(sorted) - 1))
+  end
+
+  @doc """
+  Prints rows of `{name, value, unit, target}` and writes them with the machine's description to
+  bench/results/NAME.json. A target is `{:at_most, x}`, `{:at_least, x}` or `nil`.
+  """
+  def report(name, rows) do
+    machine = machine()
+    IO.puts("\n#{name}: #{machine.cpu}, #{machine.cores} cores, OTP #{machine.otp}, load #{machine.load}\n")
+    Enum.each(rows, &IO.puts(line(&1)))
+    missed = Enum.count(rows, fn {_name, value, _unit, target} -> not met?(value, target) end)
+    IO.puts("\n#{missed} targets missed")
+
+    json =
+      Enum.map(rows, fn {row, value, unit, target} ->
+        %{name: row, value: value * 1.0, unit: unit, target: text(target), met: met?(value, target)}
+      end)
+
+    File.mkdir_p!("bench/results")
+    File.write!("bench/results/#{name}.json", Tidepool.Native.json_encode(%{machine: machine, rows: json}))
+  end
+
+  defp line({name, value, unit, target}) do
+    figure = String.pad_leading(:erlang.float_to_binary(value * 1.0, decimals: if(value < 100, do: 2, else: 0)), 12)
+    mark = if target, do: "  #{text(target)} #{if met?(value, target), do: "met", else: "MISSED"}", else: ""
+    String.pad_trailing(name, 58) <> figure <> " " <> String.pad_trailing(unit, 8) <> mark
+  end
+
+  defp met?(_value, nil), do: true
+  defp met?(value, {:at_most, target}), do: value <= target
+  defp met?(value, {:at_least, target}), do: value >= target
+
+  defp text(nil), do: nil
+  defp text({:at_most, target}), do: "≤ #{target}"
+  defp text({:at_least, target}), do: "≥ #{target}"
+
+  defp machine do
+    cpu = Regex.run(~r/model name\s*:\s*(.*)/, File.read!("/proc/cpuinfo"), capture: :all_but_first)
+
+    %{
+      cpu: if(cpu, do: hd(cpu), else: "unknown CPU"),
+      cores: System.schedulers_online(),
+      otp: System.otp_release(),
+      elixir: System.version(),
+      load: File.read!("/proc/loadavg") |> String.split() |> hd()
+    }
+  end
+end
