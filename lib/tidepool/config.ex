@@ -1,6 +1,4 @@
 defmodule Tidepool.Config do
-  @cores System.schedulers_online()
-
   @schema [
     server: [type: :boolean, default: false, doc: "whether the HTTP edge is started; `mix phx.server` sets it."],
     address: [
@@ -31,6 +29,11 @@ defmodule Tidepool.Config do
       default: 67_108_864,
       doc: "largest module that can be deployed, in bytes."
     ],
+    max_payload: [
+      type: {:integer, 1, 4_294_967_296},
+      default: 67_108_864,
+      doc: "largest payload of a call over HTTP, in bytes; a function's own limit holds as well."
+    ],
     max_instances: [
       type: {:integer, 1, 16_000},
       default: 4_096,
@@ -42,7 +45,11 @@ defmodule Tidepool.Config do
       default: 524_288,
       doc: "stack of a guest, in bytes."
     ],
-    io_threads: [type: {:integer, 1, 1_024}, default: @cores, doc: "threads for sockets and timers."],
+    io_threads: [
+      type: {:integer, 1, 1_024},
+      default: nil,
+      doc: "threads for sockets and timers; `nil` is one for each scheduler."
+    ],
     console_lines: [
       type: {:integer, 0, 1_000_000},
       default: 100,
@@ -92,7 +99,8 @@ defmodule Tidepool.Config do
   def check(settings) do
     with {:ok, config} <- Tidepool.Options.check(settings, @schema, "the setting"),
          :ok <- guarded(config) do
-      {:ok, %{config | data: config.data || default_data()}}
+      {:ok,
+       %{config | data: config.data || default_data(), io_threads: config.io_threads || System.schedulers_online()}}
     end
   end
 

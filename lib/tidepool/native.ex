@@ -32,7 +32,7 @@ defmodule Tidepool.Native do
 
   @doc false
   def load do
-    path = :filename.join(:code.priv_dir(:tidepool), 'native/tidepool_nif')
+    path = :filename.join(:code.priv_dir(:tidepool), ~c"native/tidepool_nif")
 
     case :erlang.load_nif(path, 0) do
       :ok -> :ok

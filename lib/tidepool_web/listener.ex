@@ -69,7 +69,7 @@ defmodule TidepoolWeb.Listener do
       port: config.port,
       token: config.token,
       max_upload_bytes: config.max_module,
-      max_payload_bytes: config.limits.payload,
+      max_payload_bytes: config.max_payload,
       header_timeout_ms: config.header_timeout,
       body_timeout_ms: config.body_timeout,
       write_timeout_ms: config.write_timeout,
