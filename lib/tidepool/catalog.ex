@@ -56,7 +56,7 @@ defmodule Tidepool.Catalog do
   What a deploy of `entry` would come to now: its version, or the function that is this very deploy already.
   """
   @spec prepare(Entry.t()) :: {:version, pos_integer} | {:unchanged, Function.t()}
-  def prepare(entry), do: GenServer.call(__MODULE__, {:prepare, entry})
+  def prepare(entry), do: GenServer.call(__MODULE__, {:prepare, entry}, :infinity)
 
   @doc """
   Makes a loaded module the newest version of its name, unless it is that already. `entry`'s version is set here.
@@ -107,6 +107,8 @@ defmodule Tidepool.Catalog do
       function = describe(entry, loaded)
       publish([{entry, function, native}])
       sweep(state)
+      # The version before lives as long as somebody holds its reference, this process's garbage included.
+      :erlang.garbage_collect()
       {:reply, {:ok, function, :created}, state}
     else
       {:unchanged, function} -> {:reply, {:ok, function, :unchanged}, state}

@@ -7,7 +7,11 @@ defmodule Tidepool.Config do
       doc: "IP address to listen on. Anything but loopback needs a token."
     ],
     port: [type: {:integer, 0, 65_535}, default: 4000, doc: "TCP port to listen on; 0 takes a free one."],
-    token: [type: :string, default: nil, doc: "bearer token that deploying and removing need."],
+    token: [
+      type: {:check, &__MODULE__.token?/1, "printable ASCII without spaces"},
+      default: nil,
+      doc: "bearer token that deploying and removing need."
+    ],
     data: [
       type: :string,
       default: nil,
@@ -136,6 +140,9 @@ defmodule Tidepool.Config do
 
   @doc false
   def address?(value), do: is_binary(value) and match?({:ok, _ip}, :inet.parse_address(to_charlist(value)))
+
+  @doc false
+  def token?(value), do: is_binary(value) and value =~ ~r/\A[!-~]+\z/
 
   @doc false
   def instances?(:fresh), do: true

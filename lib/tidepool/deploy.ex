@@ -83,6 +83,7 @@ defmodule Tidepool.Deploy do
   end
 
   defp step(step, name, {:error, error}) do
+    name = if is_binary(name), do: name
     {:error, %{error | function: error.function || name, details: Map.put(error.details, :step, step)}}
   end
 

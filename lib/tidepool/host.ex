@@ -114,7 +114,6 @@ defmodule Tidepool.Host do
   end
 
   defp whereis(pid) when is_pid(pid), do: pid
-  defp whereis({name, node} = remote) when is_atom(name) and is_atom(node) and name != :global, do: remote
   defp whereis(name), do: GenServer.whereis(name)
 
   defp classify(fun) when is_function(fun, 1), do: {:fun, fun}

@@ -13,6 +13,10 @@ defmodule TidepoolWeb.Listener do
   # Time that the edge may take over the drain limit, to cut what is left.
   @grace_ms 10_000
 
+  # Request bodies that the edge holds at once, over all connections; at least the largest one has to fit.
+  @buffered_bytes 1_073_741_824
+  @form_bytes 1_048_576
+
   @doc false
   def start_link(argument), do: GenServer.start_link(__MODULE__, argument, name: __MODULE__)
 
@@ -70,6 +74,7 @@ defmodule TidepoolWeb.Listener do
       token: config.token,
       max_upload_bytes: config.max_module,
       max_payload_bytes: config.max_payload,
+      max_buffered_bytes: max(@buffered_bytes, @form_bytes + max(config.max_module, config.max_payload)),
       header_timeout_ms: config.header_timeout,
       body_timeout_ms: config.body_timeout,
       write_timeout_ms: config.write_timeout,

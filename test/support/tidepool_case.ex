@@ -26,6 +26,28 @@ defmodule Tidepool.Case do
     name
   end
 
+  @doc "Deploys bytes under a name that no other test uses, removes it after the test, and returns the name."
+  def deploy_bytes!(wasm, options \\ []) do
+    name = unique_name("bytes")
+    {:ok, _function} = Tidepool.deploy(wasm, [name: name] ++ options)
+    ExUnit.Callbacks.on_exit(fn -> Tidepool.remove(name) end)
+    name
+  end
+
+  @doc "Routes host calls to `target` to `handler` until the test is over."
+  def handle!(target, handler) do
+    :ok = Tidepool.Host.register(target, handler)
+    ExUnit.Callbacks.on_exit(fn -> Tidepool.Host.unregister(target) end)
+  end
+
+  @doc "An empty folder that is removed after the test."
+  def tmp_folder! do
+    folder = Path.join(System.tmp_dir!(), unique_name("tidepool-test-#{System.pid()}"))
+    File.mkdir_p!(folder)
+    ExUnit.Callbacks.on_exit(fn -> File.rm_rf!(folder) end)
+    folder
+  end
+
   @doc "A function name that no other test uses."
   def unique_name(stem), do: "#{stem}_#{System.unique_integer([:positive])}"
 
@@ -77,13 +99,30 @@ defmodule Tidepool.Case do
   @doc """
   Runs curl against the edge: `{status, headers, body}`, header names in lower case. JSON bodies are decoded.
   """
-  def curl(path, arguments \\ []) do
+  def curl(path, arguments \\ []), do: curl_url(url(path), arguments)
+
+  @doc "`curl/2` against any edge."
+  def curl_url(url, arguments \\ []) do
     marker = "\ntidepool-status:"
-    arguments = ["-sS", "-i", "--max-time", "30", "-w", marker <> "%{http_code}"] ++ arguments ++ [url(path)]
+    arguments = ["-sS", "-i", "--max-time", "30", "-w", marker <> "%{http_code}"] ++ arguments ++ [url]
     {output, 0} = System.cmd("curl", arguments)
     [response, status] = String.split(output, marker)
     {headers, body} = split_head(response)
     {String.to_integer(status), headers, decode(headers, body)}
+  end
+
+  @doc "Uploads a module's bytes with curl: `fields` are the other fields of the form."
+  def curl_deploy(wasm, fields, arguments \\ []), do: curl_deploy_url(url("/deploy"), wasm, fields, arguments)
+
+  @doc "`curl_deploy/3` against any edge."
+  def curl_deploy_url(url, wasm, fields, arguments \\ []) do
+    path = Path.join(tmp_folder!(), "upload.wasm")
+    File.write!(path, wasm)
+
+    form =
+      Enum.flat_map([{"wasm", "@#{path}"} | Enum.to_list(fields)], fn {key, value} -> ["-F", "#{key}=#{value}"] end)
+
+    curl_url(url, form ++ arguments)
   end
 
   # curl shows interim answers (100 Continue) too; the last head is the answer's.

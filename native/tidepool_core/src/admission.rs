@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::CallError;
 use crate::pool::Pools;
+use crate::port::Port;
 
 /// The right to one live instance, given back when dropped.
 pub(crate) type Permit = OwnedSemaphorePermit;
@@ -45,7 +46,7 @@ impl Admission {
     ///
     /// # Errors
     /// [`CallError::Overloaded`] when the queue is full, or for a nested call when there is no room.
-    pub(crate) async fn admit(&self, nested: bool, pools: &Pools) -> Result<Permit, CallError> {
+    pub(crate) async fn admit(&self, nested: bool, pools: &Pools, port: &Port) -> Result<Permit, CallError> {
         if let Some(permit) = self.try_admit() {
             return Ok(permit);
         }
@@ -58,9 +59,10 @@ impl Admission {
             return Err(self.overloaded("a nested call does not wait for one"));
         }
         let _queued = self.enqueue()?;
-        Arc::clone(&self.permits).acquire_owned().await.map_err(|_| CallError::Internal {
-            message: "the admission semaphore was closed".into(),
-        })
+        port.set_queued(true);
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        port.set_queued(false);
+        permit.map_err(|_| CallError::Internal { message: "the admission semaphore was closed".into() })
     }
 
     fn try_admit(&self) -> Option<Permit> {

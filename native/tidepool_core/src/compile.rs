@@ -47,8 +47,7 @@ impl Runtime {
     pub fn compile(self: &Arc<Self>, wasm: &[u8]) -> Result<Module, CompileError> {
         let began = Instant::now();
         check_header(wasm)?;
-        let module = wasmtime::Module::from_binary(&self.engine, wasm)
-            .map_err(|error| CompileError::Invalid { message: format!("{error:#}") })?;
+        let module = wasmtime::Module::from_binary(&self.engine, wasm).map_err(|error| refused(self, wasm, &error))?;
         let abi = Abi::of(&module)?;
         let exports = Exports::of(&module, abi)?;
         abi::check_imports(self, &module)?;
@@ -150,6 +149,15 @@ impl Exports {
             }
         };
         Ok(Exports { memory, call, start })
+    }
+}
+
+/// Why the engine refused a module: one that validates asks for more than the engine gives.
+fn refused(runtime: &Runtime, wasm: &[u8], error: &wasmtime::Error) -> CompileError {
+    let message = format!("{error:#}");
+    match wasmtime::Module::validate(&runtime.engine, wasm) {
+        Ok(()) => CompileError::TooDemanding { message },
+        Err(_) => CompileError::Invalid { message },
     }
 }
 

@@ -26,22 +26,28 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Publishes functions, each in place of the one that had its name.
+    /// Publishes functions, each in place of the one that had its name, which is retired.
     pub fn publish(&self, functions: Vec<(Arc<str>, Published)>) {
-        self.entries.rcu(|entries| {
+        let before = self.entries.rcu(|entries| {
             let mut entries = HashMap::clone(entries);
             entries.extend(functions.iter().cloned());
             entries
         });
+        for replaced in functions.iter().filter_map(|(name, _)| before.get(name)) {
+            replaced.function.retire();
+        }
     }
 
-    /// Forgets a name. Calls in flight keep what they use.
+    /// Forgets a name; its function is retired. Calls in flight keep what they use.
     pub fn unpublish(&self, name: &str) {
-        self.entries.rcu(|entries| {
+        let before = self.entries.rcu(|entries| {
             let mut entries = HashMap::clone(entries);
             entries.remove(name);
             entries
         });
+        if let Some(removed) = before.get(name) {
+            removed.function.retire();
+        }
     }
 
     /// Runs `found` with the function of this name.

@@ -19,9 +19,7 @@ pub enum CompileError {
         message: String,
     },
     /// The module speaks none of the ABIs.
-    #[error(
-        "the module speaks no ABI that can be called: export `__guest_call` (waPC) or `_start` (a WASI program)"
-    )]
+    #[error("the module speaks no ABI that can be called: export `__guest_call` (waPC) or `_start` (a WASI program)")]
     UnknownAbi {
         /// What it exports instead.
         exports: Vec<String>,

@@ -9,7 +9,7 @@ use crate::console::{Budget, Console};
 use crate::error::CallError;
 use crate::instance::Instance;
 use crate::limits::{Limit, Limits};
-use crate::metrics::FunctionStats;
+use crate::metrics::{FunctionStats, Outcome};
 use crate::pool::Pool;
 use crate::port::Port;
 use crate::runtime::Runtime;
@@ -99,7 +99,10 @@ impl Function {
     /// [`CallError::Limit`] when the payload is too large or the call too deeply nested.
     pub fn start(self: &Arc<Self>, request: Request) -> Result<Task, CallError> {
         let limits = &self.shared.limits;
-        let exceeded = |limit, allowed| Err(CallError::Limit { limit, allowed, frames: Vec::new() });
+        let exceeded = |limit, allowed| {
+            self.stats().record(Outcome::Limit, Duration::ZERO, Duration::ZERO);
+            Err(CallError::Limit { limit, allowed, frames: Vec::new() })
+        };
         if !Limits::fits(request.payload.len(), limits.payload_bytes) {
             return exceeded(Limit::Payload, limits.payload_bytes);
         }
@@ -123,6 +126,13 @@ impl Function {
         let timeout = Duration::from_millis(self.shared.limits.time_ms);
         let trial = Arc::clone(self).trial(Arc::clone(&port));
         self.task(Box::pin(trial), port, timeout).uncounted()
+    }
+
+    /// Drops the idle instances and keeps none from now on: a newer version has come, and calls in flight are the last.
+    pub fn retire(&self) {
+        if let Some(pool) = &self.pool {
+            pool.close();
+        }
     }
 
     /// Idle warm instances.
@@ -154,10 +164,7 @@ impl Function {
     async fn call_wapc(self: Arc<Self>, request: Request, port: Arc<Port>) -> Result<Vec<u8>, CallError> {
         let warm = self.pool.as_ref().and_then(|pool| pool.take());
         let mut instance = match warm {
-            Some(instance) => {
-                port.set_started();
-                instance
-            }
+            Some(instance) => instance,
             // Boxed, so that a warm call does not carry the room that making an instance needs.
             None => Box::pin(self.instance(request.depth > 1, &port)).await?,
         };
@@ -177,8 +184,7 @@ impl Function {
     }
 
     async fn call_program(self: Arc<Self>, request: Request, port: Arc<Port>) -> Result<Vec<u8>, CallError> {
-        let permit = self.module.runtime.admission.admit(request.depth > 1, &self.module.runtime.pools).await?;
-        port.set_started();
+        let permit = self.runtime().admission.admit(request.depth > 1, &self.runtime().pools, &port).await?;
         let (context, program) = wasi::program(&self.shared, request);
         let mut instance = Instance::new(&self.module, &self.shared, permit, Some(context)).await?;
         wasi::run(instance.parts()?, &program).await
@@ -191,8 +197,7 @@ impl Function {
 
     async fn instance(&self, nested: bool, port: &Port) -> Result<Instance, CallError> {
         let runtime = &self.module.runtime;
-        let permit = runtime.admission.admit(nested, &runtime.pools).await?;
-        port.set_started();
+        let permit = runtime.admission.admit(nested, &runtime.pools, port).await?;
         let wasi = self.module.uses_wasi.then(|| wasi::library(&self.shared));
         Instance::new(&self.module, &self.shared, permit, wasi).await
     }

@@ -143,8 +143,7 @@ fn call_error(store: &mut Store<State>, error: &wasmtime::Error) -> CallError {
     // A guest that was refused memory mostly aborts: the refusal tells its author more than the trap.
     if let (Some(limit), true) = (state.meter.denied.take(), trap != Some(Trap::StackOverflow)) {
         let limits = &state.shared.limits;
-        let allowed =
-            if limit == Limit::Table { u64::from(limits.table_elements) } else { limits.memory_bytes };
+        let allowed = if limit == Limit::Table { u64::from(limits.table_elements) } else { limits.memory_bytes };
         return CallError::Limit { limit, allowed, frames: where_it_was };
     }
     if let Some(trap) = trap {

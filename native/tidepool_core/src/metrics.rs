@@ -103,9 +103,8 @@ impl FunctionStats {
 
     /// How many calls ended like this.
     fn count(&self, outcome: Outcome) -> u64 {
-        let failed = |outcome: Outcome| {
-            self.failures.get(outcome as usize).map_or(0, |count| count.load(Ordering::Relaxed))
-        };
+        let failed =
+            |outcome: Outcome| self.failures.get(outcome as usize).map_or(0, |count| count.load(Ordering::Relaxed));
         if outcome != Outcome::Ok {
             return failed(outcome);
         }

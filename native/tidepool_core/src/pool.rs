@@ -1,6 +1,6 @@
 //! Warm instances: an elastic pool for each function that wants one.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -12,12 +12,13 @@ use crate::instance::Instance;
 pub(crate) struct Pool {
     giver: Sender<Instance>,
     taker: Receiver<Instance>,
+    closed: AtomicBool,
 }
 
 impl Pool {
     pub(crate) fn new(max_idle: usize) -> Self {
         let (giver, taker) = bounded(max_idle);
-        Pool { giver, taker }
+        Pool { giver, taker, closed: AtomicBool::new(false) }
     }
 
     /// An idle instance, when there is one.
@@ -28,6 +29,22 @@ impl Pool {
     /// Keeps `instance` for the next call, or drops it when the pool is full.
     pub(crate) fn give_back(&self, instance: Instance) {
         drop(self.giver.try_send(instance));
+        // Looked at afterwards: either this sees the pool closed, or whoever closes it sees the instance.
+        if self.closed.load(Ordering::SeqCst) {
+            self.drain();
+        }
+    }
+
+    /// Drops all idle instances, and those that are given back from now on.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.drain();
+    }
+
+    fn drain(&self) {
+        while let Ok(instance) = self.taker.try_recv() {
+            drop(instance);
+        }
     }
 
     pub(crate) fn idle(&self) -> usize {

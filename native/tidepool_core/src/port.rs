@@ -26,7 +26,7 @@ pub type HostReply = Result<Vec<u8>, Vec<u8>>;
 pub(crate) struct Port {
     exchange: Mutex<Exchange>,
     // Written and read by the driver's thread, in and around a poll: any ordering does.
-    started: AtomicBool,
+    queued: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -53,14 +53,14 @@ impl Port {
         self.exchange().reply = Some(reply);
     }
 
-    /// The call has got an instance.
-    pub(crate) fn set_started(&self) {
-        self.started.store(true, Ordering::Relaxed);
+    /// Says whether the call waits for an instance.
+    pub(crate) fn set_queued(&self, queued: bool) {
+        self.queued.store(queued, Ordering::Relaxed);
     }
 
-    /// Has the call got an instance?
-    pub(crate) fn started(&self) -> bool {
-        self.started.load(Ordering::Relaxed)
+    /// Does the call wait for an instance?
+    pub(crate) fn queued(&self) -> bool {
+        self.queued.load(Ordering::Relaxed)
     }
 
     fn exchange(&self) -> MutexGuard<'_, Exchange> {

@@ -60,13 +60,7 @@ impl Shared {
             self.stats.count_dropped_line();
             return;
         };
-        let line = Line {
-            function: self.name.clone(),
-            version: self.version,
-            stream,
-            text: line_text(text),
-            dropped,
-        };
+        let line = Line { function: self.name.clone(), version: self.version, stream, text: line_text(text), dropped };
         if self.console.print(line).is_err() {
             self.stats.count_dropped_line();
             self.budget.give_back(dropped);

@@ -108,9 +108,10 @@ fn tick(shared: &Shared, engine: &Engine) {
     while !shared.stop.load(Ordering::SeqCst) {
         thread::sleep(TICK);
         engine.increment_epoch();
-        let active = shared.shards.iter().any(|shard| {
-            shard.active.swap(false, Ordering::Relaxed) || shard.running.load(Ordering::Relaxed) > 0
-        });
+        let active = shared
+            .shards
+            .iter()
+            .any(|shard| shard.active.swap(false, Ordering::Relaxed) || shard.running.load(Ordering::Relaxed) > 0);
         idle_ticks = if active { 0 } else { idle_ticks + 1 };
         if idle_ticks >= IDLE_TICKS {
             idle_ticks = 0;

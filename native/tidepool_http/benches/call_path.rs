@@ -2,12 +2,7 @@
 //! answering `ok`, measured with wrk in turns. Run with `cargo bench -p tidepool_http`.
 //!
 //! Prints requests per second, medians of the rounds, and their ratio. Gates nothing.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a bench"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a bench")]
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -29,11 +24,7 @@ struct Constant;
 
 impl Backend for Constant {
     fn request(&self, _request: Request, responder: Responder) {
-        responder.answer(Response::new(
-            200,
-            ContentType::Text,
-            Bytes::from_static(b"ok"),
-        ));
+        responder.answer(Response::new(200, ContentType::Text, Bytes::from_static(b"ok")));
     }
 
     fn hangup(&self, _id: u64) {}
@@ -46,25 +37,18 @@ async fn bare(listener: TcpListener) {
         let answer = service_fn(|_: hyper::Request<Incoming>| async {
             Ok::<_, Infallible>(hyper::Response::new(Full::new(Bytes::from_static(b"ok"))))
         });
-        tokio::spawn(
-            hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), answer),
-        );
+        tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
     }
 }
 
 /// Requests per second of one round.
 fn wrk(address: SocketAddr, path: &str) -> f64 {
     let url = format!("http://{address}{path}");
-    let output = Command::new("wrk")
-        .args(["-t1", "-c64", "-d", SECONDS, &url])
-        .output();
+    let output = Command::new("wrk").args(["-t1", "-c64", "-d", SECONDS, &url]).output();
     let output = output.expect("wrk must be installed").stdout;
     let report = String::from_utf8(output).unwrap();
     assert!(!report.contains("Non-2xx"), "{report}");
-    let rate = report
-        .lines()
-        .find_map(|line| line.strip_prefix("Requests/sec:"));
+    let rate = report.lines().find_map(|line| line.strip_prefix("Requests/sec:"));
     rate.unwrap().trim().parse().unwrap()
 }
 
@@ -79,20 +63,13 @@ fn main() {
     let listener = runtime.block_on(TcpListener::bind(any)).unwrap();
     let bare_address = listener.local_addr().unwrap();
     runtime.spawn(bare(listener));
-    let config = Config {
-        address: any,
-        ..Config::default()
-    };
+    let config = Config { address: any, ..Config::default() };
     let server = Server::start(config, Arc::new(Constant), runtime.handle()).unwrap();
 
     let targets = [
         ("bare hyper", bare_address, "/call/echo/op"),
         ("GET /call/echo/op", server.local_addr(), "/call/echo/op"),
-        (
-            "GET /call/echo?payload=…",
-            server.local_addr(),
-            "/call/echo?payload=some%20bytes",
-        ),
+        ("GET /call/echo?payload=…", server.local_addr(), "/call/echo?payload=some%20bytes"),
         ("GET /health", server.local_addr(), "/health"),
     ];
     let mut rates = vec![Vec::new(); targets.len()];
@@ -105,9 +82,6 @@ fn main() {
     println!("{ROUNDS} rounds of {SECONDS}, wrk -t1 -c64, {cores} cores");
     let medians: Vec<f64> = rates.into_iter().map(median).collect();
     for ((name, ..), rate) in targets.iter().zip(&medians) {
-        println!(
-            "{name:<26} {rate:>9.0} requests/s  {:.3}",
-            rate / medians[0]
-        );
+        println!("{name:<26} {rate:>9.0} requests/s  {:.3}", rate / medians[0]);
     }
 }

@@ -31,9 +31,7 @@ impl Acceptor {
     /// With `max_connections` open, further clients wait in the system's backlog until one closes. When the
     /// system has nothing to give (descriptors, memory), the loop pauses, longer each time, and tries again.
     pub(crate) async fn run(self, listener: TcpListener) {
-        let places = Arc::new(Semaphore::new(
-            self.edge.config.max_connections.min(Semaphore::MAX_PERMITS),
-        ));
+        let places = Arc::new(Semaphore::new(self.edge.config.max_connections.min(Semaphore::MAX_PERMITS)));
         let mut pause = FIRST_PAUSE;
         while let Some(place) = self.place(&places).await {
             match listener.accept().await {
@@ -43,12 +41,7 @@ impl Acceptor {
                     // Without it a connection is slower, not wrong.
                     let _ = stream.set_nodelay(true);
                     let entry = self.registry.enter(Arc::clone(&self.edge));
-                    let served = connection::serve(
-                        stream,
-                        entry,
-                        self.router.clone(),
-                        Arc::clone(&self.protocol),
-                    );
+                    let served = connection::serve(stream, entry, self.router.clone(), Arc::clone(&self.protocol));
                     tokio::spawn(async move {
                         served.await;
                         drop(place);
@@ -76,8 +69,5 @@ impl Acceptor {
 
 /// The connection died before it was accepted; the next one is fine.
 fn is_the_clients(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted
-    )
+    matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted)
 }

@@ -38,8 +38,7 @@ fn carries(headers: &HeaderMap, token: &str) -> bool {
         return false;
     };
     // The comparison takes as long for a wrong first byte as for a wrong last one; lengths are no secret.
-    scheme.eq_ignore_ascii_case(b"bearer ")
-        && bool::from(given.trim_ascii().ct_eq(token.as_bytes()))
+    scheme.eq_ignore_ascii_case(b"bearer ") && bool::from(given.trim_ascii().ct_eq(token.as_bytes()))
 }
 
 fn from_another_site(head: &Parts) -> bool {
@@ -50,17 +49,9 @@ fn from_another_site(head: &Parts) -> bool {
     let Some(origin) = headers.get(ORIGIN) else {
         return false;
     };
-    let authority = head
-        .uri
-        .authority()
-        .map(|authority| authority.as_str().as_bytes());
+    let authority = head.uri.authority().map(|authority| authority.as_str().as_bytes());
     let host = headers.get(HOST).map(|host| host.as_bytes()).or(authority);
-    origin
-        .to_str()
-        .ok()
-        .and_then(|origin| origin.split_once("://"))
-        .map(|(_, host)| host.as_bytes())
-        != host
+    origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host.as_bytes()) != host
 }
 
 #[cfg(test)]
@@ -69,45 +60,21 @@ mod tests {
     use super::*;
 
     fn verdict(token: Option<&str>, headers: &[(&str, &str)]) -> Option<Reason> {
-        let config = Config {
-            token: token.map(str::to_owned),
-            ..Config::default()
-        };
-        let mut request = hyper::Request::builder()
-            .uri("/deploy")
-            .header("host", "localhost:4000");
+        let config = Config { token: token.map(str::to_owned), ..Config::default() };
+        let mut request = hyper::Request::builder().uri("/deploy").header("host", "localhost:4000");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let (head, ()) = request.body(()).unwrap().into_parts();
-        check_change(&config, &head)
-            .err()
-            .map(|refusal| refusal.reason)
+        check_change(&config, &head).err().map(|refusal| refusal.reason)
     }
 
     #[test]
     fn only_the_whole_token_passes() {
-        assert_eq!(
-            verdict(Some("s3cret"), &[("authorization", "Bearer s3cret")]),
-            None
-        );
-        assert_eq!(
-            verdict(Some("s3cret"), &[("authorization", "bearer  s3cret")]),
-            None
-        );
-        for wrong in [
-            "Bearer s3cre",
-            "Bearer s3crets",
-            "Bearer ",
-            "Basic s3cret",
-            "s3cret",
-            "",
-        ] {
-            assert_eq!(
-                verdict(Some("s3cret"), &[("authorization", wrong)]),
-                Some(Reason::Unauthorized),
-                "{wrong}"
-            );
+        assert_eq!(verdict(Some("s3cret"), &[("authorization", "Bearer s3cret")]), None);
+        assert_eq!(verdict(Some("s3cret"), &[("authorization", "bearer  s3cret")]), None);
+        for wrong in ["Bearer s3cre", "Bearer s3crets", "Bearer ", "Basic s3cret", "s3cret", ""] {
+            assert_eq!(verdict(Some("s3cret"), &[("authorization", wrong)]), Some(Reason::Unauthorized), "{wrong}");
         }
         assert_eq!(verdict(Some("s3cret"), &[]), Some(Reason::Unauthorized));
     }
@@ -115,23 +82,11 @@ mod tests {
     #[test]
     fn without_a_token_pages_of_other_sites_are_refused() {
         assert_eq!(verdict(None, &[]), None);
-        assert_eq!(
-            verdict(None, &[("sec-fetch-site", "cross-site")]),
-            Some(Reason::CrossSite)
-        );
-        assert_eq!(
-            verdict(None, &[("sec-fetch-site", "same-site")]),
-            Some(Reason::CrossSite)
-        );
+        assert_eq!(verdict(None, &[("sec-fetch-site", "cross-site")]), Some(Reason::CrossSite));
+        assert_eq!(verdict(None, &[("sec-fetch-site", "same-site")]), Some(Reason::CrossSite));
         assert_eq!(verdict(None, &[("sec-fetch-site", "same-origin")]), None);
-        assert_eq!(
-            verdict(None, &[("origin", "http://evil.example")]),
-            Some(Reason::CrossSite)
-        );
-        assert_eq!(
-            verdict(None, &[("origin", "null")]),
-            Some(Reason::CrossSite)
-        );
+        assert_eq!(verdict(None, &[("origin", "http://evil.example")]), Some(Reason::CrossSite));
+        assert_eq!(verdict(None, &[("origin", "null")]), Some(Reason::CrossSite));
         assert_eq!(verdict(None, &[("origin", "http://localhost:4000")]), None);
     }
 }

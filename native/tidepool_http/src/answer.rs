@@ -22,12 +22,7 @@ pub struct Response {
 impl Response {
     /// An answer without further headers.
     pub fn new(status: u16, content_type: ContentType, body: impl Into<Bytes>) -> Self {
-        Self {
-            status,
-            content_type,
-            headers: Vec::new(),
-            body: body.into(),
-        }
+        Self { status, content_type, headers: Vec::new(), body: body.into() }
     }
 
     /// A JSON document.
@@ -38,9 +33,7 @@ impl Response {
     pub(crate) fn into_http(self) -> hyper::Response<Full<Bytes>> {
         let mut response = hyper::Response::new(Full::new(self.body));
         *response.status_mut() = match self.status {
-            200..=599 => {
-                StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-            }
+            200..=599 => StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let headers = response.headers_mut();
@@ -55,20 +48,11 @@ impl Response {
 }
 
 /// Headers that frame the message; a backend that set one would desynchronise the connection.
-const FRAMING: [&str; 6] = [
-    "connection",
-    "content-length",
-    "keep-alive",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
+const FRAMING: [&str; 6] = ["connection", "content-length", "keep-alive", "trailer", "transfer-encoding", "upgrade"];
 
 fn append(headers: &mut HeaderMap, name: &str, value: &str) {
-    if let (Ok(name), Ok(value)) = (
-        HeaderName::from_bytes(name.as_bytes()),
-        HeaderValue::from_str(value),
-    ) && !FRAMING.contains(&name.as_str())
+    if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value))
+        && !FRAMING.contains(&name.as_str())
     {
         headers.append(name, value);
     }
@@ -106,12 +90,7 @@ mod tests {
     #[test]
     fn headers_that_would_break_the_message_are_left_out() {
         let mut response = Response::new(200, ContentType::Text, "x");
-        for (name, value) in [
-            ("x-kept", "1"),
-            ("x-split", "a\r\nb: c"),
-            ("bad name", "1"),
-            ("Content-Length", "9"),
-        ] {
+        for (name, value) in [("x-kept", "1"), ("x-split", "a\r\nb: c"), ("bad name", "1"), ("Content-Length", "9")] {
             response.headers.push((name.into(), value.into()));
         }
         let http = response.into_http();
@@ -122,13 +101,7 @@ mod tests {
     #[test]
     fn a_status_outside_http_becomes_500() {
         for status in [0, 101, 199, 600, 65_535] {
-            assert_eq!(
-                Response::new(status, ContentType::Text, "")
-                    .into_http()
-                    .status(),
-                500,
-                "{status}"
-            );
+            assert_eq!(Response::new(status, ContentType::Text, "").into_http().status(), 500, "{status}");
         }
     }
 }

@@ -59,11 +59,8 @@ where
     }
     timeout(bounds.time, reading).await.unwrap_or_else(|_| {
         let limit_ms = u64::try_from(bounds.time.as_millis()).unwrap_or(u64::MAX);
-        Err(Refusal::new(
-            Reason::BodyTimeout,
-            "the body came too slowly: send it faster, or in smaller requests",
-        )
-        .with("limit_ms", limit_ms))
+        Err(Refusal::new(Reason::BodyTimeout, "the body came too slowly: send it faster, or in smaller requests")
+            .with("limit_ms", limit_ms))
     })
 }
 
@@ -77,18 +74,12 @@ where
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
-            return Err(Refusal::new(
-                Reason::BodyIncomplete,
-                "the body ended early: send all of it",
-            ));
+            return Err(Refusal::new(Reason::BodyIncomplete, "the body ended early: send all of it"));
         };
         let Ok(data) = frame.into_data() else {
             continue;
         };
-        let size = bytes
-            .len()
-            .saturating_add(joined.len())
-            .saturating_add(data.len());
+        let size = bytes.len().saturating_add(joined.len()).saturating_add(data.len());
         if size > bounds.bytes {
             return Err(bounds.too_large());
         }
@@ -107,10 +98,6 @@ where
         }
         joined.extend_from_slice(&data);
     }
-    let bytes = if joined.is_empty() {
-        bytes
-    } else {
-        joined.freeze()
-    };
+    let bytes = if joined.is_empty() { bytes } else { joined.freeze() };
     Ok(Held { bytes, hold })
 }

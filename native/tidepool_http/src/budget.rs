@@ -12,10 +12,7 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self {
-            limit,
-            held: AtomicUsize::new(0),
-        })
+        Arc::new(Self { limit, held: AtomicUsize::new(0) })
     }
 
     pub(crate) fn held(&self) -> usize {
@@ -24,10 +21,7 @@ impl Budget {
 
     /// A hold on nothing yet.
     pub(crate) fn hold(self: &Arc<Self>) -> Hold {
-        Hold {
-            budget: Arc::clone(self),
-            bytes: 0,
-        }
+        Hold { budget: Arc::clone(self), bytes: 0 }
     }
 }
 
@@ -43,11 +37,7 @@ impl Hold {
     pub(crate) fn grow(&mut self, more: usize) -> bool {
         let limit = self.budget.limit;
         let within = |held: usize| held.checked_add(more).filter(|held| *held <= limit);
-        let taken = self
-            .budget
-            .held
-            .fetch_update(Relaxed, Relaxed, within)
-            .is_ok();
+        let taken = self.budget.held.fetch_update(Relaxed, Relaxed, within).is_ok();
         if taken {
             self.bytes = self.bytes.saturating_add(more);
         }

@@ -27,68 +27,36 @@ where
     let (function, operation) = target(request.uri().path())?;
     let is_post = request.method() == Method::POST;
     if !is_post && request.method() != Method::GET {
-        return Err(
-            Refusal::new(Reason::MethodNotAllowed, "call with GET or POST")
-                .header("allow", "GET, POST"),
-        );
+        return Err(Refusal::new(Reason::MethodNotAllowed, "call with GET or POST").header("allow", "GET, POST"));
     }
     let _slot = edge.admit(Purpose::Work)?;
     if is_post {
         let held = body::read(edge, request.into_body(), &bounds(edge)).await?;
         let _hold = held.hold;
-        return exchange::ask(
-            edge,
-            Route::Call {
-                function,
-                operation,
-                payload: held.bytes,
-            },
-        )
-        .await;
+        return exchange::ask(edge, Route::Call { function, operation, payload: held.bytes }).await;
     }
     let payload = query_payload(edge, request.uri().query())?;
     // Whatever body a GET has is nobody's.
     drop(request);
-    exchange::ask(
-        edge,
-        Route::Call {
-            function,
-            operation,
-            payload,
-        },
-    )
-    .await
+    exchange::ask(edge, Route::Call { function, operation, payload }).await
 }
 
 fn bounds(edge: &Edge) -> Bounds {
     let limit = edge.config.max_payload_bytes;
-    Bounds {
-        bytes: limit,
-        time: edge.config.body_timeout,
-        too_large: Reason::PayloadTooLarge,
-        named_bytes: limit,
-    }
+    Bounds { bytes: limit, time: edge.config.body_timeout, too_large: Reason::PayloadTooLarge, named_bytes: limit }
 }
 
 fn target(path: &str) -> Result<(String, Option<String>), Refusal> {
     let mut segments = path.strip_prefix(PREFIX).unwrap_or_default().split('/');
     match (segments.next(), segments.next(), segments.next()) {
-        (Some(function), None, _) if !function.is_empty() => {
-            Ok((percent::segment(function)?, None))
+        (Some(function), None, _) if !function.is_empty() => Ok((percent::segment(function)?, None)),
+        (Some(function), Some(operation), None) if !function.is_empty() && !operation.is_empty() => {
+            Ok((percent::segment(function)?, Some(percent::segment(operation)?)))
         }
-        (Some(function), Some(operation), None)
-            if !function.is_empty() && !operation.is_empty() =>
-        {
-            Ok((
-                percent::segment(function)?,
-                Some(percent::segment(operation)?),
-            ))
+        _ => {
+            Err(Refusal::new(Reason::NotFound, "call with /call/FUNCTION or /call/FUNCTION/OPERATION")
+                .with("path", path))
         }
-        _ => Err(Refusal::new(
-            Reason::NotFound,
-            "call with /call/FUNCTION or /call/FUNCTION/OPERATION",
-        )
-        .with("path", path)),
     }
 }
 
@@ -97,9 +65,5 @@ fn query_payload(edge: &Edge, query: Option<&str>) -> Result<Bytes, Refusal> {
         return Ok(Bytes::new());
     };
     let payload = percent::parameter(query, "payload")?.unwrap_or_default();
-    if payload.len() > edge.config.max_payload_bytes {
-        Err(bounds(edge).too_large())
-    } else {
-        Ok(payload)
-    }
+    if payload.len() > edge.config.max_payload_bytes { Err(bounds(edge).too_large()) } else { Ok(payload) }
 }

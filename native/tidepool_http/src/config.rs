@@ -95,9 +95,7 @@ pub enum ConfigError {
     #[error("the token must be one or more printable ASCII characters without spaces")]
     Token,
     /// Anyone could deploy: the address is not loopback and there is no token.
-    #[error(
-        "{address} is reachable from other machines: set a token, or listen on a loopback address"
-    )]
+    #[error("{address} is reachable from other machines: set a token, or listen on a loopback address")]
     TokenNeeded {
         /// The address that was asked for.
         address: SocketAddr,
@@ -131,25 +129,16 @@ impl Config {
             return Err(ConfigError::Zero { setting });
         }
         if self.max_header_bytes < LEAST_HEADER_BYTES {
-            return Err(ConfigError::TooSmall {
-                setting: "max_header_bytes",
-                least: LEAST_HEADER_BYTES,
-            });
+            return Err(ConfigError::TooSmall { setting: "max_header_bytes", least: LEAST_HEADER_BYTES });
         }
         let least = self.largest_body_bytes();
         if self.max_buffered_bytes < least {
-            return Err(ConfigError::TooSmall {
-                setting: "max_buffered_bytes",
-                least,
-            });
+            return Err(ConfigError::TooSmall { setting: "max_buffered_bytes", least });
         }
-        let writable =
-            |token: &str| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+        let writable = |token: &str| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
         match &self.token {
             Some(token) if !writable(token) => Err(ConfigError::Token),
-            None if !self.address.ip().is_loopback() => Err(ConfigError::TokenNeeded {
-                address: self.address,
-            }),
+            None if !self.address.ip().is_loopback() => Err(ConfigError::TokenNeeded { address: self.address }),
             _ => Ok(()),
         }
     }
@@ -177,49 +166,29 @@ mod tests {
     #[test]
     fn a_public_address_needs_a_token() {
         let address = SocketAddr::from(([0, 0, 0, 0], 4000));
-        let open = Config {
-            address,
-            ..Config::default()
-        };
+        let open = Config { address, ..Config::default() };
         assert_eq!(open.check(), Err(ConfigError::TokenNeeded { address }));
-        let closed = Config {
-            token: Some("s3cret".into()),
-            ..open
-        };
+        let closed = Config { token: Some("s3cret".into()), ..open };
         assert_eq!(closed.check(), Ok(()));
     }
 
     #[test]
     fn an_empty_or_unwritable_token_is_refused() {
         for token in ["", "two words", "new\nline", "é"] {
-            let config = Config {
-                token: Some(token.into()),
-                ..Config::default()
-            };
+            let config = Config { token: Some(token.into()), ..Config::default() };
             assert_eq!(config.check(), Err(ConfigError::Token), "{token:?}");
         }
     }
 
     #[test]
     fn a_bound_of_zero_is_refused_by_name() {
-        let config = Config {
-            max_requests: 0,
-            ..Config::default()
-        };
-        assert_eq!(
-            config.check(),
-            Err(ConfigError::Zero {
-                setting: "max_requests"
-            })
-        );
+        let config = Config { max_requests: 0, ..Config::default() };
+        assert_eq!(config.check(), Err(ConfigError::Zero { setting: "max_requests" }));
     }
 
     #[test]
     fn the_token_is_never_shown() {
-        let config = Config {
-            token: Some("s3cret".into()),
-            ..Config::default()
-        };
+        let config = Config { token: Some("s3cret".into()), ..Config::default() };
         assert!(!format!("{config:?}").contains("s3cret"));
     }
 }

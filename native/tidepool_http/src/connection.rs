@@ -46,12 +46,7 @@ pub(crate) fn protocol(config: &Config) -> Builder<TokioExecutor> {
 }
 
 /// Serves a connection to its end. Dropped, it hangs up on what is in flight.
-pub(crate) async fn serve(
-    stream: TcpStream,
-    entry: Entry,
-    router: Router,
-    protocol: Arc<Builder<TokioExecutor>>,
-) {
+pub(crate) async fn serve(stream: TcpStream, entry: Entry, router: Router, protocol: Arc<Builder<TokioExecutor>>) {
     let io = TokioIo::new(Watched::new(stream, Arc::clone(&entry.pulse)));
     let service = service_fn(|request| {
         let (edge, pulse, router) = (Arc::clone(&entry.edge), Arc::clone(&entry.pulse), &router);
@@ -77,12 +72,7 @@ pub(crate) async fn serve(
     .await;
 }
 
-async fn answer(
-    edge: &Arc<Edge>,
-    pulse: &Arc<Pulse>,
-    router: Option<Router>,
-    request: Request<Incoming>,
-) -> Reply {
+async fn answer(edge: &Arc<Edge>, pulse: &Arc<Pulse>, router: Option<Router>, request: Request<Incoming>) -> Reply {
     let busy = pulse.begin();
     let multiplexed = request.version() == Version::HTTP_2;
     if multiplexed {
@@ -95,24 +85,17 @@ async fn answer(
     let mut reply = match router {
         None => {
             let answer = call::call(edge, request).await;
-            answer
-                .unwrap_or_else(|refusal| refuse(edge, refusal))
-                .into_http()
-                .map(Either::Left)
+            answer.unwrap_or_else(|refusal| refuse(edge, refusal)).into_http().map(Either::Left)
         }
         Some(router) => {
             // Boxed, because the router's future would make that of every call as large.
             let reply = Box::pin(router.oneshot(request.map(Body::new))).await;
-            reply
-                .unwrap_or_else(|never| match never {})
-                .map(Either::Right)
+            reply.unwrap_or_else(|never| match never {}).map(Either::Right)
         }
     };
     // The connection can't go on behind a body that nobody read: say so.
     if pulse.has_unread() && reply.status().as_u16() >= 400 {
-        reply
-            .headers_mut()
-            .insert(CONNECTION, HeaderValue::from_static("close"));
+        reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     busy.answered();
     reply

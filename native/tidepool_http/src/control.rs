@@ -70,9 +70,7 @@ async fn show(State(edge): Edges, request: Request) -> Reply {
 async fn remove(State(edge): Edges, request: Request) -> Reply {
     let (head, _body) = request.into_parts();
     let allowed = access::check_change(&edge.config, &head);
-    let route = allowed
-        .and_then(|()| last_segment(head.uri.path()))
-        .map(|function| Route::Remove { function });
+    let route = allowed.and_then(|()| last_segment(head.uri.path())).map(|function| Route::Remove { function });
     ask(edge, Purpose::Work, route).await
 }
 
@@ -94,21 +92,15 @@ async fn not_found(State(edge): Edges, request: Request) -> Reply {
         "/health",
         "/metrics",
     ];
-    let refusal = Refusal::new(
-        Reason::NotFound,
-        format!("no such path; there are {}", routes.join(", ")),
-    )
-    .with("path", request.uri().path());
+    let refusal = Refusal::new(Reason::NotFound, format!("no such path; there are {}", routes.join(", ")))
+        .with("path", request.uri().path());
     Reply(Err(refusal), edge)
 }
 
 /// The router adds the `Allow` header.
 async fn method_not_allowed(State(edge): Edges, request: Request) -> Reply {
-    let refusal = Refusal::new(
-        Reason::MethodNotAllowed,
-        "use a method that the Allow header names",
-    )
-    .with("method", request.method().as_str());
+    let refusal = Refusal::new(Reason::MethodNotAllowed, "use a method that the Allow header names")
+        .with("method", request.method().as_str());
     Reply(Err(refusal), edge)
 }
 

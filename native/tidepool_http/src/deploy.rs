@@ -26,10 +26,7 @@ const FIELDS: [&str; 5] = ["wasm", "name", "operation", "instances", "limits"];
 pub(crate) async fn deploy(edge: &Arc<Edge>, request: Request) -> Result<Response, Refusal> {
     let (head, body) = request.into_parts();
     access::check_change(&edge.config, &head)?;
-    let content_type = head
-        .headers
-        .get(CONTENT_TYPE)
-        .map(|value| value.as_bytes().to_ascii_lowercase());
+    let content_type = head.headers.get(CONTENT_TYPE).map(|value| value.as_bytes().to_ascii_lowercase());
     if !content_type.is_some_and(|value| value.starts_with(b"multipart/form-data")) {
         return Err(not_multipart());
     }
@@ -40,13 +37,8 @@ pub(crate) async fn deploy(edge: &Arc<Edge>, request: Request) -> Result<Respons
     let held = body::read(edge, body, &bounds).await?;
     // In memory and bounded, so the parser sees one piece: its searches are linear, whatever the client sent.
     let whole = Request::from_parts(head, Body::from(held.bytes));
-    let form = Multipart::from_request(whole, &())
-        .await
-        .map_err(|_| not_multipart())?;
-    let deploy = Deploy {
-        query,
-        ..fields(form, &bounds).await?
-    };
+    let form = Multipart::from_request(whole, &()).await.map_err(|_| not_multipart())?;
+    let deploy = Deploy { query, ..fields(form, &bounds).await? };
     let _hold = held.hold;
     exchange::ask(edge, Route::Deploy(deploy)).await
 }
@@ -61,17 +53,11 @@ fn bounds(edge: &Edge) -> Bounds {
 }
 
 fn not_multipart() -> Refusal {
-    Refusal::new(
-        Reason::NotMultipart,
-        "upload a form, as in `curl -F wasm=@FILE.wasm URL/deploy`",
-    )
+    Refusal::new(Reason::NotMultipart, "upload a form, as in `curl -F wasm=@FILE.wasm URL/deploy`")
 }
 
 fn malformed(_: MultipartError) -> Refusal {
-    Refusal::new(
-        Reason::MalformedForm,
-        "the form can't be read: upload it as in `curl -F wasm=@FILE.wasm URL/deploy`",
-    )
+    Refusal::new(Reason::MalformedForm, "the form can't be read: upload it as in `curl -F wasm=@FILE.wasm URL/deploy`")
 }
 
 async fn fields(mut form: Multipart, bounds: &Bounds) -> Result<Deploy, Refusal> {
@@ -90,45 +76,24 @@ async fn fields(mut form: Multipart, bounds: &Bounds) -> Result<Deploy, Refusal>
                 deploy.file_name = file_name;
             }
             "name" => once(&mut deploy.name, "name", text(field, "name").await?)?,
-            "operation" => once(
-                &mut deploy.operation,
-                "operation",
-                text(field, "operation").await?,
-            )?,
-            "instances" => once(
-                &mut deploy.instances,
-                "instances",
-                text(field, "instances").await?,
-            )?,
-            "limits" => once(
-                &mut deploy.limits,
-                "limits",
-                object(&text(field, "limits").await?)?,
-            )?,
+            "operation" => once(&mut deploy.operation, "operation", text(field, "operation").await?)?,
+            "instances" => once(&mut deploy.instances, "instances", text(field, "instances").await?)?,
+            "limits" => once(&mut deploy.limits, "limits", object(&text(field, "limits").await?)?)?,
             unknown => {
                 let message = format!("no such field; there are {}", FIELDS.join(", "));
                 let refusal = Refusal::new(Reason::UnknownField, message);
-                return Err(refusal
-                    .with("field", unknown)
-                    .with("known", FIELDS.to_vec()));
+                return Err(refusal.with("field", unknown).with("known", FIELDS.to_vec()));
             }
         }
     }
-    let missing = || {
-        Refusal::new(
-            Reason::MissingField,
-            "add the module, as in `curl -F wasm=@FILE.wasm`",
-        )
-    };
+    let missing = || Refusal::new(Reason::MissingField, "add the module, as in `curl -F wasm=@FILE.wasm`");
     deploy.wasm = wasm.ok_or_else(|| missing().with("field", "wasm"))?;
     Ok(deploy)
 }
 
 fn once<T>(field: &mut Option<T>, name: &str, value: T) -> Result<(), Refusal> {
     if field.replace(value).is_some() {
-        return Err(
-            Refusal::new(Reason::DuplicateField, format!("give `{name}` once")).with("field", name),
-        );
+        return Err(Refusal::new(Reason::DuplicateField, format!("give `{name}` once")).with("field", name));
     }
     Ok(())
 }
@@ -149,26 +114,19 @@ async fn whole(mut field: Field<'_>) -> Result<Bytes, Refusal> {
 
 async fn text(field: Field<'_>, name: &str) -> Result<String, Refusal> {
     let bytes = whole(field).await?;
-    String::from_utf8(bytes.into()).map_err(|_| {
-        Refusal::new(Reason::InvalidField, format!("`{name}` must be UTF-8")).with("field", name)
-    })
+    String::from_utf8(bytes.into())
+        .map_err(|_| Refusal::new(Reason::InvalidField, format!("`{name}` must be UTF-8")).with("field", name))
 }
 
 fn object(text: &str) -> Result<serde_json::Value, Refusal> {
     match serde_json::from_str(text) {
         Ok(value @ serde_json::Value::Object(_)) => Ok(value),
-        _ => Err(Refusal::new(
-            Reason::InvalidField,
-            "`limits` must be a JSON object, as in {\"time\": 5000}",
-        )
-        .with("field", "limits")),
+        _ => Err(Refusal::new(Reason::InvalidField, "`limits` must be a JSON object, as in {\"time\": 5000}")
+            .with("field", "limits")),
     }
 }
 
 /// Some clients send a path; the separators are those of any system.
 fn last_segment(path: &str) -> String {
-    path.rsplit(['/', '\\'])
-        .next()
-        .unwrap_or_default()
-        .to_owned()
+    path.rsplit(['/', '\\']).next().unwrap_or_default().to_owned()
 }

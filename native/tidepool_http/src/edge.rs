@@ -71,20 +71,9 @@ impl Edge {
         self.take(|gauges| &gauges.uploads, self.config.max_uploads)
     }
 
-    fn take(
-        self: &Arc<Self>,
-        gauge: fn(&Gauges) -> &AtomicUsize,
-        limit: usize,
-    ) -> Result<Slot, Refusal> {
-        let slot = Slot {
-            edge: Arc::clone(self),
-            gauge,
-        };
-        if gauge(&self.gauges).fetch_add(1, Relaxed) < limit {
-            Ok(slot)
-        } else {
-            Err(self.overloaded())
-        }
+    fn take(self: &Arc<Self>, gauge: fn(&Gauges) -> &AtomicUsize, limit: usize) -> Result<Slot, Refusal> {
+        let slot = Slot { edge: Arc::clone(self), gauge };
+        if gauge(&self.gauges).fetch_add(1, Relaxed) < limit { Ok(slot) } else { Err(self.overloaded()) }
     }
 
     pub(crate) fn overloaded(&self) -> Refusal {

@@ -39,32 +39,19 @@ impl Responder {
 /// [`Reason::Overloaded`] when the answer finds no room beside those that are still being written.
 pub(crate) async fn ask(edge: &Arc<Edge>, route: Route) -> Result<Response, Refusal> {
     let (sender, receiver) = oneshot::channel();
-    let mut waiting = Waiting {
-        edge,
-        id: edge.next_id(),
-        receiver,
-    };
+    let mut waiting = Waiting { edge, id: edge.next_id(), receiver };
     edge.gauges.requests.fetch_add(1, Relaxed);
-    let request = Request {
-        id: waiting.id,
-        route,
-    };
+    let request = Request { id: waiting.id, route };
     let handed_over = || edge.backend.request(request, Responder { sender });
     if catch_unwind(AssertUnwindSafe(handed_over)).is_err() {
-        return Err(Refusal::new(
-            Reason::BackendPanicked,
-            "the server failed: its log says why",
-        ));
+        return Err(Refusal::new(Reason::BackendPanicked, "the server failed: its log says why"));
     }
     match (&mut waiting.receiver).await {
         Ok(response) => {
             edge.gauges.answered.fetch_add(1, Relaxed);
             charge(edge, response)
         }
-        Err(_) => Err(Refusal::new(
-            Reason::Aborted,
-            "the request was given up inside the server: try again",
-        )),
+        Err(_) => Err(Refusal::new(Reason::Aborted, "the request was given up inside the server: try again")),
     }
 }
 
@@ -79,10 +66,7 @@ fn charge(edge: &Edge, mut response: Response) -> Result<Response, Refusal> {
         if !hold.grow(response.body.len()) {
             return Err(edge.overloaded());
         }
-        response.body = Bytes::from_owner(Charged {
-            bytes: response.body,
-            _hold: hold,
-        });
+        response.body = Bytes::from_owner(Charged { bytes: response.body, _hold: hold });
     }
     Ok(response)
 }
@@ -153,10 +137,7 @@ mod tests {
     #[test]
     fn a_request_is_either_answered_or_hung_up_whichever_comes_first() {
         let (responders, parked) = mpsc::sync_channel(1);
-        let backend = Arc::new(Parked {
-            responders,
-            hung_up: AtomicBool::new(false),
-        });
+        let backend = Arc::new(Parked { responders, hung_up: AtomicBool::new(false) });
         let edge = Edge::new(Config::default(), Arc::clone(&backend) as _);
         let start = Barrier::new(2);
         let (mut answered, mut hung_up) = (0, 0);

@@ -51,27 +51,18 @@ fn utf8(bytes: Cow<'_, [u8]>) -> Option<String> {
 /// [`Reason::InvalidPath`] when it is not percent-encoded UTF-8.
 pub(crate) fn segment(raw: &str) -> Result<String, Refusal> {
     decode(raw, Plus::Literal).and_then(utf8).ok_or_else(|| {
-        Refusal::new(
-            Reason::InvalidPath,
-            "a name in the path is not percent-encoded UTF-8: write % as %25",
-        )
-        .with("segment", raw)
+        Refusal::new(Reason::InvalidPath, "a name in the path is not percent-encoded UTF-8: write % as %25")
+            .with("segment", raw)
     })
 }
 
 fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
-    query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
 fn invalid(parameter: &str) -> Refusal {
-    Refusal::new(
-        Reason::InvalidQuery,
-        "a parameter of the query string is not percent-encoded: write % as %25",
-    )
-    .with("parameter", parameter)
+    Refusal::new(Reason::InvalidQuery, "a parameter of the query string is not percent-encoded: write % as %25")
+        .with("parameter", parameter)
 }
 
 /// All parameters, in their order.
@@ -81,9 +72,7 @@ fn invalid(parameter: &str) -> Refusal {
 /// [`Reason::InvalidQuery`] when one is not percent-encoded UTF-8.
 pub(crate) fn parameters(query: &str) -> Result<Vec<(String, String)>, Refusal> {
     let text = |raw| decode(raw, Plus::Space).and_then(utf8);
-    pairs(query)
-        .map(|(key, value)| text(key).zip(text(value)).ok_or_else(|| invalid(key)))
-        .collect()
+    pairs(query).map(|(key, value)| text(key).zip(text(value)).ok_or_else(|| invalid(key))).collect()
 }
 
 /// The value of one parameter, any bytes; the others are not looked at.
@@ -98,10 +87,7 @@ pub(crate) fn parameter(query: &str, name: &str) -> Result<Option<Bytes>, Refusa
         return Ok(None);
     };
     if found.next().is_some() {
-        return Err(
-            Refusal::new(Reason::InvalidQuery, format!("give `{name}` once"))
-                .with("parameter", name),
-        );
+        return Err(Refusal::new(Reason::InvalidQuery, format!("give `{name}` once")).with("parameter", name));
     }
     match decode(value, Plus::Space) {
         Some(value) => Ok(Some(Bytes::from(value.into_owned()))),
@@ -122,47 +108,26 @@ mod tests {
     #[test]
     fn a_segment_that_is_not_utf8_or_half_an_escape_is_refused() {
         for raw in ["%ff", "%", "%4", "%zz", "%+1", "a%e9"] {
-            assert_eq!(
-                segment(raw).unwrap_err().reason,
-                Reason::InvalidPath,
-                "{raw}"
-            );
+            assert_eq!(segment(raw).unwrap_err().reason, Reason::InvalidPath, "{raw}");
         }
     }
 
     #[test]
     fn a_parameter_decodes_to_any_bytes() {
-        assert_eq!(
-            parameter("x=%zz&payload=%00%FFa+b%2B", "payload")
-                .unwrap()
-                .unwrap(),
-            b"\x00\xffa b+".as_slice()
-        );
-        assert_eq!(
-            parameter("p%61yload=1", "payload").unwrap().unwrap(),
-            b"1".as_slice()
-        );
-        assert_eq!(
-            parameter("payload", "payload").unwrap().unwrap(),
-            b"".as_slice()
-        );
+        assert_eq!(parameter("x=%zz&payload=%00%FFa+b%2B", "payload").unwrap().unwrap(), b"\x00\xffa b+".as_slice());
+        assert_eq!(parameter("p%61yload=1", "payload").unwrap().unwrap(), b"1".as_slice());
+        assert_eq!(parameter("payload", "payload").unwrap().unwrap(), b"".as_slice());
         assert_eq!(parameter("payloads=1", "payload").unwrap(), None);
     }
 
     #[test]
     fn a_parameter_given_twice_is_refused() {
-        assert_eq!(
-            parameter("payload=1&payload=2", "payload")
-                .unwrap_err()
-                .reason,
-            Reason::InvalidQuery
-        );
+        assert_eq!(parameter("payload=1&payload=2", "payload").unwrap_err().reason, Reason::InvalidQuery);
     }
 
     #[test]
     fn parameters_keep_their_order() {
-        let expected = [("wait", "all"), ("b", ""), ("wait", "x y")]
-            .map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let expected = [("wait", "all"), ("b", ""), ("wait", "x y")].map(|(k, v)| (k.to_owned(), v.to_owned()));
         assert_eq!(parameters("wait=all&&b&wait=x+y").unwrap(), expected);
     }
 }

@@ -4,9 +4,7 @@
 //! ([`Pulse::observe`]) and finds a connection overdue when it sees the same for too long.
 
 use futures_util::task::AtomicWaker;
-use std::sync::atomic::{
-    AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst,
-};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::task::Waker;
 
 /// What a connection is told to do. Later ones outrank earlier ones.
@@ -80,10 +78,7 @@ impl Pulse {
     pub(crate) fn begin(&self) -> Busy<'_> {
         self.busy.fetch_add(1, SeqCst);
         self.requests.fetch_add(1, Relaxed);
-        Busy {
-            pulse: self,
-            answered: false,
-        }
+        Busy { pulse: self, answered: false }
     }
 
     /// The connection is HTTP/2: bytes that come between requests may be anything, not only a head.
@@ -164,11 +159,7 @@ impl Pulse {
         } else {
             (Phase::Idle, requests)
         };
-        Observation {
-            phase,
-            order: self.order(),
-            mark,
-        }
+        Observation { phase, order: self.order(), mark }
     }
 }
 

@@ -119,12 +119,7 @@ pub(crate) struct Refusal {
 impl Refusal {
     /// `message` tells the reader what to do about it.
     pub(crate) fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            reason,
-            message: message.into(),
-            details: Map::new(),
-            headers: Vec::new(),
-        }
+        Self { reason, message: message.into(), details: Map::new(), headers: Vec::new() }
     }
 
     /// Adds a member to the error object.
@@ -144,11 +139,7 @@ impl Refusal {
         error.insert("reason".to_owned(), self.reason.name().into());
         error.insert("message".to_owned(), self.message.into());
         let mut response = Response::json(self.reason.status(), &json!({ "error": error }));
-        response.headers = self
-            .headers
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect();
+        response.headers = self.headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         response
     }
 }
@@ -163,13 +154,6 @@ mod tests {
         for (index, reason) in Reason::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, index, "{}", reason.name());
         }
-        assert_eq!(
-            Reason::ALL
-                .iter()
-                .map(|reason| reason.name())
-                .collect::<HashSet<_>>()
-                .len(),
-            Reason::ALL.len()
-        );
+        assert_eq!(Reason::ALL.iter().map(|reason| reason.name()).collect::<HashSet<_>>().len(), Reason::ALL.len());
     }
 }

@@ -20,11 +20,7 @@ struct Open {
 
 impl Default for Open {
     fn default() -> Self {
-        Self {
-            last: 0,
-            standing: Order::Serve,
-            pulses: HashMap::new(),
-        }
+        Self { last: 0, standing: Order::Serve, pulses: HashMap::new() }
     }
 }
 
@@ -42,12 +38,7 @@ impl Registry {
         let number = open.last;
         pulse.give(open.standing);
         open.pulses.insert(number, Arc::clone(&pulse));
-        Entry {
-            registry: Arc::clone(self),
-            edge,
-            number,
-            pulse,
-        }
+        Entry { registry: Arc::clone(self), edge, number, pulse }
     }
 
     pub(crate) fn len(&self) -> usize {

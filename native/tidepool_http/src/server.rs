@@ -97,18 +97,12 @@ impl Server {
     /// # Errors
     ///
     /// A wrong setting, or an address that can't be listened on: see [`StartError`].
-    pub fn start(
-        config: Config,
-        backend: Arc<dyn Backend>,
-        runtime: &Handle,
-    ) -> Result<Self, StartError> {
+    pub fn start(config: Config, backend: Arc<dyn Backend>, runtime: &Handle) -> Result<Self, StartError> {
         config.check()?;
         let _inside = runtime.enter();
         let address = config.address;
         let listener = listen(address).map_err(|source| StartError::new(address, source))?;
-        let local_addr = listener
-            .local_addr()
-            .map_err(|source| StartError::new(address, source))?;
+        let local_addr = listener.local_addr().map_err(|source| StartError::new(address, source))?;
         let protocol = Arc::new(connection::protocol(&config));
         let edge = Edge::new(config, backend);
         let registry = Arc::new(Registry::default());
@@ -137,9 +131,7 @@ impl Server {
     /// What is going on, and what went on since the start.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.edge
-            .gauges
-            .stats(self.registry.len(), self.edge.budget.held())
+        self.edge.gauges.stats(self.registry.len(), self.edge.budget.held())
     }
 
     /// Stops in order: the listening socket and idle connections close, requests in flight have until
@@ -187,9 +179,7 @@ impl Server {
     }
 
     fn accepting(&self) -> std::sync::MutexGuard<'_, Option<JoinHandle<()>>> {
-        self.accepting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.accepting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -204,11 +194,7 @@ impl Drop for Server {
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // A port whose last connections are still being forgotten may be taken again at once.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;

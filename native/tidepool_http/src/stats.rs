@@ -82,10 +82,7 @@ impl Gauges {
             },
             accept_errors: self.accept_errors.load(Relaxed),
             accept_pauses: self.accept_pauses.load(Relaxed),
-            refused: refused
-                .map(|(r, n)| (r, n.load(Relaxed)))
-                .filter(|(_, n)| *n > 0)
-                .collect(),
+            refused: refused.map(|(r, n)| (r, n.load(Relaxed))).filter(|(_, n)| *n > 0).collect(),
         }
     }
 }

@@ -25,10 +25,7 @@ pub(crate) async fn run(edge: Arc<Edge>, registry: Arc<Registry>) {
 }
 
 fn period(config: &Config) -> Duration {
-    let shortest = config
-        .header_timeout
-        .min(config.idle_timeout)
-        .min(config.write_timeout);
+    let shortest = config.header_timeout.min(config.idle_timeout).min(config.write_timeout);
     (shortest / 8).clamp(Duration::from_millis(5), Duration::from_millis(500))
 }
 

@@ -40,10 +40,7 @@ impl Noted {
             (false, false) => Rest::Connection(Arc::clone(pulse)),
         };
         pulse.set_unread(matches!(rest, Rest::Connection(_)));
-        Self {
-            body: Some(body),
-            rest,
-        }
+        Self { body: Some(body), rest }
     }
 
     fn ended(&mut self) {
@@ -57,10 +54,7 @@ impl Body for Noted {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };
@@ -76,10 +70,7 @@ impl Body for Noted {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body
-            .as_ref()
-            .map(Incoming::size_hint)
-            .unwrap_or_default()
+        self.body.as_ref().map(Incoming::size_hint).unwrap_or_default()
     }
 }
 

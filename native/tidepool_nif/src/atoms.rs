@@ -110,6 +110,7 @@ rustler::atoms! {
     token,
     max_upload_bytes,
     max_payload_bytes,
+    max_buffered_bytes,
     header_timeout_ms,
     body_timeout_ms,
     write_timeout_ms,

@@ -7,6 +7,9 @@ use tidepool_core::{FunctionConfig, HostReply, Instances, Limits, RuntimeConfig}
 
 use crate::atoms;
 
+/// Idle instances beyond any that an engine can hold; room for them is made beforehand.
+const MAX_IDLE: usize = 1 << 20;
+
 /// The value at `key` of a map with atom keys.
 pub(crate) fn field<'a, T: Decoder<'a>>(map: Term<'a>, key: rustler::Atom) -> NifResult<T> {
     map.map_get(key)?.decode()
@@ -38,7 +41,7 @@ fn instances(term: Term<'_>) -> NifResult<Instances> {
         return Ok(Instances::Fresh);
     }
     let (tag, max_idle): (rustler::Atom, usize) = term.decode()?;
-    if tag == atoms::warm() { Ok(Instances::Warm { max_idle }) } else { Err(Error::BadArg) }
+    if tag == atoms::warm() && max_idle <= MAX_IDLE { Ok(Instances::Warm { max_idle }) } else { Err(Error::BadArg) }
 }
 
 fn limits(map: Term<'_>) -> NifResult<Limits> {

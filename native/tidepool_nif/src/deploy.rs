@@ -36,7 +36,10 @@ fn compile<'a>(env: Env<'a>, node: ResourceArc<Node>, wasm: Binary<'a>) -> Term<
                 vec![
                     (atoms::abi(), abi.encode(env)),
                     (atoms::imports(), imports.encode(env)),
-                    (atoms::compile_us(), u64::try_from(module.compile_time().as_micros()).unwrap_or(u64::MAX).encode(env)),
+                    (
+                        atoms::compile_us(),
+                        u64::try_from(module.compile_time().as_micros()).unwrap_or(u64::MAX).encode(env),
+                    ),
                 ],
             );
             (atoms::ok(), ResourceArc::new(ModuleHandle(Arc::new(module))), facts).encode(env)
@@ -56,7 +59,9 @@ fn new_function<'a>(env: Env<'a>, module: ResourceArc<ModuleHandle>, config: Ter
 }
 
 /// Makes functions callable by name, each in place of the one that had its name: a list of `{name, operation, function}`.
-#[rustler::nif(schedule = "DirtyCpu")]
+///
+/// On the threads for I/O: those for computing may all be compiling.
+#[rustler::nif(schedule = "DirtyIo")]
 fn publish<'a>(node: ResourceArc<Node>, functions: Vec<(String, Binary<'a>, ResourceArc<FunctionHandle>)>) -> Atom {
     let functions = functions.into_iter().map(|(name, operation, function)| {
         let published = Published { function: Arc::clone(&function.0), operation: operation.as_slice().into() };
@@ -67,7 +72,7 @@ fn publish<'a>(node: ResourceArc<Node>, functions: Vec<(String, Binary<'a>, Reso
 }
 
 /// Makes a name uncallable. Calls in flight finish.
-#[rustler::nif(schedule = "DirtyCpu")]
+#[rustler::nif(schedule = "DirtyIo")]
 fn unpublish(node: ResourceArc<Node>, name: String) -> Atom {
     node.runtime.directory().unpublish(&name);
     atoms::ok()

@@ -92,9 +92,7 @@ pub(crate) fn compile_error<'a>(env: Env<'a>, error: &CompileError) -> Term<'a> 
         CompileError::NotWasm => (atoms::not_wasm(), vec![]),
         CompileError::Component => (atoms::component(), vec![]),
         CompileError::Invalid { .. } => (atoms::invalid_module(), vec![]),
-        CompileError::UnknownAbi { exports } => {
-            (atoms::unknown_abi(), vec![(atoms::exports(), exports.encode(env))])
-        }
+        CompileError::UnknownAbi { exports } => (atoms::unknown_abi(), vec![(atoms::exports(), exports.encode(env))]),
         CompileError::MissingExport { name, .. } => {
             (atoms::missing_export(), vec![(atoms::export(), name.encode(env))])
         }
@@ -125,9 +123,7 @@ pub(crate) fn compile_error<'a>(env: Env<'a>, error: &CompileError) -> Term<'a> 
 
 /// A map with atom keys.
 pub(crate) fn map<'a>(env: Env<'a>, pairs: Vec<(Atom, Term<'a>)>) -> Term<'a> {
-    pairs
-        .into_iter()
-        .fold(Term::map_new(env), |map, (key, value)| map.map_put(key, value).unwrap_or(map))
+    pairs.into_iter().fold(Term::map_new(env), |map, (key, value)| map.map_put(key, value).unwrap_or(map))
 }
 
 fn backtrace<'a>(env: Env<'a>, frames: &[Frame]) -> Term<'a> {

@@ -106,8 +106,7 @@ fn http_drain(env: Env<'_>, server: ResourceArc<ServerHandle>, limit_ms: u64) ->
     let edge = Arc::clone(&server.server);
     server.node.io().spawn(async move {
         let drained = edge.drain(decode::millis(limit_ms)).await;
-        let _ = OwnedEnv::new()
-            .send_and_clear(&pid, |_| (atoms::tidepool_drained(), drained.finished, drained.cut));
+        let _ = OwnedEnv::new().send_and_clear(&pid, |_| (atoms::tidepool_drained(), drained.finished, drained.cut));
     });
     atoms::ok()
 }
@@ -145,6 +144,7 @@ fn http_config(map: Term<'_>) -> NifResult<Config> {
         body_timeout: ms(atoms::body_timeout_ms())?,
         write_timeout: ms(atoms::write_timeout_ms())?,
         idle_timeout: ms(atoms::idle_timeout_ms())?,
+        max_buffered_bytes: decode::field(map, atoms::max_buffered_bytes())?,
         max_connections: decode::field(map, atoms::max_connections())?,
         max_requests: decode::field(map, atoms::max_requests())?,
         ..Config::default()

@@ -76,9 +76,9 @@ pub(crate) fn term<'a>(env: Env<'a>, value: &Value) -> Term<'a> {
         },
         Value::String(text) => text.encode(env),
         Value::Array(items) => items.iter().map(|item| term(env, item)).collect::<Vec<_>>().encode(env),
-        Value::Object(map) => map.iter().fold(Term::map_new(env), |terms, (key, item)| {
-            terms.map_put(key, term(env, item)).unwrap_or(terms)
-        }),
+        Value::Object(map) => map
+            .iter()
+            .fold(Term::map_new(env), |terms, (key, item)| terms.map_put(key, term(env, item)).unwrap_or(terms)),
     }
 }
 

@@ -34,11 +34,17 @@ impl Drop for Node {
     }
 }
 
+/// More threads than any machine has cores.
+const MAX_IO_THREADS: usize = 4_096;
+
 /// `{:ok, runtime}` or `{:error, message}`.
 #[rustler::nif(schedule = "DirtyIo")]
 fn start_runtime<'a>(env: Env<'a>, config: Term<'a>) -> NifResult<Term<'a>> {
     let runtime_config = decode::runtime_config(config)?;
     let io_threads: usize = decode::field(config, atoms::io_threads())?;
+    if io_threads == 0 || io_threads > MAX_IO_THREADS {
+        return Err(rustler::Error::BadArg);
+    }
     let node = start(&runtime_config, io_threads);
     Ok(match node {
         Ok(node) => (atoms::ok(), ResourceArc::new(node)).encode(env),
@@ -48,13 +54,15 @@ fn start_runtime<'a>(env: Env<'a>, config: Term<'a>) -> NifResult<Term<'a>> {
 
 fn start(config: &tidepool_core::RuntimeConfig, io_threads: usize) -> Result<Node, String> {
     let io = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(io_threads.max(1))
+        .worker_threads(io_threads)
         .thread_name("tidepool-io")
         .enable_all()
         .build()
         .map_err(|error| format!("the I/O threads could not be started: {error}"))?;
-    let console = ConsoleThread::spawn().map_err(|error| format!("the console thread could not be started: {error}"))?;
-    let runtime = Runtime::new(config, io.handle().clone(), Arc::clone(&console) as _).map_err(|error| error.to_string())?;
+    let console =
+        ConsoleThread::spawn().map_err(|error| format!("the console thread could not be started: {error}"))?;
+    let runtime =
+        Runtime::new(config, io.handle().clone(), Arc::clone(&console) as _).map_err(|error| error.to_string())?;
     Ok(Node { runtime, io: ManuallyDrop::new(io), console })
 }
 
@@ -73,7 +81,7 @@ fn instances(node: ResourceArc<Node>) -> (usize, usize, usize) {
 }
 
 /// All metrics as OpenMetrics text, with `gauges` (name, help, value) added.
-#[rustler::nif(schedule = "DirtyCpu")]
+#[rustler::nif(schedule = "DirtyIo")]
 fn metrics(node: ResourceArc<Node>, gauges: Vec<(String, String, i64)>) -> NifResult<String> {
     node.runtime.metrics(gauges).map_err(|error| rustler::Error::RaiseTerm(Box::new(error.to_string())))
 }

@@ -59,7 +59,8 @@ pub(crate) fn length(len: usize) -> i32 {
 }
 
 fn bad_pointer(caller: &mut Caller<'_, State>, ptr: i32, len: usize) -> wasmtime::Error {
-    let message = format!("the guest gave the host {len} bytes at {:#x}, which are not all in its memory", unsigned(ptr));
+    let message =
+        format!("the guest gave the host {len} bytes at {:#x}, which are not all in its memory", unsigned(ptr));
     fail(caller, CallError::Trap { kind: TrapKind::BadPointer, message, frames: Vec::new() })
 }
 

@@ -31,10 +31,7 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 
 /// What a waPC guest that imports WASI finds: its output is printed.
 pub(crate) fn library(shared: &Arc<Shared>) -> WasiP1Ctx {
-    builder()
-        .stdout(Output::printed(shared, Stream::Stdout))
-        .stderr(Output::printed(shared, Stream::Stderr))
-        .build_p1()
+    builder().stdout(Output::printed(shared, Stream::Stdout)).stderr(Output::printed(shared, Stream::Stderr)).build_p1()
 }
 
 /// The two ends of a program that its caller sees.

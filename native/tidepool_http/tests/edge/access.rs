@@ -4,10 +4,7 @@ use crate::support::{Edge, config, form, multipart};
 use tidepool_http::{Config, Route};
 
 fn guarded() -> Edge {
-    Edge::start(Config {
-        token: Some("s3cret".into()),
-        ..config()
-    })
+    Edge::start(Config { token: Some("s3cret".into()), ..config() })
 }
 
 const WITH_TOKEN: &str = "authorization: Bearer s3cret\r\n";
@@ -20,25 +17,13 @@ fn module() -> Vec<u8> {
 async fn deploy_and_delete_need_the_token_and_nothing_else_does() {
     let mut edge = guarded();
     let mut client = edge.client().await;
-    client
-        .post("/deploy", &(multipart() + WITH_TOKEN), &module())
-        .await;
+    client.post("/deploy", &(multipart() + WITH_TOKEN), &module()).await;
     assert!(matches!(edge.route().await, Route::Deploy(_)));
     assert_eq!(client.answer().await.status, 200);
-    client
-        .send(format!(
-            "DELETE /functions/f HTTP/1.1\r\nhost: x\r\n{WITH_TOKEN}\r\n"
-        ))
-        .await;
+    client.send(format!("DELETE /functions/f HTTP/1.1\r\nhost: x\r\n{WITH_TOKEN}\r\n")).await;
     assert!(matches!(edge.route().await, Route::Remove { .. }));
     assert_eq!(client.answer().await.status, 200);
-    for path in [
-        "/call/f",
-        "/functions",
-        "/functions/f",
-        "/health",
-        "/metrics",
-    ] {
+    for path in ["/call/f", "/functions", "/functions/f", "/health", "/metrics"] {
         client.ask("GET", path).await;
         edge.route().await;
         assert_eq!(client.answer().await.status, 200, "{path}");
@@ -50,16 +35,9 @@ async fn without_the_token_it_is_401_with_a_challenge() {
     let mut edge = guarded();
     let mut client = edge.client().await;
     for headers in ["", "authorization: Bearer wrong\r\n"] {
-        client
-            .send(format!(
-                "DELETE /functions/f HTTP/1.1\r\nhost: x\r\n{headers}\r\n"
-            ))
-            .await;
+        client.send(format!("DELETE /functions/f HTTP/1.1\r\nhost: x\r\n{headers}\r\n")).await;
         let answer = client.answer().await;
-        assert_eq!(
-            (answer.status, answer.reason().as_str()),
-            (401, "unauthorized")
-        );
+        assert_eq!((answer.status, answer.reason().as_str()), (401, "unauthorized"));
         assert!(answer.headers["www-authenticate"].starts_with("Bearer"));
     }
     edge.assert_untouched();
@@ -114,18 +92,9 @@ async fn a_client_that_sends_a_refused_body_anyway_still_reads_the_refusal() {
 async fn a_page_of_another_site_may_not_deploy_without_a_token() {
     let mut edge = Edge::start(config());
     let mut client = edge.client().await;
-    client
-        .post(
-            "/deploy",
-            &(multipart() + "origin: http://evil.example\r\n"),
-            &module(),
-        )
-        .await;
+    client.post("/deploy", &(multipart() + "origin: http://evil.example\r\n"), &module()).await;
     let answer = client.answer().await;
-    assert_eq!(
-        (answer.status, answer.reason().as_str()),
-        (403, "cross_site")
-    );
+    assert_eq!((answer.status, answer.reason().as_str()), (403, "cross_site"));
     edge.assert_untouched();
 }
 
@@ -140,11 +109,5 @@ async fn refusals_are_counted_by_reason() {
     client.ask("GET", "/nowhere").await;
     client.answer().await;
     let refused = edge.server.stats().refused;
-    assert_eq!(
-        refused,
-        [
-            (tidepool_http::Reason::NotFound, 1),
-            (tidepool_http::Reason::Unauthorized, 2)
-        ]
-    );
+    assert_eq!(refused, [(tidepool_http::Reason::NotFound, 1), (tidepool_http::Reason::Unauthorized, 2)]);
 }

@@ -5,18 +5,12 @@ use std::time::Duration;
 use tidepool_http::{Config, ContentType, Reason, Response, Route};
 
 fn small() -> Edge {
-    Edge::start(Config {
-        max_payload_bytes: 10,
-        ..config()
-    })
+    Edge::start(Config { max_payload_bytes: 10, ..config() })
 }
 
 async fn assert_too_large(client: &mut Client) {
     let answer = client.answer().await;
-    assert_eq!(
-        (answer.status, answer.reason().as_str()),
-        (413, "payload_too_large")
-    );
+    assert_eq!((answer.status, answer.reason().as_str()), (413, "payload_too_large"));
     assert_eq!(answer.error()["limit_bytes"], 10);
 }
 
@@ -38,9 +32,7 @@ async fn a_payload_in_a_query_has_the_same_limit() {
     let mut client = edge.client().await;
     client.ask("GET", "/call/f?payload=12345678901").await;
     assert_too_large(&mut client).await;
-    client
-        .ask("GET", "/call/f?payload=%31%32%33%34%35%36%37%38%39%30")
-        .await;
+    client.ask("GET", "/call/f?payload=%31%32%33%34%35%36%37%38%39%30").await;
     assert!(matches!(edge.route().await, Route::Call { payload, .. } if payload == "1234567890"));
 }
 
@@ -48,9 +40,7 @@ async fn a_payload_in_a_query_has_the_same_limit() {
 async fn an_announced_excess_is_refused_before_it_is_sent() {
     let mut edge = small();
     let mut client = edge.client().await;
-    client
-        .send("POST /call/f HTTP/1.1\r\nhost: x\r\ncontent-length: 18446744073709551000\r\n\r\n")
-        .await;
+    client.send("POST /call/f HTTP/1.1\r\nhost: x\r\ncontent-length: 18446744073709551000\r\n\r\n").await;
     assert_too_large(&mut client).await;
     client.closed().await;
     edge.assert_untouched();
@@ -60,11 +50,7 @@ async fn an_announced_excess_is_refused_before_it_is_sent() {
 async fn a_chunked_excess_is_refused_when_it_passes_the_limit() {
     let mut edge = small();
     let mut client = edge.client().await;
-    client
-        .send(
-            "POST /call/f HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n6\r\nabcdef\r\n",
-        )
-        .await;
+    client.send("POST /call/f HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n6\r\nabcdef\r\n").await;
     client.send("6\r\nghijkl\r\n").await;
     assert_too_large(&mut client).await;
     edge.assert_untouched();
@@ -80,52 +66,33 @@ async fn a_body_that_comes_too_slowly_is_408() {
     for path in ["/call/f", "/deploy"] {
         let mut client = edge.client().await;
         let headers = multipart();
-        client
-            .send(format!(
-                "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n{headers}\r\nhalf"
-            ))
-            .await;
+        client.send(format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n{headers}\r\nhalf")).await;
         let answer = client.answer().await;
-        assert_eq!(
-            (answer.status, answer.reason().as_str()),
-            (408, "body_timeout")
-        );
+        assert_eq!((answer.status, answer.reason().as_str()), (408, "body_timeout"));
         assert_eq!(answer.error()["limit_ms"], 50);
         client.closed().await;
     }
     edge.assert_untouched();
-    edge.until(|stats| stats.connections_open == 0 && stats.requests_in_flight == 0)
-        .await;
+    edge.until(|stats| stats.connections_open == 0 && stats.requests_in_flight == 0).await;
 }
 
 #[tokio::test]
 async fn a_client_that_leaves_within_its_body_leaves_nothing_behind() {
     let mut edge = Edge::start(config());
     let mut client = edge.client().await;
-    client
-        .send("POST /call/f HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf")
-        .await;
+    client.send("POST /call/f HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf").await;
     edge.until(|stats| stats.requests_in_flight == 1).await;
     drop(client);
-    edge.until(|stats| stats.connections_open == 0 && stats.requests_in_flight == 0)
-        .await;
+    edge.until(|stats| stats.connections_open == 0 && stats.requests_in_flight == 0).await;
     edge.assert_untouched();
     assert_eq!(edge.server.stats().buffered_bytes, 0);
 }
 
 #[tokio::test]
 async fn a_head_above_its_limit_is_431() {
-    let mut edge = Edge::start(Config {
-        max_header_bytes: 8 << 10,
-        ..config()
-    });
+    let mut edge = Edge::start(Config { max_header_bytes: 8 << 10, ..config() });
     let mut client = edge.client().await;
-    client
-        .send(format!(
-            "GET /health HTTP/1.1\r\nx: {}\r\n\r\n",
-            "x".repeat(9_000)
-        ))
-        .await;
+    client.send(format!("GET /health HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(9_000))).await;
     assert_eq!(client.answer().await.status, 431);
     client.closed().await;
     edge.assert_untouched();
@@ -134,11 +101,9 @@ async fn a_head_above_its_limit_is_431() {
 #[tokio::test]
 async fn what_is_not_http_is_400() {
     let mut edge = Edge::start(config());
-    for bytes in [
-        "\x16\x03\x01\x02\0\x01\0\x01\u{fc}\x03\x03aaaaaaaaaaaaaaaaaaaa\r\n\r\n",
-        "GET\r\n\r\n\r\n",
-        "\0\0\0\0\0\0\0",
-    ] {
+    for bytes in
+        ["\x16\x03\x01\x02\0\x01\0\x01\u{fc}\x03\x03aaaaaaaaaaaaaaaaaaaa\r\n\r\n", "GET\r\n\r\n\r\n", "\0\0\0\0\0\0\0"]
+    {
         let mut client = edge.client().await;
         client.send(bytes).await;
         assert_eq!(client.answer().await.status, 400, "{bytes:?}");
@@ -161,10 +126,7 @@ async fn bytes_held_are_bounded_over_all_requests() {
     assert_eq!(edge.server.stats().buffered_bytes, 60_000);
     second.post("/call/f", "", &[0; 60_000]).await;
     let answer = second.answer().await;
-    assert_eq!(
-        (answer.status, answer.reason().as_str()),
-        (503, "overloaded")
-    );
+    assert_eq!((answer.status, answer.reason().as_str()), (503, "overloaded"));
     assert_eq!(answer.headers["retry-after"], "1");
     responder.answer(crate::support::text("ok"));
     assert_eq!(first.answer().await.status, 200);
@@ -176,42 +138,23 @@ async fn bytes_held_are_bounded_over_all_requests() {
 async fn a_large_upload_arrives_as_it_was_sent() {
     let mut edge = Edge::start(config());
     let mut client = edge.client().await;
-    let module: Vec<u8> = (0..30_000_000_u32)
-        .map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8)
-        .collect();
-    client
-        .post(
-            "/deploy",
-            &multipart(),
-            &form(&[("name=\"wasm\"", &module)]),
-        )
-        .await;
-    let Route::Deploy(deploy) = edge.route().await else {
-        panic!()
-    };
+    let module: Vec<u8> = (0..30_000_000_u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    client.post("/deploy", &multipart(), &form(&[("name=\"wasm\"", &module)])).await;
+    let Route::Deploy(deploy) = edge.route().await else { panic!() };
     assert!(deploy.wasm == module);
     assert_eq!(client.answer().await.status, 200);
 }
 
 #[tokio::test]
 async fn answers_being_written_are_bounded_too_and_given_back() {
-    let mut edge = Edge::start(Config {
-        max_payload_bytes: 1,
-        max_upload_bytes: 1,
-        max_buffered_bytes: 50_000_000,
-        ..config()
-    });
+    let mut edge =
+        Edge::start(Config { max_payload_bytes: 1, max_upload_bytes: 1, max_buffered_bytes: 50_000_000, ..config() });
     let large = || Response::new(200, ContentType::Bytes, vec![0; 40_000_000]);
     let (mut slow, mut second) = (edge.client().await, edge.client().await);
     slow.ask("GET", "/call/f").await;
     edge.next().await.1.answer(large());
-    edge.until(|stats| stats.answered == 1 && stats.requests_in_flight == 0)
-        .await;
-    assert_eq!(
-        edge.server.stats().buffered_bytes,
-        40_000_000,
-        "the client reads nothing"
-    );
+    edge.until(|stats| stats.answered == 1 && stats.requests_in_flight == 0).await;
+    assert_eq!(edge.server.stats().buffered_bytes, 40_000_000, "the client reads nothing");
     second.ask("GET", "/call/f").await;
     edge.next().await.1.answer(large());
     assert_eq!(second.answer().await.reason(), "overloaded");

@@ -9,9 +9,7 @@ async fn deployed(path: &str, fields: &[(&str, &[u8])]) -> Deploy {
     let mut edge = Edge::start(config());
     let mut client = edge.client().await;
     client.post(path, &multipart(), &form(fields)).await;
-    let Route::Deploy(deploy) = edge.route().await else {
-        panic!()
-    };
+    let Route::Deploy(deploy) = edge.route().await else { panic!() };
     assert_eq!(client.answer().await.status, 200);
     deploy
 }
@@ -34,15 +32,7 @@ async fn the_file_alone_is_a_deploy() {
     let deploy = deployed("/deploy", &[WASM]).await;
     assert_eq!(deploy.wasm, WASM.1);
     assert_eq!(deploy.file_name.as_deref(), Some("a.wasm"));
-    assert_eq!(
-        (
-            deploy.name,
-            deploy.operation,
-            deploy.instances,
-            deploy.limits
-        ),
-        (None, None, None, None)
-    );
+    assert_eq!((deploy.name, deploy.operation, deploy.instances, deploy.limits), (None, None, None, None));
 }
 
 #[tokio::test]
@@ -59,54 +49,35 @@ async fn all_fields_and_the_query_reach_the_backend() {
     assert_eq!(deploy.operation.as_deref(), Some("hello"));
     assert_eq!(deploy.instances.as_deref(), Some("warm:100"));
     assert_eq!(deploy.limits, Some(serde_json::json!({"memory": 1})));
-    assert_eq!(
-        deploy.query,
-        [("wait".into(), "all".into()), ("x".into(), "a b".into())]
-    );
+    assert_eq!(deploy.query, [("wait".into(), "all".into()), ("x".into(), "a b".into())]);
 }
 
 #[tokio::test]
 async fn of_a_file_name_only_the_last_segment_is_kept() {
-    let deploy = deployed(
-        "/deploy",
-        &[("name=\"wasm\"; filename=\"../up/b.wasm\"", b"x")],
-    )
-    .await;
+    let deploy = deployed("/deploy", &[("name=\"wasm\"; filename=\"../up/b.wasm\"", b"x")]).await;
     assert_eq!(deploy.file_name.as_deref(), Some("b.wasm"));
 }
 
 #[tokio::test]
 async fn a_form_without_the_module_is_refused() {
     let answer = refused(&[("name=\"name\"", b"f")]).await;
-    assert_eq!(
-        (answer.status, answer.reason().as_str()),
-        (400, "missing_field")
-    );
+    assert_eq!((answer.status, answer.reason().as_str()), (400, "missing_field"));
     assert_eq!(answer.error()["field"], "wasm");
 }
 
 #[tokio::test]
 async fn an_unknown_field_is_named_with_the_known_ones() {
     let answer = refused(&[WASM, ("name=\"nmae\"", b"f")]).await;
-    assert_eq!(
-        (answer.status, answer.reason().as_str()),
-        (400, "unknown_field")
-    );
+    assert_eq!((answer.status, answer.reason().as_str()), (400, "unknown_field"));
     assert_eq!(answer.error()["field"], "nmae");
-    assert_eq!(
-        answer.error()["known"],
-        serde_json::json!(["wasm", "name", "operation", "instances", "limits"])
-    );
+    assert_eq!(answer.error()["known"], serde_json::json!(["wasm", "name", "operation", "instances", "limits"]));
 }
 
 #[tokio::test]
 async fn a_field_given_twice_is_refused() {
     for field in [WASM, ("name=\"name\"", b"f"), ("name=\"limits\"", b"{}")] {
         let answer = refused(&[field, field, WASM]).await;
-        assert_eq!(
-            (answer.status, answer.reason().as_str()),
-            (400, "duplicate_field")
-        );
+        assert_eq!((answer.status, answer.reason().as_str()), (400, "duplicate_field"));
     }
 }
 
@@ -114,11 +85,7 @@ async fn a_field_given_twice_is_refused() {
 async fn limits_that_are_not_an_object_are_refused() {
     for limits in ["", "1", "[]", "{\"a\":}", "{}{}", "\"x\""] {
         let answer = refused(&[WASM, ("name=\"limits\"", limits.as_bytes())]).await;
-        assert_eq!(
-            (answer.status, answer.reason().as_str()),
-            (400, "invalid_field"),
-            "{limits}"
-        );
+        assert_eq!((answer.status, answer.reason().as_str()), (400, "invalid_field"), "{limits}");
         assert_eq!(answer.error()["field"], "limits");
     }
 }
@@ -126,25 +93,14 @@ async fn limits_that_are_not_an_object_are_refused() {
 #[tokio::test]
 async fn text_that_is_not_utf8_is_refused() {
     let answer = refused(&[WASM, ("name=\"name\"", b"\xff")]).await;
-    assert_eq!(
-        (answer.status, answer.reason().as_str()),
-        (400, "invalid_field")
-    );
+    assert_eq!((answer.status, answer.reason().as_str()), (400, "invalid_field"));
 }
 
 #[tokio::test]
 async fn what_is_not_a_form_is_refused() {
-    for headers in [
-        "",
-        "content-type: application/wasm\r\n",
-        "content-type: multipart/form-data\r\n",
-    ] {
+    for headers in ["", "content-type: application/wasm\r\n", "content-type: multipart/form-data\r\n"] {
         let answer = refused_by(config(), headers, b"\0asm").await;
-        assert_eq!(
-            (answer.status, answer.reason().as_str()),
-            (415, "not_multipart"),
-            "{headers}"
-        );
+        assert_eq!((answer.status, answer.reason().as_str()), (415, "not_multipart"), "{headers}");
     }
 }
 
@@ -153,20 +109,11 @@ async fn a_malformed_form_is_refused() {
     let whole = form(&[WASM]);
     let truncated = &whole[..whole.len() - 12];
     let headless = b"--XyZZy\r\nno header\r\n\r\nx\r\n--XyZZy--\r\n".as_slice();
-    for body in [
-        b"".as_slice(),
-        b"no boundary",
-        b"--XyZZy",
-        truncated,
-        headless,
-    ] {
+    for body in [b"".as_slice(), b"no boundary", b"--XyZZy", truncated, headless] {
         let answer = refused_by(config(), &multipart(), body).await;
         let reason = answer.reason();
         assert_eq!(answer.status, 400, "{body:?}");
-        assert!(
-            ["malformed_form", "missing_field"].contains(&reason.as_str()),
-            "{reason} {body:?}"
-        );
+        assert!(["malformed_form", "missing_field"].contains(&reason.as_str()), "{reason} {body:?}");
     }
 }
 
@@ -179,10 +126,7 @@ async fn a_form_of_nothing_but_delimiters_is_read_in_time() {
 
 #[tokio::test]
 async fn a_module_above_the_limit_is_refused_by_its_own_size() {
-    let config = Config {
-        max_upload_bytes: 1_000,
-        ..config()
-    };
+    let config = Config { max_upload_bytes: 1_000, ..config() };
     let largest = form(&[("name=\"wasm\"", &[0; 1_000])]);
     let mut edge = Edge::start(config.clone());
     let mut client = edge.client().await;
@@ -191,17 +135,8 @@ async fn a_module_above_the_limit_is_refused_by_its_own_size() {
     assert_eq!(client.answer().await.status, 200);
 
     for size in [1_001, 200_000] {
-        let answer = refused_by(
-            config.clone(),
-            &multipart(),
-            &form(&[("name=\"wasm\"", &vec![0; size])]),
-        )
-        .await;
-        assert_eq!(
-            (answer.status, answer.reason().as_str()),
-            (413, "module_too_large"),
-            "{size}"
-        );
+        let answer = refused_by(config.clone(), &multipart(), &form(&[("name=\"wasm\"", &vec![0; size])])).await;
+        assert_eq!((answer.status, answer.reason().as_str()), (413, "module_too_large"), "{size}");
         assert_eq!(answer.error()["limit_bytes"], 1_000);
     }
 }

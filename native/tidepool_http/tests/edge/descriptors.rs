@@ -20,29 +20,19 @@ fn running_out_of_descriptors_neither_stops_accepting_nor_spins() {
     let this = std::env::current_exe().unwrap();
     let name = "descriptors::running_out_of_descriptors_neither_stops_accepting_nor_spins";
     let output = Command::new("sh")
-        .args([
-            "-c",
-            "ulimit -n 48 && exec \"$0\" --exact \"$1\" --nocapture",
-        ])
+        .args(["-c", "ulimit -n 48 && exec \"$0\" --exact \"$1\" --nocapture"])
         .arg(this)
         .arg(name)
         .env(INSIDE, "1")
         .output()
         .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn inside() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let config = Config {
-            header_timeout: PATIENCE,
-            ..config()
-        };
+        let config = Config { header_timeout: PATIENCE, ..config() };
         let server = Server::start(config, Arc::new(Echo), &Handle::current()).unwrap();
         // Clients share the limit with the server, so at the end neither finds a descriptor.
         let mut clients = Vec::new();

@@ -8,10 +8,7 @@ use tokio::net::TcpStream;
 
 async fn assert_refuses_connections(edge: &Edge) {
     let refused = soon(TcpStream::connect(edge.server.local_addr())).await;
-    assert_eq!(
-        refused.unwrap_err().kind(),
-        std::io::ErrorKind::ConnectionRefused
-    );
+    assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
 }
 
 /// A client whose request the backend holds.
@@ -40,18 +37,9 @@ async fn requests_in_flight_finish_while_idle_connections_and_the_socket_close()
     assert!(!draining.is_finished());
     responder.answer(text("ok"));
     let answer = busy.answer().await;
-    assert_eq!(
-        (answer.status, answer.headers["connection"].as_str()),
-        (200, "close")
-    );
+    assert_eq!((answer.status, answer.headers["connection"].as_str()), (200, "close"));
     busy.closed().await;
-    assert_eq!(
-        soon(draining).await.unwrap(),
-        Drained {
-            finished: 1,
-            cut: 0
-        }
-    );
+    assert_eq!(soon(draining).await.unwrap(), Drained { finished: 1, cut: 0 });
     edge.assert_untouched();
 }
 
@@ -60,13 +48,7 @@ async fn what_outlasts_the_limit_is_hung_up_and_cut() {
     let mut edge = Edge::start(config());
     let (mut client, id, _responder) = held(&mut edge).await;
     let drained = edge.server.drain(Duration::from_millis(20)).await;
-    assert_eq!(
-        drained,
-        Drained {
-            finished: 0,
-            cut: 1
-        }
-    );
+    assert_eq!(drained, Drained { finished: 0, cut: 1 });
     assert_eq!(edge.hangup().await, id);
     client.closed().await;
     let stats = edge.server.stats();
@@ -80,32 +62,14 @@ async fn draining_twice_or_at_once_gives_the_same_counts() {
     let (_client, _, _responder) = held(&mut edge).await;
     let limit = Duration::from_millis(20);
     let (first, second) = tokio::join!(edge.server.drain(limit), edge.server.drain(PATIENCE));
-    assert_eq!(
-        (first, second),
-        (
-            Drained {
-                finished: 0,
-                cut: 1
-            },
-            Drained {
-                finished: 0,
-                cut: 1
-            }
-        )
-    );
+    assert_eq!((first, second), (Drained { finished: 0, cut: 1 }, Drained { finished: 0, cut: 1 }));
     assert_eq!(edge.server.drain(limit).await, first);
 }
 
 #[tokio::test]
 async fn an_idle_server_drains_at_once() {
     let edge = Edge::start(config());
-    assert_eq!(
-        soon(edge.server.drain(PATIENCE * 100)).await,
-        Drained {
-            finished: 0,
-            cut: 0
-        }
-    );
+    assert_eq!(soon(edge.server.drain(PATIENCE * 100)).await, Drained { finished: 0, cut: 0 });
 }
 
 #[tokio::test]
@@ -126,11 +90,7 @@ async fn a_dropped_server_closes_its_socket_and_hangs_up() {
     let mut edge = Edge::start(Config { ..config() });
     let (mut client, id, _responder) = held(&mut edge).await;
     let address = edge.server.local_addr();
-    let Edge {
-        server,
-        mut hangups,
-        ..
-    } = edge;
+    let Edge { server, mut hangups, .. } = edge;
     drop(server);
     assert_eq!(soon(hangups.recv()).await.unwrap(), id);
     client.closed().await;

@@ -58,32 +58,19 @@ async fn until(client: &mut Client, wanted: impl Fn((u8, u8, u32)) -> bool) {
 
 #[tokio::test]
 async fn a_refusal_is_not_followed_by_a_reset_while_the_client_may_finish() {
-    let edge = Edge::start(Config {
-        max_payload_bytes: 1_000,
-        ..config()
-    });
+    let edge = Edge::start(Config { max_payload_bytes: 1_000, ..config() });
     let mut client = edge.client().await;
     client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
     client.send(frame(SETTINGS, 0, 0, &[])).await;
     client.send(post("/call/f")).await;
     client.send(frame(DATA, 0, 1, &[0; 1_001])).await;
-    until(&mut client, |(kind, flags, _)| {
-        kind == DATA && flags & END_STREAM != 0
-    })
-    .await;
+    until(&mut client, |(kind, flags, _)| kind == DATA && flags & END_STREAM != 0).await;
     // The answer to the ping would come behind a reset, were there one.
     client.send(frame(PING, 0, 0, &[0; 8])).await;
-    until(&mut client, |(kind, flags, _)| {
-        kind == PING && flags & ACK != 0
-    })
-    .await;
+    until(&mut client, |(kind, flags, _)| kind == PING && flags & ACK != 0).await;
     client.send(frame(DATA, END_STREAM, 1, &[0; 1_000])).await;
     client.send(frame(PING, 0, 0, &[0; 8])).await;
-    until(&mut client, |(kind, flags, _)| {
-        kind == PING && flags & ACK != 0
-    })
-    .await;
+    until(&mut client, |(kind, flags, _)| kind == PING && flags & ACK != 0).await;
     drop(client);
-    edge.until(|stats| stats.connections_open == 0 && stats.requests_in_flight == 0)
-        .await;
+    edge.until(|stats| stats.connections_open == 0 && stats.requests_in_flight == 0).await;
 }

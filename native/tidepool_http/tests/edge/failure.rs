@@ -24,10 +24,7 @@ async fn a_panic_in_the_backend_is_500_and_the_connection_lives() {
     let mut client = edge.client().await;
     client.ask("GET", "/call/panics").await;
     let answer = client.answer().await;
-    assert_eq!(
-        (answer.status, answer.reason().as_str()),
-        (500, "backend_panicked")
-    );
+    assert_eq!((answer.status, answer.reason().as_str()), (500, "backend_panicked"));
     client.ask("GET", "/call/f").await;
     edge.route().await;
     assert_eq!(client.answer().await.status, 200);
@@ -71,9 +68,7 @@ async fn an_answer_may_come_from_any_thread() {
     let mut client = edge.client().await;
     client.ask("GET", "/call/f").await;
     let (_, responder) = edge.next().await;
-    std::thread::spawn(move || responder.answer(text("from a thread")))
-        .join()
-        .unwrap();
+    std::thread::spawn(move || responder.answer(text("from a thread"))).join().unwrap();
     assert_eq!(client.answer().await.body, "from a thread");
 }
 
@@ -106,15 +101,13 @@ async fn a_server_that_is_gone_has_let_go_of_its_backend() {
 #[tokio::test]
 async fn garbage_leaves_nothing_behind() {
     let server = Server::start(config(), Arc::new(Echo), &Handle::current()).unwrap();
-    let form = form(&[
-        ("name=\"wasm\"; filename=\"a.wasm\"", b"x"),
-        ("name=\"limits\"", b"{}"),
-    ]);
+    let form = form(&[("name=\"wasm\"; filename=\"a.wasm\"", b"x"), ("name=\"limits\"", b"{}")]);
     let headers = multipart();
     let valid = [
         b"POST /call/f HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n".to_vec(),
         b"GET /call/f/%41?payload=%00 HTTP/1.1\r\nhost: x\r\n\r\nGET /health HTTP/1.1\r\n\r\n".to_vec(),
-        [format!("POST /deploy HTTP/1.1\r\ncontent-length: {}\r\n{headers}\r\n", form.len()).as_bytes(), &form].concat(),
+        [format!("POST /deploy HTTP/1.1\r\ncontent-length: {}\r\n{headers}\r\n", form.len()).as_bytes(), &form]
+            .concat(),
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x01\x01\x05\0\0\0\x01\x82".to_vec(),
     ];
     let mut seed = 0x9e37_79b9_u32;
@@ -134,11 +127,7 @@ async fn garbage_leaves_nothing_behind() {
     }
     let quiet = || {
         let stats = server.stats();
-        (
-            stats.connections_open,
-            stats.requests_in_flight,
-            stats.buffered_bytes,
-        ) == (0, 0, 0)
+        (stats.connections_open, stats.requests_in_flight, stats.buffered_bytes) == (0, 0, 0)
     };
     soon(async {
         while !quiet() {

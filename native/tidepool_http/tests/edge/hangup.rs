@@ -13,13 +13,9 @@ async fn a_client_that_closes_hangs_up_its_request_once() {
     assert_eq!(edge.hangup().await, request.id);
     assert!(responder.is_hung_up());
     responder.answer(text("late"));
-    edge.until(|stats| stats.connections_open == 0 && stats.requests_in_flight == 0)
-        .await;
+    edge.until(|stats| stats.connections_open == 0 && stats.requests_in_flight == 0).await;
     edge.assert_untouched();
-    assert_eq!(
-        (edge.server.stats().hangups, edge.server.stats().answered),
-        (1, 0)
-    );
+    assert_eq!((edge.server.stats().hangups, edge.server.stats().answered), (1, 0));
 }
 
 #[tokio::test]
@@ -43,9 +39,7 @@ async fn a_deploy_is_hung_up_like_a_call() {
     let mut edge = Edge::start(config());
     let mut client = edge.client().await;
     let form = crate::support::form(&[("name=\"wasm\"", b"x")]);
-    client
-        .post("/deploy", &crate::support::multipart(), &form)
-        .await;
+    client.post("/deploy", &crate::support::multipart(), &form).await;
     let (request, _responder) = edge.next().await;
     drop(client);
     assert_eq!(edge.hangup().await, request.id);
@@ -88,8 +82,7 @@ async fn an_answer_that_races_a_hangup_ends_the_request_once() {
         drop(client);
         accepted += u64::from(answering.await.unwrap());
     }
-    edge.until(|stats| stats.connections_open == 0 && stats.requests_in_flight == 0)
-        .await;
+    edge.until(|stats| stats.connections_open == 0 && stats.requests_in_flight == 0).await;
     let mut hangups = 0;
     while edge.hangups.try_recv().is_ok() {
         hangups += 1;

@@ -20,20 +20,13 @@ async fn connect(edge: &Edge) -> (Sender, JoinHandle<()>) {
 }
 
 async fn over(stream: TcpStream) -> (Sender, JoinHandle<()>) {
-    let (sender, connection) = soon(handshake(TokioExecutor::new(), TokioIo::new(stream)))
-        .await
-        .unwrap();
+    let (sender, connection) = soon(handshake(TokioExecutor::new(), TokioIo::new(stream))).await.unwrap();
     (sender, tokio::spawn(async move { drop(connection.await) }))
 }
 
 fn request(method: Method, path: &str, body: &'static [u8]) -> Request<Full<Bytes>> {
     let uri = format!("http://localhost{path}");
-    Request::builder()
-        .method(method)
-        .uri(uri)
-        .version(Version::HTTP_2)
-        .body(Full::from(body))
-        .unwrap()
+    Request::builder().method(method).uri(uri).version(Version::HTTP_2).body(Full::from(body)).unwrap()
 }
 
 fn get(path: &str) -> Request<Full<Bytes>> {
@@ -50,26 +43,10 @@ async fn many_requests_share_a_connection_and_are_answered_in_any_order() {
     let (second_request, second_responder) = edge.next().await;
     assert!(matches!(second_request.route, Route::Call { function, .. } if function == "g"));
     second_responder.answer(text("second"));
-    let body = soon(second)
-        .await
-        .unwrap()
-        .unwrap()
-        .into_body()
-        .collect()
-        .await
-        .unwrap()
-        .to_bytes();
+    let body = soon(second).await.unwrap().unwrap().into_body().collect().await.unwrap().to_bytes();
     assert_eq!(body, "second");
     first_responder.answer(text("first"));
-    let body = soon(first)
-        .await
-        .unwrap()
-        .unwrap()
-        .into_body()
-        .collect()
-        .await
-        .unwrap()
-        .to_bytes();
+    let body = soon(first).await.unwrap().unwrap().into_body().collect().await.unwrap().to_bytes();
     assert_eq!(body, "first");
     assert_eq!(edge.server.stats().connections_accepted, 1);
 }
@@ -104,8 +81,7 @@ async fn a_lost_connection_hangs_up_all_its_requests() {
     let mut hung_up = [edge.hangup().await, edge.hangup().await];
     hung_up.sort_unstable();
     assert_eq!(hung_up, [first.id, second.id]);
-    edge.until(|stats| stats.connections_open == 0 && stats.requests_in_flight == 0)
-        .await;
+    edge.until(|stats| stats.connections_open == 0 && stats.requests_in_flight == 0).await;
     edge.assert_untouched();
 }
 
@@ -116,35 +92,16 @@ async fn head_has_no_body() {
     let answer = tokio::spawn(sender.send_request(request(Method::HEAD, "/health", b"")));
     edge.route().await;
     let answer = soon(answer).await.unwrap().unwrap();
-    assert_eq!(
-        (
-            answer.status().as_u16(),
-            answer.headers()["content-length"].as_bytes()
-        ),
-        (200, b"2".as_slice())
-    );
-    assert!(
-        answer
-            .into_body()
-            .collect()
-            .await
-            .unwrap()
-            .to_bytes()
-            .is_empty()
-    );
+    assert_eq!((answer.status().as_u16(), answer.headers()["content-length"].as_bytes()), (200, b"2".as_slice()));
+    assert!(answer.into_body().collect().await.unwrap().to_bytes().is_empty());
 }
 
 #[tokio::test]
 async fn a_refused_body_costs_its_stream_and_not_the_connection() {
-    let mut edge = Edge::start(Config {
-        max_payload_bytes: 10,
-        ..config()
-    });
+    let mut edge = Edge::start(Config { max_payload_bytes: 10, ..config() });
     let (mut sender, _connection) = connect(&edge).await;
     static LARGE: [u8; 500_000] = [0; 500_000];
-    let refused = soon(sender.send_request(request(Method::POST, "/call/f", &LARGE)))
-        .await
-        .unwrap();
+    let refused = soon(sender.send_request(request(Method::POST, "/call/f", &LARGE))).await.unwrap();
     assert_eq!(refused.status(), 413);
     assert!(!refused.headers().contains_key("connection"));
     let passed = tokio::spawn(sender.send_request(get("/call/f")));
@@ -154,17 +111,13 @@ async fn a_refused_body_costs_its_stream_and_not_the_connection() {
 
 #[tokio::test]
 async fn an_idle_connection_is_told_to_go() {
-    let mut edge = Edge::start(Config {
-        idle_timeout: Duration::from_millis(50),
-        ..config()
-    });
+    let mut edge = Edge::start(Config { idle_timeout: Duration::from_millis(50), ..config() });
     let (mut sender, connection) = connect(&edge).await;
     let answer = tokio::spawn(sender.send_request(get("/health")));
     edge.route().await;
     soon(answer).await.unwrap().unwrap();
     soon(connection).await.unwrap();
-    edge.until(|stats| stats.connections_open == 0 && stats.timeouts.idle == 1)
-        .await;
+    edge.until(|stats| stats.connections_open == 0 && stats.timeouts.idle == 1).await;
 }
 
 #[tokio::test]
@@ -188,8 +141,7 @@ async fn a_client_that_only_starts_and_cancels_must_connect_anew() {
         }
     }
     assert!((1_000..1_200).contains(&requests), "{requests}");
-    edge.until(|stats| stats.requests_in_flight == 0 && stats.connections_open == 0)
-        .await;
+    edge.until(|stats| stats.requests_in_flight == 0 && stats.connections_open == 0).await;
 }
 
 #[tokio::test]
@@ -205,13 +157,7 @@ async fn a_drain_lets_streams_finish_and_then_closes() {
     idle.closed().await;
     responder.answer(text("ok"));
     assert_eq!(soon(answer).await.unwrap().unwrap().status(), 200);
-    assert_eq!(
-        soon(draining).await.unwrap(),
-        Drained {
-            finished: 1,
-            cut: 0
-        }
-    );
+    assert_eq!(soon(draining).await.unwrap(), Drained { finished: 1, cut: 0 });
     soon(connection).await.unwrap();
 }
 
@@ -221,31 +167,20 @@ async fn a_drain_cuts_streams_that_outlast_its_limit() {
     let (mut sender, _connection) = connect(&edge).await;
     let answer = tokio::spawn(sender.send_request(get("/call/f")));
     let (request, _responder) = edge.next().await;
-    assert_eq!(
-        edge.server.drain(Duration::from_millis(20)).await,
-        Drained {
-            finished: 0,
-            cut: 1
-        }
-    );
+    assert_eq!(edge.server.drain(Duration::from_millis(20)).await, Drained { finished: 0, cut: 1 });
     assert_eq!(edge.hangup().await, request.id);
     assert!(soon(answer).await.unwrap().is_err());
 }
 
 #[tokio::test]
 async fn streams_above_the_limit_wait_for_their_turn() {
-    let mut edge = Edge::start(Config {
-        max_streams: 2,
-        ..config()
-    });
+    let mut edge = Edge::start(Config { max_streams: 2, ..config() });
     let (mut sender, _connection) = connect(&edge).await;
     // The limit is known to the client once it has had an answer.
     let first = tokio::spawn(sender.send_request(get("/call/f")));
     edge.route().await;
     soon(first).await.unwrap().unwrap();
-    let answers: Vec<_> = (0..3)
-        .map(|_| tokio::spawn(sender.send_request(get("/call/f"))))
-        .collect();
+    let answers: Vec<_> = (0..3).map(|_| tokio::spawn(sender.send_request(get("/call/f")))).collect();
     let (_, responder) = edge.next().await;
     let _second = edge.next().await;
     assert_eq!(edge.server.stats().requests_in_flight, 2);
@@ -258,11 +193,7 @@ async fn streams_above_the_limit_wait_for_their_turn() {
 #[tokio::test]
 async fn a_connection_in_use_outlives_the_idle_timeout() {
     let limit = Duration::from_millis(250);
-    let mut edge = Edge::start(Config {
-        idle_timeout: limit,
-        header_timeout: limit,
-        ..config()
-    });
+    let mut edge = Edge::start(Config { idle_timeout: limit, header_timeout: limit, ..config() });
     let (mut sender, _connection) = connect(&edge).await;
     let began = Instant::now();
     while began.elapsed() < limit * 3 {

@@ -5,21 +5,14 @@ use tidepool_http::Config;
 
 #[tokio::test]
 async fn a_request_too_many_is_503_at_once_and_says_when_to_retry() {
-    let mut edge = Edge::start(Config {
-        max_requests: 1,
-        retry_after_s: 3,
-        ..config()
-    });
+    let mut edge = Edge::start(Config { max_requests: 1, retry_after_s: 3, ..config() });
     let (mut first, mut second) = (edge.client().await, edge.client().await);
     first.ask("GET", "/call/f").await;
     let (_, responder) = edge.next().await;
     for path in ["/call/f", "/functions"] {
         second.ask("GET", path).await;
         let answer = second.answer().await;
-        assert_eq!(
-            (answer.status, answer.reason().as_str()),
-            (503, "overloaded")
-        );
+        assert_eq!((answer.status, answer.reason().as_str()), (503, "overloaded"));
         assert_eq!(answer.headers["retry-after"], "3");
     }
     responder.answer(text("ok"));
@@ -31,10 +24,7 @@ async fn a_request_too_many_is_503_at_once_and_says_when_to_retry() {
 
 #[tokio::test]
 async fn an_overloaded_server_still_tells_how_it_is() {
-    let mut edge = Edge::start(Config {
-        max_requests: 1,
-        ..config()
-    });
+    let mut edge = Edge::start(Config { max_requests: 1, ..config() });
     let (mut first, mut second) = (edge.client().await, edge.client().await);
     first.ask("GET", "/call/f").await;
     let _held = edge.next().await;
@@ -47,10 +37,7 @@ async fn an_overloaded_server_still_tells_how_it_is() {
 
 #[tokio::test]
 async fn an_upload_too_many_is_503_and_calls_still_pass() {
-    let mut edge = Edge::start(Config {
-        max_uploads: 1,
-        ..config()
-    });
+    let mut edge = Edge::start(Config { max_uploads: 1, ..config() });
     let (mut first, mut second) = (edge.client().await, edge.client().await);
     let module = form(&[("name=\"wasm\"", b"x")]);
     first.post("/deploy", &multipart(), &module).await;
@@ -67,13 +54,9 @@ async fn an_upload_too_many_is_503_and_calls_still_pass() {
 
 #[tokio::test]
 async fn a_connection_too_many_waits_until_another_closes() {
-    let mut edge = Edge::start(Config {
-        max_connections: 2,
-        ..config()
-    });
+    let mut edge = Edge::start(Config { max_connections: 2, ..config() });
     let (first, _second) = (edge.client().await, edge.client().await);
-    edge.until(|stats| stats.connections_open == 2 && stats.accept_pauses == 1)
-        .await;
+    edge.until(|stats| stats.connections_open == 2 && stats.accept_pauses == 1).await;
     let mut third = edge.client().await;
     third.ask("GET", "/health").await;
     assert_eq!(edge.server.stats().connections_accepted, 2);

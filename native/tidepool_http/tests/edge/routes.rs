@@ -22,46 +22,24 @@ async fn refused(method: &str, path: &str) -> crate::support::Answer {
 }
 
 fn call(route: Route) -> (String, Option<String>, Vec<u8>) {
-    let Route::Call {
-        function,
-        operation,
-        payload,
-    } = route
-    else {
-        panic!("{route:?}")
-    };
+    let Route::Call { function, operation, payload } = route else { panic!("{route:?}") };
     (function, operation, payload.to_vec())
 }
 
 #[tokio::test]
 async fn a_get_calls_with_the_payload_of_the_query() {
-    assert_eq!(
-        call(asked("GET", "/call/f").await),
-        ("f".into(), None, vec![])
-    );
+    assert_eq!(call(asked("GET", "/call/f").await), ("f".into(), None, vec![]));
     let route = asked("GET", "/call/f/op?x=1&payload=%00%ffa+b").await;
-    assert_eq!(
-        call(route),
-        ("f".into(), Some("op".into()), b"\x00\xffa b".to_vec())
-    );
+    assert_eq!(call(route), ("f".into(), Some("op".into()), b"\x00\xffa b".to_vec()));
 }
 
 #[tokio::test]
 async fn a_post_calls_with_its_body_whatever_its_type() {
     let mut edge = Edge::start(config());
     let mut client = edge.client().await;
-    for content_type in [
-        "",
-        "content-type: application/x-www-form-urlencoded\r\n",
-        "content-type: a/b\r\n",
-    ] {
-        client
-            .post("/call/f/op?payload=ignored", content_type, b"a=1&b=%20\x00")
-            .await;
-        assert_eq!(
-            call(edge.route().await),
-            ("f".into(), Some("op".into()), b"a=1&b=%20\x00".to_vec())
-        );
+    for content_type in ["", "content-type: application/x-www-form-urlencoded\r\n", "content-type: a/b\r\n"] {
+        client.post("/call/f/op?payload=ignored", content_type, b"a=1&b=%20\x00").await;
+        assert_eq!(call(edge.route().await), ("f".into(), Some("op".into()), b"a=1&b=%20\x00".to_vec()));
         assert_eq!(client.answer().await.status, 200);
     }
 }
@@ -70,15 +48,8 @@ async fn a_post_calls_with_its_body_whatever_its_type() {
 async fn a_chunked_body_arrives_whole() {
     let mut edge = Edge::start(config());
     let mut client = edge.client().await;
-    client
-        .send("POST /call/f HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
-        .await;
-    for chunk in [
-        "3\r\nabc\r\n",
-        "1\r\nd\r\n",
-        "2;ext=1\r\nef\r\n",
-        "0\r\n\r\n",
-    ] {
+    client.send("POST /call/f HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    for chunk in ["3\r\nabc\r\n", "1\r\nd\r\n", "2;ext=1\r\nef\r\n", "0\r\n\r\n"] {
         client.send(chunk).await;
     }
     assert_eq!(call(edge.route().await).2, b"abcdef");
@@ -87,13 +58,8 @@ async fn a_chunked_body_arrives_whole() {
 
 #[tokio::test]
 async fn names_in_paths_are_percent_decoded() {
-    assert_eq!(
-        call(asked("GET", "/call/a%2Fb/c%20d").await),
-        ("a/b".into(), Some("c d".into()), vec![])
-    );
-    let Route::Show { function } = asked("GET", "/functions/caf%C3%A9").await else {
-        panic!()
-    };
+    assert_eq!(call(asked("GET", "/call/a%2Fb/c%20d").await), ("a/b".into(), Some("c d".into()), vec![]));
+    let Route::Show { function } = asked("GET", "/functions/caf%C3%A9").await else { panic!() };
     assert_eq!(function, "café");
 }
 
@@ -101,11 +67,7 @@ async fn names_in_paths_are_percent_decoded() {
 async fn a_name_that_is_not_utf8_is_refused() {
     for path in ["/call/%ff", "/call/f/%ff", "/functions/%ff", "/call/%4"] {
         let answer = refused("GET", path).await;
-        assert_eq!(
-            (answer.status, answer.reason().as_str()),
-            (400, "invalid_path"),
-            "{path}"
-        );
+        assert_eq!((answer.status, answer.reason().as_str()), (400, "invalid_path"), "{path}");
     }
 }
 
@@ -113,46 +75,25 @@ async fn a_name_that_is_not_utf8_is_refused() {
 async fn a_payload_that_is_not_percent_encoded_is_refused() {
     for query in ["payload=%zz", "payload=1&payload=2"] {
         let answer = refused("GET", &format!("/call/f?{query}")).await;
-        assert_eq!(
-            (answer.status, answer.reason().as_str()),
-            (400, "invalid_query"),
-            "{query}"
-        );
+        assert_eq!((answer.status, answer.reason().as_str()), (400, "invalid_query"), "{query}");
     }
 }
 
 #[tokio::test]
 async fn the_control_routes_reach_the_backend() {
     assert!(matches!(asked("GET", "/functions").await, Route::List));
-    assert!(
-        matches!(asked("GET", "/functions/f").await, Route::Show { function } if function == "f")
-    );
-    assert!(
-        matches!(asked("DELETE", "/functions/f").await, Route::Remove { function } if function == "f")
-    );
+    assert!(matches!(asked("GET", "/functions/f").await, Route::Show { function } if function == "f"));
+    assert!(matches!(asked("DELETE", "/functions/f").await, Route::Remove { function } if function == "f"));
     assert!(matches!(asked("GET", "/health").await, Route::Health));
     assert!(matches!(asked("GET", "/metrics?x=1").await, Route::Metrics));
 }
 
 #[tokio::test]
 async fn an_unknown_path_is_404_in_json() {
-    for path in [
-        "/",
-        "/call",
-        "/call/",
-        "/call/f/",
-        "/call//op",
-        "/call/f/op/x",
-        "/functions/",
-        "/functions/a/b",
-        "/x",
-    ] {
+    for path in ["/", "/call", "/call/", "/call/f/", "/call//op", "/call/f/op/x", "/functions/", "/functions/a/b", "/x"]
+    {
         let answer = refused("GET", path).await;
-        assert_eq!(
-            (answer.status, answer.reason().as_str()),
-            (404, "not_found"),
-            "{path}"
-        );
+        assert_eq!((answer.status, answer.reason().as_str()), (404, "not_found"), "{path}");
         assert_eq!(answer.headers["content-type"], "application/json");
         assert_eq!(answer.error()["path"], path);
     }
@@ -186,17 +127,10 @@ async fn head_is_get_without_the_body() {
     client.ask("HEAD", "/health").await;
     assert!(matches!(edge.route().await, Route::Health));
     let answer = client.answer_to("HEAD").await;
-    assert_eq!(
-        (answer.status, answer.headers["content-length"].as_str()),
-        (200, "2")
-    );
+    assert_eq!((answer.status, answer.headers["content-length"].as_str()), (200, "2"));
     client.ask("GET", "/health").await;
     edge.route().await;
-    assert_eq!(
-        client.answer().await.body,
-        "ok",
-        "the connection is still in step"
-    );
+    assert_eq!(client.answer().await.body, "ok", "the connection is still in step");
 }
 
 #[tokio::test]
@@ -208,20 +142,13 @@ async fn an_answer_passes_as_the_backend_gave_it() {
     client.ask("GET", "/call/f").await;
     edge.next().await.1.answer(response);
     let answer = client.answer().await;
-    assert_eq!(
-        (answer.status, answer.body.as_ref()),
-        (422, [0, 255].as_slice())
-    );
+    assert_eq!((answer.status, answer.body.as_ref()), (422, [0, 255].as_slice()));
     assert_eq!(answer.headers["content-type"], "application/octet-stream");
     assert_eq!(answer.headers["x-one"], "1");
 
     client.ask("GET", "/functions").await;
     let exposition = "application/openmetrics-text; version=1.0.0";
-    edge.next().await.1.answer(Response::new(
-        200,
-        ContentType::Other(exposition.into()),
-        "",
-    ));
+    edge.next().await.1.answer(Response::new(200, ContentType::Other(exposition.into()), ""));
     assert_eq!(client.answer().await.headers["content-type"], exposition);
 }
 
@@ -241,24 +168,13 @@ async fn every_request_has_an_id_of_its_own() {
 
 #[tokio::test]
 async fn targets_that_are_no_paths_are_refused() {
-    for (method, target) in [
-        ("OPTIONS", "*"),
-        ("CONNECT", "localhost:80"),
-        ("GET", "//call/f"),
-    ] {
+    for (method, target) in [("OPTIONS", "*"), ("CONNECT", "localhost:80"), ("GET", "//call/f")] {
         let answer = refused(method, target).await;
-        assert!(
-            (400..500).contains(&answer.status),
-            "{method} {target}: {}",
-            answer.status
-        );
+        assert!((400..500).contains(&answer.status), "{method} {target}: {}", answer.status);
     }
 }
 
 #[tokio::test]
 async fn an_absolute_target_is_its_path() {
-    assert_eq!(
-        call(asked("GET", "http://localhost/call/f?payload=1").await).2,
-        b"1"
-    );
+    assert_eq!(call(asked("GET", "http://localhost/call/f?payload=1").await).2, b"1");
 }

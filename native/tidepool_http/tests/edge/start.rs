@@ -11,42 +11,27 @@ fn start(config: Config) -> Result<Server, StartError> {
 }
 
 fn at(address: &str) -> Config {
-    Config {
-        address: address.parse().unwrap(),
-        ..config()
-    }
+    Config { address: address.parse().unwrap(), ..config() }
 }
 
 #[tokio::test]
 async fn an_address_in_use_is_told_apart() {
     let server = start(config()).unwrap();
     let address = server.local_addr();
-    let second = start(Config {
-        address,
-        ..config()
-    });
+    let second = start(Config { address, ..config() });
     assert!(matches!(second, Err(StartError::AddressInUse { address: named }) if named == address));
 }
 
 #[tokio::test]
 async fn an_address_of_another_machine_is_told_apart() {
-    let config = Config {
-        token: Some("t".into()),
-        ..at("192.0.2.1:4000")
-    };
-    assert!(matches!(
-        start(config),
-        Err(StartError::AddressNotAvailable { .. })
-    ));
+    let config = Config { token: Some("t".into()), ..at("192.0.2.1:4000") };
+    assert!(matches!(start(config), Err(StartError::AddressNotAvailable { .. })));
 }
 
 #[tokio::test]
 async fn a_wrong_setting_stops_the_start() {
     let refused = start(at("0.0.0.0:0"));
-    assert!(matches!(
-        refused,
-        Err(StartError::Config(ConfigError::TokenNeeded { .. }))
-    ));
+    assert!(matches!(refused, Err(StartError::Config(ConfigError::TokenNeeded { .. }))));
 }
 
 #[tokio::test]
@@ -58,11 +43,7 @@ async fn a_port_can_be_taken_again_at_once() {
     client.answer().await;
     server.drain(crate::support::PATIENCE).await;
     drop(server);
-    let again = start(Config {
-        address,
-        ..config()
-    })
-    .unwrap();
+    let again = start(Config { address, ..config() }).unwrap();
     assert_eq!(again.local_addr(), address);
 }
 

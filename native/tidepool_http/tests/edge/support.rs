@@ -16,9 +16,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, what)
-        .await
-        .expect("nothing came")
+    tokio::time::timeout(PATIENCE, what).await.expect("nothing came")
 }
 
 /// Passes each request on to the test, which answers it or not.
@@ -50,26 +48,16 @@ pub(crate) struct Edge {
 
 /// Settings for tests: any free port.
 pub(crate) fn config() -> Config {
-    Config {
-        address: SocketAddr::from(([127, 0, 0, 1], 0)),
-        ..Config::default()
-    }
+    Config { address: SocketAddr::from(([127, 0, 0, 1], 0)), ..Config::default() }
 }
 
 impl Edge {
     pub(crate) fn start(config: Config) -> Self {
         let (requests_in, requests) = unbounded_channel();
         let (hangups_in, hangups) = unbounded_channel();
-        let probe = Arc::new(Probe {
-            requests: requests_in,
-            hangups: hangups_in,
-        });
+        let probe = Arc::new(Probe { requests: requests_in, hangups: hangups_in });
         let server = Server::start(config, probe, &tokio::runtime::Handle::current()).unwrap();
-        Self {
-            server: Arc::new(server),
-            requests,
-            hangups,
-        }
+        Self { server: Arc::new(server), requests, hangups }
     }
 
     pub(crate) async fn client(&self) -> Client {
@@ -94,14 +82,8 @@ impl Edge {
 
     /// Nothing has reached the backend, and no hang-up either.
     pub(crate) fn assert_untouched(&mut self) {
-        assert!(
-            self.requests.try_recv().is_err(),
-            "a request reached the backend"
-        );
-        assert!(
-            self.hangups.try_recv().is_err(),
-            "a hang-up reached the backend"
-        );
+        assert!(self.requests.try_recv().is_err(), "a request reached the backend");
+        assert!(self.hangups.try_recv().is_err(), "a hang-up reached the backend");
     }
 
     /// Polls until the server looks as wanted.
@@ -164,10 +146,7 @@ impl Answer {
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        Self {
-            stream: soon(TcpStream::connect(address)).await.unwrap(),
-            received: Vec::new(),
-        }
+        Self { stream: soon(TcpStream::connect(address)).await.unwrap(), received: Vec::new() }
     }
 
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -176,25 +155,18 @@ impl Client {
 
     /// Sends a request without a body.
     pub(crate) async fn ask(&mut self, method: &str, path: &str) {
-        self.send(format!(
-            "{method} {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"
-        ))
-        .await;
+        self.send(format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")).await;
     }
 
     /// Sends a request with a body of known length.
     pub(crate) async fn post(&mut self, path: &str, headers: &str, body: &[u8]) {
         let length = body.len();
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n{headers}\r\n"
-        );
+        let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n{headers}\r\n");
         self.send([head.as_bytes(), body].concat()).await;
     }
 
     async fn more(&mut self) -> bool {
-        soon(self.stream.read_buf(&mut self.received))
-            .await
-            .is_ok_and(|count| count > 0)
+        soon(self.stream.read_buf(&mut self.received)).await.is_ok_and(|count| count > 0)
     }
 
     /// The next answer, interim ones included.
@@ -204,11 +176,7 @@ impl Client {
 
     pub(crate) async fn answer_to(&mut self, method: &str) -> Answer {
         let end = loop {
-            match self
-                .received
-                .windows(4)
-                .position(|window| window == b"\r\n\r\n")
-            {
+            match self.received.windows(4).position(|window| window == b"\r\n\r\n") {
                 Some(end) => break end,
                 None => assert!(self.more().await, "closed instead of answered"),
             }
@@ -216,32 +184,18 @@ impl Client {
         let head = String::from_utf8(self.received[..end].to_vec()).unwrap();
         self.received.drain(..end + 4);
         let mut lines = head.split("\r\n");
-        let status: u16 = lines
-            .next()
-            .unwrap()
-            .split(' ')
-            .nth(1)
-            .unwrap()
-            .parse()
-            .unwrap();
+        let status: u16 = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
         let headers: HashMap<String, String> = lines
             .filter_map(|line| line.split_once(": "))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
             .collect();
         let bodiless = method == "HEAD" || status < 200;
-        let length = headers
-            .get("content-length")
-            .filter(|_| !bodiless)
-            .map_or(0, |length| length.parse().unwrap());
+        let length = headers.get("content-length").filter(|_| !bodiless).map_or(0, |length| length.parse().unwrap());
         while self.received.len() < length {
             assert!(self.more().await, "closed within a body");
         }
         let body = self.received.drain(..length).collect::<Vec<_>>().into();
-        Answer {
-            status,
-            headers,
-            body,
-        }
+        Answer { status, headers, body }
     }
 
     /// Waits for the server to close; what came before is thrown away.
@@ -262,8 +216,7 @@ pub(crate) fn form(fields: &[(&str, &[u8])]) -> Vec<u8> {
     let mut form = Vec::new();
     for (disposition, content) in fields {
         form.extend_from_slice(
-            format!("--{BOUNDARY}\r\ncontent-disposition: form-data; {disposition}\r\n\r\n")
-                .as_bytes(),
+            format!("--{BOUNDARY}\r\ncontent-disposition: form-data; {disposition}\r\n\r\n").as_bytes(),
         );
         form.extend_from_slice(content);
         form.extend_from_slice(b"\r\n");

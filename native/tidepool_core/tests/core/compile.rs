@@ -1,0 +1,201 @@
+//! What is refused at deploy, and by which of the checks.
+
+use std::sync::Arc;
+
+use tidepool_core::abi::Abi;
+use tidepool_core::{CompileError, FunctionConfig, Instances, Limits, Module, RuntimeConfig};
+
+use crate::support::{self, Node, guest, limits, wat};
+
+fn compile(wasm: &[u8]) -> Result<Arc<Module>, CompileError> {
+    Node::small().runtime.compile(wasm).map(Arc::new)
+}
+
+fn refusal(wasm: &[u8]) -> CompileError {
+    match compile(wasm) {
+        Ok(_) => panic!("it was accepted"),
+        Err(error) => error,
+    }
+}
+
+#[test]
+fn what_does_not_start_like_wasm_is_no_module() {
+    for bytes in
+        [&b""[..], b"\0", b"\0as", b"\0asn\x01\0\0\0", b"\x7fELF\x02\x01\x01\0", b"(module)", b"\xff\xff\xff\xff\xff"]
+    {
+        assert_eq!(refusal(bytes), CompileError::NotWasm, "{bytes:?}");
+    }
+}
+
+#[test]
+fn a_component_is_told_from_a_module() {
+    assert_eq!(refusal(b"\0asm\x0d\0\x01\0"), CompileError::Component);
+    assert_eq!(refusal(b"\0asm\x0e\0\x01\0 and more"), CompileError::Component);
+}
+
+#[test]
+fn a_malformed_module_is_not_valid() {
+    let empty = b"\0asm\x01\0\0\0";
+    let cut = &guest("rust/hello_world")[..1_000];
+    let unknown_section = [empty.as_slice(), &[99, 0]].concat();
+    for bytes in [&b"\0asm"[..], b"\0asm\x01\0\0", b"\0asm\x02\0\0\0", cut, &unknown_section] {
+        assert!(matches!(refusal(bytes), CompileError::Invalid { .. }), "{:?}", bytes.get(..12));
+    }
+    assert!(matches!(refusal(&guest("wat/invalid")), CompileError::Invalid { .. }));
+}
+
+#[test]
+fn features_that_a_host_function_could_not_be_bounded_with_are_off() {
+    let call = r#"(func (export "__guest_call") (param i32 i32) (result i32) (i32.const 1))"#;
+    for memory in ["i64 1", "1 1 shared"] {
+        let module = wat(&format!(r#"(module (memory (export "memory") {memory}) {call})"#));
+        assert!(matches!(refusal(&module), CompileError::Invalid { .. }), "{memory}");
+    }
+    let two = wat(&format!(r#"(module (memory (export "memory") 1) (memory 1) {call})"#));
+    assert!(matches!(refusal(&two), CompileError::Invalid { .. }));
+}
+
+#[test]
+fn a_module_without_an_entry_speaks_no_abi() {
+    assert_eq!(refusal(&wat("(module)")), CompileError::UnknownAbi { exports: Vec::new() });
+    let found = refusal(&wat(r#"(module (memory (export "memory") 1) (func (export "main")))"#));
+    assert_eq!(found, CompileError::UnknownAbi { exports: vec!["memory".into(), "main".into()] });
+    assert!(matches!(refusal(&guest("wat/no_guest_call")), CompileError::UnknownAbi { .. }));
+}
+
+fn missing(name: &str, wasm: &[u8]) {
+    match refusal(wasm) {
+        CompileError::MissingExport { name: found, .. } => assert_eq!(found, name),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_export_that_the_abi_needs_is_missed_by_name() {
+    missing("memory", &guest("wat/no_memory"));
+    missing("memory", &guest("wat/wasi_no_memory"));
+    missing("memory", &wat(r#"(module (func (export "_start")))"#));
+    let half = r#"(module (import "wapc" "__guest_response" (func (param i32 i32))) (memory (export "memory") 1)
+                   (func (export "_start")))"#;
+    missing("__guest_call", &wat(half));
+}
+
+#[test]
+fn an_export_of_another_type_is_told_with_both_types() {
+    let of = |name: &str, wasm: &[u8]| match refusal(wasm) {
+        CompileError::ExportType { name: found, expected, found: is } => {
+            assert_eq!(found, name);
+            assert_ne!(expected, is);
+        }
+        other => panic!("{other:?}"),
+    };
+    of("memory", &guest("wat/memory_not_memory"));
+    of("__guest_call", &guest("wat/guest_call_signature"));
+    of("__guest_call", &guest("wat/guest_call_not_function"));
+    of("wapc_init", &guest("wat/init_signature"));
+    of("_start", &wat(r#"(module (memory (export "memory") 1) (func (export "_start") (param i32)))"#));
+    of("_start", &wat(r#"(module (memory (export "memory") 1) (func (export "_start") (result i32) (i32.const 0)))"#));
+}
+
+#[test]
+fn an_import_that_nobody_offers_is_told_by_both_of_its_names() {
+    let of = |module: &str, name: &str, wasm: &[u8]| {
+        assert_eq!(refusal(wasm), CompileError::MissingImport { module: module.into(), name: name.into() });
+    };
+    of("env", "mystery", &guest("wat/import_unknown"));
+    of("wapc", "__mystery", &guest("wat/import_unknown_wapc"));
+    of("env", "memory", &guest("wat/memory_imported"));
+    of("wasi_snapshot_preview1", "mystery", &guest("wat/wasi_unknown"));
+}
+
+#[test]
+fn an_import_of_another_type_is_told_with_both_types() {
+    let of = |wasm: &[u8]| match refusal(wasm) {
+        CompileError::ImportType { module, name, expected, found } => {
+            assert_eq!((module.as_str(), name.as_str()), ("wapc", "__guest_response"));
+            assert_ne!(expected, found);
+        }
+        other => panic!("{other:?}"),
+    };
+    of(&guest("wat/import_signature"));
+    let import = |import: &str| {
+        wat(&format!(
+            r#"(module (import "wapc" "__guest_response" {import}) (memory (export "memory") 1)
+                 (func (export "__guest_call") (param i32 i32) (result i32) (i32.const 1)))"#
+        ))
+    };
+    of(&import("(global i32)"));
+    of(&import("(func (param i32))"));
+    of(&import("(func (param i32 i32) (result i32))"));
+    of(&import("(table 1 funcref)"));
+}
+
+#[test]
+fn a_module_that_no_instance_could_hold_demands_too_much() {
+    for name in ["wat/memory_huge", "wat/table_huge"] {
+        let node = Node::small();
+        let refused = node.try_function(&guest(name), Instances::Fresh, limits());
+        let error = refused.map(|_| ()).unwrap_err();
+        assert!(matches!(error, CompileError::TooDemanding { .. }), "{name}: {error:?}");
+    }
+}
+
+#[test]
+fn a_memory_over_the_functions_limit_demands_too_much() {
+    let node = Node::small();
+    let limits = Limits { memory_bytes: 0, ..limits() };
+    let refused = node.try_function(&guest("wat/loop"), Instances::Fresh, limits);
+    assert!(matches!(refused.map(|_| ()), Err(CompileError::TooDemanding { .. })));
+}
+
+#[test]
+fn a_configuration_that_does_not_suit_the_module_or_the_node_is_refused() {
+    let node = Node::new(&RuntimeConfig { max_memory_bytes: 1 << 20, ..support::config() });
+    let warm_program = node.try_function(
+        &guest("wat/wasi_loop"),
+        Instances::Warm { max_idle: 1 },
+        Limits { memory_bytes: 1 << 20, ..limits() },
+    );
+    assert!(matches!(warm_program.map(|_| ()), Err(CompileError::Config { .. })));
+    let too_large = node.try_function(&guest("wat/loop"), Instances::Fresh, limits());
+    assert!(matches!(too_large.map(|_| ()), Err(CompileError::Config { .. })));
+}
+
+#[test]
+fn a_module_tells_its_abi_and_its_imports() {
+    let node = Node::small();
+    let of = |name: &str| node.runtime.compile(&guest(name)).unwrap();
+    assert_eq!(of("rust/hello_world").abi(), Abi::Wapc);
+    assert_eq!(of("go/hello_world").abi(), Abi::Wapc);
+    assert_eq!(of("rust/upper").abi(), Abi::WasiCommand);
+    assert_eq!(of("wat/start_exit_0").abi(), Abi::Wapc, "a start function does not make it a program");
+    let imports = of("wat/parked").imports().to_vec();
+    assert_eq!(imports.len(), 7);
+    assert!(imports.contains(&("wapc".into(), "__host_call".into())));
+    assert!(of("wat/loop").imports().is_empty());
+    assert!(!of("rust/hello_world").compile_time().is_zero());
+}
+
+#[test]
+fn a_refused_module_leaves_the_runtime_as_it_was() {
+    let node = Node::small();
+    assert!(node.runtime.compile(b"nonsense").is_err());
+    assert!(node.runtime.compile(&guest("wat/invalid")).is_err());
+    assert!(node.runtime.compile(&guest("wat/import_unknown")).is_err());
+    let text = node.runtime.metrics(Vec::new()).unwrap();
+    assert!(text.contains("tidepool_compiles_total 0"), "{text}");
+    assert!(support::call(&node.fresh(&guest("rust/hello_world")), "hello", b"").is_ok());
+    node.assert_empty();
+}
+
+#[test]
+fn one_module_serves_functions_of_different_limits() {
+    let node = Node::small();
+    let module = Arc::new(node.runtime.compile(&guest("wat/memory_hold")).unwrap());
+    for pages in [2_u64, 7] {
+        let limits = Limits { memory_bytes: pages * support::PAGE, ..limits() };
+        let config = FunctionConfig { name: "guest".into(), version: 1, instances: Instances::Fresh, limits };
+        let function = Arc::new(module.function(config).unwrap());
+        assert_eq!(support::call(&function, "any", b""), Ok(pages.to_string().into_bytes()));
+    }
+}

@@ -1,0 +1,30 @@
+//! The engine without Erlang: real guests from `guests/build`, and modules written here where a test needs one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a failed unwrap fails the test"
+)]
+
+mod admission;
+mod compile;
+mod compile_fuzz;
+mod console;
+mod differential;
+mod directory;
+mod drive;
+mod host_calls;
+mod limits;
+mod metrics;
+mod panics;
+mod pointers;
+mod shutdown;
+mod support;
+mod threads;
+mod time;
+mod traps;
+mod warm;
+mod wasi;
+mod wasi_stderr;
+mod wasi_wait;

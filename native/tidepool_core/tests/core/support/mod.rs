@@ -1,0 +1,202 @@
+//! A runtime of its own for each test, guests to run on it, and the loop that drives a call to its end.
+
+pub(crate) mod alone;
+pub(crate) mod reference;
+pub(crate) mod signal;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tidepool_core::console::{Console, Line};
+use tidepool_core::{
+    CallError, CompileError, Function, FunctionConfig, HostReply, HostRequest, Instances, Limits, Module, Request,
+    Runtime, RuntimeConfig, Step, Task,
+};
+
+use signal::Signal;
+
+/// Longer than anything here takes on a slow machine; a test that waits for it has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PAGE: u64 = 64 << 10;
+
+pub(crate) type Outcome = Result<Vec<u8>, CallError>;
+
+/// What guests printed.
+#[derive(Default)]
+pub(crate) struct Lines(Mutex<Vec<Line>>);
+
+impl Console for Lines {
+    fn print(&self, line: Line) -> Result<(), Line> {
+        self.0.lock().unwrap().push(line);
+        Ok(())
+    }
+}
+
+impl Lines {
+    /// Takes what was printed since the last look.
+    pub(crate) fn take(&self) -> Vec<Line> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+
+    pub(crate) fn texts(&self) -> Vec<String> {
+        self.take().into_iter().map(|line| line.text).collect()
+    }
+}
+
+/// A runtime, with I/O threads and a console of its own.
+pub(crate) struct Node {
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) lines: Arc<Lines>,
+    // Dropped last: tasks may still hold its handle.
+    pub(crate) io: tokio::runtime::Runtime,
+}
+
+/// Small, so that tests in parallel don't fight over address space.
+pub(crate) fn config() -> RuntimeConfig {
+    RuntimeConfig {
+        max_instances: 8,
+        max_queue: 8,
+        max_memory_bytes: 64 << 20,
+        max_table_elements: 1 << 17,
+        console_lines_per_s: u32::MAX,
+        ..RuntimeConfig::default()
+    }
+}
+
+/// The default limits, but for time: a busy machine must not fail a test that isn't about time.
+pub(crate) fn limits() -> Limits {
+    Limits { time_ms: 30_000, cpu_time_ms: 30_000, ..Limits::default() }
+}
+
+impl Node {
+    pub(crate) fn new(config: &RuntimeConfig) -> Self {
+        let lines = Arc::new(Lines::default());
+        let (runtime, io) = start(config, Arc::clone(&lines) as Arc<dyn Console>);
+        Node { runtime, lines, io }
+    }
+
+    pub(crate) fn small() -> Self {
+        Self::new(&config())
+    }
+
+    /// With room for so many instances.
+    pub(crate) fn sized(max_instances: u32, max_queue: usize) -> Self {
+        Self::new(&RuntimeConfig { max_instances, max_queue, ..config() })
+    }
+
+    pub(crate) fn try_function(
+        &self,
+        wasm: &[u8],
+        instances: Instances,
+        limits: Limits,
+    ) -> Result<Arc<Function>, CompileError> {
+        function(&self.runtime, wasm, instances, limits)
+    }
+
+    pub(crate) fn function(&self, wasm: &[u8], instances: Instances, limits: Limits) -> Arc<Function> {
+        self.try_function(wasm, instances, limits).unwrap()
+    }
+
+    pub(crate) fn fresh(&self, wasm: &[u8]) -> Arc<Function> {
+        self.function(wasm, Instances::Fresh, limits())
+    }
+
+    pub(crate) fn warm(&self, wasm: &[u8]) -> Arc<Function> {
+        self.function(wasm, Instances::Warm { max_idle: 8 }, limits())
+    }
+
+    /// Waits until no instance is left: large ones die on a thread of their own.
+    pub(crate) fn assert_empty(&self) {
+        eventually("no live instances", || self.runtime.live_instances() == 0);
+        assert_eq!(self.runtime.queued_calls(), 0);
+    }
+}
+
+/// A runtime and the I/O threads that it needs.
+pub(crate) fn start(config: &RuntimeConfig, console: Arc<dyn Console>) -> (Arc<Runtime>, tokio::runtime::Runtime) {
+    let io = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime = Runtime::new(config, io.handle().clone(), console).unwrap();
+    (runtime, io)
+}
+
+pub(crate) fn function(
+    runtime: &Arc<Runtime>,
+    wasm: &[u8],
+    instances: Instances,
+    limits: Limits,
+) -> Result<Arc<Function>, CompileError> {
+    let module: Arc<Module> = Arc::new(runtime.compile(wasm)?);
+    let config = FunctionConfig { name: "guest".into(), version: 1, instances, limits };
+    Ok(Arc::new(module.function(config)?))
+}
+
+/// A module that `bin/guests` built, by language and name.
+pub(crate) fn guest(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guests/build").join(name).with_extension("wasm");
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; bin/guests builds it", path.display()))
+}
+
+pub(crate) fn wat(text: &str) -> Vec<u8> {
+    wat::parse_str(text).unwrap()
+}
+
+pub(crate) fn request(operation: &str, payload: &[u8]) -> Request {
+    Request { operation: operation.into(), payload: payload.into(), depth: 1, timeout: PATIENCE }
+}
+
+/// A call that has been started and not driven yet.
+pub(crate) fn task(function: &Arc<Function>, operation: &str, payload: &[u8]) -> Task {
+    function.start(request(operation, payload)).unwrap()
+}
+
+pub(crate) fn nested(function: &Arc<Function>) -> Task {
+    function.start(Request { depth: 2, ..request("hello", b"") }).unwrap()
+}
+
+/// Drives `task` once, with `signal` as its waker.
+pub(crate) fn drive(task: &mut Task, signal: &Arc<Signal>) -> Step {
+    task.drive(|_| signal.waker())
+}
+
+/// Drives `task` to its end.
+pub(crate) fn finish(mut task: Task, mut host: impl FnMut(HostRequest) -> HostReply) -> Outcome {
+    let signal = Arc::new(Signal::default());
+    loop {
+        match drive(&mut task, &signal) {
+            Step::Done(outcome) => return outcome,
+            Step::Host(request) => task.answer(host(request)),
+            Step::Yield => {}
+            Step::Wait => {
+                signal.wait(task.remaining());
+            }
+        }
+    }
+}
+
+/// Drives `task`, past any number of spent slices, to where it needs something else.
+pub(crate) fn next(task: &mut Task, signal: &Arc<Signal>) -> Step {
+    loop {
+        match drive(task, signal) {
+            Step::Yield => {}
+            step => return step,
+        }
+    }
+}
+
+/// One call from start to end; the guest finds no host.
+pub(crate) fn call(function: &Arc<Function>, operation: &str, payload: &[u8]) -> Outcome {
+    match function.start(request(operation, payload)) {
+        Ok(task) => finish(task, |_| Err(b"no host here".to_vec())),
+        Err(error) => Err(error),
+    }
+}
+
+/// Waits for `condition`, and says which one if it never comes.
+pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "still waiting for: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}

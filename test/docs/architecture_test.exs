@@ -1,0 +1,68 @@
+Code.require_file("markdown.exs", __DIR__)
+
+defmodule Tidepool.Docs.ArchitectureTest do
+  # ARCHITECTURE.md: the tests that it names exist, and so do its absences.
+  use ExUnit.Case, async: true
+
+  alias Tidepool.Docs.Markdown
+
+  @document "ARCHITECTURE.md"
+
+  test "every invariant names tests that exist" do
+    invariants = for [always, guards] <- Markdown.rows(@document), guards =~ "](", do: {always, guards}
+    assert length(invariants) > 20
+
+    missing =
+      for {_always, guards} <- invariants,
+          [_link, title, file] <- Regex.scan(~r/\[([^\]]+)\]\(([^)]+)\)/, guards),
+          not has_test?(file, title),
+          do: {file, title}
+
+    assert missing == []
+  end
+
+  # What a title has at … is put in when the test is compiled.
+  defp has_test?(file, title) do
+    parts = title |> String.split("…") |> Enum.map(&Regex.escape/1)
+    kind = if Path.extname(file) == ".rs", do: "fn ", else: "test \""
+    File.exists?(file) and File.read!(file) =~ Regex.compile!(kind <> Enum.join(parts, "[^\"\\n]*") <> "[\"(]")
+  end
+
+  test "every file and folder of the code map exists" do
+    [map, _rest] =
+      File.read!(@document) |> String.split("## Where things are\n") |> Enum.at(1) |> String.split("\n## ", parts: 2)
+
+    for [_row, names] <- Regex.scan(~r/^\| (`[^|]+`) \|/m, map) do
+      [first | more] = Regex.scan(~r/`([^`]+)`/, names, capture: :all_but_first) |> List.flatten()
+      # Further names of a row are beside the first.
+      for name <- [first | Enum.map(more, &Path.join(Path.dirname(first), &1))], do: assert(File.exists?(name), name)
+    end
+  end
+
+  test "core and edge depend neither on Rustler nor on each other" do
+    for {crate, strangers} <- [
+          {"tidepool_core", ~w(rustler hyper axum tidepool_http tidepool_nif)},
+          {"tidepool_http", ~w(rustler wasmtime tidepool_core tidepool_nif)}
+        ] do
+      arguments = ~w(tree --locked --offline --edges normal,build --prefix none --format {p} --package #{crate})
+      {tree, 0} = System.cmd("cargo", arguments, cd: "native")
+      packages = for line <- String.split(tree, "\n", trim: true), uniq: true, do: line |> String.split() |> hd()
+      assert "tokio" in packages
+      assert Enum.filter(strangers, &(&1 in packages)) == []
+    end
+  end
+
+  test "NIF stubs are in Tidepool.Native, which has nothing else" do
+    stubs = ~r/:erlang\.nif_error/
+    assert Enum.filter(Path.wildcard("lib/**/*.ex"), &(File.read!(&1) =~ stubs)) == ["lib/tidepool/native.ex"]
+
+    functions = Tidepool.Native.__info__(:functions) |> Keyword.delete(:load) |> length()
+    assert length(Regex.scan(stubs, File.read!("lib/tidepool/native.ex"))) == functions
+  end
+
+  test "nothing below the application calls TidepoolWeb" do
+    files = Path.wildcard("lib/tidepool/**/*.ex") -- ["lib/tidepool/application.ex"]
+    assert files != []
+    assert Enum.filter(["lib/tidepool.ex" | files], &(File.read!(&1) =~ "TidepoolWeb")) == []
+  end
+end

@@ -1,0 +1,42 @@
+Code.require_file("markdown.exs", __DIR__)
+Code.require_file("settings.exs", __DIR__)
+
+defmodule Tidepool.Docs.ConfigurationTest do
+  use ExUnit.Case, async: true
+
+  alias Tidepool.Docs.{Markdown, Settings}
+
+  @document "docs/configuration.md"
+
+  test "every setting and limit is documented as its schema has it" do
+    text = File.read!(@document)
+    how = "mix run --no-start -r test/docs/settings.exs -e 'Tidepool.Docs.Settings.print()'"
+
+    for schema <- [Tidepool.Config.schema(), Tidepool.Limits.schema()] do
+      table = Settings.table(schema)
+      assert String.contains?(text, table), "#{@document} should have this table, as printed by #{how}:\n\n#{table}"
+    end
+  end
+
+  test "every variable that runtime.exs reads is documented, with the setting that it sets" do
+    source = File.read!("config/runtime.exs")
+    pairs = Regex.scan(~r/(\w+): (?:integer\.|System\.get_env)\("(\w+)"\)/, source, capture: :all_but_first)
+    assert length(pairs) >= 5
+    rows = for [variable, setting | _more] <- Markdown.rows(@document), do: {variable, setting}
+
+    for [setting, variable] <- pairs do
+      assert {_variable, what} = Enum.find(rows, &(match?({"`" <> _, _}, &1) && elem(&1, 0) == "`#{variable}`"))
+      assert what =~ "`#{setting}`"
+    end
+  end
+
+  test "every variable that the scripts take is documented" do
+    scripts =
+      Enum.map_join(["bin/guests", "bin/setup", "bin/start", "bin/test", "bin/support/common.sh"], &File.read!/1)
+
+    variables = Regex.scan(~r/\b(CI|TIDEPOOL_\w+|XDG_CACHE_HOME|CARGO_TARGET_DIR)\b/, scripts) |> Enum.map(&hd/1)
+    text = File.read!(@document)
+    assert "CI" in variables
+    for variable <- Enum.uniq(variables), do: assert(text =~ variable, "#{variable} is not in #{@document}")
+  end
+end

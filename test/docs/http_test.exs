@@ -1,0 +1,83 @@
+Code.require_file("markdown.exs", __DIR__)
+
+defmodule Tidepool.Docs.HttpTest do
+  use ExUnit.Case, async: true
+
+  alias Tidepool.Docs.Markdown
+  alias Tidepool.Error
+
+  @document "docs/http.md"
+
+  # {reason, status} of the rows below a heading, up to the next one.
+  defp documented(heading) do
+    section = File.read!(@document) |> String.split("\n### #{heading}\n") |> Enum.at(1) |> String.split("\n#") |> hd()
+
+    for [_row, reason, status] <- Regex.scan(~r/^\| `(\w+)` \| ([^|]+) \|/m, section) do
+      {reason, Enum.map(Regex.scan(~r/\b[45]\d\d\b/, status), fn [code] -> String.to_integer(code) end)}
+    end
+  end
+
+  # Reasons as the errors' own documentation lists them below a heading.
+  defp known(heading) do
+    {:docs_v1, _line, _language, _format, %{"en" => text}, _metadata, _functions} = Code.fetch_docs(Error)
+    section = text |> String.split("## #{heading}\n") |> Enum.at(1) |> String.split("\n##") |> hd()
+    section = String.replace(section, ~r/(?<=\|).*$/m, &first_cell/1)
+    for [_code, name] <- Regex.scan(~r/`\{?:(\w+)/, section), uniq: true, do: name
+  end
+
+  defp first_cell(row), do: row |> String.split("|") |> hd()
+
+  defp status(reason, details) do
+    {status, :json, _headers, _body} = TidepoolWeb.Reply.error(Error.new(reason, "", "name", details))
+    status
+  end
+
+  test "every reason of a call is documented with its status" do
+    documented = documented("Of a call")
+    assert Enum.sort(Enum.map(documented, &elem(&1, 0))) == Enum.sort(known("Reasons of a call"))
+
+    for {reason, [first | _more] = statuses} <- documented do
+      case reason do
+        "limit" ->
+          limits = [:payload, :cpu_time, :memory, :table, :reply, :depth]
+          assert Enum.uniq(Enum.map(limits, &status({:limit, &1}, %{}))) == statuses
+
+        "trap" ->
+          assert status({:trap, :unreachable}, %{}) == first
+
+        reason ->
+          assert status(String.to_existing_atom(reason), %{}) == first, reason
+      end
+    end
+  end
+
+  test "every kind of trap is documented" do
+    {:ok, types} = Code.Typespec.fetch_types(Error)
+    {:type, {:trap, {:type, _line, :union, kinds}, []}} = Enum.find(types, &match?({:type, {:trap, _, _}}, &1))
+    text = File.read!(@document)
+    for {:atom, _position, kind} <- kinds, do: assert(text =~ "`#{kind}`")
+  end
+
+  test "every reason of a deploy is documented with its status" do
+    documented = documented("Of a deploy")
+    assert Enum.sort(Enum.map(documented, &elem(&1, 0))) == Enum.sort(known("Reasons of a deploy"))
+
+    for {reason, [expected]} <- documented,
+        do: assert(status(String.to_existing_atom(reason), %{step: :compile}) == expected)
+  end
+
+  test "every refusal of the edge is documented with its status" do
+    source = File.read!("native/tidepool_http/src/reason.rs")
+    rows = Regex.scan(~r/Self::\w+ => \("(\w+)", (\d+)\)/, source, capture: :all_but_first)
+    assert length(rows) > 10
+    known = for [reason, status] <- rows, do: {reason, [String.to_integer(status)]}
+    assert Enum.sort(documented("Of the edge")) == Enum.sort(known)
+  end
+
+  test "the form's fields are those that the edge takes" do
+    [_all, list] = Regex.run(~r/FIELDS: .* = \[(.*)\]/, File.read!("native/tidepool_http/src/deploy.rs"))
+    fields = Regex.scan(~r/"(\w+)"/, list, capture: :all_but_first) |> List.flatten()
+    rows = for ["`" <> _ = name, _what, _without] <- Markdown.rows(@document), do: String.trim(name, "`")
+    assert fields -- rows == []
+  end
+end

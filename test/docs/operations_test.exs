@@ -1,0 +1,31 @@
+Code.require_file("markdown.exs", __DIR__)
+
+defmodule Tidepool.Docs.OperationsTest do
+  use Tidepool.Case, async: true
+
+  alias Tidepool.Docs.Markdown
+
+  test "the list of metrics is that of /metrics" do
+    name = deploy!("rust", "hello_world")
+    assert {:ok, _reply} = Tidepool.call(name, "hello")
+    {200, _headers, text} = curl("/metrics")
+
+    types = Regex.scan(~r/^# TYPE (\S+) (\S+)$/m, text, capture: :all_but_first)
+    served = for [name, type] <- types, do: if(type == "counter", do: name <> "_total", else: name)
+
+    documented =
+      for [metrics, _what] <- Markdown.rows("docs/operations.md"),
+          [_code, name] <- Regex.scan(~r/`((?:tidepool|beam)_\w+)`/, metrics),
+          do: name
+
+    assert Enum.sort(documented) == Enum.sort(served)
+  end
+
+  test "every outcome of a call is documented" do
+    source = File.read!("native/tidepool_core/src/metrics.rs")
+    outcomes = Regex.scan(~r/Outcome::\w+ => "(\w+)"/, source, capture: :all_but_first) |> List.flatten()
+    assert "ok" in outcomes
+    text = File.read!("docs/operations.md")
+    for outcome <- outcomes, do: assert(text =~ "`#{outcome}`")
+  end
+end

@@ -1,0 +1,48 @@
+defmodule Tidepool.Docs.Settings do
+  @moduledoc """
+  The tables of docs/configuration.md, from the schemas. Printed by
+
+      mix run --no-start -r test/docs/settings.exs -e 'Tidepool.Docs.Settings.print()'
+  """
+
+  @doc "Prints both tables."
+  def print, do: for(schema <- [Tidepool.Config.schema(), Tidepool.Limits.schema()], do: IO.puts([table(schema), "\n"]))
+
+  @doc "A schema as a table."
+  def table(schema) do
+    rows =
+      for {key, spec} <- schema,
+          do: "| `#{key}` | #{allowed(spec[:type])} | #{default(key, spec[:default])} | #{sentence(spec[:doc])} |"
+
+    Enum.join(["| setting | allowed | default | what it is |", "| --- | --- | --- | --- |" | rows], "\n")
+  end
+
+  defp allowed(:boolean), do: "`true`, `false`"
+  defp allowed(:string), do: "a string"
+  defp allowed({:integer, min, max}), do: "#{number(min)} to #{number(max)}"
+  defp allowed({:keyword, _schema}), do: "a keyword list"
+  defp allowed({:check, _fun, expectation}), do: expectation
+
+  # What depends on the machine has no figure here.
+  defp default(:io_threads, _cores), do: "one for each scheduler"
+  defp default(_key, nil), do: "none"
+  defp default(_key, value) when is_integer(value), do: "`#{number(value)}`"
+  defp default(_key, value), do: "`#{inspect(value)}`"
+
+  # As in Elixir's own source: 4096, 8_388_608.
+  defp number(value) when value < 10_000, do: "#{value}"
+
+  defp number(value) do
+    value
+    |> Integer.digits()
+    |> Enum.reverse()
+    |> Enum.chunk_every(3)
+    |> Enum.map_join("_", &Enum.join/1)
+    |> String.reverse()
+  end
+
+  defp sentence(text) do
+    {first, rest} = String.split_at(text, 1)
+    String.upcase(first) <> rest
+  end
+end

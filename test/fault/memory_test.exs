@@ -1,0 +1,83 @@
+defmodule Tidepool.Fault.MemoryTest do
+  # Not async: weighs the whole node.
+  use Tidepool.Case
+
+  alias Tidepool.{Error, FaultFootprint}
+
+  @moduletag timeout: 180_000
+
+  @mib 1024 * 1024
+  @calls 200
+  # Guests that kept what they fill would cost the node 3,200 MiB over all calls.
+  @guest_bytes 16 * @mib
+  @tolerated_bytes 100 * @mib
+
+  # What the call is, and how it has to end.
+  @cases [
+    {"grow and reply", "memory_hold", [], {:ok, "256"}},
+    {"fill all they get and trap", "memory_bomb", [], {:limit, :memory}},
+    {"run out of time while they fill it", "loop_fill", [cpu_time: 10], {:limit, :cpu_time}}
+  ]
+
+  for {title, guest, limits, outcome} <- @cases do
+    @tag guest: guest, limits: limits, outcome: outcome
+    test "#{@calls} guests that #{title} give their 16 MiB back", context do
+      limits = Keyword.merge([memory: @guest_bytes, time: 60_000, cpu_time: 30_000], context.limits)
+      name = deploy!("wat", context.guest, limits: limits)
+
+      assert_no_growth(fn ->
+        case {Tidepool.call(name, "any"), context.outcome} do
+          {{:ok, reply}, {:ok, reply}} -> :ok
+          {{:error, %Error{reason: reason}}, reason} -> :ok
+          {answer, expected} -> flunk("#{inspect(answer)} is not #{inspect(expected)}")
+        end
+      end)
+    end
+  end
+
+  test "#{@calls} guests whose callers are killed give their memory back" do
+    name = deploy!("zig", "hello_world", limits: [time: 60_000, cpu_time: 30_000])
+    test = self()
+
+    # Runs in the caller, which is killed here with the payload in the guest's memory.
+    handle!({"host", "test", "park"}, fn call ->
+      send(test, {:parked, byte_size(call.payload)})
+      receive do: (:never -> {:ok, ""})
+    end)
+
+    payload = "host/test/park\n" <> :binary.copy("x", 4 * @mib)
+
+    assert_no_growth(fn ->
+      {pid, monitor} = spawn_monitor(fn -> Tidepool.call(name, "host", payload) end)
+      assert_receive {:parked, 4_194_304}, 20_000
+      Process.exit(pid, :kill)
+      assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}, 20_000
+    end)
+  end
+
+  test "#{@calls} large replies are given back" do
+    name = deploy!("zig", "hello_world", limits: [time: 60_000, cpu_time: 30_000])
+    payload = :binary.copy("x", 4 * @mib)
+
+    assert_no_growth(fn ->
+      assert {:ok, reply} = Tidepool.call(name, "echo", payload)
+      assert byte_size(reply) == byte_size(payload)
+    end)
+  end
+
+  defp assert_no_growth(call) do
+    before = FaultFootprint.settled()
+    # The first calls bring what every node needs: slots that stay resident, stacks, the allocators' reserves.
+    for _call <- 1..20, do: call.()
+    FaultFootprint.settled()
+    weight = FaultFootprint.resident_bytes()
+
+    for _call <- 1..@calls, do: call.()
+    FaultFootprint.assert_instances_back(before)
+
+    eventually(fn ->
+      FaultFootprint.settled()
+      assert FaultFootprint.resident_bytes() < weight + @tolerated_bytes
+    end)
+  end
+end

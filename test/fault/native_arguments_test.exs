@@ -1,0 +1,231 @@
+defmodule Tidepool.Fault.NativeArgumentsTest do
+  use Tidepool.Case, async: true
+
+  alias Tidepool.{FaultClient, FaultNative, Native, Peer}
+
+  # What each NIF takes. Every argument is replaced by every value that it can't be, the others being right.
+  @arguments %{
+    start_runtime: [:settings],
+    subscribe_console: [:runtime, :pid],
+    instances: [:runtime],
+    metrics: [:runtime, :list],
+    compile: [:runtime, :binary],
+    new_function: [:module, :config],
+    publish: [:runtime, :list],
+    unpublish: [:runtime, :text],
+    call: [:runtime, :binary, :optional_binary, :binary, :number, :timeout],
+    start_trial: [:function],
+    resume: [:task],
+    answer: [:task, :reply],
+    cancel: [:task, :atom],
+    lock_file: [:text],
+    sync_folder: [:text],
+    json_encode: [:json],
+    json_decode: [:binary],
+    http_start: [:runtime, :edge, :list],
+    http_answer: [:responder, :number, :atom, :list, :binary],
+    http_drain: [:server, :number],
+    http_stats: [:server]
+  }
+
+  setup do
+    runtime = FaultNative.runtime()
+    function = FaultNative.publish(runtime, "wat", "parked")
+    task = FaultNative.park(runtime)
+    {:ok, server, port} = Native.http_start(runtime, FaultNative.edge(), [self()])
+    socket = FaultClient.connect(port)
+    responder = responder(socket)
+
+    right = %{
+      settings: FaultNative.settings(),
+      runtime: runtime,
+      module: FaultNative.module(runtime, "wat", "parked"),
+      config: FaultNative.config("parked"),
+      function: function,
+      task: task,
+      reply: {:ok, "right"},
+      server: server,
+      edge: FaultNative.edge(),
+      responder: responder,
+      pid: self(),
+      list: [],
+      binary: "",
+      optional_binary: nil,
+      text: "",
+      number: 200,
+      timeout: :infinity,
+      atom: :text,
+      json: %{}
+    }
+
+    {:ok, right: right, socket: socket}
+  end
+
+  test "every NIF is in the table of this test" do
+    assert Map.new(@arguments, fn {name, kinds} -> {name, length(kinds)} end) ==
+             Native.__info__(:functions) |> Keyword.delete(:load) |> Map.new()
+  end
+
+  for {name, kinds} <- @arguments do
+    @tag name: name, kinds: kinds
+    test "#{name}/#{length(kinds)} raises ArgumentError for arguments of another type", context do
+      for {kind, position} <- Enum.with_index(context.kinds), wrong <- wrong(kind, context.right) do
+        arguments = context.kinds |> Enum.map(&context.right[&1]) |> List.replace_at(position, wrong)
+        assert_argument_error(context.name, arguments)
+      end
+
+      assert_unharmed(context)
+    end
+  end
+
+  test "a setting of another type, or that is missing, raises ArgumentError", context do
+    %{runtime: runtime, module: module} = context.right
+
+    for {name, before, right, behind} <- [
+          {:start_runtime, [], FaultNative.settings(), []},
+          {:new_function, [module], FaultNative.config("parked"), []},
+          {:http_start, [runtime], FaultNative.edge(), [[self()]]}
+        ],
+        {key, value} <- right do
+      assert_argument_error(name, before ++ [Map.delete(right, key)] ++ behind)
+      wrong = [make_ref(), {}, 1.5, [1], <<1::3>>] ++ if(is_integer(value), do: [-1, 2 ** 64], else: [])
+      for value <- wrong, do: assert_argument_error(name, before ++ [Map.put(right, key, value)] ++ behind)
+    end
+
+    limits = FaultNative.config("parked").limits
+
+    for {key, _value} <- limits, wrong <- [-1, 2 ** 64, 1.5, nil, :infinity] do
+      config = %{FaultNative.config("parked") | limits: Map.put(limits, key, wrong)}
+      assert_argument_error(:new_function, [module, config])
+    end
+
+    for wrong <- [:cold, {:warm, -1}, {:warm, 2 ** 64}, {:warm, :many}, {:cold, 1}, {:warm, 1, 1}] do
+      assert_argument_error(:new_function, [module, %{FaultNative.config("parked") | instances: wrong}])
+    end
+
+    assert_unharmed(context)
+  end
+
+  test "an improper list raises ArgumentError", context do
+    %{runtime: runtime, function: function, responder: responder} = context.right
+    assert_argument_error(:metrics, [runtime, [{"name", "help", 1} | 2]])
+    assert_argument_error(:publish, [runtime, [{"name", "operation", function} | 2]])
+    assert_argument_error(:json_encode, [[1 | 2]])
+    assert_argument_error(:http_start, [runtime, FaultNative.edge(), [self() | 2]])
+    assert_argument_error(:http_answer, [responder, 200, :text, [{"name", "value"} | 2], ""])
+    assert_unharmed(context)
+  end
+
+  test "a number that is larger than its field raises ArgumentError", context do
+    %{runtime: runtime, responder: responder} = context.right
+    assert_argument_error(:call, [runtime, "parked", nil, "", 2 ** 32, 1_000])
+    assert_argument_error(:metrics, [runtime, [{"name", "help", 2 ** 63}]])
+    assert_argument_error(:json_encode, [2 ** 64])
+    assert_argument_error(:http_answer, [responder, 65_536, :text, [], ""])
+    assert_argument_error(:http_start, [runtime, %{FaultNative.edge() | port: 65_536}, [self()]])
+    assert_unharmed(context)
+  end
+
+  test "text that is not UTF-8, or has a NUL where a path is due, is refused", context do
+    assert_argument_error(:unpublish, [context.right.runtime, <<255>>])
+    assert_argument_error(:lock_file, [<<255>>])
+    assert_argument_error(:new_function, [context.right.module, FaultNative.config(<<255>>)])
+    assert {:error, :not_deployed, _message, %{}} = FaultNative.call(context.right.runtime, <<255>>)
+    assert {:error, _message} = Native.lock_file("a\0b")
+    assert {:error, _message} = Native.sync_folder("a\0b")
+    assert {:error, _message} = Native.json_decode(<<34, 255, 34>>)
+    assert_unharmed(context)
+  end
+
+  test "terms nested without end are refused by both directions of JSON", context do
+    assert_argument_error(:json_encode, [Enum.reduce(1..100_000, [], fn _level, inner -> [inner] end)])
+    assert {:error, _message} = Native.json_decode(String.duplicate("[", 1_000_000))
+    assert_unharmed(context)
+  end
+
+  test "an answer that HTTP has no words for becomes one that it has", context do
+    answers = [
+      {0, [], "a"},
+      {99, [], "a"},
+      {101, [], "a"},
+      {1_000, [], "a"},
+      {65_535, [], "a"},
+      {200, [{"bad name", "a"}, {"", ""}], "a"},
+      {200, [{"name", "a\r\nother: b"}], "a"},
+      {200, [{"content-length", "100"}, {"transfer-encoding", "chunked"}], "a"}
+    ]
+
+    # The first request has been made by the setup.
+    for {{status, headers, body}, index} <- Enum.with_index(answers) do
+      responder = if index == 0, do: context.right.responder, else: responder(context.socket)
+      assert Native.http_answer(responder, status, :text, headers, body) == :ok
+      # One answer for each request: with a forged head in between the next one would be read wrong.
+      assert FaultClient.answer(context.socket) == {if(status == 200, do: 200, else: 500), "a"}
+    end
+  end
+
+  @tag timeout: 120_000
+  test "sizes beyond all bounds are refused and don't end the VM" do
+    settings = FaultNative.settings()
+    config = FaultNative.config("parked")
+
+    absurd = [
+      {:start_runtime, %{settings | max_instances: 2 ** 32 - 1}},
+      {:start_runtime, %{settings | max_memory_bytes: 2 ** 63}},
+      {:start_runtime, %{settings | stack_bytes: 2 ** 64 - 1}},
+      {:start_runtime, %{settings | io_threads: 2 ** 64 - 1}},
+      {:start_runtime, %{settings | io_threads: 2 ** 44}},
+      {:new_function, %{config | instances: {:warm, 2 ** 64 - 1}}},
+      {:new_function, %{config | instances: {:warm, 2 ** 40}}}
+    ]
+
+    # In a VM of its own each, so that its end is a failed assertion and not the end of all tests.
+    outcomes = for {name, argument} <- absurd, do: {name, argument, refused(Peer.boot!(), name, argument)}
+    assert for({_name, _argument, outcome} = failed <- outcomes, outcome != :refused, do: failed) == []
+  end
+
+  defp refused(peer, name, argument) do
+    Peer.call(peer, FaultNative, :refused, [name, argument])
+  catch
+    kind, reason -> {kind, reason}
+  end
+
+  defp wrong(kind, right) do
+    handles = for key <- [:runtime, :module, :function, :task, :server, :responder], key != kind, do: right[key]
+    others = [nil, :atom, -1, 2 ** 64, 1.5, "text", <<1::3>>, self(), make_ref(), [], %{}, {}, {:ok}, fn -> :ok end]
+    Enum.reject(handles ++ others, &right?(kind, &1))
+  end
+
+  defp right?(kind, value) when kind in [:binary, :text], do: is_binary(value)
+  defp right?(:optional_binary, value), do: is_nil(value) or is_binary(value)
+  defp right?(:atom, value), do: is_atom(value)
+  defp right?(:pid, value), do: is_pid(value)
+  defp right?(:list, value), do: value == []
+  defp right?(:json, value), do: is_atom(value) or is_binary(value) or value in [-1, 1.5, [], %{}]
+  defp right?(_kind, _value), do: false
+
+  defp assert_argument_error(name, arguments) do
+    outcome =
+      try do
+        {:returned, apply(Native, name, arguments)}
+      rescue
+        error -> error.__struct__
+      end
+
+    assert {outcome, name, arguments} == {ArgumentError, name, arguments}
+  end
+
+  # The task that was there before goes on, and so does the edge.
+  defp assert_unharmed(context) do
+    assert FaultNative.settle(Native.answer(context.right.task, {:ok, "unharmed"})) == {:ok, "unharmed"}
+    assert Native.http_answer(context.right.responder, 200, :text, [], "unharmed") == :ok
+    assert FaultClient.answer(context.socket) == {200, "unharmed"}
+    assert_no_stray_messages()
+  end
+
+  defp responder(socket) do
+    FaultClient.ask(socket, "any", "thing")
+    assert_receive {:tidepool_http, _id, responder, {:call, "any", "thing", ""}}, 20_000
+    responder
+  end
+end

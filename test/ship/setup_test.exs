@@ -1,0 +1,23 @@
+defmodule Tidepool.Ship.SetupTest do
+  use Tidepool.Case, async: true
+
+  @moduletag :ship
+
+  # A machine that has these programs and no others.
+  defp bare!(programs) do
+    folder = tmp_folder!()
+    for program <- programs, do: File.ln_s!(System.find_executable(program), Path.join(folder, program))
+    [{"PATH", folder}, {"HOME", folder}]
+  end
+
+  test "there is nothing to do on a machine that has everything" do
+    assert System.cmd(Path.expand("bin/setup"), ["--test"], stderr_to_stdout: true) == {"setup: nothing to do\n", 0}
+  end
+
+  test "where nothing can be installed, what is missing is named, and the status is another than 0" do
+    env = bare!(~w(bash dirname sed grep id env python3 curl cc))
+    assert {output, 1} = System.cmd(System.find_executable("bash"), ["bin/setup"], env: env, stderr_to_stdout: true)
+    for needed <- ["Elixir", "Rust", "Node.js"], do: assert(output =~ needed)
+    for present <- ["curl", "C compiler"], do: refute(output =~ present)
+  end
+end

@@ -1,0 +1,114 @@
+Code.require_file("foreground.exs", __DIR__)
+
+defmodule Tidepool.Ship.StartTest do
+  # bin/start and mix phx.server as their users start them.
+  use Tidepool.Case, async: false
+
+  alias Tidepool.Foreground
+
+  @moduletag :ship
+  @moduletag timeout: 600_000
+
+  defp start!(executable, arguments \\ [], env \\ []) do
+    env = [{"PORT", "0"}, {"TIDEPOOL_DATA", tmp_folder!()}] ++ env
+    Foreground.start!(executable, arguments, env)
+  end
+
+  # The address that a node says it listens on.
+  defp await_url!(program, until \\ ~r/listens on \S+\n/) do
+    output = Foreground.await_output!(program, until)
+    [_line, url] = Regex.run(~r/listens on (\S+)/, output)
+    {url, output}
+  end
+
+  defp shell!(line) do
+    {output, 0} = System.cmd("sh", ["-c", line], stderr_to_stdout: false)
+    output
+  end
+
+  # A call that takes so long, and is under way when this returns.
+  defp call_in_flight!(url, ms) do
+    {201, _headers, _function} =
+      curl_deploy_url("#{url}/deploy", guest("rust", "sleepy"), name: "sleepy", limits: ~s({"time": 120000}))
+
+    arguments = ["-sS", "-w", " %{http_code}", "--data-binary", "#{ms}", "#{url}/call/sleepy"]
+    call = Task.async(fn -> System.cmd("curl", arguments, stderr_to_stdout: true) end)
+
+    eventually(fn ->
+      {200, _headers, %{"instances" => %{"live" => live}}} = curl_url("#{url}/health")
+      live == 1
+    end)
+
+    call
+  end
+
+  test "bin/start prints lines to try, and they work" do
+    program = start!("bin/start")
+    {_url, output} = await_url!(program, ~r/\/functions\n/)
+    lines = for "  curl " <> _rest = line <- String.split(output, "\n"), do: line
+
+    assert [deploy, call, hello, functions] =
+             Enum.map(lines, &shell!(String.replace(&1, "curl", "curl -sS", global: false)))
+
+    assert deploy =~ ~s("name":"hello_world")
+    assert call == "Hello, world!"
+    assert hello == "Hello, Ada!"
+    assert functions =~ ~s("version":1)
+  end
+
+  test "bin/start drains on SIGTERM: a call in flight is answered, and the status is 0" do
+    program = start!("bin/start")
+    {url, _output} = await_url!(program)
+    call = call_in_flight!(url, 3_000)
+    Foreground.signal(program, "TERM")
+    assert {0, _output} = Foreground.await_exit!(program)
+    assert Task.await(call, 60_000) == {"slept 3000 200", 0}
+  end
+
+  test "Ctrl-C does the same" do
+    program = start!("bin/start")
+    {url, _output} = await_url!(program)
+    call = call_in_flight!(url, 3_000)
+    Foreground.signal_group(program, "INT")
+    assert {0, _output} = Foreground.await_exit!(program)
+    assert Task.await(call, 60_000) == {"slept 3000 200", 0}
+  end
+
+  test "what is in flight after TIDEPOOL_DRAIN is cut" do
+    program = start!("bin/start", [], [{"TIDEPOOL_DRAIN", "100"}])
+    {url, _output} = await_url!(program)
+    call = call_in_flight!(url, 100_000)
+    Foreground.signal(program, "TERM")
+    assert {0, output} = Foreground.await_exit!(program)
+    assert output =~ "1 cut"
+    assert {_text, status} = Task.await(call, 60_000)
+    assert status != 0
+  end
+
+  test "bin/start fails with a sentence when the port is taken" do
+    {:ok, socket} = :gen_tcp.listen(0, ip: {127, 0, 0, 1})
+    {:ok, port} = :inet.port(socket)
+    program = Foreground.start!("bin/start", [], [{"PORT", "#{port}"}, {"TIDEPOOL_DATA", tmp_folder!()}])
+    assert {status, output} = Foreground.await_exit!(program)
+    assert status != 0
+    assert output =~ "tidepool can't start: 127.0.0.1:#{port} is in use"
+  end
+
+  test "mix phx.server stays in the foreground until SIGTERM, and exits with 0" do
+    program = start!("mix", ["phx.server"])
+    {url, _output} = await_url!(program)
+    assert {200, _headers, %{"status" => "ok"}} = curl_url("#{url}/health")
+    Foreground.signal(program, "TERM")
+    assert {0, _output} = Foreground.await_exit!(program)
+  end
+
+  test "iex -S mix phx.server is the same node with a shell" do
+    program = start!("iex", ["-S", "mix", "phx.server"])
+    {url, _output} = await_url!(program)
+    curl_deploy_url("#{url}/deploy", guest("rust", "hello_world"), name: "hello_world")
+    Foreground.write(program, ~s|IO.puts Tidepool.call!("hello_world", "hello", "shell")\n|)
+    assert Foreground.await_output!(program, ~r/Hello, shell!/)
+    Foreground.write(program, "System.stop()\n")
+    assert {0, _output} = Foreground.await_exit!(program)
+  end
+end

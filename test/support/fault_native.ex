@@ -1,0 +1,111 @@
+defmodule Tidepool.FaultNative do
+  @moduledoc """
+  A native runtime of the test's own, apart from the node's, and functions on it: for tests that use the NIFs the way
+  that nobody should.
+  """
+
+  alias Tidepool.Native
+
+  @settings %{
+    max_instances: 4,
+    max_queue: 2,
+    max_memory_bytes: 67_108_864,
+    max_table_elements: 65_536,
+    stack_bytes: 524_288,
+    console_lines_per_s: 10,
+    io_threads: 1
+  }
+
+  @limits %{
+    memory: 67_108_864,
+    table: 65_536,
+    time: 60_000,
+    cpu_time: 30_000,
+    payload: 8_388_608,
+    reply: 8_388_608,
+    depth: 64
+  }
+
+  @edge %{
+    address: "127.0.0.1",
+    port: 0,
+    token: nil,
+    max_upload_bytes: 65_536,
+    max_payload_bytes: 65_536,
+    header_timeout_ms: 10_000,
+    body_timeout_ms: 10_000,
+    write_timeout_ms: 10_000,
+    idle_timeout_ms: 10_000,
+    max_connections: 10,
+    max_requests: 10
+  }
+
+  @doc "Settings of a small runtime."
+  def settings, do: @settings
+
+  @doc "A function's configuration."
+  def config(name), do: %{name: name, version: 1, instances: :fresh, limits: @limits}
+
+  @doc "Settings of an edge on a port of its own."
+  def edge, do: @edge
+
+  @doc "A small runtime: four instances, and two calls that may wait for one."
+  def runtime do
+    {:ok, runtime} = Native.start_runtime(@settings)
+    runtime
+  end
+
+  @doc "A built guest, compiled."
+  def module(runtime, language, guest) do
+    {:ok, module, _facts} = Native.compile(runtime, Tidepool.Case.guest(language, guest))
+    module
+  end
+
+  @doc "Makes a built guest callable on `runtime` under its own name."
+  def publish(runtime, language, guest) do
+    {:ok, function} = Native.new_function(module(runtime, language, guest), config(guest))
+    :ok = Native.publish(runtime, [{guest, guest, function}])
+    function
+  end
+
+  @doc "Starts a call and drives it for a slice."
+  def call(runtime, guest, payload \\ ""), do: Native.call(runtime, guest, nil, payload, 1, :infinity)
+
+  @doc "Starts a call of the guest `parked`, which is published, and drives it until it waits for the host."
+  def park(runtime) do
+    {:host, task, "host", "test", "park", "", _ms} = settle(call(runtime, "parked"))
+    task
+  end
+
+  @doc "Drives a call on for as long as it yields: on a busy machine every slice may end with a yield."
+  def settle({:yield, task}), do: task |> Native.resume() |> settle()
+  def settle(step), do: step
+
+  @doc "Drives a call to its end; the host answers everything with `reply`."
+  def finish(step, reply \\ {:ok, "answered"}) do
+    case step do
+      {:yield, task} -> task |> Native.resume() |> finish(reply)
+      {:host, task, _, _, _, _, _} -> task |> Native.answer(reply) |> finish(reply)
+      {:wait, task, id, _ms} -> receive(do: ({:tidepool_wake, ^id} -> task |> Native.resume() |> finish(reply)))
+      over -> over
+    end
+  end
+
+  @doc """
+  Calls `start_runtime/1`, or `new_function/2` with a module of a runtime of its own, and says whether that was refused.
+  For peers, whose VM may not survive it.
+  """
+  def refused(:start_runtime, settings), do: refused(fn -> Native.start_runtime(settings) end)
+
+  def refused(:new_function, config) do
+    module = module(runtime(), "wat", "parked")
+    refused(fn -> Native.new_function(module, config) end)
+  end
+
+  defp refused(fun) do
+    answer = fun.()
+    if elem(answer, 0) == :error, do: :refused, else: :accepted
+  rescue
+    ArgumentError -> :refused
+  end
+end

@@ -1,0 +1,86 @@
+defmodule Tidepool.ConfigTest do
+  use ExUnit.Case, async: true
+
+  alias Tidepool.{Config, Error}
+
+  test "without a setting, every one has its default, and the defaults are valid" do
+    assert {:ok, config} = Config.check([])
+    assert Enum.sort(Map.keys(config)) == Enum.sort(Keyword.keys(Config.schema()))
+    assert %{port: 4000, address: "127.0.0.1", token: nil, server: false, builtins: [], instances: :fresh} = config
+    assert config.limits == Map.new(Tidepool.Limits.schema(), fn {key, spec} -> {key, spec[:default]} end)
+    assert Path.type(config.data) == :absolute
+  end
+
+  test "settings that are given hold" do
+    settings = [port: 4001, token: "t", limits: [time: 7], instances: {:warm, 3}, builtins: [:log], data: "/somewhere"]
+    assert {:ok, config} = Config.check(settings)
+    assert %{port: 4001, token: "t", instances: {:warm, 3}, builtins: [:log], data: "/somewhere"} = config
+    assert %{time: 7, depth: 64} = config.limits
+  end
+
+  test "values that can't be are refused, and the sentence names the setting" do
+    for {key, value} <- [
+          port: -1,
+          port: 65_536,
+          port: "4000",
+          address: "localhost",
+          address: {127, 0, 0, 1},
+          address: "",
+          token: "",
+          token: 5,
+          token: <<255>>,
+          data: "",
+          server: "yes",
+          instances: {:warm, 0},
+          builtins: [:everything],
+          builtins: :log,
+          limits: [time: 0],
+          limits: [tme: 5],
+          max_module: 7,
+          max_instances: 0,
+          max_instances: 16_001,
+          max_queue: -1,
+          stack: 1,
+          io_threads: 0,
+          console_lines: -1,
+          drain: -1,
+          header_timeout: 0,
+          max_connections: 0
+        ] do
+      assert {:error, %Error{reason: :invalid_option, message: message}} = Config.check([{key, value}])
+      assert message =~ inspect(key)
+    end
+  end
+
+  test "an unknown setting is refused, with the nearest known one" do
+    assert {:error, %Error{reason: :invalid_option, message: message}} = Config.check(max_instance: 5)
+    assert message =~ "did you mean :max_instances?"
+  end
+
+  test "an edge that others reach needs a token; without an edge, or on loopback, none is needed" do
+    for address <- ["0.0.0.0", "::", "10.0.0.1", "2001:db8::1", "::ffff:10.0.0.1"] do
+      assert {:error, %Error{reason: :invalid_option}} = Config.check(server: true, address: address)
+      assert {:ok, %{token: "t"}} = Config.check(server: true, address: address, token: "t")
+      assert {:ok, %{server: false}} = Config.check(server: false, address: address)
+    end
+
+    for address <- ["127.0.0.1", "127.8.8.8", "::1"],
+        do: assert({:ok, _config} = Config.check(server: true, address: address))
+  end
+
+  test "every setting says in words what it is, and its type, default and unit are documented" do
+    docs = Tidepool.Options.docs(Config.schema())
+
+    for {key, spec} <- Config.schema() do
+      assert spec[:doc] =~ ~r/\.$/
+      assert docs =~ "- `:#{key}` ("
+      assert Keyword.has_key?(spec, :default)
+    end
+  end
+
+  test "the running node has its settings" do
+    assert Config.get(:server) == true
+    assert Config.get(:port) == 0
+    assert_raise KeyError, fn -> Config.get(:prt) end
+  end
+end

@@ -1,0 +1,193 @@
+defmodule Tidepool.RestartTest do
+  # Deployed functions outlive the application and the node; damage on disk stays where it is.
+  use Tidepool.Case, async: true
+
+  alias Tidepool.{Engine, Error, Function, LogWatch, Peer, TestModule}
+
+  defp restart(peer) do
+    :ok = Peer.stop_application(peer)
+    {:ok, _started} = Peer.start_application(peer)
+  end
+
+  defp call(peer, name, operation, payload \\ ""), do: Peer.call(peer, Tidepool, :call, [name, operation, payload])
+  defp fetch(peer, name), do: Peer.call(peer, Tidepool, :fetch, [name])
+  defp list(peer), do: Peer.call(peer, Tidepool, :list, [])
+  defp catalog(peer), do: Path.join(Peer.folder(peer), "catalog.log")
+  defp blob(peer, %Function{sha256: sha256}), do: Path.join([Peer.folder(peer), "blobs", sha256])
+
+  # What a function is stays the same, but for how long it took to compile this time.
+  defp identity(functions), do: Enum.map(functions, &%{&1 | compile_us: 0})
+
+  test "functions are as they were when the application starts again" do
+    peer = Peer.start!()
+    Peer.deploy!(peer, "rust", "hello_world", operation: "hello", limits: [time: 4_321])
+    Peer.deploy!(peer, "rust", "counter", instances: {:warm, 2})
+    Peer.deploy!(peer, "rust", "upper")
+    Peer.deploy!(peer, "zig", "hello_world", operation: "hello", limits: [time: 4_321])
+    before = list(peer)
+    assert [%{name: "counter"}, %{name: "hello_world", version: 2, limits: %{time: 4_321}}, %{name: "upper"}] = before
+
+    restart(peer)
+    assert identity(list(peer)) == identity(before)
+    assert call(peer, "hello_world", nil, "Ada") == {:ok, "Hello, Ada!"}
+    assert call(peer, "upper", "run", "ada") == {:ok, "ADA"}
+    for n <- 1..3, do: assert(call(peer, "counter", "next") == {:ok, "#{n}"})
+  end
+
+  test "a removed function stays removed, and its versions go on" do
+    peer = Peer.start!()
+    Peer.deploy!(peer, "rust", "counter")
+    Peer.deploy!(peer, "rust", "hello_world")
+    :ok = Peer.call(peer, Tidepool, :remove, ["counter"])
+    restart(peer)
+    assert {:error, %Error{reason: :not_deployed}} = call(peer, "counter", "next")
+    assert [%Function{name: "hello_world"}] = list(peer)
+    assert %Function{version: 2} = Peer.deploy!(peer, "rust", "counter")
+  end
+
+  test "the same deploy after a restart is still unchanged" do
+    peer = Peer.start!()
+    Peer.deploy!(peer, "rust", "counter", instances: {:warm, 2})
+    restart(peer)
+    assert %Function{version: 1} = Peer.deploy!(peer, "rust", "counter", instances: {:warm, 2})
+  end
+
+  test "a node that crashed comes back with what it had, under another process of the system" do
+    data = tmp_folder!()
+    peer = Peer.start!(data: data)
+    Peer.deploy!(peer, "rust", "hello_world")
+    Peer.halt(peer)
+
+    other = Peer.start!(data: data)
+    assert call(other, "hello_world", "hello") == {:ok, "Hello, world!"}
+  end
+
+  test "a node keeps the modules that it needs, and no others" do
+    peer = Peer.start!()
+    first = Peer.deploy!(peer, "rust", "hello_world")
+    blobs = Path.dirname(blob(peer, first))
+    assert File.ls!(blobs) == [first.sha256]
+
+    # The version before is not needed any more once the next is deployed.
+    second = Peer.deploy!(peer, "zig", "hello_world")
+    assert File.ls!(blobs) == [second.sha256]
+
+    # What two functions share stays for as long as one has it.
+    counter = Peer.deploy!(peer, "rust", "counter")
+    assert Peer.deploy!(peer, "rust", "counter", name: "same_bytes").sha256 == counter.sha256
+    :ok = Peer.call(peer, Tidepool, :remove, ["counter"])
+    assert Enum.sort(File.ls!(blobs)) == Enum.sort([second.sha256, counter.sha256])
+    :ok = Peer.call(peer, Tidepool, :remove, ["same_bytes"])
+    assert File.ls!(blobs) == [second.sha256]
+  end
+
+  test "a damaged module is named in the log and set aside, its function unavailable, and all others load" do
+    peer = Peer.start!(server: true)
+    damaged = Peer.deploy!(peer, "rust", "hello_world")
+    Peer.deploy!(peer, "rust", "counter")
+    :ok = Peer.stop_application(peer)
+    path = blob(peer, damaged)
+    File.write!(path, flip(File.read!(path), div(damaged.size, 2)))
+    Peer.call(peer, LogWatch, :collect, [])
+    {:ok, _started} = Peer.start_application(peer)
+
+    assert {:error, %Error{reason: :unavailable, function: "hello_world"}} = call(peer, "hello_world", "hello")
+    assert {:error, %Error{reason: :unavailable}} = fetch(peer, "hello_world")
+    assert {503, _headers, %{"error" => %{"reason" => "unavailable"}}} = curl_url(Peer.url(peer, "/call/hello_world"))
+
+    assert {503, _headers, %{"error" => %{"reason" => "unavailable"}}} =
+             curl_url(Peer.url(peer, "/functions/hello_world"))
+
+    assert call(peer, "counter", "next") == {:ok, "1"}
+    assert [%Function{name: "counter"}] = list(peer)
+
+    refute File.exists?(path)
+    assert File.exists?(path <> ".damaged")
+
+    assert Enum.any?(Peer.call(peer, LogWatch, :collected, []), fn {level, text} -> level == :error and text =~ path end)
+
+    # The same deploy again is what helps.
+    assert %Function{version: 2} = Peer.deploy!(peer, "rust", "hello_world")
+    assert call(peer, "hello_world", "hello") == {:ok, "Hello, world!"}
+    assert {200, _headers, "Hello, world!"} = curl_url(Peer.url(peer, "/call/hello_world"))
+    restart(peer)
+    assert call(peer, "hello_world", "hello") == {:ok, "Hello, world!"}
+  end
+
+  test "a missing module makes its function unavailable and no other" do
+    peer = Peer.start!()
+    missing = Peer.deploy!(peer, "rust", "hello_world")
+    Peer.deploy!(peer, "rust", "counter")
+    :ok = Peer.stop_application(peer)
+    File.rm!(blob(peer, missing))
+    {:ok, _started} = Peer.start_application(peer)
+    assert {:error, %Error{reason: :unavailable}} = call(peer, "hello_world", "hello")
+    assert call(peer, "counter", "next") == {:ok, "1"}
+    assert :ok = Peer.call(peer, Tidepool, :remove, ["hello_world"])
+    assert {:error, %Error{reason: :not_deployed}} = call(peer, "hello_world", "hello")
+  end
+
+  test "an unfinished record at the catalog's end is left out, and what was before it is whole" do
+    peer = Peer.start!()
+    Peer.deploy!(peer, "rust", "hello_world")
+    Peer.deploy!(peer, "rust", "counter")
+    :ok = Peer.stop_application(peer)
+    bytes = File.read!(catalog(peer))
+    torn = binary_part(bytes, 0, byte_size(bytes) - 3)
+    File.write!(catalog(peer), torn)
+    {:ok, _started} = Peer.start_application(peer)
+
+    assert [%Function{name: "hello_world"}] = list(peer)
+    assert call(peer, "hello_world", "hello") == {:ok, "Hello, world!"}
+    assert File.read!(catalog(peer) <> ".torn") == torn
+
+    # The file is whole again.
+    Peer.deploy!(peer, "rust", "counter")
+    restart(peer)
+    assert [%Function{name: "counter"}, %Function{name: "hello_world"}] = list(peer)
+  end
+
+  test "many changes don't grow the catalog without bound" do
+    peer = Peer.start!()
+    wasm = guest("wat", "trap_unreachable")
+
+    for n <- 1..600 do
+      {:ok, _function} = Peer.call(peer, Tidepool, :deploy, [TestModule.variant(wasm, n), [name: "changing"]])
+      :ok = Peer.call(peer, Tidepool, :remove, ["changing"])
+    end
+
+    # Without compaction there would be 1,200 records, of some 300 bytes each.
+    {entries, :whole} = Tidepool.Catalog.Log.decode(File.read!(catalog(peer)))
+    assert length(entries) < 1_100
+    restart(peer)
+    assert %Function{version: 601} = Peer.deploy!(peer, "wat", "trap_unreachable", name: "changing")
+  end
+
+  test "stopping the application lets requests in flight finish" do
+    peer = Peer.start!(server: true, drain: 30_000)
+    Peer.deploy!(peer, "rust", "sleepy")
+    url = Peer.url(peer, "/call/sleepy?payload=1000")
+    request = Task.async(fn -> curl_url(url) end)
+    eventually(fn -> %{live: 1} = Peer.call(peer, Engine, :instances, []) end)
+    assert :ok = Peer.stop_application(peer)
+    assert {200, _headers, "slept 1000"} = Task.await(request, 30_000)
+    assert {_output, 7} = System.cmd("curl", ["-sS", url], stderr_to_stdout: true)
+  end
+
+  test "a request that takes longer than the drain is cut" do
+    peer = Peer.start!(server: true, drain: 50)
+    Peer.deploy!(peer, "rust", "sleepy", limits: [time: 600_000])
+    url = Peer.url(peer, "/call/sleepy?payload=600000")
+    request = Task.async(fn -> System.cmd("curl", ["-sS", "--max-time", "60", url], stderr_to_stdout: true) end)
+    eventually(fn -> %{live: 1} = Peer.call(peer, Engine, :instances, []) end)
+    assert :ok = Peer.stop_application(peer)
+    assert {_output, status} = Task.await(request, 30_000)
+    # Neither an answer nor curl's own timeout.
+    assert status not in [0, 28]
+  end
+
+  defp flip(bytes, at) do
+    <<before::binary-size(at), byte, rest::binary>> = bytes
+    <<before::binary, Bitwise.bxor(byte, 1), rest::binary>>
+  end
+end

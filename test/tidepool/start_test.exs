@@ -1,0 +1,119 @@
+defmodule Tidepool.StartTest do
+  # Starts that are refused, in processes of the system of their own: whoever starts a node reads a sentence.
+  use Tidepool.Case, async: true
+
+  alias Tidepool.Peer
+
+  # Starts Tidepool with settings in another VM; what it wrote, and the reason that the start was refused for.
+  defp start(settings) do
+    code = """
+    Logger.configure(level: :none)
+    for {key, value} <- #{inspect(settings, limit: :infinity)}, do: Application.put_env(:tidepool, key, value)
+
+    case Application.ensure_all_started(:tidepool) do
+      {:ok, _started} -> IO.puts("reason: none")
+      {:error, {:tidepool, reason}} -> IO.puts("reason: " <> inspect(reason, limit: :infinity, printable_limit: :infinity))
+    end
+    """
+
+    ebin = Application.app_dir(:tidepool, "ebin")
+    {output, 0} = System.cmd("elixir", ["-pa", ebin, "-e", code], stderr_to_stdout: true)
+    [sentence, reason] = String.split(output, "reason: ", parts: 2)
+    {sentence, reason}
+  end
+
+  test "listening on other machines' address without a token is refused, and the sentence says how it is done" do
+    for address <- ["0.0.0.0", "::", "192.0.2.1"] do
+      {sentence, reason} = start(server: true, port: 0, address: address, data: tmp_folder!())
+      assert reason =~ ":invalid_option"
+      assert sentence =~ "tidepool can't start:"
+      assert sentence =~ "TIDEPOOL_TOKEN"
+      assert sentence =~ address
+    end
+  end
+
+  test "listening there with a token is fine" do
+    assert {"", "none\n"} = start(server: true, port: 0, address: "0.0.0.0", token: "s3cret", data: tmp_folder!())
+  end
+
+  test "the largest modules and payloads that the settings allow are fine with the edge" do
+    for {key, {:integer, _min, max}} <- types([:max_module, :max_payload]) do
+      assert {"", "none\n"} = start([{key, max}, server: true, port: 0, data: tmp_folder!()])
+    end
+  end
+
+  defp types(keys), do: for(key <- keys, do: {key, Tidepool.Config.schema()[key][:type]})
+
+  test "an unknown setting is refused, with the nearest known one" do
+    {sentence, reason} = start(prt: 4000, data: tmp_folder!())
+    assert reason =~ ":invalid_option"
+    assert sentence =~ ":prt"
+    assert sentence =~ "did you mean :port?"
+  end
+
+  test "a port that is taken is refused, and the sentence names it" do
+    {:ok, socket} = :gen_tcp.listen(0, ip: {127, 0, 0, 1})
+    {:ok, port} = :inet.port(socket)
+    {sentence, reason} = start(server: true, port: port, data: tmp_folder!())
+    assert reason =~ ":listen"
+    assert sentence =~ "#{port}"
+  end
+
+  test "a data folder that can't be made is refused, and the sentence names it" do
+    file = Path.join(tmp_folder!(), "a file")
+    File.write!(file, "")
+    {sentence, reason} = start(data: file)
+    assert reason =~ ":storage"
+    assert sentence =~ file
+  end
+
+  test "a second node on a folder that one uses is refused, and the first is not disturbed" do
+    data = tmp_folder!()
+    first = Peer.start!(data: data)
+    Peer.deploy!(first, "rust", "hello_world")
+
+    {sentence, reason} = start(data: data)
+    assert reason =~ ":data_in_use"
+    assert sentence =~ "TIDEPOOL_DATA"
+    assert Peer.call(first, Tidepool, :call, ["hello_world", "hello"]) == {:ok, "Hello, world!"}
+
+    Peer.halt(first)
+    assert {"", "none\n"} = start(data: data)
+  end
+
+  describe "config/runtime.exs" do
+    # Read in another VM, so that no test changes this one's environment.
+    defp runtime(env, mix_env \\ "prod") do
+      code = ~s|IO.puts(inspect(Config.Reader.read!("config/runtime.exs", env: :#{mix_env})[:tidepool]))|
+      System.cmd("elixir", ["-e", code], env: env, stderr_to_stdout: true)
+    end
+
+    test "takes port, address, token, data and drain from the environment" do
+      env = [
+        {"PORT", "4321"},
+        {"TIDEPOOL_ADDRESS", "::1"},
+        {"TIDEPOOL_TOKEN", "s3cret"},
+        {"TIDEPOOL_DATA", "/somewhere"},
+        {"TIDEPOOL_DRAIN", "5"}
+      ]
+
+      {output, 0} = runtime(env)
+      {settings, []} = Code.eval_string(output)
+
+      assert Enum.sort(settings) ==
+               [address: "::1", data: "/somewhere", drain: 5, port: 4321, token: "s3cret"]
+    end
+
+    test "sets nothing that the environment doesn't name" do
+      names = ["PORT", "TIDEPOOL_ADDRESS", "TIDEPOOL_TOKEN", "TIDEPOOL_DATA", "TIDEPOOL_DRAIN", "RELEASE_ROOT"]
+      {output, 0} = runtime(Enum.map(names, &{&1, nil}))
+      assert String.trim(output) in ["[]", "nil"]
+    end
+
+    test "refuses a port that is no number with a sentence that names the variable" do
+      {output, status} = runtime([{"PORT", "http"}])
+      assert status != 0
+      assert output =~ "PORT"
+    end
+  end
+end

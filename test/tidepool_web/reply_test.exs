@@ -1,0 +1,90 @@
+defmodule TidepoolWeb.ReplyTest do
+  use ExUnit.Case, async: true
+
+  alias Tidepool.{Error, Native}
+  alias TidepoolWeb.{Form, Reply}
+
+  @form %{name: nil, file_name: nil, operation: nil, instances: nil, limits: nil}
+
+  defp decode({status, :json, headers, body}) do
+    {:ok, %{"error" => error}} = Native.json_decode(body)
+    {status, headers, error}
+  end
+
+  test "every reason of a call has its status" do
+    for {reason, status} <- [
+          not_deployed: 404,
+          unavailable: 503,
+          guest_error: 422,
+          timeout: 504,
+          overloaded: 503,
+          internal: 500,
+          storage: 507
+        ] do
+      assert {^status, _headers, %{"reason" => text}} = decode(Reply.error(Error.new(reason, "message", "f")))
+      assert text == to_string(reason)
+    end
+
+    for {limit, status} <- [memory: 500, table: 500, cpu_time: 504, payload: 413, reply: 500, depth: 500] do
+      assert {^status, [], error} = decode(Reply.error(Error.new({:limit, limit}, "message", "f", %{allowed: 5})))
+
+      assert error == %{
+               "reason" => "limit",
+               "limit" => to_string(limit),
+               "allowed" => 5,
+               "message" => "message",
+               "function" => "f"
+             }
+    end
+
+    assert {500, [], %{"reason" => "trap", "trap" => "unreachable"}} =
+             decode(Reply.error(Error.new({:trap, :unreachable}, "message", "f", %{backtrace: []})))
+  end
+
+  test "what a deploy is refused for is the client's to change" do
+    for {reason, step, status} <- [
+          {:invalid_option, :options, 400},
+          {:too_large, :size, 413},
+          {:not_wasm, :compile, 422},
+          {:missing_import, :compile, 422},
+          {{:trap, :unreachable}, :start, 422},
+          {:timeout, :start, 422},
+          {{:limit, :cpu_time}, :start, 422},
+          {:storage, :store, 507},
+          {:overloaded, :start, 503}
+        ] do
+      assert {^status, _headers, %{"step" => text}} =
+               decode(Reply.error(Error.new(reason, "message", "f", %{step: step})))
+
+      assert text == to_string(step)
+    end
+  end
+
+  test "an overloaded node says when to try again, whoever asked" do
+    assert {503, [{"retry-after", seconds}], _error} = decode(Reply.error(Error.new(:overloaded, "message", "f")))
+    assert String.to_integer(seconds) > 0
+  end
+
+  test "a form's fields become options, those left out are left out" do
+    assert Form.options(%{@form | file_name: "a.wasm"}) == {:ok, [name: "a"]}
+    assert Form.options(%{@form | name: "n", file_name: "a.wasm"}) == {:ok, [name: "n"]}
+    assert Form.options(%{@form | name: "", file_name: "a.wasm"}) == {:ok, [name: "a"]}
+    assert Form.options(%{@form | name: "n", instances: "fresh"}) == {:ok, [name: "n", instances: :fresh]}
+    assert Form.options(%{@form | name: "n", operation: "op"}) == {:ok, [name: "n", operation: "op"]}
+    assert {:ok, [name: "n", limits: limits]} = Form.options(%{@form | name: "n", limits: %{"time" => 1, "depth" => 2}})
+    assert Enum.sort(limits) == [depth: 2, time: 1]
+  end
+
+  test "a form that says nonsense is an error in the step :options" do
+    for change <- [
+          %{name: nil},
+          %{name: "n", instances: "warm:"},
+          %{name: "n", instances: "warm:5x"},
+          %{name: "n", instances: "WARM:5"},
+          %{name: "n", limits: %{"tme" => 5}}
+        ] do
+      assert {:error, %Error{reason: :invalid_option, details: %{step: :options}}} =
+               Form.options(Map.merge(@form, change))
+    end
+  end
+end

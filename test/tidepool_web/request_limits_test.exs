@@ -1,0 +1,84 @@
+defmodule TidepoolWeb.RequestLimitsTest do
+  # Requests have limits of time and number, tried on a node whose limits are small.
+  use Tidepool.Case, async: true
+
+  alias Tidepool.{Host, Latch, Peer}
+
+  setup_all do
+    settings = [
+      server: true,
+      header_timeout: 1_000,
+      body_timeout: 1_000,
+      idle_timeout: 1_000,
+      max_requests: 2,
+      max_payload: 1_000
+    ]
+
+    peer = Peer.start!(settings)
+    Peer.deploy!(peer, "rust", "hello_world", operation: "hello", limits: [time: 50_000])
+    {:ok, latch} = Peer.call(peer, Latch, :start, [[name: Latch]])
+    :ok = Peer.call(peer, Host, :register, [{"host", "latch", "park"}, latch])
+    %{peer: peer, latch: latch, port: URI.parse(Peer.url(peer, "/")).port}
+  end
+
+  defp connect(port, bytes) do
+    {:ok, socket} = :gen_tcp.connect({127, 0, 0, 1}, port, [:binary, active: false])
+    :ok = :gen_tcp.send(socket, bytes)
+    socket
+  end
+
+  defp read_all(socket, read \\ "") do
+    case :gen_tcp.recv(socket, 0, 30_000) do
+      {:ok, bytes} -> read_all(socket, read <> bytes)
+      {:error, reason} when reason in [:closed, :econnreset] -> read
+    end
+  end
+
+  test "a head that does not come to its end is cut", %{port: port} do
+    assert port |> connect("GET /health HTTP/1.1\r\nhost") |> read_all() =~ ~r/\A(HTTP\/1.1 408|\z)/
+  end
+
+  test "a body that does not come to its end is 408", %{port: port} do
+    answer =
+      port |> connect("POST /call/hello_world HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nhalf") |> read_all()
+
+    assert answer =~ "HTTP/1.1 408"
+    assert answer =~ "body_timeout"
+  end
+
+  test "a connection without a request is closed", %{port: port} do
+    assert port |> connect("GET /call/hello_world HTTP/1.1\r\nhost: x\r\n\r\n") |> read_all() =~ "Hello, world!"
+  end
+
+  test "a payload over the edge's limit is 413 with the figure, in the body as in the query", %{peer: peer} do
+    url = Peer.url(peer, "/call/hello_world/echo")
+    fits = String.duplicate("x", 1_000)
+    assert {200, _headers, ^fits} = curl_url(url, ["--data-binary", fits])
+    assert {200, _headers, ^fits} = curl_url(url <> "?payload=" <> fits)
+    over = ["--data-binary", fits <> "x"]
+
+    for {url, arguments} <- [
+          {url, over},
+          {url, over ++ ["-H", "transfer-encoding: chunked"]},
+          {"#{url}?payload=#{fits}x", []}
+        ] do
+      assert {413, _headers, %{"error" => error}} = curl_url(url, arguments)
+      assert %{"reason" => "payload_too_large", "limit_bytes" => 1_000} = error
+    end
+  end
+
+  test "requests over the cap are 503 with Retry-After, and how the node is can still be asked", context do
+    %{peer: peer, latch: latch} = context
+    url = Peer.url(peer, "/call/hello_world/host?payload=host/latch/park")
+    requests = for _ <- 1..2, do: Task.async(fn -> curl_url(url) end)
+    assert ["", ""] = Peer.call(peer, Latch, :await, [latch, 2])
+
+    assert {503, headers, %{"error" => %{"reason" => "overloaded"}}} = curl_url(Peer.url(peer, "/call/hello_world"))
+    assert headers["retry-after"] =~ ~r/\A[1-9]\d*\z/
+    for path <- ["/health", "/metrics"], do: assert({200, _headers, _body} = curl_url(Peer.url(peer, path)))
+
+    assert Peer.call(peer, Latch, :release, [latch]) == 2
+    for request <- requests, do: assert({200, _headers, "released"} = Task.await(request, 30_000))
+    assert {200, _headers, "Hello, world!"} = curl_url(Peer.url(peer, "/call/hello_world"))
+  end
+end
