@@ -67,17 +67,17 @@ defmodule Tidepool.Host do
   end
 
   defp run(fun, call) do
-    case fun.(call) do
-      {tag, bytes} = result when tag in [:ok, :error] and is_binary(bytes) ->
-        result
-
-      other ->
-        {:error, "the host's handler returned #{inspect(other, limit: 5)} instead of {:ok, bytes} or {:error, bytes}"}
-    end
+    call |> fun.() |> check()
   rescue
     exception -> {:error, "the host's handler raised: #{Exception.message(exception)}"}
   catch
     kind, reason -> {:error, "the host's handler ended: #{Exception.format_banner(kind, reason)}"}
+  end
+
+  defp check({tag, bytes} = result) when tag in [:ok, :error] and is_binary(bytes), do: result
+
+  defp check(other) do
+    {:error, "the host's handler answered #{inspect(other, limit: 5)} instead of {:ok, bytes} or {:error, bytes}"}
   end
 
   # The monitor's reference is an alias for the reply, dead after the first one: whatever else is sent to it vanishes.
@@ -96,7 +96,7 @@ defmodule Tidepool.Host do
   defp await(ref, timeout_ms) do
     receive do
       {^ref, result} ->
-        result
+        check(result)
 
       {:DOWN, ^ref, :process, _pid, reason} ->
         {:error, "the host's handler died: #{Exception.format_exit(reason)}"}
@@ -106,7 +106,7 @@ defmodule Tidepool.Host do
 
         # It may have come between the timeout and the end of the alias.
         receive do
-          {^ref, result} -> result
+          {^ref, result} -> check(result)
         after
           0 -> {:error, "the host's handler did not answer in time"}
         end

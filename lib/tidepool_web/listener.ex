@@ -36,6 +36,7 @@ defmodule TidepoolWeb.Listener do
   @impl true
   def init({config, dispatchers}) do
     Process.flag(:trap_exit, true)
+    stop_predecessor()
 
     case Native.http_start(Engine.runtime(), native(config), Enum.map(dispatchers, &Process.whereis/1)) do
       {:ok, server, port} ->
@@ -64,6 +65,20 @@ defmodule TidepoolWeb.Listener do
       {:tidepool_drained, finished, cut} -> Logger.warning("Tidepool drained: #{finished} finished, #{cut} cut")
     after
       state.drain + @grace_ms -> Logger.error("Tidepool could not drain in time")
+    end
+  end
+
+  # A listener that was killed could not drain: its server still has the port, and dispatchers that are gone.
+  defp stop_predecessor do
+    with server when server != nil <- :persistent_term.get(__MODULE__, nil) do
+      :persistent_term.erase(__MODULE__)
+      Native.http_drain(server, 0)
+
+      receive do
+        {:tidepool_drained, _finished, _cut} -> :ok
+      after
+        @grace_ms -> Logger.error("the edge of a listener that died could not be stopped")
+      end
     end
   end
 

@@ -32,6 +32,7 @@ defmodule Tidepool.FaultNative do
     token: nil,
     max_upload_bytes: 65_536,
     max_payload_bytes: 65_536,
+    max_buffered_bytes: 1_073_741_824,
     header_timeout_ms: 10_000,
     body_timeout_ms: 10_000,
     write_timeout_ms: 10_000,

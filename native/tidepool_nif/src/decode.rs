@@ -15,6 +15,25 @@ pub(crate) fn field<'a, T: Decoder<'a>>(map: Term<'a>, key: rustler::Atom) -> Ni
     map.map_get(key)?.decode()
 }
 
+/// A proper list; Rustler's own decoder panics on others.
+pub(crate) struct List<T>(pub(crate) Vec<T>);
+
+impl<'a, T: Decoder<'a>> Decoder<'a> for List<T> {
+    fn decode(term: Term<'a>) -> NifResult<Self> {
+        term.list_length()?;
+        term.decode().map(List)
+    }
+}
+
+/// A number of 16 bits; Rustler's own decoder cuts larger ones off.
+pub(crate) struct Short(pub(crate) u16);
+
+impl<'a> Decoder<'a> for Short {
+    fn decode(term: Term<'a>) -> NifResult<Self> {
+        u16::try_from(term.decode::<u64>()?).map(Short).map_err(|_| Error::BadArg)
+    }
+}
+
 pub(crate) fn runtime_config(map: Term<'_>) -> NifResult<RuntimeConfig> {
     Ok(RuntimeConfig {
         max_instances: field(map, atoms::max_instances())?,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustler::{Atom, Binary, Encoder, Env, NifResult, Resource, ResourceArc, Term};
 use tidepool_core::{Function, Module, Published};
 
+use crate::decode::List;
 use crate::node::Node;
 use crate::{atoms, decode, encode};
 
@@ -62,8 +63,8 @@ fn new_function<'a>(env: Env<'a>, module: ResourceArc<ModuleHandle>, config: Ter
 ///
 /// On the threads for I/O: those for computing may all be compiling.
 #[rustler::nif(schedule = "DirtyIo")]
-fn publish<'a>(node: ResourceArc<Node>, functions: Vec<(String, Binary<'a>, ResourceArc<FunctionHandle>)>) -> Atom {
-    let functions = functions.into_iter().map(|(name, operation, function)| {
+fn publish<'a>(node: ResourceArc<Node>, functions: List<(String, Binary<'a>, ResourceArc<FunctionHandle>)>) -> Atom {
+    let functions = functions.0.into_iter().map(|(name, operation, function)| {
         let published = Published { function: Arc::clone(&function.0), operation: operation.as_slice().into() };
         (name.into(), published)
     });

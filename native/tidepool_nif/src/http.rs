@@ -7,6 +7,7 @@ use bytes::Bytes;
 use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, OwnedEnv, Resource, ResourceArc, Term};
 use tidepool_http::{Backend, Config, ContentType, Deploy, Request, Responder, Response, Route, Server, StartError};
 
+use crate::decode::{List, Short};
 use crate::node::Node;
 use crate::{atoms, decode, encode, json};
 
@@ -59,10 +60,10 @@ fn http_start<'a>(
     env: Env<'a>,
     node: ResourceArc<Node>,
     config: Term<'a>,
-    dispatchers: Vec<LocalPid>,
+    dispatchers: List<LocalPid>,
 ) -> NifResult<Term<'a>> {
     let config = http_config(config)?;
-    let started = Server::start(config, Arc::new(Dispatchers(dispatchers)), node.io());
+    let started = Server::start(config, Arc::new(Dispatchers(dispatchers.0)), node.io());
     Ok(match started {
         Ok(server) => {
             let port = server.local_addr().port();
@@ -77,9 +78,9 @@ fn http_start<'a>(
 #[rustler::nif]
 fn http_answer<'a>(
     responder: ResourceArc<ResponderHandle>,
-    status: u16,
+    status: Short,
     content_type: Atom,
-    headers: Vec<(String, String)>,
+    headers: List<(String, String)>,
     body: Binary<'a>,
 ) -> Atom {
     let responder = responder.0.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -93,7 +94,7 @@ fn http_answer<'a>(
             _ => ContentType::Bytes,
         };
         let body = Bytes::copy_from_slice(body.as_slice());
-        responder.answer(Response { status, content_type, headers, body });
+        responder.answer(Response { status: status.0, content_type, headers: headers.0, body });
     }
     atoms::ok()
 }
@@ -136,7 +137,7 @@ fn http_config(map: Term<'_>) -> NifResult<Config> {
     let address: IpAddr = address.parse().map_err(|_| rustler::Error::BadArg)?;
     let ms = |key| decode::field(map, key).map(decode::millis);
     Ok(Config {
-        address: SocketAddr::new(address, decode::field(map, atoms::port())?),
+        address: SocketAddr::new(address, decode::field::<Short>(map, atoms::port())?.0),
         token: decode::field(map, atoms::token())?,
         max_upload_bytes: decode::field(map, atoms::max_upload_bytes())?,
         max_payload_bytes: decode::field(map, atoms::max_payload_bytes())?,

@@ -5,6 +5,7 @@ use rustler::{Atom, Encoder, Env, NifResult, Term, TermType};
 use serde_json::{Map, Number, Value};
 
 use crate::atoms;
+use crate::decode::List;
 
 /// Deepest nesting that is encoded.
 const MAX_DEPTH: u32 = 64;
@@ -43,8 +44,8 @@ fn value(term: Term<'_>, depth: u32) -> NifResult<Value> {
         TermType::Float => Number::from_f64(term.decode()?).map_or(Value::Null, Value::Number),
         TermType::Binary => Value::String(text(term)?),
         TermType::List => {
-            let items = term.into_list_iterator()?;
-            Value::Array(items.map(|item| value(item, below)).collect::<NifResult<_>>()?)
+            let List(items) = term.decode::<List<Term<'_>>>()?;
+            Value::Array(items.into_iter().map(|item| value(item, below)).collect::<NifResult<_>>()?)
         }
         TermType::Map => {
             let mut map = Map::new();

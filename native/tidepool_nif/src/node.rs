@@ -7,6 +7,7 @@ use rustler::{Encoder, Env, LocalPid, NifResult, Resource, ResourceArc, Term};
 use tidepool_core::Runtime;
 
 use crate::console::ConsoleThread;
+use crate::decode::List;
 use crate::{atoms, decode};
 
 /// Engine, I/O threads and console of one node.
@@ -82,6 +83,6 @@ fn instances(node: ResourceArc<Node>) -> (usize, usize, usize) {
 
 /// All metrics as OpenMetrics text, with `gauges` (name, help, value) added.
 #[rustler::nif(schedule = "DirtyIo")]
-fn metrics(node: ResourceArc<Node>, gauges: Vec<(String, String, i64)>) -> NifResult<String> {
-    node.runtime.metrics(gauges).map_err(|error| rustler::Error::RaiseTerm(Box::new(error.to_string())))
+fn metrics(node: ResourceArc<Node>, gauges: List<(String, String, i64)>) -> NifResult<String> {
+    node.runtime.metrics(gauges.0).map_err(|error| rustler::Error::RaiseTerm(Box::new(error.to_string())))
 }

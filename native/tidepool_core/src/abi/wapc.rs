@@ -51,12 +51,12 @@ pub(crate) async fn call(parts: &mut Parts) -> Result<Vec<u8>, CallError> {
     let outcome = function.call_async(&mut parts.store, lengths).await;
     let code = outcome.map_err(|error| parts.call_error(&error))?;
     let call = &mut parts.store.data_mut().call;
-    if code == 1 {
-        return Ok(call.reply.take().unwrap_or_default());
-    }
-    let message = match call.guest_error.take() {
-        Some(text) => String::from_utf8_lossy(&text).into_owned(),
-        None => format!("the guest returned {code} instead of 1, and no error text"),
+    let message = match (code, call.reply.take(), call.guest_error.take()) {
+        (1, Some(reply), _) => return Ok(reply),
+        (1, None, None) => return Ok(Vec::new()),
+        // A guest that leaves nothing but an error text means it, whatever it returns.
+        (_, _, Some(text)) => String::from_utf8_lossy(&text).into_owned(),
+        (code, _, None) => format!("the guest returned {code} instead of 1, and no error text"),
     };
     Err(CallError::Guest { message, exit_code: None })
 }
