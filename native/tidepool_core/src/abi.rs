@@ -3,7 +3,7 @@
 use wasmtime::{ExternType, Linker, Mutability, Store};
 
 use crate::error::CompileError;
-use crate::runtime::Runtime;
+use crate::runtime::Inner;
 use crate::state::State;
 
 pub(crate) mod memory;
@@ -56,7 +56,7 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 }
 
 /// Is everything there that `module` imports, with the types that it asks for?
-pub(crate) fn check_imports(runtime: &Runtime, module: &wasmtime::Module) -> Result<(), CompileError> {
+pub(crate) fn check_imports(runtime: &Inner, module: &wasmtime::Module) -> Result<(), CompileError> {
     let mut store = Store::new(&runtime.engine, runtime.spare_state());
     for import in module.imports() {
         let (module, name) = (import.module().to_owned(), import.name().to_owned());

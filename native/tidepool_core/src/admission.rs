@@ -22,11 +22,21 @@ pub(crate) struct Admission {
 }
 
 /// Counts a waiting call for as long as it waits, however the wait ends.
-struct Queued<'a>(&'a AtomicUsize);
+struct Queued<'a> {
+    queued: &'a AtomicUsize,
+    /// How many waited before it.
+    before: usize,
+}
+
+impl<'a> Queued<'a> {
+    fn new(queued: &'a AtomicUsize) -> Self {
+        Queued { queued, before: queued.fetch_add(1, Ordering::SeqCst) }
+    }
+}
 
 impl Drop for Queued<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.queued.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -50,15 +60,26 @@ impl Admission {
         if let Some(permit) = self.try_admit() {
             return Ok(permit);
         }
-        while pools.evict_one() {
-            if let Some(permit) = self.try_admit() {
-                return Ok(permit);
-            }
-        }
         if nested {
+            // Here and now: the reaper would free the slot of a large one too late for a call that does not wait.
+            while let Some(idle) = pools.take_any() {
+                idle.drop_now();
+                if let Some(permit) = self.try_admit() {
+                    return Ok(permit);
+                }
+            }
             return Err(self.overloaded("a nested call does not wait for one"));
         }
-        let _queued = self.enqueue()?;
+        let queued = Queued::new(&self.queued);
+        // Counted as waiting before it looks; whoever keeps an instance looks for waiting calls after that. So one of the
+        // two sees the other.
+        match pools.take_any() {
+            Some(idle) => drop(idle),
+            None if queued.before >= self.max_queue => {
+                return Err(self.overloaded(&format!("{} calls wait already", self.max_queue)));
+            }
+            None => {}
+        }
         port.set_queued(true);
         let permit = Arc::clone(&self.permits).acquire_owned().await;
         port.set_queued(false);
@@ -68,15 +89,6 @@ impl Admission {
     fn try_admit(&self) -> Option<Permit> {
         // `try_acquire` never overtakes waiters: while somebody waits, no permit is free.
         Arc::clone(&self.permits).try_acquire_owned().ok()
-    }
-
-    fn enqueue(&self) -> Result<Queued<'_>, CallError> {
-        let before = self.queued.fetch_add(1, Ordering::Relaxed);
-        let queued = Queued(&self.queued);
-        if before >= self.max_queue {
-            return Err(self.overloaded(&format!("{} calls wait already", self.max_queue)));
-        }
-        Ok(queued)
     }
 
     fn overloaded(&self, why: &str) -> CallError {
@@ -92,6 +104,6 @@ impl Admission {
 
     /// Calls that wait for an instance.
     pub(crate) fn queued(&self) -> usize {
-        self.queued.load(Ordering::Relaxed)
+        self.queued.load(Ordering::SeqCst)
     }
 }

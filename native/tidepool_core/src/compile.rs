@@ -8,7 +8,7 @@ use wasmtime::{ExternType, FuncType, InstancePre, ModuleExport, ValType};
 use crate::abi::{self, Abi};
 use crate::error::CompileError;
 use crate::function::{Function, FunctionConfig, Instances};
-use crate::runtime::Runtime;
+use crate::runtime::{Inner, Runtime};
 use crate::state::State;
 
 const MAGIC: &[u8; 4] = b"\0asm";
@@ -20,7 +20,7 @@ const WAPC_START_FUNCTIONS: [&str; 3] = ["_initialize", "_start", "wapc_init"];
 
 /// A module that was checked, compiled and linked. Functions are made from it without further work.
 pub struct Module {
-    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) runtime: Arc<Inner>,
     pub(crate) abi: Abi,
     pub(crate) pre: InstancePre<State>,
     pub(crate) exports: Exports,
@@ -44,23 +44,25 @@ impl Runtime {
     ///
     /// # Errors
     /// A [`CompileError`] that says which of the steps refused the module, and what to change.
-    pub fn compile(self: &Arc<Self>, wasm: &[u8]) -> Result<Module, CompileError> {
+    pub fn compile(&self, wasm: &[u8]) -> Result<Module, CompileError> {
         let began = Instant::now();
+        let runtime = &self.inner;
         check_header(wasm)?;
-        let module = wasmtime::Module::from_binary(&self.engine, wasm).map_err(|error| refused(self, wasm, &error))?;
+        let module =
+            wasmtime::Module::from_binary(&runtime.engine, wasm).map_err(|error| refused(runtime, wasm, &error))?;
         let abi = Abi::of(&module)?;
         let exports = Exports::of(&module, abi)?;
-        abi::check_imports(self, &module)?;
-        let pre = self
+        abi::check_imports(runtime, &module)?;
+        let pre = runtime
             .linker
             .instantiate_pre(&module)
             .map_err(|error| CompileError::TooDemanding { message: format!("{error:#}") })?;
         // The image is made here, so that the first call does not pay for it. Without one the module still runs.
         drop(module.initialize_copy_on_write_image());
         let compile_time = began.elapsed();
-        self.stats.count_compile(compile_time);
+        runtime.stats.count_compile(compile_time);
         Ok(Module {
-            runtime: Arc::clone(self),
+            runtime: Arc::clone(runtime),
             abi,
             pre,
             exports,
@@ -114,6 +116,14 @@ impl Module {
                 ),
             });
         }
+        if limits.table_elements > self.runtime.max_table_elements {
+            return Err(CompileError::Config {
+                message: format!(
+                    "the table limit of {} elements is over the {} elements that this node allows",
+                    limits.table_elements, self.runtime.max_table_elements
+                ),
+            });
+        }
         if matches!((self.abi, &config.instances), (Abi::WasiCommand, Instances::Warm { .. })) {
             return Err(CompileError::Config {
                 message: "a WASI program runs once and ends, so its instances can't be kept warm: deploy it as `fresh`"
@@ -153,7 +163,7 @@ impl Exports {
 }
 
 /// Why the engine refused a module: one that validates asks for more than the engine gives.
-fn refused(runtime: &Runtime, wasm: &[u8], error: &wasmtime::Error) -> CompileError {
+fn refused(runtime: &Inner, wasm: &[u8], error: &wasmtime::Error) -> CompileError {
     let message = format!("{error:#}");
     match wasmtime::Module::validate(&runtime.engine, wasm) {
         Ok(()) => CompileError::TooDemanding { message },

@@ -33,8 +33,11 @@ impl Directory {
             entries.extend(functions.iter().cloned());
             entries
         });
-        for replaced in functions.iter().filter_map(|(name, _)| before.get(name)) {
-            replaced.function.retire();
+        for (name, published) in &functions {
+            match before.get(name) {
+                Some(replaced) if !Arc::ptr_eq(&replaced.function, &published.function) => replaced.function.retire(),
+                _ => {}
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use crate::limits::{Limit, Limits};
 use crate::metrics::{FunctionStats, Outcome};
 use crate::pool::Pool;
 use crate::port::Port;
-use crate::runtime::Runtime;
+use crate::runtime::Inner;
 use crate::state::Call;
 use crate::task::{CallFuture, Task};
 
@@ -145,7 +145,7 @@ impl Function {
         Task::new(future, port, Arc::clone(self), timeout)
     }
 
-    pub(crate) fn runtime(&self) -> &Runtime {
+    pub(crate) fn runtime(&self) -> &Inner {
         &self.module.runtime
     }
 
@@ -179,6 +179,11 @@ impl Function {
             // Nothing of this call stays with the idle instance but what the guest itself remembers.
             parts.store.data_mut().call = Call::default();
             pool.give_back(instance);
+            // An instance that is idle while calls wait for one would keep them waiting.
+            let runtime = self.runtime();
+            if runtime.admission.queued() > 0 {
+                drop(runtime.pools.take_any());
+            }
         }
         outcome
     }

@@ -58,6 +58,10 @@ impl Instance {
         wasi: Option<WasiP1Ctx>,
     ) -> Result<Self, CallError> {
         let mut store = Store::new(&module.runtime.engine, State::new(Arc::clone(shared), wasi));
+        let limits = &shared.limits;
+        // What one WASI import may touch, in bytes: a payload or a reply at once, and not millions of empty buffers.
+        let most = limits.reply_bytes.max(limits.payload_bytes).saturating_add(1 << 20);
+        store.set_hostcall_fuel(usize::try_from(most).unwrap_or(usize::MAX));
         store.limiter(|state| &mut state.meter);
         store.epoch_deadline_async_yield_and_update(1);
         store.set_epoch_deadline(1);
@@ -92,11 +96,23 @@ impl Instance {
     }
 }
 
+impl Instance {
+    /// Drops the instance here, however large it is: its slot is free when this returns.
+    pub(crate) fn drop_now(mut self) {
+        drop(self.take());
+    }
+
+    fn take(&mut self) -> Option<Parts> {
+        let parts = self.parts.take()?;
+        let state = parts.store.data();
+        state.shared.stats.record_memory(state.meter.memory_used);
+        Some(parts)
+    }
+}
+
 impl Drop for Instance {
     fn drop(&mut self) {
-        if let Some(parts) = self.parts.take() {
-            let state = parts.store.data();
-            state.shared.stats.record_memory(state.meter.memory_used);
+        if let Some(parts) = self.take() {
             self.reaper.reap(parts);
         }
     }

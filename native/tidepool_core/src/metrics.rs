@@ -71,8 +71,7 @@ impl<T> From<&Result<T, CallError>> for Outcome {
 /// Counters of one function, shared by its versions.
 #[derive(Debug, Default)]
 pub(crate) struct FunctionStats {
-    /// Calls that failed, by outcome; those that did not are the rest of the histogram.
-    failures: [AtomicU64; Outcome::ALL.len()],
+    outcomes: [AtomicU64; Outcome::ALL.len()],
     latency: [AtomicU64; BUCKETS_US.len() + 1],
     latency_ns: AtomicU64,
     cpu_ns: AtomicU64,
@@ -83,9 +82,7 @@ pub(crate) struct FunctionStats {
 impl FunctionStats {
     /// Counts one call that ended.
     pub(crate) fn record(&self, outcome: Outcome, latency: Duration, cpu: Duration) {
-        if outcome != Outcome::Ok {
-            increment(self.failures.get(outcome as usize));
-        }
+        increment(self.outcomes.get(outcome as usize));
         let latency = nanoseconds(latency);
         let bucket = BUCKETS_US.partition_point(|bound| bound.saturating_mul(1_000) < latency);
         increment(self.latency.get(bucket));
@@ -103,14 +100,7 @@ impl FunctionStats {
 
     /// How many calls ended like this.
     fn count(&self, outcome: Outcome) -> u64 {
-        let failed =
-            |outcome: Outcome| self.failures.get(outcome as usize).map_or(0, |count| count.load(Ordering::Relaxed));
-        if outcome != Outcome::Ok {
-            return failed(outcome);
-        }
-        let all: u64 = self.latency.iter().map(|count| count.load(Ordering::Relaxed)).sum();
-        // The two are not read at one instant.
-        all.saturating_sub(Outcome::ALL.into_iter().map(failed).sum())
+        self.outcomes.get(outcome as usize).map_or(0, |count| count.load(Ordering::Relaxed))
     }
 
     pub(crate) fn count_dropped_line(&self) {

@@ -66,14 +66,13 @@ impl Pools {
         pools.push(Arc::downgrade(pool));
     }
 
-    /// Drops one idle instance, of another pool each time; `false` when none is idle.
-    pub(crate) fn evict_one(&self) -> bool {
+    /// Takes one idle instance, of another pool each time.
+    pub(crate) fn take_any(&self) -> Option<Instance> {
         let pools = self.live();
         let start = self.next.fetch_add(1, Ordering::Relaxed);
-        let victim = (0..pools.len())
+        (0..pools.len())
             .filter_map(|turn| pools.get(start.wrapping_add(turn) % pools.len()))
-            .find_map(|pool| pool.take());
-        victim.is_some()
+            .find_map(|pool| pool.take())
     }
 
     /// Idle instances of all pools.

@@ -32,6 +32,8 @@ pub(crate) struct Port {
 #[derive(Debug, Default)]
 struct Exchange {
     request: Option<HostRequest>,
+    /// The driver has taken a request, and nobody has answered it yet.
+    asked: bool,
     reply: Option<HostReply>,
 }
 
@@ -45,12 +47,18 @@ impl Port {
 
     /// The driver's side: the request that the guest waits with.
     pub(crate) fn take_request(&self) -> Option<HostRequest> {
-        self.exchange().request.take()
+        let mut exchange = self.exchange();
+        let request = exchange.request.take();
+        exchange.asked |= request.is_some();
+        request
     }
 
-    /// The driver's side: answers the request that it took.
+    /// The driver's side: answers the request that it took. Of two answers the first counts.
     pub(crate) fn answer(&self, reply: HostReply) {
-        self.exchange().reply = Some(reply);
+        let mut exchange = self.exchange();
+        if std::mem::take(&mut exchange.asked) {
+            exchange.reply = Some(reply);
+        }
     }
 
     /// Says whether the call waits for an instance.

@@ -64,8 +64,14 @@ impl From<wasmtime::Error> for RuntimeError {
     }
 }
 
-/// One engine, and what all functions on it share. Functions keep it alive.
+/// One engine, and the functions that are published on it.
 pub struct Runtime {
+    pub(crate) inner: Arc<Inner>,
+    directory: Directory,
+}
+
+/// What all functions of a runtime share and keep alive. The directory is no part of it: it holds functions itself.
+pub(crate) struct Inner {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<State>,
     pub(crate) ticker: Ticker,
@@ -77,7 +83,7 @@ pub struct Runtime {
     pub(crate) stats: Stats,
     pub(crate) io: tokio::runtime::Handle,
     pub(crate) max_memory_bytes: u64,
-    directory: Directory,
+    pub(crate) max_table_elements: u32,
 }
 
 impl Runtime {
@@ -94,7 +100,7 @@ impl Runtime {
         let mut linker = Linker::new(&engine);
         abi::link(&mut linker)?;
         let max_instances = usize::try_from(config.max_instances).unwrap_or(usize::MAX);
-        Ok(Arc::new(Runtime {
+        let inner = Arc::new(Inner {
             ticker: Ticker::spawn(engine.clone())?,
             engine,
             linker,
@@ -106,8 +112,9 @@ impl Runtime {
             stats: Stats::default(),
             io,
             max_memory_bytes: config.max_memory_bytes,
-            directory: Directory::default(),
-        }))
+            max_table_elements: config.max_table_elements,
+        });
+        Ok(Arc::new(Runtime { inner, directory: Directory::default() }))
     }
 
     /// The functions that can be called by name.
@@ -119,19 +126,19 @@ impl Runtime {
     /// Live instances, idle warm ones included.
     #[must_use]
     pub fn live_instances(&self) -> usize {
-        self.admission.live()
+        self.inner.admission.live()
     }
 
     /// Idle warm instances.
     #[must_use]
     pub fn idle_instances(&self) -> usize {
-        self.pools.idle()
+        self.inner.pools.idle()
     }
 
     /// Calls that wait for an instance.
     #[must_use]
     pub fn queued_calls(&self) -> usize {
-        self.admission.queued()
+        self.inner.admission.queued()
     }
 
     /// All metrics as OpenMetrics text; `gauges` are figures that others know.
@@ -148,9 +155,11 @@ impl Runtime {
             figure("tidepool_calls_queued", "Calls that wait for an instance", self.queued_calls()),
         ];
         all.extend(gauges);
-        metrics::render(&self.stats, all)
+        metrics::render(&self.inner.stats, all)
     }
+}
 
+impl Inner {
     /// A state for stores in which nothing runs.
     pub(crate) fn spare_state(&self) -> State {
         let shared = Shared {

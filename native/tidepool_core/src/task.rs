@@ -168,7 +168,9 @@ impl Task {
     }
 
     fn end(&mut self, outcome: Outcome) {
-        self.future = None;
+        // What the guest leaves behind may be printed now, and a console may panic: nobody is there to take that.
+        let future = self.future.take();
+        drop(catch_unwind(AssertUnwindSafe(|| drop(future))));
         if !self.counted {
             return;
         }

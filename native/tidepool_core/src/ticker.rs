@@ -177,7 +177,7 @@ mod tests {
         let config = RuntimeConfig { max_instances: 4, ..RuntimeConfig::default() };
         let runtime = Runtime::new(&config, io.handle().clone(), Arc::new(Silent)).unwrap();
         for _ in 0..3 {
-            until_asleep(&runtime.ticker);
+            until_asleep(&runtime.inner.ticker);
             let mut task = looping(&runtime);
             let (sender, yielded) = mpsc::channel();
             // On a thread of its own: without ticks it never comes back.
@@ -193,7 +193,7 @@ mod tests {
                 assert!(yielded.recv_timeout(PATIENCE).unwrap());
             }
         }
-        until_asleep(&runtime.ticker);
+        until_asleep(&runtime.inner.ticker);
     }
 
     #[test]

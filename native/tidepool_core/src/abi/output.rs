@@ -15,6 +15,9 @@ use crate::function::Shared;
 
 /// Most bytes that a guest writes at once; it writes the rest in further turns.
 const WRITE_BYTES: usize = 64 << 10;
+/// After so much output a guest yields, even in the middle of a write.
+const SLICE_BYTES: usize = 256 << 10;
+const SLICE_LINES: usize = 4 << 10;
 /// Bytes of stderr that are kept for a program's error message.
 const TAIL_BYTES: usize = 4 << 10;
 
@@ -29,6 +32,9 @@ struct Sink {
     kept: Vec<u8>,
     /// A reply that did not fit.
     overflowed: bool,
+    /// Bytes and lines that were written since the guest last let others have their turn.
+    bytes: usize,
+    lines: usize,
     /// The start of a line whose end has not been written yet.
     line: Vec<u8>,
 }
@@ -67,6 +73,8 @@ impl Output {
             keep,
             kept: Vec::new(),
             overflowed: false,
+            bytes: 0,
+            lines: 0,
             line: Vec::new(),
         })))
     }
@@ -90,6 +98,7 @@ impl Output {
 
 impl Sink {
     fn write(&mut self, bytes: &[u8]) -> Result<(), &'static str> {
+        self.bytes += bytes.len();
         if self.keep == Keep::Reply {
             let free = usize::try_from(self.shared.limits.reply_bytes).unwrap_or(usize::MAX) - self.kept.len();
             if bytes.len() > free {
@@ -119,9 +128,13 @@ impl Sink {
     }
 
     fn print_line(&mut self) {
-        if !self.line.is_empty() {
-            self.shared.print(self.stream, &self.line);
-            self.line.clear();
+        // Taken first: a console that panics must not meet the same line again when this is dropped.
+        let mut line = std::mem::take(&mut self.line);
+        if !line.is_empty() {
+            self.lines += 1;
+            self.shared.print(self.stream, &line);
+            line.clear();
+            self.line = line;
         }
     }
 }
@@ -150,7 +163,20 @@ impl StdoutStream for Output {
 
 #[wasmtime_wasi::async_trait]
 impl Pollable for Output {
-    async fn ready(&mut self) {}
+    async fn ready(&mut self) {
+        // One import may write all of a guest's memory, 4 KiB at a time: long enough to need more than one slice.
+        let mut yielded = false;
+        std::future::poll_fn(|cx| {
+            let mut sink = self.sink();
+            if yielded || (sink.bytes < SLICE_BYTES && sink.lines < SLICE_LINES) {
+                return Poll::Ready(());
+            }
+            (sink.bytes, sink.lines, yielded) = (0, 0, true);
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
 }
 
 #[wasmtime_wasi::async_trait]

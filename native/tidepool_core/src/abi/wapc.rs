@@ -115,7 +115,11 @@ async fn host_call(mut caller: Caller<'_, State>, target: Target) -> wasmtime::R
     let allowed = caller.data().shared.limits.payload_bytes;
     let reply = match reply {
         Ok(bytes) if !Limits::fits(bytes.len(), allowed) => Err(too_large("reply", bytes.len(), allowed).into_bytes()),
-        reply => reply,
+        Ok(bytes) => Ok(bytes),
+        Err(mut text) => {
+            text.truncate(usize::try_from(allowed).unwrap_or(usize::MAX));
+            Err(text)
+        }
     };
     let code = i32::from(reply.is_ok());
     caller.data_mut().call.host_reply = Some(reply);
@@ -129,6 +133,13 @@ fn request(caller: &mut Caller<'_, State>, target: Target) -> wasmtime::Result<R
     let asked = memory::unsigned(payload_len);
     if !Limits::fits(asked, allowed) && in_memory(caller, payload, payload_len) {
         return Ok(Err(too_large("payload", asked, allowed)));
+    }
+    for (ptr, len) in [(binding, binding_len), (namespace, namespace_len), (operation, operation_len)] {
+        let asked = memory::unsigned(len);
+        // A name that was cut would name another target.
+        if asked > MAX_NAME_BYTES && in_memory(caller, ptr, len) {
+            return Ok(Err(too_large("name", asked, MAX_NAME_BYTES as u64)));
+        }
     }
     Ok(Ok(HostRequest {
         binding: memory::read(caller, binding, binding_len, MAX_NAME_BYTES)?,

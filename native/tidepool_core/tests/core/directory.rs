@@ -75,6 +75,36 @@ fn readers_see_the_old_version_or_the_new_one_and_never_a_mixture() {
     node.runtime.directory().unpublish("swapped");
 }
 
+#[test]
+fn a_version_that_was_replaced_keeps_no_instance() {
+    let node = Node::small();
+    let wasm = guest("rust/counter");
+    let (old, new) = (node.warm(&wasm), node.warm(&wasm));
+    publish(&node, "counter", &old, "next");
+    call(&old, "next", b"").unwrap();
+    publish(&node, "counter", &new, "next");
+    assert_eq!(node.runtime.live_instances(), 0);
+    call(&old, "next", b"").unwrap();
+    assert_eq!(node.runtime.live_instances(), 0, "calls that were in flight give nothing back");
+    call(&new, "next", b"").unwrap();
+    assert_eq!((new.idle_instances(), node.runtime.live_instances()), (1, 1));
+    node.runtime.directory().unpublish("counter");
+    node.assert_empty();
+}
+
+/// The same function with another operation, say.
+#[test]
+fn a_function_published_in_its_own_place_goes_on_as_before() {
+    let node = Node::small();
+    let counter = node.warm(&guest("rust/counter"));
+    publish(&node, "counter", &counter, "next");
+    assert_eq!(call(&counter, "next", b"").unwrap(), b"1");
+    publish(&node, "counter", &counter, "other");
+    assert_eq!(call(&counter, "next", b"").unwrap(), b"2");
+    assert_eq!(call(&counter, "next", b"").unwrap(), b"3");
+    node.runtime.directory().unpublish("counter");
+}
+
 /// Several deploys publish at the same time, each its own name.
 #[test]
 fn no_publication_is_lost_to_another() {
@@ -99,12 +129,15 @@ fn no_publication_is_lost_to_another() {
     }
 }
 
-/// The directory belongs to the runtime that its functions keep alive.
 #[test]
 fn a_runtime_whose_functions_are_still_published_goes_when_it_is_let_go() {
     let node = Node::small();
-    publish(&node, "hello", &node.fresh(&guest("rust/hello_world")), "hello");
-    let weak = Arc::downgrade(&node.runtime);
+    let counter = node.warm(&guest("rust/counter"));
+    publish(&node, "counter", &counter, "next");
+    call(&counter, "next", b"").unwrap();
+    drop(counter);
+    // The console goes when the last of the runtime does.
+    let console = Arc::downgrade(&node.lines);
     drop(node);
-    assert!(weak.upgrade().is_none());
+    assert!(console.upgrade().is_none());
 }

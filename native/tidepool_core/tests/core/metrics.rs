@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tidepool_core::{Cancel, FunctionConfig, Instances, Limits, Step};
+use tidepool_core::{Cancel, FunctionConfig, Instances, Limits, Request, Step};
 
-use crate::support::{Node, call, drive, finish, guest, limits, next, task, wat};
+use crate::support::{Node, call, drive, finish, guest, limits, next, request, task, wat};
 
 /// The value of the sample that starts like this.
 fn sample(text: &str, start: &str) -> Option<f64> {
@@ -51,6 +51,8 @@ fn each_call_is_counted_once_by_how_it_ended() {
     }
     call(&spinning, "any", b"").unwrap_err();
     call(&small, "hello", b"").unwrap_err();
+    call(&small, "hello", &vec![0; (8 << 20) + 1]).unwrap_err();
+    hello.start(Request { depth: 65, ..request("hello", b"") }).map(|_| ()).unwrap_err();
     let mut holder = task(&node.fresh(&guest("wat/parked")), "any", b"");
     assert!(matches!(next(&mut holder, &Arc::default()), Step::Host(_)));
     for _ in 0..5 {
@@ -66,10 +68,10 @@ fn each_call_is_counted_once_by_how_it_ended() {
     let text = metrics(&node);
     let counted =
         ["ok", "guest_error", "trap", "timeout", "limit", "overloaded", "aborted"].map(|reason| calls(&text, reason));
-    assert_eq!(counted, [3.0, 2.0, 4.0, 1.0, 1.0, 5.0, 2.0].map(Some), "{text}");
+    assert_eq!(counted, [3.0, 2.0, 4.0, 1.0, 3.0, 5.0, 2.0].map(Some), "{text}");
     assert_eq!(calls(&text, "internal"), None);
-    assert_eq!(sample(&text, "tidepool_call_latency_seconds_count{function=\"guest\"}"), Some(18.0));
-    assert_eq!(buckets(&text).last(), Some(&(f64::INFINITY, 18.0)));
+    assert_eq!(sample(&text, "tidepool_call_latency_seconds_count{function=\"guest\"}"), Some(20.0));
+    assert_eq!(buckets(&text).last(), Some(&(f64::INFINITY, 20.0)));
 }
 
 #[test]

@@ -16,14 +16,16 @@ impl Console for Silent {
     }
 }
 
-fn start() -> (Arc<Runtime>, tokio::runtime::Runtime) {
-    support::start(&support::config(), Arc::new(Silent))
+/// A runtime, its I/O threads, and its console, which goes when the last of the runtime does.
+fn start() -> (Arc<Runtime>, tokio::runtime::Runtime, Weak<Silent>) {
+    let console = Arc::new(Silent);
+    let (runtime, io) = support::start(&support::config(), Arc::clone(&console) as Arc<dyn Console>);
+    (runtime, io, Arc::downgrade(&console))
 }
 
 #[test]
 fn tasks_go_on_after_everybody_else_has_let_go_of_the_runtime() {
-    let (runtime, _io) = start();
-    let weak: Weak<Runtime> = Arc::downgrade(&runtime);
+    let (runtime, _io, console) = start();
     let fresh = |name| function(&runtime, &guest(name), tidepool_core::Instances::Fresh, limits()).unwrap();
     let mut spinning = task(&fresh("wat/loop"), "any", b"");
     let mut parked = task(&fresh("wat/parked"), "any", b"");
@@ -36,27 +38,26 @@ fn tasks_go_on_after_everybody_else_has_let_go_of_the_runtime() {
     parked.answer(Ok(b"alive".to_vec()));
     assert_eq!(finish(parked, |_| Ok(Vec::new())), Ok(b"alive".to_vec()));
     drop(spinning);
-    assert!(weak.upgrade().is_some(), "one task is left");
+    assert!(console.upgrade().is_some(), "one task is left");
     assert_eq!(finish(untouched, |_| Ok(Vec::new())), Ok(b"Hello, world!".to_vec()));
-    assert!(weak.upgrade().is_none(), "the last task took the runtime along");
+    assert!(console.upgrade().is_none(), "the last task took the runtime along");
 }
 
 #[test]
 fn a_runtime_with_warm_instances_goes_when_its_functions_do() {
-    let (runtime, _io) = start();
-    let weak = Arc::downgrade(&runtime);
+    let (runtime, _io, console) = start();
     let instances = tidepool_core::Instances::Warm { max_idle: 4 };
     let warm = function(&runtime, &guest("rust/counter"), instances, limits()).unwrap();
     assert!(support::call(&warm, "next", b"").is_ok());
     drop(runtime);
     assert!(support::call(&warm, "next", b"").is_ok());
     drop(warm);
-    assert!(weak.upgrade().is_none());
+    assert!(console.upgrade().is_none());
 }
 
 #[test]
 fn a_task_asleep_when_the_io_threads_end_fails_and_is_gone() {
-    let (runtime, io) = start();
+    let (runtime, io, _console) = start();
     let sleeping = function(&runtime, &guest("wat/wasi_sleep"), tidepool_core::Instances::Fresh, limits()).unwrap();
     let (mut task, signal) = (task(&sleeping, "any", b""), Arc::default());
     assert!(matches!(next(&mut task, &signal), Step::Wait));

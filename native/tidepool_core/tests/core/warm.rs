@@ -113,6 +113,25 @@ fn a_function_takes_its_idle_instances_along_when_it_goes() {
 }
 
 #[test]
+fn a_retired_function_serves_its_last_calls_and_keeps_nothing() {
+    let node = Node::small();
+    let function = node.warm(&guest("wat/parked"));
+    assert!(finish(task(&function, "any", b""), |_| Ok(Vec::new())).is_ok());
+    let mut running = task(&function, "any", b"");
+    assert!(matches!(next(&mut running, &Arc::default()), Step::Host(_)));
+    let mut second = task(&function, "any", b"");
+    assert!(matches!(next(&mut second, &Arc::default()), Step::Host(_)));
+    drop(second);
+    function.retire();
+    assert_eq!((node.runtime.live_instances(), node.runtime.idle_instances()), (1, 0));
+    running.answer(Ok(b"last".to_vec()));
+    assert!(matches!(next(&mut running, &Arc::default()), Step::Done(Ok(reply)) if reply == b"last"));
+    assert_eq!(node.runtime.live_instances(), 0);
+    assert!(finish(task(&function, "any", b""), |_| Ok(Vec::new())).is_ok());
+    assert_eq!(node.runtime.live_instances(), 0);
+}
+
+#[test]
 fn a_call_in_flight_outlives_its_function_and_leaves_no_instance_behind() {
     let node = Node::small();
     let function = node.warm(&guest("wat/parked"));
