@@ -1,1 +1,9 @@
-[inputs: ["{mix,.formatter}.exs", "{config,lib,test,bench,native}/**/*.{ex,exs}", "examples/*/{lib,test,config}/**/*.{ex,exs}", "examples/*/mix.exs"], line_length: 120]
+[
+  inputs: [
+    "{mix,.formatter}.exs",
+    "{config,lib,test,bench,native}/**/*.{ex,exs}",
+    "examples/*/{lib,test,config}/**/*.{ex,exs}",
+    "examples/*/mix.exs"
+  ],
+  line_length: 120
+]
