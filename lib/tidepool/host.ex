@@ -56,7 +56,7 @@ defmodule Tidepool.Host do
 
   @doc false
   # Carries a call out; `nested` runs a function with calls in it counted as nested. Never raises.
-  @spec dispatch(Call.t(), timeout_ms :: non_neg_integer, ((() -> result) -> result)) :: result
+  @spec dispatch(Call.t(), timeout_ms :: non_neg_integer, (fun -> result)) :: result
   def dispatch(%Call{} = call, timeout_ms, nested) do
     case Registry.lookup(call.binding, call.namespace, call.operation) do
       {:fun, fun} -> nested.(fn -> run(fun, call) end)
