@@ -49,6 +49,8 @@ pub struct Task {
     started_at: Instant,
     deadline: Instant,
     slice: Slice,
+    /// Whether the last slice ended with the tick.
+    yielded: bool,
     cpu_time: Duration,
     /// Whether the call shows in the metrics.
     counted: bool,
@@ -69,7 +71,17 @@ impl Task {
         let deadline = started_at.checked_add(timeout).unwrap_or(started_at + far);
         let future = Some(future);
         let cpu_time = Duration::ZERO;
-        Task { future, port, function, started_at, deadline, slice: Slice::NotYet, cpu_time, counted: true }
+        Task {
+            future,
+            port,
+            function,
+            started_at,
+            deadline,
+            slice: Slice::NotYet,
+            yielded: false,
+            cpu_time,
+            counted: true,
+        }
     }
 
     /// Keeps the task out of the metrics, which count what callers ask for.
@@ -94,9 +106,9 @@ impl Task {
         if began >= self.deadline {
             return self.finish(Err(self.late()));
         }
-        // Wall time holds what the system gave to others, which a busy machine makes plenty. A guest that goes on is
-        // worth a system call to leave that out; a first slice is short, or ends with the tick.
-        let clock = matches!(self.slice, Slice::Last { .. }).then(ThreadClock::now);
+        // Wall time holds what the system gave to others, which a busy machine makes plenty. A guest that goes on after
+        // it has yielded is worth system calls to leave that out; other slices are short, or end with the tick.
+        let clock = std::mem::take(&mut self.yielded).then(ThreadClock::now);
         let runtime = self.function.runtime();
         let polled = {
             // Only WASI waits for I/O, so only its guests are polled inside the I/O runtime.
@@ -118,7 +130,10 @@ impl Task {
                 self.finish(Err(CallError::Limit { limit: Limit::CpuTime, allowed, frames: Vec::new() }))
             }
             Ok(Polled::Yield) if now >= self.deadline => self.finish(Err(self.late())),
-            Ok(Polled::Yield) => Step::Yield,
+            Ok(Polled::Yield) => {
+                self.yielded = true;
+                Step::Yield
+            }
             Ok(Polled::Wait) => Step::Wait,
             Err(panic) => self.finish(Err(CallError::Internal { message: panic_text(panic.as_ref()) })),
         }
