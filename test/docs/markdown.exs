@@ -61,10 +61,11 @@ defmodule Tidepool.Docs.Markdown do
   def run_console!(path, address) do
     for {"console", text, line} <- blocks(path), {command, expected} <- commands(text) do
       command = String.replace(command, "localhost:4000", address)
-      {output, _status} = System.cmd("bash", ["-c", command])
+      {output, status} = System.cmd("bash", ["-c", command])
       output = String.trim_trailing(output, "\n")
       message = "#{path}:#{line}: #{command}\nshould write\n#{expected}\nand wrote\n#{output}"
       assert output =~ pattern(expected), message
+      assert status == 0, "#{path}:#{line}: #{command}\nended with status #{status}"
     end
   end
 
