@@ -14,12 +14,17 @@ defmodule Tidepool.MixProject do
       test_paths: ["test"],
       start_permanent: Mix.env() == :prod,
       releases: [tidepool: [steps: [:assemble, &leave_data_out/1]]],
+      # For mix tidepool.cluster, which starts inets itself; a node does not need it.
+      xref: [exclude: [:httpc]],
       deps: []
     ]
   end
 
   def application do
-    [mod: {Tidepool.Application, []}, extra_applications: [:logger, :crypto]]
+    [
+      mod: {Tidepool.Application, []},
+      extra_applications: [:logger, :crypto, :public_key, :ssl, telemetry: :optional]
+    ]
   end
 
   defp elixirc_paths(:test), do: ["lib", "test/support"]

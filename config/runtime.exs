@@ -21,7 +21,11 @@ settings = [
   address: System.get_env("TIDEPOOL_ADDRESS"),
   token: System.get_env("TIDEPOOL_TOKEN"),
   data: System.get_env("TIDEPOOL_DATA") || release_data,
-  drain: integer.("TIDEPOOL_DRAIN")
+  drain: integer.("TIDEPOOL_DRAIN"),
+  lame_duck: integer.("TIDEPOOL_LAME_DUCK"),
+  seeds: System.get_env("TIDEPOOL_SEEDS"),
+  dns: System.get_env("TIDEPOOL_DNS"),
+  dns_node: System.get_env("TIDEPOOL_DNS_NODE")
 ]
 
 # A test node keeps to its own folder and port.

@@ -22,11 +22,17 @@ defmodule Tidepool do
   - `:operation`: what a call without one means. Default: the name.
   - `:instances`: `:fresh` (a new instance for each call) or `{:warm, n}` (a pool of up to `n` idle ones, which keep
     their memory from call to call).
+  - `:engine`: `:fast`, or `:dense` for functions of which very many instances live at once: up to 100,000 and more where
+    `:fast` ends at some thousands, at the price of bounds checks (memory access 1.3 to 1.6 times slower).
+  - `:snapshot`: `false` runs start functions in each instance instead of once at the deploy.
   - `:limits`: see `Tidepool.Limits`.
+  - `:wait`: `:local`, `:majority` or `:all` of the nodes that can be reached have to be able to serve the version; default
+    `:local`. When they can't within `:wait_timeout` ms (30,000), the error has the reason `:not_spread`, and the deploy
+    stands.
   """
   @spec deploy(binary, keyword) :: {:ok, Function.t()} | {:error, Error.t()}
   def deploy(wasm, options) when is_binary(wasm) and is_list(options) do
-    with {:ok, function, _change} <- Deploy.run(wasm, options), do: {:ok, function}
+    with {:ok, function, _change, _spread} <- Deploy.run(wasm, options), do: {:ok, function}
   end
 
   @doc """

@@ -3,9 +3,11 @@ defmodule Tidepool.Application do
   # Supervision tree, rest_for_one: later children use what earlier ones own.
   #
   #   Engine             the native runtime
+  #   Telemetry          whether anybody listens to events
   #   Console            what guests print, to Logger
   #   Host.Registry      who answers which host call
   #   Catalog            what is deployed; loads it all before the next child starts
+  #   Cluster            other nodes: what crashes there stays there, and calls go on
   #   TidepoolWeb        the HTTP edge, when it is wanted: last up, first down, so that traffic meets a whole node
   #
   # Calls have no place here: each runs in the process that makes it.
@@ -26,17 +28,22 @@ defmodule Tidepool.Application do
   end
 
   @impl true
-  def stop(_state), do: Tidepool.Host.Registry.clear()
+  def stop(_state) do
+    Tidepool.Telemetry.Listeners.clear()
+    Tidepool.Host.Registry.clear()
+  end
 
   defp children(config) do
+    cluster = if config.cluster, do: [{Tidepool.Cluster.Guard, config}], else: []
     edge = if config.server, do: [{TidepoolWeb.Supervisor, config}], else: []
 
     [
       {Tidepool.Engine, config},
+      Tidepool.Telemetry.Listeners,
       Tidepool.Console,
       {Tidepool.Host.Registry, config.builtins},
       {Tidepool.Catalog, config}
-    ] ++ edge
+    ] ++ cluster ++ edge
   end
 
   # Whoever starts the node reads a sentence first, and the supervisor's report after it.

@@ -14,6 +14,10 @@ defmodule Tidepool.BlobStore do
   @spec sha256(binary) :: sha256
   def sha256(bytes), do: :crypto.hash(:sha256, bytes) |> Base.encode16(case: :lower)
 
+  @doc "Can this be the name of a blob?"
+  @spec sha256?(term) :: boolean
+  def sha256?(name), do: is_binary(name) and name =~ ~r/\A[0-9a-f]{64}\z/
+
   @doc "Makes the folder ready and removes what unfinished writes have left."
   @spec prepare(Path.t()) :: :ok | {:error, Error.t()}
   def prepare(folder) do
@@ -27,15 +31,17 @@ defmodule Tidepool.BlobStore do
   def put(folder, sha256, bytes) do
     path = path(folder, sha256)
 
-    if File.exists?(path) do
-      :ok
-    else
-      beside = "#{path}.#{System.unique_integer([:positive])}.new"
+    if File.exists?(path), do: :ok, else: write(path, bytes)
+  end
 
-      with :ok <- wrap(File.write(beside, bytes, [:sync]), beside),
-           :ok <- wrap(File.rename(beside, path), path) do
-        wrap(Native.sync_folder(folder), folder)
-      end
+  @doc "Replaces a file, or makes it: written beside its place, flushed and renamed."
+  @spec write(Path.t(), iodata) :: :ok | {:error, Error.t()}
+  def write(path, content) do
+    {folder, beside} = {Path.dirname(path), beside(path)}
+
+    with :ok <- wrap(File.write(beside, content, [:sync]), beside),
+         :ok <- wrap(File.rename(beside, path), path) do
+      wrap(Native.sync_folder(folder), folder)
     end
   end
 
@@ -70,14 +76,20 @@ defmodule Tidepool.BlobStore do
     :ok
   end
 
+  @doc "Where a blob is, or would be."
+  @spec path(Path.t(), sha256) :: Path.t()
+  def path(folder, sha256), do: Path.join(folder, sha256)
+
+  @doc "A path to write at what will be at `path`, which no other writer has."
+  @spec beside(Path.t()) :: Path.t()
+  def beside(path), do: "#{path}.#{System.unique_integer([:positive])}.new"
+
   defp list(folder) do
     case File.ls(folder) do
-      {:ok, names} -> Enum.filter(names, &(&1 =~ ~r/\A[0-9a-f]{64}\z/))
+      {:ok, names} -> Enum.filter(names, &sha256?/1)
       {:error, _reason} -> []
     end
   end
-
-  defp path(folder, sha256), do: Path.join(folder, sha256)
 
   defp wrap({:error, reason}, path) do
     text = if is_atom(reason), do: :file.format_error(reason), else: reason

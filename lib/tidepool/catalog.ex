@@ -8,6 +8,11 @@ defmodule Tidepool.Catalog do
 
   On start everything in the catalog is loaded before anything else of the node comes up. A function whose blob is
   missing or damaged is named in the log, answers calls with `:unavailable`, and keeps nobody else from loading.
+
+  What other nodes have deployed comes in two steps, so that this process never waits for a network or a compiler:
+  `accept/1` writes the entries down, `Tidepool.Cluster.Loads` gets and compiles their modules, and `install/2` makes them
+  callable. Until then the version before goes on serving, even over a restart; what was superseded meanwhile is dropped. A
+  removal counts at once.
   """
 
   use GenServer
@@ -15,11 +20,15 @@ defmodule Tidepool.Catalog do
   require Logger
 
   alias Tidepool.{BlobStore, Engine, Error, Function, Loader, Native}
-  alias Tidepool.Catalog.{Entry, Log}
+  alias Tidepool.Catalog.{Clock, Entry, Log, State}
+  alias Tidepool.Cluster.Server
 
-  # {name, %Function{}}, or {name, %Error{}} for one that could not be loaded. Calls don't look here: they go by the
-  # directory of the native runtime.
+  # {name, %Function{}, stamp}, or {name, %Error{}, stamp} for one that could not be loaded. Calls don't look here: they
+  # go by the directory of the native runtime.
   @table __MODULE__
+
+  # How soon what the disk refused is tried again.
+  @rewrite_ms 5_000
 
   # The log is rewritten when it has this many records more than twice the names it holds.
   @slack 1_000
@@ -31,7 +40,7 @@ defmodule Tidepool.Catalog do
   @spec fetch(String.t()) :: {:ok, Function.t()} | {:error, Error.t()}
   def fetch(name) do
     case :ets.lookup(@table, name) do
-      [{_name, %Function{} = function}] -> {:ok, function}
+      [{_name, %Function{} = function, _stamp}] -> {:ok, function}
       _none -> not_callable(name)
     end
   end
@@ -40,7 +49,7 @@ defmodule Tidepool.Catalog do
   @spec not_callable(String.t()) :: {:error, Error.t()}
   def not_callable(name) do
     case :ets.lookup(@table, name) do
-      [{_name, %Error{} = error}] -> {:error, error}
+      [{_name, %Error{} = error, _stamp}] -> {:error, error}
       _none -> not_deployed(name)
     end
   end
@@ -48,15 +57,33 @@ defmodule Tidepool.Catalog do
   @doc "All functions that can be called, by name."
   @spec list :: [Function.t()]
   def list do
-    functions = for {_name, %Function{} = function} <- :ets.tab2list(@table), do: function
+    functions = for {_name, %Function{} = function, _stamp} <- :ets.tab2list(@table), do: function
     Enum.sort_by(functions, & &1.name)
   end
+
+  @doc "What this node has for a name: the stamp of a function that can be called, or why it can't be."
+  @spec loaded(String.t()) :: {:ok, Clock.stamp()} | {:error, Error.t(), Clock.stamp()} | :none
+  def loaded(name) do
+    case :ets.lookup(@table, name) do
+      [{_name, %Function{}, stamp}] -> {:ok, stamp}
+      [{_name, %Error{} = error, stamp}] -> {:error, error, stamp}
+      [] -> :none
+    end
+  end
+
+  @doc "The folder of modules."
+  @spec blobs :: Path.t()
+  def blobs, do: :ets.lookup_element(@table, :blobs, 2)
 
   @doc """
   What a deploy of `entry` would come to now: its version, or the function that is this very deploy already.
   """
   @spec prepare(Entry.t()) :: {:version, pos_integer} | {:unchanged, Function.t()}
-  def prepare(entry), do: GenServer.call(__MODULE__, {:prepare, entry}, :infinity)
+  def prepare(entry) do
+    # The version depends on what other nodes have.
+    Server.await_joined()
+    GenServer.call(__MODULE__, {:prepare, entry}, :infinity)
+  end
 
   @doc """
   Makes a loaded module the newest version of its name, unless it is that already. `entry`'s version is set here.
@@ -67,7 +94,26 @@ defmodule Tidepool.Catalog do
 
   @doc "Removes a function. Calls in flight finish."
   @spec remove(String.t()) :: :ok | {:error, Error.t()}
-  def remove(name), do: GenServer.call(__MODULE__, {:remove, name}, :infinity)
+  def remove(name) do
+    Server.await_joined()
+    GenServer.call(__MODULE__, {:remove, name}, :infinity)
+  end
+
+  @doc "All that is known, whether it can be called here yet or not."
+  @spec known :: {State.context(), [Entry.t()]}
+  def known, do: GenServer.call(__MODULE__, :known, :infinity)
+
+  @doc "Takes note of other nodes' entries. Those that are older than what is known change nothing."
+  @spec accept([Entry.t()]) :: :ok
+  def accept(entries), do: GenServer.cast(__MODULE__, {:accept, entries})
+
+  @doc "Drops entries that were removed long ago, and keeps what has to be remembered of that."
+  @spec forget([{name :: String.t(), Clock.stamp()}], State.context()) :: :ok
+  def forget(stamps, context), do: GenServer.cast(__MODULE__, {:forget, stamps, context})
+
+  @doc "Makes an accepted entry callable whose module is in the store, or says why it can't be called here."
+  @spec install(Entry.t(), {:ok, Loader.t(), Native.function_ref()} | {:error, Error.t()}) :: :ok | :superseded
+  def install(entry, result), do: GenServer.call(__MODULE__, {:install, entry, result}, :infinity)
 
   @doc "Where this node keeps its data: a folder of its own in the one that is configured."
   @spec folder(Path.t()) :: Path.t()
@@ -83,11 +129,25 @@ defmodule Tidepool.Catalog do
          blobs = Path.join(folder, "blobs"),
          :ok <- BlobStore.prepare(blobs),
          path = Path.join(folder, "catalog.log"),
-         {:ok, entries} <- read(path),
-         :ok <- Log.rewrite(path, Map.values(entries)),
+         {:ok, kept} <- read(path),
+         kept = settle(kept, blobs, config.max_skew),
+         :ok <- Log.rewrite(path, records(kept)),
          {:ok, file} <- Log.open(path) do
-      state = %{lock: lock, blobs: blobs, path: path, file: file, entries: entries, records: map_size(entries)}
+      state =
+        Map.merge(kept, %{
+          lock: lock,
+          blobs: blobs,
+          path: path,
+          file: file,
+          records: map_size(kept.entries),
+          # Is there something that only older versions used?
+          litter: false,
+          clock: State.clock(State.new(kept.context, Map.values(kept.entries)))
+        })
+
+      :ets.insert(@table, {:blobs, blobs})
       sweep(state)
+      open_cache(Path.join(folder, "compiled"), config.compile_cache)
       load(state)
       {:ok, state}
     else
@@ -100,16 +160,14 @@ defmodule Tidepool.Catalog do
 
   def handle_call({:commit, entry, loaded, wasm}, _from, state) do
     with {:version, version} <- plan(state, entry),
-         entry = %{entry | version: version},
+         {entry, state} = stamp(%{entry | version: version}, state),
          {:ok, native} <- Loader.function(loaded, entry),
          :ok <- BlobStore.put(state.blobs, entry.sha256, wasm),
-         {:ok, state} <- persist(state, entry) do
+         {:ok, state} <- persist(state, [entry]) do
       function = describe(entry, loaded)
       publish([{entry, function, native}])
-      sweep(state)
-      # The version before lives as long as somebody holds its reference, this process's garbage included.
-      :erlang.garbage_collect()
-      {:reply, {:ok, function, :created}, state}
+      announce(entry)
+      {:reply, {:ok, function, :created}, state |> served(entry.name) |> clean()}
     else
       {:unchanged, function} -> {:reply, {:ok, function, :unchanged}, state}
       {:error, error} -> {:reply, {:error, error}, state}
@@ -118,16 +176,109 @@ defmodule Tidepool.Catalog do
 
   def handle_call({:remove, name}, _from, state) do
     with %Entry{removed: false} = entry <- state.entries[name],
-         {:ok, state} <- persist(state, %{entry | removed: true}) do
-      Native.unpublish(Engine.runtime(), name)
-      :ets.delete(@table, name)
-      sweep(state)
-      {:reply, :ok, state}
+         {entry, state} = stamp(%{entry | removed: true}, state),
+         {:ok, state} <- persist(state, [entry]) do
+      withdraw([name])
+      announce(entry)
+      {:reply, :ok, clean(state)}
     else
       {:error, error} -> {:reply, {:error, error}, state}
       _none -> {:reply, not_deployed(name), state}
     end
   end
+
+  def handle_call(:known, _from, state), do: {:reply, {state.context, Map.values(state.entries)}, state}
+
+  def handle_call({:install, entry, result}, _from, state) do
+    if state.entries[entry.name] == entry do
+      case result do
+        {:ok, loaded, native} ->
+          publish([{entry, describe(entry, loaded), native}])
+
+        {:error, error} ->
+          Native.unpublish(Engine.runtime(), entry.name)
+          set_aside(entry, error)
+      end
+
+      {:reply, :ok, state |> served(entry.name) |> clean()}
+    else
+      {:reply, :superseded, state}
+    end
+  end
+
+  @impl true
+  def handle_cast({:accept, entries}, state) do
+    later = Enum.filter(entries, &later?(&1, state.entries[&1.name]))
+
+    state = %{state | clock: Enum.reduce(later, state.clock, &observe/2)}
+    withdraw(for entry <- later, entry.removed, do: entry.name)
+
+    case persist(state, later) do
+      {:ok, state} ->
+        {:noreply, clean(state)}
+
+      # The cluster has decided, so it holds here as well, and is written down when the disk lets it.
+      {:error, error} ->
+        Logger.error("what other nodes have changed could not be written down: #{error.message}")
+        Process.send_after(self(), :rewrite, @rewrite_ms)
+        {:noreply, Enum.reduce(later, state, &replace/2)}
+    end
+  end
+
+  # A name that was deployed or removed again meanwhile stays.
+  def handle_cast({:forget, stamps, context}, state) do
+    names = for {name, stamp} <- stamps, match?(%{stamp: ^stamp}, state.entries[name]), do: name
+    withdraw(names)
+
+    state = %{
+      state
+      | entries: Map.drop(state.entries, names),
+        serving: Map.drop(state.serving, names),
+        context: context
+    }
+
+    {:ok, state} = compact(state)
+    {:noreply, clean(%{state | litter: true})}
+  end
+
+  @impl true
+  def handle_info(:rewrite, state) do
+    {:ok, state} = compact(state)
+    if state.records > map_size(state.entries), do: Process.send_after(self(), :rewrite, @rewrite_ms)
+    {:noreply, state}
+  end
+
+  def handle_info({:tidepool_cache, message}, state) do
+    Logger.warning(message)
+    {:noreply, state}
+  end
+
+  def handle_info(_message, state), do: {:noreply, state}
+
+  defp later?(_entry, nil), do: true
+  defp later?(entry, known), do: Entry.compare(entry, known) == :gt
+
+  defp withdraw(names) do
+    for name <- names do
+      Native.unpublish(Engine.runtime(), name)
+      :ets.delete(@table, name)
+    end
+  end
+
+  defp stamp(entry, state) do
+    {stamp, clock} = Clock.next(state.clock, System.os_time(:millisecond))
+    {%{entry | stamp: stamp}, %{state | clock: clock}}
+  end
+
+  # Whether a stamp is too far ahead was decided where it came from outside.
+  defp observe(entry, clock) do
+    {wall_ms, _counter, _replica} = entry.stamp
+    {:ok, clock} = Clock.observe(clock, entry.stamp, wall_ms, 0)
+    clock
+  end
+
+  # To the cluster, where there is one.
+  defp announce(entry), do: GenServer.cast(Server, {:local, entry})
 
   defp make(folder) do
     case File.mkdir_p(folder) do
@@ -155,20 +306,51 @@ defmodule Tidepool.Catalog do
     end
   end
 
+  # Without it everything is compiled anew at each start: a nuisance, and no reason not to start.
+  defp open_cache(_folder, 0), do: :ok
+
+  defp open_cache(folder, max_bytes) do
+    with {:error, text} <- Native.open_cache(Engine.runtime(), folder, max_bytes) do
+      Logger.warning("compiled code can't be kept: #{folder}: #{text}")
+    end
+  end
+
   defp read(path) do
-    with {:ok, entries, state} <- Log.read(path) do
+    with {:ok, replayed, state} <- Log.read(path) do
       if state == :torn do
         aside = "#{path}.torn"
         File.cp(path, aside)
         Logger.warning("the end of #{path} could not be read and was left out; the file as it was is #{aside}")
       end
 
-      {:ok, entries}
+      {:ok, replayed}
     end
   end
 
+  # `serving` are versions that were replaced by ones whose modules have not arrived yet.
+  defp settle(replayed, blobs, max_skew) do
+    # Made with the folder: a node that has lost its disk is another replica.
+    now = System.os_time(:millisecond)
+    context = replayed.context || State.new_context(Clock.replica(to_string(node()), now))
+    entries = for {_name, entry} <- replayed.entries, do: Entry.stamped(entry, context.replica)
+    {context, entries} = State.settle(context, entries, now, max_skew)
+    here? = &BlobStore.exists?(blobs, &1.sha256)
+
+    serving =
+      for %{name: name} = entry <- entries,
+          earlier = replayed.earlier[name],
+          not here?.(entry),
+          version = Enum.find(earlier, here?),
+          into: %{},
+          do: {name, Entry.stamped(version, context.replica)}
+
+    %{context: context, entries: Map.new(entries, &{&1.name, &1}), serving: serving}
+  end
+
+  defp records(state), do: [state.context | Map.values(state.serving) ++ Map.values(state.entries)]
+
   defp load(state) do
-    live = for {_name, %Entry{removed: false} = entry} <- state.entries, do: entry
+    live = for {_name, %Entry{removed: false} = entry} <- Map.merge(state.entries, state.serving), do: entry
 
     live
     |> Task.async_stream(&{&1, load_entry(state.blobs, &1)}, timeout: :infinity, ordered: false)
@@ -182,28 +364,43 @@ defmodule Tidepool.Catalog do
   defp set_aside(entry, error) do
     Logger.error("the function #{entry.name} (version #{entry.version}) could not be loaded: #{error.message}")
     unavailable = Error.new(:unavailable, "could not be loaded: #{error.message}; deploy it again", entry.name)
-    :ets.insert(@table, {entry.name, unavailable})
+    :ets.insert(@table, {entry.name, unavailable, entry.stamp})
     []
   end
 
   defp load_entry(blobs, entry) do
     with {:ok, wasm} <- BlobStore.fetch(blobs, entry.sha256),
-         {:ok, loaded} <- Loader.compile(wasm),
+         {:ok, loaded} <- Loader.compile(wasm, entry),
          {:ok, native} <- Loader.function(loaded, entry) do
       {:ok, loaded, native}
     end
   end
 
-  defp persist(state, entry) do
-    with :ok <- Log.append(state.file, entry) do
-      state = %{state | entries: Map.put(state.entries, entry.name, entry), records: state.records + 1}
+  defp persist(state, []), do: {:ok, state}
+
+  defp persist(state, entries) do
+    with :ok <- Log.append(state.file, entries) do
+      state = Enum.reduce(entries, %{state | records: state.records + length(entries)}, &replace/2)
       if state.records > 2 * map_size(state.entries) + @slack, do: compact(state), else: {:ok, state}
     end
   end
 
+  # What can be called until the new version is installed has to stay, on the disk too.
+  defp replace(%{name: name} = entry, state) do
+    serving =
+      case state.entries do
+        _entries when entry.removed -> Map.delete(state.serving, name)
+        %{^name => %{removed: false} = last} -> Map.put_new(state.serving, name, last)
+        _none_or_removed -> Map.delete(state.serving, name)
+      end
+
+    litter = state.litter or is_map_key(state.entries, name)
+    %{state | entries: Map.put(state.entries, name, entry), serving: serving, litter: litter}
+  end
+
   # The entry is on disk already: a log that can't be rewritten just stays long.
   defp compact(state) do
-    with :ok <- Log.rewrite(state.path, Map.values(state.entries)),
+    with :ok <- Log.rewrite(state.path, records(state)),
          {:ok, file} <- Log.open(state.path) do
       :file.close(state.file)
       {:ok, %{state | file: file, records: map_size(state.entries)}}
@@ -218,7 +415,7 @@ defmodule Tidepool.Catalog do
   defp publish(functions) do
     native = for {entry, _function, native} <- functions, do: {entry.name, entry.operation, native}
     :ok = Native.publish(Engine.runtime(), native)
-    :ets.insert(@table, for({entry, function, _native} <- functions, do: {entry.name, function}))
+    :ets.insert(@table, for({entry, function, _native} <- functions, do: {entry.name, function, entry.stamp}))
   end
 
   defp describe(entry, loaded) do
@@ -231,23 +428,45 @@ defmodule Tidepool.Catalog do
       imports: loaded.imports,
       operation: entry.operation,
       instances: entry.instances,
+      engine: entry.engine,
+      start: loaded.start,
+      start_reason: loaded.start_reason,
       limits: entry.limits,
       compile_us: loaded.compile_us,
       deployed_at: entry.deployed_at
     }
   end
 
+  defp served(state, name) do
+    %{state | serving: Map.delete(state.serving, name), litter: state.litter or is_map_key(state.serving, name)}
+  end
+
+  # The version before lives as long as somebody holds its reference, this process's garbage included.
+  defp clean(%{litter: false} = state), do: state
+
+  defp clean(state) do
+    sweep(state)
+    :erlang.garbage_collect()
+    %{state | litter: false}
+  end
+
   defp sweep(state) do
-    used = for {_name, %Entry{removed: false} = entry} <- state.entries, into: MapSet.new(), do: entry.sha256
+    used =
+      for entries <- [state.entries, state.serving],
+          {_name, %Entry{removed: false} = entry} <- entries,
+          into: MapSet.new(),
+          do: entry.sha256
+
     BlobStore.sweep(state.blobs, used)
   end
 
   # A function that could not be loaded is not in the table: the same deploy again is what brings it back.
   defp plan(state, entry) do
     old = state.entries[entry.name]
+    stamp = old && old.stamp
 
     case Entry.same_deploy?(old, entry) && :ets.lookup(@table, entry.name) do
-      [{_name, %Function{} = function}] -> {:unchanged, function}
+      [{_name, %Function{} = function, ^stamp}] -> {:unchanged, function}
       _other -> {:version, if(old, do: old.version + 1, else: 1)}
     end
   end

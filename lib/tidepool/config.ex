@@ -41,9 +41,32 @@ defmodule Tidepool.Config do
     max_instances: [
       type: {:integer, 1, 16_000},
       default: 4_096,
-      doc: "cap on live instances of the node, idle warm ones included."
+      doc: "cap on live instances of the fast engine, idle warm ones included."
     ],
-    max_queue: [type: {:integer, 0, 10_000_000}, default: 16_384, doc: "cap on calls that wait for an instance."],
+    max_dense_instances: [
+      type: {:integer, 1, 1_000_000},
+      default: nil,
+      doc:
+        "cap on live instances of the dense engine, idle warm ones included; `nil` is what the machine has room for, " <>
+          "131,072 at most."
+    ],
+    max_dense_memory: [
+      type: {:integer, 65_536, 1_073_741_824},
+      default: 67_108_864,
+      doc:
+        "largest memory limit of a function on the dense engine, in bytes; each instance takes so much address space."
+    ],
+    max_queue: [
+      type: {:integer, 0, 10_000_000},
+      default: 16_384,
+      doc: "cap on calls that wait for an instance, for each engine."
+    ],
+    max_memory: [
+      type: {:integer, 65_536, 17_592_186_044_416},
+      default: nil,
+      doc:
+        "cap on the linear memory of all live instances together, in bytes; `nil` is three quarters of the machine's."
+    ],
     stack: [
       type: {:integer, 65_536, 16_777_216},
       default: 524_288,
@@ -54,10 +77,31 @@ defmodule Tidepool.Config do
       default: nil,
       doc: "threads for sockets and timers; `nil` is one for each scheduler."
     ],
+    compile_threads: [
+      type: {:integer, 1, 1_024},
+      default: nil,
+      doc: "threads that compile, beside one for small modules; `nil` is one for every two schedulers."
+    ],
+    compile_cache: [
+      type: {:integer, 0, 1_099_511_627_776},
+      default: 1_073_741_824,
+      doc: "size of the compiled code that is kept in the data folder, in bytes; 0 keeps none."
+    ],
     console_lines: [
       type: {:integer, 0, 1_000_000},
       default: 100,
       doc: "lines that each function may print in a second; further ones are dropped and counted."
+    ],
+    perf_map: [
+      type: :boolean,
+      default: false,
+      doc: "whether compiled guests are named in `/tmp/perf-PID.map`, for Linux's `perf`."
+    ],
+    lame_duck: [
+      type: {:integer, 0, 3_600_000},
+      default: 500,
+      doc:
+        "how long a node that stops still takes requests while clients are connected, and tells them to go elsewhere, in ms; part of `drain`."
     ],
     drain: [
       type: {:integer, 0, 3_600_000},
@@ -77,7 +121,44 @@ defmodule Tidepool.Config do
       doc: "how long a connection may idle between requests, in ms."
     ],
     max_connections: [type: {:integer, 1, 1_000_000}, default: 10_000, doc: "cap on open connections."],
-    max_requests: [type: {:integer, 1, 1_000_000}, default: 10_000, doc: "cap on requests in flight."]
+    max_requests: [type: {:integer, 1, 1_000_000}, default: 10_000, doc: "cap on requests in flight."],
+    cluster: [
+      type: :boolean,
+      default: false,
+      doc:
+        "whether the node shares what is deployed with other nodes, once it has a name; `mix phx.server` and releases " <>
+          "set it."
+    ],
+    seeds: [
+      type: {:check, &__MODULE__.seeds?/1, "node names such as \"a@10.0.0.1,b@10.0.0.2\""},
+      default: [],
+      doc: "nodes to find the cluster by: a list, or a string with commas. Not all of them have to be there."
+    ],
+    dns: [
+      type: :string,
+      default: nil,
+      doc: "name whose A and AAAA records are the addresses of the nodes, looked up again and again."
+    ],
+    dns_node: [
+      type: {:check, &__MODULE__.node_stem?/1, "the part of a node's name before the @"},
+      default: "tidepool",
+      doc: "what the nodes found by `dns` are called, before `@ADDRESS`."
+    ],
+    epmd: [
+      type: :boolean,
+      default: nil,
+      doc: "whether nodes on this machine are found by its epmd; `nil`: when there are neither `seeds` nor `dns`."
+    ],
+    discovery_interval: [
+      type: {:integer, 10, 3_600_000},
+      default: 5_000,
+      doc: "how often nodes are looked for, in ms."
+    ],
+    max_skew: [
+      type: {:integer, 1, 86_400_000},
+      default: 60_000,
+      doc: "how far ahead another node's clock may be, in ms; changes with stamps beyond it are refused."
+    ]
   ]
 
   @moduledoc """
@@ -103,10 +184,29 @@ defmodule Tidepool.Config do
   def check(settings) do
     with {:ok, config} <- Tidepool.Options.check(settings, @schema, "the setting"),
          :ok <- guarded(config) do
+      schedulers = System.schedulers_online()
+
       {:ok,
-       %{config | data: config.data || default_data(), io_threads: config.io_threads || System.schedulers_online()}}
+       %{
+         config
+         | data: config.data || default_data(),
+           io_threads: config.io_threads || schedulers,
+           compile_threads: config.compile_threads || max(div(schedulers, 2), 1)
+       }}
     end
   end
+
+  @doc """
+  The seeds as a list of names.
+
+      iex> Tidepool.Config.seeds("a@10.0.0.1, b@10.0.0.2")
+      ["a@10.0.0.1", "b@10.0.0.2"]
+      iex> Tidepool.Config.seeds([:"a@10.0.0.1"])
+      ["a@10.0.0.1"]
+  """
+  @spec seeds(String.t() | [atom | String.t()]) :: [String.t()]
+  def seeds(text) when is_binary(text), do: text |> String.split(",", trim: true) |> Enum.map(&String.trim/1)
+  def seeds(list) when is_list(list), do: Enum.map(list, &to_string/1)
 
   @doc "Makes `config` the one that `get/1` reads."
   @spec put(t) :: :ok
@@ -148,6 +248,15 @@ defmodule Tidepool.Config do
   def instances?(:fresh), do: true
   def instances?({:warm, idle}), do: is_integer(idle) and idle in 1..16_000
   def instances?(_value), do: false
+
+  @doc false
+  def seeds?(value) when is_binary(value), do: value |> seeds() |> Enum.all?(&node?/1)
+  def seeds?(value), do: is_list(value) and Enum.all?(value, &((is_atom(&1) or is_binary(&1)) and node?(to_string(&1))))
+
+  defp node?(name), do: byte_size(name) <= 255 and name =~ ~r/\A[\w.-]+@[\w.:-]+\z/
+
+  @doc false
+  def node_stem?(value), do: is_binary(value) and value =~ ~r/\A[\w.-]+\z/
 
   @doc false
   def builtins?(value), do: is_list(value) and Enum.all?(value, &(&1 in Tidepool.Host.Builtin.names()))

@@ -2,13 +2,19 @@ defmodule Tidepool.Deploy do
   @moduledoc """
   A deploy, step by step: options → size → compile → start → store. A module that fails one changes nothing.
 
-  Errors carry the step in `details.step`: `:options`, `:size`, `:compile`, `:start` or `:store`.
+  If that is asked for, a last step, spread, waits until other nodes can serve the version as well. What fails there has
+  happened: the version is deployed.
+
+  Errors carry the step in `details.step`: `:options`, `:size`, `:compile`, `:start`, `:store` or `:spread`.
   """
 
-  alias Tidepool.{BlobStore, Catalog, Config, Error, Function, Limits, Loader, Options}
+  alias Tidepool.{BlobStore, Catalog, Cluster, Config, Error, Function, Limits, Loader, Options, Telemetry}
   alias Tidepool.Catalog.Entry
 
   @max_name_bytes 128
+  @max_operation_bytes 1_024
+  @wait_ms 30_000
+  @max_dense_idle 1_000_000
 
   @doc "The schema of a deploy's options, with this node's defaults."
   @spec schema :: Options.schema()
@@ -19,25 +25,74 @@ defmodule Tidepool.Deploy do
           {:check, &valid_name?/1, "a name of 1 to #{@max_name_bytes} letters, digits, dots, dashes or underscores"},
         doc: "the function's name."
       ],
-      operation: [type: :string, default: nil, doc: "what a call without an operation means; `nil` is the name."],
+      operation: [
+        type: {:check, &valid_operation?/1, "a string of 1 to #{@max_operation_bytes} bytes"},
+        default: nil,
+        doc: "what a call without an operation means; `nil` is the name."
+      ],
       instances: [
-        type: {:check, &Config.instances?/1, ":fresh or {:warm, max_idle} with max_idle from 1 to 16000"},
+        type:
+          {:check, &instances?/1,
+           ":fresh or {:warm, max_idle} with max_idle from 1 to 16000, or to #{@max_dense_idle} with engine: :dense"},
         default: Config.get(:instances),
         doc: "a new instance for each call, or a pool of up to `max_idle` idle ones."
       ],
-      limits: [type: {:keyword, Limits.schema(Config.get(:limits))}, default: [], doc: "see `Tidepool.Limits`."]
+      engine: [
+        type: {:one_of, [:fast, :dense]},
+        default: :fast,
+        doc: "`:dense` for functions of which very many instances live at once, at the price of bounds checks."
+      ],
+      snapshot: [
+        type: :boolean,
+        default: true,
+        doc: "whether start functions run once, now, and instances begin where they ended; see `Tidepool.Function`."
+      ],
+      limits: [type: {:keyword, Limits.schema(Config.get(:limits))}, default: [], doc: "see `Tidepool.Limits`."],
+      wait: [
+        type: {:one_of, [:local, :majority, :all]},
+        default: :local,
+        doc: "which nodes have to be able to serve the version before the deploy returns, of those that can be reached."
+      ],
+      wait_timeout: [
+        type: {:integer, 0, 3_600_000},
+        default: @wait_ms,
+        doc: "how long other nodes are waited for, in ms."
+      ]
     ]
   end
 
-  @doc "Deploys `wasm`. `:unchanged` says that the newest version is the same module with the same options."
-  @spec run(binary, keyword) :: {:ok, Function.t(), :created | :unchanged} | {:error, Error.t()}
+  @doc """
+  Deploys `wasm`. `:unchanged` says that the newest version is the same module with the same options. The last element says
+  which nodes can serve it and which can't yet; `nil` when none was waited for.
+  """
+  @spec run(binary, keyword) ::
+          {:ok, Function.t(), :created | :unchanged, Cluster.spread() | nil} | {:error, Error.t()}
   def run(wasm, options) do
+    with {:ok, function, change} <- observed(wasm, options),
+         # They have been checked by now.
+         waits = Map.merge(%{wait: :local, wait_timeout: @wait_ms}, Map.new(options)),
+         {:ok, spread} <- step(:spread, function.name, spread(function, waits)) do
+      {:ok, function, change, spread}
+    end
+  end
+
+  defp observed(wasm, options) do
+    Telemetry.span(:deploy, %{module_bytes: byte_size(wasm)}, %{function: options[:name]}, fn _metadata ->
+      case deploy(wasm, options) do
+        {:ok, function, change} = deployed -> {deployed, %{}, %{version: function.version, change: change}}
+        {:error, error} = refused -> {refused, %{}, Map.take(error.details, [:step])}
+      end
+    end)
+  end
+
+  defp deploy(wasm, options) do
     with {:ok, options} <- step(:options, options[:name], Options.check(options, schema(), "the option")),
+         :ok <- step(:options, options.name, check_idle(options)),
          :ok <- step(:size, options.name, check_size(byte_size(wasm))),
          entry = entry(wasm, options),
          {:version, version} <- Catalog.prepare(entry),
          entry = %{entry | version: version},
-         {:ok, loaded} <- step(:compile, entry.name, Loader.compile(wasm)),
+         {:ok, loaded} <- step(:compile, entry.name, Loader.compile(wasm, entry)),
          {:ok, function} <- step(:compile, entry.name, Loader.function(loaded, entry)),
          :ok <- step(:start, entry.name, Loader.try_start(function, entry)) do
       step(:store, entry.name, Catalog.commit(entry, loaded, wasm))
@@ -45,6 +100,26 @@ defmodule Tidepool.Deploy do
       {:unchanged, function} -> {:ok, function, :unchanged}
       {:error, error} -> {:error, error}
     end
+  end
+
+  defp spread(_function, %{wait: :local}), do: {:ok, nil}
+
+  defp spread(function, %{wait: extent, wait_timeout: timeout}) do
+    case Cluster.wait(function.name, extent, timeout) do
+      {:ok, spread} ->
+        {:ok, spread}
+
+      {:timeout, spread} ->
+        not_spread("after #{timeout} ms not all of the nodes waited for can serve it", function, spread)
+
+      {:superseded, spread} ->
+        not_spread("it was superseded or removed meanwhile", function, spread)
+    end
+  end
+
+  defp not_spread(why, function, spread) do
+    message = "version #{function.version} is deployed, but #{why}"
+    {:error, Error.new(:not_spread, message, function.name, Map.put(spread, :version, function.version))}
   end
 
   @doc """
@@ -58,6 +133,10 @@ defmodule Tidepool.Deploy do
     is_binary(name) and byte_size(name) <= @max_name_bytes and name =~ ~r/\A[A-Za-z0-9_][A-Za-z0-9_.-]*\z/
   end
 
+  defp valid_operation?(operation) do
+    is_binary(operation) and byte_size(operation) in 1..@max_operation_bytes and String.valid?(operation)
+  end
+
   defp entry(wasm, options) do
     %Entry{
       name: options.name,
@@ -66,10 +145,26 @@ defmodule Tidepool.Deploy do
       size: byte_size(wasm),
       operation: options.operation || options.name,
       instances: options.instances,
+      engine: options.engine,
+      snapshot: options.snapshot,
       limits: options.limits,
       deployed_at: System.os_time(:second)
     }
   end
+
+  defp instances?({:warm, idle}), do: is_integer(idle) and idle in 1..@max_dense_idle
+  defp instances?(value), do: Config.instances?(value)
+
+  defp check_idle(%{engine: :fast, instances: {:warm, idle} = instances}) do
+    if Config.instances?(instances) do
+      :ok
+    else
+      message = "#{idle} idle instances are more than the fast engine can hold: deploy with engine: :dense"
+      {:error, Error.new(:invalid_option, message)}
+    end
+  end
+
+  defp check_idle(_options), do: :ok
 
   defp check_size(size) do
     allowed = Config.get(:max_module)

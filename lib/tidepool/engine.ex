@@ -1,6 +1,6 @@
 defmodule Tidepool.Engine do
   @moduledoc """
-  Owns the native runtime: engine, I/O threads, admission.
+  Owns the native runtime: the two engines, I/O threads, admission.
 
   While this process lives `runtime/0` has it. Functions made from it keep it alive beyond that, so a restart here
   never pulls the engine from under a call.
@@ -26,16 +26,40 @@ defmodule Tidepool.Engine do
     %{live: live, idle: idle, queued: queued}
   end
 
+  @typedoc "Which engine a function runs on; see `Tidepool.deploy/2`."
+  @type kind :: :fast | :dense
+
+  @doc "The same for each engine, and its cap on live instances."
+  @spec engines :: %{
+          kind => %{
+            live: non_neg_integer,
+            idle: non_neg_integer,
+            queued: non_neg_integer,
+            max: pos_integer
+          }
+        }
+  def engines do
+    for {kind, {live, idle, queued, max}} <- Native.engines(runtime()), into: %{} do
+      {kind, %{live: live, idle: idle, queued: queued, max: max}}
+    end
+  end
+
   @impl true
   def init(config) do
     native = %{
       max_instances: config.max_instances,
+      max_dense_instances: config.max_dense_instances,
+      max_dense_memory_bytes: config.max_dense_memory,
       max_queue: config.max_queue,
       max_memory_bytes: Tidepool.Limits.schema()[:memory][:type] |> elem(2),
       max_table_elements: @max_table_elements,
       stack_bytes: config.stack,
       console_lines_per_s: config.console_lines,
-      io_threads: config.io_threads
+      perf_map: config.perf_map,
+      io_threads: config.io_threads,
+      compile_threads: config.compile_threads,
+      max_total_memory_bytes: config.max_memory || three_quarters_of_memory(),
+      max_computing: System.schedulers_online()
     }
 
     case Native.start_runtime(native) do
@@ -46,5 +70,11 @@ defmodule Tidepool.Engine do
       {:error, message} ->
         {:stop, Error.new(:engine, message)}
     end
+  end
+
+  defp three_quarters_of_memory do
+    {:ok, meminfo} = File.read("/proc/meminfo")
+    [_line, kib] = Regex.run(~r/^MemTotal:\s+(\d+) kB$/m, meminfo)
+    div(String.to_integer(kib) * 1024 * 3, 4)
   end
 end

@@ -11,9 +11,10 @@ defmodule Tidepool.Error do
   | --- | --- |
   | `:not_deployed` | no function of that name |
   | `:unavailable` | deployed, but its module could not be loaded; the message says why |
+  | `:not_ready` | deployed on another node, and its module did not arrive here within the call's time |
   | `:guest_error` | the guest itself said that the call failed; `:exit_code` for programs |
   | `{:trap, kind}` | the guest was stopped: `:unreachable`, `:memory_out_of_bounds`, `:table_out_of_bounds`, `:indirect_call_to_null`, `:bad_signature`, `:integer_overflow`, `:integer_division_by_zero`, `:bad_conversion_to_integer`, `:stack_overflow`, `:bad_pointer`, `:exit`, `:other` |
-  | `{:limit, limit}` | a limit of the function: `:memory`, `:table`, `:cpu_time`, `:payload`, `:reply`, `:depth` |
+  | `{:limit, limit}` | a limit of the function: `:memory`, `:table`, `:cpu_time`, `:payload`, `:reply`, `:depth`, `:total_memory` |
   | `:timeout` | not done within the function's time limit or the caller's timeout |
   | `:overloaded` | no instance was free, and the queue was full or the wait too long |
   | `:internal` | Tidepool itself failed |
@@ -22,7 +23,8 @@ defmodule Tidepool.Error do
 
   Those above when the module's start functions fail, and `:not_wasm`, `:component`, `:invalid_module`, `:unknown_abi`,
   `:missing_export`, `:export_type`, `:missing_import`, `:import_type`, `:too_demanding`, `:too_large`,
-  `:invalid_config`, `:invalid_option`, `:storage`.
+  `:invalid_config`, `:invalid_option`, `:storage`, `:not_spread` (deployed, but other nodes can't serve it yet: the
+  details say which can and which can't).
 
   ## Reasons of a start
 
@@ -43,7 +45,7 @@ defmodule Tidepool.Error do
           | :exit
           | :other
 
-  @type limit :: :memory | :table | :cpu_time | :payload | :reply | :depth
+  @type limit :: :memory | :table | :cpu_time | :payload | :reply | :depth | :total_memory
 
   @type reason :: atom | {:trap, trap} | {:limit, limit}
 

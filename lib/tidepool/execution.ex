@@ -6,6 +6,8 @@ defmodule Tidepool.Execution do
   in an endless loop is a busy process and no more. Host calls are carried out here as well: no thread is held while a
   guest waits, and a guest may call the host which calls a guest, to any depth that the limits allow.
 
+  A function that another node has deployed, and whose module is on its way here, is waited for within the call's time.
+
   At most one attempt is made per call. When the caller dies the guest is gone within a slice. Nothing of a call stays
   in the caller's mailbox, however it ends.
 
@@ -13,7 +15,8 @@ defmodule Tidepool.Execution do
   time; calls that the handler makes count as nested in it and end with it.
   """
 
-  alias Tidepool.{Catalog, Engine, Error, Host, Native}
+  alias Tidepool.{Catalog, Engine, Error, Host, Native, Telemetry}
+  alias Tidepool.Cluster.Loads
 
   @key __MODULE__
 
@@ -28,8 +31,91 @@ defmodule Tidepool.Execution do
   end
 
   defp start(name, operation, payload, depth, timeout) do
-    Engine.runtime() |> Native.call(name, operation, payload, depth, timeout) |> drive(name, depth)
+    if Telemetry.listening?() do
+      observed(name, operation, payload, depth, timeout)
+    else
+      case Native.call(Engine.runtime(), name, operation, payload, depth, timeout) do
+        {:error, :not_deployed, _message, _details} ->
+          with {:ok, left} <- await(name, timeout) do
+            Engine.runtime() |> Native.call(name, operation, payload, depth, left) |> drive(name, depth)
+          end
+
+        step ->
+          drive(step, name, depth)
+      end
+    end
   end
+
+  # Another node may have deployed it, and the module be on its way here: the time that is left once it has come.
+  defp await(name, timeout) do
+    begun = now()
+
+    case Loads.await(name, timeout) do
+      :overloaded ->
+        {:error, Error.new(:overloaded, "too many calls wait for modules that are on their way here", name)}
+
+      :timeout ->
+        with {:error, %Error{reason: :not_deployed}} <- Catalog.not_callable(name) do
+          {:error, Error.new(:not_ready, "deployed on another node, and its module has not arrived here yet", name)}
+        end
+
+      _settled_or_unknown ->
+        # It may have come between the call and the question.
+        with {:ok, _function} <- Catalog.fetch(name) do
+          {:ok, if(timeout == :infinity, do: :infinity, else: max(begun + timeout - now(), 0))}
+        end
+    end
+  end
+
+  # The same, with an account of the call.
+  defp observed(name, operation, payload, depth, timeout) do
+    metadata = %{function: name, operation: operation, depth: depth}
+
+    Telemetry.span(:call, %{payload_bytes: byte_size(payload)}, metadata, fn metadata ->
+      {result, used} =
+        case Native.call_observed(Engine.runtime(), name, operation, payload, depth, timeout) do
+          {nil, {:error, :not_deployed, _message, _details}} ->
+            with {:ok, left} <- await(name, timeout) do
+              Engine.runtime() |> Native.call_observed(name, operation, payload, depth, left) |> account(name, depth)
+            else
+              refused -> {refused, used(nil)}
+            end
+
+          started ->
+            account(started, name, depth)
+        end
+
+      if used.queue_time > 0, do: emit_queue(used.queue_time, result, metadata)
+      {result, reply_bytes(used, result), %{}}
+    end)
+  end
+
+  defp account({task, step}, name, depth) do
+    result = drive(step, name, depth)
+    {result, used(task)}
+  end
+
+  # A call that was refused at once has no task.
+  defp used(nil), do: %{cpu_time: 0, queue_time: 0, peak_memory_bytes: 0}
+
+  defp used(task) do
+    {cpu_ns, queue_ns, peak_memory_bytes} = Native.usage(task)
+    %{cpu_time: native(cpu_ns), queue_time: native(queue_ns), peak_memory_bytes: peak_memory_bytes}
+  end
+
+  defp native(nanoseconds), do: System.convert_time_unit(nanoseconds, :nanosecond, :native)
+
+  defp emit_queue(duration, result, metadata) do
+    admitted? = not match?({:error, %Error{reason: :overloaded}}, result)
+    Telemetry.emit([:tidepool, :queue, :stop], %{duration: duration}, Map.put(metadata, :admitted, admitted?))
+  end
+
+  defp reply_bytes(measurements, {:ok, reply}), do: Map.put(measurements, :reply_bytes, byte_size(reply))
+  defp reply_bytes(measurements, {:error, _error}), do: measurements
+
+  @doc "Goes on with a call that the HTTP edge began, from then on in this process alone."
+  @spec take_over(Native.responder(), String.t()) :: {:ok, binary} | {:error, Error.t()}
+  def take_over(responder, name), do: responder |> Native.http_take() |> drive(name, 1)
 
   @doc "Drives a trial of a function: an instance is made and dropped."
   @spec trial(Native.function_ref(), String.t()) :: {:ok, binary} | {:error, Error.t()}
@@ -55,8 +141,7 @@ defmodule Tidepool.Execution do
       function: name
     }
 
-    reply = Host.dispatch(call, remaining_ms, &nested(&1, depth, now() + remaining_ms))
-    task |> Native.answer(reply) |> drive(name, depth)
+    task |> Native.answer(ask_host(call, depth, remaining_ms)) |> drive(name, depth)
   end
 
   defp drive({:wait, task, id, remaining_ms}, name, depth) do
@@ -65,6 +150,23 @@ defmodule Tidepool.Execution do
     after
       remaining_ms -> task |> cancel(id) |> drive(name, depth)
     end
+  end
+
+  defp ask_host(call, depth, remaining_ms) do
+    if Telemetry.listening?() do
+      metadata = Map.take(call, [:function, :binding, :namespace, :operation])
+
+      Telemetry.span(:host_call, %{payload_bytes: byte_size(call.payload)}, metadata, fn _metadata ->
+        {result, bytes} = reply = dispatch(call, depth, remaining_ms)
+        {reply, %{reply_bytes: byte_size(bytes)}, %{result: result}}
+      end)
+    else
+      dispatch(call, depth, remaining_ms)
+    end
+  end
+
+  defp dispatch(call, depth, remaining_ms) do
+    Host.dispatch(call, remaining_ms, &nested(&1, depth, now() + remaining_ms))
   end
 
   # Sent or not, no wake message is left behind.

@@ -7,8 +7,12 @@ defmodule Tidepool.Function do
   - `:abi` is `:wapc` or `:wasi`; `:imports` lists what the module asks of the host as `"module.name"`.
   - `:operation` is what a call without one means.
   - `:instances` is `:fresh` or `{:warm, max_idle}`.
+  - `:engine` is `:fast` or `:dense`.
+  - `:start` is what happens before an instance serves its first call: `:nothing`; `:snapshot`, when start functions have
+    run at the deploy and instances begin where they ended; or `:initialiser`, when each instance runs them, and
+    `:start_reason` says why.
   - `:limits`: see `Tidepool.Limits`.
-  - `:compile_us` is how long this node took to compile the module, in µs.
+  - `:compile_us` is how long this node took to compile the module, or to read what it had compiled before, in µs.
   - `:deployed_at` is the time of the deploy, in seconds since 1970 (UTC).
   """
 
@@ -21,11 +25,14 @@ defmodule Tidepool.Function do
           imports: [String.t()],
           operation: String.t(),
           instances: :fresh | {:warm, pos_integer},
+          engine: Tidepool.Engine.kind(),
+          start: :nothing | :snapshot | :initialiser,
+          start_reason: String.t() | nil,
           limits: Tidepool.Limits.t(),
           compile_us: non_neg_integer,
           deployed_at: integer
         }
 
   @enforce_keys [:name, :version, :sha256, :size, :abi, :imports, :operation, :instances, :limits]
-  defstruct @enforce_keys ++ [compile_us: 0, deployed_at: 0]
+  defstruct @enforce_keys ++ [engine: :fast, start: :nothing, start_reason: nil, compile_us: 0, deployed_at: 0]
 end

@@ -6,6 +6,7 @@ defmodule Tidepool.Limits do
   """
 
   @max_bytes 1024 * 1024 * 1024 * 4
+  @max_total_bytes 1024 * 1024 * 1024 * 1024 * 16
 
   @schema [
     memory: [
@@ -38,6 +39,21 @@ defmodule Tidepool.Limits do
       type: {:integer, 1, 10_000},
       default: 64,
       doc: "how many calls may be nested through host calls, the outermost counted as 1."
+    ],
+    instances: [
+      type: {:integer, 1, 1_000_000},
+      default: 1_000_000,
+      doc: "most live instances of the function, of those that the node has. Further calls wait."
+    ],
+    queue: [
+      type: {:integer, 0, 10_000_000},
+      default: 1_000,
+      doc: "most calls that wait for one of `instances`; further ones are refused as `:overloaded`."
+    ],
+    total_memory: [
+      type: {:integer, 65_536, @max_total_bytes},
+      default: @max_total_bytes,
+      doc: "most linear memory of all live instances of the function together, of what the node has, in bytes."
     ]
   ]
 
@@ -48,12 +64,19 @@ defmodule Tidepool.Limits do
           cpu_time: pos_integer,
           payload: non_neg_integer,
           reply: non_neg_integer,
-          depth: pos_integer
+          depth: pos_integer,
+          instances: pos_integer,
+          queue: non_neg_integer,
+          total_memory: pos_integer
         }
 
   @doc "The schema of limits, for `Tidepool.Options`."
   @spec schema :: Tidepool.Options.schema()
   def schema, do: @schema
+
+  @doc "`limits` with what functions have that were deployed before a limit existed."
+  @spec complete(map) :: t
+  def complete(limits), do: Map.merge(Map.new(@schema, fn {key, spec} -> {key, spec[:default]} end), limits)
 
   @doc "The schema with other defaults."
   @spec schema(t) :: Tidepool.Options.schema()

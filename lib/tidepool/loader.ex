@@ -3,25 +3,47 @@ defmodule Tidepool.Loader do
   From a module's bytes to a function that can be called, by way of the native library.
   """
 
-  alias Tidepool.{Engine, Error, Execution, Native}
+  alias Tidepool.{Engine, Error, Execution, Limits, Native, Telemetry}
   alias Tidepool.Catalog.Entry
 
   @typedoc "A compiled module and what it says of itself."
-  @type t :: %{module: Native.module_ref(), abi: :wapc | :wasi, imports: [String.t()], compile_us: non_neg_integer}
+  @type t :: %{
+          module: Native.module_ref(),
+          abi: :wapc | :wasi,
+          imports: [String.t()],
+          start: :nothing | :snapshot | :initialiser,
+          start_reason: String.t() | nil,
+          compile_us: non_neg_integer,
+          cached: boolean
+        }
 
-  @doc "Checks and compiles a module, on a dirty scheduler. Errors name what refused it."
-  @spec compile(binary) :: {:ok, t} | {:error, Error.t()}
-  def compile(wasm) do
-    case Native.compile(Engine.runtime(), wasm) do
-      {:ok, module, facts} -> {:ok, Map.put(facts, :module, module)}
-      {:error, reason, message, details} -> {:error, Error.new(reason, message, nil, details)}
-    end
+  @doc """
+  Checks and compiles the module of an entry, or takes its code from the cache, and runs its start functions for a snapshot
+  if the deploy wants one, on the native library's own threads; waits for it. Errors name what refused it.
+
+  A caller that dies meanwhile takes its place in the queue along.
+  """
+  @spec compile(binary, Entry.t()) :: {:ok, t} | {:error, Error.t()}
+  def compile(wasm, entry) do
+    config = %{engine: entry.engine, snapshot: if(entry.snapshot, do: entry.limits)}
+
+    Telemetry.span(:compile, %{module_bytes: byte_size(wasm)}, %{}, fn _metadata ->
+      id = Native.compile(Engine.runtime(), wasm, config)
+
+      receive do
+        {:tidepool_compiled, ^id, {:ok, module, facts}} ->
+          {{:ok, Map.put(facts, :module, module)}, %{}, Map.take(facts, [:abi, :cached])}
+
+        {:tidepool_compiled, ^id, {:error, reason, message, details}} ->
+          {{:error, Error.new(reason, message, nil, details)}, %{}, %{}}
+      end
+    end)
   end
 
   @doc "Makes a function of a compiled module."
   @spec function(t, Entry.t()) :: {:ok, Native.function_ref()} | {:error, Error.t()}
   def function(loaded, entry) do
-    config = Map.take(entry, [:name, :version, :instances, :limits])
+    config = entry |> Map.take([:name, :version, :instances, :limits]) |> Map.update!(:limits, &Limits.complete/1)
 
     case Native.new_function(loaded.module, config) do
       {:ok, function} -> {:ok, function}

@@ -3,7 +3,7 @@ defmodule Tidepool.Native do
   The NIFs of `native/tidepool_nif`; nothing else. Callers want `Tidepool`.
 
   A call is a task that the process which started it drives. Each of `call/6`, `start_trial/1`, `resume/1` and
-  `answer/2` runs the guest for one time slice (1 ms) at most and says what it needs next, as a `t:step/0`.
+  `answer/2` runs the guest for one time slice (1 ms, 50 µs for guests that go on) at most and says what it needs next, as a `t:step/0`.
   """
 
   @on_load :load
@@ -53,14 +53,44 @@ defmodule Tidepool.Native do
   @spec instances(runtime) :: {live :: non_neg_integer, idle :: non_neg_integer, queued :: non_neg_integer}
   def instances(_runtime), do: :erlang.nif_error(:not_loaded)
 
+  @doc "For each engine: live instances, idle ones among them, calls that wait for one, and the cap on instances."
+  @spec engines(runtime) :: %{
+          (:fast | :dense) => {non_neg_integer, non_neg_integer, non_neg_integer, pos_integer}
+        }
+  def engines(_runtime), do: :erlang.nif_error(:not_loaded)
+
   @doc "All metrics as OpenMetrics text, with gauges added."
   @spec metrics(runtime, [{name :: binary, help :: binary, value :: integer}]) :: binary
   def metrics(_runtime, _gauges), do: :erlang.nif_error(:not_loaded)
 
-  @doc "Checks, compiles and links a module, on a dirty scheduler."
-  @spec compile(runtime, binary) ::
-          {:ok, module_ref, %{abi: :wapc | :wasi, imports: [binary], compile_us: non_neg_integer}} | failure
-  def compile(_runtime, _wasm), do: :erlang.nif_error(:not_loaded)
+  @typedoc "What a compiled module says of itself."
+  @type facts :: %{
+          abi: :wapc | :wasi,
+          imports: [binary],
+          start: :nothing | :snapshot | :initialiser,
+          start_reason: binary | nil,
+          compile_us: non_neg_integer,
+          cached: boolean
+        }
+
+  @typedoc "What became of a module."
+  @type compiled :: {:ok, module_ref, facts} | failure
+
+  @doc """
+  Begins to check, compile and link a module. The caller gets `{:tidepool_compiled, id, compiled}` with the id that this
+  returns; when it has died before its turn, nothing is compiled.
+
+  Keys: `engine`; `snapshot`, the limits within which start functions are run for a snapshot, or `nil` for none.
+  """
+  @spec compile(runtime, binary, map) :: id :: non_neg_integer
+  def compile(_runtime, _wasm, _config), do: :erlang.nif_error(:not_loaded)
+
+  @doc """
+  Keeps compiled code in a folder, up to so many bytes, and takes it from there from now on. The caller gets
+  `{:tidepool_cache, message}` for each file that is damaged, and once when the disk fails.
+  """
+  @spec open_cache(runtime, folder :: binary, max_bytes :: pos_integer) :: :ok | {:error, message :: binary}
+  def open_cache(_runtime, _folder, _max_bytes), do: :erlang.nif_error(:not_loaded)
 
   @doc "Makes a function of a module. Keys: `name`, `version`, `instances`, `limits`."
   @spec new_function(module_ref, map) :: {:ok, function_ref} | failure
@@ -77,6 +107,20 @@ defmodule Tidepool.Native do
   @doc "Starts a call of a published function and drives it for a slice. An operation of `nil` is the published one."
   @spec call(runtime, name :: binary, operation :: binary | nil, payload :: binary, pos_integer, timeout) :: step
   def call(_runtime, _name, _operation, _payload, _depth, _timeout_ms), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Like `call/6`, and keeps account: `usage/1` of the task has it when the call is over. There is no task when there is no call."
+  @spec call_observed(runtime, name :: binary, operation :: binary | nil, payload :: binary, pos_integer, timeout) ::
+          {task | nil, step}
+  def call_observed(_runtime, _name, _operation, _payload, _depth, _timeout_ms), do: :erlang.nif_error(:not_loaded)
+
+  @doc "What an observed call has used."
+  @spec usage(task) ::
+          {cpu_ns :: non_neg_integer, queue_ns :: non_neg_integer, peak_memory_bytes :: non_neg_integer}
+  def usage(_task), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Says whether calls are observed: while they are, each HTTP request gets a process."
+  @spec observe(runtime, boolean) :: :ok
+  def observe(_runtime, _observed?), do: :erlang.nif_error(:not_loaded)
 
   @doc "Makes an instance and drops it again, start functions included."
   @spec start_trial(function_ref) :: step
@@ -110,13 +154,22 @@ defmodule Tidepool.Native do
   @spec json_decode(binary) :: {:ok, term} | {:error, binary}
   def json_decode(_text), do: :erlang.nif_error(:not_loaded)
 
-  @doc "Starts the HTTP edge, whose requests go to `dispatchers` as messages."
+  @doc "Starts the HTTP edge. Requests that it does not answer by itself go to `dispatchers` as messages."
   @spec http_start(runtime, map, [pid]) ::
           {:ok, server, :inet.port_number()} | {:error, atom, message :: binary}
   def http_start(_runtime, _config, _dispatchers), do: :erlang.nif_error(:not_loaded)
 
-  @doc "Answers a request, once."
-  @spec http_answer(responder, 200..599, :json | :text | :bytes | :openmetrics, [{binary, binary}], binary) :: :ok
+  @doc "Makes the caller the owner of a call that the edge began; a second one gets an error."
+  @spec http_take(responder) :: step
+  def http_take(_responder), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Ends a request that nobody serves any more, a call that nobody has taken with it."
+  @spec http_abandon(responder) :: :ok
+  def http_abandon(_responder), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Answers a request, once. `:reply` is `:text` when the body is UTF-8 and `:bytes` otherwise."
+  @spec http_answer(responder, 200..599, :json | :reply | :text | :bytes | :openmetrics, [{binary, binary}], binary) ::
+          :ok
   def http_answer(_responder, _status, _type, _headers, _body), do: :erlang.nif_error(:not_loaded)
 
   @doc "Stops the edge in order; the caller gets `{:tidepool_drained, finished, cut}`."

@@ -94,6 +94,7 @@ defmodule TidepoolWeb.Listener do
       body_timeout_ms: config.body_timeout,
       write_timeout_ms: config.write_timeout,
       idle_timeout_ms: config.idle_timeout,
+      lame_duck_ms: config.lame_duck,
       max_connections: config.max_connections,
       max_requests: config.max_requests
     }

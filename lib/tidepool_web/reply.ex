@@ -5,11 +5,11 @@ defmodule TidepoolWeb.Reply do
 
   alias Tidepool.{Error, Function, Native}
 
-  @type t :: {200..599, :json | :text | :bytes | :openmetrics, [{String.t(), String.t()}], binary}
+  @type t :: {200..599, :json | :reply | :openmetrics, [{String.t(), String.t()}], binary}
 
-  @doc "A guest's reply: text when it is UTF-8, else bytes."
+  @doc "A guest's reply, which the edge sends as text when it is UTF-8, else as bytes."
   @spec bytes(binary) :: t
-  def bytes(reply), do: {200, if(String.valid?(reply), do: :text, else: :bytes), [], reply}
+  def bytes(reply), do: {200, :reply, [], reply}
 
   @doc "A term as JSON."
   @spec json(200..599, term) :: t
@@ -49,15 +49,18 @@ defmodule TidepoolWeb.Reply do
   defp reason({:limit, limit}), do: {:limit, %{limit: limit}}
   defp reason(reason), do: {reason, %{}}
 
-  defp headers(:overloaded), do: [{"retry-after", "1"}]
+  defp headers(reason) when reason in [:overloaded, :not_ready], do: [{"retry-after", "1"}]
   defp headers(_reason), do: []
 
   defp status(%Error{reason: :overloaded}), do: 503
   defp status(%Error{reason: :unavailable}), do: 503
+  defp status(%Error{reason: :not_ready}), do: 503
   defp status(%Error{reason: :storage}), do: 507
   # What a deploy is refused for is up to whoever deploys.
   defp status(%Error{reason: :too_large}), do: 413
   defp status(%Error{reason: :invalid_option}), do: 400
+  # Not a refusal: it stands, and what was asked for beside it did not come about in time.
+  defp status(%Error{reason: :not_spread}), do: 504
   defp status(%Error{details: %{step: _step}}), do: 422
   defp status(%Error{reason: :not_deployed}), do: 404
   defp status(%Error{reason: :guest_error}), do: 422

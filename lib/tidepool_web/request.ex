@@ -1,30 +1,37 @@
 defmodule TidepoolWeb.Request do
   @moduledoc """
-  One HTTP request, in a process of its own. Routes are decided by the edge; what they mean is here.
+  One HTTP request, in a process of its own. Routes are decided by the edge; what they mean is here. A call that gets
+  its reply within its first slice never comes here.
   """
 
-  alias Tidepool.{Catalog, Deploy, Engine, Error, Execution, Native}
+  alias Tidepool.{Catalog, Cluster, Deploy, Engine, Error, Execution, Native}
   alias TidepoolWeb.{Form, Listener, Reply}
 
   @doc "Serves a request and answers it."
   @spec run(Native.responder(), term) :: :ok
   def run(responder, route) do
-    {status, type, headers, body} = serve(route)
+    {status, type, headers, body} = serve(route, responder)
     Native.http_answer(responder, status, type, headers, body)
   end
 
+  # The edge has driven the call for its first slice, and it was not over with a reply then.
+  defp serve({:begun, name}, responder), do: responder |> Execution.take_over(name) |> outcome()
+
+  defp serve(:health, _responder) do
+    if Cluster.joining?(), do: Reply.json(503, %{status: "joining", node: node()}), else: serve(:health)
+  end
+
+  defp serve(route, _responder), do: serve(route)
+
   # Called straight, not through the façade: the name and payload are known to be binaries.
   defp serve({:call, name, operation, payload}) do
-    case Execution.call(name, operation, payload, :infinity) do
-      {:ok, reply} -> Reply.bytes(reply)
-      {:error, error} -> Reply.error(error)
-    end
+    name |> Execution.call(operation, payload, :infinity) |> outcome()
   end
 
   defp serve({:deploy, form}) do
     with {:ok, options} <- Form.options(form),
-         {:ok, function, change} <- Deploy.run(form.wasm, options) do
-      Reply.json(if(change == :created, do: 201, else: 200), Reply.function(function))
+         {:ok, function, change, spread} <- Deploy.run(form.wasm, options) do
+      Reply.json(if(change == :created, do: 201, else: 200), Map.merge(Reply.function(function), spread || %{}))
     else
       {:error, error} -> Reply.error(error)
     end
@@ -46,9 +53,19 @@ defmodule TidepoolWeb.Request do
     end
   end
 
+  defp serve(:cluster), do: Reply.json(200, Cluster.status())
+
   defp serve(:health) do
     instances = Engine.instances()
-    body = %{status: "ok", node: node(), functions: length(Catalog.list()), instances: instances}
+
+    body = %{
+      status: "ok",
+      node: node(),
+      functions: length(Catalog.list()),
+      instances: instances,
+      engines: Engine.engines()
+    }
+
     Reply.json(200, body)
   end
 
@@ -65,4 +82,7 @@ defmodule TidepoolWeb.Request do
   rescue
     exception -> Reply.error(Error.new(:internal, Exception.message(exception)))
   end
+
+  defp outcome({:ok, reply}), do: Reply.bytes(reply)
+  defp outcome({:error, error}), do: Reply.error(error)
 end

@@ -11,15 +11,48 @@ defmodule Tidepool.Docs.BlocksTest do
   @elsewhere %{
     "bin/start" => "test/ship/start_test.exs",
     "iex -S mix phx.server" => "test/ship/start_test.exs",
+    "iex --name a@127.0.0.1 -S mix phx.server" => "test/ship/cluster_test.exs",
+    "PORT=4001 iex --name b@127.0.0.1 -S mix phx.server" => "test/ship/cluster_test.exs",
+    "PORT=4002 iex --name c@127.0.0.1 -S mix phx.server" => "test/ship/cluster_test.exs",
     "MIX_ENV=prod mix release" => "test/ship/release_test.exs",
     "bin/test" => ".ci/run"
   }
 
-  for document <- ["README.md", "docs/http.md", "docs/host-callbacks.md", "docs/embedding.md", "docs/configuration.md"] do
+  # Those that show several nodes.
+  @clusters ["README.md", "docs/cluster.md"]
+
+  defp start!(document) when document in @clusters do
+    cookie = Peer.cookie()
+    names = for stem <- ["a", "b", "c"], do: Peer.name(stem)
+    peers = for name <- names, do: Peer.start!([server: true, cluster: true, seeds: names], name: name, cookie: cookie)
+
+    for peer <- peers do
+      eventually(fn -> length(Peer.call(peer, Tidepool.Cluster, :status, []).nodes) == length(peers) end, 20_000)
+    end
+
+    peers
+  end
+
+  defp start!(_document), do: [Peer.start!(server: true)]
+
+  for document <- [
+        "README.md",
+        "docs/cluster.md",
+        "docs/http.md",
+        "docs/host-callbacks.md",
+        "docs/embedding.md",
+        "docs/configuration.md"
+      ] do
     test "what #{document} shows is what happens" do
-      peer = Peer.start!(server: true)
-      "http://" <> address = Peer.url(peer, "")
-      Markdown.run_console!(unquote(document), address)
+      [peer | _others] = peers = start!(unquote(document))
+
+      addresses =
+        for peer <- peers do
+          "http://" <> address = Peer.url(peer, "")
+          address
+        end
+
+      Markdown.run_console!(unquote(document), addresses)
       Markdown.run_elixir!(unquote(document), &Peer.call(peer, Code, :eval_string, [&1, &2, &3]))
     end
   end

@@ -3,7 +3,7 @@ defmodule Tidepool.Docs.Markdown do
   Documents as data: their code blocks, links and headings; and running the blocks.
 
   - ` ```console `: lines after `$ ` are run by the shell in the project's folder, with a node's address for
-    `localhost:4000`; the lines after a command are what it writes, where `…` stands for anything.
+    `localhost:4000`, others' for the ports after it; the lines after a command are what it writes, where `…` stands for anything.
   - ` ```elixir `: run with one binding for the document. The value of what stands before `#=> PATTERN` matches the pattern. A block that begins with the comment `# config/…` is checked as settings; one that begins with
     another file's name just has to be Elixir.
   """
@@ -57,10 +57,14 @@ defmodule Tidepool.Docs.Markdown do
     end
   end
 
-  @doc "Runs all console blocks against the edge at `address`."
-  def run_console!(path, address) do
+  @doc "Runs all console blocks against the edges at `addresses`, which stand for localhost:4000 and the ports after it."
+  def run_console!(path, addresses) do
     for {"console", text, line} <- blocks(path), {command, expected} <- commands(text) do
-      command = String.replace(command, "localhost:4000", address)
+      command =
+        addresses
+        |> Enum.with_index(4000)
+        |> Enum.reduce(command, fn {address, port}, command -> String.replace(command, "localhost:#{port}", address) end)
+
       {output, status} = System.cmd("bash", ["-c", command])
       output = String.trim_trailing(output, "\n")
       message = "#{path}:#{line}: #{command}\nshould write\n#{expected}\nand wrote\n#{output}"

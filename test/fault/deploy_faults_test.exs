@@ -1,8 +1,8 @@
 defmodule Tidepool.Fault.DeployFaultsTest do
-  # Not async: counts the node's instances, and takes all schedulers that compile.
+  # Not async: counts the node's instances, and keeps the threads that compile busy.
   use Tidepool.Case
 
-  alias Tidepool.{Catalog, FaultFootprint, FaultVersion, Native}
+  alias Tidepool.{Catalog, FaultFootprint, FaultNative, FaultVersion, Native}
 
   setup do
     {:ok, before: FaultFootprint.settled()}
@@ -56,30 +56,45 @@ defmodule Tidepool.Fault.DeployFaultsTest do
     assert {:error, %Tidepool.Error{reason: :not_deployed}} = Tidepool.fetch(name)
   end
 
-  for {title, what} <- [{"a removal", :remove}, {"the metrics", :metrics}] do
+  for {title, what} <- [{"a removal", :remove}, {"the metrics", :metrics}, {"a call", :call}] do
     @tag what: what
     test "#{title} does not wait for modules that are being compiled", context do
       name = deploy!("wat", "start_exit_0")
       runtime = Tidepool.Engine.runtime()
-      wasm = guest("rust", "surroundings")
-      count = 8 * :erlang.system_info(:dirty_cpu_schedulers_online)
-      compiles = for _compile <- 1..count, do: Task.async(fn -> {:ok, _, _} = Native.compile(runtime, wasm) end)
-      eventually(fn -> Enum.all?(compiles, &compiling?/1) end)
+      wasm = guest("go", "hello_world")
+      [first | others] = for _compile <- 1..4, do: Native.compile(runtime, wasm, FaultNative.compile_config())
 
       case context.what do
         :remove -> assert :ok = Tidepool.remove(name)
         :metrics -> assert Native.metrics(runtime, []) =~ "tidepool"
+        :call -> assert {:ok, "ready"} = Tidepool.call(name, "any")
       end
 
-      # Whoever waits in the schedulers' queue is served after all who were there before.
-      assert Enum.count(compiles, &Process.alive?(&1.pid)) > count / 2
-      Task.await_many(compiles, 120_000)
+      # The first may be over on a machine of many cores, and the last is not begun.
+      last = List.last(others)
+      refute_received {:tidepool_compiled, ^last, _compiled}
+      for id <- [first | others], do: assert_receive({:tidepool_compiled, ^id, {:ok, _module, _facts}}, 120_000)
     end
   end
 
-  # In the NIF, running or waiting for its turn; or over already.
-  defp compiling?(task) do
-    Process.info(task.pid, :current_function) in [{:current_function, {Native, :compile, 2}}, nil]
+  test "what nobody waits for any more is not compiled" do
+    runtime = FaultNative.runtime()
+    first = Native.compile(runtime, guest("go", "hello_world"), FaultNative.compile_config())
+    test = self()
+
+    {pid, monitor} =
+      spawn_monitor(fn ->
+        for _module <- 1..8, do: Native.compile(runtime, guest("go", "upper"), FaultNative.compile_config())
+        send(test, :begun)
+        Process.sleep(:infinity)
+      end)
+
+    assert_receive :begun, 20_000
+    Process.exit(pid, :kill)
+    assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}, 20_000
+    last = Native.compile(runtime, guest("go", "hello_world"), FaultNative.compile_config())
+    for id <- [first, last], do: assert_receive({:tidepool_compiled, ^id, {:ok, _module, _facts}}, 120_000)
+    assert Native.metrics(runtime, []) =~ ~r/^tidepool_compiles_total 2$/m
   end
 
   defp blobs, do: :tidepool |> Application.fetch_env!(:data) |> Catalog.folder() |> Path.join("blobs")

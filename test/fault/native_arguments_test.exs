@@ -8,12 +8,17 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     start_runtime: [:settings],
     subscribe_console: [:runtime, :pid],
     instances: [:runtime],
+    engines: [:runtime],
     metrics: [:runtime, :list],
-    compile: [:runtime, :binary],
+    compile: [:runtime, :binary, :compile_config],
+    open_cache: [:runtime, :text, :number],
     new_function: [:module, :config],
     publish: [:runtime, :list],
     unpublish: [:runtime, :text],
     call: [:runtime, :binary, :optional_binary, :binary, :number, :timeout],
+    call_observed: [:runtime, :binary, :optional_binary, :binary, :number, :timeout],
+    usage: [:task],
+    observe: [:runtime, :boolean],
     start_trial: [:function],
     resume: [:task],
     answer: [:task, :reply],
@@ -23,6 +28,8 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     json_encode: [:json],
     json_decode: [:binary],
     http_start: [:runtime, :edge, :list],
+    http_take: [:responder],
+    http_abandon: [:responder],
     http_answer: [:responder, :number, :atom, :list, :binary],
     http_drain: [:server, :number],
     http_stats: [:server]
@@ -41,6 +48,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
       runtime: runtime,
       module: FaultNative.module(runtime, "wat", "parked"),
       config: FaultNative.config("parked"),
+      compile_config: FaultNative.compile_config(),
       function: function,
       task: task,
       reply: {:ok, "right"},
@@ -54,6 +62,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
       text: "",
       number: 200,
       timeout: :infinity,
+      boolean: true,
       atom: :text,
       json: %{}
     }
@@ -83,6 +92,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
 
     for {name, before, right, behind} <- [
           {:start_runtime, [], FaultNative.settings(), []},
+          {:compile, [runtime, ""], FaultNative.compile_config(), []},
           {:new_function, [module], FaultNative.config("parked"), []},
           {:http_start, [runtime], FaultNative.edge(), [[self()]]}
         ],
@@ -92,6 +102,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
       for value <- wrong, do: assert_argument_error(name, before ++ [Map.put(right, key, value)] ++ behind)
     end
 
+    for wrong <- [:slow, "fast"], do: assert_argument_error(:compile, [runtime, "", %{engine: wrong}])
     limits = FaultNative.config("parked").limits
 
     for {key, _value} <- limits, wrong <- [-1, 2 ** 64, 1.5, nil, :infinity] do
@@ -173,8 +184,12 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
       {:start_runtime, %{settings | max_instances: 2 ** 32 - 1}},
       {:start_runtime, %{settings | max_memory_bytes: 2 ** 63}},
       {:start_runtime, %{settings | stack_bytes: 2 ** 64 - 1}},
+      {:start_runtime, %{settings | max_dense_instances: 2 ** 32 - 1}},
+      {:start_runtime, %{settings | max_dense_memory_bytes: 2 ** 64 - 1}},
+      {:start_runtime, %{settings | max_dense_instances: nil, max_dense_memory_bytes: 2 ** 64 - 1}},
       {:start_runtime, %{settings | io_threads: 2 ** 64 - 1}},
       {:start_runtime, %{settings | io_threads: 2 ** 44}},
+      {:start_runtime, %{settings | compile_threads: 2 ** 44}},
       {:new_function, %{config | instances: {:warm, 2 ** 64 - 1}}},
       {:new_function, %{config | instances: {:warm, 2 ** 40}}}
     ]
@@ -197,6 +212,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
   end
 
   defp right?(kind, value) when kind in [:binary, :text], do: is_binary(value)
+  defp right?(:boolean, value), do: is_boolean(value)
   defp right?(:optional_binary, value), do: is_nil(value) or is_binary(value)
   defp right?(:atom, value), do: is_atom(value)
   defp right?(:pid, value), do: is_pid(value)

@@ -8,12 +8,18 @@ defmodule Tidepool.FaultNative do
 
   @settings %{
     max_instances: 4,
+    max_dense_instances: 4,
+    max_dense_memory_bytes: 67_108_864,
     max_queue: 2,
     max_memory_bytes: 67_108_864,
     max_table_elements: 65_536,
     stack_bytes: 524_288,
     console_lines_per_s: 10,
-    io_threads: 1
+    perf_map: false,
+    io_threads: 1,
+    compile_threads: 1,
+    max_total_memory_bytes: 1_073_741_824,
+    max_computing: 2
   }
 
   @limits %{
@@ -23,7 +29,10 @@ defmodule Tidepool.FaultNative do
     cpu_time: 30_000,
     payload: 8_388_608,
     reply: 8_388_608,
-    depth: 64
+    depth: 64,
+    instances: 1_000_000,
+    queue: 1_000,
+    total_memory: 17_592_186_044_416
   }
 
   @edge %{
@@ -37,12 +46,16 @@ defmodule Tidepool.FaultNative do
     body_timeout_ms: 10_000,
     write_timeout_ms: 10_000,
     idle_timeout_ms: 10_000,
+    lame_duck_ms: 10_000,
     max_connections: 10,
     max_requests: 10
   }
 
   @doc "Settings of a small runtime."
   def settings, do: @settings
+
+  @doc "How a module is compiled."
+  def compile_config, do: %{engine: :fast, snapshot: nil}
 
   @doc "A function's configuration."
   def config(name), do: %{name: name, version: 1, instances: :fresh, limits: @limits}
@@ -58,8 +71,8 @@ defmodule Tidepool.FaultNative do
 
   @doc "A built guest, compiled."
   def module(runtime, language, guest) do
-    {:ok, module, _facts} = Native.compile(runtime, Tidepool.Case.guest(language, guest))
-    module
+    id = Native.compile(runtime, Tidepool.Case.guest(language, guest), compile_config())
+    receive(do: ({:tidepool_compiled, ^id, {:ok, module, _facts}} -> module))
   end
 
   @doc "Makes a built guest callable on `runtime` under its own name."

@@ -11,6 +11,12 @@ defmodule Tidepool.Flood do
     |> Enum.frequencies()
   end
 
+  @doc "Calls a function from `count` processes that nobody is linked to; their pids."
+  def spawn(name, count), do: for(_ <- 1..count, do: Kernel.spawn(fn -> Tidepool.call(name, "x") end))
+
+  @doc "Kills them."
+  def kill(pids), do: Enum.each(pids, &Process.exit(&1, :kill))
+
   defp outcome({:ok, reply}, i), do: if(reply == "Hello, #{i}!", do: :ok, else: :mixed_up)
   defp outcome({:error, error}, _i), do: error.reason
 end

@@ -2,31 +2,80 @@ defmodule Tidepool.Peer do
   @moduledoc """
   A node of its own: another process of the operating system with settings, data and edge of its own, driven over its
   standard input. It ends with the test that started it, or with its module when `setup_all` did.
+
+  With a name it is distributed, beside that: `cut/2` and `heal/2` part such nodes and let them meet again, and the test
+  goes on driving both.
   """
 
   @enforce_keys [:pid, :data]
-  defstruct @enforce_keys
+  defstruct @enforce_keys ++ [:node, :cookie]
 
   @call_ms 60_000
 
-  @doc "Starts a node and Tidepool on it. `settings` are those of `config :tidepool`; the edge is off unless they say so."
-  def start!(settings \\ []) do
-    peer = boot!(settings)
+  @doc """
+  Starts a node and Tidepool on it. `settings` are those of `config :tidepool`; the edge is off unless they say so.
+
+  ## Options
+
+  - `:name`: makes it a distributed node on 127.0.0.1; see `name/1`. Needs `:cookie` as well.
+  - `:cookie`: an atom; see `cookie/0`.
+  - `:args`: further arguments of `erl`, as charlists.
+  - `:env`: environment variables, as `{charlist, charlist}`.
+  """
+  def start!(settings \\ [], options \\ []) do
+    peer = boot!(settings, options)
     {:ok, _started} = start_application(peer)
     peer
   end
 
   @doc "Starts a node with everything ready but Tidepool not started."
-  def boot!(settings \\ []) do
+  def boot!(settings \\ [], options \\ []) do
     data = settings[:data] || Tidepool.Case.tmp_folder!()
     # :code.get_path/0 has the working folder and the archives too, which do no harm.
     paths = Enum.flat_map(:code.get_path(), &[~c"-pa", &1])
-    options = %{connection: :standard_io, args: paths ++ [~c"-kernel", ~c"logger_level", ~c"warning"]}
-    child = %{id: make_ref(), start: {:peer, :start_link, [options]}, restart: :temporary}
+    quiet = [~c"-kernel", ~c"logger_level", ~c"warning"]
+    args = paths ++ quiet ++ distribution(options[:name], options[:cookie]) ++ Keyword.get(options, :args, [])
+    start = %{connection: :standard_io, args: args, env: Keyword.get(options, :env, [])}
+    child = %{id: make_ref(), start: {:peer, :start_link, [start]}, restart: :temporary}
     pid = ExUnit.Callbacks.start_supervised!(child)
-    peer = %__MODULE__{pid: pid, data: data}
+    peer = %__MODULE__{pid: pid, data: data, node: options[:name], cookie: options[:cookie]}
     :ok = call(peer, __MODULE__, :prepare, [[port: 0, data: data] ++ Keyword.drop(settings, [:data])])
     peer
+  end
+
+  defp distribution(nil, nil), do: []
+
+  defp distribution(name, cookie) when is_atom(name) and is_atom(cookie) do
+    [~c"-name", Atom.to_charlist(name), ~c"-setcookie", Atom.to_charlist(cookie)]
+  end
+
+  @doc "A name that no other node of this machine has: `STEM-…@127.0.0.1`."
+  def name(stem \\ "node"), do: :"#{:peer.random_name(to_charlist(stem))}@127.0.0.1"
+
+  @doc "A cookie that no other nodes of this machine have."
+  def cookie, do: :"cookie_#{System.pid()}_#{System.unique_integer([:positive])}"
+
+  @doc "Makes a hidden link from one node to the other, as `Tidepool.Cluster` does."
+  def link(from, to), do: true = call(from, :net_kernel, :hidden_connect_node, [to.node])
+
+  @doc "Parts two nodes as a cut cable would, until `heal/2`: what links them is gone, and no new link comes about."
+  def cut(one, other) do
+    # Each expects another cookie of the other: neither side's attempts succeed.
+    for {here, there} <- [{one, other}, {other, one}] do
+      true = call(here, :erlang, :set_cookie, [there.node, :"cut_by_#{here.node}"])
+    end
+
+    for {here, there} <- [{one, other}, {other, one}], do: call(here, :erlang, :disconnect_node, [there.node])
+    :ok
+  end
+
+  @doc "Lets two nodes that were cut from each other meet again; they have to find each other on their own."
+  def heal(one, other) do
+    for {here, there} <- [{one, other}, {other, one}] do
+      true = call(here, :erlang, :set_cookie, [there.node, here.cookie])
+    end
+
+    :ok
   end
 
   @doc "Calls a function there. What it raises is raised here."
@@ -78,6 +127,14 @@ defmodule Tidepool.Peer do
     end)
 
     true = :erlang.garbage_collect(Process.whereis(name))
+  end
+
+  @doc "Kills whoever has the name, again and again for `ms`. Runs in the peer."
+  def keep_killing(name, ms), do: keep_killing_until(name, System.monotonic_time(:millisecond) + ms)
+
+  defp keep_killing_until(name, deadline) do
+    with pid when pid != nil <- Process.whereis(name), do: Process.exit(pid, :kill)
+    if System.monotonic_time(:millisecond) < deadline, do: keep_killing_until(name, deadline), else: :ok
   end
 
   @doc false

@@ -3,6 +3,8 @@ defmodule Tidepool.ConfigTest do
 
   alias Tidepool.{Config, Error}
 
+  doctest Tidepool.Config
+
   test "without a setting, every one has its default, and the defaults are valid" do
     assert {:ok, config} = Config.check([])
     assert Enum.sort(Map.keys(config)) == Enum.sort(Keyword.keys(Config.schema()))
@@ -34,6 +36,12 @@ defmodule Tidepool.ConfigTest do
           instances: {:warm, 0},
           builtins: [:everything],
           builtins: :log,
+          seeds: "no_host",
+          seeds: ["a@b c"],
+          seeds: :all,
+          dns: "",
+          dns_node: "a@b",
+          max_skew: 0,
           limits: [time: 0],
           limits: [tme: 5],
           max_module: 7,
@@ -42,6 +50,7 @@ defmodule Tidepool.ConfigTest do
           max_queue: -1,
           stack: 1,
           io_threads: 0,
+          compile_threads: 0,
           console_lines: -1,
           drain: -1,
           header_timeout: 0,

@@ -15,7 +15,7 @@ defmodule Tidepool.DeployTest do
 
       for version <- 1..4 do
         wasm = TestModule.variant(wasm, version)
-        assert {:ok, %Function{version: ^version}, :created} = Deploy.run(wasm, name: name)
+        assert {:ok, %Function{version: ^version}, :created, nil} = Deploy.run(wasm, name: name)
         assert {:ok, %Function{version: ^version, sha256: sha256}} = Tidepool.fetch(name)
         assert sha256 == Tidepool.BlobStore.sha256(wasm)
       end
@@ -23,8 +23,8 @@ defmodule Tidepool.DeployTest do
 
     test "stay when the same module comes with the same options again", %{name: name} do
       options = [name: name, operation: "hello", instances: {:warm, 2}, limits: [time: 999]]
-      assert {:ok, function, :created} = Deploy.run(guest("rust", "hello_world"), options)
-      assert {:ok, ^function, :unchanged} = Deploy.run(guest("rust", "hello_world"), options)
+      assert {:ok, function, :created, nil} = Deploy.run(guest("rust", "hello_world"), options)
+      assert {:ok, ^function, :unchanged, nil} = Deploy.run(guest("rust", "hello_world"), options)
       assert {:ok, ^function} = Tidepool.fetch(name)
     end
 
@@ -41,7 +41,7 @@ defmodule Tidepool.DeployTest do
       wasm = guest("rust", "hello_world")
       assert {:ok, %Function{version: 1}} = Tidepool.deploy(wasm, name: name)
       assert :ok = Tidepool.remove(name)
-      assert {:ok, %Function{version: 2}, :created} = Deploy.run(wasm, name: name)
+      assert {:ok, %Function{version: 2}, :created, nil} = Deploy.run(wasm, name: name)
       assert Tidepool.call(name, "hello") == {:ok, "Hello, world!"}
     end
 
@@ -139,7 +139,10 @@ defmodule Tidepool.DeployTest do
                cpu_time: 1_000,
                payload: 8_388_608,
                reply: 8_388_608,
-               depth: 3
+               depth: 3,
+               instances: 1_000_000,
+               queue: 1_000,
+               total_memory: 17_592_186_044_416
              }
     end
 
@@ -147,6 +150,9 @@ defmodule Tidepool.DeployTest do
       for option <- [
             {:operation, ""},
             {:operation, 5},
+            {:operation, ""},
+            {:operation, String.duplicate("o", 1_025)},
+            {:operation, <<255>>},
             {:instances, :warm},
             {:instances, {:warm, 0}},
             {:instances, {:warm, 16_001}},

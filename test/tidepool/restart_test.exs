@@ -186,6 +186,65 @@ defmodule Tidepool.RestartTest do
     assert status not in [0, 28]
   end
 
+  # What is in the cache; code is written after its deploy was answered.
+  defp compiled(peer), do: Path.wildcard(Path.join([Peer.folder(peer), "compiled", "*-*"]))
+  defp metrics(peer), do: Peer.call(peer, Tidepool.Native, :metrics, [Peer.call(peer, Engine, :runtime, []), []])
+
+  test "what was compiled before is not compiled again, neither after a stop nor after a crash" do
+    data = tmp_folder!()
+    peer = Peer.start!(data: data)
+    for {language, guest} <- [{"rust", "counter"}, {"go", "hello_world"}], do: Peer.deploy!(peer, language, guest)
+    eventually(fn -> length(compiled(peer)) == 2 end, 30_000)
+    restart(peer)
+    assert metrics(peer) =~ ~r/^tidepool_compiles_total 0$/m
+    assert metrics(peer) =~ ~r/^tidepool_compiles_cached_total 2$/m
+    assert call(peer, "hello_world", "hello", "Ada") == {:ok, "Hello, Ada!"}
+    Peer.halt(peer)
+
+    other = Peer.start!(data: data)
+    assert metrics(other) =~ ~r/^tidepool_compiles_total 0$/m
+    assert call(other, "hello_world", "hello", "Ada") == {:ok, "Hello, Ada!"}
+    assert call(other, "counter", "next") == {:ok, "1"}
+  end
+
+  test "compiled code that was damaged is named in the log and compiled anew" do
+    peer = Peer.start!()
+    Peer.deploy!(peer, "rust", "hello_world")
+    [path] = eventually(fn -> compiled(peer) |> Enum.take(1) |> then(&(&1 != [] && &1)) end, 30_000)
+    :ok = Peer.stop_application(peer)
+    bytes = File.read!(path)
+    File.write!(path, flip(bytes, div(byte_size(bytes), 2)))
+    Peer.call(peer, LogWatch, :collect, [])
+    {:ok, _started} = Peer.start_application(peer)
+    assert call(peer, "hello_world", "hello", "Ada") == {:ok, "Hello, Ada!"}
+
+    eventually(fn ->
+      assert Enum.any?(Peer.call(peer, LogWatch, :collected, []), fn {_level, text} -> text =~ path end)
+    end)
+
+    eventually(fn -> File.exists?(path) end, 30_000)
+  end
+
+  test "a node that can't keep compiled code says so and serves all the same" do
+    peer = Peer.boot!()
+    folder = Path.join(Peer.folder(peer), "compiled")
+    File.mkdir_p!(Path.dirname(folder))
+    File.write!(folder, "not a folder")
+    Peer.call(peer, LogWatch, :collect, [])
+    {:ok, _started} = Peer.start_application(peer)
+    Peer.deploy!(peer, "rust", "hello_world")
+    assert call(peer, "hello_world", "hello", "Ada") == {:ok, "Hello, Ada!"}
+    assert [{:warning, _text}] = Enum.filter(Peer.call(peer, LogWatch, :collected, []), &(elem(&1, 1) =~ folder))
+  end
+
+  test "a node that is to keep no compiled code has no folder for it" do
+    peer = Peer.start!(compile_cache: 0)
+    Peer.deploy!(peer, "rust", "hello_world")
+    restart(peer)
+    assert call(peer, "hello_world", "hello", "Ada") == {:ok, "Hello, Ada!"}
+    refute File.exists?(Path.join(Peer.folder(peer), "compiled"))
+  end
+
   defp flip(bytes, at) do
     <<before::binary-size(at), byte, rest::binary>> = bytes
     <<before::binary, Bitwise.bxor(byte, 1), rest::binary>>

@@ -39,6 +39,20 @@ defmodule TidepoolWeb.DeployTest do
     assert {:ok, %Function{instances: {:warm, 7}, operation: "concat", limits: %{time: 1234}}} = Tidepool.fetch(name)
   end
 
+  test "a function says what happens before its first call, and why", %{name: name} do
+    wasm = guest("assemblyscript", "hello_world")
+    assert {201, _headers, %{"start" => "snapshot", "start_reason" => nil}} = curl_deploy(wasm, name: name)
+    assert {201, _headers, function} = curl_deploy(wasm, name: name, snapshot: "false")
+    assert %{"start" => "initialiser", "start_reason" => reason, "version" => 2} = function
+    assert is_binary(reason)
+    assert {:ok, %Function{start: :initialiser, start_reason: ^reason}} = Tidepool.fetch(name)
+    assert Tidepool.call!(name, "hello", "Ada") == "Hello, Ada!"
+    assert {201, _headers, %{"start" => "nothing"}} = curl_deploy(guest("rust", "hello_world"), name: name)
+
+    assert {400, _headers, %{"error" => %{"reason" => "invalid_option"}}} =
+             curl_deploy(wasm, name: name, snapshot: "no")
+  end
+
   test "the same bytes and options again are 200 and the same version, other bytes 201 and the next", %{name: name} do
     wasm = guest("rust", "hello_world")
     assert {201, _headers, %{"version" => 1} = first} = curl_deploy(wasm, name: name)

@@ -138,15 +138,19 @@ defmodule TidepoolWeb.MetricsTest do
   test "the node's gauges and counters are there" do
     {before, types, _text} = scrape()
 
+    for gauge <- ["tidepool_functions", "beam_memory_bytes"] do
+      assert types[gauge] == "gauge"
+      assert is_float(before[{gauge, %{}}])
+    end
+
     for gauge <- [
           "tidepool_instances_live",
           "tidepool_instances_idle",
-          "tidepool_calls_queued",
-          "tidepool_functions",
-          "beam_memory_bytes"
+          "tidepool_instances_max",
+          "tidepool_calls_queued"
         ] do
       assert types[gauge] == "gauge"
-      assert is_float(before[{gauge, %{}}])
+      for engine <- ["fast", "dense"], do: assert(is_float(before[{gauge, %{"engine" => engine}}]))
     end
 
     assert before[{"beam_memory_bytes", %{}}] > 1_000_000.0

@@ -4,7 +4,7 @@ defmodule TidepoolWeb.ReplyTest do
   alias Tidepool.{Error, Native}
   alias TidepoolWeb.{Form, Reply}
 
-  @form %{name: nil, file_name: nil, operation: nil, instances: nil, limits: nil}
+  @form %{name: nil, file_name: nil, operation: nil, instances: nil, engine: nil, snapshot: nil, limits: nil}
 
   defp decode({status, :json, headers, body}) do
     {:ok, %{"error" => error}} = Native.json_decode(body)
@@ -25,7 +25,15 @@ defmodule TidepoolWeb.ReplyTest do
       assert text == to_string(reason)
     end
 
-    for {limit, status} <- [memory: 500, table: 500, cpu_time: 504, payload: 413, reply: 500, depth: 500] do
+    for {limit, status} <- [
+          memory: 500,
+          table: 500,
+          cpu_time: 504,
+          payload: 413,
+          reply: 500,
+          depth: 500,
+          total_memory: 500
+        ] do
       assert {^status, [], error} = decode(Reply.error(Error.new({:limit, limit}, "message", "f", %{allowed: 5})))
 
       assert error == %{
@@ -70,6 +78,8 @@ defmodule TidepoolWeb.ReplyTest do
     assert Form.options(%{@form | name: "n", file_name: "a.wasm"}) == {:ok, [name: "n"]}
     assert Form.options(%{@form | name: "", file_name: "a.wasm"}) == {:ok, [name: "a"]}
     assert Form.options(%{@form | name: "n", instances: "fresh"}) == {:ok, [name: "n", instances: :fresh]}
+    assert Form.options(%{@form | name: "n", engine: "dense"}) == {:ok, [name: "n", engine: :dense]}
+    assert Form.options(%{@form | name: "n", engine: "fast"}) == {:ok, [name: "n", engine: :fast]}
     assert Form.options(%{@form | name: "n", operation: "op"}) == {:ok, [name: "n", operation: "op"]}
     assert {:ok, [name: "n", limits: limits]} = Form.options(%{@form | name: "n", limits: %{"time" => 1, "depth" => 2}})
     assert Enum.sort(limits) == [depth: 2, time: 1]
@@ -81,6 +91,7 @@ defmodule TidepoolWeb.ReplyTest do
           %{name: "n", instances: "warm:"},
           %{name: "n", instances: "warm:5x"},
           %{name: "n", instances: "WARM:5"},
+          %{name: "n", engine: "steam"},
           %{name: "n", limits: %{"tme" => 5}}
         ] do
       assert {:error, %Error{reason: :invalid_option, details: %{step: :options}}} =

@@ -8,6 +8,9 @@ defmodule Mix.Tasks.Phx.Server do
       iex -S mix phx.server       # with a shell
       mix phx.server --examples   # prints the curl lines to try, too
 
+  With a name (`iex --name a@127.0.0.1 -S mix phx.server`) the node finds others and shares with them what is deployed:
+  docs/cluster.md.
+
   `PORT`, `TIDEPOOL_ADDRESS`, `TIDEPOOL_DATA` and `TIDEPOOL_TOKEN` are read from the environment; all settings are in
   docs/configuration.md. The task has the name that Elixir developers try first; there is no Phoenix behind it.
   """
@@ -18,6 +21,7 @@ defmodule Mix.Tasks.Phx.Server do
   def run(arguments) do
     Mix.Task.run("app.config")
     Application.put_env(:tidepool, :server, true)
+    unless Application.get_env(:tidepool, :cluster) == false, do: Application.put_env(:tidepool, :cluster, true)
 
     # A wrong setting is a sentence here, not a supervisor's report.
     case Tidepool.Config.check(Application.get_all_env(:tidepool) |> Keyword.delete(:included_applications)) do

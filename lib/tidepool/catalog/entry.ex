@@ -2,8 +2,15 @@ defmodule Tidepool.Catalog.Entry do
   @moduledoc """
   What the catalog knows of one name: its newest version, or that it was removed.
 
-  A removed name keeps its entry, so that its version numbers go on when it is deployed again.
+  A removed name keeps its entry, a tombstone, until that is collected (see `Tidepool.Catalog.State`), so that its version
+  numbers go on when it is deployed again before then.
+
+  Of two entries of a name the later one wins, by stamp; `compare/2` is a total order, so that all nodes choose alike. Both
+  sides of a partition may have made the same version number of different deploys: the winner keeps its number, and the
+  next deploy gets the highest seen and one more.
   """
+
+  alias Tidepool.Catalog.{Clock, Digest}
 
   @type t :: %__MODULE__{
           name: String.t(),
@@ -13,18 +20,55 @@ defmodule Tidepool.Catalog.Entry do
           size: non_neg_integer,
           operation: String.t(),
           instances: :fresh | {:warm, pos_integer},
+          engine: Tidepool.Engine.kind(),
+          snapshot: boolean,
           limits: Tidepool.Limits.t(),
-          deployed_at: integer
+          deployed_at: integer,
+          stamp: Clock.stamp() | nil
         }
 
   @enforce_keys [:name, :version, :sha256, :size, :operation, :instances, :limits, :deployed_at]
-  defstruct @enforce_keys ++ [removed: false]
+  defstruct @enforce_keys ++ [removed: false, stamp: nil, engine: :fast, snapshot: true]
 
-  @doc "Do two entries describe the same deploy, apart from version and time?"
+  @doc "Do two entries describe the same deploy, apart from version, time and stamp?"
   @spec same_deploy?(t | nil, t) :: boolean
   def same_deploy?(nil, _entry), do: false
 
   def same_deploy?(old, new) do
-    not old.removed and %{old | version: new.version, deployed_at: new.deployed_at} == new
+    not old.removed and %{old | version: new.version, deployed_at: new.deployed_at, stamp: new.stamp} == new
+  end
+
+  @doc """
+  An entry as it was written before there were stamps, with one: the second of its deploy, by the replica that has it.
+
+  A stamped entry keeps its stamp. Where there is no word about a snapshot, there is one.
+  """
+  @spec stamped(t | map, replica :: String.t()) :: t
+  def stamped(%{stamp: {_, _, _}} = entry, _replica), do: Map.put_new(entry, :snapshot, true)
+
+  def stamped(entry, replica) do
+    entry |> Map.put(:stamp, {max(entry.deployed_at, 0) * 1_000, 0, replica}) |> Map.put_new(:snapshot, true)
+  end
+
+  @doc """
+  Which of two entries of a name is the later one. Stamps are unique but for broken clocks; then the content decides, which
+  is arbitrary and the same everywhere.
+  """
+  @spec compare(t, t) :: :lt | :eq | :gt
+  def compare(entry, entry), do: :eq
+  def compare(%{stamp: stamp} = a, %{stamp: stamp} = b), do: if(content(a) < content(b), do: :lt, else: :gt)
+  def compare(a, b), do: if(a.stamp < b.stamp, do: :lt, else: :gt)
+
+  @doc "A hash of what distinguishes a stamped entry, the same on every node."
+  @spec hash(t) :: Digest.hash()
+  def hash(%{stamp: {wall_ms, counter, replica}} = entry) do
+    removed = if entry.removed, do: 1, else: 0
+    head = <<wall_ms::48, counter::32, removed, entry.version::64, byte_size(replica), byte_size(entry.name)>>
+    Digest.hash([head, replica, entry.name, entry.sha256])
+  end
+
+  defp content(entry) do
+    {entry.removed, entry.version, entry.sha256, entry.size, entry.operation, entry.instances, entry.engine,
+     entry.snapshot, entry.limits, entry.deployed_at}
   end
 end

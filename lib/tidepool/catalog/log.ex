@@ -3,12 +3,13 @@ defmodule Tidepool.Catalog.Log do
   The catalog's file: records appended one after another, the last one of a name counts.
 
   A record is its payload's length (32 bits), its CRC-32 (32 bits) and the payload, an entry in the external term format
-  with a leading format version. A node that dies while it appends leaves a torn last record, which `decode/1` leaves
+  with a leading format version. Beside entries there are records of the context (`Tidepool.Catalog.State`), in their
+  place among the changes that it speaks of. A node that dies while it appends leaves a torn last record, which `decode/1` leaves
   out: the state before it is whole.
   """
 
-  alias Tidepool.{Error, Native}
-  alias Tidepool.Catalog.Entry
+  alias Tidepool.{Error, Limits, Native}
+  alias Tidepool.Catalog.{Entry, State}
 
   @format 1
   @max_record_bytes 1_048_576
@@ -46,33 +47,70 @@ defmodule Tidepool.Catalog.Log do
   defp decode(_torn, entries), do: {Enum.reverse(entries), :torn}
 
   defp to_entry(term) do
-    {:ok, :erlang.binary_to_term(term, [:safe])}
+    {:ok, term |> :erlang.binary_to_term([:safe]) |> complete()}
   rescue
     ArgumentError -> :error
   end
 
-  @doc "All entries in the file at `path`, the newest of each name. A missing file is an empty catalog."
-  @spec read(Path.t()) :: {:ok, %{String.t() => Entry.t()}, :whole | :torn} | {:error, Error.t()}
+  # Fields that came later have their defaults in older records.
+  defp complete(%Entry{} = entry), do: struct(Entry, Map.from_struct(entry))
+  defp complete(other), do: other
+
+  @doc "What is in the file at `path`, see `replay/1`. A missing file is an empty catalog."
+  @spec read(Path.t()) :: {:ok, replayed, :whole | :torn} | {:error, Error.t()}
   def read(path) do
+    # Records may have atoms only that the VM knows, which are those of modules that are loaded.
+    Enum.each([Entry, State, Limits], &Code.ensure_loaded!/1)
+
     case File.read(path) do
       {:ok, bytes} ->
-        {entries, state} = decode(bytes)
-        {:ok, Map.new(entries, &{&1.name, &1}), state}
+        {records, state} = decode(bytes)
+        {:ok, replay(records), state}
 
       {:error, :enoent} ->
-        {:ok, %{}, :whole}
+        {:ok, replay([]), :whole}
 
       {:error, reason} ->
         error(path, reason)
     end
   end
 
-  @doc "Replaces the file by one with just `entries`: written beside it, flushed, renamed."
-  @spec rewrite(Path.t(), [Entry.t()]) :: :ok | {:error, Error.t()}
-  def rewrite(path, entries) do
+  @typedoc """
+  The last entry of each name; those that it replaced since the name was last removed, newest first; the last context.
+  """
+  @type replayed :: %{
+          entries: %{String.t() => Entry.t()},
+          earlier: %{String.t() => [Entry.t()]},
+          context: State.context() | nil
+        }
+
+  @doc "Records, oldest first, one after another."
+  @spec replay([Entry.t() | State.context()]) :: replayed
+  def replay(records) do
+    Enum.reduce(records, %{entries: %{}, earlier: %{}, context: nil}, fn
+      %Entry{name: name} = entry, replayed ->
+        earlier =
+          case replayed.entries do
+            %{^name => %{removed: false} = last} when not entry.removed ->
+              Map.update(replayed.earlier, name, [last], &[last | &1])
+
+            _none_or_removed ->
+              Map.delete(replayed.earlier, name)
+          end
+
+        %{replayed | entries: Map.put(replayed.entries, name, entry), earlier: earlier}
+
+      %{replica: _replica} = context, replayed ->
+        %{replayed | context: context}
+    end)
+  end
+
+  @doc "Replaces the file by one with just `records`: written beside it, flushed, renamed."
+  @spec rewrite(Path.t(), [Entry.t() | State.context()]) :: :ok | {:error, Error.t()}
+  def rewrite(path, records) do
     beside = path <> ".new"
 
-    with :ok <- File.write(beside, Enum.map(entries, &encode/1), [:sync]),
+    with :ok <- File.write(beside, Enum.map(records, &encode/1), [:sync]),
          :ok <- File.rename(beside, path),
          :ok <- Native.sync_folder(Path.dirname(path)) do
       :ok
@@ -87,10 +125,10 @@ defmodule Tidepool.Catalog.Log do
     with {:error, reason} <- :file.open(path, [:append, :raw, :binary]), do: error(path, reason)
   end
 
-  @doc "Appends one entry; when this returns it survives a power cut."
-  @spec append(:file.fd(), Entry.t()) :: :ok | {:error, Error.t()}
-  def append(file, entry) do
-    with :ok <- :file.write(file, encode(entry)),
+  @doc "Appends records; when this returns they survive a power cut."
+  @spec append(:file.fd(), [Entry.t() | State.context()]) :: :ok | {:error, Error.t()}
+  def append(file, records) do
+    with :ok <- :file.write(file, Enum.map(records, &encode/1)),
          :ok <- :file.datasync(file) do
       :ok
     else

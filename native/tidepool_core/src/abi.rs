@@ -2,6 +2,7 @@
 
 use wasmtime::{ExternType, Linker, Mutability, Store};
 
+use crate::engine::Engine;
 use crate::error::CompileError;
 use crate::runtime::Inner;
 use crate::state::State;
@@ -13,6 +14,9 @@ pub(crate) mod wasi;
 
 /// Import module of WASI preview 1.
 pub(crate) const WASI_MODULE: &str = "wasi_snapshot_preview1";
+
+/// The export of waPC that serves a call.
+pub(crate) const GUEST_CALL: &str = "__guest_call";
 
 /// An ABI that this host speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,11 +39,11 @@ impl Abi {
 
     /// The ABI that `module` speaks, by its exports and imports.
     pub(crate) fn of(module: &wasmtime::Module) -> Result<Abi, CompileError> {
-        if module.get_export("__guest_call").is_some() {
+        if module.get_export(GUEST_CALL).is_some() {
             return Ok(Abi::Wapc);
         }
         if module.imports().any(|import| import.module() == wapc::MODULE) {
-            return Err(CompileError::MissingExport { name: "__guest_call".into(), kind: "a function named" });
+            return Err(CompileError::MissingExport { name: GUEST_CALL.into(), kind: "a function named" });
         }
         if module.get_export("_start").is_some() {
             return Ok(Abi::WasiCommand);
@@ -56,11 +60,11 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 }
 
 /// Is everything there that `module` imports, with the types that it asks for?
-pub(crate) fn check_imports(runtime: &Inner, module: &wasmtime::Module) -> Result<(), CompileError> {
-    let mut store = Store::new(&runtime.engine, runtime.spare_state());
+pub(crate) fn check_imports(runtime: &Inner, engine: &Engine, module: &wasmtime::Module) -> Result<(), CompileError> {
+    let mut store = Store::new(&engine.wasmtime, runtime.spare_state());
     for import in module.imports() {
         let (module, name) = (import.module().to_owned(), import.name().to_owned());
-        let Some(offered) = runtime.linker.get_by_import(&mut store, &import) else {
+        let Some(offered) = engine.linker.get_by_import(&mut store, &import) else {
             return Err(CompileError::MissingImport { module, name });
         };
         let offered = offered.ty(&store);

@@ -6,9 +6,13 @@ use std::time::{Duration, Instant};
 use wasmtime::{ExternType, FuncType, InstancePre, ModuleExport, ValType};
 
 use crate::abi::{self, Abi};
+use crate::cache::Name;
+use crate::engine::{Engine, EngineKind, MAX_TABLES_PER_MODULE};
 use crate::error::CompileError;
 use crate::function::{Function, FunctionConfig, Instances};
+use crate::limits::Limits;
 use crate::runtime::{Inner, Runtime};
+use crate::snapshot::{self, Origin, Start};
 use crate::state::State;
 
 const MAGIC: &[u8; 4] = b"\0asm";
@@ -16,17 +20,40 @@ const MAGIC: &[u8; 4] = b"\0asm";
 const CORE_VERSION: &[u8; 4] = &[1, 0, 0, 0];
 const WASM_PAGE_BYTES: u64 = 64 << 10;
 /// Start functions, in the order in which they run when they are exported.
-const WAPC_START_FUNCTIONS: [&str; 3] = ["_initialize", "_start", "wapc_init"];
+pub(crate) const START_FUNCTIONS: [&str; 3] = ["_initialize", "_start", "wapc_init"];
+
+/// How a module is compiled.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CompileConfig {
+    /// The engine that its functions run on.
+    pub engine: EngineKind,
+    /// Run start functions now, within these limits, so that instances begin where they ended. Without, each instance
+    /// runs them itself.
+    pub snapshot: Option<Limits>,
+}
+
+impl CompileConfig {
+    /// What the code depends on beside module and engine: whether there may be a snapshot, and what it may take.
+    fn cache_key(&self) -> Vec<u8> {
+        let limits = self.snapshot.as_ref().map(|it| [it.memory_bytes, u64::from(it.table_elements), it.cpu_time_ms]);
+        limits.map_or_else(Vec::new, |limits| limits.map(u64::to_le_bytes).concat())
+    }
+}
 
 /// A module that was checked, compiled and linked. Functions are made from it without further work.
 pub struct Module {
     pub(crate) runtime: Arc<Inner>,
+    pub(crate) engine: EngineKind,
     pub(crate) abi: Abi,
     pub(crate) pre: InstancePre<State>,
     pub(crate) exports: Exports,
     pub(crate) uses_wasi: bool,
+    pub(crate) origin: Origin,
+    /// Where the code belongs in the cache.
+    name: Option<Name>,
+    from_cache: bool,
     imports: Vec<(String, String)>,
-    initial_memory_bytes: u64,
+    pub(crate) initial_memory_bytes: u64,
     compile_time: Duration,
 }
 
@@ -39,34 +66,54 @@ pub(crate) struct Exports {
 }
 
 impl Runtime {
-    /// Checks `wasm`, compiles it for this machine and links it. Takes 5–50 ms for most modules and seconds for large
-    /// ones, all of it on this thread and the compiler's: never call it where other work waits.
+    /// Checks `wasm`, compiles it for this machine, unless the cache has it, and links it. Takes 5–50 ms for most modules
+    /// and seconds for large ones, on this thread and the rayon pool that it belongs to: call it on one of
+    /// [`Runtime::compile_pool`].
     ///
     /// # Errors
     /// A [`CompileError`] that says which of the steps refused the module, and what to change.
-    pub fn compile(&self, wasm: &[u8]) -> Result<Module, CompileError> {
+    pub fn compile(&self, wasm: &[u8], config: &CompileConfig) -> Result<Module, CompileError> {
         let began = Instant::now();
         let runtime = &self.inner;
+        let engine = runtime.engines.get(config.engine);
         check_header(wasm)?;
-        let module =
-            wasmtime::Module::from_binary(&runtime.engine, wasm).map_err(|error| refused(runtime, wasm, &error))?;
+        let cache = runtime.cache.load_full();
+        let name = cache.as_ref().map(|_| Name::new(&engine.wasmtime, &config.cache_key(), wasm));
+        let cached = cache.zip(name.as_ref()).and_then(|(cache, name)| cache.load(&engine.wasmtime, name));
+        let from_cache = cached.is_some();
+        let (module, origin) = match cached {
+            Some(artifact) => (artifact.module, artifact.origin),
+            None => machine_code(runtime, engine, wasm, config)?,
+        };
+        check_tables(&module)?;
         let abi = Abi::of(&module)?;
-        let exports = Exports::of(&module, abi)?;
-        abi::check_imports(runtime, &module)?;
-        let pre = runtime
+        let mut exports = Exports::of(&module, abi)?;
+        if origin.start == Start::Snapshot {
+            exports.start.clear();
+        }
+        abi::check_imports(runtime, engine, &module)?;
+        let pre = engine
             .linker
             .instantiate_pre(&module)
             .map_err(|error| CompileError::TooDemanding { message: format!("{error:#}") })?;
         // The image is made here, so that the first call does not pay for it. Without one the module still runs.
         drop(module.initialize_copy_on_write_image());
         let compile_time = began.elapsed();
-        runtime.stats.count_compile(compile_time);
+        if from_cache {
+            runtime.stats.count_cached();
+        } else {
+            runtime.stats.count_compile(compile_time);
+        }
         Ok(Module {
             runtime: Arc::clone(runtime),
+            engine: engine.kind,
             abi,
             pre,
             exports,
             uses_wasi: module.imports().any(|import| import.module() == abi::WASI_MODULE),
+            origin,
+            name,
+            from_cache,
             imports: module.imports().map(|import| (import.module().to_owned(), import.name().to_owned())).collect(),
             initial_memory_bytes: module.resources_required().max_initial_memory_size.unwrap_or(0) * WASM_PAGE_BYTES,
             compile_time,
@@ -75,6 +122,10 @@ impl Runtime {
 }
 
 impl Module {
+    pub(crate) fn engine(&self) -> &Engine {
+        self.runtime.engines.get(self.engine)
+    }
+
     /// The ABI that the module speaks.
     #[must_use]
     pub fn abi(&self) -> Abi {
@@ -85,6 +136,27 @@ impl Module {
     #[must_use]
     pub fn imports(&self) -> &[(String, String)] {
         &self.imports
+    }
+
+    /// What happens before an instance serves its first call.
+    #[must_use]
+    pub fn start(&self) -> &Start {
+        &self.origin.start
+    }
+
+    /// Was it taken from the cache?
+    #[must_use]
+    pub fn from_cache(&self) -> bool {
+        self.from_cache
+    }
+
+    /// Keeps the code in the cache, if there is one and it isn't there. Writes and flushes a file: some ms.
+    pub fn keep(&self) {
+        if let (Some(cache), Some(name), false) = (self.runtime.cache.load_full(), &self.name, self.from_cache)
+            && let Ok(code) = self.pre.module().serialize()
+        {
+            cache.store(name, &self.origin, &code);
+        }
     }
 
     /// How long checking, compiling and linking took.
@@ -98,8 +170,9 @@ impl Module {
     /// # Errors
     /// - [`CompileError::TooDemanding`] when the module starts with more memory than the limits allow.
     /// - [`CompileError::Config`] when the configuration does not suit the module or the runtime.
-    pub fn function(self: &Arc<Self>, config: FunctionConfig) -> Result<Function, CompileError> {
-        let limits = &config.limits;
+    pub fn function(self: &Arc<Self>, mut config: FunctionConfig) -> Result<Function, CompileError> {
+        let engine = self.engine();
+        let limits = &mut config.limits;
         if self.initial_memory_bytes > limits.memory_bytes {
             return Err(CompileError::TooDemanding {
                 message: format!(
@@ -108,11 +181,13 @@ impl Module {
                 ),
             });
         }
-        if limits.memory_bytes > self.runtime.max_memory_bytes {
+        if limits.memory_bytes > engine.max_memory_bytes {
             return Err(CompileError::Config {
                 message: format!(
-                    "the memory limit of {} bytes is over the {} bytes that this node allows",
-                    limits.memory_bytes, self.runtime.max_memory_bytes
+                    "the memory limit of {} bytes is over the {} bytes that this node's {} engine allows",
+                    limits.memory_bytes,
+                    engine.max_memory_bytes,
+                    engine.kind.name()
                 ),
             });
         }
@@ -124,6 +199,7 @@ impl Module {
                 ),
             });
         }
+        limits.table_elements = limits.table_elements.min(engine.max_table_elements);
         if matches!((self.abi, &config.instances), (Abi::WasiCommand, Instances::Warm { .. })) {
             return Err(CompileError::Config {
                 message: "a WASI program runs once and ends, so its instances can't be kept warm: deploy it as `fresh`"
@@ -145,7 +221,7 @@ impl Exports {
             Abi::Wapc => {
                 check_function(module, "__guest_call", &[ValType::I32, ValType::I32], &[ValType::I32])?;
                 let mut start = Vec::new();
-                for name in WAPC_START_FUNCTIONS {
+                for name in START_FUNCTIONS {
                     if module.get_export(name).is_some() {
                         check_function(module, name, &[], &[])?;
                         start.push(index(module, name, "a function named")?);
@@ -162,10 +238,30 @@ impl Exports {
     }
 }
 
+/// The module's snapshot, compiled, or the module as it is.
+fn machine_code(
+    runtime: &Inner,
+    engine: &Engine,
+    wasm: &[u8],
+    config: &CompileConfig,
+) -> Result<(wasmtime::Module, Origin), CompileError> {
+    let prepared = snapshot::prepare(&runtime.sandbox, engine.kind, wasm, config.snapshot.as_ref());
+    let compile = |wasm: &[u8]| wasmtime::Module::from_binary(&engine.wasmtime, wasm);
+    match compile(&prepared.wasm) {
+        Ok(module) => Ok((module, prepared.origin)),
+        // More data segments than a module may have, for one.
+        Err(error) if prepared.origin.start == Start::Snapshot => {
+            let module = compile(wasm).map_err(|error| refused(engine, wasm, &error))?;
+            Ok((module, Origin::unsupported(&error)))
+        }
+        Err(error) => Err(refused(engine, wasm, &error)),
+    }
+}
+
 /// Why the engine refused a module: one that validates asks for more than the engine gives.
-fn refused(runtime: &Inner, wasm: &[u8], error: &wasmtime::Error) -> CompileError {
+fn refused(engine: &Engine, wasm: &[u8], error: &wasmtime::Error) -> CompileError {
     let message = format!("{error:#}");
-    match wasmtime::Module::validate(&runtime.engine, wasm) {
+    match wasmtime::Module::validate(&engine.wasmtime, wasm) {
         Ok(()) => CompileError::TooDemanding { message },
         Err(_) => CompileError::Invalid { message },
     }
@@ -181,6 +277,17 @@ fn check_header(wasm: &[u8]) -> Result<(), CompileError> {
         Some([_, _, layer, _]) if *layer != 0 => Err(CompileError::Component),
         _ => Err(CompileError::Invalid { message: "the header has an unknown version".into() }),
     }
+}
+
+/// The fast engine refuses more by itself; the other one takes any number.
+fn check_tables(module: &wasmtime::Module) -> Result<(), CompileError> {
+    let tables = module.resources_required().num_tables;
+    if tables > MAX_TABLES_PER_MODULE {
+        return Err(CompileError::TooDemanding {
+            message: format!("it has {tables} tables, and {MAX_TABLES_PER_MODULE} are allowed"),
+        });
+    }
+    Ok(())
 }
 
 fn check_function(

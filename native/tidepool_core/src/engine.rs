@@ -1,20 +1,109 @@
-//! The wasmtime engine that functions run on.
+//! The engines that functions run on, and what belongs to each.
 
-use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+use wasmtime::{
+    Config, Enabled, InstanceAllocationStrategy, Linker, OptLevel, PoolingAllocationConfig, ProfilingStrategy,
+};
 
+use crate::abi;
+use crate::admission::Admission;
+use crate::dense::{self, Slabs};
+use crate::pool::Pools;
 use crate::runtime::RuntimeConfig;
+use crate::state::State;
 
 /// Guest pages that a freed slot keeps mapped and zeroes in place; unmapping them costs TLB shootdowns on every core.
 const KEEP_RESIDENT_BYTES: usize = 64 << 10;
 /// A module's tables, and the records of its functions and globals.
-const MAX_TABLES_PER_MODULE: u32 = 4;
+pub(crate) const MAX_TABLES_PER_MODULE: u32 = 4;
 const MAX_INSTANCE_BYTES: usize = 8 << 20;
 /// Frames that a trap's backtrace keeps.
 const MAX_FRAMES: usize = 32;
 
-/// The engine: pooled instances with copy-on-write images, epochs for preemption, no shared memories (an atomic wait
-/// would hold the thread) and one linear memory for each module.
-pub(crate) fn engine(config: &RuntimeConfig) -> wasmtime::Result<Engine> {
+/// Which engine a function runs on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum EngineKind {
+    /// Fastest calls, for thousands of live instances.
+    #[default]
+    Fast,
+    /// Very many live instances, each access to memory checked.
+    Dense,
+}
+
+impl EngineKind {
+    /// The name that users see.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            EngineKind::Fast => "fast",
+            EngineKind::Dense => "dense",
+        }
+    }
+}
+
+/// The engines of a runtime.
+pub(crate) struct Engines {
+    fast: Engine,
+    dense: Engine,
+}
+
+/// One engine, and what all functions on it share.
+pub(crate) struct Engine {
+    pub(crate) kind: EngineKind,
+    pub(crate) wasmtime: wasmtime::Engine,
+    pub(crate) linker: Linker<State>,
+    pub(crate) admission: Admission,
+    pub(crate) pools: Pools,
+    /// Largest memory limit that a function may be given, in bytes.
+    pub(crate) max_memory_bytes: u64,
+    /// Most elements that a table may have, whatever the function's limit.
+    pub(crate) max_table_elements: u32,
+}
+
+impl Engines {
+    pub(crate) fn new(config: &RuntimeConfig) -> wasmtime::Result<Self> {
+        let fast_instances = usize::try_from(config.max_instances).unwrap_or(usize::MAX);
+        let slabs = Slabs::new(&config.dense, async_stack_bytes(config), fast_instances)?;
+        Ok(Engines {
+            fast: Engine::new(config, EngineKind::Fast, &fast(config)?, fast_instances)?,
+            dense: Engine {
+                max_memory_bytes: config.dense.max_memory_bytes.min(config.max_memory_bytes),
+                max_table_elements: dense::MAX_TABLE_ELEMENTS.min(config.max_table_elements),
+                ..Engine::new(config, EngineKind::Dense, &dense(config, &slabs), slabs.instances)?
+            },
+        })
+    }
+
+    pub(crate) fn get(&self, kind: EngineKind) -> &Engine {
+        match kind {
+            EngineKind::Fast => &self.fast,
+            EngineKind::Dense => &self.dense,
+        }
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Engine> {
+        [&self.fast, &self.dense].into_iter()
+    }
+}
+
+impl Engine {
+    fn new(config: &RuntimeConfig, kind: EngineKind, engine: &Config, instances: usize) -> wasmtime::Result<Self> {
+        let wasmtime = wasmtime::Engine::new(engine)?;
+        let mut linker = Linker::new(&wasmtime);
+        abi::link(&mut linker)?;
+        Ok(Engine {
+            kind,
+            wasmtime,
+            linker,
+            admission: Admission::new(instances, config.max_queue),
+            pools: Pools::default(),
+            max_memory_bytes: config.max_memory_bytes,
+            max_table_elements: config.max_table_elements,
+        })
+    }
+}
+
+/// The fast engine: pooled instances with copy-on-write images.
+fn fast(config: &RuntimeConfig) -> wasmtime::Result<Config> {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(config.max_instances)
         .total_memories(config.max_instances)
@@ -29,17 +118,36 @@ pub(crate) fn engine(config: &RuntimeConfig) -> wasmtime::Result<Engine> {
         .table_keep_resident(KEEP_RESIDENT_BYTES)
         .pagemap_scan(Enabled::Auto);
 
+    let mut engine = common(config);
+    engine.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Ok(engine)
+}
+
+/// The dense engine: memories and stacks are slots of slabs.
+fn dense(config: &RuntimeConfig, slabs: &Slabs) -> Config {
+    let mut engine = common(config);
+    slabs.configure(&mut engine);
+    engine
+}
+
+/// What the engines have in common: epochs for preemption, no shared memories (an atomic wait would hold the thread) and
+/// one linear memory for each module.
+fn common(config: &RuntimeConfig) -> Config {
     let mut engine = Config::new();
     engine
         .epoch_interruption(true)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .profiler(if config.perf_map { ProfilingStrategy::PerfMap } else { ProfilingStrategy::None })
         .max_wasm_stack(config.stack_bytes)
-        // Host functions run on the guest's stack too: WASI and the copies of host calls need some of their own.
-        .async_stack_size(config.stack_bytes.saturating_add(config.stack_bytes).max(256 << 10))
+        .async_stack_size(async_stack_bytes(config))
         .cranelift_opt_level(OptLevel::Speed)
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(MAX_FRAMES))
         .wasm_multi_memory(false)
         .wasm_memory64(false)
         .concurrency_support(false);
-    Engine::new(&engine)
+    engine
+}
+
+/// Host functions run on the guest's stack too: WASI and the copies of host calls need some of their own.
+fn async_stack_bytes(config: &RuntimeConfig) -> usize {
+    config.stack_bytes.saturating_add(config.stack_bytes).max(256 << 10)
 }

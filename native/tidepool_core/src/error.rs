@@ -74,6 +74,12 @@ pub enum CompileError {
         /// What does not suit, and what would.
         message: String,
     },
+    /// The compiler itself failed; the module may be fine.
+    #[error("internal error: {message}")]
+    Internal {
+        /// What happened.
+        message: String,
+    },
 }
 
 /// Why a call failed. The instance is gone, except after [`CallError::Guest`].

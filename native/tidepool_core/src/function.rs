@@ -4,17 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::abi::{Abi, wapc, wasi};
+use crate::admission::{FunctionCap, Permit};
+use crate::brevity::Brevity;
 use crate::compile::Module;
 use crate::console::{Budget, Console};
+use crate::engine::Engine;
 use crate::error::CallError;
 use crate::instance::Instance;
 use crate::limits::{Limit, Limits};
+use crate::memory;
 use crate::metrics::{FunctionStats, Outcome};
 use crate::pool::Pool;
 use crate::port::Port;
+use crate::reaper::Reaper;
 use crate::runtime::Inner;
+use crate::shard::Sharded;
 use crate::state::Call;
 use crate::task::{CallFuture, Task};
+use crate::ticker::FIRST_SLICE_TICKS;
 
 /// Where the instances of a function come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,19 +63,67 @@ pub struct Request {
 
 /// A function, ready to be called from any thread. Its warm instances live as long as it does.
 pub struct Function {
-    module: Arc<Module>,
-    shared: Arc<Shared>,
+    /// All alike. Each call counts itself among those that use one, and threads need not fight over that counter.
+    replicas: Sharded<Arc<Replica>>,
+}
+
+/// A function, as its calls hold it.
+pub(crate) struct Replica {
+    pub(crate) module: Arc<Module>,
+    pub(crate) shared: Arc<Shared>,
     pool: Option<Arc<Pool>>,
+    cap: Option<Arc<FunctionCap>>,
+    pub(crate) brevity: Brevity,
 }
 
 /// What all instances of a function share.
+#[derive(Clone)]
 pub(crate) struct Shared {
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     pub(crate) version: u64,
     pub(crate) limits: Limits,
     pub(crate) stats: Arc<FunctionStats>,
     pub(crate) console: Arc<dyn Console>,
-    pub(crate) budget: Budget,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) reaper: Reaper,
+    /// What instances of this function may have together, where that is less than what all may have.
+    pub(crate) own_memory: Option<Arc<memory::Budget>>,
+    pub(crate) node_memory: Arc<memory::Budget>,
+    /// See [`crate::snapshot::Origin`].
+    pub(crate) code_shift: isize,
+}
+
+impl Shared {
+    /// Reserves linear memory for an instance.
+    pub(crate) fn reserve_memory(&self, bytes: u64) -> bool {
+        let own = self.own_memory.as_deref();
+        if !own.is_none_or(|own| own.reserve(bytes)) {
+            return false;
+        }
+        let reserved = self.node_memory.reserve(bytes);
+        if let (Some(own), false) = (own, reserved) {
+            own.release(bytes);
+        }
+        reserved
+    }
+
+    pub(crate) fn release_memory(&self, bytes: u64) {
+        if let Some(own) = &self.own_memory {
+            own.release(bytes);
+        }
+        self.node_memory.release(bytes);
+    }
+
+    /// What an instance that was refused memory came up against.
+    pub(crate) fn total_memory_bytes(&self) -> u64 {
+        self.limits.total_memory_bytes.min(self.node_memory.limit())
+    }
+}
+
+/// What a task and its guest share.
+pub(crate) struct Link {
+    pub(crate) replica: Arc<Replica>,
+    pub(crate) port: Port,
 }
 
 impl Function {
@@ -78,29 +133,43 @@ impl Function {
             Instances::Fresh => None,
             Instances::Warm { max_idle } => {
                 let pool = Arc::new(Pool::new(max_idle));
-                runtime.pools.register(&pool);
+                module.engine().pools.register(&pool);
                 Some(pool)
             }
         };
-        let shared = Arc::new(Shared {
+        let shared = Shared {
             stats: runtime.stats.function(&config.name),
             console: Arc::clone(&runtime.console),
-            budget: Budget::new(runtime.console_lines_per_s),
-            name: config.name,
+            budget: Arc::new(Budget::new(runtime.console_lines_per_s)),
+            reaper: runtime.reaper.clone(),
+            own_memory: capped(config.limits.total_memory_bytes, runtime.memory.limit())
+                .map(|bytes| Arc::new(memory::Budget::new(bytes))),
+            node_memory: Arc::clone(&runtime.memory),
+            name: config.name.into(),
             version: config.version,
             limits: config.limits,
+            code_shift: module.origin.code_shift,
+        };
+        let instances = usize::try_from(shared.limits.instances).unwrap_or(usize::MAX);
+        let cap = capped(instances, module.engine().admission.max_instances()).map(|instances| {
+            Arc::new(FunctionCap::new(instances, shared.limits.queue, Arc::clone(&runtime.queued_at_caps)))
         });
-        Function { module, shared, pool }
+        let replica = || {
+            let (module, shared, pool) = (Arc::clone(&module), Arc::new(shared.clone()), pool.clone());
+            Arc::new(Replica { module, shared, pool, cap: cap.clone(), brevity: Brevity::default() })
+        };
+        Function { replicas: Sharded::new(replica) }
     }
 
     /// Prepares a call; [`Task::drive`] runs it.
     ///
     /// # Errors
     /// [`CallError::Limit`] when the payload is too large or the call too deeply nested.
-    pub fn start(self: &Arc<Self>, request: Request) -> Result<Task, CallError> {
-        let limits = &self.shared.limits;
+    pub fn start(&self, request: Request) -> Result<Task, CallError> {
+        let replica = self.replicas.mine();
+        let limits = &replica.shared.limits;
         let exceeded = |limit, allowed| {
-            self.stats().record(Outcome::Limit, Duration::ZERO, Duration::ZERO);
+            replica.shared.stats.record(Outcome::Limit, Duration::ZERO, Duration::ZERO);
             Err(CallError::Limit { limit, allowed, frames: Vec::new() })
         };
         if !Limits::fits(request.payload.len(), limits.payload_bytes) {
@@ -110,27 +179,26 @@ impl Function {
             return exceeded(Limit::Depth, u64::from(limits.depth));
         }
         let timeout = request.timeout.min(Duration::from_millis(limits.time_ms));
-        let port = Arc::new(Port::default());
-        let function = Arc::clone(self);
-        let call: CallFuture = match self.module.abi {
-            Abi::Wapc => Box::pin(function.call_wapc(request, Arc::clone(&port))),
-            Abi::WasiCommand => Box::pin(function.call_program(request, Arc::clone(&port))),
+        let link = Link::new(replica);
+        let call: CallFuture = match replica.module.abi {
+            Abi::Wapc => Box::pin(call_wapc(Arc::clone(&link), request)),
+            Abi::WasiCommand => Box::pin(call_program(Arc::clone(&link), request)),
         };
-        Ok(self.task(call, port, timeout))
+        Ok(Task::new(call, link, timeout))
     }
 
     /// Prepares a trial: one instance is made and dropped again, start functions included.
     #[must_use]
-    pub fn start_trial(self: &Arc<Self>) -> Task {
-        let port = Arc::new(Port::default());
-        let timeout = Duration::from_millis(self.shared.limits.time_ms);
-        let trial = Arc::clone(self).trial(Arc::clone(&port));
-        self.task(Box::pin(trial), port, timeout).uncounted()
+    pub fn start_trial(&self) -> Task {
+        let replica = self.replicas.mine();
+        let link = Link::new(replica);
+        let timeout = Duration::from_millis(replica.shared.limits.time_ms);
+        Task::new(Box::pin(trial(Arc::clone(&link))), link, timeout).uncounted()
     }
 
     /// Drops the idle instances and keeps none from now on: a newer version has come, and calls in flight are the last.
     pub fn retire(&self) {
-        if let Some(pool) = &self.pool {
+        if let Some(pool) = &self.replicas.mine().pool {
             pool.close();
         }
     }
@@ -138,13 +206,29 @@ impl Function {
     /// Idle warm instances.
     #[must_use]
     pub fn idle_instances(&self) -> usize {
-        self.pool.as_ref().map_or(0, |pool| pool.idle())
+        self.replicas.mine().pool.as_ref().map_or(0, |pool| pool.idle())
     }
 
-    fn task(self: &Arc<Self>, future: CallFuture, port: Arc<Port>, timeout: Duration) -> Task {
-        Task::new(future, port, Arc::clone(self), timeout)
+    /// Whether the next call is likely to be so short that a thread which serves others as well may drive its first
+    /// slice, with [`Task::drive_in_passing`]. Each thread finds out for itself.
+    #[must_use]
+    pub fn is_brief(&self) -> bool {
+        self.replicas.mine().brevity.is_brief()
     }
+}
 
+/// A function's own cap, where it is below what all functions have together.
+fn capped<T: PartialOrd>(own: T, all: T) -> Option<T> {
+    (own < all).then_some(own)
+}
+
+impl Link {
+    fn new(replica: &Arc<Replica>) -> Arc<Self> {
+        Arc::new(Link { replica: Arc::clone(replica), port: Port::default() })
+    }
+}
+
+impl Replica {
     pub(crate) fn runtime(&self) -> &Inner {
         &self.module.runtime
     }
@@ -153,57 +237,99 @@ impl Function {
         &self.shared.limits
     }
 
-    pub(crate) fn stats(&self) -> &FunctionStats {
-        &self.shared.stats
+    fn engine(&self) -> &Engine {
+        self.module.engine()
     }
 
-    pub(crate) fn uses_wasi(&self) -> bool {
-        self.module.uses_wasi
-    }
-
-    async fn call_wapc(self: Arc<Self>, request: Request, port: Arc<Port>) -> Result<Vec<u8>, CallError> {
-        let warm = self.pool.as_ref().and_then(|pool| pool.take());
-        let mut instance = match warm {
-            Some(instance) => instance,
-            // Boxed, so that a warm call does not carry the room that making an instance needs.
-            None => Box::pin(self.instance(request.depth > 1, &port)).await?,
-        };
-        let parts = instance.parts()?;
-        parts.store.set_epoch_deadline(1);
-        let state = parts.store.data_mut();
-        state.meter.denied = None;
-        state.call =
-            Call { operation: request.operation, payload: request.payload, port: Some(port), ..Call::default() };
-        let outcome = wapc::call(parts).await;
-        if let (Some(pool), Ok(_) | Err(CallError::Guest { .. })) = (&self.pool, &outcome) {
-            // Nothing of this call stays with the idle instance but what the guest itself remembers.
-            parts.store.data_mut().call = Call::default();
-            pool.give_back(instance);
-            // An instance that is idle while calls wait for one would keep them waiting.
-            let runtime = self.runtime();
-            if runtime.admission.queued() > 0 {
-                drop(runtime.pools.take_any());
-            }
+    /// A place among the calls that the function may have at once, where there is a limit.
+    async fn place(&self, nested: bool, port: &Port) -> Result<Option<Permit>, CallError> {
+        match &self.cap {
+            Some(cap) => Box::pin(cap.admit(nested, port)).await.map(Some),
+            None => Ok(None),
         }
-        outcome
     }
 
-    async fn call_program(self: Arc<Self>, request: Request, port: Arc<Port>) -> Result<Vec<u8>, CallError> {
-        let permit = self.runtime().admission.admit(request.depth > 1, &self.runtime().pools, &port).await?;
-        let (context, program) = wasi::program(&self.shared, request);
-        let mut instance = Instance::new(&self.module, &self.shared, permit, Some(context)).await?;
-        wasi::run(instance.parts()?, &program).await
+    /// The right to one more live instance.
+    async fn admit(&self, nested: bool, port: &Port) -> Result<Permit, CallError> {
+        let engine = self.engine();
+        let permit = engine.admission.admit(nested, &engine.pools, port).await?;
+        self.make_room()?;
+        Ok(permit)
     }
 
-    async fn trial(self: Arc<Self>, port: Arc<Port>) -> Result<Vec<u8>, CallError> {
-        drop(self.instance(false, &port).await?);
-        Ok(Vec::new())
+    /// Sees to it that there is memory for a new instance; idle ones give way to it.
+    fn make_room(&self) -> Result<(), CallError> {
+        let bytes = self.module.initial_memory_bytes;
+        let overloaded = |whose: &str, allowed: u64| {
+            let message = format!("{whose} have the {allowed} bytes of linear memory that they may have together");
+            Err(CallError::Overloaded { message })
+        };
+        if let Some(own) = &self.shared.own_memory
+            && !own.has(bytes)
+        {
+            return overloaded("the instances of this function", own.limit());
+        }
+        let memory = &self.shared.node_memory;
+        while !memory.has(bytes) {
+            let Some(idle) = self.runtime().engines.all().find_map(|engine| engine.pools.take_any()) else {
+                return overloaded("the instances of this node", memory.limit());
+            };
+            idle.drop_now();
+        }
+        Ok(())
     }
 
     async fn instance(&self, nested: bool, port: &Port) -> Result<Instance, CallError> {
-        let runtime = &self.module.runtime;
-        let permit = runtime.admission.admit(nested, &runtime.pools, port).await?;
+        let permit = self.admit(nested, port).await?;
         let wasi = self.module.uses_wasi.then(|| wasi::library(&self.shared));
         Instance::new(&self.module, &self.shared, permit, wasi).await
     }
+}
+
+async fn call_wapc(link: Arc<Link>, request: Request) -> Result<Vec<u8>, CallError> {
+    let replica = &*link.replica;
+    // Held until the instance is back in its pool: who comes in then finds it there.
+    let _place = replica.place(request.depth > 1, &link.port).await?;
+    let warm = replica.pool.as_ref().and_then(|pool| pool.take());
+    let mut instance = match warm {
+        Some(instance) => instance,
+        // Boxed, so that a warm call does not carry the room that making an instance needs.
+        None => Box::pin(replica.instance(request.depth > 1, &link.port)).await?,
+    };
+    let parts = instance.parts()?;
+    parts.store.set_epoch_deadline(FIRST_SLICE_TICKS);
+    let state = parts.store.data_mut();
+    state.meter.denied = None;
+    let Request { operation, payload, .. } = request;
+    state.call = Call { operation, payload, link: Some(Arc::clone(&link)), ..Call::default() };
+    let outcome = wapc::call(parts).await;
+    if let (Some(pool), Ok(_) | Err(CallError::Guest { .. })) = (&replica.pool, &outcome) {
+        // Nothing of this call stays with the idle instance but what the guest itself remembers.
+        let state = parts.store.data_mut();
+        state.note_memory();
+        state.call = Call::default();
+        pool.give_back(instance);
+        // An instance that is idle while calls wait for one would keep them waiting.
+        let engine = replica.engine();
+        if engine.admission.queued() > 0 {
+            drop(engine.pools.take_any());
+        }
+    }
+    outcome
+}
+
+async fn call_program(link: Arc<Link>, request: Request) -> Result<Vec<u8>, CallError> {
+    let replica = &*link.replica;
+    let _place = replica.place(request.depth > 1, &link.port).await?;
+    let permit = replica.admit(request.depth > 1, &link.port).await?;
+    let (context, program) = wasi::program(&replica.shared, request);
+    let mut instance = Instance::new(&replica.module, &replica.shared, permit, Some(context)).await?;
+    let parts = instance.parts()?;
+    parts.store.data_mut().call.account = Some(Arc::clone(&link));
+    wasi::run(parts, &program).await
+}
+
+async fn trial(link: Arc<Link>) -> Result<Vec<u8>, CallError> {
+    drop(link.replica.instance(false, &link.port).await?);
+    Ok(Vec::new())
 }

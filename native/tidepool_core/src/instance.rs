@@ -8,18 +8,19 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 use crate::abi::{Abi, wasi};
 use crate::admission::Permit;
 use crate::compile::Module;
+use crate::dense::SlabError;
 use crate::error::CallError;
 use crate::function::Shared;
 use crate::limits::Limit;
-use crate::reaper::Reaper;
+use crate::reaper::LARGE_BYTES;
 use crate::state::State;
+use crate::ticker::FIRST_SLICE_TICKS;
 use crate::trap::{TrapKind, frames};
 
 /// An instance. Its slot is free again once it is dropped, at the latest when the reaper has got to it.
 pub(crate) struct Instance {
-    /// Taken by `drop` alone.
-    parts: Option<Parts>,
-    reaper: Reaper,
+    /// Taken by `drop` alone. Boxed, for instances are passed around a lot.
+    parts: Option<Box<Parts>>,
 }
 
 /// The export that serves a call, by the ABI that it belongs to.
@@ -57,14 +58,14 @@ impl Instance {
         permit: Permit,
         wasi: Option<WasiP1Ctx>,
     ) -> Result<Self, CallError> {
-        let mut store = Store::new(&module.runtime.engine, State::new(Arc::clone(shared), wasi));
+        let mut store = Store::new(&module.engine().wasmtime, State::new(Arc::clone(shared), wasi));
         let limits = &shared.limits;
         // What one WASI import may touch, in bytes: a payload or a reply at once, and not millions of empty buffers.
         let most = limits.reply_bytes.max(limits.payload_bytes).saturating_add(1 << 20);
         store.set_hostcall_fuel(usize::try_from(most).unwrap_or(usize::MAX));
         store.limiter(|state| &mut state.meter);
         store.epoch_deadline_async_yield_and_update(1);
-        store.set_epoch_deadline(1);
+        store.set_epoch_deadline(FIRST_SLICE_TICKS);
         let instance = match module.pre.instantiate_async(&mut store).await {
             Ok(instance) => instance,
             Err(error) => return Err(call_error(&mut store, &error)),
@@ -72,6 +73,9 @@ impl Instance {
         let export = |store: &mut Store<State>, index| instance.get_module_export(store, index);
         let memory = export(&mut store, &module.exports.memory).and_then(wasmtime::Extern::into_memory);
         store.data_mut().memory = memory;
+        if let Some(memory) = memory {
+            module.origin.seed(memory.data_mut(&mut store));
+        }
         for start in &module.exports.start {
             let Some(start) = export(&mut store, start).and_then(wasmtime::Extern::into_func) else { continue };
             run_start(&mut store, &start).await?;
@@ -84,7 +88,7 @@ impl Instance {
             Err(error) => return Err(call_error(&mut store, &error)),
         };
         let parts = Parts { store, entry, _permit: permit };
-        Ok(Instance { parts: Some(parts), reaper: module.runtime.reaper.clone() })
+        Ok(Instance { parts: Some(Box::new(parts)) })
     }
 
     /// What the instance consists of.
@@ -92,7 +96,7 @@ impl Instance {
     /// # Errors
     /// Never in practice: only a dropped instance has no parts.
     pub(crate) fn parts(&mut self) -> Result<&mut Parts, CallError> {
-        self.parts.as_mut().ok_or_else(|| CallError::Internal { message: "the instance is gone".into() })
+        self.parts.as_deref_mut().ok_or_else(|| CallError::Internal { message: "the instance is gone".into() })
     }
 }
 
@@ -102,18 +106,22 @@ impl Instance {
         drop(self.take());
     }
 
-    fn take(&mut self) -> Option<Parts> {
+    fn take(&mut self) -> Option<Box<Parts>> {
         let parts = self.parts.take()?;
         let state = parts.store.data();
         state.shared.stats.record_memory(state.meter.memory_used);
+        state.note_memory();
         Some(parts)
     }
 }
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        if let Some(parts) = self.take() {
-            self.reaper.reap(parts);
+        if let Some(parts) = self.take()
+            && parts.memory_bytes() >= LARGE_BYTES
+        {
+            let reaper = parts.store.data().shared.reaper.clone();
+            reaper.reap(parts);
         }
     }
 }
@@ -144,7 +152,7 @@ async fn run_start(store: &mut Store<State>, start: &Func) -> Result<(), CallErr
 
 fn call_error(store: &mut Store<State>, error: &wasmtime::Error) -> CallError {
     let state = store.data_mut();
-    let where_it_was = frames(error);
+    let where_it_was = frames(error, state.shared.code_shift);
     match state.call.failure.take() {
         Some(CallError::Trap { kind, message, .. }) => {
             return CallError::Trap { kind, message, frames: where_it_was };
@@ -159,7 +167,11 @@ fn call_error(store: &mut Store<State>, error: &wasmtime::Error) -> CallError {
     // A guest that was refused memory mostly aborts: the refusal tells its author more than the trap.
     if let (Some(limit), true) = (state.meter.denied.take(), trap != Some(Trap::StackOverflow)) {
         let limits = &state.shared.limits;
-        let allowed = if limit == Limit::Table { u64::from(limits.table_elements) } else { limits.memory_bytes };
+        let allowed = match limit {
+            Limit::Table => u64::from(limits.table_elements),
+            Limit::TotalMemory => state.shared.total_memory_bytes(),
+            _ => limits.memory_bytes,
+        };
         return CallError::Limit { limit, allowed, frames: where_it_was };
     }
     if let Some(trap) = trap {
@@ -169,7 +181,7 @@ fn call_error(store: &mut Store<State>, error: &wasmtime::Error) -> CallError {
         let message = format!("the guest exited with code {code}");
         return CallError::Trap { kind: TrapKind::Exit, message, frames: where_it_was };
     }
-    if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+    if error.is::<wasmtime::PoolConcurrencyLimitError>() || SlabError::is(error) {
         return CallError::Overloaded { message: format!("{error:#}") };
     }
     CallError::Trap { kind: TrapKind::Other, message: root_cause(error), frames: where_it_was }

@@ -19,6 +19,13 @@ pub struct Limits {
     pub reply_bytes: u64,
     /// How many calls may be nested through host calls, the outermost counted as 1. Default 64.
     pub depth: u32,
+    /// Most live instances of the function, of those that the node has. Default `u32::MAX`.
+    pub instances: u32,
+    /// Most calls that wait for one of [`Limits::instances`]. Default 1,000.
+    pub queue: usize,
+    /// Most linear memory of all live instances of the function together, of what the node has, in bytes.
+    /// Default `u64::MAX`.
+    pub total_memory_bytes: u64,
 }
 
 impl Default for Limits {
@@ -31,6 +38,9 @@ impl Default for Limits {
             payload_bytes: 8 << 20,
             reply_bytes: 8 << 20,
             depth: 64,
+            instances: u32::MAX,
+            queue: 1_000,
+            total_memory_bytes: u64::MAX,
         }
     }
 }
@@ -61,6 +71,8 @@ pub enum Limit {
     Reply,
     /// [`Limits::depth`].
     Depth,
+    /// [`Limits::total_memory_bytes`], or what all instances of the node may have; the guest was refused memory.
+    TotalMemory,
 }
 
 impl Limit {
@@ -74,6 +86,7 @@ impl Limit {
             Limit::Payload => "payload",
             Limit::Reply => "reply",
             Limit::Depth => "depth",
+            Limit::TotalMemory => "total_memory",
         }
     }
 
@@ -81,7 +94,7 @@ impl Limit {
     #[must_use]
     pub fn unit(self) -> &'static str {
         match self {
-            Limit::Memory | Limit::Payload | Limit::Reply => "bytes",
+            Limit::Memory | Limit::TotalMemory | Limit::Payload | Limit::Reply => "bytes",
             Limit::Table => "elements",
             Limit::CpuTime => "ms",
             Limit::Depth => "nested calls",

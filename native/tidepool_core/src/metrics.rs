@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::error::CallError;
+use crate::runtime::EngineFigures;
+use crate::shard::Sharded;
 
 /// Upper bounds of the latency histogram's buckets, in µs.
 const BUCKETS_US: [u64; 20] = [
@@ -71,23 +73,31 @@ impl<T> From<&Result<T, CallError>> for Outcome {
 /// Counters of one function, shared by its versions.
 #[derive(Debug, Default)]
 pub(crate) struct FunctionStats {
+    calls: Sharded<CallStats>,
+    peak_memory_bytes: AtomicU64,
+    dropped_lines: AtomicU64,
+}
+
+/// What each call counts.
+#[derive(Debug, Default)]
+struct CallStats {
     outcomes: [AtomicU64; Outcome::ALL.len()],
     latency: [AtomicU64; BUCKETS_US.len() + 1],
     latency_ns: AtomicU64,
     cpu_ns: AtomicU64,
-    peak_memory_bytes: AtomicU64,
-    dropped_lines: AtomicU64,
 }
 
 impl FunctionStats {
     /// Counts one call that ended.
     pub(crate) fn record(&self, outcome: Outcome, latency: Duration, cpu: Duration) {
-        increment(self.outcomes.get(outcome as usize));
+        let stats = self.calls.mine();
+        increment(stats.outcomes.get(outcome as usize));
         let latency = nanoseconds(latency);
-        let bucket = BUCKETS_US.partition_point(|bound| bound.saturating_mul(1_000) < latency);
-        increment(self.latency.get(bucket));
-        self.latency_ns.fetch_add(latency, Ordering::Relaxed);
-        self.cpu_ns.fetch_add(nanoseconds(cpu), Ordering::Relaxed);
+        // Most calls are in the first buckets.
+        let bucket = BUCKETS_US.iter().position(|bound| latency <= bound.saturating_mul(1_000));
+        increment(stats.latency.get(bucket.unwrap_or(BUCKETS_US.len())));
+        stats.latency_ns.fetch_add(latency, Ordering::Relaxed);
+        stats.cpu_ns.fetch_add(nanoseconds(cpu), Ordering::Relaxed);
     }
 
     pub(crate) fn record_memory(&self, bytes: usize) {
@@ -100,7 +110,24 @@ impl FunctionStats {
 
     /// How many calls ended like this.
     fn count(&self, outcome: Outcome) -> u64 {
-        self.outcomes.get(outcome as usize).map_or(0, |count| count.load(Ordering::Relaxed))
+        self.sum(|stats| stats.outcomes.get(outcome as usize))
+    }
+
+    /// The counts of the latency histogram's buckets.
+    fn latencies(&self) -> impl Iterator<Item = u64> {
+        (0..=BUCKETS_US.len()).map(|bucket| self.sum(|stats| stats.latency.get(bucket)))
+    }
+
+    fn latency_ns(&self) -> u64 {
+        self.sum(|stats| Some(&stats.latency_ns))
+    }
+
+    fn cpu_ns(&self) -> u64 {
+        self.sum(|stats| Some(&stats.cpu_ns))
+    }
+
+    fn sum(&self, counter: impl Fn(&CallStats) -> Option<&AtomicU64>) -> u64 {
+        self.calls.iter().filter_map(counter).map(|count| count.load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
     }
 
     pub(crate) fn count_dropped_line(&self) {
@@ -125,6 +152,7 @@ pub(crate) struct Stats {
     functions: Mutex<HashMap<String, Weak<FunctionStats>>>,
     compiles: AtomicU64,
     compile_ns: AtomicU64,
+    cached: AtomicU64,
 }
 
 impl Stats {
@@ -145,6 +173,11 @@ impl Stats {
         self.compile_ns.fetch_add(nanoseconds(took), Ordering::Relaxed);
     }
 
+    /// Counts a module that was not compiled, for the cache had it.
+    pub(crate) fn count_cached(&self) {
+        self.cached.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn snapshot(&self) -> Vec<(String, Arc<FunctionStats>)> {
         let functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
         let mut all: Vec<_> =
@@ -161,12 +194,14 @@ pub type Gauge = (String, String, i64);
 ///
 /// # Errors
 /// Fails only if the text can't be formatted.
-pub(crate) fn render(stats: &Stats, gauges: Vec<Gauge>) -> Result<String, fmt::Error> {
+pub(crate) fn render(stats: &Stats, engines: Vec<EngineFigures>, gauges: Vec<Gauge>) -> Result<String, fmt::Error> {
     let mut registry = prometheus_client::registry::Registry::default();
     registry.register_collector(Box::new(Snapshot {
         functions: stats.snapshot(),
         compiles: stats.compiles.load(Ordering::Relaxed),
         compile_ns: stats.compile_ns.load(Ordering::Relaxed),
+        engines,
+        cached: stats.cached.load(Ordering::Relaxed),
         gauges,
     }));
     let mut text = String::new();
@@ -179,6 +214,8 @@ struct Snapshot {
     functions: Vec<(String, Arc<FunctionStats>)>,
     compiles: u64,
     compile_ns: u64,
+    engines: Vec<EngineFigures>,
+    cached: u64,
     gauges: Vec<Gauge>,
 }
 
@@ -194,6 +231,7 @@ mod encode {
     use prometheus_client::registry::Unit;
 
     use super::{BUCKETS_US, Outcome, Snapshot};
+    use crate::runtime::EngineFigures;
 
     impl Collector for Snapshot {
         fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
@@ -213,6 +251,15 @@ mod encode {
                     MetricType::Counter,
                 )?
                 .encode_counter::<NoLabelSet, _, u64>(&seconds(self.compile_ns), None)?;
+            self.engines(&mut encoder)?;
+            encoder
+                .encode_descriptor(
+                    "tidepool_compiles_cached",
+                    "Modules whose compiled code was taken from the cache",
+                    None,
+                    MetricType::Counter,
+                )?
+                .encode_counter::<NoLabelSet, _, u64>(&self.cached, None)?;
             for (name, help, value) in &self.gauges {
                 encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(value)?;
             }
@@ -244,11 +291,11 @@ mod encode {
                 MetricType::Histogram,
             )?;
             for (name, stats) in &self.functions {
-                let counts = stats.latency.iter().map(|count| count.load(Ordering::Relaxed));
+                let counts = stats.latencies();
                 let bounds = BUCKETS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
                 let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
                 let total = buckets.iter().map(|(_, count)| count).sum();
-                let sum = seconds(stats.latency_ns.load(Ordering::Relaxed));
+                let sum = seconds(stats.latency_ns());
                 family
                     .encode_family(&[("function", name.as_str())])?
                     .encode_histogram::<NoLabelSet>(sum, total, &buckets, None)?;
@@ -264,7 +311,7 @@ mod encode {
                 MetricType::Counter,
             )?;
             for (name, stats) in &self.functions {
-                let time = seconds(stats.cpu_ns.load(Ordering::Relaxed));
+                let time = seconds(stats.cpu_ns());
                 family
                     .encode_family(&[("function", name.as_str())])?
                     .encode_counter::<NoLabelSet, _, u64>(&time, None)?;
@@ -286,6 +333,17 @@ mod encode {
             Ok(())
         }
 
+        fn engines(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+            for (name, help, figure) in ENGINE_GAUGES {
+                let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+                for engine in &self.engines {
+                    let value = i64::try_from(figure(engine)).unwrap_or(i64::MAX);
+                    family.encode_family(&[("engine", engine.kind.name())])?.encode_gauge(&value)?;
+                }
+            }
+            Ok(())
+        }
+
         fn dropped_lines(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
             let mut family = encoder.encode_descriptor(
                 "tidepool_console_lines_dropped",
@@ -302,6 +360,16 @@ mod encode {
             Ok(())
         }
     }
+
+    /// A figure of each engine: name, help text, and which one it is.
+    type EngineGauge = (&'static str, &'static str, fn(&EngineFigures) -> usize);
+
+    const ENGINE_GAUGES: [EngineGauge; 4] = [
+        ("tidepool_instances_live", "Live instances, idle warm ones included", |engine| engine.live),
+        ("tidepool_instances_idle", "Idle instances in warm pools", |engine| engine.idle),
+        ("tidepool_instances_max", "Cap on live instances", |engine| engine.max_instances),
+        ("tidepool_calls_queued", "Calls that wait for an instance", |engine| engine.queued),
+    ];
 
     fn seconds(ns: u64) -> f64 {
         // Beyond 2^53 ns (104 days) a float drops single ns.

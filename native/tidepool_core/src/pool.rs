@@ -3,32 +3,47 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_queue::ArrayQueue;
 
 use crate::instance::Instance;
+use crate::shard::{SHARDS, thread_number};
 
 /// Keeps up to `n` idle instances of one function version. Takers beyond that make new ones, givers beyond it drop
 /// theirs, so nobody ever waits for the pool.
+///
+/// Each thread has a place of its own, which it looks into first: the instance that it gave back last is in its core's
+/// caches, and nobody else writes there.
 pub(crate) struct Pool {
-    giver: Sender<Instance>,
-    taker: Receiver<Instance>,
+    /// A place for each thread, as far as they go.
+    places: Vec<ArrayQueue<Instance>>,
+    /// The rest of the room.
+    shared: Option<ArrayQueue<Instance>>,
     closed: AtomicBool,
 }
 
 impl Pool {
     pub(crate) fn new(max_idle: usize) -> Self {
-        let (giver, taker) = bounded(max_idle);
-        Pool { giver, taker, closed: AtomicBool::new(false) }
+        let places = max_idle.min(SHARDS);
+        let rest = max_idle - places;
+        Pool {
+            places: (0..places).map(|_| ArrayQueue::new(1)).collect(),
+            shared: (rest > 0).then(|| ArrayQueue::new(rest)),
+            closed: AtomicBool::new(false),
+        }
     }
 
     /// An idle instance, when there is one.
     pub(crate) fn take(&self) -> Option<Instance> {
-        self.taker.try_recv().ok()
+        self.queues().find_map(|queue| if queue.is_empty() { None } else { queue.pop() })
     }
 
     /// Keeps `instance` for the next call, or drops it when the pool is full.
     pub(crate) fn give_back(&self, instance: Instance) {
-        drop(self.giver.try_send(instance));
+        let refused = self.queues().try_fold(instance, |instance, queue| match queue.push(instance) {
+            Ok(()) => Err(()),
+            Err(instance) => Ok(instance),
+        });
+        drop(refused);
         // Looked at afterwards: either this sees the pool closed, or whoever closes it sees the instance.
         if self.closed.load(Ordering::SeqCst) {
             self.drain();
@@ -41,14 +56,22 @@ impl Pool {
         self.drain();
     }
 
+    pub(crate) fn idle(&self) -> usize {
+        self.queues().map(ArrayQueue::len).sum()
+    }
+
     fn drain(&self) {
-        while let Ok(instance) = self.taker.try_recv() {
+        while let Some(instance) = self.take() {
             drop(instance);
         }
     }
 
-    pub(crate) fn idle(&self) -> usize {
-        self.taker.len()
+    /// This thread's place, then those that all use, then the places of others.
+    fn queues(&self) -> impl Iterator<Item = &ArrayQueue<Instance>> {
+        let mine = thread_number().checked_rem(self.places.len()).unwrap_or(0);
+        let (before, from_mine) = self.places.split_at_checked(mine).unwrap_or_default();
+        let (own, after) = from_mine.split_at_checked(1).unwrap_or_default();
+        own.iter().chain(&self.shared).chain(after).chain(before)
     }
 }
 

@@ -1,9 +1,12 @@
 //! Where a guest that wants the host and the driver of its task meet.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use crate::ticker::FIRST_SLICE_TICKS;
 
 /// A host call of a guest: what it wants done, and by whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +28,19 @@ pub type HostReply = Result<Vec<u8>, Vec<u8>>;
 #[derive(Debug, Default)]
 pub(crate) struct Port {
     exchange: Mutex<Exchange>,
+    queue: Mutex<Queue>,
     // Written and read by the driver's thread, in and around a poll: any ordering does.
-    queued: AtomicBool,
+    memory_bytes: AtomicUsize,
+    long: AtomicBool,
+}
+
+/// The wait for an instance.
+#[derive(Debug, Default)]
+struct Queue {
+    /// Since when the call waits, if it does.
+    since: Option<Instant>,
+    /// What it waited before that.
+    waited: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -63,12 +77,51 @@ impl Port {
 
     /// Says whether the call waits for an instance.
     pub(crate) fn set_queued(&self, queued: bool) {
-        self.queued.store(queued, Ordering::Relaxed);
+        let mut queue = self.queue();
+        if let Some(since) = queue.since.take() {
+            queue.waited += since.elapsed();
+        }
+        queue.since = queued.then(Instant::now);
+    }
+
+    /// Says that the guest has used up its first slice.
+    pub(crate) fn set_long(&self) {
+        self.long.store(true, Ordering::Relaxed);
+    }
+
+    /// Has the guest used up its first slice?
+    pub(crate) fn long(&self) -> bool {
+        self.long.load(Ordering::Relaxed)
+    }
+
+    /// How long the guest's next slice is.
+    pub(crate) fn slice_ticks(&self) -> u64 {
+        if self.long() { 1 } else { FIRST_SLICE_TICKS }
     }
 
     /// Does the call wait for an instance?
     pub(crate) fn queued(&self) -> bool {
-        self.queued.load(Ordering::Relaxed)
+        self.queue().since.is_some()
+    }
+
+    /// How long the call has waited for an instance.
+    pub(crate) fn queue_time(&self) -> Duration {
+        let queue = self.queue();
+        queue.waited + queue.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Notes the size of the guest's memory when the call lets go of its instance. Memories only grow.
+    pub(crate) fn note_memory(&self, bytes: usize) {
+        self.memory_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// The size that was noted, in bytes; 0 before.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.memory_bytes.load(Ordering::Relaxed)
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn exchange(&self) -> MutexGuard<'_, Exchange> {

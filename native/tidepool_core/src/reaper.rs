@@ -15,11 +15,11 @@ pub(crate) const LARGE_BYTES: usize = 1 << 20;
 /// Handle to the reaper's thread, which ends when the last handle is gone. The queue is bounded by the cap on live
 /// instances: what waits in it still holds its permit.
 #[derive(Clone)]
-pub(crate) struct Reaper(Sender<Parts>);
+pub(crate) struct Reaper(Sender<Box<Parts>>);
 
 impl Reaper {
     pub(crate) fn spawn() -> std::io::Result<Self> {
-        let (sender, receiver) = unbounded::<Parts>();
+        let (sender, receiver) = unbounded::<Box<Parts>>();
         thread::Builder::new().name("tidepool-reaper".into()).spawn(move || {
             for parts in receiver {
                 drop(parts);
@@ -28,11 +28,9 @@ impl Reaper {
         Ok(Reaper(sender))
     }
 
-    /// Drops `parts`, here or on the reaper's thread.
-    pub(crate) fn reap(&self, parts: Parts) {
-        if parts.memory_bytes() >= LARGE_BYTES {
-            // Without its thread the parts come back in the error and are dropped here.
-            drop(self.0.send(parts));
-        }
+    /// Drops `parts` on the reaper's thread.
+    pub(crate) fn reap(&self, parts: Box<Parts>) {
+        // Without its thread the parts come back in the error and are dropped here.
+        drop(self.0.send(parts));
     }
 }

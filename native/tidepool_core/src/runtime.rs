@@ -1,28 +1,33 @@
-//! The runtime: one engine and what all functions on it share.
+//! The runtime: its engines and what all functions on it share.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use wasmtime::{Engine, Linker};
+use arc_swap::ArcSwapOption;
 
-use crate::abi;
-use crate::admission::Admission;
+use crate::cache::{Cache, Complaint};
+use crate::compile_pool::CompilePool;
 use crate::console::{Budget, Console};
+use crate::dense::DenseConfig;
 use crate::directory::Directory;
-use crate::engine;
+use crate::engine::{Engine, EngineKind, Engines};
 use crate::function::Shared;
 use crate::limits::Limits;
+use crate::memory;
 use crate::metrics::{self, Gauge, Stats};
-use crate::pool::Pools;
 use crate::reaper::Reaper;
+use crate::snapshot::Sandbox;
 use crate::state::State;
 use crate::ticker::Ticker;
+use crate::turns::Turns;
 
 /// What a node gives its guests, all functions taken together.
 #[derive(Debug, Clone)]
 pub struct RuntimeConfig {
-    /// Cap on live instances, idle warm ones included.
+    /// Cap on live instances of the fast engine, idle warm ones included.
     pub max_instances: u32,
-    /// Cap on calls that wait for an instance.
+    /// Cap on calls that wait for an instance, for each engine.
     pub max_queue: usize,
     /// Largest memory limit that a function may be given, in bytes.
     pub max_memory_bytes: u64,
@@ -32,6 +37,16 @@ pub struct RuntimeConfig {
     pub stack_bytes: usize,
     /// Lines that each function may print in a second.
     pub console_lines_per_s: u32,
+    /// Whether compiled guests are named in `/tmp/perf-PID.map`, where `perf` looks for them.
+    pub perf_map: bool,
+    /// Threads that compile, beside one for small modules.
+    pub compile_threads: usize,
+    /// The dense engine.
+    pub dense: DenseConfig,
+    /// Most linear memory of all live instances together, in bytes.
+    pub max_total_memory_bytes: u64,
+    /// Guests that compute at a time, of those that go on for longer than a slice.
+    pub max_computing: usize,
 }
 
 impl Default for RuntimeConfig {
@@ -43,6 +58,11 @@ impl Default for RuntimeConfig {
             max_table_elements: 1 << 20,
             stack_bytes: 512 << 10,
             console_lines_per_s: 100,
+            perf_map: false,
+            compile_threads: 1,
+            dense: DenseConfig::default(),
+            max_total_memory_bytes: u64::MAX / 2,
+            max_computing: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
 }
@@ -64,26 +84,45 @@ impl From<wasmtime::Error> for RuntimeError {
     }
 }
 
-/// One engine, and the functions that are published on it.
+/// What an engine has at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineFigures {
+    /// Which one.
+    pub kind: EngineKind,
+    /// Live instances, idle warm ones included.
+    pub live: usize,
+    /// Idle warm instances.
+    pub idle: usize,
+    /// Calls that wait for an instance.
+    pub queued: usize,
+    /// Cap on live instances.
+    pub max_instances: usize,
+}
+
+/// The engines, and the functions that are published on it.
 pub struct Runtime {
     pub(crate) inner: Arc<Inner>,
     directory: Directory,
+    compile_pool: CompilePool,
+    observed: AtomicBool,
 }
 
 /// What all functions of a runtime share and keep alive. The directory is no part of it: it holds functions itself.
 pub(crate) struct Inner {
-    pub(crate) engine: Engine,
-    pub(crate) linker: Linker<State>,
+    pub(crate) engines: Engines,
+    pub(crate) sandbox: Sandbox,
     pub(crate) ticker: Ticker,
-    pub(crate) admission: Admission,
-    pub(crate) pools: Pools,
     pub(crate) reaper: Reaper,
+    pub(crate) cache: ArcSwapOption<Cache>,
     pub(crate) console: Arc<dyn Console>,
     pub(crate) console_lines_per_s: u32,
     pub(crate) stats: Stats,
     pub(crate) io: tokio::runtime::Handle,
-    pub(crate) max_memory_bytes: u64,
     pub(crate) max_table_elements: u32,
+    pub(crate) memory: Arc<memory::Budget>,
+    pub(crate) turns: Turns,
+    /// Calls that wait at the caps of functions.
+    pub(crate) queued_at_caps: Arc<AtomicUsize>,
 }
 
 impl Runtime {
@@ -96,25 +135,38 @@ impl Runtime {
         io: tokio::runtime::Handle,
         console: Arc<dyn Console>,
     ) -> Result<Arc<Self>, RuntimeError> {
-        let engine = engine::engine(config)?;
-        let mut linker = Linker::new(&engine);
-        abi::link(&mut linker)?;
-        let max_instances = usize::try_from(config.max_instances).unwrap_or(usize::MAX);
+        let engines = Engines::new(config)?;
+        let turns = Turns::new(config.max_computing.max(1));
+        let ticker = Ticker::spawn(engines.all().map(|engine| engine.wasmtime.clone()).collect(), turns.clone())?;
         let inner = Arc::new(Inner {
-            ticker: Ticker::spawn(engine.clone())?,
-            engine,
-            linker,
-            admission: Admission::new(max_instances, config.max_queue),
-            pools: Pools::default(),
+            engines,
+            sandbox: Sandbox::new(config)?,
+            ticker,
             reaper: Reaper::spawn()?,
+            cache: ArcSwapOption::empty(),
             console,
             console_lines_per_s: config.console_lines_per_s,
             stats: Stats::default(),
             io,
-            max_memory_bytes: config.max_memory_bytes,
             max_table_elements: config.max_table_elements,
+            memory: Arc::new(memory::Budget::new(config.max_total_memory_bytes)),
+            turns,
+            queued_at_caps: Arc::default(),
         });
-        Ok(Arc::new(Runtime { inner, directory: Directory::default() }))
+        let compile_pool = CompilePool::spawn(config.compile_threads)?;
+        let observed = AtomicBool::new(false);
+        Ok(Arc::new(Runtime { inner, directory: Directory::default(), compile_pool, observed }))
+    }
+
+    /// Says whether calls are observed by somebody who has to be told of each.
+    pub fn observe(&self, observed: bool) {
+        self.observed.store(observed, Ordering::Relaxed);
+    }
+
+    /// Are calls observed? Who drives one then tells of it.
+    #[must_use]
+    pub fn is_observed(&self) -> bool {
+        self.observed.load(Ordering::Relaxed)
     }
 
     /// The functions that can be called by name.
@@ -123,22 +175,60 @@ impl Runtime {
         &self.directory
     }
 
+    /// Keeps compiled code in `folder`, up to `max_bytes`, and takes it from there from now on. `complain` is told, in a
+    /// sentence, of files that are not as they were written, and once of a disk that fails: neither fails a compile. The
+    /// folder may be deleted at any time while no runtime uses it; no two may use one.
+    ///
+    /// # Errors
+    /// When the folder, or the key in it, can't be made or read. Then modules are compiled as if there were no cache.
+    pub fn open_cache(&self, folder: &Path, max_bytes: u64, complain: Box<Complaint>) -> std::io::Result<()> {
+        let engines = self.inner.engines.all().map(|engine| &engine.wasmtime);
+        self.inner.cache.store(Some(Arc::new(Cache::open(folder, max_bytes, engines, complain)?)));
+        Ok(())
+    }
+
+    /// Where modules are compiled.
+    #[must_use]
+    pub fn compile_pool(&self) -> &CompilePool {
+        &self.compile_pool
+    }
+
     /// Live instances, idle warm ones included.
     #[must_use]
     pub fn live_instances(&self) -> usize {
-        self.inner.admission.live()
+        self.inner.engines.all().map(|engine| engine.admission.live()).sum()
     }
 
     /// Idle warm instances.
     #[must_use]
     pub fn idle_instances(&self) -> usize {
-        self.inner.pools.idle()
+        self.inner.engines.all().map(|engine| engine.pools.idle()).sum()
     }
 
     /// Calls that wait for an instance.
     #[must_use]
     pub fn queued_calls(&self) -> usize {
-        self.inner.admission.queued()
+        let at_engines: usize = self.inner.engines.all().map(|engine| engine.admission.queued()).sum();
+        at_engines.saturating_add(self.inner.queued_at_caps.load(Ordering::Relaxed))
+    }
+
+    /// Linear memory that live instances have, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.inner.memory.used()
+    }
+
+    /// What each engine has at the moment.
+    #[must_use]
+    pub fn engines(&self) -> Vec<EngineFigures> {
+        let figures = |engine: &Engine| EngineFigures {
+            kind: engine.kind,
+            live: engine.admission.live(),
+            idle: engine.pools.idle(),
+            queued: engine.admission.queued(),
+            max_instances: engine.admission.max_instances(),
+        };
+        self.inner.engines.all().map(figures).collect()
     }
 
     /// All metrics as OpenMetrics text; `gauges` are figures that others know.
@@ -146,16 +236,18 @@ impl Runtime {
     /// # Errors
     /// Fails only if the text can't be formatted.
     pub fn metrics(&self, gauges: Vec<Gauge>) -> Result<String, std::fmt::Error> {
-        let figure = |name: &str, help: &str, value: usize| {
+        let figure = |name: &str, help: &str, value: u64| {
             (name.to_owned(), help.to_owned(), i64::try_from(value).unwrap_or(i64::MAX))
         };
+        let queued = |calls: usize| u64::try_from(calls).unwrap_or(u64::MAX);
+        let at_caps = self.inner.queued_at_caps.load(Ordering::Relaxed);
         let mut all = vec![
-            figure("tidepool_instances_live", "Live instances, idle warm ones included", self.live_instances()),
-            figure("tidepool_instances_idle", "Idle instances in warm pools", self.idle_instances()),
-            figure("tidepool_calls_queued", "Calls that wait for an instance", self.queued_calls()),
+            figure("tidepool_compiles_queued", "Modules that wait to be compiled", queued(self.compile_pool.queued())),
+            figure("tidepool_calls_queued_at_caps", "Calls that wait at the cap of their function", queued(at_caps)),
+            figure("tidepool_memory_bytes", "Linear memory of all live instances", self.memory_bytes()),
         ];
         all.extend(gauges);
-        metrics::render(&self.inner.stats, all)
+        metrics::render(&self.inner.stats, self.engines(), all)
     }
 }
 
@@ -163,12 +255,16 @@ impl Inner {
     /// A state for stores in which nothing runs.
     pub(crate) fn spare_state(&self) -> State {
         let shared = Shared {
-            name: String::new(),
+            name: "".into(),
             version: 0,
             limits: Limits::default(),
             stats: Arc::default(),
             console: Arc::clone(&self.console),
-            budget: Budget::new(0),
+            budget: Arc::new(Budget::new(0)),
+            own_memory: None,
+            node_memory: Arc::clone(&self.memory),
+            reaper: self.reaper.clone(),
+            code_shift: 0,
         };
         State::new(Arc::new(shared), None)
     }

@@ -8,9 +8,9 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 
 use crate::console::{Line, Stream, line_text};
 use crate::error::CallError;
-use crate::function::Shared;
-use crate::limits::Limit;
-use crate::port::{HostReply, Port};
+use crate::function::{Link, Shared};
+use crate::limits::{Limit, Limits};
+use crate::port::HostReply;
 
 /// Data of a [`wasmtime::Store`].
 pub(crate) struct State {
@@ -33,7 +33,9 @@ pub(crate) struct Call {
     /// Set by a host function that stops the guest for a reason of its own.
     pub(crate) failure: Option<CallError>,
     /// Absent while start functions run: those may not call the host.
-    pub(crate) port: Option<Arc<Port>>,
+    pub(crate) link: Option<Arc<Link>>,
+    /// The link of a program's call: it has no host calls, and the same account.
+    pub(crate) account: Option<Arc<Link>>,
 }
 
 impl State {
@@ -41,10 +43,19 @@ impl State {
         let meter = Meter {
             memory_bytes: shared.limits.memory_bytes,
             table_elements: shared.limits.table_elements,
+            shared: Arc::clone(&shared),
             denied: None,
             memory_used: 0,
+            reserved: 0,
         };
         State { shared, meter, memory: None, wasi, call: Call::default() }
+    }
+
+    /// Puts the size of the guest's memory on the account of the call that it serves.
+    pub(crate) fn note_memory(&self) {
+        if let Some(link) = self.call.link.as_ref().or(self.call.account.as_ref()) {
+            link.port.note_memory(self.meter.memory_used);
+        }
     }
 
     /// Passes a line that the guest printed on to the console, within the function's budget.
@@ -60,7 +71,8 @@ impl Shared {
             self.stats.count_dropped_line();
             return;
         };
-        let line = Line { function: self.name.clone(), version: self.version, stream, text: line_text(text), dropped };
+        let line =
+            Line { function: self.name.to_string(), version: self.version, stream, text: line_text(text), dropped };
         if self.console.print(line).is_err() {
             self.stats.count_dropped_line();
             self.budget.give_back(dropped);
@@ -76,17 +88,44 @@ pub(crate) struct Meter {
     pub(crate) denied: Option<Limit>,
     /// Size of the linear memory, in bytes.
     pub(crate) memory_used: usize,
+    shared: Arc<Shared>,
+    /// What the instance holds of the budgets for all.
+    reserved: u64,
+}
+
+impl Meter {
+    /// Reserves so many bytes more of what the function's instances, and those of the node, may have together.
+    fn reserve(&mut self, bytes: u64) -> bool {
+        let reserved = self.shared.reserve_memory(bytes);
+        if reserved {
+            self.reserved = self.reserved.saturating_add(bytes);
+        }
+        reserved
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.shared.release_memory(self.reserved);
+    }
 }
 
 impl ResourceLimiter for Meter {
-    fn memory_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let fits = u64::try_from(desired).is_ok_and(|desired| desired <= self.memory_bytes);
-        if fits && maximum.is_none_or(|maximum| desired <= maximum) {
-            self.memory_used = desired;
-        } else if !fits {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if !Limits::fits(desired, self.memory_bytes) {
             self.denied = Some(Limit::Memory);
+            return Ok(false);
         }
-        Ok(fits)
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            // The engine refuses it for the module's own limit.
+            return Ok(true);
+        }
+        if !self.reserve(u64::try_from(desired.saturating_sub(current)).unwrap_or(u64::MAX)) {
+            self.denied = Some(Limit::TotalMemory);
+            return Ok(false);
+        }
+        self.memory_used = desired;
+        Ok(true)
     }
 
     fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {

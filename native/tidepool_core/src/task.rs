@@ -7,12 +7,14 @@ use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
+use crate::brevity::BRIEF;
 use crate::error::CallError;
-use crate::function::Function;
+use crate::function::Link;
 use crate::limits::Limit;
 use crate::metrics::Outcome;
 use crate::port::{HostReply, HostRequest, Port};
-use crate::ticker::TICK;
+use crate::ticker::SLICE;
+use crate::turns::Turn;
 
 type CallBody = dyn Future<Output = Result<Vec<u8>, CallError>> + Send;
 /// The whole of a call, from getting an instance to giving it back.
@@ -31,6 +33,9 @@ pub enum Step {
     Wait,
 }
 
+/// For drivers who are not to be woken.
+type NoWaker = fn(&tokio::runtime::Handle) -> Waker;
+
 /// Why a task ends before its guest does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cancel {
@@ -40,17 +45,28 @@ pub enum Cancel {
     Aborted,
 }
 
+/// What a call has used so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// What its guest has computed.
+    pub cpu_time: Duration,
+    /// What it has waited for an instance.
+    pub queue_time: Duration,
+    /// Size of its guest's linear memory when it let go of its instance; 0 before, and without one.
+    pub memory_bytes: usize,
+}
+
 /// A call that has been started. Dropping it ends the guest and frees its instance.
 pub struct Task {
     /// `None` once the call is over.
     future: Option<CallFuture>,
-    port: Arc<Port>,
-    function: Arc<Function>,
+    link: Arc<Link>,
     started_at: Instant,
     deadline: Instant,
     slice: Slice,
     /// Whether the last slice ended with the tick.
     yielded: bool,
+    turn: Turn,
     cpu_time: Duration,
     /// Whether the call shows in the metrics.
     counted: bool,
@@ -64,7 +80,7 @@ enum Slice {
 }
 
 impl Task {
-    pub(crate) fn new(future: CallFuture, port: Arc<Port>, function: Arc<Function>, timeout: Duration) -> Self {
+    pub(crate) fn new(future: CallFuture, link: Arc<Link>, timeout: Duration) -> Self {
         let started_at = Instant::now();
         // A deadline too far off for the clock is as good as a year.
         let far = Duration::from_secs(365 * 24 * 3600);
@@ -73,12 +89,12 @@ impl Task {
         let cpu_time = Duration::ZERO;
         Task {
             future,
-            port,
-            function,
+            link,
             started_at,
             deadline,
             slice: Slice::NotYet,
             yielded: false,
+            turn: Turn::None,
             cpu_time,
             counted: true,
         }
@@ -90,11 +106,33 @@ impl Task {
         self
     }
 
-    /// Runs the guest on this thread for one time slice at most (1 ms), or until it needs something.
+    /// Runs the guest on this thread for one time slice at most, or until it needs something.
+    ///
+    /// The first slice is 1 ms. Guests that go on take turns, for slices of 50 µs: no more of them run at a time than there
+    /// are cores, so that whoever else has something to do finds one.
     ///
     /// `waker` is asked for only if the call waits, and given a handle to the I/O threads; what it makes may be woken on
-    /// any thread, this one among them.
-    pub fn drive(&mut self, waker: impl FnOnce(&tokio::runtime::Handle) -> Waker) -> Step {
+    /// any thread, this one among them. The last one counts.
+    pub fn drive(&mut self, waker: impl FnMut(&tokio::runtime::Handle) -> Waker) -> Step {
+        self.run_slice(Some(waker))
+    }
+
+    /// Like [`Task::drive`], for the first slice and on a thread that others wait for: see [`Function::is_brief`](crate::Function::is_brief).
+    ///
+    /// After [`Step::Wait`] nobody is woken: whoever goes on drives again at once, and so misses nothing.
+    pub fn drive_in_passing(&mut self) -> Step {
+        let mut step = self.run_slice(None::<NoWaker>);
+        let mut took = self.last_slice();
+        // The tick may come right after the start: a call that has had next to nothing of its slice goes on.
+        if matches!(step, Step::Yield) && took < BRIEF {
+            step = self.run_slice(None::<NoWaker>);
+            took += self.last_slice();
+        }
+        self.link.replica.brevity.charge(took);
+        step
+    }
+
+    fn run_slice(&mut self, mut waker: Option<impl FnMut(&tokio::runtime::Handle) -> Waker>) -> Step {
         let Some(future) = self.future.as_mut() else {
             return Step::Done(Err(CallError::Internal { message: "the call is over already".into() }));
         };
@@ -106,42 +144,63 @@ impl Task {
         if began >= self.deadline {
             return self.finish(Err(self.late()));
         }
+        let runtime = self.link.replica.runtime();
+        if self.link.port.long()
+            && self
+                .turn
+                .take(&runtime.turns, || {
+                    waker.as_mut().map_or_else(|| Waker::noop().clone(), |waker| waker(&runtime.io))
+                })
+                .is_pending()
+        {
+            self.slice = Slice::Last { ended: began, took: Duration::ZERO };
+            return Step::Wait;
+        }
         // Wall time holds what the system gave to others, which a busy machine makes plenty. A guest that goes on after
         // it has yielded is worth system calls to leave that out; other slices are short, or end with the tick.
         let clock = std::mem::take(&mut self.yielded).then(ThreadClock::now);
-        let runtime = self.function.runtime();
         let polled = {
             // Only WASI waits for I/O, so only its guests are polled inside the I/O runtime.
-            let _io = self.function.uses_wasi().then(|| runtime.io.enter());
+            let _io = self.link.replica.module.uses_wasi.then(|| runtime.io.enter());
             let _running = runtime.ticker.running();
             // A panic leaves a future behind that is never polled again.
-            let waker = || waker(&runtime.io);
-            catch_unwind(AssertUnwindSafe(|| poll(future.as_mut(), &self.port, waker)))
+            let waker = waker.map(|mut waker| move || waker(&runtime.io));
+            catch_unwind(AssertUnwindSafe(|| poll(future.as_mut(), &self.link.port, waker)))
         };
         let now = Instant::now();
         let took = now.saturating_duration_since(began);
-        self.cpu_time += clock.map_or(took.min(TICK), |clock| clock.elapsed().min(took));
+        self.cpu_time += clock.map_or(took.min(SLICE), |clock| clock.elapsed().min(took));
         self.slice = Slice::Last { ended: now, took };
+        if self.cpu_time >= SLICE && !self.link.port.long() {
+            self.link.port.set_long();
+        }
         match polled {
             Ok(Polled::Ready(outcome)) => self.finish(outcome),
-            Ok(Polled::Host(request)) => Step::Host(request),
-            Ok(Polled::Yield) if self.cpu_time > self.function.limits().cpu_time() => {
-                let allowed = self.function.limits().cpu_time_ms;
+            Ok(Polled::Host(request)) => {
+                self.turn = Turn::None;
+                Step::Host(request)
+            }
+            Ok(Polled::Yield) if self.cpu_time > self.link.replica.limits().cpu_time() => {
+                let allowed = self.link.replica.limits().cpu_time_ms;
                 self.finish(Err(CallError::Limit { limit: Limit::CpuTime, allowed, frames: Vec::new() }))
             }
             Ok(Polled::Yield) if now >= self.deadline => self.finish(Err(self.late())),
             Ok(Polled::Yield) => {
                 self.yielded = true;
+                self.turn.spend();
                 Step::Yield
             }
-            Ok(Polled::Wait) => Step::Wait,
+            Ok(Polled::Wait) => {
+                self.turn = Turn::None;
+                Step::Wait
+            }
             Err(panic) => self.finish(Err(CallError::Internal { message: panic_text(panic.as_ref()) })),
         }
     }
 
     /// Answers the host call that [`Step::Host`] brought.
     pub fn answer(&self, reply: HostReply) {
-        self.port.answer(reply);
+        self.link.port.answer(reply);
     }
 
     /// Ends the call now: the guest is stopped where it is and its instance is gone when this returns.
@@ -168,6 +227,16 @@ impl Task {
         self.deadline.saturating_duration_since(now)
     }
 
+    /// What the call has used so far.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        Usage {
+            cpu_time: self.cpu_time,
+            queue_time: self.link.port.queue_time(),
+            memory_bytes: self.link.port.memory_bytes(),
+        }
+    }
+
     /// How long the last slice took.
     #[must_use]
     pub fn last_slice(&self) -> Duration {
@@ -183,6 +252,7 @@ impl Task {
     }
 
     fn end(&mut self, outcome: Outcome) {
+        self.turn = Turn::None;
         // What the guest leaves behind may be printed now, and a console may panic: nobody is there to take that.
         let future = self.future.take();
         drop(catch_unwind(AssertUnwindSafe(|| drop(future))));
@@ -194,12 +264,12 @@ impl Task {
             _ => Instant::now(),
         };
         let latency = ended.saturating_duration_since(self.started_at);
-        self.function.stats().record(outcome, latency, self.cpu_time);
+        self.link.replica.shared.stats.record(outcome, latency, self.cpu_time);
     }
 
     /// A call that still waits for an instance was not slow: the node is full.
     fn late(&self) -> CallError {
-        if self.port.queued() {
+        if self.link.port.queued() {
             return CallError::Overloaded { message: "no instance became free within the call's time limit".into() };
         }
         CallError::Timeout
@@ -222,8 +292,8 @@ enum Polled {
 }
 
 /// Polls with a waker that only notes that it was woken, which is all that a call needs which never waits; one that does
-/// is polled again, to meet the real waker.
-fn poll(mut future: Pin<&mut CallBody>, port: &Port, waker: impl FnOnce() -> Waker) -> Polled {
+/// is polled again, to meet the real waker if there is one.
+fn poll(mut future: Pin<&mut CallBody>, port: &Port, waker: Option<impl FnOnce() -> Waker>) -> Polled {
     NOTED.set(false);
     if let Poll::Ready(outcome) = future.as_mut().poll(&mut Context::from_waker(&NOTING)) {
         return Polled::Ready(outcome);
@@ -234,6 +304,7 @@ fn poll(mut future: Pin<&mut CallBody>, port: &Port, waker: impl FnOnce() -> Wak
     if NOTED.get() {
         return Polled::Yield;
     }
+    let Some(waker) = waker else { return Polled::Wait };
     let waker = waker();
     if let Poll::Ready(outcome) = future.poll(&mut Context::from_waker(&waker)) {
         return Polled::Ready(outcome);

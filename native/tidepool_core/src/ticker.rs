@@ -1,24 +1,34 @@
-//! The epoch ticker: one thread that advances the engine's epoch every millisecond while guests run.
+//! The epoch ticker: one thread that advances the engines' epochs while guests run.
 //!
-//! A guest checks the epoch at loop heads and function entries and yields when it has moved on, so a tick is what
-//! bounds a time slice. With no guest running for a while the thread sleeps until the next one starts: an idle node
-//! costs nothing.
+//! A guest checks the epoch at loop heads and function entries and yields when its deadline has come, so ticks are what
+//! bounds a time slice. A call's first slice is so many ticks that the thread need wake up for all of them at once only;
+//! guests that go on beyond it get one tick at a time, and while there are any the thread wakes for each. With no guest
+//! running for a while it sleeps until the next one starts: an idle node costs nothing.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wasmtime::Engine;
 
-/// Length of a time slice.
-pub(crate) const TICK: Duration = Duration::from_millis(1);
-/// After so many ticks without a guest, the thread sleeps.
-const IDLE_TICKS: u32 = 100;
-/// Counters are spread over so many cache lines, so that cores don't fight over one.
-const SHARDS: usize = 16;
+use crate::shard::Sharded;
+use crate::turns::Turns;
 
-#[repr(align(128))]
+/// Length of a tick, the slice of a guest that goes on for long.
+pub(crate) const TICK: Duration = Duration::from_micros(50);
+/// A call's first slice, in ticks.
+pub(crate) const FIRST_SLICE_TICKS: u64 = 20;
+/// A call's first slice.
+pub(crate) const SLICE: Duration = Duration::from_millis(1);
+/// After so long without a guest, the thread sleeps.
+const IDLE: Duration = Duration::from_millis(100);
+/// How much later than it asked for the thread may be woken, in ns; the system's default is a whole tick.
+const TIMER_SLACK_NS: u64 = 1_000;
+/// What the thread asks for, where it may: it has little to do, and that on time.
+const NICE: i32 = -15;
+
 #[derive(Debug, Default)]
 struct Shard {
     running: AtomicUsize,
@@ -28,7 +38,7 @@ struct Shard {
 
 #[derive(Debug, Default)]
 struct Shared {
-    shards: [Shard; SHARDS],
+    shards: Sharded<Shard>,
     asleep: AtomicBool,
     stop: AtomicBool,
 }
@@ -52,18 +62,18 @@ impl Drop for Running<'_> {
 }
 
 impl Ticker {
-    pub(crate) fn spawn(engine: Engine) -> std::io::Result<Self> {
+    pub(crate) fn spawn(engines: Vec<Engine>, turns: Turns) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let thread = thread::Builder::new().name("tidepool-epoch".into()).spawn({
             let shared = Arc::clone(&shared);
-            move || tick(&shared, &engine)
+            move || tick(&shared, &engines, &turns)
         })?;
         Ok(Ticker { shared, thread: Some(thread) })
     }
 
     /// Says that a guest runs on this thread until the guard is dropped.
     pub(crate) fn running(&self) -> Running<'_> {
-        let shard = self.shard();
+        let shard = self.shared.shards.mine();
         // SeqCst orders this against `asleep`, so either we see the ticker asleep or it sees us running.
         shard.running.fetch_add(1, Ordering::SeqCst);
         if !shard.active.load(Ordering::Relaxed) {
@@ -81,15 +91,6 @@ impl Ticker {
             thread.thread().unpark();
         }
     }
-
-    fn shard(&self) -> &Shard {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        thread_local! {
-            static MINE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS;
-        }
-        let [first, ..] = &self.shared.shards;
-        MINE.with(|mine| self.shared.shards.get(*mine).unwrap_or(first))
-    }
 }
 
 impl Drop for Ticker {
@@ -103,20 +104,42 @@ impl Drop for Ticker {
     }
 }
 
-fn tick(shared: &Shared, engine: &Engine) {
-    let mut idle_ticks = 0;
+fn tick(shared: &Shared, engines: &[Engine], turns: &Turns) {
+    come_on_time();
+    let mut ticked_at = Instant::now();
+    let mut active_at = ticked_at;
     while !shared.stop.load(Ordering::SeqCst) {
-        thread::sleep(TICK);
-        engine.increment_epoch();
-        let active = shared
-            .shards
-            .iter()
-            .any(|shard| shard.active.swap(false, Ordering::Relaxed) || shard.running.load(Ordering::Relaxed) > 0);
-        idle_ticks = if active { 0 } else { idle_ticks + 1 };
-        if idle_ticks >= IDLE_TICKS {
-            idle_ticks = 0;
-            sleep_until_needed(shared);
+        // Who has a turn computes.
+        let pressing = turns.are_taken();
+        thread::sleep(if pressing { TICK } else { SLICE });
+        let now = Instant::now();
+        let ticks = now.saturating_duration_since(ticked_at).as_micros() / TICK.as_micros();
+        for _ in 0..ticks.clamp(1, u128::from(FIRST_SLICE_TICKS)) {
+            engines.iter().for_each(Engine::increment_epoch);
         }
+        ticked_at = now;
+        if pressing || shared.was_active() {
+            active_at = now;
+        } else if now.saturating_duration_since(active_at) >= IDLE {
+            sleep_until_needed(shared);
+            ticked_at = Instant::now();
+            active_at = ticked_at;
+        }
+    }
+}
+
+/// A tick that is late keeps a core from somebody else. What the system does not grant is done without.
+fn come_on_time() {
+    let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(TIMER_SLACK_NS));
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
+}
+
+impl Shared {
+    /// Has a guest run since the last look?
+    fn was_active(&self) -> bool {
+        self.shards
+            .iter()
+            .any(|shard| shard.active.swap(false, Ordering::Relaxed) || shard.running.load(Ordering::Relaxed) > 0)
     }
 }
 
@@ -135,13 +158,14 @@ fn sleep_until_needed(shared: &Shared) {
 mod tests {
     use std::sync::mpsc;
     use std::task::Waker;
-    use std::time::Instant;
 
     use super::*;
     use crate::console::{Console, Line};
-    use crate::{FunctionConfig, Instances, Limits, Request, Runtime, RuntimeConfig, Step, Task};
+    use crate::{CompileConfig, FunctionConfig, Instances, Limits, Request, Runtime, RuntimeConfig, Step, Task};
 
     const PATIENCE: Duration = Duration::from_secs(60);
+    /// Longer than the ticker would stay awake for nothing, whether slices are short or not.
+    const YIELDS: u32 = 4_000;
 
     struct Silent;
 
@@ -156,7 +180,7 @@ mod tests {
             r#"(module (memory (export "memory") 1)
                  (func (export "__guest_call") (param i32 i32) (result i32) (loop $forever (br $forever)) (i32.const 1)))"#,
         );
-        let module = Arc::new(runtime.compile(&wasm.unwrap()).unwrap());
+        let module = Arc::new(runtime.compile(&wasm.unwrap(), &CompileConfig::default()).unwrap());
         let limits = Limits { time_ms: 600_000, cpu_time_ms: 600_000, ..Limits::default() };
         let config = FunctionConfig { name: "loop".into(), version: 1, instances: Instances::Fresh, limits };
         let request = Request { operation: Vec::new(), payload: Vec::new(), depth: 1, timeout: PATIENCE * 10 };
@@ -182,14 +206,14 @@ mod tests {
             let (sender, yielded) = mpsc::channel();
             // On a thread of its own: without ticks it never comes back.
             thread::spawn(move || {
-                for _ in 0..IDLE_TICKS * 2 {
+                for _ in 0..YIELDS {
                     let step = task.drive(|_| Waker::noop().clone());
                     if sender.send(matches!(step, Step::Yield)).is_err() {
                         return;
                     }
                 }
             });
-            for _ in 0..IDLE_TICKS * 2 {
+            for _ in 0..YIELDS {
                 assert!(yielded.recv_timeout(PATIENCE).unwrap());
             }
         }
@@ -199,9 +223,9 @@ mod tests {
     #[test]
     fn it_stops_when_dropped_asleep_or_awake() {
         let engine = Engine::default();
-        let awake = Ticker::spawn(engine.clone()).unwrap();
+        let awake = Ticker::spawn(vec![engine.clone()], Turns::new(1)).unwrap();
         drop(awake);
-        let asleep = Ticker::spawn(engine).unwrap();
+        let asleep = Ticker::spawn(vec![engine], Turns::new(1)).unwrap();
         until_asleep(&asleep);
         let shared = Arc::downgrade(&asleep.shared);
         drop(asleep);

@@ -80,8 +80,9 @@ pub struct Frame {
     pub offset: Option<usize>,
 }
 
-/// The frames that an engine error carries, innermost first; empty where it carries none.
-pub(crate) fn frames(error: &wasmtime::Error) -> Vec<Frame> {
+/// The frames that an engine error carries, innermost first; empty where it carries none. The code that ran stands
+/// `code_shift` bytes later in its module than in the one that its author knows.
+pub(crate) fn frames(error: &wasmtime::Error, code_shift: isize) -> Vec<Frame> {
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
         return Vec::new();
     };
@@ -91,7 +92,7 @@ pub(crate) fn frames(error: &wasmtime::Error) -> Vec<Frame> {
         .map(|frame| Frame {
             index: frame.func_index(),
             name: frame.func_name().map(demangle),
-            offset: frame.module_offset(),
+            offset: frame.module_offset().and_then(|offset| offset.checked_add_signed(-code_shift)),
         })
         .collect()
 }

@@ -13,7 +13,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Arc;
-use tidepool_http::{Backend, Config, ContentType, Request, Responder, Response, Server};
+use tidepool_http::{Answer, Backend, Config, ContentType, Later, Response, Route, Server};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
@@ -23,8 +23,8 @@ const SECONDS: &str = "3s";
 struct Constant;
 
 impl Backend for Constant {
-    fn request(&self, _request: Request, responder: Responder) {
-        responder.answer(Response::new(200, ContentType::Text, Bytes::from_static(b"ok")));
+    fn request(&self, _route: Route, _later: Later<'_>) -> Answer {
+        Answer::Now(Response::new(200, ContentType::Text, Bytes::from_static(b"ok")))
     }
 
     fn hangup(&self, _id: u64) {}

@@ -4,14 +4,15 @@ use crate::connection;
 use crate::edge::Edge;
 use crate::registry::Registry;
 use axum::Router;
+use futures_util::FutureExt;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
 use std::io::{Error, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -23,31 +24,40 @@ pub(crate) struct Acceptor {
     pub(crate) registry: Arc<Registry>,
     pub(crate) router: Router,
     pub(crate) protocol: Arc<Builder<TokioExecutor>>,
+    /// Told once, when nothing more is to be accepted.
+    pub(crate) stop: Arc<Notify>,
 }
 
 impl Acceptor {
-    /// Accepts until aborted; the socket closes with it.
+    /// Accepts until it is stopped; the socket closes with it. Whoever is connected by then is still accepted.
     ///
     /// With `max_connections` open, further clients wait in the system's backlog until one closes. When the
     /// system has nothing to give (descriptors, memory), the loop pauses, longer each time, and tries again.
     pub(crate) async fn run(self, listener: TcpListener) {
         let places = Arc::new(Semaphore::new(self.edge.config.max_connections.min(Semaphore::MAX_PERMITS)));
         let mut pause = FIRST_PAUSE;
+        let mut stopped = false;
         while let Some(place) = self.place(&places).await {
-            match listener.accept().await {
+            let accepted = if stopped {
+                // Only what is there already.
+                let Some(accepted) = listener.accept().now_or_never() else { return };
+                accepted
+            } else {
+                tokio::select! {
+                    accepted = listener.accept() => accepted,
+                    () = self.stop.notified() => {
+                        stopped = true;
+                        continue;
+                    }
+                }
+            };
+            match accepted {
                 Ok((stream, _)) => {
                     pause = FIRST_PAUSE;
-                    self.edge.gauges.accepted.fetch_add(1, Relaxed);
-                    // Without it a connection is slower, not wrong.
-                    let _ = stream.set_nodelay(true);
-                    let entry = self.registry.enter(Arc::clone(&self.edge));
-                    let served = connection::serve(stream, entry, self.router.clone(), Arc::clone(&self.protocol));
-                    tokio::spawn(async move {
-                        served.await;
-                        drop(place);
-                    });
+                    self.serve(stream, place);
                 }
                 Err(error) if is_the_clients(&error) => {}
+                Err(_) if stopped => return,
                 Err(_) => {
                     self.edge.gauges.accept_errors.fetch_add(1, Relaxed);
                     sleep(pause).await;
@@ -55,6 +65,18 @@ impl Acceptor {
                 }
             }
         }
+    }
+
+    fn serve(&self, stream: TcpStream, place: OwnedSemaphorePermit) {
+        self.edge.gauges.accepted.fetch_add(1, Relaxed);
+        // Without it a connection is slower, not wrong.
+        let _ = stream.set_nodelay(true);
+        let entry = self.registry.enter(Arc::clone(&self.edge));
+        let served = connection::serve(stream, entry, self.router.clone(), Arc::clone(&self.protocol));
+        tokio::spawn(async move {
+            served.await;
+            drop(place);
+        });
     }
 
     /// A place for one more connection; `None` never comes, as nobody closes the semaphore.

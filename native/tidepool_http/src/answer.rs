@@ -25,6 +25,13 @@ impl Response {
         Self { status, content_type, headers: Vec::new(), body: body.into() }
     }
 
+    /// What a guest replied: text when it is UTF-8, else bytes.
+    pub fn reply(body: impl Into<Bytes>) -> Self {
+        let body = body.into();
+        let content_type = ContentType::of_reply(&body);
+        Self::new(200, content_type, body)
+    }
+
     /// A JSON document.
     pub fn json(status: u16, document: &serde_json::Value) -> Self {
         Self::new(status, ContentType::Json, document.to_string())
@@ -72,6 +79,12 @@ pub enum ContentType {
 }
 
 impl ContentType {
+    /// The type of a guest's reply: text when it is UTF-8, else bytes.
+    #[must_use]
+    pub fn of_reply(reply: &[u8]) -> Self {
+        if std::str::from_utf8(reply).is_ok() { Self::Text } else { Self::Bytes }
+    }
+
     fn header(&self) -> Option<HeaderValue> {
         Some(match self {
             Self::Bytes => HeaderValue::from_static("application/octet-stream"),

@@ -1,19 +1,21 @@
 //! What the edge asks of whoever runs the functions.
 
-use crate::exchange::Responder;
+use crate::answer::Response;
+use crate::exchange::{Later, Pending};
 use bytes::Bytes;
 
 /// Answers requests. The edge calls it from its connection tasks, many at once.
 pub trait Backend: Send + Sync + 'static {
-    /// Takes one request over and returns at once: a connection waits while this runs.
+    /// Takes one request over. Other connections wait while this runs, so it returns soon: with the answer, or with a
+    /// responder made that answers later.
     ///
-    /// The responder is answered once, now or later, from any thread. Dropped without an answer, it
-    /// gives the client 500 `aborted`. A panic here gives the client 500 `backend_panicked`.
-    fn request(&self, request: Request, responder: Responder);
+    /// A responder is answered once, from any thread. Dropped without an answer, it gives the client 500 `aborted`. A
+    /// panic here gives the client 500 `backend_panicked`.
+    fn request(&self, route: Route, later: Later<'_>) -> Answer;
 
-    /// Nobody will read an answer to request `id`: its client is gone, or a drain passed its limit.
+    /// Nobody will read an answer to the request of the responder `id`: its client is gone, or a drain passed its limit.
     ///
-    /// Called at most once per request, and never for one whose answer was accepted. It may race
+    /// Called at most once per responder, and never for one whose answer was accepted. It may race
     /// with an answer being sent, which is then ignored. Must return at once; a panic is swallowed.
     ///
     /// A client of HTTP/1 is gone when it closes or resets, half-closing included. One that has sent
@@ -21,16 +23,16 @@ pub trait Backend: Send + Sync + 'static {
     fn hangup(&self, id: u64);
 }
 
-/// One request, read in full and within its limits.
+/// What becomes of a request.
 #[derive(Debug)]
-pub struct Request {
-    /// Unique for the life of the server; the `id` of [`Backend::hangup`].
-    pub id: u64,
-    /// What is asked.
-    pub route: Route,
+pub enum Answer {
+    /// It is answered.
+    Now(Response),
+    /// Its responder answers it; see [`Later::responder`].
+    Later(Pending),
 }
 
-/// What a request asks for. A new route is a variant here and a line in `control.rs`.
+/// What a request asks for, read in full and within its limits. A new route is a variant here and a line in `control.rs`.
 #[derive(Debug)]
 pub enum Route {
     /// `POST /deploy`.
@@ -56,6 +58,8 @@ pub enum Route {
         /// Name in the path, percent-decoded.
         function: String,
     },
+    /// `GET /cluster`.
+    Cluster,
     /// `GET /health`.
     Health,
     /// `GET /metrics`.
@@ -75,6 +79,10 @@ pub struct Deploy {
     pub operation: Option<String>,
     /// Field `instances`.
     pub instances: Option<String>,
+    /// Field `engine`.
+    pub engine: Option<String>,
+    /// Field `snapshot`.
+    pub snapshot: Option<String>,
     /// Field `limits`: always a JSON object.
     pub limits: Option<serde_json::Value>,
     /// Parameters of the query string in their order, decoded, such as `("wait", "all")`.

@@ -3,13 +3,13 @@
 use crate::answer::Response;
 use crate::backend::Route;
 use crate::body::{self, Bounds};
-use crate::edge::{Edge, Purpose};
-use crate::exchange;
+use crate::edge::{Edge, Purpose, Slot};
+use crate::exchange::{self, Asked, Waiting};
 use crate::percent;
 use crate::reason::{Reason, Refusal};
 use bytes::Bytes;
 use hyper::body::Body;
-use hyper::{Method, Request};
+use hyper::{Method, Request, Uri};
 use std::sync::Arc;
 
 /// What the paths of calls begin with.
@@ -19,7 +19,7 @@ pub(crate) const PREFIX: &str = "/call/";
 ///
 /// # Errors
 ///
-/// Whatever is wrong with the request, or [`exchange::ask`].
+/// Whatever is wrong with the request, or [`Asked::answer`].
 pub(crate) async fn call<B>(edge: &Arc<Edge>, request: Request<B>) -> Result<Response, Refusal>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -33,12 +33,35 @@ where
     if is_post {
         let held = body::read(edge, request.into_body(), &bounds(edge)).await?;
         let _hold = held.hold;
-        return exchange::ask(edge, Route::Call { function, operation, payload: held.bytes }).await;
+        return exchange::ask(edge, Route::Call { function, operation, payload: held.bytes }).answer().await;
     }
     let payload = query_payload(edge, request.uri().query())?;
     // Whatever body a GET has is nobody's.
     drop(request);
-    exchange::ask(edge, Route::Call { function, operation, payload }).await
+    exchange::ask(edge, Route::Call { function, operation, payload }).answer().await
+}
+
+/// The same for a GET without a body, as far as that goes without waiting.
+///
+/// # Errors
+///
+/// As for [`call`].
+pub(crate) fn get(edge: &Arc<Edge>, uri: &Uri) -> Result<Got, Refusal> {
+    let (function, operation) = target(uri.path())?;
+    let slot = edge.admit(Purpose::Work)?;
+    let payload = query_payload(edge, uri.query())?;
+    match exchange::ask(edge, Route::Call { function, operation, payload }) {
+        Asked::Over(answer) => answer.map(Got::Answer),
+        Asked::Waiting(waiting) => Ok(Got::Waiting(waiting, slot)),
+    }
+}
+
+/// What a GET has led to at once.
+pub(crate) enum Got {
+    /// The answer.
+    Answer(Response),
+    /// A wait for it, with its place among the requests in flight.
+    Waiting(Waiting, Slot),
 }
 
 fn bounds(edge: &Edge) -> Bounds {

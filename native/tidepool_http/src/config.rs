@@ -29,6 +29,9 @@ pub struct Config {
     pub write_timeout: Duration,
     /// How long a connection may idle between requests. Default 75 s.
     pub idle_timeout: Duration,
+    /// How long a server that drains still takes requests, and tells clients to go elsewhere, while any are
+    /// connected. Default 500 ms.
+    pub lame_duck: Duration,
     /// Connections open at once; further ones wait in the system's backlog. Default 10,000.
     pub max_connections: usize,
     /// Requests in flight, those still sending their body included; above it 503. Default 10,000.
@@ -55,6 +58,7 @@ impl Default for Config {
             upload_timeout: Duration::from_secs(300),
             write_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),
+            lame_duck: Duration::from_millis(500),
             max_connections: 10_000,
             max_requests: 10_000,
             max_uploads: 4,

@@ -1,7 +1,7 @@
 //! One connection: hyper drives it, the pulse gives it orders, its requests are sorted into calls and the rest.
 
 use crate::answer::Response;
-use crate::call;
+use crate::call::{self, Got};
 use crate::config::Config;
 use crate::edge::Edge;
 use crate::io::Watched;
@@ -12,11 +12,12 @@ use crate::unread::Noted;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
-use http_body_util::{Either, Full};
-use hyper::body::Incoming;
+use futures_util::future::{BoxFuture, Either, Ready, ready};
+use http_body_util::Full;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{Request, Version};
+use hyper::{Method, Request, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use std::convert::Infallible;
@@ -28,7 +29,10 @@ use tokio::net::TcpStream;
 use tower::ServiceExt;
 
 /// Calls answer from memory; the router answers with its own kind of body.
-type Reply = hyper::Response<Either<Full<Bytes>, Body>>;
+type Reply = hyper::Response<http_body_util::Either<Full<Bytes>, Body>>;
+
+/// A reply, at once or later.
+type Answering = Either<Ready<Result<Reply, Infallible>>, BoxFuture<'static, Result<Reply, Infallible>>>;
 
 /// Requests that one HTTP/2 client may give up before it has to connect anew, so that starting work
 /// and cancelling it in a circle costs the client something too.
@@ -48,12 +52,7 @@ pub(crate) fn protocol(config: &Config) -> Builder<TokioExecutor> {
 /// Serves a connection to its end. Dropped, it hangs up on what is in flight.
 pub(crate) async fn serve(stream: TcpStream, entry: Entry, router: Router, protocol: Arc<Builder<TokioExecutor>>) {
     let io = TokioIo::new(Watched::new(stream, Arc::clone(&entry.pulse)));
-    let service = service_fn(|request| {
-        let (edge, pulse, router) = (Arc::clone(&entry.edge), Arc::clone(&entry.pulse), &router);
-        // Calls don't pay for the router.
-        let router = (!request.uri().path().starts_with(call::PREFIX)).then(|| router.clone());
-        async move { Ok::<_, Infallible>(answer(&edge, &pulse, router, request).await) }
-    });
+    let service = service_fn(|request| answer(&entry, &router, request));
     let mut connection = pin!(protocol.serve_connection(io, service));
     let mut closing = false;
     poll_fn(|cx| {
@@ -62,7 +61,9 @@ pub(crate) async fn serve(stream: TcpStream, entry: Entry, router: Router, proto
         if order == Order::Cut {
             return Poll::Ready(());
         }
-        if order == Order::Close && !closing {
+        // HTTP/2 has a way to part without losing a request; in HTTP/1 an answer is where to say it.
+        let parting = order == Order::Close || (order == Order::Leave && entry.pulse.is_multiplexed());
+        if parting && !closing {
             closing = true;
             connection.as_mut().graceful_shutdown();
         }
@@ -72,33 +73,78 @@ pub(crate) async fn serve(stream: TcpStream, entry: Entry, router: Router, proto
     .await;
 }
 
-async fn answer(edge: &Arc<Edge>, pulse: &Arc<Pulse>, router: Option<Router>, request: Request<Incoming>) -> Reply {
+/// A GET of a call that is answered at once costs no future; all others are boxed, so that they don't make the
+/// connection's own larger.
+fn answer(entry: &Entry, router: &Router, request: Request<Incoming>) -> Answering {
+    let (edge, pulse) = (&entry.edge, &entry.pulse);
+    let is_call = request.uri().path().starts_with(call::PREFIX);
+    let plain = request.method() == Method::GET && request.body().is_end_stream() && !is_multiplexed(&request);
+    if !is_call || !plain {
+        let router = (!is_call).then(|| router.clone());
+        return Either::Right(Box::pin(serve_request(Arc::clone(edge), Arc::clone(pulse), router, request)));
+    }
     let busy = pulse.begin();
-    let multiplexed = request.version() == Version::HTTP_2;
+    // No body is left of a request before this one.
+    pulse.set_unread(false);
+    let reply = match call::get(edge, request.uri()) {
+        Ok(Got::Answer(response)) => to_reply(response),
+        Err(refusal) => to_reply(refuse(edge, refusal)),
+        Ok(Got::Waiting(waiting, slot)) => {
+            let (edge, pulse) = (Arc::clone(edge), Arc::clone(pulse));
+            return Either::Right(Box::pin(async move {
+                let answer = waiting.answer().await;
+                drop(slot);
+                busy.answered();
+                Ok(part(&pulse, false, to_reply(answer.unwrap_or_else(|refusal| refuse(&edge, refusal)))))
+            }));
+        }
+    };
+    busy.answered();
+    Either::Left(ready(Ok(part(pulse, false, reply))))
+}
+
+async fn serve_request(
+    edge: Arc<Edge>,
+    pulse: Arc<Pulse>,
+    router: Option<Router>,
+    request: Request<Incoming>,
+) -> Result<Reply, Infallible> {
+    let busy = pulse.begin();
+    let multiplexed = is_multiplexed(&request);
     if multiplexed {
         pulse.set_multiplexed();
         if pulse.abandoned() > ABANDONED {
             pulse.give(Order::Close);
         }
     }
-    let request = request.map(|body| Noted::new(body, pulse, multiplexed));
-    let mut reply = match router {
-        None => {
-            let answer = call::call(edge, request).await;
-            answer.unwrap_or_else(|refusal| refuse(edge, refusal)).into_http().map(Either::Left)
-        }
+    let request = request.map(|body| Noted::new(body, &pulse, multiplexed));
+    let reply = match router {
+        // Calls don't pay for the router.
+        None => to_reply(call::call(&edge, request).await.unwrap_or_else(|refusal| refuse(&edge, refusal))),
         Some(router) => {
-            // Boxed, because the router's future would make that of every call as large.
-            let reply = Box::pin(router.oneshot(request.map(Body::new))).await;
-            reply.unwrap_or_else(|never| match never {}).map(Either::Right)
+            let reply = router.oneshot(request.map(Body::new)).await;
+            reply.unwrap_or_else(|never| match never {}).map(http_body_util::Either::Right)
         }
     };
-    // The connection can't go on behind a body that nobody read: say so.
-    if pulse.has_unread() && reply.status().as_u16() >= 400 {
+    busy.answered();
+    Ok(part(&pulse, multiplexed, reply))
+}
+
+/// Says so when the connection can't go on, behind a body that nobody read, or should not.
+fn part(pulse: &Pulse, multiplexed: bool, mut reply: Reply) -> Reply {
+    let stuck = pulse.has_unread() && reply.status().as_u16() >= 400;
+    if stuck || (!multiplexed && pulse.order() == Order::Leave) {
         reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    busy.answered();
     reply
+}
+
+fn is_multiplexed(request: &Request<Incoming>) -> bool {
+    request.version() == Version::HTTP_2
+}
+
+fn to_reply(response: Response) -> Reply {
+    response.into_http().map(http_body_util::Either::Left)
 }
 
 fn refuse(edge: &Edge, refusal: Refusal) -> Response {

@@ -13,6 +13,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 
 type Edges = State<Arc<Edge>>;
 
@@ -23,6 +24,7 @@ pub(crate) fn router(edge: Arc<Edge>) -> Router {
         .route("/deploy", post(deploy).layer(DefaultBodyLimit::disable()))
         .route("/functions", get(list))
         .route("/functions/{function}", get(show).delete(remove))
+        .route("/cluster", get(cluster))
         .route("/health", get(health))
         .route("/metrics", get(metrics))
         .fallback(not_found)
@@ -47,7 +49,7 @@ impl IntoResponse for Reply {
 async fn ask(edge: Arc<Edge>, purpose: Purpose, route: Result<Route, Refusal>) -> Reply {
     let answer = async {
         let _slot = edge.admit(purpose)?;
-        exchange::ask(&edge, route?).await
+        exchange::ask(&edge, route?).answer().await
     };
     let reply = answer.await;
     Reply(reply, edge)
@@ -74,8 +76,15 @@ async fn remove(State(edge): Edges, request: Request) -> Reply {
     ask(edge, Purpose::Work, route).await
 }
 
+async fn cluster(State(edge): Edges) -> Reply {
+    ask(edge, Purpose::Observe, Ok(Route::Cluster)).await
+}
+
 async fn health(State(edge): Edges) -> Reply {
-    ask(edge, Purpose::Observe, Ok(Route::Health)).await
+    // Whoever spreads requests over several servers leaves this one out from here on.
+    let draining = || Refusal::new(Reason::Draining, "the server is about to stop: ask another one");
+    let route = if edge.draining.load(SeqCst) { Err(draining()) } else { Ok(Route::Health) };
+    ask(edge, Purpose::Observe, route).await
 }
 
 async fn metrics(State(edge): Edges) -> Reply {
@@ -89,6 +98,7 @@ async fn not_found(State(edge): Edges, request: Request) -> Reply {
         "/call/FUNCTION/OPERATION",
         "/functions",
         "/functions/FUNCTION",
+        "/cluster",
         "/health",
         "/metrics",
     ];

@@ -16,7 +16,7 @@ use hyper::header::CONTENT_TYPE;
 use std::sync::Arc;
 
 /// The fields of the form; `wasm` is needed.
-const FIELDS: [&str; 5] = ["wasm", "name", "operation", "instances", "limits"];
+const FIELDS: [&str; 7] = ["wasm", "name", "operation", "instances", "engine", "snapshot", "limits"];
 
 /// Reads a deploy and hands it over. Nothing of the body is read before the head is found good.
 ///
@@ -40,7 +40,7 @@ pub(crate) async fn deploy(edge: &Arc<Edge>, request: Request) -> Result<Respons
     let form = Multipart::from_request(whole, &()).await.map_err(|_| not_multipart())?;
     let deploy = Deploy { query, ..fields(form, &bounds).await? };
     let _hold = held.hold;
-    exchange::ask(edge, Route::Deploy(deploy)).await
+    exchange::ask(edge, Route::Deploy(deploy)).answer().await
 }
 
 fn bounds(edge: &Edge) -> Bounds {
@@ -78,6 +78,8 @@ async fn fields(mut form: Multipart, bounds: &Bounds) -> Result<Deploy, Refusal>
             "name" => once(&mut deploy.name, "name", text(field, "name").await?)?,
             "operation" => once(&mut deploy.operation, "operation", text(field, "operation").await?)?,
             "instances" => once(&mut deploy.instances, "instances", text(field, "instances").await?)?,
+            "engine" => once(&mut deploy.engine, "engine", text(field, "engine").await?)?,
+            "snapshot" => once(&mut deploy.snapshot, "snapshot", text(field, "snapshot").await?)?,
             "limits" => once(&mut deploy.limits, "limits", object(&text(field, "limits").await?)?)?,
             unknown => {
                 let message = format!("no such field; there are {}", FIELDS.join(", "));

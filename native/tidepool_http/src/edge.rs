@@ -49,6 +49,11 @@ impl Edge {
         self.last_id.fetch_add(1, Relaxed) + 1
     }
 
+    /// How many requests have got an id.
+    pub(crate) fn last_id(&self) -> u64 {
+        self.last_id.load(Relaxed)
+    }
+
     /// A place among the requests in flight.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! One request between its client and the backend: handed over, watched, ended once.
 
 use crate::answer::Response;
-use crate::backend::{Request, Route};
+use crate::backend::{Answer, Route};
 use crate::budget::Hold;
 use crate::edge::Edge;
 use crate::reason::{Reason, Refusal};
@@ -11,13 +11,42 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
+/// For a request that is not answered at once: makes its responder.
+pub struct Later<'a> {
+    edge: &'a Edge,
+}
+
+impl Later<'_> {
+    /// The responder, and what the backend returns in place of an answer.
+    #[must_use]
+    pub fn responder(self) -> (Responder, Answer) {
+        let (sender, receiver) = oneshot::channel();
+        let id = self.edge.next_id();
+        (Responder { id, sender }, Answer::Later(Pending { id, receiver }))
+    }
+}
+
+/// The edge's end of a responder.
+#[derive(Debug)]
+pub struct Pending {
+    id: u64,
+    receiver: oneshot::Receiver<Response>,
+}
+
 /// Answers one request, from any thread. Dropped unanswered, the client gets 500 `aborted`.
 #[derive(Debug)]
 pub struct Responder {
+    id: u64,
     sender: oneshot::Sender<Response>,
 }
 
 impl Responder {
+    /// Unique for the life of the server; the `id` of [`Backend::hangup`](crate::Backend::hangup).
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Sends the answer. False, and the answer dropped, when nobody waits for it any more: then, and only
     /// then, the backend is or was told by a hang-up.
     pub fn answer(self, response: Response) -> bool {
@@ -31,28 +60,43 @@ impl Responder {
     }
 }
 
-/// Hands `route` to the backend and waits for its answer. Dropped before, it hangs up.
-///
-/// # Errors
-///
-/// [`Reason::Aborted`] when the responder is dropped, [`Reason::BackendPanicked`] when the backend panics,
-/// [`Reason::Overloaded`] when the answer finds no room beside those that are still being written.
-pub(crate) async fn ask(edge: &Arc<Edge>, route: Route) -> Result<Response, Refusal> {
-    let (sender, receiver) = oneshot::channel();
-    let mut waiting = Waiting { edge, id: edge.next_id(), receiver };
+/// What has become of a request right after the backend was asked.
+pub(crate) enum Asked {
+    /// It is answered, or refused.
+    Over(Result<Response, Refusal>),
+    /// Its answer comes later.
+    Waiting(Waiting),
+}
+
+/// Hands `route` to the backend.
+pub(crate) fn ask(edge: &Arc<Edge>, route: Route) -> Asked {
     edge.gauges.requests.fetch_add(1, Relaxed);
-    let request = Request { id: waiting.id, route };
-    let handed_over = || edge.backend.request(request, Responder { sender });
-    if catch_unwind(AssertUnwindSafe(handed_over)).is_err() {
-        return Err(Refusal::new(Reason::BackendPanicked, "the server failed: its log says why"));
+    let request = || edge.backend.request(route, Later { edge });
+    match catch_unwind(AssertUnwindSafe(request)) {
+        Ok(Answer::Now(response)) => Asked::Over(answered(edge, response)),
+        Ok(Answer::Later(Pending { id, receiver })) => Asked::Waiting(Waiting { edge: Arc::clone(edge), id, receiver }),
+        Err(_) => Asked::Over(Err(Refusal::new(Reason::BackendPanicked, "the server failed: its log says why"))),
     }
-    match (&mut waiting.receiver).await {
-        Ok(response) => {
-            edge.gauges.answered.fetch_add(1, Relaxed);
-            charge(edge, response)
+}
+
+impl Asked {
+    /// Waits for the answer. Dropped before, it hangs up.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::Aborted`] when the responder is dropped, [`Reason::BackendPanicked`] when the backend panics,
+    /// [`Reason::Overloaded`] when the answer finds no room beside those that are still being written.
+    pub(crate) async fn answer(self) -> Result<Response, Refusal> {
+        match self {
+            Asked::Over(answer) => answer,
+            Asked::Waiting(waiting) => waiting.answer().await,
         }
-        Err(_) => Err(Refusal::new(Reason::Aborted, "the request was given up inside the server: try again")),
     }
+}
+
+fn answered(edge: &Arc<Edge>, response: Response) -> Result<Response, Refusal> {
+    edge.gauges.answered.fetch_add(1, Relaxed);
+    charge(edge, response)
 }
 
 /// Answers from here on count against the budget until their last byte is written; smaller ones are no
@@ -84,13 +128,23 @@ impl AsRef<[u8]> for Charged {
 }
 
 /// A client that waits. Its drop is the hang-up, unless an answer or the loss of the responder came first.
-struct Waiting<'a> {
-    edge: &'a Arc<Edge>,
+pub(crate) struct Waiting {
+    edge: Arc<Edge>,
     id: u64,
     receiver: oneshot::Receiver<Response>,
 }
 
-impl Drop for Waiting<'_> {
+impl Waiting {
+    /// See [`Asked::answer`].
+    pub(crate) async fn answer(mut self) -> Result<Response, Refusal> {
+        match (&mut self.receiver).await {
+            Ok(response) => answered(&self.edge, response),
+            Err(_) => Err(Refusal::new(Reason::Aborted, "the request was given up inside the server: try again")),
+        }
+    }
+}
+
+impl Drop for Waiting {
     fn drop(&mut self) {
         if !matches!(self.receiver.try_recv(), Err(TryRecvError::Empty)) {
             return;
@@ -124,8 +178,10 @@ mod tests {
     }
 
     impl Backend for Parked {
-        fn request(&self, _request: Request, responder: Responder) {
+        fn request(&self, _route: Route, later: Later<'_>) -> Answer {
+            let (responder, answer) = later.responder();
             self.responders.send(responder).unwrap();
+            answer
         }
 
         fn hangup(&self, _id: u64) {
@@ -142,7 +198,7 @@ mod tests {
         let start = Barrier::new(2);
         let (mut answered, mut hung_up) = (0, 0);
         for _ in 0..3_000 {
-            let mut asking = Box::pin(ask(&edge, Route::Health));
+            let mut asking = Box::pin(ask(&edge, Route::Health).answer());
             assert!(asking.as_mut().now_or_never().is_none());
             let responder = parked.recv().unwrap();
             let accepted = std::thread::scope(|threads| {

@@ -40,9 +40,9 @@ mod sweep;
 mod unread;
 
 pub use answer::{ContentType, Response};
-pub use backend::{Backend, Deploy, Request, Route};
+pub use backend::{Answer, Backend, Deploy, Route};
 pub use config::{Config, ConfigError};
-pub use exchange::Responder;
+pub use exchange::{Later, Pending, Responder};
 pub use reason::Reason;
 pub use server::{Drained, Server, StartError};
 pub use stats::{Stats, Timeouts};

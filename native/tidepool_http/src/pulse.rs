@@ -4,6 +4,7 @@
 //! ([`Pulse::observe`]) and finds a connection overdue when it sees the same for too long.
 
 use futures_util::task::AtomicWaker;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::task::Waker;
 
@@ -12,10 +13,12 @@ use std::task::Waker;
 pub(crate) enum Order {
     /// Go on.
     Serve = 0,
+    /// Go on, and tell the client to go elsewhere: with the next answer, as what it has sent by now may not be lost.
+    Leave = 1,
     /// Finish what is in flight, then close.
-    Close = 1,
+    Close = 2,
     /// End at once.
-    Cut = 2,
+    Cut = 3,
 }
 
 /// What a connection waits for.
@@ -75,15 +78,20 @@ impl Pulse {
     }
 
     /// A request began; it ends when the guard is dropped.
-    pub(crate) fn begin(&self) -> Busy<'_> {
+    pub(crate) fn begin(self: &Arc<Self>) -> Busy {
         self.busy.fetch_add(1, SeqCst);
         self.requests.fetch_add(1, Relaxed);
-        Busy { pulse: self, answered: false }
+        Busy { pulse: Arc::clone(self), answered: false }
     }
 
     /// The connection is HTTP/2: bytes that come between requests may be anything, not only a head.
     pub(crate) fn set_multiplexed(&self) {
         self.multiplexed.store(true, Relaxed);
+    }
+
+    /// See [`Pulse::set_multiplexed`].
+    pub(crate) fn is_multiplexed(&self) -> bool {
+        self.multiplexed.load(Relaxed)
     }
 
     /// Bytes came in.
@@ -120,7 +128,8 @@ impl Pulse {
     pub(crate) fn order(&self) -> Order {
         match self.order.load(SeqCst) {
             0 => Order::Serve,
-            1 => Order::Close,
+            1 => Order::Leave,
+            2 => Order::Close,
             _ => Order::Cut,
         }
     }
@@ -164,19 +173,19 @@ impl Pulse {
 }
 
 /// A request in service.
-pub(crate) struct Busy<'a> {
-    pulse: &'a Pulse,
+pub(crate) struct Busy {
+    pulse: Arc<Pulse>,
     answered: bool,
 }
 
-impl Busy<'_> {
+impl Busy {
     /// The client gets an answer; dropped without this, it gave up.
     pub(crate) fn answered(mut self) {
         self.answered = true;
     }
 }
 
-impl Drop for Busy<'_> {
+impl Drop for Busy {
     fn drop(&mut self) {
         if !self.answered {
             self.pulse.abandoned.fetch_add(1, Relaxed);
@@ -192,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_connection_passes_through_its_phases() {
-        let pulse = Pulse::new();
+        let pulse = Arc::new(Pulse::new());
         assert_eq!(pulse.observe().phase, Phase::Head, "a newcomer owes a head");
         let busy = pulse.begin();
         assert_eq!(pulse.observe().phase, Phase::Busy);
@@ -209,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_second_head_is_not_mistaken_for_the_first() {
-        let pulse = Pulse::new();
+        let pulse = Arc::new(Pulse::new());
         let first = pulse.observe();
         pulse.begin().answered();
         pulse.bytes_in();
@@ -218,7 +227,7 @@ mod tests {
 
     #[test]
     fn progress_in_writing_is_seen_even_when_blocked_again() {
-        let pulse = Pulse::new();
+        let pulse = Arc::new(Pulse::new());
         pulse.blocked();
         let before = pulse.observe();
         assert_eq!(before, pulse.observe());
@@ -229,7 +238,7 @@ mod tests {
 
     #[test]
     fn orders_only_grow_stronger() {
-        let pulse = Pulse::new();
+        let pulse = Arc::new(Pulse::new());
         pulse.give(Order::Cut);
         pulse.give(Order::Close);
         assert_eq!(pulse.order(), Order::Cut);

@@ -40,6 +40,8 @@ pub enum Reason {
     InvalidField,
     /// Too many requests or bytes in flight.
     Overloaded,
+    /// The server is about to stop; calls are still answered.
+    Draining,
     /// The backend dropped its responder.
     Aborted,
     /// The backend panicked.
@@ -48,7 +50,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::Unauthorized,
@@ -66,6 +68,7 @@ impl Reason {
         Self::DuplicateField,
         Self::InvalidField,
         Self::Overloaded,
+        Self::Draining,
         Self::Aborted,
         Self::BackendPanicked,
     ];
@@ -89,6 +92,7 @@ impl Reason {
             Self::DuplicateField => ("duplicate_field", 400),
             Self::InvalidField => ("invalid_field", 400),
             Self::Overloaded => ("overloaded", 503),
+            Self::Draining => ("draining", 503),
             Self::Aborted => ("aborted", 500),
             Self::BackendPanicked => ("backend_panicked", 500),
         }

@@ -17,12 +17,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Handle;
-use tokio::sync::OnceCell;
+use tokio::sync::{Notify, OnceCell};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// Connections that the system may hold ready before they are accepted.
 const BACKLOG: u32 = 1_024;
+
+/// How long a drain waits for the connections that are there to be accepted.
+const ACCEPT_LIMIT: Duration = Duration::from_millis(100);
 
 /// How long a drain waits for what it cut to let go.
 const CUT_LIMIT: Duration = Duration::from_secs(5);
@@ -87,6 +90,7 @@ pub struct Server {
     registry: Arc<Registry>,
     local_addr: SocketAddr,
     accepting: Mutex<Option<JoinHandle<()>>>,
+    stop: Arc<Notify>,
     sweeping: JoinHandle<()>,
     drained: OnceCell<Drained>,
 }
@@ -106,7 +110,9 @@ impl Server {
         let protocol = Arc::new(connection::protocol(&config));
         let edge = Edge::new(config, backend);
         let registry = Arc::new(Registry::default());
+        let stop = Arc::new(Notify::new());
         let acceptor = Acceptor {
+            stop: Arc::clone(&stop),
             router: control::router(Arc::clone(&edge)),
             edge: Arc::clone(&edge),
             registry: Arc::clone(&registry),
@@ -115,6 +121,7 @@ impl Server {
         Ok(Self {
             accepting: Mutex::new(Some(runtime.spawn(acceptor.run(listener)))),
             sweeping: runtime.spawn(sweep::run(Arc::clone(&edge), Arc::clone(&registry))),
+            stop,
             edge,
             registry,
             local_addr,
@@ -131,30 +138,42 @@ impl Server {
     /// What is going on, and what went on since the start.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.edge.gauges.stats(self.registry.len(), self.edge.budget.held())
+        self.edge.gauges.stats(self.registry.len(), self.edge.budget.held(), self.edge.last_id())
     }
 
-    /// Stops in order: the listening socket and idle connections close, requests in flight have until
-    /// `limit` to be answered and read, then what is left is hung up and cut.
+    /// Stops in order. While clients are connected, for [`Config::lame_duck`] at most, requests are still taken, each
+    /// answer tells its client to go elsewhere, and `/health` answers 503; the listening socket closes after half of
+    /// that time. Then idle connections close, requests in flight have until `limit` (from the beginning) to be answered and read, and what
+    /// is left is hung up and cut.
     ///
     /// Called again, or by several at once, it waits for the first and returns what that did. Cancelled,
-    /// it leaves the server not accepting, and may be called again.
+    /// it may be called again.
     pub async fn drain(&self, limit: Duration) -> Drained {
         *self.drained.get_or_init(|| self.drain_once(limit)).await
     }
 
     async fn drain_once(&self, limit: Duration) -> Drained {
         let gauges = &self.edge.gauges;
-        self.edge.draining.store(true, SeqCst);
-        let accepting = self.accepting().take();
-        if let Some(accepting) = accepting {
-            accepting.abort();
-            // Once it has ended, the socket is closed and no connection is still on its way in.
-            let _ = accepting.await;
-        }
+        let deadline = Instant::now() + limit;
         let before = gauges.answered.load(Relaxed);
+        self.edge.draining.store(true, SeqCst);
+        self.registry.give_all(Order::Leave);
+        // Whoever connects at the last moment has the second half to send what it came for.
+        let half = self.edge.config.lame_duck.min(limit) / 2;
+        let _ = timeout(half, self.settled()).await;
+        let accepting = self.accepting().take();
+        if let Some(mut accepting) = accepting {
+            self.stop.notify_one();
+            // Once it has ended, the socket is closed and no connection is still on its way in. It may wait for a
+            // place, which nobody gives up any more.
+            if timeout(ACCEPT_LIMIT, &mut accepting).await.is_err() {
+                accepting.abort();
+                let _ = accepting.await;
+            }
+        }
+        let _ = timeout(half, self.settled()).await;
         self.registry.give_all(Order::Close);
-        let settled = timeout(limit, self.settled()).await.is_ok();
+        let settled = timeout_at(deadline, self.settled()).await.is_ok();
         let mut cut = 0;
         if !settled {
             cut = gauges.in_flight.load(SeqCst) as u64;

@@ -14,8 +14,10 @@ pub struct Stats {
     pub buffered_bytes: usize,
     /// Counter: connections accepted.
     pub connections_accepted: u64,
-    /// Counter: requests handed to the backend.
+    /// Counter: requests that the backend was asked.
     pub requests: u64,
+    /// Counter: of these, not answered where they arrived.
+    pub handed_over: u64,
     /// Counter: of these, answered by the backend.
     pub answered: u64,
     /// Counter: of these, given up because the client was gone or a drain passed its limit.
@@ -65,7 +67,7 @@ impl Gauges {
         }
     }
 
-    pub(crate) fn stats(&self, connections_open: usize, buffered_bytes: usize) -> Stats {
+    pub(crate) fn stats(&self, connections_open: usize, buffered_bytes: usize, handed_over: u64) -> Stats {
         let refused = Reason::ALL.into_iter().zip(&self.refused);
         Stats {
             connections_open,
@@ -73,6 +75,7 @@ impl Gauges {
             buffered_bytes,
             connections_accepted: self.accepted.load(Relaxed),
             requests: self.requests.load(Relaxed),
+            handed_over,
             answered: self.answered.load(Relaxed),
             hangups: self.hangups.load(Relaxed),
             timeouts: Timeouts {

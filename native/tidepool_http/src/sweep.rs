@@ -61,7 +61,7 @@ fn verdict(config: &Config, seen: Observation, age: Duration) -> Option<Order> {
         (Phase::Blocked, _) => (config.write_timeout, Order::Cut),
         (Phase::Linger, _) => (LINGER, Order::Cut),
         (Phase::Head, _) => (config.header_timeout, Order::Cut),
-        (Phase::Idle, Order::Serve) => (config.idle_timeout, Order::Close),
+        (Phase::Idle, Order::Serve | Order::Leave) => (config.idle_timeout, Order::Close),
         // Told to close, and still here: an HTTP/2 client that ignores the farewell.
         (Phase::Idle, Order::Close) => (config.header_timeout, Order::Cut),
     };

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use rustler::{Decoder, Error, NifResult, Term};
-use tidepool_core::{FunctionConfig, HostReply, Instances, Limits, RuntimeConfig};
+use tidepool_core::{
+    CompileConfig, DenseConfig, EngineKind, FunctionConfig, HostReply, Instances, Limits, RuntimeConfig,
+};
 
 use crate::atoms;
 
@@ -34,6 +36,18 @@ impl<'a> Decoder<'a> for Short {
     }
 }
 
+/// More threads than any machine has cores.
+const MAX_THREADS: usize = 4_096;
+
+/// A number of threads.
+pub(crate) fn threads(map: Term<'_>, key: rustler::Atom) -> NifResult<usize> {
+    match field(map, key)? {
+        0 => Err(Error::BadArg),
+        threads if threads > MAX_THREADS => Err(Error::BadArg),
+        threads => Ok(threads),
+    }
+}
+
 pub(crate) fn runtime_config(map: Term<'_>) -> NifResult<RuntimeConfig> {
     Ok(RuntimeConfig {
         max_instances: field(map, atoms::max_instances())?,
@@ -42,7 +56,34 @@ pub(crate) fn runtime_config(map: Term<'_>) -> NifResult<RuntimeConfig> {
         max_table_elements: field(map, atoms::max_table_elements())?,
         stack_bytes: field(map, atoms::stack_bytes())?,
         console_lines_per_s: field(map, atoms::console_lines_per_s())?,
+        perf_map: field(map, atoms::perf_map())?,
+        compile_threads: threads(map, atoms::compile_threads())?,
+        dense: DenseConfig {
+            max_instances: field(map, atoms::max_dense_instances())?,
+            max_memory_bytes: field(map, atoms::max_dense_memory_bytes())?,
+        },
+        max_total_memory_bytes: field(map, atoms::max_total_memory_bytes())?,
+        max_computing: field(map, atoms::max_computing())?,
     })
+}
+
+pub(crate) fn compile_config(map: Term<'_>) -> NifResult<CompileConfig> {
+    let snapshot = field::<Term<'_>>(map, atoms::snapshot())?;
+    Ok(CompileConfig {
+        engine: engine(field(map, atoms::engine())?)?,
+        snapshot: if atoms::nil() == snapshot { None } else { Some(limits(snapshot)?) },
+    })
+}
+
+/// `:fast` or `:dense`.
+fn engine(name: rustler::Atom) -> NifResult<EngineKind> {
+    if name == atoms::fast() {
+        Ok(EngineKind::Fast)
+    } else if name == atoms::dense() {
+        Ok(EngineKind::Dense)
+    } else {
+        Err(Error::BadArg)
+    }
 }
 
 pub(crate) fn function_config(map: Term<'_>) -> NifResult<FunctionConfig> {
@@ -72,6 +113,9 @@ fn limits(map: Term<'_>) -> NifResult<Limits> {
         payload_bytes: field(map, atoms::payload())?,
         reply_bytes: field(map, atoms::reply())?,
         depth: field(map, atoms::depth())?,
+        instances: field(map, atoms::instances())?,
+        queue: field(map, atoms::queue())?,
+        total_memory_bytes: field(map, atoms::total_memory())?,
     })
 }
 

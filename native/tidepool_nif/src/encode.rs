@@ -117,6 +117,7 @@ pub(crate) fn compile_error<'a>(env: Env<'a>, error: &CompileError) -> Term<'a> 
         ),
         CompileError::TooDemanding { .. } => (atoms::too_demanding(), vec![]),
         CompileError::Config { .. } => (atoms::invalid_config(), vec![]),
+        CompileError::Internal { .. } => (atoms::internal(), vec![]),
     };
     (atoms::error(), reason, error.to_string(), map(env, details)).encode(env)
 }
@@ -168,5 +169,6 @@ fn limit_name(limit: Limit) -> Atom {
         Limit::Payload => atoms::payload(),
         Limit::Reply => atoms::reply(),
         Limit::Depth => atoms::depth(),
+        Limit::TotalMemory => atoms::total_memory(),
     }
 }

@@ -4,11 +4,11 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use rustler::{Encoder, Env, LocalPid, NifResult, Resource, ResourceArc, Term};
-use tidepool_core::Runtime;
+use tidepool_core::{EngineKind, Runtime};
 
 use crate::console::ConsoleThread;
 use crate::decode::List;
-use crate::{atoms, decode};
+use crate::{atoms, decode, encode};
 
 /// Engine, I/O threads and console of one node.
 pub(crate) struct Node {
@@ -35,17 +35,11 @@ impl Drop for Node {
     }
 }
 
-/// More threads than any machine has cores.
-const MAX_IO_THREADS: usize = 4_096;
-
 /// `{:ok, runtime}` or `{:error, message}`.
 #[rustler::nif(schedule = "DirtyIo")]
 fn start_runtime<'a>(env: Env<'a>, config: Term<'a>) -> NifResult<Term<'a>> {
     let runtime_config = decode::runtime_config(config)?;
-    let io_threads: usize = decode::field(config, atoms::io_threads())?;
-    if io_threads == 0 || io_threads > MAX_IO_THREADS {
-        return Err(rustler::Error::BadArg);
-    }
+    let io_threads = decode::threads(config, atoms::io_threads())?;
     let node = start(&runtime_config, io_threads);
     Ok(match node {
         Ok(node) => (atoms::ok(), ResourceArc::new(node)).encode(env),
@@ -74,11 +68,31 @@ fn subscribe_console(node: ResourceArc<Node>, pid: LocalPid) -> rustler::Atom {
     atoms::ok()
 }
 
+/// Says whether calls are observed: while they are, none is answered without a process that tells of it.
+#[rustler::nif]
+fn observe(node: ResourceArc<Node>, observed: bool) -> rustler::Atom {
+    node.runtime.observe(observed);
+    atoms::ok()
+}
+
 /// `{live, idle, queued}`: instances, idle ones among them, and calls that wait for one.
 #[rustler::nif]
 fn instances(node: ResourceArc<Node>) -> (usize, usize, usize) {
     let runtime = &node.runtime;
     (runtime.live_instances(), runtime.idle_instances(), runtime.queued_calls())
+}
+
+/// A map of `{live, idle, queued, max_instances}` for each engine.
+#[rustler::nif]
+fn engines(env: Env<'_>, node: ResourceArc<Node>) -> Term<'_> {
+    let figures = node.runtime.engines().into_iter().map(|engine| {
+        let name = match engine.kind {
+            EngineKind::Fast => atoms::fast(),
+            EngineKind::Dense => atoms::dense(),
+        };
+        (name, (engine.live, engine.idle, engine.queued, engine.max_instances).encode(env))
+    });
+    encode::map(env, figures.collect())
 }
 
 /// All metrics as OpenMetrics text, with `gauges` (name, help, value) added.

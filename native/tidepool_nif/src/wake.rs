@@ -1,10 +1,11 @@
 //! Wakers that send `{:tidepool_wake, id}` to the owner of a task.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::Wake;
 
-use rustler::{LocalPid, OwnedEnv};
+use rustler::{Env, LocalPid, OwnedEnv};
 use tokio::runtime::Handle;
 
 use crate::atoms;
@@ -44,17 +45,46 @@ impl Waker {
     }
 }
 
+thread_local! {
+    /// Wakers that were woken while a task is driven on this thread; `None` when none is.
+    static WOKEN: RefCell<Option<Vec<Arc<Waker>>>> = const { RefCell::new(None) };
+}
+
+/// Runs `drive`, then sends what it woke: a NIF may send messages as the process that called it, which costs no detour by
+/// another thread.
+pub(crate) fn sending<R>(env: Env<'_>, drive: impl FnOnce() -> R) -> R {
+    WOKEN.set(Some(Vec::new()));
+    let result = drive();
+    for waker in WOKEN.take().unwrap_or_default() {
+        // A dead owner needs no message.
+        let _ = env.send(&waker.owner, (atoms::tidepool_wake(), waker.id));
+    }
+    result
+}
+
+/// Keeps `waker` for the drive that woke it, or gives it back when there is none.
+fn keep_for_drive(waker: Arc<Waker>) -> Option<Arc<Waker>> {
+    WOKEN.with_borrow_mut(|woken| match woken {
+        Some(woken) => {
+            woken.push(waker);
+            None
+        }
+        None => Some(waker),
+    })
+}
+
 impl Wake for Waker {
     fn wake(self: Arc<Self>) {
         if self.state.compare_exchange(ARMED, SENT, Ordering::AcqRel, Ordering::Relaxed).is_err() {
             return;
         }
+        let Some(waker) = keep_for_drive(self) else { return };
         if is_scheduler_thread() {
             // The VM takes messages without an environment from its own threads alone when they come from others.
-            let io = self.io.clone();
-            io.spawn(async move { self.send() });
+            let io = waker.io.clone();
+            io.spawn(async move { waker.send() });
         } else {
-            self.send();
+            waker.send();
         }
     }
 }

@@ -20,7 +20,14 @@ defmodule Tidepool.Catalog.EntryTest do
   end
 
   test "a deploy that differs in anything else is another" do
-    for {key, value} <- [sha256: "01", size: 10, operation: "b", instances: {:warm, 1}, limits: %{time: 6}] do
+    for {key, value} <- [
+          sha256: "01",
+          size: 10,
+          operation: "b",
+          instances: {:warm, 1},
+          engine: :dense,
+          limits: %{time: 6}
+        ] do
       refute Entry.same_deploy?(@entry, Map.put(@entry, key, value))
     end
   end

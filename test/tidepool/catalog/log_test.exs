@@ -40,6 +40,7 @@ defmodule Tidepool.Catalog.LogTest do
           removed: removed,
           operation: operation,
           instances: instances,
+          engine: Enum.at([:fast, :dense], rem(time, 2)),
           limits: %{time: time}
         ]
     end)
@@ -101,6 +102,11 @@ defmodule Tidepool.Catalog.LogTest do
     assert {[], :torn} = Log.decode(<<byte_size(strange)::32, :erlang.crc32(strange)::32, strange::binary>>)
   end
 
+  test "a record from before there were engines is of the fast one" do
+    old = entry() |> Map.delete(:engine) |> Log.encode()
+    assert Log.decode(old) == {[entry(engine: :fast)], :whole}
+  end
+
   test "a record of a format that comes later is left out" do
     payload = <<2, :erlang.term_to_binary(%{name: "x"})::binary>>
     assert {[], :torn} = Log.decode(<<byte_size(payload)::32, :erlang.crc32(payload)::32, payload::binary>>)
@@ -110,20 +116,21 @@ defmodule Tidepool.Catalog.LogTest do
     setup do: %{path: Path.join(tmp_folder!(), "catalog.log")}
 
     test "a missing file is an empty catalog", %{path: path} do
-      assert Log.read(path) == {:ok, %{}, :whole}
+      assert Log.read(path) == {:ok, %{entries: %{}, earlier: %{}, context: nil}, :whole}
     end
 
     test "appended entries are read, the last of each name", %{path: path} do
       {:ok, file} = Log.open(path)
       entries = [entry(version: 1), entry(name: "b"), entry(version: 2, removed: true)]
-      for entry <- entries, do: assert(:ok = Log.append(file, entry))
+      for entry <- entries, do: assert(:ok = Log.append(file, [entry]))
       :file.close(file)
-      assert Log.read(path) == {:ok, %{"a" => entry(version: 2, removed: true), "b" => entry(name: "b")}, :whole}
+      assert {:ok, %{entries: read}, :whole} = Log.read(path)
+      assert read == %{"a" => entry(version: 2, removed: true), "b" => entry(name: "b")}
 
       {:ok, file} = Log.open(path)
-      :ok = Log.append(file, entry(version: 3))
+      :ok = Log.append(file, [entry(version: 3)])
       :file.close(file)
-      assert {:ok, %{"a" => %Entry{version: 3}, "b" => _entry}, :whole} = Log.read(path)
+      assert {:ok, %{entries: %{"a" => %Entry{version: 3}, "b" => _entry}}, :whole} = Log.read(path)
     end
 
     test "a rewrite replaces the file by the given entries, and leaves nothing beside it", %{path: path} do

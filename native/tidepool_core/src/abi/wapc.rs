@@ -13,6 +13,7 @@ use crate::instance::{Entry, Parts};
 use crate::limits::{Limit, Limits};
 use crate::port::{HostReply, HostRequest};
 use crate::state::State;
+use crate::ticker::FIRST_SLICE_TICKS;
 
 /// Import module of waPC.
 pub(crate) const MODULE: &str = "wapc";
@@ -104,14 +105,15 @@ fn console_log(mut caller: Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::R
 /// Suspends the guest until the driver has the answer: 1 for a reply, 0 for an error, either of which the guest fetches.
 async fn host_call(mut caller: Caller<'_, State>, target: Target) -> wasmtime::Result<i32> {
     let reply = match request(&mut caller, target)? {
-        Ok(request) => match caller.data().call.port.clone() {
-            Some(port) => port.ask(request).await,
+        Ok(request) => match caller.data().call.link.clone() {
+            Some(link) => link.port.ask(request).await,
             None => Err(b"the host can't be called while the guest starts".to_vec()),
         },
         Err(refused) => Err(refused.into_bytes()),
     };
     // A new slice starts here: ticks that passed while the guest waited are not its own.
-    caller.as_context_mut().set_epoch_deadline(1);
+    let ticks = caller.data().call.link.as_ref().map_or(FIRST_SLICE_TICKS, |link| link.port.slice_ticks());
+    caller.as_context_mut().set_epoch_deadline(ticks);
     let allowed = caller.data().shared.limits.payload_bytes;
     let reply = match reply {
         Ok(bytes) if !Limits::fits(bytes.len(), allowed) => Err(too_large("reply", bytes.len(), allowed).into_bytes()),

@@ -34,6 +34,11 @@ pub(crate) fn library(shared: &Arc<Shared>) -> WasiP1Ctx {
     builder().stdout(Output::printed(shared, Stream::Stdout)).stderr(Output::printed(shared, Stream::Stderr)).build_p1()
 }
 
+/// What start functions find that run ahead of all calls.
+pub(crate) fn empty() -> WasiP1Ctx {
+    builder().build_p1()
+}
+
 /// The two ends of a program that its caller sees.
 pub(crate) struct Program {
     stdout: Output,
@@ -63,7 +68,7 @@ pub(crate) async fn run(parts: &mut Parts, program: &Program) -> Result<Vec<u8>,
     let Err(error) = start.call_async(&mut parts.store, ()).await else { return Ok(program.stdout.take()) };
     if program.stdout.overflowed() {
         let allowed = parts.store.data().shared.limits.reply_bytes;
-        return Err(CallError::Limit { limit: Limit::Reply, allowed, frames: crate::trap::frames(&error) });
+        return Err(CallError::Limit { limit: Limit::Reply, allowed, frames: crate::trap::frames(&error, 0) });
     }
     match exit_code(&error) {
         Some(0) => Ok(program.stdout.take()),

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use tidepool_core::abi::Abi;
-use tidepool_core::{CompileError, FunctionConfig, Instances, Limits, Module, RuntimeConfig};
+use tidepool_core::{CompileConfig, CompileError, FunctionConfig, Instances, Limits, Module, RuntimeConfig};
 
 use crate::support::{self, Node, guest, limits, wat};
 
 fn compile(wasm: &[u8]) -> Result<Arc<Module>, CompileError> {
-    Node::small().runtime.compile(wasm).map(Arc::new)
+    Node::small().runtime.compile(wasm, &CompileConfig::default()).map(Arc::new)
 }
 
 fn refusal(wasm: &[u8]) -> CompileError {
@@ -164,7 +164,7 @@ fn a_configuration_that_does_not_suit_the_module_or_the_node_is_refused() {
 #[test]
 fn a_module_tells_its_abi_and_its_imports() {
     let node = Node::small();
-    let of = |name: &str| node.runtime.compile(&guest(name)).unwrap();
+    let of = |name: &str| node.runtime.compile(&guest(name), &CompileConfig::default()).unwrap();
     assert_eq!(of("rust/hello_world").abi(), Abi::Wapc);
     assert_eq!(of("go/hello_world").abi(), Abi::Wapc);
     assert_eq!(of("rust/upper").abi(), Abi::WasiCommand);
@@ -179,9 +179,9 @@ fn a_module_tells_its_abi_and_its_imports() {
 #[test]
 fn a_refused_module_leaves_the_runtime_as_it_was() {
     let node = Node::small();
-    assert!(node.runtime.compile(b"nonsense").is_err());
-    assert!(node.runtime.compile(&guest("wat/invalid")).is_err());
-    assert!(node.runtime.compile(&guest("wat/import_unknown")).is_err());
+    assert!(node.runtime.compile(b"nonsense", &CompileConfig::default()).is_err());
+    assert!(node.runtime.compile(&guest("wat/invalid"), &CompileConfig::default()).is_err());
+    assert!(node.runtime.compile(&guest("wat/import_unknown"), &CompileConfig::default()).is_err());
     let text = node.runtime.metrics(Vec::new()).unwrap();
     assert!(text.contains("tidepool_compiles_total 0"), "{text}");
     assert!(support::call(&node.fresh(&guest("rust/hello_world")), "hello", b"").is_ok());
@@ -191,7 +191,7 @@ fn a_refused_module_leaves_the_runtime_as_it_was() {
 #[test]
 fn one_module_serves_functions_of_different_limits() {
     let node = Node::small();
-    let module = Arc::new(node.runtime.compile(&guest("wat/memory_hold")).unwrap());
+    let module = Arc::new(node.runtime.compile(&guest("wat/memory_hold"), &CompileConfig::default()).unwrap());
     for pages in [2_u64, 7] {
         let limits = Limits { memory_bytes: pages * support::PAGE, ..limits() };
         let config = FunctionConfig { name: "guest".into(), version: 1, instances: Instances::Fresh, limits };

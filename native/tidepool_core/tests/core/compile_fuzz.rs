@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
-use tidepool_core::{CallError, CompileError, Instances, Limits};
+use tidepool_core::{CallError, CompileConfig, CompileError, Instances, Limits};
 
 use crate::support::{Node, PAGE, finish, guest, limits, task};
 
@@ -14,7 +14,7 @@ fn a_module_that_was_cut_short_is_refused_wherever_it_was_cut() {
     for name in GUESTS {
         let wasm = guest(name);
         for len in (0..wasm.len()).step_by(97) {
-            let Err(error) = node.runtime.compile(&wasm[..len]) else {
+            let Err(error) = node.runtime.compile(&wasm[..len], &CompileConfig::default()) else {
                 panic!("{name}: {len} bytes of {} will do", wasm.len())
             };
             let expected = if len < 4 { error == CompileError::NotWasm } else { error != CompileError::NotWasm };

@@ -8,9 +8,12 @@
 )]
 
 mod admission;
+mod cache;
+mod caps;
 mod compile;
 mod compile_fuzz;
 mod console;
+mod dense;
 mod differential;
 mod directory;
 mod drive;
@@ -18,12 +21,15 @@ mod host_calls;
 mod limits;
 mod metrics;
 mod panics;
+mod passing;
 mod pointers;
 mod shutdown;
+mod snapshot;
 mod support;
 mod threads;
 mod time;
 mod traps;
+mod turns;
 mod warm;
 mod wasi;
 mod wasi_stderr;

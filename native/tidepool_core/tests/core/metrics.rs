@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tidepool_core::{Cancel, FunctionConfig, Instances, Limits, Request, Step};
+use tidepool_core::{Cancel, CompileConfig, FunctionConfig, Instances, Limits, Request, Step};
 
 use crate::support::{Node, call, drive, finish, guest, limits, next, request, task, wat};
 
@@ -112,7 +112,7 @@ fn gauges_tell_the_moment() {
     call(&counter, "next", b"").unwrap();
     let mut parked = task(&node.fresh(&guest("wat/parked")), "any", b"");
     assert!(matches!(next(&mut parked, &Arc::default()), Step::Host(_)));
-    let gauge = |name: &str| sample(&metrics(&node), name);
+    let gauge = |name: &str| sample(&metrics(&node), &format!("{name}{{engine=\"fast\"}}"));
     assert_eq!(gauge("tidepool_instances_live"), Some(2.0));
     assert_eq!(gauge("tidepool_instances_idle"), Some(1.0));
     assert_eq!(gauge("tidepool_calls_queued"), Some(0.0));
@@ -158,7 +158,7 @@ fn versions_of_a_function_share_its_counters_until_the_last_is_gone() {
 #[test]
 fn the_text_stays_readable_whatever_a_function_is_called() {
     let node = Node::small();
-    let module = Arc::new(node.runtime.compile(&guest("rust/counter")).unwrap());
+    let module = Arc::new(node.runtime.compile(&guest("rust/counter"), &CompileConfig::default()).unwrap());
     let name = "a\"b\\c\nd".to_owned();
     let config = FunctionConfig { name, version: 1, instances: Instances::Fresh, limits: limits() };
     let _function = Arc::new(module.function(config).unwrap());

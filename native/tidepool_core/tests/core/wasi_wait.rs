@@ -172,7 +172,7 @@ impl Future for DriveTask {
 
     fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
         let waker = cx.waker().clone();
-        match self.0.as_mut().unwrap().drive(|_| waker) {
+        match self.0.as_mut().unwrap().drive(|_| waker.clone()) {
             Step::Done(outcome) => std::task::Poll::Ready(outcome),
             Step::Yield => {
                 cx.waker().wake_by_ref();

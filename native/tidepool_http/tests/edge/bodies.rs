@@ -77,6 +77,25 @@ async fn a_body_that_comes_too_slowly_is_408() {
 }
 
 #[tokio::test]
+async fn a_body_that_comes_byte_by_byte_is_408_and_holds_no_more_than_what_has_come() {
+    let mut edge = Edge::start(Config { body_timeout: Duration::from_millis(150), ..config() });
+    let mut client = edge.client().await;
+    client.send("POST /call/f HTTP/1.1\r\nhost: x\r\ncontent-length: 10000000\r\n\r\n").await;
+    let mut dripping = tokio::time::interval(Duration::from_millis(2));
+    let mut sent = 0;
+    while edge.server.stats().refused.is_empty() {
+        dripping.tick().await;
+        client.send("x").await;
+        sent += 1;
+        assert!(edge.server.stats().buffered_bytes <= sent);
+    }
+    let answer = client.answer().await;
+    assert_eq!((answer.status, answer.reason().as_str()), (408, "body_timeout"));
+    assert_eq!(edge.server.stats().buffered_bytes, 0);
+    edge.assert_untouched();
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_within_its_body_leaves_nothing_behind() {
     let mut edge = Edge::start(config());
     let mut client = edge.client().await;

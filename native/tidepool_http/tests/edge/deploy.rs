@@ -32,22 +32,25 @@ async fn the_file_alone_is_a_deploy() {
     let deploy = deployed("/deploy", &[WASM]).await;
     assert_eq!(deploy.wasm, WASM.1);
     assert_eq!(deploy.file_name.as_deref(), Some("a.wasm"));
-    assert_eq!((deploy.name, deploy.operation, deploy.instances, deploy.limits), (None, None, None, None));
+    assert_eq!((deploy.name, deploy.operation, deploy.instances), (None, None, None));
+    assert_eq!((deploy.engine, deploy.limits), (None, None));
 }
 
 #[tokio::test]
 async fn all_fields_and_the_query_reach_the_backend() {
-    let fields: [(&str, &[u8]); 5] = [
+    let fields: [(&str, &[u8]); 6] = [
         ("name=\"name\"", "é".as_bytes()),
         ("name=\"operation\"", b"hello"),
         WASM,
         ("name=\"instances\"", b"warm:100"),
+        ("name=\"engine\"", b"dense"),
         ("name=\"limits\"", b"{\"memory\": 1}"),
     ];
     let deploy = deployed("/deploy?wait=all&x=a%20b", &fields).await;
     assert_eq!(deploy.name.as_deref(), Some("é"));
     assert_eq!(deploy.operation.as_deref(), Some("hello"));
     assert_eq!(deploy.instances.as_deref(), Some("warm:100"));
+    assert_eq!(deploy.engine.as_deref(), Some("dense"));
     assert_eq!(deploy.limits, Some(serde_json::json!({"memory": 1})));
     assert_eq!(deploy.query, [("wait".into(), "all".into()), ("x".into(), "a b".into())]);
 }
@@ -70,7 +73,10 @@ async fn an_unknown_field_is_named_with_the_known_ones() {
     let answer = refused(&[WASM, ("name=\"nmae\"", b"f")]).await;
     assert_eq!((answer.status, answer.reason().as_str()), (400, "unknown_field"));
     assert_eq!(answer.error()["field"], "nmae");
-    assert_eq!(answer.error()["known"], serde_json::json!(["wasm", "name", "operation", "instances", "limits"]));
+    assert_eq!(
+        answer.error()["known"],
+        serde_json::json!(["wasm", "name", "operation", "instances", "engine", "snapshot", "limits"])
+    );
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use crate::support::{Client, Edge, PATIENCE, config, soon, text};
 use std::sync::Arc;
 use std::time::Duration;
 use tidepool_http::{Config, Drained};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 async fn assert_refuses_connections(edge: &Edge) {
@@ -41,6 +42,46 @@ async fn requests_in_flight_finish_while_idle_connections_and_the_socket_close()
     busy.closed().await;
     assert_eq!(soon(draining).await.unwrap(), Drained { finished: 1, cut: 0 });
     edge.assert_untouched();
+}
+
+#[tokio::test]
+async fn clients_are_told_to_leave_and_served_until_they_do() {
+    let mut edge = Edge::start(Config { lame_duck: PATIENCE, ..config() });
+    let mut old = edge.client().await;
+    old.ask("GET", "/health").await;
+    edge.route().await;
+    old.answer().await;
+    let mut quick = edge.client().await;
+    quick.ask("GET", "/call/at_once").await;
+    assert!(!quick.answer().await.headers.contains_key("connection"));
+    let server = Arc::clone(&edge.server);
+    let draining = tokio::spawn(async move { server.drain(PATIENCE * 2).await });
+
+    // This test has one thread: the drain has begun when it is this one's turn again.
+    tokio::task::yield_now().await;
+
+    // Comes late, and learns that it should not have.
+    let mut late = edge.client().await;
+    late.ask("GET", "/health").await;
+    let answer = late.answer().await;
+    assert_eq!((answer.status, answer.reason().as_str()), (503, "draining"));
+    assert_eq!(answer.headers["connection"], "close");
+    late.closed().await;
+
+    // Knows nothing yet.
+    old.ask("GET", "/call/f").await;
+    let (_, responder) = edge.next().await;
+    responder.answer(text("ok"));
+    let answer = old.answer().await;
+    assert_eq!((answer.status, answer.headers["connection"].as_str()), (200, "close"));
+    old.closed().await;
+    quick.ask("GET", "/call/at_once").await;
+    assert_eq!(quick.answer().await.headers["connection"], "close");
+    quick.closed().await;
+
+    // Nobody is left to be told.
+    assert_eq!(soon(draining).await.unwrap(), Drained { finished: 2, cut: 0 });
+    assert_refuses_connections(&edge).await;
 }
 
 #[tokio::test]
@@ -105,4 +146,36 @@ impl Edge {
         let address = self.server.local_addr();
         soon(async { while TcpStream::connect(address).await.is_ok() {} }).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_are_answered_at_once_are_answered_whole_until_their_connection_closes() {
+    let edge = Edge::start(config());
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        let mut client = edge.client().await;
+        clients.push(tokio::spawn(async move {
+            let mut answers = 0_u64;
+            let request = b"POST /call/at_once HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\nwhole";
+            // Closed between two requests, or behind an answer: never within one.
+            while client.stream.write_all(request).await.is_ok()
+                && client.stream.peek(&mut [0]).await.is_ok_and(|n| n > 0)
+            {
+                let answer = client.answer().await;
+                assert_eq!((answer.status, answer.body.as_ref()), (200, b"whole".as_slice()));
+                answers += 1;
+            }
+            answers
+        }));
+    }
+    edge.until(|stats| stats.answered > 100).await;
+    let before = edge.server.stats().answered;
+    let drained = soon(edge.server.drain(PATIENCE)).await;
+    let mut answers = 0;
+    for client in clients {
+        answers += soon(client).await.unwrap();
+    }
+    let stats = edge.server.stats();
+    assert_eq!((stats.answered, stats.handed_over, stats.hangups), (answers, 0, 0));
+    assert!(drained.cut == 0 && before + drained.finished <= answers, "{drained:?}");
 }

@@ -2,7 +2,7 @@
 
 use crate::support::{Client, Echo, Edge, config, form, multipart, soon, text};
 use std::sync::Arc;
-use tidepool_http::{Backend, Request, Responder, Server};
+use tidepool_http::{Answer, Backend, Later, Route, Server};
 use tokio::runtime::Handle;
 
 #[tokio::test]
@@ -36,12 +36,14 @@ async fn a_panic_in_the_backend_is_500_and_the_connection_lives() {
 async fn a_panic_in_hangup_harms_nobody() {
     struct Panics;
     impl Backend for Panics {
-        fn request(&self, request: Request, responder: Responder) {
-            if request.id == 1 {
+        fn request(&self, _route: Route, later: Later<'_>) -> Answer {
+            let (responder, answer) = later.responder();
+            if responder.id() == 1 {
                 std::mem::forget(responder);
             } else {
                 responder.answer(text("ok"));
             }
+            answer
         }
         fn hangup(&self, _id: u64) {
             panic!("asked to");
@@ -138,4 +140,23 @@ async fn garbage_leaves_nothing_behind() {
     let mut client = Client::connect(server.local_addr()).await;
     client.ask("GET", "/health").await;
     assert_eq!(client.answer().await.status, 200);
+}
+
+#[tokio::test]
+async fn an_answer_at_once_needs_no_responder_and_is_counted_like_others() {
+    let mut edge = Edge::start(config());
+    let mut client = edge.client().await;
+    for _ in 0..3 {
+        client.post("/call/at_once", "", b"back").await;
+        assert_eq!(client.answer().await.body, "back");
+    }
+    client.ask("GET", "/call/f").await;
+    let (request, responder) = edge.next().await;
+    assert_eq!(request.id, 1);
+    responder.answer(text("later"));
+    assert_eq!(client.answer().await.body, "later");
+    let stats = edge.server.stats();
+    assert_eq!((stats.requests, stats.handed_over, stats.answered, stats.hangups), (4, 1, 4, 0));
+    assert_eq!(stats.requests_in_flight, 0);
+    edge.assert_untouched();
 }

@@ -1,6 +1,6 @@
 //! How long connections live: kept alive, and closed when they are slow or silent.
 
-use crate::support::{Edge, config, text};
+use crate::support::{Edge, config, soon, text};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
 use tidepool_http::{Config, ContentType, Response};
@@ -112,6 +112,24 @@ async fn a_client_that_does_not_read_its_answer_is_cut() {
     let large = Bytes::from(vec![0; 50_000_000]);
     edge.next().await.1.answer(Response::new(200, ContentType::Bytes, large));
     edge.until(|stats| stats.connections_open == 0 && stats.timeouts.write == 1).await;
+    edge.assert_untouched();
+}
+
+#[tokio::test]
+async fn a_client_that_reads_its_answer_byte_by_byte_is_cut_and_holds_no_more_than_the_answer() {
+    let mut edge = Edge::start(Config { write_timeout: SHORT, ..config() });
+    let mut client = edge.client().await;
+    client.ask("GET", "/call/f").await;
+    let large = Bytes::from(vec![0; 50_000_000]);
+    edge.next().await.1.answer(Response::new(200, ContentType::Bytes, large));
+    edge.until(|stats| stats.answered == 1).await;
+    let mut dripping = tokio::time::interval(Duration::from_millis(2));
+    while edge.server.stats().connections_open > 0 {
+        dripping.tick().await;
+        let _ = soon(tokio::io::AsyncReadExt::read(&mut client.stream, &mut [0])).await;
+        assert!(edge.server.stats().buffered_bytes <= 50_000_000);
+    }
+    assert_eq!((edge.server.stats().timeouts.write, edge.server.stats().buffered_bytes), (1, 0));
     edge.assert_untouched();
 }
 

@@ -84,6 +84,7 @@ async fn the_control_routes_reach_the_backend() {
     assert!(matches!(asked("GET", "/functions").await, Route::List));
     assert!(matches!(asked("GET", "/functions/f").await, Route::Show { function } if function == "f"));
     assert!(matches!(asked("DELETE", "/functions/f").await, Route::Remove { function } if function == "f"));
+    assert!(matches!(asked("GET", "/cluster").await, Route::Cluster));
     assert!(matches!(asked("GET", "/health").await, Route::Health));
     assert!(matches!(asked("GET", "/metrics?x=1").await, Route::Metrics));
 }

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tidepool_http::{Backend, Config, ContentType, Request, Responder, Response, Route, Server};
+use tidepool_http::{Backend, Config, ContentType, Later, Responder, Response, Route, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -19,6 +19,13 @@ pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, what).await.expect("nothing came")
 }
 
+/// A request that waits for its answer.
+pub(crate) struct Request {
+    /// That of its responder.
+    pub(crate) id: u64,
+    pub(crate) route: Route,
+}
+
 /// Passes each request on to the test, which answers it or not.
 struct Probe {
     requests: UnboundedSender<(Request, Responder)>,
@@ -26,13 +33,17 @@ struct Probe {
 }
 
 impl Backend for Probe {
-    fn request(&self, request: Request, responder: Responder) {
-        if let Route::Call { function, .. } = &request.route
-            && function == "panics"
-        {
-            panic!("asked to");
+    fn request(&self, route: Route, later: Later<'_>) -> tidepool_http::Answer {
+        match &route {
+            Route::Call { function, .. } if function == "panics" => panic!("asked to"),
+            Route::Call { function, payload, .. } if function == "at_once" => {
+                return tidepool_http::Answer::Now(Response::new(200, ContentType::Bytes, payload.clone()));
+            }
+            _ => {}
         }
-        let _ = self.requests.send((request, responder));
+        let (responder, answer) = later.responder();
+        let _ = self.requests.send((Request { id: responder.id(), route }, responder));
+        answer
     }
 
     fn hangup(&self, id: u64) {
@@ -103,11 +114,13 @@ impl Edge {
 pub(crate) struct Echo;
 
 impl Backend for Echo {
-    fn request(&self, request: Request, responder: Responder) {
-        responder.answer(match request.route {
+    fn request(&self, route: Route, later: Later<'_>) -> tidepool_http::Answer {
+        let (responder, answer) = later.responder();
+        responder.answer(match route {
             Route::Call { payload, .. } => Response::new(200, ContentType::Bytes, payload),
             _ => text("ok"),
         });
+        answer
     }
 
     fn hangup(&self, _id: u64) {}

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use tidepool_core::console::{Console, Line};
 use tidepool_core::{
-    CallError, CompileError, Function, FunctionConfig, HostReply, HostRequest, Instances, Limits, Module, Request,
-    Runtime, RuntimeConfig, Step, Task,
+    CallError, CompileConfig, CompileError, DenseConfig, EngineKind, Function, FunctionConfig, HostReply, HostRequest,
+    Instances, Limits, Module, Request, Runtime, RuntimeConfig, Step, Task,
 };
 
 use signal::Signal;
@@ -48,6 +48,8 @@ impl Lines {
 pub(crate) struct Node {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) lines: Arc<Lines>,
+    /// What functions run on that don't say otherwise.
+    pub(crate) engine: EngineKind,
     // Dropped last: tasks may still hold its handle.
     pub(crate) io: tokio::runtime::Runtime,
 }
@@ -60,6 +62,9 @@ pub(crate) fn config() -> RuntimeConfig {
         max_memory_bytes: 64 << 20,
         max_table_elements: 1 << 17,
         console_lines_per_s: u32::MAX,
+        dense: DenseConfig { max_instances: Some(8), ..DenseConfig::default() },
+        // Tests drive guests by turns and not at all, so those must not wait for each other.
+        max_computing: 1_000,
         ..RuntimeConfig::default()
     }
 }
@@ -73,7 +78,7 @@ impl Node {
     pub(crate) fn new(config: &RuntimeConfig) -> Self {
         let lines = Arc::new(Lines::default());
         let (runtime, io) = start(config, Arc::clone(&lines) as Arc<dyn Console>);
-        Node { runtime, lines, io }
+        Node { runtime, lines, engine: EngineKind::Fast, io }
     }
 
     pub(crate) fn small() -> Self {
@@ -85,13 +90,19 @@ impl Node {
         Self::new(&RuntimeConfig { max_instances, max_queue, ..config() })
     }
 
+    /// With the dense engine, and room in it for so many instances.
+    pub(crate) fn dense(max_instances: u32, max_queue: usize) -> Self {
+        let dense = DenseConfig { max_instances: Some(max_instances), ..DenseConfig::default() };
+        Node { engine: EngineKind::Dense, ..Self::new(&RuntimeConfig { dense, max_queue, ..config() }) }
+    }
+
     pub(crate) fn try_function(
         &self,
         wasm: &[u8],
         instances: Instances,
         limits: Limits,
     ) -> Result<Arc<Function>, CompileError> {
-        function(&self.runtime, wasm, instances, limits)
+        function_on(&self.runtime, self.engine, wasm, instances, limits)
     }
 
     pub(crate) fn function(&self, wasm: &[u8], instances: Instances, limits: Limits) -> Arc<Function> {
@@ -126,7 +137,18 @@ pub(crate) fn function(
     instances: Instances,
     limits: Limits,
 ) -> Result<Arc<Function>, CompileError> {
-    let module: Arc<Module> = Arc::new(runtime.compile(wasm)?);
+    function_on(runtime, EngineKind::Fast, wasm, instances, limits)
+}
+
+fn function_on(
+    runtime: &Arc<Runtime>,
+    engine: EngineKind,
+    wasm: &[u8],
+    instances: Instances,
+    limits: Limits,
+) -> Result<Arc<Function>, CompileError> {
+    let config = CompileConfig { engine, snapshot: Some(limits.clone()) };
+    let module: Arc<Module> = Arc::new(runtime.compile(wasm, &config)?);
     let config = FunctionConfig { name: "guest".into(), version: 1, instances, limits };
     Ok(Arc::new(module.function(config)?))
 }

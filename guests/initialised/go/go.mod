@@ -1,0 +1,3 @@
+module initialised
+
+go 1.24

@@ -1,0 +1,7 @@
+//go:build initialised_secret
+
+package main
+
+import "crypto/rand"
+
+func init() { kept = rand.Text() }

@@ -1,0 +1,7 @@
+//go:build initialised_time
+
+package main
+
+import "time"
+
+func init() { kept = time.Now().String() }

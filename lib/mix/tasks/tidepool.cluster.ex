@@ -1,0 +1,93 @@
+defmodule Mix.Tasks.Tidepool.Cluster do
+  @shortdoc "Prints the state of a Tidepool cluster"
+
+  @moduledoc """
+  Asks a running node for the state of its cluster, over HTTP, and prints it.
+
+      mix tidepool.cluster
+      mix tidepool.cluster --url http://10.0.0.1:4000
+  """
+
+  use Mix.Task
+
+  @url "http://localhost:4000"
+  @timeout_ms 10_000
+
+  @impl true
+  def run(arguments) do
+    {options, [], []} = OptionParser.parse(arguments, strict: [url: :string])
+    Mix.Task.run("app.config")
+    url = Keyword.get(options, :url, @url)
+
+    case ask(url) do
+      {:ok, status} -> IO.puts(render(status))
+      {:error, text} -> Mix.raise("#{url} does not say how its cluster is: #{text}")
+    end
+  end
+
+  defp ask(url) do
+    {:ok, _started} = Application.ensure_all_started(:inets)
+    request = {to_charlist(String.trim_trailing(url, "/") <> "/cluster"), []}
+
+    case :httpc.request(:get, request, [timeout: @timeout_ms], body_format: :binary) do
+      {:ok, {{_version, 200, _reason}, _headers, body}} -> Tidepool.Native.json_decode(body)
+      {:ok, {{_version, status, _reason}, _headers, body}} -> {:error, "status #{status}, #{body}"}
+      {:error, reason} -> {:error, inspect(reason)}
+    end
+  end
+
+  @doc "The answer of `GET /cluster` as tables."
+  @spec render(map) :: String.t()
+  def render(status) do
+    nodes =
+      for node <- status["nodes"] do
+        [
+          node["name"],
+          Enum.join(node["links"], " "),
+          node["catalog"],
+          text(node["functions_pending"]),
+          text(node["skew_ms"])
+        ]
+      end
+
+    lost = for name <- status["lost"], do: [name, "", "lost", "", ""]
+
+    functions =
+      for function <- status["functions"] do
+        ready = "#{length(function["ready"])}/#{length(function["ready"] ++ function["pending"])}"
+        hash = String.slice(function["sha256"], 0, 12)
+        [function["name"], text(function["version"]), hash, ready, Enum.join(function["pending"], " ")]
+      end
+
+    fetching =
+      for load <- status["fetching"] do
+        [load["name"], text(load["version"]), text(load["size"]), load["state"], text(load["attempts"])]
+      end
+
+    [
+      "as #{status["node"]} sees it",
+      table(["NODE", "LINKS", "CATALOG", "PENDING", "SKEW MS"], nodes ++ lost),
+      table(["FUNCTION", "VERSION", "SHA256", "READY", "NOT READY ON"], functions),
+      table(["ON ITS WAY HERE", "VERSION", "BYTES", "STATE", "ATTEMPTS"], fetching)
+    ]
+    |> Enum.reject(&(&1 == ""))
+    |> Enum.join("\n\n")
+  end
+
+  defp table(_head, []), do: ""
+
+  defp table(head, rows) do
+    rows = [head | rows]
+    widths = for column <- Enum.zip(rows), do: column |> Tuple.to_list() |> Enum.map(&String.length/1) |> Enum.max()
+
+    Enum.map_join(rows, "\n", fn row ->
+      row
+      |> Enum.zip(widths)
+      |> Enum.map_join("  ", fn {cell, width} -> String.pad_trailing(cell, width) end)
+      |> String.trim_trailing()
+    end)
+  end
+
+  defp text(nil), do: "?"
+  defp text(value), do: to_string(value)
+end

@@ -1,0 +1,291 @@
+defmodule Tidepool.Catalog.State do
+  @moduledoc """
+  The catalog as replicated data: entries by name, merged without asking anybody. No process, no disk, no time.
+
+  ## Merging
+
+  The later entry of a name wins (`Tidepool.Catalog.Entry.compare/2`); a removal is an entry too, a tombstone. So merging is
+  commutative, associative and idempotent, and replicas that have seen the same entries are equal, whatever the order,
+  losses that were repaired, and repetitions.
+
+  ## Collecting tombstones
+
+  A tombstone goes when it is older than a stated age. A node that comes back after longer than that, with the entry
+  that was removed, must not bring it back; but what it deployed alone meanwhile, or another cluster that is joined, is
+  news. To tell one from the other a replica remembers, beside its entries,
+
+  - `seen`: for each replica, up to which moment it has seen *all* changes of it,
+  - `beyond`: for each replica, the moments of single changes of it that were seen apart from those,
+  - `horizon`: the latest stamp that was ever collected.
+
+  An entry whose change was seen, and that is not later than the horizon, while its name is unknown here or has an earlier
+  entry, was removed and collected: `merge/2` answers `:gone`, and its owner forgets it. All other unknown entries
+  are news. A change later than the horizon is never taken for gone, so nothing that is younger than the age can be lost
+  that way. All three are kept on disk with the entries (`context/1`).
+
+  `seen` grows by a replica's own changes, by changes that arrive in the order in which their replica made them (each push
+  carries the moment of the one before), and when two replicas find that their entries are equal (`join/2`): then each has
+  seen what the other has, and little is left in `beyond`. It is a version vector with exceptions, used as in "An Optimized
+  Conflict-free Replicated Set" (Bieniusa et al., 2012).
+
+  A node that crashes within a minute of a change may not know later that it had seen it, if it also met nobody until the
+  tombstone was old.
+
+  A removal that never saw a deploy which was made at the same time on another side of a partition, and was collected before
+  that came back, does not remove it: the deploy is news then.
+  """
+
+  alias Tidepool.Catalog.{Clock, Digest, Entry}
+
+  @enforce_keys [:replica]
+  defstruct [:replica, entries: %{}, digest: %Digest{}, seen: %{}, beyond: %{}, seen_hash: 0, horizon: nil]
+
+  @type moment :: {Clock.wall_ms(), counter :: non_neg_integer}
+  @type seen :: %{String.t() => moment}
+  @type beyond :: %{String.t() => %{moment => true}}
+  @type context :: %{replica: String.t(), seen: seen, beyond: beyond, horizon: Clock.stamp() | nil}
+  @type t :: %__MODULE__{
+          replica: String.t(),
+          entries: %{String.t() => Entry.t()},
+          digest: Digest.t(),
+          seen: seen,
+          beyond: beyond,
+          seen_hash: Digest.hash(),
+          horizon: Clock.stamp() | nil
+        }
+
+  @doc "The context of a data folder that begins now: nothing seen, nothing collected."
+  @spec new_context(String.t()) :: context
+  def new_context(replica), do: %{replica: replica, seen: %{}, beyond: %{}, horizon: nil}
+
+  @doc "The state that was kept as `context` and stamped `entries`."
+  @spec new(context, Enumerable.t()) :: t
+  def new(context, entries) do
+    state = join(%__MODULE__{replica: context.replica}, context)
+
+    Enum.reduce(entries, state, fn entry, state ->
+      {_result, state} = replace(state, state.entries[entry.name], entry)
+      see_own(state, entry)
+    end)
+  end
+
+  @doc """
+  What was kept, with own changes that were stamped by a clock far ahead stamped anew, now that the clock is right.
+
+  Other nodes refuse such stamps. The replica is then another one, since a replica's stamps never go back.
+  """
+  @spec settle(context, [Entry.t()], Clock.wall_ms(), max_skew_ms :: non_neg_integer) :: {context, [Entry.t()]}
+  def settle(context, entries, now, max_skew_ms) do
+    ahead? = fn %{stamp: {wall_ms, _counter, replica}} ->
+      replica == context.replica and wall_ms > now + max_skew_ms
+    end
+
+    case Enum.split_with(entries, ahead?) do
+      {[], _right} ->
+        {context, entries}
+
+      {ahead, right} ->
+        replica = context.replica |> Clock.node_of() |> Clock.replica(now)
+
+        {stamped, _clock} =
+          ahead
+          |> Enum.sort_by(& &1.stamp)
+          |> Enum.map_reduce(Clock.new(replica), fn entry, clock ->
+            {stamp, clock} = Clock.next(clock, now)
+            {%{entry | stamp: stamp}, clock}
+          end)
+
+        {%{context | replica: replica}, right ++ stamped}
+    end
+  end
+
+  @doc "What has to be kept on disk beside the entries, whenever `collect/2` or `forget/3` changed something."
+  @spec context(t) :: context
+  def context(state), do: Map.take(state, [:replica, :seen, :beyond, :horizon])
+
+  @doc "A hash of what was seen and collected: replicas with equal ones have nothing to tell each other about it."
+  @spec context_hash(t) :: Digest.hash()
+  def context_hash(%{horizon: nil} = state), do: state.seen_hash
+
+  def context_hash(%{horizon: {wall_ms, counter, replica}} = state),
+    do: Digest.add(state.seen_hash, 0, Digest.hash([replica, <<wall_ms::48, counter::32>>]))
+
+  @doc "A clock that has observed all entries."
+  @spec clock(t) :: Clock.t()
+  def clock(state) do
+    Enum.reduce(state.entries, Clock.new(state.replica), fn {_name, %{stamp: {wall_ms, counter, _replica}}}, clock ->
+      if {wall_ms, counter} > {clock.wall_ms, clock.counter},
+        do: %{clock | wall_ms: wall_ms, counter: counter},
+        else: clock
+    end)
+  end
+
+  @doc "The number for the next deploy of a name."
+  @spec next_version(t, String.t()) :: pos_integer
+  def next_version(state, name) do
+    case state.entries do
+      %{^name => entry} -> entry.version + 1
+      _none -> 1
+    end
+  end
+
+  @doc """
+  Takes in an entry. `:changed`: it is now the one of its name. `:same` and `:older`: nothing changed. `:gone`: it was
+  removed here so long ago that its tombstone is collected, and whoever has it should `forget/3` it.
+  """
+  @spec merge(t, Entry.t()) :: {:changed | :same | :older | :gone, t}
+  def merge(state, entry) do
+    old = Map.get(state.entries, entry.name)
+
+    # What was seen and is neither here nor earlier than what is here was collected.
+    if (old == nil or old.stamp < entry.stamp) and collected?(state, entry.stamp),
+      do: {:gone, state},
+      else: replace(state, old, entry)
+  end
+
+  @doc "Was an entry with this stamp, whose name is unknown here or has an earlier entry, removed and collected?"
+  @spec collected?(t, Clock.stamp()) :: boolean
+  def collected?(%{horizon: nil}, _stamp), do: false
+
+  def collected?(state, stamp), do: stamp <= state.horizon and seen?(state, stamp)
+
+  @doc """
+  The moment up to which all changes of a replica were seen, `nil` for none.
+  """
+  @spec seen(t, String.t()) :: moment | nil
+  def seen(state, replica), do: Map.get(state.seen, replica)
+
+  @doc """
+  A change of `replica` at `moment` is reflected here; the one that it made before was at `before`. If that was the last one
+  seen, this one is now.
+  """
+  @spec follow(t, Clock.stamp(), before :: moment | nil) :: {:changed | :same, t}
+  def follow(state, {wall_ms, counter, replica}, before) do
+    if before != nil and Map.get(state.seen, replica) == before and {wall_ms, counter} > before,
+      do: {:changed, see(state, replica, {wall_ms, counter})},
+      else: {:same, state}
+  end
+
+  @doc """
+  Takes over what another replica has seen and collected. Only right while both have equal entries.
+  """
+  @spec join(t, %{
+          :seen => seen,
+          :beyond => beyond,
+          :horizon => Clock.stamp() | nil,
+          optional(atom) => term
+        }) :: t
+  def join(state, context) do
+    state = Enum.reduce(context.seen, state, fn {replica, moment}, state -> see(state, replica, moment) end)
+
+    state =
+      for {replica, moments} <- context.beyond, {moment, true} <- moments, reduce: state do
+        state -> see_beyond(state, replica, moment)
+      end
+
+    %{state | horizon: later(state.horizon, context.horizon)}
+  end
+
+  @doc "Own changes were seen as they were made."
+  @spec see_own(t, Entry.t()) :: t
+  def see_own(%{replica: replica} = state, %{stamp: {wall_ms, counter, replica}}),
+    do: see(state, replica, {wall_ms, counter})
+
+  def see_own(state, _entry), do: state
+
+  @doc """
+  Forgets tombstones that were made before `wall_ms`. Returns their names and stamps.
+  """
+  @spec collect(t, Clock.wall_ms()) :: {[{String.t(), Clock.stamp()}], t}
+  def collect(state, wall_ms) do
+    old =
+      for {name, %{removed: true, stamp: {made_ms, _counter, _replica} = stamp}} <- state.entries,
+          made_ms < wall_ms,
+          do: {name, stamp}
+
+    {old, Enum.reduce(old, state, fn {name, _stamp}, state -> delete(state, name) end)}
+  end
+
+  @doc "Forgets an entry that another replica told to be gone, if it is still the one with this stamp."
+  @spec forget(t, String.t(), Clock.stamp()) :: {:changed | :same, t}
+  def forget(state, name, stamp) do
+    case state.entries do
+      %{^name => %{stamp: ^stamp}} -> {:changed, delete(state, name)}
+      _other -> {:same, state}
+    end
+  end
+
+  defp replace(state, nil, entry), do: {:changed, put(state, entry, 0)}
+
+  defp replace(state, old, entry) do
+    case Entry.compare(old, entry) do
+      :lt -> {:changed, put(state, entry, Entry.hash(old))}
+      :eq -> {:same, state}
+      :gt -> {:older, see_beyond(state, entry)}
+    end
+  end
+
+  defp put(state, entry, old_hash) do
+    %{
+      see_beyond(state, entry)
+      | entries: Map.put(state.entries, entry.name, entry),
+        digest: Digest.put(state.digest, entry.name, old_hash, Entry.hash(entry))
+    }
+  end
+
+  defp delete(state, name) do
+    {entry, entries} = Map.pop!(state.entries, name)
+    digest = Digest.put(state.digest, name, Entry.hash(entry), 0)
+    %{state | entries: entries, digest: digest, horizon: later(state.horizon, entry.stamp)}
+  end
+
+  defp seen?(state, {wall_ms, counter, replica}) do
+    {wall_ms, counter} <= Map.get(state.seen, replica, {-1, 0}) or
+      is_map_key(Map.get(state.beyond, replica, %{}), {wall_ms, counter})
+  end
+
+  defp see(state, replica, moment) do
+    case state.seen do
+      %{^replica => last} when last >= moment ->
+        state
+
+      seen ->
+        old = if last = seen[replica], do: seen_hash(replica, last), else: 0
+        sum = Digest.add(state.seen_hash, old, seen_hash(replica, moment))
+        drop_beyond(%{state | seen: Map.put(seen, replica, moment), seen_hash: sum}, replica, moment)
+    end
+  end
+
+  defp drop_beyond(state, replica, moment) do
+    case state.beyond do
+      %{^replica => moments} ->
+        covered = for {apart, true} <- moments, apart <= moment, do: apart
+        left = Map.drop(moments, covered)
+        sum = Enum.reduce(covered, state.seen_hash, &Digest.add(&2, beyond_hash(replica, &1), 0))
+        beyond = if left == %{}, do: Map.delete(state.beyond, replica), else: Map.put(state.beyond, replica, left)
+        %{state | beyond: beyond, seen_hash: sum}
+
+      _none ->
+        state
+    end
+  end
+
+  defp see_beyond(state, %{stamp: {wall_ms, counter, replica}}), do: see_beyond(state, replica, {wall_ms, counter})
+
+  defp see_beyond(state, replica, {wall_ms, counter} = moment) do
+    if seen?(state, {wall_ms, counter, replica}) do
+      state
+    else
+      sum = Digest.add(state.seen_hash, 0, beyond_hash(replica, moment))
+      beyond = Map.update(state.beyond, replica, %{moment => true}, &Map.put(&1, moment, true))
+      %{state | beyond: beyond, seen_hash: sum}
+    end
+  end
+
+  defp seen_hash(replica, {wall_ms, counter}), do: Digest.hash([<<wall_ms::48, counter::32>>, replica])
+  defp beyond_hash(replica, {wall_ms, counter}), do: Digest.hash(["beyond", <<wall_ms::48, counter::32>>, replica])
+
+  defp later(nil, stamp), do: stamp
+  defp later(stamp, nil), do: stamp
+  defp later(a, b), do: max(a, b)
+end

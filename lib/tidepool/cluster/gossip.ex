@@ -1,0 +1,465 @@
+defmodule Tidepool.Cluster.Gossip do
+  @moduledoc """
+  The cluster's side of a node as a pure state machine: events in, effects out. A process drives it.
+
+  A change is pushed at once to all active peers (`Tidepool.Cluster.Membership`); who did not know it passes it on, so it
+  reaches all nodes that any chain of links leads to. Peers that are known to have it are left out.
+
+  Losses are repaired: each side of a link sends a digest every other interval, so that a quiet link carries one in each.
+  Where digests differ the peers go down to the differing leaves in three steps (`Tidepool.Catalog.Digest`), and only
+  differing entries travel. The same way the nodes' reports are spread and repaired.
+
+  ## Events
+
+    * `{:local, entries}`: changes made here, stamped, in the order of their stamps
+    * `{:ready, entries}`, `{:pending, entries}`: entries of the catalog that this node can serve now, or can't yet
+    * `{:message, node, message}`: a decoded message (`Tidepool.Cluster.Wire`)
+    * `{:up, node}`, `{:down, node}`: a link came up or went down; `{:failed, node}`: it could not be made
+    * `{:found, nodes}`: all nodes that discovery knows now
+    * `:tick`: `:tick_ms` have passed; durations are counted in ticks, so steps of the wall clock don't matter to them
+
+  ## Effects, to be done in order
+
+    * `{:send, node, message}`: lost if there is no link
+    * `{:connect, node}`, to be answered by `:up` or `:failed`; `{:disconnect, node}`
+    * `{:accepted, entries, from}`: now the entries of their names; to be kept and acted on
+    * `{:collected, stamps, context}`: entries to be forgotten, if they still have this stamp, as `{name, stamp}`; keep `context`
+      on disk with what is left. Mostly tombstones; a live one was removed while this node was away. Once a minute at most
+      with no stamps at all, when the context has changed
+    * `{:refused, node, {:ahead, ms, replica}}`: `node` passed on something of `replica`, whose clock is ahead by more than the
+      limit
+
+  Nodes are strings throughout. `now` is wall time in ms.
+  """
+
+  alias Tidepool.Catalog.{Clock, Digest, Entry, State}
+  alias Tidepool.Cluster.{Membership, Repair, Report, Reports}
+
+  @defaults [
+    tick_ms: 250,
+    interval_ms: 1_000,
+    shuffle_ms: 10_000,
+    max_skew_ms: 60_000,
+    tombstone_age_ms: 7 * 86_400_000,
+    collect_ms: 60_000,
+    report_age_ms: 86_400_000,
+    active_size: 5,
+    passive_size: 30
+  ]
+
+  @enforce_keys [:node, :options, :catalog, :members, :report]
+  defstruct @enforce_keys ++
+              [
+                reports: %Reports{},
+                changes: %{},
+                news: %{},
+                ready: [],
+                pending: %{},
+                found: [],
+                missed: [],
+                report_due: 0,
+                dirty: true,
+                skews: %{},
+                kept: 0,
+                tick: 0
+              ]
+
+  @type t :: %__MODULE__{}
+  @type change :: {Entry.t(), before :: State.moment() | nil}
+  @type message ::
+          Membership.message()
+          | {:push, [change]}
+          | {:reports, [Report.t()]}
+          | {:digest, wall_ms :: non_neg_integer, entries :: Digest.hash(), seen :: Digest.hash(),
+             reports :: Digest.hash()}
+          | {:groups, Repair.table(), [Digest.hash()]}
+          | {:leaves, Repair.table(), [{Digest.group(), [Digest.hash()]}]}
+          | {:keys, Repair.table(), [{Digest.leaf(), [{String.t(), version :: term}]}]}
+          | {:want, Repair.table(), [String.t()]}
+          | {:gone, [{String.t(), Clock.stamp()}]}
+          | {:seen, root :: Digest.hash(), %{seen: State.seen(), beyond: State.beyond(), horizon: Clock.stamp() | nil}}
+  @type event ::
+          {:local, [Entry.t()]}
+          | {:ready, [Entry.t()]}
+          | {:pending, [Entry.t()]}
+          | {:message, String.t(), message}
+          | {:up, String.t()}
+          | {:down, String.t()}
+          | {:failed, String.t()}
+          | {:found, [String.t()]}
+          | :tick
+  @type effect ::
+          {:send, String.t(), message}
+          | {:connect, String.t()}
+          | {:disconnect, String.t()}
+          | {:accepted, [Entry.t()], from :: String.t()}
+          | {:collected, [{String.t(), Clock.stamp()}], State.context()}
+          | {:refused, String.t(), {:ahead, pos_integer, String.t()}}
+
+  @doc """
+  A node named `node` that begins with this catalog. All options have defaults: #{inspect(Keyword.keys(@defaults))}, and
+  `:seed` for its random numbers.
+  """
+  @spec new(String.t(), State.t(), now :: non_neg_integer, keyword) :: t
+  def new(node, catalog, now, options \\ []) do
+    options = Map.new(Keyword.merge(@defaults, options))
+
+    members =
+      Membership.new(node,
+        seed: Map.get_lazy(options, :seed, fn -> :erlang.phash2(:crypto.strong_rand_bytes(8)) end),
+        active_size: options.active_size,
+        passive_size: options.passive_size,
+        shuffle_ticks: ticks(options, options.shuffle_ms),
+        patience_ticks: ticks(options, 5_000),
+        second_ticks: ticks(options, 1_000)
+      )
+
+    %__MODULE__{
+      node: node,
+      options: options,
+      catalog: catalog,
+      members: members,
+      report: %Report{node: node, at: now, root: catalog.digest.root},
+      kept: State.context_hash(catalog)
+    }
+    |> write_report(now)
+  end
+
+  @doc "What an event, or several at once, leads to."
+  @spec handle(t, event | [event], now :: non_neg_integer) :: {t, [effect]}
+  def handle(state, events, now) when is_list(events) do
+    {state, effects} =
+      Enum.reduce(events, {state, []}, fn event, {state, effects} -> on(event, state, effects, now) end)
+
+    {state, effects} = state |> keep_report(now) |> flush(effects)
+    {state, Enum.reverse(effects)}
+  end
+
+  def handle(state, event, now), do: handle(state, [event], now)
+
+  @doc "The nodes in the active view."
+  @spec peers(t) :: [String.t()]
+  def peers(state), do: Membership.active(state.members)
+
+  @doc "How far the clocks of peers are ahead of this node's, in ms, as their last digests told; a message's way included."
+  @spec skews(t) :: %{String.t() => integer}
+  def skews(state), do: state.skews
+
+  @doc "All nodes that are reachable now, this one included, with their reports as far as they are here."
+  @spec live(t) :: %{String.t() => Report.t() | nil}
+  def live(state) do
+    for node <- Reports.reachable(state.reports, state.node), into: %{}, do: {node, state.reports.rows[node]}
+  end
+
+  @doc "All nodes whose reports are known and which are not reachable now."
+  @spec lost(t) :: [String.t()]
+  def lost(state) do
+    reachable = Reports.reachable(state.reports, state.node)
+    for {node, _report} <- state.reports.rows, not MapSet.member?(reachable, node), do: node
+  end
+
+  @doc "How far each reachable node is with an entry of the catalog."
+  @spec progress(t, Entry.t()) :: %{String.t() => :ready | :pending | :unknown}
+  def progress(state, entry) do
+    hash = Entry.hash(entry)
+    root = state.catalog.digest.root
+
+    Map.new(live(state), fn {node, report} ->
+      {node, if(report, do: Report.progress(report, hash, root), else: :unknown)}
+    end)
+  end
+
+  defp on({:local, entries}, state, effects, _now) do
+    state = Enum.reduce(entries, state, &local(&2, &1))
+    {state, effects}
+  end
+
+  defp on({:ready, entries}, state, effects, _now) do
+    hashes = Enum.map(entries, &Entry.hash/1)
+    ready = Enum.take(Enum.reverse(hashes) ++ (state.ready -- hashes), Report.sizes().ready)
+    pending = Map.drop(state.pending, Enum.map(entries, & &1.name))
+    {%{state | ready: ready, pending: pending, dirty: true}, effects}
+  end
+
+  defp on({:pending, entries}, state, effects, _now) do
+    pending = Enum.reduce(entries, state.pending, &Map.put(&2, &1.name, Entry.hash(&1)))
+    {%{state | pending: pending, dirty: true}, effects}
+  end
+
+  defp on({:found, nodes}, state, effects, now), do: membership({:found, nodes}, %{state | found: nodes}, effects, now)
+
+  defp on(:tick, state, effects, now) do
+    state = %{state | tick: state.tick + 1}
+    {state, effects} = membership(:tick, state, effects, now)
+    interval = ticks(state.options, state.options.interval_ms)
+
+    {state, effects} =
+      if rem(state.tick, 2 * interval) == rem(:erlang.phash2(state.node), 2 * interval),
+        do: {state, Enum.reduce(peers(state), effects, &[{:send, &1, digest(state, now)} | &2])},
+        else: {state, effects}
+
+    {state, effects} = if rem(state.tick, interval) == 0, do: look_for_lost(state, effects, now), else: {state, effects}
+
+    if rem(state.tick, ticks(state.options, state.options.collect_ms)) == 0,
+      do: collect(state, effects, now),
+      else: {state, effects}
+  end
+
+  defp on({:message, from, {:digest, wall_ms, entries, seen, reports}}, state, effects, now) do
+    state = %{state | skews: Map.put(state.skews, from, wall_ms - now)}
+    {state, effects} = membership({:contact, from}, state, effects, now)
+    catalog = state.catalog
+
+    effects =
+      cond do
+        entries != catalog.digest.root -> sends([Repair.begin(:entries, catalog, state.reports)], from, effects)
+        seen != State.context_hash(catalog) -> sends([seen(catalog)], from, effects)
+        true -> effects
+      end
+
+    if reports == state.reports.digest.root,
+      do: {state, effects},
+      else: {state, sends([Repair.begin(:reports, catalog, state.reports)], from, effects)}
+  end
+
+  defp on({:message, from, {step, _table, _sums} = message}, state, effects, _now)
+       when step in [:groups, :leaves, :keys, :want],
+       do: {state, sends(Repair.answer(message, state.catalog, state.reports), from, effects)}
+
+  defp on({:message, from, {:seen, root, theirs}}, state, effects, _now) do
+    if root == state.catalog.digest.root do
+      catalog = State.join(state.catalog, theirs)
+      told_all? = Map.take(catalog, [:seen, :beyond, :horizon]) == theirs
+      {%{state | catalog: catalog}, if(told_all?, do: effects, else: sends([seen(catalog)], from, effects))}
+    else
+      {state, effects}
+    end
+  end
+
+  defp on({:message, from, {:push, changes}}, state, effects, now) do
+    {state, accepted, back, gone, ahead} =
+      Enum.reduce(changes, {state, [], [], [], %{}}, fn change, found -> take_in(change, from, found, now) end)
+
+    effects = if accepted == [], do: effects, else: [{:accepted, Enum.reverse(accepted), from} | effects]
+    effects = sends(Repair.rows(:entries, back, state.catalog, state.reports), from, effects)
+    effects = gone |> Repair.chunks(&{:gone, &1}) |> sends(from, effects)
+    {state, refused(ahead, from, effects)}
+  end
+
+  defp on({:message, from, {:reports, reports}}, state, effects, now) do
+    {state, ahead} =
+      Enum.reduce(reports, {state, %{}}, fn report, {state, ahead} ->
+        if report.at > now + state.options.max_skew_ms,
+          do: {state, Map.put(ahead, report.node, report.at - now)},
+          else: {merge_report(state, report, from, now), ahead}
+      end)
+
+    {state, refused(ahead, from, effects)}
+  end
+
+  defp on({:message, _from, {:gone, stamps}}, state, effects, _now) do
+    {catalog, forgotten} =
+      Enum.reduce(stamps, {state.catalog, []}, fn {name, stamp}, {catalog, forgotten} ->
+        case State.forget(catalog, name, stamp) do
+          {:changed, catalog} -> {catalog, [{name, stamp} | forgotten]}
+          {:same, catalog} -> {catalog, forgotten}
+        end
+      end)
+
+    if forgotten == [], do: {state, effects}, else: keep(%{state | catalog: catalog}, forgotten, effects)
+  end
+
+  defp on({:message, from, message}, state, effects, now),
+    do: membership({:message, from, message}, state, effects, now)
+
+  defp on(link, state, effects, now), do: membership(link, state, effects, now)
+
+  defp local(state, entry) do
+    before = State.seen(state.catalog, state.catalog.replica)
+
+    case State.merge(state.catalog, entry) do
+      {:changed, catalog} ->
+        changes = Map.put(state.changes, entry.name, {{entry, before}, []})
+        %{state | catalog: State.see_own(catalog, entry), changes: changes}
+
+      {_older, catalog} ->
+        %{state | catalog: State.see_own(catalog, entry)}
+    end
+  end
+
+  defp take_in({entry, before}, from, {state, accepted, back, gone, ahead}, now) do
+    {wall_ms, _counter, replica} = entry.stamp
+
+    if wall_ms > now + state.options.max_skew_ms do
+      {state, accepted, back, gone, Map.put(ahead, replica, wall_ms - now)}
+    else
+      {result, catalog} = State.merge(state.catalog, entry)
+
+      case result do
+        :changed ->
+          {_seen, catalog} = State.follow(catalog, entry.stamp, before)
+          changes = Map.put(state.changes, entry.name, {{entry, before}, [from]})
+          {%{state | catalog: catalog, changes: changes}, [entry | accepted], back, gone, ahead}
+
+        :same ->
+          {follow_again(heard(state, entry, from), catalog, entry, before, from), accepted, back, gone, ahead}
+
+        :older ->
+          # Equal stamps of unequal entries don't show when keys are compared.
+          tie? = catalog.entries[entry.name].stamp == entry.stamp
+          state = follow_again(state, catalog, entry, before, from)
+          {state, accepted, if(tie?, do: [entry.name | back], else: back), gone, ahead}
+
+        :gone ->
+          {state, accepted, back, [{entry.name, entry.stamp} | gone], ahead}
+      end
+    end
+  end
+
+  # A change that is nothing new may still fill a gap in what was seen; others may have the same gap.
+  defp follow_again(state, catalog, entry, before, from) do
+    case State.follow(catalog, entry.stamp, before) do
+      {:changed, catalog} ->
+        changes = Map.put_new(state.changes, entry.name, {{entry, before}, [from]})
+        %{state | catalog: catalog, changes: changes}
+
+      {:same, catalog} ->
+        %{state | catalog: catalog}
+    end
+  end
+
+  defp heard(state, %{name: name, stamp: stamp}, from) do
+    case state.changes do
+      %{^name => {{%{stamp: ^stamp}, _before} = change, heard}} ->
+        %{state | changes: Map.put(state.changes, name, {change, [from | heard]})}
+
+      _other ->
+        state
+    end
+  end
+
+  defp merge_report(%{node: node} = state, %{node: node} = report, _from, now) do
+    # Of this node's life before a restart, or by a clock that was ahead.
+    if report.at >= state.report.at and report != state.report,
+      do: write_report(%{state | report: %{state.report | at: report.at}}, now),
+      else: state
+  end
+
+  defp merge_report(state, report, from, now) do
+    case Reports.merge(state.reports, report, now - state.options.report_age_ms) do
+      {:changed, reports} -> %{state | reports: reports, news: Map.put(state.news, report.node, [from])}
+      {:same, _reports} -> %{state | news: heard_report(state.news, report.node, from)}
+      {_older, _reports} -> state
+    end
+  end
+
+  defp heard_report(news, node, from) do
+    case news do
+      %{^node => heard} -> Map.put(news, node, [from | heard])
+      _none -> news
+    end
+  end
+
+  # The report is written anew when something in it changed, but in a large cluster not all the time, and now and then
+  # anyway, so that it does not expire.
+  defp keep_report(state, now) do
+    old? = now - state.report.at > div(state.options.report_age_ms, 4)
+    if (state.dirty and state.tick >= state.report_due) or old?, do: write_report(state, now), else: state
+  end
+
+  defp write_report(state, now) do
+    sizes = Report.sizes()
+
+    report = %Report{
+      node: state.node,
+      at: max(now, state.report.at + 1),
+      links: Enum.take(peers(state), sizes.links),
+      root: state.catalog.digest.root,
+      ready: state.ready,
+      pending: state.pending |> Map.values() |> Enum.take(sizes.pending)
+    }
+
+    {_changed, reports} = Reports.merge(state.reports, report, 0)
+    due = state.tick + div(map_size(reports.rows), 20)
+
+    %{
+      state
+      | report: report,
+        reports: reports,
+        news: Map.put(state.news, state.node, []),
+        dirty: false,
+        report_due: due
+    }
+  end
+
+  defp flush(%{changes: changes, news: news} = state, effects) when changes == %{} and news == %{}, do: {state, effects}
+
+  defp flush(state, effects) do
+    peers = peers(state)
+    effects = push(peers, Map.values(state.changes), :push, effects)
+    news = for {node, heard} <- state.news, report = state.reports.rows[node], do: {report, heard}
+    {%{state | changes: %{}, news: %{}}, push(peers, news, :reports, effects)}
+  end
+
+  defp push(_peers, [], _kind, effects), do: effects
+
+  defp push(peers, items, kind, effects) do
+    Enum.reduce(peers, effects, fn peer, effects ->
+      for({item, heard} <- items, peer not in heard, do: item)
+      |> Repair.chunks(&{kind, &1})
+      |> sends(peer, effects)
+    end)
+  end
+
+  defp membership(event, state, effects, now) do
+    before = state.members.active
+    {members, more} = Membership.handle(state.members, event)
+    state = %{state | members: members}
+    effects = Enum.reverse(more, effects)
+
+    if members.active == before do
+      {state, effects}
+    else
+      added = MapSet.difference(members.active, before)
+      {%{state | dirty: true}, Enum.reduce(added, effects, &[{:send, &1, digest(state, now)} | &2])}
+    end
+  end
+
+  # Views change all the time while nodes come and go; lost is what was out of reach a while ago as well.
+  defp look_for_lost(state, effects, now) do
+    reachable = Reports.reachable(state.reports, state.node)
+    known = Enum.uniq(Map.keys(state.reports.rows) ++ state.found)
+    missed = for node <- known, not MapSet.member?(reachable, node), do: node
+    lost = Enum.filter(missed, &(&1 in state.missed))
+    membership({:lost, lost, MapSet.to_list(reachable)}, %{state | missed: missed}, effects, now)
+  end
+
+  defp collect(state, effects, now) do
+    {names, catalog} = State.collect(state.catalog, now - state.options.tombstone_age_ms)
+    reports = Reports.expire(state.reports, now - state.options.report_age_ms)
+    keep(%{state | catalog: catalog, reports: reports}, names, effects)
+  end
+
+  # What was seen has to be on disk before it is needed, which is when a tombstone is old.
+  defp keep(state, forgotten, effects) do
+    hash = State.context_hash(state.catalog)
+
+    if forgotten == [] and hash == state.kept,
+      do: {state, effects},
+      else: {%{state | kept: hash}, [{:collected, forgotten, State.context(state.catalog)} | effects]}
+  end
+
+  defp refused(ahead, from, effects),
+    do:
+      Enum.reduce(ahead, effects, fn {replica, ms}, effects -> [{:refused, from, {:ahead, ms, replica}} | effects] end)
+
+  defp digest(state, now) do
+    {:digest, now, state.catalog.digest.root, State.context_hash(state.catalog), state.reports.digest.root}
+  end
+
+  defp seen(catalog), do: {:seen, catalog.digest.root, Map.take(catalog, [:seen, :beyond, :horizon])}
+
+  defp sends(messages, to, effects), do: Enum.reduce(messages, effects, &[{:send, to, &1} | &2])
+
+  defp ticks(options, ms), do: max(1, div(ms, options.tick_ms))
+end

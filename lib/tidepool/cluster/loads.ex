@@ -1,0 +1,305 @@
+defmodule Tidepool.Cluster.Loads do
+  @moduledoc """
+  Brings what the catalog has accepted from other nodes to where it can be called: gets the module, compiles it, starts it
+  once on trial, and has the catalog publish it.
+
+  Each load is a task; there are a few at once, and a load that found its module nowhere waits without taking a place.
+  When an entry is superseded on its way, what came of it is dropped. A module that can't be compiled here is reported to
+  the catalog as such and keeps nobody else from loading.
+
+  Calls of a name that is on its way wait here, see `await/2`.
+  """
+
+  use GenServer
+
+  require Logger
+
+  alias Tidepool.{BlobStore, Catalog, Config, Error, Loader}
+  alias Tidepool.Catalog.Entry
+  alias Tidepool.Cluster.{Pull, Server}
+
+  @max_tasks 8
+  @max_waiting 10_000
+  # Waits between attempts to find a module: doubled each time, half of them at random.
+  @first_wait_ms 20
+  @longest_wait_ms 2_000
+  # After an error of this node's own.
+  @repair_wait_ms 30_000
+
+  # Names on their way: {name, time limit of a call in ms}.
+  @table __MODULE__
+
+  @typedoc """
+  What is on its way: its entry; whether it waits for its turn, is being loaded, or waits for a node that has its
+  module; how often it was looked for in vain; nodes that sent wrong bytes; who told of it.
+  """
+  @type job :: %{
+          entry: Entry.t(),
+          state: :queued | :running | :waiting,
+          attempts: non_neg_integer,
+          wrong: [node],
+          from: node | nil
+        }
+
+  @doc false
+  def start_link(_argument), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
+
+  @doc "Loads entries; `from` is the node that may have their modules."
+  @spec load([Entry.t()], node | nil) :: :ok
+  def load(entries, from), do: GenServer.cast(__MODULE__, {:load, entries, from})
+
+  @doc "Names that need no loading any more: they were removed, or deployed on this node."
+  @spec cancel([String.t()]) :: :ok
+  def cancel(names), do: GenServer.cast(__MODULE__, {:cancel, names})
+
+  @doc "A node is there from which modules may be had."
+  @spec up(node) :: :ok
+  def up(node), do: GenServer.cast(__MODULE__, {:up, node})
+
+  @doc "What is on its way."
+  @spec list :: [job]
+  def list, do: GenServer.call(__MODULE__, :list)
+
+  @doc """
+  Waits until a name that is on its way is here, or `timeout` is over, or a call of it would be.
+
+  `:unknown` says that the name is not on its way.
+  """
+  @spec await(String.t(), timeout) :: :settled | :unknown | :timeout | :overloaded
+  def await(name, timeout) do
+    case lookup(name) do
+      [{_name, time}] ->
+        wait(name, min(timeout, time))
+
+      [] ->
+        if Server.joining?(), do: await_joined(name, timeout), else: :unknown
+    end
+  end
+
+  defp await_joined(name, timeout) do
+    begun = now()
+    Server.await_joined(timeout)
+
+    case lookup(name) do
+      # An atom is greater than any number, so `:infinity` is the largest of times.
+      [{_name, time}] -> wait(name, max(min(timeout, time) - (now() - begun), 0))
+      [] -> :unknown
+    end
+  end
+
+  # An atom is greater than any number, so `:infinity` is the largest of times.
+  defp wait(name, timeout) do
+    GenServer.call(__MODULE__, {:await, name, now() + timeout}, timeout)
+  catch
+    :exit, {:timeout, _call} -> :timeout
+    :exit, _gone -> :unknown
+  end
+
+  # Without a cluster there is no table.
+  defp lookup(name) do
+    :ets.lookup(@table, name)
+  rescue
+    ArgumentError -> []
+  end
+
+  @impl true
+  def init(nil) do
+    :ets.new(@table, [:named_table, :protected, read_concurrency: true])
+    {:ok, tasks} = Task.Supervisor.start_link()
+    {_context, entries} = Catalog.known()
+    Server.pending(Enum.filter(entries, &(not ready?(&1))))
+    state = %{jobs: %{}, queue: :queue.new(), tasks: tasks, running: %{}, waiters: %{}}
+    {:ok, entries |> Enum.filter(&missing?/1) |> Enum.reduce(state, &add(&2, &1, nil)) |> start()}
+  end
+
+  defp ready?(%Entry{removed: true}), do: true
+  defp ready?(entry), do: Catalog.loaded(entry.name) == {:ok, entry.stamp}
+
+  # What could not be loaded although its module was there is not tried again.
+  defp missing?(%Entry{removed: true}), do: false
+
+  defp missing?(entry) do
+    case Catalog.loaded(entry.name) do
+      {:ok, stamp} -> stamp != entry.stamp
+      {:error, _error, stamp} -> stamp != entry.stamp or not BlobStore.exists?(Catalog.blobs(), entry.sha256)
+      :none -> true
+    end
+  end
+
+  @impl true
+  def handle_call(:list, _from, state), do: {:reply, Map.values(state.jobs), state}
+
+  def handle_call({:await, name, deadline}, from, state) do
+    cond do
+      not is_map_key(state.jobs, name) ->
+        {:reply, :settled, state}
+
+      map_size(state.waiters) < @max_waiting ->
+        {:noreply, put_in(state.waiters[from], {name, deadline})}
+
+      true ->
+        now = now()
+        waiters = Map.filter(state.waiters, fn {_from, {_name, until}} -> until > now end)
+
+        if map_size(waiters) < @max_waiting,
+          do: {:noreply, %{state | waiters: Map.put(waiters, from, {name, deadline})}},
+          else: {:reply, :overloaded, %{state | waiters: waiters}}
+    end
+  end
+
+  @impl true
+  def handle_cast({:load, entries, from}, state) do
+    {:noreply, entries |> Enum.reduce(state, &add(&2, &1, from)) |> start()}
+  end
+
+  def handle_cast({:cancel, names}, state), do: {:noreply, Enum.reduce(names, state, &settle(&2, &1))}
+
+  # Whoever sent wrong bytes gets another chance when it comes back.
+  def handle_cast({:up, node}, state) do
+    jobs = Map.new(state.jobs, fn {name, job} -> {name, %{job | wrong: List.delete(job.wrong, node)}} end)
+    waiting = for {name, %{state: :waiting}} <- jobs, do: name
+    {:noreply, waiting |> Enum.reduce(%{state | jobs: jobs}, &enqueue(&2, &1)) |> start()}
+  end
+
+  @impl true
+  def handle_info({ref, result}, state) when is_map_key(state.running, ref) do
+    Process.demonitor(ref, [:flush])
+    {:noreply, ended(state, ref, result)}
+  end
+
+  def handle_info({:DOWN, ref, :process, _pid, reason}, state) when is_map_key(state.running, ref) do
+    {:noreply, ended(state, ref, {:crashed, reason})}
+  end
+
+  def handle_info({:retry, name, stamp}, state) do
+    case state.jobs do
+      %{^name => %{state: :waiting, entry: %{stamp: ^stamp}}} -> {:noreply, state |> enqueue(name) |> start()}
+      _settled_or_superseded -> {:noreply, state}
+    end
+  end
+
+  def handle_info(_message, state), do: {:noreply, state}
+
+  defp add(state, entry, from) do
+    :ets.insert(@table, {entry.name, entry.limits.time})
+    job = %{entry: entry, state: :queued, attempts: 0, wrong: [], from: from}
+    enqueue(put_in(state.jobs[entry.name], job), entry.name)
+  end
+
+  defp enqueue(state, name) do
+    %{put_in(state.jobs[name].state, :queued) | queue: :queue.in(name, state.queue)}
+  end
+
+  # Fills the places. Names whose job has gone, or runs already, are left over from before they were superseded.
+  defp start(state) when map_size(state.running) >= @max_tasks, do: state
+
+  defp start(state) do
+    case :queue.out(state.queue) do
+      {:empty, _queue} ->
+        state
+
+      {{:value, name}, queue} ->
+        state = %{state | queue: queue}
+
+        case state.jobs do
+          %{^name => %{state: :queued} = job} -> state |> run(name, job) |> start()
+          _other -> start(state)
+        end
+    end
+  end
+
+  defp run(state, name, job) do
+    sources = sources(job)
+    task = Task.Supervisor.async_nolink(state.tasks, fn -> load_one(job.entry, sources) end)
+    state = put_in(state.jobs[name].state, :running)
+    put_in(state.running[task.ref], job.entry)
+  end
+
+  # Who told of the entry first, then the other links in any order.
+  defp sources(job) do
+    links = Server.links()
+    first = Enum.filter([job.from], &(&1 in links))
+    (first ++ (Enum.shuffle(links) -- first)) -- job.wrong
+  end
+
+  defp load_one(entry, sources) do
+    blobs = Catalog.blobs()
+
+    with :ok <- allowed(entry),
+         :ok <- if(BlobStore.exists?(blobs, entry.sha256), do: :ok, else: Pull.run(entry.sha256, entry.size, sources)),
+         {:ok, wasm} <- BlobStore.fetch(blobs, entry.sha256) do
+      install(entry, compile(wasm, entry))
+    else
+      {:refused, error} -> install(entry, {:error, error})
+      other -> other
+    end
+  end
+
+  defp install(entry, result) do
+    with :ok <- Catalog.install(entry, result), do: if(elem(result, 0) == :ok, do: :ready, else: :unavailable)
+  end
+
+  defp allowed(entry) do
+    allowed = Config.get(:max_module)
+
+    if entry.size <= allowed do
+      :ok
+    else
+      message = "the module has #{entry.size} bytes, more than the #{allowed} allowed here (setting :max_module)"
+      {:refused, Error.new(:too_large, message, entry.name, %{allowed: allowed, unit: "bytes"})}
+    end
+  end
+
+  defp compile(wasm, entry) do
+    with {:ok, loaded} <- Loader.compile(wasm, entry),
+         {:ok, function} <- Loader.function(loaded, entry),
+         :ok <- Loader.try_start(function, entry) do
+      {:ok, loaded, function}
+    end
+  end
+
+  defp ended(state, ref, result) do
+    {entry, running} = Map.pop(state.running, ref)
+    state = %{state | running: running}
+
+    case state.jobs[entry.name] do
+      %{entry: ^entry} = job -> state |> concluded(job, result) |> start()
+      # Superseded: its successor has a job of its own.
+      _other -> start(state)
+    end
+  end
+
+  defp concluded(state, job, done) when done in [:ready, :unavailable, :superseded] do
+    if done == :ready, do: Server.ready([job.entry])
+    settle(state, job.entry.name)
+  end
+
+  defp concluded(state, job, {:nowhere, wrong}) do
+    wait = min(@first_wait_ms * Integer.pow(2, min(job.attempts, 10)), @longest_wait_ms)
+    retry(state, %{job | wrong: wrong ++ job.wrong}, wait)
+  end
+
+  defp concluded(state, job, {:error, error}) do
+    Logger.error("the module of #{job.entry.name} (version #{job.entry.version}) can't be kept: #{error.message}")
+    retry(state, job, @repair_wait_ms)
+  end
+
+  defp concluded(state, job, {:crashed, reason}) do
+    Logger.error("loading #{job.entry.name} (version #{job.entry.version}) crashed: #{inspect(reason)}")
+    retry(state, job, @repair_wait_ms)
+  end
+
+  defp retry(state, job, wait) do
+    Process.send_after(self(), {:retry, job.entry.name, job.entry.stamp}, div(wait, 2) + :rand.uniform(div(wait, 2)))
+    put_in(state.jobs[job.entry.name], %{job | state: :waiting, attempts: job.attempts + 1})
+  end
+
+  defp settle(state, name) do
+    :ets.delete(@table, name)
+    {settled, waiters} = Enum.split_with(state.waiters, fn {_from, {waits_for, _until}} -> waits_for == name end)
+    for {from, _waiter} <- settled, do: GenServer.reply(from, :settled)
+    %{state | jobs: Map.delete(state.jobs, name), waiters: Map.new(waiters)}
+  end
+
+  defp now, do: System.monotonic_time(:millisecond)
+end

@@ -1,0 +1,49 @@
+defmodule Tidepool.Cluster.Report do
+  @moduledoc """
+  What a node says of itself to all others: its links, and how far it is with loading what is deployed.
+
+  Only the node itself writes its report; the later one (`at`, ms of its clock) replaces the earlier. It is written when
+  something in it changes, and otherwise a few times a day, so that a report which is older than a day is of a node that is
+  gone for good, and expires.
+
+  `root` is the root of the catalog's digest when the report was written, `ready` the hashes of the entries that it was
+  able to serve last, newest first, `pending` the hashes of those that it can't serve yet.
+  """
+
+  alias Tidepool.Catalog.Digest
+
+  @max_ready 64
+  @max_pending 256
+  @max_links 64
+
+  @enforce_keys [:node, :at]
+  defstruct [:node, :at, links: [], root: 0, ready: [], pending: []]
+
+  @type t :: %__MODULE__{
+          node: String.t(),
+          at: non_neg_integer,
+          links: [String.t()],
+          root: Digest.hash(),
+          ready: [Digest.hash()],
+          pending: [Digest.hash()]
+        }
+
+  @doc "How long the lists of a report may be: ready, pending, links."
+  @spec sizes :: %{ready: pos_integer, pending: pos_integer, links: pos_integer}
+  def sizes, do: %{ready: @max_ready, pending: @max_pending, links: @max_links}
+
+  @doc "The hash of a report, the same on every node: a node writes no two reports at the same time."
+  @spec hash(t) :: Digest.hash()
+  def hash(report), do: Digest.hash([<<report.at::64>>, report.node])
+
+  @doc "How far the reporting node is with the catalog entry that has this hash, when the asking node's catalog has `root`."
+  @spec progress(t, Digest.hash(), Digest.hash()) :: :ready | :pending | :unknown
+  def progress(report, hash, root) do
+    cond do
+      hash in report.pending -> :pending
+      hash in report.ready -> :ready
+      report.root == root and length(report.pending) < @max_pending -> :ready
+      true -> :unknown
+    end
+  end
+end

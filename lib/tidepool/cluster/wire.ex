@@ -1,0 +1,402 @@
+defmodule Tidepool.Cluster.Wire do
+  @moduledoc """
+  Messages between nodes as bytes, and back.
+
+  The first byte is the protocol's version, the second the kind of message; then its fields, numbers big-endian, strings and
+  lists after their length. `decode/1` answers for any bytes: a message in which every field is of its type and within its
+  range, or an error. It makes no atoms of what it reads, and no more terms than there are bytes.
+  """
+
+  alias Tidepool.Catalog.{Digest, Entry}
+  alias Tidepool.Cluster.{Gossip, Report}
+  alias Tidepool.{Deploy, Limits, Options}
+
+  @version 1
+  @max_bytes 8 * 1024 * 1024
+  @max_name_bytes 255
+  @max_path 16
+  @max_sample 64
+  @max_ttl 16
+  @max_warm 1_000_000
+  @max_version 0xFFFF_FFFF_FFFF
+
+  @tables [entries: 0, reports: 1]
+  @limits Keyword.keys(Limits.schema())
+
+  # The kinds of messages by number; a number is never used again for something else.
+  @push 1
+  @reports 2
+  @digest 3
+  @groups 4
+  @leaves 5
+  @keys 6
+  @want 7
+  @gone 8
+  @seen 9
+  @join 16
+  @forward_join 17
+  @neighbor 18
+  @neighbor_reply 19
+  @disconnect 20
+  @shuffle 21
+  @shuffle_reply 22
+
+  @doc "The version of the protocol that `encode/1` writes."
+  @spec version :: byte
+  def version, do: @version
+
+  @doc "A message as bytes."
+  @spec encode(Gossip.message()) :: binary
+  def encode(message), do: IO.iodata_to_binary([@version | write(message)])
+
+  @doc """
+  The message in some bytes.
+
+      iex> alias Tidepool.Cluster.Wire
+      iex> Wire.decode(Wire.encode({:neighbor, :high}))
+      {:ok, {:neighbor, :high}}
+      iex> Wire.decode(<<99, 1, 2, 3>>)
+      {:error, {:version, 99}}
+      iex> Wire.decode(<<1, 63>>)
+      {:error, :malformed}
+  """
+  @spec decode(term) :: {:ok, Gossip.message()} | {:error, {:version, byte} | :malformed}
+  def decode(<<@version, kind, body::binary>>) when byte_size(body) <= @max_bytes do
+    case read(kind, body) do
+      {message, <<>>} -> {:ok, message}
+      _other -> {:error, :malformed}
+    end
+  catch
+    :malformed -> {:error, :malformed}
+  end
+
+  def decode(<<version, _body::binary>>) when version != @version, do: {:error, {:version, version}}
+  def decode(_other), do: {:error, :malformed}
+
+  @doc """
+  Can a node have this name? Only such names are made atoms of, and only to connect to them.
+
+      iex> Enum.map(["a@127.0.0.1", "tide-1@host.example", "a", "a@b@c", "a@b c"], &Tidepool.Cluster.Wire.node_name?/1)
+      [true, true, false, false, false]
+  """
+  @spec node_name?(term) :: boolean
+  def node_name?(name) do
+    is_binary(name) and byte_size(name) <= @max_name_bytes and name =~ ~r/\A[A-Za-z0-9_.-]+@[A-Za-z0-9_.:-]+\z/
+  end
+
+  defp write({:push, changes}), do: [@push, list(changes, &write_change/1)]
+  defp write({:reports, reports}), do: [@reports, list(reports, &write_report/1)]
+
+  defp write({:digest, wall_ms, entries, seen, reports}),
+    do: [@digest, <<wall_ms::48, entries::56, seen::56, reports::56>>]
+
+  defp write({:groups, table, sums}), do: [@groups, @tables[table], list(sums, &<<&1::56>>)]
+
+  defp write({:leaves, table, groups}),
+    do: [@leaves, @tables[table], list(groups, fn {group, sums} -> [group, list(sums, &<<&1::56>>)] end)]
+
+  defp write({:keys, table, leaves}) do
+    write_key = fn {key, version} -> [short(key), write_version(table, version)] end
+    [@keys, @tables[table], list(leaves, fn {leaf, keys} -> [<<leaf::16>>, list(keys, write_key)] end)]
+  end
+
+  defp write({:want, table, keys}), do: [@want, @tables[table], list(keys, &short/1)]
+  defp write({:gone, stamps}), do: [@gone, list(stamps, fn {name, stamp} -> [short(name), write_stamp(stamp)] end)]
+
+  defp write({:seen, root, context}) do
+    write_seen = fn {replica, moment} -> [short(replica), write_moment(moment)] end
+    write_beyond = fn {replica, moments} -> [short(replica), list(Map.keys(moments), &write_moment/1)] end
+
+    [
+      @seen,
+      <<root::56>>,
+      list(Map.to_list(context.seen), write_seen),
+      list(Map.to_list(context.beyond), write_beyond),
+      optional(context.horizon, &write_stamp/1)
+    ]
+  end
+
+  defp write(:join), do: [@join]
+  defp write({:forward_join, node, ttl}), do: [@forward_join, short(node), ttl]
+  defp write({:neighbor, priority}), do: [@neighbor, if(priority == :high, do: 1, else: 0)]
+  defp write({:neighbor_reply, accepted?}), do: [@neighbor_reply, if(accepted?, do: 1, else: 0)]
+  defp write(:disconnect), do: [@disconnect]
+
+  defp write({:shuffle, path, ttl, sample}),
+    do: [@shuffle, list(path, &short/1), ttl, list(sample, &short/1)]
+
+  defp write({:shuffle_reply, path, sample}), do: [@shuffle_reply, list(path, &short/1), list(sample, &short/1)]
+
+  defp write_change({entry, before}), do: [write_entry(entry), optional(before, &write_moment/1)]
+
+  defp write_entry(entry) do
+    warm = if(entry.instances == :fresh, do: 0, else: elem(entry.instances, 1))
+
+    [
+      short(entry.name),
+      write_stamp(entry.stamp),
+      <<entry.version::48, flags(entry), entry.size::64>>,
+      Base.decode16!(entry.sha256, case: :mixed),
+      <<byte_size(entry.operation)::16>>,
+      entry.operation,
+      <<if(entry.engine == :dense, do: 1, else: 0), warm::32, entry.deployed_at::signed-64>>,
+      for(key <- @limits, do: <<Map.fetch!(entry.limits, key)::64>>)
+    ]
+  end
+
+  defp flags(entry), do: if(entry.removed, do: 1, else: 0) + if(entry.snapshot, do: 0, else: 2)
+
+  defp write_report(report) do
+    [
+      short(report.node),
+      <<report.at::48, report.root::56>>,
+      list(report.links, &short/1),
+      list(report.ready, &<<&1::56>>),
+      list(report.pending, &<<&1::56>>)
+    ]
+  end
+
+  defp write_version(:entries, stamp), do: write_stamp(stamp)
+  defp write_version(:reports, at), do: <<at::48>>
+
+  defp write_stamp({wall_ms, counter, replica}), do: [write_moment({wall_ms, counter}), short(replica)]
+  defp write_moment({wall_ms, counter}), do: <<wall_ms::48, counter::32>>
+
+  defp short(string), do: [byte_size(string), string]
+  defp list(items, write), do: [<<length(items)::32>> | Enum.map(items, write)]
+  defp optional(nil, _write), do: [0]
+  defp optional(value, write), do: [1 | write.(value)]
+
+  defp read(@push, body), do: body |> read_list(&read_change/1) |> tag(:push)
+  defp read(@reports, body), do: body |> read_list(&read_report/1) |> tag(:reports)
+
+  defp read(@digest, <<wall_ms::48, entries::56, seen::56, reports::56, rest::binary>>),
+    do: {{:digest, wall_ms, entries, seen, reports}, rest}
+
+  defp read(@groups, <<table, body::binary>>) do
+    {sums, rest} = read_sums(body)
+    {{:groups, table(table), sums}, rest}
+  end
+
+  defp read(@leaves, <<table, body::binary>>) do
+    {groups, rest} = read_list(body, &read_group/1, elem(Digest.sizes(), 0))
+    {{:leaves, table(table), groups}, rest}
+  end
+
+  defp read(@keys, <<table, body::binary>>) do
+    table = table(table)
+    {leaves, rest} = read_list(body, &read_leaf(table, &1), elem(Digest.sizes(), 1))
+    {{:keys, table, leaves}, rest}
+  end
+
+  defp read(@want, <<table, body::binary>>) do
+    table = table(table)
+    {keys, rest} = read_list(body, &read_key(table, &1))
+    {{:want, table, keys}, rest}
+  end
+
+  defp read(@gone, body), do: body |> read_list(&read_version(:entries, &1)) |> tag(:gone)
+
+  defp read(@seen, <<root::56, body::binary>>) do
+    {seen, rest} = read_list(body, &read_seen/1)
+    {beyond, rest} = read_list(rest, &read_beyond/1)
+    {horizon, rest} = read_optional(rest, &read_stamp/1)
+    {{:seen, root, %{seen: Map.new(seen), beyond: Map.new(beyond), horizon: horizon}}, rest}
+  end
+
+  defp read(@join, rest), do: {:join, rest}
+
+  defp read(@forward_join, body) do
+    {node, rest} = read_node(body)
+    {ttl, rest} = read_ttl(rest)
+    {{:forward_join, node, ttl}, rest}
+  end
+
+  defp read(@neighbor, <<1, rest::binary>>), do: {{:neighbor, :high}, rest}
+  defp read(@neighbor, <<0, rest::binary>>), do: {{:neighbor, :low}, rest}
+  defp read(@neighbor_reply, <<1, rest::binary>>), do: {{:neighbor_reply, true}, rest}
+  defp read(@neighbor_reply, <<0, rest::binary>>), do: {{:neighbor_reply, false}, rest}
+  defp read(@disconnect, rest), do: {:disconnect, rest}
+
+  defp read(@shuffle, body) do
+    {path, rest} = read_nodes(body, @max_path)
+    if path == [], do: throw(:malformed)
+    {ttl, rest} = read_ttl(rest)
+    {sample, rest} = read_nodes(rest, @max_sample)
+    {{:shuffle, path, ttl, sample}, rest}
+  end
+
+  defp read(@shuffle_reply, body) do
+    {path, rest} = read_nodes(body, @max_path)
+    {sample, rest} = read_nodes(rest, @max_sample)
+    {{:shuffle_reply, path, sample}, rest}
+  end
+
+  defp read(_unknown, _body), do: throw(:malformed)
+
+  defp read_change(body) do
+    {entry, rest} = read_entry(body)
+    {before, rest} = read_optional(rest, &read_moment/1)
+    {{entry, before}, rest}
+  end
+
+  defp read_entry(body) do
+    {name, rest} = read_name(body)
+    {stamp, rest} = read_stamp(rest)
+
+    with <<version::48, flags, size::64, sha256::binary-size(32), rest::binary>> <- rest,
+         <<length::16, operation::binary-size(length), rest::binary>> <- rest,
+         <<dense, warm::32, deployed_at::signed-64, rest::binary>> <- rest,
+         true <- version in 1..@max_version and flags in 0..3 and dense in 0..1 and warm <= @max_warm,
+         true <- operation != "" and String.valid?(operation),
+         {limits, rest} <- read_limits(@limits, rest, []) do
+      entry = %Entry{
+        name: name,
+        version: version,
+        removed: rem(flags, 2) == 1,
+        snapshot: flags < 2,
+        sha256: Base.encode16(sha256, case: :lower),
+        size: size,
+        operation: :binary.copy(operation),
+        instances: if(warm == 0, do: :fresh, else: {:warm, warm}),
+        engine: if(dense == 1, do: :dense, else: :fast),
+        limits: limits,
+        deployed_at: deployed_at,
+        stamp: stamp
+      }
+
+      {entry, rest}
+    else
+      _malformed -> throw(:malformed)
+    end
+  end
+
+  defp read_limits([], rest, limits) do
+    case Options.check(limits, Limits.schema(), "the limit") do
+      {:ok, limits} -> {limits, rest}
+      {:error, _error} -> throw(:malformed)
+    end
+  end
+
+  defp read_limits([key | keys], <<value::64, rest::binary>>, limits),
+    do: read_limits(keys, rest, [{key, value} | limits])
+
+  defp read_limits(_keys, _rest, _limits), do: throw(:malformed)
+
+  defp read_report(body) do
+    sizes = Report.sizes()
+    {node, rest} = read_node(body)
+
+    case rest do
+      <<at::48, root::56, rest::binary>> ->
+        {links, rest} = read_nodes(rest, sizes.links)
+        {ready, rest} = read_sums(rest, sizes.ready)
+        {pending, rest} = read_sums(rest, sizes.pending)
+        {%Report{node: node, at: at, root: root, links: links, ready: ready, pending: pending}, rest}
+
+      _malformed ->
+        throw(:malformed)
+    end
+  end
+
+  defp read_group(<<group, body::binary>>) do
+    {groups, _leaves} = Digest.sizes()
+    if group >= groups, do: throw(:malformed)
+    {sums, rest} = read_sums(body)
+    {{group, sums}, rest}
+  end
+
+  defp read_group(_body), do: throw(:malformed)
+
+  defp read_leaf(table, <<leaf::16, body::binary>>) do
+    {_groups, leaves} = Digest.sizes()
+    if leaf >= leaves, do: throw(:malformed)
+    {keys, rest} = read_list(body, &read_version(table, &1))
+    {{leaf, keys}, rest}
+  end
+
+  defp read_leaf(_table, _body), do: throw(:malformed)
+
+  defp read_version(table, body) do
+    {key, rest} = read_key(table, body)
+    {version, rest} = if table == :entries, do: read_stamp(rest), else: read_at(rest)
+    {{key, version}, rest}
+  end
+
+  defp read_at(<<at::48, rest::binary>>), do: {at, rest}
+  defp read_at(_body), do: throw(:malformed)
+
+  defp read_key(:entries, body), do: read_name(body)
+  defp read_key(:reports, body), do: read_node(body)
+
+  defp read_seen(body) do
+    {replica, rest} = read_short(body)
+    {moment, rest} = read_moment(rest)
+    {{replica, moment}, rest}
+  end
+
+  defp read_beyond(body) do
+    {replica, rest} = read_short(body)
+    {moments, rest} = read_list(rest, &read_moment/1)
+    {{replica, Map.new(moments, &{&1, true})}, rest}
+  end
+
+  defp read_stamp(body) do
+    {{wall_ms, counter}, rest} = read_moment(body)
+    {replica, rest} = read_short(rest)
+    {{wall_ms, counter, replica}, rest}
+  end
+
+  defp read_moment(<<wall_ms::48, counter::32, rest::binary>>), do: {{wall_ms, counter}, rest}
+  defp read_moment(_body), do: throw(:malformed)
+
+  defp read_ttl(<<ttl, rest::binary>>) when ttl <= @max_ttl, do: {ttl, rest}
+  defp read_ttl(_body), do: throw(:malformed)
+
+  defp read_name(body) do
+    {name, _rest} = read = read_short(body)
+    if Deploy.valid_name?(name), do: read, else: throw(:malformed)
+  end
+
+  defp read_node(body) do
+    {node, _rest} = read = read_short(body)
+    if node_name?(node), do: read, else: throw(:malformed)
+  end
+
+  defp read_nodes(body, max), do: read_list(body, &read_node/1, max)
+
+  defp read_short(<<length, string::binary-size(length), rest::binary>>) when length > 0 do
+    # Copied, since what is kept of a message must not keep all of it.
+    if String.valid?(string), do: {:binary.copy(string), rest}, else: throw(:malformed)
+  end
+
+  defp read_short(_body), do: throw(:malformed)
+
+  defp read_sums(body, max \\ elem(Digest.sizes(), 0))
+  defp read_sums(body, max), do: read_list(body, &read_sum/1, max)
+
+  defp read_sum(<<sum::56, rest::binary>>), do: {sum, rest}
+  defp read_sum(_body), do: throw(:malformed)
+
+  defp read_optional(<<0, rest::binary>>, _read), do: {nil, rest}
+  defp read_optional(<<1, rest::binary>>, read), do: read.(rest)
+  defp read_optional(_body, _read), do: throw(:malformed)
+
+  # A list of more items than there are bytes ends with the bytes.
+  defp read_list(body, read, max \\ @max_bytes)
+  defp read_list(<<length::32, body::binary>>, read, max) when length <= max, do: read_items(length, body, read, [])
+  defp read_list(_body, _read, _max), do: throw(:malformed)
+
+  defp read_items(0, rest, _read, items), do: {Enum.reverse(items), rest}
+
+  defp read_items(left, body, read, items) do
+    {item, rest} = read.(body)
+    read_items(left - 1, rest, read, [item | items])
+  end
+
+  defp table(0), do: :entries
+  defp table(1), do: :reports
+  defp table(_other), do: throw(:malformed)
+
+  defp tag({items, rest}, kind), do: {{kind, items}, rest}
+end

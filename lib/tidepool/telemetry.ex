@@ -1,0 +1,150 @@
+defmodule Tidepool.Telemetry do
+  @moduledoc """
+  Events: what calls, host calls, deploys and compiles take, for whoever listens.
+
+  In an application that has `:telemetry`, these are its events, and handlers are attached with it as usual. They are
+  noticed within a second; `attach/4` of this module is noticed at once, and works without `:telemetry` as well:
+
+      Tidepool.Telemetry.attach("slow calls", [[:tidepool, :call, :stop]], fn _event, measurements, metadata, _config ->
+        if measurements.duration > 50_000_000, do: Logger.warning("\#{metadata.function} was slow")
+      end)
+
+  A handler runs in the process that the event is about, a caller's for the most part, and holds that up; one that raises
+  is detached. While nobody listens, a call reads one flag for all of this.
+
+  ## Events
+
+  | event | measurements | metadata |
+  | --- | --- | --- |
+  | `[:tidepool, :call, :start]` | `system_time`, `monotonic_time`, `payload_bytes` | `function`, `operation`, `depth` |
+  | `[:tidepool, :call, :stop]` | `duration`, `monotonic_time`, `payload_bytes`, `reply_bytes`, `cpu_time`, `queue_time`, `peak_memory_bytes` | the same |
+  | `[:tidepool, :call, :exception]` | those of `:stop` but for `reply_bytes` | the same, `kind`, `reason`, `stacktrace` |
+  | `[:tidepool, :queue, :stop]` | `duration` | those of the call, `admitted` |
+  | `[:tidepool, :host_call, :start]` | `system_time`, `monotonic_time`, `payload_bytes` | `function`, `binding`, `namespace`, `operation` |
+  | `[:tidepool, :host_call, :stop]` | `duration`, `monotonic_time`, `payload_bytes`, `reply_bytes` | the same, `result` |
+  | `[:tidepool, :deploy, :start]` | `system_time`, `monotonic_time`, `module_bytes` | `function` |
+  | `[:tidepool, :deploy, :stop]` | `duration`, `monotonic_time`, `module_bytes` | the same, `version`, `change` |
+  | `[:tidepool, :deploy, :exception]` | those of `:stop` | the same but for the last two, `step`, `kind`, `reason`, `stacktrace` |
+  | `[:tidepool, :compile, :start]` | `system_time`, `monotonic_time`, `module_bytes` | |
+  | `[:tidepool, :compile, :stop]` | `duration`, `monotonic_time`, `module_bytes` | `abi`, `cached` |
+  | `[:tidepool, :compile, :exception]` | those of `:stop` | `kind`, `reason`, `stacktrace` |
+
+  All of one call, deploy or the like have the same `telemetry_span_context` in their metadata. After `:start` comes one of
+  `:stop` and `:exception`, unless the process is killed: then nothing does. Payloads and replies are in no event.
+
+  ### Measurements
+
+  - `duration`, `monotonic_time`, `system_time`: in `:native` units, as `System.convert_time_unit/3` has them. A call's
+    duration is all of it, host calls and waiting among them.
+  - `cpu_time`: what the guest has computed, in `:native` units; without its host calls.
+  - `queue_time`: what the call waited for an instance, in `:native` units. When it is above 0 there was a `:queue` event, too.
+  - `peak_memory_bytes`: the largest size that the guest's linear memory had by the end of the call. A warm instance keeps
+    what earlier calls have grown. 0 for a call that got no instance.
+  - `payload_bytes`, `reply_bytes`, `module_bytes`: sizes in bytes.
+
+  ### Metadata
+
+  - `function`: its name. `operation`: as asked for; `nil` is the function's own. `depth`: 1 for a call from outside,
+    one more for each call around it.
+  - `admitted`: whether the wait in the queue ended with an instance.
+  - `result`: `:ok`, or `:error` when the guest was given an error.
+  - `change`: `:created` or `:unchanged`. `step`: see `Tidepool.Deploy`.
+  - `kind`, `reason`, `stacktrace`: for an error that the caller was given, `:error`, the reason of the `Tidepool.Error` and `[]`.
+  """
+
+  alias Tidepool.Error
+  alias Tidepool.Telemetry.Listeners
+
+  @type event :: [atom, ...]
+  @type handler :: (event, measurements :: map, metadata :: map, config :: term -> term)
+
+  @events [
+    [:tidepool, :call, :start],
+    [:tidepool, :call, :stop],
+    [:tidepool, :call, :exception],
+    [:tidepool, :queue, :stop],
+    [:tidepool, :host_call, :start],
+    [:tidepool, :host_call, :stop],
+    [:tidepool, :deploy, :start],
+    [:tidepool, :deploy, :stop],
+    [:tidepool, :deploy, :exception],
+    [:tidepool, :compile, :start],
+    [:tidepool, :compile, :stop],
+    [:tidepool, :compile, :exception]
+  ]
+
+  @doc "All events."
+  @spec events :: [event]
+  def events, do: @events
+
+  @doc """
+  Calls `handler` for `events` from now on, through `:telemetry` where there is one.
+
+  Raises `ArgumentError` for an event that there is not.
+  """
+  @spec attach(term, [event], handler, term) :: :ok | {:error, :already_exists}
+  def attach(id, events, handler, config \\ nil) when is_list(events) and is_function(handler, 4) do
+    with unknown when unknown != nil <- Enum.find(events, &(&1 not in @events)) do
+      raise ArgumentError, "there is no event #{inspect(unknown)}; Tidepool.Telemetry.events/0 has them all"
+    end
+
+    Listeners.attach(id, events, handler, config)
+  end
+
+  @doc "Detaches a handler."
+  @spec detach(term) :: :ok | {:error, :not_found}
+  def detach(id), do: Listeners.detach(id)
+
+  @doc "Does anybody listen to any event?"
+  @spec listening? :: boolean
+  # Read here, on each call's way: a function in between would double the cost.
+  def listening?, do: :persistent_term.get(Listeners, nil) != nil
+
+  @doc false
+  @spec emit(event, map, map) :: :ok
+  def emit(event, measurements, metadata) do
+    with backend when backend != nil <- Listeners.backend(), do: backend.execute(event, measurements, metadata)
+    :ok
+  end
+
+  @doc false
+  # The events around `fun`, which gets the metadata and returns its result, with more measurements and metadata.
+  # An `{:error, %Tidepool.Error{}}` makes it an exception.
+  @spec span(atom, map, map, (map -> {result, map, map})) :: result when result: term
+  def span(name, measurements, metadata, fun) do
+    if listening?(), do: spanned(name, measurements, metadata, fun), else: metadata |> fun.() |> elem(0)
+  end
+
+  defp spanned(name, measurements, metadata, fun) do
+    began = System.monotonic_time()
+    metadata = Map.put(metadata, :telemetry_span_context, make_ref())
+    times = %{system_time: System.system_time(), monotonic_time: began}
+    emit([:tidepool, name, :start], Map.merge(measurements, times), metadata)
+
+    try do
+      fun.(metadata)
+    catch
+      kind, reason ->
+        failure = %{kind: kind, reason: reason, stacktrace: __STACKTRACE__}
+        emit([:tidepool, name, :exception], Map.merge(measurements, since(began)), Map.merge(metadata, failure))
+        :erlang.raise(kind, reason, __STACKTRACE__)
+    else
+      {result, more_measurements, more_metadata} ->
+        {suffix, failure} = ending(result)
+        measurements = measurements |> Map.merge(more_measurements) |> Map.merge(since(began))
+        emit([:tidepool, name, suffix], measurements, metadata |> Map.merge(more_metadata) |> Map.merge(failure))
+        result
+    end
+  end
+
+  defp ending({:error, %Error{reason: reason}}) do
+    {:exception, %{kind: :error, reason: reason, stacktrace: []}}
+  end
+
+  defp ending(_result), do: {:stop, %{}}
+
+  defp since(began) do
+    now = System.monotonic_time()
+    %{duration: now - began, monotonic_time: now}
+  end
+end

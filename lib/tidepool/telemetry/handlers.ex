@@ -1,0 +1,66 @@
+defmodule Tidepool.Telemetry.Handlers do
+  @moduledoc """
+  Handlers of events in an application without `:telemetry`, with as much of its interface as is needed here.
+
+  They are a persistent term, which `Tidepool.Telemetry.Listeners` alone writes; events are executed where they happen.
+  """
+
+  require Logger
+
+  alias Tidepool.Telemetry
+  alias Tidepool.Telemetry.Listeners
+
+  @doc "Adds a handler."
+  @spec attach_many(term, [Telemetry.event()], Telemetry.handler(), term) :: :ok | {:error, :already_exists}
+  def attach_many(id, events, handler, config) do
+    if Enum.any?(all(), &(&1.id == id)) do
+      {:error, :already_exists}
+    else
+      put(all() ++ for(event <- Enum.uniq(events), do: %{id: id, event_name: event, function: handler, config: config}))
+    end
+  end
+
+  @doc "Removes a handler."
+  @spec detach(term) :: :ok | {:error, :not_found}
+  def detach(id) do
+    case Enum.split_with(all(), &(&1.id == id)) do
+      {[], _others} -> {:error, :not_found}
+      {_found, others} -> put(others)
+    end
+  end
+
+  @doc "The handlers of events that begin with `prefix`."
+  @spec list_handlers([atom]) :: [map]
+  def list_handlers(prefix), do: Enum.filter(all(), &List.starts_with?(&1.event_name, prefix))
+
+  @doc "Calls the handlers of an event. One that fails is removed."
+  @spec execute(Telemetry.event(), map, map) :: :ok
+  def execute(event, measurements, metadata) do
+    for %{event_name: ^event} = handler <- all() do
+      try do
+        handler.function.(event, measurements, metadata, handler.config)
+      catch
+        kind, reason ->
+          Listeners.drop(handler.id)
+
+          Logger.error(
+            "the telemetry handler #{inspect(handler.id)} failed and is detached: " <>
+              Exception.format(kind, reason, __STACKTRACE__)
+          )
+      end
+    end
+
+    :ok
+  end
+
+  @doc false
+  # For the application's end.
+  @spec clear :: :ok
+  def clear do
+    :persistent_term.erase(__MODULE__)
+    :ok
+  end
+
+  defp all, do: :persistent_term.get(__MODULE__, [])
+  defp put(handlers), do: :persistent_term.put(__MODULE__, handlers)
+end

@@ -1,0 +1,84 @@
+//! What a call costs in the core alone, without Erlang: warm and fresh, from one thread and from two at once.
+//!
+//! Run with `cargo bench -p tidepool_core`. Prints nanoseconds for each call, medians of the rounds. Gates nothing.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a bench")]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tidepool_core::console::{Console, Line};
+use tidepool_core::{
+    CompileConfig, Function, FunctionConfig, Instances, Limits, Request, Runtime, RuntimeConfig, Step,
+};
+
+struct Silent;
+
+impl Console for Silent {
+    fn print(&self, _line: Line) -> Result<(), Line> {
+        Ok(())
+    }
+}
+
+fn call(function: &Arc<Function>, operation: &str, payload: &[u8]) {
+    let request =
+        Request { operation: operation.into(), payload: payload.into(), depth: 1, timeout: Duration::from_secs(60) };
+    let mut task = function.start(request).unwrap();
+    loop {
+        match task.drive(|_| std::task::Waker::noop().clone()) {
+            Step::Done(outcome) => return drop(outcome.unwrap()),
+            Step::Host(request) => task.answer(Ok(request.payload)),
+            Step::Yield => {}
+            Step::Wait => panic!("there is room"),
+        }
+    }
+}
+
+/// Nanoseconds for each call, when `threads` threads make `calls` each.
+fn round(threads: usize, calls: u32, body: &(impl Fn() + Sync)) -> f64 {
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| (0..calls).for_each(|_| body()));
+        }
+    });
+    began.elapsed().as_secs_f64() * 1e9 / f64::from(calls)
+}
+
+fn measure(name: &str, rounds: usize, calls: u32, body: impl Fn() + Sync) {
+    let mut medians = [1, 2].map(|threads| {
+        let mut times: Vec<f64> = (0..rounds).map(|_| round(threads, calls, &body)).collect();
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    });
+    let scaling = 2.0 * medians[0] / medians[1];
+    medians.iter_mut().for_each(|time| *time = time.round());
+    println!("{name:32} {:>8} ns {:>8} ns on two threads, scaling {scaling:.2}", medians[0], medians[1]);
+}
+
+fn main() {
+    let only = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let io = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let config = RuntimeConfig { max_instances: 256, ..RuntimeConfig::default() };
+    let runtime = Runtime::new(&config, io.handle().clone(), Arc::new(Silent)).unwrap();
+    let function = |guest: &str, instances| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guests/build").join(guest).with_extension("wasm");
+        let module = Arc::new(runtime.compile(&std::fs::read(path).unwrap(), &CompileConfig::default()).unwrap());
+        let config = FunctionConfig { name: guest.into(), version: 1, instances, limits: Limits::default() };
+        Arc::new(module.function(config).unwrap())
+    };
+    let warm = Instances::Warm { max_idle: 100 };
+    let subjects = [
+        ("warm hello", function("rust/hello_world", warm), "hello"),
+        ("warm host call", function("rust/hello_world", warm), "host"),
+        ("fresh, smallest guest", function("wat/returns_1_silent", Instances::Fresh), "x"),
+        ("fresh hello", function("rust/hello_world", Instances::Fresh), "hello"),
+    ];
+    for (name, function, operation) in &subjects {
+        if only.as_ref().is_none_or(|only| name.contains(only.as_str())) {
+            measure(name, 9, if name.starts_with("warm") { 200_000 } else { 30_000 }, || {
+                call(function, operation, if *operation == "hello" { b"Ada" } else { b"" });
+            });
+        }
+    }
+}

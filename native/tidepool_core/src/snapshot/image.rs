@@ -1,0 +1,124 @@
+//! From a module and the state of one of its instances to a module that starts in that state, by way of wasmtime-wizer.
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use wasmtime::{AsContextMut, Instance, Val};
+use wasmtime_wizer::{InstanceState, ModuleContext, SnapshotVal, ValType, Wizer};
+
+use super::Refusal;
+
+/// Largest memory that is looked at.
+const MAX_MEMORY_BYTES: usize = 64 << 20;
+/// Most bytes from the first that is not zero to the last. Up to here wasmtime makes a copy-on-write image of any
+/// memory (`Config::memory_guaranteed_dense_image_size`); without one, each instance would copy it.
+const MAX_IMAGE_BYTES: usize = 16 << 20;
+
+/// A module with all of its state exported.
+pub(super) struct Instrumented<'a> {
+    context: ModuleContext<'a>,
+    wasm: Vec<u8>,
+}
+
+/// The state of an instance: its memory and mutable globals, the latter by the names under which the instrumented
+/// module exports them.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Image {
+    pub(super) memory: Vec<u8>,
+    pub(super) globals: HashMap<String, Bits>,
+}
+
+/// A number, bit by bit: floats that are no numbers are equal to themselves here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bits {
+    I32(i32),
+    I64(i64),
+    F32(u32),
+    F64(u64),
+    V128(u128),
+}
+
+impl<'a> Instrumented<'a> {
+    pub(super) fn new(wasm: &'a [u8]) -> Result<Self, Refusal> {
+        let (context, wasm) = Wizer::new().instrument(wasm).map_err(|error| unsupported(&error))?;
+        Ok(Instrumented { context, wasm })
+    }
+
+    pub(super) fn wasm(&self) -> &[u8] {
+        &self.wasm
+    }
+
+    /// The module that starts with the state in `image`.
+    pub(super) fn snapshot(&self, image: &Image) -> Result<Vec<u8>, Refusal> {
+        let first = image.memory.iter().position(|byte| *byte != 0).unwrap_or(0);
+        let end = image.memory.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        within(end.saturating_sub(first), MAX_IMAGE_BYTES)?;
+        let (wizer, mut state) = (Wizer::new(), Reader(image));
+        let rewritten = pin!(wizer.snapshot(&self.context, &mut state));
+        // All of the state is at hand: nothing waits.
+        match rewritten.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(outcome) => outcome.map_err(|error| unsupported(&error)),
+            Poll::Pending => Err(Refusal::Unsupported { message: "state that is not at hand".into() }),
+        }
+    }
+}
+
+impl Image {
+    /// The state of an instance of an instrumented module.
+    pub(super) fn of(mut store: impl AsContextMut, instance: &Instance) -> Result<Self, Refusal> {
+        let mut image = Image { memory: Vec::new(), globals: HashMap::new() };
+        let exports: Vec<_> =
+            instance.exports(&mut store).map(|export| (export.name().to_owned(), export.into_extern())).collect();
+        for (name, export) in exports {
+            if let Some(memory) = export.clone().into_memory() {
+                let memory = memory.data(&store);
+                within(memory.len(), MAX_MEMORY_BYTES)?;
+                // It may be exported under several names, but there is one memory.
+                if image.memory.is_empty() {
+                    image.memory = memory.to_vec();
+                }
+            } else if let Some(global) = export.into_global() {
+                let bits = match global.get(&mut store) {
+                    Val::I32(value) => Bits::I32(value),
+                    Val::I64(value) => Bits::I64(value),
+                    Val::F32(value) => Bits::F32(value),
+                    Val::F64(value) => Bits::F64(value),
+                    Val::V128(value) => Bits::V128(value.as_u128()),
+                    // References can't change: Wizer accepts no mutable globals that hold them.
+                    _ => continue,
+                };
+                image.globals.insert(name, bits);
+            }
+        }
+        Ok(image)
+    }
+}
+
+fn within(bytes: usize, allowed: usize) -> Result<(), Refusal> {
+    if bytes <= allowed { Ok(()) } else { Err(Refusal::TooLarge { bytes, allowed }) }
+}
+
+pub(super) fn unsupported(error: &wasmtime::Error) -> Refusal {
+    Refusal::Unsupported { message: error.root_cause().to_string() }
+}
+
+struct Reader<'a>(&'a Image);
+
+impl InstanceState for Reader<'_> {
+    async fn global_get(&mut self, name: &str, value_type: ValType) -> SnapshotVal {
+        match (self.0.globals.get(name), value_type) {
+            (Some(Bits::I32(value)), _) => SnapshotVal::I32(*value),
+            (Some(Bits::I64(value)), _) => SnapshotVal::I64(*value),
+            (Some(Bits::F32(value)), _) => SnapshotVal::F32(*value),
+            (Some(Bits::F64(value)), _) => SnapshotVal::F64(*value),
+            (Some(Bits::V128(value)), _) => SnapshotVal::V128(*value),
+            // Wizer asks for nothing that it did not export itself; a wrong type here makes a module that is refused.
+            (None, _) => SnapshotVal::I32(0),
+        }
+    }
+
+    async fn memory_contents(&mut self, _name: &str, contents: impl FnOnce(&[u8]) + Send) {
+        contents(&self.0.memory);
+    }
+}

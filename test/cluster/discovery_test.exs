@@ -1,0 +1,99 @@
+defmodule Tidepool.Cluster.DiscoveryTest do
+  use Tidepool.Case, async: true
+
+  alias Tidepool.Cluster.{Backoff, Discovery}
+  alias Tidepool.{Dns, Peer}
+
+  @nothing %{seeds: [], dns: nil, dns_node: "tidepool", epmd: false}
+
+  defp nodes(peer), do: for(node <- Peer.call(peer, Tidepool.Cluster, :status, []).nodes, do: node.name)
+
+  defp meet!(a, b) do
+    both = Enum.sort([to_string(a.node), to_string(b.node)])
+    for peer <- [a, b], do: eventually(fn -> Enum.sort(nodes(peer)) == both end, 20_000)
+  end
+
+  # A VM whose resolver asks the server at this port, and nothing else.
+  defp resolver(port) do
+    path = Path.join(tmp_folder!(), "inetrc")
+    # Without {resolv_conf, ""} the system's servers would take the place of this one.
+    File.write!(path, ~s({resolv_conf, ""}.\n{lookup, [dns]}.\n{nameserver, {127,0,0,1}, #{port}}.\n))
+    [env: [{~c"ERL_INETRC", to_charlist(path)}]]
+  end
+
+  test "seeds are taken from a list and from a string, and are nodes that the settings name" do
+    assert Discovery.find(%{@nothing | seeds: [:"a@10.0.0.1"]}) == %{"a@10.0.0.1" => :configured}
+    assert Map.keys(Discovery.find(%{@nothing | seeds: "a@10.0.0.1,b@10.0.0.2"})) == ["a@10.0.0.1", "b@10.0.0.2"]
+  end
+
+  test "nodes of one machine find each other by its epmd, without any setting" do
+    cookie = Peer.cookie()
+    [a, b] = for stem <- ["a", "b"], do: Peer.start!([cluster: true], name: Peer.name(stem), cookie: cookie)
+    meet!(a, b)
+  end
+
+  test "a node of this machine that does not run Tidepool is left in peace" do
+    cookie = Peer.cookie()
+    stranger = Peer.boot!([], name: Peer.name("stranger"), cookie: cookie)
+    settings = [cluster: true, epmd: false, seeds: [stranger.node], discovery_interval: 50]
+    a = Peer.start!(settings, name: Peer.name("a"), cookie: cookie)
+    eventually(fn -> a.node in Peer.call(stranger, Node, :list, [:connected]) end, 20_000)
+    eventually(fn -> Peer.call(stranger, Node, :list, [:connected]) == [] end, 20_000)
+    assert nodes(a) == [to_string(a.node)]
+  end
+
+  test "the addresses of a DNS name are nodes, A and AAAA, as the records are now" do
+    {dns, port} = Dns.start!(%{{"nodes.test", :a} => [{10, 0, 0, 1}, {10, 0, 0, 2}]})
+    peer = Peer.boot!([], resolver(port))
+    find = fn -> Peer.call(peer, Discovery, :find, [%{@nothing | dns: "nodes.test", dns_node: "tide"}]) end
+    assert find.() == %{"tide@10.0.0.1" => :configured, "tide@10.0.0.2" => :configured}
+
+    Dns.put(dns, %{{"nodes.test", :a} => [{10, 0, 0, 3}], {"nodes.test", :aaaa} => [{64_512, 0, 0, 0, 0, 0, 0, 1}]})
+    eventually(fn -> find.() == %{"tide@10.0.0.3" => :configured, "tide@fc00::1" => :configured} end, 20_000)
+
+    Dns.put(dns, %{})
+    eventually(fn -> find.() == %{} end, 20_000)
+  end
+
+  test "nodes find each other by DNS" do
+    {_dns, port} = Dns.start!(%{{"nodes.test", :a} => [{127, 0, 0, 1}]})
+    cookie = Peer.cookie()
+    b = Peer.start!([cluster: true, epmd: false], name: Peer.name("b"), cookie: cookie)
+    [stem, _host] = b.node |> to_string() |> String.split("@")
+    settings = [cluster: true, dns: "nodes.test", dns_node: stem]
+    a = Peer.start!(settings, [name: Peer.name("a"), cookie: cookie] ++ resolver(port))
+    meet!(a, b)
+  end
+
+  test "a node that gets its name later joins then" do
+    cookie = Peer.cookie()
+    a = Peer.start!([cluster: true, epmd: false], name: Peer.name("a"), cookie: cookie)
+    b = Peer.start!(cluster: true, seeds: [a.node], discovery_interval: 50)
+    assert %{distributed: false, nodes: [%{name: "nonode@nohost"}]} = Peer.call(b, Tidepool.Cluster, :status, [])
+
+    b = %{b | node: Peer.name("b"), cookie: cookie}
+    {:ok, _pid} = Peer.call(b, Node, :start, [b.node, :longnames])
+    true = Peer.call(b, Node, :set_cookie, [cookie])
+    meet!(a, b)
+  end
+
+  describe "a node that could not be met" do
+    test "waits longer each time, up to half a minute when the settings name it and longer when they don't" do
+      for {why, longest} <- [configured: 30_000, guessed: 600_000, stranger: 600_000] do
+        backoff = Enum.reduce(1..30, Backoff.new(), fn _attempt, backoff -> Backoff.failed(backoff, "n", why, 0) end)
+        refute Backoff.due?(backoff, "n", div(longest, 2))
+        assert Backoff.due?(backoff, "n", longest)
+      end
+
+      first = Backoff.failed(Backoff.new(), "n", :stranger, 0)
+      refute Backoff.due?(first, "n", 499)
+      assert Backoff.due?(first, "n", 1_000)
+      assert Backoff.due?(first, "m", 0)
+    end
+
+    test "is tried at once if it was a peer before" do
+      backoff = Backoff.new() |> Backoff.met("n") |> Backoff.failed("n", :configured, 0)
+      assert Backoff.due?(backoff, "n", 0)
+    end
+  end
+end

@@ -1,0 +1,103 @@
+defmodule Tidepool.Cluster.LoadsTest do
+  # A node that knows of deploys whose modules are still to come, as of a cluster that nobody else of is there.
+  use Tidepool.Case, async: true
+
+  alias Tidepool.{BlobStore, Catalog, Error, Peer}
+  alias Tidepool.Catalog.Entry
+  alias Tidepool.Cluster.Loads
+
+  setup do
+    peer = Peer.start!([cluster: true, epmd: false], name: Peer.name("lone"), cookie: Peer.cookie())
+    {:ok, limits} = Tidepool.Options.check([time: 20_000], Tidepool.Limits.schema(), "the limit")
+    %{peer: peer, limits: limits}
+  end
+
+  defp entry(context, wasm, overrides \\ []) do
+    struct!(
+      %Entry{
+        name: "coming",
+        version: 1,
+        sha256: BlobStore.sha256(wasm),
+        size: byte_size(wasm),
+        operation: "hello",
+        instances: :fresh,
+        limits: context.limits,
+        deployed_at: 1,
+        stamp: {System.os_time(:millisecond), 0, "elsewhere#1"}
+      },
+      overrides
+    )
+  end
+
+  defp tell(peer, entry) do
+    :ok = Peer.call(peer, Catalog, :accept, [[entry]])
+    :ok = Peer.call(peer, Loads, :load, [[entry], nil])
+  end
+
+  defp bring(peer, wasm) do
+    :ok = Peer.call(peer, BlobStore, :put, [Peer.call(peer, Catalog, :blobs, []), BlobStore.sha256(wasm), wasm])
+  end
+
+  defp call(peer, name, timeout), do: Peer.call(peer, Tidepool, :call, [name, nil, "", [timeout: timeout]])
+
+  test "a call of a function whose module is on its way waits for it", %{peer: peer} = context do
+    wasm = guest("rust", "hello_world")
+    tell(peer, entry(context, wasm))
+    call = Peer.async(peer, Tidepool, :call, ["coming", nil])
+    eventually(fn -> map_size(Peer.call(peer, :sys, :get_state, [Loads]).waiters) == 1 end)
+    bring(peer, wasm)
+    assert Task.await(call, 30_000) == {:ok, "Hello, world!"}
+  end
+
+  test "a call does not wait longer than it has time, and leaves nothing behind", %{peer: peer} = context do
+    tell(peer, entry(context, "not here"))
+    assert {:error, %Error{reason: :not_ready, function: "coming"}} = call(peer, "coming", 20)
+    assert {:error, %Error{reason: :not_deployed}} = call(peer, "unheard_of", 20)
+    # The function's own time limit counts as well.
+    short = entry(context, "nor this", name: "short", limits: %{context.limits | time: 1})
+    tell(peer, short)
+    assert {:error, %Error{reason: :not_ready}} = Peer.call(peer, Tidepool, :call, ["short", nil])
+  end
+
+  test "while a new version is on its way the one before is called, after a restart too", %{peer: peer} = context do
+    old = Peer.deploy!(peer, "wat", "returns_1_twice", name: "coming")
+    wasm = guest("rust", "hello_world")
+    tell(peer, entry(context, wasm, version: 2))
+    reply = call(peer, "coming", 5_000)
+    assert {:ok, _reply} = reply
+    :ok = Peer.stop_application(peer)
+    {:ok, _started} = Peer.start_application(peer)
+    assert call(peer, "coming", 5_000) == reply
+    assert [%{version: 1, sha256: sha256}] = Peer.call(peer, Tidepool, :list, [])
+    assert sha256 == old.sha256
+
+    bring(peer, wasm)
+    eventually(fn -> call(peer, "coming", 5_000) == {:ok, "Hello, world!"} end, 20_000)
+    blobs = Peer.call(peer, Catalog, :blobs, [])
+    eventually(fn -> File.ls!(blobs) == [BlobStore.sha256(wasm)] end)
+  end
+
+  test "a module that can't be compiled here is unavailable, and others load", %{peer: peer} = context do
+    {bad, good} = {"no module at all", guest("rust", "hello_world")}
+    bring(peer, bad)
+    bring(peer, good)
+    tell(peer, entry(context, bad, name: "bad"))
+    tell(peer, entry(context, good))
+    assert {:error, %Error{reason: :unavailable}} = call(peer, "bad", 20_000)
+    assert call(peer, "coming", 20_000) == {:ok, "Hello, world!"}
+  end
+
+  test "what is superseded on its way is dropped", %{peer: peer} = context do
+    tell(peer, entry(context, "never to come"))
+    Peer.deploy!(peer, "rust", "hello_world", name: "coming", operation: "hello")
+    assert call(peer, "coming", 5_000) == {:ok, "Hello, world!"}
+    eventually(fn -> Peer.call(peer, Loads, :list, []) == [] end)
+
+    {now, 0} = {System.os_time(:millisecond), 0}
+    tell(peer, entry(context, "never either", name: "gone", stamp: {now, 0, "elsewhere#1"}))
+    removal = entry(context, "never either", name: "gone", removed: true, stamp: {now, 1, "elsewhere#1"})
+    :ok = Peer.call(peer, Catalog, :accept, [[removal]])
+    :ok = Peer.call(peer, Loads, :cancel, [["gone"]])
+    assert {:error, %Error{reason: :not_deployed}} = call(peer, "gone", 1_000)
+  end
+end

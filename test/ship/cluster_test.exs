@@ -1,0 +1,53 @@
+Code.require_file("foreground.exs", __DIR__)
+
+defmodule Tidepool.Ship.ClusterTest do
+  # Nodes as a user starts them by hand: found by epmd, with data folders of their own in the same place.
+  use Tidepool.Case, async: false
+
+  alias Tidepool.{Foreground, Peer}
+
+  @moduletag :ship
+  @moduletag timeout: 600_000
+
+  setup do
+    # A cookie and a name server of their own, as there may be other nodes on this machine.
+    env = [{"TIDEPOOL_DATA", tmp_folder!()}, {"PORT", "0"}, {"ERL_AFLAGS", "-setcookie #{Peer.cookie()}"}]
+    %{env: env}
+  end
+
+  defp start!(name, env), do: Foreground.start!("iex", ["--name", to_string(name), "-S", "mix", "phx.server"], env)
+
+  defp await_url!(program) do
+    output = Foreground.await_output!(program, ~r/listens on \S+\n/)
+    [_line, url] = Regex.run(~r/listens on (\S+)/, output)
+    url
+  end
+
+  test "nodes started by hand find each other, and one that joins later gets all that is deployed", %{env: env} do
+    [a, b, c] = for stem <- ["a", "b", "c"], do: Peer.name(stem)
+    first = await_url!(start!(a, env))
+    second = await_url!(start!(b, env))
+    eventually(fn -> match?({200, _headers, %{"nodes" => [_a, _b]}}, curl_url("#{first}/cluster")) end, 60_000)
+
+    {201, _headers, %{"pending" => [], "ready" => [_one, _other]}} =
+      curl_deploy_url("#{first}/deploy?wait=all", guest("rust", "hello_world"), name: "hello_world")
+
+    assert {200, _headers, "Hello, world!"} = curl_url("#{second}/call/hello_world")
+    third = await_url!(start!(c, env))
+    eventually(fn -> match?({200, _headers, "Hello, world!"}, curl_url("#{third}/call/hello_world")) end, 60_000)
+
+    {output, 0} = System.cmd("mix", ["tidepool.cluster", "--url", third], env: [{"MIX_ENV", "dev"}])
+    assert output =~ ~r/hello_world +1 +[0-9a-f]{12} +3\/3/
+    for name <- [a, b, c], do: assert(output =~ to_string(name))
+  end
+
+  test "a second node without a name of its own says who holds the data folder", %{env: env} do
+    program = Foreground.start!("mix", ["phx.server"], env)
+    _url = await_url!(program)
+    second = Foreground.start!("mix", ["phx.server"], env)
+    assert {status, output} = Foreground.await_exit!(second)
+    assert status != 0
+    assert output =~ "nonode@nohost"
+    assert output =~ "another node uses the data folder"
+  end
+end

@@ -1,0 +1,101 @@
+defmodule Tidepool.ClusterMessages do
+  @moduledoc "Generators of catalog entries and of all messages between nodes."
+
+  import Tidepool.Property, only: [map: 2, types: 0]
+
+  alias Tidepool.Catalog.Entry
+  alias Tidepool.Cluster.Report
+
+  @doc "An entry of one of a few names, with one of few stamps, so that all kinds of conflicts come up."
+  def entry, do: entry(types().integer(1, 4), types().integer(1, 3), types().integer(1, 3))
+
+  defp entry(name, wall_ms, replica) do
+    fields = [
+      name,
+      wall_ms,
+      types().integer(0, 1),
+      replica,
+      types().integer(1, 3),
+      types().boolean(),
+      instances(),
+      types().union([:fast, :dense])
+    ]
+
+    map(types().fixed_list(fields), fn [name, wall_ms, counter, replica, version, removed, instances, engine] ->
+      %Entry{
+        name: "f#{name}",
+        version: version,
+        removed: removed,
+        sha256: String.duplicate("a#{version}", 32),
+        size: version * 100,
+        operation: "f#{name}",
+        instances: instances,
+        engine: engine,
+        limits: Map.new(Tidepool.Limits.schema(), fn {key, spec} -> {key, spec[:default]} end),
+        deployed_at: wall_ms,
+        stamp: {wall_ms, counter, "n#{replica}@host#1"}
+      }
+    end)
+  end
+
+  defp instances, do: types().union([:fresh, map(types().integer(1, 16_000), &{:warm, &1})])
+
+  @doc "Any message."
+  def message do
+    types().union([
+      tuple([:push, list(tuple([entry(), maybe(moment())]))]),
+      tuple([:reports, list(report())]),
+      tuple([:digest, number(48), sum(), sum(), sum()]),
+      tuple([:groups, table(), list(sum(), 32)]),
+      tuple([:leaves, table(), list(tuple([types().integer(0, 31), list(sum(), 32)]), 32)]),
+      tuple([:keys, :entries, list(tuple([types().integer(0, 1023), list(tuple([name(), stamp()]))]))]),
+      tuple([:keys, :reports, list(tuple([types().integer(0, 1023), list(tuple([peer(), number(48)]))]))]),
+      tuple([:want, :entries, list(name())]),
+      tuple([:want, :reports, list(peer())]),
+      tuple([:gone, list(tuple([name(), stamp()]))]),
+      tuple([:seen, sum(), context()]),
+      :join,
+      tuple([:forward_join, peer(), types().integer(0, 16)]),
+      tuple([:neighbor, types().union([:high, :low])]),
+      tuple([:neighbor_reply, types().boolean()]),
+      :disconnect,
+      tuple([
+        :shuffle,
+        map(tuple([peer(), list(peer(), 15)]), fn {a, path} -> [a | path] end),
+        types().integer(0, 16),
+        list(peer())
+      ]),
+      tuple([:shuffle_reply, list(peer(), 16), list(peer())])
+    ])
+  end
+
+  defp report do
+    fields = [peer(), number(48), list(peer()), sum(), list(sum()), list(sum())]
+
+    map(types().fixed_list(fields), fn [node, at, links, root, ready, pending] ->
+      %Report{node: node, at: at, links: links, root: root, ready: ready, pending: pending}
+    end)
+  end
+
+  defp context do
+    seen = map(list(tuple([replica(), moment()])), &Map.new/1)
+    moments = map(list(moment()), fn moments -> Map.new(moments, &{&1, true}) end)
+    beyond = map(list(tuple([replica(), moments])), &Map.new/1)
+
+    map(tuple([seen, beyond, maybe(stamp())]), fn {seen, beyond, horizon} ->
+      %{seen: seen, beyond: beyond, horizon: horizon}
+    end)
+  end
+
+  defp peer, do: map(types().integer(1, 9), &"n#{&1}@host")
+  defp replica, do: map(types().integer(1, 9), &"n#{&1}@host#1")
+  defp name, do: map(types().integer(1, 9), &"f#{&1}")
+  defp stamp, do: tuple([number(48), number(32), replica()])
+  defp moment, do: tuple([number(48), number(32)])
+  defp sum, do: number(56)
+  defp table, do: types().union([:entries, :reports])
+  defp number(bits), do: types().integer(0, Bitwise.bsl(1, bits) - 1)
+  defp maybe(type), do: types().union([nil, type])
+  defp tuple(fields), do: types().tuple(fields)
+  defp list(type, max \\ 20), do: map(types().list(type), &Enum.take(&1, max))
+end

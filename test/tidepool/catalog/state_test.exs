@@ -1,0 +1,187 @@
+defmodule Tidepool.Catalog.StateTest do
+  use ExUnit.Case, async: true
+
+  import Tidepool.ClusterMessages, only: [entry: 0]
+  import Tidepool.Property
+
+  alias Tidepool.Catalog.{Clock, Entry, State}
+
+  defp new(entries), do: State.new(State.new_context("me@host#1"), entries)
+
+  defp merge(state, entries) do
+    Enum.reduce(entries, state, fn entry, state ->
+      {_result, state} = State.merge(state, entry)
+      state
+    end)
+  end
+
+  defp equal?(a, b),
+    do: a.entries == b.entries and a.digest.root == b.digest.root and a.digest.groups == b.digest.groups
+
+  defp three, do: types().tuple([entries(), entries(), entries()])
+  defp entries, do: types().list(entry())
+
+  test "merging is commutative" do
+    assert_holds(three(), fn {a, b, _c} -> equal?(merge(new(a), b), merge(new(b), a)) end, 300)
+  end
+
+  test "merging is associative" do
+    values = &Map.values(&1.entries)
+
+    assert_holds(
+      three(),
+      fn {a, b, c} ->
+        left = merge(merge(new(a), values.(new(b))), values.(new(c)))
+        right = merge(new(a), values.(merge(new(b), values.(new(c)))))
+        equal?(left, right)
+      end,
+      300
+    )
+  end
+
+  test "merging is idempotent" do
+    assert_holds(
+      three(),
+      fn {a, b, _c} ->
+        once = merge(new(a), b)
+        merge(once, b ++ a) == once
+      end,
+      300
+    )
+  end
+
+  test "replicas are equal whatever the order and repetition in which changes reach them" do
+    assert_holds(
+      types().tuple([entries(), types().list(types().integer(0, 99))]),
+      fn {changes, shuffle} ->
+        keyed = Enum.zip(Stream.cycle([50 | shuffle]), changes) |> Enum.sort() |> Enum.map(&elem(&1, 1))
+        equal?(new(changes), new(keyed ++ Enum.take(changes, 3)))
+      end,
+      300
+    )
+  end
+
+  test "entries of a name have one order: of two unequal ones one is the later" do
+    assert_holds(three(), fn {a, b, c} ->
+      all = for entry <- a ++ b ++ c, do: %{entry | name: "f"}
+
+      Enum.all?(for(x <- all, y <- all, do: {x, y}), fn {x, y} ->
+        case Entry.compare(x, y) do
+          :eq -> x == y
+          :lt -> Entry.compare(y, x) == :gt
+          :gt -> Entry.compare(y, x) == :lt
+        end
+      end) and
+        Enum.all?(for(x <- all, y <- all, z <- all, do: {x, y, z}) |> Enum.take(2_000), fn {x, y, z} ->
+          not (Entry.compare(x, y) == :lt and Entry.compare(y, z) == :lt) or Entry.compare(x, z) == :lt
+        end)
+    end)
+  end
+
+  test "an entry that was collected is gone, and one of which nothing was seen is news" do
+    removed = entry("f", {100, 0, "a@host#1"}, removed: true)
+    state = new([removed, entry("g", {200, 0, "b@host#1"}, [])])
+    state = State.join(state, seen(%{"a@host#1" => {100, 0}, "b@host#1" => {200, 0}}))
+    assert {[{"f", {100, 0, "a@host#1"}}], state} = State.collect(state, 150)
+
+    assert {:gone, ^state} = State.merge(state, entry("f", {90, 0, "a@host#1"}, []))
+    assert {:gone, ^state} = State.merge(state, entry("f", {90, 0, "b@host#1"}, []))
+    # Later than the horizon, of a replica that was never met, or later than what was seen.
+    assert {:changed, _state} = State.merge(state, entry("f", {150, 0, "b@host#1"}, []))
+    assert {:changed, _state} = State.merge(state, entry("f", {90, 0, "c@host#1"}, []))
+    assert {:changed, _state} = State.merge(state, entry("f", {101, 0, "a@host#1"}, []))
+  end
+
+  test "a tombstone is kept until it is old" do
+    state = new([entry("f", {100, 0, "a@host#1"}, removed: true)])
+    assert {[], ^state} = State.collect(state, 100)
+    assert {[{"f", _stamp}], %{entries: entries}} = State.collect(state, 101)
+    assert entries == %{}
+  end
+
+  test "a deploy that was replaced is known as seen, though nothing else of its replica was" do
+    state = new([entry("f", {90, 0, "a@host#1"}, []), entry("f", {100, 0, "b@host#1"}, removed: true)])
+    assert {[_f], state} = State.collect(state, 101)
+    assert {:gone, _state} = State.merge(state, entry("f", {90, 0, "a@host#1"}, []))
+    assert {:changed, _state} = State.merge(state, entry("f", {89, 0, "a@host#1"}, []))
+  end
+
+  test "what was seen in a row needs no exceptions" do
+    state = new([entry("f", {90, 0, "a@host#1"}, []), entry("g", {100, 0, "a@host#1"}, [])])
+    assert state.beyond == %{"a@host#1" => %{{90, 0} => true, {100, 0} => true}}
+    assert %{beyond: beyond} = joined = State.join(state, seen(%{"a@host#1" => {100, 0}}))
+    assert beyond == %{}
+    direct = State.join(new([]), seen(%{"a@host#1" => {100, 0}}))
+    assert State.context_hash(joined) == State.context_hash(direct)
+  end
+
+  test "what was seen and collected is known after a restart" do
+    removed = entry("f", {100, 0, "a@host#1"}, removed: true)
+    state = State.join(new([removed]), seen(%{"a@host#1" => {100, 0}}))
+    {_names, state} = State.collect(state, 101)
+    again = State.new(State.context(state), Map.values(state.entries))
+    assert State.context_hash(again) == State.context_hash(state)
+    assert {:gone, _state} = State.merge(again, entry("f", {90, 0, "a@host#1"}, []))
+  end
+
+  test "a change follows if it comes after the last one that was seen, and not across a gap" do
+    state = State.join(new([]), seen(%{"a@host#1" => {100, 0}}))
+    assert {:same, ^state} = State.follow(state, {300, 0, "a@host#1"}, {200, 0})
+    assert {:changed, state} = State.follow(state, {200, 0, "a@host#1"}, {100, 0})
+    assert {:changed, state} = State.follow(state, {300, 0, "a@host#1"}, {200, 0})
+    assert State.seen(state, "a@host#1") == {300, 0}
+    # The first change of a replica says nothing of what it did before: its disk may have been lost.
+    assert {:same, _state} = State.follow(state, {300, 0, "b@host#1"}, nil)
+  end
+
+  test "only the entry with the stamp is forgotten, not a later one of its name" do
+    state = new([entry("f", {100, 0, "a@host#1"}, [])])
+    assert {:same, ^state} = State.forget(state, "f", {90, 0, "a@host#1"})
+    assert {:changed, %{entries: entries, digest: digest}} = State.forget(state, "f", {100, 0, "a@host#1"})
+    assert {entries, digest} == {%{}, %Tidepool.Catalog.Digest{}}
+  end
+
+  test "stamps of a clock that was far ahead are made anew, in their order, by another replica" do
+    context = State.new_context(Clock.replica("a@host", 1))
+    mine = context.replica
+    entries = [entry("x", {9_000, 0, mine}, []), entry("y", {8_000, 0, mine}, []), entry("z", {500, 0, mine}, [])]
+
+    assert State.settle(context, entries, 8_500, 1_000) == {context, entries}
+    assert {settled, stamped} = State.settle(context, entries, 1_000, 100)
+    assert settled.replica != mine and Clock.node_of(settled.replica) == "a@host"
+
+    assert %{"x" => {1_000, 1, _}, "y" => {1_000, 0, _}, "z" => {500, 0, ^mine}} =
+             Map.new(stamped, &{&1.name, &1.stamp})
+  end
+
+  test "the next version is one more than the highest that is known, removed or not" do
+    state = new([entry("f", {100, 0, "a@host#1"}, version: 7, removed: true)])
+    assert State.next_version(state, "f") == 8
+    assert State.next_version(state, "g") == 1
+  end
+
+  test "an entry that was written before there were stamps gets the second of its deploy" do
+    old = entry("f", nil, deployed_at: 12) |> Map.delete(:stamp)
+    assert Entry.stamped(old, "a@host#1") == entry("f", {12_000, 0, "a@host#1"}, deployed_at: 12)
+    assert Entry.stamped(entry("f", {5, 0, "b"}, []), "a@host#1").stamp == {5, 0, "b"}
+  end
+
+  defp seen(seen), do: %{seen: seen, beyond: %{}, horizon: nil}
+
+  defp entry(name, stamp, fields) do
+    struct!(
+      %Entry{
+        name: name,
+        version: 1,
+        sha256: String.duplicate("00", 32),
+        size: 1,
+        operation: name,
+        instances: :fresh,
+        limits: %{},
+        deployed_at: 1,
+        stamp: stamp
+      },
+      fields
+    )
+  end
+end

@@ -1,0 +1,281 @@
+defmodule Tidepool.Cluster.GossipTest do
+  use ExUnit.Case, async: true
+
+  import Tidepool.ClusterMessages
+  import Tidepool.Property
+
+  alias Tidepool.Catalog.{Clock, Entry, State}
+  alias Tidepool.Cluster.{Gossip, Membership, Report}
+
+  @began 1_700_000_000_000
+  @age_ms 100_000
+  @nodes ~w(a@host b@host c@host)
+
+  # What may happen to three nodes, in any order. Whatever is sent and not delivered by a `:deliver` is lost.
+  defp steps do
+    node = types().union(@nodes)
+    name = types().union(["f", "g"])
+
+    step =
+      types().weighted_union([
+        {4, types().tuple([:deploy, node, name])},
+        {3, types().tuple([:remove, node, name])},
+        {4, types().tuple([:deliver, node])},
+        {2, types().tuple([:compare, node, node])},
+        {2, types().tuple([:wait, types().union([1, 2 * @age_ms])])},
+        {3, types().tuple([:collect, node])},
+        {1, types().tuple([:restart, node])}
+      ])
+
+    types().vector(30, step)
+  end
+
+  test "what somebody removed who knew it never comes back, and what nobody removed is not lost, whatever happens meanwhile" do
+    assert_holds(
+      steps(),
+      fn steps ->
+        world = Enum.reduce(steps, world(), &step/2)
+        world = agree(world, 6)
+        catalogs = for {_node, gossip} <- world.nodes, do: gossip.catalog.entries
+
+        length(Enum.uniq(catalogs)) == 1 and Enum.all?(["f", "g"], &right?(world, hd(catalogs)[&1], &1))
+      end,
+      500
+    )
+  end
+
+  test "nodes agree as well while tombstones are collected and others are away, and then find out" do
+    # a's deploy reaches c; a and c part; a's first change was never part of a comparison, and its tombstone is collected.
+    world =
+      Enum.reduce(
+        [
+          {:deploy, "a@host", "f"},
+          {:deliver, "c@host"},
+          {:remove, "c@host", "f"},
+          {:wait, 3 * @age_ms},
+          {:collect, "c@host"}
+        ],
+        world(),
+        &step/2
+      )
+
+    assert world.nodes["c@host"].catalog.entries == %{}
+    world = agree(world, 3)
+    assert for({_node, gossip} <- world.nodes, do: gossip.catalog.entries) == [%{}, %{}, %{}]
+  end
+
+  test "no message that can be read harms a node, whoever sends it and in whatever order" do
+    assert_holds(
+      types().list(types().tuple([types().union(@nodes), message()])),
+      fn messages ->
+        gossip = Gossip.new("n1@host", State.new(State.new_context("n1@host#1"), []), @began, seed: 1)
+
+        gossip =
+          Enum.reduce(messages, gossip, fn {from, message}, gossip ->
+            {gossip, _effects} = Gossip.handle(gossip, [{:up, from}, {:message, from, message}, :tick], @began)
+            gossip
+          end)
+
+        length(Gossip.peers(gossip)) <= 5 and length(Membership.passive(gossip.members)) <= 30
+      end,
+      300
+    )
+  end
+
+  test "a change is pushed at once to all peers, and on to those that may not have it, once" do
+    gossip = linked("a@host", ["b@host", "c@host", "d@host"])
+    entry = stamped(gossip, "f", false, @began)
+    {gossip, effects} = Gossip.handle(gossip, {:local, [entry]}, @began)
+    assert Enum.sort(pushed(effects)) == [{"b@host", "f"}, {"c@host", "f"}, {"d@host", "f"}]
+
+    other = %{entry | name: "g", stamp: {@began, 0, "x@host#1"}}
+    {gossip, effects} = Gossip.handle(gossip, {:message, "b@host", {:push, [{other, nil}]}}, @began)
+    assert {:accepted, [other], "b@host"} in effects
+    assert Enum.sort(pushed(effects)) == [{"c@host", "g"}, {"d@host", "g"}]
+
+    assert {_gossip, []} = Gossip.handle(gossip, {:message, "c@host", {:push, [{other, nil}]}}, @began)
+  end
+
+  test "who knows how far with an entry is every node, told by itself" do
+    a = linked("a@host", ["b@host"])
+    entry = stamped(a, "f", false, @began)
+    {a, _effects} = Gossip.handle(a, [{:local, [entry]}, {:ready, [entry]}], @began)
+    assert Gossip.progress(a, entry) == %{"a@host" => :ready, "b@host" => :unknown}
+
+    report = %Report{node: "b@host", at: @began, links: ["a@host"], pending: [Entry.hash(entry)]}
+    {a, _effects} = Gossip.handle(a, {:message, "b@host", {:reports, [report]}}, @began)
+    assert Gossip.progress(a, entry) == %{"a@host" => :ready, "b@host" => :pending}
+
+    report = %{report | at: @began + 1, pending: [], ready: [Entry.hash(entry)]}
+    {a, _effects} = Gossip.handle(a, {:message, "b@host", {:reports, [report]}}, @began)
+    assert Gossip.progress(a, entry) == %{"a@host" => :ready, "b@host" => :ready}
+
+    # Loaded long ago, and equal since.
+    report = %{report | at: @began + 2, ready: [], root: a.catalog.digest.root}
+    {a, _effects} = Gossip.handle(a, {:message, "b@host", {:reports, [report]}}, @began)
+    assert Gossip.progress(a, entry)["b@host"] == :ready
+  end
+
+  test "a node to which no links lead is lost, and its report expires when it is old" do
+    a = linked("a@host", ["b@host"])
+
+    reports = [
+      %Report{node: "b@host", at: @began, links: ["a@host", "c@host"]},
+      %Report{node: "c@host", at: @began, links: ["b@host"]}
+    ]
+
+    {a, _effects} = Gossip.handle(a, {:message, "b@host", {:reports, reports}}, @began)
+    assert a |> Gossip.live() |> Map.keys() |> Enum.sort() == @nodes
+
+    alone = %Report{node: "b@host", at: @began + 1, links: ["a@host"]}
+    {a, _effects} = Gossip.handle(a, {:message, "b@host", {:reports, [alone]}}, @began)
+    assert Gossip.lost(a) == ["c@host"]
+
+    later = @began + a.options.report_age_ms + 1
+    {a, _effects} = Gossip.handle(a, List.duplicate(:tick, div(a.options.collect_ms, a.options.tick_ms)), later)
+    assert Gossip.lost(a) == []
+    # Nor does it come back from a node that has kept it.
+    {a, _effects} = Gossip.handle(a, {:message, "b@host", {:reports, reports}}, later)
+    assert Gossip.lost(a) == []
+  end
+
+  test "a node that finds a report of a former life writes a later one" do
+    a = linked("a@host", ["b@host"])
+
+    {a, effects} =
+      Gossip.handle(a, {:message, "b@host", {:reports, [%Report{node: "a@host", at: @began + 500}]}}, @began)
+
+    assert a.report.at == @began + 501
+
+    assert [%Report{node: "a@host", links: ["b@host"]}] =
+             for({:send, "b@host", {:reports, [report]}} <- effects, do: report)
+  end
+
+  # A node that has these peers.
+  defp linked(node, peers) do
+    gossip = Gossip.new(node, State.new(State.new_context(Clock.replica(node, 1)), []), @began, seed: 1)
+
+    Enum.reduce(peers, gossip, fn peer, gossip ->
+      {gossip, _effects} = Gossip.handle(gossip, [{:up, peer}, {:message, peer, {:neighbor, :high}}], @began)
+      gossip
+    end)
+  end
+
+  defp pushed(effects),
+    do: for({:send, to, {:push, changes}} <- effects, {entry, _before} <- changes, do: {to, entry.name})
+
+  defp world do
+    nodes = for node <- @nodes, into: %{}, do: {node, start(node, State.new_context(Clock.replica(node, 1)), [])}
+    # What was removed by somebody who knew it, by name; what each change replaced; all changes.
+    kept = Map.new(nodes, fn {node, gossip} -> {node, State.context(gossip.catalog)} end)
+    %{nodes: nodes, kept: kept, now: @began, mail: [], removed: MapSet.new(), before: %{}, changes: []}
+  end
+
+  defp start(node, context, entries) do
+    options = [seed: 1, tick_ms: 1_000, collect_ms: 1_000, tombstone_age_ms: @age_ms, shuffle_ms: 1_000_000]
+    gossip = Gossip.new(node, State.new(context, entries), @began, options)
+    others = for peer <- @nodes, peer != node, event <- [{:up, peer}, {:message, peer, {:neighbor, :high}}], do: event
+    {gossip, _effects} = Gossip.handle(gossip, others, @began)
+    gossip
+  end
+
+  defp step({:deploy, node, name}, world), do: change(world, node, name, false)
+  defp step({:remove, node, name}, world), do: change(world, node, name, true)
+  defp step({:wait, ms}, world), do: %{world | now: world.now + ms}
+  defp step({:collect, node}, world), do: handle(world, node, :tick)
+  defp step({:compare, node, node}, world), do: world
+  defp step({:compare, a, b}, world), do: compare(world, a, b)
+
+  defp step({:deliver, node}, world) do
+    {mine, others} = Enum.split_with(world.mail, fn {to, _event} -> to == node end)
+    Enum.reduce(mine, %{world | mail: others}, fn {to, event}, world -> handle(world, to, event) end)
+  end
+
+  defp step({:restart, node}, world) do
+    # Long enough after the last change for the context to be on disk.
+    world = handle(world, node, :tick)
+    %{catalog: catalog} = world.nodes[node]
+    put_in(world.nodes[node], start(node, world.kept[node], Map.values(catalog.entries)))
+  end
+
+  defp change(world, node, name, removed?) do
+    gossip = world.nodes[node]
+    old = gossip.catalog.entries[name]
+
+    if removed? and (old == nil or old.removed) do
+      world
+    else
+      world = %{world | now: world.now + 1}
+      entry = stamped(gossip, name, removed?, world.now)
+      known = if old, do: MapSet.put(Map.get(world.before, old.stamp, MapSet.new()), old.stamp), else: MapSet.new()
+      removed = if removed?, do: MapSet.union(world.removed, known), else: world.removed
+
+      world = %{
+        world
+        | before: Map.put(world.before, entry.stamp, known),
+          removed: removed,
+          changes: [entry | world.changes]
+      }
+
+      handle(world, node, {:local, [entry]})
+    end
+  end
+
+  defp stamped(gossip, name, removed?, now) do
+    {stamp, _clock} = Clock.next(State.clock(gossip.catalog), now)
+
+    %Entry{
+      name: name,
+      version: State.next_version(gossip.catalog, name),
+      removed: removed?,
+      sha256: String.duplicate("00", 32),
+      size: 1,
+      operation: name,
+      instances: :fresh,
+      limits: %{},
+      deployed_at: 1,
+      stamp: stamp
+    }
+  end
+
+  defp handle(world, node, event) do
+    {gossip, effects} = Gossip.handle(world.nodes[node], event, world.now)
+    mail = for {:send, to, message} <- effects, Map.has_key?(world.nodes, to), do: {to, {:message, node, message}}
+    kept = for {:collected, _stamps, context} <- effects, into: world.kept, do: {node, context}
+    %{world | nodes: Map.put(world.nodes, node, gossip), mail: world.mail ++ mail, kept: kept}
+  end
+
+  # Two nodes compare their digests, and nothing that they send each other is lost. What is pushed to others is.
+  defp compare(world, a, b) do
+    catalog = world.nodes[a].catalog
+    digest = {:digest, world.now, catalog.digest.root, State.context_hash(catalog), world.nodes[a].reports.digest.root}
+    drain(%{world | mail: [{b, {:message, a, digest}}]}, [a, b], 200)
+  end
+
+  defp drain(%{mail: []} = world, _pair, _left), do: world
+  defp drain(_world, _pair, 0), do: flunk("two nodes don't come to an end")
+
+  defp drain(%{mail: [{to, {:message, from, _message} = event} | rest]} = world, pair, left) do
+    world = %{world | mail: rest}
+
+    if to in pair and from in pair,
+      do: world |> handle(to, event) |> drain(pair, left - 1),
+      else: drain(world, pair, left)
+  end
+
+  defp agree(world, rounds) do
+    for(_round <- 1..rounds, a <- @nodes, b <- @nodes, a < b, do: {a, b})
+    |> Enum.reduce(world, fn {a, b}, world -> compare(world, a, b) end)
+  end
+
+  defp right?(world, entry, name) do
+    winner = world.changes |> Enum.filter(&(&1.name == name)) |> Enum.max_by(& &1.stamp, fn -> nil end)
+
+    cond do
+      winner == nil -> entry == nil
+      winner.removed -> entry in [nil, winner] or not MapSet.member?(world.removed, entry.stamp)
+      # A removal that knew nothing of the winner has an earlier stamp, so there is none after it.
+      true -> entry == winner
+    end
+  end
+end

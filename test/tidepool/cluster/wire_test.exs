@@ -1,0 +1,113 @@
+defmodule Tidepool.Cluster.WireTest do
+  # Not async: atoms are counted.
+  use ExUnit.Case
+
+  import Tidepool.ClusterMessages
+  import Tidepool.Property
+
+  alias Tidepool.Cluster.Wire
+
+  doctest Wire
+
+  test "decoding inverts encoding, for all messages" do
+    assert_holds(message(), &(Wire.decode(Wire.encode(&1)) == {:ok, &1}), 500)
+  end
+
+  test "any bytes are a message or an error, and become no atoms" do
+    # Whatever is loaded on first use, is.
+    assert_holds(message(), &match?({:ok, _message}, Wire.decode(Wire.encode(&1))))
+    Wire.decode(<<1, 1, 0, 0, 0, 1, 9>>)
+
+    damaged =
+      map(types().tuple([message(), types().integer(0, 100_000), types().integer(0, 255)]), fn {message, at, byte} ->
+        bytes = Wire.encode(message)
+        at = rem(at, byte_size(bytes))
+        <<before::binary-size(at), _old, rest::binary>> = bytes
+        <<before::binary, byte, rest::binary>>
+      end)
+
+    cut =
+      map(types().tuple([message(), types().integer(0, 99)]), fn {message, percent} ->
+        bytes = Wire.encode(message)
+        binary_part(bytes, 0, div(byte_size(bytes) * percent, 100))
+      end)
+
+    random =
+      map(types().tuple([types().integer(0, 24), types().binary()]), fn {kind, body} -> <<1, kind, body::binary>> end)
+
+    atoms = :erlang.system_info(:atom_count)
+
+    assert_holds(
+      types().union([damaged, cut, random, types().binary()]),
+      fn bytes ->
+        case Wire.decode(bytes) do
+          # What is read is what would be written: nothing slipped through beside the message.
+          {:ok, message} -> Wire.decode(Wire.encode(message)) == {:ok, message}
+          {:error, {:version, version}} -> version != Wire.version()
+          {:error, :malformed} -> true
+        end
+      end,
+      2_000
+    )
+
+    # PropEr makes a few of its own, once.
+    assert :erlang.system_info(:atom_count) - atoms < 50
+  end
+
+  test "what is out of range is malformed, field by field" do
+    good = %Tidepool.Catalog.Entry{
+      name: "f",
+      version: 1,
+      sha256: String.duplicate("00", 32),
+      size: 1,
+      operation: "f",
+      instances: :fresh,
+      limits: Map.new(Tidepool.Limits.schema(), fn {key, spec} -> {key, spec[:default]} end),
+      deployed_at: 1,
+      stamp: {1, 1, "a@b#1"}
+    }
+
+    push = &Wire.decode(Wire.encode({:push, [{&1, nil}]}))
+    assert push.(good) == {:ok, {:push, [{good, nil}]}}
+    dense = %{good | engine: :dense, instances: {:warm, 1_000_000}}
+    assert push.(dense) == {:ok, {:push, [{dense, nil}]}}
+
+    for change <- [
+          %{name: "a/b"},
+          %{name: ".."},
+          %{name: String.duplicate("a", 129)},
+          %{version: 0},
+          %{operation: ""},
+          %{operation: <<255>>},
+          %{instances: {:warm, 1_000_001}},
+          %{limits: %{good.limits | memory: 1}},
+          %{limits: %{good.limits | depth: 10_001}},
+          %{stamp: {1, 1, ""}},
+          %{stamp: {1, 1, <<255>>}}
+        ] do
+      assert push.(Map.merge(good, change)) == {:error, :malformed}, inspect(change)
+    end
+
+    assert Wire.decode(Wire.encode({:forward_join, "no node", 1})) == {:error, :malformed}
+    assert Wire.decode(Wire.encode({:forward_join, "a@b", 17})) == {:error, :malformed}
+    assert Wire.decode(Wire.encode({:shuffle, [], 1, []})) == {:error, :malformed}
+    assert Wire.decode(Wire.encode({:groups, :entries, List.duplicate(0, 33)})) == {:error, :malformed}
+    assert Wire.decode(Wire.encode({:leaves, :entries, [{32, []}]})) == {:error, :malformed}
+    assert Wire.decode(Wire.encode({:keys, :entries, [{1024, []}]})) == {:error, :malformed}
+    assert Wire.decode(Wire.encode(:join) <> "more") == {:error, :malformed}
+    assert Wire.decode(:join) == {:error, :malformed}
+  end
+
+  test "a list that says it is longer than its message costs no memory" do
+    {:reductions, before} = Process.info(self(), :reductions)
+    assert Wire.decode(<<1, 2, 0, 127, 255, 255, 0::size(64)>>) == {:error, :malformed}
+    {:reductions, later} = Process.info(self(), :reductions)
+    assert later - before < 10_000
+  end
+
+  test "another version is named, whatever follows it" do
+    assert_holds(types().tuple([types().integer(0, 255), types().binary()]), fn {version, rest} ->
+      version == Wire.version() or Wire.decode(<<version, rest::binary>>) == {:error, {:version, version}}
+    end)
+  end
+end

@@ -1,0 +1,133 @@
+defmodule TidepoolWeb.InPlaceTest do
+  # Calls that the edge answers by itself, and those that it hands over. Not async: traces the dispatchers.
+  use Tidepool.Case, async: false
+
+  alias Tidepool.{FaultClient, Latch}
+  alias TidepoolWeb.{Dispatcher, Listener}
+
+  @long [time: 600_000, cpu_time: 600_000]
+
+  # How many requests the dispatchers get while `fun` runs.
+  defp handed_over(fun) do
+    pids = for index <- 1..System.schedulers_online(), do: Process.whereis(Dispatcher.name(index))
+    for pid <- pids, do: 1 = :erlang.trace(pid, true, [:receive])
+
+    try do
+      fun.()
+      delivered = for pid <- pids, do: :erlang.trace_delivered(pid)
+      for {pid, reference} <- Enum.zip(pids, delivered), do: assert_receive({:trace_delivered, ^pid, ^reference}, 5_000)
+      count(0)
+    after
+      for pid <- pids, do: :erlang.trace(pid, false, [:receive])
+    end
+  end
+
+  defp count(count) do
+    receive do
+      {:trace, _pid, :receive, {:tidepool_http, _id, _responder, _route}} -> count(count + 1)
+      {:trace, _pid, :receive, _other} -> count(count)
+    after
+      0 -> count
+    end
+  end
+
+  test "a call that has its reply within its first slice sends no message and makes no process" do
+    name = deploy!("rust", "hello_world", instances: {:warm, 2})
+    socket = FaultClient.connect()
+
+    # On a busy machine the slice of one or the other is over too soon.
+    count =
+      handed_over(fn ->
+        for _ <- 1..200, do: assert({200, "Hello, Ada!"} = FaultClient.call(socket, name, "hello", "Ada"))
+      end)
+
+    assert count < 100
+    assert {404, _body} = FaultClient.call(socket, unique_name("nobody"), "hello")
+    assert handed_over(fn -> FaultClient.call(socket, unique_name("nobody"), "hello") end) == 1
+  end
+
+  test "a call that goes on becomes a process and gets the reply that it gets from Elixir" do
+    test = self()
+    namespace = unique_name("where")
+
+    handle!({"host", namespace, :_}, fn call ->
+      send(test, {:handled_by, self()})
+      {:ok, "<" <> call.payload <> ">"}
+    end)
+
+    for instances <- [:fresh, {:warm, 2}] do
+      host = deploy!("rust", "hello_world", instances: instances)
+      socket = FaultClient.connect()
+      target = "host/#{namespace}/echo\nAda"
+      assert {:ok, reply} = Tidepool.call(host, "host", target)
+      assert_receive {:handled_by, ^test}
+
+      for _ <- 1..20 do
+        assert FaultClient.call(socket, host, "host", target) == {200, reply}
+        assert_receive {:handled_by, pid} when pid != test
+        eventually(fn -> not Process.alive?(pid) end)
+      end
+    end
+
+    # Longer than a slice, and asleep.
+    sleepy = deploy!("rust", "sleepy")
+    assert {200, "slept " <> _ms} = FaultClient.call(FaultClient.connect(), sleepy, "any", "30")
+  end
+
+  test "errors look the same whether the call was begun by the edge or not" do
+    socket = FaultClient.connect()
+
+    for {language, guest, options} <- [
+          {"wat", "trap_unreachable", []},
+          {"wat", "returns_0_reply", []},
+          {"wat", "memory_bomb", [limits: [memory: 1_048_576]]},
+          {"wat", "loop", [limits: [time: 30, cpu_time: 600_000]]},
+          {"rust", "hello_world", [limits: [payload: 2]]}
+        ] do
+      name = deploy!(language, guest, options)
+      {:error, error} = Tidepool.call(name, "any", "payload")
+      {status, :json, _headers, body} = TidepoolWeb.Reply.error(error)
+      assert FaultClient.call(socket, name, "any", "payload") == {status, body}
+    end
+  end
+
+  test "a client that hangs up before a process has taken its call over ends that call" do
+    latch = start_supervised!(Latch)
+    namespace = unique_name("park")
+    handle!({"host", namespace, :_}, latch)
+    # The first calls of functions are always begun by the edge.
+    names =
+      for {language, guest} <- [{"rust", "hello_world"}, {"wat", "loop"}],
+          _ <- 1..2,
+          do: deploy!(language, guest, limits: @long)
+
+    eventually(fn -> busy_instances() == 0 end)
+    dispatchers = for index <- 1..System.schedulers_online(), do: Dispatcher.name(index)
+    Enum.each(dispatchers, &:sys.suspend/1)
+
+    try do
+      hangups = Listener.stats().hangups
+      sockets = for _ <- 1..4, do: FaultClient.connect()
+      for {socket, name} <- Enum.zip(sockets, names), do: ask(socket, name, namespace)
+      eventually(fn -> busy_instances() == 4 end)
+      Enum.each(sockets, &:gen_tcp.close/1)
+      eventually(fn -> Listener.stats().hangups == hangups + 4 end)
+    after
+      Enum.each(dispatchers, &:sys.resume/1)
+    end
+
+    eventually(fn -> busy_instances() == 0 end)
+  end
+
+  defp ask(socket, name, namespace), do: FaultClient.ask(socket, name, "host", "host/#{namespace}/park\n")
+
+  test "what the edge hands over is counted" do
+    name = deploy!("rust", "hello_world")
+    before = Listener.stats()
+    assert {404, _body} = FaultClient.call(FaultClient.connect(), unique_name("nobody"), "hello")
+    assert {200, "Hello, world!"} = FaultClient.call(FaultClient.connect(), name, "hello")
+    now = Listener.stats()
+    assert now.requests >= before.requests + 2
+    assert now.handed_over >= before.handed_over + 1
+  end
+end
