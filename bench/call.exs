@@ -30,7 +30,10 @@ defmodule Bench.Call do
     Bench.deploy!("loop", "wat/loop", limits: [time: 600_000, cpu_time: 600_000])
     scale = if smoke?, do: 1, else: 20
 
-    rows = calls(echo, scale) ++ throughput(scale) ++ beside_loops(scale) ++ kill(scale) ++ deploy() ++ idle(smoke?)
+    rows =
+      calls(echo, scale) ++
+        telemetry(scale) ++ throughput(scale) ++ beside_loops(scale) ++ kill(scale) ++ deploy() ++ idle(smoke?)
+
     Bench.report("call", rows)
   end
 
@@ -67,6 +70,22 @@ defmodule Bench.Call do
         {name <> " / GenServer.call", medians[name] / unit, "×", targets[name]}
       ]
     end)
+  end
+
+  # What the events cost: asking whether anybody listens, and a handler of all that does nothing.
+  defp telemetry(scale) do
+    call = fn -> Tidepool.call("warm", "hello", "Ada") end
+    subjects = [{"call", call}, {"asked", &Tidepool.Telemetry.listening?/0}, {"nothing", fn -> false end}]
+    quiet = Bench.side_by_side(subjects, 10 * scale, 500)
+    :ok = Tidepool.Telemetry.attach("bench", Tidepool.Telemetry.events(), fn _, _, _, _ -> :ok end)
+    heard = Bench.side_by_side([{"call", call}], 10 * scale, 500)
+    :ok = Tidepool.Telemetry.detach("bench")
+
+    [
+      {"telemetry without a listener / warm call", (quiet["asked"] - quiet["nothing"]) / quiet["call"], "×",
+       {:at_most, 0.03}},
+      {"warm call with a telemetry handler / without", heard["call"] / quiet["call"], "×", nil}
+    ]
   end
 
   defp throughput(scale) do

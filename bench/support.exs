@@ -3,20 +3,38 @@ defmodule Bench do
   What the benches share: a node of their own, side-by-side measuring, and a report as table and JSON.
   """
 
-  @doc "Starts Tidepool on an empty data folder, which goes when the bench ends."
-  def start! do
+  @doc "Starts Tidepool on an empty data folder, which goes when the bench ends; with its edge, if `server: true`."
+  def start!(options \\ []) do
     data = Path.join(System.tmp_dir!(), "tidepool-bench-#{System.pid()}")
     System.at_exit(fn _status -> File.rm_rf!(data) end)
     Application.put_env(:tidepool, :data, data)
-    Application.put_env(:tidepool, :server, false)
+    Application.put_env(:tidepool, :server, Keyword.get(options, :server, false))
     Logger.configure(level: :warning)
+    if System.get_env("BENCH_PROFILE"), do: name_code()
     {:ok, _started} = Application.ensure_all_started(:tidepool)
+  end
+
+  # Both JITs name their code in one file. The VM writes on where it was, whatever others have appended since: so all of
+  # its modules are loaded before the first guest is compiled.
+  defp name_code do
+    Application.put_env(:tidepool, :perf_map, true)
+    libraries = for library <- [:kernel, :stdlib, :elixir, :logger, :tidepool], do: to_string(:code.lib_dir(library))
+
+    for {module, file, false} <- :code.all_available(), Enum.any?(libraries, &String.starts_with?("#{file}", &1)) do
+      :code.ensure_loaded(List.to_atom(module))
+    end
   end
 
   @doc "Deploys a built guest."
   def deploy!(name, guest, options \\ []) do
     {:ok, function} = Tidepool.deploy(File.read!("guests/build/#{guest}.wasm"), [name: name] ++ options)
     function
+  end
+
+  @doc "The path of a program that cargo has built, relative to its folder of release builds."
+  def program(path) do
+    folder = System.get_env("CARGO_TARGET_DIR", "target")
+    Path.expand(Path.join([folder, "release", path]), "native")
   end
 
   @doc """
@@ -78,7 +96,7 @@ defmodule Bench do
 
   @doc """
   Prints rows of `{name, value, unit, target}` and writes them with the machine's description to
-  bench/results/NAME.json. A target is `{:at_most, x}`, `{:at_least, x}` or `nil`.
+  NAME.json in the folder of results (see bench/README.md). A target is `{:at_most, x}`, `{:at_least, x}` or `nil`.
   """
   def report(name, rows) do
     machine = machine()
@@ -92,8 +110,9 @@ defmodule Bench do
         %{name: row, value: value * 1.0, unit: unit, target: text(target), met: met?(value, target)}
       end)
 
-    File.mkdir_p!("bench/results")
-    File.write!("bench/results/#{name}.json", Tidepool.Native.json_encode(%{machine: machine, rows: json}))
+    results = System.get_env("BENCH_RESULTS", "bench/results")
+    File.mkdir_p!(results)
+    File.write!(Path.join(results, "#{name}.json"), Tidepool.Native.json_encode(%{machine: machine, rows: json}))
   end
 
   defp line({name, value, unit, target}) do
@@ -110,7 +129,8 @@ defmodule Bench do
   defp text({:at_most, target}), do: "≤ #{target}"
   defp text({:at_least, target}), do: "≥ #{target}"
 
-  defp machine do
+  @doc "What it was measured on."
+  def machine do
     cpu = Regex.run(~r/model name\s*:\s*(.*)/, File.read!("/proc/cpuinfo"), capture: :all_but_first)
 
     %{
