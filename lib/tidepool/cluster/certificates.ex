@@ -8,23 +8,41 @@ defmodule Tidepool.Cluster.Certificates do
 
   require Record
 
-  @records [
-    certificate: :OTPCertificate,
-    tbs: :OTPTBSCertificate,
-    signature: :SignatureAlgorithm,
-    validity: :Validity,
-    key_info: :OTPSubjectPublicKeyInfo,
-    key_algorithm: :PublicKeyAlgorithm,
-    attribute: :AttributeTypeAndValue,
-    extension: :Extension,
-    constraints: :BasicConstraints,
-    authority_key: :AuthorityKeyIdentifier,
-    private_key: :ECPrivateKey
-  ]
+  # The documented records of `public_key`, written out because its header files are not everywhere that Erlang is:
+  # https://www.erlang.org/doc/apps/public_key/public_key_records.html
+  @optional :asn1_NOVALUE
 
-  for {name, record} <- @records do
-    Record.defrecordp(name, record, Record.extract(record, from_lib: "public_key/include/public_key.hrl"))
-  end
+  Record.defrecordp(:certificate, :OTPCertificate, [:tbsCertificate, :signatureAlgorithm, :signature])
+
+  Record.defrecordp(:tbs, :OTPTBSCertificate, [
+    :version,
+    :serialNumber,
+    :signature,
+    :issuer,
+    :validity,
+    :subject,
+    :subjectPublicKeyInfo,
+    issuerUniqueID: @optional,
+    subjectUniqueID: @optional,
+    extensions: @optional
+  ])
+
+  Record.defrecordp(:signature, :SignatureAlgorithm, [:algorithm, parameters: @optional])
+  Record.defrecordp(:validity, :Validity, [:notBefore, :notAfter])
+  Record.defrecordp(:key_info, :OTPSubjectPublicKeyInfo, [:algorithm, :subjectPublicKey])
+  Record.defrecordp(:key_algorithm, :PublicKeyAlgorithm, [:algorithm, :parameters])
+  Record.defrecordp(:attribute, :AttributeTypeAndValue, [:type, :value])
+  Record.defrecordp(:extension, :Extension, [:extnID, :critical, :extnValue])
+  Record.defrecordp(:constraints, :BasicConstraints, [:cA, pathLenConstraint: @optional])
+
+  Record.defrecordp(:authority_key, :AuthorityKeyIdentifier,
+    keyIdentifier: @optional,
+    authorityCertIssuer: @optional,
+    authorityCertSerialNumber: @optional
+  )
+
+  # Only read: it has more fields, by version.
+  Record.defrecordp(:private_key, :ECPrivateKey, [:version, :privateKey, :parameters, :publicKey])
 
   # Object identifiers of RFC 5280 and RFC 5480.
   @common_name {2, 5, 4, 3}
