@@ -4,7 +4,7 @@ defmodule Tidepool.Cluster.LoadsTest do
 
   alias Tidepool.{BlobStore, Catalog, Error, Peer}
   alias Tidepool.Catalog.Entry
-  alias Tidepool.Cluster.Loads
+  alias Tidepool.Cluster.{Loads, Server}
 
   setup do
     peer = Peer.start!([cluster: true, epmd: false], name: Peer.name("lone"), cookie: Peer.cookie())
@@ -99,5 +99,24 @@ defmodule Tidepool.Cluster.LoadsTest do
     :ok = Peer.call(peer, Catalog, :accept, [[removal]])
     :ok = Peer.call(peer, Loads, :cancel, [["gone"]])
     assert {:error, %Error{reason: :not_deployed}} = call(peer, "gone", 1_000)
+  end
+
+  # The other node's deploy arrives while this node's own, made a moment before, is being written down: the catalog then
+  # tells the cluster of the earlier one after the later one.
+  test "a deploy of another node's that is later than this node's own is still loaded", %{peer: peer} = context do
+    Peer.deploy!(peer, "wat", "returns_1_twice", name: "coming")
+    {_context, [own]} = Peer.call(peer, Catalog, :known, [])
+    wasm = guest("rust", "hello_world")
+    {wall_ms, counter, _replica} = own.stamp
+    later = entry(context, wasm, version: 2, stamp: {wall_ms, counter + 1, "elsewhere#1"})
+    :ok = Peer.call(peer, GenServer, :cast, [Server, {:local, later}])
+    tell(peer, later)
+
+    :ok = Peer.call(peer, GenServer, :cast, [Server, {:local, own}])
+    Peer.call(peer, :sys, :get_state, [Server])
+    assert [%{entry: ^later}] = Peer.call(peer, Loads, :list, [])
+
+    bring(peer, wasm)
+    eventually(fn -> call(peer, "coming", 5_000) == {:ok, "Hello, world!"} end, 20_000)
   end
 end

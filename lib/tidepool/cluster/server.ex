@@ -182,8 +182,15 @@ defmodule Tidepool.Cluster.Server do
   def handle_cast(_event, %{gossip: nil} = state), do: {:noreply, state}
 
   def handle_cast({:local, %Entry{} = entry}, state) do
-    Loads.cancel([entry.name])
-    {:noreply, feed(state, [{:local, [entry]}, {:ready, [entry]}])}
+    state = feed(state, {:local, [entry]})
+
+    # While the catalog wrote it down, something later may have come from elsewhere: that is still to be loaded.
+    if current?(state, entry) do
+      Loads.cancel([entry.name])
+      {:noreply, feed(state, {:ready, [entry]})}
+    else
+      {:noreply, state}
+    end
   end
 
   def handle_cast({:pending, entries}, state), do: {:noreply, feed(state, {:pending, entries})}
@@ -326,9 +333,11 @@ defmodule Tidepool.Cluster.Server do
 
   # Of what was superseded since, something later may be on its way.
   defp tell_ready(state, entries) do
-    known = state.gossip.catalog.entries
-    current = Enum.filter(entries, &(is_map_key(known, &1.name) and known[&1.name].stamp == &1.stamp))
-    feed(%{state | ready: []}, {:ready, current})
+    feed(%{state | ready: []}, {:ready, Enum.filter(entries, &current?(state, &1))})
+  end
+
+  defp current?(state, %{name: name, stamp: stamp}) do
+    match?(%{^name => %{stamp: ^stamp}}, state.gossip.catalog.entries)
   end
 
   # Gossip decides, and its effects are done in order; some lead to events at once.
