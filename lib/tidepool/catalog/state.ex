@@ -99,7 +99,7 @@ defmodule Tidepool.Catalog.State do
     end
   end
 
-  @doc "What has to be kept on disk beside the entries, whenever `collect/2` or `forget/3` changed something."
+  @doc "What has to be kept on disk beside the entries, whenever `collect/2` or `forget/4` changed something."
   @spec context(t) :: context
   def context(state), do: Map.take(state, [:replica, :seen, :beyond, :horizon])
 
@@ -131,7 +131,7 @@ defmodule Tidepool.Catalog.State do
 
   @doc """
   Takes in an entry. `:changed`: it is now the one of its name. `:same` and `:older`: nothing changed. `:gone`: it was
-  removed here so long ago that its tombstone is collected, and whoever has it should `forget/3` it.
+  removed here so long ago that its tombstone is collected, and whoever has it should `forget/4` it.
   """
   @spec merge(t, Entry.t()) :: {:changed | :same | :older | :gone, t}
   def merge(state, entry) do
@@ -206,12 +206,18 @@ defmodule Tidepool.Catalog.State do
     {old, Enum.reduce(old, state, fn {name, _stamp}, state -> delete(state, name) end)}
   end
 
-  @doc "Forgets an entry that another replica told to be gone, if it is still the one with this stamp."
-  @spec forget(t, String.t(), Clock.stamp()) :: {:changed | :same, t}
-  def forget(state, name, stamp) do
+  @doc """
+  Forgets an entry that another replica told to be gone, if it is still the one with this stamp. A tombstone that was made
+  at `wall_ms` or later stays.
+  """
+  @spec forget(t, String.t(), Clock.stamp(), Clock.wall_ms()) :: {:changed | :same, t}
+  def forget(state, name, {made_ms, _counter, _replica} = stamp, wall_ms) do
     case state.entries do
-      %{^name => %{stamp: ^stamp}} -> {:changed, delete(state, name)}
-      _other -> {:same, state}
+      %{^name => %{stamp: ^stamp, removed: removed?}} when not removed? or made_ms < wall_ms ->
+        {:changed, delete(state, name)}
+
+      _other ->
+        {:same, state}
     end
   end
 

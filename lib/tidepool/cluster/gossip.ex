@@ -141,7 +141,9 @@ defmodule Tidepool.Cluster.Gossip do
   @spec peers(t) :: [String.t()]
   def peers(state), do: Membership.active(state.members)
 
-  @doc "How far the clocks of peers are ahead of this node's, in ms, as their last digests told; a message's way included."
+  @doc """
+  How far the clocks of linked nodes are ahead of this node's, in ms, as their last digests told; a message's way included.
+  """
   @spec skews(t) :: %{String.t() => integer}
   def skews(state), do: state.skews
 
@@ -257,10 +259,13 @@ defmodule Tidepool.Cluster.Gossip do
     {state, refused(ahead, from, effects)}
   end
 
-  defp on({:message, _from, {:gone, stamps}}, state, effects, _now) do
+  defp on({:message, _from, {:gone, stamps}}, state, effects, now) do
+    # A tombstone that no clock within the limit takes for old was collected by one that is further ahead.
+    old = now - state.options.tombstone_age_ms + state.options.max_skew_ms
+
     {catalog, forgotten} =
       Enum.reduce(stamps, {state.catalog, []}, fn {name, stamp}, {catalog, forgotten} ->
-        case State.forget(catalog, name, stamp) do
+        case State.forget(catalog, name, stamp, old) do
           {:changed, catalog} -> {catalog, [{name, stamp} | forgotten]}
           {:same, catalog} -> {catalog, forgotten}
         end
@@ -271,6 +276,9 @@ defmodule Tidepool.Cluster.Gossip do
 
   defp on({:message, from, message}, state, effects, now),
     do: membership({:message, from, message}, state, effects, now)
+
+  defp on({:down, node}, state, effects, now),
+    do: membership({:down, node}, %{state | skews: Map.delete(state.skews, node)}, effects, now)
 
   defp on(link, state, effects, now), do: membership(link, state, effects, now)
 
@@ -444,9 +452,13 @@ defmodule Tidepool.Cluster.Gossip do
   defp keep(state, forgotten, effects) do
     hash = State.context_hash(state.catalog)
 
-    if forgotten == [] and hash == state.kept,
-      do: {state, effects},
-      else: {%{state | kept: hash}, [{:collected, forgotten, State.context(state.catalog)} | effects]}
+    if forgotten == [] and hash == state.kept do
+      {state, effects}
+    else
+      pending = Map.drop(state.pending, for({name, _stamp} <- forgotten, do: name))
+      state = %{state | kept: hash, pending: pending, dirty: state.dirty or pending != state.pending}
+      {state, [{:collected, forgotten, State.context(state.catalog)} | effects]}
+    end
   end
 
   defp refused(ahead, from, effects),

@@ -157,7 +157,7 @@ defmodule Tidepool.Cluster.Server do
       node: state.name,
       live: Gossip.live(gossip),
       lost: Gossip.lost(gossip),
-      skews: Map.take(Gossip.skews(gossip), Map.keys(state.peers)),
+      skews: Gossip.skews(gossip),
       root: gossip.catalog.digest.root,
       entries: Map.values(gossip.catalog.entries)
     }

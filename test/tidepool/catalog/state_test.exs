@@ -136,9 +136,16 @@ defmodule Tidepool.Catalog.StateTest do
 
   test "only the entry with the stamp is forgotten, not a later one of its name" do
     state = new([entry("f", {100, 0, "a@host#1"}, [])])
-    assert {:same, ^state} = State.forget(state, "f", {90, 0, "a@host#1"})
-    assert {:changed, %{entries: entries, digest: digest}} = State.forget(state, "f", {100, 0, "a@host#1"})
+    assert {:same, ^state} = State.forget(state, "f", {90, 0, "a@host#1"}, 50)
+    assert {:changed, %{entries: entries, digest: digest}} = State.forget(state, "f", {100, 0, "a@host#1"}, 50)
     assert {entries, digest} == {%{}, %Tidepool.Catalog.Digest{}}
+  end
+
+  test "a tombstone is not forgotten before it is old, whoever says that it is gone" do
+    state = new([entry("f", {100, 0, "a@host#1"}, removed: true)])
+    assert {:same, ^state} = State.forget(state, "f", {100, 0, "a@host#1"}, 100)
+    assert {:changed, %{entries: entries}} = State.forget(state, "f", {100, 0, "a@host#1"}, 101)
+    assert entries == %{}
   end
 
   test "stamps of a clock that was far ahead are made anew, in their order, by another replica" do

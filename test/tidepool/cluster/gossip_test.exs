@@ -151,6 +151,50 @@ defmodule Tidepool.Cluster.GossipTest do
              for({:send, "b@host", {:reports, [report]}} <- effects, do: report)
   end
 
+  test "a clock far ahead collects its own tombstones and nobody else's" do
+    {day, b} = {86_400_000, linked("b@host", ["x@host"])}
+    entry = stamped(b, "f", false, @began)
+    removal = %{entry | removed: true, version: 2, stamp: {@began, 1, "b@host#1"}}
+    {b, _effects} = Gossip.handle(b, {:local, [entry, removal]}, @began)
+
+    x = linked("x@host", ["b@host"])
+    {x, _effects} = Gossip.handle(x, {:message, "b@host", {:push, [{entry, nil}, {removal, {@began, 0}}]}}, @began)
+    ticks = List.duplicate(:tick, div(x.options.collect_ms, x.options.tick_ms))
+    {x, _effects} = Gossip.handle(x, ticks, @began + 8 * day)
+    assert x.catalog.entries == %{}
+
+    # b tells x of what x lacks, and x answers that it is gone.
+    push = {:message, "b@host", {:push, [{removal, nil}]}}
+    {_x, effects} = Gossip.handle(x, push, @began + 8 * day)
+    gone = {:gone, [{"f", removal.stamp}]}
+    assert {:send, "b@host", gone} in effects
+    {b, effects} = Gossip.handle(b, {:message, "x@host", gone}, @began + 1_000)
+    assert b.catalog.entries == %{"f" => removal}
+    assert effects == []
+
+    {b, effects} = Gossip.handle(b, {:message, "x@host", gone}, @began + 8 * day)
+    assert b.catalog.entries == %{}
+    assert [{"f", removal.stamp}] in for({:collected, stamps, _context} <- effects, do: stamps)
+  end
+
+  test "what turns out to be gone before it could be loaded is not reported as pending for ever" do
+    a = linked("a@host", ["b@host"])
+    entry = stamped(a, "f", false, @began)
+    push = {:message, "b@host", {:push, [{entry, nil}]}}
+    {a, _effects} = Gossip.handle(a, [push, {:pending, [entry]}], @began)
+    assert a.report.pending == [Entry.hash(entry)]
+    {a, _effects} = Gossip.handle(a, {:message, "b@host", {:gone, [{"f", entry.stamp}]}}, @began)
+    assert a.report.pending == []
+  end
+
+  test "how far a clock is ahead is known as long as there is a link" do
+    a = linked("a@host", ["b@host"])
+    {a, _effects} = Gossip.handle(a, {:message, "b@host", {:digest, @began + 30, 0, 0, 0}}, @began)
+    assert Gossip.skews(a) == %{"b@host" => 30}
+    {a, _effects} = Gossip.handle(a, {:down, "b@host"}, @began)
+    assert Gossip.skews(a) == %{}
+  end
+
   # A node that has these peers.
   defp linked(node, peers) do
     gossip = Gossip.new(node, State.new(State.new_context(Clock.replica(node, 1)), []), @began, seed: 1)
