@@ -77,6 +77,27 @@ defmodule Tidepool.Cluster.DiscoveryTest do
     meet!(a, b)
   end
 
+  test "a node that gets its name later says what it can't serve" do
+    b = Peer.start!(cluster: true, epmd: false, discovery_interval: 50)
+    Peer.deploy!(b, "rust", "hello_world")
+    {_context, [entry]} = Peer.call(b, Tidepool.Catalog, :known, [])
+    missing = %{entry | name: "missing", sha256: String.duplicate("0", 64)}
+    :ok = Peer.call(b, Tidepool.Catalog, :accept, [[missing]])
+    :ok = Peer.call(b, Tidepool.Cluster.Loads, :load, [[missing], nil])
+
+    b = %{b | node: Peer.name("b"), cookie: Peer.cookie()}
+    {:ok, _pid} = Peer.call(b, Node, :start, [b.node, :longnames])
+    name = to_string(b.node)
+
+    eventually(
+      fn ->
+        assert %{functions: [%{name: "hello_world", ready: [^name]}, %{name: "missing", pending: [^name]}]} =
+                 Peer.call(b, Tidepool.Cluster, :status, [])
+      end,
+      20_000
+    )
+  end
+
   describe "a node that could not be met" do
     test "waits longer each time, up to half a minute when the settings name it and longer when they don't" do
       for {why, longest} <- [configured: 30_000, guessed: 600_000, stranger: 600_000] do

@@ -101,6 +101,21 @@ defmodule Tidepool.Cluster.LoadsTest do
     assert {:error, %Error{reason: :not_deployed}} = call(peer, "gone", 1_000)
   end
 
+  test "however often links come up, a module that nobody has is looked for no more often", %{peer: peer} = context do
+    tell(peer, entry(context, "nowhere"))
+    attempts = fn -> hd(Peer.call(peer, Loads, :list, [])).attempts end
+
+    # By then the pause between attempts has its full length, a second at least.
+    for count <- 1..30 do
+      :ok = Peer.call(peer, Loads, :up, [:"nobody@127.0.0.1"])
+      eventually(fn -> attempts.() >= count end, 20_000)
+    end
+
+    {began, before} = {System.monotonic_time(:millisecond), attempts.()}
+    eventually(fn -> attempts.() >= before + 4 end, 20_000)
+    assert System.monotonic_time(:millisecond) - began >= 3_000
+  end
+
   # The other node's deploy arrives while this node's own, made a moment before, is being written down: the catalog then
   # tells the cluster of the earlier one after the later one.
   test "a deploy of another node's that is later than this node's own is still loaded", %{peer: peer} = context do

@@ -39,9 +39,13 @@ defmodule Tidepool.Cluster.Backoff do
       _new_or_failed ->
         {failures, _until} = Map.get(backoff, name, {0, nil})
         pause = min(@first_ms * Integer.pow(2, min(failures, 20)), @longest_ms[why])
-        Map.put(backoff, name, {failures + 1, now + div(pause, 2) + :rand.uniform(div(pause, 2))})
+        Map.put(backoff, name, {failures + 1, now + jitter(pause)})
     end
   end
+
+  @doc "A pause of `ms`, 2 at least, of which half is random."
+  @spec jitter(pos_integer) :: pos_integer
+  def jitter(ms), do: div(ms, 2) + :rand.uniform(div(ms, 2))
 
   @doc "The node is a peer now."
   @spec met(t, String.t()) :: t

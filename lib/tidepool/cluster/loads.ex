@@ -16,7 +16,7 @@ defmodule Tidepool.Cluster.Loads do
 
   alias Tidepool.{BlobStore, Catalog, Config, Error, Loader}
   alias Tidepool.Catalog.Entry
-  alias Tidepool.Cluster.{Pull, Server}
+  alias Tidepool.Cluster.{Backoff, Pull, Server}
 
   @max_tasks 8
   @max_waiting 10_000
@@ -55,6 +55,10 @@ defmodule Tidepool.Cluster.Loads do
   @doc "A node is there from which modules may be had."
   @spec up(node) :: :ok
   def up(node), do: GenServer.cast(__MODULE__, {:up, node})
+
+  @doc "Tells the cluster which entries can't be called here, when its process has just begun to listen for that."
+  @spec report :: :ok
+  def report, do: GenServer.cast(__MODULE__, :report)
 
   @doc "What is on its way."
   @spec list :: [job]
@@ -107,10 +111,12 @@ defmodule Tidepool.Cluster.Loads do
     :ets.new(@table, [:named_table, :protected, read_concurrency: true])
     {:ok, tasks} = Task.Supervisor.start_link()
     {_context, entries} = Catalog.known()
-    Server.pending(Enum.filter(entries, &(not ready?(&1))))
+    report(entries)
     state = %{jobs: %{}, queue: :queue.new(), tasks: tasks, running: %{}, waiters: %{}}
     {:ok, entries |> Enum.filter(&missing?/1) |> Enum.reduce(state, &add(&2, &1, nil)) |> start()}
   end
+
+  defp report(entries), do: Server.pending(Enum.filter(entries, &(not ready?(&1))))
 
   defp ready?(%Entry{removed: true}), do: true
   defp ready?(entry), do: Catalog.loaded(entry.name) == {:ok, entry.stamp}
@@ -154,6 +160,12 @@ defmodule Tidepool.Cluster.Loads do
 
   def handle_cast({:cancel, names}, state), do: {:noreply, Enum.reduce(names, state, &settle(&2, &1))}
 
+  def handle_cast(:report, state) do
+    {_context, entries} = Catalog.known()
+    report(entries)
+    {:noreply, state}
+  end
+
   # Whoever sent wrong bytes gets another chance when it comes back.
   def handle_cast({:up, node}, state) do
     jobs = Map.new(state.jobs, fn {name, job} -> {name, %{job | wrong: List.delete(job.wrong, node)}} end)
@@ -171,10 +183,14 @@ defmodule Tidepool.Cluster.Loads do
     {:noreply, ended(state, ref, {:crashed, reason})}
   end
 
-  def handle_info({:retry, name, stamp}, state) do
+  # Of a job that was tried again in the meantime, since a node came up, the latest attempt alone has a successor.
+  def handle_info({:retry, name, stamp, attempts}, state) do
     case state.jobs do
-      %{^name => %{state: :waiting, entry: %{stamp: ^stamp}}} -> {:noreply, state |> enqueue(name) |> start()}
-      _settled_or_superseded -> {:noreply, state}
+      %{^name => %{state: :waiting, entry: %{stamp: ^stamp}, attempts: ^attempts}} ->
+        {:noreply, state |> enqueue(name) |> start()}
+
+      _settled_superseded_or_tried ->
+        {:noreply, state}
     end
   end
 
@@ -289,9 +305,10 @@ defmodule Tidepool.Cluster.Loads do
     retry(state, job, @repair_wait_ms)
   end
 
-  defp retry(state, job, wait) do
-    Process.send_after(self(), {:retry, job.entry.name, job.entry.stamp}, div(wait, 2) + :rand.uniform(div(wait, 2)))
-    put_in(state.jobs[job.entry.name], %{job | state: :waiting, attempts: job.attempts + 1})
+  defp retry(state, %{entry: entry} = job, wait) do
+    job = %{job | state: :waiting, attempts: job.attempts + 1}
+    Process.send_after(self(), {:retry, entry.name, entry.stamp, job.attempts}, Backoff.jitter(wait))
+    put_in(state.jobs[entry.name], job)
   end
 
   defp settle(state, name) do

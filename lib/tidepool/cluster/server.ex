@@ -203,7 +203,11 @@ defmodule Tidepool.Cluster.Server do
   def handle_cast({:ready, entries}, state), do: {:noreply, %{state | ready: entries ++ state.ready}}
 
   @impl true
-  def handle_info(:distributed?, state), do: {:noreply, begin(state)}
+  def handle_info(:distributed?, state) do
+    state = begin(state)
+    if state.gossip, do: Loads.report()
+    {:noreply, state}
+  end
 
   # Distribution was stopped, or started under another name.
   def handle_info(:tick, %{name: name} = state) do
