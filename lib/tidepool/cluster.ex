@@ -8,7 +8,7 @@ defmodule Tidepool.Cluster do
   `Tidepool.Cluster.Gossip` for how.
   """
 
-  alias Tidepool.Catalog
+  alias Tidepool.{Catalog, Config}
   alias Tidepool.Catalog.Entry
   alias Tidepool.Cluster.{Loads, Report, Server}
 
@@ -38,7 +38,7 @@ defmodule Tidepool.Cluster do
       {:ok, view} ->
         Map.merge(describe(view), %{node: view.node, distributed: true, fetching: fetching()})
 
-      :alone ->
+      _alone_or_restarting ->
         functions = for f <- Tidepool.list(), do: function(f, [to_string(node())], [])
         node = %{name: to_string(node()), links: [], functions_pending: 0, catalog: :same, skew_ms: 0}
         %{node: to_string(node()), distributed: false, nodes: [node], lost: [], functions: functions, fetching: []}
@@ -64,12 +64,12 @@ defmodule Tidepool.Cluster do
 
   defp poll(name, stamp, extent, deadline, pause) do
     case progress(name, stamp) do
-      {:ok, progress} ->
+      {known, progress} ->
         spread = spread(progress)
         left = deadline - System.monotonic_time(:millisecond)
 
         cond do
-          enough?(extent, spread) ->
+          enough?(extent, spread) and (known == :ok or extent == :local) ->
             {:ok, spread}
 
           left <= 0 ->
@@ -85,13 +85,14 @@ defmodule Tidepool.Cluster do
     end
   end
 
-  # This node has it: that is where it was deployed.
+  # This node has it: that is where it was deployed. `:joining` says that who else is there is still being found out.
   defp progress(name, stamp) do
-    own = to_string(node())
+    own = %{to_string(node()) => :ready}
 
     case server(fn -> Server.progress(name, stamp) end) do
-      {:ok, progress} -> {:ok, Map.put(progress, own, :ready)}
-      :alone -> {:ok, %{own => :ready}}
+      {known, progress} -> {known, Map.merge(progress, own)}
+      :alone -> {:ok, own}
+      :restarting -> {:joining, own}
       :superseded -> :superseded
     end
   end
@@ -107,11 +108,11 @@ defmodule Tidepool.Cluster do
 
   defp view, do: server(&Server.view/0)
 
-  # Without a cluster, or while its process is being restarted, this node is alone.
+  # What fails in the cluster's process is not to fail who asks.
   defp server(question) do
-    question.()
+    if Config.get(:cluster), do: question.(), else: :alone
   catch
-    :exit, {:noproc, _call} -> :alone
+    :exit, _gone_or_late -> :restarting
   end
 
   defp fetching do
@@ -119,7 +120,7 @@ defmodule Tidepool.Cluster do
       %{name: entry.name, version: entry.version, size: entry.size, state: job.state, attempts: job.attempts}
     end
   catch
-    :exit, {:noproc, _call} -> []
+    :exit, _gone_or_late -> []
   end
 
   defp describe(view) do

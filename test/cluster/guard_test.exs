@@ -1,7 +1,7 @@
 defmodule Tidepool.Cluster.GuardTest do
   use Tidepool.Case, async: true
 
-  alias Tidepool.{Peer, TestCluster}
+  alias Tidepool.{Cluster, Peer, TestCluster}
 
   @tag timeout: 60_000
   test "when the cluster's processes keep failing calls go on, and the cluster comes back" do
@@ -20,5 +20,24 @@ defmodule Tidepool.Cluster.GuardTest do
     TestCluster.await(b, "f", 2)
     {:ok, _function} = TestCluster.deploy(b, "f", 3)
     TestCluster.await(a, "f", 3)
+  end
+
+  @tag timeout: 60_000
+  test "a deploy that waits for all nodes takes nobody for absent while the cluster's processes are restarted" do
+    cookie = Peer.cookie()
+    [a, b] = names = [Peer.name("asking"), Peer.name("full")]
+    a = TestCluster.start_node!(a, cookie, names -- [a])
+    # Too small for any module.
+    b = TestCluster.start_node!(b, cookie, names -- [b], max_module: 8)
+    eventually(fn -> length(Peer.call(a, Cluster, :status, []).nodes) == 2 end, 20_000)
+    {:ok, _function} = TestCluster.deploy(a, "f", 1)
+
+    waiting = Peer.async(a, Cluster, :wait, ["f", :all, 6_000])
+    Peer.call(a, Peer, :keep_killing, [Cluster.Server, 500])
+    assert %{node: _name, fetching: []} = Peer.call(a, Cluster, :status, [])
+    assert {:timeout, %{ready: [_a]}} = Task.await(waiting, 30_000)
+
+    name = to_string(b.node)
+    eventually(fn -> match?({:timeout, %{pending: [^name]}}, Peer.call(a, Cluster, :wait, ["f", :all, 0])) end, 20_000)
   end
 end

@@ -91,9 +91,12 @@ defmodule Tidepool.Cluster.Server do
           | :alone
   def view, do: GenServer.call(__MODULE__, :view)
 
-  @doc "How far each reachable node is with the entry of this name, if it still is the one with this stamp."
+  @doc """
+  How far each reachable node is with the entry of this name, if it still is the one with this stamp. `:joining`: there may
+  be more nodes, of which this one has still to hear.
+  """
   @spec progress(String.t(), Tidepool.Catalog.Clock.stamp()) ::
-          {:ok, %{String.t() => :ready | :pending | :unknown}} | :superseded | :alone
+          {:ok | :joining, %{String.t() => :ready | :pending | :unknown}} | :superseded | :alone
   def progress(name, stamp), do: GenServer.call(__MODULE__, {:progress, name, stamp})
 
   @doc "Entries that can't be called here yet."
@@ -173,8 +176,11 @@ defmodule Tidepool.Cluster.Server do
 
   def handle_call({:progress, name, stamp}, _from, state) do
     case state.gossip.catalog.entries do
-      %{^name => %{stamp: ^stamp} = entry} -> {:reply, {:ok, Gossip.progress(state.gossip, entry)}, state}
-      _other -> {:reply, :superseded, state}
+      %{^name => %{stamp: ^stamp} = entry} ->
+        {:reply, {if(state.waiting, do: :joining, else: :ok), Gossip.progress(state.gossip, entry)}, state}
+
+      _other ->
+        {:reply, :superseded, state}
     end
   end
 
