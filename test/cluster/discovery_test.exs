@@ -55,6 +55,19 @@ defmodule Tidepool.Cluster.DiscoveryTest do
     eventually(fn -> find.() == %{} end, 20_000)
   end
 
+  test "while a name server is silent it is asked one question at a time" do
+    {:ok, socket} = :gen_udp.open(0, [:binary, active: true, ip: {127, 0, 0, 1}])
+    {:ok, port} = :inet.port(socket)
+    settings = [cluster: true, dns: "nodes.test", discovery_interval: 3_600_000]
+    a = Peer.start!(settings, [name: Peer.name("a"), cookie: Peer.cookie()] ++ resolver(port))
+    assert_receive {:udp, ^socket, _ip, _port, _question}, 20_000
+
+    for _interval <- 1..20, do: Peer.call(a, :erlang, :send, [Tidepool.Cluster.Server, :discover])
+    Peer.call(a, :sys, :get_state, [Tidepool.Cluster.Server])
+    assert [_one] = Peer.call(a, Task.Supervisor, :children, [Tidepool.Cluster.Tasks])
+    :gen_udp.close(socket)
+  end
+
   test "nodes find each other by DNS" do
     {_dns, port} = Dns.start!(%{{"nodes.test", :a} => [{127, 0, 0, 1}]})
     cookie = Peer.cookie()

@@ -2,7 +2,7 @@ defmodule Tidepool.Cluster.PullTest do
   # Modules between nodes, and nodes that send something else.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{BlobClient, BlobStore, Catalog, LogWatch, Peer}
+  alias Tidepool.{BlobClient, BlobStore, Catalog, FaultBlobs, LogWatch, Peer}
   alias Tidepool.Cluster.{Blobs, Pull}
 
   @mebibyte 1_048_576
@@ -58,6 +58,24 @@ defmodule Tidepool.Cluster.PullTest do
     assert BlobStore.fetch(folder(b), BlobStore.sha256(bytes)) == {:ok, bytes}
   end
 
+  for {title, fault, wrong} <- [{"sends pieces of nothing", :nothing, true}, {"dies on the way", :half, false}] do
+    test "behind a node that #{title} the next one is asked at once", %{a: a, b: b, cookie: cookie} do
+      c = Peer.boot!([], name: Peer.name("c"), cookie: cookie)
+      Peer.link(b, c)
+      bytes = :crypto.strong_rand_bytes(1_000)
+      put(a, bytes)
+      Peer.call(c, FaultBlobs, :start, [1_000, unquote(fault)])
+      Peer.call(b, LogWatch, :collect, [])
+
+      # Sooner than a silent node would be passed over.
+      pulled = Task.async(fn -> pull(b, bytes, [c.node, a.node]) end)
+      assert Task.await(pulled, 10_000) == :ok
+      assert temporary(b) == []
+      named = for {:error, text} <- Peer.call(b, LogWatch, :collected, []), text =~ to_string(c.node), do: text
+      assert length(named) == if(unquote(wrong), do: 1, else: 0)
+    end
+  end
+
   test "nodes that have nothing, or are not there, are passed over", %{a: a, b: b} do
     bytes = "a module"
     assert pull(b, bytes, [a.node, :"nobody@127.0.0.1"]) == {:nowhere, []}
@@ -70,6 +88,24 @@ defmodule Tidepool.Cluster.PullTest do
     put(a, bytes)
     sha256 = BlobStore.sha256(bytes)
     assert Peer.call(b, BlobClient, :ask_for, [a.node, sha256, [2, 1]]) == [2, 1]
+  end
+
+  test "a request by another version of the protocol is ignored, and logged once", %{a: a, b: b} do
+    Peer.call(a, LogWatch, :collect, [])
+    asking = Peer.call(b, Process, :whereis, [Blobs])
+
+    for version <- [99, 98, 99] do
+      request = {:tidepool_blob, version, :open, asking, make_ref(), String.duplicate("0", 64)}
+      Peer.call(b, :erlang, :send, [{Blobs, a.node}, request])
+    end
+
+    bytes = "by this version"
+    put(a, bytes)
+    assert pull(b, bytes, [a.node]) == :ok
+    logged = for {:warning, text} <- Peer.call(a, LogWatch, :collected, []), text =~ "protocol", do: text
+    assert Enum.count(logged, &(&1 =~ "version 99")) == 1
+    assert Enum.count(logged, &(&1 =~ "version 98")) == 1
+    assert length(logged) == 2
   end
 
   test "what is no request is ignored", %{a: a, b: b} do

@@ -19,6 +19,7 @@ defmodule Tidepool.Cluster.Blobs do
   use GenServer
 
   alias Tidepool.{BlobStore, Catalog}
+  alias Tidepool.Cluster.LogOnce
 
   @version 1
   @piece_bytes 65_536
@@ -34,28 +35,35 @@ defmodule Tidepool.Cluster.Blobs do
   def version, do: @version
 
   @impl true
-  def init(nil), do: {:ok, MapSet.new()}
+  def init(nil), do: {:ok, %{transfers: MapSet.new(), logged: LogOnce.new()}}
 
   @impl true
-  def handle_info({:tidepool_blob, @version, :open, pid, ref, sha256}, transfers)
+  def handle_info({:tidepool_blob, @version, :open, pid, ref, sha256}, %{transfers: transfers} = state)
       when is_pid(pid) and is_reference(ref) and is_binary(sha256) do
     cond do
-      not BlobStore.sha256?(sha256) -> {:noreply, transfers}
-      MapSet.size(transfers) >= @max_transfers -> answer(pid, {:tidepool_blob, ref, :busy}, transfers)
-      true -> {:noreply, MapSet.put(transfers, start(pid, ref, sha256))}
+      not BlobStore.sha256?(sha256) ->
+        {:noreply, state}
+
+      MapSet.size(transfers) >= @max_transfers ->
+        _sent = :erlang.send(pid, {:tidepool_blob, ref, :busy}, [:nosuspend, :noconnect])
+        {:noreply, state}
+
+      true ->
+        {:noreply, %{state | transfers: MapSet.put(transfers, start(pid, ref, sha256))}}
     end
   end
 
-  def handle_info({:DOWN, monitor, :process, _pid, _reason}, transfers) do
-    {:noreply, MapSet.delete(transfers, monitor)}
+  def handle_info({:tidepool_blob, version, :open, pid, _ref, _sha256}, state)
+      when is_integer(version) and version != @version and is_pid(pid) do
+    text = "#{node(pid)} asks for modules by version #{version} of that protocol, and this node has #{@version}"
+    {:noreply, %{state | logged: LogOnce.warn(state.logged, {node(pid), version}, text <> ": it is ignored")}}
   end
 
-  def handle_info(_message, transfers), do: {:noreply, transfers}
-
-  defp answer(pid, message, transfers) do
-    _sent = :erlang.send(pid, message, [:nosuspend, :noconnect])
-    {:noreply, transfers}
+  def handle_info({:DOWN, monitor, :process, _pid, _reason}, state) do
+    {:noreply, %{state | transfers: MapSet.delete(state.transfers, monitor)}}
   end
+
+  def handle_info(_message, state), do: {:noreply, state}
 
   defp start(pid, ref, sha256) do
     {_transfer, monitor} = spawn_monitor(fn -> transfer(pid, ref, BlobStore.path(Catalog.blobs(), sha256)) end)

@@ -19,6 +19,7 @@ defmodule Tidepool.Cluster.Pull do
   # A source that is silent for so long is passed over: at first, and between pieces.
   @answer_ms 5_000
   @piece_ms 15_000
+
   @doc """
   Asks each of `sources` until one has sent the blob, which is in the store then.
 
@@ -55,27 +56,39 @@ defmodule Tidepool.Cluster.Pull do
     monitor = Process.monitor({Blobs, source})
     request = {:tidepool_blob, Blobs.version(), :open, self(), ref, sha256}
 
-    try do
-      with :ok <- :erlang.send({Blobs, source}, request, [:nosuspend, :noconnect]),
-           {:ok, transfer} <- opened(ref, monitor, size),
-           {:ok, writer} <- Writer.open(Catalog.blobs(), sha256, size) do
-        more(transfer, ref, @window)
-        receive_all(writer, %{transfer: transfer, ref: ref, monitor: monitor})
-      else
-        no_link when no_link in [:noconnect, :nosuspend] -> :not_there
-        answer -> answer
+    opened =
+      case :erlang.send({Blobs, source}, request, [:nosuspend, :noconnect]) do
+        :ok -> opened(source, ref, monitor, size)
+        _no_link -> :not_there
       end
-    after
+
+    Process.demonitor(monitor, [:flush])
+    with {:ok, transfer} <- opened, do: receive_from(transfer, ref, sha256, size)
+  end
+
+  defp receive_from(transfer, ref, sha256, size) do
+    with {:ok, writer} <- Writer.open(Catalog.blobs(), sha256, size) do
+      monitor = Process.monitor(transfer)
+      more(transfer, ref, @window)
+      result = receive_all(writer, %{transfer: transfer, ref: ref, monitor: monitor})
       Process.demonitor(monitor, [:flush])
+      result
     end
   end
 
-  defp opened(ref, monitor, size) do
+  defp opened(source, ref, monitor, size) do
     receive do
-      {:tidepool_blob, ^ref, :size, ^size, transfer} when is_pid(transfer) -> {:ok, transfer}
-      {:tidepool_blob, ^ref, :size, _other, _transfer} -> :wrong
-      {:tidepool_blob, ^ref, _missing_or_busy} -> :not_there
-      {:DOWN, ^monitor, :process, _name, _reason} -> :not_there
+      {:tidepool_blob, ^ref, :size, ^size, transfer} when is_pid(transfer) and node(transfer) == source ->
+        {:ok, transfer}
+
+      {:tidepool_blob, ^ref, :size, _other, _transfer} ->
+        :wrong
+
+      {:tidepool_blob, ^ref, _missing_or_busy} ->
+        :not_there
+
+      {:DOWN, ^monitor, :process, _name, _reason} ->
+        :not_there
     after
       @answer_ms -> :not_there
     end
@@ -85,7 +98,7 @@ defmodule Tidepool.Cluster.Pull do
 
   defp receive_all(writer, %{ref: ref, monitor: monitor} = source) do
     receive do
-      {:tidepool_blob, ^ref, :piece, bytes} when is_binary(bytes) ->
+      {:tidepool_blob, ^ref, :piece, bytes} when is_binary(bytes) and bytes != "" ->
         case Writer.append(writer, bytes) do
           {:ok, writer} ->
             more(source.transfer, ref, 1)
@@ -95,7 +108,11 @@ defmodule Tidepool.Cluster.Pull do
             ended(failed, writer)
         end
 
-      {:DOWN, ^monitor, :process, _name, _reason} ->
+      # Pieces of nothing would go on for ever.
+      {:tidepool_blob, ^ref, :piece, _no_bytes} ->
+        ended(:wrong, writer)
+
+      {:DOWN, ^monitor, :process, _transfer, _reason} ->
         ended(:not_there, writer)
     after
       @piece_ms -> ended(:not_there, writer)

@@ -22,7 +22,7 @@ defmodule Tidepool.Cluster.Server do
 
   alias Tidepool.Catalog
   alias Tidepool.Catalog.{Entry, State}
-  alias Tidepool.Cluster.{Backoff, Discovery, Gossip, Loads, Wire}
+  alias Tidepool.Cluster.{Backoff, Discovery, Gossip, Loads, LogOnce, Wire}
 
   @tick_ms 250
   # A link whose other side answers none of these leads to a node that does not run Tidepool.
@@ -36,7 +36,6 @@ defmodule Tidepool.Cluster.Server do
   @max_waiting 10_000
   # Atoms are never freed, and names of nodes come from peers.
   @max_names 10_000
-  @max_logged 10_000
 
   # {node}: the peers. {:joining, until}: only while it is.
   @table __MODULE__
@@ -123,7 +122,7 @@ defmodule Tidepool.Cluster.Server do
       Process.send_after(self(), :tick, @tick_ms)
       Process.send_after(self(), :joined, @joining_ms)
       :ets.insert(@table, {:joining, monotonic() + @joining_ms})
-      send(self(), :discover)
+      Process.send_after(self(), :discover, jitter(state.config.discovery_interval))
 
       state =
         Map.merge(state, %{
@@ -135,15 +134,17 @@ defmodule Tidepool.Cluster.Server do
           greetings: %{},
           connecting: MapSet.new(),
           backoff: Backoff.new(),
+          # The task that looks for nodes, and what the last one has found.
+          looking: nil,
           origins: nil,
           # Calls that wait until this node has joined; `nil` from then on.
           waiting: [],
           # What can be called since it was last told; `nil` when that may be told at once.
           ready: nil,
-          logged: MapSet.new()
+          logged: LogOnce.new()
         })
 
-      Enum.reduce(Node.list(:connected), state, &greet(&2, &1, false))
+      Enum.reduce(Node.list(:connected), look(state), &greet(&2, &1, false))
     else
       Process.send_after(self(), :distributed?, state.config.discovery_interval)
       state
@@ -235,11 +236,9 @@ defmodule Tidepool.Cluster.Server do
   end
 
   def handle_info(:discover, state) do
-    config = state.config
-    server = self()
-    task(fn -> send(server, {:found, Discovery.find(config)}) end)
-    Process.send_after(self(), :discover, jitter(config.discovery_interval))
-    {:noreply, state}
+    Process.send_after(self(), :discover, jitter(state.config.discovery_interval))
+    # Where an answer takes longer than the interval there is one question at a time all the same.
+    {:noreply, if(Process.alive?(state.looking), do: state, else: look(state))}
   end
 
   def handle_info({:found, origins}, state) do
@@ -317,6 +316,12 @@ defmodule Tidepool.Cluster.Server do
   end
 
   def handle_info(_message, state), do: {:noreply, state}
+
+  defp look(%{config: config} = state) do
+    server = self()
+    {:ok, task} = task(fn -> send(server, {:found, Discovery.find(config)}) end)
+    %{state | looking: task}
+  end
 
   # Has this node joined, or found nobody to join?
   defp settle(%{waiting: nil} = state), do: state
@@ -482,14 +487,7 @@ defmodule Tidepool.Cluster.Server do
     log_once(state, {:malformed, name}, "#{name} sends what is no message of the cluster's protocol: it is ignored")
   end
 
-  defp log_once(state, what, text) do
-    if MapSet.member?(state.logged, what) or MapSet.size(state.logged) >= @max_logged do
-      state
-    else
-      Logger.warning(text)
-      %{state | logged: MapSet.put(state.logged, what)}
-    end
-  end
+  defp log_once(state, what, text), do: %{state | logged: LogOnce.warn(state.logged, what, text)}
 
   defp node_named(%{nodes: nodes} = state, name) do
     case nodes do

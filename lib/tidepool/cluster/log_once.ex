@@ -1,0 +1,27 @@
+defmodule Tidepool.Cluster.LogOnce do
+  @moduledoc """
+  Warnings about other nodes, each logged once however often there is a reason: what they send must not fill the log.
+  """
+
+  require Logger
+
+  # What is remembered is bounded as well; beyond it nothing new is logged.
+  @max 10_000
+
+  @opaque t :: MapSet.t()
+
+  @doc "Nothing has been logged yet."
+  @spec new :: t
+  def new, do: MapSet.new()
+
+  @doc "Logs `text` unless there was a warning about `what` before."
+  @spec warn(t, term, String.t()) :: t
+  def warn(logged, what, text) do
+    if MapSet.member?(logged, what) or MapSet.size(logged) >= @max do
+      logged
+    else
+      Logger.warning(text)
+      MapSet.put(logged, what)
+    end
+  end
+end

@@ -1,0 +1,46 @@
+defmodule Tidepool.FaultBlobs do
+  @moduledoc """
+  Hands modules out as `Tidepool.Cluster.Blobs` does, and not rightly. For peers on which Tidepool is not started.
+  """
+
+  alias Tidepool.Cluster.Blobs
+
+  @doc """
+  Begins to answer: everything asked for has `size` bytes, and comes in pieces of nothing for ever (`:nothing`), or ends
+  after the first piece (`:half`).
+  """
+  def start(size, fault) do
+    starter = self()
+
+    spawn(fn ->
+      Process.register(self(), Blobs)
+      send(starter, {:registered, self()})
+      answer(size, fault)
+    end)
+
+    receive do
+      {:registered, pid} -> pid
+    end
+  end
+
+  defp answer(size, fault) do
+    receive do
+      {:tidepool_blob, _version, :open, pid, ref, _sha256} ->
+        transfer = spawn(fn -> transfer(pid, ref, size, fault) end)
+        send(pid, {:tidepool_blob, ref, :size, size, transfer})
+    end
+
+    answer(size, fault)
+  end
+
+  defp transfer(pid, ref, size, fault) do
+    receive do
+      {:tidepool_blob, ^ref, :more, _pieces} -> send(pid, {:tidepool_blob, ref, :piece, piece(size, fault)})
+    end
+
+    if fault == :nothing, do: transfer(pid, ref, size, fault)
+  end
+
+  defp piece(_size, :nothing), do: ""
+  defp piece(size, :half), do: :binary.copy("x", div(size, 2))
+end
