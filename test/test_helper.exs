@@ -2,9 +2,6 @@ unless File.exists?("guests/build/rust/hello_world.wasm") do
   Mix.raise("the guests are not built: run bin/guests")
 end
 
-# PropEr comes with the system's Erlang; newer versions of Mix hide what no application asks for.
-if function_exported?(Mix, :ensure_application!, 1), do: apply(Mix, :ensure_application!, [:proper])
-
 # Guests print at level info, which tests of the console listen to.
 Logger.put_module_level(Tidepool.Console, :info)
 

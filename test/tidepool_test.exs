@@ -49,8 +49,10 @@ defmodule TidepoolTest do
 
   test "an option of a call that nobody knows is refused" do
     name = deploy!("rust", "hello_world")
-    assert_raise FunctionClauseError, fn -> Tidepool.call(name, "hello", "", timeot: 20) end
-    assert_raise FunctionClauseError, fn -> Tidepool.call(name, "hello", "", timeout: -1) end
+
+    for options <- [[timeot: 20], [timeout: -1]] do
+      assert_raise FunctionClauseError, fn -> Tidepool.call(name, "hello", "", options) end
+    end
   end
 
   test "a name that is not deployed is an error, for calls, fetch and remove" do

@@ -136,7 +136,7 @@ defmodule Tidepool.Fault.HostHandlerTest do
           fn _call -> :nonsense end,
           fn _call -> {:ok, :not_bytes} end,
           fn _call -> {:ok, <<1::3>>} end,
-          fn _call -> {:error, 'no binary'} end,
+          fn _call -> {:error, ~c"no binary"} end,
           fn _call -> apply(Tidepool, :no_such_function, []) end
         ] do
       handle!(@target, fault)

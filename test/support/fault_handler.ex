@@ -35,7 +35,7 @@ defmodule Tidepool.FaultHandler do
   defp act("raise", _ref, _refs), do: raise("the handler is broken")
   defp act("exit", _ref, refs), do: {:stop, :normal, refs}
   defp act("die", _ref, _refs), do: Process.exit(self(), :kill)
-  defp act("not a result", ref, _refs), do: Host.reply(ref, :nonsense)
+  defp act("not a result", ref, refs), do: answer(ref, [:nonsense], refs)
 
   defp act("reply and die", ref, _refs) do
     Host.reply(ref, {:ok, "last words"})

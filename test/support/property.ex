@@ -5,17 +5,14 @@ defmodule Tidepool.Property do
 
   @doc "Fails with the smallest counterexample found unless `property` is true for all values of `generator`."
   def assert_holds(generator, property, tests \\ 100) do
-    unless proper().quickcheck(proper().forall(generator, property), [:quiet, {:numtests, tests}]) == true do
-      ExUnit.Assertions.flunk("counterexample: #{inspect(proper().counterexample(), limit: :infinity)}")
+    unless :proper.quickcheck(:proper.forall(generator, property), [:quiet, {:numtests, tests}]) == true do
+      ExUnit.Assertions.flunk("counterexample: #{inspect(:proper.counterexample(), limit: :infinity)}")
     end
   end
 
   @doc "Values of `generator` after `fun`."
-  def map(generator, fun), do: types().bind(generator, fun, false)
+  def map(generator, fun), do: :proper_types.bind(generator, fun, false)
 
   @doc "PropEr's basic generators, as in `types().integer()`."
   def types, do: :proper_types
-
-  # Called by way of a variable: PropEr is the system's, no dependency of the application, and Mix would say so.
-  defp proper, do: :proper
 end
