@@ -142,6 +142,8 @@ defmodule Tidepool.Catalog do
           records: map_size(kept.entries),
           # Is there something that only older versions used?
           litter: false,
+          # Has the file to be rewritten before it is appended to? Then the timer that sees to it.
+          stale: nil,
           clock: State.clock(State.new(kept.context, Map.values(kept.entries)))
         })
 
@@ -171,6 +173,7 @@ defmodule Tidepool.Catalog do
     else
       {:unchanged, function} -> {:reply, {:ok, function, :unchanged}, state}
       {:error, error} -> {:reply, {:error, error}, state}
+      {:error, error, state} -> {:reply, {:error, error}, state}
     end
   end
 
@@ -182,7 +185,7 @@ defmodule Tidepool.Catalog do
       announce(entry)
       {:reply, :ok, clean(state)}
     else
-      {:error, error} -> {:reply, {:error, error}, state}
+      {:error, error, state} -> {:reply, {:error, error}, state}
       _none -> {:reply, not_deployed(name), state}
     end
   end
@@ -218,9 +221,8 @@ defmodule Tidepool.Catalog do
         {:noreply, clean(state)}
 
       # The cluster has decided, so it holds here as well, and is written down when the disk lets it.
-      {:error, error} ->
+      {:error, error, state} ->
         Logger.error("what other nodes have changed could not be written down: #{error.message}")
-        Process.send_after(self(), :rewrite, @rewrite_ms)
         {:noreply, Enum.reduce(later, state, &replace/2)}
     end
   end
@@ -237,15 +239,15 @@ defmodule Tidepool.Catalog do
         context: context
     }
 
-    {:ok, state} = compact(state)
-    {:noreply, clean(%{state | litter: true})}
+    {:noreply, clean(%{compact(outdated(state)) | litter: true})}
   end
 
   @impl true
+  def handle_info(:rewrite, %{stale: nil} = state), do: {:noreply, state}
+
   def handle_info(:rewrite, state) do
-    {:ok, state} = compact(state)
-    if state.records > map_size(state.entries), do: Process.send_after(self(), :rewrite, @rewrite_ms)
-    {:noreply, state}
+    state = compact(state)
+    {:noreply, if(state.stale, do: outdated(state), else: state)}
   end
 
   def handle_info({:tidepool_cache, message}, state) do
@@ -378,11 +380,22 @@ defmodule Tidepool.Catalog do
 
   defp persist(state, []), do: {:ok, state}
 
-  defp persist(state, entries) do
-    with :ok <- Log.append(state.file, entries) do
-      state = Enum.reduce(entries, %{state | records: state.records + length(entries)}, &replace/2)
-      if state.records > 2 * map_size(state.entries) + @slack, do: compact(state), else: {:ok, state}
+  defp persist(%{stale: nil} = state, entries) do
+    case Log.append(state.file, entries) do
+      :ok ->
+        state = Enum.reduce(entries, %{state | records: state.records + length(entries)}, &replace/2)
+        # The entries are on disk already: a log that can't be rewritten just stays long.
+        {:ok, if(state.records > 2 * map_size(state.entries) + @slack, do: compact(state), else: state)}
+
+      # Part of them may be there, and nothing could be read that came behind it.
+      {:error, error} ->
+        {:error, error, outdated(state)}
     end
+  end
+
+  defp persist(state, entries) do
+    with {:error, error, _unchanged} <- entries |> Enum.reduce(state, &replace/2) |> rewrite(),
+         do: {:error, error, state}
   end
 
   # What can be called until the new version is installed has to stay, on the disk too.
@@ -398,16 +411,33 @@ defmodule Tidepool.Catalog do
     %{state | entries: Map.put(state.entries, name, entry), serving: serving, litter: litter}
   end
 
-  # The entry is on disk already: a log that can't be rewritten just stays long.
+  # What is on disk is not what should be there: that is tried until it is.
+  defp outdated(state) do
+    if state.stale, do: Process.cancel_timer(state.stale)
+    %{state | stale: Process.send_after(self(), :rewrite, @rewrite_ms)}
+  end
+
   defp compact(state) do
-    with :ok <- Log.rewrite(state.path, records(state)),
-         {:ok, file} <- Log.open(state.path) do
-      :file.close(state.file)
-      {:ok, %{state | file: file, records: map_size(state.entries)}}
-    else
-      {:error, error} ->
+    case rewrite(state) do
+      {:ok, state} ->
+        state
+
+      {:error, error, state} ->
         Logger.warning("the catalog could not be compacted: #{error.message}")
-        {:ok, state}
+        state
+    end
+  end
+
+  defp rewrite(state) do
+    with :ok <- Log.rewrite(state.path, records(state)),
+         {:renamed, {:ok, file}} <- {:renamed, Log.open(state.path)} do
+      :file.close(state.file)
+      if state.stale, do: Process.cancel_timer(state.stale)
+      {:ok, %{state | file: file, records: map_size(state.entries), stale: nil}}
+    else
+      {:error, error} -> {:error, error, state}
+      # The file that is open is not the one at the path any more.
+      {:renamed, {:error, error}} -> {:error, error, outdated(state)}
     end
   end
 
