@@ -72,14 +72,19 @@ defmodule TidepoolWeb.Form do
     end
   end
 
+  @extents %{"local" => :local, "majority" => :majority, "all" => :all}
+
   # Parameters of the query; others mean nothing.
   defp waits(query) do
     Enum.reduce_while(query, {:ok, []}, fn
-      {"wait", extent}, {:ok, waits} when extent in ["local", "majority", "all"] ->
-        {:cont, {:ok, [{:wait, String.to_existing_atom(extent)} | waits]}}
+      {"wait", text}, {:ok, waits} ->
+        case @extents do
+          %{^text => extent} ->
+            {:cont, {:ok, [{:wait, extent} | waits]}}
 
-      {"wait", other}, _waits ->
-        {:halt, invalid("the parameter `wait` has to be `local`, `majority` or `all`, and is #{inspect(other)}")}
+          _other ->
+            {:halt, invalid("the parameter `wait` has to be `local`, `majority` or `all`, and is #{inspect(text)}")}
+        end
 
       {"wait_timeout", text}, {:ok, waits} ->
         case Integer.parse(text) do

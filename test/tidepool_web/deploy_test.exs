@@ -2,7 +2,7 @@ defmodule TidepoolWeb.DeployTest do
   # POST /deploy, with curl as users do it.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{Error, Function, TestModule}
+  alias Tidepool.{Error, Function, Peer, TestModule}
 
   setup do
     name = unique_name("uploaded")
@@ -37,6 +37,13 @@ defmodule TidepoolWeb.DeployTest do
     assert abs(deployed_at - System.os_time(:second)) < 600
 
     assert {:ok, %Function{instances: {:warm, 7}, operation: "concat", limits: %{time: 1234}}} = Tidepool.fetch(name)
+  end
+
+  test "a node's first deploy may wait for a majority, whatever code is loaded by then" do
+    peer = Peer.start!(server: true)
+    url = Peer.url(peer, "/deploy?wait=majority&wait_timeout=1000")
+    assert {201, _headers, answer} = curl_deploy_url(url, guest("rust", "hello_world"), name: "hello_world")
+    assert %{"ready" => [_itself], "pending" => []} = answer
   end
 
   test "a function says what happens before its first call, and why", %{name: name} do
