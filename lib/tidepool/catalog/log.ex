@@ -4,7 +4,7 @@ defmodule Tidepool.Catalog.Log do
 
   A record is its payload's length (32 bits), its CRC-32 (32 bits) and the payload, an entry in the external term format
   with a leading format version. Beside entries there are records of the context (`Tidepool.Catalog.State`), in their
-  place among the changes that it speaks of. A node that dies while it appends leaves a torn last record, which `decode/1` leaves
+  place among the changes that it speaks of; a large one is several records, which count together. A node that dies while it appends leaves a torn last record, which `decode/1` leaves
   out: the state before it is whole.
   """
 
@@ -13,6 +13,8 @@ defmodule Tidepool.Catalog.Log do
 
   @format 1
   @max_record_bytes 1_048_576
+  # So many take less than a record may.
+  @moments_in_a_record 10_000
 
   @doc """
   One entry as a record.
@@ -101,7 +103,7 @@ defmodule Tidepool.Catalog.Log do
         %{replayed | entries: Map.put(replayed.entries, name, entry), earlier: earlier}
 
       %{replica: _replica} = context, replayed ->
-        %{replayed | context: context}
+        %{replayed | context: if(replayed.context, do: State.add(replayed.context, context), else: context)}
     end)
   end
 
@@ -110,7 +112,7 @@ defmodule Tidepool.Catalog.Log do
   def rewrite(path, records) do
     beside = path <> ".new"
 
-    with :ok <- File.write(beside, Enum.map(records, &encode/1), [:sync]),
+    with :ok <- File.write(beside, encode_all(records), [:sync]),
          :ok <- File.rename(beside, path),
          :ok <- Native.sync_folder(Path.dirname(path)) do
       :ok
@@ -128,12 +130,29 @@ defmodule Tidepool.Catalog.Log do
   @doc "Appends records; when this returns they survive a power cut."
   @spec append(:file.fd(), [Entry.t() | State.context()]) :: :ok | {:error, Error.t()}
   def append(file, records) do
-    with :ok <- :file.write(file, Enum.map(records, &encode/1)),
+    with :ok <- :file.write(file, encode_all(records)),
          :ok <- :file.datasync(file) do
       :ok
     else
       {:error, reason} -> error("the catalog", reason)
     end
+  end
+
+  defp encode_all(records), do: for(record <- records, part <- parts(record), do: encode(part))
+
+  defp parts(%{beyond: beyond} = context) do
+    moments = for {replica, moments} <- beyond, moment <- moments, do: {replica, moment}
+
+    case Enum.chunk_every(moments, @moments_in_a_record) do
+      [_one, _another | _more] = chunks -> for chunk <- chunks, do: %{context | beyond: by_replica(chunk)}
+      _small -> [context]
+    end
+  end
+
+  defp parts(entry), do: [entry]
+
+  defp by_replica(moments) do
+    moments |> Enum.group_by(&elem(&1, 0), &elem(&1, 1)) |> Map.new(fn {replica, seen} -> {replica, Map.new(seen)} end)
   end
 
   defp error(path, reason) do

@@ -58,6 +58,17 @@ defmodule Tidepool.Catalog.State do
   @spec new_context(String.t()) :: context
   def new_context(replica), do: %{replica: replica, seen: %{}, beyond: %{}, horizon: nil}
 
+  @doc "What was seen and collected by the one or the other; the replica is the later one's."
+  @spec add(context, context) :: context
+  def add(context, later) do
+    %{
+      replica: later.replica,
+      seen: Map.merge(context.seen, later.seen, fn _replica, one, other -> max(one, other) end),
+      beyond: Map.merge(context.beyond, later.beyond, fn _replica, some, others -> Map.merge(some, others) end),
+      horizon: later(context.horizon, later.horizon)
+    }
+  end
+
   @doc "The state that was kept as `context` and stamped `entries`."
   @spec new(context, Enumerable.t()) :: t
   def new(context, entries) do

@@ -140,6 +140,24 @@ defmodule Tidepool.Catalog.LogTest do
       assert File.ls!(Path.dirname(path)) == ["catalog.log"]
     end
 
+    test "a context comes back whole, however much it has seen", %{path: path} do
+      moments = for wall_ms <- 1..60_000, into: %{}, do: {{1_700_000_000_000 + wall_ms, wall_ms}, true}
+      beyond = %{"a@host#1" => moments, "b@host#1" => %{{1, 1} => true}}
+      horizon = {1_700_000_000_000, 0, "a@host#1"}
+      context = %{replica: "c@host#1", seen: %{"a@host#1" => {1, 0}}, beyond: beyond, horizon: horizon}
+
+      assert :ok = Log.rewrite(path, [context, entry()])
+      assert {:ok, %{context: ^context, entries: %{"a" => _entry}}, :whole} = Log.read(path)
+
+      # What comes later adds to it.
+      {:ok, file} = Log.open(path)
+      later = %{context | seen: %{"a@host#1" => {2, 0}}, beyond: %{}, horizon: nil}
+      :ok = Log.append(file, [later])
+      :file.close(file)
+      both = %{context | seen: later.seen}
+      assert {:ok, %{context: ^both}, :whole} = Log.read(path)
+    end
+
     test "what can't be read or written is an error with the reason :storage", %{path: path} do
       File.mkdir_p!(path)
       assert {:error, %Error{reason: :storage}} = Log.read(path)
