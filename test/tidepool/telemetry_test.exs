@@ -213,6 +213,8 @@ defmodule Tidepool.TelemetryTest do
       source = """
       defmodule :telemetry do
         def attach_many(id, events, function, config) do
+          if :persistent_term.get(:stopped, false), do: raise(ArgumentError, "it is not started")
+
           if Enum.any?(list_handlers([]), &(&1.id == id)) do
             {:error, :already_exists}
           else
@@ -264,6 +266,15 @@ defmodule Tidepool.TelemetryTest do
       assert [_ | _] = Peer.call(peer, :telemetry, :list_handlers, [[:tidepool]])
       assert Peer.call(peer, Telemetry, :detach, [EventLog]) == :ok
       refute Peer.call(peer, Telemetry, :listening?, [])
+    end
+
+    test "what :telemetry raises is the caller's, and the node goes on", %{peer: peer} do
+      before = Peer.call(peer, Process, :whereis, [Tidepool.Catalog])
+      Peer.call(peer, :persistent_term, :put, [:stopped, true])
+      assert %ArgumentError{} = catch_error(Peer.call(peer, EventLog, :attach, [Telemetry]))
+      Peer.call(peer, :persistent_term, :put, [:stopped, false])
+      assert Peer.call(peer, EventLog, :attach, [Telemetry]) == :ok
+      assert Peer.call(peer, Process, :whereis, [Tidepool.Catalog]) == before
     end
   end
 end

@@ -15,7 +15,8 @@ defmodule Mix.Tasks.Tidepool.Cluster do
 
   @impl true
   def run(arguments) do
-    {options, [], []} = OptionParser.parse(arguments, strict: [url: :string])
+    {options, others} = OptionParser.parse!(arguments, strict: [url: :string])
+    if others != [], do: Mix.raise("mix tidepool.cluster takes --url, and not #{Enum.join(others, " ")}")
     Mix.Task.run("app.config")
     url = Keyword.get(options, :url, @url)
 

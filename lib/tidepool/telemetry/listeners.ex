@@ -27,11 +27,16 @@ defmodule Tidepool.Telemetry.Listeners do
   @doc "Attaches a handler, and has looked when this returns."
   @spec attach(term, [Tidepool.Telemetry.event()], Tidepool.Telemetry.handler(), term) ::
           :ok | {:error, :already_exists}
-  def attach(id, events, handler, config), do: GenServer.call(__MODULE__, {:attach_many, [id, events, handler, config]})
+  def attach(id, events, handler, config), do: ask({:attach_many, [id, events, handler, config]})
 
   @doc "Detaches a handler, and has looked when this returns."
   @spec detach(term) :: :ok | {:error, :not_found}
-  def detach(id), do: GenServer.call(__MODULE__, {:detach, [id]})
+  def detach(id), do: ask({:detach, [id]})
+
+  # What the backend raises, when it is not started say, is the caller's.
+  defp ask(question) do
+    with {:raised, exception} <- GenServer.call(__MODULE__, question), do: raise(exception)
+  end
 
   @doc "Detaches a handler that failed, whoever's process it failed in."
   @spec drop(term) :: :ok
@@ -58,6 +63,8 @@ defmodule Tidepool.Telemetry.Listeners do
     result = apply(backend, function, arguments)
     look(backend)
     {:reply, result, backend}
+  rescue
+    exception -> {:reply, {:raised, exception}, backend}
   end
 
   @impl true
