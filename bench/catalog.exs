@@ -136,7 +136,7 @@ defmodule Bench.Catalog do
       size: 100_000,
       operation: "function_#{n}",
       instances: :fresh,
-      limits: Map.new(Tidepool.Limits.schema(), fn {key, spec} -> {key, spec[:default]} end),
+      limits: Tidepool.Limits.complete(%{}),
       deployed_at: div(@now, 1_000),
       stamp: {@now - 86_400_000 + later, n, "a@host#1"}
     }

@@ -91,10 +91,6 @@ defmodule Tidepool.BlobStore do
     end
   end
 
-  defp wrap({:error, reason}, path) do
-    text = if is_atom(reason), do: :file.format_error(reason), else: reason
-    {:error, Error.new(:storage, "#{path}: #{text}")}
-  end
-
+  defp wrap({:error, reason}, path), do: {:error, Error.storage(path, reason)}
   defp wrap(ok, _path), do: ok
 end

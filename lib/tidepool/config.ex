@@ -208,6 +208,15 @@ defmodule Tidepool.Config do
   def seeds(text) when is_binary(text), do: text |> String.split(",", trim: true) |> Enum.map(&String.trim/1)
   def seeds(list) when is_list(list), do: Enum.map(list, &to_string/1)
 
+  @doc """
+  Can a node have this name?
+
+      iex> Enum.map(["a@127.0.0.1", "tide-1@host.example", "a", "a@b@c", "a@b c"], &Tidepool.Config.node_name?/1)
+      [true, true, false, false, false]
+  """
+  @spec node_name?(term) :: boolean
+  def node_name?(name), do: is_binary(name) and byte_size(name) <= 255 and name =~ ~r/\A[\w.-]+@[\w.:-]+\z/
+
   @doc "Makes `config` the one that `get/1` reads."
   @spec put(t) :: :ok
   def put(config), do: :persistent_term.put(__MODULE__, config)
@@ -250,10 +259,10 @@ defmodule Tidepool.Config do
   def instances?(_value), do: false
 
   @doc false
-  def seeds?(value) when is_binary(value), do: value |> seeds() |> Enum.all?(&node?/1)
-  def seeds?(value), do: is_list(value) and Enum.all?(value, &((is_atom(&1) or is_binary(&1)) and node?(to_string(&1))))
-
-  defp node?(name), do: byte_size(name) <= 255 and name =~ ~r/\A[\w.-]+@[\w.:-]+\z/
+  def seeds?(value) do
+    (is_binary(value) or (is_list(value) and Enum.all?(value, &(is_atom(&1) or is_binary(&1))))) and
+      value |> seeds() |> Enum.all?(&node_name?/1)
+  end
 
   @doc false
   def node_stem?(value), do: is_binary(value) and value =~ ~r/\A[\w.-]+\z/

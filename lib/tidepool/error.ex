@@ -54,6 +54,14 @@ defmodule Tidepool.Error do
   defexception [:reason, :message, :function, details: %{}]
 
   @doc false
+  # What the file system says of a path: an atom, or a text of the native library's.
+  @spec storage(Path.t(), :file.posix() | :badarg | :terminated | :system_limit | String.t()) :: t
+  def storage(path, reason) do
+    text = if is_atom(reason), do: :file.format_error(reason), else: reason
+    new(:storage, "#{path}: #{text}")
+  end
+
+  @doc false
   @spec new(reason, String.t(), String.t() | nil, map) :: t
   def new(reason, message, function \\ nil, details \\ %{}) do
     %__MODULE__{reason: reason, message: message, function: function, details: details}

@@ -6,15 +6,31 @@ defmodule Tidepool.ClusterMessages do
   alias Tidepool.Catalog.Entry
   alias Tidepool.Cluster.Report
 
-  @doc "An entry of one of a few names, with one of few stamps, so that all kinds of conflicts come up."
-  def entry, do: entry(types().integer(1, 4), types().integer(1, 3), types().integer(1, 3))
+  @doc "An entry of which nothing matters but name, stamp and the given fields."
+  def entry(name, stamp, fields \\ []) do
+    struct!(
+      %Entry{
+        name: name,
+        version: 1,
+        sha256: String.duplicate("00", 32),
+        size: 1,
+        operation: name,
+        instances: :fresh,
+        limits: %{},
+        deployed_at: 1,
+        stamp: stamp
+      },
+      fields
+    )
+  end
 
-  defp entry(name, wall_ms, replica) do
+  @doc "An entry of one of a few names, with one of few stamps, so that all kinds of conflicts come up."
+  def entry do
     fields = [
-      name,
-      wall_ms,
+      types().integer(1, 4),
+      types().integer(1, 3),
       types().integer(0, 1),
-      replica,
+      types().integer(1, 3),
       types().integer(1, 3),
       types().boolean(),
       instances(),
@@ -31,7 +47,7 @@ defmodule Tidepool.ClusterMessages do
         operation: "f#{name}",
         instances: instances,
         engine: engine,
-        limits: Map.new(Tidepool.Limits.schema(), fn {key, spec} -> {key, spec[:default]} end),
+        limits: Tidepool.Limits.complete(%{}),
         deployed_at: wall_ms,
         stamp: {wall_ms, counter, "n#{replica}@host#1"}
       }

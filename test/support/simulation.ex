@@ -103,7 +103,7 @@ defmodule Tidepool.Simulation do
       operation: function,
       instances: :fresh,
       engine: Enum.at([:fast, :dense], rem(elem(stamp, 0), 2)),
-      limits: Map.new(Tidepool.Limits.schema(), fn {key, spec} -> {key, spec[:default]} end),
+      limits: Tidepool.Limits.complete(%{}),
       deployed_at: div(elem(stamp, 0), 1_000),
       stamp: stamp
     }

@@ -38,7 +38,7 @@ defmodule Tidepool.BlobStore.Writer do
          }}
 
       {:error, reason} ->
-        storage(path, reason)
+        {:error, Error.storage(path, reason)}
     end
   end
 
@@ -52,7 +52,7 @@ defmodule Tidepool.BlobStore.Writer do
     else
       case :file.write(writer.file, bytes) do
         :ok -> {:ok, %{writer | written: written, hash: :crypto.hash_update(writer.hash, bytes)}}
-        {:error, reason} -> storage(writer.path, reason)
+        {:error, reason} -> {:error, Error.storage(writer.path, reason)}
       end
     end
   end
@@ -70,7 +70,7 @@ defmodule Tidepool.BlobStore.Writer do
            :ok <- Native.sync_folder(writer.folder) do
         :ok
       else
-        {:error, reason} -> storage(writer.path, reason)
+        {:error, reason} -> {:error, Error.storage(writer.path, reason)}
       end
     else
       :wrong
@@ -86,9 +86,4 @@ defmodule Tidepool.BlobStore.Writer do
   end
 
   defp hex(hash), do: hash |> :crypto.hash_final() |> Base.encode16(case: :lower)
-
-  defp storage(path, reason) do
-    text = if is_atom(reason), do: :file.format_error(reason), else: reason
-    {:error, Error.new(:storage, "#{path}: #{text}")}
-  end
 end

@@ -73,7 +73,7 @@ defmodule Tidepool.Catalog.Log do
         {:ok, replay([]), :whole}
 
       {:error, reason} ->
-        error(path, reason)
+        {:error, Error.storage(path, reason)}
     end
   end
 
@@ -117,14 +117,14 @@ defmodule Tidepool.Catalog.Log do
          :ok <- Native.sync_folder(Path.dirname(path)) do
       :ok
     else
-      {:error, reason} -> error(path, reason)
+      {:error, reason} -> {:error, Error.storage(path, reason)}
     end
   end
 
   @doc "Opens the file for `append/2`."
   @spec open(Path.t()) :: {:ok, :file.fd()} | {:error, Error.t()}
   def open(path) do
-    with {:error, reason} <- :file.open(path, [:append, :raw, :binary]), do: error(path, reason)
+    with {:error, reason} <- :file.open(path, [:append, :raw, :binary]), do: {:error, Error.storage(path, reason)}
   end
 
   @doc "Appends records; when this returns they survive a power cut."
@@ -134,7 +134,7 @@ defmodule Tidepool.Catalog.Log do
          :ok <- :file.datasync(file) do
       :ok
     else
-      {:error, reason} -> error("the catalog", reason)
+      {:error, reason} -> {:error, Error.storage("the catalog", reason)}
     end
   end
 
@@ -153,10 +153,5 @@ defmodule Tidepool.Catalog.Log do
 
   defp by_replica(moments) do
     moments |> Enum.group_by(&elem(&1, 0), &elem(&1, 1)) |> Map.new(fn {replica, seen} -> {replica, Map.new(seen)} end)
-  end
-
-  defp error(path, reason) do
-    text = if is_atom(reason), do: :file.format_error(reason), else: reason
-    {:error, Error.new(:storage, "#{path}: #{text}")}
   end
 end

@@ -20,7 +20,7 @@ defmodule Tidepool.Cluster.Server do
 
   require Logger
 
-  alias Tidepool.Catalog
+  alias Tidepool.{Catalog, Config}
   alias Tidepool.Catalog.{Entry, State}
   alias Tidepool.Cluster.{Backoff, Discovery, Gossip, Loads, LogOnce, Wire}
 
@@ -495,7 +495,7 @@ defmodule Tidepool.Cluster.Server do
         {:ok, node, state}
 
       _new ->
-        if map_size(nodes) < @max_names and Wire.node_name?(name) do
+        if map_size(nodes) < @max_names and Config.node_name?(name) do
           node = String.to_atom(name)
           {:ok, node, %{state | nodes: Map.put(nodes, name, node)}}
         else

@@ -9,11 +9,10 @@ defmodule Tidepool.Cluster.Wire do
 
   alias Tidepool.Catalog.{Digest, Entry}
   alias Tidepool.Cluster.{Gossip, Report}
-  alias Tidepool.{Deploy, Limits, Options}
+  alias Tidepool.{Config, Deploy, Limits, Options}
 
   @version 1
   @max_bytes 8 * 1024 * 1024
-  @max_name_bytes 255
   @max_path 16
   @max_sample 64
   @max_ttl 16
@@ -72,17 +71,6 @@ defmodule Tidepool.Cluster.Wire do
 
   def decode(<<version, _body::binary>>) when version != @version, do: {:error, {:version, version}}
   def decode(_other), do: {:error, :malformed}
-
-  @doc """
-  Can a node have this name? Only such names are made atoms of, and only to connect to them.
-
-      iex> Enum.map(["a@127.0.0.1", "tide-1@host.example", "a", "a@b@c", "a@b c"], &Tidepool.Cluster.Wire.node_name?/1)
-      [true, true, false, false, false]
-  """
-  @spec node_name?(term) :: boolean
-  def node_name?(name) do
-    is_binary(name) and byte_size(name) <= @max_name_bytes and name =~ ~r/\A[A-Za-z0-9_.-]+@[A-Za-z0-9_.:-]+\z/
-  end
 
   defp write({:push, changes}), do: [@push, list(changes, &write_change/1)]
   defp write({:reports, reports}), do: [@reports, list(reports, &write_report/1)]
@@ -360,7 +348,7 @@ defmodule Tidepool.Cluster.Wire do
 
   defp read_node(body) do
     {node, _rest} = read = read_short(body)
-    if node_name?(node), do: read, else: throw(:malformed)
+    if Config.node_name?(node), do: read, else: throw(:malformed)
   end
 
   defp read_nodes(body, max), do: read_list(body, &read_node/1, max)

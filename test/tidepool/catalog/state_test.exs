@@ -1,7 +1,7 @@
 defmodule Tidepool.Catalog.StateTest do
   use ExUnit.Case, async: true
 
-  import Tidepool.ClusterMessages, only: [entry: 0]
+  import Tidepool.ClusterMessages, only: [entry: 0, entry: 2, entry: 3]
   import Tidepool.Property
 
   alias Tidepool.Catalog.{Clock, Entry, State}
@@ -80,16 +80,16 @@ defmodule Tidepool.Catalog.StateTest do
 
   test "an entry that was collected is gone, and one of which nothing was seen is news" do
     removed = entry("f", {100, 0, "a@host#1"}, removed: true)
-    state = new([removed, entry("g", {200, 0, "b@host#1"}, [])])
+    state = new([removed, entry("g", {200, 0, "b@host#1"})])
     state = State.join(state, seen(%{"a@host#1" => {100, 0}, "b@host#1" => {200, 0}}))
     assert {[{"f", {100, 0, "a@host#1"}}], state} = State.collect(state, 150)
 
-    assert {:gone, ^state} = State.merge(state, entry("f", {90, 0, "a@host#1"}, []))
-    assert {:gone, ^state} = State.merge(state, entry("f", {90, 0, "b@host#1"}, []))
+    assert {:gone, ^state} = State.merge(state, entry("f", {90, 0, "a@host#1"}))
+    assert {:gone, ^state} = State.merge(state, entry("f", {90, 0, "b@host#1"}))
     # Later than the horizon, of a replica that was never met, or later than what was seen.
-    assert {:changed, _state} = State.merge(state, entry("f", {150, 0, "b@host#1"}, []))
-    assert {:changed, _state} = State.merge(state, entry("f", {90, 0, "c@host#1"}, []))
-    assert {:changed, _state} = State.merge(state, entry("f", {101, 0, "a@host#1"}, []))
+    assert {:changed, _state} = State.merge(state, entry("f", {150, 0, "b@host#1"}))
+    assert {:changed, _state} = State.merge(state, entry("f", {90, 0, "c@host#1"}))
+    assert {:changed, _state} = State.merge(state, entry("f", {101, 0, "a@host#1"}))
   end
 
   test "a tombstone is kept until it is old" do
@@ -100,14 +100,14 @@ defmodule Tidepool.Catalog.StateTest do
   end
 
   test "a deploy that was replaced is known as seen, though nothing else of its replica was" do
-    state = new([entry("f", {90, 0, "a@host#1"}, []), entry("f", {100, 0, "b@host#1"}, removed: true)])
+    state = new([entry("f", {90, 0, "a@host#1"}), entry("f", {100, 0, "b@host#1"}, removed: true)])
     assert {[_f], state} = State.collect(state, 101)
-    assert {:gone, _state} = State.merge(state, entry("f", {90, 0, "a@host#1"}, []))
-    assert {:changed, _state} = State.merge(state, entry("f", {89, 0, "a@host#1"}, []))
+    assert {:gone, _state} = State.merge(state, entry("f", {90, 0, "a@host#1"}))
+    assert {:changed, _state} = State.merge(state, entry("f", {89, 0, "a@host#1"}))
   end
 
   test "what was seen in a row needs no exceptions" do
-    state = new([entry("f", {90, 0, "a@host#1"}, []), entry("g", {100, 0, "a@host#1"}, [])])
+    state = new([entry("f", {90, 0, "a@host#1"}), entry("g", {100, 0, "a@host#1"})])
     assert state.beyond == %{"a@host#1" => %{{90, 0} => true, {100, 0} => true}}
     assert %{beyond: beyond} = joined = State.join(state, seen(%{"a@host#1" => {100, 0}}))
     assert beyond == %{}
@@ -121,7 +121,7 @@ defmodule Tidepool.Catalog.StateTest do
     {_names, state} = State.collect(state, 101)
     again = State.new(State.context(state), Map.values(state.entries))
     assert State.context_hash(again) == State.context_hash(state)
-    assert {:gone, _state} = State.merge(again, entry("f", {90, 0, "a@host#1"}, []))
+    assert {:gone, _state} = State.merge(again, entry("f", {90, 0, "a@host#1"}))
   end
 
   test "a change follows if it comes after the last one that was seen, and not across a gap" do
@@ -135,7 +135,7 @@ defmodule Tidepool.Catalog.StateTest do
   end
 
   test "only the entry with the stamp is forgotten, not a later one of its name" do
-    state = new([entry("f", {100, 0, "a@host#1"}, [])])
+    state = new([entry("f", {100, 0, "a@host#1"})])
     assert {:same, ^state} = State.forget(state, "f", {90, 0, "a@host#1"}, 50)
     assert {:changed, %{entries: entries, digest: digest}} = State.forget(state, "f", {100, 0, "a@host#1"}, 50)
     assert {entries, digest} == {%{}, %Tidepool.Catalog.Digest{}}
@@ -151,7 +151,7 @@ defmodule Tidepool.Catalog.StateTest do
   test "stamps of a clock that was far ahead are made anew, in their order, by another replica" do
     context = State.new_context(Clock.replica("a@host", 1))
     mine = context.replica
-    entries = [entry("x", {9_000, 0, mine}, []), entry("y", {8_000, 0, mine}, []), entry("z", {500, 0, mine}, [])]
+    entries = [entry("x", {9_000, 0, mine}), entry("y", {8_000, 0, mine}), entry("z", {500, 0, mine})]
 
     assert State.settle(context, entries, 8_500, 1_000) == {context, entries}
     assert {settled, stamped} = State.settle(context, entries, 1_000, 100)
@@ -170,25 +170,8 @@ defmodule Tidepool.Catalog.StateTest do
   test "an entry that was written before there were stamps gets the second of its deploy" do
     old = entry("f", nil, deployed_at: 12) |> Map.delete(:stamp)
     assert Entry.stamped(old, "a@host#1") == entry("f", {12_000, 0, "a@host#1"}, deployed_at: 12)
-    assert Entry.stamped(entry("f", {5, 0, "b"}, []), "a@host#1").stamp == {5, 0, "b"}
+    assert Entry.stamped(entry("f", {5, 0, "b"}), "a@host#1").stamp == {5, 0, "b"}
   end
 
   defp seen(seen), do: %{seen: seen, beyond: %{}, horizon: nil}
-
-  defp entry(name, stamp, fields) do
-    struct!(
-      %Entry{
-        name: name,
-        version: 1,
-        sha256: String.duplicate("00", 32),
-        size: 1,
-        operation: name,
-        instances: :fresh,
-        limits: %{},
-        deployed_at: 1,
-        stamp: stamp
-      },
-      fields
-    )
-  end
 end

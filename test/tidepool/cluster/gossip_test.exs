@@ -268,18 +268,7 @@ defmodule Tidepool.Cluster.GossipTest do
   defp stamped(gossip, name, removed?, now) do
     {stamp, _clock} = Clock.next(State.clock(gossip.catalog), now)
 
-    %Entry{
-      name: name,
-      version: State.next_version(gossip.catalog, name),
-      removed: removed?,
-      sha256: String.duplicate("00", 32),
-      size: 1,
-      operation: name,
-      instances: :fresh,
-      limits: %{},
-      deployed_at: 1,
-      stamp: stamp
-    }
+    entry(name, stamp, version: State.next_version(gossip.catalog, name), removed: removed?)
   end
 
   defp handle(world, node, event) do

@@ -62,7 +62,7 @@ defmodule Tidepool.Cluster.WireTest do
       size: 1,
       operation: "f",
       instances: :fresh,
-      limits: Map.new(Tidepool.Limits.schema(), fn {key, spec} -> {key, spec[:default]} end),
+      limits: Tidepool.Limits.complete(%{}),
       deployed_at: 1,
       stamp: {1, 1, "a@b#1"}
     }
