@@ -213,7 +213,8 @@ defmodule Tidepool.Catalog do
   def handle_cast({:accept, entries}, state) do
     later = Enum.filter(entries, &later?(&1, state.entries[&1.name]))
 
-    state = %{state | clock: Enum.reduce(later, state.clock, &observe/2)}
+    # Whether a stamp is too far ahead was decided where it came in.
+    state = %{state | clock: Enum.reduce(later, state.clock, &Clock.observe(&2, &1.stamp))}
     withdraw(for entry <- later, entry.removed, do: entry.name)
 
     case persist(state, later) do
@@ -270,13 +271,6 @@ defmodule Tidepool.Catalog do
   defp stamp(entry, state) do
     {stamp, clock} = Clock.next(state.clock, System.os_time(:millisecond))
     {%{entry | stamp: stamp}, %{state | clock: clock}}
-  end
-
-  # Whether a stamp is too far ahead was decided where it came from outside.
-  defp observe(entry, clock) do
-    {wall_ms, _counter, _replica} = entry.stamp
-    {:ok, clock} = Clock.observe(clock, entry.stamp, wall_ms, 0)
-    clock
   end
 
   # To the cluster, where there is one.
@@ -497,7 +491,7 @@ defmodule Tidepool.Catalog do
 
     case Entry.same_deploy?(old, entry) && :ets.lookup(@table, entry.name) do
       [{_name, %Function{} = function, ^stamp}] -> {:unchanged, function}
-      _other -> {:version, if(old, do: old.version + 1, else: 1)}
+      _other -> {:version, State.next_version(state, entry.name)}
     end
   end
 

@@ -91,8 +91,7 @@ defmodule Tidepool.Simulation do
     own = State.seen(gossip.catalog, clock.replica)
     moments = [own || {0, 0}, if(old, do: {elem(old.stamp, 0), elem(old.stamp, 1)}, else: {0, 0})]
     {wall_ms, counter} = Enum.max(moments)
-    {:ok, clock} = Clock.observe(clock, {wall_ms, counter, ""}, now(state, name), 1_000_000_000)
-    {stamp, _clock} = Clock.next(clock, now(state, name))
+    {stamp, _clock} = clock |> Clock.observe({wall_ms, counter, ""}) |> Clock.next(now(state, name))
 
     entry = %Entry{
       name: function,

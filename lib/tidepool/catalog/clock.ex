@@ -13,7 +13,6 @@ defmodule Tidepool.Catalog.Clock do
   """
 
   @max_counter 0xFFFF_FFFF
-  @max_wall_ms 0xFFFF_FFFF_FFFF
 
   @enforce_keys [:replica]
   defstruct [:replica, wall_ms: 0, counter: 0]
@@ -61,22 +60,15 @@ defmodule Tidepool.Catalog.Clock do
   end
 
   @doc """
-  Takes note of a stamp that came from elsewhere. One that is more than `max_skew_ms` ahead of `wall_ms` is refused, with
-  the ms that it is ahead, and the clock stays as it is.
+  By how many ms a time that came from elsewhere is ahead of `wall_ms`, if that is more than the limit; `nil` if it is not.
   """
-  @spec observe(t, stamp, wall_ms, max_skew_ms :: non_neg_integer) :: {:ok, t} | {:error, {:ahead, pos_integer}}
-  def observe(_clock, {stamp_ms, _counter, _replica}, wall_ms, max_skew_ms) when stamp_ms > wall_ms + max_skew_ms,
-    do: {:error, {:ahead, stamp_ms - wall_ms}}
+  @spec ahead(wall_ms, wall_ms, max_skew_ms :: non_neg_integer) :: pos_integer | nil
+  def ahead(made_ms, wall_ms, max_skew_ms), do: if(made_ms > wall_ms + max_skew_ms, do: made_ms - wall_ms)
 
-  def observe(clock, {stamp_ms, counter, _replica}, _wall_ms, _max_skew_ms),
-    do: {:ok, if({stamp_ms, counter} > {clock.wall_ms, clock.counter}, do: put(clock, stamp_ms, counter), else: clock)}
-
-  @doc "Can this be a stamp? Its numbers are within what `Tidepool.Cluster.Wire` carries."
-  @spec stamp?(term) :: boolean
-  def stamp?({wall_ms, counter, replica}),
-    do: wall_ms in 0..@max_wall_ms and counter in 0..@max_counter and is_binary(replica)
-
-  def stamp?(_other), do: false
+  @doc "Takes note of a stamp that was made elsewhere, and is not too far `ahead/3`."
+  @spec observe(t, stamp) :: t
+  def observe(clock, {wall_ms, counter, _replica}),
+    do: if({wall_ms, counter} > {clock.wall_ms, clock.counter}, do: put(clock, wall_ms, counter), else: clock)
 
   defp advance(clock, wall_ms) when wall_ms > clock.wall_ms, do: put(clock, wall_ms, 0)
   defp advance(clock, _wall_ms) when clock.counter == @max_counter, do: put(clock, clock.wall_ms + 1, 0)

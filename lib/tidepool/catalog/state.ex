@@ -88,7 +88,7 @@ defmodule Tidepool.Catalog.State do
   @spec settle(context, [Entry.t()], Clock.wall_ms(), max_skew_ms :: non_neg_integer) :: {context, [Entry.t()]}
   def settle(context, entries, now, max_skew_ms) do
     ahead? = fn %{stamp: {wall_ms, _counter, replica}} ->
-      replica == context.replica and wall_ms > now + max_skew_ms
+      replica == context.replica and Clock.ahead(wall_ms, now, max_skew_ms) != nil
     end
 
     case Enum.split_with(entries, ahead?) do
@@ -124,15 +124,13 @@ defmodule Tidepool.Catalog.State do
   @doc "A clock that has observed all entries."
   @spec clock(t) :: Clock.t()
   def clock(state) do
-    Enum.reduce(state.entries, Clock.new(state.replica), fn {_name, %{stamp: {wall_ms, counter, _replica}}}, clock ->
-      if {wall_ms, counter} > {clock.wall_ms, clock.counter},
-        do: %{clock | wall_ms: wall_ms, counter: counter},
-        else: clock
+    Enum.reduce(state.entries, Clock.new(state.replica), fn {_name, entry}, clock ->
+      Clock.observe(clock, entry.stamp)
     end)
   end
 
   @doc "The number for the next deploy of a name."
-  @spec next_version(t, String.t()) :: pos_integer
+  @spec next_version(%{:entries => %{String.t() => Entry.t()}, optional(atom) => term}, String.t()) :: pos_integer
   def next_version(state, name) do
     case state.entries do
       %{^name => entry} -> entry.version + 1

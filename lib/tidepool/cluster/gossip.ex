@@ -251,8 +251,8 @@ defmodule Tidepool.Cluster.Gossip do
   defp on({:message, from, {:reports, reports}}, state, effects, now) do
     {state, ahead} =
       Enum.reduce(reports, {state, %{}}, fn report, {state, ahead} ->
-        if report.at > now + state.options.max_skew_ms,
-          do: {state, Map.put(ahead, report.node, report.at - now)},
+        if ms = Clock.ahead(report.at, now, state.options.max_skew_ms),
+          do: {state, Map.put(ahead, report.node, ms)},
           else: {merge_report(state, report, from, now), ahead}
       end)
 
@@ -298,8 +298,8 @@ defmodule Tidepool.Cluster.Gossip do
   defp take_in({entry, before}, from, {state, accepted, back, gone, ahead}, now) do
     {wall_ms, _counter, replica} = entry.stamp
 
-    if wall_ms > now + state.options.max_skew_ms do
-      {state, accepted, back, gone, Map.put(ahead, replica, wall_ms - now)}
+    if ms = Clock.ahead(wall_ms, now, state.options.max_skew_ms) do
+      {state, accepted, back, gone, Map.put(ahead, replica, ms)}
     else
       {result, catalog} = State.merge(state.catalog, entry)
 

@@ -25,10 +25,10 @@ defmodule Tidepool.Catalog.ClockTest do
         {stamp, clock} = Clock.next(clock, now)
         {{:made, stamp}, clock}
 
-      {now, stamp}, clock ->
-        case Clock.observe(clock, stamp, now, @max_skew_ms) do
-          {:ok, clock} -> {{:observed, stamp}, clock}
-          {:error, {:ahead, ms}} -> {{:refused, stamp, now, ms}, clock}
+      {now, {wall_ms, _counter, _replica} = stamp}, clock ->
+        case Clock.ahead(wall_ms, now, @max_skew_ms) do
+          nil -> {{:observed, stamp}, Clock.observe(clock, stamp)}
+          ms -> {{:refused, stamp, now, ms}, clock}
         end
     end)
   end
@@ -71,7 +71,7 @@ defmodule Tidepool.Catalog.ClockTest do
   end
 
   test "a counter that is full moves on to the next millisecond" do
-    {:ok, clock} = Clock.observe(Clock.new("a"), {1_000, 0xFFFF_FFFF, "b"}, 1_000, 0)
+    clock = Clock.observe(Clock.new("a"), {1_000, 0xFFFF_FFFF, "b"})
     assert {{1_001, 0, "a"}, clock} = Clock.next(clock, 1_000)
     assert {{1_001, 1, "a"}, _clock} = Clock.next(clock, 1_000)
   end
