@@ -20,7 +20,7 @@ defmodule Tidepool.ClusterTest do
 
   defp status(peer), do: Peer.call(peer, Cluster, :status, [])
   defp call(peer, name, operation, payload \\ ""), do: Peer.call(peer, Tidepool, :call, [name, operation, payload])
-  defp links(peer), do: Enum.sort(Peer.call(peer, Cluster.Server, :links, []))
+  defp links(peer), do: Enum.sort(Peer.call(peer, Cluster.Links, :linked, []))
 
   test "what is deployed on one node can be called on the other, and what is removed there is gone here" do
     [a, b] = cluster!(2)

@@ -16,7 +16,7 @@ defmodule Tidepool.Cluster.Loads do
 
   alias Tidepool.{BlobStore, Catalog, Config, Error, Loader}
   alias Tidepool.Catalog.Entry
-  alias Tidepool.Cluster.{Backoff, Pull, Server}
+  alias Tidepool.Cluster.{Backoff, Links, Pull, Server}
 
   @max_tasks 8
   @max_waiting 10_000
@@ -233,7 +233,7 @@ defmodule Tidepool.Cluster.Loads do
 
   # Who told of the entry first, then the other links in any order.
   defp sources(job) do
-    links = Server.links()
+    links = Links.linked()
     first = Enum.filter([job.from], &(&1 in links))
     (first ++ (Enum.shuffle(links) -- first)) -- job.wrong
   end

@@ -1,14 +1,7 @@
 defmodule Tidepool.Cluster.Server do
   @moduledoc """
-  The process that drives `Tidepool.Cluster.Gossip`: it owns the links to other nodes and carries messages over them.
-
-  A link is one of distributed Erlang, made as a hidden one: `global` looks at visible links only, so it neither completes
-  the mesh nor cuts it, whatever flags the VM was started with. Links that the application has made are used as well, and
-  never cut.
-
-  A node counts as a peer when its `Server` has answered a greeting, until that process or the link is gone, as the VM's
-  monitor tells. Messages are sent so that they neither wait for a slow link nor make a new one; what is lost that way
-  is repaired by gossip. Connecting, which may take seconds, is done in tasks.
+  The process that drives `Tidepool.Cluster.Gossip`: it owns the links to other nodes (`Tidepool.Cluster.Links`), carries
+  messages over them, and does what gossip decides.
 
   A node that has just started is *joining* until its catalog equals that of a peer, or nobody is there to ask, or a few
   seconds have passed: what it does not know by then is not deployed.
@@ -20,36 +13,22 @@ defmodule Tidepool.Cluster.Server do
 
   require Logger
 
-  alias Tidepool.{Catalog, Config}
+  alias Tidepool.Catalog
   alias Tidepool.Catalog.{Entry, State}
-  alias Tidepool.Cluster.{Backoff, Discovery, Gossip, Loads, LogOnce, Wire}
+  alias Tidepool.Cluster.{Discovery, Gossip, Links, Loads, LogOnce, Wire}
 
   @tick_ms 250
-  # A link whose other side answers none of these leads to a node that does not run Tidepool.
-  @greetings 3
-  @greeting_ms 1_000
-  @max_connecting 8
   # Loads that end within so long of each other are told to others together.
   @ready_ms 25
   # How long a node that starts waits for its first exchange, and how many may wait for that.
   @joining_ms 3_000
   @max_waiting 10_000
-  # Atoms are never freed, and names of nodes come from peers.
-  @max_names 10_000
 
-  # {node}: the peers. {:joining, until}: only while it is.
+  # {:joining, until}: only while it is.
   @table __MODULE__
 
   @doc false
   def start_link(config), do: GenServer.start_link(__MODULE__, config, name: __MODULE__)
-
-  @doc "The nodes that this one is linked with now and that run Tidepool."
-  @spec links :: [node]
-  def links do
-    for {node} <- :ets.tab2list(@table), do: node
-  rescue
-    ArgumentError -> []
-  end
 
   @doc "Is this node still to learn what others have deployed?"
   @spec joining? :: boolean
@@ -109,7 +88,7 @@ defmodule Tidepool.Cluster.Server do
   @impl true
   def init(config) do
     :ets.new(@table, [:named_table, :protected, read_concurrency: true])
-    {:ok, begin(%{config: config, name: nil, gossip: nil})}
+    {:ok, begin(%{config: config, name: nil, gossip: nil, links: Links.new()})}
   end
 
   defp begin(state) do
@@ -128,12 +107,6 @@ defmodule Tidepool.Cluster.Server do
         Map.merge(state, %{
           name: name,
           gossip: gossip,
-          # Names of nodes as atoms; monitors of peers; greetings without an answer yet; connection attempts.
-          nodes: %{},
-          peers: %{},
-          greetings: %{},
-          connecting: MapSet.new(),
-          backoff: Backoff.new(),
           # The task that looks for nodes, and what the last one has found.
           looking: nil,
           origins: nil,
@@ -144,7 +117,7 @@ defmodule Tidepool.Cluster.Server do
           logged: LogOnce.new()
         })
 
-      Enum.reduce(Node.list(:connected), look(state), &greet(&2, &1, false))
+      %{look(state) | links: Enum.reduce(Node.list(:connected), state.links, &Links.greet(&2, &1))}
     else
       Process.send_after(self(), :distributed?, state.config.discovery_interval)
       state
@@ -246,52 +219,31 @@ defmodule Tidepool.Cluster.Server do
   end
 
   def handle_info({:connected, name, connected?}, state) do
-    state = %{state | connecting: MapSet.delete(state.connecting, name)}
-
-    cond do
-      is_map_key(state.peers, name) -> {:noreply, state}
-      connected? -> {:noreply, greet(state, state.nodes[name], true)}
-      true -> {:noreply, state |> failed(name, Map.get(state.origins || %{}, name, :guessed)) |> settle()}
-    end
+    origin = Map.get(state.origins || %{}, name, :guessed)
+    {:noreply, state |> linked(Links.connected(state.links, name, connected?, origin)) |> settle()}
   end
 
-  def handle_info({:nodeup, node, _info}, state), do: {:noreply, greet(state, node, false)}
+  def handle_info({:nodeup, node, _info}, state), do: {:noreply, %{state | links: Links.greet(state.links, node)}}
   # The monitor of a peer says that it is gone.
   def handle_info({:nodedown, _node, _info}, state), do: {:noreply, state}
 
   def handle_info({:tidepool_hello, pid, ref}, state) when is_pid(pid) and is_reference(ref) and node(pid) != node() do
-    transmit(pid, {:tidepool_hello, ref, self()})
-    {:noreply, welcome(state, pid)}
+    {:noreply, linked(state, Links.greeted(state.links, pid, ref))}
   end
 
   def handle_info({:tidepool_hello, ref, pid}, state) when is_pid(pid) and is_reference(ref) do
-    case state.greetings[to_string(node(pid))] do
-      %{ref: ^ref} -> {:noreply, welcome(state, pid)}
-      _late -> {:noreply, state}
-    end
+    {:noreply, linked(state, Links.answered(state.links, pid, ref))}
   end
 
   def handle_info({:unanswered, name, ref}, state) do
-    case state.greetings do
-      %{^name => %{ref: ^ref, left: 0} = greeting} ->
-        state = %{state | greetings: Map.delete(state.greetings, name)}
-        # A link that was not made here is left alone: a shell's, say.
-        if greeting.ours, do: part(state, name)
-        {:noreply, settle(if(greeting.ours, do: failed(state, name, :stranger), else: state))}
-
-      %{^name => %{ref: ^ref} = greeting} ->
-        {:noreply, send_greeting(state, name, %{greeting | left: greeting.left - 1})}
-
-      _answered ->
-        {:noreply, state}
-    end
+    {:noreply, state |> linked(Links.unanswered(state.links, name, ref)) |> settle()}
   end
 
   # The VM says where a pid is from.
   def handle_info({:tidepool_cluster, pid, bytes}, state) when is_pid(pid) and is_binary(bytes) do
     name = to_string(node(pid))
 
-    case is_map_key(state.peers, name) && Wire.decode(bytes) do
+    case Links.peer?(state.links, name) && Wire.decode(bytes) do
       {:ok, message} -> {:noreply, state |> feed({:message, name, message}) |> settle()}
       {:error, reason} -> {:noreply, refuse(state, name, reason)}
       # Not greeted yet: gossip sends it again.
@@ -300,26 +252,17 @@ defmodule Tidepool.Cluster.Server do
   end
 
   def handle_info({:DOWN, monitor, :process, pid, reason}, state) do
-    name = to_string(node(pid))
-
-    case state.peers do
-      %{^name => ^monitor} ->
-        :ets.delete(@table, node(pid))
-        Logger.info("the link to #{name} is gone (#{inspect(reason)})")
-        state = feed(%{state | peers: Map.delete(state.peers, name)}, {:down, name})
-        # Its process has ended and the link has not: it may come back.
-        {:noreply, if(reason == :noconnection, do: state, else: greet(state, node(pid), false))}
-
-      _other ->
-        {:noreply, state}
-    end
+    {:noreply, linked(state, Links.down(state.links, monitor, pid, reason))}
   end
 
   def handle_info(_message, state), do: {:noreply, state}
 
   defp look(%{config: config} = state) do
     server = self()
-    {:ok, task} = task(fn -> send(server, {:found, Discovery.find(config)}) end)
+
+    {:ok, task} =
+      Task.Supervisor.start_child(Tidepool.Cluster.Tasks, fn -> send(server, {:found, Discovery.find(config)}) end)
+
     %{state | looking: task}
   end
 
@@ -333,10 +276,8 @@ defmodule Tidepool.Cluster.Server do
     end)
   end
 
-  defp alone?(state) do
-    state.origins != nil and state.peers == %{} and state.greetings == %{} and MapSet.size(state.connecting) == 0 and
-      Enum.all?(Map.keys(state.origins), &Backoff.failed?(state.backoff, &1))
-  end
+  defp alone?(%{origins: nil}), do: false
+  defp alone?(state), do: Links.alone?(state.links, Map.keys(state.origins))
 
   defp joined(%{waiting: nil} = state), do: state
 
@@ -355,6 +296,10 @@ defmodule Tidepool.Cluster.Server do
     match?(%{^name => %{stamp: ^stamp}}, state.gossip.catalog.entries)
   end
 
+  # What became of the links, and what follows from that.
+  defp linked(state, {links, []}), do: %{state | links: links}
+  defp linked(state, {links, events}), do: feed(%{state | links: links}, events)
+
   # Gossip decides, and its effects are done in order; some lead to events at once.
   defp feed(state, event) do
     {gossip, effects} = Gossip.handle(state.gossip, event, now())
@@ -366,16 +311,14 @@ defmodule Tidepool.Cluster.Server do
     # The same message goes to several peers in turn.
     bytes = with {^message, bytes} <- last, do: bytes, else: (_other -> Wire.encode(message))
 
-    if is_map_key(state.peers, name),
-      do: transmit({__MODULE__, state.nodes[name]}, {:tidepool_cluster, self(), bytes})
-
+    Links.send_to(state.links, name, bytes)
     {state, {message, bytes}}
   end
 
-  defp effect({:connect, name}, {state, last}), do: {connect(state, name), last}
+  defp effect({:connect, name}, {state, last}), do: {linked(state, Links.connect(state.links, name)), last}
 
   defp effect({:disconnect, name}, {state, last}) do
-    part(state, name)
+    Links.part(state.links, name)
     {state, last}
   end
 
@@ -383,7 +326,7 @@ defmodule Tidepool.Cluster.Server do
     Catalog.accept(entries)
     {removed, deployed} = Enum.split_with(entries, & &1.removed)
     if removed != [], do: Loads.cancel(Enum.map(removed, & &1.name))
-    if deployed != [], do: Loads.load(deployed, state.nodes[from])
+    if deployed != [], do: Loads.load(deployed, Links.node_of(state.links, from))
     {feed(state, [{:pending, deployed}, {:ready, removed}]), last}
   end
 
@@ -401,83 +344,6 @@ defmodule Tidepool.Cluster.Server do
     {log_once(state, {:ahead, replica}, text), last}
   end
 
-  defp connect(state, name) do
-    cond do
-      is_map_key(state.peers, name) or MapSet.member?(state.connecting, name) ->
-        state
-
-      MapSet.size(state.connecting) >= @max_connecting or not Backoff.due?(state.backoff, name, monotonic()) ->
-        feed(state, {:failed, name})
-
-      true ->
-        case node_named(state, name) do
-          {:ok, node, state} ->
-            server = self()
-            task(fn -> send(server, {:connected, name, :net_kernel.hidden_connect_node(node) == true}) end)
-            %{state | connecting: MapSet.put(state.connecting, name)}
-
-          :error ->
-            feed(state, {:failed, name})
-        end
-    end
-  end
-
-  defp failed(state, name, why) do
-    feed(%{state | backoff: Backoff.failed(state.backoff, name, why, monotonic())}, {:failed, name})
-  end
-
-  # Ends a link, if it is one of those that are made here.
-  defp part(state, name) do
-    with {:ok, node} <- Map.fetch(state.nodes, name), true <- node in Node.list(:hidden), do: Node.disconnect(node)
-  end
-
-  # `ours`: was the link made here?
-  defp greet(state, node, ours) do
-    name = to_string(node)
-
-    cond do
-      is_map_key(state.peers, name) ->
-        state
-
-      is_map_key(state.greetings, name) ->
-        if ours, do: put_in(state.greetings[name].ours, true), else: state
-
-      true ->
-        state = %{state | nodes: Map.put(state.nodes, name, node)}
-        send_greeting(state, name, %{ref: make_ref(), left: @greetings - 1, ours: ours})
-    end
-  end
-
-  defp send_greeting(state, name, greeting) do
-    transmit({__MODULE__, state.nodes[name]}, {:tidepool_hello, self(), greeting.ref})
-    Process.send_after(self(), {:unanswered, name, greeting.ref}, @greeting_ms)
-    put_in(state.greetings[name], greeting)
-  end
-
-  defp welcome(state, pid) do
-    node = node(pid)
-    name = to_string(node)
-
-    if is_map_key(state.peers, name) do
-      state
-    else
-      :ets.insert(@table, {node})
-      Logger.info("linked with #{name}")
-      Loads.up(node)
-
-      feed(
-        %{
-          state
-          | peers: Map.put(state.peers, name, Process.monitor(pid)),
-            nodes: Map.put(state.nodes, name, node),
-            greetings: Map.delete(state.greetings, name),
-            backoff: Backoff.met(state.backoff, name)
-        },
-        {:up, name}
-      )
-    end
-  end
-
   defp refuse(state, name, {:version, version}) do
     text = "#{name} speaks version #{version} of the cluster's protocol, and this node #{Wire.version()}: it is ignored"
     log_once(state, {:version, name, version}, text)
@@ -488,25 +354,6 @@ defmodule Tidepool.Cluster.Server do
   end
 
   defp log_once(state, what, text), do: %{state | logged: LogOnce.warn(state.logged, what, text)}
-
-  defp node_named(%{nodes: nodes} = state, name) do
-    case nodes do
-      %{^name => node} ->
-        {:ok, node, state}
-
-      _new ->
-        if map_size(nodes) < @max_names and Config.node_name?(name) do
-          node = String.to_atom(name)
-          {:ok, node, %{state | nodes: Map.put(nodes, name, node)}}
-        else
-          :error
-        end
-    end
-  end
-
-  defp transmit(to, message), do: :erlang.send(to, message, [:nosuspend, :noconnect])
-
-  defp task(fun), do: Task.Supervisor.start_child(Tidepool.Cluster.Tasks, fun)
 
   defp jitter(ms), do: div(ms, 2) + :rand.uniform(ms)
 

@@ -1,0 +1,245 @@
+defmodule Tidepool.Cluster.Links do
+  @moduledoc """
+  The links of a node: made, greeted, watched and ended. State and effects of the process `Tidepool.Cluster.Server`, which
+  hands the messages about links to here and what follows from them, `t:event/0`, to gossip.
+
+  A link is one of distributed Erlang, made as a hidden one: `global` looks at visible links only, so it neither completes
+  the mesh nor cuts it, whatever flags the VM was started with. Links that the application has made are used as well, and
+  never cut.
+
+  A node counts as a peer when its `Server` has answered a greeting, until that process or the link is gone, as the VM's
+  monitor tells. Messages are sent so that they neither wait for a slow link nor make a new one; what is lost that way
+  is repaired by gossip. Connecting, which may take seconds, is done in tasks.
+  """
+
+  require Logger
+
+  alias Tidepool.Cluster.{Backoff, Loads, Server}
+  alias Tidepool.Config
+
+  # A link whose other side answers none of these leads to a node that does not run Tidepool.
+  @greetings 3
+  @greeting_ms 1_000
+  @max_connecting 8
+  # Atoms are never freed, and names of nodes come from peers.
+  @max_names 10_000
+
+  # {node}: the peers.
+  @table __MODULE__
+
+  # Names of nodes as atoms; monitors of peers; greetings without an answer yet; connection attempts.
+  defstruct nodes: %{}, peers: %{}, greetings: %{}, connecting: MapSet.new(), backoff: Backoff.new()
+
+  @type greeting :: %{ref: reference, left: non_neg_integer, ours: boolean}
+  @type t :: %__MODULE__{
+          nodes: %{String.t() => node},
+          peers: %{String.t() => reference},
+          greetings: %{String.t() => greeting},
+          connecting: MapSet.t(String.t()),
+          backoff: Backoff.t()
+        }
+  @type event :: {:up, String.t()} | {:down, String.t()} | {:failed, String.t()}
+
+  @doc "The nodes that this one is linked with now and that run Tidepool."
+  @spec linked :: [node]
+  def linked do
+    for {node} <- :ets.tab2list(@table), do: node
+  rescue
+    # There is no cluster.
+    ArgumentError -> []
+  end
+
+  @doc "No links yet. The calling process keeps the table of peers."
+  @spec new :: t
+  def new do
+    :ets.new(@table, [:named_table, :protected, read_concurrency: true])
+    %__MODULE__{}
+  end
+
+  @doc "Is the node of this name a peer?"
+  @spec peer?(t, String.t()) :: boolean
+  def peer?(links, name), do: is_map_key(links.peers, name)
+
+  @doc "The node of this name, if there was a link to it."
+  @spec node_of(t, String.t()) :: node | nil
+  def node_of(links, name), do: links.nodes[name]
+
+  @doc "Is nobody there, and none of `names` to be reached?"
+  @spec alone?(t, [String.t()]) :: boolean
+  def alone?(links, names) do
+    links.peers == %{} and links.greetings == %{} and MapSet.size(links.connecting) == 0 and
+      Enum.all?(names, &Backoff.failed?(links.backoff, &1))
+  end
+
+  @doc "Sends a message of gossip to a peer; to anybody else nothing."
+  @spec send_to(t, String.t(), binary) :: :ok
+  def send_to(links, name, bytes) do
+    if peer?(links, name), do: transmit({Server, links.nodes[name]}, {:tidepool_cluster, self(), bytes})
+    :ok
+  end
+
+  @doc "Begins to make a link, of which the message `{:connected, name, boolean}` tells later."
+  @spec connect(t, String.t()) :: {t, [event]}
+  def connect(links, name) do
+    cond do
+      peer?(links, name) or MapSet.member?(links.connecting, name) ->
+        {links, []}
+
+      MapSet.size(links.connecting) >= @max_connecting or not Backoff.due?(links.backoff, name, monotonic()) ->
+        {links, [{:failed, name}]}
+
+      true ->
+        case named(links, name) do
+          {:ok, node} ->
+            server = self()
+
+            {:ok, _task} =
+              Task.Supervisor.start_child(Tidepool.Cluster.Tasks, fn ->
+                send(server, {:connected, name, :net_kernel.hidden_connect_node(node) == true})
+              end)
+
+            nodes = Map.put(links.nodes, name, node)
+            {%{links | connecting: MapSet.put(links.connecting, name), nodes: nodes}, []}
+
+          :error ->
+            {links, [{:failed, name}]}
+        end
+    end
+  end
+
+  @doc "What came of connecting; `why` says what is known of the node if nothing did."
+  @spec connected(t, String.t(), boolean, :configured | :guessed) :: {t, [event]}
+  def connected(links, name, connected?, why) do
+    links = %{links | connecting: MapSet.delete(links.connecting, name)}
+
+    cond do
+      peer?(links, name) -> {links, []}
+      connected? -> {greet(links, links.nodes[name], true), []}
+      true -> failed(links, name, why)
+    end
+  end
+
+  @doc "Greets the node at the other end of a link, unless that is done. `ours`: was the link made here?"
+  @spec greet(t, node, boolean) :: t
+  def greet(links, node, ours \\ false) do
+    name = to_string(node)
+
+    cond do
+      peer?(links, name) ->
+        links
+
+      is_map_key(links.greetings, name) ->
+        if ours, do: put_in(links.greetings[name].ours, true), else: links
+
+      true ->
+        links = %{links | nodes: Map.put(links.nodes, name, node)}
+        send_greeting(links, name, %{ref: make_ref(), left: @greetings - 1, ours: ours})
+    end
+  end
+
+  @doc "Another node greets this one."
+  @spec greeted(t, pid, reference) :: {t, [event]}
+  def greeted(links, pid, ref) do
+    transmit(pid, {:tidepool_hello, ref, self()})
+    welcome(links, pid)
+  end
+
+  @doc "A greeting was answered."
+  @spec answered(t, pid, reference) :: {t, [event]}
+  def answered(links, pid, ref) do
+    case links.greetings[to_string(node(pid))] do
+      %{ref: ^ref} -> welcome(links, pid)
+      _late -> {links, []}
+    end
+  end
+
+  @doc "A greeting was not answered in time."
+  @spec unanswered(t, String.t(), reference) :: {t, [event]}
+  def unanswered(links, name, ref) do
+    case links.greetings do
+      %{^name => %{ref: ^ref, left: 0, ours: ours}} ->
+        links = %{links | greetings: Map.delete(links.greetings, name)}
+        # A link that was not made here is left alone: a shell's, say.
+        if ours, do: part(links, name)
+        if ours, do: failed(links, name, :stranger), else: {links, []}
+
+      %{^name => %{ref: ^ref} = greeting} ->
+        {send_greeting(links, name, %{greeting | left: greeting.left - 1}), []}
+
+      _answered ->
+        {links, []}
+    end
+  end
+
+  @doc "The monitor of a peer tells of its end."
+  @spec down(t, reference, pid, term) :: {t, [event]}
+  def down(links, monitor, pid, reason) do
+    name = to_string(node(pid))
+
+    case links.peers do
+      %{^name => ^monitor} ->
+        :ets.delete(@table, node(pid))
+        Logger.info("the link to #{name} is gone (#{inspect(reason)})")
+        links = %{links | peers: Map.delete(links.peers, name)}
+        # Its process has ended and the link has not: it may come back.
+        {if(reason == :noconnection, do: links, else: greet(links, node(pid))), [{:down, name}]}
+
+      _other ->
+        {links, []}
+    end
+  end
+
+  @doc "Ends a link, if it is one of those that are made here."
+  @spec part(t, String.t()) :: :ok
+  def part(links, name) do
+    with {:ok, node} <- Map.fetch(links.nodes, name), true <- node in Node.list(:hidden), do: Node.disconnect(node)
+    :ok
+  end
+
+  defp failed(links, name, why) do
+    {%{links | backoff: Backoff.failed(links.backoff, name, why, monotonic())}, [{:failed, name}]}
+  end
+
+  defp send_greeting(links, name, greeting) do
+    transmit({Server, links.nodes[name]}, {:tidepool_hello, self(), greeting.ref})
+    Process.send_after(self(), {:unanswered, name, greeting.ref}, @greeting_ms)
+    put_in(links.greetings[name], greeting)
+  end
+
+  defp welcome(links, pid) do
+    node = node(pid)
+    name = to_string(node)
+
+    if peer?(links, name) do
+      {links, []}
+    else
+      :ets.insert(@table, {node})
+      Logger.info("linked with #{name}")
+      Loads.up(node)
+
+      links = %{
+        links
+        | peers: Map.put(links.peers, name, Process.monitor(pid)),
+          nodes: Map.put(links.nodes, name, node),
+          greetings: Map.delete(links.greetings, name),
+          backoff: Backoff.met(links.backoff, name)
+      }
+
+      {links, [{:up, name}]}
+    end
+  end
+
+  defp named(%{nodes: nodes}, name) do
+    case nodes do
+      %{^name => node} ->
+        {:ok, node}
+
+      _new ->
+        if map_size(nodes) < @max_names and Config.node_name?(name), do: {:ok, String.to_atom(name)}, else: :error
+    end
+  end
+
+  defp transmit(to, message), do: :erlang.send(to, message, [:nosuspend, :noconnect])
+
+  defp monotonic, do: System.monotonic_time(:millisecond)
+end
