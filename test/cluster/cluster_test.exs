@@ -68,6 +68,26 @@ defmodule Tidepool.ClusterTest do
     assert %Function{version: 2} = Peer.deploy!(last, "rust", "hello_world", operation: "hello")
   end
 
+  test "a call waits for what the cluster has although the process that loads it is slow to hear of it" do
+    [a, _b] = cluster!(2)
+    Peer.deploy!(a, "rust", "hello_world", wait: :all)
+    late = start!(Peer.name("late"), a.cookie, [a.node])
+    :ok = Peer.call(late, :sys, :suspend, [Cluster.Loads])
+    call = Peer.async(late, Tidepool, :call, ["hello_world", "hello", "Ada"])
+    name = to_string(a.node)
+
+    eventually(
+      fn ->
+        {:ok, view} = Peer.call(late, Cluster.Server, :view, [])
+        match?(%{live: %{^name => %{root: root}}, root: root, entries: [_one]}, view)
+      end,
+      20_000
+    )
+
+    :ok = Peer.call(late, :sys, :resume, [Cluster.Loads])
+    assert Task.await(call, 30_000) == {:ok, "Hello, Ada!"}
+  end
+
   test "a node that finds nobody does not wait for anybody" do
     a = start!(Peer.name("a"), Peer.cookie(), [:"nobody@127.0.0.1"])
     eventually(fn -> not Peer.call(a, Cluster, :joining?, []) end, 2_900)

@@ -60,6 +60,10 @@ defmodule Tidepool.Cluster.Loads do
   @spec report :: :ok
   def report, do: GenServer.cast(__MODULE__, :report)
 
+  @doc "Sends `message` to the calling process when all that it has told before is taken note of."
+  @spec echo(term) :: :ok
+  def echo(message), do: GenServer.cast(__MODULE__, {:echo, self(), message})
+
   @doc "What is on its way."
   @spec list :: [job]
   def list, do: GenServer.call(__MODULE__, :list)
@@ -163,6 +167,11 @@ defmodule Tidepool.Cluster.Loads do
   def handle_cast(:report, state) do
     {_context, entries} = Catalog.known()
     report(entries)
+    {:noreply, state}
+  end
+
+  def handle_cast({:echo, pid, message}, state) do
+    send(pid, message)
     {:noreply, state}
   end
 

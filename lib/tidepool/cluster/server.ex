@@ -266,9 +266,12 @@ defmodule Tidepool.Cluster.Server do
     %{state | looking: task}
   end
 
-  # Has this node joined, or found nobody to join?
-  defp settle(%{waiting: nil} = state), do: state
-  defp settle(state), do: if(agrees?(state) or alone?(state), do: joined(state), else: state)
+  # Has this node joined, or found nobody to join? Whoever waits for that looks next whether a function is on its way, which
+  # `Loads` has to know by then.
+  defp settle(state) do
+    if state.waiting != nil and (agrees?(state) or alone?(state)), do: Loads.echo(:joined)
+    state
+  end
 
   defp agrees?(%{gossip: gossip} = state) do
     Enum.any?(Gossip.live(gossip), fn {name, report} ->
