@@ -1,6 +1,7 @@
 //! What a call costs in the core alone, without Erlang: warm and fresh, from one thread and from two at once.
 //!
-//! Run with `cargo bench -p tidepool_core`. Prints nanoseconds for each call, medians of the rounds. Gates nothing.
+//! Run with `cargo bench -p tidepool_core`, followed by `-- WORD` for the subjects with that word in their names. Prints
+//! nanoseconds for each call, medians of the rounds. Gates nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a bench")]
 
 use std::path::Path;
@@ -63,22 +64,27 @@ fn main() {
     let runtime = Runtime::new(&config, io.handle().clone(), Arc::new(Silent)).unwrap();
     let function = |guest: &str, instances| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guests/build").join(guest).with_extension("wasm");
-        let module = Arc::new(runtime.compile(&std::fs::read(path).unwrap(), &CompileConfig::default()).unwrap());
+        let config = CompileConfig { snapshot: Some(Limits::default()), ..CompileConfig::default() };
+        let module = Arc::new(runtime.compile(&std::fs::read(path).unwrap(), &config).unwrap());
         let config = FunctionConfig { name: guest.into(), version: 1, instances, limits: Limits::default() };
         Arc::new(module.function(config).unwrap())
     };
     let warm = Instances::Warm { max_idle: 100 };
+    let fresh = Instances::Fresh;
     let subjects = [
-        ("warm hello", function("rust/hello_world", warm), "hello"),
-        ("warm host call", function("rust/hello_world", warm), "host"),
-        ("fresh, smallest guest", function("wat/returns_1_silent", Instances::Fresh), "x"),
-        ("fresh hello", function("rust/hello_world", Instances::Fresh), "hello"),
+        ("warm hello", "rust/hello_world", warm, "hello", 200_000),
+        ("warm host call", "rust/hello_world", warm, "host", 200_000),
+        ("fresh, smallest guest", "wat/returns_1_silent", fresh, "x", 20_000),
+        ("fresh hello, AssemblyScript", "assemblyscript/hello_world", fresh, "hello", 20_000),
+        ("fresh hello, Rust, wapc-guest", "rust/hello_world_crate", fresh, "hello", 20_000),
+        ("fresh hello, Rust", "rust/hello_world", fresh, "hello", 10_000),
+        ("fresh hello, Zig", "zig/hello_world", fresh, "hello", 10_000),
+        ("fresh hello, Go", "go/hello_world", fresh, "hello", 2_000),
     ];
-    for (name, function, operation) in &subjects {
+    for (name, guest, instances, operation, calls) in subjects {
         if only.as_ref().is_none_or(|only| name.contains(only.as_str())) {
-            measure(name, 9, if name.starts_with("warm") { 200_000 } else { 30_000 }, || {
-                call(function, operation, if *operation == "hello" { b"Ada" } else { b"" });
-            });
+            let function = function(guest, instances);
+            measure(name, 9, calls, || call(&function, operation, if operation == "hello" { b"Ada" } else { b"" }));
         }
     }
 }
