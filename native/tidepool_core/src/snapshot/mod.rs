@@ -18,6 +18,7 @@ mod go;
 mod image;
 mod outline;
 mod sandbox;
+mod segments;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -154,7 +155,13 @@ fn snapshot<'a>(sandbox: &Sandbox, wasm: &[u8], before: &Outline, limits: &Limit
     let instrumented = Instrumented::new(wasm)?;
     let candidate = sandbox.compile(&instrumented)?;
     let (image, reseed) = faithful(&candidate, limits)?;
-    let wasm = instrumented.snapshot(&image)?;
+    let mut wasm = instrumented.snapshot(&image)?;
+    // A module that is valid without them refers to none.
+    if let Ok(Some(slim)) = segments::without_passive(&wasm)
+        && sandbox.validate(&slim).is_ok()
+    {
+        wasm = slim;
+    }
     let after = Outline::of(&wasm).map_err(|error| Refusal::Unsupported { message: error.to_string() })?;
     Ok(Prepared {
         wasm: Cow::Owned(wasm),
