@@ -11,8 +11,8 @@ defmodule Tidepool.Execution do
   At most one attempt is made per call. When the caller dies the guest is gone within a slice. Nothing of a call stays
   in the caller's mailbox, however it ends.
 
-  While a handler runs in this process, the process dictionary holds how deep the call is nested and until when it has
-  time; calls that the handler makes count as nested in it and end with it.
+  From the guest's first host call to the end of the call, the process dictionary holds how deep the call is nested and
+  until when it has time; calls that a handler makes in this process count as nested in it and end with it.
   """
 
   alias Tidepool.{Catalog, Engine, Error, Host, Native, Telemetry}
@@ -122,17 +122,24 @@ defmodule Tidepool.Execution do
   def trial(function, name), do: function |> Native.start_trial() |> drive(name, 1)
 
   @spec drive(Native.step(), String.t(), pos_integer) :: {:ok, binary} | {:error, Error.t()}
-  defp drive({:ok, _reply} = ok, _name, _depth), do: ok
+  defp drive({:host, _task, _binding, _namespace, _operation, _payload, remaining_ms} = step, name, depth) do
+    # Set once for a call, however often its guest asks.
+    outer = Process.put(@key, {depth, now() + remaining_ms})
 
-  defp drive({:error, :not_deployed, _message, _details}, name, _depth), do: Catalog.not_callable(name)
-
-  defp drive({:error, reason, message, details}, name, _depth) do
-    {:error, Error.new(reason, message, name, details)}
+    try do
+      advance(step, name)
+    after
+      if outer, do: Process.put(@key, outer), else: Process.delete(@key)
+    end
+    |> result(name)
   end
 
   defp drive({:yield, task}, name, depth), do: task |> Native.resume() |> drive(name, depth)
+  defp drive({:wait, task, id, remaining_ms}, name, depth), do: task |> wait(id, remaining_ms) |> drive(name, depth)
+  defp drive(outcome, name, _depth), do: result(outcome, name)
 
-  defp drive({:host, task, binding, namespace, operation, payload, remaining_ms}, name, depth) do
+  # On to the end of a call whose guest has asked the host.
+  defp advance({:host, task, binding, namespace, operation, payload, remaining_ms}, name) do
     call = %Host.Call{
       binding: binding,
       namespace: namespace,
@@ -141,32 +148,36 @@ defmodule Tidepool.Execution do
       function: name
     }
 
-    task |> Native.answer(ask_host(call, depth, remaining_ms)) |> drive(name, depth)
+    task |> Native.answer(ask_host(call, remaining_ms)) |> advance(name)
   end
 
-  defp drive({:wait, task, id, remaining_ms}, name, depth) do
+  defp advance({:yield, task}, name), do: task |> Native.resume() |> advance(name)
+  defp advance({:wait, task, id, remaining_ms}, name), do: task |> wait(id, remaining_ms) |> advance(name)
+  defp advance(outcome, _name), do: outcome
+
+  defp result({:ok, _reply} = ok, _name), do: ok
+  defp result({:error, :not_deployed, _message, _details}, name), do: Catalog.not_callable(name)
+  defp result({:error, reason, message, details}, name), do: {:error, Error.new(reason, message, name, details)}
+
+  defp wait(task, id, remaining_ms) do
     receive do
-      {:tidepool_wake, ^id} -> task |> Native.resume() |> drive(name, depth)
+      {:tidepool_wake, ^id} -> Native.resume(task)
     after
-      remaining_ms -> task |> cancel(id) |> drive(name, depth)
+      remaining_ms -> cancel(task, id)
     end
   end
 
-  defp ask_host(call, depth, remaining_ms) do
+  defp ask_host(call, remaining_ms) do
     if Telemetry.listening?() do
       metadata = Map.take(call, [:function, :binding, :namespace, :operation])
 
       Telemetry.span(:host_call, %{payload_bytes: byte_size(call.payload)}, metadata, fn _metadata ->
-        {result, bytes} = reply = dispatch(call, depth, remaining_ms)
+        {result, bytes} = reply = Host.dispatch(call, remaining_ms)
         {reply, %{reply_bytes: byte_size(bytes)}, %{result: result}}
       end)
     else
-      dispatch(call, depth, remaining_ms)
+      Host.dispatch(call, remaining_ms)
     end
-  end
-
-  defp dispatch(call, depth, remaining_ms) do
-    Host.dispatch(call, remaining_ms, &nested(&1, depth, now() + remaining_ms))
   end
 
   # Sent or not, no wake message is left behind.
@@ -180,16 +191,6 @@ defmodule Tidepool.Execution do
     end
 
     failure
-  end
-
-  defp nested(fun, depth, deadline) do
-    outer = Process.put(@key, {depth, deadline})
-
-    try do
-      fun.()
-    after
-      if outer, do: Process.put(@key, outer), else: Process.delete(@key)
-    end
   end
 
   defp now, do: System.monotonic_time(:millisecond)

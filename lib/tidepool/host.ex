@@ -55,12 +55,12 @@ defmodule Tidepool.Host do
   end
 
   @doc false
-  # Carries a call out; `nested` runs a function with calls in it counted as nested. Never raises.
-  @spec dispatch(Call.t(), timeout_ms :: non_neg_integer, (fun -> result)) :: result
-  def dispatch(%Call{} = call, timeout_ms, nested) do
+  # Carries a call out. Never raises.
+  @spec dispatch(Call.t(), timeout_ms :: non_neg_integer) :: result
+  def dispatch(%Call{} = call, timeout_ms) do
     case Registry.lookup(call.binding, call.namespace, call.operation) do
-      {:fun, fun} -> nested.(fn -> run(fun, call) end)
-      {:mfa, module, function} -> nested.(fn -> run(&apply(module, function, [&1]), call) end)
+      {:fun, fun} -> run(fun, call)
+      {:mfa, module, function} -> run(&apply(module, function, [&1]), call)
       {:process, name} -> ask(name, call, timeout_ms)
       nil -> {:error, "no host function #{call.binding}/#{call.namespace}/#{call.operation}"}
     end

@@ -119,7 +119,7 @@ defmodule Tidepool.HostTest do
     unique = unique_name("part")
     part = &"#{&1}-#{unique}"
     call = %Host.Call{binding: part.("b"), namespace: part.("n"), operation: part.("o"), payload: "", function: "f"}
-    dispatch = fn -> Host.dispatch(call, 0, & &1.()) end
+    dispatch = fn -> Host.dispatch(call, 0) end
 
     # From the least specific that no other test meets to the exact target; each is taken before all those before it.
     targets = [
