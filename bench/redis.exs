@@ -42,12 +42,19 @@ defmodule Bench.RedisConcat do
   defmodule NativeEdge do
     @moduledoc "The dispatcher of an edge whose requests are native Elixir: whatever is asked for, the answer is the same."
     use GenServer
+    alias Tidepool.Native
     @impl true
     def init(nil), do: {:ok, nil}
 
     @impl true
-    def handle_info({:tidepool_http, _id, responder, _route}, nil) do
-      spawn(fn -> Tidepool.Native.http_answer(responder, 200, :bytes, [], Bench.RedisConcat.native()) end)
+    def handle_info({:tidepool_http, lane}, nil) do
+      for _ <- 1..Native.http_news(lane)//1 do
+        spawn(fn ->
+          {responder, _route, nil} = Native.http_take(lane)
+          Native.http_answer(responder, 200, :bytes, [], Bench.RedisConcat.native())
+        end)
+      end
+
       {:noreply, nil}
     end
 

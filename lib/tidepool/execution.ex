@@ -113,9 +113,9 @@ defmodule Tidepool.Execution do
   defp reply_bytes(measurements, {:ok, reply}), do: Map.put(measurements, :reply_bytes, byte_size(reply))
   defp reply_bytes(measurements, {:error, _error}), do: measurements
 
-  @doc "Goes on with a call that the HTTP edge began, from then on in this process alone."
-  @spec take_over(Native.responder(), String.t()) :: {:ok, binary} | {:error, Error.t()}
-  def take_over(responder, name), do: responder |> Native.http_take() |> drive(name, 1)
+  @doc "Goes on with a call that the HTTP edge began and this process has taken."
+  @spec take_over(Native.step(), String.t()) :: {:ok, binary} | {:error, Error.t()}
+  def take_over(step, name), do: drive(step, name, 1)
 
   @doc "Drives a trial of a function: an instance is made and dropped."
   @spec trial(Native.function_ref(), String.t()) :: {:ok, binary} | {:error, Error.t()}

@@ -18,7 +18,9 @@ defmodule Tidepool.Native do
   @opaque task :: reference
   @typedoc "A running HTTP edge."
   @opaque server :: reference
-  @typedoc "The way to answer one HTTP request."
+  @typedoc "HTTP requests that wait for processes."
+  @opaque lane :: reference
+  @typedoc "The way to answer one HTTP request, for the process that has taken it."
   @opaque responder :: reference
 
   @type failure :: {:error, reason :: atom | tuple, message :: binary, details :: map}
@@ -154,18 +156,26 @@ defmodule Tidepool.Native do
   @spec json_decode(binary) :: {:ok, term} | {:error, binary}
   def json_decode(_text), do: :erlang.nif_error(:not_loaded)
 
-  @doc "Starts the HTTP edge. Requests that it does not answer by itself go to `dispatchers` as messages."
+  @doc """
+  Starts the HTTP edge. Requests that it does not answer by itself go to `dispatchers` as
+  `{:tidepool_http, lane}`, sent for the first that `http_news/1` has not told of, and `{:tidepool_hangup, pid}` when nobody
+  waits any more for the answer of a process that has taken one.
+  """
   @spec http_start(runtime, map, [pid]) ::
           {:ok, server, :inet.port_number()} | {:error, atom, message :: binary}
   def http_start(_runtime, _config, _dispatchers), do: :erlang.nif_error(:not_loaded)
 
-  @doc "Makes the caller the owner of a call that the edge began; a second one gets an error."
-  @spec http_take(responder) :: step
-  def http_take(_responder), do: :erlang.nif_error(:not_loaded)
+  @doc "How many requests have come to a lane since this was asked last: so many processes have to take one each."
+  @spec http_news(lane) :: non_neg_integer
+  def http_news(_lane), do: :erlang.nif_error(:not_loaded)
 
-  @doc "Ends a request that nobody serves any more, a call that nobody has taken with it."
-  @spec http_abandon(responder) :: :ok
-  def http_abandon(_responder), do: :erlang.nif_error(:not_loaded)
+  @doc """
+  Makes the caller the process that serves the next request of a lane; `nil` when there is none that anybody waits for.
+  The third is what a call needs next that the edge began, and `nil` for other requests. When the caller dies, the client
+  is told.
+  """
+  @spec http_take(lane) :: {responder, route :: term, step | nil} | nil
+  def http_take(_lane), do: :erlang.nif_error(:not_loaded)
 
   @doc "Answers a request, once. `:reply` is `:text` when the body is UTF-8 and `:bytes` otherwise."
   @spec http_answer(responder, 200..599, :json | :reply | :text | :bytes | :openmetrics, [{binary, binary}], binary) ::

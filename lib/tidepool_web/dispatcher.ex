@@ -2,8 +2,9 @@ defmodule TidepoolWeb.Dispatcher do
   @moduledoc """
   Gives every request that the edge does not answer by itself a process, and ends it when its client has hung up.
 
-  There are a few dispatchers, so that none is a bottleneck; all messages of one request come to the same one. A request
-  that crashes takes nobody along: its responder is dropped, and the edge tells the client.
+  There are a few dispatchers, so that none is a bottleneck. They know nothing of their requests: each process
+  takes one from the edge, which then knows whom to name when the client hangs up. A request that crashes takes nobody
+  along: its responder goes with it, and the edge tells the client.
   """
 
   use GenServer
@@ -20,33 +21,27 @@ defmodule TidepoolWeb.Dispatcher do
 
   @impl true
   def init(nil) do
-    Process.flag(:trap_exit, true)
     Process.flag(:message_queue_data, :off_heap)
-    {:ok, %{requests: %{}, ids: %{}}}
+    {:ok, nil}
   end
 
   @impl true
-  def handle_info({:tidepool_http, id, responder, route}, state) do
-    pid = spawn_link(Request, :run, [responder, route])
-    {:noreply, %{requests: Map.put(state.requests, id, {pid, responder}), ids: Map.put(state.ids, pid, id)}}
+  def handle_info({:tidepool_http, lane}, nil) do
+    start(Native.http_news(lane), lane)
+    {:noreply, nil}
   end
 
-  def handle_info({:tidepool_hangup, id}, state) do
-    with {:ok, {pid, responder}} <- Map.fetch(state.requests, id) do
-      Process.exit(pid, :kill)
-      # Killed before it took its call over, the process leaves that behind.
-      Native.http_abandon(responder)
-    end
-
-    {:noreply, state}
+  def handle_info({:tidepool_hangup, pid}, nil) do
+    Process.exit(pid, :kill)
+    {:noreply, nil}
   end
 
-  def handle_info({:EXIT, pid, reason}, state) do
-    {id, ids} = Map.pop(state.ids, pid)
-    {request, requests} = Map.pop(state.requests, id)
-    with {_pid, responder} when reason != :normal <- request, do: Native.http_abandon(responder)
-    {:noreply, %{requests: requests, ids: ids}}
-  end
+  def handle_info(_message, nil), do: {:noreply, nil}
 
-  def handle_info(_message, state), do: {:noreply, state}
+  defp start(0, _lane), do: :ok
+
+  defp start(count, lane) do
+    spawn(Request, :run, [lane])
+    start(count - 1, lane)
+  end
 end

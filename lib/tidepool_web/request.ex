@@ -7,21 +7,25 @@ defmodule TidepoolWeb.Request do
   alias Tidepool.{Catalog, Cluster, Deploy, Engine, Error, Execution, Native}
   alias TidepoolWeb.{Form, Listener, Reply}
 
-  @doc "Serves a request and answers it."
-  @spec run(Native.responder(), term) :: :ok
-  def run(responder, route) do
-    {status, type, headers, body} = serve(route, responder)
-    Native.http_answer(responder, status, type, headers, body)
+  @doc "Serves the next request of a lane and answers it; none when all clients have hung up."
+  @spec run(Native.lane()) :: :ok
+  def run(lane) do
+    with {responder, route, step} <- Native.http_take(lane) do
+      {status, type, headers, body} = serve(route, step)
+      Native.http_answer(responder, status, type, headers, body)
+    end
+
+    :ok
   end
 
   # The edge has driven the call for its first slice, and it was not over with a reply then.
-  defp serve({:begun, name}, responder), do: responder |> Execution.take_over(name) |> outcome()
+  defp serve({:begun, name}, step), do: step |> Execution.take_over(name) |> outcome()
 
-  defp serve(:health, _responder) do
+  defp serve(:health, nil) do
     if Cluster.joining?(), do: Reply.json(503, %{status: "joining", node: node()}), else: serve(:health)
   end
 
-  defp serve(route, _responder), do: serve(route)
+  defp serve(route, nil), do: serve(route)
 
   # Called straight, not through the façade: the name and payload are known to be binaries.
   defp serve({:call, name, operation, payload}) do

@@ -28,8 +28,8 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     json_encode: [:json],
     json_decode: [:binary],
     http_start: [:runtime, :edge, :list],
-    http_take: [:responder],
-    http_abandon: [:responder],
+    http_news: [:lane],
+    http_take: [:lane],
     http_answer: [:responder, :number, :atom, :list, :binary],
     http_drain: [:server, :number],
     http_stats: [:server]
@@ -41,7 +41,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     task = FaultNative.park(runtime)
     {:ok, server, port} = Native.http_start(runtime, FaultNative.edge(), [self()])
     socket = FaultClient.connect(port)
-    responder = responder(socket)
+    {lane, responder} = take(socket)
 
     right = %{
       settings: FaultNative.settings(),
@@ -54,6 +54,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
       reply: {:ok, "right"},
       server: server,
       edge: FaultNative.edge(),
+      lane: lane,
       responder: responder,
       pid: self(),
       list: [],
@@ -168,7 +169,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
 
     # The first request has been made by the setup.
     for {{status, headers, body}, index} <- Enum.with_index(answers) do
-      responder = if index == 0, do: context.right.responder, else: responder(context.socket)
+      responder = if index == 0, do: context.right.responder, else: elem(take(context.socket), 1)
       assert Native.http_answer(responder, status, :text, headers, body) == :ok
       # One answer for each request: with a forged head in between the next one would be read wrong.
       assert FaultClient.answer(context.socket) == {if(status == 200, do: 200, else: 500), "a"}
@@ -206,7 +207,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
   end
 
   defp wrong(kind, right) do
-    handles = for key <- [:runtime, :module, :function, :task, :server, :responder], key != kind, do: right[key]
+    handles = for key <- [:runtime, :module, :function, :task, :server, :lane, :responder], key != kind, do: right[key]
     others = [nil, :atom, -1, 2 ** 64, 1.5, "text", <<1::3>>, self(), make_ref(), [], %{}, {}, {:ok}, fn -> :ok end]
     Enum.reject(handles ++ others, &right?(kind, &1))
   end
@@ -239,9 +240,11 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     assert_no_stray_messages()
   end
 
-  defp responder(socket) do
+  defp take(socket) do
     FaultClient.ask(socket, "any", "thing")
-    assert_receive {:tidepool_http, _id, responder, {:call, "any", "thing", ""}}, 20_000
-    responder
+    assert_receive {:tidepool_http, lane}, 20_000
+    assert Native.http_news(lane) == 1
+    assert {responder, {:call, "any", "thing", ""}, nil} = Native.http_take(lane)
+    {lane, responder}
   end
 end

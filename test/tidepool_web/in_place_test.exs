@@ -24,7 +24,7 @@ defmodule TidepoolWeb.InPlaceTest do
 
   defp count(count) do
     receive do
-      {:trace, _pid, :receive, {:tidepool_http, _id, _responder, _route}} -> count(count + 1)
+      {:trace, _pid, :receive, {:tidepool_http, _lane}} -> count(count + 1)
       {:trace, _pid, :receive, _other} -> count(count)
     after
       0 -> count
@@ -72,6 +72,21 @@ defmodule TidepoolWeb.InPlaceTest do
     # Longer than a slice, and asleep.
     sleepy = deploy!("rust", "sleepy")
     assert {200, "slept " <> _ms} = FaultClient.call(FaultClient.connect(), sleepy, "any", "30")
+  end
+
+  test "the client of a request whose process dies is told at once, and the next one is served" do
+    namespace = unique_name("dies")
+    handle!({"host", namespace, :_}, fn _call -> Process.exit(self(), :kill) end)
+    begun = deploy!("rust", "hello_world", instances: {:warm, 2})
+    socket = FaultClient.connect()
+
+    for _ <- 1..20 do
+      assert {500, body} = FaultClient.call(socket, begun, "host", "host/#{namespace}/any\n")
+      assert body =~ ~s("reason":"aborted")
+      assert {200, "Hello, Ada!"} = FaultClient.call(socket, begun, "hello", "Ada")
+    end
+
+    eventually(fn -> busy_instances() == 0 end)
   end
 
   test "errors look the same whether the call was begun by the edge or not" do

@@ -26,8 +26,6 @@ impl Backend for Constant {
     fn request(&self, _route: Route, _later: Later<'_>) -> Answer {
         Answer::Now(Response::new(200, ContentType::Text, Bytes::from_static(b"ok")))
     }
-
-    fn hangup(&self, _id: u64) {}
 }
 
 async fn bare(listener: TcpListener) {

@@ -12,15 +12,6 @@ pub trait Backend: Send + Sync + 'static {
     /// A responder is answered once, from any thread. Dropped without an answer, it gives the client 500 `aborted`. A
     /// panic here gives the client 500 `backend_panicked`.
     fn request(&self, route: Route, later: Later<'_>) -> Answer;
-
-    /// Nobody will read an answer to the request of the responder `id`: its client is gone, or a drain passed its limit.
-    ///
-    /// Called at most once per responder, and never for one whose answer was accepted. It may race
-    /// with an answer being sent, which is then ignored. Must return at once; a panic is swallowed.
-    ///
-    /// A client of HTTP/1 is gone when it closes or resets, half-closing included. One that has sent
-    /// more requests behind the awaited one (pipelining) is only missed when the answer is written.
-    fn hangup(&self, id: u64);
 }
 
 /// What becomes of a request.

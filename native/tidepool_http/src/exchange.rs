@@ -6,6 +6,7 @@ use crate::budget::Hold;
 use crate::edge::Edge;
 use crate::reason::{Reason, Refusal};
 use bytes::Bytes;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,19 +19,33 @@ pub struct Later<'a> {
 
 impl Later<'_> {
     /// The responder, and what the backend returns in place of an answer.
+    ///
+    /// `hung_up` is called when nobody will read an answer: the client is gone, or a drain passed its limit. Never when the
+    /// answer was accepted. It may race with an answer being sent, which is then ignored. Must return at once; a panic is
+    /// swallowed.
+    ///
+    /// A client of HTTP/1 is gone when it closes or resets, half-closing included. One that has sent more requests behind
+    /// the awaited one (pipelining) is only missed when the answer is written.
     #[must_use]
-    pub fn responder(self) -> (Responder, Answer) {
+    pub fn responder(self, hung_up: impl FnOnce() + Send + 'static) -> (Responder, Answer) {
         let (sender, receiver) = oneshot::channel();
         let id = self.edge.next_id();
-        (Responder { id, sender }, Answer::Later(Pending { id, receiver }))
+        (Responder { id, sender }, Answer::Later(Pending { receiver, hung_up: Box::new(hung_up) }))
     }
 }
 
+type HungUp = Box<dyn FnOnce() + Send>;
+
 /// The edge's end of a responder.
-#[derive(Debug)]
 pub struct Pending {
-    id: u64,
     receiver: oneshot::Receiver<Response>,
+    hung_up: HungUp,
+}
+
+impl fmt::Debug for Pending {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Pending").finish_non_exhaustive()
+    }
 }
 
 /// Answers one request, from any thread. Dropped unanswered, the client gets 500 `aborted`.
@@ -41,14 +56,14 @@ pub struct Responder {
 }
 
 impl Responder {
-    /// Unique for the life of the server; the `id` of [`Backend::hangup`](crate::Backend::hangup).
+    /// Unique for the life of the server.
     #[must_use]
     pub fn id(&self) -> u64 {
         self.id
     }
 
     /// Sends the answer. False, and the answer dropped, when nobody waits for it any more: then, and only
-    /// then, the backend is or was told by a hang-up.
+    /// then, its hang-up is or was told.
     pub fn answer(self, response: Response) -> bool {
         self.sender.send(response).is_ok()
     }
@@ -74,7 +89,9 @@ pub(crate) fn ask(edge: &Arc<Edge>, route: Route) -> Asked {
     let request = || edge.backend.request(route, Later { edge });
     match catch_unwind(AssertUnwindSafe(request)) {
         Ok(Answer::Now(response)) => Asked::Over(answered(edge, response)),
-        Ok(Answer::Later(Pending { id, receiver })) => Asked::Waiting(Waiting { edge: Arc::clone(edge), id, receiver }),
+        Ok(Answer::Later(Pending { receiver, hung_up })) => {
+            Asked::Waiting(Waiting { edge: Arc::clone(edge), receiver, hung_up: Some(hung_up) })
+        }
         Err(_) => Asked::Over(Err(Refusal::new(Reason::BackendPanicked, "the server failed: its log says why"))),
     }
 }
@@ -130,8 +147,9 @@ impl AsRef<[u8]> for Charged {
 /// A client that waits. Its drop is the hang-up, unless an answer or the loss of the responder came first.
 pub(crate) struct Waiting {
     edge: Arc<Edge>,
-    id: u64,
     receiver: oneshot::Receiver<Response>,
+    /// Taken by the drop.
+    hung_up: Option<HungUp>,
 }
 
 impl Waiting {
@@ -155,9 +173,9 @@ impl Drop for Waiting {
             return;
         }
         self.edge.gauges.hangups.fetch_add(1, Relaxed);
-        let hangup = || self.edge.backend.hangup(self.id);
+        let Some(hung_up) = self.hung_up.take() else { return };
         // This may run while another panic unwinds; a second one must not escape.
-        let _ = catch_unwind(AssertUnwindSafe(hangup));
+        let _ = catch_unwind(AssertUnwindSafe(hung_up));
     }
 }
 
@@ -174,18 +192,17 @@ mod tests {
 
     struct Parked {
         responders: mpsc::SyncSender<Responder>,
-        hung_up: AtomicBool,
+        hung_up: Arc<AtomicBool>,
     }
 
     impl Backend for Parked {
         fn request(&self, _route: Route, later: Later<'_>) -> Answer {
-            let (responder, answer) = later.responder();
+            let told = Arc::clone(&self.hung_up);
+            let (responder, answer) = later.responder(move || {
+                assert!(!told.swap(true, Relaxed), "hung up twice");
+            });
             self.responders.send(responder).unwrap();
             answer
-        }
-
-        fn hangup(&self, _id: u64) {
-            assert!(!self.hung_up.swap(true, Relaxed), "hung up twice");
         }
     }
 
@@ -193,7 +210,7 @@ mod tests {
     #[test]
     fn a_request_is_either_answered_or_hung_up_whichever_comes_first() {
         let (responders, parked) = mpsc::sync_channel(1);
-        let backend = Arc::new(Parked { responders, hung_up: AtomicBool::new(false) });
+        let backend = Arc::new(Parked { responders, hung_up: Arc::default() });
         let edge = Edge::new(Config::default(), Arc::clone(&backend) as _);
         let start = Barrier::new(2);
         let (mut answered, mut hung_up) = (0, 0);

@@ -3,7 +3,7 @@
 //! Callers may rely on this, whatever clients do:
 //!
 //! - Every request handed to the backend ends once: the backend answers it, drops its [`Responder`]
-//!   (the client gets 500 `aborted`), or is told by [`Backend::hangup`] that nobody waits any more.
+//!   (the client gets 500 `aborted`), or is told that nobody waits any more: [`Later::responder`].
 //! - Everything is bounded: connections, requests in flight, uploads, bytes of bodies held, header
 //!   size, and the time a client may take to send a head, to send a body, or to read an answer.
 //! - A refusal is JSON with a stable `reason`; the table of reasons is in `reason.rs`.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, Resource, ResourceArc, Term};
-use tidepool_core::{CallError, Cancel, Request, Step, Task, Usage};
+use tidepool_core::{CallError, Cancel, HostReply, Request, Step, Task, Usage};
 
 use crate::deploy::FunctionHandle;
 use crate::node::Node;
@@ -91,7 +91,7 @@ fn call_observed<'a>(
             let handle = TaskHandle::new(env.pid(), Call { task, waker: None });
             let handle = ResourceArc::new(TaskHandle { account: Some(Box::default()), ..handle });
             let term = handle.encode(env);
-            (Some(term), next_slice(env, term, &handle))
+            (Some(term), next_slice(env, term, &handle, None))
         }
         Some(Err(error)) => (None, encode::call_error(env, &error)),
         None => (None, not_deployed(env)),
@@ -134,20 +134,14 @@ fn start_trial<'a>(env: Env<'a>, function: &'a FunctionHandle) -> Term<'a> {
 /// Drives a call that yielded or was woken.
 #[rustler::nif]
 fn resume<'a>(env: Env<'a>, task: Term<'a>) -> NifResult<Term<'a>> {
-    Ok(next_slice(env, task, task.decode()?))
+    Ok(next_slice(env, task, task.decode()?, None))
 }
 
 /// Answers the host call that the task waits with, and drives it.
 #[rustler::nif]
 fn answer<'a>(env: Env<'a>, task: Term<'a>, reply: Term<'a>) -> NifResult<Term<'a>> {
-    let handle: &TaskHandle = task.decode()?;
     let reply = decode::host_reply(reply)?;
-    if handle.owner == env.pid()
-        && let Some(call) = handle.call().as_ref()
-    {
-        call.task.answer(reply);
-    }
-    Ok(next_slice(env, task, handle))
+    Ok(next_slice(env, task, task.decode()?, Some(reply)))
 }
 
 /// Ends a call now. `why` is `:timeout` or `:aborted`; returns the error, and whether a wake message was sent that nobody
@@ -195,12 +189,16 @@ fn own(env: Env<'_>, task: Task, waker: Option<Arc<Waker>>, step: Step, remainin
     unfinished(env, handle.encode(env), step, id, remaining)
 }
 
-fn next_slice<'a>(env: Env<'a>, term: Term<'a>, handle: &TaskHandle) -> Term<'a> {
+/// Drives a task for a slice, with the `reply` to the host call that it waits with.
+fn next_slice<'a>(env: Env<'a>, term: Term<'a>, handle: &TaskHandle, reply: Option<HostReply>) -> Term<'a> {
     if handle.owner != env.pid() {
         return not_owner(env);
     }
     let mut slot = handle.call();
     let Some(call) = slot.as_mut() else { return over(env) };
+    if let Some(reply) = reply {
+        call.task.answer(reply);
+    }
     if let Some(waker) = call.waker.take() {
         waker.disarm();
     }
@@ -261,6 +259,6 @@ fn not_deployed(env: Env<'_>) -> Term<'_> {
     (atoms::error(), atoms::not_deployed(), "no function of that name is deployed", Term::map_new(env)).encode(env)
 }
 
-pub(crate) fn over(env: Env<'_>) -> Term<'_> {
+fn over(env: Env<'_>) -> Term<'_> {
     (atoms::error(), atoms::internal(), "the call is over already", Term::map_new(env)).encode(env)
 }

@@ -1,5 +1,6 @@
 //! From the core's outcomes to terms. Every variant has its tag here: a new one does not compile without.
 
+use bytes::Bytes;
 use rustler::{Atom, Encoder, Env, NewBinary, Resource, ResourceArc, Term};
 use tidepool_core::trap::{Frame, TrapKind};
 use tidepool_core::{CallError, CompileError, HostRequest, Limit};
@@ -9,18 +10,18 @@ use crate::atoms;
 /// From this size on a binary is handed over instead of copied.
 const LARGE_BYTES: usize = 4 << 10;
 
-/// Bytes of the core that a binary term points into.
-struct Shared(Vec<u8>);
+/// Bytes that a binary term points into.
+struct Shared(Bytes);
 
 #[rustler::resource_impl]
 impl Resource for Shared {}
 
 /// `bytes` as a binary.
-pub(crate) fn binary(env: Env<'_>, bytes: Vec<u8>) -> Term<'_> {
-    if bytes.len() < LARGE_BYTES {
-        return copy(env, &bytes);
+pub(crate) fn binary(env: Env<'_>, bytes: impl Into<Bytes> + AsRef<[u8]>) -> Term<'_> {
+    if bytes.as_ref().len() < LARGE_BYTES {
+        return copy(env, bytes.as_ref());
     }
-    ResourceArc::new(Shared(bytes)).make_binary(env, |shared| shared.0.as_slice()).to_term(env)
+    ResourceArc::new(Shared(bytes.into())).make_binary(env, |shared| &shared.0).to_term(env)
 }
 
 /// A copy of `bytes` as a binary.

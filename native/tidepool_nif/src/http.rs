@@ -21,8 +21,8 @@ pub(crate) struct ServerHandle {
 impl Resource for ServerHandle {}
 
 /// `{:ok, server, port}` or `{:error, reason, message}`. Requests that are not answered where they arrive go to
-/// `dispatchers` as `{:tidepool_http, id, responder, route}`, and `{:tidepool_hangup, id}` when nobody waits for the
-/// answer any more.
+/// `dispatchers` as `{:tidepool_http, lane}`, sent for the first that `http_news` has not told of, and `{:tidepool_hangup, pid}`
+/// when nobody waits any more for the answer of a process that has taken one.
 #[rustler::nif(schedule = "DirtyIo")]
 fn http_start<'a>(
     env: Env<'a>,

@@ -1,10 +1,12 @@
 //! Requests of the HTTP edge. Calls are driven where they arrive for their first slice; those that are not over then,
-//! and all other requests, become messages to Elixir processes, whose answers come back through NIFs.
+//! and all other requests, wait in lanes for Elixir processes to take them, whose answers come back through NIFs.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use crossbeam_queue::SegQueue;
 use rustler::{Atom, Binary, Encoder, Env, LocalPid, OwnedEnv, Resource, ResourceArc, Term};
 use tidepool_core::{CallError, Request, Runtime, Step, Task};
 use tidepool_http::{Answer, Backend, ContentType, Deploy, Later, Responder, Response, Route};
@@ -12,26 +14,49 @@ use tidepool_http::{Answer, Backend, ContentType, Deploy, Later, Responder, Resp
 use crate::decode::{List, Short};
 use crate::{atoms, call, encode, json};
 
-/// One request on its way through Elixir.
-pub(crate) struct ResponderHandle {
-    /// The way to answer it. Dropped unanswered, the client is told so.
-    responder: Mutex<Option<Responder>>,
-    /// What its first slice left to do, for the process that takes it.
-    begun: Mutex<Option<Begun>>,
+/// Requests on their way to processes, and the dispatcher that starts one for each.
+///
+/// Nothing of a request is in a dispatcher's messages, whose terms live on in its heap until it collects garbage. Bounded
+/// by the edge's cap on requests in flight.
+pub(crate) struct Lane {
+    dispatcher: LocalPid,
+    waiting: SegQueue<Waiting>,
+    /// Those that the dispatcher has not been told of. The first of them sends it a message.
+    news: AtomicUsize,
 }
 
 #[rustler::resource_impl]
-impl Resource for ResponderHandle {}
+impl Resource for Lane {}
 
-impl ResponderHandle {
-    fn take_responder(&self) -> Option<Responder> {
-        self.responder.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    fn take_begun(&self) -> Option<Begun> {
-        self.begun.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
+/// A request that no process has taken yet.
+struct Waiting {
+    responder: Responder,
+    stage: Arc<Mutex<Stage>>,
+    /// What is asked for; only the name of a call that has begun.
+    asked: Asked,
 }
+
+enum Asked {
+    Begun(String),
+    Route(Box<Route>),
+}
+
+/// How far a request has got, for the edge, which sees its client hang up.
+enum Stage {
+    /// It waits, with what its first slice left to do.
+    Waiting(Option<Box<Begun>>),
+    /// This process serves it.
+    Taken(LocalPid),
+    /// Nobody waits for the answer.
+    HungUp,
+}
+
+/// The way to answer a request. Its term never leaves the process that has taken the request: when that dies the VM frees
+/// its terms, and dropped unanswered this one tells the client.
+pub(crate) struct ResponderHandle(Mutex<Option<Responder>>);
+
+#[rustler::resource_impl]
+impl Resource for ResponderHandle {}
 
 /// A call that was not answered where it arrived. Nobody owns it until a process takes it.
 pub(crate) enum Begun {
@@ -48,16 +73,18 @@ pub(crate) enum Begun {
     },
 }
 
-/// Answers what is answered in one slice, and hands the rest to Elixir processes, the same one for all messages of a
-/// request.
+/// Answers what is answered in one slice, and hands the rest to Elixir processes.
 pub(crate) struct Dispatchers {
     runtime: Arc<Runtime>,
-    pids: Vec<LocalPid>,
+    lanes: Vec<ResourceArc<Lane>>,
+    turn: AtomicUsize,
 }
 
 impl Dispatchers {
     pub(crate) fn new(runtime: Arc<Runtime>, pids: Vec<LocalPid>) -> Self {
-        Dispatchers { runtime, pids }
+        let lane =
+            |dispatcher| ResourceArc::new(Lane { dispatcher, waiting: SegQueue::new(), news: AtomicUsize::new(0) });
+        Dispatchers { runtime, lanes: pids.into_iter().map(lane).collect(), turn: AtomicUsize::new(0) }
     }
 
     /// Drives a call for its first slice. `None`: it is not callable here, likely to be too long, or somebody wants to be
@@ -82,22 +109,40 @@ impl Dispatchers {
         })
     }
 
-    fn hand_over(&self, later: Later<'_>, begun: Option<Begun>, route: impl FnOnce(Env<'_>) -> Term<'_>) -> Answer {
-        let (responder, answer) = later.responder();
-        let id = responder.id();
-        let handle = ResponderHandle { responder: Mutex::new(Some(responder)), begun: Mutex::new(begun) };
-        let handle = ResourceArc::new(handle);
-        self.send(id, |env| (atoms::tidepool_http(), id, handle, route(env)).encode(env));
+    fn hand_over(&self, later: Later<'_>, begun: Option<Begun>, asked: Asked) -> Answer {
+        let stage = Arc::new(Mutex::new(Stage::Waiting(begun.map(Box::new))));
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed).checked_rem(self.lanes.len());
+        let lane = turn.and_then(|turn| self.lanes.get(turn));
+        let (responder, answer) = later.responder({
+            let (stage, dispatcher) = (Arc::clone(&stage), lane.map(|lane| lane.dispatcher));
+            move || hang_up(&stage, dispatcher)
+        });
+        // Without a lane the responder is dropped here, which answers the client.
+        if let Some(lane) = lane {
+            lane.waiting.push(Waiting { responder, stage, asked });
+            if lane.news.fetch_add(1, Ordering::AcqRel) == 0 {
+                // When the dispatcher has died its listener is restarted, and cuts what waits here.
+                let message = |env| (atoms::tidepool_http(), lane).encode(env);
+                let _ = OwnedEnv::new().send_and_clear(&lane.dispatcher, message);
+            }
+        }
         answer
     }
+}
 
-    fn send(&self, id: u64, message: impl for<'a> FnOnce(Env<'a>) -> Term<'a>) {
-        let count = u64::try_from(self.pids.len()).unwrap_or(1).max(1);
-        let turn = usize::try_from(id % count).unwrap_or(0);
-        if let Some(pid) = self.pids.get(turn) {
-            // Sent to a dead process the responder is dropped with the message, which answers the client.
-            let _ = OwnedEnv::new().send_and_clear(pid, message);
-        }
+/// Makes the next stage of the one before.
+fn advance<R>(stage: &Mutex<Stage>, next: impl FnOnce(Stage) -> (Stage, R)) -> R {
+    let mut stage = stage.lock().unwrap_or_else(PoisonError::into_inner);
+    let (after, result) = next(std::mem::replace(&mut *stage, Stage::HungUp));
+    *stage = after;
+    result
+}
+
+/// Ends a request that nobody waits for: a call that no process has taken here and now, a process by its dispatcher.
+fn hang_up(stage: &Mutex<Stage>, dispatcher: Option<LocalPid>) {
+    let before = advance(stage, |before| (Stage::HungUp, before));
+    if let (Stage::Taken(process), Some(dispatcher)) = (before, dispatcher) {
+        let _ = OwnedEnv::new().send_and_clear(&dispatcher, |env| (atoms::tidepool_hangup(), process).encode(env));
     }
 }
 
@@ -110,47 +155,56 @@ impl Backend for Dispatchers {
         match (begun, route) {
             (Some(Ok(reply)), _) => Answer::Now(Response::reply(reply)),
             (Some(Err(begun)), Route::Call { function, .. }) => {
-                self.hand_over(later, Some(begun), |env| (atoms::begun(), function).encode(env))
+                self.hand_over(later, Some(begun), Asked::Begun(function))
             }
-            (_, route) => self.hand_over(later, None, |env| encode_route(env, route)),
+            (_, route) => self.hand_over(later, None, Asked::Route(Box::new(route))),
         }
     }
-
-    fn hangup(&self, id: u64) {
-        self.send(id, |env| (atoms::tidepool_hangup(), id).encode(env));
-    }
 }
 
-/// Makes the calling process the owner of a call whose first slice was driven where it arrived. Returns what the call
-/// needs next, as `call` does.
+/// How many requests have come to a lane since this was asked last: so many processes have to take one each.
 #[rustler::nif]
-fn http_take<'a>(env: Env<'a>, responder: ResourceArc<ResponderHandle>) -> Term<'a> {
-    match responder.take_begun() {
-        Some(Begun::Failed(error)) => encode::call_error(env, &error),
-        Some(Begun::Unfinished { task, step, since }) => call::take_over(env, task, step, since.elapsed()),
-        None => call::over(env),
-    }
+fn http_news(lane: &Lane) -> usize {
+    lane.news.swap(0, Ordering::AcqRel)
 }
 
-/// Ends a request that nobody serves any more, a call that no process has taken with it.
+/// Makes the calling process the one that serves the next request of a lane: `{responder, route, step}`, with what a call
+/// needs next whose first slice was driven where it arrived, as `call` has it, and `nil` for others. `nil` when there is
+/// none that anybody waits for.
 #[rustler::nif]
-fn http_abandon(responder: ResourceArc<ResponderHandle>) -> Atom {
-    drop(responder.take_begun());
-    drop(responder.take_responder());
-    atoms::ok()
+fn http_take<'a>(env: Env<'a>, lane: &'a Lane) -> Option<(ResourceArc<ResponderHandle>, Term<'a>, Term<'a>)> {
+    loop {
+        let Waiting { responder, stage, asked } = lane.waiting.pop()?;
+        let begun = advance(&stage, |before| match before {
+            Stage::Waiting(begun) => (Stage::Taken(env.pid()), Some(begun)),
+            Stage::Taken(_) | Stage::HungUp => (before, None),
+        });
+        let Some(begun) = begun else { continue };
+        let route = match asked {
+            Asked::Begun(function) => (atoms::begun(), function).encode(env),
+            Asked::Route(route) => encode_route(env, *route),
+        };
+        let step = match begun.map(|begun| *begun) {
+            Some(Begun::Failed(error)) => encode::call_error(env, &error),
+            Some(Begun::Unfinished { task, step, since }) => call::take_over(env, task, step, since.elapsed()),
+            None => atoms::nil().encode(env),
+        };
+        return Some((ResourceArc::new(ResponderHandle(Mutex::new(Some(responder)))), route, step));
+    }
 }
 
 /// Answers a request: `type` is `:json`, `:text`, `:bytes`, `:openmetrics`, or `:reply` for `:text` when the body is
 /// UTF-8 and `:bytes` otherwise. A second answer is ignored.
 #[rustler::nif]
 fn http_answer<'a>(
-    responder: ResourceArc<ResponderHandle>,
+    responder: &ResponderHandle,
     status: Short,
     content_type: Atom,
     headers: List<(String, String)>,
     body: Binary<'a>,
 ) -> Atom {
-    if let Some(responder) = responder.take_responder() {
+    let responder = responder.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(responder) = responder {
         let content_type = match content_type {
             kind if kind == atoms::reply() => ContentType::of_reply(body.as_slice()),
             kind if kind == atoms::json() => ContentType::Json,
@@ -170,7 +224,7 @@ fn encode_route(env: Env<'_>, route: Route) -> Term<'_> {
     match route {
         Route::Deploy(form) => (atoms::deploy(), deploy(env, form)).encode(env),
         Route::Call { function, operation, payload } => {
-            (atoms::call(), function, operation, encode::copy(env, &payload)).encode(env)
+            (atoms::call(), function, operation, encode::binary(env, payload)).encode(env)
         }
         Route::List => atoms::list().encode(env),
         Route::Show { function } => (atoms::show(), function).encode(env),
@@ -185,7 +239,7 @@ fn deploy(env: Env<'_>, form: Deploy) -> Term<'_> {
     encode::map(
         env,
         vec![
-            (atoms::wasm(), encode::copy(env, &form.wasm)),
+            (atoms::wasm(), encode::binary(env, form.wasm)),
             (atoms::file_name(), form.file_name.encode(env)),
             (atoms::name(), form.name.encode(env)),
             (atoms::operation(), form.operation.encode(env)),

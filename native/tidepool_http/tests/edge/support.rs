@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tidepool_http::{Backend, Config, ContentType, Later, Responder, Response, Route, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -41,13 +41,17 @@ impl Backend for Probe {
             }
             _ => {}
         }
-        let (responder, answer) = later.responder();
+        let hangups = self.hangups.clone();
+        let hung_up = Arc::new(OnceLock::new());
+        let (responder, answer) = later.responder({
+            let id = Arc::clone(&hung_up);
+            move || {
+                let _ = id.get().map(|id| hangups.send(*id));
+            }
+        });
+        let _ = hung_up.set(responder.id());
         let _ = self.requests.send((Request { id: responder.id(), route }, responder));
         answer
-    }
-
-    fn hangup(&self, id: u64) {
-        let _ = self.hangups.send(id);
     }
 }
 
@@ -115,15 +119,13 @@ pub(crate) struct Echo;
 
 impl Backend for Echo {
     fn request(&self, route: Route, later: Later<'_>) -> tidepool_http::Answer {
-        let (responder, answer) = later.responder();
+        let (responder, answer) = later.responder(|| {});
         responder.answer(match route {
             Route::Call { payload, .. } => Response::new(200, ContentType::Bytes, payload),
             _ => text("ok"),
         });
         answer
     }
-
-    fn hangup(&self, _id: u64) {}
 }
 
 pub(crate) fn text(body: &str) -> Response {
