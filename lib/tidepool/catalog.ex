@@ -20,18 +20,12 @@ defmodule Tidepool.Catalog do
   require Logger
 
   alias Tidepool.{BlobStore, Engine, Error, Function, Loader, Native}
-  alias Tidepool.Catalog.{Clock, Entry, Log, State}
+  alias Tidepool.Catalog.{Clock, Entry, State, Store}
   alias Tidepool.Cluster.Server
 
   # {name, %Function{}, stamp}, or {name, %Error{}, stamp} for one that could not be loaded. Calls don't look here: they
   # go by the directory of the native runtime.
   @table __MODULE__
-
-  # How soon what the disk refused is tried again.
-  @rewrite_ms 5_000
-
-  # The log is rewritten when it has this many records more than twice the names it holds.
-  @slack 1_000
 
   @doc false
   def start_link(config), do: GenServer.start_link(__MODULE__, config, name: __MODULE__)
@@ -124,36 +118,15 @@ defmodule Tidepool.Catalog do
     :ets.new(@table, [:named_table, :protected, read_concurrency: true])
     folder = folder(config.data)
 
-    with :ok <- make(folder),
-         {:ok, lock} <- lock(folder),
-         blobs = Path.join(folder, "blobs"),
-         :ok <- BlobStore.prepare(blobs),
-         path = Path.join(folder, "catalog.log"),
-         {:ok, kept} <- read(path),
-         kept = settle(kept, blobs, config.max_skew),
-         :ok <- Log.rewrite(path, records(kept)),
-         {:ok, file} <- Log.open(path) do
-      state =
-        Map.merge(kept, %{
-          lock: lock,
-          blobs: blobs,
-          path: path,
-          file: file,
-          records: map_size(kept.entries),
-          # Is there something that only older versions used?
-          litter: false,
-          # Has the file to be rewritten before it is appended to? Then the timer that sees to it.
-          stale: nil,
-          clock: State.clock(State.new(kept.context, Map.values(kept.entries)))
-        })
+    case Store.open(folder, config.max_skew) do
+      {:ok, store} ->
+        :ets.insert(@table, {:blobs, store.blobs})
+        open_cache(Path.join(folder, "compiled"), config.compile_cache)
+        load(store)
+        {:ok, %{store: store, clock: State.clock(State.new(store.context, Map.values(store.entries)))}}
 
-      :ets.insert(@table, {:blobs, blobs})
-      sweep(state)
-      open_cache(Path.join(folder, "compiled"), config.compile_cache)
-      load(state)
-      {:ok, state}
-    else
-      {:error, error} -> {:stop, error}
+      {:error, error} ->
+        {:stop, error}
     end
   end
 
@@ -164,8 +137,8 @@ defmodule Tidepool.Catalog do
     with {:version, version} <- plan(state, entry),
          {entry, state} = stamp(%{entry | version: version}, state),
          {:ok, native} <- Loader.function(loaded, entry),
-         :ok <- BlobStore.put(state.blobs, entry.sha256, wasm),
-         {:ok, state} <- persist(state, [entry]) do
+         :ok <- BlobStore.put(state.store.blobs, entry.sha256, wasm),
+         {:ok, state} <- write(state, [entry]) do
       function = describe(entry, loaded)
       publish([{entry, function, native}])
       announce(entry)
@@ -178,9 +151,9 @@ defmodule Tidepool.Catalog do
   end
 
   def handle_call({:remove, name}, _from, state) do
-    with %Entry{removed: false} = entry <- state.entries[name],
+    with %Entry{removed: false} = entry <- state.store.entries[name],
          {entry, state} = stamp(%{entry | removed: true}, state),
-         {:ok, state} <- persist(state, [entry]) do
+         {:ok, state} <- write(state, [entry]) do
       withdraw([name])
       announce(entry)
       {:reply, :ok, clean(state)}
@@ -190,10 +163,10 @@ defmodule Tidepool.Catalog do
     end
   end
 
-  def handle_call(:known, _from, state), do: {:reply, {state.context, Map.values(state.entries)}, state}
+  def handle_call(:known, _from, state), do: {:reply, {state.store.context, Map.values(state.store.entries)}, state}
 
   def handle_call({:install, entry, result}, _from, state) do
-    if state.entries[entry.name] == entry do
+    if state.store.entries[entry.name] == entry do
       case result do
         {:ok, loaded, native} ->
           publish([{entry, describe(entry, loaded), native}])
@@ -211,45 +184,32 @@ defmodule Tidepool.Catalog do
 
   @impl true
   def handle_cast({:accept, entries}, state) do
-    later = Enum.filter(entries, &later?(&1, state.entries[&1.name]))
+    later = Enum.filter(entries, &later?(&1, state.store.entries[&1.name]))
 
     # Whether a stamp is too far ahead was decided where it came in.
     state = %{state | clock: Enum.reduce(later, state.clock, &Clock.observe(&2, &1.stamp))}
     withdraw(for entry <- later, entry.removed, do: entry.name)
 
-    case persist(state, later) do
+    case write(state, later) do
       {:ok, state} ->
         {:noreply, clean(state)}
 
       # The cluster has decided, so it holds here as well, and is written down when the disk lets it.
       {:error, error, state} ->
         Logger.error("what other nodes have changed could not be written down: #{error.message}")
-        {:noreply, Enum.reduce(later, state, &replace/2)}
+        {:noreply, %{state | store: Store.owe(state.store, later)}}
     end
   end
 
   # A name that was deployed or removed again meanwhile stays.
   def handle_cast({:forget, stamps, context}, state) do
-    names = for {name, stamp} <- stamps, match?(%{stamp: ^stamp}, state.entries[name]), do: name
+    names = for {name, stamp} <- stamps, match?(%{stamp: ^stamp}, state.store.entries[name]), do: name
     withdraw(names)
-
-    state = %{
-      state
-      | entries: Map.drop(state.entries, names),
-        serving: Map.drop(state.serving, names),
-        context: context
-    }
-
-    {:noreply, clean(%{compact(outdated(state)) | litter: true})}
+    {:noreply, clean(%{state | store: Store.forget(state.store, names, context)})}
   end
 
   @impl true
-  def handle_info(:rewrite, %{stale: nil} = state), do: {:noreply, state}
-
-  def handle_info(:rewrite, state) do
-    state = compact(state)
-    {:noreply, if(state.stale, do: outdated(state), else: state)}
-  end
+  def handle_info(:rewrite, state), do: {:noreply, %{state | store: Store.retry(state.store)}}
 
   def handle_info({:tidepool_cache, message}, state) do
     Logger.warning(message)
@@ -276,32 +236,6 @@ defmodule Tidepool.Catalog do
   # To the cluster, where there is one.
   defp announce(entry), do: GenServer.cast(Server, {:local, entry})
 
-  defp make(folder) do
-    case File.mkdir_p(folder) do
-      :ok -> :ok
-      {:error, reason} -> {:error, Error.new(:storage, "can't make #{folder}: #{:file.format_error(reason)}")}
-    end
-  end
-
-  defp lock(folder) do
-    path = Path.join(folder, "lock")
-
-    case Native.lock_file(path) do
-      {:ok, lock} ->
-        {:ok, lock}
-
-      {:error, :locked} ->
-        message =
-          "another node uses the data folder #{folder}: give this one a folder of its own (TIDEPOOL_DATA), " <>
-            "or a node name of its own (iex --name)"
-
-        {:error, Error.new(:data_in_use, message)}
-
-      {:error, text} ->
-        {:error, Error.new(:storage, "can't lock #{path}: #{text}")}
-    end
-  end
-
   # Without it everything is compiled anew at each start: a nuisance, and no reason not to start.
   defp open_cache(_folder, 0), do: :ok
 
@@ -311,45 +245,10 @@ defmodule Tidepool.Catalog do
     end
   end
 
-  defp read(path) do
-    with {:ok, replayed, state} <- Log.read(path) do
-      if state == :torn do
-        aside = "#{path}.torn"
-        File.cp(path, aside)
-        Logger.warning("the end of #{path} could not be read and was left out; the file as it was is #{aside}")
-      end
-
-      {:ok, replayed}
-    end
-  end
-
-  # `serving` are versions that were replaced by ones whose modules have not arrived yet.
-  defp settle(replayed, blobs, max_skew) do
-    # Made with the folder: a node that has lost its disk is another replica.
-    now = System.os_time(:millisecond)
-    context = replayed.context || State.new_context(Clock.replica(to_string(node()), now))
-    entries = for {_name, entry} <- replayed.entries, do: Entry.stamped(entry, context.replica)
-    {context, entries} = State.settle(context, entries, now, max_skew)
-    here? = &BlobStore.exists?(blobs, &1.sha256)
-
-    serving =
-      for %{name: name} = entry <- entries,
-          earlier = replayed.earlier[name],
-          not here?.(entry),
-          version = Enum.find(earlier, here?),
-          into: %{},
-          do: {name, Entry.stamped(version, context.replica)}
-
-    %{context: context, entries: Map.new(entries, &{&1.name, &1}), serving: serving}
-  end
-
-  defp records(state), do: [state.context | Map.values(state.serving) ++ Map.values(state.entries)]
-
-  defp load(state) do
-    live = for {_name, %Entry{removed: false} = entry} <- Map.merge(state.entries, state.serving), do: entry
-
-    live
-    |> Task.async_stream(&{&1, load_entry(state.blobs, &1)}, timeout: :infinity, ordered: false)
+  defp load(store) do
+    store
+    |> Store.callable()
+    |> Task.async_stream(&{&1, load_entry(store.blobs, &1)}, timeout: :infinity, ordered: false)
     |> Enum.flat_map(fn
       {:ok, {entry, {:ok, loaded, native}}} -> [{entry, describe(entry, loaded), native}]
       {:ok, {entry, {:error, error}}} -> set_aside(entry, error)
@@ -369,69 +268,6 @@ defmodule Tidepool.Catalog do
          {:ok, loaded} <- Loader.compile(wasm, entry),
          {:ok, native} <- Loader.function(loaded, entry) do
       {:ok, loaded, native}
-    end
-  end
-
-  defp persist(state, []), do: {:ok, state}
-
-  defp persist(%{stale: nil} = state, entries) do
-    case Log.append(state.file, entries) do
-      :ok ->
-        state = Enum.reduce(entries, %{state | records: state.records + length(entries)}, &replace/2)
-        # The entries are on disk already: a log that can't be rewritten just stays long.
-        {:ok, if(state.records > 2 * map_size(state.entries) + @slack, do: compact(state), else: state)}
-
-      # Part of them may be there, and nothing could be read that came behind it.
-      {:error, error} ->
-        {:error, error, outdated(state)}
-    end
-  end
-
-  defp persist(state, entries) do
-    with {:error, error, _unchanged} <- entries |> Enum.reduce(state, &replace/2) |> rewrite(),
-         do: {:error, error, state}
-  end
-
-  # What can be called until the new version is installed has to stay, on the disk too.
-  defp replace(%{name: name} = entry, state) do
-    serving =
-      case state.entries do
-        _entries when entry.removed -> Map.delete(state.serving, name)
-        %{^name => %{removed: false} = last} -> Map.put_new(state.serving, name, last)
-        _none_or_removed -> Map.delete(state.serving, name)
-      end
-
-    litter = state.litter or is_map_key(state.entries, name)
-    %{state | entries: Map.put(state.entries, name, entry), serving: serving, litter: litter}
-  end
-
-  # What is on disk is not what should be there: that is tried until it is.
-  defp outdated(state) do
-    if state.stale, do: Process.cancel_timer(state.stale)
-    %{state | stale: Process.send_after(self(), :rewrite, @rewrite_ms)}
-  end
-
-  defp compact(state) do
-    case rewrite(state) do
-      {:ok, state} ->
-        state
-
-      {:error, error, state} ->
-        Logger.warning("the catalog could not be compacted: #{error.message}")
-        state
-    end
-  end
-
-  defp rewrite(state) do
-    with :ok <- Log.rewrite(state.path, records(state)),
-         {:renamed, {:ok, file}} <- {:renamed, Log.open(state.path)} do
-      :file.close(state.file)
-      if state.stale, do: Process.cancel_timer(state.stale)
-      {:ok, %{state | file: file, records: map_size(state.entries), stale: nil}}
-    else
-      {:error, error} -> {:error, error, state}
-      # The file that is open is not the one at the path any more.
-      {:renamed, {:error, error}} -> {:error, error, outdated(state)}
     end
   end
 
@@ -461,37 +297,32 @@ defmodule Tidepool.Catalog do
     }
   end
 
-  defp served(state, name) do
-    %{state | serving: Map.delete(state.serving, name), litter: state.litter or is_map_key(state.serving, name)}
+  defp write(state, entries) do
+    case Store.write(state.store, entries) do
+      {:ok, store} -> {:ok, %{state | store: store}}
+      {:error, error, store} -> {:error, error, %{state | store: store}}
+    end
   end
+
+  defp served(state, name), do: %{state | store: Store.served(state.store, name)}
 
   # The version before lives as long as somebody holds its reference, this process's garbage included.
-  defp clean(%{litter: false} = state), do: state
+  defp clean(%{store: %{litter: false}} = state), do: state
 
   defp clean(state) do
-    sweep(state)
+    store = Store.sweep(state.store)
     :erlang.garbage_collect()
-    %{state | litter: false}
-  end
-
-  defp sweep(state) do
-    used =
-      for entries <- [state.entries, state.serving],
-          {_name, %Entry{removed: false} = entry} <- entries,
-          into: MapSet.new(),
-          do: entry.sha256
-
-    BlobStore.sweep(state.blobs, used)
+    %{state | store: store}
   end
 
   # A function that could not be loaded is not in the table: the same deploy again is what brings it back.
   defp plan(state, entry) do
-    old = state.entries[entry.name]
+    old = state.store.entries[entry.name]
     stamp = old && old.stamp
 
     case Entry.same_deploy?(old, entry) && :ets.lookup(@table, entry.name) do
       [{_name, %Function{} = function, ^stamp}] -> {:unchanged, function}
-      _other -> {:version, State.next_version(state, entry.name)}
+      _other -> {:version, State.next_version(state.store, entry.name)}
     end
   end
 

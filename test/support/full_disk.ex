@@ -7,13 +7,13 @@ defmodule Tidepool.FullDisk do
   def fill, do: open("/dev/full")
 
   @doc "The file that is at the path can be appended to again."
-  def free, do: open(:sys.get_state(Catalog).path)
+  def free, do: open(:sys.get_state(Catalog).store.path)
 
   # Opened by the catalog, which alone may write to it.
   defp open(path) do
     :sys.replace_state(Catalog, fn state ->
       {:ok, file} = :file.open(path, [:append, :raw, :binary])
-      %{state | file: file}
+      put_in(state.store.file, file)
     end)
 
     :ok
