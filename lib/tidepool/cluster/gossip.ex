@@ -33,7 +33,7 @@ defmodule Tidepool.Cluster.Gossip do
   """
 
   alias Tidepool.Catalog.{Clock, Digest, Entry, State}
-  alias Tidepool.Cluster.{Membership, Repair, Report, Reports}
+  alias Tidepool.Cluster.{Changes, Membership, OwnReport, Repair, Report, Reports}
 
   @defaults [
     tick_ms: 250,
@@ -47,28 +47,23 @@ defmodule Tidepool.Cluster.Gossip do
     passive_size: 30
   ]
 
-  @enforce_keys [:node, :options, :catalog, :members, :report]
+  @enforce_keys [:node, :options, :catalog, :members, :own]
   defstruct @enforce_keys ++
               [
                 reports: %Reports{},
                 changes: %{},
                 news: %{},
-                ready: [],
-                pending: %{},
                 found: [],
                 missed: [],
-                report_due: 0,
-                dirty: true,
                 skews: %{},
                 kept: 0,
                 tick: 0
               ]
 
   @type t :: %__MODULE__{}
-  @type change :: {Entry.t(), before :: State.moment() | nil}
   @type message ::
           Membership.message()
-          | {:push, [change]}
+          | {:push, [Changes.change()]}
           | {:reports, [Report.t()]}
           | {:digest, wall_ms :: non_neg_integer, entries :: Digest.hash(), seen :: Digest.hash(),
              reports :: Digest.hash()}
@@ -119,7 +114,7 @@ defmodule Tidepool.Cluster.Gossip do
       options: options,
       catalog: catalog,
       members: members,
-      report: %Report{node: node, at: now, root: catalog.digest.root},
+      own: OwnReport.new(node, now, catalog.digest.root),
       kept: State.context_hash(catalog)
     }
     |> write_report(now)
@@ -172,21 +167,18 @@ defmodule Tidepool.Cluster.Gossip do
   end
 
   defp on({:local, entries}, state, effects, _now) do
-    state = Enum.reduce(entries, state, &local(&2, &1))
-    {state, effects}
+    {changes, catalog} =
+      Enum.reduce(entries, {state.changes, state.catalog}, fn entry, {changes, catalog} ->
+        Changes.local(changes, catalog, entry)
+      end)
+
+    {%{state | changes: changes, catalog: catalog}, effects}
   end
 
-  defp on({:ready, entries}, state, effects, _now) do
-    hashes = Enum.map(entries, &Entry.hash/1)
-    ready = Enum.take(Enum.reverse(hashes) ++ (state.ready -- hashes), Report.sizes().ready)
-    pending = Map.drop(state.pending, Enum.map(entries, & &1.name))
-    {%{state | ready: ready, pending: pending, dirty: true}, effects}
-  end
+  defp on({:ready, entries}, state, effects, _now), do: {%{state | own: OwnReport.ready(state.own, entries)}, effects}
 
-  defp on({:pending, entries}, state, effects, _now) do
-    pending = Enum.reduce(entries, state.pending, &Map.put(&2, &1.name, Entry.hash(&1)))
-    {%{state | pending: pending, dirty: true}, effects}
-  end
+  defp on({:pending, entries}, state, effects, _now),
+    do: {%{state | own: OwnReport.pending(state.own, entries)}, effects}
 
   defp on({:found, nodes}, state, effects, now), do: membership({:found, nodes}, %{state | found: nodes}, effects, now)
 
@@ -282,74 +274,27 @@ defmodule Tidepool.Cluster.Gossip do
 
   defp on(link, state, effects, now), do: membership(link, state, effects, now)
 
-  defp local(state, entry) do
-    before = State.seen(state.catalog, state.catalog.replica)
-
-    case State.merge(state.catalog, entry) do
-      {:changed, catalog} ->
-        changes = Map.put(state.changes, entry.name, {{entry, before}, []})
-        %{state | catalog: State.see_own(catalog, entry), changes: changes}
-
-      {_older, catalog} ->
-        %{state | catalog: State.see_own(catalog, entry)}
-    end
-  end
-
-  defp take_in({entry, before}, from, {state, accepted, back, gone, ahead}, now) do
-    {wall_ms, _counter, replica} = entry.stamp
+  defp take_in({%{stamp: {wall_ms, _counter, replica}} = entry, _before} = change, from, found, now) do
+    {state, accepted, back, gone, ahead} = found
 
     if ms = Clock.ahead(wall_ms, now, state.options.max_skew_ms) do
       {state, accepted, back, gone, Map.put(ahead, replica, ms)}
     else
-      {result, catalog} = State.merge(state.catalog, entry)
+      {result, changes, catalog} = Changes.take_in(state.changes, state.catalog, change, from)
+      state = %{state | changes: changes, catalog: catalog}
 
       case result do
-        :changed ->
-          {_seen, catalog} = State.follow(catalog, entry.stamp, before)
-          changes = Map.put(state.changes, entry.name, {{entry, before}, [from]})
-          {%{state | catalog: catalog, changes: changes}, [entry | accepted], back, gone, ahead}
-
-        :same ->
-          {follow_again(heard(state, entry, from), catalog, entry, before, from), accepted, back, gone, ahead}
-
-        :older ->
-          # Equal stamps of unequal entries don't show when keys are compared.
-          tie? = catalog.entries[entry.name].stamp == entry.stamp
-          state = follow_again(state, catalog, entry, before, from)
-          {state, accepted, if(tie?, do: [entry.name | back], else: back), gone, ahead}
-
-        :gone ->
-          {state, accepted, back, [{entry.name, entry.stamp} | gone], ahead}
+        :accepted -> {state, [entry | accepted], back, gone, ahead}
+        :known -> {state, accepted, back, gone, ahead}
+        :tie -> {state, accepted, [entry.name | back], gone, ahead}
+        :gone -> {state, accepted, back, [{entry.name, entry.stamp} | gone], ahead}
       end
     end
   end
 
-  # A change that is nothing new may still fill a gap in what was seen; others may have the same gap.
-  defp follow_again(state, catalog, entry, before, from) do
-    case State.follow(catalog, entry.stamp, before) do
-      {:changed, catalog} ->
-        changes = Map.put_new(state.changes, entry.name, {{entry, before}, [from]})
-        %{state | catalog: catalog, changes: changes}
-
-      {:same, catalog} ->
-        %{state | catalog: catalog}
-    end
-  end
-
-  defp heard(state, %{name: name, stamp: stamp}, from) do
-    case state.changes do
-      %{^name => {{%{stamp: ^stamp}, _before} = change, heard}} ->
-        %{state | changes: Map.put(state.changes, name, {change, [from | heard]})}
-
-      _other ->
-        state
-    end
-  end
-
   defp merge_report(%{node: node} = state, %{node: node} = report, _from, now) do
-    # Of this node's life before a restart, or by a clock that was ahead.
-    if report.at >= state.report.at and report != state.report,
-      do: write_report(%{state | report: %{state.report | at: report.at}}, now),
+    if report.at >= state.own.report.at and report != state.own.report,
+      do: write_report(%{state | own: OwnReport.follow(state.own, report)}, now),
       else: state
   end
 
@@ -368,36 +313,17 @@ defmodule Tidepool.Cluster.Gossip do
     end
   end
 
-  # The report is written anew when something in it changed, but in a large cluster not all the time, and now and then
-  # anyway, so that it does not expire.
   defp keep_report(state, now) do
-    old? = now - state.report.at > div(state.options.report_age_ms, 4)
-    if (state.dirty and state.tick >= state.report_due) or old?, do: write_report(state, now), else: state
+    if OwnReport.due?(state.own, state.tick, now, state.options.report_age_ms),
+      do: write_report(state, now),
+      else: state
   end
 
   defp write_report(state, now) do
-    sizes = Report.sizes()
-
-    report = %Report{
-      node: state.node,
-      at: max(now, state.report.at + 1),
-      links: Enum.take(peers(state), sizes.links),
-      root: state.catalog.digest.root,
-      ready: state.ready,
-      pending: state.pending |> Map.values() |> Enum.take(sizes.pending)
-    }
-
-    {_changed, reports} = Reports.merge(state.reports, report, 0)
-    due = state.tick + div(map_size(reports.rows), 20)
-
-    %{
-      state
-      | report: report,
-        reports: reports,
-        news: Map.put(state.news, state.node, []),
-        dirty: false,
-        report_due: due
-    }
+    due = state.tick + div(map_size(state.reports.rows), 20)
+    own = OwnReport.write(state.own, now, peers(state), state.catalog.digest.root, due)
+    {_changed, reports} = Reports.merge(state.reports, own.report, 0)
+    %{state | own: own, reports: reports, news: Map.put(state.news, state.node, [])}
   end
 
   defp flush(%{changes: changes, news: news} = state, effects) when changes == %{} and news == %{}, do: {state, effects}
@@ -429,7 +355,9 @@ defmodule Tidepool.Cluster.Gossip do
       {state, effects}
     else
       added = MapSet.difference(members.active, before)
-      {%{state | dirty: true}, Enum.reduce(added, effects, &[{:send, &1, digest(state, now)} | &2])}
+
+      {%{state | own: OwnReport.changed(state.own)},
+       Enum.reduce(added, effects, &[{:send, &1, digest(state, now)} | &2])}
     end
   end
 
@@ -455,9 +383,8 @@ defmodule Tidepool.Cluster.Gossip do
     if forgotten == [] and hash == state.kept do
       {state, effects}
     else
-      pending = Map.drop(state.pending, for({name, _stamp} <- forgotten, do: name))
-      state = %{state | kept: hash, pending: pending, dirty: state.dirty or pending != state.pending}
-      {state, [{:collected, forgotten, State.context(state.catalog)} | effects]}
+      own = OwnReport.forget(state.own, for({name, _stamp} <- forgotten, do: name))
+      {%{state | kept: hash, own: own}, [{:collected, forgotten, State.context(state.catalog)} | effects]}
     end
   end
 

@@ -145,7 +145,7 @@ defmodule Tidepool.Cluster.GossipTest do
     {a, effects} =
       Gossip.handle(a, {:message, "b@host", {:reports, [%Report{node: "a@host", at: @began + 500}]}}, @began)
 
-    assert a.report.at == @began + 501
+    assert a.own.report.at == @began + 501
 
     assert [%Report{node: "a@host", links: ["b@host"]}] =
              for({:send, "b@host", {:reports, [report]}} <- effects, do: report)
@@ -182,9 +182,9 @@ defmodule Tidepool.Cluster.GossipTest do
     entry = stamped(a, "f", false, @began)
     push = {:message, "b@host", {:push, [{entry, nil}]}}
     {a, _effects} = Gossip.handle(a, [push, {:pending, [entry]}], @began)
-    assert a.report.pending == [Entry.hash(entry)]
+    assert a.own.report.pending == [Entry.hash(entry)]
     {a, _effects} = Gossip.handle(a, {:message, "b@host", {:gone, [{"f", entry.stamp}]}}, @began)
-    assert a.report.pending == []
+    assert a.own.report.pending == []
   end
 
   test "how far a clock is ahead is known as long as there is a link" do

@@ -180,5 +180,5 @@ defmodule Tidepool.Cluster.SimulationTest do
   end
 
   # Nobody has a reason to write a report.
-  defp quiet?(cluster), do: Enum.all?(cluster.nodes, fn {_name, gossip} -> not gossip.dirty end)
+  defp quiet?(cluster), do: Enum.all?(cluster.nodes, fn {_name, gossip} -> not gossip.own.dirty end)
 end
