@@ -8,6 +8,7 @@ use std::thread;
 use crossbeam_channel::{Sender, unbounded};
 
 use crate::instance::Parts;
+use crate::on_time::take_short_slices;
 
 /// From this size of linear memory on, the reaper does it. Giving back less, all of it written to, takes a quarter of a
 /// millisecond at most. Handing an instance over costs more than dropping one of which little was written, as Go's 2.4 MiB: the
@@ -23,6 +24,8 @@ impl Reaper {
     pub(crate) fn spawn() -> std::io::Result<Self> {
         let (sender, receiver) = unbounded::<Box<Parts>>();
         thread::Builder::new().name("tidepool-reaper".into()).spawn(move || {
+            // What waits here is in the way of others.
+            take_short_slices();
             for parts in receiver {
                 drop(parts);
             }

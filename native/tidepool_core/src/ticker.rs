@@ -5,7 +5,6 @@
 //! guests that go on beyond it get one tick at a time, and while there are any the thread wakes for each. With no guest
 //! running for a while it sleeps until the next one starts: an idle node costs nothing.
 
-use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -13,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use wasmtime::Engine;
 
+use crate::on_time::come_on_time;
 use crate::shard::Sharded;
 use crate::turns::Turns;
 
@@ -24,11 +24,6 @@ pub(crate) const FIRST_SLICE_TICKS: u64 = 20;
 pub(crate) const SLICE: Duration = Duration::from_millis(1);
 /// After so long without a guest, the thread sleeps.
 const IDLE: Duration = Duration::from_millis(100);
-/// How much later than it asked for the thread may be woken, in ns; the system's default is a whole tick.
-const TIMER_SLACK_NS: u64 = 1_000;
-/// What the thread asks for, where it may: it has little to do, and that on time.
-const NICE: i32 = -15;
-
 #[derive(Debug, Default)]
 struct Shard {
     running: AtomicUsize,
@@ -105,6 +100,7 @@ impl Drop for Ticker {
 }
 
 fn tick(shared: &Shared, engines: &[Engine], turns: &Turns) {
+    // A tick that is late keeps a core from somebody else.
     come_on_time();
     let mut ticked_at = Instant::now();
     let mut active_at = ticked_at;
@@ -126,12 +122,6 @@ fn tick(shared: &Shared, engines: &[Engine], turns: &Turns) {
             active_at = ticked_at;
         }
     }
-}
-
-/// A tick that is late keeps a core from somebody else. What the system does not grant is done without.
-fn come_on_time() {
-    let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(TIMER_SLACK_NS));
-    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
 }
 
 impl Shared {
