@@ -134,7 +134,7 @@ defmodule Tidepool.Execution do
     |> result(name)
   end
 
-  defp drive({:yield, task}, name, depth), do: task |> Native.resume() |> drive(name, depth)
+  defp drive({:yield, task}, name, depth), do: task |> next_slice() |> drive(name, depth)
   defp drive({:wait, task, id, remaining_ms}, name, depth), do: task |> wait(id, remaining_ms) |> drive(name, depth)
   defp drive(outcome, name, _depth), do: result(outcome, name)
 
@@ -151,13 +151,20 @@ defmodule Tidepool.Execution do
     task |> Native.answer(ask_host(call, remaining_ms)) |> advance(name)
   end
 
-  defp advance({:yield, task}, name), do: task |> Native.resume() |> advance(name)
+  defp advance({:yield, task}, name), do: task |> next_slice() |> advance(name)
   defp advance({:wait, task, id, remaining_ms}, name), do: task |> wait(id, remaining_ms) |> advance(name)
   defp advance(outcome, _name), do: outcome
 
   defp result({:ok, _reply} = ok, _name), do: ok
   defp result({:error, :not_deployed, _message, _details}, name), do: Catalog.not_callable(name)
   defp result({:error, reason, message, details}, name), do: {:error, Error.new(reason, message, name, details)}
+
+  # The VM has put this process in line again before it looked for timers that have gone off: whoever was woken by one
+  # comes after it, unless it goes to the end of the line once more.
+  defp next_slice(task) do
+    :erlang.yield()
+    Native.resume(task)
+  end
 
   defp wait(task, id, remaining_ms) do
     receive do
