@@ -15,7 +15,7 @@ defmodule Tidepool.Execution do
   until when it has time; calls that a handler makes in this process count as nested in it and end with it.
   """
 
-  alias Tidepool.{Catalog, Engine, Error, Host, Native, Telemetry}
+  alias Tidepool.{Catalog, Engine, Error, Host, Native, Telemetry, Timer}
   alias Tidepool.Cluster.Loads
 
   @key __MODULE__
@@ -122,9 +122,9 @@ defmodule Tidepool.Execution do
   def trial(function, name), do: function |> Native.start_trial() |> drive(name, 1)
 
   @spec drive(Native.step(), String.t(), pos_integer) :: {:ok, binary} | {:error, Error.t()}
-  defp drive({:host, _task, _binding, _namespace, _operation, _payload, remaining_ms} = step, name, depth) do
+  defp drive({:host, _task, _binding, _namespace, _operation, _payload, remaining_us} = step, name, depth) do
     # Set once for a call, however often its guest asks.
-    outer = Process.put(@key, {depth, now() + remaining_ms})
+    outer = Process.put(@key, {depth, now() + Timer.ceil_ms(remaining_us)})
 
     try do
       advance(step, name)
@@ -135,11 +135,11 @@ defmodule Tidepool.Execution do
   end
 
   defp drive({:yield, task}, name, depth), do: task |> next_slice() |> drive(name, depth)
-  defp drive({:wait, task, id, remaining_ms}, name, depth), do: task |> wait(id, remaining_ms) |> drive(name, depth)
+  defp drive({:wait, task, id, remaining_us}, name, depth), do: task |> wait(id, remaining_us) |> drive(name, depth)
   defp drive(outcome, name, _depth), do: result(outcome, name)
 
   # On to the end of a call whose guest has asked the host.
-  defp advance({:host, task, binding, namespace, operation, payload, remaining_ms}, name) do
+  defp advance({:host, task, binding, namespace, operation, payload, remaining_us}, name) do
     call = %Host.Call{
       binding: binding,
       namespace: namespace,
@@ -148,11 +148,11 @@ defmodule Tidepool.Execution do
       function: name
     }
 
-    task |> Native.answer(ask_host(call, remaining_ms)) |> advance(name)
+    task |> Native.answer(ask_host(call, remaining_us)) |> advance(name)
   end
 
   defp advance({:yield, task}, name), do: task |> next_slice() |> advance(name)
-  defp advance({:wait, task, id, remaining_ms}, name), do: task |> wait(id, remaining_ms) |> advance(name)
+  defp advance({:wait, task, id, remaining_us}, name), do: task |> wait(id, remaining_us) |> advance(name)
   defp advance(outcome, _name), do: outcome
 
   defp result({:ok, _reply} = ok, _name), do: ok
@@ -166,24 +166,24 @@ defmodule Tidepool.Execution do
     Native.resume(task)
   end
 
-  defp wait(task, id, remaining_ms) do
+  defp wait(task, id, remaining_us) do
     receive do
       {:tidepool_wake, ^id} -> Native.resume(task)
     after
-      remaining_ms -> cancel(task, id)
+      Timer.ms(remaining_us) -> cancel(task, id)
     end
   end
 
-  defp ask_host(call, remaining_ms) do
+  defp ask_host(call, remaining_us) do
     if Telemetry.listening?() do
       metadata = Map.take(call, [:function, :binding, :namespace, :operation])
 
       Telemetry.span(:host_call, %{payload_bytes: byte_size(call.payload)}, metadata, fn _metadata ->
-        {result, bytes} = reply = Host.dispatch(call, remaining_ms)
+        {result, bytes} = reply = Host.dispatch(call, remaining_us)
         {reply, %{reply_bytes: byte_size(bytes)}, %{result: result}}
       end)
     else
-      Host.dispatch(call, remaining_ms)
+      Host.dispatch(call, remaining_us)
     end
   end
 

@@ -19,6 +19,7 @@ defmodule Tidepool.Host do
   """
 
   alias Tidepool.Host.{Call, Registry}
+  alias Tidepool.Timer
 
   @type part :: String.t() | :_
   @type target :: {binding :: part, namespace :: part, operation :: part}
@@ -56,12 +57,12 @@ defmodule Tidepool.Host do
 
   @doc false
   # Carries a call out. Never raises.
-  @spec dispatch(Call.t(), timeout_ms :: non_neg_integer) :: result
-  def dispatch(%Call{} = call, timeout_ms) do
+  @spec dispatch(Call.t(), remaining_us :: non_neg_integer) :: result
+  def dispatch(%Call{} = call, remaining_us) do
     case Registry.lookup(call.binding, call.namespace, call.operation) do
       {:fun, fun} -> run(fun, call)
       {:mfa, module, function} -> run(&apply(module, function, [&1]), call)
-      {:process, name} -> ask(name, call, timeout_ms)
+      {:process, name} -> ask(name, call, remaining_us)
       nil -> {:error, "no host function #{call.binding}/#{call.namespace}/#{call.operation}"}
     end
   end
@@ -81,7 +82,7 @@ defmodule Tidepool.Host do
   end
 
   # The monitor's reference is an alias for the reply, dead after the first one: whatever else is sent to it vanishes.
-  defp ask(name, call, timeout_ms) do
+  defp ask(name, call, remaining_us) do
     case whereis(name) do
       nil ->
         {:error, "the host's handler #{inspect(name)} is not running"}
@@ -89,7 +90,7 @@ defmodule Tidepool.Host do
       process ->
         ref = :erlang.monitor(:process, process, alias: :reply_demonitor)
         send(process, {:invoke_callback, call.binding, call.namespace, call.operation, call.payload, ref})
-        await(ref, timeout_ms)
+        await(ref, Timer.ms(remaining_us))
     end
   end
 

@@ -28,9 +28,9 @@ defmodule Tidepool.Native do
           {:ok, reply :: binary}
           | failure
           | {:host, task, binding :: binary, namespace :: binary, operation :: binary, payload :: binary,
-             remaining_ms :: non_neg_integer}
+             remaining_us :: non_neg_integer}
           | {:yield, task}
-          | {:wait, task, id :: non_neg_integer, remaining_ms :: non_neg_integer}
+          | {:wait, task, id :: non_neg_integer, remaining_us :: non_neg_integer}
 
   @doc false
   def load do

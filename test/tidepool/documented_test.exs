@@ -3,6 +3,7 @@ defmodule Tidepool.DocumentedTest do
   use ExUnit.Case, async: true
 
   doctest Tidepool.Deploy
+  doctest Tidepool.Timer
   doctest TidepoolWeb.Form
 
   test "every module has a documentation, and every documented function a spec" do

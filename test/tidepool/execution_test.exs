@@ -100,6 +100,26 @@ defmodule Tidepool.ExecutionTest do
     eventually(fn -> busy_instances() == 0 end)
   end
 
+  test "a call that waits has all of its time, wherever in a millisecond it begins" do
+    for {name, payload} <- [{deploy!("rust", "sleepy"), "600000"}, {deploy!("rust", "hello_world"), never_answered()}],
+        phase_us <- 0..950//50 do
+      spin_until(div(now_us(), 1_000) * 1_000 + 1_000 + phase_us)
+      began = now_us()
+      assert {:error, %Error{reason: :timeout}} = Tidepool.call(name, "host", payload, timeout: 3)
+      assert now_us() - began >= 3_000
+    end
+  end
+
+  # A payload for which the guest asks a process that does not answer.
+  defp never_answered do
+    namespace = unique_name("silent")
+    handle!({"host", namespace, :_}, spawn_link(fn -> Process.sleep(:infinity) end))
+    "host/#{namespace}/x\n"
+  end
+
+  defp now_us, do: System.monotonic_time(:microsecond)
+  defp spin_until(time_us), do: if(now_us() < time_us, do: spin_until(time_us))
+
   test "a timed-out program that sleeps leaves no message and no instance, even if it wakes at that very moment" do
     name = deploy!("rust", "sleepy")
 

@@ -230,12 +230,12 @@ fn drive(env: Env<'_>, task: &mut Task, waker: &mut Option<Arc<Waker>>, owner: L
 
 fn unfinished<'a>(env: Env<'a>, task: Term<'a>, step: Step, id: u64, remaining: Duration) -> Term<'a> {
     // Rounded up: whoever waits so long has waited past the deadline.
-    let remaining_ms = u64::try_from(remaining.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
+    let remaining_us = u64::try_from(remaining.as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX);
     match step {
         Step::Done(outcome) => encode::outcome(env, outcome),
-        Step::Host(request) => encode::host_request(env, task, request, remaining_ms),
+        Step::Host(request) => encode::host_request(env, task, request, remaining_us),
         Step::Yield => (atoms::r#yield(), task).encode(env),
-        Step::Wait => (atoms::wait(), task, id, remaining_ms).encode(env),
+        Step::Wait => (atoms::wait(), task, id, remaining_us).encode(env),
     }
 }
 

@@ -37,8 +37,8 @@ pub(crate) fn outcome(env: Env<'_>, outcome: Result<Vec<u8>, CallError>) -> Term
     }
 }
 
-/// `{:host, task, binding, namespace, operation, payload, remaining_ms}`.
-pub(crate) fn host_request<'a>(env: Env<'a>, task: Term<'a>, request: HostRequest, remaining_ms: u64) -> Term<'a> {
+/// `{:host, task, binding, namespace, operation, payload, remaining_us}`.
+pub(crate) fn host_request<'a>(env: Env<'a>, task: Term<'a>, request: HostRequest, remaining_us: u64) -> Term<'a> {
     let HostRequest { binding, namespace, operation, payload } = request;
     (
         atoms::host(),
@@ -47,7 +47,7 @@ pub(crate) fn host_request<'a>(env: Env<'a>, task: Term<'a>, request: HostReques
         copy(env, &namespace),
         copy(env, &operation),
         binary(env, payload),
-        remaining_ms,
+        remaining_us,
     )
         .encode(env)
 }
