@@ -57,8 +57,9 @@ defmodule TidepoolWeb.Listener do
 
   @impl true
   def terminate(_reason, state) do
-    :persistent_term.erase(__MODULE__)
+    # Before the erasure, for which the VM looks through all processes.
     Native.http_drain(state.server, state.drain)
+    :persistent_term.erase(__MODULE__)
 
     receive do
       {:tidepool_drained, finished, 0} -> Logger.info("Tidepool drained: #{finished} requests finished")
