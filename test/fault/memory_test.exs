@@ -65,6 +65,37 @@ defmodule Tidepool.Fault.MemoryTest do
     end)
   end
 
+  test "#{@calls} times guests of all hostile kinds at once give back what they took" do
+    handle!({"host", "test", "echo"}, fn call -> {:ok, call.payload} end)
+    patient = [time: 60_000, cpu_time: 30_000]
+    limits = [memory: @guest_bytes] ++ patient
+
+    [memory, table, stack] =
+      for guest <- ~w(memory_bomb table_bomb stack_overflow), do: deploy!("wat", guest, limits: limits)
+
+    host = deploy!("rust", "hello_world", limits: patient)
+    # As much as a call may bring.
+    payload = "host/test/echo\n" <> :binary.copy("x", 8 * @mib - 64)
+
+    assert_no_growth(fn ->
+      calls = [{memory, ""}, {table, ""}, {stack, ""}, {host, payload}]
+
+      outcomes =
+        calls
+        |> Enum.map(fn {name, payload} -> Task.async(fn -> outcome(name, payload) end) end)
+        |> Task.await_many(60_000)
+
+      assert outcomes == [{:limit, :memory}, {:limit, :table}, {:trap, :stack_overflow}, byte_size(payload) - 15]
+    end)
+  end
+
+  defp outcome(name, payload) do
+    case Tidepool.call(name, "host", payload) do
+      {:ok, reply} -> byte_size(reply)
+      {:error, %Error{reason: reason}} -> reason
+    end
+  end
+
   defp assert_no_growth(call) do
     before = FaultFootprint.settled()
     # The first calls bring what every node needs: slots that stay resident, stacks, the allocators' reserves.
