@@ -17,11 +17,8 @@ defmodule Bench.Fair do
   def run(smoke?) do
     Bench.start!()
     {:ok, echo} = Echo.start_link()
-    Tidepool.Host.register({"host", "test", "park"}, fn _call -> Process.sleep(:infinity) end)
     Bench.deploy!("warm", "rust/hello_world", instances: {:warm, 100})
     Bench.deploy!("loop", "wat/loop", limits: [time: 600_000, cpu_time: 600_000])
-    Bench.deploy!("parked", "wat/parked", limits: [time: 600_000])
-    Bench.deploy!("sleepy", "rust/sleepy", limits: [time: 600_000])
 
     Bench.deploy!("capped", "rust/hello_world",
       instances: {:warm, 8},
@@ -29,114 +26,80 @@ defmodule Bench.Fair do
     )
 
     cores = System.schedulers_online()
-    samples = if smoke?, do: 200, else: 1_000
+    samples = if smoke?, do: 40, else: 200
 
-    rows =
-      beside("no loop", 0, samples, echo, []) ++
-        beside("#{cores} loops", cores, samples, echo, p99: 100) ++
-        beside("#{10 * cores} loops", 10 * cores, samples, echo, p99: 100) ++
-        gone(10 * cores, if(smoke?, do: 5, else: 40)) ++ crowd(if(smoke?, do: 2_000, else: 10_000))
+    crowds =
+      [{"no loop", fn -> [] end}] ++
+        for count <- [cores, 10 * cores],
+            {kind, loop} <- [
+              {"endless guests", fn -> Tidepool.call("loop", "x") end},
+              {"endless Erlang loops", &spin/0}
+            ] do
+          {"#{count} #{kind}", fn -> for(_ <- 1..count, do: spawn(loop)) end}
+        end
 
-    Bench.report("fair", rows)
+    # In turns, so that whatever else the machine does hits all of them alike.
+    measured = for _round <- 1..5, {name, start} <- crowds, do: {name, beside(start, samples, echo)}
+    measured = Enum.group_by(measured, &elem(&1, 0), &elem(&1, 1))
+    rows = Enum.flat_map(crowds, fn {name, _start} -> rows(name, List.flatten(measured[name])) end)
+    Bench.report("fair", rows ++ crowd(if(smoke?, do: 2_000, else: 10_000)))
   end
 
-  # One of each every millisecond, whatever became of the one before: a call, a timer, a message to a process and back.
-  defp beside(name, loops, samples, echo, targets) do
-    pids = for _ <- 1..loops//1, do: spawn(fn -> Tidepool.call("loop", "x") end)
-    # Past their first slices.
-    Process.sleep(50 + 5 * loops)
-    measure = fn fun -> Task.async(fn -> fun.() end) |> Task.await(:infinity) end
-    calls = measure.(fn -> sparse(samples, fn -> {:ok, _reply} = Tidepool.call("warm", "hello", "Ada") end) end)
-    messages = measure.(fn -> sparse(samples, fn -> GenServer.call(echo, :hello) end) end)
+  # What the VM itself does to others beside processes that never wait.
+  defp spin, do: spin()
+
+  # One call and one message to a process and back in turn, each after a timer of its own, whatever became of the one before.
+  defp beside(start, samples, echo) do
+    pids = start.()
+    # Guests are past their first slices then.
+    Process.sleep(50 + 5 * length(pids))
+
+    samples =
+      Task.async(fn ->
+        for _ <- 1..samples, {kind, work} <- [call: &call/0, message: fn -> GenServer.call(echo, :hello) end] do
+          timed(kind, work)
+        end
+      end)
+      |> Task.await(:infinity)
+
     Enum.each(pids, &Process.exit(&1, :kill))
-    await(fn -> Engine.instances().live - Engine.instances().idle == 0 end)
+    await(fn -> Engine.instances().live - Engine.instances().idle == 0 and not Enum.any?(pids, &Process.alive?/1) end)
+    samples
+  end
 
-    for {what, list} <- [
-          {"call", Enum.map(calls, &elem(&1, 1))},
-          {"message and back", Enum.map(messages, &elem(&1, 1))},
-          {"timer, late by", Enum.map(calls ++ messages, &elem(&1, 0))}
+  defp call, do: {:ok, _reply} = Tidepool.call("warm", "hello", "Ada")
+
+  # {what it was, when its process ran and when it was done, in ns from when it was due}.
+  defp timed(kind, work) do
+    due = System.monotonic_time(:millisecond) + 1 + :rand.uniform(2)
+    :erlang.start_timer(due, self(), :due, abs: true)
+
+    receive do
+      {:timeout, _timer, :due} -> :ok
+    end
+
+    ran = System.monotonic_time(:nanosecond)
+    work.()
+    done = System.monotonic_time(:nanosecond)
+    {kind, max(ran - due * 1_000_000, 0), done - due * 1_000_000}
+  end
+
+  defp rows(name, samples) do
+    # Erlang's loops are a control: what is beside them owes nothing to Tidepool.
+    target = if name =~ "guests", do: {:at_most, 100}
+
+    for {what, values, target} <- [
+          {"timer beside #{name}, late by", for({_kind, ran, _done} <- samples, do: ran), nil},
+          {"call beside #{name}, from when its timer was due", for({:call, _ran, done} <- samples, do: done), target},
+          {"… from when its process ran", for({:call, ran, done} <- samples, do: done - ran), target},
+          {"message beside #{name} and back, from when its timer was due",
+           for({:message, _ran, done} <- samples, do: done), target},
+          {"… from when its process ran", for({:message, ran, done} <- samples, do: done - ran), target}
         ],
-        percent <- [50, 99, 99.9] do
-      target = if percent == 99 and what != "timer, late by" and targets[:p99], do: {:at_most, targets[:p99]}
-      {"#{what} beside #{name}, p#{percent}", Bench.percentile(list, percent) / 1_000, "µs", target}
+        percent <- [50, 99] do
+      {"#{what}, p#{percent}", Bench.percentile(values, percent) / 1_000, "µs", if(percent == 99, do: target)}
     end
   end
-
-  # Each is due when its timer is, whatever became of the one before, and is counted from then: {how late the timer was, how
-  # late the work was done}, in ns.
-  defp sparse(samples, fun) do
-    for _ <- 1..samples do
-      due = System.monotonic_time(:millisecond) + 1 + :rand.uniform(2)
-      :erlang.start_timer(due, self(), :due, abs: true)
-
-      receive do
-        {:timeout, _timer, :due} -> :ok
-      end
-
-      woken = System.monotonic_time(:nanosecond)
-      fun.()
-      done = System.monotonic_time(:nanosecond)
-      {max(woken - due * 1_000_000, 0), done - due * 1_000_000}
-    end
-  end
-
-  # From when it should be over until the instance is gone.
-  defp gone(loops, rounds) do
-    timeouts =
-      for _ <- 1..rounds do
-        before = busy()
-
-        tasks =
-          for _ <- 1..loops do
-            Task.async(fn ->
-              due = System.monotonic_time(:nanosecond) + 50_000_000
-              {:error, %Error{reason: :timeout}} = Tidepool.call("loop", "x", "", timeout: 50)
-              System.monotonic_time(:nanosecond) - due
-            end)
-          end
-
-        late = Task.await_many(tasks, :infinity)
-        ^before = busy()
-        late
-      end
-      |> List.flatten()
-
-    cancelled =
-      for {what, function, operation, payload, how} <- [
-            {"killed while the guest computes", "loop", "x", "", :kill},
-            {"killed while it waits for the host", "parked", "x", "", :kill},
-            {"killed while it sleeps", "sleepy", "sleep", "60000", :kill},
-            {"timeout while it sleeps", "sleepy", "sleep", "60000", :timeout}
-          ] do
-        {what, for(_ <- 1..rounds, do: cancel(function, operation, payload, how))}
-      end
-
-    for {what, times} <- [{"timeout of one of #{loops} loops", timeouts} | cancelled], percent <- [50, 99] do
-      target = if percent == 99, do: {:at_most, 2}
-      {"gone after: #{what}, p#{percent}", Bench.percentile(times, percent) / 1_000_000, "ms", target}
-    end
-  end
-
-  defp cancel(function, operation, payload, :kill) do
-    before = busy()
-    pid = spawn(fn -> Tidepool.call(function, operation, payload) end)
-    await(fn -> busy() > before end)
-    Process.sleep(5)
-    began = System.monotonic_time(:nanosecond)
-    Process.exit(pid, :kill)
-    await(fn -> busy() == before end)
-    System.monotonic_time(:nanosecond) - began
-  end
-
-  defp cancel(function, operation, payload, :timeout) do
-    before = busy()
-    due = System.monotonic_time(:nanosecond) + 20_000_000
-    {:error, %Error{reason: :timeout}} = Tidepool.call(function, operation, payload, timeout: 20)
-    await(fn -> busy() == before end)
-    System.monotonic_time(:nanosecond) - due
-  end
-
-  defp busy, do: Engine.instances().live - Engine.instances().idle
 
   # All at once on a function capped at 8, of which each call computes for some slices.
   defp crowd(callers) do
