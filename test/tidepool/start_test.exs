@@ -104,6 +104,24 @@ defmodule Tidepool.StartTest do
                [address: "::1", data: "/somewhere", drain: 5, port: 4321, token: "s3cret"]
     end
 
+    test "takes how a node finds others, and how it leaves, from the environment" do
+      env = [
+        {"TIDEPOOL_SEEDS", "a@10.0.0.1,b@10.0.0.2"},
+        {"TIDEPOOL_DNS", "nodes.example"},
+        {"TIDEPOOL_DNS_NODE", "tide"},
+        {"TIDEPOOL_LAME_DUCK", "7"}
+      ]
+
+      {output, 0} = runtime(env)
+      {settings, []} = Code.eval_string(output)
+
+      assert Enum.sort(settings) ==
+               [dns: "nodes.example", dns_node: "tide", lame_duck: 7, seeds: "a@10.0.0.1,b@10.0.0.2"]
+
+      assert {:ok, %{seeds: seeds}} = Tidepool.Config.check(settings)
+      assert Tidepool.Config.seeds(seeds) == ["a@10.0.0.1", "b@10.0.0.2"]
+    end
+
     test "sets nothing that the environment doesn't name" do
       names = ["PORT", "TIDEPOOL_ADDRESS", "TIDEPOOL_TOKEN", "TIDEPOOL_DATA", "TIDEPOOL_DRAIN", "RELEASE_ROOT"]
       {output, 0} = runtime(Enum.map(names, &{&1, nil}))
