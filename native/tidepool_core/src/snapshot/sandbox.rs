@@ -132,15 +132,15 @@ impl Sandbox {
     pub(crate) fn new(config: &RuntimeConfig) -> wasmtime::Result<Self> {
         let mut engine = Config::new();
         engine
-            // Start functions run a few times here: what counts is the time until they can. For 1.9 MB of Go this takes
-            // 0.3 × of what optimising takes (without the register allocator: 0.66; Winch: 0.97).
+            // Start functions run a few times here: what counts is the time until they can. For 1.9 MB of Go this takes a
+            // half of what optimising takes. Copy-on-write images stay on for that as well: without them the data of a
+            // module is compiled into a function that writes it, which takes as long again.
             .cranelift_opt_level(OptLevel::None)
             .cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass)
             .epoch_interruption(true)
             // Its frames are larger than those of optimised code.
             .max_wasm_stack(config.stack_bytes.saturating_mul(2))
             .async_stack_size(config.stack_bytes.saturating_mul(4).max(512 << 10))
-            .memory_init_cow(false)
             .wasm_multi_memory(false)
             .wasm_memory64(false)
             .concurrency_support(false);
