@@ -2,8 +2,8 @@ Code.require_file("support.exs", __DIR__)
 
 defmodule Bench.Compile do
   @moduledoc """
-  Calls while modules are being compiled, beside the same calls on a quiet node; and how long deploys take, alone and
-  beside others.
+  Calls while modules are being compiled, beside the same calls on a quiet node; how long deploys take, alone and
+  beside others; and what the baseline compiler does for large modules.
 
   Each round has a span of calls without and one with a compile, so that both see the same machine. Callers either call
   back to back, one for each core, or, eight times as many, once a millisecond: that leaves the cores to whoever wants
@@ -22,14 +22,15 @@ defmodule Bench.Compile do
         beside(go, name, kind, pause, rounds, if(smoke?, do: 100, else: 800))
       end
 
-    Bench.report("compile", List.flatten(rows) ++ deploys(go, if(smoke?, do: 1, else: 2)))
+    repeats = if smoke?, do: 1, else: 2
+    Bench.report("compile", List.flatten(rows) ++ deploys(go, repeats) ++ tiers(go, repeats))
   end
 
   defp beside(go, name, kind, pause, rounds, quiet_ms) do
     times =
       for _round <- 1..rounds do
         quiet = calls(name, pause, fn -> Process.sleep(quiet_ms) end)
-        busy = calls(name, pause, fn -> deploy("large", go) end)
+        busy = calls(name, pause, fn -> deploy("large", go) && await_optimised("large") end)
         {quiet, busy}
       end
 
@@ -76,11 +77,13 @@ defmodule Bench.Compile do
     times =
       for _round <- 1..rounds do
         large = milliseconds.(fn -> deploy("large", go) end)
+        await_optimised("large")
         alone = milliseconds.(fn -> deploy("small", small) end)
         others = for n <- 1..3, do: Task.async(fn -> deploy("large_#{n}", go) end)
         Process.sleep(20)
         behind = milliseconds.(fn -> deploy("small", small) end)
         Task.await_many(others, :infinity)
+        for n <- 1..3, do: await_optimised("large_#{n}")
         {large, alone, behind}
       end
 
@@ -92,6 +95,75 @@ defmodule Bench.Compile do
       {"the same while 3 large ones are deployed", behind, "ms", nil},
       {"small deploy behind 3 large ones / one large deploy", behind / large, "×", {:at_most, 0.5}}
     ]
+  end
+
+  # From the upload of a module to its first answer and to its optimised code, with the baseline compiler and without.
+  defp tiers(go, rounds) do
+    program = File.read!("guests/build/go/upper.wasm")
+
+    kinds = [
+      {"Go, waPC, with snapshot", go, []},
+      {"Go, waPC, without", go, [snapshot: false]},
+      {"Go, program", program, []}
+    ]
+
+    threshold = Tidepool.Config.get(:baseline)
+
+    times =
+      for _round <- 1..rounds, baseline <- [threshold, 0], restart(baseline), {kind, wasm, options} <- kinds do
+        {{kind, baseline}, upload(variant(wasm), options)}
+      end
+
+    restart(threshold)
+    times = Enum.group_by(times, &elem(&1, 0), &elem(&1, 1))
+    median = fn key, n -> times[key] |> Enum.map(&elem(&1, n)) |> Bench.percentile(50) end
+
+    for {kind, _wasm, _options} <- kinds do
+      {first, once} = {median.({kind, threshold}, 0), median.({kind, 0}, 0)}
+
+      [
+        {"#{kind}: answers after", first, "ms", nil},
+        {"#{kind}: compiled once, answers after", once, "ms", nil},
+        {"#{kind}: sooner with two tiers", once / first, "×", {:at_least, 3}},
+        {"#{kind}: optimised after", median.({kind, threshold}, 1), "ms", nil},
+        {"#{kind}: median call, baseline", median.({kind, threshold}, 2), "µs", nil},
+        {"#{kind}: median call, optimised", median.({kind, 0}, 2), "µs", nil}
+      ]
+    end
+    |> List.flatten()
+  end
+
+  # An empty node with this setting.
+  defp restart(baseline) do
+    for %{name: name} <- Tidepool.list(), do: :ok = Tidepool.remove(name)
+    :ok = Application.stop(:tidepool)
+    Application.put_env(:tidepool, :baseline, baseline)
+    {:ok, _started} = Application.ensure_all_started(:tidepool)
+  end
+
+  # Times of a first answer and of optimised code, in ms, and a call's on the code that served first, in µs.
+  defp upload(wasm, options) do
+    since = fn began -> (System.monotonic_time(:microsecond) - began) / 1_000 end
+    began = System.monotonic_time(:microsecond)
+    {:ok, function} = Tidepool.deploy(wasm, [name: "uploaded"] ++ options)
+    operation = if function.abi == :wapc, do: "hello"
+    answer = fn -> {:ok, _reply} = Tidepool.call("uploaded", operation, "Ada") end
+    answer.()
+    first = since.(began)
+    calls = Bench.latencies(answer, 100)
+    await_optimised("uploaded")
+    optimised = since.(began)
+    :ok = Tidepool.remove("uploaded")
+    {first, optimised, Bench.percentile(calls, 50) / 1_000}
+  end
+
+  defp await_optimised(name) do
+    {:ok, function} = Tidepool.fetch(name)
+
+    if function.tier == :baseline do
+      Process.sleep(1)
+      await_optimised(name)
+    end
   end
 
   # Without a snapshot: nothing but compiling is of interest here.

@@ -34,7 +34,7 @@ defmodule Tidepool.Catalog do
   @spec fetch(String.t()) :: {:ok, Function.t()} | {:error, Error.t()}
   def fetch(name) do
     case :ets.lookup(@table, name) do
-      [{_name, %Function{} = function, _stamp}] -> {:ok, function}
+      [{_name, %Function{} = function, _stamp}] -> {:ok, tiered(function)}
       _none -> not_callable(name)
     end
   end
@@ -51,9 +51,13 @@ defmodule Tidepool.Catalog do
   @doc "All functions that can be called, by name."
   @spec list :: [Function.t()]
   def list do
-    functions = for {_name, %Function{} = function, _stamp} <- :ets.tab2list(@table), do: function
+    functions = for {_name, %Function{} = function, _stamp} <- :ets.tab2list(@table), do: tiered(function)
     Enum.sort_by(functions, & &1.name)
   end
+
+  # The runtime moves functions to their optimised code by itself.
+  defp tiered(%Function{tier: :optimised} = function), do: function
+  defp tiered(function), do: %{function | tier: Native.tier(Engine.runtime(), function.name) || function.tier}
 
   @doc "What this node has for a name: the stamp of a function that can be called, or why it can't be."
   @spec loaded(String.t()) :: {:ok, Clock.stamp()} | {:error, Error.t(), Clock.stamp()} | :none
@@ -216,6 +220,11 @@ defmodule Tidepool.Catalog do
     {:noreply, state}
   end
 
+  def handle_info({:tidepool_optimised, name, version, outcome}, state) do
+    Loader.optimised(name, version, outcome)
+    {:noreply, state}
+  end
+
   def handle_info(_message, state), do: {:noreply, state}
 
   defp later?(_entry, nil), do: true
@@ -291,6 +300,7 @@ defmodule Tidepool.Catalog do
       engine: entry.engine,
       start: loaded.start,
       start_reason: loaded.start_reason,
+      tier: loaded.tier,
       limits: entry.limits,
       compile_us: loaded.compile_us,
       deployed_at: entry.deployed_at
@@ -321,7 +331,7 @@ defmodule Tidepool.Catalog do
     stamp = old && old.stamp
 
     case Entry.same_deploy?(old, entry) && :ets.lookup(@table, entry.name) do
-      [{_name, %Function{} = function, ^stamp}] -> {:unchanged, function}
+      [{_name, %Function{} = function, ^stamp}] -> {:unchanged, tiered(function)}
       _other -> {:version, State.next_version(state.store, entry.name)}
     end
   end

@@ -82,6 +82,13 @@ defmodule Tidepool.Config do
       default: nil,
       doc: "threads that compile, beside one for small modules; `nil` is one for every two schedulers."
     ],
+    baseline: [
+      type: {:integer, 0, 1_073_741_824},
+      default: 262_144,
+      doc:
+        "size of a module from which the baseline compiler compiles it first, and serves it until its optimised code is " <>
+          "ready, in bytes; 0 does without that compiler. Modules for the dense engine are compiled once."
+    ],
     compile_cache: [
       type: {:integer, 0, 1_099_511_627_776},
       default: 1_073_741_824,

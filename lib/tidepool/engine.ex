@@ -58,6 +58,7 @@ defmodule Tidepool.Engine do
       perf_map: config.perf_map,
       io_threads: config.io_threads,
       compile_threads: config.compile_threads,
+      baseline_bytes: config.baseline,
       max_total_memory_bytes: config.max_memory || three_quarters_of_memory(),
       max_computing: System.schedulers_online()
     }

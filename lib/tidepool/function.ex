@@ -11,10 +11,15 @@ defmodule Tidepool.Function do
   - `:start` is what happens before an instance serves its first call: `:nothing`; `:snapshot`, when start functions have
     run at the deploy and instances begin where they ended; or `:initialiser`, when each instance runs them, and
     `:start_reason` says why.
+  - `:tier` is `:optimised`, or `:baseline` while the optimised code of a large module is being compiled: see the setting
+    `baseline` in `Tidepool.Config`.
   - `:limits`: see `Tidepool.Limits`.
-  - `:compile_us` is how long this node took to compile the module, or to read what it had compiled before, in µs.
+  - `:compile_us` is how long this node took to compile the module until it could be called, or to read what it had
+    compiled before, in µs.
   - `:deployed_at` is the time of the deploy, in seconds since 1970 (UTC).
   """
+
+  @type tier :: :baseline | :optimised
 
   @type t :: %__MODULE__{
           name: String.t(),
@@ -28,11 +33,13 @@ defmodule Tidepool.Function do
           engine: Tidepool.Engine.kind(),
           start: :nothing | :snapshot | :initialiser,
           start_reason: String.t() | nil,
+          tier: tier,
           limits: Tidepool.Limits.t(),
           compile_us: non_neg_integer,
           deployed_at: integer
         }
 
   @enforce_keys [:name, :version, :sha256, :size, :abi, :imports, :operation, :instances, :limits]
-  defstruct @enforce_keys ++ [engine: :fast, start: :nothing, start_reason: nil, compile_us: 0, deployed_at: 0]
+  defstruct @enforce_keys ++
+              [engine: :fast, start: :nothing, start_reason: nil, tier: :optimised, compile_us: 0, deployed_at: 0]
 end

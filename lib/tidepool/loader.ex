@@ -3,7 +3,9 @@ defmodule Tidepool.Loader do
   From a module's bytes to a function that can be called, by way of the native library.
   """
 
-  alias Tidepool.{Engine, Error, Execution, Limits, Native, Telemetry}
+  require Logger
+
+  alias Tidepool.{Engine, Error, Execution, Function, Limits, Native, Telemetry}
   alias Tidepool.Catalog.Entry
 
   @typedoc "A compiled module and what it says of itself."
@@ -13,13 +15,15 @@ defmodule Tidepool.Loader do
           imports: [String.t()],
           start: :nothing | :snapshot | :initialiser,
           start_reason: String.t() | nil,
+          tier: Function.tier(),
           compile_us: non_neg_integer,
           cached: boolean
         }
 
   @doc """
   Checks and compiles the module of an entry, or takes its code from the cache, and runs its start functions for a snapshot
-  if the deploy wants one, on the native library's own threads; waits for it. Errors name what refused it.
+  if the deploy wants one, on the native library's own threads; waits for it. Errors name what refused it. A large module
+  is compiled by the baseline compiler here; publishing it is what queues it for the optimising one.
 
   A caller that dies meanwhile takes its place in the queue along.
   """
@@ -32,7 +36,7 @@ defmodule Tidepool.Loader do
 
       receive do
         {:tidepool_compiled, ^id, {:ok, module, facts}} ->
-          {{:ok, Map.put(facts, :module, module)}, %{}, Map.take(facts, [:abi, :cached])}
+          {{:ok, Map.put(facts, :module, module)}, %{}, Map.take(facts, [:abi, :cached, :tier])}
 
         {:tidepool_compiled, ^id, {:error, reason, message, details}} ->
           {{:error, Error.new(reason, message, nil, details)}, %{}, %{}}
@@ -48,6 +52,24 @@ defmodule Tidepool.Loader do
     case Native.new_function(loaded.module, config) do
       {:ok, function} -> {:ok, function}
       {:error, reason, message, details} -> {:error, Error.new(reason, message, entry.name, details)}
+    end
+  end
+
+  @doc "Tells that a function which the baseline tier served runs its optimised code, or why it does not."
+  @spec optimised(String.t(), pos_integer, {:ok, us :: non_neg_integer} | Native.failure()) :: :ok
+  def optimised(name, version, outcome) do
+    metadata = %{function: name, version: version}
+
+    case outcome do
+      {:ok, us} ->
+        Telemetry.report(:optimise, us, metadata, :ok)
+
+      {:error, reason, message, details} ->
+        Logger.warning(
+          "the function #{name} (version #{version}) could not be optimised, and is served as it is: #{message}"
+        )
+
+        Telemetry.report(:optimise, 0, metadata, {:error, Error.new(reason, message, name, details)})
     end
   end
 

@@ -71,6 +71,7 @@ defmodule Tidepool.Native do
           imports: [binary],
           start: :nothing | :snapshot | :initialiser,
           start_reason: binary | nil,
+          tier: :baseline | :optimised,
           compile_us: non_neg_integer,
           cached: boolean
         }
@@ -98,9 +99,19 @@ defmodule Tidepool.Native do
   @spec new_function(module_ref, map) :: {:ok, function_ref} | failure
   def new_function(_module, _config), do: :erlang.nif_error(:not_loaded)
 
-  @doc "Makes functions callable by name, each in place of the one that had its name."
+  @doc """
+  Makes functions callable by name, each in place of the one that had its name.
+
+  Of those that the baseline tier serves the optimised code is compiled from now on, when no other module waits. The
+  caller gets `{:tidepool_optimised, name, version, {:ok, us} | failure}` when the function is on that code, or that there
+  will be none; and nothing when it was replaced or removed before.
+  """
   @spec publish(runtime, [{name :: binary, operation :: binary, function_ref}]) :: :ok
   def publish(_runtime, _functions), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Which compiler's code serves a name; `nil` when nothing is published under it."
+  @spec tier(runtime, name :: binary) :: :baseline | :optimised | nil
+  def tier(_runtime, _name), do: :erlang.nif_error(:not_loaded)
 
   @doc "Makes a name uncallable."
   @spec unpublish(runtime, binary) :: :ok

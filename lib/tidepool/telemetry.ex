@@ -26,8 +26,13 @@ defmodule Tidepool.Telemetry do
   | `[:tidepool, :deploy, :stop]` | `duration`, `monotonic_time`, `module_bytes` | the same, `version`, `change` |
   | `[:tidepool, :deploy, :exception]` | those of `:stop` | the same but for the last two, `step`, `kind`, `reason`, `stacktrace` |
   | `[:tidepool, :compile, :start]` | `system_time`, `monotonic_time`, `module_bytes` | |
-  | `[:tidepool, :compile, :stop]` | `duration`, `monotonic_time`, `module_bytes` | `abi`, `cached` |
+  | `[:tidepool, :compile, :stop]` | `duration`, `monotonic_time`, `module_bytes` | `abi`, `cached`, `tier` |
   | `[:tidepool, :compile, :exception]` | those of `:stop` | `kind`, `reason`, `stacktrace` |
+  | `[:tidepool, :optimise, :stop]` | `duration`, `monotonic_time` | `function`, `version` |
+  | `[:tidepool, :optimise, :exception]` | `monotonic_time` | the same, `kind`, `reason`, `stacktrace` |
+
+  The last two tell that a function which the baseline tier served runs its optimised code from now on, or that there is
+  none; nothing tells of one that was replaced or removed before. They have a process of their own.
 
   All of one call, deploy or the like have the same `telemetry_span_context` in their metadata. After `:start` comes one of
   `:stop` and `:exception`, unless the process is killed: then nothing does. Payloads and replies are in no event.
@@ -48,6 +53,7 @@ defmodule Tidepool.Telemetry do
     one more for each call around it.
   - `admitted`: whether the wait in the queue ended with an instance.
   - `result`: `:ok`, or `:error` when the guest was given an error.
+  - `tier`: `:baseline` or `:optimised`; see `Tidepool.Function`.
   - `change`: `:created` or `:unchanged`. `step`: see `Tidepool.Deploy`.
   - `kind`, `reason`, `stacktrace`: for an error that the caller was given, `:error`, the reason of the `Tidepool.Error` and `[]`.
   """
@@ -70,7 +76,9 @@ defmodule Tidepool.Telemetry do
     [:tidepool, :deploy, :exception],
     [:tidepool, :compile, :start],
     [:tidepool, :compile, :stop],
-    [:tidepool, :compile, :exception]
+    [:tidepool, :compile, :exception],
+    [:tidepool, :optimise, :stop],
+    [:tidepool, :optimise, :exception]
   ]
 
   @doc "All events."
@@ -104,6 +112,21 @@ defmodule Tidepool.Telemetry do
   @spec emit(event, map, map) :: :ok
   def emit(event, measurements, metadata) do
     with backend when backend != nil <- Listeners.backend(), do: backend.execute(event, measurements, metadata)
+    :ok
+  end
+
+  @doc false
+  # The event at the end of what native threads have done, for so many µs. Told in a process of its own, for the one that
+  # got to know of it has others to serve.
+  @spec report(atom, non_neg_integer, map, :ok | {:error, Error.t()}) :: :ok
+  def report(name, us, metadata, result) do
+    if listening?() do
+      {suffix, failure} = ending(result)
+      duration = if suffix == :stop, do: %{duration: System.convert_time_unit(us, :microsecond, :native)}, else: %{}
+      measurements = Map.put(duration, :monotonic_time, System.monotonic_time())
+      {:ok, _pid} = Task.start(fn -> emit([:tidepool, name, suffix], measurements, Map.merge(metadata, failure)) end)
+    end
+
     :ok
   end
 

@@ -14,6 +14,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     open_cache: [:runtime, :text, :number],
     new_function: [:module, :config],
     publish: [:runtime, :list],
+    tier: [:runtime, :text],
     unpublish: [:runtime, :text],
     call: [:runtime, :binary, :optional_binary, :binary, :number, :timeout],
     call_observed: [:runtime, :binary, :optional_binary, :binary, :number, :timeout],

@@ -18,6 +18,7 @@ defmodule Tidepool.FaultNative do
     perf_map: false,
     io_threads: 1,
     compile_threads: 1,
+    baseline_bytes: 0,
     max_total_memory_bytes: 1_073_741_824,
     max_computing: 2
   }

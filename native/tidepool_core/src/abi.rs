@@ -2,7 +2,7 @@
 
 use wasmtime::{ExternType, Linker, Mutability, Store};
 
-use crate::engine::Engine;
+use crate::engine::Compiler;
 use crate::error::CompileError;
 use crate::runtime::Inner;
 use crate::state::State;
@@ -60,11 +60,15 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 }
 
 /// Is everything there that `module` imports, with the types that it asks for?
-pub(crate) fn check_imports(runtime: &Inner, engine: &Engine, module: &wasmtime::Module) -> Result<(), CompileError> {
-    let mut store = Store::new(&engine.wasmtime, runtime.spare_state());
+pub(crate) fn check_imports(
+    runtime: &Inner,
+    compiler: &Compiler,
+    module: &wasmtime::Module,
+) -> Result<(), CompileError> {
+    let mut store = Store::new(&compiler.wasmtime, runtime.spare_state());
     for import in module.imports() {
         let (module, name) = (import.module().to_owned(), import.name().to_owned());
-        let Some(offered) = engine.linker.get_by_import(&mut store, &import) else {
+        let Some(offered) = compiler.linker.get_by_import(&mut store, &import) else {
             return Err(CompileError::MissingImport { module, name });
         };
         let offered = offered.ty(&store);

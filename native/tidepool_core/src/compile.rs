@@ -1,4 +1,7 @@
 //! From bytes to a module that can be instantiated: checked first, then compiled, then linked.
+//!
+//! A large module is compiled twice: by the baseline compiler at once, and by the optimising one when it is published; see
+//! [`Runtime::optimise`].
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,13 +9,13 @@ use std::time::{Duration, Instant};
 use wasmtime::{ExternType, FuncType, InstancePre, ModuleExport, ValType};
 
 use crate::abi::{self, Abi};
-use crate::cache::Name;
-use crate::engine::{Engine, EngineKind, MAX_TABLES_PER_MODULE};
+use crate::cache::{Artifact, Name};
+use crate::engine::{Engine, EngineKind, MAX_TABLES_PER_MODULE, Tier};
 use crate::error::CompileError;
 use crate::function::{Function, FunctionConfig, Instances};
 use crate::limits::Limits;
 use crate::runtime::{Inner, Runtime};
-use crate::snapshot::{self, Origin, Start};
+use crate::snapshot::{self, Origin, Prepared, Start};
 use crate::state::State;
 
 const MAGIC: &[u8; 4] = b"\0asm";
@@ -44,6 +47,9 @@ impl CompileConfig {
 pub struct Module {
     pub(crate) runtime: Arc<Inner>,
     pub(crate) engine: EngineKind,
+    tier: Tier,
+    /// What the optimising compiler has yet to compile.
+    unoptimised: Option<Vec<u8>>,
     pub(crate) abi: Abi,
     pub(crate) pre: InstancePre<State>,
     pub(crate) exports: Exports,
@@ -67,8 +73,9 @@ pub(crate) struct Exports {
 
 impl Runtime {
     /// Checks `wasm`, compiles it for this machine, unless the cache has it, and links it. Takes 5–50 ms for most modules
-    /// and seconds for large ones, on this thread and the rayon pool that it belongs to: call it on one of
-    /// [`Runtime::compile_pool`].
+    /// and a second or more for large ones, on this thread and the rayon pool that it belongs to: call it on one of
+    /// [`Runtime::compile_pool`]. Modules of [`RuntimeConfig::baseline_bytes`](crate::RuntimeConfig) and more are compiled
+    /// by the baseline compiler, if that can, in a fifth of the time.
     ///
     /// # Errors
     /// A [`CompileError`] that says which of the steps refused the module, and what to change.
@@ -77,48 +84,98 @@ impl Runtime {
         let runtime = &self.inner;
         let engine = runtime.engines.get(config.engine);
         check_header(wasm)?;
-        let cache = runtime.cache.load_full();
-        let name = cache.as_ref().map(|_| Name::new(&engine.wasmtime, &config.cache_key(), wasm));
-        let cached = cache.zip(name.as_ref()).and_then(|(cache, name)| cache.load(&engine.wasmtime, name));
-        let from_cache = cached.is_some();
-        let (module, origin) = match cached {
-            Some(artifact) => (artifact.module, artifact.origin),
-            None => machine_code(runtime, engine, wasm, config)?,
+        let name =
+            runtime.cache.load().is_some().then(|| Name::new(&engine.optimising.wasmtime, &config.cache_key(), wasm));
+        if let Some(kept) = kept(runtime, engine, name.as_ref()) {
+            return link(runtime, engine.kind, name, Code::kept(kept), began);
+        }
+        let prepared = snapshot::prepare(&runtime.sandbox, engine.kind, wasm, config.snapshot.as_ref());
+        let code = match baseline(engine, &prepared.wasm) {
+            Some(module) => {
+                let (wasm, origin) = (prepared.wasm.into_owned(), prepared.origin);
+                Code { module, origin, tier: Tier::Baseline, unoptimised: Some(wasm), from_cache: false }
+            }
+            None => optimising(engine, wasm, prepared)?,
         };
-        check_tables(&module)?;
-        let abi = Abi::of(&module)?;
-        let mut exports = Exports::of(&module, abi)?;
-        if origin.start == Start::Snapshot {
-            exports.start.clear();
-        }
-        abi::check_imports(runtime, engine, &module)?;
-        let pre = engine
-            .linker
-            .instantiate_pre(&module)
-            .map_err(|error| CompileError::TooDemanding { message: format!("{error:#}") })?;
-        // The image is made here, so that the first call does not pay for it. Without one the module still runs.
-        drop(module.initialize_copy_on_write_image());
-        let compile_time = began.elapsed();
-        if from_cache {
-            runtime.stats.count_cached();
-        } else {
-            runtime.stats.count_compile(compile_time);
-        }
-        Ok(Module {
-            runtime: Arc::clone(runtime),
-            engine: engine.kind,
-            abi,
-            pre,
-            exports,
-            uses_wasi: module.imports().any(|import| import.module() == abi::WASI_MODULE),
-            origin,
-            name,
-            from_cache,
-            imports: module.imports().map(|import| (import.module().to_owned(), import.name().to_owned())).collect(),
-            initial_memory_bytes: module.resources_required().max_initial_memory_size.unwrap_or(0) * WASM_PAGE_BYTES,
-            compile_time,
-        })
+        link(runtime, engine.kind, name, code, began)
     }
+}
+
+/// A compiled module, and what is known of it.
+struct Code {
+    module: wasmtime::Module,
+    origin: Origin,
+    tier: Tier,
+    unoptimised: Option<Vec<u8>>,
+    from_cache: bool,
+}
+
+impl Code {
+    fn kept(artifact: Artifact) -> Self {
+        Code {
+            module: artifact.module,
+            origin: artifact.origin,
+            tier: Tier::Optimised,
+            unoptimised: None,
+            from_cache: true,
+        }
+    }
+
+    fn optimised(module: wasmtime::Module, origin: Origin) -> Self {
+        Code { module, origin, tier: Tier::Optimised, unoptimised: None, from_cache: false }
+    }
+}
+
+/// The optimised code of this name, if the cache has it.
+fn kept(runtime: &Inner, engine: &Engine, name: Option<&Name>) -> Option<Artifact> {
+    runtime.cache.load_full()?.load(&engine.optimising.wasmtime, name?)
+}
+
+/// Checks what a module exports and imports, and makes it ready for instances.
+fn link(
+    runtime: &Arc<Inner>,
+    engine: EngineKind,
+    name: Option<Name>,
+    code: Code,
+    began: Instant,
+) -> Result<Module, CompileError> {
+    let Code { module, origin, tier, unoptimised, from_cache } = code;
+    let compiler = runtime.engines.get(engine).compiler(tier);
+    check_tables(&module)?;
+    let abi = Abi::of(&module)?;
+    let mut exports = Exports::of(&module, abi)?;
+    if origin.start == Start::Snapshot {
+        exports.start.clear();
+    }
+    abi::check_imports(runtime, compiler, &module)?;
+    let pre = compiler
+        .linker
+        .instantiate_pre(&module)
+        .map_err(|error| CompileError::TooDemanding { message: format!("{error:#}") })?;
+    // The image is made here, so that the first call does not pay for it. Without one the module still runs.
+    drop(module.initialize_copy_on_write_image());
+    let compile_time = began.elapsed();
+    if from_cache {
+        runtime.stats.count_cached();
+    } else {
+        runtime.stats.count_compile(compile_time);
+    }
+    Ok(Module {
+        runtime: Arc::clone(runtime),
+        engine,
+        tier,
+        unoptimised,
+        abi,
+        pre,
+        exports,
+        uses_wasi: module.imports().any(|import| import.module() == abi::WASI_MODULE),
+        origin,
+        name,
+        from_cache,
+        imports: module.imports().map(|import| (import.module().to_owned(), import.name().to_owned())).collect(),
+        initial_memory_bytes: module.resources_required().max_initial_memory_size.unwrap_or(0) * WASM_PAGE_BYTES,
+        compile_time,
+    })
 }
 
 impl Module {
@@ -150,9 +207,39 @@ impl Module {
         self.from_cache
     }
 
-    /// Keeps the code in the cache, if there is one and it isn't there. Writes and flushes a file: some ms.
+    /// Which compiler's code it is.
+    #[must_use]
+    pub fn tier(&self) -> Tier {
+        self.tier
+    }
+
+    /// Is the optimising compiler yet to compile it?
+    pub(crate) fn awaits_optimised(&self) -> bool {
+        self.unoptimised.is_some()
+    }
+
+    /// This module with the optimising compiler's code, or the cache's; takes as long as [`Runtime::compile`]. `None` when
+    /// that is what it has.
+    ///
+    /// # Errors
+    /// A [`CompileError`] when the optimising compiler refuses what the baseline one has compiled.
+    pub(crate) fn optimised(&self) -> Option<Result<Module, CompileError>> {
+        let wasm = self.unoptimised.as_ref()?;
+        let (began, engine) = (Instant::now(), self.engine());
+        let code = match kept(&self.runtime, engine, self.name.as_ref()) {
+            Some(artifact) => Ok(Code::kept(artifact)),
+            None => wasmtime::Module::from_binary(&engine.optimising.wasmtime, wasm)
+                .map(|module| Code::optimised(module, self.origin.clone()))
+                .map_err(|error| refused(engine, wasm, &error)),
+        };
+        Some(code.and_then(|code| link(&self.runtime, self.engine, self.name.clone(), code, began)))
+    }
+
+    /// Keeps the code in the cache, if there is one, it isn't there and will not be replaced. Writes and flushes a file:
+    /// some ms.
     pub fn keep(&self) {
-        if let (Some(cache), Some(name), false) = (self.runtime.cache.load_full(), &self.name, self.from_cache)
+        let keeps = self.tier == Tier::Optimised && !self.from_cache;
+        if let (Some(cache), Some(name), true) = (self.runtime.cache.load_full(), &self.name, keeps)
             && let Ok(code) = self.pre.module().serialize()
         {
             cache.store(name, &self.origin, &code);
@@ -238,21 +325,25 @@ impl Exports {
     }
 }
 
-/// The module's snapshot, compiled, or the module as it is.
-fn machine_code(
-    runtime: &Inner,
-    engine: &Engine,
-    wasm: &[u8],
-    config: &CompileConfig,
-) -> Result<(wasmtime::Module, Origin), CompileError> {
-    let prepared = snapshot::prepare(&runtime.sandbox, engine.kind, wasm, config.snapshot.as_ref());
-    let compile = |wasm: &[u8]| wasmtime::Module::from_binary(&engine.wasmtime, wasm);
+/// The code of a large module, by the compiler that is quick. `None` when the module is not for that: the optimising one
+/// takes it, or says what is wrong.
+fn baseline(engine: &Engine, wasm: &[u8]) -> Option<wasmtime::Module> {
+    let compiler = engine.baseline.as_ref().filter(|compiler| wasm.len() >= compiler.min_module_bytes)?;
+    let module = wasmtime::Module::from_binary(&compiler.wasmtime, wasm).ok()?;
+    // The fast engine's pool refuses these, and so would have been deployed what no optimised code can follow.
+    let table_elements = module.resources_required().max_initial_table_size.unwrap_or(0);
+    (table_elements <= u64::from(engine.max_table_elements)).then_some(module)
+}
+
+/// The code of a module by the optimising compiler: its snapshot's, or its own where the compiler refuses that.
+fn optimising(engine: &Engine, wasm: &[u8], prepared: Prepared<'_>) -> Result<Code, CompileError> {
+    let compile = |wasm: &[u8]| wasmtime::Module::from_binary(&engine.optimising.wasmtime, wasm);
     match compile(&prepared.wasm) {
-        Ok(module) => Ok((module, prepared.origin)),
+        Ok(module) => Ok(Code::optimised(module, prepared.origin)),
         // More data segments than a module may have, for one.
         Err(error) if prepared.origin.start == Start::Snapshot => {
             let module = compile(wasm).map_err(|error| refused(engine, wasm, &error))?;
-            Ok((module, Origin::unsupported(&error)))
+            Ok(Code::optimised(module, Origin::unsupported(&error)))
         }
         Err(error) => Err(refused(engine, wasm, &error)),
     }
@@ -261,7 +352,7 @@ fn machine_code(
 /// Why the engine refused a module: one that validates asks for more than the engine gives.
 fn refused(engine: &Engine, wasm: &[u8], error: &wasmtime::Error) -> CompileError {
     let message = format!("{error:#}");
-    match wasmtime::Module::validate(&engine.wasmtime, wasm) {
+    match wasmtime::Module::validate(&engine.optimising.wasmtime, wasm) {
         Ok(()) => CompileError::TooDemanding { message },
         Err(_) => CompileError::Invalid { message },
     }

@@ -7,8 +7,11 @@
 //!
 //! A module is compiled on several threads. A job gets its share of those that are free when its turn comes: all of them
 //! when no other waits, one when many do.
+//!
+//! Jobs that nobody waits for are done one after the other on as many threads again, of a priority that is lower still.
+//! None is begun while any of the others waits, and one that has begun gives way to them by its priority alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -23,6 +26,8 @@ const PATIENCE_PER_KIB: Duration = Duration::from_millis(4);
 /// Beside a core's other work a thread of this niceness gets a quarter of it (a weight of 335 to 1024), and it gives the
 /// core back to whoever wakes up. A higher one changes nothing for calls, and beside busy cores a deploy takes minutes.
 const NICE: i32 = 5;
+/// That of jobs which nobody waits for: a weight of 110, a third of the others'.
+const LATER_NICE: i32 = 10;
 
 /// The queue and its threads. Jobs that were handed in are run, even when the pool is dropped meanwhile.
 pub struct CompilePool {
@@ -37,6 +42,7 @@ struct Shared {
 struct State {
     small: Queue,
     large: Queue,
+    later: VecDeque<Job>,
     /// Jobs that have come so far: breaks ties of due times.
     count: u64,
     /// Threads that no job has.
@@ -55,18 +61,31 @@ impl CompilePool {
     /// When the system gives no thread.
     pub(crate) fn spawn(threads: usize) -> std::io::Result<Self> {
         let threads = threads.max(1);
-        let state = State { small: Queue::new(), large: Queue::new(), count: 0, free: threads, stop: false };
+        let state = State {
+            small: Queue::new(),
+            large: Queue::new(),
+            later: VecDeque::new(),
+            count: 0,
+            free: threads,
+            stop: false,
+        };
         let pool = CompilePool { shared: Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }) };
         for _ in 0..threads {
-            pool.thread(|shared| {
+            pool.thread(NICE, |shared| {
                 while let Some((job, threads)) = shared.next() {
                     shared.run(job, threads)
                 }
             })?;
         }
-        pool.thread(|shared| {
+        pool.thread(NICE, |shared| {
             while let Some(job) = shared.next_small() {
-                run(job, 1);
+                run(job, 1, NICE);
+                shared.changed.notify_all();
+            }
+        })?;
+        pool.thread(LATER_NICE, move |shared| {
+            while let Some(job) = shared.next_later() {
+                run(job, threads, LATER_NICE);
             }
         })?;
         Ok(pool)
@@ -79,17 +98,24 @@ impl CompilePool {
         self.shared.changed.notify_all();
     }
 
-    /// Jobs that wait for their turn.
+    /// Queues `job` behind all that is submitted, now and from now on, for nobody waits for it: while anything else waits it
+    /// is not begun, and when the pool is dropped before that it never is.
+    pub(crate) fn submit_later(&self, job: impl FnOnce() + Send + 'static) {
+        self.shared.state().later.push_back(Box::new(job));
+        self.shared.changed.notify_all();
+    }
+
+    /// Jobs that somebody waits for and that wait for their turn.
     #[must_use]
     pub fn queued(&self) -> usize {
         self.shared.state().waiting()
     }
 
-    fn thread(&self, work: impl FnOnce(&Shared) + Send + 'static) -> std::io::Result<()> {
+    fn thread(&self, nice: i32, work: impl FnOnce(&Shared) + Send + 'static) -> std::io::Result<()> {
         let shared = Arc::clone(&self.shared);
         // Never joined: the pool may be dropped by the last job, on its own thread.
         thread::Builder::new().name("tidepool-compile".into()).spawn(move || {
-            lower_priority();
+            lower_priority(nice);
             work(&shared);
         })?;
         Ok(())
@@ -140,8 +166,23 @@ impl Shared {
         }
     }
 
+    fn next_later(&self) -> Option<Job> {
+        let mut state = self.state();
+        loop {
+            if state.stop {
+                return None;
+            }
+            if state.waiting() == 0
+                && let Some(job) = state.later.pop_front()
+            {
+                return Some(job);
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
     fn run(&self, job: Job, threads: usize) {
-        run(job, threads);
+        run(job, threads, NICE);
         self.state().free += threads;
         self.changed.notify_all();
     }
@@ -173,9 +214,9 @@ impl State {
 }
 
 /// Runs `job` with so many threads of its own for rayon's work.
-fn run(job: Job, threads: usize) {
+fn run(job: Job, threads: usize, nice: i32) {
     // A job says for itself what became of it, when it unwinds too.
-    let caught = AssertUnwindSafe(|| match workers(threads) {
+    let caught = AssertUnwindSafe(|| match workers(threads, nice) {
         Ok(workers) => workers.install(job),
         // Without threads of its own it has this one, and rayon's for the whole process.
         Err(_) => job(),
@@ -183,18 +224,18 @@ fn run(job: Job, threads: usize) {
     drop(catch_unwind(caught));
 }
 
-fn workers(threads: usize) -> Result<ThreadPool, ThreadPoolBuildError> {
+fn workers(threads: usize, nice: i32) -> Result<ThreadPool, ThreadPoolBuildError> {
     ThreadPoolBuilder::new()
         .num_threads(threads)
         .thread_name(|_| "tidepool-compile".into())
-        .start_handler(|_| lower_priority())
+        .start_handler(move |_| lower_priority(nice))
         .build()
 }
 
 /// On Linux a priority is a thread's own, and lowering it is allowed to everybody.
-fn lower_priority() {
+fn lower_priority(nice: i32) {
     // Where it fails all the same, compiling is a worse neighbour and no more.
-    let _ = rustix::process::setpriority_process(None, NICE);
+    let _ = rustix::process::setpriority_process(None, nice);
 }
 
 #[cfg(test)]
@@ -255,7 +296,8 @@ mod tests {
             let ran = ran.clone();
             Box::new(move || ran.send(name).unwrap())
         };
-        let mut state = State { small: Queue::new(), large: Queue::new(), count: 0, free: 1, stop: false };
+        let mut state =
+            State { small: Queue::new(), large: Queue::new(), later: VecDeque::new(), count: 0, free: 1, stop: false };
         let now = Instant::now();
         let patience = PATIENCE_PER_KIB * u32::try_from(LARGE >> 10).unwrap();
         let second = Duration::from_secs(1);
@@ -310,6 +352,28 @@ mod tests {
             assert!(workers.iter().all(|worker| *worker == NICE));
         }
         assert_eq!(nice(), before);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_done_beside_at_a_lower_priority_and_not_at_all_when_the_pool_is_dropped() {
+        let pool = CompilePool::spawn(2).unwrap();
+        let nice = || rustix::process::getpriority_process(None).unwrap();
+        let (tell, told) = mpsc::channel();
+        let later = |pool: &CompilePool| {
+            let tell = tell.clone();
+            pool.submit_later(move || tell.send((nice(), rayon::broadcast(|_| nice()))).unwrap());
+        };
+        let held = hold(&pool, LARGE);
+        held.running.recv_timeout(PATIENCE).unwrap();
+        later(&pool);
+        let priorities = told.recv_timeout(PATIENCE);
+        assert_eq!(priorities, Ok((LATER_NICE, vec![LATER_NICE; 2])));
+        let waiting = hold(&pool, LARGE);
+        later(&pool);
+        drop(pool);
+        drop((held.end, waiting.end));
+        drop(tell);
+        assert_eq!(told.recv_timeout(PATIENCE), Err(mpsc::RecvTimeoutError::Disconnected));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use crate::engine::Tier;
 use crate::function::Function;
 
 /// A function under its name.
@@ -39,6 +40,30 @@ impl Directory {
                 _ => {}
             }
         }
+    }
+
+    /// Puts `with` in the place of `function`, which is retired; `false` when that is not what `name` stands for any more.
+    pub(crate) fn replace(&self, name: &str, function: &Arc<Function>, with: &Arc<Function>) -> bool {
+        let stands = |entry: &&Published| Arc::ptr_eq(&entry.function, function);
+        let before = self.entries.rcu(|entries| match entries.get_key_value(name) {
+            Some((name, published)) if stands(&published) => {
+                let published = Published { function: Arc::clone(with), operation: Arc::clone(&published.operation) };
+                let mut entries = HashMap::clone(entries);
+                entries.insert(Arc::clone(name), published);
+                Arc::new(entries)
+            }
+            _ => Arc::clone(entries),
+        });
+        let replaced = before.get(name).filter(stands).is_some();
+        if replaced {
+            function.retire();
+        }
+        replaced
+    }
+
+    /// How many functions run code of this tier.
+    pub(crate) fn count(&self, tier: Tier) -> usize {
+        self.entries.load().values().filter(|published| published.function.tier() == tier).count()
     }
 
     /// Forgets a name; its function is retired. Calls in flight keep what they use.

@@ -1,7 +1,7 @@
 //! The engines that functions run on, and what belongs to each.
 
 use wasmtime::{
-    Config, Enabled, InstanceAllocationStrategy, Linker, OptLevel, PoolingAllocationConfig, ProfilingStrategy,
+    Config, Enabled, InstanceAllocationStrategy, Linker, OptLevel, PoolingAllocationConfig, ProfilingStrategy, Strategy,
 };
 
 use crate::abi;
@@ -40,6 +40,15 @@ impl EngineKind {
     }
 }
 
+/// Which compiler's code a module is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// Winch's: compiled in a fraction of the time, and slower.
+    Baseline,
+    /// Cranelift's.
+    Optimised,
+}
+
 /// The engines of a runtime.
 pub(crate) struct Engines {
     fast: Engine,
@@ -49,8 +58,9 @@ pub(crate) struct Engines {
 /// One engine, and what all functions on it share.
 pub(crate) struct Engine {
     pub(crate) kind: EngineKind,
-    pub(crate) wasmtime: wasmtime::Engine,
-    pub(crate) linker: Linker<State>,
+    pub(crate) optimising: Compiler,
+    /// For large modules, to serve them until the optimising one is done. It shares all else that is here.
+    pub(crate) baseline: Option<Compiler>,
     pub(crate) admission: Admission,
     pub(crate) pools: Pools,
     /// Largest memory limit that a function may be given, in bytes.
@@ -59,12 +69,26 @@ pub(crate) struct Engine {
     pub(crate) max_table_elements: u32,
 }
 
+/// What compiles modules of one tier and holds their instances.
+pub(crate) struct Compiler {
+    pub(crate) wasmtime: wasmtime::Engine,
+    pub(crate) linker: Linker<State>,
+    /// Size from which it is asked, in bytes.
+    pub(crate) min_module_bytes: usize,
+}
+
 impl Engines {
     pub(crate) fn new(config: &RuntimeConfig) -> wasmtime::Result<Self> {
         let fast_instances = usize::try_from(config.max_instances).unwrap_or(usize::MAX);
         let slabs = Slabs::new(&config.dense, async_stack_bytes(config), fast_instances)?;
         Ok(Engines {
-            fast: Engine::new(config, EngineKind::Fast, &fast(config)?, fast_instances)?,
+            fast: Engine {
+                // Without AVX there is none.
+                baseline: (config.baseline_bytes > 0)
+                    .then(|| Compiler::new(&baseline(config), config.baseline_bytes).ok())
+                    .flatten(),
+                ..Engine::new(config, EngineKind::Fast, &fast(config)?, fast_instances)?
+            },
             dense: Engine {
                 max_memory_bytes: config.dense.max_memory_bytes.min(config.max_memory_bytes),
                 max_table_elements: dense::MAX_TABLE_ELEMENTS.min(config.max_table_elements),
@@ -83,22 +107,41 @@ impl Engines {
     pub(crate) fn all(&self) -> impl Iterator<Item = &Engine> {
         [&self.fast, &self.dense].into_iter()
     }
+
+    /// What has epochs to be moved on.
+    pub(crate) fn wasmtime(&self) -> Vec<wasmtime::Engine> {
+        let compilers = self.all().flat_map(|engine| engine.baseline.iter().chain([&engine.optimising]));
+        compilers.map(|compiler| compiler.wasmtime.clone()).collect()
+    }
 }
 
 impl Engine {
     fn new(config: &RuntimeConfig, kind: EngineKind, engine: &Config, instances: usize) -> wasmtime::Result<Self> {
-        let wasmtime = wasmtime::Engine::new(engine)?;
-        let mut linker = Linker::new(&wasmtime);
-        abi::link(&mut linker)?;
         Ok(Engine {
             kind,
-            wasmtime,
-            linker,
+            optimising: Compiler::new(engine, 0)?,
+            baseline: None,
             admission: Admission::new(instances, config.max_queue),
             pools: Pools::default(),
             max_memory_bytes: config.max_memory_bytes,
             max_table_elements: config.max_table_elements,
         })
+    }
+
+    pub(crate) fn compiler(&self, tier: Tier) -> &Compiler {
+        match (tier, &self.baseline) {
+            (Tier::Baseline, Some(baseline)) => baseline,
+            _ => &self.optimising,
+        }
+    }
+}
+
+impl Compiler {
+    fn new(config: &Config, min_module_bytes: usize) -> wasmtime::Result<Self> {
+        let wasmtime = wasmtime::Engine::new(config)?;
+        let mut linker = Linker::new(&wasmtime);
+        abi::link(&mut linker)?;
+        Ok(Compiler { wasmtime, linker, min_module_bytes })
     }
 }
 
@@ -121,6 +164,19 @@ fn fast(config: &RuntimeConfig) -> wasmtime::Result<Config> {
     let mut engine = common(config);
     engine.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Ok(engine)
+}
+
+/// The baseline tier of the fast engine. Its instances live for seconds, and are mapped one by one: a second pool would
+/// take as much address space as the first, and keep its slots' mappings for good.
+fn baseline(config: &RuntimeConfig) -> Config {
+    let mut engine = common(config);
+    engine
+        .strategy(Strategy::Winch)
+        .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+        // Its frames are up to twice as large as those of optimised code (112 bytes to 64 in a function of a few locals).
+        .max_wasm_stack(config.stack_bytes.saturating_mul(2))
+        .async_stack_size(async_stack_bytes(config).saturating_add(config.stack_bytes));
+    engine
 }
 
 /// The dense engine: memories and stacks are slots of slabs.

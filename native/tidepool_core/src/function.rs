@@ -8,7 +8,7 @@ use crate::admission::{FunctionCap, Permit};
 use crate::brevity::Brevity;
 use crate::compile::Module;
 use crate::console::{Budget, Console};
-use crate::engine::Engine;
+use crate::engine::{Engine, Tier};
 use crate::error::CallError;
 use crate::instance::Instance;
 use crate::limits::{Limit, Limits};
@@ -65,6 +65,7 @@ pub struct Request {
 pub struct Function {
     /// All alike. Each call counts itself among those that use one, and threads need not fight over that counter.
     replicas: Sharded<Arc<Replica>>,
+    instances: Instances,
 }
 
 /// A function, as its calls hold it.
@@ -129,14 +130,7 @@ pub(crate) struct Link {
 impl Function {
     pub(crate) fn new(module: Arc<Module>, config: FunctionConfig) -> Self {
         let runtime = &module.runtime;
-        let pool = match config.instances {
-            Instances::Fresh => None,
-            Instances::Warm { max_idle } => {
-                let pool = Arc::new(Pool::new(max_idle));
-                module.engine().pools.register(&pool);
-                Some(pool)
-            }
-        };
+        let instances = config.instances;
         let shared = Shared {
             stats: runtime.stats.function(&config.name),
             console: Arc::clone(&runtime.console),
@@ -150,15 +144,45 @@ impl Function {
             limits: config.limits,
             code_shift: module.origin.code_shift,
         };
-        let instances = usize::try_from(shared.limits.instances).unwrap_or(usize::MAX);
-        let cap = capped(instances, module.engine().admission.max_instances()).map(|instances| {
+        let most = usize::try_from(shared.limits.instances).unwrap_or(usize::MAX);
+        let cap = capped(most, module.engine().admission.max_instances()).map(|instances| {
             Arc::new(FunctionCap::new(instances, shared.limits.queue, Arc::clone(&runtime.queued_at_caps)))
         });
-        let replica = || {
-            let (module, shared, pool) = (Arc::clone(&module), Arc::new(shared.clone()), pool.clone());
-            Arc::new(Replica { module, shared, pool, cap: cap.clone(), brevity: Brevity::default() })
+        Self::with(&module, instances, &shared, cap.as_ref())
+    }
+
+    fn with(module: &Arc<Module>, instances: Instances, shared: &Shared, cap: Option<&Arc<FunctionCap>>) -> Self {
+        let pool = match instances {
+            Instances::Fresh => None,
+            Instances::Warm { max_idle } => {
+                let pool = Arc::new(Pool::new(max_idle));
+                module.engine().pools.register(&pool);
+                Some(pool)
+            }
         };
-        Function { replicas: Sharded::new(replica) }
+        let replica = || {
+            let (module, shared, pool) = (Arc::clone(module), Arc::new(shared.clone()), pool.clone());
+            Arc::new(Replica { module, shared, pool, cap: cap.cloned(), brevity: Brevity::default() })
+        };
+        Function { replicas: Sharded::new(replica), instances }
+    }
+
+    /// The same version with other code of its module: with its counters, its budgets, its places and those who wait for
+    /// one, and with a pool of its own, for an instance can't change its code.
+    pub(crate) fn with_code(&self, module: &Arc<Module>) -> Self {
+        let replica = self.replicas.mine();
+        let shared = Shared { code_shift: module.origin.code_shift, ..Shared::clone(&replica.shared) };
+        Self::with(module, self.instances, &shared, replica.cap.as_ref())
+    }
+
+    pub(crate) fn module(&self) -> &Arc<Module> {
+        &self.replicas.mine().module
+    }
+
+    /// Which compiler's code it runs.
+    #[must_use]
+    pub fn tier(&self) -> Tier {
+        self.module().tier()
     }
 
     /// Prepares a call; [`Task::drive`] runs it.
@@ -201,6 +225,12 @@ impl Function {
         if let Some(pool) = &self.replicas.mine().pool {
             pool.close();
         }
+    }
+
+    /// The version, as it was deployed.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.replicas.mine().shared.version
     }
 
     /// Idle warm instances.

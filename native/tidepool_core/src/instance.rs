@@ -58,7 +58,7 @@ impl Instance {
         permit: Permit,
         wasi: Option<WasiP1Ctx>,
     ) -> Result<Self, CallError> {
-        let mut store = Store::new(&module.engine().wasmtime, State::new(Arc::clone(shared), wasi));
+        let mut store = Store::new(module.pre.module().engine(), State::new(Arc::clone(shared), wasi));
         let limits = &shared.limits;
         // What one WASI import may touch, in bytes: a payload or a reply at once, and not millions of empty buffers.
         let most = limits.reply_bytes.max(limits.payload_bytes).saturating_add(1 << 20);

@@ -11,7 +11,7 @@ use crate::compile_pool::CompilePool;
 use crate::console::{Budget, Console};
 use crate::dense::DenseConfig;
 use crate::directory::Directory;
-use crate::engine::{Engine, EngineKind, Engines};
+use crate::engine::{Engine, EngineKind, Engines, Tier};
 use crate::function::Shared;
 use crate::limits::Limits;
 use crate::memory;
@@ -41,6 +41,9 @@ pub struct RuntimeConfig {
     pub perf_map: bool,
     /// Threads that compile, beside one for small modules.
     pub compile_threads: usize,
+    /// Size of a module from which the baseline tier serves it until its optimised code is ready, in bytes; 0 does
+    /// without that tier.
+    pub baseline_bytes: usize,
     /// The dense engine.
     pub dense: DenseConfig,
     /// Most linear memory of all live instances together, in bytes.
@@ -60,6 +63,7 @@ impl Default for RuntimeConfig {
             console_lines_per_s: 100,
             perf_map: false,
             compile_threads: 1,
+            baseline_bytes: 0,
             dense: DenseConfig::default(),
             max_total_memory_bytes: u64::MAX / 2,
             max_computing: std::thread::available_parallelism().map_or(1, usize::from),
@@ -102,8 +106,8 @@ pub struct EngineFigures {
 /// The engines, and the functions that are published on it.
 pub struct Runtime {
     pub(crate) inner: Arc<Inner>,
-    directory: Directory,
-    compile_pool: CompilePool,
+    pub(crate) directory: Directory,
+    pub(crate) compile_pool: CompilePool,
     observed: AtomicBool,
 }
 
@@ -137,7 +141,7 @@ impl Runtime {
     ) -> Result<Arc<Self>, RuntimeError> {
         let engines = Engines::new(config)?;
         let turns = Turns::new(config.max_computing.max(1));
-        let ticker = Ticker::spawn(engines.all().map(|engine| engine.wasmtime.clone()).collect(), turns.clone())?;
+        let ticker = Ticker::spawn(engines.wasmtime(), turns.clone())?;
         let inner = Arc::new(Inner {
             engines,
             sandbox: Sandbox::new(config)?,
@@ -182,7 +186,7 @@ impl Runtime {
     /// # Errors
     /// When the folder, or the key in it, can't be made or read. Then modules are compiled as if there were no cache.
     pub fn open_cache(&self, folder: &Path, max_bytes: u64, complain: Box<Complaint>) -> std::io::Result<()> {
-        let engines = self.inner.engines.all().map(|engine| &engine.wasmtime);
+        let engines = self.inner.engines.all().map(|engine| &engine.optimising.wasmtime);
         self.inner.cache.store(Some(Arc::new(Cache::open(folder, max_bytes, engines, complain)?)));
         Ok(())
     }
@@ -244,6 +248,11 @@ impl Runtime {
         let mut all = vec![
             figure("tidepool_compiles_queued", "Modules that wait to be compiled", queued(self.compile_pool.queued())),
             figure("tidepool_calls_queued_at_caps", "Calls that wait at the cap of their function", queued(at_caps)),
+            figure(
+                "tidepool_functions_baseline",
+                "Functions that the baseline tier serves, for their optimised code is not ready",
+                queued(self.directory.count(Tier::Baseline)),
+            ),
             figure("tidepool_memory_bytes", "Linear memory of all live instances", self.memory_bytes()),
         ];
         all.extend(gauges);

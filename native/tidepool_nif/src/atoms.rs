@@ -67,6 +67,7 @@ rustler::atoms! {
     found,
     // What became of a module.
     tidepool_compiled,
+    tidepool_optimised,
     tidepool_cache,
     // Facts of a module.
     abi,
@@ -77,6 +78,9 @@ rustler::atoms! {
     snapshot,
     initialiser,
     compile_us,
+    tier,
+    baseline,
+    optimised,
     cached,
     wapc,
     wasi,
@@ -104,6 +108,7 @@ rustler::atoms! {
     console_lines_per_s,
     perf_map,
     compile_threads,
+    baseline_bytes,
     io_threads,
     // Lines that guests print.
     tidepool_console,

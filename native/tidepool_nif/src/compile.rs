@@ -12,7 +12,7 @@ use tidepool_core::{CompileError, Module};
 
 use crate::deploy::ModuleHandle;
 use crate::node::Node;
-use crate::{atoms, decode, encode};
+use crate::{atoms, decode, deploy, encode};
 
 /// Begins to compile a module. The caller gets `{:tidepool_compiled, id, outcome}` with the id that this returns, and an
 /// outcome of `{:ok, module, facts}`, with a map of what the module says of itself, or `{:error, reason, message, details}`. A caller
@@ -127,7 +127,6 @@ fn compiled(env: Env<'_>, module: Arc<Module>) -> Term<'_> {
         Start::Snapshot => (atoms::snapshot(), None),
         Start::Initialiser(refusal) => (atoms::initialiser(), Some(refusal.to_string())),
     };
-    let compile_us = u64::try_from(module.compile_time().as_micros()).unwrap_or(u64::MAX);
     let facts = encode::map(
         env,
         vec![
@@ -135,7 +134,8 @@ fn compiled(env: Env<'_>, module: Arc<Module>) -> Term<'_> {
             (atoms::imports(), imports.encode(env)),
             (atoms::start(), start.encode(env)),
             (atoms::start_reason(), reason.encode(env)),
-            (atoms::compile_us(), compile_us.encode(env)),
+            (atoms::tier(), deploy::tier_atom(module.tier()).encode(env)),
+            (atoms::compile_us(), encode::micros(module.compile_time()).encode(env)),
             (atoms::cached(), module.from_cache().encode(env)),
         ],
     );

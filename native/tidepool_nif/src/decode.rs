@@ -58,6 +58,7 @@ pub(crate) fn runtime_config(map: Term<'_>) -> NifResult<RuntimeConfig> {
         console_lines_per_s: field(map, atoms::console_lines_per_s())?,
         perf_map: field(map, atoms::perf_map())?,
         compile_threads: threads(map, atoms::compile_threads())?,
+        baseline_bytes: field(map, atoms::baseline_bytes())?,
         dense: DenseConfig {
             max_instances: field(map, atoms::max_dense_instances())?,
             max_memory_bytes: field(map, atoms::max_dense_memory_bytes())?,

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use rustler::{Atom, Binary, Encoder, Env, NifResult, Resource, ResourceArc, Term};
-use tidepool_core::{Function, Module, Published};
+use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, OwnedEnv, Resource, ResourceArc, Term};
+use tidepool_core::{Function, Module, Optimised, Published, Tier};
 
 use crate::decode::List;
 use crate::node::Node;
@@ -32,14 +32,49 @@ fn new_function<'a>(env: Env<'a>, module: ResourceArc<ModuleHandle>, config: Ter
 }
 
 /// Makes functions callable by name, each in place of the one that had its name: a list of `{name, operation, function}`.
+/// For each that the baseline tier serves the caller gets `{:tidepool_optimised, name, version, outcome}` when it has its
+/// optimised code, with `{:ok, us}` or `{:error, reason, message, details}`, unless it is replaced or removed before.
 #[rustler::nif(schedule = "DirtyIo")]
-fn publish<'a>(node: ResourceArc<Node>, functions: List<(String, Binary<'a>, ResourceArc<FunctionHandle>)>) -> Atom {
-    let functions = functions.0.into_iter().map(|(name, operation, function)| {
+fn publish<'a>(
+    env: Env<'a>,
+    node: ResourceArc<Node>,
+    functions: List<(String, Binary<'a>, ResourceArc<FunctionHandle>)>,
+) -> Atom {
+    let published = |(name, operation, function): &(String, Binary<'a>, ResourceArc<FunctionHandle>)| {
         let published = Published { function: Arc::clone(&function.0), operation: operation.as_slice().into() };
-        (name.into(), published)
-    });
-    node.runtime.directory().publish(functions.collect());
+        (name.as_str().into(), published)
+    };
+    node.runtime.directory().publish(functions.0.iter().map(published).collect());
+    for (name, _operation, function) in functions.0 {
+        let (owner, version) = (env.pid(), function.0.version());
+        node.runtime.optimise(&name.clone(), move |outcome| tell_optimised(&owner, &name, version, &outcome));
+    }
     atoms::ok()
+}
+
+/// Called on a compile thread.
+fn tell_optimised(owner: &LocalPid, name: &str, version: u64, outcome: &Optimised) {
+    // A dead owner needs no message.
+    let _ = OwnedEnv::new().send_and_clear(owner, |env| {
+        let outcome = match outcome {
+            Ok(took) => (atoms::ok(), encode::micros(*took)).encode(env),
+            Err(error) => encode::compile_error(env, error),
+        };
+        (atoms::tidepool_optimised(), name, version, outcome).encode(env)
+    });
+}
+
+/// `:baseline` or `:optimised`, or `nil` when nothing is published under this name.
+#[rustler::nif]
+fn tier(node: ResourceArc<Node>, name: String) -> Option<Atom> {
+    node.runtime.directory().with(&name, |published| tier_atom(published.function.tier()))
+}
+
+pub(crate) fn tier_atom(tier: Tier) -> Atom {
+    match tier {
+        Tier::Baseline => atoms::baseline(),
+        Tier::Optimised => atoms::optimised(),
+    }
 }
 
 /// Makes a name uncallable. Calls in flight finish.

@@ -1,5 +1,7 @@
 //! From the core's outcomes to terms. Every variant has its tag here: a new one does not compile without.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use rustler::{Atom, Encoder, Env, NewBinary, Resource, ResourceArc, Term};
 use tidepool_core::trap::{Frame, TrapKind};
@@ -22,6 +24,11 @@ pub(crate) fn binary(env: Env<'_>, bytes: impl Into<Bytes> + AsRef<[u8]>) -> Ter
         return copy(env, bytes.as_ref());
     }
     ResourceArc::new(Shared(bytes.into())).make_binary(env, |shared| &shared.0).to_term(env)
+}
+
+/// 584,000 years fit.
+pub(crate) fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// A copy of `bytes` as a binary.

@@ -45,7 +45,7 @@ const NO_ELEMENT: u8 = 0x80;
 /// The image of `run` with its generators emptied, and the parts of memory that every instance has to fill with
 /// random bytes; nothing if the program is not Go's, or keeps something random.
 pub(super) fn reseeded(
-    candidate: &Candidate<'_>,
+    candidate: &Candidate,
     run: Run,
     answers: &Answers,
     limits: &Limits,

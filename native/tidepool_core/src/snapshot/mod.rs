@@ -174,7 +174,7 @@ fn snapshot<'a>(sandbox: &Sandbox, wasm: &[u8], before: &Outline, limits: &Limit
 }
 
 /// Runs the start functions, as often as it takes to know what may not be frozen.
-fn faithful(candidate: &Candidate<'_>, limits: &Limits) -> Result<(Image, Vec<Range<usize>>), Refusal> {
+fn faithful(candidate: &Candidate, limits: &Limits) -> Result<(Image, Vec<Range<usize>>), Refusal> {
     let answers = Answers::random();
     let run = candidate.run(&answers, limits, None)?;
     let others = Answers::random();

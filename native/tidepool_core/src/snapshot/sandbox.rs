@@ -15,7 +15,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use wasmtime::{
     Caller, Config, Engine, ExternType, Linker, Memory, Module, OptLevel, RegallocAlgorithm, Store, StoreLimits,
-    StoreLimitsBuilder, UpdateDeadline, Val,
+    StoreLimitsBuilder, Strategy, UpdateDeadline, Val,
 };
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
 
@@ -90,14 +90,16 @@ pub(super) struct Run {
     pub(super) replaced: Option<(ChaCha8, ChaCha8)>,
 }
 
-/// The engine for such runs.
+/// The engines for such runs.
 pub(crate) struct Sandbox {
     engine: Engine,
+    /// For modules of so many bytes and more, which it does not take long over.
+    baseline: Option<Engine>,
+    baseline_bytes: usize,
 }
 
 /// A module that is ready to run here.
-pub(super) struct Candidate<'a> {
-    sandbox: &'a Sandbox,
+pub(super) struct Candidate {
     module: Module,
 }
 
@@ -130,13 +132,23 @@ impl Answers {
 
 impl Sandbox {
     pub(crate) fn new(config: &RuntimeConfig) -> wasmtime::Result<Self> {
-        let mut engine = Config::new();
+        // Start functions run a few times here: what counts is the time until they can. For 1.9 MB of Go this takes a half
+        // of what optimising takes, and Winch a seventh. Copy-on-write images stay on for that as well: without them the
+        // data of a module is compiled into a function that writes it, which took ten times as long as all others together.
+        let mut quick = Config::new();
+        quick.cranelift_opt_level(OptLevel::None).cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
+        let mut baseline = Config::new();
+        baseline.strategy(Strategy::Winch);
+        let has_baseline = config.baseline_bytes > 0;
+        Ok(Sandbox {
+            engine: Self::engine(config, &mut quick)?,
+            baseline: has_baseline.then(|| Self::engine(config, &mut baseline).ok()).flatten(),
+            baseline_bytes: config.baseline_bytes,
+        })
+    }
+
+    fn engine(config: &RuntimeConfig, engine: &mut Config) -> wasmtime::Result<Engine> {
         engine
-            // Start functions run a few times here: what counts is the time until they can. For 1.9 MB of Go this takes a
-            // half of what optimising takes. Copy-on-write images stay on for that as well: without them the data of a
-            // module is compiled into a function that writes it, which takes as long again.
-            .cranelift_opt_level(OptLevel::None)
-            .cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass)
             .epoch_interruption(true)
             // Its frames are larger than those of optimised code.
             .max_wasm_stack(config.stack_bytes.saturating_mul(2))
@@ -144,7 +156,7 @@ impl Sandbox {
             .wasm_multi_memory(false)
             .wasm_memory64(false)
             .concurrency_support(false);
-        Ok(Sandbox { engine: Engine::new(&engine)? })
+        Engine::new(engine)
     }
 
     /// Is `wasm` a module with nothing in it but what functions may use?
@@ -152,13 +164,18 @@ impl Sandbox {
         Module::validate(&self.engine, wasm).map_err(|error| unsupported(&error))
     }
 
-    pub(super) fn compile(&self, instrumented: &Instrumented<'_>) -> Result<Candidate<'_>, Refusal> {
-        let module = Module::from_binary(&self.engine, instrumented.wasm()).map_err(|error| unsupported(&error))?;
-        Ok(Candidate { sandbox: self, module })
+    pub(super) fn compile(&self, instrumented: &Instrumented<'_>) -> Result<Candidate, Refusal> {
+        let wasm = instrumented.wasm();
+        let baseline = self.baseline.as_ref().filter(|_| wasm.len() >= self.baseline_bytes);
+        let module = match baseline.and_then(|engine| Module::from_binary(engine, wasm).ok()) {
+            Some(module) => module,
+            None => Module::from_binary(&self.engine, wasm).map_err(|error| unsupported(&error))?,
+        };
+        Ok(Candidate { module })
     }
 }
 
-impl Candidate<'_> {
+impl Candidate {
     /// Instantiates the module and runs its start functions, within `limits`.
     pub(super) fn run(
         &self,
@@ -166,7 +183,7 @@ impl Candidate<'_> {
         limits: &Limits,
         replacement: Option<Replacement>,
     ) -> Result<Run, Refusal> {
-        let engine = &self.sandbox.engine;
+        let engine = self.module.engine();
         let until = Instant::now() + limits.cpu_time().min(MAX_TIME);
         thread::scope(|scope| {
             let (done, wait) = mpsc::channel::<()>();
@@ -201,7 +218,7 @@ impl Candidate<'_> {
             replacement,
             replaced: None,
         };
-        let mut store = Store::new(&self.sandbox.engine, state);
+        let mut store = Store::new(self.module.engine(), state);
         store.limiter(|state| &mut state.bounds);
         store.epoch_deadline_callback(move |_| {
             if Instant::now() < until { Ok(UpdateDeadline::Continue(1)) } else { Err(Refusal::TooSlow.into()) }
@@ -234,7 +251,7 @@ impl Candidate<'_> {
     }
 
     fn linker(&self) -> wasmtime::Result<Linker<State>> {
-        let mut linker = Linker::new(&self.sandbox.engine);
+        let mut linker = Linker::new(self.module.engine());
         linker.allow_shadowing(true);
         p1::add_to_linker_async(&mut linker, |state: &mut State| &mut state.wasi)?;
         linker.func_wrap(WASI_MODULE, "random_get", random_get)?;

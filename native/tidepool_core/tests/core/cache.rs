@@ -15,10 +15,10 @@ use crate::support::{self, Node, guest, limits, wat};
 const ROOM: u64 = 1 << 30;
 
 /// A folder that goes with the test.
-struct Folder(PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("tidepool-cache-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
@@ -27,7 +27,7 @@ impl Folder {
     }
 
     /// What is kept, in the order of its names.
-    fn files(&self) -> Vec<PathBuf> {
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
         let mut files: Vec<PathBuf> = fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.retain(|path| path.file_name().unwrap() != "key");
         files.sort();

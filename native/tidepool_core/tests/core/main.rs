@@ -27,6 +27,7 @@ mod shutdown;
 mod snapshot;
 mod support;
 mod threads;
+mod tiers;
 mod time;
 mod traps;
 mod turns;

@@ -81,7 +81,7 @@ fn a_runtimes_threads_end_with_it() {
         names.filter(|name| name.starts_with("tidepool")).count()
     };
     let many: Vec<_> = (0..5).map(|_| start()).collect();
-    eventually("an epoch, a reaper and two that compile for each", || threads() == 20);
+    eventually("an epoch, a reaper and three that compile for each", || threads() == 25);
     drop(many);
     eventually("all to end", || threads() == 0);
 }

@@ -147,10 +147,15 @@ fn function_on(
     instances: Instances,
     limits: Limits,
 ) -> Result<Arc<Function>, CompileError> {
-    let config = CompileConfig { engine, snapshot: Some(limits.clone()) };
+    let config = CompileConfig { engine, ..compile_config(&limits) };
     let module: Arc<Module> = Arc::new(runtime.compile(wasm, &config)?);
     let config = FunctionConfig { name: "guest".into(), version: 1, instances, limits };
     Ok(Arc::new(module.function(config)?))
+}
+
+/// How modules are compiled here.
+pub(crate) fn compile_config(limits: &Limits) -> CompileConfig {
+    CompileConfig { engine: EngineKind::Fast, snapshot: Some(limits.clone()) }
 }
 
 /// A module that `bin/guests` built, by language and name.
