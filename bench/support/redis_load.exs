@@ -3,7 +3,9 @@ defmodule Bench.RedisLoad do
   Load on the subjects of bench/redis: closed loops, in which each of so many callers asks again when it is answered, from
   Elixir and with `ab`; and an open loop at given rates with `tidepool-load`.
 
-  The subjects take turns at each level of concurrency, so that a drift of the machine hits all of them alike.
+  The subjects take turns at each level of concurrency, so that a drift of the machine hits all of them alike. What a
+  closed loop from Elixir counts begins when the loop has run for a while: its start, when all callers need an instance
+  at once, is not what it measures.
   """
 
   @doc "Measures `%{name => %{level => [%{rate, failed}]}}`, a sample for each round, by `load`, which gets subject and level."
@@ -29,7 +31,13 @@ defmodule Bench.RedisLoad do
   @doc "The median of samples' rates."
   def median_rate(samples), do: samples |> Enum.map(& &1.rate) |> Bench.percentile(50)
 
-  @doc "`level` processes that call back to back."
+  # Before counting, in a closed loop from Elixir.
+  @ramp_ms 50
+
+  # Requests for each connection of ab, at least: fewer, and it measures its own start.
+  @least_each 10
+
+  @doc "`level` processes that call back to back, and how many calls end within the batch's time."
   def processes(subject, level, plan) do
     counters = :counters.new(2, [:write_concurrency])
     bench = self()
@@ -38,29 +46,30 @@ defmodule Bench.RedisLoad do
       for _ <- 1..level do
         spawn_monitor(fn ->
           send(bench, {:up, self()})
-          receive do: ({:go, until} -> call_until(subject.call, until, counters, 0))
+          receive do: ({:go, from, until} -> call_until(subject.call, from, until, counters, 0))
         end)
       end
 
     for {pid, _monitor} <- workers, do: receive(do: ({:up, ^pid} -> :ok))
-    began = System.monotonic_time(:microsecond)
-    until = began + plan.batch_ms * 1_000
-    for {pid, _monitor} <- workers, do: send(pid, {:go, until})
+    from = System.monotonic_time(:microsecond) + @ramp_ms * 1_000
+    for {pid, _monitor} <- workers, do: send(pid, {:go, from, from + plan.batch_ms * 1_000})
 
     failed =
       Enum.count(workers, fn {_pid, monitor} -> receive(do: ({:DOWN, ^monitor, _, _, why} -> why != :normal)) end)
 
-    took = System.monotonic_time(:microsecond) - began
-    %{rate: :counters.get(counters, 1) / took * 1_000_000, failed: failed}
+    %{rate: :counters.get(counters, 1) / plan.batch_ms * 1_000, failed: failed}
   end
 
   # A call that fails raises, and its process with it.
-  defp call_until(call, until, counters, count) do
+  defp call_until(call, from, until, counters, count) do
     call.()
+    now = System.monotonic_time(:microsecond)
 
-    if System.monotonic_time(:microsecond) < until,
-      do: call_until(call, until, counters, count + 1),
-      else: :counters.add(counters, 1, count + 1)
+    cond do
+      now < from -> call_until(call, from, until, counters, count)
+      now < until -> call_until(call, from, until, counters, count + 1)
+      true -> :counters.add(counters, 1, count)
+    end
   end
 
   @doc "`level` keep-alive connections of ab, for about the batch's time."
@@ -68,7 +77,7 @@ defmodule Bench.RedisLoad do
     # As many as were answered in that time when it was last tried; a first guess is low.
     key = {__MODULE__, subject.name, level}
     guess = Process.get(key) || Process.get({__MODULE__, subject.name}, 2_000)
-    requests = max(trunc(guess * plan.batch_ms / 1_000), 3 * level)
+    requests = max(trunc(guess * plan.batch_ms / 1_000), @least_each * level)
     arguments = ["-q", "-k", "-s", "10", "-c", "#{level}", "-n", "#{requests}", subject.url]
     {output, 0} = System.cmd("ab", arguments, stderr_to_stdout: true)
     rate = number(output, ~r/Requests per second: +([\d.]+)/)
