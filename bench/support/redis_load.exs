@@ -35,7 +35,7 @@ defmodule Bench.RedisLoad do
   @ramp_ms 50
 
   # Requests for each connection of ab, at least: fewer, and it measures its own start.
-  @least_each 10
+  @least_each 5
 
   @doc "`level` processes that call back to back, and how many calls end within the batch's time."
   def processes(subject, level, plan) do
