@@ -145,7 +145,7 @@ defmodule Tidepool.Catalog do
          {:ok, state} <- write(state, [entry]) do
       function = describe(entry, loaded)
       publish([{entry, function, native}])
-      announce(entry)
+      Server.announce(entry)
       {:reply, {:ok, function, :created}, state |> served(entry.name) |> clean()}
     else
       {:unchanged, function} -> {:reply, {:ok, function, :unchanged}, state}
@@ -159,7 +159,7 @@ defmodule Tidepool.Catalog do
          {entry, state} = stamp(%{entry | removed: true}, state),
          {:ok, state} <- write(state, [entry]) do
       withdraw([name])
-      announce(entry)
+      Server.announce(entry)
       {:reply, :ok, clean(state)}
     else
       {:error, error, state} -> {:reply, {:error, error}, state}
@@ -241,9 +241,6 @@ defmodule Tidepool.Catalog do
     {stamp, clock} = Clock.next(state.clock, System.os_time(:millisecond))
     {%{entry | stamp: stamp}, %{state | clock: clock}}
   end
-
-  # To the cluster, where there is one.
-  defp announce(entry), do: GenServer.cast(Server, {:local, entry})
 
   # Without it everything is compiled anew at each start: a nuisance, and no reason not to start.
   defp open_cache(_folder, 0), do: :ok

@@ -124,10 +124,10 @@ defmodule Tidepool.Cluster.LoadsTest do
     wasm = guest("rust", "hello_world")
     {wall_ms, counter, _replica} = own.stamp
     later = entry(context, wasm, version: 2, stamp: {wall_ms, counter + 1, "elsewhere#1"})
-    :ok = Peer.call(peer, GenServer, :cast, [Server, {:local, later}])
+    :ok = Peer.call(peer, Server, :announce, [later])
     tell(peer, later)
 
-    :ok = Peer.call(peer, GenServer, :cast, [Server, {:local, own}])
+    :ok = Peer.call(peer, Server, :announce, [own])
     Peer.call(peer, :sys, :get_state, [Server])
     assert [%{entry: ^later}] = Peer.call(peer, Loads, :list, [])
 

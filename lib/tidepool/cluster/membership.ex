@@ -293,8 +293,14 @@ defmodule Tidepool.Cluster.Membership do
 
   defp patient(state) do
     pause = min(max(2 * state.refill_pause, 1), state.shuffle_ticks)
+    {due, state} = later(state, pause)
+    %{state | refill_pause: pause, refill_at: due}
+  end
+
+  # The tick after about so many, half as many more or less at random.
+  defp later(state, pause) do
     {share, random} = :rand.uniform_s(state.random)
-    %{state | random: random, refill_pause: pause, refill_at: state.tick + max(1, round(pause * (0.5 + share)))}
+    {state.tick + max(1, round(pause * (0.5 + share))), %{state | random: random}}
   end
 
   # Requests that nobody answered.
@@ -356,9 +362,8 @@ defmodule Tidepool.Cluster.Membership do
     longest = max(state.second_ticks, div(state.second_ticks * state.live, 4))
     {last, _at} = Map.get(state.retries, peer, {0, 0})
     pause = min(max(2 * last, 1), longest)
-    {share, random} = :rand.uniform_s(state.random)
-    due = state.tick + max(1, round(pause * (0.5 + share)))
-    %{state | random: random, retries: Map.put(state.retries, peer, {pause, due})}
+    {due, state} = later(state, pause)
+    %{state | retries: Map.put(state.retries, peer, {pause, due})}
   end
 
   defp room?(state), do: MapSet.size(state.active) < state.active_size

@@ -77,6 +77,10 @@ defmodule Tidepool.Cluster.Server do
           {:ok | :joining, %{String.t() => :ready | :pending | :unknown}} | :superseded | :alone
   def progress(name, stamp), do: GenServer.call(__MODULE__, {:progress, name, stamp})
 
+  @doc "A change that was made on this node."
+  @spec announce(Entry.t()) :: :ok
+  def announce(entry), do: GenServer.cast(__MODULE__, {:local, entry})
+
   @doc "Entries that can't be called here yet."
   @spec pending([Entry.t()]) :: :ok
   def pending(entries), do: GenServer.cast(__MODULE__, {:pending, entries})
