@@ -12,6 +12,7 @@ mod memory;
 mod os;
 mod slab;
 mod stack;
+mod trim;
 
 use std::sync::Arc;
 

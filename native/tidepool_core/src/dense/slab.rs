@@ -11,6 +11,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::os::{Guards, PageMap, Space};
+use super::trim::{HighWater, trim};
 
 /// Pages of all machines that are supported have this size.
 pub(super) const PAGE_BYTES: usize = 4 << 10;
@@ -77,6 +78,7 @@ struct Free {
     kept_bytes: usize,
     /// Slots without pages.
     empty: Vec<usize>,
+    high_water: HighWater,
 }
 
 impl Slab {
@@ -116,6 +118,7 @@ impl Slab {
         } else {
             return Err(SlabError::Exhausted { slots: self.slots });
         };
+        free.high_water.lend();
         Ok(Slot { slab: Arc::clone(self), index, written_up_to })
     }
 
@@ -188,6 +191,10 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.slab.take_back(self.index, self.written_up_to);
+        let ebbed = self.slab.free().high_water.take_back();
+        if ebbed {
+            trim();
+        }
     }
 }
 
