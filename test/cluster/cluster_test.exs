@@ -2,7 +2,8 @@ defmodule Tidepool.ClusterTest do
   # Real nodes; each test has its own.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{Cluster, Error, Function, LogWatch, Peer, TestModule}
+  alias Tidepool.{Cluster, ClusterMessages, Error, Function, Limits, LogWatch, Peer, TestModule}
+  alias Tidepool.Cluster.Wire
 
   @settings [cluster: true, discovery_interval: 100]
 
@@ -126,7 +127,7 @@ defmodule Tidepool.ClusterTest do
 
   test "a deploy that waits for nodes which can't load the module says so, and stands" do
     cookie = Peer.cookie()
-    a = start!(Peer.name("a"), cookie, [])
+    a = start!(Peer.name("a"), cookie, [], server: true)
     b = start!(Peer.name("b"), cookie, [a.node], max_module: 1_000)
     eventually(fn -> length(status(a).nodes) == 2 end, 20_000)
     options = [name: "f", wait: :all, wait_timeout: 1_000]
@@ -136,6 +137,11 @@ defmodule Tidepool.ClusterTest do
     assert error.details.pending == [to_string(b.node)]
     assert {:ok, _reply} = call(a, "f", "hello")
     eventually(fn -> match?({:error, %Error{reason: :unavailable}}, call(b, "f", "hello")) end, 20_000)
+
+    path = Peer.url(a, "/deploy?wait=all&wait_timeout=1000")
+    {504, _headers, %{"error" => answer}} = curl_deploy_url(path, guest("rust", "hello_world"), name: "g")
+    assert %{"reason" => "not_spread", "ready" => ready, "pending" => pending} = answer
+    assert {ready, pending} == {error.details.ready, error.details.pending}
 
     # More than half of two is two.
     assert {:timeout, _spread} = Peer.call(a, Cluster, :wait, ["f", :majority, 10])
@@ -190,6 +196,21 @@ defmodule Tidepool.ClusterTest do
     assert Enum.count(logged, &(&1 =~ "version 98")) == 1
     assert length(logged) == 3
     assert links(b) == [a.node]
+  end
+
+  test "changes by a clock that is far ahead are refused, and logged once, and others go on" do
+    [a, b] = cluster!(2)
+    Peer.call(b, LogWatch, :collect, [])
+    stamp = {System.os_time(:millisecond) + 3_600_000, 0, "elsewhere#1"}
+    entry = ClusterMessages.entry("ahead", stamp, limits: Limits.complete(%{}))
+    bytes = Wire.encode({:push, [{entry, nil}]})
+    server = Peer.call(a, Process, :whereis, [Cluster.Server])
+    for _ <- 1..2, do: Peer.call(a, :erlang, :send, [{Cluster.Server, b.node}, {:tidepool_cluster, server, bytes}])
+
+    Peer.deploy!(a, "rust", "hello_world", wait: :all)
+    assert [%{name: "hello_world"}] = status(b).functions
+    assert [text] = for({:warning, text} <- Peer.call(b, LogWatch, :collected, []), text =~ "ahead", do: text)
+    assert text =~ "changes of elsewhere#1 are refused, which #{a.node} passed on: its clock is 3"
   end
 
   test "links are hidden ones, and links that an application has made are used and stay" do

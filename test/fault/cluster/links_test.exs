@@ -4,7 +4,7 @@ defmodule Tidepool.Fault.Cluster.LinksTest do
 
   import Tidepool.TestCluster
 
-  alias Tidepool.{FaultVersion, Peer, SlowLink}
+  alias Tidepool.{Cluster, FaultVersion, Peer, SlowLink}
 
   @tag timeout: 120_000
   test "changes and modules travel along a chain of nodes whose ends never meet" do
@@ -68,6 +68,9 @@ defmodule Tidepool.Fault.Cluster.LinksTest do
 
     large = FaultVersion.padded(FaultVersion.module(1), 2_000_000)
     {:ok, _function} = Peer.call(a, Tidepool, :deploy, [large, [name: "large"]])
+    on_its_way = fn -> Peer.call(b, Cluster, :status, []).fetching end
+    size = byte_size(large)
+    eventually(fn -> match?([%{name: "large", version: 1, size: ^size}], on_its_way.()) end)
     {:ok, _function} = deploy(a, "small", 2)
     await(b, "small", 2)
     :ok = Peer.call(b, Tidepool, :remove, ["small"])
@@ -76,6 +79,7 @@ defmodule Tidepool.Fault.Cluster.LinksTest do
     refute "large" in Enum.map(catalog(b), & &1.name)
 
     assert_converged(peers, %{"large" => [1], "small" => [:removed]})
+    assert on_its_way.() == []
     assert SlowLink.connections(link) == 1
   end
 end
