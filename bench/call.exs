@@ -3,24 +3,9 @@ Code.require_file("support.exs", __DIR__)
 defmodule Bench.Call do
   @moduledoc "Calls from Elixir beside GenServer.call, alone and beside guests that never end."
 
-  defmodule Echo do
-    use GenServer
-    def start_link, do: GenServer.start_link(__MODULE__, nil)
-    @impl true
-    def init(nil), do: {:ok, nil}
-    @impl true
-    def handle_call(payload, _from, state), do: {:reply, payload, state}
-
-    @impl true
-    def handle_info({:invoke_callback, _binding, _namespace, _operation, payload, ref}, state) do
-      Tidepool.Host.reply(ref, {:ok, payload})
-      {:noreply, state}
-    end
-  end
-
   def run(smoke?) do
     Bench.start!()
-    {:ok, echo} = Echo.start_link()
+    {:ok, echo} = Bench.Echo.start_link()
     Tidepool.Host.register({"host", "test", "echo"}, fn call -> {:ok, call.payload} end)
     Tidepool.Host.register({"host", "server", "echo"}, echo)
     Bench.deploy!("warm", "rust/hello_world", instances: {:warm, 100})

@@ -153,9 +153,9 @@ defmodule Bench.Cancel do
     release(parked(idle + in_flight))
     calls = parked(in_flight)
     removal = Task.async(fn -> :ok = Tidepool.remove("removed") end)
-    await(fn -> match?({:error, %Error{reason: :not_deployed}}, Tidepool.call("removed", "hello")) end)
+    Bench.await(fn -> match?({:error, %Error{reason: :not_deployed}}, Tidepool.call("removed", "hello")) end)
     refused = now()
-    await(fn -> Engine.instances().idle == 0 end)
+    Bench.await(fn -> Engine.instances().idle == 0 end)
     idle_gone = now() - refused
     :ok = Task.await(removal)
     answered = release(calls)
@@ -176,14 +176,14 @@ defmodule Bench.Cancel do
   end
 
   defp under_way do
-    await(fn -> busy() == 1 end)
+    Bench.await(fn -> busy() == 1 end)
     # Past its first slice, and with whoever is to drive it.
     Process.sleep(5)
   end
 
   # How long after `since`, in ns.
   defp gone(since) do
-    await(fn -> busy() == 0 end)
+    Bench.await(fn -> busy() == 0 end)
     now() - since
   end
 
@@ -192,20 +192,6 @@ defmodule Bench.Cancel do
   defp busy, do: Engine.instances().live - Engine.instances().idle
   defp now, do: System.monotonic_time(:nanosecond)
   defp ms(ns), do: ns / 1_000_000
-
-  defp await(condition, deadline \\ System.monotonic_time(:millisecond) + 10_000) do
-    cond do
-      condition.() ->
-        :ok
-
-      System.monotonic_time(:millisecond) > deadline ->
-        raise "it never came"
-
-      true ->
-        :erlang.yield()
-        await(condition, deadline)
-    end
-  end
 end
 
 Bench.Cancel.run("--smoke" in System.argv())

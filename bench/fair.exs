@@ -5,18 +5,9 @@ defmodule Bench.Fair do
 
   alias Tidepool.{Engine, Error}
 
-  defmodule Echo do
-    use GenServer
-    def start_link, do: GenServer.start_link(__MODULE__, nil)
-    @impl true
-    def init(nil), do: {:ok, nil}
-    @impl true
-    def handle_call(payload, _from, state), do: {:reply, payload, state}
-  end
-
   def run(smoke?) do
     Bench.start!()
-    {:ok, echo} = Echo.start_link()
+    {:ok, echo} = Bench.Echo.start_link()
     Bench.deploy!("warm", "rust/hello_world", instances: {:warm, 100})
     Bench.deploy!("loop", "wat/loop", limits: [time: 600_000, cpu_time: 600_000])
 
@@ -63,7 +54,11 @@ defmodule Bench.Fair do
       |> Task.await(:infinity)
 
     Enum.each(pids, &Process.exit(&1, :kill))
-    await(fn -> Engine.instances().live - Engine.instances().idle == 0 and not Enum.any?(pids, &Process.alive?/1) end)
+
+    Bench.await(fn ->
+      Engine.instances().live - Engine.instances().idle == 0 and not Enum.any?(pids, &Process.alive?/1)
+    end)
+
     samples
   end
 
@@ -103,7 +98,7 @@ defmodule Bench.Fair do
 
   # All at once on a function capped at 8, of which each call computes for some slices.
   defp crowd(callers) do
-    before = rss_kib()
+    before = Bench.resident_bytes()
     parent = self()
 
     pids =
@@ -115,7 +110,7 @@ defmodule Bench.Fair do
         end)
       end
 
-    waiting = rss_kib()
+    waiting = Bench.resident_bytes()
     began = System.monotonic_time(:microsecond)
     Enum.each(pids, &send(&1, :go))
 
@@ -130,7 +125,7 @@ defmodule Bench.Fair do
       end
 
     took = System.monotonic_time(:microsecond) - began
-    after_all = rss_kib()
+    after_all = Bench.resident_bytes()
     counts = Enum.frequencies(outcomes)
     others = Enum.count(outcomes, &(&1 not in [:ok, :overloaded]))
 
@@ -144,25 +139,6 @@ defmodule Bench.Fair do
       {"… of which the callers' processes were", waiting / before, "×", nil},
       {"… memory at the end, beside that with the callers' processes", after_all / waiting, "×", {:at_most, 1.1}}
     ]
-  end
-
-  defp rss_kib do
-    [_, kib] = Regex.run(~r/VmRSS:\s+(\d+)/, File.read!("/proc/self/status"))
-    String.to_integer(kib)
-  end
-
-  defp await(condition, deadline \\ System.monotonic_time(:millisecond) + 10_000) do
-    cond do
-      condition.() ->
-        :ok
-
-      System.monotonic_time(:millisecond) > deadline ->
-        raise "it never came"
-
-      true ->
-        :erlang.yield()
-        await(condition, deadline)
-    end
   end
 end
 

@@ -25,9 +25,10 @@ defmodule Bench do
     end
   end
 
-  @doc "Deploys a built guest."
+  @doc "Deploys a built guest, and waits until its optimised code serves it."
   def deploy!(name, guest, options \\ []) do
     {:ok, function} = Tidepool.deploy(File.read!("guests/build/#{guest}.wasm"), [name: name] ++ options)
+    await(fn -> match?({:ok, %{tier: :optimised}}, Tidepool.fetch(name)) end)
     function
   end
 
@@ -88,6 +89,27 @@ defmodule Bench do
     repeat(fun, count - 1)
   end
 
+  @doc "Asks until `condition` is true, and lets others run in between; raises when it is not within ten seconds."
+  def await(condition, deadline \\ System.monotonic_time(:millisecond) + 10_000) do
+    cond do
+      condition.() ->
+        :ok
+
+      System.monotonic_time(:millisecond) > deadline ->
+        raise "it never came"
+
+      true ->
+        :erlang.yield()
+        await(condition, deadline)
+    end
+  end
+
+  @doc "Memory of this node that is in RAM, in bytes."
+  def resident_bytes do
+    [kib] = Regex.run(~r/^VmRSS:\s+(\d+) kB$/m, File.read!("/proc/self/status"), capture: :all_but_first)
+    String.to_integer(kib) * 1_024
+  end
+
   @doc "The value below which `percent` of `values` lie."
   def percentile(values, percent) do
     sorted = Enum.sort(values)
@@ -140,5 +162,25 @@ defmodule Bench do
       elixir: System.version(),
       load: File.read!("/proc/loadavg") |> String.split() |> hd()
     }
+  end
+end
+
+defmodule Bench.Echo do
+  @moduledoc "A process that answers calls, and host calls of guests, with what they bring."
+  use GenServer
+
+  @doc false
+  def start_link, do: GenServer.start_link(__MODULE__, nil)
+
+  @impl true
+  def init(nil), do: {:ok, nil}
+
+  @impl true
+  def handle_call(payload, _from, state), do: {:reply, payload, state}
+
+  @impl true
+  def handle_info({:invoke_callback, _binding, _namespace, _operation, payload, ref}, state) do
+    Tidepool.Host.reply(ref, {:ok, payload})
+    {:noreply, state}
   end
 end

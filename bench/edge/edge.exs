@@ -72,9 +72,9 @@ defmodule Bench.Edge do
 
   defp beside_idle(url, port, scale) do
     alone = medians(for _ <- 1..min(scale.rounds, 3), do: wrk(url, scale.seconds))
-    before = resident_bytes()
+    before = Bench.resident_bytes()
     clients = start_clients("idle", scale.idle, port)
-    memory = (resident_bytes() - before) / scale.idle
+    memory = (Bench.resident_bytes() - before) / scale.idle
     beside = medians(for _ <- 1..min(scale.rounds, 3), do: wrk(url, scale.seconds))
     Port.close(clients)
     until_closed()
@@ -93,9 +93,9 @@ defmodule Bench.Edge do
           # Its reply, and as much again.
           {"reader", "a client that reads 256 KiB a byte a second", div(scale.slow, 5), 512}
         ] do
-      before = resident_bytes()
+      before = Bench.resident_bytes()
       clients = start_clients(kind, count, port)
-      memory = (resident_bytes() - before) / count
+      memory = (Bench.resident_bytes() - before) / count
       Port.close(clients)
       until_closed()
       {"memory of #{name}", max(memory, 0) / 1_024, "KiB", {:at_most, limit}}
@@ -150,11 +150,6 @@ defmodule Bench.Edge do
       Process.sleep(10)
       until_closed()
     end
-  end
-
-  defp resident_bytes do
-    [_all, kib] = Regex.run(~r/^VmRSS:\s+(\d+) kB$/m, File.read!("/proc/self/status"))
-    String.to_integer(kib) * 1_024
   end
 end
 
