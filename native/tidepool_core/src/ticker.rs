@@ -22,6 +22,9 @@ pub(crate) const TICK: Duration = Duration::from_micros(50);
 pub(crate) const FIRST_SLICE_TICKS: u64 = 20;
 /// A call's first slice.
 pub(crate) const SLICE: Duration = Duration::from_millis(1);
+/// So long after the last turn the ticks stay short: between two turns of a guest nobody has one for a moment, and a long
+/// tick that began then would hold up whoever is woken in the next turn.
+const CALM: Duration = Duration::from_millis(2);
 /// After so long without a guest, the thread sleeps.
 const IDLE: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
@@ -104,9 +107,13 @@ fn tick(shared: &Shared, engines: &[Engine], turns: &Turns) {
     come_on_time();
     let mut ticked_at = Instant::now();
     let mut active_at = ticked_at;
+    let mut turn_at = None;
     while !shared.stop.load(Ordering::SeqCst) {
         // Who has a turn computes.
-        let pressing = turns.are_taken();
+        if turns.are_taken() {
+            turn_at = Some(ticked_at);
+        }
+        let pressing = turn_at.is_some_and(|at| ticked_at.saturating_duration_since(at) < CALM);
         thread::sleep(if pressing { TICK } else { SLICE });
         let now = Instant::now();
         let ticks = now.saturating_duration_since(ticked_at).as_micros() / TICK.as_micros();
