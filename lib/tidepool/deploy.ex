@@ -88,7 +88,7 @@ defmodule Tidepool.Deploy do
   defp deploy(wasm, options) do
     with {:ok, options} <- step(:options, options[:name], Options.check(options, schema(), "the option")),
          :ok <- step(:options, options.name, check_idle(options)),
-         :ok <- step(:size, options.name, check_size(byte_size(wasm))),
+         :ok <- step(:size, options.name, Loader.check_size(byte_size(wasm))),
          entry = entry(wasm, options),
          {:version, version} <- Catalog.prepare(entry),
          entry = %{entry | version: version},
@@ -133,7 +133,14 @@ defmodule Tidepool.Deploy do
     is_binary(name) and byte_size(name) <= @max_name_bytes and name =~ ~r/\A[A-Za-z0-9_][A-Za-z0-9_.-]*\z/
   end
 
-  defp valid_operation?(operation) do
+  @doc """
+  Can a bare `/call/NAME` mean this operation?
+
+      iex> Enum.map(["greet", "", <<255>>, String.duplicate("a", 1_025)], &Tidepool.Deploy.valid_operation?/1)
+      [true, false, false, false]
+  """
+  @spec valid_operation?(term) :: boolean
+  def valid_operation?(operation) do
     is_binary(operation) and byte_size(operation) in 1..@max_operation_bytes and String.valid?(operation)
   end
 
@@ -165,17 +172,6 @@ defmodule Tidepool.Deploy do
   end
 
   defp check_idle(_options), do: :ok
-
-  defp check_size(size) do
-    allowed = Config.get(:max_module)
-
-    if size <= allowed do
-      :ok
-    else
-      message = "the module has #{size} bytes, more than the #{allowed} allowed (setting :max_module)"
-      {:error, Error.new(:too_large, message, nil, %{allowed: allowed, unit: "bytes"})}
-    end
-  end
 
   defp step(step, name, {:error, error}) do
     name = if is_binary(name), do: name

@@ -5,7 +5,7 @@ defmodule Tidepool.Loader do
 
   require Logger
 
-  alias Tidepool.{Engine, Error, Execution, Function, Limits, Native, Telemetry}
+  alias Tidepool.{Config, Engine, Error, Execution, Function, Limits, Native, Telemetry}
   alias Tidepool.Catalog.Entry
 
   @typedoc "A compiled module and what it says of itself."
@@ -19,6 +19,19 @@ defmodule Tidepool.Loader do
           compile_us: non_neg_integer,
           cached: boolean
         }
+
+  @doc "May a module of so many bytes be loaded on this node?"
+  @spec check_size(non_neg_integer) :: :ok | {:error, Error.t()}
+  def check_size(size) do
+    allowed = Config.get(:max_module)
+
+    if size <= allowed do
+      :ok
+    else
+      message = "the module has #{size} bytes, more than the #{allowed} allowed here (setting :max_module)"
+      {:error, Error.new(:too_large, message, nil, %{allowed: allowed, unit: "bytes"})}
+    end
+  end
 
   @doc """
   Checks and compiles the module of an entry, or takes its code from the cache, and runs its start functions for a snapshot

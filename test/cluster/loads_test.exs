@@ -59,6 +59,20 @@ defmodule Tidepool.Cluster.LoadsTest do
     assert {:error, %Error{reason: :not_ready}} = Peer.call(peer, Tidepool, :call, ["short", nil])
   end
 
+  test "no more than 10,000 calls wait, and those whose time is over make room for others", %{peer: peer} = context do
+    tell(peer, entry(context, "not here"))
+
+    flood = """
+    wait = fn -> Tidepool.Cluster.Loads.await("coming", 2_000) end
+    1..10_200 |> Enum.map(fn _caller -> Task.async(wait) end) |> Task.await_many(30_000) |> Enum.frequencies()
+    """
+
+    {answers, _binding} = Peer.call(peer, Code, :eval_string, [flood])
+    assert %{timeout: waited, overloaded: refused} = answers
+    assert waited >= 10_000 and waited + refused == 10_200
+    eventually(fn -> match?({:error, %Error{reason: :not_ready}}, call(peer, "coming", 20)) end)
+  end
+
   test "while a new version is on its way the one before is called, after a restart too", %{peer: peer} = context do
     old = Peer.deploy!(peer, "wat", "returns_1_twice", name: "coming")
     wasm = guest("rust", "hello_world")

@@ -14,12 +14,14 @@ defmodule Tidepool.Cluster.Loads do
 
   require Logger
 
-  alias Tidepool.{BlobStore, Catalog, Config, Error, Loader}
+  alias Tidepool.{BlobStore, Catalog, Loader}
   alias Tidepool.Catalog.Entry
   alias Tidepool.Cluster.{Backoff, Links, Pull, Server}
 
   @max_tasks 8
   @max_waiting 10_000
+  # How often those whose time is over are looked for, at most.
+  @filter_ms 100
   # Waits between attempts to find a module: doubled each time, half of them at random.
   @first_wait_ms 20
   @longest_wait_ms 2_000
@@ -116,7 +118,7 @@ defmodule Tidepool.Cluster.Loads do
     {:ok, tasks} = Task.Supervisor.start_link()
     {_context, entries} = Catalog.known()
     report(entries)
-    state = %{jobs: %{}, queue: :queue.new(), tasks: tasks, running: %{}, waiters: %{}}
+    state = %{jobs: %{}, queue: :queue.new(), tasks: tasks, running: %{}, waiters: %{}, filtered_at: now() - @filter_ms}
     {:ok, entries |> Enum.filter(&missing?/1) |> Enum.reduce(state, &add(&2, &1, nil)) |> start()}
   end
 
@@ -147,13 +149,14 @@ defmodule Tidepool.Cluster.Loads do
       map_size(state.waiters) < @max_waiting ->
         {:noreply, put_in(state.waiters[from], {name, deadline})}
 
+      # Looking through them takes time, which those who are refused must not take from everybody else.
+      now() < state.filtered_at + @filter_ms ->
+        {:reply, :overloaded, state}
+
       true ->
         now = now()
         waiters = Map.filter(state.waiters, fn {_from, {_name, until}} -> until > now end)
-
-        if map_size(waiters) < @max_waiting,
-          do: {:noreply, %{state | waiters: Map.put(waiters, from, {name, deadline})}},
-          else: {:reply, :overloaded, %{state | waiters: waiters}}
+        handle_call({:await, name, deadline}, from, %{state | waiters: waiters, filtered_at: now})
     end
   end
 
@@ -265,14 +268,7 @@ defmodule Tidepool.Cluster.Loads do
   end
 
   defp allowed(entry) do
-    allowed = Config.get(:max_module)
-
-    if entry.size <= allowed do
-      :ok
-    else
-      message = "the module has #{entry.size} bytes, more than the #{allowed} allowed here (setting :max_module)"
-      {:refused, Error.new(:too_large, message, entry.name, %{allowed: allowed, unit: "bytes"})}
-    end
+    with {:error, error} <- Loader.check_size(entry.size), do: {:refused, %{error | function: entry.name}}
   end
 
   defp compile(wasm, entry) do

@@ -236,7 +236,7 @@ defmodule Tidepool.Cluster.Wire do
          <<length::16, operation::binary-size(length), rest::binary>> <- rest,
          <<dense, warm::32, deployed_at::signed-64, rest::binary>> <- rest,
          true <- version in 1..@max_version and flags in 0..3 and dense in 0..1 and warm <= @max_warm,
-         true <- operation != "" and String.valid?(operation),
+         true <- Deploy.valid_operation?(operation),
          {limits, rest} <- read_limits(@limits, rest, []) do
       entry = %Entry{
         name: name,

@@ -78,6 +78,7 @@ defmodule Tidepool.Cluster.WireTest do
           %{name: String.duplicate("a", 129)},
           %{version: 0},
           %{operation: ""},
+          %{operation: String.duplicate("a", 1_025)},
           %{operation: <<255>>},
           %{instances: {:warm, 1_000_001}},
           %{limits: %{good.limits | memory: 1}},
