@@ -1,7 +1,10 @@
 Code.require_file("support.exs", __DIR__)
 
 defmodule Bench.Fresh do
-  @moduledoc "Calls in fresh instances, with and without the snapshot that the deploy takes, and on one core and all."
+  @moduledoc """
+  Calls in fresh instances: with and without the snapshot that the deploy takes, on one core and on all, and on both
+  engines for guests that grow their memory in each call.
+  """
 
   # Guest, and the most µs that a call may take.
   @guests [
@@ -12,6 +15,9 @@ defmodule Bench.Fresh do
     {"rust/hello_world", 10}
   ]
 
+  # They don't allocate before their first call, so no snapshot has the memory that they need.
+  @growing ["zig/hello_world", "rust/hello_world"]
+
   def run(smoke?) do
     Bench.start!()
     scale = if smoke?, do: 1, else: 20
@@ -20,7 +26,9 @@ defmodule Bench.Fresh do
       Bench.deploy!(name(guest, snapshot), guest, snapshot: snapshot)
     end
 
-    Bench.report("fresh", calls(scale) ++ cores(scale))
+    for guest <- @growing, do: Bench.deploy!(dense(guest), guest, engine: :dense)
+
+    Bench.report("fresh", calls(scale) ++ cores(scale) ++ engines(scale))
   end
 
   defp calls(scale) do
@@ -58,10 +66,30 @@ defmodule Bench.Fresh do
     end
   end
 
-  defp call(guest, snapshot) do
-    name = name(guest, snapshot)
-    fn -> {:ok, _reply} = Tidepool.call(name, "hello", "Ada") end
+  defp engines(scale) do
+    Enum.flat_map(@growing, fn guest ->
+      calls = [fast: call(guest, true), dense: call(dense(guest))]
+      medians = Bench.side_by_side(calls, 10 * scale, 200)
+
+      rates =
+        for(_round <- 1..5, {engine, call} <- calls, do: {engine, Bench.throughput(call, 64, 20 * scale)})
+        |> Enum.group_by(&elem(&1, 0), &elem(&1, 1))
+        |> Map.new(fn {engine, rates} -> {engine, Bench.percentile(rates, 50)} end)
+
+      [
+        {"#{guest}, dense engine", medians.dense / 1_000, "µs", nil},
+        {"#{guest}, fast / dense", medians.fast / medians.dense, "×", nil},
+        {"#{guest}, 64 processes", rates.fast, "/s", nil},
+        {"#{guest}, 64 processes, dense engine", rates.dense, "/s", nil}
+      ]
+    end)
   end
+
+  defp call(guest, snapshot), do: call(name(guest, snapshot))
+
+  defp call(name), do: fn -> {:ok, _reply} = Tidepool.call(name, "hello", "Ada") end
+
+  defp dense(guest), do: name(guest, true) <> ".dense"
 
   defp name(guest, snapshot), do: String.replace(guest, "/", ".") <> if(snapshot, do: "", else: ".plain")
 end
