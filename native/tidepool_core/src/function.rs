@@ -311,8 +311,7 @@ impl Replica {
 
     async fn instance(&self, nested: bool, port: &Port) -> Result<Instance, CallError> {
         let permit = self.admit(nested, port).await?;
-        let wasi = self.module.uses_wasi.then(|| wasi::library(&self.shared));
-        Instance::new(&self.module, &self.shared, permit, wasi).await
+        Instance::new(&self.module, &self.shared, permit, None).await
     }
 }
 

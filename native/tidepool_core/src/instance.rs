@@ -48,7 +48,7 @@ pub(crate) struct Parts {
 }
 
 impl Instance {
-    /// Makes a new instance and runs its start functions.
+    /// Makes a new instance and runs its start functions. `wasi` is what a program finds; other guests find an empty world.
     ///
     /// # Errors
     /// What stopped the instantiation or a start function, as for a call.
@@ -56,7 +56,7 @@ impl Instance {
         module: &Module,
         shared: &Arc<Shared>,
         permit: Permit,
-        wasi: Option<WasiP1Ctx>,
+        wasi: Option<Box<WasiP1Ctx>>,
     ) -> Result<Self, CallError> {
         let mut store = Store::new(module.pre.module().engine(), State::new(Arc::clone(shared), wasi));
         let limits = &shared.limits;

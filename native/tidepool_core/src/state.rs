@@ -18,7 +18,8 @@ pub(crate) struct State {
     pub(crate) meter: Meter,
     /// The guest's memory, from the moment it is instantiated.
     pub(crate) memory: Option<Memory>,
-    pub(crate) wasi: Option<WasiP1Ctx>,
+    /// What WASI imports work on, of guests that have called one. Boxed, for it is large and others move the state too.
+    pub(crate) wasi: Option<Box<WasiP1Ctx>>,
     pub(crate) call: Call,
 }
 
@@ -39,7 +40,7 @@ pub(crate) struct Call {
 }
 
 impl State {
-    pub(crate) fn new(shared: Arc<Shared>, wasi: Option<WasiP1Ctx>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, wasi: Option<Box<WasiP1Ctx>>) -> Self {
         let meter = Meter {
             memory_bytes: shared.limits.memory_bytes,
             table_elements: shared.limits.table_elements,
