@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
 
 use crate::engine::Tier;
 use crate::function::Function;
@@ -23,7 +24,7 @@ pub struct Published {
 /// Functions by name. Replacing one is a single step: a call gets the old version or the new one.
 #[derive(Default)]
 pub struct Directory {
-    entries: ArcSwap<HashMap<Arc<str>, Published>>,
+    entries: ArcSwap<HashMap<Arc<str>, Published, RandomState>>,
 }
 
 impl Directory {

@@ -54,9 +54,17 @@ struct Exchange {
 impl Port {
     /// The guest's side: posts `request` and waits for the reply.
     pub(crate) async fn ask(&self, request: HostRequest) -> HostReply {
-        self.exchange().request = Some(request);
+        let mut request = Some(request);
         // No waker is kept: the driver that answers is the one that polls next.
-        poll_fn(|_| self.exchange().reply.take().map_or(Poll::Pending, Poll::Ready)).await
+        poll_fn(|_| {
+            let mut exchange = self.exchange();
+            if request.is_some() {
+                exchange.request = request.take();
+                return Poll::Pending;
+            }
+            exchange.reply.take().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
     }
 
     /// The driver's side: the request that the guest waits with.

@@ -1,6 +1,6 @@
 //! Wakers that send `{:tidepool_wake, id}` to the owner of a task.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::Wake;
@@ -45,32 +45,46 @@ impl Waker {
     }
 }
 
+/// What a thread does about wakers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sends {
+    /// No task is driven on it: a waker that is woken sends its message.
+    AtOnce,
+    /// A task is driven on it, and none was woken meanwhile.
+    Afterwards,
+    /// A task is driven on it, and [`WOKEN`] has who was woken meanwhile.
+    Woken,
+}
+
 thread_local! {
-    /// Wakers that were woken while a task is driven on this thread; `None` when none is.
-    static WOKEN: RefCell<Option<Vec<Arc<Waker>>>> = const { RefCell::new(None) };
+    /// Beside the wakers themselves: most slices wake none, and what needs no destructor is quicker to reach.
+    static SENDS: Cell<Sends> = const { Cell::new(Sends::AtOnce) };
+    /// Wakers that were woken while a task is driven on this thread.
+    static WOKEN: RefCell<Vec<Arc<Waker>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Runs `drive`, then sends what it woke: a NIF may send messages as the process that called it, which costs no detour by
 /// another thread.
 pub(crate) fn sending<R>(env: Env<'_>, drive: impl FnOnce() -> R) -> R {
-    WOKEN.set(Some(Vec::new()));
+    SENDS.set(Sends::Afterwards);
     let result = drive();
-    for waker in WOKEN.take().unwrap_or_default() {
-        // A dead owner needs no message.
-        let _ = env.send(&waker.owner, (atoms::tidepool_wake(), waker.id));
+    if SENDS.replace(Sends::AtOnce) == Sends::Woken {
+        for waker in WOKEN.take() {
+            // A dead owner needs no message.
+            let _ = env.send(&waker.owner, (atoms::tidepool_wake(), waker.id));
+        }
     }
     result
 }
 
 /// Keeps `waker` for the drive that woke it, or gives it back when there is none.
 fn keep_for_drive(waker: Arc<Waker>) -> Option<Arc<Waker>> {
-    WOKEN.with_borrow_mut(|woken| match woken {
-        Some(woken) => {
-            woken.push(waker);
-            None
-        }
-        None => Some(waker),
-    })
+    if SENDS.get() == Sends::AtOnce {
+        return Some(waker);
+    }
+    SENDS.set(Sends::Woken);
+    WOKEN.with_borrow_mut(|woken| woken.push(waker));
+    None
 }
 
 impl Wake for Waker {

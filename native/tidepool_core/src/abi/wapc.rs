@@ -105,7 +105,7 @@ fn console_log(mut caller: Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::R
 /// Suspends the guest until the driver has the answer: 1 for a reply, 0 for an error, either of which the guest fetches.
 async fn host_call(mut caller: Caller<'_, State>, target: Target) -> wasmtime::Result<i32> {
     let reply = match request(&mut caller, target)? {
-        Ok(request) => match caller.data().call.link.clone() {
+        Ok(request) => match &caller.data().call.link {
             Some(link) => link.port.ask(request).await,
             None => Err(b"the host can't be called while the guest starts".to_vec()),
         },
