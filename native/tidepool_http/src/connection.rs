@@ -22,9 +22,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use tokio::net::TcpStream;
 use tower::ServiceExt;
 
@@ -32,7 +32,30 @@ use tower::ServiceExt;
 type Reply = hyper::Response<http_body_util::Either<Full<Bytes>, Body>>;
 
 /// A reply, at once or later.
-type Answering = Either<Ready<Result<Reply, Infallible>>, BoxFuture<'static, Result<Reply, Infallible>>>;
+type Answering = Either<Ready<Result<Reply, Infallible>>, UntilCut>;
+
+/// A reply that comes later. Once its connection is cut nobody waits for it, so the next poll drops what makes it.
+struct UntilCut {
+    pulse: Arc<Pulse>,
+    reply: Option<BoxFuture<'static, Result<Reply, Infallible>>>,
+}
+
+impl UntilCut {
+    fn new(pulse: &Arc<Pulse>, reply: impl Future<Output = Result<Reply, Infallible>> + Send + 'static) -> Self {
+        UntilCut { pulse: Arc::clone(pulse), reply: Some(Box::pin(reply)) }
+    }
+}
+
+impl Future for UntilCut {
+    type Output = Result<Reply, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.pulse.order() == Order::Cut {
+            self.reply = None;
+        }
+        self.reply.as_mut().map_or(Poll::Pending, |reply| reply.as_mut().poll(cx))
+    }
+}
 
 /// Requests that one HTTP/2 client may give up before it has to connect anew, so that starting work
 /// and cancelling it in a circle costs the client something too.
@@ -59,6 +82,10 @@ pub(crate) async fn serve(stream: TcpStream, entry: Entry, router: Router, proto
         entry.pulse.register(cx.waker());
         let order = entry.pulse.order();
         if order == Order::Cut {
+            // Closing the socket may cost this thread its core, to whoever watches the other end: the backend is told first.
+            if entry.pulse.is_busy() && !entry.pulse.is_multiplexed() {
+                let _ = connection.as_mut().poll(cx);
+            }
             return Poll::Ready(());
         }
         // HTTP/2 has a way to part without losing a request; in HTTP/1 an answer is where to say it.
@@ -81,7 +108,8 @@ fn answer(entry: &Entry, router: &Router, request: Request<Incoming>) -> Answeri
     let plain = request.method() == Method::GET && request.body().is_end_stream() && !is_multiplexed(&request);
     if !is_call || !plain {
         let router = (!is_call).then(|| router.clone());
-        return Either::Right(Box::pin(serve_request(Arc::clone(edge), Arc::clone(pulse), router, request)));
+        let reply = serve_request(Arc::clone(edge), Arc::clone(pulse), router, request);
+        return Either::Right(UntilCut::new(pulse, reply));
     }
     let busy = pulse.begin();
     // No body is left of a request before this one.
@@ -90,13 +118,14 @@ fn answer(entry: &Entry, router: &Router, request: Request<Incoming>) -> Answeri
         Ok(Got::Answer(response)) => to_reply(response),
         Err(refusal) => to_reply(refuse(edge, refusal)),
         Ok(Got::Waiting(waiting, slot)) => {
-            let (edge, pulse) = (Arc::clone(edge), Arc::clone(pulse));
-            return Either::Right(Box::pin(async move {
+            let (edge, own_pulse) = (Arc::clone(edge), Arc::clone(pulse));
+            let reply = async move {
                 let answer = waiting.answer().await;
                 drop(slot);
                 busy.answered();
-                Ok(part(&pulse, false, to_reply(answer.unwrap_or_else(|refusal| refuse(&edge, refusal)))))
-            }));
+                Ok(part(&own_pulse, false, to_reply(answer.unwrap_or_else(|refusal| refuse(&edge, refusal)))))
+            };
+            return Either::Right(UntilCut::new(pulse, reply));
         }
     };
     busy.answered();

@@ -94,6 +94,11 @@ impl Pulse {
         self.multiplexed.load(Relaxed)
     }
 
+    /// Whether a request is in service.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.load(SeqCst) > 0
+    }
+
     /// Bytes came in.
     pub(crate) fn bytes_in(&self) {
         self.fed.store(true, Relaxed);
@@ -158,7 +163,7 @@ impl Pulse {
             (Phase::Blocked, writes)
         } else if self.lingering.load(Relaxed) {
             (Phase::Linger, 0)
-        } else if self.busy.load(SeqCst) > 0 {
+        } else if self.is_busy() {
             (Phase::Busy, requests)
         } else if multiplexed {
             // Answers still flow out after their requests ended here.

@@ -14,12 +14,13 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, OnceCell};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// Connections that the system may hold ready before they are accepted.
 const BACKLOG: u32 = 1_024;
@@ -29,6 +30,9 @@ const ACCEPT_LIMIT: Duration = Duration::from_millis(100);
 
 /// How long a drain waits for what it cut to let go.
 const CUT_LIMIT: Duration = Duration::from_secs(5);
+
+/// So long before its limit a drain leaves the runtime's timers, which count milliseconds.
+const COARSE: Duration = Duration::from_millis(3);
 
 /// Why a server did not start. Nothing is left behind.
 #[derive(Debug, thiserror::Error)]
@@ -173,7 +177,11 @@ impl Server {
         }
         let _ = timeout(half, self.settled()).await;
         self.registry.give_all(Order::Close);
-        let settled = timeout_at(deadline, self.settled()).await.is_ok();
+        let settled = tokio::select! {
+            biased;
+            () = self.settled() => true,
+            () = come_by(deadline) => false,
+        };
         let mut cut = 0;
         if !settled {
             cut = gauges.in_flight.load(SeqCst) as u64;
@@ -210,6 +218,14 @@ impl Drop for Server {
         }
         self.registry.give_all(Order::Cut);
     }
+}
+
+/// Sleeps until `deadline`. The runtime's timers count milliseconds and come up to two of them late, so the last stretch is a
+/// thread's own sleep.
+async fn come_by(deadline: Instant) {
+    sleep_until(deadline.checked_sub(COARSE).unwrap_or(deadline)).await;
+    // Fails when the runtime ends, and the drain with it.
+    let _ = spawn_blocking(move || thread::sleep(deadline.saturating_duration_since(Instant::now()))).await;
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustler::{Atom, Encoder, Env, LocalPid, NifResult, OwnedEnv, Resource, ResourceArc, Term};
 use tidepool_http::{Config, Server, StartError};
@@ -49,8 +50,10 @@ fn http_start<'a>(
 fn http_drain(env: Env<'_>, server: ResourceArc<ServerHandle>, limit_ms: u64) -> Atom {
     let pid = env.pid();
     let edge = Arc::clone(&server.server);
+    let began = Instant::now();
     server.node.io().spawn(async move {
-        let drained = edge.drain(decode::millis(limit_ms)).await;
+        // The thread may have been late.
+        let drained = edge.drain(decode::millis(limit_ms).saturating_sub(began.elapsed())).await;
         let _ = OwnedEnv::new().send_and_clear(&pid, |_| (atoms::tidepool_drained(), drained.finished, drained.cut));
     });
     atoms::ok()

@@ -1,11 +1,14 @@
 //! Stopping in order.
 
 use crate::support::{Client, Edge, PATIENCE, config, soon, text};
-use std::sync::Arc;
+use std::io::{ErrorKind, Write};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tidepool_http::{Config, Drained};
+use tidepool_http::{Answer, Backend, Config, Drained, Later, Responder, Route, Server};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 async fn assert_refuses_connections(edge: &Edge) {
     let refused = soon(TcpStream::connect(edge.server.local_addr())).await;
@@ -95,6 +98,46 @@ async fn what_outlasts_the_limit_is_hung_up_and_cut() {
     let stats = edge.server.stats();
     assert_eq!((stats.connections_open, stats.requests_in_flight), (0, 0));
     edge.assert_untouched();
+}
+
+/// When it is hung up it looks whether the client is still connected.
+struct Looking {
+    client: Arc<OnceLock<std::net::TcpStream>>,
+    responders: UnboundedSender<Responder>,
+    connected: UnboundedSender<bool>,
+}
+
+impl Backend for Looking {
+    fn request(&self, _route: Route, later: Later<'_>) -> Answer {
+        let (client, connected) = (Arc::clone(&self.client), self.connected.clone());
+        let (responder, answer) = later.responder(move || {
+            let peeked = client.get().map(|client| client.peek(&mut [0]));
+            let open = matches!(peeked, Some(Err(error)) if error.kind() == ErrorKind::WouldBlock);
+            let _ = connected.send(open);
+        });
+        let _ = self.responders.send(responder);
+        answer
+    }
+}
+
+#[tokio::test]
+async fn the_backend_learns_of_a_cut_before_the_socket_is_closed() {
+    for request in
+        ["GET /call/f HTTP/1.1\r\nhost: x\r\n\r\n", "POST /call/f HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"]
+    {
+        let (responders, mut asked) = unbounded_channel();
+        let (connected, mut told) = unbounded_channel();
+        let client = Arc::new(OnceLock::new());
+        let backend = Arc::new(Looking { client: Arc::clone(&client), responders, connected });
+        let server = Server::start(config(), backend, &Handle::current()).unwrap();
+        let mut stream = std::net::TcpStream::connect(server.local_addr()).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        client.set(stream).unwrap();
+        let _responder = soon(asked.recv()).await.unwrap();
+        assert_eq!(server.drain(Duration::from_millis(20)).await, Drained { finished: 0, cut: 1 });
+        assert!(soon(told.recv()).await.unwrap());
+    }
 }
 
 #[tokio::test]
