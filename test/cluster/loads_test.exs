@@ -139,6 +139,8 @@ defmodule Tidepool.Cluster.LoadsTest do
     {wall_ms, counter, _replica} = own.stamp
     later = entry(context, wasm, version: 2, stamp: {wall_ms, counter + 1, "elsewhere#1"})
     :ok = Peer.call(peer, Server, :announce, [later])
+    # It knows of the later one now, and has ended what was on its way under that name.
+    Peer.call(peer, :sys, :get_state, [Server])
     tell(peer, later)
 
     :ok = Peer.call(peer, Server, :announce, [own])
