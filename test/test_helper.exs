@@ -10,6 +10,8 @@ if :default in :logger.get_handler_ids(),
   do: :logger.set_handler_config(:default, :level, :error),
   else: apply(Logger, :configure_backend, [:console, [level: :error]])
 
+Tidepool.LogWatch.start()
+
 # What needs a build of its own is run by `bin/test ship`.
 ExUnit.start(capture_log: true, exclude: [:ship])
 ExUnit.after_suite(fn _result -> File.rm_rf!(Application.fetch_env!(:tidepool, :data)) end)

@@ -4,13 +4,19 @@ defmodule Tidepool.LogWatch do
   were logged.
   """
 
-  @doc "Sends the events of `function` to the calling process until the test is over."
-  def watch(function) do
-    id = :"watch_#{System.unique_integer([:positive])}"
-    config = %{config: %{pid: self(), function: function}}
-    :ok = :logger.add_handler(id, __MODULE__, config)
-    ExUnit.Callbacks.on_exit(fn -> :logger.remove_handler(id) end)
+  @watchers __MODULE__.Watchers
+
+  @doc """
+  Begins to listen, once for all tests: the logger of OTP 27 may lose count of its handlers when some are added and others
+  removed at the same time.
+  """
+  def start do
+    {:ok, _registry} = Registry.start_link(keys: :duplicate, name: @watchers)
+    :ok = :logger.add_handler(:watch, __MODULE__, %{config: :watchers})
   end
+
+  @doc "Sends the events of `function` to the calling process until that ends."
+  def watch(function), do: {:ok, _registry} = Registry.register(@watchers, function, nil)
 
   @doc "Collects all events of this node in a process of its own; `collected/0` returns their texts. For peers."
   def collect do
@@ -22,8 +28,10 @@ defmodule Tidepool.LogWatch do
   def collected, do: Agent.get(__MODULE__, &Enum.reverse/1)
 
   @doc false
-  def log(%{level: level, msg: message, meta: meta}, %{config: %{pid: pid, function: function}}) do
-    if meta[:function] == function, do: send(pid, {:logged, function, level, text(message), meta})
+  def log(%{level: level, msg: message, meta: meta}, %{config: :watchers}) do
+    Registry.dispatch(@watchers, meta[:function], fn watchers ->
+      for {pid, nil} <- watchers, do: send(pid, {:logged, meta.function, level, text(message), meta})
+    end)
   end
 
   def log(%{level: level, msg: message}, %{config: %{agent: agent}}) do
