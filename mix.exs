@@ -13,7 +13,10 @@ defmodule Tidepool.MixProject do
       elixirc_paths: elixirc_paths(Mix.env()),
       test_paths: ["test"],
       start_permanent: Mix.env() == :prod,
-      releases: [tidepool: [steps: [:assemble, &leave_data_out/1]]],
+      package: [files: ~w(.formatter.exs CHANGELOG.md LICENSE README.md docs lib mix.exs priv/testing) ++ native()],
+      # The name that Elixir developers try first. Only an alias of this project's: applications may have Phoenix beside it.
+      aliases: ["phx.server": "tidepool.server"],
+      releases: [tidepool: [steps: [:assemble, &close_cookie/1]]],
       # For mix tidepool.cluster, which starts inets itself; a node does not need it.
       xref: [exclude: [:httpc]],
       deps: []
@@ -27,6 +30,9 @@ defmodule Tidepool.MixProject do
     ]
   end
 
+  # The library is compiled where it is used.
+  defp native, do: Enum.map(~w(Cargo.lock Cargo.toml mix_compiler.exs tidepool_*), &Path.join("native", &1))
+
   # Of the system's Erlang; newer versions of Mix hide what no application asks for.
   defp test_applications(:test), do: [proper: :optional]
   defp test_applications(_env), do: []
@@ -34,10 +40,9 @@ defmodule Tidepool.MixProject do
   defp elixirc_paths(:test), do: ["lib", "test/support"]
   defp elixirc_paths(_env), do: ["lib"]
 
-  # A release takes all of priv along; what was deployed on this machine is not part of it.
-  defp leave_data_out(release) do
-    version = Keyword.fetch!(project(), :version)
-    File.rm_rf!(Path.join([release.path, "lib", "tidepool-#{version}", "priv", "data"]))
+  # Who has the cookie, and reaches the node, can run code in it.
+  defp close_cookie(release) do
+    File.chmod!(Path.join([release.path, "releases", "COOKIE"]), 0o600)
     release
   end
 end

@@ -32,6 +32,7 @@ defmodule Bench.Call do
       {"fresh call, AssemblyScript hello", fn -> Tidepool.call("fresh_as", "hello", "Ada") end},
       {"fresh call, Rust hello", fn -> Tidepool.call("fresh", "hello", "Ada") end},
       {"warm + function host callback", fn -> Tidepool.call("warm", "host", "") end},
+      {"warm + function host callback in a process", fn -> Tidepool.call("warm", "host", "", timeout: 5_000) end},
       {"warm + GenServer host callback", fn -> Tidepool.call("warm", "host", "host/server/echo\n") end},
       {"64 KiB echo, warm", fn -> Tidepool.call("warm", "echo", payload) end}
     ]

@@ -123,7 +123,10 @@ defmodule Bench.Cancel do
 
   defp request({function, operation, payload}) do
     {:ok, socket} = :gen_tcp.connect({127, 0, 0, 1}, Listener.port(), [:binary, active: false])
-    :ok = :gen_tcp.send(socket, "GET /call/#{function}/#{operation}?payload=#{payload} HTTP/1.1\r\nhost: x\r\n\r\n")
+
+    :ok =
+      :gen_tcp.send(socket, "GET /call/#{function}/#{operation}?payload=#{payload} HTTP/1.1\r\nhost: localhost\r\n\r\n")
+
     socket
   end
 

@@ -1,5 +1,5 @@
 import Config
 
 # A release exists to serve.
-config :tidepool, server: true, cluster: true
+config :tidepool, server: true, standalone: true
 config :logger, level: :info

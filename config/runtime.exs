@@ -1,28 +1,37 @@
 import Config
 
+# What is no integer is refused where all settings are checked, with the variable's name in the sentence.
 integer = fn name ->
-  case System.fetch_env(name) do
-    :error ->
-      nil
+  text = System.get_env(name)
 
-    {:ok, text} ->
-      case Integer.parse(text) do
-        {value, ""} -> value
-        _other -> raise "the environment variable #{name} has to be an integer, and is #{inspect(text)}"
-      end
+  case Integer.parse(text || "") do
+    {value, ""} -> value
+    _other -> text && "#{name}=#{text}"
   end
 end
 
-# In a release, what was deployed must outlive the release's own folder of libraries.
-release_data = if root = System.get_env("RELEASE_ROOT"), do: Path.join(root, "data")
+# A release joins others when it is told of some; `mix tidepool.server` looks for those of its machine.
+cluster =
+  case System.get_env("TIDEPOOL_CLUSTER") do
+    word when word in ["true", "false", "auto"] -> String.to_atom(word)
+    nil -> if System.get_env("RELEASE_ROOT"), do: :auto
+    # For the check of the settings, which says what is allowed.
+    other -> other
+  end
+
+# Beside the libraries that a release is made of, or beside the sources: no build takes it along.
+data = Path.join(System.get_env("RELEASE_ROOT") || Path.dirname(__DIR__), "data")
 
 settings = [
   port: integer.("PORT"),
   address: System.get_env("TIDEPOOL_ADDRESS"),
   token: System.get_env("TIDEPOOL_TOKEN"),
-  data: System.get_env("TIDEPOOL_DATA") || release_data,
+  hosts: System.get_env("TIDEPOOL_HOSTS"),
+  proxies: System.get_env("TIDEPOOL_PROXIES"),
+  data: System.get_env("TIDEPOOL_DATA") || data,
   drain: integer.("TIDEPOOL_DRAIN"),
   lame_duck: integer.("TIDEPOOL_LAME_DUCK"),
+  cluster: cluster,
   seeds: System.get_env("TIDEPOOL_SEEDS"),
   dns: System.get_env("TIDEPOOL_DNS"),
   dns_node: System.get_env("TIDEPOOL_DNS_NODE")

@@ -1,4 +1,4 @@
 import Config
 
-config :tidepool, server: true, port: 0, data: Path.join(System.tmp_dir!(), "tidepool-test-#{System.pid()}")
+config :tidepool, server: true, port: 0, data: :temporary
 config :logger, level: :warning

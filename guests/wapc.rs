@@ -73,6 +73,12 @@ pub fn host_call(binding: &[u8], namespace: &[u8], operation: &[u8], payload: &[
     }
 }
 
+/// From now on a panic says why, in the host's log and in the error of its call. For `wapc_init`.
+#[allow(dead_code)] // a guest without `wapc_init` does without
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| console_log(panic.to_string().as_bytes())));
+}
+
 /// Writes a line to the host's log.
 #[allow(dead_code)] // not every guest logs
 pub fn console_log(text: &[u8]) {

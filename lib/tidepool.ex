@@ -1,4 +1,24 @@
 defmodule Tidepool do
+  # A node has defaults of its own; these are Tidepool's.
+  @deploy_schema Tidepool.Deploy.schema(:fresh, Tidepool.Limits.complete(%{}))
+
+  @call_schema [
+    timeout: [
+      type: {:check, &__MODULE__.timeout?/1, "a number of ms from 0 up, or :infinity"},
+      default: :infinity,
+      doc:
+        "time for the call; the function's time limit holds as well. Host handlers that are functions run in processes " <>
+          "of their own then, unless they were registered as `run: :inline`: see `Tidepool.Host.register/3`."
+    ],
+    context: [
+      type: :any,
+      default: nil,
+      doc:
+        "whatever handlers are to know of the caller: they find it in their `Tidepool.Host.Call`. Calls that a handler " <>
+          "makes inherit it."
+    ]
+  ]
+
   @moduledoc """
   WebAssembly functions as ordinary calls of the Erlang VM.
 
@@ -7,9 +27,34 @@ defmodule Tidepool do
 
   A call runs in the process that makes it, a millisecond at a time, and ends with it. Every call gets an answer: a
   reply, or a `Tidepool.Error` whose `:reason` says what happened.
+
+  An argument of the wrong type, or an option of a call that there is not, is a mistake in the code that calls, and raises
+  an `ArgumentError` which says what to pass instead. What a deploy's options are may be somebody else's choice: a wrong one
+  is an error with the reason `:invalid_option`.
   """
 
-  alias Tidepool.{Catalog, Deploy, Error, Execution, Function}
+  alias Tidepool.{Catalog, Deploy, Engine, Error, Execution, Function, Options}
+
+  # No function's time limit is longer.
+  @longest_ms Tidepool.Limits.schema()[:time][:type] |> elem(2)
+
+  @type deploy_option ::
+          {:name, String.t()}
+          | {:operation, String.t() | nil}
+          | {:instances, :fresh | {:warm, pos_integer}}
+          | {:engine, Tidepool.Engine.kind()}
+          | {:snapshot, boolean}
+          | {:limits, Tidepool.Limits.options()}
+          | {:wait, Tidepool.Cluster.extent()}
+          | {:wait_timeout, non_neg_integer}
+
+  @typedoc "Options of `deploy/2`, which describes them; `:name` is needed."
+  @type deploy_options :: [deploy_option]
+
+  @type call_option :: {:timeout, timeout} | {:context, term}
+
+  @typedoc "Options of `call/4`, which describes them."
+  @type call_options :: [call_option]
 
   @doc """
   Deploys a module: it is checked, compiled, started once on trial and stored; then it is the newest version of its name.
@@ -18,61 +63,139 @@ defmodule Tidepool do
 
   ## Options
 
-  - `:name` (required): letters, digits, `_`, `-` and `.`, 128 at most.
-  - `:operation`: what a call without one means. Default: the name.
-  - `:instances`: `:fresh` (a new instance for each call) or `{:warm, n}` (a pool of up to `n` idle ones, which keep
-    their memory from call to call).
-  - `:engine`: `:fast`, or `:dense` for functions of which very many instances live at once: up to 100,000 and more where
-    `:fast` ends at some thousands, at the price of bounds checks (memory access 1.3 to 1.6 times slower).
-  - `:snapshot`: `false` runs start functions in each instance instead of once at the deploy.
-  - `:limits`: see `Tidepool.Limits`.
-  - `:wait`: `:local`, `:majority` or `:all` of the nodes that can be reached have to be able to serve the version; default
-    `:local`. When they can't within `:wait_timeout` ms (30,000), the error has the reason `:not_spread`, and the deploy
-    stands.
+  #{Options.docs(@deploy_schema)}
+
+  ## Limits
+
+  What a deploy leaves out is as the node has it: the settings `instances` and `limits`, whose own defaults are those here.
+
+  #{Options.docs(Tidepool.Limits.schema())}
   """
-  @spec deploy(binary, keyword) :: {:ok, Function.t()} | {:error, Error.t()}
-  def deploy(wasm, options) when is_binary(wasm) and is_list(options) do
+  @spec deploy(binary, deploy_options) :: {:ok, Function.t()} | {:error, Error.t()}
+  def deploy(wasm, options) do
+    is_binary(wasm) || wrong!("deploy/2", "the module", "a binary, as File.read!/1 returns", wasm)
+    Keyword.keyword?(options) || Options.check!(options, [], "Tidepool.deploy/2: the option")
     with {:ok, function, _change, _spread} <- Deploy.run(wasm, options), do: {:ok, function}
   end
+
+  @doc "Like `deploy/2`, but returns the function itself and raises the `Tidepool.Error`."
+  @spec deploy!(binary, deploy_options) :: Function.t()
+  def deploy!(wasm, options), do: wasm |> deploy(options) |> unwrap!(options[:name])
 
   @doc """
   Calls a function and returns the guest's reply. An `operation` of `nil` is the one named at the deploy.
 
+  The payload is bytes: a binary, or a list of them (`t:iodata/0`).
+
   ## Options
 
-  - `:timeout`: time for the call in ms, or `:infinity`; the function's time limit holds as well.
+  #{Options.docs(@call_schema)}
   """
-  @spec call(String.t(), String.t() | nil, binary, timeout: timeout) :: {:ok, binary} | {:error, Error.t()}
+  @spec call(String.t(), String.t() | nil, iodata, call_options) :: {:ok, binary} | {:error, Error.t()}
   def call(name, operation, payload \\ "", options \\ [])
 
-  def call(name, operation, payload, []) when is_binary(name) and is_binary(payload) do
-    Execution.call(name, operation, payload, :infinity)
+  def call(name, operation, payload, options)
+      when is_binary(name) and (is_binary(operation) or is_nil(operation)) and is_binary(payload) do
+    Execution.call(name, operation, payload, timeout(options), context(options))
   end
 
-  def call(name, operation, payload, timeout: timeout)
-      when is_binary(name) and is_binary(payload) and
-             (timeout == :infinity or (is_integer(timeout) and timeout >= 0)) do
-    Execution.call(name, operation, payload, timeout)
+  def call(name, operation, payload, options) when is_list(payload) do
+    call(name, operation, bytes(payload), options)
   end
 
-  @doc "Like `call/4`, but returns the reply itself and raises the `Tidepool.Error`."
-  @spec call!(String.t(), String.t() | nil, binary, timeout: timeout) :: binary
+  def call(name, operation, payload, _options) do
+    is_binary(name) || wrong!("call/4", "the function's name", "a string", name)
+    is_binary(operation) || is_nil(operation) || wrong!("call/4", "the operation", "a string or nil", operation)
+    wrong!("call/4", "the payload", "a binary or iodata", payload)
+  end
+
+  @doc """
+  Like `call/4`, but returns the reply itself and raises the `Tidepool.Error`, whose message begins with the function and
+  the operation.
+  """
+  @spec call!(String.t(), String.t() | nil, iodata, call_options) :: binary
   def call!(name, operation, payload \\ "", options \\ []) do
-    case call(name, operation, payload, options) do
-      {:ok, reply} -> reply
-      {:error, error} -> raise error
-    end
+    name |> call(operation, payload, options) |> unwrap!(if(operation, do: "#{name}/#{operation}", else: name))
   end
 
   @doc "All deployed functions, by name."
   @spec list :: [Function.t()]
-  defdelegate list, to: Catalog
+  def list do
+    started!()
+    Catalog.list()
+  end
 
   @doc "The newest version of a function."
   @spec fetch(String.t()) :: {:ok, Function.t()} | {:error, Error.t()}
-  defdelegate fetch(name), to: Catalog
+  def fetch(name) do
+    is_binary(name) || wrong!("fetch/1", "the function's name", "a string", name)
+    started!()
+    Catalog.fetch(name)
+  end
+
+  @doc "Like `fetch/1`, but returns the function itself and raises the `Tidepool.Error`."
+  @spec fetch!(String.t()) :: Function.t()
+  def fetch!(name), do: name |> fetch() |> unwrap!(name)
+
+  @doc """
+  The bytes of the module that the newest version of a function was deployed from: what to deploy again to go back to it.
+
+  `:unavailable` is the reason when this node's copy is missing or damaged.
+  """
+  @spec wasm(String.t()) :: {:ok, binary} | {:error, Error.t()}
+  def wasm(name) do
+    is_binary(name) || wrong!("wasm/1", "the function's name", "a string", name)
+    started!()
+    with {:ok, _function, wasm} <- Catalog.wasm(name), do: {:ok, wasm}
+  end
 
   @doc "Removes a function. Calls in flight finish; the next ones get `:not_deployed`."
   @spec remove(String.t()) :: :ok | {:error, Error.t()}
-  defdelegate remove(name), to: Catalog
+  def remove(name) do
+    is_binary(name) || wrong!("remove/1", "the function's name", "a string", name)
+    started!()
+    Catalog.remove(name)
+  end
+
+  # The usual ones cost a call next to nothing.
+  defp timeout([]), do: :infinity
+  defp timeout(timeout: :infinity), do: :infinity
+  defp timeout(timeout: timeout) when is_integer(timeout) and timeout in 0..@longest_ms, do: timeout
+
+  defp timeout(context: _context), do: :infinity
+
+  defp timeout(options) do
+    %{timeout: timeout} = Options.check!(options, @call_schema, "Tidepool.call/4: the option")
+    if timeout <= @longest_ms, do: timeout, else: :infinity
+  end
+
+  defp context([]), do: :inherited
+  defp context(timeout: _timeout), do: :inherited
+
+  defp context(options) do
+    case Keyword.fetch(options, :context) do
+      {:ok, context} -> {:given, context}
+      :error -> :inherited
+    end
+  end
+
+  @doc false
+  def timeout?(value), do: value == :infinity or (is_integer(value) and value >= 0)
+
+  defp bytes(list) do
+    IO.iodata_to_binary(list)
+  rescue
+    ArgumentError -> wrong!("call/4", "the payload", "a binary or iodata", list)
+  end
+
+  # Where calls find it out by themselves, the catalog has no sentence for it.
+  defp started!, do: Engine.runtime()
+
+  defp unwrap!({:ok, value}, _what), do: value
+  defp unwrap!({:error, error}, what), do: raise(%{error | message: "#{what}: #{error.message}"})
+
+  @spec wrong!(String.t(), String.t(), String.t(), term) :: no_return
+  defp wrong!(function, what, expectation, value) do
+    Options.wrong!("Tidepool.#{function}: #{what}", expectation, value)
+  end
 end

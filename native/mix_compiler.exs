@@ -4,6 +4,8 @@ defmodule Mix.Tasks.Compile.TidepoolNative do
 
   Cargo is started only when a Rust source, a manifest or the lock file differs from those of the last build, so an
   unchanged project pays for reading a few dozen file dates. `CARGO_TARGET_DIR` is respected.
+
+  Releases and packages take all of `priv` along. So what older versions kept in `priv/data` is moved out of it.
   """
 
   use Mix.Task.Compiler
@@ -16,6 +18,7 @@ defmodule Mix.Tasks.Compile.TidepoolNative do
     target = Path.expand("../priv/native/#{@library}.so", @native)
     stamp = Path.join(Mix.Project.manifest_path(), "compile.tidepool_native")
     sources = sources()
+    move_data(Path.expand("../priv/data", @native), Path.expand("../data", @native))
 
     if File.exists?(target) and File.read(stamp) == {:ok, sources} do
       link_priv()
@@ -32,6 +35,28 @@ defmodule Mix.Tasks.Compile.TidepoolNative do
 
   @impl true
   def clean, do: File.rm_rf!(Path.expand("../priv/native", @native))
+
+  @doc "Moves what is in the folder `from` to the folder `to`, where nothing is replaced, and says so."
+  def move_data(from, to) do
+    for name <- list(from), [path, target] = [Path.join(from, name), free(Path.join(to, name))] do
+      with :ok <- File.mkdir_p(to), :ok <- File.rename(path, target) do
+        Mix.shell().info("#{path} is #{target} now: it would become part of releases where it was")
+      else
+        {:error, reason} -> Mix.raise("move #{path} elsewhere, such as to #{target}: #{:file.format_error(reason)}")
+      end
+    end
+
+    File.rmdir(from)
+  end
+
+  defp list(folder) do
+    case File.ls(folder) do
+      {:ok, names} -> names
+      {:error, _reason} -> []
+    end
+  end
+
+  defp free(path), do: if(File.exists?(path), do: free(path <> ".old"), else: path)
 
   # What the library is made of, with sizes and dates: cheap to read, and different after any edit.
   defp sources do

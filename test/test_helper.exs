@@ -2,8 +2,8 @@ unless File.exists?("guests/build/rust/hello_world.wasm") do
   Mix.raise("the guests are not built: run bin/guests")
 end
 
-# Guests print at level info, which tests of the console listen to.
-Logger.put_module_level(Tidepool.Console, :info)
+# What guests print and what changes is logged at level info, which tests listen to.
+for module <- [Tidepool.Console, Tidepool.Log], do: Logger.put_module_level(module, :info)
 
 # What is logged between tests belongs to none of them and would be printed; from Elixir 1.15 on a handler does that.
 if :default in :logger.get_handler_ids(),
@@ -14,4 +14,3 @@ Tidepool.LogWatch.start()
 
 # What needs a build of its own is run by `bin/test ship`.
 ExUnit.start(capture_log: true, exclude: [:ship])
-ExUnit.after_suite(fn _result -> File.rm_rf!(Application.fetch_env!(:tidepool, :data)) end)

@@ -38,7 +38,56 @@ defmodule TidepoolTest do
     assert Tidepool.call!(name, "hello", "Ada") == "Hello, Ada!"
     error = assert_raise Error, fn -> Tidepool.call!(name, "fail", "no reason") end
     assert error.reason == :guest_error
-    assert Exception.message(error) == "failed as asked: no reason"
+    assert Exception.message(error) == "#{name}/fail: failed as asked: no reason"
+    assert error.function == name
+  end
+
+  test "call! names the function alone where the operation is left out" do
+    name = deploy!("rust", "hello_world", operation: "fail")
+    assert_raise Error, ~r/\A#{name}: failed as asked/, fn -> Tidepool.call!(name, nil, "no reason") end
+  end
+
+  test "deploy! returns the function or raises the error, which names it" do
+    name = unique_name("greeter")
+    on_exit(fn -> Tidepool.remove(name) end)
+    assert %Function{name: ^name, version: 1} = Tidepool.deploy!(guest("rust", "hello_world"), name: name)
+    error = assert_raise Error, ~r/\A#{name}: /, fn -> Tidepool.deploy!("not wasm", name: name) end
+    assert %Error{reason: :not_wasm, details: %{step: :compile}} = error
+    assert_raise Error, ~r/the option :name is missing/, fn -> Tidepool.deploy!("not wasm", []) end
+  end
+
+  test "fetch! returns the function or raises the error" do
+    name = deploy!("rust", "hello_world")
+    assert {:ok, Tidepool.fetch!(name)} == Tidepool.fetch(name)
+    assert_raise Error, ~r/no function is deployed as "nobody"/, fn -> Tidepool.fetch!("nobody") end
+  end
+
+  test "a payload may be iodata, however nested" do
+    name = deploy!("rust", "hello_world")
+
+    for {iodata, bytes} <- [
+          {["a", ?b, "c"], "abc"},
+          {[], ""},
+          {[["tide", [?p | "ool"]], <<0, 255>>], "tidepool" <> <<0, 255>>}
+        ] do
+      assert Tidepool.call(name, "echo", iodata) == {:ok, bytes}
+      assert Tidepool.call!(name, "echo", iodata, timeout: 60_000) == bytes
+    end
+  end
+
+  test "limits may be a map" do
+    name = deploy!("rust", "hello_world", limits: %{time: 123})
+    assert %Function{limits: %{time: 123, depth: 64}} = Tidepool.fetch!(name)
+  end
+
+  test "a function is inspected as a line that says which and what it is" do
+    name = deploy!("rust", "hello_world")
+    assert inspect(Tidepool.fetch!(name)) == "#Tidepool.Function<\"#{name}\" v1 wapc>"
+
+    name = deploy!("rust", "counter", instances: {:warm, 4}, engine: :dense)
+    assert inspect(Tidepool.fetch!(name)) == "#Tidepool.Function<\"#{name}\" v1 wapc, warm 4, dense>"
+    assert inspect(%{Tidepool.fetch!(name) | tier: :baseline}) =~ "dense, baseline>"
+    assert inspect(Tidepool.fetch!(name), structs: false) =~ "sha256: "
   end
 
   test "call! passes the timeout on" do
@@ -47,11 +96,12 @@ defmodule TidepoolTest do
     assert error.reason == :timeout
   end
 
-  test "an option of a call that nobody knows is refused" do
+  test "a timeout may be longer than any function's time, and than any integer of the machine's" do
     name = deploy!("rust", "hello_world")
 
-    for options <- [[timeot: 20], [timeout: -1]] do
-      assert_raise FunctionClauseError, fn -> Tidepool.call(name, "hello", "", options) end
+    for timeout <- [86_400_000, 86_400_001, 2 ** 32, 2 ** 64, 10 ** 100, :infinity] do
+      assert Tidepool.call(name, "echo", "Ada", timeout: timeout) == {:ok, "Ada"}
+      assert {:error, %Error{reason: :not_deployed}} = Tidepool.call("nobody", "echo", "Ada", timeout: timeout)
     end
   end
 

@@ -16,10 +16,10 @@ kind, count, port = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 REPLY_BYTES = 256 << 10
 
 HEADS = {
-    "idle": b"GET /call/warm HTTP/1.1\r\nhost: bench\r\n\r\n",
+    "idle": b"GET /call/warm HTTP/1.1\r\nhost: localhost\r\n\r\n",
     "half": b"GET /call/warm HTTP/1.1\r\nhost:",
-    "sender": b"POST /call/warm HTTP/1.1\r\nhost: bench\r\ncontent-length: 1000\r\n\r\n",
-    "reader": b"POST /call/echo HTTP/1.1\r\nhost: bench\r\ncontent-length: %d\r\n\r\n" % REPLY_BYTES,
+    "sender": b"POST /call/warm HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n",
+    "reader": b"POST /call/echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % REPLY_BYTES,
 }
 
 

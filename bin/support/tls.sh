@@ -3,8 +3,12 @@
 # shellcheck shell=sh
 if [ -n "${TIDEPOOL_CERTS:-}" ]; then
   for file in ca.pem cert.pem key.pem; do
-    if [ ! -r "$TIDEPOOL_CERTS/$file" ]; then
-      echo "tidepool can't start: $TIDEPOOL_CERTS/$file can't be read; TIDEPOOL_CERTS is a node's folder made by mix tidepool.certs" >&2
+    case $file in
+      key.pem) what='PRIVATE KEY' ;;
+      *) what='CERTIFICATE' ;;
+    esac
+    if ! grep -q "^-----BEGIN \(.* \)\{0,1\}$what-----" "$TIDEPOOL_CERTS/$file" 2>/dev/null; then
+      echo "tidepool can't start: $TIDEPOOL_CERTS/$file can't be read, or has no $(echo $what | tr A-Z a-z); TIDEPOOL_CERTS is a node's folder made by mix tidepool.certs" >&2
       exit 1
     fi
   done

@@ -2,6 +2,7 @@ defmodule Tidepool.Application do
   @moduledoc false
   # Supervision tree, rest_for_one: later children use what earlier ones own.
   #
+  #   Data.Temporary     where no data folder is set: one that is removed at the end
   #   Engine             the native runtime
   #   Telemetry          whether anybody listens to events
   #   Console            what guests print, to Logger
@@ -14,15 +15,35 @@ defmodule Tidepool.Application do
 
   use Application
 
-  alias Tidepool.{Config, Error}
+  require Logger
+
+  alias Tidepool.{Config, Error, Log}
+  alias Tidepool.Cluster.Certificates
+  alias Tidepool.Data.Temporary
+
+  @forgetful "Tidepool has no data folder, so what is deployed is gone when this node stops: set one with " <>
+               "`config :tidepool, data: \"/path\"`, or say `data: :temporary` where that is meant"
 
   @impl true
   def start(_type, _args) do
     settings = :tidepool |> Application.get_all_env() |> Keyword.delete(:included_applications)
 
-    with {:ok, config} <- Config.check(settings) do
+    with {:ok, config} <- Config.check(settings),
+         :ok <- Certificates.check_given(config),
+         {:ok, config, temporary} <- with_data(config) do
       Config.put(config)
-      Supervisor.start_link(children(config), strategy: :rest_for_one, name: Tidepool.Supervisor)
+      # This process lives as long as the application.
+      Log.Budget.new()
+
+      if settings[:cluster] == :auto and not config.cluster and Node.alive?() do
+        Logger.info(
+          "this node joins no cluster: TIDEPOOL_SEEDS, TIDEPOOL_DNS or TIDEPOOL_CLUSTER=true would have it do so"
+        )
+      end
+
+      # What processes are started with is in reports and crash dumps: they are told whether there is a token.
+      config = %{config | token: config.token && :set}
+      Supervisor.start_link(temporary ++ children(config), strategy: :rest_for_one, name: Tidepool.Supervisor)
     end
     |> explain()
   end
@@ -31,6 +52,13 @@ defmodule Tidepool.Application do
   def stop(_state) do
     Tidepool.Telemetry.Listeners.clear()
     Tidepool.Host.Registry.clear()
+  end
+
+  defp with_data(%{data: data} = config) when is_binary(data), do: {:ok, config, []}
+
+  defp with_data(%{data: data} = config) do
+    if data == nil, do: Logger.warning(@forgetful)
+    with {:ok, folder} <- Temporary.make(), do: {:ok, %{config | data: folder}, [{Temporary, folder}]}
   end
 
   defp children(config) do
@@ -46,16 +74,30 @@ defmodule Tidepool.Application do
     ] ++ cluster ++ edge
   end
 
-  # Whoever starts the node reads a sentence first, and the supervisor's report after it.
+  # Whoever starts the node reads a sentence. Where the VM is there for the node that is all there is to read; elsewhere its
+  # owner gets the reason, and decides.
   defp explain({:error, reason} = error) do
-    with %Error{message: message} <- find_error(reason) do
-      IO.puts(:stderr, "tidepool can't start: #{message}")
+    error? = find_error(reason)
+    standalone? = Application.get_env(:tidepool, :standalone) == true
+
+    cond do
+      error? -> complain(error?.message)
+      standalone? -> complain("Tidepool itself failed; the log has the reason")
+      true -> :ok
+    end
+
+    if standalone? do
+      unless error?, do: Logger.error("Tidepool can't start: " <> Exception.format_exit(reason))
+      Logger.flush()
+      System.halt(1)
     end
 
     error
   end
 
   defp explain(started), do: started
+
+  defp complain(message), do: IO.puts(:stderr, "tidepool can't start: " <> String.replace(message, ~r/\s*\n\s*/, " "))
 
   defp find_error(%Error{} = error), do: error
   defp find_error(tuple) when is_tuple(tuple), do: tuple |> Tuple.to_list() |> Enum.find_value(&find_error/1)

@@ -10,6 +10,9 @@ defmodule Tidepool.BlobStore do
 
   @type sha256 :: String.t()
 
+  # Files are their owner's alone.
+  @private 0o600
+
   @doc "Name of the blob with these bytes: their SHA-256 in lower-case hex."
   @spec sha256(binary) :: sha256
   def sha256(bytes), do: :crypto.hash(:sha256, bytes) |> Base.encode16(case: :lower)
@@ -26,20 +29,28 @@ defmodule Tidepool.BlobStore do
     end
   end
 
-  @doc "Keeps `bytes`; when this returns they survive a power cut."
+  @doc """
+  Keeps `bytes`; when this returns they survive a power cut.
+
+  A file that is there already is read: one that is damaged is replaced.
+  """
   @spec put(Path.t(), sha256, binary) :: :ok | {:error, Error.t()}
   def put(folder, sha256, bytes) do
     path = path(folder, sha256)
 
-    if File.exists?(path), do: :ok, else: write(path, bytes)
+    # Whoever has put it there may not have flushed the folder yet.
+    if File.read(path) == {:ok, bytes},
+      do: wrap(Native.sync_folder(folder), folder),
+      else: write(path, bytes)
   end
 
-  @doc "Replaces a file, or makes it: written beside its place, flushed and renamed."
+  @doc "Replaces a file, or makes it: written beside its place, for this user alone, flushed and renamed."
   @spec write(Path.t(), iodata) :: :ok | {:error, Error.t()}
   def write(path, content) do
     {folder, beside} = {Path.dirname(path), beside(path)}
 
     with :ok <- wrap(File.write(beside, content, [:sync]), beside),
+         :ok <- wrap(File.chmod(beside, @private), beside),
          :ok <- wrap(File.rename(beside, path), path) do
       wrap(Native.sync_folder(folder), folder)
     end
@@ -65,6 +76,16 @@ defmodule Tidepool.BlobStore do
     end
   end
 
+  @doc "Is the blob there, and are its bytes those of its name?"
+  @spec check(Path.t(), sha256) :: :whole | :missing | :damaged
+  def check(folder, sha256) do
+    case File.read(path(folder, sha256)) do
+      {:ok, bytes} -> if sha256(bytes) == sha256, do: :whole, else: :damaged
+      {:error, :enoent} -> :missing
+      {:error, _unreadable} -> :damaged
+    end
+  end
+
   @doc "Is there a blob of this name?"
   @spec exists?(Path.t(), sha256) :: boolean
   def exists?(folder, sha256), do: File.exists?(path(folder, sha256))
@@ -84,7 +105,9 @@ defmodule Tidepool.BlobStore do
   @spec beside(Path.t()) :: Path.t()
   def beside(path), do: "#{path}.#{System.unique_integer([:positive])}.new"
 
-  defp list(folder) do
+  @doc "The names of all blobs."
+  @spec list(Path.t()) :: [sha256]
+  def list(folder) do
     case File.ls(folder) do
       {:ok, names} -> Enum.filter(names, &sha256?/1)
       {:error, _reason} -> []

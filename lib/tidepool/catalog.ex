@@ -19,7 +19,7 @@ defmodule Tidepool.Catalog do
 
   require Logger
 
-  alias Tidepool.{BlobStore, Engine, Error, Function, Loader, Native}
+  alias Tidepool.{BlobStore, Config, Data, Engine, Error, Function, Loader, Log, Native, Origin}
   alias Tidepool.Catalog.{Clock, Entry, State, Store}
   alias Tidepool.Cluster.Server
 
@@ -39,6 +39,27 @@ defmodule Tidepool.Catalog do
     end
   end
 
+  @doc """
+  The function of this name, and the bytes of its module as they were deployed. A file that is missing or damaged is an
+  error with the reason `:unavailable`: the function goes on, on what is in memory.
+  """
+  @spec wasm(String.t()) :: {:ok, Function.t(), binary} | {:error, Error.t()}
+  def wasm(name) do
+    with {:ok, %{version: version} = function} <- fetch(name) do
+      case {BlobStore.fetch(blobs(), function.sha256), fetch(name)} do
+        {{:ok, wasm}, _then} ->
+          {:ok, function, wasm}
+
+        {{:error, error}, {:ok, %{version: ^version}}} ->
+          {:error, Error.new(:unavailable, "the module can't be read: #{error.message}", name)}
+
+        # What is gone has been replaced or removed meanwhile.
+        _changed ->
+          wasm(name)
+      end
+    end
+  end
+
   @doc "Why a name that the runtime does not know can't be called."
   @spec not_callable(String.t()) :: {:error, Error.t()}
   def not_callable(name) do
@@ -53,6 +74,22 @@ defmodule Tidepool.Catalog do
   def list do
     functions = for {_name, %Function{} = function, _stamp} <- :ets.tab2list(@table), do: tiered(function)
     Enum.sort_by(functions, & &1.name)
+  end
+
+  @doc "How many functions can be called."
+  @spec count :: non_neg_integer
+  def count do
+    # Counted where they are: a table with all of its imports is megabytes.
+    function? = {:==, {:map_get, :__struct__, :"$1"}, Function}
+    :ets.select_count(@table, [{{:_, :"$1", :_}, [function?], [true]}])
+  end
+
+  @doc "Name, version and time of deploy of each function that can be called."
+  @spec versions :: [{name :: String.t(), version :: pos_integer, deployed_at :: integer}]
+  def versions do
+    function? = {:==, {:map_get, :__struct__, :"$1"}, Function}
+    facts = for key <- [:name, :version, :deployed_at], do: {:map_get, key, :"$1"}
+    Enum.sort(:ets.select(@table, [{{:_, :"$1", :_}, [function?], [{List.to_tuple(facts)}]}]))
   end
 
   # The runtime moves functions to their optimised code by itself.
@@ -90,11 +127,14 @@ defmodule Tidepool.Catalog do
           {:ok, Function.t(), :created | :unchanged} | {:error, Error.t()}
   def commit(entry, loaded, wasm), do: GenServer.call(__MODULE__, {:commit, entry, loaded, wasm}, :infinity)
 
-  @doc "Removes a function. Calls in flight finish."
-  @spec remove(String.t()) :: :ok | {:error, Error.t()}
-  def remove(name) do
+  @doc "Removes a function. Calls in flight finish. The log tells who has asked for it."
+  @spec remove(String.t(), Origin.t()) :: :ok | {:error, Error.t()}
+  def remove(name, origin \\ :elixir) do
     Server.await_joined()
-    GenServer.call(__MODULE__, {:remove, name}, :infinity)
+
+    with {:ok, entry} <- GenServer.call(__MODULE__, {:remove, name, origin}, :infinity) do
+      Log.removed(entry, origin)
+    end
   end
 
   @doc "All that is known, whether it can be called here yet or not."
@@ -115,7 +155,7 @@ defmodule Tidepool.Catalog do
 
   @doc "Where this node keeps its data: a folder of its own in the one that is configured."
   @spec folder(Path.t()) :: Path.t()
-  def folder(data), do: Path.join(data, to_string(node()))
+  def folder(data), do: Data.folder(data, to_string(node()))
 
   @impl true
   def init(config) do
@@ -127,7 +167,9 @@ defmodule Tidepool.Catalog do
         :ets.insert(@table, {:blobs, store.blobs})
         open_cache(Path.join(folder, "compiled"), config.compile_cache)
         load(store)
-        {:ok, %{store: store, clock: State.clock(State.new(store.context, Map.values(store.entries)))}}
+        if Store.callable(store) == [], do: Data.warn(config.data)
+        clock = State.clock(State.new(store.context, Map.values(store.entries)))
+        {:ok, %{store: store, clock: clock, open?: Config.open?(config)}}
 
       {:error, error} ->
         {:stop, error}
@@ -154,13 +196,13 @@ defmodule Tidepool.Catalog do
     end
   end
 
-  def handle_call({:remove, name}, _from, state) do
+  def handle_call({:remove, name, origin}, _from, state) do
     with %Entry{removed: false} = entry <- state.store.entries[name],
-         {entry, state} = stamp(%{entry | removed: true}, state),
+         {entry, state} = stamp(%{entry | removed: true, admitted: Origin.admitted(origin)}, state),
          {:ok, state} <- write(state, [entry]) do
       withdraw([name])
       Server.announce(entry)
-      {:reply, :ok, clean(state)}
+      {:reply, {:ok, entry}, clean(state)}
     else
       {:error, error, state} -> {:reply, {:error, error}, state}
       _none -> {:reply, not_deployed(name), state}
@@ -188,7 +230,7 @@ defmodule Tidepool.Catalog do
 
   @impl true
   def handle_cast({:accept, entries}, state) do
-    later = Enum.filter(entries, &later?(&1, state.store.entries[&1.name]))
+    later = Enum.filter(entries, &later?(&1, state.store.entries[&1.name], state.open?))
 
     # Whether a stamp is too far ahead was decided where it came in.
     state = %{state | clock: Enum.reduce(later, state.clock, &Clock.observe(&2, &1.stamp))}
@@ -227,8 +269,9 @@ defmodule Tidepool.Catalog do
 
   def handle_info(_message, state), do: {:noreply, state}
 
-  defp later?(_entry, nil), do: true
-  defp later?(entry, known), do: Entry.compare(entry, known) == :gt
+  # What was withheld from the others gives way to theirs.
+  defp later?(_entry, nil, _open?), do: true
+  defp later?(entry, known, open?), do: Entry.withheld?(known, open?) or Entry.compare(entry, known) == :gt
 
   defp withdraw(names) do
     for name <- names do
@@ -263,7 +306,11 @@ defmodule Tidepool.Catalog do
   end
 
   defp set_aside(entry, error) do
-    Logger.error("the function #{entry.name} (version #{entry.version}) could not be loaded: #{error.message}")
+    Logger.error("the function #{entry.name} (version #{entry.version}) could not be loaded: #{error.message}",
+      tidepool_function: entry.name,
+      tidepool_version: entry.version
+    )
+
     unavailable = Error.new(:unavailable, "could not be loaded: #{error.message}; deploy it again", entry.name)
     :ets.insert(@table, {entry.name, unavailable, entry.stamp})
     []
@@ -300,7 +347,8 @@ defmodule Tidepool.Catalog do
       tier: loaded.tier,
       limits: entry.limits,
       compile_us: loaded.compile_us,
-      deployed_at: entry.deployed_at
+      deployed_at: entry.deployed_at,
+      admitted: entry.admitted
     }
   end
 
@@ -329,7 +377,7 @@ defmodule Tidepool.Catalog do
 
     case Entry.same_deploy?(old, entry) && :ets.lookup(@table, entry.name) do
       [{_name, %Function{} = function, ^stamp}] -> {:unchanged, tiered(function)}
-      _other -> {:version, State.next_version(state.store, entry.name)}
+      _other -> {:version, Store.next_version(state.store, entry.name)}
     end
   end
 

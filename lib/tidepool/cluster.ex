@@ -8,12 +8,24 @@ defmodule Tidepool.Cluster do
   `Tidepool.Cluster.Gossip` for how.
   """
 
-  alias Tidepool.{Catalog, Config}
+  alias Tidepool.{Catalog, Config, Error, Options}
   alias Tidepool.Catalog.Entry
   alias Tidepool.Cluster.{Loads, Report, Server}
 
   @poll_ms 10
   @longest_poll_ms 40
+
+  @metrics [
+    nodes_linked: "Nodes that this node exchanges messages with",
+    nodes_alive: "Nodes that can be reached, this one included",
+    nodes_lost: "Nodes that were there within a day, can't be reached and are not forgotten",
+    functions_pending: "Functions of the cluster that this node can't serve yet",
+    loads: "Modules that are on their way to this node",
+    messages_sent: "Messages sent to other nodes",
+    bytes_sent: "Bytes of the messages sent to other nodes, modules not included",
+    messages_received: "Messages received from other nodes",
+    bytes_received: "Bytes of the messages received from other nodes, modules not included"
+  ]
 
   @typedoc "Whose being able to serve a version is waited for: this node's, more than half of all that can be reached, all."
   @type extent :: :local | :majority | :all
@@ -29,6 +41,9 @@ defmodule Tidepool.Cluster do
     yet), `:catalog` (`:same` as here, `:other` or `:unknown`) and `:skew_ms` (how far its clock is ahead, where there is
     a link).
   - `:lost`: nodes that are known and can't be reached.
+  - `:apart`: nodes that were met and not linked with, since anybody can change what is deployed on the ones and not on the
+    others: see `Tidepool.Cluster.Links`.
+  - `:withheld`: functions of this node that are not shared, since anybody could deploy them before it had a token.
   - `:functions`: `:name`, `:version`, `:sha256`, and the nodes that can serve that version (`:ready`) or can't yet.
   - `:fetching`: what is on its way to this node: `:name`, `:version`, `:size`, `:state` and `:attempts`.
   """
@@ -36,12 +51,14 @@ defmodule Tidepool.Cluster do
   def status do
     case view() do
       {:ok, view} ->
-        Map.merge(describe(view), %{node: view.node, distributed: true, fetching: fetching()})
+        %{node: view.node, distributed: true, apart: view.apart, withheld: withheld(), fetching: fetching()}
+        |> Map.merge(describe(view))
 
       _alone_or_restarting ->
         functions = for f <- Tidepool.list(), do: function(f, [to_string(node())], [])
         node = %{name: to_string(node()), links: [], functions_pending: 0, catalog: :same, skew_ms: 0}
-        %{node: to_string(node()), distributed: false, nodes: [node], lost: [], functions: functions, fetching: []}
+        nothing = %{lost: [], apart: [], withheld: [], fetching: []}
+        Map.merge(nothing, %{node: to_string(node()), distributed: false, nodes: [node], functions: functions})
     end
   end
 
@@ -52,10 +69,59 @@ defmodule Tidepool.Cluster do
   """
   @spec wait(String.t(), extent, timeout :: non_neg_integer) :: {:ok | :timeout | :superseded, spread}
   def wait(name, extent, timeout) do
+    is_binary(name) || Options.wrong!("Tidepool.Cluster.wait/3: the function's name", "a string", name)
+
+    extent in [:local, :majority, :all] ||
+      Options.wrong!("Tidepool.Cluster.wait/3: the extent", ":local, :majority or :all", extent)
+
+    (is_integer(timeout) and timeout >= 0) ||
+      Options.wrong!("Tidepool.Cluster.wait/3: the timeout", "a number of ms from 0 up", timeout)
+
     case Catalog.loaded(name) do
       {:ok, stamp} -> poll(name, stamp, extent, System.monotonic_time(:millisecond) + timeout, @poll_ms)
       _gone -> {:superseded, %{ready: [], pending: []}}
     end
+  end
+
+  @doc """
+  Has all nodes forget one that is gone for good: it is not `lost` any more, and not tried again. When it comes back it joins as
+  any other.
+
+  Errors have the reason `:node_reachable`, `:unknown_node`, or `:unavailable` for a moment after the cluster's processes have
+  failed.
+  """
+  @spec forget(node | String.t()) :: :ok | {:error, Error.t()}
+  def forget(name) do
+    is_binary(name) or (is_atom(name) and name != nil) ||
+      Options.wrong!("Tidepool.Cluster.forget/1: the node", "its name, an atom or a string", name)
+
+    name = to_string(name)
+
+    case server(fn -> Server.forget(name) end) do
+      :ok ->
+        :ok
+
+      :reachable ->
+        {:error, Error.new(:node_reachable, "#{name} can be reached: stop it first, and it is lost")}
+
+      :restarting ->
+        {:error, Error.new(:unavailable, "the cluster's processes are being restarted: ask again")}
+
+      _unknown_or_alone ->
+        {:error, Error.new(:unknown_node, "#{inspect(name)} is not among the nodes that this node has lost")}
+    end
+  end
+
+  @doc "Figures for the metrics, as name, meaning and value; those of a node on its own while there is no cluster."
+  @spec metrics :: [{name :: String.t(), help :: String.t(), integer}]
+  def metrics do
+    figures =
+      case server(&Server.figures/0) do
+        {:ok, figures} -> [{:loads, Loads.count()} | figures]
+        _alone_or_restarting -> [nodes_alive: 1]
+      end
+
+    for {name, help} <- @metrics, do: {"tidepool_cluster_#{name}", help, Keyword.get(figures, name, 0)}
   end
 
   @doc "Has this node started a moment ago, and is still to learn what others have deployed?"
@@ -113,6 +179,11 @@ defmodule Tidepool.Cluster do
     if Config.get(:cluster), do: question.(), else: :alone
   catch
     :exit, _gone_or_late -> :restarting
+  end
+
+  defp withheld do
+    open? = Config.open?(%{server: Config.get(:server), token: Config.get(:token)})
+    for function <- Catalog.list(), Entry.withheld?(function, open?), do: function.name
   end
 
   defp fetching do

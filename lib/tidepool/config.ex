@@ -1,6 +1,13 @@
 defmodule Tidepool.Config do
   @schema [
-    server: [type: :boolean, default: false, doc: "whether the HTTP edge is started; `mix phx.server` sets it."],
+    server: [type: :boolean, default: false, doc: "whether the HTTP edge is started; `mix tidepool.server` sets it."],
+    standalone: [
+      type: :boolean,
+      default: false,
+      doc:
+        "whether the VM is there for this node, so that a start that fails ends it, with a sentence and status 1; " <>
+          "`mix tidepool.server` and releases set it."
+    ],
     address: [
       type: {:check, &__MODULE__.address?/1, "an IP address such as \"127.0.0.1\""},
       default: "127.0.0.1",
@@ -10,12 +17,30 @@ defmodule Tidepool.Config do
     token: [
       type: {:check, &__MODULE__.token?/1, "printable ASCII without spaces"},
       default: nil,
+      secret: true,
       doc: "bearer token that deploying and removing need."
     ],
+    hosts: [
+      type: {:check, &__MODULE__.hosts?/1, "names such as \"tide.example\", without ports, or \"*\""},
+      default: [],
+      doc:
+        "names that requests may be for, beside addresses and localhost: a list, or a string with commas; `*` is any. " <>
+          "Without names a node on loopback has no others, and one that others reach answers to any."
+    ],
+    proxies: [
+      type: {:check, &__MODULE__.proxies?/1, "addresses or networks such as \"10.0.0.0/8\""},
+      default: [],
+      doc:
+        "proxies in front of the node: a list, or a string with commas. All connections of an address share what one " <>
+          "client may have; those of proxies and of loopback count each for itself. The log names a proxy's client, by its " <>
+          "`X-Forwarded-For`."
+    ],
     data: [
-      type: :string,
+      type: {:check, &__MODULE__.data?/1, "the path of a folder, or :temporary"},
       default: nil,
-      doc: "folder for modules and catalog, in which each node has one of its own; `nil` is `priv/data`."
+      doc:
+        "folder for modules and catalog, in which each node has one of its own; `:temporary` is one that is gone when the " <>
+          "node stops, and so is `nil`, with a warning."
     ],
     limits: [type: {:keyword, Tidepool.Limits.schema()}, default: [], doc: "default limits of functions."],
     instances: [
@@ -130,11 +155,11 @@ defmodule Tidepool.Config do
     max_connections: [type: {:integer, 1, 1_000_000}, default: 10_000, doc: "cap on open connections."],
     max_requests: [type: {:integer, 1, 1_000_000}, default: 10_000, doc: "cap on requests in flight."],
     cluster: [
-      type: :boolean,
+      type: {:one_of, [true, false, :auto]},
       default: false,
       doc:
-        "whether the node shares what is deployed with other nodes, once it has a name; `mix phx.server` and releases " <>
-          "set it."
+        "whether the node shares what is deployed with other nodes, once it has a name; `:auto`: when there are `seeds` " <>
+          "or `dns`. `mix tidepool.server` sets `true`, releases `:auto`."
     ],
     seeds: [
       type: {:check, &__MODULE__.seeds?/1, "node names such as \"a@10.0.0.1,b@10.0.0.2\""},
@@ -196,7 +221,8 @@ defmodule Tidepool.Config do
       {:ok,
        %{
          config
-         | data: config.data || default_data(),
+         | data: if(is_binary(config.data), do: Path.expand(config.data), else: config.data),
+           cluster: if(config.cluster == :auto, do: named?(config), else: config.cluster),
            io_threads: config.io_threads || schedulers,
            compile_threads: config.compile_threads || max(div(schedulers, 2), 1)
        }}
@@ -216,6 +242,16 @@ defmodule Tidepool.Config do
   def seeds(list) when is_list(list), do: Enum.map(list, &to_string/1)
 
   @doc """
+  The words of a setting that is a list, or a string with commas: `hosts`, `proxies`.
+
+      iex> Tidepool.Config.words("tide.example, tide.internal")
+      ["tide.example", "tide.internal"]
+  """
+  @spec words(String.t() | [String.t()]) :: [String.t()]
+  def words(text) when is_binary(text), do: text |> String.split(",", trim: true) |> Enum.map(&String.trim/1)
+  def words(list) when is_list(list), do: list
+
+  @doc """
   Can a node have this name?
 
       iex> Enum.map(["a@127.0.0.1", "tide-1@host.example", "a", "a@b@c", "a@b c"], &Tidepool.Config.node_name?/1)
@@ -224,15 +260,33 @@ defmodule Tidepool.Config do
   @spec node_name?(term) :: boolean
   def node_name?(name), do: is_binary(name) and byte_size(name) <= 255 and name =~ ~r/\A[\w.-]+@[\w.:-]+\z/
 
+  @doc "Does the node's edge take changes from anybody who reaches it?"
+  @spec open?(t) :: boolean
+  def open?(config), do: config.server and config.token == nil
+
   @doc "Makes `config` the one that `get/1` reads."
   @spec put(t) :: :ok
   def put(config), do: :persistent_term.put(__MODULE__, config)
 
-  @doc "One setting of the running node."
-  @spec get(atom) :: term
-  def get(key), do: Map.fetch!(:persistent_term.get(__MODULE__), key)
+  @doc """
+  One setting of the running node.
 
-  defp default_data, do: Application.app_dir(:tidepool, "priv/data")
+  Raises `ArgumentError` for a setting that there is not, and when Tidepool has not been started.
+  """
+  @spec get(atom) :: term
+  def get(key) do
+    case :persistent_term.get(__MODULE__, nil) do
+      %{^key => value} -> value
+      # Not a KeyError, which would show the settings, the token among them.
+      %{} -> raise ArgumentError, "the setting #{inspect(key)} is unknown: #{hint(key)}"
+      nil -> raise ArgumentError, "Tidepool has not been started: Application.ensure_all_started(:tidepool) does so"
+    end
+  end
+
+  defp hint(key) when is_atom(key), do: Tidepool.Options.hint(key, Keyword.keys(@schema))
+  defp hint(_key), do: "settings are atoms"
+
+  defp named?(config), do: seeds(config.seeds) != [] or config.dns != nil
 
   defp guarded(%{server: true, token: nil, address: address}) do
     {:ok, ip} = :inet.parse_address(to_charlist(address))
@@ -259,6 +313,31 @@ defmodule Tidepool.Config do
 
   @doc false
   def token?(value), do: is_binary(value) and value =~ ~r/\A[!-~]+\z/
+
+  @doc false
+  def data?(value), do: value == :temporary or (is_binary(value) and value != "" and String.valid?(value))
+
+  @doc false
+  def hosts?(value), do: words?(value, &(&1 =~ ~r/\A([a-z0-9_-]+(\.[a-z0-9_-]+)*|\*)\z/i))
+
+  @doc false
+  def proxies?(value), do: words?(value, &network?(String.split(&1, "/")))
+
+  defp network?([address]), do: match?({:ok, _ip}, :inet.parse_strict_address(to_charlist(address)))
+
+  defp network?([address, bits]) do
+    with {:ok, ip} <- :inet.parse_strict_address(to_charlist(address)), {bits, ""} <- Integer.parse(bits) do
+      bits in 0..if(tuple_size(ip) == 4, do: 32, else: 128)
+    else
+      _other -> false
+    end
+  end
+
+  defp network?(_parts), do: false
+
+  defp words?(value, valid?) do
+    (is_binary(value) or (is_list(value) and Enum.all?(value, &is_binary/1))) and Enum.all?(words(value), valid?)
+  end
 
   @doc false
   def instances?(:fresh), do: true

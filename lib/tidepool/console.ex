@@ -2,8 +2,8 @@ defmodule Tidepool.Console do
   @moduledoc """
   Passes what guests print on to Logger: `__console_log` and stdout at level info, stderr at warning.
 
-  Each event has the metadata `:function`, `:version` and `:stream` (`:console`, `:stdout` or `:stderr`), and
-  `:dropped` when lines of the function were dropped before it. How many lines a function may print in a second is the
+  Each event has the metadata `:tidepool_function`, `:tidepool_version` and `:tidepool_stream` (`:console`, `:stdout` or
+  `:stderr`), and `:tidepool_dropped` when lines of the function were dropped before it. How many lines a function may print in a second is the
   setting `:console_lines`; what was dropped is also counted in the metrics.
   """
 
@@ -24,8 +24,8 @@ defmodule Tidepool.Console do
 
   @impl true
   def handle_info({:tidepool_console, function, version, stream, text, dropped}, state) do
-    metadata = [function: function, version: version, stream: stream]
-    metadata = if dropped > 0, do: [{:dropped, dropped} | metadata], else: metadata
+    metadata = [tidepool_function: function, tidepool_version: version, tidepool_stream: stream]
+    metadata = if dropped > 0, do: [{:tidepool_dropped, dropped} | metadata], else: metadata
     note = if dropped > 0, do: " (#{dropped} lines before this one were dropped)", else: ""
     level = if stream == :stderr, do: :warning, else: :info
     Logger.log(level, fn -> "#{function}: #{text}#{note}" end, metadata)

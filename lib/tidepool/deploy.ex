@@ -8,17 +8,23 @@ defmodule Tidepool.Deploy do
   Errors carry the step in `details.step`: `:options`, `:size`, `:compile`, `:start`, `:store` or `:spread`.
   """
 
-  alias Tidepool.{BlobStore, Catalog, Cluster, Config, Error, Function, Limits, Loader, Options, Telemetry}
+  alias Tidepool.{BlobStore, Catalog, Cluster, Config, Engine, Error, Function}
+  alias Tidepool.{Limits, Loader, Log, Native, Options, Origin, Telemetry}
   alias Tidepool.Catalog.Entry
 
   @max_name_bytes 128
   @max_operation_bytes 1_024
   @wait_ms 30_000
+  @max_idle 16_000
   @max_dense_idle 1_000_000
 
   @doc "The schema of a deploy's options, with this node's defaults."
   @spec schema :: Options.schema()
-  def schema do
+  def schema, do: schema(Config.get(:instances), Config.get(:limits))
+
+  @doc "The schema with these defaults, for the documentation."
+  @spec schema(:fresh | {:warm, pos_integer}, Limits.t()) :: Options.schema()
+  def schema(instances, limits) do
     [
       name: [
         type:
@@ -34,24 +40,31 @@ defmodule Tidepool.Deploy do
         type:
           {:check, &instances?/1,
            ":fresh or {:warm, max_idle} with max_idle from 1 to 16000, or to #{@max_dense_idle} with engine: :dense"},
-        default: Config.get(:instances),
-        doc: "a new instance for each call, or a pool of up to `max_idle` idle ones."
+        default: instances,
+        doc:
+          "a new instance for each call, or a pool of up to `max_idle` idle ones, which keep their memory from call to call."
       ],
       engine: [
         type: {:one_of, [:fast, :dense]},
         default: :fast,
-        doc: "`:dense` for functions of which very many instances live at once, at the price of bounds checks."
+        doc:
+          "`:dense` for functions of which very many instances live at once: up to 100,000 and more where `:fast` ends at " <>
+            "some thousands, at the price of bounds checks (memory access 1.3 to 1.6 times slower)."
       ],
       snapshot: [
         type: :boolean,
         default: true,
-        doc: "whether start functions run once, now, and instances begin where they ended; see `Tidepool.Function`."
+        doc:
+          "whether start functions run once, at the deploy, and instances begin where they ended; with `false` they run " <>
+            "in each instance."
       ],
-      limits: [type: {:keyword, Limits.schema(Config.get(:limits))}, default: [], doc: "see `Tidepool.Limits`."],
+      limits: [type: {:keyword, Limits.schema(limits)}, default: [], doc: "any of those below."],
       wait: [
         type: {:one_of, [:local, :majority, :all]},
         default: :local,
-        doc: "which nodes have to be able to serve the version before the deploy returns, of those that can be reached."
+        doc:
+          "which nodes have to be able to serve the version before the deploy returns, of those that can be reached. When " <>
+            "they can't in time, the error has the reason `:not_spread`, and the deploy stands."
       ],
       wait_timeout: [
         type: {:integer, 0, 3_600_000},
@@ -63,12 +76,13 @@ defmodule Tidepool.Deploy do
 
   @doc """
   Deploys `wasm`. `:unchanged` says that the newest version is the same module with the same options. The last element says
-  which nodes can serve it and which can't yet; `nil` when none was waited for.
+  which nodes can serve it and which can't yet; `nil` when none was waited for. The log tells of what was changed, or
+  refused, and by whom.
   """
-  @spec run(binary, keyword) ::
+  @spec run(binary, keyword, Origin.t()) ::
           {:ok, Function.t(), :created | :unchanged, Cluster.spread() | nil} | {:error, Error.t()}
-  def run(wasm, options) do
-    with {:ok, function, change} <- observed(wasm, options),
+  def run(wasm, options, origin \\ :elixir) do
+    with {:ok, function, change} <- logged(wasm, options, origin),
          # They have been checked by now.
          waits = Map.merge(%{wait: :local, wait_timeout: @wait_ms}, Map.new(options)),
          {:ok, spread} <- step(:spread, function.name, spread(function, waits)) do
@@ -76,20 +90,50 @@ defmodule Tidepool.Deploy do
     end
   end
 
-  defp observed(wasm, options) do
+  defp logged(wasm, options, origin) do
+    begun = System.monotonic_time(:microsecond)
+    result = observed(wasm, options, origin)
+    took = System.monotonic_time(:microsecond) - begun
+
+    case result do
+      {:ok, function, :created} ->
+        count("ok", took)
+        Log.deployed(function, div(took, 1_000), origin)
+        result
+
+      {:ok, _function, :unchanged} ->
+        count("unchanged", took)
+        result
+
+      {:error, error} ->
+        refuse(error, origin, took)
+    end
+  end
+
+  @doc "Refuses a deploy, `took` µs after it began: its error, which is counted and logged."
+  @spec refuse(Error.t(), Origin.t(), took :: non_neg_integer) :: {:error, Error.t()}
+  def refuse(error, origin, took \\ 0) do
+    count(Error.reason(error), took)
+    Log.refused(error, origin)
+    {:error, error}
+  end
+
+  defp count(reason, took), do: Native.count_deploy(Engine.runtime(), reason, took)
+
+  defp observed(wasm, options, origin) do
     Telemetry.span(:deploy, %{module_bytes: byte_size(wasm)}, %{function: options[:name]}, fn _metadata ->
-      case deploy(wasm, options) do
+      case deploy(wasm, options, origin) do
         {:ok, function, change} = deployed -> {deployed, %{}, %{version: function.version, change: change}}
         {:error, error} = refused -> {refused, %{}, Map.take(error.details, [:step])}
       end
     end)
   end
 
-  defp deploy(wasm, options) do
+  defp deploy(wasm, options, origin) do
     with {:ok, options} <- step(:options, options[:name], Options.check(options, schema(), "the option")),
          :ok <- step(:options, options.name, check_idle(options)),
          :ok <- step(:size, options.name, Loader.check_size(byte_size(wasm))),
-         entry = entry(wasm, options),
+         entry = entry(wasm, options, origin),
          {:version, version} <- Catalog.prepare(entry),
          entry = %{entry | version: version},
          {:ok, loaded} <- step(:compile, entry.name, Loader.compile(wasm, entry)),
@@ -144,7 +188,7 @@ defmodule Tidepool.Deploy do
     is_binary(operation) and byte_size(operation) in 1..@max_operation_bytes and String.valid?(operation)
   end
 
-  defp entry(wasm, options) do
+  defp entry(wasm, options, origin) do
     %Entry{
       name: options.name,
       version: 1,
@@ -155,9 +199,15 @@ defmodule Tidepool.Deploy do
       engine: options.engine,
       snapshot: options.snapshot,
       limits: options.limits,
-      deployed_at: System.os_time(:second)
+      deployed_at: System.os_time(:second),
+      admitted: Origin.admitted(origin)
     }
   end
+
+  @doc "How many idle instances of a function an engine can hold."
+  @spec max_idle(Tidepool.Engine.kind()) :: pos_integer
+  def max_idle(:fast), do: @max_idle
+  def max_idle(:dense), do: @max_dense_idle
 
   defp instances?({:warm, idle}), do: is_integer(idle) and idle in 1..@max_dense_idle
   defp instances?(value), do: Config.instances?(value)

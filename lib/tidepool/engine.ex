@@ -17,7 +17,11 @@ defmodule Tidepool.Engine do
 
   @doc "The native runtime of this node."
   @spec runtime :: Native.runtime()
-  def runtime, do: :persistent_term.get(__MODULE__)
+  def runtime do
+    with nil <- :persistent_term.get(__MODULE__, nil) do
+      raise ArgumentError, "Tidepool has not been started: Application.ensure_all_started(:tidepool) does so"
+    end
+  end
 
   @doc "Live instances (idle warm ones included), idle ones among them, and calls that wait for one."
   @spec instances :: %{live: non_neg_integer, idle: non_neg_integer, queued: non_neg_integer}

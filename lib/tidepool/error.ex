@@ -2,8 +2,9 @@ defmodule Tidepool.Error do
   @moduledoc """
   Why an operation failed. Match on `:reason`, which is stable; the message is for people and may change.
 
-  `:details` holds what the reason is about, in a map whose keys depend on it: `:backtrace` of a trap, `:allowed` of a
-  limit, `:import` or `:export` and `:step` of a refused deploy.
+  `:details` holds what the reason is about, in a map whose keys depend on it: `:backtrace` and `:console` of a trap (what the
+  guest printed last in this call: up to 32 lines, in bytes up to 4,096), `:allowed` of a limit, `:import` or `:export` and `:step` of
+  a refused deploy.
 
   ## Reasons of a call
 
@@ -25,6 +26,10 @@ defmodule Tidepool.Error do
   `:missing_export`, `:export_type`, `:missing_import`, `:import_type`, `:too_demanding`, `:too_large`,
   `:invalid_config`, `:invalid_option`, `:storage`, `:not_spread` (deployed, but other nodes can't serve it yet: the
   details say which can and which can't).
+
+  ## Reasons of forgetting a node
+
+  `:node_reachable`, `:unknown_node`, `:unavailable`.
 
   ## Reasons of a start
 
@@ -52,6 +57,12 @@ defmodule Tidepool.Error do
   @type t :: %__MODULE__{reason: reason, message: String.t(), function: String.t() | nil, details: map}
 
   defexception [:reason, :message, :function, details: %{}]
+
+  @doc false
+  # The reason as one word, as in metrics and logs: that of `{:trap, kind}` is `trap`.
+  @spec reason(t) :: String.t()
+  def reason(%__MODULE__{reason: {reason, _kind}}), do: to_string(reason)
+  def reason(%__MODULE__{reason: reason}), do: to_string(reason)
 
   @doc false
   # What the file system says of a path: an atom, or a text of the native library's.

@@ -11,37 +11,56 @@ defmodule Tidepool.Execution do
   At most one attempt is made per call. When the caller dies the guest is gone within a slice. Nothing of a call stays
   in the caller's mailbox, however it ends.
 
-  From the guest's first host call to the end of the call, the process dictionary holds how deep the call is nested and
-  until when it has time; calls that a handler makes in this process count as nested in it and end with it.
+  From the guest's first host call to the end of the call, the process dictionary holds how deep the call is nested, until
+  when it has time, and its caller's context; calls that a handler makes in this process count as nested in it, inherit the
+  context and end with it.
   """
 
-  alias Tidepool.{Catalog, Engine, Error, Host, Native, Telemetry, Timer}
+  alias Tidepool.{Catalog, Engine, Error, Host, Log, Native, Telemetry, Timer}
   alias Tidepool.Cluster.Loads
 
   @key __MODULE__
 
-  @doc "Calls a function; see `Tidepool.call/4`."
-  @spec call(String.t(), String.t() | nil, binary, timeout) :: {:ok, binary} | {:error, Error.t()}
-  def call(name, operation, payload, timeout) do
-    case Process.get(@key) do
-      nil -> start(name, operation, payload, 1, timeout)
-      # An atom is greater than any number, so `:infinity` is the largest of times.
-      {depth, deadline} -> start(name, operation, payload, depth + 1, min(timeout, max(deadline - now(), 0)))
+  # How deep a call is nested, its caller's context, and whether the caller gave it a time of its own: then handlers are
+  # not to take longer either.
+  @typep origin :: {depth :: pos_integer, context :: term, timed? :: boolean}
+
+  @outside {1, nil, false}
+
+  @doc "Calls a function; see `Tidepool.call/4`. Without a context that was given the one of the call around it holds."
+  @spec call(String.t(), String.t() | nil, binary, timeout, :inherited | {:given, term}) ::
+          {:ok, binary} | {:error, Error.t()}
+  def call(name, operation, payload, timeout, context \\ :inherited) do
+    case {Process.get(@key), context} do
+      {nil, :inherited} when timeout == :infinity ->
+        start(name, operation, payload, @outside, timeout)
+
+      {nil, context} ->
+        start(name, operation, payload, {1, context(context, nil), timeout != :infinity}, timeout)
+
+      {{depth, deadline, outer}, context} ->
+        # An atom is greater than any number, so `:infinity` is the largest of times.
+        left = min(timeout, max(deadline - now(), 0))
+        start(name, operation, payload, {depth + 1, context(context, outer), timeout != :infinity}, left)
     end
+    |> logged(operation)
   end
 
-  defp start(name, operation, payload, depth, timeout) do
+  defp context(:inherited, outer), do: outer
+  defp context({:given, context}, _outer), do: context
+
+  defp start(name, operation, payload, {depth, _context, _timed?} = origin, timeout) do
     if Telemetry.listening?() do
-      observed(name, operation, payload, depth, timeout)
+      observed(name, operation, payload, origin, timeout)
     else
       case Native.call(Engine.runtime(), name, operation, payload, depth, timeout) do
         {:error, :not_deployed, _message, _details} ->
           with {:ok, left} <- await(name, timeout) do
-            Engine.runtime() |> Native.call(name, operation, payload, depth, left) |> drive(name, depth)
+            Engine.runtime() |> Native.call(name, operation, payload, depth, left) |> drive(name, origin)
           end
 
         step ->
-          drive(step, name, depth)
+          drive(step, name, origin)
       end
     end
   end
@@ -68,7 +87,7 @@ defmodule Tidepool.Execution do
   end
 
   # The same, with an account of the call.
-  defp observed(name, operation, payload, depth, timeout) do
+  defp observed(name, operation, payload, {depth, _context, _timed?} = origin, timeout) do
     metadata = %{function: name, operation: operation, depth: depth}
 
     Telemetry.span(:call, %{payload_bytes: byte_size(payload)}, metadata, fn metadata ->
@@ -76,13 +95,13 @@ defmodule Tidepool.Execution do
         case Native.call_observed(Engine.runtime(), name, operation, payload, depth, timeout) do
           {nil, {:error, :not_deployed, _message, _details}} ->
             with {:ok, left} <- await(name, timeout) do
-              Engine.runtime() |> Native.call_observed(name, operation, payload, depth, left) |> account(name, depth)
+              Engine.runtime() |> Native.call_observed(name, operation, payload, depth, left) |> account(name, origin)
             else
               refused -> {refused, used(nil)}
             end
 
           started ->
-            account(started, name, depth)
+            account(started, name, origin)
         end
 
       if used.queue_time > 0, do: emit_queue(used.queue_time, result, metadata)
@@ -90,8 +109,8 @@ defmodule Tidepool.Execution do
     end)
   end
 
-  defp account({task, step}, name, depth) do
-    result = drive(step, name, depth)
+  defp account({task, step}, name, origin) do
+    result = drive(step, name, origin)
     {result, used(task)}
   end
 
@@ -113,47 +132,94 @@ defmodule Tidepool.Execution do
   defp reply_bytes(measurements, {:ok, reply}), do: Map.put(measurements, :reply_bytes, byte_size(reply))
   defp reply_bytes(measurements, {:error, _error}), do: measurements
 
+  @doc """
+  Waits until a function that this node doesn't have yet can be called, as a call does: for the HTTP edge, which
+  reads a call's body when it is known that it is wanted.
+  """
+  @spec admit(String.t()) :: :ok | {:error, Error.t()}
+  def admit(name) do
+    with {:error, _error} = refused <- await(name, :infinity) do
+      if Telemetry.listening?(), do: tell(refused, name), else: refused
+    else
+      {:ok, _left} -> :ok
+    end
+  end
+
+  # A call that was refused before its body came is a call.
+  defp tell(refused, name) do
+    metadata = %{function: name, operation: nil, depth: 1}
+    Telemetry.span(:call, %{payload_bytes: 0}, metadata, fn _metadata -> {refused, used(nil), %{}} end)
+  end
+
   @doc "Goes on with a call that the HTTP edge began and this process has taken."
-  @spec take_over(Native.step(), String.t()) :: {:ok, binary} | {:error, Error.t()}
-  def take_over(step, name), do: drive(step, name, 1)
+  @spec take_over(Native.step(), String.t(), String.t() | nil) :: {:ok, binary} | {:error, Error.t()}
+  def take_over(step, name, operation), do: step |> drive(name, @outside) |> logged(operation)
+
+  defp logged({:error, error} = failed, operation) do
+    Log.failed(error, operation)
+    failed
+  end
+
+  defp logged(ok, _operation), do: ok
 
   @doc "Drives a trial of a function: an instance is made and dropped."
   @spec trial(Native.function_ref(), String.t()) :: {:ok, binary} | {:error, Error.t()}
-  def trial(function, name), do: function |> Native.start_trial() |> drive(name, 1)
+  def trial(function, name), do: function |> Native.start_trial() |> drive(name, @outside)
 
-  @spec drive(Native.step(), String.t(), pos_integer) :: {:ok, binary} | {:error, Error.t()}
-  defp drive({:host, _task, _binding, _namespace, _operation, _payload, remaining_us} = step, name, depth) do
+  @doc false
+  # What calls of this process are nested in, for another process that makes some in its place.
+  @spec nesting :: {depth :: pos_integer, deadline :: integer, context :: term} | nil
+  def nesting, do: Process.get(@key)
+
+  @doc false
+  @spec nest({pos_integer, integer, term} | nil) :: term
+  def nest(nesting), do: Process.put(@key, nesting)
+
+  @spec drive(Native.step(), String.t(), origin) :: {:ok, binary} | {:error, Error.t()}
+  defp drive({:host, _task, _binding, _namespace, _operation, _payload, remaining_us, _version} = step, name, origin) do
+    {depth, context, timed?} = origin
+    nesting = {depth, now() + Timer.ceil_ms(remaining_us), context}
     # Set once for a call, however often its guest asks.
-    outer = Process.put(@key, {depth, now() + Timer.ceil_ms(remaining_us)})
+    outer = Process.put(@key, nesting)
 
     try do
-      advance(step, name)
+      advance(step, name, nesting, timed?)
     after
       if outer, do: Process.put(@key, outer), else: Process.delete(@key)
     end
     |> result(name)
   end
 
-  defp drive({:yield, task}, name, depth), do: task |> next_slice() |> drive(name, depth)
-  defp drive({:wait, task, id, remaining_us}, name, depth), do: task |> wait(id, remaining_us) |> drive(name, depth)
-  defp drive(outcome, name, _depth), do: result(outcome, name)
+  defp drive({:yield, task}, name, origin), do: task |> next_slice() |> drive(name, origin)
+  defp drive({:wait, task, id, remaining_us}, name, origin), do: task |> wait(id, remaining_us) |> drive(name, origin)
+  defp drive(outcome, name, _origin), do: result(outcome, name)
 
   # On to the end of a call whose guest has asked the host.
-  defp advance({:host, task, binding, namespace, operation, payload, remaining_us}, name) do
+  defp advance({:host, task, binding, namespace, operation, payload, remaining_us, version}, name, nesting, timed?) do
+    {depth, deadline, context} = nesting
+
     call = %Host.Call{
       binding: binding,
       namespace: namespace,
       operation: operation,
       payload: payload,
-      function: name
+      function: name,
+      version: version,
+      depth: depth,
+      deadline: deadline,
+      context: context
     }
 
-    task |> Native.answer(ask_host(call, remaining_us)) |> advance(name)
+    task |> Native.answer(ask_host(call, remaining_us, timed?)) |> advance(name, nesting, timed?)
   end
 
-  defp advance({:yield, task}, name), do: task |> next_slice() |> advance(name)
-  defp advance({:wait, task, id, remaining_us}, name), do: task |> wait(id, remaining_us) |> advance(name)
-  defp advance(outcome, _name), do: outcome
+  defp advance({:yield, task}, name, nesting, timed?), do: task |> next_slice() |> advance(name, nesting, timed?)
+
+  defp advance({:wait, task, id, remaining_us}, name, nesting, timed?) do
+    task |> wait(id, remaining_us) |> advance(name, nesting, timed?)
+  end
+
+  defp advance(outcome, _name, _nesting, _timed?), do: outcome
 
   defp result({:ok, _reply} = ok, _name), do: ok
   defp result({:error, :not_deployed, _message, _details}, name), do: Catalog.not_callable(name)
@@ -174,16 +240,16 @@ defmodule Tidepool.Execution do
     end
   end
 
-  defp ask_host(call, remaining_us) do
+  defp ask_host(call, remaining_us, timed?) do
     if Telemetry.listening?() do
       metadata = Map.take(call, [:function, :binding, :namespace, :operation])
 
       Telemetry.span(:host_call, %{payload_bytes: byte_size(call.payload)}, metadata, fn _metadata ->
-        {result, bytes} = reply = Host.dispatch(call, remaining_us)
+        {result, bytes} = reply = Host.dispatch(call, remaining_us, timed?)
         {reply, %{reply_bytes: byte_size(bytes)}, %{result: result}}
       end)
     else
-      Host.dispatch(call, remaining_us)
+      Host.dispatch(call, remaining_us, timed?)
     end
   end
 

@@ -17,6 +17,10 @@ defmodule Tidepool.Function do
   - `:compile_us` is how long this node took to compile the module until it could be called, or to read what it had
     compiled before, in µs.
   - `:deployed_at` is the time of the deploy, in seconds since 1970 (UTC).
+  - `:admitted` is what admitted the deploy: see `Tidepool.Origin`.
+
+  It is inspected as a line, `#Tidepool.Function<"greeter" v3 wapc, warm 4>`; `inspect(function, structs: false)` has all of
+  it.
   """
 
   @type tier :: :baseline | :optimised
@@ -36,10 +40,37 @@ defmodule Tidepool.Function do
           tier: tier,
           limits: Tidepool.Limits.t(),
           compile_us: non_neg_integer,
-          deployed_at: integer
+          deployed_at: integer,
+          admitted: Tidepool.Origin.admitted()
         }
 
   @enforce_keys [:name, :version, :sha256, :size, :abi, :imports, :operation, :instances, :limits]
   defstruct @enforce_keys ++
-              [engine: :fast, start: :nothing, start_reason: nil, tier: :optimised, compile_us: 0, deployed_at: 0]
+              [
+                engine: :fast,
+                start: :nothing,
+                start_reason: nil,
+                tier: :optimised,
+                compile_us: 0,
+                deployed_at: 0,
+                admitted: :unknown
+              ]
+end
+
+defimpl Inspect, for: Tidepool.Function do
+  def inspect(function, _options) do
+    traits = [instances(function.instances), engine(function.engine), tier(function.tier)]
+    traits = for trait <- traits, trait, do: ", #{trait}"
+    "#Tidepool.Function<#{Kernel.inspect(function.name)} v#{function.version} #{function.abi}#{traits}>"
+  end
+
+  # What most functions are is not said.
+  defp instances({:warm, idle}), do: "warm #{idle}"
+  defp instances(:fresh), do: nil
+
+  defp engine(:dense), do: "dense"
+  defp engine(:fast), do: nil
+
+  defp tier(:baseline), do: "baseline"
+  defp tier(:optimised), do: nil
 end

@@ -9,17 +9,39 @@ defmodule Tidepool.Host do
 
   A handler is one of:
 
-  - a function of one argument, or `{module, function}`: it gets a `Tidepool.Host.Call`, runs in the process that made
-    the call, and returns `{:ok, bytes}` or `{:error, bytes}`;
-  - a GenServer, by pid or registered name (`name`, `{:global, name}`, `{:via, module, name}`): it gets the message
-    `{:invoke_callback, binding, namespace, operation, payload, ref}`, and anybody answers with `reply/2`.
+  - a function of one argument, or `{module, function}`: it gets a `Tidepool.Host.Call` and returns `{:ok, bytes}` or
+    `{:error, bytes}`;
+  - a GenServer, by pid or registered name (`name`, `{:global, name}`, `{:via, module, name}`): it gets a message, and
+    anybody answers with `reply/2`.
 
-  Whatever a handler does, its guest gets an answer: a handler that raises, dies, returns something else or stays silent
-  until the call's time is over becomes an error in the guest.
+  Whatever a handler does, its guest gets an answer. What it returns as `{:error, bytes}` is an error in the guest, word for
+  word. One that raises, throws, exits, dies, is not running or returns something else fails: the guest's error is
+  `the host's handler failed (id …)`, and the log has what it failed with under that id (`Tidepool.Host.Failure`). One that
+  stays silent until the call's time is over ends the call.
   """
 
-  alias Tidepool.Host.{Call, Registry}
-  alias Tidepool.Timer
+  @schema [
+    run: [
+      type: {:one_of, [:timed, :inline, :isolated]},
+      default: :timed,
+      doc:
+        "for functions. `:inline` runs in the process that made the call, which costs nothing, and the call's time " <>
+          "can't end it: its caller gets the timeout when it returns. `:isolated` runs in a process of its own, which is " <>
+          "killed when the call's time is over, be that the caller's or the function's. `:timed` does so for calls with a " <>
+          "`:timeout`, and the first for all others."
+    ],
+    message: [
+      type: {:one_of, [:invoke_callback, :call]},
+      default: :invoke_callback,
+      doc:
+        "for GenServers. `:invoke_callback` sends `{:invoke_callback, binding, namespace, operation, payload, ref}`, " <>
+          "`:call` sends `{:host_call, %Tidepool.Host.Call{}, ref}`."
+    ]
+  ]
+
+  alias Tidepool.Host.{Call, Failure, Isolated, Registry}
+  alias Tidepool.{Options, Timer}
+  alias Tidepool.Testing.Handlers
 
   @type part :: String.t() | :_
   @type target :: {binding :: part, namespace :: part, operation :: part}
@@ -28,23 +50,34 @@ defmodule Tidepool.Host do
   @typedoc "What a GenServer passes to `reply/2`. Good for one reply."
   @type ref :: reference
 
+  @type option :: {:run, :timed | :inline | :isolated} | {:message, :invoke_callback | :call}
+
   @doc """
   Routes calls to `target` to `handler` from now on, in place of the one before.
 
-  Raises `ArgumentError` for a target or handler of another shape.
-  """
-  @spec register(target, handler) :: :ok
-  def register(target, handler) do
-    unless target?(target) do
-      raise ArgumentError, "a target is {binding, namespace, operation}, each a string or :_, not #{inspect(target)}"
-    end
+  Raises `ArgumentError` for a target, handler or options of another shape.
 
-    Registry.put(target, classify(handler))
+  ## Options
+
+  #{Options.docs(@schema)}
+  """
+  @spec register(target, handler, [option]) :: :ok
+  def register(target, handler, options \\ []), do: Registry.put(target, entry!(target, handler, options))
+
+  @doc false
+  # What the registry has for a handler. Raises `ArgumentError`.
+  @spec entry!(target, handler, [option]) :: Registry.entry()
+  def entry!(target, handler, options) do
+    check_target!(target)
+    entry(handler, options)
   end
 
   @doc "Removes the handler of exactly this target."
   @spec unregister(target) :: :ok
-  def unregister(target), do: Registry.delete(target)
+  def unregister(target) do
+    check_target!(target)
+    Registry.delete(target)
+  end
 
   @doc """
   Answers the host call with this `ref`, from any process. A second answer, or one that comes too late, is dropped.
@@ -55,61 +88,87 @@ defmodule Tidepool.Host do
     :ok
   end
 
+  def reply(ref, result) do
+    is_reference(ref) || Options.wrong!("Tidepool.Host.reply/2: the ref", "the one that the host call came with", ref)
+    Options.wrong!("Tidepool.Host.reply/2: the answer", "{:ok, bytes} or {:error, bytes}", result)
+  end
+
   @doc false
-  # Carries a call out. Never raises.
-  @spec dispatch(Call.t(), remaining_us :: non_neg_integer) :: result
-  def dispatch(%Call{} = call, remaining_us) do
-    case Registry.lookup(call.binding, call.namespace, call.operation) do
-      {:fun, fun} -> run(fun, call)
-      {:mfa, module, function} -> run(&apply(module, function, [&1]), call)
-      {:process, name} -> ask(name, call, remaining_us)
+  # Carries a call out; `timed?` says that its caller gave it a time of its own. Never raises.
+  @spec dispatch(Call.t(), remaining_us :: non_neg_integer, timed? :: boolean) :: result
+  def dispatch(%Call{} = call, remaining_us, timed?) do
+    call.binding |> Registry.lookup(call.namespace, call.operation) |> carry_out(call, remaining_us, timed?)
+  end
+
+  defp carry_out(entry, call, remaining_us, timed?) do
+    case entry do
+      {:process, name, message} -> ask(name, message, call, remaining_us)
+      {function, :inline} -> run(function, call)
+      {function, :timed} when not timed? -> run(function, call)
+      {:testing, entry} -> carry_out(Handlers.find(call) || entry, call, remaining_us, timed?)
+      {function, _isolated} -> isolate(function, call, remaining_us)
       nil -> {:error, "no host function #{call.binding}/#{call.namespace}/#{call.operation}"}
     end
   end
 
-  defp run(fun, call) do
-    call |> fun.() |> check()
-  rescue
-    exception -> {:error, "the host's handler raised: #{Exception.message(exception)}"}
+  defp run(function, call) do
+    case function do
+      {module, name} -> module |> apply(name, [call]) |> check(call)
+      fun -> call |> fun.() |> check(call)
+    end
   catch
-    kind, reason -> {:error, "the host's handler ended: #{Exception.format_banner(kind, reason)}"}
+    kind, reason -> Failure.ended(call, kind, reason, __STACKTRACE__)
   end
 
-  defp check({tag, bytes} = result) when tag in [:ok, :error] and is_binary(bytes), do: result
-
-  defp check(other) do
-    {:error, "the host's handler answered #{inspect(other, limit: 5)} instead of {:ok, bytes} or {:error, bytes}"}
-  end
-
-  # The monitor's reference is an alias for the reply, dead after the first one: whatever else is sent to it vanishes.
-  defp ask(name, call, remaining_us) do
-    case whereis(name) do
-      nil ->
-        {:error, "the host's handler #{inspect(name)} is not running"}
-
-      process ->
-        ref = :erlang.monitor(:process, process, alias: :reply_demonitor)
-        send(process, {:invoke_callback, call.binding, call.namespace, call.operation, call.payload, ref})
-        await(ref, Timer.ms(remaining_us))
+  defp isolate(function, call, remaining_us) do
+    case Isolated.run(fn -> run(function, call) end, remaining_us) do
+      {:ok, result} -> result
+      {:exit, reason} -> Failure.ended(call, :exit, reason, [])
+      :timeout -> late()
     end
   end
 
-  defp await(ref, timeout_ms) do
-    receive do
-      {^ref, result} ->
-        check(result)
+  # Nobody reads it: the call is over.
+  defp late, do: {:error, "the host's handler did not answer in time"}
 
-      {:DOWN, ^ref, :process, _pid, reason} ->
-        {:error, "the host's handler died: #{Exception.format_exit(reason)}"}
+  defp check({tag, bytes} = result, _call) when tag in [:ok, :error] and is_binary(bytes), do: result
+  defp check(other, call), do: Failure.answered(call, other)
+
+  # The monitor's reference is an alias for the reply, dead after the first one: whatever else is sent to it vanishes.
+  defp ask(name, message, call, remaining_us) do
+    case whereis(name) do
+      nil ->
+        Failure.missing(call, name)
+
+      process ->
+        ref = :erlang.monitor(:process, process, alias: :reply_demonitor)
+        send(process, message(message, call, ref))
+        await(ref, call, Timer.ms(remaining_us))
+    end
+  catch
+    # A registry of somebody else's looks names up.
+    kind, reason -> Failure.ended(call, kind, reason, __STACKTRACE__)
+  end
+
+  defp message(:call, call, ref), do: {:host_call, call, ref}
+
+  defp message(:invoke_callback, call, ref) do
+    {:invoke_callback, call.binding, call.namespace, call.operation, call.payload, ref}
+  end
+
+  defp await(ref, call, timeout_ms) do
+    receive do
+      {^ref, result} -> check(result, call)
+      {:DOWN, ^ref, :process, _pid, reason} -> Failure.ended(call, :exit, reason, [])
     after
       timeout_ms ->
         Process.demonitor(ref, [:flush])
 
         # It may have come between the timeout and the end of the alias.
         receive do
-          {^ref, result} -> check(result)
+          {^ref, result} -> check(result, call)
         after
-          0 -> {:error, "the host's handler did not answer in time"}
+          0 -> late()
         end
     end
   end
@@ -117,20 +176,41 @@ defmodule Tidepool.Host do
   defp whereis(pid) when is_pid(pid), do: pid
   defp whereis(name), do: GenServer.whereis(name)
 
-  defp classify(fun) when is_function(fun, 1), do: {:fun, fun}
+  defp entry(handler, options) do
+    checked = Options.check!(options, @schema, "Tidepool.Host.register/3: the option")
+
+    case classify(handler) do
+      {:process, name} -> refuse!(options, :run, "functions") || {:process, name, checked.message}
+      function -> refuse!(options, :message, "GenServers") || {function, checked.run}
+    end
+  end
+
+  defp refuse!(options, option, whose) do
+    if Keyword.has_key?(options, option) do
+      raise ArgumentError, "Tidepool.Host.register/3: the option #{inspect(option)} is for handlers that are #{whose}"
+    end
+  end
+
+  defp classify(fun) when is_function(fun, 1), do: fun
   defp classify({:global, _name} = name), do: {:process, name}
-  defp classify({module, function}) when is_atom(module) and is_atom(function), do: {:mfa, module, function}
+  defp classify({module, function}) when is_atom(module) and is_atom(function), do: {module, function}
   defp classify({:via, module, _name} = name) when is_atom(module), do: {:process, name}
   defp classify(name) when is_pid(name) or (is_atom(name) and name not in [nil, true, false]), do: {:process, name}
 
   defp classify(other) do
     raise ArgumentError,
           "a handler is a function of one argument, {module, function}, or a GenServer's pid or name, " <>
-            "not #{inspect(other)}"
+            "not #{Options.show(other)}"
   end
 
-  defp target?({binding, namespace, operation}), do: Enum.all?([binding, namespace, operation], &part?/1)
-  defp target?(_other), do: false
+  defp check_target!({binding, namespace, operation} = target) do
+    Enum.all?([binding, namespace, operation], &(is_binary(&1) or &1 == :_)) || misshapen!(target)
+  end
 
-  defp part?(part), do: is_binary(part) or part == :_
+  defp check_target!(target), do: misshapen!(target)
+
+  @spec misshapen!(term) :: no_return
+  defp misshapen!(target) do
+    raise ArgumentError, "a target is {binding, namespace, operation}, each a string or :_, not #{Options.show(target)}"
+  end
 end

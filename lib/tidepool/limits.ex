@@ -1,10 +1,4 @@
 defmodule Tidepool.Limits do
-  @moduledoc """
-  What one instance of a function may use, and what its callers may ask of it. Bytes and milliseconds.
-
-  A node has defaults (`config :tidepool, limits: […]`); a deploy overrides those it names.
-  """
-
   @max_bytes 1024 * 1024 * 1024 * 4
   @max_total_bytes 1024 * 1024 * 1024 * 1024 * 16
 
@@ -57,6 +51,22 @@ defmodule Tidepool.Limits do
     ]
   ]
 
+  @moduledoc """
+  What one instance of a function may use, and what its callers may ask of it. Bytes and milliseconds.
+
+      Tidepool.deploy(wasm, name: "thumbnail", limits: [memory: 16 * 1024 * 1024, time: 500])
+
+  A node has defaults (`config :tidepool, limits: […]`); a deploy overrides those it names.
+
+  ## Limits
+
+  #{Tidepool.Options.docs(@schema)}
+
+  A call over one of them ends with the reason `{:limit, limit}`; over `:time` with `:timeout`, and over `:instances` and
+  `:queue` with `:overloaded`.
+  """
+
+  @typedoc "All limits of a function."
   @type t :: %{
           memory: pos_integer,
           table: non_neg_integer,
@@ -70,15 +80,34 @@ defmodule Tidepool.Limits do
           total_memory: pos_integer
         }
 
-  @doc "The schema of limits, for `Tidepool.Options`."
+  @typedoc "One limit, as a deploy names it."
+  @type option ::
+          {:memory, pos_integer}
+          | {:table, non_neg_integer}
+          | {:time, pos_integer}
+          | {:cpu_time, pos_integer}
+          | {:payload, non_neg_integer}
+          | {:reply, non_neg_integer}
+          | {:depth, pos_integer}
+          | {:instances, pos_integer}
+          | {:queue, non_neg_integer}
+          | {:total_memory, pos_integer}
+
+  @typedoc "Some of the limits, as a keyword list or a map."
+  @type options :: [option] | %{optional(atom) => non_neg_integer}
+
+  @doc false
+  # For `Tidepool.Options`.
   @spec schema :: Tidepool.Options.schema()
   def schema, do: @schema
 
-  @doc "`limits` with what functions have that were deployed before a limit existed."
+  @doc false
+  # `limits` with what functions have that were deployed before a limit existed.
   @spec complete(map) :: t
   def complete(limits), do: Map.merge(Map.new(@schema, fn {key, spec} -> {key, spec[:default]} end), limits)
 
-  @doc "The schema with other defaults."
+  @doc false
+  # With other defaults.
   @spec schema(t) :: Tidepool.Options.schema()
   def schema(defaults) do
     Enum.map(@schema, fn {key, spec} -> {key, Keyword.put(spec, :default, Map.fetch!(defaults, key))} end)

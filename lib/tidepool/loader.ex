@@ -79,7 +79,9 @@ defmodule Tidepool.Loader do
 
       {:error, reason, message, details} ->
         Logger.warning(
-          "the function #{name} (version #{version}) could not be optimised, and is served as it is: #{message}"
+          "the function #{name} (version #{version}) could not be optimised, and is served as it is: #{message}",
+          tidepool_function: name,
+          tidepool_version: version
         )
 
         Telemetry.report(:optimise, 0, metadata, {:error, Error.new(reason, message, name, details)})

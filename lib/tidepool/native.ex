@@ -28,7 +28,7 @@ defmodule Tidepool.Native do
           {:ok, reply :: binary}
           | failure
           | {:host, task, binding :: binary, namespace :: binary, operation :: binary, payload :: binary,
-             remaining_us :: non_neg_integer}
+             remaining_us :: non_neg_integer, version :: pos_integer}
           | {:yield, task}
           | {:wait, task, id :: non_neg_integer, remaining_us :: non_neg_integer}
 
@@ -61,9 +61,17 @@ defmodule Tidepool.Native do
         }
   def engines(_runtime), do: :erlang.nif_error(:not_loaded)
 
-  @doc "All metrics as OpenMetrics text, with gauges added."
-  @spec metrics(runtime, [{name :: binary, help :: binary, value :: integer}]) :: binary
-  def metrics(_runtime, _gauges), do: :erlang.nif_error(:not_loaded)
+  @doc "All metrics as OpenMetrics text, with gauges added, and such that each function has."
+  @spec metrics(
+          runtime,
+          [{name :: binary, help :: binary, value :: integer}],
+          [{name :: binary, help :: binary, [{function :: binary, value :: integer}]}]
+        ) :: binary
+  def metrics(_runtime, _gauges, _by_function), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Counts a deploy that ended with a reason, `ok` among them."
+  @spec count_deploy(runtime, reason :: binary, us :: non_neg_integer) :: :ok
+  def count_deploy(_runtime, _reason, _us), do: :erlang.nif_error(:not_loaded)
 
   @typedoc "What a compiled module says of itself."
   @type facts :: %{
@@ -170,7 +178,8 @@ defmodule Tidepool.Native do
   @doc """
   Starts the HTTP edge. Requests that it does not answer by itself go to `dispatchers` as
   `{:tidepool_http, lane}`, sent for the first that `http_news/1` has not told of, and `{:tidepool_hangup, pid}` when nobody
-  waits any more for the answer of a process that has taken one.
+  waits any more for the answer of a process that has taken one. The first of them also gets
+  `{:tidepool_refused, request, reason, peer, left_out}` for some of the requests that the edge has refused.
   """
   @spec http_start(runtime, map, [pid]) ::
           {:ok, server, :inet.port_number()} | {:error, atom, message :: binary}
@@ -188,9 +197,17 @@ defmodule Tidepool.Native do
   @spec http_take(lane) :: {responder, route :: term, step | nil} | nil
   def http_take(_lane), do: :erlang.nif_error(:not_loaded)
 
-  @doc "Answers a request, once. `:reply` is `:text` when the body is UTF-8 and `:bytes` otherwise."
-  @spec http_answer(responder, 200..599, :json | :reply | :text | :bytes | :openmetrics, [{binary, binary}], binary) ::
-          :ok
+  @doc """
+  Answers a request, once. `:reply` is `:text` when the body is UTF-8 and `:bytes` otherwise. The status 100 lets the body
+  in of a call that asked whether it may come.
+  """
+  @spec http_answer(
+          responder,
+          100 | 200..599,
+          :json | :reply | :text | :bytes | :wasm | :openmetrics,
+          [{binary, binary}],
+          binary
+        ) :: :ok
   def http_answer(_responder, _status, _type, _headers, _body), do: :erlang.nif_error(:not_loaded)
 
   @doc "Stops the edge in order; the caller gets `{:tidepool_drained, finished, cut}`."

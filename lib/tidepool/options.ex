@@ -3,19 +3,26 @@ defmodule Tidepool.Options do
   Checks keyword options against a schema, which also writes their documentation.
 
   A schema is a keyword list: each option has a `:type`, a `:doc` and perhaps a `:default`. Types are `:string`,
-  `:boolean`, `{:integer, min, max}` (`max` may be `:infinity`), `{:one_of, values}`, `{:keyword, schema}` and
-  `{:check, fun, expectation}`, where `fun` says yes or no. `nil` is allowed where it is the default.
+  `:boolean`, `{:integer, min, max}` (`max` may be `:infinity`), `{:one_of, values}`, `{:keyword, schema}`, for which a map
+  with the same keys does as well, `:any`, and `{:check, fun, expectation}`, where `fun` says yes or no. `nil` is allowed
+  where it is the default.
   """
 
   alias Tidepool.Error
 
   @type schema :: keyword(keyword)
 
+  @typedoc """
+  What a sentence calls an option: this and its key ("the option"), or what this makes of its key and those around it, the
+  outermost first.
+  """
+  @type subject :: String.t() | ([atom, ...] -> String.t())
+
   @doc """
   Fills in defaults and checks every value.
 
   Returns the options as a map, or the first complaint as an error with the reason `:invalid_option`. An unknown option
-  is an error, with the nearest known one as a suggestion. `subject` starts the sentence ("the option", "the setting").
+  is an error, with the nearest known one as a suggestion. `subject` starts the sentence.
 
       iex> Tidepool.Options.check([size: 3], [size: [type: {:integer, 1, 9}, doc: "", default: 1]], "the option")
       {:ok, %{size: 3}}
@@ -23,12 +30,33 @@ defmodule Tidepool.Options do
       iex> error.message
       "the option :sise is unknown: did you mean :size?"
   """
-  @spec check(keyword, schema, String.t()) :: {:ok, map} | {:error, Error.t()}
+  @spec check(keyword, schema, subject) :: {:ok, map} | {:error, Error.t()}
   def check(options, schema, subject) do
-    with :ok <- keyword(options, subject),
-         :ok <- known(options, schema, subject) do
+    if Keyword.keyword?(options),
+      do: check(options, schema, subject, []),
+      else: invalid("#{subject}s have to be a keyword list, and are #{show(options)}")
+  end
+
+  @doc "Like `check/3`, for options that are a programmer's: raises an `ArgumentError` with the sentence."
+  @spec check!(keyword, schema, String.t()) :: map
+  def check!(options, schema, subject) do
+    case check(options, schema, subject) do
+      {:ok, checked} -> checked
+      {:error, error} -> raise ArgumentError, error.message
+    end
+  end
+
+  @doc "Raises an `ArgumentError` for an argument, in a sentence."
+  @spec wrong!(String.t(), String.t(), term) :: no_return
+  def wrong!(what, expectation, value) do
+    raise ArgumentError, "#{what} has to be #{expectation}, and is #{show(value)}"
+  end
+
+  # `within` are the keys around these, the innermost first.
+  defp check(options, schema, subject, within) do
+    with :ok <- known(options, schema, subject, within) do
       Enum.reduce_while(schema, {:ok, %{}}, fn {key, spec}, {:ok, checked} ->
-        case value(key, Keyword.get(options, key, spec[:default]), spec, subject) do
+        case value(options, key, spec, subject, within) do
           {:ok, value} -> {:cont, {:ok, Map.put(checked, key, value)}}
           {:error, error} -> {:halt, {:error, error}}
         end
@@ -45,47 +73,64 @@ defmodule Tidepool.Options do
     end)
   end
 
-  defp keyword(options, subject) do
-    if Keyword.keyword?(options),
-      do: :ok,
-      else: invalid("#{subject}s have to be a keyword list, and are #{inspect(options)}")
-  end
-
-  defp known(options, schema, subject) do
+  defp known(options, schema, subject, within) do
     case Enum.find(Keyword.keys(options), &(not Keyword.has_key?(schema, &1))) do
-      nil ->
-        :ok
-
-      key ->
-        names = Keyword.keys(schema)
-        nearest = Enum.max_by(names, &String.jaro_distance(to_string(&1), to_string(key)))
-        close? = String.jaro_distance(to_string(nearest), to_string(key)) > 0.7
-        known = Enum.map_join(names, ", ", &inspect/1)
-        hint = if close?, do: "did you mean #{inspect(nearest)}?", else: "known are #{known}"
-        invalid("#{subject} #{inspect(key)} is unknown: #{hint}")
+      nil -> :ok
+      key -> invalid("#{named(subject, key, within)} is unknown: #{hint(key, Keyword.keys(schema))}")
     end
   end
 
-  defp value(key, value, spec, subject) do
-    if is_nil(value) and Keyword.has_key?(spec, :default) and is_nil(spec[:default]) do
-      {:ok, nil}
-    else
-      typed(key, value, spec[:type], subject)
+  @doc "What somebody may have meant who wrote `key`: the nearest of `names`, or all of them."
+  @spec hint(atom | String.t(), [atom]) :: String.t()
+  def hint(key, names) do
+    nearest = Enum.max_by(names, &String.jaro_distance(to_string(&1), to_string(key)))
+    close? = String.jaro_distance(to_string(nearest), to_string(key)) > 0.7
+    if close?, do: "did you mean #{inspect(nearest)}?", else: "known are #{Enum.map_join(names, ", ", &inspect/1)}"
+  end
+
+  defp value(options, key, spec, subject, within) do
+    value = Keyword.get(options, key, spec[:default])
+
+    cond do
+      not Keyword.has_key?(options, key) and not Keyword.has_key?(spec, :default) ->
+        invalid("#{named(subject, key, within)} is missing, and has to be #{describe(spec[:type])}")
+
+      is_nil(value) and Keyword.has_key?(spec, :default) and is_nil(spec[:default]) ->
+        {:ok, nil}
+
+      # Whoever reads the complaint is to learn no part of it.
+      spec[:secret] ->
+        if type?(value, spec[:type]), do: {:ok, value}, else: complain(key, spec[:type], subject, within, "")
+
+      true ->
+        typed(key, value, spec[:type], subject, within)
     end
   end
 
-  defp typed(key, value, {:keyword, schema}, subject) do
-    with {:error, error} <- check(value || [], schema, "#{subject} #{inspect(key)}:") do
-      {:error, error}
-    end
+  defp typed(key, value, {:keyword, schema} = type, subject, within) do
+    options = if is_map(value) and not is_struct(value), do: Map.to_list(value), else: value
+
+    if Keyword.keyword?(options || []),
+      do: check(options || [], schema, subject, [key | within]),
+      else: mistyped(key, value, type, subject, within)
   end
 
-  defp typed(key, value, type, subject) do
-    if type?(value, type),
-      do: {:ok, value},
-      else: invalid("#{subject} #{inspect(key)} has to be #{describe(type)}, and is #{inspect(value)}")
+  defp typed(key, value, type, subject, within) do
+    if type?(value, type), do: {:ok, value}, else: mistyped(key, value, type, subject, within)
   end
 
+  defp mistyped(key, value, type, subject, within) do
+    complain(key, type, subject, within, ", and is #{show(value)}")
+  end
+
+  defp complain(key, type, subject, within, what) do
+    invalid("#{named(subject, key, within)} has to be #{describe(type)}#{what}")
+  end
+
+  defp named(subject, key, within) when is_function(subject), do: subject.(Enum.reverse([key | within]))
+  defp named(subject, key, within), do: "#{subject} #{Enum.map_join([key | within], " of ", &inspect/1)}"
+
+  defp type?(_value, :any), do: true
   defp type?(value, :string), do: is_binary(value) and String.valid?(value) and value != ""
   defp type?(value, :boolean), do: is_boolean(value)
   defp type?(value, {:integer, min, :infinity}), do: is_integer(value) and value >= min
@@ -93,13 +138,18 @@ defmodule Tidepool.Options do
   defp type?(value, {:one_of, values}), do: value in values
   defp type?(value, {:check, fun, _expectation}), do: fun.(value)
 
+  defp describe(:any), do: "anything"
   defp describe(:string), do: "a string that is not empty"
   defp describe(:boolean), do: "true or false"
   defp describe({:integer, min, :infinity}), do: "an integer from #{min} up"
   defp describe({:integer, min, max}), do: "an integer from #{min} to #{max}"
   defp describe({:one_of, values}), do: "one of #{Enum.map_join(values, ", ", &inspect/1)}"
-  defp describe({:keyword, _schema}), do: "a keyword list"
+  defp describe({:keyword, _schema}), do: "a keyword list or a map"
   defp describe({:check, _fun, expectation}), do: expectation
+
+  @doc "A value as part of a sentence: whatever its size, a line."
+  @spec show(term) :: String.t()
+  def show(value), do: inspect(value, limit: 10, printable_limit: 200)
 
   defp invalid(message), do: {:error, Error.new(:invalid_option, message)}
 end

@@ -58,11 +58,16 @@ defmodule Tidepool.Telemetry do
   - `kind`, `reason`, `stacktrace`: for an error that the caller was given, `:error`, the reason of the `Tidepool.Error` and `[]`.
   """
 
-  alias Tidepool.Error
-  alias Tidepool.Telemetry.Listeners
+  alias Tidepool.{Error, Options}
+  alias Tidepool.Telemetry.{DefaultLogger, Listeners}
 
   @type event :: [atom, ...]
   @type handler :: (event, measurements :: map, metadata :: map, config :: term -> term)
+
+  @type default_logger_option ::
+          {:level, Logger.level()}
+          | {:events, :all | [:call | :queue | :host_call | :deploy | :compile | :optimise]}
+          | {:encode, boolean}
 
   @events [
     [:tidepool, :call, :start],
@@ -91,9 +96,14 @@ defmodule Tidepool.Telemetry do
   Raises `ArgumentError` for an event that there is not.
   """
   @spec attach(term, [event], handler, term) :: :ok | {:error, :already_exists}
-  def attach(id, events, handler, config \\ nil) when is_list(events) and is_function(handler, 4) do
-    with unknown when unknown != nil <- Enum.find(events, &(&1 not in @events)) do
-      raise ArgumentError, "there is no event #{inspect(unknown)}; Tidepool.Telemetry.events/0 has them all"
+  def attach(id, events, handler, config \\ nil) do
+    is_list(events) || Options.wrong!("Tidepool.Telemetry.attach/4: what to attach to", "a list of events", events)
+
+    is_function(handler, 4) ||
+      Options.wrong!("Tidepool.Telemetry.attach/4: the handler", "a function of four arguments", handler)
+
+    with [unknown | _more] <- Enum.reject(events, &(&1 in @events)) do
+      raise ArgumentError, "there is no event #{Options.show(unknown)}; Tidepool.Telemetry.events/0 has them all"
     end
 
     Listeners.attach(id, events, handler, config)
@@ -102,6 +112,37 @@ defmodule Tidepool.Telemetry do
   @doc "Detaches a handler."
   @spec detach(term) :: :ok | {:error, :not_found}
   def detach(id), do: Listeners.detach(id)
+
+  @doc """
+  Logs what calls, host calls, deploys, compiles and waits for an instance took and how they ended, through Logger, from now
+  on:
+
+      Tidepool.Telemetry.attach_default_logger(level: :debug, events: [:call, :deploy])
+
+      {"source":"tidepool","event":"call:stop","function":"greeter","operation":"hello","depth":1,"duration_us":54,…}
+
+  An entry has the event, its metadata and measurements, times in µs, and for what failed its `reason`; payloads, replies and
+  the texts of errors are in none. The function is in Logger's metadata as well, as `:tidepool_function`. There is one entry
+  for each event that ends something, written by the process that it is about: for many short calls choose the events.
+
+  Pass options, or a level alone.
+
+  ## Options
+
+  - `:level`: of all entries, one of Logger's. Default `:info`.
+  - `:events`: `:all`, or a list with any of `:call`, `:queue`, `:host_call`, `:deploy`, `:compile` and `:optimise`. Default
+    `:all`.
+  - `:encode`: whether an entry is a line of JSON; with `false` it is a report, a map for Logger's formatters and handlers.
+    Default `true`.
+
+  Raises `ArgumentError` for other options.
+  """
+  @spec attach_default_logger(Logger.level() | [default_logger_option]) :: :ok | {:error, :already_exists}
+  def attach_default_logger(options \\ []), do: DefaultLogger.attach(options)
+
+  @doc "Ends what `attach_default_logger/1` began."
+  @spec detach_default_logger :: :ok | {:error, :not_found}
+  def detach_default_logger, do: DefaultLogger.detach()
 
   @doc "Does anybody listen to any event?"
   @spec listening? :: boolean

@@ -9,7 +9,7 @@ defmodule TidepoolWeb.Dispatcher do
 
   use GenServer
 
-  alias Tidepool.Native
+  alias Tidepool.{Log, Native}
   alias TidepoolWeb.Request
 
   @doc "The registered name of a dispatcher."
@@ -33,6 +33,11 @@ defmodule TidepoolWeb.Dispatcher do
 
   def handle_info({:tidepool_hangup, pid}, nil) do
     Process.exit(pid, :kill)
+    {:noreply, nil}
+  end
+
+  def handle_info({:tidepool_refused, request, reason, peer, left_out}, nil) do
+    Log.refused_at_edge(request, reason, peer, left_out)
     {:noreply, nil}
   end
 

@@ -8,12 +8,12 @@ defmodule TidepoolWeb.Listener do
 
   require Logger
 
-  alias Tidepool.{Engine, Error, Native}
+  alias Tidepool.{Config, Engine, Error, Native}
 
   # Time that the edge may take over the drain limit, to cut what is left.
   @grace_ms 10_000
 
-  # Request bodies that the edge holds at once, over all connections; at least the largest one has to fit.
+  # Request bodies that the edge holds at once, over all connections; of which one client gets half: at least the largest one has to fit.
   @buffered_bytes 1_073_741_824
   @form_bytes 1_048_576
 
@@ -87,10 +87,12 @@ defmodule TidepoolWeb.Listener do
     %{
       address: config.address,
       port: config.port,
-      token: config.token,
+      token: Config.get(:token),
+      hosts: Config.words(config.hosts),
+      proxies: Config.words(config.proxies),
       max_upload_bytes: config.max_module,
       max_payload_bytes: config.max_payload,
-      max_buffered_bytes: max(@buffered_bytes, @form_bytes + max(config.max_module, config.max_payload)),
+      max_buffered_bytes: max(@buffered_bytes, 2 * (@form_bytes + max(config.max_module, config.max_payload))),
       header_timeout_ms: config.header_timeout,
       body_timeout_ms: config.body_timeout,
       write_timeout_ms: config.write_timeout,

@@ -5,7 +5,7 @@ defmodule TidepoolWeb.Reply do
 
   alias Tidepool.{Error, Function, Native}
 
-  @type t :: {200..599, :json | :reply | :openmetrics, [{String.t(), String.t()}], binary}
+  @type t :: {100 | 200..599, :json | :reply | :wasm | :openmetrics, [{String.t(), String.t()}], binary}
 
   @doc "A guest's reply, which the edge sends as text when it is UTF-8, else as bytes."
   @spec bytes(binary) :: t
@@ -15,17 +15,50 @@ defmodule TidepoolWeb.Reply do
   @spec json(200..599, term) :: t
   def json(status, term), do: {status, :json, [], Native.json_encode(term)}
 
-  @doc "A function as JSON shows it."
+  @doc "A function's module, as a file to keep. Names of functions need no quoting."
+  @spec wasm(Function.t(), binary) :: t
+  def wasm(%Function{name: name, version: version, sha256: sha256}, wasm) do
+    headers = [
+      {"etag", ~s("#{sha256}")},
+      {"content-disposition", ~s(attachment; filename="#{name}.wasm")},
+      {"tidepool-version", "#{version}"}
+    ]
+
+    {200, :wasm, headers, wasm}
+  end
+
+  # A module may have 100,000 imports, with names of any length.
+  @imports 1_000
+  @imports_in_lists 16
+  @import_bytes 256
+
+  @doc "A function as JSON shows it, with 1,000 of its imports at most: `imports_omitted` says how many more there are."
   @spec function(Function.t()) :: map
-  def function(%Function{} = function) do
+  def function(%Function{} = function), do: function(function, @imports)
+
+  @doc "A function in a list: the same with 16 of its imports at most."
+  @spec brief(Function.t()) :: map
+  def brief(%Function{} = function), do: function(function, @imports_in_lists)
+
+  defp function(function, most) do
     instances =
       case function.instances do
         :fresh -> "fresh"
         {:warm, max_idle} -> "warm:#{max_idle}"
       end
 
-    function |> Map.from_struct() |> Map.put(:instances, instances)
+    function |> Map.from_struct() |> Map.put(:instances, instances) |> imports(most)
   end
+
+  defp imports(%{imports: imports} = function, most) do
+    {shown, omitted} = Enum.split(imports, most)
+    function = %{function | imports: Enum.map(shown, &cut/1)}
+    if omitted == [], do: function, else: Map.put(function, :imports_omitted, length(omitted))
+  end
+
+  # The native side makes what is cut within a character UTF-8 again.
+  defp cut(<<name::binary-size(@import_bytes), _rest::binary>>), do: name <> "…"
+  defp cut(name), do: name
 
   @doc """
   An error, with the status that its reason has.
@@ -63,6 +96,8 @@ defmodule TidepoolWeb.Reply do
   defp status(%Error{reason: :not_spread}), do: 504
   defp status(%Error{details: %{step: _step}}), do: 422
   defp status(%Error{reason: :not_deployed}), do: 404
+  defp status(%Error{reason: :unknown_node}), do: 404
+  defp status(%Error{reason: :node_reachable}), do: 409
   defp status(%Error{reason: :guest_error}), do: 422
   defp status(%Error{reason: {:limit, :payload}}), do: 413
   defp status(%Error{reason: {:limit, :cpu_time}}), do: 504

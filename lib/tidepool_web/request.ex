@@ -4,6 +4,8 @@ defmodule TidepoolWeb.Request do
   its reply within its first slice never comes here.
   """
 
+  require Logger
+
   alias Tidepool.{Catalog, Cluster, Deploy, Engine, Error, Execution, Native}
   alias TidepoolWeb.{Form, Listener, Reply}
 
@@ -19,7 +21,7 @@ defmodule TidepoolWeb.Request do
   end
 
   # The edge has driven the call for its first slice, and it was not over with a reply then.
-  defp serve({:begun, name}, step), do: step |> Execution.take_over(name) |> outcome()
+  defp serve({:begun, name, operation}, step), do: step |> Execution.take_over(name, operation) |> outcome()
 
   defp serve(:health, nil) do
     if Cluster.joining?(), do: Reply.json(503, %{status: "joining", node: node()}), else: serve(:health)
@@ -32,16 +34,24 @@ defmodule TidepoolWeb.Request do
     name |> Execution.call(operation, payload, :infinity) |> outcome()
   end
 
-  defp serve({:deploy, form}) do
-    with {:ok, options} <- Form.options(form),
-         {:ok, function, change, spread} <- Deploy.run(form.wasm, options) do
+  # A body waits to be read; the status lets it in.
+  defp serve({:admit, name}) do
+    case Execution.admit(name) do
+      :ok -> {100, :text, [], ""}
+      {:error, error} -> Reply.error(error)
+    end
+  end
+
+  defp serve({:deploy, form, origin}) do
+    with {:ok, options} <- form |> Form.options() |> admissible(origin),
+         {:ok, function, change, spread} <- Deploy.run(form.wasm, options, origin) do
       Reply.json(if(change == :created, do: 201, else: 200), Map.merge(Reply.function(function), spread || %{}))
     else
       {:error, error} -> Reply.error(error)
     end
   end
 
-  defp serve(:list), do: Reply.json(200, %{functions: Enum.map(Catalog.list(), &Reply.function/1)})
+  defp serve(:list), do: Reply.json(200, %{functions: Enum.map(Catalog.list(), &Reply.brief/1)})
 
   defp serve({:show, name}) do
     case Catalog.fetch(name) do
@@ -50,9 +60,23 @@ defmodule TidepoolWeb.Request do
     end
   end
 
-  defp serve({:remove, name}) do
-    case Catalog.remove(name) do
+  defp serve({:wasm, name}) do
+    case Catalog.wasm(name) do
+      {:ok, function, wasm} -> Reply.wasm(function, wasm)
+      {:error, error} -> Reply.error(error)
+    end
+  end
+
+  defp serve({:remove, name, origin}) do
+    case Catalog.remove(name, origin) do
       :ok -> Reply.json(200, %{removed: name})
+      {:error, error} -> Reply.error(error)
+    end
+  end
+
+  defp serve({:forget, node}) do
+    case Cluster.forget(node) do
+      :ok -> Reply.json(200, %{forgotten: node})
       {:error, error} -> Reply.error(error)
     end
   end
@@ -65,7 +89,7 @@ defmodule TidepoolWeb.Request do
     body = %{
       status: "ok",
       node: node(),
-      functions: length(Catalog.list()),
+      functions: Catalog.count(),
       instances: instances,
       engines: Engine.engines()
     }
@@ -74,18 +98,32 @@ defmodule TidepoolWeb.Request do
   end
 
   defp serve(:metrics) do
+    functions = Catalog.versions()
+
     gauges = [
-      {"tidepool_functions", "Deployed functions", length(Catalog.list())},
+      {"tidepool_functions", "Deployed functions", length(functions)},
       {"beam_memory_bytes", "Memory that the Erlang VM has allocated, guests not included", :erlang.memory(:total)},
       {"beam_processes", "Erlang processes", :erlang.system_info(:process_count)},
       {"beam_run_queue", "Erlang processes that are ready to run", :erlang.statistics(:total_run_queue_lengths)}
     ]
 
+    by_function = [
+      {"tidepool_function_version", "Version that is deployed",
+       for({name, version, _at} <- functions, do: {name, version})},
+      {"tidepool_function_deployed_timestamp_seconds", "When it was deployed, since 1970",
+       for({name, _version, at} <- functions, do: {name, at})}
+    ]
+
     edge = for {name, value} <- Listener.stats(), do: {"tidepool_http_#{name}", "HTTP edge: #{name}", value}
-    {200, :openmetrics, [], Native.metrics(Engine.runtime(), gauges ++ edge)}
+    {200, :openmetrics, [], Native.metrics(Engine.runtime(), gauges ++ edge ++ Cluster.metrics(), by_function)}
   rescue
-    exception -> Reply.error(Error.new(:internal, Exception.message(exception)))
+    exception ->
+      Logger.error("the metrics could not be read: " <> Exception.format(:error, exception, __STACKTRACE__))
+      Reply.error(Error.new(:internal, "the metrics could not be read"))
   end
+
+  defp admissible({:error, error}, origin), do: Deploy.refuse(error, origin)
+  defp admissible(options, _origin), do: options
 
   defp outcome({:ok, reply}), do: Reply.bytes(reply)
   defp outcome({:error, error}), do: Reply.error(error)

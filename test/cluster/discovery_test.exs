@@ -113,7 +113,7 @@ defmodule Tidepool.Cluster.DiscoveryTest do
 
   describe "a node that could not be met" do
     test "waits longer each time, up to half a minute when the settings name it and longer when they don't" do
-      for {why, longest} <- [configured: 30_000, guessed: 600_000, stranger: 600_000] do
+      for {why, longest} <- [configured: 30_000, apart: 30_000, guessed: 600_000, stranger: 600_000] do
         backoff = Enum.reduce(1..30, Backoff.new(), fn _attempt, backoff -> Backoff.failed(backoff, "n", why, 0) end)
         refute Backoff.due?(backoff, "n", div(longest, 2))
         assert Backoff.due?(backoff, "n", longest)
@@ -128,6 +128,12 @@ defmodule Tidepool.Cluster.DiscoveryTest do
     test "is tried at once if it was a peer before" do
       backoff = Backoff.new() |> Backoff.met("n") |> Backoff.failed("n", :configured, 0)
       assert Backoff.due?(backoff, "n", 0)
+    end
+
+    test "is not tried at once if it was a peer and is not to be linked with as it is now" do
+      backoff = Backoff.new() |> Backoff.met("n") |> Backoff.failed("n", :apart, 0)
+      refute Backoff.due?(backoff, "n", 499)
+      assert backoff |> Backoff.met("n") |> Backoff.due?("n", 0)
     end
   end
 end

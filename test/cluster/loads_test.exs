@@ -32,6 +32,8 @@ defmodule Tidepool.Cluster.LoadsTest do
   defp tell(peer, entry) do
     :ok = Peer.call(peer, Catalog, :accept, [[entry]])
     :ok = Peer.call(peer, Loads, :load, [[entry], nil])
+    # That was a cast; once the process answers, it has taken it.
+    %{} = Peer.call(peer, :sys, :get_state, [Loads])
   end
 
   defp bring(peer, wasm) do

@@ -40,6 +40,7 @@ defmodule Tidepool.Docs.BlocksTest do
         "docs/cluster.md",
         "docs/http.md",
         "docs/host-callbacks.md",
+        "docs/guests.md",
         "docs/embedding.md",
         "docs/configuration.md"
       ] do

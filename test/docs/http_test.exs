@@ -51,6 +51,14 @@ defmodule Tidepool.Docs.HttpTest do
     end
   end
 
+  test "every reason of forgetting a node is documented with its status" do
+    # Whose atoms the reasons are.
+    Code.ensure_loaded!(TidepoolWeb.Reply)
+    documented = documented("Of forgetting a node")
+    assert Enum.sort(Enum.map(documented, &elem(&1, 0))) == Enum.sort(known("Reasons of forgetting a node"))
+    for {reason, [first]} <- documented, do: assert(status(String.to_existing_atom(reason), %{}) == first, reason)
+  end
+
   test "every kind of trap is documented" do
     {:ok, types} = Code.Typespec.fetch_types(Error)
     {:type, {:trap, {:type, _line, :union, kinds}, []}} = Enum.find(types, &match?({:type, {:trap, _, _}}, &1))

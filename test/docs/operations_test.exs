@@ -21,6 +21,31 @@ defmodule Tidepool.Docs.OperationsTest do
     assert Enum.sort(documented) == Enum.sort(served)
   end
 
+  test "the table of the log's lines is that of the code: events, levels and metadata" do
+    documented =
+      for ["`" <> event, level, _when, keys] <- Markdown.rows("docs/operations.md"),
+          event in ["deployed`", "removed`", "refused`", "failed`"] or keys =~ "`tidepool_function`" do
+        {String.trim(event, "`"), level, keys |> String.split(", ") |> Enum.map(&String.trim(&1, "`"))}
+      end
+
+    known = for {event, {level, keys}} <- Tidepool.Log.events(), do: {"#{event}", "#{level}", Enum.map(keys, &"#{&1}")}
+    assert documented == known
+  end
+
+  test "metadata of the log has no key of Elixir's own, and each key is documented" do
+    text = File.read!("docs/operations.md")
+
+    keys =
+      for file <- Path.wildcard("lib/**/*.ex"),
+          source = File.read!(file),
+          source =~ "Logger.",
+          [key] <- Regex.scan(~r/\b(tidepool_(?:function|version|\w+)): /, source, capture: :all_but_first),
+          do: key
+
+    assert "tidepool_stream" in keys
+    for key <- Enum.uniq(keys), do: assert(text =~ "`#{key}`", "#{key} is not documented")
+  end
+
   test "every outcome of a call is documented" do
     source = File.read!("native/tidepool_core/src/metrics.rs")
     outcomes = Regex.scan(~r/Outcome::\w+ => "(\w+)"/, source, capture: :all_but_first) |> List.flatten()

@@ -20,7 +20,8 @@ defmodule Tidepool.Docs.Settings do
   defp allowed(:boolean), do: "`true`, `false`"
   defp allowed(:string), do: "a string"
   defp allowed({:integer, min, max}), do: "#{number(min)} to #{number(max)}"
-  defp allowed({:keyword, _schema}), do: "a keyword list"
+  defp allowed({:one_of, values}), do: Enum.map_join(values, ", ", &"`#{inspect(&1)}`")
+  defp allowed({:keyword, _schema}), do: "a keyword list or a map"
   defp allowed({:check, _fun, expectation}), do: expectation
 
   # What depends on the machine has no figure here.

@@ -66,7 +66,7 @@ defmodule Tidepool.Fault.DeployFaultsTest do
 
       case context.what do
         :remove -> assert :ok = Tidepool.remove(name)
-        :metrics -> assert Native.metrics(runtime, []) =~ "tidepool"
+        :metrics -> assert Native.metrics(runtime, [], []) =~ "tidepool"
         :call -> assert {:ok, "ready"} = Tidepool.call(name, "any")
       end
 
@@ -94,8 +94,8 @@ defmodule Tidepool.Fault.DeployFaultsTest do
     assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}, 20_000
     last = Native.compile(runtime, guest("go", "hello_world"), FaultNative.compile_config())
     for id <- [first, last], do: assert_receive({:tidepool_compiled, ^id, {:ok, _module, _facts}}, 120_000)
-    assert Native.metrics(runtime, []) =~ ~r/^tidepool_compiles_total 2$/m
+    assert Native.metrics(runtime, [], []) =~ ~r/^tidepool_compiles_total 2$/m
   end
 
-  defp blobs, do: :tidepool |> Application.fetch_env!(:data) |> Catalog.folder() |> Path.join("blobs")
+  defp blobs, do: Catalog.blobs()
 end

@@ -4,13 +4,14 @@ defmodule Tidepool.Fault.MemoryTest do
 
   alias Tidepool.{Error, FaultFootprint}
 
-  @moduletag timeout: 180_000
+  @moduletag timeout: 300_000
 
   @mib 1024 * 1024
   @calls 200
   # Guests that kept what they fill would cost the node 3,200 MiB over all calls.
   @guest_bytes 16 * @mib
   @tolerated_bytes 100 * @mib
+  @rounds 3
 
   # What the call is, and how it has to end.
   @cases [
@@ -96,19 +97,38 @@ defmodule Tidepool.Fault.MemoryTest do
     end
   end
 
+  # What is not given back grows the node in each round of calls. What the allocators keep in reserve, on a busy machine
+  # more than elsewhere, they take once: so a round that grew the node is followed by others.
   defp assert_no_growth(call) do
     before = FaultFootprint.settled()
-    # The first calls bring what every node needs: slots that stay resident, stacks, the allocators' reserves.
+    # The first calls bring what every node needs: slots that stay resident, stacks.
     for _call <- 1..20, do: call.()
+
+    growths =
+      Enum.reduce_while(1..@rounds, [], fn _round, growths ->
+        growth = growth(call, before)
+        {if(growth < @tolerated_bytes, do: :halt, else: :cont), [max(growth, 0) | growths]}
+      end)
+
+    assert hd(growths) < @tolerated_bytes
+    assert Enum.sum(growths) < 2 * @tolerated_bytes
+  end
+
+  # How many bytes the node has gained once it has had time to give them back.
+  defp growth(call, before) do
     FaultFootprint.settled()
     weight = FaultFootprint.resident_bytes()
-
     for _call <- 1..@calls, do: call.()
     FaultFootprint.assert_instances_back(before)
+    shrunk(weight, System.monotonic_time(:millisecond) + 5_000)
+  end
 
-    eventually(fn ->
-      FaultFootprint.settled()
-      assert FaultFootprint.resident_bytes() < weight + @tolerated_bytes
-    end)
+  defp shrunk(weight, deadline) do
+    FaultFootprint.settled()
+    growth = FaultFootprint.resident_bytes() - weight
+
+    if growth < @tolerated_bytes or System.monotonic_time(:millisecond) > deadline,
+      do: growth,
+      else: shrunk(weight, deadline)
   end
 end

@@ -9,7 +9,8 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     subscribe_console: [:runtime, :pid],
     instances: [:runtime],
     engines: [:runtime],
-    metrics: [:runtime, :list],
+    metrics: [:runtime, :list, :list],
+    count_deploy: [:runtime, :text, :number],
     compile: [:runtime, :binary, :compile_config],
     open_cache: [:runtime, :text, :number],
     new_function: [:module, :config],
@@ -121,7 +122,8 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
 
   test "an improper list raises ArgumentError", context do
     %{runtime: runtime, function: function, responder: responder} = context.right
-    assert_argument_error(:metrics, [runtime, [{"name", "help", 1} | 2]])
+    assert_argument_error(:metrics, [runtime, [{"name", "help", 1} | 2], []])
+    assert_argument_error(:metrics, [runtime, [], [{"name", "help", [{"function", 1} | 2]}]])
     assert_argument_error(:publish, [runtime, [{"name", "operation", function} | 2]])
     assert_argument_error(:json_encode, [[1 | 2]])
     assert_argument_error(:http_start, [runtime, FaultNative.edge(), [self() | 2]])
@@ -132,7 +134,9 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
   test "a number that is larger than its field raises ArgumentError", context do
     %{runtime: runtime, responder: responder} = context.right
     assert_argument_error(:call, [runtime, "parked", nil, "", 2 ** 32, 1_000])
-    assert_argument_error(:metrics, [runtime, [{"name", "help", 2 ** 63}]])
+    assert_argument_error(:metrics, [runtime, [{"name", "help", 2 ** 63}], []])
+    assert_argument_error(:metrics, [runtime, [], [{"name", "help", [{"function", 2 ** 63}]}]])
+    assert_argument_error(:count_deploy, [runtime, "ok", 2 ** 64])
     assert_argument_error(:json_encode, [2 ** 64])
     assert_argument_error(:http_answer, [responder, 65_536, :text, [], ""])
     assert_argument_error(:http_start, [runtime, %{FaultNative.edge() | port: 65_536}, [self()]])

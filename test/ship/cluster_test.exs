@@ -33,12 +33,28 @@ defmodule Tidepool.Ship.ClusterTest do
       curl_deploy_url("#{first}/deploy?wait=all", guest("rust", "hello_world"), name: "hello_world")
 
     assert {200, _headers, "Hello, world!"} = curl_url("#{second}/call/hello_world")
-    third = await_url!(start!(c, env))
+    last = start!(c, env)
+    third = await_url!(last)
     eventually(fn -> match?({200, _headers, "Hello, world!"}, curl_url("#{third}/call/hello_world")) end, 60_000)
 
     {output, 0} = System.cmd("mix", ["tidepool.cluster", "--url", third], env: [{"MIX_ENV", "dev"}])
     assert output =~ ~r/hello_world +1 +[0-9a-f]{12} +3\/3/
     for name <- [a, b, c], do: assert(output =~ to_string(name))
+
+    tool =
+      &System.cmd("mix", ["tidepool.cluster", "forget", &1, "--url", first],
+        env: [{"MIX_ENV", "dev"}],
+        stderr_to_stdout: true
+      )
+
+    assert {output, status} = tool.(to_string(c))
+    assert status != 0 and output =~ "node_reachable"
+    Foreground.signal_group(last, "KILL")
+    lost = fn -> curl_url("#{first}/cluster") |> elem(2) |> Map.fetch!("lost") end
+    eventually(fn -> lost.() == [to_string(c)] end, 60_000)
+    assert {output, 0} = tool.(to_string(c))
+    assert output =~ "#{c} is forgotten"
+    eventually(fn -> lost.() == [] end, 60_000)
   end
 
   test "a second node without a name of its own says who holds the data folder", %{env: env} do

@@ -7,7 +7,10 @@ defmodule Tidepool.Ship.EnvironmentTest do
     path = Path.join(tmp_folder!(), "env.sh")
     File.write!(path, EEx.eval_file("rel/env.sh.eex", assigns: [release: %{name: :tidepool}]))
     script = ". #{path}; printf '%s\\n' \"$RELEASE_NODE|$RELEASE_DISTRIBUTION|$ERL_EPMD_ADDRESS|$ERL_ZFLAGS\""
-    names = ~w(RELEASE_NODE RELEASE_DISTRIBUTION RELEASE_COOKIE TIDEPOOL_CLUSTER_ADDRESS TIDEPOOL_CERTS)
+
+    names =
+      ~w(RELEASE_ROOT RELEASE_COMMAND RELEASE_NODE RELEASE_DISTRIBUTION RELEASE_COOKIE TIDEPOOL_CLUSTER_ADDRESS TIDEPOOL_CERTS)
+
     clean = for name <- names ++ ~w(ERL_EPMD_ADDRESS ERL_ZFLAGS), do: {name, nil}
     {output, status} = System.cmd("sh", ["-c", script], env: clean ++ env, stderr_to_stdout: true)
     {status, output |> String.trim_trailing("\n") |> String.split("|")}
@@ -39,5 +42,45 @@ defmodule Tidepool.Ship.EnvironmentTest do
   test "a node without a name needs neither" do
     assert {0, [_node, "none", "", ""]} =
              source([{"RELEASE_NODE", "tidepool@10.0.0.1"}, {"RELEASE_DISTRIBUTION", "none"}])
+  end
+
+  test "a cookie that others can read is refused, unless it is not the one that counts" do
+    root = tmp_folder!()
+    cookie = Path.join(root, "releases/COOKIE")
+    File.mkdir_p!(Path.dirname(cookie))
+    File.write!(cookie, "secret")
+    env = [{"RELEASE_ROOT", root}]
+    for mode <- [0o600, 0o400], do: assert(File.chmod(cookie, mode) == :ok and match?({0, _variables}, source(env)))
+
+    for mode <- [0o644, 0o640, 0o604, 0o620, 0o602, 0o601] do
+      File.chmod!(cookie, mode)
+      assert {1, ["tidepool can't start: others can read " <> rest]} = source(env)
+      assert rest =~ "chmod 600"
+      assert {0, _variables} = source(env ++ [{"RELEASE_COOKIE", "another"}])
+      assert {0, _variables} = source(env ++ [{"RELEASE_DISTRIBUTION", "none"}])
+    end
+
+    # A link is as open as what it leads to.
+    File.rename!(cookie, cookie <> ".real")
+    File.ln_s!(cookie <> ".real", cookie)
+    assert {1, _text} = source(env)
+    File.chmod!(cookie <> ".real", 0o600)
+    assert {0, _variables} = source(env)
+  end
+
+  test "certificates that are missing, empty or something else are refused by name" do
+    folder = tmp_folder!()
+    source_tls = fn -> source([{"TIDEPOOL_CERTS", folder}]) end
+    good = %{"ca.pem" => "CERTIFICATE", "cert.pem" => "CERTIFICATE", "key.pem" => "EC PRIVATE KEY"}
+    for {file, kind} <- good, do: File.write!(Path.join(folder, file), "-----BEGIN #{kind}-----\n")
+    assert {0, _variables} = source_tls.()
+
+    for {file, kind} <- good, bad <- [nil, "", "garbage", "-----BEGIN PUBLIC KEY-----\n"] do
+      path = Path.join(folder, file)
+      if bad, do: File.write!(path, bad), else: File.rm!(path)
+      assert {1, ["tidepool can't start: " <> text]} = source_tls.()
+      assert text =~ path
+      File.write!(path, "-----BEGIN #{kind}-----\n")
+    end
   end
 end

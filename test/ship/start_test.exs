@@ -10,7 +10,7 @@ defmodule Tidepool.Ship.StartTest do
   @moduletag timeout: 600_000
 
   defp start!(executable, arguments \\ [], env \\ []) do
-    env = [{"PORT", "0"}, {"TIDEPOOL_DATA", tmp_folder!()}] ++ env
+    env = Enum.uniq_by(env ++ [{"PORT", "0"}, {"TIDEPOOL_DATA", tmp_folder!()}], &elem(&1, 0))
     Foreground.start!(executable, arguments, env)
   end
 
@@ -92,6 +92,25 @@ defmodule Tidepool.Ship.StartTest do
     assert {status, output} = Foreground.await_exit!(program)
     assert status != 0
     assert output =~ "tidepool can't start: 127.0.0.1:#{port} is in use"
+    refute output =~ ~r/\*\*|%\{|crash dump/
+  end
+
+  test "mix tidepool.server, and its alias, say in one sentence why a node can't start, and never the token" do
+    dump = Path.join(tmp_folder!(), "erl_crash.dump")
+
+    for task <- ["tidepool.server", "phx.server"],
+        {env, text} <- [
+          {{"PORT", "abc"}, ~s|the setting :port has to be an integer from 0 to 65535, and is "PORT=abc"|},
+          {{"TIDEPOOL_TOKEN", "s3cret s3cret"}, "the setting :token has to be printable ASCII without spaces"},
+          {{"TIDEPOOL_ADDRESS", "0.0.0.0"}, "anybody who reaches 0.0.0.0 could deploy code"}
+        ] do
+      assert {1, output} = Foreground.await_exit!(start!("mix", [task], [env, {"ERL_CRASH_DUMP", dump}]))
+      assert output =~ ~r/\Atidepool can't start: [^\n]*\n\z/
+      assert output =~ text
+      refute output =~ "s3cret"
+    end
+
+    refute File.exists?(dump)
   end
 
   test "mix phx.server stays in the foreground until SIGTERM, and exits with 0" do
@@ -110,5 +129,25 @@ defmodule Tidepool.Ship.StartTest do
     assert Foreground.await_output!(program, ~r/Hello, shell!/)
     Foreground.write(program, "System.stop()\n")
     assert {0, _output} = Foreground.await_exit!(program)
+  end
+
+  test "mix tidepool.adopt gives a node the data that it had under another name, or says why not" do
+    data = tmp_folder!()
+    env = [{"TIDEPOOL_DATA", data}, {"MIX_ENV", "dev"}]
+    adopt = fn names -> System.cmd("mix", ["tidepool.adopt" | names], env: env, stderr_to_stdout: true) end
+    program = start!("mix", ["tidepool.server"], [{"TIDEPOOL_DATA", data}])
+    {url, _output} = await_url!(program)
+    curl_deploy_url("#{url}/deploy", guest("rust", "hello_world"), name: "hello_world")
+    assert adopt.(["nonode@nohost", "n1@127.0.0.1"]) == {"nonode@nohost is running: stop it first\n", 1}
+    Foreground.signal(program, "TERM")
+    assert {0, _output} = Foreground.await_exit!(program)
+
+    assert {"n1@127.0.0.1 has the data of nonode@nohost now: 1 function, in " <> _folder, 0} =
+             adopt.(["nonode@nohost", "n1@127.0.0.1"])
+
+    # Without a second name it is that of nodes without one.
+    assert {"nonode@nohost has the data of n1@127.0.0.1 now" <> _rest, 0} = adopt.(["n1@127.0.0.1"])
+    assert {"n1@127.0.0.1 has no data in " <> _rest, 1} = adopt.(["n1@127.0.0.1"])
+    assert {"** (Mix) name the node that has the data" <> _rest, 1} = adopt.([])
   end
 end

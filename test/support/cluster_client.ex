@@ -27,7 +27,7 @@ defmodule Tidepool.ClusterClient do
   end
 
   defp turns(state) do
-    head = "POST /call/#{state.name}/any HTTP/1.1\r\nhost: test\r\ncontent-length: 0\r\n\r\n"
+    head = "POST /call/#{state.name}/any HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n"
 
     with :ok <- :gen_tcp.send(state.socket, head),
          {:ok, 200, body, keep?} <- answer(state.socket) do

@@ -34,10 +34,11 @@ defmodule Tidepool.ClusterMessages do
       types().integer(1, 3),
       types().boolean(),
       instances(),
-      types().union([:fast, :dense])
+      types().union([:fast, :dense]),
+      types().union(Tidepool.Origin.kinds())
     ]
 
-    map(types().fixed_list(fields), fn [name, wall_ms, counter, replica, version, removed, instances, engine] ->
+    map(types().fixed_list(fields), fn [name, wall_ms, counter, replica, version, removed, instances, engine, admitted] ->
       %Entry{
         name: "f#{name}",
         version: version,
@@ -47,6 +48,7 @@ defmodule Tidepool.ClusterMessages do
         operation: "f#{name}",
         instances: instances,
         engine: engine,
+        admitted: admitted,
         limits: Tidepool.Limits.complete(%{}),
         deployed_at: wall_ms,
         stamp: {wall_ms, counter, "n#{replica}@host#1"}

@@ -31,7 +31,9 @@ defmodule Tidepool.FaultClient do
 
   @doc "Sends the request of a call and does not wait for the answer."
   def ask(socket, name, operation, payload \\ "") do
-    head = "POST /call/#{name}/#{operation} HTTP/1.1\r\nhost: test\r\ncontent-length: #{byte_size(payload)}\r\n\r\n"
+    head =
+      "POST /call/#{name}/#{operation} HTTP/1.1\r\nhost: localhost\r\ncontent-length: #{byte_size(payload)}\r\n\r\n"
+
     :ok = :gen_tcp.send(socket, [head, payload])
   end
 

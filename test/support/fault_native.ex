@@ -40,6 +40,8 @@ defmodule Tidepool.FaultNative do
     address: "127.0.0.1",
     port: 0,
     token: nil,
+    hosts: [],
+    proxies: [],
     max_upload_bytes: 65_536,
     max_payload_bytes: 65_536,
     max_buffered_bytes: 1_073_741_824,
@@ -88,7 +90,7 @@ defmodule Tidepool.FaultNative do
 
   @doc "Starts a call of the guest `parked`, which is published, and drives it until it waits for the host."
   def park(runtime) do
-    {:host, task, "host", "test", "park", "", _ms} = settle(call(runtime, "parked"))
+    {:host, task, "host", "test", "park", "", _us, _version} = settle(call(runtime, "parked"))
     task
   end
 
@@ -100,7 +102,7 @@ defmodule Tidepool.FaultNative do
   def finish(step, reply \\ {:ok, "answered"}) do
     case step do
       {:yield, task} -> task |> Native.resume() |> finish(reply)
-      {:host, task, _, _, _, _, _} -> task |> Native.answer(reply) |> finish(reply)
+      {:host, task, _, _, _, _, _, _} -> task |> Native.answer(reply) |> finish(reply)
       {:wait, task, id, _ms} -> receive(do: ({:tidepool_wake, ^id} -> task |> Native.resume() |> finish(reply)))
       over -> over
     end

@@ -12,7 +12,7 @@ defmodule Tidepool.FullDisk do
   # Opened by the catalog, which alone may write to it.
   defp open(path) do
     :sys.replace_state(Catalog, fn state ->
-      {:ok, file} = :file.open(path, [:append, :raw, :binary])
+      {:ok, file} = :file.open(path, [:read, :append, :raw, :binary])
       put_in(state.store.file, file)
     end)
 

@@ -15,7 +15,7 @@ defmodule Tidepool.LogWatch do
     :ok = :logger.add_handler(:watch, __MODULE__, %{config: :watchers})
   end
 
-  @doc "Sends the events of `function` to the calling process until that ends."
+  @doc "Sends the events of `function`, or with `nil` those of none, to the calling process until that ends."
   def watch(function), do: {:ok, _registry} = Registry.register(@watchers, function, nil)
 
   @doc "Collects all events of this node in a process of its own; `collected/0` returns their texts. For peers."
@@ -25,17 +25,20 @@ defmodule Tidepool.LogWatch do
   end
 
   @doc "What was logged since `collect/0`: `{level, text}`, oldest first."
-  def collected, do: Agent.get(__MODULE__, &Enum.reverse/1)
+  def collected, do: for({level, text, _metadata} <- collected_events(), do: {level, text})
+
+  @doc "The same with metadata: `{level, text, metadata}`."
+  def collected_events, do: Agent.get(__MODULE__, &Enum.reverse/1)
 
   @doc false
   def log(%{level: level, msg: message, meta: meta}, %{config: :watchers}) do
-    Registry.dispatch(@watchers, meta[:function], fn watchers ->
-      for {pid, nil} <- watchers, do: send(pid, {:logged, meta.function, level, text(message), meta})
+    Registry.dispatch(@watchers, meta[:tidepool_function], fn watchers ->
+      for {pid, nil} <- watchers, do: send(pid, {:logged, meta.tidepool_function, level, text(message), meta})
     end)
   end
 
-  def log(%{level: level, msg: message}, %{config: %{agent: agent}}) do
-    Agent.update(agent, &[{level, text(message)} | &1])
+  def log(%{level: level, msg: message, meta: meta}, %{config: %{agent: agent}}) do
+    Agent.update(agent, &[{level, text(message), meta} | &1])
   end
 
   defp text({:string, text}), do: IO.chardata_to_string(text)

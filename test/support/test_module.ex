@@ -9,11 +9,11 @@ defmodule Tidepool.TestModule do
   def variant(wasm, content), do: wasm <> section(0, [vector("variant"), to_string(content)])
 
   @doc """
-  A guest whose function `serve` calls `open_the_hatch`, which executes `unreachable`. It has a name section, which the
+  A guest whose function `serve` calls `open_the_hatch`, or what the `innermost` is called, which executes `unreachable`. It has a name section, which the
   built guests are stripped of.
   """
-  def named_trap do
-    names = [leb(2), leb(0), vector("serve"), leb(1), vector("open_the_hatch")]
+  def named_trap(innermost \\ "open_the_hatch") do
+    names = [leb(2), leb(0), vector("serve"), leb(1), vector(innermost)]
 
     module([
       # (i32, i32) -> i32, and () -> ().

@@ -35,8 +35,8 @@ defmodule Tidepool.Case do
   end
 
   @doc "Routes host calls to `target` to `handler` until the test is over."
-  def handle!(target, handler) do
-    :ok = Tidepool.Host.register(target, handler)
+  def handle!(target, handler, options \\ []) do
+    :ok = Tidepool.Host.register(target, handler, options)
     ExUnit.Callbacks.on_exit(fn -> Tidepool.Host.unregister(target) end)
   end
 

@@ -33,6 +33,18 @@ defmodule Tidepool.BlobStoreTest do
     assert File.ls!(folder) == [sha256]
   end
 
+  test "putting bytes whose file is damaged replaces it", %{folder: folder} do
+    sha256 = put(folder, "sound")
+
+    for damaged <- ["soun", "sound ", "Sound", ""] do
+      File.write!(Path.join(folder, sha256), damaged)
+      assert put(folder, "sound") == sha256
+      assert BlobStore.fetch(folder, sha256) == {:ok, "sound"}
+    end
+
+    assert File.ls!(folder) == [sha256]
+  end
+
   test "many may put the same bytes at once", %{folder: folder} do
     1..50 |> Task.async_stream(fn _ -> put(folder, "together") end) |> Stream.run()
     assert File.ls!(folder) == [BlobStore.sha256("together")]

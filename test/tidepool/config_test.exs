@@ -10,7 +10,7 @@ defmodule Tidepool.ConfigTest do
     assert Enum.sort(Map.keys(config)) == Enum.sort(Keyword.keys(Config.schema()))
     assert %{port: 4000, address: "127.0.0.1", token: nil, server: false, builtins: [], instances: :fresh} = config
     assert config.limits == Map.new(Tidepool.Limits.schema(), fn {key, spec} -> {key, spec[:default]} end)
-    assert Path.type(config.data) == :absolute
+    assert config.data == nil
   end
 
   test "settings that are given hold" do
@@ -32,6 +32,8 @@ defmodule Tidepool.ConfigTest do
           token: 5,
           token: <<255>>,
           data: "",
+          data: :memory,
+          data: <<255>>,
           server: "yes",
           instances: {:warm, 0},
           builtins: [:everything],
@@ -61,6 +63,12 @@ defmodule Tidepool.ConfigTest do
     end
   end
 
+  test "a data folder is one place, wherever the node goes, or temporary" do
+    assert {:ok, %{data: data}} = Config.check(data: "functions")
+    assert data == Path.expand("functions")
+    assert {:ok, %{data: :temporary}} = Config.check(data: :temporary)
+  end
+
   test "an unknown setting is refused, with the nearest known one" do
     assert {:error, %Error{reason: :invalid_option, message: message}} = Config.check(max_instance: 5)
     assert message =~ "did you mean :max_instances?"
@@ -77,6 +85,25 @@ defmodule Tidepool.ConfigTest do
         do: assert({:ok, _config} = Config.check(server: true, address: address))
   end
 
+  test "an automatic cluster is one for nodes that are told of others" do
+    cluster = fn settings -> Config.check([cluster: :auto] ++ settings) |> elem(1) |> Map.fetch!(:cluster) end
+    refute cluster.([])
+    refute cluster.(seeds: "", epmd: true)
+    assert cluster.(seeds: "a@10.0.0.1")
+    assert cluster.(seeds: [:"a@10.0.0.1"])
+    assert cluster.(dns: "nodes.test")
+    assert {:ok, %{cluster: false}} = Config.check(cluster: false, seeds: "a@10.0.0.1")
+    assert {:ok, %{cluster: true}} = Config.check(cluster: true)
+    assert {:error, %Error{reason: :invalid_option}} = Config.check(cluster: "on")
+  end
+
+  test "an edge is open when it is there and has no token" do
+    for {open?, settings} <- [{true, [server: true]}, {false, [server: true, token: "t"]}, {false, [server: false]}] do
+      {:ok, config} = Config.check(settings)
+      assert Config.open?(config) == open?
+    end
+  end
+
   test "every setting says in words what it is, and its type, default and unit are documented" do
     docs = Tidepool.Options.docs(Config.schema())
 
@@ -90,6 +117,6 @@ defmodule Tidepool.ConfigTest do
   test "the running node has its settings" do
     assert Config.get(:server) == true
     assert Config.get(:port) == 0
-    assert_raise KeyError, fn -> Config.get(:prt) end
+    assert_raise ArgumentError, ~r/did you mean :port/, fn -> Config.get(:prt) end
   end
 end

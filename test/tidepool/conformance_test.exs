@@ -9,7 +9,8 @@ defmodule Tidepool.ConformanceTest do
     {"rust", "hello_world_crate"},
     {"assemblyscript", "hello_world"},
     {"zig", "hello_world"},
-    {"go", "hello_world"}
+    {"go", "hello_world"},
+    {"c", "hello_world"}
   ]
 
   # What is tried here is not how fast a busy machine is.

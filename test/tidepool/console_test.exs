@@ -12,9 +12,12 @@ defmodule Tidepool.ConsoleTest do
     name = deploy!("rust", "hello_world")
     LogWatch.watch(name)
     assert Tidepool.call(name, "log", "a line") == {:ok, ""}
-    assert {:info, text, %{function: ^name, version: 1, stream: :console} = metadata} = logged(name)
+
+    assert {:info, text, %{tidepool_function: ^name, tidepool_version: 1, tidepool_stream: :console} = metadata} =
+             logged(name)
+
     assert text =~ "a line"
-    refute Map.has_key?(metadata, :dropped)
+    refute Map.has_key?(metadata, :tidepool_dropped)
   end
 
   test "the version is that of the function which printed" do
@@ -22,7 +25,7 @@ defmodule Tidepool.ConsoleTest do
     {:ok, _function} = Tidepool.deploy(guest("zig", "hello_world"), name: name)
     LogWatch.watch(name)
     assert Tidepool.call(name, "log", "a line") == {:ok, ""}
-    assert {:info, _text, %{version: 2}} = logged(name)
+    assert {:info, _text, %{tidepool_version: 2}} = logged(name)
   end
 
   test "lines of different functions don't mix" do
@@ -57,7 +60,7 @@ defmodule Tidepool.ConsoleTest do
     on_exit(fn -> Tidepool.remove(name) end)
     LogWatch.watch(name)
     {:ok, _function} = Tidepool.deploy(guest("wat", "start_section_log"), name: name)
-    assert {:info, _text, %{version: 1}} = logged(name)
+    assert {:info, _text, %{tidepool_version: 1}} = logged(name)
   end
 
   test "what a function prints beyond its rate is dropped, and every dropped line is counted" do
@@ -68,7 +71,7 @@ defmodule Tidepool.ConsoleTest do
 
     # As soon as a line gets through again it tells how many before it didn't.
     {more, events} = print_until_heard(name, 0, [])
-    told = Enum.sum(for {_text, metadata} <- events, do: Map.get(metadata, :dropped, 0))
+    told = Enum.sum(for {_text, metadata} <- events, do: Map.get(metadata, :tidepool_dropped, 0))
 
     assert told > 0
     assert length(events) + told == printed + more
@@ -113,7 +116,7 @@ defmodule Tidepool.ConsoleTest do
     name = deploy!("wat", "wasi_stderr_flood", limits: [cpu_time: 50, time: 50_000])
     LogWatch.watch(name)
     assert {:error, %Error{reason: {:limit, :cpu_time}}} = Tidepool.call(name, "run")
-    assert {:warning, _text, %{stream: :stderr}} = logged(name)
+    assert_receive {:logged, ^name, :warning, _text, %{tidepool_stream: :stderr}}, 5_000
   end
 
   defp dropped_in_metrics(name) do

@@ -60,8 +60,31 @@ defmodule Tidepool.OptionsTest do
 
   test "what is no keyword list is refused" do
     for options <- [[:name], [{"name", "n"}], [1 | 2], %{name: "n"}, "name", nil] do
-      assert {:error, %Error{reason: :invalid_option}} = check(options)
+      assert {:error, %Error{reason: :invalid_option, message: message}} = check(options)
+      assert message =~ "the options have to be a keyword list, and are #{inspect(options)}"
     end
+  end
+
+  test "inner options may be a map, and what is wrong with them is said of them" do
+    assert {:ok, %{inner: %{depth: 3}}} = check(name: "n", inner: %{depth: 3})
+    assert {:ok, %{inner: %{depth: 1}}} = check(name: "n", inner: %{})
+
+    for {inner, sentence} <- [
+          {%{depth: 4}, "the option :depth of :inner has to be an integer from 1 to 3, and is 4"},
+          {[depth: 4], "the option :depth of :inner has to be an integer from 1 to 3, and is 4"},
+          {[dept: 1], "the option :dept of :inner is unknown: did you mean :depth?"},
+          {%{"depth" => 1}, ~s|the option :inner has to be a keyword list or a map, and is %{"depth" => 1}|},
+          {5, "the option :inner has to be a keyword list or a map, and is 5"},
+          {[:depth], "the option :inner has to be a keyword list or a map, and is [:depth]"},
+          {1..2, "the option :inner has to be a keyword list or a map, and is 1..2"}
+        ] do
+      assert {:error, %Error{message: ^sentence}} = check(name: "n", inner: inner)
+    end
+  end
+
+  test "an option that is missing is said to be so, with what it has to be" do
+    assert {:error, %Error{message: message}} = check(size: 1)
+    assert message == "the option :name is missing, and has to be a string that is not empty"
   end
 
   test "an unknown option is refused: a near miss with a suggestion, another with all that are known" do
@@ -94,6 +117,17 @@ defmodule Tidepool.OptionsTest do
           String.valid?(message)
       end
     end)
+  end
+
+  test "no complaint shows the value of an option that is secret" do
+    schema = [token: [type: :string, default: nil, secret: true, doc: ""]]
+    assert {:ok, %{token: "s3cret"}} = Options.check([token: "s3cret"], schema, "the option")
+    assert {:ok, %{token: nil}} = Options.check([], schema, "the option")
+
+    for value <- [<<"s3cret", 255>>, ~c"s3cret", {"s3cret"}] do
+      assert {:error, %Error{message: message}} = Options.check([token: value], schema, "the option")
+      assert message == "the option :token has to be a string that is not empty"
+    end
   end
 
   test "property: a wrong name is refused, and every value of the right type taken" do

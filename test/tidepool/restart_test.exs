@@ -130,21 +130,103 @@ defmodule Tidepool.RestartTest do
   test "an unfinished record at the catalog's end is left out, and what was before it is whole" do
     peer = Peer.start!()
     Peer.deploy!(peer, "rust", "hello_world")
-    Peer.deploy!(peer, "rust", "counter")
     :ok = Peer.stop_application(peer)
-    bytes = File.read!(catalog(peer))
-    torn = binary_part(bytes, 0, byte_size(bytes) - 3)
-    File.write!(catalog(peer), torn)
+    unfinished = binary_part(File.read!(catalog(peer)), 0, 50)
+    File.write!(catalog(peer), unfinished, [:append])
     {:ok, _started} = Peer.start_application(peer)
 
     assert [%Function{name: "hello_world"}] = list(peer)
     assert call(peer, "hello_world", "hello") == {:ok, "Hello, world!"}
-    assert File.read!(catalog(peer) <> ".torn") == torn
+    # Nobody was answered for it: there is nothing to be kept.
+    assert Path.wildcard(catalog(peer) <> ".torn*") == []
 
     # The file is whole again.
     Peer.deploy!(peer, "rust", "counter")
     restart(peer)
     assert [%Function{name: "counter"}, %Function{name: "hello_world"}] = list(peer)
+  end
+
+  test "a catalog with a flipped bit costs nothing, one with a lost record its function, and no module" do
+    peer = Peer.start!()
+    guests = [{"rust", "hello_world"}, {"rust", "counter"}, {"rust", "upper"}, {"zig", "hello_world"}]
+
+    for {{language, guest}, n} <- Enum.with_index(guests),
+        do: Peer.deploy!(peer, language, guest, name: "f#{n}", operation: "any")
+
+    before = list(peer)
+    blobs = Enum.sort(File.ls!(Path.dirname(blob(peer, hd(before)))))
+    :ok = Peer.stop_application(peer)
+
+    {at, _length} = :binary.match(File.read!(catalog(peer)), "f1")
+    File.write!(catalog(peer), flip(File.read!(catalog(peer)), at))
+    {:ok, _started} = Peer.start_application(peer)
+    assert identity(list(peer)) == identity(before)
+    assert File.exists?(catalog(peer) <> ".torn")
+    :ok = Peer.stop_application(peer)
+
+    # Half a record is nothing but zeros.
+    Peer.call(peer, LogWatch, :collect, [])
+    bytes = File.read!(catalog(peer))
+    {at, _length} = :binary.match(bytes, "f1")
+    damaged = binary_part(bytes, 0, at + 2) <> <<0::800>> <> binary_part(bytes, at + 102, byte_size(bytes) - at - 102)
+    File.write!(catalog(peer), damaged)
+    {:ok, _started} = Peer.start_application(peer)
+    assert for(%{name: name} <- list(peer), do: name) == ["f0", "f2", "f3"]
+    assert {:error, %Error{reason: :not_deployed}} = call(peer, "f1", nil)
+    assert File.read!(catalog(peer) <> ".torn.1") == damaged
+    errors = for {:error, text} <- Peer.call(peer, LogWatch, :collected, []), do: text
+    assert Enum.any?(errors, &(&1 =~ ~r/catalog.log: bytes \d+ to \d+ are damaged.*: the function f1/))
+
+    # No start after it and no change makes it worse.
+    restart(peer)
+    Peer.deploy!(peer, "wat", "trap_unreachable")
+    restart(peer)
+    assert for(%{name: name} <- list(peer), do: name) == ["f0", "f2", "f3", "trap_unreachable"]
+    assert blobs -- File.ls!(Path.dirname(blob(peer, hd(before)))) == []
+    assert length(Path.wildcard(catalog(peer) <> ".torn*")) == 2
+
+    # Whoever has looked at what was kept and removes it is rid of the modules, too.
+    :ok = Peer.stop_application(peer)
+    for kept <- Path.wildcard(catalog(peer) <> ".torn*"), do: File.rm!(kept)
+    {:ok, _started} = Peer.start_application(peer)
+    assert length(blobs -- File.ls!(Path.dirname(blob(peer, hd(before))))) == 1
+  end
+
+  test "a catalog that is missing costs no module" do
+    for files <- [["catalog.log"], ["catalog.log", "catalog.end"]] do
+      peer = Peer.start!()
+      function = Peer.deploy!(peer, "rust", "hello_world")
+      :ok = Peer.stop_application(peer)
+      for file <- files, do: File.rm!(Path.join(Peer.folder(peer), file))
+      {:ok, _started} = Peer.start_application(peer)
+      assert list(peer) == []
+      restart(peer)
+      assert File.exists?(blob(peer, function))
+    end
+  end
+
+  test "the data of a node is its user's alone, and what others could read is closed and named" do
+    data = tmp_folder!()
+    peer = Peer.start!(data: data)
+    Peer.deploy!(peer, "rust", "counter")
+    folder = Peer.folder(peer)
+    rights = fn path -> Bitwise.band(File.stat!(path).mode, 0o777) end
+    assert rights.(folder) == 0o700
+    eventually(fn -> length(compiled(peer)) == 1 end, 30_000)
+    for path <- Path.wildcard(folder <> "/**"), File.regular?(path), do: assert({path, rights.(path)} == {path, 0o600})
+
+    :ok = Peer.stop_application(peer)
+    File.chmod!(folder, 0o755)
+    Peer.call(peer, LogWatch, :collect, [])
+    {:ok, _started} = Peer.start_application(peer)
+    assert rights.(folder) == 0o700
+
+    assert [_text] =
+             for(
+               {:warning, text} <- Peer.call(peer, LogWatch, :collected, []),
+               text =~ "could be read by others",
+               do: text
+             )
   end
 
   test "many changes don't grow the catalog without bound" do
@@ -157,7 +239,7 @@ defmodule Tidepool.RestartTest do
     end
 
     # Without compaction there would be 1,200 records, of some 300 bytes each.
-    {entries, :whole} = Tidepool.Catalog.Log.decode(File.read!(catalog(peer)))
+    {entries, []} = Tidepool.Catalog.Record.decode(File.read!(catalog(peer)))
     assert length(entries) < 1_100
     restart(peer)
     assert %Function{version: 601} = Peer.deploy!(peer, "wat", "trap_unreachable", name: "changing")
@@ -188,7 +270,7 @@ defmodule Tidepool.RestartTest do
 
   # What is in the cache; code is written after its deploy was answered.
   defp compiled(peer), do: Path.wildcard(Path.join([Peer.folder(peer), "compiled", "*-*"]))
-  defp metrics(peer), do: Peer.call(peer, Tidepool.Native, :metrics, [Peer.call(peer, Engine, :runtime, []), []])
+  defp metrics(peer), do: Peer.call(peer, Tidepool.Native, :metrics, [Peer.call(peer, Engine, :runtime, []), [], []])
 
   test "what was compiled before is not compiled again, neither after a stop nor after a crash" do
     data = tmp_folder!()

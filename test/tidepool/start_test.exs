@@ -81,6 +81,91 @@ defmodule Tidepool.StartTest do
     assert {"", "none\n"} = start(data: data)
   end
 
+  # A value that the type does not have.
+  defp bad(:boolean), do: "yes"
+  defp bad({:integer, _min, max}), do: max + 1
+  defp bad({:keyword, _schema}), do: [nonsense: 1]
+  defp bad(_string_or_check), do: "s3cret s3cret\n"
+
+  # Those are strings of any kind.
+  @any_string [:data, :dns]
+
+  test "every setting with a bad value is one sentence that names it, and no harm to the VM that it was to start in" do
+    settings =
+      for {key, spec} <- Tidepool.Config.schema(), do: {key, if(key in @any_string, do: 5, else: bad(spec[:type]))}
+
+    code = """
+    Logger.configure(level: :none)
+
+    for {key, value} <- #{inspect(settings)} do
+      IO.puts(:stderr, "key: \#{key}")
+      Application.put_env(:tidepool, key, value)
+      {:error, {:tidepool, reason}} = Application.ensure_all_started(:tidepool)
+      %{reason: :invalid_option} = reason |> Tuple.to_list() |> Enum.find(&is_struct(&1, Tidepool.Error))
+      Application.delete_env(:tidepool, key)
+    end
+    """
+
+    ebin = Application.app_dir(:tidepool, "ebin")
+    {output, 0} = System.cmd("elixir", ["-pa", ebin, "-e", code], stderr_to_stdout: true)
+    ["" | said] = String.split(output, "key: ")
+    assert length(said) == length(settings)
+
+    for {{key, _value}, text} <- Enum.zip(settings, said) do
+      assert [name, sentence, ""] = String.split(text, "\n")
+      assert name == to_string(key)
+
+      assert sentence =~ ~r/\Atidepool can't start: the setting #{inspect(key)}.* (has to be|is unknown)/ or
+               key == :limits
+
+      refute sentence =~ ~r/%\{|%Tidepool|\*\*|#PID|:EXIT/
+      if key == :token, do: refute(sentence =~ "s3cret")
+    end
+  end
+
+  # Starts a node that the VM is there for; its standard output and error, its status, and the files that it left.
+  defp start_standalone(settings) do
+    folder = tmp_folder!()
+
+    code = """
+    for {key, value} <- #{inspect([standalone: true] ++ settings, limit: :infinity)}, do: Application.put_env(:tidepool, key, value)
+    Application.ensure_all_started(:tidepool, :permanent)
+    IO.puts("it goes on")
+    """
+
+    ebin = Application.app_dir(:tidepool, "ebin")
+    script = ~S(cd "$1" && shift && elixir "$@" 2> stderr)
+    arguments = ["-c", script, "sh", folder, "-pa", ebin, "-e", code]
+    {output, status} = System.cmd("sh", arguments, env: [{"ERL_CRASH_DUMP", Path.join(folder, "erl_crash.dump")}])
+    {status, output, File.read!(Path.join(folder, "stderr")), File.ls!(folder)}
+  end
+
+  test "a node that can't start ends its own VM with one sentence, status 1, and neither report nor crash dump" do
+    {:ok, socket} = :gen_tcp.listen(0, ip: {127, 0, 0, 1})
+    {:ok, port} = :inet.port(socket)
+    file = Path.join(tmp_folder!(), "a file")
+    File.write!(file, "")
+    used = Peer.start!()
+
+    for {settings, text} <- [
+          {[token: "s3cret s3cret"], "the setting :token has to be printable ASCII without spaces\n"},
+          {[port: "PORT=abc"], "PORT=abc"},
+          {[prt: 5], "did you mean :port?"},
+          {[data: Path.join(file, "data")], "not a directory"},
+          {[data: used.data], "another node uses the data folder"},
+          {[server: true, port: port, token: "s3cret"], "127.0.0.1:#{port} is in use"},
+          {[server: true, port: 0, address: "192.0.2.1", token: "s3cret"], "192.0.2.1"},
+          {[server: true, address: "0.0.0.0"], "TIDEPOOL_TOKEN"}
+        ] do
+      assert {1, output, error, ["stderr"]} = start_standalone(Keyword.put_new(settings, :data, :temporary))
+      assert output =~ ~r/\A(\n?[\d:.]+ \[(info|warn|warning)\] [^\n]*\n)*\z/
+      assert [sentence, ""] = String.split(error, "\n")
+      assert sentence =~ ~r/\Atidepool can't start: /
+      assert error =~ text
+      refute output <> error =~ "s3cret"
+    end
+  end
+
   describe "config/runtime.exs" do
     # Read in another VM, so that no test changes this one's environment.
     defp runtime(env, mix_env \\ "prod") do
@@ -115,23 +200,36 @@ defmodule Tidepool.StartTest do
       {output, 0} = runtime(env)
       {settings, []} = Code.eval_string(output)
 
-      assert Enum.sort(settings) ==
+      assert settings |> Keyword.delete(:data) |> Enum.sort() ==
                [dns: "nodes.example", dns_node: "tide", lame_duck: 7, seeds: "a@10.0.0.1,b@10.0.0.2"]
 
       assert {:ok, %{seeds: seeds}} = Tidepool.Config.check(settings)
       assert Tidepool.Config.seeds(seeds) == ["a@10.0.0.1", "b@10.0.0.2"]
     end
 
-    test "sets nothing that the environment doesn't name" do
+    test "sets nothing that the environment doesn't name, but where data is: beside the sources, or in the release's folder" do
       names = ["PORT", "TIDEPOOL_ADDRESS", "TIDEPOOL_TOKEN", "TIDEPOOL_DATA", "TIDEPOOL_DRAIN", "RELEASE_ROOT"]
-      {output, 0} = runtime(Enum.map(names, &{&1, nil}))
-      assert String.trim(output) in ["[]", "nil"]
+      unset = Enum.map(names, &{&1, nil})
+
+      for {env, data} <- [
+            {unset, Path.expand("data")},
+            {unset ++ [{"RELEASE_ROOT", "/opt/tidepool"}], "/opt/tidepool/data"}
+          ] do
+        {output, 0} = runtime(env)
+        {settings, []} = Code.eval_string(output)
+        assert Keyword.delete(settings, :cluster) == [data: data]
+      end
     end
 
     test "refuses a port that is no number with a sentence that names the variable" do
-      {output, status} = runtime([{"PORT", "http"}])
-      assert status != 0
-      assert output =~ "PORT"
+      for {variable, key} <- [{"PORT", :port}, {"TIDEPOOL_DRAIN", :drain}, {"TIDEPOOL_LAME_DUCK", :lame_duck}],
+          text <- ["http", "80 ", "8e1"] do
+        {output, 0} = runtime([{variable, text}])
+        {settings, []} = Code.eval_string(output)
+        assert {:error, %{message: message}} = Tidepool.Config.check(settings)
+        assert message =~ inspect(key)
+        assert message =~ "#{variable}=#{text}"
+      end
     end
   end
 end

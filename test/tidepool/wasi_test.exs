@@ -54,8 +54,8 @@ defmodule Tidepool.WasiTest do
     name = deploy!("rust", "upper")
     LogWatch.watch(name)
     assert {:error, %Error{reason: :guest_error}} = Tidepool.call(name, "run", "fail")
-    assert_receive {:logged, ^name, :warning, first, %{stream: :stderr, version: 1}}, 5_000
-    assert_receive {:logged, ^name, :warning, second, %{stream: :stderr}}, 5_000
+    assert_receive {:logged, ^name, :warning, first, %{tidepool_stream: :stderr, tidepool_version: 1}}, 5_000
+    assert_receive {:logged, ^name, :warning, second, %{tidepool_stream: :stderr}}, 5_000
     assert first =~ "asked to fail"
     assert second =~ "giving up"
   end

@@ -63,6 +63,21 @@ defmodule TidepoolWeb.AccessTest do
     assert {404, _headers, _error} = curl_url(Peer.url(peer, "/call/removed"))
   end
 
+  test "a page whose name was made to mean this machine may neither change nor read anything, a name of the settings may" do
+    peer = Peer.start!(server: true, hosts: "tide.example")
+    rebound = ["host: evil.example", "origin: http://evil.example"]
+    assert {421, _headers, %{"error" => error}} = deploy(peer, "rebound", rebound)
+    assert %{"reason" => "unknown_host", "host" => "evil.example"} = error
+    assert error["message"] =~ "TIDEPOOL_HOSTS"
+    assert {421, _headers, _error} = remove(peer, "rebound", rebound)
+
+    for path <- ["/functions", "/call/rebound", "/health", "/metrics"] do
+      assert {421, _headers, _error} = curl_url(Peer.url(peer, path), ["-H", "host: evil.example"])
+    end
+
+    assert {201, _headers, _function} = deploy(peer, "named", ["host: tide.example", "origin: http://tide.example"])
+  end
+
   test "whether a function exists is not told to who may not remove it", %{peer: peer} do
     assert {401, _headers, error} = remove(peer, "nobody", [])
     assert {201, _headers, _function} = deploy(peer, "somebody", [@bearer])

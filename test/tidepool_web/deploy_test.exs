@@ -114,6 +114,31 @@ defmodule TidepoolWeb.DeployTest do
              ])
   end
 
+  test "an error calls a field what the form calls it, and has the function's name", %{name: name} do
+    wasm = guest("rust", "hello_world")
+
+    for {fields, query, said} <- [
+          {[limits: ~s({"memory": -5})], "", "the field `limits.memory` has to be an integer from 65536 to"},
+          {[limits: ~s({"time": "soon"})], "", "the field `limits.time` has to be"},
+          {[limits: ~s({"tme": 5})], "", "the field `limits` has an unknown limit \"tme\""},
+          {[operation: String.duplicate("o", 2_000)], "", "the field `operation` has to be"},
+          {[instances: "many"], "", "the field `instances` has to be `fresh` or `warm:N`"},
+          {[instances: "warm:0"], "", "the field `instances` has to be `fresh` or `warm:N`"},
+          {[instances: "warm:16001"], "", "the field `engine=dense`"},
+          {[engine: "slow"], "", "the field `engine` has to be"},
+          {[snapshot: "no"], "", "the field `snapshot` has to be"},
+          {[], "?wait=none", "the parameter `wait` has to be"},
+          {[], "?wait_timeout=-1", "the parameter `wait_timeout` has to be"}
+        ] do
+      assert {400, _headers, %{"error" => error}} =
+               curl_deploy_url(url("/deploy" <> query), wasm, [name: name] ++ fields)
+
+      assert %{"reason" => "invalid_option", "function" => ^name, "step" => "options", "message" => message} = error
+      assert message =~ said
+      refute message =~ ~r/[ (]:[a-z]/, "#{message} has Elixir's words"
+    end
+  end
+
   test "names that can't be are 400", %{name: _name} do
     for bad <- ["a/b", "..", ".hidden", "a b", "é", String.duplicate("n", 129)] do
       assert {400, _headers, %{"error" => error}} = curl_deploy(guest("rust", "counter"), name: bad)

@@ -14,7 +14,7 @@ defmodule TidepoolWeb.HangupTest do
   # The request is with its guest when this returns.
   defp request(path) do
     {:ok, socket} = :gen_tcp.connect({127, 0, 0, 1}, TidepoolWeb.Listener.port(), [:binary, active: false])
-    :ok = :gen_tcp.send(socket, "GET #{path} HTTP/1.1\r\nhost: x\r\n\r\n")
+    :ok = :gen_tcp.send(socket, "GET #{path} HTTP/1.1\r\nhost: localhost\r\n\r\n")
     eventually(fn -> busy_instances() == 1 end)
     socket
   end
@@ -100,7 +100,7 @@ defmodule TidepoolWeb.HangupTest do
     sockets =
       for _ <- 1..4 do
         {:ok, socket} = :gen_tcp.connect({127, 0, 0, 1}, port, [:binary, active: false])
-        :ok = :gen_tcp.send(socket, "GET /call/loop HTTP/1.1\r\nhost: x\r\n\r\n")
+        :ok = :gen_tcp.send(socket, "GET /call/loop HTTP/1.1\r\nhost: localhost\r\n\r\n")
         socket
       end
 

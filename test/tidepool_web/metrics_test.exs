@@ -48,6 +48,42 @@ defmodule TidepoolWeb.MetricsTest do
              curl("/metrics")
   end
 
+  test "deploys are counted by how they ended, and each function has its version and since when" do
+    # Other tests deploy as well.
+    count = fn samples, reason -> samples[{"tidepool_deploys_total", %{"reason" => reason}}] || 0.0 end
+    {before, _types, _text} = scrape()
+    name = deploy!("rust", "hello_world")
+    wasm = guest("rust", "hello_world")
+    {:ok, _unchanged} = Tidepool.deploy(wasm, name: name)
+    {:ok, function} = Tidepool.deploy(wasm, name: name, operation: "hello")
+    {:error, %Error{}} = Tidepool.deploy("no module", name: name)
+    assert {400, _headers, _error} = curl_deploy(wasm, name: name, instances: "many")
+    {samples, types, _text} = scrape()
+
+    for {reason, least} <- [{"ok", 2}, {"unchanged", 1}, {"not_wasm", 1}, {"invalid_option", 1}],
+        do: assert(count.(samples, reason) >= count.(before, reason) + least, reason)
+
+    assert types["tidepool_deploy_seconds"] == "histogram"
+    assert samples[{"tidepool_deploy_seconds_count", %{}}] >= 5.0
+    assert samples[{"tidepool_function_version", %{"function" => name}}] == 2.0
+    since = samples[{"tidepool_function_deployed_timestamp_seconds", %{"function" => name}}]
+    assert since == function.deployed_at * 1.0
+  end
+
+  test "calls that wait at the cap of their function are told by function" do
+    handle!({"metrics", "test", "park"}, fn _call -> Process.sleep(:infinity) end)
+    name = deploy!("rust", "hello_world", limits: [instances: 1, queue: 1, time: 60_000])
+    quiet = deploy!("rust", "hello_world")
+    queued = fn name -> scrape() |> elem(0) |> Map.get({"tidepool_calls_queued_at_caps", %{"function" => name}}) end
+    parked = for _call <- 1..2, do: spawn(fn -> Tidepool.call(name, "host", "metrics/test/park") end)
+    on_exit(fn -> Enum.each(parked, &Process.exit(&1, :kill)) end)
+    eventually(fn -> queued.(name) == 1.0 end, 20_000)
+    assert queued.(quiet) == 0.0
+    assert {:error, %Error{reason: :overloaded}} = Tidepool.call(name, "hello")
+    Enum.each(parked, &Process.exit(&1, :kill))
+    eventually(fn -> queued.(name) == 0.0 end, 20_000)
+  end
+
   test "calls are counted by function and by how they ended" do
     hello = deploy!("rust", "hello_world", limits: [payload: 1_000])
     limited = deploy!("wat", "loop", limits: [time: 600_000, cpu_time: 20])

@@ -61,8 +61,8 @@ defmodule TidepoolWeb.ProtocolTest do
 
   test "requests that were sent ahead are answered in order", %{name: name} do
     {:ok, socket} = connect()
-    requests = for i <- 1..10, do: "GET /call/#{name}?payload=#{i} HTTP/1.1\r\nhost: x\r\n\r\n"
-    :ok = :gen_tcp.send(socket, [requests, "GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"])
+    requests = for i <- 1..10, do: "GET /call/#{name}?payload=#{i} HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    :ok = :gen_tcp.send(socket, [requests, "GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"])
     answers = read_all(socket, "")
     greetings = Regex.scan(~r/Hello, (\d+)!/, answers) |> Enum.map(&List.last/1)
     assert greetings == Enum.map(1..10, &to_string/1)

@@ -11,6 +11,38 @@ defmodule TidepoolWeb.ReplyTest do
     {status, headers, error}
   end
 
+  test "a function's imports are cut in answers, more so in lists, and what is left out is counted" do
+    imports = ["env." <> String.duplicate("x", 100_000) | for(i <- 1..100_000, do: "env.f#{i}")]
+
+    function = %Tidepool.Function{
+      name: "f",
+      version: 1,
+      sha256: "",
+      size: 1,
+      abi: :wapc,
+      imports: imports,
+      operation: "f",
+      instances: :fresh,
+      limits: %{}
+    }
+
+    for {shown, most, bytes} <- [{Reply.function(function), 1_000, 20_000}, {Reply.brief(function), 16, 1_000}] do
+      assert length(shown.imports) == most
+      assert shown.imports_omitted == 100_001 - most
+      assert byte_size(Native.json_encode(shown)) < bytes
+    end
+
+    assert %{imports: ["env.a"]} = few = Reply.brief(%{function | imports: ["env.a"]})
+    refute is_map_key(few, :imports_omitted)
+  end
+
+  test "numbers of a form have few digits" do
+    digits = String.duplicate("9", 300_000)
+    assert {:error, %Error{reason: :invalid_option}} = Form.options(%{@form | name: "f", instances: "warm:" <> digits})
+    form = Map.put(%{@form | name: "f"}, :query, [{"wait_timeout", digits}])
+    assert {:error, %Error{reason: :invalid_option}} = Form.options(form)
+  end
+
   test "every reason of a call has its status" do
     for {reason, status} <- [
           not_deployed: 404,

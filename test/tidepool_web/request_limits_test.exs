@@ -40,14 +40,16 @@ defmodule TidepoolWeb.RequestLimitsTest do
 
   test "a body that does not come to its end is 408", %{port: port} do
     answer =
-      port |> connect("POST /call/hello_world HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nhalf") |> read_all()
+      port
+      |> connect("POST /call/hello_world HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\nhalf")
+      |> read_all()
 
     assert answer =~ "HTTP/1.1 408"
     assert answer =~ "body_timeout"
   end
 
   test "a connection without a request is closed", %{port: port} do
-    assert port |> connect("GET /call/hello_world HTTP/1.1\r\nhost: x\r\n\r\n") |> read_all() =~ "Hello, world!"
+    assert port |> connect("GET /call/hello_world HTTP/1.1\r\nhost: localhost\r\n\r\n") |> read_all() =~ "Hello, world!"
   end
 
   test "a payload over the edge's limit is 413 with the figure, in the body as in the query", %{peer: peer} do
@@ -65,6 +67,28 @@ defmodule TidepoolWeb.RequestLimitsTest do
       assert {413, _headers, %{"error" => error}} = curl_url(url, arguments)
       assert %{"reason" => "payload_too_large", "limit_bytes" => 1_000} = error
     end
+  end
+
+  test "a body for a function that is not deployed is refused before it is read", %{port: port} do
+    answer =
+      port |> connect("POST /call/nobody HTTP/1.1\r\nhost: localhost\r\ncontent-length: 999\r\n\r\n") |> read_all()
+
+    assert answer =~ "HTTP/1.1 404"
+    assert answer =~ "not_deployed"
+  end
+
+  test "a body over its function's limit is refused before it is read, and counted", %{peer: peer, port: port} do
+    Peer.deploy!(peer, "rust", "upper", name: "tiny", limits: [payload: 10])
+
+    assert {200, _headers, _reply} =
+             curl_url(Peer.url(peer, "/call/tiny"), ["--data-binary", String.duplicate("x", 10)])
+
+    answer = port |> connect("POST /call/tiny HTTP/1.1\r\nhost: localhost\r\ncontent-length: 999\r\n\r\n") |> read_all()
+    assert answer =~ "HTTP/1.1 413"
+    assert answer =~ ~s("limit":"payload")
+    assert answer =~ ~s("allowed":10)
+    {200, _headers, metrics} = curl_url(Peer.url(peer, "/metrics"))
+    assert metrics =~ ~s(tidepool_calls_total{function="tiny",reason="limit"} 1)
   end
 
   test "requests over the cap are 503 with Retry-After, and how the node is can still be asked", context do

@@ -1,9 +1,7 @@
 import Config
 
 # No HTTP edge: that is the default of a dependency, and `server: true` would start it.
-config :tidepool,
-  data: Path.expand("../_build/#{config_env()}/data", __DIR__),
-  limits: [time: 1_000, memory: 16 * 1024 * 1024]
+config :tidepool, limits: [time: 1_000, memory: 16 * 1024 * 1024]
 
 config :embed, modules: Path.expand("../../../guests/build/rust", __DIR__)
 

@@ -1,20 +1,14 @@
 defmodule EmbedTest do
-  # One store serves all tests.
-  use ExUnit.Case, async: false
+  # Each test answers guests itself; those of the store are in store_test.exs.
+  use ExUnit.Case, async: true
 
-  doctest Embed
+  import Tidepool.Testing
 
-  defp restart_store do
-    store = Process.whereis(Embed.Store)
-    monitor = Process.monitor(store)
-    Process.exit(store, :kill)
-    assert_receive {:DOWN, ^monitor, :process, ^store, :killed}, 5_000
-    wait_for_store(System.monotonic_time(:millisecond) + 5_000)
-  end
-
-  defp wait_for_store(deadline) do
-    assert System.monotonic_time(:millisecond) < deadline, "the store did not come back"
-    if Process.whereis(Embed.Store) == nil, do: wait_for_store(deadline)
+  # A store of this test's own.
+  defp store(values) do
+    handle({"host", "redis", "GET"}, fn call ->
+      with :error <- Map.fetch(values, call.payload), do: {:error, "no such key: #{call.payload}"}
+    end)
   end
 
   test "no HTTP edge runs" do
@@ -23,24 +17,39 @@ defmodule EmbedTest do
   end
 
   test "both functions are there when the application has started, with its own limits" do
-    assert ["hello_world", "redis_concat"] = Enum.map(Tidepool.list(), & &1.name)
-    assert {:ok, %{limits: %{time: 1_000}, instances: {:warm, 4}}} = Tidepool.fetch("redis_concat")
+    assert %{limits: %{time: 1_000}} = Tidepool.fetch!("hello_world")
+    assert %{limits: %{time: 1_000}, instances: {:warm, 4}} = Tidepool.fetch!("redis_concat")
+  end
+
+  test "somebody is greeted by name" do
+    assert Embed.greet("Ada") == {:ok, "Hello, Ada!"}
+  end
+
+  test "what the store has under three keys is put together" do
+    store(%{"some_key1" => "tide", "some_key2" => "-", "some_key3" => "pool"})
+    assert Embed.concat() == {:ok, "tide-pool"}
   end
 
   test "what the store refuses is the guest's error" do
-    restart_store()
+    store(%{})
     assert {:error, %Tidepool.Error{reason: :guest_error, message: "no such key: some_key1"}} = Embed.concat()
   end
 
-  test "a store that died is answered for, and its successor serves the same functions" do
-    restart_store()
-    for n <- 1..3, do: Embed.Store.put("some_key#{n}", "#{n}")
-    assert Embed.concat() == {:ok, "123"}
-  end
-
   test "many processes call at once" do
-    for n <- 1..3, do: Embed.Store.put("some_key#{n}", "#{n}")
+    store(%{"some_key1" => "1", "some_key2" => "2", "some_key3" => "3"})
     calls = Task.async_stream(1..200, fn _n -> Embed.concat() end, max_concurrency: 50)
     assert Enum.all?(calls, &(&1 == {:ok, {:ok, "123"}}))
+  end
+
+  test "a guest without a compiler, under a name of its own" do
+    function = deploy!(guest(:echo), name: "echo")
+    assert Tidepool.call(function.name, nil, ["a", ?b, "c"]) == {:ok, "abc"}
+  end
+
+  test "a module is tried out beside the application, which has its data folder for itself" do
+    arguments = ["tidepool.call", "../../guests/build/rust/redis_concat.wasm"]
+    stubs = for n <- 1..3, do: ["--host", "host/redis/GET=#{n}"]
+    assert {reply, 0} = System.cmd("mix", arguments ++ List.flatten(stubs), env: [{"MIX_ENV", "test"}])
+    assert String.ends_with?(reply, "333")
   end
 end

@@ -6,6 +6,7 @@ use wapc_guest::{console_log, host_call, register_function, CallResult};
 /// The host runs this once in every new instance, before any call.
 #[no_mangle]
 pub extern "C" fn wapc_init() {
+    std::panic::set_hook(Box::new(|panic| console_log(&panic.to_string())));
     register_function("hello_world", hello);
     register_function("hello", hello);
     register_function("echo", |payload| Ok(payload.to_vec()));

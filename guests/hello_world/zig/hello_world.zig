@@ -6,6 +6,8 @@ const Allocator = std.mem.Allocator;
 const Error = wapc.Error;
 const Reply = wapc.Reply;
 
+pub const panic = std.debug.FullPanic(wapc.panic);
+
 export fn __guest_call(operation_len: usize, payload_len: usize) i32 {
     return wapc.serve(operation_len, payload_len, handle);
 }

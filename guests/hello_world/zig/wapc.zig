@@ -82,6 +82,13 @@ pub fn hostCall(
     return .{ .err = text };
 }
 
+/// Says why a guest panics, in the host's log and in the error of its call: `std.debug.FullPanic(wapc.panic)`.
+pub fn panic(message: []const u8, _: ?usize) noreturn {
+    @branchHint(.cold);
+    consoleLog(message);
+    @trap();
+}
+
 /// Writes a line to the host's log.
 pub fn consoleLog(text: []const u8) void {
     __console_log(text.ptr, text.len);

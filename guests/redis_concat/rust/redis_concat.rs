@@ -12,6 +12,7 @@ const KEYS: [&str; 3] = ["some_key1", "some_key2", "some_key3"];
 /// which takes system calls.
 #[no_mangle]
 pub extern "C" fn wapc_init() {
+    wapc::log_panics();
     let room = Vec::<u8>::with_capacity(1_024);
     // SAFETY: it reads a local variable; and since that is volatile the compiler has to allocate what it points to.
     unsafe { std::ptr::read_volatile(&room.as_ptr()) };

@@ -1,11 +1,15 @@
 defmodule Mix.Tasks.Tidepool.Cluster do
-  @shortdoc "Prints the state of a Tidepool cluster"
+  @shortdoc "Prints the state of a Tidepool cluster, or forgets a lost node"
 
   @moduledoc """
   Asks a running node for the state of its cluster, over HTTP, and prints it.
 
       mix tidepool.cluster
       mix tidepool.cluster --url http://10.0.0.1:4000
+
+  Has all nodes forget one that is lost for good; if the asked one has a token, with that in `TIDEPOOL_TOKEN`:
+
+      mix tidepool.cluster forget tidepool@10.0.0.9 --url http://10.0.0.1:4000
   """
 
   use Mix.Task
@@ -16,21 +20,34 @@ defmodule Mix.Tasks.Tidepool.Cluster do
   @impl true
   def run(arguments) do
     {options, others} = OptionParser.parse!(arguments, strict: [url: :string])
-    if others != [], do: Mix.raise("mix tidepool.cluster takes --url, and not #{Enum.join(others, " ")}")
     Mix.Task.run("app.config")
-    url = Keyword.get(options, :url, @url)
+    url = options |> Keyword.get(:url, @url) |> String.trim_trailing("/")
 
-    case ask(url) do
-      {:ok, status} -> IO.puts(render(status))
-      {:error, text} -> Mix.raise("#{url} does not say how its cluster is: #{text}")
+    case others do
+      [] ->
+        case ask(:get, "#{url}/cluster", []) do
+          {:ok, status} -> IO.puts(render(status))
+          {:error, text} -> Mix.raise("#{url} does not say how its cluster is: #{text}")
+        end
+
+      ["forget", node] ->
+        case ask(:delete, "#{url}/cluster/nodes/#{URI.encode(node)}", authorization(System.get_env("TIDEPOOL_TOKEN"))) do
+          {:ok, _forgotten} -> IO.puts("#{node} is forgotten")
+          {:error, text} -> Mix.raise("#{node} is not forgotten: #{text}")
+        end
+
+      _other ->
+        Mix.raise("mix tidepool.cluster takes `forget NODE` and --url, and not #{Enum.join(others, " ")}")
     end
   end
 
-  defp ask(url) do
-    {:ok, _started} = Application.ensure_all_started(:inets)
-    request = {to_charlist(String.trim_trailing(url, "/") <> "/cluster"), []}
+  defp authorization(nil), do: []
+  defp authorization(token), do: [{~c"authorization", to_charlist("Bearer #{token}")}]
 
-    case :httpc.request(:get, request, [timeout: @timeout_ms], body_format: :binary) do
+  defp ask(method, url, headers) do
+    {:ok, _started} = Application.ensure_all_started(:inets)
+
+    case :httpc.request(method, {to_charlist(url), headers}, [timeout: @timeout_ms], body_format: :binary) do
       {:ok, {{_version, 200, _reason}, _headers, body}} -> Tidepool.Native.json_decode(body)
       {:ok, {{_version, status, _reason}, _headers, body}} -> {:error, "status #{status}, #{body}"}
       {:error, reason} -> {:error, inspect(reason)}
@@ -52,6 +69,7 @@ defmodule Mix.Tasks.Tidepool.Cluster do
       end
 
     lost = for name <- status["lost"], do: [name, "", "lost", "", ""]
+    apart = for name <- Map.get(status, "apart", []), do: [name, "", "apart", "", ""]
 
     functions =
       for function <- status["functions"] do
@@ -60,6 +78,8 @@ defmodule Mix.Tasks.Tidepool.Cluster do
         [function["name"], text(function["version"]), hash, ready, Enum.join(function["pending"], " ")]
       end
 
+    withheld = for name <- Map.get(status, "withheld", []), do: [name]
+
     fetching =
       for load <- status["fetching"] do
         [load["name"], text(load["version"]), text(load["size"]), load["state"], text(load["attempts"])]
@@ -67,8 +87,9 @@ defmodule Mix.Tasks.Tidepool.Cluster do
 
     [
       "as #{status["node"]} sees it",
-      table(["NODE", "LINKS", "CATALOG", "PENDING", "SKEW MS"], nodes ++ lost),
+      table(["NODE", "LINKS", "CATALOG", "PENDING", "SKEW MS"], nodes ++ lost ++ apart),
       table(["FUNCTION", "VERSION", "SHA256", "READY", "NOT READY ON"], functions),
+      table(["ON THIS NODE ALONE"], withheld),
       table(["ON ITS WAY HERE", "VERSION", "BYTES", "STATE", "ATTEMPTS"], fetching)
     ]
     |> Enum.reject(&(&1 == ""))

@@ -25,20 +25,12 @@ defmodule Tidepool.BlobStore.Writer do
   def open(folder, sha256, size) do
     path = folder |> BlobStore.path(sha256) |> BlobStore.beside()
 
-    case :file.open(path, [:write, :raw, :binary]) do
-      {:ok, file} ->
-        {:ok,
-         %__MODULE__{
-           folder: folder,
-           sha256: sha256,
-           size: size,
-           path: path,
-           file: file,
-           hash: :crypto.hash_init(:sha256)
-         }}
-
-      {:error, reason} ->
-        {:error, Error.storage(path, reason)}
+    with {:ok, file} <- :file.open(path, [:write, :raw, :binary]),
+         :ok <- File.chmod(path, 0o600) do
+      {:ok,
+       %__MODULE__{folder: folder, sha256: sha256, size: size, path: path, file: file, hash: :crypto.hash_init(:sha256)}}
+    else
+      {:error, reason} -> {:error, Error.storage(path, reason)}
     end
   end
 

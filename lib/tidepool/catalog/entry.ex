@@ -24,19 +24,32 @@ defmodule Tidepool.Catalog.Entry do
           snapshot: boolean,
           limits: Tidepool.Limits.t(),
           deployed_at: integer,
+          admitted: Tidepool.Origin.admitted(),
           stamp: Clock.stamp() | nil
         }
 
   @enforce_keys [:name, :version, :sha256, :size, :operation, :instances, :limits, :deployed_at]
-  defstruct @enforce_keys ++ [removed: false, stamp: nil, engine: :fast, snapshot: true]
+  defstruct @enforce_keys ++ [removed: false, stamp: nil, engine: :fast, snapshot: true, admitted: :unknown]
 
-  @doc "Do two entries describe the same deploy, apart from version, time and stamp?"
+  @doc """
+  Do two entries describe the same deploy, apart from version, time, stamp and who made it?
+
+  One that anybody could make is not the same when somebody makes it again who had to be let in.
+  """
   @spec same_deploy?(t | nil, t) :: boolean
   def same_deploy?(nil, _entry), do: false
 
   def same_deploy?(old, new) do
-    not old.removed and %{old | version: new.version, deployed_at: new.deployed_at, stamp: new.stamp} == new
+    not old.removed and (old.admitted != :no_token or new.admitted == :no_token) and
+      %{old | version: new.version, deployed_at: new.deployed_at, stamp: new.stamp, admitted: new.admitted} == new
   end
+
+  @doc """
+  Is this a change that anybody could make, on a node that takes none of that kind? It counts on such a node alone that has
+  it from the time when its own edge was `open?`, and is not told to others.
+  """
+  @spec withheld?(t | Tidepool.Function.t(), open? :: boolean) :: boolean
+  def withheld?(%{admitted: admitted}, open?), do: admitted == :no_token and not open?
 
   @doc """
   An entry as it was written before there were stamps, with one: the second of its deploy, by the replica that has it.
@@ -69,6 +82,6 @@ defmodule Tidepool.Catalog.Entry do
 
   defp content(entry) do
     {entry.removed, entry.version, entry.sha256, entry.size, entry.operation, entry.instances, entry.engine,
-     entry.snapshot, entry.limits, entry.deployed_at}
+     entry.snapshot, entry.limits, entry.deployed_at, entry.admitted}
   end
 end

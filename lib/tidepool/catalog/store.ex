@@ -5,12 +5,16 @@ defmodule Tidepool.Catalog.Store do
   A change is on disk when `write/2` says so. A write that fails may leave part of a record behind, and nothing could be
   read that was appended to that: the file is rewritten then, before anything else is written, and every few seconds until
   that succeeds. For this the process that has opened the store gets the message `:rewrite`, and calls `retry/1`.
+
+  A log that was damaged is named and kept (`Tidepool.Catalog.Damage`), and with it all modules that are there: no function that is
+  known uses them, but one that was lost may. What the node had seen of the cluster (`Tidepool.Catalog.State`) is forgotten with the
+  records that are lost, or it would take functions that it has lost for ones that were removed, and tell others so.
   """
 
   require Logger
 
   alias Tidepool.{BlobStore, Error, Native}
-  alias Tidepool.Catalog.{Clock, Entry, Log, State}
+  alias Tidepool.Catalog.{Clock, Damage, Entry, Log, State}
 
   # How soon what the disk refused is tried again.
   @rewrite_ms 5_000
@@ -19,12 +23,13 @@ defmodule Tidepool.Catalog.Store do
   @slack 1_000
 
   @enforce_keys [:lock, :blobs, :path, :file, :context, :entries, :serving, :records]
-  defstruct @enforce_keys ++ [litter: false, stale: nil]
+  defstruct @enforce_keys ++ [spared: MapSet.new(), versions: %{}, litter: false, stale: nil]
 
   @typedoc """
   - `lock`: held as long as this term lives. `blobs`: the folder of modules. `path`, `file`: the log, and that it is open.
   - `context`, `entries`: what is known. `serving`: versions that were replaced by ones whose modules have not arrived yet.
   - `records`: how many the log has. `litter`: is there something that only older versions used?
+  - `spared`: modules to be kept, whether they are used or not. `versions`: those of functions that are lost.
   - `stale`: has the log to be rewritten before it is appended to? Then the timer that sees to it.
   """
   @type t :: %__MODULE__{
@@ -36,6 +41,8 @@ defmodule Tidepool.Catalog.Store do
           entries: %{String.t() => Entry.t()},
           serving: %{String.t() => Entry.t()},
           records: non_neg_integer,
+          spared: MapSet.t(BlobStore.sha256()),
+          versions: %{String.t() => pos_integer},
           litter: boolean,
           stale: reference | nil
         }
@@ -43,22 +50,44 @@ defmodule Tidepool.Catalog.Store do
   @doc """
   Opens the store in `folder`, or begins it. Own changes that a clock stamped more than `max_skew` ms ahead are stamped anew.
 
-  Errors have the reason `:data_in_use` or `:storage`.
+  Its changes are those of `node`. Errors have the reason `:data_in_use` or `:storage`.
   """
-  @spec open(Path.t(), max_skew :: non_neg_integer) :: {:ok, t} | {:error, Error.t()}
-  def open(folder, max_skew) do
-    with :ok <- make(folder),
-         {:ok, lock} <- lock(folder),
+  @spec open(Path.t(), max_skew :: non_neg_integer, node :: String.t()) :: {:ok, t} | {:error, Error.t()}
+  def open(folder, max_skew, node \\ to_string(node())) do
+    with {:ok, lock} <- claim(folder),
+         # What unfinished writes have left.
+         :ok <- BlobStore.prepare(folder),
          blobs = Path.join(folder, "blobs"),
          :ok <- BlobStore.prepare(blobs),
          path = Path.join(folder, "catalog.log"),
-         {:ok, replayed} <- read(path),
-         kept = settle(replayed, blobs, max_skew),
+         {:ok, replayed} <- read(path, blobs),
+         kept = settle(replayed, blobs, max_skew, node),
          :ok <- Log.rewrite(path, records(kept)),
          {:ok, file} <- Log.open(path) do
       opened = %{lock: lock, blobs: blobs, path: path, file: file, records: map_size(kept.entries)}
-      {:ok, sweep(struct!(__MODULE__, Map.merge(kept, opened)))}
+      {:ok, __MODULE__ |> struct!(Map.merge(kept, opened)) |> spare(Damage.kept(path)) |> sweep()}
     end
+  end
+
+  defp spare(store, []), do: store
+
+  defp spare(store, damaged) do
+    blobs = MapSet.new(BlobStore.list(store.blobs))
+    unused = blobs |> MapSet.difference(used(store)) |> MapSet.size()
+
+    if unused > 0 do
+      Logger.warning(
+        "modules in #{store.blobs} that belong to no function that is known (#{unused}) are kept as long as #{Enum.join(damaged, ", ")} is there"
+      )
+    end
+
+    %{store | spared: blobs, versions: Damage.versions(damaged)}
+  end
+
+  @doc "Makes the folder, if it is not there, and locks it for as long as the term lives. Errors as of `open/3`."
+  @spec claim(Path.t()) :: {:ok, reference} | {:error, Error.t()}
+  def claim(folder) do
+    with :ok <- make(folder), do: lock(folder)
   end
 
   @doc """
@@ -69,7 +98,7 @@ defmodule Tidepool.Catalog.Store do
   def write(store, []), do: {:ok, store}
 
   def write(%{stale: nil} = store, entries) do
-    case Log.append(store.file, entries) do
+    case Log.append(store.path, store.file, entries) do
       :ok ->
         store = Enum.reduce(entries, %{store | records: store.records + length(entries)}, &replace/2)
         # The entries are on disk already: a log that can't be rewritten just stays long.
@@ -119,17 +148,22 @@ defmodule Tidepool.Catalog.Store do
     if store.stale, do: outdated(store), else: store
   end
 
+  @doc "The number for the next deploy of a name."
+  @spec next_version(t, String.t()) :: pos_integer
+  def next_version(store, name), do: max(State.next_version(store, name), Map.get(store.versions, name, 0) + 1)
+
   @doc "Removes the modules that only older versions used."
   @spec sweep(t) :: t
   def sweep(store) do
-    used =
-      for entries <- [store.entries, store.serving],
-          {_name, %Entry{removed: false} = entry} <- entries,
-          into: MapSet.new(),
-          do: entry.sha256
-
-    BlobStore.sweep(store.blobs, used)
+    BlobStore.sweep(store.blobs, MapSet.union(used(store), store.spared))
     %{store | litter: false}
+  end
+
+  defp used(store) do
+    for entries <- [store.entries, store.serving],
+        {_name, %Entry{removed: false} = entry} <- entries,
+        into: MapSet.new(),
+        do: entry.sha256
   end
 
   # What can be called until the new version is installed has to stay, on the disk too.
@@ -163,22 +197,41 @@ defmodule Tidepool.Catalog.Store do
   end
 
   defp rewrite(store) do
-    with :ok <- Log.rewrite(store.path, records(store)),
-         {:renamed, {:ok, file}} <- {:renamed, Log.open(store.path)} do
+    rewritten = Log.rewrite(store.path, records(store))
+
+    # What failed may have failed after the new file was in its place, and the one that is open is not in it any more.
+    with {:ok, file} <- Log.open(store.path) do
       :file.close(store.file)
-      if store.stale, do: Process.cancel_timer(store.stale)
-      {:ok, %{store | file: file, records: map_size(store.entries), stale: nil}}
+      done(%{store | file: file}, rewritten)
     else
-      {:error, error} -> {:error, error, store}
-      # The file that is open is not the one at the path any more.
-      {:renamed, {:error, error}} -> {:error, error, outdated(store)}
+      {:error, error} -> {:error, error, outdated(store)}
     end
   end
 
+  defp done(store, {:error, error}), do: {:error, error, store}
+
+  defp done(store, :ok) do
+    if store.stale, do: Process.cancel_timer(store.stale)
+    {:ok, %{store | records: map_size(store.entries), stale: nil}}
+  end
+
+  # What is in it is this user's alone, whatever the rights of the files.
   defp make(folder) do
-    case File.mkdir_p(folder) do
-      :ok -> :ok
+    new? = not File.exists?(folder)
+
+    with :ok <- File.mkdir_p(folder), {:ok, stat} <- File.stat(folder) do
+      if Bitwise.band(stat.mode, 0o077) != 0, do: close(folder, new?)
+      :ok
+    else
       {:error, reason} -> {:error, Error.new(:storage, "can't make #{folder}: #{:file.format_error(reason)}")}
+    end
+  end
+
+  defp close(folder, new?) do
+    case File.chmod(folder, 0o700) do
+      :ok when new? -> :ok
+      :ok -> Logger.warning("#{folder} could be read by others: from now on its owner alone may")
+      {:error, reason} -> Logger.warning("#{folder} can be read by others: #{:file.format_error(reason)}")
     end
   end
 
@@ -191,8 +244,8 @@ defmodule Tidepool.Catalog.Store do
 
       {:error, :locked} ->
         message =
-          "another node uses the data folder #{folder}: give this one a folder of its own (TIDEPOOL_DATA), " <>
-            "or a node name of its own (iex --name)"
+          "another node uses the data folder #{folder}: give this one a folder of its own (the setting `data`, or " <>
+            "TIDEPOOL_DATA), or a node name of its own (iex --name)"
 
         {:error, Error.new(:data_in_use, message)}
 
@@ -201,25 +254,48 @@ defmodule Tidepool.Catalog.Store do
     end
   end
 
-  defp read(path) do
-    with {:ok, replayed, read} <- Log.read(path) do
-      if read == :torn do
-        aside = "#{path}.torn"
-        File.cp(path, aside)
-        Logger.warning("the end of #{path} could not be read and was left out; the file as it was is #{aside}")
-      end
+  defp read(path, blobs) do
+    case Log.read(path) do
+      {:ok, %{context: nil} = nothing, :whole} ->
+        if BlobStore.list(blobs) == [],
+          do: {:ok, nothing},
+          else: keep(path, nothing, "", [%{at: 0, bytes: 0, what: :missing, functions: []}])
 
-      {:ok, replayed}
+      {:ok, replayed, :whole} ->
+        {:ok, replayed}
+
+      {:ok, replayed, :unsealed} ->
+        Logger.info("#{Log.seal_path(path)} is missing or damaged, as when an older version has run: it is made anew")
+        {:ok, replayed}
+
+      {:ok, replayed, :torn} ->
+        Logger.info("#{path} ends with a change that this node died over: it was never answered, and is left out")
+        {:ok, replayed}
+
+      {:ok, replayed, {:damaged, bytes, damage}} ->
+        keep(path, replayed, bytes, damage)
+
+      {:error, error} ->
+        {:error, error}
+    end
+  end
+
+  defp keep(path, replayed, bytes, damage) do
+    with {:ok, aside} <- Damage.keep(path, bytes) do
+      for sentence <- Damage.describe(path, damage), do: Logger.error(sentence)
+      Logger.error("#{path} was damaged, and is used as far as it can be read; the file as it was is kept as #{aside}")
+      {:ok, if(Enum.all?(damage, &(&1.what == :mended)), do: replayed, else: %{replayed | context: nil})}
     end
   end
 
   # `serving` are versions that were replaced by ones whose modules have not arrived yet.
-  defp settle(replayed, blobs, max_skew) do
+  defp settle(replayed, blobs, max_skew, node) do
     # Made with the folder: a node that has lost its disk is another replica.
     now = System.os_time(:millisecond)
-    context = replayed.context || State.new_context(Clock.replica(to_string(node()), now))
+    context = replayed.context || State.new_context(Clock.replica(node, now))
     entries = for {_name, entry} <- replayed.entries, do: Entry.stamped(entry, context.replica)
     {context, entries} = State.settle(context, entries, now, max_skew)
+    context = of_this_node(context, entries, node, now)
     here? = &BlobStore.exists?(blobs, &1.sha256)
 
     serving =
@@ -231,6 +307,16 @@ defmodule Tidepool.Catalog.Store do
           do: {name, Entry.stamped(version, context.replica)}
 
     %{context: context, entries: Map.new(entries, &{&1.name, &1}), serving: serving}
+  end
+
+  # Data of another node's, which may be a copy while that one goes on: two may not make stamps under one name.
+  defp of_this_node(context, entries, node, now) do
+    if Clock.node_of(context.replica) == node do
+      context
+    else
+      seen = context |> State.new(entries) |> State.context()
+      %{seen | replica: Clock.replica(node, now)}
+    end
   end
 
   defp records(store), do: [store.context | Map.values(store.serving) ++ Map.values(store.entries)]

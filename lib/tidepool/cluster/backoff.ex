@@ -4,11 +4,12 @@ defmodule Tidepool.Cluster.Backoff do
 
   A node that was a peer before is tried as often as that says. One that never was waits, twice as long each time, half of
   it at random: up to 30 s if the settings name it; up to 10 min if it is just some node of this machine, or one that
-  answered and does not run Tidepool, for it may have nothing to do with us.
+  answered and does not run Tidepool, for it may have nothing to do with us. One that is not to be linked with as it is now,
+  a peer or not, is tried every 30 s as well.
   """
 
   @first_ms 1_000
-  @longest_ms [configured: 30_000, guessed: 600_000, stranger: 600_000]
+  @longest_ms [configured: 30_000, apart: 30_000, guessed: 600_000, stranger: 600_000]
 
   @opaque t :: %{String.t() => :met | {failures :: pos_integer, until :: integer}}
 
@@ -30,14 +31,14 @@ defmodule Tidepool.Cluster.Backoff do
   def failed?(backoff, name), do: match?(%{^name => {_failures, _until}}, backoff)
 
   @doc "An attempt has failed. `why` says what is known of the node."
-  @spec failed(t, String.t(), :configured | :guessed | :stranger, integer) :: t
+  @spec failed(t, String.t(), :configured | :apart | :guessed | :stranger, integer) :: t
   def failed(backoff, name, why, now) do
-    case backoff do
-      %{^name => :met} ->
+    case Map.get(backoff, name, {0, nil}) do
+      :met when why != :apart ->
         backoff
 
-      _new_or_failed ->
-        {failures, _until} = Map.get(backoff, name, {0, nil})
+      met_or_failed ->
+        failures = if met_or_failed == :met, do: 0, else: elem(met_or_failed, 0)
         pause = min(@first_ms * Integer.pow(2, min(failures, 20)), @longest_ms[why])
         Map.put(backoff, name, {failures + 1, now + jitter(pause)})
     end

@@ -56,7 +56,12 @@ defmodule Tidepool.Cluster.Blobs do
   def handle_info({:tidepool_blob, version, :open, pid, _ref, _sha256}, state)
       when is_integer(version) and version != @version and is_pid(pid) do
     text = "#{node(pid)} asks for modules by version #{version} of that protocol, and this node has #{@version}"
-    {:noreply, %{state | logged: LogOnce.warn(state.logged, {node(pid), version}, text <> ": it is ignored")}}
+
+    {:noreply,
+     %{
+       state
+       | logged: LogOnce.warn(state.logged, to_string(node(pid)), {node(pid), version}, text <> ": it is ignored")
+     }}
   end
 
   def handle_info({:DOWN, monitor, :process, _pid, _reason}, state) do

@@ -8,6 +8,8 @@ defmodule Tidepool.Cluster.Certificates do
 
   require Record
 
+  alias Tidepool.Error
+
   # The documented records of `public_key`, written out because its header files are not everywhere that Erlang is:
   # https://www.erlang.org/doc/apps/public_key/public_key_records.html
   @optional :asn1_NOVALUE
@@ -101,6 +103,84 @@ defmodule Tidepool.Cluster.Certificates do
       ]
 
       {:ok, issue(subject(node), key, extensions, days, issuer, issuer_key)}
+    end
+  end
+
+  @doc """
+  Checks what `TIDEPOOL_CERTS` names, where the node has a VM of its own: other applications see to their certificates.
+
+  Erlang reads them when nodes meet, so with ones that are of no use the node would just stay alone.
+  """
+  @spec check_given(Tidepool.Config.t()) :: :ok | {:error, Error.t()}
+  def check_given(%{standalone: standalone?}) do
+    with folder when standalone? and folder not in [nil, ""] <- System.get_env("TIDEPOOL_CERTS"),
+         {:error, message} <- check(folder) do
+      {:error, Error.new(:invalid_option, "#{message} (TIDEPOOL_CERTS)")}
+    else
+      _none_or_fine -> :ok
+    end
+  end
+
+  @doc """
+  Are the certificate, key and authority in this folder some that a node can use now? The error is a sentence.
+
+  Chains of certificates and other kinds of keys, which no task of Tidepool's makes, are only decoded.
+  """
+  @spec check(Path.t()) :: :ok | {:error, String.t()}
+  def check(folder) do
+    [authority, certificate, key] = paths = for name <- ~w(ca cert key), do: Path.join(folder, name <> ".pem")
+
+    with {:ok, [authorities, certificates, keys]} <- decode(paths) do
+      case {authorities, certificates, keys} do
+        {[by], [of], [secret]} when elem(secret, 0) == :ECPrivateKey ->
+          cond do
+            not pair?(of, secret) -> {:error, "#{key} is not the key of #{certificate}"}
+            reason = flaw(by, of) -> {:error, "#{certificate} can't be used with #{authority}: #{reason}"}
+            true -> :ok
+          end
+
+        _other ->
+          :ok
+      end
+    end
+  end
+
+  defp decode(paths) do
+    Enum.reduce_while(paths, {:ok, []}, fn path, {:ok, decoded} ->
+      case entries(path) do
+        [] -> {:halt, {:error, "#{path} has nothing that can be decoded"}}
+        entries -> {:cont, {:ok, decoded ++ [entries]}}
+      end
+    end)
+  end
+
+  # What is in a file, as far as it can be read: certificates in DER, private keys as records.
+  defp entries(path) do
+    for entry <- path |> File.read!() |> :public_key.pem_decode() do
+      case entry do
+        {:Certificate, der, :not_encrypted} ->
+          _whole = :public_key.pkix_decode_cert(der, :otp)
+          der
+
+        _key ->
+          :public_key.pem_entry_decode(entry)
+      end
+    end
+  rescue
+    # What bytes that are no certificate raise differs between versions of Erlang.
+    _undecodable -> []
+  end
+
+  defp pair?(der, key) do
+    info = certificate(:public_key.pkix_decode_cert(der, :otp), :tbsCertificate) |> tbs(:subjectPublicKeyInfo)
+    key_info(info, :subjectPublicKey) == {:ECPoint, public(key)}
+  end
+
+  defp flaw(authority, der) do
+    case :public_key.pkix_path_validation(authority, [der], []) do
+      {:ok, _validated} -> nil
+      {:error, {:bad_cert, :cert_expired}} -> "it is not valid now"
+      {:error, {:bad_cert, _reason}} -> "it is not by that authority"
     end
   end
 

@@ -16,6 +16,7 @@ defmodule Tidepool.Cluster.Gossip do
     * `{:message, node, message}`: a decoded message (`Tidepool.Cluster.Wire`)
     * `{:up, node}`, `{:down, node}`: a link came up or went down; `{:failed, node}`: it could not be made
     * `{:found, nodes}`: all nodes that discovery knows now
+    * `{:forget, node}`: a node of `lost/1` is gone for good
     * `:tick`: `:tick_ms` have passed; durations are counted in ticks, so steps of the wall clock don't matter to them
 
   ## Effects, to be done in order
@@ -27,7 +28,8 @@ defmodule Tidepool.Cluster.Gossip do
       on disk with what is left. Mostly tombstones; a live one was removed while this node was away. Once a minute at most
       with no stamps at all, when the context has changed
     * `{:refused, node, {:ahead, ms, replica}}`: `node` passed on something of `replica`, whose clock is ahead by more than the
-      limit
+      limit; `{:refused, node, {:no_token, replica}}`: a change that anybody could make, and `open?` is false
+    * `{:joined, nodes}`: they can be reached, and could not be before; `{:lost, nodes}`: they can't any more
 
   Nodes are strings throughout. `now` is wall time in ms.
   """
@@ -44,7 +46,8 @@ defmodule Tidepool.Cluster.Gossip do
     collect_ms: 60_000,
     report_age_ms: 86_400_000,
     active_size: 5,
-    passive_size: 30
+    passive_size: 30,
+    open?: true
   ]
 
   @enforce_keys [:node, :options, :catalog, :members, :own]
@@ -55,6 +58,7 @@ defmodule Tidepool.Cluster.Gossip do
                 news: %{},
                 found: [],
                 missed: [],
+                joined: MapSet.new(),
                 skews: %{},
                 kept: 0,
                 tick: 0
@@ -82,6 +86,7 @@ defmodule Tidepool.Cluster.Gossip do
           | {:down, String.t()}
           | {:failed, String.t()}
           | {:found, [String.t()]}
+          | {:forget, String.t()}
           | :tick
   @type effect ::
           {:send, String.t(), message}
@@ -89,7 +94,9 @@ defmodule Tidepool.Cluster.Gossip do
           | {:disconnect, String.t()}
           | {:accepted, [Entry.t()], from :: String.t()}
           | {:collected, [{String.t(), Clock.stamp()}], State.context()}
-          | {:refused, String.t(), {:ahead, pos_integer, String.t()}}
+          | {:refused, String.t(), {:ahead, pos_integer, String.t()} | {:no_token, String.t()}}
+          | {:joined, [String.t()]}
+          | {:lost, [String.t()]}
 
   @doc """
   A node named `node` that begins with this catalog. All options have defaults: #{inspect(Keyword.keys(@defaults))}, and
@@ -148,12 +155,16 @@ defmodule Tidepool.Cluster.Gossip do
     for node <- Reports.reachable(state.reports, state.node), into: %{}, do: {node, state.reports.rows[node]}
   end
 
-  @doc "All nodes whose reports are known and which are not reachable now."
+  @doc "All nodes whose reports are known, which are not forgotten, and which are not reachable now."
   @spec lost(t) :: [String.t()]
   def lost(state) do
     reachable = Reports.reachable(state.reports, state.node)
-    for {node, _report} <- state.reports.rows, not MapSet.member?(reachable, node), do: node
+    Enum.reject(Reports.nodes(state.reports), &MapSet.member?(reachable, &1))
   end
+
+  @doc "How many entries of the catalog this node can't serve yet."
+  @spec pending(t) :: non_neg_integer
+  def pending(state), do: map_size(state.own.pending)
 
   @doc "How far each reachable node is with an entry of the catalog."
   @spec progress(t, Entry.t()) :: %{String.t() => :ready | :pending | :unknown}
@@ -181,6 +192,9 @@ defmodule Tidepool.Cluster.Gossip do
     do: {%{state | own: OwnReport.pending(state.own, entries)}, effects}
 
   defp on({:found, nodes}, state, effects, now), do: membership({:found, nodes}, %{state | found: nodes}, effects, now)
+
+  defp on({:forget, node}, state, effects, now),
+    do: {merge_report(state, Reports.forget(state.reports, node), state.node, now), effects}
 
   defp on(:tick, state, effects, now) do
     state = %{state | tick: state.tick + 1}
@@ -231,24 +245,24 @@ defmodule Tidepool.Cluster.Gossip do
   end
 
   defp on({:message, from, {:push, changes}}, state, effects, now) do
-    {state, accepted, back, gone, ahead} =
+    {state, accepted, back, gone, refused} =
       Enum.reduce(changes, {state, [], [], [], %{}}, fn change, found -> take_in(change, from, found, now) end)
 
     effects = if accepted == [], do: effects, else: [{:accepted, Enum.reverse(accepted), from} | effects]
     effects = sends(Repair.rows(:entries, back, state.catalog, state.reports), from, effects)
     effects = gone |> Repair.chunks(&{:gone, &1}) |> sends(from, effects)
-    {state, refused(ahead, from, effects)}
+    {state, refused(refused, from, effects)}
   end
 
   defp on({:message, from, {:reports, reports}}, state, effects, now) do
-    {state, ahead} =
-      Enum.reduce(reports, {state, %{}}, fn report, {state, ahead} ->
+    {state, refused} =
+      Enum.reduce(reports, {state, %{}}, fn report, {state, refused} ->
         if ms = Clock.ahead(report.at, now, state.options.max_skew_ms),
-          do: {state, Map.put(ahead, report.node, ms)},
-          else: {merge_report(state, report, from, now), ahead}
+          do: {state, Map.put(refused, {:ahead, report.node}, ms)},
+          else: {merge_report(state, report, from, now), refused}
       end)
 
-    {state, refused(ahead, from, effects)}
+    {state, refused(refused, from, effects)}
   end
 
   defp on({:message, _from, {:gone, stamps}}, state, effects, now) do
@@ -275,20 +289,27 @@ defmodule Tidepool.Cluster.Gossip do
   defp on(link, state, effects, now), do: membership(link, state, effects, now)
 
   defp take_in({%{stamp: {wall_ms, _counter, replica}} = entry, _before} = change, from, found, now) do
-    {state, accepted, back, gone, ahead} = found
+    {state, accepted, back, gone, refused} = found
+    ahead = Clock.ahead(wall_ms, now, state.options.max_skew_ms)
 
-    if ms = Clock.ahead(wall_ms, now, state.options.max_skew_ms) do
-      {state, accepted, back, gone, Map.put(ahead, replica, ms)}
-    else
-      {result, changes, catalog} = Changes.take_in(state.changes, state.catalog, change, from)
-      state = %{state | changes: changes, catalog: catalog}
+    cond do
+      ahead ->
+        {state, accepted, back, gone, Map.put(refused, {:ahead, replica}, ahead)}
 
-      case result do
-        :accepted -> {state, [entry | accepted], back, gone, ahead}
-        :known -> {state, accepted, back, gone, ahead}
-        :tie -> {state, accepted, [entry.name | back], gone, ahead}
-        :gone -> {state, accepted, back, [{entry.name, entry.stamp} | gone], ahead}
-      end
+      # Nodes that have such changes are not linked with (`Tidepool.Cluster.Links`): this one passes on what it should not.
+      Entry.withheld?(entry, state.options.open?) ->
+        {state, accepted, back, gone, Map.put(refused, {:no_token, replica}, nil)}
+
+      true ->
+        {result, changes, catalog} = Changes.take_in(state.changes, state.catalog, change, from)
+        state = %{state | changes: changes, catalog: catalog}
+
+        case result do
+          :accepted -> {state, [entry | accepted], back, gone, refused}
+          :known -> {state, accepted, back, gone, refused}
+          :tie -> {state, accepted, [entry.name | back], gone, refused}
+          :gone -> {state, accepted, back, [{entry.name, entry.stamp} | gone], refused}
+        end
     end
   end
 
@@ -364,10 +385,20 @@ defmodule Tidepool.Cluster.Gossip do
   # Views change all the time while nodes come and go; lost is what was out of reach a while ago as well.
   defp look_for_lost(state, effects, now) do
     reachable = Reports.reachable(state.reports, state.node)
-    known = Enum.uniq(Map.keys(state.reports.rows) ++ state.found)
+    known = Enum.uniq(Reports.nodes(state.reports) ++ state.found)
     missed = for node <- known, not MapSet.member?(reachable, node), do: node
     lost = Enum.filter(missed, &(&1 in state.missed))
-    membership({:lost, lost, MapSet.to_list(reachable)}, %{state | missed: missed}, effects, now)
+    {state, effects} = tell_joined(%{state | missed: missed}, reachable, lost, effects)
+    membership({:lost, lost, MapSet.to_list(reachable)}, state, effects, now)
+  end
+
+  defp tell_joined(state, reachable, lost, effects) do
+    new = reachable |> MapSet.difference(state.joined) |> MapSet.delete(state.node)
+    # Who is forgotten before it is missed twice is lost as well.
+    gone = MapSet.filter(state.joined, &(&1 in lost or not (MapSet.member?(reachable, &1) or &1 in state.missed)))
+    joined = state.joined |> MapSet.union(new) |> MapSet.difference(gone)
+    told = for {kind, nodes} <- [joined: new, lost: gone], MapSet.size(nodes) > 0, do: {kind, Enum.sort(nodes)}
+    {%{state | joined: joined}, told ++ effects}
   end
 
   defp collect(state, effects, now) do
@@ -388,9 +419,12 @@ defmodule Tidepool.Cluster.Gossip do
     end
   end
 
-  defp refused(ahead, from, effects),
-    do:
-      Enum.reduce(ahead, effects, fn {replica, ms}, effects -> [{:refused, from, {:ahead, ms, replica}} | effects] end)
+  defp refused(refused, from, effects) do
+    Enum.reduce(refused, effects, fn
+      {{:ahead, replica}, ms}, effects -> [{:refused, from, {:ahead, ms, replica}} | effects]
+      {{:no_token, replica}, nil}, effects -> [{:refused, from, {:no_token, replica}} | effects]
+    end)
+  end
 
   defp digest(state, now) do
     {:digest, now, state.catalog.digest.root, State.context_hash(state.catalog), state.reports.digest.root}

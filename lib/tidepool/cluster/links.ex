@@ -7,6 +7,10 @@ defmodule Tidepool.Cluster.Links do
   the mesh nor cuts it, whatever flags the VM was started with. Links that the application has made are used as well, and
   never cut.
 
+  A greeting says whether the edge of its node is *open*: it takes changes from anybody, for it has no token. Open nodes link
+  with open ones, and all others with each other, so that no chain of links leads from the ones to the others, and nothing
+  that nodes exchange has to be sorted.
+
   A node counts as a peer when its `Server` has answered a greeting, until that process or the link is gone, as the VM's
   monitor tells. Messages are sent so that they neither wait for a slow link nor make a new one; what is lost that way
   is repaired by gossip. Connecting, which may take seconds, is done in tasks.
@@ -27,11 +31,14 @@ defmodule Tidepool.Cluster.Links do
   # {node}: the peers.
   @table __MODULE__
 
-  # Names of nodes as atoms; monitors of peers; greetings without an answer yet; connection attempts.
-  defstruct nodes: %{}, peers: %{}, greetings: %{}, connecting: MapSet.new(), backoff: Backoff.new()
+  # Is this node's edge open? Names of nodes as atoms; monitors of peers; greetings without an answer yet; connection
+  # attempts.
+  @enforce_keys [:open?]
+  defstruct @enforce_keys ++ [nodes: %{}, peers: %{}, greetings: %{}, connecting: MapSet.new(), backoff: Backoff.new()]
 
   @type greeting :: %{ref: reference, left: non_neg_integer, ours: boolean}
   @type t :: %__MODULE__{
+          open?: boolean,
           nodes: %{String.t() => node},
           peers: %{String.t() => reference},
           greetings: %{String.t() => greeting},
@@ -50,15 +57,19 @@ defmodule Tidepool.Cluster.Links do
   end
 
   @doc "No links yet. The calling process keeps the table of peers."
-  @spec new :: t
-  def new do
+  @spec new(open? :: boolean) :: t
+  def new(open?) do
     :ets.new(@table, [:named_table, :protected, read_concurrency: true])
-    %__MODULE__{}
+    %__MODULE__{open?: open?}
   end
 
   @doc "Is the node of this name a peer?"
   @spec peer?(t, String.t()) :: boolean
   def peer?(links, name), do: is_map_key(links.peers, name)
+
+  @doc "How many peers there are."
+  @spec count(t) :: non_neg_integer
+  def count(links), do: map_size(links.peers)
 
   @doc "The node of this name, if there was a link to it."
   @spec node_of(t, String.t()) :: node | nil
@@ -72,10 +83,9 @@ defmodule Tidepool.Cluster.Links do
   end
 
   @doc "Sends a message of gossip to a peer; to anybody else nothing."
-  @spec send_to(t, String.t(), binary) :: :ok
+  @spec send_to(t, String.t(), binary) :: sent? :: boolean
   def send_to(links, name, bytes) do
-    if peer?(links, name), do: transmit({Server, links.nodes[name]}, {:tidepool_cluster, self(), bytes})
-    :ok
+    peer?(links, name) and transmit({Server, links.nodes[name]}, {:tidepool_cluster, self(), bytes}) == :ok
   end
 
   @doc "Begins to make a link, of which the message `{:connected, name, boolean}` tells later."
@@ -137,18 +147,21 @@ defmodule Tidepool.Cluster.Links do
     end
   end
 
-  @doc "Another node greets this one."
-  @spec greeted(t, pid, reference) :: {t, [event]}
-  def greeted(links, pid, ref) do
-    transmit(pid, {:tidepool_hello, ref, self()})
-    welcome(links, pid)
+  @doc "Another node greets this one, whose edge is open or is not. It gets its answer in any case."
+  @spec greeted(t, pid, reference, open? :: boolean) :: {t, [event]}
+  def greeted(links, pid, ref, open?) do
+    transmit(pid, {:tidepool_hello, ref, self(), %{open: links.open?}})
+    if open? == links.open?, do: welcome(links, pid), else: {links, []}
   end
 
   @doc "A greeting was answered."
-  @spec answered(t, pid, reference) :: {t, [event]}
-  def answered(links, pid, ref) do
-    case links.greetings[to_string(node(pid))] do
-      %{ref: ^ref} -> welcome(links, pid)
+  @spec answered(t, pid, reference, open? :: boolean) :: {t, [event]}
+  def answered(links, pid, ref, open?) do
+    name = to_string(node(pid))
+
+    case links.greetings do
+      %{^name => %{ref: ^ref}} when open? == links.open? -> welcome(links, pid)
+      %{^name => %{ref: ^ref} = greeting} -> unlinked(links, name, greeting, :apart)
       _late -> {links, []}
     end
   end
@@ -157,11 +170,8 @@ defmodule Tidepool.Cluster.Links do
   @spec unanswered(t, String.t(), reference) :: {t, [event]}
   def unanswered(links, name, ref) do
     case links.greetings do
-      %{^name => %{ref: ^ref, left: 0, ours: ours}} ->
-        links = %{links | greetings: Map.delete(links.greetings, name)}
-        # A link that was not made here is left alone: a shell's, say.
-        if ours, do: part(links, name)
-        if ours, do: failed(links, name, :stranger), else: {links, []}
+      %{^name => %{ref: ^ref, left: 0} = greeting} ->
+        unlinked(links, name, greeting, :stranger)
 
       %{^name => %{ref: ^ref} = greeting} ->
         {send_greeting(links, name, %{greeting | left: greeting.left - 1}), []}
@@ -179,7 +189,7 @@ defmodule Tidepool.Cluster.Links do
     case links.peers do
       %{^name => ^monitor} ->
         :ets.delete(@table, node(pid))
-        Logger.info("the link to #{name} is gone (#{inspect(reason)})")
+        Logger.info("the link to #{name} is gone (#{inspect(reason)})", tidepool_node: name)
         links = %{links | peers: Map.delete(links.peers, name)}
         # Its process has ended and the link has not: it may come back.
         {if(reason == :noconnection, do: links, else: greet(links, node(pid))), [{:down, name}]}
@@ -196,12 +206,19 @@ defmodule Tidepool.Cluster.Links do
     :ok
   end
 
+  # A link that was not made here is left alone: a shell's, say.
+  defp unlinked(links, name, greeting, why) do
+    links = %{links | greetings: Map.delete(links.greetings, name)}
+    if greeting.ours, do: part(links, name)
+    if greeting.ours, do: failed(links, name, why), else: {links, []}
+  end
+
   defp failed(links, name, why) do
     {%{links | backoff: Backoff.failed(links.backoff, name, why, monotonic())}, [{:failed, name}]}
   end
 
   defp send_greeting(links, name, greeting) do
-    transmit({Server, links.nodes[name]}, {:tidepool_hello, self(), greeting.ref})
+    transmit({Server, links.nodes[name]}, {:tidepool_hello, self(), greeting.ref, %{open: links.open?}})
     Process.send_after(self(), {:unanswered, name, greeting.ref}, @greeting_ms)
     put_in(links.greetings[name], greeting)
   end
@@ -214,7 +231,7 @@ defmodule Tidepool.Cluster.Links do
       {links, []}
     else
       :ets.insert(@table, {node})
-      Logger.info("linked with #{name}")
+      Logger.info("linked with #{name}", tidepool_node: name)
       Loads.up(node)
 
       links = %{

@@ -66,6 +66,13 @@ defmodule Tidepool.Cluster.Loads do
   @spec echo(term) :: :ok
   def echo(message), do: GenServer.cast(__MODULE__, {:echo, self(), message})
 
+  @doc "How many modules are on their way."
+  @spec count :: non_neg_integer
+  def count do
+    # There is no table while there is no process.
+    with :undefined <- :ets.info(@table, :size), do: 0
+  end
+
   @doc "What is on its way."
   @spec list :: [job]
   def list, do: GenServer.call(__MODULE__, :list)

@@ -14,13 +14,13 @@ defmodule Tidepool.Cluster.LogOnce do
   @spec new :: t
   def new, do: MapSet.new()
 
-  @doc "Logs `text` unless there was a warning about `what` before."
-  @spec warn(t, term, String.t()) :: t
-  def warn(logged, what, text) do
+  @doc "Logs `text`, which is about the node `name`, unless there was a warning about `what` before."
+  @spec warn(t, String.t(), term, String.t()) :: t
+  def warn(logged, name, what, text) do
     if MapSet.member?(logged, what) or MapSet.size(logged) >= @max do
       logged
     else
-      Logger.warning(text)
+      Logger.warning(text, tidepool_node: name)
       MapSet.put(logged, what)
     end
   end

@@ -8,6 +8,9 @@ defmodule Tidepool.Cluster.Report do
 
   `root` is the root of the catalog's digest when the report was written, `ready` the hashes of the entries that it was
   able to serve last, newest first, `pending` the hashes of those that it can't serve yet.
+
+  A lost node can be `forgotten`: another one puts such a report in the place of its last. It is dated 1 ms after that, so
+  that it expires with it, and that whatever the node itself writes later counts again.
   """
 
   alias Tidepool.Catalog.Digest
@@ -17,7 +20,7 @@ defmodule Tidepool.Cluster.Report do
   @max_links 64
 
   @enforce_keys [:node, :at]
-  defstruct [:node, :at, links: [], root: 0, ready: [], pending: []]
+  defstruct [:node, :at, links: [], root: 0, ready: [], pending: [], forgotten: false]
 
   @type t :: %__MODULE__{
           node: String.t(),
@@ -25,7 +28,8 @@ defmodule Tidepool.Cluster.Report do
           links: [String.t()],
           root: Digest.hash(),
           ready: [Digest.hash()],
-          pending: [Digest.hash()]
+          pending: [Digest.hash()],
+          forgotten: boolean
         }
 
   @doc "How long the lists of a report may be: ready, pending, links."
@@ -34,7 +38,12 @@ defmodule Tidepool.Cluster.Report do
 
   @doc "The hash of a report, the same on every node: a node writes no two reports at the same time."
   @spec hash(t) :: Digest.hash()
+  def hash(%{forgotten: true} = report), do: Digest.hash(["forgotten", <<report.at::64>>, report.node])
   def hash(report), do: Digest.hash([<<report.at::64>>, report.node])
+
+  @doc "Of two reports of a node the one with the greater rank counts. What it writes in the ms of being forgotten does."
+  @spec rank(t) :: term
+  def rank(report), do: {report.at, not report.forgotten}
 
   @doc "How far the reporting node is with the catalog entry that has this hash, when the asking node's catalog has `root`."
   @spec progress(t, Digest.hash(), Digest.hash()) :: :ready | :pending | :unknown

@@ -16,14 +16,24 @@ defmodule Tidepool.Cluster.Reports do
   @doc "Takes in a report; one that was written before `oldest` is expired."
   @spec merge(t, Report.t(), oldest :: integer) :: {:changed | :same | :older | :expired, t}
   def merge(reports, %{node: node, at: at} = report, oldest) do
-    case reports.rows do
-      %{^node => %{at: ^at}} -> {:same, reports}
-      %{^node => %{at: last}} when last > at -> {:older, reports}
-      %{^node => old} -> {:changed, put(reports, report, Report.hash(old))}
-      _none when at < oldest -> {:expired, reports}
-      _none -> {:changed, put(reports, report, 0)}
+    old = reports.rows[node]
+
+    cond do
+      old == nil and at < oldest -> {:expired, reports}
+      old == nil -> {:changed, put(reports, report, 0)}
+      Report.rank(report) > Report.rank(old) -> {:changed, put(reports, report, Report.hash(old))}
+      Report.rank(report) == Report.rank(old) -> {:same, reports}
+      true -> {:older, reports}
     end
   end
+
+  @doc "The nodes whose reports are known, without those that were forgotten."
+  @spec nodes(t) :: [String.t()]
+  def nodes(reports), do: for({node, %{forgotten: false}} <- reports.rows, do: node)
+
+  @doc "The report by which a node is forgotten whose report is known."
+  @spec forget(t, String.t()) :: Report.t()
+  def forget(reports, node), do: %Report{node: node, at: reports.rows[node].at + 1, forgotten: true}
 
   @doc "Without the reports that were written before `oldest`."
   @spec expire(t, oldest :: integer) :: t

@@ -13,9 +13,9 @@ defmodule Tidepool.Cluster.Server do
 
   require Logger
 
-  alias Tidepool.Catalog
+  alias Tidepool.{Catalog, Config, Log}
   alias Tidepool.Catalog.{Entry, State}
-  alias Tidepool.Cluster.{Discovery, Gossip, Links, Loads, LogOnce, Wire}
+  alias Tidepool.Cluster.{Discovery, Gossip, Links, Loads, LogOnce, Notices, Traffic, Wire}
 
   @tick_ms 250
   # Loads that end within so long of each other are told to others together.
@@ -62,12 +62,24 @@ defmodule Tidepool.Cluster.Server do
              node: String.t(),
              live: %{String.t() => Tidepool.Cluster.Report.t() | nil},
              lost: [String.t()],
+             apart: [String.t()],
              skews: %{String.t() => integer},
              root: Tidepool.Catalog.Digest.hash(),
              entries: [Entry.t()]
            }}
           | :alone
   def view, do: GenServer.call(__MODULE__, :view)
+
+  @doc """
+  Figures: nodes that are linked with this one, can be reached (this one included) and are lost; functions that it can't
+  serve yet; messages and their bytes since its process has started.
+  """
+  @spec figures :: {:ok, keyword(non_neg_integer)} | :alone
+  def figures, do: GenServer.call(__MODULE__, :figures)
+
+  @doc "Has all nodes forget one that is lost."
+  @spec forget(String.t()) :: :ok | :reachable | :unknown | :alone
+  def forget(name), do: GenServer.call(__MODULE__, {:forget, name})
 
   @doc """
   How far each reachable node is with the entry of this name, if it still is the one with this stamp. `:joining`: there may
@@ -92,7 +104,7 @@ defmodule Tidepool.Cluster.Server do
   @impl true
   def init(config) do
     :ets.new(@table, [:named_table, :protected, read_concurrency: true])
-    {:ok, begin(%{config: config, name: nil, gossip: nil, links: Links.new()})}
+    {:ok, begin(%{config: config, name: nil, gossip: nil, links: Links.new(Config.open?(config))})}
   end
 
   defp begin(state) do
@@ -101,7 +113,11 @@ defmodule Tidepool.Cluster.Server do
       :ok = :net_kernel.monitor_nodes(true, node_type: :all)
       {context, entries} = Catalog.known()
       name = to_string(node())
-      gossip = Gossip.new(name, State.new(context, entries), now(), max_skew_ms: state.config.max_skew)
+      open? = state.links.open?
+      {withheld, shared} = Enum.split_with(entries, &Entry.withheld?(&1, open?))
+      if withheld != [], do: Logger.warning(Notices.withheld(Enum.map(withheld, & &1.name)))
+      options = [max_skew_ms: state.config.max_skew, open?: open?]
+      gossip = Gossip.new(name, State.new(context, shared), now(), options)
       Process.send_after(self(), :tick, @tick_ms)
       Process.send_after(self(), :joined, @joining_ms)
       :ets.insert(@table, {:joining, monotonic() + @joining_ms})
@@ -118,6 +134,9 @@ defmodule Tidepool.Cluster.Server do
           waiting: [],
           # What can be called since it was last told; `nil` when that may be told at once.
           ready: nil,
+          # Nodes that were met and are not to be linked with.
+          apart: MapSet.new(),
+          traffic: Traffic.new(),
           logged: LogOnce.new()
         })
 
@@ -138,12 +157,32 @@ defmodule Tidepool.Cluster.Server do
       node: state.name,
       live: Gossip.live(gossip),
       lost: Gossip.lost(gossip),
+      apart: Enum.sort(state.apart),
       skews: Gossip.skews(gossip),
       root: gossip.catalog.digest.root,
       entries: Map.values(gossip.catalog.entries)
     }
 
     {:reply, {:ok, view}, state}
+  end
+
+  def handle_call(:figures, _from, %{gossip: gossip} = state) do
+    figures = [
+      nodes_linked: Links.count(state.links),
+      nodes_alive: map_size(Gossip.live(gossip)),
+      nodes_lost: length(Gossip.lost(gossip)),
+      functions_pending: Gossip.pending(gossip)
+    ]
+
+    {:reply, {:ok, figures ++ Map.to_list(state.traffic)}, state}
+  end
+
+  def handle_call({:forget, name}, _from, state) do
+    cond do
+      is_map_key(Gossip.live(state.gossip), name) -> {:reply, :reachable, state}
+      name not in Gossip.lost(state.gossip) -> {:reply, :unknown, state}
+      true -> {:reply, :ok, state |> feed({:forget, name}) |> log(:info, name, Notices.forgotten(name))}
+    end
   end
 
   def handle_call(:await_joined, from, %{waiting: waiting} = state) do
@@ -223,29 +262,40 @@ defmodule Tidepool.Cluster.Server do
   end
 
   def handle_info({:connected, name, connected?}, state) do
-    origin = Map.get(state.origins || %{}, name, :guessed)
-    {:noreply, state |> linked(Links.connected(state.links, name, connected?, origin)) |> settle()}
+    {:noreply, state |> linked(Links.connected(state.links, name, connected?, origin(state, name))) |> settle()}
   end
 
   def handle_info({:nodeup, node, _info}, state), do: {:noreply, %{state | links: Links.greet(state.links, node)}}
   # The monitor of a peer says that it is gone.
   def handle_info({:nodedown, _node, _info}, state), do: {:noreply, state}
 
-  def handle_info({:tidepool_hello, pid, ref}, state) when is_pid(pid) and is_reference(ref) and node(pid) != node() do
-    {:noreply, linked(state, Links.greeted(state.links, pid, ref))}
+  def handle_info({:tidepool_hello, pid, ref, %{open: open?}}, state)
+      when is_pid(pid) and is_reference(ref) and is_boolean(open?) and node(pid) != node() do
+    {:noreply, state |> met(pid, open?) |> linked(Links.greeted(state.links, pid, ref, open?)) |> settle()}
   end
 
-  def handle_info({:tidepool_hello, ref, pid}, state) when is_pid(pid) and is_reference(ref) do
-    {:noreply, linked(state, Links.answered(state.links, pid, ref))}
+  def handle_info({:tidepool_hello, ref, pid, %{open: open?}}, state)
+      when is_pid(pid) and is_reference(ref) and is_boolean(open?) do
+    {:noreply, state |> met(pid, open?) |> linked(Links.answered(state.links, pid, ref, open?)) |> settle()}
+  end
+
+  # As nodes greeted each other before they said whether their edges are open.
+  def handle_info({:tidepool_hello, pid, ref}, state) when is_pid(pid) and is_reference(ref) do
+    {:noreply, refuse(state, to_string(node(pid)), {:version, 1})}
   end
 
   def handle_info({:unanswered, name, ref}, state) do
-    {:noreply, state |> linked(Links.unanswered(state.links, name, ref)) |> settle()}
+    {_links, events} = unanswered = Links.unanswered(state.links, name, ref)
+    silent? = {:failed, name} in events and origin(state, name) == :configured
+    state = if silent?, do: log_once(state, name, {:silent, name}, Notices.silent(name)), else: state
+    {:noreply, state |> linked(unanswered) |> settle()}
   end
 
   # The VM says where a pid is from.
   def handle_info({:tidepool_cluster, pid, bytes}, state) when is_pid(pid) and is_binary(bytes) do
     name = to_string(node(pid))
+
+    state = %{state | traffic: Traffic.received(state.traffic, bytes)}
 
     case Links.peer?(state.links, name) && Wire.decode(bytes) do
       {:ok, message} -> {:noreply, state |> feed({:message, name, message}) |> settle()}
@@ -269,6 +319,8 @@ defmodule Tidepool.Cluster.Server do
 
     %{state | looking: task}
   end
+
+  defp origin(state, name), do: Map.get(state.origins || %{}, name, :guessed)
 
   # Has this node joined, or found nobody to join? Whoever waits for that looks next whether a function is on its way, which
   # `Loads` has to know by then.
@@ -318,8 +370,8 @@ defmodule Tidepool.Cluster.Server do
     # The same message goes to several peers in turn.
     bytes = with {^message, bytes} <- last, do: bytes, else: (_other -> Wire.encode(message))
 
-    Links.send_to(state.links, name, bytes)
-    {state, {message, bytes}}
+    sent? = Links.send_to(state.links, name, bytes)
+    {if(sent?, do: %{state | traffic: Traffic.sent(state.traffic, bytes)}, else: state), {message, bytes}}
   end
 
   defp effect({:connect, name}, {state, last}), do: {linked(state, Links.connect(state.links, name)), last}
@@ -331,6 +383,7 @@ defmodule Tidepool.Cluster.Server do
 
   defp effect({:accepted, entries, from}, {state, last}) do
     Catalog.accept(entries)
+    Log.received(entries, from)
     {removed, deployed} = Enum.split_with(entries, & &1.removed)
     if removed != [], do: Loads.cancel(Enum.map(removed, & &1.name))
     if deployed != [], do: Loads.load(deployed, Links.node_of(state.links, from))
@@ -343,24 +396,39 @@ defmodule Tidepool.Cluster.Server do
     {state, last}
   end
 
-  defp effect({:refused, node, {:ahead, ms, replica}}, {state, last}) do
-    text =
-      "changes of #{replica} are refused, which #{node} passed on: its clock is #{ms} ms ahead of this node's, and " <>
-        "#{state.config.max_skew} are allowed (setting :max_skew)"
-
-    {log_once(state, {:ahead, replica}, text), last}
+  defp effect({:joined, names}, {state, last}) do
+    count = map_size(Gossip.live(state.gossip))
+    {Enum.reduce(names, state, &log(&2, :info, &1, Notices.joined(&1, count))), last}
   end
 
-  defp refuse(state, name, {:version, version}) do
-    text = "#{name} speaks version #{version} of the cluster's protocol, and this node #{Wire.version()}: it is ignored"
-    log_once(state, {:version, name, version}, text)
+  defp effect({:lost, names}, {state, last}) do
+    count = map_size(Gossip.live(state.gossip))
+    {Enum.reduce(names, state, &log(&2, :warning, &1, Notices.lost(&1, count))), last}
   end
 
-  defp refuse(state, name, :malformed) do
-    log_once(state, {:malformed, name}, "#{name} sends what is no message of the cluster's protocol: it is ignored")
+  defp effect({:refused, node, {:no_token, replica}}, {state, last}),
+    do: {log_once(state, node, {:no_token, replica}, Notices.no_token(node, replica)), last}
+
+  defp effect({:refused, node, {:ahead, ms, replica}}, {state, last}),
+    do: {log_once(state, node, {:ahead, replica}, Notices.ahead(node, replica, ms, state.config.max_skew)), last}
+
+  # Somebody greets or answers: is it one to be linked with?
+  defp met(state, pid, open?) do
+    name = to_string(node(pid))
+
+    if open? == state.links.open?,
+      do: %{state | apart: MapSet.delete(state.apart, name)},
+      else: log_once(%{state | apart: MapSet.put(state.apart, name)}, name, {:apart, name}, Notices.apart(name, open?))
   end
 
-  defp log_once(state, what, text), do: %{state | logged: LogOnce.warn(state.logged, what, text)}
+  defp refuse(state, name, reason), do: log_once(state, name, {reason, name}, Notices.unread(name, reason))
+
+  defp log(state, level, name, text) do
+    Logger.log(level, text, tidepool_node: name)
+    state
+  end
+
+  defp log_once(state, name, what, text), do: %{state | logged: LogOnce.warn(state.logged, name, what, text)}
 
   defp jitter(ms), do: div(ms, 2) + :rand.uniform(ms)
 

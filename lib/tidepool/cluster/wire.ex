@@ -9,9 +9,9 @@ defmodule Tidepool.Cluster.Wire do
 
   alias Tidepool.Catalog.{Digest, Entry}
   alias Tidepool.Cluster.{Gossip, Report}
-  alias Tidepool.{Config, Deploy, Limits, Options}
+  alias Tidepool.{Config, Deploy, Limits, Options, Origin}
 
-  @version 1
+  @version 2
   @max_bytes 8 * 1024 * 1024
   @max_path 16
   @max_sample 64
@@ -21,6 +21,7 @@ defmodule Tidepool.Cluster.Wire do
 
   @tables [entries: 0, reports: 1]
   @limits Keyword.keys(Limits.schema())
+  @admitted Enum.with_index(Origin.kinds())
 
   # The kinds of messages by number; a number is never used again for something else.
   @push 1
@@ -56,7 +57,7 @@ defmodule Tidepool.Cluster.Wire do
       {:ok, {:neighbor, :high}}
       iex> Wire.decode(<<99, 1, 2, 3>>)
       {:error, {:version, 99}}
-      iex> Wire.decode(<<1, 63>>)
+      iex> Wire.decode(<<2, 63>>)
       {:error, :malformed}
   """
   @spec decode(term) :: {:ok, Gossip.message()} | {:error, {:version, byte} | :malformed}
@@ -132,12 +133,14 @@ defmodule Tidepool.Cluster.Wire do
     ]
   end
 
-  defp flags(entry), do: if(entry.removed, do: 1, else: 0) + if(entry.snapshot, do: 0, else: 2)
+  defp flags(entry) do
+    if(entry.removed, do: 1, else: 0) + if(entry.snapshot, do: 0, else: 2) + 4 * @admitted[entry.admitted]
+  end
 
   defp write_report(report) do
     [
       short(report.node),
-      <<report.at::48, report.root::56>>,
+      <<report.at::48, if(report.forgotten, do: 1, else: 0), report.root::56>>,
       list(report.links, &short/1),
       list(report.ready, &<<&1::56>>),
       list(report.pending, &<<&1::56>>)
@@ -235,14 +238,15 @@ defmodule Tidepool.Cluster.Wire do
     with <<version::48, flags, size::64, sha256::binary-size(32), rest::binary>> <- rest,
          <<length::16, operation::binary-size(length), rest::binary>> <- rest,
          <<dense, warm::32, deployed_at::signed-64, rest::binary>> <- rest,
-         true <- version in 1..@max_version and flags in 0..3 and dense in 0..1 and warm <= @max_warm,
+         true <- version in 1..@max_version and flags in 0..15 and dense in 0..1 and warm <= @max_warm,
          true <- Deploy.valid_operation?(operation),
          {limits, rest} <- read_limits(@limits, rest, []) do
       entry = %Entry{
         name: name,
         version: version,
         removed: rem(flags, 2) == 1,
-        snapshot: flags < 2,
+        snapshot: rem(div(flags, 2), 2) == 0,
+        admitted: Enum.at(Origin.kinds(), div(flags, 4)),
         sha256: Base.encode16(sha256, case: :lower),
         size: size,
         operation: :binary.copy(operation),
@@ -276,11 +280,12 @@ defmodule Tidepool.Cluster.Wire do
     {node, rest} = read_node(body)
 
     case rest do
-      <<at::48, root::56, rest::binary>> ->
+      <<at::48, forgotten, root::56, rest::binary>> when forgotten in 0..1 ->
         {links, rest} = read_nodes(rest, sizes.links)
         {ready, rest} = read_sums(rest, sizes.ready)
         {pending, rest} = read_sums(rest, sizes.pending)
-        {%Report{node: node, at: at, root: root, links: links, ready: ready, pending: pending}, rest}
+        report = %Report{node: node, at: at, root: root, links: links, ready: ready, pending: pending}
+        {%{report | forgotten: forgotten == 1}, rest}
 
       _malformed ->
         throw(:malformed)

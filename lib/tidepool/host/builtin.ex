@@ -4,17 +4,19 @@ defmodule Tidepool.Host.Builtin do
 
   - `:function`: `tidepool`/`function`/NAME calls the deployed function NAME with its default operation. The call counts
     as nested in the guest's, so depth and time limits hold for the whole chain.
-  - `:log`: `tidepool`/`log`/LEVEL logs the payload; LEVEL is `debug`, `info`, `warning` or `error`.
+  - `:log`: `tidepool`/`log`/LEVEL logs the payload; LEVEL is `debug`, `info`, `warning` or `error`. The
+    event has the metadata `:tidepool_function`.
   """
 
   require Logger
 
-  alias Tidepool.Host
+  alias Tidepool.{Error, Host}
   alias Tidepool.Host.Call
 
+  # Neither takes longer than the call has time.
   @builtins %{
-    function: {{"tidepool", "function", :_}, {:mfa, __MODULE__, :function}},
-    log: {{"tidepool", "log", :_}, {:mfa, __MODULE__, :log}}
+    function: {{"tidepool", "function", :_}, {{__MODULE__, :function}, :inline}},
+    log: {{"tidepool", "log", :_}, {{__MODULE__, :log}, :inline}}
   }
 
   @doc "The names for the setting `:builtins`."
@@ -28,17 +30,22 @@ defmodule Tidepool.Host.Builtin do
   @doc false
   @spec function(Call.t()) :: Host.result()
   def function(%Call{operation: name, payload: payload}) do
-    with {:error, error} <- Tidepool.call(name, nil, payload), do: {:error, "#{name}: #{error.message}"}
+    case Tidepool.call(name, nil, payload) do
+      {:ok, reply} -> {:ok, reply}
+      # What these say of the host's disk and state is not for guests.
+      {:error, %Error{reason: reason} = error} when reason in [:unavailable, :internal] -> raise error
+      {:error, error} -> {:error, "#{name}: #{error.message}"}
+    end
   end
 
   @doc false
   @spec log(Call.t()) :: Host.result()
   def log(%Call{operation: level, payload: text, function: function}) do
     case level do
-      "debug" -> Logger.debug(text, function: function)
-      "info" -> Logger.info(text, function: function)
-      "warning" -> Logger.warning(text, function: function)
-      "error" -> Logger.error(text, function: function)
+      "debug" -> Logger.debug(text, tidepool_function: function)
+      "info" -> Logger.info(text, tidepool_function: function)
+      "warning" -> Logger.warning(text, tidepool_function: function)
+      "error" -> Logger.error(text, tidepool_function: function)
       _other -> :unknown
     end
     |> case do

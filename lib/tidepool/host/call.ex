@@ -1,8 +1,16 @@
 defmodule Tidepool.Host.Call do
   @moduledoc """
-  A guest's call to the host, as a handler gets it: the target in three parts, the payload, and which function calls.
+  A guest's call to the host, as a handler gets it.
 
-  All but `:function` is what the guest sent: bytes of its choice, to be checked like any input.
+  - `:binding`, `:namespace`, `:operation` and `:payload` are what the guest sent: bytes of its choice, to be checked like
+    any input.
+  - `:function` and `:version` say which deployed function calls.
+  - `:depth` is how deep that call is nested: 1 for one from outside.
+  - `:deadline` is when the call's time is over, as `System.monotonic_time(:millisecond)` of the guest's node will say.
+  - `:context` is what the caller passed as `Tidepool.call(…, context: term)`; calls that a handler makes inherit it unless
+    they pass another. `nil` without one, and for calls over HTTP.
+
+  The last four have defaults, for whoever makes such a call by hand in a test of a handler.
   """
 
   @type t :: %__MODULE__{
@@ -10,9 +18,13 @@ defmodule Tidepool.Host.Call do
           namespace: binary,
           operation: binary,
           payload: binary,
-          function: String.t()
+          function: String.t(),
+          version: pos_integer,
+          depth: pos_integer,
+          deadline: integer,
+          context: term
         }
 
   @enforce_keys [:binding, :namespace, :operation, :payload, :function]
-  defstruct @enforce_keys
+  defstruct @enforce_keys ++ [version: 1, depth: 1, deadline: 0, context: nil]
 end

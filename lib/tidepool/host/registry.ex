@@ -9,8 +9,13 @@ defmodule Tidepool.Host.Registry do
   use GenServer
 
   alias Tidepool.Host
+  alias Tidepool.Testing.Handlers
 
-  @type entry :: {:fun, fun} | {:mfa, module, atom} | {:process, GenServer.name() | pid}
+  @typedoc "`{:testing, entry}`: a test may have a handler of its own; see `Tidepool.Testing.Handlers`."
+  @type entry ::
+          {(Host.Call.t() -> term) | {module, atom}, run :: :timed | :inline | :isolated}
+          | {:process, GenServer.name() | pid, message :: :invoke_callback | :call}
+          | {:testing, entry | nil}
 
   @doc false
   def start_link(builtins), do: GenServer.start_link(__MODULE__, builtins, name: __MODULE__)
@@ -23,23 +28,31 @@ defmodule Tidepool.Host.Registry do
   @spec delete(Host.target()) :: :ok
   def delete(target), do: GenServer.call(__MODULE__, {:delete, target})
 
+  @doc "Makes ready for the handlers of tests, until the application stops."
+  @spec test :: :ok
+  def test, do: GenServer.call(__MODULE__, :test)
+
   @doc "The most specific handler that matches, or `nil`."
   @spec lookup(binary, binary, binary) :: entry | nil
   def lookup(binding, namespace, operation) do
     # Most applications name all three, so the exact target is tried before the list of patterns is even made.
     find({binding, namespace, operation}) ||
-      Enum.find_value(
-        [
-          {binding, namespace, :_},
-          {binding, :_, operation},
-          {binding, :_, :_},
-          {:_, namespace, operation},
-          {:_, namespace, :_},
-          {:_, :_, operation},
-          {:_, :_, :_}
-        ],
-        &find/1
-      )
+      binding |> targets(namespace, operation) |> tl() |> Enum.find_value(&find/1)
+  end
+
+  @doc "The targets that a call matches, the most specific first."
+  @spec targets(binary, binary, binary) :: [Host.target(), ...]
+  def targets(binding, namespace, operation) do
+    [
+      {binding, namespace, operation},
+      {binding, namespace, :_},
+      {binding, :_, operation},
+      {binding, :_, :_},
+      {:_, namespace, operation},
+      {:_, namespace, :_},
+      {:_, :_, operation},
+      {:_, :_, :_}
+    ]
   end
 
   defp find(target), do: :persistent_term.get({__MODULE__, target}, nil)
@@ -54,13 +67,19 @@ defmodule Tidepool.Host.Registry do
 
   @impl true
   def init(builtins) do
-    for {target, entry} <- Host.Builtin.entries(builtins), do: :persistent_term.put({__MODULE__, target}, entry)
-    {:ok, nil}
+    for {target, entry} <- Host.Builtin.entries(builtins), do: store(target, entry)
+    {:ok, %{testing?: false}}
   end
 
   @impl true
   def handle_call({:put, target, entry}, _from, state) do
-    :persistent_term.put({__MODULE__, target}, entry)
+    store(target, if(state.testing?, do: {:testing, entry}, else: entry))
+    {:reply, :ok, state}
+  end
+
+  # Calls that nobody else has a handler for ask the tests as well.
+  def handle_call({:delete, {:_, :_, :_} = target}, _from, %{testing?: true} = state) do
+    store(target, {:testing, nil})
     {:reply, :ok, state}
   end
 
@@ -68,4 +87,19 @@ defmodule Tidepool.Host.Registry do
     :persistent_term.erase({__MODULE__, target})
     {:reply, :ok, state}
   end
+
+  def handle_call(:test, _from, %{testing?: true} = state), do: {:reply, :ok, state}
+
+  def handle_call(:test, _from, state) do
+    Handlers.create()
+    if find({:_, :_, :_}) == nil, do: store({:_, :_, :_}, nil)
+
+    for {{__MODULE__, target}, entry} <- :persistent_term.get(), not match?({:testing, _entry}, entry) do
+      store(target, {:testing, entry})
+    end
+
+    {:reply, :ok, %{state | testing?: true}}
+  end
+
+  defp store(target, entry), do: :persistent_term.put({__MODULE__, target}, entry)
 end

@@ -1,6 +1,6 @@
 //! The ways in which a guest and its host talk: one module for each, and how to tell which a module speaks.
 
-use wasmtime::{ExternType, Linker, Mutability, Store};
+use wasmtime::{Extern, ExternType, Linker, Mutability, Store, ValType};
 
 use crate::engine::Compiler;
 use crate::error::CompileError;
@@ -48,7 +48,8 @@ impl Abi {
         if module.get_export("_start").is_some() {
             return Ok(Abi::WasiCommand);
         }
-        let exports = module.exports().map(|export| export.name().to_owned()).collect();
+        let exports = module.exports().map(|export| export.name().to_owned());
+        let exports = exports.filter(|name| name != crate::stack::EXPORT).collect();
         Err(CompileError::UnknownAbi { exports })
     }
 }
@@ -57,6 +58,38 @@ impl Abi {
 pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     wapc::link(linker)?;
     wasi::link(linker)
+}
+
+/// A host function that guests may import.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Import {
+    /// The import module.
+    pub module: String,
+    /// The function's name in it.
+    pub name: String,
+    /// Types of the parameters, as in WAT: `i32`, `i64`.
+    pub params: Vec<String>,
+    /// Types of the results.
+    pub results: Vec<String>,
+}
+
+/// All that guests may import.
+pub(crate) fn imports(runtime: &Inner, compiler: &Compiler) -> Vec<Import> {
+    let mut store = Store::new(&compiler.wasmtime, runtime.spare_state());
+    let offered: Vec<_> = compiler
+        .linker
+        .iter(&mut store)
+        .map(|(module, name, function)| (module.to_owned(), name.to_owned(), function))
+        .collect();
+    let types = |types: &mut dyn Iterator<Item = ValType>| types.map(|ty| ty.to_string()).collect();
+    let import = |(module, name, function): (String, String, Extern)| match function.ty(&store) {
+        ExternType::Func(ty) => {
+            let (params, results) = (types(&mut ty.params()), types(&mut ty.results()));
+            Some(Import { module, name, params, results })
+        }
+        _ => None,
+    };
+    offered.into_iter().filter_map(import).collect()
 }
 
 /// Is everything there that `module` imports, with the types that it asks for?

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::CallError;
+use crate::limits::Limits;
+use crate::metrics::FunctionStats;
 use crate::pool::Pools;
 use crate::port::Port;
 
@@ -29,6 +31,13 @@ struct Gate {
 
 /// Counts a waiting call for as long as it waits, however the wait ends.
 struct Queued<'a>(&'a AtomicUsize);
+
+impl<'a> Queued<'a> {
+    fn more(queued: &'a AtomicUsize) -> Self {
+        queued.fetch_add(1, Ordering::SeqCst);
+        Queued(queued)
+    }
+}
 
 impl Drop for Queued<'_> {
     fn drop(&mut self) {
@@ -70,13 +79,14 @@ const NEVER_WAITS: &str = "a nested call does not wait for one";
 #[derive(Debug)]
 pub(crate) struct FunctionCap {
     gate: Gate,
+    stats: Arc<FunctionStats>,
     waiting: Arc<AtomicUsize>,
 }
 
 impl FunctionCap {
-    /// `waiting` counts those that wait at any function's.
-    pub(crate) fn new(instances: usize, max_queue: usize, waiting: Arc<AtomicUsize>) -> Self {
-        FunctionCap { gate: Gate::new(instances, max_queue), waiting }
+    /// `stats` counts those that wait at this function's, `waiting` those at any function's.
+    pub(crate) fn new(limits: &Limits, instances: usize, stats: Arc<FunctionStats>, waiting: Arc<AtomicUsize>) -> Self {
+        FunctionCap { gate: Gate::new(instances, limits.queue), stats, waiting }
     }
 
     /// Lets a call in, at once or after a wait in the queue; it is in until the permit is dropped.
@@ -97,8 +107,7 @@ impl FunctionCap {
             return Err(overloaded(NEVER_WAITS));
         }
         let Some(place) = gate.queue() else { return Err(overloaded(&gate.queue_is_full())) };
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let _waiting = Queued(&self.waiting);
+        let _waiting = (Queued::more(&self.waiting), Queued::more(self.stats.queued_at_cap()));
         gate.wait(place, port).await
     }
 }

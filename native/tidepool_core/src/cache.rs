@@ -13,7 +13,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{Hash, Hasher};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -22,7 +22,7 @@ use std::time::SystemTime;
 use crate::snapshot::Origin;
 
 /// Changes with what a file holds, and with what is done to a module before it is compiled: older files are of no use.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 4;
 const KEY_BYTES: usize = 32;
 const TAG_BYTES: usize = 32;
 /// Ends the names of files that are being written.
@@ -265,23 +265,34 @@ fn files(folder: &Path) -> io::Result<Vec<(SystemTime, PathBuf, u64)>> {
     Ok(files)
 }
 
-/// The node's key: read, or drawn at random when there is none, or one that others could read.
+/// The node's key: read, or drawn at random when there is none, or one that others could have written or read.
 fn key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
-    match File::open(path) {
-        Ok(mut file) => {
-            let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes)?;
-            if let Ok(key) = bytes.try_into()
-                && file.metadata()?.permissions().mode() & 0o077 == 0
-            {
-                return Ok(key);
-            }
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
+    if let Some(key) = own_key(path)? {
+        return Ok(key);
     }
     let mut key = [0; KEY_BYTES];
     getrandom::fill(&mut key).map_err(io::Error::other)?;
     write(path, &[&key])?;
     Ok(key)
+}
+
+/// The key at `path`, if it is a file of this user's own that nobody else may read.
+fn own_key(path: &Path) -> io::Result<Option<[u8; KEY_BYTES]>> {
+    // A link leads to where others may write; to open a pipe would wait for whoever writes to it.
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(libc::ELOOP) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    let facts = file.metadata()?;
+    let own = facts.is_file() && facts.uid() == rustix::process::geteuid().as_raw() && facts.mode() & 0o077 == 0;
+    if !own {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    file.take(KEY_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes.try_into().ok())
 }

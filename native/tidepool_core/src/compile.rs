@@ -3,6 +3,7 @@
 //! A large module is compiled twice: by the baseline compiler at once, and by the optimising one when it is published; see
 //! [`Runtime::optimise`].
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,9 +15,12 @@ use crate::engine::{Engine, EngineKind, MAX_TABLES_PER_MODULE, Tier};
 use crate::error::CompileError;
 use crate::function::{Function, FunctionConfig, Instances};
 use crate::limits::Limits;
+use crate::preempt::{self, Moves};
 use crate::runtime::{Inner, Runtime};
 use crate::snapshot::{self, Origin, Prepared, Start};
+use crate::stack;
 use crate::state::State;
+use crate::trap::Exported;
 
 const MAGIC: &[u8; 4] = b"\0asm";
 /// Bytes 4 to 8 of a core module; a component has another version and layer there.
@@ -54,7 +58,8 @@ pub struct Module {
     pub(crate) pre: InstancePre<State>,
     pub(crate) exports: Exports,
     pub(crate) uses_wasi: bool,
-    pub(crate) origin: Origin,
+    pub(crate) exported: Arc<Exported>,
+    pub(crate) origin: Arc<Origin>,
     /// Where the code belongs in the cache.
     name: Option<Name>,
     from_cache: bool,
@@ -84,20 +89,26 @@ impl Runtime {
         let runtime = &self.inner;
         let engine = runtime.engines.get(config.engine);
         check_header(wasm)?;
+        let exported = Arc::new(Exported::of(wasm));
         let name =
             runtime.cache.load().is_some().then(|| Name::new(&engine.optimising.wasmtime, &config.cache_key(), wasm));
         if let Some(kept) = kept(runtime, engine, name.as_ref()) {
-            return link(runtime, engine.kind, name, Code::kept(kept), began);
+            return link(runtime, engine.kind, name, Code::kept(kept), exported, began);
         }
-        let prepared = snapshot::prepare(&runtime.sandbox, engine.kind, wasm, config.snapshot.as_ref());
-        let code = match baseline(engine, &prepared.wasm) {
+        let (checked, moves) = checked(engine, wasm)?;
+        let exposed = stack::expose(&checked);
+        let prepared = snapshot::prepare(&runtime.sandbox, engine.kind, &exposed.wasm, config.snapshot.as_ref());
+        let mut code = match baseline(engine, &prepared.wasm) {
             Some(module) => {
                 let (wasm, origin) = (prepared.wasm.into_owned(), prepared.origin);
                 Code { module, origin, tier: Tier::Baseline, unoptimised: Some(wasm), from_cache: false }
             }
-            None => optimising(engine, wasm, prepared)?,
+            // What is wrong with a module is said of the one that its author knows.
+            None => optimising(engine, &exposed.wasm, prepared).map_err(|error| refused(engine, wasm, &error))?,
         };
-        link(runtime, engine.kind, name, code, began)
+        code.origin.code_shift += exposed.code_shift;
+        code.origin.moves = moves;
+        link(runtime, engine.kind, name, code, exported, began)
     }
 }
 
@@ -137,6 +148,7 @@ fn link(
     engine: EngineKind,
     name: Option<Name>,
     code: Code,
+    exported: Arc<Exported>,
     began: Instant,
 ) -> Result<Module, CompileError> {
     let Code { module, origin, tier, unoptimised, from_cache } = code;
@@ -168,8 +180,9 @@ fn link(
         abi,
         pre,
         exports,
+        exported,
         uses_wasi: module.imports().any(|import| import.module() == abi::WASI_MODULE),
-        origin,
+        origin: Arc::new(origin),
         name,
         from_cache,
         imports: module.imports().map(|import| (import.module().to_owned(), import.name().to_owned())).collect(),
@@ -229,10 +242,11 @@ impl Module {
         let code = match kept(&self.runtime, engine, self.name.as_ref()) {
             Some(artifact) => Ok(Code::kept(artifact)),
             None => wasmtime::Module::from_binary(&engine.optimising.wasmtime, wasm)
-                .map(|module| Code::optimised(module, self.origin.clone()))
+                .map(|module| Code::optimised(module, Origin::clone(&self.origin)))
                 .map_err(|error| refused(engine, wasm, &error)),
         };
-        Some(code.and_then(|code| link(&self.runtime, self.engine, self.name.clone(), code, began)))
+        let exported = Arc::clone(&self.exported);
+        Some(code.and_then(|code| link(&self.runtime, self.engine, self.name.clone(), code, exported, began)))
     }
 
     /// Keeps the code in the cache, if there is one, it isn't there and will not be replaced. Writes and flushes a file:
@@ -336,25 +350,34 @@ fn baseline(engine: &Engine, wasm: &[u8]) -> Option<wasmtime::Module> {
 }
 
 /// The code of a module by the optimising compiler: its snapshot's, or its own where the compiler refuses that.
-fn optimising(engine: &Engine, wasm: &[u8], prepared: Prepared<'_>) -> Result<Code, CompileError> {
+fn optimising(engine: &Engine, wasm: &[u8], prepared: Prepared<'_>) -> wasmtime::Result<Code> {
     let compile = |wasm: &[u8]| wasmtime::Module::from_binary(&engine.optimising.wasmtime, wasm);
     match compile(&prepared.wasm) {
         Ok(module) => Ok(Code::optimised(module, prepared.origin)),
         // More data segments than a module may have, for one.
         Err(error) if prepared.origin.start == Start::Snapshot => {
-            let module = compile(wasm).map_err(|error| refused(engine, wasm, &error))?;
+            let module = compile(wasm)?;
             Ok(Code::optimised(module, Origin::unsupported(&error)))
         }
-        Err(error) => Err(refused(engine, wasm, &error)),
+        Err(error) => Err(error),
+    }
+}
+
+/// The module with the checks that it lacks.
+fn checked<'a>(engine: &Engine, wasm: &'a [u8]) -> Result<(Cow<'a, [u8]>, Moves), CompileError> {
+    match preempt::checked(wasm) {
+        Ok(Some(checked)) => Ok((Cow::Owned(checked.wasm), checked.moves)),
+        Ok(None) => Ok((Cow::Borrowed(wasm), Moves::default())),
+        Err(error) => Err(refused(engine, wasm, &error.into())),
     }
 }
 
 /// Why the engine refused a module: one that validates asks for more than the engine gives.
 fn refused(engine: &Engine, wasm: &[u8], error: &wasmtime::Error) -> CompileError {
-    let message = format!("{error:#}");
     match wasmtime::Module::validate(&engine.optimising.wasmtime, wasm) {
-        Ok(()) => CompileError::TooDemanding { message },
-        Err(_) => CompileError::Invalid { message },
+        Ok(()) => CompileError::TooDemanding { message: format!("{error:#}") },
+        // Its offsets are those of the module as its author knows it.
+        Err(invalid) => CompileError::Invalid { message: format!("{invalid:#}") },
     }
 }
 

@@ -1,5 +1,7 @@
 //! Why a module can't be deployed, and why a call failed.
 
+#[cfg(doc)]
+use crate::console::{TAIL_BYTES, TAIL_LINES};
 use crate::limits::Limit;
 use crate::trap::{Frame, TrapKind};
 
@@ -43,7 +45,7 @@ pub enum CompileError {
         found: String,
     },
     /// The module imports something that the host does not offer.
-    #[error("the module imports `{module}.{name}`, which this host does not offer")]
+    #[error("the module imports `{module}.{name}`, which this host does not offer{}", instead(module, name))]
     MissingImport {
         /// The import's module.
         module: String,
@@ -102,6 +104,8 @@ pub enum CallError {
         message: String,
         /// Where it happened, innermost first.
         frames: Vec<Frame>,
+        /// The last lines that the guest printed in this call, within [`TAIL_LINES`] and [`TAIL_BYTES`].
+        console: Vec<String>,
     },
     /// The call ran into a limit of its function.
     #[error("the {} limit of {allowed} {} was exceeded", limit.name(), limit.unit())]
@@ -112,6 +116,8 @@ pub enum CallError {
         allowed: u64,
         /// Where the guest was, innermost first, when that is known.
         frames: Vec<Frame>,
+        /// The last lines that the guest printed in this call, as for a trap.
+        console: Vec<String>,
     },
     /// The call was not done in time.
     #[error("the call was not done within its time limit")]
@@ -128,4 +134,21 @@ pub enum CallError {
         /// What happened.
         message: String,
     },
+}
+
+/// What to do about an import that compilers add by themselves.
+fn instead(module: &str, name: &str) -> &'static str {
+    match (module, name) {
+        ("env", "abort") => {
+            ": compile AssemblyScript with `--use abort=FILE/abort`, for a FILE that exports an `abort`"
+        }
+        _ => "",
+    }
+}
+
+impl CallError {
+    /// A limit that was exceeded, by a guest that is not known any closer.
+    pub(crate) fn limit(limit: Limit, allowed: u64) -> Self {
+        CallError::Limit { limit, allowed, frames: Vec::new(), console: Vec::new() }
+    }
 }

@@ -19,9 +19,11 @@ use crate::port::Port;
 use crate::reaper::Reaper;
 use crate::runtime::Inner;
 use crate::shard::Sharded;
+use crate::snapshot::Origin;
 use crate::state::Call;
 use crate::task::{CallFuture, Task};
 use crate::ticker::FIRST_SLICE_TICKS;
+use crate::trap::Exported;
 
 /// Where the instances of a function come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +79,14 @@ pub(crate) struct Replica {
     pub(crate) brevity: Brevity,
 }
 
+impl Replica {
+    /// The end of a call that is above a limit before it begins.
+    fn exceeded(&self, limit: Limit, allowed: u64) -> CallError {
+        self.shared.stats.record(Outcome::Limit, Duration::ZERO, Duration::ZERO);
+        CallError::limit(limit, allowed)
+    }
+}
+
 /// What all instances of a function share.
 #[derive(Clone)]
 pub(crate) struct Shared {
@@ -90,8 +100,8 @@ pub(crate) struct Shared {
     /// What instances of this function may have together, where that is less than what all may have.
     pub(crate) own_memory: Option<Arc<memory::Budget>>,
     pub(crate) node_memory: Arc<memory::Budget>,
-    /// See [`crate::snapshot::Origin`].
-    pub(crate) code_shift: isize,
+    pub(crate) origin: Arc<Origin>,
+    pub(crate) exported: Arc<Exported>,
 }
 
 impl Shared {
@@ -142,11 +152,13 @@ impl Function {
             name: config.name.into(),
             version: config.version,
             limits: config.limits,
-            code_shift: module.origin.code_shift,
+            origin: Arc::clone(&module.origin),
+            exported: Arc::clone(&module.exported),
         };
         let most = usize::try_from(shared.limits.instances).unwrap_or(usize::MAX);
         let cap = capped(most, module.engine().admission.max_instances()).map(|instances| {
-            Arc::new(FunctionCap::new(instances, shared.limits.queue, Arc::clone(&runtime.queued_at_caps)))
+            let (stats, waiting) = (Arc::clone(&shared.stats), Arc::clone(&runtime.queued_at_caps));
+            Arc::new(FunctionCap::new(&shared.limits, instances, stats, waiting))
         });
         Self::with(&module, instances, &shared, cap.as_ref())
     }
@@ -171,7 +183,7 @@ impl Function {
     /// one, and with a pool of its own, for an instance can't change its code.
     pub(crate) fn with_code(&self, module: &Arc<Module>) -> Self {
         let replica = self.replicas.mine();
-        let shared = Shared { code_shift: module.origin.code_shift, ..Shared::clone(&replica.shared) };
+        let shared = Shared { origin: Arc::clone(&module.origin), ..Shared::clone(&replica.shared) };
         Self::with(module, self.instances, &shared, replica.cap.as_ref())
     }
 
@@ -185,6 +197,22 @@ impl Function {
         self.module().tier()
     }
 
+    /// Largest payload of a call, in bytes.
+    #[must_use]
+    pub fn payload_limit(&self) -> u64 {
+        self.replicas.mine().shared.limits.payload_bytes
+    }
+
+    /// Whether a payload of so many bytes may come: for who has yet to read or to copy it.
+    ///
+    /// # Errors
+    /// [`CallError::Limit`] when it is too large; the call is over then, and counted.
+    pub fn admit(&self, payload_bytes: usize) -> Result<(), CallError> {
+        let replica = self.replicas.mine();
+        let allowed = replica.shared.limits.payload_bytes;
+        if Limits::fits(payload_bytes, allowed) { Ok(()) } else { Err(replica.exceeded(Limit::Payload, allowed)) }
+    }
+
     /// Prepares a call; [`Task::drive`] runs it.
     ///
     /// # Errors
@@ -192,15 +220,11 @@ impl Function {
     pub fn start(&self, request: Request) -> Result<Task, CallError> {
         let replica = self.replicas.mine();
         let limits = &replica.shared.limits;
-        let exceeded = |limit, allowed| {
-            replica.shared.stats.record(Outcome::Limit, Duration::ZERO, Duration::ZERO);
-            Err(CallError::Limit { limit, allowed, frames: Vec::new() })
-        };
         if !Limits::fits(request.payload.len(), limits.payload_bytes) {
-            return exceeded(Limit::Payload, limits.payload_bytes);
+            return Err(replica.exceeded(Limit::Payload, limits.payload_bytes));
         }
         if request.depth > limits.depth {
-            return exceeded(Limit::Depth, u64::from(limits.depth));
+            return Err(replica.exceeded(Limit::Depth, u64::from(limits.depth)));
         }
         let timeout = request.timeout.min(Duration::from_millis(limits.time_ms));
         let link = Link::new(replica);
@@ -331,12 +355,18 @@ async fn call_wapc(link: Arc<Link>, request: Request) -> Result<Vec<u8>, CallErr
     state.meter.denied = None;
     let Request { operation, payload, .. } = request;
     state.call = Call { operation, payload, link: Some(Arc::clone(&link)), ..Call::default() };
+    if let Some(tail) = &state.tail {
+        link.port.set_tail(tail);
+    }
     let outcome = wapc::call(parts).await;
     if let (Some(pool), Ok(_) | Err(CallError::Guest { .. })) = (&replica.pool, &outcome) {
         // Nothing of this call stays with the idle instance but what the guest itself remembers.
         let state = parts.store.data_mut();
         state.note_memory();
         state.call = Call::default();
+        if let Some(tail) = &state.tail {
+            tail.clear();
+        }
         pool.give_back(instance);
         // An instance that is idle while calls wait for one would keep them waiting.
         let engine = replica.engine();
@@ -351,8 +381,8 @@ async fn call_program(link: Arc<Link>, request: Request) -> Result<Vec<u8>, Call
     let replica = &*link.replica;
     let _place = replica.place(request.depth > 1, &link.port).await?;
     let permit = replica.admit(request.depth > 1, &link.port).await?;
-    let (context, program) = wasi::program(&replica.shared, request);
-    let mut instance = Instance::new(&replica.module, &replica.shared, permit, Some(context)).await?;
+    let (world, program) = wasi::program(&link, request);
+    let mut instance = Instance::new(&replica.module, &replica.shared, permit, Some(world)).await?;
     let parts = instance.parts()?;
     parts.store.data_mut().call.account = Some(Arc::clone(&link));
     wasi::run(parts, &program).await

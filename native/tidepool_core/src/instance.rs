@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use wasmtime::{Func, Store, Trap, TypedFunc};
-use wasmtime_wasi::p1::WasiP1Ctx;
 
+use crate::abi::wasi::World;
 use crate::abi::{Abi, wasi};
 use crate::admission::Permit;
 use crate::compile::Module;
@@ -13,9 +13,14 @@ use crate::error::CallError;
 use crate::function::Shared;
 use crate::limits::Limit;
 use crate::reaper::LARGE_BYTES;
+use crate::stack;
 use crate::state::State;
 use crate::ticker::FIRST_SLICE_TICKS;
 use crate::trap::{TrapKind, frames};
+
+/// What is said of a guest that has run out of the stack in its memory.
+const OWN_STACK: &str = "the guest used up the stack in its memory: it calls itself too deeply, or its build has to give it a \
+                         larger one (the linker's -z stack-size=BYTES)";
 
 /// An instance. Its slot is free again once it is dropped, at the latest when the reaper has got to it.
 pub(crate) struct Instance {
@@ -48,7 +53,7 @@ pub(crate) struct Parts {
 }
 
 impl Instance {
-    /// Makes a new instance and runs its start functions. `wasi` is what a program finds; other guests find an empty world.
+    /// Makes a new instance and runs its start functions. `world` is what a program finds; other guests find an empty world.
     ///
     /// # Errors
     /// What stopped the instantiation or a start function, as for a call.
@@ -56,9 +61,13 @@ impl Instance {
         module: &Module,
         shared: &Arc<Shared>,
         permit: Permit,
-        wasi: Option<Box<WasiP1Ctx>>,
+        world: Option<World>,
     ) -> Result<Self, CallError> {
-        let mut store = Store::new(module.pre.module().engine(), State::new(Arc::clone(shared), wasi));
+        let mut state = State::new(Arc::clone(shared));
+        if let Some(World { context, tail }) = world {
+            (state.wasi, state.tail) = (Some(context), Some(tail));
+        }
+        let mut store = Store::new(module.pre.module().engine(), state);
         let limits = &shared.limits;
         // What one WASI import may touch, in bytes: a payload or a reply at once, and not millions of empty buffers.
         let most = limits.reply_bytes.max(limits.payload_bytes).saturating_add(1 << 20);
@@ -72,7 +81,8 @@ impl Instance {
         };
         let export = |store: &mut Store<State>, index| instance.get_module_export(store, index);
         let memory = export(&mut store, &module.exports.memory).and_then(wasmtime::Extern::into_memory);
-        store.data_mut().memory = memory;
+        let state = store.data_mut();
+        (state.memory, state.instance) = (memory, Some(instance));
         if let Some(memory) = memory {
             module.origin.seed(memory.data_mut(&mut store));
         }
@@ -151,19 +161,27 @@ async fn run_start(store: &mut Store<State>, start: &Func) -> Result<(), CallErr
 }
 
 fn call_error(store: &mut Store<State>, error: &wasmtime::Error) -> CallError {
+    let instance = store.data().instance;
+    let ran_out = stack::ran_out(&mut *store, instance);
     let state = store.data_mut();
-    let where_it_was = frames(error, state.shared.code_shift);
+    let frames = frames(error, &state.shared.origin, &state.shared.exported);
+    // The instance is done: a line that it has not ended is printed now.
+    drop(state.wasi.take());
+    let console = state.tail.as_ref().map_or_else(Vec::new, |tail| tail.lines());
     match state.call.failure.take() {
-        Some(CallError::Trap { kind, message, .. }) => {
-            return CallError::Trap { kind, message, frames: where_it_was };
+        Some(CallError::Trap { kind: TrapKind::BadPointer, .. }) if ran_out => {
+            return CallError::Trap { kind: TrapKind::StackOverflow, message: OWN_STACK.into(), frames, console };
         }
-        Some(CallError::Limit { limit, allowed, .. }) => {
-            return CallError::Limit { limit, allowed, frames: where_it_was };
-        }
+        Some(CallError::Trap { kind, message, .. }) => return CallError::Trap { kind, message, frames, console },
+        Some(CallError::Limit { limit, allowed, .. }) => return CallError::Limit { limit, allowed, frames, console },
         Some(failure) => return failure,
         None => {}
     }
-    let trap = error.downcast_ref::<Trap>().copied();
+    let mut trap = error.downcast_ref::<Trap>().copied();
+    let ran_out = ran_out && trap == Some(Trap::MemoryOutOfBounds);
+    if ran_out {
+        trap = Some(Trap::StackOverflow);
+    }
     // A guest that was refused memory mostly aborts: the refusal tells its author more than the trap.
     if let (Some(limit), true) = (state.meter.denied.take(), trap != Some(Trap::StackOverflow)) {
         let limits = &state.shared.limits;
@@ -172,19 +190,20 @@ fn call_error(store: &mut Store<State>, error: &wasmtime::Error) -> CallError {
             Limit::TotalMemory => state.shared.total_memory_bytes(),
             _ => limits.memory_bytes,
         };
-        return CallError::Limit { limit, allowed, frames: where_it_was };
+        return CallError::Limit { limit, allowed, frames, console };
     }
     if let Some(trap) = trap {
-        return CallError::Trap { kind: trap.into(), message: trap.to_string(), frames: where_it_was };
+        let message = if ran_out { OWN_STACK.into() } else { trap.to_string() };
+        return CallError::Trap { kind: trap.into(), message, frames, console };
     }
     if let Some(code) = wasi::exit_code(error) {
         let message = format!("the guest exited with code {code}");
-        return CallError::Trap { kind: TrapKind::Exit, message, frames: where_it_was };
+        return CallError::Trap { kind: TrapKind::Exit, message, frames, console };
     }
     if error.is::<wasmtime::PoolConcurrencyLimitError>() || SlabError::is(error) {
         return CallError::Overloaded { message: format!("{error:#}") };
     }
-    CallError::Trap { kind: TrapKind::Other, message: root_cause(error), frames: where_it_was }
+    CallError::Trap { kind: TrapKind::Other, message: root_cause(error), frames, console }
 }
 
 /// The innermost text: the outer ones hold the backtrace, which is told in frames.

@@ -1,8 +1,8 @@
 //! What is counted, per function and per node, and its Prometheus text.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -76,6 +76,7 @@ pub(crate) struct FunctionStats {
     calls: Sharded<CallStats>,
     peak_memory_bytes: AtomicU64,
     dropped_lines: AtomicU64,
+    queued_at_cap: AtomicUsize,
 }
 
 /// What each call counts.
@@ -130,6 +131,11 @@ impl FunctionStats {
         self.calls.iter().filter_map(counter).map(|count| count.load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
     }
 
+    /// Calls that wait at the cap of the function, of all its versions.
+    pub(crate) fn queued_at_cap(&self) -> &AtomicUsize {
+        &self.queued_at_cap
+    }
+
     pub(crate) fn count_dropped_line(&self) {
         self.dropped_lines.fetch_add(1, Ordering::Relaxed);
     }
@@ -153,6 +159,42 @@ pub(crate) struct Stats {
     compiles: AtomicU64,
     compile_ns: AtomicU64,
     cached: AtomicU64,
+    pub(crate) deploys: Deploys,
+}
+
+/// Upper bounds of the buckets of deploys, in ms.
+const DEPLOY_BUCKETS_MS: [u64; 13] = [5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000];
+
+/// What deploys have come to.
+#[derive(Debug, Default)]
+pub(crate) struct Deploys(Mutex<DeployStats>);
+
+#[derive(Debug, Default, Clone)]
+struct DeployStats {
+    /// By reason.
+    ended: BTreeMap<String, u64>,
+    durations: [u64; DEPLOY_BUCKETS_MS.len() + 1],
+    ns: u64,
+}
+
+impl Deploys {
+    pub(crate) fn record(&self, reason: &str, took: Duration) {
+        let mut stats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = stats.ended.entry(reason.to_owned()).or_default();
+        *ended = ended.saturating_add(1);
+        let bucket = DEPLOY_BUCKETS_MS.iter().position(|bound| took <= Duration::from_millis(*bound));
+        if let Some(count) = stats.durations.get_mut(bucket.unwrap_or(DEPLOY_BUCKETS_MS.len())) {
+            *count = count.saturating_add(1);
+        }
+        stats.ns = stats.ns.saturating_add(nanoseconds(took));
+    }
+
+    fn snapshot(&self) -> DeployStats {
+        let mut stats = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // There from the start, so that the first deploy is an increase.
+        stats.ended.entry("ok".to_owned()).or_default();
+        stats
+    }
 }
 
 impl Stats {
@@ -190,11 +232,19 @@ impl Stats {
 /// A figure of the moment that somebody else knows: name, help text, value.
 pub type Gauge = (String, String, i64);
 
+/// The same of each function: name, help text, and the values by the function's name.
+pub type GaugeByFunction = (String, String, Vec<(String, i64)>);
+
 /// The metrics as OpenMetrics text, which Prometheus reads; `gauges` are added as they are.
 ///
 /// # Errors
 /// Fails only if the text can't be formatted.
-pub(crate) fn render(stats: &Stats, engines: Vec<EngineFigures>, gauges: Vec<Gauge>) -> Result<String, fmt::Error> {
+pub(crate) fn render(
+    stats: &Stats,
+    engines: Vec<EngineFigures>,
+    gauges: Vec<Gauge>,
+    by_function: Vec<GaugeByFunction>,
+) -> Result<String, fmt::Error> {
     let mut registry = prometheus_client::registry::Registry::default();
     registry.register_collector(Box::new(Snapshot {
         functions: stats.snapshot(),
@@ -202,7 +252,9 @@ pub(crate) fn render(stats: &Stats, engines: Vec<EngineFigures>, gauges: Vec<Gau
         compile_ns: stats.compile_ns.load(Ordering::Relaxed),
         engines,
         cached: stats.cached.load(Ordering::Relaxed),
+        deploys: stats.deploys.snapshot(),
         gauges,
+        by_function,
     }));
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry)?;
@@ -216,7 +268,9 @@ struct Snapshot {
     compile_ns: u64,
     engines: Vec<EngineFigures>,
     cached: u64,
+    deploys: DeployStats,
     gauges: Vec<Gauge>,
+    by_function: Vec<GaugeByFunction>,
 }
 
 mod encode {
@@ -230,7 +284,7 @@ mod encode {
     use prometheus_client::metrics::MetricType;
     use prometheus_client::registry::Unit;
 
-    use super::{BUCKETS_US, Outcome, Snapshot};
+    use super::{BUCKETS_US, DEPLOY_BUCKETS_MS, Outcome, Snapshot};
     use crate::runtime::EngineFigures;
 
     impl Collector for Snapshot {
@@ -260,8 +314,16 @@ mod encode {
                     MetricType::Counter,
                 )?
                 .encode_counter::<NoLabelSet, _, u64>(&self.cached, None)?;
+            self.queues(&mut encoder)?;
+            self.deploys(&mut encoder)?;
             for (name, help, value) in &self.gauges {
                 encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(value)?;
+            }
+            for (name, help, values) in &self.by_function {
+                let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+                for (function, value) in values {
+                    family.encode_family(&[("function", function.as_str())])?.encode_gauge(value)?;
+                }
             }
             Ok(())
         }
@@ -342,6 +404,44 @@ mod encode {
                 }
             }
             Ok(())
+        }
+
+        fn queues(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+            let mut family = encoder.encode_descriptor(
+                "tidepool_calls_queued_at_caps",
+                "Calls that wait at the cap of their function",
+                None,
+                MetricType::Gauge,
+            )?;
+            for (name, stats) in &self.functions {
+                let queued = i64::try_from(stats.queued_at_cap.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+                family.encode_family(&[("function", name.as_str())])?.encode_gauge(&queued)?;
+            }
+            Ok(())
+        }
+
+        fn deploys(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+            let mut family = encoder.encode_descriptor(
+                "tidepool_deploys",
+                "Deploys that ended, by how",
+                None,
+                MetricType::Counter,
+            )?;
+            for (reason, count) in &self.deploys.ended {
+                let labels = [("reason", reason.as_str())];
+                family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(count, None)?;
+            }
+            let bounds = DEPLOY_BUCKETS_MS.iter().map(|ms| *ms as f64 / 1e3).chain([f64::INFINITY]);
+            let buckets: Vec<(f64, u64)> = bounds.zip(self.deploys.durations).collect();
+            let total = self.deploys.durations.iter().sum();
+            encoder
+                .encode_descriptor(
+                    "tidepool_deploy",
+                    "Time from a deploy's start to its end",
+                    Some(&Unit::Seconds),
+                    MetricType::Histogram,
+                )?
+                .encode_histogram::<NoLabelSet>(seconds(self.deploys.ns), total, &buckets, None)
         }
 
         fn dropped_lines(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {

@@ -2,10 +2,11 @@
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use crate::console::Tail;
 use crate::ticker::FIRST_SLICE_TICKS;
 
 /// A host call of a guest: what it wants done, and by whom.
@@ -29,6 +30,7 @@ pub type HostReply = Result<Vec<u8>, Vec<u8>>;
 pub(crate) struct Port {
     exchange: Mutex<Exchange>,
     queue: Mutex<Queue>,
+    tail: OnceLock<Arc<Tail>>,
     // Written and read by the driver's thread, in and around a poll: any ordering does.
     memory_bytes: AtomicUsize,
     long: AtomicBool,
@@ -116,6 +118,16 @@ impl Port {
     pub(crate) fn queue_time(&self) -> Duration {
         let queue = self.queue();
         queue.waited + queue.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Says where the lines are that the guest prints in this call.
+    pub(crate) fn set_tail(&self, tail: &Arc<Tail>) {
+        self.tail.get_or_init(|| Arc::clone(tail));
+    }
+
+    /// The last lines that the guest printed in this call.
+    pub(crate) fn console(&self) -> Vec<String> {
+        self.tail.get().map_or_else(Vec::new, |tail| tail.lines())
     }
 
     /// Notes the size of the guest's memory when the call lets go of its instance. Memories only grow.

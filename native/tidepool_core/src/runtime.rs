@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 
+use crate::abi::{self, Import};
 use crate::cache::{Cache, Complaint};
 use crate::compile_pool::CompilePool;
 use crate::console::{Budget, Console};
@@ -15,9 +17,9 @@ use crate::engine::{Engine, EngineKind, Engines, Tier};
 use crate::function::Shared;
 use crate::limits::Limits;
 use crate::memory;
-use crate::metrics::{self, Gauge, Stats};
+use crate::metrics::{self, Gauge, GaugeByFunction, Stats};
 use crate::reaper::Reaper;
-use crate::snapshot::Sandbox;
+use crate::snapshot::{Origin, Sandbox};
 use crate::state::State;
 use crate::ticker::Ticker;
 use crate::turns::Turns;
@@ -130,6 +132,12 @@ pub(crate) struct Inner {
 }
 
 impl Runtime {
+    /// All host functions that guests may import, in no order.
+    #[must_use]
+    pub fn imports(&self) -> Vec<Import> {
+        abi::imports(&self.inner, &self.inner.engines.get(EngineKind::Fast).optimising)
+    }
+
     /// Sets up a runtime. Guests that wait for I/O are woken by `io`; what guests print goes to `console`.
     ///
     /// # Errors
@@ -235,19 +243,22 @@ impl Runtime {
         self.inner.engines.all().map(figures).collect()
     }
 
+    /// Counts a deploy that ended with `reason`, `ok` among them, after so long. Reasons are few: each has a counter.
+    pub fn count_deploy(&self, reason: &str, took: Duration) {
+        self.inner.stats.deploys.record(reason, took);
+    }
+
     /// All metrics as OpenMetrics text; `gauges` are figures that others know.
     ///
     /// # Errors
     /// Fails only if the text can't be formatted.
-    pub fn metrics(&self, gauges: Vec<Gauge>) -> Result<String, std::fmt::Error> {
+    pub fn metrics(&self, gauges: Vec<Gauge>, by_function: Vec<GaugeByFunction>) -> Result<String, std::fmt::Error> {
         let figure = |name: &str, help: &str, value: u64| {
             (name.to_owned(), help.to_owned(), i64::try_from(value).unwrap_or(i64::MAX))
         };
         let queued = |calls: usize| u64::try_from(calls).unwrap_or(u64::MAX);
-        let at_caps = self.inner.queued_at_caps.load(Ordering::Relaxed);
         let mut all = vec![
             figure("tidepool_compiles_queued", "Modules that wait to be compiled", queued(self.compile_pool.queued())),
-            figure("tidepool_calls_queued_at_caps", "Calls that wait at the cap of their function", queued(at_caps)),
             figure(
                 "tidepool_functions_baseline",
                 "Functions that the baseline tier serves, for their optimised code is not ready",
@@ -256,7 +267,7 @@ impl Runtime {
             figure("tidepool_memory_bytes", "Linear memory of all live instances", self.memory_bytes()),
         ];
         all.extend(gauges);
-        metrics::render(&self.inner.stats, self.engines(), all)
+        metrics::render(&self.inner.stats, self.engines(), all, by_function)
     }
 }
 
@@ -273,8 +284,9 @@ impl Inner {
             own_memory: None,
             node_memory: Arc::clone(&self.memory),
             reaper: self.reaper.clone(),
-            code_shift: 0,
+            origin: Arc::new(Origin::unknown()),
+            exported: Arc::default(),
         };
-        State::new(Arc::new(shared), None)
+        State::new(Arc::new(shared))
     }
 }

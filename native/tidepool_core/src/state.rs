@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use wasmtime::{Memory, ResourceLimiter};
+use wasmtime::{Instance, Memory, ResourceLimiter};
 use wasmtime_wasi::p1::WasiP1Ctx;
 
-use crate::console::{Line, Stream, line_text};
+use crate::console::{Line, Stream, Tail, line_text};
 use crate::error::CallError;
 use crate::function::{Link, Shared};
 use crate::limits::{Limit, Limits};
@@ -18,10 +18,19 @@ pub(crate) struct State {
     pub(crate) meter: Meter,
     /// The guest's memory, from the moment it is instantiated.
     pub(crate) memory: Option<Memory>,
+    /// The guest, from then on.
+    pub(crate) instance: Option<Instance>,
     /// What WASI imports work on, of guests that have called one. Boxed, for it is large and others move the state too.
     pub(crate) wasi: Option<Box<WasiP1Ctx>>,
+    /// What the guest prints in its call, from its first line on.
+    pub(crate) tail: Option<Arc<Tail>>,
     pub(crate) call: Call,
+    /// Bytes that host functions have copied since they last let others have their turn.
+    copied: usize,
 }
+
+/// Bytes that host functions copy before others have their turn: 20 to 200 µs, by whether their pages are there.
+const COPIED_BYTES: usize = 256 << 10;
 
 /// The part of the state that belongs to one call.
 #[derive(Default)]
@@ -40,7 +49,7 @@ pub(crate) struct Call {
 }
 
 impl State {
-    pub(crate) fn new(shared: Arc<Shared>, wasi: Option<Box<WasiP1Ctx>>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let meter = Meter {
             memory_bytes: shared.limits.memory_bytes,
             table_elements: shared.limits.table_elements,
@@ -49,7 +58,17 @@ impl State {
             memory_used: 0,
             reserved: 0,
         };
-        State { shared, meter, memory: None, wasi, call: Call::default() }
+        State { shared, meter, memory: None, instance: None, wasi: None, tail: None, call: Call::default(), copied: 0 }
+    }
+
+    /// Counts bytes that a host function has copied. True when it is others' turn.
+    pub(crate) fn copied(&mut self, bytes: usize) -> bool {
+        self.copied += bytes;
+        let due = self.copied >= COPIED_BYTES;
+        if due {
+            self.copied = 0;
+        }
+        due
     }
 
     /// Puts the size of the guest's memory on the account of the call that it serves.
@@ -59,9 +78,23 @@ impl State {
         }
     }
 
-    /// Passes a line that the guest printed on to the console, within the function's budget.
-    pub(crate) fn print(&self, stream: Stream, text: &[u8]) {
+    /// Passes a line that the guest printed on to the console, within the function's budget, and keeps it for its error.
+    pub(crate) fn print(&mut self, stream: Stream, text: &[u8]) {
+        Call::tail(&mut self.tail, &self.call).push(text);
         self.shared.print(stream, text);
+    }
+}
+
+impl Call {
+    /// Where lines are kept that an instance prints in this call; the call's driver finds them as well.
+    pub(crate) fn tail<'a>(tail: &'a mut Option<Arc<Tail>>, call: &Call) -> &'a Arc<Tail> {
+        tail.get_or_insert_with(|| {
+            let tail = Arc::default();
+            if let Some(link) = &call.link {
+                link.port.set_tail(&tail);
+            }
+            tail
+        })
     }
 }
 

@@ -157,8 +157,8 @@ impl Task {
             return Step::Wait;
         }
         // Wall time holds what the system gave to others, which a busy machine makes plenty. A guest that goes on after
-        // it has yielded is worth system calls to leave that out; other slices are short, or end with the tick.
-        let clock = std::mem::take(&mut self.yielded).then(ThreadClock::now);
+        // it has yielded, or after a slice's worth of computing, is worth system calls to leave that out.
+        let clock = (std::mem::take(&mut self.yielded) || self.cpu_time >= SLICE).then(ThreadClock::now);
         let polled = {
             // Only WASI waits for I/O, so only its guests are polled inside the I/O runtime.
             let _io = self.link.replica.module.uses_wasi.then(|| runtime.io.enter());
@@ -176,15 +176,17 @@ impl Task {
         }
         match polled {
             Ok(Polled::Ready(outcome)) => self.finish(outcome),
+            // Whatever else the guest wants, it has no more time to want it in.
+            Ok(_) if self.cpu_time > self.link.replica.limits().cpu_time() => {
+                let allowed = self.link.replica.limits().cpu_time_ms;
+                let console = self.link.port.console();
+                self.finish(Err(CallError::Limit { limit: Limit::CpuTime, allowed, frames: Vec::new(), console }))
+            }
+            Ok(_) if now >= self.deadline => self.finish(Err(self.late())),
             Ok(Polled::Host(request)) => {
                 self.turn = Turn::None;
                 Step::Host(request)
             }
-            Ok(Polled::Yield) if self.cpu_time > self.link.replica.limits().cpu_time() => {
-                let allowed = self.link.replica.limits().cpu_time_ms;
-                self.finish(Err(CallError::Limit { limit: Limit::CpuTime, allowed, frames: Vec::new() }))
-            }
-            Ok(Polled::Yield) if now >= self.deadline => self.finish(Err(self.late())),
             Ok(Polled::Yield) => {
                 self.yielded = true;
                 self.turn.spend();
@@ -225,6 +227,12 @@ impl Task {
             Slice::Last { ended, .. } => ended,
         };
         self.deadline.saturating_duration_since(now)
+    }
+
+    /// The version of the function that is called.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.link.replica.shared.version
     }
 
     /// What the call has used so far.

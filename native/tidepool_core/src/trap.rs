@@ -1,6 +1,12 @@
 //! How a guest came to an end that it did not choose.
 
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+
+use wasmparser::{ExternalKind, Parser, Payload};
 use wasmtime::{Trap, WasmBacktrace};
+
+use crate::snapshot::Origin;
 
 /// What kind of fault stopped a guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,35 +75,90 @@ impl From<Trap> for TrapKind {
     }
 }
 
+/// Longest name of a function in a backtrace, in bytes; the rest of it is cut off.
+pub const MAX_NAME_BYTES: usize = 256;
+const ELLIPSIS: char = '…';
+/// Most exported functions whose names are kept.
+const MAX_EXPORTS: usize = 1_000;
+
 /// One wasm frame of a backtrace, innermost first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     /// Index of the function in its module.
     pub index: u32,
-    /// The function's name, demangled, where the module names it.
+    /// The function's name, demangled and at most [`MAX_NAME_BYTES`] long, where the module names or exports it.
     pub name: Option<String>,
     /// Where in the module's bytes the frame stood.
     pub offset: Option<usize>,
 }
 
-/// The frames that an engine error carries, innermost first; empty where it carries none. The code that ran stands
-/// `code_shift` bytes later in its module than in the one that its author knows.
-pub(crate) fn frames(error: &wasmtime::Error, code_shift: isize) -> Vec<Frame> {
+/// What a module exports its functions as, by their index: names for those that it gives no other.
+#[derive(Debug, Default)]
+pub(crate) struct Exported(BTreeMap<u32, String>);
+
+impl Exported {
+    /// Of a module; of one that can't be read, those up to there.
+    pub(crate) fn of(wasm: &[u8]) -> Self {
+        let mut names = BTreeMap::new();
+        for payload in Parser::new(0).parse_all(wasm) {
+            match payload {
+                Ok(Payload::ExportSection(exports)) => {
+                    let functions = exports.into_iter().flatten().filter(|export| export.kind == ExternalKind::Func);
+                    for export in functions.take(MAX_EXPORTS) {
+                        names.entry(export.index).or_insert_with(|| readable(export.name));
+                    }
+                    break;
+                }
+                Ok(Payload::CodeSectionStart { .. }) | Err(_) => break,
+                Ok(_) => {}
+            }
+        }
+        Exported(names)
+    }
+}
+
+/// The frames that an engine error carries, innermost first, as the author of the module knows them; empty where it carries
+/// none. `origin` is that of the module whose code ran.
+pub(crate) fn frames(error: &wasmtime::Error, origin: &Origin, exported: &Exported) -> Vec<Frame> {
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
         return Vec::new();
     };
     backtrace
         .frames()
         .iter()
+        .filter(|frame| !origin.moves.added(frame.func_index()))
         .map(|frame| Frame {
             index: frame.func_index(),
-            name: frame.func_name().map(demangle),
-            offset: frame.module_offset().and_then(|offset| offset.checked_add_signed(-code_shift)),
+            name: frame.func_name().map(readable).or_else(|| exported.0.get(&frame.func_index()).cloned()),
+            offset: frame.module_offset().and_then(|offset| origin.deployed(offset)),
         })
         .collect()
 }
 
-/// Rust names as people write them, without their hash; others as they are.
-fn demangle(name: &str) -> String {
-    rustc_demangle::try_demangle(name).map_or_else(|_| name.to_owned(), |name| format!("{name:#}"))
+/// Rust names as people write them, without their hash; others as they are. Long ones are cut, for modules may say anything.
+fn readable(name: &str) -> String {
+    let mut short = Short(String::new());
+    // An error says that it was cut.
+    let _ = match rustc_demangle::try_demangle(name) {
+        Ok(name) => write!(short, "{name:#}"),
+        Err(_) => short.write_str(name),
+    };
+    short.0
+}
+
+/// Takes as much text as a name may have. Demangled names can be far longer than mangled ones.
+struct Short(String);
+
+impl fmt::Write for Short {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.0.len() + text.len() <= MAX_NAME_BYTES {
+            self.0.push_str(text);
+            return Ok(());
+        }
+        let room = MAX_NAME_BYTES - ELLIPSIS.len_utf8();
+        self.0.push_str(text.get(..text.floor_char_boundary(room.saturating_sub(self.0.len()))).unwrap_or_default());
+        self.0.truncate(self.0.floor_char_boundary(room));
+        self.0.push(ELLIPSIS);
+        Err(fmt::Error)
+    }
 }

@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
 use std::io::{Error, ErrorKind};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -52,9 +53,9 @@ impl Acceptor {
                 }
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     pause = FIRST_PAUSE;
-                    self.serve(stream, place);
+                    self.serve(stream, peer, place);
                 }
                 Err(error) if is_the_clients(&error) => {}
                 Err(_) if stopped => return,
@@ -67,11 +68,11 @@ impl Acceptor {
         }
     }
 
-    fn serve(&self, stream: TcpStream, place: OwnedSemaphorePermit) {
+    fn serve(&self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
         self.edge.gauges.accepted.fetch_add(1, Relaxed);
         // Without it a connection is slower, not wrong.
         let _ = stream.set_nodelay(true);
-        let entry = self.registry.enter(Arc::clone(&self.edge));
+        let entry = self.registry.enter(Arc::clone(&self.edge), peer);
         let served = connection::serve(stream, entry, self.router.clone(), Arc::clone(&self.protocol));
         tokio::spawn(async move {
             served.await;

@@ -1,12 +1,14 @@
 //! Who may change what is deployed. Decided from the head alone, before a body is read.
 
-use crate::config::Config;
+use crate::backend::Caller;
+use crate::edge::Edge;
+use crate::pulse::Pulse;
 use crate::reason::{Reason, Refusal};
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
 use hyper::http::request::Parts;
 use subtle::ConstantTimeEq;
 
-/// Lets a change pass.
+/// Lets a change pass, and says who asks for it.
 ///
 /// With a token configured, the request must carry it. Without one, anybody who reaches the address
 /// may change things, except web pages of other sites: a browser would send their forms here.
@@ -14,9 +16,15 @@ use subtle::ConstantTimeEq;
 /// # Errors
 ///
 /// [`Reason::Unauthorized`] or [`Reason::CrossSite`].
-pub(crate) fn check_change(config: &Config, head: &Parts) -> Result<(), Refusal> {
-    match &config.token {
-        Some(token) if carries(&head.headers, token) => Ok(()),
+pub(crate) fn check_change(edge: &Edge, pulse: &Pulse, head: &Parts) -> Result<Caller, Refusal> {
+    let has_token = check(edge.config.token.as_deref(), head)?;
+    Ok(Caller { peer: edge.peers.peer(pulse.peer, &head.headers), has_token })
+}
+
+/// Whether it has the token, when it may pass.
+fn check(token: Option<&str>, head: &Parts) -> Result<bool, Refusal> {
+    match token {
+        Some(token) if carries(&head.headers, token) => Ok(true),
         Some(_) => Err(Refusal::new(
             Reason::Unauthorized,
             "send the server's token in a header: `Authorization: Bearer TOKEN`",
@@ -26,7 +34,7 @@ pub(crate) fn check_change(config: &Config, head: &Parts) -> Result<(), Refusal>
             Reason::CrossSite,
             "a page of another site may not change functions: set a token and send it, or ask without a browser",
         )),
-        None => Ok(()),
+        None => Ok(false),
     }
 }
 
@@ -60,13 +68,12 @@ mod tests {
     use super::*;
 
     fn verdict(token: Option<&str>, headers: &[(&str, &str)]) -> Option<Reason> {
-        let config = Config { token: token.map(str::to_owned), ..Config::default() };
         let mut request = hyper::Request::builder().uri("/deploy").header("host", "localhost:4000");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let (head, ()) = request.body(()).unwrap().into_parts();
-        check_change(&config, &head).err().map(|refusal| refusal.reason)
+        check(token, &head).err().map(|refusal| refusal.reason)
     }
 
     #[test]

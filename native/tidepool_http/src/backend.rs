@@ -2,6 +2,8 @@
 
 use crate::answer::Response;
 use crate::exchange::{Later, Pending};
+use crate::peers::Peer;
+use crate::reason::Reason;
 use bytes::Bytes;
 
 /// Answers requests. The edge calls it from its connection tasks, many at once.
@@ -12,6 +14,40 @@ pub trait Backend: Send + Sync + 'static {
     /// A responder is answered once, from any thread. Dropped without an answer, it gives the client 500 `aborted`. A
     /// panic here gives the client 500 `backend_panicked`.
     fn request(&self, route: Route, later: Later<'_>) -> Answer;
+
+    /// How many bytes the payload of a call may have, asked before a body is read; `None` when there is no such function
+    /// here, by what is known at once: see [`Route::Admit`]. Returns at once. A backend that doesn't say takes any.
+    fn payload_limit(&self, function: &str) -> Option<u64> {
+        let _ = function;
+        Some(u64::MAX)
+    }
+
+    /// Hears of a request that the edge has refused although it asked for a change or for what the token guards, or because of
+    /// the host that it names. Some in some seconds are told, with how many there were before each that were not. Must
+    /// return at once.
+    fn refused(&self, _refused: Refused) {}
+}
+
+/// Who asks for a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// From where.
+    pub peer: Peer,
+    /// The request has the server's token. False where the server has none.
+    pub has_token: bool,
+}
+
+/// A request that was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Method and path, cut short.
+    pub request: String,
+    /// Why.
+    pub reason: Reason,
+    /// From where.
+    pub peer: Peer,
+    /// How many were refused before it since one was told.
+    pub left_out: u64,
 }
 
 /// What becomes of a request.
@@ -27,7 +63,7 @@ pub enum Answer {
 #[derive(Debug)]
 pub enum Route {
     /// `POST /deploy`.
-    Deploy(Deploy),
+    Deploy(Deploy, Caller),
     /// `GET|POST /call/{function}` and `/call/{function}/{operation}`.
     Call {
         /// Name in the path, percent-decoded.
@@ -37,6 +73,17 @@ pub enum Route {
         /// Body of a POST; `payload` of the query of a GET.
         payload: Bytes,
     },
+    /// A call with a body, of a function that [`Backend::payload_limit`] knows nothing of. An answer with the status 100
+    /// lets the body in; any other is the answer of the call, and nothing of its body is read.
+    Admit {
+        /// Name in the path, percent-decoded.
+        function: String,
+    },
+    /// A call whose body is above [`Backend::payload_limit`]. The answer says so; the body is gone.
+    Oversized {
+        /// Name in the path, percent-decoded.
+        function: String,
+    },
     /// `GET /functions`.
     List,
     /// `GET /functions/{function}`.
@@ -44,13 +91,25 @@ pub enum Route {
         /// Name in the path, percent-decoded.
         function: String,
     },
+    /// `GET /functions/{function}/wasm`.
+    Wasm {
+        /// Name in the path, percent-decoded.
+        function: String,
+    },
     /// `DELETE /functions/{function}`.
     Remove {
         /// Name in the path, percent-decoded.
         function: String,
+        /// Who asks for it.
+        caller: Caller,
     },
     /// `GET /cluster`.
     Cluster,
+    /// `DELETE /cluster/nodes/{node}`.
+    Forget {
+        /// Name in the path, percent-decoded.
+        node: String,
+    },
     /// `GET /health`.
     Health,
     /// `GET /metrics`.

@@ -1,14 +1,17 @@
 //! Reads a request's body into memory, bounded in size and time.
 
-use crate::budget::Hold;
+use crate::budget::{Account, Hold};
 use crate::edge::Edge;
 use crate::reason::{Reason, Refusal};
+use crate::written::CHARGED_BYTES;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use hyper::body::Body;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 /// What one kind of body may be.
@@ -45,14 +48,14 @@ pub(crate) struct Held {
 ///
 /// `bounds.too_large`, [`Reason::BodyTimeout`], [`Reason::BodyIncomplete`], or [`Reason::Overloaded`]
 /// when too many bytes are held already.
-pub(crate) async fn read<B>(edge: &Edge, body: B, bounds: &Bounds) -> Result<Held, Refusal>
+pub(crate) async fn read<B>(edge: &Edge, account: &Arc<Account>, body: B, bounds: &Bounds) -> Result<Held, Refusal>
 where
     B: Body<Data = Bytes> + Unpin,
 {
     if body.size_hint().lower() > bounds.bytes as u64 {
         return Err(bounds.too_large());
     }
-    let mut reading = pin!(read_all(edge, body, bounds));
+    let mut reading = pin!(read_all(edge, account, body, bounds));
     // A body that is there already needs no timer.
     if let Some(held) = reading.as_mut().now_or_never() {
         return held;
@@ -64,11 +67,37 @@ where
     })
 }
 
-async fn read_all<B>(edge: &Edge, mut body: B, bounds: &Bounds) -> Result<Held, Refusal>
+/// What is thrown away of a body that is not wanted, so that its connection can go on.
+const DISCARDED_BYTES: u64 = 64 << 10;
+
+/// How often the connection is let read on for it.
+const DISCARD_TURNS: usize = 3;
+
+/// Throws a small body away as far as it is there already: nothing is held, and nobody waits for the rest.
+pub(crate) async fn discard<B>(mut body: B)
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let mut hold = edge.budget.hold();
+    let mut left = DISCARDED_BYTES;
+    for _ in 0..DISCARD_TURNS {
+        if body.size_hint().lower() > left {
+            return;
+        }
+        while let Some(frame) = body.frame().now_or_never() {
+            let Some(Ok(frame)) = frame else { return };
+            let size = frame.data_ref().map_or(0, |data| data.len() as u64);
+            let Some(less) = left.checked_sub(size) else { return };
+            left = less;
+        }
+        yield_now().await;
+    }
+}
+
+async fn read_all<B>(edge: &Edge, account: &Arc<Account>, mut body: B, bounds: &Bounds) -> Result<Held, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let mut hold = edge.budget.hold(account);
     let mut bytes = Bytes::new();
     let mut joined = BytesMut::new();
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
@@ -83,7 +112,8 @@ where
         if size > bounds.bytes {
             return Err(bounds.too_large());
         }
-        if !hold.grow(data.len()) {
+        // Small ones are bounded by their number, so that there is room for them whoever holds all the rest.
+        if size >= CHARGED_BYTES && !hold.cover(size) {
             return Err(edge.overloaded());
         }
         // One frame, the usual case, is not copied.

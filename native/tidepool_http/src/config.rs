@@ -1,5 +1,6 @@
 //! Settings of the edge, with units and defaults.
 
+use crate::peers::Network;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -10,12 +11,18 @@ pub struct Config {
     pub address: SocketAddr,
     /// Bearer token that deploy and delete need. Without one, only loopback may be bound. Default none.
     pub token: Option<String>,
+    /// Names that requests may be for, beside addresses and `localhost`; `*` is any. Without names a server on loopback has
+    /// no others, and one that other machines reach answers to any. Default none.
+    pub hosts: Vec<String>,
+    /// Proxies, whose connections each count as a client of their own, as those of loopback do. All connections of any other
+    /// address are one client together. Default none.
+    pub proxies: Vec<Network>,
     /// Largest uploaded file. Default 64 MiB.
     pub max_upload_bytes: usize,
     /// Largest payload of a call. Default 16 MiB.
     pub max_payload_bytes: usize,
     /// Bodies of requests, and of answers until they are written, held at once over all connections;
-    /// above it 503. Default 1 GiB.
+    /// above it 503. One client gets half at most, so it is twice the largest body at least. Default 1 GiB.
     pub max_buffered_bytes: usize,
     /// Largest request line with headers, so of a GET's payload too; above it 431. At least 8 KiB. Default 64 KiB.
     pub max_header_bytes: usize,
@@ -25,7 +32,8 @@ pub struct Config {
     pub body_timeout: Duration,
     /// Time for the whole body of a deploy. Default 300 s.
     pub upload_timeout: Duration,
-    /// Longest time without progress while writing to a client. Default 30 s.
+    /// Longest time in which a client takes nothing of an answer. All of an answer has `upload_timeout`, or longer when it
+    /// is large. Default 30 s.
     pub write_timeout: Duration,
     /// How long a connection may idle between requests. Default 75 s.
     pub idle_timeout: Duration,
@@ -36,7 +44,7 @@ pub struct Config {
     pub max_connections: usize,
     /// Requests in flight, those still sending their body included; above it 503. Default 10,000.
     pub max_requests: usize,
-    /// Deploys in flight, out of `max_requests`; above it 503. Default 4.
+    /// Deploys in flight whose body is there, out of `max_requests`; above it 503. Default 32.
     pub max_uploads: usize,
     /// HTTP/2 streams open at once on one connection. Default 128.
     pub max_streams: u32,
@@ -49,6 +57,8 @@ impl Default for Config {
         Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 4000)),
             token: None,
+            hosts: Vec::new(),
+            proxies: Vec::new(),
             max_upload_bytes: 64 << 20,
             max_payload_bytes: 16 << 20,
             max_buffered_bytes: 1 << 30,
@@ -61,7 +71,7 @@ impl Default for Config {
             lame_duck: Duration::from_millis(500),
             max_connections: 10_000,
             max_requests: 10_000,
-            max_uploads: 4,
+            max_uploads: 32,
             max_streams: 128,
             retry_after_s: 1,
         }
@@ -135,7 +145,8 @@ impl Config {
         if self.max_header_bytes < LEAST_HEADER_BYTES {
             return Err(ConfigError::TooSmall { setting: "max_header_bytes", least: LEAST_HEADER_BYTES });
         }
-        let least = self.largest_body_bytes();
+        // One client may hold half.
+        let least = self.largest_body_bytes().saturating_mul(2);
         if self.max_buffered_bytes < least {
             return Err(ConfigError::TooSmall { setting: "max_buffered_bytes", least });
         }

@@ -9,11 +9,10 @@ use crate::pulse::{Order, Pulse};
 use crate::reason::Refusal;
 use crate::registry::Entry;
 use crate::unread::Noted;
+use crate::written::Written;
 use axum::Router;
 use axum::body::Body;
-use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either, Ready, ready};
-use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::service_fn;
@@ -29,7 +28,7 @@ use tokio::net::TcpStream;
 use tower::ServiceExt;
 
 /// Calls answer from memory; the router answers with its own kind of body.
-type Reply = hyper::Response<http_body_util::Either<Full<Bytes>, Body>>;
+type Reply = hyper::Response<http_body_util::Either<Written, Body>>;
 
 /// A reply, at once or later.
 type Answering = Either<Ready<Result<Reply, Infallible>>, UntilCut>;
@@ -61,6 +60,9 @@ impl Future for UntilCut {
 /// and cancelling it in a circle costs the client something too.
 const ABANDONED: u32 = 1_000;
 
+/// What an HTTP/2 stream holds of an answer beyond its client's window.
+const SEND_BUFFER_BYTES: usize = 64 << 10;
+
 /// How connections are served; made once.
 pub(crate) fn protocol(config: &Config) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
@@ -68,6 +70,7 @@ pub(crate) fn protocol(config: &Config) -> Builder<TokioExecutor> {
     builder
         .http2()
         .max_concurrent_streams(config.max_streams)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
         .max_header_list_size(u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX));
     builder
 }
@@ -104,26 +107,27 @@ pub(crate) async fn serve(stream: TcpStream, entry: Entry, router: Router, proto
 /// connection's own larger.
 fn answer(entry: &Entry, router: &Router, request: Request<Incoming>) -> Answering {
     let (edge, pulse) = (&entry.edge, &entry.pulse);
+    let meant = edge.hosts.check(&request);
     let is_call = request.uri().path().starts_with(call::PREFIX);
     let plain = request.method() == Method::GET && request.body().is_end_stream() && !is_multiplexed(&request);
-    if !is_call || !plain {
+    if !is_call || !plain || meant.is_err() {
         let router = (!is_call).then(|| router.clone());
-        let reply = serve_request(Arc::clone(edge), Arc::clone(pulse), router, request);
+        let reply = serve_request(Arc::clone(edge), Arc::clone(pulse), router, request, meant);
         return Either::Right(UntilCut::new(pulse, reply));
     }
     let busy = pulse.begin();
     // No body is left of a request before this one.
     pulse.set_unread(false);
-    let reply = match call::get(edge, request.uri()) {
-        Ok(Got::Answer(response)) => to_reply(response),
-        Err(refusal) => to_reply(refuse(edge, refusal)),
+    let reply = match call::get(edge, &pulse.account, request.uri()) {
+        Ok(Got::Answer(response)) => to_reply(edge, pulse, Ok(response)),
+        Err(refusal) => to_reply(edge, pulse, Err(refusal)),
         Ok(Got::Waiting(waiting, slot)) => {
             let (edge, own_pulse) = (Arc::clone(edge), Arc::clone(pulse));
             let reply = async move {
                 let answer = waiting.answer().await;
                 drop(slot);
                 busy.answered();
-                Ok(part(&own_pulse, false, to_reply(answer.unwrap_or_else(|refusal| refuse(&edge, refusal)))))
+                Ok(part(&own_pulse, false, to_reply(&edge, &own_pulse, answer)))
             };
             return Either::Right(UntilCut::new(pulse, reply));
         }
@@ -137,6 +141,7 @@ async fn serve_request(
     pulse: Arc<Pulse>,
     router: Option<Router>,
     request: Request<Incoming>,
+    meant: Result<(), Refusal>,
 ) -> Result<Reply, Infallible> {
     let busy = pulse.begin();
     let multiplexed = is_multiplexed(&request);
@@ -147,11 +152,18 @@ async fn serve_request(
         }
     }
     let request = request.map(|body| Noted::new(body, &pulse, multiplexed));
-    let reply = match router {
+    let reply = match (meant, router) {
+        (Err(refusal), _) => {
+            edge.tell_refused(&pulse, (request.method(), request.uri(), request.headers()), refusal.reason);
+            drop(request);
+            to_reply(&edge, &pulse, Err(refusal))
+        }
         // Calls don't pay for the router.
-        None => to_reply(call::call(&edge, request).await.unwrap_or_else(|refusal| refuse(&edge, refusal))),
-        Some(router) => {
-            let reply = router.oneshot(request.map(Body::new)).await;
+        (Ok(()), None) => to_reply(&edge, &pulse, call::call(&edge, &pulse.account, request).await),
+        (Ok(()), Some(router)) => {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(Arc::clone(&pulse));
+            let reply = router.oneshot(request).await;
             reply.unwrap_or_else(|never| match never {}).map(http_body_util::Either::Right)
         }
     };
@@ -172,11 +184,6 @@ fn is_multiplexed(request: &Request<Incoming>) -> bool {
     request.version() == Version::HTTP_2
 }
 
-fn to_reply(response: Response) -> Reply {
-    response.into_http().map(http_body_util::Either::Left)
-}
-
-fn refuse(edge: &Edge, refusal: Refusal) -> Response {
-    edge.gauges.count_refusal(refusal.reason);
-    refusal.into_response()
+fn to_reply(edge: &Edge, pulse: &Arc<Pulse>, answer: Result<Response, Refusal>) -> Reply {
+    edge.reply(pulse, answer).map(http_body_util::Either::Left)
 }

@@ -7,40 +7,50 @@ use crate::body::{self, Bounds};
 use crate::edge::{Edge, Purpose};
 use crate::exchange;
 use crate::percent;
-use crate::reason::{Reason, Refusal};
+use crate::pulse::Pulse;
+use crate::reason::{Reason, Refusal, shown};
 use axum::body::Body;
 use axum::extract::multipart::{Field, Multipart, MultipartError};
 use axum::extract::{FromRequest, Request};
 use bytes::{Bytes, BytesMut};
 use hyper::header::CONTENT_TYPE;
+use hyper::http::request::Parts;
 use std::sync::Arc;
 
 /// The fields of the form; `wasm` is needed.
 const FIELDS: [&str; 7] = ["wasm", "name", "operation", "instances", "engine", "snapshot", "limits"];
+
+/// Longest text of a field, and longest file name.
+const TEXT_BYTES: usize = 4 << 10;
+
+/// Longest JSON of a field. Its nesting is bounded by the parser.
+const JSON_BYTES: usize = 64 << 10;
 
 /// Reads a deploy and hands it over. Nothing of the body is read before the head is found good.
 ///
 /// # Errors
 ///
 /// Whatever is wrong with the request, or [`exchange::ask`].
-pub(crate) async fn deploy(edge: &Arc<Edge>, request: Request) -> Result<Response, Refusal> {
-    let (head, body) = request.into_parts();
-    access::check_change(&edge.config, &head)?;
+pub(crate) async fn deploy(edge: &Arc<Edge>, pulse: &Pulse, head: Parts, body: Body) -> Result<Response, Refusal> {
+    let account = &pulse.account;
+    let caller = access::check_change(edge, pulse, &head)?;
     let content_type = head.headers.get(CONTENT_TYPE).map(|value| value.as_bytes().to_ascii_lowercase());
     if !content_type.is_some_and(|value| value.starts_with(b"multipart/form-data")) {
         return Err(not_multipart());
     }
     let query = percent::parameters(head.uri.query().unwrap_or_default())?;
-    let _slot = edge.admit(Purpose::Work)?;
-    let _upload = edge.admit_upload()?;
+    let _slot = edge.admit(account, Purpose::Work)?;
+    // A body that finds no place at its end need not come; but none is held while it comes, or slow ones had them all.
+    drop(edge.admit_upload(account)?);
     let bounds = bounds(edge);
-    let held = body::read(edge, body, &bounds).await?;
+    let held = body::read(edge, account, body, &bounds).await?;
+    let _upload = edge.admit_upload(account)?;
     // In memory and bounded, so the parser sees one piece: its searches are linear, whatever the client sent.
     let whole = Request::from_parts(head, Body::from(held.bytes));
     let form = Multipart::from_request(whole, &()).await.map_err(|_| not_multipart())?;
     let deploy = Deploy { query, ..fields(form, &bounds).await? };
     let _hold = held.hold;
-    exchange::ask(edge, Route::Deploy(deploy)).answer().await
+    exchange::ask(edge, Route::Deploy(deploy, caller)).answer().await
 }
 
 fn bounds(edge: &Edge) -> Bounds {
@@ -68,6 +78,7 @@ async fn fields(mut form: Multipart, bounds: &Bounds) -> Result<Deploy, Refusal>
         match name.as_str() {
             "wasm" => {
                 let file_name = field.file_name().map(last_segment);
+                short("wasm", file_name.as_ref().map_or(0, String::len), TEXT_BYTES)?;
                 let bytes = whole(field).await?;
                 if bytes.len() > bounds.named_bytes {
                     return Err(bounds.too_large());
@@ -80,11 +91,11 @@ async fn fields(mut form: Multipart, bounds: &Bounds) -> Result<Deploy, Refusal>
             "instances" => once(&mut deploy.instances, "instances", text(field, "instances").await?)?,
             "engine" => once(&mut deploy.engine, "engine", text(field, "engine").await?)?,
             "snapshot" => once(&mut deploy.snapshot, "snapshot", text(field, "snapshot").await?)?,
-            "limits" => once(&mut deploy.limits, "limits", object(&text(field, "limits").await?)?)?,
+            "limits" => once(&mut deploy.limits, "limits", object(&bounded(field, "limits", JSON_BYTES).await?)?)?,
             unknown => {
                 let message = format!("no such field; there are {}", FIELDS.join(", "));
                 let refusal = Refusal::new(Reason::UnknownField, message);
-                return Err(refusal.with("field", unknown).with("known", FIELDS.to_vec()));
+                return Err(refusal.with("field", shown(unknown)).with("known", FIELDS.to_vec()));
             }
         }
     }
@@ -115,9 +126,22 @@ async fn whole(mut field: Field<'_>) -> Result<Bytes, Refusal> {
 }
 
 async fn text(field: Field<'_>, name: &str) -> Result<String, Refusal> {
+    bounded(field, name, TEXT_BYTES).await
+}
+
+async fn bounded(field: Field<'_>, name: &str, limit: usize) -> Result<String, Refusal> {
     let bytes = whole(field).await?;
+    short(name, bytes.len(), limit)?;
     String::from_utf8(bytes.into())
         .map_err(|_| Refusal::new(Reason::InvalidField, format!("`{name}` must be UTF-8")).with("field", name))
+}
+
+fn short(name: &str, size: usize, limit: usize) -> Result<(), Refusal> {
+    if size <= limit {
+        return Ok(());
+    }
+    let message = format!("`{name}` may have {limit} bytes, and has {size}");
+    Err(Refusal::new(Reason::InvalidField, message).with("field", name).with("limit_bytes", limit))
 }
 
 fn object(text: &str) -> Result<serde_json::Value, Refusal> {

@@ -1,10 +1,16 @@
 //! What all connections of one server share, and who may come in.
 
+use crate::answer::Response;
 use crate::backend::Backend;
-use crate::budget::Budget;
+use crate::budget::{self, Account, Budget};
 use crate::config::Config;
+use crate::host::Hosts;
+use crate::notices::Notices;
+use crate::peers::Peers;
+use crate::pulse::Pulse;
 use crate::reason::{Reason, Refusal};
 use crate::stats::Gauges;
+use crate::written::{Http, whole, written};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use tokio::sync::Notify;
@@ -15,7 +21,10 @@ const OBSERVERS: usize = 16;
 pub(crate) struct Edge {
     pub(crate) config: Config,
     pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) hosts: Hosts,
+    pub(crate) peers: Peers,
     pub(crate) gauges: Gauges,
+    pub(crate) notices: Notices,
     pub(crate) budget: Arc<Budget>,
     /// Set once a drain began; from then on `settled` is told of every end.
     pub(crate) draining: AtomicBool,
@@ -36,9 +45,12 @@ impl Edge {
     pub(crate) fn new(config: Config, backend: Arc<dyn Backend>) -> Arc<Self> {
         Arc::new(Self {
             budget: Budget::new(config.max_buffered_bytes),
+            hosts: Hosts::new(&config),
+            peers: Peers::new(&config.proxies),
             config,
             backend,
             gauges: Gauges::default(),
+            notices: Notices::default(),
             draining: AtomicBool::new(false),
             settled: Notify::new(),
             last_id: AtomicU64::new(0),
@@ -58,32 +70,43 @@ impl Edge {
     ///
     /// # Errors
     ///
-    /// [`Reason::Overloaded`] when all are taken.
-    pub(crate) fn admit(self: &Arc<Self>, purpose: Purpose) -> Result<Slot, Refusal> {
+    /// [`Reason::Overloaded`] when all are taken, or the client has its share.
+    pub(crate) fn admit(self: &Arc<Self>, account: &Arc<Account>, purpose: Purpose) -> Result<Slot, Refusal> {
         let limit = match purpose {
             Purpose::Work => self.config.max_requests,
             Purpose::Observe => self.config.max_requests.saturating_add(OBSERVERS),
         };
-        self.take(|gauges| &gauges.in_flight, limit)
+        self.take(account, Kind::Request, limit)
     }
 
     /// A place among the deploys in flight, taken besides the one of [`Edge::admit`].
     ///
     /// # Errors
     ///
-    /// [`Reason::Overloaded`] when all are taken.
-    pub(crate) fn admit_upload(self: &Arc<Self>) -> Result<Slot, Refusal> {
-        self.take(|gauges| &gauges.uploads, self.config.max_uploads)
+    /// [`Reason::Overloaded`] when all are taken, or the client has its share.
+    pub(crate) fn admit_upload(self: &Arc<Self>, account: &Arc<Account>) -> Result<Slot, Refusal> {
+        self.take(account, Kind::Upload, self.config.max_uploads)
     }
 
-    fn take(self: &Arc<Self>, gauge: fn(&Gauges) -> &AtomicUsize, limit: usize) -> Result<Slot, Refusal> {
-        let slot = Slot { edge: Arc::clone(self), gauge };
-        if gauge(&self.gauges).fetch_add(1, Relaxed) < limit { Ok(slot) } else { Err(self.overloaded()) }
+    fn take(self: &Arc<Self>, account: &Arc<Account>, kind: Kind, limit: usize) -> Result<Slot, Refusal> {
+        let (held, own) = kind.counters(self, account);
+        if !budget::take(held, own, limit, 1) {
+            return Err(self.overloaded());
+        }
+        Ok(Slot { edge: Arc::clone(self), account: Arc::clone(account), kind })
+    }
+
+    /// What the client gets, a refusal when its answer finds no room.
+    pub(crate) fn reply(&self, pulse: &Arc<Pulse>, answer: Result<Response, Refusal>) -> Http {
+        answer.and_then(|response| written(self, pulse, response)).unwrap_or_else(|refusal| {
+            self.gauges.count_refusal(refusal.reason);
+            whole(refusal.into_response())
+        })
     }
 
     pub(crate) fn overloaded(&self) -> Refusal {
         let seconds = self.config.retry_after_s;
-        Refusal::new(Reason::Overloaded, "too much is in flight: try again later")
+        Refusal::new(Reason::Overloaded, "too much is in flight, of all clients or of this one: try again later")
             .with("retry_after_s", seconds)
             .header("retry-after", seconds.to_string())
     }
@@ -99,12 +122,31 @@ impl Edge {
 /// A place taken, given back on drop.
 pub(crate) struct Slot {
     edge: Arc<Edge>,
-    gauge: fn(&Gauges) -> &AtomicUsize,
+    account: Arc<Account>,
+    kind: Kind,
+}
+
+/// What there are places for.
+#[derive(Clone, Copy)]
+enum Kind {
+    Request,
+    Upload,
+}
+
+impl Kind {
+    /// How many are taken, and how many of them are the client's.
+    fn counters<'a>(self, edge: &'a Edge, account: &'a Account) -> (&'a AtomicUsize, &'a AtomicUsize) {
+        match self {
+            Self::Request => (&edge.gauges.in_flight, &account.requests),
+            Self::Upload => (&edge.gauges.uploads, &account.uploads),
+        }
+    }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        (self.gauge)(&self.edge.gauges).fetch_sub(1, SeqCst);
+        let (held, own) = self.kind.counters(&self.edge, &self.account);
+        budget::give_back(held, own, 1);
         self.edge.settle();
     }
 }

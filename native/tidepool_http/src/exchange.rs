@@ -2,10 +2,8 @@
 
 use crate::answer::Response;
 use crate::backend::{Answer, Route};
-use crate::budget::Hold;
 use crate::edge::Edge;
 use crate::reason::{Reason, Refusal};
-use bytes::Bytes;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -101,8 +99,7 @@ impl Asked {
     ///
     /// # Errors
     ///
-    /// [`Reason::Aborted`] when the responder is dropped, [`Reason::BackendPanicked`] when the backend panics,
-    /// [`Reason::Overloaded`] when the answer finds no room beside those that are still being written.
+    /// [`Reason::Aborted`] when the responder is dropped, [`Reason::BackendPanicked`] when the backend panics.
     pub(crate) async fn answer(self) -> Result<Response, Refusal> {
         match self {
             Asked::Over(answer) => answer,
@@ -113,35 +110,7 @@ impl Asked {
 
 fn answered(edge: &Arc<Edge>, response: Response) -> Result<Response, Refusal> {
     edge.gauges.answered.fetch_add(1, Relaxed);
-    charge(edge, response)
-}
-
-/// Answers from here on count against the budget until their last byte is written; smaller ones are no
-/// more than a connection's own buffers.
-const CHARGED_BYTES: usize = 4 << 10;
-
-/// Slow readers hold answers in memory, so these are bounded like the bodies of requests.
-fn charge(edge: &Edge, mut response: Response) -> Result<Response, Refusal> {
-    if response.body.len() >= CHARGED_BYTES {
-        let mut hold = edge.budget.hold();
-        if !hold.grow(response.body.len()) {
-            return Err(edge.overloaded());
-        }
-        response.body = Bytes::from_owner(Charged { bytes: response.body, _hold: hold });
-    }
     Ok(response)
-}
-
-/// A body that gives its share of the budget back when nothing refers to it any more.
-struct Charged {
-    bytes: Bytes,
-    _hold: Hold,
-}
-
-impl AsRef<[u8]> for Charged {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
 }
 
 /// A client that waits. Its drop is the hang-up, unless an answer or the loss of the responder came first.

@@ -24,7 +24,7 @@ impl Watched {
 
     fn note_write(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &written {
-            Poll::Ready(_) => self.pulse.bytes_out(),
+            Poll::Ready(written) => self.pulse.bytes_out(*written.as_ref().unwrap_or(&0)),
             Poll::Pending => self.pulse.blocked(),
         }
         written

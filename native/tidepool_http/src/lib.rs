@@ -6,6 +6,7 @@
 //!   (the client gets 500 `aborted`), or is told that nobody waits any more: [`Later::responder`].
 //! - Everything is bounded: connections, requests in flight, uploads, bytes of bodies held, header
 //!   size, and the time a client may take to send a head, to send a body, or to read an answer.
+//! - Nobody has all of it: a client gets no more of the requests, uploads and bytes than it leaves to others (`budget.rs`).
 //! - A refusal is JSON with a stable `reason`; the table of reasons is in `reason.rs`.
 //! - [`Server::drain`] closes the listening socket, lets requests in flight finish, then cuts.
 //!
@@ -29,7 +30,10 @@ mod control;
 mod deploy;
 mod edge;
 mod exchange;
+mod host;
 mod io;
+mod notices;
+mod peers;
 mod percent;
 mod pulse;
 mod reason;
@@ -38,11 +42,13 @@ mod server;
 mod stats;
 mod sweep;
 mod unread;
+mod written;
 
 pub use answer::{ContentType, Response};
-pub use backend::{Answer, Backend, Deploy, Route};
+pub use backend::{Answer, Backend, Caller, Deploy, Refused, Route};
 pub use config::{Config, ConfigError};
 pub use exchange::{Later, Pending, Responder};
+pub use peers::{Network, NotANetwork, Peer};
 pub use reason::Reason;
 pub use server::{Drained, Server, StartError};
 pub use stats::{Stats, Timeouts};

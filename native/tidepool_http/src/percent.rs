@@ -1,6 +1,6 @@
 //! Percent-decoding of path segments and query strings. Strict: a `%` without two hex digits is refused.
 
-use crate::reason::{Reason, Refusal};
+use crate::reason::{Reason, Refusal, shown};
 use bytes::Bytes;
 use std::borrow::Cow;
 
@@ -52,7 +52,7 @@ fn utf8(bytes: Cow<'_, [u8]>) -> Option<String> {
 pub(crate) fn segment(raw: &str) -> Result<String, Refusal> {
     decode(raw, Plus::Literal).and_then(utf8).ok_or_else(|| {
         Refusal::new(Reason::InvalidPath, "a name in the path is not percent-encoded UTF-8: write % as %25")
-            .with("segment", raw)
+            .with("segment", shown(raw))
     })
 }
 
@@ -62,7 +62,7 @@ fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
 
 fn invalid(parameter: &str) -> Refusal {
     Refusal::new(Reason::InvalidQuery, "a parameter of the query string is not percent-encoded: write % as %25")
-        .with("parameter", parameter)
+        .with("parameter", shown(parameter))
 }
 
 /// All parameters, in their order.

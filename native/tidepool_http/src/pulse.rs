@@ -3,9 +3,12 @@
 //! Nothing here reads a clock, so a request pays a few relaxed stores. The sweep stamps what it sees
 //! ([`Pulse::observe`]) and finds a connection overdue when it sees the same for too long.
 
+use crate::budget::Account;
+use crate::written::{PIECE_BYTES, Unwritten};
 use futures_util::task::AtomicWaker;
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 /// What a connection is told to do. Later ones outrank earlier ones.
@@ -46,12 +49,20 @@ pub(crate) struct Observation {
 
 #[derive(Debug)]
 pub(crate) struct Pulse {
+    /// The connection's other end.
+    pub(crate) peer: SocketAddr,
+    /// Whom the connection counts for.
+    pub(crate) account: Arc<Account>,
+    /// Answers that the client has yet to take, in the pieces that `written.rs` hands out.
+    answers: Mutex<Vec<Arc<Unwritten>>>,
+    pieces: AtomicU64,
     order: AtomicU8,
     waker: AtomicWaker,
     busy: AtomicU32,
     requests: AtomicU64,
     abandoned: AtomicU32,
-    writes: AtomicU64,
+    /// Bytes that the client has taken, of bodies and all else.
+    written: AtomicU64,
     blocked: AtomicBool,
     fed: AtomicBool,
     multiplexed: AtomicBool,
@@ -60,14 +71,18 @@ pub(crate) struct Pulse {
 }
 
 impl Pulse {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(peer: SocketAddr, account: Arc<Account>) -> Self {
         Self {
+            peer,
+            account,
+            answers: Mutex::default(),
+            pieces: AtomicU64::new(0),
             order: AtomicU8::new(Order::Serve as u8),
             waker: AtomicWaker::new(),
             busy: AtomicU32::new(0),
             requests: AtomicU64::new(0),
             abandoned: AtomicU32::new(0),
-            writes: AtomicU64::new(0),
+            written: AtomicU64::new(0),
             blocked: AtomicBool::new(false),
             // A silent newcomer has as long as a slow head, not as long as an old friend.
             fed: AtomicBool::new(true),
@@ -105,9 +120,19 @@ impl Pulse {
     }
 
     /// The client took some bytes.
-    pub(crate) fn bytes_out(&self) {
-        self.writes.fetch_add(1, Relaxed);
+    pub(crate) fn bytes_out(&self, count: usize) {
+        self.written.fetch_add(count as u64, Relaxed);
         self.blocked.store(false, Relaxed);
+    }
+
+    /// A piece of an answer has gone out.
+    pub(crate) fn piece_out(&self) {
+        self.pieces.fetch_add(1, Relaxed);
+    }
+
+    /// See [`Pulse::piece_out`].
+    pub(crate) fn answers(&self) -> MutexGuard<'_, Vec<Arc<Unwritten>>> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The client takes nothing now.
@@ -157,17 +182,18 @@ impl Pulse {
 
     pub(crate) fn observe(&self) -> Observation {
         let multiplexed = self.multiplexed.load(Relaxed);
-        let writes = self.writes.load(Relaxed);
+        // In pieces: who takes byte after byte gets nowhere.
+        let written = self.written.load(Relaxed) / PIECE_BYTES as u64;
         let requests = self.requests.load(Relaxed);
         let (phase, mark) = if self.blocked.load(Relaxed) {
-            (Phase::Blocked, writes)
+            (Phase::Blocked, written)
         } else if self.lingering.load(Relaxed) {
             (Phase::Linger, 0)
         } else if self.is_busy() {
             (Phase::Busy, requests)
         } else if multiplexed {
-            // Answers still flow out after their requests ended here.
-            (Phase::Idle, requests.wrapping_add(writes))
+            // Answers still flow out after their requests ended here. Whatever else passes, such as PING, is no use.
+            (Phase::Idle, requests.wrapping_add(self.pieces.load(Relaxed)))
         } else if self.fed.load(Relaxed) {
             (Phase::Head, requests)
         } else {
@@ -204,9 +230,13 @@ impl Drop for Busy {
 mod tests {
     use super::*;
 
+    fn pulse() -> Arc<Pulse> {
+        Arc::new(Pulse::new(SocketAddr::from(([127, 0, 0, 1], 50_000)), Arc::default()))
+    }
+
     #[test]
     fn a_connection_passes_through_its_phases() {
-        let pulse = Arc::new(Pulse::new());
+        let pulse = pulse();
         assert_eq!(pulse.observe().phase, Phase::Head, "a newcomer owes a head");
         let busy = pulse.begin();
         assert_eq!(pulse.observe().phase, Phase::Busy);
@@ -216,14 +246,14 @@ mod tests {
         assert_eq!(pulse.observe().phase, Phase::Head);
         pulse.blocked();
         assert_eq!(pulse.observe().phase, Phase::Blocked);
-        pulse.bytes_out();
+        pulse.bytes_out(1);
         pulse.linger();
         assert_eq!(pulse.observe().phase, Phase::Linger);
     }
 
     #[test]
     fn a_second_head_is_not_mistaken_for_the_first() {
-        let pulse = Arc::new(Pulse::new());
+        let pulse = pulse();
         let first = pulse.observe();
         pulse.begin().answered();
         pulse.bytes_in();
@@ -232,18 +262,20 @@ mod tests {
 
     #[test]
     fn progress_in_writing_is_seen_even_when_blocked_again() {
-        let pulse = Arc::new(Pulse::new());
+        let pulse = pulse();
         pulse.blocked();
         let before = pulse.observe();
-        assert_eq!(before, pulse.observe());
-        pulse.bytes_out();
+        pulse.bytes_out(PIECE_BYTES - 1);
+        pulse.blocked();
+        assert_eq!(before, pulse.observe(), "byte after byte is none");
+        pulse.bytes_out(1);
         pulse.blocked();
         assert_ne!(before, pulse.observe());
     }
 
     #[test]
     fn orders_only_grow_stronger() {
-        let pulse = Arc::new(Pulse::new());
+        let pulse = pulse();
         pulse.give(Order::Cut);
         pulse.give(Order::Close);
         assert_eq!(pulse.order(), Order::Cut);

@@ -14,6 +14,10 @@ pub enum Reason {
     Unauthorized,
     /// A web page of another site asks for a change, and no token vouches for it.
     CrossSite,
+    /// No `Host` header, or more than one.
+    InvalidHost,
+    /// The request is for a host that this server is not.
+    UnknownHost,
     /// A path segment is not percent-encoded UTF-8.
     InvalidPath,
     /// The query string is not percent-encoded, or names a parameter twice.
@@ -50,11 +54,13 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::Unauthorized,
         Self::CrossSite,
+        Self::InvalidHost,
+        Self::UnknownHost,
         Self::InvalidPath,
         Self::InvalidQuery,
         Self::PayloadTooLarge,
@@ -79,6 +85,8 @@ impl Reason {
             Self::MethodNotAllowed => ("method_not_allowed", 405),
             Self::Unauthorized => ("unauthorized", 401),
             Self::CrossSite => ("cross_site", 403),
+            Self::InvalidHost => ("invalid_host", 400),
+            Self::UnknownHost => ("unknown_host", 421),
             Self::InvalidPath => ("invalid_path", 400),
             Self::InvalidQuery => ("invalid_query", 400),
             Self::PayloadTooLarge => ("payload_too_large", 413),
@@ -109,6 +117,14 @@ impl Reason {
     pub const fn status(self) -> u16 {
         self.row().1
     }
+}
+
+/// Characters of what a client has sent that a refusal shows.
+const SHOWN: usize = 256;
+
+/// The beginning of what a client has sent.
+pub(crate) fn shown(text: &str) -> String {
+    text.chars().take(SHOWN).collect()
 }
 
 /// A refusal on its way to the client.

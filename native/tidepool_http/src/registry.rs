@@ -3,6 +3,7 @@
 use crate::edge::Edge;
 use crate::pulse::{Order, Pulse};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Connections by number. Locked when one opens or closes and by the sweep, never by a request.
@@ -31,8 +32,8 @@ impl Registry {
     }
 
     /// Enters a connection; it leaves when the entry is dropped.
-    pub(crate) fn enter(self: &Arc<Self>, edge: Arc<Edge>) -> Entry {
-        let pulse = Arc::new(Pulse::new());
+    pub(crate) fn enter(self: &Arc<Self>, edge: Arc<Edge>, peer: SocketAddr) -> Entry {
+        let pulse = Arc::new(Pulse::new(peer, edge.peers.account(peer.ip())));
         let mut open = self.open();
         open.last += 1;
         let number = open.last;

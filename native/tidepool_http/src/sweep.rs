@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::edge::Edge;
-use crate::pulse::{Observation, Order, Phase};
+use crate::pulse::{Observation, Order, Phase, Pulse};
 use crate::registry::Registry;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,6 +12,9 @@ use tokio::time::{MissedTickBehavior, interval};
 
 /// How long a client may go on sending what was refused before it is cut off.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
+
+/// How old a connection gets before its client is told to go elsewhere, so that none is for ever.
+const CONNECTION_AGE: Duration = Duration::from_secs(3_600);
 
 /// Looks at all connections until aborted. A limit is kept to an eighth of the shortest one, at most half a second.
 pub(crate) async fn run(edge: Arc<Edge>, registry: Arc<Registry>) {
@@ -32,25 +35,51 @@ fn period(config: &Config) -> Duration {
 /// What was seen last of each connection, and since when.
 #[derive(Default)]
 struct Sweep {
-    seen: HashMap<u64, (Observation, Instant)>,
+    seen: HashMap<u64, Seen>,
+}
+
+struct Seen {
+    observation: Observation,
+    since: Instant,
+    first: Instant,
 }
 
 impl Sweep {
     fn pass(&mut self, edge: &Edge, registry: &Registry, now: Instant) {
         let mut before = std::mem::take(&mut self.seen);
         registry.each(|number, pulse| {
-            let seen = pulse.observe();
-            let since = match before.remove(&number) {
-                Some((last, since)) if last == seen => since,
+            expire_answers(edge, pulse, now);
+            let observation = pulse.observe();
+            let before = before.remove(&number);
+            let first = before.as_ref().map_or(now, |before| before.first);
+            let since = match before {
+                Some(before) if before.observation == observation => before.since,
                 _ => now,
             };
-            let age = now.saturating_duration_since(since);
-            if let Some(order) = verdict(&edge.config, seen, age) {
-                count(edge, seen);
+            if let Some(order) = verdict(&edge.config, observation, now.saturating_duration_since(since)) {
+                count(edge, observation);
                 pulse.give(order);
+            } else if now.saturating_duration_since(first) >= CONNECTION_AGE {
+                pulse.give(Order::Leave);
             }
-            self.seen.insert(number, (seen, since));
+            self.seen.insert(number, Seen { observation, since, first });
         });
+    }
+}
+
+/// Takes answers away from a client that doesn't take them. HTTP/1 has nothing to say but that answer; with HTTP/2 the
+/// others go on.
+fn expire_answers(edge: &Edge, pulse: &Pulse, now: Instant) {
+    let config = &edge.config;
+    if pulse.order() == Order::Cut {
+        return;
+    }
+    let expired = pulse.answers().iter().filter(|a| a.expire(now, config.write_timeout, config.upload_timeout)).count();
+    if expired > 0 {
+        edge.gauges.write_timeouts.fetch_add(expired as u64, Relaxed);
+        if !pulse.is_multiplexed() {
+            pulse.give(Order::Cut);
+        }
     }
 }
 

@@ -119,6 +119,8 @@ fn start(
 ) -> Option<Result<Task, CallError>> {
     let name = std::str::from_utf8(name.as_slice()).ok()?;
     node.runtime.directory().with(name, |published| {
+        // Before the payload is copied.
+        published.function.admit(payload.len())?;
         let operation = operation.map_or(&*published.operation, |operation| operation.as_slice());
         let payload = payload.as_slice().to_vec();
         published.function.start(Request { operation: operation.to_vec(), payload, depth, timeout })
@@ -185,8 +187,9 @@ fn own(env: Env<'_>, task: Task, waker: Option<Arc<Waker>>, step: Step, remainin
         return encode::outcome(env, outcome);
     }
     let id = waker.as_ref().map_or(0, |waker| waker.id());
+    let version = task.version();
     let handle = ResourceArc::new(TaskHandle::new(env.pid(), Call { task, waker }));
-    unfinished(env, handle.encode(env), step, id, remaining)
+    unfinished(env, handle.encode(env), step, id, remaining, version)
 }
 
 /// Drives a task for a slice, with the `reply` to the host call that it waits with.
@@ -209,9 +212,9 @@ fn next_slice<'a>(env: Env<'a>, term: Term<'a>, handle: &TaskHandle, reply: Opti
         return encode::outcome(env, outcome);
     }
     let id = call.waker.as_ref().map_or(0, |waker| waker.id());
-    let remaining = call.task.remaining();
+    let (remaining, version) = (call.task.remaining(), call.task.version());
     drop(slot);
-    unfinished(env, term, step, id, remaining)
+    unfinished(env, term, step, id, remaining, version)
 }
 
 /// Drives `task` for a slice and reports to the VM how much of the process's own slice that took: all of it when the guest
@@ -228,12 +231,12 @@ fn drive(env: Env<'_>, task: &mut Task, waker: &mut Option<Arc<Waker>>, owner: L
     step
 }
 
-fn unfinished<'a>(env: Env<'a>, task: Term<'a>, step: Step, id: u64, remaining: Duration) -> Term<'a> {
+fn unfinished<'a>(env: Env<'a>, task: Term<'a>, step: Step, id: u64, remaining: Duration, version: u64) -> Term<'a> {
     // Rounded up: whoever waits so long has waited past the deadline.
     let remaining_us = u64::try_from(remaining.as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX);
     match step {
         Step::Done(outcome) => encode::outcome(env, outcome),
-        Step::Host(request) => encode::host_request(env, task, request, remaining_us),
+        Step::Host(request) => encode::host_request(env, task, request, remaining_us, version),
         Step::Yield => (atoms::r#yield(), task).encode(env),
         Step::Wait => (atoms::wait(), task, id, remaining_us).encode(env),
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustler::types::tuple::make_tuple;
 use rustler::{Atom, Encoder, Env, NewBinary, Resource, ResourceArc, Term};
 use tidepool_core::trap::{Frame, TrapKind};
 use tidepool_core::{CallError, CompileError, HostRequest, Limit};
@@ -44,19 +45,26 @@ pub(crate) fn outcome(env: Env<'_>, outcome: Result<Vec<u8>, CallError>) -> Term
     }
 }
 
-/// `{:host, task, binding, namespace, operation, payload, remaining_us}`.
-pub(crate) fn host_request<'a>(env: Env<'a>, task: Term<'a>, request: HostRequest, remaining_us: u64) -> Term<'a> {
+/// `{:host, task, binding, namespace, operation, payload, remaining_us, version}`.
+pub(crate) fn host_request<'a>(
+    env: Env<'a>,
+    task: Term<'a>,
+    request: HostRequest,
+    remaining_us: u64,
+    version: u64,
+) -> Term<'a> {
     let HostRequest { binding, namespace, operation, payload } = request;
-    (
-        atoms::host(),
+    let elements = [
+        atoms::host().encode(env),
         task,
         copy(env, &binding),
         copy(env, &namespace),
         copy(env, &operation),
         binary(env, payload),
-        remaining_us,
-    )
-        .encode(env)
+        remaining_us.encode(env),
+        version.encode(env),
+    ];
+    make_tuple(env, &elements)
 }
 
 /// `{:error, reason, message, details}`.
@@ -75,15 +83,19 @@ pub(crate) fn call_error<'a>(env: Env<'a>, error: &CallError) -> Term<'a> {
             }
             atoms::guest_error().encode(env)
         }
-        CallError::Trap { kind, frames, .. } => {
+        CallError::Trap { kind, frames, console, .. } => {
             put(atoms::backtrace(), backtrace(env, frames));
+            put(atoms::console(), console.encode(env));
             (atoms::trap(), trap_kind(*kind)).encode(env)
         }
-        CallError::Limit { limit, allowed, frames } => {
+        CallError::Limit { limit, allowed, frames, console } => {
             put(atoms::allowed(), allowed.encode(env));
             put(atoms::unit(), limit.unit().encode(env));
             if !frames.is_empty() {
                 put(atoms::backtrace(), backtrace(env, frames));
+            }
+            if !console.is_empty() {
+                put(atoms::console(), console.encode(env));
             }
             (atoms::limit(), limit_name(*limit)).encode(env)
         }

@@ -87,6 +87,12 @@ fn http_config(map: Term<'_>) -> NifResult<Config> {
     Ok(Config {
         address: SocketAddr::new(address, decode::field::<Short>(map, atoms::port())?.0),
         token: decode::field(map, atoms::token())?,
+        hosts: decode::field::<List<String>>(map, atoms::hosts())?.0,
+        proxies: decode::field::<List<String>>(map, atoms::proxies())?
+            .0
+            .iter()
+            .map(|proxy| proxy.parse().map_err(|_| rustler::Error::BadArg))
+            .collect::<NifResult<_>>()?,
         max_upload_bytes: decode::field(map, atoms::max_upload_bytes())?,
         max_payload_bytes: decode::field(map, atoms::max_payload_bytes())?,
         header_timeout: ms(atoms::header_timeout_ms())?,

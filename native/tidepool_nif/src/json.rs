@@ -77,9 +77,11 @@ pub(crate) fn term<'a>(env: Env<'a>, value: &Value) -> Term<'a> {
         },
         Value::String(text) => text.encode(env),
         Value::Array(items) => items.iter().map(|item| term(env, item)).collect::<Vec<_>>().encode(env),
-        Value::Object(map) => map
-            .iter()
-            .fold(Term::map_new(env), |terms, (key, item)| terms.map_put(key, term(env, item)).unwrap_or(terms)),
+        Value::Object(map) => {
+            // At once: a map that grows key by key is copied as often.
+            let pairs: Vec<_> = map.iter().map(|(key, item)| (key, term(env, item))).collect();
+            Term::map_from_pairs(env, &pairs).unwrap_or_else(|_| Term::map_new(env))
+        }
     }
 }
 

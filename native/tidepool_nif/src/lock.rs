@@ -1,6 +1,7 @@
 //! A lock on a data folder, held for as long as its term lives: two nodes must not write to one folder.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
 
 use rustler::{Encoder, Env, Resource, ResourceArc, Term};
 
@@ -17,7 +18,7 @@ impl Resource for FileLock {}
 /// `{:ok, lock}`, `{:error, :locked}` or `{:error, message}`.
 #[rustler::nif(schedule = "DirtyIo")]
 fn lock_file(env: Env<'_>, path: String) -> Term<'_> {
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
     let locked = file.map_err(TryLockError::Error).and_then(|file| file.try_lock().map(|()| file));
     match locked {
         Ok(file) => (atoms::ok(), ResourceArc::new(FileLock { _file: file })).encode(env),

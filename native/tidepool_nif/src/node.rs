@@ -2,6 +2,7 @@
 
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustler::{Encoder, Env, LocalPid, NifResult, Resource, ResourceArc, Term};
 use tidepool_core::{EngineKind, Runtime};
@@ -96,8 +97,23 @@ fn engines(env: Env<'_>, node: ResourceArc<Node>) -> Term<'_> {
     encode::map(env, figures.collect())
 }
 
-/// All metrics as OpenMetrics text, with `gauges` (name, help, value) added.
+/// Name, help, and the values by function.
+type GaugeByFunction = (String, String, List<(String, i64)>);
+
+/// All metrics as OpenMetrics text, with `gauges` (name, help, value) added, and those that each function has.
 #[rustler::nif(schedule = "DirtyIo")]
-fn metrics(node: ResourceArc<Node>, gauges: List<(String, String, i64)>) -> NifResult<String> {
-    node.runtime.metrics(gauges.0).map_err(|error| rustler::Error::RaiseTerm(Box::new(error.to_string())))
+fn metrics(
+    node: ResourceArc<Node>,
+    gauges: List<(String, String, i64)>,
+    by_function: List<GaugeByFunction>,
+) -> NifResult<String> {
+    let by_function = by_function.0.into_iter().map(|(name, help, values)| (name, help, values.0)).collect();
+    node.runtime.metrics(gauges.0, by_function).map_err(|error| rustler::Error::RaiseTerm(Box::new(error.to_string())))
+}
+
+/// Counts a deploy that ended with `reason` after so many µs.
+#[rustler::nif]
+fn count_deploy(node: ResourceArc<Node>, reason: &str, us: u64) -> rustler::Atom {
+    node.runtime.count_deploy(reason, Duration::from_micros(us));
+    atoms::ok()
 }

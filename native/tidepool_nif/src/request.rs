@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crossbeam_queue::SegQueue;
 use rustler::{Atom, Binary, Encoder, Env, LocalPid, OwnedEnv, Resource, ResourceArc, Term};
 use tidepool_core::{CallError, Request, Runtime, Step, Task};
-use tidepool_http::{Answer, Backend, ContentType, Deploy, Later, Responder, Response, Route};
+use tidepool_http::{Answer, Backend, Caller, ContentType, Deploy, Later, Refused, Responder, Response, Route};
 
 use crate::decode::{List, Short};
 use crate::{atoms, call, encode, json};
@@ -32,12 +32,12 @@ impl Resource for Lane {}
 struct Waiting {
     responder: Responder,
     stage: Arc<Mutex<Stage>>,
-    /// What is asked for; only the name of a call that has begun.
+    /// What is asked for; of a call that has begun its name and operation.
     asked: Asked,
 }
 
 enum Asked {
-    Begun(String),
+    Begun(String, Option<String>),
     Route(Box<Route>),
 }
 
@@ -96,8 +96,11 @@ impl Dispatchers {
         let start = |published: &tidepool_core::Published| {
             let function = &published.function;
             let operation = operation.map_or(&*published.operation, str::as_bytes).to_vec();
-            let request = Request { operation, payload: payload.to_vec(), depth: 1, timeout: Duration::MAX };
-            function.is_brief().then(|| function.start(request))
+            function.is_brief().then(|| {
+                // Before the payload is copied.
+                function.admit(payload.len())?;
+                function.start(Request { operation, payload: payload.to_vec(), depth: 1, timeout: Duration::MAX })
+            })
         };
         let mut task = match self.runtime.directory().with(name, start).flatten()? {
             Ok(task) => task,
@@ -107,6 +110,13 @@ impl Dispatchers {
             Step::Done(outcome) => outcome.map_err(Begun::Failed),
             step => Err(Begun::Unfinished { task, step, since: Instant::now() }),
         })
+    }
+
+    /// The refusal of a payload that was too large to be read; `None` when its function has gone meanwhile.
+    fn oversized(&self, name: &str) -> Option<Result<Vec<u8>, Begun>> {
+        let refused = |published: &tidepool_core::Published| published.function.admit(usize::MAX).err();
+        let error = self.runtime.directory().with(name, refused).flatten()?;
+        Some(Err(Begun::Failed(error)))
     }
 
     fn hand_over(&self, later: Later<'_>, begun: Option<Begun>, asked: Asked) -> Answer {
@@ -147,17 +157,35 @@ fn hang_up(stage: &Mutex<Stage>, dispatcher: Option<LocalPid>) {
 }
 
 impl Backend for Dispatchers {
+    fn payload_limit(&self, function: &str) -> Option<u64> {
+        self.runtime.directory().with(function, |published| published.function.payload_limit())
+    }
+
     fn request(&self, route: Route, later: Later<'_>) -> Answer {
         let begun = match &route {
             Route::Call { function, operation, payload } => self.begin(function, operation.as_deref(), payload),
+            Route::Oversized { function } => self.oversized(function),
             _ => None,
         };
         match (begun, route) {
             (Some(Ok(reply)), _) => Answer::Now(Response::reply(reply)),
-            (Some(Err(begun)), Route::Call { function, .. }) => {
-                self.hand_over(later, Some(begun), Asked::Begun(function))
+            (Some(Err(begun)), Route::Call { function, operation, .. }) => {
+                self.hand_over(later, Some(begun), Asked::Begun(function, operation))
+            }
+            (Some(Err(begun)), Route::Oversized { function }) => {
+                self.hand_over(later, Some(begun), Asked::Begun(function, None))
             }
             (_, route) => self.hand_over(later, None, Asked::Route(Box::new(route))),
+        }
+    }
+
+    /// Any dispatcher logs it: `{:tidepool_refused, request, reason, peer, left_out}`.
+    fn refused(&self, refused: Refused) {
+        if let Some(lane) = self.lanes.first() {
+            let Refused { request, reason, peer, left_out } = refused;
+            let message =
+                |env| (atoms::tidepool_refused(), request, reason.name(), peer.to_string(), left_out).encode(env);
+            let _ = OwnedEnv::new().send_and_clear(&lane.dispatcher, message);
         }
     }
 }
@@ -181,7 +209,7 @@ fn http_take<'a>(env: Env<'a>, lane: &'a Lane) -> Option<(ResourceArc<ResponderH
         });
         let Some(begun) = begun else { continue };
         let route = match asked {
-            Asked::Begun(function) => (atoms::begun(), function).encode(env),
+            Asked::Begun(function, operation) => (atoms::begun(), function, operation).encode(env),
             Asked::Route(route) => encode_route(env, *route),
         };
         let step = match begun.map(|begun| *begun) {
@@ -193,7 +221,7 @@ fn http_take<'a>(env: Env<'a>, lane: &'a Lane) -> Option<(ResourceArc<ResponderH
     }
 }
 
-/// Answers a request: `type` is `:json`, `:text`, `:bytes`, `:openmetrics`, or `:reply` for `:text` when the body is
+/// Answers a request: `type` is `:json`, `:text`, `:bytes`, `:wasm`, `:openmetrics`, or `:reply` for `:text` when the body is
 /// UTF-8 and `:bytes` otherwise. A second answer is ignored.
 #[rustler::nif]
 fn http_answer<'a>(
@@ -209,6 +237,7 @@ fn http_answer<'a>(
             kind if kind == atoms::reply() => ContentType::of_reply(body.as_slice()),
             kind if kind == atoms::json() => ContentType::Json,
             kind if kind == atoms::text() => ContentType::Text,
+            kind if kind == atoms::wasm() => ContentType::Other("application/wasm".into()),
             kind if kind == atoms::openmetrics() => {
                 ContentType::Other("application/openmetrics-text; version=1.0.0; charset=utf-8".into())
             }
@@ -222,17 +251,26 @@ fn http_answer<'a>(
 
 fn encode_route(env: Env<'_>, route: Route) -> Term<'_> {
     match route {
-        Route::Deploy(form) => (atoms::deploy(), deploy(env, form)).encode(env),
+        Route::Deploy(form, caller) => (atoms::deploy(), deploy(env, form), origin(caller)).encode(env),
         Route::Call { function, operation, payload } => {
             (atoms::call(), function, operation, encode::binary(env, payload)).encode(env)
         }
+        // The function of an oversized call that comes here is gone, which is for Elixir to say.
+        Route::Admit { function } | Route::Oversized { function } => (atoms::admit(), function).encode(env),
         Route::List => atoms::list().encode(env),
         Route::Show { function } => (atoms::show(), function).encode(env),
-        Route::Remove { function } => (atoms::remove(), function).encode(env),
+        Route::Wasm { function } => (atoms::wasm(), function).encode(env),
+        Route::Remove { function, caller } => (atoms::remove(), function, origin(caller)).encode(env),
         Route::Cluster => atoms::cluster().encode(env),
+        Route::Forget { node } => (atoms::forget(), node).encode(env),
         Route::Health => atoms::health().encode(env),
         Route::Metrics => atoms::metrics().encode(env),
     }
+}
+
+/// `{:token | :no_token, address}`.
+fn origin(caller: Caller) -> (Atom, String) {
+    (if caller.has_token { atoms::token() } else { atoms::no_token() }, caller.peer.to_string())
 }
 
 fn deploy(env: Env<'_>, form: Deploy) -> Term<'_> {

@@ -4,8 +4,8 @@ defmodule Tidepool.Fault.Cluster.ReturnTest do
 
   import Tidepool.TestCluster
 
-  alias Tidepool.Catalog.{Entry, Log}
-  alias Tidepool.{FaultVersion, Peer}
+  alias Tidepool.Catalog.{Entry, Log, Record}
+  alias Tidepool.{Check, FaultVersion, Peer}
 
   @day_ms 86_400_000
 
@@ -99,9 +99,62 @@ defmodule Tidepool.Fault.Cluster.ReturnTest do
     assert_converged([a, b], %{"f" => [1]})
   end
 
+  @tag timeout: 240_000
+  test "whatever a node has lost of its data comes anew from another node, and is lost nowhere" do
+    [a, b] = start!(2)
+    for {name, version} <- [{"f", 1}, {"g", 2}, {"h", 3}], do: {:ok, _function} = deploy(b, name, version)
+    :ok = remove(a, "g")
+    expected = %{"f" => [1], "g" => [:removed], "h" => [3]}
+    assert_converged([a, b], expected)
+    folder = Peer.folder(b)
+    {log, blobs} = {Path.join(folder, "catalog.log"), Path.join(folder, "blobs")}
+
+    damages = [
+      # The records of both functions.
+      fn ->
+        File.write!(
+          log,
+          :binary.replace(File.read!(log), for(name <- ["f", "h"], do: <<?m, 1::32, name::binary>>), <<0::48>>, [
+            :global
+          ])
+        )
+      end,
+      # The second half, with the last changes.
+      fn -> File.write!(log, binary_part(File.read!(log), 0, div(byte_size(File.read!(log)), 2))) end,
+      fn -> File.rm!(log) end,
+      fn -> for blob <- File.ls!(blobs), do: File.rm!(Path.join(blobs, blob)) end,
+      fn -> for blob <- File.ls!(blobs), do: File.write!(Path.join(blobs, blob), "damaged") end,
+      fn -> File.rm_rf!(folder) end
+    ]
+
+    Enum.reduce(damages, {b, 1}, fn damage, {b, version} ->
+      Peer.halt(b)
+      damage.()
+      assert_told(folder, a.node)
+      b = restart!(b, [a.node])
+      assert_converged([a, b], expected)
+      # Versions go on.
+      {:ok, function} = deploy(b, "f", 4)
+      assert function.version == version + 1
+      {:ok, function} = deploy(b, "f", 1)
+      assert function.version == version + 2
+      assert_converged([a, b], expected)
+      {b, version + 2}
+    end)
+  end
+
+  # The damage, and for modules who has them.
+  defp assert_told(folder, other) do
+    with {:ok, findings} <- Check.run(folder) do
+      damaged = for %{state: :damaged} = one <- findings, do: one
+      assert damaged != []
+      for %{path: "blobs/" <> _hash, text: text} <- damaged, do: assert(text =~ "cluster" and text =~ to_string(other))
+    end
+  end
+
   # Moves all moments of a catalog's file a day back: those of its entries' stamps, and those of its context.
   defp age(path) do
-    {records, :whole} = path |> File.read!() |> Log.decode()
+    {records, []} = path |> File.read!() |> Record.decode()
 
     aged =
       Enum.map(records, fn

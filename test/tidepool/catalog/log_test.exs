@@ -1,12 +1,8 @@
 defmodule Tidepool.Catalog.LogTest do
   use Tidepool.Case, async: true
 
-  import Tidepool.Property
-
-  alias Tidepool.Catalog.{Entry, Log}
+  alias Tidepool.Catalog.{Entry, Log, Record}
   alias Tidepool.Error
-
-  doctest Tidepool.Catalog.Log
 
   defp entry(overrides \\ []) do
     struct!(
@@ -24,93 +20,9 @@ defmodule Tidepool.Catalog.LogTest do
     )
   end
 
-  # Entries as deploys make them: every field random.
-  defp entries, do: types().list(map(fields(), &entry/1))
+  defp mfa({name, arity}), do: {:file, name, arity}
 
-  defp fields do
-    name = map(types().non_empty(types().list(types().integer(?a, ?z))), &to_string/1)
-    positive = types().pos_integer()
-    instances = types().oneof([:fresh, types().tuple([:warm, positive])])
-
-    map(types().tuple([name, positive, types().boolean(), name, instances, positive]), fn
-      {name, version, removed, operation, instances, time} ->
-        [
-          name: name,
-          version: version,
-          removed: removed,
-          operation: operation,
-          instances: instances,
-          engine: Enum.at([:fast, :dense], rem(time, 2)),
-          limits: %{time: time}
-        ]
-    end)
-  end
-
-  defp encode(entries), do: Enum.map_join(entries, &Log.encode/1)
-
-  describe "properties:" do
-    test "any sequence of entries comes back whole" do
-      assert_holds(entries(), fn entries -> Log.decode(encode(entries)) == {entries, :whole} end)
-    end
-
-    test "any truncation comes back as a prefix, which is all that was whole" do
-      assert_holds(types().tuple([entries(), types().float(0.0, 1.0)]), fn {entries, at} ->
-        bytes = encode(entries)
-        kept = binary_part(bytes, 0, trunc(at * byte_size(bytes)))
-        {read, state} = Log.decode(kept)
-        whole = byte_size(encode(read))
-        read == Enum.take(entries, length(read)) and state == if(whole == byte_size(kept), do: :whole, else: :torn)
-      end)
-    end
-
-    test "any flipped bit yields a prefix of what was written, and is noticed" do
-      flip = types().tuple([types().non_empty(entries()), types().float(0.0, 0.999999), types().integer(0, 7)])
-
-      assert_holds(
-        flip,
-        fn {entries, at, bit} ->
-          bytes = encode(entries)
-          at = trunc(at * byte_size(bytes))
-          <<before::binary-size(at), byte, rest::binary>> = bytes
-          damaged = <<before::binary, Bitwise.bxor(byte, Bitwise.bsl(1, bit)), rest::binary>>
-          {read, state} = Log.decode(damaged)
-          read == Enum.take(entries, length(read)) and length(read) < length(entries) and state == :torn
-        end,
-        500
-      )
-    end
-
-    test "any bytes at all are read without a crash, and make no entry" do
-      assert_holds(types().binary(), fn bytes ->
-        {read, state} = Log.decode(bytes)
-        read == [] and state == if(bytes == "", do: :whole, else: :torn)
-      end)
-    end
-
-    test "garbage after whole records costs none of them" do
-      assert_holds(types().tuple([entries(), types().non_empty(types().list(types().byte()))]), fn {entries, garbage} ->
-        {read, state} = Log.decode(encode(entries) <> :binary.list_to_bin(garbage))
-        read == entries and state == :torn
-      end)
-    end
-  end
-
-  test "a record that would make an atom of its own is left out" do
-    payload = <<1, :erlang.term_to_binary(%{name: "x"})::binary>>
-    # The same payload with an atom that this node has never had.
-    strange = String.replace(payload, "name", "nomE")
-    assert {[], :torn} = Log.decode(<<byte_size(strange)::32, :erlang.crc32(strange)::32, strange::binary>>)
-  end
-
-  test "a record from before there were engines is of the fast one" do
-    old = entry() |> Map.delete(:engine) |> Log.encode()
-    assert Log.decode(old) == {[entry(engine: :fast)], :whole}
-  end
-
-  test "a record of a format that comes later is left out" do
-    payload = <<2, :erlang.term_to_binary(%{name: "x"})::binary>>
-    assert {[], :torn} = Log.decode(<<byte_size(payload)::32, :erlang.crc32(payload)::32, payload::binary>>)
-  end
+  defp encode(entries), do: Enum.map_join(entries, &Record.encode/1)
 
   describe "on disk," do
     setup do: %{path: Path.join(tmp_folder!(), "catalog.log")}
@@ -122,22 +34,48 @@ defmodule Tidepool.Catalog.LogTest do
     test "appended entries are read, the last of each name", %{path: path} do
       {:ok, file} = Log.open(path)
       entries = [entry(version: 1), entry(name: "b"), entry(version: 2, removed: true)]
-      for entry <- entries, do: assert(:ok = Log.append(file, [entry]))
+      for entry <- entries, do: assert(:ok = Log.append(path, file, [entry]))
       :file.close(file)
       assert {:ok, %{entries: read}, :whole} = Log.read(path)
       assert read == %{"a" => entry(version: 2, removed: true), "b" => entry(name: "b")}
 
       {:ok, file} = Log.open(path)
-      :ok = Log.append(file, [entry(version: 3)])
+      :ok = Log.append(path, file, [entry(version: 3)])
       :file.close(file)
       assert {:ok, %{entries: %{"a" => %Entry{version: 3}, "b" => _entry}}, :whole} = Log.read(path)
+    end
+
+    test "what is appended is flushed before it is answered and sealed", %{path: path} do
+      :ok = Log.rewrite(path, [entry()])
+      test = self()
+      for function <- [write: 2, datasync: 1, pwrite: 3], do: :erlang.trace_pattern(mfa(function), true, [])
+
+      on_exit(fn ->
+        for function <- [write: 2, datasync: 1, pwrite: 3], do: :erlang.trace_pattern(mfa(function), false, [])
+      end)
+
+      appender =
+        spawn_link(fn ->
+          receive do: (:go -> :ok)
+          {:ok, file} = Log.open(path)
+          :ok = Log.append(path, file, [entry(name: "b")])
+          send(test, :appended)
+        end)
+
+      :erlang.trace(appender, true, [:call, {:tracer, test}])
+      send(appender, :go)
+      assert_receive :appended, 10_000
+      {:messages, messages} = Process.info(test, :messages)
+
+      assert [:write, :datasync, :pwrite] =
+               for({:trace, ^appender, :call, {:file, name, _arguments}} <- messages, do: name)
     end
 
     test "a rewrite replaces the file by the given entries, and leaves nothing beside it", %{path: path} do
       File.write!(path, encode(for version <- 1..50, do: entry(version: version)))
       assert :ok = Log.rewrite(path, [entry(version: 50)])
-      assert File.read!(path) == Log.encode(entry(version: 50))
-      assert File.ls!(Path.dirname(path)) == ["catalog.log"]
+      assert File.read!(path) == Record.encode(entry(version: 50))
+      assert Enum.sort(File.ls!(Path.dirname(path))) == ["catalog.end", "catalog.log"]
     end
 
     test "a context comes back whole, however much it has seen", %{path: path} do
@@ -152,10 +90,88 @@ defmodule Tidepool.Catalog.LogTest do
       # What comes later adds to it.
       {:ok, file} = Log.open(path)
       later = %{context | seen: %{"a@host#1" => {2, 0}}, beyond: %{}, horizon: nil}
-      :ok = Log.append(file, [later])
+      :ok = Log.append(path, file, [later])
       :file.close(file)
       both = %{context | seen: later.seen}
       assert {:ok, %{context: ^both}, :whole} = Log.read(path)
+    end
+
+    test "a record that comes again behind a newer one does not bring its version back", %{path: path} do
+      [old, new, removed] =
+        for {version, stamp, removed} <- [
+              {1, {1, 0, "a#1"}, false},
+              {2, {2, 0, "a#1"}, false},
+              {2, {3, 0, "a#1"}, true}
+            ],
+            do: entry(version: version, stamp: stamp, removed: removed)
+
+      for {records, last} <- [{[old, new, old], new}, {[old, new, removed, new], removed}, {[removed, old], removed}] do
+        File.write!(path, encode(records))
+        assert {:ok, %{entries: %{"a" => ^last}}, :unsealed} = Log.read(path)
+      end
+
+      # Both sides of a partition made versions: the later one counts, whatever its number.
+      File.write!(path, encode([new, %{old | stamp: {4, 0, "b#1"}}]))
+      assert {:ok, %{entries: %{"a" => %{version: 1}}}, :unsealed} = Log.read(path)
+    end
+
+    test "what was appended when the node died is left out, and is no damage", %{path: path} do
+      :ok = Log.rewrite(path, [entry()])
+      whole = File.read!(path)
+      appended = Record.encode(entry(name: "b"))
+
+      for bytes <- [binary_part(appended, 0, 5), binary_part(appended, 0, 40), <<0::4096>>] do
+        File.write!(path, whole <> bytes)
+        assert {:ok, %{entries: entries}, :torn} = Log.read(path)
+        assert Map.keys(entries) == ["a"]
+      end
+    end
+
+    test "what was answered and can't be read is damage, be it the last record", %{path: path} do
+      :ok = Log.rewrite(path, [entry()])
+      {:ok, file} = Log.open(path)
+      :ok = Log.append(path, file, [entry(name: "b")])
+      :file.close(file)
+      <<first::binary-size(60), _rest::binary>> = whole = File.read!(path)
+      at = byte_size(Record.encode(entry()))
+
+      File.write!(path, binary_part(whole, 0, byte_size(whole) - 1))
+      assert {:ok, _replayed, {:damaged, _bytes, [%{at: ^at, what: :lost}, %{what: :cut, bytes: 1}]}} = Log.read(path)
+      # Exactly one record less: nothing but the seal knows of it.
+      File.write!(path, binary_part(whole, 0, at))
+      assert {:ok, _replayed, {:damaged, _bytes, [%{what: :cut, at: ^at}]}} = Log.read(path)
+      File.write!(path, first)
+      assert {:ok, _replayed, {:damaged, ^first, [_lost, _cut]}} = Log.read(path)
+      File.rm!(path)
+      assert {:ok, _replayed, {:damaged, "", [%{what: :missing}]}} = Log.read(path)
+      # Another node's.
+      File.write!(path, encode(for n <- 1..9, do: entry(name: "other#{n}")))
+      assert {:ok, _replayed, {:damaged, _bytes, [%{what: :foreign}]}} = Log.read(path)
+    end
+
+    test "a seal that is missing or damaged makes a whole file no worse, and an unreadable end damage", %{path: path} do
+      :ok = Log.rewrite(path, [entry()])
+      seal = File.read!(Log.seal_path(path))
+      whole = File.read!(path)
+
+      for bad <- [nil, "", binary_part(seal, 0, 10), seal <> seal, <<0::160>>] do
+        if bad, do: File.write!(Log.seal_path(path), bad), else: File.rm!(Log.seal_path(path))
+        File.write!(path, whole)
+        assert {:ok, %{entries: %{"a" => _entry}}, :unsealed} = Log.read(path)
+        File.write!(path, whole <> "torn")
+        assert {:ok, %{entries: %{"a" => _entry}}, {:damaged, _bytes, [%{what: :lost}]}} = Log.read(path)
+      end
+    end
+
+    test "a file from before there were seals is read, and sealed when it is written" do
+      fixture = Path.expand("fixtures/unsealed.log", __DIR__)
+      assert {:ok, %{entries: entries, context: %{replica: "nonode@nohost#" <> _}}, :unsealed} = Log.read(fixture)
+
+      assert %{
+               "returns_1_twice" => %{version: 1, removed: true},
+               "start_exit_0" => %{version: 1, removed: false, limits: %{time: 4_321}},
+               "trap_unreachable" => %{version: 2, engine: :dense, instances: {:warm, 3}}
+             } = entries
     end
 
     test "what can't be read or written is an error with the reason :storage", %{path: path} do

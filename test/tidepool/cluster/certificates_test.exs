@@ -5,6 +5,7 @@ defmodule Tidepool.Cluster.CertificatesTest do
   import ExUnit.CaptureIO
 
   alias Mix.Tasks.Tidepool.Certs
+  alias Tidepool.Cluster.Certificates
   alias Tidepool.{Peer, TestCluster}
 
   setup do
@@ -111,6 +112,41 @@ defmodule Tidepool.Cluster.CertificatesTest do
     end
 
     assert Path.wildcard("#{folder}/**/cert.pem") == []
+  end
+
+  test "certificates that a node can't use are told by name: torn, expired, of another key, by another authority",
+       %{folder: folder} do
+    [a, b] = names(2)
+    certs!(folder, [a, b])
+    certs!(folder <> "2", [a])
+    {good, other, strange} = {Path.join(folder, a), Path.join(folder, b), Path.join(folder <> "2", a)}
+    assert Certificates.check(good) == :ok
+
+    expired = Certificates.authority(-1)
+    {:ok, old} = Certificates.node(a, -1, expired)
+    pems = for file <- ~w(ca cert key), into: %{}, do: {file, File.read!(Path.join(good, file <> ".pem"))}
+
+    for {changes, file, text} <- [
+          {%{"ca" => File.read!(Path.join(strange, "ca.pem"))}, "cert", "not by that authority"},
+          {%{"key" => File.read!(Path.join(other, "key.pem"))}, "key", "is not the key of"},
+          {%{"ca" => expired.certificate, "cert" => old.certificate, "key" => old.key}, "cert", "not valid now"},
+          {%{"cert" => String.slice(pems["cert"], 0, 200)}, "cert", "nothing that can be decoded"},
+          {%{"cert" => String.replace(pems["cert"], "MII", "AAA", global: false)}, "cert",
+           "nothing that can be decoded"},
+          {%{"key" => "-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n"}, "key",
+           "nothing that can"},
+          {%{"ca" => ""}, "ca", "nothing that can be decoded"}
+        ] do
+      bad = tmp_folder!()
+      for {name, pem} <- Map.merge(pems, changes), do: File.write!(Path.join(bad, name <> ".pem"), pem)
+      assert {:error, message} = Certificates.check(bad)
+      assert message =~ Path.join(bad, file <> ".pem")
+      assert message =~ text
+    end
+
+    # A chain is for Erlang to judge.
+    File.write!(Path.join(good, "cert.pem"), pems["cert"] <> pems["ca"])
+    assert Certificates.check(good) == :ok
   end
 
   test "half of an authority is no authority", %{folder: folder} do

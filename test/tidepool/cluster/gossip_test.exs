@@ -116,6 +116,48 @@ defmodule Tidepool.Cluster.GossipTest do
     assert Gossip.progress(a, entry)["b@host"] == :ready
   end
 
+  test "a change that anybody could make is refused by a node that is not open, and goes no further" do
+    for {open?, taken} <- [{true, ["a", "f", "g"]}, {false, ["a", "g"]}] do
+      gossip = linked("a@host", ["b@host", "c@host"], open?: open?)
+      at = fn name, admitted, counter -> entry(name, {@began, counter, "x@host#1"}, admitted: admitted) end
+      changes = [at.("a", :unknown, 0), at.("f", :no_token, 1), at.("g", :token, 2)]
+
+      {gossip, effects} =
+        Gossip.handle(gossip, {:message, "b@host", {:push, for(change <- changes, do: {change, nil})}}, @began)
+
+      assert gossip.catalog.entries |> Map.keys() |> Enum.sort() == taken
+      assert effects |> pushed() |> Enum.sort() == for(name <- taken, do: {"c@host", name})
+      assert {:refused, "b@host", {:no_token, "x@host#1"}} in effects != open?
+    end
+  end
+
+  test "a node that is forgotten is so for all, until it says something later" do
+    a = linked("a@host", ["b@host"])
+    links = [%Report{node: "b@host", at: @began, links: ["a@host"]}, %Report{node: "c@host", at: @began}]
+    {a, _effects} = Gossip.handle(a, {:message, "b@host", {:reports, links}}, @began)
+    assert Gossip.lost(a) == ["c@host"]
+    {a, effects} = Gossip.handle(a, {:forget, "c@host"}, @began)
+    assert Gossip.lost(a) == []
+
+    assert [%Report{node: "c@host", forgotten: true} = forgotten] =
+             for({:send, "b@host", {:reports, [it]}} <- effects, do: it)
+
+    for {report, lost} <- [
+          {%Report{node: "c@host", at: @began}, []},
+          {forgotten, []},
+          # In that very millisecond; in both orders.
+          {%Report{node: "c@host", at: @began + 1}, ["c@host"]},
+          {%Report{node: "c@host", at: @began + 2}, ["c@host"]}
+        ],
+        order <- [[forgotten, report], [report, forgotten]] do
+      {a, _effects} = Gossip.handle(a, for(it <- order, do: {:message, "b@host", {:reports, [it]}}), @began)
+      assert Gossip.lost(a) == lost
+      again = Report.hash(a.reports.rows["c@host"])
+      {a, _effects} = Gossip.handle(a, {:message, "b@host", {:reports, [forgotten]}}, @began)
+      assert Report.hash(a.reports.rows["c@host"]) == again
+    end
+  end
+
   test "a node to which no links lead is lost, and its report expires when it is old" do
     a = linked("a@host", ["b@host"])
 
@@ -196,8 +238,8 @@ defmodule Tidepool.Cluster.GossipTest do
   end
 
   # A node that has these peers.
-  defp linked(node, peers) do
-    gossip = Gossip.new(node, State.new(State.new_context(Clock.replica(node, 1)), []), @began, seed: 1)
+  defp linked(node, peers, options \\ []) do
+    gossip = Gossip.new(node, State.new(State.new_context(Clock.replica(node, 1)), []), @began, [seed: 1] ++ options)
 
     Enum.reduce(peers, gossip, fn peer, gossip ->
       {gossip, _effects} = Gossip.handle(gossip, [{:up, peer}, {:message, peer, {:neighbor, :high}}], @began)

@@ -16,7 +16,7 @@ defmodule Tidepool.Cluster.WireTest do
   test "any bytes are a message or an error, and become no atoms" do
     # Whatever is loaded on first use, is.
     assert_holds(message(), &match?({:ok, _message}, Wire.decode(Wire.encode(&1))))
-    Wire.decode(<<1, 1, 0, 0, 0, 1, 9>>)
+    Wire.decode(<<Wire.version(), 1, 0, 0, 0, 1, 9>>)
 
     damaged =
       map(types().tuple([message(), types().integer(0, 100_000), types().integer(0, 255)]), fn {message, at, byte} ->
@@ -33,7 +33,9 @@ defmodule Tidepool.Cluster.WireTest do
       end)
 
     random =
-      map(types().tuple([types().integer(0, 24), types().binary()]), fn {kind, body} -> <<1, kind, body::binary>> end)
+      map(types().tuple([types().integer(0, 24), types().binary()]), fn {kind, body} ->
+        <<Wire.version(), kind, body::binary>>
+      end)
 
     atoms = :erlang.system_info(:atom_count)
 
@@ -101,9 +103,20 @@ defmodule Tidepool.Cluster.WireTest do
 
   test "a list that says it is longer than its message costs no memory" do
     {:reductions, before} = Process.info(self(), :reductions)
-    assert Wire.decode(<<1, 2, 0, 127, 255, 255, 0::size(64)>>) == {:error, :malformed}
+    assert Wire.decode(<<Wire.version(), 2, 0, 127, 255, 255, 0::size(64)>>) == {:error, :malformed}
     {:reductions, later} = Process.info(self(), :reductions)
     assert later - before < 10_000
+  end
+
+  test "messages as version 1 wrote them, without what admitted a change, are named and not read" do
+    push =
+      "AQEAAAABAWYAAAAAAAEAAAABBWFAYiMxAAAAAAABAAAAAAAAAAABAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAWYAAAAAAAAA" <>
+        "AAAAAAABAAAAAAQAAAAAAAAAAAEAAAAAAAAAABOIAAAAAAAAA+gAAAAAAIAAAAAAAAAAgAAAAAAAAAAAAEAAAAAAAA9CQAAAAAAAAAPoAAAQ" <>
+        "AAAAAAAA"
+
+    reports = "AQIAAAABA2FAYgAAAAAAAQAAAAAAAAIAAAABA2NAZAAAAAEAAAAAAAADAAAAAQAAAAAAAAQ="
+
+    for old <- [push, reports], do: assert(Wire.decode(Base.decode64!(old)) == {:error, {:version, 1}})
   end
 
   test "another version is named, whatever follows it" do

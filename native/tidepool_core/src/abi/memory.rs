@@ -2,11 +2,17 @@
 //!
 //! Guests are 32-bit: the `i32` of a pointer or length is an unsigned number in disguise.
 
-use wasmtime::{Caller, Extern, Memory};
+use std::task::Poll;
+
+use wasmtime::{AsContextMut, Caller, Extern, Memory};
 
 use crate::error::CallError;
 use crate::state::State;
+use crate::ticker::FIRST_SLICE_TICKS;
 use crate::trap::TrapKind;
+
+/// Bytes that are copied without a thought: the time that it takes is in the price of a call of a host function.
+pub(crate) const PIECE_BYTES: usize = 64 << 10;
 
 /// The bytes at `ptr..ptr + len`, at most `limit` of them. No bytes can be anywhere.
 ///
@@ -24,6 +30,82 @@ pub(crate) fn read(caller: &mut Caller<'_, State>, ptr: i32, len: i32, limit: us
         Some(bytes) => Ok(bytes.get(..limit).unwrap_or(bytes).to_vec()),
         None => Err(bad_pointer(caller, ptr, length)),
     }
+}
+
+/// The bytes at `ptr..ptr + len`, in place of what is in `bytes`; the guest yields when there are many.
+///
+/// # Errors
+/// Traps the guest when the range isn't within its memory.
+pub(crate) async fn read_in_pieces(
+    caller: &mut Caller<'_, State>,
+    ptr: i32,
+    len: i32,
+    mut bytes: Vec<u8>,
+) -> wasmtime::Result<Vec<u8>> {
+    let (start, length) = (unsigned(ptr), unsigned(len));
+    bytes.clear();
+    if length == 0 {
+        return Ok(bytes);
+    }
+    let memory = memory(caller)?;
+    let end = start.checked_add(length).filter(|end| *end <= memory.data_size(&*caller));
+    let Some(end) = end else { return Err(bad_pointer(caller, ptr, length)) };
+    bytes.reserve_exact(length);
+    let mut from = start;
+    while from < end {
+        let to = end.min(from + PIECE_BYTES);
+        bytes.extend_from_slice(memory.data(&*caller).get(from..to).unwrap_or_default());
+        copied(caller, to - from).await;
+        from = to;
+    }
+    Ok(bytes)
+}
+
+/// Copies `bytes` to `ptr`; the guest yields when they are many.
+///
+/// # Errors
+/// Traps the guest when the range isn't within its memory.
+pub(crate) async fn write_in_pieces(caller: &mut Caller<'_, State>, ptr: i32, bytes: &[u8]) -> wasmtime::Result<()> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    let memory = memory(caller)?;
+    let mut to = unsigned(ptr);
+    if to.checked_add(bytes.len()).is_none_or(|end| end > memory.data_size(&*caller)) {
+        return Err(bad_pointer(caller, ptr, bytes.len()));
+    }
+    for piece in bytes.chunks(PIECE_BYTES) {
+        memory.write(&mut *caller, to, piece)?;
+        to += piece.len();
+        copied(caller, piece.len()).await;
+    }
+    Ok(())
+}
+
+/// Counts bytes that a host function has copied, and yields if they are many by now.
+pub(crate) async fn copied(caller: &mut Caller<'_, State>, bytes: usize) {
+    if !caller.data_mut().copied(bytes) {
+        return;
+    }
+    let mut yielded = false;
+    std::future::poll_fn(|cx| {
+        if yielded {
+            return Poll::Ready(());
+        }
+        yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+    begin_slice(caller);
+}
+
+/// The guest has not run for a while: ticks that passed meanwhile are not its own.
+pub(crate) fn begin_slice(caller: &mut Caller<'_, State>) {
+    let call = &caller.data().call;
+    let link = call.link.as_ref().or(call.account.as_ref());
+    let ticks = link.map_or(FIRST_SLICE_TICKS, |link| link.port.slice_ticks());
+    caller.as_context_mut().set_epoch_deadline(ticks);
 }
 
 /// Copies `bytes` to `ptr`.
@@ -61,11 +143,11 @@ pub(crate) fn length(len: usize) -> i32 {
 fn bad_pointer(caller: &mut Caller<'_, State>, ptr: i32, len: usize) -> wasmtime::Error {
     let message =
         format!("the guest gave the host {len} bytes at {:#x}, which are not all in its memory", unsigned(ptr));
-    fail(caller, CallError::Trap { kind: TrapKind::BadPointer, message, frames: Vec::new() })
+    fail(caller, CallError::Trap { kind: TrapKind::BadPointer, message, frames: Vec::new(), console: Vec::new() })
 }
 
 /// The guest's memory: remembered once it is instantiated, looked up while its start section still runs.
-fn memory(caller: &mut Caller<'_, State>) -> wasmtime::Result<Memory> {
+pub(crate) fn memory(caller: &mut Caller<'_, State>) -> wasmtime::Result<Memory> {
     if let Some(memory) = caller.data().memory {
         return Ok(memory);
     }

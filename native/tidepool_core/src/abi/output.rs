@@ -10,7 +10,7 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
-use crate::console::{MAX_LINE_BYTES, Stream};
+use crate::console::{MAX_LINE_BYTES, Stream, Tail};
 use crate::function::Shared;
 
 /// Most bytes that a guest writes at once; it writes the rest in further turns.
@@ -27,6 +27,7 @@ pub(crate) struct Output(Arc<Mutex<Sink>>);
 
 struct Sink {
     shared: Arc<Shared>,
+    tail: Arc<Tail>,
     stream: Stream,
     keep: Keep,
     kept: Vec<u8>,
@@ -37,6 +38,8 @@ struct Sink {
     lines: usize,
     /// The start of a line whose end has not been written yet.
     line: Vec<u8>,
+    /// The call of the instance that began it.
+    call: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,24 +54,25 @@ enum Keep {
 
 impl Output {
     /// Keeps what is written as the reply of a call.
-    pub(crate) fn reply(shared: &Arc<Shared>) -> Self {
-        Self::new(shared, Stream::Stdout, Keep::Reply)
+    pub(crate) fn reply(shared: &Arc<Shared>, tail: &Arc<Tail>) -> Self {
+        Self::new(shared, tail, Stream::Stdout, Keep::Reply)
     }
 
     /// Prints what is written, and keeps the end of it.
-    pub(crate) fn tail(shared: &Arc<Shared>) -> Self {
-        Self::new(shared, Stream::Stderr, Keep::Tail)
+    pub(crate) fn tail(shared: &Arc<Shared>, tail: &Arc<Tail>) -> Self {
+        Self::new(shared, tail, Stream::Stderr, Keep::Tail)
     }
 
     /// Prints what is written.
-    pub(crate) fn printed(shared: &Arc<Shared>, stream: Stream) -> Self {
-        Self::new(shared, stream, Keep::Nothing)
+    pub(crate) fn printed(shared: &Arc<Shared>, stream: Stream, tail: &Arc<Tail>) -> Self {
+        Self::new(shared, tail, stream, Keep::Nothing)
     }
 
-    fn new(shared: &Arc<Shared>, stream: Stream, keep: Keep) -> Self {
-        let shared = Arc::clone(shared);
+    fn new(shared: &Arc<Shared>, tail: &Arc<Tail>, stream: Stream, keep: Keep) -> Self {
+        let (shared, tail) = (Arc::clone(shared), Arc::clone(tail));
         Output(Arc::new(Mutex::new(Sink {
             shared,
+            tail,
             stream,
             keep,
             kept: Vec::new(),
@@ -76,6 +80,7 @@ impl Output {
             bytes: 0,
             lines: 0,
             line: Vec::new(),
+            call: 0,
         })))
     }
 
@@ -118,6 +123,11 @@ impl Sink {
     }
 
     fn print(&mut self, bytes: &[u8]) {
+        // A line that a call has not ended is that call's alone.
+        if self.call != self.tail.call() {
+            self.print_line();
+            self.call = self.tail.call();
+        }
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let room = MAX_LINE_BYTES.saturating_sub(self.line.len());
             self.line.extend_from_slice(piece.get(..room).unwrap_or(piece));
@@ -132,6 +142,9 @@ impl Sink {
         let mut line = std::mem::take(&mut self.line);
         if !line.is_empty() {
             self.lines += 1;
+            if self.call == self.tail.call() {
+                self.tail.push(&line);
+            }
             self.shared.print(self.stream, &line);
             line.clear();
             self.line = line;

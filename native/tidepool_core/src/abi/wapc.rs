@@ -4,16 +4,18 @@
 //! operation and payload; the guest fetches both with `__guest_request`, works, hands its reply to `__guest_response`
 //! and returns 1, or hands a text to `__guest_error` and returns something else.
 
-use wasmtime::{AsContextMut, Caller, Linker};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-use super::memory::{self, fail, length};
+use wasmtime::{Caller, Linker};
+
+use super::memory::{self, PIECE_BYTES, fail, length};
 use crate::console::{MAX_LINE_BYTES, Stream};
 use crate::error::CallError;
 use crate::instance::{Entry, Parts};
 use crate::limits::{Limit, Limits};
 use crate::port::{HostReply, HostRequest};
 use crate::state::State;
-use crate::ticker::FIRST_SLICE_TICKS;
 
 /// Import module of waPC.
 pub(crate) const MODULE: &str = "wapc";
@@ -24,13 +26,13 @@ const MAX_NAME_BYTES: usize = 4 << 10;
 
 /// Offers the nine functions.
 pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    linker.func_wrap(MODULE, "__guest_request", guest_request)?;
-    linker.func_wrap(MODULE, "__guest_response", guest_response)?;
+    linker.func_wrap_async(MODULE, "__guest_request", guest_request)?;
+    linker.func_wrap_async(MODULE, "__guest_response", guest_response)?;
     linker.func_wrap(MODULE, "__guest_error", guest_error)?;
     linker.func_wrap(MODULE, "__host_response_len", host_response_len)?;
-    linker.func_wrap(MODULE, "__host_response", host_response)?;
+    linker.func_wrap_async(MODULE, "__host_response", host_response)?;
     linker.func_wrap(MODULE, "__host_error_len", host_error_len)?;
-    linker.func_wrap(MODULE, "__host_error", host_error)?;
+    linker.func_wrap_async(MODULE, "__host_error", host_error)?;
     linker.func_wrap(MODULE, "__console_log", console_log)?;
     linker.func_wrap_async(MODULE, "__host_call", |caller, target: Target| Box::new(host_call(caller, target)))?;
     Ok(())
@@ -38,6 +40,24 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 
 /// Pointers and lengths of binding, namespace, operation and payload.
 type Target = (i32, i32, i32, i32, i32, i32, i32, i32);
+
+/// What an import does that may take long.
+type Pending<'a> = Box<dyn Future<Output = wasmtime::Result<()>> + Send + 'a>;
+
+/// What an import did at once. Success, which is most of it, takes no memory.
+fn done<'a>(outcome: wasmtime::Result<()>) -> Pending<'a> {
+    struct Success;
+    impl Future for Success {
+        type Output = wasmtime::Result<()>;
+        fn poll(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Self::Output> {
+            Poll::Ready(Ok(()))
+        }
+    }
+    match outcome {
+        Ok(()) => Box::new(Success),
+        error => Box::new(std::future::ready(error)),
+    }
+}
 
 /// Serves one call, whose operation and payload are in the store.
 ///
@@ -62,26 +82,43 @@ pub(crate) async fn call(parts: &mut Parts) -> Result<Vec<u8>, CallError> {
     Err(CallError::Guest { message, exit_code: None })
 }
 
-fn guest_request(mut caller: Caller<'_, State>, operation: i32, payload: i32) -> wasmtime::Result<()> {
+fn guest_request(mut caller: Caller<'_, State>, (operation, payload): (i32, i32)) -> Pending<'_> {
     // Taken out for the copy, so that the caller can be borrowed for its memory meanwhile.
     let call = &mut caller.data_mut().call;
     let bytes = (std::mem::take(&mut call.operation), std::mem::take(&mut call.payload));
-    memory::write(&mut caller, operation, &bytes.0)?;
-    memory::write(&mut caller, payload, &bytes.1)?;
-    let call = &mut caller.data_mut().call;
-    (call.operation, call.payload) = bytes;
-    Ok(())
+    if bytes.0.len().saturating_add(bytes.1.len()) <= PIECE_BYTES {
+        let written = memory::write(&mut caller, operation, &bytes.0)
+            .and_then(|()| memory::write(&mut caller, payload, &bytes.1));
+        let call = &mut caller.data_mut().call;
+        (call.operation, call.payload) = bytes;
+        return done(written);
+    }
+    Box::new(async move {
+        memory::write_in_pieces(&mut caller, operation, &bytes.0).await?;
+        memory::write_in_pieces(&mut caller, payload, &bytes.1).await?;
+        let call = &mut caller.data_mut().call;
+        (call.operation, call.payload) = bytes;
+        Ok(())
+    })
 }
 
-fn guest_response(mut caller: Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<()> {
+fn guest_response(mut caller: Caller<'_, State>, (ptr, len): (i32, i32)) -> Pending<'_> {
     let limits = &caller.data().shared.limits;
     let allowed = limits.reply_bytes;
     if !Limits::fits(memory::unsigned(len), allowed) && in_memory(&caller, ptr, len) {
-        return Err(fail(&mut caller, CallError::Limit { limit: Limit::Reply, allowed, frames: Vec::new() }));
+        return done(Err(fail(&mut caller, CallError::limit(Limit::Reply, allowed))));
     }
-    let reply = memory::read(&mut caller, ptr, len, usize::MAX)?;
-    caller.data_mut().call.reply = Some(reply);
-    Ok(())
+    if memory::unsigned(len) <= PIECE_BYTES {
+        let reply = memory::read(&mut caller, ptr, len, usize::MAX);
+        return done(reply.map(|reply| caller.data_mut().call.reply = Some(reply)));
+    }
+    Box::new(async move {
+        // A reply that takes another's place takes its memory too, whose pages are there already.
+        let before = caller.data_mut().call.reply.take().unwrap_or_default();
+        let reply = memory::read_in_pieces(&mut caller, ptr, len, before).await?;
+        caller.data_mut().call.reply = Some(reply);
+        Ok(())
+    })
 }
 
 /// Does the range exist? One that doesn't is a lie about pointers, not a reply that is too large.
@@ -98,22 +135,24 @@ fn guest_error(mut caller: Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::R
 
 fn console_log(mut caller: Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<()> {
     let text = memory::read(&mut caller, ptr, len, MAX_LINE_BYTES)?;
-    caller.data().print(Stream::Console, &text);
+    caller.data_mut().print(Stream::Console, &text);
     Ok(())
 }
 
 /// Suspends the guest until the driver has the answer: 1 for a reply, 0 for an error, either of which the guest fetches.
 async fn host_call(mut caller: Caller<'_, State>, target: Target) -> wasmtime::Result<i32> {
-    let reply = match request(&mut caller, target)? {
+    let reply = match request(&mut caller, target).await? {
         Ok(request) => match &caller.data().call.link {
-            Some(link) => link.port.ask(request).await,
+            Some(link) => {
+                let reply = link.port.ask(request).await;
+                // Only now: a guest that is refused at once is still in the slice in which it asked.
+                memory::begin_slice(&mut caller);
+                reply
+            }
             None => Err(b"the host can't be called while the guest starts".to_vec()),
         },
         Err(refused) => Err(refused.into_bytes()),
     };
-    // A new slice starts here: ticks that passed while the guest waited are not its own.
-    let ticks = caller.data().call.link.as_ref().map_or(FIRST_SLICE_TICKS, |link| link.port.slice_ticks());
-    caller.as_context_mut().set_epoch_deadline(ticks);
     let allowed = caller.data().shared.limits.payload_bytes;
     let reply = match reply {
         Ok(bytes) if !Limits::fits(bytes.len(), allowed) => Err(too_large("reply", bytes.len(), allowed).into_bytes()),
@@ -129,7 +168,7 @@ async fn host_call(mut caller: Caller<'_, State>, target: Target) -> wasmtime::R
 }
 
 /// What the guest wants of the host; the inner error is for the guest, the outer one stops it.
-fn request(caller: &mut Caller<'_, State>, target: Target) -> wasmtime::Result<Result<HostRequest, String>> {
+async fn request(caller: &mut Caller<'_, State>, target: Target) -> wasmtime::Result<Result<HostRequest, String>> {
     let (binding, binding_len, namespace, namespace_len, operation, operation_len, payload, payload_len) = target;
     let allowed = caller.data().shared.limits.reply_bytes;
     let asked = memory::unsigned(payload_len);
@@ -147,7 +186,7 @@ fn request(caller: &mut Caller<'_, State>, target: Target) -> wasmtime::Result<R
         binding: memory::read(caller, binding, binding_len, MAX_NAME_BYTES)?,
         namespace: memory::read(caller, namespace, namespace_len, MAX_NAME_BYTES)?,
         operation: memory::read(caller, operation, operation_len, MAX_NAME_BYTES)?,
-        payload: memory::read(caller, payload, payload_len, usize::MAX)?,
+        payload: memory::read_in_pieces(caller, payload, payload_len, Vec::new()).await?,
     }))
 }
 
@@ -163,11 +202,11 @@ fn host_error_len(caller: Caller<'_, State>) -> i32 {
     pending(&caller, |reply| reply.as_ref().map_or_else(Ok, Err))
 }
 
-fn host_response(caller: Caller<'_, State>, ptr: i32) -> wasmtime::Result<()> {
+fn host_response(caller: Caller<'_, State>, (ptr,): (i32,)) -> Pending<'_> {
     fetch(caller, ptr, Result::as_ref)
 }
 
-fn host_error(caller: Caller<'_, State>, ptr: i32) -> wasmtime::Result<()> {
+fn host_error(caller: Caller<'_, State>, (ptr,): (i32,)) -> Pending<'_> {
     fetch(caller, ptr, |reply| reply.as_ref().map_or_else(Ok, Err))
 }
 
@@ -179,12 +218,18 @@ fn pending(caller: &Caller<'_, State>, side: Side) -> i32 {
     reply.and_then(|reply| side(reply).ok()).map_or(0, |bytes| length(bytes.len()))
 }
 
-fn fetch(mut caller: Caller<'_, State>, ptr: i32, side: Side) -> wasmtime::Result<()> {
+fn fetch(mut caller: Caller<'_, State>, ptr: i32, side: Side) -> Pending<'_> {
     // Taken out for the copy and put back: a guest may fetch twice.
-    let Some(reply) = caller.data_mut().call.host_reply.take() else { return Ok(()) };
-    if let Ok(bytes) = side(&reply) {
-        memory::write(&mut caller, ptr, bytes)?;
+    let Some(reply) = caller.data_mut().call.host_reply.take() else { return done(Ok(())) };
+    let bytes = side(&reply).map_or(&[][..], Vec::as_slice);
+    if bytes.len() <= PIECE_BYTES {
+        let written = memory::write(&mut caller, ptr, bytes);
+        caller.data_mut().call.host_reply = Some(reply);
+        return done(written);
     }
-    caller.data_mut().call.host_reply = Some(reply);
-    Ok(())
+    Box::new(async move {
+        memory::write_in_pieces(&mut caller, ptr, side(&reply).map_or(&[][..], Vec::as_slice)).await?;
+        caller.data_mut().call.host_reply = Some(reply);
+        Ok(())
+    })
 }

@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::EngineKind;
 use crate::limits::Limits;
+use crate::preempt::Moves;
 use image::{Image, Instrumented, unsupported};
 use outline::Outline;
 use sandbox::{Answers, Candidate};
@@ -91,8 +92,10 @@ pub(crate) struct Origin {
     pub(crate) start: Start,
     /// Parts of an instance's memory that get fresh random bytes before it runs.
     pub(crate) reseed: Vec<Range<usize>>,
-    /// How much later code stands in the prepared module than in the one that was deployed, in bytes.
+    /// How much later code stands in the prepared module than in the one of which the snapshot was taken, in bytes.
     pub(crate) code_shift: isize,
+    /// Leads from there to the module that was deployed.
+    pub(crate) moves: Moves,
 }
 
 /// A module that is ready to be compiled.
@@ -104,7 +107,17 @@ pub(crate) struct Prepared<'a> {
 impl Origin {
     /// That of a module as it was deployed.
     fn of(start: Start) -> Self {
-        Origin { start, reseed: Vec::new(), code_shift: 0 }
+        Origin { start, reseed: Vec::new(), code_shift: 0, moves: Moves::default() }
+    }
+
+    /// Where in the module that was deployed the code stands that is at `offset` in the compiled one.
+    pub(crate) fn deployed(&self, offset: usize) -> Option<usize> {
+        self.moves.back(offset.checked_add_signed(-self.code_shift)?)
+    }
+
+    /// That of no module.
+    pub(crate) fn unknown() -> Self {
+        Self::of(Start::Nothing)
     }
 
     /// That of a module whose snapshot the compiler refused.
@@ -169,6 +182,7 @@ fn snapshot<'a>(sandbox: &Sandbox, wasm: &[u8], before: &Outline, limits: &Limit
             start: Start::Snapshot,
             reseed,
             code_shift: after.code_at.cast_signed() - before.code_at.cast_signed(),
+            moves: Moves::default(),
         },
     })
 }

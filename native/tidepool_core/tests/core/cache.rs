@@ -1,7 +1,7 @@
 //! Compiled code on disk: used when it is what this node wrote for this module on this engine, and never otherwise.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -116,7 +116,7 @@ fn what_was_compiled_before_is_not_compiled_again_and_runs_as_it_did() {
         let uncached = Node::small().function(wasm, Instances::Fresh, limits());
         assert_eq!(failed, support::call(&uncached, "trap", b"").unwrap_err());
     }
-    let text = second.node.runtime.metrics(Vec::new()).unwrap();
+    let text = second.node.runtime.metrics(Vec::new(), Vec::new()).unwrap();
     assert!(text.contains("tidepool_compiles_total 0\n"), "{text}");
     assert!(text.contains("tidepool_compiles_cached_total 6\n"), "{text}");
     assert_eq!(second.complaints(), 0);
@@ -259,11 +259,26 @@ fn a_key_that_is_gone_or_that_others_could_read_is_replaced_and_what_it_tagged_i
     assert_eq!(key.len(), 32);
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 
-    let spoil: [&dyn Fn(); 4] = [
+    let elsewhere = Folder::new();
+    fs::create_dir(&elsewhere.0).unwrap();
+    let spoil: [&dyn Fn(); 6] = [
         &|| fs::remove_file(&path).unwrap(),
         &|| fs::write(&path, b"short").unwrap(),
         &|| fs::write(&path, [7; 33]).unwrap(),
         &|| fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap(),
+        &|| {
+            // The very key, but where others may put another one.
+            let target = elsewhere.0.join("key");
+            fs::copy(&path, &target).unwrap();
+            fs::remove_file(&path).unwrap();
+            symlink(target, &path).unwrap();
+        },
+        &|| {
+            // Another user's; that may be tried by root alone.
+            if chown(&path, Some(1), None).is_err() {
+                fs::remove_file(&path).unwrap();
+            }
+        },
     ];
     for spoil in spoil {
         let before = fs::read(&path).unwrap();

@@ -99,10 +99,17 @@ fn an_export_of_another_type_is_told_with_both_types() {
 
 #[test]
 fn an_import_that_nobody_offers_is_told_by_both_of_its_names() {
+    let abort = wat(r#"(module
+      (import "env" "abort" (func (param i32 i32 i32 i32)))
+      (memory (export "memory") 1)
+      (func (export "__guest_call") (param i32 i32) (result i32) (i32.const 1)))"#);
     let of = |module: &str, name: &str, wasm: &[u8]| {
         assert_eq!(refusal(wasm), CompileError::MissingImport { module: module.into(), name: name.into() });
     };
     of("env", "mystery", &guest("wat/import_unknown"));
+    of("env", "abort", &abort);
+    assert!(refusal(&abort).to_string().contains("--use abort="));
+    assert!(!refusal(&guest("wat/import_unknown")).to_string().contains("--use"));
     of("wapc", "__mystery", &guest("wat/import_unknown_wapc"));
     of("env", "memory", &guest("wat/memory_imported"));
     of("wasi_snapshot_preview1", "mystery", &guest("wat/wasi_unknown"));
@@ -182,7 +189,7 @@ fn a_refused_module_leaves_the_runtime_as_it_was() {
     assert!(node.runtime.compile(b"nonsense", &CompileConfig::default()).is_err());
     assert!(node.runtime.compile(&guest("wat/invalid"), &CompileConfig::default()).is_err());
     assert!(node.runtime.compile(&guest("wat/import_unknown"), &CompileConfig::default()).is_err());
-    let text = node.runtime.metrics(Vec::new()).unwrap();
+    let text = node.runtime.metrics(Vec::new(), Vec::new()).unwrap();
     assert!(text.contains("tidepool_compiles_total 0"), "{text}");
     assert!(support::call(&node.fresh(&guest("rust/hello_world")), "hello", b"").is_ok());
     node.assert_empty();

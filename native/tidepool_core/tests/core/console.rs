@@ -37,7 +37,7 @@ fn flood(lines: u32) -> (Vec<Line>, f64) {
     for turn in 0..10 * lines {
         call(&function, "log", turn.to_string().as_bytes()).unwrap();
     }
-    let text = node.runtime.metrics(Vec::new()).unwrap();
+    let text = node.runtime.metrics(Vec::new(), Vec::new()).unwrap();
     let start = "tidepool_console_lines_dropped_total{function=\"guest\"} ";
     let dropped = text.lines().find_map(|line| line.strip_prefix(start)?.parse().ok()).unwrap();
     (node.lines.take(), dropped)

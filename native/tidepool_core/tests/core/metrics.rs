@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tidepool_core::{Cancel, CompileConfig, FunctionConfig, Instances, Limits, Request, Step};
 
@@ -13,7 +14,7 @@ fn sample(text: &str, start: &str) -> Option<f64> {
 }
 
 fn metrics(node: &Node) -> String {
-    node.runtime.metrics(Vec::new()).unwrap()
+    node.runtime.metrics(Vec::new(), Vec::new()).unwrap()
 }
 
 fn calls(text: &str, reason: &str) -> Option<f64> {
@@ -126,6 +127,36 @@ fn gauges_tell_the_moment() {
 }
 
 #[test]
+fn calls_that_wait_at_the_cap_of_their_function_are_told_by_function() {
+    let node = Node::small();
+    let queued = || sample(&metrics(&node), "tidepool_calls_queued_at_caps{function=\"guest\"}");
+    let capped = node.function(&guest("rust/hello_world"), Instances::Fresh, Limits { instances: 1, ..limits() });
+    assert_eq!(queued(), Some(0.0));
+    let mut inside = task(&capped, "host", b"a/b/c");
+    assert!(matches!(next(&mut inside, &Arc::default()), Step::Host(_)));
+    let mut waiting = task(&capped, "hello", b"");
+    assert!(matches!(drive(&mut waiting, &Arc::default()), Step::Wait));
+    assert_eq!(queued(), Some(1.0));
+    drop(waiting);
+    assert_eq!(queued(), Some(0.0));
+}
+
+#[test]
+fn deploys_are_counted_by_how_they_ended_and_how_long_they_took() {
+    let node = Node::small();
+    assert_eq!(sample(&metrics(&node), "tidepool_deploys_total{reason=\"ok\"}"), Some(0.0));
+    node.runtime.count_deploy("ok", Duration::from_millis(7));
+    node.runtime.count_deploy("ok", Duration::from_secs(3_600));
+    node.runtime.count_deploy("not_wasm", Duration::from_millis(1));
+    let text = metrics(&node);
+    assert_eq!(sample(&text, "tidepool_deploys_total{reason=\"ok\"}"), Some(2.0));
+    assert_eq!(sample(&text, "tidepool_deploys_total{reason=\"not_wasm\"}"), Some(1.0));
+    assert_eq!(sample(&text, "tidepool_deploy_seconds_count"), Some(3.0));
+    assert_eq!(sample(&text, "tidepool_deploy_seconds_sum"), Some(3_600.008));
+    assert_eq!(sample(&text, "tidepool_deploy_seconds_bucket{le=\"0.01\"}"), Some(2.0));
+}
+
+#[test]
 fn compilations_and_the_largest_memory_are_told() {
     let node = Node::small();
     let large = wat(r#"(module (memory (export "memory") 1)
@@ -162,9 +193,12 @@ fn the_text_stays_readable_whatever_a_function_is_called() {
     let name = "a\"b\\c\nd".to_owned();
     let config = FunctionConfig { name, version: 1, instances: Instances::Fresh, limits: limits() };
     let _function = Arc::new(module.function(config).unwrap());
-    let text = node.runtime.metrics(vec![("tidepool_extra".into(), "Somebody else's".into(), -7)]).unwrap();
+    let extra = ("tidepool_extra".into(), "Somebody else's".into(), -7);
+    let by_function = ("tidepool_each".into(), "Each function's".into(), vec![("a\"b".into(), 3)]);
+    let text = node.runtime.metrics(vec![extra], vec![by_function]).unwrap();
     assert_eq!(sample(&text, r#"tidepool_calls_total{function="a\"b\\c\nd",reason="ok"}"#), Some(0.0), "{text}");
     assert_eq!(sample(&text, "tidepool_extra"), Some(-7.0));
+    assert_eq!(sample(&text, r#"tidepool_each{function="a\"b"}"#), Some(3.0));
     assert!(text.ends_with("# EOF\n"));
 }
 

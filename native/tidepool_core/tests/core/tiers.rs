@@ -123,7 +123,7 @@ fn what_was_replaced_or_removed_before_its_turn_is_not_optimised() {
 }
 
 fn compiles(node: &Node) -> usize {
-    let metrics = node.runtime.metrics(Vec::new()).unwrap();
+    let metrics = node.runtime.metrics(Vec::new(), Vec::new()).unwrap();
     let line = metrics.lines().find_map(|line| line.strip_prefix("tidepool_compiles_total ")).unwrap();
     line.parse().unwrap()
 }
@@ -293,8 +293,12 @@ fn guests_of_good_and_bad_will_end_alike_on_both_tiers() {
 /// Where a guest was is the compiler's to say, and inlining changes it.
 fn without_frames(outcome: support::Outcome) -> support::Outcome {
     outcome.map_err(|error| match error {
-        CallError::Trap { kind, message, .. } => CallError::Trap { kind, message, frames: Vec::new() },
-        CallError::Limit { limit, allowed, .. } => CallError::Limit { limit, allowed, frames: Vec::new() },
+        CallError::Trap { kind, message, console, .. } => {
+            CallError::Trap { kind, message, frames: Vec::new(), console }
+        }
+        CallError::Limit { limit, allowed, console, .. } => {
+            CallError::Limit { limit, allowed, frames: Vec::new(), console }
+        }
         error => error,
     })
 }

@@ -1,7 +1,7 @@
 //! Who may change functions, decided before a body is read.
 
 use crate::support::{Edge, config, form, multipart};
-use tidepool_http::{Config, Route};
+use tidepool_http::{Caller, Config, Peer, Reason, Refused, Route};
 
 fn guarded() -> Edge {
     Edge::start(Config { token: Some("s3cret".into()), ..config() })
@@ -14,14 +14,20 @@ fn module() -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn deploy_and_delete_need_the_token_and_nothing_else_does() {
+async fn changes_and_modules_need_the_token_and_nothing_else_does() {
     let mut edge = guarded();
     let mut client = edge.client().await;
     client.post("/deploy", &(multipart() + WITH_TOKEN), &module()).await;
-    assert!(matches!(edge.route().await, Route::Deploy(_)));
+    assert!(matches!(edge.route().await, Route::Deploy(..)));
     assert_eq!(client.answer().await.status, 200);
-    client.send(format!("DELETE /functions/f HTTP/1.1\r\nhost: x\r\n{WITH_TOKEN}\r\n")).await;
+    client.send(format!("DELETE /functions/f HTTP/1.1\r\nhost: localhost\r\n{WITH_TOKEN}\r\n")).await;
     assert!(matches!(edge.route().await, Route::Remove { .. }));
+    assert_eq!(client.answer().await.status, 200);
+    client.send(format!("DELETE /cluster/nodes/n@h HTTP/1.1\r\nhost: localhost\r\n{WITH_TOKEN}\r\n")).await;
+    assert!(matches!(edge.route().await, Route::Forget { .. }));
+    assert_eq!(client.answer().await.status, 200);
+    client.send(format!("GET /functions/f/wasm HTTP/1.1\r\nhost: localhost\r\n{WITH_TOKEN}\r\n")).await;
+    assert!(matches!(edge.route().await, Route::Wasm { .. }));
     assert_eq!(client.answer().await.status, 200);
     for path in ["/call/f", "/functions", "/functions/f", "/health", "/metrics"] {
         client.ask("GET", path).await;
@@ -34,11 +40,13 @@ async fn deploy_and_delete_need_the_token_and_nothing_else_does() {
 async fn without_the_token_it_is_401_with_a_challenge() {
     let mut edge = guarded();
     let mut client = edge.client().await;
-    for headers in ["", "authorization: Bearer wrong\r\n"] {
-        client.send(format!("DELETE /functions/f HTTP/1.1\r\nhost: x\r\n{headers}\r\n")).await;
-        let answer = client.answer().await;
-        assert_eq!((answer.status, answer.reason().as_str()), (401, "unauthorized"));
-        assert!(answer.headers["www-authenticate"].starts_with("Bearer"));
+    for request in ["DELETE /functions/f", "GET /functions/f/wasm", "DELETE /cluster/nodes/n@h"] {
+        for headers in ["", "authorization: Bearer wrong\r\n"] {
+            client.send(format!("{request} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n")).await;
+            let answer = client.answer().await;
+            assert_eq!((answer.status, answer.reason().as_str()), (401, "unauthorized"), "{request}");
+            assert!(answer.headers["www-authenticate"].starts_with("Bearer"));
+        }
     }
     edge.assert_untouched();
 }
@@ -49,7 +57,7 @@ async fn the_token_is_checked_before_the_body_is_asked_for() {
     let mut client = edge.client().await;
     let form_type = multipart();
     let head = format!(
-        "POST /deploy HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 5000000\r\n{form_type}\r\n"
+        "POST /deploy HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 5000000\r\n{form_type}\r\n"
     );
     client.send(head).await;
     let answer = client.answer().await;
@@ -66,7 +74,7 @@ async fn an_allowed_upload_that_expects_100_gets_it() {
     let (module, headers) = (module(), multipart() + WITH_TOKEN);
     let length = module.len();
     let head = format!(
-        "POST /deploy HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: {length}\r\n{headers}\r\n"
+        "POST /deploy HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: {length}\r\n{headers}\r\n"
     );
     client.send(head).await;
     assert_eq!(client.answer().await.status, 100);
@@ -110,4 +118,150 @@ async fn refusals_are_counted_by_reason() {
     client.answer().await;
     let refused = edge.server.stats().refused;
     assert_eq!(refused, [(tidepool_http::Reason::NotFound, 1), (tidepool_http::Reason::Unauthorized, 2)]);
+}
+
+/// The paths of all routes, with the methods that they take.
+const ROUTES: [(&str, &str); 13] = [
+    ("GET", "/call/f"),
+    ("POST", "/call/f"),
+    ("POST", "/call/f/op"),
+    ("POST", "/deploy"),
+    ("GET", "/functions"),
+    ("GET", "/functions/f"),
+    ("GET", "/functions/f/wasm"),
+    ("DELETE", "/functions/f"),
+    ("GET", "/cluster"),
+    ("DELETE", "/cluster/nodes/n@h"),
+    ("GET", "/health"),
+    ("GET", "/metrics"),
+    ("GET", "/nowhere"),
+];
+
+#[tokio::test]
+async fn a_request_for_another_host_is_refused_on_every_route() {
+    let mut edge = Edge::start(config());
+    for (method, path) in ROUTES {
+        for target in [path.to_owned(), format!("http://localhost{path}"), format!("http://evil.example{path}")] {
+            let host = if target.contains("evil") { "localhost" } else { "evil.example:4000" };
+            let mut client = edge.client().await;
+            client.send(format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\ncontent-length: 9\r\n\r\n")).await;
+            let answer = client.answer().await;
+            assert_eq!((answer.status, answer.reason().as_str()), (421, "unknown_host"), "{method} {target}");
+            assert!(answer.error()["message"].as_str().unwrap().contains("TIDEPOOL_HOSTS"));
+            assert!(answer.error()["host"].as_str().unwrap().starts_with("evil.example"));
+        }
+    }
+    edge.assert_untouched();
+}
+
+#[tokio::test]
+async fn a_request_without_a_host_or_with_two_is_refused_on_every_route() {
+    let mut edge = Edge::start(config());
+    for (method, path) in ROUTES {
+        for hosts in ["", "host: localhost\r\nhost: localhost\r\n"] {
+            let mut client = edge.client().await;
+            client.send(format!("{method} {path} HTTP/1.1\r\n{hosts}\r\n")).await;
+            let answer = client.answer().await;
+            assert_eq!((answer.status, answer.reason().as_str()), (400, "invalid_host"), "{method} {path} {hosts}");
+        }
+    }
+    edge.assert_untouched();
+}
+
+#[tokio::test]
+async fn names_of_the_settings_are_answered() {
+    let mut edge = Edge::start(Config { hosts: vec!["tide.example".into()], ..config() });
+    let mut client = edge.client().await;
+    for host in ["tide.example", "TIDE.example:80", "localhost", "127.0.0.1:4000"] {
+        client.send(format!("GET /call/f HTTP/1.1\r\nhost: {host}\r\n\r\n")).await;
+        edge.route().await;
+        assert_eq!(client.answer().await.status, 200, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn the_backend_hears_who_asks_for_a_change_and_whether_with_the_token() {
+    for (mut edge, has_token) in [(guarded(), true), (Edge::start(config()), false)] {
+        let mut client = edge.client().await;
+        client.send(format!("DELETE /functions/f HTTP/1.1\r\nhost: localhost\r\n{WITH_TOKEN}\r\n")).await;
+        let Route::Remove { caller, .. } = edge.route().await else { panic!() };
+        assert_eq!(caller, Caller { peer: client.address().into(), has_token });
+        client.post("/deploy", &(multipart() + WITH_TOKEN), &module()).await;
+        client.answer().await;
+        let Route::Deploy(_, caller) = edge.route().await else { panic!() };
+        assert_eq!(caller, Caller { peer: client.address().into(), has_token });
+    }
+}
+
+#[tokio::test]
+async fn the_backend_hears_of_refused_changes_with_their_address_and_path_and_never_the_token() {
+    let mut edge = guarded();
+    let mut client = edge.client().await;
+    let long = "x".repeat(5_000);
+    for (request, reason) in [
+        ("DELETE /functions/f".to_owned(), Reason::Unauthorized),
+        ("GET /functions/f/wasm".to_owned(), Reason::Unauthorized),
+        ("POST /deploy".to_owned(), Reason::Unauthorized),
+        (format!("DELETE /functions/{long}"), Reason::Unauthorized),
+    ] {
+        client.send(format!("{request} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer s3cre\r\n\r\n")).await;
+        assert_eq!(client.answer().await.status, 401);
+        let refused = edge.refusals.recv().await.unwrap();
+        assert!(request.starts_with(&refused.request) && refused.request.len() < 300, "{refused:?}");
+        assert_eq!(
+            refused,
+            Refused { request: refused.request.clone(), reason, peer: client.address().into(), left_out: 0 }
+        );
+    }
+    client.post("/deploy", WITH_TOKEN, b"no form").await;
+    assert_eq!(client.answer().await.status, 415);
+    assert_eq!(edge.refusals.recv().await.unwrap().reason, Reason::NotMultipart);
+}
+
+#[tokio::test]
+async fn the_backend_hears_of_requests_for_another_host() {
+    let mut edge = Edge::start(config());
+    for request in ["GET /call/f", "POST /call/f", "GET /functions", "DELETE /functions/f"] {
+        let mut client = edge.client().await;
+        client.send(format!("{request} HTTP/1.1\r\nhost: evil.example\r\n\r\n")).await;
+        assert_eq!(client.answer().await.status, 421);
+        let peer = client.address().into();
+        let refused = Refused { request: request.into(), reason: Reason::UnknownHost, peer, left_out: 0 };
+        assert_eq!(edge.refusals.recv().await.unwrap(), refused);
+    }
+}
+
+#[tokio::test]
+async fn behind_a_proxy_of_the_settings_it_is_the_client_that_the_backend_hears_of_and_else_who_connects() {
+    let forwarded = "x-forwarded-for: 192.0.2.1, 198.51.100.7\r\n";
+    for proxies in [vec!["127.0.0.1".parse().unwrap()], vec![]] {
+        let is_proxy = !proxies.is_empty();
+        let mut edge = Edge::start(Config { token: Some("s3cret".into()), proxies, ..config() });
+        let mut client = edge.client().await;
+        let told = Peer { address: [198, 51, 100, 7].into(), port: None };
+        let peer = if is_proxy { told } else { client.address().into() };
+        client.send(format!("DELETE /functions/f HTTP/1.1\r\nhost: localhost\r\n{forwarded}\r\n")).await;
+        assert_eq!(client.answer().await.status, 401);
+        assert_eq!(edge.refusals.recv().await.unwrap().peer, peer);
+        client.post("/deploy", &(multipart() + WITH_TOKEN + forwarded), &module()).await;
+        let Route::Deploy(_, caller) = edge.route().await else { panic!() };
+        assert_eq!(caller, Caller { peer, has_token: true });
+    }
+}
+
+#[tokio::test]
+async fn of_many_refused_changes_the_backend_hears_of_a_few_and_of_what_succeeds_nothing() {
+    let mut edge = guarded();
+    let mut client = edge.client().await;
+    client.ask("GET", "/nowhere").await;
+    client.answer().await;
+    for _ in 0..200 {
+        client.ask("DELETE", "/functions/f").await;
+        assert_eq!(client.answer().await.status, 401);
+    }
+    let mut told = 0;
+    while edge.refusals.try_recv().is_ok() {
+        told += 1;
+    }
+    assert!((10..=100).contains(&told), "{told}");
 }

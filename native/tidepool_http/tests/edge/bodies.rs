@@ -40,7 +40,7 @@ async fn a_payload_in_a_query_has_the_same_limit() {
 async fn an_announced_excess_is_refused_before_it_is_sent() {
     let mut edge = small();
     let mut client = edge.client().await;
-    client.send("POST /call/f HTTP/1.1\r\nhost: x\r\ncontent-length: 18446744073709551000\r\n\r\n").await;
+    client.send("POST /call/f HTTP/1.1\r\nhost: localhost\r\ncontent-length: 18446744073709551000\r\n\r\n").await;
     assert_too_large(&mut client).await;
     client.closed().await;
     edge.assert_untouched();
@@ -50,7 +50,7 @@ async fn an_announced_excess_is_refused_before_it_is_sent() {
 async fn a_chunked_excess_is_refused_when_it_passes_the_limit() {
     let mut edge = small();
     let mut client = edge.client().await;
-    client.send("POST /call/f HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n6\r\nabcdef\r\n").await;
+    client.send("POST /call/f HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n6\r\nabcdef\r\n").await;
     client.send("6\r\nghijkl\r\n").await;
     assert_too_large(&mut client).await;
     edge.assert_untouched();
@@ -66,7 +66,7 @@ async fn a_body_that_comes_too_slowly_is_408() {
     for path in ["/call/f", "/deploy"] {
         let mut client = edge.client().await;
         let headers = multipart();
-        client.send(format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n{headers}\r\nhalf")).await;
+        client.send(format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n{headers}\r\nhalf")).await;
         let answer = client.answer().await;
         assert_eq!((answer.status, answer.reason().as_str()), (408, "body_timeout"));
         assert_eq!(answer.error()["limit_ms"], 50);
@@ -80,7 +80,7 @@ async fn a_body_that_comes_too_slowly_is_408() {
 async fn a_body_that_comes_byte_by_byte_is_408_and_holds_no_more_than_what_has_come() {
     let mut edge = Edge::start(Config { body_timeout: Duration::from_millis(150), ..config() });
     let mut client = edge.client().await;
-    client.send("POST /call/f HTTP/1.1\r\nhost: x\r\ncontent-length: 10000000\r\n\r\n").await;
+    client.send("POST /call/f HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10000000\r\n\r\n").await;
     let mut dripping = tokio::time::interval(Duration::from_millis(2));
     let mut sent = 0;
     while edge.server.stats().refused.is_empty() {
@@ -99,7 +99,7 @@ async fn a_body_that_comes_byte_by_byte_is_408_and_holds_no_more_than_what_has_c
 async fn a_client_that_leaves_within_its_body_leaves_nothing_behind() {
     let mut edge = Edge::start(config());
     let mut client = edge.client().await;
-    client.send("POST /call/f HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf").await;
+    client.send("POST /call/f HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\nhalf").await;
     edge.until(|stats| stats.requests_in_flight == 1).await;
     drop(client);
     edge.until(|stats| stats.connections_open == 0 && stats.requests_in_flight == 0).await;
@@ -136,19 +136,23 @@ async fn bytes_held_are_bounded_over_all_requests() {
     let mut edge = Edge::start(Config {
         max_payload_bytes: 100_000,
         max_upload_bytes: 1,
-        max_buffered_bytes: 100_000,
+        max_buffered_bytes: 200_000,
         ..config()
     });
-    let (mut first, mut second) = (edge.client().await, edge.client().await);
+    let (mut first, mut second, mut third) = (edge.client().await, edge.client().await, edge.client().await);
     first.post("/call/f", "", &[0; 60_000]).await;
     let (_, responder) = edge.next().await;
     assert_eq!(edge.server.stats().buffered_bytes, 60_000);
-    second.post("/call/f", "", &[0; 60_000]).await;
+    third.post("/call/f", "", &[0; 60_000]).await;
+    let (_, third_responder) = edge.next().await;
+    second.post("/call/f", "", &[0; 90_000]).await;
     let answer = second.answer().await;
     assert_eq!((answer.status, answer.reason().as_str()), (503, "overloaded"));
     assert_eq!(answer.headers["retry-after"], "1");
     responder.answer(crate::support::text("ok"));
+    third_responder.answer(crate::support::text("ok"));
     assert_eq!(first.answer().await.status, 200);
+    assert_eq!(third.answer().await.status, 200);
     edge.until(|stats| stats.buffered_bytes == 0).await;
     assert_eq!(edge.server.stats().refused, [(Reason::Overloaded, 1)]);
 }
@@ -159,7 +163,7 @@ async fn a_large_upload_arrives_as_it_was_sent() {
     let mut client = edge.client().await;
     let module: Vec<u8> = (0..30_000_000_u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     client.post("/deploy", &multipart(), &form(&[("name=\"wasm\"", &module)])).await;
-    let Route::Deploy(deploy) = edge.route().await else { panic!() };
+    let Route::Deploy(deploy, _) = edge.route().await else { panic!() };
     assert!(deploy.wasm == module);
     assert_eq!(client.answer().await.status, 200);
 }
@@ -182,4 +186,71 @@ async fn answers_being_written_are_bounded_too_and_given_back() {
     second.ask("GET", "/call/f").await;
     edge.next().await.1.answer(large());
     assert_eq!(second.answer().await.body.len(), 40_000_000);
+}
+
+const ABSENT: &str = "POST /call/absent/op HTTP/1.1\r\nhost: localhost\r\n";
+
+#[tokio::test]
+async fn the_body_for_a_function_that_is_not_there_is_not_read() {
+    let mut edge = Edge::start(config());
+    // It is announced, and never sent; it comes in chunks; the client asks first.
+    for rest in [
+        "content-length: 9000000\r\n\r\nx",
+        "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        "expect: 100-continue\r\ncontent-length: 5\r\n\r\n",
+    ] {
+        let mut client = edge.client().await;
+        client.send(format!("{ABSENT}{rest}")).await;
+        let (request, responder) = edge.next().await;
+        assert!(matches!(request.route, Route::Admit { function } if function == "absent"));
+        assert_eq!(edge.server.stats().buffered_bytes, 0);
+        responder.answer(Response::new(404, ContentType::Text, "absent"));
+        assert_eq!(client.answer().await.status, 404, "{rest}");
+        client.closed().await;
+    }
+    edge.until(|stats| stats.connections_open == 0 && stats.requests_in_flight == 0).await;
+    edge.assert_untouched();
+}
+
+#[tokio::test]
+async fn a_small_body_for_a_function_that_is_not_there_keeps_the_connection() {
+    let mut edge = Edge::start(config());
+    let mut client = edge.client().await;
+    for _ in 0..3 {
+        client.post("/call/absent", "", b"some").await;
+        edge.next().await.1.answer(Response::new(404, ContentType::Text, "absent"));
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.headers.get("connection")), (404, None));
+    }
+    assert_eq!(edge.server.stats().connections_accepted, 1);
+}
+
+#[tokio::test]
+async fn the_body_for_a_function_that_has_come_meanwhile_is_read() {
+    let mut edge = Edge::start(config());
+    let mut client = edge.client().await;
+    client.post("/call/absent/op", "", b"payload").await;
+    edge.next().await.1.answer(Response::new(100, ContentType::Text, ""));
+    let Route::Call { operation, payload, .. } = edge.route().await else { panic!() };
+    assert_eq!((operation.as_deref(), payload.as_ref()), (Some("op"), b"payload".as_slice()));
+    assert_eq!(client.answer().await.status, 200);
+}
+
+#[tokio::test]
+async fn the_functions_own_limit_bounds_its_body_while_it_is_read() {
+    let mut edge = Edge::start(config());
+    let mut client = edge.client().await;
+    client.post("/call/tiny", "", &[7; 10]).await;
+    assert!(matches!(edge.route().await, Route::Call { payload, .. } if payload.len() == 10));
+    assert_eq!(client.answer().await.status, 200);
+    for rest in ["content-length: 11\r\n\r\n", "transfer-encoding: chunked\r\n\r\nb\r\nhello world\r\n"] {
+        let mut client = edge.client().await;
+        client.send(format!("POST /call/tiny HTTP/1.1\r\nhost: localhost\r\n{rest}")).await;
+        let (request, responder) = edge.next().await;
+        assert!(matches!(request.route, Route::Oversized { function } if function == "tiny"));
+        responder.answer(Response::new(413, ContentType::Text, "limit"));
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.body.as_ref()), (413, b"limit".as_slice()));
+    }
+    edge.until(|stats| stats.buffered_bytes == 0).await;
 }

@@ -9,7 +9,7 @@ async fn deployed(path: &str, fields: &[(&str, &[u8])]) -> Deploy {
     let mut edge = Edge::start(config());
     let mut client = edge.client().await;
     client.post(path, &multipart(), &form(fields)).await;
-    let Route::Deploy(deploy) = edge.route().await else { panic!() };
+    let Route::Deploy(deploy, _) = edge.route().await else { panic!() };
     assert_eq!(client.answer().await.status, 200);
     deploy
 }
@@ -145,4 +145,24 @@ async fn a_module_above_the_limit_is_refused_by_its_own_size() {
         assert_eq!((answer.status, answer.reason().as_str()), (413, "module_too_large"), "{size}");
         assert_eq!(answer.error()["limit_bytes"], 1_000);
     }
+}
+
+#[tokio::test]
+async fn fields_beside_the_module_are_bounded() {
+    let long = "x".repeat(5_000);
+    let many = format!("{{{}}}", (0..10_000).map(|key| format!("\"{key}\":1")).collect::<Vec<_>>().join(","));
+    let deep = format!("{{\"time\":{}1{}}}", "[".repeat(10_000), "]".repeat(10_000));
+    for field in ["name", "operation", "instances", "engine", "snapshot", "limits"] {
+        for content in [long.as_str(), &many, &deep] {
+            let disposition = format!("name=\"{field}\"");
+            let answer = refused_by(config(), &multipart(), &form(&[WASM, (&disposition, content.as_bytes())])).await;
+            assert_eq!((answer.status, answer.reason().as_str()), (400, "invalid_field"), "{field}");
+            assert_eq!(answer.error()["field"], field);
+        }
+    }
+    let file = format!("name=\"wasm\"; filename=\"{long}\"");
+    assert_eq!(refused_by(config(), &multipart(), &form(&[(&file, b"x")])).await.reason(), "invalid_field");
+    let unknown = format!("name=\"{long}\"");
+    let answer = refused_by(config(), &multipart(), &form(&[(&unknown, b"x")])).await;
+    assert_eq!((answer.reason().as_str(), answer.error()["field"].as_str().unwrap().len()), ("unknown_field", 256));
 }

@@ -122,9 +122,10 @@ impl Backend for Looking {
 
 #[tokio::test]
 async fn the_backend_learns_of_a_cut_before_the_socket_is_closed() {
-    for request in
-        ["GET /call/f HTTP/1.1\r\nhost: x\r\n\r\n", "POST /call/f HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"]
-    {
+    for request in [
+        "GET /call/f HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        "POST /call/f HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n",
+    ] {
         let (responders, mut asked) = unbounded_channel();
         let (connected, mut told) = unbounded_channel();
         let client = Arc::new(OnceLock::new());

@@ -7,32 +7,42 @@ use crate::support::{Client, Edge, config, soon};
 use tidepool_http::Config;
 use tokio::io::AsyncReadExt;
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PING: u8 = 6;
 
 const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
 /// `POST path`, in literals that need no table.
 fn post(path: &str) -> Vec<u8> {
-    let mut block = vec![0x83, 0x86];
-    for (name, value) in [(":path", path), (":authority", "x")] {
+    frame(HEADERS, END_HEADERS, 1, &block(0x83, path))
+}
+
+/// `GET path` on this stream.
+pub(crate) fn get(stream: u32, path: &str) -> Vec<u8> {
+    frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(0x82, path))
+}
+
+/// The fields of a request, its method by the number in HPACK's table.
+fn block(method: u8, path: &str) -> Vec<u8> {
+    let mut block = vec![method, 0x86];
+    for (name, value) in [(":path", path), (":authority", "localhost")] {
         block.push(0);
         for text in [name, value] {
             block.push(u8::try_from(text.len()).unwrap());
             block.extend_from_slice(text.as_bytes());
         }
     }
-    frame(HEADERS, END_HEADERS, 1, &block)
+    block
 }
 
 /// The next frame: kind, flags, stream.

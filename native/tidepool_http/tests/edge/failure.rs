@@ -103,10 +103,14 @@ async fn garbage_leaves_nothing_behind() {
     let form = form(&[("name=\"wasm\"; filename=\"a.wasm\"", b"x"), ("name=\"limits\"", b"{}")]);
     let headers = multipart();
     let valid = [
-        b"POST /call/f HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n".to_vec(),
-        b"GET /call/f/%41?payload=%00 HTTP/1.1\r\nhost: x\r\n\r\nGET /health HTTP/1.1\r\n\r\n".to_vec(),
-        [format!("POST /deploy HTTP/1.1\r\ncontent-length: {}\r\n{headers}\r\n", form.len()).as_bytes(), &form]
-            .concat(),
+        b"POST /call/f HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n".to_vec(),
+        b"GET /call/f/%41?payload=%00 HTTP/1.1\r\nhost: localhost\r\n\r\nGET /health HTTP/1.1\r\n\r\n".to_vec(),
+        [
+            format!("POST /deploy HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n{headers}\r\n", form.len())
+                .as_bytes(),
+            &form,
+        ]
+        .concat(),
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x01\x01\x05\0\0\0\x01\x82".to_vec(),
     ];
     let mut seed = 0x9e37_79b9_u32;

@@ -86,6 +86,21 @@ async fn a_lost_connection_hangs_up_all_its_requests() {
 }
 
 #[tokio::test]
+async fn a_request_for_another_host_costs_its_stream_and_not_the_connection() {
+    let mut edge = Edge::start(config());
+    let (mut sender, _connection) = connect(&edge).await;
+    for path in ["/call/f", "/functions"] {
+        let mut stranger = request(Method::POST, path, b"x");
+        *stranger.uri_mut() = format!("http://evil.example{path}").parse().unwrap();
+        assert_eq!(soon(sender.send_request(stranger)).await.unwrap().status(), 421);
+    }
+    edge.assert_untouched();
+    let passed = tokio::spawn(sender.send_request(get("/call/f")));
+    edge.route().await;
+    assert_eq!(soon(passed).await.unwrap().unwrap().status(), 200);
+}
+
+#[tokio::test]
 async fn head_has_no_body() {
     let mut edge = Edge::start(config());
     let (mut sender, _connection) = connect(&edge).await;

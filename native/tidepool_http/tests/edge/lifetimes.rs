@@ -24,7 +24,8 @@ async fn requests_one_after_another_share_a_connection() {
 #[tokio::test]
 async fn connection_close_and_http_1_0_close_after_the_answer() {
     let mut edge = Edge::start(config());
-    for head in ["GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", "GET /health HTTP/1.0\r\n\r\n"] {
+    for head in ["GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n", "GET /health HTTP/1.0\r\n\r\n"]
+    {
         let mut client = edge.client().await;
         client.send(head).await;
         edge.route().await;
@@ -37,7 +38,7 @@ async fn connection_close_and_http_1_0_close_after_the_answer() {
 async fn pipelined_requests_are_answered_in_order() {
     let mut edge = Edge::start(config());
     let mut client = edge.client().await;
-    let request = |name: &str| format!("GET /call/{name} HTTP/1.1\r\nhost: x\r\n\r\n");
+    let request = |name: &str| format!("GET /call/{name} HTTP/1.1\r\nhost: localhost\r\n\r\n");
     client.send(request("a") + &request("b") + &request("c")).await;
     for name in ["a", "b", "c"] {
         let (asked, responder) = edge.next().await;
@@ -148,9 +149,11 @@ async fn the_body_of_a_get_is_never_taken_for_a_request() {
     let mut edge = Edge::start(config());
     for size in [0, 100_000] {
         let mut client = edge.client().await;
-        let smuggled = format!("GET /call/smuggled HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(size));
+        let smuggled = format!("GET /call/smuggled HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "x".repeat(size));
         let length = smuggled.len();
-        client.send(format!("GET /call/f HTTP/1.1\r\ncontent-length: {length}\r\n\r\n{smuggled}")).await;
+        client
+            .send(format!("GET /call/f HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{smuggled}"))
+            .await;
         edge.route().await;
         assert_eq!(client.answer().await.status, 200);
         drop(client);

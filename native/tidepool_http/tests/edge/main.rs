@@ -13,5 +13,6 @@ mod http2;
 mod lifetimes;
 mod overload;
 mod routes;
+mod shares;
 mod start;
 mod support;

@@ -53,6 +53,24 @@ async fn an_upload_too_many_is_503_and_calls_still_pass() {
 }
 
 #[tokio::test]
+async fn uploads_that_are_still_coming_hold_no_place_of_those_that_are_there() {
+    let mut edge = Edge::start(Config { max_uploads: 1, ..config() });
+    let mut slow = Vec::new();
+    for _ in 0..4 {
+        let mut client = edge.client().await;
+        let head =
+            format!("POST /deploy HTTP/1.1\r\nhost: localhost\r\ncontent-length: 900\r\n{}\r\nhalf", multipart());
+        client.send(head).await;
+        slow.push(client);
+    }
+    edge.until(|stats| stats.requests_in_flight == 4).await;
+    let mut quick = edge.client().await;
+    quick.post("/deploy", &multipart(), &form(&[("name=\"wasm\"", b"x")])).await;
+    edge.route().await;
+    assert_eq!(quick.answer().await.status, 200);
+}
+
+#[tokio::test]
 async fn a_connection_too_many_waits_until_another_closes() {
     let mut edge = Edge::start(Config { max_connections: 2, ..config() });
     let (first, _second) = (edge.client().await, edge.client().await);

@@ -48,7 +48,7 @@ async fn a_post_calls_with_its_body_whatever_its_type() {
 async fn a_chunked_body_arrives_whole() {
     let mut edge = Edge::start(config());
     let mut client = edge.client().await;
-    client.send("POST /call/f HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    client.send("POST /call/f HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n").await;
     for chunk in ["3\r\nabc\r\n", "1\r\nd\r\n", "2;ext=1\r\nef\r\n", "0\r\n\r\n"] {
         client.send(chunk).await;
     }
@@ -83,8 +83,12 @@ async fn a_payload_that_is_not_percent_encoded_is_refused() {
 async fn the_control_routes_reach_the_backend() {
     assert!(matches!(asked("GET", "/functions").await, Route::List));
     assert!(matches!(asked("GET", "/functions/f").await, Route::Show { function } if function == "f"));
-    assert!(matches!(asked("DELETE", "/functions/f").await, Route::Remove { function } if function == "f"));
+    assert!(matches!(asked("DELETE", "/functions/f").await, Route::Remove { function, .. } if function == "f"));
+    assert!(matches!(asked("GET", "/functions/caf%C3%A9/wasm").await, Route::Wasm { function } if function == "café"));
+    assert!(matches!(asked("GET", "/functions/wasm").await, Route::Show { function } if function == "wasm"));
     assert!(matches!(asked("GET", "/cluster").await, Route::Cluster));
+    let forgotten = asked("DELETE", "/cluster/nodes/n%401@h").await;
+    assert!(matches!(forgotten, Route::Forget { node } if node == "n@1@h"));
     assert!(matches!(asked("GET", "/health").await, Route::Health));
     assert!(matches!(asked("GET", "/metrics?x=1").await, Route::Metrics));
 }

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tidepool_http::{Backend, Config, ContentType, Later, Responder, Response, Route, Server};
+use tidepool_http::{Backend, Config, ContentType, Later, Refused, Responder, Response, Route, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -30,9 +30,14 @@ pub(crate) struct Request {
 struct Probe {
     requests: UnboundedSender<(Request, Responder)>,
     hangups: UnboundedSender<u64>,
+    refusals: UnboundedSender<Refused>,
 }
 
 impl Backend for Probe {
+    fn refused(&self, refused: Refused) {
+        let _ = self.refusals.send(refused);
+    }
+
     fn request(&self, route: Route, later: Later<'_>) -> tidepool_http::Answer {
         match &route {
             Route::Call { function, .. } if function == "panics" => panic!("asked to"),
@@ -53,12 +58,21 @@ impl Backend for Probe {
         let _ = self.requests.send((Request { id: responder.id(), route }, responder));
         answer
     }
+
+    fn payload_limit(&self, function: &str) -> Option<u64> {
+        match function {
+            "absent" => None,
+            "tiny" => Some(10),
+            _ => Some(u64::MAX),
+        }
+    }
 }
 
 pub(crate) struct Edge {
     pub(crate) server: Arc<Server>,
     pub(crate) requests: UnboundedReceiver<(Request, Responder)>,
     pub(crate) hangups: UnboundedReceiver<u64>,
+    pub(crate) refusals: UnboundedReceiver<Refused>,
 }
 
 /// Settings for tests: any free port.
@@ -70,9 +84,10 @@ impl Edge {
     pub(crate) fn start(config: Config) -> Self {
         let (requests_in, requests) = unbounded_channel();
         let (hangups_in, hangups) = unbounded_channel();
-        let probe = Arc::new(Probe { requests: requests_in, hangups: hangups_in });
+        let (refusals_in, refusals) = unbounded_channel();
+        let probe = Arc::new(Probe { requests: requests_in, hangups: hangups_in, refusals: refusals_in });
         let server = Server::start(config, probe, &tokio::runtime::Handle::current()).unwrap();
-        Self { server: Arc::new(server), requests, hangups }
+        Self { server: Arc::new(server), requests, hangups, refusals }
     }
 
     pub(crate) async fn client(&self) -> Client {
@@ -162,6 +177,11 @@ impl Answer {
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self { stream: soon(TcpStream::connect(address)).await.unwrap(), received: Vec::new() }
+    }
+
+    /// Its own end of the connection.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.stream.local_addr().unwrap()
     }
 
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {

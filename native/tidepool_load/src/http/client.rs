@@ -115,7 +115,7 @@ impl HttpLoad {
             }
         }
         if !good {
-            Err(Failure::WrongStatus)
+            Err(Failure::WrongStatus(status.as_u16()))
         } else if wrong || !check.is_whole() {
             Err(Failure::WrongContent)
         } else {

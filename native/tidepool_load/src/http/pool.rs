@@ -66,7 +66,7 @@ impl Pool {
         };
         let outcome = load.exchange(&mut sender).await;
         // A wrong answer leaves the connection good; anything else doesn't.
-        if matches!(outcome, Ok(()) | Err(Failure::WrongStatus | Failure::WrongContent)) {
+        if matches!(outcome, Ok(()) | Err(Failure::WrongStatus(_) | Failure::WrongContent)) {
             idle.borrow_mut().push(sender);
         }
         outcome

@@ -1,5 +1,6 @@
 //! The kinds of failure a start can end in, and how an error of the operating system becomes one.
 
+use std::collections::BTreeMap;
 use std::io;
 
 /// How a start ended if it was not completed. The names are those of the report's `failed` map.
@@ -23,8 +24,8 @@ pub(crate) enum Failure {
     TooManyThreads,
     /// The answer is not the one that was expected.
     WrongContent,
-    /// The HTTP status is not the one that was expected.
-    WrongStatus,
+    /// The HTTP status, which is this one, is not the one that was expected.
+    WrongStatus(u16),
     /// The answer is no HTTP.
     Protocol,
     /// The other end closed a connection that was to be held.
@@ -36,7 +37,7 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// Every kind, in the order of the report.
+    /// Every kind, in the order of the report; of wrong statuses any.
     pub(crate) const ALL: [Failure; 14] = [
         Failure::Refused,
         Failure::Reset,
@@ -47,7 +48,7 @@ impl Failure {
         Failure::TooManyFiles,
         Failure::TooManyThreads,
         Failure::WrongContent,
-        Failure::WrongStatus,
+        Failure::WrongStatus(0),
         Failure::Protocol,
         Failure::ClosedEarly,
         Failure::Aborted,
@@ -66,12 +67,18 @@ impl Failure {
             Failure::TooManyFiles => "too_many_files",
             Failure::TooManyThreads => "too_many_threads",
             Failure::WrongContent => "wrong_content",
-            Failure::WrongStatus => "wrong_status",
+            Failure::WrongStatus(_) => "wrong_status",
             Failure::Protocol => "protocol",
             Failure::ClosedEarly => "closed_early",
             Failure::Aborted => "aborted",
             Failure::Other => "other",
         }
+    }
+
+    /// Its place in [`Failure::ALL`].
+    fn index(self) -> usize {
+        let same = |other: &Failure| std::mem::discriminant(other) == std::mem::discriminant(&self);
+        Failure::ALL.iter().position(same).unwrap_or(Failure::ALL.len())
     }
 
     /// What to do about it, for the kinds that are the generator's own limits and not the server's.
@@ -121,38 +128,52 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// A counter per kind.
+/// A counter per kind, and per wrong status.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Failures([u64; Failure::ALL.len()]);
+pub(crate) struct Failures {
+    kinds: [u64; Failure::ALL.len()],
+    statuses: BTreeMap<u16, u64>,
+}
 
 impl Failures {
     /// Counts some of one kind.
     pub(crate) fn add(&mut self, failure: Failure, count: u64) {
-        if let Some(slot) = self.0.get_mut(failure as usize) {
+        if let Some(slot) = self.kinds.get_mut(failure.index()) {
             *slot += count;
+        }
+        if let Failure::WrongStatus(status) = failure {
+            *self.statuses.entry(status).or_default() += count;
         }
     }
 
     /// How many of one kind.
     pub(crate) fn count(&self, failure: Failure) -> u64 {
-        self.0.get(failure as usize).copied().unwrap_or(0)
+        self.kinds.get(failure.index()).copied().unwrap_or(0)
     }
 
     /// How many of all kinds.
     pub(crate) fn total(&self) -> u64 {
-        self.0.iter().sum()
+        self.kinds.iter().sum()
     }
 
     /// Adds another's counts.
     pub(crate) fn merge(&mut self, other: &Failures) {
-        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+        for (mine, theirs) in self.kinds.iter_mut().zip(other.kinds) {
             *mine += theirs;
+        }
+        for (status, count) in &other.statuses {
+            *self.statuses.entry(*status).or_default() += count;
         }
     }
 
     /// The kinds that happened, with their counts.
     pub(crate) fn nonzero(&self) -> impl Iterator<Item = (Failure, u64)> + '_ {
-        Failure::ALL.into_iter().zip(self.0).filter(|(_, count)| *count > 0)
+        Failure::ALL.into_iter().zip(self.kinds).filter(|(_, count)| *count > 0)
+    }
+
+    /// The wrong statuses that came, with their counts.
+    pub(crate) fn statuses(&self) -> &BTreeMap<u16, u64> {
+        &self.statuses
     }
 }
 
@@ -174,6 +195,19 @@ mod tests {
         ] {
             assert_eq!(Failure::from(io::Error::from(errno)), failure, "{errno:?}");
         }
+    }
+
+    #[test]
+    fn wrong_statuses_are_counted_each_and_together() {
+        let (mut failures, mut others) = (Failures::default(), Failures::default());
+        failures.add(Failure::WrongStatus(503), 2);
+        failures.add(Failure::Reset, 5);
+        others.add(Failure::WrongStatus(503), 1);
+        others.add(Failure::WrongStatus(504), 4);
+        failures.merge(&others);
+        assert_eq!(failures.statuses(), &BTreeMap::from([(503, 3), (504, 4)]));
+        assert_eq!(failures.count(Failure::WrongStatus(503)), 7, "of all statuses");
+        assert_eq!(failures.total(), 12);
     }
 
     #[test]

@@ -59,11 +59,7 @@ fn tiles(body: &mut String, summary: &Summary) {
     tile("lateness p99", time(counts.lateness_us.p99 as f64), !summary.kept_rate);
     body.push_str("</section>");
     if failed > 0 {
-        body.push_str("<p>Failed: ");
-        for (k, (kind, count)) in counts.failed.iter().enumerate() {
-            let _ = write!(body, "{}{kind} {count}", if k == 0 { "" } else { ", " });
-        }
-        body.push_str("</p>");
+        let _ = write!(body, "<p>Failed: {}</p>", counts.failures().collect::<Vec<_>>().join(", "));
     }
 }
 

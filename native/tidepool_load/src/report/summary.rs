@@ -74,6 +74,8 @@ pub(crate) struct Counts {
     pub(crate) completed: u64,
     /// Starts that didn't, by kind; kinds that didn't happen are left out.
     pub(crate) failed: BTreeMap<&'static str, u64>,
+    /// The answers that `wrong_status` counts, by their HTTP status.
+    pub(crate) wrong_statuses: BTreeMap<u16, u64>,
     /// How late the generator itself was: actual start minus due time.
     pub(crate) lateness_us: Quantiles,
     /// End minus due time, of completed and timed-out starts.
@@ -99,10 +101,22 @@ impl Counts {
             unstarted: record.asked.saturating_sub(record.started),
             completed: record.completed,
             failed: record.failed.nonzero().map(|(failure, count)| (failure.name(), count)).collect(),
+            wrong_statuses: record.failed.statuses().clone(),
             lateness_us: (&record.lateness).into(),
             latency_us: (&record.latency).into(),
             exchange_us: (&record.exchange).into(),
         }
+    }
+
+    /// A line for each kind of failure: `reset 3`, `wrong_status 250 (503: 226, 504: 24)`.
+    pub(super) fn failures(&self) -> impl Iterator<Item = String> + '_ {
+        self.failed.iter().map(|(kind, count)| {
+            if *kind != Failure::WrongStatus(0).name() {
+                return format!("{kind} {count}");
+            }
+            let statuses: Vec<_> = self.wrong_statuses.iter().map(|(status, n)| format!("{status}: {n}")).collect();
+            format!("{kind} {count} ({})", statuses.join(", "))
+        })
     }
 }
 

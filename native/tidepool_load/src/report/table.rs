@@ -36,8 +36,8 @@ pub(crate) fn print(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
         counts.completed,
         counts.failed.values().sum::<u64>()
     )?;
-    for (kind, count) in &counts.failed {
-        writeln!(out, "          {kind} {count}")?;
+    for failure in counts.failures() {
+        writeln!(out, "          {failure}")?;
     }
     writeln!(
         out,

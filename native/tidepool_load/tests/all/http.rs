@@ -64,6 +64,44 @@ fn a_wrong_status_and_a_wrong_body_are_told_apart() {
 }
 
 #[test]
+fn every_report_says_which_wrong_statuses_came_and_how_many_of_each() {
+    // 503 to every other request, 504 to one of four.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 4096];
+        for status in ["200 OK", "503 Busy", "504 Late", "503 Busy"].iter().cycle().take(20) {
+            assert!(stream.read(&mut request).unwrap() > 0, "the client gave up");
+            write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").unwrap();
+        }
+    });
+    let dir = scratch();
+    let html = dir.path().join("run.html");
+    let run = run(&[
+        "http",
+        &url,
+        "--rate",
+        "100/s",
+        "--duration",
+        "200ms",
+        "--connections",
+        "1",
+        "--timeout",
+        "60s",
+        "--html",
+        html.to_str().unwrap(),
+    ]);
+    server.join().unwrap();
+    assert_eq!((run.count("completed"), run.failed("wrong_status")), (5, 15), "{}", run.report());
+    assert_eq!(run.report()["wrong_statuses"], serde_json::json!({ "503": 10, "504": 5 }));
+    assert_eq!(run.report()["steps"][0]["wrong_statuses"], serde_json::json!({ "503": 10, "504": 5 }));
+    let text = "wrong_status 15 (503: 10, 504: 5)";
+    assert!(run.stdout().contains(text), "{}", run.stdout());
+    assert!(std::fs::read_to_string(html).unwrap().contains(text));
+}
+
+#[test]
 fn a_server_that_is_not_there_is_refused_and_one_that_speaks_no_http_is_told_so() {
     let url = format!("http://{}/", free_port());
     for way in WAYS {

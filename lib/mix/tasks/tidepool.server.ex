@@ -1,18 +1,19 @@
-defmodule Mix.Tasks.Phx.Server do
+defmodule Mix.Tasks.Tidepool.Server do
   @shortdoc "Starts a Tidepool node with its HTTP edge"
 
   @moduledoc """
   Starts the application with its HTTP edge.
 
-      mix phx.server              # in the foreground, until SIGTERM
-      iex -S mix phx.server       # with a shell
-      mix phx.server --examples   # prints the curl lines to try, too
+      mix tidepool.server              # in the foreground, until SIGTERM
+      iex -S mix tidepool.server       # with a shell
+      mix tidepool.server --examples   # prints the curl lines to try, too
 
-  With a name (`iex --name a@127.0.0.1 -S mix phx.server`) the node finds others and shares with them what is deployed:
-  docs/cluster.md.
+  With a name (`iex --name a@127.0.0.1 -S mix tidepool.server`) the node finds others and shares with them what is
+  deployed: docs/cluster.md.
 
-  `PORT`, `TIDEPOOL_ADDRESS`, `TIDEPOOL_DATA` and `TIDEPOOL_TOKEN` are read from the environment; all settings are in
-  docs/configuration.md. The task has the name that Elixir developers try first; there is no Phoenix behind it.
+  In Tidepool's own project `mix phx.server`, the name that Elixir developers try first, is an alias of this task, and
+  `PORT`, `TIDEPOOL_ADDRESS`, `TIDEPOOL_DATA`, `TIDEPOOL_TOKEN` and others are read from the environment. All settings are
+  in docs/configuration.md.
   """
 
   use Mix.Task
@@ -20,14 +21,9 @@ defmodule Mix.Tasks.Phx.Server do
   @impl true
   def run(arguments) do
     Mix.Task.run("app.config")
-    Application.put_env(:tidepool, :server, true)
-    unless Application.get_env(:tidepool, :cluster) == false, do: Application.put_env(:tidepool, :cluster, true)
-
-    # A wrong setting is a sentence here, not a supervisor's report.
-    case Tidepool.Config.check(Application.get_all_env(:tidepool) |> Keyword.delete(:included_applications)) do
-      {:ok, _config} -> Mix.Task.run("app.start")
-      {:error, error} -> Mix.raise(error.message)
-    end
+    for key <- [:server, :standalone], do: Application.put_env(:tidepool, key, true)
+    if Application.get_env(:tidepool, :cluster) == nil, do: Application.put_env(:tidepool, :cluster, true)
+    Mix.Task.run("app.start")
 
     if "--examples" in arguments, do: IO.puts(examples())
     unless iex?(), do: Process.sleep(:infinity)

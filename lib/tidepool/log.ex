@@ -1,0 +1,183 @@
+defmodule Tidepool.Log do
+  @moduledoc """
+  What this node logs of changes and of calls that failed, a line each, by Logger. Nothing is logged of calls that succeed.
+
+  `:tidepool_event` in the metadata says which of `events/0` it is; further keys say of what. Text of clients and guests is
+  cut short and escaped, and payloads are in no line.
+
+  Of failed calls each function has a few lines in some seconds, and so have all refusals together (see
+  `Tidepool.Log.Budget`): the next line tells how many were left out.
+  """
+
+  require Logger
+
+  alias Tidepool.{Catalog, Error, Function, Origin}
+  alias Tidepool.Catalog.{Clock, Entry}
+  alias Tidepool.Log.Budget
+
+  @events [
+    deployed:
+      {:info,
+       [
+         :tidepool_function,
+         :tidepool_version,
+         :tidepool_abi,
+         :tidepool_size,
+         :tidepool_tier,
+         :tidepool_ms,
+         :tidepool_by,
+         :tidepool_peer,
+         :tidepool_admitted
+       ]},
+    removed: {:info, [:tidepool_function, :tidepool_version, :tidepool_by, :tidepool_peer, :tidepool_admitted]},
+    refused:
+      {:warning,
+       [
+         :tidepool_function,
+         :tidepool_step,
+         :tidepool_reason,
+         :tidepool_by,
+         :tidepool_peer,
+         :tidepool_request,
+         :tidepool_left_out
+       ]},
+    failed:
+      {:warning,
+       [
+         :tidepool_function,
+         :tidepool_version,
+         :tidepool_operation,
+         :tidepool_reason,
+         :tidepool_kind,
+         :tidepool_left_out
+       ]}
+  ]
+
+  # Longest text of somebody else's that is logged, in bytes.
+  @max_text 300
+  # Entries of one message from another node that have lines of their own.
+  @max_changes 20
+
+  @doc "The events, their levels, and the keys that their metadata may have beside `:tidepool_event`."
+  @spec events :: [{event :: atom, {Logger.level(), keys :: [atom]}}]
+  def events, do: @events
+
+  @doc "A version was deployed here, in so many ms."
+  @spec deployed(Function.t(), ms :: non_neg_integer, Origin.t()) :: :ok
+  def deployed(function, ms, origin) do
+    %{name: name, version: version, abi: abi, size: size, tier: tier} = function
+    text = "#{name}: version #{version} deployed #{by(origin)} (#{abi}, #{size} bytes, #{tier}, #{ms} ms)"
+    what = [tidepool_function: name, tidepool_version: version, tidepool_abi: abi, tidepool_size: size]
+    emit(:deployed, text, what ++ [tidepool_tier: tier, tidepool_ms: ms] ++ who(origin))
+  end
+
+  @doc "A function was removed here."
+  @spec removed(Entry.t(), Origin.t()) :: :ok
+  def removed(%Entry{name: name, version: version}, origin) do
+    Budget.drop({:failed, name})
+    text = "#{name}: version #{version} removed #{by(origin)}"
+    emit(:removed, text, [tidepool_function: name, tidepool_version: version] ++ who(origin))
+  end
+
+  @doc "Other nodes have deployed or removed these, and `from` has passed that on."
+  @spec received([Entry.t()], from :: String.t()) :: :ok
+  def received(entries, from) do
+    {told, more} = Enum.split(entries, @max_changes)
+    Enum.each(told, &received_one(&1, from))
+    if more != [], do: Logger.info("#{length(more)} more changes of other nodes, passed on by #{from}")
+    :ok
+  end
+
+  defp received_one(%Entry{name: name, version: version, stamp: {_wall_ms, _counter, replica}} = entry, from) do
+    if entry.removed, do: Budget.drop({:failed, name})
+    {event, size} = if entry.removed, do: {:removed, nil}, else: {:deployed, entry.size}
+    node = Clock.node_of(replica)
+    via = if node == from, do: "", else: ", passed on by #{from}"
+    what = [tidepool_function: name, tidepool_version: version, tidepool_size: size]
+    text = "#{name}: version #{version} #{event} on #{node} (admitted: #{entry.admitted})#{via}"
+    emit(event, text, what ++ [tidepool_by: :cluster, tidepool_peer: node, tidepool_admitted: entry.admitted])
+  end
+
+  @doc "A deploy or a removal was refused; nothing has changed."
+  @spec refused(Error.t(), Origin.t()) :: :ok
+  def refused(%Error{} = error, origin) do
+    limited(:refused, :refused, fn ->
+      function = error.function && printable(error.function)
+      reason = Error.reason(error)
+      step = error.details[:step]
+      at = if step, do: " at the step #{step}", else: ""
+      text = "#{function || "a deploy"}: refused #{by(origin)}#{at} (#{reason}): #{printable(error.message)}"
+      {text, [tidepool_function: function, tidepool_step: step, tidepool_reason: reason] ++ who(origin)}
+    end)
+  end
+
+  @doc "The edge has refused a request that needs its leave, and so many since it last told of one."
+  @spec refused_at_edge(request :: String.t(), reason :: String.t(), peer :: String.t(), non_neg_integer) :: :ok
+  def refused_at_edge(request, reason, peer, left_out) do
+    request = printable(request)
+    what = [tidepool_request: request, tidepool_reason: reason, tidepool_peer: peer]
+    emit(:refused, "#{request} from #{peer} was refused (#{reason})", what, left_out)
+  end
+
+  @doc """
+  A call failed. There is a line when its guest was stopped or could not run: for traps, limits, timeouts, overload and
+  internal errors. What a guest itself says is for its caller.
+  """
+  @spec failed(Error.t(), operation :: binary | nil) :: :ok
+  def failed(%Error{reason: reason, function: name} = error, operation)
+      when is_tuple(reason) or reason in [:timeout, :overloaded, :internal] do
+    limited(:failed, {:failed, name}, fn ->
+      {version, default} = newest(name)
+      operation = printable(operation || default)
+      kind = with {_reason, kind} <- error.reason, do: to_string(kind), else: (_reason -> nil)
+      why = Enum.join([Error.reason(error) | List.wrap(kind)], " ")
+      text = "#{name}: version #{version} failed in #{operation} (#{why}): #{printable(error.message)}"
+      what = [tidepool_function: name, tidepool_version: version, tidepool_operation: operation]
+      {text, what ++ [tidepool_reason: Error.reason(error), tidepool_kind: kind]}
+    end)
+  end
+
+  def failed(_error, _operation), do: :ok
+
+  # Asked when there is to be a line, and not by each call: a deploy may have come in between.
+  defp newest(name) do
+    case Catalog.fetch(name) do
+      {:ok, function} -> {function.version, function.operation}
+      {:error, _removed_meanwhile} -> {nil, ""}
+    end
+  end
+
+  # `line` makes the text and its metadata, when there is to be a line.
+  defp limited(event, key, line) do
+    with {:ok, left_out} <- Budget.take(key) do
+      {text, metadata} = line.()
+      emit(event, text, metadata, left_out)
+    end
+
+    :ok
+  end
+
+  defp emit(event, text, metadata, left_out) when left_out > 0 do
+    emit(event, "#{text} (#{left_out} more before this were not logged)", [{:tidepool_left_out, left_out} | metadata])
+  end
+
+  defp emit(event, text, metadata, 0), do: emit(event, text, metadata)
+
+  defp emit(event, text, metadata) do
+    {level, _keys} = @events[event]
+    Logger.log(level, text, [{:tidepool_event, event} | Enum.reject(metadata, &match?({_key, nil}, &1))])
+  end
+
+  defp by(:elixir), do: "by Elixir code"
+  defp by({:token, peer}), do: "with the token from #{peer}"
+  defp by({:no_token, peer}), do: "without a token from #{peer}"
+
+  defp who(:elixir), do: [tidepool_by: :elixir]
+  defp who({by, peer}), do: [tidepool_by: by, tidepool_peer: peer]
+
+  # On one line and without control characters: what others have chosen can't look like a line of its own.
+  defp printable(text) do
+    kept = binary_part(text, 0, min(byte_size(text), @max_text))
+    kept |> inspect(binaries: :as_strings) |> String.slice(1..-2//1) |> String.replace("\\\"", "\"")
+  end
+end

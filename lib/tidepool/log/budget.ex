@@ -1,0 +1,51 @@
+defmodule Tidepool.Log.Budget do
+  @moduledoc """
+  How often something may be logged: so many lines in so long, for each key. What is over that is counted, and the next
+  line tells how many were left out.
+  """
+
+  @table __MODULE__
+  @lines 10
+  @window_ms 10_000
+
+  # {key, window, lines in it, left out since the last line}
+  @left_out 4
+
+  @doc "Lines that a key has, and for how long, in ms."
+  @spec limits :: {lines :: pos_integer, window_ms :: pos_integer}
+  def limits, do: {@lines, @window_ms}
+
+  @doc "Makes the table, owned by the calling process."
+  @spec new :: :ok
+  def new do
+    :ets.new(@table, [:named_table, :public, write_concurrency: true])
+    :ok
+  end
+
+  @doc "May there be a line now? Then how many were left out before it."
+  @spec take(term, now_ms :: integer) :: {:ok, left_out :: non_neg_integer} | :left_out
+  def take(key, now_ms \\ System.monotonic_time(:millisecond)) do
+    window = Integer.floor_div(now_ms, @window_ms)
+    fresh = {key, window, 0, 0}
+    # A window that is over is replaced, by one process if several see that.
+    :ets.select_replace(@table, [
+      {{key, :"$1", :_, :"$2"}, [{:<, :"$1", window}], [{{{:const, key}, window, 0, :"$2"}}]}
+    ])
+
+    if :ets.update_counter(@table, key, {3, 1}, fresh) <= @lines do
+      # Read and set to 0 in one step.
+      [left_out, 0] = :ets.update_counter(@table, key, [{@left_out, 0}, {@left_out, 1, 0, 0}], fresh)
+      {:ok, left_out}
+    else
+      :ets.update_counter(@table, key, {@left_out, 1}, fresh)
+      :left_out
+    end
+  end
+
+  @doc "Forgets a key."
+  @spec drop(term) :: :ok
+  def drop(key) do
+    :ets.delete(@table, key)
+    :ok
+  end
+end

@@ -1,0 +1,132 @@
+//! Imports of preview 1 that take as long as their arguments say: held to what a call of a host function may take.
+//!
+//! They stand in front of those of wasmtime-wasi, which does the work.
+
+use rand::Rng;
+use wasmtime::{AsContextMut, Caller, Linker};
+use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::p1::wasi_snapshot_preview1::{self as library, WasiSnapshotPreview1};
+use wiggle::GuestMemory;
+
+use super::WASI_MODULE;
+use crate::abi::memory::{self, PIECE_BYTES};
+use crate::state::State;
+
+/// Buffers that are looked at in one call, as Linux does: a call that has more reads or writes some of them, as it may.
+const MAX_BUFFERS: i32 = 1_024;
+/// Events that a guest waits for at once.
+const MAX_SUBSCRIPTIONS: i32 = 1_024;
+const SUBSCRIPTION_BYTES: usize = 4 << 10;
+/// Numbers of WASI's errors.
+const BADF: i32 = 8;
+const FAULT: i32 = 21;
+const INVAL: i32 = 28;
+const SUCCESS: i32 = 0;
+
+/// Offers them in place of those that the linker has.
+pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    linker.func_wrap_async(WASI_MODULE, "fd_read", |caller, args| Box::new(fd_read(caller, args)))?;
+    linker.func_wrap_async(WASI_MODULE, "fd_pread", |caller, args| Box::new(fd_pread(caller, args)))?;
+    linker.func_wrap_async(WASI_MODULE, "fd_write", |caller, args| Box::new(fd_write(caller, args)))?;
+    linker.func_wrap_async(WASI_MODULE, "fd_pwrite", |caller, args| Box::new(fd_pwrite(caller, args)))?;
+    linker.func_wrap_async(WASI_MODULE, "poll_oneoff", |caller, args| Box::new(poll_oneoff(caller, args)))?;
+    linker.func_wrap_async(WASI_MODULE, "random_get", |caller, args| Box::new(random_get(caller, args)))?;
+    // There are no folders, so no path leads anywhere, however long it is.
+    let no_folder = || -> i32 { BADF };
+    linker.func_wrap(WASI_MODULE, "path_create_directory", move |_: i32, _: i32, _: i32| no_folder())?;
+    linker.func_wrap(WASI_MODULE, "path_remove_directory", move |_: i32, _: i32, _: i32| no_folder())?;
+    linker.func_wrap(WASI_MODULE, "path_unlink_file", move |_: i32, _: i32, _: i32| no_folder())?;
+    linker.func_wrap(WASI_MODULE, "path_filestat_get", move |_: i32, _: i32, _: i32, _: i32, _: i32| no_folder())?;
+    linker.func_wrap(WASI_MODULE, "path_symlink", move |_: i32, _: i32, _: i32, _: i32, _: i32| no_folder())?;
+    linker
+        .func_wrap(WASI_MODULE, "path_readlink", move |_: i32, _: i32, _: i32, _: i32, _: i32, _: i32| no_folder())?;
+    linker.func_wrap(WASI_MODULE, "path_rename", move |_: i32, _: i32, _: i32, _: i32, _: i32, _: i32| no_folder())?;
+    linker.func_wrap(WASI_MODULE, "path_link", move |_: i32, _: i32, _: i32, _: i32, _: i32, _: i32, _: i32| {
+        no_folder()
+    })?;
+    linker.func_wrap(
+        WASI_MODULE,
+        "path_filestat_set_times",
+        move |_: i32, _: i32, _: i32, _: i32, _: i64, _: i64, _: i32| no_folder(),
+    )?;
+    linker.func_wrap(
+        WASI_MODULE,
+        "path_open",
+        move |_: i32, _: i32, _: i32, _: i32, _: i32, _: i64, _: i64, _: i32, _: i32| no_folder(),
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// The guest's memory and what its imports work on.
+fn world<'a>(caller: &'a mut Caller<'_, State>) -> wasmtime::Result<(GuestMemory<'a>, &'a mut WasiP1Ctx)> {
+    let memory = memory::memory(caller)?;
+    let fuel = caller.as_context_mut().hostcall_fuel();
+    let (bytes, state) = memory.data_and_store_mut(caller);
+    let context = super::context(state);
+    context.set_hostcall_fuel(fuel);
+    Ok((GuestMemory::Unshared(bytes), context))
+}
+
+/// A count that the guest gives, which is an unsigned number in disguise.
+fn at_most(count: i32, most: i32) -> i32 {
+    if (0..=most).contains(&count) { count } else { most }
+}
+
+async fn fd_read(mut caller: Caller<'_, State>, args: (i32, i32, i32, i32)) -> wasmtime::Result<i32> {
+    let (fd, buffers, count, size) = args;
+    let (mut memory, context) = world(&mut caller)?;
+    library::fd_read(context, &mut memory, fd, buffers, at_most(count, MAX_BUFFERS), size).await
+}
+
+async fn fd_pread(mut caller: Caller<'_, State>, args: (i32, i32, i32, i64, i32)) -> wasmtime::Result<i32> {
+    let (fd, buffers, count, offset, size) = args;
+    let (mut memory, context) = world(&mut caller)?;
+    library::fd_pread(context, &mut memory, fd, buffers, at_most(count, MAX_BUFFERS), offset, size).await
+}
+
+async fn fd_write(mut caller: Caller<'_, State>, args: (i32, i32, i32, i32)) -> wasmtime::Result<i32> {
+    let (fd, buffers, count, size) = args;
+    let (mut memory, context) = world(&mut caller)?;
+    library::fd_write(context, &mut memory, fd, buffers, at_most(count, MAX_BUFFERS), size).await
+}
+
+async fn fd_pwrite(mut caller: Caller<'_, State>, args: (i32, i32, i32, i64, i32)) -> wasmtime::Result<i32> {
+    let (fd, buffers, count, offset, size) = args;
+    let (mut memory, context) = world(&mut caller)?;
+    library::fd_pwrite(context, &mut memory, fd, buffers, at_most(count, MAX_BUFFERS), offset, size).await
+}
+
+async fn poll_oneoff(mut caller: Caller<'_, State>, args: (i32, i32, i32, i32)) -> wasmtime::Result<i32> {
+    let (subscriptions, events, count, size) = args;
+    if at_most(count, MAX_SUBSCRIPTIONS) != count {
+        return Ok(INVAL);
+    }
+    let outcome = {
+        let (mut memory, context) = world(&mut caller)?;
+        library::poll_oneoff(context, &mut memory, subscriptions, events, count, size).await
+    };
+    // Each subscription takes as long as copying some KiB does.
+    memory::copied(&mut caller, usize::try_from(count).unwrap_or(0) * SUBSCRIPTION_BYTES).await;
+    outcome
+}
+
+async fn random_get(mut caller: Caller<'_, State>, (ptr, len): (i32, i32)) -> wasmtime::Result<i32> {
+    let memory = memory::memory(&mut caller)?;
+    let (start, length) = (memory::unsigned(ptr), memory::unsigned(len));
+    let Some(end) = start.checked_add(length).filter(|end| *end <= memory.data_size(&caller)) else {
+        return Ok(FAULT);
+    };
+    let mut from = start;
+    while from < end {
+        let to = end.min(from + PIECE_BYTES);
+        if let Some(bytes) = memory.data_mut(&mut caller).get_mut(from..to) {
+            rand::rng().fill_bytes(bytes);
+        }
+        // Each byte takes as long as copying several does.
+        memory::copied(&mut caller, 4 * (to - from)).await;
+        from = to;
+    }
+    Ok(SUCCESS)
+}

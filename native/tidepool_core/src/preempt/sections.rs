@@ -1,0 +1,115 @@
+//! What the sections ahead of the code say that has to be known of it.
+
+use wasm_encoder::RefType;
+use wasmparser::{CompositeInnerType, ConstExpr, ElementItems, ElementKind, ExternalKind, Operator, Payload, TypeRef};
+
+/// The parts of a module that its code refers to.
+#[derive(Default)]
+pub(super) struct Sections {
+    pub(super) types: u32,
+    /// Functions, those first that are imported.
+    pub(super) imported: u32,
+    pub(super) functions: u32,
+    /// What the elements of each table are, where a function can be made that takes one.
+    pub(super) tables: Vec<Option<RefType>>,
+    /// Most values that a block or function takes or leaves.
+    pub(super) values: u64,
+    /// Can a host function be called through a reference?
+    pub(super) imports_escape: bool,
+    /// Elements that each instance makes one by one when it begins, before any check.
+    pub(super) made_elements: u64,
+}
+
+impl Sections {
+    /// Notes what `payload` says.
+    pub(super) fn read(&mut self, payload: &Payload<'_>) -> wasmparser::Result<()> {
+        match payload {
+            Payload::TypeSection(groups) => {
+                for group in groups.clone() {
+                    for subtype in group?.types() {
+                        self.types += 1;
+                        if let CompositeInnerType::Func(function) = &subtype.composite_type.inner {
+                            let values = function.params().len().max(function.results().len());
+                            self.values = self.values.max(values as u64);
+                        }
+                    }
+                }
+            }
+            Payload::ImportSection(imports) => {
+                for import in imports.clone().into_imports() {
+                    match import?.ty {
+                        TypeRef::Func(_) | TypeRef::FuncExact(_) => self.imported += 1,
+                        TypeRef::Table(table) => self.tables.push(element(table.element_type)),
+                        _ => {}
+                    }
+                }
+                self.functions = self.imported;
+            }
+            Payload::FunctionSection(functions) => self.functions = self.functions.saturating_add(functions.count()),
+            Payload::TableSection(tables) => {
+                for table in tables.clone() {
+                    let table = table?;
+                    self.tables.push(element(table.ty.element_type));
+                    if let wasmparser::TableInit::Expr(init) = table.init {
+                        self.escapes(&init)?;
+                    }
+                }
+            }
+            Payload::GlobalSection(globals) => {
+                for global in globals.clone() {
+                    self.escapes(&global?.init_expr)?;
+                }
+            }
+            Payload::ExportSection(exports) => {
+                for export in exports.clone() {
+                    let export = export?;
+                    self.imports_escape |= export.kind == ExternalKind::Func && export.index < self.imported;
+                }
+            }
+            Payload::ElementSection(elements) => {
+                for element in elements.clone() {
+                    let element = element?;
+                    if let ElementKind::Active { offset_expr, .. } = &element.kind {
+                        self.escapes(offset_expr)?;
+                    }
+                    match element.items {
+                        ElementItems::Functions(functions) => {
+                            if matches!(element.kind, ElementKind::Passive) {
+                                self.made_elements += u64::from(functions.count());
+                            }
+                            for function in functions {
+                                self.imports_escape |= function? < self.imported;
+                            }
+                        }
+                        ElementItems::Expressions(_, items) => {
+                            self.made_elements += u64::from(items.count());
+                            for item in items {
+                                self.escapes(&item?)?;
+                            }
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Notes whether `expression` refers to a host function.
+    fn escapes(&mut self, expression: &ConstExpr<'_>) -> wasmparser::Result<()> {
+        for operator in expression.get_operators_reader() {
+            if let Operator::RefFunc { function_index } = operator? {
+                self.imports_escape |= function_index < self.imported;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The type of a table's elements, where it is one that needs no type of the module's.
+fn element(element: wasmparser::RefType) -> Option<RefType> {
+    if element == wasmparser::RefType::FUNCREF {
+        return Some(RefType::FUNCREF);
+    }
+    (element == wasmparser::RefType::EXTERNREF).then_some(RefType::EXTERNREF)
+}

@@ -1,0 +1,202 @@
+//! Answers on their way to their clients: charged, handed out in pieces, and timed by the pieces that were taken.
+//!
+//! A client decides when an answer is taken, and with HTTP/2 it may go on talking all the while. So it counts as progress
+//! when a piece of a body has gone, and nothing else: whoever takes none for too long loses the rest.
+
+use crate::answer::Response;
+use crate::budget::Hold;
+use crate::edge::Edge;
+use crate::pulse::Pulse;
+use crate::reason::Refusal;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Body, Frame, SizeHint};
+use std::io::{Error, ErrorKind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+/// Answers from here on count against the budget until their last piece is taken; smaller ones are no more than an HTTP/1
+/// connection's own buffers, and so are smaller payloads. HTTP/2 may leave any number of them behind, so there each one counts.
+pub(crate) const CHARGED_BYTES: usize = 4 << 10;
+
+/// What is handed out at once. A client takes one in each `write_timeout`, or loses the rest.
+pub(crate) const PIECE_BYTES: usize = 16 << 10;
+
+/// What a client takes in a second at least, on the whole; an answer has as long as an upload whatever its size.
+const LEAST_RATE: u64 = 32 << 10;
+
+/// An answer as HTTP.
+pub(crate) type Http = hyper::Response<Written>;
+
+/// Turns an answer into HTTP.
+///
+/// # Errors
+///
+/// [`crate::Reason::Overloaded`] when it finds no room beside those that are still being written.
+pub(crate) fn written(edge: &Edge, pulse: &Arc<Pulse>, mut response: Response) -> Result<Http, Refusal> {
+    let bytes = std::mem::take(&mut response.body);
+    if bytes.is_empty() || (bytes.len() < CHARGED_BYTES && !pulse.is_multiplexed()) {
+        response.body = bytes;
+        return Ok(whole(response));
+    }
+    let mut hold = edge.budget.hold(&pulse.account);
+    if !hold.grow(bytes.len()) {
+        return Err(edge.overloaded());
+    }
+    if bytes.len() < CHARGED_BYTES {
+        response.body = Bytes::from_owner(Charged { bytes, _hold: hold });
+        return Ok(whole(response));
+    }
+    let left = bytes.len();
+    let size = bytes.len() as u64;
+    let answer = Arc::new(Unwritten {
+        size,
+        taken: AtomicU64::new(0),
+        rest: Mutex::new(Some(Rest { bytes, hold })),
+        seen: Mutex::default(),
+    });
+    pulse.answers().push(Arc::clone(&answer));
+    let pieces = Pieces { pulse: Arc::clone(pulse), answer, left };
+    Ok(response.into_http().map(|_| Written::Pieces(pieces)))
+}
+
+/// An answer that costs too little to be counted: a refusal, say.
+pub(crate) fn whole(response: Response) -> Http {
+    response.into_http().map(Written::Whole)
+}
+
+/// The body of an answer.
+pub(crate) enum Written {
+    /// In one piece.
+    Whole(Full<Bytes>),
+    /// In several.
+    Pieces(Pieces),
+}
+
+/// A body that gives its share of the budget back when nothing refers to it any more.
+struct Charged {
+    bytes: Bytes,
+    _hold: Hold,
+}
+
+impl AsRef<[u8]> for Charged {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// A body that is handed out in pieces.
+pub(crate) struct Pieces {
+    pulse: Arc<Pulse>,
+    answer: Arc<Unwritten>,
+    left: usize,
+}
+
+/// What is left of an answer, where the sweep finds it.
+#[derive(Debug)]
+pub(crate) struct Unwritten {
+    size: u64,
+    taken: AtomicU64,
+    /// `None` when all is taken, or the client has lost it.
+    rest: Mutex<Option<Rest>>,
+    seen: Mutex<Option<Seen>>,
+}
+
+#[derive(Debug)]
+struct Rest {
+    bytes: Bytes,
+    hold: Hold,
+}
+
+/// What the sweep has seen of an answer.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    first: Instant,
+    taken: u64,
+    since: Instant,
+}
+
+impl Unwritten {
+    fn rest(&self) -> MutexGuard<'_, Option<Rest>> {
+        self.rest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next piece, copied where it is not all of the answer, so that none of them keeps all of it.
+    fn piece(&self) -> Option<Bytes> {
+        let mut place = self.rest();
+        let rest = place.as_mut()?;
+        self.taken.fetch_add(1, Relaxed);
+        if rest.bytes.len() > PIECE_BYTES {
+            return Some(Bytes::copy_from_slice(&rest.bytes.split_to(PIECE_BYTES)));
+        }
+        let Rest { bytes, hold } = place.take()?;
+        if bytes.len() as u64 == self.size {
+            return Some(Bytes::from_owner(Charged { bytes, _hold: hold }));
+        }
+        Some(Bytes::copy_from_slice(&bytes))
+    }
+
+    /// Takes the rest away from a client that is too slow; whether there was one, and it is.
+    pub(crate) fn expire(&self, now: Instant, still: Duration, least: Duration) -> bool {
+        let taken = self.taken.load(Relaxed);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = seen.unwrap_or(Seen { first: now, taken, since: now });
+        let since = if before.taken == taken { before.since } else { now };
+        *seen = Some(Seen { first: before.first, taken, since });
+        let whole = least.max(Duration::from_secs(self.size / LEAST_RATE));
+        let overdue =
+            now.saturating_duration_since(since) >= still || now.saturating_duration_since(before.first) >= whole;
+        overdue && self.rest().take().is_some()
+    }
+}
+
+impl Body for Written {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let pieces = match self.get_mut() {
+            Self::Whole(full) => {
+                return Pin::new(full)
+                    .poll_frame(cx)
+                    .map(|frame| frame.map(|frame| frame.map_err(|never| match never {})));
+            }
+            Self::Pieces(pieces) => pieces,
+        };
+        if pieces.left == 0 {
+            return Poll::Ready(None);
+        }
+        let Some(piece) = pieces.answer.piece() else {
+            return Poll::Ready(Some(Err(Error::new(ErrorKind::TimedOut, "the client took too long"))));
+        };
+        pieces.left = pieces.left.saturating_sub(piece.len());
+        pieces.pulse.piece_out();
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(full) => full.is_end_stream(),
+            Self::Pieces(pieces) => pieces.left == 0,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(full) => full.size_hint(),
+            Self::Pieces(pieces) => SizeHint::with_exact(pieces.left as u64),
+        }
+    }
+}
+
+impl Drop for Pieces {
+    fn drop(&mut self) {
+        let mut answers = self.pulse.answers();
+        if let Some(place) = answers.iter().position(|answer| Arc::ptr_eq(answer, &self.answer)) {
+            answers.swap_remove(place);
+        }
+    }
+}

@@ -1,0 +1,5 @@
+;; Executes `unreachable`, whatever the operation.
+(module
+  (memory (export "memory") 1)
+  (func (export "__guest_call") (param i32 i32) (result i32)
+    (unreachable)))

@@ -1,0 +1,60 @@
+Code.require_file("markdown.exs", __DIR__)
+
+defmodule Tidepool.Docs.GuestsTest do
+  # The guests that docs/guests.md shows: they are those of `guests`, and do what it says.
+  use Tidepool.Case, async: true
+
+  alias Tidepool.Docs.Markdown
+
+  @document "docs/guests.md"
+
+  # By the name in the first line of a block.
+  @shown %{
+    "Cargo.toml" => "guests/hello_world/rust_hello/Cargo.toml",
+    "hello.rs" => "guests/hello_world/rust_hello/hello.rs",
+    "hello.ts" => "guests/hello_world/assemblyscript/hello.ts",
+    "hello.zig" => "guests/hello_world/zig/hello.zig",
+    "hello.go" => "guests/hello_world/go/hello.go",
+    "hello.c" => "guests/hello_world/c/hello.c",
+    "upper.rs" => "guests/upper/rust/upper.rs"
+  }
+
+  # Shells' and consoles' blocks are commands; the others are files.
+  @files ~w(toml rust ts zig go c)
+
+  test "every file that the document shows is one that bin/guests compiles" do
+    shown =
+      for {language, text, line} <- Markdown.blocks(@document), language in @files do
+        [_whole, name] = Regex.run(~r{\A(?://|#) (\S+)\n}, text)
+        assert path = @shown[name], "#{@document}:#{line}: no guest is known for #{name}"
+        # A name that is not in the file stands above it.
+        shown = for text <- [text, String.replace_prefix(text, "// #{name}\n", "")], do: String.trim(text)
+        assert String.trim(File.read!(path)) in shown, "#{@document}:#{line} is not #{path}"
+        name
+      end
+
+    assert Enum.sort(shown) == Enum.sort(Map.keys(@shown))
+  end
+
+  test "every import of `wapc` is in the file that the document has guests copy" do
+    imports = Regex.scan(~r/^\| `(__\w+)|, `(__\w+)/m, File.read!(@document), capture: :all_but_first)
+    names = for capture <- imports, name <- capture, name != "", name != "__guest_call", uniq: true, do: name
+    assert length(names) >= 9
+
+    for file <- ~w(guests/wapc.rs guests/hello_world/assemblyscript/wapc.ts guests/hello_world/zig/wapc.zig
+                   guests/hello_world/go/wapc.go guests/hello_world/c/wapc.h),
+        text = File.read!(file),
+        name <- names do
+      assert text =~ name, "#{file} lacks #{name}"
+    end
+  end
+
+  for language <- ~w(rust assemblyscript zig go c) do
+    test "the guest in #{language} answers, asks the host, and passes on what that refuses" do
+      name = deploy!(unquote(language), "hello")
+      assert Tidepool.call(name, "hello", "Ada") == {:ok, "Hello, Ada!"}
+      assert {:error, %{reason: :guest_error, message: message}} = Tidepool.call(name, "price", "kiwi")
+      assert message =~ "no host function shop/products/price"
+    end
+  end
+end

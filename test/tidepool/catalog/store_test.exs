@@ -1,0 +1,252 @@
+defmodule Tidepool.Catalog.StoreTest do
+  # What damage to the log costs, wherever it is.
+  use Tidepool.Case, async: true
+
+  import Bitwise
+
+  alias Tidepool.BlobStore
+  alias Tidepool.Catalog.{Clock, Entry, Log, Record, State, Store}
+
+  @skew 60_000
+  @names for n <- 1..9, do: "function_#{n}"
+
+  setup do
+    folder = tmp_folder!()
+    %{folder: folder, path: Path.join(folder, "catalog.log")}
+  end
+
+  # A process of its own each time: the folder is free again when it has ended.
+  defp open(folder, then) do
+    task =
+      Task.async(fn ->
+        {:ok, store} = Store.open(folder, @skew)
+        with %Store{} = store <- then.(store), do: Map.delete(store, :lock)
+      end)
+
+    monitor = Process.monitor(task.pid)
+    result = Task.await(task, 60_000)
+    assert_receive {:DOWN, ^monitor, :process, _pid, _reason}, 10_000
+    result
+  end
+
+  defp deploy(store, name, bytes, fields \\ []) do
+    sha256 = BlobStore.sha256(bytes)
+    :ok = BlobStore.put(store.blobs, sha256, bytes)
+    {stamp, _clock} = Clock.next(Clock.new(store.context.replica), System.os_time(:millisecond))
+
+    entry = %Entry{
+      name: name,
+      version: Store.next_version(store, name),
+      sha256: sha256,
+      size: byte_size(bytes),
+      operation: name,
+      instances: :fresh,
+      limits: %{time: 5_000, memory: 67_108_864},
+      deployed_at: System.os_time(:second),
+      stamp: stamp
+    }
+
+    {:ok, store} = Store.write(store, [struct!(entry, fields)])
+    store |> Store.served(name) |> Store.sweep()
+  end
+
+  # Nine functions, of which the last was deployed twice, with bytes of their own.
+  defp nine(folder) do
+    open(folder, fn store ->
+      store =
+        Enum.reduce(["function_9" | @names], store, &deploy(&2, &1, &1 <> String.duplicate("?", map_size(&2.entries))))
+
+      store.entries
+    end)
+  end
+
+  defp blobs(folder), do: Enum.sort(BlobStore.list(Path.join(folder, "blobs")))
+
+  # Names, with the bytes of the last record of each, and of the record of the context.
+  defp extents(bytes), do: extents(bytes, 0, %{})
+  defp extents(bytes, at, extents) when at == byte_size(bytes), do: extents
+
+  defp extents(bytes, at, extents) do
+    <<_before::binary-size(at), size::32, _rest::binary>> = bytes
+    {[record], []} = Record.decode(binary_part(bytes, at, 8 + size))
+    extents(bytes, at + 8 + size, Map.put(extents, Map.get(record, :name, :context), {at, at + 8 + size}))
+  end
+
+  defp overwrite(bytes, at, with) do
+    size = min(byte_size(with), byte_size(bytes) - at)
+    <<before::binary-size(at), _old::binary-size(size), rest::binary>> = bytes
+    before <> binary_part(with, 0, size) <> rest
+  end
+
+  defp insert(bytes, at, more), do: binary_part(bytes, 0, at) <> more <> binary_part(bytes, at, byte_size(bytes) - at)
+  defp sector(bytes, at), do: binary_part(bytes, at, min(512, byte_size(bytes) - at))
+
+  # Every way to damage a file, at each of its bytes, with the bytes that are touched.
+  defp damages(bytes) do
+    size = byte_size(bytes)
+
+    Stream.flat_map(0..(size - 1), fn at ->
+      byte = :binary.at(bytes, at)
+
+      flips =
+        for bit <- 0..7, do: {"bit #{bit} of byte #{at}", overwrite(bytes, at, <<bxor(byte, bsl(1, bit))>>), {at, at}}
+
+      flips ++
+        [
+          {"byte #{at} zeroed", overwrite(bytes, at, <<0>>), {at, at + 1}},
+          {"byte #{at} inverted", overwrite(bytes, at, <<255 - byte>>), {at, at + 1}},
+          {"byte #{at} missing", binary_part(bytes, 0, at) <> binary_part(bytes, at + 1, size - at - 1), {at, at + 1}},
+          {"cut at byte #{at}", binary_part(bytes, 0, at), {at, size}},
+          {"a sector zeroed at #{at}", overwrite(bytes, at, <<0::4096>>), {at, at + 512}},
+          {"a sector written twice at #{at}", insert(bytes, at, sector(bytes, at)), {at, at}},
+          {"a sector over the one at #{at}", overwrite(bytes, at, sector(bytes, max(at - 512, 0))), {at, at + 512}}
+        ]
+    end)
+  end
+
+  defp untouched(entries, extents, {from, to}) do
+    for {name, entry} <- entries,
+        {first, behind} = extents[name],
+        to <= first or from >= behind,
+        into: %{},
+        do: {name, entry}
+  end
+
+  @tag timeout: 300_000
+  test "damage of any kind at any byte of the log costs the functions whose records it touched, and is noticed", %{
+    folder: folder,
+    path: path
+  } do
+    entries = nine(folder)
+    {bytes, seal} = {File.read!(path), File.read!(Log.seal_path(path))}
+    extents = extents(bytes)
+
+    for {what, damaged, touched} <- damages(bytes), damaged != bytes do
+      {read, state} = Log.examine(damaged, seal)
+
+      assert Map.take(read.entries, Map.keys(untouched(entries, extents, touched))) ==
+               untouched(entries, extents, touched),
+             what
+
+      # None is older than it was, nor another one than it was, unless its own record is gone.
+      for {name, entry} <- read.entries, do: assert(entry.version <= entries[name].version, what)
+      # Records that are there twice do no harm; otherwise whatever is missing was noticed.
+      assert match?({:damaged, [_ | _]}, state) or read.entries == entries, what
+    end
+  end
+
+  @tag timeout: 300_000
+  test "no damage to the log costs a module, at this start or a later one, and what is deployed after it stays", %{
+    folder: folder,
+    path: path
+  } do
+    entries = nine(folder)
+    {bytes, seal} = {File.read!(path), File.read!(Log.seal_path(path))}
+    {extents, blobs} = {extents(bytes), blobs(folder)}
+
+    # Each record's edges, and some bytes in between.
+    edges = for {_name, {first, _behind}} <- extents, at <- [first + 100], do: at
+    chosen = MapSet.new(edges ++ Enum.to_list(0..(byte_size(bytes) - 1)//499))
+
+    for {{what, damaged, touched}, index} <- Enum.with_index(damages(bytes)),
+        damaged != bytes and div(index, 15) in chosen and rem(index, 15) in [0, 7, 8, 11, 12, 13, 14] do
+      File.write!(path, damaged)
+      File.write!(Log.seal_path(path), seal)
+      kept = untouched(entries, extents, touched)
+
+      first = open(folder, & &1)
+      assert Map.take(first.entries, Map.keys(kept)) == kept, what
+      assert blobs(folder) == blobs, what
+
+      # What was lost is deployed again, with a later version where that is known, and what it replaced is not swept.
+      second = open(folder, &(&1 |> deploy("after", "after " <> what)))
+      assert Map.delete(second.entries, "after") == first.entries, what
+      third = open(folder, & &1)
+      assert third.entries == second.entries, what
+      assert blobs -- blobs(folder) == [], what
+      for kept <- Path.wildcard(path <> ".torn*"), do: File.rm!(kept)
+      File.rm!(Path.join([folder, "blobs", BlobStore.sha256("after " <> what)]))
+    end
+  end
+
+  test "a function that is lost is news from other nodes, and is not told to be removed", %{folder: folder, path: path} do
+    lost = nine(folder)["function_5"]
+
+    # All of it was seen, and something later was removed and collected.
+    open(folder, fn store ->
+      horizon = {System.os_time(:millisecond) + 1_000, 0, "other@host#1"}
+
+      Store.forget(store, [], %{
+        store.context
+        | seen: %{store.context.replica => {elem(horizon, 0), 0}},
+          horizon: horizon
+      })
+    end)
+
+    bytes = File.read!(path)
+    {at, _length} = :binary.match(bytes, "function_5")
+    state = &State.new(&1.context, Map.values(&1.entries))
+
+    File.write!(path, overwrite(bytes, at, <<bxor(?f, 1)>>))
+    mended = open(folder, & &1)
+    assert mended.context.horizon != nil
+    assert {:same, _state} = State.merge(state.(mended), lost)
+
+    File.write!(path, overwrite(bytes, at + 10, <<0::400>>))
+    damaged = open(folder, & &1)
+    refute is_map_key(damaged.entries, "function_5")
+    assert {:changed, _state} = State.merge(state.(damaged), lost)
+    # Nobody takes what it does now for what it did before.
+    assert damaged.context.replica != mended.context.replica
+  end
+
+  test "the version after one that is lost is a later one, after another start too", %{folder: folder, path: path} do
+    nine(folder)
+    # The record of the second version, which is the log's last.
+    {at, _behind} = extents(File.read!(path))["function_9"]
+    File.write!(path, overwrite(File.read!(path), at, <<0::64>>))
+
+    for _start <- 1..2 do
+      open(folder, fn store ->
+        assert store.entries["function_9"].version == 1
+        assert Store.next_version(store, "function_9") == 3
+        assert Store.next_version(store, "function_8") == 2
+      end)
+    end
+  end
+
+  test "damaged files are kept under names of their own, each once", %{folder: folder, path: path} do
+    nine(folder)
+    whole = File.read!(path)
+    {at, _behind} = extents(whole)["function_9"]
+    seal = File.read!(Log.seal_path(path))
+
+    for damaged <- [overwrite(whole, 8, "first"), overwrite(whole, at, "second!!"), overwrite(whole, 8, "first")] do
+      File.write!(path, damaged)
+      File.write!(Log.seal_path(path), seal)
+      open(folder, & &1.path)
+      assert Enum.any?(Path.wildcard(path <> ".torn*"), &(File.read!(&1) == damaged))
+    end
+
+    assert Path.wildcard(path <> ".torn*") == [path <> ".torn", path <> ".torn.1"]
+  end
+
+  test "what is written after a rewrite that failed half-way is there after a restart", %{folder: folder, path: path} do
+    nine(folder)
+
+    # The log that is written beside it can't be put in its place: that is a folder, until it is not.
+    for blocked <- [path <> ".new", Log.seal_path(path)] do
+      name = Path.extname(blocked) |> String.trim(".")
+
+      open(folder, fn store ->
+        File.rm(blocked)
+        File.mkdir_p!(blocked)
+        store = Store.forget(store, [], store.context)
+        File.rmdir!(blocked)
+        deploy(store, name, name)
+      end)
+
+      assert is_map_key(open(folder, & &1).entries, name)
+    end
+  end
+end
