@@ -6,7 +6,7 @@ defmodule Tidepool.Check do
   would be made anew is told as well, and is no damage.
   """
 
-  alias Tidepool.{BlobStore, Data, Error, Native}
+  alias Tidepool.{BlobStore, Data, Error}
   alias Tidepool.Catalog.{Clock, Damage, Log, Store}
 
   @log "catalog.log"
@@ -134,7 +134,7 @@ defmodule Tidepool.Check do
       end
 
     unused =
-      for name <- list(blobs), not is_map_key(by_module, name) do
+      for name <- Data.list(blobs), not is_map_key(by_module, name) do
         cond do
           not BlobStore.sha256?(name) -> finding("blobs/#{name}", :note, aside(name))
           BlobStore.check(blobs, name) == :whole -> finding("blobs/#{name}", :note, "a module that no function uses")
@@ -169,7 +169,7 @@ defmodule Tidepool.Check do
 
   # Nothing is lost with it: what is damaged there is found by its tag, and compiled anew.
   defp compiled(folder) do
-    case list(Path.join(folder, "compiled")) do
+    case Data.list(Path.join(folder, "compiled")) do
       [] ->
         []
 
@@ -197,17 +197,10 @@ defmodule Tidepool.Check do
 
   defp strange(folder) do
     kept = for path <- Damage.kept(Path.join(folder, @log)), do: Path.basename(path)
-    for name <- list(folder) -- (@expected ++ kept), do: finding(name, :note, aside(name))
+    for name <- Data.list(folder) -- (@expected ++ kept), do: finding(name, :note, aside(name))
   end
 
   defp finding(path, state, text), do: %{path: path, state: state, text: text}
-
-  defp list(folder) do
-    case File.ls(folder) do
-      {:ok, names} -> Enum.sort(names)
-      {:error, _reason} -> []
-    end
-  end
 
   defp alone(folder, fun) do
     node = Path.basename(folder)
@@ -225,15 +218,9 @@ defmodule Tidepool.Check do
 
   # The lock is held as long as its term lives: what is returned lives until then.
   defp locked(folder, node, fun) do
-    case Native.lock_file(Path.join(folder, "lock")) do
-      {:ok, lock} ->
-        {fun.(), lock}
-
-      {:error, :locked} ->
-        {{:error, Error.new(:data_in_use, "#{node} is running and uses #{folder}: stop it first")}, nil}
-
-      {:error, text} ->
-        {{:error, Error.storage(folder, text)}, nil}
+    case Data.lock(folder, "#{node} is running and uses #{folder}") do
+      {:ok, lock} -> {fun.(), lock}
+      {:error, error} -> {{:error, error}, nil}
     end
   end
 end

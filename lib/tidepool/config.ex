@@ -238,8 +238,7 @@ defmodule Tidepool.Config do
       ["a@10.0.0.1"]
   """
   @spec seeds(String.t() | [atom | String.t()]) :: [String.t()]
-  def seeds(text) when is_binary(text), do: text |> String.split(",", trim: true) |> Enum.map(&String.trim/1)
-  def seeds(list) when is_list(list), do: Enum.map(list, &to_string/1)
+  def seeds(value), do: value |> words() |> Enum.map(&to_string/1)
 
   @doc """
   The words of a setting that is a list, or a string with commas: `hosts`, `proxies`.
@@ -247,7 +246,7 @@ defmodule Tidepool.Config do
       iex> Tidepool.Config.words("tide.example, tide.internal")
       ["tide.example", "tide.internal"]
   """
-  @spec words(String.t() | [String.t()]) :: [String.t()]
+  @spec words(String.t() | [word]) :: [String.t() | word] when word: term
   def words(text) when is_binary(text), do: text |> String.split(",", trim: true) |> Enum.map(&String.trim/1)
   def words(list) when is_list(list), do: list
 

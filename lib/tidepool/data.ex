@@ -83,7 +83,7 @@ defmodule Tidepool.Data do
 
   # Locks are held as long as their terms live: what is returned lives until then.
   defp move(old, from, new, to) do
-    with {:ok, old_lock} <- lock(old, from),
+    with {:ok, old_lock} <- lock(old, "#{from} is running"),
          {:ok, functions} <- functions(old),
          {:ok, new_lock} <- make_way(new, to),
          :ok <- rename(old, new) do
@@ -110,7 +110,7 @@ defmodule Tidepool.Data do
   # An empty folder is what is left when a node was started under its new name to see whether its functions are there.
   defp make_way(folder, node) do
     if File.exists?(folder) do
-      with {:ok, lock} <- lock(folder, node),
+      with {:ok, lock} <- lock(folder, "#{node} is running"),
            :ok <- empty(folder, node),
            {:ok, _removed} <- remove(folder),
            do: {:ok, lock}
@@ -142,22 +142,30 @@ defmodule Tidepool.Data do
     end
   end
 
-  defp lock(folder, node) do
+  @doc """
+  Locks the folder of a node that may not run: as long as the term returned lives.
+
+  `who` begins the sentence that says it runs, an error with reason `:data_in_use`.
+  """
+  @spec lock(Path.t(), who :: String.t()) :: {:ok, reference} | {:error, Error.t()}
+  def lock(folder, who) do
     case Native.lock_file(Path.join(folder, "lock")) do
       {:ok, lock} -> {:ok, lock}
-      {:error, :locked} -> {:error, Error.new(:data_in_use, "#{node} is running: stop it first")}
+      {:error, :locked} -> {:error, Error.new(:data_in_use, "#{who}: stop it first")}
       {:error, text} -> {:error, Error.storage(folder, text)}
     end
   end
 
   # Names of nodes that have begun a catalog here.
   defp nodes(data) do
-    data |> list() |> Enum.filter(&(name?(&1) and File.exists?(log(folder(data, &1))))) |> Enum.sort()
+    data |> list() |> Enum.filter(&(name?(&1) and File.exists?(log(folder(data, &1)))))
   end
 
-  defp list(folder) do
+  @doc "What is in a folder, by name; nothing if it can't be read."
+  @spec list(Path.t()) :: [String.t()]
+  def list(folder) do
     case File.ls(folder) do
-      {:ok, names} -> names
+      {:ok, names} -> Enum.sort(names)
       {:error, _reason} -> []
     end
   end

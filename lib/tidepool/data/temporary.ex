@@ -6,7 +6,7 @@ defmodule Tidepool.Data.Temporary do
 
   use GenServer, shutdown: :infinity
 
-  alias Tidepool.{Error, Native}
+  alias Tidepool.{Data, Error, Native}
 
   @prefix "tidepool-temporary-"
   # A younger one may be a node's that is about to lock it.
@@ -41,24 +41,17 @@ defmodule Tidepool.Data.Temporary do
     {:ok, %{uid: uid}} = File.stat("/proc/self")
 
     # Folders of other users', and what is no folder, are not looked into.
-    for @prefix <> _random = name <- list(root),
+    for @prefix <> _random = name <- Data.list(root),
         folder = Path.join(root, name),
         {:ok, %{type: :directory, uid: ^uid, mtime: mtime}} <- [File.lstat(folder, time: :posix)],
         mtime < oldest,
-        Enum.all?(list(folder), &unlocked?(Path.join([folder, &1, "lock"]))),
+        Enum.all?(Data.list(folder), &unlocked?(Path.join([folder, &1, "lock"]))),
         do: File.rm_rf(folder)
 
     :ok
   end
 
   defp unlocked?(path), do: not File.exists?(path) or match?({:ok, _lock}, Native.lock_file(path))
-
-  defp list(folder) do
-    case File.ls(folder) do
-      {:ok, names} -> names
-      {:error, _reason} -> []
-    end
-  end
 
   @doc false
   def start_link(folder), do: GenServer.start_link(__MODULE__, folder, name: __MODULE__)
