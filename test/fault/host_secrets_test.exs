@@ -38,7 +38,7 @@ defmodule Tidepool.Fault.HostSecretsTest do
     [
       {"raises", fn _call -> raise "the password is #{@secret}" end},
       {"raises an error of Tidepool's", fn _call -> raise Error.new(:storage, "/secrets/#{@secret}: no such file") end},
-      {"raises a KeyError with the map", fn _call -> Map.fetch!(%{@secret => 1}, :nope) end},
+      {"raises a KeyError with the map", fn call -> Map.fetch!(%{call.payload => @secret}, :nope) end},
       {"raises a term", fn _call -> :erlang.error({:badmatch, @secret}) end},
       {"has no clause for its arguments", fn _call -> pay(%{api_key: @secret}) end},
       {"throws", fn _call -> throw({:key, @secret}) end},
