@@ -74,7 +74,7 @@ defmodule Tidepool.Log do
   @doc "A function was removed here."
   @spec removed(Entry.t(), Origin.t()) :: :ok
   def removed(%Entry{name: name, version: version}, origin) do
-    Budget.drop({:failed, name})
+    forget(name)
     text = "#{name}: version #{version} removed #{by(origin)}"
     emit(:removed, text, [tidepool_function: name, tidepool_version: version] ++ who(origin))
   end
@@ -89,7 +89,7 @@ defmodule Tidepool.Log do
   end
 
   defp received_one(%Entry{name: name, version: version, stamp: {_wall_ms, _counter, replica}} = entry, from) do
-    if entry.removed, do: Budget.drop({:failed, name})
+    if entry.removed, do: forget(name)
     {event, size} = if entry.removed, do: {:removed, nil}, else: {:deployed, entry.size}
     node = Clock.node_of(replica)
     via = if node == from, do: "", else: ", passed on by #{from}"
@@ -97,6 +97,8 @@ defmodule Tidepool.Log do
     text = "#{name}: version #{version} #{event} on #{node} (admitted: #{entry.admitted})#{via}"
     emit(event, text, what ++ [tidepool_by: :cluster, tidepool_peer: node, tidepool_admitted: entry.admitted])
   end
+
+  defp forget(name), do: Enum.each([:failed, :handler], &Budget.drop({&1, name}))
 
   @doc "A deploy or a removal was refused; nothing has changed."
   @spec refused(Error.t(), Origin.t()) :: :ok

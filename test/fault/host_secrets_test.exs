@@ -3,6 +3,7 @@ defmodule Tidepool.Fault.HostSecretsTest do
   use Tidepool.Case, async: true
 
   alias Tidepool.{Error, Host, LogWatch}
+  alias Tidepool.Log.Budget
 
   @secret "sk_live_51HvSECRET"
   @fixed ~r/the host's handler failed \(id ([0-9a-f]{16})\)/
@@ -97,6 +98,8 @@ defmodule Tidepool.Fault.HostSecretsTest do
   defp callers, do: [&elixir/1, &raised/1, &http/1]
 
   defp assert_kept(way, call, context) do
+    # This function has failed a moment ago, for another row of the table.
+    Budget.drop({:handler, context.name})
     message = call.(context)
     assert message =~ @fixed, "a handler that #{way} makes the guest say #{inspect(message)}"
     refute message =~ @secret
@@ -153,6 +156,30 @@ defmodule Tidepool.Fault.HostSecretsTest do
       assert {500, _headers, %{"error" => %{"reason" => "aborted"}} = body} = request(context)
       refute inspect(body) =~ @secret
     end
+  end
+
+  test "a guest that fails its host again and again fills no log, and every id that it got is in there", context do
+    handle!(context.target, fn _call -> raise @secret end)
+    {lines, window_ms} = Budget.limits()
+    calls = 20 * lines
+    began = System.monotonic_time(:millisecond)
+    messages = 1..calls |> Task.async_stream(fn _n -> elixir(context) end) |> Enum.map(fn {:ok, message} -> message end)
+    windows = div(System.monotonic_time(:millisecond) - began, window_ms) + 2
+
+    ids =
+      for message <- messages,
+          [id] = Regex.run(~r/failed \(id ([0-9a-f]{16})/, message, capture: :all_but_first),
+          do: id
+
+    kept = for id <- Enum.uniq(ids), do: logged(id)
+    assert length(kept) <= windows * lines
+    told = Enum.sum(for {_text, %{tidepool_left_out: left_out}} <- kept, do: left_out)
+    assert told <= calls - length(kept)
+
+    # What was left out is told as soon as there may be an entry again.
+    untold = calls - length(kept) - told
+    now = System.monotonic_time(:millisecond)
+    assert Budget.take({:handler, context.name}, now + window_ms) == {:ok, untold}
   end
 
   test "what a handler refuses with is the guest's, word for word", context do

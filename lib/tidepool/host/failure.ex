@@ -6,47 +6,72 @@ defmodule Tidepool.Host.Failure do
   caller is answered. The log entry, of level error, has the reason and the stacktrace, and the metadata
   `:tidepool_failure` (the id), `:tidepool_function`, `:tidepool_version`, `:tidepool_binding`, `:tidepool_namespace`,
   `:tidepool_operation` and `:crash_reason`.
+
+  A guest that calls a failing handler again and again fills no log: each function has some entries in some seconds (see
+  `Tidepool.Log.Budget`). A failure beyond them is counted, as `:tidepool_left_out` in the next entry, and the guest is told
+  the id of the one logged last.
   """
 
   require Logger
 
   alias Tidepool.Host.Call
+  alias Tidepool.Log.Budget
 
   @doc "The guest's error for what a handler was ended by, which is logged."
   @spec ended(Call.t(), :error | :exit | :throw, term, Exception.stacktrace()) :: {:error, binary}
   def ended(call, kind, reason, stacktrace) do
-    log(call, Exception.format(kind, reason, stacktrace), {crash_reason(kind, reason, stacktrace), stacktrace})
+    text = fn -> Exception.format(kind, reason, stacktrace) end
+    log(call, text, {crash_reason(kind, reason, stacktrace), stacktrace})
   end
 
   @doc "The guest's error for an answer that is none, which is logged."
   @spec answered(Call.t(), term) :: {:error, binary}
   def answered(call, answer) do
-    text = "it answered #{inspect(answer)} instead of {:ok, bytes} or {:error, bytes}"
+    text = fn -> "it answered #{inspect(answer)} instead of {:ok, bytes} or {:error, bytes}" end
     log(call, text, {{:bad_return_value, answer}, []})
   end
 
   @doc "The guest's error for a process that is not there to answer, which is logged."
   @spec missing(Call.t(), GenServer.name()) :: {:error, binary}
-  def missing(call, name), do: log(call, "#{inspect(name)} is not running", {:noproc, []})
+  def missing(call, name), do: log(call, fn -> "#{inspect(name)} is not running" end, {:noproc, []})
 
+  # `text` makes the text when there is to be an entry: terms may be large.
   defp log(call, text, crash_reason) do
+    key = {:handler, call.function}
+
+    with :left_out <- Budget.take(key), {:ok, id} <- Budget.noted(key) do
+      {:error, "the host's handler failed (id #{id} and more since)"}
+    else
+      taken -> log(call, text, crash_reason, key, left_out(taken))
+    end
+  end
+
+  defp log(call, text, crash_reason, key, left_out) do
     id = Base.encode16(:crypto.strong_rand_bytes(8), case: :lower)
+    Budget.note(key, id)
     # The guest has chosen these names, with a handler for any of them: what is inspected is one line.
     target = inspect("#{call.binding}/#{call.namespace}/#{call.operation}")
+    who = "#{call.function} (version #{call.version})"
+    before = if left_out > 0, do: " (#{left_out} more before this were not logged)", else: ""
 
     Logger.error(
-      "the host's handler of #{target}, which #{call.function} (version #{call.version}) called, failed (id #{id}): #{text}",
+      "the host's handler of #{target}, which #{who} called, failed (id #{id}): #{text.()}#{before}",
       tidepool_failure: id,
       tidepool_function: call.function,
       tidepool_version: call.version,
       tidepool_binding: call.binding,
       tidepool_namespace: call.namespace,
       tidepool_operation: call.operation,
+      tidepool_left_out: left_out,
       crash_reason: crash_reason
     )
 
     {:error, "the host's handler failed (id #{id})"}
   end
+
+  defp left_out({:ok, left_out}), do: left_out
+  # The first entry is being made by another process.
+  defp left_out(:error), do: 0
 
   defp crash_reason(:error, reason, stacktrace), do: Exception.normalize(:error, reason, stacktrace)
   defp crash_reason(:throw, value, _stacktrace), do: {:nocatch, value}

@@ -42,10 +42,27 @@ defmodule Tidepool.Log.Budget do
     end
   end
 
+  @doc "Keeps what the last line of a key was about."
+  @spec note(term, term) :: :ok
+  def note(key, about) do
+    :ets.insert(@table, {{:note, key}, about})
+    :ok
+  end
+
+  @doc "What was kept by `note/2`."
+  @spec noted(term) :: {:ok, term} | :error
+  def noted(key) do
+    case :ets.lookup(@table, {:note, key}) do
+      [{_key, about}] -> {:ok, about}
+      [] -> :error
+    end
+  end
+
   @doc "Forgets a key."
   @spec drop(term) :: :ok
   def drop(key) do
     :ets.delete(@table, key)
+    :ets.delete(@table, {:note, key})
     :ok
   end
 end

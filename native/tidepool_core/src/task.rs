@@ -136,6 +136,9 @@ impl Task {
         let Some(future) = self.future.as_mut() else {
             return Step::Done(Err(CallError::Internal { message: "the call is over already".into() }));
         };
+        // Wall time holds what the system gave to others, which a busy machine makes plenty. A guest that goes on after
+        // it has yielded, or after a slice's worth of computing, is worth system calls to leave that out.
+        let clock = (std::mem::take(&mut self.yielded) || self.cpu_time >= SLICE).then(ThreadClock::now);
         // A call is driven right after it was started.
         let began = match self.slice {
             Slice::NotYet => self.started_at,
@@ -156,9 +159,6 @@ impl Task {
             self.slice = Slice::Last { ended: began, took: Duration::ZERO };
             return Step::Wait;
         }
-        // Wall time holds what the system gave to others, which a busy machine makes plenty. A guest that goes on after
-        // it has yielded, or after a slice's worth of computing, is worth system calls to leave that out.
-        let clock = (std::mem::take(&mut self.yielded) || self.cpu_time >= SLICE).then(ThreadClock::now);
         let polled = {
             // Only WASI waits for I/O, so only its guests are polled inside the I/O runtime.
             let _io = self.link.replica.module.uses_wasi.then(|| runtime.io.enter());
@@ -169,7 +169,7 @@ impl Task {
         };
         let now = Instant::now();
         let took = now.saturating_duration_since(began);
-        self.cpu_time += clock.map_or(took.min(SLICE), |clock| clock.elapsed().min(took));
+        self.cpu_time += clock.map_or(took.min(SLICE), |clock| clock.elapsed());
         self.slice = Slice::Last { ended: now, took };
         if self.cpu_time >= SLICE && !self.link.port.long() {
             self.link.port.set_long();

@@ -54,7 +54,8 @@ fn spend(mut task: Task) -> Spent {
 impl Spent {
     fn assert_in_slices(&self, what: &str) {
         assert!(self.longest <= BOUND, "{what} held its thread for {:?}: {:?}", self.longest, self.outcome);
-        let most = Duration::from_millis(CPU_TIME_MS) + BOUND;
+        // Reading the clock for each step, as is done here, costs some of it.
+        let most = Duration::from_millis(CPU_TIME_MS) * 5 / 4 + BOUND;
         assert!(self.all <= most, "{what} computed for {:?}: {:?}", self.all, self.outcome);
     }
 }
@@ -294,17 +295,15 @@ fn a_limit_cuts_a_guest_that_never_yields_but_asks_the_host() {
                (i32.const 1)))"#);
     let function = function(&Node::small(), &wasm);
     let (mut task, signal) = (function.start(request("", b"")).unwrap(), Arc::new(Signal::default()));
-    let mut computed = Duration::ZERO;
+    let began = thread_time();
     let outcome = loop {
-        let began = thread_time();
-        let step = task.drive(|_| signal.waker());
-        computed += thread_time() - began;
-        match step {
+        match task.drive(|_| signal.waker()) {
             Step::Done(outcome) => break outcome,
             Step::Host(_) => task.answer(Ok(Vec::new())),
             Step::Yield | Step::Wait => {}
         }
     };
+    let computed = thread_time() - began;
     assert!(matches!(outcome, Err(CallError::Limit { limit: Limit::CpuTime, .. })), "{outcome:?}");
     let (counted, computed) = (task.usage().cpu_time.as_secs_f64(), computed.as_secs_f64());
     assert!((counted / computed - 1.0).abs() < 0.1, "{counted} s counted, {computed} s computed");
