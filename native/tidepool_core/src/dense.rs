@@ -8,11 +8,11 @@
 //! hand them to wasmtime. [`capacity`] finds how many the machine has room for.
 
 mod capacity;
+mod high_water;
 mod memory;
 mod os;
 mod slab;
 mod stack;
-mod trim;
 
 use std::sync::Arc;
 

@@ -42,6 +42,7 @@ mod state;
 mod task;
 mod ticker;
 pub mod trap;
+mod trim;
 mod turns;
 
 pub use cache::Complaint;

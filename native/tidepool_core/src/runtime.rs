@@ -22,6 +22,7 @@ use crate::reaper::Reaper;
 use crate::snapshot::{Origin, Sandbox};
 use crate::state::State;
 use crate::ticker::Ticker;
+use crate::trim::Trimmer;
 use crate::turns::Turns;
 
 /// What a node gives its guests, all functions taken together.
@@ -119,6 +120,7 @@ pub(crate) struct Inner {
     pub(crate) sandbox: Sandbox,
     pub(crate) ticker: Ticker,
     pub(crate) reaper: Reaper,
+    _trimmer: Trimmer,
     pub(crate) cache: ArcSwapOption<Cache>,
     pub(crate) console: Arc<dyn Console>,
     pub(crate) console_lines_per_s: u32,
@@ -155,6 +157,7 @@ impl Runtime {
             sandbox: Sandbox::new(config)?,
             ticker,
             reaper: Reaper::spawn()?,
+            _trimmer: Trimmer::spawn()?,
             cache: ArcSwapOption::empty(),
             console,
             console_lines_per_s: config.console_lines_per_s,

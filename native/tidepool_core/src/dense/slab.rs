@@ -10,8 +10,9 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::high_water::HighWater;
 use super::os::{Guards, PageMap, Space};
-use super::trim::{HighWater, trim};
+use crate::trim;
 
 /// Pages of all machines that are supported have this size.
 pub(super) const PAGE_BYTES: usize = 4 << 10;
@@ -193,7 +194,7 @@ impl Drop for Slot {
         self.slab.take_back(self.index, self.written_up_to);
         let ebbed = self.slab.free().high_water.take_back();
         if ebbed {
-            trim();
+            trim::soon();
         }
     }
 }

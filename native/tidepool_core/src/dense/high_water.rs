@@ -1,10 +1,7 @@
-//! Gives memory back that the allocator keeps when very many instances have gone.
+//! When so many dense instances have gone that the memory beside their slots is worth giving back.
 //!
 //! Beside its slots an instance takes some KiB of the allocator's. glibc keeps what is freed for whoever asks next, and of
 //! 100,000 instances that is hundreds of MiB.
-
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
 /// As many have to go before it is worth the while: some 30 MiB.
 const MANY: usize = 4_096;
@@ -32,25 +29,6 @@ impl HighWater {
             self.most = self.lent;
         }
         ebbed
-    }
-}
-
-/// Has the allocator give the system what nobody uses, on a thread of its own: it takes some ms for each 100 MiB.
-pub(super) fn trim() {
-    static TRIMMING: AtomicBool = AtomicBool::new(false);
-    if TRIMMING.swap(true, Ordering::Relaxed) {
-        return;
-    }
-    let spawned = thread::Builder::new().name("tidepool-trim".into()).spawn(|| {
-        #[cfg(target_env = "gnu")]
-        // SAFETY: it takes no pointers, and may be called from any thread at any time.
-        unsafe {
-            libc::malloc_trim(0);
-        }
-        TRIMMING.store(false, Ordering::Relaxed);
-    });
-    if spawned.is_err() {
-        TRIMMING.store(false, Ordering::Relaxed);
     }
 }
 

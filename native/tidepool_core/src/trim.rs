@@ -1,0 +1,97 @@
+//! Gives memory back to the system that the allocator keeps.
+//!
+//! glibc keeps what is freed for whoever asks next, in the heaps of many threads: after a rush of calls with large payloads
+//! that is a GiB and more. A busy node is about to use it again. So it is given back when the process, having computed,
+//! has become quiet, and when most of very many instances have gone ([`soon`]).
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+
+/// How often the process is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// What it computes at most in that time while it is quiet: a node that nobody calls computes for some ms.
+const QUIET: Duration = Duration::from_millis(200);
+
+/// Handle to the thread that looks, which ends with it.
+pub(crate) struct Trimmer {
+    _ends: Sender<()>,
+}
+
+impl Trimmer {
+    pub(crate) fn spawn() -> std::io::Result<Self> {
+        let (ends, ended) = bounded::<()>(0);
+        thread::Builder::new().name("tidepool-trim".into()).spawn(move || {
+            let mut watch = Watch { computed: process_time(), busy: false };
+            while ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+                if watch.ebbed(process_time()) {
+                    trim();
+                }
+            }
+        })?;
+        Ok(Trimmer { _ends: ends })
+    }
+}
+
+/// What the process has computed up to the last look, and whether it was busy then.
+struct Watch {
+    computed: Duration,
+    busy: bool,
+}
+
+impl Watch {
+    /// Has the process become quiet since the last look?
+    fn ebbed(&mut self, computed: Duration) -> bool {
+        let was_busy = self.busy;
+        self.busy = computed.saturating_sub(self.computed) > QUIET;
+        self.computed = computed;
+        was_busy && !self.busy
+    }
+}
+
+fn process_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Gives memory back on a thread of its own.
+pub(crate) fn soon() {
+    static TRIMMING: AtomicBool = AtomicBool::new(false);
+    if TRIMMING.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let spawned = thread::Builder::new().name("tidepool-trim".into()).spawn(|| {
+        trim();
+        TRIMMING.store(false, Ordering::Relaxed);
+    });
+    if spawned.is_err() {
+        TRIMMING.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Takes some ms for each 100 MiB, and makes those wait meanwhile who allocate from the heap that it is at.
+fn trim() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes no pointers, and may be called from any thread at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_given_back_once_when_a_busy_process_becomes_quiet() {
+        let mut watch = Watch { computed: Duration::ZERO, busy: false };
+        let mut computed = Duration::ZERO;
+        let looks = [1, 0, 199, 201, 2_000, 900, 150, 10, 0, 201, 0].map(|ms| {
+            computed += Duration::from_millis(ms);
+            watch.ebbed(computed)
+        });
+        assert_eq!(looks, [false, false, false, false, false, false, true, false, false, false, true]);
+    }
+}
