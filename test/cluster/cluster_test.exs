@@ -90,6 +90,34 @@ defmodule Tidepool.ClusterTest do
     assert Task.await(call, 30_000) == {:ok, "Hello, Ada!"}
   end
 
+  test "while a node is joining its health is 503, so that no balancer sends it calls, and 200 from then on" do
+    cookie = Peer.cookie()
+    # Linked with, and silent: a few seconds pass until it is given up.
+    silent = Peer.boot!([], name: Peer.name("silent"), cookie: cookie)
+    a = start!(Peer.name("a"), cookie, [silent.node], server: true)
+    health = fn -> curl_url(Peer.url(a, "/health")) end
+
+    # On a busy machine it may have joined before the answer came: then it starts once more.
+    eventually(
+      fn ->
+        before? = Peer.call(a, Cluster, :joining?, [])
+        {status, _headers, body} = health.()
+
+        if before? and Peer.call(a, Cluster, :joining?, []) do
+          assert {status, body} == {503, %{"status" => "joining", "node" => to_string(a.node)}}
+        else
+          :ok = Peer.stop_application(a)
+          {:ok, _started} = Peer.start_application(a)
+          false
+        end
+      end,
+      30_000
+    )
+
+    eventually(fn -> not Peer.call(a, Cluster, :joining?, []) end, 20_000)
+    assert {200, _headers, %{"status" => "ok"}} = health.()
+  end
+
   test "a node that finds nobody does not wait for anybody" do
     a = start!(Peer.name("a"), Peer.cookie(), [:"nobody@127.0.0.1"])
     eventually(fn -> not Peer.call(a, Cluster, :joining?, []) end, 2_900)

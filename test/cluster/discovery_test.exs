@@ -42,6 +42,18 @@ defmodule Tidepool.Cluster.DiscoveryTest do
     assert nodes(a) == [to_string(a.node)]
   end
 
+  test "the link of a node that does not run Tidepool is left alone when it was not made here" do
+    cookie = Peer.cookie()
+    a = Peer.start!([cluster: true, epmd: false], name: Peer.name("a"), cookie: cookie)
+    stranger = Peer.boot!([], name: Peer.name("stranger"), cookie: cookie)
+    name = to_string(stranger.node)
+    greeted? = fn -> is_map_key(Peer.call(a, :sys, :get_state, [Tidepool.Cluster.Server]).links.greetings, name) end
+    Peer.link(stranger, a)
+    eventually(greeted?, 20_000)
+    eventually(fn -> not greeted?.() end, 20_000)
+    assert Peer.call(a, Node, :list, [:hidden]) == [stranger.node]
+  end
+
   test "the addresses of a DNS name are nodes, A and AAAA, as the records are now" do
     {dns, port} = Dns.start!(%{{"nodes.test", :a} => [{10, 0, 0, 1}, {10, 0, 0, 2}]})
     peer = Peer.boot!([], resolver(port))

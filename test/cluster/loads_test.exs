@@ -51,6 +51,25 @@ defmodule Tidepool.Cluster.LoadsTest do
     assert Task.await(call, 30_000) == {:ok, "Hello, world!"}
   end
 
+  test "what a call has waited for a module is taken off the time that it has", %{peer: peer} = context do
+    tell_deadline = """
+    Tidepool.Host.register({"host", "tell", "deadline"}, fn call -> {:ok, Integer.to_string(call.deadline)} end)
+    """
+
+    {:ok, _binding} = Peer.call(peer, Code, :eval_string, [tell_deadline])
+    wasm = guest("rust", "hello_world")
+    tell(peer, entry(context, wasm, operation: "host"))
+    options = [timeout: 15_000]
+    call = Peer.async(peer, Tidepool, :call, ["coming", nil, "host/tell/deadline\n", options])
+    eventually(fn -> map_size(Peer.call(peer, :sys, :get_state, [Loads]).waiters) == 1 end)
+    now = fn -> Peer.call(peer, System, :monotonic_time, [:millisecond]) end
+    waiting = now.()
+    eventually(fn -> now.() >= waiting + 1_000 end)
+    bring(peer, wasm)
+    assert {:ok, deadline} = Task.await(call, 30_000)
+    assert String.to_integer(deadline) < waiting + options[:timeout] + 1_000
+  end
+
   test "a call does not wait longer than it has time, and leaves nothing behind", %{peer: peer} = context do
     tell(peer, entry(context, "not here"))
     assert {:error, %Error{reason: :not_ready, function: "coming"}} = call(peer, "coming", 20)

@@ -123,6 +123,35 @@ defmodule Tidepool.RecursionTest do
     assert_no_stray_messages()
   end
 
+  test "after a nested call whose guest has asked the host, the next one is as deep as the first and has the same time" do
+    namespace = unique_name("nest")
+    test = self()
+    name = deploy!("rust", "hello_world", limits: [time: 600_000])
+
+    handle!({"host", namespace, "look"}, fn call ->
+      send(test, call)
+      {:ok, ""}
+    end)
+
+    handle!({"host", namespace, "twice"}, fn call ->
+      send(test, call)
+      for _call <- 1..2, do: {:ok, ""} = Tidepool.call(name, "host", "host/#{namespace}/look")
+      {:ok, "done"}
+    end)
+
+    options = [timeout: 60_000, context: :theirs]
+    assert Tidepool.call(name, "host", "host/#{namespace}/twice", options) == {:ok, "done"}
+    assert_received %{operation: "twice", depth: 1, deadline: deadline}
+
+    for _call <- 1..2 do
+      assert_received %{operation: "look", depth: 2, deadline: nested, context: :theirs}
+      # What the VM needs between two looks at the clock, and much less than its function's own time.
+      assert_in_delta nested, deadline, 60_000
+    end
+
+    refute_received %{operation: "look"}
+  end
+
   test "a nested call that waits for a GenServer has no more time than the call around it" do
     latch = start_supervised!(Latch)
     namespace = unique_name("nest")
