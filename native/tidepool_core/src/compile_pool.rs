@@ -377,6 +377,24 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_waits_for_is_done_when_the_last_small_module_is_begun_whoever_else_comes() {
+        let pool = CompilePool::spawn(1).unwrap();
+        let large = hold(&pool, LARGE);
+        large.running.recv_timeout(PATIENCE).unwrap();
+        let (tell, told) = mpsc::channel();
+        for _ in 0..10 {
+            let small = hold(&pool, SMALL);
+            small.running.recv_timeout(PATIENCE).unwrap();
+            let second = hold(&pool, SMALL);
+            let tell = tell.clone();
+            pool.submit_later(move || tell.send(()).unwrap());
+            assert!(told.try_recv().is_err(), "a module waits");
+            drop((small.end, second.end));
+            told.recv_timeout(PATIENCE).unwrap();
+        }
+    }
+
+    #[test]
     fn a_job_that_panics_takes_no_thread_along() {
         let pool = CompilePool::spawn(1).unwrap();
         for _ in 0..3 {

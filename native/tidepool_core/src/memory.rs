@@ -119,5 +119,18 @@ mod tests {
         });
         assert_eq!(budget.used(), 0);
         assert!(budget.reserve(4 * CREDIT_BYTES));
+        assert!(!budget.reserve(1), "more came back than there was");
+    }
+
+    #[test]
+    fn what_is_given_back_is_given_back_once() {
+        let budget = Budget::new(4 * CREDIT_BYTES);
+        // What is at hand goes back to the common store in between.
+        for _ in 0..10 {
+            assert!(budget.reserve(CREDIT_BYTES + 1));
+            budget.release(CREDIT_BYTES + 1);
+        }
+        assert!(budget.reserve(4 * CREDIT_BYTES));
+        assert!(!budget.reserve(1));
     }
 }

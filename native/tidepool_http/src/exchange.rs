@@ -156,8 +156,10 @@ mod tests {
     use crate::backend::Backend;
     use crate::config::Config;
     use futures_util::FutureExt;
-    use std::sync::atomic::AtomicBool;
-    use std::sync::{Barrier, mpsc};
+    use std::hint::spin_loop;
+    use std::sync::atomic::Ordering::SeqCst;
+    use std::sync::atomic::{AtomicBool, AtomicUsize};
+    use std::sync::mpsc;
 
     struct Parked {
         responders: mpsc::SyncSender<Responder>,
@@ -175,32 +177,50 @@ mod tests {
         }
     }
 
-    /// The client leaves on one thread while the backend answers on another.
+    /// The client leaves on one thread while the backend answers on another, a little earlier or later each time: the
+    /// moment between the client's look and its refusal is some nanoseconds.
     #[test]
     fn a_request_is_either_answered_or_hung_up_whichever_comes_first() {
-        let (responders, parked) = mpsc::sync_channel(1);
+        const ROUNDS: usize = 20_000;
+        let (responders, parked) = mpsc::sync_channel::<Responder>(1);
         let backend = Arc::new(Parked { responders, hung_up: Arc::default() });
         let edge = Edge::new(Config::default(), Arc::clone(&backend) as _);
-        let start = Barrier::new(2);
-        let (mut answered, mut hung_up) = (0, 0);
-        for _ in 0..3_000 {
-            let mut asking = Box::pin(ask(&edge, Route::Health).answer());
-            assert!(asking.as_mut().now_or_never().is_none());
-            let responder = parked.recv().unwrap();
-            let accepted = std::thread::scope(|threads| {
-                let answering = threads.spawn(|| {
-                    start.wait();
-                    responder.answer(Response::new(200, ContentType::Text, ""))
-                });
-                start.wait();
-                drop(asking);
-                answering.join().unwrap()
+        // Rounds that the backend is ready for, rounds that have begun, and what came of answers, with their round.
+        let (ready, begun, outcome) = &(AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        let mut either = 0;
+        std::thread::scope(|threads| {
+            threads.spawn(move || {
+                for round in 1..=ROUNDS {
+                    let responder = parked.recv().unwrap();
+                    ready.store(round, SeqCst);
+                    until(|| begun.load(SeqCst) == round);
+                    (0..round / 16 % 16).for_each(|_| spin_loop());
+                    let accepted = responder.answer(Response::new(200, ContentType::Text, ""));
+                    outcome.store(2 * round + usize::from(accepted), SeqCst);
+                }
             });
-            let told = backend.hung_up.swap(false, Relaxed);
-            assert!(accepted != told, "accepted: {accepted}, hung up: {told}");
-            answered += usize::from(accepted);
-            hung_up += usize::from(told);
+            for round in 1..=ROUNDS {
+                let mut asking = Box::pin(ask(&edge, Route::Health).answer());
+                assert!(asking.as_mut().now_or_never().is_none());
+                until(|| ready.load(SeqCst) == round);
+                begun.store(round, SeqCst);
+                (0..round % 16).for_each(|_| spin_loop());
+                drop(asking);
+                until(|| outcome.load(SeqCst) / 2 == round);
+                let accepted = outcome.load(SeqCst) % 2 == 1;
+                let told = backend.hung_up.swap(false, Relaxed);
+                either += usize::from(accepted != told);
+            }
+        });
+        assert_eq!(either, ROUNDS);
+    }
+
+    /// Looks again at once, and now and then lets others have the core.
+    fn until(condition: impl Fn() -> bool) {
+        let mut looks = 0_u32;
+        while !condition() {
+            looks += 1;
+            if looks % 1_000 == 0 { std::thread::yield_now() } else { spin_loop() }
         }
-        assert_eq!(answered + hung_up, 3_000);
     }
 }

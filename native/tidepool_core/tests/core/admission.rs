@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidepool_core::{CallError, Cancel, Function, Instances, Step, Task};
+use tidepool_core::{CallError, Cancel, Function, Instances, Limits, Step, Task};
 
 use crate::support::signal::Signal;
 use crate::support::{Node, PATIENCE, call, drive, eventually, guest, limits, nested, next, task, wat};
@@ -68,6 +68,25 @@ fn a_newcomer_does_not_overtake_those_who_wait() {
     assert!(matches!(next(&mut first.task, &first.signal), Step::Done(Ok(_))));
     assert!(newcomer.signal.wait(PATIENCE));
     assert!(matches!(next(&mut newcomer.task, &newcomer.signal), Step::Done(Ok(_))));
+}
+
+#[test]
+fn a_call_that_waited_and_got_in_waits_no_longer_and_is_late_and_not_overloaded() {
+    // At the cap of the engine, and at that of the function.
+    for (instances, cap) in [(1, u32::MAX), (8, 1)] {
+        let node = Node::sized(instances, 8);
+        let limits = Limits { instances: cap, queue: 8, ..limits() };
+        let endless = node.function(&guest("wat/loop"), Instances::Fresh, limits);
+        let mut holder = task(&endless, "any", b"");
+        assert!(matches!(drive(&mut holder, &Arc::default()), Step::Yield));
+        let mut late = Waiting::new(&endless);
+        drop(holder);
+        assert!(matches!(drive(&mut late.task, &late.signal), Step::Yield));
+        let waited = late.task.usage().queue_time;
+        assert!(matches!(drive(&mut late.task, &late.signal), Step::Yield));
+        assert_eq!(late.task.usage().queue_time, waited);
+        assert_eq!(late.task.cancel(Cancel::Timeout), CallError::Timeout);
+    }
 }
 
 #[test]

@@ -40,6 +40,27 @@ fn refused_for_total_memory(step: &Step, bytes: u64) -> bool {
 }
 
 #[test]
+fn growth_that_a_modules_own_maximum_refuses_takes_nothing_of_what_all_have() {
+    let wasm = wat(r#"(module
+         (import "wapc" "__host_call" (func $host (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+         (memory (export "memory") 1 2)
+         (func (export "__guest_call") (param $times i32) (param i32) (result i32)
+           (loop $more
+             (if (i32.ne (memory.grow (i32.const 2)) (i32.const -1)) (then unreachable))
+             (local.set $times (i32.sub (local.get $times) (i32.const 1)))
+             (br_if $more (local.get $times)))
+           (drop (call $host (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+                             (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))
+           (i32.const 1)))"#);
+    for node in [Node::small(), Node::dense(8, 8)] {
+        let (task, step) = grow(&node.fresh(&wasm), 10);
+        assert!(matches!(step, Step::Host(_)), "{step:?}");
+        assert_eq!(node.runtime.memory_bytes(), PAGE);
+        drop(task);
+    }
+}
+
+#[test]
 fn calls_over_a_functions_cap_wait_in_line_and_those_over_its_queue_are_refused() {
     let node = Node::small();
     let parking = node.function(&guest("wat/parked"), Instances::Fresh, capped(2, 2));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tidepool_core::{CallError, Cancel, Function, Instances, Limits, RuntimeConfig, Step, Task};
 
 use crate::support::signal::Signal;
-use crate::support::{Node, PATIENCE, call, config, drive, finish, guest, limits, task};
+use crate::support::{Node, PATIENCE, call, config, drive, finish, guest, limits, next, task, wat};
 
 fn node(max_computing: usize) -> (Node, Arc<Function>) {
     let node = Node::new(&RuntimeConfig { max_computing, ..config() });
@@ -90,6 +90,31 @@ fn a_guest_that_asks_the_host_gives_its_turn_away() {
     assert!(matches!(drive(&mut endless, &Arc::default()), Step::Yield));
     asking.answer(Ok(b"fine".to_vec()));
     finish(asking, |_| Ok(Vec::new())).unwrap();
+}
+
+/// Computes for some milliseconds, and then sleeps for ten minutes.
+fn sleeper() -> Vec<u8> {
+    wat(r#"(module
+         (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+         (memory (export "memory") 1)
+         (func (export "_start") (local $i i32)
+           (loop $more
+             (local.set $i (i32.add (local.get $i) (i32.const 1)))
+             (br_if $more (i32.lt_u (local.get $i) (i32.const 50_000_000))))
+           ;; A subscription to the monotonic clock.
+           (i32.store (i32.const 16) (i32.const 1))
+           (i64.store (i32.const 24) (i64.const 600_000_000_000))
+           (drop (call $poll (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)))))"#)
+}
+
+#[test]
+fn a_guest_that_sleeps_gives_its_turn_away() {
+    let (node, function) = node(1);
+    let mut asleep = task(&node.fresh(&sleeper()), "", b"");
+    assert!(matches!(next(&mut asleep, &Arc::default()), Step::Wait));
+    assert!(asleep.usage().cpu_time > Duration::from_millis(1), "it has had a turn");
+    let mut endless = spinning(&function);
+    assert!(matches!(drive(&mut endless, &Arc::default()), Step::Yield));
 }
 
 #[test]

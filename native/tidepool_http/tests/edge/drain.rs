@@ -88,6 +88,17 @@ async fn clients_are_told_to_leave_and_served_until_they_do() {
 }
 
 #[tokio::test]
+async fn a_lame_duck_walks_no_longer_than_its_drain() {
+    let mut edge = Edge::start(Config { lame_duck: PATIENCE * 100, ..config() });
+    let mut staying = edge.client().await;
+    staying.ask("GET", "/health").await;
+    edge.route().await;
+    staying.answer().await;
+    assert_eq!(soon(edge.server.drain(Duration::from_millis(50))).await, Drained { finished: 0, cut: 0 });
+    staying.closed().await;
+}
+
+#[tokio::test]
 async fn what_outlasts_the_limit_is_hung_up_and_cut() {
     let mut edge = Edge::start(config());
     let (mut client, id, _responder) = held(&mut edge).await;

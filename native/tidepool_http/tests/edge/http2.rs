@@ -135,6 +135,27 @@ async fn an_idle_connection_is_told_to_go() {
     edge.until(|stats| stats.connections_open == 0 && stats.timeouts.idle == 1).await;
 }
 
+/// A frame without priority and padding.
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).unwrap();
+    [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
+}
+
+#[tokio::test]
+async fn a_client_that_ignores_its_farewell_is_cut() {
+    let idle_timeout = Duration::from_millis(50);
+    let mut edge = Edge::start(Config { idle_timeout, header_timeout: Duration::from_secs(1), ..config() });
+    let mut client = edge.client().await;
+    // GET http://localhost/health, by the static table of HPACK; the farewell's PING is not answered.
+    let head = [b"\x82\x86\x04\x07/health\x41\x09".as_slice(), b"localhost"].concat();
+    client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    client.send([frame(4, 0, 0, b""), frame(1, 0x05, 1, &head)].concat()).await;
+    edge.route().await;
+    edge.until(|stats| stats.connections_open == 0 && stats.timeouts.idle == 1).await;
+    client.closed().await;
+    edge.assert_untouched();
+}
+
 #[tokio::test]
 async fn a_client_that_only_starts_and_cancels_must_connect_anew() {
     let mut edge = Edge::start(config());
