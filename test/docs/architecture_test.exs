@@ -12,20 +12,8 @@ defmodule Tidepool.Docs.ArchitectureTest do
     invariants = for [always, guards] <- Markdown.rows(@document), guards =~ "](", do: {always, guards}
     assert length(invariants) > 20
 
-    missing =
-      for {_always, guards} <- invariants,
-          [_link, title, file] <- Regex.scan(~r/\[([^\]]+)\]\(([^)]+)\)/, guards),
-          not has_test?(file, title),
-          do: {file, title}
-
-    assert missing == []
-  end
-
-  # What a title has at … is put in when the test is compiled.
-  defp has_test?(file, title) do
-    parts = title |> String.split("…") |> Enum.map(&Regex.escape/1)
-    kind = if Path.extname(file) == ".rs", do: "fn ", else: "test \""
-    File.exists?(file) and File.read!(file) =~ Regex.compile!(kind <> Enum.join(parts, "[^\"\\n]*") <> "[\"(]")
+    tests = for {_always, guards} <- invariants, [title, file] <- Markdown.named(guards), do: {file, title}
+    assert Enum.reject(tests, fn {file, title} -> Markdown.test?(file, title) end) == []
   end
 
   test "every file and folder of the code map exists" do

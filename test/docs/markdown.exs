@@ -57,6 +57,16 @@ defmodule Tidepool.Docs.Markdown do
     end
   end
 
+  @doc "The links of a text as `[title, target]`."
+  def named(text), do: Regex.scan(~r/\[([^\]]+)\]\(([^)]+)\)/, text, capture: :all_but_first)
+
+  @doc "Does the file have a test of this title? What that has at … is put in when the test is compiled."
+  def test?(file, title) do
+    parts = title |> String.split("…") |> Enum.map(&Regex.escape/1)
+    kind = if Path.extname(file) == ".rs", do: "fn ", else: "test \""
+    File.exists?(file) and File.read!(file) =~ Regex.compile!(kind <> Enum.join(parts, "[^\"\\n]*") <> "[\"(]")
+  end
+
   @doc "Runs all console blocks against the edges at `addresses`, which stand for localhost:4000 and the ports after it."
   def run_console!(path, addresses) do
     for {"console", text, line} <- blocks(path), {command, expected} <- commands(text) do
