@@ -2,7 +2,7 @@ defmodule Tidepool.Cluster.LoadsTest do
   # A node that knows of deploys whose modules are still to come, as of a cluster that nobody else of is there.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{BlobStore, Catalog, Error, Peer}
+  alias Tidepool.{BlobStore, Catalog, Error, Peer, TestModule}
   alias Tidepool.Catalog.Entry
   alias Tidepool.Cluster.{Loads, Server}
 
@@ -112,7 +112,8 @@ defmodule Tidepool.Cluster.LoadsTest do
     eventually(fn -> File.ls!(blobs) == [BlobStore.sha256(wasm)] end)
   end
 
-  test "a module that can't be compiled here is unavailable, and others load", %{peer: peer} = context do
+  test "a module that can't be compiled here is unavailable, and others load, after a restart too",
+       %{peer: peer} = context do
     {bad, good} = {"no module at all", guest("rust", "hello_world")}
     bring(peer, bad)
     bring(peer, good)
@@ -120,6 +121,16 @@ defmodule Tidepool.Cluster.LoadsTest do
     tell(peer, entry(context, good))
     assert {:error, %Error{reason: :unavailable}} = call(peer, "bad", 20_000)
     assert call(peer, "coming", 20_000) == {:ok, "Hello, world!"}
+
+    :ok = Peer.stop_application(peer)
+    {:ok, _started} = Peer.start_application(peer)
+    # It is there, and not tried again; one that is not there yet is.
+    assert Peer.call(peer, Loads, :list, []) == []
+    later = TestModule.variant(good, "later")
+    tell(peer, entry(context, later, name: "later"))
+    bring(peer, later)
+    assert call(peer, "later", 20_000) == {:ok, "Hello, world!"}
+    assert {:error, %Error{reason: :unavailable}} = call(peer, "bad", 20_000)
   end
 
   test "what is superseded on its way is dropped", %{peer: peer} = context do
