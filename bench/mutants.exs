@@ -62,11 +62,11 @@ defmodule Mutants.Edit do
   end
 
   @doc "What is changed, for people."
-  def describe(%{at: {line, _}} = edit) do
+  def describe(%{at: {line, column}} = edit) do
     what =
       if is_tuple(edit.from), do: "without `#{edit.line}`", else: "`#{edit.from}` is `#{edit.to}` in `#{edit.line}`"
 
-    "#{edit.file}:#{line} #{edit.kind}: #{what}"
+    "#{edit.file}:#{line}:#{column} #{edit.kind}: #{what}"
   end
 
   defp visit({:@, _meta, [{name, _, _}]}, found) when name in @inert, do: {nil, found}

@@ -220,7 +220,7 @@ mod tests {
         let mut looks = 0_u32;
         while !condition() {
             looks += 1;
-            if looks % 1_000 == 0 { std::thread::yield_now() } else { spin_loop() }
+            if looks.is_multiple_of(1_000) { std::thread::yield_now() } else { spin_loop() }
         }
     }
 }

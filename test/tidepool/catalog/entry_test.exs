@@ -36,4 +36,22 @@ defmodule Tidepool.Catalog.EntryTest do
     refute Entry.same_deploy?(nil, @entry)
     refute Entry.same_deploy?(%{@entry | removed: true}, @entry)
   end
+
+  test "entries that differ in name, stamp, version, bytes or removal have other hashes" do
+    entry = %{@entry | stamp: {5, 1, "n@host#1"}}
+
+    others =
+      for {key, value} <- [
+            removed: true,
+            version: 5,
+            sha256: "01",
+            name: "b",
+            stamp: {6, 1, "n@host#1"},
+            stamp: {5, 2, "n@host#1"},
+            stamp: {5, 1, "m@host#1"}
+          ],
+          do: Entry.hash(Map.put(entry, key, value))
+
+    assert length(Enum.uniq([Entry.hash(entry) | others])) == 8
+  end
 end

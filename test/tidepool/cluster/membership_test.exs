@@ -53,6 +53,20 @@ defmodule Tidepool.Cluster.MembershipTest do
     refute Membership.active?(state, "a@host")
   end
 
+  test "who is told to disconnect takes another peer at once, however patient refusals had made it, and knows the lost one" do
+    state = with_peers(~w(a@host b@host))
+    {state, _effects} = Membership.handle(state, {:message, "a@host", {:shuffle_reply, [], ["x@host"]}})
+
+    # Nobody has room: it asks less and less often.
+    {state, _effects} = Membership.handle(state, {:up, "x@host"})
+    refused = [:tick, {:message, "x@host", {:neighbor_reply, false}}]
+    {state, _effects} = Enum.reduce(1..10, {state, []}, fn _time, {state, _effects} -> all(state, refused) end)
+
+    {state, effects} = Membership.handle(state, {:message, "a@host", :disconnect})
+    assert Enum.sort(effects) == [{:disconnect, "a@host"}, {:send, "x@host", {:neighbor, :low}}]
+    assert "a@host" in Membership.passive(state)
+  end
+
   test "a peer that was told to disconnect and does not is disconnected after a while" do
     state = with_peers(~w(a@host b@host c@host d@host))
     [out] = Membership.passive(state)
