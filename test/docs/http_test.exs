@@ -1,7 +1,7 @@
 Code.require_file("markdown.exs", __DIR__)
 
 defmodule Tidepool.Docs.HttpTest do
-  use ExUnit.Case, async: true
+  use Tidepool.Case, async: true
 
   alias Tidepool.Docs.Markdown
   alias Tidepool.Error
@@ -87,5 +87,26 @@ defmodule Tidepool.Docs.HttpTest do
     fields = Regex.scan(~r/"(\w+)"/, list, capture: :all_but_first) |> List.flatten()
     rows = for ["`" <> _ = name, _what, _without] <- Markdown.rows(@document), do: String.trim(name, "`")
     assert fields -- rows == []
+  end
+
+  test "what is told of a function is what the documents list" do
+    [_before, section] =
+      String.split(File.read!("docs/http.md"), "The answer, and `GET /functions/NAME`, is:\n", parts: 2)
+
+    [table | _rest] = String.split(section, "```", parts: 2)
+
+    documented =
+      for [members] <- Regex.scan(~r/^\| ([^|]+) \|/m, table, capture: :all_but_first),
+          [name] <- Regex.scan(~r/`(\w+)`/, members, capture: :all_but_first),
+          do: name
+
+    for instances <- [:fresh, {:warm, 1}] do
+      name = deploy!("rust", "hello_world", instances: instances)
+      {200, _headers, function} = curl("/functions/#{name}")
+      assert Enum.sort(Map.keys(function)) == Enum.sort(documented)
+      {200, _headers, %{"functions" => functions}} = curl("/functions")
+      brief = Enum.find(functions, &(&1["name"] == name))
+      assert Enum.sort(Map.keys(brief)) == Enum.sort(documented)
+    end
   end
 end
