@@ -133,6 +133,19 @@ defmodule Tidepool.Cluster.LoadsTest do
     assert {:error, %Error{reason: :unavailable}} = call(peer, "bad", 20_000)
   end
 
+  test "no more than 8 modules are loaded at a time, and all of them in the end", %{peer: peer} = context do
+    # Larger than this node takes: each is done when the catalog has taken note of that.
+    entries = for index <- 1..20, do: entry(context, "f#{index}", name: "f#{index}", size: 1_000_000_000_000)
+    :ok = Peer.call(peer, Catalog, :accept, [entries])
+    :ok = Peer.call(peer, :sys, :suspend, [Catalog])
+    :ok = Peer.call(peer, Loads, :load, [entries, nil])
+    states = fn -> peer |> Peer.call(Loads, :list, []) |> Enum.frequencies_by(& &1.state) end
+    assert states.() == %{running: 8, queued: 12}
+    :ok = Peer.call(peer, :sys, :resume, [Catalog])
+    eventually(fn -> states.() == %{} end, 20_000)
+    for entry <- entries, do: assert({:error, %Error{reason: :unavailable}} = call(peer, entry.name, 1_000))
+  end
+
   test "what is superseded on its way is dropped", %{peer: peer} = context do
     tell(peer, entry(context, "never to come"))
     Peer.deploy!(peer, "rust", "hello_world", name: "coming", operation: "hello")
