@@ -69,6 +69,28 @@ defmodule Tidepool.CheckTest do
     assert {:ok, "1"} = Peer.call(context.peer, Tidepool, :call, ["counter", "next"])
   end
 
+  test "a key that is no key of this user's alone is noted, and no other is", %{folder: folder} do
+    key = Path.join(folder, "compiled/key")
+    noted? = fn -> Enum.any?(states(folder, :note), &(&1.path == "compiled/key")) end
+    refute noted?.()
+
+    for mode <- [0o640, 0o604, 0o610, 0o601] do
+      File.chmod!(key, mode)
+      assert noted?.()
+    end
+
+    File.chmod!(key, 0o600)
+    refute noted?.()
+    File.rename!(key, key <> ".elsewhere")
+    assert noted?.()
+    File.ln_s!(key <> ".elsewhere", key)
+    assert noted?.()
+    File.rm!(key)
+    File.write!(key, "short")
+    File.chmod!(key, 0o600)
+    assert noted?.()
+  end
+
   test "a folder that a node uses, or that is not there, is left alone", %{peer: peer, folder: folder} do
     {:ok, _started} = Peer.start_application(peer)
     assert {:error, %Error{reason: :data_in_use}} = Check.run(folder)
