@@ -104,6 +104,16 @@ defmodule Tidepool.DefaultLoggerTest do
     assert [{:info, %{"operation" => "<<255, 254>>"}}, {:info, %{"operation" => "two\nlines"}}] = entries(context)
   end
 
+  test "groups of events that are none, or no list, are refused, and nothing is attached", %{peer: peer} do
+    for events <- [[], [:nothing], [:call, :nothing], :call, "call", nil, [:call | :deploy]] do
+      assert_raise ArgumentError, ~r/:events/, fn ->
+        Peer.call(peer, Telemetry, :attach_default_logger, [[events: events]])
+      end
+
+      assert Peer.call(peer, Telemetry, :detach_default_logger, []) == {:error, :not_found}
+    end
+  end
+
   test "the documentation has every option, and every group of events" do
     {:docs_v1, _line, _language, _format, _doc, _metadata, functions} = Code.fetch_docs(Telemetry)
 

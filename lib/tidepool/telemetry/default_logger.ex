@@ -95,5 +95,6 @@ defmodule Tidepool.Telemetry.DefaultLogger do
 
   @doc false
   def events?(:all), do: true
-  def events?(groups), do: is_list(groups) and groups != [] and Enum.all?(groups, &(&1 in @groups))
+  def events?([_ | _] = groups), do: not List.improper?(groups) and Enum.all?(groups, &(&1 in @groups))
+  def events?(_no_groups), do: false
 end

@@ -14,6 +14,18 @@ defmodule Tidepool.Host.RegistryTest do
     assert Tidepool.call(name, "host", "a/b/d\n") == {:ok, "a|b|d"}
   end
 
+  test "a handler of everything that comes and goes leaves tests theirs" do
+    name = deploy!("rust", "hello_world")
+    namespace = unique_name("mine")
+    :ok = Tidepool.Testing.handle({"host", namespace, "x"}, fn _call -> {:ok, "mine"} end)
+    handle!({:_, :_, :_}, fn _call -> {:ok, "everything"} end)
+    assert Tidepool.call(name, "host", "host/#{namespace}/x\n") == {:ok, "mine"}
+    assert Tidepool.call(name, "host", "host/#{namespace}/y\n") == {:ok, "everything"}
+    :ok = Host.unregister({:_, :_, :_})
+    assert Tidepool.call(name, "host", "host/#{namespace}/x\n") == {:ok, "mine"}
+    assert {:error, %{reason: :guest_error}} = Tidepool.call(name, "host", "host/#{namespace}/y\n")
+  end
+
   test "an underscore that a guest sends is a name like any other" do
     name = deploy!("rust", "hello_world")
     namespace = unique_name("under")
