@@ -311,7 +311,9 @@ defmodule Tidepool.Catalog do
       tidepool_version: entry.version
     )
 
-    unavailable = Error.new(:unavailable, "could not be loaded: #{error.message}; deploy it again", entry.name)
+    # Callers may be anybody: where this node keeps what is not told them.
+    text = "its module could not be loaded on this node, whose log says why: deploy it again"
+    unavailable = Error.new(:unavailable, text, entry.name)
     :ets.insert(@table, {entry.name, unavailable, entry.stamp})
     []
   end

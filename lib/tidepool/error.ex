@@ -11,7 +11,7 @@ defmodule Tidepool.Error do
   | reason | meaning |
   | --- | --- |
   | `:not_deployed` | no function of that name |
-  | `:unavailable` | deployed, but its module could not be loaded; the message says why |
+  | `:unavailable` | deployed, but its module could not be loaded; the node's log says why |
   | `:not_ready` | deployed on another node, and its module did not arrive here within the call's time |
   | `:guest_error` | the guest itself said that the call failed; `:exit_code` for programs |
   | `{:trap, kind}` | the guest was stopped: `:unreachable`, `:memory_out_of_bounds`, `:table_out_of_bounds`, `:indirect_call_to_null`, `:bad_signature`, `:integer_overflow`, `:integer_division_by_zero`, `:bad_conversion_to_integer`, `:stack_overflow`, `:bad_pointer`, `:exit`, `:other` |

@@ -83,13 +83,27 @@ defmodule Tidepool.Functions do
   defp text(reason), do: reason |> :file.format_error() |> to_string()
 
   defp read(<<0, "asm", _rest::binary>> = wasm), do: {:ok, wasm}
-  defp read(source), do: source |> path() |> File.read()
 
-  defp path({application, path}), do: Application.app_dir(application, path)
-  defp path(path), do: path
+  defp read(source) do
+    with {:ok, path} <- path(source), do: File.read(path)
+  end
+
+  defp path({application, path}) do
+    {:ok, Application.app_dir(application, path)}
+  rescue
+    ArgumentError -> {:error, Error.new(:storage, "there is no application called #{inspect(application)}")}
+  end
+
+  defp path(path), do: {:ok, path}
 
   defp where(<<0, "asm", _rest::binary>>), do: "its bytes"
-  defp where(source), do: Path.expand(path(source))
+
+  defp where(source) do
+    case path(source) do
+      {:ok, path} -> Path.expand(path)
+      {:error, _error} -> elem(source, 1)
+    end
+  end
 
   defp parse!({name, source}), do: parse!({name, source, []})
 
@@ -106,7 +120,9 @@ defmodule Tidepool.Functions do
   defp parse!(other), do: misshapen!(other)
 
   defp source?({application, path}), do: is_atom(application) and is_binary(path)
-  defp source?(source), do: is_binary(source)
+  defp source?(<<0, "asm", _rest::binary>>), do: true
+  # Other bytes, of a packed module say, are no path.
+  defp source?(source), do: is_binary(source) and source != "" and String.printable?(source)
 
   @spec misshapen!(term) :: no_return
   defp misshapen!(other), do: Options.wrong!("Tidepool.Functions: a function", @expectation, other)

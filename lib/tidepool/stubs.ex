@@ -24,6 +24,8 @@ defmodule Tidepool.Stubs do
       {:ok, {{"shop", "products", "price"}, {:ok, "250"}}}
       iex> Tidepool.Stubs.argument("price=250")
       {:error, ~s(a stub is binding/namespace/operation=reply, and not "price=250")}
+
+  The first `=` ends the target; one that has such a sign itself is for the JSON.
   """
   @spec argument(String.t()) :: {:ok, {{binary, binary, binary}, answer}} | {:error, String.t()}
   def argument(text) do

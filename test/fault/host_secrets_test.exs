@@ -29,6 +29,14 @@ defmodule Tidepool.Fault.HostSecretsTest do
     def send(name, _message), do: exit({:badarg, name})
   end
 
+  defmodule Untold do
+    @moduledoc "An exception that can't say what it is."
+    defexception [:key]
+
+    @impl true
+    def message(%{key: key}), do: throw({:untold, key})
+  end
+
   def pay(%Host.Call{payload: @secret <> "never"}), do: {:ok, ""}
 
   def raises(_call), do: raise("the password is #{@secret}")
@@ -40,6 +48,7 @@ defmodule Tidepool.Fault.HostSecretsTest do
       {"raises", fn _call -> raise "the password is #{@secret}" end},
       {"raises an error of Tidepool's", fn _call -> raise Error.new(:storage, "/secrets/#{@secret}: no such file") end},
       {"raises a KeyError with the map", fn call -> Map.fetch!(%{call.payload => @secret}, :nope) end},
+      {"raises what can't be told", fn _call -> raise Untold, key: @secret end},
       {"raises a term", fn _call -> :erlang.error({:badmatch, @secret}) end},
       {"has no clause for its arguments", fn _call -> pay(%{api_key: @secret}) end},
       {"throws", fn _call -> throw({:key, @secret}) end},

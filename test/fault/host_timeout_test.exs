@@ -131,26 +131,47 @@ defmodule Tidepool.Fault.HostTimeoutTest do
     assert_gone(handler)
   end
 
-  test "an isolated handler fails as others do, and a caller that traps exits gets no message", context do
-    Process.flag(:trap_exit, true)
+  for traps? <- [true, false] do
+    test "an isolated handler fails as others do, and its caller (that traps exits: #{traps?}) gets no message",
+         context do
+      Process.flag(:trap_exit, unquote(traps?))
 
-    for handler <- [
-          fn _call -> raise "broken" end,
-          fn _call -> throw(:ball) end,
-          fn _call -> exit(:over) end,
-          fn _call -> :nonsense end,
-          fn _call -> Process.exit(self(), :kill) end,
-          fn _call -> spawn_link(fn -> exit(:linked) end) && Process.sleep(@long) end
-        ] do
-      handle!(context.target, handler)
-      assert {:error, %Error{reason: :guest_error, message: message}} = host(context, timeout: 30_000)
-      assert message =~ "the host's handler failed (id "
+      for handler <- [
+            fn _call -> raise "broken" end,
+            fn _call -> throw(:ball) end,
+            fn _call -> exit(:over) end,
+            fn _call -> :nonsense end,
+            fn _call -> Process.exit(self(), :kill) end,
+            fn _call -> fn -> raise "a task" end |> Task.async() |> Task.await() end,
+            fn _call -> spawn_link(fn -> exit(:linked) end) && Process.sleep(@long) end
+          ],
+          {run, options} <- [timed: [timeout: 30_000], isolated: [], isolated: [timeout: 30_000]] do
+        handle!(context.target, handler, run: run)
+        assert {:error, %Error{reason: :guest_error, message: message}} = host(context, options)
+        assert message =~ "the host's handler failed (id "
+      end
+
+      handle!(context.target, fn _call -> {:ok, "fine"} end)
+      assert host(context, timeout: 30_000) == {:ok, "fine"}
+      handle!(context.target, fn _call -> {:error, "refused"} end)
+      assert {:error, %Error{message: "refused"}} = host(context, timeout: 30_000)
+    end
+  end
+
+  test "an isolated handler that traps exits ends with the process that called its guest", context do
+    test = self()
+
+    handler = fn _call ->
+      Process.flag(:trap_exit, true)
+      send(test, {:handler, self()})
+      receive do: (:never -> {:ok, ""}), after: (@long -> {:ok, ""})
     end
 
-    handle!(context.target, fn _call -> {:ok, "fine"} end)
-    assert host(context, timeout: 30_000) == {:ok, "fine"}
-    handle!(context.target, fn _call -> {:error, "refused"} end)
-    assert {:error, %Error{message: "refused"}} = host(context, timeout: 30_000)
+    handle!(context.target, handler, run: :isolated)
+    caller = spawn(fn -> host(context, []) end)
+    assert_receive {:handler, handler}, 10_000
+    Process.exit(caller, :kill)
+    assert_gone(handler)
   end
 
   test "what an isolated handler has started and linked outlives it when it returns", context do

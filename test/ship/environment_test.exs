@@ -39,6 +39,14 @@ defmodule Tidepool.Ship.EnvironmentTest do
     assert flags =~ "inet_dist_use_interface {0,0,0,0}"
   end
 
+  test "what is no node's name is refused in a sentence" do
+    for name <- ["x y@10.0.0.1", "é@10.0.0.1", "bad@@10.0.0.1", "a@b@c", "x", "@10.0.0.1", "x@", "x;y@10.0.0.1"] do
+      assert {1, [text]} = source([{"RELEASE_NODE", name}, {"RELEASE_COOKIE", "secret"}])
+      assert text =~ "tidepool can't start: RELEASE_NODE is NAME@ADDRESS"
+      assert text =~ name
+    end
+  end
+
   test "a node without a name needs neither" do
     assert {0, [_node, "none", "", ""]} =
              source([{"RELEASE_NODE", "tidepool@10.0.0.1"}, {"RELEASE_DISTRIBUTION", "none"}])

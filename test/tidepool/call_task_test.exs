@@ -60,6 +60,11 @@ defmodule Tidepool.CallTaskTest do
   test "a host call without an answer fails the call, and names the option to add" do
     assert {"", text, 1} = trial([@hello, "host", "shop/products/price\napple"])
     assert text =~ "add --host 'shop/products/price=REPLY'"
+    # As an argument it would be a stub for another target.
+    assert {"", text, 1} =
+             trial([@hello, "host", "shop/products/price=old\napple", "--host", "shop/products/price=old=1"])
+
+    assert text =~ "the guest called shop/products/price=old of its host: add it to the JSON of --stubs FILE"
   end
 
   test "what fails is told on standard error, with status 1" do
@@ -83,6 +88,8 @@ defmodule Tidepool.CallTaskTest do
           {[@hello, "a", "b", "c"], "more arguments than"},
           {[@hello, "--hots", "a/b/c=d"], "--hots is unknown"},
           {[@hello, "--timeout", "soon"], ~s(--timeout can't be "soon")},
+          {[@hello, "--timeout", "-1"], "--timeout is a number of milliseconds from 1 on, and not -1"},
+          {[@hello, "--limit", "time=-5"], "a limit is NAME=NUMBER"},
           {[@hello, "--host", "price=250"], "a stub is binding/namespace/operation=reply"},
           {[@hello, "--limit", "cpu_tme=1"], "did you mean :cpu_time?"},
           {[@hello, "--limit", "cpu_time=long"], "a limit is NAME=NUMBER"},

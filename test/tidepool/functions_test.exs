@@ -78,6 +78,19 @@ defmodule Tidepool.FunctionsTest do
 
     error = refused([{name, {:tidepool, "priv/missing.wasm"}}])
     assert error.message =~ ~r"deployed from /.*/priv/missing.wasm: no such file or directory"
+
+    error = refused([{name, {:no_such_application, "x.wasm"}}])
+
+    assert error.message ==
+             "the function #{name} could not be deployed from x.wasm: there is no application called :no_such_application"
+  end
+
+  test "bytes that are neither a module nor a path are refused before they are told" do
+    for bytes <- [:zlib.gzip(guest("rust", "hello_world")), "", "a\0b"] do
+      assert_raise ArgumentError, ~r/a function has to be \{name, source\}/, fn ->
+        Functions.child_spec([{"packed", bytes}])
+      end
+    end
   end
 
   test "a module that can't be deployed ends the start alike, and changes nothing" do

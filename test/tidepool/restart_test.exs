@@ -91,7 +91,9 @@ defmodule Tidepool.RestartTest do
     Peer.call(peer, LogWatch, :collect, [])
     {:ok, _started} = Peer.start_application(peer)
 
-    assert {:error, %Error{reason: :unavailable, function: "hello_world"}} = call(peer, "hello_world", "hello")
+    assert {:error, %Error{reason: :unavailable, function: "hello_world"} = error} = call(peer, "hello_world", "hello")
+    # Whoever calls is told nothing of this node's folders.
+    assert error.message == "its module could not be loaded on this node, whose log says why: deploy it again"
     assert {:error, %Error{reason: :unavailable}} = fetch(peer, "hello_world")
     assert {503, _headers, %{"error" => %{"reason" => "unavailable"}}} = curl_url(Peer.url(peer, "/call/hello_world"))
 

@@ -68,6 +68,7 @@ defmodule Mix.Tasks.Tidepool.Call do
 
   defp trial(arguments, leader) do
     with {:ok, options, file, operation, payload} <- arguments(arguments),
+         :ok <- timeout(options[:timeout]),
          {:ok, stubs} <- stubs(options),
          {:ok, limits} <- limits(options),
          {:ok, engine} <- engine(options[:engine]),
@@ -132,7 +133,7 @@ defmodule Mix.Tasks.Tidepool.Call do
     Enum.reduce_while(Keyword.get_values(options, :limit), {:ok, []}, fn text, {:ok, limits} ->
       with [name, value] <- String.split(text, "=", parts: 2),
            {:known, limit} when limit != nil <- {:known, Enum.find(names, &(to_string(&1) == name))},
-           {value, ""} <- Integer.parse(value) do
+           {value, ""} when value >= 0 <- Integer.parse(value) do
         {:cont, {:ok, Keyword.put(limits, limit, value)}}
       else
         {:known, nil} ->
@@ -144,6 +145,9 @@ defmodule Mix.Tasks.Tidepool.Call do
       end
     end)
   end
+
+  defp timeout(ms) when ms == nil or ms >= 1, do: :ok
+  defp timeout(ms), do: {:misused, "--timeout is a number of milliseconds from 1 on, and not #{ms}"}
 
   defp engine(nil), do: {:ok, []}
   defp engine("fast"), do: {:ok, [engine: :fast]}
@@ -221,10 +225,15 @@ defmodule Mix.Tasks.Tidepool.Call do
     receive do: (:flushed -> :ok)
 
     receive do
-      {:missing, target} -> {:error, "the guest called #{target} of its host: add --host '#{target}=REPLY'"}
+      {:missing, target} -> {:error, "the guest called #{target} of its host: #{advice(target)}"}
     after
       0 -> with {:error, error} <- outcome, do: {:error, explain(error)}
     end
+  end
+
+  # The first sign of equality of an argument ends the target.
+  defp advice(target) do
+    if String.contains?(target, "="), do: "add it to the JSON of --stubs FILE", else: "add --host '#{target}=REPLY'"
   end
 
   # "rule.v2 (1).wasm" is no name of a function.

@@ -20,7 +20,7 @@ defmodule Tidepool.Host.Failure do
   @doc "The guest's error for what a handler was ended by, which is logged."
   @spec ended(Call.t(), :error | :exit | :throw, term, Exception.stacktrace()) :: {:error, binary}
   def ended(call, kind, reason, stacktrace) do
-    text = fn -> Exception.format(kind, reason, stacktrace) end
+    text = fn -> format(kind, reason, stacktrace) end
     log(call, text, {crash_reason(kind, reason, stacktrace), stacktrace})
   end
 
@@ -72,6 +72,14 @@ defmodule Tidepool.Host.Failure do
   defp left_out({:ok, left_out}), do: left_out
   # The first entry is being made by another process.
   defp left_out(:error), do: 0
+
+  # An exception's own `message/1` is the host's code, and may fail in ways of its own.
+  defp format(kind, reason, stacktrace) do
+    Exception.format(kind, reason, stacktrace)
+  catch
+    _kind, _reason ->
+      "#{kind} #{inspect(reason, structs: false)}, which can't be told\n" <> Exception.format_stacktrace(stacktrace)
+  end
 
   defp crash_reason(:error, reason, stacktrace), do: Exception.normalize(:error, reason, stacktrace)
   defp crash_reason(:throw, value, _stacktrace), do: {:nocatch, value}

@@ -3,8 +3,8 @@ defmodule Tidepool.Host.Isolated do
   Runs a handler in a process of its own, which may be ended: so whoever called the guest gets its error in time, however
   long the handler takes.
 
-  The process is linked to the caller's: it ends with that, and takes it along when it is ended by a link of its own, as it
-  is with `Task.async/1`. It has the caller's Logger metadata, `$callers` and place in the nesting of calls.
+  The process ends with the caller's, and not the other way round: what ends it, a link of its own say, ends nobody else.
+  It has the caller's Logger metadata, `$callers` and place in the nesting of calls.
   """
 
   alias Tidepool.{Execution, Timer}
@@ -23,14 +23,13 @@ defmodule Tidepool.Host.Isolated do
     {pid, monitor} =
       :erlang.spawn_opt(
         fn ->
+          end_with(caller)
           Process.put(:"$callers", callers)
           Execution.nest(nesting)
           if metadata != :undefined, do: :logger.set_process_metadata(metadata)
-          result = fun.()
-          Process.unlink(caller)
-          send(reply_to, {reply_to, result})
+          send(reply_to, {reply_to, fun.()})
         end,
-        [:link, :monitor]
+        [:monitor]
       )
 
     receive do
@@ -39,12 +38,10 @@ defmodule Tidepool.Host.Isolated do
         {:ok, result}
 
       {:DOWN, ^monitor, :process, ^pid, reason} ->
-        unlink(pid)
         :erlang.unalias(reply_to)
         {:exit, reason}
     after
       Timer.ms(remaining_us) ->
-        unlink(pid)
         Process.exit(pid, :kill)
         Process.demonitor(monitor, [:flush])
         :erlang.unalias(reply_to)
@@ -57,14 +54,18 @@ defmodule Tidepool.Host.Isolated do
     end
   end
 
-  # A caller that traps exits may have been told already.
-  defp unlink(pid) do
-    Process.unlink(pid)
+  # A link would end the caller as well, and a handler that traps exits would outlive it.
+  defp end_with(caller) do
+    handler = self()
 
-    receive do
-      {:EXIT, ^pid, _reason} -> :ok
-    after
-      0 -> :ok
-    end
+    spawn(fn ->
+      calling = Process.monitor(caller)
+      handling = Process.monitor(handler)
+
+      receive do
+        {:DOWN, ^calling, :process, _pid, _reason} -> Process.exit(handler, :kill)
+        {:DOWN, ^handling, :process, _pid, _reason} -> :ok
+      end
+    end)
   end
 end
