@@ -10,6 +10,7 @@
     fields      deploys with two million limits, or a number of 300,000 digits
     lists       lists of a function with 100,000 imports
     hosts       requests without a host, with two, and for others
+    burn:X      no attack: computes for X of its time, for comparison
 
 Prints `ready` once all have begun. An attacker that is refused or cut begins again.
 """
@@ -23,6 +24,8 @@ import threading
 import time
 
 attack, port = sys.argv[1], int(sys.argv[2])
+attack, _, share = attack.partition(":")
+PERIOD_S = 0.01
 START_LOOP = "guests/build/wat/start_section_loop.wasm"
 PAUSE_S = 0.02
 STREAMS = 120
@@ -153,6 +156,13 @@ def hosts():
         client.recv(1)
 
 
+def burn():
+    begun = time.monotonic()
+    while time.monotonic() < begun + PERIOD_S * float(share):
+        pass
+    time.sleep(max(begun + PERIOD_S - time.monotonic(), 0))
+
+
 def drip(step):
     while True:
         step()
@@ -170,6 +180,7 @@ ATTACKS = {
     "fields": (many_fields, 1),
     "lists": (lists, 1),
     "hosts": (hosts, 2),
+    "burn": (burn, 1),
 }
 
 
@@ -179,7 +190,8 @@ def again_and_again(run):
             run()
         except OSError:
             pass
-        time.sleep(PAUSE_S)
+        if attack != "burn":
+            time.sleep(PAUSE_S)
 
 
 run, count = ATTACKS[attack]

@@ -2,21 +2,23 @@ Code.require_file("../support.exs", __DIR__)
 
 defmodule Bench.Siege do
   @moduledoc """
-  Well-behaved clients beside hostile ones, whom attackers.py has: a call each 10 ms and a deploy each 250 ms, counted
-  from when they were due.
+  Well-behaved clients beside hostile ones. The ones are programs of attackers.py, the others one of clients.exs, so that
+  they share the machine's cores with the node, and nothing else.
+
+  An attacker that computes takes its part of the cores from everybody, which is no fault of the edge. So each attack is
+  followed by programs that compute for as much of the time as its attackers did and leave the node alone: what came
+  in its usual time is measured by the slowest beside those.
   """
 
   @attacks ~w(windows readers ping bodies payloads uploads starts fields lists hosts)
-  @call_ms 10
-  @deploy_ms 250
-  @patience_ms 10_000
-  # Answers within so many times the slowest of those before, or so many ms, came in their usual time.
+  # Answers within so many times the slowest beside the same load from elsewhere, or so many ms, came in their usual time.
   @usual 3
   @usual_ms %{call: 20, deploy: 250}
 
   def run(arguments) do
-    {options, [], []} = OptionParser.parse(arguments, strict: [smoke: :boolean, seconds: :integer])
+    {options, [], []} = OptionParser.parse(arguments, strict: [smoke: :boolean, seconds: :integer, only: :string])
     seconds = if options[:smoke], do: 1, else: Keyword.get(options, :seconds, 10)
+    attacks = if options[:only], do: String.split(options[:only], ","), else: @attacks
     # Attackers are many: what is measured is the edge's fairness, not the log's speed.
     Bench.start!(server: true)
     Logger.configure(level: :error)
@@ -24,27 +26,52 @@ defmodule Bench.Siege do
     {:ok, _function} = Tidepool.deploy(large(), name: "large", limits: [memory: 16 * 1_048_576])
     {:ok, _function} = Tidepool.deploy(imports(100_000), name: "imports")
     port = TidepoolWeb.Listener.port()
+    clients = program("elixir", [Path.join(__DIR__, "clients.exs"), "#{port}"])
     # The first deploys and calls are not usual ones.
-    measure(port, 1)
-    before = measure(port, seconds)
-    usual = Map.new(before, fn {kind, samples} -> {kind, usual(kind, samples)} end)
-    sieges = Enum.map(@attacks, &{&1, [&1]}) ++ [{"all of them", @attacks}]
+    measure(clients, 1)
+    before = measure(clients, seconds)
+    sieges = Enum.map(attacks, &{&1, [&1]}) ++ if(options[:only], do: [], else: [{"all of them", attacks}])
 
     rows =
       Enum.flat_map(sieges, fn {name, attacks} ->
-        attackers = Enum.map(attacks, &attack(&1, port))
-        during = measure(port, seconds)
-        Enum.each(attackers, &Port.close/1)
-        rows("beside #{name}", during, usual, {:at_least, 95}) ++ rows("after #{name}", measure(port, 1), usual, nil)
+        {during, [node, attackers]} = beside(attacks, clients, port, seconds)
+        after_ = measure(clients, 1)
+        {burning, _shares} = beside(burners(attackers), clients, port, seconds)
+        usual = Map.new(burning, fn {kind, samples} -> {kind, usual(kind, samples)} end)
+
+        rows("beside #{name}", during, usual, {:at_least, 95}) ++
+          [
+            {"… cores that the attackers took", attackers, "cores", nil},
+            {"… cores that the node took", node, "cores", nil}
+          ] ++
+          rows("beside as much computing instead of #{name}", burning, usual, nil) ++
+          rows("after #{name}", after_, usual, nil)
       end)
 
+    usual = Map.new(before, fn {kind, samples} -> {kind, usual(kind, samples)} end)
     Bench.report("siege", rows("before", before, usual, nil) ++ rows)
   end
 
+  # What the clients saw, and how many cores the node and the attackers took.
+  defp beside(attacks, clients, port, seconds) do
+    attackers = Enum.map(attacks, &attack(&1, port))
+    pids = ["self" | Enum.map(attackers, &(&1 |> Port.info(:os_pid) |> elem(1)))]
+    {began, before} = {System.monotonic_time(:millisecond), Enum.map(pids, &cpu_ms/1)}
+    during = measure(clients, seconds)
+    [node | shares] = Enum.zip_with(Enum.map(pids, &cpu_ms/1), before, &(&1 - &2))
+    elapsed = System.monotonic_time(:millisecond) - began
+    Enum.each(attackers, &Port.close/1)
+    {during, [node / elapsed, Enum.sum(shares) / elapsed]}
+  end
+
+  # Programs that compute for as much of the time, in all.
+  defp burners(cores) do
+    count = cores |> Float.ceil() |> trunc() |> max(1)
+    List.duplicate("burn:#{cores / count}", count)
+  end
+
   defp attack(attack, port) do
-    arguments = [Path.join(__DIR__, "attackers.py"), attack, "#{port}"]
-    options = [:binary, :exit_status, line: 1_024, args: arguments]
-    attackers = Port.open({:spawn_executable, System.find_executable("python3")}, options)
+    attackers = program("python3", [Path.join(__DIR__, "attackers.py"), attack, "#{port}"])
 
     receive do
       {^attackers, {:data, {:eol, "ready"}}} -> attackers
@@ -54,56 +81,36 @@ defmodule Bench.Siege do
     end
   end
 
+  defp program(name, arguments) do
+    options = [:binary, :exit_status, line: 1_024, args: arguments]
+    Port.open({:spawn_executable, System.find_executable(name)}, options)
+  end
+
+  # The time that a program has had on cores, in ms: fields 14 and 15, in ticks of 10 ms. Its name may hold spaces.
+  defp cpu_ms(pid) do
+    [_name, fields] = "/proc/#{pid}/stat" |> File.read!() |> String.split(") ", parts: 2)
+    [user, system] = fields |> String.split() |> Enum.slice(11, 2) |> Enum.map(&String.to_integer/1)
+    10 * (user + system)
+  end
+
   # %{call: [{:ok | :error, µs}], deploy: …}
-  defp measure(port, seconds) do
-    calls = Task.async(fn -> every(@call_ms, seconds, fn turn -> call(port, turn) end) end)
-    deploys = Task.async(fn -> every(@deploy_ms, seconds, fn turn -> deploy(port, turn) end) end)
-    [calls, deploys] = Task.await_many([calls, deploys], :infinity)
-    %{call: calls, deploy: deploys}
+  defp measure(clients, seconds) do
+    Port.command(clients, "#{seconds}\n")
+    clients |> samples([]) |> Enum.group_by(&elem(&1, 0), fn {_kind, outcome, us} -> {outcome, us} end)
   end
 
-  # Each in a process of its own, so that one that waits delays no other.
-  defp every(ms, seconds, work) do
-    begun = System.monotonic_time(:millisecond)
+  defp samples(clients, samples) do
+    receive do
+      {^clients, {:data, {:eol, "done"}}} ->
+        samples
 
-    for turn <- 1..max(div(seconds * 1_000, ms), 1) do
-      due = begun + turn * ms
-      Process.sleep(max(due - System.monotonic_time(:millisecond), 0))
+      {^clients, {:data, {:eol, line}}} ->
+        [kind, outcome, us] = String.split(line)
+        sample = {String.to_existing_atom(kind), String.to_existing_atom(outcome), String.to_integer(us)}
+        samples(clients, [sample | samples])
 
-      Task.async(fn ->
-        outcome = work.(turn)
-        {outcome, System.monotonic_time(:microsecond) - due * 1_000}
-      end)
-    end
-    |> Task.await_many(:infinity)
-  end
-
-  defp call(port, turn) do
-    request(port, ["POST /call/good HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n", body("#{turn}")])
-  end
-
-  # Another module each time: a deploy that changes nothing costs nothing.
-  defp deploy(port, turn) do
-    wasm =
-      File.read!("guests/build/wat/returns_1_silent.wasm") <> section(0, [name("variant"), "#{turn} #{port} #{now()}"])
-
-    head =
-      "POST /deploy HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: multipart/form-data; boundary=b\r\n"
-
-    part = &["--b\r\ncontent-disposition: form-data; name=\"", &1, "\"\r\n\r\n", &2, "\r\n"]
-    request(port, [head, body([part.("name", "deployed"), part.("wasm", wasm), "--b--\r\n"])])
-  end
-
-  defp body(content), do: ["content-length: #{IO.iodata_length(content)}\r\n\r\n", content]
-
-  defp request(port, bytes) do
-    with {:ok, socket} <- :gen_tcp.connect({127, 0, 0, 1}, port, [:binary, active: false], @patience_ms),
-         :ok <- :gen_tcp.send(socket, bytes),
-         {:ok, "HTTP/1.1 20" <> _rest} <- :gen_tcp.recv(socket, 0, @patience_ms) do
-      :gen_tcp.close(socket)
-      :ok
-    else
-      _refused_or_cut -> :error
+      {^clients, {:exit_status, status}} ->
+        raise "the clients ended with status #{status}"
     end
   end
 
@@ -124,8 +131,6 @@ defmodule Bench.Siege do
       ]
     end)
   end
-
-  defp now, do: System.monotonic_time()
 
   # A guest that replies with 8 MiB.
   defp large, do: module(1, [0x41, 0, 0x41, leb(8_388_608), 0x10, 0, 0x41, 1, 0x0B])

@@ -51,6 +51,12 @@ impl Budget {
         self.held.load(Relaxed)
     }
 
+    /// Whether there are `more` bytes for this client now.
+    pub(crate) fn has(&self, account: &Account, more: usize) -> bool {
+        let left = self.limit.saturating_sub(self.held());
+        more <= left && account.bytes.load(Relaxed).saturating_add(more) <= left
+    }
+
     /// A hold on nothing yet, of this client's.
     pub(crate) fn hold(self: &Arc<Self>, account: &Arc<Account>) -> Hold {
         Hold { budget: Arc::clone(self), account: Arc::clone(account), bytes: 0 }

@@ -3,10 +3,11 @@
 use crate::answer::Response;
 use crate::backend::Route;
 use crate::body::{self, Bounds, Held};
-use crate::budget::Account;
 use crate::edge::{Edge, Purpose, Slot};
 use crate::exchange::{self, Asked, Waiting};
+use crate::line::{self, Place};
 use crate::percent;
+use crate::pulse::Pulse;
 use crate::reason::{Reason, Refusal, shown};
 use bytes::Bytes;
 use hyper::body::Body;
@@ -25,7 +26,7 @@ pub(crate) const PREFIX: &str = "/call/";
 /// # Errors
 ///
 /// Whatever is wrong with the request, or [`Asked::answer`].
-pub(crate) async fn call<B>(edge: &Arc<Edge>, account: &Arc<Account>, request: Request<B>) -> Result<Response, Refusal>
+pub(crate) async fn call<B>(edge: &Arc<Edge>, pulse: &Pulse, request: Request<B>) -> Result<(Response, Place), Refusal>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -34,36 +35,51 @@ where
     if !is_post && request.method() != Method::GET {
         return Err(Refusal::new(Reason::MethodNotAllowed, "call with GET or POST").header("allow", "GET, POST"));
     }
+    let account = &pulse.account;
     let _slot = edge.admit(account, Purpose::Work)?;
-    if is_post {
-        let expects = request.headers().contains_key(EXPECT);
-        let body = request.into_body();
-        let limit = match admitted(edge, &function, &body).await? {
-            Admitted::Within(limit) => limit,
-            Admitted::Not(answer) => {
-                // A client that asks whether to send its body is told so by the answer.
-                if !expects {
-                    body::discard(body).await;
-                }
-                return Ok(answer);
-            }
-        };
-        let bounds = bounds(edge, limit);
-        return match body::read(edge, account, body, &bounds).await {
-            Ok(Held { bytes: payload, hold: _hold }) => {
-                exchange::ask(edge, Route::Call { function, operation, payload }).answer().await
-            }
-            // The function's own limit, whose refusal is the backend's.
-            Err(refusal) if refusal.reason == bounds.too_large && bounds.bytes < edge.config.max_payload_bytes => {
-                exchange::ask(edge, Route::Oversized { function }).answer().await
-            }
-            Err(refusal) => Err(refusal),
-        };
+    let size = edge.foresee(account, &function)?;
+    if !is_post {
+        let payload = query_payload(edge, request.uri().query())?;
+        // Whatever body a GET has is nobody's.
+        drop(request);
+        return ask(edge, pulse, size, Route::Call { function, operation, payload }).await;
     }
-    let payload = query_payload(edge, request.uri().query())?;
-    // Whatever body a GET has is nobody's.
-    drop(request);
-    exchange::ask(edge, Route::Call { function, operation, payload }).answer().await
+    let expects = request.headers().contains_key(EXPECT);
+    let body = request.into_body();
+    let limit = match admitted(edge, &function, &body).await? {
+        Admitted::Within(limit) => limit,
+        Admitted::Not(answer) => {
+            // A client that asks whether to send its body is told so by the answer.
+            if !expects {
+                body::discard(body).await;
+            }
+            return Ok((answer, Place::default()));
+        }
+    };
+    let bounds = bounds(edge, limit);
+    match body::read(edge, account, body, &bounds).await {
+        Ok(Held { bytes: payload, hold: _hold }) => {
+            ask(edge, pulse, size, Route::Call { function, operation, payload }).await
+        }
+        // The function's own limit, whose refusal is the backend's.
+        Err(refusal) if refusal.reason == bounds.too_large && bounds.bytes < edge.config.max_payload_bytes => {
+            let answer = exchange::ask(edge, Route::Oversized { function }).answer().await?;
+            Ok((answer, Place::default()))
+        }
+        Err(refusal) => Err(refusal),
+    }
+}
+
+/// Makes the call when it is its turn among those of its connection.
+pub(crate) async fn ask(
+    edge: &Arc<Edge>,
+    pulse: &Pulse,
+    size: line::Slot,
+    call: Route,
+) -> Result<(Response, Place), Refusal> {
+    let place = edge.line_up(pulse, size).await;
+    let answer = edge.in_turn(size, || exchange::ask(edge, call)).await;
+    answer.map(|response| (response, place))
 }
 
 /// Whether the body of a call is read.
@@ -97,13 +113,18 @@ where
 /// # Errors
 ///
 /// As for [`call`].
-pub(crate) fn get(edge: &Arc<Edge>, account: &Arc<Account>, uri: &Uri) -> Result<Got, Refusal> {
+pub(crate) fn get(edge: &Arc<Edge>, pulse: &Pulse, uri: &Uri) -> Result<Got, Refusal> {
     let (function, operation) = target(uri.path())?;
-    let slot = edge.admit(account, Purpose::Work)?;
+    let slot = edge.admit(&pulse.account, Purpose::Work)?;
+    let size = edge.foresee(&pulse.account, &function)?;
     let payload = query_payload(edge, uri.query())?;
-    match exchange::ask(edge, Route::Call { function, operation, payload }) {
-        Asked::Over(answer) => answer.map(Got::Answer),
-        Asked::Waiting(waiting) => Ok(Got::Waiting(waiting, slot)),
+    let call = Route::Call { function, operation, payload };
+    if edge.is_dear(size) {
+        return Ok(Got::Dear(call, slot, size));
+    }
+    match exchange::ask(edge, call) {
+        Asked::Over(answer) => edge.learn(size, answer).map(Got::Answer),
+        Asked::Waiting(waiting) => Ok(Got::Waiting(waiting, slot, size)),
     }
 }
 
@@ -111,8 +132,10 @@ pub(crate) fn get(edge: &Arc<Edge>, account: &Arc<Account>, uri: &Uri) -> Result
 pub(crate) enum Got {
     /// The answer.
     Answer(Response),
-    /// A wait for it, with its place among the requests in flight.
-    Waiting(Waiting, Slot),
+    /// A wait for it, with its place among the requests in flight, and what its answer's size is known by.
+    Waiting(Waiting, Slot, line::Slot),
+    /// A call to be made with [`ask`], as it takes turns with others.
+    Dear(Route, Slot, line::Slot),
 }
 
 fn bounds(edge: &Edge, limit: u64) -> Bounds {

@@ -5,6 +5,7 @@ use crate::call::{self, Got};
 use crate::config::Config;
 use crate::edge::Edge;
 use crate::io::Watched;
+use crate::line::Place;
 use crate::pulse::{Order, Pulse};
 use crate::reason::Refusal;
 use crate::registry::Entry;
@@ -118,14 +119,25 @@ fn answer(entry: &Entry, router: &Router, request: Request<Incoming>) -> Answeri
     let busy = pulse.begin();
     // No body is left of a request before this one.
     pulse.set_unread(false);
-    let reply = match call::get(edge, &pulse.account, request.uri()) {
-        Ok(Got::Answer(response)) => to_reply(edge, pulse, Ok(response)),
+    let reply = match call::get(edge, pulse, request.uri()) {
+        Ok(Got::Answer(response)) => to_reply(edge, pulse, Ok((response, Place::default()))),
         Err(refusal) => to_reply(edge, pulse, Err(refusal)),
-        Ok(Got::Waiting(waiting, slot)) => {
+        Ok(Got::Dear(call, slot, size)) => {
+            let (edge, own_pulse) = (Arc::clone(edge), Arc::clone(pulse));
+            let reply = async move {
+                let answer = call::ask(&edge, &own_pulse, size, call).await;
+                drop(slot);
+                busy.answered();
+                Ok(part(&own_pulse, false, to_reply(&edge, &own_pulse, answer)))
+            };
+            return Either::Right(UntilCut::new(pulse, reply));
+        }
+        Ok(Got::Waiting(waiting, slot, size)) => {
             let (edge, own_pulse) = (Arc::clone(edge), Arc::clone(pulse));
             let reply = async move {
                 let answer = waiting.answer().await;
                 drop(slot);
+                let answer = edge.learn(size, answer).map(|response| (response, Place::default()));
                 busy.answered();
                 Ok(part(&own_pulse, false, to_reply(&edge, &own_pulse, answer)))
             };
@@ -159,7 +171,7 @@ async fn serve_request(
             to_reply(&edge, &pulse, Err(refusal))
         }
         // Calls don't pay for the router.
-        (Ok(()), None) => to_reply(&edge, &pulse, call::call(&edge, &pulse.account, request).await),
+        (Ok(()), None) => to_reply(&edge, &pulse, call::call(&edge, &pulse, request).await),
         (Ok(()), Some(router)) => {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(Arc::clone(&pulse));
@@ -184,6 +196,6 @@ fn is_multiplexed(request: &Request<Incoming>) -> bool {
     request.version() == Version::HTTP_2
 }
 
-fn to_reply(edge: &Edge, pulse: &Arc<Pulse>, answer: Result<Response, Refusal>) -> Reply {
+fn to_reply(edge: &Edge, pulse: &Arc<Pulse>, answer: Result<(Response, Place), Refusal>) -> Reply {
     edge.reply(pulse, answer).map(http_body_util::Either::Left)
 }

@@ -6,6 +6,7 @@ use crate::backend::Route;
 use crate::deploy;
 use crate::edge::{Edge, Purpose};
 use crate::exchange;
+use crate::line::Place;
 use crate::percent;
 use crate::pulse::Pulse;
 use crate::reason::{Reason, Refusal, shown};
@@ -46,7 +47,7 @@ struct Reply(Result<Response, Refusal>, Arc<Edge>, Arc<Pulse>);
 impl IntoResponse for Reply {
     fn into_response(self) -> axum::response::Response {
         let Self(reply, edge, pulse) = self;
-        edge.reply(&pulse, reply).map(axum::body::Body::new)
+        edge.reply(&pulse, reply.map(|response| (response, Place::default()))).map(axum::body::Body::new)
     }
 }
 

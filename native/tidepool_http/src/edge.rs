@@ -5,11 +5,13 @@ use crate::backend::Backend;
 use crate::budget::{self, Account, Budget};
 use crate::config::Config;
 use crate::host::Hosts;
+use crate::line::{Place, Sizes, Turns};
 use crate::notices::Notices;
 use crate::peers::Peers;
 use crate::pulse::Pulse;
 use crate::reason::{Reason, Refusal};
 use crate::stats::Gauges;
+use crate::unread::Discards;
 use crate::written::{Http, whole, written};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
@@ -26,6 +28,9 @@ pub(crate) struct Edge {
     pub(crate) gauges: Gauges,
     pub(crate) notices: Notices,
     pub(crate) budget: Arc<Budget>,
+    pub(crate) sizes: Sizes,
+    pub(crate) turns: Turns,
+    pub(crate) discards: Arc<Discards>,
     /// Set once a drain began; from then on `settled` is told of every end.
     pub(crate) draining: AtomicBool,
     pub(crate) settled: Notify,
@@ -45,6 +50,9 @@ impl Edge {
     pub(crate) fn new(config: Config, backend: Arc<dyn Backend>) -> Arc<Self> {
         Arc::new(Self {
             budget: Budget::new(config.max_buffered_bytes),
+            sizes: Sizes::default(),
+            turns: Turns::default(),
+            discards: Arc::default(),
             hosts: Hosts::new(&config),
             peers: Peers::new(&config.proxies),
             config,
@@ -97,8 +105,8 @@ impl Edge {
     }
 
     /// What the client gets, a refusal when its answer finds no room.
-    pub(crate) fn reply(&self, pulse: &Arc<Pulse>, answer: Result<Response, Refusal>) -> Http {
-        answer.and_then(|response| written(self, pulse, response)).unwrap_or_else(|refusal| {
+    pub(crate) fn reply(&self, pulse: &Arc<Pulse>, answer: Result<(Response, Place), Refusal>) -> Http {
+        answer.and_then(|(response, place)| written(self, pulse, response, place)).unwrap_or_else(|refusal| {
             self.gauges.count_refusal(refusal.reason);
             whole(refusal.into_response())
         })

@@ -1,12 +1,15 @@
 //! A connection's socket, which tells the pulse what passes, and closes without destroying answers.
 
 use crate::pulse::Pulse;
+use crate::unread::DISCARD_BYTES;
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep_until};
 
 /// Answers up to this size, heads included, are copied into one piece.
 const JOINED_BYTES: usize = 1 << 10;
@@ -15,11 +18,27 @@ pub(crate) struct Watched {
     stream: TcpStream,
     pulse: Arc<Pulse>,
     closed_for_writing: bool,
+    /// Bytes thrown away since the last pause, and its timer, once there was one.
+    discarded: usize,
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Watched {
     pub(crate) fn new(stream: TcpStream, pulse: Arc<Pulse>) -> Self {
-        Self { stream, pulse, closed_for_writing: false }
+        Self { stream, pulse, closed_for_writing: false, discarded: 0, pause: None }
+    }
+
+    /// Ready when more may be thrown away.
+    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.discarded < DISCARD_BYTES {
+            return Poll::Ready(());
+        }
+        let discards = &self.pulse.discards;
+        let pause = self.pause.get_or_insert_with(|| Box::pin(sleep_until(discards.turn())));
+        ready!(pause.as_mut().poll(cx));
+        self.discarded = 0;
+        self.pause = None;
+        Poll::Ready(())
     }
 
     fn note_write(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -72,7 +91,7 @@ impl AsyncWrite for Watched {
 
     /// Closes for writing. When a request's body was left unread, what still comes is then thrown away until
     /// the client closes too: closing on unread bytes sends a reset, which overtakes the answer. The sweep
-    /// bounds the time this takes.
+    /// bounds the time this takes, and pauses what of it a client may have the server read.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.closed_for_writing {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
@@ -83,12 +102,14 @@ impl AsyncWrite for Watched {
         }
         self.pulse.linger();
         loop {
+            ready!(self.poll_pause(cx));
             let mut bytes = [0; 8 << 10];
             let mut sink = ReadBuf::new(&mut bytes);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut sink))?;
             if sink.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
+            self.discarded += sink.filled().len();
         }
     }
 }

@@ -32,6 +32,7 @@ mod edge;
 mod exchange;
 mod host;
 mod io;
+mod line;
 mod notices;
 mod peers;
 mod percent;

@@ -4,6 +4,8 @@
 //! ([`Pulse::observe`]) and finds a connection overdue when it sees the same for too long.
 
 use crate::budget::Account;
+use crate::line::Line;
+use crate::unread::Discards;
 use crate::written::{PIECE_BYTES, Unwritten};
 use futures_util::task::AtomicWaker;
 use std::net::SocketAddr;
@@ -53,6 +55,10 @@ pub(crate) struct Pulse {
     pub(crate) peer: SocketAddr,
     /// Whom the connection counts for.
     pub(crate) account: Arc<Account>,
+    /// Where its requests wait while it takes none of the answers before.
+    pub(crate) line: Line,
+    /// Shared by all connections.
+    pub(crate) discards: Arc<Discards>,
     /// Answers that the client has yet to take, in the pieces that `written.rs` hands out.
     answers: Mutex<Vec<Arc<Unwritten>>>,
     pieces: AtomicU64,
@@ -71,10 +77,12 @@ pub(crate) struct Pulse {
 }
 
 impl Pulse {
-    pub(crate) fn new(peer: SocketAddr, account: Arc<Account>) -> Self {
+    pub(crate) fn new(peer: SocketAddr, account: Arc<Account>, discards: Arc<Discards>) -> Self {
         Self {
             peer,
             account,
+            line: Line::default(),
+            discards,
             answers: Mutex::default(),
             pieces: AtomicU64::new(0),
             order: AtomicU8::new(Order::Serve as u8),
@@ -231,7 +239,7 @@ mod tests {
     use super::*;
 
     fn pulse() -> Arc<Pulse> {
-        Arc::new(Pulse::new(SocketAddr::from(([127, 0, 0, 1], 50_000)), Arc::default()))
+        Arc::new(Pulse::new(SocketAddr::from(([127, 0, 0, 1], 50_000)), Arc::default(), Arc::default()))
     }
 
     #[test]

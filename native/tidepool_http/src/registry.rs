@@ -33,7 +33,7 @@ impl Registry {
 
     /// Enters a connection; it leaves when the entry is dropped.
     pub(crate) fn enter(self: &Arc<Self>, edge: Arc<Edge>, peer: SocketAddr) -> Entry {
-        let pulse = Arc::new(Pulse::new(peer, edge.peers.account(peer.ip())));
+        let pulse = Arc::new(Pulse::new(peer, edge.peers.account(peer.ip()), Arc::clone(&edge.discards)));
         let mut open = self.open();
         open.last += 1;
         let number = open.last;

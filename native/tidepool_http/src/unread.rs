@@ -10,10 +10,36 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// How much of what nobody wants is read at once.
+pub(crate) const DISCARD_BYTES: usize = 256 << 10;
+
+/// How long all clients wait for the next of it, so that sending it costs the server little, however many do.
+const DISCARD_PAUSE: Duration = Duration::from_millis(4);
+
+/// When the next of what nobody wants is read, of all connections together.
+#[derive(Debug)]
+pub(crate) struct Discards(Mutex<Instant>);
+
+impl Default for Discards {
+    fn default() -> Self {
+        Self(Mutex::new(Instant::now()))
+    }
+}
+
+impl Discards {
+    /// When whoever has read [`DISCARD_BYTES`] may read on: behind all who asked before.
+    pub(crate) fn turn(&self) -> Instant {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = (*last).max(Instant::now()) + DISCARD_PAUSE;
+        *last
+    }
+}
 
 /// A request's body that sees to what is left of it.
 pub(crate) struct Noted {
@@ -29,14 +55,14 @@ enum Rest {
     /// The connection lingers.
     Connection(Arc<Pulse>),
     /// The stream lingers.
-    Stream,
+    Stream(Arc<Discards>),
 }
 
 impl Noted {
     pub(crate) fn new(body: Incoming, pulse: &Arc<Pulse>, multiplexed: bool) -> Self {
         let rest = match (body.is_end_stream(), multiplexed) {
             (true, _) => Rest::Nothing,
-            (false, true) => Rest::Stream,
+            (false, true) => Rest::Stream(Arc::clone(&pulse.discards)),
             (false, false) => Rest::Connection(Arc::clone(pulse)),
         };
         pulse.set_unread(matches!(rest, Rest::Connection(_)));
@@ -76,14 +102,23 @@ impl Body for Noted {
 
 impl Drop for Noted {
     fn drop(&mut self) {
-        let (Rest::Stream, Some(mut body)) = (&self.rest, self.body.take()) else {
+        let (Rest::Stream(discards), Some(mut body)) = (&self.rest, self.body.take()) else {
             return;
         };
         // Without a runtime everything is being torn down, this client's connection too.
         if let Ok(runtime) = Handle::try_current() {
             // Ends early when the client finishes, resets or goes; the stream counts as open meanwhile.
-            let discarded = async move { while let Some(Ok(_)) = body.frame().await {} };
-            runtime.spawn(timeout(LINGER, discarded));
+            let discards = Arc::clone(discards);
+            runtime.spawn(timeout(LINGER, async move {
+                let mut bytes = 0;
+                while let Some(Ok(frame)) = body.frame().await {
+                    bytes += frame.data_ref().map_or(0, Bytes::len);
+                    if bytes >= DISCARD_BYTES {
+                        bytes = 0;
+                        sleep_until(discards.turn()).await;
+                    }
+                }
+            }));
         }
     }
 }

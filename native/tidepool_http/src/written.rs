@@ -6,6 +6,7 @@
 use crate::answer::Response;
 use crate::budget::Hold;
 use crate::edge::Edge;
+use crate::line::Place;
 use crate::pulse::Pulse;
 use crate::reason::Refusal;
 use bytes::Bytes;
@@ -36,7 +37,7 @@ pub(crate) type Http = hyper::Response<Written>;
 /// # Errors
 ///
 /// [`crate::Reason::Overloaded`] when it finds no room beside those that are still being written.
-pub(crate) fn written(edge: &Edge, pulse: &Arc<Pulse>, mut response: Response) -> Result<Http, Refusal> {
+pub(crate) fn written(edge: &Edge, pulse: &Arc<Pulse>, mut response: Response, place: Place) -> Result<Http, Refusal> {
     let bytes = std::mem::take(&mut response.body);
     if bytes.is_empty() || (bytes.len() < CHARGED_BYTES && !pulse.is_multiplexed()) {
         response.body = bytes;
@@ -59,7 +60,7 @@ pub(crate) fn written(edge: &Edge, pulse: &Arc<Pulse>, mut response: Response) -
         seen: Mutex::default(),
     });
     pulse.answers().push(Arc::clone(&answer));
-    let pieces = Pieces { pulse: Arc::clone(pulse), answer, left };
+    let pieces = Pieces { pulse: Arc::clone(pulse), answer, left, place };
     Ok(response.into_http().map(|_| Written::Pieces(pieces)))
 }
 
@@ -93,6 +94,7 @@ pub(crate) struct Pieces {
     pulse: Arc<Pulse>,
     answer: Arc<Unwritten>,
     left: usize,
+    place: Place,
 }
 
 /// What is left of an answer, where the sweep finds it.
@@ -194,6 +196,9 @@ impl Body for Written {
 
 impl Drop for Pieces {
     fn drop(&mut self) {
+        if self.left == 0 {
+            self.place.taken(&self.pulse.line);
+        }
         let mut answers = self.pulse.answers();
         if let Some(place) = answers.iter().position(|answer| Arc::ptr_eq(answer, &self.answer)) {
             answers.swap_remove(place);
