@@ -151,4 +151,10 @@ defmodule Tidepool.LimitsTest do
           do: assert({:error, %Error{reason: :timeout}} = Tidepool.call(name, "spin", "", timeout: timeout))
     end
   end
+
+  test "a function has its node's limits where its deploy names none" do
+    peer = Tidepool.Peer.start!(limits: [time: 1_234, depth: 7])
+    function = Tidepool.Peer.deploy!(peer, "rust", "hello_world", limits: [depth: 5])
+    assert %{time: 1_234, depth: 5} = function.limits
+  end
 end
