@@ -96,6 +96,22 @@ defmodule Tidepool.ConsoleTest do
     end
   end
 
+  test "a line says how many before it were dropped, if any were" do
+    name = unique_name("dropping")
+    LogWatch.watch(name)
+
+    for {dropped, note} <- [
+          {0, ""},
+          {1, " (1 lines before this one were dropped)"},
+          {7, " (7 lines before this one were dropped)"}
+        ] do
+      send(Tidepool.Console, {:tidepool_console, name, 1, :console, "line", dropped})
+      assert_receive {:logged, ^name, :info, text, metadata}, 10_000
+      assert text == "#{name}: line#{note}"
+      assert Map.get(metadata, :tidepool_dropped, 0) == dropped
+    end
+  end
+
   test "a function that logs without end is stopped by its limits, and the log has little of it" do
     name = deploy!("wat", "log_flood", limits: [cpu_time: 100, time: 50_000])
     LogWatch.watch(name)
