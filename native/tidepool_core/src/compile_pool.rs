@@ -8,8 +8,13 @@
 //! A module is compiled on several threads. A job gets its share of those that are free when its turn comes: all of them
 //! when no other waits, one when many do.
 //!
+//! A job that takes long over what is not compiling steps aside ([`step_aside`]): a thread comes for small modules in its
+//! place, so that no few of them hold up all others.
+//!
 //! Jobs that nobody waits for are done one after the other on as many threads again, of a priority that is lower still.
 //! None is begun while any of the others waits, and one that has begun gives way to them by its priority alone.
+
+mod aside;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,6 +23,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
+
+pub(crate) use aside::step_aside;
 
 /// Up to this size a module takes some 100 ms at most, and the thread for small ones may compile it.
 pub(crate) const SMALL_BYTES: usize = 256 << 10;
@@ -47,6 +54,9 @@ struct State {
     count: u64,
     /// Threads that no job has.
     free: usize,
+    /// Jobs that have stepped aside, and threads in the place of those that are back.
+    aside: usize,
+    returned: usize,
     stop: bool,
 }
 
@@ -67,6 +77,8 @@ impl CompilePool {
             later: VecDeque::new(),
             count: 0,
             free: threads,
+            aside: 0,
+            returned: 0,
             stop: false,
         };
         let pool = CompilePool { shared: Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }) };
@@ -78,14 +90,14 @@ impl CompilePool {
             })?;
         }
         pool.thread(NICE, |shared| {
-            while let Some(job) = shared.next_small() {
-                run(job, 1, NICE);
+            while let Some(job) = shared.next_small(State::is_over) {
+                run(shared, job, 1, NICE);
                 shared.changed.notify_all();
             }
         })?;
         pool.thread(LATER_NICE, move |shared| {
             while let Some(job) = shared.next_later() {
-                run(job, threads, LATER_NICE);
+                run(shared, job, threads, LATER_NICE);
             }
         })?;
         Ok(pool)
@@ -111,15 +123,18 @@ impl CompilePool {
         self.shared.state().waiting()
     }
 
-    fn thread(&self, nice: i32, work: impl FnOnce(&Shared) + Send + 'static) -> std::io::Result<()> {
-        let shared = Arc::clone(&self.shared);
-        // Never joined: the pool may be dropped by the last job, on its own thread.
-        thread::Builder::new().name("tidepool-compile".into()).spawn(move || {
-            lower_priority(nice);
-            work(&shared);
-        })?;
-        Ok(())
+    fn thread(&self, nice: i32, work: impl FnOnce(&Arc<Shared>) + Send + 'static) -> std::io::Result<()> {
+        spawn(Arc::clone(&self.shared), nice, work)
     }
+}
+
+// Never joined: the pool may be dropped by the last job, on its own thread.
+fn spawn(shared: Arc<Shared>, nice: i32, work: impl FnOnce(&Arc<Shared>) + Send + 'static) -> std::io::Result<()> {
+    thread::Builder::new().name("tidepool-compile".into()).spawn(move || {
+        lower_priority(nice);
+        work(&shared);
+    })?;
+    Ok(())
 }
 
 impl Drop for CompilePool {
@@ -153,14 +168,15 @@ impl Shared {
         }
     }
 
-    fn next_small(&self) -> Option<Job> {
+    /// A small job, until `is_over`.
+    fn next_small(&self, is_over: fn(&mut State) -> bool) -> Option<Job> {
         let mut state = self.state();
         loop {
+            if is_over(&mut state) {
+                return None;
+            }
             if let Some((_due, job)) = state.small.pop_first() {
                 return Some(job);
-            }
-            if state.stop {
-                return None;
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -181,14 +197,18 @@ impl Shared {
         }
     }
 
-    fn run(&self, job: Job, threads: usize) {
-        run(job, threads, NICE);
+    fn run(self: &Arc<Self>, job: Job, threads: usize) {
+        run(self, job, threads, NICE);
         self.state().free += threads;
         self.changed.notify_all();
     }
 }
 
 impl State {
+    fn is_over(&mut self) -> bool {
+        self.stop && self.small.is_empty()
+    }
+
     fn waiting(&self) -> usize {
         self.small.len() + self.large.len()
     }
@@ -214,7 +234,9 @@ impl State {
 }
 
 /// Runs `job` with so many threads of its own for rayon's work.
-fn run(job: Job, threads: usize, nice: i32) {
+fn run(shared: &Arc<Shared>, job: Job, threads: usize, nice: i32) {
+    let pool = Arc::clone(shared);
+    let job = move || aside::within(pool, job);
     // A job says for itself what became of it, when it unwinds too.
     let caught = AssertUnwindSafe(|| match workers(threads, nice) {
         Ok(workers) => workers.install(job),
@@ -296,8 +318,16 @@ mod tests {
             let ran = ran.clone();
             Box::new(move || ran.send(name).unwrap())
         };
-        let mut state =
-            State { small: Queue::new(), large: Queue::new(), later: VecDeque::new(), count: 0, free: 1, stop: false };
+        let mut state = State {
+            small: Queue::new(),
+            large: Queue::new(),
+            later: VecDeque::new(),
+            count: 0,
+            free: 1,
+            aside: 0,
+            returned: 0,
+            stop: false,
+        };
         let now = Instant::now();
         let patience = PATIENCE_PER_KIB * u32::try_from(LARGE >> 10).unwrap();
         let second = Duration::from_secs(1);

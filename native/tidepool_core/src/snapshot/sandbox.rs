@@ -24,6 +24,7 @@ use super::chacha8::ChaCha8;
 use super::image::{Image, Instrumented, unsupported};
 use crate::abi::{WASI_MODULE, wasi};
 use crate::compile::START_FUNCTIONS;
+use crate::compile_pool::step_aside;
 use crate::limits::Limits;
 use crate::runtime::RuntimeConfig;
 
@@ -50,6 +51,8 @@ const MAX_RANDOM_BYTES: usize = 1 << 20;
 const BIRTH_NS: u64 = 1;
 /// How often a run looks at the time.
 const LOOK: Duration = Duration::from_millis(5);
+/// How long before other deploys get a thread in the place of the one that a run holds.
+const ASIDE_AFTER: Duration = Duration::from_millis(50);
 /// Longest that start functions run here, whatever their function's limit is: they hold a compile thread.
 pub(super) const MAX_TIME: Duration = Duration::from_secs(1);
 /// The wall clock is somewhere in the 68 years from 1970 on.
@@ -220,8 +223,18 @@ impl Candidate {
         };
         let mut store = Store::new(self.module.engine(), state);
         store.limiter(|state| &mut state.bounds);
+        let aside_at = Instant::now() + ASIDE_AFTER;
+        // Within the store, which ends with the run.
+        let mut aside = None;
         store.epoch_deadline_callback(move |_| {
-            if Instant::now() < until { Ok(UpdateDeadline::Continue(1)) } else { Err(Refusal::TooSlow.into()) }
+            let now = Instant::now();
+            if now >= until {
+                return Err(Refusal::TooSlow.into());
+            }
+            if aside.is_none() && now >= aside_at {
+                aside = Some(step_aside());
+            }
+            Ok(UpdateDeadline::Continue(1))
         });
         store.set_epoch_deadline(1);
         let instance = drive(until, self.start(&mut store)).map_err(|error| match error.downcast::<Refusal>() {
