@@ -149,8 +149,13 @@ defmodule Tidepool.Catalog do
   @spec forget([{name :: String.t(), Clock.stamp()}], State.context()) :: :ok
   def forget(stamps, context), do: GenServer.cast(__MODULE__, {:forget, stamps, context})
 
-  @doc "Makes an accepted entry callable whose module is in the store, or says why it can't be called here."
-  @spec install(Entry.t(), {:ok, Loader.t(), Native.function_ref()} | {:error, Error.t()}) :: :ok | :superseded
+  @doc """
+  Makes an accepted entry callable whose module is in the store, or says why it can't be called here.
+
+  `:missing`: the module was in the store for another version, and has gone with that in the meantime.
+  """
+  @spec install(Entry.t(), {:ok, Loader.t(), Native.function_ref()} | {:error, Error.t()}) ::
+          :ok | :superseded | :missing
   def install(entry, result), do: GenServer.call(__MODULE__, {:install, entry, result}, :infinity)
 
   @doc "Where this node keeps its data: a folder of its own in the one that is configured."
@@ -212,19 +217,17 @@ defmodule Tidepool.Catalog do
   def handle_call(:known, _from, state), do: {:reply, {state.store.context, Map.values(state.store.entries)}, state}
 
   def handle_call({:install, entry, result}, _from, state) do
-    if state.store.entries[entry.name] == entry do
-      case result do
-        {:ok, loaded, native} ->
-          publish([{entry, describe(entry, loaded), native}])
+    cond do
+      state.store.entries[entry.name] != entry ->
+        {:reply, :superseded, state}
 
-        {:error, error} ->
-          Native.unpublish(Engine.runtime(), entry.name)
-          set_aside(entry, error)
-      end
+      # From here on nothing sweeps it: this process does, and knows that the entry needs it.
+      match?({:ok, _loaded, _native}, result) and not BlobStore.exists?(state.store.blobs, entry.sha256) ->
+        {:reply, :missing, state}
 
-      {:reply, :ok, state |> served(entry.name) |> clean()}
-    else
-      {:reply, :superseded, state}
+      true ->
+        put_in_place(entry, result)
+        {:reply, :ok, state |> served(entry.name) |> clean()}
     end
   end
 
@@ -268,6 +271,13 @@ defmodule Tidepool.Catalog do
   end
 
   def handle_info(_message, state), do: {:noreply, state}
+
+  defp put_in_place(entry, {:ok, loaded, native}), do: publish([{entry, describe(entry, loaded), native}])
+
+  defp put_in_place(entry, {:error, error}) do
+    Native.unpublish(Engine.runtime(), entry.name)
+    set_aside(entry, error)
+  end
 
   # What was withheld from the others gives way to theirs.
   defp later?(_entry, nil, _open?), do: true

@@ -146,6 +146,38 @@ defmodule Tidepool.Cluster.LoadsTest do
     for entry <- entries, do: assert({:error, %Error{reason: :unavailable}} = call(peer, entry.name, 1_000))
   end
 
+  # As when a version that had the same module is replaced while this one is being compiled.
+  test "a module that goes while it is being loaded is looked for anew: none serves that is not on the disk",
+       %{peer: peer} = context do
+    wasm = guest("rust", "hello_world")
+    path = BlobStore.path(Peer.call(peer, Catalog, :blobs, []), BlobStore.sha256(wasm))
+    bring(peer, wasm)
+    entry = entry(context, wasm)
+    :ok = Peer.call(peer, Catalog, :accept, [[entry]])
+    {_context, [^entry]} = Peer.call(peer, Catalog, :known, [])
+
+    :ok = Peer.call(peer, :sys, :suspend, [Catalog])
+    :ok = Peer.call(peer, Loads, :load, [[entry], nil])
+    catalog = Peer.call(peer, Process, :whereis, [Catalog])
+
+    eventually(
+      fn -> Peer.call(peer, Process, :info, [catalog, :message_queue_len]) == {:message_queue_len, 1} end,
+      20_000
+    )
+
+    File.rm!(path)
+    :ok = Peer.call(peer, :sys, :resume, [Catalog])
+
+    eventually(fn ->
+      match?([%{state: :waiting, attempts: attempts}] when attempts > 0, Peer.call(peer, Loads, :list, []))
+    end)
+
+    assert {:error, %Error{reason: :not_ready}} = call(peer, "coming", 100)
+    bring(peer, wasm)
+    assert {:ok, "Hello, world!"} = call(peer, "coming", 20_000)
+    assert File.exists?(path)
+  end
+
   test "what is superseded on its way is dropped", %{peer: peer} = context do
     tell(peer, entry(context, "never to come"))
     Peer.deploy!(peer, "rust", "hello_world", name: "coming", operation: "hello")

@@ -9,7 +9,8 @@ defmodule Tidepool.TestCluster do
   import ExUnit.Assertions
   import Tidepool.Case, only: [eventually: 2]
 
-  alias Tidepool.{FaultVersion, Peer}
+  alias Tidepool.{Catalog, FaultVersion, Peer}
+  alias Tidepool.Cluster.Loads
 
   @converge_ms 60_000
 
@@ -56,7 +57,14 @@ defmodule Tidepool.TestCluster do
 
   @doc "Waits until all catalogs are equal and every function of `expected` answers on every node as it is allowed to."
   def assert_converged(peers, expected) do
-    eventually(fn -> assert [_one] = peers |> Enum.map(&catalog/1) |> Enum.uniq() end, @converge_ms)
+    eventually(
+      fn ->
+        catalogs = Enum.map(peers, &catalog/1)
+        assert length(Enum.uniq(catalogs)) == 1, "nodes differ:\n" <> Enum.map_join(peers, "\n", &state/1)
+      end,
+      @converge_ms
+    )
+
     deployed = MapSet.new(catalog(hd(peers)), & &1.name)
 
     for {name, allowed} <- expected do
@@ -66,6 +74,13 @@ defmodule Tidepool.TestCluster do
     end
 
     :ok
+  end
+
+  # What a node has, and what became of what it has not.
+  defp state(peer) do
+    {_context, entries} = Peer.call(peer, Catalog, :known, [])
+    known = for entry <- entries, do: {entry.name, entry.version, Peer.call(peer, Catalog, :loaded, [entry.name])}
+    inspect({peer.node, known, Peer.call(peer, Loads, :list, [])}, limit: :infinity, printable_limit: :infinity)
   end
 
   @doc "Waits until a node answers `version` for `name`."

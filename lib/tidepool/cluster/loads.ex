@@ -302,6 +302,9 @@ defmodule Tidepool.Cluster.Loads do
     settle(state, job.entry.name)
   end
 
+  # It was here until a moment ago: others have it.
+  defp concluded(state, job, :missing), do: concluded(state, job, {:nowhere, []})
+
   defp concluded(state, job, {:nowhere, wrong}) do
     wait = min(@first_wait_ms * Integer.pow(2, min(job.attempts, 10)), @longest_wait_ms)
     retry(state, %{job | wrong: wrong ++ job.wrong}, wait)

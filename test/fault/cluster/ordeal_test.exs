@@ -2,7 +2,7 @@ defmodule Tidepool.Fault.Cluster.OrdealTest do
   # Not async: six nodes, some of them being killed.
   use Tidepool.Case
 
-  alias Tidepool.{Catalog, FaultVersion, Ordeal, Peer, TestCluster}
+  alias Tidepool.{BlobStore, Catalog, FaultVersion, Ordeal, Peer, TestCluster}
   alias Tidepool.Ordeal.{History, Liar, Troubles}
 
   @nodes 5
@@ -25,6 +25,7 @@ defmodule Tidepool.Fault.Cluster.OrdealTest do
     entries = converged(Troubles.peers(cluster))
     assert History.violations(entries) == []
     for peer <- Troubles.peers(cluster), entry <- entries, do: assert_served(peer, entry)
+    for peer <- Troubles.peers(cluster), entry <- entries, not entry.removed, do: assert_kept(peer, entry)
 
     lies = Peer.call(cluster.liar, Liar, :count, [])
     if @seconds > 60, do: IO.inspect(%{changes: History.count(), troubles: cluster.count, lies: lies})
@@ -46,6 +47,12 @@ defmodule Tidepool.Fault.Cluster.OrdealTest do
   # A version that is still to be fetched lets the one before it answer.
   defp assert_served(peer, entry) do
     eventually(fn -> assert {peer.node, served(peer, entry)} == {peer.node, History.change(entry)} end, @converge_ms)
+  end
+
+  # What serves from memory alone would be gone with the next start.
+  defp assert_kept(peer, entry) do
+    blobs = Peer.call(peer, Catalog, :blobs, [])
+    assert Peer.call(peer, BlobStore, :check, [blobs, entry.sha256]) == :whole
   end
 
   defp served(peer, %{name: name}) do

@@ -103,6 +103,7 @@ defmodule Tidepool.Fault.Cluster.ReturnTest do
   test "whatever a node has lost of its data comes anew from another node, and is lost nowhere" do
     [a, b] = start!(2)
     for {name, version} <- [{"f", 1}, {"g", 2}, {"h", 3}], do: {:ok, _function} = deploy(b, name, version)
+    await(a, "g", 2)
     :ok = remove(a, "g")
     expected = %{"f" => [1], "g" => [:removed], "h" => [3]}
     assert_converged([a, b], expected)
