@@ -97,6 +97,8 @@ defmodule Tidepool.Ship.StartTest do
 
   test "mix tidepool.server, and its alias, say in one sentence why a node can't start, and never the token" do
     dump = Path.join(tmp_folder!(), "erl_crash.dump")
+    # What compiling prints comes before.
+    assert {0, _output} = Foreground.await_exit!(start!("mix", ["compile"]))
 
     for task <- ["tidepool.server", "phx.server"],
         {env, text} <- [
