@@ -1,3 +1,4 @@
+# Measures: calls from Elixir, as ratios to a GenServer.call in the same run
 Code.require_file("support.exs", __DIR__)
 
 defmodule Bench.Call do

@@ -1,3 +1,7 @@
+# Measures: how soon the instance of a call is gone that is cancelled
+#
+# That is: its caller killed, its time over, its client hung up, its node drained; while its guest computes, waits for the host,
+# and sleeps. And what a removal does, which cancels nothing.
 Code.require_file("support.exs", __DIR__)
 
 defmodule Bench.Cancel do

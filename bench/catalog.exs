@@ -1,3 +1,4 @@
+# Measures: a catalog of 10,000 functions as the cluster keeps it: merging a change, comparing digests, memory
 Code.require_file("support.exs", __DIR__)
 
 defmodule Bench.Catalog do

@@ -1,3 +1,4 @@
+# Measures: calls while modules are compiled, beside the same calls alone
 Code.require_file("support.exs", __DIR__)
 
 defmodule Bench.Compile do

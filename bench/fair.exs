@@ -1,3 +1,7 @@
+# Measures: what endless loops cost everybody else, and 10,000 callers at once of a function capped at 8
+#
+# Calls, timers and messages beside as many endless guests as cores and ten times as many, and beside as many Erlang processes
+# that loop.
 Code.require_file("support.exs", __DIR__)
 
 defmodule Bench.Fair do

@@ -1,3 +1,4 @@
+# Measures: calls in fresh instances, with and without the snapshot of the deploy, on one core and on all, on both engines
 Code.require_file("support.exs", __DIR__)
 
 defmodule Bench.Fresh do

@@ -1,3 +1,11 @@
+# Measures: three GETs of a real Redis, joined, by native Elixir and by guests, from Elixir and over HTTP
+# Needs: redis-server, ab
+# Builds: -p tidepool_load
+#
+# The guests' host calls go to a function, or to a GenServer, at 1 to 512 calls at once.
+#
+#   bench/run redis             about two minutes; prints tables, writes bench/results/redis.json and redis.svg
+#   bench/run redis --docs      the same, and puts tables and plot into docs/benchmarks.md
 for file <- [
       "support.exs",
       "support/redis.exs",

@@ -1,3 +1,4 @@
+# Measures: how long a node with 100 functions takes to start again, with compiled code on disk and without
 Code.require_file("support.exs", __DIR__)
 
 defmodule Bench.Restart do

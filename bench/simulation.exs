@@ -1,3 +1,7 @@
+# Measures: what a change costs each node of 10, 100 and 1,000, and after how many rounds all have it, in virtual time
+# bench/all runs it with: --smoke
+#
+# About four minutes; `--smoke` has small clusters. SIMULATION_SEED=n repeats a run.
 Code.require_file("support.exs", __DIR__)
 Code.require_file("../test/support/simulation.ex", __DIR__)
 

@@ -1,3 +1,8 @@
+# Measures: what guests of bad will leave behind in resident memory
+# bench/all runs it with: --seconds 15
+#
+# Before and after a mixed run of guests that allocate to their limit, grow tables, recurse to overflow and make the largest
+# host calls, and after a million fresh calls and a million traps. `--seconds N` makes the mixed run so long (60).
 Code.require_file("support.exs", __DIR__)
 
 defmodule Bench.Soak do

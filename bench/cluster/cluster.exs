@@ -1,3 +1,4 @@
+# Measures: clusters of real nodes on this machine: deploys, joins, what they cost
 Code.require_file("node.exs", __DIR__)
 
 defmodule Bench.Cluster do

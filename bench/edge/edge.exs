@@ -1,3 +1,6 @@
+# Measures: calls over HTTP beside a bare hyper server, and what idle, half-open and slow clients cost
+# Needs: wrk
+# Builds: -p tidepool_core -p tidepool_http -p tidepool_nif --example bare
 Code.require_file("../support.exs", __DIR__)
 
 defmodule Bench.Edge do

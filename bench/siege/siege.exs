@@ -1,3 +1,12 @@
+# Measures: what hostile clients of the edge cost well-behaved ones, for each attack and for all of them at once
+# bench/all runs it with: --seconds 2
+#
+# Calls and deploys before, during and after each attack, each compared with as much computing that leaves the node alone.
+# Traffic to loopback only.
+#
+#   bench/run siege                       each attack for ten seconds: about five minutes
+#   bench/run siege --only windows,ping
+#   bench/run siege --seconds 2           shorter
 Code.require_file("../support.exs", __DIR__)
 
 defmodule Bench.Siege do

@@ -1,6 +1,6 @@
 defmodule Bench.RedisLoad do
   @moduledoc """
-  Load on the subjects of bench/redis: closed loops, in which each of so many callers asks again when it is answered, from
+  Load on the subjects of `bench/run redis`: closed loops, in which each of so many callers asks again when it is answered, from
   Elixir and with `ab`; and an open loop at given rates with `tidepool-load`.
 
   The subjects take turns at each level of concurrency, so that a drift of the machine hits all of them alike. What a

@@ -1,5 +1,5 @@
 defmodule Bench.RedisReport do
-  @moduledoc "What bench/redis shows: rows with targets, tables in Markdown, a plot."
+  @moduledoc "What `bench/run redis` shows: rows with targets, tables in Markdown, a plot."
 
   alias Bench.{Plot, RedisLoad}
 
@@ -115,7 +115,7 @@ defmodule Bench.RedisReport do
     [redis] = Regex.run(~r/v=([\d.]+)/, redis, capture: :all_but_first)
     {:ok, version} = :application.get_key(:tidepool, :vsn)
 
-    "Measured #{Date.utc_today()} with `bench/redis --docs`: Tidepool #{version}, Elixir #{machine.elixir} on OTP #{machine.otp}, " <>
+    "Measured #{Date.utc_today()} with `bench/run redis --docs`: Tidepool #{version}, Elixir #{machine.elixir} on OTP #{machine.otp}, " <>
       "Redis #{redis}; #{machine.cores} cores (#{machine.cpu}), which server, Redis and load generator share."
   end
 

@@ -30,6 +30,9 @@ at_least() {
   done
 }
 
+# The flags of the VM that ship, for a VM that is not a release's.
+vm_flags() { sed -e '/^[[:space:]]*#/d' -e '/^[[:space:]]*$/d' "$root/rel/vm.args.eex" | tr '\n' ' '; }
+
 # A CI machine builds the Rust libraries once for all its checkouts.
 if [[ -n ${CI:-} && -z ${CARGO_TARGET_DIR:-} ]]; then
   export CARGO_TARGET_DIR=${XDG_CACHE_HOME:-$HOME/.cache}/tidepool/target

@@ -1,4 +1,4 @@
-//! A bare hyper server that answers every request with the same bytes: what `bench/edge` holds the edge against.
+//! A bare hyper server that answers every request with the same bytes: what `bench/run edge` holds the edge against.
 //!
 //! Prints the port that it listens on, and serves until its standard input ends.
 #![allow(clippy::unwrap_used, reason = "a tool of the bench")]
