@@ -1,0 +1,59 @@
+//! What is fuzzed.
+
+use fastrand::Rng;
+
+mod edge;
+mod http1;
+mod modules;
+mod multipart;
+mod node;
+mod reply;
+
+/// Something that reads strangers' bytes.
+pub struct Target {
+    /// As it is asked for, and as its folders are called.
+    pub name: &'static str,
+    /// Executes it once. Panics when a guarantee does not hold.
+    pub run: fn(&[u8]),
+    /// Inputs to begin with, beside those in files.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+    /// An input that is made from nothing.
+    pub fresh: fn(&mut Rng) -> Vec<u8>,
+    /// Pieces that its inputs have.
+    pub words: &'static [&'static [u8]],
+    /// Length of its longest input.
+    pub most_bytes: usize,
+}
+
+/// All targets.
+pub static TARGETS: &[Target] = &[
+    Target { name: "http1", run: http1::http1, seeds: none, fresh: noise, words: http1::WORDS, most_bytes: 12 << 10 },
+    Target {
+        name: "multipart",
+        run: multipart::multipart,
+        seeds: none,
+        fresh: noise,
+        words: multipart::WORDS,
+        most_bytes: 12 << 10,
+    },
+    Target {
+        name: "modules",
+        run: modules::modules,
+        seeds: modules::seeds,
+        fresh: modules::fresh,
+        words: modules::WORDS,
+        most_bytes: 256 << 10,
+    },
+];
+
+pub use http1::http1;
+pub use modules::modules;
+pub use multipart::multipart;
+
+fn none() -> Vec<Vec<u8>> {
+    Vec::new()
+}
+
+fn noise(rng: &mut Rng) -> Vec<u8> {
+    (0..rng.usize(..256)).map(|_| rng.u8(..)).collect()
+}

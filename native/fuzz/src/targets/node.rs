@@ -1,0 +1,115 @@
+//! Runtimes for modules, and the loop that drives a call to its end.
+
+use std::sync::{Arc, Condvar, LazyLock, Mutex};
+use std::task::{Wake, Waker};
+use std::time::Duration;
+
+use tidepool_core::console::{Console, Line};
+use tidepool_core::{
+    CallError, CompileConfig, CompileError, DenseConfig, EngineKind, FunctionConfig, HostReply, HostRequest, Instances,
+    Limits, Module, Request, Runtime, RuntimeConfig, Step, Task,
+};
+
+/// Longer than anything takes that is bounded.
+const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PAGE: u64 = 64 << 10;
+
+/// The engines and tiers that a module can be compiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    Fast,
+    Dense,
+    Baseline,
+}
+
+impl Way {
+    pub(super) const ALL: [Way; 3] = [Way::Fast, Way::Dense, Way::Baseline];
+
+    fn engine(self) -> EngineKind {
+        if self == Way::Dense { EngineKind::Dense } else { EngineKind::Fast }
+    }
+}
+
+static OPTIMISING: LazyLock<Arc<Runtime>> = LazyLock::new(|| runtime(0));
+/// All modules are large enough for the baseline compiler here.
+static BASELINE: LazyLock<Arc<Runtime>> = LazyLock::new(|| runtime(1));
+
+struct Silent;
+
+impl Console for Silent {
+    fn print(&self, _line: Line) -> Result<(), Line> {
+        Ok(())
+    }
+}
+
+fn runtime(baseline_bytes: usize) -> Arc<Runtime> {
+    static IO: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
+        let io = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        io.expect("an I/O thread")
+    });
+    let config = RuntimeConfig {
+        max_instances: 8,
+        max_queue: 8,
+        max_memory_bytes: 64 << 20,
+        max_table_elements: 1 << 17,
+        console_lines_per_s: u32::MAX,
+        dense: DenseConfig { max_instances: Some(8), ..DenseConfig::default() },
+        max_computing: 1_000,
+        baseline_bytes,
+        ..RuntimeConfig::default()
+    };
+    Runtime::new(&config, IO.handle().clone(), Arc::new(Silent)).expect("a runtime")
+}
+
+/// Compiles `wasm` in one of the ways; with `snapshot`, start functions run now.
+pub(super) fn compile(way: Way, wasm: &[u8], snapshot: Option<Limits>) -> Result<Arc<Module>, CompileError> {
+    let runtime = if way == Way::Baseline { &*BASELINE } else { &*OPTIMISING };
+    runtime.compile(wasm, &CompileConfig { engine: way.engine(), snapshot }).map(Arc::new)
+}
+
+/// Calls `module` once, in an instance of its own.
+pub(super) fn call(
+    module: &Arc<Module>,
+    limits: Limits,
+    payload: &[u8],
+    host: impl FnMut(HostRequest) -> HostReply,
+) -> Result<Result<Vec<u8>, CallError>, CompileError> {
+    let config = FunctionConfig { name: "guest".into(), version: 1, instances: Instances::Fresh, limits };
+    let function = Arc::new(module.function(config)?);
+    let request = Request { operation: b"hello".to_vec(), payload: payload.to_vec(), depth: 1, timeout: PATIENCE };
+    Ok(function.start(request).and_then(|task| finish(task, host)))
+}
+
+fn finish(mut task: Task, mut host: impl FnMut(HostRequest) -> HostReply) -> Result<Vec<u8>, CallError> {
+    let signal = Arc::new(Signal::default());
+    loop {
+        match task.drive(|_| Waker::from(Arc::clone(&signal))) {
+            Step::Done(outcome) => return outcome,
+            Step::Host(request) => task.answer(host(request)),
+            Step::Yield => {}
+            Step::Wait => signal.wait(task.remaining()),
+        }
+    }
+}
+
+/// A waker that can be waited for.
+#[derive(Default)]
+struct Signal {
+    woken: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Signal {
+    fn wait(&self, at_most: Duration) {
+        let woken = self.woken.lock().unwrap();
+        let (mut woken, _) = self.changed.wait_timeout_while(woken, at_most, |woken| !*woken).unwrap();
+        *woken = false;
+    }
+}
+
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        *self.woken.lock().unwrap() = true;
+        self.changed.notify_all();
+    }
+}
