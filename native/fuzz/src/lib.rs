@@ -16,6 +16,7 @@ pub mod keep;
 pub mod mutate;
 pub mod panics;
 pub mod run;
+pub mod smith;
 pub mod targets;
 pub mod watch;
 

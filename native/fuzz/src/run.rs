@@ -82,16 +82,16 @@ pub fn run(target: &Target, plan: Plan, kept: &Path) -> io::Result<Outcome> {
     let mut count = 0;
     while finding.is_none() && count < plan.executions && began.elapsed() < plan.time {
         count += 1;
-        // Each tenth is made anew.
-        let mut input = if inputs.is_empty() || rng.u8(..10) == 0 {
+        let input = if inputs.is_empty() || rng.u8(..100) < target.fresh_percent {
             (target.fresh)(&mut rng)
         } else {
             // Newer ones do what is rarer.
             let newest = if rng.bool() { inputs.len().saturating_sub(64) } else { 0 };
-            inputs[rng.usize(newest..inputs.len())].clone()
+            let mut input = inputs[rng.usize(newest..inputs.len())].clone();
+            let other = &inputs[rng.usize(..inputs.len())];
+            mutate(&mut rng, &mut input, other, target.words, target.most_bytes);
+            input
         };
-        let other = if inputs.is_empty() { &[][..] } else { &inputs[rng.usize(..inputs.len())] };
-        mutate(&mut rng, &mut input, other, target.words, target.most_bytes);
         if let Some(panic) = step(&input)? {
             finding = Some((input, panic));
         } else if behaviour::take_new() {

@@ -41,7 +41,8 @@ impl Backend for Mirror {
                 responder.answer(response);
                 answer
             }
-            Route::Admit { .. } => {
+            // What is not read is refused.
+            Route::Admit { .. } | Route::Oversized { .. } => {
                 Answer::Now(Response::new(404, ContentType::Json, r#"{"error":{"reason":"not_found"}}"#))
             }
             _ => Answer::Now(response),

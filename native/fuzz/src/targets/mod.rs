@@ -2,12 +2,17 @@
 
 use fastrand::Rng;
 
+use crate::smith;
+
 mod edge;
+mod engines;
 mod http1;
 mod modules;
 mod multipart;
 mod node;
+mod reference;
 mod reply;
+mod wrap;
 
 /// Something that reads strangers' bytes.
 pub struct Target {
@@ -19,6 +24,8 @@ pub struct Target {
     pub seeds: fn() -> Vec<Vec<u8>>,
     /// An input that is made from nothing.
     pub fresh: fn(&mut Rng) -> Vec<u8>,
+    /// How many of a hundred inputs are made so; the others are changed ones.
+    pub fresh_percent: u8,
     /// Pieces that its inputs have.
     pub words: &'static [&'static [u8]],
     /// Length of its longest input.
@@ -27,12 +34,21 @@ pub struct Target {
 
 /// All targets.
 pub static TARGETS: &[Target] = &[
-    Target { name: "http1", run: http1::http1, seeds: none, fresh: noise, words: http1::WORDS, most_bytes: 12 << 10 },
+    Target {
+        name: "http1",
+        run: http1::http1,
+        seeds: none,
+        fresh: noise,
+        fresh_percent: 5,
+        words: http1::WORDS,
+        most_bytes: 12 << 10,
+    },
     Target {
         name: "multipart",
         run: multipart::multipart,
         seeds: none,
         fresh: noise,
+        fresh_percent: 5,
         words: multipart::WORDS,
         most_bytes: 12 << 10,
     },
@@ -41,11 +57,22 @@ pub static TARGETS: &[Target] = &[
         run: modules::modules,
         seeds: modules::seeds,
         fresh: modules::fresh,
+        fresh_percent: 5,
         words: modules::WORDS,
         most_bytes: 256 << 10,
     },
+    Target {
+        name: "engines",
+        run: engines::engines,
+        seeds: none,
+        fresh: smith::module,
+        fresh_percent: 90,
+        words: &[],
+        most_bytes: 64 << 10,
+    },
 ];
 
+pub use engines::engines;
 pub use http1::http1;
 pub use modules::modules;
 pub use multipart::multipart;

@@ -1,9 +1,9 @@
 //! Modules of any kind: refused with an error that says why, or compiled and run within limits.
 
 use fastrand::Rng;
-use tidepool_core::{CallError, CompileError, Limits};
+use tidepool_core::{CallError, CompileError, Instances, Limits};
 
-use super::node::{PAGE, Way, call, compile};
+use super::node::{Guest, PAGE, Way, compile};
 use crate::behaviour::{hash, kind, seen};
 use crate::corpus;
 
@@ -90,8 +90,9 @@ pub fn modules(data: &[u8]) {
         Err(error) => return refused(&error),
     };
     let start = kind(&format!("{:?}", module.start()));
-    match call(&module, limits, b"payload", |request| Ok(request.payload)) {
-        Ok(outcome) => {
+    match Guest::new(&module, Instances::Fresh, limits) {
+        Ok(guest) => {
+            let outcome = guest.call(b"hello", b"payload", |request| Ok(request.payload));
             let internal = matches!(outcome, Err(CallError::Internal { .. } | CallError::Overloaded { .. }));
             assert!(!internal, "{way:?}: {outcome:?}");
             let outcome = outcome.map_or_else(|error| kind(&format!("{error:?}")), |_reply| "reply".to_owned());

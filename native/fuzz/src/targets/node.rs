@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tidepool_core::console::{Console, Line};
 use tidepool_core::{
-    CallError, CompileConfig, CompileError, DenseConfig, EngineKind, FunctionConfig, HostReply, HostRequest, Instances,
-    Limits, Module, Request, Runtime, RuntimeConfig, Step, Task,
+    CallError, CompileConfig, CompileError, DenseConfig, EngineKind, Function, FunctionConfig, HostReply, HostRequest,
+    Instances, Limits, Module, Request, Runtime, RuntimeConfig, Step, Task,
 };
 
 /// Longer than anything takes that is bounded.
@@ -67,17 +67,25 @@ pub(super) fn compile(way: Way, wasm: &[u8], snapshot: Option<Limits>) -> Result
     runtime.compile(wasm, &CompileConfig { engine: way.engine(), snapshot }).map(Arc::new)
 }
 
-/// Calls `module` once, in an instance of its own.
-pub(super) fn call(
-    module: &Arc<Module>,
-    limits: Limits,
-    payload: &[u8],
-    host: impl FnMut(HostRequest) -> HostReply,
-) -> Result<Result<Vec<u8>, CallError>, CompileError> {
-    let config = FunctionConfig { name: "guest".into(), version: 1, instances: Instances::Fresh, limits };
-    let function = Arc::new(module.function(config)?);
-    let request = Request { operation: b"hello".to_vec(), payload: payload.to_vec(), depth: 1, timeout: PATIENCE };
-    Ok(function.start(request).and_then(|task| finish(task, host)))
+/// A function of a module.
+pub(super) struct Guest(Arc<Function>);
+
+impl Guest {
+    pub(super) fn new(module: &Arc<Module>, instances: Instances, limits: Limits) -> Result<Self, CompileError> {
+        let config = FunctionConfig { name: "guest".into(), version: 1, instances, limits };
+        module.function(config).map(|function| Guest(Arc::new(function)))
+    }
+
+    pub(super) fn call(
+        &self,
+        operation: &[u8],
+        payload: &[u8],
+        host: impl FnMut(HostRequest) -> HostReply,
+    ) -> Result<Vec<u8>, CallError> {
+        let (operation, payload) = (operation.to_vec(), payload.to_vec());
+        let task = self.0.start(Request { operation, payload, depth: 1, timeout: PATIENCE })?;
+        finish(task, host)
+    }
 }
 
 fn finish(mut task: Task, mut host: impl FnMut(HostRequest) -> HostReply) -> Result<Vec<u8>, CallError> {
