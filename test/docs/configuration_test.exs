@@ -32,7 +32,9 @@ defmodule Tidepool.Docs.ConfigurationTest do
 
   test "every variable that the scripts take is documented" do
     scripts =
-      Enum.map_join(["bin/guests", "bin/setup", "bin/start", "bin/test", "bin/support/common.sh"], &File.read!/1)
+      ["bin/{guests,setup,start,test}", "bin/support/common.sh", "guests/builder/*.py"]
+      |> Enum.flat_map(&Path.wildcard/1)
+      |> Enum.map_join(&File.read!/1)
 
     variables = Regex.scan(~r/\b(CI|TIDEPOOL_\w+|XDG_CACHE_HOME|CARGO_TARGET_DIR)\b/, scripts) |> Enum.map(&hd/1)
     text = File.read!(@document)

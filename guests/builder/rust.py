@@ -1,0 +1,124 @@
+"""Rust: Debian's compiler, fetched without root."""
+
+import os
+import pwd
+import re
+import shutil
+import subprocess
+
+from .language import Kind, Language
+from .tools import GUESTS, TOOLS, Failure, have, once, run, say
+
+RUST = TOOLS / "rust"
+PACKAGES = ["rustc", "cargo", "libstd-rust-dev", "libstd-rust-dev-wasm32"]
+# A waPC guest's stack is 64 KiB instead of 1 MiB: its smallest memory is its stack and its data.
+STACK = "link-arg=-zstack-size=65536"
+OPTIONS = ["opt-level=s", "panic=abort", "lto", "codegen-units=1", "strip=debuginfo"]
+
+
+def wapc(guest, name, out):
+    rustc("--crate-type", "cdylib", "--target", "wasm32-unknown-unknown", "-C", STACK, "-o", out, guest.folder / f"{name}.rs")
+
+
+def wasi(guest, name, out, *options):
+    fetch()
+    target = "wasm32-wasi"  # newer compilers have renamed it
+    if not (RUST / "usr/lib/rustlib" / target).is_dir():
+        target = "wasm32-wasip1"
+    rustc("--target", target, *options, "-o", out, guest.folder / f"{name}.rs")
+
+
+def reactor(guest, name, out):
+    """A library for waPC that finds WASI's randomness and clocks."""
+    wasi(guest, name, out, "--crate-type", "cdylib")
+
+
+def crate(guest, name, out):
+    cargo(guest.folder, "build", "--quiet", "--release", "--locked", "--target", "wasm32-unknown-unknown")
+    shutil.copyfile(TOOLS / "rust_crate/wasm32-unknown-unknown/release" / f"{name}.wasm", out)
+
+
+def rustc(*arguments):
+    fetch()
+    options = [word for option in [*OPTIONS, f"linker={linker()}"] for word in ("-C", option)]
+    paths = ["--remap-path-prefix", f"{GUESTS}=guests"]
+    run(RUST / "usr/bin/rustc", "--edition", "2021", *options, *paths, *arguments, env={"LD_LIBRARY_PATH": libraries()})
+
+
+def cargo(folder, *arguments):
+    fetch()
+    remapped = f"--remap-path-prefix {TOOLS}/cargo=cargo --remap-path-prefix {GUESTS}=guests"
+    env = {
+        "LD_LIBRARY_PATH": libraries(),
+        "RUSTC": RUST / "usr/bin/rustc",
+        # Debian 12's cargo has the registry's present protocol behind a flag.
+        "RUSTC_BOOTSTRAP": "1",
+        "CARGO_HOME": TOOLS / "cargo",
+        "CARGO_TARGET_DIR": TOOLS / "rust_crate",
+        "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER": linker(),
+        "RUSTFLAGS": f"{remapped} -C {STACK}",
+    }
+    run(RUST / "usr/bin/cargo", "-Z", "sparse-registry", *arguments, folder=folder, env=env)
+
+
+def libraries():
+    return one("usr/lib/*-linux-gnu")
+
+
+def linker():
+    return one("usr/bin/wasm-ld-*")
+
+
+def one(pattern):
+    found = sorted(RUST.glob(pattern))
+    if not found:
+        raise Failure(f"there is no {pattern} in {RUST}: remove that folder, and it is fetched again")
+    return found[0]
+
+
+def fetch():
+    if not have("apt-get", "dpkg"):
+        raise Failure(
+            "the Rust guests need apt-get and dpkg: run this in a Debian container, or name the languages to build without rust"
+        )
+    once(RUST, "Debian's Rust compiler, about 120 MB", download)
+
+
+def download(folder):
+    """apt-get gets a cache of its own, and lists of its own when the machine's are missing or too old."""
+    cache = folder / "apt"
+    user = pwd.getpwuid(os.getuid()).pw_name
+    options = ["-o", "Debug::NoLocking=1", "-o", f"APT::Sandbox::User={user}", "-o", f"Dir::Cache={cache}"]
+    for part in ("archives", "lists"):
+        (cache / part / "partial").mkdir(parents=True)
+    try:
+        download_packages(options)
+    except Failure:
+        say("refreshing the package lists")
+        options += ["-o", f"Dir::State::lists={cache}/lists"]
+        run("apt-get", "-qq", "-y", *options, "update")
+        download_packages(options)
+    for package in sorted((cache / "archives").glob("*.deb")):
+        run("dpkg", "-x", package, folder)
+    shutil.rmtree(cache)
+
+
+def download_packages(options):
+    """What is installed already is fetched again, for compiler and libraries must lie in one tree."""
+    depends = subprocess.run(["apt-cache", *options, "depends", "lld"], capture_output=True, text=True)
+    found = set(re.findall(r"lld-[0-9]+", depends.stdout))
+    if depends.returncode != 0 or not found:
+        raise Failure("apt-cache knows of no package lld")
+    how = ["install", "--reinstall", "--download-only", "--no-install-recommends"]
+    run("apt-get", "-qq", "-y", *options, *how, *PACKAGES, *found)
+
+
+RUST_GUESTS = Language(
+    "rust",
+    {
+        "wapc": Kind(wapc, "{}.rs"),
+        "wasi": Kind(wasi, "{}.rs"),
+        "reactor": Kind(reactor, "{}.rs"),
+        "crate": Kind(crate, "Cargo.toml"),
+    },
+)
