@@ -72,7 +72,7 @@ defmodule Tidepool.Docs.BenchesTest do
 
     write!(root, "bench/flags/flags.exs", """
     # Measures: nothing
-    {:ok, peer, _name} = :peer.start_link(%{connection: :standard_io, name: :peer.random_name()})
+    {:ok, peer, _node} = :peer.start_link(%{connection: :standard_io})
 
     for read <- [&:file.read_file/1, &:peer.call(peer, :file, :read_file, [&1])] do
       {:ok, line} = read.("/proc/self/cmdline")
