@@ -113,6 +113,11 @@ pub(super) struct Got {
 /// Connects, sends `pieces` one after another and reads until the edge closes. When nothing comes for a while, the edge is
 /// told that nothing more is sent.
 pub(super) fn exchange(pieces: &[&[u8]]) -> Got {
+    exchange_until(pieces, |_| false)
+}
+
+/// The same, but the edge is told as soon as what came is `enough`, too.
+pub(super) fn exchange_until(pieces: &[&[u8]], enough: impl Fn(&[u8]) -> bool) -> Got {
     let edge = &*EDGE;
     let mut stream = TcpStream::connect(edge.address).expect("the edge takes connections");
     stream.set_read_timeout(Some(QUIET)).expect("a timeout");
@@ -127,19 +132,24 @@ pub(super) fn exchange(pieces: &[&[u8]]) -> Got {
         }
     }
     let mut got = Got { bytes: Vec::new(), cut: false };
+    let mut buffer = [0; 16 << 10];
     loop {
-        match stream.read_to_end(&mut got.bytes) {
-            Ok(_) => break,
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => {
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(len) => got.bytes.extend_from_slice(&buffer[..len]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
                 got.cut = true;
                 break;
             }
+            // Nothing came.
             Err(error) => {
                 assert!(!got.cut, "the edge neither answers nor closes: {error}");
-                got.cut = true;
-                let _ = stream.shutdown(Shutdown::Write);
-                stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+                end(&mut stream, &mut got);
             }
+        }
+        if !got.cut && enough(&got.bytes) {
+            end(&mut stream, &mut got);
         }
     }
     drop(stream);
@@ -147,4 +157,11 @@ pub(super) fn exchange(pieces: &[&[u8]]) -> Got {
         edge.check_empty();
     }
     got
+}
+
+/// Tells the edge that nothing more is sent.
+fn end(stream: &mut TcpStream, got: &mut Got) {
+    got.cut = true;
+    let _ = stream.shutdown(Shutdown::Write);
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
 }

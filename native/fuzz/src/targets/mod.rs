@@ -4,14 +4,17 @@ use fastrand::Rng;
 
 use crate::smith;
 
+mod cache;
 mod edge;
 mod engines;
 mod http1;
+mod http2;
 mod modules;
 mod multipart;
 mod node;
 mod reference;
 mod reply;
+mod requests;
 mod wrap;
 
 /// Something that reads strangers' bytes.
@@ -53,6 +56,33 @@ pub static TARGETS: &[Target] = &[
         most_bytes: 12 << 10,
     },
     Target {
+        name: "http2",
+        run: http2::http2,
+        seeds: none,
+        fresh: noise,
+        fresh_percent: 5,
+        words: http2::WORDS,
+        most_bytes: 4 << 10,
+    },
+    Target {
+        name: "requests",
+        run: requests::requests,
+        seeds: none,
+        fresh: noise,
+        fresh_percent: 50,
+        words: &[b"%", b"+", b"/", b"\r\n", b"--", b"\"", b"&", b"=", b"\xff"],
+        most_bytes: 1 << 10,
+    },
+    Target {
+        name: "cache",
+        run: cache::cache,
+        seeds: none,
+        fresh: noise,
+        fresh_percent: 50,
+        words: &[],
+        most_bytes: 64,
+    },
+    Target {
         name: "modules",
         run: modules::modules,
         seeds: modules::seeds,
@@ -72,10 +102,13 @@ pub static TARGETS: &[Target] = &[
     },
 ];
 
+pub use cache::cache;
 pub use engines::engines;
 pub use http1::http1;
+pub use http2::http2;
 pub use modules::modules;
 pub use multipart::multipart;
+pub use requests::requests;
 
 fn none() -> Vec<Vec<u8>> {
     Vec::new()

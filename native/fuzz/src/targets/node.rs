@@ -1,5 +1,6 @@
 //! Runtimes for modules, and the loop that drives a call to its end.
 
+use std::path::Path;
 use std::sync::{Arc, Condvar, LazyLock, Mutex};
 use std::task::{Wake, Waker};
 use std::time::Duration;
@@ -59,6 +60,11 @@ fn runtime(baseline_bytes: usize) -> Arc<Runtime> {
         ..RuntimeConfig::default()
     };
     Runtime::new(&config, IO.handle().clone(), Arc::new(Silent)).expect("a runtime")
+}
+
+/// Has the optimising tier keep code in `folder` from now on.
+pub(super) fn open_cache(folder: &Path) {
+    OPTIMISING.open_cache(folder, 1 << 30, Box::new(|_complaint| {})).expect("a folder of our own");
 }
 
 /// Compiles `wasm` in one of the ways; with `snapshot`, start functions run now.
