@@ -31,7 +31,9 @@ defmodule Tidepool.MixProject do
   end
 
   # The library is compiled where it is used.
-  defp native, do: Enum.map(~w(Cargo.lock Cargo.toml mix_compiler.exs tidepool_*), &Path.join("native", &1))
+  defp native,
+    do:
+      Enum.map(~w(Cargo.lock Cargo.toml mix_compiler.exs tidepool_* fuzz/Cargo.toml fuzz/src), &Path.join("native", &1))
 
   # Of the system's Erlang; newer versions of Mix hide what no application asks for.
   defp test_applications(:test), do: [proper: :optional]

@@ -42,10 +42,11 @@ pub(super) fn check(replies: &[Reply]) {
         }
         assert!(!closes || index + 1 == replies.len(), "answers come after the last one");
         seen(&(index.min(3), status, reason, closes));
-        // What a refusal says, and which route it was.
-        let said = kind(&String::from_utf8_lossy(body));
-        let words = if reason.is_some() { 12 } else { 2 };
-        seen(&(reason, said.split(' ').take(words).collect::<String>()));
+        // Which refusal, and which route.
+        let said = String::from_utf8_lossy(body);
+        let document = serde_json::from_str::<serde_json::Value>(&said).ok();
+        let message = document.as_ref().and_then(|document| document.pointer("/error/message")?.as_str());
+        seen(&message.map_or_else(|| said.split(' ').next().map(kind), |message| Some(kind(message))));
     }
 }
 
