@@ -1,6 +1,6 @@
 defmodule Mix.Tasks.Compile.TidepoolNative do
   @moduledoc """
-  Builds the NIF library with cargo into `priv/native`.
+  Builds the NIF library, and the program in whose processes modules are compiled, with cargo into `priv/native`.
 
   Cargo is started only when a Rust source, a manifest or the lock file differs from those of the last build, so an
   unchanged project pays for reading a few dozen file dates. `CARGO_TARGET_DIR` is respected.
@@ -11,21 +11,23 @@ defmodule Mix.Tasks.Compile.TidepoolNative do
   use Mix.Task.Compiler
 
   @native __DIR__
-  @library "tidepool_nif"
+  # What cargo builds, and what it is called in priv/native.
+  @products %{"libtidepool_nif.so" => "tidepool_nif.so", "tidepool_compiler" => "tidepool_compiler"}
 
   @impl true
   def run(_args) do
-    target = Path.expand("../priv/native/#{@library}.so", @native)
+    folder = Path.expand("../priv/native", @native)
     stamp = Path.join(Mix.Project.manifest_path(), "compile.tidepool_native")
     sources = sources()
     move_data(Path.expand("../priv/data", @native), Path.expand("../data", @native))
 
-    if File.exists?(target) and File.read(stamp) == {:ok, sources} do
+    if Enum.all?(@products, fn {_built, name} -> File.exists?(Path.join(folder, name)) end) and
+         File.read(stamp) == {:ok, sources} do
       link_priv()
       :noop
     else
       build!()
-      install(target)
+      Enum.each(@products, fn {built, name} -> install(built, Path.join(folder, name)) end)
       link_priv()
       File.mkdir_p!(Path.dirname(stamp))
       File.write!(stamp, sources)
@@ -81,7 +83,7 @@ defmodule Mix.Tasks.Compile.TidepoolNative do
   defp build! do
     cargo = System.find_executable("cargo") || Mix.raise("cargo was not found: run bin/setup, or install Rust")
     Mix.shell().info("Building the native library (some minutes the first time)")
-    args = ~w(build --release --locked -p #{@library})
+    args = ~w(build --release --locked -p tidepool_nif -p tidepool_core)
 
     case System.cmd(cargo, args, cd: @native, into: IO.stream(:stdio, :line), stderr_to_stdout: true) do
       {_output, 0} -> :ok
@@ -90,9 +92,9 @@ defmodule Mix.Tasks.Compile.TidepoolNative do
   end
 
   # Renamed into place: a running node has the old file mapped, and writing into that would crash it.
-  defp install(target) do
+  defp install(built, target) do
     folder = System.get_env("CARGO_TARGET_DIR") || Path.join(@native, "target")
-    built = Path.expand(Path.join([folder, "release", "lib#{@library}.so"]), @native)
+    built = Path.expand(Path.join([folder, "release", built]), @native)
     File.mkdir_p!(Path.dirname(target))
     beside = "#{target}.#{System.pid()}.new"
     File.cp!(built, beside)

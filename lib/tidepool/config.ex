@@ -107,6 +107,17 @@ defmodule Tidepool.Config do
       default: nil,
       doc: "threads that compile, beside one for small modules; `nil` is one for every two schedulers."
     ],
+    compile_time: [
+      type: {:integer, 100, 3_600_000},
+      default: 10_000,
+      doc: "CPU time that a compiler may take for a module, in ms, and as much again for each MiB of it."
+    ],
+    compile_memory: [
+      type: {:integer, 67_108_864, 1_099_511_627_776},
+      default: 1_073_741_824,
+      doc:
+        "memory that a compiler may take for a module, in bytes, and an eighth of it again for each MiB of the module."
+    ],
     baseline: [
       type: {:integer, 0, 1_073_741_824},
       default: 262_144,

@@ -62,6 +62,9 @@ defmodule Tidepool.Engine do
       perf_map: config.perf_map,
       io_threads: config.io_threads,
       compile_threads: config.compile_threads,
+      compiler: Application.app_dir(:tidepool, "priv/native/tidepool_compiler"),
+      compile_time_ms: config.compile_time,
+      compile_memory_bytes: config.compile_memory,
       baseline_bytes: config.baseline,
       max_total_memory_bytes: config.max_memory || three_quarters_of_memory(),
       max_computing: System.schedulers_online()

@@ -18,6 +18,9 @@ defmodule Tidepool.FaultNative do
     perf_map: false,
     io_threads: 1,
     compile_threads: 1,
+    compiler: Application.app_dir(:tidepool, "priv/native/tidepool_compiler"),
+    compile_time_ms: 10_000,
+    compile_memory_bytes: 1_073_741_824,
     baseline_bytes: 0,
     max_total_memory_bytes: 1_073_741_824,
     max_computing: 2
@@ -66,9 +69,9 @@ defmodule Tidepool.FaultNative do
   @doc "Settings of an edge on a port of its own."
   def edge, do: @edge
 
-  @doc "A small runtime: four instances, and two calls that may wait for one."
-  def runtime do
-    {:ok, runtime} = Native.start_runtime(@settings)
+  @doc "A small runtime: four instances, and two calls that may wait for one; `settings` say what is otherwise."
+  def runtime(settings \\ %{}) do
+    {:ok, runtime} = Native.start_runtime(Map.merge(@settings, settings))
     runtime
   end
 

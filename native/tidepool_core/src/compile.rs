@@ -11,6 +11,7 @@ use wasmtime::{ExternType, FuncType, InstancePre, ModuleExport, ValType};
 
 use crate::abi::{self, Abi};
 use crate::cache::{Artifact, Name};
+use crate::compiler::{Failure, Job};
 use crate::engine::{Engine, EngineKind, MAX_TABLES_PER_MODULE, Tier};
 use crate::error::CompileError;
 use crate::function::{Function, FunctionConfig, Instances};
@@ -85,8 +86,23 @@ impl Runtime {
     /// # Errors
     /// A [`CompileError`] that says which of the steps refused the module, and what to change.
     pub fn compile(&self, wasm: &[u8], config: &CompileConfig) -> Result<Module, CompileError> {
+        self.compile_while(wasm, config, &|| true)
+    }
+
+    /// The same for as long as the module is `wanted`, which is asked some 50 times a second: from then on neither threads
+    /// nor memory are taken, where the compiler has a process of its own.
+    ///
+    /// # Errors
+    /// As [`Runtime::compile`]; and [`CompileError::Unwanted`].
+    pub fn compile_while(
+        &self,
+        wasm: &[u8],
+        config: &CompileConfig,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<Module, CompileError> {
         let began = Instant::now();
         let runtime = &self.inner;
+        let job = Job { compilers: &runtime.compilers, wanted };
         let engine = runtime.engines.get(config.engine);
         check_header(wasm)?;
         let exported = Arc::new(Exported::of(wasm));
@@ -97,14 +113,14 @@ impl Runtime {
         }
         let (checked, moves) = checked(engine, wasm)?;
         let exposed = stack::expose(&checked);
-        let prepared = snapshot::prepare(&runtime.sandbox, engine.kind, &exposed.wasm, config.snapshot.as_ref());
-        let mut code = match baseline(engine, &prepared.wasm) {
+        let prepared = snapshot::prepare(&runtime.sandbox, engine.kind, &exposed.wasm, config.snapshot.as_ref(), job);
+        let mut code = match baseline(engine, &prepared.wasm, job).map_err(|it| failed(engine, wasm, it))? {
             Some(module) => {
                 let (wasm, origin) = (prepared.wasm.into_owned(), prepared.origin);
                 Code { module, origin, tier: Tier::Baseline, unoptimised: Some(wasm), from_cache: false }
             }
             // What is wrong with a module is said of the one that its author knows.
-            None => optimising(engine, &exposed.wasm, prepared).map_err(|error| refused(engine, wasm, &error))?,
+            None => optimising(engine, &exposed.wasm, prepared, job).map_err(|it| failed(engine, wasm, it))?,
         };
         code.origin.code_shift += exposed.code_shift;
         code.origin.moves = moves;
@@ -236,14 +252,14 @@ impl Module {
     ///
     /// # Errors
     /// A [`CompileError`] when the optimising compiler refuses what the baseline one has compiled.
-    pub(crate) fn optimised(&self) -> Option<Result<Module, CompileError>> {
+    pub(crate) fn optimised(&self, wanted: &dyn Fn() -> bool) -> Option<Result<Module, CompileError>> {
         let wasm = self.unoptimised.as_ref()?;
         let (began, engine) = (Instant::now(), self.engine());
         let code = match kept(&self.runtime, engine, self.name.as_ref()) {
             Some(artifact) => Ok(Code::kept(artifact)),
-            None => wasmtime::Module::from_binary(&engine.optimising.wasmtime, wasm)
+            None => optimise(engine, wasm, Job { compilers: &self.runtime.compilers, wanted })
                 .map(|module| Code::optimised(module, Origin::clone(&self.origin)))
-                .map_err(|error| refused(engine, wasm, &error)),
+                .map_err(|failure| failed(engine, wasm, failure)),
         };
         let exported = Arc::clone(&self.exported);
         Some(code.and_then(|code| link(&self.runtime, self.engine, self.name.clone(), code, exported, began)))
@@ -341,26 +357,33 @@ impl Exports {
 
 /// The code of a large module, by the compiler that is quick. `None` when the module is not for that: the optimising one
 /// takes it, or says what is wrong.
-fn baseline(engine: &Engine, wasm: &[u8]) -> Option<wasmtime::Module> {
-    let compiler = engine.baseline.as_ref().filter(|compiler| wasm.len() >= compiler.min_module_bytes)?;
-    let module = wasmtime::Module::from_binary(&compiler.wasmtime, wasm).ok()?;
+fn baseline(engine: &Engine, wasm: &[u8], job: Job<'_>) -> Result<Option<wasmtime::Module>, Failure> {
+    let compiler = engine.baseline.as_ref().filter(|compiler| wasm.len() >= compiler.min_module_bytes);
+    let Some(compiler) = compiler else { return Ok(None) };
+    let module = match job.compile(&compiler.wasmtime, compiler.codegen, wasm) {
+        Err(Failure::Refused(_)) => return Ok(None),
+        compiled => compiled?,
+    };
     // The fast engine's pool refuses these, and so would have been deployed what no optimised code can follow.
     let table_elements = module.resources_required().max_initial_table_size.unwrap_or(0);
-    (table_elements <= u64::from(engine.max_table_elements)).then_some(module)
+    Ok((table_elements <= u64::from(engine.max_table_elements)).then_some(module))
 }
 
 /// The code of a module by the optimising compiler: its snapshot's, or its own where the compiler refuses that.
-fn optimising(engine: &Engine, wasm: &[u8], prepared: Prepared<'_>) -> wasmtime::Result<Code> {
-    let compile = |wasm: &[u8]| wasmtime::Module::from_binary(&engine.optimising.wasmtime, wasm);
-    match compile(&prepared.wasm) {
+fn optimising(engine: &Engine, wasm: &[u8], prepared: Prepared<'_>, job: Job<'_>) -> Result<Code, Failure> {
+    match optimise(engine, &prepared.wasm, job) {
         Ok(module) => Ok(Code::optimised(module, prepared.origin)),
         // More data segments than a module may have, for one.
-        Err(error) if prepared.origin.start == Start::Snapshot => {
-            let module = compile(wasm)?;
+        Err(Failure::Refused(error)) if prepared.origin.start == Start::Snapshot => {
+            let module = optimise(engine, wasm, job)?;
             Ok(Code::optimised(module, Origin::unsupported(&error)))
         }
-        Err(error) => Err(error),
+        Err(failure) => Err(failure),
     }
+}
+
+fn optimise(engine: &Engine, wasm: &[u8], job: Job<'_>) -> Result<wasmtime::Module, Failure> {
+    job.compile(&engine.optimising.wasmtime, engine.optimising.codegen, wasm)
 }
 
 /// The module with the checks that it lacks.
@@ -369,6 +392,16 @@ fn checked<'a>(engine: &Engine, wasm: &'a [u8]) -> Result<(Cow<'a, [u8]>, Moves)
         Ok(Some(checked)) => Ok((Cow::Owned(checked.wasm), checked.moves)),
         Ok(None) => Ok((Cow::Borrowed(wasm), Moves::default())),
         Err(error) => Err(refused(engine, wasm, &error.into())),
+    }
+}
+
+/// Why there is no code of a module.
+fn failed(engine: &Engine, wasm: &[u8], failure: Failure) -> CompileError {
+    match failure {
+        Failure::Refused(error) => refused(engine, wasm, &error),
+        Failure::Bound(_) => CompileError::TooDemanding { message: failure.to_string() },
+        Failure::Unwanted => CompileError::Unwanted,
+        Failure::Broken(message) => CompileError::Internal { message },
     }
 }
 

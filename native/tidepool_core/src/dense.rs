@@ -82,21 +82,12 @@ impl Slabs {
         }
     }
 
-    /// Has `config` take memories and stacks from here.
+    /// Has `config`, whose code is the dense engine's, take memories and stacks from here.
     pub(crate) fn configure(&self, config: &mut Config) {
         config
             .allocation_strategy(InstanceAllocationStrategy::OnDemand)
             .with_host_memory(Arc::new(Memories(Arc::clone(&self.memories))))
-            .with_host_stack(Arc::new(Stacks(Arc::clone(&self.stacks))))
-            // Wasmtime maps images of its own memories alone, and panics over those of others.
-            .memory_init_cow(false)
-            // All of a slot can be accessed, so the compiled code must compare each address with the memory's size. Any
-            // reservation or guard that is promised here would have it leave that out.
-            .memory_reservation(0)
-            .memory_reservation_for_growth(0)
-            .memory_guard_size(0)
-            // It grows within its slot.
-            .memory_may_move(false);
+            .with_host_stack(Arc::new(Stacks(Arc::clone(&self.stacks))));
     }
 }
 
@@ -109,6 +100,7 @@ mod tests {
     use wasmtime::{Engine, Instance, Module, Store};
 
     use super::*;
+    use crate::compiler::Codegen;
 
     /// Makes and calls instances, and keeps them, until one can't be had.
     fn fill(memories: usize, stacks: usize) -> (usize, wasmtime::Error) {
@@ -117,8 +109,8 @@ mod tests {
             stacks: Slab::new(stacks, 1 << 20, Some(Guards::probe())).unwrap(),
             instances: usize::MAX,
         };
-        let mut config = Config::new();
-        config.async_stack_size(1 << 20).concurrency_support(false);
+        let mut config = Codegen::Dense.config();
+        config.async_stack_size(1 << 20);
         slabs.configure(&mut config);
         let engine = Engine::new(&config).unwrap();
         let wasm = wat::parse_str(r#"(module (memory 1) (func (export "f")))"#).unwrap();
@@ -126,6 +118,7 @@ mod tests {
         let mut stores = Vec::new();
         loop {
             let mut store = Store::new(&engine, ());
+            store.set_epoch_deadline(1);
             let made = pin!(async {
                 let instance = Instance::new_async(&mut store, &module, &[]).await?;
                 instance.get_typed_func::<(), ()>(&mut store, "f")?.call_async(&mut store, ()).await

@@ -1,11 +1,10 @@
 //! The engines that functions run on, and what belongs to each.
 
-use wasmtime::{
-    Config, Enabled, InstanceAllocationStrategy, Linker, OptLevel, PoolingAllocationConfig, ProfilingStrategy, Strategy,
-};
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, Linker, PoolingAllocationConfig, ProfilingStrategy};
 
 use crate::abi;
 use crate::admission::Admission;
+use crate::compiler::Codegen;
 use crate::dense::{self, Slabs};
 use crate::pool::Pools;
 use crate::runtime::RuntimeConfig;
@@ -36,6 +35,14 @@ impl EngineKind {
         match self {
             EngineKind::Fast => "fast",
             EngineKind::Dense => "dense",
+        }
+    }
+
+    /// How its code is made.
+    fn codegen(self) -> Codegen {
+        match self {
+            EngineKind::Fast => Codegen::Fast,
+            EngineKind::Dense => Codegen::Dense,
         }
     }
 }
@@ -72,6 +79,7 @@ pub(crate) struct Engine {
 /// What compiles modules of one tier and holds their instances.
 pub(crate) struct Compiler {
     pub(crate) wasmtime: wasmtime::Engine,
+    pub(crate) codegen: Codegen,
     pub(crate) linker: Linker<State>,
     /// Size from which it is asked, in bytes.
     pub(crate) min_module_bytes: usize,
@@ -85,7 +93,7 @@ impl Engines {
             fast: Engine {
                 // Without AVX there is none.
                 baseline: (config.baseline_bytes > 0)
-                    .then(|| Compiler::new(&baseline(config), config.baseline_bytes).ok())
+                    .then(|| Compiler::new(&baseline(config), Codegen::Baseline, config.baseline_bytes).ok())
                     .flatten(),
                 ..Engine::new(config, EngineKind::Fast, &fast(config)?, fast_instances)?
             },
@@ -119,7 +127,7 @@ impl Engine {
     fn new(config: &RuntimeConfig, kind: EngineKind, engine: &Config, instances: usize) -> wasmtime::Result<Self> {
         Ok(Engine {
             kind,
-            optimising: Compiler::new(engine, 0)?,
+            optimising: Compiler::new(engine, kind.codegen(), 0)?,
             baseline: None,
             admission: Admission::new(instances, config.max_queue),
             pools: Pools::default(),
@@ -137,11 +145,11 @@ impl Engine {
 }
 
 impl Compiler {
-    fn new(config: &Config, min_module_bytes: usize) -> wasmtime::Result<Self> {
+    fn new(config: &Config, codegen: Codegen, min_module_bytes: usize) -> wasmtime::Result<Self> {
         let wasmtime = wasmtime::Engine::new(config)?;
         let mut linker = Linker::new(&wasmtime);
         abi::link(&mut linker)?;
-        Ok(Compiler { wasmtime, linker, min_module_bytes })
+        Ok(Compiler { wasmtime, codegen, linker, min_module_bytes })
     }
 }
 
@@ -161,7 +169,7 @@ fn fast(config: &RuntimeConfig) -> wasmtime::Result<Config> {
         .table_keep_resident(KEEP_RESIDENT_BYTES)
         .pagemap_scan(Enabled::Auto);
 
-    let mut engine = common(config);
+    let mut engine = common(config, Codegen::Fast);
     engine.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Ok(engine)
 }
@@ -169,9 +177,8 @@ fn fast(config: &RuntimeConfig) -> wasmtime::Result<Config> {
 /// The baseline tier of the fast engine. Its instances live for seconds, and are mapped one by one: a second pool would
 /// take as much address space as the first, and keep its slots' mappings for good.
 fn baseline(config: &RuntimeConfig) -> Config {
-    let mut engine = common(config);
+    let mut engine = common(config, Codegen::Baseline);
     engine
-        .strategy(Strategy::Winch)
         .allocation_strategy(InstanceAllocationStrategy::OnDemand)
         // Its frames are up to twice as large as those of optimised code (112 bytes to 64 in a function of a few locals).
         .max_wasm_stack(config.stack_bytes.saturating_mul(2))
@@ -181,25 +188,19 @@ fn baseline(config: &RuntimeConfig) -> Config {
 
 /// The dense engine: memories and stacks are slots of slabs.
 fn dense(config: &RuntimeConfig, slabs: &Slabs) -> Config {
-    let mut engine = common(config);
+    let mut engine = common(config, Codegen::Dense);
     slabs.configure(&mut engine);
     engine
 }
 
-/// What the engines have in common: epochs for preemption, no shared memories (an atomic wait would hold the thread) and
-/// one linear memory for each module.
-fn common(config: &RuntimeConfig) -> Config {
-    let mut engine = Config::new();
+/// What the engines that serve calls have in common.
+fn common(config: &RuntimeConfig, codegen: Codegen) -> Config {
+    let mut engine = codegen.config();
     engine
-        .epoch_interruption(true)
         .profiler(if config.perf_map { ProfilingStrategy::PerfMap } else { ProfilingStrategy::None })
         .max_wasm_stack(config.stack_bytes)
         .async_stack_size(async_stack_bytes(config))
-        .cranelift_opt_level(OptLevel::Speed)
-        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(MAX_FRAMES))
-        .wasm_multi_memory(false)
-        .wasm_memory64(false)
-        .concurrency_support(false);
+        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(MAX_FRAMES));
     engine
 }
 

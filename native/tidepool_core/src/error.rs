@@ -76,6 +76,9 @@ pub enum CompileError {
         /// What does not suit, and what would.
         message: String,
     },
+    /// Nobody waits for the module any more.
+    #[error("nobody waits for the module any more")]
+    Unwanted,
     /// The compiler itself failed; the module may be fine.
     #[error("internal error: {message}")]
     Internal {

@@ -22,14 +22,20 @@ impl Runtime {
         let Some(function) = published.filter(|function| function.module().awaits_optimised()) else { return };
         let (runtime, function, name) = (Arc::downgrade(self), Arc::downgrade(&function), name.to_owned());
         self.compile_pool.submit_later(move || {
-            if let Some((runtime, function)) = wanted(&runtime, &name, &function) {
-                runtime.optimise_now(&name, &function, told);
+            if let Some((it, published)) = wanted(&runtime, &name, &function) {
+                it.optimise_now(&name, &published, &|| wanted(&runtime, &name, &function).is_some(), told);
             }
         });
     }
 
-    fn optimise_now(&self, name: &str, function: &Arc<Function>, told: impl FnOnce(Optimised)) {
-        match function.module().optimised() {
+    fn optimise_now(
+        &self,
+        name: &str,
+        function: &Arc<Function>,
+        wanted: &dyn Fn() -> bool,
+        told: impl FnOnce(Optimised),
+    ) {
+        match function.module().optimised(wanted) {
             Some(Ok(module)) => {
                 let module = Arc::new(module);
                 let optimised = Arc::new(function.with_code(&module));
@@ -39,8 +45,8 @@ impl Runtime {
                     module.keep();
                 }
             }
+            None | Some(Err(CompileError::Unwanted)) => {}
             Some(Err(error)) => told(Err(error)),
-            None => {}
         }
     }
 }

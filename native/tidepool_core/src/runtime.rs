@@ -1,6 +1,6 @@
 //! The runtime: its engines and what all functions on it share.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use arc_swap::ArcSwapOption;
 use crate::abi::{self, Import};
 use crate::cache::{Cache, Complaint};
 use crate::compile_pool::CompilePool;
+use crate::compiler::{CompileBounds, Compilers};
 use crate::console::{Budget, Console};
 use crate::dense::DenseConfig;
 use crate::directory::Directory;
@@ -44,6 +45,11 @@ pub struct RuntimeConfig {
     pub perf_map: bool,
     /// Threads that compile, beside one for small modules.
     pub compile_threads: usize,
+    /// The program `tidepool_compiler` of this build, whose processes compile; without one the runtime's threads do, and
+    /// nothing bounds what that takes.
+    pub compiler: Option<PathBuf>,
+    /// What compiling a module may take.
+    pub compile_bounds: CompileBounds,
     /// Size of a module from which the baseline tier serves it until its optimised code is ready, in bytes; 0 does
     /// without that tier.
     pub baseline_bytes: usize,
@@ -66,6 +72,8 @@ impl Default for RuntimeConfig {
             console_lines_per_s: 100,
             perf_map: false,
             compile_threads: 1,
+            compiler: None,
+            compile_bounds: CompileBounds::default(),
             baseline_bytes: 0,
             dense: DenseConfig::default(),
             max_total_memory_bytes: u64::MAX / 2,
@@ -80,6 +88,9 @@ pub enum RuntimeError {
     /// The engine refused the configuration, or the machine could not give it the address space.
     #[error("the engine could not be set up: {0}")]
     Engine(String),
+    /// The compiler's program can't be run, or is of another build.
+    #[error("the compiler can't be used: {0}")]
+    Compiler(String),
     /// One of the runtime's threads could not be started.
     #[error("a thread could not be started: {0}")]
     Thread(#[from] std::io::Error),
@@ -117,6 +128,7 @@ pub struct Runtime {
 /// What all functions of a runtime share and keep alive. The directory is no part of it: it holds functions itself.
 pub(crate) struct Inner {
     pub(crate) engines: Engines,
+    pub(crate) compilers: Compilers,
     pub(crate) sandbox: Sandbox,
     pub(crate) ticker: Ticker,
     pub(crate) reaper: Reaper,
@@ -150,10 +162,14 @@ impl Runtime {
         console: Arc<dyn Console>,
     ) -> Result<Arc<Self>, RuntimeError> {
         let engines = Engines::new(config)?;
+        let compilers = Compilers { program: config.compiler.clone(), bounds: config.compile_bounds };
+        let fast = &engines.get(EngineKind::Fast).optimising;
+        compilers.check(&fast.wasmtime, fast.codegen).map_err(|failure| RuntimeError::Compiler(failure.to_string()))?;
         let turns = Turns::new(config.max_computing.max(1));
         let ticker = Ticker::spawn(engines.wasmtime(), turns.clone())?;
         let inner = Arc::new(Inner {
             engines,
+            compilers,
             sandbox: Sandbox::new(config)?,
             ticker,
             reaper: Reaper::spawn()?,

@@ -108,7 +108,10 @@ rustler::atoms! {
     stack_bytes,
     console_lines_per_s,
     perf_map,
+    compile_memory_bytes,
     compile_threads,
+    compile_time_ms,
+    compiler,
     baseline_bytes,
     io_threads,
     // Lines that guests print.

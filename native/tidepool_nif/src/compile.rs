@@ -16,7 +16,7 @@ use crate::{atoms, decode, deploy, encode};
 
 /// Begins to compile a module. The caller gets `{:tidepool_compiled, id, outcome}` with the id that this returns, and an
 /// outcome of `{:ok, module, facts}`, with a map of what the module says of itself, or `{:error, reason, message, details}`. A caller
-/// that is dead when its turn comes is passed over.
+/// that is dead when its turn comes is passed over, and compiling ends for one that dies meanwhile.
 #[rustler::nif]
 fn compile<'a>(env: Env<'a>, node: ResourceArc<Node>, wasm: Binary<'a>, config: Term<'a>) -> NifResult<u64> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -27,7 +27,8 @@ fn compile<'a>(env: Env<'a>, node: ResourceArc<Node>, wasm: Binary<'a>, config: 
     let answer = Answer { owner: env.pid(), id, sent: false };
     Arc::clone(&node.runtime).compile_pool().submit(bytes, move || {
         if answer.is_wanted() {
-            let outcome = wasm.with(|wasm| node.runtime.compile(wasm, &config)).map(Arc::new);
+            let outcome =
+                wasm.with(|wasm| node.runtime.compile_while(wasm, &config, &|| answer.is_wanted())).map(Arc::new);
             let module = outcome.clone();
             answer.send(outcome);
             // Nobody waits for the disk.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustler::{Decoder, Error, NifResult, Term};
 use tidepool_core::{
-    CompileConfig, DenseConfig, EngineKind, FunctionConfig, HostReply, Instances, Limits, RuntimeConfig,
+    CompileBounds, CompileConfig, DenseConfig, EngineKind, FunctionConfig, HostReply, Instances, Limits, RuntimeConfig,
 };
 
 use crate::atoms;
@@ -58,6 +58,11 @@ pub(crate) fn runtime_config(map: Term<'_>) -> NifResult<RuntimeConfig> {
         console_lines_per_s: field(map, atoms::console_lines_per_s())?,
         perf_map: field(map, atoms::perf_map())?,
         compile_threads: threads(map, atoms::compile_threads())?,
+        compiler: Some(field::<String>(map, atoms::compiler())?.into()),
+        compile_bounds: CompileBounds {
+            time: millis(field(map, atoms::compile_time_ms())?),
+            memory_bytes: field(map, atoms::compile_memory_bytes())?,
+        },
         baseline_bytes: field(map, atoms::baseline_bytes())?,
         dense: DenseConfig {
             max_instances: field(map, atoms::max_dense_instances())?,

@@ -137,7 +137,7 @@ pub(crate) fn compile_error<'a>(env: Env<'a>, error: &CompileError) -> Term<'a> 
         ),
         CompileError::TooDemanding { .. } => (atoms::too_demanding(), vec![]),
         CompileError::Config { .. } => (atoms::invalid_config(), vec![]),
-        CompileError::Internal { .. } => (atoms::internal(), vec![]),
+        CompileError::Unwanted | CompileError::Internal { .. } => (atoms::internal(), vec![]),
     };
     (atoms::error(), reason, error.to_string(), map(env, details)).encode(env)
 }

@@ -26,6 +26,7 @@ use std::ops::Range;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
+use crate::compiler::Job;
 use crate::engine::EngineKind;
 use crate::limits::Limits;
 use crate::preempt::Moves;
@@ -149,6 +150,7 @@ pub(crate) fn prepare<'a>(
     engine: EngineKind,
     wasm: &'a [u8],
     limits: Option<&Limits>,
+    job: Job<'_>,
 ) -> Prepared<'a> {
     let as_it_is = |start| Prepared { wasm: Cow::Borrowed(wasm), origin: Origin::of(start) };
     let outline = match Outline::of(wasm) {
@@ -159,14 +161,20 @@ pub(crate) fn prepare<'a>(
     let Some(limits) = limits.filter(|_| engine == EngineKind::Fast) else {
         return as_it_is(Start::Initialiser(Refusal::Off));
     };
-    snapshot(sandbox, wasm, &outline, limits).unwrap_or_else(|refusal| as_it_is(Start::Initialiser(refusal)))
+    snapshot(sandbox, wasm, &outline, limits, job).unwrap_or_else(|refusal| as_it_is(Start::Initialiser(refusal)))
 }
 
-fn snapshot<'a>(sandbox: &Sandbox, wasm: &[u8], before: &Outline, limits: &Limits) -> Result<Prepared<'a>, Refusal> {
+fn snapshot<'a>(
+    sandbox: &Sandbox,
+    wasm: &[u8],
+    before: &Outline,
+    limits: &Limits,
+    job: Job<'_>,
+) -> Result<Prepared<'a>, Refusal> {
     // Wizer accepts whatever WebAssembly there is, and stumbles over some of it.
     sandbox.validate(wasm)?;
     let instrumented = Instrumented::new(wasm)?;
-    let candidate = sandbox.compile(&instrumented)?;
+    let candidate = sandbox.compile(&instrumented, job)?;
     let (image, reseed) = faithful(&candidate, limits)?;
     let mut wasm = instrumented.snapshot(&image)?;
     // A module that is valid without them refers to none.

@@ -14,8 +14,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use wasmtime::{
-    Caller, Config, Engine, ExternType, Linker, Memory, Module, OptLevel, RegallocAlgorithm, Store, StoreLimits,
-    StoreLimitsBuilder, Strategy, UpdateDeadline, Val,
+    Caller, Engine, ExternType, Linker, Memory, Module, Store, StoreLimits, StoreLimitsBuilder, UpdateDeadline, Val,
 };
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
 
@@ -25,6 +24,7 @@ use super::image::{Image, Instrumented, unsupported};
 use crate::abi::{WASI_MODULE, wasi};
 use crate::compile::START_FUNCTIONS;
 use crate::compile_pool::step_aside;
+use crate::compiler::{Codegen, Failure, Job};
 use crate::limits::Limits;
 use crate::runtime::RuntimeConfig;
 
@@ -135,31 +135,21 @@ impl Answers {
 
 impl Sandbox {
     pub(crate) fn new(config: &RuntimeConfig) -> wasmtime::Result<Self> {
-        // Start functions run a few times here: what counts is the time until they can. For 1.9 MB of Go this takes a half
-        // of what optimising takes, and Winch a seventh. Copy-on-write images stay on for that as well: without them the
-        // data of a module is compiled into a function that writes it, which took ten times as long as all others together.
-        let mut quick = Config::new();
-        quick.cranelift_opt_level(OptLevel::None).cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
-        let mut baseline = Config::new();
-        baseline.strategy(Strategy::Winch);
         let has_baseline = config.baseline_bytes > 0;
         Ok(Sandbox {
-            engine: Self::engine(config, &mut quick)?,
-            baseline: has_baseline.then(|| Self::engine(config, &mut baseline).ok()).flatten(),
+            engine: Self::engine(config, Codegen::Sandbox)?,
+            baseline: has_baseline.then(|| Self::engine(config, Codegen::SandboxBaseline).ok()).flatten(),
             baseline_bytes: config.baseline_bytes,
         })
     }
 
-    fn engine(config: &RuntimeConfig, engine: &mut Config) -> wasmtime::Result<Engine> {
+    fn engine(config: &RuntimeConfig, codegen: Codegen) -> wasmtime::Result<Engine> {
+        let mut engine = codegen.config();
         engine
-            .epoch_interruption(true)
             // Its frames are larger than those of optimised code.
             .max_wasm_stack(config.stack_bytes.saturating_mul(2))
-            .async_stack_size(config.stack_bytes.saturating_mul(4).max(512 << 10))
-            .wasm_multi_memory(false)
-            .wasm_memory64(false)
-            .concurrency_support(false);
-        Engine::new(engine)
+            .async_stack_size(config.stack_bytes.saturating_mul(4).max(512 << 10));
+        Engine::new(&engine)
     }
 
     /// Is `wasm` a module with nothing in it but what functions may use?
@@ -167,13 +157,18 @@ impl Sandbox {
         Module::validate(&self.engine, wasm).map_err(|error| unsupported(&error))
     }
 
-    pub(super) fn compile(&self, instrumented: &Instrumented<'_>) -> Result<Candidate, Refusal> {
+    pub(super) fn compile(&self, instrumented: &Instrumented<'_>, job: Job<'_>) -> Result<Candidate, Refusal> {
         let wasm = instrumented.wasm();
         let baseline = self.baseline.as_ref().filter(|_| wasm.len() >= self.baseline_bytes);
-        let module = match baseline.and_then(|engine| Module::from_binary(engine, wasm).ok()) {
-            Some(module) => module,
-            None => Module::from_binary(&self.engine, wasm).map_err(|error| unsupported(&error))?,
+        let module = match baseline.map(|engine| job.compile(engine, Codegen::SandboxBaseline, wasm)) {
+            Some(Ok(module)) => Ok(module),
+            None | Some(Err(Failure::Refused(_))) => job.compile(&self.engine, Codegen::Sandbox, wasm),
+            Some(Err(failure)) => Err(failure),
         };
+        let module = module.map_err(|failure| match failure {
+            Failure::Refused(error) => unsupported(&error),
+            failure => Refusal::Failed { message: failure.to_string() },
+        })?;
         Ok(Candidate { module })
     }
 }

@@ -44,6 +44,7 @@ pub(super) fn without_passive(wasm: &[u8]) -> wasmparser::Result<Option<Vec<u8>>
 mod tests {
     use super::super::{Sandbox, Start, prepare};
     use super::*;
+    use crate::compiler::{Compilers, Job};
     use crate::engine::EngineKind;
     use crate::limits::Limits;
     use crate::runtime::RuntimeConfig;
@@ -57,7 +58,8 @@ mod tests {
         ));
         let wasm = wasm.unwrap();
         let sandbox = Sandbox::new(&RuntimeConfig::default()).unwrap();
-        let prepared = prepare(&sandbox, EngineKind::Fast, &wasm, Some(&Limits::default()));
+        let here = Job { compilers: &Compilers::default(), wanted: &|| true };
+        let prepared = prepare(&sandbox, EngineKind::Fast, &wasm, Some(&Limits::default()), here);
         assert_eq!(prepared.origin.start, Start::Snapshot);
         sandbox.validate(&prepared.wasm).unwrap();
         let mut kinds = Vec::new();

@@ -12,6 +12,7 @@ mod cache;
 mod caps;
 mod compile;
 mod compile_fuzz;
+mod compiler;
 mod console;
 mod dense;
 mod differential;

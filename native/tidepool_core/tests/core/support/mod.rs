@@ -65,6 +65,7 @@ pub(crate) fn config() -> RuntimeConfig {
         dense: DenseConfig { max_instances: Some(8), ..DenseConfig::default() },
         // Tests drive guests by turns and not at all, so those must not wait for each other.
         max_computing: 1_000,
+        compiler: Some(env!("CARGO_BIN_EXE_tidepool_compiler").into()),
         ..RuntimeConfig::default()
     }
 }
@@ -220,7 +221,7 @@ pub(crate) fn call(function: &Arc<Function>, operation: &str, payload: &[u8]) ->
 }
 
 /// Waits for `condition`, and says which one if it never comes.
-pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "still waiting for: {what}");

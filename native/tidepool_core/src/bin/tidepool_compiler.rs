@@ -1,0 +1,13 @@
+//! Compiles one module for a node: see `tidepool_core::compiler`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match tidepool_core::compiler::serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}: this program is started by a Tidepool node, and of no use otherwise");
+            ExitCode::FAILURE
+        }
+    }
+}

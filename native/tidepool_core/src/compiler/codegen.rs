@@ -1,0 +1,57 @@
+//! What decides about compiled code: the settings that the compiler's process and the engine which runs the code share.
+
+use wasmtime::{Config, OptLevel, RegallocAlgorithm, Strategy};
+
+/// Whose code it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Codegen {
+    /// The fast engine's, optimised.
+    Fast,
+    /// The fast engine's, of the baseline tier.
+    Baseline,
+    /// The dense engine's.
+    Dense,
+    /// Where start functions run ahead of all calls.
+    Sandbox,
+    /// The same, of large modules.
+    SandboxBaseline,
+}
+
+impl Codegen {
+    /// All of them; each stands where its number says.
+    pub(super) const ALL: [Codegen; 5] =
+        [Codegen::Fast, Codegen::Baseline, Codegen::Dense, Codegen::Sandbox, Codegen::SandboxBaseline];
+
+    /// A configuration of wasmtime with these settings, to which an engine adds where its instances live.
+    ///
+    /// Common to all: epochs for preemption, no shared memories (an atomic wait would hold the thread) and one linear
+    /// memory for each module.
+    pub(crate) fn config(self) -> Config {
+        let mut config = Config::new();
+        config.epoch_interruption(true).wasm_multi_memory(false).wasm_memory64(false).concurrency_support(false);
+        match self {
+            Codegen::Fast => config.cranelift_opt_level(OptLevel::Speed),
+            Codegen::Baseline | Codegen::SandboxBaseline => config.strategy(Strategy::Winch),
+            Codegen::Dense => config
+                .cranelift_opt_level(OptLevel::Speed)
+                // Wasmtime maps images of its own memories alone, and panics over those of others.
+                .memory_init_cow(false)
+                // All of a slot can be accessed, so the compiled code must compare each address with the memory's size.
+                // Any reservation or guard that is promised here would have it leave that out.
+                .memory_reservation(0)
+                .memory_reservation_for_growth(0)
+                .memory_guard_size(0)
+                // It grows within its slot.
+                .memory_may_move(false),
+            // Start functions run a few times: what counts is the time until they can. For 1.9 MB of Go this takes a half
+            // of what optimising takes, and Winch a seventh. Copy-on-write images stay on for that as well: without them
+            // the data of a module is compiled into a function that writes it, which took ten times as long as all others
+            // together.
+            Codegen::Sandbox => {
+                config.cranelift_opt_level(OptLevel::None).cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass)
+            }
+        };
+        config
+    }
+}

@@ -1,0 +1,225 @@
+//! Compilers are processes of their own, within bounds, and end when nobody waits for them.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tidepool_core::{
+    CompileBounds, CompileConfig, CompileError, EngineKind, Instances, Published, Runtime, RuntimeConfig, RuntimeError,
+};
+
+use crate::support::{self, Lines, Node, PATIENCE, eventually};
+
+/// Kibibytes that the optimising compiler takes minutes and gigabytes over: loops within loops, in the innermost of which
+/// all locals are set. The baseline compiler takes milliseconds.
+fn slow() -> Vec<u8> {
+    let (loops, locals) = (500, 500);
+    let set: String =
+        (0..locals).map(|at| format!("(local.set {at} (i32.add (local.get {at}) (i32.const 1)))")).collect();
+    module(&format!(
+        "(local {}) {} {set} {}",
+        "i32 ".repeat(locals),
+        "loop ".repeat(loops),
+        "(br_if 0 (local.get 0)) end ".repeat(loops),
+    ))
+}
+
+/// Megabytes of loads, each from where the one before says, each of which the optimising compiler keeps in mind.
+fn large() -> Vec<u8> {
+    module(&format!("(local i32) (drop {} (local.get 0) {})", "(i32.load ".repeat(400_000), ")".repeat(400_000)))
+}
+
+fn module(body: &str) -> Vec<u8> {
+    wat::parse_str(format!(r#"(module (memory (export "memory") 1) (func (export "_start")) (func {body}))"#)).unwrap()
+}
+
+fn tiny() -> Vec<u8> {
+    module("")
+}
+
+fn bounded(time: Duration, memory_bytes: u64) -> Node {
+    Node::new(&RuntimeConfig { compile_bounds: CompileBounds { time, memory_bytes }, ..support::config() })
+}
+
+/// The compiler under another name and in a folder of its own, so that a test finds its own processes.
+struct Program(PathBuf);
+
+impl Program {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("tidepool-compiler-{}-{name}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join(name);
+        fs::copy(env!("CARGO_BIN_EXE_tidepool_compiler"), &path).unwrap();
+        Program(path)
+    }
+
+    fn node(&self, config: RuntimeConfig) -> Node {
+        Node::new(&RuntimeConfig { compiler: Some(self.0.clone()), ..config })
+    }
+
+    fn processes(&self) -> Vec<String> {
+        let runs = |pid: &String| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == self.0);
+        let entries = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        entries.filter(runs).collect()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(self.0.parent().unwrap());
+    }
+}
+
+#[test]
+fn a_module_that_compiles_too_long_is_cut_at_its_cpu_time_on_both_engines() {
+    let node = bounded(Duration::from_millis(500), 1 << 30);
+    for engine in [EngineKind::Fast, EngineKind::Dense] {
+        let began = Instant::now();
+        let compiled = node.runtime.compile(&slow(), &CompileConfig { engine, ..CompileConfig::default() });
+        let Err(CompileError::TooDemanding { message }) = compiled.map(drop) else { panic!("it was compiled") };
+        assert!(message.contains("0.5 s of CPU time"), "{message}");
+        assert!(began.elapsed() < PATIENCE);
+    }
+}
+
+#[test]
+fn a_module_that_takes_too_much_memory_to_compile_is_refused_and_says_so() {
+    let node = bounded(Duration::from_secs(60), 128 << 20);
+    let config = CompileConfig { engine: EngineKind::Dense, ..CompileConfig::default() };
+    let Err(CompileError::TooDemanding { message }) = node.runtime.compile(&large(), &config).map(drop) else {
+        panic!("it was compiled")
+    };
+    assert!(message.contains("MiB of memory"), "{message}");
+    node.runtime.compile(&tiny(), &config).unwrap();
+}
+
+#[test]
+fn a_module_whose_optimised_code_takes_too_long_is_served_by_the_baselines() {
+    let node = Node::new(&RuntimeConfig {
+        baseline_bytes: 1,
+        compile_bounds: CompileBounds { time: Duration::from_millis(500), ..CompileBounds::default() },
+        ..support::config()
+    });
+    let function = node.function(&slow(), Instances::Fresh, support::limits());
+    let published = Published { function: Arc::clone(&function), operation: b"".as_slice().into() };
+    node.runtime.directory().publish(vec![("slow".into(), published)]);
+    let (tell, told) = std::sync::mpsc::channel();
+    node.runtime.optimise("slow", move |outcome| tell.send(outcome).unwrap());
+    let outcome = told.recv_timeout(PATIENCE).unwrap();
+    assert!(matches!(outcome, Err(CompileError::TooDemanding { .. })), "{outcome:?}");
+    assert_eq!(support::call(&function, "any", b""), Ok(Vec::new()));
+}
+
+#[test]
+fn nothing_is_compiled_any_more_from_when_nobody_wants_it() {
+    let program = Program::new("unwanted");
+    let node = program.node(support::config());
+    let wanted = Arc::new(AtomicBool::new(true));
+    let (runtime, asked) = (Arc::clone(&node.runtime), Arc::clone(&wanted));
+    let compiling = std::thread::spawn(move || {
+        let wanted = || asked.load(Ordering::Relaxed);
+        runtime.compile_while(&slow(), &CompileConfig::default(), &wanted).map(drop)
+    });
+    eventually("a compiler", || program.processes().len() == 1);
+    wanted.store(false, Ordering::Relaxed);
+    assert_eq!(compiling.join().unwrap(), Err(CompileError::Unwanted));
+    assert_eq!(program.processes(), Vec::<String>::new());
+}
+
+#[test]
+fn small_modules_that_compile_for_long_hold_up_no_other_small_module() {
+    let node = Node::new(&RuntimeConfig { compile_threads: 1, ..support::config() });
+    let wanted = Arc::new(AtomicBool::new(true));
+    let submit = |wasm: Vec<u8>| {
+        let (runtime, wanted) = (Arc::clone(&node.runtime), Arc::clone(&wanted));
+        let (tell, told) = std::sync::mpsc::channel();
+        node.runtime.compile_pool().submit(wasm.len(), move || {
+            let wanted = || wanted.load(Ordering::Relaxed);
+            tell.send(runtime.compile_while(&wasm, &CompileConfig::default(), &wanted).map(drop)).unwrap();
+        });
+        told
+    };
+    // More than there are threads.
+    let slow: Vec<_> = (0..4).map(|_| submit(slow())).collect();
+    assert_eq!(submit(tiny()).recv_timeout(PATIENCE), Ok(Ok(())));
+    assert!(slow.iter().all(|told| told.try_recv().is_err()), "they are still at it");
+    wanted.store(false, Ordering::Relaxed);
+    for told in slow {
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(Err(CompileError::Unwanted)));
+    }
+}
+
+#[test]
+fn a_compiler_that_is_killed_costs_its_module_a_deploy_and_no_other_anything() {
+    let program = Program::new("killed");
+    let node = program.node(support::config());
+    let runtime = Arc::clone(&node.runtime);
+    let compiling = std::thread::spawn(move || runtime.compile(&slow(), &CompileConfig::default()).map(drop));
+    eventually("a compiler", || program.processes().len() == 1);
+    assert!(Command::new("kill").arg("-9").args(program.processes()).status().unwrap().success());
+    let Err(CompileError::Internal { message }) = compiling.join().unwrap() else { panic!("it was compiled") };
+    assert!(message.contains("the compiler ended"), "{message}");
+    node.runtime.compile(&tiny(), &CompileConfig::default()).unwrap();
+}
+
+#[test]
+fn a_compiler_whose_node_is_gone_ends_in_the_middle_of_its_work() {
+    let program = Program::new("orphan");
+    let mut compiler = Command::new(&program.0).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut input = compiler.stdin.take().unwrap();
+    let wasm = slow();
+    input.write_all(&[0]).unwrap();
+    input.write_all(&1_u32.to_le_bytes()).unwrap();
+    input.write_all(&(8_u64 << 30).to_le_bytes()).unwrap();
+    input.write_all(&(wasm.len() as u64).to_le_bytes()).unwrap();
+    input.write_all(&wasm).unwrap();
+    let stat = format!("/proc/{}/stat", compiler.id());
+    // Fields 14 and 15: what it has computed, in hundredths of a second.
+    let computed = || {
+        let stat = fs::read_to_string(&stat).unwrap();
+        let times = stat.rsplit(')').next().unwrap().split_whitespace().skip(11).take(2);
+        times.map(|time| time.parse::<u64>().unwrap()).sum::<u64>()
+    };
+    eventually("a compiler at work", || computed() > 20);
+    drop(input);
+    eventually("its end", || compiler.try_wait().unwrap().is_some());
+}
+
+#[test]
+fn a_runtime_does_not_start_with_a_compiler_that_is_not_there_or_is_another_program() {
+    let text = std::env::temp_dir().join(format!("tidepool-compiler-{}.txt", std::process::id()));
+    fs::write(&text, "not a program").unwrap();
+    for program in [Path::new("/nowhere/tidepool_compiler"), Path::new("/bin/false"), &text] {
+        let config = RuntimeConfig { compiler: Some(program.into()), ..support::config() };
+        let io = tokio::runtime::Runtime::new().unwrap();
+        let Err(error) = Runtime::new(&config, io.handle().clone(), Arc::new(Lines::default())) else {
+            panic!("it started with {}", program.display())
+        };
+        assert!(matches!(error, RuntimeError::Compiler(_)), "{error}");
+    }
+    fs::remove_file(text).unwrap();
+}
+
+#[test]
+fn a_compiler_knows_nothing_of_the_nodes_environment_and_files_and_goes_before_the_node_does() {
+    let program = Program::new("bare");
+    let node = program.node(support::config());
+    let wanted = Arc::new(AtomicBool::new(true));
+    let (runtime, asked) = (Arc::clone(&node.runtime), Arc::clone(&wanted));
+    let compiling = std::thread::spawn(move || {
+        let wanted = || asked.load(Ordering::Relaxed);
+        runtime.compile_while(&slow(), &CompileConfig::default(), &wanted).map(drop)
+    });
+    let score = |pid: &String| fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap_or_default();
+    eventually("a compiler at work", || program.processes().iter().any(|pid| score(pid).trim() == "1000"));
+    let pid = &program.processes()[0];
+    assert_eq!(fs::read(format!("/proc/{pid}/environ")).unwrap(), b"");
+    let files = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    assert_eq!(files, 3, "three pipes");
+    wanted.store(false, Ordering::Relaxed);
+    assert_eq!(compiling.join().unwrap(), Err(CompileError::Unwanted));
+}

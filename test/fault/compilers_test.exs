@@ -1,0 +1,94 @@
+defmodule Tidepool.Fault.CompilersTest do
+  # Not async: looks at all compilers of this VM.
+  use Tidepool.Case
+
+  alias Tidepool.{FaultNative, Native, SlowModule}
+
+  setup do
+    eventually(fn -> compilers() == [] end, 30_000)
+    :ok
+  end
+
+  test "a compiler ends with the process that waits for it" do
+    runtime = FaultNative.runtime(%{compile_time_ms: 3_600_000})
+    test = self()
+
+    {pid, monitor} =
+      spawn_monitor(fn ->
+        Native.compile(runtime, SlowModule.wasm(), FaultNative.compile_config())
+        send(test, :begun)
+        Process.sleep(:infinity)
+      end)
+
+    assert_receive :begun, 20_000
+    eventually(fn -> compilers() != [] end, 60_000)
+    Process.exit(pid, :kill)
+    assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}, 20_000
+    eventually(fn -> compilers() == [] end, 60_000)
+  end
+
+  test "a module that nobody waits for any more, for its client has hung up, is not compiled any further" do
+    form = Path.join(tmp_folder!(), "slow.wasm")
+    File.write!(form, SlowModule.wasm())
+    arguments = ~w(-s --max-time 1 -F name=slow -F wasm=@#{form} #{url("/deploy")})
+    {_output, status} = System.cmd("curl", arguments)
+    assert status == 28, "curl has given up"
+    # A compiler that goes on has its whole time: see the setting :compile_time.
+    taken = until_gone(0)
+    assert taken < Tidepool.Config.get(:compile_time) * 0.8
+    assert {:error, %Tidepool.Error{reason: :not_deployed}} = Tidepool.fetch("slow")
+  end
+
+  test "others deploy, call and are answered beside a module that takes too long to compile, whose deployer is told" do
+    deploy = Task.async(fn -> Tidepool.deploy(SlowModule.wasm(), name: unique_name("slow"), engine: :dense) end)
+    eventually(fn -> compilers() != [] end, 60_000)
+
+    name = deploy!("rust", "hello_world")
+    assert {:ok, "Hello, Ada!"} = Tidepool.call(name, "hello", "Ada")
+    assert Task.yield(deploy, 0) == nil
+
+    assert {:error, %Tidepool.Error{reason: :too_demanding, message: message}} = Task.await(deploy, 300_000)
+    assert message =~ "CPU time"
+    eventually(fn -> compilers() == [] end, 60_000)
+  end
+
+  test "a compiler that dies is an error of its own deploy" do
+    deploy = Task.async(fn -> Tidepool.deploy(SlowModule.wasm(), name: unique_name("killed")) end)
+    eventually(fn -> compilers() != [] end, 60_000)
+    {_output, 0} = System.cmd("kill", ["-9" | compilers()])
+    assert {:error, %Tidepool.Error{reason: :internal}} = Task.await(deploy, 60_000)
+    assert {:ok, "Hello, Ada!"} = Tidepool.call(deploy!("rust", "hello_world"), "hello", "Ada")
+  end
+
+  # Most CPU time that a compiler was seen to have taken, in ms, until none is left.
+  defp until_gone(most) do
+    case Enum.map(compilers(), &cpu_ms/1) do
+      [] -> most
+      seen -> until_gone(Enum.max([most | seen]))
+    end
+  end
+
+  defp compilers do
+    own = System.pid()
+    for pid <- File.ls!("/proc"), pid =~ ~r/^\d+$/, match?(["tidepool_compil", ^own | _times], stat(pid)), do: pid
+  end
+
+  # In hundredths of a second each: what it has computed, and what the kernel has for it.
+  defp cpu_ms(pid) do
+    case stat(pid) do
+      [_name, _parent, user, system] -> (String.to_integer(user) + String.to_integer(system)) * 10
+      nil -> 0
+    end
+  end
+
+  # `[name, parent, user, system]` of a process.
+  defp stat(pid) do
+    with {:ok, stat} <- File.read("/proc/#{pid}/stat") do
+      [_stat, name, rest] = Regex.run(~r/^\d+ \((.*)\) (.*)$/s, stat)
+      fields = String.split(rest)
+      [name | Enum.map([1, 11, 12], &Enum.at(fields, &1))]
+    else
+      {:error, _gone} -> nil
+    end
+  end
+end
