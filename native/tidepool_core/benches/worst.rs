@@ -28,7 +28,7 @@ const DEFAULT: [&str; 17] = [
     "locals_ifs,2000,2000",
     "locals_set,3000,3000",
     "locals_loops,500,500",
-    "many_locals,5000,50000",
+    "many_locals,500,50000",
     "carries,1000,500",
     "calls,5000,500",
     "exports,50000,1",
@@ -76,7 +76,7 @@ fn module(shape: &str, n: usize, m: usize) -> Vec<u8> {
             &"i32 ".repeat(m),
             &format!("{} {} {}", "loop ".repeat(n), set(m, 1), "local.get 0 br_if 0 end ".repeat(n)),
         ),
-        "many_locals" => function(&"i64 ".repeat(m), "").repeat(n / 1000 + 1),
+        "many_locals" => function(&"i64 ".repeat(m), "").repeat(n),
         // Branches that carry `m` values each.
         "carries" => {
             let results = "i32 ".repeat(m);
