@@ -90,7 +90,8 @@ defmodule Tidepool.Config do
       type: {:integer, 65_536, 17_592_186_044_416},
       default: nil,
       doc:
-        "cap on the linear memory of all live instances together, in bytes; `nil` is three quarters of the machine's."
+        "cap on the linear memory of all live instances together, in bytes; `nil` is three quarters of the machine's, or of " <>
+          "what a control group (a container) around the node gives."
     ],
     stack: [
       type: {:integer, 65_536, 16_777_216},

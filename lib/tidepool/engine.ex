@@ -66,7 +66,7 @@ defmodule Tidepool.Engine do
       compile_time_ms: config.compile_time,
       compile_memory_bytes: config.compile_memory,
       baseline_bytes: config.baseline,
-      max_total_memory_bytes: config.max_memory || three_quarters_of_memory(),
+      max_total_memory_bytes: config.max_memory || div(Native.machine_memory() * 3, 4),
       max_computing: System.schedulers_online()
     }
 
@@ -78,11 +78,5 @@ defmodule Tidepool.Engine do
       {:error, message} ->
         {:stop, Error.new(:engine, message)}
     end
-  end
-
-  defp three_quarters_of_memory do
-    {:ok, meminfo} = File.read("/proc/meminfo")
-    [_line, kib] = Regex.run(~r/^MemTotal:\s+(\d+) kB$/m, meminfo)
-    div(String.to_integer(kib) * 1024 * 3, 4)
   end
 end

@@ -47,6 +47,10 @@ defmodule Tidepool.Native do
   @spec start_runtime(map) :: {:ok, runtime} | {:error, message :: binary}
   def start_runtime(_config), do: :erlang.nif_error(:not_loaded)
 
+  @doc "The memory that this node may use, in bytes: the machine's, or what a control group around the node gives."
+  @spec machine_memory :: pos_integer
+  def machine_memory, do: :erlang.nif_error(:not_loaded)
+
   @doc "Sends what guests print to `pid`: `{:tidepool_console, function, version, stream, text, dropped}`."
   @spec subscribe_console(runtime, pid) :: :ok
   def subscribe_console(_runtime, _pid), do: :erlang.nif_error(:not_loaded)

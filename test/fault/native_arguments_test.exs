@@ -6,6 +6,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
   # What each NIF takes. Every argument is replaced by every value that it can't be, the others being right.
   @arguments %{
     start_runtime: [:settings],
+    machine_memory: [],
     subscribe_console: [:runtime, :pid],
     instances: [:runtime],
     engines: [:runtime],

@@ -27,6 +27,7 @@ pub mod error;
 mod function;
 mod instance;
 pub mod limits;
+pub mod machine;
 mod memory;
 pub mod metrics;
 mod on_time;

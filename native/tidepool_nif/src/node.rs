@@ -63,6 +63,12 @@ fn start(config: &tidepool_core::RuntimeConfig, io_threads: usize) -> Result<Nod
     Ok(Node { runtime, io: ManuallyDrop::new(io), console })
 }
 
+/// The memory that this node may use, in bytes: the machine's, or what a control group around it gives.
+#[rustler::nif(schedule = "DirtyIo")]
+fn machine_memory() -> u64 {
+    tidepool_core::machine::memory_bytes()
+}
+
 /// Sends what guests print to `pid` from now on.
 #[rustler::nif]
 fn subscribe_console(node: ResourceArc<Node>, pid: LocalPid) -> rustler::Atom {
