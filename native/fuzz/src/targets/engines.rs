@@ -5,6 +5,7 @@ use tidepool_core::trap::TrapKind;
 use tidepool_core::{CallError, HostReply, HostRequest, Instances, Limit, Limits, Tier};
 
 use super::node::{Guest, PAGE, Way, compile};
+use super::places::Places;
 use super::reference::Reference;
 use super::wrap::wrap;
 use crate::behaviour::{hash, kind, seen};
@@ -36,10 +37,15 @@ pub(super) fn host(request: &HostRequest) -> HostReply {
 /// # Panics
 /// When it does not do the same everywhere.
 pub fn engines(data: &[u8]) {
-    let Some(wrapped) = wrap(data) else { return seen(&"not wrapped") };
+    compare(data, hash(data).is_multiple_of(2));
+}
+
+/// Wraps `wasm` and calls its functions, in one instance if `warm`.
+pub(super) fn compare(wasm: &[u8], warm: bool) {
+    let Some(wrapped) = wrap(wasm) else { return seen(&"not wrapped") };
+    let places = Places::of(&wrapped.wasm);
     let Some(mut reference) = Reference::new(&wrapped.wasm) else { return seen(&"not for the interpreter") };
     let limits = Limits { memory_bytes: 64 * PAGE, cpu_time_ms: 2_000, time_ms: 30_000, depth: 1, ..Limits::default() };
-    let warm = hash(data).is_multiple_of(2);
     let instances = if warm { Instances::Warm { max_idle: 1 } } else { Instances::Fresh };
     let ways = [(Way::Fast, None), (Way::Fast, Some(limits.clone())), (Way::Dense, None), (Way::Baseline, None)];
     let mut guests = Vec::new();
@@ -74,6 +80,12 @@ pub fn engines(data: &[u8]) {
                 host_calls.push(request);
                 reply
             });
+            if let Err(CallError::Trap { kind, frames, .. }) = &outcome
+                && *kind != TrapKind::StackOverflow
+            {
+                // There are none when a segment finds no room.
+                places.check(*kind, frames);
+            }
             ends.push((name, (end(outcome), host_calls)));
         }
         let alike = expected.0 != End::Unlike && ends.iter().all(|(_, (end, _))| *end != End::Unlike);

@@ -4,6 +4,7 @@ use fastrand::Rng;
 
 use crate::smith;
 
+mod bulk;
 mod cache;
 mod edge;
 mod engines;
@@ -12,6 +13,7 @@ mod http2;
 mod modules;
 mod multipart;
 mod node;
+mod places;
 mod reference;
 mod reply;
 mod requests;
@@ -91,6 +93,7 @@ pub static TARGETS: &[Target] = &[
         words: modules::WORDS,
         most_bytes: 256 << 10,
     },
+    Target { name: "bulk", run: bulk::bulk, seeds: none, fresh: noise, fresh_percent: 70, words: &[], most_bytes: 43 },
     Target {
         name: "engines",
         run: engines::engines,
@@ -102,6 +105,7 @@ pub static TARGETS: &[Target] = &[
     },
 ];
 
+pub use bulk::bulk;
 pub use cache::cache;
 pub use engines::engines;
 pub use http1::http1;
