@@ -14,6 +14,8 @@ pub(crate) mod wasi;
 
 /// Import module of WASI preview 1.
 pub(crate) const WASI_MODULE: &str = "wasi_snapshot_preview1";
+/// Import module of WASI preview 0, which older compilers knew.
+pub(crate) const PREVIEW_0: &str = "wasi_unstable";
 
 /// The export of waPC that serves a call.
 pub(crate) const GUEST_CALL: &str = "__guest_call";
@@ -52,6 +54,11 @@ impl Abi {
         let exports = exports.filter(|name| name != crate::stack::EXPORT).collect();
         Err(CompileError::UnknownAbi { exports })
     }
+}
+
+/// Is this an import module of WASI?
+pub(crate) fn is_wasi(module: &str) -> bool {
+    [WASI_MODULE, PREVIEW_0].contains(&module)
 }
 
 /// Offers guests all that they may import.

@@ -197,7 +197,7 @@ fn link(
         pre,
         exports,
         exported,
-        uses_wasi: module.imports().any(|import| import.module() == abi::WASI_MODULE),
+        uses_wasi: module.imports().any(|import| abi::is_wasi(import.module())),
         origin: Arc::new(origin),
         name,
         from_cache,

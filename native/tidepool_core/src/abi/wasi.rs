@@ -1,10 +1,11 @@
-//! WASI preview 1: whole programs as calls, and the imports that some waPC guests need.
+//! WASI preview 1, and preview 0 with it: whole programs as calls, and the imports that some waPC guests need.
 //!
 //! What a guest finds is empty: no files, no network, no environment; clocks and randomness are real. A program gets the
 //! operation as its name (`argv[0]`), the payload as stdin, and its stdout is the reply.
 
 mod bounded;
 mod input;
+mod preview0;
 
 use std::sync::Arc;
 
@@ -12,8 +13,8 @@ use wasmtime::Linker;
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
 use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
 
-use super::WASI_MODULE;
 use super::output::Output;
+use super::{PREVIEW_0, WASI_MODULE};
 use crate::console::{Stream, Tail};
 use crate::error::CallError;
 use crate::function::{Link, Request, Shared};
@@ -25,10 +26,11 @@ use input::Input;
 /// Lines of stderr that become the error text of a program that fails.
 const ERROR_LINES: usize = 10;
 
-/// Offers preview 1.
+/// Offers preview 1, and preview 0 to those that ask for it.
 pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     p1::add_to_linker_async(linker, context)?;
-    bounded::link(linker)
+    bounded::link(linker)?;
+    preview0::link(linker)
 }
 
 /// What a guest's imports work on. Programs come with it. Many waPC guests import WASI and do without it in a call: they get

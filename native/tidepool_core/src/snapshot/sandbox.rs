@@ -21,7 +21,7 @@ use wasmtime_wasi::p1::{self, WasiP1Ctx};
 use super::Refusal;
 use super::chacha8::ChaCha8;
 use super::image::{Image, Instrumented, unsupported};
-use crate::abi::{WASI_MODULE, wasi};
+use crate::abi::{PREVIEW_0, WASI_MODULE, is_wasi, wasi};
 use crate::compile::START_FUNCTIONS;
 use crate::compile_pool::step_aside;
 use crate::compiler::{Codegen, Failure, Job};
@@ -264,9 +264,11 @@ impl Candidate {
         p1::add_to_linker_async(&mut linker, |state: &mut State| &mut state.wasi)?;
         linker.func_wrap(WASI_MODULE, "random_get", random_get)?;
         linker.func_wrap(WASI_MODULE, "clock_time_get", clock_time_get)?;
+        // Those that preview 0 has otherwise are neither steady nor answered.
+        linker.alias_module(WASI_MODULE, PREVIEW_0)?;
         for import in self.module.imports() {
             let (module, name) = (import.module(), import.name());
-            if module == WASI_MODULE && (STEADY.contains(&name) || ANSWERED.contains(&name)) {
+            if is_wasi(module) && (STEADY.contains(&name) || ANSWERED.contains(&name)) {
                 continue;
             }
             if let ExternType::Func(function) = import.ty() {

@@ -214,3 +214,106 @@ fn the_go_guest_speaks_both_abis() {
         assert_eq!(node.lines.texts(), ["from Go"]);
     }
 }
+
+/// Waits for its clock and for room on stdout, asks what stdout is and where it stands, and replies with what it was told:
+/// of each call what it returned, and of the first the number of events, their data and their kinds.
+fn older_or_newer(module: &str, at: impl Fn(u32) -> u32, subscription: u32, whence: [u32; 3]) -> Vec<u8> {
+    let import = |name: &str, params: &str| {
+        format!(r#"(import "{module}" "{name}" (func ${name} (param {params}) (result i32)))"#)
+    };
+    let seek = whence.map(|whence| {
+        format!("(call $put (call $fd_seek (i32.const 1) (i64.const 0) (i32.const {whence}) (i32.const 900)))")
+    });
+    let (clock, timeout) = (at(16), at(24));
+    wat(&format!(
+        r#"(module {} {} {} {}
+          (memory (export "memory") 1)
+          (global $end (mut i32) (i32.const 2048))
+          (func $put (param i32)
+            (i32.store (global.get $end) (local.get 0))
+            (global.set $end (i32.add (global.get $end) (i32.const 4))))
+          (func (export "_start")
+            (i64.store (i32.const 1024) (i64.const 77))
+            (i32.store (i32.const {}) (i32.const 1))
+            (i64.store (i32.const {}) (i64.const 1000000))
+            (i64.store (i32.const {}) (i64.const 78))
+            (i32.store8 (i32.const {}) (i32.const 2))
+            (i32.store (i32.const {}) (i32.const 1))
+            (call $put (call $poll_oneoff (i32.const 1024) (i32.const 1280) (i32.const 2) (i32.const 1400)))
+            (call $put (i32.load (i32.const 1400)))
+            (call $put (i32.load (i32.const 1280)))
+            (call $put (i32.load (i32.const 1288)))
+            (call $put (call $poll_oneoff (i32.const 1024) (i32.const 1280) (i32.const 1) (i32.const 1400)))
+            (call $put (i32.load (i32.const 1280)))
+            (call $put (call $fd_filestat_get (i32.const 1) (i32.const 1504)))
+            (call $put (i32.load8_u (i32.const 1520)))
+            (call $put (call $fd_filestat_get (i32.const 9) (i32.const 1504)))
+            {}
+            (i32.store (i32.const 0) (i32.const 2048))
+            (i32.store (i32.const 4) (i32.sub (global.get $end) (i32.const 2048)))
+            (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#,
+        import("poll_oneoff", "i32 i32 i32 i32"),
+        import("fd_filestat_get", "i32 i32"),
+        import("fd_seek", "i32 i64 i32 i32"),
+        import("fd_write", "i32 i32 i32 i32"),
+        1024 + clock,
+        1024 + timeout,
+        1024 + subscription,
+        1024 + subscription + 8,
+        1024 + subscription + 16,
+        seek.join("\n"),
+    ))
+}
+
+#[test]
+fn a_program_for_preview_0_is_answered_as_one_for_preview_1_where_its_arguments_lie_otherwise() {
+    let node = Node::small();
+    let newer = older_or_newer("wasi_snapshot_preview1", |at| at, 48, [0, 1, 2]);
+    let older = older_or_newer("wasi_unstable", |at| at + 8, 56, [2, 0, 1]);
+    let words = |wasm: &[u8]| {
+        let reply = call(&node.fresh(wasm), "name", b"").unwrap();
+        reply.chunks(4).map(|word| u32::from_le_bytes(word.try_into().unwrap())).collect::<Vec<_>>()
+    };
+    let told = words(&newer);
+    assert_eq!(told[..3], [0, 1, 78], "room on stdout comes before the end of a millisecond");
+    assert_eq!(told[4..6], [0, 77], "the clock alone");
+    assert_eq!(words(&older), told);
+}
+
+#[test]
+fn a_wapc_guest_for_preview_0_prints_what_it_writes() {
+    let node = Node::small();
+    let wasm = wat(r#"(module
+          (import "wasi_unstable" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+          (memory (export "memory") 1)
+          (data (i32.const 0) "\10\00\00\00\06\00\00\00\00\00\00\00\00\00\00\00older\n")
+          (func (export "__guest_call") (param i32 i32) (result i32)
+            (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+            (i32.const 1)))"#);
+    let function = node.fresh(&wasm);
+    assert_eq!(call(&function, "any", b""), Ok(Vec::new()));
+    assert_eq!(node.lines.texts(), ["older"]);
+}
+
+#[test]
+fn a_program_for_preview_0_that_lies_about_its_memory_gets_an_error_number() {
+    let node = Node::small();
+    const FAULT: i32 = 21;
+    let imports = r#"(import "wasi_unstable" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+          (import "wasi_unstable" "fd_filestat_get" (func $stat (param i32 i32) (result i32)))
+          (import "wasi_unstable" "proc_exit" (func $exit (param i32)))"#;
+    for lie in [
+        "call $poll (i32.const 65528) (i32.const 1280) (i32.const 2) (i32.const 1400)",
+        "call $poll (i32.const -1) (i32.const 1280) (i32.const 1) (i32.const 1400)",
+        "call $poll (i32.const 1024) (i32.const 65528) (i32.const 1) (i32.const 1400)",
+        "call $poll (i32.const 1024) (i32.const 1280) (i32.const 1) (i32.const 65535)",
+        "call $stat (i32.const 1) (i32.const 65528)",
+        "call $stat (i32.const 1) (i32.const -1)",
+    ] {
+        let wasm = wat(&format!(
+            r#"(module {imports} (memory (export "memory") 1) (func (export "_start") (call $exit ({lie}))))"#
+        ));
+        let outcome = call(&node.fresh(&wasm), "any", b"");
+        assert!(matches!(outcome, Err(CallError::Guest { exit_code: Some(FAULT), .. })), "{lie}: {outcome:?}");
+    }
+}

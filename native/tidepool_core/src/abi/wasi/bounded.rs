@@ -15,13 +15,14 @@ use crate::state::State;
 /// Buffers that are looked at in one call, as Linux does: a call that has more reads or writes some of them, as it may.
 const MAX_BUFFERS: i32 = 1_024;
 /// Events that a guest waits for at once.
-const MAX_SUBSCRIPTIONS: i32 = 1_024;
-const SUBSCRIPTION_BYTES: usize = 4 << 10;
+pub(super) const MAX_SUBSCRIPTIONS: i32 = 1_024;
+/// Each takes as long as copying so much does.
+pub(super) const SUBSCRIPTION_BYTES: usize = 4 << 10;
 /// Numbers of WASI's errors.
 const BADF: i32 = 8;
-const FAULT: i32 = 21;
-const INVAL: i32 = 28;
-const SUCCESS: i32 = 0;
+pub(super) const FAULT: i32 = 21;
+pub(super) const INVAL: i32 = 28;
+pub(super) const SUCCESS: i32 = 0;
 
 /// Offers them in place of those that the linker has.
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
@@ -60,7 +61,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 }
 
 /// The guest's memory and what its imports work on.
-fn world<'a>(caller: &'a mut Caller<'_, State>) -> wasmtime::Result<(GuestMemory<'a>, &'a mut WasiP1Ctx)> {
+pub(super) fn world<'a>(caller: &'a mut Caller<'_, State>) -> wasmtime::Result<(GuestMemory<'a>, &'a mut WasiP1Ctx)> {
     let memory = memory::memory(caller)?;
     let fuel = caller.as_context_mut().hostcall_fuel();
     let (bytes, state) = memory.data_and_store_mut(caller);
@@ -70,7 +71,7 @@ fn world<'a>(caller: &'a mut Caller<'_, State>) -> wasmtime::Result<(GuestMemory
 }
 
 /// A count that the guest gives, which is an unsigned number in disguise.
-fn at_most(count: i32, most: i32) -> i32 {
+pub(super) fn at_most(count: i32, most: i32) -> i32 {
     if (0..=most).contains(&count) { count } else { most }
 }
 
@@ -107,7 +108,6 @@ async fn poll_oneoff(mut caller: Caller<'_, State>, args: (i32, i32, i32, i32)) 
         let (mut memory, context) = world(&mut caller)?;
         library::poll_oneoff(context, &mut memory, subscriptions, events, count, size).await
     };
-    // Each subscription takes as long as copying some KiB does.
     memory::copied(&mut caller, usize::try_from(count).unwrap_or(0) * SUBSCRIPTION_BYTES).await;
     outcome
 }
