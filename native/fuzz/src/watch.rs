@@ -20,7 +20,7 @@ pub const FOUND: i32 = 3;
 /// # Errors
 /// When no process can be started, or a file not be written.
 pub fn watch(name: &str, plan: Plan) -> io::Result<bool> {
-    let kept = kept(name);
+    let kept = kept(name, std::process::id());
     let mut child = Command::new(std::env::current_exe()?)
         .arg(name)
         .args(["--seed", &plan.seed.to_string()])
@@ -54,11 +54,13 @@ pub fn report(name: &str, seed: u64, execution: u64, input: &[u8], how: &str) ->
     Ok(())
 }
 
-/// On a file system in memory where there is one: it is written at each execution.
-fn kept(name: &str) -> PathBuf {
+/// Where the process that runs `name` for the process `watcher` keeps its input: on a file system in memory where there is
+/// one, for it is written at each execution.
+#[must_use]
+pub fn kept(name: &str, watcher: u32) -> PathBuf {
     let shared = PathBuf::from("/dev/shm");
     let folder = if shared.is_dir() { shared } else { std::env::temp_dir() };
-    folder.join(format!("tidepool-fuzz-{}-{name}", std::process::id()))
+    folder.join(format!("tidepool-fuzz-{watcher}-{name}"))
 }
 
 /// How the process ended; `None` when it hung and was killed.
