@@ -55,12 +55,19 @@ defmodule Tidepool.ConsoleTest do
     assert byte_size(text) < 10_000
   end
 
-  test "a start function may print" do
-    name = unique_name("starts")
-    on_exit(fn -> Tidepool.remove(name) end)
-    LogWatch.watch(name)
-    {:ok, _function} = Tidepool.deploy(guest("wat", "start_section_log"), name: name)
-    assert {:info, _text, %{tidepool_version: 1}} = logged(name)
+  test "what start functions print is in the log once for each deploy, from compiled code of before, too" do
+    for _deploy <- 1..2 do
+      name = unique_name("starts")
+      on_exit(fn -> Tidepool.remove(name) end)
+      LogWatch.watch(name)
+      assert {:ok, %{start: :snapshot}} = Tidepool.deploy(guest("wat", "start_section_log"), name: name)
+      assert_receive {:logged, ^name, :info, _text, %{tidepool_version: 1, tidepool_stream: :console}}, 5_000
+      for _call <- 1..3, do: assert(Tidepool.call(name, "anything") == {:ok, "ready"})
+      # What is printed is logged in its order.
+      assert {:ok, %{version: 2}} = Tidepool.deploy(guest("wat", "start_section_log"), name: name, limits: [time: 999])
+      assert_receive {:logged, ^name, :info, _text, %{tidepool_version: 2, tidepool_stream: :console}}, 5_000
+      refute_received {:logged, ^name, :info, _text, %{tidepool_stream: :console}}
+    end
   end
 
   test "what a function prints beyond its rate is dropped, and every dropped line is counted" do

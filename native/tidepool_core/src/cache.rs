@@ -22,7 +22,7 @@ use std::time::SystemTime;
 use crate::snapshot::Origin;
 
 /// Changes with what a file holds, and with what is done to a module before it is compiled: older files are of no use.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 const KEY_BYTES: usize = 32;
 const TAG_BYTES: usize = 32;
 /// Ends the names of files that are being written.

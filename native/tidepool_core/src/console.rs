@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
+
 /// Longest line that is kept, in bytes; the rest of it is cut off.
 pub const MAX_LINE_BYTES: usize = 8 * 1024;
 
@@ -21,7 +23,7 @@ pub const TAIL_LINE_BYTES: usize = 1 << 10;
 const CHAR_BYTES: usize = 4;
 
 /// Where a line was printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stream {
     /// `__console_log` of waPC.
     Console,

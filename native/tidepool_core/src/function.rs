@@ -235,7 +235,8 @@ impl Function {
         Ok(Task::new(call, link, timeout))
     }
 
-    /// Prepares a trial: one instance is made and dropped again, start functions included.
+    /// Prepares a trial: one instance is made and dropped again, start functions included, and what those printed that were
+    /// run ahead of it is printed.
     #[must_use]
     pub fn start_trial(&self) -> Task {
         let replica = self.replicas.mine();
@@ -389,6 +390,8 @@ async fn call_program(link: Arc<Link>, request: Request) -> Result<Vec<u8>, Call
 }
 
 async fn trial(link: Arc<Link>) -> Result<Vec<u8>, CallError> {
-    drop(link.replica.instance(false, &link.port).await?);
+    let replica = &link.replica;
+    drop(replica.instance(false, &link.port).await?);
+    replica.module.origin.printed.print(&replica.shared);
     Ok(Vec::new())
 }

@@ -84,6 +84,11 @@ impl Output {
         })))
     }
 
+    /// Prints `bytes`, line by line; what has no end yet when this and its clones are dropped is a line, too.
+    pub(crate) fn print(&self, bytes: &[u8]) {
+        self.sink().print(bytes);
+    }
+
     /// Takes what was kept; prints a last line that had no end.
     pub(crate) fn take(&self) -> Vec<u8> {
         let mut sink = self.sink();

@@ -19,6 +19,8 @@ use crate::state::State;
 
 /// Import module of waPC.
 pub(crate) const MODULE: &str = "wapc";
+/// The import that prints a line.
+pub(crate) const CONSOLE_LOG: &str = "__console_log";
 /// Longest error text that is kept, in bytes.
 const MAX_ERROR_BYTES: usize = 64 << 10;
 /// Longest binding, namespace or operation of a host call, in bytes.
@@ -33,7 +35,7 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.func_wrap_async(MODULE, "__host_response", host_response)?;
     linker.func_wrap(MODULE, "__host_error_len", host_error_len)?;
     linker.func_wrap_async(MODULE, "__host_error", host_error)?;
-    linker.func_wrap(MODULE, "__console_log", console_log)?;
+    linker.func_wrap(MODULE, CONSOLE_LOG, console_log)?;
     linker.func_wrap_async(MODULE, "__host_call", |caller, target: Target| Box::new(host_call(caller, target)))?;
     Ok(())
 }

@@ -6,7 +6,8 @@
 //! memory copy-on-write. A module with which this can't be done faithfully stays as it is, with a [`Refusal`] that says
 //! why; its instances run their start functions themselves.
 //!
-//! Faithfully means that an instance can't tell. So start functions may not call the host, and nothing may stay in the
+//! Faithfully means that an instance can't tell. So start functions may not call the host (what they print is printed once,
+//! for all instances), and nothing may stay in the
 //! image that ought to be another for each instance, which is found out by running them again with other answers:
 //!
 //! - The monotonic clock is at its beginning, as it is for an instance that has just been made.
@@ -17,6 +18,7 @@ mod chacha8;
 mod go;
 mod image;
 mod outline;
+mod printed;
 mod sandbox;
 mod segments;
 
@@ -32,6 +34,7 @@ use crate::limits::Limits;
 use crate::preempt::Moves;
 use image::{Image, Instrumented, unsupported};
 use outline::Outline;
+use printed::Printed;
 use sandbox::{Answers, Candidate};
 
 pub(crate) use sandbox::Sandbox;
@@ -53,7 +56,7 @@ pub enum Refusal {
     /// The deploy did without, or chose the dense engine, whose instances share no images.
     #[error("it was deployed without a snapshot, or on the dense engine, which has none")]
     Off,
-    /// A start function asks the host for something, or prints.
+    /// A start function asks the host for something.
     #[error("its initialiser calls {import}")]
     Host {
         /// `module.name` of the import.
@@ -97,6 +100,8 @@ pub(crate) struct Origin {
     pub(crate) code_shift: isize,
     /// Leads from there to the module that was deployed.
     pub(crate) moves: Moves,
+    /// What the start functions printed that were run then.
+    pub(crate) printed: Printed,
 }
 
 /// A module that is ready to be compiled.
@@ -108,7 +113,7 @@ pub(crate) struct Prepared<'a> {
 impl Origin {
     /// That of a module as it was deployed.
     fn of(start: Start) -> Self {
-        Origin { start, reseed: Vec::new(), code_shift: 0, moves: Moves::default() }
+        Origin { start, reseed: Vec::new(), code_shift: 0, moves: Moves::default(), printed: Printed::default() }
     }
 
     /// Where in the module that was deployed the code stands that is at `offset` in the compiled one.
@@ -175,7 +180,7 @@ fn snapshot<'a>(
     sandbox.validate(wasm)?;
     let instrumented = Instrumented::new(wasm)?;
     let candidate = sandbox.compile(&instrumented, job)?;
-    let (image, reseed) = faithful(&candidate, limits)?;
+    let (image, reseed, printed) = faithful(&candidate, limits)?;
     let mut wasm = instrumented.snapshot(&image)?;
     // A module that is valid without them refers to none.
     if let Ok(Some(slim)) = segments::without_passive(&wasm)
@@ -191,14 +196,16 @@ fn snapshot<'a>(
             reseed,
             code_shift: after.code_at.cast_signed() - before.code_at.cast_signed(),
             moves: Moves::default(),
+            printed,
         },
     })
 }
 
 /// Runs the start functions, as often as it takes to know what may not be frozen.
-fn faithful(candidate: &Candidate, limits: &Limits) -> Result<(Image, Vec<Range<usize>>), Refusal> {
+fn faithful(candidate: &Candidate, limits: &Limits) -> Result<(Image, Vec<Range<usize>>, Printed), Refusal> {
     let answers = Answers::random();
-    let run = candidate.run(&answers, limits, None)?;
+    let mut run = candidate.run(&answers, limits, None)?;
+    let printed = std::mem::take(&mut run.printed);
     let others = Answers::random();
     if run.asked_more {
         let later = Answers { first: answers.first, ..others.clone() };
@@ -209,8 +216,9 @@ fn faithful(candidate: &Candidate, limits: &Limits) -> Result<(Image, Vec<Range<
     if run.asked_random {
         let first = Answers { first: others.first, ..answers.clone() };
         if candidate.run(&first, limits, None)?.image != run.image {
-            return go::reseeded(candidate, run, &answers, limits).ok_or(Refusal::Frozen);
+            let (image, reseed) = go::reseeded(candidate, run, &answers, limits).ok_or(Refusal::Frozen)?;
+            return Ok((image, reseed, printed));
         }
     }
-    Ok((run.image, Vec::new()))
+    Ok((run.image, Vec::new(), printed))
 }

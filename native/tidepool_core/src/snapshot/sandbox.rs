@@ -21,10 +21,12 @@ use wasmtime_wasi::p1::{self, WasiP1Ctx};
 use super::Refusal;
 use super::chacha8::ChaCha8;
 use super::image::{Image, Instrumented, unsupported};
-use crate::abi::{PREVIEW_0, WASI_MODULE, is_wasi, wasi};
+use super::printed::Printed;
+use crate::abi::{PREVIEW_0, WASI_MODULE, is_wasi, wapc, wasi};
 use crate::compile::START_FUNCTIONS;
 use crate::compile_pool::step_aside;
 use crate::compiler::{Codegen, Failure, Job};
+use crate::console::{MAX_LINE_BYTES, Stream};
 use crate::limits::Limits;
 use crate::runtime::RuntimeConfig;
 
@@ -44,7 +46,9 @@ const STEADY: [&str; 11] = [
     "sched_yield",
 ];
 /// Those that are answered here.
-const ANSWERED: [&str; 2] = ["random_get", "clock_time_get"];
+const ANSWERED: [&str; 3] = ["random_get", "clock_time_get", "fd_write"];
+/// Buffers of a write that are looked at; real instances look at no more either.
+const MAX_BUFFERS: usize = 1_024;
 /// Most bytes of randomness in one request; real instances get no more either.
 const MAX_RANDOM_BYTES: usize = 1 << 20;
 /// What the monotonic clock says: the instance has just been born. Go takes 0 for a broken clock.
@@ -91,6 +95,8 @@ pub(super) struct Run {
     pub(super) asked_more: bool,
     /// The generator that was replaced, and the one that took its place, as they were then.
     pub(super) replaced: Option<(ChaCha8, ChaCha8)>,
+    /// What was printed.
+    pub(super) printed: Printed,
 }
 
 /// The engines for such runs.
@@ -124,6 +130,7 @@ struct State {
     asked_wall: bool,
     replacement: Option<Replacement>,
     replaced: Option<(ChaCha8, ChaCha8)>,
+    printed: Printed,
 }
 
 impl Answers {
@@ -215,6 +222,7 @@ impl Candidate {
             asked_wall: false,
             replacement,
             replaced: None,
+            printed: Printed::default(),
         };
         let mut store = Store::new(self.module.engine(), state);
         store.limiter(|state| &mut state.bounds);
@@ -243,6 +251,7 @@ impl Candidate {
             asked_random: state.random_requests > 0,
             asked_more: state.random_requests > 1 || state.asked_wall,
             replaced: state.replaced,
+            printed: state.printed,
         })
     }
 
@@ -264,11 +273,14 @@ impl Candidate {
         p1::add_to_linker_async(&mut linker, |state: &mut State| &mut state.wasi)?;
         linker.func_wrap(WASI_MODULE, "random_get", random_get)?;
         linker.func_wrap(WASI_MODULE, "clock_time_get", clock_time_get)?;
+        linker.func_wrap(WASI_MODULE, "fd_write", fd_write)?;
+        linker.func_wrap(wapc::MODULE, wapc::CONSOLE_LOG, console_log)?;
         // Those that preview 0 has otherwise are neither steady nor answered.
         linker.alias_module(WASI_MODULE, PREVIEW_0)?;
         for import in self.module.imports() {
             let (module, name) = (import.module(), import.name());
-            if is_wasi(module) && (STEADY.contains(&name) || ANSWERED.contains(&name)) {
+            let is_answered = is_wasi(module) && (STEADY.contains(&name) || ANSWERED.contains(&name));
+            if is_answered || (module == wapc::MODULE && name == wapc::CONSOLE_LOG) {
                 continue;
             }
             if let ExternType::Func(function) = import.ty() {
@@ -322,6 +334,44 @@ fn clock_time_get(mut caller: Caller<'_, State>, clock: i32, _precision: i64, pt
         _ => return INVAL,
     };
     write(&mut caller, ptr, &now.to_le_bytes())
+}
+
+/// Keeps what is written to stdout and stderr.
+fn fd_write(mut caller: Caller<'_, State>, fd: i32, buffers: i32, count: i32, size: i32) -> wasmtime::Result<i32> {
+    let stream = match fd {
+        1 => Stream::Stdout,
+        2 => Stream::Stderr,
+        _ => return Ok(BADF),
+    };
+    let Some(memory) = memory(&mut caller) else { return Ok(FAULT) };
+    let (bytes, state) = memory.data_and_store_mut(&mut caller);
+    let word = |at: usize| {
+        let word = bytes.get(at..)?.first_chunk::<4>()?;
+        usize::try_from(u32::from_le_bytes(*word)).ok()
+    };
+    let count = usize::try_from(count.cast_unsigned()).unwrap_or(usize::MAX).min(MAX_BUFFERS);
+    let mut written = 0_usize;
+    for index in 0..count {
+        let at = usize::try_from(buffers.cast_unsigned()).unwrap_or(usize::MAX).saturating_add(index * 8);
+        let piece = word(at).zip(word(at.saturating_add(4)));
+        let piece = piece.and_then(|(start, length)| bytes.get(start..start.checked_add(length)?));
+        let Some(piece) = piece else { return Ok(FAULT) };
+        state.printed.push(stream, piece)?;
+        written = written.saturating_add(piece.len());
+    }
+    Ok(write(&mut caller, size, &u32::try_from(written).unwrap_or(u32::MAX).to_le_bytes()))
+}
+
+/// Keeps a line.
+fn console_log(mut caller: Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<()> {
+    let memory = memory(&mut caller).ok_or_else(|| wasmtime::Error::msg("it prints, and has no memory"))?;
+    let (bytes, state) = memory.data_and_store_mut(&mut caller);
+    let start = usize::try_from(ptr.cast_unsigned()).unwrap_or(usize::MAX);
+    let length = usize::try_from(len.cast_unsigned()).unwrap_or(usize::MAX);
+    let text = start.checked_add(length).and_then(|end| bytes.get(start..end));
+    let text = text.ok_or_else(|| wasmtime::Error::msg("it prints what is outside of its memory"))?;
+    state.printed.push(Stream::Console, text.get(..MAX_LINE_BYTES).unwrap_or(text))?;
+    Ok(())
 }
 
 /// Puts the other generator in its place, once its time has come.

@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use tidepool_core::console::Stream;
 use tidepool_core::snapshot::{Refusal, Start};
 use tidepool_core::{CallError, CompileConfig, Function, FunctionConfig, Instances, Limit, Limits, Module};
 
-use crate::support::{Node, PAGE, call, guest, limits, wat};
+use crate::support::{Node, PAGE, call, finish, guest, limits, wat};
 
 /// What compiling makes of the module's start functions.
 fn start(wasm: &[u8], limits: Limits) -> Start {
@@ -102,15 +103,61 @@ fn guests_of_the_languages_with_a_runtime_of_their_own_are_snapshotted() {
 }
 
 #[test]
-fn start_functions_that_call_the_host_or_print_run_in_each_instance() {
+fn start_functions_that_call_the_host_run_in_each_instance() {
     assert_eq!(start_of("wat/init_host"), host("wapc.__host_call"));
-    assert_eq!(start_of("wat/start_section_log"), host("wapc.__console_log"));
-    let prints = r#"(module
+}
+
+/// Prints on all three streams in `wapc_init`, `times` over, and says in its calls how often that was.
+fn printing(times: u32) -> Vec<u8> {
+    wat(&format!(
+        r#"(module
         (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+        (import "wapc" "__console_log" (func $log (param i32 i32)))
+        (import "wapc" "__guest_response" (func $respond (param i32 i32)))
         (memory (export "memory") 1)
-        (func (export "wapc_init") (drop (call $write (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 8))))
-        (func (export "__guest_call") (param i32 i32) (result i32) (i32.const 1)))"#;
-    assert_eq!(start(&wat(prints), limits()), host("wasi_snapshot_preview1.fd_write"));
+        (data (i32.const 0) "\20\00\00\00\04\00\00\00\24\00\00\00\05\00\00\00")
+        (data (i32.const 32) "one\ntwo, \ef\bf\bdlog")
+        (func (export "wapc_init") (local $left i32)
+          (local.set $left (i32.const {times}))
+          (loop $again
+            (drop (call $write (i32.const 1) (i32.const 0) (i32.const 2) (i32.const 24)))
+            (i32.store (i32.const 64) (i32.add (i32.load (i32.const 64)) (i32.load (i32.const 24))))
+            (drop (call $write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 24)))
+            (call $log (i32.const 44) (i32.const 3))
+            (drop (call $write (i32.const 7) (i32.const 0) (i32.const 1) (i32.const 24)))
+            (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1))))))
+        (func (export "__guest_call") (param i32 i32) (result i32)
+          (call $respond (i32.const 64) (i32.const 4))
+          (i32.const 1)))"#
+    ))
+}
+
+#[test]
+fn what_start_functions_print_is_printed_once_and_their_module_is_snapshotted() {
+    let node = Node::small();
+    let config = CompileConfig { snapshot: Some(limits()), ..CompileConfig::default() };
+    let module = node.runtime.compile(&printing(1), &config).unwrap();
+    assert_eq!(module.start(), &Start::Snapshot);
+    let function = fresh(Arc::new(module));
+    assert_eq!(node.lines.texts(), [""; 0], "nothing before it is tried");
+    assert_eq!(finish(function.start_trial(), |_| Ok(Vec::new())), Ok(Vec::new()));
+    let lines = node.lines.take();
+    let printed: Vec<_> = lines.iter().map(|line| (line.stream, line.text.as_str())).collect();
+    let expected =
+        [(Stream::Stdout, "one"), (Stream::Stderr, "one"), (Stream::Console, "log"), (Stream::Stdout, "two, ")];
+    assert_eq!(printed, expected);
+    for _ in 0..3 {
+        assert_eq!(call(&function, "any", b""), Ok(9_u32.to_le_bytes().to_vec()));
+    }
+    assert_eq!(node.lines.texts(), [""; 0], "nor again in its calls");
+}
+
+#[test]
+fn start_functions_that_print_without_measure_do_so_in_each_instance() {
+    let Start::Initialiser(Refusal::Failed { message }) = start(&printing(50_000), limits()) else {
+        panic!("it has a snapshot")
+    };
+    assert!(message.contains("prints more than"), "{message}");
 }
 
 #[test]
