@@ -90,8 +90,18 @@ pub fn http1(data: &[u8]) {
     let first = usize::try_from(key >> 8).unwrap_or_default() % data.len();
     let second = first + usize::try_from(key >> 32).unwrap_or_default() % (data.len() - first);
     if let Some(cut) = answers(&[data, LAST].concat(), &[first, second]) {
-        assert_eq!(cut, whole, "sent in pieces that end at {first} and {second}");
+        assert!(agree(&cut, &whole), "{cut:?} instead of {whole:?}, in pieces that end at {first} and {second}");
     }
+}
+
+/// The same answers; but behind a refusal, a body that is there as a whole is thrown away, and one of which some is to
+/// come ends the connection.
+fn agree(some: &[Reply], others: &[Reply]) -> bool {
+    let said = |reply: &Reply| (reply.status, reply.reason.clone(), reply.body.clone());
+    let ended = |replies: &[Reply]| replies.last().is_some_and(|last| last.closes && last.status >= 400);
+    let (shorter, longer) = if some.len() < others.len() { (some, others) } else { (others, some) };
+    let same = shorter.iter().map(said).eq(longer.iter().take(shorter.len()).map(said));
+    same && (shorter.len() == longer.len() || ended(shorter))
 }
 
 /// What comes back, sent in pieces that end at `ends`; `None` when some of it may be lost.

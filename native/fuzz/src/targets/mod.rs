@@ -13,6 +13,7 @@ mod http2;
 mod modules;
 mod multipart;
 mod node;
+mod paths;
 mod places;
 mod reference;
 mod reply;
@@ -95,6 +96,15 @@ pub static TARGETS: &[Target] = &[
     },
     Target { name: "bulk", run: bulk::bulk, seeds: none, fresh: noise, fresh_percent: 70, words: &[], most_bytes: 43 },
     Target {
+        name: "paths",
+        run: paths::paths,
+        seeds: none,
+        fresh: noise,
+        fresh_percent: 50,
+        words: &[],
+        most_bytes: 1 << 10,
+    },
+    Target {
         name: "engines",
         run: engines::engines,
         seeds: none,
@@ -112,6 +122,7 @@ pub use http1::http1;
 pub use http2::http2;
 pub use modules::modules;
 pub use multipart::multipart;
+pub use paths::paths;
 pub use requests::requests;
 
 fn none() -> Vec<Vec<u8>> {
