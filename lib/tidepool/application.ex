@@ -69,7 +69,7 @@ defmodule Tidepool.Application do
       {Tidepool.Engine, config},
       Tidepool.Telemetry.Listeners,
       Tidepool.Console,
-      {Tidepool.Host.Registry, config.builtins},
+      {Tidepool.Host.Registry, Tidepool.Host.Builtin.entries(config.builtins)},
       {Tidepool.Catalog, config}
     ] ++ cluster ++ edge
   end

@@ -55,7 +55,7 @@ defmodule Tidepool.Cluster do
         |> Map.merge(describe(view))
 
       _alone_or_restarting ->
-        functions = for f <- Tidepool.list(), do: function(f, [to_string(node())], [])
+        functions = for f <- Catalog.list(), do: function(f, [to_string(node())], [])
         node = %{name: to_string(node()), links: [], functions_pending: 0, catalog: :same, skew_ms: 0}
         nothing = %{lost: [], apart: [], withheld: [], fetching: []}
         Map.merge(nothing, %{node: to_string(node()), distributed: false, nodes: [node], functions: functions})

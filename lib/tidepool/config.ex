@@ -1,4 +1,7 @@
 defmodule Tidepool.Config do
+  # Names in `Tidepool.Host.Builtin`.
+  @builtins [:function, :log]
+
   @schema [
     server: [type: :boolean, default: false, doc: "whether the HTTP edge is started; `mix tidepool.server` sets it."],
     standalone: [
@@ -49,7 +52,7 @@ defmodule Tidepool.Config do
       doc: "where a function's instances come from unless its deploy says otherwise: `:fresh` or `{:warm, max_idle}`."
     ],
     builtins: [
-      type: {:check, &__MODULE__.builtins?/1, "a list with any of :function, :log"},
+      type: {:check, &__MODULE__.builtins?/1, "a list with any of #{Enum.map_join(@builtins, ", ", &inspect/1)}"},
       default: [],
       doc: "built-in host functions that every guest may call: `:function`, `:log` (see `Tidepool.Host.Builtin`)."
     ],
@@ -365,5 +368,5 @@ defmodule Tidepool.Config do
   def node_stem?(value), do: is_binary(value) and value =~ ~r/\A[\w.-]+\z/
 
   @doc false
-  def builtins?(value), do: is_list(value) and Enum.all?(value, &(&1 in Tidepool.Host.Builtin.names()))
+  def builtins?(value), do: is_list(value) and Enum.all?(value, &(&1 in @builtins))
 end

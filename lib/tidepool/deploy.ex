@@ -12,8 +12,6 @@ defmodule Tidepool.Deploy do
   alias Tidepool.{Limits, Loader, Log, Native, Options, Origin, Telemetry}
   alias Tidepool.Catalog.Entry
 
-  @max_name_bytes 128
-  @max_operation_bytes 1_024
   @wait_ms 30_000
   @max_idle 16_000
   @max_dense_idle 1_000_000
@@ -28,11 +26,12 @@ defmodule Tidepool.Deploy do
     [
       name: [
         type:
-          {:check, &valid_name?/1, "a name of 1 to #{@max_name_bytes} letters, digits, dots, dashes or underscores"},
+          {:check, &Function.valid_name?/1,
+           "a name of 1 to #{Function.max_name_bytes()} letters, digits, dots, dashes or underscores"},
         doc: "the function's name."
       ],
       operation: [
-        type: {:check, &valid_operation?/1, "a string of 1 to #{@max_operation_bytes} bytes"},
+        type: {:check, &Function.valid_operation?/1, "a string of 1 to #{Function.max_operation_bytes()} bytes"},
         default: nil,
         doc: "what a call without an operation means; `nil` is the name."
       ],
@@ -164,28 +163,6 @@ defmodule Tidepool.Deploy do
   defp not_spread(why, function, spread) do
     message = "version #{function.version} is deployed, but #{why}"
     {:error, Error.new(:not_spread, message, function.name, Map.put(spread, :version, function.version))}
-  end
-
-  @doc """
-  Can a function have this name? It is used in URLs, file names and metrics.
-
-      iex> Enum.map(["hello_world", "a.b-c", "", "a/b", "..", "é"], &Tidepool.Deploy.valid_name?/1)
-      [true, true, false, false, false, false]
-  """
-  @spec valid_name?(term) :: boolean
-  def valid_name?(name) do
-    is_binary(name) and byte_size(name) <= @max_name_bytes and name =~ ~r/\A[A-Za-z0-9_][A-Za-z0-9_.-]*\z/
-  end
-
-  @doc """
-  Can a bare `/call/NAME` mean this operation?
-
-      iex> Enum.map(["greet", "", <<255>>, String.duplicate("a", 1_025)], &Tidepool.Deploy.valid_operation?/1)
-      [true, false, false, false]
-  """
-  @spec valid_operation?(term) :: boolean
-  def valid_operation?(operation) do
-    is_binary(operation) and byte_size(operation) in 1..@max_operation_bytes and String.valid?(operation)
   end
 
   defp entry(wasm, options, origin) do

@@ -11,15 +11,12 @@ defmodule Tidepool.Execution do
   At most one attempt is made per call. When the caller dies the guest is gone within a slice. Nothing of a call stays
   in the caller's mailbox, however it ends.
 
-  From the guest's first host call to the end of the call, the process dictionary holds how deep the call is nested, until
-  when it has time, and its caller's context; calls that a handler makes in this process count as nested in it, inherit the
-  context and end with it.
+  Calls that a handler makes in this process count as nested in the guest's, inherit its caller's context and end with it:
+  see `Tidepool.Nesting`.
   """
 
-  alias Tidepool.{Catalog, Engine, Error, Host, Log, Native, Telemetry, Timer}
+  alias Tidepool.{Catalog, Engine, Error, Host, Log, Native, Nesting, Telemetry, Timer}
   alias Tidepool.Cluster.Loads
-
-  @key __MODULE__
 
   # How deep a call is nested, its caller's context, and whether the caller gave it a time of its own: then handlers are
   # not to take longer either.
@@ -31,7 +28,7 @@ defmodule Tidepool.Execution do
   @spec call(String.t(), String.t() | nil, binary, timeout, :inherited | {:given, term}) ::
           {:ok, binary} | {:error, Error.t()}
   def call(name, operation, payload, timeout, context \\ :inherited) do
-    case {Process.get(@key), context} do
+    case {Nesting.get(), context} do
       {nil, :inherited} when timeout == :infinity ->
         start(name, operation, payload, @outside, timeout)
 
@@ -156,7 +153,7 @@ defmodule Tidepool.Execution do
   def take_over(step, name, operation), do: step |> drive(name, @outside) |> logged(operation)
 
   defp logged({:error, error} = failed, operation) do
-    Log.failed(error, operation)
+    Log.failed(error, operation, &Catalog.fetch/1)
     failed
   end
 
@@ -166,26 +163,17 @@ defmodule Tidepool.Execution do
   @spec trial(Native.function_ref(), String.t()) :: {:ok, binary} | {:error, Error.t()}
   def trial(function, name), do: function |> Native.start_trial() |> drive(name, @outside)
 
-  @doc false
-  # What calls of this process are nested in, for another process that makes some in its place.
-  @spec nesting :: {depth :: pos_integer, deadline :: integer, context :: term} | nil
-  def nesting, do: Process.get(@key)
-
-  @doc false
-  @spec nest({pos_integer, integer, term} | nil) :: term
-  def nest(nesting), do: Process.put(@key, nesting)
-
   @spec drive(Native.step(), String.t(), origin) :: {:ok, binary} | {:error, Error.t()}
   defp drive({:host, _task, _binding, _namespace, _operation, _payload, remaining_us, _version} = step, name, origin) do
     {depth, context, timed?} = origin
     nesting = {depth, now() + Timer.ceil_ms(remaining_us), context}
     # Set once for a call, however often its guest asks.
-    outer = Process.put(@key, nesting)
+    outer = Nesting.put(nesting)
 
     try do
       advance(step, name, nesting, timed?)
     after
-      if outer, do: Process.put(@key, outer), else: Process.delete(@key)
+      Nesting.put(outer)
     end
     |> result(name)
   end

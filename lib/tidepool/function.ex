@@ -55,6 +55,39 @@ defmodule Tidepool.Function do
                 deployed_at: 0,
                 admitted: :unknown
               ]
+
+  @max_name_bytes 128
+  @max_operation_bytes 1_024
+
+  @doc "How long a name may be."
+  @spec max_name_bytes :: pos_integer
+  def max_name_bytes, do: @max_name_bytes
+
+  @doc "How long an operation may be that a bare `/call/NAME` means."
+  @spec max_operation_bytes :: pos_integer
+  def max_operation_bytes, do: @max_operation_bytes
+
+  @doc """
+  Can a function have this name? It is used in URLs, file names and metrics.
+
+      iex> Enum.map(["hello_world", "a.b-c", "", "a/b", "..", "é"], &Tidepool.Function.valid_name?/1)
+      [true, true, false, false, false, false]
+  """
+  @spec valid_name?(term) :: boolean
+  def valid_name?(name) do
+    is_binary(name) and byte_size(name) <= @max_name_bytes and name =~ ~r/\A[A-Za-z0-9_][A-Za-z0-9_.-]*\z/
+  end
+
+  @doc """
+  Can a bare `/call/NAME` mean this operation?
+
+      iex> Enum.map(["greet", "", <<255>>, String.duplicate("a", 1_025)], &Tidepool.Function.valid_operation?/1)
+      [true, false, false, false]
+  """
+  @spec valid_operation?(term) :: boolean
+  def valid_operation?(operation) do
+    is_binary(operation) and byte_size(operation) in 1..@max_operation_bytes and String.valid?(operation)
+  end
 end
 
 defimpl Inspect, for: Tidepool.Function do

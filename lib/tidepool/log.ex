@@ -11,7 +11,7 @@ defmodule Tidepool.Log do
 
   require Logger
 
-  alias Tidepool.{Catalog, Error, Function, Origin}
+  alias Tidepool.{Error, Function, Origin}
   alias Tidepool.Catalog.{Clock, Entry}
   alias Tidepool.Log.Budget
 
@@ -122,14 +122,15 @@ defmodule Tidepool.Log do
   end
 
   @doc """
-  A call failed. There is a line when its guest was stopped or could not run: for traps, limits, timeouts, overload and
+  A call failed, of a function of which `fetch` tells when there is to be a line: a deploy may have come in between. There is one when its guest was stopped or could not run: for traps, limits, timeouts, overload and
   internal errors. What a guest itself says is for its caller.
   """
-  @spec failed(Error.t(), operation :: binary | nil) :: :ok
-  def failed(%Error{reason: reason, function: name} = error, operation)
+  @spec failed(Error.t(), operation :: binary | nil, fetch :: (String.t() -> {:ok, Function.t()} | {:error, Error.t()})) ::
+          :ok
+  def failed(%Error{reason: reason, function: name} = error, operation, fetch)
       when is_tuple(reason) or reason in [:timeout, :overloaded, :internal] do
     limited(:failed, {:failed, name}, fn ->
-      {version, default} = newest(name)
+      {version, default} = newest(fetch.(name))
       operation = printable(operation || default)
       kind = with {_reason, kind} <- error.reason, do: to_string(kind), else: (_reason -> nil)
       why = Enum.join([Error.reason(error) | List.wrap(kind)], " ")
@@ -139,15 +140,10 @@ defmodule Tidepool.Log do
     end)
   end
 
-  def failed(_error, _operation), do: :ok
+  def failed(_error, _operation, _fetch), do: :ok
 
-  # Asked when there is to be a line, and not by each call: a deploy may have come in between.
-  defp newest(name) do
-    case Catalog.fetch(name) do
-      {:ok, function} -> {function.version, function.operation}
-      {:error, _removed_meanwhile} -> {nil, ""}
-    end
-  end
+  defp newest({:ok, function}), do: {function.version, function.operation}
+  defp newest({:error, _removed_meanwhile}), do: {nil, ""}
 
   # `line` makes the text and its metadata, when there is to be a line.
   defp limited(event, key, line) do

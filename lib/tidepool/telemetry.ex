@@ -59,7 +59,7 @@ defmodule Tidepool.Telemetry do
   """
 
   alias Tidepool.{Error, Options}
-  alias Tidepool.Telemetry.{DefaultLogger, Listeners}
+  alias Tidepool.Telemetry.{DefaultLogger, Events, Listeners}
 
   @type event :: [atom, ...]
   @type handler :: (event, measurements :: map, metadata :: map, config :: term -> term)
@@ -69,26 +69,9 @@ defmodule Tidepool.Telemetry do
           | {:events, :all | [:call | :queue | :host_call | :deploy | :compile | :optimise]}
           | {:encode, boolean}
 
-  @events [
-    [:tidepool, :call, :start],
-    [:tidepool, :call, :stop],
-    [:tidepool, :call, :exception],
-    [:tidepool, :queue, :stop],
-    [:tidepool, :host_call, :start],
-    [:tidepool, :host_call, :stop],
-    [:tidepool, :deploy, :start],
-    [:tidepool, :deploy, :stop],
-    [:tidepool, :deploy, :exception],
-    [:tidepool, :compile, :start],
-    [:tidepool, :compile, :stop],
-    [:tidepool, :compile, :exception],
-    [:tidepool, :optimise, :stop],
-    [:tidepool, :optimise, :exception]
-  ]
-
   @doc "All events."
   @spec events :: [event]
-  def events, do: @events
+  defdelegate events, to: Events, as: :all
 
   @doc """
   Calls `handler` for `events` from now on, through `:telemetry` where there is one.
@@ -102,7 +85,7 @@ defmodule Tidepool.Telemetry do
     is_function(handler, 4) ||
       Options.wrong!("Tidepool.Telemetry.attach/4: the handler", "a function of four arguments", handler)
 
-    with [unknown | _more] <- Enum.reject(events, &(&1 in @events)) do
+    with [unknown | _more] <- Enum.reject(events, &(&1 in Events.all())) do
       raise ArgumentError, "there is no event #{Options.show(unknown)}; Tidepool.Telemetry.events/0 has them all"
     end
 

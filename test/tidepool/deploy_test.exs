@@ -92,7 +92,8 @@ defmodule Tidepool.DeployTest do
 
   describe "options" do
     test "a name has 1 to 128 letters, digits, dots, dashes and underscores, and begins with none of `.-`" do
-      for good <- ["a", "Z9", "_x", "hello-world.v2", String.duplicate("n", 128)], do: assert(Deploy.valid_name?(good))
+      for good <- ["a", "Z9", "_x", "hello-world.v2", String.duplicate("n", 128)],
+          do: assert(Function.valid_name?(good))
 
       for bad <- [
             "",
@@ -110,7 +111,7 @@ defmodule Tidepool.DeployTest do
             :a,
             5
           ] do
-        refute Deploy.valid_name?(bad)
+        refute Function.valid_name?(bad)
 
         assert {:error, %Error{reason: :invalid_option, details: %{step: :options}} = error} =
                  Tidepool.deploy(guest("rust", "hello_world"), name: bad)

@@ -2,7 +2,7 @@ defmodule Tidepool.DocumentedTest do
   # The examples in the documentation, and what the documentation promises to be complete about.
   use ExUnit.Case, async: true
 
-  doctest Tidepool.Deploy
+  doctest Tidepool.Function
   doctest Tidepool.Timer
   doctest TidepoolWeb.Form
 

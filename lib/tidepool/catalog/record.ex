@@ -11,7 +11,7 @@ defmodule Tidepool.Catalog.Record do
   one that is found.
   """
 
-  alias Tidepool.{Deploy, Limits, Origin}
+  alias Tidepool.{Function, Limits, Origin}
   alias Tidepool.Catalog.{Entry, State}
 
   @format 1
@@ -228,7 +228,7 @@ defmodule Tidepool.Catalog.Record do
     names =
       for {at, length} <- :binary.matches(bytes, "name" <> <<?m, 0::24>>),
           <<_before::binary-size(at + length), size, name::binary-size(size), _rest::binary>> <- [bytes],
-          Deploy.valid_name?(name),
+          Function.valid_name?(name),
           do: name
 
     versions =

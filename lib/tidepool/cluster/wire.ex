@@ -9,7 +9,7 @@ defmodule Tidepool.Cluster.Wire do
 
   alias Tidepool.Catalog.{Digest, Entry}
   alias Tidepool.Cluster.{Gossip, Report}
-  alias Tidepool.{Config, Deploy, Limits, Options, Origin}
+  alias Tidepool.{Config, Function, Limits, Options, Origin}
 
   @version 2
   @max_bytes 8 * 1024 * 1024
@@ -239,7 +239,7 @@ defmodule Tidepool.Cluster.Wire do
          <<length::16, operation::binary-size(length), rest::binary>> <- rest,
          <<dense, warm::32, deployed_at::signed-64, rest::binary>> <- rest,
          true <- version in 1..@max_version and flags in 0..15 and dense in 0..1 and warm <= @max_warm,
-         true <- Deploy.valid_operation?(operation),
+         true <- Function.valid_operation?(operation),
          {limits, rest} <- read_limits(@limits, rest, []) do
       entry = %Entry{
         name: name,
@@ -348,7 +348,7 @@ defmodule Tidepool.Cluster.Wire do
 
   defp read_name(body) do
     {name, _rest} = read = read_short(body)
-    if Deploy.valid_name?(name), do: read, else: throw(:malformed)
+    if Function.valid_name?(name), do: read, else: throw(:malformed)
   end
 
   defp read_node(body) do

@@ -7,7 +7,7 @@ defmodule Tidepool.Host.Isolated do
   It has the caller's Logger metadata, `$callers` and place in the nesting of calls.
   """
 
-  alias Tidepool.{Execution, Timer}
+  alias Tidepool.{Nesting, Timer}
 
   @doc "The result of `fun`; what its process was ended by; or `:timeout`, with the process killed. Leaves no message."
   @spec run((() -> result), remaining_us :: non_neg_integer) :: {:ok, result} | {:exit, term} | :timeout
@@ -15,7 +15,7 @@ defmodule Tidepool.Host.Isolated do
   def run(fun, remaining_us) do
     caller = self()
     callers = [caller | Process.get(:"$callers", [])]
-    {nesting, metadata} = {Execution.nesting(), :logger.get_process_metadata()}
+    {nesting, metadata} = {Nesting.get(), :logger.get_process_metadata()}
 
     # Dead after the first message, or when nobody waits for it any more.
     reply_to = :erlang.alias([:reply])
@@ -25,7 +25,7 @@ defmodule Tidepool.Host.Isolated do
         fn ->
           end_with(caller)
           Process.put(:"$callers", callers)
-          Execution.nest(nesting)
+          Nesting.put(nesting)
           if metadata != :undefined, do: :logger.set_process_metadata(metadata)
           send(reply_to, {reply_to, fun.()})
         end,

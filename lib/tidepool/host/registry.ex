@@ -9,6 +9,7 @@ defmodule Tidepool.Host.Registry do
   use GenServer
 
   alias Tidepool.Host
+  alias Tidepool.Host.Target
   alias Tidepool.Testing.Handlers
 
   @typedoc "`{:testing, entry}`: a test may have a handler of its own; see `Tidepool.Testing.Handlers`."
@@ -17,8 +18,9 @@ defmodule Tidepool.Host.Registry do
           | {:process, GenServer.name() | pid, message :: :invoke_callback | :call}
           | {:testing, entry | nil}
 
-  @doc false
-  def start_link(builtins), do: GenServer.start_link(__MODULE__, builtins, name: __MODULE__)
+  @doc "Starts it, with these handlers of targets."
+  @spec start_link([{Host.target(), entry}]) :: GenServer.on_start()
+  def start_link(entries), do: GenServer.start_link(__MODULE__, entries, name: __MODULE__)
 
   @doc "Sets the handler of a target."
   @spec put(Host.target(), entry) :: :ok
@@ -37,22 +39,7 @@ defmodule Tidepool.Host.Registry do
   def lookup(binding, namespace, operation) do
     # Most applications name all three, so the exact target is tried before the list of patterns is even made.
     find({binding, namespace, operation}) ||
-      binding |> targets(namespace, operation) |> tl() |> Enum.find_value(&find/1)
-  end
-
-  @doc "The targets that a call matches, the most specific first."
-  @spec targets(binary, binary, binary) :: [Host.target(), ...]
-  def targets(binding, namespace, operation) do
-    [
-      {binding, namespace, operation},
-      {binding, namespace, :_},
-      {binding, :_, operation},
-      {binding, :_, :_},
-      {:_, namespace, operation},
-      {:_, namespace, :_},
-      {:_, :_, operation},
-      {:_, :_, :_}
-    ]
+      binding |> Target.matched(namespace, operation) |> tl() |> Enum.find_value(&find/1)
   end
 
   defp find(target), do: :persistent_term.get({__MODULE__, target}, nil)
@@ -66,8 +53,8 @@ defmodule Tidepool.Host.Registry do
   end
 
   @impl true
-  def init(builtins) do
-    for {target, entry} <- Host.Builtin.entries(builtins), do: store(target, entry)
+  def init(entries) do
+    for {target, entry} <- entries, do: store(target, entry)
     {:ok, %{testing?: false}}
   end
 

@@ -8,10 +8,11 @@ defmodule Tidepool.Telemetry.DefaultLogger do
 
   require Logger
 
-  alias Tidepool.{Native, Options, Telemetry}
+  alias Tidepool.{Native, Options}
+  alias Tidepool.Telemetry.{Events, Listeners}
 
   @levels [:emergency, :alert, :critical, :error, :warning, :notice, :info, :debug]
-  @groups Telemetry.events() |> Enum.map(fn [:tidepool, group, _suffix] -> group end) |> Enum.uniq()
+  @groups Events.all() |> Enum.map(fn [:tidepool, group, _suffix] -> group end) |> Enum.uniq()
 
   @schema [
     level: [type: {:one_of, @levels}, default: :info, doc: "of all entries."],
@@ -39,16 +40,16 @@ defmodule Tidepool.Telemetry.DefaultLogger do
     config = Options.check!(options, @schema, "Tidepool.Telemetry.attach_default_logger/1: the option")
 
     events =
-      for [:tidepool, group, suffix] = event <- Telemetry.events(),
+      for [:tidepool, group, suffix] = event <- Events.all(),
           suffix != :start and (config.events == :all or group in config.events),
           do: event
 
-    Telemetry.attach(__MODULE__, events, &__MODULE__.handle/4, Map.take(config, [:level, :encode]))
+    Listeners.attach(__MODULE__, events, &__MODULE__.handle/4, Map.take(config, [:level, :encode]))
   end
 
   @doc "See `Tidepool.Telemetry.detach_default_logger/0`."
   @spec detach :: :ok | {:error, :not_found}
-  def detach, do: Telemetry.detach(__MODULE__)
+  def detach, do: Listeners.detach(__MODULE__)
 
   @doc false
   def handle([:tidepool, group, suffix], measurements, metadata, config) do

@@ -8,7 +8,7 @@ defmodule Tidepool.Testing.Handlers do
   """
 
   alias Tidepool.Host
-  alias Tidepool.Host.{Call, Registry}
+  alias Tidepool.Host.{Call, Registry, Target}
 
   @table __MODULE__
 
@@ -52,7 +52,7 @@ defmodule Tidepool.Testing.Handlers do
   def find(call) do
     # The table goes with a registry that crashes, and comes back with the next test.
     if :ets.whereis(@table) != :undefined do
-      targets = Registry.targets(call.binding, call.namespace, call.operation)
+      targets = Target.matched(call.binding, call.namespace, call.operation)
       callers = [self() | Process.get(:"$callers", [])]
       Enum.find_value(callers, fn caller -> Enum.find_value(targets, &value({owner(caller), &1})) end)
     end
