@@ -111,7 +111,7 @@ defmodule Tidepool.Fault.MemoryTest do
         {if(growth < @tolerated_bytes, do: :halt, else: :cont), [max(growth, 0) | growths]}
       end)
 
-    assert hd(growths) < @tolerated_bytes
+    assert hd(growths) < @tolerated_bytes, "grew by #{inspect(growths)} bytes, the last round first"
     assert Enum.sum(growths) < 2 * @tolerated_bytes
   end
 
