@@ -330,7 +330,7 @@ defmodule Tidepool.Catalog do
 
   defp load_entry(blobs, entry) do
     with {:ok, wasm} <- BlobStore.fetch(blobs, entry.sha256),
-         {:ok, loaded} <- Loader.compile(wasm, entry),
+         {:ok, loaded} <- Loader.compile_deployed(wasm, entry),
          {:ok, native} <- Loader.function(loaded, entry) do
       {:ok, loaded, native}
     end

@@ -118,9 +118,10 @@ defmodule Tidepool.Config do
     ],
     compile_memory: [
       type: {:integer, 67_108_864, 1_099_511_627_776},
-      default: 1_073_741_824,
+      default: nil,
       doc:
-        "memory that a compiler may take for a module, in bytes, and an eighth of it again for each MiB of the module."
+        "memory that a compiler may take for a module, in bytes, and an eighth of it again for each MiB of the module; " <>
+          "`nil` is an eighth of the memory of the machine or the container, but 256 MiB at least and 1 GiB at most."
     ],
     baseline: [
       type: {:integer, 0, 1_073_741_824},

@@ -11,6 +11,8 @@ defmodule Tidepool.Engine do
   alias Tidepool.{Error, Native}
 
   @max_table_elements 1_048_576
+  @least_compile_memory 268_435_456
+  @most_compile_memory 1_073_741_824
 
   @doc false
   def start_link(config), do: GenServer.start_link(__MODULE__, config, name: __MODULE__)
@@ -50,6 +52,8 @@ defmodule Tidepool.Engine do
 
   @impl true
   def init(config) do
+    memory = Native.machine_memory()
+
     native = %{
       max_instances: config.max_instances,
       max_dense_instances: config.max_dense_instances,
@@ -62,11 +66,12 @@ defmodule Tidepool.Engine do
       perf_map: config.perf_map,
       io_threads: config.io_threads,
       compile_threads: config.compile_threads,
-      compiler: Application.app_dir(:tidepool, "priv/native/tidepool_compiler"),
+      # It is started in another folder.
+      compiler: :tidepool |> Application.app_dir("priv/native/tidepool_compiler") |> Path.expand(),
       compile_time_ms: config.compile_time,
-      compile_memory_bytes: config.compile_memory,
+      compile_memory_bytes: config.compile_memory || compile_memory(memory),
       baseline_bytes: config.baseline,
-      max_total_memory_bytes: config.max_memory || div(Native.machine_memory() * 3, 4),
+      max_total_memory_bytes: config.max_memory || div(memory * 3, 4),
       max_computing: System.schedulers_online()
     }
 
@@ -79,4 +84,7 @@ defmodule Tidepool.Engine do
         {:stop, Error.new(:engine, message)}
     end
   end
+
+  # There may be some compilers at once.
+  defp compile_memory(memory), do: memory |> div(8) |> max(@least_compile_memory) |> min(@most_compile_memory)
 end

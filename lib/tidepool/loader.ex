@@ -5,6 +5,9 @@ defmodule Tidepool.Loader do
 
   require Logger
 
+  # A compiler that dies, of the kernel's lack of memory for instance, has said nothing of the module.
+  @again_after_ms [100, 1_000]
+
   alias Tidepool.{Config, Engine, Error, Execution, Function, Limits, Native, Telemetry}
   alias Tidepool.Catalog.Entry
 
@@ -41,8 +44,29 @@ defmodule Tidepool.Loader do
   A caller that dies meanwhile takes its place in the queue along.
   """
   @spec compile(binary, Entry.t()) :: {:ok, t} | {:error, Error.t()}
-  def compile(wasm, entry) do
-    config = %{engine: entry.engine, snapshot: if(entry.snapshot, do: entry.limits)}
+  def compile(wasm, entry), do: compile(wasm, entry, false)
+
+  @doc """
+  Compiles the module of an entry that was deployed before, on this node or on another, as `compile/2` does; but it may take
+  four times what a new one may, and what says nothing of the module, a compiler that was killed for instance, is tried
+  again twice.
+  """
+  @spec compile_deployed(binary, Entry.t()) :: {:ok, t} | {:error, Error.t()}
+  def compile_deployed(wasm, entry), do: compile_deployed(wasm, entry, @again_after_ms)
+
+  defp compile_deployed(wasm, entry, pauses) do
+    case {compile(wasm, entry, true), pauses} do
+      {{:error, %Error{reason: :internal}}, [pause | pauses]} ->
+        Process.sleep(pause)
+        compile_deployed(wasm, entry, pauses)
+
+      {result, _pauses} ->
+        result
+    end
+  end
+
+  defp compile(wasm, entry, was_deployed) do
+    config = %{engine: entry.engine, snapshot: if(entry.snapshot, do: entry.limits), was_deployed: was_deployed}
 
     Telemetry.span(:compile, %{module_bytes: byte_size(wasm)}, %{}, fn _metadata ->
       id = Native.compile(Engine.runtime(), wasm, config)

@@ -2,7 +2,8 @@ defmodule Tidepool.Fault.CompilersTest do
   # Not async: looks at all compilers of this VM.
   use Tidepool.Case
 
-  alias Tidepool.{FaultNative, Native, SlowModule}
+  alias Tidepool.{FaultNative, Loader, Native, SlowModule}
+  alias Tidepool.Catalog.Entry
 
   setup do
     eventually(fn -> compilers() == [] end, 30_000)
@@ -58,6 +59,33 @@ defmodule Tidepool.Fault.CompilersTest do
     {_output, 0} = System.cmd("kill", ["-9" | compilers()])
     assert {:error, %Tidepool.Error{reason: :internal}} = Task.await(deploy, 60_000)
     assert {:ok, "Hello, Ada!"} = Tidepool.call(deploy!("rust", "hello_world"), "hello", "Ada")
+  end
+
+  test "a compiler that dies takes no function out that was deployed before" do
+    wasm = SlowModule.wasm(50)
+
+    entry = %Entry{
+      name: unique_name("deployed"),
+      version: 1,
+      sha256: Tidepool.BlobStore.sha256(wasm),
+      size: byte_size(wasm),
+      operation: "any",
+      instances: :fresh,
+      limits: %{},
+      snapshot: false,
+      deployed_at: 0
+    }
+
+    for {how, compile} <- [new: &Loader.compile/2, deployed: &Loader.compile_deployed/2] do
+      compiled = Task.async(fn -> compile.(wasm, entry) end)
+      eventually(fn -> compilers() != [] end, 60_000)
+      {_output, 0} = System.cmd("kill", ["-9" | compilers()])
+
+      case {how, Task.await(compiled, 120_000)} do
+        {:new, result} -> assert {:error, %Tidepool.Error{reason: :internal}} = result
+        {:deployed, result} -> assert {:ok, %{abi: :wasi, cached: false}} = result
+      end
+    end
   end
 
   # Most CPU time that a compiler was seen to have taken, in ms, until none is left.

@@ -279,7 +279,7 @@ defmodule Tidepool.Cluster.Loads do
   end
 
   defp compile(wasm, entry) do
-    with {:ok, loaded} <- Loader.compile(wasm, entry),
+    with {:ok, loaded} <- Loader.compile_deployed(wasm, entry),
          {:ok, function} <- Loader.function(loaded, entry),
          :ok <- Loader.try_start(function, entry) do
       {:ok, loaded, function}

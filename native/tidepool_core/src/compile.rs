@@ -26,6 +26,8 @@ use crate::trap::Exported;
 const MAGIC: &[u8; 4] = b"\0asm";
 /// Bytes 4 to 8 of a core module; a component has another version and layer there.
 const CORE_VERSION: &[u8; 4] = &[1, 0, 0, 0];
+/// How many times what a new module may take one may that was deployed before, here or elsewhere.
+const DEPLOYED_PATIENCE: u32 = 4;
 const WASM_PAGE_BYTES: u64 = 64 << 10;
 /// Start functions, in the order in which they run when they are exported.
 pub(crate) const START_FUNCTIONS: [&str; 3] = ["_initialize", "_start", "wapc_init"];
@@ -38,6 +40,9 @@ pub struct CompileConfig {
     /// Run start functions now, within these limits, so that instances begin where they ended. Without, each instance
     /// runs them itself.
     pub snapshot: Option<Limits>,
+    /// The module was compiled and deployed before: it may take some times what a new one may, so that a busier or slower
+    /// machine does not refuse what was promised.
+    pub was_deployed: bool,
 }
 
 impl CompileConfig {
@@ -102,7 +107,8 @@ impl Runtime {
     ) -> Result<Module, CompileError> {
         let began = Instant::now();
         let runtime = &self.inner;
-        let job = Job { compilers: &runtime.compilers, wanted };
+        let patience = if config.was_deployed { DEPLOYED_PATIENCE } else { 1 };
+        let job = Job { compilers: &runtime.compilers, wanted, patience };
         let engine = runtime.engines.get(config.engine);
         check_header(wasm)?;
         let exported = Arc::new(Exported::of(wasm));
@@ -114,6 +120,7 @@ impl Runtime {
         let (checked, moves) = checked(engine, wasm)?;
         let exposed = stack::expose(&checked);
         let prepared = snapshot::prepare(&runtime.sandbox, engine.kind, &exposed.wasm, config.snapshot.as_ref(), job);
+        let prepared = prepared.map_err(|failure| failed(engine, wasm, failure))?;
         let mut code = match baseline(engine, &prepared.wasm, job).map_err(|it| failed(engine, wasm, it))? {
             Some(module) => {
                 let (wasm, origin) = (prepared.wasm.into_owned(), prepared.origin);
@@ -257,9 +264,11 @@ impl Module {
         let (began, engine) = (Instant::now(), self.engine());
         let code = match kept(&self.runtime, engine, self.name.as_ref()) {
             Some(artifact) => Ok(Code::kept(artifact)),
-            None => optimise(engine, wasm, Job { compilers: &self.runtime.compilers, wanted })
-                .map(|module| Code::optimised(module, Origin::clone(&self.origin)))
-                .map_err(|failure| failed(engine, wasm, failure)),
+            None => {
+                optimise(engine, wasm, Job { compilers: &self.runtime.compilers, wanted, patience: DEPLOYED_PATIENCE })
+                    .map(|module| Code::optimised(module, Origin::clone(&self.origin)))
+                    .map_err(|failure| failed(engine, wasm, failure))
+            }
         };
         let exported = Arc::clone(&self.exported);
         Some(code.and_then(|code| link(&self.runtime, self.engine, self.name.clone(), code, exported, began)))

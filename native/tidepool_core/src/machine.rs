@@ -14,7 +14,12 @@ pub fn memory_bytes() -> u64 {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let limits = limits(&groups, &mounts);
-    machine.into_iter().chain(limits.iter().filter_map(|path| number(path))).min().unwrap_or(UNKNOWN_BYTES)
+    machine
+        .into_iter()
+        .chain(limits.iter().filter_map(|path| number(path)))
+        .filter(|bytes| *bytes > 0)
+        .min()
+        .unwrap_or(UNKNOWN_BYTES)
 }
 
 /// `MemTotal` of /proc/meminfo, in bytes.

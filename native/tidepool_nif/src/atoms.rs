@@ -112,6 +112,7 @@ rustler::atoms! {
     compile_threads,
     compile_time_ms,
     compiler,
+    was_deployed,
     baseline_bytes,
     io_threads,
     // Lines that guests print.

@@ -78,6 +78,7 @@ pub(crate) fn compile_config(map: Term<'_>) -> NifResult<CompileConfig> {
     Ok(CompileConfig {
         engine: engine(field(map, atoms::engine())?)?,
         snapshot: if atoms::nil() == snapshot { None } else { Some(limits(snapshot)?) },
+        was_deployed: field(map, atoms::was_deployed())?,
     })
 }
 

@@ -70,7 +70,7 @@ pub(super) fn open_cache(folder: &Path) {
 /// Compiles `wasm` in one of the ways; with `snapshot`, start functions run now.
 pub(super) fn compile(way: Way, wasm: &[u8], snapshot: Option<Limits>) -> Result<Arc<Module>, CompileError> {
     let runtime = if way == Way::Baseline { &*BASELINE } else { &*OPTIMISING };
-    runtime.compile(wasm, &CompileConfig { engine: way.engine(), snapshot }).map(Arc::new)
+    runtime.compile(wasm, &CompileConfig { engine: way.engine(), snapshot, ..CompileConfig::default() }).map(Arc::new)
 }
 
 /// A function of a module.

@@ -6,7 +6,7 @@ fn main() -> ExitCode {
     match tidepool_core::compiler::serve() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}: this program is started by a Tidepool node, and of no use otherwise");
+            eprintln!("{error}");
             ExitCode::FAILURE
         }
     }

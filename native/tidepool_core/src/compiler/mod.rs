@@ -10,7 +10,9 @@
 mod codegen;
 mod process;
 mod serve;
+mod wire;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -36,6 +38,13 @@ impl Default for CompileBounds {
 }
 
 impl CompileBounds {
+    fn times(self, factor: u32) -> Self {
+        CompileBounds {
+            time: self.time.saturating_mul(factor),
+            memory_bytes: self.memory_bytes.saturating_mul(u64::from(factor)),
+        }
+    }
+
     fn of(&self, module_bytes: usize) -> (Duration, u64) {
         let kib = u32::try_from(module_bytes >> 10).unwrap_or(u32::MAX);
         let time = self.time.saturating_add(self.time.saturating_mul(kib) / (1 << 10));
@@ -58,6 +67,15 @@ pub(crate) struct Job<'a> {
     pub(crate) compilers: &'a Compilers,
     /// Does anybody still wait for it?
     pub(crate) wanted: &'a dyn Fn() -> bool,
+    /// How many times what a module may take it may.
+    pub(crate) patience: u32,
+}
+
+/// Stands for all settings that code depends on, and for wasmtime's version.
+fn fingerprint(engine: &wasmtime::Engine) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Why there is no code.
@@ -92,11 +110,18 @@ impl Job<'_> {
         let Some(program) = &self.compilers.program else {
             return wasmtime::Module::from_binary(engine, wasm).map_err(Failure::Refused);
         };
-        let code = process::compile(program, codegen, wasm, &self.compilers.bounds, self.wanted)?;
+        let bounds = self.compilers.bounds.times(self.patience);
+        let (compiled_for, code) = process::compile(program, codegen, wasm, &bounds, self.wanted)?;
+        if compiled_for != fingerprint(engine) {
+            return Err(Failure::Broken(format!(
+                "{} is of another build than this node: start the node again",
+                program.display()
+            )));
+        }
         // SAFETY: the code comes over a pipe from a process that this one has started, of a program that was installed
         // with this library, and wasmtime wrote it there; nobody else has the pipe's other end.
         let module = unsafe { wasmtime::Module::deserialize(engine, code) };
-        // A program of another build was found at the start: what is refused now is what no instance could hold.
+        // It is code for this very engine, so what is refused here is what no instance could hold.
         module.map_err(Failure::Refused)
     }
 }
@@ -106,11 +131,6 @@ impl Compilers {
     /// starts and not when somebody deploys.
     pub(crate) fn check(&self, engine: &wasmtime::Engine, codegen: Codegen) -> Result<(), Failure> {
         const EMPTY: &[u8] = b"\0asm\x01\0\0\0";
-        match (Job { compilers: self, wanted: &|| true }.compile(engine, codegen, EMPTY), &self.program) {
-            (Err(Failure::Refused(error)), Some(program)) => {
-                Err(Failure::Broken(format!("{} is of another build: {error:#}", program.display())))
-            }
-            (compiled, _) => compiled.map(drop),
-        }
+        Job { compilers: self, wanted: &|| true, patience: 1 }.compile(engine, codegen, EMPTY).map(drop)
     }
 }

@@ -1,13 +1,16 @@
 //! A compiler's process, seen from here: started, given a module, waited for, ended.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::ioctl_fionbio;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use super::wire::{Outcome, REPLY_BYTES, Reply, Request};
 use super::{Codegen, CompileBounds, Failure};
 use crate::compile_pool::{SMALL_BYTES, step_aside};
 
@@ -16,182 +19,227 @@ const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 /// How long a small module takes at most that is not made to be slow: from then on others have a thread in the place of
 /// the one that waits for its code.
 const ASIDE_AFTER: Duration = Duration::from_millis(300);
+/// A compiler that was stopped takes no CPU time: it is given up after so many times of what it has of that, and more.
+const STOPPED_AFTER: (u32, Duration) = (30, Duration::from_secs(60));
 /// What a compiler that ends may say of it.
-const MAX_LAST_WORDS: u64 = 4 << 10;
+const MAX_LAST_WORDS: usize = 4 << 10;
+/// What is read at once.
+const PIECE_BYTES: usize = 256 << 10;
 /// What Rust's allocator says last.
 const OUT_OF_MEMORY: [&str; 2] = ["memory allocation of", "Cannot allocate memory"];
 
-/// What is asked of a process, ahead of the module. Numbers are little endian.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Request {
-    pub(super) codegen: u8,
-    pub(super) threads: u32,
-    pub(super) memory_bytes: u64,
-    pub(super) module_bytes: u64,
-}
-
-/// What comes back, ahead of code or of what is wrong with the module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Reply {
-    pub(super) is_code: bool,
-    pub(super) bytes: u64,
-}
-
-impl Request {
-    pub(super) fn write(&self, to: &mut impl Write) -> io::Result<()> {
-        to.write_all(&[self.codegen])?;
-        to.write_all(&self.threads.to_le_bytes())?;
-        to.write_all(&self.memory_bytes.to_le_bytes())?;
-        to.write_all(&self.module_bytes.to_le_bytes())
-    }
-
-    pub(super) fn read(from: &mut impl Read) -> io::Result<Self> {
-        Ok(Request {
-            codegen: u8::from_le_bytes(array(from)?),
-            threads: u32::from_le_bytes(array(from)?),
-            memory_bytes: u64::from_le_bytes(array(from)?),
-            module_bytes: u64::from_le_bytes(array(from)?),
-        })
-    }
-}
-
-impl Reply {
-    pub(super) fn write(&self, to: &mut impl Write) -> io::Result<()> {
-        to.write_all(&[u8::from(self.is_code)])?;
-        to.write_all(&self.bytes.to_le_bytes())
-    }
-
-    fn read(from: &mut impl Read) -> io::Result<Self> {
-        Ok(Reply { is_code: array::<1>(from)? == [1], bytes: u64::from_le_bytes(array(from)?) })
-    }
-}
-
-fn array<const N: usize>(from: &mut impl Read) -> io::Result<[u8; N]> {
-    let mut bytes = [0; N];
-    from.read_exact(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// So many bytes, whose room is made as they come.
-pub(super) fn bytes(from: &mut impl Read, count: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let read = from.take(count).read_to_end(&mut bytes)?;
-    if u64::try_from(read) == Ok(count) { Ok(bytes) } else { Err(ErrorKind::UnexpectedEof.into()) }
-}
-
-/// Has a process of `program` compile `wasm`, within `bounds` and for as long as it is `wanted`.
+/// Has a process of `program` compile `wasm`, within `bounds` and for as long as it is `wanted`. The code, and the
+/// fingerprint of the settings that it is for.
 pub(super) fn compile(
     program: &Path,
     codegen: Codegen,
     wasm: &[u8],
     bounds: &CompileBounds,
     wanted: &dyn Fn() -> bool,
-) -> Result<Vec<u8>, Failure> {
+) -> Result<(u64, Vec<u8>), Failure> {
     let (cpu_time, memory_bytes) = bounds.of(wasm.len());
+    let threads = rayon::current_thread_index().map_or(1, |_| rayon::current_num_threads());
     let request = Request {
         codegen: codegen as u8,
-        threads: u32::try_from(rayon::current_num_threads()).unwrap_or(1),
+        threads: u32::try_from(threads).unwrap_or(1),
         memory_bytes,
         module_bytes: u64::try_from(wasm.len()).unwrap_or(u64::MAX),
     };
-    let mut process = Process::spawn(program)
-        .map_err(|error| Failure::Broken(format!("the compiler {} can't be started: {error}", program.display())))?;
-    // Where this fails it has ended, and says why.
-    let _ = process.send(request, wasm);
-    match process.wait(cpu_time, wanted, wasm.len() <= SMALL_BYTES)? {
-        Some((true, code)) => Ok(code),
-        Some((false, message)) => Err(refused(String::from_utf8_lossy(&message).into_owned(), memory_bytes)),
-        None => Err(match process.last_words() {
-            words if is_out_of_memory(&words) => over_memory(memory_bytes),
+    let broken =
+        |error: io::Error| Failure::Broken(format!("the compiler {} can't be started: {error}", program.display()));
+    let mut process = Process::spawn(program).map_err(broken)?;
+    let exchange = Exchange::new(&mut process.child, request, wasm).map_err(broken)?;
+    let (reply, last_words) = exchange.run(cpu_time, wanted)?;
+    let is_out_of_memory = |words: &str| OUT_OF_MEMORY.iter().any(|it| words.contains(it));
+    let over_memory = || {
+        let mib = memory_bytes >> 20;
+        Failure::Bound(format!("the {mib} MiB of memory that a module of its size may take"))
+    };
+    let Some((Reply { outcome, fingerprint, .. }, body)) = reply else {
+        return Err(match last_words.as_str() {
+            words if is_out_of_memory(words) => over_memory(),
+            "" => Failure::Broken("the compiler was killed over this module, by the kernel for memory perhaps".into()),
             words => Failure::Broken(format!("the compiler ended over this module: {words}")),
-        }),
+        });
+    };
+    if outcome == Outcome::Code {
+        return Ok((fingerprint, body));
     }
+    let message = String::from_utf8_lossy(&body).into_owned();
+    Err(match outcome {
+        _ if is_out_of_memory(&message) => over_memory(),
+        Outcome::Broken => Failure::Broken(format!("the compiler could not begin: {message}")),
+        Outcome::Code | Outcome::Refused => Failure::Refused(wasmtime::Error::msg(message)),
+    })
 }
 
-fn refused(message: String, memory_bytes: u64) -> Failure {
-    if is_out_of_memory(&message) { over_memory(memory_bytes) } else { Failure::Refused(wasmtime::Error::msg(message)) }
-}
-
-fn is_out_of_memory(words: &str) -> bool {
-    OUT_OF_MEMORY.iter().any(|it| words.contains(it))
-}
-
-fn over_memory(bytes: u64) -> Failure {
-    Failure::Bound(format!("the {} MiB of memory that a module of its size may take", bytes >> 20))
-}
-
-/// A running compiler. It ends when this is dropped, in the middle of its work too: it reads to the end of its input all
-/// the time. No signal is sent to it: the Erlang VM has the kernel reap its children, so that the process of that number
-/// might be another's by then.
+/// A running compiler. It is killed when this is dropped, in the middle of its work too; without this process it ends by
+/// itself, for it reads to the end of its input all the time.
 struct Process {
     child: Child,
+    /// Names it when its number may be another's: the Erlang VM has the kernel reap its children.
+    handle: Option<OwnedFd>,
 }
 
 impl Process {
     fn spawn(program: &Path) -> io::Result<Self> {
         let mut command = Command::new(program);
         command.env_clear().current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Ok(Process { child: command.spawn()? })
-    }
-
-    fn send(&mut self, request: Request, wasm: &[u8]) -> io::Result<()> {
-        let input = self.child.stdin.as_mut().ok_or(ErrorKind::BrokenPipe)?;
-        request.write(input)?;
-        input.write_all(wasm)
-    }
-
-    /// The answer; none from a process that has ended.
-    fn wait(
-        &mut self,
-        cpu_time: Duration,
-        wanted: &dyn Fn() -> bool,
-        is_small: bool,
-    ) -> Result<Option<(bool, Vec<u8>)>, Failure> {
-        let (clock, began, mut aside) = (CpuClock::of(&self.child), Instant::now(), None);
-        let Some(output) = self.child.stdout.as_mut() else { return Ok(None) };
-        loop {
-            if is_ready(output) {
-                let answer = Reply::read(output).and_then(|reply| Ok((reply.is_code, bytes(output, reply.bytes)?)));
-                return Ok(answer.ok());
-            }
-            if !wanted() {
-                return Err(Failure::Unwanted);
-            }
-            if is_small && aside.is_none() && began.elapsed() > ASIDE_AFTER {
-                aside = step_aside();
-            }
-            if clock.as_ref().and_then(CpuClock::read).is_some_and(|taken| taken > cpu_time) {
-                let seconds = cpu_time.as_secs_f64();
-                return Err(Failure::Bound(format!(
-                    "the {seconds:.1} s of CPU time that a module of its size may take"
-                )));
-            }
-        }
-    }
-
-    fn last_words(&mut self) -> String {
-        let mut words = Vec::new();
-        if let Some(errors) = self.child.stderr.take() {
-            // What was read until then is all there is.
-            let _ = errors.take(MAX_LAST_WORDS).read_to_end(&mut words);
-        }
-        String::from_utf8_lossy(&words).trim().to_owned()
+        let child = command.spawn()?;
+        // A kernel without handles leaves its end to the end of its input.
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let handle = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        Ok(Process { child, handle })
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         drop((self.child.stdin.take(), self.child.stdout.take(), self.child.stderr.take()));
+        if let Some(handle) = &self.handle {
+            // An error says that it has ended.
+            let _ = pidfd_send_signal(handle, Signal::KILL);
+        }
         // An error says that the kernel has reaped it already.
         let _ = self.child.wait();
     }
 }
 
-/// Is there something to be read, or the end of it? Waits for a moment.
-fn is_ready(output: &ChildStdout) -> bool {
-    let mut fds = [PollFd::from_borrowed_fd(output.as_fd(), PollFlags::IN)];
-    // One that can't be waited for is read, which blocks.
-    !matches!(poll(&mut fds, Some(&LOOK)), Ok(0) | Err(rustix::io::Errno::INTR))
+/// What goes to a compiler and comes from it. Neither end of a pipe is waited for alone.
+struct Exchange<'a> {
+    child: &'a mut Child,
+    clock: Option<CpuClock>,
+    began: Instant,
+    head: Vec<u8>,
+    wasm: &'a [u8],
+    sent: usize,
+    received: Vec<u8>,
+    last_words: Vec<u8>,
+}
+
+impl<'a> Exchange<'a> {
+    fn new(child: &'a mut Child, request: Request, wasm: &'a [u8]) -> io::Result<Self> {
+        let (Some(input), Some(output), Some(errors)) = (&child.stdin, &child.stdout, &child.stderr) else {
+            return Err(ErrorKind::BrokenPipe.into());
+        };
+        ioctl_fionbio(input, true)?;
+        ioctl_fionbio(output, true)?;
+        ioctl_fionbio(errors, true)?;
+        Ok(Exchange {
+            clock: CpuClock::of(child),
+            child,
+            began: Instant::now(),
+            head: request.to_bytes(),
+            wasm,
+            sent: 0,
+            received: Vec::new(),
+            last_words: Vec::new(),
+        })
+    }
+
+    /// The answer, none from a process that has ended, and what that has said last.
+    fn run(
+        mut self,
+        cpu_time: Duration,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<(Option<(Reply, Vec<u8>)>, String), Failure> {
+        let mut aside = None;
+        let stopped_after = cpu_time.saturating_mul(STOPPED_AFTER.0).saturating_add(STOPPED_AFTER.1);
+        let mut has_ended = false;
+        while !has_ended {
+            self.wait();
+            self.send();
+            self.hear();
+            has_ended = self.receive();
+            if let Some(reply) = self.reply() {
+                let body = self.received.split_off(REPLY_BYTES);
+                return Ok((Some((reply, body)), String::new()));
+            }
+            let elapsed = self.began.elapsed();
+            if !wanted() {
+                return Err(Failure::Unwanted);
+            }
+            if self.wasm.len() <= SMALL_BYTES && aside.is_none() && elapsed > ASIDE_AFTER {
+                aside = step_aside();
+            }
+            if self.clock.as_ref().and_then(CpuClock::read).is_some_and(|taken| taken > cpu_time) {
+                let seconds = cpu_time.as_secs_f64();
+                return Err(Failure::Bound(format!(
+                    "the {seconds:.1} s of CPU time that a module of its size may take"
+                )));
+            }
+            if elapsed > stopped_after {
+                return Err(Failure::Broken(format!("the compiler came to nothing in {} s", elapsed.as_secs())));
+            }
+        }
+        self.hear();
+        Ok((None, String::from_utf8_lossy(&self.last_words).trim().to_owned()))
+    }
+
+    /// Waits for a moment until there is something to do.
+    fn wait(&self) {
+        let all_sent = self.sent == self.head.len() + self.wasm.len();
+        let input = self.child.stdin.as_ref().filter(|_| !all_sent).map(|it| (it.as_fd(), PollFlags::OUT));
+        let output = self.child.stdout.as_ref().map(|it| (it.as_fd(), PollFlags::IN));
+        let mut fds: Vec<PollFd<'_>> =
+            input.into_iter().chain(output).map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)).collect();
+        // Whatever comes of it, all of them are tried.
+        let _ = poll(&mut fds, Some(&LOOK));
+    }
+
+    /// Writes what there is room for. A process that takes no more says why, or has ended.
+    fn send(&mut self) {
+        let Some(input) = &mut self.child.stdin else { return };
+        loop {
+            let rest = match self.head.get(self.sent..) {
+                Some(head) if !head.is_empty() => head,
+                _ => self.wasm.get(self.sent - self.head.len()..).unwrap_or_default(),
+            };
+            match input.write(rest) {
+                Ok(written) if written > 0 => self.sent += written,
+                _ => return,
+            }
+        }
+    }
+
+    /// Reads what has come of the answer. Has it come to its end?
+    fn receive(&mut self) -> bool {
+        let Some(output) = &mut self.child.stdout else { return true };
+        loop {
+            let before = self.received.len();
+            // Read by the piece, so that what an answer claims to be takes no room.
+            let read = output.by_ref().take(PIECE_BYTES as u64).read_to_end(&mut self.received);
+            match read {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if self.received.len() == before {
+                        return false;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return true,
+            }
+        }
+    }
+
+    /// Reads what it says beside, so that it never waits for a reader. The end of it is kept.
+    fn hear(&mut self) {
+        let Some(errors) = &mut self.child.stderr else { return };
+        let mut piece = [0; 4 << 10];
+        while let Ok(read @ 1..) = errors.read(&mut piece) {
+            self.last_words.extend_from_slice(piece.get(..read).unwrap_or_default());
+            let excess = self.last_words.len().saturating_sub(MAX_LAST_WORDS);
+            self.last_words.drain(..excess);
+        }
+    }
+
+    /// The head of the answer, once all of it has come.
+    fn reply(&self) -> Option<Reply> {
+        let reply = Reply::of_bytes(self.received.first_chunk()?);
+        let body = u64::try_from(self.received.len() - REPLY_BYTES).unwrap_or(u64::MAX);
+        (body >= reply.bytes).then_some(reply)
+    }
 }
 
 /// What all threads of a process have computed.

@@ -6,8 +6,8 @@ use std::thread;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-use super::Codegen;
-use super::process::{Reply, Request, bytes};
+use super::wire::{Outcome, Reply, Request, bytes};
+use super::{Codegen, fingerprint};
 
 /// What the program `tidepool_compiler` does: compiles the module that comes on its standard input, answers on its
 /// standard output, and ends when its input does, in the middle of its work too.
@@ -28,26 +28,32 @@ pub fn serve() -> io::Result<()> {
         // SAFETY: ends the process and touches nothing of it; what other threads are at is wanted by nobody.
         unsafe { libc::_exit(0) }
     })?;
-    let (request, wasm) = taken.recv().map_err(io::Error::other)??;
-    let (reply, body) = match compile(request, &wasm) {
-        Ok(code) => (true, code),
-        Err(error) => (false, format!("{error:#}").into_bytes()),
+    let no_request = |error: io::Error| {
+        io::Error::new(error.kind(), "this program is started by a Tidepool node, and of no use otherwise")
+    };
+    let (request, wasm) = taken.recv().map_err(io::Error::other)?.map_err(no_request)?;
+    let (outcome, fingerprint, body) = match begin(request) {
+        Ok((engine, pool)) => match pool.install(|| engine.precompile_module(&wasm)) {
+            Ok(code) => (Outcome::Code, fingerprint(&engine), code),
+            Err(error) => (Outcome::Refused, 0, format!("{error:#}").into_bytes()),
+        },
+        Err(error) => (Outcome::Broken, 0, format!("{error:#}").into_bytes()),
     };
     let mut output = io::stdout().lock();
-    Reply { is_code: reply, bytes: u64::try_from(body.len()).unwrap_or(u64::MAX) }.write(&mut output)?;
+    Reply { outcome, fingerprint, bytes: u64::try_from(body.len()).unwrap_or(u64::MAX) }.write(&mut output)?;
     output.write_all(&body)?;
     output.flush()
 }
 
-fn compile(request: Request, wasm: &[u8]) -> wasmtime::Result<Vec<u8>> {
+/// What it compiles with.
+fn begin(request: Request) -> wasmtime::Result<(wasmtime::Engine, rayon::ThreadPool)> {
     let memory = Rlimit { current: Some(request.memory_bytes), maximum: Some(request.memory_bytes) };
     setrlimit(Resource::Data, memory)?;
     let codegen = Codegen::ALL.get(usize::from(request.codegen));
     let codegen = codegen.ok_or_else(|| wasmtime::Error::msg("whoever asks is of another build"))?;
     let engine = wasmtime::Engine::new(&codegen.config())?;
     let threads = usize::try_from(request.threads)?;
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-    pool.install(|| engine.precompile_module(wasm))
+    Ok((engine, rayon::ThreadPoolBuilder::new().num_threads(threads).build()?))
 }
 
 /// Keeps nothing of whoever started it, and leaves nothing behind.

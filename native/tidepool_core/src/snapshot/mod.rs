@@ -28,7 +28,7 @@ use std::ops::Range;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::compiler::Job;
+use crate::compiler::{Failure, Job};
 use crate::engine::EngineKind;
 use crate::limits::Limits;
 use crate::preempt::Moves;
@@ -145,8 +145,24 @@ impl Origin {
     }
 }
 
+/// Why there is no snapshot.
+enum Unprepared {
+    /// For something about the module.
+    Refused(Refusal),
+    /// For nothing that says anything of its start functions: they never ran.
+    Failed(Failure),
+}
+
+impl From<Refusal> for Unprepared {
+    fn from(refusal: Refusal) -> Self {
+        Unprepared::Refused(refusal)
+    }
+}
+
 /// Takes the snapshot, or says why there is none. `limits` are those of the function that the module is deployed as;
 /// without them nothing is run.
+///
+/// A compiler that fails, or is ended, is the only error: nothing has been learnt of the module then.
 ///
 /// What is wrong with a module is for the compiler to say, and what is wrong with its start functions for the trial
 /// start: nothing is refused here but the snapshot.
@@ -156,17 +172,21 @@ pub(crate) fn prepare<'a>(
     wasm: &'a [u8],
     limits: Option<&Limits>,
     job: Job<'_>,
-) -> Prepared<'a> {
+) -> Result<Prepared<'a>, Failure> {
     let as_it_is = |start| Prepared { wasm: Cow::Borrowed(wasm), origin: Origin::of(start) };
     let outline = match Outline::of(wasm) {
         Ok(outline) if outline.runs_before_calls => outline,
-        _ => return as_it_is(Start::Nothing),
+        _ => return Ok(as_it_is(Start::Nothing)),
     };
     // Instances of the dense engine copy what others map.
     let Some(limits) = limits.filter(|_| engine == EngineKind::Fast) else {
-        return as_it_is(Start::Initialiser(Refusal::Off));
+        return Ok(as_it_is(Start::Initialiser(Refusal::Off)));
     };
-    snapshot(sandbox, wasm, &outline, limits, job).unwrap_or_else(|refusal| as_it_is(Start::Initialiser(refusal)))
+    match snapshot(sandbox, wasm, &outline, limits, job) {
+        Err(Unprepared::Refused(refusal)) => Ok(as_it_is(Start::Initialiser(refusal))),
+        Err(Unprepared::Failed(failure)) => Err(failure),
+        Ok(prepared) => Ok(prepared),
+    }
 }
 
 fn snapshot<'a>(
@@ -175,7 +195,7 @@ fn snapshot<'a>(
     before: &Outline,
     limits: &Limits,
     job: Job<'_>,
-) -> Result<Prepared<'a>, Refusal> {
+) -> Result<Prepared<'a>, Unprepared> {
     // Wizer accepts whatever WebAssembly there is, and stumbles over some of it.
     sandbox.validate(wasm)?;
     let instrumented = Instrumented::new(wasm)?;

@@ -18,10 +18,10 @@ use wasmtime::{
 };
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
 
-use super::Refusal;
 use super::chacha8::ChaCha8;
 use super::image::{Image, Instrumented, unsupported};
 use super::printed::Printed;
+use super::{Refusal, Unprepared};
 use crate::abi::{PREVIEW_0, WASI_MODULE, is_wasi, wapc, wasi};
 use crate::compile::START_FUNCTIONS;
 use crate::compile_pool::step_aside;
@@ -164,7 +164,7 @@ impl Sandbox {
         Module::validate(&self.engine, wasm).map_err(|error| unsupported(&error))
     }
 
-    pub(super) fn compile(&self, instrumented: &Instrumented<'_>, job: Job<'_>) -> Result<Candidate, Refusal> {
+    pub(super) fn compile(&self, instrumented: &Instrumented<'_>, job: Job<'_>) -> Result<Candidate, Unprepared> {
         let wasm = instrumented.wasm();
         let baseline = self.baseline.as_ref().filter(|_| wasm.len() >= self.baseline_bytes);
         let module = match baseline.map(|engine| job.compile(engine, Codegen::SandboxBaseline, wasm)) {
@@ -173,8 +173,8 @@ impl Sandbox {
             Some(Err(failure)) => Err(failure),
         };
         let module = module.map_err(|failure| match failure {
-            Failure::Refused(error) => unsupported(&error),
-            failure => Refusal::Failed { message: failure.to_string() },
+            Failure::Refused(error) => Unprepared::Refused(unsupported(&error)),
+            failure => Unprepared::Failed(failure),
         })?;
         Ok(Candidate { module })
     }

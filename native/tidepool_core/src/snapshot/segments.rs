@@ -58,8 +58,8 @@ mod tests {
         ));
         let wasm = wasm.unwrap();
         let sandbox = Sandbox::new(&RuntimeConfig::default()).unwrap();
-        let here = Job { compilers: &Compilers::default(), wanted: &|| true };
-        let prepared = prepare(&sandbox, EngineKind::Fast, &wasm, Some(&Limits::default()), here);
+        let here = Job { compilers: &Compilers::default(), wanted: &|| true, patience: 1 };
+        let prepared = prepare(&sandbox, EngineKind::Fast, &wasm, Some(&Limits::default()), here).unwrap();
         assert_eq!(prepared.origin.start, Start::Snapshot);
         sandbox.validate(&prepared.wasm).unwrap();
         let mut kinds = Vec::new();

@@ -162,7 +162,7 @@ fn a_compiler_that_is_killed_costs_its_module_a_deploy_and_no_other_anything() {
     eventually("a compiler", || program.processes().len() == 1);
     assert!(Command::new("kill").arg("-9").args(program.processes()).status().unwrap().success());
     let Err(CompileError::Internal { message }) = compiling.join().unwrap() else { panic!("it was compiled") };
-    assert!(message.contains("the compiler ended"), "{message}");
+    assert!(message.contains("the compiler was killed"), "{message}");
     node.runtime.compile(&tiny(), &CompileConfig::default()).unwrap();
 }
 
@@ -187,6 +187,52 @@ fn a_compiler_whose_node_is_gone_ends_in_the_middle_of_its_work() {
     eventually("a compiler at work", || computed() > 20);
     drop(input);
     eventually("its end", || compiler.try_wait().unwrap().is_some());
+}
+
+#[test]
+fn a_compiler_that_was_stopped_holds_no_thread_once_nobody_wants_it() {
+    let program = Program::new("stopped");
+    let node = program.node(support::config());
+    let wanted = Arc::new(AtomicBool::new(true));
+    let (runtime, asked) = (Arc::clone(&node.runtime), Arc::clone(&wanted));
+    let compiling = std::thread::spawn(move || {
+        let wanted = || asked.load(Ordering::Relaxed);
+        runtime.compile_while(&slow(), &CompileConfig::default(), &wanted).map(drop)
+    });
+    eventually("a compiler", || program.processes().len() == 1);
+    assert!(Command::new("kill").arg("-STOP").args(program.processes()).status().unwrap().success());
+    wanted.store(false, Ordering::Relaxed);
+    assert_eq!(compiling.join().unwrap(), Err(CompileError::Unwanted));
+    assert_eq!(program.processes(), Vec::<String>::new());
+}
+
+#[test]
+fn a_compiler_that_dies_over_start_functions_is_an_error_and_costs_no_module_its_snapshot() {
+    let program = Program::new("sandbox");
+    let node = program.node(support::config());
+    let wasm = support::guest("go/hello_world");
+    let config = CompileConfig { snapshot: Some(support::limits()), ..CompileConfig::default() };
+    let (runtime, asked, copied) = (Arc::clone(&node.runtime), config.clone(), wasm.clone());
+    let compiling = std::thread::spawn(move || runtime.compile(&copied, &asked).map(drop));
+    eventually("a compiler", || program.processes().len() == 1);
+    assert!(Command::new("kill").arg("-9").args(program.processes()).status().unwrap().success());
+    let outcome = compiling.join().unwrap();
+    assert!(matches!(&outcome, Err(CompileError::Internal { .. })), "{outcome:?}");
+    assert_eq!(node.runtime.compile(&wasm, &config).unwrap().start(), &tidepool_core::snapshot::Start::Snapshot);
+}
+
+#[test]
+fn a_module_that_was_deployed_before_may_take_some_times_what_a_new_one_may() {
+    let node = bounded(Duration::from_millis(100), 1 << 30);
+    let refused = |was_deployed| {
+        let config = CompileConfig { was_deployed, ..CompileConfig::default() };
+        match node.runtime.compile(&slow(), &config).map(drop) {
+            Err(CompileError::TooDemanding { message }) => message,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(refused(false).contains("0.1 s of CPU time"));
+    assert!(refused(true).contains("0.4 s of CPU time"));
 }
 
 #[test]

@@ -72,8 +72,8 @@ fn last_words(function: &Arc<Function>, operation: &str, payload: &[u8]) -> Vec<
 
 /// Nodes with each engine, and with each compiler.
 fn nodes() -> [(&'static str, Node); 3] {
-    let baseline = Node::new(&RuntimeConfig { baseline_bytes: 1, ..support::config() });
-    [("fast", Node::small()), ("baseline", baseline), ("dense", Node::dense(8, 8))]
+    let baseline = Node::new(&RuntimeConfig { baseline_bytes: 1, ..support::config() }).without_snapshots();
+    [("fast", Node::small().without_snapshots()), ("baseline", baseline), ("dense", Node::dense(8, 8))]
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn a_limit_of_memory_or_cpu_time_has_the_lines_that_its_call_printed() {
 
 #[test]
 fn lines_that_were_not_printed_for_lack_of_a_budget_are_in_the_error_all_the_same() {
-    let node = Node::new(&RuntimeConfig { console_lines_per_s: 0, ..support::config() });
+    let node = Node::new(&RuntimeConfig { console_lines_per_s: 0, ..support::config() }).without_snapshots();
     assert_eq!(last_words(&node.fresh(&talkative()), "trap", b"why"), ["starting", "why"]);
     assert!(node.lines.take().is_empty());
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use tidepool_core::console::{Console, Line};
-use tidepool_core::{CallError, Function, Instances, Runtime, Step};
+use tidepool_core::{CallError, CompileConfig, Function, Instances, Runtime, Step};
 
 use crate::support::alone::alone;
-use crate::support::{self, Outcome, call, eventually, function, guest, limits, wat};
+use crate::support::{self, Outcome, call, eventually, finish, function, function_of, guest, limits, wat};
 
 /// Panics at each line that starts with `panic`.
 struct Touchy;
@@ -57,11 +57,15 @@ fn a_panic_in_a_start_section_is_a_panic_of_that_call() {
           (func $start (call $log (i32.const 0) (i32.const 5)))
           (start $start)
           (func (export "__guest_call") (param i32 i32) (result i32) (i32.const 1)))"#);
-    let (runtime, function, _io) = touchy(&loud, Instances::Fresh);
+    let (runtime, io) = support::start(&support::config(), Arc::new(Touchy));
+    let snapshotted = function(&runtime, &loud, Instances::Fresh, limits()).unwrap();
+    let started = function_of(&runtime, &loud, &CompileConfig::default(), Instances::Fresh, limits()).unwrap();
     for _ in 0..10 {
-        assert!(internal(&call(&function, "any", b"")));
+        assert!(internal(&call(&started, "any", b"")));
+        assert!(internal(&finish(snapshotted.start_trial(), |_| Err(Vec::new()))));
         assert_eq!(runtime.live_instances(), 0);
     }
+    drop(io);
 }
 
 #[test]

@@ -182,8 +182,8 @@ fn nothing_of_one_call_is_left_for_the_next() {
 }
 
 #[test]
-fn start_functions_run_once_for_each_instance() {
-    let node = Node::small();
+fn start_functions_without_a_snapshot_run_once_for_each_instance() {
+    let node = Node::small().without_snapshots();
     let function = node.warm(&guest("wat/start_section_log"));
     for _ in 0..3 {
         assert_eq!(call(&function, "any", b""), Ok(b"ready".to_vec()));

@@ -50,6 +50,8 @@ pub(crate) struct Node {
     pub(crate) lines: Arc<Lines>,
     /// What functions run on that don't say otherwise.
     pub(crate) engine: EngineKind,
+    /// Do instances begin where start functions ended?
+    pub(crate) snapshots: bool,
     // Dropped last: tasks may still hold its handle.
     pub(crate) io: tokio::runtime::Runtime,
 }
@@ -79,7 +81,13 @@ impl Node {
     pub(crate) fn new(config: &RuntimeConfig) -> Self {
         let lines = Arc::new(Lines::default());
         let (runtime, io) = start(config, Arc::clone(&lines) as Arc<dyn Console>);
-        Node { runtime, lines, engine: EngineKind::Fast, io }
+        Node { runtime, lines, engine: EngineKind::Fast, snapshots: true, io }
+    }
+
+    /// Has each instance run its start functions.
+    pub(crate) fn without_snapshots(mut self) -> Self {
+        self.snapshots = false;
+        self
     }
 
     pub(crate) fn small() -> Self {
@@ -103,7 +111,9 @@ impl Node {
         instances: Instances,
         limits: Limits,
     ) -> Result<Arc<Function>, CompileError> {
-        function_on(&self.runtime, self.engine, wasm, instances, limits)
+        let snapshot = self.snapshots.then(|| limits.clone());
+        let config = CompileConfig { engine: self.engine, snapshot, ..CompileConfig::default() };
+        function_of(&self.runtime, wasm, &config, instances, limits)
     }
 
     pub(crate) fn function(&self, wasm: &[u8], instances: Instances, limits: Limits) -> Arc<Function> {
@@ -138,25 +148,25 @@ pub(crate) fn function(
     instances: Instances,
     limits: Limits,
 ) -> Result<Arc<Function>, CompileError> {
-    function_on(runtime, EngineKind::Fast, wasm, instances, limits)
+    function_of(runtime, wasm, &compile_config(&limits), instances, limits)
 }
 
-fn function_on(
+/// A function of a module that is compiled with `config`.
+pub(crate) fn function_of(
     runtime: &Arc<Runtime>,
-    engine: EngineKind,
     wasm: &[u8],
+    config: &CompileConfig,
     instances: Instances,
     limits: Limits,
 ) -> Result<Arc<Function>, CompileError> {
-    let config = CompileConfig { engine, ..compile_config(&limits) };
-    let module: Arc<Module> = Arc::new(runtime.compile(wasm, &config)?);
+    let module: Arc<Module> = Arc::new(runtime.compile(wasm, config)?);
     let config = FunctionConfig { name: "guest".into(), version: 1, instances, limits };
     Ok(Arc::new(module.function(config)?))
 }
 
 /// How modules are compiled here.
 pub(crate) fn compile_config(limits: &Limits) -> CompileConfig {
-    CompileConfig { engine: EngineKind::Fast, snapshot: Some(limits.clone()) }
+    CompileConfig { snapshot: Some(limits.clone()), ..CompileConfig::default() }
 }
 
 /// A module that `bin/guests` built, by language and name.
