@@ -1,16 +1,33 @@
-# Measures: what endless loops cost everybody else, and 10,000 callers at once of a function capped at 8
+# Measures: what endless loops and code without loops cost everybody else, and 10,000 callers at once of a function capped at 8
 #
 # Calls, timers and messages beside as many endless guests as cores and ten times as many, and beside as many Erlang processes
-# that loop.
+# that loop. Calls and `/health` beside eight guests in which thousands of the same instruction or host call stand in a row, on
+# both engines, and how soon those are gone that are killed.
 Code.require_file("support.exs", __DIR__)
+Code.require_file("support/wasm.exs", __DIR__)
 
 defmodule Bench.Fair do
   @moduledoc "What guests that never end, and callers without number, cost everybody else."
 
+  alias Bench.Wasm
   alias Tidepool.{Engine, Error}
 
+  @bytes 16 * 1_048_576
+  @at_once 8
+  # What stands in a row: {name, what is imported, instruction, how often}. The optimising compiler takes its time over them.
+  @rows [
+    {"memory.fill of 16 MiB", [], [Wasm.int(0), Wasm.int(7), Wasm.int(@bytes), 0xFC, 0x0B, 0], 1_500},
+    {"memory.copy of 16 MiB", [], [Wasm.int(1), Wasm.int(0), Wasm.int(@bytes - 1), 0xFC, 0x0A, 0, 0], 1_500},
+    {"random_get of 16 MiB", [{"wasi_snapshot_preview1", "random_get", 2, 1}],
+     [Wasm.int(0), Wasm.int(@bytes), Wasm.call(0), 0x1A], 1_500},
+    {"__console_log of 64 KiB", [{"wapc", "__console_log", 2, 0}], [Wasm.int(0), Wasm.int(65_536), Wasm.call(0)],
+     5_000},
+    {"__host_call of nobody", [{"wapc", "__host_call", 8, 1}],
+     [List.duplicate([Wasm.int(0), Wasm.int(9)], 4), Wasm.call(0), 0x1A], 5_000}
+  ]
+
   def run(smoke?) do
-    Bench.start!()
+    Bench.start!(server: true)
     {:ok, echo} = Bench.Echo.start_link()
     Bench.deploy!("warm", "rust/hello_world", instances: {:warm, 100})
     Bench.deploy!("loop", "wat/loop", limits: [time: 600_000, cpu_time: 600_000])
@@ -37,7 +54,52 @@ defmodule Bench.Fair do
     measured = for _round <- 1..5, {name, start} <- crowds, do: {name, beside(start, samples, echo)}
     measured = Enum.group_by(measured, &elem(&1, 0), &elem(&1, 1))
     rows = Enum.flat_map(crowds, fn {name, _start} -> rows(name, List.flatten(measured[name])) end)
-    Bench.report("fair", rows ++ crowd(if(smoke?, do: 2_000, else: 10_000)))
+    straight = for engine <- [:fast, :dense], row <- @rows, do: straight(engine, row, if(smoke?, do: 20, else: 300))
+    Bench.report("fair", rows ++ List.flatten(straight) ++ crowd(if(smoke?, do: 2_000, else: 10_000)))
+  end
+
+  # Beside guests without a loop, that are called again and again.
+  defp straight(engine, {what, imports, instruction, count}, samples) do
+    wasm = Wasm.guest(imports, div(@bytes, 65_536), [List.duplicate(instruction, count), Wasm.int(1)])
+    limits = [memory: @bytes, time: 600_000, cpu_time: 600_000]
+    {:ok, _function} = Tidepool.deploy(wasm, name: "straight", engine: engine, limits: limits)
+    pids = for _ <- 1..@at_once, do: spawn(&again/0)
+    Process.sleep(100)
+    calls = for _ <- 1..samples, do: timed(:call, &call/0)
+    health = for _ <- 1..samples, do: timed(:health, &health/0)
+    [victim | others] = pids
+    ends = Enum.map([[victim], others], &gone/1)
+    :ok = Tidepool.remove("straight")
+    late = fn samples -> for {_kind, _ran, done} <- samples, do: done / 1_000_000 end
+    name = "beside #{@at_once} of #{what} in a row (#{engine})"
+
+    [
+      {"call #{name}, p50", Bench.percentile(late.(calls), 50), "ms", nil},
+      {"… p99", Bench.percentile(late.(calls), 99), "ms", {:at_most, 2}},
+      {"… /health, slowest", Enum.max(late.(health)), "ms", {:at_most, 100}},
+      {"… one is gone after its kill, and then the others", Enum.max(ends), "ms", {:at_most, 5}}
+    ]
+  end
+
+  defp again do
+    Tidepool.call("straight", "x")
+    again()
+  end
+
+  # In ms, from when the first is killed until no call of any is left.
+  defp gone(pids) do
+    left = Engine.instances().live - Engine.instances().idle - length(pids)
+    began = System.monotonic_time(:microsecond)
+    Enum.each(pids, &Process.exit(&1, :kill))
+    Bench.await(fn -> Engine.instances().live - Engine.instances().idle <= left end)
+    (System.monotonic_time(:microsecond) - began) / 1_000
+  end
+
+  defp health do
+    {:ok, socket} = :gen_tcp.connect({127, 0, 0, 1}, TidepoolWeb.Listener.port(), [:binary, active: false])
+    :ok = :gen_tcp.send(socket, "GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+    {:ok, "HTTP/1.1 200 OK" <> _rest} = :gen_tcp.recv(socket, 0, 60_000)
+    :gen_tcp.close(socket)
   end
 
   # What the VM itself does to others beside processes that never wait.

@@ -8,6 +8,7 @@
 #   bench/run siege --only windows,ping
 #   bench/run siege --seconds 2           shorter
 Code.require_file("../support.exs", __DIR__)
+Code.require_file("../support/wasm.exs", __DIR__)
 
 defmodule Bench.Siege do
   @moduledoc """
@@ -19,6 +20,9 @@ defmodule Bench.Siege do
   in its usual time is measured by the slowest beside those.
   """
 
+  alias Bench.Wasm
+
+  @reply {"wapc", "__guest_response", 2, 0}
   @attacks ~w(windows readers ping bodies payloads uploads starts fields lists hosts)
   # Answers within so many times the slowest beside the same load from elsewhere, or so many ms, came in their usual time.
   @usual 3
@@ -142,32 +146,10 @@ defmodule Bench.Siege do
   end
 
   # A guest that replies with 8 MiB.
-  defp large, do: module(1, [0x41, 0, 0x41, leb(8_388_608), 0x10, 0, 0x41, 1, 0x0B])
+  defp large, do: Wasm.guest([@reply], 129, [Wasm.int(0), Wasm.int(8_388_608), Wasm.call(0), Wasm.int(1)])
 
   # One that asks for `count` functions of the host, and does nothing with them.
-  defp imports(count), do: module(count, [0x41, 1, 0x0B])
-
-  defp module(imports, code) do
-    import = [name("wapc"), name("__guest_response"), 0, 1]
-
-    IO.iodata_to_binary([
-      <<0, "asm", 1, 0, 0, 0>>,
-      # (i32, i32) -> i32, and (i32, i32) -> ().
-      section(1, [2, [0x60, 2, 0x7F, 0x7F, 1, 0x7F], [0x60, 2, 0x7F, 0x7F, 0]]),
-      section(2, [leb(imports), List.duplicate(import, imports)]),
-      section(3, [1, 0]),
-      section(5, [1, 0, leb(129)]),
-      section(7, [2, name("memory"), 2, 0, name("__guest_call"), 0, leb(imports)]),
-      section(10, [1, sized([0, code])])
-    ])
-  end
-
-  defp section(id, content), do: IO.iodata_to_binary([id, sized(content)])
-  defp sized(content), do: [leb(IO.iodata_length(content)), content]
-  defp name(text), do: [leb(byte_size(text)), text]
-
-  defp leb(number) when number < 64, do: <<number>>
-  defp leb(number), do: <<1::1, Bitwise.band(number, 0x7F)::7, leb(Bitwise.bsr(number, 7))::binary>>
+  defp imports(count), do: Wasm.guest(List.duplicate(@reply, count), 129, Wasm.int(1))
 end
 
 Bench.Siege.run(System.argv())

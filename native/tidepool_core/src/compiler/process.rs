@@ -49,18 +49,22 @@ pub(super) fn compile(
         |error: io::Error| Failure::Broken(format!("the compiler {} can't be started: {error}", program.display()));
     let mut process = Process::spawn(program).map_err(broken)?;
     let exchange = Exchange::new(&mut process.child, request, wasm).map_err(broken)?;
-    let (reply, last_words) = exchange.run(cpu_time, wanted)?;
     let is_out_of_memory = |words: &str| OUT_OF_MEMORY.iter().any(|it| words.contains(it));
     let over_memory = || {
         let mib = memory_bytes >> 20;
         Failure::Bound(format!("the {mib} MiB of memory that a module of its size may take"))
     };
-    let Some((Reply { outcome, fingerprint, .. }, body)) = reply else {
-        return Err(match last_words.as_str() {
-            words if is_out_of_memory(words) => over_memory(),
-            "" => Failure::Broken("the compiler was killed over this module, by the kernel for memory perhaps".into()),
-            words => Failure::Broken(format!("the compiler ended over this module: {words}")),
-        });
+    let (Reply { outcome, fingerprint, .. }, body) = match exchange.run(cpu_time, wanted)? {
+        End::Answered(reply, body) => (reply, body),
+        End::Died(last_words) => {
+            return Err(match last_words.as_str() {
+                words if is_out_of_memory(words) => over_memory(),
+                "" => {
+                    Failure::Broken("the compiler was killed over this module, by the kernel for memory perhaps".into())
+                }
+                words => Failure::Broken(format!("the compiler ended over this module: {words}")),
+            });
+        }
     };
     if outcome == Outcome::Code {
         return Ok((fingerprint, body));
@@ -105,6 +109,14 @@ impl Drop for Process {
     }
 }
 
+/// How an exchange ends.
+enum End {
+    /// With an answer, and what it brings.
+    Answered(Reply, Vec<u8>),
+    /// Without one: the compiler has died, with these words.
+    Died(String),
+}
+
 /// What goes to a compiler and comes from it. Neither end of a pipe is waited for alone.
 struct Exchange<'a> {
     child: &'a mut Child,
@@ -137,12 +149,8 @@ impl<'a> Exchange<'a> {
         })
     }
 
-    /// The answer, none from a process that has ended, and what that has said last.
-    fn run(
-        mut self,
-        cpu_time: Duration,
-        wanted: &dyn Fn() -> bool,
-    ) -> Result<(Option<(Reply, Vec<u8>)>, String), Failure> {
+    /// Goes on until there is an answer, or none to be had.
+    fn run(mut self, cpu_time: Duration, wanted: &dyn Fn() -> bool) -> Result<End, Failure> {
         let mut aside = None;
         let stopped_after = cpu_time.saturating_mul(STOPPED_AFTER.0).saturating_add(STOPPED_AFTER.1);
         let mut has_ended = false;
@@ -153,7 +161,7 @@ impl<'a> Exchange<'a> {
             has_ended = self.receive();
             if let Some(reply) = self.reply() {
                 let body = self.received.split_off(REPLY_BYTES);
-                return Ok((Some((reply, body)), String::new()));
+                return Ok(End::Answered(reply, body));
             }
             let elapsed = self.began.elapsed();
             if !wanted() {
@@ -173,7 +181,7 @@ impl<'a> Exchange<'a> {
             }
         }
         self.hear();
-        Ok((None, String::from_utf8_lossy(&self.last_words).trim().to_owned()))
+        Ok(End::Died(String::from_utf8_lossy(&self.last_words).trim().to_owned()))
     }
 
     /// Waits for a moment until there is something to do.

@@ -6,12 +6,7 @@ use std::time::Duration;
 
 use tidepool_core::{Cancel, CompileConfig, FunctionConfig, Instances, Limits, Request, Step};
 
-use crate::support::{Node, call, drive, finish, guest, limits, next, request, task, wat};
-
-/// The value of the sample that starts like this.
-fn sample(text: &str, start: &str) -> Option<f64> {
-    text.lines().find_map(|line| line.strip_prefix(start)?.strip_prefix(' ')?.parse().ok())
-}
+use crate::support::{Node, call, drive, finish, guest, limits, next, request, sample, task, wat};
 
 fn metrics(node: &Node) -> String {
     node.runtime.metrics(Vec::new(), Vec::new()).unwrap()

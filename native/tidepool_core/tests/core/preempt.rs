@@ -8,7 +8,7 @@ use tidepool_core::abi::Import;
 use tidepool_core::{CallError, EngineKind, Function, Instances, Limit, Limits, RuntimeConfig, Step, Task};
 
 use crate::support::signal::Signal;
-use crate::support::{Node, Outcome, call, config, limits, request, wat};
+use crate::support::{Node, Outcome, call, config, limits, request, thread_time, wat};
 
 /// What a slice may take of the thread's time. Without a bound the guests here take hundreds of ms to many s.
 const BOUND: Duration = Duration::from_millis(50);
@@ -24,11 +24,6 @@ struct Spent {
     outcome: Outcome,
     longest: Duration,
     all: Duration,
-}
-
-fn thread_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec.try_into().unwrap(), time.tv_nsec.try_into().unwrap())
 }
 
 /// Drives `task` to its end; the host answers with as much as it may.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tidepool_core::{CallError, Instances, Limit, Limits, Request, Step};
 
-use crate::support::{Node, Outcome, PATIENCE, drive, finish, guest, limits, next, request, task};
+use crate::support::{Node, Outcome, PATIENCE, drive, finish, guest, limits, next, request, sample, task, thread_time};
 
 /// Lets time pass, which is what these tests are about.
 fn pass(ms: u64) {
@@ -50,6 +50,34 @@ fn whatever_never_ends_runs_into_the_functions_computing_limit() {
             matches!(outcome, Err(CallError::Limit { limit: Limit::CpuTime, allowed: 20, .. })),
             "{name}: {outcome:?}"
         );
+    }
+}
+
+/// Of `host_flood`, which does nothing but ask, a tenth and more of what its thread computes is what drives it; what asks and
+/// computes is in `a_limit_cuts_a_guest_that_never_yields_but_asks_the_host`.
+#[test]
+fn what_a_guest_is_charged_is_what_its_threads_clock_says_whatever_ends_its_slices() {
+    for node in [Node::small(), Node::dense(8, 8)] {
+        for name in ENDLESS.into_iter().filter(|name| *name != "wat/host_flood") {
+            let limits = Limits { cpu_time_ms: 50, ..limits() };
+            let function = node.function(&guest(name), Instances::Fresh, limits);
+            let (mut task, signal) = (task(&function, "any", b""), Arc::default());
+            let began = thread_time();
+            loop {
+                match next(&mut task, &signal) {
+                    Step::Done(_) => break,
+                    Step::Host(_) => task.answer(Ok(Vec::new())),
+                    Step::Yield | Step::Wait => {}
+                }
+            }
+            let took = (thread_time() - began).as_secs_f64();
+            let metrics = node.runtime.metrics(Vec::new(), Vec::new()).unwrap();
+            let counted = sample(&metrics, r#"tidepool_cpu_seconds_total{function="guest"}"#).unwrap();
+            for charged in [task.usage().cpu_time.as_secs_f64(), counted] {
+                assert!((charged / took - 1.0).abs() < 0.1, "{name}: {charged} s charged, {took} s computed");
+            }
+            drop((task, function));
+        }
     }
 }
 

@@ -169,6 +169,17 @@ pub(crate) fn compile_config(limits: &Limits) -> CompileConfig {
     CompileConfig { snapshot: Some(limits.clone()), ..CompileConfig::default() }
 }
 
+/// What this thread has computed.
+pub(crate) fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.try_into().unwrap(), time.tv_nsec.try_into().unwrap())
+}
+
+/// The value of the sample that starts like this, of a node's metrics.
+pub(crate) fn sample(text: &str, start: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix(start)?.strip_prefix(' ')?.parse().ok())
+}
+
 /// A module that `bin/guests` built, by language and name.
 pub(crate) fn guest(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guests/build").join(name).with_extension("wasm");
