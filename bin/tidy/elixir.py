@@ -36,9 +36,7 @@ def uses_of(file, text, modules):
     for match in NAME.finditer(body):
         first, *rest = match[1].split(".")
         name = ".".join([aliases.get(first, first), *rest])
-        while name and name not in modules:
-            name = name.rpartition(".")[0]
-        if name and modules[name] != file:
+        if modules.get(name, file) != file:
             yield Use(file, body.count("\n", 0, match.start()) + 1, modules[name], match[1])
 
 

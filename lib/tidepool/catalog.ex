@@ -20,8 +20,7 @@ defmodule Tidepool.Catalog do
   require Logger
 
   alias Tidepool.{BlobStore, Config, Data, Engine, Error, Function, Loader, Log, Native, Origin}
-  alias Tidepool.Catalog.{Clock, Entry, State, Store}
-  alias Tidepool.Cluster.Server
+  alias Tidepool.Catalog.{Arrivals, Clock, Entry, State, Store}
 
   # {name, %Function{}, stamp}, or {name, %Error{}, stamp} for one that could not be loaded. Calls don't look here: they
   # go by the directory of the native runtime.
@@ -116,21 +115,35 @@ defmodule Tidepool.Catalog do
   @spec prepare(Entry.t()) :: {:version, pos_integer} | {:unchanged, Function.t()}
   def prepare(entry) do
     # The version depends on what other nodes have.
-    Server.await_joined()
+    Arrivals.await_joined()
     GenServer.call(__MODULE__, {:prepare, entry}, :infinity)
   end
 
   @doc """
-  Makes a loaded module the newest version of its name, unless it is that already. `entry`'s version is set here.
+  Makes a loaded module the newest version of its name, unless it is that already: its function, of the version that `prepare/1`
+  said, or one linked anew if that was taken meanwhile.
+
+  The calling process writes the module, so that a slow disk holds up no other deploy.
   """
-  @spec commit(Entry.t(), Loader.t(), wasm :: binary) ::
+  @spec commit(Entry.t(), Loader.t(), Native.function_ref(), wasm :: binary) ::
           {:ok, Function.t(), :created | :unchanged} | {:error, Error.t()}
-  def commit(entry, loaded, wasm), do: GenServer.call(__MODULE__, {:commit, entry, loaded, wasm}, :infinity)
+  def commit(entry, loaded, native, wasm) do
+    reservation = GenServer.call(__MODULE__, {:reserve, entry.sha256}, :infinity)
+
+    case BlobStore.put(blobs(), entry.sha256, wasm) do
+      :ok ->
+        GenServer.call(__MODULE__, {:commit, entry, loaded, native, reservation}, :infinity)
+
+      {:error, error} ->
+        GenServer.cast(__MODULE__, {:abandon, reservation})
+        {:error, error}
+    end
+  end
 
   @doc "Removes a function. Calls in flight finish. The log tells who has asked for it."
   @spec remove(String.t(), Origin.t()) :: :ok | {:error, Error.t()}
   def remove(name, origin \\ :elixir) do
-    Server.await_joined()
+    Arrivals.await_joined()
 
     with {:ok, entry} <- GenServer.call(__MODULE__, {:remove, name, origin}, :infinity) do
       Log.removed(entry, origin)
@@ -140,6 +153,12 @@ defmodule Tidepool.Catalog do
   @doc "All that is known, whether it can be called here yet or not."
   @spec known :: {State.context(), [Entry.t()]}
   def known, do: GenServer.call(__MODULE__, :known, :infinity)
+
+  @doc """
+  The same. From then on the calling process is told of each change that is made on this node, as `{:tidepool_catalog, entry}`.
+  """
+  @spec subscribe :: {State.context(), [Entry.t()]}
+  def subscribe, do: GenServer.call(__MODULE__, :subscribe, :infinity)
 
   @doc "Takes note of other nodes' entries. Those that are older than what is known change nothing."
   @spec accept([Entry.t()]) :: :ok
@@ -174,7 +193,7 @@ defmodule Tidepool.Catalog do
         load(store)
         if Store.callable(store) == [], do: Data.warn(config.data)
         clock = State.clock(State.new(store.context, Map.values(store.entries)))
-        {:ok, %{store: store, clock: clock, open?: Config.open?(config)}}
+        {:ok, %{store: store, clock: clock, open?: Config.open?(config), subscribers: %{}, reserved: %{}}}
 
       {:error, error} ->
         {:stop, error}
@@ -184,20 +203,24 @@ defmodule Tidepool.Catalog do
   @impl true
   def handle_call({:prepare, entry}, _from, state), do: {:reply, plan(state, entry), state}
 
-  def handle_call({:commit, entry, loaded, wasm}, _from, state) do
+  def handle_call({:reserve, sha256}, {pid, _tag}, state) do
+    reservation = Process.monitor(pid)
+    {:reply, reservation, put_in(state.reserved[reservation], sha256)}
+  end
+
+  def handle_call({:commit, entry, loaded, native, reservation}, _from, state) do
     with {:version, version} <- plan(state, entry),
+         {:ok, native} <- numbered(entry, version, loaded, native),
          {entry, state} = stamp(%{entry | version: version}, state),
-         {:ok, native} <- Loader.function(loaded, entry),
-         :ok <- BlobStore.put(state.store.blobs, entry.sha256, wasm),
          {:ok, state} <- write(state, [entry]) do
       function = describe(entry, loaded)
       publish([{entry, function, native}])
-      Server.announce(entry)
-      {:reply, {:ok, function, :created}, state |> served(entry.name) |> clean()}
+      tell(state, entry)
+      {:reply, {:ok, function, :created}, state |> served(entry.name) |> release(reservation)}
     else
-      {:unchanged, function} -> {:reply, {:ok, function, :unchanged}, state}
-      {:error, error} -> {:reply, {:error, error}, state}
-      {:error, error, state} -> {:reply, {:error, error}, state}
+      {:unchanged, function} -> {:reply, {:ok, function, :unchanged}, release(state, reservation)}
+      {:error, error} -> {:reply, {:error, error}, abandon(state, reservation)}
+      {:error, error, state} -> {:reply, {:error, error}, abandon(state, reservation)}
     end
   end
 
@@ -206,7 +229,7 @@ defmodule Tidepool.Catalog do
          {entry, state} = stamp(%{entry | removed: true, admitted: Origin.admitted(origin)}, state),
          {:ok, state} <- write(state, [entry]) do
       withdraw([name])
-      Server.announce(entry)
+      tell(state, entry)
       {:reply, {:ok, entry}, clean(state)}
     else
       {:error, error, state} -> {:reply, {:error, error}, state}
@@ -214,7 +237,11 @@ defmodule Tidepool.Catalog do
     end
   end
 
-  def handle_call(:known, _from, state), do: {:reply, {state.store.context, Map.values(state.store.entries)}, state}
+  def handle_call(:known, _from, state), do: {:reply, known(state), state}
+
+  def handle_call(:subscribe, {pid, _tag}, state) do
+    {:reply, known(state), put_in(state.subscribers[pid], Process.monitor(pid))}
+  end
 
   def handle_call({:install, entry, result}, _from, state) do
     cond do
@@ -257,6 +284,8 @@ defmodule Tidepool.Catalog do
     {:noreply, clean(%{state | store: Store.forget(state.store, names, context)})}
   end
 
+  def handle_cast({:abandon, reservation}, state), do: {:noreply, abandon(state, reservation)}
+
   @impl true
   def handle_info(:rewrite, state), do: {:noreply, %{state | store: Store.retry(state.store)}}
 
@@ -270,7 +299,20 @@ defmodule Tidepool.Catalog do
     {:noreply, state}
   end
 
+  def handle_info({:DOWN, reservation, :process, _pid, _reason}, state) when is_map_key(state.reserved, reservation) do
+    {:noreply, abandon(state, reservation)}
+  end
+
+  def handle_info({:DOWN, _monitor, :process, pid, _reason}, state) do
+    {:noreply, %{state | subscribers: Map.delete(state.subscribers, pid)}}
+  end
+
   def handle_info(_message, state), do: {:noreply, state}
+
+  defp known(%{store: store}), do: {store.context, Map.values(store.entries)}
+
+  defp tell(state, entry),
+    do: Enum.each(state.subscribers, fn {pid, _monitor} -> send(pid, {:tidepool_catalog, entry}) end)
 
   defp put_in_place(entry, {:ok, loaded, native}), do: publish([{entry, describe(entry, loaded), native}])
 
@@ -371,13 +413,25 @@ defmodule Tidepool.Catalog do
     end
   end
 
+  # The one that was tried, unless its version was taken while it was.
+  defp numbered(%{version: version}, version, _loaded, native), do: {:ok, native}
+  defp numbered(entry, version, loaded, _native), do: Loader.function(loaded, %{entry | version: version})
+
+  defp release(state, reservation) do
+    Process.demonitor(reservation, [:flush])
+    clean(%{state | reserved: Map.delete(state.reserved, reservation)})
+  end
+
+  # What may have been written is needed by no entry.
+  defp abandon(state, reservation), do: release(%{state | store: Store.littered(state.store)}, reservation)
+
   defp served(state, name), do: %{state | store: Store.served(state.store, name)}
 
   # The version before lives as long as somebody holds its reference, this process's garbage included.
   defp clean(%{store: %{litter: false}} = state), do: state
 
   defp clean(state) do
-    store = Store.sweep(state.store)
+    store = Store.sweep(state.store, Map.values(state.reserved))
     :erlang.garbage_collect()
     %{state | store: store}
   end

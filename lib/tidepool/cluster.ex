@@ -9,11 +9,11 @@ defmodule Tidepool.Cluster do
   """
 
   alias Tidepool.{Catalog, Config, Error, Options}
-  alias Tidepool.Catalog.Entry
-  alias Tidepool.Cluster.{Loads, Report, Server}
+  alias Tidepool.Catalog.{Arrivals, Entry}
+  alias Tidepool.Cluster.{Loads, Report, Server, Spread}
 
-  @poll_ms 10
-  @longest_poll_ms 40
+  # Between two questions to a process that is being restarted.
+  @again_ms 20
 
   @metrics [
     nodes_linked: "Nodes that this node exchanges messages with",
@@ -78,8 +78,8 @@ defmodule Tidepool.Cluster do
       Options.wrong!("Tidepool.Cluster.wait/3: the timeout", "a number of ms from 0 up", timeout)
 
     case Catalog.loaded(name) do
-      {:ok, stamp} -> poll(name, stamp, extent, System.monotonic_time(:millisecond) + timeout, @poll_ms)
-      _gone -> {:superseded, %{ready: [], pending: []}}
+      {:ok, stamp} -> await(name, stamp, extent, System.monotonic_time(:millisecond) + timeout)
+      _gone -> {:superseded, Spread.nowhere()}
     end
   end
 
@@ -117,7 +117,7 @@ defmodule Tidepool.Cluster do
   def metrics do
     figures =
       case server(&Server.figures/0) do
-        {:ok, figures} -> [{:loads, Loads.count()} | figures]
+        {:ok, figures} -> [{:loads, Arrivals.count()} | figures]
         _alone_or_restarting -> [nodes_alive: 1]
       end
 
@@ -126,51 +126,28 @@ defmodule Tidepool.Cluster do
 
   @doc "Has this node started a moment ago, and is still to learn what others have deployed?"
   @spec joining? :: boolean
-  defdelegate joining?, to: Server
+  defdelegate joining?, to: Arrivals
 
-  defp poll(name, stamp, extent, deadline, pause) do
-    case progress(name, stamp) do
-      {known, progress} ->
-        spread = spread(progress)
-        left = deadline - System.monotonic_time(:millisecond)
-
-        cond do
-          enough?(extent, spread) and (known == :ok or extent == :local) ->
-            {:ok, spread}
-
-          left <= 0 ->
-            {:timeout, spread}
-
-          true ->
-            Process.sleep(min(pause, left))
-            poll(name, stamp, extent, deadline, min(2 * pause, @longest_poll_ms))
-        end
-
-      :superseded ->
-        {:superseded, %{ready: [], pending: []}}
-    end
-  end
-
-  # This node has it: that is where it was deployed. `:joining` says that who else is there is still being found out.
-  defp progress(name, stamp) do
+  # This node has it: that is where it was deployed.
+  defp await(name, stamp, extent, deadline) do
+    left = max(deadline - System.monotonic_time(:millisecond), 0)
     own = %{to_string(node()) => :ready}
 
-    case server(fn -> Server.progress(name, stamp) end) do
-      {known, progress} -> {known, Map.merge(progress, own)}
-      :alone -> {:ok, own}
-      :restarting -> {:joining, own}
-      :superseded -> :superseded
+    case server(fn -> Server.await(name, stamp, extent, left) end) do
+      :alone ->
+        {:ok, Spread.of(own)}
+
+      :restarting when left == 0 ->
+        {:timeout, Spread.of(own)}
+
+      :restarting ->
+        Process.sleep(min(@again_ms, left))
+        await(name, stamp, extent, deadline)
+
+      answer ->
+        answer
     end
   end
-
-  defp spread(progress) do
-    {ready, pending} = Enum.split_with(progress, fn {_node, state} -> state == :ready end)
-    %{ready: Enum.map(ready, &elem(&1, 0)), pending: Enum.map(pending, &elem(&1, 0))}
-  end
-
-  defp enough?(:local, _spread), do: true
-  defp enough?(:all, spread), do: spread.pending == []
-  defp enough?(:majority, spread), do: length(spread.ready) > length(spread.pending)
 
   defp view, do: server(&Server.view/0)
 

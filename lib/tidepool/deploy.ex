@@ -8,7 +8,7 @@ defmodule Tidepool.Deploy do
   Errors carry the step in `details.step`: `:options`, `:size`, `:compile`, `:start`, `:store` or `:spread`.
   """
 
-  alias Tidepool.{BlobStore, Catalog, Cluster, Config, Engine, Error, Function}
+  alias Tidepool.{BlobStore, Catalog, Cluster, Config, Engine, Error, Execution, Function}
   alias Tidepool.{Limits, Loader, Log, Native, Options, Origin, Telemetry}
   alias Tidepool.Catalog.Entry
 
@@ -137,8 +137,8 @@ defmodule Tidepool.Deploy do
          entry = %{entry | version: version},
          {:ok, loaded} <- step(:compile, entry.name, Loader.compile(wasm, entry)),
          {:ok, function} <- step(:compile, entry.name, Loader.function(loaded, entry)),
-         :ok <- step(:start, entry.name, Loader.try_start(function, entry)) do
-      step(:store, entry.name, Catalog.commit(entry, loaded, wasm))
+         :ok <- step(:start, entry.name, Execution.trial(function, entry.name)) do
+      step(:store, entry.name, Catalog.commit(entry, loaded, function, wasm))
     else
       {:unchanged, function} -> {:ok, function, :unchanged}
       {:error, error} -> {:error, error}

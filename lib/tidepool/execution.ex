@@ -16,7 +16,7 @@ defmodule Tidepool.Execution do
   """
 
   alias Tidepool.{Catalog, Engine, Error, Host, Log, Native, Nesting, Telemetry, Timer}
-  alias Tidepool.Cluster.Loads
+  alias Tidepool.Catalog.Arrivals
 
   # How deep a call is nested, its caller's context, and whether the caller gave it a time of its own: then handlers are
   # not to take longer either.
@@ -66,7 +66,7 @@ defmodule Tidepool.Execution do
   defp await(name, timeout) do
     begun = now()
 
-    case Loads.await(name, timeout) do
+    case Arrivals.await(name, timeout) do
       :overloaded ->
         {:error, Error.new(:overloaded, "too many calls wait for modules that are on their way here", name)}
 
@@ -159,9 +159,11 @@ defmodule Tidepool.Execution do
 
   defp logged(ok, _operation), do: ok
 
-  @doc "Drives a trial of a function: an instance is made and dropped."
-  @spec trial(Native.function_ref(), String.t()) :: {:ok, binary} | {:error, Error.t()}
-  def trial(function, name), do: function |> Native.start_trial() |> drive(name, @outside)
+  @doc "Makes one instance of a function and drops it again: start functions have to come through."
+  @spec trial(Native.function_ref(), String.t()) :: :ok | {:error, Error.t()}
+  def trial(function, name) do
+    with {:ok, _empty} <- function |> Native.start_trial() |> drive(name, @outside), do: :ok
+  end
 
   @spec drive(Native.step(), String.t(), origin) :: {:ok, binary} | {:error, Error.t()}
   defp drive({:host, _task, _binding, _namespace, _operation, _payload, remaining_us, _version} = step, name, origin) do

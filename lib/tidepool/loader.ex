@@ -8,7 +8,7 @@ defmodule Tidepool.Loader do
   # A compiler that dies, of the kernel's lack of memory for instance, has said nothing of the module.
   @again_after_ms [100, 1_000]
 
-  alias Tidepool.{Config, Engine, Error, Execution, Function, Limits, Native, Telemetry}
+  alias Tidepool.{Config, Engine, Error, Function, Limits, Native, Telemetry}
   alias Tidepool.Catalog.Entry
 
   @typedoc "A compiled module and what it says of itself."
@@ -110,11 +110,5 @@ defmodule Tidepool.Loader do
 
         Telemetry.report(:optimise, 0, metadata, {:error, Error.new(reason, message, name, details)})
     end
-  end
-
-  @doc "Makes one instance and drops it again: start functions have to come through."
-  @spec try_start(Native.function_ref(), Entry.t()) :: :ok | {:error, Error.t()}
-  def try_start(function, entry) do
-    with {:ok, _empty} <- Execution.trial(function, entry.name), do: :ok
   end
 end

@@ -135,7 +135,11 @@ defmodule Tidepool.Telemetry do
   @doc false
   @spec emit(event, map, map) :: :ok
   def emit(event, measurements, metadata) do
-    with backend when backend != nil <- Listeners.backend(), do: backend.execute(event, measurements, metadata)
+    with backend when backend != nil <- Listeners.backend(),
+         {:failed, handlers} <- backend.execute(event, measurements, metadata) do
+      Enum.each(handlers, &Listeners.drop/1)
+    end
+
     :ok
   end
 

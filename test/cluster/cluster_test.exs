@@ -2,7 +2,7 @@ defmodule Tidepool.ClusterTest do
   # Real nodes; each test has its own.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{Cluster, ClusterMessages, Error, Function, Limits, LogWatch, Peer, TestModule}
+  alias Tidepool.{CallTrace, Cluster, ClusterMessages, Error, Function, Limits, LogWatch, Peer, TestModule}
   alias Tidepool.Cluster.Wire
 
   @settings [cluster: true, discovery_interval: 100]
@@ -174,6 +174,28 @@ defmodule Tidepool.ClusterTest do
 
     # More than half of two is two.
     assert {:timeout, _spread} = Peer.call(a, Cluster, :wait, ["f", :majority, 10])
+  end
+
+  test "who waits for other nodes is told when they have loaded, and superseded waits end at once" do
+    [a, b] = cluster!(2)
+    # What is on its way to it stays there.
+    :ok = Peer.call(b, :sys, :suspend, [Tidepool.Catalog])
+    :ok = Peer.call(a, CallTrace, :start, [{Cluster.Server, :await, 4}])
+    wasm = guest("rust", "hello_world")
+    {:ok, first} = Peer.call(a, Tidepool, :deploy, [wasm, [name: "f", operation: "hello"]])
+    [superseded, waits] = for extent <- [:all, :majority], do: Peer.async(a, Cluster, :wait, ["f", extent, 60_000])
+    eventually(fn -> map_size(Peer.call(a, :sys, :get_state, [Cluster.Server]).waiting) == 2 end)
+    {:ok, second} = Peer.call(a, Tidepool, :deploy, [wasm, [name: "f", operation: "upper"]])
+    assert {first.version, second.version} == {1, 2}
+    for task <- [superseded, waits], do: assert({:superseded, %{ready: [], pending: []}} = Task.await(task))
+
+    waits = Peer.async(a, Cluster, :wait, ["f", :all, 60_000])
+    eventually(fn -> map_size(Peer.call(a, :sys, :get_state, [Cluster.Server]).waiting) == 1 end)
+    :ok = Peer.call(b, :sys, :resume, [Tidepool.Catalog])
+    assert {:ok, %{pending: []}} = Task.await(waits, 60_000)
+    # Nobody asks again.
+    assert length(Peer.call(a, CallTrace, :stop, [])) == 3
+    assert Peer.call(a, :sys, :get_state, [Cluster.Server]).waiting == %{}
   end
 
   test "over HTTP a deploy waits too, and the state of the cluster is there" do

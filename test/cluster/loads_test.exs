@@ -3,7 +3,7 @@ defmodule Tidepool.Cluster.LoadsTest do
   use Tidepool.Case, async: true
 
   alias Tidepool.{BlobStore, Catalog, Error, Peer, TestModule}
-  alias Tidepool.Catalog.Entry
+  alias Tidepool.Catalog.{Arrivals, Entry}
   alias Tidepool.Cluster.{Loads, Server}
 
   setup do
@@ -46,7 +46,7 @@ defmodule Tidepool.Cluster.LoadsTest do
     wasm = guest("rust", "hello_world")
     tell(peer, entry(context, wasm))
     call = Peer.async(peer, Tidepool, :call, ["coming", nil])
-    eventually(fn -> map_size(Peer.call(peer, :sys, :get_state, [Loads]).waiters) == 1 end)
+    eventually(fn -> map_size(Peer.call(peer, :sys, :get_state, [Arrivals]).waiters) == 1 end)
     bring(peer, wasm)
     assert Task.await(call, 30_000) == {:ok, "Hello, world!"}
   end
@@ -61,7 +61,7 @@ defmodule Tidepool.Cluster.LoadsTest do
     tell(peer, entry(context, wasm, operation: "host"))
     options = [timeout: 15_000]
     call = Peer.async(peer, Tidepool, :call, ["coming", nil, "host/tell/deadline\n", options])
-    eventually(fn -> map_size(Peer.call(peer, :sys, :get_state, [Loads]).waiters) == 1 end)
+    eventually(fn -> map_size(Peer.call(peer, :sys, :get_state, [Arrivals]).waiters) == 1 end)
     now = fn -> Peer.call(peer, System, :monotonic_time, [:millisecond]) end
     waiting = now.()
     eventually(fn -> now.() >= waiting + 1_000 end)
@@ -84,7 +84,7 @@ defmodule Tidepool.Cluster.LoadsTest do
     tell(peer, entry(context, "not here"))
 
     flood = """
-    wait = fn -> Tidepool.Cluster.Loads.await("coming", 2_000) end
+    wait = fn -> Tidepool.Catalog.Arrivals.await("coming", 2_000) end
     1..10_200 |> Enum.map(fn _caller -> Task.async(wait) end) |> Task.await_many(30_000) |> Enum.frequencies()
     """
 
@@ -215,12 +215,12 @@ defmodule Tidepool.Cluster.LoadsTest do
     wasm = guest("rust", "hello_world")
     {wall_ms, counter, _replica} = own.stamp
     later = entry(context, wasm, version: 2, stamp: {wall_ms, counter + 1, "elsewhere#1"})
-    :ok = Peer.call(peer, Server, :announce, [later])
+    Peer.call(peer, Kernel, :send, [Server, {:tidepool_catalog, later}])
     # It knows of the later one now, and has ended what was on its way under that name.
     Peer.call(peer, :sys, :get_state, [Server])
     tell(peer, later)
 
-    :ok = Peer.call(peer, Server, :announce, [own])
+    Peer.call(peer, Kernel, :send, [Server, {:tidepool_catalog, own}])
     Peer.call(peer, :sys, :get_state, [Server])
     assert [%{entry: ^later}] = Peer.call(peer, Loads, :list, [])
 

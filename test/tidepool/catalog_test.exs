@@ -2,7 +2,7 @@ defmodule Tidepool.CatalogTest do
   # What other nodes tell, as it comes to the catalog.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{BlobStore, Catalog, Peer}
+  alias Tidepool.{BlobStore, CallTrace, Catalog, Peer}
 
   defp entry(peer, name) do
     {_context, entries} = Peer.call(peer, Catalog, :known, [])
@@ -46,4 +46,74 @@ defmodule Tidepool.CatalogTest do
     assert entry(peer, "hello_world") == nil
     assert {:error, %{reason: :not_deployed}} = Peer.call(peer, Tidepool, :call, ["hello_world", "hello"])
   end
+
+  test "a deploy whose module takes long to be written delays no other deploy, and is done when it is" do
+    peer = Peer.start!()
+    blobs = Peer.call(peer, Catalog, :blobs, [])
+    slow = guest("zig", "hello_world")
+    # Looking into a pipe takes until somebody opens its other end.
+    pipe = BlobStore.path(blobs, BlobStore.sha256(slow))
+    {_output, 0} = System.cmd("mkfifo", [pipe])
+    deploy = Task.async(fn -> Peer.call(peer, Tidepool, :deploy, [slow, [name: "slow"]]) end)
+    eventually(fn -> reserved(peer) == 1 end)
+
+    Peer.deploy!(peer, "rust", "hello_world")
+    Peer.deploy!(peer, "go", "hello_world")
+    assert :ok = Peer.call(peer, Tidepool, :remove, ["hello_world"])
+    assert Task.yield(deploy, 0) == nil
+
+    {:ok, :ok} = File.open(pipe, [:write], fn _pipe -> :ok end)
+    assert {:ok, %{version: 1}} = Task.await(deploy, 60_000)
+    assert {:ok, "Hello, Ada!"} = Peer.call(peer, Tidepool, :call, ["slow", "hello", "Ada"])
+    assert {:ok, ^slow} = BlobStore.fetch(blobs, BlobStore.sha256(slow))
+    assert reserved(peer) == 0
+  end
+
+  test "of a deploy that dies while its module is written nothing is left" do
+    peer = Peer.start!()
+    wasm = guest("zig", "hello_world")
+    pipe = peer |> Peer.call(Catalog, :blobs, []) |> BlobStore.path(BlobStore.sha256(wasm))
+    {_output, 0} = System.cmd("mkfifo", [pipe])
+    # Its process is the one that the catalog watches.
+    Peer.call(peer, :erlang, :spawn, [Tidepool, :deploy, [wasm, [name: "dying"]]])
+    eventually(fn -> reserved(peer) == 1 end)
+    kill = "{:monitors, all} = Process.info(Process.whereis(Tidepool.Catalog), :monitors)
+      for {:process, pid} <- all, do: Process.exit(pid, :kill)"
+    Peer.call(peer, Code, :eval_string, [kill])
+
+    eventually(fn -> reserved(peer) == 0 and not File.exists?(pipe) end)
+    assert {:error, %{reason: :not_deployed}} = Peer.call(peer, Tidepool, :call, ["dying", "hello"])
+  end
+
+  test "the function that was tried is the one that serves, but when its version was taken meanwhile" do
+    peer = Peer.start!()
+    assert linked(peer, fn -> Peer.deploy!(peer, "rust", "hello_world") end) == [1]
+
+    # Behind its trial, before its commit: the module is being written.
+    wasm = guest("zig", "hello_world")
+    pipe = peer |> Peer.call(Catalog, :blobs, []) |> BlobStore.path(BlobStore.sha256(wasm))
+    {_output, 0} = System.cmd("mkfifo", [pipe])
+
+    versions =
+      linked(peer, fn ->
+        deploy = Task.async(fn -> Peer.call(peer, Tidepool, :deploy, [wasm, [name: "hello_world"]]) end)
+        eventually(fn -> reserved(peer) == 1 end)
+        assert %{version: 2} = Peer.deploy!(peer, "go", "hello_world")
+        {:ok, :ok} = File.open(pipe, [:write], fn _pipe -> :ok end)
+        assert {:ok, %{version: 3}} = Task.await(deploy, 60_000)
+      end)
+
+    assert versions == [2, 2, 3]
+    assert {:ok, %{version: 3}} = Peer.call(peer, Tidepool, :fetch, ["hello_world"])
+  end
+
+  # The versions of the functions that the peer makes of modules meanwhile.
+  defp linked(peer, work) do
+    :ok = Peer.call(peer, CallTrace, :start, [{Tidepool.Native, :new_function, 2}])
+    work.()
+    for [_module, config] <- Peer.call(peer, CallTrace, :stop, []), do: config.version
+  end
+
+  # Modules that are being written for entries to come.
+  defp reserved(peer), do: peer |> Peer.call(:sys, :get_state, [Catalog]) |> Map.fetch!(:reserved) |> map_size()
 end

@@ -152,10 +152,14 @@ defmodule Tidepool.Catalog.Store do
   @spec next_version(t, String.t()) :: pos_integer
   def next_version(store, name), do: max(State.next_version(store, name), Map.get(store.versions, name, 0) + 1)
 
-  @doc "Removes the modules that only older versions used."
-  @spec sweep(t) :: t
-  def sweep(store) do
-    BlobStore.sweep(store.blobs, MapSet.union(used(store), store.spared))
+  @doc "A module may have come that no entry needs."
+  @spec littered(t) :: t
+  def littered(store), do: %{store | litter: true}
+
+  @doc "Removes the modules that only older versions used, but for `reserved` ones, whose entries are to come."
+  @spec sweep(t, reserved :: [BlobStore.sha256()]) :: t
+  def sweep(store, reserved \\ []) do
+    BlobStore.sweep(store.blobs, used(store) |> MapSet.union(store.spared) |> MapSet.union(MapSet.new(reserved)))
     %{store | litter: false}
   end
 

@@ -18,7 +18,7 @@ defmodule Tidepool.Cluster.Links do
 
   require Logger
 
-  alias Tidepool.Cluster.{Backoff, Loads, Server}
+  alias Tidepool.Cluster.Backoff
   alias Tidepool.Config
 
   # A link whose other side answers none of these leads to a node that does not run Tidepool.
@@ -31,13 +31,14 @@ defmodule Tidepool.Cluster.Links do
   # {node}: the peers.
   @table __MODULE__
 
-  # Is this node's edge open? Names of nodes as atoms; monitors of peers; greetings without an answer yet; connection
-  # attempts.
-  @enforce_keys [:open?]
+  # The name of the process whose state this is, here as elsewhere. Is this node's edge open? Names of nodes as atoms; monitors
+  # of peers; greetings without an answer yet; connection attempts.
+  @enforce_keys [:server, :open?]
   defstruct @enforce_keys ++ [nodes: %{}, peers: %{}, greetings: %{}, connecting: MapSet.new(), backoff: Backoff.new()]
 
   @type greeting :: %{ref: reference, left: non_neg_integer, ours: boolean}
   @type t :: %__MODULE__{
+          server: module,
           open?: boolean,
           nodes: %{String.t() => node},
           peers: %{String.t() => reference},
@@ -56,11 +57,11 @@ defmodule Tidepool.Cluster.Links do
     ArgumentError -> []
   end
 
-  @doc "No links yet. The calling process keeps the table of peers."
-  @spec new(open? :: boolean) :: t
-  def new(open?) do
+  @doc "No links yet of the calling process, whose name is `server`. It keeps the table of peers."
+  @spec new(server :: module, open? :: boolean) :: t
+  def new(server, open?) do
     :ets.new(@table, [:named_table, :protected, read_concurrency: true])
-    %__MODULE__{open?: open?}
+    %__MODULE__{server: server, open?: open?}
   end
 
   @doc "Is the node of this name a peer?"
@@ -85,7 +86,7 @@ defmodule Tidepool.Cluster.Links do
   @doc "Sends a message of gossip to a peer; to anybody else nothing."
   @spec send_to(t, String.t(), binary) :: sent? :: boolean
   def send_to(links, name, bytes) do
-    peer?(links, name) and transmit({Server, links.nodes[name]}, {:tidepool_cluster, self(), bytes}) == :ok
+    peer?(links, name) and transmit({links.server, links.nodes[name]}, {:tidepool_cluster, self(), bytes}) == :ok
   end
 
   @doc "Begins to make a link, of which the message `{:connected, name, boolean}` tells later."
@@ -218,7 +219,7 @@ defmodule Tidepool.Cluster.Links do
   end
 
   defp send_greeting(links, name, greeting) do
-    transmit({Server, links.nodes[name]}, {:tidepool_hello, self(), greeting.ref, %{open: links.open?}})
+    transmit({links.server, links.nodes[name]}, {:tidepool_hello, self(), greeting.ref, %{open: links.open?}})
     Process.send_after(self(), {:unanswered, name, greeting.ref}, @greeting_ms)
     put_in(links.greetings[name], greeting)
   end
@@ -232,7 +233,6 @@ defmodule Tidepool.Cluster.Links do
     else
       :ets.insert(@table, {node})
       Logger.info("linked with #{name}", tidepool_node: name)
-      Loads.up(node)
 
       links = %{
         links

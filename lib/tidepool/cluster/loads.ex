@@ -7,29 +7,24 @@ defmodule Tidepool.Cluster.Loads do
   When an entry is superseded on its way, what came of it is dropped. A module that can't be compiled here is reported to
   the catalog as such and keeps nobody else from loading.
 
-  Calls of a name that is on its way wait here, see `await/2`.
+  What is on its way is told to `Tidepool.Catalog.Arrivals`, where calls wait for it. Which entries can't be called here yet, and
+  which can be now, is told to the process that is named at the start, as `{:pending, entries}` and `{:ready, entries}`.
   """
 
   use GenServer
 
   require Logger
 
-  alias Tidepool.{BlobStore, Catalog, Loader}
-  alias Tidepool.Catalog.Entry
-  alias Tidepool.Cluster.{Backoff, Links, Pull, Server}
+  alias Tidepool.{BlobStore, Catalog, Execution, Loader}
+  alias Tidepool.Catalog.{Arrivals, Entry}
+  alias Tidepool.Cluster.{Backoff, Links, Pull}
 
   @max_tasks 8
-  @max_waiting 10_000
-  # How often those whose time is over are looked for, at most.
-  @filter_ms 100
   # Waits between attempts to find a module: doubled each time, half of them at random.
   @first_wait_ms 20
   @longest_wait_ms 2_000
   # After an error of this node's own.
   @repair_wait_ms 30_000
-
-  # Names on their way: {name, time limit of a call in ms}.
-  @table __MODULE__
 
   @typedoc """
   What is on its way: its entry; whether it waits for its turn, is being loaded, or waits for a node that has its
@@ -44,7 +39,7 @@ defmodule Tidepool.Cluster.Loads do
         }
 
   @doc false
-  def start_link(_argument), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
+  def start_link(listener), do: GenServer.start_link(__MODULE__, listener, name: __MODULE__)
 
   @doc "Loads entries; `from` is the node that may have their modules."
   @spec load([Entry.t()], node | nil) :: :ok
@@ -58,7 +53,7 @@ defmodule Tidepool.Cluster.Loads do
   @spec up(node) :: :ok
   def up(node), do: GenServer.cast(__MODULE__, {:up, node})
 
-  @doc "Tells the cluster which entries can't be called here, when its process has just begun to listen for that."
+  @doc "Tells the listener which entries can't be called here, when it has just begun to listen for that."
   @spec report :: :ok
   def report, do: GenServer.cast(__MODULE__, :report)
 
@@ -66,70 +61,24 @@ defmodule Tidepool.Cluster.Loads do
   @spec echo(term) :: :ok
   def echo(message), do: GenServer.cast(__MODULE__, {:echo, self(), message})
 
-  @doc "How many modules are on their way."
-  @spec count :: non_neg_integer
-  def count do
-    # There is no table while there is no process.
-    with :undefined <- :ets.info(@table, :size), do: 0
-  end
-
   @doc "What is on its way."
   @spec list :: [job]
   def list, do: GenServer.call(__MODULE__, :list)
 
-  @doc """
-  Waits until a name that is on its way is here, or `timeout` is over, or a call of it would be.
-
-  `:unknown` says that the name is not on its way.
-  """
-  @spec await(String.t(), timeout) :: :settled | :unknown | :timeout | :overloaded
-  def await(name, timeout) do
-    case lookup(name) do
-      [{_name, time}] ->
-        wait(name, min(timeout, time))
-
-      [] ->
-        if Server.joining?(), do: await_joined(name, timeout), else: :unknown
-    end
-  end
-
-  defp await_joined(name, timeout) do
-    begun = now()
-    Server.await_joined(timeout)
-
-    case lookup(name) do
-      # An atom is greater than any number, so `:infinity` is the largest of times.
-      [{_name, time}] -> wait(name, max(min(timeout, time) - (now() - begun), 0))
-      [] -> :unknown
-    end
-  end
-
-  # An atom is greater than any number, so `:infinity` is the largest of times.
-  defp wait(name, timeout) do
-    GenServer.call(__MODULE__, {:await, name, now() + timeout}, timeout)
-  catch
-    :exit, {:timeout, _call} -> :timeout
-    :exit, _gone -> :unknown
-  end
-
-  # Without a cluster there is no table.
-  defp lookup(name) do
-    :ets.lookup(@table, name)
-  rescue
-    ArgumentError -> []
-  end
-
   @impl true
-  def init(nil) do
-    :ets.new(@table, [:named_table, :protected, read_concurrency: true])
+  def init(listener) do
     {:ok, tasks} = Task.Supervisor.start_link()
     {_context, entries} = Catalog.known()
-    report(entries)
-    state = %{jobs: %{}, queue: :queue.new(), tasks: tasks, running: %{}, waiters: %{}, filtered_at: now() - @filter_ms}
-    {:ok, entries |> Enum.filter(&missing?/1) |> Enum.reduce(state, &add(&2, &1, nil)) |> start()}
+    state = %{listener: listener, jobs: %{}, queue: :queue.new(), tasks: tasks, running: %{}}
+    report(state, entries)
+    missing = Enum.filter(entries, &missing?/1)
+    Arrivals.expect(for entry <- missing, do: {entry.name, entry.limits.time})
+    {:ok, missing |> Enum.reduce(state, &add(&2, &1, nil)) |> start()}
   end
 
-  defp report(entries), do: Server.pending(Enum.filter(entries, &(not ready?(&1))))
+  defp report(state, entries), do: tell(state, {:pending, Enum.filter(entries, &(not ready?(&1)))})
+
+  defp tell(state, event), do: GenServer.cast(state.listener, event)
 
   defp ready?(%Entry{removed: true}), do: true
   defp ready?(entry), do: Catalog.loaded(entry.name) == {:ok, entry.stamp}
@@ -148,25 +97,6 @@ defmodule Tidepool.Cluster.Loads do
   @impl true
   def handle_call(:list, _from, state), do: {:reply, Map.values(state.jobs), state}
 
-  def handle_call({:await, name, deadline}, from, state) do
-    cond do
-      not is_map_key(state.jobs, name) ->
-        {:reply, :settled, state}
-
-      map_size(state.waiters) < @max_waiting ->
-        {:noreply, put_in(state.waiters[from], {name, deadline})}
-
-      # Looking through them takes time, which those who are refused must not take from everybody else.
-      now() < state.filtered_at + @filter_ms ->
-        {:reply, :overloaded, state}
-
-      true ->
-        now = now()
-        waiters = Map.filter(state.waiters, fn {_from, {_name, until}} -> until > now end)
-        handle_call({:await, name, deadline}, from, %{state | waiters: waiters, filtered_at: now})
-    end
-  end
-
   @impl true
   def handle_cast({:load, entries, from}, state) do
     {:noreply, entries |> Enum.reduce(state, &add(&2, &1, from)) |> start()}
@@ -176,7 +106,7 @@ defmodule Tidepool.Cluster.Loads do
 
   def handle_cast(:report, state) do
     {_context, entries} = Catalog.known()
-    report(entries)
+    report(state, entries)
     {:noreply, state}
   end
 
@@ -216,7 +146,7 @@ defmodule Tidepool.Cluster.Loads do
   def handle_info(_message, state), do: {:noreply, state}
 
   defp add(state, entry, from) do
-    :ets.insert(@table, {entry.name, entry.limits.time})
+    Arrivals.coming(entry.name, entry.limits.time)
     job = %{entry: entry, state: :queued, attempts: 0, wrong: [], from: from}
     enqueue(put_in(state.jobs[entry.name], job), entry.name)
   end
@@ -281,7 +211,7 @@ defmodule Tidepool.Cluster.Loads do
   defp compile(wasm, entry) do
     with {:ok, loaded} <- Loader.compile_deployed(wasm, entry),
          {:ok, function} <- Loader.function(loaded, entry),
-         :ok <- Loader.try_start(function, entry) do
+         :ok <- Execution.trial(function, entry.name) do
       {:ok, loaded, function}
     end
   end
@@ -298,7 +228,7 @@ defmodule Tidepool.Cluster.Loads do
   end
 
   defp concluded(state, job, done) when done in [:ready, :unavailable, :superseded] do
-    if done == :ready, do: Server.ready([job.entry])
+    if done == :ready, do: tell(state, {:ready, [job.entry]})
     settle(state, job.entry.name)
   end
 
@@ -327,11 +257,7 @@ defmodule Tidepool.Cluster.Loads do
   end
 
   defp settle(state, name) do
-    :ets.delete(@table, name)
-    {settled, waiters} = Enum.split_with(state.waiters, fn {_from, {waits_for, _until}} -> waits_for == name end)
-    for {from, _waiter} <- settled, do: GenServer.reply(from, :settled)
-    %{state | jobs: Map.delete(state.jobs, name), waiters: Map.new(waiters)}
+    Arrivals.settled(name)
+    %{state | jobs: Map.delete(state.jobs, name)}
   end
-
-  defp now, do: System.monotonic_time(:millisecond)
 end

@@ -14,46 +14,19 @@ defmodule Tidepool.Cluster.Server do
   require Logger
 
   alias Tidepool.{Catalog, Config, Log}
-  alias Tidepool.Catalog.{Entry, State}
-  alias Tidepool.Cluster.{Discovery, Gossip, Links, Loads, LogOnce, Notices, Traffic, Wire}
+  alias Tidepool.Catalog.{Arrivals, Entry, State}
+  alias Tidepool.Cluster.{Discovery, Gossip, Links, Loads, LogOnce, Notices, Spread, Traffic, Wire}
 
   @tick_ms 250
   # Loads that end within so long of each other are told to others together.
   @ready_ms 25
-  # How long a node that starts waits for its first exchange, and how many may wait for that.
+  # How long an answer may take that is due at once.
+  @answer_ms 5_000
+  # How long a node that starts waits for its first exchange.
   @joining_ms 3_000
-  @max_waiting 10_000
-
-  # {:joining, until}: only while it is.
-  @table __MODULE__
 
   @doc false
   def start_link(config), do: GenServer.start_link(__MODULE__, config, name: __MODULE__)
-
-  @doc "Is this node still to learn what others have deployed?"
-  @spec joining? :: boolean
-  def joining?, do: joining_ms() > 0
-
-  @doc "Waits until it is not, `timeout` ms at most."
-  @spec await_joined(timeout) :: :ok
-  def await_joined(timeout \\ :infinity) do
-    left = joining_ms()
-    # An atom is greater than any number.
-    if left > 0, do: GenServer.call(__MODULE__, :await_joined, min(left, timeout))
-    :ok
-  catch
-    :exit, _timeout_or_gone -> :ok
-  end
-
-  defp joining_ms do
-    case :ets.lookup(@table, :joining) do
-      [{:joining, until}] -> max(until - monotonic(), 0)
-      [] -> 0
-    end
-  rescue
-    # There is no cluster.
-    ArgumentError -> 0
-  end
 
   @doc "What this node knows of the cluster; `:alone` while the VM is not distributed."
   @spec view ::
@@ -82,36 +55,26 @@ defmodule Tidepool.Cluster.Server do
   def forget(name), do: GenServer.call(__MODULE__, {:forget, name})
 
   @doc """
-  How far each reachable node is with the entry of this name, if it still is the one with this stamp. `:joining`: there may
-  be more nodes, of which this one has still to hear.
+  Waits until the nodes of `extent` can serve the entry of this name, if it still is the one with this stamp, or `timeout` ms are
+  over.
   """
-  @spec progress(String.t(), Tidepool.Catalog.Clock.stamp()) ::
-          {:ok | :joining, %{String.t() => :ready | :pending | :unknown}} | :superseded | :alone
-  def progress(name, stamp), do: GenServer.call(__MODULE__, {:progress, name, stamp})
-
-  @doc "A change that was made on this node."
-  @spec announce(Entry.t()) :: :ok
-  def announce(entry), do: GenServer.cast(__MODULE__, {:local, entry})
-
-  @doc "Entries that can't be called here yet."
-  @spec pending([Entry.t()]) :: :ok
-  def pending(entries), do: GenServer.cast(__MODULE__, {:pending, entries})
-
-  @doc "Entries that can be called here now."
-  @spec ready([Entry.t()]) :: :ok
-  def ready(entries), do: GenServer.cast(__MODULE__, {:ready, entries})
+  @spec await(String.t(), Tidepool.Catalog.Clock.stamp(), Tidepool.Cluster.extent(), timeout :: non_neg_integer) ::
+          {:ok | :timeout | :superseded, Tidepool.Cluster.spread()} | :alone
+  def await(name, stamp, extent, timeout) do
+    # It answers in time by itself.
+    GenServer.call(__MODULE__, {:await, name, stamp, extent, timeout}, timeout + @answer_ms)
+  end
 
   @impl true
   def init(config) do
-    :ets.new(@table, [:named_table, :protected, read_concurrency: true])
-    {:ok, begin(%{config: config, name: nil, gossip: nil, links: Links.new(Config.open?(config))})}
+    {:ok, begin(%{config: config, name: nil, gossip: nil, links: Links.new(__MODULE__, Config.open?(config))})}
   end
 
   defp begin(state) do
     if Node.alive?() do
       Logger.info("Tidepool looks for other nodes by #{Discovery.describe(state.config)}")
       :ok = :net_kernel.monitor_nodes(true, node_type: :all)
-      {context, entries} = Catalog.known()
+      {context, entries} = Catalog.subscribe()
       name = to_string(node())
       open? = state.links.open?
       {withheld, shared} = Enum.split_with(entries, &Entry.withheld?(&1, open?))
@@ -120,7 +83,7 @@ defmodule Tidepool.Cluster.Server do
       gossip = Gossip.new(name, State.new(context, shared), now(), options)
       Process.send_after(self(), :tick, @tick_ms)
       Process.send_after(self(), :joined, @joining_ms)
-      :ets.insert(@table, {:joining, monotonic() + @joining_ms})
+      Arrivals.joining(@joining_ms)
       Process.send_after(self(), :discover, jitter(state.config.discovery_interval))
 
       state =
@@ -130,8 +93,10 @@ defmodule Tidepool.Cluster.Server do
           # The task that looks for nodes, and what the last one has found.
           looking: nil,
           origins: nil,
-          # Calls that wait until this node has joined; `nil` from then on.
-          waiting: [],
+          joined?: false,
+          # Who waits until a version can be called elsewhere: its name, stamp and extent, and the timer of its patience.
+          waiting: %{},
+          looked?: true,
           # What can be called since it was last told; `nil` when that may be told at once.
           ready: nil,
           # Nodes that were met and are not to be linked with.
@@ -185,26 +150,26 @@ defmodule Tidepool.Cluster.Server do
     end
   end
 
-  def handle_call(:await_joined, from, %{waiting: waiting} = state) do
-    if waiting == nil or length(waiting) >= @max_waiting,
-      do: {:reply, :ok, state},
-      else: {:noreply, %{state | waiting: [from | waiting]}}
-  end
-
-  def handle_call({:progress, name, stamp}, _from, state) do
-    case state.gossip.catalog.entries do
-      %{^name => %{stamp: ^stamp} = entry} ->
-        {:reply, {if(state.waiting, do: :joining, else: :ok), Gossip.progress(state.gossip, entry)}, state}
-
-      _other ->
-        {:reply, :superseded, state}
-    end
+  def handle_call({:await, name, stamp, extent, timeout}, from, state) do
+    timer = Process.send_after(self(), {:late, from}, timeout)
+    {:noreply, answer(put_in(state.waiting[from], {name, stamp, extent, timer}), from)}
   end
 
   @impl true
   def handle_cast(_event, %{gossip: nil} = state), do: {:noreply, state}
 
-  def handle_cast({:local, %Entry{} = entry}, state) do
+  def handle_cast({:pending, entries}, state), do: {:noreply, feed(state, {:pending, entries})}
+
+  def handle_cast({:ready, entries}, %{ready: nil} = state) do
+    Process.send_after(self(), :ready, @ready_ms)
+    {:noreply, tell_ready(state, entries)}
+  end
+
+  def handle_cast({:ready, entries}, state), do: {:noreply, %{state | ready: entries ++ state.ready}}
+
+  # A change that was made on this node.
+  @impl true
+  def handle_info({:tidepool_catalog, %Entry{} = entry}, state) do
     state = feed(state, {:local, [entry]})
 
     # While the catalog wrote it down, something later may have come from elsewhere: that is still to be loaded.
@@ -216,16 +181,6 @@ defmodule Tidepool.Cluster.Server do
     end
   end
 
-  def handle_cast({:pending, entries}, state), do: {:noreply, feed(state, {:pending, entries})}
-
-  def handle_cast({:ready, entries}, %{ready: nil} = state) do
-    Process.send_after(self(), :ready, @ready_ms)
-    {:noreply, tell_ready(state, entries)}
-  end
-
-  def handle_cast({:ready, entries}, state), do: {:noreply, %{state | ready: entries ++ state.ready}}
-
-  @impl true
   def handle_info(:distributed?, state) do
     state = begin(state)
     if state.gossip, do: Loads.report()
@@ -242,7 +197,10 @@ defmodule Tidepool.Cluster.Server do
     end
   end
 
-  def handle_info(:joined, state), do: {:noreply, joined(state)}
+  def handle_info(:joined, state) do
+    unless state.joined?, do: Arrivals.joined()
+    {:noreply, look_again(%{state | joined?: true})}
+  end
 
   def handle_info(:ready, %{ready: []} = state), do: {:noreply, %{state | ready: nil}}
 
@@ -305,6 +263,16 @@ defmodule Tidepool.Cluster.Server do
     end
   end
 
+  # Once for all that has happened in between.
+  def handle_info(:look, state) do
+    {:noreply, state.waiting |> Map.keys() |> Enum.reduce(%{state | looked?: true}, &answer(&2, &1))}
+  end
+
+  def handle_info({:late, from}, state) when is_map_key(state.waiting, from) do
+    {_standing, spread} = standing(state, state.waiting[from])
+    {:noreply, reply(state, from, {:timeout, spread})}
+  end
+
   def handle_info({:DOWN, monitor, :process, pid, reason}, state) do
     {:noreply, linked(state, Links.down(state.links, monitor, pid, reason))}
   end
@@ -325,7 +293,7 @@ defmodule Tidepool.Cluster.Server do
   # Has this node joined, or found nobody to join? Whoever waits for that looks next whether a function is on its way, which
   # `Loads` has to know by then.
   defp settle(state) do
-    if state.waiting != nil and (agrees?(state) or alone?(state)), do: Loads.echo(:joined)
+    if not state.joined? and (agrees?(state) or alone?(state)), do: Loads.echo(:joined)
     state
   end
 
@@ -338,14 +306,6 @@ defmodule Tidepool.Cluster.Server do
   defp alone?(%{origins: nil}), do: false
   defp alone?(state), do: Links.alone?(state.links, Map.keys(state.origins))
 
-  defp joined(%{waiting: nil} = state), do: state
-
-  defp joined(state) do
-    :ets.delete(@table, :joining)
-    Enum.each(state.waiting, &GenServer.reply(&1, :ok))
-    %{state | waiting: nil}
-  end
-
   # Of what was superseded since, something later may be on its way.
   defp tell_ready(state, entries) do
     feed(%{state | ready: []}, {:ready, Enum.filter(entries, &current?(state, &1))})
@@ -357,13 +317,52 @@ defmodule Tidepool.Cluster.Server do
 
   # What became of the links, and what follows from that.
   defp linked(state, {links, []}), do: %{state | links: links}
-  defp linked(state, {links, events}), do: feed(%{state | links: links}, events)
+
+  defp linked(state, {links, events}) do
+    for {:up, name} <- events, do: Loads.up(Links.node_of(links, name))
+    feed(%{state | links: links}, events)
+  end
 
   # Gossip decides, and its effects are done in order; some lead to events at once.
   defp feed(state, event) do
     {gossip, effects} = Gossip.handle(state.gossip, event, now())
     {state, _sent} = Enum.reduce(effects, {%{state | gossip: gossip}, nil}, &effect/2)
-    state
+    look_again(state)
+  end
+
+  # Something has happened that those may have waited for who wait.
+  defp look_again(%{waiting: waiting, looked?: true} = state) when waiting != %{} do
+    send(self(), :look)
+    %{state | looked?: false}
+  end
+
+  defp look_again(state), do: state
+
+  defp answer(state, from) do
+    case standing(state, state.waiting[from]) do
+      {:waiting, _spread} -> state
+      answer -> reply(state, from, answer)
+    end
+  end
+
+  defp reply(state, from, answer) do
+    {{_name, _stamp, _extent, timer}, waiting} = Map.pop!(state.waiting, from)
+    Process.cancel_timer(timer)
+    GenServer.reply(from, answer)
+    %{state | waiting: waiting}
+  end
+
+  defp standing(state, {name, stamp, extent, _timer}) do
+    case state.gossip.catalog.entries do
+      %{^name => %{stamp: ^stamp} = entry} ->
+        # Whoever asks has it.
+        spread = state.gossip |> Gossip.progress(entry) |> Map.put(state.name, :ready) |> Spread.of()
+        known = if state.joined?, do: :ok, else: :joining
+        {if(Spread.enough?(extent, known, spread), do: :ok, else: :waiting), spread}
+
+      _other ->
+        {:superseded, Spread.nowhere()}
+    end
   end
 
   defp effect({:send, name, message}, {state, last}) do
@@ -433,5 +432,4 @@ defmodule Tidepool.Cluster.Server do
   defp jitter(ms), do: div(ms, 2) + :rand.uniform(ms)
 
   defp now, do: System.os_time(:millisecond)
-  defp monotonic, do: System.monotonic_time(:millisecond)
 end

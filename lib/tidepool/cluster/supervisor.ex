@@ -17,7 +17,7 @@ defmodule Tidepool.Cluster.Supervisor do
 
   @impl true
   def init(config) do
-    children = [Blobs, {Task.Supervisor, name: Tidepool.Cluster.Tasks}, {Server, config}, Loads]
+    children = [Blobs, {Task.Supervisor, name: Tidepool.Cluster.Tasks}, {Server, config}, {Loads, Server}]
     Supervisor.init(children, strategy: :rest_for_one, max_restarts: 10, max_seconds: 10)
   end
 end

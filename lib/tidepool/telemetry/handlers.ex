@@ -8,7 +8,6 @@ defmodule Tidepool.Telemetry.Handlers do
   require Logger
 
   alias Tidepool.Telemetry
-  alias Tidepool.Telemetry.Listeners
 
   @doc "Adds a handler."
   @spec attach_many(term, [Telemetry.event()], Telemetry.handler(), term) :: :ok | {:error, :already_exists}
@@ -33,24 +32,26 @@ defmodule Tidepool.Telemetry.Handlers do
   @spec list_handlers([atom]) :: [map]
   def list_handlers(prefix), do: Enum.filter(all(), &List.starts_with?(&1.event_name, prefix))
 
-  @doc "Calls the handlers of an event. One that fails is removed."
-  @spec execute(Telemetry.event(), map, map) :: :ok
+  @doc "Calls the handlers of an event. Those that fail are to be detached by the caller."
+  @spec execute(Telemetry.event(), map, map) :: :ok | {:failed, ids :: [term, ...]}
   def execute(event, measurements, metadata) do
-    for %{event_name: ^event} = handler <- all() do
-      try do
-        handler.function.(event, measurements, metadata, handler.config)
-      catch
-        kind, reason ->
-          Listeners.drop(handler.id)
-
-          Logger.error(
-            "the telemetry handler #{inspect(handler.id)} failed and is detached: " <>
-              Exception.format(kind, reason, __STACKTRACE__)
-          )
-      end
+    case for(%{event_name: ^event} = handler <- all(), not well?(handler, measurements, metadata), do: handler.id) do
+      [] -> :ok
+      failed -> {:failed, failed}
     end
+  end
 
-    :ok
+  defp well?(handler, measurements, metadata) do
+    handler.function.(handler.event_name, measurements, metadata, handler.config)
+    true
+  catch
+    kind, reason ->
+      Logger.error(
+        "the telemetry handler #{inspect(handler.id)} failed and is detached: " <>
+          Exception.format(kind, reason, __STACKTRACE__)
+      )
+
+      false
   end
 
   @doc false

@@ -1,0 +1,164 @@
+defmodule Tidepool.Catalog.Arrivals do
+  @moduledoc """
+  What is deployed elsewhere and can't be called here yet, and the calls that wait for it.
+
+  Whoever learns from other nodes says so here: that it is still *joining*, so that any name may be on its way, and which names
+  are coming. Looking is reading a table; waiting is asking this process. It is older than the cluster's processes, so that who
+  waits goes on waiting while those are restarted.
+  """
+
+  use GenServer
+
+  @max_waiting 10_000
+  # How often those whose time is over are looked for, at most.
+  @filter_ms 100
+
+  # {name, time limit of a call in ms} for each that is coming; {:joining, until} while that is so.
+  @table __MODULE__
+
+  @doc false
+  def start_link(_argument), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
+
+  @doc "From now on this node is joining, for `ms` at most."
+  @spec joining(ms :: pos_integer) :: :ok
+  def joining(ms) do
+    :ets.insert(@table, {:joining, now() + ms})
+    :ok
+  end
+
+  @doc "Whatever others had deployed is known now."
+  @spec joined :: :ok
+  def joined do
+    :ets.delete(@table, :joining)
+    GenServer.cast(__MODULE__, :joined)
+  end
+
+  @doc "Is this node still to learn what others have deployed?"
+  @spec joining? :: boolean
+  def joining?, do: joining_ms() > 0
+
+  @doc "Waits until it is not, `timeout` ms at most."
+  @spec await_joined(timeout) :: :ok
+  def await_joined(timeout \\ :infinity) do
+    left = joining_ms()
+    # An atom is greater than any number.
+    if left > 0, do: GenServer.call(__MODULE__, :await_joined, min(left, timeout))
+    :ok
+  catch
+    :exit, _timeout_or_gone -> :ok
+  end
+
+  @doc "These names, with the time limits of their calls in ms, are coming, and nothing else is."
+  @spec expect([{name :: String.t(), time :: pos_integer}]) :: :ok
+  def expect(names) do
+    gone = names() -- Enum.map(names, &elem(&1, 0))
+    :ets.insert(@table, names)
+    Enum.each(gone, &settled/1)
+  end
+
+  @doc "A name is coming, too."
+  @spec coming(String.t(), time :: pos_integer) :: :ok
+  def coming(name, time) do
+    :ets.insert(@table, {name, time})
+    :ok
+  end
+
+  @doc "A name is here, or will not come."
+  @spec settled(String.t()) :: :ok
+  def settled(name) do
+    # First, so that nobody begins to wait when those who do are told.
+    :ets.delete(@table, name)
+    GenServer.cast(__MODULE__, {:settled, name})
+  end
+
+  @doc "How many are coming."
+  @spec count :: non_neg_integer
+  def count, do: length(names())
+
+  @doc """
+  Waits until a name that is coming is here, or `timeout` is over, or a call of it would be.
+
+  `:unknown` says that the name is not coming.
+  """
+  @spec await(String.t(), timeout) :: :settled | :unknown | :timeout | :overloaded
+  def await(name, timeout) do
+    case :ets.lookup(@table, name) do
+      [{_name, time}] -> wait(name, min(timeout, time))
+      [] -> if joining?(), do: await_joined(name, timeout), else: :unknown
+    end
+  end
+
+  defp await_joined(name, timeout) do
+    begun = now()
+    await_joined(timeout)
+
+    case :ets.lookup(@table, name) do
+      # An atom is greater than any number, so `:infinity` is the largest of times.
+      [{_name, time}] -> wait(name, max(min(timeout, time) - (now() - begun), 0))
+      [] -> :unknown
+    end
+  end
+
+  defp wait(name, timeout) do
+    GenServer.call(__MODULE__, {:await, name, now() + timeout}, timeout)
+  catch
+    :exit, {:timeout, _call} -> :timeout
+    :exit, _gone -> :unknown
+  end
+
+  defp joining_ms do
+    case :ets.lookup(@table, :joining) do
+      [{:joining, until}] -> max(until - now(), 0)
+      [] -> 0
+    end
+  end
+
+  defp names, do: for({name, _time} <- :ets.tab2list(@table), name != :joining, do: name)
+
+  @impl true
+  def init(nil) do
+    :ets.new(@table, [:named_table, :public, read_concurrency: true])
+    # Whoever waits: for the end of joining, and for a name, until when.
+    {:ok, %{joining: [], waiters: %{}, filtered_at: now() - @filter_ms}}
+  end
+
+  @impl true
+  def handle_call(:await_joined, from, state) do
+    if joining?() and length(state.joining) < @max_waiting,
+      do: {:noreply, %{state | joining: [from | state.joining]}},
+      else: {:reply, :ok, state}
+  end
+
+  def handle_call({:await, name, deadline}, from, state) do
+    cond do
+      not :ets.member(@table, name) ->
+        {:reply, :settled, state}
+
+      map_size(state.waiters) < @max_waiting ->
+        {:noreply, put_in(state.waiters[from], {name, deadline})}
+
+      # Looking through them takes time, which those who are refused must not take from everybody else.
+      now() < state.filtered_at + @filter_ms ->
+        {:reply, :overloaded, state}
+
+      true ->
+        now = now()
+        waiters = Map.filter(state.waiters, fn {_from, {_name, until}} -> until > now end)
+        handle_call({:await, name, deadline}, from, %{state | waiters: waiters, filtered_at: now})
+    end
+  end
+
+  @impl true
+  def handle_cast(:joined, state) do
+    Enum.each(state.joining, &GenServer.reply(&1, :ok))
+    {:noreply, %{state | joining: []}}
+  end
+
+  def handle_cast({:settled, name}, state) do
+    {settled, waiters} = Enum.split_with(state.waiters, fn {_from, {waits_for, _until}} -> waits_for == name end)
+    for {from, _waiter} <- settled, do: GenServer.reply(from, :settled)
+    {:noreply, %{state | waiters: Map.new(waiters)}}
+  end
+
+  defp now, do: System.monotonic_time(:millisecond)
+end
