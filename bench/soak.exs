@@ -44,6 +44,8 @@ defmodule Bench.Soak do
     after_fresh = settled_rss()
     at_once(fn -> {:error, %Error{reason: {:trap, :unreachable}}} = Tidepool.call("trap", "x") end, many)
     after_traps = settled_rss()
+    Process.sleep(if(options[:smoke], do: 500, else: 10_000))
+    in_the_end = settled_rss()
 
     Bench.report("soak", [
       {"calls of each of #{length(kinds)} hostile kinds", counts, "calls", {:at_least, each}},
@@ -52,6 +54,7 @@ defmodule Bench.Soak do
       {"after the mixed run / before", after_mixed / before, "×", {:at_most, 1.05}},
       {"after #{many} fresh calls / before them", after_fresh / after_mixed, "×", {:at_most, 1.05}},
       {"after #{many} traps / before them", after_traps / after_fresh, "×", {:at_most, 1.05}},
+      {"ten seconds after all of it / before it", in_the_end / before, "×", {:at_most, 1.3}},
       {"live instances at the end", Engine.instances().live, "", {:at_most, 0}}
     ])
   end
