@@ -1,6 +1,6 @@
 defmodule Tidepool do
   # A node has defaults of its own; these are Tidepool's.
-  @deploy_schema Tidepool.Deploy.schema(:fresh, Tidepool.Limits.complete(%{}))
+  @deploy_schema Tidepool.Function.Spec.schema()
 
   @call_schema [
     timeout: [
@@ -38,15 +38,7 @@ defmodule Tidepool do
   # No function's time limit is longer.
   @longest_ms Tidepool.Limits.schema()[:time][:type] |> elem(2)
 
-  @type deploy_option ::
-          {:name, String.t()}
-          | {:operation, String.t() | nil}
-          | {:instances, :fresh | {:warm, pos_integer}}
-          | {:engine, Tidepool.Engine.kind()}
-          | {:snapshot, boolean}
-          | {:limits, Tidepool.Limits.options()}
-          | {:wait, Tidepool.Cluster.extent()}
-          | {:wait_timeout, non_neg_integer}
+  @type deploy_option :: unquote(Options.pair(@deploy_schema))
 
   @typedoc "Options of `deploy/2`, which describes them; `:name` is needed."
   @type deploy_options :: [deploy_option]

@@ -385,26 +385,7 @@ defmodule Tidepool.Catalog do
     :ets.insert(@table, for({entry, function, _native} <- functions, do: {entry.name, function, entry.stamp}))
   end
 
-  defp describe(entry, loaded) do
-    %Function{
-      name: entry.name,
-      version: entry.version,
-      sha256: entry.sha256,
-      size: entry.size,
-      abi: loaded.abi,
-      imports: loaded.imports,
-      operation: entry.operation,
-      instances: entry.instances,
-      engine: entry.engine,
-      start: loaded.start,
-      start_reason: loaded.start_reason,
-      tier: loaded.tier,
-      limits: entry.limits,
-      compile_us: loaded.compile_us,
-      deployed_at: entry.deployed_at,
-      admitted: entry.admitted
-    }
-  end
+  defp describe(entry, loaded), do: struct(Function, entry |> Map.from_struct() |> Map.merge(loaded))
 
   defp write(state, entries) do
     case Store.write(state.store, entries) do

@@ -47,7 +47,7 @@ defmodule Tidepool.Config do
     ],
     limits: [type: {:keyword, Tidepool.Limits.schema()}, default: [], doc: "default limits of functions."],
     instances: [
-      type: {:check, &__MODULE__.instances?/1, ":fresh or {:warm, max_idle} with max_idle from 1 to 16000"},
+      type: {:check, &Tidepool.Function.Spec.instances?/1, ":fresh or {:warm, max_idle} with max_idle from 1 to 16000"},
       default: :fresh,
       doc: "where a function's instances come from unless its deploy says otherwise: `:fresh` or `{:warm, max_idle}`."
     ],
@@ -353,11 +353,6 @@ defmodule Tidepool.Config do
   defp words?(value, valid?) do
     (is_binary(value) or (is_list(value) and Enum.all?(value, &is_binary/1))) and Enum.all?(words(value), valid?)
   end
-
-  @doc false
-  def instances?(:fresh), do: true
-  def instances?({:warm, idle}), do: is_integer(idle) and idle in 1..16_000
-  def instances?(_value), do: false
 
   @doc false
   def seeds?(value) do

@@ -9,69 +9,13 @@ defmodule Tidepool.Deploy do
   """
 
   alias Tidepool.{BlobStore, Catalog, Cluster, Config, Engine, Error, Execution, Function}
-  alias Tidepool.{Limits, Loader, Log, Native, Options, Origin, Telemetry}
+  alias Tidepool.{Loader, Log, Native, Options, Origin, Telemetry}
   alias Tidepool.Catalog.Entry
-
-  @wait_ms 30_000
-  @max_idle 16_000
-  @max_dense_idle 1_000_000
+  alias Tidepool.Function.Spec
 
   @doc "The schema of a deploy's options, with this node's defaults."
   @spec schema :: Options.schema()
-  def schema, do: schema(Config.get(:instances), Config.get(:limits))
-
-  @doc "The schema with these defaults, for the documentation."
-  @spec schema(:fresh | {:warm, pos_integer}, Limits.t()) :: Options.schema()
-  def schema(instances, limits) do
-    [
-      name: [
-        type:
-          {:check, &Function.valid_name?/1,
-           "a name of 1 to #{Function.max_name_bytes()} letters, digits, dots, dashes or underscores"},
-        doc: "the function's name."
-      ],
-      operation: [
-        type: {:check, &Function.valid_operation?/1, "a string of 1 to #{Function.max_operation_bytes()} bytes"},
-        default: nil,
-        doc: "what a call without an operation means; `nil` is the name."
-      ],
-      instances: [
-        type:
-          {:check, &instances?/1,
-           ":fresh or {:warm, max_idle} with max_idle from 1 to 16000, or to #{@max_dense_idle} with engine: :dense"},
-        default: instances,
-        doc:
-          "a new instance for each call, or a pool of up to `max_idle` idle ones, which keep their memory from call to call."
-      ],
-      engine: [
-        type: {:one_of, [:fast, :dense]},
-        default: :fast,
-        doc:
-          "`:dense` for functions of which very many instances live at once: up to 100,000 and more where `:fast` ends at " <>
-            "some thousands, at the price of bounds checks (memory access 1.3 to 1.6 times slower)."
-      ],
-      snapshot: [
-        type: :boolean,
-        default: true,
-        doc:
-          "whether start functions run once, at the deploy, and instances begin where they ended; with `false` they run " <>
-            "in each instance."
-      ],
-      limits: [type: {:keyword, Limits.schema(limits)}, default: [], doc: "any of those below."],
-      wait: [
-        type: {:one_of, [:local, :majority, :all]},
-        default: :local,
-        doc:
-          "which nodes have to be able to serve the version before the deploy returns, of those that can be reached. When " <>
-            "they can't in time, the error has the reason `:not_spread`, and the deploy stands."
-      ],
-      wait_timeout: [
-        type: {:integer, 0, 3_600_000},
-        default: @wait_ms,
-        doc: "how long other nodes are waited for, in ms."
-      ]
-    ]
-  end
+  def schema, do: Spec.schema(Config.get(:instances), Config.get(:limits))
 
   @doc """
   Deploys `wasm`. `:unchanged` says that the newest version is the same module with the same options. The last element says
@@ -83,7 +27,7 @@ defmodule Tidepool.Deploy do
   def run(wasm, options, origin \\ :elixir) do
     with {:ok, function, change} <- logged(wasm, options, origin),
          # They have been checked by now.
-         waits = Map.merge(%{wait: :local, wait_timeout: @wait_ms}, Map.new(options)),
+         waits = Map.merge(Map.new(Spec.of_request(), fn {key, spec} -> {key, spec[:default]} end), Map.new(options)),
          {:ok, spread} <- step(:spread, function.name, spread(function, waits)) do
       {:ok, function, change, spread}
     end
@@ -129,8 +73,7 @@ defmodule Tidepool.Deploy do
   end
 
   defp deploy(wasm, options, origin) do
-    with {:ok, options} <- step(:options, options[:name], Options.check(options, schema(), "the option")),
-         :ok <- step(:options, options.name, check_idle(options)),
+    with {:ok, options} <- step(:options, options[:name], Spec.check(options, schema(), "the option")),
          :ok <- step(:size, options.name, Loader.check_size(byte_size(wasm))),
          entry = entry(wasm, options, origin),
          {:version, version} <- Catalog.prepare(entry),
@@ -166,39 +109,17 @@ defmodule Tidepool.Deploy do
   end
 
   defp entry(wasm, options, origin) do
-    %Entry{
-      name: options.name,
+    known = %{
       version: 1,
       sha256: BlobStore.sha256(wasm),
       size: byte_size(wasm),
       operation: options.operation || options.name,
-      instances: options.instances,
-      engine: options.engine,
-      snapshot: options.snapshot,
-      limits: options.limits,
       deployed_at: System.os_time(:second),
       admitted: Origin.admitted(origin)
     }
+
+    struct!(Entry, options |> Spec.take() |> Map.merge(known))
   end
-
-  @doc "How many idle instances of a function an engine can hold."
-  @spec max_idle(Tidepool.Engine.kind()) :: pos_integer
-  def max_idle(:fast), do: @max_idle
-  def max_idle(:dense), do: @max_dense_idle
-
-  defp instances?({:warm, idle}), do: is_integer(idle) and idle in 1..@max_dense_idle
-  defp instances?(value), do: Config.instances?(value)
-
-  defp check_idle(%{engine: :fast, instances: {:warm, idle} = instances}) do
-    if Config.instances?(instances) do
-      :ok
-    else
-      message = "#{idle} idle instances are more than the fast engine can hold: deploy with engine: :dense"
-      {:error, Error.new(:invalid_option, message)}
-    end
-  end
-
-  defp check_idle(_options), do: :ok
 
   defp step(step, name, {:error, error}) do
     name = if is_binary(name), do: name

@@ -25,7 +25,7 @@ defmodule Tidepool.Error do
   Those above when the module's start functions fail, and `:not_wasm`, `:component`, `:invalid_module`, `:unknown_abi`,
   `:missing_export`, `:export_type`, `:missing_import`, `:import_type`, `:too_demanding`, `:too_large`,
   `:invalid_config`, `:invalid_option`, `:storage`, `:not_spread` (deployed, but other nodes can't serve it yet: the
-  details say which can and which can't).
+  details say which can and which can't); and of a form `:unknown_field`, `:duplicate_field`, `:invalid_field`.
 
   ## Reasons of forgetting a node
 

@@ -66,39 +66,20 @@ defmodule Tidepool.Limits do
   `:queue` with `:overloaded`.
   """
 
+  alias Tidepool.Options
+
   @typedoc "All limits of a function."
-  @type t :: %{
-          memory: pos_integer,
-          table: non_neg_integer,
-          time: pos_integer,
-          cpu_time: pos_integer,
-          payload: non_neg_integer,
-          reply: non_neg_integer,
-          depth: pos_integer,
-          instances: pos_integer,
-          queue: non_neg_integer,
-          total_memory: pos_integer
-        }
+  @type t :: %{unquote_splicing(for {key, spec} <- @schema, do: {key, Options.typespec(spec)})}
 
   @typedoc "One limit, as a deploy names it."
-  @type option ::
-          {:memory, pos_integer}
-          | {:table, non_neg_integer}
-          | {:time, pos_integer}
-          | {:cpu_time, pos_integer}
-          | {:payload, non_neg_integer}
-          | {:reply, non_neg_integer}
-          | {:depth, pos_integer}
-          | {:instances, pos_integer}
-          | {:queue, non_neg_integer}
-          | {:total_memory, pos_integer}
+  @type option :: unquote(Options.pair(@schema))
 
   @typedoc "Some of the limits, as a keyword list or a map."
   @type options :: [option] | %{optional(atom) => non_neg_integer}
 
   @doc false
   # For `Tidepool.Options`.
-  @spec schema :: Tidepool.Options.schema()
+  @spec schema :: Options.schema()
   def schema, do: @schema
 
   @doc false
@@ -108,7 +89,7 @@ defmodule Tidepool.Limits do
 
   @doc false
   # With other defaults.
-  @spec schema(t) :: Tidepool.Options.schema()
+  @spec schema(t) :: Options.schema()
   def schema(defaults) do
     Enum.map(@schema, fn {key, spec} -> {key, Keyword.put(spec, :default, Map.fetch!(defaults, key))} end)
   end

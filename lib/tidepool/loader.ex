@@ -10,6 +10,7 @@ defmodule Tidepool.Loader do
 
   alias Tidepool.{Config, Engine, Error, Function, Limits, Native, Telemetry}
   alias Tidepool.Catalog.Entry
+  alias Tidepool.Function.Spec
 
   @typedoc "A compiled module and what it says of itself."
   @type t :: %{
@@ -66,7 +67,7 @@ defmodule Tidepool.Loader do
   end
 
   defp compile(wasm, entry, was_deployed) do
-    config = %{engine: entry.engine, snapshot: if(entry.snapshot, do: entry.limits), was_deployed: was_deployed}
+    config = entry |> native_config() |> Map.put(:was_deployed, was_deployed)
 
     Telemetry.span(:compile, %{module_bytes: byte_size(wasm)}, %{}, fn _metadata ->
       id = Native.compile(Engine.runtime(), wasm, config)
@@ -84,12 +85,15 @@ defmodule Tidepool.Loader do
   @doc "Makes a function of a compiled module."
   @spec function(t, Entry.t()) :: {:ok, Native.function_ref()} | {:error, Error.t()}
   def function(loaded, entry) do
-    config = entry |> Map.take([:name, :version, :instances, :limits]) |> Map.update!(:limits, &Limits.complete/1)
-
-    case Native.new_function(loaded.module, config) do
+    case Native.new_function(loaded.module, native_config(entry)) do
       {:ok, function} -> {:ok, function}
       {:error, reason, message, details} -> {:error, Error.new(reason, message, entry.name, details)}
     end
+  end
+
+  # The library takes what it knows.
+  defp native_config(entry) do
+    entry |> Spec.take() |> Map.put(:version, entry.version) |> Map.update!(:limits, &Limits.complete/1)
   end
 
   @doc "Tells that a function which the baseline tier served runs its optimised code, or why it does not."

@@ -95,7 +95,8 @@ defmodule Tidepool.Native do
   Begins to check, compile and link a module. The caller gets `{:tidepool_compiled, id, compiled}` with the id that this
   returns; when it has died before its turn, nothing is compiled.
 
-  Keys: `engine`; `snapshot`, the limits within which start functions are run for a snapshot, or `nil` for none.
+  The keys are those of `Tidepool.Function.Spec.take/1`, and `was_deployed`, which gives it more time. Start functions run
+  within the function's limits.
   """
   @spec compile(runtime, binary, map) :: id :: non_neg_integer
   def compile(_runtime, _wasm, _config), do: :erlang.nif_error(:not_loaded)
@@ -107,7 +108,7 @@ defmodule Tidepool.Native do
   @spec open_cache(runtime, folder :: binary, max_bytes :: pos_integer) :: :ok | {:error, message :: binary}
   def open_cache(_runtime, _folder, _max_bytes), do: :erlang.nif_error(:not_loaded)
 
-  @doc "Makes a function of a module. Keys: `name`, `version`, `instances`, `limits`."
+  @doc "Makes a function of a module. Keys: those of `Tidepool.Function.Spec.take/1`, and `version`."
   @spec new_function(module_ref, map) :: {:ok, function_ref} | failure
   def new_function(_module, _config), do: :erlang.nif_error(:not_loaded)
 

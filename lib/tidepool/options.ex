@@ -6,11 +6,14 @@ defmodule Tidepool.Options do
   `:boolean`, `{:integer, min, max}` (`max` may be `:infinity`), `{:one_of, values}`, `{:keyword, schema}`, for which a map
   with the same keys does as well, `:any`, and `{:check, fun, expectation}`, where `fun` says yes or no. `nil` is allowed
   where it is the default.
+
+  The types of values for `@type` follow from it as well, and what a text says.
   """
 
   alias Tidepool.Error
 
   @type schema :: keyword(keyword)
+  @type type :: atom | tuple
 
   @typedoc """
   What a sentence calls an option: this and its key ("the option"), or what this makes of its key and those around it, the
@@ -119,6 +122,10 @@ defmodule Tidepool.Options do
     if type?(value, type), do: {:ok, value}, else: mistyped(key, value, type, subject, within)
   end
 
+  @doc "The error of a value that its option of a schema can't have."
+  @spec mistyped(atom, term, schema, subject) :: {:error, Error.t()}
+  def mistyped(key, value, schema, subject), do: mistyped(key, value, schema[key][:type], subject, [])
+
   defp mistyped(key, value, type, subject, within) do
     complain(key, type, subject, within, ", and is #{show(value)}")
   end
@@ -138,14 +145,55 @@ defmodule Tidepool.Options do
   defp type?(value, {:one_of, values}), do: value in values
   defp type?(value, {:check, fun, _expectation}), do: fun.(value)
 
-  defp describe(:any), do: "anything"
-  defp describe(:string), do: "a string that is not empty"
-  defp describe(:boolean), do: "true or false"
-  defp describe({:integer, min, :infinity}), do: "an integer from #{min} up"
-  defp describe({:integer, min, max}), do: "an integer from #{min} to #{max}"
-  defp describe({:one_of, values}), do: "one of #{Enum.map_join(values, ", ", &inspect/1)}"
-  defp describe({:keyword, _schema}), do: "a keyword list or a map"
-  defp describe({:check, _fun, expectation}), do: expectation
+  @doc "What a value of a type has to be."
+  @spec describe(type) :: String.t()
+  def describe(:any), do: "anything"
+  def describe(:string), do: "a string that is not empty"
+  def describe(:boolean), do: "true or false"
+  def describe({:integer, min, :infinity}), do: "an integer from #{min} up"
+  def describe({:integer, min, max}), do: "an integer from #{min} to #{max}"
+  def describe({:one_of, values}), do: "one of #{Enum.map_join(values, ", ", &inspect/1)}"
+  def describe({:keyword, _schema}), do: "a keyword list or a map"
+  def describe({:check, _fun, expectation}), do: expectation
+
+  # More digits than any number here may have would only cost time.
+  @digits 18
+
+  @doc "The value of a type that a text says; text where the type does not tell."
+  @spec read(String.t(), type) :: {:ok, term} | :error
+  def read(text, :boolean), do: read(text, {:one_of, [true, false]})
+
+  def read(text, {:one_of, values}) do
+    Enum.find_value(values, :error, fn value -> if to_string(value) == text, do: {:ok, value} end)
+  end
+
+  def read(text, {:integer, _min, _max} = type) do
+    with true <- byte_size(text) <= @digits, {number, ""} <- Integer.parse(text), true <- type?(number, type) do
+      {:ok, number}
+    else
+      _other -> :error
+    end
+  end
+
+  def read(text, _type), do: {:ok, text}
+
+  @doc "The type of an option's values: its `:typespec`, or what its `:type` tells. For `@type`."
+  @spec typespec(keyword) :: Macro.t()
+  def typespec(spec) do
+    case {spec[:typespec], spec[:type]} do
+      {nil, :boolean} -> quote(do: boolean)
+      {nil, {:integer, 0, _max}} -> quote(do: non_neg_integer)
+      {nil, {:integer, _min, _max}} -> quote(do: pos_integer)
+      {nil, {:one_of, values}} -> union(values)
+      {typespec, _type} -> typespec
+    end
+  end
+
+  @doc "The type of an option of a schema with its value, as in a keyword list. For `@type`."
+  @spec pair(schema) :: Macro.t()
+  def pair(schema), do: union(for {key, spec} <- schema, do: {key, typespec(spec)})
+
+  defp union(types), do: types |> Enum.reverse() |> Enum.reduce(&{:|, [], [&1, &2]})
 
   @doc "A value as part of a sentence: whatever its size, a line."
   @spec show(term) :: String.t()

@@ -4,6 +4,7 @@ defmodule TidepoolWeb.Reply do
   """
 
   alias Tidepool.{Error, Function, Native}
+  alias Tidepool.Function.Fields
 
   @type t :: {100 | 200..599, :json | :reply | :wasm | :openmetrics, [{String.t(), String.t()}], binary}
 
@@ -41,18 +42,8 @@ defmodule TidepoolWeb.Reply do
   def brief(%Function{} = function), do: function(function, @imports_in_lists)
 
   defp function(function, most) do
-    instances =
-      case function.instances do
-        :fresh -> "fresh"
-        {:warm, max_idle} -> "warm:#{max_idle}"
-      end
-
-    function |> Map.from_struct() |> Map.put(:instances, instances) |> imports(most)
-  end
-
-  defp imports(%{imports: imports} = function, most) do
-    {shown, omitted} = Enum.split(imports, most)
-    function = %{function | imports: Enum.map(shown, &cut/1)}
+    {shown, omitted} = Enum.split(function.imports, most)
+    function = Fields.json(%{function | imports: Enum.map(shown, &cut/1)})
     if omitted == [], do: function, else: Map.put(function, :imports_omitted, length(omitted))
   end
 
@@ -91,6 +82,7 @@ defmodule TidepoolWeb.Reply do
   defp status(%Error{reason: :storage}), do: 507
   # What a deploy is refused for is up to whoever deploys.
   defp status(%Error{reason: :too_large}), do: 413
+  defp status(%Error{reason: reason}) when reason in [:unknown_field, :duplicate_field, :invalid_field], do: 400
   defp status(%Error{reason: :invalid_option}), do: 400
   # Not a refusal: it stands, and what was asked for beside it did not come about in time.
   defp status(%Error{reason: :not_spread}), do: 504

@@ -1,10 +1,11 @@
-Code.require_file("markdown.exs", __DIR__)
+Code.require_file("settings.exs", __DIR__)
 
 defmodule Tidepool.Docs.HttpTest do
   use Tidepool.Case, async: true
 
-  alias Tidepool.Docs.Markdown
+  alias Tidepool.Docs.Settings
   alias Tidepool.Error
+  alias Tidepool.Function.Spec
 
   @document "docs/http.md"
 
@@ -82,11 +83,13 @@ defmodule Tidepool.Docs.HttpTest do
     assert Enum.sort(documented("Of the edge")) == Enum.sort(known)
   end
 
-  test "the form's fields are those that the edge takes" do
-    [_all, list] = Regex.run(~r/FIELDS: .* = \[(.*)\]/, File.read!("native/tidepool_http/src/deploy.rs"))
-    fields = Regex.scan(~r/"(\w+)"/, list, capture: :all_but_first) |> List.flatten()
-    rows = for ["`" <> _ = name, _what, _without] <- Markdown.rows(@document), do: String.trim(name, "`")
-    assert fields -- rows == []
+  test "the form's fields and the parameters are documented as the schema has them" do
+    text = File.read!(@document)
+    how = "mix run --no-start -r test/docs/settings.exs -e 'Tidepool.Docs.Settings.print()'"
+
+    for options <- [Spec.kept(), Spec.of_request()], table = Settings.fields(options) do
+      assert String.contains?(text, table), "#{@document} should have this table, as printed by #{how}:\n\n#{table}"
+    end
   end
 
   test "what is told of a function is what the documents list" do

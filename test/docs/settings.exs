@@ -1,12 +1,34 @@
 defmodule Tidepool.Docs.Settings do
   @moduledoc """
-  The tables of docs/configuration.md, from the schemas. Printed by
+  The tables of docs/configuration.md and those of a deploy's options in docs/http.md, from the schemas. Printed by
 
       mix run --no-start -r test/docs/settings.exs -e 'Tidepool.Docs.Settings.print()'
   """
 
-  @doc "Prints both tables."
-  def print, do: for(schema <- [Tidepool.Config.schema(), Tidepool.Limits.schema()], do: IO.puts([table(schema), "\n"]))
+  alias Tidepool.Function.{Fields, Spec}
+
+  @doc "Prints all tables."
+  def print do
+    for schema <- [Tidepool.Config.schema(), Tidepool.Limits.schema()], do: IO.puts([table(schema), "\n"])
+    for options <- [Spec.kept(), Spec.of_request()], do: IO.puts([fields(options), "\n"])
+  end
+
+  @doc "Options of a deploy as a table, in the words of a form."
+  def fields(options) do
+    rows =
+      for {key, spec} <- options,
+          do: "| `#{key}` | #{Fields.notation(spec)} | #{left_out(key, spec[:default])} | #{sentence(spec[:doc])} |"
+
+    Enum.join(["| name | allowed | without it | what it is |", "| --- | --- | --- | --- |" | rows], "\n")
+  end
+
+  # What is not the same on all nodes, or depends on the module, has no value here.
+  defp left_out(:name, _default), do: "the file's name without `.wasm`"
+  defp left_out(:operation, _default), do: "the name"
+  defp left_out(:instances, default), do: "`#{default}`, or the node's setting"
+  defp left_out(:limits, _default), do: "the node's"
+  defp left_out(_key, default) when is_integer(default), do: "`#{number(default)}`"
+  defp left_out(_key, default), do: "`#{default}`"
 
   @doc "A schema as a table."
   def table(schema) do

@@ -97,27 +97,17 @@ defmodule Tidepool.FuzzTest do
 
   test "whatever a form has in its fields is options or an error that can be shown" do
     seeds = [
-      ~s(hello\0op\0warm:5\0dense\0true\0{"time": 5000}\0wait=all&wait_timeout=5\0hello.wasm),
-      ~s(\0\0fresh\0fast\0false\0{"memory": 1000000, "cpu_time": 10}\0a=b\0../x.wasm),
-      ~s(n\0o\0warm:16000\0\0\0{"instances": 1e3, "total_memory": null, "queue": "5"}\0wait\0)
+      ~s(hello.wasm\0wait=all&wait_timeout=5\0name=hello\0operation=op\0instances=warm:5\0engine=dense\0limits={"time": 5000}),
+      ~s(../x.wasm\0a=b\0instances=fresh\0engine=fast\0snapshot=false\0limits={"memory": 1000000, "cpu_time": 10}),
+      ~s(\0wait\0name=n\0operation=o\0instances=warm:16000\0limits={"instances": 1e3, "total_memory": null, "queue": "5"})
     ]
 
     Fuzz.run("form", seeds, fn bytes ->
       # The edge takes text alone.
-      fields = bytes |> String.chunk(:valid) |> Enum.filter(&String.valid?/1) |> Enum.join() |> String.split("\0")
-
-      [name, operation, instances, engine, snapshot, limits, query, file_name] =
-        fields |> Stream.concat(Stream.cycle([""])) |> Stream.map(&if(&1 == "", do: nil, else: &1)) |> Enum.take(8)
-
-      limits =
-        case Native.json_decode(limits || "") do
-          {:ok, limits} when is_map(limits) -> limits
-          _other -> nil
-        end
-
-      query = for pair <- String.split(query || "", "&"), do: pair |> String.split("=", parts: 2) |> pair()
-      form = %{name: name, operation: operation, instances: instances, engine: engine, snapshot: snapshot}
-      form = Map.merge(form, %{limits: limits, query: query, file_name: file_name})
+      text = bytes |> String.chunk(:valid) |> Enum.filter(&String.valid?/1) |> Enum.join()
+      [file_name, query | fields] = String.split(text <> "\0\0", "\0")
+      fields = for field <- Enum.take(fields, 64), field != "", do: pair(field)
+      form = %{file_name: file_name, query: Enum.map(String.split(query, "&"), &pair/1), fields: fields}
 
       case Form.options(form) do
         {:ok, options} -> Keyword.keyword?(options)
@@ -126,6 +116,10 @@ defmodule Tidepool.FuzzTest do
     end)
   end
 
-  defp pair([key]), do: {key, ""}
-  defp pair([key, value]), do: {key, value}
+  defp pair(text) do
+    case String.split(text, "=", parts: 2) do
+      [name] -> {name, ""}
+      [name, text] -> {name, text}
+    end
+  end
 end

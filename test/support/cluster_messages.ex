@@ -5,6 +5,7 @@ defmodule Tidepool.ClusterMessages do
 
   alias Tidepool.Catalog.Entry
   alias Tidepool.Cluster.Report
+  alias Tidepool.Function.Spec
 
   @doc "An entry of which nothing matters but name, stamp and the given fields."
   def entry(name, stamp, fields \\ []) do
@@ -33,30 +34,35 @@ defmodule Tidepool.ClusterMessages do
       types().integer(1, 3),
       types().integer(1, 3),
       types().boolean(),
-      instances(),
-      types().union([:fast, :dense]),
+      options(),
       types().union(Tidepool.Origin.kinds())
     ]
 
-    map(types().fixed_list(fields), fn [name, wall_ms, counter, replica, version, removed, instances, engine, admitted] ->
-      %Entry{
-        name: "f#{name}",
+    map(types().fixed_list(fields), fn [name, wall_ms, counter, replica, version, removed, options, admitted] ->
+      fields = [
         version: version,
         removed: removed,
         sha256: String.duplicate("a#{version}", 32),
         size: version * 100,
-        operation: "f#{name}",
-        instances: instances,
-        engine: engine,
         admitted: admitted,
         limits: Tidepool.Limits.complete(%{}),
-        deployed_at: wall_ms,
-        stamp: {wall_ms, counter, "n#{replica}@host#1"}
-      }
+        deployed_at: wall_ms
+      ]
+
+      entry("f#{name}", {wall_ms, counter, "n#{replica}@host#1"}, fields ++ options)
     end)
   end
 
-  defp instances, do: types().union([:fresh, map(types().integer(1, 16_000), &{:warm, &1})])
+  # Options of a type with few values, and others by name: what is not here is as it is in all entries.
+  defp options do
+    options = for {key, spec} <- Spec.kept(), values = values(key, spec[:type]), do: tuple([key, values])
+    types().fixed_list(options)
+  end
+
+  defp values(:instances, _type), do: types().union([:fresh, map(types().integer(1, 16_000), &{:warm, &1})])
+  defp values(_key, :boolean), do: types().boolean()
+  defp values(_key, {:one_of, values}), do: types().union(values)
+  defp values(_key, _type), do: nil
 
   @doc "Any message."
   def message do

@@ -61,7 +61,7 @@ defmodule Tidepool.FaultNative do
   def settings, do: @settings
 
   @doc "How a module is compiled."
-  def compile_config, do: %{engine: :fast, snapshot: nil, was_deployed: false}
+  def compile_config, do: %{engine: :fast, snapshot: false, limits: @limits, was_deployed: false}
 
   @doc "A function's configuration."
   def config(name), do: %{name: name, version: 1, instances: :fresh, limits: @limits}

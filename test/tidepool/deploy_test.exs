@@ -2,6 +2,7 @@ defmodule Tidepool.DeployTest do
   use Tidepool.Case, async: true
 
   alias Tidepool.{Deploy, Error, Function, TestModule}
+  alias Tidepool.Function.Spec
 
   setup do
     name = unique_name("deployed")
@@ -93,7 +94,7 @@ defmodule Tidepool.DeployTest do
   describe "options" do
     test "a name has 1 to 128 letters, digits, dots, dashes and underscores, and begins with none of `.-`" do
       for good <- ["a", "Z9", "_x", "hello-world.v2", String.duplicate("n", 128)],
-          do: assert(Function.valid_name?(good))
+          do: assert(Spec.name?(good))
 
       for bad <- [
             "",
@@ -111,7 +112,7 @@ defmodule Tidepool.DeployTest do
             :a,
             5
           ] do
-        refute Function.valid_name?(bad)
+        refute Spec.name?(bad)
 
         assert {:error, %Error{reason: :invalid_option, details: %{step: :options}} = error} =
                  Tidepool.deploy(guest("rust", "hello_world"), name: bad)

@@ -2,7 +2,8 @@ defmodule Tidepool.DocumentedTest do
   # The examples in the documentation, and what the documentation promises to be complete about.
   use ExUnit.Case, async: true
 
-  doctest Tidepool.Function
+  doctest Tidepool.Function.Fields
+  doctest Tidepool.Function.Spec
   doctest Tidepool.Timer
   doctest TidepoolWeb.Form
 

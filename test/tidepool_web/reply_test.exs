@@ -4,7 +4,7 @@ defmodule TidepoolWeb.ReplyTest do
   alias Tidepool.{Error, Native}
   alias TidepoolWeb.{Form, Reply}
 
-  @form %{name: nil, file_name: nil, operation: nil, instances: nil, engine: nil, snapshot: nil, limits: nil}
+  defp form(fields, others \\ []), do: Form.options(Enum.into(others, %{file_name: nil, fields: fields, query: []}))
 
   defp decode({status, :json, headers, body}) do
     {:ok, %{"error" => error}} = Native.json_decode(body)
@@ -38,9 +38,14 @@ defmodule TidepoolWeb.ReplyTest do
 
   test "numbers of a form have few digits" do
     digits = String.duplicate("9", 300_000)
-    assert {:error, %Error{reason: :invalid_option}} = Form.options(%{@form | name: "f", instances: "warm:" <> digits})
-    form = Map.put(%{@form | name: "f"}, :query, [{"wait_timeout", digits}])
-    assert {:error, %Error{reason: :invalid_option}} = Form.options(form)
+    warm = "warm:" <> String.slice(digits, 0, 4_000)
+    assert {:error, %Error{reason: :invalid_option}} = form([{"name", "f"}, {"instances", warm}])
+    query = [{"wait_timeout", String.slice(digits, 0, 4_000)}]
+    assert {:error, %Error{reason: :invalid_option}} = form([{"name", "f"}], query: query)
+
+    for {fields, query} <- [{[{"instances", "warm:" <> digits}], []}, {[], [{"wait_timeout", digits}]}] do
+      assert {:error, %Error{reason: :invalid_field}} = form([{"name", "f"} | fields], query: query)
+    end
   end
 
   test "every reason of a call has its status" do
@@ -106,28 +111,52 @@ defmodule TidepoolWeb.ReplyTest do
   end
 
   test "a form's fields become options, those left out are left out" do
-    assert Form.options(%{@form | file_name: "a.wasm"}) == {:ok, [name: "a"]}
-    assert Form.options(%{@form | name: "n", file_name: "a.wasm"}) == {:ok, [name: "n"]}
-    assert Form.options(%{@form | name: "", file_name: "a.wasm"}) == {:ok, [name: "a"]}
-    assert Form.options(%{@form | name: "n", instances: "fresh"}) == {:ok, [name: "n", instances: :fresh]}
-    assert Form.options(%{@form | name: "n", engine: "dense"}) == {:ok, [name: "n", engine: :dense]}
-    assert Form.options(%{@form | name: "n", engine: "fast"}) == {:ok, [name: "n", engine: :fast]}
-    assert Form.options(%{@form | name: "n", operation: "op"}) == {:ok, [name: "n", operation: "op"]}
-    assert {:ok, [name: "n", limits: limits]} = Form.options(%{@form | name: "n", limits: %{"time" => 1, "depth" => 2}})
+    assert form([], file_name: "a.wasm") == {:ok, [name: "a"]}
+    assert form([{"name", "n"}], file_name: "a.wasm") == {:ok, [name: "n"]}
+    assert form([{"name", ""}], file_name: "a.wasm") == {:ok, [name: "a"]}
+
+    for {field, text, option} <- [
+          {"instances", "fresh", {:instances, :fresh}},
+          {"engine", "dense", {:engine, :dense}},
+          {"engine", "fast", {:engine, :fast}},
+          {"snapshot", "false", {:snapshot, false}},
+          {"operation", "op", {:operation, "op"}}
+        ],
+        do: assert(form([{field, text}, {"name", "n"}]) == {:ok, [{:name, "n"}, option]})
+
+    assert {:ok, [name: "n", limits: limits]} = form([{"name", "n"}, {"limits", ~s({"time": 1, "depth": 2})}])
     assert Enum.sort(limits) == [depth: 2, time: 1]
+    query = [{"wait", "all"}, {"colour", "red"}, {"wait_timeout", "5"}]
+    assert form([{"name", "n"}], query: query) == {:ok, [name: "n", wait: :all, wait_timeout: 5]}
   end
 
-  test "a form that says nonsense is an error in the step :options" do
-    for change <- [
-          %{name: nil},
-          %{name: "n", instances: "warm:"},
-          %{name: "n", instances: "warm:5x"},
-          %{name: "n", instances: "WARM:5"},
-          %{name: "n", engine: "steam"},
-          %{name: "n", limits: %{"tme" => 5}}
+  test "a form that says nonsense is an error in the step :options, of a field that it names" do
+    for {fields, reason, field} <- [
+          {[], :invalid_option, nil},
+          {[{"name", "n"}, {"instances", "warm:"}], :invalid_option, "instances"},
+          {[{"name", "n"}, {"instances", "warm:5x"}], :invalid_option, "instances"},
+          {[{"name", "n"}, {"instances", "WARM:5"}], :invalid_option, "instances"},
+          {[{"name", "n"}, {"engine", "steam"}], :invalid_option, "engine"},
+          {[{"name", "n"}, {"engine", "Elixir.Kernel"}], :invalid_option, "engine"},
+          {[{"name", "n"}, {"snapshot", ""}], :invalid_option, "snapshot"},
+          {[{"name", "n"}, {"limits", ~s({"tme": 5})}], :invalid_option, "limits"},
+          {[{"name", "n"}, {"limits", ""}], :invalid_field, "limits"},
+          {[{"name", "n"}, {"limits", String.duplicate("[", 60_000)}], :invalid_field, "limits"},
+          {[{"name", "n"}, {"operation", String.duplicate("o", 5_000)}], :invalid_field, "operation"},
+          {[{"name", String.duplicate("n", 60_000)}], :invalid_field, "name"},
+          {[{"name", "n"}, {"name", "n"}], :duplicate_field, "name"},
+          {[{"name", "n"}, {"limits", "{}"}, {"limits", "{}"}], :duplicate_field, "limits"},
+          {[{"name", "n"}, {"wait", "all"}], :unknown_field, nil},
+          {[{"name", "n"}, {"", "x"}], :unknown_field, nil}
         ] do
-      assert {:error, %Error{reason: :invalid_option, details: %{step: :options}}} =
-               Form.options(Map.merge(@form, change))
+      assert {:error, %Error{reason: ^reason, details: %{step: :options} = details} = error} = form(fields)
+      assert {400, _headers, _error} = decode(Reply.error(error))
+      assert field == nil or error.message =~ "`#{field}`"
+      assert reason == :invalid_option or details.field != nil
     end
+
+    assert {:error, %Error{details: %{known: ["wasm", "name" | _more]}}} = form([{"name", "n"}, {"nmae", "f"}])
+    query = [{"wait", "all"}, {"wait", "local"}]
+    assert {:error, %Error{reason: :duplicate_field}} = form([{"name", "n"}], query: query)
   end
 end

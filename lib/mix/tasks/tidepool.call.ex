@@ -31,7 +31,8 @@ defmodule Mix.Tasks.Tidepool.Call do
 
   use Mix.Task
 
-  alias Tidepool.{Engine, Error, Function, Host, Limits, Native, Options, Stubs}
+  alias Tidepool.{Engine, Error, Host, Limits, Native, Options, Stubs}
+  alias Tidepool.Function.Spec
 
   @switches [
     host: :keep,
@@ -239,7 +240,7 @@ defmodule Mix.Tasks.Tidepool.Call do
   # "rule.v2 (1).wasm" is no name of a function.
   defp name(file) do
     name = file |> Path.basename(".wasm") |> String.replace(~r/[^A-Za-z0-9_.-]/, "_") |> String.slice(0, 128)
-    if Function.valid_name?(name), do: name, else: "function"
+    if Spec.name?(name), do: name, else: "function"
   end
 
   defp explain(%Error{} = error) do

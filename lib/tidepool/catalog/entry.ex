@@ -11,25 +11,22 @@ defmodule Tidepool.Catalog.Entry do
   """
 
   alias Tidepool.Catalog.{Clock, Digest}
+  alias Tidepool.Function.Spec
 
   @type t :: %__MODULE__{
-          name: String.t(),
+          unquote_splicing(Spec.types()),
           version: pos_integer,
           removed: boolean,
           sha256: String.t(),
           size: non_neg_integer,
-          operation: String.t(),
-          instances: :fresh | {:warm, pos_integer},
-          engine: Tidepool.Engine.kind(),
-          snapshot: boolean,
-          limits: Tidepool.Limits.t(),
           deployed_at: integer,
           admitted: Tidepool.Origin.admitted(),
           stamp: Clock.stamp() | nil
         }
 
   @enforce_keys [:name, :version, :sha256, :size, :operation, :instances, :limits, :deployed_at]
-  defstruct @enforce_keys ++ [removed: false, stamp: nil, engine: :fast, snapshot: true, admitted: :unknown]
+  defstruct @enforce_keys ++
+              Keyword.drop(Spec.defaults(), @enforce_keys) ++ [removed: false, stamp: nil, admitted: :unknown]
 
   @doc """
   Do two entries describe the same deploy, apart from version, time, stamp and who made it?
@@ -54,14 +51,11 @@ defmodule Tidepool.Catalog.Entry do
   @doc """
   An entry as it was written before there were stamps, with one: the second of its deploy, by the replica that has it.
 
-  A stamped entry keeps its stamp. Where there is no word about a snapshot, there is one.
+  A stamped entry keeps its stamp.
   """
   @spec stamped(t | map, replica :: String.t()) :: t
-  def stamped(%{stamp: {_, _, _}} = entry, _replica), do: Map.put_new(entry, :snapshot, true)
-
-  def stamped(entry, replica) do
-    entry |> Map.put(:stamp, {max(entry.deployed_at, 0) * 1_000, 0, replica}) |> Map.put_new(:snapshot, true)
-  end
+  def stamped(%{stamp: {_, _, _}} = entry, _replica), do: entry
+  def stamped(entry, replica), do: Map.put(entry, :stamp, {max(entry.deployed_at, 0) * 1_000, 0, replica})
 
   @doc """
   Which of two entries of a name is the later one. Stamps are unique but for broken clocks; then the content decides, which
@@ -81,7 +75,7 @@ defmodule Tidepool.Catalog.Entry do
   end
 
   defp content(entry) do
-    {entry.removed, entry.version, entry.sha256, entry.size, entry.operation, entry.instances, entry.engine,
-     entry.snapshot, entry.limits, entry.deployed_at, entry.admitted}
+    options = for {key, _spec} <- Spec.kept(), key != :name, do: Map.fetch!(entry, key)
+    {entry.removed, entry.version, entry.sha256, entry.size, options, entry.deployed_at, entry.admitted}
   end
 end

@@ -11,8 +11,9 @@ defmodule Tidepool.Catalog.Record do
   one that is found.
   """
 
-  alias Tidepool.{Function, Limits, Origin}
+  alias Tidepool.{Limits, Origin}
   alias Tidepool.Catalog.{Entry, State}
+  alias Tidepool.Function.Spec
 
   @format 1
   @max_bytes 1_048_576
@@ -58,7 +59,7 @@ defmodule Tidepool.Catalog.Record do
   @spec decode(binary) :: {[t], [damage]}
   def decode(bytes) do
     # Records may have atoms only that the VM knows, which are those of modules that are loaded.
-    Enum.each([Entry, State, Limits, Origin], &Code.ensure_loaded!/1)
+    Enum.each([Entry, State, Limits, Origin, Spec], &Code.ensure_loaded!/1)
     decode(bytes, 0, {[], [], @search_bytes})
   end
 
@@ -228,7 +229,7 @@ defmodule Tidepool.Catalog.Record do
     names =
       for {at, length} <- :binary.matches(bytes, "name" <> <<?m, 0::24>>),
           <<_before::binary-size(at + length), size, name::binary-size(size), _rest::binary>> <- [bytes],
-          Function.valid_name?(name),
+          Spec.name?(name),
           do: name
 
     versions =

@@ -367,10 +367,11 @@ defmodule Tidepool.Cluster.Server do
 
   defp effect({:send, name, message}, {state, last}) do
     # The same message goes to several peers in turn.
-    bytes = with {^message, bytes} <- last, do: bytes, else: (_other -> Wire.encode(message))
+    parts =
+      with {^message, parts} <- last, do: parts, else: (_other -> message |> Wire.split() |> Enum.map(&Wire.encode/1))
 
-    sent? = Links.send_to(state.links, name, bytes)
-    {if(sent?, do: %{state | traffic: Traffic.sent(state.traffic, bytes)}, else: state), {message, bytes}}
+    sent = Enum.filter(parts, &Links.send_to(state.links, name, &1))
+    {%{state | traffic: Enum.reduce(sent, state.traffic, &Traffic.sent(&2, &1))}, {message, parts}}
   end
 
   defp effect({:connect, name}, {state, last}), do: {linked(state, Links.connect(state.links, name)), last}

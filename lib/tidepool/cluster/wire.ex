@@ -5,18 +5,23 @@ defmodule Tidepool.Cluster.Wire do
   The first byte is the protocol's version, the second the kind of message; then its fields, numbers big-endian, strings and
   lists after their length. `decode/1` answers for any bytes: a message in which every field is of its type and within its
   range, or an error. It makes no atoms of what it reads, and no more terms than there are bytes.
+
+  Version 2 has a place for each option that functions had then. Later versions have behind those the options by name, as
+  text, that were added since (`Tidepool.Function.Spec`) and are not their default. A message is of the first version that
+  can say it, so that nodes of an earlier one read all but what they know nothing of.
   """
 
   alias Tidepool.Catalog.{Digest, Entry}
   alias Tidepool.Cluster.{Gossip, Report}
-  alias Tidepool.{Config, Function, Limits, Options, Origin}
+  alias Tidepool.{Config, Limits, Options, Origin}
+  alias Tidepool.Function.{Fields, Spec}
 
-  @version 2
+  @oldest 2
   @max_bytes 8 * 1024 * 1024
   @max_path 16
   @max_sample 64
   @max_ttl 16
-  @max_warm 1_000_000
+  @max_fields 64
   @max_version 0xFFFF_FFFF_FFFF
 
   @tables [entries: 0, reports: 1]
@@ -41,13 +46,29 @@ defmodule Tidepool.Cluster.Wire do
   @shuffle 21
   @shuffle_reply 22
 
-  @doc "The version of the protocol that `encode/1` writes."
+  @doc "The latest version of the protocol that this node reads and writes."
   @spec version :: byte
-  def version, do: @version
+  def version, do: Spec.latest()
 
   @doc "A message as bytes."
   @spec encode(Gossip.message()) :: binary
-  def encode(message), do: IO.iodata_to_binary([@version | write(message)])
+  def encode({:push, changes} = message) do
+    version = version(message)
+    IO.iodata_to_binary([version, @push, list(changes, &write_change(&1, version))])
+  end
+
+  def encode(message), do: IO.iodata_to_binary([@oldest | write(message)])
+
+  @doc "A message as one for each version that some of it takes: nodes of an earlier one read the rest."
+  @spec split(Gossip.message()) :: [Gossip.message(), ...]
+  def split({:push, [_one, _another | _more] = changes}) do
+    for {_version, changes} <- Enum.group_by(changes, &version/1), do: {:push, changes}
+  end
+
+  def split(message), do: [message]
+
+  defp version({:push, changes}), do: changes |> Enum.map(&version/1) |> Enum.max(fn -> @oldest end)
+  defp version({entry, _before}), do: Spec.version(entry)
 
   @doc """
   The message in some bytes.
@@ -61,19 +82,29 @@ defmodule Tidepool.Cluster.Wire do
       {:error, :malformed}
   """
   @spec decode(term) :: {:ok, Gossip.message()} | {:error, {:version, byte} | :malformed}
-  def decode(<<@version, kind, body::binary>>) when byte_size(body) <= @max_bytes do
-    case read(kind, body) do
-      {message, <<>>} -> {:ok, message}
-      _other -> {:error, :malformed}
+  def decode(<<version, message::binary>>) do
+    cond do
+      version not in @oldest..Spec.latest() -> {:error, {:version, version}}
+      byte_size(message) > @max_bytes -> {:error, :malformed}
+      true -> decode(message, version)
     end
+  end
+
+  def decode(_other), do: {:error, :malformed}
+
+  defp decode(message, version) do
+    read =
+      case message do
+        <<@push, body::binary>> -> body |> read_list(&read_change(&1, version)) |> tag(:push)
+        <<kind, body::binary>> -> read(kind, body)
+        <<>> -> throw(:malformed)
+      end
+
+    with {message, <<>>} <- read, do: {:ok, message}, else: (_more -> throw(:malformed))
   catch
     :malformed -> {:error, :malformed}
   end
 
-  def decode(<<version, _body::binary>>) when version != @version, do: {:error, {:version, version}}
-  def decode(_other), do: {:error, :malformed}
-
-  defp write({:push, changes}), do: [@push, list(changes, &write_change/1)]
   defp write({:reports, reports}), do: [@reports, list(reports, &write_report/1)]
 
   defp write({:digest, wall_ms, entries, seen, reports}),
@@ -116,7 +147,12 @@ defmodule Tidepool.Cluster.Wire do
 
   defp write({:shuffle_reply, path, sample}), do: [@shuffle_reply, list(path, &short/1), list(sample, &short/1)]
 
-  defp write_change({entry, before}), do: [write_entry(entry), optional(before, &write_moment/1)]
+  defp write_change({entry, before}, version) do
+    named = if version > @oldest, do: entry |> Spec.told() |> Fields.write(entry) |> list(&write_field/1), else: []
+    [write_entry(entry), named, optional(before, &write_moment/1)]
+  end
+
+  defp write_field({name, text}), do: [short(name), <<byte_size(text)::16>>, text]
 
   defp write_entry(entry) do
     warm = if(entry.instances == :fresh, do: 0, else: elem(entry.instances, 1))
@@ -158,7 +194,6 @@ defmodule Tidepool.Cluster.Wire do
   defp optional(nil, _write), do: [0]
   defp optional(value, write), do: [1 | write.(value)]
 
-  defp read(@push, body), do: body |> read_list(&read_change/1) |> tag(:push)
   defp read(@reports, body), do: body |> read_list(&read_report/1) |> tag(:reports)
 
   defp read(@digest, <<wall_ms::48, entries::56, seen::56, reports::56, rest::binary>>),
@@ -225,10 +260,29 @@ defmodule Tidepool.Cluster.Wire do
 
   defp read(_unknown, _body), do: throw(:malformed)
 
-  defp read_change(body) do
+  defp read_change(body, version) do
     {entry, rest} = read_entry(body)
+    {named, rest} = if version > @oldest, do: read_named(rest, Spec.named(version)), else: {%{}, rest}
     {before, rest} = read_optional(rest, &read_moment/1)
-    {{entry, before}, rest}
+    {{Map.merge(entry, named), before}, rest}
+  end
+
+  defp read_named(body, options) do
+    {fields, rest} = read_list(body, &read_field/1, @max_fields)
+
+    with {:ok, named} <- Fields.read(fields, options),
+         {:ok, named} <- Options.check(named, options, &Fields.subject/1) do
+      {named, rest}
+    else
+      {:error, _error} -> throw(:malformed)
+    end
+  end
+
+  defp read_field(body) do
+    case read_short(body) do
+      {name, <<length::16, text::binary-size(length), rest::binary>>} -> {{name, :binary.copy(text)}, rest}
+      _malformed -> throw(:malformed)
+    end
   end
 
   defp read_entry(body) do
@@ -238,8 +292,9 @@ defmodule Tidepool.Cluster.Wire do
     with <<version::48, flags, size::64, sha256::binary-size(32), rest::binary>> <- rest,
          <<length::16, operation::binary-size(length), rest::binary>> <- rest,
          <<dense, warm::32, deployed_at::signed-64, rest::binary>> <- rest,
-         true <- version in 1..@max_version and flags in 0..15 and dense in 0..1 and warm <= @max_warm,
-         true <- Function.valid_operation?(operation),
+         true <- version in 1..@max_version and flags in 0..15 and dense in 0..1,
+         instances = if(warm == 0, do: :fresh, else: {:warm, warm}),
+         true <- Spec.instances?(instances, :dense) and Spec.operation?(operation),
          {limits, rest} <- read_limits(@limits, rest, []) do
       entry = %Entry{
         name: name,
@@ -250,7 +305,7 @@ defmodule Tidepool.Cluster.Wire do
         sha256: Base.encode16(sha256, case: :lower),
         size: size,
         operation: :binary.copy(operation),
-        instances: if(warm == 0, do: :fresh, else: {:warm, warm}),
+        instances: instances,
         engine: if(dense == 1, do: :dense, else: :fast),
         limits: limits,
         deployed_at: deployed_at,
@@ -348,7 +403,7 @@ defmodule Tidepool.Cluster.Wire do
 
   defp read_name(body) do
     {name, _rest} = read = read_short(body)
-    if Function.valid_name?(name), do: read, else: throw(:malformed)
+    if Spec.name?(name), do: read, else: throw(:malformed)
   end
 
   defp read_node(body) do

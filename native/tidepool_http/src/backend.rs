@@ -116,25 +116,15 @@ pub enum Route {
     Metrics,
 }
 
-/// The form of a deploy. Only shapes are checked here; what the values mean is the backend's.
+/// The form of a deploy. What fields there are and what they mean is the backend's.
 #[derive(Debug, Default)]
 pub struct Deploy {
     /// The uploaded file, as it came: not known to be a module.
     pub wasm: Bytes,
     /// Last segment of the file name the client gave with it.
     pub file_name: Option<String>,
-    /// Field `name`.
-    pub name: Option<String>,
-    /// Field `operation`.
-    pub operation: Option<String>,
-    /// Field `instances`.
-    pub instances: Option<String>,
-    /// Field `engine`.
-    pub engine: Option<String>,
-    /// Field `snapshot`.
-    pub snapshot: Option<String>,
-    /// Field `limits`: always a JSON object.
-    pub limits: Option<serde_json::Value>,
+    /// The other fields in their order, unread: `("name", "hello")`.
+    pub fields: Vec<(String, String)>,
     /// Parameters of the query string in their order, decoded, such as `("wait", "all")`.
     pub query: Vec<(String, String)>,
 }

@@ -17,14 +17,14 @@ use hyper::header::CONTENT_TYPE;
 use hyper::http::request::Parts;
 use std::sync::Arc;
 
-/// The fields of the form; `wasm` is needed.
-const FIELDS: [&str; 7] = ["wasm", "name", "operation", "instances", "engine", "snapshot", "limits"];
+/// Most fields of a form beside the module. What they mean is the backend's to say.
+const MAX_FIELDS: usize = 64;
 
-/// Longest text of a field, and longest file name.
-const TEXT_BYTES: usize = 4 << 10;
+/// Longest text of a field.
+const TEXT_BYTES: usize = 64 << 10;
 
-/// Longest JSON of a field. Its nesting is bounded by the parser.
-const JSON_BYTES: usize = 64 << 10;
+/// Longest file name.
+const FILE_NAME_BYTES: usize = 4 << 10;
 
 /// Reads a deploy and hands it over. Nothing of the body is read before the head is found good.
 ///
@@ -74,41 +74,29 @@ async fn fields(mut form: Multipart, bounds: &Bounds) -> Result<Deploy, Refusal>
     let mut wasm = None;
     let mut deploy = Deploy::default();
     while let Some(field) = form.next_field().await.map_err(malformed)? {
-        let name = field.name().unwrap_or_default().to_owned();
-        match name.as_str() {
-            "wasm" => {
-                let file_name = field.file_name().map(last_segment);
-                short("wasm", file_name.as_ref().map_or(0, String::len), TEXT_BYTES)?;
-                let bytes = whole(field).await?;
-                if bytes.len() > bounds.named_bytes {
-                    return Err(bounds.too_large());
-                }
-                once(&mut wasm, "wasm", bytes)?;
-                deploy.file_name = file_name;
+        // Nothing is called by a longer name.
+        let name = shown(field.name().unwrap_or_default());
+        if name == "wasm" {
+            deploy.file_name = field.file_name().map(last_segment);
+            short(&name, deploy.file_name.as_ref().map_or(0, String::len), FILE_NAME_BYTES)?;
+            let bytes = whole(field).await?;
+            if bytes.len() > bounds.named_bytes {
+                return Err(bounds.too_large());
             }
-            "name" => once(&mut deploy.name, "name", text(field, "name").await?)?,
-            "operation" => once(&mut deploy.operation, "operation", text(field, "operation").await?)?,
-            "instances" => once(&mut deploy.instances, "instances", text(field, "instances").await?)?,
-            "engine" => once(&mut deploy.engine, "engine", text(field, "engine").await?)?,
-            "snapshot" => once(&mut deploy.snapshot, "snapshot", text(field, "snapshot").await?)?,
-            "limits" => once(&mut deploy.limits, "limits", object(&bounded(field, "limits", JSON_BYTES).await?)?)?,
-            unknown => {
-                let message = format!("no such field; there are {}", FIELDS.join(", "));
-                let refusal = Refusal::new(Reason::UnknownField, message);
-                return Err(refusal.with("field", shown(unknown)).with("known", FIELDS.to_vec()));
+            if wasm.replace(bytes).is_some() {
+                return Err(Refusal::new(Reason::DuplicateField, "give `wasm` once").with("field", "wasm"));
             }
+        } else if deploy.fields.len() < MAX_FIELDS {
+            let text = text(field, &name).await?;
+            deploy.fields.push((name, text));
+        } else {
+            let message = format!("a form may have {MAX_FIELDS} fields beside `wasm`");
+            return Err(Refusal::new(Reason::InvalidField, message).with("field", name));
         }
     }
     let missing = || Refusal::new(Reason::MissingField, "add the module, as in `curl -F wasm=@FILE.wasm`");
     deploy.wasm = wasm.ok_or_else(|| missing().with("field", "wasm"))?;
     Ok(deploy)
-}
-
-fn once<T>(field: &mut Option<T>, name: &str, value: T) -> Result<(), Refusal> {
-    if field.replace(value).is_some() {
-        return Err(Refusal::new(Reason::DuplicateField, format!("give `{name}` once")).with("field", name));
-    }
-    Ok(())
 }
 
 /// The content of a field, not copied when the parser finds it in one piece, as it does.
@@ -126,12 +114,8 @@ async fn whole(mut field: Field<'_>) -> Result<Bytes, Refusal> {
 }
 
 async fn text(field: Field<'_>, name: &str) -> Result<String, Refusal> {
-    bounded(field, name, TEXT_BYTES).await
-}
-
-async fn bounded(field: Field<'_>, name: &str, limit: usize) -> Result<String, Refusal> {
     let bytes = whole(field).await?;
-    short(name, bytes.len(), limit)?;
+    short(name, bytes.len(), TEXT_BYTES)?;
     String::from_utf8(bytes.into())
         .map_err(|_| Refusal::new(Reason::InvalidField, format!("`{name}` must be UTF-8")).with("field", name))
 }
@@ -142,14 +126,6 @@ fn short(name: &str, size: usize, limit: usize) -> Result<(), Refusal> {
     }
     let message = format!("`{name}` may have {limit} bytes, and has {size}");
     Err(Refusal::new(Reason::InvalidField, message).with("field", name).with("limit_bytes", limit))
-}
-
-fn object(text: &str) -> Result<serde_json::Value, Refusal> {
-    match serde_json::from_str(text) {
-        Ok(value @ serde_json::Value::Object(_)) => Ok(value),
-        _ => Err(Refusal::new(Reason::InvalidField, "`limits` must be a JSON object, as in {\"time\": 5000}")
-            .with("field", "limits")),
-    }
 }
 
 /// Some clients send a path; the separators are those of any system.

@@ -36,9 +36,7 @@ pub enum Reason {
     MalformedForm,
     /// A form without a field that is needed.
     MissingField,
-    /// A form with a field that nobody knows.
-    UnknownField,
-    /// A form with the same field twice.
+    /// A form with the module twice.
     DuplicateField,
     /// A field that is not what it should be.
     InvalidField,
@@ -54,7 +52,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 21] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::Unauthorized,
@@ -70,7 +68,6 @@ impl Reason {
         Self::NotMultipart,
         Self::MalformedForm,
         Self::MissingField,
-        Self::UnknownField,
         Self::DuplicateField,
         Self::InvalidField,
         Self::Overloaded,
@@ -96,7 +93,6 @@ impl Reason {
             Self::NotMultipart => ("not_multipart", 415),
             Self::MalformedForm => ("malformed_form", 400),
             Self::MissingField => ("missing_field", 400),
-            Self::UnknownField => ("unknown_field", 400),
             Self::DuplicateField => ("duplicate_field", 400),
             Self::InvalidField => ("invalid_field", 400),
             Self::Overloaded => ("overloaded", 503),

@@ -139,7 +139,7 @@ rustler::atoms! {
     metrics,
     wasm,
     file_name,
-    operation,
+    fields,
     query,
     address,
     port,

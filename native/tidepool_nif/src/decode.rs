@@ -74,10 +74,10 @@ pub(crate) fn runtime_config(map: Term<'_>) -> NifResult<RuntimeConfig> {
 }
 
 pub(crate) fn compile_config(map: Term<'_>) -> NifResult<CompileConfig> {
-    let snapshot = field::<Term<'_>>(map, atoms::snapshot())?;
+    let limits = limits(field(map, atoms::limits())?)?;
     Ok(CompileConfig {
         engine: engine(field(map, atoms::engine())?)?,
-        snapshot: if atoms::nil() == snapshot { None } else { Some(limits(snapshot)?) },
+        snapshot: field::<bool>(map, atoms::snapshot())?.then_some(limits),
         was_deployed: field(map, atoms::was_deployed())?,
     })
 }

@@ -65,7 +65,7 @@ fn text(term: Term<'_>) -> NifResult<String> {
 }
 
 /// A JSON value as a term. Keys stay binaries: what comes from outside never becomes an atom.
-pub(crate) fn term<'a>(env: Env<'a>, value: &Value) -> Term<'a> {
+fn term<'a>(env: Env<'a>, value: &Value) -> Term<'a> {
     match value {
         Value::Null => atoms::nil().encode(env),
         Value::Bool(flag) => flag.encode(env),

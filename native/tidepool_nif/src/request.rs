@@ -12,7 +12,7 @@ use tidepool_core::{CallError, Request, Runtime, Step, Task};
 use tidepool_http::{Answer, Backend, Caller, ContentType, Deploy, Later, Refused, Responder, Response, Route};
 
 use crate::decode::{List, Short};
-use crate::{atoms, call, encode, json};
+use crate::{atoms, call, encode};
 
 /// Requests on their way to processes, and the dispatcher that starts one for each.
 ///
@@ -279,12 +279,7 @@ fn deploy(env: Env<'_>, form: Deploy) -> Term<'_> {
         vec![
             (atoms::wasm(), encode::binary(env, form.wasm)),
             (atoms::file_name(), form.file_name.encode(env)),
-            (atoms::name(), form.name.encode(env)),
-            (atoms::operation(), form.operation.encode(env)),
-            (atoms::instances(), form.instances.encode(env)),
-            (atoms::engine(), form.engine.encode(env)),
-            (atoms::snapshot(), form.snapshot.encode(env)),
-            (atoms::limits(), form.limits.as_ref().map(|limits| json::term(env, limits)).encode(env)),
+            (atoms::fields(), form.fields.encode(env)),
             (atoms::query(), form.query.encode(env)),
         ],
     )

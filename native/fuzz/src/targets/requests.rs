@@ -131,26 +131,14 @@ fn form(choices: &mut Choices<'_>, sent: &mut Vec<u8>) -> String {
     while let Some(at) = wasm.windows(4).position(|window| window == b"--x9") {
         wasm[at] = b'+';
     }
-    let fields = choices.byte();
+    let fields = choices.byte() % 8;
     let mut deploy = Deploy { wasm: Bytes::from(wasm), file_name: Some("a.wasm".into()), ..Deploy::default() };
-    for (bit, field) in
-        [&mut deploy.name, &mut deploy.operation, &mut deploy.instances, &mut deploy.engine, &mut deploy.snapshot]
-            .into_iter()
-            .enumerate()
-    {
-        *field = (fields >> bit & 1 == 1).then(|| choices.text().replace("--x9", "+"));
-    }
-    let texts = [
-        ("name", &deploy.name),
-        ("operation", &deploy.operation),
-        ("instances", &deploy.instances),
-        ("engine", &deploy.engine),
-        ("snapshot", &deploy.snapshot),
-    ];
     let mut parts: Vec<Vec<u8>> = Vec::new();
-    for (name, text) in texts {
-        let Some(text) = text else { continue };
+    for _ in 0..fields {
+        let name = ["name", "operation", "label", "", "é", "WASM"][usize::from(choices.byte()) % 6];
+        let text = choices.text().replace("--x9", "+");
         parts.push(format!("Content-Disposition: form-data; name=\"{name}\"\r\n\r\n{text}").into_bytes());
+        deploy.fields.push((name.into(), text));
     }
     let file: &[u8] =
         b"content-type:application/wasm\r\ncontent-disposition: form-data; name=\"wasm\"; filename=\"/b/a.wasm\"";

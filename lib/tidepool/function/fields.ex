@@ -1,0 +1,142 @@
+defmodule Tidepool.Function.Fields do
+  @moduledoc """
+  Options of `Tidepool.Function.Spec` as text: fields of a form, parameters of a query, and what nodes tell each other.
+  """
+
+  alias Tidepool.{Error, Native, Options}
+  alias Tidepool.Function.Spec
+
+  # Longest text that is no JSON; JSON is bounded where it comes in.
+  @text_bytes 4_096
+  # Of what was sent, so much is in an error.
+  @shown 256
+
+  @type t :: [{name :: String.t(), text :: String.t()}]
+
+  @doc """
+  What some fields say of `options`, in the fields' order. Types are read, and are for `Tidepool.Options.check/3` to check.
+
+  An error names the field. Its reason is `:unknown_field`, `:duplicate_field`, `:invalid_field`, when the text is too long
+  or no JSON where that is due, or `:invalid_option`, when it says no such value.
+
+      iex> alias Tidepool.Function.{Fields, Spec}
+      iex> Fields.read([{"instances", "warm:5"}, {"snapshot", "false"}], Spec.kept())
+      {:ok, [instances: {:warm, 5}, snapshot: false]}
+  """
+  @spec read(t, Options.schema()) :: {:ok, keyword} | {:error, Error.t()}
+  def read(fields, options), do: read(fields, options, [])
+
+  defp read([], options, read) do
+    if Spec.fits?(Map.new(read)) do
+      {:ok, Enum.reverse(read)}
+    else
+      spec = options[:instances]
+      wrong(:instances, text(read[:instances], spec[:text]), spec)
+    end
+  end
+
+  defp read([{name, text} | fields], options, read) do
+    with {:ok, {key, spec}} <- known(name, options),
+         :ok <- once(name, Keyword.has_key?(read, key)),
+         {:ok, value} <- value(key, text, spec) do
+      read(fields, options, [{key, value} | read])
+    end
+  end
+
+  defp known(name, options) do
+    with nil <- Enum.find(options, fn {key, _spec} -> Atom.to_string(key) == name end) do
+      known = ["wasm" | names(options)]
+      details = %{field: String.slice(name, 0, @shown), known: known}
+      {:error, Error.new(:unknown_field, "no such field; there are #{Enum.join(known, ", ")}", nil, details)}
+    else
+      option -> {:ok, option}
+    end
+  end
+
+  defp once(_name, false), do: :ok
+  defp once(name, true), do: {:error, Error.new(:duplicate_field, "give `#{name}` once", nil, %{field: name})}
+
+  defp value(key, text, spec) do
+    case {spec[:text], spec[:type]} do
+      {nil, {:keyword, schema}} ->
+        object(key, Native.json_decode(text), schema)
+
+      _other when byte_size(text) > @text_bytes ->
+        message = "`#{key}` may have #{@text_bytes} bytes, and has #{byte_size(text)}"
+        {:error, Error.new(:invalid_field, message, nil, %{field: key, limit_bytes: @text_bytes})}
+
+      {{read, _write, _notation}, _type} ->
+        with :error <- read.(text), do: wrong(key, text, spec)
+
+      {nil, type} ->
+        with :error <- Options.read(text, type), do: wrong(key, text, spec)
+    end
+  end
+
+  defp object(key, {:ok, object}, schema) when is_map(object) do
+    known = Map.new(schema, fn {name, _spec} -> {Atom.to_string(name), name} end)
+
+    case Enum.find(object, fn {name, _value} -> not is_map_key(known, name) end) do
+      nil ->
+        {:ok, for({name, value} <- object, do: {known[name], value})}
+
+      {name, _value} ->
+        names = known |> Map.keys() |> Enum.join(", ")
+        invalid("#{subject([key])} has an unknown limit #{Options.show(name)}: known are #{names}")
+    end
+  end
+
+  defp object(key, _other, _schema) do
+    {:error, Error.new(:invalid_field, "`#{key}` must be a JSON object, as in {\"time\": 5000}", nil, %{field: key})}
+  end
+
+  @doc "What the fields are called."
+  @spec names(Options.schema()) :: [String.t()]
+  def names(options), do: for({key, _spec} <- options, do: Atom.to_string(key))
+
+  @doc "Options as `read/2` reads them."
+  @spec write(Options.schema(), map) :: t
+  def write(options, function) do
+    for {key, spec} <- options, do: {Atom.to_string(key), text(Map.fetch!(function, key), spec[:text])}
+  end
+
+  @doc "A function with text where JSON has no word."
+  @spec json(Tidepool.Function.t()) :: map
+  def json(function) do
+    written = for {key, spec} <- Spec.kept(), spec[:text], do: {key, text(Map.fetch!(function, key), spec[:text])}
+    function |> Map.from_struct() |> Map.merge(Map.new(written))
+  end
+
+  defp text(value, {_read, write, _notation}), do: write.(value)
+  defp text(value, nil), do: to_string(value)
+
+  @doc "What a sentence calls an option, or one within it: a `t:Tidepool.Options.subject/0`."
+  @spec subject([atom, ...]) :: String.t()
+  def subject([key | _within] = path) do
+    kind = if Keyword.has_key?(Spec.of_request(), key), do: "parameter", else: "field"
+    "the #{kind} `#{Enum.join(path, ".")}`"
+  end
+
+  @doc "What the text of an option has to be."
+  @spec notation(keyword) :: String.t()
+  def notation(spec) do
+    case {spec[:text], spec[:type]} do
+      {{_read, _write, notation}, _type} -> notation
+      {nil, {:keyword, _schema}} -> "a JSON object"
+      {nil, :boolean} -> one_of([true, false])
+      {nil, {:one_of, values}} -> one_of(values)
+      {nil, type} -> Options.describe(type)
+    end
+  end
+
+  defp one_of(values) do
+    {last, first} = values |> Enum.map(&"`#{&1}`") |> List.pop_at(-1)
+    Enum.join(first, ", ") <> " or " <> last
+  end
+
+  @doc "The error of an option whose text says nothing that it can be."
+  @spec wrong(atom, String.t(), keyword) :: {:error, Error.t()}
+  def wrong(key, text, spec), do: invalid("#{subject([key])} has to be #{notation(spec)}, and is #{Options.show(text)}")
+
+  defp invalid(message), do: {:error, Error.new(:invalid_option, message)}
+end

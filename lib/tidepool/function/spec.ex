@@ -1,0 +1,202 @@
+defmodule Tidepool.Function.Spec do
+  @max_idle [fast: 16_000, dense: 1_000_000]
+
+  @options [
+    name: [
+      type: {:check, &__MODULE__.name?/1, "a name of 1 to 128 letters, digits, dots, dashes or underscores"},
+      typespec: quote(do: String.t()),
+      doc: "the function's name."
+    ],
+    operation: [
+      type: {:check, &__MODULE__.operation?/1, "a string of 1 to 1024 bytes"},
+      typespec: quote(do: String.t() | nil),
+      kept_as: quote(do: String.t()),
+      default: nil,
+      doc: "what a call without an operation means, the name by default."
+    ],
+    instances: [
+      type:
+        {:check, &__MODULE__.dense_instances?/1,
+         ":fresh or {:warm, max_idle} with max_idle from 1 to #{@max_idle[:fast]}, or to #{@max_idle[:dense]} " <>
+           "with engine: :dense"},
+      typespec: quote(do: :fresh | {:warm, pos_integer}),
+      text:
+        {&__MODULE__.read_instances/1, &__MODULE__.write_instances/1,
+         "`fresh` or `warm:N` with N from 1 to #{@max_idle[:fast]}, or to #{@max_idle[:dense]} with the field " <>
+           "`engine=dense`"},
+      default: :fresh,
+      doc:
+        "a new instance for each call, or a pool of up to so many idle ones, which keep their memory from call to call."
+    ],
+    engine: [
+      type: {:one_of, [:fast, :dense]},
+      default: :fast,
+      doc:
+        "`dense` for functions of which very many instances live at once: up to 100,000 and more where `fast` ends at " <>
+          "some thousands, at the price of bounds checks (memory access 1.3 to 1.6 times slower)."
+    ],
+    snapshot: [
+      type: :boolean,
+      default: true,
+      doc:
+        "whether start functions run once, at the deploy, and instances begin where they ended; with `false` they run " <>
+          "in each instance."
+    ],
+    limits: [
+      type: {:keyword, Tidepool.Limits.schema()},
+      typespec: quote(do: Tidepool.Limits.options()),
+      kept_as: quote(do: Tidepool.Limits.t()),
+      default: [],
+      doc: "any of the limits."
+    ],
+    wait: [
+      of: :request,
+      type: {:one_of, [:local, :majority, :all]},
+      default: :local,
+      doc:
+        "which nodes have to be able to serve the version before the deploy returns, of those that can be reached. When " <>
+          "they can't in time, the reason is `not_spread`, and the deploy stands."
+    ],
+    wait_timeout: [
+      of: :request,
+      type: {:integer, 0, 3_600_000},
+      default: 30_000,
+      doc: "how long other nodes are waited for, in ms."
+    ]
+  ]
+
+  @moduledoc """
+  What a deploy can say of a function: each option once, with its type, default, bounds and documentation.
+
+  From here follow the options of `Tidepool.deploy/2` and their types, the form of `POST /deploy` and its query, the fields
+  of `Tidepool.Function` and of what the catalog keeps on disk (`Tidepool.Catalog.Entry`), the JSON of `GET /functions`,
+  what nodes tell each other (`Tidepool.Cluster.Wire`), what the native library gets, and the tables in docs/http.md.
+
+  ## An option more
+
+  is an element of the list in this file, the place that uses it, and a test. Beside what `Tidepool.Options` says of a
+  schema, an option has
+
+  - `:since`, the version of the cluster's protocol that brought it: for a new one the next. Nodes of versions before ignore
+    functions that have another value than the default, which is what those have that such nodes tell of.
+  - `of: :request`, when it says how to deploy and is not kept: a parameter of the query then, not a field of the form.
+  - `:typespec`, when the type does not tell it; `:kept_as`, when what is kept is another.
+  - `:text`, when text is not read and written as the type has it: how to read it, how to write it, and what to call it.
+  """
+
+  alias Tidepool.Options
+
+  @kept Keyword.reject(@options, fn {_key, spec} -> spec[:of] == :request end)
+  # An entry of the protocol's version 2 has these in places of their own.
+  @placed 2
+  @named Enum.filter(@kept, fn {_key, spec} -> spec[:since] end)
+  @latest Enum.reduce(@named, @placed, fn {_key, spec}, latest -> max(spec[:since], latest) end)
+
+  @doc "The schema of all options, with Tidepool's defaults."
+  @spec schema :: Options.schema()
+  def schema, do: @options
+
+  @doc "The schema of all options, with the defaults of a node that its settings have."
+  @spec schema(:fresh | {:warm, pos_integer}, Tidepool.Limits.t()) :: Options.schema()
+  def schema(instances, limits) do
+    @options
+    |> put_in([:instances, :default], instances)
+    |> put_in([:limits, :type], {:keyword, Tidepool.Limits.schema(limits)})
+  end
+
+  @doc "The options that say what a function is, and are kept."
+  @spec kept :: Options.schema()
+  def kept, do: @kept
+
+  @doc "The options that say how to deploy, and are not."
+  @spec of_request :: Options.schema()
+  def of_request, do: @options -- @kept
+
+  @doc "The version of the cluster's protocol that has all options."
+  @spec latest :: pos_integer
+  def latest, do: @latest
+
+  @doc "The first version of the cluster's protocol that has all of what a function is."
+  @spec version(map) :: pos_integer
+  def version(function),
+    do: Enum.reduce(told(function), @placed, fn {_key, spec}, version -> max(spec[:since], version) end)
+
+  @doc "The options that nodes tell each other by name, if they are not the default."
+  @spec told(map) :: Options.schema()
+  def told(function), do: Enum.filter(@named, fn {key, spec} -> Map.fetch!(function, key) != spec[:default] end)
+
+  @doc "The options that a version of the cluster's protocol may have by name."
+  @spec named(version :: pos_integer) :: Options.schema()
+  def named(version), do: Enum.filter(@named, fn {_key, spec} -> spec[:since] <= version end)
+
+  @doc "What is kept of a function, or of a deploy's options."
+  @spec take(map) :: map
+  def take(function), do: Map.take(function, Keyword.keys(@kept))
+
+  @doc "What a function has that is not told: for `defstruct`, and so for entries that were written before there was the option."
+  @spec defaults :: keyword
+  def defaults, do: for({key, spec} <- @kept, do: {key, spec[:default]})
+
+  @doc "The types of what is kept, for a struct's type."
+  @spec types :: keyword(Macro.t())
+  def types, do: for({key, spec} <- @kept, do: {key, spec[:kept_as] || Options.typespec(spec)})
+
+  @doc """
+  Options as `Tidepool.Options.check/3` has them, by a schema of `schema/1`; one may rule out what another says, too.
+  """
+  @spec check(keyword, Options.schema(), Options.subject()) :: {:ok, map} | {:error, Tidepool.Error.t()}
+  def check(options, schema, subject) do
+    with {:ok, checked} <- Options.check(options, schema, subject) do
+      if fits?(checked), do: {:ok, checked}, else: Options.mistyped(:instances, checked.instances, schema, subject)
+    end
+  end
+
+  @doc "Can the engine hold the idle instances?"
+  @spec fits?(%{optional(:instances) => term, optional(:engine) => term, optional(atom) => term}) :: boolean
+  def fits?(options), do: instances?(options[:instances] || :fresh, options[:engine] || :fast)
+
+  @doc """
+  Can a function have this name? It is used in URLs, file names and metrics.
+
+      iex> Enum.map(["hello_world", "a.b-c", "", "a/b", "..", "é"], &Tidepool.Function.Spec.name?/1)
+      [true, true, false, false, false, false]
+  """
+  @spec name?(term) :: boolean
+  def name?(name) do
+    is_binary(name) and byte_size(name) <= 128 and name =~ ~r/\A[A-Za-z0-9_][A-Za-z0-9_.-]*\z/
+  end
+
+  @doc """
+  Can a bare `/call/NAME` mean this operation?
+
+      iex> Enum.map(["greet", "", <<255>>, String.duplicate("a", 1_025)], &Tidepool.Function.Spec.operation?/1)
+      [true, false, false, false]
+  """
+  @spec operation?(term) :: boolean
+  def operation?(operation) do
+    is_binary(operation) and byte_size(operation) in 1..1_024 and String.valid?(operation)
+  end
+
+  @doc "Can these be the instances of a function on the engine?"
+  @spec instances?(term, Tidepool.Engine.kind()) :: boolean
+  def instances?(instances, engine \\ :fast)
+  def instances?(:fresh, _engine), do: true
+  def instances?({:warm, idle}, engine), do: is_integer(idle) and idle in 1..@max_idle[engine]
+  def instances?(_other, _engine), do: false
+
+  @doc false
+  def dense_instances?(instances), do: instances?(instances, :dense)
+
+  @doc false
+  def read_instances("fresh"), do: {:ok, :fresh}
+
+  def read_instances("warm:" <> count) do
+    with {:ok, idle} <- Options.read(count, {:integer, 1, @max_idle[:dense]}), do: {:ok, {:warm, idle}}
+  end
+
+  def read_instances(_other), do: :error
+
+  @doc false
+  def write_instances(:fresh), do: "fresh"
+  def write_instances({:warm, idle}), do: "warm:#{idle}"
+end

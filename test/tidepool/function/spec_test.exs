@@ -1,0 +1,112 @@
+defmodule Tidepool.Function.SpecTest do
+  # What holds for every option of a deploy, of today's and of those to come.
+  use ExUnit.Case, async: true
+
+  alias Tidepool.Catalog.{Entry, Record}
+  alias Tidepool.Cluster.Wire
+  alias Tidepool.{Error, Limits, Native, Options}
+  alias Tidepool.Function.{Fields, Spec}
+
+  @entry %Entry{
+    name: "f",
+    version: 1,
+    sha256: String.duplicate("00", 32),
+    size: 1,
+    operation: "f",
+    instances: :fresh,
+    limits: Limits.complete(%{}),
+    deployed_at: 1,
+    stamp: {1, 1, "a@b#1"}
+  }
+
+  # Values of options whose type has not few.
+  @values [
+    name: ["g"],
+    operation: ["o", "Grüß Gott"],
+    instances: [:fresh, {:warm, 1}, {:warm, 16_000}],
+    limits: [%{Limits.complete(%{}) | time: 5}],
+    wait_timeout: [0, 3_600_000]
+  ]
+
+  # Entries that have one option each other than the rest.
+  defp entries(options \\ Spec.kept()), do: for({key, value} <- values(options), do: Map.put(@entry, key, value))
+
+  defp values(options) do
+    for {key, spec} <- options, value <- values(key, spec[:type]), do: {key, value}
+  end
+
+  defp values(_key, :boolean), do: [true, false]
+  defp values(_key, {:one_of, values}), do: values
+  defp values(key, _type), do: Keyword.fetch!(@values, key)
+
+  test "every option is read as it was written, as text" do
+    for options <- [Spec.kept(), Spec.of_request()],
+        {key, value} <- values(options),
+        key != :limits,
+        option = Keyword.take(options, [key]) do
+      assert Fields.read(Fields.write(option, %{key => value}), option) == {:ok, [{key, value}]}
+    end
+  end
+
+  test "every option comes back from the disk, and is its default where it was not known yet" do
+    for entry <- entries(), do: assert(Record.decode(Record.encode(entry)) == {[entry], []})
+
+    for {key, default} <- Spec.defaults(), key not in [:name, :operation, :instances, :limits] do
+      old = @entry |> Map.delete(key) |> Record.encode()
+      assert Record.decode(old) == {[Map.put(@entry, key, default)], []}
+    end
+  end
+
+  test "every option comes back from another node" do
+    for entry <- entries(),
+        message = {:push, [{entry, nil}]},
+        do: assert(Wire.decode(Wire.encode(message)) == {:ok, message})
+  end
+
+  test "a deploy with another value of any option is another deploy, and one of the two is later everywhere" do
+    for entry <- entries(), entry != @entry do
+      refute Entry.same_deploy?(@entry, entry)
+      assert entry.name != "f" or Enum.sort([Entry.compare(@entry, entry), Entry.compare(entry, @entry)]) == [:gt, :lt]
+    end
+  end
+
+  test "JSON has every option of a function" do
+    for entry <- entries() do
+      function =
+        struct!(
+          Tidepool.Function,
+          entry |> Spec.take() |> Map.merge(%{version: 1, sha256: "", size: 1, abi: :wapc, imports: []})
+        )
+
+      {:ok, shown} = function |> Fields.json() |> Native.json_encode() |> Native.json_decode()
+      for {key, _spec} <- Spec.kept(), do: assert(is_map_key(shown, to_string(key)))
+    end
+  end
+
+  test "every option refuses what its type does not have, and says what it has to be in the words of its notation" do
+    for {key, spec} = option <- Spec.kept() ++ Spec.of_request() do
+      with {:error, %Error{} = error} <- Fields.read([{to_string(key), "\0"}], [option]) do
+        assert error.message =~ "`#{key}`"
+        refute error.message =~ ~r/[ (]:[a-z]/
+      end
+
+      assert {:error, %Error{reason: :invalid_option, message: message}} =
+               Options.check([{key, {:no, :such}}], Keyword.take(Spec.schema(), [key]), "the option")
+
+      assert message =~ "the option #{inspect(key)} has to be #{Options.describe(spec[:type])}, and is {:no, :such}"
+    end
+  end
+
+  test "what the fast engine can't hold is refused, with the words of whoever said it" do
+    options = [name: "f", instances: {:warm, 16_001}]
+    assert {:error, %Error{message: message}} = Spec.check(options, Spec.schema(), "the option")
+    assert message =~ "the option :instances has to be :fresh or {:warm, max_idle}"
+    assert message =~ "with engine: :dense, and is {:warm, 16001}"
+    assert {:ok, _checked} = Spec.check([{:engine, :dense} | options], Spec.schema(), "the option")
+
+    fields = [{"instances", "warm:16001"}]
+    assert {:error, %Error{message: message}} = Fields.read(fields, Spec.kept())
+    assert message =~ "the field `engine=dense`, and is \"warm:16001\""
+    assert {:ok, _read} = Fields.read([{"engine", "dense"} | fields], Spec.kept())
+  end
+end
