@@ -8,6 +8,7 @@ defmodule Tidepool.Application do
   #   Console            what guests print, to Logger
   #   Host.Registry      who answers which host call
   #   Catalog.Arrivals   what is still to come from other nodes, and the calls that wait for it
+  #   Events             who is told of what changes
   #   Catalog            what is deployed; loads it all before the next child starts
   #   Cluster            other nodes: what crashes there stays there, and calls go on
   #   TidepoolWeb        the HTTP edge, when it is wanted: last up, first down, so that traffic meets a whole node
@@ -72,6 +73,7 @@ defmodule Tidepool.Application do
       Tidepool.Console,
       {Tidepool.Host.Registry, Tidepool.Host.Builtin.entries(config.builtins)},
       Tidepool.Catalog.Arrivals,
+      Tidepool.Events,
       {Tidepool.Catalog, config}
     ] ++ cluster ++ edge
   end

@@ -19,7 +19,7 @@ defmodule Tidepool.Catalog do
 
   require Logger
 
-  alias Tidepool.{BlobStore, Config, Data, Engine, Error, Function, Loader, Log, Native, Origin}
+  alias Tidepool.{BlobStore, Config, Data, Engine, Error, Events, Function, Loader, Log, Native, Origin}
   alias Tidepool.Catalog.{Arrivals, Clock, Entry, State, Store}
 
   # {name, %Function{}, stamp}, or {name, %Error{}, stamp} for one that could not be loaded. Calls don't look here: they
@@ -215,6 +215,7 @@ defmodule Tidepool.Catalog do
          {:ok, state} <- write(state, [entry]) do
       function = describe(entry, loaded)
       publish([{entry, function, native}])
+      Events.deployed(entry.name, entry.version)
       tell(state, entry)
       {:reply, {:ok, function, :created}, state |> served(entry.name) |> release(reservation)}
     else
@@ -314,7 +315,10 @@ defmodule Tidepool.Catalog do
   defp tell(state, entry),
     do: Enum.each(state.subscribers, fn {pid, _monitor} -> send(pid, {:tidepool_catalog, entry}) end)
 
-  defp put_in_place(entry, {:ok, loaded, native}), do: publish([{entry, describe(entry, loaded), native}])
+  defp put_in_place(entry, {:ok, loaded, native}) do
+    publish([{entry, describe(entry, loaded), native}])
+    Events.deployed(entry.name, entry.version)
+  end
 
   defp put_in_place(entry, {:error, error}) do
     Native.unpublish(Engine.runtime(), entry.name)
@@ -328,7 +332,7 @@ defmodule Tidepool.Catalog do
   defp withdraw(names) do
     for name <- names do
       Native.unpublish(Engine.runtime(), name)
-      :ets.delete(@table, name)
+      with [{_name, %Function{version: version}, _stamp}] <- :ets.take(@table, name), do: Events.removed(name, version)
     end
   end
 

@@ -22,6 +22,10 @@ defmodule Tidepool.Native do
   @opaque lane :: reference
   @typedoc "The way to answer one HTTP request, for the process that has taken it."
   @opaque responder :: reference
+  @typedoc "An answer that goes on, for the process that has begun it."
+  @opaque stream :: reference
+  @typedoc "The body of a request that is read as it comes."
+  @opaque body :: reference
 
   @type failure :: {:error, reason :: atom | tuple, message :: binary, details :: map}
   @type step ::
@@ -185,6 +189,9 @@ defmodule Tidepool.Native do
   `{:tidepool_http, lane}`, sent for the first that `http_news/1` has not told of, and `{:tidepool_hangup, pid}` when nobody
   waits any more for the answer of a process that has taken one. The first of them also gets
   `{:tidepool_refused, request, reason, peer, left_out}` for some of the requests that the edge has refused.
+
+  The setting `endpoints` are the rows of the edge's table: maps with `handler` (a module), `method`, `path`, `guarded`, `observes`,
+  `query`, `headers`, `body` (`:nothing`, `{:whole, bytes}` or `{:pieces, bytes}`) and `places` (a number or `nil`).
   """
   @spec http_start(runtime, map, [pid]) ::
           {:ok, server, :inet.port_number()} | {:error, atom, message :: binary}
@@ -196,24 +203,51 @@ defmodule Tidepool.Native do
 
   @doc """
   Makes the caller the process that serves the next request of a lane; `nil` when there is none that anybody waits for.
-  The third is what a call needs next that the edge began, and `nil` for other requests. When the caller dies, the client
-  is told.
+  The third is what a call needs next that the edge began, and `nil` for other requests. A request for what
+  the edge's table has is `{:resource, handler, request}`. When the caller dies, the client is told.
   """
   @spec http_take(lane) :: {responder, route :: term, step | nil} | nil
   def http_take(_lane), do: :erlang.nif_error(:not_loaded)
 
   @doc """
-  Answers a request, once. `:reply` is `:text` when the body is UTF-8 and `:bytes` otherwise. The status 100 lets the body
-  in of a call that asked whether it may come.
+  Answers a request, once. `:reply` is `:text` when the body is UTF-8 and `:bytes` otherwise; a string is the content type as it
+  goes out. The status 100 lets the body in of a call that asked whether it may come.
   """
   @spec http_answer(
           responder,
           100 | 200..599,
-          :json | :reply | :text | :bytes | :wasm | :openmetrics,
+          :json | :reply | :text | :bytes | binary,
           [{binary, binary}],
           binary
         ) :: :ok
   def http_answer(_responder, _status, _type, _headers, _body), do: :erlang.nif_error(:not_loaded)
+
+  @doc """
+  Begins the answer to a request for a resource, whose body comes piece by piece; `:closed` when nobody waits for it. The caller
+  gets `{:tidepool_stream, id, :closed}` when the client is gone, and `{:tidepool_stream, id, :draining}` when the edge is about to
+  stop. When the caller dies, the client sees the body break off.
+  """
+  @spec http_stream(responder, 200..599, :json | :reply | :text | :bytes | binary, [{binary, binary}]) ::
+          {:ok, stream, id :: pos_integer} | :closed
+  def http_stream(_responder, _status, _type, _headers), do: :erlang.nif_error(:not_loaded)
+
+  @doc """
+  Goes on with an answer: how many of the bytes were taken. When not all were, `{:tidepool_stream, id, :room}` follows to who has
+  begun it.
+  """
+  @spec http_write(stream, binary) :: taken :: non_neg_integer | :closed
+  def http_write(_stream, _bytes), do: :erlang.nif_error(:not_loaded)
+
+  @doc "The answer is whole."
+  @spec http_finish(stream) :: :ok
+  def http_finish(_stream), do: :erlang.nif_error(:not_loaded)
+
+  @doc """
+  The next piece of a body. `:later` asks for it: the process that has taken the request gets `{:tidepool_body, id, :ready}` when it
+  has come, or the end.
+  """
+  @spec http_read(body) :: {:data, binary} | :done | {:error, reason :: binary} | :later
+  def http_read(_body), do: :erlang.nif_error(:not_loaded)
 
   @doc "Stops the edge in order; the caller gets `{:tidepool_drained, finished, cut}`."
   @spec http_drain(server, non_neg_integer) :: :ok

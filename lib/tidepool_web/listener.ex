@@ -9,6 +9,7 @@ defmodule TidepoolWeb.Listener do
   require Logger
 
   alias Tidepool.{Config, Engine, Error, Native}
+  alias TidepoolWeb.Router
 
   # Time that the edge may take over the drain limit, to cut what is left.
   @grace_ms 10_000
@@ -99,7 +100,8 @@ defmodule TidepoolWeb.Listener do
       idle_timeout_ms: config.idle_timeout,
       lame_duck_ms: config.lame_duck,
       max_connections: config.max_connections,
-      max_requests: config.max_requests
+      max_requests: config.max_requests,
+      endpoints: Router.endpoints()
     }
   end
 

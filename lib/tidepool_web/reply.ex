@@ -6,7 +6,10 @@ defmodule TidepoolWeb.Reply do
   alias Tidepool.{Error, Function, Native}
   alias Tidepool.Function.Fields
 
-  @type t :: {100 | 200..599, :json | :reply | :wasm | :openmetrics, [{String.t(), String.t()}], binary}
+  @typedoc "What a body is; `:reply` is `:text` when it is UTF-8 and `:bytes` otherwise, a string is the header as it goes out."
+  @type type :: :json | :reply | :text | :bytes | String.t()
+
+  @type t :: {100 | 200..599, type, [{String.t(), String.t()}], binary}
 
   @doc "A guest's reply, which the edge sends as text when it is UTF-8, else as bytes."
   @spec bytes(binary) :: t
@@ -25,7 +28,7 @@ defmodule TidepoolWeb.Reply do
       {"tidepool-version", "#{version}"}
     ]
 
-    {200, :wasm, headers, wasm}
+    {200, "application/wasm", headers, wasm}
   end
 
   # A module may have 100,000 imports, with names of any length.

@@ -1,6 +1,7 @@
 defmodule TidepoolWeb.Supervisor do
   @moduledoc """
-  The HTTP edge: dispatchers, which run each request in a process of its own, and the listener in front of them.
+  The HTTP edge: the ring of events, dispatchers, which run each request in a process of its own, and the listener in front of
+  them.
 
   The listener starts last and stops first: it drains before its dispatchers go. When a dispatcher dies the listener is
   restarted with it, because it holds the dispatchers' pids.
@@ -8,7 +9,7 @@ defmodule TidepoolWeb.Supervisor do
 
   use Supervisor
 
-  alias TidepoolWeb.{Dispatcher, Listener}
+  alias TidepoolWeb.{Dispatcher, EventRing, Listener}
 
   @doc false
   def start_link(config), do: Supervisor.start_link(__MODULE__, config, name: __MODULE__)
@@ -17,6 +18,6 @@ defmodule TidepoolWeb.Supervisor do
   def init(config) do
     dispatchers = for index <- 1..System.schedulers_online(), do: Dispatcher.name(index)
     children = Enum.map(dispatchers, &Supervisor.child_spec({Dispatcher, &1}, id: &1))
-    Supervisor.init(children ++ [{Listener, {config, dispatchers}}], strategy: :one_for_all)
+    Supervisor.init([EventRing | children] ++ [{Listener, {config, dispatchers}}], strategy: :one_for_all)
   end
 end

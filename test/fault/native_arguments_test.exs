@@ -33,7 +33,11 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     http_start: [:runtime, :edge, :list],
     http_news: [:lane],
     http_take: [:lane],
-    http_answer: [:responder, :number, :atom, :list, :binary],
+    http_answer: [:responder, :number, :content_type, :list, :binary],
+    http_stream: [:responder, :number, :content_type, :list],
+    http_write: [:stream, :binary],
+    http_finish: [:stream],
+    http_read: [:body],
     http_drain: [:server, :number],
     http_stats: [:server]
   }
@@ -45,6 +49,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     {:ok, server, port} = Native.http_start(runtime, FaultNative.edge(), [self()])
     socket = FaultClient.connect(port)
     {lane, responder} = take(socket)
+    {stream, body} = FaultNative.stream()
 
     right = %{
       settings: FaultNative.settings(),
@@ -59,6 +64,9 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
       edge: FaultNative.edge(),
       lane: lane,
       responder: responder,
+      stream: stream,
+      body: body,
+      content_type: :text,
       pid: self(),
       list: [],
       binary: "",
@@ -213,7 +221,11 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
   end
 
   defp wrong(kind, right) do
-    handles = for key <- [:runtime, :module, :function, :task, :server, :lane, :responder], key != kind, do: right[key]
+    handles =
+      for key <- [:runtime, :module, :function, :task, :server, :lane, :responder, :stream, :body],
+          key != kind,
+          do: right[key]
+
     others = [nil, :atom, -1, 2 ** 64, 1.5, "text", <<1::3>>, self(), make_ref(), [], %{}, {}, {:ok}, fn -> :ok end]
     Enum.reject(handles ++ others, &right?(kind, &1))
   end
@@ -222,6 +234,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
   defp right?(:boolean, value), do: is_boolean(value)
   defp right?(:optional_binary, value), do: is_nil(value) or is_binary(value)
   defp right?(:atom, value), do: is_atom(value)
+  defp right?(:content_type, value), do: is_atom(value) or is_binary(value)
   defp right?(:pid, value), do: is_pid(value)
   defp right?(:list, value), do: value == []
   defp right?(:json, value), do: is_atom(value) or is_binary(value) or value in [-1, 1.5, [], %{}]

@@ -54,7 +54,8 @@ defmodule Tidepool.FaultNative do
     idle_timeout_ms: 10_000,
     lame_duck_ms: 10_000,
     max_connections: 10,
-    max_requests: 10
+    max_requests: 10,
+    endpoints: []
   }
 
   @doc "Settings of a small runtime."
@@ -68,6 +69,22 @@ defmodule Tidepool.FaultNative do
 
   @doc "Settings of an edge on a port of its own."
   def edge, do: @edge
+
+  @doc "An answer that has begun, to a request with a body in pieces on an edge of its own; and that body."
+  def stream do
+    row = %{handler: __MODULE__, method: "PUT", path: "/a", guarded: true, observes: false, query: false}
+    row = Map.merge(row, %{headers: [], body: {:pieces, 10}, places: nil})
+    {:ok, server, port} = Native.http_start(Tidepool.Engine.runtime(), %{@edge | endpoints: [row]}, [self()])
+    {:ok, socket} = :gen_tcp.connect({127, 0, 0, 1}, port, [:binary, active: false])
+    :ok = :gen_tcp.send(socket, "PUT /a HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n")
+    lane = receive(do: ({:tidepool_http, lane} -> lane))
+    1 = Native.http_news(lane)
+    {responder, {:resource, __MODULE__, %{body: {body, _id}}}, nil} = Native.http_take(lane)
+    {:ok, stream, _id} = Native.http_stream(responder, 200, :text, [])
+    # The edge lives as long as its term.
+    Process.put({__MODULE__, :server}, {server, socket})
+    {stream, body}
+  end
 
   @doc "A small runtime: four instances, and two calls that may wait for one; `settings` say what is otherwise."
   def runtime(settings \\ %{}) do

@@ -13,7 +13,7 @@ defmodule Tidepool.Cluster.Server do
 
   require Logger
 
-  alias Tidepool.{Catalog, Config, Log}
+  alias Tidepool.{Catalog, Config, Events, Log}
   alias Tidepool.Catalog.{Arrivals, Entry, State}
   alias Tidepool.Cluster.{Discovery, Gossip, Links, Loads, LogOnce, Notices, Spread, Traffic, Wire}
 
@@ -398,11 +398,13 @@ defmodule Tidepool.Cluster.Server do
 
   defp effect({:joined, names}, {state, last}) do
     count = map_size(Gossip.live(state.gossip))
+    Enum.each(names, &Events.node_joined/1)
     {Enum.reduce(names, state, &log(&2, :info, &1, Notices.joined(&1, count))), last}
   end
 
   defp effect({:lost, names}, {state, last}) do
     count = map_size(Gossip.live(state.gossip))
+    Enum.each(names, &Events.node_left/1)
     {Enum.reduce(names, state, &log(&2, :warning, &1, Notices.lost(&1, count))), last}
   end
 

@@ -3,7 +3,6 @@
 use crate::connection;
 use crate::edge::Edge;
 use crate::registry::Registry;
-use axum::Router;
 use futures_util::FutureExt;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
@@ -23,7 +22,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct Acceptor {
     pub(crate) edge: Arc<Edge>,
     pub(crate) registry: Arc<Registry>,
-    pub(crate) router: Router,
     pub(crate) protocol: Arc<Builder<TokioExecutor>>,
     /// Told once, when nothing more is to be accepted.
     pub(crate) stop: Arc<Notify>,
@@ -73,7 +71,7 @@ impl Acceptor {
         // Without it a connection is slower, not wrong.
         let _ = stream.set_nodelay(true);
         let entry = self.registry.enter(Arc::clone(&self.edge), peer);
-        let served = connection::serve(stream, entry, self.router.clone(), Arc::clone(&self.protocol));
+        let served = connection::serve(stream, entry, Arc::clone(&self.protocol));
         tokio::spawn(async move {
             served.await;
             drop(place);

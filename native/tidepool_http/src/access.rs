@@ -21,6 +21,12 @@ pub(crate) fn check_change(edge: &Edge, pulse: &Pulse, head: &Parts) -> Result<C
     Ok(Caller { peer: edge.peers.peer(pulse.peer, &head.headers), has_token })
 }
 
+/// Who asks for what anybody may ask for.
+pub(crate) fn caller(edge: &Edge, pulse: &Pulse, head: &Parts) -> Caller {
+    let has_token = edge.config.token.as_deref().is_some_and(|token| carries(&head.headers, token));
+    Caller { peer: edge.peers.peer(pulse.peer, &head.headers), has_token }
+}
+
 /// Whether it has the token, when it may pass.
 fn check(token: Option<&str>, head: &Parts) -> Result<bool, Refusal> {
     match token {

@@ -5,7 +5,7 @@ use http_body_util::Full;
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
-/// An answer, complete: the edge streams nothing.
+/// An answer, complete; [`crate::Responder::stream`] begins one that is not.
 #[derive(Debug, Clone)]
 pub struct Response {
     /// HTTP status, 200 to 599; anything else reaches the client as 500.

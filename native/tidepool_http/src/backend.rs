@@ -2,6 +2,7 @@
 
 use crate::answer::Response;
 use crate::exchange::{Later, Pending};
+use crate::intake::BodyReader;
 use crate::peers::Peer;
 use crate::reason::Reason;
 use bytes::Bytes;
@@ -28,7 +29,7 @@ pub trait Backend: Send + Sync + 'static {
     fn refused(&self, _refused: Refused) {}
 }
 
-/// Who asks for a change.
+/// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {
     /// From where.
@@ -59,7 +60,7 @@ pub enum Answer {
     Later(Pending),
 }
 
-/// What a request asks for, read in full and within its limits. A new route is a variant here and a line in `control.rs`.
+/// What a request asks for, read in full and within its limits.
 #[derive(Debug)]
 pub enum Route {
     /// `POST /deploy`.
@@ -84,36 +85,40 @@ pub enum Route {
         /// Name in the path, percent-decoded.
         function: String,
     },
-    /// `GET /functions`.
-    List,
-    /// `GET /functions/{function}`.
-    Show {
-        /// Name in the path, percent-decoded.
-        function: String,
-    },
-    /// `GET /functions/{function}/wasm`.
-    Wasm {
-        /// Name in the path, percent-decoded.
-        function: String,
-    },
-    /// `DELETE /functions/{function}`.
-    Remove {
-        /// Name in the path, percent-decoded.
-        function: String,
-        /// Who asks for it.
-        caller: Caller,
-    },
-    /// `GET /cluster`.
-    Cluster,
-    /// `DELETE /cluster/nodes/{node}`.
-    Forget {
-        /// Name in the path, percent-decoded.
-        node: String,
-    },
     /// `GET /health`.
     Health,
-    /// `GET /metrics`.
-    Metrics,
+    /// What a row of [`crate::Config::endpoints`] is for.
+    Resource(Box<ResourceRequest>),
+}
+
+/// A request that a row of [`crate::Config::endpoints`] lets in.
+#[derive(Debug)]
+pub struct ResourceRequest {
+    /// Which row, from 0.
+    pub endpoint: usize,
+    /// The row's method; of a HEAD that is `GET`, and the edge keeps the body back.
+    pub method: String,
+    /// All segments of the path, percent-decoded.
+    pub segments: Vec<String>,
+    /// Parameters of the query in their order, decoded, if the row wants them.
+    pub query: Vec<(String, String)>,
+    /// Those of the headers that the row wants which are there, in lower case; of several with a name the first.
+    pub headers: Vec<(String, Bytes)>,
+    /// What the row takes of the body.
+    pub body: RequestBody,
+    /// Who asks.
+    pub caller: Caller,
+}
+
+/// The body of a [`ResourceRequest`].
+#[derive(Debug)]
+pub enum RequestBody {
+    /// The row takes none.
+    Nothing,
+    /// All of it.
+    Whole(Bytes),
+    /// It comes as it is asked for.
+    Pieces(BodyReader),
 }
 
 /// The form of a deploy. What fields there are and what they mean is the backend's.

@@ -33,6 +33,13 @@ impl Bounds {
         let message = format!("send at most {limit} bytes, or raise the server's limit");
         Refusal::new(self.too_large, message).with("limit_bytes", limit)
     }
+
+    /// The refusal of a body that comes too slowly.
+    pub(crate) fn too_slow(&self) -> Refusal {
+        let limit_ms = u64::try_from(self.time.as_millis()).unwrap_or(u64::MAX);
+        Refusal::new(Reason::BodyTimeout, "the body came too slowly: send it faster, or in smaller requests")
+            .with("limit_ms", limit_ms)
+    }
 }
 
 /// A body in memory, with its share of the budget.
@@ -60,11 +67,7 @@ where
     if let Some(held) = reading.as_mut().now_or_never() {
         return held;
     }
-    timeout(bounds.time, reading).await.unwrap_or_else(|_| {
-        let limit_ms = u64::try_from(bounds.time.as_millis()).unwrap_or(u64::MAX);
-        Err(Refusal::new(Reason::BodyTimeout, "the body came too slowly: send it faster, or in smaller requests")
-            .with("limit_ms", limit_ms))
-    })
+    timeout(bounds.time, reading).await.unwrap_or_else(|_| Err(bounds.too_slow()))
 }
 
 /// What is thrown away of a body that is not wanted, so that its connection can go on.

@@ -12,6 +12,8 @@ pub(crate) struct Account {
     pub(crate) requests: AtomicUsize,
     /// Deploys in flight.
     pub(crate) uploads: AtomicUsize,
+    /// Requests in flight of endpoints with a cap of their own.
+    pub(crate) capped: AtomicUsize,
 }
 
 /// Takes `more` of what there is `limit` of and `held` taken, of which `own` is the client's; false, and nothing taken,

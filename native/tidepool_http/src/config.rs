@@ -1,5 +1,6 @@
 //! Settings of the edge, with units and defaults.
 
+use crate::endpoint::{Endpoint, Table};
 use crate::peers::Network;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -50,6 +51,8 @@ pub struct Config {
     pub max_streams: u32,
     /// What `Retry-After` says on a 503, in seconds. Default 1.
     pub retry_after_s: u32,
+    /// What is served beside calls, deploys and health. Of two that a request means the first one counts. Default none.
+    pub endpoints: Vec<Endpoint>,
 }
 
 impl Default for Config {
@@ -74,6 +77,7 @@ impl Default for Config {
             max_uploads: 32,
             max_streams: 128,
             retry_after_s: 1,
+            endpoints: Vec::new(),
         }
     }
 }
@@ -104,6 +108,12 @@ pub enum ConfigError {
         setting: &'static str,
         /// Smallest value that works.
         least: usize,
+    },
+    /// An endpoint that can't be, or that no request would get to.
+    #[error("{endpoint} can't be served")]
+    Endpoint {
+        /// Its method and path.
+        endpoint: String,
     },
     /// The token is empty or has characters that no header can carry.
     #[error("the token must be one or more printable ASCII characters without spaces")]
@@ -150,6 +160,7 @@ impl Config {
         if self.max_buffered_bytes < least {
             return Err(ConfigError::TooSmall { setting: "max_buffered_bytes", least });
         }
+        Table::new(&self.endpoints)?;
         let writable = |token: &str| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
         match &self.token {
             Some(token) if !writable(token) => Err(ConfigError::Token),
@@ -165,7 +176,8 @@ impl Config {
     }
 
     fn largest_body_bytes(&self) -> usize {
-        self.form_bytes().max(self.max_payload_bytes)
+        let whole = self.endpoints.iter().map(|endpoint| endpoint.body.whole_bytes()).max();
+        self.form_bytes().max(self.max_payload_bytes).max(whole.unwrap_or_default())
     }
 }
 

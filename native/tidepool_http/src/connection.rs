@@ -1,8 +1,8 @@
 //! One connection: hyper drives it, the pulse gives it orders, its requests are sorted into calls and the rest.
 
-use crate::answer::Response;
 use crate::call::{self, Got};
 use crate::config::Config;
+use crate::control;
 use crate::edge::Edge;
 use crate::io::Watched;
 use crate::line::Place;
@@ -10,11 +10,9 @@ use crate::pulse::{Order, Pulse};
 use crate::reason::Refusal;
 use crate::registry::Entry;
 use crate::unread::Noted;
-use crate::written::Written;
-use axum::Router;
-use axum::body::Body;
+use crate::written::Http;
 use futures_util::future::{BoxFuture, Either, Ready, ready};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Version};
@@ -26,28 +24,24 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::net::TcpStream;
-use tower::ServiceExt;
-
-/// Calls answer from memory; the router answers with its own kind of body.
-type Reply = hyper::Response<http_body_util::Either<Written, Body>>;
 
 /// A reply, at once or later.
-type Answering = Either<Ready<Result<Reply, Infallible>>, UntilCut>;
+type Answering = Either<Ready<Result<Http, Infallible>>, UntilCut>;
 
 /// A reply that comes later. Once its connection is cut nobody waits for it, so the next poll drops what makes it.
 struct UntilCut {
     pulse: Arc<Pulse>,
-    reply: Option<BoxFuture<'static, Result<Reply, Infallible>>>,
+    reply: Option<BoxFuture<'static, Result<Http, Infallible>>>,
 }
 
 impl UntilCut {
-    fn new(pulse: &Arc<Pulse>, reply: impl Future<Output = Result<Reply, Infallible>> + Send + 'static) -> Self {
+    fn new(pulse: &Arc<Pulse>, reply: impl Future<Output = Result<Http, Infallible>> + Send + 'static) -> Self {
         UntilCut { pulse: Arc::clone(pulse), reply: Some(Box::pin(reply)) }
     }
 }
 
 impl Future for UntilCut {
-    type Output = Result<Reply, Infallible>;
+    type Output = Result<Http, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if self.pulse.order() == Order::Cut {
@@ -77,9 +71,9 @@ pub(crate) fn protocol(config: &Config) -> Builder<TokioExecutor> {
 }
 
 /// Serves a connection to its end. Dropped, it hangs up on what is in flight.
-pub(crate) async fn serve(stream: TcpStream, entry: Entry, router: Router, protocol: Arc<Builder<TokioExecutor>>) {
+pub(crate) async fn serve(stream: TcpStream, entry: Entry, protocol: Arc<Builder<TokioExecutor>>) {
     let io = TokioIo::new(Watched::new(stream, Arc::clone(&entry.pulse)));
-    let service = service_fn(|request| answer(&entry, &router, request));
+    let service = service_fn(|request| answer(&entry, request));
     let mut connection = pin!(protocol.serve_connection(io, service));
     let mut closing = false;
     poll_fn(|cx| {
@@ -106,29 +100,28 @@ pub(crate) async fn serve(stream: TcpStream, entry: Entry, router: Router, proto
 
 /// A GET of a call that is answered at once costs no future; all others are boxed, so that they don't make the
 /// connection's own larger.
-fn answer(entry: &Entry, router: &Router, request: Request<Incoming>) -> Answering {
+fn answer(entry: &Entry, request: Request<Incoming>) -> Answering {
     let (edge, pulse) = (&entry.edge, &entry.pulse);
     let meant = edge.hosts.check(&request);
     let is_call = request.uri().path().starts_with(call::PREFIX);
     let plain = request.method() == Method::GET && request.body().is_end_stream() && !is_multiplexed(&request);
     if !is_call || !plain || meant.is_err() {
-        let router = (!is_call).then(|| router.clone());
-        let reply = serve_request(Arc::clone(edge), Arc::clone(pulse), router, request, meant);
+        let reply = serve_request(Arc::clone(edge), Arc::clone(pulse), is_call, request, meant);
         return Either::Right(UntilCut::new(pulse, reply));
     }
     let busy = pulse.begin();
     // No body is left of a request before this one.
     pulse.set_unread(false);
     let reply = match call::get(edge, pulse, request.uri()) {
-        Ok(Got::Answer(response)) => to_reply(edge, pulse, Ok((response, Place::default()))),
-        Err(refusal) => to_reply(edge, pulse, Err(refusal)),
+        Ok(Got::Answer(response)) => edge.reply(pulse, Ok((response, Place::default()))),
+        Err(refusal) => edge.reply(pulse, Err(refusal)),
         Ok(Got::Dear(call, slot, size)) => {
             let (edge, own_pulse) = (Arc::clone(edge), Arc::clone(pulse));
             let reply = async move {
                 let answer = call::ask(&edge, &own_pulse, size, call).await;
                 drop(slot);
                 busy.answered();
-                Ok(part(&own_pulse, false, to_reply(&edge, &own_pulse, answer)))
+                Ok(part(&own_pulse, false, edge.reply(&own_pulse, answer)))
             };
             return Either::Right(UntilCut::new(pulse, reply));
         }
@@ -139,7 +132,7 @@ fn answer(entry: &Entry, router: &Router, request: Request<Incoming>) -> Answeri
                 drop(slot);
                 let answer = edge.learn(size, answer).map(|response| (response, Place::default()));
                 busy.answered();
-                Ok(part(&own_pulse, false, to_reply(&edge, &own_pulse, answer)))
+                Ok(part(&own_pulse, false, edge.reply(&own_pulse, answer)))
             };
             return Either::Right(UntilCut::new(pulse, reply));
         }
@@ -151,10 +144,10 @@ fn answer(entry: &Entry, router: &Router, request: Request<Incoming>) -> Answeri
 async fn serve_request(
     edge: Arc<Edge>,
     pulse: Arc<Pulse>,
-    router: Option<Router>,
+    is_call: bool,
     request: Request<Incoming>,
     meant: Result<(), Refusal>,
-) -> Result<Reply, Infallible> {
+) -> Result<Http, Infallible> {
     let busy = pulse.begin();
     let multiplexed = is_multiplexed(&request);
     if multiplexed {
@@ -164,27 +157,22 @@ async fn serve_request(
         }
     }
     let request = request.map(|body| Noted::new(body, &pulse, multiplexed));
-    let reply = match (meant, router) {
-        (Err(refusal), _) => {
+    let reply = match meant {
+        Err(refusal) => {
             edge.tell_refused(&pulse, (request.method(), request.uri(), request.headers()), refusal.reason);
             drop(request);
-            to_reply(&edge, &pulse, Err(refusal))
+            edge.reply(&pulse, Err(refusal))
         }
-        // Calls don't pay for the router.
-        (Ok(()), None) => to_reply(&edge, &pulse, call::call(&edge, &pulse, request).await),
-        (Ok(()), Some(router)) => {
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(Arc::clone(&pulse));
-            let reply = router.oneshot(request).await;
-            reply.unwrap_or_else(|never| match never {}).map(http_body_util::Either::Right)
-        }
+        Ok(()) if is_call => edge.reply(&pulse, call::call(&edge, &pulse, request).await),
+        // Boxed, so that a call's future is no larger for what is not a call.
+        Ok(()) => Box::pin(control::serve(&edge, &pulse, request)).await,
     };
     busy.answered();
     Ok(part(&pulse, multiplexed, reply))
 }
 
 /// Says so when the connection can't go on, behind a body that nobody read, or should not.
-fn part(pulse: &Pulse, multiplexed: bool, mut reply: Reply) -> Reply {
+fn part(pulse: &Pulse, multiplexed: bool, mut reply: Http) -> Http {
     let stuck = pulse.has_unread() && reply.status().as_u16() >= 400;
     if stuck || (!multiplexed && pulse.order() == Order::Leave) {
         reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -194,8 +182,4 @@ fn part(pulse: &Pulse, multiplexed: bool, mut reply: Reply) -> Reply {
 
 fn is_multiplexed(request: &Request<Incoming>) -> bool {
     request.version() == Version::HTTP_2
-}
-
-fn to_reply(edge: &Edge, pulse: &Arc<Pulse>, answer: Result<(Response, Place), Refusal>) -> Reply {
-    edge.reply(pulse, answer).map(http_body_util::Either::Left)
 }

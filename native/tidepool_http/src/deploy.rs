@@ -6,13 +6,16 @@ use crate::backend::{Deploy, Route};
 use crate::body::{self, Bounds};
 use crate::edge::{Edge, Purpose};
 use crate::exchange;
+use crate::line::Place;
 use crate::percent;
 use crate::pulse::Pulse;
 use crate::reason::{Reason, Refusal, shown};
+use crate::written::Http;
 use axum::body::Body;
 use axum::extract::multipart::{Field, Multipart, MultipartError};
-use axum::extract::{FromRequest, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest};
 use bytes::{Bytes, BytesMut};
+use hyper::Request;
 use hyper::header::CONTENT_TYPE;
 use hyper::http::request::Parts;
 use std::sync::Arc;
@@ -26,14 +29,30 @@ const TEXT_BYTES: usize = 64 << 10;
 /// Longest file name.
 const FILE_NAME_BYTES: usize = 4 << 10;
 
+/// Answers a deploy. The backend hears of what was refused.
+pub(crate) async fn serve<B>(edge: &Arc<Edge>, pulse: &Arc<Pulse>, request: Request<B>) -> Http
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+{
+    let (head, body) = request.into_parts();
+    let answer = deploy(edge, pulse, &head, body).await;
+    if let Err(refusal) = &answer {
+        edge.tell_refused(pulse, (&head.method, &head.uri, &head.headers), refusal.reason);
+    }
+    edge.reply(pulse, answer.map(|response| (response, Place::default())))
+}
+
 /// Reads a deploy and hands it over. Nothing of the body is read before the head is found good.
 ///
 /// # Errors
 ///
 /// Whatever is wrong with the request, or [`exchange::ask`].
-pub(crate) async fn deploy(edge: &Arc<Edge>, pulse: &Pulse, head: Parts, body: Body) -> Result<Response, Refusal> {
+async fn deploy<B>(edge: &Arc<Edge>, pulse: &Pulse, head: &Parts, body: B) -> Result<Response, Refusal>
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+{
     let account = &pulse.account;
-    let caller = access::check_change(edge, pulse, &head)?;
+    let caller = access::check_change(edge, pulse, head)?;
     let content_type = head.headers.get(CONTENT_TYPE).map(|value| value.as_bytes().to_ascii_lowercase());
     if !content_type.is_some_and(|value| value.starts_with(b"multipart/form-data")) {
         return Err(not_multipart());
@@ -46,7 +65,10 @@ pub(crate) async fn deploy(edge: &Arc<Edge>, pulse: &Pulse, head: Parts, body: B
     let held = body::read(edge, account, body, &bounds).await?;
     let _upload = edge.admit_upload(account)?;
     // In memory and bounded, so the parser sees one piece: its searches are linear, whatever the client sent.
-    let whole = Request::from_parts(head, Body::from(held.bytes));
+    let mut whole = Request::new(Body::from(held.bytes));
+    whole.headers_mut().extend(head.headers.get(CONTENT_TYPE).map(|kind| (CONTENT_TYPE, kind.clone())));
+    // Its bound was kept; axum's own would cut it at 2 MB.
+    DefaultBodyLimit::disable().apply(&mut whole);
     let form = Multipart::from_request(whole, &()).await.map_err(|_| not_multipart())?;
     let deploy = Deploy { query, ..fields(form, &bounds).await? };
     let _hold = held.hold;

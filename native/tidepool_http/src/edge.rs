@@ -4,6 +4,7 @@ use crate::answer::Response;
 use crate::backend::Backend;
 use crate::budget::{self, Account, Budget};
 use crate::config::Config;
+use crate::endpoint::{Row, Table};
 use crate::host::Hosts;
 use crate::line::{Place, Sizes, Turns};
 use crate::notices::Notices;
@@ -24,6 +25,7 @@ pub(crate) struct Edge {
     pub(crate) config: Config,
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) hosts: Hosts,
+    pub(crate) table: Table,
     pub(crate) peers: Peers,
     pub(crate) gauges: Gauges,
     pub(crate) notices: Notices,
@@ -54,6 +56,8 @@ impl Edge {
             turns: Turns::default(),
             discards: Arc::default(),
             hosts: Hosts::new(&config),
+            // Whoever starts a server has checked it.
+            table: Table::new(&config.endpoints).unwrap_or_default(),
             peers: Peers::new(&config.proxies),
             config,
             backend,
@@ -96,6 +100,19 @@ impl Edge {
         self.take(account, Kind::Upload, self.config.max_uploads)
     }
 
+    /// A place among the requests of an endpoint that has a cap of its own, taken besides the one of [`Edge::admit`].
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::Overloaded`] when all are taken, or the client has its share.
+    pub(crate) fn admit_to(&self, row: &Row, account: &Arc<Account>) -> Result<Option<EndpointPlace>, Refusal> {
+        let Some(limit) = row.endpoint.places else { return Ok(None) };
+        if !budget::take(&row.held, &account.capped, limit, 1) {
+            return Err(self.overloaded());
+        }
+        Ok(Some(EndpointPlace { held: Arc::clone(&row.held), account: Arc::clone(account) }))
+    }
+
     fn take(self: &Arc<Self>, account: &Arc<Account>, kind: Kind, limit: usize) -> Result<Slot, Refusal> {
         let (held, own) = kind.counters(self, account);
         if !budget::take(held, own, limit, 1) {
@@ -132,6 +149,18 @@ pub(crate) struct Slot {
     edge: Arc<Edge>,
     account: Arc<Account>,
     kind: Kind,
+}
+
+/// A place of [`Edge::admit_to`], given back on drop.
+pub(crate) struct EndpointPlace {
+    held: Arc<AtomicUsize>,
+    account: Arc<Account>,
+}
+
+impl Drop for EndpointPlace {
+    fn drop(&mut self) {
+        budget::give_back(&self.held, &self.account.capped, 1);
+    }
 }
 
 /// What there are places for.

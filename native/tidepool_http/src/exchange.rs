@@ -4,6 +4,7 @@ use crate::answer::Response;
 use crate::backend::{Answer, Route};
 use crate::edge::Edge;
 use crate::reason::{Reason, Refusal};
+use crate::stream::{self, Reader, Signal, Writer};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -34,9 +35,18 @@ impl Later<'_> {
 
 type HungUp = Box<dyn FnOnce() + Send>;
 
+/// What a responder was given.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// The answer.
+    Whole(Response),
+    /// Its head; the body comes piece by piece.
+    Pieces(Response, Reader),
+}
+
 /// The edge's end of a responder.
 pub struct Pending {
-    receiver: oneshot::Receiver<Response>,
+    receiver: oneshot::Receiver<Reply>,
     hung_up: HungUp,
 }
 
@@ -50,7 +60,7 @@ impl fmt::Debug for Pending {
 #[derive(Debug)]
 pub struct Responder {
     id: u64,
-    sender: oneshot::Sender<Response>,
+    sender: oneshot::Sender<Reply>,
 }
 
 impl Responder {
@@ -63,7 +73,20 @@ impl Responder {
     /// Sends the answer. False, and the answer dropped, when nobody waits for it any more: then, and only
     /// then, its hang-up is or was told.
     pub fn answer(self, response: Response) -> bool {
-        self.sender.send(response).is_ok()
+        self.sender.send(Reply::Whole(response)).is_ok()
+    }
+
+    /// Begins an answer whose body comes piece by piece: `head` without a body. `None` when nobody waits for it any more: then,
+    /// and only then, its hang-up is or was told. From then on it is `signal` that tells what becomes of the client.
+    ///
+    /// A body of unknown length is for those who ask for a resource ([`Route::Resource`]); others get 500 `aborted`.
+    pub fn stream(self, head: Response, signal: impl Fn(Signal) + Send + Sync + 'static) -> Option<Writer> {
+        let (writer, reader) = stream::channel(signal);
+        let Err(refused) = self.sender.send(Reply::Pieces(head, reader)) else { return Some(writer) };
+        // In this order, so that nobody is told of a stream that was not begun.
+        drop(writer);
+        drop(refused);
+        None
     }
 
     /// Whether an answer would be dropped, because nobody waits for it any more.
@@ -106,6 +129,22 @@ impl Asked {
             Asked::Waiting(waiting) => waiting.answer().await,
         }
     }
+
+    /// The same, of a request that may be answered piece by piece.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Asked::answer`].
+    pub(crate) async fn reply(self) -> Result<Reply, Refusal> {
+        match self {
+            Asked::Over(answer) => answer.map(Reply::Whole),
+            Asked::Waiting(waiting) => waiting.reply().await,
+        }
+    }
+}
+
+fn aborted() -> Refusal {
+    Refusal::new(Reason::Aborted, "the request was given up inside the server: try again")
 }
 
 fn answered(edge: &Arc<Edge>, response: Response) -> Result<Response, Refusal> {
@@ -116,17 +155,28 @@ fn answered(edge: &Arc<Edge>, response: Response) -> Result<Response, Refusal> {
 /// A client that waits. Its drop is the hang-up, unless an answer or the loss of the responder came first.
 pub(crate) struct Waiting {
     edge: Arc<Edge>,
-    receiver: oneshot::Receiver<Response>,
+    receiver: oneshot::Receiver<Reply>,
     /// Taken by the drop.
     hung_up: Option<HungUp>,
 }
 
 impl Waiting {
     /// See [`Asked::answer`].
-    pub(crate) async fn answer(mut self) -> Result<Response, Refusal> {
+    pub(crate) async fn answer(self) -> Result<Response, Refusal> {
+        match self.reply().await? {
+            Reply::Whole(response) => Ok(response),
+            Reply::Pieces(..) => Err(aborted()),
+        }
+    }
+
+    /// See [`Asked::reply`].
+    async fn reply(mut self) -> Result<Reply, Refusal> {
         match (&mut self.receiver).await {
-            Ok(response) => answered(&self.edge, response),
-            Err(_) => Err(Refusal::new(Reason::Aborted, "the request was given up inside the server: try again")),
+            Ok(reply) => {
+                self.edge.gauges.answered.fetch_add(1, Relaxed);
+                Ok(reply)
+            }
+            Err(_) => Err(aborted()),
         }
     }
 }

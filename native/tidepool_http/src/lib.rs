@@ -1,4 +1,4 @@
-//! The HTTP edge of Tidepool: hyper and axum in front of a [`Backend`].
+//! The HTTP edge of Tidepool: hyper in front of a [`Backend`].
 //!
 //! Callers may rely on this, whatever clients do:
 //!
@@ -7,14 +7,15 @@
 //! - Everything is bounded: connections, requests in flight, uploads, bytes of bodies held, header
 //!   size, and the time a client may take to send a head, to send a body, or to read an answer.
 //! - Nobody has all of it: a client gets no more of the requests, uploads and bytes than it leaves to others (`budget.rs`).
+//! - Bodies that come in pieces, either way, go at the pace of whoever reads them, through bounded buffers.
 //! - A refusal is JSON with a stable `reason`; the table of reasons is in `reason.rs`.
 //! - [`Server::drain`] closes the listening socket, lets requests in flight finish, then cuts.
 //!
 //! The crate knows nothing of what a function is. It owns no policy beyond limits and the token.
 //!
-//! Where to look: `control.rs` lists the routes, `call.rs` is the path of a call, `exchange.rs` hands
-//! a request over and watches its client, `connection.rs` drives one connection, `pulse.rs` and
-//! `sweep.rs` are its timeouts.
+//! Where to look: `control.rs` sorts what is no call, by the backend's table in `endpoint.rs`; `call.rs` is the path of a
+//! call, `exchange.rs` hands a request over and watches its client, `stream.rs` and `intake.rs` are bodies in pieces,
+//! `connection.rs` drives one connection, `pulse.rs` and `sweep.rs` are its timeouts.
 #![forbid(unsafe_code)]
 
 mod accept;
@@ -29,8 +30,10 @@ mod connection;
 mod control;
 mod deploy;
 mod edge;
+mod endpoint;
 mod exchange;
 mod host;
+mod intake;
 mod io;
 mod line;
 mod notices;
@@ -39,17 +42,22 @@ mod percent;
 mod pulse;
 mod reason;
 mod registry;
+mod resource;
 mod server;
 mod stats;
+mod stream;
 mod sweep;
 mod unread;
 mod written;
 
 pub use answer::{ContentType, Response};
-pub use backend::{Answer, Backend, Caller, Deploy, Refused, Route};
+pub use backend::{Answer, Backend, Caller, Deploy, Refused, RequestBody, ResourceRequest, Route};
 pub use config::{Config, ConfigError};
+pub use endpoint::{BodyRule, Endpoint};
 pub use exchange::{Later, Pending, Responder};
+pub use intake::{BodyReader, Piece};
 pub use peers::{Network, NotANetwork, Peer};
 pub use reason::Reason;
 pub use server::{Drained, Server, StartError};
 pub use stats::{Stats, Timeouts};
+pub use stream::{Closed, Signal, Writer};

@@ -6,7 +6,7 @@
 use crate::budget::Account;
 use crate::line::Line;
 use crate::unread::Discards;
-use crate::written::{PIECE_BYTES, Unwritten};
+use crate::written::{Answered, PIECE_BYTES};
 use futures_util::task::AtomicWaker;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
@@ -60,7 +60,7 @@ pub(crate) struct Pulse {
     /// Shared by all connections.
     pub(crate) discards: Arc<Discards>,
     /// Answers that the client has yet to take, in the pieces that `written.rs` hands out.
-    answers: Mutex<Vec<Arc<Unwritten>>>,
+    answers: Mutex<Vec<Answered>>,
     pieces: AtomicU64,
     order: AtomicU8,
     waker: AtomicWaker,
@@ -139,8 +139,17 @@ impl Pulse {
     }
 
     /// See [`Pulse::piece_out`].
-    pub(crate) fn answers(&self) -> MutexGuard<'_, Vec<Arc<Unwritten>>> {
+    pub(crate) fn answers(&self) -> MutexGuard<'_, Vec<Answered>> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells those who make answers that still go on that the server is about to stop.
+    pub(crate) fn drain_streams(&self) {
+        for answer in self.answers().iter() {
+            if let Answered::Stream(stream) = answer {
+                stream.drain();
+            }
+        }
     }
 
     /// The client takes nothing now.

@@ -4,7 +4,6 @@ use crate::accept::Acceptor;
 use crate::backend::Backend;
 use crate::config::{Config, ConfigError};
 use crate::connection;
-use crate::control;
 use crate::edge::Edge;
 use crate::pulse::Order;
 use crate::registry::Registry;
@@ -115,13 +114,8 @@ impl Server {
         let edge = Edge::new(config, backend);
         let registry = Arc::new(Registry::default());
         let stop = Arc::new(Notify::new());
-        let acceptor = Acceptor {
-            stop: Arc::clone(&stop),
-            router: control::router(Arc::clone(&edge)),
-            edge: Arc::clone(&edge),
-            registry: Arc::clone(&registry),
-            protocol,
-        };
+        let acceptor =
+            Acceptor { stop: Arc::clone(&stop), edge: Arc::clone(&edge), registry: Arc::clone(&registry), protocol };
         Ok(Self {
             accepting: Mutex::new(Some(runtime.spawn(acceptor.run(listener)))),
             sweeping: runtime.spawn(sweep::run(Arc::clone(&edge), Arc::clone(&registry))),
@@ -162,6 +156,7 @@ impl Server {
         let before = gauges.answered.load(Relaxed);
         self.edge.draining.store(true, SeqCst);
         self.registry.give_all(Order::Leave);
+        self.registry.each(|_, pulse| pulse.drain_streams());
         // Whoever connects at the last moment has the second half to send what it came for.
         let half = self.edge.config.lame_duck.min(limit) / 2;
         let _ = timeout(half, self.settled()).await;

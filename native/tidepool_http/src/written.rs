@@ -9,9 +9,11 @@ use crate::edge::Edge;
 use crate::line::Place;
 use crate::pulse::Pulse;
 use crate::reason::Refusal;
+use crate::stream::{Streamed, Unread};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
+use hyper::header::CONTENT_LENGTH;
 use std::io::{Error, ErrorKind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -59,7 +61,7 @@ pub(crate) fn written(edge: &Edge, pulse: &Arc<Pulse>, mut response: Response, p
         rest: Mutex::new(Some(Rest { bytes, hold })),
         seen: Mutex::default(),
     });
-    pulse.answers().push(Arc::clone(&answer));
+    pulse.answers().push(Answered::Whole(Arc::clone(&answer)));
     let pieces = Pieces { pulse: Arc::clone(pulse), answer, left, place };
     Ok(response.into_http().map(|_| Written::Pieces(pieces)))
 }
@@ -69,12 +71,42 @@ pub(crate) fn whole(response: Response) -> Http {
     response.into_http().map(Written::Whole)
 }
 
+/// The answer to a HEAD: it says how long the body would be.
+pub(crate) fn without_body(http: Http) -> Http {
+    let (mut head, body) = http.into_parts();
+    if let Some(length) = body.size_hint().exact() {
+        head.headers.entry(CONTENT_LENGTH).or_insert(length.into());
+    }
+    Http::from_parts(head, Written::Whole(Full::default()))
+}
+
+/// An answer that a client has yet to take, where the sweep finds it.
+#[derive(Debug)]
+pub(crate) enum Answered {
+    /// All of it is there.
+    Whole(Arc<Unwritten>),
+    /// More may come.
+    Stream(Unread),
+}
+
+impl Answered {
+    /// Takes it away from a client that is too slow; whether there was anything, and it is.
+    pub(crate) fn expire(&self, now: Instant, still: Duration, least: Duration) -> bool {
+        match self {
+            Self::Whole(answer) => answer.expire(now, still, least),
+            Self::Stream(stream) => stream.expire(now, still),
+        }
+    }
+}
+
 /// The body of an answer.
 pub(crate) enum Written {
     /// In one piece.
     Whole(Full<Bytes>),
     /// In several.
     Pieces(Pieces),
+    /// In several, of which the backend has yet to make some.
+    Stream(Box<Streamed>),
 }
 
 /// A body that gives its share of the budget back when nothing refers to it any more.
@@ -141,8 +173,7 @@ impl Unwritten {
         Some(Bytes::copy_from_slice(&bytes))
     }
 
-    /// Takes the rest away from a client that is too slow; whether there was one, and it is.
-    pub(crate) fn expire(&self, now: Instant, still: Duration, least: Duration) -> bool {
+    fn expire(&self, now: Instant, still: Duration, least: Duration) -> bool {
         let taken = self.taken.load(Relaxed);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let before = seen.unwrap_or(Seen { first: now, taken, since: now });
@@ -167,6 +198,7 @@ impl Body for Written {
                     .map(|frame| frame.map(|frame| frame.map_err(|never| match never {})));
             }
             Self::Pieces(pieces) => pieces,
+            Self::Stream(stream) => return stream.poll_piece(cx),
         };
         if pieces.left == 0 {
             return Poll::Ready(None);
@@ -183,6 +215,7 @@ impl Body for Written {
         match self {
             Self::Whole(full) => full.is_end_stream(),
             Self::Pieces(pieces) => pieces.left == 0,
+            Self::Stream(stream) => stream.is_over(),
         }
     }
 
@@ -190,6 +223,7 @@ impl Body for Written {
         match self {
             Self::Whole(full) => full.size_hint(),
             Self::Pieces(pieces) => SizeHint::with_exact(pieces.left as u64),
+            Self::Stream(_) => SizeHint::default(),
         }
     }
 }
@@ -200,7 +234,8 @@ impl Drop for Pieces {
             self.place.taken(&self.pulse.line);
         }
         let mut answers = self.pulse.answers();
-        if let Some(place) = answers.iter().position(|answer| Arc::ptr_eq(answer, &self.answer)) {
+        let own = |answer: &Answered| matches!(answer, Answered::Whole(answer) if Arc::ptr_eq(answer, &self.answer));
+        if let Some(place) = answers.iter().position(own) {
             answers.swap_remove(place);
         }
     }

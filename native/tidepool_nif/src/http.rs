@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rustler::{Atom, Encoder, Env, LocalPid, NifResult, OwnedEnv, Resource, ResourceArc, Term};
-use tidepool_http::{Config, Server, StartError};
+use tidepool_http::{BodyRule, Config, Endpoint, Server, StartError};
 
 use crate::decode::{List, Short};
 use crate::node::Node;
-use crate::request::Dispatchers;
+use crate::request::{Dispatchers, Resources};
 use crate::{atoms, decode, encode};
 
 /// A running edge. It stops at once when the term is gone; `http_drain` stops it in order.
@@ -31,9 +31,11 @@ fn http_start<'a>(
     config: Term<'a>,
     dispatchers: List<LocalPid>,
 ) -> NifResult<Term<'a>> {
-    let config = http_config(config)?;
-    let started =
-        Server::start(config, Arc::new(Dispatchers::new(Arc::clone(&node.runtime), dispatchers.0)), node.io());
+    let (endpoints, handlers) = endpoints(decode::field::<List<Term<'_>>>(config, atoms::endpoints())?.0)?;
+    let config = Config { endpoints, ..http_config(config)? };
+    let resources = Resources { handlers, io: node.io().clone() };
+    let backend = Dispatchers::new(Arc::clone(&node.runtime), dispatchers.0, resources);
+    let started = Server::start(config, Arc::new(backend), node.io());
     Ok(match started {
         Ok(server) => {
             let port = server.local_addr().port();
@@ -105,6 +107,36 @@ fn http_config(map: Term<'_>) -> NifResult<Config> {
         max_requests: decode::field(map, atoms::max_requests())?,
         ..Config::default()
     })
+}
+
+/// The edge's table, and whose each of its rows is.
+fn endpoints(rows: Vec<Term<'_>>) -> NifResult<(Vec<Endpoint>, Vec<Atom>)> {
+    let endpoint = |row: Term<'_>| -> NifResult<(Endpoint, Atom)> {
+        let endpoint = Endpoint {
+            method: decode::field(row, atoms::method())?,
+            path: decode::field(row, atoms::path())?,
+            guarded: decode::field(row, atoms::guarded())?,
+            observes: decode::field(row, atoms::observes())?,
+            query: decode::field(row, atoms::query())?,
+            headers: decode::field::<List<String>>(row, atoms::headers())?.0,
+            body: body_rule(decode::field(row, atoms::body())?)?,
+            places: decode::field(row, atoms::places())?,
+        };
+        Ok((endpoint, decode::field(row, atoms::handler())?))
+    };
+    rows.into_iter().map(endpoint).collect()
+}
+
+/// `:nothing`, `{:whole, bytes}` or `{:pieces, bytes}`.
+fn body_rule(term: Term<'_>) -> NifResult<BodyRule> {
+    if atoms::nothing() == term {
+        return Ok(BodyRule::Nothing);
+    }
+    match term.decode::<(Atom, usize)>()? {
+        (rule, bytes) if rule == atoms::whole() => Ok(BodyRule::Whole(bytes)),
+        (rule, bytes) if rule == atoms::pieces() => Ok(BodyRule::Pieces(bytes)),
+        _ => Err(rustler::Error::BadArg),
+    }
 }
 
 fn start_reason(error: &StartError) -> Atom {

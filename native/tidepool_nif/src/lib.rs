@@ -15,6 +15,7 @@ mod json;
 mod lock;
 mod node;
 mod request;
+mod stream;
 mod wake;
 
 rustler::init!("Elixir.Tidepool.Native");

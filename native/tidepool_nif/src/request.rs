@@ -7,12 +7,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crossbeam_queue::SegQueue;
-use rustler::{Atom, Binary, Encoder, Env, LocalPid, OwnedEnv, Resource, ResourceArc, Term};
+use rustler::{Atom, Binary, Decoder, Encoder, Env, LocalPid, NifResult, OwnedEnv, Resource, ResourceArc, Term};
 use tidepool_core::{CallError, Request, Runtime, Step, Task};
-use tidepool_http::{Answer, Backend, Caller, ContentType, Deploy, Later, Refused, Responder, Response, Route};
+use tidepool_http::{
+    Answer, Backend, Caller, ContentType, Deploy, Later, Refused, RequestBody, ResourceRequest, Responder, Response,
+    Route,
+};
+use tokio::runtime::Handle;
 
 use crate::decode::{List, Short};
-use crate::{atoms, call, encode};
+use crate::{atoms, call, encode, stream};
 
 /// Requests on their way to processes, and the dispatcher that starts one for each.
 ///
@@ -23,6 +27,15 @@ pub(crate) struct Lane {
     waiting: SegQueue<Waiting>,
     /// Those that the dispatcher has not been told of. The first of them sends it a message.
     news: AtomicUsize,
+    resources: Arc<Resources>,
+}
+
+/// What requests for resources take.
+pub(crate) struct Resources {
+    /// Whose each row of the edge's table is: a module.
+    pub(crate) handlers: Vec<Atom>,
+    /// Sends messages for schedulers.
+    pub(crate) io: Handle,
 }
 
 #[rustler::resource_impl]
@@ -53,7 +66,20 @@ enum Stage {
 
 /// The way to answer a request. Its term never leaves the process that has taken the request: when that dies the VM frees
 /// its terms, and dropped unanswered this one tells the client.
-pub(crate) struct ResponderHandle(Mutex<Option<Responder>>);
+pub(crate) struct ResponderHandle {
+    responder: Mutex<Option<Responder>>,
+    /// Those of resources may be answered piece by piece.
+    io: Option<Handle>,
+}
+
+impl ResponderHandle {
+    /// The responder, for an answer that comes piece by piece; it is gone then.
+    pub(crate) fn take(&self) -> Option<(Responder, Handle)> {
+        let io = self.io.clone()?;
+        let responder = self.responder.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        Some((responder, io))
+    }
+}
 
 #[rustler::resource_impl]
 impl Resource for ResponderHandle {}
@@ -81,9 +107,12 @@ pub(crate) struct Dispatchers {
 }
 
 impl Dispatchers {
-    pub(crate) fn new(runtime: Arc<Runtime>, pids: Vec<LocalPid>) -> Self {
-        let lane =
-            |dispatcher| ResourceArc::new(Lane { dispatcher, waiting: SegQueue::new(), news: AtomicUsize::new(0) });
+    pub(crate) fn new(runtime: Arc<Runtime>, pids: Vec<LocalPid>, resources: Resources) -> Self {
+        let resources = Arc::new(resources);
+        let lane = |dispatcher| {
+            let (waiting, news, resources) = (SegQueue::new(), AtomicUsize::new(0), Arc::clone(&resources));
+            ResourceArc::new(Lane { dispatcher, waiting, news, resources })
+        };
         Dispatchers { runtime, lanes: pids.into_iter().map(lane).collect(), turn: AtomicUsize::new(0) }
     }
 
@@ -208,48 +237,71 @@ fn http_take<'a>(env: Env<'a>, lane: &'a Lane) -> Option<(ResourceArc<ResponderH
             Stage::Taken(_) | Stage::HungUp => (before, None),
         });
         let Some(begun) = begun else { continue };
-        let route = match asked {
-            Asked::Begun(function, operation) => (atoms::begun(), function, operation).encode(env),
-            Asked::Route(route) => encode_route(env, *route),
+        let (route, io) = match asked {
+            Asked::Begun(function, operation) => ((atoms::begun(), function, operation).encode(env), None),
+            Asked::Route(route) => {
+                let io = matches!(*route, Route::Resource(_)).then(|| lane.resources.io.clone());
+                (encode_route(env, *route, &lane.resources), io)
+            }
         };
         let step = match begun.map(|begun| *begun) {
             Some(Begun::Failed(error)) => encode::call_error(env, &error),
             Some(Begun::Unfinished { task, step, since }) => call::take_over(env, task, step, since.elapsed()),
             None => atoms::nil().encode(env),
         };
-        return Some((ResourceArc::new(ResponderHandle(Mutex::new(Some(responder)))), route, step));
+        return Some((ResourceArc::new(ResponderHandle { responder: Mutex::new(Some(responder)), io }), route, step));
     }
 }
 
-/// Answers a request: `type` is `:json`, `:text`, `:bytes`, `:wasm`, `:openmetrics`, or `:reply` for `:text` when the body is
-/// UTF-8 and `:bytes` otherwise. A second answer is ignored.
+/// What a body is: `:json`, `:text`, `:bytes`, `:reply` for `:text` when it is UTF-8 and `:bytes` otherwise, or as it goes
+/// into the header.
+pub(crate) enum Kind {
+    Known(ContentType),
+    Reply,
+}
+
+impl<'a> Decoder<'a> for Kind {
+    fn decode(term: Term<'a>) -> NifResult<Self> {
+        if let Ok(name) = term.decode::<String>() {
+            return Ok(Kind::Known(ContentType::Other(name)));
+        }
+        match term.decode::<Atom>()? {
+            kind if kind == atoms::reply() => Ok(Kind::Reply),
+            kind if kind == atoms::json() => Ok(Kind::Known(ContentType::Json)),
+            kind if kind == atoms::text() => Ok(Kind::Known(ContentType::Text)),
+            _ => Ok(Kind::Known(ContentType::Bytes)),
+        }
+    }
+}
+
+impl Kind {
+    pub(crate) fn of(self, body: &[u8]) -> ContentType {
+        match self {
+            Kind::Known(kind) => kind,
+            Kind::Reply => ContentType::of_reply(body),
+        }
+    }
+}
+
+/// Answers a request. A second answer is ignored.
 #[rustler::nif]
 fn http_answer<'a>(
     responder: &ResponderHandle,
     status: Short,
-    content_type: Atom,
+    content_type: Kind,
     headers: List<(String, String)>,
     body: Binary<'a>,
 ) -> Atom {
-    let responder = responder.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let responder = responder.responder.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(responder) = responder {
-        let content_type = match content_type {
-            kind if kind == atoms::reply() => ContentType::of_reply(body.as_slice()),
-            kind if kind == atoms::json() => ContentType::Json,
-            kind if kind == atoms::text() => ContentType::Text,
-            kind if kind == atoms::wasm() => ContentType::Other("application/wasm".into()),
-            kind if kind == atoms::openmetrics() => {
-                ContentType::Other("application/openmetrics-text; version=1.0.0; charset=utf-8".into())
-            }
-            _ => ContentType::Bytes,
-        };
+        let content_type = content_type.of(body.as_slice());
         let body = Bytes::copy_from_slice(body.as_slice());
         responder.answer(Response { status: status.0, content_type, headers: headers.0, body });
     }
     atoms::ok()
 }
 
-fn encode_route(env: Env<'_>, route: Route) -> Term<'_> {
+fn encode_route<'a>(env: Env<'a>, route: Route, resources: &Resources) -> Term<'a> {
     match route {
         Route::Deploy(form, caller) => (atoms::deploy(), deploy(env, form), origin(caller)).encode(env),
         Route::Call { function, operation, payload } => {
@@ -257,15 +309,30 @@ fn encode_route(env: Env<'_>, route: Route) -> Term<'_> {
         }
         // The function of an oversized call that comes here is gone, which is for Elixir to say.
         Route::Admit { function } | Route::Oversized { function } => (atoms::admit(), function).encode(env),
-        Route::List => atoms::list().encode(env),
-        Route::Show { function } => (atoms::show(), function).encode(env),
-        Route::Wasm { function } => (atoms::wasm(), function).encode(env),
-        Route::Remove { function, caller } => (atoms::remove(), function, origin(caller)).encode(env),
-        Route::Cluster => atoms::cluster().encode(env),
-        Route::Forget { node } => (atoms::forget(), node).encode(env),
         Route::Health => atoms::health().encode(env),
-        Route::Metrics => atoms::metrics().encode(env),
+        Route::Resource(request) => resource(env, *request, resources),
     }
+}
+
+/// `{:resource, module, request}`.
+fn resource<'a>(env: Env<'a>, request: ResourceRequest, resources: &Resources) -> Term<'a> {
+    let ResourceRequest { endpoint, method, segments, query, headers, body, caller } = request;
+    let handler = resources.handlers.get(endpoint).copied().unwrap_or_else(atoms::nil);
+    let headers: Vec<_> = headers.into_iter().map(|(name, value)| (name, encode::copy(env, &value))).collect();
+    let body = match body {
+        RequestBody::Nothing => atoms::nil().encode(env),
+        RequestBody::Whole(bytes) => encode::binary(env, bytes),
+        RequestBody::Pieces(reader) => stream::body(env, reader, &resources.io),
+    };
+    let request = vec![
+        (atoms::method(), method.encode(env)),
+        (atoms::path(), segments.encode(env)),
+        (atoms::query(), query.encode(env)),
+        (atoms::headers(), headers.encode(env)),
+        (atoms::body(), body),
+        (atoms::origin(), origin(caller).encode(env)),
+    ];
+    (atoms::resource(), handler, encode::map(env, request)).encode(env)
 }
 
 /// `{:token | :no_token, address}`.

@@ -103,7 +103,8 @@ impl Wake for Waker {
     }
 }
 
-fn is_scheduler_thread() -> bool {
+/// Whether the calling thread is the VM's.
+pub(crate) fn is_scheduler_thread() -> bool {
     // SAFETY: `enif_thread_type` takes nothing, touches nothing but the calling thread's own record, and may be called
     // from any thread once the library is loaded, which it is when a waker exists.
     unsafe { rustler::sys::enif_thread_type() != rustler::sys::ERL_NIF_THR_UNDEFINED }

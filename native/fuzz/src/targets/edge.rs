@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use tidepool_http::{Answer, Backend, Config, ContentType, Later, Response, Route, Server};
+use tidepool_http::{Answer, Backend, BodyRule, Config, ContentType, Endpoint, Later, Response, Route, Server};
 
 /// Longer than any answer takes on a busy machine, and shorter than any limit of the edge's on a client's time.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -63,7 +63,7 @@ pub(super) fn shown(route: &Route) -> String {
     match route {
         // Who asks is another each time.
         Route::Deploy(deploy, _) => format!("{deploy:?}"),
-        Route::Remove { function, .. } => format!("Remove {function:?}"),
+        Route::Resource(request) => format!("Resource {:?} {:?}", request.endpoint, request.segments),
         other => format!("{other:?}"),
     }
 }
@@ -81,6 +81,18 @@ impl Edge {
             body_timeout: PATIENCE * 2,
             idle_timeout: PATIENCE * 2,
             write_timeout: PATIENCE * 2,
+            endpoints: vec![
+                Endpoint { query: true, headers: vec!["last-event-id".into()], ..Endpoint::get("/functions") },
+                Endpoint::get("/functions/:function"),
+                Endpoint::change("DELETE", "/functions/:function"),
+                Endpoint { guarded: true, ..Endpoint::get("/functions/:function/wasm") },
+                Endpoint { observes: true, places: Some(8), ..Endpoint::get("/metrics") },
+                Endpoint {
+                    body: BodyRule::Whole(MAX_PAYLOAD_BYTES),
+                    ..Endpoint::change("PUT", "/functions/:function")
+                },
+                Endpoint { body: BodyRule::Pieces(MAX_PAYLOAD_BYTES), ..Endpoint::change("POST", "/functions") },
+            ],
             ..Config::default()
         };
         let server = Server::start(config, Arc::new(Mirror), io.handle()).expect("a loopback socket");

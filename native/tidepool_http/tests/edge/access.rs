@@ -1,7 +1,7 @@
 //! Who may change functions, decided before a body is read.
 
-use crate::support::{Edge, config, form, multipart};
-use tidepool_http::{Caller, Config, Peer, Reason, Refused, Route};
+use crate::support::{Edge, config, form, multipart, resource, routes};
+use tidepool_http::{Caller, Config, Endpoint, Peer, Reason, Refused, Route};
 
 fn guarded() -> Edge {
     Edge::start(Config { token: Some("s3cret".into()), ..config() })
@@ -20,19 +20,20 @@ async fn changes_and_modules_need_the_token_and_nothing_else_does() {
     client.post("/deploy", &(multipart() + WITH_TOKEN), &module()).await;
     assert!(matches!(edge.route().await, Route::Deploy(..)));
     assert_eq!(client.answer().await.status, 200);
-    client.send(format!("DELETE /functions/f HTTP/1.1\r\nhost: localhost\r\n{WITH_TOKEN}\r\n")).await;
-    assert!(matches!(edge.route().await, Route::Remove { .. }));
-    assert_eq!(client.answer().await.status, 200);
-    client.send(format!("DELETE /cluster/nodes/n@h HTTP/1.1\r\nhost: localhost\r\n{WITH_TOKEN}\r\n")).await;
-    assert!(matches!(edge.route().await, Route::Forget { .. }));
-    assert_eq!(client.answer().await.status, 200);
-    client.send(format!("GET /functions/f/wasm HTTP/1.1\r\nhost: localhost\r\n{WITH_TOKEN}\r\n")).await;
-    assert!(matches!(edge.route().await, Route::Wasm { .. }));
-    assert_eq!(client.answer().await.status, 200);
-    for path in ["/call/f", "/functions", "/functions/f", "/health", "/metrics"] {
-        client.ask("GET", path).await;
-        edge.route().await;
-        assert_eq!(client.answer().await.status, 200, "{path}");
+    for Endpoint { method, path, guarded, .. } in routes() {
+        client.send(format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")).await;
+        if guarded {
+            assert_eq!(client.answer().await.status, 401, "{method} {path}");
+            edge.assert_untouched();
+        } else {
+            edge.route().await;
+            assert_eq!(client.answer().await.status, 200, "{method} {path}");
+        }
+        if guarded && path != "/deploy" {
+            client.send(format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n{WITH_TOKEN}\r\n")).await;
+            assert!(resource(edge.route().await).caller.has_token);
+            assert_eq!(client.answer().await.status, 200, "{method} {path}");
+        }
     }
 }
 
@@ -120,28 +121,16 @@ async fn refusals_are_counted_by_reason() {
     assert_eq!(refused, [(tidepool_http::Reason::NotFound, 1), (tidepool_http::Reason::Unauthorized, 2)]);
 }
 
-/// The paths of all routes, with the methods that they take.
-const ROUTES: [(&str, &str); 13] = [
-    ("GET", "/call/f"),
-    ("POST", "/call/f"),
-    ("POST", "/call/f/op"),
-    ("POST", "/deploy"),
-    ("GET", "/functions"),
-    ("GET", "/functions/f"),
-    ("GET", "/functions/f/wasm"),
-    ("DELETE", "/functions/f"),
-    ("GET", "/cluster"),
-    ("DELETE", "/cluster/nodes/n@h"),
-    ("GET", "/health"),
-    ("GET", "/metrics"),
-    ("GET", "/nowhere"),
-];
+/// All there is, and what is not.
+fn everything() -> impl Iterator<Item = (String, String)> {
+    routes().into_iter().chain([Endpoint::get("/nowhere")]).map(|row| (row.method, row.path))
+}
 
 #[tokio::test]
 async fn a_request_for_another_host_is_refused_on_every_route() {
     let mut edge = Edge::start(config());
-    for (method, path) in ROUTES {
-        for target in [path.to_owned(), format!("http://localhost{path}"), format!("http://evil.example{path}")] {
+    for (method, path) in everything() {
+        for target in [path.clone(), format!("http://localhost{path}"), format!("http://evil.example{path}")] {
             let host = if target.contains("evil") { "localhost" } else { "evil.example:4000" };
             let mut client = edge.client().await;
             client.send(format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\ncontent-length: 9\r\n\r\n")).await;
@@ -157,7 +146,7 @@ async fn a_request_for_another_host_is_refused_on_every_route() {
 #[tokio::test]
 async fn a_request_without_a_host_or_with_two_is_refused_on_every_route() {
     let mut edge = Edge::start(config());
-    for (method, path) in ROUTES {
+    for (method, path) in everything() {
         for hosts in ["", "host: localhost\r\nhost: localhost\r\n"] {
             let mut client = edge.client().await;
             client.send(format!("{method} {path} HTTP/1.1\r\n{hosts}\r\n")).await;
@@ -184,7 +173,7 @@ async fn the_backend_hears_who_asks_for_a_change_and_whether_with_the_token() {
     for (mut edge, has_token) in [(guarded(), true), (Edge::start(config()), false)] {
         let mut client = edge.client().await;
         client.send(format!("DELETE /functions/f HTTP/1.1\r\nhost: localhost\r\n{WITH_TOKEN}\r\n")).await;
-        let Route::Remove { caller, .. } = edge.route().await else { panic!() };
+        let caller = resource(edge.route().await).caller;
         assert_eq!(caller, Caller { peer: client.address().into(), has_token });
         client.post("/deploy", &(multipart() + WITH_TOKEN), &module()).await;
         client.answer().await;

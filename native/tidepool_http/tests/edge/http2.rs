@@ -12,10 +12,10 @@ use tidepool_http::{Config, Drained, Route};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-type Sender = SendRequest<Full<Bytes>>;
+pub(crate) type Sender = SendRequest<Full<Bytes>>;
 
 /// A client and the task of its connection, which ends when the connection does.
-async fn connect(edge: &Edge) -> (Sender, JoinHandle<()>) {
+pub(crate) async fn connect(edge: &Edge) -> (Sender, JoinHandle<()>) {
     over(TcpStream::connect(edge.server.local_addr()).await.unwrap()).await
 }
 
@@ -24,12 +24,12 @@ async fn over(stream: TcpStream) -> (Sender, JoinHandle<()>) {
     (sender, tokio::spawn(async move { drop(connection.await) }))
 }
 
-fn request(method: Method, path: &str, body: &'static [u8]) -> Request<Full<Bytes>> {
+pub(crate) fn request(method: Method, path: &str, body: &'static [u8]) -> Request<Full<Bytes>> {
     let uri = format!("http://localhost{path}");
     Request::builder().method(method).uri(uri).version(Version::HTTP_2).body(Full::from(body)).unwrap()
 }
 
-fn get(path: &str) -> Request<Full<Bytes>> {
+pub(crate) fn get(path: &str) -> Request<Full<Bytes>> {
     request(Method::GET, path, b"")
 }
 

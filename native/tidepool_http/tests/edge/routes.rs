@@ -1,7 +1,7 @@
 //! Each path and method, and what of them reaches the backend.
 
-use crate::support::{Edge, config, text};
-use tidepool_http::{ContentType, Response, Route};
+use crate::support::{Edge, config, endpoints, resource, routes, text};
+use tidepool_http::{ContentType, RequestBody, Response, Route};
 
 async fn asked(method: &str, path: &str) -> Route {
     let mut edge = Edge::start(config());
@@ -59,8 +59,8 @@ async fn a_chunked_body_arrives_whole() {
 #[tokio::test]
 async fn names_in_paths_are_percent_decoded() {
     assert_eq!(call(asked("GET", "/call/a%2Fb/c%20d").await), ("a/b".into(), Some("c d".into()), vec![]));
-    let Route::Show { function } = asked("GET", "/functions/caf%C3%A9").await else { panic!() };
-    assert_eq!(function, "café");
+    assert_eq!(resource(asked("GET", "/functions/caf%C3%A9").await).segments, ["functions", "café"]);
+    assert_eq!(resource(asked("DELETE", "/cluster/nodes/n%401@h").await).segments, ["cluster", "nodes", "n@1@h"]);
 }
 
 #[tokio::test]
@@ -80,17 +80,40 @@ async fn a_payload_that_is_not_percent_encoded_is_refused() {
 }
 
 #[tokio::test]
-async fn the_control_routes_reach_the_backend() {
-    assert!(matches!(asked("GET", "/functions").await, Route::List));
-    assert!(matches!(asked("GET", "/functions/f").await, Route::Show { function } if function == "f"));
-    assert!(matches!(asked("DELETE", "/functions/f").await, Route::Remove { function, .. } if function == "f"));
-    assert!(matches!(asked("GET", "/functions/caf%C3%A9/wasm").await, Route::Wasm { function } if function == "café"));
-    assert!(matches!(asked("GET", "/functions/wasm").await, Route::Show { function } if function == "wasm"));
-    assert!(matches!(asked("GET", "/cluster").await, Route::Cluster));
-    let forgotten = asked("DELETE", "/cluster/nodes/n%401@h").await;
-    assert!(matches!(forgotten, Route::Forget { node } if node == "n@1@h"));
+async fn every_row_of_the_table_reaches_the_backend_as_itself() {
+    let rows = routes().split_off(routes().len() - endpoints().len());
+    for (index, row) in rows.into_iter().enumerate() {
+        let request = resource(asked(&row.method, &row.path).await);
+        assert_eq!((request.endpoint, &request.method), (index, &row.method), "{}", row.path);
+        assert_eq!(format!("/{}", request.segments.join("/")), row.path);
+    }
+    assert_eq!(resource(asked("GET", "/functions/wasm").await).endpoint, 1);
     assert!(matches!(asked("GET", "/health").await, Route::Health));
-    assert!(matches!(asked("GET", "/metrics?x=1").await, Route::Metrics));
+}
+
+#[tokio::test]
+async fn a_row_gets_the_parameters_and_headers_that_it_wants_and_no_others() {
+    let mut edge = Edge::start(config());
+    let mut client = edge.client().await;
+    client.post("/whole?a=1&b=x+%2B&a", "last-event-id: 7\r\n", b"body").await;
+    let request = resource(edge.route().await);
+    assert_eq!(request.query, [("a", "1"), ("b", "x +"), ("a", "")].map(|(k, v)| (k.to_owned(), v.to_owned())));
+    assert!(request.headers.is_empty());
+    assert!(matches!(request.body, RequestBody::Whole(bytes) if bytes == "body"));
+    assert_eq!(client.answer().await.status, 200);
+    client
+        .send("GET /stream?%zz HTTP/1.1\r\nhost: localhost\r\nLast-Event-ID: 7\r\nlast-event-id: 8\r\nx: y\r\n\r\n")
+        .await;
+    let request = resource(edge.route().await);
+    assert_eq!((request.query.len(), &request.headers[..]), (0, &[("last-event-id".to_owned(), "7".into())][..]));
+    assert_eq!(client.answer().await.status, 200);
+    client.post("/whole?%zz", "", b"").await;
+    assert_eq!(client.answer().await.reason(), "invalid_query");
+    client.post("/whole", "", b"12345678901").await;
+    let answer = client.answer().await;
+    assert_eq!((answer.status, answer.reason().as_str()), (413, "payload_too_large"));
+    assert_eq!(answer.error()["limit_bytes"], 10);
+    edge.assert_untouched();
 }
 
 #[tokio::test]
@@ -101,6 +124,9 @@ async fn an_unknown_path_is_404_in_json() {
         assert_eq!((answer.status, answer.reason().as_str()), (404, "not_found"), "{path}");
         assert_eq!(answer.headers["content-type"], "application/json");
         assert_eq!(answer.error()["path"], path);
+        let known = answer.error()["message"].as_str().unwrap().to_owned();
+        let listed = known.contains("/deploy, /call/FUNCTION, ") && known.contains("/functions/FUNCTION/wasm, ");
+        assert!(listed || path.starts_with("/call/"), "{known}");
     }
 }
 
@@ -113,6 +139,7 @@ async fn another_method_is_405_and_names_those_allowed() {
         ("POST", "/functions", "GET,HEAD"),
         ("PUT", "/functions/f", "GET,HEAD,DELETE"),
         ("OPTIONS", "/health", "GET,HEAD"),
+        ("GET", "/pieces/x", "PUT"),
     ];
     for (method, path, allow) in cases {
         let answer = refused(method, path).await;
@@ -131,6 +158,10 @@ async fn head_is_get_without_the_body() {
     let mut client = edge.client().await;
     client.ask("HEAD", "/health").await;
     assert!(matches!(edge.route().await, Route::Health));
+    let answer = client.answer_to("HEAD").await;
+    assert_eq!((answer.status, answer.headers["content-length"].as_str()), (200, "2"));
+    client.ask("HEAD", "/functions").await;
+    assert_eq!(resource(edge.route().await).method, "GET");
     let answer = client.answer_to("HEAD").await;
     assert_eq!((answer.status, answer.headers["content-length"].as_str()), (200, "2"));
     client.ask("GET", "/health").await;

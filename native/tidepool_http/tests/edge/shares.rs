@@ -8,7 +8,7 @@ use tidepool_http::{Config, ContentType, Response};
 const SHORT: Duration = Duration::from_millis(150);
 
 /// An HTTP/2 client that takes no byte of any body: its streams have a window of 0.
-async fn greedy(edge: &Edge) -> Client {
+pub(crate) async fn greedy(edge: &Edge) -> Client {
     let mut client = edge.client().await;
     client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
     client.send(frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])).await;
@@ -16,7 +16,7 @@ async fn greedy(edge: &Edge) -> Client {
 }
 
 /// Sends PING until the edge looks as wanted; whether the connection is cut is the edge's affair.
-async fn ping_until(edge: &Edge, client: &mut Client, wanted: impl Fn(&tidepool_http::Stats) -> bool) {
+pub(crate) async fn ping_until(edge: &Edge, client: &mut Client, wanted: impl Fn(&tidepool_http::Stats) -> bool) {
     let pinging = async {
         while !wanted(&edge.server.stats()) {
             let _ = tokio::io::AsyncWriteExt::write_all(&mut client.stream, &frame(PING, 0, 0, &[0; 8])).await;

@@ -7,7 +7,10 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tidepool_http::{Backend, Config, ContentType, Later, Refused, Responder, Response, Route, Server};
+use tidepool_http::{
+    Backend, BodyRule, Config, ContentType, Endpoint, Later, Refused, ResourceRequest, Responder, Response, Route,
+    Server,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -77,7 +80,40 @@ pub(crate) struct Edge {
 
 /// Settings for tests: any free port.
 pub(crate) fn config() -> Config {
-    Config { address: SocketAddr::from(([127, 0, 0, 1], 0)), ..Config::default() }
+    Config { address: SocketAddr::from(([127, 0, 0, 1], 0)), endpoints: endpoints(), ..Config::default() }
+}
+
+/// What a body in pieces may have in all.
+pub(crate) const MOST_BYTES: usize = 100_000_000;
+
+/// Rows of every kind.
+pub(crate) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get("/functions"),
+        Endpoint::get("/functions/:function"),
+        Endpoint { guarded: true, ..Endpoint::get("/functions/:function/wasm") },
+        Endpoint::change("DELETE", "/functions/:function"),
+        Endpoint { observes: true, ..Endpoint::get("/cluster") },
+        Endpoint::change("DELETE", "/cluster/nodes/:node"),
+        Endpoint { observes: true, ..Endpoint::get("/metrics") },
+        Endpoint { places: Some(4), headers: vec!["last-event-id".into()], ..Endpoint::get("/stream") },
+        Endpoint { body: BodyRule::Pieces(MOST_BYTES), ..Endpoint::change("PUT", "/pieces/:name") },
+        Endpoint { body: BodyRule::Whole(10), query: true, ..Endpoint::change("POST", "/whole") },
+    ]
+}
+
+/// All there is, with paths to ask for: what the edge serves by itself, and the table's rows.
+pub(crate) fn routes() -> Vec<Endpoint> {
+    let own = ["/call/f", "/health"].map(Endpoint::get);
+    let posts = ["/call/f", "/call/f/op"].map(|path| Endpoint { method: "POST".to_owned(), ..Endpoint::get(path) });
+    let rows = endpoints().into_iter().map(|row| Endpoint { path: row.path.replace(':', "a-"), ..row });
+    own.into_iter().chain(posts).chain([Endpoint::change("POST", "/deploy")]).chain(rows).collect()
+}
+
+/// What a row's request is.
+pub(crate) fn resource(route: Route) -> ResourceRequest {
+    let Route::Resource(request) = route else { panic!("{route:?}") };
+    *request
 }
 
 impl Edge {
@@ -233,7 +269,29 @@ impl Client {
         Answer { status, headers, body }
     }
 
-    /// Waits for the server to close; what came before is thrown away.
+    /// The next chunk of an answer in chunks; `None` for the last one.
+    pub(crate) async fn chunk(&mut self) -> Option<Bytes> {
+        let size = loop {
+            match self.received.windows(2).position(|window| window == b"\r\n") {
+                Some(end) => break String::from_utf8(self.received.drain(..end + 2).collect()).unwrap(),
+                None => assert!(self.more().await, "closed within a chunk's head"),
+            }
+        };
+        let size = usize::from_str_radix(size.trim(), 16).unwrap();
+        while self.received.len() < size + 2 {
+            assert!(self.more().await, "closed within a chunk");
+        }
+        let chunk: Vec<u8> = self.received.drain(..size).collect();
+        self.received.drain(..2);
+        (size > 0).then(|| chunk.into())
+    }
+
+    /// Bytes that came and were not read.
+    pub(crate) fn unread(&self) -> &[u8] {
+        &self.received
+    }
+
+    /// Waits for the server to close.
     pub(crate) async fn closed(&mut self) {
         while self.more().await {}
     }

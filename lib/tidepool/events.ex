@@ -1,0 +1,57 @@
+defmodule Tidepool.Events do
+  @moduledoc """
+  What changes on this node and around it, as messages for the processes that subscribe.
+
+  | `:event` | when | members beside `:event` and `:at` |
+  | --- | --- | --- |
+  | `:deployed` | a version can be called on this node, wherever it was deployed | `:name`, `:version` |
+  | `:removed` | a function that could be called here was removed, on any node | `:name`, `:version` |
+  | `:node_joined` | a node of the cluster can be reached that could not be before | `:node` |
+  | `:node_left` | a node can't be reached any more, or is forgotten | `:node` |
+
+  `:at` is when this node did or saw it, in seconds since 1970, UTC. Each is told after it is true, and those of one function in
+  the order of its changes. Who subscribes late has missed what was before; after a failure of the cluster's processes nodes are
+  told to have joined again.
+
+      Tidepool.Events.subscribe()
+      receive do
+        {:tidepool_event, %{event: :deployed, name: name}} -> IO.puts("\#{name} can be called")
+      end
+  """
+
+  @type t ::
+          %{event: :deployed | :removed, name: String.t(), version: pos_integer, at: integer}
+          | %{event: :node_joined | :node_left, node: String.t(), at: integer}
+
+  @doc false
+  @spec child_spec(term) :: Supervisor.child_spec()
+  def child_spec(_argument), do: Registry.child_spec(keys: :duplicate, name: __MODULE__)
+
+  @doc "Sends `{:tidepool_event, event}` to the calling process for each event from now on, until it ends."
+  @spec subscribe :: :ok
+  def subscribe do
+    {:ok, _registry} = Registry.register(__MODULE__, :all, nil)
+    :ok
+  end
+
+  @doc false
+  @spec deployed(String.t(), pos_integer) :: :ok
+  def deployed(name, version), do: publish(%{event: :deployed, name: name, version: version})
+
+  @doc false
+  @spec removed(String.t(), pos_integer) :: :ok
+  def removed(name, version), do: publish(%{event: :removed, name: name, version: version})
+
+  @doc false
+  @spec node_joined(String.t()) :: :ok
+  def node_joined(node), do: publish(%{event: :node_joined, node: node})
+
+  @doc false
+  @spec node_left(String.t()) :: :ok
+  def node_left(node), do: publish(%{event: :node_left, node: node})
+
+  defp publish(event) do
+    message = {:tidepool_event, Map.put(event, :at, System.os_time(:second))}
+    Registry.dispatch(__MODULE__, :all, fn subscribers -> for {pid, _value} <- subscribers, do: send(pid, message) end)
+  end
+end

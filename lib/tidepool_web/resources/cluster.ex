@@ -1,0 +1,21 @@
+defmodule TidepoolWeb.Resources.Cluster do
+  @moduledoc "The cluster as this node sees it, and forgetting one of its nodes."
+
+  @behaviour TidepoolWeb.Resource
+
+  alias Tidepool.Cluster
+  alias TidepoolWeb.Reply
+
+  @impl true
+  def routes, do: [{"GET", "/cluster", observes: true}, {"DELETE", "/cluster/nodes/:node", []}]
+
+  @impl true
+  def serve("GET", ["cluster"], _request), do: Reply.json(200, Cluster.status())
+
+  def serve("DELETE", ["cluster", "nodes", node], _request) do
+    case Cluster.forget(node) do
+      :ok -> Reply.json(200, %{forgotten: node})
+      {:error, error} -> Reply.error(error)
+    end
+  end
+end

@@ -1,0 +1,41 @@
+defmodule TidepoolWeb.Resources.Metrics do
+  @moduledoc "Figures for Prometheus, as OpenMetrics text."
+
+  @behaviour TidepoolWeb.Resource
+
+  require Logger
+
+  alias Tidepool.{Catalog, Cluster, Engine, Error, Native}
+  alias TidepoolWeb.{Listener, Reply}
+
+  @text "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+  @impl true
+  def routes, do: [{"GET", "/metrics", observes: true}]
+
+  @impl true
+  def serve("GET", ["metrics"], _request) do
+    functions = Catalog.versions()
+
+    gauges = [
+      {"tidepool_functions", "Deployed functions", length(functions)},
+      {"beam_memory_bytes", "Memory that the Erlang VM has allocated, guests not included", :erlang.memory(:total)},
+      {"beam_processes", "Erlang processes", :erlang.system_info(:process_count)},
+      {"beam_run_queue", "Erlang processes that are ready to run", :erlang.statistics(:total_run_queue_lengths)}
+    ]
+
+    by_function = [
+      {"tidepool_function_version", "Version that is deployed",
+       for({name, version, _at} <- functions, do: {name, version})},
+      {"tidepool_function_deployed_timestamp_seconds", "When it was deployed, since 1970",
+       for({name, _version, at} <- functions, do: {name, at})}
+    ]
+
+    edge = for {name, value} <- Listener.stats(), do: {"tidepool_http_#{name}", "HTTP edge: #{name}", value}
+    {200, @text, [], Native.metrics(Engine.runtime(), gauges ++ edge ++ Cluster.metrics(), by_function)}
+  rescue
+    exception ->
+      Logger.error("the metrics could not be read: " <> Exception.format(:error, exception, __STACKTRACE__))
+      Reply.error(Error.new(:internal, "the metrics could not be read"))
+  end
+end

@@ -1,0 +1,30 @@
+defmodule TidepoolWeb.Router do
+  @moduledoc """
+  The table of all resources. The edge has it from the start, and asks nobody about a request that it does not have.
+  """
+
+  alias TidepoolWeb.Resource
+  alias TidepoolWeb.Resources.{Cluster, Events, Functions, Metrics}
+
+  @resources [Functions, Cluster, Events, Metrics]
+
+  @options [guarded: false, observes: false, query: false, headers: [], body: :nothing, places: nil]
+
+  @doc "The modules of all resources."
+  @spec resources :: [module]
+  def resources, do: @resources
+
+  @doc "The rows of the edge's table: the routes of these resources, with all that holds for each."
+  @spec endpoints([module]) :: [map]
+  def endpoints(resources \\ @resources) do
+    for resource <- resources, {method, path, options} <- resource.routes() do
+      options = Keyword.validate!(options, @options)
+      guarded? = method != "GET" or options[:guarded]
+      options |> Map.new() |> Map.merge(%{handler: resource, method: method, path: path, guarded: guarded?})
+    end
+  end
+
+  @doc "The answer of a resource to a request that the edge has let in."
+  @spec serve(module, Resource.request()) :: Resource.answer()
+  def serve(resource, request), do: resource.serve(request.method, request.path, request)
+end

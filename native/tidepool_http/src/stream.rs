@@ -1,0 +1,367 @@
+//! Answers that come piece by piece: a bounded buffer between the backend and the connection.
+//!
+//! The client's pace is the backend's: what does not fit waits until something was taken. A client that is gone, or takes
+//! nothing for `write_timeout`, ends the stream for the backend; a backend that drops its end unfinished ends the body for the
+//! client in a way that no client takes for its end.
+
+use crate::answer::Response;
+use crate::budget::Hold;
+use crate::edge::{Edge, EndpointPlace, Slot};
+use crate::intake::{Pump, Pumping};
+use crate::pulse::{Busy, Pulse};
+use crate::reason::Refusal;
+use crate::written::{Answered, Http, PIECE_BYTES, Written};
+use bytes::{Bytes, BytesMut};
+use hyper::body::Frame;
+use std::fmt;
+use std::io::{Error, ErrorKind};
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// What a stream holds of an answer at most, and what it takes of the budget for as long as it lasts.
+pub(crate) const CHANNEL_BYTES: usize = 64 << 10;
+
+/// What a backend is told of a stream that it has begun. It runs on a thread of the edge, or on the one that answers, and must
+/// return at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// There is room again, after a [`Writer::write`] that did not take all.
+    Room,
+    /// The client is gone, or too slow. Told once.
+    Closed,
+    /// The server is about to stop: a stream that finishes now ends well. Told once.
+    Draining,
+}
+
+/// The backend's end of an answer that comes in pieces. Dropped without [`Writer::finish`], the client sees it break off.
+pub struct Writer(Arc<Channel>);
+
+/// Nobody reads any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the client is gone")]
+pub struct Closed;
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Writer").finish_non_exhaustive()
+    }
+}
+
+impl Writer {
+    /// Takes as much of `bytes` as there is room for, and says how much that was. When it was not all of it,
+    /// [`Signal::Room`] follows.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`].
+    pub fn write(&self, bytes: &[u8]) -> Result<usize, Closed> {
+        let mut state = self.0.state();
+        if state.closed {
+            return Err(Closed);
+        }
+        let room = state.capacity.saturating_sub(state.buffer.len());
+        let taken = bytes.get(..room).unwrap_or(bytes);
+        state.buffer.extend_from_slice(taken);
+        state.wants_room = taken.len() < bytes.len();
+        wake(state);
+        Ok(taken.len())
+    }
+
+    /// The answer is whole.
+    pub fn finish(self) {
+        self.0.end(End::Finished);
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.0.end(End::Dropped);
+    }
+}
+
+struct Channel {
+    state: Mutex<State>,
+    signal: Box<dyn Fn(Signal) + Send + Sync>,
+}
+
+#[derive(Default)]
+struct State {
+    buffer: BytesMut,
+    /// None before the answer has its place in the budget.
+    capacity: usize,
+    wants_room: bool,
+    end: Option<End>,
+    closed: bool,
+    told_draining: bool,
+    /// Pieces that the client has taken.
+    taken: u64,
+    reader: Option<Waker>,
+    seen: Option<(u64, Instant)>,
+    kept: Option<Kept>,
+}
+
+/// What a stream has of the server, until it is over or closed. Whoever takes nothing of it may keep the body for as long as
+/// the connection lasts.
+struct Kept {
+    _hold: Hold,
+    _slot: Slot,
+    _place: Option<EndpointPlace>,
+    _pumping: Option<Pumping>,
+    /// The connection is no idle one.
+    busy: Busy,
+}
+
+impl State {
+    /// All of it was taken.
+    fn is_whole(&self) -> bool {
+        !self.closed && self.buffer.is_empty() && self.end == Some(End::Finished)
+    }
+
+    /// What is given back now, when nothing is left to be taken. A client may keep the last piece waiting for long.
+    fn over(&mut self) -> Option<Over> {
+        if !self.closed && (!self.buffer.is_empty() || self.end.is_none()) {
+            return None;
+        }
+        let is_whole = self.is_whole();
+        self.kept.take().map(|kept| Over { kept, is_whole })
+    }
+}
+
+/// See [`State::over`]; to be dropped without the lock.
+struct Over {
+    kept: Kept,
+    is_whole: bool,
+}
+
+impl Over {
+    /// A stream that was given up counts against its client.
+    fn give_back(self) {
+        if self.is_whole {
+            self.kept.busy.answered();
+        }
+    }
+}
+
+/// How the backend has ended a stream.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Finished,
+    Dropped,
+}
+
+/// Wakes the connection, without the lock.
+fn wake(mut state: MutexGuard<'_, State>) {
+    let reader = state.reader.take();
+    drop(state);
+    if let Some(reader) = reader {
+        reader.wake();
+    }
+}
+
+impl Channel {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first end counts.
+    fn end(&self, end: End) {
+        let mut state = self.state();
+        state.end.get_or_insert(end);
+        let over = state.over();
+        wake(state);
+        if let Some(over) = over {
+            over.give_back();
+        }
+    }
+
+    /// The answer has its place: from now on it may be written.
+    fn open(&self, kept: Kept) {
+        let mut state = self.state();
+        state.capacity = CHANNEL_BYTES;
+        state.kept = Some(kept);
+        let told = std::mem::take(&mut state.wants_room);
+        drop(state);
+        if told {
+            (self.signal)(Signal::Room);
+        }
+    }
+
+    /// Nobody reads any more; whether the backend still wrote.
+    fn close(&self) -> bool {
+        let mut state = self.state();
+        let tell = !state.closed && state.end.is_none();
+        let was_open = !std::mem::replace(&mut state.closed, true);
+        state.buffer = BytesMut::new();
+        let over = state.over();
+        wake(state);
+        if let Some(over) = over {
+            over.give_back();
+        }
+        if tell {
+            (self.signal)(Signal::Closed);
+        }
+        was_open
+    }
+}
+
+/// The edge's end.
+pub(crate) struct Reader(Arc<Channel>);
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Reader").finish_non_exhaustive()
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Both ends. Nothing can be written before the answer is on its way.
+pub(crate) fn channel(signal: impl Fn(Signal) + Send + Sync + 'static) -> (Writer, Reader) {
+    let channel = Arc::new(Channel { state: Mutex::default(), signal: Box::new(signal) });
+    (Writer(Arc::clone(&channel)), Reader(channel))
+}
+
+/// What a request keeps while its answer goes on.
+pub(crate) struct Begun {
+    pub(crate) slot: Slot,
+    pub(crate) place: Option<EndpointPlace>,
+    pub(crate) pump: Option<Pump>,
+}
+
+/// Turns the head of an answer and the stream behind it into HTTP.
+///
+/// # Errors
+///
+/// [`crate::Reason::Overloaded`] when there is no room for it.
+pub(crate) fn streamed(
+    edge: &Edge,
+    pulse: &Arc<Pulse>,
+    head: Response,
+    reader: Reader,
+    begun: Begun,
+) -> Result<Http, Refusal> {
+    let mut hold = edge.budget.hold(&pulse.account);
+    if !hold.grow(CHANNEL_BYTES) {
+        return Err(edge.overloaded());
+    }
+    let channel = Arc::clone(&reader.0);
+    pulse.answers().push(Answered::Stream(Unread(Arc::clone(&channel))));
+    let streamed = Streamed { reader, pulse: Arc::clone(pulse) };
+    let Begun { slot, place, pump } = begun;
+    let pumping = pump.map(Pump::spawn);
+    channel.open(Kept { _hold: hold, _slot: slot, _place: place, _pumping: pumping, busy: pulse.begin() });
+    // A drain that began before has not seen it.
+    if edge.draining.load(SeqCst) {
+        Unread(channel).drain();
+    }
+    Ok(head.into_http().map(|_| Written::Stream(Box::new(streamed))))
+}
+
+/// The body of an answer that comes in pieces.
+pub(crate) struct Streamed {
+    reader: Reader,
+    pulse: Arc<Pulse>,
+}
+
+impl Streamed {
+    pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let channel = &self.reader.0;
+        let mut state = channel.state();
+        if state.closed {
+            return Poll::Ready(Some(Err(Error::new(ErrorKind::TimedOut, "the client took too long"))));
+        }
+        if state.buffer.is_empty() {
+            return match state.end {
+                Some(End::Finished) => Poll::Ready(None),
+                Some(End::Dropped) => {
+                    Poll::Ready(Some(Err(Error::new(ErrorKind::ConnectionAborted, "the answer broke off"))))
+                }
+                None => {
+                    state.reader = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            };
+        }
+        let length = state.buffer.len().min(PIECE_BYTES);
+        let piece = state.buffer.split_to(length).freeze();
+        state.taken += 1;
+        // Not for each piece, so that the backend wakes up for a few of them.
+        let tell = state.wants_room && state.buffer.len() <= CHANNEL_BYTES / 2;
+        if tell {
+            state.wants_room = false;
+        }
+        let over = state.over();
+        drop(state);
+        if let Some(over) = over {
+            over.give_back();
+        }
+        self.pulse.piece_out();
+        if tell {
+            (channel.signal)(Signal::Room);
+        }
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.reader.0.state().is_whole()
+    }
+}
+
+impl Drop for Streamed {
+    fn drop(&mut self) {
+        let channel = &self.reader.0;
+        self.pulse
+            .answers()
+            .retain(|answer| !matches!(answer, Answered::Stream(unread) if Arc::ptr_eq(&unread.0, channel)));
+    }
+}
+
+/// A stream where the sweep and a drain find it.
+pub(crate) struct Unread(Arc<Channel>);
+
+impl fmt::Debug for Unread {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Unread").finish_non_exhaustive()
+    }
+}
+
+impl Unread {
+    /// Closes the stream for a client that has taken nothing for too long of what there is; whether it did.
+    pub(crate) fn expire(&self, now: Instant, still: Duration) -> bool {
+        let mut state = self.0.state();
+        if state.buffer.is_empty() || state.closed {
+            state.seen = None;
+            return false;
+        }
+        let taken = state.taken;
+        match state.seen {
+            Some((before, since)) if before == taken => {
+                if now.saturating_duration_since(since) < still {
+                    return false;
+                }
+            }
+            _ => {
+                state.seen = Some((taken, now));
+                return false;
+            }
+        }
+        drop(state);
+        self.0.close()
+    }
+
+    /// Tells the backend that the server is about to stop.
+    pub(crate) fn drain(&self) {
+        let mut state = self.0.state();
+        let tell = !state.closed && state.end.is_none() && !std::mem::replace(&mut state.told_draining, true);
+        drop(state);
+        if tell {
+            (self.0.signal)(Signal::Draining);
+        }
+    }
+}
