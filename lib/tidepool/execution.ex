@@ -166,7 +166,7 @@ defmodule Tidepool.Execution do
   end
 
   @spec drive(Native.step(), String.t(), origin) :: {:ok, binary} | {:error, Error.t()}
-  defp drive({:host, _task, _binding, _namespace, _operation, _payload, remaining_us, _version} = step, name, origin) do
+  defp drive({:host, _task, _request, remaining_us, _version} = step, name, origin) do
     {depth, context, timed?} = origin
     nesting = {depth, now() + Timer.ceil_ms(remaining_us), context}
     # Set once for a call, however often its guest asks.
@@ -185,7 +185,8 @@ defmodule Tidepool.Execution do
   defp drive(outcome, name, _origin), do: result(outcome, name)
 
   # On to the end of a call whose guest has asked the host.
-  defp advance({:host, task, binding, namespace, operation, payload, remaining_us, version}, name, nesting, timed?) do
+  defp advance({:host, task, request, remaining_us, version}, name, nesting, timed?) do
+    {:wapc, binding, namespace, operation, payload} = request
     {depth, deadline, context} = nesting
 
     call = %Host.Call{

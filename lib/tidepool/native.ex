@@ -27,12 +27,14 @@ defmodule Tidepool.Native do
   @typedoc "The body of a request that is read as it comes."
   @opaque body :: reference
 
+  @typedoc "What a guest wants of its host, by the ABI in which it asks."
+  @type request :: {:wapc, binding :: binary, namespace :: binary, operation :: binary, payload :: binary}
+
   @type failure :: {:error, reason :: atom | tuple, message :: binary, details :: map}
   @type step ::
           {:ok, reply :: binary}
           | failure
-          | {:host, task, binding :: binary, namespace :: binary, operation :: binary, payload :: binary,
-             remaining_us :: non_neg_integer, version :: pos_integer}
+          | {:host, task, request, remaining_us :: non_neg_integer, version :: pos_integer}
           | {:yield, task}
           | {:wait, task, id :: non_neg_integer, remaining_us :: non_neg_integer}
 

@@ -110,7 +110,7 @@ defmodule Tidepool.FaultNative do
 
   @doc "Starts a call of the guest `parked`, which is published, and drives it until it waits for the host."
   def park(runtime) do
-    {:host, task, "host", "test", "park", "", _us, _version} = settle(call(runtime, "parked"))
+    {:host, task, {:wapc, "host", "test", "park", ""}, _us, _version} = settle(call(runtime, "parked"))
     task
   end
 
@@ -122,7 +122,7 @@ defmodule Tidepool.FaultNative do
   def finish(step, reply \\ {:ok, "answered"}) do
     case step do
       {:yield, task} -> task |> Native.resume() |> finish(reply)
-      {:host, task, _, _, _, _, _, _} -> task |> Native.answer(reply) |> finish(reply)
+      {:host, task, _request, _us, _version} -> task |> Native.answer(reply) |> finish(reply)
       {:wait, task, id, _ms} -> receive(do: ({:tidepool_wake, ^id} -> task |> Native.resume() |> finish(reply)))
       over -> over
     end

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tidepool_core::console::{Console, Line};
 use tidepool_core::{
-    CompileConfig, Function, FunctionConfig, Instances, Limits, Request, Runtime, RuntimeConfig, Step,
+    CompileConfig, Function, FunctionConfig, HostRequest, Instances, Limits, Request, Runtime, RuntimeConfig, Step,
 };
 
 struct Silent;
@@ -28,7 +28,7 @@ fn call(function: &Arc<Function>, operation: &str, payload: &[u8]) {
     loop {
         match task.drive(|_| std::task::Waker::noop().clone()) {
             Step::Done(outcome) => return drop(outcome.unwrap()),
-            Step::Host(request) => task.answer(Ok(request.payload)),
+            Step::Host(HostRequest::Wapc(call)) => task.answer(Ok(call.payload)),
             Step::Yield => {}
             Step::Wait => panic!("there is room"),
         }

@@ -84,7 +84,6 @@ rustler::atoms! {
     optimised,
     cached,
     wapc,
-    wasi,
     // Configuration.
     name,
     version,

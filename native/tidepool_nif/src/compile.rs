@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustler::env::SavedTerm;
-use rustler::{Binary, Encoder, Env, LocalPid, NifResult, OwnedEnv, ResourceArc, Term};
-use tidepool_core::abi::Abi;
-use tidepool_core::snapshot::Start;
+use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, OwnedEnv, ResourceArc, Term};
+use tidepool_core::origin::Start;
 use tidepool_core::{CompileError, Module};
 
 use crate::deploy::ModuleHandle;
@@ -119,10 +118,8 @@ impl Drop for Answer {
 /// `{:ok, module, facts}`.
 fn compiled(env: Env<'_>, module: Arc<Module>) -> Term<'_> {
     let imports: Vec<String> = module.imports().iter().map(|(module, name)| format!("{module}.{name}")).collect();
-    let abi = match module.abi() {
-        Abi::Wapc => atoms::wapc(),
-        Abi::WasiCommand => atoms::wasi(),
-    };
+    // Names of ABIs are the host's own, and few.
+    let abi = Atom::from_str(env, module.abi()).map_or_else(|_| module.abi().encode(env), |abi| abi.encode(env));
     let (start, reason) = match module.start() {
         Start::Nothing => (atoms::nothing(), None),
         Start::Snapshot => (atoms::snapshot(), None),
@@ -131,7 +128,7 @@ fn compiled(env: Env<'_>, module: Arc<Module>) -> Term<'_> {
     let facts = encode::map(
         env,
         vec![
-            (atoms::abi(), abi.encode(env)),
+            (atoms::abi(), abi),
             (atoms::imports(), imports.encode(env)),
             (atoms::start(), start.encode(env)),
             (atoms::start_reason(), reason.encode(env)),

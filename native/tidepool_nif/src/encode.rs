@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use rustler::types::tuple::make_tuple;
 use rustler::{Atom, Encoder, Env, NewBinary, Resource, ResourceArc, Term};
 use tidepool_core::trap::{Frame, TrapKind};
 use tidepool_core::{CallError, CompileError, HostRequest, Limit};
@@ -45,7 +44,7 @@ pub(crate) fn outcome(env: Env<'_>, outcome: Result<Vec<u8>, CallError>) -> Term
     }
 }
 
-/// `{:host, task, binding, namespace, operation, payload, remaining_us, version}`.
+/// `{:host, task, {:wapc, binding, namespace, operation, payload}, remaining_us, version}`.
 pub(crate) fn host_request<'a>(
     env: Env<'a>,
     task: Term<'a>,
@@ -53,18 +52,14 @@ pub(crate) fn host_request<'a>(
     remaining_us: u64,
     version: u64,
 ) -> Term<'a> {
-    let HostRequest { binding, namespace, operation, payload } = request;
-    let elements = [
-        atoms::host().encode(env),
-        task,
-        copy(env, &binding),
-        copy(env, &namespace),
-        copy(env, &operation),
-        binary(env, payload),
-        remaining_us.encode(env),
-        version.encode(env),
-    ];
-    make_tuple(env, &elements)
+    let request = match request {
+        HostRequest::Wapc(call) => {
+            let [binding, namespace, operation] =
+                [call.binding, call.namespace, call.operation].map(|name| copy(env, &name));
+            (atoms::wapc(), binding, namespace, operation, binary(env, call.payload)).encode(env)
+        }
+    };
+    (atoms::host(), task, request, remaining_us, version).encode(env)
 }
 
 /// `{:error, reason, message, details}`.

@@ -52,7 +52,7 @@ fn start(config: &tidepool_core::RuntimeConfig, io_threads: usize) -> Result<Nod
     let io = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(io_threads)
         .thread_name("tidepool-io")
-        .on_thread_start(tidepool_core::take_short_slices)
+        .on_thread_start(tidepool_core::request_short_timeslice)
         .enable_all()
         .build()
         .map_err(|error| format!("the I/O threads could not be started: {error}"))?;

@@ -125,7 +125,7 @@ impl Dispatchers {
         let start = |published: &tidepool_core::Published| {
             let function = &published.function;
             let operation = operation.map_or(&*published.operation, str::as_bytes).to_vec();
-            function.is_brief().then(|| {
+            function.suits_inline().then(|| {
                 // Before the payload is copied.
                 function.admit(payload.len())?;
                 function.start(Request { operation, payload: payload.to_vec(), depth: 1, timeout: Duration::MAX })
@@ -135,7 +135,7 @@ impl Dispatchers {
             Ok(task) => task,
             Err(error) => return Some(Err(Begun::Failed(error))),
         };
-        Some(match task.drive_in_passing() {
+        Some(match task.drive_inline() {
             Step::Done(outcome) => outcome.map_err(Begun::Failed),
             step => Err(Begun::Unfinished { task, step, since: Instant::now() }),
         })

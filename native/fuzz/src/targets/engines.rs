@@ -2,7 +2,7 @@
 //! do the same.
 
 use tidepool_core::trap::TrapKind;
-use tidepool_core::{CallError, HostReply, HostRequest, Instances, Limit, Limits, Tier};
+use tidepool_core::{CallError, HostCall, HostReply, Instances, Limit, Limits, Tier};
 
 use super::node::{Guest, PAGE, Way, compile};
 use super::places::Places;
@@ -26,7 +26,7 @@ pub(super) enum End {
 }
 
 /// What the host answers, the same to the same request.
-pub(super) fn host(request: &HostRequest) -> HostReply {
+pub(super) fn host(request: &HostCall) -> HostReply {
     let key = hash(&(&request.binding, &request.namespace, &request.operation, &request.payload));
     let answer = key.to_le_bytes().repeat(usize::from(key.to_le_bytes()[0]));
     if key.is_multiple_of(3) { Err(answer) } else { Ok(answer) }
@@ -127,7 +127,7 @@ fn end(outcome: Result<Vec<u8>, CallError>) -> End {
 }
 
 /// In what they differ; replies are long.
-fn differ(found: &(End, Vec<HostRequest>), expected: &(End, Vec<HostRequest>)) -> String {
+fn differ(found: &(End, Vec<HostCall>), expected: &(End, Vec<HostCall>)) -> String {
     if let (End::Reply(found), End::Reply(expected)) = (&found.0, &expected.0) {
         let at = found.iter().zip(expected).position(|(found, expected)| found != expected);
         return format!("replies of {} and {} bytes differ first at {at:?}", found.len(), expected.len());

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tidepool_core::console::{Console, Line};
 use tidepool_core::{
-    CallError, CompileConfig, CompileError, DenseConfig, EngineKind, Function, FunctionConfig, HostReply, HostRequest,
-    Instances, Limits, Module, Request, Runtime, RuntimeConfig, Step, Task,
+    CallError, CompileConfig, CompileError, DenseConfig, EngineKind, Function, FunctionConfig, HostCall, HostReply,
+    HostRequest, Instances, Limits, Module, Request, Runtime, RuntimeConfig, Step, Task,
 };
 
 /// Longer than anything takes that is bounded.
@@ -86,7 +86,7 @@ impl Guest {
         &self,
         operation: &[u8],
         payload: &[u8],
-        host: impl FnMut(HostRequest) -> HostReply,
+        host: impl FnMut(HostCall) -> HostReply,
     ) -> Result<Vec<u8>, CallError> {
         let (operation, payload) = (operation.to_vec(), payload.to_vec());
         let task = self.0.start(Request { operation, payload, depth: 1, timeout: PATIENCE })?;
@@ -94,12 +94,12 @@ impl Guest {
     }
 }
 
-fn finish(mut task: Task, mut host: impl FnMut(HostRequest) -> HostReply) -> Result<Vec<u8>, CallError> {
+fn finish(mut task: Task, mut host: impl FnMut(HostCall) -> HostReply) -> Result<Vec<u8>, CallError> {
     let signal = Arc::new(Signal::default());
     loop {
         match task.drive(|_| Waker::from(Arc::clone(&signal))) {
             Step::Done(outcome) => return outcome,
-            Step::Host(request) => task.answer(host(request)),
+            Step::Host(HostRequest::Wapc(call)) => task.answer(host(call)),
             Step::Yield => {}
             Step::Wait => signal.wait(task.remaining()),
         }

@@ -1,6 +1,6 @@
 //! What a module does under an interpreter, with a host of waPC that is written a second time.
 
-use tidepool_core::HostRequest;
+use tidepool_core::HostCall;
 use tidepool_core::trap::TrapKind;
 use wasmi::{Caller, Engine, Extern, Instance, Linker, Memory, Module, Store, TrapCode, TypedFunc};
 
@@ -29,7 +29,7 @@ struct State {
     reply: Option<Vec<u8>>,
     error: Option<Vec<u8>>,
     host_reply: Option<Result<Vec<u8>, Vec<u8>>>,
-    host_calls: Vec<HostRequest>,
+    host_calls: Vec<HostCall>,
 }
 
 /// Why the host stops a guest.
@@ -57,7 +57,7 @@ impl Reference {
     }
 
     /// Calls the module, in the instance of the call before if that is there and `warm`.
-    pub(super) fn call(&mut self, operation: &[u8], payload: &[u8], warm: bool) -> (End, Vec<HostRequest>) {
+    pub(super) fn call(&mut self, operation: &[u8], payload: &[u8], warm: bool) -> (End, Vec<HostCall>) {
         let (mut store, call) = match self.running.take().filter(|_| warm) {
             Some(running) => running,
             None => match self.start() {
@@ -186,7 +186,7 @@ fn host_call(
     if names.iter().any(|(_, len)| len.cast_unsigned() as usize > MAX_NAME_BYTES) {
         return Err(wasmi::Error::host(Stop::Unlike));
     }
-    let request = HostRequest {
+    let request = HostCall {
         binding: read(&caller, binding, binding_len)?,
         namespace: read(&caller, namespace, namespace_len)?,
         operation: read(&caller, operation, operation_len)?,

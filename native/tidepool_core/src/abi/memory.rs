@@ -6,10 +6,10 @@ use std::task::Poll;
 
 use wasmtime::{AsContextMut, Caller, Extern, Memory};
 
-use crate::error::CallError;
-use crate::state::State;
-use crate::ticker::FIRST_SLICE_TICKS;
-use crate::trap::TrapKind;
+use super::slots::State;
+use crate::base::error::CallError;
+use crate::base::trap::TrapKind;
+use crate::slice::epoch::FIRST_SLICE_TICKS;
 
 /// Bytes that are copied without a thought: the time that it takes is in the price of a call of a host function.
 pub(crate) const PIECE_BYTES: usize = 64 << 10;
@@ -102,9 +102,8 @@ pub(crate) async fn copied(caller: &mut Caller<'_, State>, bytes: usize) {
 
 /// The guest has not run for a while: ticks that passed meanwhile are not its own.
 pub(crate) fn begin_slice(caller: &mut Caller<'_, State>) {
-    let call = &caller.data().call;
-    let link = call.link.as_ref().or(call.account.as_ref());
-    let ticks = link.map_or(FIRST_SLICE_TICKS, |link| link.port.slice_ticks());
+    let call = caller.data().call.as_ref();
+    let ticks = call.map_or(FIRST_SLICE_TICKS, |call| call.channel.slice_ticks());
     caller.as_context_mut().set_epoch_deadline(ticks);
 }
 
@@ -126,7 +125,7 @@ pub(crate) fn write(caller: &mut Caller<'_, State>, ptr: i32, bytes: &[u8]) -> w
 /// Stops the guest with `failure` as the outcome of its call.
 pub(crate) fn fail(caller: &mut Caller<'_, State>, failure: CallError) -> wasmtime::Error {
     let text = failure.to_string();
-    caller.data_mut().call.failure = Some(failure);
+    caller.data_mut().failure = Some(failure);
     wasmtime::Error::msg(text)
 }
 

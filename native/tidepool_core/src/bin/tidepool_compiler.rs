@@ -1,9 +1,9 @@
-//! Compiles one module for a node: see `tidepool_core::compiler`.
+//! Compiles one module for a node: see the `compiler` room of `tidepool_core`.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match tidepool_core::compiler::serve() {
+    match tidepool_core::serve_compiler() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");

@@ -1,5 +1,7 @@
 //! What decides about compiled code: the settings that the compiler's process and the engine which runs the code share.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use wasmtime::{Config, OptLevel, RegallocAlgorithm, Strategy};
 
 /// Whose code it is.
@@ -54,4 +56,11 @@ impl Codegen {
         };
         config
     }
+}
+
+/// Stands for all settings that code depends on, and for wasmtime's version.
+pub(super) fn fingerprint(engine: &wasmtime::Engine) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    hasher.finish()
 }

@@ -10,9 +10,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::ioctl_fionbio;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use super::codegen::Codegen;
+use super::failure::Failure;
 use super::wire::{Outcome, REPLY_BYTES, Reply, Request};
-use super::{Codegen, CompileBounds, Failure};
-use crate::compile_pool::{SMALL_BYTES, step_aside};
+use crate::base::config::CompileBounds;
+use crate::os::compile_pool::{SMALL_BYTES, step_aside};
 
 /// How often a thread that waits for code looks at what that has taken, and at who still wants it.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };

@@ -6,8 +6,8 @@ use std::thread;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
+use super::codegen::{Codegen, fingerprint};
 use super::wire::{Outcome, Reply, Request, bytes};
-use super::{Codegen, fingerprint};
 
 /// What the program `tidepool_compiler` does: compiles the module that comes on its standard input, answers on its
 /// standard output, and ends when its input does, in the middle of its work too.

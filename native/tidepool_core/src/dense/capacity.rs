@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::os::Guards;
-use crate::machine::{memory_bytes, number};
+use crate::os::machine::{memory_bytes, number};
 
 /// Most that is chosen without being asked for: more address space than this takes is a decision.
 const MOST: usize = 128 << 10;

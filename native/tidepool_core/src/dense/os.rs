@@ -6,8 +6,8 @@ use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::ptr::{self, NonNull};
 
-use super::slab::PAGE_BYTES;
-
+/// Pages of all machines that are supported have this size.
+pub(super) const PAGE_BYTES: usize = 4 << 10;
 /// `MADV_GUARD_INSTALL` of Linux 6.13, which the libc crate does not name yet.
 const MADV_GUARD_INSTALL: libc::c_int = 102;
 /// `PAGEMAP_SCAN` of Linux 6.7: `_IOWR('f', 16, struct pm_scan_arg)`.

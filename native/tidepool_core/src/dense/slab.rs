@@ -11,11 +11,9 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::high_water::HighWater;
-use super::os::{Guards, PageMap, Space};
-use crate::trim;
+use super::os::{Guards, PAGE_BYTES, PageMap, Space};
+use crate::os::trim;
 
-/// Pages of all machines that are supported have this size.
-pub(super) const PAGE_BYTES: usize = 4 << 10;
 /// As much as this is zeroed in place.
 const MAX_ZEROED_BYTES: usize = 256 << 10;
 /// Pages of free slots that a slab keeps, together.

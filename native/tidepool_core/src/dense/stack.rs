@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use wasmtime::{StackCreator, StackMemory};
 
-use super::slab::{PAGE_BYTES, Slab, Slot};
+use super::os::PAGE_BYTES;
+use super::slab::{Slab, Slot};
 
 /// Makes stacks for wasmtime.
 pub(super) struct Stacks(pub(super) Arc<Slab>);

@@ -20,10 +20,11 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use super::answers::{Entropy, Replacement};
 use super::chacha8::{ChaCha8, SEED_AT, SEED_BYTES, STATE_BYTES};
 use super::image::{Bits, Image};
-use super::sandbox::{Answers, Candidate, Replacement, Run};
-use crate::limits::Limits;
+use super::sandbox::{Candidate, Run};
+use crate::base::limits::Limits;
 
 /// Where the two cheap numbers stand, counted from the generator.
 const CHEAP_AT: usize = STATE_BYTES.next_multiple_of(8);
@@ -47,13 +48,13 @@ const NO_ELEMENT: u8 = 0x80;
 pub(super) fn reseeded(
     candidate: &Candidate,
     run: Run,
-    answers: &Answers,
+    entropy: &Entropy,
     limits: &Limits,
 ) -> Option<(Image, Vec<Range<usize>>)> {
     let mut image = run.image;
     for at in generators(&image.memory) {
         let replacement = Replacement { at, with: ChaCha8::random(), draws: FIRST_DRAWS };
-        let Ok(other) = candidate.run(answers, limits, Some(replacement)) else { continue };
+        let Ok(other) = candidate.run(entropy, limits, Some(replacement)) else { continue };
         let Some((before, after)) = other.replaced else { continue };
         // Only the thread's own generator has the second number that it gave out beside it.
         if word(&image.memory, at + CHEAP64_AT) != before.afresh().nth(FIRST_DRAWS - 1) {

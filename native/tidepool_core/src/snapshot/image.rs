@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use wasmtime::{AsContextMut, Instance, Val};
 use wasmtime_wizer::{InstanceState, ModuleContext, SnapshotVal, ValType, Wizer};
 
-use super::Refusal;
+use crate::base::origin::Refusal;
 
 /// Largest memory that is looked at.
 const MAX_MEMORY_BYTES: usize = 64 << 20;
@@ -41,7 +41,7 @@ pub(super) enum Bits {
 
 impl<'a> Instrumented<'a> {
     pub(super) fn new(wasm: &'a [u8]) -> Result<Self, Refusal> {
-        let (context, wasm) = Wizer::new().instrument(wasm).map_err(|error| unsupported(&error))?;
+        let (context, wasm) = Wizer::new().instrument(wasm).map_err(|error| Refusal::unsupported(&error))?;
         Ok(Instrumented { context, wasm })
     }
 
@@ -58,7 +58,7 @@ impl<'a> Instrumented<'a> {
         let rewritten = pin!(wizer.snapshot(&self.context, &mut state));
         // All of the state is at hand: nothing waits.
         match rewritten.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(outcome) => outcome.map_err(|error| unsupported(&error)),
+            Poll::Ready(outcome) => outcome.map_err(|error| Refusal::unsupported(&error)),
             Poll::Pending => Err(Refusal::Unsupported { message: "state that is not at hand".into() }),
         }
     }
@@ -97,10 +97,6 @@ impl Image {
 
 fn within(bytes: usize, allowed: usize) -> Result<(), Refusal> {
     if bytes <= allowed { Ok(()) } else { Err(Refusal::TooLarge { bytes, allowed }) }
-}
-
-pub(super) fn unsupported(error: &wasmtime::Error) -> Refusal {
-    Refusal::Unsupported { message: error.root_cause().to_string() }
 }
 
 struct Reader<'a>(&'a Image);

@@ -2,28 +2,31 @@
 
 use wasmparser::{ExternalKind, Parser, Payload};
 
-use crate::abi::GUEST_CALL;
-use crate::compile::START_FUNCTIONS;
+use crate::abi::contract::Spec;
+use crate::abi::exports::Surface;
 
 /// The parts of a module that decide whether it has a start to take a snapshot of.
 pub(super) struct Outline {
-    /// Is it a waPC module with something to run before its first call?
+    /// Does its ABI have instances that serve several calls, and does it have something to run before the first?
     pub(super) runs_before_calls: bool,
+    /// Names of functions that run then, if they are exported.
+    pub(super) start_functions: &'static [&'static str],
     /// Where its code section begins, in bytes.
     pub(super) code_at: usize,
 }
 
 impl Outline {
-    pub(super) fn of(wasm: &[u8]) -> wasmparser::Result<Self> {
-        let (mut wapc, mut starts, mut code_at) = (false, false, 0);
+    pub(super) fn of(wasm: &[u8], abis: &[Spec]) -> wasmparser::Result<Self> {
+        let mut functions = Surface { imports: Vec::new(), exports: Vec::new() };
+        let (mut starts, mut code_at) = (false, 0);
         for payload in Parser::new(0).parse_all(wasm) {
             match payload? {
                 Payload::ExportSection(exports) => {
                     for export in exports {
                         let export = export?;
-                        let function = export.kind == ExternalKind::Func;
-                        wapc |= function && export.name == GUEST_CALL;
-                        starts |= function && START_FUNCTIONS.contains(&export.name);
+                        if export.kind == ExternalKind::Func {
+                            functions.exports.push(export.name);
+                        }
                     }
                 }
                 Payload::StartSection { .. } => starts = true,
@@ -34,6 +37,9 @@ impl Outline {
                 _ => {}
             }
         }
-        Ok(Outline { runs_before_calls: wapc && starts, code_at })
+        let abi = Spec::detect(abis, &functions).ok().filter(|abi| abi.reusable);
+        let start_functions = abi.map_or(&[][..], |abi| abi.start_functions);
+        starts |= start_functions.iter().any(|name| functions.exports(name));
+        Ok(Outline { runs_before_calls: abi.is_some() && starts, start_functions, code_at })
     }
 }

@@ -1,9 +1,4 @@
-//! Where start functions run ahead of all calls: an engine that compiles fast, and a host that answers nothing which an
-//! instance could take for its own.
-//!
-//! What a start function may ask is what has the same answer at every start: arguments, environment, descriptors, the
-//! monotonic clock (which starts with the instance). Randomness and the wall clock are answered from [`Answers`], so that
-//! two runs with other answers show what came of them. Anything else ends the run with a [`Refusal`].
+//! Where start functions run ahead of all calls: an engine that compiles fast, and a store with the bounds of an instance.
 
 use std::pin::pin;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -11,80 +6,26 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
-use wasmtime::{
-    Caller, Engine, ExternType, Linker, Memory, Module, Store, StoreLimits, StoreLimitsBuilder, UpdateDeadline, Val,
-};
-use wasmtime_wasi::p1::{self, WasiP1Ctx};
+use wasmtime::{Engine, Module, Store, StoreLimits, StoreLimitsBuilder, UpdateDeadline};
 
+use super::answers::{Entropy, Replacement, State, linker};
 use super::chacha8::ChaCha8;
-use super::image::{Image, Instrumented, unsupported};
-use super::printed::Printed;
-use super::{Refusal, Unprepared};
-use crate::abi::{PREVIEW_0, WASI_MODULE, is_wasi, wapc, wasi};
-use crate::compile::START_FUNCTIONS;
-use crate::compile_pool::step_aside;
+use super::image::{Image, Instrumented};
+use crate::abi::wasi;
+use crate::base::config::RuntimeConfig;
+use crate::base::limits::Limits;
+use crate::base::origin::{MAX_TIME, Refusal};
+use crate::base::printed::Printed;
 use crate::compiler::{Codegen, Failure, Job};
-use crate::console::{MAX_LINE_BYTES, Stream};
-use crate::limits::Limits;
-use crate::runtime::RuntimeConfig;
+use crate::os::compile_pool::step_aside;
+use crate::store::failure::exit_code;
 
-/// Imports of WASI that answer the same at every start and change nothing: the real ones serve them.
-const STEADY: [&str; 11] = [
-    "args_get",
-    "args_sizes_get",
-    "clock_res_get",
-    "environ_get",
-    "environ_sizes_get",
-    "fd_fdstat_get",
-    // Answers that there is no file: the three streams are none.
-    "fd_fdstat_set_flags",
-    "fd_prestat_dir_name",
-    "fd_prestat_get",
-    "proc_exit",
-    "sched_yield",
-];
-/// Those that are answered here.
-const ANSWERED: [&str; 3] = ["random_get", "clock_time_get", "fd_write"];
-/// Buffers of a write that are looked at; real instances look at no more either.
-const MAX_BUFFERS: usize = 1_024;
-/// Most bytes of randomness in one request; real instances get no more either.
-const MAX_RANDOM_BYTES: usize = 1 << 20;
-/// What the monotonic clock says: the instance has just been born. Go takes 0 for a broken clock.
-const BIRTH_NS: u64 = 1;
 /// How often a run looks at the time.
 const LOOK: Duration = Duration::from_millis(5);
 /// How long before other deploys get a thread in the place of the one that a run holds.
 const ASIDE_AFTER: Duration = Duration::from_millis(50);
-/// Longest that start functions run here, whatever their function's limit is: they hold a compile thread.
-pub(super) const MAX_TIME: Duration = Duration::from_secs(1);
-/// The wall clock is somewhere in the 68 years from 1970 on.
-const MAX_WALL_NS: u64 = 1 << 61;
-/// Errors of WASI.
-const SUCCESS: i32 = 0;
-const BADF: i32 = 8;
-const FAULT: i32 = 21;
-const INVAL: i32 = 28;
-
-/// What randomness and the wall clock say in one run.
-#[derive(Clone)]
-pub(super) struct Answers {
-    /// Seed of the first answer that is random.
-    pub(super) first: [u8; 32],
-    /// Seed of all later ones.
-    pub(super) later: [u8; 32],
-    /// The wall clock, in ns since 1970.
-    pub(super) wall_ns: u64,
-}
-
-/// Another generator that takes the place of the one at `at`, at the first look at the clock by which that has given out
-/// so many words.
-pub(super) struct Replacement {
-    pub(super) at: usize,
-    pub(super) with: ChaCha8,
-    pub(super) draws: usize,
-}
 
 /// What a run left behind.
 pub(super) struct Run {
@@ -110,6 +51,22 @@ pub(crate) struct Sandbox {
 /// A module that is ready to run here.
 pub(super) struct Candidate {
     module: Module,
+    /// Names of functions to run, in this order, if they are exported.
+    start_functions: &'static [&'static str],
+}
+
+/// Why there is no snapshot.
+pub(super) enum Unprepared {
+    /// For something about the module.
+    Refused(Refusal),
+    /// For nothing that says anything of its start functions: they never ran.
+    Failed(Failure),
+}
+
+impl From<Refusal> for Unprepared {
+    fn from(refusal: Refusal) -> Self {
+        Unprepared::Refused(refusal)
+    }
 }
 
 /// What a function's instance may have. Nothing is taken from the budget that all instances share.
@@ -118,26 +75,6 @@ fn bounds(limits: &Limits) -> StoreLimits {
         .memory_size(usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX))
         .table_elements(usize::try_from(limits.table_elements).unwrap_or(usize::MAX))
         .build()
-}
-
-struct State {
-    wasi: WasiP1Ctx,
-    bounds: StoreLimits,
-    first: StdRng,
-    later: StdRng,
-    wall_ns: u64,
-    random_requests: usize,
-    asked_wall: bool,
-    replacement: Option<Replacement>,
-    replaced: Option<(ChaCha8, ChaCha8)>,
-    printed: Printed,
-}
-
-impl Answers {
-    /// Some that nobody knows; the wall clock says anything.
-    pub(super) fn random() -> Self {
-        Answers { first: rand::random(), later: rand::random(), wall_ns: rand::random_range(0..MAX_WALL_NS) }
-    }
 }
 
 impl Sandbox {
@@ -161,10 +98,15 @@ impl Sandbox {
 
     /// Is `wasm` a module with nothing in it but what functions may use?
     pub(super) fn validate(&self, wasm: &[u8]) -> Result<(), Refusal> {
-        Module::validate(&self.engine, wasm).map_err(|error| unsupported(&error))
+        Module::validate(&self.engine, wasm).map_err(|error| Refusal::unsupported(&error))
     }
 
-    pub(super) fn compile(&self, instrumented: &Instrumented<'_>, job: Job<'_>) -> Result<Candidate, Unprepared> {
+    pub(super) fn compile(
+        &self,
+        instrumented: &Instrumented<'_>,
+        start_functions: &'static [&'static str],
+        job: Job<'_>,
+    ) -> Result<Candidate, Unprepared> {
         let wasm = instrumented.wasm();
         let baseline = self.baseline.as_ref().filter(|_| wasm.len() >= self.baseline_bytes);
         let module = match baseline.map(|engine| job.compile(engine, Codegen::SandboxBaseline, wasm)) {
@@ -173,10 +115,10 @@ impl Sandbox {
             Some(Err(failure)) => Err(failure),
         };
         let module = module.map_err(|failure| match failure {
-            Failure::Refused(error) => Unprepared::Refused(unsupported(&error)),
+            Failure::Refused(error) => Unprepared::Refused(Refusal::unsupported(&error)),
             failure => Unprepared::Failed(failure),
         })?;
-        Ok(Candidate { module })
+        Ok(Candidate { module, start_functions })
     }
 }
 
@@ -184,7 +126,7 @@ impl Candidate {
     /// Instantiates the module and runs its start functions, within `limits`.
     pub(super) fn run(
         &self,
-        answers: &Answers,
+        entropy: &Entropy,
         limits: &Limits,
         replacement: Option<Replacement>,
     ) -> Result<Run, Refusal> {
@@ -199,7 +141,7 @@ impl Candidate {
             };
             let spawned = thread::Builder::new().name("tidepool-snapshot".into()).spawn_scoped(scope, look);
             spawned.map_err(|error| Refusal::Failed { message: error.to_string() })?;
-            let outcome = self.run_until(until, answers, limits, replacement);
+            let outcome = self.run_until(until, entropy, limits, replacement);
             drop(done);
             outcome
         })
@@ -208,16 +150,16 @@ impl Candidate {
     fn run_until(
         &self,
         until: Instant,
-        answers: &Answers,
+        entropy: &Entropy,
         limits: &Limits,
         replacement: Option<Replacement>,
     ) -> Result<Run, Refusal> {
         let state = State {
-            wasi: wasi::empty(),
+            wasi: wasi::context::empty(),
             bounds: bounds(limits),
-            first: StdRng::from_seed(answers.first),
-            later: StdRng::from_seed(answers.later),
-            wall_ns: answers.wall_ns,
+            first: StdRng::from_seed(entropy.first),
+            later: StdRng::from_seed(entropy.later),
+            wall_ns: entropy.wall_ns,
             random_requests: 0,
             asked_wall: false,
             replacement,
@@ -256,42 +198,15 @@ impl Candidate {
     }
 
     async fn start(&self, store: &mut Store<State>) -> wasmtime::Result<wasmtime::Instance> {
-        let instance = self.linker()?.instantiate_async(&mut *store, &self.module).await?;
-        for name in START_FUNCTIONS {
+        let instance = linker(&self.module)?.instantiate_async(&mut *store, &self.module).await?;
+        for name in self.start_functions {
             let Some(start) = instance.get_func(&mut *store, name) else { continue };
             match start.typed::<(), ()>(&*store)?.call_async(&mut *store, ()).await {
-                Err(error) if wasi::exit_code(&error) != Some(0) => return Err(error),
+                Err(error) if exit_code(&error) != Some(0) => return Err(error),
                 _ => {}
             }
         }
         Ok(instance)
-    }
-
-    fn linker(&self) -> wasmtime::Result<Linker<State>> {
-        let mut linker = Linker::new(self.module.engine());
-        linker.allow_shadowing(true);
-        p1::add_to_linker_async(&mut linker, |state: &mut State| &mut state.wasi)?;
-        linker.func_wrap(WASI_MODULE, "random_get", random_get)?;
-        linker.func_wrap(WASI_MODULE, "clock_time_get", clock_time_get)?;
-        linker.func_wrap(WASI_MODULE, "fd_write", fd_write)?;
-        linker.func_wrap(wapc::MODULE, wapc::CONSOLE_LOG, console_log)?;
-        // Those that preview 0 has otherwise are neither steady nor answered.
-        linker.alias_module(WASI_MODULE, PREVIEW_0)?;
-        for import in self.module.imports() {
-            let (module, name) = (import.module(), import.name());
-            let is_answered = is_wasi(module) && (STEADY.contains(&name) || ANSWERED.contains(&name));
-            if is_answered || (module == wapc::MODULE && name == wapc::CONSOLE_LOG) {
-                continue;
-            }
-            if let ExternType::Func(function) = import.ty() {
-                let import = format!("{module}.{name}");
-                let refuse = move |_: Caller<'_, State>, _: &[Val], _: &mut [Val]| {
-                    Err(Refusal::Host { import: import.clone() }.into())
-                };
-                linker.func_new(module, name, function, refuse)?;
-            }
-        }
-        Ok(linker)
     }
 }
 
@@ -306,100 +221,4 @@ fn drive<T>(until: Instant, future: impl Future<Output = wasmtime::Result<T>>) -
             Poll::Pending => {}
         }
     }
-}
-
-fn random_get(mut caller: Caller<'_, State>, ptr: i32, len: i32) -> i32 {
-    let len = usize::try_from(len.cast_unsigned()).unwrap_or(usize::MAX);
-    if len > MAX_RANDOM_BYTES {
-        return INVAL;
-    }
-    let state = caller.data_mut();
-    state.random_requests += 1;
-    let random = if state.random_requests == 1 { &mut state.first } else { &mut state.later };
-    let mut bytes = vec![0; len];
-    random.fill_bytes(&mut bytes);
-    write(&mut caller, ptr, &bytes)
-}
-
-fn clock_time_get(mut caller: Caller<'_, State>, clock: i32, _precision: i64, ptr: i32) -> i32 {
-    replace(&mut caller);
-    let state = caller.data_mut();
-    let now = match clock {
-        0 => {
-            state.asked_wall = true;
-            state.wall_ns
-        }
-        1 => BIRTH_NS,
-        2 | 3 => return BADF,
-        _ => return INVAL,
-    };
-    write(&mut caller, ptr, &now.to_le_bytes())
-}
-
-/// Keeps what is written to stdout and stderr.
-fn fd_write(mut caller: Caller<'_, State>, fd: i32, buffers: i32, count: i32, size: i32) -> wasmtime::Result<i32> {
-    let stream = match fd {
-        1 => Stream::Stdout,
-        2 => Stream::Stderr,
-        _ => return Ok(BADF),
-    };
-    let Some(memory) = memory(&mut caller) else { return Ok(FAULT) };
-    let (bytes, state) = memory.data_and_store_mut(&mut caller);
-    let word = |at: usize| {
-        let word = bytes.get(at..)?.first_chunk::<4>()?;
-        usize::try_from(u32::from_le_bytes(*word)).ok()
-    };
-    let count = usize::try_from(count.cast_unsigned()).unwrap_or(usize::MAX).min(MAX_BUFFERS);
-    let mut written = 0_usize;
-    for index in 0..count {
-        let at = usize::try_from(buffers.cast_unsigned()).unwrap_or(usize::MAX).saturating_add(index * 8);
-        let piece = word(at).zip(word(at.saturating_add(4)));
-        let piece = piece.and_then(|(start, length)| bytes.get(start..start.checked_add(length)?));
-        let Some(piece) = piece else { return Ok(FAULT) };
-        state.printed.push(stream, piece)?;
-        written = written.saturating_add(piece.len());
-    }
-    Ok(write(&mut caller, size, &u32::try_from(written).unwrap_or(u32::MAX).to_le_bytes()))
-}
-
-/// Keeps a line.
-fn console_log(mut caller: Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<()> {
-    let memory = memory(&mut caller).ok_or_else(|| wasmtime::Error::msg("it prints, and has no memory"))?;
-    let (bytes, state) = memory.data_and_store_mut(&mut caller);
-    let start = usize::try_from(ptr.cast_unsigned()).unwrap_or(usize::MAX);
-    let length = usize::try_from(len.cast_unsigned()).unwrap_or(usize::MAX);
-    let text = start.checked_add(length).and_then(|end| bytes.get(start..end));
-    let text = text.ok_or_else(|| wasmtime::Error::msg("it prints what is outside of its memory"))?;
-    state.printed.push(Stream::Console, text.get(..MAX_LINE_BYTES).unwrap_or(text))?;
-    Ok(())
-}
-
-/// Puts the other generator in its place, once its time has come.
-fn replace(caller: &mut Caller<'_, State>) {
-    let Some(memory) = memory(caller) else { return };
-    let (bytes, state) = memory.data_and_store_mut(&mut *caller);
-    let Some(Replacement { at, with, draws }) = &state.replacement else { return };
-    let Some(bytes) = bytes.get_mut(*at..) else { return };
-    let Some(before) = ChaCha8::read(bytes).filter(|found| found.given() >= *draws) else { return };
-    let mut after = with.clone();
-    for _ in 0..before.given() {
-        after.next();
-    }
-    for (old, new) in bytes.iter_mut().zip(after.to_bytes()) {
-        *old = new;
-    }
-    state.replaced = Some((before, after));
-    state.replacement = None;
-}
-
-fn write(caller: &mut Caller<'_, State>, ptr: i32, bytes: &[u8]) -> i32 {
-    let at = usize::try_from(ptr.cast_unsigned()).unwrap_or(usize::MAX);
-    match memory(caller).map(|memory| memory.write(caller, at, bytes)) {
-        Some(Ok(())) => SUCCESS,
-        _ => FAULT,
-    }
-}
-
-fn memory(caller: &mut Caller<'_, State>) -> Option<Memory> {
-    caller.get_export("memory").and_then(wasmtime::Extern::into_memory)
 }

@@ -42,12 +42,14 @@ pub(super) fn without_passive(wasm: &[u8]) -> wasmparser::Result<Option<Vec<u8>>
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 mod tests {
-    use super::super::{Sandbox, Start, prepare};
+    use super::super::{Sandbox, prepare};
     use super::*;
+    use crate::abi::contract::Spec;
+    use crate::abi::wapc::Wapc;
+    use crate::base::config::{EngineKind, RuntimeConfig};
+    use crate::base::limits::Limits;
+    use crate::base::origin::Start;
     use crate::compiler::{Compilers, Job};
-    use crate::engine::EngineKind;
-    use crate::limits::Limits;
-    use crate::runtime::RuntimeConfig;
 
     /// Kinds of the segments in the snapshot of a module that has `segments` and runs `body` in a call.
     fn snapshot(segments: &str, body: &str) -> Vec<&'static str> {
@@ -59,7 +61,8 @@ mod tests {
         let wasm = wasm.unwrap();
         let sandbox = Sandbox::new(&RuntimeConfig::default()).unwrap();
         let here = Job { compilers: &Compilers::default(), wanted: &|| true, patience: 1 };
-        let prepared = prepare(&sandbox, EngineKind::Fast, &wasm, Some(&Limits::default()), here).unwrap();
+        let abis = [Spec::of::<Wapc>()];
+        let prepared = prepare(&sandbox, &abis, EngineKind::Fast, &wasm, Some(&Limits::default()), here).unwrap();
         assert_eq!(prepared.origin.start, Start::Snapshot);
         sandbox.validate(&prepared.wasm).unwrap();
         let mut kinds = Vec::new();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use tidepool_core::snapshot::Start as Begin;
+use tidepool_core::origin::Start as Begin;
 use tidepool_core::{CompileConfig, Function, FunctionConfig, Instances, Limits, Module, RuntimeConfig};
 
 use crate::support::{self, Node, guest, limits, wat};

@@ -218,7 +218,7 @@ fn a_compiler_that_dies_over_start_functions_is_an_error_and_costs_no_module_its
     assert!(Command::new("kill").arg("-9").args(program.processes()).status().unwrap().success());
     let outcome = compiling.join().unwrap();
     assert!(matches!(&outcome, Err(CompileError::Internal { .. })), "{outcome:?}");
-    assert_eq!(node.runtime.compile(&wasm, &config).unwrap().start(), &tidepool_core::snapshot::Start::Snapshot);
+    assert_eq!(node.runtime.compile(&wasm, &config).unwrap().start(), &tidepool_core::origin::Start::Snapshot);
 }
 
 #[test]

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{RngSeed, TestRunner};
-use tidepool_core::{CallError, Function, HostReply, HostRequest};
+use tidepool_core::{CallError, Function, HostCall, HostReply};
 
 use crate::support::reference::{Ending, Reference, Trace};
 use crate::support::{Node, finish, guest, task};
 
 /// What both hosts do for guests.
-fn host(request: &HostRequest) -> HostReply {
-    let HostRequest { binding, namespace, operation, payload } = request;
+fn host(request: &HostCall) -> HostReply {
+    let HostCall { binding, namespace, operation, payload } = request;
     match (binding.as_slice(), namespace.as_slice(), operation.as_slice()) {
         (b"host", b"test", b"echo") => Ok(payload.clone()),
         (b"host", b"test", b"nothing") => Ok(Vec::new()),
@@ -173,7 +173,7 @@ fn recursion_through_the_host_is_the_same_as_under_the_wapc_crate() {
 }
 
 fn recurse(function: &Arc<Function>, payload: &str) -> Ending {
-    let below = |request: HostRequest| match recurse(function, std::str::from_utf8(&request.payload).unwrap()) {
+    let below = |request: HostCall| match recurse(function, std::str::from_utf8(&request.payload).unwrap()) {
         Ending::Reply(reply) => Ok(reply),
         Ending::Refusal(text) => Err(text.into_bytes()),
         Ending::Stopped => Err(b"stopped".to_vec()),
@@ -188,7 +188,7 @@ fn recurse(function: &Arc<Function>, payload: &str) -> Ending {
 fn recurse_reference(wasm: &[u8], payload: &str) -> Trace {
     let module = wasm.to_vec();
     let below =
-        move |request: &HostRequest| match recurse_reference(&module, std::str::from_utf8(&request.payload).unwrap())
+        move |request: &HostCall| match recurse_reference(&module, std::str::from_utf8(&request.payload).unwrap())
             .ending
         {
             Ending::Reply(reply) => Ok(reply),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidepool_core::{CallError, Cancel, HostReply, Request, Step, Task};
+use tidepool_core::{CallError, Cancel, HostReply, HostRequest, Request, Step, Task};
 
 use crate::support::signal::Signal;
 use crate::support::{Node, drive, finish, guest, next, request, task};
@@ -86,7 +86,7 @@ fn a_host_call_brings_its_request_and_takes_the_answer_back() {
         [Ok(b"fine".to_vec()), Err(b"refused".to_vec()), Ok(Vec::new()), Ok(vec![7; 1 << 20])];
     for answer in answers {
         let mut task = task(&function, "any", b"");
-        let Step::Host(request) = next(&mut task, &signal()) else { panic!("no host call") };
+        let Step::Host(HostRequest::Wapc(request)) = next(&mut task, &signal()) else { panic!("no host call") };
         assert_eq!(request.binding, b"host");
         assert_eq!(request.namespace, b"test");
         assert_eq!(request.operation, b"park");
@@ -164,7 +164,7 @@ fn many_tasks_interleave_on_one_thread_and_each_gets_its_own_answer() {
     while !tasks.is_empty() {
         tasks.retain_mut(|(turn, task)| match drive(task, &signal()) {
             Step::Yield => true,
-            Step::Host(request) => {
+            Step::Host(HostRequest::Wapc(request)) => {
                 assert_eq!(request.payload, turn.to_string().as_bytes());
                 asked.push(*turn);
                 task.answer(Ok(format!("host of {turn}").into_bytes()));

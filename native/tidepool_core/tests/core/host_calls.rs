@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidepool_core::{CallError, HostReply, Limits, Step};
+use tidepool_core::{CallError, HostReply, HostRequest, Limits, Step};
 
 use crate::support::{Node, finish, guest, limits, next, task, wat};
 
@@ -47,7 +47,7 @@ fn names_and_payload_arrive_as_the_guest_gave_them() {
     let function = node.fresh(&caller());
     for given in [[0, 0, 0, 0], [1, 2, 3, 4], [4096, 4096, 4096, 131_072]] {
         let mut task = task(&function, "any", &lengths(given));
-        let Step::Host(request) = next(&mut task, &Arc::default()) else { panic!("no host call") };
+        let Step::Host(HostRequest::Wapc(request)) = next(&mut task, &Arc::default()) else { panic!("no host call") };
         let found = [&request.binding, &request.namespace, &request.operation, &request.payload];
         for (found, len) in found.into_iter().zip(given) {
             assert_eq!(*found, vec![b'x'; len as usize]);
@@ -65,7 +65,7 @@ fn a_name_that_is_too_long_is_refused_and_never_cut() {
         match next(&mut task, &Arc::default()) {
             Step::Done(Ok(reply)) => assert_eq!(reply[0], 0, "the guest is told"),
             Step::Done(Err(_)) => {}
-            Step::Host(request) => {
+            Step::Host(HostRequest::Wapc(request)) => {
                 let found = [request.binding.len(), request.namespace.len(), request.operation.len()];
                 assert_eq!(found, [given[0], given[1], given[2]].map(|len| len as usize));
             }
@@ -137,7 +137,9 @@ fn an_answer_without_a_question_is_no_answer() {
     let mut task = task(&node.fresh(&guest("rust/redis_concat")), "any", b"");
     task.answer(Ok(b"unasked".to_vec()));
     for turn in 0..3 {
-        let Step::Host(request) = next(&mut task, &Arc::default()) else { panic!("no host call {turn}") };
+        let Step::Host(HostRequest::Wapc(request)) = next(&mut task, &Arc::default()) else {
+            panic!("no host call {turn}")
+        };
         assert_eq!(request.payload, format!("some_key{}", turn + 1).as_bytes());
         task.answer(Ok(b"answer ".to_vec()));
     }

@@ -138,12 +138,12 @@ fn a_panic_over_the_last_line_of_a_dropped_task_reaches_nobody() {
 }
 
 #[test]
-fn a_panic_in_passing_is_that_calls_error_and_its_thread_goes_on() {
+fn a_panic_inline_is_that_calls_error_and_its_thread_goes_on() {
     let (runtime, function, _io) = touchy(&guest("rust/hello_world"), Instances::Fresh);
     for _ in 0..100 {
         let mut task = support::task(&function, "log", b"panic");
         // A tick may come before the panic.
-        let step = std::iter::repeat_with(|| task.drive_in_passing()).find(|step| !matches!(step, Step::Yield));
+        let step = std::iter::repeat_with(|| task.drive_inline()).find(|step| !matches!(step, Step::Yield));
         assert!(matches!(step, Some(Step::Done(Err(CallError::Internal { .. })))), "{step:?}");
         eventually("its instance to be gone", || runtime.live_instances() == 0);
         assert_eq!(call(&function, "hello", b""), Ok(b"Hello, world!".to_vec()));

@@ -5,7 +5,7 @@ use proptest::sample::select;
 use proptest::test_runner::{RngSeed, TestRunner};
 use tidepool_core::console::MAX_LINE_BYTES;
 use tidepool_core::trap::TrapKind;
-use tidepool_core::{CallError, Function, HostReply, HostRequest};
+use tidepool_core::{CallError, Function, HostCall, HostReply};
 
 use std::sync::Arc;
 
@@ -148,7 +148,7 @@ const OPERATION: &str = "operation";
 struct Seen {
     reply: Option<Vec<u8>>,
     error: Option<String>,
-    host_calls: Vec<HostRequest>,
+    host_calls: Vec<HostCall>,
     lines: Vec<String>,
 }
 
@@ -156,8 +156,8 @@ fn text(bytes: &[u8], limit: usize) -> String {
     String::from_utf8_lossy(bytes.get(..limit).unwrap_or(bytes)).into_owned()
 }
 
-fn ask(payload: Vec<u8>) -> HostRequest {
-    HostRequest { binding: Vec::new(), namespace: Vec::new(), operation: Vec::new(), payload }
+fn ask(payload: Vec<u8>) -> HostCall {
+    HostCall { binding: Vec::new(), namespace: Vec::new(), operation: Vec::new(), payload }
 }
 
 fn expected(probe: &Probe) -> Option<Seen> {
@@ -175,7 +175,7 @@ fn expected(probe: &Probe) -> Option<Seen> {
         2 => {
             return Some(Seen { error: Some(text(&memory.read(a, b)?, MAX_ERROR_BYTES)), ..seen });
         }
-        3 => seen.host_calls.push(HostRequest {
+        3 => seen.host_calls.push(HostCall {
             binding: memory.read(a, b)?,
             namespace: memory.read(c, d)?,
             operation: memory.read(e, f)?,
@@ -205,7 +205,7 @@ fn expected(probe: &Probe) -> Option<Seen> {
     Some(Seen { reply: Some(memory.0), ..seen })
 }
 
-fn host(request: &HostRequest) -> HostReply {
+fn host(request: &HostCall) -> HostReply {
     if request.payload.is_empty() { Ok(HOST_REPLY.to_vec()) } else { Err(HOST_REPLY.to_vec()) }
 }
 

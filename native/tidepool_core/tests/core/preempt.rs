@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tidepool_core::abi::Import;
+use tidepool_core::Import;
 use tidepool_core::{CallError, EngineKind, Function, Instances, Limit, Limits, RuntimeConfig, Step, Task};
 
 use crate::support::signal::Signal;
@@ -105,7 +105,7 @@ const ARGUMENTS: [fn(usize) -> usize; 4] = [
 
 /// A guest that calls `import` so many times in a row, with one of [`ARGUMENTS`] by the length of its operation.
 fn caller(import: &Import, times: usize) -> Vec<u8> {
-    let Import { module, name, params, results } = import;
+    let Import { abi, module, name, params, results } = import;
     let ways: String = ARGUMENTS
         .iter()
         .enumerate()
@@ -124,23 +124,39 @@ fn caller(import: &Import, times: usize) -> Vec<u8> {
         .map(|way| format!("(if (i32.eq (local.get 0) (i32.const {way})) (then (call $way{way})))"))
         .collect();
     let (params, results) = (params.join(" "), results.join(" "));
+    // Where a guest of each ABI learns which way it is to go, and where it begins.
+    let (more, begin) = match *abi {
+        "wapc" => {
+            ("", format!(r#"(func (export "__guest_call") (param i32 i32) (result i32) {choose} (i32.const 1))"#))
+        }
+        "wasi" => (
+            r#"(import "wasi_snapshot_preview1" "args_sizes_get" (func $sizes (param i32 i32) (result i32)))"#,
+            format!(
+                r#"(func $choose (param i32) {choose})
+                   (func (export "_start") (drop (call $sizes (i32.const 0) (i32.const 4)))
+                     (call $choose (i32.sub (i32.load (i32.const 4)) (i32.const 1))))"#
+            ),
+        ),
+        abi => panic!("write here how a guest of {abi} calls an import"),
+    };
     wat(&format!(
-        r#"(module (import "{module}" "{name}" (func $import (param {params}) (result {results})))
+        r#"(module (import "{module}" "{name}" (func $import (param {params}) (result {results}))) {more}
              (memory (export "memory") {PAGES})
              (data (i32.const 65536) "\00\00\02\00\00\00\80\00")
-             {ways}
-             (func (export "__guest_call") (param i32 i32) (result i32) {choose} (i32.const 1)))"#
+             {ways} {begin})"#
     ))
 }
 
 fn import_by_import(on: On, times: usize) {
     let node = on.node();
     let imports = node.runtime.imports();
-    assert!(imports.len() > 50, "{imports:?}");
+    for (abi, least) in [("wapc", 60), ("wasi", 50)] {
+        assert!(imports.iter().filter(|import| import.abi == abi).count() > least, "{imports:?}");
+    }
     for import in imports {
         let function = function(&node, &caller(&import, times));
         for way in 0..ARGUMENTS.len() {
-            let what = format!("{}.{} on {on:?}, way {way}", import.module, import.name);
+            let what = format!("{}.{} of {} on {on:?}, way {way}", import.module, import.name, import.abi);
             assert_in_slices(&what, || start(&function, &"x".repeat(way)));
         }
     }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use tidepool_core::console::Stream;
-use tidepool_core::snapshot::{Refusal, Start};
+use tidepool_core::origin::{Refusal, Start};
 use tidepool_core::{CallError, CompileConfig, Function, FunctionConfig, Instances, Limit, Limits, Module};
 
 use crate::support::{Node, PAGE, call, finish, guest, limits, wat};

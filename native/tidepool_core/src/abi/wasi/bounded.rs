@@ -8,10 +8,12 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p1::wasi_snapshot_preview1::{self as library, WasiSnapshotPreview1};
 use wiggle::GuestMemory;
 
-use super::WASI_MODULE;
+use super::context::context;
 use crate::abi::memory::{self, PIECE_BYTES};
-use crate::state::State;
+use crate::abi::slots::State;
 
+/// Import module of preview 1.
+pub(super) const WASI_MODULE: &str = "wasi_snapshot_preview1";
 /// Buffers that are looked at in one call, as Linux does: a call that has more reads or writes some of them, as it may.
 const MAX_BUFFERS: i32 = 1_024;
 /// Events that a guest waits for at once.
@@ -65,7 +67,7 @@ pub(super) fn world<'a>(caller: &'a mut Caller<'_, State>) -> wasmtime::Result<(
     let memory = memory::memory(caller)?;
     let fuel = caller.as_context_mut().hostcall_fuel();
     let (bytes, state) = memory.data_and_store_mut(caller);
-    let context = super::context(state);
+    let context = context(state);
     context.set_hostcall_fuel(fuel);
     Ok((GuestMemory::Unshared(bytes), context))
 }

@@ -9,11 +9,12 @@ use wasmtime::{Caller, Linker};
 use wasmtime_wasi::p1::wasi_snapshot_preview1 as library;
 use wiggle::GuestMemory;
 
-use super::bounded::{FAULT, INVAL, MAX_SUBSCRIPTIONS, SUBSCRIPTION_BYTES, SUCCESS, at_most, world};
-use super::{PREVIEW_0, WASI_MODULE};
+use super::bounded::{FAULT, INVAL, MAX_SUBSCRIPTIONS, SUBSCRIPTION_BYTES, SUCCESS, WASI_MODULE, at_most, world};
 use crate::abi::memory;
-use crate::state::State;
+use crate::abi::slots::State;
 
+/// Its import module.
+pub(super) const PREVIEW_0: &str = "wasi_unstable";
 /// Sizes in bytes: a subscription of each, an event of both, what is known of a file.
 const SUBSCRIPTION_0: usize = 56;
 const SUBSCRIPTION_1: usize = 48;

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use tidepool_core::console::{Console, Line};
 use tidepool_core::{
-    CallError, CompileConfig, CompileError, DenseConfig, EngineKind, Function, FunctionConfig, HostReply, HostRequest,
-    Instances, Limits, Module, Request, Runtime, RuntimeConfig, Step, Task,
+    CallError, CompileConfig, CompileError, DenseConfig, EngineKind, Function, FunctionConfig, HostCall, HostReply,
+    HostRequest, Instances, Limits, Module, Request, Runtime, RuntimeConfig, Step, Task,
 };
 
 use signal::Signal;
@@ -214,12 +214,12 @@ pub(crate) fn drive(task: &mut Task, signal: &Arc<Signal>) -> Step {
 }
 
 /// Drives `task` to its end.
-pub(crate) fn finish(mut task: Task, mut host: impl FnMut(HostRequest) -> HostReply) -> Outcome {
+pub(crate) fn finish(mut task: Task, mut host: impl FnMut(HostCall) -> HostReply) -> Outcome {
     let signal = Arc::new(Signal::default());
     loop {
         match drive(&mut task, &signal) {
             Step::Done(outcome) => return outcome,
-            Step::Host(request) => task.answer(host(request)),
+            Step::Host(HostRequest::Wapc(call)) => task.answer(host(call)),
             Step::Yield => {}
             Step::Wait => {
                 signal.wait(task.remaining());

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::error::Error;
 use std::sync::{Arc, Mutex, Once};
 
-use tidepool_core::{HostReply, HostRequest};
+use tidepool_core::{HostCall, HostReply};
 use wapc::errors::Error as WapcError;
 use wapc::{HOST_NAMESPACE, ModuleState, WapcHost, WebAssemblyEngineProvider};
 use wasmi::{Caller, Engine, Extern, Instance, Linker, Memory, Module, Store};
@@ -26,22 +26,22 @@ pub(crate) enum Ending {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Trace {
     pub(crate) ending: Ending,
-    pub(crate) host_calls: Vec<HostRequest>,
+    pub(crate) host_calls: Vec<HostCall>,
     pub(crate) lines: Vec<String>,
 }
 
 /// One instance of a guest under the `wapc` crate's host.
 pub(crate) struct Reference {
     host: WapcHost,
-    host_calls: Arc<Mutex<Vec<HostRequest>>>,
+    host_calls: Arc<Mutex<Vec<HostCall>>>,
 }
 
 impl Reference {
-    pub(crate) fn new(wasm: &[u8], answer: impl Fn(&HostRequest) -> HostReply + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(wasm: &[u8], answer: impl Fn(&HostCall) -> HostReply + Send + Sync + 'static) -> Self {
         let host_calls = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&host_calls);
         let callback = move |_id: u64, binding: &str, namespace: &str, operation: &str, payload: &[u8]| {
-            let request = HostRequest {
+            let request = HostCall {
                 binding: binding.into(),
                 namespace: namespace.into(),
                 operation: operation.into(),

@@ -1,0 +1,87 @@
+//! What an ABI is.
+
+use wasmtime::{Func, Linker, Store};
+
+use super::exports::{Exports, Surface};
+use super::slots::State;
+use crate::base::error::{CallError, CompileError};
+use crate::base::request::Request;
+
+/// How a guest and its host talk. Implemented by types without values.
+pub(crate) trait Abi: 'static {
+    /// The name that users see.
+    const NAME: &'static str;
+    /// May an instance serve a call after another? If not, the request is in the store before the guest is instantiated.
+    const REUSABLE: bool;
+    /// Exports that are called ahead of the first call, in this order.
+    const START_FUNCTIONS: &'static [&'static str];
+
+    /// Does a module with this surface speak it?
+    ///
+    /// # Errors
+    /// When it means to, and lacks something.
+    fn detect(surface: &Surface<'_>) -> Result<bool, CompileError>;
+
+    /// Offers its guests all that they may import.
+    fn link(linker: &mut Linker<State>) -> wasmtime::Result<()>;
+
+    /// Where the exports are that it needs.
+    ///
+    /// # Errors
+    /// When one is missing, or of another type.
+    fn exports(module: &wasmtime::Module) -> Result<Exports, CompileError>;
+
+    /// Keeps the function that serves a call, in the store of an instance whose start functions have run.
+    fn bind(store: &mut Store<State>, entry: &Func) -> wasmtime::Result<()>;
+
+    /// Puts a request into the store, which knows its call.
+    fn begin(state: &mut State, request: Request);
+
+    /// Serves the request that is in the store.
+    ///
+    /// # Errors
+    /// [`CallError::Guest`] when the guest says that it failed, anything else when it was stopped.
+    fn serve(store: &mut Store<State>) -> impl Future<Output = Result<Vec<u8>, CallError>> + Send;
+
+    /// Leaves nothing of a call in the store but what the guest itself remembers. For ABIs that are reusable.
+    fn end(_state: &mut State) {}
+}
+
+/// An ABI as a value, for those who compile modules and make instances.
+#[derive(Clone, Copy)]
+pub(crate) struct Spec {
+    pub(crate) name: &'static str,
+    pub(crate) reusable: bool,
+    pub(crate) start_functions: &'static [&'static str],
+    pub(crate) detect: fn(&Surface<'_>) -> Result<bool, CompileError>,
+    pub(crate) link: fn(&mut Linker<State>) -> wasmtime::Result<()>,
+    pub(crate) exports: fn(&wasmtime::Module) -> Result<Exports, CompileError>,
+    pub(crate) bind: fn(&mut Store<State>, &Func) -> wasmtime::Result<()>,
+}
+
+impl Spec {
+    pub(crate) const fn of<A: Abi>() -> Self {
+        Spec {
+            name: A::NAME,
+            reusable: A::REUSABLE,
+            start_functions: A::START_FUNCTIONS,
+            detect: A::detect,
+            link: A::link,
+            exports: A::exports,
+            bind: A::bind,
+        }
+    }
+
+    /// Which of `abis` a module with this surface speaks: the first.
+    ///
+    /// # Errors
+    /// When it speaks none, or one of them but for something that it lacks.
+    pub(crate) fn detect(abis: &[Spec], surface: &Surface<'_>) -> Result<Spec, CompileError> {
+        for abi in abis {
+            if (abi.detect)(surface)? {
+                return Ok(*abi);
+            }
+        }
+        Err(CompileError::UnknownAbi { exports: surface.exports.iter().map(|&name| name.to_owned()).collect() })
+    }
+}

@@ -1,0 +1,105 @@
+//! What a module exports: which ABI that speaks, and where what the ABI needs is.
+
+use wasmtime::{ExternType, FuncType, ModuleExport, Mutability, ValType};
+
+use crate::base::error::CompileError;
+use crate::rewrite::stack_pointer;
+
+/// The names by which ABIs are told apart.
+pub(crate) struct Surface<'a> {
+    /// Modules that are imported from.
+    pub(crate) imports: Vec<&'a str>,
+    /// Names of exports.
+    pub(crate) exports: Vec<&'a str>,
+}
+
+impl<'a> Surface<'a> {
+    pub(crate) fn of(module: &'a wasmtime::Module) -> Self {
+        let exports = module.exports().map(|export| export.name());
+        Surface {
+            imports: module.imports().map(|import| import.module()).collect(),
+            exports: exports.filter(|name| *name != stack_pointer::EXPORT).collect(),
+        }
+    }
+
+    pub(crate) fn exports(&self, name: &str) -> bool {
+        self.exports.contains(&name)
+    }
+}
+
+/// Where the ABI's exports are, so that no call looks them up by name.
+pub(crate) struct Exports {
+    pub(crate) memory: ModuleExport,
+    /// The function that serves a call.
+    pub(crate) call: ModuleExport,
+    pub(crate) start: Vec<ModuleExport>,
+}
+
+impl Exports {
+    /// The memory, `call`, which serves a call and has this type, and the functions of `start` that there are.
+    ///
+    /// # Errors
+    /// When memory or `call` are missing, or one of them is of another type.
+    pub(crate) fn of(
+        module: &wasmtime::Module,
+        call: (&str, &[ValType], &[ValType]),
+        start: &[&str],
+    ) -> Result<Self, CompileError> {
+        let memory = match module.get_export("memory") {
+            Some(ExternType::Memory(_)) => index(module, "memory", "a memory named")?,
+            Some(other) => return Err(export_type("memory", "a memory", &other)),
+            None => return Err(CompileError::MissingExport { name: "memory".into(), kind: "a memory named" }),
+        };
+        let (name, params, results) = call;
+        let call = function(module, name, params, results)?;
+        let start = start.iter().filter(|name| module.get_export(name).is_some());
+        let start = start.map(|name| function(module, name, &[], &[])).collect::<Result<_, _>>()?;
+        Ok(Exports { memory, call, start })
+    }
+}
+
+/// Where the function of this name and type is.
+fn function(
+    module: &wasmtime::Module,
+    name: &str,
+    params: &[ValType],
+    results: &[ValType],
+) -> Result<ModuleExport, CompileError> {
+    let expected = FuncType::new(module.engine(), params.iter().cloned(), results.iter().cloned());
+    match module.get_export(name) {
+        Some(ExternType::Func(found)) if FuncType::eq(&found, &expected) => index(module, name, "a function named"),
+        Some(found) => Err(export_type(name, &describe(&ExternType::Func(expected)), &found)),
+        None => Err(CompileError::MissingExport { name: name.into(), kind: "a function named" }),
+    }
+}
+
+fn export_type(name: &str, expected: &str, found: &ExternType) -> CompileError {
+    CompileError::ExportType { name: name.into(), expected: expected.into(), found: describe(found) }
+}
+
+fn index(module: &wasmtime::Module, name: &str, kind: &'static str) -> Result<ModuleExport, CompileError> {
+    module.get_export_index(name).ok_or_else(|| CompileError::MissingExport { name: name.into(), kind })
+}
+
+/// A type as people write it: `a function (i32, i32) -> i32`.
+pub(crate) fn describe(ty: &ExternType) -> String {
+    match ty {
+        ExternType::Func(function) => {
+            let list = |types: Vec<String>| types.join(", ");
+            let params = list(function.params().map(|ty| ty.to_string()).collect());
+            let results = list(function.results().map(|ty| ty.to_string()).collect());
+            if results.is_empty() {
+                format!("a function ({params})")
+            } else {
+                format!("a function ({params}) -> {results}")
+            }
+        }
+        ExternType::Memory(_) => "a memory".into(),
+        ExternType::Table(_) => "a table".into(),
+        ExternType::Global(global) if global.mutability() == Mutability::Var => {
+            format!("a mutable global of type {}", global.content())
+        }
+        ExternType::Global(global) => format!("a global of type {}", global.content()),
+        ExternType::Tag(_) => "a tag".into(),
+    }
+}

@@ -1,0 +1,88 @@
+//! What guests of an ABI may import, and whether a module finds what it asks for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use wasmtime::{Engine, ExternType, Linker, Store};
+
+use super::contract::Spec;
+use super::exports::describe;
+use super::slots::State;
+use crate::base::error::CompileError;
+use crate::store::context::FunctionContext;
+
+/// A host function that guests may import.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Import {
+    /// Name of the ABI whose guests may.
+    pub abi: &'static str,
+    /// The import module.
+    pub module: String,
+    /// The function's name in it.
+    pub name: String,
+    /// Types of the parameters, as in WAT: `i32`, `i64`.
+    pub params: Vec<String>,
+    /// Types of the results.
+    pub results: Vec<String>,
+}
+
+/// What one engine offers guests of one ABI.
+pub(crate) struct Offer {
+    pub(crate) abi: &'static str,
+    pub(crate) linker: Linker<State>,
+    /// By module and name.
+    types: HashMap<(String, String), ExternType>,
+}
+
+impl Offer {
+    pub(crate) fn new(engine: &Engine, abi: &Spec) -> wasmtime::Result<Self> {
+        let mut linker = Linker::new(engine);
+        (abi.link)(&mut linker)?;
+        // A linker tells the types of what it has to a store alone.
+        let mut store = Store::new(engine, State::new(Arc::new(FunctionContext::detached())));
+        let offered: Vec<_> = linker
+            .iter(&mut store)
+            .map(|(module, name, offered)| ((module.to_owned(), name.to_owned()), offered))
+            .collect();
+        let types = offered.into_iter().map(|(name, offered)| (name, offered.ty(&store))).collect();
+        Ok(Offer { abi: abi.name, linker, types })
+    }
+
+    /// The functions, in no order.
+    pub(crate) fn imports(&self) -> impl Iterator<Item = Import> {
+        self.types.iter().filter_map(|((module, name), ty)| {
+            let function = ty.func()?;
+            let (params, results) = (function.params(), function.results());
+            Some(Import {
+                abi: self.abi,
+                module: module.clone(),
+                name: name.clone(),
+                params: params.map(|ty| ty.to_string()).collect(),
+                results: results.map(|ty| ty.to_string()).collect(),
+            })
+        })
+    }
+
+    /// Is everything there that `module` imports, with the types that it asks for?
+    ///
+    /// # Errors
+    /// A [`CompileError`] that names the first import that is not.
+    pub(crate) fn check(&self, module: &wasmtime::Module) -> Result<(), CompileError> {
+        for import in module.imports() {
+            let name = (import.module().to_owned(), import.name().to_owned());
+            let Some(offered) = self.types.get(&name) else {
+                return Err(CompileError::MissingImport { module: name.0, name: name.1 });
+            };
+            let asked = import.ty();
+            let suits = match (offered, &asked) {
+                (ExternType::Func(offered), ExternType::Func(asked)) => offered.matches(asked),
+                _ => false,
+            };
+            if !suits {
+                let (expected, found) = (describe(offered), describe(&asked));
+                return Err(CompileError::ImportType { module: name.0, name: name.1, expected, found });
+            }
+        }
+        Ok(())
+    }
+}

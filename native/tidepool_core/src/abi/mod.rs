@@ -1,0 +1,12 @@
+//! The ways in which a guest and its host talk. An ABI is a folder here, and an [`Abi`](contract::Abi): how to tell that a module
+//! speaks it, what its guests import and export, what it keeps in a store, and how it serves a call.
+//!
+//! Outside of this room an ABI is a [`Spec`](contract::Spec), made of it when the runtime starts: nobody asks which one it is.
+
+pub(crate) mod contract;
+pub(crate) mod exports;
+pub(crate) mod imports;
+pub(crate) mod memory;
+pub(crate) mod slots;
+pub(crate) mod wapc;
+pub(crate) mod wasi;

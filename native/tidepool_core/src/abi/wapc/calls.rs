@@ -1,0 +1,82 @@
+//! waPC as an ABI.
+
+use wasmtime::{Func, Linker, Store, ValType};
+
+use super::data::WapcSlot;
+use super::imports::{self, MODULE};
+use crate::abi::contract::Abi;
+use crate::abi::exports::{Exports, Surface};
+use crate::abi::memory::length;
+use crate::abi::slots::State;
+use crate::abi::wasi;
+use crate::base::error::{CallError, CompileError};
+use crate::base::request::Request;
+use crate::store::failure::call_error;
+
+/// The export that serves a call.
+const GUEST_CALL: &str = "__guest_call";
+
+/// [waPC](https://wapc.io/docs/spec/): `__guest_call` serves any number of calls.
+pub(crate) enum Wapc {}
+
+impl Abi for Wapc {
+    const NAME: &'static str = "wapc";
+    const REUSABLE: bool = true;
+    const START_FUNCTIONS: &'static [&'static str] = &["_initialize", "_start", "wapc_init"];
+
+    fn detect(surface: &Surface<'_>) -> Result<bool, CompileError> {
+        let speaks = surface.exports(GUEST_CALL);
+        if !speaks && surface.imports.contains(&MODULE) {
+            return Err(CompileError::MissingExport { name: GUEST_CALL.into(), kind: "a function named" });
+        }
+        Ok(speaks)
+    }
+
+    fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+        imports::link(linker)?;
+        wasi::imports::link(linker)
+    }
+
+    fn exports(module: &wasmtime::Module) -> Result<Exports, CompileError> {
+        let call = (GUEST_CALL, &[ValType::I32, ValType::I32][..], &[ValType::I32][..]);
+        Exports::of(module, call, Self::START_FUNCTIONS)
+    }
+
+    fn bind(store: &mut Store<State>, entry: &Func) -> wasmtime::Result<()> {
+        let entry = entry.typed(&*store)?;
+        store.data_mut().abi.wapc.entry = Some(entry);
+        Ok(())
+    }
+
+    fn begin(state: &mut State, request: Request) {
+        let wapc = &mut state.abi.wapc;
+        (wapc.operation, wapc.payload) = (request.operation, request.payload);
+    }
+
+    async fn serve(store: &mut Store<State>) -> Result<Vec<u8>, CallError> {
+        let wapc = &mut store.data_mut().abi.wapc;
+        let lengths = (length(wapc.operation.len()), length(wapc.payload.len()));
+        let Some(entry) = wapc.entry.take() else {
+            return Err(CallError::Internal { message: "the instance is not one of a waPC module".into() });
+        };
+        let code = match entry.call_async(&mut *store, lengths).await {
+            Ok(code) => code,
+            Err(error) => return Err(call_error(store, &error)),
+        };
+        let wapc = &mut store.data_mut().abi.wapc;
+        wapc.entry = Some(entry);
+        let message = match (code, wapc.reply.take(), wapc.guest_error.take()) {
+            (1, Some(reply), _) => return Ok(reply),
+            (1, None, None) => return Ok(Vec::new()),
+            // A guest that leaves nothing but an error text means it, whatever it returns.
+            (_, _, Some(text)) => String::from_utf8_lossy(&text).into_owned(),
+            (code, _, None) => format!("the guest returned {code} instead of 1, and no error text"),
+        };
+        Err(CallError::Guest { message, exit_code: None })
+    }
+
+    fn end(state: &mut State) {
+        let slot = &mut state.abi.wapc;
+        *slot = WapcSlot { entry: slot.entry.take(), ..WapcSlot::default() };
+    }
+}

@@ -1,0 +1,17 @@
+//! What a waPC guest's store keeps for it.
+
+use wasmtime::TypedFunc;
+
+use crate::base::request::HostReply;
+
+/// The slot of waPC: all but the entry is one call's.
+#[derive(Default)]
+pub(crate) struct WapcSlot {
+    /// `__guest_call`: lengths of operation and payload to a code. Taken out while it runs.
+    pub(super) entry: Option<TypedFunc<(i32, i32), i32>>,
+    pub(super) operation: Vec<u8>,
+    pub(super) payload: Vec<u8>,
+    pub(super) reply: Option<Vec<u8>>,
+    pub(super) guest_error: Option<Vec<u8>>,
+    pub(super) host_reply: Option<HostReply>,
+}

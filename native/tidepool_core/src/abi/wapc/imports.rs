@@ -1,0 +1,209 @@
+//! The nine functions that waPC guests may import.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use wasmtime::{Caller, Linker};
+
+use crate::abi::memory::{self, PIECE_BYTES, fail, length};
+use crate::abi::slots::State;
+use crate::base::console::{MAX_LINE_BYTES, Stream};
+use crate::base::error::CallError;
+use crate::base::limits::{Limit, Limits};
+use crate::base::request::{HostCall, HostReply, HostRequest};
+
+/// Import module of waPC.
+pub(crate) const MODULE: &str = "wapc";
+/// The import that prints a line.
+pub(crate) const CONSOLE_LOG: &str = "__console_log";
+/// Longest error text that is kept, in bytes.
+const MAX_ERROR_BYTES: usize = 64 << 10;
+/// Longest binding, namespace or operation of a host call, in bytes.
+const MAX_NAME_BYTES: usize = 4 << 10;
+
+/// Offers the nine functions.
+pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    linker.func_wrap_async(MODULE, "__guest_request", guest_request)?;
+    linker.func_wrap_async(MODULE, "__guest_response", guest_response)?;
+    linker.func_wrap(MODULE, "__guest_error", guest_error)?;
+    linker.func_wrap(MODULE, "__host_response_len", host_response_len)?;
+    linker.func_wrap_async(MODULE, "__host_response", host_response)?;
+    linker.func_wrap(MODULE, "__host_error_len", host_error_len)?;
+    linker.func_wrap_async(MODULE, "__host_error", host_error)?;
+    linker.func_wrap(MODULE, CONSOLE_LOG, console_log)?;
+    linker.func_wrap_async(MODULE, "__host_call", |caller, target: Target| Box::new(host_call(caller, target)))?;
+    Ok(())
+}
+
+/// Pointers and lengths of binding, namespace, operation and payload.
+type Target = (i32, i32, i32, i32, i32, i32, i32, i32);
+
+/// What an import does that may take long.
+type Pending<'a> = Box<dyn Future<Output = wasmtime::Result<()>> + Send + 'a>;
+
+/// What an import did at once. Success, which is most of it, takes no memory.
+fn done<'a>(outcome: wasmtime::Result<()>) -> Pending<'a> {
+    struct Success;
+    impl Future for Success {
+        type Output = wasmtime::Result<()>;
+        fn poll(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Self::Output> {
+            Poll::Ready(Ok(()))
+        }
+    }
+    match outcome {
+        Ok(()) => Box::new(Success),
+        error => Box::new(std::future::ready(error)),
+    }
+}
+
+fn guest_request(mut caller: Caller<'_, State>, (operation, payload): (i32, i32)) -> Pending<'_> {
+    // Taken out for the copy, so that the caller can be borrowed for its memory meanwhile.
+    let wapc = &mut caller.data_mut().abi.wapc;
+    let bytes = (std::mem::take(&mut wapc.operation), std::mem::take(&mut wapc.payload));
+    if bytes.0.len().saturating_add(bytes.1.len()) <= PIECE_BYTES {
+        let written = memory::write(&mut caller, operation, &bytes.0)
+            .and_then(|()| memory::write(&mut caller, payload, &bytes.1));
+        let wapc = &mut caller.data_mut().abi.wapc;
+        (wapc.operation, wapc.payload) = bytes;
+        return done(written);
+    }
+    Box::new(async move {
+        memory::write_in_pieces(&mut caller, operation, &bytes.0).await?;
+        memory::write_in_pieces(&mut caller, payload, &bytes.1).await?;
+        let wapc = &mut caller.data_mut().abi.wapc;
+        (wapc.operation, wapc.payload) = bytes;
+        Ok(())
+    })
+}
+
+fn guest_response(mut caller: Caller<'_, State>, (ptr, len): (i32, i32)) -> Pending<'_> {
+    let limits = &caller.data().function.limits;
+    let allowed = limits.reply_bytes;
+    if !Limits::fits(memory::unsigned(len), allowed) && in_memory(&caller, ptr, len) {
+        return done(Err(fail(&mut caller, CallError::limit(Limit::Reply, allowed))));
+    }
+    if memory::unsigned(len) <= PIECE_BYTES {
+        let reply = memory::read(&mut caller, ptr, len, usize::MAX);
+        return done(reply.map(|reply| caller.data_mut().abi.wapc.reply = Some(reply)));
+    }
+    Box::new(async move {
+        // A reply that takes another's place takes its memory too, whose pages are there already.
+        let before = caller.data_mut().abi.wapc.reply.take().unwrap_or_default();
+        let reply = memory::read_in_pieces(&mut caller, ptr, len, before).await?;
+        caller.data_mut().abi.wapc.reply = Some(reply);
+        Ok(())
+    })
+}
+
+/// Does the range exist? One that doesn't is a lie about pointers, not a reply that is too large.
+fn in_memory(caller: &Caller<'_, State>, ptr: i32, len: i32) -> bool {
+    let size = caller.data().memory.map_or(0, |memory| memory.data_size(caller));
+    memory::unsigned(ptr).checked_add(memory::unsigned(len)).is_some_and(|end| end <= size)
+}
+
+fn guest_error(mut caller: Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<()> {
+    let text = memory::read(&mut caller, ptr, len, MAX_ERROR_BYTES)?;
+    caller.data_mut().abi.wapc.guest_error = Some(text);
+    Ok(())
+}
+
+fn console_log(mut caller: Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<()> {
+    let text = memory::read(&mut caller, ptr, len, MAX_LINE_BYTES)?;
+    caller.data_mut().print(Stream::Console, &text);
+    Ok(())
+}
+
+/// Suspends the guest until the driver has the answer: 1 for a reply, 0 for an error, either of which the guest fetches.
+async fn host_call(mut caller: Caller<'_, State>, target: Target) -> wasmtime::Result<i32> {
+    let reply = match request(&mut caller, target).await? {
+        Ok(request) => match &caller.data().call {
+            Some(call) => {
+                let reply = call.channel.ask(HostRequest::Wapc(request)).await;
+                // Only now: a guest that is refused at once is still in the slice in which it asked.
+                memory::begin_slice(&mut caller);
+                reply
+            }
+            None => Err(b"the host can't be called while the guest starts".to_vec()),
+        },
+        Err(refused) => Err(refused.into_bytes()),
+    };
+    let allowed = caller.data().function.limits.payload_bytes;
+    let reply = match reply {
+        Ok(bytes) if !Limits::fits(bytes.len(), allowed) => Err(too_large("reply", bytes.len(), allowed).into_bytes()),
+        Ok(bytes) => Ok(bytes),
+        Err(mut text) => {
+            text.truncate(usize::try_from(allowed).unwrap_or(usize::MAX));
+            Err(text)
+        }
+    };
+    let code = i32::from(reply.is_ok());
+    caller.data_mut().abi.wapc.host_reply = Some(reply);
+    Ok(code)
+}
+
+/// What the guest wants of the host; the inner error is for the guest, the outer one stops it.
+async fn request(caller: &mut Caller<'_, State>, target: Target) -> wasmtime::Result<Result<HostCall, String>> {
+    let (binding, binding_len, namespace, namespace_len, operation, operation_len, payload, payload_len) = target;
+    let allowed = caller.data().function.limits.reply_bytes;
+    let asked = memory::unsigned(payload_len);
+    if !Limits::fits(asked, allowed) && in_memory(caller, payload, payload_len) {
+        return Ok(Err(too_large("payload", asked, allowed)));
+    }
+    for (ptr, len) in [(binding, binding_len), (namespace, namespace_len), (operation, operation_len)] {
+        let asked = memory::unsigned(len);
+        // A name that was cut would name another target.
+        if asked > MAX_NAME_BYTES && in_memory(caller, ptr, len) {
+            return Ok(Err(too_large("name", asked, MAX_NAME_BYTES as u64)));
+        }
+    }
+    Ok(Ok(HostCall {
+        binding: memory::read(caller, binding, binding_len, MAX_NAME_BYTES)?,
+        namespace: memory::read(caller, namespace, namespace_len, MAX_NAME_BYTES)?,
+        operation: memory::read(caller, operation, operation_len, MAX_NAME_BYTES)?,
+        payload: memory::read_in_pieces(caller, payload, payload_len, Vec::new()).await?,
+    }))
+}
+
+fn too_large(what: &str, len: usize, allowed: u64) -> String {
+    format!("the {what} of this host call has {len} bytes, more than the {allowed} allowed")
+}
+
+fn host_response_len(caller: Caller<'_, State>) -> i32 {
+    pending(&caller, Result::as_ref)
+}
+
+fn host_error_len(caller: Caller<'_, State>) -> i32 {
+    pending(&caller, |reply| reply.as_ref().map_or_else(Ok, Err))
+}
+
+fn host_response(caller: Caller<'_, State>, (ptr,): (i32,)) -> Pending<'_> {
+    fetch(caller, ptr, Result::as_ref)
+}
+
+fn host_error(caller: Caller<'_, State>, (ptr,): (i32,)) -> Pending<'_> {
+    fetch(caller, ptr, |reply| reply.as_ref().map_or_else(Ok, Err))
+}
+
+/// Picks the side of the last host call's outcome that is asked for.
+type Side = fn(&HostReply) -> Result<&Vec<u8>, &Vec<u8>>;
+
+fn pending(caller: &Caller<'_, State>, side: Side) -> i32 {
+    let reply = caller.data().abi.wapc.host_reply.as_ref();
+    reply.and_then(|reply| side(reply).ok()).map_or(0, |bytes| length(bytes.len()))
+}
+
+fn fetch(mut caller: Caller<'_, State>, ptr: i32, side: Side) -> Pending<'_> {
+    // Taken out for the copy and put back: a guest may fetch twice.
+    let Some(reply) = caller.data_mut().abi.wapc.host_reply.take() else { return done(Ok(())) };
+    let bytes = side(&reply).map_or(&[][..], Vec::as_slice);
+    if bytes.len() <= PIECE_BYTES {
+        let written = memory::write(&mut caller, ptr, bytes);
+        caller.data_mut().abi.wapc.host_reply = Some(reply);
+        return done(written);
+    }
+    Box::new(async move {
+        memory::write_in_pieces(&mut caller, ptr, side(&reply).map_or(&[][..], Vec::as_slice)).await?;
+        caller.data_mut().abi.wapc.host_reply = Some(reply);
+        Ok(())
+    })
+}

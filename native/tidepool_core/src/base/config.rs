@@ -1,0 +1,179 @@
+//! What a runtime, a module and a function are set up with.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::limits::Limits;
+
+/// What a node gives its guests, all functions taken together.
+#[derive(Debug, Clone)]
+pub struct RuntimeConfig {
+    /// Cap on live instances of the fast engine, idle warm ones included.
+    pub max_instances: u32,
+    /// Cap on calls that wait for an instance, for each engine.
+    pub max_queue: usize,
+    /// Largest memory limit that a function may be given, in bytes.
+    pub max_memory_bytes: u64,
+    /// Largest table limit that a function may be given, in elements.
+    pub max_table_elements: u32,
+    /// Stack of a guest, in bytes.
+    pub stack_bytes: usize,
+    /// Lines that each function may print in a second.
+    pub console_lines_per_s: u32,
+    /// Whether compiled guests are named in `/tmp/perf-PID.map`, where `perf` looks for them.
+    pub perf_map: bool,
+    /// Threads that compile, beside one for small modules.
+    pub compile_threads: usize,
+    /// The program `tidepool_compiler` of this build, whose processes compile; without one the runtime's threads do, and
+    /// nothing bounds what that takes.
+    pub compiler: Option<PathBuf>,
+    /// What compiling a module may take.
+    pub compile_bounds: CompileBounds,
+    /// Size of a module from which the baseline tier serves it until its optimised code is ready, in bytes; 0 does
+    /// without that tier.
+    pub baseline_bytes: usize,
+    /// The dense engine.
+    pub dense: DenseConfig,
+    /// Most linear memory of all live instances together, in bytes.
+    pub max_total_memory_bytes: u64,
+    /// Guests that compute at a time, of those that go on for longer than a slice.
+    pub max_computing: usize,
+}
+
+impl Default for RuntimeConfig {
+    fn default() -> Self {
+        RuntimeConfig {
+            max_instances: 4_096,
+            max_queue: 16_384,
+            max_memory_bytes: 4 << 30,
+            max_table_elements: 1 << 20,
+            stack_bytes: 512 << 10,
+            console_lines_per_s: 100,
+            perf_map: false,
+            compile_threads: 1,
+            compiler: None,
+            compile_bounds: CompileBounds::default(),
+            baseline_bytes: 0,
+            dense: DenseConfig::default(),
+            max_total_memory_bytes: u64::MAX / 2,
+            max_computing: std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+}
+
+/// What the dense engine gives its guests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DenseConfig {
+    /// Cap on live instances, idle warm ones included; `None` is as many as the machine has room for.
+    pub max_instances: Option<u32>,
+    /// Largest memory limit that a function may be given, in bytes. Each instance has so much address space.
+    pub max_memory_bytes: u64,
+}
+
+impl Default for DenseConfig {
+    fn default() -> Self {
+        DenseConfig { max_instances: None, max_memory_bytes: 64 << 20 }
+    }
+}
+
+/// What each compiler that a module passes may take: so much, and a part of it more for each MiB of the module.
+///
+/// Compilers are not linear in what they read, and these bounds are: they cut what was made to be slow, and let pass
+/// what is merely large. `cargo bench --bench worst` has the figures that they were drawn from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompileBounds {
+    /// CPU time, and as much again for each MiB.
+    pub time: Duration,
+    /// Memory in bytes, and an eighth of it again for each MiB.
+    pub memory_bytes: u64,
+}
+
+impl Default for CompileBounds {
+    fn default() -> Self {
+        CompileBounds { time: Duration::from_secs(10), memory_bytes: 1 << 30 }
+    }
+}
+
+impl CompileBounds {
+    pub(crate) fn times(self, factor: u32) -> Self {
+        CompileBounds {
+            time: self.time.saturating_mul(factor),
+            memory_bytes: self.memory_bytes.saturating_mul(u64::from(factor)),
+        }
+    }
+
+    pub(crate) fn of(&self, module_bytes: usize) -> (Duration, u64) {
+        let kib = u32::try_from(module_bytes >> 10).unwrap_or(u32::MAX);
+        let time = self.time.saturating_add(self.time.saturating_mul(kib) / (1 << 10));
+        let memory = self.memory_bytes.saturating_add((self.memory_bytes >> 13).saturating_mul(u64::from(kib)));
+        (time, memory)
+    }
+}
+
+/// Which engine a function runs on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum EngineKind {
+    /// Fastest calls, for thousands of live instances.
+    #[default]
+    Fast,
+    /// Very many live instances, each access to memory checked.
+    Dense,
+}
+
+impl EngineKind {
+    /// The name that users see.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            EngineKind::Fast => "fast",
+            EngineKind::Dense => "dense",
+        }
+    }
+}
+
+/// Which compiler's code a module is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// Winch's: compiled in a fraction of the time, and slower.
+    Baseline,
+    /// Cranelift's.
+    Optimised,
+}
+
+/// How a module is compiled.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CompileConfig {
+    /// The engine that its functions run on.
+    pub engine: EngineKind,
+    /// Run start functions now, within these limits, so that instances begin where they ended. Without, each instance
+    /// runs them itself.
+    pub snapshot: Option<Limits>,
+    /// The module was compiled and deployed before: it may take some times what a new one may, so that a busier or slower
+    /// machine does not refuse what was promised.
+    pub was_deployed: bool,
+}
+
+/// Where the instances of a function come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Instances {
+    /// A new one for each call: nothing leaks from one call to the next.
+    Fresh,
+    /// Kept between calls, up to `max_idle` idle ones; memory, globals and tables live on.
+    Warm {
+        /// Idle instances that are kept.
+        max_idle: usize,
+    },
+}
+
+/// How a module is deployed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionConfig {
+    /// The name, as callers, logs and metrics use it.
+    pub name: String,
+    /// The version, for logs.
+    pub version: u64,
+    /// Where instances come from.
+    pub instances: Instances,
+    /// What instances and calls may use.
+    pub limits: Limits,
+}

@@ -1,0 +1,52 @@
+//! Where code stands that was moved.
+
+use serde::{Deserialize, Serialize};
+
+/// Leads from places in a changed module back to those in the module that it was made from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Moves {
+    /// Where code begins that stands so many bytes later than it did, by where it stands now.
+    shifts: Vec<(usize, isize)>,
+    /// Functions of the module that it was made from; those behind were added.
+    functions: Option<u32>,
+}
+
+impl Moves {
+    pub(crate) fn new(functions: u32) -> Self {
+        Moves { shifts: Vec::new(), functions: Some(functions) }
+    }
+
+    /// Code from `now` on stood `shift` bytes before that.
+    pub(crate) fn push(&mut self, now: usize, shift: isize) {
+        if self.shifts.last().is_none_or(|(_, last)| *last != shift) {
+            self.shifts.push((now, shift));
+        }
+    }
+
+    /// The same, when all code stands so many bytes later.
+    pub(crate) fn later(mut self, bytes: usize) -> Self {
+        for (now, shift) in &mut self.shifts {
+            *now += bytes;
+            *shift += bytes.cast_signed();
+        }
+        self
+    }
+
+    /// Where what stands at `now` stood before.
+    pub(crate) fn back(&self, now: usize) -> Option<usize> {
+        let next = self.shifts.partition_point(|(from, _)| *from <= now);
+        let shift = next.checked_sub(1).and_then(|last| self.shifts.get(last)).map_or(0, |(_, shift)| *shift);
+        now.checked_add_signed(-shift)
+    }
+
+    /// How often the distance changes.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.shifts.len()
+    }
+
+    /// Was the function added, so that its author knows nothing of it?
+    pub(crate) fn added(&self, function: u32) -> bool {
+        self.functions.is_some_and(|functions| function >= functions)
+    }
+}

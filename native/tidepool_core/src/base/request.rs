@@ -1,0 +1,39 @@
+//! What a caller asks of a function, and what the function's guest asks of its host.
+
+use std::time::Duration;
+
+/// What a caller asks of a function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// What the guest is asked to do.
+    pub operation: Vec<u8>,
+    /// The input.
+    pub payload: Vec<u8>,
+    /// How many calls this one is nested in, itself included: 1 for a call from outside.
+    pub depth: u32,
+    /// The caller's own limit; the function's holds as well.
+    pub timeout: Duration,
+}
+
+/// What a guest wants of its host, by the ABI in which it asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostRequest {
+    /// `__host_call` of waPC.
+    Wapc(HostCall),
+}
+
+/// A host call of a waPC guest: what it wants done, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostCall {
+    /// First part of the target's name.
+    pub binding: Vec<u8>,
+    /// Second part of the target's name.
+    pub namespace: Vec<u8>,
+    /// Third part of the target's name.
+    pub operation: Vec<u8>,
+    /// What the guest sends along.
+    pub payload: Vec<u8>,
+}
+
+/// What the host answers: bytes, or the text of an error.
+pub type HostReply = Result<Vec<u8>, Vec<u8>>;

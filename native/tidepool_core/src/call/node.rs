@@ -1,0 +1,90 @@
+//! What all calls of a node share, and keep alive.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use crate::base::config::{EngineKind, RuntimeConfig};
+use crate::base::console::Console;
+use crate::engine::engines::{Engine, Engines};
+use crate::instance::admission::{Admission, Idle};
+use crate::instance::warm_pool::Pools;
+use crate::metrics::counters::Stats;
+use crate::os::drop_thread::DropThread;
+use crate::os::trim::Trimmer;
+use crate::slice::epoch::Ticker;
+use crate::slice::run_slots::RunSlots;
+use crate::store::memory_budget::MemoryBudget;
+
+/// The node. Functions hold it; whoever publishes functions does not belong in here.
+pub(crate) struct Node {
+    fast: Places,
+    dense: Places,
+    pub(crate) ticker: Ticker,
+    pub(crate) slots: RunSlots,
+    pub(crate) drop_thread: DropThread,
+    _trimmer: Trimmer,
+    pub(crate) console: Arc<dyn Console>,
+    pub(crate) console_lines_per_s: u32,
+    pub(crate) stats: Arc<Stats>,
+    /// Wakes guests that wait.
+    pub(crate) io: tokio::runtime::Handle,
+    pub(crate) memory: Arc<MemoryBudget>,
+    /// Calls that wait at the caps of functions.
+    pub(crate) queued_at_caps: Arc<AtomicUsize>,
+}
+
+/// Who may have instances on an engine, and which of them are idle.
+pub(crate) struct Places {
+    pub(crate) kind: EngineKind,
+    pub(crate) admission: Admission,
+    pub(crate) pools: Pools,
+}
+
+impl Node {
+    /// # Errors
+    /// When the system gives no thread.
+    pub(crate) fn new(
+        config: &RuntimeConfig,
+        engines: &Engines,
+        stats: Arc<Stats>,
+        io: tokio::runtime::Handle,
+        console: Arc<dyn Console>,
+    ) -> std::io::Result<Self> {
+        let places = |engine: &Engine| Places {
+            kind: engine.kind,
+            admission: Admission::new(engine.max_instances, config.max_queue),
+            pools: Pools::default(),
+        };
+        let slots = RunSlots::new(config.max_computing.max(1));
+        Ok(Node {
+            fast: places(engines.get(EngineKind::Fast)),
+            dense: places(engines.get(EngineKind::Dense)),
+            ticker: Ticker::spawn(engines.wasmtime(), slots.clone())?,
+            slots,
+            drop_thread: DropThread::spawn()?,
+            _trimmer: Trimmer::spawn()?,
+            console,
+            console_lines_per_s: config.console_lines_per_s,
+            stats,
+            io,
+            memory: Arc::new(MemoryBudget::new(config.max_total_memory_bytes)),
+            queued_at_caps: Arc::default(),
+        })
+    }
+
+    pub(crate) fn places(&self, kind: EngineKind) -> &Places {
+        match kind {
+            EngineKind::Fast => &self.fast,
+            EngineKind::Dense => &self.dense,
+        }
+    }
+
+    pub(crate) fn all_places(&self) -> impl Iterator<Item = &Places> {
+        [&self.fast, &self.dense].into_iter()
+    }
+
+    /// Drops an idle instance, here and now. `false` when there is none.
+    pub(crate) fn evict_now(&self) -> bool {
+        self.all_places().any(|places| places.pools.evict_now())
+    }
+}

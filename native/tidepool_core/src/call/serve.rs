@@ -1,0 +1,73 @@
+//! How a call gets its instance, has it serve the request, and leaves it.
+
+use std::sync::Arc;
+
+use super::target::{Call, Entry};
+use crate::abi::contract::Abi;
+use crate::abi::slots::State;
+use crate::abi::wasi;
+use crate::base::error::CallError;
+use crate::base::request::Request;
+use crate::instance::admission::Idle;
+use crate::instance::live::Instance;
+
+/// How calls of this ABI begin.
+pub(crate) fn entry<A: Abi>() -> Entry {
+    Entry {
+        start: if A::REUSABLE {
+            |call, request| Box::pin(lent::<A>(call, request))
+        } else {
+            |call, request| Box::pin(program::<A>(call, request))
+        },
+    }
+}
+
+/// With an instance of the pool's, if there is one, and else a new one, which goes there.
+async fn lent<A: Abi>(call: Arc<Call>, request: Request) -> Result<Vec<u8>, CallError> {
+    let target = &*call.target;
+    let nested = request.depth > 1;
+    // Held until the instance is back in its pool: who comes in then finds it there.
+    let _place = target.place(nested, &call.channel).await?;
+    let warm = target.pool.as_ref().and_then(|pool| pool.take());
+    let mut instance = match warm {
+        Some(instance) => instance,
+        // Boxed, so that a warm call does not carry the room that making an instance needs.
+        None => Box::pin(target.instance(nested, &call.channel)).await?,
+    };
+    instance.begin::<A>(Arc::<Call>::clone(&call), request);
+    let outcome = instance.serve::<A>().await;
+    if let Some(pool) = &target.pool
+        && let Some(instance) = instance.rested::<A>()
+    {
+        pool.give_back(instance);
+        // An instance that is idle while calls wait for one would keep them waiting.
+        let places = target.places();
+        if places.admission.queued() > 0 {
+            places.pools.evict();
+        }
+    }
+    outcome
+}
+
+/// With a new instance, whose whole life is this call.
+async fn program<A: Abi>(call: Arc<Call>, request: Request) -> Result<Vec<u8>, CallError> {
+    let target = &*call.target;
+    let nested = request.depth > 1;
+    let _place = target.place(nested, &call.channel).await?;
+    let permit = target.admit(nested, &call.channel).await?;
+    let guest = Arc::<Call>::clone(&call);
+    let prepare = move |state: &mut State| {
+        state.call = Some(guest);
+        A::begin(state, request);
+    };
+    let mut instance = Instance::new(&target.module, &target.function, permit, prepare).await?;
+    instance.serve::<A>().await
+}
+
+/// Makes an instance and drops it again, and prints what start functions printed that ran ahead of it.
+pub(crate) async fn trial(call: Arc<Call>) -> Result<Vec<u8>, CallError> {
+    let target = &call.target;
+    drop(target.instance(false, &call.channel).await?);
+    wasi::context::print(&target.module.origin.printed, &target.function);
+    Ok(Vec::new())
+}

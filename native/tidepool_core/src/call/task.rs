@@ -1,0 +1,373 @@
+//! One call as a future that its caller drives.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use super::serve::trial;
+use super::target::{Call, CallBody, CallFuture, Target};
+use crate::base::error::CallError;
+use crate::base::limits::Limit;
+use crate::base::request::{HostReply, HostRequest, Request};
+use crate::metrics::counters::Outcome;
+use crate::os::thread_clock::ThreadClock;
+use crate::slice::epoch::SLICE;
+use crate::slice::inline_estimate::INLINE_MAX;
+use crate::slice::run_slots::RunSlot;
+use crate::store::host_channel::HostChannel;
+
+/// What a call needs next.
+#[derive(Debug)]
+pub enum Step {
+    /// It is over: the reply, or why there is none.
+    Done(Result<Vec<u8>, CallError>),
+    /// The guest waits for the host: do it, pass the answer to [`Task::answer`], drive again.
+    Host(HostRequest),
+    /// The time slice is spent: drive again as soon as others have had their turn.
+    Yield,
+    /// It waits for I/O or for an instance: drive again when the waker has been woken.
+    Wait,
+}
+
+/// For drivers who are not to be woken.
+type NoWaker = fn(&tokio::runtime::Handle) -> Waker;
+
+/// Why a task ends before its guest does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancel {
+    /// Its time is over.
+    Timeout,
+    /// Nobody wants its answer any more.
+    Aborted,
+}
+
+/// What a call has used so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// What its guest has computed.
+    pub cpu_time: Duration,
+    /// What it has waited for an instance.
+    pub queue_time: Duration,
+    /// Size of its guest's linear memory when it let go of its instance; 0 before, and without one.
+    pub memory_bytes: usize,
+}
+
+/// A call that has been started. Dropping it ends the guest and frees its instance.
+pub struct Task {
+    /// `None` once the call is over.
+    future: Option<CallFuture>,
+    call: Arc<Call>,
+    started_at: Instant,
+    deadline: Instant,
+    slice: Slice,
+    /// Whether the last slice ended with the tick.
+    yielded: bool,
+    slot: RunSlot,
+    cpu_time: Duration,
+    /// Whether the call shows in the metrics.
+    counted: bool,
+}
+
+/// When the guest last ran. Reading the clock is a tenth of a short call, so it is read twice for one and no more.
+#[derive(Clone, Copy)]
+enum Slice {
+    NotYet,
+    Last { ended: Instant, took: Duration },
+}
+
+impl Task {
+    /// Prepares a call of `target` that is what `start` makes of the request.
+    ///
+    /// # Errors
+    /// [`CallError::Limit`] when the payload is too large or the call too deeply nested.
+    pub(crate) fn start(
+        target: &Arc<Target>,
+        request: Request,
+        start: impl FnOnce(Arc<Call>, Request) -> CallFuture,
+    ) -> Result<Self, CallError> {
+        let limits = target.limits();
+        target.admit_payload(request.payload.len())?;
+        if request.depth > limits.depth {
+            return Err(target.exceeded(Limit::Depth, u64::from(limits.depth)));
+        }
+        let timeout = request.timeout.min(Duration::from_millis(limits.time_ms));
+        let call = Task::call(target);
+        Ok(Task::new(start(Arc::clone(&call), request), call, timeout))
+    }
+
+    /// Prepares a trial: one instance is made and dropped again, start functions included, and what those printed that were
+    /// run ahead of it is printed. The metrics, which count what callers ask for, know nothing of it.
+    pub(crate) fn start_trial(target: &Arc<Target>) -> Self {
+        let call = Task::call(target);
+        let timeout = Duration::from_millis(target.limits().time_ms);
+        let mut task = Task::new(Box::pin(trial(Arc::clone(&call))), call, timeout);
+        task.counted = false;
+        task
+    }
+
+    fn call(target: &Arc<Target>) -> Arc<Call> {
+        Arc::new(Call { channel: HostChannel::default(), target: Arc::clone(target) })
+    }
+
+    fn new(future: CallFuture, call: Arc<Call>, timeout: Duration) -> Self {
+        let started_at = Instant::now();
+        // A deadline too far off for the clock is as good as a year.
+        let far = Duration::from_secs(365 * 24 * 3600);
+        let deadline = started_at.checked_add(timeout).unwrap_or(started_at + far);
+        let future = Some(future);
+        let cpu_time = Duration::ZERO;
+        Task {
+            future,
+            call,
+            started_at,
+            deadline,
+            slice: Slice::NotYet,
+            yielded: false,
+            slot: RunSlot::None,
+            cpu_time,
+            counted: true,
+        }
+    }
+
+    /// Runs the guest on this thread for one time slice at most, or until it needs something.
+    ///
+    /// The first slice is 1 ms. Guests that go on take turns, for slices of 50 µs: no more of them run at a time than there
+    /// are cores, so that whoever else has something to do finds one.
+    ///
+    /// `waker` is asked for only if the call waits, and given a handle to the I/O threads; what it makes may be woken on
+    /// any thread, this one among them. The last one counts.
+    pub fn drive(&mut self, waker: impl FnMut(&tokio::runtime::Handle) -> Waker) -> Step {
+        self.run_slice(Some(waker))
+    }
+
+    /// Like [`Task::drive`], for the first slice and on a thread that others wait for: see
+    /// [`Function::suits_inline`](crate::Function::suits_inline).
+    ///
+    /// After [`Step::Wait`] nobody is woken: whoever goes on drives again at once, and so misses nothing.
+    pub fn drive_inline(&mut self) -> Step {
+        let mut step = self.run_slice(None::<NoWaker>);
+        let mut took = self.last_slice();
+        // The tick may come right after the start: a call that has had next to nothing of its slice goes on.
+        if matches!(step, Step::Yield) && took < INLINE_MAX {
+            step = self.run_slice(None::<NoWaker>);
+            took += self.last_slice();
+        }
+        self.call.target.inline_estimate.charge(took);
+        step
+    }
+
+    fn run_slice(&mut self, mut waker: Option<impl FnMut(&tokio::runtime::Handle) -> Waker>) -> Step {
+        let Some(future) = self.future.as_mut() else {
+            return Step::Done(Err(CallError::Internal { message: "the call is over already".into() }));
+        };
+        // Wall time holds what the system gave to others, which a busy machine makes plenty. A guest that goes on after
+        // it has yielded, or after a slice's worth of computing, is worth system calls to leave that out.
+        let clock = (std::mem::take(&mut self.yielded) || self.cpu_time >= SLICE).then(ThreadClock::now);
+        // A call is driven right after it was started.
+        let began = match self.slice {
+            Slice::NotYet => self.started_at,
+            Slice::Last { .. } => Instant::now(),
+        };
+        if began >= self.deadline {
+            return self.finish(Err(self.late()));
+        }
+        let node = &self.call.target.node;
+        if self.call.channel.long()
+            && self
+                .slot
+                .take(&node.slots, || waker.as_mut().map_or_else(|| Waker::noop().clone(), |waker| waker(&node.io)))
+                .is_pending()
+        {
+            self.slice = Slice::Last { ended: began, took: Duration::ZERO };
+            return Step::Wait;
+        }
+        let polled = {
+            // Only WASI waits for I/O, so only its guests are polled inside the I/O runtime.
+            let _io = self.call.target.module.uses_wasi.then(|| node.io.enter());
+            let _running = node.ticker.running();
+            // A panic leaves a future behind that is never polled again.
+            let waker = waker.map(|mut waker| move || waker(&node.io));
+            catch_unwind(AssertUnwindSafe(|| poll(future.as_mut(), &self.call.channel, waker)))
+        };
+        let now = Instant::now();
+        let took = now.saturating_duration_since(began);
+        self.cpu_time += clock.map_or(took.min(SLICE), |clock| clock.elapsed());
+        self.slice = Slice::Last { ended: now, took };
+        if self.cpu_time >= SLICE && !self.call.channel.long() {
+            self.call.channel.set_long();
+        }
+        match polled {
+            Ok(Polled::Ready(outcome)) => self.finish(outcome),
+            // Whatever else the guest wants, it has no more time to want it in.
+            Ok(_) if self.cpu_time > self.call.target.limits().cpu_time() => {
+                let allowed = self.call.target.limits().cpu_time_ms;
+                let console = self.call.channel.console();
+                self.finish(Err(CallError::Limit { limit: Limit::CpuTime, allowed, frames: Vec::new(), console }))
+            }
+            Ok(_) if now >= self.deadline => self.finish(Err(self.late())),
+            Ok(Polled::Host(request)) => {
+                self.slot = RunSlot::None;
+                Step::Host(request)
+            }
+            Ok(Polled::Yield) => {
+                self.yielded = true;
+                self.slot.spend();
+                Step::Yield
+            }
+            Ok(Polled::Wait) => {
+                self.slot = RunSlot::None;
+                Step::Wait
+            }
+            Err(panic) => self.finish(Err(CallError::Internal { message: panic_text(panic.as_ref()) })),
+        }
+    }
+
+    /// Answers the host call that [`Step::Host`] brought.
+    pub fn answer(&self, reply: HostReply) {
+        self.call.channel.answer(reply);
+    }
+
+    /// Ends the call now: the guest is stopped where it is and its instance is gone when this returns.
+    pub fn cancel(&mut self, why: Cancel) -> CallError {
+        let error = match why {
+            Cancel::Timeout => self.late(),
+            Cancel::Aborted => CallError::Internal { message: "the call was aborted".into() },
+        };
+        if self.future.is_some() {
+            let outcome =
+                if why == Cancel::Aborted { Outcome::Aborted } else { Outcome::from(&Err::<(), _>(error.clone())) };
+            self.end(outcome);
+        }
+        error
+    }
+
+    /// Time that was left until the call's deadline when its guest last stopped.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        let now = match self.slice {
+            Slice::NotYet => self.started_at,
+            Slice::Last { ended, .. } => ended,
+        };
+        self.deadline.saturating_duration_since(now)
+    }
+
+    /// The version of the function that is called.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.call.target.function.version
+    }
+
+    /// What the call has used so far.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        Usage {
+            cpu_time: self.cpu_time,
+            queue_time: self.call.channel.queue_time(),
+            memory_bytes: self.call.channel.memory_bytes(),
+        }
+    }
+
+    /// How long the last slice took.
+    #[must_use]
+    pub fn last_slice(&self) -> Duration {
+        match self.slice {
+            Slice::NotYet => Duration::ZERO,
+            Slice::Last { took, .. } => took,
+        }
+    }
+
+    fn finish(&mut self, outcome: Result<Vec<u8>, CallError>) -> Step {
+        self.end(Outcome::from(&outcome));
+        Step::Done(outcome)
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        self.slot = RunSlot::None;
+        // What the guest leaves behind may be printed now, and a console may panic: nobody is there to take that.
+        let future = self.future.take();
+        drop(catch_unwind(AssertUnwindSafe(|| drop(future))));
+        if !self.counted {
+            return;
+        }
+        let ended = match self.slice {
+            Slice::Last { ended, .. } if outcome == Outcome::Ok => ended,
+            _ => Instant::now(),
+        };
+        let latency = ended.saturating_duration_since(self.started_at);
+        self.call.target.function.stats.record(outcome, latency, self.cpu_time);
+    }
+
+    /// A call that still waits for an instance was not slow: the node is full.
+    fn late(&self) -> CallError {
+        if self.call.channel.queued() {
+            return CallError::Overloaded { message: "no instance became free within the call's time limit".into() };
+        }
+        CallError::Timeout
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        if self.future.is_some() {
+            self.end(Outcome::Aborted);
+        }
+    }
+}
+
+enum Polled {
+    Ready(Result<Vec<u8>, CallError>),
+    Host(HostRequest),
+    Yield,
+    Wait,
+}
+
+/// Polls with a waker that only notes that it was woken, which is all that a call needs which never waits; one that does
+/// is polled again, to meet the real waker if there is one.
+fn poll(mut future: Pin<&mut CallBody>, channel: &HostChannel, waker: Option<impl FnOnce() -> Waker>) -> Polled {
+    NOTED.set(false);
+    if let Poll::Ready(outcome) = future.as_mut().poll(&mut Context::from_waker(&NOTING)) {
+        return Polled::Ready(outcome);
+    }
+    if let Some(request) = channel.take_request() {
+        return Polled::Host(request);
+    }
+    if NOTED.get() {
+        return Polled::Yield;
+    }
+    let Some(waker) = waker else { return Polled::Wait };
+    let waker = waker();
+    if let Poll::Ready(outcome) = future.poll(&mut Context::from_waker(&waker)) {
+        return Polled::Ready(outcome);
+    }
+    match channel.take_request() {
+        Some(request) => Polled::Host(request),
+        None => Polled::Wait,
+    }
+}
+
+thread_local! {
+    /// Was the noting waker woken on this thread since it was last reset?
+    static NOTED: Cell<bool> = const { Cell::new(false) };
+}
+
+static NOTING: LazyLock<Waker> = LazyLock::new(|| Waker::from(Arc::new(Noting)));
+
+struct Noting;
+
+impl Wake for Noting {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        NOTED.set(true);
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("the host panicked while it ran the guest: {}", text.unwrap_or("no text"))
+}

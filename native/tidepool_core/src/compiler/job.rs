@@ -1,0 +1,66 @@
+//! One module's way through the compilers.
+
+use std::path::PathBuf;
+
+use super::codegen::{Codegen, fingerprint};
+use super::failure::Failure;
+use super::process;
+use crate::base::config::CompileBounds;
+
+/// Where a runtime has its modules compiled.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Compilers {
+    /// The program; without one this process compiles.
+    pub(crate) program: Option<PathBuf>,
+    pub(crate) bounds: CompileBounds,
+}
+
+/// One module's way through the compilers.
+#[derive(Clone, Copy)]
+pub(crate) struct Job<'a> {
+    pub(crate) compilers: &'a Compilers,
+    /// Does anybody still wait for it?
+    pub(crate) wanted: &'a dyn Fn() -> bool,
+    /// How many times what a module may take it may.
+    pub(crate) patience: u32,
+}
+
+impl Job<'_> {
+    /// The code of `wasm` for `engine`, whose settings are those of `codegen`. Takes the threads of the rayon pool that it
+    /// is called on.
+    pub(crate) fn compile(
+        &self,
+        engine: &wasmtime::Engine,
+        codegen: Codegen,
+        wasm: &[u8],
+    ) -> Result<wasmtime::Module, Failure> {
+        if !(self.wanted)() {
+            return Err(Failure::Unwanted);
+        }
+        let Some(program) = &self.compilers.program else {
+            return wasmtime::Module::from_binary(engine, wasm).map_err(Failure::Refused);
+        };
+        let bounds = self.compilers.bounds.times(self.patience);
+        let (compiled_for, code) = process::compile(program, codegen, wasm, &bounds, self.wanted)?;
+        if compiled_for != fingerprint(engine) {
+            return Err(Failure::Broken(format!(
+                "{} is of another build than this node: start the node again",
+                program.display()
+            )));
+        }
+        // SAFETY: the code comes over a pipe from a process that this one has started, of a program that was installed
+        // with this library, and wasmtime wrote it there; nobody else has the pipe's other end.
+        let module = unsafe { wasmtime::Module::deserialize(engine, code) };
+        // It is code for this very engine, so what is refused here is what no instance could hold.
+        module.map_err(Failure::Refused)
+    }
+}
+
+impl Compilers {
+    /// Compiles an empty module, so that a program which can't be run, or is of another build, is found when the node
+    /// starts and not when somebody deploys.
+    pub(crate) fn check(&self, engine: &wasmtime::Engine, codegen: Codegen) -> Result<(), Failure> {
+        const EMPTY: &[u8] = b"\0asm\x01\0\0\0";
+        Job { compilers: self, wanted: &|| true, patience: 1 }.compile(engine, codegen, EMPTY).map(drop)
+    }
+}

@@ -1,0 +1,161 @@
+//! A deployed function: a module with a name, limits and a way of making instances.
+
+use std::sync::Arc;
+
+use crate::base::config::{FunctionConfig, Instances, Tier};
+use crate::base::error::CallError;
+use crate::base::request::Request;
+use crate::call::node::Node;
+use crate::call::target::{Entry, Target};
+use crate::call::task::Task;
+use crate::instance::admission::FunctionCap;
+use crate::instance::warm_pool::WarmPool;
+use crate::module::compiled::CompiledModule;
+use crate::os::per_thread::Sharded;
+use crate::slice::inline_estimate::InlineEstimate;
+use crate::store::context::FunctionContext;
+use crate::store::line_budget::LineBudget;
+use crate::store::memory_budget::MemoryBudget;
+
+/// A function, ready to be called from any thread. Its warm instances live as long as it does.
+pub struct Function {
+    /// All alike. Each call counts itself among those that use one, and threads need not fight over that counter.
+    targets: Sharded<Arc<Target>>,
+    instances: Instances,
+}
+
+impl Function {
+    pub(super) fn new(node: &Arc<Node>, module: &Arc<CompiledModule>, entry: Entry, config: FunctionConfig) -> Self {
+        let instances = config.instances;
+        let function = FunctionContext {
+            stats: node.stats.function(&config.name),
+            console: Arc::clone(&node.console),
+            budget: Arc::new(LineBudget::new(node.console_lines_per_s)),
+            drop_thread: node.drop_thread.clone(),
+            own_memory: capped(config.limits.total_memory_bytes, node.memory.limit())
+                .map(|bytes| Arc::new(MemoryBudget::new(bytes))),
+            node_memory: Arc::clone(&node.memory),
+            name: config.name.into(),
+            version: config.version,
+            limits: config.limits,
+            origin: Arc::clone(&module.origin),
+            exported: Arc::clone(&module.exported),
+        };
+        let most = usize::try_from(function.limits.instances).unwrap_or(usize::MAX);
+        let cap = capped(most, node.places(module.engine).admission.max_instances()).map(|instances| {
+            let (stats, waiting) = (Arc::clone(&function.stats), Arc::clone(&node.queued_at_caps));
+            Arc::new(FunctionCap::new(&function.limits, instances, stats, waiting))
+        });
+        Self::with(node, module, entry, instances, &function, cap.as_ref())
+    }
+
+    fn with(
+        node: &Arc<Node>,
+        module: &Arc<CompiledModule>,
+        entry: Entry,
+        instances: Instances,
+        function: &FunctionContext,
+        cap: Option<&Arc<FunctionCap>>,
+    ) -> Self {
+        let pool = match instances {
+            Instances::Fresh => None,
+            Instances::Warm { max_idle } => {
+                let pool = Arc::new(WarmPool::new(max_idle));
+                node.places(module.engine).pools.register(&pool);
+                Some(pool)
+            }
+        };
+        let target = || {
+            Arc::new(Target {
+                node: Arc::clone(node),
+                module: Arc::clone(module),
+                function: Arc::new(function.clone()),
+                entry,
+                pool: pool.clone(),
+                cap: cap.cloned(),
+                inline_estimate: InlineEstimate::default(),
+            })
+        };
+        Function { targets: Sharded::new(target), instances }
+    }
+
+    /// The same version with other code of its module: with its counters, its budgets, its places and those who wait for
+    /// one, and with a pool of its own, for an instance can't change its code.
+    pub(crate) fn with_code(&self, module: &Arc<CompiledModule>) -> Self {
+        let target = self.targets.mine();
+        let function =
+            FunctionContext { origin: Arc::clone(&module.origin), ..FunctionContext::clone(&target.function) };
+        Self::with(&target.node, module, target.entry, self.instances, &function, target.cap.as_ref())
+    }
+
+    pub(crate) fn module(&self) -> &Arc<CompiledModule> {
+        &self.targets.mine().module
+    }
+
+    /// Which compiler's code it runs.
+    #[must_use]
+    pub fn tier(&self) -> Tier {
+        self.module().tier()
+    }
+
+    /// Largest payload of a call, in bytes.
+    #[must_use]
+    pub fn payload_limit(&self) -> u64 {
+        self.targets.mine().limits().payload_bytes
+    }
+
+    /// Whether a payload of so many bytes may come: for who has yet to read or to copy it.
+    ///
+    /// # Errors
+    /// [`CallError::Limit`] when it is too large; the call is over then, and counted.
+    pub fn admit(&self, payload_bytes: usize) -> Result<(), CallError> {
+        self.targets.mine().admit_payload(payload_bytes)
+    }
+
+    /// Prepares a call; [`Task::drive`] runs it.
+    ///
+    /// # Errors
+    /// [`CallError::Limit`] when the payload is too large or the call too deeply nested.
+    pub fn start(&self, request: Request) -> Result<Task, CallError> {
+        let target = self.targets.mine();
+        Task::start(target, request, target.entry.start)
+    }
+
+    /// Prepares a trial: one instance is made and dropped again, start functions included, and what those printed that were
+    /// run ahead of it is printed.
+    #[must_use]
+    pub fn start_trial(&self) -> Task {
+        Task::start_trial(self.targets.mine())
+    }
+
+    /// Drops the idle instances and keeps none from now on: a newer version has come, and calls in flight are the last.
+    pub fn retire(&self) {
+        if let Some(pool) = &self.targets.mine().pool {
+            pool.close();
+        }
+    }
+
+    /// The version, as it was deployed.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.targets.mine().function.version
+    }
+
+    /// Idle warm instances.
+    #[must_use]
+    pub fn idle_instances(&self) -> usize {
+        self.targets.mine().pool.as_ref().map_or(0, |pool| pool.idle())
+    }
+
+    /// Whether the next call is likely to be so short that a thread which serves others as well may drive its first
+    /// slice, with [`Task::drive_inline`]. Each thread finds out for itself.
+    #[must_use]
+    pub fn suits_inline(&self) -> bool {
+        self.targets.mine().inline_estimate.suits_inline()
+    }
+}
+
+/// A function's own cap, where it is below what all functions have together.
+fn capped<T: PartialOrd>(own: T, all: T) -> Option<T> {
+    (own < all).then_some(own)
+}

@@ -1,0 +1,5 @@
+//! Functions: modules that are deployed under a name.
+
+pub(crate) mod directory;
+pub(crate) mod handle;
+pub(crate) mod module;

@@ -1,0 +1,42 @@
+//! A module, as those have it who deploy it.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use super::handle::Function;
+use crate::base::config::FunctionConfig;
+use crate::base::error::CompileError;
+use crate::call::node::Node;
+use crate::call::target::Entry;
+use crate::module::compiled::CompiledModule;
+
+/// A module that was checked, compiled and linked. Functions are made from it without further work.
+pub struct Module {
+    compiled: Arc<CompiledModule>,
+    node: Arc<Node>,
+    entry: Entry,
+}
+
+impl Module {
+    pub(crate) fn new(compiled: CompiledModule, node: &Arc<Node>, entry: Entry) -> Self {
+        Module { compiled: Arc::new(compiled), node: Arc::clone(node), entry }
+    }
+
+    /// A function of this module: the module with a name, limits and a way of making instances.
+    ///
+    /// # Errors
+    /// - [`CompileError::TooDemanding`] when the module starts with more memory than the limits allow.
+    /// - [`CompileError::Config`] when the configuration does not suit the module or the runtime.
+    pub fn function(&self, mut config: FunctionConfig) -> Result<Function, CompileError> {
+        self.compiled.fit(&mut config.limits, config.instances)?;
+        Ok(Function::new(&self.node, &self.compiled, self.entry, config))
+    }
+}
+
+impl Deref for Module {
+    type Target = CompiledModule;
+
+    fn deref(&self) -> &CompiledModule {
+        &self.compiled
+    }
+}

@@ -1,0 +1,156 @@
+//! A live instance of a function: a store with the guest in it, which its owner may call again for as long as it isn't spent.
+
+use std::sync::Arc;
+
+use wasmtime::{Func, Store};
+
+use super::admission::Permit;
+use crate::abi::contract::Abi;
+use crate::abi::slots::State;
+use crate::base::error::CallError;
+use crate::base::request::Request;
+use crate::module::compiled::CompiledModule;
+use crate::os::drop_thread::LARGE_BYTES;
+use crate::slice::epoch::FIRST_SLICE_TICKS;
+use crate::store::context::FunctionContext;
+use crate::store::failure::{call_error, exit_code};
+use crate::store::host_channel::GuestCall;
+
+/// An instance. Its slot is free again once it is dropped, at the latest when the drop thread has got to it.
+pub(crate) struct Instance {
+    /// Taken by `drop` alone. Boxed, for instances are passed around a lot.
+    parts: Option<Box<Parts>>,
+}
+
+/// What an instance consists of. Fields drop in this order: the permit last, when the slot is free.
+struct Parts {
+    store: Store<State>,
+    /// Can it not be called again?
+    spent: bool,
+    _permit: Permit,
+}
+
+impl Instance {
+    /// Makes a new instance and runs its start functions. `prepare` puts into its store what those shall find there.
+    ///
+    /// # Errors
+    /// What stopped the instantiation or a start function, as for a call.
+    pub(crate) async fn new(
+        module: &CompiledModule,
+        function: &Arc<FunctionContext>,
+        permit: Permit,
+        prepare: impl FnOnce(&mut State),
+    ) -> Result<Self, CallError> {
+        let mut state = State::new(Arc::clone(function));
+        prepare(&mut state);
+        let mut store = Store::new(module.pre.module().engine(), state);
+        let limits = &function.limits;
+        // What one WASI import may touch, in bytes: a payload or a reply at once, and not millions of empty buffers.
+        let most = limits.reply_bytes.max(limits.payload_bytes).saturating_add(1 << 20);
+        store.set_hostcall_fuel(usize::try_from(most).unwrap_or(usize::MAX));
+        store.limiter(|state| &mut state.meter);
+        store.epoch_deadline_async_yield_and_update(1);
+        store.set_epoch_deadline(FIRST_SLICE_TICKS);
+        let instance = match module.pre.instantiate_async(&mut store).await {
+            Ok(instance) => instance,
+            Err(error) => return Err(call_error(&mut store, &error)),
+        };
+        let export = |store: &mut Store<State>, index| instance.get_module_export(store, index);
+        let memory = export(&mut store, &module.exports.memory).and_then(wasmtime::Extern::into_memory);
+        let state = store.data_mut();
+        (state.memory, state.instance) = (memory, Some(instance));
+        if let Some(memory) = memory {
+            module.origin.seed(memory.data_mut(&mut store));
+        }
+        for start in &module.exports.start {
+            let Some(start) = export(&mut store, start).and_then(wasmtime::Extern::into_func) else { continue };
+            run_start(&mut store, &start).await?;
+        }
+        let Some(call) = export(&mut store, &module.exports.call).and_then(wasmtime::Extern::into_func) else {
+            return Err(CallError::Internal { message: "the instance lacks an export that its module has".into() });
+        };
+        if let Err(error) = (module.abi.bind)(&mut store, &call) {
+            return Err(call_error(&mut store, &error));
+        }
+        Ok(Instance { parts: Some(Box::new(Parts { store, spent: false, _permit: permit })) })
+    }
+
+    /// Gives it a call of its ABI `A` to serve.
+    pub(crate) fn begin<A: Abi>(&mut self, call: Arc<GuestCall>, request: Request) {
+        let Some(parts) = &mut self.parts else { return };
+        parts.store.set_epoch_deadline(FIRST_SLICE_TICKS);
+        let state = parts.store.data_mut();
+        state.meter.denied = None;
+        if let Some(tail) = &state.tail {
+            call.channel.set_tail(tail);
+        }
+        state.call = Some(call);
+        A::begin(state, request);
+    }
+
+    /// Serves the call. From its start on the instance is spent, unless the guest comes to its end.
+    ///
+    /// # Errors
+    /// [`CallError::Guest`] when the guest says that it failed, anything else when it was stopped.
+    pub(crate) async fn serve<A: Abi>(&mut self) -> Result<Vec<u8>, CallError> {
+        // Only a dropped instance has no parts.
+        let Some(parts) = self.parts.as_deref_mut().filter(|parts| !parts.spent) else {
+            return Err(CallError::Internal { message: "the instance is gone".into() });
+        };
+        parts.spent = true;
+        let outcome = A::serve(&mut parts.store).await;
+        parts.spent = !(A::REUSABLE && matches!(outcome, Ok(_) | Err(CallError::Guest { .. })));
+        outcome
+    }
+
+    /// The instance between calls: nothing of its last one stays with it but what the guest itself remembers. `None` when
+    /// it is spent.
+    pub(crate) fn rested<A: Abi>(mut self) -> Option<Self> {
+        let parts = self.parts.as_deref_mut().filter(|parts| !parts.spent)?;
+        let state = parts.store.data_mut();
+        state.note_memory();
+        state.call = None;
+        A::end(state);
+        if let Some(tail) = &state.tail {
+            tail.clear();
+        }
+        Some(self)
+    }
+
+    /// Drops the instance here, however large it is: its slot is free when this returns.
+    pub(crate) fn drop_now(mut self) {
+        drop(self.take());
+    }
+
+    fn take(&mut self) -> Option<Box<Parts>> {
+        let parts = self.parts.take()?;
+        let state = parts.store.data();
+        state.function.stats.record_memory(state.meter.memory_used);
+        state.note_memory();
+        Some(parts)
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if let Some(parts) = self.take()
+            && parts.store.data().meter.memory_used >= LARGE_BYTES
+        {
+            let thread = parts.store.data().function.drop_thread.clone();
+            thread.drop_there(parts);
+        }
+    }
+}
+
+/// Runs a start function. One that exits with 0 is done, as programs are in languages whose libraries end like that.
+async fn run_start(store: &mut Store<State>, start: &Func) -> Result<(), CallError> {
+    let outcome = match start.typed::<(), ()>(&*store) {
+        Ok(start) => start.call_async(&mut *store, ()).await,
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(()) => Ok(()),
+        Err(error) if exit_code(&error) == Some(0) => Ok(()),
+        Err(error) => Err(call_error(store, &error)),
+    }
+}

@@ -1,0 +1,124 @@
+//! Warm instances: an elastic pool for each function that wants one.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use crossbeam_queue::ArrayQueue;
+
+use super::admission::Idle;
+use super::live::Instance;
+use crate::os::per_thread::{SHARDS, thread_number};
+
+/// Keeps up to `n` idle instances of one function version. Takers beyond that make new ones, givers beyond it drop
+/// theirs, so nobody ever waits for the pool.
+///
+/// Each thread has a place of its own, which it looks into first: the instance that it gave back last is in its core's
+/// caches, and nobody else writes there.
+pub(crate) struct WarmPool {
+    /// A place for each thread, as far as they go.
+    places: Vec<ArrayQueue<Instance>>,
+    /// The rest of the room.
+    shared: Option<ArrayQueue<Instance>>,
+    closed: AtomicBool,
+}
+
+impl WarmPool {
+    pub(crate) fn new(max_idle: usize) -> Self {
+        let places = max_idle.min(SHARDS);
+        let rest = max_idle - places;
+        WarmPool {
+            places: (0..places).map(|_| ArrayQueue::new(1)).collect(),
+            shared: (rest > 0).then(|| ArrayQueue::new(rest)),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// An idle instance, when there is one.
+    pub(crate) fn take(&self) -> Option<Instance> {
+        self.queues().find_map(|queue| if queue.is_empty() { None } else { queue.pop() })
+    }
+
+    /// Keeps `instance` for the next call, or drops it when the pool is full.
+    pub(crate) fn give_back(&self, instance: Instance) {
+        let refused = self.queues().try_fold(instance, |instance, queue| match queue.push(instance) {
+            Ok(()) => Err(()),
+            Err(instance) => Ok(instance),
+        });
+        drop(refused);
+        // Looked at afterwards: either this sees the pool closed, or whoever closes it sees the instance.
+        if self.closed.load(Ordering::SeqCst) {
+            self.drain();
+        }
+    }
+
+    /// Drops all idle instances, and those that are given back from now on.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.drain();
+    }
+
+    pub(crate) fn idle(&self) -> usize {
+        self.queues().map(ArrayQueue::len).sum()
+    }
+
+    fn drain(&self) {
+        while let Some(instance) = self.take() {
+            drop(instance);
+        }
+    }
+
+    /// This thread's place, then those that all use, then the places of others.
+    fn queues(&self) -> impl Iterator<Item = &ArrayQueue<Instance>> {
+        let mine = thread_number().checked_rem(self.places.len()).unwrap_or(0);
+        let (before, from_mine) = self.places.split_at_checked(mine).unwrap_or_default();
+        let (own, after) = from_mine.split_at_checked(1).unwrap_or_default();
+        own.iter().chain(&self.shared).chain(after).chain(before)
+    }
+}
+
+/// All pools of a runtime, for those who look for an idle instance to evict.
+#[derive(Default)]
+pub(crate) struct Pools {
+    pools: Mutex<Vec<Weak<WarmPool>>>,
+    next: AtomicUsize,
+}
+
+impl Pools {
+    pub(crate) fn register(&self, pool: &Arc<WarmPool>) {
+        let mut pools = self.lock();
+        pools.retain(|pool| pool.strong_count() > 0);
+        pools.push(Arc::downgrade(pool));
+    }
+
+    /// Takes one idle instance, of another pool each time.
+    fn take_any(&self) -> Option<Instance> {
+        let pools = self.live();
+        let start = self.next.fetch_add(1, Ordering::Relaxed);
+        (0..pools.len())
+            .filter_map(|turn| pools.get(start.wrapping_add(turn) % pools.len()))
+            .find_map(|pool| pool.take())
+    }
+
+    /// Idle instances of all pools.
+    pub(crate) fn idle(&self) -> usize {
+        self.live().iter().map(|pool| pool.idle()).sum()
+    }
+
+    fn live(&self) -> Vec<Arc<WarmPool>> {
+        self.lock().iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Weak<WarmPool>>> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Idle for Pools {
+    fn evict_now(&self) -> bool {
+        self.take_any().map(Instance::drop_now).is_some()
+    }
+
+    fn evict(&self) -> bool {
+        self.take_any().is_some()
+    }
+}

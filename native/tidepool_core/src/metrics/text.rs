@@ -1,0 +1,253 @@
+//! What is counted as OpenMetrics text, which Prometheus reads.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
+
+use super::counters::{BUCKETS_US, DEPLOY_BUCKETS_MS, DeployStats, FunctionStats, Outcome, Stats};
+use crate::base::config::EngineKind;
+
+/// What an engine has at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineFigures {
+    /// Which one.
+    pub kind: EngineKind,
+    /// Live instances, idle warm ones included.
+    pub live: usize,
+    /// Idle warm instances.
+    pub idle: usize,
+    /// Calls that wait for an instance.
+    pub queued: usize,
+    /// Cap on live instances.
+    pub max_instances: usize,
+}
+
+/// A figure of the moment that somebody else knows: name, help text, value.
+pub type Gauge = (String, String, i64);
+
+/// The same of each function: name, help text, and the values by the function's name.
+pub type GaugeByFunction = (String, String, Vec<(String, i64)>);
+
+/// The metrics as OpenMetrics text, which Prometheus reads; `gauges` are added as they are.
+///
+/// # Errors
+/// Fails only if the text can't be formatted.
+pub(crate) fn render(
+    stats: &Stats,
+    engines: Vec<EngineFigures>,
+    gauges: Vec<Gauge>,
+    by_function: Vec<GaugeByFunction>,
+) -> Result<String, fmt::Error> {
+    let mut registry = prometheus_client::registry::Registry::default();
+    registry.register_collector(Box::new(Snapshot {
+        functions: stats.snapshot(),
+        compiles: stats.compiles.load(Ordering::Relaxed),
+        compile_ns: stats.compile_ns.load(Ordering::Relaxed),
+        engines,
+        cached: stats.cached.load(Ordering::Relaxed),
+        deploys: stats.deploys.snapshot(),
+        gauges,
+        by_function,
+    }));
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+#[derive(Debug)]
+struct Snapshot {
+    functions: Vec<(String, Arc<FunctionStats>)>,
+    compiles: u64,
+    compile_ns: u64,
+    engines: Vec<EngineFigures>,
+    cached: u64,
+    deploys: DeployStats,
+    gauges: Vec<Gauge>,
+    by_function: Vec<GaugeByFunction>,
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        self.outcomes(&mut encoder)?;
+        self.latencies(&mut encoder)?;
+        self.cpu_times(&mut encoder)?;
+        self.peak_memories(&mut encoder)?;
+        self.dropped_lines(&mut encoder)?;
+        encoder
+            .encode_descriptor("tidepool_compiles", "Modules compiled", None, MetricType::Counter)?
+            .encode_counter::<NoLabelSet, _, u64>(&self.compiles, None)?;
+        encoder
+            .encode_descriptor(
+                "tidepool_compile",
+                "Time spent compiling modules",
+                Some(&Unit::Seconds),
+                MetricType::Counter,
+            )?
+            .encode_counter::<NoLabelSet, _, u64>(&seconds(self.compile_ns), None)?;
+        self.engines(&mut encoder)?;
+        encoder
+            .encode_descriptor(
+                "tidepool_compiles_cached",
+                "Modules whose compiled code was taken from the cache",
+                None,
+                MetricType::Counter,
+            )?
+            .encode_counter::<NoLabelSet, _, u64>(&self.cached, None)?;
+        self.queues(&mut encoder)?;
+        self.deploys(&mut encoder)?;
+        for (name, help, value) in &self.gauges {
+            encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(value)?;
+        }
+        for (name, help, values) in &self.by_function {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (function, value) in values {
+                family.encode_family(&[("function", function.as_str())])?.encode_gauge(value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Snapshot {
+    fn outcomes(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut family =
+            encoder.encode_descriptor("tidepool_calls", "Calls that ended, by how", None, MetricType::Counter)?;
+        for (name, stats) in &self.functions {
+            for outcome in Outcome::ALL {
+                let count = stats.count(outcome);
+                if count > 0 || outcome == Outcome::Ok {
+                    let labels = [("function", name.as_str()), ("reason", outcome.reason())];
+                    family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn latencies(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut family = encoder.encode_descriptor(
+            "tidepool_call_latency",
+            "Time from a call's start to its end",
+            Some(&Unit::Seconds),
+            MetricType::Histogram,
+        )?;
+        for (name, stats) in &self.functions {
+            let counts = stats.latencies();
+            let bounds = BUCKETS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
+            let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
+            let total = buckets.iter().map(|(_, count)| count).sum();
+            let sum = seconds(stats.latency_ns());
+            family
+                .encode_family(&[("function", name.as_str())])?
+                .encode_histogram::<NoLabelSet>(sum, total, &buckets, None)?;
+        }
+        Ok(())
+    }
+
+    fn cpu_times(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut family = encoder.encode_descriptor(
+            "tidepool_cpu",
+            "Time that guests have spent computing",
+            Some(&Unit::Seconds),
+            MetricType::Counter,
+        )?;
+        for (name, stats) in &self.functions {
+            let time = seconds(stats.cpu_ns());
+            family.encode_family(&[("function", name.as_str())])?.encode_counter::<NoLabelSet, _, u64>(&time, None)?;
+        }
+        Ok(())
+    }
+
+    fn peak_memories(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut family = encoder.encode_descriptor(
+            "tidepool_peak_memory",
+            "Largest linear memory that an instance has had",
+            Some(&Unit::Bytes),
+            MetricType::Gauge,
+        )?;
+        for (name, stats) in &self.functions {
+            let bytes = i64::try_from(stats.peak_memory_bytes.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+            family.encode_family(&[("function", name.as_str())])?.encode_gauge(&bytes)?;
+        }
+        Ok(())
+    }
+
+    fn engines(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        for (name, help, figure) in ENGINE_GAUGES {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for engine in &self.engines {
+                let value = i64::try_from(figure(engine)).unwrap_or(i64::MAX);
+                family.encode_family(&[("engine", engine.kind.name())])?.encode_gauge(&value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn queues(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut family = encoder.encode_descriptor(
+            "tidepool_calls_queued_at_caps",
+            "Calls that wait at the cap of their function",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (name, stats) in &self.functions {
+            let queued = i64::try_from(stats.queued_at_cap().load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+            family.encode_family(&[("function", name.as_str())])?.encode_gauge(&queued)?;
+        }
+        Ok(())
+    }
+
+    fn deploys(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut family =
+            encoder.encode_descriptor("tidepool_deploys", "Deploys that ended, by how", None, MetricType::Counter)?;
+        for (reason, count) in &self.deploys.ended {
+            let labels = [("reason", reason.as_str())];
+            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(count, None)?;
+        }
+        let bounds = DEPLOY_BUCKETS_MS.iter().map(|ms| *ms as f64 / 1e3).chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(self.deploys.durations).collect();
+        let total = self.deploys.durations.iter().sum();
+        encoder
+            .encode_descriptor(
+                "tidepool_deploy",
+                "Time from a deploy's start to its end",
+                Some(&Unit::Seconds),
+                MetricType::Histogram,
+            )?
+            .encode_histogram::<NoLabelSet>(seconds(self.deploys.ns), total, &buckets, None)
+    }
+
+    fn dropped_lines(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut family = encoder.encode_descriptor(
+            "tidepool_console_lines_dropped",
+            "Printed lines that were over the function's budget",
+            None,
+            MetricType::Counter,
+        )?;
+        for (name, stats) in &self.functions {
+            let lines = stats.dropped_lines.load(Ordering::Relaxed);
+            family.encode_family(&[("function", name.as_str())])?.encode_counter::<NoLabelSet, _, u64>(&lines, None)?;
+        }
+        Ok(())
+    }
+}
+
+/// A figure of each engine: name, help text, and which one it is.
+type EngineGauge = (&'static str, &'static str, fn(&EngineFigures) -> usize);
+
+const ENGINE_GAUGES: [EngineGauge; 4] = [
+    ("tidepool_instances_live", "Live instances, idle warm ones included", |engine| engine.live),
+    ("tidepool_instances_idle", "Idle instances in warm pools", |engine| engine.idle),
+    ("tidepool_instances_max", "Cap on live instances", |engine| engine.max_instances),
+    ("tidepool_calls_queued", "Calls that wait for an instance", |engine| engine.queued),
+];
+
+fn seconds(ns: u64) -> f64 {
+    // Beyond 2^53 ns (104 days) a float drops single ns.
+    ns as f64 / 1e9
+}

@@ -1,0 +1,298 @@
+//! Compiled code on disk, so that a restart does not compile again what this node has compiled before.
+//!
+//! A file is named by a hash over everything that its code depends on: the module, what was asked of the compiler, the
+//! engine's settings, wasmtime's version and the CPU. It is written beside its place, flushed and renamed. The files
+//! together take so many bytes and no more; the one that was used longest ago goes first.
+//!
+//! Compiled code is run as it is: nothing in it is checked. So each file carries a tag, made with a key that this node
+//! drew at random and only its user can read, over its name and all of its content. A file whose tag is not right was
+//! damaged, or not written by this node: it is removed, and the module compiled anew. Who can read the key, or write
+//! where it lies, can forge code; whoever can do that can as well change the node's program. What a tag can't tell is a
+//! file that was put back after it had been removed: it is still what this node has compiled from that very module.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::hash::{Hash, Hasher};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use crate::base::origin::Origin;
+
+/// Changes with what a file holds, and with what is done to a module before it is compiled: older files are of no use.
+const FORMAT: u32 = 5;
+const KEY_BYTES: usize = 32;
+const TAG_BYTES: usize = 32;
+/// Ends the names of files that are being written.
+const UNFINISHED: &str = "new";
+
+/// What a cache tells whoever opened it, in a sentence.
+pub type Complaint = dyn Fn(String) + Send + Sync;
+
+/// Compiled code in a folder of its own.
+pub(crate) struct Cache {
+    folder: PathBuf,
+    key: [u8; KEY_BYTES],
+    max_bytes: u64,
+    complain: Box<Complaint>,
+    /// A disk that can't be written is named once.
+    failed: AtomicBool,
+    /// Held while files are counted and removed.
+    pruning: Mutex<()>,
+}
+
+/// What one module's code depends on: it names the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CacheKey {
+    engine: String,
+    module: blake3::Hash,
+}
+
+/// A compiled module, and how it was prepared.
+pub(crate) struct Artifact {
+    pub(crate) module: wasmtime::Module,
+    pub(crate) origin: Origin,
+}
+
+impl CacheKey {
+    /// That of the code of `wasm` on `engine`; `options` stand for what was asked of the compiler beside.
+    pub(crate) fn new(engine: &wasmtime::Engine, options: &[u8], wasm: &[u8]) -> Self {
+        let engine = self::engine(engine);
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(engine.as_bytes());
+        hasher.update(&(options.len() as u64).to_le_bytes());
+        hasher.update(options);
+        hasher.update(wasm);
+        CacheKey { engine, module: hasher.finalize() }
+    }
+
+    fn file(&self) -> String {
+        format!("{}-{}", self.engine, self.module.to_hex())
+    }
+}
+
+impl Cache {
+    /// The cache in `folder`, which is made if it isn't there, with its key. What code for none of `engines` is in, and
+    /// what unfinished writes have left, is removed. `complain` is told of files that are not as they were written, and
+    /// once of a disk that fails.
+    ///
+    /// # Errors
+    /// When the folder or the key can't be made or read.
+    pub(crate) fn open<'a>(
+        folder: &Path,
+        max_bytes: u64,
+        engines: impl Iterator<Item = &'a wasmtime::Engine>,
+        complain: Box<Complaint>,
+    ) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let engines: Vec<String> = engines.map(engine).collect();
+        for entry in fs::read_dir(folder)?.flatten() {
+            let name = entry.file_name();
+            let old = name.to_str().and_then(engine_of).is_some_and(|engine| !engines.iter().any(|it| it == engine));
+            if old || Path::new(&name).extension().is_some_and(|extension| extension == UNFINISHED) {
+                // What can't be removed is not used all the same.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        let key = key(&folder.join("key"))?;
+        let cache = Cache {
+            folder: folder.to_owned(),
+            key,
+            max_bytes,
+            complain,
+            failed: AtomicBool::new(false),
+            pruning: Mutex::new(()),
+        };
+        cache.prune()?;
+        Ok(cache)
+    }
+
+    /// The code of this name, if this node has kept it.
+    pub(crate) fn load(&self, engine: &wasmtime::Engine, name: &CacheKey) -> Option<Artifact> {
+        let path = self.folder.join(name.file());
+        let bytes = match read(&path, self.max_bytes) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return None,
+            Err(error) => {
+                self.fail(&path, &error);
+                return None;
+            }
+        };
+        let artifact = self.authentic(name, &bytes).and_then(|content| artifact(engine, content));
+        if artifact.is_none() {
+            (self.complain)(format!("{} is damaged, or not of this node: it was removed", path.display()));
+            let _ = fs::remove_file(&path);
+        }
+        artifact
+    }
+
+    /// Keeps code. What can't be kept is compiled again next time.
+    pub(crate) fn store(&self, name: &CacheKey, origin: &Origin, code: &[u8]) {
+        let Some(content) = content(origin, code) else { return };
+        let bytes = (content.len() + TAG_BYTES) as u64;
+        if bytes > self.max_bytes {
+            return;
+        }
+        let path = self.folder.join(name.file());
+        let written = write(&path, &[self.tag(name, &content).as_bytes(), &content]);
+        if let Err(error) = written.and_then(|()| self.prune()) {
+            self.fail(&path, &error);
+        }
+    }
+
+    /// What follows the tag, if the tag is right.
+    fn authentic<'a>(&self, name: &CacheKey, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let (tag, content) = bytes.split_first_chunk::<TAG_BYTES>()?;
+        // `Hash` compares in constant time.
+        (self.tag(name, content) == blake3::Hash::from_bytes(*tag)).then_some(content)
+    }
+
+    fn tag(&self, name: &CacheKey, content: &[u8]) -> blake3::Hash {
+        blake3::Hasher::new_keyed(&self.key).update(name.file().as_bytes()).update(content).finalize()
+    }
+
+    /// Removes files until the others fit, those that were used longest ago first.
+    fn prune(&self) -> io::Result<()> {
+        let _held = self.pruning.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut files = files(&self.folder)?;
+        files.sort();
+        let mut total: u64 = files.iter().map(|(_, _, bytes)| bytes).sum();
+        for (_, path, bytes) in files {
+            if total <= self.max_bytes {
+                break;
+            }
+            fs::remove_file(&path)?;
+            total -= bytes;
+        }
+        Ok(())
+    }
+
+    fn fail(&self, path: &Path, error: &io::Error) {
+        if !self.failed.swap(true, Ordering::Relaxed) {
+            (self.complain)(format!("compiled code can't be kept: {}: {error}", path.display()));
+        }
+    }
+}
+
+/// What code for `engine` depends on beside its module: wasmtime's version and settings, the CPU, this format.
+fn engine(engine: &wasmtime::Engine) -> String {
+    struct Feed(blake3::Hasher);
+
+    impl Hasher for Feed {
+        fn write(&mut self, bytes: &[u8]) {
+            self.0.update(bytes);
+        }
+
+        fn finish(&self) -> u64 {
+            let [a, b, c, d, e, f, g, h, ..] = *self.0.finalize().as_bytes();
+            u64::from_le_bytes([a, b, c, d, e, f, g, h])
+        }
+    }
+
+    let mut feed = Feed(blake3::Hasher::new());
+    feed.write(&FORMAT.to_le_bytes());
+    engine.precompile_compatibility_hash().hash(&mut feed);
+    format!("{:016x}", feed.finish())
+}
+
+/// The engine's part of a file name that [`CacheKey::file`] has made.
+fn engine_of(file: &str) -> Option<&str> {
+    let (engine, module) = file.split_once('-')?;
+    let hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    (engine.len() == 16 && module.len() == 64 && hex(engine) && hex(module)).then_some(engine)
+}
+
+/// What a file holds after its tag: the length of the origin, the origin, the code.
+fn content(origin: &Origin, code: &[u8]) -> Option<Vec<u8>> {
+    let origin = serde_json::to_vec(origin).ok()?;
+    let length = u32::try_from(origin.len()).ok()?;
+    Some([length.to_le_bytes().as_slice(), &origin, code].concat())
+}
+
+/// `content` as it was put together, by this node: its tag was right.
+fn artifact(engine: &wasmtime::Engine, content: &[u8]) -> Option<Artifact> {
+    let (length, rest) = content.split_first_chunk::<4>()?;
+    let (origin, code) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
+    let origin = serde_json::from_slice(origin).ok()?;
+    // SAFETY: `deserialize` runs what it is given, and needs the bytes of `Module::serialize` of a compatible engine.
+    // These are: their tag, over these bytes as they are in memory, was made with a key that only this node has, which
+    // tags nothing else; the name that is part of it stands for the module and for all that the engine compiles by. It
+    // is as good as the key is secret: see the head of this file.
+    let module = unsafe { wasmtime::Module::deserialize(engine, code) }.ok()?;
+    Some(Artifact { module, origin })
+}
+
+/// Reads a file up to `max_bytes`, and notes that it was used.
+fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let mut bytes = Vec::new();
+    (&file).take(max_bytes).read_to_end(&mut bytes)?;
+    // On a disk that can't be written the order of use does not matter either.
+    let _ = file.set_modified(SystemTime::now());
+    Ok(bytes)
+}
+
+/// Writes a file beside its place, flushes it and puts it there: whoever finds it finds all of it.
+fn write(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let beside = path.with_extension(format!("{}.{UNFINISHED}", NEXT.fetch_add(1, Ordering::Relaxed)));
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+        for part in parts {
+            file.write_all(part)?;
+        }
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    })();
+    if written.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    written
+}
+
+/// All code in the folder: when it was used last, where, how large.
+fn files(folder: &Path) -> io::Result<Vec<(SystemTime, PathBuf, u64)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)?.flatten() {
+        if entry.file_name().to_str().and_then(engine_of).is_some()
+            && let Ok(metadata) = entry.metadata()
+        {
+            files.push((metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), entry.path(), metadata.len()));
+        }
+    }
+    Ok(files)
+}
+
+/// The node's key: read, or drawn at random when there is none, or one that others could have written or read.
+fn key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
+    if let Some(key) = own_key(path)? {
+        return Ok(key);
+    }
+    let mut key = [0; KEY_BYTES];
+    getrandom::fill(&mut key).map_err(io::Error::other)?;
+    write(path, &[&key])?;
+    Ok(key)
+}
+
+/// The key at `path`, if it is a file of this user's own that nobody else may read.
+fn own_key(path: &Path) -> io::Result<Option<[u8; KEY_BYTES]>> {
+    // A link leads to where others may write; to open a pipe would wait for whoever writes to it.
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(libc::ELOOP) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    let facts = file.metadata()?;
+    let own = facts.is_file() && facts.uid() == rustix::process::geteuid().as_raw() && facts.mode() & 0o077 == 0;
+    if !own {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    file.take(KEY_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes.try_into().ok())
+}

@@ -1,0 +1,64 @@
+//! What is wrong with a module, before it is compiled and after.
+
+use std::borrow::Cow;
+
+use crate::base::error::CompileError;
+use crate::base::moves::Moves;
+use crate::compiler::Failure;
+use crate::engine::engines::{Engine, MAX_TABLES_PER_MODULE};
+use crate::rewrite::preempt;
+
+const MAGIC: &[u8; 4] = b"\0asm";
+/// Bytes 4 to 8 of a core module; a component has another version and layer there.
+const CORE_VERSION: &[u8; 4] = &[1, 0, 0, 0];
+
+/// The module with the checks that it lacks.
+pub(super) fn checked<'a>(engine: &Engine, wasm: &'a [u8]) -> Result<(Cow<'a, [u8]>, Moves), CompileError> {
+    match preempt::checked(wasm) {
+        Ok(Some(checked)) => Ok((Cow::Owned(checked.wasm), checked.moves)),
+        Ok(None) => Ok((Cow::Borrowed(wasm), Moves::default())),
+        Err(error) => Err(refused(engine, wasm, &error.into())),
+    }
+}
+
+/// Why there is no code of a module.
+pub(super) fn failed(engine: &Engine, wasm: &[u8], failure: Failure) -> CompileError {
+    match failure {
+        Failure::Refused(error) => refused(engine, wasm, &error),
+        Failure::Bound(_) => CompileError::TooDemanding { message: failure.to_string() },
+        Failure::Unwanted => CompileError::Unwanted,
+        Failure::Broken(message) => CompileError::Internal { message },
+    }
+}
+
+/// Why the engine refused a module: one that validates asks for more than the engine gives.
+fn refused(engine: &Engine, wasm: &[u8], error: &wasmtime::Error) -> CompileError {
+    match wasmtime::Module::validate(&engine.optimising.wasmtime, wasm) {
+        Ok(()) => CompileError::TooDemanding { message: format!("{error:#}") },
+        // Its offsets are those of the module as its author knows it.
+        Err(invalid) => CompileError::Invalid { message: format!("{invalid:#}") },
+    }
+}
+
+pub(super) fn check_header(wasm: &[u8]) -> Result<(), CompileError> {
+    let Some((magic, rest)) = wasm.split_first_chunk::<4>() else { return Err(CompileError::NotWasm) };
+    if magic != MAGIC {
+        return Err(CompileError::NotWasm);
+    }
+    match rest.first_chunk::<4>() {
+        Some(CORE_VERSION) => Ok(()),
+        Some([_, _, layer, _]) if *layer != 0 => Err(CompileError::Component),
+        _ => Err(CompileError::Invalid { message: "the header has an unknown version".into() }),
+    }
+}
+
+/// The fast engine refuses more by itself; the other one takes any number.
+pub(super) fn check_tables(module: &wasmtime::Module) -> Result<(), CompileError> {
+    let tables = module.resources_required().num_tables;
+    if tables > MAX_TABLES_PER_MODULE {
+        return Err(CompileError::TooDemanding {
+            message: format!("it has {tables} tables, and {MAX_TABLES_PER_MODULE} are allowed"),
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! From bytes to a module that can be instantiated: checked first, then compiled, then linked.
+//!
+//! A large module is compiled twice: by the baseline compiler at once, and by the optimising one when it is published; see
+//! [`optimised`].
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::cache::{Artifact, CacheKey};
+use super::check::{check_header, check_tables, checked, failed};
+use super::compiled::CompiledModule;
+use super::toolchain::Toolchain;
+use crate::abi::contract::Spec;
+use crate::abi::exports::Surface;
+use crate::abi::wasi::imports::is_wasi;
+use crate::base::config::{CompileConfig, EngineKind, Tier};
+use crate::base::error::CompileError;
+use crate::base::origin::{Origin, Start};
+use crate::base::trap::Exported;
+use crate::compiler::{Failure, Job};
+use crate::engine::engines::Engine;
+use crate::rewrite::stack_pointer;
+use crate::snapshot::{self, Prepared};
+
+/// How many times what a new module may take one may that was deployed before, here or elsewhere.
+const DEPLOYED_PATIENCE: u32 = 4;
+const WASM_PAGE_BYTES: u64 = 64 << 10;
+
+impl Toolchain {
+    /// Checks `wasm`, compiles it for this machine, unless the cache has it, and links it, for as long as it is `wanted`.
+    ///
+    /// # Errors
+    /// A [`CompileError`] that says which of the steps refused the module, and what to change.
+    pub(crate) fn compile(
+        self: &Arc<Self>,
+        wasm: &[u8],
+        config: &CompileConfig,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<CompiledModule, CompileError> {
+        let began = Instant::now();
+        let patience = if config.was_deployed { DEPLOYED_PATIENCE } else { 1 };
+        let job = Job { compilers: &self.compilers, wanted, patience };
+        let engine = self.engines.get(config.engine);
+        check_header(wasm)?;
+        let exported = Arc::new(Exported::of(wasm));
+        let key = self.cache.load().is_some();
+        let key = key.then(|| CacheKey::new(&engine.optimising.wasmtime, &asked(config), wasm));
+        if let Some(kept) = kept(self, engine, key.as_ref()) {
+            return link(self, engine.kind, key, Code::kept(kept), exported, began);
+        }
+        let (checked, moves) = checked(engine, wasm)?;
+        let exposed = stack_pointer::expose(&checked);
+        let prepared =
+            snapshot::prepare(&self.sandbox, &self.abis, engine.kind, &exposed.wasm, config.snapshot.as_ref(), job);
+        let prepared = prepared.map_err(|failure| failed(engine, wasm, failure))?;
+        let mut code = match baseline(engine, &prepared.wasm, job).map_err(|it| failed(engine, wasm, it))? {
+            Some(module) => {
+                let (wasm, origin) = (prepared.wasm.into_owned(), prepared.origin);
+                Code { module, origin, tier: Tier::Baseline, unoptimised: Some(wasm), from_cache: false }
+            }
+            // What is wrong with a module is said of the one that its author knows.
+            None => optimising(engine, &exposed.wasm, prepared, job).map_err(|it| failed(engine, wasm, it))?,
+        };
+        code.origin.code_shift += exposed.code_shift;
+        code.origin.moves = moves;
+        link(self, engine.kind, key, code, exported, began)
+    }
+}
+
+/// The module with the optimising compiler's code, or the cache's; takes as long as [`Toolchain::compile`]. `None` when
+/// that is what it has.
+///
+/// # Errors
+/// A [`CompileError`] when the optimising compiler refuses what the baseline one has compiled.
+pub(crate) fn optimised(
+    module: &CompiledModule,
+    wanted: &dyn Fn() -> bool,
+) -> Option<Result<CompiledModule, CompileError>> {
+    let toolchain = &module.toolchain;
+    let wasm = module.unoptimised.as_ref()?;
+    let (began, engine) = (Instant::now(), module.engine());
+    let code = match kept(toolchain, engine, module.key.as_ref()) {
+        Some(artifact) => Ok(Code::kept(artifact)),
+        None => optimise(engine, wasm, Job { compilers: &toolchain.compilers, wanted, patience: DEPLOYED_PATIENCE })
+            .map(|code| Code::optimised(code, Origin::clone(&module.origin)))
+            .map_err(|failure| failed(engine, wasm, failure)),
+    };
+    let exported = Arc::clone(&module.exported);
+    Some(code.and_then(|code| link(toolchain, module.engine, module.key.clone(), code, exported, began)))
+}
+
+/// What the code depends on beside module and engine: whether there may be a snapshot, and what it may take.
+fn asked(config: &CompileConfig) -> Vec<u8> {
+    let limits = config.snapshot.as_ref().map(|it| [it.memory_bytes, u64::from(it.table_elements), it.cpu_time_ms]);
+    limits.map_or_else(Vec::new, |limits| limits.map(u64::to_le_bytes).concat())
+}
+
+/// A compiled module, and what is known of it.
+struct Code {
+    module: wasmtime::Module,
+    origin: Origin,
+    tier: Tier,
+    unoptimised: Option<Vec<u8>>,
+    from_cache: bool,
+}
+
+impl Code {
+    fn kept(artifact: Artifact) -> Self {
+        Code {
+            module: artifact.module,
+            origin: artifact.origin,
+            tier: Tier::Optimised,
+            unoptimised: None,
+            from_cache: true,
+        }
+    }
+
+    fn optimised(module: wasmtime::Module, origin: Origin) -> Self {
+        Code { module, origin, tier: Tier::Optimised, unoptimised: None, from_cache: false }
+    }
+}
+
+/// The optimised code of this key, if the cache has it.
+fn kept(toolchain: &Toolchain, engine: &Engine, key: Option<&CacheKey>) -> Option<Artifact> {
+    toolchain.cache.load_full()?.load(&engine.optimising.wasmtime, key?)
+}
+
+/// Checks what a module exports and imports, and makes it ready for instances.
+fn link(
+    toolchain: &Arc<Toolchain>,
+    engine: EngineKind,
+    key: Option<CacheKey>,
+    code: Code,
+    exported: Arc<Exported>,
+    began: Instant,
+) -> Result<CompiledModule, CompileError> {
+    let Code { module, origin, tier, unoptimised, from_cache } = code;
+    let compiler = toolchain.engines.get(engine).compiler(tier);
+    check_tables(&module)?;
+    let abi = Spec::detect(&toolchain.abis, &Surface::of(&module))?;
+    let mut exports = (abi.exports)(&module)?;
+    if origin.start == Start::Snapshot {
+        exports.start.clear();
+    }
+    let Some(offer) = compiler.offer(&abi) else {
+        return Err(CompileError::Internal { message: "the engine has no linker for the module's ABI".into() });
+    };
+    offer.check(&module)?;
+    let pre = offer
+        .linker
+        .instantiate_pre(&module)
+        .map_err(|error| CompileError::TooDemanding { message: format!("{error:#}") })?;
+    // The image is made here, so that the first call does not pay for it. Without one the module still runs.
+    drop(module.initialize_copy_on_write_image());
+    let compile_time = began.elapsed();
+    if from_cache {
+        toolchain.stats.count_cached();
+    } else {
+        toolchain.stats.count_compile(compile_time);
+    }
+    Ok(CompiledModule {
+        toolchain: Arc::clone(toolchain),
+        engine,
+        tier,
+        unoptimised,
+        abi,
+        pre,
+        exports,
+        exported,
+        uses_wasi: module.imports().any(|import| is_wasi(import.module())),
+        origin: Arc::new(origin),
+        key,
+        from_cache,
+        imports: module.imports().map(|import| (import.module().to_owned(), import.name().to_owned())).collect(),
+        initial_memory_bytes: module.resources_required().max_initial_memory_size.unwrap_or(0) * WASM_PAGE_BYTES,
+        compile_time,
+    })
+}
+
+/// The code of a large module, by the compiler that is quick. `None` when the module is not for that: the optimising one
+/// takes it, or says what is wrong.
+fn baseline(engine: &Engine, wasm: &[u8], job: Job<'_>) -> Result<Option<wasmtime::Module>, Failure> {
+    let compiler = engine.baseline.as_ref().filter(|compiler| wasm.len() >= compiler.min_module_bytes);
+    let Some(compiler) = compiler else { return Ok(None) };
+    let module = match job.compile(&compiler.wasmtime, compiler.codegen, wasm) {
+        Err(Failure::Refused(_)) => return Ok(None),
+        compiled => compiled?,
+    };
+    // The fast engine's pool refuses these, and so would have been deployed what no optimised code can follow.
+    let table_elements = module.resources_required().max_initial_table_size.unwrap_or(0);
+    Ok((table_elements <= u64::from(engine.max_table_elements)).then_some(module))
+}
+
+/// The code of a module by the optimising compiler: its snapshot's, or its own where the compiler refuses that.
+fn optimising(engine: &Engine, wasm: &[u8], prepared: Prepared<'_>, job: Job<'_>) -> Result<Code, Failure> {
+    match optimise(engine, &prepared.wasm, job) {
+        Ok(module) => Ok(Code::optimised(module, prepared.origin)),
+        // More data segments than a module may have, for one.
+        Err(Failure::Refused(error)) if prepared.origin.start == Start::Snapshot => {
+            let module = optimise(engine, wasm, job)?;
+            Ok(Code::optimised(module, Origin::unsupported(&error)))
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+fn optimise(engine: &Engine, wasm: &[u8], job: Job<'_>) -> Result<wasmtime::Module, Failure> {
+    job.compile(&engine.optimising.wasmtime, engine.optimising.codegen, wasm)
+}

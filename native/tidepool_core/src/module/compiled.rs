@@ -1,0 +1,141 @@
+//! A module that functions can be made of.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::InstancePre;
+
+use super::cache::CacheKey;
+use super::toolchain::Toolchain;
+use crate::abi::contract::Spec;
+use crate::abi::exports::Exports;
+use crate::abi::slots::State;
+use crate::base::config::{EngineKind, Instances, Tier};
+use crate::base::error::CompileError;
+use crate::base::limits::Limits;
+use crate::base::origin::{Origin, Start};
+use crate::base::trap::Exported;
+use crate::engine::engines::Engine;
+
+/// A module that was checked, compiled and linked.
+pub struct CompiledModule {
+    pub(super) toolchain: Arc<Toolchain>,
+    pub(crate) engine: EngineKind,
+    pub(super) tier: Tier,
+    /// What the optimising compiler has yet to compile.
+    pub(super) unoptimised: Option<Vec<u8>>,
+    pub(crate) abi: Spec,
+    pub(crate) pre: InstancePre<State>,
+    pub(crate) exports: Exports,
+    /// Whether its instances may wait for I/O.
+    pub(crate) uses_wasi: bool,
+    pub(crate) exported: Arc<Exported>,
+    pub(crate) origin: Arc<Origin>,
+    /// Where the code belongs in the cache.
+    pub(super) key: Option<CacheKey>,
+    pub(super) from_cache: bool,
+    pub(super) imports: Vec<(String, String)>,
+    pub(crate) initial_memory_bytes: u64,
+    pub(super) compile_time: Duration,
+}
+
+impl CompiledModule {
+    pub(crate) fn engine(&self) -> &Engine {
+        self.toolchain.engines.get(self.engine)
+    }
+
+    /// The name of the ABI that the module speaks: `wapc`, `wasi`.
+    #[must_use]
+    pub fn abi(&self) -> &'static str {
+        self.abi.name
+    }
+
+    /// What the module imports, as pairs of module and name.
+    #[must_use]
+    pub fn imports(&self) -> &[(String, String)] {
+        &self.imports
+    }
+
+    /// What happens before an instance serves its first call.
+    #[must_use]
+    pub fn start(&self) -> &Start {
+        &self.origin.start
+    }
+
+    /// Was it taken from the cache?
+    #[must_use]
+    pub fn from_cache(&self) -> bool {
+        self.from_cache
+    }
+
+    /// Which compiler's code it is.
+    #[must_use]
+    pub fn tier(&self) -> Tier {
+        self.tier
+    }
+
+    /// Is the optimising compiler yet to compile it?
+    pub(crate) fn awaits_optimised(&self) -> bool {
+        self.unoptimised.is_some()
+    }
+
+    /// Keeps the code in the cache, if there is one, it isn't there and will not be replaced. Writes and flushes a file:
+    /// some ms.
+    pub fn keep(&self) {
+        let keeps = self.tier == Tier::Optimised && !self.from_cache;
+        if let (Some(cache), Some(key), true) = (self.toolchain.cache.load_full(), &self.key, keeps)
+            && let Ok(code) = self.pre.module().serialize()
+        {
+            cache.store(key, &self.origin, &code);
+        }
+    }
+
+    /// How long checking, compiling and linking took.
+    #[must_use]
+    pub fn compile_time(&self) -> Duration {
+        self.compile_time
+    }
+
+    /// Holds what a function is deployed with against the module and the runtime, and fits its limits to the engine.
+    ///
+    /// # Errors
+    /// - [`CompileError::TooDemanding`] when the module starts with more memory than the limits allow.
+    /// - [`CompileError::Config`] when they do not suit the module or the runtime.
+    pub(crate) fn fit(&self, limits: &mut Limits, instances: Instances) -> Result<(), CompileError> {
+        let engine = self.engine();
+        if self.initial_memory_bytes > limits.memory_bytes {
+            return Err(CompileError::TooDemanding {
+                message: format!(
+                    "it starts with {} bytes of memory, and its limit is {}",
+                    self.initial_memory_bytes, limits.memory_bytes
+                ),
+            });
+        }
+        if limits.memory_bytes > engine.max_memory_bytes {
+            return Err(CompileError::Config {
+                message: format!(
+                    "the memory limit of {} bytes is over the {} bytes that this node's {} engine allows",
+                    limits.memory_bytes,
+                    engine.max_memory_bytes,
+                    engine.kind.name()
+                ),
+            });
+        }
+        if limits.table_elements > self.toolchain.max_table_elements {
+            return Err(CompileError::Config {
+                message: format!(
+                    "the table limit of {} elements is over the {} elements that this node allows",
+                    limits.table_elements, self.toolchain.max_table_elements
+                ),
+            });
+        }
+        limits.table_elements = limits.table_elements.min(engine.max_table_elements);
+        if !self.abi.reusable && matches!(instances, Instances::Warm { .. }) {
+            return Err(CompileError::Config {
+                message: "a WASI program runs once and ends, so its instances can't be kept warm: deploy it as `fresh`"
+                    .into(),
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,10 @@
+//! From a module's bytes to what instances are made of.
+
+mod cache;
+mod check;
+pub(crate) mod compile;
+pub(crate) mod compiled;
+pub(crate) mod toolchain;
+
+pub(crate) use cache::Cache;
+pub use cache::Complaint;

@@ -1,0 +1,272 @@
+//! The pool, as its users see it.
+
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Instant;
+
+use super::queue::{Job, Shared, State};
+use super::threads::{LATER_NICE, NICE, run, spawn};
+
+/// The queue and its threads. Jobs that were handed in are run, even when the pool is dropped meanwhile.
+pub struct CompilePool {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl CompilePool {
+    /// A pool of `threads` threads, 1 at least, and the one for small modules.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(crate) fn spawn(threads: usize) -> std::io::Result<Self> {
+        let threads = threads.max(1);
+        let state = State::new(threads);
+        let pool = CompilePool { shared: Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }) };
+        for _ in 0..threads {
+            pool.thread(NICE, |shared| {
+                while let Some((job, threads)) = shared.next() {
+                    do_one(shared, job, threads);
+                }
+            })?;
+        }
+        pool.thread(NICE, |shared| {
+            while let Some(job) = shared.next_small(State::is_over) {
+                run(shared, job, 1, NICE);
+                shared.changed.notify_all();
+            }
+        })?;
+        pool.thread(LATER_NICE, move |shared| {
+            while let Some(job) = shared.next_later() {
+                run(shared, job, threads, LATER_NICE);
+            }
+        })?;
+        Ok(pool)
+    }
+
+    /// Queues `job`, which compiles a module of `module_bytes`. It runs once, on a thread of the pool, within which
+    /// rayon's work goes to the threads that the job was given. What it unwinds with is dropped.
+    pub fn submit(&self, module_bytes: usize, job: impl FnOnce() + Send + 'static) {
+        self.shared.state().push(Instant::now(), module_bytes, Box::new(job));
+        self.shared.changed.notify_all();
+    }
+
+    /// Queues `job` behind all that is submitted, now and from now on, for nobody waits for it: while anything else waits it
+    /// is not begun, and when the pool is dropped before that it never is.
+    pub(crate) fn submit_later(&self, job: impl FnOnce() + Send + 'static) {
+        self.shared.state().later.push_back(Box::new(job));
+        self.shared.changed.notify_all();
+    }
+
+    /// Jobs that somebody waits for and that wait for their turn.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.shared.state().waiting()
+    }
+
+    fn thread(&self, nice: i32, work: impl FnOnce(&Arc<Shared>) + Send + 'static) -> std::io::Result<()> {
+        spawn(Arc::clone(&self.shared), nice, work)
+    }
+}
+
+/// Does a job that has so many of the pool's threads.
+fn do_one(shared: &Arc<Shared>, job: Job, threads: usize) {
+    run(shared, job, threads, NICE);
+    shared.state().free += threads;
+    shared.changed.notify_all();
+}
+
+impl Drop for CompilePool {
+    fn drop(&mut self) {
+        self.shared.state().stop = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap fails the test")]
+mod tests {
+    use std::sync::mpsc::{self, Receiver, Sender};
+    use std::thread;
+    use std::time::Duration;
+
+    use super::super::queue::PATIENCE_PER_KIB;
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+    const SMALL: usize = 1 << 10;
+    const LARGE: usize = 2 << 20;
+
+    /// A job that says that it runs, and ends when it may.
+    struct Held {
+        running: Receiver<()>,
+        end: Sender<()>,
+    }
+
+    fn hold(pool: &CompilePool, module_bytes: usize) -> Held {
+        let (runs, running) = mpsc::channel();
+        let (end, may_end) = mpsc::channel::<()>();
+        pool.submit(module_bytes, move || {
+            runs.send(()).unwrap();
+            // Ends when the test does, too.
+            let _ = may_end.recv();
+        });
+        Held { running, end }
+    }
+
+    /// Keeps a pool of one thread busy, and the thread for small modules.
+    fn hold_all(pool: &CompilePool) -> [Held; 2] {
+        [LARGE, SMALL].map(|module_bytes| {
+            let held = hold(pool, module_bytes);
+            held.running.recv_timeout(PATIENCE).unwrap();
+            held
+        })
+    }
+
+    #[test]
+    fn a_small_module_does_not_wait_for_a_large_one_that_is_being_compiled() {
+        let pool = CompilePool::spawn(1).unwrap();
+        let large = hold(&pool, LARGE);
+        large.running.recv_timeout(PATIENCE).unwrap();
+        let waiting = hold(&pool, LARGE);
+        let small = hold(&pool, SMALL);
+        small.running.recv_timeout(PATIENCE).unwrap();
+        assert!(waiting.running.try_recv().is_err());
+        assert_eq!(pool.queued(), 1);
+        large.end.send(()).unwrap();
+        waiting.running.recv_timeout(PATIENCE).unwrap();
+    }
+
+    #[test]
+    fn small_modules_overtake_large_ones_that_wait_for_so_long_and_no_longer() {
+        let (ran, order) = mpsc::channel();
+        let job = |name: &'static str| -> Job {
+            let ran = ran.clone();
+            Box::new(move || ran.send(name).unwrap())
+        };
+        let mut state = State::new(1);
+        let now = Instant::now();
+        let patience = PATIENCE_PER_KIB * u32::try_from(LARGE >> 10).unwrap();
+        let second = Duration::from_secs(1);
+        state.push(now, LARGE, job("large"));
+        state.push(now + second, LARGE, job("large, later"));
+        state.push(now + second, SMALL, job("small"));
+        state.push(now + second, SMALL, job("small, second"));
+        state.push(now + patience + second / 2, SMALL, job("small, too late"));
+        while let Some(job) = state.pop() {
+            job();
+        }
+        let order: Vec<&str> = order.try_iter().collect();
+        assert_eq!(order, ["small", "small, second", "large", "small, too late", "large, later"]);
+    }
+
+    #[test]
+    fn a_lone_job_has_all_threads_and_one_of_many_has_one() {
+        let pool = CompilePool::spawn(3).unwrap();
+        let (tell, told) = mpsc::channel();
+        let threads = |module_bytes| {
+            let tell = tell.clone();
+            pool.submit(module_bytes, move || tell.send(rayon::current_num_threads()).unwrap());
+        };
+        threads(LARGE);
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(3));
+        // Whoever is told that nothing is left to do may do so before its threads are free again.
+        while pool.shared.state().free < 3 {
+            thread::yield_now();
+        }
+        let held = hold(&pool, LARGE);
+        held.running.recv_timeout(PATIENCE).unwrap();
+        for _ in 0..6 {
+            threads(LARGE);
+        }
+        assert!(told.try_recv().is_err(), "the first job has them all");
+        held.end.send(()).unwrap();
+        for _ in 0..3 {
+            assert_eq!(told.recv_timeout(PATIENCE), Ok(1));
+        }
+    }
+
+    #[test]
+    fn it_computes_at_a_low_priority() {
+        let pool = CompilePool::spawn(2).unwrap();
+        let nice = || rustix::process::getpriority_process(None).unwrap();
+        let before = nice();
+        for module_bytes in [SMALL, LARGE] {
+            let (tell, told) = mpsc::channel();
+            pool.submit(module_bytes, move || tell.send((nice(), rayon::broadcast(|_| nice()))).unwrap());
+            let (job, workers) = told.recv_timeout(PATIENCE).unwrap();
+            assert_eq!(job, NICE);
+            assert!(workers.iter().all(|worker| *worker == NICE));
+        }
+        assert_eq!(nice(), before);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_done_beside_at_a_lower_priority_and_not_at_all_when_the_pool_is_dropped() {
+        let pool = CompilePool::spawn(2).unwrap();
+        let nice = || rustix::process::getpriority_process(None).unwrap();
+        let (tell, told) = mpsc::channel();
+        let later = |pool: &CompilePool| {
+            let tell = tell.clone();
+            pool.submit_later(move || tell.send((nice(), rayon::broadcast(|_| nice()))).unwrap());
+        };
+        let held = hold(&pool, LARGE);
+        held.running.recv_timeout(PATIENCE).unwrap();
+        later(&pool);
+        let priorities = told.recv_timeout(PATIENCE);
+        assert_eq!(priorities, Ok((LATER_NICE, vec![LATER_NICE; 2])));
+        let waiting = hold(&pool, LARGE);
+        later(&pool);
+        drop(pool);
+        drop((held.end, waiting.end));
+        drop(tell);
+        assert_eq!(told.recv_timeout(PATIENCE), Err(mpsc::RecvTimeoutError::Disconnected));
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_done_when_the_last_small_module_is_begun_whoever_else_comes() {
+        let pool = CompilePool::spawn(1).unwrap();
+        let large = hold(&pool, LARGE);
+        large.running.recv_timeout(PATIENCE).unwrap();
+        let (tell, told) = mpsc::channel();
+        for _ in 0..10 {
+            let small = hold(&pool, SMALL);
+            small.running.recv_timeout(PATIENCE).unwrap();
+            let second = hold(&pool, SMALL);
+            let tell = tell.clone();
+            pool.submit_later(move || tell.send(()).unwrap());
+            assert!(told.try_recv().is_err(), "a module waits");
+            drop((small.end, second.end));
+            told.recv_timeout(PATIENCE).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_job_that_panics_takes_no_thread_along() {
+        let pool = CompilePool::spawn(1).unwrap();
+        for _ in 0..3 {
+            pool.submit(LARGE, || panic!("on purpose"));
+            pool.submit(SMALL, || panic!("on purpose"));
+        }
+        drop(hold_all(&pool));
+    }
+
+    #[test]
+    fn what_was_handed_in_is_run_when_the_pool_is_dropped_and_its_threads_end() {
+        let pool = CompilePool::spawn(1).unwrap();
+        let shared = Arc::downgrade(&pool.shared);
+        let held = hold_all(&pool);
+        let (tell, told) = mpsc::channel();
+        for _ in 0..5 {
+            let tell = tell.clone();
+            pool.submit(LARGE, move || tell.send(()).unwrap());
+        }
+        drop(pool);
+        drop(held);
+        for _ in 0..5 {
+            told.recv_timeout(PATIENCE).unwrap();
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while shared.upgrade().is_some() {
+            assert!(Instant::now() < deadline, "a thread is left");
+            thread::yield_now();
+        }
+    }
+}

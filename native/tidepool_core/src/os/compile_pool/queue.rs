@@ -1,0 +1,140 @@
+//! Jobs that wait for a thread, by when they are due.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Up to this size a module takes some 100 ms at most, and the thread for small ones may compile it.
+pub(crate) const SMALL_BYTES: usize = 256 << 10;
+/// How long a job may be overtaken for each KiB of its module: some five times as long as compiling it takes.
+pub(super) const PATIENCE_PER_KIB: Duration = Duration::from_millis(4);
+
+pub(super) struct Shared {
+    pub(super) state: Mutex<State>,
+    pub(super) changed: Condvar,
+}
+
+pub(super) struct State {
+    pub(super) small: Queue,
+    pub(super) large: Queue,
+    pub(super) later: VecDeque<Job>,
+    /// Jobs that have come so far: breaks ties of due times.
+    pub(super) count: u64,
+    /// Threads that no job has.
+    pub(super) free: usize,
+    /// Jobs that have stepped aside, and threads in the place of those that are back.
+    pub(super) aside: usize,
+    pub(super) returned: usize,
+    pub(super) stop: bool,
+}
+
+/// By due time.
+pub(super) type Queue = BTreeMap<(Instant, u64), Job>;
+pub(super) type Job = Box<dyn FnOnce() + Send>;
+
+impl Shared {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that can panic runs under the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The job whose turn it is, and how many threads it has; `None` when the pool is gone and nothing is left to do.
+    pub(super) fn next(&self) -> Option<(Job, usize)> {
+        let mut state = self.state();
+        loop {
+            if state.free > 0
+                && let Some(job) = state.pop()
+            {
+                let threads = (state.free / (1 + state.waiting())).max(1);
+                state.free -= threads;
+                return Some((job, threads));
+            }
+            if state.stop && state.waiting() == 0 {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// A small job, until `is_over`.
+    pub(super) fn next_small(&self, is_over: fn(&mut State) -> bool) -> Option<Job> {
+        let mut state = self.state();
+        loop {
+            if is_over(&mut state) {
+                return None;
+            }
+            if let Some((_due, job)) = state.small.pop_first() {
+                return Some(job);
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    pub(super) fn next_later(&self) -> Option<Job> {
+        let mut state = self.state();
+        loop {
+            if state.stop {
+                return None;
+            }
+            if state.waiting() == 0
+                && let Some(job) = state.later.pop_front()
+            {
+                return Some(job);
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl State {
+    /// Nothing to do, for so many threads.
+    pub(super) fn new(threads: usize) -> Self {
+        State {
+            small: Queue::new(),
+            large: Queue::new(),
+            later: VecDeque::new(),
+            count: 0,
+            free: threads,
+            aside: 0,
+            returned: 0,
+            stop: false,
+        }
+    }
+
+    pub(super) fn is_over(&mut self) -> bool {
+        self.stop && self.small.is_empty()
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.small.len() + self.large.len()
+    }
+
+    pub(super) fn push(&mut self, now: Instant, module_bytes: usize, job: Job) {
+        let kib = u32::try_from(module_bytes >> 10).unwrap_or(u32::MAX);
+        let due = now + PATIENCE_PER_KIB.saturating_mul(kib);
+        let queue = if module_bytes <= SMALL_BYTES { &mut self.small } else { &mut self.large };
+        queue.insert((due, self.count), job);
+        self.count += 1;
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Job> {
+        let small = self.small.first_key_value().map(|(due, _)| *due);
+        let large = self.large.first_key_value().map(|(due, _)| *due);
+        let queue = match (small, large) {
+            (Some(small), Some(large)) if large < small => &mut self.large,
+            (None, _) => &mut self.large,
+            _ => &mut self.small,
+        };
+        queue.pop_first().map(|(_due, job)| job)
+    }
+
+    /// Whether a thread that serves in the place of another ends: as many do as jobs are back.
+    pub(super) fn is_place_back(&mut self) -> bool {
+        let back = self.returned > 0;
+        if back {
+            self.returned -= 1;
+            self.aside -= 1;
+        }
+        back
+    }
+}

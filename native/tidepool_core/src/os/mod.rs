@@ -1,0 +1,9 @@
+//! What the system and its threads give: scheduling, memory, a place for each thread. Nothing here knows of guests.
+
+pub(crate) mod compile_pool;
+pub(crate) mod drop_thread;
+pub mod machine;
+pub(crate) mod per_thread;
+pub(crate) mod sched_attr;
+pub(crate) mod thread_clock;
+pub(crate) mod trim;

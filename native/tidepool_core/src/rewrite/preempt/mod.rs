@@ -1,0 +1,20 @@
+//! Sees to it that a guest comes to a check of the epoch within a slice, whatever its code is made of.
+//!
+//! wasmtime checks the epoch at loop heads and function entries. Between two of these a guest holds its thread: a body of
+//! 7.6 MB has room for 900,000 calls of host functions or millions of instructions, and one `memory.fill` may write all of
+//! the memory. So a module is looked at before it is compiled, and changed where it needs that:
+//!
+//! - An empty `loop`, which is nothing but a check, stands where the instructions since the last check might take longer
+//!   than a fraction of a slice, at worst (`cost`, `path`). Host functions that take longer pay for themselves: they yield.
+//! - A bulk instruction of unknown length becomes a call of a function that does it piece by piece, in a loop (`bulk`).
+//!
+//! What the guest computes, and how it traps, stays the same. [`Moves`](crate::base::moves::Moves) leads back from where its code stands then to where
+//! its author knows it.
+
+mod bulk;
+mod cost;
+mod path;
+mod rewrite;
+mod sections;
+
+pub(crate) use rewrite::checked;

@@ -1,0 +1,337 @@
+//! From a module to one in which checks are close enough.
+
+use std::collections::HashMap;
+
+use wasm_encoder::{Encode, Module, RawSection, RefType, SectionId, ValType};
+use wasmparser::{FunctionBody, Operator, Parser, Payload};
+
+use super::bulk::Bulk;
+use super::cost::{self, IMPORT, SHORT_BULK};
+use super::path::Paths;
+use super::sections::Sections;
+use crate::base::moves::Moves;
+
+/// An empty loop: `loop`, no result, `end`.
+const CHECK: [u8; 3] = [0x03, 0x40, 0x0B];
+const CALL: u8 = 0x10;
+/// The tag of a function type.
+const FUNCTION: u8 = 0x60;
+/// Custom sections that tell of places in the code; the engine would look for them where they are no more.
+const CODE_METADATA: &str = "metadata.code.";
+
+/// A change to the code, at a place in the module.
+struct Edit {
+    at: usize,
+    /// Bytes that go.
+    removes: usize,
+    what: What,
+}
+
+enum What {
+    Check,
+    /// A call of the function that stands for this instruction.
+    Call(Bulk),
+}
+
+/// Functions that stand for bulk instructions, in the order in which they are added.
+#[derive(Default)]
+struct Added {
+    order: Vec<(Bulk, ValType)>,
+    index: HashMap<Bulk, u32>,
+}
+
+/// Most elements that an instance makes one by one when it begins: some 0.1 µs each.
+const MAX_MADE_ELEMENTS: u64 = 10_000;
+/// Most bulk instructions that differ in what they work on. Each has a function of some 150 bytes.
+const MAX_ADDED: usize = 4_096;
+/// Most places in the code at which something is put. A module of 64 MB that was compiled from anything has a tenth.
+const MAX_EDITS: usize = 2_000_000;
+
+/// A module in which checks are close enough.
+pub(crate) struct Checked {
+    pub(crate) wasm: Vec<u8>,
+    pub(crate) moves: Moves,
+}
+
+/// Why a module can't be checked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    /// It can't be read. What is wrong with it is for the compiler to say.
+    #[error(transparent)]
+    Unreadable(#[from] wasmparser::BinaryReaderError),
+    /// It has more of something than can be kept within slices.
+    #[error("it has more than {allowed} {what}")]
+    TooMany { what: &'static str, allowed: usize },
+}
+
+/// The module with the checks that it lacks; `None` if it lacks none.
+///
+/// # Errors
+/// A [`Refused`] that says why that can't be said.
+pub(crate) fn checked(wasm: &[u8]) -> Result<Option<Checked>, Refused> {
+    let mut sections = Sections::default();
+    let (mut bodies, mut edits, mut added) = (Vec::new(), Vec::new(), Added::default());
+    for payload in Parser::new(0).parse_all(wasm) {
+        let payload = payload?;
+        sections.read(&payload)?;
+        if let Payload::CodeSectionEntry(body) = payload {
+            let from = edits.len();
+            function(wasm, &body, &sections, &mut added, &mut edits)?;
+            bodies.push((body.range(), from..edits.len()));
+            if added.order.len() > MAX_ADDED {
+                return Err(Refused::TooMany { what: "different bulk instructions", allowed: MAX_ADDED });
+            }
+            if edits.len() > MAX_EDITS {
+                return Err(Refused::TooMany { what: "instructions that may take long", allowed: MAX_EDITS });
+            }
+        }
+    }
+    if sections.made_elements > MAX_MADE_ELEMENTS {
+        return Err(Refused::TooMany {
+            what: "elements in passive segments and expressions",
+            allowed: usize::try_from(MAX_MADE_ELEMENTS).unwrap_or(usize::MAX),
+        });
+    }
+    if edits.is_empty() {
+        return Ok(None);
+    }
+    let mut moves = Moves::new(sections.functions);
+    let mut code = Vec::new();
+    count(bodies.len() + added.order.len(), &mut code);
+    let mut shifts = Vec::new();
+    for (range, edited) in bodies {
+        let body = edit(wasm, range, edits.get(edited).unwrap_or_default(), &added, sections.functions, &mut shifts);
+        count(body.len(), &mut code);
+        moved(code.len(), &shifts, &mut moves);
+        code.extend(body);
+    }
+    for (bulk, _) in &added.order {
+        bulk.function().encode(&mut code);
+    }
+    Ok(Some(assemble(wasm, &code, &added, sections.types, moves)?))
+}
+
+/// Notes which changes the code of a function needs.
+fn function(
+    wasm: &[u8],
+    body: &FunctionBody<'_>,
+    sections: &Sections,
+    added: &mut Added,
+    edits: &mut Vec<Edit>,
+) -> wasmparser::Result<()> {
+    let mut paths = Paths::new();
+    // What the instruction before has put on the stack, if that is known.
+    let mut constant = None;
+    let mut operators = body.get_operators_reader()?;
+    while !operators.eof() {
+        let (operator, at) = operators.read_with_offset()?;
+        let removes = operators.original_position() - at;
+        let mut cost = cost::of(&operator, wasm.get(at).copied().unwrap_or_default(), sections.values);
+        let bulk = Bulk::of(&operator);
+        let short = bulk.is_some_and(|bulk| constant.is_some_and(|length| bulk.is_short(length)));
+        let cut = bulk.filter(|_| !short && paths.lead_here() && added.order.len() <= MAX_ADDED);
+        let call = cut.filter(|bulk| added.add(*bulk, &sections.tables));
+        if bulk.is_some() && (short || call.is_some()) {
+            cost = if short { SHORT_BULK } else { Default::default() };
+        }
+        let host = match operator {
+            Operator::Call { function_index } | Operator::ReturnCall { function_index } => {
+                function_index < sections.imported
+            }
+            Operator::CallIndirect { .. }
+            | Operator::CallRef { .. }
+            | Operator::ReturnCallIndirect { .. }
+            | Operator::ReturnCallRef { .. } => sections.imports_escape,
+            _ => false,
+        };
+        if host {
+            cost = IMPORT;
+        }
+        let returns = match &operator {
+            Operator::Return => true,
+            Operator::End => paths.returns(0),
+            Operator::Br { relative_depth } | Operator::BrIf { relative_depth } => paths.returns(*relative_depth),
+            Operator::BrTable { targets } => {
+                let mut returns = paths.returns(targets.default());
+                for target in targets.targets() {
+                    returns |= paths.returns(target?);
+                }
+                returns
+            }
+            // The host function is the tail of this one.
+            Operator::ReturnCall { .. } | Operator::ReturnCallIndirect { .. } | Operator::ReturnCallRef { .. } => host,
+            _ => false,
+        };
+        if paths.needs_check(cost) || (returns && paths.needs_check_to_return()) {
+            edits.push(Edit { at, removes: 0, what: What::Check });
+            paths.check();
+        }
+        paths.spend(cost);
+        if let Some(bulk) = call {
+            edits.push(Edit { at, removes, what: What::Call(bulk) });
+            paths.call();
+        }
+        follow(&operator, host, &mut paths)?;
+        constant = match operator {
+            Operator::I32Const { value } => Some(value),
+            _ => None,
+        };
+    }
+    Ok(())
+}
+
+/// Follows the ways on which `operator` leads.
+fn follow(operator: &Operator<'_>, host: bool, paths: &mut Paths) -> wasmparser::Result<()> {
+    match operator {
+        Operator::Block { .. } | Operator::TryTable { .. } => paths.block(),
+        Operator::Loop { .. } => paths.begin_loop(),
+        Operator::If { .. } => paths.begin_if(),
+        Operator::Else => paths.begin_else(),
+        Operator::End => paths.end(),
+        Operator::Br { relative_depth } => {
+            paths.branch(*relative_depth);
+            paths.leave();
+        }
+        Operator::BrIf { relative_depth }
+        | Operator::BrOnNull { relative_depth }
+        | Operator::BrOnNonNull { relative_depth } => paths.branch(*relative_depth),
+        Operator::BrTable { targets } => {
+            for target in targets.targets() {
+                paths.branch(target?);
+            }
+            paths.branch(targets.default());
+            paths.leave();
+        }
+        Operator::Return
+        | Operator::Unreachable
+        | Operator::ReturnCall { .. }
+        | Operator::ReturnCallIndirect { .. }
+        | Operator::ReturnCallRef { .. } => paths.leave(),
+        Operator::Call { .. } if host => {}
+        Operator::CallIndirect { .. } | Operator::CallRef { .. } if host => paths.call_either(),
+        Operator::Call { .. } | Operator::CallIndirect { .. } | Operator::CallRef { .. } => paths.call(),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The function body at `range` with its edits. `shifts` gets where in it bytes stand that were moved, and from where.
+fn edit(
+    wasm: &[u8],
+    range: std::ops::Range<usize>,
+    edits: &[Edit],
+    added: &Added,
+    functions: u32,
+    shifts: &mut Vec<(usize, usize)>,
+) -> Vec<u8> {
+    let mut body = Vec::with_capacity(range.len() + 8 * edits.len());
+    shifts.clear();
+    let mut from = range.start;
+    for Edit { at, removes, what } in edits {
+        shifts.push((body.len(), from));
+        body.extend_from_slice(wasm.get(from..*at).unwrap_or_default());
+        match what {
+            What::Check => body.extend(CHECK),
+            What::Call(bulk) => {
+                // A trap in there is one of the instruction.
+                shifts.push((body.len(), *at));
+                body.push(CALL);
+                let index = functions + added.index.get(bulk).copied().unwrap_or_default();
+                encode_in(removes - 1, index, &mut body);
+            }
+        }
+        from = at + removes;
+    }
+    shifts.push((body.len(), from));
+    body.extend_from_slice(wasm.get(from..range.end).unwrap_or_default());
+    body
+}
+
+/// Encodes a number in so many bytes, if it fits: what follows stays where it is then. Numbers may have zeros before them.
+fn encode_in(bytes: usize, number: u32, into: &mut Vec<u8>) {
+    let from = into.len();
+    number.encode(into);
+    while into.len() - from < bytes.min(5) {
+        if let Some(last) = into.last_mut() {
+            *last |= 0x80;
+        }
+        into.push(0);
+    }
+}
+
+/// Notes where the bytes of a function body stand that begins `at` so many bytes into the code section.
+fn moved(at: usize, shifts: &[(usize, usize)], moves: &mut Moves) {
+    for (now, before) in shifts {
+        let now = at + now;
+        moves.push(now, now.cast_signed() - before.cast_signed());
+    }
+}
+
+/// The module with `code` in the place of its code.
+fn assemble(wasm: &[u8], code: &[u8], added: &Added, types: u32, moves: Moves) -> wasmparser::Result<Checked> {
+    let bytes = |range| wasm.get(range).unwrap_or_default();
+    let mut module = Module::new();
+    let mut code_at = 0;
+    for payload in Parser::new(0).parse_all(wasm) {
+        let payload = payload?;
+        if let Payload::CustomSection(custom) = &payload
+            && custom.name().starts_with(CODE_METADATA)
+        {
+            continue;
+        }
+        let Some((id, range)) = payload.as_section() else { continue };
+        let data = match &payload {
+            Payload::TypeSection(_) => extended(bytes(range), added.order.len(), |data| {
+                for (_, operand) in &added.order {
+                    data.push(FUNCTION);
+                    [ValType::I32, *operand, ValType::I32].as_slice().encode(data);
+                    [ValType::I32; 0].as_slice().encode(data);
+                }
+            })?,
+            Payload::FunctionSection(_) => extended(bytes(range), added.order.len(), |data| {
+                (types..).take(added.order.len()).for_each(|index| index.encode(data));
+            })?,
+            Payload::CodeSectionStart { .. } => code.to_vec(),
+            _ => bytes(range).to_vec(),
+        };
+        module.section(&RawSection { id, data: &data });
+        if id == u8::from(SectionId::Code) {
+            code_at = module.as_slice().len() - data.len();
+        }
+    }
+    Ok(Checked { wasm: module.finish(), moves: moves.later(code_at) })
+}
+
+/// A section that begins with the number of its entries, with so many more.
+fn extended(section: &[u8], more: usize, entries: impl FnOnce(&mut Vec<u8>)) -> wasmparser::Result<Vec<u8>> {
+    let mut reader = wasmparser::BinaryReader::new(section, 0);
+    let there = reader.read_var_u32()? as usize;
+    let mut data = Vec::with_capacity(section.len() + 8 * more);
+    count(there + more, &mut data);
+    data.extend_from_slice(section.get(reader.original_position()..).unwrap_or_default());
+    entries(&mut data);
+    Ok(data)
+}
+
+/// No module that can be read has more of anything than fits.
+fn count(entries: usize, bytes: &mut Vec<u8>) {
+    u32::try_from(entries).unwrap_or(u32::MAX).encode(bytes);
+}
+
+impl Added {
+    /// Sees to it that there is a function for `bulk`; false if there can be none.
+    fn add(&mut self, bulk: Bulk, tables: &[Option<RefType>]) -> bool {
+        if self.index.contains_key(&bulk) {
+            return true;
+        }
+        let Some(operand) = bulk.operand(tables) else { return false };
+        let Ok(index) = u32::try_from(self.order.len()) else { return false };
+        self.index.insert(bulk, index);
+        self.order.push((bulk, operand));
+        true
+    }
+}
+
+#[cfg(test)]
+#[path = "rewrite_tests.rs"]
+mod tests;

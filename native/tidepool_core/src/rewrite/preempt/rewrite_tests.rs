@@ -1,0 +1,137 @@
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+
+use super::*;
+
+/// The operators of the guest's function once it is checked, without what it has of others: `check` for a check.
+fn checked(body: &str) -> Vec<String> {
+    let wasm = wat::parse_str(format!(
+        r#"(module (import "wapc" "__guest_request" (func $host (param i32 i32))) (memory 1) (global $n (mut i64) (i64.const 1))
+             (func $guest (param i32) {body}) (func $other))"#
+    ));
+    let wasm = wasm.unwrap();
+    let wasm = super::checked(&wasm).unwrap().map_or(wasm, |checked| checked.wasm);
+    let bodies: Vec<_> = Parser::new(0)
+        .parse_all(&wasm)
+        .filter_map(|payload| match payload.unwrap() {
+            Payload::CodeSectionEntry(body) => Some(body),
+            _ => None,
+        })
+        .collect();
+    let operators: Vec<Operator<'_>> =
+        bodies.first().unwrap().get_operators_reader().unwrap().into_iter().map(Result::unwrap).collect();
+    let mut names = Vec::new();
+    let mut operators = operators.iter().peekable();
+    while let Some(operator) = operators.next() {
+        match operator {
+            Operator::Loop { .. } if matches!(operators.peek(), Some(Operator::End)) => {
+                operators.next();
+                names.push("check".into());
+            }
+            Operator::If { .. } => names.push("if".into()),
+            Operator::Else => names.push("else".into()),
+            Operator::End => names.push("end".into()),
+            Operator::Call { function_index } => names.push(format!("call {function_index}")),
+            _ => {}
+        }
+    }
+    names
+}
+
+const HOST: &str = "(call $host (i32.const 0) (i32.const 0))";
+
+fn checks(body: &str) -> usize {
+    checked(body).iter().filter(|name| *name == "check").count()
+}
+
+#[test]
+fn short_code_stays_as_it_is() {
+    assert_eq!(checks(&HOST.repeat(19)), 0);
+    assert_eq!(checks(&"(i32.store (local.get 0) (i32.const 1))".repeat(400)), 0);
+}
+
+#[test]
+fn calls_of_the_host_stores_and_divisions_have_a_check_before_they_are_too_many() {
+    assert_eq!(checks(&HOST.repeat(100)), 5);
+    assert_eq!(checks(&"(i32.store (local.get 0) (i32.const 1))".repeat(2_000)), 4);
+    assert!(checks(&"(global.set $n (i64.div_s (global.get $n) (i64.const 3)))".repeat(50_000)) >= 3);
+}
+
+#[test]
+fn a_check_in_one_arm_does_not_count_for_the_way_around_it() {
+    let body = format!("{} (if (local.get 0) (then {HOST} {HOST})) {HOST} {HOST}", HOST.repeat(19));
+    let names = checked(&body);
+    let end = names.iter().position(|name| name == "end").unwrap();
+    let (inside, behind) = names.split_at(end);
+    assert!(inside.contains(&"check".into()), "{names:?}");
+    assert!(behind.contains(&"check".into()), "{names:?}");
+}
+
+#[test]
+fn a_branch_takes_what_it_has_cost_to_the_end_of_its_block() {
+    let body = format!("(block {} (br_if 0 (local.get 0)) (loop) {HOST}) {HOST} {HOST}", HOST.repeat(19));
+    let names = checked(&body);
+    let end = names.iter().position(|name| name == "end").unwrap();
+    assert!(names.split_at(end).1.contains(&"check".into()), "{names:?}");
+}
+
+#[test]
+fn other_functions_and_loops_are_checks() {
+    let many = HOST.repeat(19);
+    assert_eq!(checks(&format!("{many} (call $other) {many} (loop {many})")), 0);
+    assert!(checks(&format!("{many} {many} {many}")) > 0);
+}
+
+#[test]
+fn code_that_no_way_leads_to_needs_no_check() {
+    assert_eq!(checks(&format!("(return) {}", HOST.repeat(100))), 0);
+}
+
+#[test]
+fn much_after_a_call_is_checked_before_the_return() {
+    let work = "(global.set $n (i64.div_s (global.get $n) (i64.const 3)))".repeat(20);
+    assert_eq!(checked(&format!("(call $other) {work}")), ["call 2", "check", "end"]);
+    assert_eq!(checked(&format!("(call $other) {work} (return)")), ["call 2", "check", "end"]);
+    assert_eq!(checked(&format!("{work} (call $other)")), ["call 2", "end"]);
+}
+
+fn refused(text: &str) -> bool {
+    matches!(super::checked(&wat::parse_str(text).unwrap()), Err(Refused::TooMany { .. }))
+}
+
+#[test]
+fn more_functions_for_bulk_instructions_than_are_sensible_are_refused() {
+    let inits = |count: usize| {
+        let code: String =
+            (0..count).map(|data| format!("(memory.init {data} (i32.const 0) (i32.const 0) (local.get 0))")).collect();
+        format!("(module (memory 1) {} (func (param i32) {code}))", "(data \"x\")".repeat(count))
+    };
+    assert!(!refused(&inits(MAX_ADDED)));
+    assert!(refused(&inits(MAX_ADDED + 1)));
+    assert!(!refused(&inits(MAX_ADDED + 1).replace("(param i32)", "(param i32) (return)")), "no way leads there");
+}
+
+#[test]
+fn elements_that_each_instance_makes_are_bounded() {
+    let elements = |count: usize| format!("(module (func $f) (elem func {}))", "$f ".repeat(count));
+    assert!(!refused(&elements(10_000)));
+    assert!(refused(&elements(10_001)));
+    let active = format!("(module (table 20000 funcref) (func $f) (elem (i32.const 0) func {}))", "$f ".repeat(20_000));
+    assert!(!refused(&active), "these are made when they are first asked for");
+}
+
+#[test]
+fn a_bulk_instruction_is_replaced_where_it_stands() {
+    let fill = "(memory.fill (i32.const 0) (i32.const 1) (local.get 0))".repeat(1_000);
+    let wasm = wat::parse_str(format!("(module (memory 1) (func (param i32) {fill}))")).unwrap();
+    let checked = super::checked(&wasm).unwrap().unwrap();
+    let (before, after) = (wasm.windows(2), checked.wasm.windows(2));
+    let fills = before.filter(|bytes| *bytes == [0xFC, 0x0B]).count();
+    assert_eq!((fills, after.filter(|bytes| *bytes == [0xFC, 0x0B]).count() < 5), (1_000, true));
+    assert_eq!(checked.moves.len(), 1, "all of it moved by as much");
+}
+
+#[test]
+fn what_can_not_be_read_is_an_error_and_what_needs_nothing_stays() {
+    assert!(super::checked(b"\0asm\x01\0\0\0\x0a\xff").is_err());
+    assert!(super::checked(b"\0asm\x01\0\0\0").unwrap().is_none());
+}

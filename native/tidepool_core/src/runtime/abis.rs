@@ -1,0 +1,29 @@
+//! The ABIs that this host speaks.
+
+use crate::abi::contract::{Abi, Spec};
+use crate::abi::wapc::Wapc;
+use crate::abi::wasi::Program;
+use crate::call::serve::entry;
+use crate::call::target::Entry;
+
+/// An ABI, for those who compile modules and for those who call functions.
+#[derive(Clone)]
+pub(crate) struct Kind {
+    pub(crate) spec: Spec,
+    pub(crate) entry: Entry,
+}
+
+impl Kind {
+    pub(crate) fn of<A: Abi>() -> Self {
+        Kind { spec: Spec::of::<A>(), entry: entry::<A>() }
+    }
+}
+
+/// A module speaks the first of these that fits.
+pub(crate) fn built_in() -> Vec<Kind> {
+    vec![Kind::of::<Wapc>(), Kind::of::<Program>()]
+}
+
+#[cfg(test)]
+#[path = "abis_tests.rs"]
+mod tests;

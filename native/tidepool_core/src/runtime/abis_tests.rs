@@ -1,0 +1,185 @@
+//! A third ABI, with all that one has: an export that serves calls, a start function, an import, and state in the store. Nothing
+//! outside of here knows of it.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap fails the test")]
+
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use wasmtime::{Caller, Func, Linker, Store, TypedFunc, ValType};
+
+use super::*;
+use crate::abi::exports::{Exports, Surface};
+use crate::abi::slots::State;
+use crate::base::console::{Console, Line};
+use crate::store::failure::call_error;
+use crate::{
+    CallError, CompileConfig, CompileError, EngineKind, Function, FunctionConfig, Instances, Limits, Request, Runtime,
+    RuntimeConfig, Step, Task,
+};
+
+/// A number in, a number out.
+enum Tiny {}
+
+#[derive(Default)]
+struct Slot {
+    entry: Option<TypedFunc<i32, i32>>,
+    input: i32,
+    /// Calls of the import, all in all.
+    ticks: i32,
+}
+
+fn slot(state: &mut State) -> &mut Slot {
+    state.abi.other.get_or_insert_with(|| Box::new(Slot::default())).downcast_mut().unwrap()
+}
+
+impl Abi for Tiny {
+    const NAME: &'static str = "tiny";
+    const REUSABLE: bool = true;
+    const START_FUNCTIONS: &'static [&'static str] = &["tiny_init"];
+
+    fn detect(surface: &Surface<'_>) -> Result<bool, CompileError> {
+        Ok(surface.exports("tiny_call"))
+    }
+
+    fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+        linker.func_wrap("tiny", "tick", |mut caller: Caller<'_, State>| {
+            let slot = slot(caller.data_mut());
+            slot.ticks += 1;
+            slot.ticks
+        })?;
+        Ok(())
+    }
+
+    fn exports(module: &wasmtime::Module) -> Result<Exports, CompileError> {
+        Exports::of(module, ("tiny_call", &[ValType::I32], &[ValType::I32]), Self::START_FUNCTIONS)
+    }
+
+    fn bind(store: &mut Store<State>, entry: &Func) -> wasmtime::Result<()> {
+        let entry = entry.typed(&*store)?;
+        slot(store.data_mut()).entry = Some(entry);
+        Ok(())
+    }
+
+    fn begin(state: &mut State, request: Request) {
+        slot(state).input = String::from_utf8(request.payload).unwrap().parse().unwrap();
+    }
+
+    async fn serve(store: &mut Store<State>) -> Result<Vec<u8>, CallError> {
+        let slot = slot(store.data_mut());
+        let (entry, input) = (slot.entry.clone().unwrap(), slot.input);
+        let output = entry.call_async(&mut *store, input).await.map_err(|error| call_error(store, &error))?;
+        Ok(output.to_string().into_bytes())
+    }
+
+    fn end(state: &mut State) {
+        slot(state).input = 0;
+    }
+}
+
+/// Adds to its input the ticks so far, and 100 for its start function.
+const GUEST: &str = r#"(module (import "tiny" "tick" (func $tick (result i32)))
+    (memory (export "memory") 1) (global $base (mut i32) (i32.const 0))
+    (func (export "tiny_init") (global.set $base (i32.const 100)))
+    (func (export "tiny_call") (param i32) (result i32)
+      (if (i32.eq (local.get 0) (i32.const 13)) (then (unreachable)))
+      (i32.add (i32.add (local.get 0) (global.get $base)) (call $tick))))"#;
+
+struct Silent;
+
+impl Console for Silent {
+    fn print(&self, _line: Line) -> Result<(), Line> {
+        Ok(())
+    }
+}
+
+struct Node {
+    runtime: Arc<Runtime>,
+    // Dropped last: tasks may still hold its handle.
+    _io: tokio::runtime::Runtime,
+}
+
+impl Node {
+    fn new() -> Self {
+        let io = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let config = RuntimeConfig { max_instances: 4, baseline_bytes: 0, ..RuntimeConfig::default() };
+        let abis = [built_in(), vec![Kind::of::<Tiny>()]].concat();
+        let runtime = Runtime::with_abis(&config, io.handle().clone(), Arc::new(Silent), abis).unwrap();
+        Node { runtime, _io: io }
+    }
+
+    fn compile(&self, wat: &str) -> Result<crate::Module, CompileError> {
+        let config = CompileConfig { snapshot: Some(Limits::default()), ..CompileConfig::default() };
+        self.runtime.compile(&wat::parse_str(wat).unwrap(), &config)
+    }
+
+    fn function(&self, instances: Instances) -> Function {
+        let config = FunctionConfig { name: "tiny".into(), version: 1, instances, limits: Limits::default() };
+        self.compile(GUEST).unwrap().function(config).unwrap()
+    }
+}
+
+fn request(number: i32) -> Request {
+    let payload = number.to_string().into_bytes();
+    Request { operation: Vec::new(), payload, depth: 1, timeout: Duration::from_secs(60) }
+}
+
+fn finish(task: Result<Task, CallError>) -> Result<String, CallError> {
+    let mut task = task?;
+    loop {
+        match task.drive(|_| Waker::noop().clone()) {
+            Step::Done(outcome) => return outcome.map(|reply| String::from_utf8(reply).unwrap()),
+            Step::Yield => {}
+            step => panic!("{step:?}"),
+        }
+    }
+}
+
+#[test]
+fn guests_of_a_third_abi_are_called_fresh_and_warm_and_keep_its_state() {
+    let node = Node::new();
+    assert_eq!(node.compile(GUEST).unwrap().abi(), "tiny");
+    let fresh = node.function(Instances::Fresh);
+    let warm = node.function(Instances::Warm { max_idle: 1 });
+    for calls in 1..=3 {
+        assert_eq!(finish(fresh.start(request(5))), Ok("106".into()));
+        assert_eq!(finish(warm.start(request(5))), Ok((105 + calls).to_string()));
+    }
+    assert!(matches!(finish(warm.start(request(13))), Err(CallError::Trap { .. })));
+    assert_eq!(finish(warm.start(request(5))), Ok("106".into()), "the one that trapped is gone");
+    drop((fresh, warm));
+    assert_eq!(node.runtime.live_instances(), 0);
+}
+
+#[test]
+fn guests_find_what_their_own_abi_offers_and_nothing_else() {
+    let node = Node::new();
+    let stranger = GUEST.replace("\"tiny\" \"tick\"", "\"wasi_snapshot_preview1\" \"sched_yield\"");
+    assert!(matches!(node.compile(&stranger).map(drop), Err(CompileError::MissingImport { .. })));
+    let wapc = r#"(module (import "tiny" "tick" (func (result i32))) (memory (export "memory") 1)
+        (func (export "__guest_call") (param i32 i32) (result i32) (i32.const 1)))"#;
+    assert!(matches!(node.compile(wapc).map(drop), Err(CompileError::MissingImport { .. })));
+    let program = r#"(module (import "tiny" "tick" (func (result i32))) (memory (export "memory") 1)
+        (func (export "_start")))"#;
+    assert!(matches!(node.compile(program).map(drop), Err(CompileError::MissingImport { .. })));
+}
+
+#[test]
+fn what_a_runtime_says_that_guests_may_import_has_every_import_of_every_abi() {
+    let node = Node::new();
+    let imports = node.runtime.imports();
+    let engine = &node.runtime.toolchain.engines.get(EngineKind::Fast).optimising.wasmtime;
+    for abi in [built_in(), vec![Kind::of::<Tiny>()]].concat() {
+        let mut linker = Linker::new(engine);
+        (abi.spec.link)(&mut linker).unwrap();
+        let context = Arc::new(crate::store::context::FunctionContext::detached());
+        let mut store = Store::new(engine, State::new(context));
+        let offered: Vec<_> = linker.iter(&mut store).map(|(module, name, _)| (module, name)).collect();
+        assert!(!offered.is_empty());
+        for (module, name) in offered {
+            let found = imports.iter().any(|it| (it.abi, &*it.module, &*it.name) == (abi.spec.name, module, name));
+            assert!(found, "{module}.{name} of {}", abi.spec.name);
+        }
+    }
+}

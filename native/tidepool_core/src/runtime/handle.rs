@@ -1,0 +1,220 @@
+//! The runtime: its engines and what all functions on it share.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::abis::{Kind, built_in};
+use crate::abi::imports::Import;
+use crate::base::config::{CompileConfig, EngineKind, RuntimeConfig, Tier};
+use crate::base::console::Console;
+use crate::base::error::CompileError;
+use crate::call::node::{Node, Places};
+use crate::function::directory::Directory;
+use crate::function::module::Module;
+use crate::metrics::counters::Stats;
+use crate::metrics::text::{self, EngineFigures, Gauge, GaugeByFunction};
+use crate::module::toolchain::Toolchain;
+use crate::module::{Cache, Complaint};
+use crate::os::compile_pool::CompilePool;
+
+/// Why a runtime could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// The engine refused the configuration, or the machine could not give it the address space.
+    #[error("the engine could not be set up: {0}")]
+    Engine(String),
+    /// The compiler's program can't be run, or is of another build.
+    #[error("the compiler can't be used: {0}")]
+    Compiler(String),
+    /// One of the runtime's threads could not be started.
+    #[error("a thread could not be started: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+impl From<wasmtime::Error> for RuntimeError {
+    fn from(error: wasmtime::Error) -> Self {
+        RuntimeError::Engine(format!("{error:#}"))
+    }
+}
+
+/// The engines, and the functions that are published on it.
+pub struct Runtime {
+    pub(crate) toolchain: Arc<Toolchain>,
+    /// What functions keep alive. The directory is no part of it: it holds functions itself.
+    pub(crate) node: Arc<Node>,
+    abis: Vec<Kind>,
+    pub(crate) directory: Directory,
+    pub(crate) compile_pool: CompilePool,
+    observed: AtomicBool,
+}
+
+impl Runtime {
+    /// Sets up a runtime. Guests that wait for I/O are woken by `io`; what guests print goes to `console`.
+    ///
+    /// # Errors
+    /// [`RuntimeError`] when the engine or a thread can't be had.
+    pub fn new(
+        config: &RuntimeConfig,
+        io: tokio::runtime::Handle,
+        console: Arc<dyn Console>,
+    ) -> Result<Arc<Self>, RuntimeError> {
+        Self::with_abis(config, io, console, built_in())
+    }
+
+    /// The same for guests of these ABIs; a module speaks the first that fits.
+    pub(crate) fn with_abis(
+        config: &RuntimeConfig,
+        io: tokio::runtime::Handle,
+        console: Arc<dyn Console>,
+        abis: Vec<Kind>,
+    ) -> Result<Arc<Self>, RuntimeError> {
+        let stats = Arc::new(Stats::default());
+        let specs = abis.iter().map(|abi| abi.spec).collect();
+        let toolchain = Arc::new(Toolchain::new(config, specs, &stats)?);
+        let fast = &toolchain.engines.get(EngineKind::Fast).optimising;
+        let checked = toolchain.compilers.check(&fast.wasmtime, fast.codegen);
+        checked.map_err(|failure| RuntimeError::Compiler(failure.to_string()))?;
+        let node = Arc::new(Node::new(config, &toolchain.engines, stats, io, console)?);
+        let compile_pool = CompilePool::spawn(config.compile_threads)?;
+        let (directory, observed) = (Directory::default(), AtomicBool::new(false));
+        Ok(Arc::new(Runtime { toolchain, node, abis, directory, compile_pool, observed }))
+    }
+
+    /// All host functions that guests may import, of each ABI, in no order.
+    #[must_use]
+    pub fn imports(&self) -> Vec<Import> {
+        let offers = &self.toolchain.engines.get(EngineKind::Fast).optimising.offers;
+        offers.iter().flat_map(|offer| offer.imports()).collect()
+    }
+
+    /// Checks `wasm`, compiles it for this machine, unless the cache has it, and links it. Takes 5–50 ms for most modules
+    /// and a second or more for large ones, on this thread and the rayon pool that it belongs to: call it on one of
+    /// [`Runtime::compile_pool`]. Modules of [`RuntimeConfig::baseline_bytes`](crate::RuntimeConfig) and more are compiled
+    /// by the baseline compiler, if that can, in a fifth of the time.
+    ///
+    /// # Errors
+    /// A [`CompileError`] that says which of the steps refused the module, and what to change.
+    pub fn compile(&self, wasm: &[u8], config: &CompileConfig) -> Result<Module, CompileError> {
+        self.compile_while(wasm, config, &|| true)
+    }
+
+    /// The same for as long as the module is `wanted`, which is asked some 50 times a second: from then on neither threads
+    /// nor memory are taken, where the compiler has a process of its own.
+    ///
+    /// # Errors
+    /// As [`Runtime::compile`]; and [`CompileError::Unwanted`].
+    pub fn compile_while(
+        &self,
+        wasm: &[u8],
+        config: &CompileConfig,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<Module, CompileError> {
+        let compiled = self.toolchain.compile(wasm, config, wanted)?;
+        let Some(abi) = self.abis.iter().find(|abi| abi.spec.name == compiled.abi()) else {
+            return Err(CompileError::Internal { message: "the module's ABI is not one of the runtime's".into() });
+        };
+        Ok(Module::new(compiled, &self.node, abi.entry))
+    }
+
+    /// Says whether calls are observed by somebody who has to be told of each.
+    pub fn observe(&self, observed: bool) {
+        self.observed.store(observed, Ordering::Relaxed);
+    }
+
+    /// Are calls observed? Who drives one then tells of it.
+    #[must_use]
+    pub fn is_observed(&self) -> bool {
+        self.observed.load(Ordering::Relaxed)
+    }
+
+    /// The functions that can be called by name.
+    #[must_use]
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Keeps compiled code in `folder`, up to `max_bytes`, and takes it from there from now on. `complain` is told, in a
+    /// sentence, of files that are not as they were written, and once of a disk that fails: neither fails a compile. The
+    /// folder may be deleted at any time while no runtime uses it; no two may use one.
+    ///
+    /// # Errors
+    /// When the folder, or the key in it, can't be made or read. Then modules are compiled as if there were no cache.
+    pub fn open_cache(&self, folder: &Path, max_bytes: u64, complain: Box<Complaint>) -> std::io::Result<()> {
+        let engines = self.toolchain.engines.all().map(|engine| &engine.optimising.wasmtime);
+        self.toolchain.cache.store(Some(Arc::new(Cache::open(folder, max_bytes, engines, complain)?)));
+        Ok(())
+    }
+
+    /// Where modules are compiled.
+    #[must_use]
+    pub fn compile_pool(&self) -> &CompilePool {
+        &self.compile_pool
+    }
+
+    /// Live instances, idle warm ones included.
+    #[must_use]
+    pub fn live_instances(&self) -> usize {
+        self.node.all_places().map(|places| places.admission.live()).sum()
+    }
+
+    /// Idle warm instances.
+    #[must_use]
+    pub fn idle_instances(&self) -> usize {
+        self.node.all_places().map(|places| places.pools.idle()).sum()
+    }
+
+    /// Calls that wait for an instance.
+    #[must_use]
+    pub fn queued_calls(&self) -> usize {
+        let at_engines: usize = self.node.all_places().map(|places| places.admission.queued()).sum();
+        at_engines.saturating_add(self.node.queued_at_caps.load(Ordering::Relaxed))
+    }
+
+    /// Linear memory that live instances have, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.node.memory.used()
+    }
+
+    /// What each engine has at the moment.
+    #[must_use]
+    pub fn engines(&self) -> Vec<EngineFigures> {
+        let figures = |places: &Places| EngineFigures {
+            kind: places.kind,
+            live: places.admission.live(),
+            idle: places.pools.idle(),
+            queued: places.admission.queued(),
+            max_instances: places.admission.max_instances(),
+        };
+        self.node.all_places().map(figures).collect()
+    }
+
+    /// Counts a deploy that ended with `reason`, `ok` among them, after so long. Reasons are few: each has a counter.
+    pub fn count_deploy(&self, reason: &str, took: Duration) {
+        self.node.stats.deploys.record(reason, took);
+    }
+
+    /// All metrics as OpenMetrics text; `gauges` are figures that others know.
+    ///
+    /// # Errors
+    /// Fails only if the text can't be formatted.
+    pub fn metrics(&self, gauges: Vec<Gauge>, by_function: Vec<GaugeByFunction>) -> Result<String, std::fmt::Error> {
+        let figure = |name: &str, help: &str, value: u64| {
+            (name.to_owned(), help.to_owned(), i64::try_from(value).unwrap_or(i64::MAX))
+        };
+        let queued = |calls: usize| u64::try_from(calls).unwrap_or(u64::MAX);
+        let mut all = vec![
+            figure("tidepool_compiles_queued", "Modules that wait to be compiled", queued(self.compile_pool.queued())),
+            figure(
+                "tidepool_functions_baseline",
+                "Functions that the baseline tier serves, for their optimised code is not ready",
+                queued(self.directory.count(Tier::Baseline)),
+            ),
+            figure("tidepool_memory_bytes", "Linear memory of all live instances", self.memory_bytes()),
+        ];
+        all.extend(gauges);
+        text::render(&self.node.stats, self.engines(), all, by_function)
+    }
+}

@@ -1,0 +1,231 @@
+//! The epoch ticker: one thread that advances the engines' epochs while guests run.
+//!
+//! A guest checks the epoch at loop heads and function entries and yields when its deadline has come, so ticks are what
+//! bounds a time slice. A call's first slice is so many ticks that the thread need wake up for all of them at once only;
+//! guests that go on beyond it get one tick at a time, and while there are any the thread wakes for each. With no guest
+//! running for a while it sleeps until the next one starts: an idle node costs nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use wasmtime::Engine;
+
+use crate::os::per_thread::Sharded;
+use crate::os::sched_attr::wake_on_time;
+use crate::slice::run_slots::RunSlots;
+
+/// Length of a tick, the slice of a guest that goes on for long.
+pub(crate) const TICK: Duration = Duration::from_micros(50);
+/// A call's first slice, in ticks.
+pub(crate) const FIRST_SLICE_TICKS: u64 = 20;
+/// A call's first slice.
+pub(crate) const SLICE: Duration = Duration::from_millis(1);
+/// So long after the last run slot was given back the ticks stay short: between two slots of a guest nobody has one for a
+/// moment, and a long tick that began then would hold up whoever is woken in the next.
+const CALM: Duration = Duration::from_millis(2);
+/// After so long without a guest, the thread sleeps.
+const IDLE: Duration = Duration::from_millis(100);
+#[derive(Debug, Default)]
+struct Shard {
+    running: AtomicUsize,
+    /// Set by whoever ran a guest since the last tick.
+    active: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    shards: Sharded<Shard>,
+    asleep: AtomicBool,
+    stop: AtomicBool,
+}
+
+/// Owns the thread; dropping it stops the thread.
+#[derive(Debug)]
+pub(crate) struct Ticker {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// While one of these lives, the epoch ticks.
+pub(crate) struct Running<'a> {
+    shard: &'a Shard,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.shard.running.fetch_sub(1, Ordering::Release);
+    }
+}
+
+impl Ticker {
+    pub(crate) fn spawn(engines: Vec<Engine>, slots: RunSlots) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let thread = thread::Builder::new().name("tidepool-epoch".into()).spawn({
+            let shared = Arc::clone(&shared);
+            move || tick(&shared, &engines, &slots)
+        })?;
+        Ok(Ticker { shared, thread: Some(thread) })
+    }
+
+    /// Says that a guest runs on this thread until the guard is dropped.
+    pub(crate) fn running(&self) -> Running<'_> {
+        let shard = self.shared.shards.mine();
+        // SeqCst orders this against `asleep`, so either we see the ticker asleep or it sees us running.
+        shard.running.fetch_add(1, Ordering::SeqCst);
+        if !shard.active.load(Ordering::Relaxed) {
+            shard.active.store(true, Ordering::Relaxed);
+        }
+        if self.shared.asleep.load(Ordering::SeqCst) {
+            self.wake();
+        }
+        Running { shard }
+    }
+
+    #[cold]
+    fn wake(&self) {
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // The thread only ticks: it can't panic, and there is nobody to tell if it did.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn tick(shared: &Shared, engines: &[Engine], slots: &RunSlots) {
+    // A tick that is late keeps a core from somebody else.
+    wake_on_time();
+    let mut ticked_at = Instant::now();
+    let mut active_at = ticked_at;
+    let mut taken_at = None;
+    while !shared.stop.load(Ordering::SeqCst) {
+        // Whoever has a run slot computes.
+        if slots.are_taken() {
+            taken_at = Some(ticked_at);
+        }
+        let pressing = taken_at.is_some_and(|at| ticked_at.saturating_duration_since(at) < CALM);
+        thread::sleep(if pressing { TICK } else { SLICE });
+        let now = Instant::now();
+        let ticks = now.saturating_duration_since(ticked_at).as_micros() / TICK.as_micros();
+        for _ in 0..ticks.clamp(1, u128::from(FIRST_SLICE_TICKS)) {
+            engines.iter().for_each(Engine::increment_epoch);
+        }
+        ticked_at = now;
+        if pressing || shared.was_active() {
+            active_at = now;
+        } else if now.saturating_duration_since(active_at) >= IDLE {
+            sleep_until_needed(shared);
+            ticked_at = Instant::now();
+            active_at = ticked_at;
+        }
+    }
+}
+
+impl Shared {
+    /// Has a guest run since the last look?
+    fn was_active(&self) -> bool {
+        self.shards
+            .iter()
+            .any(|shard| shard.active.swap(false, Ordering::Relaxed) || shard.running.load(Ordering::Relaxed) > 0)
+    }
+}
+
+fn sleep_until_needed(shared: &Shared) {
+    shared.asleep.store(true, Ordering::SeqCst);
+    // Whoever starts after this look sees `asleep` and unparks; a wake before `park` makes `park` return at once.
+    let running = shared.shards.iter().any(|shard| shard.running.load(Ordering::SeqCst) > 0);
+    if !running && !shared.stop.load(Ordering::SeqCst) {
+        thread::park();
+    }
+    shared.asleep.store(false, Ordering::SeqCst);
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap fails the test")]
+mod tests {
+    use std::sync::mpsc;
+    use std::task::Waker;
+
+    use super::*;
+    use crate::base::console::{Console, Line};
+    use crate::{CompileConfig, FunctionConfig, Instances, Limits, Request, Runtime, RuntimeConfig, Step, Task};
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+    /// Longer than the ticker would stay awake for nothing, whether slices are short or not.
+    const YIELDS: u32 = 4_000;
+
+    struct Silent;
+
+    impl Console for Silent {
+        fn print(&self, _line: Line) -> Result<(), Line> {
+            Ok(())
+        }
+    }
+
+    fn looping(runtime: &Arc<Runtime>) -> Task {
+        let wasm = wat::parse_str(
+            r#"(module (memory (export "memory") 1)
+                 (func (export "__guest_call") (param i32 i32) (result i32) (loop $forever (br $forever)) (i32.const 1)))"#,
+        );
+        let module = Arc::new(runtime.compile(&wasm.unwrap(), &CompileConfig::default()).unwrap());
+        let limits = Limits { time_ms: 600_000, cpu_time_ms: 600_000, ..Limits::default() };
+        let config = FunctionConfig { name: "loop".into(), version: 1, instances: Instances::Fresh, limits };
+        let request = Request { operation: Vec::new(), payload: Vec::new(), depth: 1, timeout: PATIENCE * 10 };
+        Arc::new(module.function(config).unwrap()).start(request).unwrap()
+    }
+
+    fn until_asleep(ticker: &Ticker) {
+        let deadline = Instant::now() + PATIENCE;
+        while !ticker.shared.asleep.load(Ordering::SeqCst) {
+            assert!(Instant::now() < deadline, "it never sleeps");
+            thread::sleep(TICK);
+        }
+    }
+
+    #[test]
+    fn it_sleeps_while_no_guest_runs_and_ticks_for_the_next_one_for_as_long_as_that_runs() {
+        let io = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let config = RuntimeConfig { max_instances: 4, ..RuntimeConfig::default() };
+        let runtime = Runtime::new(&config, io.handle().clone(), Arc::new(Silent)).unwrap();
+        for _ in 0..3 {
+            until_asleep(&runtime.node.ticker);
+            let mut task = looping(&runtime);
+            let (sender, yielded) = mpsc::channel();
+            // On a thread of its own: without ticks it never comes back.
+            thread::spawn(move || {
+                for _ in 0..YIELDS {
+                    let step = task.drive(|_| Waker::noop().clone());
+                    if sender.send(matches!(step, Step::Yield)).is_err() {
+                        return;
+                    }
+                }
+            });
+            for _ in 0..YIELDS {
+                assert!(yielded.recv_timeout(PATIENCE).unwrap());
+            }
+        }
+        until_asleep(&runtime.node.ticker);
+    }
+
+    #[test]
+    fn it_stops_when_dropped_asleep_or_awake() {
+        let engine = Engine::default();
+        let awake = Ticker::spawn(vec![engine.clone()], RunSlots::new(1)).unwrap();
+        drop(awake);
+        let asleep = Ticker::spawn(vec![engine], RunSlots::new(1)).unwrap();
+        until_asleep(&asleep);
+        let shared = Arc::downgrade(&asleep.shared);
+        drop(asleep);
+        assert!(shared.upgrade().is_none(), "its thread is gone");
+    }
+}

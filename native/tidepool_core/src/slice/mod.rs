@@ -1,0 +1,5 @@
+//! How long a guest computes at a time, and which guests compute.
+
+pub(crate) mod epoch;
+pub(crate) mod inline_estimate;
+pub(crate) mod run_slots;

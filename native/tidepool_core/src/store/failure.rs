@@ -1,0 +1,91 @@
+//! Why a guest was stopped, in its author's terms.
+
+use wasmtime::{Store, Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+use crate::base::error::CallError;
+use crate::base::limits::Limit;
+use crate::base::origin::Origin;
+use crate::base::trap::{Exported, Frame, TrapKind, readable};
+use crate::dense::SlabError;
+use crate::rewrite::stack_pointer;
+use crate::store::data::State;
+
+/// What is said of a guest that has run out of the stack in its memory.
+const OWN_STACK: &str = "the guest used up the stack in its memory: it calls itself too deeply, or its build has to give it a \
+                         larger one (the linker's -z stack-size=BYTES)";
+
+/// Why the guest was stopped. Its instance is done: what its ABI keeps for it goes.
+pub(crate) fn call_error<A: Default>(store: &mut Store<State<A>>, error: &wasmtime::Error) -> CallError {
+    let instance = store.data().instance;
+    let ran_out = stack_pointer::ran_out(&mut *store, instance);
+    let state = store.data_mut();
+    let frames = frames(error, &state.function.origin, &state.function.exported);
+    // A line that it has not ended is printed now.
+    state.abi = A::default();
+    let console = state.tail.as_ref().map_or_else(Vec::new, |tail| tail.lines());
+    match state.failure.take() {
+        Some(CallError::Trap { kind: TrapKind::BadPointer, .. }) if ran_out => {
+            return CallError::Trap { kind: TrapKind::StackOverflow, message: OWN_STACK.into(), frames, console };
+        }
+        Some(CallError::Trap { kind, message, .. }) => return CallError::Trap { kind, message, frames, console },
+        Some(CallError::Limit { limit, allowed, .. }) => return CallError::Limit { limit, allowed, frames, console },
+        Some(failure) => return failure,
+        None => {}
+    }
+    let mut trap = error.downcast_ref::<Trap>().copied();
+    let ran_out = ran_out && trap == Some(Trap::MemoryOutOfBounds);
+    if ran_out {
+        trap = Some(Trap::StackOverflow);
+    }
+    // A guest that was refused memory mostly aborts: the refusal tells its author more than the trap.
+    if let (Some(limit), true) = (state.meter.denied.take(), trap != Some(Trap::StackOverflow)) {
+        let limits = &state.function.limits;
+        let allowed = match limit {
+            Limit::Table => u64::from(limits.table_elements),
+            Limit::TotalMemory => state.function.total_memory_bytes(),
+            _ => limits.memory_bytes,
+        };
+        return CallError::Limit { limit, allowed, frames, console };
+    }
+    if let Some(trap) = trap {
+        let message = if ran_out { OWN_STACK.into() } else { trap.to_string() };
+        return CallError::Trap { kind: trap.into(), message, frames, console };
+    }
+    if let Some(code) = exit_code(error) {
+        let message = format!("the guest exited with code {code}");
+        return CallError::Trap { kind: TrapKind::Exit, message, frames, console };
+    }
+    if error.is::<wasmtime::PoolConcurrencyLimitError>() || SlabError::is(error) {
+        return CallError::Overloaded { message: format!("{error:#}") };
+    }
+    CallError::Trap { kind: TrapKind::Other, message: root_cause(error), frames, console }
+}
+
+/// The innermost text: the outer ones hold the backtrace, which is told in frames.
+fn root_cause(error: &wasmtime::Error) -> String {
+    error.root_cause().to_string()
+}
+
+/// The code with which the guest exited, when that is what `error` says.
+pub(crate) fn exit_code(error: &wasmtime::Error) -> Option<i32> {
+    error.downcast_ref::<I32Exit>().map(|exit| exit.0)
+}
+
+/// The frames that an engine error carries, innermost first, as the author of the module knows them; empty where it carries
+/// none. `origin` is that of the module whose code ran.
+fn frames(error: &wasmtime::Error, origin: &Origin, exported: &Exported) -> Vec<Frame> {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
+        return Vec::new();
+    };
+    backtrace
+        .frames()
+        .iter()
+        .filter(|frame| !origin.moves.added(frame.func_index()))
+        .map(|frame| Frame {
+            index: frame.func_index(),
+            name: frame.func_name().map(readable).or_else(|| exported.name(frame.func_index())),
+            offset: frame.module_offset().and_then(|offset| origin.deployed(offset)),
+        })
+        .collect()
+}

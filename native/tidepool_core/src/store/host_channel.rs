@@ -1,0 +1,146 @@
+//! Where a guest that wants the host and the driver of its task meet, and what else they share of a call.
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use crate::base::request::{HostReply, HostRequest};
+use crate::slice::epoch::FIRST_SLICE_TICKS;
+use crate::store::tail::Tail;
+
+/// What a task and its guest share of a call.
+pub(crate) struct CallContext<T: ?Sized> {
+    pub(crate) channel: HostChannel,
+    /// Who is called. Stores don't know, and have a [`GuestCall`] instead.
+    pub(crate) target: T,
+}
+
+/// A call, as the store of its guest knows it.
+pub(crate) type GuestCall = CallContext<dyn Send + Sync>;
+
+/// One task's meeting point. The guest posts a request and waits; the driver takes it and answers.
+#[derive(Debug, Default)]
+pub(crate) struct HostChannel {
+    exchange: Mutex<Exchange>,
+    queue: Mutex<Queue>,
+    tail: OnceLock<Arc<Tail>>,
+    // Written and read by the driver's thread, in and around a poll: any ordering does.
+    memory_bytes: AtomicUsize,
+    long: AtomicBool,
+}
+
+/// The wait for an instance.
+#[derive(Debug, Default)]
+struct Queue {
+    /// Since when the call waits, if it does.
+    since: Option<Instant>,
+    /// What it waited before that.
+    waited: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Exchange {
+    request: Option<HostRequest>,
+    /// The driver has taken a request, and nobody has answered it yet.
+    asked: bool,
+    reply: Option<HostReply>,
+}
+
+impl HostChannel {
+    /// The guest's side: posts `request` and waits for the reply.
+    pub(crate) async fn ask(&self, request: HostRequest) -> HostReply {
+        let mut request = Some(request);
+        // No waker is kept: the driver that answers is the one that polls next.
+        poll_fn(|_| {
+            let mut exchange = self.exchange();
+            if request.is_some() {
+                exchange.request = request.take();
+                return Poll::Pending;
+            }
+            exchange.reply.take().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
+    /// The driver's side: the request that the guest waits with.
+    pub(crate) fn take_request(&self) -> Option<HostRequest> {
+        let mut exchange = self.exchange();
+        let request = exchange.request.take();
+        exchange.asked |= request.is_some();
+        request
+    }
+
+    /// The driver's side: answers the request that it took. Of two answers the first counts.
+    pub(crate) fn answer(&self, reply: HostReply) {
+        let mut exchange = self.exchange();
+        if std::mem::take(&mut exchange.asked) {
+            exchange.reply = Some(reply);
+        }
+    }
+
+    /// Says whether the call waits for an instance.
+    pub(crate) fn set_queued(&self, queued: bool) {
+        let mut queue = self.queue();
+        if let Some(since) = queue.since.take() {
+            queue.waited += since.elapsed();
+        }
+        queue.since = queued.then(Instant::now);
+    }
+
+    /// Says that the guest has used up its first slice.
+    pub(crate) fn set_long(&self) {
+        self.long.store(true, Ordering::Relaxed);
+    }
+
+    /// Has the guest used up its first slice?
+    pub(crate) fn long(&self) -> bool {
+        self.long.load(Ordering::Relaxed)
+    }
+
+    /// How long the guest's next slice is.
+    pub(crate) fn slice_ticks(&self) -> u64 {
+        if self.long() { 1 } else { FIRST_SLICE_TICKS }
+    }
+
+    /// Does the call wait for an instance?
+    pub(crate) fn queued(&self) -> bool {
+        self.queue().since.is_some()
+    }
+
+    /// How long the call has waited for an instance.
+    pub(crate) fn queue_time(&self) -> Duration {
+        let queue = self.queue();
+        queue.waited + queue.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Says where the lines are that the guest prints in this call.
+    pub(crate) fn set_tail(&self, tail: &Arc<Tail>) {
+        self.tail.get_or_init(|| Arc::clone(tail));
+    }
+
+    /// The last lines that the guest printed in this call.
+    pub(crate) fn console(&self) -> Vec<String> {
+        self.tail.get().map_or_else(Vec::new, |tail| tail.lines())
+    }
+
+    /// Notes the size of the guest's memory when the call lets go of its instance. Memories only grow.
+    pub(crate) fn note_memory(&self, bytes: usize) {
+        self.memory_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// The size that was noted, in bytes; 0 before.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.memory_bytes.load(Ordering::Relaxed)
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn exchange(&self) -> MutexGuard<'_, Exchange> {
+        // Nothing panics while it holds the lock, and the exchange is consistent between any two statements.
+        self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

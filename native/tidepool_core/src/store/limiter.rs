@@ -1,0 +1,76 @@
+//! What holds an instance to its memory and table limits.
+
+use std::sync::Arc;
+
+use wasmtime::ResourceLimiter;
+
+use crate::base::limits::{Limit, Limits};
+use crate::store::context::FunctionContext;
+
+/// Holds an instance to its memory and table limits.
+pub(crate) struct Meter {
+    memory_bytes: u64,
+    table_elements: u32,
+    /// The last growth that was refused.
+    pub(crate) denied: Option<Limit>,
+    /// Size of the linear memory, in bytes.
+    pub(crate) memory_used: usize,
+    function: Arc<FunctionContext>,
+    /// What the instance holds of the budgets for all.
+    reserved: u64,
+}
+
+impl Meter {
+    pub(crate) fn new(function: &Arc<FunctionContext>) -> Self {
+        Meter {
+            memory_bytes: function.limits.memory_bytes,
+            table_elements: function.limits.table_elements,
+            function: Arc::clone(function),
+            denied: None,
+            memory_used: 0,
+            reserved: 0,
+        }
+    }
+
+    /// Reserves so many bytes more of what the function's instances, and those of the node, may have together.
+    fn reserve(&mut self, bytes: u64) -> bool {
+        let reserved = self.function.reserve_memory(bytes);
+        if reserved {
+            self.reserved = self.reserved.saturating_add(bytes);
+        }
+        reserved
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.function.release_memory(self.reserved);
+    }
+}
+
+impl ResourceLimiter for Meter {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if !Limits::fits(desired, self.memory_bytes) {
+            self.denied = Some(Limit::Memory);
+            return Ok(false);
+        }
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            // The engine refuses it for the module's own limit.
+            return Ok(true);
+        }
+        if !self.reserve(u64::try_from(desired.saturating_sub(current)).unwrap_or(u64::MAX)) {
+            self.denied = Some(Limit::TotalMemory);
+            return Ok(false);
+        }
+        self.memory_used = desired;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let fits = u32::try_from(desired).is_ok_and(|desired| desired <= self.table_elements);
+        if !fits {
+            self.denied = Some(Limit::Table);
+        }
+        Ok(fits)
+    }
+}

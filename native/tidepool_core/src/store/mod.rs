@@ -1,0 +1,10 @@
+//! What goes with a guest: the data of its store, the budgets that it draws on, and the channel to its driver.
+
+pub(crate) mod context;
+pub(crate) mod data;
+pub(crate) mod failure;
+pub(crate) mod host_channel;
+pub(crate) mod limiter;
+pub(crate) mod line_budget;
+pub(crate) mod memory_budget;
+pub(crate) mod tail;

@@ -1,0 +1,84 @@
+//! The last lines that a guest printed, for the error of a call that it is stopped in.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::base::console::{TAIL_BYTES, TAIL_LINE_BYTES, TAIL_LINES};
+
+/// The longest character in UTF-8.
+const CHAR_BYTES: usize = 4;
+
+/// The last lines that an instance printed in its call. Printing copies a part of the line and no more: most calls end well.
+#[derive(Debug, Default)]
+pub(crate) struct Tail {
+    kept: Mutex<Kept>,
+    /// How many calls the instance has served before this one.
+    call: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    lines: VecDeque<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Tail {
+    /// Keeps `line` if it says anything, and forgets the first ones that have no room beside it.
+    pub(crate) fn push(&self, line: &[u8]) {
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return;
+        }
+        // One character more, by which to see where the last one that fits ends.
+        let line = line.get(..TAIL_LINE_BYTES + CHAR_BYTES).unwrap_or(line);
+        let mut kept = self.kept();
+        let mut room = Vec::new();
+        while kept.lines.len() >= TAIL_LINES || kept.bytes + line.len() > TAIL_BYTES {
+            let Some(first) = kept.lines.pop_front() else { break };
+            kept.bytes -= first.len();
+            room = first;
+        }
+        room.clear();
+        room.extend_from_slice(line);
+        kept.bytes += line.len();
+        kept.lines.push_back(room);
+    }
+
+    /// What was kept, as text.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let mut room = TAIL_BYTES;
+        let texts = self.kept().lines.iter().rev().map(|line| text_within(line, TAIL_LINE_BYTES)).collect::<Vec<_>>();
+        // What is no UTF-8 has become longer.
+        let fit = texts.into_iter().take_while(|text| {
+            let left = room.checked_sub(text.len());
+            room = left.unwrap_or(0);
+            left.is_some()
+        });
+        let mut lines: Vec<String> = fit.collect();
+        lines.reverse();
+        lines
+    }
+
+    /// Forgets all: the next call begins.
+    pub(crate) fn clear(&self) {
+        *self.kept() = Kept::default();
+        self.call.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The number of this call among those of the instance.
+    pub(crate) fn call(&self) -> u64 {
+        // Written and read by the thread that the instance is on.
+        self.call.load(Ordering::Relaxed)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The first `bytes` of what `text` is as UTF-8, up to a whole character, without line end.
+fn text_within(text: &[u8], bytes: usize) -> String {
+    let text = String::from_utf8_lossy(text);
+    let kept = text.get(..text.floor_char_boundary(bytes)).unwrap_or_default();
+    kept.trim_end_matches(['\n', '\r']).to_owned()
+}
