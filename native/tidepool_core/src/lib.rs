@@ -41,6 +41,7 @@ pub use call::task::{Cancel, Step, Task, Usage};
 pub use compiler::serve as serve_compiler;
 pub use function::directory::{Directory, Published};
 pub use function::handle::Function;
+pub use function::instance::OwnedInstance;
 pub use function::module::Module;
 pub use metrics::text::{EngineFigures, Gauge, GaugeByFunction};
 pub use module::Complaint;

@@ -1,5 +1,6 @@
 //! A call: who is called, how it is served, and the task by which its caller drives it.
 
+pub(crate) mod held;
 pub(crate) mod node;
 pub(crate) mod serve;
 pub(crate) mod target;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::target::{Call, Entry};
+use super::held::Held;
+use super::target::{Call, CallFuture, Entry};
 use crate::abi::contract::Abi;
 use crate::abi::slots::State;
 use crate::abi::wasi;
@@ -13,13 +14,12 @@ use crate::instance::live::Instance;
 
 /// How calls of this ABI begin.
 pub(crate) fn entry<A: Abi>() -> Entry {
-    Entry {
-        start: if A::REUSABLE {
-            |call, request| Box::pin(lent::<A>(call, request))
-        } else {
-            |call, request| Box::pin(program::<A>(call, request))
-        },
-    }
+    let start: fn(Arc<Call>, Request) -> CallFuture = if A::REUSABLE {
+        |call, request| Box::pin(lent::<A>(call, request))
+    } else {
+        |call, request| Box::pin(program::<A>(call, request))
+    };
+    Entry { start, start_held: |call, request, held| Box::pin(kept::<A>(call, request, held)) }
 }
 
 /// With an instance of the pool's, if there is one, and else a new one, which goes there.
@@ -45,6 +45,27 @@ async fn lent<A: Abi>(call: Arc<Call>, request: Request) -> Result<Vec<u8>, Call
         if places.admission.queued() > 0 {
             places.pools.evict();
         }
+    }
+    outcome
+}
+
+/// With the instance that is `held`, which is made for the first call.
+async fn kept<A: Abi>(call: Arc<Call>, request: Request, held: Arc<Held>) -> Result<Vec<u8>, CallError> {
+    let target = &*call.target;
+    let nested = request.depth > 1;
+    let mut loan = held.lend()?;
+    let (mut instance, place) = match loan.take() {
+        Some(found) => found,
+        None => {
+            let place = target.place(nested, &call.channel).await?;
+            (Box::pin(target.instance(nested, &call.channel)).await?, place)
+        }
+    };
+    loan.spend();
+    instance.begin::<A>(Arc::<Call>::clone(&call), request);
+    let outcome = instance.serve::<A>().await;
+    if let Some(instance) = instance.rested::<A>() {
+        loan.give_back(instance, place);
     }
     outcome
 }

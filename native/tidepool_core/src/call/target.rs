@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::held::Held;
 use super::node::{Node, Places};
 use crate::base::error::CallError;
 use crate::base::limits::{Limit, Limits};
@@ -29,6 +30,8 @@ pub(crate) type CallFuture = Pin<Box<CallBody>>;
 pub(crate) struct Entry {
     /// With a new instance, or one of the pool's.
     pub(crate) start: fn(Arc<Call>, Request) -> CallFuture,
+    /// With an instance that its owner keeps.
+    pub(crate) start_held: fn(Arc<Call>, Request, Arc<Held>) -> CallFuture,
 }
 
 /// What is called.

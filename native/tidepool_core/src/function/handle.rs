@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::instance::OwnedInstance;
 use crate::base::config::{FunctionConfig, Instances, Tier};
-use crate::base::error::CallError;
+use crate::base::error::{CallError, CompileError};
 use crate::base::request::Request;
 use crate::call::node::Node;
 use crate::call::target::{Entry, Target};
@@ -126,6 +127,18 @@ impl Function {
     #[must_use]
     pub fn start_trial(&self) -> Task {
         Task::start_trial(self.targets.mine())
+    }
+
+    /// An instance for a caller to keep, of whatever way the function has to make them. It is made for its first call.
+    ///
+    /// # Errors
+    /// [`CompileError::Config`] when instances of the function's module serve one call.
+    pub fn instance(&self) -> Result<OwnedInstance, CompileError> {
+        let target = self.targets.mine();
+        if target.module.abi.reusable {
+            return Ok(OwnedInstance::new(target));
+        }
+        Err(CompileError::Config { message: "the module runs once and ends, so its instances can't be kept".into() })
     }
 
     /// Drops the idle instances and keeps none from now on: a newer version has come, and calls in flight are the last.

@@ -2,4 +2,5 @@
 
 pub(crate) mod directory;
 pub(crate) mod handle;
+pub(crate) mod instance;
 pub(crate) mod module;

@@ -137,18 +137,20 @@ fn finish(task: Result<Task, CallError>) -> Result<String, CallError> {
 }
 
 #[test]
-fn guests_of_a_third_abi_are_called_fresh_and_warm_and_keep_its_state() {
+fn guests_of_a_third_abi_are_called_fresh_warm_and_owned_and_keep_its_state() {
     let node = Node::new();
     assert_eq!(node.compile(GUEST).unwrap().abi(), "tiny");
     let fresh = node.function(Instances::Fresh);
     let warm = node.function(Instances::Warm { max_idle: 1 });
+    let mut owned = warm.instance().unwrap();
     for calls in 1..=3 {
         assert_eq!(finish(fresh.start(request(5))), Ok("106".into()));
         assert_eq!(finish(warm.start(request(5))), Ok((105 + calls).to_string()));
+        assert_eq!(finish(owned.call(request(7))), Ok((107 + calls).to_string()));
     }
     assert!(matches!(finish(warm.start(request(13))), Err(CallError::Trap { .. })));
     assert_eq!(finish(warm.start(request(5))), Ok("106".into()), "the one that trapped is gone");
-    drop((fresh, warm));
+    drop((fresh, warm, owned));
     assert_eq!(node.runtime.live_instances(), 0);
 }
 

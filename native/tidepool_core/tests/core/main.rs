@@ -23,6 +23,7 @@ mod inline;
 mod last_words;
 mod limits;
 mod metrics;
+mod owned;
 mod panics;
 mod pointers;
 mod preempt;
