@@ -1,4 +1,6 @@
 defmodule Tidepool.Error do
+  alias Tidepool.Error.Reason
+
   @moduledoc """
   Why an operation failed. Match on `:reason`, which is stable; the message is for people and may change.
 
@@ -8,61 +10,30 @@ defmodule Tidepool.Error do
 
   ## Reasons of a call
 
-  | reason | meaning |
-  | --- | --- |
-  | `:not_deployed` | no function of that name |
-  | `:unavailable` | deployed, but its module could not be loaded; the node's log says why |
-  | `:not_ready` | deployed on another node, and its module did not arrive here within the call's time |
-  | `:guest_error` | the guest itself said that the call failed; `:exit_code` for programs |
-  | `{:trap, kind}` | the guest was stopped: `:unreachable`, `:memory_out_of_bounds`, `:table_out_of_bounds`, `:indirect_call_to_null`, `:bad_signature`, `:integer_overflow`, `:integer_division_by_zero`, `:bad_conversion_to_integer`, `:stack_overflow`, `:bad_pointer`, `:exit`, `:other` |
-  | `{:limit, limit}` | a limit of the function: `:memory`, `:table`, `:cpu_time`, `:payload`, `:reply`, `:depth`, `:total_memory` |
-  | `:timeout` | not done within the function's time limit or the caller's timeout |
-  | `:overloaded` | no instance was free, and the queue was full or the wait too long |
-  | `:internal` | Tidepool itself failed |
-
+  #{Reason.documented(:call)}
   ## Reasons of a deploy
 
-  Those above when the module's start functions fail, and `:not_wasm`, `:component`, `:invalid_module`, `:unknown_abi`,
-  `:missing_export`, `:export_type`, `:missing_import`, `:import_type`, `:too_demanding`, `:too_large`,
-  `:invalid_config`, `:invalid_option`, `:storage`, `:not_spread` (deployed, but other nodes can't serve it yet: the
-  details say which can and which can't); and of a form `:unknown_field`, `:duplicate_field`, `:invalid_field`.
+  Those above when the module's start functions fail, and
 
+  #{Reason.documented(:deploy)}
   ## Reasons of forgetting a node
 
-  `:node_reachable`, `:unknown_node`, `:unavailable`.
-
+  #{Reason.documented(:node)}
   ## Reasons of a start
 
-  `:invalid_option`, `:data_in_use`, `:storage`, `:engine`, `:listen`.
+  #{Reason.documented(:start)}
   """
 
-  @type trap ::
-          :unreachable
-          | :memory_out_of_bounds
-          | :table_out_of_bounds
-          | :indirect_call_to_null
-          | :bad_signature
-          | :integer_overflow
-          | :integer_division_by_zero
-          | :bad_conversion_to_integer
-          | :stack_overflow
-          | :bad_pointer
-          | :exit
-          | :other
-
-  @type limit :: :memory | :table | :cpu_time | :payload | :reply | :depth | :total_memory
-
-  @type reason :: atom | {:trap, trap} | {:limit, limit}
+  @type reason :: Reason.t()
 
   @type t :: %__MODULE__{reason: reason, message: String.t(), function: String.t() | nil, details: map}
 
   defexception [:reason, :message, :function, details: %{}]
 
   @doc false
-  # The reason as one word, as in metrics and logs: that of `{:trap, kind}` is `trap`.
+  # See `Tidepool.Error.Reason.word/1`.
   @spec reason(t) :: String.t()
-  def reason(%__MODULE__{reason: {reason, _kind}}), do: to_string(reason)
-  def reason(%__MODULE__{reason: reason}), do: to_string(reason)
+  def reason(%__MODULE__{reason: reason}), do: reason |> Reason.word() |> to_string()
 
   @doc false
   # What the file system says of a path: an atom, or a text of the native library's.

@@ -5,6 +5,7 @@ defmodule TidepoolWeb.Reply do
 
   alias Tidepool.{Error, Function, Native}
   alias Tidepool.Function.Fields
+  alias Tidepool.Error.Reason
 
   @typedoc "What a body is; `:reply` is `:text` when it is UTF-8 and `:bytes` otherwise, a string is the header as it goes out."
   @type type :: :json | :reply | :text | :bytes | String.t()
@@ -79,23 +80,5 @@ defmodule TidepoolWeb.Reply do
   defp headers(reason) when reason in [:overloaded, :not_ready], do: [{"retry-after", "1"}]
   defp headers(_reason), do: []
 
-  defp status(%Error{reason: :overloaded}), do: 503
-  defp status(%Error{reason: :unavailable}), do: 503
-  defp status(%Error{reason: :not_ready}), do: 503
-  defp status(%Error{reason: :storage}), do: 507
-  # What a deploy is refused for is up to whoever deploys.
-  defp status(%Error{reason: :too_large}), do: 413
-  defp status(%Error{reason: reason}) when reason in [:unknown_field, :duplicate_field, :invalid_field], do: 400
-  defp status(%Error{reason: :invalid_option}), do: 400
-  # Not a refusal: it stands, and what was asked for beside it did not come about in time.
-  defp status(%Error{reason: :not_spread}), do: 504
-  defp status(%Error{details: %{step: _step}}), do: 422
-  defp status(%Error{reason: :not_deployed}), do: 404
-  defp status(%Error{reason: :unknown_node}), do: 404
-  defp status(%Error{reason: :node_reachable}), do: 409
-  defp status(%Error{reason: :guest_error}), do: 422
-  defp status(%Error{reason: {:limit, :payload}}), do: 413
-  defp status(%Error{reason: {:limit, :cpu_time}}), do: 504
-  defp status(%Error{reason: :timeout}), do: 504
-  defp status(%Error{}), do: 500
+  defp status(error), do: Reason.status(error.reason, is_map_key(error.details, :step))
 end

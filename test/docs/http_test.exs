@@ -61,7 +61,7 @@ defmodule Tidepool.Docs.HttpTest do
   end
 
   test "every kind of trap is documented" do
-    {:ok, types} = Code.Typespec.fetch_types(Error)
+    {:ok, types} = Code.Typespec.fetch_types(Error.Reason)
     {:type, {:trap, {:type, _line, :union, kinds}, []}} = Enum.find(types, &match?({:type, {:trap, _, _}}, &1))
     text = File.read!(@document)
     for {:atom, _position, kind} <- kinds, do: assert(text =~ "`#{kind}`")

@@ -2,6 +2,43 @@ defmodule Tidepool.ErrorTest do
   use ExUnit.Case, async: true
 
   alias Tidepool.Error
+  alias Tidepool.Error.Reason
+
+  # What is listed in a Rust source, by a pattern with its names in it.
+  defp listed(path, pattern), do: Regex.scan(pattern, File.read!(path), capture: :all_but_first)
+
+  defp all, do: Enum.flat_map([:call, :deploy, :node, :start], &Reason.all/1)
+
+  test "a reason that the edge gives as well has the same status there" do
+    rows = listed("native/tidepool_http/src/reason.rs", ~r/Self::\w+ => \("(\w+)", (\d+)\)/)
+
+    both =
+      for [name, status] <- rows, reason <- all(), to_string(reason) == name, do: {reason, String.to_integer(status)}
+
+    assert :overloaded in Keyword.keys(both)
+
+    for {reason, status} <- both,
+        do: assert(Reason.status(reason, reason not in Reason.all(:call)) == status, inspect(reason))
+  end
+
+  test "every reason of the native library is in the table" do
+    source = "native/tidepool_nif/src/encode.rs"
+    compile = listed(source, ~r/CompileError::[^=]*=>\s*\{?\s*\(\s*atoms::(\w+)\(\)/)
+    call = listed(source, ~r/CallError::\w+(?: \{[^}]*\})? => \(?atoms::(\w+)\(\)/)
+    assert length(compile) >= 11 and length(call) >= 3
+    known = Enum.map(all(), &to_string/1)
+    for [name] <- compile ++ call, do: assert(name in known, name)
+  end
+
+  test "what a deploy is refused for is 422, but for what is not up to who deploys" do
+    assert Reason.status({:trap, :unreachable}, false) == 500
+    assert Reason.status({:trap, :unreachable}, true) == 422
+    assert Reason.status({:limit, :cpu_time}, false) == 504
+    assert Reason.status({:limit, :cpu_time}, true) == 422
+
+    for {reason, status} <- [internal: 500, overloaded: 503, storage: 507],
+        do: assert(Reason.status(reason, true) == status)
+  end
 
   test "what the file system says is a sentence, whether it says it in a word or in a text" do
     assert %Error{reason: :storage, message: "a/b: no space left on device"} = Error.storage("a/b", :enospc)
