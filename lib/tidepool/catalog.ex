@@ -21,6 +21,7 @@ defmodule Tidepool.Catalog do
 
   alias Tidepool.{BlobStore, Config, Data, Engine, Error, Events, Function, Loader, Log, Native, Origin}
   alias Tidepool.Catalog.{Arrivals, Clock, Entry, State, Store}
+  alias Tidepool.Function.Spec
 
   # {name, %Function{}, stamp}, or {name, %Error{}, stamp} for one that could not be loaded. Calls don't look here: they
   # go by the directory of the native runtime.
@@ -227,7 +228,7 @@ defmodule Tidepool.Catalog do
 
   def handle_call({:remove, name, origin}, _from, state) do
     with %Entry{removed: false} = entry <- state.store.entries[name],
-         {entry, state} = stamp(%{entry | removed: true, admitted: Origin.admitted(origin)}, state),
+         {entry, state} = stamp(%{Spec.bare(entry) | removed: true, admitted: Origin.admitted(origin)}, state),
          {:ok, state} <- write(state, [entry]) do
       withdraw([name])
       tell(state, entry)

@@ -137,13 +137,15 @@ defmodule Tidepool.Options do
   defp named(subject, key, within) when is_function(subject), do: subject.(Enum.reverse([key | within]))
   defp named(subject, key, within), do: "#{subject} #{Enum.map_join([key | within], " of ", &inspect/1)}"
 
-  defp type?(_value, :any), do: true
-  defp type?(value, :string), do: is_binary(value) and String.valid?(value) and value != ""
-  defp type?(value, :boolean), do: is_boolean(value)
-  defp type?(value, {:integer, min, :infinity}), do: is_integer(value) and value >= min
-  defp type?(value, {:integer, min, max}), do: is_integer(value) and value >= min and value <= max
-  defp type?(value, {:one_of, values}), do: value in values
-  defp type?(value, {:check, fun, _expectation}), do: fun.(value)
+  @doc "Is a value of a type?"
+  @spec type?(term, type) :: boolean
+  def type?(_value, :any), do: true
+  def type?(value, :string), do: is_binary(value) and String.valid?(value) and value != ""
+  def type?(value, :boolean), do: is_boolean(value)
+  def type?(value, {:integer, min, :infinity}), do: is_integer(value) and value >= min
+  def type?(value, {:integer, min, max}), do: is_integer(value) and value >= min and value <= max
+  def type?(value, {:one_of, values}), do: value in values
+  def type?(value, {:check, fun, _expectation}), do: fun.(value)
 
   @doc "What a value of a type has to be."
   @spec describe(type) :: String.t()
@@ -194,6 +196,10 @@ defmodule Tidepool.Options do
   def pair(schema), do: union(for {key, spec} <- schema, do: {key, typespec(spec)})
 
   defp union(types), do: types |> Enum.reverse() |> Enum.reduce(&{:|, [], [&1, &2]})
+
+  @doc "Is a text UTF-8 that shows as a line, without control characters?"
+  @spec line?(String.t()) :: boolean
+  def line?(text), do: String.valid?(text) and not (text =~ ~r/[\p{Cc}\p{Zl}\p{Zp}]/u)
 
   @doc "A value as part of a sentence: whatever its size, a line."
   @spec show(term) :: String.t()

@@ -17,7 +17,8 @@ defmodule Tidepool.Docs.Settings do
   def fields(options) do
     rows =
       for {key, spec} <- options,
-          do: "| `#{key}` | #{Fields.notation(spec)} | #{left_out(key, spec[:default])} | #{sentence(spec[:doc])} |"
+          [name] = Fields.names([{key, spec}]),
+          do: "| `#{name}` | #{Fields.notation(spec)} | #{left_out(key, spec[:default])} | #{sentence(spec[:doc])} |"
 
     Enum.join(["| name | allowed | without it | what it is |", "| --- | --- | --- | --- |" | rows], "\n")
   end
@@ -27,6 +28,7 @@ defmodule Tidepool.Docs.Settings do
   defp left_out(:operation, _default), do: "the name"
   defp left_out(:instances, default), do: "`#{default}`, or the node's setting"
   defp left_out(:limits, _default), do: "the node's"
+  defp left_out(_key, default) when default in ["", %{}], do: "none"
   defp left_out(_key, default) when is_integer(default), do: "`#{number(default)}`"
   defp left_out(_key, default), do: "`#{default}`"
 

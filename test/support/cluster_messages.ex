@@ -60,6 +60,13 @@ defmodule Tidepool.ClusterMessages do
   end
 
   defp values(:instances, _type), do: types().union([:fresh, map(types().integer(1, 16_000), &{:warm, &1})])
+  defp values(:description, _type), do: types().union(["", "é" |> String.duplicate(200)])
+
+  defp values(:labels, _type) do
+    label = tuple([types().union(["team", "a.b"]), types().union(["", "shop", "é:b"])])
+    map(list(label, 2), &Map.new/1)
+  end
+
   defp values(_key, :boolean), do: types().boolean()
   defp values(_key, {:one_of, values}), do: types().union(values)
   defp values(_key, _type), do: nil

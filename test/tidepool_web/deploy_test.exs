@@ -139,6 +139,39 @@ defmodule TidepoolWeb.DeployTest do
     end
   end
 
+  test "a description and labels are fields, the labels one each, and come back wherever the function is shown",
+       context do
+    fields = [
+      name: context.name,
+      description: "Says hello. “Déjà vu”",
+      label: "team:shop",
+      label: "beta",
+      label: "url:http://a"
+    ]
+
+    labels = %{"team" => "shop", "beta" => "", "url" => "http://a"}
+    assert {201, _headers, function} = curl_deploy(guest("rust", "hello_world"), fields)
+    assert %{"description" => "Says hello. “Déjà vu”", "labels" => ^labels} = function
+    assert {200, _headers, ^function} = curl("/functions/#{context.name}")
+    assert {:ok, %Function{description: "Says hello. “Déjà vu”", labels: ^labels}} = Tidepool.fetch(context.name)
+
+    for {field, reason, said} <- [
+          {{:label, "team:other"}, "duplicate_field", "`label`"},
+          {{:label, "Team:shop"}, "invalid_option", "the field `label` has to be `KEY:VALUE` or `KEY`"},
+          {{:labels, "{}"}, "unknown_field", "label"},
+          {{:description, "twice"}, "duplicate_field", "`description`"}
+        ] do
+      assert {400, _headers, %{"error" => %{"reason" => ^reason, "message" => message}}} =
+               curl_deploy(guest("rust", "hello_world"), fields ++ [field])
+
+      assert message =~ said
+    end
+
+    long = [name: context.name, description: String.duplicate("x", 201)]
+    assert {400, _headers, %{"error" => %{"message" => message}}} = curl_deploy(guest("rust", "hello_world"), long)
+    assert message =~ "the field `description` has to be a line of at most 200 characters"
+  end
+
   test "names that can't be are 400", %{name: _name} do
     for bad <- ["a/b", "..", ".hidden", "a b", "é", String.duplicate("n", 129)] do
       assert {400, _headers, %{"error" => error}} = curl_deploy(guest("rust", "counter"), name: bad)

@@ -15,6 +15,37 @@ defmodule TidepoolWeb.RoutesTest do
     end
   end
 
+  test "GET /functions?label= lists the functions that have all of the labels" do
+    team = unique_name("team")
+    one = deploy!("rust", "counter", labels: %{"team" => team, "tier" => "gold"})
+    other = deploy!("rust", "upper", labels: %{"team" => team, "beta" => ""})
+
+    for {query, names} <- [
+          {"label=team:#{team}", [one, other]},
+          {"label=team%3A#{team}&label=tier", [one]},
+          {"label=team:#{team}&label=beta:&x=y", [other]},
+          {"label=team:#{team}&label=team:#{team}", [one, other]},
+          {"label=team:#{team}&label=tier:silver", []},
+          {"label=team:#{team}&label=team:x", []},
+          {"label=team:#{String.slice(team, 0..-2)}", []}
+        ] do
+      assert {200, _headers, %{"functions" => functions}} = curl("/functions?" <> query)
+      assert Enum.map(functions, & &1["name"]) == Enum.sort(names), query
+    end
+
+    {200, _headers, %{"functions" => functions}} = curl("/functions")
+    assert [one, other] -- Enum.map(functions, & &1["name"]) == []
+
+    for query <- ["label=", "label=Team", "label=team:#{String.duplicate("x", 64)}", "label=a%0A"] do
+      assert {400, _headers, %{"error" => %{"reason" => "invalid_option", "message" => message}}} =
+               curl("/functions?" <> query)
+
+      assert message =~ "the parameter `label` has to be"
+    end
+
+    assert {400, _headers, %{"error" => %{"reason" => "invalid_query"}}} = curl("/functions?label=%zz")
+  end
+
   test "DELETE /functions/NAME removes the function" do
     name = deploy!("rust", "counter")
     assert {200, _headers, %{"removed" => ^name}} = curl("/functions/#{name}", ["-X", "DELETE"])

@@ -19,6 +19,8 @@ defmodule Tidepool.Catalog.Record do
   @max_bytes 1_048_576
   # How payloads begin: the format, the version of Erlang's own, a map.
   @head <<@format, 131, 116>>
+  # The atom `name` before a binary, as releases of Erlang write it; not a label of that name.
+  @name_heads [<<?d, 4::16, "name", ?m, 0::24>>, <<?w, 4, "name", ?m, 0::24>>]
   # Entries are shorter. Damage in longer payloads is not put right.
   @mendable_bytes 8_192
   # A file could be made up so that looking through it takes hours: so many bytes are hashed in the search for whole records.
@@ -227,7 +229,7 @@ defmodule Tidepool.Catalog.Record do
   # The names in damaged entries, as the external term format has them, and their versions if there is one for each.
   defp told(bytes) do
     names =
-      for {at, length} <- :binary.matches(bytes, "name" <> <<?m, 0::24>>),
+      for {at, length} <- :binary.matches(bytes, @name_heads),
           <<_before::binary-size(at + length), size, name::binary-size(size), _rest::binary>> <- [bytes],
           Spec.name?(name),
           do: name

@@ -37,14 +37,14 @@ defmodule Tidepool.Function.Fields do
 
   defp read([{name, text} | fields], options, read) do
     with {:ok, {key, spec}} <- known(name, options),
-         :ok <- once(name, Keyword.has_key?(read, key)),
-         {:ok, value} <- value(key, text, spec) do
-      read(fields, options, [{key, value} | read])
+         {:ok, value} <- value(key, text, spec),
+         {:ok, value} <- beside(read[key], value, {key, spec}, text) do
+      read(fields, options, [{key, value} | Keyword.delete(read, key)])
     end
   end
 
   defp known(name, options) do
-    with nil <- Enum.find(options, fn {key, _spec} -> Atom.to_string(key) == name end) do
+    with nil <- Enum.find(options, &(name(&1) == name)) do
       known = ["wasm" | names(options)]
       details = %{field: String.slice(name, 0, @shown), known: known}
       {:error, Error.new(:unknown_field, "no such field; there are #{Enum.join(known, ", ")}", nil, details)}
@@ -53,8 +53,23 @@ defmodule Tidepool.Function.Fields do
     end
   end
 
-  defp once(_name, false), do: :ok
-  defp once(name, true), do: {:error, Error.new(:duplicate_field, "give `#{name}` once", nil, %{field: name})}
+  # What was read before of the same option.
+  defp beside(nil, value, _option, _text), do: {:ok, value}
+
+  defp beside(before, value, {key, spec} = option, text) do
+    both = if spec[:each], do: Map.merge(before, value)
+
+    cond do
+      both == nil or map_size(both) == map_size(before) ->
+        {:error, Error.new(:duplicate_field, "give `#{name(option)}` once", nil, %{field: name(option)})}
+
+      Options.type?(both, spec[:type]) ->
+        {:ok, both}
+
+      true ->
+        wrong(key, text, spec)
+    end
+  end
 
   defp value(key, text, spec) do
     case {spec[:text], spec[:type]} do
@@ -62,8 +77,8 @@ defmodule Tidepool.Function.Fields do
         object(key, Native.json_decode(text), schema)
 
       _other when byte_size(text) > @text_bytes ->
-        message = "`#{key}` may have #{@text_bytes} bytes, and has #{byte_size(text)}"
-        {:error, Error.new(:invalid_field, message, nil, %{field: key, limit_bytes: @text_bytes})}
+        message = "`#{name({key, spec})}` may have #{@text_bytes} bytes, and has #{byte_size(text)}"
+        {:error, Error.new(:invalid_field, message, nil, %{field: name({key, spec}), limit_bytes: @text_bytes})}
 
       {{read, _write, _notation}, _type} ->
         with :error <- read.(text), do: wrong(key, text, spec)
@@ -92,18 +107,24 @@ defmodule Tidepool.Function.Fields do
 
   @doc "What the fields are called."
   @spec names(Options.schema()) :: [String.t()]
-  def names(options), do: for({key, _spec} <- options, do: Atom.to_string(key))
+  def names(options), do: Enum.map(options, &name/1)
+
+  defp name({key, spec}), do: spec[:each] || Atom.to_string(key)
 
   @doc "Options as `read/2` reads them."
   @spec write(Options.schema(), map) :: t
   def write(options, function) do
-    for {key, spec} <- options, do: {Atom.to_string(key), text(Map.fetch!(function, key), spec[:text])}
+    for {key, spec} = option <- options,
+        text <- function |> Map.fetch!(key) |> text(spec[:text]) |> List.wrap(),
+        do: {name(option), text}
   end
 
   @doc "A function with text where JSON has no word."
   @spec json(Tidepool.Function.t()) :: map
   def json(function) do
-    written = for {key, spec} <- Spec.kept(), spec[:text], do: {key, text(Map.fetch!(function, key), spec[:text])}
+    written =
+      for {key, spec} <- Spec.kept(), spec[:text], !spec[:each], do: {key, text(Map.fetch!(function, key), spec[:text])}
+
     function |> Map.from_struct() |> Map.merge(Map.new(written))
   end
 
@@ -112,9 +133,10 @@ defmodule Tidepool.Function.Fields do
 
   @doc "What a sentence calls an option, or one within it: a `t:Tidepool.Options.subject/0`."
   @spec subject([atom, ...]) :: String.t()
-  def subject([key | _within] = path) do
-    kind = if Keyword.has_key?(Spec.of_request(), key), do: "parameter", else: "field"
-    "the #{kind} `#{Enum.join(path, ".")}`"
+  def subject([key | within]) do
+    spec = Spec.schema()[key]
+    kind = if spec[:of] == :request, do: "parameter", else: "field"
+    "the #{kind} `#{Enum.join([name({key, spec}) | within], ".")}`"
   end
 
   @doc "What the text of an option has to be."

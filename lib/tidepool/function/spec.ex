@@ -49,6 +49,22 @@ defmodule Tidepool.Function.Spec do
       default: [],
       doc: "any of the limits."
     ],
+    description: [
+      since: 3,
+      type: {:check, &__MODULE__.description?/1, "a line of at most 200 characters"},
+      typespec: quote(do: String.t()),
+      default: "",
+      doc: "what the function is for, as lists show it."
+    ],
+    labels: [
+      since: 3,
+      type: {:check, &Tidepool.Function.Labels.valid?/1, Tidepool.Function.Labels.expectation()},
+      typespec: quote(do: Tidepool.Function.Labels.t()),
+      each: "label",
+      text: {&Tidepool.Function.Labels.read/1, &Tidepool.Function.Labels.write/1, Tidepool.Function.Labels.notation()},
+      default: %{},
+      doc: "short texts by key, such as a team's name, to find the function by."
+    ],
     wait: [
       of: :request,
       type: {:one_of, [:local, :majority, :all]},
@@ -81,6 +97,7 @@ defmodule Tidepool.Function.Spec do
     functions that have another value than the default, which is what those have that such nodes tell of.
   - `of: :request`, when it says how to deploy and is not kept: a parameter of the query then, not a field of the form.
   - `:typespec`, when the type does not tell it; `:kept_as`, when what is kept is another.
+  - `:each`, when its value is a map, of which each field of this name says an element.
   - `:text`, when text is not read and written as the type has it: how to read it, how to write it, and what to call it.
   """
 
@@ -129,6 +146,10 @@ defmodule Tidepool.Function.Spec do
   @spec named(version :: pos_integer) :: Options.schema()
   def named(version), do: Enum.filter(@named, fn {_key, spec} -> spec[:since] <= version end)
 
+  @doc "What is left of a function that is removed: nothing that nodes of an earlier version could not be told."
+  @spec bare(function) :: function when function: map
+  def bare(function), do: Map.merge(function, Map.new(@named, fn {key, spec} -> {key, spec[:default]} end))
+
   @doc "What is kept of a function, or of a deploy's options."
   @spec take(map) :: map
   def take(function), do: Map.take(function, Keyword.keys(@kept))
@@ -176,6 +197,9 @@ defmodule Tidepool.Function.Spec do
   def operation?(operation) do
     is_binary(operation) and byte_size(operation) in 1..1_024 and String.valid?(operation)
   end
+
+  @doc false
+  def description?(text), do: is_binary(text) and Options.line?(text) and length(String.codepoints(text)) <= 200
 
   @doc "Can these be the instances of a function on the engine?"
   @spec instances?(term, Tidepool.Engine.kind()) :: boolean

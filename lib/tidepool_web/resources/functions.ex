@@ -4,12 +4,13 @@ defmodule TidepoolWeb.Resources.Functions do
   @behaviour TidepoolWeb.Resource
 
   alias Tidepool.Catalog
+  alias Tidepool.Function.Labels
   alias TidepoolWeb.Reply
 
   @impl true
   def routes do
     [
-      {"GET", "/functions", []},
+      {"GET", "/functions", query: true},
       {"GET", "/functions/:function", []},
       # Modules are nobody's but theirs who may change them.
       {"GET", "/functions/:function/wasm", guarded: true},
@@ -18,8 +19,15 @@ defmodule TidepoolWeb.Resources.Functions do
   end
 
   @impl true
-  def serve("GET", ["functions"], _request) do
-    Reply.json(200, %{functions: Enum.map(Catalog.list(), &Reply.brief/1)})
+  def serve("GET", ["functions"], %{query: query}) do
+    case Labels.select(for {"label", text} <- query, do: text) do
+      {:ok, selectors} ->
+        functions = Enum.filter(Catalog.list(), &Labels.selected?(&1.labels, selectors))
+        Reply.json(200, %{functions: Enum.map(functions, &Reply.brief/1)})
+
+      {:error, error} ->
+        Reply.error(error)
+    end
   end
 
   def serve("GET", ["functions", name], _request) do

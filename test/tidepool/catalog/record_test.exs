@@ -145,6 +145,13 @@ defmodule Tidepool.Catalog.RecordTest do
     assert Enum.flat_map(damage, & &1.functions) == [{"one", 3}, {"two.x-y_z", 300}]
   end
 
+  test "a label called name names no lost record" do
+    labels = %{"name" => "other", "version" => "7"}
+    <<_head::64, record::binary>> = Record.encode(entry(name: "one", version: 3, labels: labels))
+    assert {[], damage} = Record.decode(<<0::64>> <> record)
+    assert Enum.flat_map(damage, & &1.functions) == [{"one", 3}]
+  end
+
   test "a file that is made up to be searched for hours is given up within seconds" do
     # Each of these says that half a mebibyte belongs to it.
     bait = :binary.copy(<<524_288::32, 0::32, 1, 131, 116, 0>>, 1_000_000)

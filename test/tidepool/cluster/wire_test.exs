@@ -6,6 +6,7 @@ defmodule Tidepool.Cluster.WireTest do
   import Tidepool.Property
 
   alias Tidepool.Cluster.Wire
+  alias Tidepool.Function.Spec
 
   doctest Wire
 
@@ -119,9 +120,94 @@ defmodule Tidepool.Cluster.WireTest do
     for old <- [push, reports], do: assert(Wire.decode(Base.decode64!(old)) == {:error, {:version, 1}})
   end
 
+  # Made by the last version of Tidepool that knew no later one.
+  @version_2 "AgEAAAACAWYBi8/laHsAAAAFBWFAYiMxAAAAAAADCgAAAAAAAYagWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWloABmdyw7zDnwEAAA" <>
+               "AHAAAAAGVT8QAAAAAABAAAAAAAAAAAAQAAAAAAAAAAEOEAAAAAAAAD6AAAAAAAgAAAAAAAAACAAAAAAAAAAAAAQAAAAAAAD0JAAAAAAAAAA+gA" <>
+               "ABAAAAAAAAABZwGLz+VoewAAAAUFYUBiIzEAAAAAAAMFAAAAAAABhqBaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWgAGZ3LDvMOfAA" <>
+               "AAAAAAAAAAZVPxAAAAAAAEAAAAAAAAAAABAAAAAAAAAAAQ4QAAAAAAAAPoAAAAAACAAAAAAAAAAIAAAAAAAAAAAABAAAAAAAAPQkAAAAAAAAAD" <>
+               "6AAAEAAAAAAAAQGLz+VoAAAAAAE="
+  @version_3 "AwEAAAACAWYBi8/laHsAAAAFBWFAYiMxAAAAAAADCAAAAAAAAYagWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWloAAWYAAAAAAAAAAA" <>
+               "BlU/EAAAAAAAQAAAAAAAAAAAEAAAAAAAAAABOIAAAAAAAAA+gAAAAAAIAAAAAAAAAAgAAAAAAAAAAAAEAAAAAAAA9CQAAAAAAAAAPoAAAQAAAA" <>
+               "AAAAAAADC2Rlc2NyaXB0aW9uAAtTYXlzIGhlbGxvLgVsYWJlbAAEYmV0YQVsYWJlbAAJdGVhbTpzaG9wAAFnAYvP5Wh7AAAABQVhQGIjMQAAAA" <>
+               "AAAwgAAAAAAAGGoFpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaAAFmAAAAAAAAAAAAZVPxAAAAAAAEAAAAAAAAAAABAAAAAAAAAAAT" <>
+               "iAAAAAAAAAPoAAAAAACAAAAAAAAAAIAAAAAAAAAAAABAAAAAAAAPQkAAAAAAAAAD6AAAEAAAAAAAAAAAAAA="
+
+  test "an entry as version 2 wrote it is read with the defaults of what came later, and written as it was" do
+    bytes = Base.decode64!(@version_2)
+    assert {:ok, {:push, [{entry, nil}, {removed, {1_700_000_000_000, 1}}]} = message} = Wire.decode(bytes)
+
+    assert %{name: "f", version: 3, operation: "grüß", instances: {:warm, 7}, engine: :dense, snapshot: false} = entry
+    assert %{limits: %{time: 4_321}, admitted: :token, stamp: {1_700_000_000_123, 5, "a@b#1"}} = entry
+    assert %{name: "g", removed: true, instances: :fresh, engine: :fast, snapshot: true, admitted: :elixir} = removed
+
+    for entry <- [entry, removed],
+        do: assert(Map.take(entry, [:description, :labels]) == %{description: "", labels: %{}})
+
+    assert Wire.encode(message) == bytes
+  end
+
+  test "an entry with what version 3 brought is read as it was written, beside one without" do
+    bytes = Base.decode64!(@version_3)
+    assert <<3, _rest::binary>> = bytes
+    assert {:ok, {:push, [{labelled, nil}, {plain, nil}]} = message} = Wire.decode(bytes)
+    assert %{name: "f", description: "Says hello.", labels: %{"team" => "shop", "beta" => ""}} = labelled
+    assert %{name: "g", description: "", labels: %{}} = plain
+    assert Wire.encode(message) == bytes
+  end
+
+  test "nodes of an earlier version are told of all but what they can't be told" do
+    [old, new] =
+      for options <- [%{}, %{labels: %{"team" => "shop"}}],
+          do: Map.merge(entry("f", {1, 1, "a@b#1"}, limits: Tidepool.Limits.complete(%{})), options)
+
+    message = {:push, [{old, nil}, {new, nil}, {old, nil}]}
+    assert [{:push, [{^old, nil}, {^old, nil}]} = for_all, {:push, [{^new, nil}]} = for_some] = Wire.split(message)
+    assert <<2, _rest::binary>> = Wire.encode(for_all)
+    assert <<3, _rest::binary>> = Wire.encode(for_some)
+
+    # A removal is for all, whatever was removed.
+    assert <<2, _rest::binary>> = Wire.encode({:push, [{Spec.bare(%{new | removed: true}), nil}]})
+    for message <- [{:push, []}, :join, {:gone, []}], do: assert(Wire.split(message) == [message])
+  end
+
+  test "named options that can't be are malformed" do
+    [<<3, before::binary>>, <<2, plain::binary>>] =
+      for labels <- [%{"team" => "shop"}, %{}] do
+        Wire.encode(
+          {:push, [{entry("f", {1, 1, "a@b#1"}, limits: Tidepool.Limits.complete(%{}), labels: labels), nil}]}
+        )
+      end
+
+    named = fn fields ->
+      fields = for {name, text} <- fields, do: [byte_size(name), name, <<byte_size(text)::16>>, text]
+      # What follows an entry is the moment before, which is none.
+      entry = binary_part(plain, 0, byte_size(plain) - 1)
+      Wire.decode(IO.iodata_to_binary([3, entry, <<length(fields)::32>>, fields, 0]))
+    end
+
+    assert named.([{"label", "team:shop"}]) == Wire.decode(<<3, before::binary>>)
+    assert {:ok, _message} = named.([])
+
+    for fields <- [
+          [{"description", "a\nb"}],
+          [{"description", String.duplicate("x", 201)}],
+          [{"description", "a"}, {"description", "b"}],
+          [{"description", <<255>>}],
+          [{"label", "Team:shop"}],
+          [{"label", "team"}, {"label", "team:b"}],
+          for(n <- 1..17, do: {"label", "key#{n}"}),
+          for(n <- 1..65, do: {"label", "key#{n}"}),
+          [{"snapshot", "false"}],
+          [{"colour", "red"}]
+        ],
+        do: assert(named.(fields) == {:error, :malformed}, inspect(fields))
+
+    assert Wire.decode(<<3, plain::binary>>) == {:error, :malformed}
+  end
+
   test "another version is named, whatever follows it" do
     assert_holds(types().tuple([types().integer(0, 255), types().binary()]), fn {version, rest} ->
-      version == Wire.version() or Wire.decode(<<version, rest::binary>>) == {:error, {:version, version}}
+      version in 2..Wire.version() or Wire.decode(<<version, rest::binary>>) == {:error, {:version, version}}
     end)
   end
 end
