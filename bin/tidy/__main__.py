@@ -1,7 +1,7 @@
 """Holds the sources to their rooms: `python3 bin/tidy [ROOT]`.
 
-It reads which file uses which, in both languages, and fails with a line for each use of a folder by another that rooms.toml does
-not allow, for each edge of that table that nothing takes any more, for each circle of files, and for each crowded folder.
+It reads which file uses which, in both languages, and fails with a line for each use of a room by another that rooms.toml does not
+allow, for each edge of that table that nothing takes any more, for each circle of files, and for each crowded folder.
 """
 
 import pathlib
@@ -21,23 +21,20 @@ def complaints(root, table):
         more_uses, more_files = language.uses(root)
         uses += more_uses
         files += more_files
-    allowed = table["may_use"]
-    for use in rooms.forbidden(uses, allowed):
-        yield f"{use.file}:{use.line}: {use.file.parent} may not use {use.target.parent}, of which this is: {use.name}"
-    for user, used in rooms.unneeded(uses, allowed):
-        yield f"rooms.toml: {user} uses nothing of {used}"
+    for folder, allowed in table["house"].items():
+        yield from rooms.House(folder, allowed).complaints(uses, files)
     for group, way in rooms.circles(uses):
         steps = "".join(f"\n  {use.file}:{use.line}: {use.name}, of {use.target}" for use in way)
         yield f"a circle of {len(group)} files, for instance{steps}"
-    for folder, count in rooms.crowded(files, table["most_files"]):
-        yield f"{folder}: {count} files, more than {table['most_files']}"
+    yield from rooms.crowded(files, table["most_files"], table.get("more_files", {}))
 
 
 def main():
     root = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).resolve().parents[2])
     table = tomllib.loads((root / "bin/tidy/rooms.toml").read_text())
     found = list(complaints(root, table))
-    print("\n".join(found), file=sys.stderr)
+    for complaint in found:
+        print(complaint, file=sys.stderr)
     sys.exit(1 if found else 0)
 
 

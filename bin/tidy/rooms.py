@@ -1,4 +1,4 @@
-"""What is held against what the files use: no circles, no edges between folders that are not allowed, no crowded folders."""
+"""What is held against what the files use: no circles, no edges between rooms that are not allowed, no crowded folders."""
 
 import collections
 
@@ -61,24 +61,41 @@ def shortest(edges, group, start):
     return []
 
 
-def forbidden(uses, allowed):
-    """Uses of one folder by another that the table does not allow."""
-    for use in uses:
-        user, used = str(use.file.parent), str(use.target.parent)
-        if user != used and used not in allowed.get(user, ()):
-            yield use
+class House:
+    """A folder of rooms, each a folder in it, with those that it may use beside itself and what it has within."""
+
+    def __init__(self, folder, allowed):
+        self.folder, self.allowed = folder, allowed
+
+    def room(self, file):
+        """The room that a file is in; none for what is elsewhere, or in no room."""
+        parts = file.relative_to(self.folder).parts if file.is_relative_to(self.folder) else ()
+        return parts[0] if len(parts) > 1 and parts[0] in self.allowed else None
+
+    def complaints(self, uses, files):
+        taken = set()
+        for use in uses:
+            user, used = self.room(use.file), self.room(use.target)
+            if user and used and user != used:
+                taken.add((user, used))
+                if used not in self.allowed[user]:
+                    yield f"{use.file}:{use.line}: {user}/ may not use {used}/, of which this is: {use.name}"
+        for user, folders in self.allowed.items():
+            for used in folders:
+                if (user, used) not in taken:
+                    yield f"rooms.toml: {self.folder}: {user}/ uses nothing of {used}/"
+        for file in files:
+            parts = file.relative_to(self.folder).parts if file.is_relative_to(self.folder) else ()
+            if len(parts) > 1 and parts[0] not in self.allowed:
+                yield f"{file}: rooms.toml has no room {parts[0]}/ in {self.folder}"
 
 
-def unneeded(uses, allowed):
-    """Edges of the table that nothing takes."""
-    taken = {(str(use.file.parent), str(use.target.parent)) for use in uses}
-    for user, folders in allowed.items():
-        for used in folders:
-            if (user, used) not in taken:
-                yield user, used
-
-
-def crowded(files, most):
-    """Folders with more files than `most`."""
+def crowded(files, most, more):
+    """Complaints of folders with more files than `most`, or than `more` says of them; and of those that have fewer by now."""
     counts = collections.Counter(str(file.parent) for file in files)
-    return [(folder, count) for folder, count in sorted(counts.items()) if count > most]
+    for folder, count in sorted(counts.items()):
+        if count > more.get(folder, most):
+            yield f"{folder}: {count} files, more than {more.get(folder, most)}"
+    for folder, allowed in more.items():
+        if counts[folder] < allowed:
+            yield f"rooms.toml: {folder} has {counts[folder]} files by now: so many are allowed from now on"

@@ -8,6 +8,7 @@ import re
 
 from .use import Use
 
+CRATES = ["tidepool_core", "tidepool_http", "tidepool_nif"]
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 STRING = re.compile(r'b?r(#*)".*?"\1|b?"(?:\\.|[^"\\])*"' + r"|'(?:\\.[^']*|[^'\\])'", re.DOTALL)
 TESTS = re.compile(r"#\[cfg\(test\)\]\s*(?:#\[[^\]]*\]\s*)*(?:pub(?:\([^)]*\))?\s+)?mod\s+(\w+)\s*([;{])")
@@ -22,7 +23,7 @@ CHILD = re.compile(r"\bmod\s+(\w+)\s*;")
 def uses(root):
     """What the files of all crates in native/ use, and those files."""
     found, files = [], []
-    for crate in sorted(root.glob("native/*/src")):
+    for crate in (root / "native" / name / "src" for name in CRATES):
         modules = read(crate)
         for module in modules.values():
             files.append(module.file)

@@ -9,7 +9,6 @@ defmodule TidepoolWeb.Listener do
   require Logger
 
   alias Tidepool.{Config, Engine, Error, Native}
-  alias TidepoolWeb.Router
 
   # Time that the edge may take over the drain limit, to cut what is left.
   @grace_ms 10_000
@@ -35,11 +34,11 @@ defmodule TidepoolWeb.Listener do
   end
 
   @impl true
-  def init({config, dispatchers}) do
+  def init({config, dispatchers, endpoints}) do
     Process.flag(:trap_exit, true)
     stop_predecessor()
 
-    case Native.http_start(Engine.runtime(), native(config), Enum.map(dispatchers, &Process.whereis/1)) do
+    case Native.http_start(Engine.runtime(), native(config, endpoints), Enum.map(dispatchers, &Process.whereis/1)) do
       {:ok, server, port} ->
         :persistent_term.put(__MODULE__, server)
         Logger.info("Tidepool listens on http://#{host(config.address)}:#{port}")
@@ -84,7 +83,7 @@ defmodule TidepoolWeb.Listener do
     end
   end
 
-  defp native(config) do
+  defp native(config, endpoints) do
     %{
       address: config.address,
       port: config.port,
@@ -101,7 +100,7 @@ defmodule TidepoolWeb.Listener do
       lame_duck_ms: config.lame_duck,
       max_connections: config.max_connections,
       max_requests: config.max_requests,
-      endpoints: Router.endpoints()
+      endpoints: endpoints
     }
   end
 

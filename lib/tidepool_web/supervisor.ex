@@ -9,7 +9,7 @@ defmodule TidepoolWeb.Supervisor do
 
   use Supervisor
 
-  alias TidepoolWeb.{Dispatcher, EventRing, Listener}
+  alias TidepoolWeb.{Dispatcher, EventRing, Listener, Router}
 
   @doc false
   def start_link(config), do: Supervisor.start_link(__MODULE__, config, name: __MODULE__)
@@ -18,6 +18,9 @@ defmodule TidepoolWeb.Supervisor do
   def init(config) do
     dispatchers = for index <- 1..System.schedulers_online(), do: Dispatcher.name(index)
     children = Enum.map(dispatchers, &Supervisor.child_spec({Dispatcher, &1}, id: &1))
-    Supervisor.init([EventRing | children] ++ [{Listener, {config, dispatchers}}], strategy: :one_for_all)
+
+    Supervisor.init([EventRing | children] ++ [{Listener, {config, dispatchers, Router.endpoints()}}],
+      strategy: :one_for_all
+    )
   end
 end

@@ -1,0 +1,98 @@
+defmodule Tidepool.Docs.TidyTest do
+  # bin/tidy finds what it is there for, and nothing else: on sources that are made for it.
+  use Tidepool.Case, async: true
+
+  @rooms """
+  most_files = 3
+  [house."native/tidepool_core/src"]
+  low = []
+  high = ["low"]
+  """
+
+  # Sources that are in order; what a test is about is changed in them.
+  @sources %{
+    "bin/tidy/rooms.toml" => @rooms,
+    "native/tidepool_core/src/lib.rs" => "mod high;\nmod low;\npub use high::top::Top;\n",
+    "native/tidepool_core/src/low/mod.rs" => "pub(crate) mod bottom;\npub(crate) use bottom::Bottom;\n",
+    "native/tidepool_core/src/low/bottom.rs" => """
+    //! Not crate::high::top::Top.
+    pub(crate) struct Bottom;
+    #[cfg(test)]
+    mod tests {
+        use crate::high::top::Top;
+    }
+    """,
+    "native/tidepool_core/src/high/mod.rs" => "pub(crate) mod top;\n",
+    "native/tidepool_core/src/high/top.rs" => "use crate::low::Bottom;\npub struct Top(Bottom);\n",
+    "lib/one.ex" => """
+    defmodule One do
+      @moduledoc "Not Two."
+      alias Deep.{Three, Four}
+      @spec two :: Two.t()
+      def three, do: Three.four("Two", Four)
+    end
+    """,
+    "lib/two.ex" => "defmodule Two do\n  def one, do: One.three()\nend\n",
+    "lib/three.ex" =>
+      "defmodule Deep.Three do\n  def four(_, _), do: 4\nend\ndefmodule Deep.Four do\n  def five, do: 5\nend\n"
+  }
+
+  defp tidy(changed) do
+    folder = tmp_folder!()
+
+    for {path, text} <- Map.merge(@sources, changed) do
+      file = Path.join(folder, path)
+      File.mkdir_p!(Path.dirname(file))
+      File.write!(file, text)
+    end
+
+    System.cmd("python3", ["bin/tidy", folder], stderr_to_stdout: true)
+  end
+
+  test "sources that are in order are let through: neither documents, types, tests nor re-exports count" do
+    assert tidy(%{}) == {"", 0}
+  end
+
+  test "a circle is named with its lines, in Rust through a re-export, in Elixir through an alias" do
+    path = "native/tidepool_core/src/low/bottom.rs"
+    {text, 1} = tidy(%{path => "use crate::Top;\n\npub(crate) struct Bottom(Top);\n"})
+    assert text =~ "a circle of 2 files"
+    assert text =~ "#{path}:1: crate::Top, of native/tidepool_core/src/high/top.rs"
+    assert text =~ "native/tidepool_core/src/high/top.rs:1: crate::low::Bottom, of #{path}"
+
+    {text, 1} =
+      tidy(%{"lib/three.ex" => "defmodule Deep.Three do\n  alias One, as: Other\n  def x, do: Other.three()\nend\n"})
+
+    assert text =~ "a circle of 2 files"
+    assert text =~ "lib/three.ex:3: Other, of lib/one.ex"
+    assert text =~ "lib/one.ex:5: Three, of lib/three.ex"
+  end
+
+  test "a circle of many files, of which no two use each other, is one" do
+    {text, 1} =
+      tidy(%{"lib/three.ex" => "defmodule Deep.Three do\n  def x, do: Two.one()\nend\ndefmodule Deep.Four do\nend\n"})
+
+    assert text =~ "a circle of 3 files"
+    for file <- ~w(one two three), do: assert(text =~ ~r"lib/#{file}.ex:\d: ")
+  end
+
+  test "a use of a room that is not allowed is named with its line, by whatever path it is made" do
+    path = "native/tidepool_core/src/low/bottom.rs"
+    line = "#{path}:2: low/ may not use high/"
+
+    for use <- ["use crate::high::top::Top;", "type It = super::super::high::top::Top;", "type It = crate::Top;"] do
+      # What it uses must not use it.
+      top = %{"native/tidepool_core/src/high/top.rs" => "pub struct Top;\n"}
+      {text, 1} = tidy(Map.put(top, path, "pub(crate) struct Bottom;\n#{use}\n"))
+      assert text =~ line, use
+      assert text =~ "rooms.toml: native/tidepool_core/src: high/ uses nothing of low/"
+    end
+  end
+
+  test "a folder without a room, and one with too many files, are named" do
+    {text, 1} = tidy(%{"native/tidepool_core/src/new/mod.rs" => "", "native/tidepool_core/src/lib.rs" => "mod new;\n"})
+    assert text =~ "native/tidepool_core/src/new/mod.rs: rooms.toml has no room new/"
+    {text, 1} = tidy(%{"lib/four.ex" => "defmodule More do\nend\n"})
+    assert text =~ "lib: 4 files, more than 3"
+  end
+end
