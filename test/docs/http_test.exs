@@ -103,6 +103,9 @@ defmodule Tidepool.Docs.HttpTest do
           [name] <- Regex.scan(~r/`(\w+)`/, members, capture: :all_but_first),
           do: name
 
+    options = for {key, _spec} <- Spec.kept(), do: to_string(key)
+    documented = Enum.uniq(documented ++ options)
+
     for instances <- [:fresh, {:warm, 1}] do
       name = deploy!("rust", "hello_world", instances: instances)
       {200, _headers, function} = curl("/functions/#{name}")
