@@ -311,3 +311,16 @@ async fn a_backend_that_answers_without_the_body_leaves_nothing_behind() {
     assert_eq!(client.answer().await.reason(), "aborted");
     assert_given_back(&edge).await;
 }
+
+#[tokio::test]
+async fn an_answer_that_ends_before_its_body_has_come_leaves_nothing_behind() {
+    let mut edge = Edge::start(config());
+    let (mut client, _, body, responder) = put(&mut edge, 10).await;
+    let (writer, _signals) = begin(responder);
+    assert_eq!(client.answer().await.status, 200);
+    assert_eq!(body.reader.read(), Piece::Later);
+    writer.finish();
+    assert_eq!(client.chunk().await, None);
+    assert_given_back(&edge).await;
+    client.closed().await;
+}
