@@ -160,7 +160,7 @@ impl Config {
         if self.max_buffered_bytes < least {
             return Err(ConfigError::TooSmall { setting: "max_buffered_bytes", least });
         }
-        Table::new(&self.endpoints)?;
+        Table::new(&self.endpoints).map_err(|endpoint| ConfigError::Endpoint { endpoint })?;
         let writable = |token: &str| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
         match &self.token {
             Some(token) if !writable(token) => Err(ConfigError::Token),

@@ -3,7 +3,6 @@
 //! The backend says what there is and what each row takes; the edge guards it, so that nothing reaches the backend that
 //! the row does not let in.
 
-use crate::config::ConfigError;
 use crate::reason::{Reason, Refusal, shown};
 use hyper::Method;
 use hyper::header::HeaderName;
@@ -106,10 +105,10 @@ const OWN: [&str; 4] = ["/deploy", "/call/FUNCTION", "/call/FUNCTION/OPERATION",
 impl Table {
     /// # Errors
     ///
-    /// [`ConfigError::Endpoint`] for one that can't be.
-    pub(crate) fn new(endpoints: &[Endpoint]) -> Result<Self, ConfigError> {
+    /// Method and path of one that can't be.
+    pub(crate) fn new(endpoints: &[Endpoint]) -> Result<Self, String> {
         let rows = endpoints.iter().enumerate().map(|(index, endpoint)| {
-            let wrong = || ConfigError::Endpoint { endpoint: format!("{} {}", endpoint.method, endpoint.path) };
+            let wrong = || format!("{} {}", endpoint.method, endpoint.path);
             let method = Method::from_bytes(endpoint.method.as_bytes()).map_err(|_| wrong())?;
             let names = endpoint.headers.iter().map(|name| HeaderName::from_bytes(name.as_bytes()));
             let headers = names.collect::<Result<_, _>>().map_err(|_| wrong())?;

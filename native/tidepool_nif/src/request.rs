@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crossbeam_queue::SegQueue;
-use rustler::{Atom, Binary, Decoder, Encoder, Env, LocalPid, NifResult, OwnedEnv, Resource, ResourceArc, Term};
+use rustler::{Atom, Binary, Encoder, Env, LocalPid, OwnedEnv, Resource, ResourceArc, Term};
 use tidepool_core::{CallError, Request, Runtime, Step, Task};
 use tidepool_http::{
-    Answer, Backend, Caller, ContentType, Deploy, Later, Refused, RequestBody, ResourceRequest, Responder, Response,
-    Route,
+    Answer, Backend, Caller, Deploy, Later, Refused, RequestBody, ResourceRequest, Responder, Response, Route,
 };
 use tokio::runtime::Handle;
 
 use crate::decode::{List, Short};
+use crate::stream::{Kind, ResponderHandle};
 use crate::{atoms, call, encode, stream};
 
 /// Requests on their way to processes, and the dispatcher that starts one for each.
@@ -63,26 +63,6 @@ enum Stage {
     /// Nobody waits for the answer.
     HungUp,
 }
-
-/// The way to answer a request. Its term never leaves the process that has taken the request: when that dies the VM frees
-/// its terms, and dropped unanswered this one tells the client.
-pub(crate) struct ResponderHandle {
-    responder: Mutex<Option<Responder>>,
-    /// Those of resources may be answered piece by piece.
-    io: Option<Handle>,
-}
-
-impl ResponderHandle {
-    /// The responder, for an answer that comes piece by piece; it is gone then.
-    pub(crate) fn take(&self) -> Option<(Responder, Handle)> {
-        let io = self.io.clone()?;
-        let responder = self.responder.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        Some((responder, io))
-    }
-}
-
-#[rustler::resource_impl]
-impl Resource for ResponderHandle {}
 
 /// A call that was not answered where it arrived. Nobody owns it until a process takes it.
 pub(crate) enum Begun {
@@ -250,36 +230,6 @@ fn http_take<'a>(env: Env<'a>, lane: &'a Lane) -> Option<(ResourceArc<ResponderH
             None => atoms::nil().encode(env),
         };
         return Some((ResourceArc::new(ResponderHandle { responder: Mutex::new(Some(responder)), io }), route, step));
-    }
-}
-
-/// What a body is: `:json`, `:text`, `:bytes`, `:reply` for `:text` when it is UTF-8 and `:bytes` otherwise, or as it goes
-/// into the header.
-pub(crate) enum Kind {
-    Known(ContentType),
-    Reply,
-}
-
-impl<'a> Decoder<'a> for Kind {
-    fn decode(term: Term<'a>) -> NifResult<Self> {
-        if let Ok(name) = term.decode::<String>() {
-            return Ok(Kind::Known(ContentType::Other(name)));
-        }
-        match term.decode::<Atom>()? {
-            kind if kind == atoms::reply() => Ok(Kind::Reply),
-            kind if kind == atoms::json() => Ok(Kind::Known(ContentType::Json)),
-            kind if kind == atoms::text() => Ok(Kind::Known(ContentType::Text)),
-            _ => Ok(Kind::Known(ContentType::Bytes)),
-        }
-    }
-}
-
-impl Kind {
-    pub(crate) fn of(self, body: &[u8]) -> ContentType {
-        match self {
-            Kind::Known(kind) => kind,
-            Kind::Reply => ContentType::of_reply(body),
-        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! Bodies that come in pieces: answers that a process goes on writing, and requests that it reads as they come.
+//! How requests are answered, and bodies that come in pieces: answers that a process goes on writing, and requests that it
+//! reads as they come.
 //!
 //! Nothing here waits. Who finds no room, or nothing to read yet, gets a message: `{:tidepool_stream, id, :room | :closed |
 //! :draining}`, `{:tidepool_body, id, :ready}`.
@@ -6,14 +7,63 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use rustler::{Atom, Binary, Encoder, Env, LocalPid, OwnedEnv, Resource, ResourceArc, Term};
-use tidepool_http::{BodyReader, Piece, Response, Signal, Writer};
+use rustler::{Atom, Binary, Decoder, Encoder, Env, LocalPid, NifResult, OwnedEnv, Resource, ResourceArc, Term};
+use tidepool_http::{BodyReader, ContentType, Piece, Responder, Response, Signal, Writer};
 use tokio::runtime::Handle;
 
 use crate::decode::{List, Short};
-use crate::request::{Kind, ResponderHandle};
 use crate::wake::is_scheduler_thread;
 use crate::{atoms, encode};
+
+/// The way to answer a request. Its term never leaves the process that has taken the request: when that dies the VM frees
+/// its terms, and dropped unanswered this one tells the client.
+pub(crate) struct ResponderHandle {
+    pub(crate) responder: Mutex<Option<Responder>>,
+    /// Those of resources may be answered piece by piece.
+    pub(crate) io: Option<Handle>,
+}
+
+impl ResponderHandle {
+    /// The responder, for an answer that comes piece by piece; it is gone then.
+    pub(crate) fn take(&self) -> Option<(Responder, Handle)> {
+        let io = self.io.clone()?;
+        let responder = self.responder.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        Some((responder, io))
+    }
+}
+
+#[rustler::resource_impl]
+impl Resource for ResponderHandle {}
+
+/// What a body is: `:json`, `:text`, `:bytes`, `:reply` for `:text` when it is UTF-8 and `:bytes` otherwise, or as it goes
+/// into the header.
+pub(crate) enum Kind {
+    Known(ContentType),
+    Reply,
+}
+
+impl<'a> Decoder<'a> for Kind {
+    fn decode(term: Term<'a>) -> NifResult<Self> {
+        if let Ok(name) = term.decode::<String>() {
+            return Ok(Kind::Known(ContentType::Other(name)));
+        }
+        match term.decode::<Atom>()? {
+            kind if kind == atoms::reply() => Ok(Kind::Reply),
+            kind if kind == atoms::json() => Ok(Kind::Known(ContentType::Json)),
+            kind if kind == atoms::text() => Ok(Kind::Known(ContentType::Text)),
+            _ => Ok(Kind::Known(ContentType::Bytes)),
+        }
+    }
+}
+
+impl Kind {
+    pub(crate) fn of(self, body: &[u8]) -> ContentType {
+        match self {
+            Kind::Known(kind) => kind,
+            Kind::Reply => ContentType::of_reply(body),
+        }
+    }
+}
 
 /// The way to go on with an answer. As with a responder's, its term stays with the process that has begun it: when that dies
 /// the client sees the answer break off.
