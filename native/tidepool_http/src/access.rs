@@ -2,8 +2,8 @@
 
 use crate::backend::Caller;
 use crate::edge::Edge;
-use crate::pulse::Pulse;
 use crate::reason::{Reason, Refusal};
+use crate::wire::pulse::Pulse;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
 use hyper::http::request::Parts;
 use subtle::ConstantTimeEq;

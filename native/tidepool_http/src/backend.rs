@@ -1,9 +1,8 @@
 //! What the edge asks of whoever runs the functions.
 
-use crate::answer::Response;
-use crate::exchange::{Later, Pending};
-use crate::intake::BodyReader;
 use crate::peers::Peer;
+use crate::piecewise::intake::BodyReader;
+use crate::piecewise::responder::{Answer, Later};
 use crate::reason::Reason;
 use bytes::Bytes;
 
@@ -49,15 +48,6 @@ pub struct Refused {
     pub peer: Peer,
     /// How many were refused before it since one was told.
     pub left_out: u64,
-}
-
-/// What becomes of a request.
-#[derive(Debug)]
-pub enum Answer {
-    /// It is answered.
-    Now(Response),
-    /// Its responder answers it; see [`Later::responder`].
-    Later(Pending),
 }
 
 /// What a request asks for, read in full and within its limits.

@@ -1,9 +1,9 @@
 //! Reads a request's body into memory, bounded in size and time.
 
+use crate::budget::CHARGED_BYTES;
 use crate::budget::{Account, Hold};
 use crate::edge::Edge;
 use crate::reason::{Reason, Refusal};
-use crate::written::CHARGED_BYTES;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use http_body_util::BodyExt;

@@ -3,6 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 
+/// Answers from here on count against the budget until their last piece is taken; smaller ones are no more than an HTTP/1
+/// connection's own buffers, and so are smaller payloads. HTTP/2 may leave any number of them behind, so there each one counts.
+pub(crate) const CHARGED_BYTES: usize = 4 << 10;
+
+/// What is handed out at once. A client takes one in each `write_timeout`, or loses the rest.
+pub(crate) const PIECE_BYTES: usize = 16 << 10;
+
+/// What a stream holds of an answer at most, and what it takes of the budget for as long as it lasts.
+pub(crate) const CHANNEL_BYTES: usize = 64 << 10;
+
 /// What one client holds: a connection, or all of an address; see `peers.rs`.
 #[derive(Debug, Default)]
 pub(crate) struct Account {

@@ -1,19 +1,16 @@
 //! What all connections of one server share, and who may come in.
 
-use crate::answer::Response;
 use crate::backend::Backend;
 use crate::budget::{self, Account, Budget};
 use crate::config::Config;
 use crate::endpoint::{Row, Table};
 use crate::host::Hosts;
-use crate::line::{Place, Sizes, Turns};
+use crate::line::{Sizes, Turns};
 use crate::notices::Notices;
 use crate::peers::Peers;
-use crate::pulse::Pulse;
 use crate::reason::{Reason, Refusal};
 use crate::stats::Gauges;
-use crate::unread::Discards;
-use crate::written::{Http, whole, written};
+use crate::wire::discards::Discards;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use tokio::sync::Notify;
@@ -36,7 +33,8 @@ pub(crate) struct Edge {
     /// Set once a drain began; from then on `settled` is told of every end.
     pub(crate) draining: AtomicBool,
     pub(crate) settled: Notify,
-    last_id: AtomicU64,
+    /// The last request's; each responder takes the next.
+    pub(crate) last_id: AtomicU64,
 }
 
 /// Why a request wants in.
@@ -67,10 +65,6 @@ impl Edge {
             settled: Notify::new(),
             last_id: AtomicU64::new(0),
         })
-    }
-
-    pub(crate) fn next_id(&self) -> u64 {
-        self.last_id.fetch_add(1, Relaxed) + 1
     }
 
     /// How many requests have got an id.
@@ -119,14 +113,6 @@ impl Edge {
             return Err(self.overloaded());
         }
         Ok(Slot { edge: Arc::clone(self), account: Arc::clone(account), kind })
-    }
-
-    /// What the client gets, a refusal when its answer finds no room.
-    pub(crate) fn reply(&self, pulse: &Arc<Pulse>, answer: Result<(Response, Place), Refusal>) -> Http {
-        answer.and_then(|(response, place)| written(self, pulse, response, place)).unwrap_or_else(|refusal| {
-            self.gauges.count_refusal(refusal.reason);
-            whole(refusal.into_response())
-        })
     }
 
     pub(crate) fn overloaded(&self) -> Refusal {

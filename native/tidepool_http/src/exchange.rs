@@ -1,100 +1,14 @@
 //! One request between its client and the backend: handed over, watched, ended once.
 
 use crate::answer::Response;
-use crate::backend::{Answer, Route};
+use crate::backend::Route;
 use crate::edge::Edge;
+use crate::piecewise::responder::{Answer, HungUp, Later, Pending, Reply};
 use crate::reason::{Reason, Refusal};
-use crate::stream::{self, Reader, Signal, Writer};
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::oneshot::{self, error::TryRecvError};
-
-/// For a request that is not answered at once: makes its responder.
-pub struct Later<'a> {
-    edge: &'a Edge,
-}
-
-impl Later<'_> {
-    /// The responder, and what the backend returns in place of an answer.
-    ///
-    /// `hung_up` is called when nobody will read an answer: the client is gone, or a drain passed its limit. Never when the
-    /// answer was accepted. It may race with an answer being sent, which is then ignored. Must return at once; a panic is
-    /// swallowed.
-    ///
-    /// A client of HTTP/1 is gone when it closes or resets, half-closing included. One that has sent more requests behind
-    /// the awaited one (pipelining) is only missed when the answer is written.
-    #[must_use]
-    pub fn responder(self, hung_up: impl FnOnce() + Send + 'static) -> (Responder, Answer) {
-        let (sender, receiver) = oneshot::channel();
-        let id = self.edge.next_id();
-        (Responder { id, sender }, Answer::Later(Pending { receiver, hung_up: Box::new(hung_up) }))
-    }
-}
-
-type HungUp = Box<dyn FnOnce() + Send>;
-
-/// What a responder was given.
-#[derive(Debug)]
-pub(crate) enum Reply {
-    /// The answer.
-    Whole(Response),
-    /// Its head; the body comes piece by piece.
-    Pieces(Response, Reader),
-}
-
-/// The edge's end of a responder.
-pub struct Pending {
-    receiver: oneshot::Receiver<Reply>,
-    hung_up: HungUp,
-}
-
-impl fmt::Debug for Pending {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Pending").finish_non_exhaustive()
-    }
-}
-
-/// Answers one request, from any thread. Dropped unanswered, the client gets 500 `aborted`.
-#[derive(Debug)]
-pub struct Responder {
-    id: u64,
-    sender: oneshot::Sender<Reply>,
-}
-
-impl Responder {
-    /// Unique for the life of the server.
-    #[must_use]
-    pub fn id(&self) -> u64 {
-        self.id
-    }
-
-    /// Sends the answer. False, and the answer dropped, when nobody waits for it any more: then, and only
-    /// then, its hang-up is or was told.
-    pub fn answer(self, response: Response) -> bool {
-        self.sender.send(Reply::Whole(response)).is_ok()
-    }
-
-    /// Begins an answer whose body comes piece by piece: `head` without a body. `None` when nobody waits for it any more: then,
-    /// and only then, its hang-up is or was told. From then on it is `signal` that tells what becomes of the client.
-    ///
-    /// A body of unknown length is for those who ask for a resource ([`Route::Resource`]); others get 500 `aborted`.
-    pub fn stream(self, head: Response, signal: impl Fn(Signal) + Send + Sync + 'static) -> Option<Writer> {
-        let (writer, reader) = stream::channel(signal);
-        let Err(refused) = self.sender.send(Reply::Pieces(head, reader)) else { return Some(writer) };
-        // In this order, so that nobody is told of a stream that was not begun.
-        drop(writer);
-        drop(refused);
-        None
-    }
-
-    /// Whether an answer would be dropped, because nobody waits for it any more.
-    #[must_use]
-    pub fn is_hung_up(&self) -> bool {
-        self.sender.is_closed()
-    }
-}
 
 /// What has become of a request right after the backend was asked.
 pub(crate) enum Asked {
@@ -107,7 +21,7 @@ pub(crate) enum Asked {
 /// Hands `route` to the backend.
 pub(crate) fn ask(edge: &Arc<Edge>, route: Route) -> Asked {
     edge.gauges.requests.fetch_add(1, Relaxed);
-    let request = || edge.backend.request(route, Later { edge });
+    let request = || edge.backend.request(route, Later { last_id: &edge.last_id });
     match catch_unwind(AssertUnwindSafe(request)) {
         Ok(Answer::Now(response)) => Asked::Over(answered(edge, response)),
         Ok(Answer::Later(Pending { receiver, hung_up })) => {
@@ -205,6 +119,7 @@ mod tests {
     use crate::answer::ContentType;
     use crate::backend::Backend;
     use crate::config::Config;
+    use crate::piecewise::responder::Responder;
     use futures_util::FutureExt;
     use std::hint::spin_loop;
     use std::sync::atomic::Ordering::SeqCst;

@@ -14,11 +14,10 @@
 //! The crate knows nothing of what a function is. It owns no policy beyond limits and the token.
 //!
 //! Where to look: `control.rs` sorts what is no call, by the backend's table in `endpoint.rs`; `call.rs` is the path of a
-//! call, `exchange.rs` hands a request over and watches its client, `stream.rs` and `intake.rs` are bodies in pieces,
-//! `connection.rs` drives one connection, `pulse.rs` and `sweep.rs` are its timeouts.
+//! call, `exchange.rs` hands a request over and watches its client, `piecewise/` has bodies in pieces,
+//! `wire/connection.rs` drives one connection, `wire/pulse.rs` and `wire/sweep.rs` are its timeouts.
 #![forbid(unsafe_code)]
 
-mod accept;
 mod access;
 mod answer;
 mod backend;
@@ -26,38 +25,34 @@ mod body;
 mod budget;
 mod call;
 mod config;
-mod connection;
 mod control;
 mod deploy;
 mod edge;
 mod endpoint;
 mod exchange;
 mod host;
-mod intake;
-mod io;
 mod line;
 mod notices;
 mod peers;
 mod percent;
-mod pulse;
+mod piecewise;
+mod queueing;
 mod reason;
-mod registry;
+mod refused;
 mod resource;
 mod server;
 mod stats;
-mod stream;
-mod sweep;
-mod unread;
+mod wire;
 mod written;
 
 pub use answer::{ContentType, Response};
-pub use backend::{Answer, Backend, Caller, Deploy, Refused, RequestBody, ResourceRequest, Route};
+pub use backend::{Backend, Caller, Deploy, Refused, RequestBody, ResourceRequest, Route};
 pub use config::{Config, ConfigError};
 pub use endpoint::{BodyRule, Endpoint};
-pub use exchange::{Later, Pending, Responder};
-pub use intake::{BodyReader, Piece};
 pub use peers::{Network, NotANetwork, Peer};
+pub use piecewise::channel::{Closed, Signal, Writer};
+pub use piecewise::intake::{BodyReader, Piece};
+pub use piecewise::responder::{Answer, Later, Pending, Responder};
 pub use reason::Reason;
 pub use server::{Drained, Server, StartError};
 pub use stats::{Stats, Timeouts};
-pub use stream::{Closed, Signal, Writer};

@@ -5,43 +5,25 @@
 //! its connection's allowance as answers of its function lately had, and waits in line while that is not there. Taking an
 //! answer gives that back and as much on top: who reads soon has more than it can use, and who doesn't stays where it began.
 
-use crate::answer::Response;
-use crate::budget::Account;
-use crate::edge::Edge;
-use crate::exchange::Asked;
-use crate::pulse::Pulse;
-use crate::reason::Refusal;
-use crate::written::CHARGED_BYTES;
+use crate::budget::CHARGED_BYTES;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread::available_parallelism;
-use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
 
 /// What a new connection may have asked for, in KiB.
-const FIRST_KIB: u32 = 16 << 10;
+pub(crate) const FIRST_KIB: u32 = 16 << 10;
 
 /// What one that takes its answers may come to, in KiB.
 const MOST_KIB: u32 = 1 << 20;
-
-/// What an answer counts for whose function has not answered yet, in KiB.
-const UNKNOWN_KIB: u32 = 1 << 10;
 
 /// Of so many functions the sizes are told apart.
 const SLOTS: usize = 1 << 10;
 
 /// Nothing is known of the functions of a slot.
 const UNKNOWN: u32 = u32::MAX;
-
-/// From here on an answer is dear to make: each copy of it holds a core for a millisecond and more.
-const DEAR_KIB: u32 = 1 << 10;
-
-/// How long a dear call may hold its turn. One that waits for something takes no core from others meanwhile.
-const TURN: Duration = Duration::from_millis(20);
 
 /// What a smaller answer than those before takes off, as a part of the difference.
 const FORGET: u32 = 8;
@@ -65,7 +47,7 @@ impl Default for Sizes {
 }
 
 impl Sizes {
-    fn slot(&self, function: &str) -> Slot {
+    pub(crate) fn slot(&self, function: &str) -> Slot {
         Slot(self.seed.hash_one(function))
     }
 
@@ -74,12 +56,12 @@ impl Sizes {
     }
 
     /// What an answer counts for; `None` when there was none yet.
-    fn kib(&self, slot: Slot) -> Option<u32> {
+    pub(crate) fn kib(&self, slot: Slot) -> Option<u32> {
         self.at(slot).map(|slot| slot.load(Relaxed)).filter(|kib| *kib != UNKNOWN)
     }
 
     /// Learns from an answer. Small ones that come as expected are not written down again.
-    fn note(&self, slot: Slot, bytes: usize) {
+    pub(crate) fn note(&self, slot: Slot, bytes: usize) {
         let Some(slot) = self.at(slot) else { return };
         let (seen, kib) = (slot.load(Relaxed), kib(bytes));
         if seen == UNKNOWN || seen < kib {
@@ -98,7 +80,7 @@ fn kib(bytes: usize) -> u32 {
 /// The turns of calls with dear answers: as many at a time as there are cores, so that however many come at once, others find
 /// a core after one or two of them.
 #[derive(Debug)]
-pub(crate) struct Turns(Semaphore);
+pub(crate) struct Turns(pub(crate) Semaphore);
 
 impl Default for Turns {
     fn default() -> Self {
@@ -109,7 +91,7 @@ impl Default for Turns {
 /// The line of one connection.
 #[derive(Debug)]
 pub(crate) struct Line {
-    free: Arc<Semaphore>,
+    pub(crate) free: Arc<Semaphore>,
     /// Free or not.
     all_kib: AtomicU32,
 }
@@ -123,7 +105,7 @@ impl Default for Line {
 /// What a call has taken of its connection's allowance, given back on drop.
 #[derive(Debug, Default)]
 pub(crate) struct Place {
-    permit: Option<OwnedSemaphorePermit>,
+    pub(crate) permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Place {
@@ -135,73 +117,6 @@ impl Place {
         if line.all_kib.fetch_update(Relaxed, Relaxed, grown).is_ok() {
             line.free.add_permits(more);
         }
-    }
-}
-
-impl Edge {
-    /// Refuses a call whose answer would find no room, if it is like those before: nothing is run for it then. Gives what
-    /// [`Edge::line_up`] and [`Edge::learn`] know the function by.
-    ///
-    /// # Errors
-    ///
-    /// [`crate::Reason::Overloaded`].
-    pub(crate) fn foresee(&self, account: &Account, function: &str) -> Result<Slot, Refusal> {
-        let slot = self.sizes.slot(function);
-        let bytes = (self.sizes.kib(slot).unwrap_or_default() as usize) << 10;
-        // One that was too large for all there is says nothing of the next.
-        let bytes = bytes.min(self.config.max_buffered_bytes / 4);
-        if bytes == 0 || self.budget.has(account, bytes) { Ok(slot) } else { Err(self.overloaded()) }
-    }
-
-    /// Waits in line until the answers that an HTTP/2 connection has asked for let another one be made. Over HTTP/1 there is
-    /// one at a time anyway.
-    pub(crate) async fn line_up(&self, pulse: &Pulse, slot: Slot) -> Place {
-        if !pulse.is_multiplexed() {
-            return Place::default();
-        }
-        // However large it is, it is made when there is no other.
-        let kib = self.sizes.kib(slot).unwrap_or(UNKNOWN_KIB).min(FIRST_KIB);
-        if kib == 0 {
-            return Place::default();
-        }
-        // Nobody closes the semaphore; if somebody did, nobody would wait.
-        Place { permit: Arc::clone(&pulse.line.free).acquire_many_owned(kib).await.ok() }
-    }
-
-    /// Whether answers are so large that their making goes by turns.
-    pub(crate) fn is_dear(&self, slot: Slot) -> bool {
-        self.sizes.kib(slot).is_some_and(|kib| kib >= DEAR_KIB)
-    }
-
-    /// Begins a call, when it is its turn if it is dear, and waits for its answer.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Asked::answer`].
-    pub(crate) async fn in_turn(&self, slot: Slot, begin: impl FnOnce() -> Asked) -> Result<Response, Refusal> {
-        if !self.is_dear(slot) {
-            return self.learn(slot, begin().answer().await);
-        }
-        // Nobody closes the semaphore; if somebody did, all would come at once.
-        let turn = self.turns.0.acquire().await;
-        let mut answer = pin!(begin().answer());
-        let answer = match timeout(TURN, &mut answer).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                drop(turn);
-                answer.await
-            }
-        };
-        self.learn(slot, answer)
-    }
-
-    /// An answer, whose size is expected of the function from now on.
-    pub(crate) fn learn(&self, slot: Slot, answer: Result<Response, Refusal>) -> Result<Response, Refusal> {
-        // Others are not the function's own.
-        if let Ok(Response { status: 200, body, .. }) = &answer {
-            self.sizes.note(slot, body.len());
-        }
-        answer
     }
 }
 

@@ -1,19 +1,11 @@
 //! What the backend hears of refused requests: whoever tries tokens must not fill its log.
 
-use crate::backend::Refused;
-use crate::edge::Edge;
-use crate::pulse::Pulse;
-use crate::reason::Reason;
-use hyper::{HeaderMap, Method, Uri};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Refusals that are told in each [`WINDOW`].
 const TOLD: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(10);
-/// Longest path that is told, in bytes.
-const MAX_PATH_BYTES: usize = 200;
-
 /// How many refusals were told of late, and how many were not.
 #[derive(Debug, Default)]
 pub(crate) struct Notices(Mutex<Window>);
@@ -27,7 +19,7 @@ struct Window {
 
 impl Notices {
     /// Whether one more may be told: how many were left out before it.
-    fn take(&self, now: Instant) -> Option<u64> {
+    pub(crate) fn take(&self, now: Instant) -> Option<u64> {
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if window.began.is_none_or(|began| now.saturating_duration_since(began) >= WINDOW) {
             window.began = Some(now);
@@ -39,19 +31,6 @@ impl Notices {
         }
         window.told += 1;
         Some(std::mem::take(&mut window.left_out))
-    }
-}
-
-impl Edge {
-    /// Tells the backend, unless it has heard of enough of late.
-    pub(crate) fn tell_refused(&self, pulse: &Pulse, head: (&Method, &Uri, &HeaderMap), reason: Reason) {
-        if let Some(left_out) = self.notices.take(Instant::now()) {
-            // A path is ASCII.
-            let (method, uri, headers) = head;
-            let path: String = uri.path().chars().take(MAX_PATH_BYTES).collect();
-            let request = format!("{method} {path}");
-            self.backend.refused(Refused { request, reason, peer: self.peers.peer(pulse.peer, headers), left_out });
-        }
     }
 }
 

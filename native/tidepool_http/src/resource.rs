@@ -6,13 +6,14 @@ use crate::body::{self, Bounds};
 use crate::budget::Hold;
 use crate::edge::{Edge, Purpose};
 use crate::endpoint::{BodyRule, Row};
-use crate::exchange::{self, Reply};
-use crate::intake::{self, Pump};
+use crate::exchange;
 use crate::line::Place;
 use crate::percent;
-use crate::pulse::Pulse;
+use crate::piecewise::pump::{self, Pump};
+use crate::piecewise::responder::Reply;
+use crate::piecewise::stream::{Begun, streamed};
 use crate::reason::{Reason, Refusal};
-use crate::stream::{Begun, streamed};
+use crate::wire::pulse::Pulse;
 use crate::written::Http;
 use bytes::Bytes;
 use hyper::Request;
@@ -105,7 +106,7 @@ where
             Ok(Taken { body: RequestBody::Whole(held.bytes), hold: Some(held.hold), pump: None })
         }
         BodyRule::Pieces(bytes) => {
-            let (reader, pump) = intake::open(edge, &pulse.account, body, bounds(bytes))?;
+            let (reader, pump) = pump::open(edge, &pulse.account, body, bounds(bytes))?;
             Ok(Taken { body: RequestBody::Pieces(reader), hold: None, pump: Some(pump) })
         }
     }

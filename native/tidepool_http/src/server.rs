@@ -1,14 +1,14 @@
 //! The server's life: bound, serving, drained, gone.
 
-use crate::accept::Acceptor;
 use crate::backend::Backend;
 use crate::config::{Config, ConfigError};
-use crate::connection;
 use crate::edge::Edge;
-use crate::pulse::Order;
-use crate::registry::Registry;
 use crate::stats::Stats;
-use crate::sweep;
+use crate::wire::accept::Acceptor;
+use crate::wire::connection;
+use crate::wire::pulse::Order;
+use crate::wire::registry::Registry;
+use crate::wire::sweep;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};

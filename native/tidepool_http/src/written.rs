@@ -4,12 +4,14 @@
 //! when a piece of a body has gone, and nothing else: whoever takes none for too long loses the rest.
 
 use crate::answer::Response;
+use crate::budget::CHARGED_BYTES;
 use crate::budget::Hold;
+use crate::budget::PIECE_BYTES;
 use crate::edge::Edge;
 use crate::line::Place;
-use crate::pulse::Pulse;
+use crate::piecewise::streamed::Streamed;
 use crate::reason::Refusal;
-use crate::stream::{Streamed, Unread};
+use crate::wire::pulse::{Pulse, Untaken};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
@@ -20,13 +22,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-
-/// Answers from here on count against the budget until their last piece is taken; smaller ones are no more than an HTTP/1
-/// connection's own buffers, and so are smaller payloads. HTTP/2 may leave any number of them behind, so there each one counts.
-pub(crate) const CHARGED_BYTES: usize = 4 << 10;
-
-/// What is handed out at once. A client takes one in each `write_timeout`, or loses the rest.
-pub(crate) const PIECE_BYTES: usize = 16 << 10;
 
 /// What a client takes in a second at least, on the whole; an answer has as long as an upload whatever its size.
 const LEAST_RATE: u64 = 32 << 10;
@@ -61,9 +56,19 @@ pub(crate) fn written(edge: &Edge, pulse: &Arc<Pulse>, mut response: Response, p
         rest: Mutex::new(Some(Rest { bytes, hold })),
         seen: Mutex::default(),
     });
-    pulse.answers().push(Answered::Whole(Arc::clone(&answer)));
+    pulse.answers().push(Arc::<Unwritten>::clone(&answer));
     let pieces = Pieces { pulse: Arc::clone(pulse), answer, left, place };
     Ok(response.into_http().map(|_| Written::Pieces(pieces)))
+}
+
+impl Edge {
+    /// What the client gets, a refusal when its answer finds no room.
+    pub(crate) fn reply(&self, pulse: &Arc<Pulse>, answer: Result<(Response, Place), Refusal>) -> Http {
+        answer.and_then(|(response, place)| written(self, pulse, response, place)).unwrap_or_else(|refusal| {
+            self.gauges.count_refusal(refusal.reason);
+            whole(refusal.into_response())
+        })
+    }
 }
 
 /// An answer that costs too little to be counted: a refusal, say.
@@ -78,25 +83,6 @@ pub(crate) fn without_body(http: Http) -> Http {
         head.headers.entry(CONTENT_LENGTH).or_insert(length.into());
     }
     Http::from_parts(head, Written::Whole(Full::default()))
-}
-
-/// An answer that a client has yet to take, where the sweep finds it.
-#[derive(Debug)]
-pub(crate) enum Answered {
-    /// All of it is there.
-    Whole(Arc<Unwritten>),
-    /// More may come.
-    Stream(Unread),
-}
-
-impl Answered {
-    /// Takes it away from a client that is too slow; whether there was anything, and it is.
-    pub(crate) fn expire(&self, now: Instant, still: Duration, least: Duration) -> bool {
-        match self {
-            Self::Whole(answer) => answer.expire(now, still, least),
-            Self::Stream(stream) => stream.expire(now, still),
-        }
-    }
 }
 
 /// The body of an answer.
@@ -172,7 +158,9 @@ impl Unwritten {
         }
         Some(Bytes::copy_from_slice(&bytes))
     }
+}
 
+impl Untaken for Unwritten {
     fn expire(&self, now: Instant, still: Duration, least: Duration) -> bool {
         let taken = self.taken.load(Relaxed);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -233,10 +221,6 @@ impl Drop for Pieces {
         if self.left == 0 {
             self.place.taken(&self.pulse.line);
         }
-        let mut answers = self.pulse.answers();
-        let own = |answer: &Answered| matches!(answer, Answered::Whole(answer) if Arc::ptr_eq(answer, &self.answer));
-        if let Some(place) = answers.iter().position(own) {
-            answers.swap_remove(place);
-        }
+        self.pulse.forget(&self.answer);
     }
 }

@@ -1,7 +1,7 @@
 //! The open connections of one server.
 
 use crate::edge::Edge;
-use crate::pulse::{Order, Pulse};
+use crate::wire::pulse::{Order, Pulse};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

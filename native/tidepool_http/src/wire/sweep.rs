@@ -2,16 +2,14 @@
 
 use crate::config::Config;
 use crate::edge::Edge;
-use crate::pulse::{Observation, Order, Phase, Pulse};
-use crate::registry::Registry;
+use crate::wire::discards::LINGER;
+use crate::wire::pulse::{Observation, Order, Phase, Pulse};
+use crate::wire::registry::Registry;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval};
-
-/// How long a client may go on sending what was refused before it is cut off.
-pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
 /// How old a connection gets before its client is told to go elsewhere, so that none is for ever.
 const CONNECTION_AGE: Duration = Duration::from_secs(3_600);

@@ -4,24 +4,14 @@
 //! nothing for `write_timeout`, ends the stream for the backend; a backend that drops its end unfinished ends the body for the
 //! client in a way that no client takes for its end.
 
-use crate::answer::Response;
-use crate::budget::Hold;
-use crate::edge::{Edge, EndpointPlace, Slot};
-use crate::intake::{Pump, Pumping};
-use crate::pulse::{Busy, Pulse};
-use crate::reason::Refusal;
-use crate::written::{Answered, Http, PIECE_BYTES, Written};
+use crate::budget::{CHANNEL_BYTES, PIECE_BYTES};
+use crate::wire::pulse::Untaken;
 use bytes::{Bytes, BytesMut};
-use hyper::body::Frame;
 use std::fmt;
 use std::io::{Error, ErrorKind};
-use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
-
-/// What a stream holds of an answer at most, and what it takes of the budget for as long as it lasts.
-pub(crate) const CHANNEL_BYTES: usize = 64 << 10;
 
 /// What a backend is told of a stream that it has begun. It runs on a thread of the edge, or on the one that answers, and must
 /// return at once.
@@ -81,7 +71,7 @@ impl Drop for Writer {
     }
 }
 
-struct Channel {
+pub(crate) struct Channel {
     state: Mutex<State>,
     signal: Box<dyn Fn(Signal) + Send + Sync>,
 }
@@ -99,18 +89,14 @@ struct State {
     taken: u64,
     reader: Option<Waker>,
     seen: Option<(u64, Instant)>,
-    kept: Option<Kept>,
+    kept: Option<Box<dyn Kept>>,
 }
 
 /// What a stream has of the server, until it is over or closed. Whoever takes nothing of it may keep the body for as long as
 /// the connection lasts.
-struct Kept {
-    _hold: Hold,
-    _slot: Slot,
-    _place: Option<EndpointPlace>,
-    _pumping: Option<Pumping>,
-    /// The connection is no idle one.
-    busy: Busy,
+pub(crate) trait Kept: Send {
+    /// Gives it back, after all of the stream was taken or not.
+    fn give_back(self: Box<Self>, is_whole: bool);
 }
 
 impl State {
@@ -131,16 +117,14 @@ impl State {
 
 /// See [`State::over`]; to be dropped without the lock.
 struct Over {
-    kept: Kept,
+    kept: Box<dyn Kept>,
     is_whole: bool,
 }
 
 impl Over {
     /// A stream that was given up counts against its client.
     fn give_back(self) {
-        if self.is_whole {
-            self.kept.busy.answered();
-        }
+        self.kept.give_back(self.is_whole);
     }
 }
 
@@ -177,7 +161,7 @@ impl Channel {
     }
 
     /// The answer has its place: from now on it may be written.
-    fn open(&self, kept: Kept) {
+    pub(crate) fn open(&self, kept: Box<dyn Kept>) {
         let mut state = self.state();
         state.capacity = CHANNEL_BYTES;
         state.kept = Some(kept);
@@ -207,7 +191,7 @@ impl Channel {
 }
 
 /// The edge's end.
-pub(crate) struct Reader(Arc<Channel>);
+pub(crate) struct Reader(pub(crate) Arc<Channel>);
 
 impl fmt::Debug for Reader {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -227,51 +211,10 @@ pub(crate) fn channel(signal: impl Fn(Signal) + Send + Sync + 'static) -> (Write
     (Writer(Arc::clone(&channel)), Reader(channel))
 }
 
-/// What a request keeps while its answer goes on.
-pub(crate) struct Begun {
-    pub(crate) slot: Slot,
-    pub(crate) place: Option<EndpointPlace>,
-    pub(crate) pump: Option<Pump>,
-}
-
-/// Turns the head of an answer and the stream behind it into HTTP.
-///
-/// # Errors
-///
-/// [`crate::Reason::Overloaded`] when there is no room for it.
-pub(crate) fn streamed(
-    edge: &Edge,
-    pulse: &Arc<Pulse>,
-    head: Response,
-    reader: Reader,
-    begun: Begun,
-) -> Result<Http, Refusal> {
-    let mut hold = edge.budget.hold(&pulse.account);
-    if !hold.grow(CHANNEL_BYTES) {
-        return Err(edge.overloaded());
-    }
-    let channel = Arc::clone(&reader.0);
-    pulse.answers().push(Answered::Stream(Unread(Arc::clone(&channel))));
-    let streamed = Streamed { reader, pulse: Arc::clone(pulse) };
-    let Begun { slot, place, pump } = begun;
-    let pumping = pump.map(Pump::spawn);
-    channel.open(Kept { _hold: hold, _slot: slot, _place: place, _pumping: pumping, busy: pulse.begin() });
-    // A drain that began before has not seen it.
-    if edge.draining.load(SeqCst) {
-        Unread(channel).drain();
-    }
-    Ok(head.into_http().map(|_| Written::Stream(Box::new(streamed))))
-}
-
-/// The body of an answer that comes in pieces.
-pub(crate) struct Streamed {
-    reader: Reader,
-    pulse: Arc<Pulse>,
-}
-
-impl Streamed {
-    pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let channel = &self.reader.0;
+impl Reader {
+    /// The next piece for the client.
+    pub(crate) fn poll_piece(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        let channel = &self.0;
         let mut state = channel.state();
         if state.closed {
             return Poll::Ready(Some(Err(Error::new(ErrorKind::TimedOut, "the client took too long"))));
@@ -301,40 +244,28 @@ impl Streamed {
         if let Some(over) = over {
             over.give_back();
         }
-        self.pulse.piece_out();
         if tell {
             (channel.signal)(Signal::Room);
         }
-        Poll::Ready(Some(Ok(Frame::data(piece))))
+        Poll::Ready(Some(Ok(piece)))
     }
 
-    pub(crate) fn is_over(&self) -> bool {
-        self.reader.0.state().is_whole()
-    }
-}
-
-impl Drop for Streamed {
-    fn drop(&mut self) {
-        let channel = &self.reader.0;
-        self.pulse
-            .answers()
-            .retain(|answer| !matches!(answer, Answered::Stream(unread) if Arc::ptr_eq(&unread.0, channel)));
+    /// All of it was taken.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.0.state().is_whole()
     }
 }
 
-/// A stream where the sweep and a drain find it.
-pub(crate) struct Unread(Arc<Channel>);
-
-impl fmt::Debug for Unread {
+impl fmt::Debug for Channel {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Unread").finish_non_exhaustive()
+        formatter.debug_struct("Channel").finish_non_exhaustive()
     }
 }
 
-impl Unread {
+impl Untaken for Channel {
     /// Closes the stream for a client that has taken nothing for too long of what there is; whether it did.
-    pub(crate) fn expire(&self, now: Instant, still: Duration) -> bool {
-        let mut state = self.0.state();
+    fn expire(&self, now: Instant, still: Duration, _least: Duration) -> bool {
+        let mut state = self.state();
         if state.buffer.is_empty() || state.closed {
             state.seen = None;
             return false;
@@ -352,16 +283,16 @@ impl Unread {
             }
         }
         drop(state);
-        self.0.close()
+        self.close()
     }
 
     /// Tells the backend that the server is about to stop.
-    pub(crate) fn drain(&self) {
-        let mut state = self.0.state();
+    fn drain(&self) {
+        let mut state = self.state();
         let tell = !state.closed && state.end.is_none() && !std::mem::replace(&mut state.told_draining, true);
         drop(state);
         if tell {
-            (self.0.signal)(Signal::Draining);
+            (self.signal)(Signal::Draining);
         }
     }
 }

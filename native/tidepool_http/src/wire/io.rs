@@ -1,7 +1,7 @@
 //! A connection's socket, which tells the pulse what passes, and closes without destroying answers.
 
-use crate::pulse::Pulse;
-use crate::unread::DISCARD_BYTES;
+use crate::wire::discards::DISCARD_BYTES;
+use crate::wire::pulse::Pulse;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;

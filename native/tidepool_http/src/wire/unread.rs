@@ -4,42 +4,16 @@
 //! HTTP/2 only the stream ends, with a reset, and some clients throw an answer away when the reset is at
 //! its heels; so the rest of the body is thrown away first, for as long as an HTTP/1 client would get.
 
-use crate::pulse::Pulse;
-use crate::sweep::LINGER;
+use crate::wire::discards::{DISCARD_BYTES, Discards, LINGER};
+use crate::wire::pulse::Pulse;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::time::{Instant, sleep_until, timeout};
-
-/// How much of what nobody wants is read at once.
-pub(crate) const DISCARD_BYTES: usize = 256 << 10;
-
-/// How long all clients wait for the next of it, so that sending it costs the server little, however many do.
-const DISCARD_PAUSE: Duration = Duration::from_millis(4);
-
-/// When the next of what nobody wants is read, of all connections together.
-#[derive(Debug)]
-pub(crate) struct Discards(Mutex<Instant>);
-
-impl Default for Discards {
-    fn default() -> Self {
-        Self(Mutex::new(Instant::now()))
-    }
-}
-
-impl Discards {
-    /// When whoever has read [`DISCARD_BYTES`] may read on: behind all who asked before.
-    pub(crate) fn turn(&self) -> Instant {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *last = (*last).max(Instant::now()) + DISCARD_PAUSE;
-        *last
-    }
-}
+use tokio::time::{sleep_until, timeout};
 
 /// A request's body that sees to what is left of it.
 pub(crate) struct Noted {

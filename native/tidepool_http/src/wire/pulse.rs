@@ -4,14 +4,17 @@
 //! ([`Pulse::observe`]) and finds a connection overdue when it sees the same for too long.
 
 use crate::budget::Account;
+use crate::budget::PIECE_BYTES;
 use crate::line::Line;
-use crate::unread::Discards;
-use crate::written::{Answered, PIECE_BYTES};
+use crate::wire::discards::Discards;
 use futures_util::task::AtomicWaker;
+use std::fmt;
 use std::net::SocketAddr;
+use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::{Duration, Instant};
 
 /// What a connection is told to do. Later ones outrank earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +52,16 @@ pub(crate) struct Observation {
     mark: u64,
 }
 
+/// An answer that a client has yet to take, where the sweep finds it.
+pub(crate) trait Untaken: fmt::Debug + Send + Sync {
+    /// Takes it away from a client that is too slow: one that took nothing for `still`, or not all of it in `least` or what its
+    /// size is worth. Whether there was anything, and it is.
+    fn expire(&self, now: Instant, still: Duration, least: Duration) -> bool;
+
+    /// The server is about to stop: for answers that still go on.
+    fn drain(&self) {}
+}
+
 #[derive(Debug)]
 pub(crate) struct Pulse {
     /// The connection's other end.
@@ -60,7 +73,7 @@ pub(crate) struct Pulse {
     /// Shared by all connections.
     pub(crate) discards: Arc<Discards>,
     /// Answers that the client has yet to take, in the pieces that `written.rs` hands out.
-    answers: Mutex<Vec<Answered>>,
+    answers: Mutex<Vec<Arc<dyn Untaken>>>,
     pieces: AtomicU64,
     order: AtomicU8,
     waker: AtomicWaker,
@@ -139,16 +152,22 @@ impl Pulse {
     }
 
     /// See [`Pulse::piece_out`].
-    pub(crate) fn answers(&self) -> MutexGuard<'_, Vec<Answered>> {
+    pub(crate) fn answers(&self) -> MutexGuard<'_, Vec<Arc<dyn Untaken>>> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An answer was taken, or is lost.
+    pub(crate) fn forget<T>(&self, answer: &Arc<T>) {
+        let mut answers = self.answers();
+        if let Some(place) = answers.iter().position(|it| ptr::addr_eq(Arc::as_ptr(it), Arc::as_ptr(answer))) {
+            answers.swap_remove(place);
+        }
     }
 
     /// Tells those who make answers that still go on that the server is about to stop.
     pub(crate) fn drain_streams(&self) {
         for answer in self.answers().iter() {
-            if let Answered::Stream(stream) = answer {
-                stream.drain();
-            }
+            answer.drain();
         }
     }
 

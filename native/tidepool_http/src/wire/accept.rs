@@ -1,8 +1,8 @@
 //! Takes connections from the listening socket, and survives when it can't.
 
-use crate::connection;
 use crate::edge::Edge;
-use crate::registry::Registry;
+use crate::wire::connection;
+use crate::wire::registry::Registry;
 use futures_util::FutureExt;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
