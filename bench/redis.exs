@@ -130,7 +130,7 @@ defmodule Bench.RedisConcat do
 
     dispatchers = for index <- 1..System.schedulers_online(), do: Module.concat(NativeEdge, "N#{index}")
     for name <- dispatchers, do: {:ok, _pid} = GenServer.start_link(NativeEdge, nil, name: name)
-    {:ok, listener} = GenServer.start_link(TidepoolWeb.Listener, {config, dispatchers})
+    {:ok, listener} = GenServer.start_link(TidepoolWeb.Listener, {config, dispatchers, TidepoolWeb.Router.endpoints()})
     native = GenServer.call(listener, :port)
     {"http://127.0.0.1:#{guests}", "http://127.0.0.1:#{native}"}
   end
