@@ -67,10 +67,15 @@ class House:
     def __init__(self, folder, allowed):
         self.folder, self.allowed = folder, allowed
 
-    def room(self, file):
-        """The room that a file is in; none for what is elsewhere, or in no room."""
+    def within(self, file):
+        """The folder of this one that a file is in; none for what is elsewhere, or in no folder of it."""
         parts = file.relative_to(self.folder).parts if file.is_relative_to(self.folder) else ()
-        return parts[0] if len(parts) > 1 and parts[0] in self.allowed else None
+        return parts[0] if len(parts) > 1 else None
+
+    def room(self, file):
+        """The same, where the table knows that folder."""
+        folder = self.within(file)
+        return folder if folder in self.allowed else None
 
     def complaints(self, uses, files):
         taken = set()
@@ -85,9 +90,9 @@ class House:
                 if (user, used) not in taken:
                     yield f"rooms.toml: {self.folder}: {user}/ uses nothing of {used}/"
         for file in files:
-            parts = file.relative_to(self.folder).parts if file.is_relative_to(self.folder) else ()
-            if len(parts) > 1 and parts[0] not in self.allowed:
-                yield f"{file}: rooms.toml has no room {parts[0]}/ in {self.folder}"
+            folder = self.within(file)
+            if folder and folder not in self.allowed:
+                yield f"{file}: rooms.toml has no room {folder}/ in {self.folder}"
 
 
 def crowded(files, most, more):

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tidepool_core::{
@@ -66,6 +67,26 @@ impl Program {
         let entries = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         entries.filter(runs).collect()
     }
+
+    /// Has `wasm` compiled for as long as the flag is true, and waits until its compiler is there.
+    fn compiling(
+        &self,
+        node: &Node,
+        wasm: Vec<u8>,
+        config: CompileConfig,
+    ) -> (JoinHandle<Result<(), CompileError>>, Arc<AtomicBool>) {
+        let wanted = Arc::new(AtomicBool::new(true));
+        let (runtime, asked) = (Arc::clone(&node.runtime), Arc::clone(&wanted));
+        let compiling = std::thread::spawn(move || {
+            runtime.compile_while(&wasm, &config, &|| asked.load(Ordering::Relaxed)).map(drop)
+        });
+        eventually("a compiler", || self.processes().len() == 1);
+        (compiling, wanted)
+    }
+
+    fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").arg(signal).args(self.processes()).status().unwrap().success());
+    }
 }
 
 impl Drop for Program {
@@ -118,13 +139,7 @@ fn a_module_whose_optimised_code_takes_too_long_is_served_by_the_baselines() {
 fn nothing_is_compiled_any_more_from_when_nobody_wants_it() {
     let program = Program::new("unwanted");
     let node = program.node(support::config());
-    let wanted = Arc::new(AtomicBool::new(true));
-    let (runtime, asked) = (Arc::clone(&node.runtime), Arc::clone(&wanted));
-    let compiling = std::thread::spawn(move || {
-        let wanted = || asked.load(Ordering::Relaxed);
-        runtime.compile_while(&slow(), &CompileConfig::default(), &wanted).map(drop)
-    });
-    eventually("a compiler", || program.processes().len() == 1);
+    let (compiling, wanted) = program.compiling(&node, slow(), CompileConfig::default());
     wanted.store(false, Ordering::Relaxed);
     assert_eq!(compiling.join().unwrap(), Err(CompileError::Unwanted));
     assert_eq!(program.processes(), Vec::<String>::new());
@@ -157,10 +172,8 @@ fn small_modules_that_compile_for_long_hold_up_no_other_small_module() {
 fn a_compiler_that_is_killed_costs_its_module_a_deploy_and_no_other_anything() {
     let program = Program::new("killed");
     let node = program.node(support::config());
-    let runtime = Arc::clone(&node.runtime);
-    let compiling = std::thread::spawn(move || runtime.compile(&slow(), &CompileConfig::default()).map(drop));
-    eventually("a compiler", || program.processes().len() == 1);
-    assert!(Command::new("kill").arg("-9").args(program.processes()).status().unwrap().success());
+    let (compiling, _wanted) = program.compiling(&node, slow(), CompileConfig::default());
+    program.signal("-9");
     let Err(CompileError::Internal { message }) = compiling.join().unwrap() else { panic!("it was compiled") };
     assert!(message.contains("the compiler was killed"), "{message}");
     node.runtime.compile(&tiny(), &CompileConfig::default()).unwrap();
@@ -193,14 +206,8 @@ fn a_compiler_whose_node_is_gone_ends_in_the_middle_of_its_work() {
 fn a_compiler_that_was_stopped_holds_no_thread_once_nobody_wants_it() {
     let program = Program::new("stopped");
     let node = program.node(support::config());
-    let wanted = Arc::new(AtomicBool::new(true));
-    let (runtime, asked) = (Arc::clone(&node.runtime), Arc::clone(&wanted));
-    let compiling = std::thread::spawn(move || {
-        let wanted = || asked.load(Ordering::Relaxed);
-        runtime.compile_while(&slow(), &CompileConfig::default(), &wanted).map(drop)
-    });
-    eventually("a compiler", || program.processes().len() == 1);
-    assert!(Command::new("kill").arg("-STOP").args(program.processes()).status().unwrap().success());
+    let (compiling, wanted) = program.compiling(&node, slow(), CompileConfig::default());
+    program.signal("-STOP");
     wanted.store(false, Ordering::Relaxed);
     assert_eq!(compiling.join().unwrap(), Err(CompileError::Unwanted));
     assert_eq!(program.processes(), Vec::<String>::new());
@@ -212,10 +219,8 @@ fn a_compiler_that_dies_over_start_functions_is_an_error_and_costs_no_module_its
     let node = program.node(support::config());
     let wasm = support::guest("go/hello_world");
     let config = CompileConfig { snapshot: Some(support::limits()), ..CompileConfig::default() };
-    let (runtime, asked, copied) = (Arc::clone(&node.runtime), config.clone(), wasm.clone());
-    let compiling = std::thread::spawn(move || runtime.compile(&copied, &asked).map(drop));
-    eventually("a compiler", || program.processes().len() == 1);
-    assert!(Command::new("kill").arg("-9").args(program.processes()).status().unwrap().success());
+    let (compiling, _wanted) = program.compiling(&node, wasm.clone(), config.clone());
+    program.signal("-9");
     let outcome = compiling.join().unwrap();
     assert!(matches!(&outcome, Err(CompileError::Internal { .. })), "{outcome:?}");
     assert_eq!(node.runtime.compile(&wasm, &config).unwrap().start(), &tidepool_core::origin::Start::Snapshot);
