@@ -193,9 +193,15 @@ defmodule Tidepool.ClusterTest do
     eventually(fn -> map_size(Peer.call(a, :sys, :get_state, [Cluster.Server]).waiting) == 1 end)
     :ok = Peer.call(b, :sys, :resume, [Tidepool.Catalog])
     assert {:ok, %{pending: []}} = Task.await(waits, 60_000)
-    # Nobody asks again.
+    # Nobody asks again, and whoever dies while it waits leaves nothing.
     assert length(Peer.call(a, CallTrace, :stop, [])) == 3
-    assert Peer.call(a, :sys, :get_state, [Cluster.Server]).waiting == %{}
+    :ok = Peer.call(b, :sys, :suspend, [Tidepool.Catalog])
+    {:ok, _third} = Peer.call(a, Tidepool, :deploy, [wasm, [name: "f", operation: "hello"]])
+    Peer.call(a, :erlang, :spawn, [Cluster, :wait, ["f", :all, 3_600_000]])
+    eventually(fn -> map_size(Peer.call(a, :sys, :get_state, [Cluster.Server]).waiting) == 1 end)
+    kill = "for {_, %{from: {pid, _}}} <- :sys.get_state(Tidepool.Cluster.Server).waiting, do: Process.exit(pid, :kill)"
+    Peer.call(a, Code, :eval_string, [kill])
+    eventually(fn -> Peer.call(a, :sys, :get_state, [Cluster.Server]).waiting == %{} end)
   end
 
   test "over HTTP a deploy waits too, and the state of the cluster is there" do

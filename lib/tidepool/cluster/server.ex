@@ -94,7 +94,8 @@ defmodule Tidepool.Cluster.Server do
           looking: nil,
           origins: nil,
           joined?: false,
-          # Who waits until a version can be called elsewhere: its name, stamp and extent, and the timer of its patience.
+          # By their monitors, those who wait until a version can be called elsewhere: whom to answer, the version's name and
+          # stamp, where, and the timer of their patience.
           waiting: %{},
           looked?: true,
           # What can be called since it was last told; `nil` when that may be told at once.
@@ -150,9 +151,11 @@ defmodule Tidepool.Cluster.Server do
     end
   end
 
-  def handle_call({:await, name, stamp, extent, timeout}, from, state) do
-    timer = Process.send_after(self(), {:late, from}, timeout)
-    {:noreply, answer(put_in(state.waiting[from], {name, stamp, extent, timer}), from)}
+  def handle_call({:await, name, stamp, extent, timeout}, {pid, _tag} = from, state) do
+    monitor = Process.monitor(pid)
+    timer = Process.send_after(self(), {:late, monitor}, timeout)
+    waits = %{from: from, name: name, stamp: stamp, extent: extent, timer: timer}
+    {:noreply, answer(put_in(state.waiting[monitor], waits), monitor)}
   end
 
   @impl true
@@ -268,9 +271,15 @@ defmodule Tidepool.Cluster.Server do
     {:noreply, state.waiting |> Map.keys() |> Enum.reduce(%{state | looked?: true}, &answer(&2, &1))}
   end
 
-  def handle_info({:late, from}, state) when is_map_key(state.waiting, from) do
-    {_standing, spread} = standing(state, state.waiting[from])
-    {:noreply, reply(state, from, {:timeout, spread})}
+  def handle_info({:late, monitor}, state) when is_map_key(state.waiting, monitor) do
+    {_standing, spread} = standing(state, state.waiting[monitor])
+    {:noreply, reply(state, monitor, {:timeout, spread})}
+  end
+
+  # Nobody waits any more.
+  def handle_info({:DOWN, monitor, :process, _pid, _reason}, state) when is_map_key(state.waiting, monitor) do
+    {_waits, state} = leave(state, monitor)
+    {:noreply, state}
   end
 
   def handle_info({:DOWN, monitor, :process, pid, reason}, state) do
@@ -338,21 +347,27 @@ defmodule Tidepool.Cluster.Server do
 
   defp look_again(state), do: state
 
-  defp answer(state, from) do
-    case standing(state, state.waiting[from]) do
+  defp answer(state, monitor) do
+    case standing(state, state.waiting[monitor]) do
       {:waiting, _spread} -> state
-      answer -> reply(state, from, answer)
+      answer -> reply(state, monitor, answer)
     end
   end
 
-  defp reply(state, from, answer) do
-    {{_name, _stamp, _extent, timer}, waiting} = Map.pop!(state.waiting, from)
-    Process.cancel_timer(timer)
-    GenServer.reply(from, answer)
-    %{state | waiting: waiting}
+  defp reply(state, monitor, answer) do
+    {waits, state} = leave(state, monitor)
+    GenServer.reply(waits.from, answer)
+    state
   end
 
-  defp standing(state, {name, stamp, extent, _timer}) do
+  defp leave(state, monitor) do
+    {waits, waiting} = Map.pop!(state.waiting, monitor)
+    Process.demonitor(monitor, [:flush])
+    Process.cancel_timer(waits.timer)
+    {waits, %{state | waiting: waiting}}
+  end
+
+  defp standing(state, %{name: name, stamp: stamp, extent: extent}) do
     case state.gossip.catalog.entries do
       %{^name => %{stamp: ^stamp} = entry} ->
         # Whoever asks has it.
