@@ -58,17 +58,7 @@ defmodule Tidepool.Cluster.WireTest do
   end
 
   test "what is out of range is malformed, field by field" do
-    good = %Tidepool.Catalog.Entry{
-      name: "f",
-      version: 1,
-      sha256: String.duplicate("00", 32),
-      size: 1,
-      operation: "f",
-      instances: :fresh,
-      limits: Tidepool.Limits.complete(%{}),
-      deployed_at: 1,
-      stamp: {1, 1, "a@b#1"}
-    }
+    good = entry("f", {1, 1, "a@b#1"}, limits: Tidepool.Limits.complete(%{}))
 
     push = &Wire.decode(Wire.encode({:push, [{&1, nil}]}))
     assert push.(good) == {:ok, {:push, [{good, nil}]}}

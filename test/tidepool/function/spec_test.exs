@@ -4,20 +4,10 @@ defmodule Tidepool.Function.SpecTest do
 
   alias Tidepool.Catalog.{Entry, Record}
   alias Tidepool.Cluster.Wire
-  alias Tidepool.{Error, Limits, Native, Options}
+  alias Tidepool.{ClusterMessages, Error, Limits, Native, Options}
   alias Tidepool.Function.{Fields, Spec}
 
-  @entry %Entry{
-    name: "f",
-    version: 1,
-    sha256: String.duplicate("00", 32),
-    size: 1,
-    operation: "f",
-    instances: :fresh,
-    limits: Limits.complete(%{}),
-    deployed_at: 1,
-    stamp: {1, 1, "a@b#1"}
-  }
+  @entry ClusterMessages.entry("f", {1, 1, "a@b#1"}, limits: Limits.complete(%{}))
 
   # Values of options whose type has not few.
   @values [
