@@ -15,7 +15,8 @@ defmodule Bench.Modules do
   large enough for the baseline compiler, as that is set here. Before and after all functions are removed.
   """
 
-  alias Tidepool.{BlobStore, Catalog, Config, Engine, Error}
+  alias Tidepool.{Catalog, Config, Engine, Error}
+  alias Tidepool.Catalog.BlobStore
 
   @kib 1_024
   @limits [memory: 16 * 1_024 * @kib, time: 1_000, cpu_time: 200, reply: 1_024 * @kib]
@@ -180,7 +181,7 @@ defmodule Bench.Modules do
   defp back?(now, before), do: Enum.all?(@slack, fn {name, slack} -> now[name] <= before[name] + slack end)
 
   defp figures do
-    data = Catalog.folder(Config.get(:data))
+    data = Catalog.Store.folder(Config.get(:data))
 
     %{
       resident_kib: div(Bench.resident_bytes(), @kib),

@@ -69,7 +69,8 @@ defmodule Bench.Restart do
     end
   end
 
-  defp cached, do: Path.wildcard(Path.join([Tidepool.Catalog.folder(Tidepool.Config.get(:data)), "compiled", "*-*"]))
+  defp cached,
+    do: Path.wildcard(Path.join([Tidepool.Catalog.Store.folder(Tidepool.Config.get(:data)), "compiled", "*-*"]))
 end
 
 Bench.Restart.run("--smoke" in System.argv())

@@ -3,7 +3,7 @@ unless File.exists?("guests/build/rust/hello_world.wasm") do
 end
 
 # What guests print and what changes is logged at level info, which tests listen to.
-for module <- [Tidepool.Console, Tidepool.Log], do: Logger.put_module_level(module, :info)
+for module <- [Tidepool.Engine.Console, Tidepool.Log], do: Logger.put_module_level(module, :info)
 
 # What is logged between tests belongs to none of them and would be printed; from Elixir 1.15 on a handler does that.
 if :default in :logger.get_handler_ids(),

@@ -68,8 +68,10 @@ class House:
         self.folder, self.allowed = folder, allowed
 
     def within(self, file):
-        """The folder of this one that a file is in; none for what is elsewhere, or in no folder of it."""
+        """The folder of this one that a file is in, or is the door of; none for what is elsewhere, or in no folder of it."""
         parts = file.relative_to(self.folder).parts if file.is_relative_to(self.folder) else ()
+        if len(parts) == 1 and file.stem in self.allowed:
+            return file.stem
         return parts[0] if len(parts) > 1 else None
 
     def room(self, file):
@@ -85,8 +87,11 @@ class House:
                 taken.add((user, used))
                 if used not in self.allowed[user]:
                     yield f"{use.file}:{use.line}: {user}/ may not use {used}/, of which this is: {use.name}"
+        order = list(self.allowed)
         for user, folders in self.allowed.items():
             for used in folders:
+                if used not in order[: order.index(user)]:
+                    yield f"rooms.toml: {self.folder}: {used}/ has to come before {user}/, which uses it"
                 if (user, used) not in taken:
                     yield f"rooms.toml: {self.folder}: {user}/ uses nothing of {used}/"
         for file in files:
@@ -96,8 +101,12 @@ class House:
 
 
 def crowded(files, most, more):
-    """Complaints of folders with more files than `most`, or than `more` says of them; and of those that have fewer by now."""
-    counts = collections.Counter(str(file.parent) for file in files)
+    """Complaints of folders with more files than `most`, or than `more` says of them; and of those that have fewer by now.
+
+    The door of a folder (`catalog.ex` beside `catalog/`) counts for that.
+    """
+    folders = {parent for file in files for parent in file.parents}
+    counts = collections.Counter(str(door if (door := file.with_suffix("")) in folders else file.parent) for file in files)
     for folder, count in sorted(counts.items()):
         if count > more.get(folder, most):
             yield f"{folder}: {count} files, more than {more.get(folder, most)}"

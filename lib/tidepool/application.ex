@@ -10,6 +10,7 @@ defmodule Tidepool.Application do
   #   Catalog.Arrivals   what is still to come from other nodes, and the calls that wait for it
   #   Events             who is told of what changes
   #   Catalog            what is deployed; loads it all before the next child starts
+  #   Data               looks once whose data lies beside a catalog that is empty
   #   Cluster            other nodes: what crashes there stays there, and calls go on
   #   TidepoolWeb        the HTTP edge, when it is wanted: last up, first down, so that traffic meets a whole node
   #
@@ -70,11 +71,12 @@ defmodule Tidepool.Application do
     [
       {Tidepool.Engine, config},
       Tidepool.Telemetry.Listeners,
-      Tidepool.Console,
+      Tidepool.Engine.Console,
       {Tidepool.Host.Registry, Tidepool.Host.Builtin.entries(config.builtins)},
       Tidepool.Catalog.Arrivals,
       Tidepool.Events,
-      {Tidepool.Catalog, config}
+      {Tidepool.Catalog, config},
+      {Tidepool.Data, config.data}
     ] ++ cluster ++ edge
   end
 

@@ -10,7 +10,7 @@ defmodule Tidepool.Catalog do
   missing or damaged is named in the log, answers calls with `:unavailable`, and keeps nobody else from loading.
 
   What other nodes have deployed comes in two steps, so that this process never waits for a network or a compiler:
-  `accept/1` writes the entries down, `Tidepool.Cluster.Loads` gets and compiles their modules, and `install/2` makes them
+  `accept/1` writes the entries down, `Tidepool.Cluster.Reconciler` gets and compiles their modules, and `install/2` makes them
   callable. Until then the version before goes on serving, even over a restart; what was superseded meanwhile is dropped. A
   removal counts at once.
   """
@@ -19,9 +19,9 @@ defmodule Tidepool.Catalog do
 
   require Logger
 
-  alias Tidepool.{BlobStore, Config, Data, Engine, Error, Events, Function, Loader, Log, Native, Origin}
-  alias Tidepool.Catalog.{Arrivals, Clock, Entry, State, Store}
-  alias Tidepool.Function.Spec
+  alias Tidepool.{Config, Engine, Error, Events, Function, Log, Native}
+  alias Tidepool.Catalog.{Arrivals, BlobStore, Clock, Entry, Origin, State, Store}
+  alias Tidepool.Function.{Loader, Spec}
 
   # {name, %Function{}, stamp}, or {name, %Error{}, stamp} for one that could not be loaded. Calls don't look here: they
   # go by the directory of the native runtime.
@@ -147,7 +147,7 @@ defmodule Tidepool.Catalog do
     Arrivals.await_joined()
 
     with {:ok, entry} <- GenServer.call(__MODULE__, {:remove, name, origin}, :infinity) do
-      Log.removed(entry, origin)
+      Log.removed(entry.name, entry.version, origin)
     end
   end
 
@@ -178,21 +178,16 @@ defmodule Tidepool.Catalog do
           :ok | :superseded | :missing
   def install(entry, result), do: GenServer.call(__MODULE__, {:install, entry, result}, :infinity)
 
-  @doc "Where this node keeps its data: a folder of its own in the one that is configured."
-  @spec folder(Path.t()) :: Path.t()
-  def folder(data), do: Data.folder(data, to_string(node()))
-
   @impl true
   def init(config) do
     :ets.new(@table, [:named_table, :protected, read_concurrency: true])
-    folder = folder(config.data)
+    folder = Store.folder(config.data)
 
     case Store.open(folder, config.max_skew) do
       {:ok, store} ->
         :ets.insert(@table, {:blobs, store.blobs})
         open_cache(Path.join(folder, "compiled"), config.compile_cache)
         load(store)
-        if Store.callable(store) == [], do: Data.warn(config.data)
         clock = State.clock(State.new(store.context, Map.values(store.entries)))
         {:ok, %{store: store, clock: clock, open?: Config.open?(config), subscribers: %{}, reserved: %{}}}
 

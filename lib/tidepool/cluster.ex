@@ -10,7 +10,8 @@ defmodule Tidepool.Cluster do
 
   alias Tidepool.{Catalog, Config, Error, Options}
   alias Tidepool.Catalog.{Arrivals, Entry}
-  alias Tidepool.Cluster.{Loads, Report, Server, Spread}
+  alias Tidepool.Cluster.{Reconciler, Report, Server}
+  alias Tidepool.Cluster.Report.Spread
 
   # Between two questions to a process that is being restarted.
   @again_ms 20
@@ -164,7 +165,7 @@ defmodule Tidepool.Cluster do
   end
 
   defp fetching do
-    for %{entry: entry} = job <- Loads.list() do
+    for %{entry: entry} = job <- Reconciler.list() do
       %{name: entry.name, version: entry.version, size: entry.size, state: job.state, attempts: job.attempts}
     end
   catch

@@ -8,19 +8,25 @@ defmodule Tidepool.Data do
 
   require Logger
 
-  alias Tidepool.{Config, Error, Native}
-  alias Tidepool.Catalog.Log
+  alias Tidepool.{Catalog, Config, Error, Native}
+  alias Tidepool.Catalog.{Log, Store}
 
   @nameless "nonode@nohost"
   @made_by_a_start ~w(blobs catalog.log compiled lock)
 
-  @doc "The folder of a node."
-  @spec folder(Path.t(), String.t()) :: Path.t()
-  def folder(data, node), do: Path.join(data, node)
+  @doc false
+  # Looks once, when the catalog is there and before other nodes fill it.
+  def child_spec(data), do: %{id: __MODULE__, start: {__MODULE__, :warn_if_empty, [data]}}
 
-  @doc "Says in the log whose data lies idle beside that of this node, which starts empty, and how it is made this node's."
-  @spec warn(Path.t()) :: :ok
-  def warn(data) do
+  @doc "Says in the log whose data lies idle beside that of this node, if that is empty, and how it is made this node's."
+  @spec warn_if_empty(Path.t()) :: :ignore
+  def warn_if_empty(data) do
+    {_context, entries} = Catalog.known()
+    if Enum.all?(entries, & &1.removed), do: warn(data)
+    :ignore
+  end
+
+  defp warn(data) do
     node = to_string(node())
 
     with [{other, _functions} | _more] = idle <- idle(data, node) do
@@ -31,8 +37,6 @@ defmodule Tidepool.Data do
           "it and run #{command(other, node)}"
       )
     end
-
-    :ok
   end
 
   @doc "How many functions, in words."
@@ -57,7 +61,7 @@ defmodule Tidepool.Data do
 
     for other <- nodes(data),
         other != node,
-        folder = folder(data, other),
+        folder = Store.folder(data, other),
         not running?(folder, held),
         {:ok, functions} when functions > 0 <- [functions(folder)],
         do: {other, functions}
@@ -73,7 +77,7 @@ defmodule Tidepool.Data do
   @spec adopt(Path.t(), from :: String.t(), to :: String.t()) :: {:ok, non_neg_integer} | {:error, Error.t()}
   def adopt(data, from, to) do
     with :ok <- different(from, to), :ok <- present(data, from) do
-      moved = move(folder(data, from), from, folder(data, to), to)
+      moved = move(Store.folder(data, from), from, Store.folder(data, to), to)
       with {:ok, functions, _locks} <- moved, do: {:ok, functions}
     end
   after
@@ -158,7 +162,7 @@ defmodule Tidepool.Data do
 
   # Names of nodes that have begun a catalog here.
   defp nodes(data) do
-    data |> list() |> Enum.filter(&(name?(&1) and File.exists?(log(folder(data, &1)))))
+    data |> list() |> Enum.filter(&(name?(&1) and File.exists?(log(Store.folder(data, &1)))))
   end
 
   @doc "What is in a folder, by name; nothing if it can't be read."

@@ -8,10 +8,9 @@ defmodule Tidepool.Deploy do
   Errors carry the step in `details.step`: `:options`, `:size`, `:compile`, `:start`, `:store` or `:spread`.
   """
 
-  alias Tidepool.{BlobStore, Catalog, Cluster, Config, Engine, Error, Execution, Function}
-  alias Tidepool.{Loader, Log, Native, Options, Origin, Telemetry}
-  alias Tidepool.Catalog.Entry
-  alias Tidepool.Function.Spec
+  alias Tidepool.{Catalog, Cluster, Config, Engine, Error, Execution, Function, Log, Native, Options, Telemetry}
+  alias Tidepool.Catalog.{BlobStore, Entry, Origin}
+  alias Tidepool.Function.{Loader, Spec}
 
   @doc "The schema of a deploy's options, with this node's defaults."
   @spec schema :: Options.schema()

@@ -12,11 +12,12 @@ defmodule Tidepool.Execution do
   in the caller's mailbox, however it ends.
 
   Calls that a handler makes in this process count as nested in the guest's, inherit its caller's context and end with it:
-  see `Tidepool.Nesting`.
+  see `Tidepool.Host.Nesting`.
   """
 
-  alias Tidepool.{Catalog, Engine, Error, Host, Log, Native, Nesting, Telemetry, Timer}
+  alias Tidepool.{Catalog, Engine, Error, Host, Log, Native, Telemetry}
   alias Tidepool.Catalog.Arrivals
+  alias Tidepool.Host.{Nesting, Timer}
 
   # How deep a call is nested, its caller's context, and whether the caller gave it a time of its own: then handlers are
   # not to take longer either.

@@ -15,7 +15,7 @@ defmodule Tidepool.Function do
   - `:compile_us` is how long this node took to compile the module until it could be called, or to read what it had
     compiled before, in µs.
   - `:deployed_at` is the time of the deploy, in seconds since 1970 (UTC).
-  - `:admitted` is what admitted the deploy: see `Tidepool.Origin`.
+  - `:admitted` is what admitted the deploy: see `Tidepool.Catalog.Origin`.
 
   And as deployed, defaults filled in (see `Tidepool.deploy/2`): #{Enum.map_join(Spec.kept(), ", ", fn {key, _spec} -> "`:#{key}`" end)}.
 
@@ -37,7 +37,7 @@ defmodule Tidepool.Function do
           tier: tier,
           compile_us: non_neg_integer,
           deployed_at: integer,
-          admitted: Tidepool.Origin.admitted()
+          admitted: Tidepool.Catalog.Origin.admitted()
         }
 
   @enforce_keys [:name, :version, :sha256, :size, :abi, :imports, :operation, :instances, :limits]

@@ -39,9 +39,8 @@ defmodule Tidepool.Host do
     ]
   ]
 
-  alias Tidepool.Host.{Call, Failure, Isolated, Registry}
-  alias Tidepool.{Options, Timer}
-  alias Tidepool.Testing.Handlers
+  alias Tidepool.Options
+  alias Tidepool.Host.{Call, Failure, Isolated, Registry, TestHandlers, Timer}
 
   @type part :: String.t() | :_
   @type target :: {binding :: part, namespace :: part, operation :: part}
@@ -105,7 +104,7 @@ defmodule Tidepool.Host do
       {:process, name, message} -> ask(name, message, call, remaining_us)
       {function, :inline} -> run(function, call)
       {function, :timed} when not timed? -> run(function, call)
-      {:testing, entry} -> carry_out(Handlers.find(call) || entry, call, remaining_us, timed?)
+      {:testing, entry} -> carry_out(TestHandlers.find(call) || entry, call, remaining_us, timed?)
       {function, _isolated} -> isolate(function, call, remaining_us)
       nil -> {:error, "no host function #{call.binding}/#{call.namespace}/#{call.operation}"}
     end

@@ -11,8 +11,8 @@ defmodule Tidepool.Log do
 
   require Logger
 
-  alias Tidepool.{Error, Function, Origin}
-  alias Tidepool.Catalog.{Clock, Entry}
+  alias Tidepool.{Error, Function}
+  alias Tidepool.Catalog.Origin
   alias Tidepool.Log.Budget
 
   @events [
@@ -72,15 +72,15 @@ defmodule Tidepool.Log do
   end
 
   @doc "A function was removed here."
-  @spec removed(Entry.t(), Origin.t()) :: :ok
-  def removed(%Entry{name: name, version: version}, origin) do
+  @spec removed(String.t(), version :: pos_integer, Origin.t()) :: :ok
+  def removed(name, version, origin) do
     forget(name)
     text = "#{name}: version #{version} removed #{by(origin)}"
     emit(:removed, text, [tidepool_function: name, tidepool_version: version] ++ who(origin))
   end
 
-  @doc "Other nodes have deployed or removed these, and `from` has passed that on."
-  @spec received([Entry.t()], from :: String.t()) :: :ok
+  @doc "These nodes have deployed or removed these, and `from` has passed that on."
+  @spec received([{node :: String.t(), Tidepool.Catalog.Entry.t()}], from :: String.t()) :: :ok
   def received(entries, from) do
     {told, more} = Enum.split(entries, @max_changes)
     Enum.each(told, &received_one(&1, from))
@@ -88,10 +88,9 @@ defmodule Tidepool.Log do
     :ok
   end
 
-  defp received_one(%Entry{name: name, version: version, stamp: {_wall_ms, _counter, replica}} = entry, from) do
+  defp received_one({node, %{name: name, version: version} = entry}, from) do
     if entry.removed, do: forget(name)
     {event, size} = if entry.removed, do: {:removed, nil}, else: {:deployed, entry.size}
-    node = Clock.node_of(replica)
     via = if node == from, do: "", else: ", passed on by #{from}"
     what = [tidepool_function: name, tidepool_version: version, tidepool_size: size]
     text = "#{name}: version #{version} #{event} on #{node} (admitted: #{entry.admitted})#{via}"

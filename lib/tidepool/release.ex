@@ -8,9 +8,10 @@ defmodule Tidepool.Release do
   Each says what it has done; or why not, on standard error, and then the exit status is 1.
   """
 
-  alias Tidepool.{Check, Config, Data, Error}
+  alias Tidepool.{Config, Data, Error}
   alias Tidepool.Catalog.Store
   alias Tidepool.Cluster.Certificates
+  alias Tidepool.Data.Check
 
   @doc """
   Makes the data of node `from` in the configured data folder that of node `to`, without a second name that of the
@@ -19,7 +20,7 @@ defmodule Tidepool.Release do
   @spec adopt(from :: String.t(), to :: String.t()) :: :ok
   def adopt(from, to \\ own_name()) do
     with {:ok, data} <- data(), {:ok, functions} <- Data.adopt(data, from, to) do
-      IO.puts("#{to} has the data of #{from} now: #{Data.count(functions)}, in #{Data.folder(data, to)}")
+      IO.puts("#{to} has the data of #{from} now: #{Data.count(functions)}, in #{Store.folder(data, to)}")
     else
       {:error, %Error{} = error} -> fail(error)
     end
@@ -45,7 +46,7 @@ defmodule Tidepool.Release do
   end
 
   defp free_data(data) when is_binary(data) do
-    with {:ok, _lock} <- Store.claim(Data.folder(data, own_name())), do: :ok
+    with {:ok, _lock} <- Store.claim(Store.folder(data, own_name())), do: :ok
   end
 
   defp free_data(_temporary), do: :ok
@@ -66,7 +67,7 @@ defmodule Tidepool.Release do
   end
 
   @doc """
-  Says what is in the data folder of a node that does not run, and what of it is damaged (`Tidepool.Check`). The exit status
+  Says what is in the data folder of a node that does not run, and what of it is damaged (`Tidepool.Data.Check`). The exit status
   is 1 if anything is.
 
   ## Options
@@ -79,7 +80,7 @@ defmodule Tidepool.Release do
   @spec check(node: String.t(), data: Path.t(), mend: boolean, from: Path.t()) :: :ok
   def check(options \\ []) do
     with {:ok, data} <- if(data = options[:data], do: {:ok, Path.expand(data)}, else: data()),
-         folder = Data.folder(data, Keyword.get_lazy(options, :node, &own_name/0)),
+         folder = Store.folder(data, Keyword.get_lazy(options, :node, &own_name/0)),
          :ok <- if(options[:mend], do: Check.mend(folder, options[:from]), else: :ok),
          {:ok, findings} <- Check.run(folder) do
       IO.puts(Check.render(folder, findings))

@@ -28,10 +28,8 @@ defmodule Tidepool.Testing do
   whether a test has made it.
   """
 
-  alias Tidepool.Host
-  alias Tidepool.Host.Registry
-  alias Tidepool.Options
-  alias Tidepool.Testing.Handlers
+  alias Tidepool.{Host, Options}
+  alias Tidepool.Host.{Registry, TestHandlers}
 
   @guests [:echo, :fail, :host, :loop, :trap]
 
@@ -61,7 +59,7 @@ defmodule Tidepool.Testing do
   def handle(target, handler, options \\ []) do
     entry = Host.entry!(target, handler, options)
     begin()
-    Handlers.put(self(), target, entry)
+    TestHandlers.put(self(), target, entry)
   end
 
   @doc """
@@ -74,7 +72,7 @@ defmodule Tidepool.Testing do
     pid = if is_atom(process), do: Process.whereis(process), else: process
     is_pid(pid) || Options.wrong!("Tidepool.Testing.allow/1: the process", "a pid or the name of one", process)
     begin()
-    Handlers.allow(self(), pid)
+    TestHandlers.allow(self(), pid)
   end
 
   @doc """
@@ -98,7 +96,7 @@ defmodule Tidepool.Testing do
   defp begin do
     test = self()
     # Once for each test: what has the same name replaces the one before.
-    on_exit(__MODULE__, fn -> Handlers.remove(test) end)
+    on_exit(__MODULE__, fn -> TestHandlers.remove(test) end)
     Registry.test()
   end
 

@@ -74,7 +74,7 @@ defmodule Tidepool.ClusterTest do
     [a, _b] = cluster!(2)
     Peer.deploy!(a, "rust", "hello_world", wait: :all)
     late = start!(Peer.name("late"), a.cookie, [a.node])
-    :ok = Peer.call(late, :sys, :suspend, [Cluster.Loads])
+    :ok = Peer.call(late, :sys, :suspend, [Cluster.Reconciler])
     call = Peer.async(late, Tidepool, :call, ["hello_world", "hello", "Ada"])
     name = to_string(a.node)
 
@@ -86,7 +86,7 @@ defmodule Tidepool.ClusterTest do
       20_000
     )
 
-    :ok = Peer.call(late, :sys, :resume, [Cluster.Loads])
+    :ok = Peer.call(late, :sys, :resume, [Cluster.Reconciler])
     assert Task.await(call, 30_000) == {:ok, "Hello, Ada!"}
   end
 

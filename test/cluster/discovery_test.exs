@@ -1,8 +1,8 @@
 defmodule Tidepool.Cluster.DiscoveryTest do
   use Tidepool.Case, async: true
 
-  alias Tidepool.Cluster.{Backoff, Discovery}
   alias Tidepool.{Dns, Peer}
+  alias Tidepool.Cluster.Links.{Backoff, Discovery}
 
   @nothing %{seeds: [], dns: nil, dns_node: "tidepool", epmd: false}
 
@@ -108,7 +108,7 @@ defmodule Tidepool.Cluster.DiscoveryTest do
     {_context, [entry]} = Peer.call(b, Tidepool.Catalog, :known, [])
     missing = %{entry | name: "missing", sha256: String.duplicate("0", 64)}
     :ok = Peer.call(b, Tidepool.Catalog, :accept, [[missing]])
-    :ok = Peer.call(b, Tidepool.Cluster.Loads, :load, [[missing], nil])
+    :ok = Peer.call(b, Tidepool.Cluster.Reconciler, :load, [[missing], nil])
 
     b = %{b | node: Peer.name("b"), cookie: Peer.cookie()}
     {:ok, _pid} = Peer.call(b, Node, :start, [b.node, :longnames])

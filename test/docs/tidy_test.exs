@@ -95,4 +95,26 @@ defmodule Tidepool.Docs.TidyTest do
     {text, 1} = tidy(%{"lib/four.ex" => "defmodule More do\nend\n"})
     assert text =~ "lib: 4 files, more than 3"
   end
+
+  test "a folder's door counts for it, its uses and its place" do
+    # lib/deep.ex and lib/deep/four.ex are two files of deep/, and lib has three as before.
+    deep = %{
+      "lib/deep.ex" => "defmodule Deep do\n  def one, do: One.three()\nend\n",
+      "lib/deep/six.ex" => "defmodule Deep.Six do\nend\n"
+    }
+
+    assert tidy(deep) == {"", 0}
+
+    rooms = @rooms <> ~s|[house."lib"]\nlow = []\ndeep = ["low"]\n|
+    low = %{"lib/low/low.ex" => "defmodule Low do\nend\n", "bin/tidy/rooms.toml" => rooms}
+    {text, 1} = deep |> Map.merge(low) |> tidy()
+    assert text == "rooms.toml: lib: deep/ uses nothing of low/\n"
+    uses = %{"lib/deep.ex" => "defmodule Deep do\n  def one, do: Low\nend\n"}
+    assert deep |> Map.merge(low) |> Map.merge(uses) |> tidy() == {"", 0}
+  end
+
+  test "rooms are layers: none uses one that comes after it in the table" do
+    {text, 1} = tidy(%{"bin/tidy/rooms.toml" => String.replace(@rooms, "low = []", ~s(low = ["high"]))})
+    assert text =~ "rooms.toml: native/tidepool_core/src: high/ has to come before low/, which uses it"
+  end
 end

@@ -2,8 +2,9 @@ defmodule Tidepool.Fault.CompilersTest do
   # Not async: looks at all compilers of this VM.
   use Tidepool.Case
 
-  alias Tidepool.{FaultNative, Loader, Native, SlowModule}
+  alias Tidepool.{FaultNative, Native, SlowModule}
   alias Tidepool.Catalog.Entry
+  alias Tidepool.Function.Loader
 
   setup do
     eventually(fn -> compilers() == [] end, 30_000)
@@ -69,7 +70,7 @@ defmodule Tidepool.Fault.CompilersTest do
     entry = %Entry{
       name: name,
       version: 1,
-      sha256: Tidepool.BlobStore.sha256(wasm),
+      sha256: Tidepool.Catalog.BlobStore.sha256(wasm),
       size: byte_size(wasm),
       operation: "any",
       instances: :fresh,

@@ -37,7 +37,7 @@ defmodule Tidepool.Fault.DeployFaultsTest do
     # The catalog has done all that it was asked for: what it says is what is called.
     assert {:ok, function} = Tidepool.fetch(name)
     assert {:ok, reply} = Tidepool.call(name, "any")
-    assert function.sha256 == Tidepool.BlobStore.sha256(FaultVersion.module(FaultVersion.of(reply)))
+    assert function.sha256 == Tidepool.Catalog.BlobStore.sha256(FaultVersion.module(FaultVersion.of(reply)))
     assert File.exists?(Path.join(blobs(), function.sha256))
 
     FaultFootprint.assert_instances_back(context.before)

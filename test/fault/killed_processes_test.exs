@@ -17,7 +17,7 @@ defmodule Tidepool.Fault.KilledProcessesTest do
 
   for process <- [
         Tidepool.Engine,
-        Tidepool.Console,
+        Tidepool.Engine.Console,
         Tidepool.Host.Registry,
         Tidepool.Catalog,
         TidepoolWeb.Dispatcher.N1,

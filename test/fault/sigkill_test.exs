@@ -2,7 +2,8 @@ defmodule Tidepool.Fault.SigkillTest do
   # Not async: a node killed at a moment that the processor decides is killed at a random one.
   use Tidepool.Case
 
-  alias Tidepool.{BlobStore, FaultStream, FaultVersion, Peer}
+  alias Tidepool.{FaultStream, FaultVersion, Peer}
+  alias Tidepool.Catalog.BlobStore
 
   @kills 20
   # A deploy takes some milliseconds; the first ones of a node are slower.

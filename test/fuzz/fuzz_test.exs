@@ -5,10 +5,11 @@ defmodule Tidepool.FuzzTest do
 
   import Tidepool.ClusterMessages
 
-  alias Tidepool.Catalog.{Log, Record, State}
-  alias Tidepool.Cluster.{Gossip, Membership, Wire}
   alias Tidepool.{Error, Fuzz, Native}
   alias TidepoolWeb.Form
+  alias Tidepool.Catalog.{Log, Record, State}
+  alias Tidepool.Cluster.{Gossip, Wire}
+  alias Tidepool.Cluster.Gossip.Membership
 
   @moduletag :fuzz
   @moduletag timeout: :infinity

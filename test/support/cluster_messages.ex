@@ -35,7 +35,7 @@ defmodule Tidepool.ClusterMessages do
       types().integer(1, 3),
       types().boolean(),
       options(),
-      types().union(Tidepool.Origin.kinds())
+      types().union(Tidepool.Catalog.Origin.kinds())
     ]
 
     map(types().fixed_list(fields), fn [name, wall_ms, counter, replica, version, removed, options, admitted] ->

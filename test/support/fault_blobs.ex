@@ -1,9 +1,9 @@
 defmodule Tidepool.FaultBlobs do
   @moduledoc """
-  Hands modules out as `Tidepool.Cluster.Blobs` does, and not rightly. For peers on which Tidepool is not started.
+  Hands modules out as `Tidepool.Cluster.Transfer.BlobServer` does, and not rightly. For peers on which Tidepool is not started.
   """
 
-  alias Tidepool.Cluster.Blobs
+  alias Tidepool.Cluster.Transfer.BlobServer
 
   @doc """
   Begins to answer: everything asked for has `size` bytes, and comes in pieces of nothing for ever (`:nothing`), or ends
@@ -13,7 +13,7 @@ defmodule Tidepool.FaultBlobs do
     starter = self()
 
     spawn(fn ->
-      Process.register(self(), Blobs)
+      Process.register(self(), BlobServer.name())
       send(starter, {:registered, self()})
       answer(size, fault)
     end)

@@ -104,7 +104,7 @@ defmodule Tidepool.Peer do
   end
 
   @doc "The folder of the node within its data folder."
-  def folder(peer), do: call(peer, Tidepool.Catalog, :folder, [peer.data])
+  def folder(peer), do: call(peer, Tidepool.Catalog.Store, :folder, [peer.data])
 
   @doc "Address of the node's edge."
   def url(peer, path), do: "http://127.0.0.1:#{call(peer, TidepoolWeb.Listener, :port, [])}#{path}"

@@ -10,7 +10,7 @@ defmodule Tidepool.TestCluster do
   import Tidepool.Case, only: [eventually: 2]
 
   alias Tidepool.{Catalog, FaultVersion, Peer}
-  alias Tidepool.Cluster.Loads
+  alias Tidepool.Cluster.Reconciler
 
   @converge_ms 60_000
 
@@ -80,7 +80,7 @@ defmodule Tidepool.TestCluster do
   defp state(peer) do
     {_context, entries} = Peer.call(peer, Catalog, :known, [])
     known = for entry <- entries, do: {entry.name, entry.version, Peer.call(peer, Catalog, :loaded, [entry.name])}
-    inspect({peer.node, known, Peer.call(peer, Loads, :list, [])}, limit: :infinity, printable_limit: :infinity)
+    inspect({peer.node, known, Peer.call(peer, Reconciler, :list, [])}, limit: :infinity, printable_limit: :infinity)
   end
 
   @doc "Waits until a node answers `version` for `name`."

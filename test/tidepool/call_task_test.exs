@@ -2,7 +2,7 @@ defmodule Tidepool.CallTaskTest do
   # `mix tidepool.call`, as a shell runs it.
   use Tidepool.Case, async: true
 
-  doctest Tidepool.Stubs
+  doctest Tidepool.Host.Stubs
 
   # Each run starts a runtime of its own.
   @moduletag timeout: 600_000

@@ -2,7 +2,8 @@ defmodule Tidepool.CatalogTest do
   # What other nodes tell, as it comes to the catalog.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{BlobStore, CallTrace, Catalog, Peer}
+  alias Tidepool.{CallTrace, Catalog, Peer}
+  alias Tidepool.Catalog.BlobStore
 
   defp entry(peer, name) do
     {_context, entries} = Peer.call(peer, Catalog, :known, [])

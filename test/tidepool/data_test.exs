@@ -5,6 +5,7 @@ defmodule Tidepool.DataTest do
   import ExUnit.CaptureIO
 
   alias Tidepool.{Data, Error, FaultVersion, Peer}
+  alias Tidepool.Catalog.Store
 
   @nameless "nonode@nohost"
 
@@ -14,7 +15,7 @@ defmodule Tidepool.DataTest do
     peer = Peer.start!(data: data)
     for n <- 1..functions//1, do: Peer.deploy!(peer, "rust", "hello_world", name: "f#{n}")
     Peer.halt(peer)
-    File.rename!(Data.folder(data, @nameless), Data.folder(data, name))
+    File.rename!(Store.folder(data, @nameless), Store.folder(data, name))
     data
   end
 
@@ -93,7 +94,7 @@ defmodule Tidepool.DataTest do
     assert replica == context.replica
 
     name = Peer.name("copy")
-    File.cp_r!(Data.folder(data, @nameless), Data.folder(data, to_string(name)))
+    File.cp_r!(Store.folder(data, @nameless), Store.folder(data, to_string(name)))
     copy = Peer.start!([data: data], name: name, cookie: Peer.cookie())
     {context, [^entry]} = Peer.call(copy, Tidepool.Catalog, :known, [])
     assert context.replica =~ "#{name}#"
@@ -131,7 +132,7 @@ defmodule Tidepool.DataTest do
     {peer, _log} = start_logged!(data)
     :ok = Peer.call(peer, Tidepool, :remove, ["hello_world"])
     Peer.halt(peer)
-    File.write!(Path.join(Data.folder(data, @nameless), "catalog.log.torn"), "what could not be read")
+    File.write!(Path.join(Store.folder(data, @nameless), "catalog.log.torn"), "what could not be read")
     assert {:error, %Error{reason: :invalid_option}} = Data.adopt(data, "old@localhost", @nameless)
     assert {:ok, 1} = Data.adopt(data, "old@localhost", "new@localhost")
   end
@@ -140,7 +141,7 @@ defmodule Tidepool.DataTest do
     data = data_of!("old@localhost", 1)
     assert {:ok, 1} = Data.adopt(data, "old@localhost", @nameless)
     :erlang.garbage_collect()
-    assert {:ok, _lock} = Tidepool.Native.lock_file(Path.join(Data.folder(data, @nameless), "lock"))
+    assert {:ok, _lock} = Tidepool.Native.lock_file(Path.join(Store.folder(data, @nameless), "lock"))
   end
 
   test "what older versions kept in priv is moved out of it, and replaces nothing" do

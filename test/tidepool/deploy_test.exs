@@ -18,7 +18,7 @@ defmodule Tidepool.DeployTest do
         wasm = TestModule.variant(wasm, version)
         assert {:ok, %Function{version: ^version}, :created, nil} = Deploy.run(wasm, name: name)
         assert {:ok, %Function{version: ^version, sha256: sha256}} = Tidepool.fetch(name)
-        assert sha256 == Tidepool.BlobStore.sha256(wasm)
+        assert sha256 == Tidepool.Catalog.BlobStore.sha256(wasm)
       end
     end
 

@@ -4,7 +4,7 @@ defmodule Tidepool.DocumentedTest do
 
   doctest Tidepool.Function.Fields
   doctest Tidepool.Function.Spec
-  doctest Tidepool.Timer
+  doctest Tidepool.Host.Timer
   doctest TidepoolWeb.Form
 
   test "every module has a documentation, and every documented function a spec" do

@@ -145,11 +145,11 @@ defmodule Tidepool.TestingTest do
 
     assert "mine-" <> _unique = name
     assert Tidepool.call(name, nil, "x") == {:ok, "x"}
-    assert :ets.match(Testing.Handlers, {{pid, :_}, :"$1"}) != []
+    assert :ets.match(Host.TestHandlers, {{pid, :_}, :"$1"}) != []
     assert end_test(pid) == :ok
     assert {:error, %Error{reason: :not_deployed}} = Tidepool.fetch(name)
     assert {:error, %Error{reason: :guest_error}} = Agent.get(agent, fn nil -> Tidepool.call(other, @operation) end)
-    assert :ets.match(Testing.Handlers, {{pid, :_}, :"$1"}) ++ :ets.match(Testing.Handlers, {:"$1", pid}) == []
+    assert :ets.match(Host.TestHandlers, {{pid, :_}, :"$1"}) ++ :ets.match(Host.TestHandlers, {:"$1", pid}) == []
   end
 
   test "names are unique, whatever they begin with" do
@@ -201,7 +201,7 @@ defmodule Tidepool.TestingTest do
     end
 
     assert [{{"tidepool", "log", :_}, {{Host.Builtin, :log}, _run}}] = entries.()
-    assert :undefined = Tidepool.Peer.call(peer, :ets, :whereis, [Testing.Handlers])
+    assert :undefined = Tidepool.Peer.call(peer, :ets, :whereis, [Host.TestHandlers])
     :ok = Tidepool.Peer.call(peer, Host.Registry, :test, [])
     assert Enum.all?(entries.(), &match?({_target, {:testing, _entry}}, &1))
     # The registry's crash costs the tests' handlers and nothing else.

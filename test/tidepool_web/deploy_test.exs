@@ -32,7 +32,7 @@ defmodule TidepoolWeb.DeployTest do
 
     assert "wapc.__host_call" in imports
     assert size == byte_size(wasm)
-    assert sha256 == Tidepool.BlobStore.sha256(wasm)
+    assert sha256 == Tidepool.Catalog.BlobStore.sha256(wasm)
     assert compile_us > 0
     assert abs(deployed_at - System.os_time(:second)) < 600
 

@@ -2,7 +2,8 @@ defmodule TidepoolWeb.WasmTest do
   # GET /functions/NAME/wasm and Tidepool.wasm/1.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{BlobStore, Error, Peer}
+  alias Tidepool.{Error, Peer}
+  alias Tidepool.Catalog.BlobStore
 
   test "what was deployed comes back byte by byte, with its hash and version, and can be deployed again" do
     name = unique_name("kept")

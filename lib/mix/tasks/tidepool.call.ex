@@ -19,7 +19,7 @@ defmodule Mix.Tasks.Tidepool.Call do
   ## Options
 
     * `--host BINDING/NAMESPACE/OPERATION=REPLY`: answers a host call; may be repeated
-    * `--stubs FILE`: answers from a JSON file, as `Tidepool.Stubs` describes it; `--host` goes before
+    * `--stubs FILE`: answers from a JSON file, as `Tidepool.Host.Stubs` describes it; `--host` goes before
     * `--limit NAME=VALUE`: a limit as at a deploy, in ms or bytes; may be repeated
     * `--file FILE`: the payload is what the file holds
     * `--timeout MS`: time for the call
@@ -31,8 +31,9 @@ defmodule Mix.Tasks.Tidepool.Call do
 
   use Mix.Task
 
-  alias Tidepool.{Engine, Error, Host, Limits, Native, Options, Stubs}
+  alias Tidepool.{Engine, Error, Host, Limits, Native, Options}
   alias Tidepool.Function.Spec
+  alias Tidepool.Host.Stubs
 
   @switches [
     host: :keep,

@@ -6,8 +6,8 @@ defmodule Tidepool.Catalog.Damage do
   use it. It is for whoever runs the node to say that nothing more is to be had from it, by removing it.
   """
 
-  alias Tidepool.{BlobStore, Error}
-  alias Tidepool.Catalog.{Log, Record}
+  alias Tidepool.Error
+  alias Tidepool.Catalog.{BlobStore, Log, Record}
 
   # So many are named one by one.
   @named 50

@@ -20,7 +20,7 @@ defmodule Tidepool.Catalog.Entry do
           sha256: String.t(),
           size: non_neg_integer,
           deployed_at: integer,
-          admitted: Tidepool.Origin.admitted(),
+          admitted: Tidepool.Catalog.Origin.admitted(),
           stamp: Clock.stamp() | nil
         }
 
@@ -65,6 +65,10 @@ defmodule Tidepool.Catalog.Entry do
   def compare(entry, entry), do: :eq
   def compare(%{stamp: stamp} = a, %{stamp: stamp} = b), do: if(content(a) < content(b), do: :lt, else: :gt)
   def compare(a, b), do: if(a.stamp < b.stamp, do: :lt, else: :gt)
+
+  @doc "The node that has made this change."
+  @spec node(t) :: String.t()
+  def node(%{stamp: {_wall_ms, _counter, replica}}), do: Clock.node_of(replica)
 
   @doc "A hash of what distinguishes a stamped entry, the same on every node."
   @spec hash(t) :: Digest.hash()

@@ -11,8 +11,8 @@ defmodule Tidepool.Catalog.Record do
   one that is found.
   """
 
-  alias Tidepool.{Limits, Origin}
-  alias Tidepool.Catalog.{Entry, State}
+  alias Tidepool.Limits
+  alias Tidepool.Catalog.{Entry, Origin, State}
   alias Tidepool.Function.Spec
 
   @format 1

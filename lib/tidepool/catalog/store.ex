@@ -13,8 +13,8 @@ defmodule Tidepool.Catalog.Store do
 
   require Logger
 
-  alias Tidepool.{BlobStore, Error, Native}
-  alias Tidepool.Catalog.{Clock, Damage, Entry, Log, State}
+  alias Tidepool.{Error, Native}
+  alias Tidepool.Catalog.{BlobStore, Clock, Damage, Entry, Log, State}
 
   # How soon what the disk refused is tried again.
   @rewrite_ms 5_000
@@ -83,6 +83,10 @@ defmodule Tidepool.Catalog.Store do
 
     %{store | spared: blobs, versions: Damage.versions(damaged)}
   end
+
+  @doc "Where a node keeps its data: a folder called like it, in the one that is configured."
+  @spec folder(data :: Path.t(), node :: String.t()) :: Path.t()
+  def folder(data, node \\ to_string(node())), do: Path.join(data, node)
 
   @doc "Makes the folder, if it is not there, and locks it for as long as the term lives. Errors as of `open/3`."
   @spec claim(Path.t()) :: {:ok, reference} | {:error, Error.t()}

@@ -2,7 +2,7 @@ defmodule Tidepool.Cluster.Gossip do
   @moduledoc """
   The cluster's side of a node as a pure state machine: events in, effects out. A process drives it.
 
-  A change is pushed at once to all active peers (`Tidepool.Cluster.Membership`); who did not know it passes it on, so it
+  A change is pushed at once to all active peers (`Tidepool.Cluster.Gossip.Membership`); who did not know it passes it on, so it
   reaches all nodes that any chain of links leads to. Peers that are known to have it are left out.
 
   Losses are repaired: each side of a link sends a digest every other interval, so that a quiet link carries one in each.
@@ -35,7 +35,8 @@ defmodule Tidepool.Cluster.Gossip do
   """
 
   alias Tidepool.Catalog.{Clock, Digest, Entry, State}
-  alias Tidepool.Cluster.{Changes, Membership, OwnReport, Repair, Report, Reports}
+  alias Tidepool.Cluster.Report
+  alias Tidepool.Cluster.Gossip.{AntiEntropy, Membership, Outbox}
 
   @defaults [
     tick_ms: 250,
@@ -53,7 +54,7 @@ defmodule Tidepool.Cluster.Gossip do
   @enforce_keys [:node, :options, :catalog, :members, :own]
   defstruct @enforce_keys ++
               [
-                reports: %Reports{},
+                reports: %Report.Table{},
                 changes: %{},
                 news: %{},
                 found: [],
@@ -67,14 +68,14 @@ defmodule Tidepool.Cluster.Gossip do
   @type t :: %__MODULE__{}
   @type message ::
           Membership.message()
-          | {:push, [Changes.change()]}
+          | {:push, [Outbox.change()]}
           | {:reports, [Report.t()]}
           | {:digest, wall_ms :: non_neg_integer, entries :: Digest.hash(), seen :: Digest.hash(),
              reports :: Digest.hash()}
-          | {:groups, Repair.table(), [Digest.hash()]}
-          | {:leaves, Repair.table(), [{Digest.group(), [Digest.hash()]}]}
-          | {:keys, Repair.table(), [{Digest.leaf(), [{String.t(), version :: term}]}]}
-          | {:want, Repair.table(), [String.t()]}
+          | {:groups, AntiEntropy.table(), [Digest.hash()]}
+          | {:leaves, AntiEntropy.table(), [{Digest.group(), [Digest.hash()]}]}
+          | {:keys, AntiEntropy.table(), [{Digest.leaf(), [{String.t(), version :: term}]}]}
+          | {:want, AntiEntropy.table(), [String.t()]}
           | {:gone, [{String.t(), Clock.stamp()}]}
           | {:seen, root :: Digest.hash(), %{seen: State.seen(), beyond: State.beyond(), horizon: Clock.stamp() | nil}}
   @type event ::
@@ -121,7 +122,7 @@ defmodule Tidepool.Cluster.Gossip do
       options: options,
       catalog: catalog,
       members: members,
-      own: OwnReport.new(node, now, catalog.digest.root),
+      own: Report.Own.new(node, now, catalog.digest.root),
       kept: State.context_hash(catalog)
     }
     |> write_report(now)
@@ -152,14 +153,14 @@ defmodule Tidepool.Cluster.Gossip do
   @doc "All nodes that are reachable now, this one included, with their reports as far as they are here."
   @spec live(t) :: %{String.t() => Report.t() | nil}
   def live(state) do
-    for node <- Reports.reachable(state.reports, state.node), into: %{}, do: {node, state.reports.rows[node]}
+    for node <- Report.Table.reachable(state.reports, state.node), into: %{}, do: {node, state.reports.rows[node]}
   end
 
   @doc "All nodes whose reports are known, which are not forgotten, and which are not reachable now."
   @spec lost(t) :: [String.t()]
   def lost(state) do
-    reachable = Reports.reachable(state.reports, state.node)
-    Enum.reject(Reports.nodes(state.reports), &MapSet.member?(reachable, &1))
+    reachable = Report.Table.reachable(state.reports, state.node)
+    Enum.reject(Report.Table.nodes(state.reports), &MapSet.member?(reachable, &1))
   end
 
   @doc "How many entries of the catalog this node can't serve yet."
@@ -180,21 +181,21 @@ defmodule Tidepool.Cluster.Gossip do
   defp on({:local, entries}, state, effects, _now) do
     {changes, catalog} =
       Enum.reduce(entries, {state.changes, state.catalog}, fn entry, {changes, catalog} ->
-        Changes.local(changes, catalog, entry)
+        Outbox.local(changes, catalog, entry)
       end)
 
     {%{state | changes: changes, catalog: catalog}, effects}
   end
 
-  defp on({:ready, entries}, state, effects, _now), do: {%{state | own: OwnReport.ready(state.own, entries)}, effects}
+  defp on({:ready, entries}, state, effects, _now), do: {%{state | own: Report.Own.ready(state.own, entries)}, effects}
 
   defp on({:pending, entries}, state, effects, _now),
-    do: {%{state | own: OwnReport.pending(state.own, entries)}, effects}
+    do: {%{state | own: Report.Own.pending(state.own, entries)}, effects}
 
   defp on({:found, nodes}, state, effects, now), do: membership({:found, nodes}, %{state | found: nodes}, effects, now)
 
   defp on({:forget, node}, state, effects, now),
-    do: {merge_report(state, Reports.forget(state.reports, node), state.node, now), effects}
+    do: {merge_report(state, Report.Table.forget(state.reports, node), state.node, now), effects}
 
   defp on(:tick, state, effects, now) do
     state = %{state | tick: state.tick + 1}
@@ -220,19 +221,19 @@ defmodule Tidepool.Cluster.Gossip do
 
     effects =
       cond do
-        entries != catalog.digest.root -> sends([Repair.begin(:entries, catalog, state.reports)], from, effects)
+        entries != catalog.digest.root -> sends([AntiEntropy.begin(:entries, catalog, state.reports)], from, effects)
         seen != State.context_hash(catalog) -> sends([seen(catalog)], from, effects)
         true -> effects
       end
 
     if reports == state.reports.digest.root,
       do: {state, effects},
-      else: {state, sends([Repair.begin(:reports, catalog, state.reports)], from, effects)}
+      else: {state, sends([AntiEntropy.begin(:reports, catalog, state.reports)], from, effects)}
   end
 
   defp on({:message, from, {step, _table, _sums} = message}, state, effects, _now)
        when step in [:groups, :leaves, :keys, :want],
-       do: {state, sends(Repair.answer(message, state.catalog, state.reports), from, effects)}
+       do: {state, sends(AntiEntropy.answer(message, state.catalog, state.reports), from, effects)}
 
   defp on({:message, from, {:seen, root, theirs}}, state, effects, _now) do
     if root == state.catalog.digest.root do
@@ -249,8 +250,8 @@ defmodule Tidepool.Cluster.Gossip do
       Enum.reduce(changes, {state, [], [], [], %{}}, fn change, found -> take_in(change, from, found, now) end)
 
     effects = if accepted == [], do: effects, else: [{:accepted, Enum.reverse(accepted), from} | effects]
-    effects = sends(Repair.rows(:entries, back, state.catalog, state.reports), from, effects)
-    effects = gone |> Repair.chunks(&{:gone, &1}) |> sends(from, effects)
+    effects = sends(AntiEntropy.rows(:entries, back, state.catalog, state.reports), from, effects)
+    effects = gone |> AntiEntropy.chunks(&{:gone, &1}) |> sends(from, effects)
     {state, refused(refused, from, effects)}
   end
 
@@ -301,7 +302,7 @@ defmodule Tidepool.Cluster.Gossip do
         {state, accepted, back, gone, Map.put(refused, {:no_token, replica}, nil)}
 
       true ->
-        {result, changes, catalog} = Changes.take_in(state.changes, state.catalog, change, from)
+        {result, changes, catalog} = Outbox.take_in(state.changes, state.catalog, change, from)
         state = %{state | changes: changes, catalog: catalog}
 
         case result do
@@ -315,12 +316,12 @@ defmodule Tidepool.Cluster.Gossip do
 
   defp merge_report(%{node: node} = state, %{node: node} = report, _from, now) do
     if report.at >= state.own.report.at and report != state.own.report,
-      do: write_report(%{state | own: OwnReport.follow(state.own, report)}, now),
+      do: write_report(%{state | own: Report.Own.follow(state.own, report)}, now),
       else: state
   end
 
   defp merge_report(state, report, from, now) do
-    case Reports.merge(state.reports, report, now - state.options.report_age_ms) do
+    case Report.Table.merge(state.reports, report, now - state.options.report_age_ms) do
       {:changed, reports} -> %{state | reports: reports, news: Map.put(state.news, report.node, [from])}
       {:same, _reports} -> %{state | news: heard_report(state.news, report.node, from)}
       {_older, _reports} -> state
@@ -335,15 +336,15 @@ defmodule Tidepool.Cluster.Gossip do
   end
 
   defp keep_report(state, now) do
-    if OwnReport.due?(state.own, state.tick, now, state.options.report_age_ms),
+    if Report.Own.due?(state.own, state.tick, now, state.options.report_age_ms),
       do: write_report(state, now),
       else: state
   end
 
   defp write_report(state, now) do
     due = state.tick + div(map_size(state.reports.rows), 20)
-    own = OwnReport.write(state.own, now, peers(state), state.catalog.digest.root, due)
-    {_changed, reports} = Reports.merge(state.reports, own.report, 0)
+    own = Report.Own.write(state.own, now, peers(state), state.catalog.digest.root, due)
+    {_changed, reports} = Report.Table.merge(state.reports, own.report, 0)
     %{state | own: own, reports: reports, news: Map.put(state.news, state.node, [])}
   end
 
@@ -361,7 +362,7 @@ defmodule Tidepool.Cluster.Gossip do
   defp push(peers, items, kind, effects) do
     Enum.reduce(peers, effects, fn peer, effects ->
       for({item, heard} <- items, peer not in heard, do: item)
-      |> Repair.chunks(&{kind, &1})
+      |> AntiEntropy.chunks(&{kind, &1})
       |> sends(peer, effects)
     end)
   end
@@ -377,15 +378,15 @@ defmodule Tidepool.Cluster.Gossip do
     else
       added = MapSet.difference(members.active, before)
 
-      {%{state | own: OwnReport.changed(state.own)},
+      {%{state | own: Report.Own.changed(state.own)},
        Enum.reduce(added, effects, &[{:send, &1, digest(state, now)} | &2])}
     end
   end
 
   # Views change all the time while nodes come and go; lost is what was out of reach a while ago as well.
   defp look_for_lost(state, effects, now) do
-    reachable = Reports.reachable(state.reports, state.node)
-    known = Enum.uniq(Reports.nodes(state.reports) ++ state.found)
+    reachable = Report.Table.reachable(state.reports, state.node)
+    known = Enum.uniq(Report.Table.nodes(state.reports) ++ state.found)
     missed = for node <- known, not MapSet.member?(reachable, node), do: node
     lost = Enum.filter(missed, &(&1 in state.missed))
     {state, effects} = tell_joined(%{state | missed: missed}, reachable, lost, effects)
@@ -403,7 +404,7 @@ defmodule Tidepool.Cluster.Gossip do
 
   defp collect(state, effects, now) do
     {names, catalog} = State.collect(state.catalog, now - state.options.tombstone_age_ms)
-    reports = Reports.expire(state.reports, now - state.options.report_age_ms)
+    reports = Report.Table.expire(state.reports, now - state.options.report_age_ms)
     keep(%{state | catalog: catalog, reports: reports}, names, effects)
   end
 
@@ -414,7 +415,7 @@ defmodule Tidepool.Cluster.Gossip do
     if forgotten == [] and hash == state.kept do
       {state, effects}
     else
-      own = OwnReport.forget(state.own, for({name, _stamp} <- forgotten, do: name))
+      own = Report.Own.forget(state.own, for({name, _stamp} <- forgotten, do: name))
       {%{state | kept: hash, own: own}, [{:collected, forgotten, State.context(state.catalog)} | effects]}
     end
   end

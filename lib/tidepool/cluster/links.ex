@@ -18,8 +18,8 @@ defmodule Tidepool.Cluster.Links do
 
   require Logger
 
-  alias Tidepool.Cluster.Backoff
   alias Tidepool.Config
+  alias Tidepool.Cluster.Links.Backoff
 
   # A link whose other side answers none of these leads to a node that does not run Tidepool.
   @greetings 3

@@ -15,7 +15,9 @@ defmodule Tidepool.Cluster.Server do
 
   alias Tidepool.{Catalog, Config, Events, Log}
   alias Tidepool.Catalog.{Arrivals, Entry, State}
-  alias Tidepool.Cluster.{Discovery, Gossip, Links, Loads, LogOnce, Notices, Spread, Traffic, Wire}
+  alias Tidepool.Cluster.{Gossip, Links, LogOnce, Notices, Reconciler, Traffic, Wire}
+  alias Tidepool.Cluster.Links.Discovery
+  alias Tidepool.Cluster.Report.Spread
 
   @tick_ms 250
   # Loads that end within so long of each other are told to others together.
@@ -177,7 +179,7 @@ defmodule Tidepool.Cluster.Server do
 
     # While the catalog wrote it down, something later may have come from elsewhere: that is still to be loaded.
     if current?(state, entry) do
-      Loads.cancel([entry.name])
+      Reconciler.cancel([entry.name])
       {:noreply, feed(state, {:ready, [entry]})}
     else
       {:noreply, state}
@@ -186,7 +188,7 @@ defmodule Tidepool.Cluster.Server do
 
   def handle_info(:distributed?, state) do
     state = begin(state)
-    if state.gossip, do: Loads.report()
+    if state.gossip, do: Reconciler.report()
     {:noreply, state}
   end
 
@@ -300,9 +302,9 @@ defmodule Tidepool.Cluster.Server do
   defp origin(state, name), do: Map.get(state.origins || %{}, name, :guessed)
 
   # Has this node joined, or found nobody to join? Whoever waits for that looks next whether a function is on its way, which
-  # `Loads` has to know by then.
+  # `Reconciler` has to know by then.
   defp settle(state) do
-    if not state.joined? and (agrees?(state) or alone?(state)), do: Loads.echo(:joined)
+    if not state.joined? and (agrees?(state) or alone?(state)), do: Reconciler.echo(:joined)
     state
   end
 
@@ -328,7 +330,7 @@ defmodule Tidepool.Cluster.Server do
   defp linked(state, {links, []}), do: %{state | links: links}
 
   defp linked(state, {links, events}) do
-    for {:up, name} <- events, do: Loads.up(Links.node_of(links, name))
+    for {:up, name} <- events, do: Reconciler.up(Links.node_of(links, name))
     feed(%{state | links: links}, events)
   end
 
@@ -398,16 +400,16 @@ defmodule Tidepool.Cluster.Server do
 
   defp effect({:accepted, entries, from}, {state, last}) do
     Catalog.accept(entries)
-    Log.received(entries, from)
+    Log.received(Enum.map(entries, &{Entry.node(&1), &1}), from)
     {removed, deployed} = Enum.split_with(entries, & &1.removed)
-    if removed != [], do: Loads.cancel(Enum.map(removed, & &1.name))
-    if deployed != [], do: Loads.load(deployed, Links.node_of(state.links, from))
+    if removed != [], do: Reconciler.cancel(Enum.map(removed, & &1.name))
+    if deployed != [], do: Reconciler.load(deployed, Links.node_of(state.links, from))
     {feed(state, [{:pending, deployed}, {:ready, removed}]), last}
   end
 
   defp effect({:collected, stamps, context}, {state, last}) do
     Catalog.forget(stamps, context)
-    Loads.cancel(for {name, _stamp} <- stamps, do: name)
+    Reconciler.cancel(for {name, _stamp} <- stamps, do: name)
     {state, last}
   end
 

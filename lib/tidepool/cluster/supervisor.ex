@@ -2,22 +2,23 @@ defmodule Tidepool.Cluster.Supervisor do
   @moduledoc """
   The processes of the cluster. What crashes here is restarted here: calls on this node go on.
 
-      Blobs    hands modules out
-      Tasks    connecting, looking for nodes: whatever may take long
-      Server   membership and gossip; knows the links
-      Loads    brings what others have deployed to where it can be called
+      BlobServer  hands modules out
+      Tasks       connecting, looking for nodes: whatever may take long
+      Server      membership and gossip; knows the links
+      Reconciler  brings what others have deployed to where it can be called
   """
 
   use Supervisor
 
-  alias Tidepool.Cluster.{Blobs, Loads, Server}
+  alias Tidepool.Cluster.{Reconciler, Server}
+  alias Tidepool.Cluster.Transfer.BlobServer
 
   @doc false
   def start_link(config), do: Supervisor.start_link(__MODULE__, config, name: __MODULE__)
 
   @impl true
   def init(config) do
-    children = [Blobs, {Task.Supervisor, name: Tidepool.Cluster.Tasks}, {Server, config}, {Loads, Server}]
+    children = [BlobServer, {Task.Supervisor, name: Tidepool.Cluster.Tasks}, {Server, config}, {Reconciler, Server}]
     Supervisor.init(children, strategy: :rest_for_one, max_restarts: 10, max_seconds: 10)
   end
 end

@@ -11,9 +11,9 @@ defmodule Tidepool.Cluster.Wire do
   can say it, so that nodes of an earlier one read all but what they know nothing of.
   """
 
-  alias Tidepool.Catalog.{Digest, Entry}
+  alias Tidepool.{Config, Limits, Options}
+  alias Tidepool.Catalog.{Digest, Entry, Origin}
   alias Tidepool.Cluster.{Gossip, Report}
-  alias Tidepool.{Config, Limits, Options, Origin}
   alias Tidepool.Function.{Fields, Spec}
 
   @oldest 2

@@ -7,7 +7,7 @@ defmodule Tidepool.Host.Isolated do
   It has the caller's Logger metadata, `$callers` and place in the nesting of calls.
   """
 
-  alias Tidepool.{Nesting, Timer}
+  alias Tidepool.Host.{Nesting, Timer}
 
   @doc "The result of `fun`; what its process was ended by; or `:timeout`, with the process killed. Leaves no message."
   @spec run((() -> result), remaining_us :: non_neg_integer) :: {:ok, result} | {:exit, term} | :timeout

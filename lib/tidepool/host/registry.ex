@@ -9,10 +9,9 @@ defmodule Tidepool.Host.Registry do
   use GenServer
 
   alias Tidepool.Host
-  alias Tidepool.Host.Target
-  alias Tidepool.Testing.Handlers
+  alias Tidepool.Host.{Target, TestHandlers}
 
-  @typedoc "`{:testing, entry}`: a test may have a handler of its own; see `Tidepool.Testing.Handlers`."
+  @typedoc "`{:testing, entry}`: a test may have a handler of its own; see `Tidepool.Host.TestHandlers`."
   @type entry ::
           {(Host.Call.t() -> term) | {module, atom}, run :: :timed | :inline | :isolated}
           | {:process, GenServer.name() | pid, message :: :invoke_callback | :call}
@@ -78,7 +77,7 @@ defmodule Tidepool.Host.Registry do
   def handle_call(:test, _from, %{testing?: true} = state), do: {:reply, :ok, state}
 
   def handle_call(:test, _from, state) do
-    Handlers.create()
+    TestHandlers.create()
     if find({:_, :_, :_}) == nil, do: store({:_, :_, :_}, nil)
 
     for {{__MODULE__, target}, entry} <- :persistent_term.get(), not match?({:testing, _entry}, entry) do

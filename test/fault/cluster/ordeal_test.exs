@@ -2,7 +2,8 @@ defmodule Tidepool.Fault.Cluster.OrdealTest do
   # Not async: six nodes, some of them being killed.
   use Tidepool.Case
 
-  alias Tidepool.{BlobStore, Catalog, FaultVersion, Ordeal, Peer, TestCluster}
+  alias Tidepool.{Catalog, FaultVersion, Ordeal, Peer, TestCluster}
+  alias Tidepool.Catalog.BlobStore
   alias Tidepool.Ordeal.{History, Liar, Troubles}
 
   @nodes 5

@@ -4,8 +4,9 @@ defmodule Tidepool.Fault.Cluster.ReturnTest do
 
   import Tidepool.TestCluster
 
+  alias Tidepool.{FaultVersion, Peer}
   alias Tidepool.Catalog.{Entry, Log, Record}
-  alias Tidepool.{Check, FaultVersion, Peer}
+  alias Tidepool.Data.Check
 
   @day_ms 86_400_000
 

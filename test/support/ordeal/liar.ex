@@ -1,7 +1,7 @@
 defmodule Tidepool.Ordeal.Liar do
   @moduledoc """
   A member of the cluster that does what none should: a node with the cookie, and this process where others have
-  `Tidepool.Cluster.Server` and `Tidepool.Cluster.Blobs`.
+  `Tidepool.Cluster.Server` and `Tidepool.Cluster.Transfer.BlobServer`.
 
   It takes part in greetings, and then repeats what it heard long ago, sends damaged and cut messages, bytes that are none,
   large ones, floods of them, and reports of its own that are wrong. It asks for modules and takes none of their pieces,
@@ -10,7 +10,8 @@ defmodule Tidepool.Ordeal.Liar do
 
   use GenServer
 
-  alias Tidepool.Cluster.{Blobs, Report, Server, Wire}
+  alias Tidepool.Cluster.{Report, Server, Wire}
+  alias Tidepool.Cluster.Transfer.BlobServer
 
   @heard 2_000
   @tick_ms 20
@@ -26,7 +27,7 @@ defmodule Tidepool.Ordeal.Liar do
   @impl true
   def init({nodes, seed}) do
     :rand.seed(:exsss, seed)
-    {:ok, _blobs} = GenServer.start_link(__MODULE__.Shelf, nil, name: Blobs)
+    {:ok, _blobs} = GenServer.start_link(__MODULE__.Shelf, nil, name: BlobServer.name())
     send(self(), :tick)
     {:ok, %{nodes: nodes, peers: %{}, heard: [], count: %{}}}
   end
@@ -107,7 +108,8 @@ defmodule Tidepool.Ordeal.Liar do
   # Opens a transfer of a module that is there and never asks for its pieces.
   defp hold(state, node) do
     for sha256 <- Enum.take(modules(state.heard), 1),
-        do: transmit({Blobs, node}, {:tidepool_blob, Blobs.version(), :open, self(), make_ref(), sha256})
+        do:
+          transmit(BlobServer.address(node), {:tidepool_blob, BlobServer.version(), :open, self(), make_ref(), sha256})
 
     counted(state, :hold)
   end

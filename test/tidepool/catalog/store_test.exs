@@ -4,8 +4,8 @@ defmodule Tidepool.Catalog.StoreTest do
 
   import Bitwise
 
-  alias Tidepool.{BlobStore, Error}
-  alias Tidepool.Catalog.{Clock, Entry, Log, Record, State, Store}
+  alias Tidepool.Error
+  alias Tidepool.Catalog.{BlobStore, Clock, Entry, Log, Record, State, Store}
 
   @skew 60_000
   @names for n <- 1..9, do: "function_#{n}"

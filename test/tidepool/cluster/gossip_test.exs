@@ -5,7 +5,8 @@ defmodule Tidepool.Cluster.GossipTest do
   import Tidepool.Property
 
   alias Tidepool.Catalog.{Clock, Entry, State}
-  alias Tidepool.Cluster.{Gossip, Membership, Report}
+  alias Tidepool.Cluster.{Gossip, Report}
+  alias Tidepool.Cluster.Gossip.Membership
 
   @began 1_700_000_000_000
   @age_ms 100_000

@@ -2,9 +2,10 @@ defmodule Tidepool.Cluster.SimulationTest do
   # Clusters of 50 in virtual time. What fails is printed with its seed; SIMULATION_SEED=n runs that one again.
   use ExUnit.Case, async: true
 
-  alias Tidepool.Catalog.State
-  alias Tidepool.Cluster.{Gossip, Membership}
   alias Tidepool.Simulation
+  alias Tidepool.Catalog.State
+  alias Tidepool.Cluster.Gossip
+  alias Tidepool.Cluster.Gossip.Membership
 
   @nodes 50
   @rough [loss: 0.05, repeat: 0.05, delay: 3, skew_ms: 200]

@@ -1,0 +1,140 @@
+defmodule Tidepool.Catalog.BlobStore do
+  @moduledoc """
+  Modules by the SHA-256 of their bytes, each a file of that name.
+
+  A blob is written beside its place, flushed, and renamed: whoever finds a file under its hash finds all of it, however
+  the node died. What is read is hashed again; a file whose bytes have another hash is set aside as `HASH.damaged`.
+
+  The calling process reads and writes by itself: what goes through the VM's file server holds up all others that do, for as long
+  as a slow disk takes.
+  """
+
+  alias Tidepool.{Error, Native}
+
+  @type sha256 :: String.t()
+
+  # So much is read at once.
+  @piece_bytes 4_194_304
+  # Files are their owner's alone.
+  @private 0o600
+
+  @doc "Name of the blob with these bytes: their SHA-256 in lower-case hex."
+  @spec sha256(binary) :: sha256
+  def sha256(bytes), do: :crypto.hash(:sha256, bytes) |> Base.encode16(case: :lower)
+
+  @doc "Can this be the name of a blob?"
+  @spec sha256?(term) :: boolean
+  def sha256?(name), do: is_binary(name) and name =~ ~r/\A[0-9a-f]{64}\z/
+
+  @doc "Makes the folder ready and removes what unfinished writes have left."
+  @spec prepare(Path.t()) :: :ok | {:error, Error.t()}
+  def prepare(folder) do
+    with :ok <- wrap(File.mkdir_p(folder), folder) do
+      folder |> Path.join("*.new") |> Path.wildcard() |> Enum.each(&File.rm/1)
+    end
+  end
+
+  @doc """
+  Keeps `bytes`; when this returns they survive a power cut.
+
+  A file that is there already is read: one that is damaged is replaced.
+  """
+  @spec put(Path.t(), sha256, binary) :: :ok | {:error, Error.t()}
+  def put(folder, sha256, bytes) do
+    path = path(folder, sha256)
+
+    # Whoever has put it there may not have flushed the folder yet.
+    if read(path) == {:ok, bytes},
+      do: wrap(Native.sync_folder(folder), folder),
+      else: write(path, bytes)
+  end
+
+  @doc "Replaces a file, or makes it: written beside its place, for this user alone, flushed and renamed."
+  @spec write(Path.t(), iodata) :: :ok | {:error, Error.t()}
+  def write(path, content) do
+    {folder, beside} = {Path.dirname(path), beside(path)}
+
+    with :ok <- wrap(File.write(beside, content, [:raw, :sync]), beside),
+         :ok <- wrap(File.chmod(beside, @private), beside),
+         :ok <- wrap(File.rename(beside, path), path) do
+      wrap(Native.sync_folder(folder), folder)
+    end
+  end
+
+  @doc """
+  The bytes of a blob.
+
+  Errors have the reason `:storage`: the file is missing, can't be read, or is damaged, and then has been set aside.
+  """
+  @spec fetch(Path.t(), sha256) :: {:ok, binary} | {:error, Error.t()}
+  def fetch(folder, sha256) do
+    path = path(folder, sha256)
+
+    with {:ok, bytes} <- wrap(read(path), path) do
+      if sha256(bytes) == sha256 do
+        {:ok, bytes}
+      else
+        aside = path <> ".damaged"
+        File.rename(path, aside)
+        {:error, Error.new(:storage, "#{path} is damaged (its hash differs) and was set aside as #{aside}")}
+      end
+    end
+  end
+
+  @doc "Is the blob there, and are its bytes those of its name?"
+  @spec check(Path.t(), sha256) :: :whole | :missing | :damaged
+  def check(folder, sha256) do
+    case read(path(folder, sha256)) do
+      {:ok, bytes} -> if sha256(bytes) == sha256, do: :whole, else: :damaged
+      {:error, :enoent} -> :missing
+      {:error, _unreadable} -> :damaged
+    end
+  end
+
+  @doc "Is there a blob of this name?"
+  @spec exists?(Path.t(), sha256) :: boolean
+  def exists?(folder, sha256), do: File.exists?(path(folder, sha256))
+
+  @doc "Removes all blobs but those in `used`. Damaged ones stay for whoever wants to look at them."
+  @spec sweep(Path.t(), MapSet.t(sha256)) :: :ok
+  def sweep(folder, used) do
+    for name <- list(folder), not MapSet.member?(used, name), do: File.rm(path(folder, name))
+    :ok
+  end
+
+  @doc "Where a blob is, or would be."
+  @spec path(Path.t(), sha256) :: Path.t()
+  def path(folder, sha256), do: Path.join(folder, sha256)
+
+  @doc "A path to write at what will be at `path`, which no other writer has."
+  @spec beside(Path.t()) :: Path.t()
+  def beside(path), do: "#{path}.#{System.unique_integer([:positive])}.new"
+
+  @doc "The names of all blobs."
+  @spec list(Path.t()) :: [sha256]
+  def list(folder) do
+    case File.ls(folder) do
+      {:ok, names} -> Enum.filter(names, &sha256?/1)
+      {:error, _reason} -> []
+    end
+  end
+
+  defp read(path) do
+    with {:ok, file} <- :file.open(path, [:read, :raw, :binary]) do
+      pieces = read(file, [])
+      :file.close(file)
+      pieces
+    end
+  end
+
+  defp read(file, pieces) do
+    case :file.read(file, @piece_bytes) do
+      {:ok, piece} -> read(file, [pieces | piece])
+      :eof -> {:ok, IO.iodata_to_binary(pieces)}
+      {:error, reason} -> {:error, reason}
+    end
+  end
+
+  defp wrap({:error, reason}, path), do: {:error, Error.storage(path, reason)}
+  defp wrap(ok, _path), do: ok
+end

@@ -1,0 +1,98 @@
+defmodule Tidepool.Cluster.Gossip.AntiEntropy do
+  @moduledoc """
+  How two peers whose digests differ find what the one has and the other lacks, step by step, each answering the other:
+
+    1. `:groups`: the sums of all groups of a table
+    2. `:leaves`: the sums of the leaves of those groups that differ
+    3. `:keys`: the keys and versions in those leaves that differ; of a leaf that the other has nothing in, the rows themselves
+    4. the rows that the other lacks or has an earlier version of; `:want` for those that are missing here; `:gone` for entries that
+       were removed and collected here (`Tidepool.Catalog.State`)
+
+  No step keeps anything between messages, so any of them may be lost, late or repeated. There are two tables, the catalog's
+  entries and the nodes' reports.
+  """
+
+  alias Tidepool.Catalog.{Digest, State}
+  alias Tidepool.Cluster.{Gossip, Report}
+
+  @chunk 256
+
+  @type table :: :entries | :reports
+
+  @doc "The first step."
+  @spec begin(table, State.t(), Report.Table.t()) :: Gossip.message()
+  def begin(table, catalog, reports), do: {:groups, table, Digest.groups(digest(table, catalog, reports))}
+
+  @doc "The answers to a step."
+  @spec answer(Gossip.message(), State.t(), Report.Table.t()) :: [Gossip.message()]
+  def answer({:groups, table, sums}, catalog, reports) do
+    digest = digest(table, catalog, reports)
+    leaves = for group <- Digest.differing_groups(digest, sums), do: {group, Digest.leaves(digest, group)}
+    if leaves == [], do: [], else: [{:leaves, table, leaves}]
+  end
+
+  def answer({:leaves, table, groups}, catalog, reports) do
+    digest = digest(table, catalog, reports)
+    leaves = Enum.flat_map(groups, fn {group, sums} -> Digest.differing_leaves(digest, group, sums) end)
+    {empty, differing} = Enum.split_with(leaves, fn {_leaf, sum} -> sum == 0 end)
+    missing = Enum.flat_map(empty, fn {leaf, _sum} -> Digest.keys(digest, leaf) end)
+    versions = &for(key <- &1, do: {key, version(table, key, catalog, reports)})
+    keys = for {leaf, _sum} <- differing, do: {leaf, versions.(Digest.keys(digest, leaf))}
+
+    rows(table, missing, catalog, reports) ++ chunks(keys, &{:keys, table, &1})
+  end
+
+  def answer({:keys, table, leaves}, catalog, reports) do
+    digest = digest(table, catalog, reports)
+
+    {ours, wanted, gone} =
+      Enum.reduce(leaves, {[], [], []}, fn {leaf, theirs}, found ->
+        mine = Map.new(Digest.keys(digest, leaf), &{&1, version(table, &1, catalog, reports)})
+        compare(table, catalog, mine, Map.new(theirs), found)
+      end)
+
+    rows(table, ours, catalog, reports) ++ chunks(wanted, &{:want, table, &1}) ++ chunks(gone, &{:gone, &1})
+  end
+
+  def answer({:want, table, keys}, catalog, reports), do: rows(table, keys, catalog, reports)
+
+  @doc "The rows of these keys, as far as there are any, as messages."
+  @spec rows(table, [String.t()], State.t(), Report.Table.t()) :: [Gossip.message()]
+  def rows(:entries, names, catalog, _reports) do
+    chunks(for(name <- names, entry = catalog.entries[name], do: {entry, nil}), &{:push, &1})
+  end
+
+  def rows(:reports, nodes, _catalog, reports) do
+    chunks(for(node <- nodes, report = reports.rows[node], do: report), &{:reports, &1})
+  end
+
+  @doc "A long list as several messages."
+  @spec chunks(list, (list -> Gossip.message())) :: [Gossip.message()]
+  def chunks([], _message), do: []
+
+  def chunks(items, message) do
+    {chunk, rest} = Enum.split(items, @chunk)
+    [message.(chunk) | chunks(rest, message)]
+  end
+
+  # Equal versions of unequal rows don't show here; the sums say that there are some, so all of the leaf is sent.
+  defp compare(_table, _catalog, same, same, {ours, wanted, gone}), do: {Map.keys(same) ++ ours, wanted, gone}
+
+  defp compare(table, catalog, mine, theirs, {ours, wanted, gone}) do
+    newer = for {key, version} <- mine, not is_map_key(theirs, key) or theirs[key] < version, do: key
+
+    Enum.reduce(theirs, {newer ++ ours, wanted, gone}, fn {key, version}, {ours, wanted, gone} ->
+      cond do
+        is_map_key(mine, key) and mine[key] >= version -> {ours, wanted, gone}
+        table == :entries and State.collected?(catalog, version) -> {ours, wanted, [{key, version} | gone]}
+        true -> {ours, [key | wanted], gone}
+      end
+    end)
+  end
+
+  defp digest(:entries, catalog, _reports), do: catalog.digest
+  defp digest(:reports, _catalog, reports), do: reports.digest
+
+  defp version(:entries, name, catalog, _reports), do: catalog.entries[name].stamp
+  defp version(:reports, node, _catalog, reports), do: reports.rows[node].at
+end

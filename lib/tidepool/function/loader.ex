@@ -1,0 +1,118 @@
+defmodule Tidepool.Function.Loader do
+  @moduledoc """
+  From a module's bytes to a function that can be called, by way of the native library.
+  """
+
+  require Logger
+
+  # A compiler that dies, of the kernel's lack of memory for instance, has said nothing of the module.
+  @again_after_ms [100, 1_000]
+
+  alias Tidepool.{Config, Engine, Error, Function, Limits, Native, Telemetry}
+  alias Tidepool.Catalog.Entry
+  alias Tidepool.Function.Spec
+
+  @typedoc "A compiled module and what it says of itself."
+  @type t :: %{
+          module: Native.module_ref(),
+          abi: :wapc | :wasi,
+          imports: [String.t()],
+          start: :nothing | :snapshot | :initialiser,
+          start_reason: String.t() | nil,
+          tier: Function.tier(),
+          compile_us: non_neg_integer,
+          cached: boolean
+        }
+
+  @doc "May a module of so many bytes be loaded on this node?"
+  @spec check_size(non_neg_integer) :: :ok | {:error, Error.t()}
+  def check_size(size) do
+    allowed = Config.get(:max_module)
+
+    if size <= allowed do
+      :ok
+    else
+      message = "the module has #{size} bytes, more than the #{allowed} allowed here (setting :max_module)"
+      {:error, Error.new(:too_large, message, nil, %{allowed: allowed, unit: "bytes"})}
+    end
+  end
+
+  @doc """
+  Checks and compiles the module of an entry, or takes its code from the cache, and runs its start functions for a snapshot
+  if the deploy wants one, on the native library's own threads; waits for it. Errors name what refused it. A large module
+  is compiled by the baseline compiler here; publishing it is what queues it for the optimising one.
+
+  A caller that dies meanwhile takes its place in the queue along.
+  """
+  @spec compile(binary, Entry.t()) :: {:ok, t} | {:error, Error.t()}
+  def compile(wasm, entry), do: compile(wasm, entry, false)
+
+  @doc """
+  Compiles the module of an entry that was deployed before, on this node or on another, as `compile/2` does; but it may take
+  four times what a new one may, and what says nothing of the module, a compiler that was killed for instance, is tried
+  again twice.
+  """
+  @spec compile_deployed(binary, Entry.t()) :: {:ok, t} | {:error, Error.t()}
+  def compile_deployed(wasm, entry), do: compile_deployed(wasm, entry, @again_after_ms)
+
+  defp compile_deployed(wasm, entry, pauses) do
+    case {compile(wasm, entry, true), pauses} do
+      {{:error, %Error{reason: :internal}}, [pause | pauses]} ->
+        Process.sleep(pause)
+        compile_deployed(wasm, entry, pauses)
+
+      {result, _pauses} ->
+        result
+    end
+  end
+
+  defp compile(wasm, entry, was_deployed) do
+    config = entry |> native_config() |> Map.put(:was_deployed, was_deployed)
+
+    Telemetry.span(:compile, %{module_bytes: byte_size(wasm)}, %{}, fn _metadata ->
+      id = Native.compile(Engine.runtime(), wasm, config)
+
+      receive do
+        {:tidepool_compiled, ^id, {:ok, module, facts}} ->
+          {{:ok, Map.put(facts, :module, module)}, %{}, Map.take(facts, [:abi, :cached, :tier])}
+
+        {:tidepool_compiled, ^id, {:error, reason, message, details}} ->
+          {{:error, Error.new(reason, message, nil, details)}, %{}, %{}}
+      end
+    end)
+  end
+
+  @doc "Makes a function of a compiled module."
+  @spec function(t, Entry.t()) :: {:ok, Native.function_ref()} | {:error, Error.t()}
+  def function(loaded, entry) do
+    case Native.new_function(loaded.module, native_config(entry)) do
+      {:ok, function} -> {:ok, function}
+      {:error, reason, message, details} -> {:error, Error.new(reason, message, entry.name, details)}
+    end
+  end
+
+  # The library takes what it knows.
+  defp native_config(entry) do
+    entry |> Spec.take() |> Map.put(:version, entry.version) |> Map.update!(:limits, &Limits.complete/1)
+  end
+
+  @doc "Tells that a function which the baseline tier served runs its optimised code, or why it does not."
+  @spec optimised(String.t(), pos_integer, {:ok, us :: non_neg_integer} | Native.failure()) :: :ok
+  def optimised(name, version, outcome) do
+    metadata = %{function: name, version: version}
+
+    case outcome do
+      {:ok, us} ->
+        Telemetry.report(:optimise, us, metadata, :ok)
+
+      {:error, reason, message, details} ->
+        Logger.warning(
+          "the function #{name} (version #{version}) could not be optimised, and is served as it is: #{message}",
+          tidepool_function: name,
+          tidepool_version: version
+        )
+
+        Telemetry.report(:optimise, 0, metadata, {:error, Error.new(reason, message, name, details)})
+    end
+  end
+end

@@ -1,0 +1,20 @@
+defmodule Tidepool.Host.Nesting do
+  @moduledoc """
+  What the calls of this process are nested in: how deep that is, until when it has time, and its caller's context. It is
+  in the process dictionary from the first host call of the call around them to that call's end.
+  """
+
+  @key __MODULE__
+
+  @typedoc "The deadline is in ms of the VM's monotonic time."
+  @type t :: {depth :: pos_integer, deadline :: integer, context :: term}
+
+  @doc "That of this process, or `nil` outside of all calls."
+  @spec get :: t | nil
+  def get, do: Process.get(@key)
+
+  @doc "Sets it, and returns what was there; `nil` removes it."
+  @spec put(t | nil) :: t | nil
+  def put(nil), do: Process.delete(@key)
+  def put(nesting), do: Process.put(@key, nesting)
+end
