@@ -155,12 +155,6 @@ defmodule Tidepool.Catalog do
   @spec known :: {State.context(), [Entry.t()]}
   def known, do: GenServer.call(__MODULE__, :known, :infinity)
 
-  @doc """
-  The same. From then on the calling process is told of each change that is made on this node, as `{:tidepool_catalog, entry}`.
-  """
-  @spec subscribe :: {State.context(), [Entry.t()]}
-  def subscribe, do: GenServer.call(__MODULE__, :subscribe, :infinity)
-
   @doc "Takes note of other nodes' entries. Those that are older than what is known change nothing."
   @spec accept([Entry.t()]) :: :ok
   def accept(entries), do: GenServer.cast(__MODULE__, {:accept, entries})
@@ -189,7 +183,7 @@ defmodule Tidepool.Catalog do
         open_cache(Path.join(folder, "compiled"), config.compile_cache)
         load(store)
         clock = State.clock(State.new(store.context, Map.values(store.entries)))
-        {:ok, %{store: store, clock: clock, open?: Config.open?(config), subscribers: %{}, reserved: %{}}}
+        {:ok, %{store: store, clock: clock, open?: Config.open?(config), reserved: %{}}}
 
       {:error, error} ->
         {:stop, error}
@@ -212,7 +206,7 @@ defmodule Tidepool.Catalog do
       function = describe(entry, loaded)
       publish([{entry, function, native}])
       Events.deployed(entry.name, entry.version)
-      tell(state, entry)
+      Events.changed(entry)
       {:reply, {:ok, function, :created}, state |> served(entry.name) |> release(reservation)}
     else
       {:unchanged, function} -> {:reply, {:ok, function, :unchanged}, release(state, reservation)}
@@ -226,7 +220,7 @@ defmodule Tidepool.Catalog do
          {entry, state} = stamp(%{Spec.bare(entry) | removed: true, admitted: Origin.admitted(origin)}, state),
          {:ok, state} <- write(state, [entry]) do
       withdraw([name])
-      tell(state, entry)
+      Events.changed(entry)
       {:reply, {:ok, entry}, clean(state)}
     else
       {:error, error, state} -> {:reply, {:error, error}, state}
@@ -234,11 +228,8 @@ defmodule Tidepool.Catalog do
     end
   end
 
-  def handle_call(:known, _from, state), do: {:reply, known(state), state}
-
-  def handle_call(:subscribe, {pid, _tag}, state) do
-    {:reply, known(state), put_in(state.subscribers[pid], Process.monitor(pid))}
-  end
+  def handle_call(:known, _from, %{store: store} = state),
+    do: {:reply, {store.context, Map.values(store.entries)}, state}
 
   def handle_call({:install, entry, result}, _from, state) do
     cond do
@@ -300,16 +291,7 @@ defmodule Tidepool.Catalog do
     {:noreply, abandon(state, reservation)}
   end
 
-  def handle_info({:DOWN, _monitor, :process, pid, _reason}, state) do
-    {:noreply, %{state | subscribers: Map.delete(state.subscribers, pid)}}
-  end
-
   def handle_info(_message, state), do: {:noreply, state}
-
-  defp known(%{store: store}), do: {store.context, Map.values(store.entries)}
-
-  defp tell(state, entry),
-    do: Enum.each(state.subscribers, fn {pid, _monitor} -> send(pid, {:tidepool_catalog, entry}) end)
 
   defp put_in_place(entry, {:ok, loaded, native}) do
     publish([{entry, describe(entry, loaded), native}])

@@ -29,10 +29,21 @@ defmodule Tidepool.Events do
 
   @doc "Sends `{:tidepool_event, event}` to the calling process for each event from now on, until it ends."
   @spec subscribe :: :ok
-  def subscribe do
-    {:ok, _registry} = Registry.register(__MODULE__, :all, nil)
+  def subscribe, do: register(:all)
+
+  @doc false
+  # Sends `{:tidepool_change, entry}` for each change that is made on this node: what other nodes are to be told of.
+  @spec subscribe_to_changes :: :ok
+  def subscribe_to_changes, do: register(:changes)
+
+  defp register(key) do
+    {:ok, _registry} = Registry.register(__MODULE__, key, nil)
     :ok
   end
+
+  @doc false
+  @spec changed(Tidepool.Catalog.Entry.t()) :: :ok
+  def changed(entry), do: dispatch(:changes, {:tidepool_change, entry})
 
   @doc false
   @spec deployed(String.t(), pos_integer) :: :ok
@@ -50,8 +61,9 @@ defmodule Tidepool.Events do
   @spec node_left(String.t()) :: :ok
   def node_left(node), do: publish(%{event: :node_left, node: node})
 
-  defp publish(event) do
-    message = {:tidepool_event, Map.put(event, :at, System.os_time(:second))}
-    Registry.dispatch(__MODULE__, :all, fn subscribers -> for {pid, _value} <- subscribers, do: send(pid, message) end)
+  defp publish(event), do: dispatch(:all, {:tidepool_event, Map.put(event, :at, System.os_time(:second))})
+
+  defp dispatch(key, message) do
+    Registry.dispatch(__MODULE__, key, fn subscribers -> for {pid, _value} <- subscribers, do: send(pid, message) end)
   end
 end

@@ -215,12 +215,12 @@ defmodule Tidepool.Cluster.ReconcilerTest do
     wasm = guest("rust", "hello_world")
     {wall_ms, counter, _replica} = own.stamp
     later = entry(context, wasm, version: 2, stamp: {wall_ms, counter + 1, "elsewhere#1"})
-    Peer.call(peer, Kernel, :send, [Server, {:tidepool_catalog, later}])
+    Peer.call(peer, Kernel, :send, [Server, {:tidepool_change, later}])
     # It knows of the later one now, and has ended what was on its way under that name.
     Peer.call(peer, :sys, :get_state, [Server])
     tell(peer, later)
 
-    Peer.call(peer, Kernel, :send, [Server, {:tidepool_catalog, own}])
+    Peer.call(peer, Kernel, :send, [Server, {:tidepool_change, own}])
     Peer.call(peer, :sys, :get_state, [Server])
     assert [%{entry: ^later}] = Peer.call(peer, Reconciler, :list, [])
 

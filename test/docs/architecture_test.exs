@@ -1,19 +1,27 @@
 Code.require_file("markdown.exs", __DIR__)
 
 defmodule Tidepool.Docs.ArchitectureTest do
-  # ARCHITECTURE.md: the tests that it names exist, and so do its absences.
+  # ARCHITECTURE.md and docs/invariants.md: the files and tests that they name exist, and what is said to be absent is.
   use ExUnit.Case, async: true
 
   alias Tidepool.Docs.Markdown
 
   @document "ARCHITECTURE.md"
+  @invariants "docs/invariants.md"
 
-  test "every invariant names tests that exist" do
-    invariants = for [always, guards] <- Markdown.rows(@document), guards =~ "](", do: {always, guards}
-    assert length(invariants) > 20
+  test "every invariant names tests, and they exist" do
+    # Each is a point of a list, and its tests are points below it.
+    invariants = Regex.scan(~r/^- (.*?)$((?:\n  .*)*)/m, File.read!(@invariants), capture: :all_but_first)
+    assert length(invariants) > 100
 
-    tests = for {_always, guards} <- invariants, [title, file] <- Markdown.named(guards), do: {file, title}
-    assert Enum.reject(tests, fn {file, title} -> Markdown.test?(file, title) end) == []
+    for [always, guards] <- invariants do
+      assert [_one | _more] = tests = Markdown.named(guards), always
+
+      for [title, file] <- tests do
+        assert Markdown.test?(Path.join("docs", file) |> Path.expand() |> Path.relative_to_cwd(), title),
+               "#{file}: #{title}"
+      end
+    end
   end
 
   test "every file and folder of the code map exists" do

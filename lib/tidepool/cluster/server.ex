@@ -76,7 +76,9 @@ defmodule Tidepool.Cluster.Server do
     if Node.alive?() do
       Logger.info("Tidepool looks for other nodes by #{Discovery.describe(state.config)}")
       :ok = :net_kernel.monitor_nodes(true, node_type: :all)
-      {context, entries} = Catalog.subscribe()
+      # Before: a change that is made now is known, told, or both, which does no harm.
+      Events.subscribe_to_changes()
+      {context, entries} = Catalog.known()
       name = to_string(node())
       open? = state.links.open?
       {withheld, shared} = Enum.split_with(entries, &Entry.withheld?(&1, open?))
@@ -174,7 +176,7 @@ defmodule Tidepool.Cluster.Server do
 
   # A change that was made on this node.
   @impl true
-  def handle_info({:tidepool_catalog, %Entry{} = entry}, state) do
+  def handle_info({:tidepool_change, %Entry{} = entry}, state) do
     state = feed(state, {:local, [entry]})
 
     # While the catalog wrote it down, something later may have come from elsewhere: that is still to be loaded.
