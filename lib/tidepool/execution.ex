@@ -167,28 +167,33 @@ defmodule Tidepool.Execution do
   end
 
   @spec drive(Native.step(), String.t(), origin) :: {:ok, binary} | {:error, Error.t()}
-  defp drive({:host, _task, _request, remaining_us, _version} = step, name, origin) do
-    {depth, context, timed?} = origin
-    nesting = {depth, now() + Timer.ceil_ms(remaining_us), context}
-    # Set once for a call, however often its guest asks.
-    outer = Nesting.put(nesting)
+  defp drive(step, name, {depth, context, timed?}) do
+    case run(step) do
+      {:host, _task, _request, remaining_us, _version} = asked ->
+        nesting = {depth, now() + Timer.ceil_ms(remaining_us), context}
+        # Set once for a call, however often its guest asks.
+        outer = Nesting.put(nesting)
 
-    try do
-      advance(step, name, nesting, timed?)
-    after
-      Nesting.put(outer)
+        try do
+          serve(asked, name, nesting, timed?)
+        after
+          Nesting.put(outer)
+        end
+
+      outcome ->
+        outcome
     end
     |> result(name)
   end
 
-  defp drive({:yield, task}, name, origin), do: task |> next_slice() |> drive(name, origin)
-  defp drive({:wait, task, id, remaining_us}, name, origin), do: task |> wait(id, remaining_us) |> drive(name, origin)
-  defp drive(outcome, name, _origin), do: result(outcome, name)
+  # On to the end of the call, or to where its guest asks the host.
+  defp run({:yield, task}), do: task |> next_slice() |> run()
+  defp run({:wait, task, id, remaining_us}), do: task |> wait(id, remaining_us) |> run()
+  defp run(asked_or_over), do: asked_or_over
 
   # On to the end of a call whose guest has asked the host.
-  defp advance({:host, task, request, remaining_us, version}, name, nesting, timed?) do
+  defp serve({:host, task, request, remaining_us, version}, name, {depth, deadline, context} = nesting, timed?) do
     {:wapc, binding, namespace, operation, payload} = request
-    {depth, deadline, context} = nesting
 
     call = %Host.Call{
       binding: binding,
@@ -202,16 +207,10 @@ defmodule Tidepool.Execution do
       context: context
     }
 
-    task |> Native.answer(ask_host(call, remaining_us, timed?)) |> advance(name, nesting, timed?)
+    task |> Native.answer(ask_host(call, remaining_us, timed?)) |> run() |> serve(name, nesting, timed?)
   end
 
-  defp advance({:yield, task}, name, nesting, timed?), do: task |> next_slice() |> advance(name, nesting, timed?)
-
-  defp advance({:wait, task, id, remaining_us}, name, nesting, timed?) do
-    task |> wait(id, remaining_us) |> advance(name, nesting, timed?)
-  end
-
-  defp advance(outcome, _name, _nesting, _timed?), do: outcome
+  defp serve(outcome, _name, _nesting, _timed?), do: outcome
 
   defp result({:ok, _reply} = ok, _name), do: ok
   defp result({:error, :not_deployed, _message, _details}, name), do: Catalog.not_callable(name)
