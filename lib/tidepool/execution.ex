@@ -76,7 +76,7 @@ defmodule Tidepool.Execution do
           {:error, Error.new(:not_ready, "deployed on another node, and its module has not arrived here yet", name)}
         end
 
-      _settled_or_unknown ->
+      _over_or_unknown ->
         # It may have come between the call and the question.
         with {:ok, _function} <- Catalog.fetch(name) do
           {:ok, if(timeout == :infinity, do: :infinity, else: max(begun + timeout - now(), 0))}

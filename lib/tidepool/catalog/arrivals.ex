@@ -53,7 +53,7 @@ defmodule Tidepool.Catalog.Arrivals do
   def expect(names) do
     gone = names() -- Enum.map(names, &elem(&1, 0))
     :ets.insert(@table, names)
-    Enum.each(gone, &settled/1)
+    Enum.each(gone, &over/1)
   end
 
   @doc "A name is coming, too."
@@ -64,11 +64,11 @@ defmodule Tidepool.Catalog.Arrivals do
   end
 
   @doc "A name is here, or will not come."
-  @spec settled(String.t()) :: :ok
-  def settled(name) do
+  @spec over(String.t()) :: :ok
+  def over(name) do
     # First, so that nobody begins to wait when those who do are told.
     :ets.delete(@table, name)
-    GenServer.cast(__MODULE__, {:settled, name})
+    GenServer.cast(__MODULE__, {:over, name})
   end
 
   @doc "How many are coming."
@@ -80,7 +80,7 @@ defmodule Tidepool.Catalog.Arrivals do
 
   `:unknown` says that the name is not coming.
   """
-  @spec await(String.t(), timeout) :: :settled | :unknown | :timeout | :overloaded
+  @spec await(String.t(), timeout) :: :over | :unknown | :timeout | :overloaded
   def await(name, timeout) do
     case :ets.lookup(@table, name) do
       [{_name, time}] -> wait(name, min(timeout, time))
@@ -132,7 +132,7 @@ defmodule Tidepool.Catalog.Arrivals do
   def handle_call({:await, name, deadline}, from, state) do
     cond do
       not :ets.member(@table, name) ->
-        {:reply, :settled, state}
+        {:reply, :over, state}
 
       map_size(state.waiters) < @max_waiting ->
         {:noreply, put_in(state.waiters[from], {name, deadline})}
@@ -154,9 +154,9 @@ defmodule Tidepool.Catalog.Arrivals do
     {:noreply, %{state | joining: []}}
   end
 
-  def handle_cast({:settled, name}, state) do
-    {settled, waiters} = Enum.split_with(state.waiters, fn {_from, {waits_for, _until}} -> waits_for == name end)
-    for {from, _waiter} <- settled, do: GenServer.reply(from, :settled)
+  def handle_cast({:over, name}, state) do
+    {answered, waiters} = Enum.split_with(state.waiters, fn {_from, {waits_for, _until}} -> waits_for == name end)
+    for {from, _waiter} <- answered, do: GenServer.reply(from, :over)
     {:noreply, %{state | waiters: Map.new(waiters)}}
   end
 

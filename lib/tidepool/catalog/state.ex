@@ -85,8 +85,8 @@ defmodule Tidepool.Catalog.State do
 
   Other nodes refuse such stamps. The replica is then another one, since a replica's stamps never go back.
   """
-  @spec settle(context, [Entry.t()], Clock.wall_ms(), max_skew_ms :: non_neg_integer) :: {context, [Entry.t()]}
-  def settle(context, entries, now, max_skew_ms) do
+  @spec restamp(context, [Entry.t()], Clock.wall_ms(), max_skew_ms :: non_neg_integer) :: {context, [Entry.t()]}
+  def restamp(context, entries, now, max_skew_ms) do
     ahead? = fn %{stamp: {wall_ms, _counter, replica}} ->
       replica == context.replica and Clock.ahead(wall_ms, now, max_skew_ms) != nil
     end

@@ -61,7 +61,7 @@ defmodule Tidepool.Catalog.Store do
          :ok <- BlobStore.prepare(blobs),
          path = Path.join(folder, "catalog.log"),
          {:ok, replayed} <- read(path, blobs),
-         kept = settle(replayed, blobs, max_skew, node),
+         kept = recover(replayed, blobs, max_skew, node),
          :ok <- Log.rewrite(path, records(kept)),
          {:ok, file} <- Log.open(path) do
       opened = %{lock: lock, blobs: blobs, path: path, file: file, records: map_size(kept.entries)}
@@ -297,12 +297,12 @@ defmodule Tidepool.Catalog.Store do
   end
 
   # `serving` are versions that were replaced by ones whose modules have not arrived yet.
-  defp settle(replayed, blobs, max_skew, node) do
+  defp recover(replayed, blobs, max_skew, node) do
     # Made with the folder: a node that has lost its disk is another replica.
     now = System.os_time(:millisecond)
     context = replayed.context || State.new_context(Clock.replica(node, now))
     entries = for {_name, entry} <- replayed.entries, do: Entry.stamped(entry, context.replica)
-    {context, entries} = State.settle(context, entries, now, max_skew)
+    {context, entries} = State.restamp(context, entries, now, max_skew)
     context = of_this_node(context, entries, node, now)
     here? = &BlobStore.exists?(blobs, &1.sha256)
 

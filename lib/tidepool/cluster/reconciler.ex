@@ -105,7 +105,7 @@ defmodule Tidepool.Cluster.Reconciler do
     {:noreply, entries |> Enum.reduce(state, &add(&2, &1, from)) |> start()}
   end
 
-  def handle_cast({:cancel, names}, state), do: {:noreply, Enum.reduce(names, state, &settle(&2, &1))}
+  def handle_cast({:cancel, names}, state), do: {:noreply, Enum.reduce(names, state, &finish(&2, &1))}
 
   def handle_cast(:report, state) do
     {_context, entries} = Catalog.known()
@@ -141,7 +141,7 @@ defmodule Tidepool.Cluster.Reconciler do
       %{^name => %{state: :waiting, entry: %{stamp: ^stamp}, attempts: ^attempts}} ->
         {:noreply, state |> enqueue(name) |> start()}
 
-      _settled_superseded_or_tried ->
+      _over_superseded_or_tried ->
         {:noreply, state}
     end
   end
@@ -233,7 +233,7 @@ defmodule Tidepool.Cluster.Reconciler do
 
   defp concluded(state, job, done) when done in [:ready, :unavailable, :superseded] do
     if done == :ready, do: tell(state, {:ready, [job.entry]})
-    settle(state, job.entry.name)
+    finish(state, job.entry.name)
   end
 
   # It was here until a moment ago: others have it.
@@ -260,8 +260,8 @@ defmodule Tidepool.Cluster.Reconciler do
     put_in(state.jobs[entry.name], job)
   end
 
-  defp settle(state, name) do
-    Arrivals.settled(name)
+  defp finish(state, name) do
+    Arrivals.over(name)
     %{state | jobs: Map.delete(state.jobs, name)}
   end
 end

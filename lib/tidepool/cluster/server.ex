@@ -223,11 +223,11 @@ defmodule Tidepool.Cluster.Server do
   end
 
   def handle_info({:found, origins}, state) do
-    {:noreply, %{state | origins: origins} |> feed({:found, Map.keys(origins)}) |> settle()}
+    {:noreply, %{state | origins: origins} |> feed({:found, Map.keys(origins)}) |> look_joined()}
   end
 
   def handle_info({:connected, name, connected?}, state) do
-    {:noreply, state |> linked(Links.connected(state.links, name, connected?, origin(state, name))) |> settle()}
+    {:noreply, state |> linked(Links.connected(state.links, name, connected?, origin(state, name))) |> look_joined()}
   end
 
   def handle_info({:nodeup, node, _info}, state), do: {:noreply, %{state | links: Links.greet(state.links, node)}}
@@ -236,12 +236,12 @@ defmodule Tidepool.Cluster.Server do
 
   def handle_info({:tidepool_hello, pid, ref, %{open: open?}}, state)
       when is_pid(pid) and is_reference(ref) and is_boolean(open?) and node(pid) != node() do
-    {:noreply, state |> met(pid, open?) |> linked(Links.greeted(state.links, pid, ref, open?)) |> settle()}
+    {:noreply, state |> met(pid, open?) |> linked(Links.greeted(state.links, pid, ref, open?)) |> look_joined()}
   end
 
   def handle_info({:tidepool_hello, ref, pid, %{open: open?}}, state)
       when is_pid(pid) and is_reference(ref) and is_boolean(open?) do
-    {:noreply, state |> met(pid, open?) |> linked(Links.answered(state.links, pid, ref, open?)) |> settle()}
+    {:noreply, state |> met(pid, open?) |> linked(Links.answered(state.links, pid, ref, open?)) |> look_joined()}
   end
 
   # As nodes greeted each other before they said whether their edges are open.
@@ -253,7 +253,7 @@ defmodule Tidepool.Cluster.Server do
     {_links, events} = unanswered = Links.unanswered(state.links, name, ref)
     silent? = {:failed, name} in events and origin(state, name) == :configured
     state = if silent?, do: log_once(state, name, {:silent, name}, Notices.silent(name)), else: state
-    {:noreply, state |> linked(unanswered) |> settle()}
+    {:noreply, state |> linked(unanswered) |> look_joined()}
   end
 
   # The VM says where a pid is from.
@@ -263,7 +263,7 @@ defmodule Tidepool.Cluster.Server do
     state = %{state | traffic: Traffic.received(state.traffic, bytes)}
 
     case Links.peer?(state.links, name) && Wire.decode(bytes) do
-      {:ok, message} -> {:noreply, state |> feed({:message, name, message}) |> settle()}
+      {:ok, message} -> {:noreply, state |> feed({:message, name, message}) |> look_joined()}
       {:error, reason} -> {:noreply, refuse(state, name, reason)}
       # Not greeted yet: gossip sends it again.
       false -> {:noreply, state}
@@ -305,7 +305,7 @@ defmodule Tidepool.Cluster.Server do
 
   # Has this node joined, or found nobody to join? Whoever waits for that looks next whether a function is on its way, which
   # `Reconciler` has to know by then.
-  defp settle(state) do
+  defp look_joined(state) do
     if not state.joined? and (agrees?(state) or alone?(state)), do: Reconciler.echo(:joined)
     state
   end

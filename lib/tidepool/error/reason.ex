@@ -4,7 +4,7 @@ defmodule Tidepool.Error.Reason do
   documentation and answers follow from this; what the edge refuses by itself is in `native/tidepool_http/src/reason.rs`.
 
   What a deploy is refused for is up to whoever deploys, so that its answer has 422 whatever the reason has elsewhere, unless the
-  reason is *settled*: then it says the same there.
+  reason is one of *anywhere*: then it says the same there.
   """
 
   @traps [
@@ -28,16 +28,16 @@ defmodule Tidepool.Error.Reason do
   # {reason, of what, status, meaning}
   @table [
     {:not_deployed, [:call], 404, "no function of that name"},
-    {:unavailable, [:call, :node], {:settled, 503},
+    {:unavailable, [:call, :node], {:anywhere, 503},
      "deployed, but its module could not be loaded; the node's log says why. Of a node: the cluster's processes are being restarted"},
-    {:not_ready, [:call], {:settled, 503},
+    {:not_ready, [:call], {:anywhere, 503},
      "deployed on another node, and its module did not arrive here within the call's time"},
     {:guest_error, [:call], 422, "the guest itself said that the call failed; `:exit_code` for programs"},
     {:trap, [:call], 500, "the guest was stopped: #{Enum.map_join(@traps, ", ", &"`:#{&1}`")}"},
     {:limit, [:call], 500, "a limit of the function: #{Enum.map_join(Keyword.keys(@limits), ", ", &"`:#{&1}`")}"},
     {:timeout, [:call], 504, "not done within the function's time limit or the caller's timeout"},
-    {:overloaded, [:call], {:settled, 503}, "no instance was free, and the queue was full or the wait too long"},
-    {:internal, [:call], {:settled, 500}, "Tidepool itself failed"},
+    {:overloaded, [:call], {:anywhere, 503}, "no instance was free, and the queue was full or the wait too long"},
+    {:internal, [:call], {:anywhere, 500}, "Tidepool itself failed"},
     {:not_wasm, [:deploy], 422, "the bytes are no WebAssembly"},
     {:component, [:deploy], 422, "a component; core modules can be deployed"},
     {:invalid_module, [:deploy], 422, "malformed, or uses a feature that is off"},
@@ -47,16 +47,16 @@ defmodule Tidepool.Error.Reason do
     {:missing_import, [:deploy], 422, "the host does not offer it"},
     {:import_type, [:deploy], 422, "the host offers it with another type"},
     {:too_demanding, [:deploy], 422, "needs more memory, tables, compiling or the like than there is"},
-    {:too_large, [:deploy], {:settled, 413}, "more bytes than `max_module`"},
+    {:too_large, [:deploy], {:anywhere, 413}, "more bytes than `max_module`"},
     {:invalid_config, [:deploy], 422, "the options do not suit the module"},
-    {:invalid_option, [:deploy, :start], {:settled, 400}, "an option or a setting has a wrong value"},
-    {:storage, [:deploy, :start], {:settled, 507}, "the disk refuses"},
+    {:invalid_option, [:deploy, :start], {:anywhere, 400}, "an option or a setting has a wrong value"},
+    {:storage, [:deploy, :start], {:anywhere, 507}, "the disk refuses"},
     # Not a refusal: it stands, and what was asked for beside it did not come about in time.
-    {:not_spread, [:deploy], {:settled, 504},
+    {:not_spread, [:deploy], {:anywhere, 504},
      "deployed, but other nodes can't serve it yet: the details say which can and which can't"},
-    {:unknown_field, [:deploy], {:settled, 400}, "a form has a field that there is not"},
-    {:duplicate_field, [:deploy], {:settled, 400}, "a form has a field twice"},
-    {:invalid_field, [:deploy], {:settled, 400}, "a field of a form can't be read"},
+    {:unknown_field, [:deploy], {:anywhere, 400}, "a form has a field that there is not"},
+    {:duplicate_field, [:deploy], {:anywhere, 400}, "a form has a field twice"},
+    {:invalid_field, [:deploy], {:anywhere, 400}, "a field of a form can't be read"},
     {:node_reachable, [:node], 409, "it can be reached: stop it first"},
     {:unknown_node, [:node], 404, "it is not among the nodes that this node has lost"},
     {:data_in_use, [:start], 500, "another node has the data folder"},
@@ -90,8 +90,8 @@ defmodule Tidepool.Error.Reason do
     end
   end
 
-  defp refused(word), do: with({:settled, status} <- own(word), do: status, else: (_other -> 422))
-  defp elsewhere(word), do: with({:settled, status} <- own(word), do: status)
+  defp refused(word), do: with({:anywhere, status} <- own(word), do: status, else: (_other -> 422))
+  defp elsewhere(word), do: with({:anywhere, status} <- own(word), do: status)
   defp own(word), do: @rows |> Map.fetch!(word) |> elem(1)
 
   @doc "The reason as one word, as in metrics and logs: that of `{:trap, kind}` is `trap`."

@@ -153,8 +153,8 @@ defmodule Tidepool.Catalog.StateTest do
     mine = context.replica
     entries = [entry("x", {9_000, 0, mine}), entry("y", {8_000, 0, mine}), entry("z", {500, 0, mine})]
 
-    assert State.settle(context, entries, 8_500, 1_000) == {context, entries}
-    assert {settled, stamped} = State.settle(context, entries, 1_000, 100)
+    assert State.restamp(context, entries, 8_500, 1_000) == {context, entries}
+    assert {settled, stamped} = State.restamp(context, entries, 1_000, 100)
     assert settled.replica != mine and Clock.node_of(settled.replica) == "a@host"
 
     assert %{"x" => {1_000, 1, _}, "y" => {1_000, 0, _}, "z" => {500, 0, ^mine}} =
