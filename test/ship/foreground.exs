@@ -4,6 +4,8 @@ defmodule Tidepool.Foreground do
   the status it exits with. The process that starts it owns it; it ends with the test at the latest.
   """
 
+  import Tidepool.Case, only: [curl_deploy_url: 3, curl_url: 1, eventually: 2, guest: 2]
+
   @enforce_keys [:port, :os_pid]
   defstruct @enforce_keys
 
@@ -36,6 +38,24 @@ defmodule Tidepool.Foreground do
 
   @doc "Sends a signal to all of its process group, as a terminal does for Ctrl-C."
   def signal_group(program, name), do: {"", 0} = System.cmd("kill", ["-#{name}", "--", "-#{program.os_pid}"])
+
+  @doc "A call, by curl, that takes `ms` and is under way when this returns: a task that ends with what curl has written, and its status."
+  def call_in_flight!(url, ms) do
+    {201, _headers, _function} =
+      curl_deploy_url("#{url}/deploy", guest("rust", "sleepy"), name: "sleepy", limits: ~s({"time": 120000}))
+
+    # The instance that the deploy has tried may still be on its way out.
+    eventually(fn -> live(url) == 0 end, 60_000)
+    arguments = ["-sS", "-w", " %{http_code}", "--data-binary", "#{ms}", "#{url}/call/sleepy"]
+    call = Task.async(fn -> System.cmd("curl", arguments, stderr_to_stdout: true) end)
+    eventually(fn -> live(url) == 1 end, 60_000)
+    call
+  end
+
+  defp live(url) do
+    {200, _headers, %{"instances" => %{"live" => live}}} = curl_url("#{url}/health")
+    live
+  end
 
   @doc "Writes to its standard input."
   def write(program, text), do: Port.command(program.port, text)

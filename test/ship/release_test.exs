@@ -62,12 +62,7 @@ defmodule Tidepool.Ship.ReleaseTest do
     assert {200, _headers, %{"version" => 1}} = curl_url("#{url}/functions/hello_world")
     assert {200, _headers, "Hello, Ada!"} = curl_url("#{url}/call/hello_world/hello", ["--data-binary", "Ada"])
 
-    {201, _headers, _function} =
-      curl_deploy_url("#{url}/deploy", guest("rust", "sleepy"), name: "sleepy", limits: ~s({"time": 60000}))
-
-    arguments = ["-sS", "-w", " %{http_code}", "--data-binary", "3000", "#{url}/call/sleepy"]
-    call = Task.async(fn -> System.cmd("curl", arguments, stderr_to_stdout: true) end)
-    eventually(fn -> match?({200, _headers, %{"instances" => %{"live" => 1}}}, curl_url("#{url}/health")) end)
+    call = Foreground.call_in_flight!(url, 3_000)
     command!(context, ["stop"])
     assert {0, _output} = Foreground.await_exit!(program)
     assert Task.await(call, 60_000) == {"slept 3000 200", 0}

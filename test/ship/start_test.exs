@@ -26,22 +26,6 @@ defmodule Tidepool.Ship.StartTest do
     output
   end
 
-  # A call that takes so long, and is under way when this returns.
-  defp call_in_flight!(url, ms) do
-    {201, _headers, _function} =
-      curl_deploy_url("#{url}/deploy", guest("rust", "sleepy"), name: "sleepy", limits: ~s({"time": 120000}))
-
-    arguments = ["-sS", "-w", " %{http_code}", "--data-binary", "#{ms}", "#{url}/call/sleepy"]
-    call = Task.async(fn -> System.cmd("curl", arguments, stderr_to_stdout: true) end)
-
-    eventually(fn ->
-      {200, _headers, %{"instances" => %{"live" => live}}} = curl_url("#{url}/health")
-      live == 1
-    end)
-
-    call
-  end
-
   test "bin/start prints lines to try, and they work" do
     program = start!("bin/start")
     {_url, output} = await_url!(program, ~r/\/functions\n/)
@@ -59,7 +43,7 @@ defmodule Tidepool.Ship.StartTest do
   test "bin/start drains on SIGTERM: a call in flight is answered, and the status is 0" do
     program = start!("bin/start")
     {url, _output} = await_url!(program)
-    call = call_in_flight!(url, 3_000)
+    call = Foreground.call_in_flight!(url, 3_000)
     Foreground.signal(program, "TERM")
     assert {0, _output} = Foreground.await_exit!(program)
     assert Task.await(call, 60_000) == {"slept 3000 200", 0}
@@ -68,7 +52,7 @@ defmodule Tidepool.Ship.StartTest do
   test "Ctrl-C does the same" do
     program = start!("bin/start")
     {url, _output} = await_url!(program)
-    call = call_in_flight!(url, 3_000)
+    call = Foreground.call_in_flight!(url, 3_000)
     Foreground.signal_group(program, "INT")
     assert {0, _output} = Foreground.await_exit!(program)
     assert Task.await(call, 60_000) == {"slept 3000 200", 0}
@@ -77,7 +61,7 @@ defmodule Tidepool.Ship.StartTest do
   test "what is in flight after TIDEPOOL_DRAIN is cut" do
     program = start!("bin/start", [], [{"TIDEPOOL_DRAIN", "100"}])
     {url, _output} = await_url!(program)
-    call = call_in_flight!(url, 100_000)
+    call = Foreground.call_in_flight!(url, 100_000)
     Foreground.signal(program, "TERM")
     assert {0, output} = Foreground.await_exit!(program)
     assert output =~ "1 cut"
