@@ -6,6 +6,7 @@ defmodule Bench.Catalog do
 
   alias Tidepool.Catalog.{Entry, State}
   alias Tidepool.Cluster.{Gossip, Wire}
+  alias Tidepool.Cluster.Gossip.AntiEntropy
 
   @now 1_700_000_000_000
 
@@ -99,7 +100,8 @@ defmodule Bench.Catalog do
   # All messages that two nodes send each other until both are silent.
   defp exchange(a, b) do
     catalog = a.catalog
-    digest = {:digest, @now, catalog.digest.root, State.context_hash(catalog), b.reports.digest.root}
+    {entries, reports} = AntiEntropy.roots(catalog, b.reports)
+    digest = {:digest, @now, entries, State.context_hash(catalog), reports, AntiEntropy.levels(catalog, b.reports)}
     deliver([{:b, digest}], %{a: a, b: b}, 0)
   end
 

@@ -232,8 +232,10 @@ defmodule Tidepool.Catalog do
     do: {:reply, {store.context, Map.values(store.entries)}, state}
 
   def handle_call({:install, entry, result}, _from, state) do
+    current = state.store.entries[entry.name]
+
     cond do
-      state.store.entries[entry.name] != entry ->
+      not Entry.same_change?(current, entry) ->
         {:reply, :superseded, state}
 
       # From here on nothing sweeps it: this process does, and knows that the entry needs it.
@@ -241,7 +243,8 @@ defmodule Tidepool.Catalog do
         {:reply, :missing, state}
 
       true ->
-        put_in_place(entry, result)
+        # More of it may have become known while it was loaded.
+        put_in_place(current, result)
         {:reply, :ok, state |> served(entry.name) |> clean()}
     end
   end
@@ -253,6 +256,7 @@ defmodule Tidepool.Catalog do
     # Whether a stamp is too far ahead was decided where it came in.
     state = %{state | clock: Enum.reduce(later, state.clock, &Clock.observe(&2, &1.stamp))}
     withdraw(for entry <- later, entry.removed, do: entry.name)
+    complete(for entry <- later, Entry.same_change?(state.store.entries[entry.name], entry), do: entry)
 
     case write(state, later) do
       {:ok, state} ->
@@ -306,6 +310,13 @@ defmodule Tidepool.Catalog do
   # What was withheld from the others gives way to theirs.
   defp later?(_entry, nil, _open?), do: true
   defp later?(entry, known, open?), do: Entry.withheld?(known, open?) or Entry.compare(entry, known) == :gt
+
+  # What can be called already is told of in full.
+  defp complete(entries) do
+    for %{name: name, stamp: stamp} = entry <- entries,
+        [{_name, %Function{} = function, ^stamp}] <- [:ets.lookup(@table, name)],
+        do: :ets.insert(@table, {name, struct!(function, Entry.details(entry)), stamp})
+  end
 
   defp withdraw(names) do
     for name <- names do

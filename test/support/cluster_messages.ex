@@ -76,13 +76,13 @@ defmodule Tidepool.ClusterMessages do
     types().union([
       tuple([:push, list(tuple([entry(), maybe(moment())]))]),
       tuple([:reports, list(report())]),
-      tuple([:digest, number(48), sum(), sum(), sum()]),
+      tuple([:digest, number(48), sum(), sum(), sum(), levels()]),
       tuple([:groups, table(), list(sum(), 32)]),
       tuple([:leaves, table(), list(tuple([types().integer(0, 31), list(sum(), 32)]), 32)]),
-      tuple([:keys, :entries, list(tuple([types().integer(0, 1023), list(tuple([name(), stamp()]))]))]),
-      tuple([:keys, :reports, list(tuple([types().integer(0, 1023), list(tuple([peer(), number(48)]))]))]),
-      tuple([:want, :entries, list(name())]),
-      tuple([:want, :reports, list(peer())]),
+      tuple([:keys, table(:entries), list(tuple([types().integer(0, 1023), list(tuple([name(), stamp()]))]))]),
+      tuple([:keys, table(:reports), list(tuple([types().integer(0, 1023), list(tuple([peer(), number(48)]))]))]),
+      tuple([:want, table(:entries), list(name())]),
+      tuple([:want, table(:reports), list(peer())]),
       tuple([:gone, list(tuple([name(), stamp()]))]),
       tuple([:seen, sum(), context()]),
       :join,
@@ -101,10 +101,10 @@ defmodule Tidepool.ClusterMessages do
   end
 
   defp report do
-    fields = [peer(), number(48), list(peer()), sum(), list(sum()), list(sum())]
+    fields = [peer(), number(48), list(peer()), sum(), list(sum()), list(sum()), types().boolean()]
 
-    map(types().fixed_list(fields), fn [node, at, links, root, ready, pending] ->
-      %Report{node: node, at: at, links: links, root: root, ready: ready, pending: pending}
+    map(types().fixed_list(fields), fn [node, at, links, root, ready, pending, forgotten] ->
+      %Report{node: node, at: at, links: links, root: root, ready: ready, pending: pending, forgotten: forgotten}
     end)
   end
 
@@ -124,7 +124,9 @@ defmodule Tidepool.ClusterMessages do
   defp stamp, do: tuple([number(48), number(32), replica()])
   defp moment, do: tuple([number(48), number(32)])
   defp sum, do: number(56)
-  defp table, do: types().union([:entries, :reports])
+  defp table, do: types().union([table(:entries), table(:reports)])
+  defp table(kind), do: types().union([kind | for(level <- Spec.levels(), do: {kind, level})])
+  defp levels, do: types().union([[] | for(level <- Spec.levels(), do: list(tuple([level, sum(), sum()]), 1))])
   defp number(bits), do: types().integer(0, Bitwise.bsl(1, bits) - 1)
   defp maybe(type), do: types().union([nil, type])
   defp tuple(fields), do: types().tuple(fields)

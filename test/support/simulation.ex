@@ -3,6 +3,9 @@ defmodule Tidepool.Simulation do
   A cluster in one process: the machines that `Tidepool.Cluster` drives, virtual time, and a network that loses, delays,
   repeats and reorders messages, as one seed decides.
 
+  Nodes in `:old` have the protocol's first version: what they send and get goes through its bytes, and what they change has
+  no details (`Tidepool.Catalog.Entry`). All others have today's.
+
   Time goes in rounds of 50 ms. What a node gets in a round it handles at once, as a process does that empties its
   mailbox. Messages take one to `:delay` rounds. Clocks are off by up to `:skew_ms`.
   """
@@ -34,7 +37,8 @@ defmodule Tidepool.Simulation do
 
   Options: `:seed`, `:loss`, `:repeat`, `:delay`, `:skew_ms`, `:gossip`."
   def new(count, options) do
-    options = Map.merge(%{seed: 1, loss: 0.0, repeat: 0.0, delay: 2, skew_ms: 0, gossip: []}, Map.new(options))
+    defaults = %{seed: 1, loss: 0.0, repeat: 0.0, delay: 2, skew_ms: 0, gossip: [], old: MapSet.new()}
+    options = Map.merge(defaults, Map.new(options))
     names = for n <- 1..count, do: "n#{n}@host"
 
     state = %__MODULE__{
@@ -102,6 +106,8 @@ defmodule Tidepool.Simulation do
       operation: function,
       instances: :fresh,
       engine: Enum.at([:fast, :dense], rem(elem(stamp, 0), 2)),
+      admitted: if(name in state.options.old, do: :unknown, else: :token),
+      description: if(name in state.options.old or removed?, do: "", else: "from #{name}"),
       limits: Tidepool.Limits.complete(%{}),
       deployed_at: div(elem(stamp, 0), 1_000),
       stamp: stamp
@@ -123,6 +129,10 @@ defmodule Tidepool.Simulation do
 
   @doc "From now on no message is lost or repeated."
   def calm(state), do: %{state | options: %{state.options | loss: 0.0, repeat: 0.0}}
+
+  @doc "Stops a node, and starts it again with today's version of the protocol."
+  def upgrade(state, name),
+    do: restart(%{state | options: Map.update!(state.options, :old, &MapSet.delete(&1, name))}, name)
 
   @doc "Stops a node and starts it again, with what it keeps on disk."
   def restart(state, name) do
@@ -174,6 +184,8 @@ defmodule Tidepool.Simulation do
       {chance, random} = :rand.uniform_s(state.random)
       state = %{state | random: random}
 
+      message = told(state, from, to, message)
+
       cond do
         chance < state.options.loss ->
           state
@@ -205,6 +217,16 @@ defmodule Tidepool.Simulation do
   defp effect({:refused, node, reason}, _from, state), do: %{state | refused: [{node, reason} | state.refused]}
   defp effect(_of_the_catalog, _from, state), do: state
 
+  defp told(state, from, to, message) do
+    if from in state.options.old or to in state.options.old do
+      [<<1, _rest::binary>> = bytes] = Wire.encode(message, 1)
+      {:ok, message} = Wire.decode(bytes)
+      message
+    else
+      message
+    end
+  end
+
   defp cut(state, {a, b}) do
     %{state | links: MapSet.delete(state.links, link(a, b))} |> post(a, {:down, b}, 1) |> post(b, {:down, a}, 1)
   end
@@ -223,6 +245,7 @@ defmodule Tidepool.Simulation do
 
   defp link(a, b), do: if(a < b, do: {a, b}, else: {b, a})
 
+  defp kind({kind, {table, _level}, _rows}), do: {kind, table}
   defp kind({kind, table, _rows}) when table in [:entries, :reports], do: {kind, table}
   defp kind(message), do: if(is_tuple(message), do: elem(message, 0), else: message)
 

@@ -8,10 +8,18 @@ defmodule Tidepool.Catalog.Entry do
   Of two entries of a name the later one wins, by stamp; `compare/2` is a total order, so that all nodes choose alike. Both
   sides of a partition may have made the same version number of different deploys: the winner keeps its number, and the
   next deploy gets the highest seen and one more.
+
+  ## Details
+
+  Nodes of earlier versions don't know all fields: what admitted the change, and the options that are told by name
+  (`Tidepool.Function.Spec`). An entry that went through such a node has the defaults of those. It is the same change, and
+  less than one that still has them. All nodes agree on `hash/1`, and those that know the fields on `hash/2` as well, by
+  which they find who lacks some.
   """
 
   alias Tidepool.Catalog.{Clock, Digest}
-  alias Tidepool.Function.Spec
+  alias Tidepool.Function.{Fields, Spec}
+  alias Tidepool.Catalog.Origin
 
   @type t :: %__MODULE__{
           unquote_splicing(Spec.types()),
@@ -27,6 +35,8 @@ defmodule Tidepool.Catalog.Entry do
   @enforce_keys [:name, :version, :sha256, :size, :operation, :instances, :limits, :deployed_at]
   defstruct @enforce_keys ++
               Keyword.drop(Spec.defaults(), @enforce_keys) ++ [removed: false, stamp: nil, admitted: :unknown]
+
+  @details [{:admitted, :unknown} | for({key, spec} <- Spec.kept() -- Spec.placed(), do: {key, spec[:default]})]
 
   @doc """
   Do two entries describe the same deploy, apart from version, time, stamp and who made it?
@@ -59,16 +69,35 @@ defmodule Tidepool.Catalog.Entry do
 
   @doc """
   Which of two entries of a name is the later one. Stamps are unique but for broken clocks; then the content decides, which
-  is arbitrary and the same everywhere.
+  is arbitrary and the same everywhere. Of one change the entry with more details is later.
   """
   @spec compare(t, t) :: :lt | :eq | :gt
   def compare(entry, entry), do: :eq
-  def compare(%{stamp: stamp} = a, %{stamp: stamp} = b), do: if(content(a) < content(b), do: :lt, else: :gt)
+
+  def compare(%{stamp: stamp} = a, %{stamp: stamp} = b) do
+    known = &for({key, default} <- @details, value = Map.fetch!(&1, key), do: {value != default, value})
+    if {content(a), known.(a)} < {content(b), known.(b)}, do: :lt, else: :gt
+  end
+
   def compare(a, b), do: if(a.stamp < b.stamp, do: :lt, else: :gt)
 
   @doc "The node that has made this change."
   @spec node(t) :: String.t()
   def node(%{stamp: {_wall_ms, _counter, replica}}), do: Clock.node_of(replica)
+
+  @doc "Do two entries tell of the same change, whatever details the one or the other lacks?"
+  @spec same_change?(t | nil, t) :: boolean
+  def same_change?(%{name: name, stamp: stamp} = a, %{name: name, stamp: stamp} = b), do: content(a) == content(b)
+  def same_change?(_other, _entry), do: false
+
+  @doc "What nodes of earlier versions don't know of an entry."
+  @spec details(t) :: map
+  def details(entry), do: Map.take(entry, Keyword.keys(@details))
+
+  @doc "What nodes of a version of the cluster's protocol can be told of an entry."
+  @spec told(t, version :: pos_integer) :: t
+  def told(entry, 1), do: %{Spec.bare(entry, 1) | admitted: :unknown}
+  def told(entry, version), do: Spec.bare(entry, version)
 
   @doc "A hash of what distinguishes a stamped entry, the same on every node."
   @spec hash(t) :: Digest.hash()
@@ -78,8 +107,29 @@ defmodule Tidepool.Catalog.Entry do
     Digest.hash([head, replica, entry.name, entry.sha256])
   end
 
+  @doc "A hash of an entry with its details, the same on all nodes that know those of a version of the cluster's protocol."
+  @spec hash(t, version :: pos_integer) :: Digest.hash()
+  def hash(entry, version) do
+    options = for {_key, spec} = option <- Spec.told(entry), spec[:since] <= version, do: option
+
+    case {options, entry.admitted} do
+      {[], :unknown} ->
+        hash(entry)
+
+      {options, admitted} ->
+        head = <<hash(entry)::56, Enum.find_index(Origin.kinds(), &(&1 == admitted))>>
+
+        fields =
+          for {name, text} <- Enum.sort(Fields.write(options, entry)),
+              do: [byte_size(name), name, <<byte_size(text)::16>>, text]
+
+        Digest.hash([head, fields])
+    end
+  end
+
+  # In the order in which nodes of the protocol's first version compare it.
   defp content(entry) do
-    options = for {key, _spec} <- Spec.kept(), key != :name, do: Map.fetch!(entry, key)
-    {entry.removed, entry.version, entry.sha256, entry.size, options, entry.deployed_at, entry.admitted}
+    options = for {key, _spec} <- Spec.placed(), key != :name, do: Map.fetch!(entry, key)
+    {entry.removed, entry.version, entry.sha256, entry.size, options, entry.deployed_at}
   end
 end

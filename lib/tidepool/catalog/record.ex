@@ -5,17 +5,21 @@ defmodule Tidepool.Catalog.Record do
   A record is its payload's length (32 bits), its CRC-32 (32 bits) and the payload, a map in the external term format with a
   leading format version: an entry, or a context (`Tidepool.Catalog.State`).
 
+  An entry's fields are those of the first version of the cluster's protocol, which nodes of that time read as well. Its
+  details (`Tidepool.Catalog.Entry`) are text beside them, which those pass over.
+
   What is damaged costs what was damaged. A single bit that flipped is flipped back, for the checksum tells which one it was; a
   wrong length is put right, for a term tells its own end. Past any other damage reading goes on with the next
   whole record: the one that the length leads to, so that nothing *inside* a payload is taken for a record, or else the first
   one that is found.
   """
 
-  alias Tidepool.Limits
+  alias Tidepool.{Limits, Options}
   alias Tidepool.Catalog.{Entry, Origin, State}
-  alias Tidepool.Function.Spec
+  alias Tidepool.Function.{Fields, Spec}
 
   @format 1
+  @details "details"
   @max_bytes 1_048_576
   # How payloads begin: the format, the version of Erlang's own, a map.
   @head <<@format, 131, 116>>
@@ -53,9 +57,17 @@ defmodule Tidepool.Catalog.Record do
   """
   @spec encode(t) :: binary
   def encode(term) do
-    payload = <<@format, :erlang.term_to_binary(term)::binary>>
+    payload = <<@format, :erlang.term_to_binary(with_text(term))::binary>>
     <<byte_size(payload)::32, :erlang.crc32(payload)::32, payload::binary>>
   end
+
+  defp with_text(%Entry{} = entry) do
+    entry = struct(Entry, Map.from_struct(entry))
+    text = [{"admitted", to_string(entry.admitted)} | Fields.write(Spec.told(entry), entry)]
+    entry |> Map.drop(Map.keys(Entry.details(entry))) |> Map.put(@details, text)
+  end
+
+  defp with_text(context), do: context
 
   @doc "The records of a file's bytes and what is damaged there, both in the file's order."
   @spec decode(binary) :: {[t], [damage]}
@@ -198,7 +210,7 @@ defmodule Tidepool.Catalog.Record do
     case :erlang.binary_to_term(term, [:safe]) do
       # Fields that came later have their defaults in older records.
       %Entry{name: name, version: version} = entry when is_binary(name) and is_integer(version) ->
-        {:ok, struct(Entry, Map.from_struct(entry))}
+        with {:ok, details} <- details(entry), do: {:ok, struct(Entry, Map.merge(Map.from_struct(entry), details))}
 
       %{replica: _, seen: _, beyond: _, horizon: _} = context ->
         {:ok, context}
@@ -211,6 +223,24 @@ defmodule Tidepool.Catalog.Record do
   end
 
   defp term(_other_format), do: :error
+
+  defp details(%{@details => [{"admitted", admitted} | fields]}) do
+    with true <- Enum.all?(fields, &match?({name, text} when is_binary(name) and is_binary(text), &1)),
+         {:ok, options} <- Fields.read(fields, Spec.named(Spec.latest())),
+         {:ok, options} <- Options.check(options, Spec.named(Spec.latest()), &Fields.subject/1),
+         {:ok, kind} <- kind(admitted) do
+      {:ok, Map.put(options, :admitted, kind)}
+    else
+      _unknown -> :error
+    end
+  end
+
+  # As it was written when all fields were atoms, or earlier.
+  defp details(_entry), do: {:ok, %{}}
+
+  defp kind(admitted) do
+    with kind when kind != nil <- Enum.find(Origin.kinds(), &(to_string(&1) == admitted)), do: {:ok, kind}
+  end
 
   defp used(bytes) do
     {_term, used} = :erlang.binary_to_term(bytes, [:safe, :used])

@@ -6,7 +6,8 @@ defmodule Tidepool.Catalog.State do
 
   The later entry of a name wins (`Tidepool.Catalog.Entry.compare/2`); a removal is an entry too, a tombstone. So merging is
   commutative, associative and idempotent, and replicas that have seen the same entries are equal, whatever the order,
-  losses that were repaired, and repetitions.
+  losses that were repaired, and repetitions. Where replicas are told to be equal, entries may still differ in their
+  details: those have digests of their own (`levels`).
 
   ## Collecting tombstones
 
@@ -36,9 +37,22 @@ defmodule Tidepool.Catalog.State do
   """
 
   alias Tidepool.Catalog.{Clock, Digest, Entry}
+  alias Tidepool.Function.Spec
+
+  # Of the entries with their details, as each version of the cluster's protocol has them.
+  @levels Map.new(Spec.levels(), &{&1, %Digest{}})
 
   @enforce_keys [:replica]
-  defstruct [:replica, entries: %{}, digest: %Digest{}, seen: %{}, beyond: %{}, seen_hash: 0, horizon: nil]
+  defstruct [
+    :replica,
+    entries: %{},
+    digest: %Digest{},
+    levels: @levels,
+    seen: %{},
+    beyond: %{},
+    seen_hash: 0,
+    horizon: nil
+  ]
 
   @type moment :: {Clock.wall_ms(), counter :: non_neg_integer}
   @type seen :: %{String.t() => moment}
@@ -48,6 +62,7 @@ defmodule Tidepool.Catalog.State do
           replica: String.t(),
           entries: %{String.t() => Entry.t()},
           digest: Digest.t(),
+          levels: %{(version :: pos_integer) => Digest.t()},
           seen: seen,
           beyond: beyond,
           seen_hash: Digest.hash(),
@@ -230,28 +245,33 @@ defmodule Tidepool.Catalog.State do
     end
   end
 
-  defp replace(state, nil, entry), do: {:changed, put(state, entry, 0)}
+  defp replace(state, nil, entry), do: {:changed, put(state, nil, entry)}
 
   defp replace(state, old, entry) do
     case Entry.compare(old, entry) do
-      :lt -> {:changed, put(state, entry, Entry.hash(old))}
+      :lt -> {:changed, put(state, old, entry)}
       :eq -> {:same, state}
       :gt -> {:older, see_beyond(state, entry)}
     end
   end
 
-  defp put(state, entry, old_hash) do
-    %{
-      see_beyond(state, entry)
-      | entries: Map.put(state.entries, entry.name, entry),
-        digest: Digest.put(state.digest, entry.name, old_hash, Entry.hash(entry))
-    }
+  defp put(state, old, entry) do
+    state = state |> see_beyond(entry) |> count(entry.name, old, entry)
+    %{state | entries: Map.put(state.entries, entry.name, entry)}
   end
 
   defp delete(state, name) do
     {entry, entries} = Map.pop!(state.entries, name)
-    digest = Digest.put(state.digest, name, Entry.hash(entry), 0)
-    %{state | entries: entries, digest: digest, horizon: later(state.horizon, entry.stamp)}
+    %{count(state, name, entry, nil) | entries: entries, horizon: later(state.horizon, entry.stamp)}
+  end
+
+  defp count(state, name, old, new) do
+    change = fn digest, hash ->
+      Digest.put(digest, name, if(old, do: hash.(old), else: 0), if(new, do: hash.(new), else: 0))
+    end
+
+    levels = Map.new(state.levels, fn {version, digest} -> {version, change.(digest, &Entry.hash(&1, version))} end)
+    %{state | digest: change.(state.digest, &Entry.hash/1), levels: levels}
   end
 
   defp seen?(state, {wall_ms, counter, replica}) do

@@ -176,6 +176,12 @@ defmodule Tidepool.Catalog.Store do
 
   # What can be called until the new version is installed has to stay, on the disk too.
   defp replace(%{name: name} = entry, store) do
+    if Entry.same_change?(store.entries[name], entry),
+      do: %{store | entries: Map.put(store.entries, name, entry)},
+      else: supersede(entry, store)
+  end
+
+  defp supersede(%{name: name} = entry, store) do
     serving =
       case store.entries do
         _entries when entry.removed -> Map.delete(store.serving, name)

@@ -24,6 +24,7 @@ defmodule Tidepool.Cluster.Gossip do
     * `{:send, node, message}`: lost if there is no link
     * `{:connect, node}`, to be answered by `:up` or `:failed`; `{:disconnect, node}`
     * `{:accepted, entries, from}`: now the entries of their names; to be kept and acted on
+    * `{:completed, entries}`: what were the entries of their names already, with more details; to be kept
     * `{:collected, stamps, context}`: entries to be forgotten, if they still have this stamp, as `{name, stamp}`; keep `context`
       on disk with what is left. Mostly tombstones; a live one was removed while this node was away. Once a minute at most
       with no stamps at all, when the context has changed
@@ -71,7 +72,7 @@ defmodule Tidepool.Cluster.Gossip do
           | {:push, [Outbox.change()]}
           | {:reports, [Report.t()]}
           | {:digest, wall_ms :: non_neg_integer, entries :: Digest.hash(), seen :: Digest.hash(),
-             reports :: Digest.hash()}
+             reports :: Digest.hash(), levels :: [{pos_integer, entries :: Digest.hash(), reports :: Digest.hash()}]}
           | {:groups, AntiEntropy.table(), [Digest.hash()]}
           | {:leaves, AntiEntropy.table(), [{Digest.group(), [Digest.hash()]}]}
           | {:keys, AntiEntropy.table(), [{Digest.leaf(), [{String.t(), version :: term}]}]}
@@ -94,6 +95,7 @@ defmodule Tidepool.Cluster.Gossip do
           | {:connect, String.t()}
           | {:disconnect, String.t()}
           | {:accepted, [Entry.t()], from :: String.t()}
+          | {:completed, [Entry.t()]}
           | {:collected, [{String.t(), Clock.stamp()}], State.context()}
           | {:refused, String.t(), {:ahead, pos_integer, String.t()} | {:no_token, String.t()}}
           | {:joined, [String.t()]}
@@ -214,21 +216,15 @@ defmodule Tidepool.Cluster.Gossip do
       else: {state, effects}
   end
 
-  defp on({:message, from, {:digest, wall_ms, entries, seen, reports}}, state, effects, now) do
+  defp on({:message, from, {:digest, wall_ms, entries, seen, reports, levels}}, state, effects, now) do
     state = %{state | skews: Map.put(state.skews, from, wall_ms - now)}
     {state, effects} = membership({:contact, from}, state, effects, now)
     catalog = state.catalog
 
-    effects =
-      cond do
-        entries != catalog.digest.root -> sends([AntiEntropy.begin(:entries, catalog, state.reports)], from, effects)
-        seen != State.context_hash(catalog) -> sends([seen(catalog)], from, effects)
-        true -> effects
-      end
-
-    if reports == state.reports.digest.root,
-      do: {state, effects},
-      else: {state, sends([AntiEntropy.begin(:reports, catalog, state.reports)], from, effects)}
+    # What was seen is told when both know the same changes, whatever the details.
+    seen = if entries == catalog.digest.root and seen != State.context_hash(catalog), do: [seen(catalog)], else: []
+    differing = AntiEntropy.differing({entries, reports}, levels, catalog, state.reports)
+    {state, sends(seen ++ Enum.map(differing, &AntiEntropy.begin(&1, catalog, state.reports)), from, effects)}
   end
 
   defp on({:message, from, {step, _table, _sums} = message}, state, effects, _now)
@@ -246,13 +242,25 @@ defmodule Tidepool.Cluster.Gossip do
   end
 
   defp on({:message, from, {:push, changes}}, state, effects, now) do
-    {state, accepted, back, gone, refused} =
-      Enum.reduce(changes, {state, [], [], [], %{}}, fn change, found -> take_in(change, from, found, now) end)
+    {state, found} =
+      Enum.reduce(changes, {state, %{}}, fn change, {state, found} ->
+        {kind, what, state} = take_in(change, from, state, now)
+        {state, Map.update(found, kind, [what], &[what | &1])}
+      end)
 
-    effects = if accepted == [], do: effects, else: [{:accepted, Enum.reverse(accepted), from} | effects]
+    effects =
+      with %{accepted: entries} <- found,
+           do: [{:accepted, Enum.reverse(entries), from} | effects],
+           else: (_none -> effects)
+
+    effects =
+      with %{completed: entries} <- found, do: [{:completed, Enum.reverse(entries)} | effects], else: (_none -> effects)
+
+    back = for entry <- found[:tie] || [], do: entry.name
     effects = sends(AntiEntropy.rows(:entries, back, state.catalog, state.reports), from, effects)
+    gone = for entry <- found[:gone] || [], do: {entry.name, entry.stamp}
     effects = gone |> AntiEntropy.chunks(&{:gone, &1}) |> sends(from, effects)
-    {state, refused(refused, from, effects)}
+    {state, refused(Map.new(found[:refused] || []), from, effects)}
   end
 
   defp on({:message, from, {:reports, reports}}, state, effects, now) do
@@ -289,28 +297,20 @@ defmodule Tidepool.Cluster.Gossip do
 
   defp on(link, state, effects, now), do: membership(link, state, effects, now)
 
-  defp take_in({%{stamp: {wall_ms, _counter, replica}} = entry, _before} = change, from, found, now) do
-    {state, accepted, back, gone, refused} = found
+  defp take_in({%{stamp: {wall_ms, _counter, replica}} = entry, _before} = change, from, state, now) do
     ahead = Clock.ahead(wall_ms, now, state.options.max_skew_ms)
 
     cond do
       ahead ->
-        {state, accepted, back, gone, Map.put(refused, {:ahead, replica}, ahead)}
+        {:refused, {{:ahead, replica}, ahead}, state}
 
       # Nodes that have such changes are not linked with (`Tidepool.Cluster.Links`): this one passes on what it should not.
       Entry.withheld?(entry, state.options.open?) ->
-        {state, accepted, back, gone, Map.put(refused, {:no_token, replica}, nil)}
+        {:refused, {{:no_token, replica}, nil}, state}
 
       true ->
         {result, changes, catalog} = Outbox.take_in(state.changes, state.catalog, change, from)
-        state = %{state | changes: changes, catalog: catalog}
-
-        case result do
-          :accepted -> {state, [entry | accepted], back, gone, refused}
-          :known -> {state, accepted, back, gone, refused}
-          :tie -> {state, accepted, [entry.name | back], gone, refused}
-          :gone -> {state, accepted, back, [{entry.name, entry.stamp} | gone], refused}
-        end
+        {result, entry, %{state | changes: changes, catalog: catalog}}
     end
   end
 
@@ -428,7 +428,10 @@ defmodule Tidepool.Cluster.Gossip do
   end
 
   defp digest(state, now) do
-    {:digest, now, state.catalog.digest.root, State.context_hash(state.catalog), state.reports.digest.root}
+    {entries, reports} = AntiEntropy.roots(state.catalog, state.reports)
+
+    {:digest, now, entries, State.context_hash(state.catalog), reports,
+     AntiEntropy.levels(state.catalog, state.reports)}
   end
 
   defp seen(catalog), do: {:seen, catalog.digest.root, Map.take(catalog, [:seen, :beyond, :horizon])}

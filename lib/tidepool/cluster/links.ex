@@ -11,6 +11,10 @@ defmodule Tidepool.Cluster.Links do
   with open ones, and all others with each other, so that no chain of links leads from the ones to the others, and nothing
   that nodes exchange has to be sorted.
 
+  It says as well which version of the protocol (`Tidepool.Cluster.Wire`) the node has. A node of the first one greets
+  without a word about either, and takes no other greetings: it is asked about its edge
+  (`Tidepool.Cluster.Links.FirstVersion`), and answered likewise if it is to be linked with.
+
   A node counts as a peer when its `Server` has answered a greeting, until that process or the link is gone, as the VM's
   monitor tells. Messages are sent so that they neither wait for a slow link nor make a new one; what is lost that way
   is repaired by gossip. Connecting, which may take seconds, is done in tasks.
@@ -18,8 +22,9 @@ defmodule Tidepool.Cluster.Links do
 
   require Logger
 
+  alias Tidepool.Cluster.Wire
   alias Tidepool.Config
-  alias Tidepool.Cluster.Links.Backoff
+  alias Tidepool.Cluster.Links.{Backoff, FirstVersion}
 
   # A link whose other side answers none of these leads to a node that does not run Tidepool.
   @greetings 3
@@ -32,9 +37,18 @@ defmodule Tidepool.Cluster.Links do
   @table __MODULE__
 
   # The name of the process whose state this is, here as elsewhere. Is this node's edge open? Names of nodes as atoms; monitors
-  # of peers; greetings without an answer yet; connection attempts.
+  # of peers, and the versions that they have; greetings without an answer yet; nodes that were asked about their edges; connection attempts.
   @enforce_keys [:server, :open?]
-  defstruct @enforce_keys ++ [nodes: %{}, peers: %{}, greetings: %{}, connecting: MapSet.new(), backoff: Backoff.new()]
+  defstruct @enforce_keys ++
+              [
+                nodes: %{},
+                peers: %{},
+                versions: %{},
+                greetings: %{},
+                asked: MapSet.new(),
+                connecting: MapSet.new(),
+                backoff: Backoff.new()
+              ]
 
   @type greeting :: %{ref: reference, left: non_neg_integer, ours: boolean}
   @type t :: %__MODULE__{
@@ -42,10 +56,14 @@ defmodule Tidepool.Cluster.Links do
           open?: boolean,
           nodes: %{String.t() => node},
           peers: %{String.t() => reference},
+          versions: %{String.t() => pos_integer},
           greetings: %{String.t() => greeting},
+          asked: MapSet.t(String.t()),
           connecting: MapSet.t(String.t()),
           backoff: Backoff.t()
         }
+  @typedoc "What a greeting says of its node."
+  @type hello :: %{:open => boolean, optional(:version) => pos_integer}
   @type event :: {:up, String.t()} | {:down, String.t()} | {:failed, String.t()}
 
   @doc "The nodes that this one is linked with now and that run Tidepool."
@@ -67,6 +85,10 @@ defmodule Tidepool.Cluster.Links do
   @doc "Is the node of this name a peer?"
   @spec peer?(t, String.t()) :: boolean
   def peer?(links, name), do: is_map_key(links.peers, name)
+
+  @doc "The version of the protocol that a peer has."
+  @spec version(t, String.t()) :: pos_integer
+  def version(links, name), do: Map.fetch!(links.versions, name)
 
   @doc "How many peers there are."
   @spec count(t) :: non_neg_integer
@@ -148,20 +170,55 @@ defmodule Tidepool.Cluster.Links do
     end
   end
 
-  @doc "Another node greets this one, whose edge is open or is not. It gets its answer in any case."
-  @spec greeted(t, pid, reference, open? :: boolean) :: {t, [event]}
-  def greeted(links, pid, ref, open?) do
-    transmit(pid, {:tidepool_hello, ref, self(), %{open: links.open?}})
-    if open? == links.open?, do: welcome(links, pid), else: {links, []}
+  @doc "Another node greets this one. It gets its answer in any case."
+  @spec greeted(t, pid, reference, hello) :: {t, [event]}
+  def greeted(links, pid, ref, hello) do
+    transmit(pid, {:tidepool_hello, ref, self(), hello(links)})
+    if hello.open == links.open?, do: welcome(links, pid, spoken(hello)), else: {links, []}
+  end
+
+  @doc """
+  A node of the protocol's first version greets this one. The message `{:told, pid, ref, answer}` says later what it answers
+  when it is asked about its edge.
+  """
+  @spec ask(t, pid, reference) :: t
+  def ask(links, pid, ref) do
+    name = to_string(node(pid))
+
+    if peer?(links, name) or MapSet.member?(links.asked, name) or MapSet.size(links.asked) >= @max_connecting do
+      links
+    else
+      server = self()
+
+      {:ok, _task} =
+        Task.Supervisor.start_child(Tidepool.Cluster.Tasks, fn ->
+          send(server, {:told, pid, ref, FirstVersion.open?(node(pid))})
+        end)
+
+      %{links | asked: MapSet.put(links.asked, name)}
+    end
+  end
+
+  @doc "A node of the protocol's first version has told of its edge, or has not. It gets its answer if it is to be linked with."
+  @spec told(t, pid, reference, {:ok, open? :: boolean} | :error) :: {t, [event]}
+  def told(links, pid, ref, answer) do
+    links = %{links | asked: MapSet.delete(links.asked, to_string(node(pid)))}
+
+    if answer == {:ok, links.open?} do
+      transmit(pid, {:tidepool_hello, ref, self()})
+      welcome(links, pid, 1)
+    else
+      {links, []}
+    end
   end
 
   @doc "A greeting was answered."
-  @spec answered(t, pid, reference, open? :: boolean) :: {t, [event]}
-  def answered(links, pid, ref, open?) do
+  @spec answered(t, pid, reference, hello) :: {t, [event]}
+  def answered(links, pid, ref, %{open: open?} = hello) do
     name = to_string(node(pid))
 
     case links.greetings do
-      %{^name => %{ref: ^ref}} when open? == links.open? -> welcome(links, pid)
+      %{^name => %{ref: ^ref}} when open? == links.open? -> welcome(links, pid, spoken(hello))
       %{^name => %{ref: ^ref} = greeting} -> unlinked(links, name, greeting, :apart)
       _late -> {links, []}
     end
@@ -191,7 +248,7 @@ defmodule Tidepool.Cluster.Links do
       %{^name => ^monitor} ->
         :ets.delete(@table, node(pid))
         Logger.info("the link to #{name} is gone (#{inspect(reason)})", tidepool_node: name)
-        links = %{links | peers: Map.delete(links.peers, name)}
+        links = %{links | peers: Map.delete(links.peers, name), versions: Map.delete(links.versions, name)}
         # Its process has ended and the link has not: it may come back.
         {if(reason == :noconnection, do: links, else: greet(links, node(pid))), [{:down, name}]}
 
@@ -219,12 +276,18 @@ defmodule Tidepool.Cluster.Links do
   end
 
   defp send_greeting(links, name, greeting) do
-    transmit({links.server, links.nodes[name]}, {:tidepool_hello, self(), greeting.ref, %{open: links.open?}})
+    transmit({links.server, links.nodes[name]}, {:tidepool_hello, self(), greeting.ref, hello(links)})
     Process.send_after(self(), {:unanswered, name, greeting.ref}, @greeting_ms)
     put_in(links.greetings[name], greeting)
   end
 
-  defp welcome(links, pid) do
+  defp hello(links), do: %{open: links.open?, version: Wire.version()}
+
+  # Nodes of versions 2 and 3 did not tell.
+  defp spoken(%{version: version}) when is_integer(version), do: version |> max(2) |> min(Wire.version())
+  defp spoken(_hello), do: 3
+
+  defp welcome(links, pid, version) do
     node = node(pid)
     name = to_string(node)
 
@@ -232,11 +295,13 @@ defmodule Tidepool.Cluster.Links do
       {links, []}
     else
       :ets.insert(@table, {node})
-      Logger.info("linked with #{name}", tidepool_node: name)
+      earlier = if version < Wire.version(), do: ", which has version #{version} of the cluster's protocol"
+      Logger.info("linked with #{name}#{earlier}", tidepool_node: name)
 
       links = %{
         links
         | peers: Map.put(links.peers, name, Process.monitor(pid)),
+          versions: Map.put(links.versions, name, version),
           nodes: Map.put(links.nodes, name, node),
           greetings: Map.delete(links.greetings, name),
           backoff: Backoff.met(links.backoff, name)

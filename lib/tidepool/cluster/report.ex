@@ -9,8 +9,9 @@ defmodule Tidepool.Cluster.Report do
   `root` is the root of the catalog's digest when the report was written, `ready` the hashes of the entries that it was
   able to serve last, newest first, `pending` the hashes of those that it can't serve yet.
 
-  A lost node can be `forgotten`: another one puts such a report in the place of its last. It is dated 1 ms after that, so
-  that it expires with it, and that whatever the node itself writes later counts again.
+  A lost node can be `forgotten`: another one marks its last report so. It expires as before, and whatever the node itself
+  writes later counts again. Nodes of the protocol's first version know the report without the mark, and all agree on
+  `hash/1`.
   """
 
   alias Tidepool.Catalog.Digest
@@ -38,12 +39,16 @@ defmodule Tidepool.Cluster.Report do
 
   @doc "The hash of a report, the same on every node: a node writes no two reports at the same time."
   @spec hash(t) :: Digest.hash()
-  def hash(%{forgotten: true} = report), do: Digest.hash(["forgotten", <<report.at::64>>, report.node])
   def hash(report), do: Digest.hash([<<report.at::64>>, report.node])
 
-  @doc "Of two reports of a node the one with the greater rank counts. What it writes in the ms of being forgotten does."
+  @doc "A hash of a report with its mark, the same on all nodes that know those."
+  @spec whole_hash(t) :: Digest.hash()
+  def whole_hash(%{forgotten: true} = report), do: Digest.hash(["forgotten", <<report.at::64>>, report.node])
+  def whole_hash(report), do: hash(report)
+
+  @doc "Of two reports of a node the one with the greater rank counts."
   @spec rank(t) :: term
-  def rank(report), do: {report.at, not report.forgotten}
+  def rank(report), do: {report.at, report.forgotten}
 
   @doc "How far the reporting node is with the catalog entry that has this hash, when the asking node's catalog has `root`."
   @spec progress(t, Digest.hash(), Digest.hash()) :: :ready | :pending | :unknown

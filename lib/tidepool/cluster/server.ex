@@ -234,19 +234,30 @@ defmodule Tidepool.Cluster.Server do
   # The monitor of a peer says that it is gone.
   def handle_info({:nodedown, _node, _info}, state), do: {:noreply, state}
 
-  def handle_info({:tidepool_hello, pid, ref, %{open: open?}}, state)
+  def handle_info({:tidepool_hello, pid, ref, %{open: open?} = hello}, state)
       when is_pid(pid) and is_reference(ref) and is_boolean(open?) and node(pid) != node() do
-    {:noreply, state |> met(pid, open?) |> linked(Links.greeted(state.links, pid, ref, open?)) |> look_joined()}
+    {:noreply, state |> met(pid, open?) |> linked(Links.greeted(state.links, pid, ref, hello)) |> look_joined()}
   end
 
-  def handle_info({:tidepool_hello, ref, pid, %{open: open?}}, state)
+  def handle_info({:tidepool_hello, ref, pid, %{open: open?} = hello}, state)
       when is_pid(pid) and is_reference(ref) and is_boolean(open?) do
-    {:noreply, state |> met(pid, open?) |> linked(Links.answered(state.links, pid, ref, open?)) |> look_joined()}
+    {:noreply, state |> met(pid, open?) |> linked(Links.answered(state.links, pid, ref, hello)) |> look_joined()}
   end
 
   # As nodes greeted each other before they said whether their edges are open.
-  def handle_info({:tidepool_hello, pid, ref}, state) when is_pid(pid) and is_reference(ref) do
-    {:noreply, refuse(state, to_string(node(pid)), {:version, 1})}
+  def handle_info({:tidepool_hello, pid, ref}, state)
+      when is_pid(pid) and is_reference(ref) and node(pid) != node() do
+    {:noreply, %{state | links: Links.ask(state.links, pid, ref)}}
+  end
+
+  def handle_info({:told, pid, ref, answer}, state) do
+    state =
+      case answer do
+        {:ok, open?} -> met(state, pid, open?)
+        :error -> refuse(state, to_string(node(pid)), {:version, 1})
+      end
+
+    {:noreply, state |> linked(Links.told(state.links, pid, ref, answer)) |> look_joined()}
   end
 
   def handle_info({:unanswered, name, ref}, state) do
@@ -385,12 +396,15 @@ defmodule Tidepool.Cluster.Server do
   end
 
   defp effect({:send, name, message}, {state, last}) do
-    # The same message goes to several peers in turn.
-    parts =
-      with {^message, parts} <- last, do: parts, else: (_other -> message |> Wire.split() |> Enum.map(&Wire.encode/1))
-
-    sent = Enum.filter(parts, &Links.send_to(state.links, name, &1))
-    {%{state | traffic: Enum.reduce(sent, state.traffic, &Traffic.sent(&2, &1))}, {message, parts}}
+    if Links.peer?(state.links, name) do
+      version = Links.version(state.links, name)
+      # The same message goes to several peers in turn.
+      parts = with {^message, ^version, parts} <- last, do: parts, else: (_other -> Wire.encode(message, version))
+      sent = Enum.filter(parts, &Links.send_to(state.links, name, &1))
+      {%{state | traffic: Enum.reduce(sent, state.traffic, &Traffic.sent(&2, &1))}, {message, version, parts}}
+    else
+      {state, last}
+    end
   end
 
   defp effect({:connect, name}, {state, last}), do: {linked(state, Links.connect(state.links, name)), last}
@@ -407,6 +421,12 @@ defmodule Tidepool.Cluster.Server do
     if removed != [], do: Reconciler.cancel(Enum.map(removed, & &1.name))
     if deployed != [], do: Reconciler.load(deployed, Links.node_of(state.links, from))
     {feed(state, [{:pending, deployed}, {:ready, removed}]), last}
+  end
+
+  # What there is of them goes on, or is on its way.
+  defp effect({:completed, entries}, {state, last}) do
+    Catalog.accept(entries)
+    {state, last}
   end
 
   defp effect({:collected, stamps, context}, {state, last}) do

@@ -6,9 +6,17 @@ defmodule Tidepool.Cluster.Wire do
   lists after their length. `decode/1` answers for any bytes: a message in which every field is of its type and within its
   range, or an error. It makes no atoms of what it reads, and no more terms than there are bytes.
 
-  Version 2 has a place for each option that functions had then. Later versions have behind those the options by name, as
-  text, that were added since (`Tidepool.Function.Spec`) and are not their default. A message is of the first version that
-  can say it, so that nodes of an earlier one read all but what they know nothing of.
+  ## Versions
+
+  - Version 1 is that of nodes that don't say in their greetings which version they have. It has a place for each option that
+    functions had then.
+  - Version 2 tells what admitted a change, and which reports are forgotten.
+  - From version 3 on entries have the options by name, as text, that were added since (`Tidepool.Function.Spec`) and are not
+    their default.
+  - From version 4 on digests are of entries and reports with all that is told of them, beside those of version 1.
+
+  Whoever sends a message says which version the other side has. The message has all of that which can be said in it, and is
+  of the first version that can say this.
   """
 
   alias Tidepool.{Config, Limits, Options}
@@ -16,7 +24,10 @@ defmodule Tidepool.Cluster.Wire do
   alias Tidepool.Cluster.{Gossip, Report}
   alias Tidepool.Function.{Fields, Spec}
 
-  @oldest 2
+  @oldest 1
+  # The first one of nodes that tell theirs.
+  @placed 2
+  @levels Spec.levels()
   @max_bytes 8 * 1024 * 1024
   @max_path 16
   @max_sample 64
@@ -50,25 +61,49 @@ defmodule Tidepool.Cluster.Wire do
   @spec version :: byte
   def version, do: Spec.latest()
 
-  @doc "A message as bytes."
+  @doc "A message as bytes, for nodes of this version."
   @spec encode(Gossip.message()) :: binary
-  def encode({:push, changes} = message) do
-    version = version(message)
-    IO.iodata_to_binary([version, @push, list(changes, &write_change(&1, version))])
+  def encode(message), do: encode_as(message, version(message))
+
+  @doc """
+  A message for a node of any version: without what that can't be told, and in several, if it can be told a part alone. The
+  others are of a later version, so that the node says that it misses something.
+  """
+  @spec encode(Gossip.message(), version :: pos_integer) :: [binary, ...]
+  def encode(message, version) do
+    for message <- message |> told(version) |> split(version) do
+      first = version(message)
+      encode_as(message, if(version == 1 and first == @placed, do: 1, else: first))
+    end
   end
 
-  def encode(message), do: IO.iodata_to_binary([@oldest | write(message)])
+  defp encode_as(message, version), do: IO.iodata_to_binary([version | write(message, version)])
 
-  @doc "A message as one for each version that some of it takes: nodes of an earlier one read the rest."
-  @spec split(Gossip.message()) :: [Gossip.message(), ...]
-  def split({:push, [_one, _another | _more] = changes}) do
-    for {_version, changes} <- Enum.group_by(changes, &version/1), do: {:push, changes}
+  defp told({:push, changes}, version),
+    do: {:push, for({entry, before} <- changes, do: {Entry.told(entry, version), before})}
+
+  defp told({:reports, reports}, 1), do: {:reports, for(report <- reports, do: %{report | forgotten: false})}
+
+  defp told({:digest, wall_ms, entries, seen, reports, levels}, version),
+    do: {:digest, wall_ms, entries, seen, reports, Enum.filter(levels, &(elem(&1, 0) <= version))}
+
+  defp told(message, _version), do: message
+
+  defp split({:push, [_one, _another | _more] = changes}, version) do
+    for {_version, changes} <- Enum.group_by(changes, &max(version(&1), version)), do: {:push, changes}
   end
 
-  def split(message), do: [message]
+  defp split(message, _version), do: [message]
 
-  defp version({:push, changes}), do: changes |> Enum.map(&version/1) |> Enum.max(fn -> @oldest end)
-  defp version({entry, _before}), do: Spec.version(entry)
+  # The first one that can say it.
+  defp version({:push, changes}), do: changes |> Enum.map(&version/1) |> Enum.max(fn -> @placed end)
+  defp version({%Entry{} = entry, _before}), do: Spec.version(entry)
+
+  defp version({:digest, _wall_ms, _entries, _seen, _reports, [_one | _more] = levels}),
+    do: levels |> Enum.map(&elem(&1, 0)) |> Enum.max()
+
+  defp version({_step, {_kind, level}, _rows}), do: level
+  defp version(_message), do: @placed
 
   @doc """
   The message in some bytes.
@@ -95,8 +130,7 @@ defmodule Tidepool.Cluster.Wire do
   defp decode(message, version) do
     read =
       case message do
-        <<@push, body::binary>> -> body |> read_list(&read_change(&1, version)) |> tag(:push)
-        <<kind, body::binary>> -> read(kind, body)
+        <<kind, body::binary>> -> read(kind, body, version)
         <<>> -> throw(:malformed)
       end
 
@@ -105,22 +139,28 @@ defmodule Tidepool.Cluster.Wire do
     :malformed -> {:error, :malformed}
   end
 
-  defp write({:reports, reports}), do: [@reports, list(reports, &write_report/1)]
+  defp write({:push, changes}, version), do: [@push, list(changes, &write_change(&1, version))]
+  defp write({:reports, reports}, version), do: [@reports, list(reports, &write_report(&1, version))]
 
-  defp write({:digest, wall_ms, entries, seen, reports}),
-    do: [@digest, <<wall_ms::48, entries::56, seen::56, reports::56>>]
-
-  defp write({:groups, table, sums}), do: [@groups, @tables[table], list(sums, &<<&1::56>>)]
-
-  defp write({:leaves, table, groups}),
-    do: [@leaves, @tables[table], list(groups, fn {group, sums} -> [group, list(sums, &<<&1::56>>)] end)]
-
-  defp write({:keys, table, leaves}) do
-    write_key = fn {key, version} -> [short(key), write_version(table, version)] end
-    [@keys, @tables[table], list(leaves, fn {leaf, keys} -> [<<leaf::16>>, list(keys, write_key)] end)]
+  defp write({:digest, wall_ms, entries, seen, reports, levels}, _version) do
+    write_level = fn {level, entries, reports} -> <<level, entries::56, reports::56>> end
+    levels = if levels == [], do: [], else: list(levels, write_level)
+    [@digest, <<wall_ms::48, entries::56, seen::56, reports::56>>, levels]
   end
 
-  defp write({:want, table, keys}), do: [@want, @tables[table], list(keys, &short/1)]
+  defp write(message, _version), do: write(message)
+
+  defp write({:groups, table, sums}), do: [@groups, write_table(table), list(sums, &<<&1::56>>)]
+
+  defp write({:leaves, table, groups}),
+    do: [@leaves, write_table(table), list(groups, fn {group, sums} -> [group, list(sums, &<<&1::56>>)] end)]
+
+  defp write({:keys, table, leaves}) do
+    write_key = fn {key, version} -> [short(key), write_version(kind(table), version)] end
+    [@keys, write_table(table), list(leaves, fn {leaf, keys} -> [<<leaf::16>>, list(keys, write_key)] end)]
+  end
+
+  defp write({:want, table, keys}), do: [@want, write_table(table), list(keys, &short/1)]
   defp write({:gone, stamps}), do: [@gone, list(stamps, fn {name, stamp} -> [short(name), write_stamp(stamp)] end)]
 
   defp write({:seen, root, context}) do
@@ -148,7 +188,7 @@ defmodule Tidepool.Cluster.Wire do
   defp write({:shuffle_reply, path, sample}), do: [@shuffle_reply, list(path, &short/1), list(sample, &short/1)]
 
   defp write_change({entry, before}, version) do
-    named = if version > @oldest, do: entry |> Spec.told() |> Fields.write(entry) |> list(&write_field/1), else: []
+    named = if version > @placed, do: entry |> Spec.told() |> Fields.write(entry) |> list(&write_field/1), else: []
     [write_entry(entry), named, optional(before, &write_moment/1)]
   end
 
@@ -173,15 +213,20 @@ defmodule Tidepool.Cluster.Wire do
     if(entry.removed, do: 1, else: 0) + if(entry.snapshot, do: 0, else: 2) + 4 * @admitted[entry.admitted]
   end
 
-  defp write_report(report) do
+  defp write_report(report, version) do
     [
       short(report.node),
-      <<report.at::48, if(report.forgotten, do: 1, else: 0), report.root::56>>,
+      <<report.at::48>>,
+      if(version == 1, do: [], else: if(report.forgotten, do: 1, else: 0)),
+      <<report.root::56>>,
       list(report.links, &short/1),
       list(report.ready, &<<&1::56>>),
       list(report.pending, &<<&1::56>>)
     ]
   end
+
+  defp write_table({kind, level}), do: [@tables[kind], level]
+  defp write_table(kind), do: @tables[kind]
 
   defp write_version(:entries, stamp), do: write_stamp(stamp)
   defp write_version(:reports, at), do: <<at::48>>
@@ -194,32 +239,39 @@ defmodule Tidepool.Cluster.Wire do
   defp optional(nil, _write), do: [0]
   defp optional(value, write), do: [1 | write.(value)]
 
-  defp read(@reports, body), do: body |> read_list(&read_report/1) |> tag(:reports)
+  defp read(@push, body, version), do: body |> read_list(&read_change(&1, version)) |> tag(:push)
+  defp read(@reports, body, version), do: body |> read_list(&read_report(&1, version)) |> tag(:reports)
 
-  defp read(@digest, <<wall_ms::48, entries::56, seen::56, reports::56, rest::binary>>),
-    do: {{:digest, wall_ms, entries, seen, reports}, rest}
-
-  defp read(@groups, <<table, body::binary>>) do
-    {sums, rest} = read_sums(body)
-    {{:groups, table(table), sums}, rest}
+  defp read(@digest, <<wall_ms::48, entries::56, seen::56, reports::56, rest::binary>>, version) do
+    {levels, rest} = if version in @levels, do: read_list(rest, &read_level/1, length(@levels)), else: {[], rest}
+    {{:digest, wall_ms, entries, seen, reports, levels}, rest}
   end
 
-  defp read(@leaves, <<table, body::binary>>) do
-    {groups, rest} = read_list(body, &read_group/1, elem(Digest.sizes(), 0))
-    {{:leaves, table(table), groups}, rest}
+  defp read(@groups, body, version) do
+    {table, rest} = read_table(body, version)
+    {sums, rest} = read_sums(rest)
+    {{:groups, table, sums}, rest}
   end
 
-  defp read(@keys, <<table, body::binary>>) do
-    table = table(table)
-    {leaves, rest} = read_list(body, &read_leaf(table, &1), elem(Digest.sizes(), 1))
+  defp read(@leaves, body, version) do
+    {table, rest} = read_table(body, version)
+    {groups, rest} = read_list(rest, &read_group/1, elem(Digest.sizes(), 0))
+    {{:leaves, table, groups}, rest}
+  end
+
+  defp read(@keys, body, version) do
+    {table, rest} = read_table(body, version)
+    {leaves, rest} = read_list(rest, &read_leaf(kind(table), &1), elem(Digest.sizes(), 1))
     {{:keys, table, leaves}, rest}
   end
 
-  defp read(@want, <<table, body::binary>>) do
-    table = table(table)
-    {keys, rest} = read_list(body, &read_key(table, &1))
+  defp read(@want, body, version) do
+    {table, rest} = read_table(body, version)
+    {keys, rest} = read_list(rest, &read_key(kind(table), &1))
     {{:want, table, keys}, rest}
   end
+
+  defp read(kind, body, _version), do: read(kind, body)
 
   defp read(@gone, body), do: body |> read_list(&read_version(:entries, &1)) |> tag(:gone)
 
@@ -262,7 +314,8 @@ defmodule Tidepool.Cluster.Wire do
 
   defp read_change(body, version) do
     {entry, rest} = read_entry(body)
-    {named, rest} = if version > @oldest, do: read_named(rest, Spec.named(version)), else: {%{}, rest}
+    if version == 1 and entry.admitted != :unknown, do: throw(:malformed)
+    {named, rest} = if version > @placed, do: read_named(rest, Spec.named(version)), else: {%{}, rest}
     {before, rest} = read_optional(rest, &read_moment/1)
     {{Map.merge(entry, named), before}, rest}
   end
@@ -330,22 +383,26 @@ defmodule Tidepool.Cluster.Wire do
 
   defp read_limits(_keys, _rest, _limits), do: throw(:malformed)
 
-  defp read_report(body) do
+  defp read_report(body, version) do
     sizes = Report.sizes()
     {node, rest} = read_node(body)
-
-    case rest do
-      <<at::48, forgotten, root::56, rest::binary>> when forgotten in 0..1 ->
-        {links, rest} = read_nodes(rest, sizes.links)
-        {ready, rest} = read_sums(rest, sizes.ready)
-        {pending, rest} = read_sums(rest, sizes.pending)
-        report = %Report{node: node, at: at, root: root, links: links, ready: ready, pending: pending}
-        {%{report | forgotten: forgotten == 1}, rest}
-
-      _malformed ->
-        throw(:malformed)
-    end
+    {at, rest} = read_at(rest)
+    {forgotten, rest} = if version == 1, do: {false, rest}, else: read_mark(rest)
+    {root, rest} = read_sum(rest)
+    {links, rest} = read_nodes(rest, sizes.links)
+    {ready, rest} = read_sums(rest, sizes.ready)
+    {pending, rest} = read_sums(rest, sizes.pending)
+    report = %Report{node: node, at: at, root: root, links: links, ready: ready, pending: pending, forgotten: forgotten}
+    {report, rest}
   end
+
+  defp read_mark(<<mark, rest::binary>>) when mark in 0..1, do: {mark == 1, rest}
+  defp read_mark(_body), do: throw(:malformed)
+
+  defp read_level(<<level, entries::56, reports::56, rest::binary>>) when level in @levels,
+    do: {{level, entries, reports}, rest}
+
+  defp read_level(_body), do: throw(:malformed)
 
   defp read_group(<<group, body::binary>>) do
     {groups, _leaves} = Digest.sizes()
@@ -442,9 +499,18 @@ defmodule Tidepool.Cluster.Wire do
     read_items(left - 1, rest, read, [item | items])
   end
 
+  defp read_table(<<table, version, rest::binary>>, version) when version in @levels,
+    do: {{table(table), version}, rest}
+
+  defp read_table(<<table, rest::binary>>, version) when version not in @levels, do: {table(table), rest}
+  defp read_table(_body, _version), do: throw(:malformed)
+
   defp table(0), do: :entries
   defp table(1), do: :reports
   defp table(_other), do: throw(:malformed)
+
+  defp kind({kind, _level}), do: kind
+  defp kind(kind), do: kind
 
   defp tag({items, rest}, kind), do: {{kind, items}, rest}
 end

@@ -51,6 +51,7 @@ defmodule Tidepool.Function.Spec do
     ],
     description: [
       since: 3,
+      omissible: true,
       type: {:check, &__MODULE__.description?/1, "a line of at most 200 characters"},
       typespec: quote(do: String.t()),
       default: "",
@@ -58,6 +59,7 @@ defmodule Tidepool.Function.Spec do
     ],
     labels: [
       since: 3,
+      omissible: true,
       type: {:check, &Tidepool.Function.Labels.valid?/1, Tidepool.Function.Labels.expectation()},
       typespec: quote(do: Tidepool.Function.Labels.t()),
       each: "label",
@@ -95,6 +97,7 @@ defmodule Tidepool.Function.Spec do
 
   - `:since`, the version of the cluster's protocol that brought it: for a new one the next. Nodes of versions before ignore
     functions that have another value than the default, which is what those have that such nodes tell of.
+  - `omissible: true`, when calls don't depend on it: nodes of versions before are told of the function without it.
   - `of: :request`, when it says how to deploy and is not kept: a parameter of the query then, not a field of the form.
   - `:typespec`, when the type does not tell it; `:kept_as`, when what is kept is another.
   - `:each`, when its value is a map, of which each field of this name says an element.
@@ -106,8 +109,11 @@ defmodule Tidepool.Function.Spec do
   @kept Keyword.reject(@options, fn {_key, spec} -> spec[:of] == :request end)
   # An entry of the protocol's version 2 has these in places of their own.
   @placed 2
+  # From this version on nodes compare all that they know of a function.
+  @whole 4
   @named Enum.filter(@kept, fn {_key, spec} -> spec[:since] end)
-  @latest Enum.reduce(@named, @placed, fn {_key, spec}, latest -> max(spec[:since], latest) end)
+  @levels Enum.uniq([@whole | for({_key, spec} <- @named, spec[:since] > @whole, do: spec[:since])])
+  @latest Enum.max(@levels)
 
   @doc "The schema of all options, with Tidepool's defaults."
   @spec schema :: Options.schema()
@@ -148,7 +154,26 @@ defmodule Tidepool.Function.Spec do
 
   @doc "What is left of a function that is removed: nothing that nodes of an earlier version could not be told."
   @spec bare(function) :: function when function: map
-  def bare(function), do: Map.merge(function, Map.new(@named, fn {key, spec} -> {key, spec[:default]} end))
+  def bare(function), do: without(function, @named)
+
+  @doc "What nodes of a version of the cluster's protocol are told of a function."
+  @spec bare(function, version :: pos_integer) :: function when function: map
+  def bare(function, version),
+    do: without(function, for({_key, spec} = option <- @named, spec[:omissible], spec[:since] > version, do: option))
+
+  defp without(function, options),
+    do: Map.merge(function, Map.new(options, fn {key, spec} -> {key, spec[:default]} end))
+
+  @doc """
+  The versions of the cluster's protocol of which each brought something that nodes compare: two nodes go by the last one that
+  both know.
+  """
+  @spec levels :: [pos_integer, ...]
+  def levels, do: @levels
+
+  @doc "The options that an entry of the protocol's first version has."
+  @spec placed :: Options.schema()
+  def placed, do: @kept -- @named
 
   @doc "What is kept of a function, or of a deploy's options."
   @spec take(map) :: map

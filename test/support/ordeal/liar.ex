@@ -78,7 +78,7 @@ defmodule Tidepool.Ordeal.Liar do
       :noise -> say(state, pid, unless_forged(:rand.bytes(:rand.uniform(200))), :noise)
       :large -> say(state, pid, [<<Wire.version(), 200>> <> :binary.copy("x", 1_000_000)], :large)
       :report -> say(state, pid, [Wire.encode({:reports, [report()]})], :report)
-      :digest -> say(state, pid, [Wire.encode({:digest, System.os_time(:millisecond), 1, 2, 3})], :digest)
+      :digest -> say(state, pid, [Wire.encode({:digest, System.os_time(:millisecond), 1, 2, 3, [{4, 1, 3}]})], :digest)
       :strange -> strange(state, pid)
       :hold -> hold(state, node)
     end

@@ -6,7 +6,7 @@ defmodule Tidepool.Cluster.GossipTest do
 
   alias Tidepool.Catalog.{Clock, Entry, State}
   alias Tidepool.Cluster.{Gossip, Report}
-  alias Tidepool.Cluster.Gossip.Membership
+  alias Tidepool.Cluster.Gossip.{AntiEntropy, Membership}
 
   @began 1_700_000_000_000
   @age_ms 100_000
@@ -146,7 +146,7 @@ defmodule Tidepool.Cluster.GossipTest do
     for {report, lost} <- [
           {%Report{node: "c@host", at: @began}, []},
           {forgotten, []},
-          # In that very millisecond; in both orders.
+          # As soon as it can be, in both orders.
           {%Report{node: "c@host", at: @began + 1}, ["c@host"]},
           {%Report{node: "c@host", at: @began + 2}, ["c@host"]}
         ],
@@ -232,7 +232,7 @@ defmodule Tidepool.Cluster.GossipTest do
 
   test "how far a clock is ahead is known as long as there is a link" do
     a = linked("a@host", ["b@host"])
-    {a, _effects} = Gossip.handle(a, {:message, "b@host", {:digest, @began + 30, 0, 0, 0}}, @began)
+    {a, _effects} = Gossip.handle(a, {:message, "b@host", {:digest, @began + 30, 0, 0, 0, []}}, @began)
     assert Gossip.skews(a) == %{"b@host" => 30}
     {a, _effects} = Gossip.handle(a, {:down, "b@host"}, @began)
     assert Gossip.skews(a) == %{}
@@ -324,7 +324,9 @@ defmodule Tidepool.Cluster.GossipTest do
   # Two nodes compare their digests, and nothing that they send each other is lost. What is pushed to others is.
   defp compare(world, a, b) do
     catalog = world.nodes[a].catalog
-    digest = {:digest, world.now, catalog.digest.root, State.context_hash(catalog), world.nodes[a].reports.digest.root}
+    {entries, reports} = AntiEntropy.roots(catalog, world.nodes[a].reports)
+    levels = AntiEntropy.levels(catalog, world.nodes[a].reports)
+    digest = {:digest, world.now, entries, State.context_hash(catalog), reports, levels}
     drain(%{world | mail: [{b, {:message, a, digest}}]}, [a, b], 200)
   end
 

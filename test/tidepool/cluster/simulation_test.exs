@@ -3,7 +3,7 @@ defmodule Tidepool.Cluster.SimulationTest do
   use ExUnit.Case, async: true
 
   alias Tidepool.Simulation
-  alias Tidepool.Catalog.State
+  alias Tidepool.Catalog.{Entry, State}
   alias Tidepool.Cluster.Gossip
   alias Tidepool.Cluster.Gossip.Membership
 
@@ -94,6 +94,52 @@ defmodule Tidepool.Cluster.SimulationTest do
         live = for {name, %{removed: false}} <- gossip.catalog.entries, do: name
         assert Enum.sort(live) == ~w(again kept news)
       end
+    end)
+  end
+
+  test "a cluster of the protocol's first version is upgraded node by node: nothing is lost, and in the end all is known" do
+    each_seed(4, fn seed ->
+      names = for n <- 1..8, do: "n#{n}@host"
+      cluster = Simulation.new(8, [seed: seed, old: MapSet.new(names)] ++ @rough)
+      cluster = cluster |> Simulation.rounds(200) |> churn(100)
+
+      cluster =
+        Enum.reduce(names, cluster, fn name, cluster ->
+          cluster = cluster |> churn(60) |> Simulation.upgrade(name) |> churn(60)
+          # What nodes of both versions know, they agree on while they are mixed, and then there is nothing to repair.
+          calm = Simulation.calm(cluster)
+          assert {rounds, calm} = Simulation.until(calm, 2_000, &agreed?/1)
+          assert rounds != :never
+          calm = Simulation.rounds(calm, 100)
+          assert agreed?(calm)
+          assert repairs(Simulation.rounds(calm, 200)) == repairs(calm)
+          %{calm | options: cluster.options}
+        end)
+
+      assert {rounds, cluster} = cluster |> Simulation.calm() |> Simulation.until(2_000, &Simulation.converged?/1)
+      assert rounds != :never
+      # There was something to lose.
+      assert Enum.any?(cluster.best, fn {_name, entry} -> entry.description != "" end)
+    end)
+  end
+
+  # Are the changes that count everywhere, whatever is known of them?
+  defp agreed?(cluster) do
+    bare = &Map.new(&1, fn {name, entry} -> {name, Entry.told(entry, 1)} end)
+    best = bare.(cluster.best)
+    Enum.all?(cluster.nodes, fn {_name, gossip} -> bare.(gossip.catalog.entries) == best end)
+  end
+
+  defp repairs(cluster),
+    do: for({kind, count} <- cluster.kinds, kind == :push or match?({_step, :entries}, kind), do: {kind, count})
+
+  # Changes and removals on any nodes, all the time.
+  defp churn(cluster, rounds) do
+    Enum.reduce(1..rounds, cluster, fn _round, cluster ->
+      {name, cluster} = Simulation.pick(cluster)
+      {n, cluster} = Simulation.uniform(cluster, 24)
+      cluster = if n <= 6, do: Simulation.change(cluster, name, "f#{n}", rem(n, 3) == 0), else: cluster
+      Simulation.step(cluster)
     end)
   end
 

@@ -9,19 +9,62 @@ defmodule Tidepool.Cluster.Gossip.AntiEntropy do
        were removed and collected here (`Tidepool.Catalog.State`)
 
   No step keeps anything between messages, so any of them may be lost, late or repeated. There are two tables, the catalog's
-  entries and the nodes' reports.
+  entries and the nodes' reports; each of them as the first version of the protocol has it, and as later ones do, which
+  know more of a row (`Tidepool.Function.Spec.levels/0`). Two nodes compare what both know.
   """
 
   alias Tidepool.Catalog.{Digest, State}
   alias Tidepool.Cluster.{Gossip, Report}
+  alias Tidepool.Function.Spec
 
   @chunk 256
 
-  @type table :: :entries | :reports
+  @type kind :: :entries | :reports
+  @type table :: kind | {kind, level :: pos_integer}
 
   @doc "The first step."
   @spec begin(table, State.t(), Report.Table.t()) :: Gossip.message()
   def begin(table, catalog, reports), do: {:groups, table, Digest.groups(digest(table, catalog, reports))}
+
+  @doc "The roots of both tables' digests."
+  @spec roots(State.t(), Report.Table.t()) :: {entries :: Digest.hash(), reports :: Digest.hash()}
+  def roots(catalog, reports), do: {catalog.digest.root, reports.digest.root}
+
+  @doc "The roots of both tables' digests at each level."
+  @spec levels(State.t(), Report.Table.t()) :: [
+          {level :: pos_integer, entries :: Digest.hash(), reports :: Digest.hash()}
+        ]
+  def levels(catalog, reports) do
+    for level <- Spec.levels(), do: {level, catalog.levels[level].root, reports.whole.root}
+  end
+
+  @doc """
+  By the roots of another node's tables, and those of its levels, which of them differ from the ones here: as both know
+  them best.
+  """
+  @spec differing(
+          {Digest.hash(), Digest.hash()},
+          [{pos_integer, Digest.hash(), Digest.hash()}],
+          State.t(),
+          Report.Table.t()
+        ) ::
+          [table]
+  def differing(roots, levels, catalog, reports) do
+    ours = levels(catalog, reports)
+
+    case for {level, _entries, _reports} = theirs <- levels, List.keymember?(ours, level, 0), do: theirs do
+      [] ->
+        unlike([:entries, :reports], roots, roots(catalog, reports))
+
+      common ->
+        {level, entries, sums} = Enum.max(common)
+        {level, our_entries, our_sums} = List.keyfind(ours, level, 0)
+        unlike([{:entries, level}, {:reports, level}], {entries, sums}, {our_entries, our_sums})
+    end
+  end
+
+  defp unlike([entries, reports], {a, b}, {c, d}),
+    do: if(a == c, do: [], else: [entries]) ++ if(b == d, do: [], else: [reports])
 
   @doc "The answers to a step."
   @spec answer(Gossip.message(), State.t(), Report.Table.t()) :: [Gossip.message()]
@@ -58,6 +101,8 @@ defmodule Tidepool.Cluster.Gossip.AntiEntropy do
 
   @doc "The rows of these keys, as far as there are any, as messages."
   @spec rows(table, [String.t()], State.t(), Report.Table.t()) :: [Gossip.message()]
+  def rows({kind, _level}, keys, catalog, reports), do: rows(kind, keys, catalog, reports)
+
   def rows(:entries, names, catalog, _reports) do
     chunks(for(name <- names, entry = catalog.entries[name], do: {entry, nil}), &{:push, &1})
   end
@@ -84,15 +129,21 @@ defmodule Tidepool.Cluster.Gossip.AntiEntropy do
     Enum.reduce(theirs, {newer ++ ours, wanted, gone}, fn {key, version}, {ours, wanted, gone} ->
       cond do
         is_map_key(mine, key) and mine[key] >= version -> {ours, wanted, gone}
-        table == :entries and State.collected?(catalog, version) -> {ours, wanted, [{key, version} | gone]}
+        kind(table) == :entries and State.collected?(catalog, version) -> {ours, wanted, [{key, version} | gone]}
         true -> {ours, [key | wanted], gone}
       end
     end)
   end
 
   defp digest(:entries, catalog, _reports), do: catalog.digest
+  defp digest({:entries, level}, catalog, _reports), do: Map.fetch!(catalog.levels, level)
   defp digest(:reports, _catalog, reports), do: reports.digest
+  defp digest({:reports, _level}, _catalog, reports), do: reports.whole
 
+  defp kind({kind, _level}), do: kind
+  defp kind(kind), do: kind
+
+  defp version({kind, _level}, key, catalog, reports), do: version(kind, key, catalog, reports)
   defp version(:entries, name, catalog, _reports), do: catalog.entries[name].stamp
   defp version(:reports, node, _catalog, reports), do: reports.rows[node].at
 end

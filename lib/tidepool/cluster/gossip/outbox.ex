@@ -22,18 +22,22 @@ defmodule Tidepool.Cluster.Gossip.Outbox do
   end
 
   @doc """
-  A change that `from` has passed on. `:accepted`: it is now the entry of its name. `:known`: it is nothing new. `:tie`:
+  A change that `from` has passed on. `:accepted`: it is now the entry of its name. `:completed`: it is the change that was
+  the entry of its name, with more details (`Tidepool.Catalog.Entry`). `:known`: it is nothing new. `:tie`:
   neither, and what is here has the same stamp, which does not show when keys are compared. `:gone`: see
   `Tidepool.Catalog.State.merge/2`.
   """
-  @spec take_in(t, State.t(), change, from :: String.t()) :: {:accepted | :known | :tie | :gone, t, State.t()}
+  @spec take_in(t, State.t(), change, from :: String.t()) ::
+          {:accepted | :completed | :known | :tie | :gone, t, State.t()}
   def take_in(changes, catalog, {entry, before} = change, from) do
+    old = catalog.entries[entry.name]
     {result, catalog} = State.merge(catalog, entry)
 
     case result do
       :changed ->
         {_seen, catalog} = State.follow(catalog, entry.stamp, before)
-        {:accepted, Map.put(changes, entry.name, {change, [from]}), catalog}
+        result = if Entry.same_change?(old, entry), do: :completed, else: :accepted
+        {result, Map.put(changes, entry.name, {change, [from]}), catalog}
 
       :same ->
         {changes, catalog} = changes |> known_to(entry, from) |> follow(catalog, change, from)

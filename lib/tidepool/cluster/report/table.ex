@@ -9,9 +9,10 @@ defmodule Tidepool.Cluster.Report.Table do
   alias Tidepool.Catalog.Digest
   alias Tidepool.Cluster.Report
 
-  defstruct rows: %{}, digest: %Digest{}
+  # `whole` is the digest of the reports with their marks.
+  defstruct rows: %{}, digest: %Digest{}, whole: %Digest{}
 
-  @type t :: %__MODULE__{rows: %{String.t() => Report.t()}, digest: Digest.t()}
+  @type t :: %__MODULE__{rows: %{String.t() => Report.t()}, digest: Digest.t(), whole: Digest.t()}
 
   @doc "Takes in a report; one that was written before `oldest` is expired."
   @spec merge(t, Report.t(), oldest :: integer) :: {:changed | :same | :older | :expired, t}
@@ -20,8 +21,8 @@ defmodule Tidepool.Cluster.Report.Table do
 
     cond do
       old == nil and at < oldest -> {:expired, reports}
-      old == nil -> {:changed, put(reports, report, 0)}
-      Report.rank(report) > Report.rank(old) -> {:changed, put(reports, report, Report.hash(old))}
+      old == nil -> {:changed, put(reports, nil, report)}
+      Report.rank(report) > Report.rank(old) -> {:changed, put(reports, old, report)}
       Report.rank(report) == Report.rank(old) -> {:same, reports}
       true -> {:older, reports}
     end
@@ -33,15 +34,14 @@ defmodule Tidepool.Cluster.Report.Table do
 
   @doc "The report by which a node is forgotten whose report is known."
   @spec forget(t, String.t()) :: Report.t()
-  def forget(reports, node), do: %Report{node: node, at: reports.rows[node].at + 1, forgotten: true}
+  def forget(reports, node), do: %{reports.rows[node] | forgotten: true}
 
   @doc "Without the reports that were written before `oldest`."
   @spec expire(t, oldest :: integer) :: t
   def expire(reports, oldest) do
     for {node, %{at: at} = report} when at < oldest <- reports.rows, reduce: reports do
       reports ->
-        digest = Digest.put(reports.digest, node, Report.hash(report), 0)
-        %{reports | rows: Map.delete(reports.rows, node), digest: digest}
+        %{count(reports, node, report, nil) | rows: Map.delete(reports.rows, node)}
     end
   end
 
@@ -62,8 +62,25 @@ defmodule Tidepool.Cluster.Report.Table do
     reachable(rows, rest, found)
   end
 
-  defp put(reports, report, old_hash) do
-    digest = Digest.put(reports.digest, report.node, old_hash, Report.hash(report))
-    %{reports | rows: Map.put(reports.rows, report.node, report), digest: digest}
+  defp put(reports, old, report) do
+    %{count(reports, report.node, old, report) | rows: Map.put(reports.rows, report.node, report)}
   end
+
+  defp count(reports, node, old, new) do
+    {old_hash, new_hash} = {hash(old, &Report.hash/1), hash(new, &Report.hash/1)}
+    digest = Digest.put(reports.digest, node, old_hash, new_hash)
+
+    # Mostly there is no mark, and both are one term.
+    whole =
+      if reports.whole == reports.digest and not marked?(old) and not marked?(new),
+        do: digest,
+        else: Digest.put(reports.whole, node, hash(old, &Report.whole_hash/1), hash(new, &Report.whole_hash/1))
+
+    %{reports | digest: digest, whole: whole}
+  end
+
+  defp hash(nil, _hash), do: 0
+  defp hash(report, hash), do: hash.(report)
+
+  defp marked?(report), do: report != nil and report.forgotten
 end
