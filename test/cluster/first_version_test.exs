@@ -102,13 +102,17 @@ defmodule Tidepool.Cluster.FirstVersionTest do
     theirs = later(hd(pushed(old)), old, name: "theirs")
     tell_as_first(old, {:push, [{theirs, nil}]})
     eventually(fn -> match?({:ok, %Function{description: ""}}, fetch(a, "theirs")) end, 30_000)
+    :ok = Peer.call(a, :logger, :set_primary_config, [:level, :info])
 
     # As a node of today passes it on.
     tell(old, {:push, [{%{theirs | description: "Theirs.", labels: %{"team" => "shop"}, admitted: :token}, nil}]})
     known? = &match?({:ok, %Function{description: "Theirs.", labels: %{"team" => "shop"}, admitted: :token}}, &1)
     eventually(fn -> known?.(fetch(a, "theirs")) end, 30_000)
     assert call(a, "theirs") == {:ok, "Hello, Ada!"}
-    assert Peer.call(a, Cluster, :status, []).fetching == []
+    # What follows in the log is of later changes.
+    tell(old, {:push, [{later(theirs, old, name: "mark"), nil}]})
+    logged = fn -> for {_level, text} <- Peer.call(a, LogWatch, :collected, []), text =~ "deployed", do: text end
+    eventually(fn -> assert ["mark: " <> _more] = logged.() end, 30_000)
 
     :ok = Peer.stop_application(a)
     {:ok, _started} = Peer.start_application(a)

@@ -2,7 +2,7 @@ defmodule Tidepool.CatalogTest do
   # What other nodes tell, as it comes to the catalog.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{CallTrace, Catalog, Peer}
+  alias Tidepool.{CallTrace, Catalog, Error, Peer}
   alias Tidepool.Catalog.BlobStore
 
   defp entry(peer, name) do
@@ -30,6 +30,24 @@ defmodule Tidepool.CatalogTest do
     assert %{version: 3} = entry(peer, "hello_world")
     assert {:ok, %{version: 1}} = Peer.call(peer, Tidepool, :fetch, ["hello_world"])
     assert {:ok, "Hello, world!"} = Peer.call(peer, Tidepool, :call, ["hello_world", "hello"])
+  end
+
+  test "a version on its way of which more becomes known is still that version when it has come" do
+    peer = Peer.start!()
+    Peer.deploy!(peer, "rust", "hello_world")
+    bare = %{later(entry(peer, "hello_world"), 2) | admitted: :unknown}
+    full = %{bare | admitted: :token, description: "Says hello."}
+    for entry <- [bare, full, bare], do: :ok = Peer.call(peer, Catalog, :accept, [[entry]])
+    assert entry(peer, "hello_world") == full
+    # Until then the one before serves.
+    assert {:ok, %{version: 1}} = Peer.call(peer, Tidepool, :fetch, ["hello_world"])
+
+    error = {:error, Error.new(:unavailable, "no module")}
+    other = %{full | size: full.size + 1}
+    assert Peer.call(peer, Catalog, :install, [other, error]) == :superseded
+    assert Peer.call(peer, Catalog, :install, [bare, error]) == :ok
+    assert {:error, _error, stamp} = Peer.call(peer, Catalog, :loaded, ["hello_world"])
+    assert stamp == full.stamp
   end
 
   test "a name that was deployed again meanwhile is not forgotten with what it was before" do

@@ -92,4 +92,22 @@ defmodule Tidepool.Cluster.Version1Test do
              "h" => {3, false}
            }
   end
+
+  test "the first version can read a log of today: its own fields, and beside them nothing but text", %{table: table} do
+    log = File.read!(Path.join(@folder, "catalog.log"))
+    terms = for <<size::32, _crc::32, payload::binary-size(size) <- log>>, do: term(payload)
+    [known] = for %Entry{} = entry <- terms, uniq: true, do: Map.keys(entry)
+
+    for entry <- table.entries do
+      full = %{entry | admitted: :token, description: "Says hello.", labels: %{"team" => "shop"}}
+      <<_size::32, _crc::32, payload::binary>> = Record.encode(full)
+      {details, fields} = payload |> term() |> Map.pop!("details")
+      assert Map.keys(fields) == known
+      assert struct(Entry, fields |> Map.from_struct()) == entry
+      assert Enum.all?(details, fn {name, text} -> is_binary(name) and is_binary(text) end)
+      assert Record.decode(Record.encode(full)) == {[full], []}
+    end
+  end
+
+  defp term(<<1, term::binary>>), do: :erlang.binary_to_term(term)
 end
