@@ -22,7 +22,6 @@ defmodule Tidepool.Cluster.Links do
 
   require Logger
 
-  alias Tidepool.Cluster.Wire
   alias Tidepool.Config
   alias Tidepool.Cluster.Links.{Backoff, FirstVersion}
 
@@ -36,9 +35,10 @@ defmodule Tidepool.Cluster.Links do
   # {node}: the peers.
   @table __MODULE__
 
-  # The name of the process whose state this is, here as elsewhere. Is this node's edge open? Names of nodes as atoms; monitors
-  # of peers, and the versions that they have; greetings without an answer yet; nodes that were asked about their edges; connection attempts.
-  @enforce_keys [:server, :open?]
+  # The name of the process whose state this is, here as elsewhere. Is this node's edge open? Its version of the protocol. Names
+  # of nodes as atoms; monitors of peers, and the versions that they have; greetings without an answer yet; nodes that were asked
+  # about their edges; connection attempts.
+  @enforce_keys [:server, :open?, :version]
   defstruct @enforce_keys ++
               [
                 nodes: %{},
@@ -54,6 +54,7 @@ defmodule Tidepool.Cluster.Links do
   @type t :: %__MODULE__{
           server: module,
           open?: boolean,
+          version: pos_integer,
           nodes: %{String.t() => node},
           peers: %{String.t() => reference},
           versions: %{String.t() => pos_integer},
@@ -62,8 +63,10 @@ defmodule Tidepool.Cluster.Links do
           connecting: MapSet.t(String.t()),
           backoff: Backoff.t()
         }
+
   @typedoc "What a greeting says of its node."
   @type hello :: %{:open => boolean, optional(:version) => pos_integer}
+
   @type event :: {:up, String.t()} | {:down, String.t()} | {:failed, String.t()}
 
   @doc "The nodes that this one is linked with now and that run Tidepool."
@@ -75,11 +78,14 @@ defmodule Tidepool.Cluster.Links do
     ArgumentError -> []
   end
 
-  @doc "No links yet of the calling process, whose name is `server`. It keeps the table of peers."
-  @spec new(server :: module, open? :: boolean) :: t
-  def new(server, open?) do
+  @doc """
+  No links yet of the calling process, whose name is `server`, of a node with this version of the protocol. It keeps the table
+  of peers.
+  """
+  @spec new(server :: module, open? :: boolean, version :: pos_integer) :: t
+  def new(server, open?, version) do
     :ets.new(@table, [:named_table, :protected, read_concurrency: true])
-    %__MODULE__{server: server, open?: open?}
+    %__MODULE__{server: server, open?: open?, version: version}
   end
 
   @doc "Is the node of this name a peer?"
@@ -281,10 +287,10 @@ defmodule Tidepool.Cluster.Links do
     put_in(links.greetings[name], greeting)
   end
 
-  defp hello(links), do: %{open: links.open?, version: Wire.version()}
+  defp hello(links), do: %{open: links.open?, version: links.version}
 
   # Nodes of versions 2 and 3 did not tell.
-  defp spoken(%{version: version}) when is_integer(version), do: version |> max(2) |> min(Wire.version())
+  defp spoken(%{version: version}) when is_integer(version), do: max(version, 2)
   defp spoken(_hello), do: 3
 
   defp welcome(links, pid, version) do
@@ -295,7 +301,7 @@ defmodule Tidepool.Cluster.Links do
       {links, []}
     else
       :ets.insert(@table, {node})
-      earlier = if version < Wire.version(), do: ", which has version #{version} of the cluster's protocol"
+      earlier = if version < links.version, do: ", which has version #{version} of the cluster's protocol"
       Logger.info("linked with #{name}#{earlier}", tidepool_node: name)
 
       links = %{

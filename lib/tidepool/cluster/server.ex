@@ -69,7 +69,8 @@ defmodule Tidepool.Cluster.Server do
 
   @impl true
   def init(config) do
-    {:ok, begin(%{config: config, name: nil, gossip: nil, links: Links.new(__MODULE__, Config.open?(config))})}
+    {:ok,
+     begin(%{config: config, name: nil, gossip: nil, links: Links.new(__MODULE__, Config.open?(config), Wire.version())})}
   end
 
   defp begin(state) do

@@ -19,25 +19,22 @@ defmodule Tidepool.Cluster.Wire do
   of the first version that can say this.
   """
 
-  alias Tidepool.{Config, Limits, Options}
-  alias Tidepool.Catalog.{Digest, Entry, Origin}
-  alias Tidepool.Cluster.{Gossip, Report}
-  alias Tidepool.Function.{Fields, Spec}
+  import Tidepool.Cluster.Wire.Rows
+  import Tidepool.Cluster.Wire.Terms
+
+  alias Tidepool.Catalog.{Digest, Entry}
+  alias Tidepool.Cluster.Gossip
+  alias Tidepool.Function.Spec
 
   @oldest 1
   # The first one of nodes that tell theirs.
   @placed 2
   @levels Spec.levels()
-  @max_bytes 8 * 1024 * 1024
   @max_path 16
   @max_sample 64
   @max_ttl 16
-  @max_fields 64
-  @max_version 0xFFFF_FFFF_FFFF
 
   @tables [entries: 0, reports: 1]
-  @limits Keyword.keys(Limits.schema())
-  @admitted Enum.with_index(Origin.kinds())
 
   # The kinds of messages by number; a number is never used again for something else.
   @push 1
@@ -120,7 +117,7 @@ defmodule Tidepool.Cluster.Wire do
   def decode(<<version, message::binary>>) do
     cond do
       version not in @oldest..Spec.latest() -> {:error, {:version, version}}
-      byte_size(message) > @max_bytes -> {:error, :malformed}
+      byte_size(message) > max_bytes() -> {:error, :malformed}
       true -> decode(message, version)
     end
   end
@@ -187,57 +184,11 @@ defmodule Tidepool.Cluster.Wire do
 
   defp write({:shuffle_reply, path, sample}), do: [@shuffle_reply, list(path, &short/1), list(sample, &short/1)]
 
-  defp write_change({entry, before}, version) do
-    named = if version > @placed, do: entry |> Spec.told() |> Fields.write(entry) |> list(&write_field/1), else: []
-    [write_entry(entry), named, optional(before, &write_moment/1)]
-  end
-
-  defp write_field({name, text}), do: [short(name), <<byte_size(text)::16>>, text]
-
-  defp write_entry(entry) do
-    warm = if(entry.instances == :fresh, do: 0, else: elem(entry.instances, 1))
-
-    [
-      short(entry.name),
-      write_stamp(entry.stamp),
-      <<entry.version::48, flags(entry), entry.size::64>>,
-      Base.decode16!(entry.sha256, case: :mixed),
-      <<byte_size(entry.operation)::16>>,
-      entry.operation,
-      <<if(entry.engine == :dense, do: 1, else: 0), warm::32, entry.deployed_at::signed-64>>,
-      for(key <- @limits, do: <<Map.fetch!(entry.limits, key)::64>>)
-    ]
-  end
-
-  defp flags(entry) do
-    if(entry.removed, do: 1, else: 0) + if(entry.snapshot, do: 0, else: 2) + 4 * @admitted[entry.admitted]
-  end
-
-  defp write_report(report, version) do
-    [
-      short(report.node),
-      <<report.at::48>>,
-      if(version == 1, do: [], else: if(report.forgotten, do: 1, else: 0)),
-      <<report.root::56>>,
-      list(report.links, &short/1),
-      list(report.ready, &<<&1::56>>),
-      list(report.pending, &<<&1::56>>)
-    ]
-  end
-
   defp write_table({kind, level}), do: [@tables[kind], level]
   defp write_table(kind), do: @tables[kind]
 
   defp write_version(:entries, stamp), do: write_stamp(stamp)
   defp write_version(:reports, at), do: <<at::48>>
-
-  defp write_stamp({wall_ms, counter, replica}), do: [write_moment({wall_ms, counter}), short(replica)]
-  defp write_moment({wall_ms, counter}), do: <<wall_ms::48, counter::32>>
-
-  defp short(string), do: [byte_size(string), string]
-  defp list(items, write), do: [<<length(items)::32>> | Enum.map(items, write)]
-  defp optional(nil, _write), do: [0]
-  defp optional(value, write), do: [1 | write.(value)]
 
   defp read(@push, body, version), do: body |> read_list(&read_change(&1, version)) |> tag(:push)
   defp read(@reports, body, version), do: body |> read_list(&read_report(&1, version)) |> tag(:reports)
@@ -312,93 +263,6 @@ defmodule Tidepool.Cluster.Wire do
 
   defp read(_unknown, _body), do: throw(:malformed)
 
-  defp read_change(body, version) do
-    {entry, rest} = read_entry(body)
-    if version == 1 and entry.admitted != :unknown, do: throw(:malformed)
-    {named, rest} = if version > @placed, do: read_named(rest, Spec.named(version)), else: {%{}, rest}
-    {before, rest} = read_optional(rest, &read_moment/1)
-    {{Map.merge(entry, named), before}, rest}
-  end
-
-  defp read_named(body, options) do
-    {fields, rest} = read_list(body, &read_field/1, @max_fields)
-
-    with {:ok, named} <- Fields.read(fields, options),
-         {:ok, named} <- Options.check(named, options, &Fields.subject/1) do
-      {named, rest}
-    else
-      {:error, _error} -> throw(:malformed)
-    end
-  end
-
-  defp read_field(body) do
-    case read_short(body) do
-      {name, <<length::16, text::binary-size(length), rest::binary>>} -> {{name, :binary.copy(text)}, rest}
-      _malformed -> throw(:malformed)
-    end
-  end
-
-  defp read_entry(body) do
-    {name, rest} = read_name(body)
-    {stamp, rest} = read_stamp(rest)
-
-    with <<version::48, flags, size::64, sha256::binary-size(32), rest::binary>> <- rest,
-         <<length::16, operation::binary-size(length), rest::binary>> <- rest,
-         <<dense, warm::32, deployed_at::signed-64, rest::binary>> <- rest,
-         true <- version in 1..@max_version and flags in 0..15 and dense in 0..1,
-         instances = if(warm == 0, do: :fresh, else: {:warm, warm}),
-         true <- Spec.instances?(instances, :dense) and Spec.operation?(operation),
-         {limits, rest} <- read_limits(@limits, rest, []) do
-      entry = %Entry{
-        name: name,
-        version: version,
-        removed: rem(flags, 2) == 1,
-        snapshot: rem(div(flags, 2), 2) == 0,
-        admitted: Enum.at(Origin.kinds(), div(flags, 4)),
-        sha256: Base.encode16(sha256, case: :lower),
-        size: size,
-        operation: :binary.copy(operation),
-        instances: instances,
-        engine: if(dense == 1, do: :dense, else: :fast),
-        limits: limits,
-        deployed_at: deployed_at,
-        stamp: stamp
-      }
-
-      {entry, rest}
-    else
-      _malformed -> throw(:malformed)
-    end
-  end
-
-  defp read_limits([], rest, limits) do
-    case Options.check(limits, Limits.schema(), "the limit") do
-      {:ok, limits} -> {limits, rest}
-      {:error, _error} -> throw(:malformed)
-    end
-  end
-
-  defp read_limits([key | keys], <<value::64, rest::binary>>, limits),
-    do: read_limits(keys, rest, [{key, value} | limits])
-
-  defp read_limits(_keys, _rest, _limits), do: throw(:malformed)
-
-  defp read_report(body, version) do
-    sizes = Report.sizes()
-    {node, rest} = read_node(body)
-    {at, rest} = read_at(rest)
-    {forgotten, rest} = if version == 1, do: {false, rest}, else: read_mark(rest)
-    {root, rest} = read_sum(rest)
-    {links, rest} = read_nodes(rest, sizes.links)
-    {ready, rest} = read_sums(rest, sizes.ready)
-    {pending, rest} = read_sums(rest, sizes.pending)
-    report = %Report{node: node, at: at, root: root, links: links, ready: ready, pending: pending, forgotten: forgotten}
-    {report, rest}
-  end
-
-  defp read_mark(<<mark, rest::binary>>) when mark in 0..1, do: {mark == 1, rest}
-  defp read_mark(_body), do: throw(:malformed)
-
   defp read_level(<<level, entries::56, reports::56, rest::binary>>) when level in @levels,
     do: {{level, entries, reports}, rest}
 
@@ -428,9 +292,6 @@ defmodule Tidepool.Cluster.Wire do
     {{key, version}, rest}
   end
 
-  defp read_at(<<at::48, rest::binary>>), do: {at, rest}
-  defp read_at(_body), do: throw(:malformed)
-
   defp read_key(:entries, body), do: read_name(body)
   defp read_key(:reports, body), do: read_node(body)
 
@@ -446,58 +307,8 @@ defmodule Tidepool.Cluster.Wire do
     {{replica, Map.new(moments, &{&1, true})}, rest}
   end
 
-  defp read_stamp(body) do
-    {{wall_ms, counter}, rest} = read_moment(body)
-    {replica, rest} = read_short(rest)
-    {{wall_ms, counter, replica}, rest}
-  end
-
-  defp read_moment(<<wall_ms::48, counter::32, rest::binary>>), do: {{wall_ms, counter}, rest}
-  defp read_moment(_body), do: throw(:malformed)
-
   defp read_ttl(<<ttl, rest::binary>>) when ttl <= @max_ttl, do: {ttl, rest}
   defp read_ttl(_body), do: throw(:malformed)
-
-  defp read_name(body) do
-    {name, _rest} = read = read_short(body)
-    if Spec.name?(name), do: read, else: throw(:malformed)
-  end
-
-  defp read_node(body) do
-    {node, _rest} = read = read_short(body)
-    if Config.node_name?(node), do: read, else: throw(:malformed)
-  end
-
-  defp read_nodes(body, max), do: read_list(body, &read_node/1, max)
-
-  defp read_short(<<length, string::binary-size(length), rest::binary>>) when length > 0 do
-    # Copied, since what is kept of a message must not keep all of it.
-    if String.valid?(string), do: {:binary.copy(string), rest}, else: throw(:malformed)
-  end
-
-  defp read_short(_body), do: throw(:malformed)
-
-  defp read_sums(body, max \\ elem(Digest.sizes(), 0))
-  defp read_sums(body, max), do: read_list(body, &read_sum/1, max)
-
-  defp read_sum(<<sum::56, rest::binary>>), do: {sum, rest}
-  defp read_sum(_body), do: throw(:malformed)
-
-  defp read_optional(<<0, rest::binary>>, _read), do: {nil, rest}
-  defp read_optional(<<1, rest::binary>>, read), do: read.(rest)
-  defp read_optional(_body, _read), do: throw(:malformed)
-
-  # A list of more items than there are bytes ends with the bytes.
-  defp read_list(body, read, max \\ @max_bytes)
-  defp read_list(<<length::32, body::binary>>, read, max) when length <= max, do: read_items(length, body, read, [])
-  defp read_list(_body, _read, _max), do: throw(:malformed)
-
-  defp read_items(0, rest, _read, items), do: {Enum.reverse(items), rest}
-
-  defp read_items(left, body, read, items) do
-    {item, rest} = read.(body)
-    read_items(left - 1, rest, read, [item | items])
-  end
 
   defp read_table(<<table, version, rest::binary>>, version) when version in @levels,
     do: {{table(table), version}, rest}

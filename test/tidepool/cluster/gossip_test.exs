@@ -159,6 +159,23 @@ defmodule Tidepool.Cluster.GossipTest do
     end
   end
 
+  test "that a node is forgotten is repaired among nodes that know of it, and all agree on its report with those that don't" do
+    reports = for node <- ["a@host", "b@host", "c@host"], do: %Report{node: node, at: @began}
+    [a, b] = for {node, peer} <- [{"a@host", "b@host"}, {"b@host", "a@host"}], do: linked(node, [peer])
+
+    [a, b] =
+      for gossip <- [a, b], do: gossip |> Gossip.handle({:message, "x@host", {:reports, reports}}, @began) |> elem(0)
+
+    # What it tells at once is lost.
+    {a, _effects} = Gossip.handle(a, {:forget, "c@host"}, @began)
+    report = & &1.reports.rows["c@host"]
+    assert Report.hash(report.(a)) == Report.hash(report.(b))
+
+    world = compare(%{nodes: %{"a@host" => a, "b@host" => b}, now: @began, mail: [], kept: %{}}, "a@host", "b@host")
+    assert Gossip.lost(world.nodes["b@host"]) == Gossip.lost(world.nodes["a@host"]) -- ["b@host"]
+    assert %Report{forgotten: true} = report.(world.nodes["b@host"])
+  end
+
   test "a node to which no links lead is lost, and its report expires when it is old" do
     a = linked("a@host", ["b@host"])
 

@@ -1,0 +1,154 @@
+defmodule Tidepool.Cluster.Wire.Rows do
+  @moduledoc """
+  Changes of the catalog and reports of nodes as bytes, as the versions of `Tidepool.Cluster.Wire` have them. What can't be
+  read is thrown as `:malformed`.
+  """
+
+  import Tidepool.Cluster.Wire.Terms
+
+  alias Tidepool.Catalog.{Entry, Origin}
+  alias Tidepool.Cluster.Gossip.Outbox
+  alias Tidepool.Cluster.Report
+  alias Tidepool.{Limits, Options}
+  alias Tidepool.Function.{Fields, Spec}
+
+  # The last version in which all options have places of their own.
+  @placed 2
+  @max_fields 64
+  @max_version 0xFFFF_FFFF_FFFF
+  @limits Keyword.keys(Limits.schema())
+  @admitted Enum.with_index(Origin.kinds())
+
+  @doc "A change as bytes."
+  @spec write_change(Outbox.change(), version :: pos_integer) :: iodata
+  def write_change({entry, before}, version) do
+    named = if version > @placed, do: entry |> Spec.told() |> Fields.write(entry) |> list(&write_field/1), else: []
+    [write_entry(entry), named, optional(before, &write_moment/1)]
+  end
+
+  defp write_field({name, text}), do: [short(name), <<byte_size(text)::16>>, text]
+
+  defp write_entry(entry) do
+    warm = if(entry.instances == :fresh, do: 0, else: elem(entry.instances, 1))
+
+    [
+      short(entry.name),
+      write_stamp(entry.stamp),
+      <<entry.version::48, flags(entry), entry.size::64>>,
+      Base.decode16!(entry.sha256, case: :mixed),
+      <<byte_size(entry.operation)::16>>,
+      entry.operation,
+      <<if(entry.engine == :dense, do: 1, else: 0), warm::32, entry.deployed_at::signed-64>>,
+      for(key <- @limits, do: <<Map.fetch!(entry.limits, key)::64>>)
+    ]
+  end
+
+  defp flags(entry) do
+    if(entry.removed, do: 1, else: 0) + if(entry.snapshot, do: 0, else: 2) + 4 * @admitted[entry.admitted]
+  end
+
+  @doc "A report as bytes."
+  @spec write_report(Report.t(), version :: pos_integer) :: iodata
+  def write_report(report, version) do
+    [
+      short(report.node),
+      <<report.at::48>>,
+      if(version == 1, do: [], else: if(report.forgotten, do: 1, else: 0)),
+      <<report.root::56>>,
+      list(report.links, &short/1),
+      list(report.ready, &<<&1::56>>),
+      list(report.pending, &<<&1::56>>)
+    ]
+  end
+
+  @doc "The change that some bytes begin with, and the bytes behind it."
+  @spec read_change(binary, version :: pos_integer) :: {Outbox.change(), binary}
+  def read_change(body, version) do
+    {entry, rest} = read_entry(body)
+    if version == 1 and entry.admitted != :unknown, do: throw(:malformed)
+    {named, rest} = if version > @placed, do: read_named(rest, Spec.named(version)), else: {%{}, rest}
+    {before, rest} = read_optional(rest, &read_moment/1)
+    {{Map.merge(entry, named), before}, rest}
+  end
+
+  defp read_named(body, options) do
+    {fields, rest} = read_list(body, &read_field/1, @max_fields)
+
+    with {:ok, named} <- Fields.read(fields, options),
+         {:ok, named} <- Options.check(named, options, &Fields.subject/1) do
+      {named, rest}
+    else
+      {:error, _error} -> throw(:malformed)
+    end
+  end
+
+  defp read_field(body) do
+    case read_short(body) do
+      {name, <<length::16, text::binary-size(length), rest::binary>>} -> {{name, :binary.copy(text)}, rest}
+      _malformed -> throw(:malformed)
+    end
+  end
+
+  defp read_entry(body) do
+    {name, rest} = read_name(body)
+    {stamp, rest} = read_stamp(rest)
+
+    with <<version::48, flags, size::64, sha256::binary-size(32), rest::binary>> <- rest,
+         <<length::16, operation::binary-size(length), rest::binary>> <- rest,
+         <<dense, warm::32, deployed_at::signed-64, rest::binary>> <- rest,
+         true <- version in 1..@max_version and flags in 0..15 and dense in 0..1,
+         instances = if(warm == 0, do: :fresh, else: {:warm, warm}),
+         true <- Spec.instances?(instances, :dense) and Spec.operation?(operation),
+         {limits, rest} <- read_limits(@limits, rest, []) do
+      entry = %Entry{
+        name: name,
+        version: version,
+        removed: rem(flags, 2) == 1,
+        snapshot: rem(div(flags, 2), 2) == 0,
+        admitted: Enum.at(Origin.kinds(), div(flags, 4)),
+        sha256: Base.encode16(sha256, case: :lower),
+        size: size,
+        operation: :binary.copy(operation),
+        instances: instances,
+        engine: if(dense == 1, do: :dense, else: :fast),
+        limits: limits,
+        deployed_at: deployed_at,
+        stamp: stamp
+      }
+
+      {entry, rest}
+    else
+      _malformed -> throw(:malformed)
+    end
+  end
+
+  defp read_limits([], rest, limits) do
+    case Options.check(limits, Limits.schema(), "the limit") do
+      {:ok, limits} -> {limits, rest}
+      {:error, _error} -> throw(:malformed)
+    end
+  end
+
+  defp read_limits([key | keys], <<value::64, rest::binary>>, limits),
+    do: read_limits(keys, rest, [{key, value} | limits])
+
+  defp read_limits(_keys, _rest, _limits), do: throw(:malformed)
+
+  @doc "The report that some bytes begin with, and the bytes behind it."
+  @spec read_report(binary, version :: pos_integer) :: {Report.t(), binary}
+  def read_report(body, version) do
+    sizes = Report.sizes()
+    {node, rest} = read_node(body)
+    {at, rest} = read_at(rest)
+    {forgotten, rest} = if version == 1, do: {false, rest}, else: read_mark(rest)
+    {root, rest} = read_sum(rest)
+    {links, rest} = read_nodes(rest, sizes.links)
+    {ready, rest} = read_sums(rest, sizes.ready)
+    {pending, rest} = read_sums(rest, sizes.pending)
+    report = %Report{node: node, at: at, root: root, links: links, ready: ready, pending: pending, forgotten: forgotten}
+    {report, rest}
+  end
+
+  defp read_mark(<<mark, rest::binary>>) when mark in 0..1, do: {mark == 1, rest}
+  defp read_mark(_body), do: throw(:malformed)
+end
