@@ -55,10 +55,10 @@ defmodule Bench.RedisConcat do
     def init(nil), do: {:ok, nil}
 
     @impl true
-    def handle_info({:tidepool_http, lane}, nil) do
-      for _ <- 1..Native.http_news(lane)//1 do
+    def handle_info({:tidepool_http, queue}, nil) do
+      for _ <- 1..Native.http_unannounced(queue)//1 do
         spawn(fn ->
-          {responder, _route, nil} = Native.http_take(lane)
+          {responder, _route, nil} = Native.http_take(queue)
           Native.http_answer(responder, 200, :bytes, [], Bench.RedisConcat.native())
         end)
       end

@@ -76,7 +76,7 @@ defmodule Bench.Soak do
     :ok
   end
 
-  # Once the reaper is done and the VM has collected what it can: the least of some readings.
+  # Once the drop thread is done and the VM has collected what it can: the least of some readings.
   defp settled_rss do
     Enum.each(Process.list(), &:erlang.garbage_collect/1)
     await_empty(System.monotonic_time(:millisecond) + 10_000)

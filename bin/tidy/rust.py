@@ -8,7 +8,7 @@ import re
 
 from .use import Use
 
-CRATES = ["tidepool_core", "tidepool_http", "tidepool_nif"]
+CRATES = ["tidepool_core", "tidepool_http", "tidepool_nif", "tidepool_load", "fuzz"]
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 STRING = re.compile(r'b?r(#*)".*?"\1|b?"(?:\\.|[^"\\])*"' + r"|'(?:\\.[^']*|[^'\\])'", re.DOTALL)
 TESTS = re.compile(r"#\[cfg\(test\)\]\s*(?:#\[[^\]]*\]\s*)*(?:pub(?:\([^)]*\))?\s+)?mod\s+(\w+)\s*([;{])")

@@ -19,7 +19,7 @@ defmodule Tidepool.Native do
   @typedoc "A running HTTP edge."
   @opaque server :: reference
   @typedoc "HTTP requests that wait for processes."
-  @opaque lane :: reference
+  @opaque request_queue :: reference
   @typedoc "The way to answer one HTTP request, for the process that has taken it."
   @opaque responder :: reference
   @typedoc "An answer that goes on, for the process that has begun it."
@@ -188,7 +188,7 @@ defmodule Tidepool.Native do
 
   @doc """
   Starts the HTTP edge. Requests that it does not answer by itself go to `dispatchers` as
-  `{:tidepool_http, lane}`, sent for the first that `http_news/1` has not told of, and `{:tidepool_hangup, pid}` when nobody
+  `{:tidepool_http, queue}`, sent for the first that `http_unannounced/1` has not told of, and `{:tidepool_hangup, pid}` when nobody
   waits any more for the answer of a process that has taken one. The first of them also gets
   `{:tidepool_refused, request, reason, peer, left_out}` for some of the requests that the edge has refused.
 
@@ -199,17 +199,17 @@ defmodule Tidepool.Native do
           {:ok, server, :inet.port_number()} | {:error, atom, message :: binary}
   def http_start(_runtime, _config, _dispatchers), do: :erlang.nif_error(:not_loaded)
 
-  @doc "How many requests have come to a lane since this was asked last: so many processes have to take one each."
-  @spec http_news(lane) :: non_neg_integer
-  def http_news(_lane), do: :erlang.nif_error(:not_loaded)
+  @doc "How many requests have come to a queue since this was asked last: so many processes have to take one each."
+  @spec http_unannounced(request_queue) :: non_neg_integer
+  def http_unannounced(_queue), do: :erlang.nif_error(:not_loaded)
 
   @doc """
-  Makes the caller the process that serves the next request of a lane; `nil` when there is none that anybody waits for.
+  Makes the caller the process that serves the next request of a queue; `nil` when there is none that anybody waits for.
   The third is what a call needs next that the edge began, and `nil` for other requests. A request for what
   the edge's table has is `{:resource, handler, request}`. When the caller dies, the client is told.
   """
-  @spec http_take(lane) :: {responder, route :: term, step | nil} | nil
-  def http_take(_lane), do: :erlang.nif_error(:not_loaded)
+  @spec http_take(request_queue) :: {responder, route :: term, step | nil} | nil
+  def http_take(_queue), do: :erlang.nif_error(:not_loaded)
 
   @doc """
   Answers a request, once. `:reply` is `:text` when the body is UTF-8 and `:bytes` otherwise; a string is the content type as it

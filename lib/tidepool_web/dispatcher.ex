@@ -26,8 +26,8 @@ defmodule TidepoolWeb.Dispatcher do
   end
 
   @impl true
-  def handle_info({:tidepool_http, lane}, nil) do
-    start(Native.http_news(lane), lane)
+  def handle_info({:tidepool_http, queue}, nil) do
+    start(Native.http_unannounced(queue), queue)
     {:noreply, nil}
   end
 
@@ -43,10 +43,10 @@ defmodule TidepoolWeb.Dispatcher do
 
   def handle_info(_message, nil), do: {:noreply, nil}
 
-  defp start(0, _lane), do: :ok
+  defp start(0, _queue), do: :ok
 
-  defp start(count, lane) do
-    spawn(Request, :run, [lane])
-    start(count - 1, lane)
+  defp start(count, queue) do
+    spawn(Request, :run, [queue])
+    start(count - 1, queue)
   end
 end

@@ -15,7 +15,8 @@ defmodule TidepoolWeb.Listener do
 
   # Request bodies that the edge holds at once, over all connections; of which one client gets half: at least the largest one has to fit.
   @buffered_bytes 1_073_741_824
-  @form_bytes 1_048_576
+  # What a form may have beside the module: fields, and what is between them.
+  @form_overhead_bytes 65_536
 
   @doc false
   def start_link(argument), do: GenServer.start_link(__MODULE__, argument, name: __MODULE__)
@@ -92,7 +93,8 @@ defmodule TidepoolWeb.Listener do
       proxies: Config.words(config.proxies),
       max_upload_bytes: config.max_module,
       max_payload_bytes: config.max_payload,
-      max_buffered_bytes: max(@buffered_bytes, 2 * (@form_bytes + max(config.max_module, config.max_payload))),
+      max_buffered_bytes: max(@buffered_bytes, 2 * (@form_overhead_bytes + max(config.max_module, config.max_payload))),
+      form_overhead_bytes: @form_overhead_bytes,
       header_timeout_ms: config.header_timeout,
       body_timeout_ms: config.body_timeout,
       write_timeout_ms: config.write_timeout,

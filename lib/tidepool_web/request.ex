@@ -7,10 +7,10 @@ defmodule TidepoolWeb.Request do
   alias Tidepool.{Catalog, Cluster, Deploy, Engine, Execution, Native}
   alias TidepoolWeb.{Form, Reply, Router, Stream}
 
-  @doc "Serves the next request of a lane and answers it; none when all clients have hung up."
-  @spec run(Native.lane()) :: :ok
-  def run(lane) do
-    with {responder, route, step} <- Native.http_take(lane) do
+  @doc "Serves the next request of a queue and answers it; none when all clients have hung up."
+  @spec run(Native.request_queue()) :: :ok
+  def run(queue) do
+    with {responder, route, step} <- Native.http_take(queue) do
       case serve(route, step) do
         {status, type, headers, body} -> Native.http_answer(responder, status, type, headers, body)
         {:stream, status, type, headers, fun} -> Stream.run(responder, status, type, headers, fun)

@@ -76,7 +76,7 @@ defmodule Tidepool.Docs.HttpTest do
   end
 
   test "every refusal of the edge is documented with its status" do
-    source = File.read!("native/tidepool_http/src/reason.rs")
+    source = File.read!("native/tidepool_http/src/message/reason.rs")
     rows = Regex.scan(~r/Self::\w+ => \("(\w+)", (\d+)\)/, source, capture: :all_but_first)
     assert length(rows) > 10
     known = for [reason, status] <- rows, do: {reason, [String.to_integer(status)]}

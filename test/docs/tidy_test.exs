@@ -53,6 +53,21 @@ defmodule Tidepool.Docs.TidyTest do
     assert tidy(%{}) == {"", 0}
   end
 
+  test "circles are found in every crate" do
+    for crate <- ~w(tidepool_core tidepool_http tidepool_nif tidepool_load fuzz) do
+      src = "native/#{crate}/src"
+
+      {text, 1} =
+        tidy(%{
+          "#{src}/lib.rs" => "mod day;\nmod night;\n",
+          "#{src}/day.rs" => "use crate::night::Night;\n\npub(crate) struct Day(Night);\n",
+          "#{src}/night.rs" => "use crate::day::Day;\n\npub(crate) struct Night(Day);\n"
+        })
+
+      assert text =~ "a circle of 2 files", crate
+    end
+  end
+
   test "a circle is named with its lines, in Rust through a re-export, in Elixir through an alias" do
     path = "native/tidepool_core/src/low/bottom.rs"
     {text, 1} = tidy(%{path => "use crate::Top;\n\npub(crate) struct Bottom(Top);\n"})

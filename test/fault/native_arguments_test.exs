@@ -31,8 +31,8 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     json_encode: [:json],
     json_decode: [:binary],
     http_start: [:runtime, :edge, :list],
-    http_news: [:lane],
-    http_take: [:lane],
+    http_unannounced: [:queue],
+    http_take: [:queue],
     http_answer: [:responder, :number, :content_type, :list, :binary],
     http_stream: [:responder, :number, :content_type, :list],
     http_write: [:stream, :binary],
@@ -48,7 +48,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     task = FaultNative.park(runtime)
     {:ok, server, port} = Native.http_start(runtime, FaultNative.edge(), [self()])
     socket = FaultClient.connect(port)
-    {lane, responder} = take(socket)
+    {queue, responder} = take(socket)
     {stream, body} = FaultNative.stream()
 
     right = %{
@@ -62,7 +62,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
       reply: {:ok, "right"},
       server: server,
       edge: FaultNative.edge(),
-      lane: lane,
+      queue: queue,
       responder: responder,
       stream: stream,
       body: body,
@@ -222,7 +222,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
 
   defp wrong(kind, right) do
     handles =
-      for key <- [:runtime, :module, :function, :task, :server, :lane, :responder, :stream, :body],
+      for key <- [:runtime, :module, :function, :task, :server, :queue, :responder, :stream, :body],
           key != kind,
           do: right[key]
 
@@ -261,9 +261,9 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
 
   defp take(socket) do
     FaultClient.ask(socket, "any", "thing")
-    assert_receive {:tidepool_http, lane}, 20_000
-    assert Native.http_news(lane) == 1
-    assert {responder, {:call, "any", "thing", ""}, nil} = Native.http_take(lane)
-    {lane, responder}
+    assert_receive {:tidepool_http, queue}, 20_000
+    assert Native.http_unannounced(queue) == 1
+    assert {responder, {:call, "any", "thing", ""}, nil} = Native.http_take(queue)
+    {queue, responder}
   end
 end

@@ -48,6 +48,7 @@ defmodule Tidepool.FaultNative do
     max_upload_bytes: 65_536,
     max_payload_bytes: 65_536,
     max_buffered_bytes: 1_073_741_824,
+    form_overhead_bytes: 65_536,
     header_timeout_ms: 10_000,
     body_timeout_ms: 10_000,
     write_timeout_ms: 10_000,
@@ -77,9 +78,9 @@ defmodule Tidepool.FaultNative do
     {:ok, server, port} = Native.http_start(Tidepool.Engine.runtime(), %{@edge | endpoints: [row]}, [self()])
     {:ok, socket} = :gen_tcp.connect({127, 0, 0, 1}, port, [:binary, active: false])
     :ok = :gen_tcp.send(socket, "PUT /a HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n")
-    lane = receive(do: ({:tidepool_http, lane} -> lane))
-    1 = Native.http_news(lane)
-    {responder, {:resource, __MODULE__, %{body: {body, _id}}}, nil} = Native.http_take(lane)
+    queue = receive(do: ({:tidepool_http, queue} -> queue))
+    1 = Native.http_unannounced(queue)
+    {responder, {:resource, __MODULE__, %{body: {body, _id}}}, nil} = Native.http_take(queue)
     {:ok, stream, _id} = Native.http_stream(responder, 200, :text, [])
     # The edge lives as long as its term.
     Process.put({__MODULE__, :server}, {server, socket})

@@ -10,7 +10,7 @@ defmodule Tidepool.ErrorTest do
   defp all, do: Enum.flat_map([:call, :deploy, :node, :start], &Reason.all/1)
 
   test "a reason that the edge gives as well has the same status there" do
-    rows = listed("native/tidepool_http/src/reason.rs", ~r/Self::\w+ => \("(\w+)", (\d+)\)/)
+    rows = listed("native/tidepool_http/src/message/reason.rs", ~r/Self::\w+ => \("(\w+)", (\d+)\)/)
 
     both =
       for [name, status] <- rows, reason <- all(), to_string(reason) == name, do: {reason, String.to_integer(status)}
@@ -22,9 +22,9 @@ defmodule Tidepool.ErrorTest do
   end
 
   test "every reason of the native library is in the table" do
-    source = "native/tidepool_nif/src/encode.rs"
+    source = "native/tidepool_nif/src/terms/encode.rs"
     compile = listed(source, ~r/CompileError::[^=]*=>\s*\{?\s*\(\s*atoms::(\w+)\(\)/)
-    call = listed(source, ~r/CallError::\w+(?: \{[^}]*\})? => \(?atoms::(\w+)\(\)/)
+    call = listed(source, ~r/CallError::\w+(?: \{[^}]*\})? =>\s*\{?\s*\(?atoms::(\w+)\(\)/)
     assert length(compile) >= 11 and length(call) >= 3
     known = Enum.map(all(), &to_string/1)
     for [name] <- compile ++ call, do: assert(name in known, name)

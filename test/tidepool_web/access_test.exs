@@ -92,7 +92,7 @@ defmodule TidepoolWeb.AccessTest do
     large = guest("rust", "upper") <> String.duplicate(<<0>>, 100_000)
     url = Peer.url(peer, "/deploy")
     assert {413, _headers, %{"error" => error}} = curl_deploy_url(url, large, [name: "large"], ["-H", @bearer])
-    assert %{"reason" => "module_too_large", "limit_bytes" => 100_000} = error
+    assert %{"reason" => "too_large", "allowed" => 100_000, "unit" => "bytes"} = error
 
     assert {:error, %Tidepool.Error{reason: :too_large, function: "large", details: details}} =
              Peer.call(peer, Tidepool, :deploy, [large, [name: "large"]])

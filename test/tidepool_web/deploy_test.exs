@@ -193,9 +193,9 @@ defmodule TidepoolWeb.DeployTest do
           {"limits", ~s({"time": "5"}), "invalid_option"},
           {"limits", ~s({"time": null}), "invalid_option"},
           {"limits", ~s({"tme": 5}), "invalid_option"},
-          {"limits", ~s({"time": 5), "invalid_field"},
-          {"limits", "[]", "invalid_field"},
-          {"limits", "time=5", "invalid_field"}
+          {"limits", ~s({"time": 5), "invalid_option"},
+          {"limits", "[]", "invalid_option"},
+          {"limits", "time=5", "invalid_option"}
         ] do
       assert {400, _headers, %{"error" => %{"reason" => ^reason}}} =
                curl_deploy(guest("rust", "counter"), [{"name", name}, {field, value}])

@@ -24,7 +24,7 @@ defmodule TidepoolWeb.InPlaceTest do
 
   defp count(count) do
     receive do
-      {:trace, _pid, :receive, {:tidepool_http, _lane}} -> count(count + 1)
+      {:trace, _pid, :receive, {:tidepool_http, _queue}} -> count(count + 1)
       {:trace, _pid, :receive, _other} -> count(count)
     after
       0 -> count

@@ -1,7 +1,7 @@
 defmodule Tidepool.Error.Reason do
   @moduledoc """
   Every reason that an error can have, once: what it is told of, the status of its answer over HTTP, and what it means. Types,
-  documentation and answers follow from this; what the edge refuses by itself is in `native/tidepool_http/src/reason.rs`.
+  documentation and answers follow from this; what the edge refuses by itself is in `native/tidepool_http/src/message/reason.rs`.
 
   What a deploy is refused for is up to whoever deploys, so that its answer has 422 whatever the reason has elsewhere, unless the
   reason is one of *anywhere*: then it says the same there.
@@ -56,7 +56,7 @@ defmodule Tidepool.Error.Reason do
      "deployed, but other nodes can't serve it yet: the details say which can and which can't"},
     {:unknown_field, [:deploy], {:anywhere, 400}, "a form has a field that there is not"},
     {:duplicate_field, [:deploy], {:anywhere, 400}, "a form has a field twice"},
-    {:invalid_field, [:deploy], {:anywhere, 400}, "a field of a form can't be read"},
+    {:invalid_field, [:deploy], {:anywhere, 400}, "a field of a form is too long"},
     {:node_reachable, [:node], 409, "it can be reached: stop it first"},
     {:unknown_node, [:node], 404, "it is not among the nodes that this node has lost"},
     {:data_in_use, [:start], 500, "another node has the data folder"},

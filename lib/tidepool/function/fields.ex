@@ -16,8 +16,8 @@ defmodule Tidepool.Function.Fields do
   @doc """
   What some fields say of `options`, in the fields' order. Types are read, and are for `Tidepool.Options.check/3` to check.
 
-  An error names the field. Its reason is `:unknown_field`, `:duplicate_field`, `:invalid_field`, when the text is too long
-  or no JSON where that is due, or `:invalid_option`, when it says no such value.
+  An error names the field. Its reason is `:unknown_field`, `:duplicate_field`, `:invalid_field`, when the text is too long,
+  or `:invalid_option`, when it says no such value.
 
       iex> alias Tidepool.Function.{Fields, Spec}
       iex> Fields.read([{"instances", "warm:5"}, {"snapshot", "false"}], Spec.kept())
@@ -74,7 +74,7 @@ defmodule Tidepool.Function.Fields do
   defp value(key, text, spec) do
     case {spec[:text], spec[:type]} do
       {nil, {:keyword, schema}} ->
-        object(key, Native.json_decode(text), schema)
+        with :error <- object(key, Native.json_decode(text), schema), do: wrong(key, text, spec)
 
       _other when byte_size(text) > @text_bytes ->
         message = "`#{name({key, spec})}` may have #{@text_bytes} bytes, and has #{byte_size(text)}"
@@ -101,9 +101,7 @@ defmodule Tidepool.Function.Fields do
     end
   end
 
-  defp object(key, _other, _schema) do
-    {:error, Error.new(:invalid_field, "`#{key}` must be a JSON object, as in {\"time\": 5000}", nil, %{field: key})}
-  end
+  defp object(_key, _other, _schema), do: :error
 
   @doc "What the fields are called."
   @spec names(Options.schema()) :: [String.t()]

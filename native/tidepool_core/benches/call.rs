@@ -4,13 +4,16 @@
 //! nanoseconds for each call, medians of the rounds. Gates nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a bench")]
 
+#[path = "../tests/settings/mod.rs"]
+mod settings;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidepool_core::console::{Console, Line};
 use tidepool_core::{
-    CompileConfig, Function, FunctionConfig, HostRequest, Instances, Limits, Request, Runtime, RuntimeConfig, Step,
+    CompileConfig, Function, FunctionConfig, HostRequest, Instances, Request, Runtime, RuntimeConfig, Step,
 };
 
 struct Silent;
@@ -60,13 +63,13 @@ fn measure(name: &str, rounds: usize, calls: u32, body: impl Fn() + Sync) {
 fn main() {
     let only = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     let io = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let config = RuntimeConfig { max_instances: 256, ..RuntimeConfig::default() };
+    let config = RuntimeConfig { max_instances: 256, ..settings::runtime_config() };
     let runtime = Runtime::new(&config, io.handle().clone(), Arc::new(Silent)).unwrap();
     let function = |guest: &str, instances| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guests/build").join(guest).with_extension("wasm");
-        let config = CompileConfig { snapshot: Some(Limits::default()), ..CompileConfig::default() };
+        let config = CompileConfig { snapshot: Some(settings::LIMITS), ..CompileConfig::default() };
         let module = Arc::new(runtime.compile(&std::fs::read(path).unwrap(), &config).unwrap());
-        let config = FunctionConfig { name: guest.into(), version: 1, instances, limits: Limits::default() };
+        let config = FunctionConfig { name: guest.into(), version: 1, instances, limits: settings::LIMITS };
         Arc::new(module.function(config).unwrap())
     };
     let warm = Instances::Warm { max_idle: 100 };

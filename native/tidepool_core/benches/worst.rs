@@ -7,6 +7,9 @@
 //! nothing bounds that but its being proportional. Gates nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a bench")]
 
+#[path = "../tests/settings/mod.rs"]
+mod settings;
+
 use std::fmt::Write;
 use std::process::Command;
 use std::sync::Arc;
@@ -145,8 +148,8 @@ fn measure(spec: &str, engine: &str) {
     let config = RuntimeConfig {
         baseline_bytes: usize::from(engine == "baseline"),
         compiler: Some(env!("CARGO_BIN_EXE_tidepool_compiler").into()),
-        compile_bounds: if std::env::var_os("UNBOUND").is_some() { unbound } else { CompileBounds::default() },
-        ..RuntimeConfig::default()
+        compile_bounds: if std::env::var_os("UNBOUND").is_some() { unbound } else { settings::COMPILE_BOUNDS },
+        ..settings::runtime_config()
     };
     let runtime = Runtime::new(&config, io.handle().clone(), Arc::new(Silent)).unwrap();
     let engine_kind = if engine == "dense" { EngineKind::Dense } else { EngineKind::Fast };

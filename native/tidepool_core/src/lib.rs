@@ -1,7 +1,7 @@
 //! The engine of Tidepool: compiles WebAssembly modules and runs calls to them as futures that their caller drives.
 //!
 //! The crate knows no Erlang terms and owns no policy that lasts: what is deployed, and who may call it, is decided by
-//! whoever holds its [`Runtime`]. A call goes like this:
+//! the owner of its [`Runtime`]. A call goes like this:
 //!
 //! 1. [`Runtime::compile`] checks a module and compiles it into a [`Module`], of which a [`Function`] is made.
 //! 2. [`Runtime::directory`] publishes it under its name.
@@ -28,6 +28,12 @@ mod runtime;
 mod slice;
 mod snapshot;
 mod store;
+
+#[cfg(test)]
+extern crate self as tidepool_core;
+#[cfg(test)]
+#[path = "../tests/settings/mod.rs"]
+mod settings;
 
 pub use abi::imports::Import;
 pub use base::config::{

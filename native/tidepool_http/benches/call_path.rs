@@ -4,6 +4,9 @@
 //! Prints requests per second, medians of the rounds, and their ratio. Gates nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a bench")]
 
+#[path = "../tests/settings/mod.rs"]
+mod settings;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -13,7 +16,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Arc;
-use tidepool_http::{Answer, Backend, Config, ContentType, Later, Response, Route, Server};
+use tidepool_http::{Answer, Backend, ContentType, Deferral, Response, Route, Server};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
@@ -23,7 +26,7 @@ const SECONDS: &str = "3s";
 struct Constant;
 
 impl Backend for Constant {
-    fn request(&self, _route: Route, _later: Later<'_>) -> Answer {
+    fn request(&self, _route: Route, _deferral: Deferral<'_>) -> Answer {
         Answer::Now(Response::new(200, ContentType::Text, Bytes::from_static(b"ok")))
     }
 }
@@ -61,7 +64,7 @@ fn main() {
     let listener = runtime.block_on(TcpListener::bind(any)).unwrap();
     let bare_address = listener.local_addr().unwrap();
     runtime.spawn(bare(listener));
-    let config = Config { address: any, ..Config::default() };
+    let config = settings::config();
     let server = Server::start(config, Arc::new(Constant), runtime.handle()).unwrap();
 
     let targets = [

@@ -3,56 +3,42 @@
 //! Callers may rely on this, whatever clients do:
 //!
 //! - Every request handed to the backend ends once: the backend answers it, drops its [`Responder`]
-//!   (the client gets 500 `aborted`), or is told that nobody waits any more: [`Later::responder`].
+//!   (the client gets 500 `aborted`), or is told that the client hung up: [`Deferral::responder`].
 //! - Everything is bounded: connections, requests in flight, uploads, bytes of bodies held, header
 //!   size, and the time a client may take to send a head, to send a body, or to read an answer.
-//! - Nobody has all of it: a client gets no more of the requests, uploads and bytes than it leaves to others (`budget.rs`).
-//! - Bodies that come in pieces, either way, go at the pace of whoever reads them, through bounded buffers.
-//! - A refusal is JSON with a stable `reason`; the table of reasons is in `reason.rs`.
+//! - A client gets no more of the requests, uploads and bytes than it leaves to others (`budget/shares.rs`).
+//! - Bodies that come in pieces, either way, go at the pace of their reader, through bounded buffers.
+//! - A refusal is JSON with a stable `reason`; the table of reasons is in `message/reason.rs`.
 //! - [`Server::drain`] closes the listening socket, lets requests in flight finish, then cuts.
 //!
 //! The crate knows nothing of what a function is. It owns no policy beyond limits and the token.
 //!
-//! Where to look: `control.rs` sorts what is no call, by the backend's table in `endpoint.rs`; `call.rs` is the path of a
-//! call, `exchange.rs` hands a request over and watches its client, `piecewise/` has bodies in pieces,
-//! `wire/connection.rs` drives one connection, `wire/pulse.rs` and `wire/sweep.rs` are its timeouts.
+//! README.md has the folders, the threads and the way of a request.
 #![forbid(unsafe_code)]
 
-mod access;
-mod answer;
 mod backend;
-mod body;
 mod budget;
-mod call;
-mod config;
-mod control;
-mod deploy;
+mod connection;
 mod edge;
-mod endpoint;
 mod exchange;
-mod host;
-mod line;
-mod notices;
-mod peers;
-mod percent;
-mod piecewise;
-mod queueing;
-mod reason;
-mod refused;
-mod resource;
+mod message;
+mod routes;
 mod server;
-mod stats;
-mod wire;
-mod written;
 
-pub use answer::{ContentType, Response};
-pub use backend::{Backend, Caller, Deploy, Refused, RequestBody, ResourceRequest, Route};
-pub use config::{Config, ConfigError};
-pub use endpoint::{BodyRule, Endpoint};
-pub use peers::{Network, NotANetwork, Peer};
-pub use piecewise::channel::{Closed, Signal, Writer};
-pub use piecewise::intake::{BodyReader, Piece};
-pub use piecewise::responder::{Answer, Later, Pending, Responder};
-pub use reason::Reason;
-pub use server::{Drained, Server, StartError};
-pub use stats::{Stats, Timeouts};
+#[cfg(test)]
+extern crate self as tidepool_http;
+#[cfg(test)]
+#[path = "../tests/settings/mod.rs"]
+mod settings;
+
+pub use backend::channel::{Closed, Signal, Writer};
+pub use backend::contract::{Backend, Caller, Deploy, Refused, RequestBody, ResourceRequest, Route};
+pub use backend::intake::{BodyReader, Piece};
+pub use backend::responder::{Answer, Deferral, PendingAnswer, Responder};
+pub use budget::peers::{Network, NotANetwork, Peer};
+pub use edge::config::{Config, ConfigError};
+pub use edge::endpoint::{BodyRule, Endpoint};
+pub use edge::stats::{Stats, Timeouts};
+pub use message::reason::Reason;
+pub use message::response::{ContentType, Response};
+pub use server::handle::{Drained, Server, StartError};

@@ -4,21 +4,8 @@ use fastrand::Rng;
 
 use crate::smith;
 
-mod bulk;
-mod cache;
 mod edge;
-mod engines;
-mod http1;
-mod http2;
-mod modules;
-mod multipart;
-mod node;
-mod paths;
-mod places;
-mod reference;
-mod reply;
-mod requests;
-mod wrap;
+mod guest;
 
 /// Something that reads strangers' bytes.
 pub struct Target {
@@ -42,34 +29,34 @@ pub struct Target {
 pub static TARGETS: &[Target] = &[
     Target {
         name: "http1",
-        run: http1::http1,
+        run: edge::http1::http1,
         seeds: none,
         fresh: noise,
         fresh_percent: 5,
-        words: http1::WORDS,
+        words: edge::http1::WORDS,
         most_bytes: 12 << 10,
     },
     Target {
         name: "multipart",
-        run: multipart::multipart,
+        run: edge::multipart::multipart,
         seeds: none,
         fresh: noise,
         fresh_percent: 5,
-        words: multipart::WORDS,
+        words: edge::multipart::WORDS,
         most_bytes: 12 << 10,
     },
     Target {
         name: "http2",
-        run: http2::http2,
+        run: edge::http2::http2,
         seeds: none,
         fresh: noise,
         fresh_percent: 5,
-        words: http2::WORDS,
+        words: edge::http2::WORDS,
         most_bytes: 4 << 10,
     },
     Target {
         name: "requests",
-        run: requests::requests,
+        run: edge::requests::requests,
         seeds: none,
         fresh: noise,
         fresh_percent: 50,
@@ -78,7 +65,7 @@ pub static TARGETS: &[Target] = &[
     },
     Target {
         name: "cache",
-        run: cache::cache,
+        run: guest::cache::cache,
         seeds: none,
         fresh: noise,
         fresh_percent: 50,
@@ -87,17 +74,25 @@ pub static TARGETS: &[Target] = &[
     },
     Target {
         name: "modules",
-        run: modules::modules,
-        seeds: modules::seeds,
-        fresh: modules::fresh,
+        run: guest::modules::modules,
+        seeds: guest::modules::seeds,
+        fresh: guest::modules::fresh,
         fresh_percent: 5,
-        words: modules::WORDS,
+        words: guest::modules::WORDS,
         most_bytes: 256 << 10,
     },
-    Target { name: "bulk", run: bulk::bulk, seeds: none, fresh: noise, fresh_percent: 70, words: &[], most_bytes: 43 },
+    Target {
+        name: "bulk",
+        run: guest::bulk::bulk,
+        seeds: none,
+        fresh: noise,
+        fresh_percent: 70,
+        words: &[],
+        most_bytes: 43,
+    },
     Target {
         name: "paths",
-        run: paths::paths,
+        run: guest::paths::paths,
         seeds: none,
         fresh: noise,
         fresh_percent: 50,
@@ -106,7 +101,7 @@ pub static TARGETS: &[Target] = &[
     },
     Target {
         name: "engines",
-        run: engines::engines,
+        run: guest::engines::engines,
         seeds: none,
         fresh: smith::module,
         fresh_percent: 90,
@@ -115,15 +110,8 @@ pub static TARGETS: &[Target] = &[
     },
 ];
 
-pub use bulk::bulk;
-pub use cache::cache;
-pub use engines::engines;
-pub use http1::http1;
-pub use http2::http2;
-pub use modules::modules;
-pub use multipart::multipart;
-pub use paths::paths;
-pub use requests::requests;
+pub use edge::{http1::http1, http2::http2, multipart::multipart, requests::requests};
+pub use guest::{bulk::bulk, cache::cache, engines::engines, modules::modules, paths::paths};
 
 fn none() -> Vec<Vec<u8>> {
     Vec::new()

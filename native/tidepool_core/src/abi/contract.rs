@@ -1,4 +1,4 @@
-//! What an ABI is.
+//! The trait that an ABI implements.
 
 use wasmtime::{Func, Linker, Store};
 
@@ -7,25 +7,25 @@ use super::slots::State;
 use crate::base::error::{CallError, CompileError};
 use crate::base::request::Request;
 
-/// How a guest and its host talk. Implemented by types without values.
+/// An ABI between guests and host. Implemented by types without values.
 pub(crate) trait Abi: 'static {
     /// The name that users see.
     const NAME: &'static str;
-    /// May an instance serve a call after another? If not, the request is in the store before the guest is instantiated.
+    /// Whether an instance may serve several calls. If not, the request is in the store before the guest is instantiated.
     const REUSABLE: bool;
-    /// Exports that are called ahead of the first call, in this order.
+    /// Exports that are called before the first call, in this order.
     const START_FUNCTIONS: &'static [&'static str];
 
-    /// Does a module with this surface speak it?
+    /// Whether a module with this surface speaks the ABI.
     ///
     /// # Errors
-    /// When it means to, and lacks something.
+    /// When the module is meant to, and lacks something.
     fn detect(surface: &Surface<'_>) -> Result<bool, CompileError>;
 
-    /// Offers its guests all that they may import.
+    /// Defines all that its guests may import.
     fn link(linker: &mut Linker<State>) -> wasmtime::Result<()>;
 
-    /// Where the exports are that it needs.
+    /// Finds the exports that it needs.
     ///
     /// # Errors
     /// When one is missing, or of another type.
@@ -43,11 +43,11 @@ pub(crate) trait Abi: 'static {
     /// [`CallError::Guest`] when the guest says that it failed, anything else when it was stopped.
     fn serve(store: &mut Store<State>) -> impl Future<Output = Result<Vec<u8>, CallError>> + Send;
 
-    /// Leaves nothing of a call in the store but what the guest itself remembers. For ABIs that are reusable.
+    /// Clears the store of a call; the guest's own memory stays. For ABIs that are reusable.
     fn end(_state: &mut State) {}
 }
 
-/// An ABI as a value, for those who compile modules and make instances.
+/// An ABI as a value, for the rooms that compile modules and make instances.
 #[derive(Clone, Copy)]
 pub(crate) struct Spec {
     pub(crate) name: &'static str,
@@ -72,10 +72,10 @@ impl Spec {
         }
     }
 
-    /// Which of `abis` a module with this surface speaks: the first.
+    /// The first of `abis` that a module with this surface speaks.
     ///
     /// # Errors
-    /// When it speaks none, or one of them but for something that it lacks.
+    /// When it speaks none, or is meant to speak one and lacks something.
     pub(crate) fn detect(abis: &[Spec], surface: &Surface<'_>) -> Result<Spec, CompileError> {
         for abi in abis {
             if (abi.detect)(surface)? {

@@ -1,13 +1,13 @@
-//! What a module exports: which ABI that speaks, and where what the ABI needs is.
+//! Exports of a module: those that tell its ABI, and those that the ABI needs.
 
 use wasmtime::{ExternType, FuncType, ModuleExport, Mutability, ValType};
 
 use crate::base::error::CompileError;
 use crate::rewrite::stack_pointer;
 
-/// The names by which ABIs are told apart.
+/// The names by which ABIs are detected.
 pub(crate) struct Surface<'a> {
-    /// Modules that are imported from.
+    /// Modules that it imports from.
     pub(crate) imports: Vec<&'a str>,
     /// Names of exports.
     pub(crate) exports: Vec<&'a str>,
@@ -27,7 +27,7 @@ impl<'a> Surface<'a> {
     }
 }
 
-/// Where the ABI's exports are, so that no call looks them up by name.
+/// Indices of the ABI's exports, so that no call looks them up by name.
 pub(crate) struct Exports {
     pub(crate) memory: ModuleExport,
     /// The function that serves a call.
@@ -58,7 +58,7 @@ impl Exports {
     }
 }
 
-/// Where the function of this name and type is.
+/// The index of the function with this name and type.
 fn function(
     module: &wasmtime::Module,
     name: &str,
@@ -81,7 +81,7 @@ fn index(module: &wasmtime::Module, name: &str, kind: &'static str) -> Result<Mo
     module.get_export_index(name).ok_or_else(|| CompileError::MissingExport { name: name.into(), kind })
 }
 
-/// A type as people write it: `a function (i32, i32) -> i32`.
+/// A type for messages: `a function (i32, i32) -> i32`.
 pub(crate) fn describe(ty: &ExternType) -> String {
     match ty {
         ExternType::Func(function) => {

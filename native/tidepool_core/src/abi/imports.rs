@@ -1,4 +1,4 @@
-//! What guests of an ABI may import, and whether a module finds what it asks for.
+//! What guests of an ABI may import, and the check that a module finds all of its imports.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::store::context::FunctionContext;
 /// A host function that guests may import.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Import {
-    /// Name of the ABI whose guests may.
+    /// Name of the ABI whose guests may import it.
     pub abi: &'static str,
     /// The import module.
     pub module: String,
@@ -38,7 +38,7 @@ impl Offer {
     pub(crate) fn new(engine: &Engine, abi: &Spec) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(engine);
         (abi.link)(&mut linker)?;
-        // A linker tells the types of what it has to a store alone.
+        // A linker tells its types only with a store.
         let mut store = Store::new(engine, State::new(Arc::new(FunctionContext::detached())));
         let offered: Vec<_> = linker
             .iter(&mut store)
@@ -63,7 +63,7 @@ impl Offer {
         })
     }
 
-    /// Is everything there that `module` imports, with the types that it asks for?
+    /// Checks that every import of `module` is offered with its type.
     ///
     /// # Errors
     /// A [`CompileError`] that names the first import that is not.

@@ -1,6 +1,6 @@
 //! Access to a guest's memory with the pointers and lengths that the guest gives: never trusted.
 //!
-//! Guests are 32-bit: the `i32` of a pointer or length is an unsigned number in disguise.
+//! Guests are 32-bit: the `i32` of a pointer or length holds an unsigned number.
 
 use std::task::Poll;
 
@@ -11,10 +11,10 @@ use crate::base::error::CallError;
 use crate::base::trap::TrapKind;
 use crate::slice::epoch::FIRST_SLICE_TICKS;
 
-/// Bytes that are copied without a thought: the time that it takes is in the price of a call of a host function.
+/// Up to this many bytes are copied without yielding: the cost of a host call covers the time.
 pub(crate) const PIECE_BYTES: usize = 64 << 10;
 
-/// The bytes at `ptr..ptr + len`, at most `limit` of them. No bytes can be anywhere.
+/// The bytes at `ptr..ptr + len`, at most `limit` of them. An empty range can be anywhere.
 ///
 /// # Errors
 /// Traps the guest when the range isn't within its memory.
@@ -32,7 +32,7 @@ pub(crate) fn read(caller: &mut Caller<'_, State>, ptr: i32, len: i32, limit: us
     }
 }
 
-/// The bytes at `ptr..ptr + len`, in place of what is in `bytes`; the guest yields when there are many.
+/// Replaces `bytes` by those at `ptr..ptr + len`; the guest yields when there are many.
 ///
 /// # Errors
 /// Traps the guest when the range isn't within its memory.
@@ -61,7 +61,7 @@ pub(crate) async fn read_in_pieces(
     Ok(bytes)
 }
 
-/// Copies `bytes` to `ptr`; the guest yields when they are many.
+/// Copies `bytes` to `ptr`; the guest yields when there are many.
 ///
 /// # Errors
 /// Traps the guest when the range isn't within its memory.
@@ -82,7 +82,7 @@ pub(crate) async fn write_in_pieces(caller: &mut Caller<'_, State>, ptr: i32, by
     Ok(())
 }
 
-/// Counts bytes that a host function has copied, and yields if they are many by now.
+/// Counts bytes that a host function has copied, and yields when there have been many.
 pub(crate) async fn copied(caller: &mut Caller<'_, State>, bytes: usize) {
     if !caller.data_mut().copied(bytes) {
         return;
@@ -100,7 +100,7 @@ pub(crate) async fn copied(caller: &mut Caller<'_, State>, bytes: usize) {
     begin_slice(caller);
 }
 
-/// The guest has not run for a while: ticks that passed meanwhile are not its own.
+/// Begins a slice for a guest that has not run for a while: ticks that passed meanwhile don't count.
 pub(crate) fn begin_slice(caller: &mut Caller<'_, State>) {
     let call = caller.data().call.as_ref();
     let ticks = call.map_or(FIRST_SLICE_TICKS, |call| call.channel.slice_ticks());
@@ -129,12 +129,12 @@ pub(crate) fn fail(caller: &mut Caller<'_, State>, failure: CallError) -> wasmti
     wasmtime::Error::msg(text)
 }
 
-/// A pointer or length as the unsigned number that it is.
+/// A pointer or length as an unsigned number.
 pub(crate) fn unsigned(value: i32) -> usize {
     value.cast_unsigned() as usize
 }
 
-/// A length for the guest. Nothing that long gets here, but saturating keeps a wrong turn harmless.
+/// A length for the guest. None that saturates gets here; if one did, it would be harmless.
 pub(crate) fn length(len: usize) -> i32 {
     i32::try_from(len).unwrap_or(i32::MAX)
 }

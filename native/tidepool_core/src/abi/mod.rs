@@ -1,7 +1,8 @@
-//! The ways in which a guest and its host talk. An ABI is a folder here, and an [`Abi`](contract::Abi): how to tell that a module
-//! speaks it, what its guests import and export, what it keeps in a store, and how it serves a call.
+//! The ABIs between guests and host. An ABI is a folder here and an implementation of [`Abi`](contract::Abi): how to detect that
+//! a module speaks it, what its guests import and export, what it keeps in a store, and how it serves a call.
 //!
-//! Outside of this room an ABI is a [`Spec`](contract::Spec), made of it when the runtime starts: nobody asks which one it is.
+//! Outside of this room an ABI is a [`Spec`](contract::Spec), made of it when the runtime starts: no other room asks which ABI
+//! it is.
 
 pub(crate) mod contract;
 pub(crate) mod exports;

@@ -40,43 +40,16 @@ pub struct RuntimeConfig {
     pub max_computing: usize,
 }
 
-impl Default for RuntimeConfig {
-    fn default() -> Self {
-        RuntimeConfig {
-            max_instances: 4_096,
-            max_queue: 16_384,
-            max_memory_bytes: 4 << 30,
-            max_table_elements: 1 << 20,
-            stack_bytes: 512 << 10,
-            console_lines_per_s: 100,
-            perf_map: false,
-            compile_threads: 1,
-            compiler: None,
-            compile_bounds: CompileBounds::default(),
-            baseline_bytes: 0,
-            dense: DenseConfig::default(),
-            max_total_memory_bytes: u64::MAX / 2,
-            max_computing: std::thread::available_parallelism().map_or(1, usize::from),
-        }
-    }
-}
-
 /// What the dense engine gives its guests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DenseConfig {
     /// Cap on live instances, idle warm ones included; `None` is as many as the machine has room for.
     pub max_instances: Option<u32>,
-    /// Largest memory limit that a function may be given, in bytes. Each instance has so much address space.
+    /// Largest memory limit that a function may be given, in bytes. Each instance has this much address space.
     pub max_memory_bytes: u64,
 }
 
-impl Default for DenseConfig {
-    fn default() -> Self {
-        DenseConfig { max_instances: None, max_memory_bytes: 64 << 20 }
-    }
-}
-
-/// What each compiler that a module passes may take: so much, and a part of it more for each MiB of the module.
+/// What each compiler that a module passes may take: a base, and a part of it more for each MiB of the module.
 ///
 /// Compilers are not linear in what they read, and these bounds are: they cut what was made to be slow, and let pass
 /// what is merely large. `cargo bench --bench worst` has the figures that they were drawn from.
@@ -86,12 +59,6 @@ pub struct CompileBounds {
     pub time: Duration,
     /// Memory in bytes, and an eighth of it again for each MiB.
     pub memory_bytes: u64,
-}
-
-impl Default for CompileBounds {
-    fn default() -> Self {
-        CompileBounds { time: Duration::from_secs(10), memory_bytes: 1 << 30 }
-    }
 }
 
 impl CompileBounds {

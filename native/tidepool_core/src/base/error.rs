@@ -76,7 +76,7 @@ pub enum CompileError {
         /// What does not suit, and what would.
         message: String,
     },
-    /// Nobody waits for the module any more.
+    /// The deployer is gone.
     #[error("nobody waits for the module any more")]
     Unwanted,
     /// The compiler itself failed; the module may be fine.
@@ -131,6 +131,12 @@ pub enum CallError {
         /// What was full.
         message: String,
     },
+    /// The [`OwnedInstance`](crate::OwnedInstance) serves another call: wait until that is over.
+    #[error("the instance serves another call")]
+    InstanceBusy,
+    /// The [`OwnedInstance`](crate::OwnedInstance) was stopped in an earlier call: get another.
+    #[error("the instance was stopped in a call: get another")]
+    InstanceSpent,
     /// Tidepool itself failed; the guest may be innocent.
     #[error("internal error: {message}")]
     Internal {

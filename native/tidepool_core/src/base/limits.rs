@@ -5,47 +5,44 @@ use std::time::Duration;
 /// Limits of one function, in force for each of its instances and calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Largest linear memory of an instance, in bytes. Default 64 MiB.
+    /// Largest linear memory of an instance, in bytes.
     pub memory_bytes: u64,
-    /// Most elements of one table of an instance. Default 65,536.
+    /// Most elements of one table of an instance.
     pub table_elements: u32,
-    /// Wall time of one call, in ms, from its start to its reply, waiting and host calls included. Default 5,000.
+    /// Wall time of one call, in ms, from its start to its reply, waiting and host calls included.
     pub time_ms: u64,
-    /// Time that one call may spend computing, in ms. Default 1,000.
+    /// Time that one call may spend computing, in ms.
     pub cpu_time_ms: u64,
-    /// Largest payload that enters the guest (of a call, or in the reply to a host call), in bytes. Default 8 MiB.
+    /// Largest payload that enters the guest (of a call, or in the reply to a host call), in bytes.
     pub payload_bytes: u64,
-    /// Largest message that leaves the guest (its reply, or the payload of a host call), in bytes. Default 8 MiB.
+    /// Largest message that leaves the guest (its reply, or the payload of a host call), in bytes.
     pub reply_bytes: u64,
-    /// How many calls may be nested through host calls, the outermost counted as 1. Default 64.
+    /// How many calls may be nested through host calls, the outermost counted as 1.
     pub depth: u32,
-    /// Most live instances of the function, of those that the node has. Default `u32::MAX`.
+    /// Most live instances of the function, of those that the node has.
     pub instances: u32,
-    /// Most calls that wait for one of [`Limits::instances`]. Default 1,000.
+    /// Most calls that wait for one of [`Limits::instances`].
     pub queue: usize,
     /// Most linear memory of all live instances of the function together, of what the node has, in bytes.
-    /// Default `u64::MAX`.
+    ///
     pub total_memory_bytes: u64,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            memory_bytes: 64 << 20,
-            table_elements: 65_536,
-            time_ms: 5_000,
-            cpu_time_ms: 1_000,
-            payload_bytes: 8 << 20,
-            reply_bytes: 8 << 20,
-            depth: 64,
-            instances: u32::MAX,
-            queue: 1_000,
-            total_memory_bytes: u64::MAX,
-        }
-    }
-}
-
 impl Limits {
+    /// Those of a store in which nothing runs.
+    pub(crate) const NONE: Self = Limits {
+        memory_bytes: 0,
+        table_elements: 0,
+        time_ms: 0,
+        cpu_time_ms: 0,
+        payload_bytes: 0,
+        reply_bytes: 0,
+        depth: 0,
+        instances: 0,
+        queue: 0,
+        total_memory_bytes: 0,
+    };
+
     pub(crate) fn cpu_time(&self) -> Duration {
         Duration::from_millis(self.cpu_time_ms)
     }

@@ -1,4 +1,4 @@
-//! Values that every other room may know: errors, limits, settings, requests. Nothing here does anything.
+//! Values for every other room: errors, limits, settings, requests. Nothing here acts.
 
 pub(crate) mod config;
 pub mod console;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Leads from places in a changed module back to those in the module that it was made from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Moves {
-    /// Where code begins that stands so many bytes later than it did, by where it stands now.
+    /// By the offsets at which moved code begins now: by how many bytes it has moved.
     shifts: Vec<(usize, isize)>,
     /// Functions of the module that it was made from; those behind were added.
     functions: Option<u32>,
@@ -23,7 +23,7 @@ impl Moves {
         }
     }
 
-    /// The same, when all code stands so many bytes later.
+    /// The same, when all code has moved by `bytes` more.
     pub(crate) fn later(mut self, bytes: usize) -> Self {
         for (now, shift) in &mut self.shifts {
             *now += bytes;

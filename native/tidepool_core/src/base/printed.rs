@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::console::Stream;
 
-/// Most bytes that are kept; who prints more does so in each instance.
+/// Most bytes that are kept; a module that prints more has no snapshot.
 const MAX_BYTES: usize = 64 << 10;
 
 /// Pieces of output, in their order.

@@ -1,4 +1,4 @@
-//! What a caller asks of a function, and what the function's guest asks of its host.
+//! Requests: of a caller to a function, and of a guest to its host.
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ pub struct Request {
     pub timeout: Duration,
 }
 
-/// What a guest wants of its host, by the ABI in which it asks.
+/// A guest's request to its host, by ABI.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostRequest {
     /// `__host_call` of waPC.
     Wapc(HostCall),
 }
 
-/// A host call of a waPC guest: what it wants done, and by whom.
+/// A host call of a waPC guest: its target and its payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostCall {
     /// First part of the target's name.

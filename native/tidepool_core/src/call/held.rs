@@ -1,4 +1,4 @@
-//! An instance that its owner keeps between calls, and lends to one at a time.
+//! An instance that its owner keeps between calls and lends to one call at a time.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -6,11 +6,11 @@ use crate::base::error::CallError;
 use crate::instance::admission::Permit;
 use crate::instance::live::Instance;
 
-/// Where it is between calls.
+/// Where the instance is.
 #[derive(Default)]
 pub(crate) struct Held(Mutex<Place>);
 
-/// An instance, and its place among those that its function may have.
+/// An instance, and the permit of its function's cap.
 type Found = (Instance, Option<Permit>);
 
 #[derive(Default)]
@@ -29,19 +29,18 @@ impl Held {
     /// Lends the instance to a call.
     ///
     /// # Errors
-    /// [`CallError::Internal`] when another call has it, or it is spent.
+    /// [`CallError::InstanceBusy`] when another call has it, [`CallError::InstanceSpent`] when it is spent.
     pub(super) fn lend(&self) -> Result<Loan<'_>, CallError> {
         let mut place = self.place();
-        let message = match std::mem::replace(&mut *place, Place::Lent) {
-            Place::Empty => return Ok(Loan { held: self, found: None, end: Place::Empty }),
-            Place::Idle(found) => return Ok(Loan { held: self, found: Some(found), end: Place::Spent }),
-            Place::Lent => "the instance serves another call",
+        match std::mem::replace(&mut *place, Place::Lent) {
+            Place::Empty => Ok(Loan { held: self, found: None, end: Place::Empty }),
+            Place::Idle(found) => Ok(Loan { held: self, found: Some(found), end: Place::Spent }),
+            Place::Lent => Err(CallError::InstanceBusy),
             Place::Spent => {
                 *place = Place::Spent;
-                "the instance was stopped in a call: make another"
+                Err(CallError::InstanceSpent)
             }
-        };
-        Err(CallError::Internal { message: message.into() })
+        }
     }
 
     pub(crate) fn is_spent(&self) -> bool {
@@ -54,7 +53,7 @@ impl Held {
     }
 }
 
-/// The instance while a call has it. However the call ends, its owner learns what is left.
+/// The instance while a call has it. However the call ends, its owner gets back what is left.
 pub(super) struct Loan<'a> {
     held: &'a Held,
     found: Option<Found>,
@@ -67,7 +66,7 @@ impl Loan<'_> {
         self.found.take()
     }
 
-    /// It serves from now on: without it there is nothing to give back.
+    /// It serves from now on: if the call is stopped, nothing is given back.
     pub(super) fn spend(&mut self) {
         self.end = Place::Spent;
     }

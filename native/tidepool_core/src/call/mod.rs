@@ -1,4 +1,4 @@
-//! A call: who is called, how it is served, and the task by which its caller drives it.
+//! A call: its target, how it is served, and the task by which its caller drives it.
 
 pub(crate) mod held;
 pub(crate) mod node;

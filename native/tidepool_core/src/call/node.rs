@@ -1,4 +1,4 @@
-//! What all calls of a node share, and keep alive.
+//! What all calls of a node share and keep alive.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -15,7 +15,7 @@ use crate::slice::epoch::Ticker;
 use crate::slice::run_slots::RunSlots;
 use crate::store::memory_budget::MemoryBudget;
 
-/// The node. Functions hold it; whoever publishes functions does not belong in here.
+/// The node. Functions hold it, so nothing that holds functions belongs in here.
 pub(crate) struct Node {
     fast: Places,
     dense: Places,
@@ -33,7 +33,7 @@ pub(crate) struct Node {
     pub(crate) queued_at_caps: Arc<AtomicUsize>,
 }
 
-/// Who may have instances on an engine, and which of them are idle.
+/// Admission of an engine, and the pools of its idle instances.
 pub(crate) struct Places {
     pub(crate) kind: EngineKind,
     pub(crate) admission: Admission,
@@ -83,7 +83,7 @@ impl Node {
         [&self.fast, &self.dense].into_iter()
     }
 
-    /// Drops an idle instance, here and now. `false` when there is none.
+    /// Drops an idle instance on this thread. `false` when there is none.
     pub(crate) fn evict_now(&self) -> bool {
         self.all_places().any(|places| places.pools.evict_now())
     }

@@ -1,4 +1,4 @@
-//! How a call gets its instance, has it serve the request, and leaves it.
+//! How a call gets its instance, has it serve the request, and gives it back.
 
 use std::sync::Arc;
 
@@ -22,16 +22,16 @@ pub(crate) fn entry<A: Abi>() -> Entry {
     Entry { start, start_held: |call, request, held| Box::pin(kept::<A>(call, request, held)) }
 }
 
-/// With an instance of the pool's, if there is one, and else a new one, which goes there.
+/// Serves with an idle instance of the pool, or with a new one; either goes to the pool afterwards.
 async fn lent<A: Abi>(call: Arc<Call>, request: Request) -> Result<Vec<u8>, CallError> {
     let target = &*call.target;
     let nested = request.depth > 1;
-    // Held until the instance is back in its pool: who comes in then finds it there.
+    // Held until the instance is back in its pool: the next call that is admitted finds it there.
     let _place = target.place(nested, &call.channel).await?;
     let warm = target.pool.as_ref().and_then(|pool| pool.take());
     let mut instance = match warm {
         Some(instance) => instance,
-        // Boxed, so that a warm call does not carry the room that making an instance needs.
+        // Boxed, so that the future of a warm call has no room for making an instance.
         None => Box::pin(target.instance(nested, &call.channel)).await?,
     };
     instance.begin::<A>(Arc::<Call>::clone(&call), request);
@@ -40,7 +40,7 @@ async fn lent<A: Abi>(call: Arc<Call>, request: Request) -> Result<Vec<u8>, Call
         && let Some(instance) = instance.rested::<A>()
     {
         pool.give_back(instance);
-        // An instance that is idle while calls wait for one would keep them waiting.
+        // Calls that wait for an instance would wait on while this one is idle.
         let places = target.places();
         if places.admission.queued() > 0 {
             places.pools.evict();
@@ -49,7 +49,7 @@ async fn lent<A: Abi>(call: Arc<Call>, request: Request) -> Result<Vec<u8>, Call
     outcome
 }
 
-/// With the instance that is `held`, which is made for the first call.
+/// Serves with the instance that is `held`, which is made for the first call.
 async fn kept<A: Abi>(call: Arc<Call>, request: Request, held: Arc<Held>) -> Result<Vec<u8>, CallError> {
     let target = &*call.target;
     let nested = request.depth > 1;
@@ -70,7 +70,7 @@ async fn kept<A: Abi>(call: Arc<Call>, request: Request, held: Arc<Held>) -> Res
     outcome
 }
 
-/// With a new instance, whose whole life is this call.
+/// Serves with a new instance that lives for this call alone.
 async fn program<A: Abi>(call: Arc<Call>, request: Request) -> Result<Vec<u8>, CallError> {
     let target = &*call.target;
     let nested = request.depth > 1;
@@ -85,7 +85,7 @@ async fn program<A: Abi>(call: Arc<Call>, request: Request) -> Result<Vec<u8>, C
     instance.serve::<A>().await
 }
 
-/// Makes an instance and drops it again, and prints what start functions printed that ran ahead of it.
+/// Makes an instance and drops it again, and prints what its start functions printed when the snapshot was taken.
 pub(crate) async fn trial(call: Arc<Call>) -> Result<Vec<u8>, CallError> {
     let target = &call.target;
     drop(target.instance(false, &call.channel).await?);

@@ -1,4 +1,4 @@
-//! A function, as its calls hold it: where they get instances, and within which limits.
+//! A call target: a function as its calls hold it, with its instances and limits.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub(crate) type CallBody = dyn Future<Output = Result<Vec<u8>, CallError>> + Sen
 /// The whole of a call, from getting an instance to giving it back.
 pub(crate) type CallFuture = Pin<Box<CallBody>>;
 
-/// How calls of an ABI begin. A function has its ABI's from when it is made.
+/// How calls of an ABI begin. A function has its ABI's entry from its making on.
 #[derive(Clone, Copy)]
 pub(crate) struct Entry {
     /// With a new instance, or one of the pool's.
@@ -34,7 +34,7 @@ pub(crate) struct Entry {
     pub(crate) start_held: fn(Arc<Call>, Request, Arc<Held>) -> CallFuture,
 }
 
-/// What is called.
+/// The target of calls: one function version.
 pub(crate) struct Target {
     pub(crate) node: Arc<Node>,
     pub(crate) module: Arc<CompiledModule>,
@@ -54,7 +54,7 @@ impl Target {
         self.node.places(self.module.engine)
     }
 
-    /// Whether a payload of so many bytes may come.
+    /// Whether a payload of this size is within the limit.
     ///
     /// # Errors
     /// [`CallError::Limit`] when it is too large; the call is over then, and counted.
@@ -63,7 +63,7 @@ impl Target {
         if Limits::fits(bytes, allowed) { Ok(()) } else { Err(self.exceeded(Limit::Payload, allowed)) }
     }
 
-    /// The end of a call that is above a limit before it begins.
+    /// Ends a call that exceeds a limit before it begins.
     pub(super) fn exceeded(&self, limit: Limit, allowed: u64) -> CallError {
         self.function.stats.record(Outcome::Limit, Duration::ZERO, Duration::ZERO);
         CallError::limit(limit, allowed)
@@ -85,7 +85,7 @@ impl Target {
         Ok(permit)
     }
 
-    /// Sees to it that there is memory for a new instance; idle ones give way to it.
+    /// Makes room for the memory of a new instance, by evicting idle ones if there is none.
     fn make_room(&self) -> Result<(), CallError> {
         let bytes = self.module.initial_memory_bytes;
         let overloaded = |whose: &str, allowed: u64| {

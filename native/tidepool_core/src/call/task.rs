@@ -32,7 +32,7 @@ pub enum Step {
     Wait,
 }
 
-/// For drivers who are not to be woken.
+/// For drivers that are not to be woken.
 type NoWaker = fn(&tokio::runtime::Handle) -> Waker;
 
 /// Why a task ends before its guest does.
@@ -40,18 +40,18 @@ type NoWaker = fn(&tokio::runtime::Handle) -> Waker;
 pub enum Cancel {
     /// Its time is over.
     Timeout,
-    /// Nobody wants its answer any more.
+    /// Its caller is gone.
     Aborted,
 }
 
 /// What a call has used so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
-    /// What its guest has computed.
+    /// CPU time of its guest.
     pub cpu_time: Duration,
-    /// What it has waited for an instance.
+    /// How long it has waited for an instance.
     pub queue_time: Duration,
-    /// Size of its guest's linear memory when it let go of its instance; 0 before, and without one.
+    /// Size of its guest's linear memory when it gave up its instance; 0 before, and without one.
     pub memory_bytes: usize,
 }
 
@@ -63,7 +63,7 @@ pub struct Task {
     started_at: Instant,
     deadline: Instant,
     slice: Slice,
-    /// Whether the last slice ended with the tick.
+    /// Whether the last slice ended with a tick.
     yielded: bool,
     slot: RunSlot,
     cpu_time: Duration,
@@ -71,7 +71,7 @@ pub struct Task {
     counted: bool,
 }
 
-/// When the guest last ran. Reading the clock is a tenth of a short call, so it is read twice for one and no more.
+/// When the guest last ran. Reading the clock is a tenth of a short call, so a short call reads it twice and no more.
 #[derive(Clone, Copy)]
 enum Slice {
     NotYet,
@@ -79,7 +79,7 @@ enum Slice {
 }
 
 impl Task {
-    /// Prepares a call of `target` that is what `start` makes of the request.
+    /// Prepares a call of `target`: the future that `start` makes of the request.
     ///
     /// # Errors
     /// [`CallError::Limit`] when the payload is too large or the call too deeply nested.
@@ -98,8 +98,8 @@ impl Task {
         Ok(Task::new(start(Arc::clone(&call), request), call, timeout))
     }
 
-    /// Prepares a trial: one instance is made and dropped again, start functions included, and what those printed that were
-    /// run ahead of it is printed. The metrics, which count what callers ask for, know nothing of it.
+    /// Prepares a trial: makes one instance, runs its start functions, drops it, and prints what start functions printed when
+    /// the snapshot was taken. The metrics, which count calls, don't count it.
     pub(crate) fn start_trial(target: &Arc<Target>) -> Self {
         let call = Task::call(target);
         let timeout = Duration::from_millis(target.limits().time_ms);
@@ -134,23 +134,23 @@ impl Task {
 
     /// Runs the guest on this thread for one time slice at most, or until it needs something.
     ///
-    /// The first slice is 1 ms. Guests that go on take turns, for slices of 50 µs: no more of them run at a time than there
-    /// are cores, so that whoever else has something to do finds one.
+    /// The first slice is 1 ms. Guests that go on run in slices of 50 µs, no more of them at a time than there are cores (run
+    /// slots), so that other threads and processes find a core.
     ///
-    /// `waker` is asked for only if the call waits, and given a handle to the I/O threads; what it makes may be woken on
-    /// any thread, this one among them. The last one counts.
+    /// `waker` is called only if the call waits, with a handle to the I/O threads. The waker that it makes may be woken on any
+    /// thread, this one included. Only the last one is woken.
     pub fn drive(&mut self, waker: impl FnMut(&tokio::runtime::Handle) -> Waker) -> Step {
         self.run_slice(Some(waker))
     }
 
-    /// Like [`Task::drive`], for the first slice and on a thread that others wait for: see
+    /// Like [`Task::drive`], for the first slice, on a thread that serves connections: see
     /// [`Function::suits_inline`](crate::Function::suits_inline).
     ///
-    /// After [`Step::Wait`] nobody is woken: whoever goes on drives again at once, and so misses nothing.
+    /// After [`Step::Wait`] no waker is woken: the driver that takes the task over drives it at once, and so misses nothing.
     pub fn drive_inline(&mut self) -> Step {
         let mut step = self.run_slice(None::<NoWaker>);
         let mut took = self.last_slice();
-        // The tick may come right after the start: a call that has had next to nothing of its slice goes on.
+        // The tick may come right after the start: a call that has hardly run gets another slice.
         if matches!(step, Step::Yield) && took < INLINE_MAX {
             step = self.run_slice(None::<NoWaker>);
             took += self.last_slice();
@@ -163,8 +163,8 @@ impl Task {
         let Some(future) = self.future.as_mut() else {
             return Step::Done(Err(CallError::Internal { message: "the call is over already".into() }));
         };
-        // Wall time holds what the system gave to others, which a busy machine makes plenty. A guest that goes on after
-        // it has yielded, or after a slice's worth of computing, is worth system calls to leave that out.
+        // Wall time includes what the system gave to other threads, which is much on a busy machine. A guest that goes on after
+        // it has yielded, or after a slice of CPU time, is worth the system calls that leave it out.
         let clock = (std::mem::take(&mut self.yielded) || self.cpu_time >= SLICE).then(ThreadClock::now);
         // A call is driven right after it was started.
         let began = match self.slice {
@@ -201,7 +201,7 @@ impl Task {
         }
         match polled {
             Ok(Polled::Ready(outcome)) => self.finish(outcome),
-            // Whatever else the guest wants, it has no more time to want it in.
+            // Whatever the guest asks for, its CPU time is used up.
             Ok(_) if self.cpu_time > self.call.target.limits().cpu_time() => {
                 let allowed = self.call.target.limits().cpu_time_ms;
                 let console = self.call.channel.console();
@@ -286,7 +286,7 @@ impl Task {
 
     fn end(&mut self, outcome: Outcome) {
         self.slot = RunSlot::None;
-        // What the guest leaves behind may be printed now, and a console may panic: nobody is there to take that.
+        // Dropping the future may print the guest's last line, and a console may panic: that must not reach the caller.
         let future = self.future.take();
         drop(catch_unwind(AssertUnwindSafe(|| drop(future))));
         if !self.counted {
@@ -300,7 +300,7 @@ impl Task {
         self.call.target.function.stats.record(outcome, latency, self.cpu_time);
     }
 
-    /// A call that still waits for an instance was not slow: the node is full.
+    /// Why a call is late: one that still waits for an instance was not slow, the node is full.
     fn late(&self) -> CallError {
         if self.call.channel.queued() {
             return CallError::Overloaded { message: "no instance became free within the call's time limit".into() };
@@ -324,8 +324,8 @@ enum Polled {
     Wait,
 }
 
-/// Polls with a waker that only notes that it was woken, which is all that a call needs which never waits; one that does
-/// is polled again, to meet the real waker if there is one.
+/// Polls with a waker that only notes that it was woken, which is enough for a call that never waits. A call that waits is
+/// polled again, with the real waker if there is one.
 fn poll(mut future: Pin<&mut CallBody>, channel: &HostChannel, waker: Option<impl FnOnce() -> Waker>) -> Polled {
     NOTED.set(false);
     if let Poll::Ready(outcome) = future.as_mut().poll(&mut Context::from_waker(&NOTING)) {

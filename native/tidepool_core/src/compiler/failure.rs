@@ -9,7 +9,7 @@ pub(crate) enum Failure {
     /// The compiler was ended for what it took.
     #[error("compiling it takes more than {0}; split its largest functions, or have its compiler optimise for size")]
     Bound(String),
-    /// Nobody waits for it any more.
+    /// The deployer is gone.
     #[error("nobody waits for the module any more")]
     Unwanted,
     /// The compiler ended by itself, or can't be started.

@@ -8,7 +8,7 @@ use super::process;
 use crate::base::config::CompileBounds;
 
 /// Where a runtime has its modules compiled.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Compilers {
     /// The program; without one this process compiles.
     pub(crate) program: Option<PathBuf>,
@@ -19,9 +19,9 @@ pub(crate) struct Compilers {
 #[derive(Clone, Copy)]
 pub(crate) struct Job<'a> {
     pub(crate) compilers: &'a Compilers,
-    /// Does anybody still wait for it?
+    /// Whether its deployer still waits.
     pub(crate) wanted: &'a dyn Fn() -> bool,
-    /// How many times what a module may take it may.
+    /// A factor on the bounds of a new module.
     pub(crate) patience: u32,
 }
 
@@ -58,7 +58,7 @@ impl Job<'_> {
 
 impl Compilers {
     /// Compiles an empty module, so that a program which can't be run, or is of another build, is found when the node
-    /// starts and not when somebody deploys.
+    /// starts and not at a deploy.
     pub(crate) fn check(&self, engine: &wasmtime::Engine, codegen: Codegen) -> Result<(), Failure> {
         const EMPTY: &[u8] = b"\0asm\x01\0\0\0";
         Job { compilers: self, wanted: &|| true, patience: 1 }.compile(engine, codegen, EMPTY).map(drop)

@@ -16,12 +16,12 @@ use super::wire::{Outcome, REPLY_BYTES, Reply, Request};
 use crate::base::config::CompileBounds;
 use crate::os::compile_pool::{SMALL_BYTES, step_aside};
 
-/// How often a thread that waits for code looks at what that has taken, and at who still wants it.
+/// How often a thread that waits for code checks what that has taken, and whether it is still wanted.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 /// How long a small module takes at most that is not made to be slow: from then on others have a thread in the place of
 /// the one that waits for its code.
 const ASIDE_AFTER: Duration = Duration::from_millis(300);
-/// A compiler that was stopped takes no CPU time: it is given up after so many times of what it has of that, and more.
+/// A compiler that was stopped takes no CPU time: it is given up after this many times its bound on CPU time, and this long.
 const STOPPED_AFTER: (u32, Duration) = (30, Duration::from_secs(60));
 /// What a compiler that ends may say of it.
 const MAX_LAST_WORDS: usize = 4 << 10;

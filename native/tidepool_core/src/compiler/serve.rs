@@ -13,7 +13,7 @@ use super::wire::{Outcome, Reply, Request, bytes};
 /// standard output, and ends when its input does, in the middle of its work too.
 ///
 /// # Errors
-/// When there is no request, or it can't be answered: nobody is there who could be told.
+/// When there is no request, or it can't be answered: the node is gone.
 pub fn serve() -> io::Result<()> {
     harden();
     let (hand_over, taken) = mpsc::channel();
@@ -23,9 +23,9 @@ pub fn serve() -> io::Result<()> {
         let asked = request.and_then(|request| Ok((request, bytes(&mut input, request.module_bytes)?)));
         let is_asked = asked.is_ok();
         let _ = hand_over.send(asked);
-        // Whoever asked keeps the other end open for as long as the answer is wanted.
+        // The node keeps the other end open for as long as it wants the answer.
         while is_asked && input.read(&mut [0]).is_ok_and(|read| read > 0) {}
-        // SAFETY: ends the process and touches nothing of it; what other threads are at is wanted by nobody.
+        // SAFETY: ends the process and touches nothing of it; the work of other threads is not wanted any more.
         unsafe { libc::_exit(0) }
     })?;
     let no_request = |error: io::Error| {
@@ -56,7 +56,7 @@ fn begin(request: Request) -> wasmtime::Result<(wasmtime::Engine, rayon::ThreadP
     Ok((engine, rayon::ThreadPoolBuilder::new().num_threads(threads).build()?))
 }
 
-/// Keeps nothing of whoever started it, and leaves nothing behind.
+/// Closes what it has inherited from the node, and leaves nothing behind.
 fn harden() {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     // Its memory holds others' modules.

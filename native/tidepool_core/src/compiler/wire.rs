@@ -77,7 +77,7 @@ fn array<const N: usize>(from: &mut impl Read) -> io::Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// So many bytes, whose room is made as they come.
+/// Reads `count` bytes, and makes room for them as they come.
 pub(super) fn bytes(from: &mut impl Read, count: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let read = from.take(count).read_to_end(&mut bytes)?;

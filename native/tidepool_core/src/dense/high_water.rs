@@ -1,6 +1,6 @@
-//! When so many dense instances have gone that the memory beside their slots is worth giving back.
+//! Tells when enough dense instances have gone that the memory beside their slots is worth giving back.
 //!
-//! Beside its slots an instance takes some KiB of the allocator's. glibc keeps what is freed for whoever asks next, and of
+//! Beside its slots an instance takes some KiB of the allocator's. glibc keeps freed memory for later requests, and of
 //! 100,000 instances that is hundreds of MiB.
 
 /// As many have to go before it is worth the while: some 30 MiB.

@@ -40,7 +40,7 @@ pub(super) struct Space {
     len: usize,
 }
 
-// SAFETY: the value is an address and a length. Whoever uses the memory behind it answers for how.
+// SAFETY: the value is an address and a length. The code that uses the memory behind it answers for how.
 unsafe impl Send for Space {}
 // SAFETY: as above; no method that takes `&self` touches the value itself.
 unsafe impl Sync for Space {}
@@ -89,7 +89,7 @@ impl Space {
     /// `None` when it is more, when it lies too scattered, or when the kernel can't tell: some of it is zeroed then.
     ///
     /// # Safety
-    /// Nobody else may use the range meanwhile, and no part of it may be guarded.
+    /// No other thread may use the range meanwhile, and no part of it may be guarded.
     pub(super) unsafe fn zero_written(&self, range: Range<usize>, most: usize, pages: &PageMap) -> Option<usize> {
         self.check(&range).ok()?;
         let (start, end) = (self.at(range.start).addr() as u64, self.at(range.end).addr() as u64);
@@ -122,7 +122,7 @@ impl Space {
             if !inside {
                 return None;
             }
-            // SAFETY: the region lies in the range, which is mapped, writable and, so the caller says, used by nobody.
+            // SAFETY: the region lies in the range, which is mapped, writable and, as the caller guarantees, unused.
             unsafe { self.base.as_ptr().with_addr(from).write_bytes(0, len) };
         }
         Some(written)
@@ -143,7 +143,7 @@ impl Space {
 
 impl Drop for Space {
     fn drop(&mut self) {
-        // SAFETY: the mapping is ours, and slots keep what they are part of alive: nobody uses it any more. Should the
+        // SAFETY: the mapping is ours, and slots keep what they are part of alive: it is not in use any more. Should the
         // kernel have too many mappings to split off this one, it stays, and takes address space alone.
         let _ = unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
     }

@@ -50,7 +50,7 @@ impl SlabError {
 struct Kept {
     index: usize,
     bytes: usize,
-    /// Its pages are among the first so many bytes.
+    /// All of its resident pages are below this many bytes.
     written_up_to: usize,
 }
 
@@ -136,7 +136,7 @@ impl Slab {
         guard_bytes + index * (self.slot_bytes + guard_bytes)
     }
 
-    /// Takes a slot back of which the first so many bytes may have been written to.
+    /// Takes a slot back, of which only the first `written_up_to` bytes may have been written to.
     fn take_back(&self, index: usize, written_up_to: usize) {
         let start = self.offset(index);
         let pages = written_up_to.checked_next_multiple_of(PAGE_BYTES);
@@ -162,7 +162,7 @@ impl Slab {
     }
 }
 
-/// A slot that is lent to whoever has this, and to nobody else. It reads as zero at first.
+/// A slot that only the owner of this value uses. It reads as zero at first.
 #[derive(Debug)]
 pub(super) struct Slot {
     slab: Arc<Slab>,

@@ -27,7 +27,7 @@ impl Slabs {
     /// `fast_instances` elsewhere.
     ///
     /// # Errors
-    /// When the system does not give so much address space as `config` asks for; left to the machine, it is less.
+    /// When the system does not give as much address space as `config` asks for; left to the machine, it is less.
     pub(crate) fn new(config: &DenseConfig, stack_bytes: usize, fast_instances: usize) -> std::io::Result<Self> {
         let guards = Guards::probe();
         let memory_bytes = usize::try_from(config.max_memory_bytes).unwrap_or(usize::MAX);

@@ -17,7 +17,7 @@ use crate::base::config::Tier;
 pub struct Published {
     /// The function.
     pub function: Arc<Function>,
-    /// What a call without an operation means.
+    /// The operation of a call that names none.
     pub operation: Arc<[u8]>,
 }
 
@@ -43,7 +43,7 @@ impl Directory {
         }
     }
 
-    /// Puts `with` in the place of `function`, which is retired; `false` when that is not what `name` stands for any more.
+    /// Replaces `function` by `with` and retires it; `false` when `function` is no longer published as `name`.
     pub(crate) fn replace(&self, name: &str, function: &Arc<Function>, with: &Arc<Function>) -> bool {
         let stands = |entry: &&Published| Arc::ptr_eq(&entry.function, function);
         let before = self.entries.rcu(|entries| match entries.get_key_value(name) {
@@ -67,7 +67,7 @@ impl Directory {
         self.entries.load().values().filter(|published| published.function.tier() == tier).count()
     }
 
-    /// Forgets a name; its function is retired. Calls in flight keep what they use.
+    /// Removes a name and retires its function. Calls in flight keep what they use.
     pub fn unpublish(&self, name: &str) {
         let before = self.entries.rcu(|entries| {
             let mut entries = HashMap::clone(entries);

@@ -20,7 +20,7 @@ use crate::store::memory_budget::MemoryBudget;
 
 /// A function, ready to be called from any thread. Its warm instances live as long as it does.
 pub struct Function {
-    /// All alike. Each call counts itself among those that use one, and threads need not fight over that counter.
+    /// All alike. Each call holds a reference to one; with one per thread, threads don't share a reference counter.
     targets: Sharded<Arc<Target>>,
     instances: Instances,
 }
@@ -80,8 +80,8 @@ impl Function {
         Function { targets: Sharded::new(target), instances }
     }
 
-    /// The same version with other code of its module: with its counters, its budgets, its places and those who wait for
-    /// one, and with a pool of its own, for an instance can't change its code.
+    /// The same version with other code of its module. Counters, budgets, cap and queue stay; the pool is a new one, for an
+    /// instance can't change its code.
     pub(crate) fn with_code(&self, module: &Arc<CompiledModule>) -> Self {
         let target = self.targets.mine();
         let function =
@@ -93,7 +93,7 @@ impl Function {
         &self.targets.mine().module
     }
 
-    /// Which compiler's code it runs.
+    /// The tier whose code it runs.
     #[must_use]
     pub fn tier(&self) -> Tier {
         self.module().tier()
@@ -105,7 +105,7 @@ impl Function {
         self.targets.mine().limits().payload_bytes
     }
 
-    /// Whether a payload of so many bytes may come: for who has yet to read or to copy it.
+    /// Whether a payload of this size is within the limit: for callers that have yet to read or to copy it.
     ///
     /// # Errors
     /// [`CallError::Limit`] when it is too large; the call is over then, and counted.
@@ -122,14 +122,14 @@ impl Function {
         Task::start(target, request, target.entry.start)
     }
 
-    /// Prepares a trial: one instance is made and dropped again, start functions included, and what those printed that were
-    /// run ahead of it is printed.
+    /// Prepares a trial: makes one instance, runs its start functions, drops it, and prints what start functions printed when
+    /// the snapshot was taken.
     #[must_use]
     pub fn start_trial(&self) -> Task {
         Task::start_trial(self.targets.mine())
     }
 
-    /// An instance for a caller to keep, of whatever way the function has to make them. It is made for its first call.
+    /// An instance for a caller to keep, whichever kind of instances the function has. It is made for its first call.
     ///
     /// # Errors
     /// [`CompileError::Config`] when instances of the function's module serve one call.
@@ -141,7 +141,8 @@ impl Function {
         Err(CompileError::Config { message: "the module runs once and ends, so its instances can't be kept".into() })
     }
 
-    /// Drops the idle instances and keeps none from now on: a newer version has come, and calls in flight are the last.
+    /// Drops the idle instances and keeps none from now on: a newer version has replaced this one, and calls in flight are the
+    /// last.
     pub fn retire(&self) {
         if let Some(pool) = &self.targets.mine().pool {
             pool.close();
@@ -160,15 +161,15 @@ impl Function {
         self.targets.mine().pool.as_ref().map_or(0, |pool| pool.idle())
     }
 
-    /// Whether the next call is likely to be so short that a thread which serves others as well may drive its first
-    /// slice, with [`Task::drive_inline`]. Each thread finds out for itself.
+    /// Whether the next call is likely to be so short that a thread which serves connections may drive its first slice, with
+    /// [`Task::drive_inline`]. Each thread has its own estimate.
     #[must_use]
     pub fn suits_inline(&self) -> bool {
         self.targets.mine().inline_estimate.suits_inline()
     }
 }
 
-/// A function's own cap, where it is below what all functions have together.
+/// A function's own cap, if it is below that of the node.
 fn capped<T: PartialOrd>(own: T, all: T) -> Option<T> {
     (own < all).then_some(own)
 }

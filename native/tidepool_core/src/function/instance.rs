@@ -8,8 +8,8 @@ use crate::call::held::Held;
 use crate::call::target::Target;
 use crate::call::task::Task;
 
-/// An instance that lives from its first call until it is dropped, or a call of it is stopped. It counts as a live
-/// instance all the while, and is never evicted. Its memory, globals and tables live on from call to call.
+/// An instance that lives from its first call until it is dropped or one of its calls is stopped. Meanwhile it counts as a
+/// live instance and is never evicted. Its memory, globals and tables live on from call to call.
 pub struct OwnedInstance {
     target: Arc<Target>,
     held: Arc<Held>,
@@ -22,7 +22,7 @@ impl OwnedInstance {
 
     /// Prepares a call of the instance, within the limits of its function. The task takes the instance when it is first
     /// driven and gives it back when the guest has come to its end; one that is stopped, or dropped before, ends the
-    /// instance too. What is asked of it meanwhile fails with [`CallError::Internal`].
+    /// instance too. Meanwhile other calls fail with [`CallError::InstanceBusy`], afterwards with [`CallError::InstanceSpent`].
     ///
     /// # Errors
     /// [`CallError::Limit`] when the payload is too large or the call too deeply nested.
@@ -31,7 +31,7 @@ impl OwnedInstance {
         Task::start(&self.target, request, |call, request| (self.target.entry.start_held)(call, request, held))
     }
 
-    /// Was it stopped in a call? Then there is nothing left of it.
+    /// Whether it was stopped in a call: then it can't be called again.
     #[must_use]
     pub fn is_spent(&self) -> bool {
         self.held.is_spent()

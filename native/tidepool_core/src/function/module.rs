@@ -1,4 +1,4 @@
-//! A module, as those have it who deploy it.
+//! A module that functions can be made of.
 
 use std::ops::Deref;
 use std::sync::Arc;

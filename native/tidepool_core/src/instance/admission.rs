@@ -1,9 +1,8 @@
-//! Who may have an instance: caps with a bounded, fair queue in front of each.
+//! Admission: caps on instances, with a bounded, fair queue in front of each.
 //!
-//! There are two. A function with a cap of its own lets so many of its calls in at a time; as each of them has one
-//! instance, and idle ones are taken before new ones are made, it never has more. The engine's cap is on live instances,
-//! idle ones included. A call passes its function's first: whoever waits for the engine's holds a place that calls of the same
-//! function alone would take.
+//! There are two. A function's own cap is on its calls at a time; as each of them has one instance, and takes an idle one before
+//! a new one is made, the function never has more instances. The engine's cap is on live instances, idle ones included. A call
+//! passes its function's cap first: while it waits at the engine's it holds a place that only calls of its function could have.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +20,7 @@ pub(crate) type Permit = OwnedSemaphorePermit;
 /// A number of places, and the queue in front of them.
 #[derive(Debug)]
 struct Gate {
-    // The semaphore is fair: permits go to waiters in the order in which they came.
+    // The semaphore is fair: first come, first served.
     permits: Arc<Semaphore>,
     places: usize,
     queued: AtomicUsize,
@@ -50,7 +49,7 @@ impl Gate {
     }
 
     fn try_pass(&self) -> Option<Permit> {
-        // `try_acquire` never overtakes waiters: while somebody waits, no permit is free.
+        // `try_acquire` never overtakes: while a call waits, no permit is free.
         Arc::clone(&self.permits).try_acquire_owned().ok()
     }
 
@@ -83,14 +82,14 @@ pub(crate) struct FunctionCap {
 }
 
 impl FunctionCap {
-    /// `stats` counts those that wait at this function's, `waiting` those at any function's.
+    /// `stats` counts the calls that wait at this cap, `waiting` those at any function's.
     pub(crate) fn new(limits: &Limits, instances: usize, stats: Arc<FunctionStats>, waiting: Arc<AtomicUsize>) -> Self {
         FunctionCap { gate: Gate::new(instances, limits.queue), stats, waiting }
     }
 
-    /// Lets a call in, at once or after a wait in the queue; it is in until the permit is dropped.
+    /// Admits a call, at once or after a wait in the queue, until the permit is dropped.
     ///
-    /// A `nested` call never waits: what it would wait for may be held by the calls around it.
+    /// A `nested` call never waits: the calls around it may hold what it would wait for.
     ///
     /// # Errors
     /// [`CallError::Overloaded`] when the queue is full, or for a nested call when there is no place.
@@ -111,9 +110,9 @@ impl FunctionCap {
     }
 }
 
-/// Idle instances, which make room for others.
+/// Idle instances, which can be evicted.
 pub(crate) trait Idle {
-    /// Drops one, however large it is: its place is free when this returns. `false` when there is none.
+    /// Drops one on this thread, however large it is: its place is free when this returns. `false` when there is none.
     fn evict_now(&self) -> bool;
 
     /// Drops one; its place may come free a moment later. `false` when there is none.
@@ -131,7 +130,7 @@ impl Admission {
 
     /// Gets a permit for one live instance: at once, by evicting an idle warm one, or after a wait in the queue.
     ///
-    /// A `nested` call never waits: what it would wait for may be held by the calls around it.
+    /// A `nested` call never waits: the calls around it may hold what it would wait for.
     ///
     /// # Errors
     /// [`CallError::Overloaded`] when the queue is full, or for a nested call when there is no room.
@@ -146,7 +145,7 @@ impl Admission {
             return Ok(permit);
         }
         if nested {
-            // Here and now: the drop thread would free the slot of a large one too late for a call that does not wait.
+            // On this thread: the drop thread would free the slot of a large one too late for a call that does not wait.
             while idle.evict_now() {
                 if let Some(permit) = gate.try_pass() {
                     return Ok(permit);
@@ -155,12 +154,12 @@ impl Admission {
             return Err(self.overloaded(NEVER_WAITS));
         }
         let Some(place) = gate.queue() else {
-            // Who can't wait can still take what is idle, here and now.
+            // A call that can't wait can still evict an idle instance on this thread.
             idle.evict_now();
             return gate.try_pass().ok_or_else(|| self.overloaded(&gate.queue_is_full()));
         };
-        // Counted as waiting before it looks; whoever keeps an instance looks for waiting calls after that. So one of the
-        // two sees the other.
+        // This call is counted as waiting before it looks for idle instances; a call that gives one back looks for waiting
+        // calls afterwards. So one of the two sees the other.
         idle.evict();
         gate.wait(place, channel).await
     }

@@ -1,4 +1,4 @@
-//! A live instance of a function: a store with the guest in it, which its owner may call again for as long as it isn't spent.
+//! A live instance of a function: a store with the guest in it. Its owner may call it again until it is spent.
 
 use std::sync::Arc;
 
@@ -16,22 +16,22 @@ use crate::store::context::FunctionContext;
 use crate::store::failure::{call_error, exit_code};
 use crate::store::host_channel::GuestCall;
 
-/// An instance. Its slot is free again once it is dropped, at the latest when the drop thread has got to it.
+/// An instance. Dropping it frees its slot; that of a large one when the drop thread gets to it.
 pub(crate) struct Instance {
-    /// Taken by `drop` alone. Boxed, for instances are passed around a lot.
+    /// Only `drop` takes them. Boxed, for instances are moved often.
     parts: Option<Box<Parts>>,
 }
 
 /// What an instance consists of. Fields drop in this order: the permit last, when the slot is free.
 struct Parts {
     store: Store<State>,
-    /// Can it not be called again?
+    /// Whether it can't be called again.
     spent: bool,
     _permit: Permit,
 }
 
 impl Instance {
-    /// Makes a new instance and runs its start functions. `prepare` puts into its store what those shall find there.
+    /// Makes a new instance and runs its start functions; `prepare` sets up its store before that.
     ///
     /// # Errors
     /// What stopped the instantiation or a start function, as for a call.
@@ -45,7 +45,7 @@ impl Instance {
         prepare(&mut state);
         let mut store = Store::new(module.pre.module().engine(), state);
         let limits = &function.limits;
-        // What one WASI import may touch, in bytes: a payload or a reply at once, and not millions of empty buffers.
+        // Bytes that one WASI import may touch: a whole payload or reply, and not millions of empty buffers.
         let most = limits.reply_bytes.max(limits.payload_bytes).saturating_add(1 << 20);
         store.set_hostcall_fuel(usize::try_from(most).unwrap_or(usize::MAX));
         store.limiter(|state| &mut state.meter);
@@ -75,7 +75,7 @@ impl Instance {
         Ok(Instance { parts: Some(Box::new(Parts { store, spent: false, _permit: permit })) })
     }
 
-    /// Gives it a call of its ABI `A` to serve.
+    /// Gives the instance a call of its ABI `A` to serve.
     pub(crate) fn begin<A: Abi>(&mut self, call: Arc<GuestCall>, request: Request) {
         let Some(parts) = &mut self.parts else { return };
         parts.store.set_epoch_deadline(FIRST_SLICE_TICKS);
@@ -88,7 +88,7 @@ impl Instance {
         A::begin(state, request);
     }
 
-    /// Serves the call. From its start on the instance is spent, unless the guest comes to its end.
+    /// Serves the call. From its start on the instance is spent, until the guest ends the call itself.
     ///
     /// # Errors
     /// [`CallError::Guest`] when the guest says that it failed, anything else when it was stopped.
@@ -103,8 +103,7 @@ impl Instance {
         outcome
     }
 
-    /// The instance between calls: nothing of its last one stays with it but what the guest itself remembers. `None` when
-    /// it is spent.
+    /// The instance between calls: only the guest's own memory is left of the last one. `None` when it is spent.
     pub(crate) fn rested<A: Abi>(mut self) -> Option<Self> {
         let parts = self.parts.as_deref_mut().filter(|parts| !parts.spent)?;
         let state = parts.store.data_mut();
@@ -117,7 +116,7 @@ impl Instance {
         Some(self)
     }
 
-    /// Drops the instance here, however large it is: its slot is free when this returns.
+    /// Drops the instance on this thread, however large it is: its slot is free when this returns.
     pub(crate) fn drop_now(mut self) {
         drop(self.take());
     }
@@ -142,7 +141,7 @@ impl Drop for Instance {
     }
 }
 
-/// Runs a start function. One that exits with 0 is done, as programs are in languages whose libraries end like that.
+/// Runs a start function. One that exits with 0 succeeds: libraries of some languages end programs like that.
 async fn run_start(store: &mut Store<State>, start: &Func) -> Result<(), CallError> {
     let outcome = match start.typed::<(), ()>(&*store) {
         Ok(start) => start.call_async(&mut *store, ()).await,

@@ -1,4 +1,4 @@
-//! Instances: live ones, idle ones, and who may have another.
+//! Instances: live ones, idle ones, and the admission of calls that need one.
 
 pub(crate) mod admission;
 pub(crate) mod live;

@@ -1,4 +1,4 @@
-//! Warm instances: an elastic pool for each function that wants one.
+//! Warm instances: an elastic pool for each function that is deployed with them.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -9,13 +9,13 @@ use super::admission::Idle;
 use super::live::Instance;
 use crate::os::per_thread::{SHARDS, thread_number};
 
-/// Keeps up to `n` idle instances of one function version. Takers beyond that make new ones, givers beyond it drop
-/// theirs, so nobody ever waits for the pool.
+/// Keeps up to `n` idle instances of one function version. A call that finds none makes a new one, and drops it if the pool is
+/// full, so no call ever waits for the pool.
 ///
-/// Each thread has a place of its own, which it looks into first: the instance that it gave back last is in its core's
-/// caches, and nobody else writes there.
+/// Each thread has a place of its own and looks there first: the instance that it gave back last is in its core's caches, and
+/// no other thread writes there.
 pub(crate) struct WarmPool {
-    /// A place for each thread, as far as they go.
+    /// A place for each thread, as far as there are any.
     places: Vec<ArrayQueue<Instance>>,
     /// The rest of the room.
     shared: Option<ArrayQueue<Instance>>,
@@ -45,7 +45,7 @@ impl WarmPool {
             Err(instance) => Ok(instance),
         });
         drop(refused);
-        // Looked at afterwards: either this sees the pool closed, or whoever closes it sees the instance.
+        // Checked afterwards: either this thread sees the pool closed, or the one that closes it sees the instance.
         if self.closed.load(Ordering::SeqCst) {
             self.drain();
         }
@@ -67,7 +67,7 @@ impl WarmPool {
         }
     }
 
-    /// This thread's place, then those that all use, then the places of others.
+    /// This thread's place, then the shared ones, then the places of other threads.
     fn queues(&self) -> impl Iterator<Item = &ArrayQueue<Instance>> {
         let mine = thread_number().checked_rem(self.places.len()).unwrap_or(0);
         let (before, from_mine) = self.places.split_at_checked(mine).unwrap_or_default();
@@ -76,7 +76,7 @@ impl WarmPool {
     }
 }
 
-/// All pools of a runtime, for those who look for an idle instance to evict.
+/// All pools of a runtime, for calls that look for an idle instance to evict.
 #[derive(Default)]
 pub(crate) struct Pools {
     pools: Mutex<Vec<Weak<WarmPool>>>,

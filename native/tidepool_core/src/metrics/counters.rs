@@ -63,7 +63,7 @@ impl<T> From<&Result<T, CallError>> for Outcome {
             Err(CallError::Limit { .. }) => Outcome::Limit,
             Err(CallError::Timeout) => Outcome::Timeout,
             Err(CallError::Overloaded { .. }) => Outcome::Overloaded,
-            Err(CallError::Internal { .. }) => Outcome::Internal,
+            Err(CallError::Internal { .. } | CallError::InstanceBusy | CallError::InstanceSpent) => Outcome::Internal,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Counters of functions and of the node, and their text for Prometheus. Who counts knows nothing of who reads.
+//! Counters of functions and of the node, and their text for Prometheus.
 
 pub(crate) mod counters;
 pub(crate) mod text;

@@ -27,7 +27,7 @@ pub struct EngineFigures {
     pub max_instances: usize,
 }
 
-/// A figure of the moment that somebody else knows: name, help text, value.
+/// A gauge of the caller's: name, help text, value.
 pub type Gauge = (String, String, i64);
 
 /// The same of each function: name, help text, and the values by the function's name.

@@ -2,12 +2,12 @@
 //!
 //! A file is named by a hash over everything that its code depends on: the module, what was asked of the compiler, the
 //! engine's settings, wasmtime's version and the CPU. It is written beside its place, flushed and renamed. The files
-//! together take so many bytes and no more; the one that was used longest ago goes first.
+//! together take a bounded number of bytes; the one that was used longest ago goes first.
 //!
 //! Compiled code is run as it is: nothing in it is checked. So each file carries a tag, made with a key that this node
 //! drew at random and only its user can read, over its name and all of its content. A file whose tag is not right was
-//! damaged, or not written by this node: it is removed, and the module compiled anew. Who can read the key, or write
-//! where it lies, can forge code; whoever can do that can as well change the node's program. What a tag can't tell is a
+//! damaged, or not written by this node: it is removed, and the module compiled anew. A process that can read the key, or
+//! write where it lies, can forge code; it could change the node's program as well. What a tag can't tell is a
 //! file that was put back after it had been removed: it is still what this node has compiled from that very module.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -28,7 +28,7 @@ const TAG_BYTES: usize = 32;
 /// Ends the names of files that are being written.
 const UNFINISHED: &str = "new";
 
-/// What a cache tells whoever opened it, in a sentence.
+/// Called with a complaint of the cache, a sentence.
 pub type Complaint = dyn Fn(String) + Send + Sync;
 
 /// Compiled code in a folder of its own.
@@ -234,7 +234,7 @@ fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Writes a file beside its place, flushes it and puts it there: whoever finds it finds all of it.
+/// Writes a file beside its place, flushes it and renames it: a reader finds all of it or nothing.
 fn write(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let beside = path.with_extension(format!("{}.{UNFINISHED}", NEXT.fetch_add(1, Ordering::Relaxed)));
@@ -278,7 +278,7 @@ fn key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
 
 /// The key at `path`, if it is a file of this user's own that nobody else may read.
 fn own_key(path: &Path) -> io::Result<Option<[u8; KEY_BYTES]>> {
-    // A link leads to where others may write; to open a pipe would wait for whoever writes to it.
+    // A link leads to where other users may write; opening a pipe would wait for its writer.
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Ok(file) => file,

@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where nobody says: little, but never too much.
+/// When the system does not say: little, but never too much.
 const UNKNOWN_BYTES: u64 = 512 << 20;
 
-/// The memory that this process and its kin may use, in bytes: the machine's, or the least that one of the control groups
-/// gives which the process is in, one in the other. Of both versions of control groups.
+/// The memory that this process and its children may use, in bytes: the machine's, or the smallest limit of the nested control
+/// groups that the process is in. Reads both versions of control groups.
 #[must_use]
 pub fn memory_bytes() -> u64 {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total_memory(&text));

@@ -1,4 +1,4 @@
-//! What the system and its threads give: scheduling, memory, a place for each thread. Nothing here knows of guests.
+//! The operating system and its threads: scheduling, memory, per-thread data. Nothing here knows of guests.
 
 pub(crate) mod compile_pool;
 pub(crate) mod drop_thread;

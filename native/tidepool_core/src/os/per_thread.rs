@@ -1,7 +1,7 @@
-//! What each thread has one of, so that threads don't fight over a cache line.
+//! Data that each thread has one of, so that threads don't share a cache line.
 //!
 //! A counter that two cores write costs both of them more than the whole rest of a short call does. So what every call
-//! writes exists several times: each thread has its own, or shares it with few, and who wants to know adds them up.
+//! writes exists several times: each thread has its own, or shares it with few, and a reader adds them up.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

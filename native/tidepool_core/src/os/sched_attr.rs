@@ -1,31 +1,31 @@
-//! Threads that run soon after they are woken, though others keep all cores busy.
+//! Scheduling attributes of threads that must run soon after they are woken, though guests keep all cores busy.
 
 use std::num::NonZeroU64;
 
-/// How much later than it asked for the ticker may be woken, in ns; the system's default is a whole tick.
+/// How late the kernel may wake the ticker, in ns; its default is a whole tick.
 const TIMER_SLACK_NS: u64 = 1_000;
-/// What the ticker asks for, where it may: it has little to do, and that on time.
+/// Niceness of the ticker, where the system permits it: it has little work, and a late tick costs others a core.
 const NICE: i32 = -15;
 /// The shortest slice that Linux grants, in ns.
 const SLICE_NS: u64 = 100_000;
 
-/// Asks for short slices for the calling thread, as far as the system has them: Linux 6.12 and newer. It takes no right.
+/// Requests a scheduler time slice of 0.1 ms for the calling thread: Linux 6.12 and newer, unprivileged; ignored elsewhere.
 ///
-/// Linux protects what runs from being interrupted until its slice is over, and looks for that end at the interrupts of
-/// its clock: on a core that a guest keeps busy, a thread that is woken may so wait for 4 ms. Who asks for a shorter slice
-/// than that of the thread that runs is let in at once, as long as it does not get more than its share.
+/// Linux does not preempt a running thread before its slice ends, and looks for that end at its timer interrupts: on a core
+/// that a guest keeps busy, a woken thread can wait for 4 ms. A thread with a shorter slice than the running one preempts it
+/// at once, as long as it does not get more than its share.
 pub fn request_short_timeslice() {
     let _granted = schedule(0);
 }
 
-/// Has the calling thread woken when it asked for it. What the system does not grant is done without.
-pub(crate) fn wake_on_time() {
+/// Requests wake-ups without delay for the calling thread, as far as the system permits: timer slack, niceness and time slice.
+pub(crate) fn request_prompt_wakeups() {
     let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(TIMER_SLACK_NS));
-    // A niceness below 0 takes a right that many nodes don't have.
+    // A niceness below 0 needs a privilege that many nodes don't have.
     let _granted = schedule(NICE) || schedule(0);
 }
 
-/// Asks for the shortest slice and this niceness; false when that is refused.
+/// Requests the shortest slice and this niceness; false when the system refuses.
 fn schedule(nice: i32) -> bool {
     let wanted = libc::sched_attr {
         size: u32::try_from(size_of::<libc::sched_attr>()).unwrap_or(0),
@@ -48,11 +48,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_that_comes_on_time_has_a_short_timer_slack_whatever_it_may() {
+    fn a_thread_that_requests_prompt_wakeups_has_a_short_timer_slack_whatever_its_privileges() {
         std::thread::spawn(|| {
-            wake_on_time();
+            request_prompt_wakeups();
             assert_eq!(rustix::thread::current_timer_slack().unwrap(), TIMER_SLACK_NS);
-            assert!(schedule(0), "a short slice takes no right");
+            assert!(schedule(0), "a short slice needs no privilege");
         })
         .join()
         .unwrap();

@@ -1,19 +1,19 @@
-//! What a thread has computed.
+//! CPU time of threads.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-/// A moment of this thread's own time: what it has computed, in user code and in the system.
+/// A moment in the CPU time of the calling thread, user and system.
 ///
-/// Asking the kernel for it takes up to 1.5 µs, where asking for wall time takes 50 ns. So a slice that begins right after
-/// another has ended takes the end of that and the wall time since, and is charged with what its one question costs.
+/// Reading it from the kernel takes up to 1.5 µs; reading wall time takes 50 ns. So a slice that begins right after another
+/// one takes the CPU time at the end of that and adds the wall time since: one reading per slice, which the slice pays for.
 pub(crate) struct ThreadClock(Duration);
 
-/// Whoever loses its core loses it for longer.
+/// A thread that loses its core loses it for longer.
 const RIGHT_AFTER: Duration = Duration::from_micros(20);
 
 thread_local! {
-    /// When this thread was asked last, and what it had computed.
+    /// When this thread's CPU time was read last, and what it was.
     static LAST_ASKED: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
 }
 

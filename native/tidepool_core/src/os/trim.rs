@@ -1,8 +1,8 @@
-//! Gives memory back to the system that the allocator keeps.
+//! Gives freed memory that the allocator keeps back to the system.
 //!
-//! glibc keeps what is freed for whoever asks next, in the heaps of many threads: after a rush of calls with large payloads
-//! that is a GiB and more. A busy node is about to use it again. So it is given back when the process, having computed,
-//! has become quiet, and when most of very many instances have gone ([`soon`]).
+//! glibc keeps freed memory in the heaps of many threads: after a rush of calls with large payloads that is a GiB and more. A
+//! busy node is about to use it again. So it is given back when the process has been busy and becomes quiet, and when most of
+//! very many instances have gone ([`soon`]).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
-/// How often the process is looked at.
+/// How often the thread looks at the process.
 const LOOK: Duration = Duration::from_secs(1);
-/// What it computes at most in that time while it is quiet: a node that nobody calls computes for some ms.
+/// CPU time of a quiet process between two looks, at most: a node without calls uses some ms.
 const QUIET: Duration = Duration::from_millis(200);
 
 /// Handle to the thread that looks, which ends with it.
@@ -35,7 +35,7 @@ impl Trimmer {
     }
 }
 
-/// What the process has computed up to the last look, and whether it was busy then.
+/// CPU time of the process at the last look, and whether it was busy then.
 struct Watch {
     computed: Duration,
     busy: bool,
@@ -71,7 +71,7 @@ pub(crate) fn soon() {
     }
 }
 
-/// Takes some ms for each 100 MiB, and makes those wait meanwhile who allocate from the heap that it is at.
+/// Takes some ms for each 100 MiB. Threads that allocate from the heap that is being trimmed wait.
 fn trim() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it takes no pointers, and may be called from any thread at any time.

@@ -1,7 +1,7 @@
 //! The stack that compiled guests keep in their memory, and whether one has run out of it.
 //!
 //! LLVM's languages (Rust, C, Zig) put what has an address on a stack in linear memory. It grows down from where their first
-//! global points to, and mostly lies below all data: who goes further than address 0 comes out at the end of the address
+//! global points to, and mostly lies below all data: a guest that goes below address 0 comes out at the end of the address
 //! space, and the engine sees no more than an access out of bounds. What tells is that global. Modules rarely export it, so
 //! it is exported here, under a name that no linker gives.
 
@@ -13,7 +13,7 @@ use wasmtime::{AsContextMut, Instance};
 
 /// The name of the export.
 pub(crate) const EXPORT: &str = "tidepool:stack_pointer";
-/// Functions that call no other may use so many bytes below the stack pointer without moving it.
+/// Bytes below the stack pointer that functions which call no other may use without moving it.
 const RED_ZONE: i32 = 128;
 /// Linkers align the top of the stack so.
 const ALIGNMENT: i32 = 16;

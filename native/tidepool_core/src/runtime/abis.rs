@@ -6,7 +6,7 @@ use crate::abi::wasi::Program;
 use crate::call::serve::entry;
 use crate::call::target::Entry;
 
-/// An ABI, for those who compile modules and for those who call functions.
+/// An ABI: how modules that speak it are compiled, and how their functions are called.
 #[derive(Clone)]
 pub(crate) struct Kind {
     pub(crate) spec: Spec,

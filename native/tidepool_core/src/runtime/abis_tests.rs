@@ -13,9 +13,10 @@ use super::*;
 use crate::abi::exports::{Exports, Surface};
 use crate::abi::slots::State;
 use crate::base::console::{Console, Line};
+use crate::settings;
 use crate::store::failure::call_error;
 use crate::{
-    CallError, CompileConfig, CompileError, EngineKind, Function, FunctionConfig, Instances, Limits, Request, Runtime,
+    CallError, CompileConfig, CompileError, EngineKind, Function, FunctionConfig, Instances, Request, Runtime,
     RuntimeConfig, Step, Task,
 };
 
@@ -103,19 +104,19 @@ struct Node {
 impl Node {
     fn new() -> Self {
         let io = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let config = RuntimeConfig { max_instances: 4, baseline_bytes: 0, ..RuntimeConfig::default() };
+        let config = RuntimeConfig { max_instances: 4, baseline_bytes: 0, ..settings::runtime_config() };
         let abis = [built_in(), vec![Kind::of::<Tiny>()]].concat();
         let runtime = Runtime::with_abis(&config, io.handle().clone(), Arc::new(Silent), abis).unwrap();
         Node { runtime, _io: io }
     }
 
     fn compile(&self, wat: &str) -> Result<crate::Module, CompileError> {
-        let config = CompileConfig { snapshot: Some(Limits::default()), ..CompileConfig::default() };
+        let config = CompileConfig { snapshot: Some(settings::LIMITS), ..CompileConfig::default() };
         self.runtime.compile(&wat::parse_str(wat).unwrap(), &config)
     }
 
     fn function(&self, instances: Instances) -> Function {
-        let config = FunctionConfig { name: "tiny".into(), version: 1, instances, limits: Limits::default() };
+        let config = FunctionConfig { name: "tiny".into(), version: 1, instances, limits: settings::LIMITS };
         self.compile(GUEST).unwrap().function(config).unwrap()
     }
 }

@@ -42,7 +42,7 @@ impl From<wasmtime::Error> for RuntimeError {
 /// The engines, and the functions that are published on it.
 pub struct Runtime {
     pub(crate) toolchain: Arc<Toolchain>,
-    /// What functions keep alive. The directory is no part of it: it holds functions itself.
+    /// Functions keep it alive. The directory is no part of it, because it holds functions itself.
     pub(crate) node: Arc<Node>,
     abis: Vec<Kind>,
     pub(crate) directory: Directory,
@@ -63,7 +63,7 @@ impl Runtime {
         Self::with_abis(config, io, console, built_in())
     }
 
-    /// The same for guests of these ABIs; a module speaks the first that fits.
+    /// The same with these ABIs; a module speaks the first that fits.
     pub(crate) fn with_abis(
         config: &RuntimeConfig,
         io: tokio::runtime::Handle,
@@ -100,8 +100,8 @@ impl Runtime {
         self.compile_while(wasm, config, &|| true)
     }
 
-    /// The same for as long as the module is `wanted`, which is asked some 50 times a second: from then on neither threads
-    /// nor memory are taken, where the compiler has a process of its own.
+    /// The same for as long as the module is `wanted`, which is called some 50 times a second: when it returns false,
+    /// compiling ends and frees its threads and memory, if the compiler has a process of its own.
     ///
     /// # Errors
     /// As [`Runtime::compile`]; and [`CompileError::Unwanted`].
@@ -118,12 +118,12 @@ impl Runtime {
         Ok(Module::new(compiled, &self.node, abi.entry))
     }
 
-    /// Says whether calls are observed by somebody who has to be told of each.
+    /// Sets whether calls are observed: then whoever drives a call has to report it.
     pub fn observe(&self, observed: bool) {
         self.observed.store(observed, Ordering::Relaxed);
     }
 
-    /// Are calls observed? Who drives one then tells of it.
+    /// Whether calls are observed.
     #[must_use]
     pub fn is_observed(&self) -> bool {
         self.observed.load(Ordering::Relaxed)
@@ -135,9 +135,9 @@ impl Runtime {
         &self.directory
     }
 
-    /// Keeps compiled code in `folder`, up to `max_bytes`, and takes it from there from now on. `complain` is told, in a
-    /// sentence, of files that are not as they were written, and once of a disk that fails: neither fails a compile. The
-    /// folder may be deleted at any time while no runtime uses it; no two may use one.
+    /// Keeps compiled code in `folder`, up to `max_bytes`, and takes it from there from now on. `complain` gets a sentence for
+    /// each file that is not as it was written, and once when the disk fails: neither fails a compile. The folder may be
+    /// deleted at any time while no runtime uses it; two runtimes must not use the same one.
     ///
     /// # Errors
     /// When the folder, or the key in it, can't be made or read. Then modules are compiled as if there were no cache.
@@ -191,12 +191,12 @@ impl Runtime {
         self.node.all_places().map(figures).collect()
     }
 
-    /// Counts a deploy that ended with `reason`, `ok` among them, after so long. Reasons are few: each has a counter.
+    /// Counts a deploy that ended with `reason`, `ok` among them, after `took`. Reasons are few: each has a counter.
     pub fn count_deploy(&self, reason: &str, took: Duration) {
         self.node.stats.deploys.record(reason, took);
     }
 
-    /// All metrics as OpenMetrics text; `gauges` are figures that others know.
+    /// All metrics as OpenMetrics text; `gauges` are the caller's own figures.
     ///
     /// # Errors
     /// Fails only if the text can't be formatted.

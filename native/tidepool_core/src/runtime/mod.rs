@@ -1,4 +1,4 @@
-//! The runtime: all rooms together, as whoever holds them has them.
+//! The runtime: all rooms together, as one handle.
 
 pub(crate) mod abis;
 pub(crate) mod handle;

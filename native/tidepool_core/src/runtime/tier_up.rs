@@ -1,4 +1,4 @@
-//! Optimised code for what the baseline tier serves, and the step from the one to the other.
+//! Tier-up: optimised code for functions that the baseline tier serves, and the switch to it.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::base::error::CompileError;
 use crate::function::handle::Function;
 use crate::module::compile::optimised;
 
-/// What became of a function's optimised code: how long it took, or why there is none.
+/// How long the optimised code of a function took, or why there is none.
 pub type Optimised = Result<Duration, CompileError>;
 
 impl Runtime {
@@ -16,13 +16,13 @@ impl Runtime {
     /// it, and puts it on that code when it is ready, in one step: calls that began before end on the instances that they
     /// have, and later ones get new ones. Name, version, limits, counters and queues stay.
     ///
-    /// `told` gets to know of it, on a thread of [`Runtime::compile_pool`]; it is dropped when the function is replaced or
-    /// removed before. Without optimised code the function stays as it is.
+    /// `told` is called with the outcome on a thread of [`Runtime::compile_pool`]; it is dropped when the function is replaced
+    /// or removed before. Without optimised code the function stays as it is.
     pub fn optimise(self: &Arc<Self>, name: &str, told: impl FnOnce(Optimised) + Send + 'static) {
         let published = self.directory.with(name, |published| Arc::clone(&published.function));
         let Some(function) = published.filter(|function| function.module().awaits_optimised()) else { return };
         let (runtime, function, name) = (Arc::downgrade(self), Arc::downgrade(&function), name.to_owned());
-        self.compile_pool.submit_later(move || {
+        self.compile_pool.submit_background(move || {
             if let Some((it, published)) = wanted(&runtime, &name, &function) {
                 it.optimise_now(&name, &published, &|| wanted(&runtime, &name, &function).is_some(), told);
             }
@@ -42,7 +42,7 @@ impl Runtime {
                 let successor = Arc::new(function.with_code(&module));
                 if self.directory.replace(name, function, &successor) {
                     told(Ok(module.compile_time()));
-                    // Nobody waits for the disk.
+                    // After the switch: no call waits for the disk.
                     module.keep();
                 }
             }

@@ -1,9 +1,9 @@
 //! The epoch ticker: one thread that advances the engines' epochs while guests run.
 //!
-//! A guest checks the epoch at loop heads and function entries and yields when its deadline has come, so ticks are what
-//! bounds a time slice. A call's first slice is so many ticks that the thread need wake up for all of them at once only;
-//! guests that go on beyond it get one tick at a time, and while there are any the thread wakes for each. With no guest
-//! running for a while it sleeps until the next one starts: an idle node costs nothing.
+//! A guest checks the epoch at loop heads and function entries and yields when its deadline has come, so ticks bound time
+//! slices. A call's first slice is [`FIRST_SLICE_TICKS`] long, and the thread wakes up once for all of them. Guests that go on
+//! beyond it get one tick at a time, and while there are any the thread wakes up for each tick. When no guest has run for a
+//! while it sleeps until the next one starts: an idle node costs nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use wasmtime::Engine;
 
 use crate::os::per_thread::Sharded;
-use crate::os::sched_attr::wake_on_time;
+use crate::os::sched_attr::request_prompt_wakeups;
 use crate::slice::run_slots::RunSlots;
 
 /// Length of a tick, the slice of a guest that goes on for long.
@@ -22,20 +22,20 @@ pub(crate) const TICK: Duration = Duration::from_micros(50);
 pub(crate) const FIRST_SLICE_TICKS: u64 = 20;
 /// A call's first slice.
 pub(crate) const SLICE: Duration = Duration::from_millis(1);
-/// So long after the last run slot was given back the ticks stay short: between two slots of a guest nobody has one for a
-/// moment, and a long tick that began then would hold up whoever is woken in the next.
+/// Ticks stay short for this long after the last run slot was given back: between two slots of a guest no slot is taken for a
+/// moment, and a long tick that began then would delay threads that are woken during the next slot.
 const CALM: Duration = Duration::from_millis(2);
-/// After so long without a guest, the thread sleeps.
+/// The thread sleeps after this long without a guest.
 const IDLE: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 struct Shard {
     running: AtomicUsize,
-    /// Set by whoever ran a guest since the last tick.
+    /// Whether a guest has run since the last tick.
     active: AtomicBool,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct TickerState {
     shards: Sharded<Shard>,
     asleep: AtomicBool,
     stop: AtomicBool,
@@ -44,7 +44,7 @@ struct Shared {
 /// Owns the thread; dropping it stops the thread.
 #[derive(Debug)]
 pub(crate) struct Ticker {
-    shared: Arc<Shared>,
+    shared: Arc<TickerState>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -61,7 +61,7 @@ impl Drop for Running<'_> {
 
 impl Ticker {
     pub(crate) fn spawn(engines: Vec<Engine>, slots: RunSlots) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(TickerState::default());
         let thread = thread::Builder::new().name("tidepool-epoch".into()).spawn({
             let shared = Arc::clone(&shared);
             move || tick(&shared, &engines, &slots)
@@ -69,7 +69,7 @@ impl Ticker {
         Ok(Ticker { shared, thread: Some(thread) })
     }
 
-    /// Says that a guest runs on this thread until the guard is dropped.
+    /// Marks this thread as running a guest until the guard is dropped.
     pub(crate) fn running(&self) -> Running<'_> {
         let shard = self.shared.shards.mine();
         // SeqCst orders this against `asleep`, so either we see the ticker asleep or it sees us running.
@@ -96,20 +96,20 @@ impl Drop for Ticker {
         self.shared.stop.store(true, Ordering::SeqCst);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
-            // The thread only ticks: it can't panic, and there is nobody to tell if it did.
+            // The thread only ticks: it can't panic.
             let _ = thread.join();
         }
     }
 }
 
-fn tick(shared: &Shared, engines: &[Engine], slots: &RunSlots) {
-    // A tick that is late keeps a core from somebody else.
-    wake_on_time();
+fn tick(shared: &TickerState, engines: &[Engine], slots: &RunSlots) {
+    // While a tick is late, a guest keeps its core.
+    request_prompt_wakeups();
     let mut ticked_at = Instant::now();
     let mut active_at = ticked_at;
     let mut taken_at = None;
     while !shared.stop.load(Ordering::SeqCst) {
-        // Whoever has a run slot computes.
+        // A guest with a run slot computes.
         if slots.are_taken() {
             taken_at = Some(ticked_at);
         }
@@ -131,8 +131,8 @@ fn tick(shared: &Shared, engines: &[Engine], slots: &RunSlots) {
     }
 }
 
-impl Shared {
-    /// Has a guest run since the last look?
+impl TickerState {
+    /// Whether a guest has run since the last tick.
     fn was_active(&self) -> bool {
         self.shards
             .iter()
@@ -140,9 +140,9 @@ impl Shared {
     }
 }
 
-fn sleep_until_needed(shared: &Shared) {
+fn sleep_until_needed(shared: &TickerState) {
     shared.asleep.store(true, Ordering::SeqCst);
-    // Whoever starts after this look sees `asleep` and unparks; a wake before `park` makes `park` return at once.
+    // A guest that starts after this check sees `asleep` and unparks; a wake before `park` makes `park` return at once.
     let running = shared.shards.iter().any(|shard| shard.running.load(Ordering::SeqCst) > 0);
     if !running && !shared.stop.load(Ordering::SeqCst) {
         thread::park();
@@ -158,7 +158,9 @@ mod tests {
 
     use super::*;
     use crate::base::console::{Console, Line};
-    use crate::{CompileConfig, FunctionConfig, Instances, Limits, Request, Runtime, RuntimeConfig, Step, Task};
+    use crate::{
+        CompileConfig, FunctionConfig, Instances, Limits, Request, Runtime, RuntimeConfig, Step, Task, settings,
+    };
 
     const PATIENCE: Duration = Duration::from_secs(60);
     /// Longer than the ticker would stay awake for nothing, whether slices are short or not.
@@ -178,7 +180,7 @@ mod tests {
                  (func (export "__guest_call") (param i32 i32) (result i32) (loop $forever (br $forever)) (i32.const 1)))"#,
         );
         let module = Arc::new(runtime.compile(&wasm.unwrap(), &CompileConfig::default()).unwrap());
-        let limits = Limits { time_ms: 600_000, cpu_time_ms: 600_000, ..Limits::default() };
+        let limits = Limits { time_ms: 600_000, cpu_time_ms: 600_000, ..settings::LIMITS };
         let config = FunctionConfig { name: "loop".into(), version: 1, instances: Instances::Fresh, limits };
         let request = Request { operation: Vec::new(), payload: Vec::new(), depth: 1, timeout: PATIENCE * 10 };
         Arc::new(module.function(config).unwrap()).start(request).unwrap()
@@ -195,7 +197,7 @@ mod tests {
     #[test]
     fn it_sleeps_while_no_guest_runs_and_ticks_for_the_next_one_for_as_long_as_that_runs() {
         let io = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let config = RuntimeConfig { max_instances: 4, ..RuntimeConfig::default() };
+        let config = RuntimeConfig { max_instances: 4, ..settings::runtime_config() };
         let runtime = Runtime::new(&config, io.handle().clone(), Arc::new(Silent)).unwrap();
         for _ in 0..3 {
             until_asleep(&runtime.node.ticker);

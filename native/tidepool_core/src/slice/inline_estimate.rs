@@ -1,17 +1,18 @@
-//! How long calls of a function hold a thread that others wait for: a moving average over their first slices.
+//! The inline estimate: how long calls of a function hold a thread that serves connections, as a moving average over their
+//! first slices.
 //!
-//! A thread that serves connections may drive a call's first slice itself, which saves the call a process and two
-//! messages. That is a gain for short calls only: a long one keeps every other connection of the thread waiting, for
-//! up to a tick each time. So each first slice driven there is charged to its function, and a function whose calls cost
-//! more than [`INLINE_MAX`] on average is left to processes. Each call that goes there takes a little off the average, so that
-//! the function is tried again some time: one that never changes costs such a thread a slice in a hundred calls or so.
+//! Such a thread may drive a call's first slice itself, which saves the call a process and two messages. That is a gain for
+//! short calls only: a long one keeps every other connection of the thread waiting, for up to a tick each time. So each first
+//! slice driven there is charged to its function, and calls of a function that cost more than [`INLINE_MAX`] on average go to
+//! processes. Each of those takes a little off the average, so that the function is tried again: one that never changes costs
+//! the thread about one slice in a hundred calls.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Calls that hold a thread for so long on average may hold one that others wait for.
+/// The longest average of a function whose calls may be driven inline.
 pub(crate) const INLINE_MAX: Duration = Duration::from_micros(64);
-/// The most that a slice is charged: what one of an endless loop takes on average, which begins between two ticks.
+/// The most that a slice is charged: the average slice of an endless loop, which begins between two ticks.
 const LONGEST: Duration = Duration::from_micros(500);
 /// A call moves the average by this part of the difference.
 const WEIGHT: u32 = 16;
@@ -26,7 +27,7 @@ pub(crate) struct InlineEstimate {
 }
 
 impl InlineEstimate {
-    /// Whether the next call may be driven on a thread that others wait for.
+    /// Whether the next call may be driven inline.
     pub(crate) fn suits_inline(&self) -> bool {
         let average = self.average_ns.load(Relaxed);
         if average <= nanoseconds(INLINE_MAX) {
@@ -36,13 +37,13 @@ impl InlineEstimate {
         false
     }
 
-    /// Charges a first slice that was driven on such a thread.
+    /// Charges a first slice that was driven inline.
     pub(crate) fn charge(&self, took: Duration) {
-        // What is longer was the system's doing, which gave the core to others.
+        // A longer one was interrupted: the system gave the core to other threads.
         let charge = nanoseconds(took.min(LONGEST));
         let average = self.average_ns.load(Relaxed);
         let step = average.abs_diff(charge) / WEIGHT;
-        // Threads don't fight over the line while nothing changes that anybody would notice.
+        // Small changes are not written, so that threads don't share the cache line.
         if step >= nanoseconds(INLINE_MAX) / 64 {
             self.average_ns.store(if charge > average { average + step } else { average - step }, Relaxed);
         }

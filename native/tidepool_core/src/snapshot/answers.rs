@@ -1,8 +1,8 @@
-//! What start functions are answered that run ahead of all calls: nothing that an instance could take for its own.
+//! The imports of start functions that run for a snapshot: none gives a start function what differs between instances.
 //!
-//! What a start function may ask is what has the same answer at every start: arguments, environment, descriptors, the
-//! monotonic clock (which starts with the instance). Randomness and the wall clock are answered from [`Entropy`], so that
-//! two runs with other entropy show what came of it. Anything else ends the run with a [`Refusal`].
+//! A start function may ask for what is the same at every start: arguments, environment, descriptors, the monotonic clock
+//! (which starts with the instance). [`Entropy`] answers for randomness and the wall clock, so that two runs with other
+//! entropy show what depends on it. Any other import ends the run with a [`Refusal`].
 
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -58,8 +58,8 @@ pub(super) struct Entropy {
     pub(super) wall_ns: u64,
 }
 
-/// Another generator that takes the place of the one at `at`, at the first look at the clock by which that has given out
-/// so many words.
+/// Another generator that replaces the one at `at`, at the first reading of the clock after that one has given out `draws`
+/// words.
 pub(super) struct Replacement {
     pub(super) at: usize,
     pub(super) with: ChaCha8,
@@ -81,7 +81,7 @@ pub(super) struct State {
 }
 
 impl Entropy {
-    /// Some that nobody knows; the wall clock says anything.
+    /// Unpredictable entropy, and any time of the wall clock.
     pub(super) fn random() -> Self {
         Entropy { first: rand::random(), later: rand::random(), wall_ns: rand::random_range(0..MAX_WALL_NS) }
     }

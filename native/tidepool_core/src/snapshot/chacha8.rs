@@ -31,7 +31,7 @@ impl ChaCha8 {
         ChaCha8 { words: block(seed, 0), seed, given: 0, counter: 0 }
     }
 
-    /// One with a seed that nobody knows.
+    /// One with an unpredictable seed.
     pub(super) fn random() -> Self {
         Self::new(rand::random())
     }

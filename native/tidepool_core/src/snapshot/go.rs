@@ -9,7 +9,7 @@
 //! code of the program's has run. Each difference between the two runs has to be one of:
 //!
 //! - the generator itself;
-//! - the stack below its pointer, which nobody reads;
+//! - the stack below its pointer, which is never read;
 //! - the seed of an empty map (`internal/runtime/maps.Map`): it becomes another one in each instance;
 //! - the seed of a map of up to 8 elements, and the bits of their hashes beside them. Those stay, as do the hash keys:
 //!   known to nobody outside of the instances, and made at the deploy.

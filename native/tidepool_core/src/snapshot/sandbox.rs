@@ -43,7 +43,7 @@ pub(super) struct Run {
 /// The engines for such runs.
 pub(crate) struct Sandbox {
     engine: Engine,
-    /// For modules of so many bytes and more, which it does not take long over.
+    /// For modules of this many bytes and more: it compiles quickly.
     baseline: Option<Engine>,
     baseline_bytes: usize,
 }
@@ -210,7 +210,7 @@ impl Candidate {
     }
 }
 
-/// Polls a future that never waits for anybody: what it wants at most is another turn.
+/// Polls a future that never waits: at most it yields.
 fn drive<T>(until: Instant, future: impl Future<Output = wasmtime::Result<T>>) -> wasmtime::Result<T> {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());

@@ -46,10 +46,10 @@ mod tests {
     use super::*;
     use crate::abi::contract::Spec;
     use crate::abi::wapc::Wapc;
-    use crate::base::config::{EngineKind, RuntimeConfig};
-    use crate::base::limits::Limits;
+    use crate::base::config::EngineKind;
     use crate::base::origin::Start;
     use crate::compiler::{Compilers, Job};
+    use crate::settings;
 
     /// Kinds of the segments in the snapshot of a module that has `segments` and runs `body` in a call.
     fn snapshot(segments: &str, body: &str) -> Vec<&'static str> {
@@ -59,10 +59,11 @@ mod tests {
                  (func (export "__guest_call") (param i32 i32) (result i32) {body} (i32.const 1)))"#
         ));
         let wasm = wasm.unwrap();
-        let sandbox = Sandbox::new(&RuntimeConfig::default()).unwrap();
-        let here = Job { compilers: &Compilers::default(), wanted: &|| true, patience: 1 };
+        let sandbox = Sandbox::new(&settings::runtime_config()).unwrap();
+        let compilers = Compilers { program: None, bounds: settings::COMPILE_BOUNDS };
+        let here = Job { compilers: &compilers, wanted: &|| true, patience: 1 };
         let abis = [Spec::of::<Wapc>()];
-        let prepared = prepare(&sandbox, &abis, EngineKind::Fast, &wasm, Some(&Limits::default()), here).unwrap();
+        let prepared = prepare(&sandbox, &abis, EngineKind::Fast, &wasm, Some(&settings::LIMITS), here).unwrap();
         assert_eq!(prepared.origin.start, Start::Snapshot);
         sandbox.validate(&prepared.wasm).unwrap();
         let mut kinds = Vec::new();

@@ -22,7 +22,7 @@ pub(crate) struct FunctionContext {
     pub(crate) console: Arc<dyn Console>,
     pub(crate) budget: Arc<LineBudget>,
     pub(crate) drop_thread: DropThread,
-    /// What instances of this function may have together, where that is less than what all may have.
+    /// The function's own budget of linear memory, if it is smaller than the node's.
     pub(crate) own_memory: Option<Arc<MemoryBudget>>,
     pub(crate) node_memory: Arc<MemoryBudget>,
     pub(crate) origin: Arc<Origin>,
@@ -50,7 +50,7 @@ impl FunctionContext {
         self.node_memory.release(bytes);
     }
 
-    /// What an instance that was refused memory came up against.
+    /// The limit that an instance has reached when it was refused memory: the smaller of the function's and the node's.
     pub(crate) fn total_memory_bytes(&self) -> u64 {
         self.limits.total_memory_bytes.min(self.node_memory.limit())
     }
@@ -69,12 +69,12 @@ impl FunctionContext {
         }
     }
 
-    /// That of no function: for stores in which nothing runs.
+    /// The context of no function, for stores in which nothing runs.
     pub(crate) fn detached() -> Self {
         FunctionContext {
             name: "".into(),
             version: 0,
-            limits: Limits::default(),
+            limits: Limits::NONE,
             stats: Arc::default(),
             console: Arc::new(Mute),
             budget: Arc::new(LineBudget::new(0)),

@@ -1,4 +1,4 @@
-//! What a store knows of its guest, and of the call that this serves.
+//! Data of a store: its guest, and the call that this guest serves.
 
 use std::sync::Arc;
 
@@ -17,20 +17,20 @@ pub(crate) struct State<A> {
     pub(crate) meter: Meter,
     /// The guest's memory, from the moment it is instantiated.
     pub(crate) memory: Option<Memory>,
-    /// The guest, from then on.
+    /// The guest, from that moment on.
     pub(crate) instance: Option<Instance>,
-    /// What the guest prints in its call, from its first line on.
+    /// The last lines that the guest printed in its call.
     pub(crate) tail: Option<Arc<Tail>>,
-    /// The call that is served. Absent while start functions run ahead of it: those may not call the host.
+    /// The call that the guest serves. `None` while start functions run before it: those may not call the host.
     pub(crate) call: Option<Arc<GuestCall>>,
     /// Set by a host function that stops the guest for a reason of its own.
     pub(crate) failure: Option<CallError>,
     pub(crate) abi: A,
-    /// Bytes that host functions have copied since they last let others have their turn.
+    /// Bytes that host functions have copied since the guest last yielded.
     copied: usize,
 }
 
-/// Bytes that host functions copy before others have their turn: 20 to 200 µs, by whether their pages are there.
+/// Bytes that host functions copy before the guest yields: 20 to 200 µs, depending on whether their pages are resident.
 const COPIED_BYTES: usize = 256 << 10;
 
 impl<A: Default> State<A> {
@@ -50,7 +50,7 @@ impl<A: Default> State<A> {
 }
 
 impl<A> State<A> {
-    /// Counts bytes that a host function has copied. True when it is others' turn.
+    /// Counts bytes that a host function has copied. True when the guest should yield.
     pub(crate) fn copied(&mut self, bytes: usize) -> bool {
         self.copied += bytes;
         let due = self.copied >= COPIED_BYTES;
@@ -60,21 +60,21 @@ impl<A> State<A> {
         due
     }
 
-    /// Puts the size of the guest's memory on the account of the call that it serves.
+    /// Notes the size of the guest's memory for the usage of its call.
     pub(crate) fn note_memory(&self) {
         if let Some(call) = &self.call {
             call.channel.note_memory(self.meter.memory_used);
         }
     }
 
-    /// Passes a line that the guest printed on to the console, within the function's budget, and keeps it for its error.
+    /// Passes a line that the guest printed on to the console, within the function's budget, and keeps it for error messages.
     pub(crate) fn print(&mut self, stream: Stream, text: &[u8]) {
         tail(&mut self.tail, self.call.as_deref()).push(text);
         self.function.print(stream, text);
     }
 }
 
-/// Where lines are kept that an instance prints in this call; the call's driver finds them as well.
+/// The last lines that the instance prints in this call; the call's driver reads them, too.
 pub(crate) fn tail<'a>(tail: &'a mut Option<Arc<Tail>>, call: Option<&GuestCall>) -> &'a Arc<Tail> {
     tail.get_or_insert_with(|| {
         let tail = Arc::default();

@@ -1,4 +1,4 @@
-//! Why a guest was stopped, in its author's terms.
+//! Why a guest was stopped, in terms of its author.
 
 use wasmtime::{Store, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
@@ -15,13 +15,13 @@ use crate::store::data::State;
 const OWN_STACK: &str = "the guest used up the stack in its memory: it calls itself too deeply, or its build has to give it a \
                          larger one (the linker's -z stack-size=BYTES)";
 
-/// Why the guest was stopped. Its instance is done: what its ABI keeps for it goes.
+/// Why the guest was stopped. Its instance is spent: the data of its ABI are dropped.
 pub(crate) fn call_error<A: Default>(store: &mut Store<State<A>>, error: &wasmtime::Error) -> CallError {
     let instance = store.data().instance;
     let ran_out = stack_pointer::ran_out(&mut *store, instance);
     let state = store.data_mut();
     let frames = frames(error, &state.function.origin, &state.function.exported);
-    // A line that it has not ended is printed now.
+    // Dropping them prints a line that the guest has not ended.
     state.abi = A::default();
     let console = state.tail.as_ref().map_or_else(Vec::new, |tail| tail.lines());
     match state.failure.take() {

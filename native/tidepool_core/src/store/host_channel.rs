@@ -1,4 +1,4 @@
-//! Where a guest that wants the host and the driver of its task meet, and what else they share of a call.
+//! The host channel: by which a guest calls the host through the driver of its task, and what else these two share of a call.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,17 +10,17 @@ use crate::base::request::{HostReply, HostRequest};
 use crate::slice::epoch::FIRST_SLICE_TICKS;
 use crate::store::tail::Tail;
 
-/// What a task and its guest share of a call.
+/// A call, shared by its task and its guest.
 pub(crate) struct CallContext<T: ?Sized> {
     pub(crate) channel: HostChannel,
-    /// Who is called. Stores don't know, and have a [`GuestCall`] instead.
+    /// The call target. Stores don't know its type: they have a [`GuestCall`].
     pub(crate) target: T,
 }
 
 /// A call, as the store of its guest knows it.
 pub(crate) type GuestCall = CallContext<dyn Send + Sync>;
 
-/// One task's meeting point. The guest posts a request and waits; the driver takes it and answers.
+/// The channel of one task. The guest posts a request and waits; the driver takes it and answers.
 #[derive(Debug, Default)]
 pub(crate) struct HostChannel {
     exchange: Mutex<Exchange>,
@@ -36,14 +36,14 @@ pub(crate) struct HostChannel {
 struct Queue {
     /// Since when the call waits, if it does.
     since: Option<Instant>,
-    /// What it waited before that.
+    /// How long it waited before that.
     waited: Duration,
 }
 
 #[derive(Debug, Default)]
 struct Exchange {
     request: Option<HostRequest>,
-    /// The driver has taken a request, and nobody has answered it yet.
+    /// The driver has taken a request and has not answered it yet.
     asked: bool,
     reply: Option<HostReply>,
 }
@@ -64,7 +64,7 @@ impl HostChannel {
         .await
     }
 
-    /// The driver's side: the request that the guest waits with.
+    /// The driver's side: takes the request that the guest has posted.
     pub(crate) fn take_request(&self) -> Option<HostRequest> {
         let mut exchange = self.exchange();
         let request = exchange.request.take();
@@ -72,7 +72,7 @@ impl HostChannel {
         request
     }
 
-    /// The driver's side: answers the request that it took. Of two answers the first counts.
+    /// The driver's side: answers the request that it took. A second answer is ignored.
     pub(crate) fn answer(&self, reply: HostReply) {
         let mut exchange = self.exchange();
         if std::mem::take(&mut exchange.asked) {
@@ -80,7 +80,7 @@ impl HostChannel {
         }
     }
 
-    /// Says whether the call waits for an instance.
+    /// Notes whether the call waits for an instance.
     pub(crate) fn set_queued(&self, queued: bool) {
         let mut queue = self.queue();
         if let Some(since) = queue.since.take() {
@@ -89,22 +89,22 @@ impl HostChannel {
         queue.since = queued.then(Instant::now);
     }
 
-    /// Says that the guest has used up its first slice.
+    /// Notes that the guest has used up its first slice.
     pub(crate) fn set_long(&self) {
         self.long.store(true, Ordering::Relaxed);
     }
 
-    /// Has the guest used up its first slice?
+    /// Whether the guest has used up its first slice.
     pub(crate) fn long(&self) -> bool {
         self.long.load(Ordering::Relaxed)
     }
 
-    /// How long the guest's next slice is.
+    /// Length of the guest's next slice, in ticks.
     pub(crate) fn slice_ticks(&self) -> u64 {
         if self.long() { 1 } else { FIRST_SLICE_TICKS }
     }
 
-    /// Does the call wait for an instance?
+    /// Whether the call waits for an instance.
     pub(crate) fn queued(&self) -> bool {
         self.queue().since.is_some()
     }
@@ -115,7 +115,7 @@ impl HostChannel {
         queue.waited + queue.since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    /// Says where the lines are that the guest prints in this call.
+    /// Connects the lines that the guest prints in this call.
     pub(crate) fn set_tail(&self, tail: &Arc<Tail>) {
         self.tail.get_or_init(|| Arc::clone(tail));
     }
@@ -125,12 +125,12 @@ impl HostChannel {
         self.tail.get().map_or_else(Vec::new, |tail| tail.lines())
     }
 
-    /// Notes the size of the guest's memory when the call lets go of its instance. Memories only grow.
+    /// Notes the size of the guest's memory when the call gives up its instance. Memories only grow.
     pub(crate) fn note_memory(&self, bytes: usize) {
         self.memory_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// The size that was noted, in bytes; 0 before.
+    /// The size of the guest's memory, in bytes, as noted; 0 before.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.memory_bytes.load(Ordering::Relaxed)
     }

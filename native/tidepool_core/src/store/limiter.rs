@@ -1,4 +1,4 @@
-//! What holds an instance to its memory and table limits.
+//! Limits of an instance's memory and tables.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub(crate) struct Meter {
     /// Size of the linear memory, in bytes.
     pub(crate) memory_used: usize,
     function: Arc<FunctionContext>,
-    /// What the instance holds of the budgets for all.
+    /// What the instance has reserved of the function's and the node's memory budget, in bytes.
     reserved: u64,
 }
 
@@ -32,7 +32,7 @@ impl Meter {
         }
     }
 
-    /// Reserves so many bytes more of what the function's instances, and those of the node, may have together.
+    /// Reserves `bytes` more of the function's and the node's memory budget.
     fn reserve(&mut self, bytes: u64) -> bool {
         let reserved = self.function.reserve_memory(bytes);
         if reserved {
@@ -55,7 +55,7 @@ impl ResourceLimiter for Meter {
             return Ok(false);
         }
         if maximum.is_some_and(|maximum| desired > maximum) {
-            // The engine refuses it for the module's own limit.
+            // The engine refuses it, by the module's own limit.
             return Ok(true);
         }
         if !self.reserve(u64::try_from(desired.saturating_sub(current)).unwrap_or(u64::MAX)) {

@@ -1,4 +1,4 @@
-//! How many lines of a function get through to the console.
+//! The budget of console lines of a function.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -26,7 +26,7 @@ impl LineBudget {
         }
     }
 
-    /// Takes one line out of the budget: how many were dropped before it, or nothing when it has to be dropped too.
+    /// Takes one line out of the budget: how many lines were dropped before it, or `None` when it has to be dropped, too.
     pub(crate) fn take(&self, now: Instant) -> Option<u64> {
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
         let grown = now.saturating_duration_since(bucket.filled_at).as_secs_f64() * self.lines_per_s;
@@ -40,7 +40,7 @@ impl LineBudget {
         Some(std::mem::take(&mut bucket.dropped))
     }
 
-    /// Puts `dropped` back, plus one: a line that had a budget did not find room further on.
+    /// Puts `dropped` back, plus one: the console had no room for a line that the budget allowed.
     pub(crate) fn give_back(&self, dropped: u64) {
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
         bucket.dropped = bucket.dropped.saturating_add(dropped).saturating_add(1);

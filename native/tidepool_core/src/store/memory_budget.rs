@@ -1,15 +1,15 @@
-//! How much linear memory live instances have, and what they may have together.
+//! The budget of linear memory that live instances share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::os::per_thread::Sharded;
 
-/// What a thread takes from the common store at once, in bytes.
+/// What a thread takes from the common amount at once, in bytes.
 const CREDIT_BYTES: u64 = 16 << 20;
 
 /// An amount of memory that instances reserve from and release to.
 ///
-/// Most reservations are met from what the thread has at hand, so that threads don't fight over one counter.
+/// Most reservations are met from the calling thread's credit, so that threads don't share one counter.
 #[derive(Debug)]
 pub(crate) struct MemoryBudget {
     limit: u64,
@@ -26,7 +26,7 @@ impl MemoryBudget {
         self.limit
     }
 
-    /// Takes `bytes`, or nothing when there are not so many left.
+    /// Takes `bytes`, or nothing when fewer are left.
     pub(crate) fn reserve(&self, bytes: u64) -> bool {
         let mine = self.at_hand.mine();
         if take(mine, bytes) {
@@ -36,13 +36,13 @@ impl MemoryBudget {
             mine.fetch_add(CREDIT_BYTES, Ordering::Relaxed);
             return true;
         }
-        // What others have at hand and don't need comes back first.
+        // Unused credit of other threads comes back first.
         let idle: u64 = self.at_hand.iter().map(|credit| credit.swap(0, Ordering::Relaxed)).sum();
         self.common.fetch_add(idle, Ordering::Relaxed);
         take(&self.common, bytes)
     }
 
-    /// Gives `bytes` back that were reserved.
+    /// Gives reserved `bytes` back.
     pub(crate) fn release(&self, bytes: u64) {
         let mine = self.at_hand.mine();
         if mine.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > 2 * CREDIT_BYTES {
@@ -50,7 +50,7 @@ impl MemoryBudget {
         }
     }
 
-    /// Are there so many left? Says nothing of the next moment.
+    /// Whether `bytes` are left at this moment.
     pub(crate) fn has(&self, bytes: u64) -> bool {
         let enough = self.reserve(bytes);
         if enough {
@@ -59,7 +59,7 @@ impl MemoryBudget {
         enough
     }
 
-    /// What is reserved, about: threads go on while this adds up.
+    /// What is reserved, roughly: other threads go on while this adds up.
     pub(crate) fn used(&self) -> u64 {
         let at_hand: u64 = self.at_hand.iter().map(|credit| credit.load(Ordering::Relaxed)).sum();
         self.limit.saturating_sub(self.common.load(Ordering::Relaxed).saturating_add(at_hand))
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn what_is_given_back_is_given_back_once() {
         let budget = MemoryBudget::new(4 * CREDIT_BYTES);
-        // What is at hand goes back to the common store in between.
+        // Credit goes back to the common amount in between.
         for _ in 0..10 {
             assert!(budget.reserve(CREDIT_BYTES + 1));
             budget.release(CREDIT_BYTES + 1);

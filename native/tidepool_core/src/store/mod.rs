@@ -1,4 +1,4 @@
-//! What goes with a guest: the data of its store, the budgets that it draws on, and the channel to its driver.
+//! Data of a guest's store, the budgets that it draws on, and the channel to its driver.
 
 pub(crate) mod context;
 pub(crate) mod data;

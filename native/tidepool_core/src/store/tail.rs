@@ -1,4 +1,4 @@
-//! The last lines that a guest printed, for the error of a call that it is stopped in.
+//! The last lines that a guest printed, for the error of a call in which it is stopped.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use crate::base::console::{TAIL_BYTES, TAIL_LINE_BYTES, TAIL_LINES};
 /// The longest character in UTF-8.
 const CHAR_BYTES: usize = 4;
 
-/// The last lines that an instance printed in its call. Printing copies a part of the line and no more: most calls end well.
+/// The last lines that an instance printed in its call. Printing only copies a part of the line, since most calls succeed.
 #[derive(Debug, Default)]
 pub(crate) struct Tail {
     kept: Mutex<Kept>,
@@ -24,12 +24,12 @@ struct Kept {
 }
 
 impl Tail {
-    /// Keeps `line` if it says anything, and forgets the first ones that have no room beside it.
+    /// Keeps `line` unless it is blank, and forgets the oldest lines if there is no room for it.
     pub(crate) fn push(&self, line: &[u8]) {
         if line.iter().all(u8::is_ascii_whitespace) {
             return;
         }
-        // One character more, by which to see where the last one that fits ends.
+        // One character more, to find the end of the last one that fits.
         let line = line.get(..TAIL_LINE_BYTES + CHAR_BYTES).unwrap_or(line);
         let mut kept = self.kept();
         let mut room = Vec::new();
@@ -48,7 +48,7 @@ impl Tail {
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut room = TAIL_BYTES;
         let texts = self.kept().lines.iter().rev().map(|line| text_within(line, TAIL_LINE_BYTES)).collect::<Vec<_>>();
-        // What is no UTF-8 has become longer.
+        // Replacing bytes that are no UTF-8 makes text longer.
         let fit = texts.into_iter().take_while(|text| {
             let left = room.checked_sub(text.len());
             room = left.unwrap_or(0);

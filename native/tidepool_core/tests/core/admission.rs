@@ -197,7 +197,7 @@ fn large() -> Vec<u8> {
            (memory.fill (i32.const 0) (i32.const 1) (i32.const 16777216)) (i32.const 1)))"#)
 }
 
-/// An instance of more than 1 MiB is dropped by the reaper, which takes its time.
+/// An instance of more than 1 MiB is dropped by the drop thread, which takes its time.
 #[test]
 fn a_nested_call_gets_the_slot_of_a_large_idle_instance() {
     let node = Node::sized(2, 0);
@@ -212,7 +212,7 @@ fn a_nested_call_gets_the_slot_of_a_large_idle_instance() {
     }
 }
 
-/// One large idle instance would do, but it is still with the reaper when its slot is looked for.
+/// One large idle instance would do, but it is still with the drop thread when its slot is looked for.
 #[test]
 fn eviction_of_a_large_instance_spares_the_other_idle_ones() {
     let node = Node::sized(8, 8);

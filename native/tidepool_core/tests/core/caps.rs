@@ -158,7 +158,7 @@ fn a_queue_never_holds_more_than_it_may_whatever_is_evicted() {
     let (counter, parking) = (node.warm(&guest("rust/counter")), node.fresh(&guest("wat/parked")));
     let mut holder = task(&parking, "any", b"");
     assert!(matches!(next(&mut holder, &Arc::default()), Step::Host(_)));
-    // Large ones keep their place until the reaper has got to them: so those who evict them have to wait.
+    // Large ones keep their place until the drop thread has got to them: so those who evict them have to wait.
     let large = node.warm(&wat(
         r#"(module (memory (export "memory") 256) (func (export "__guest_call") (param i32 i32) (result i32)
              (memory.fill (i32.const 0) (i32.const 1) (i32.const 16777216)) (i32.const 1)))"#,
@@ -242,7 +242,7 @@ fn memory_that_trapped_cancelled_and_dropped_calls_had_is_free_again() {
             task.cancel(tidepool_core::Cancel::Timeout);
         }
     }
-    // A large memory is given back by the reaper.
+    // A large memory is given back by the drop thread.
     eventually("no memory in use", || node.runtime.memory_bytes() == 0);
     growing.start(request("", b"")).map(drop).unwrap();
     assert_eq!(node.runtime.memory_bytes(), 0);

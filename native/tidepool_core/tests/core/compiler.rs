@@ -13,6 +13,7 @@ use tidepool_core::{
     CompileBounds, CompileConfig, CompileError, EngineKind, Instances, Published, Runtime, RuntimeConfig, RuntimeError,
 };
 
+use crate::settings;
 use crate::support::{self, Lines, Node, PATIENCE, eventually};
 
 /// Kibibytes that the optimising compiler takes minutes and gigabytes over: loops within loops, in the innermost of which
@@ -122,7 +123,7 @@ fn a_module_that_takes_too_much_memory_to_compile_is_refused_and_says_so() {
 fn a_module_whose_optimised_code_takes_too_long_is_served_by_the_baselines() {
     let node = Node::new(&RuntimeConfig {
         baseline_bytes: 1,
-        compile_bounds: CompileBounds { time: Duration::from_millis(500), ..CompileBounds::default() },
+        compile_bounds: CompileBounds { time: Duration::from_millis(500), ..settings::COMPILE_BOUNDS },
         ..support::config()
     });
     let function = node.function(&slow(), Instances::Fresh, support::limits());

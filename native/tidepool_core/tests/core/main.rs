@@ -28,6 +28,8 @@ mod panics;
 mod pointers;
 mod preempt;
 mod run_slots;
+#[path = "../settings/mod.rs"]
+mod settings;
 mod shutdown;
 mod snapshot;
 mod support;

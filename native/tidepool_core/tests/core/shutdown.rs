@@ -81,7 +81,7 @@ fn a_runtimes_threads_end_with_it() {
         names.filter(|name| name.starts_with("tidepool")).count()
     };
     let many: Vec<_> = (0..5).map(|_| start()).collect();
-    eventually("an epoch, a reaper, a trimmer and three that compile for each", || threads() == 30);
+    eventually("an epoch, a drop thread, a trimmer and three that compile for each", || threads() == 30);
     drop(many);
     eventually("all to end", || threads() == 0);
 }

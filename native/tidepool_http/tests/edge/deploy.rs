@@ -1,6 +1,7 @@
 //! The form of a deploy: what passes, and what each mistake is called.
 
 use crate::support::{Answer, Edge, config, form, multipart};
+use serde_json::json;
 use tidepool_http::{Config, Deploy, Route};
 
 const WASM: (&str, &[u8]) = ("name=\"wasm\"; filename=\"a.wasm\"", b"\0asm\r\n--\0");
@@ -118,8 +119,8 @@ async fn a_module_above_the_limit_is_refused_by_its_own_size() {
 
     for size in [1_001, 200_000] {
         let answer = refused_by(config.clone(), &multipart(), &form(&[("name=\"wasm\"", &vec![0; size])])).await;
-        assert_eq!((answer.status, answer.reason().as_str()), (413, "module_too_large"), "{size}");
-        assert_eq!(answer.error()["limit_bytes"], 1_000);
+        assert_eq!((answer.status, answer.reason().as_str()), (413, "too_large"), "{size}");
+        assert_eq!((&answer.error()["allowed"], &answer.error()["unit"]), (&json!(1_000), &json!("bytes")));
     }
 }
 

@@ -4,7 +4,7 @@ use crate::support::{Client, Edge, PATIENCE, config, soon, text};
 use std::io::{ErrorKind, Write};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tidepool_http::{Answer, Backend, Config, Drained, Later, Responder, Route, Server};
+use tidepool_http::{Answer, Backend, Config, Deferral, Drained, Responder, Route, Server};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
@@ -17,9 +17,7 @@ async fn assert_refuses_connections(edge: &Edge) {
 
 /// A client whose request the backend holds.
 async fn held(edge: &mut Edge) -> (Client, u64, tidepool_http::Responder) {
-    let mut client = edge.client().await;
-    client.ask("GET", "/call/f").await;
-    let (request, responder) = edge.next().await;
+    let (client, request, responder) = edge.ask("GET", "/call/f").await;
     (client, request.id, responder)
 }
 
@@ -119,9 +117,9 @@ struct Looking {
 }
 
 impl Backend for Looking {
-    fn request(&self, _route: Route, later: Later<'_>) -> Answer {
+    fn request(&self, _route: Route, deferral: Deferral<'_>) -> Answer {
         let (client, connected) = (Arc::clone(&self.client), self.connected.clone());
-        let (responder, answer) = later.responder(move || {
+        let (responder, answer) = deferral.responder(move || {
             let peeked = client.get().map(|client| client.peek(&mut [0]));
             let open = matches!(peeked, Some(Err(error)) if error.kind() == ErrorKind::WouldBlock);
             let _ = connected.send(open);

@@ -2,7 +2,7 @@
 
 use crate::support::{Client, Echo, Edge, config, form, multipart, soon, text};
 use std::sync::Arc;
-use tidepool_http::{Answer, Backend, Later, Route, Server};
+use tidepool_http::{Answer, Backend, Deferral, Route, Server};
 use tokio::runtime::Handle;
 
 #[tokio::test]
@@ -36,8 +36,8 @@ async fn a_panic_in_the_backend_is_500_and_the_connection_lives() {
 async fn a_panic_in_hangup_harms_nobody() {
     struct Panics;
     impl Backend for Panics {
-        fn request(&self, _route: Route, later: Later<'_>) -> Answer {
-            let (responder, answer) = later.responder(|| panic!("asked to"));
+        fn request(&self, _route: Route, deferral: Deferral<'_>) -> Answer {
+            let (responder, answer) = deferral.responder(|| panic!("asked to"));
             if responder.id() == 1 {
                 std::mem::forget(responder);
             } else {
@@ -64,9 +64,7 @@ async fn a_panic_in_hangup_harms_nobody() {
 #[tokio::test]
 async fn an_answer_may_come_from_any_thread() {
     let mut edge = Edge::start(config());
-    let mut client = edge.client().await;
-    client.ask("GET", "/call/f").await;
-    let (_, responder) = edge.next().await;
+    let (mut client, _, responder) = edge.ask("GET", "/call/f").await;
     std::thread::spawn(move || responder.answer(text("from a thread"))).join().unwrap();
     assert_eq!(client.answer().await.body, "from a thread");
 }

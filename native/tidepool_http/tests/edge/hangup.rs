@@ -6,9 +6,7 @@ use tokio::io::AsyncWriteExt;
 #[tokio::test]
 async fn a_client_that_closes_hangs_up_its_request_once() {
     let mut edge = Edge::start(config());
-    let mut client = edge.client().await;
-    client.ask("GET", "/call/f").await;
-    let (request, responder) = edge.next().await;
+    let (client, request, responder) = edge.ask("GET", "/call/f").await;
     drop(client);
     assert_eq!(edge.hangup().await, request.id);
     assert!(responder.is_hung_up());
@@ -27,9 +25,7 @@ async fn a_reset_or_half_close_hangs_up_too() {
     client.reset();
     assert_eq!(edge.hangup().await, request.id);
 
-    let mut client = edge.client().await;
-    client.ask("GET", "/health").await;
-    let (request, _responder) = edge.next().await;
+    let (mut client, request, _responder) = edge.ask("GET", "/health").await;
     client.stream.shutdown().await.unwrap();
     assert_eq!(edge.hangup().await, request.id);
 }
@@ -48,9 +44,7 @@ async fn a_deploy_is_hung_up_like_a_call() {
 #[tokio::test]
 async fn an_answered_request_is_never_hung_up() {
     let mut edge = Edge::start(config());
-    let mut client = edge.client().await;
-    client.ask("GET", "/call/f").await;
-    let (_, responder) = edge.next().await;
+    let (mut client, _, responder) = edge.ask("GET", "/call/f").await;
     responder.answer(text("ok"));
     assert_eq!(client.answer().await.status, 200);
     drop(client);

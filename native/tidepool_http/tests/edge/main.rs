@@ -14,6 +14,8 @@ mod lifetimes;
 mod overload;
 mod pieces;
 mod routes;
+#[path = "../settings/mod.rs"]
+mod settings;
 mod shares;
 mod start;
 mod streams;

@@ -64,10 +64,6 @@ async fn put(edge: &mut Edge, length: usize) -> (Client, u64, Body, Responder) {
     (client, id, body, responder)
 }
 
-async fn assert_given_back(edge: &Edge) {
-    edge.until(|stats| stats.requests_in_flight == 0 && stats.buffered_bytes == 0).await;
-}
-
 #[tokio::test]
 async fn a_body_comes_as_it_is_asked_for_and_whole() {
     let mut edge = Edge::start(config());
@@ -94,7 +90,7 @@ async fn a_body_comes_as_it_is_asked_for_and_whole() {
     assert!(body.rest().await == LARGE);
     responder.answer(text("ok"));
     assert_eq!(soon(answer).await.unwrap().unwrap().status(), 200);
-    assert_given_back(&edge).await;
+    edge.assert_given_back().await;
     assert_eq!(edge.server.stats().connections_accepted, 2);
 }
 
@@ -137,7 +133,7 @@ async fn a_sender_waits_while_nobody_reads_and_no_more_is_held_than_a_piece() {
     assert!(came == large);
     responder.answer(text("ok"));
     assert_eq!(client.answer().await.status, 200);
-    assert_given_back(&edge).await;
+    edge.assert_given_back().await;
 }
 
 #[tokio::test]
@@ -182,7 +178,7 @@ async fn more_than_the_bound_is_413_and_the_backend_is_hung_up_on() {
     client.send("6\r\nghijkl\r\n").await;
     assert_eq!(client.answer().await.reason(), "payload_too_large");
     assert_eq!(edge.hangup().await, id);
-    assert_given_back(&edge).await;
+    edge.assert_given_back().await;
 }
 
 #[tokio::test]
@@ -210,7 +206,7 @@ async fn a_body_that_makes_no_progress_while_it_is_asked_for_is_408() {
         () = reading => {}
         hung_up = edge.hangup() => assert_eq!(hung_up, id),
     }
-    assert_given_back(&edge).await;
+    edge.assert_given_back().await;
     assert_eq!(edge.server.stats().refused, [(Reason::BodyTimeout, 2)]);
 }
 
@@ -239,13 +235,13 @@ async fn a_client_that_leaves_within_its_body_hangs_up_on_who_asks_for_more() {
     drop(client);
     assert_eq!(body.reader.read(), Piece::Later);
     assert_eq!(edge.hangup().await, id);
-    assert_given_back(&edge).await;
+    edge.assert_given_back().await;
     // The same when it leaves while it is asked.
     let (client, id, body, _responder) = put(&mut edge, 10).await;
     assert_eq!(body.reader.read(), Piece::Later);
     client.reset();
     assert_eq!(edge.hangup().await, id);
-    assert_given_back(&edge).await;
+    edge.assert_given_back().await;
 }
 
 #[tokio::test]
@@ -263,7 +259,7 @@ async fn a_body_may_go_on_while_it_is_answered_at_the_pace_of_both() {
     assert_eq!(body.next().await, Piece::End);
     writer.finish();
     assert_eq!(client.chunk().await, None);
-    assert_given_back(&edge).await;
+    edge.assert_given_back().await;
 
     static LARGE: [u8; 5_000_000] = [7; 5_000_000];
     let (mut sender, _connection) = http2::connect(&edge).await;
@@ -279,7 +275,7 @@ async fn a_body_may_go_on_while_it_is_answered_at_the_pace_of_both() {
     };
     let ((), came) = tokio::join!(echo, soon(answer.collect()));
     assert!(came.unwrap().to_bytes() == LARGE.as_slice());
-    assert_given_back(&edge).await;
+    edge.assert_given_back().await;
 }
 
 #[tokio::test]
@@ -294,7 +290,7 @@ async fn what_is_wrong_with_a_body_is_told_to_who_has_begun_to_answer_it() {
     writer.finish();
     assert_eq!(client.chunk().await, None);
     client.closed().await;
-    assert_given_back(&edge).await;
+    edge.assert_given_back().await;
 }
 
 #[tokio::test]
@@ -303,13 +299,13 @@ async fn a_backend_that_answers_without_the_body_leaves_nothing_behind() {
     let (mut client, _, body, responder) = put(&mut edge, 10).await;
     responder.answer(text("no, thanks"));
     assert_eq!(client.answer().await.body, "no, thanks");
-    assert_given_back(&edge).await;
+    edge.assert_given_back().await;
     assert_eq!(body.reader.read(), Piece::Later);
     client.closed().await;
     let (mut client, _, body, responder) = put(&mut edge, 10).await;
     drop((body, responder));
     assert_eq!(client.answer().await.reason(), "aborted");
-    assert_given_back(&edge).await;
+    edge.assert_given_back().await;
 }
 
 #[tokio::test]
@@ -321,6 +317,6 @@ async fn an_answer_that_ends_before_its_body_has_come_leaves_nothing_behind() {
     assert_eq!(body.reader.read(), Piece::Later);
     writer.finish();
     assert_eq!(client.chunk().await, None);
-    assert_given_back(&edge).await;
+    edge.assert_given_back().await;
     client.closed().await;
 }

@@ -81,7 +81,7 @@ async fn answer_once(edge: &mut Edge, size: usize) {
     client.ask("GET", "/call/f").await;
     edge.next().await.1.answer(Response::new(200, ContentType::Bytes, vec![0; size]));
     assert_eq!(client.answer().await.body.len(), size);
-    edge.until(|stats| stats.requests_in_flight == 0 && stats.buffered_bytes == 0).await;
+    edge.assert_given_back().await;
 }
 
 #[tokio::test]

@@ -49,9 +49,8 @@ pub(crate) async fn write(writer: &Writer, signals: &mut Signals, mut bytes: &[u
 
 /// A client of `GET /stream`, whose answer has begun.
 async fn streaming(edge: &mut Edge) -> (Client, Writer, Signals) {
-    let mut client = edge.client().await;
-    client.ask("GET", "/stream").await;
-    let (writer, mut signals) = begin(edge.next().await.1);
+    let (mut client, _, responder) = edge.ask("GET", "/stream").await;
+    let (writer, mut signals) = begin(responder);
     let answer = client.answer().await;
     assert_eq!((answer.status, answer.headers["transfer-encoding"].as_str()), (200, "chunked"));
     assert!(write(&writer, &mut signals, b"first").await);
@@ -70,10 +69,6 @@ async fn streaming_2(edge: &mut Edge) -> (http2::Sender, Incoming, Writer, Signa
     (sender, body, writer, signals)
 }
 
-async fn assert_given_back(edge: &Edge) {
-    edge.until(|stats| stats.requests_in_flight == 0 && stats.buffered_bytes == 0).await;
-}
-
 #[tokio::test]
 async fn what_is_written_arrives_as_it_is_written_and_ends_where_it_is_finished() {
     let mut edge = Edge::start(config());
@@ -85,10 +80,8 @@ async fn what_is_written_arrives_as_it_is_written_and_ends_where_it_is_finished(
     }
     writer.finish();
     assert_eq!(client.chunk().await, None);
-    assert_given_back(&edge).await;
-    client.ask("GET", "/health").await;
-    edge.route().await;
-    assert_eq!(client.answer().await.body, "ok", "the connection is still in step");
+    edge.assert_given_back().await;
+    edge.assert_in_step(&mut client).await;
     assert!(soon(signals.recv()).await.is_none(), "an end that the backend makes is not told");
 
     let (_sender, mut body, writer, mut signals) = streaming_2(&mut edge).await;
@@ -96,7 +89,7 @@ async fn what_is_written_arrives_as_it_is_written_and_ends_where_it_is_finished(
     assert_eq!(soon(body.frame()).await.unwrap().unwrap().into_data().unwrap(), "second");
     writer.finish();
     assert!(soon(body.collect()).await.unwrap().to_bytes().is_empty());
-    assert_given_back(&edge).await;
+    edge.assert_given_back().await;
 }
 
 #[tokio::test]
@@ -122,7 +115,7 @@ async fn a_large_answer_arrives_whole_however_small_the_buffer_is() {
     let writer = writing(writer, signals);
     assert!(soon(body.collect()).await.unwrap().to_bytes() == *large);
     soon(writer).await.unwrap();
-    assert_given_back(&edge).await;
+    edge.assert_given_back().await;
 }
 
 /// A stream whose client takes nothing, filled up.
@@ -182,7 +175,7 @@ async fn a_client_of_http_1_that_reads_nothing_is_cut() {
     let flood = vec![0; 100_000_000];
     assert!(!write(&writer, &mut signals, &flood).await, "100 MB were taken by nobody");
     edge.until(|stats| stats.connections_open == 0 && stats.timeouts.write == 1).await;
-    assert_given_back(&edge).await;
+    edge.assert_given_back().await;
     client.closed().await;
     assert!(client.unread().len() < flood.len());
 }
@@ -202,7 +195,7 @@ async fn a_client_that_hangs_up_closes_the_stream_and_leaves_nothing_behind() {
     drop(body);
     assert_eq!(soon(signals.recv()).await.unwrap(), Signal::Closed);
     assert_eq!(writer.write(b"more"), Err(Closed));
-    assert_given_back(&edge).await;
+    edge.assert_given_back().await;
     edge.until(|stats| stats.connections_open == 1).await;
     drop(sender);
     edge.until(|stats| stats.connections_open == 0).await;
@@ -220,7 +213,7 @@ async fn a_writer_that_is_lost_breaks_the_answer_off_and_no_client_takes_it_for_
     let (_sender, mut body, writer, _signals) = streaming_2(&mut edge).await;
     drop(writer);
     assert!(soon(body.frame()).await.unwrap().is_err());
-    assert_given_back(&edge).await;
+    edge.assert_given_back().await;
 }
 
 #[tokio::test]
@@ -259,7 +252,7 @@ async fn a_stream_that_outlasts_the_drain_is_cut() {
     assert_eq!(drained, Drained { finished: 0, cut: 1 });
     assert_eq!(soon(signals.recv()).await.unwrap(), Signal::Draining);
     assert_eq!(soon(signals.recv()).await.unwrap(), Signal::Closed);
-    assert_given_back(&edge).await;
+    edge.assert_given_back().await;
 }
 
 #[tokio::test]
@@ -303,19 +296,15 @@ async fn one_client_has_no_more_of_an_endpoints_places_than_it_leaves_to_others(
 #[tokio::test]
 async fn a_head_of_a_stream_is_its_head_and_closes_it() {
     let mut edge = Edge::start(config());
-    let mut client = edge.client().await;
-    client.ask("HEAD", "/stream").await;
-    let (request, responder) = edge.next().await;
+    let (mut client, request, responder) = edge.ask("HEAD", "/stream").await;
     assert_eq!(resource(request.route).method, "GET");
     let (writer, mut signals) = begin(responder);
     let answer = client.answer_to("HEAD").await;
     assert_eq!((answer.status, answer.headers.get("content-length")), (200, None));
     assert_eq!(soon(signals.recv()).await.unwrap(), Signal::Closed);
     assert_eq!(writer.write(b"x"), Err(Closed));
-    assert_given_back(&edge).await;
-    client.ask("GET", "/health").await;
-    edge.route().await;
-    assert_eq!(client.answer().await.body, "ok", "the connection is still in step");
+    edge.assert_given_back().await;
+    edge.assert_in_step(&mut client).await;
 }
 
 #[tokio::test]
@@ -343,22 +332,20 @@ async fn a_stream_that_finds_no_room_is_503_and_its_backend_hears_of_it() {
         ..config()
     });
     let held = [streaming(&mut edge).await, streaming(&mut edge).await];
-    let mut client = edge.client().await;
-    client.ask("GET", "/stream").await;
-    let (writer, mut signals) = begin(edge.next().await.1);
+    let (mut client, _, responder) = edge.ask("GET", "/stream").await;
+    let (writer, mut signals) = begin(responder);
     assert_eq!(writer.write(b"early"), Ok(0), "nothing is taken that has no place");
     assert_eq!(client.answer().await.reason(), "overloaded");
     assert_eq!(soon(signals.recv()).await.unwrap(), Signal::Closed);
     drop(held);
-    assert_given_back(&edge).await;
+    edge.assert_given_back().await;
 }
 
 #[tokio::test]
 async fn a_call_is_not_answered_in_pieces() {
     let mut edge = Edge::start(config());
-    let mut client = edge.client().await;
-    client.ask("GET", "/call/f").await;
-    let (_writer, mut signals) = begin(edge.next().await.1);
+    let (mut client, _, responder) = edge.ask("GET", "/call/f").await;
+    let (_writer, mut signals) = begin(responder);
     assert_eq!(client.answer().await.reason(), "aborted");
     assert_eq!(soon(signals.recv()).await.unwrap(), Signal::Closed);
 }
@@ -366,13 +353,11 @@ async fn a_call_is_not_answered_in_pieces() {
 #[tokio::test]
 async fn a_stream_for_a_client_that_is_gone_is_hung_up_and_not_begun() {
     let mut edge = Edge::start(config());
-    let mut client = edge.client().await;
-    client.ask("GET", "/stream").await;
-    let (request, responder) = edge.next().await;
+    let (client, request, responder) = edge.ask("GET", "/stream").await;
     drop(client);
     assert_eq!(edge.hangup().await, request.id);
     assert!(responder.stream(text(""), |signal| panic!("{signal:?}")).is_none());
-    assert_given_back(&edge).await;
+    edge.assert_given_back().await;
 }
 
 #[tokio::test]
@@ -391,6 +376,6 @@ async fn a_stream_that_is_over_holds_nothing_whoever_leaves_its_last_piece() {
         } else {
             drop(writer)
         }
-        assert_given_back(&edge).await;
+        edge.assert_given_back().await;
     }
 }

@@ -1,5 +1,6 @@
 //! A backend that tests hold in their hands, and a client that sends exactly the bytes it is told.
 
+use crate::settings;
 use bytes::Bytes;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -8,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tidepool_http::{
-    Backend, BodyRule, Config, ContentType, Endpoint, Later, Refused, ResourceRequest, Responder, Response, Route,
+    Backend, BodyRule, Config, ContentType, Deferral, Endpoint, Refused, ResourceRequest, Responder, Response, Route,
     Server,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -41,7 +42,7 @@ impl Backend for Probe {
         let _ = self.refusals.send(refused);
     }
 
-    fn request(&self, route: Route, later: Later<'_>) -> tidepool_http::Answer {
+    fn request(&self, route: Route, deferral: Deferral<'_>) -> tidepool_http::Answer {
         match &route {
             Route::Call { function, .. } if function == "panics" => panic!("asked to"),
             Route::Call { function, payload, .. } if function == "at_once" => {
@@ -51,7 +52,7 @@ impl Backend for Probe {
         }
         let hangups = self.hangups.clone();
         let hung_up = Arc::new(OnceLock::new());
-        let (responder, answer) = later.responder({
+        let (responder, answer) = deferral.responder({
             let id = Arc::clone(&hung_up);
             move || {
                 let _ = id.get().map(|id| hangups.send(*id));
@@ -80,7 +81,7 @@ pub(crate) struct Edge {
 
 /// Settings for tests: any free port.
 pub(crate) fn config() -> Config {
-    Config { address: SocketAddr::from(([127, 0, 0, 1], 0)), endpoints: endpoints(), ..Config::default() }
+    Config { endpoints: endpoints(), ..settings::config() }
 }
 
 /// What a body in pieces may have in all.
@@ -146,6 +147,26 @@ impl Edge {
         request.route
     }
 
+    /// A client, and its request, which has reached the backend.
+    pub(crate) async fn ask(&mut self, method: &str, path: &str) -> (Client, Request, Responder) {
+        let mut client = self.client().await;
+        client.ask(method, path).await;
+        let (request, responder) = self.next().await;
+        (client, request, responder)
+    }
+
+    /// The connection of `client` serves another request.
+    pub(crate) async fn assert_in_step(&mut self, client: &mut Client) {
+        client.ask("GET", "/health").await;
+        self.route().await;
+        assert_eq!(client.answer().await.body, "ok", "the connection is still in step");
+    }
+
+    /// Requests and their bodies give back all that they took.
+    pub(crate) async fn assert_given_back(&self) {
+        self.until(|stats| stats.requests_in_flight == 0 && stats.buffered_bytes == 0).await;
+    }
+
     /// Nothing has reached the backend, and no hang-up either.
     pub(crate) fn assert_untouched(&mut self) {
         assert!(self.requests.try_recv().is_err(), "a request reached the backend");
@@ -169,8 +190,8 @@ impl Edge {
 pub(crate) struct Echo;
 
 impl Backend for Echo {
-    fn request(&self, route: Route, later: Later<'_>) -> tidepool_http::Answer {
-        let (responder, answer) = later.responder(|| {});
+    fn request(&self, route: Route, deferral: Deferral<'_>) -> tidepool_http::Answer {
+        let (responder, answer) = deferral.responder(|| {});
         responder.answer(match route {
             Route::Call { payload, .. } => Response::new(200, ContentType::Bytes, payload),
             _ => text("ok"),

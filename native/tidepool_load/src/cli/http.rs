@@ -9,9 +9,10 @@ use clap::Args;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, StatusCode};
 
-use super::output::{GuardArgs, OutputArgs};
+use super::error::CliError;
+use super::output::{GuardArgs, OutputArgs, conclude};
 use super::pace::{EffortArgs, PaceArgs};
-use super::{CliError, conclude, control, watched};
+use super::session::{control, watched};
 use crate::content::{self, Expect, STREAM_LIMIT};
 use crate::error::InputError;
 use crate::http::{self, HttpPlan, Url, parse_header};

@@ -7,10 +7,11 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::error::CliError;
 use super::http::HttpArgs;
 use super::pace::EffortArgs;
+use super::session::{control, watched};
 use super::tcp::{TcpArgs, about};
-use super::{CliError, control, watched};
 use crate::error::InputError;
 use crate::exit;
 use crate::limit::{Bound, Found, Objective, Probe, Search, search};

@@ -1,25 +1,22 @@
 //! The command line: what can be asked for, and how each answer becomes an exit code.
 
+mod error;
 mod http;
 mod limit;
 mod output;
 mod pace;
 mod serve;
+mod session;
 mod tcp;
 mod udp;
 
-use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::error::InputError;
 use crate::exit;
-use crate::report::{self, Goals, Outputs, Summary};
-use crate::run::{Control, RunError};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -66,24 +63,6 @@ enum Command {
         /// Which shell
         shell: Shell,
     },
-}
-
-/// Why there is no result.
-#[derive(Debug, thiserror::Error)]
-enum CliError {
-    #[error(transparent)]
-    Input(#[from] InputError),
-    #[error(transparent)]
-    Run(#[from] RunError),
-}
-
-impl CliError {
-    fn code(&self) -> u8 {
-        match self {
-            CliError::Input(_) => exit::INPUT,
-            CliError::Run(_) => exit::INTERNAL,
-        }
-    }
 }
 
 /// Runs the tool with the arguments of the process.
@@ -133,39 +112,4 @@ fn raise_file_limit() {
     limit.current = limit.maximum;
     // If it can't be raised, the run says so when files run out.
     let _ = setrlimit(Resource::Nofile, limit);
-}
-
-/// Prints and writes a run's report and finds its exit code.
-fn conclude(summary: &Summary, goals: &Goals, outputs: Outputs) -> Result<u8, CliError> {
-    outputs.write(summary)?;
-    let mut out = std::io::stdout().lock();
-    report::print(&mut out, summary).map_err(InputError::System)?;
-    let missed = goals.missed(summary);
-    for miss in &missed {
-        writeln!(out, "\n! {miss}").map_err(InputError::System)?;
-    }
-    drop(out);
-    if summary.interrupted {
-        return Ok(exit::INTERRUPTED);
-    }
-    if let Some(what_to_do) = summary.own_limit() {
-        return Err(InputError::OwnLimit(what_to_do).into());
-    }
-    if !summary.kept_rate {
-        eprintln!("tidepool-load: the generator could not keep the rate; see the report");
-        return Ok(exit::RATE);
-    }
-    Ok(if missed.is_empty() { exit::OK } else { exit::ASSERTION })
-}
-
-/// A control that listens to Ctrl-C.
-fn control() -> Result<Arc<Control>, CliError> {
-    let control = Control::new();
-    control.stop_on_signals().map_err(|error| InputError::System(std::io::Error::other(error)))?;
-    Ok(control)
-}
-
-/// Whether somebody watches standard error.
-fn watched(quiet: bool) -> bool {
-    !quiet && std::io::stderr().is_terminal()
 }

@@ -1,12 +1,15 @@
 //! Options on what comes out of a run, and the permission to make it.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
+use super::error::CliError;
 use crate::error::InputError;
-use crate::report::{ErrorLimit, Goals, Outputs};
+use crate::exit;
+use crate::report::{self, ErrorLimit, Goals, Outputs, Summary};
 use crate::units::parse_duration;
 
 /// Reports and assertions.
@@ -48,4 +51,27 @@ pub(super) struct GuardArgs {
     /// Needed for any target that is not on the loopback: the target again
     #[arg(long, value_name = "ADDR")]
     pub(super) yes_i_may_load: Option<String>,
+}
+
+/// Prints and writes a run's report and finds its exit code.
+pub(super) fn conclude(summary: &Summary, goals: &Goals, outputs: Outputs) -> Result<u8, CliError> {
+    outputs.write(summary)?;
+    let mut out = std::io::stdout().lock();
+    report::print(&mut out, summary).map_err(InputError::System)?;
+    let missed = goals.missed(summary);
+    for miss in &missed {
+        writeln!(out, "\n! {miss}").map_err(InputError::System)?;
+    }
+    drop(out);
+    if summary.interrupted {
+        return Ok(exit::INTERRUPTED);
+    }
+    if let Some(what_to_do) = summary.own_limit() {
+        return Err(InputError::OwnLimit(what_to_do).into());
+    }
+    if !summary.kept_rate {
+        eprintln!("tidepool-load: the generator could not keep the rate; see the report");
+        return Ok(exit::RATE);
+    }
+    Ok(if missed.is_empty() { exit::OK } else { exit::ASSERTION })
 }

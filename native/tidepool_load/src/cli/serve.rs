@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::error::CliError;
 use super::output::GuardArgs;
-use super::{CliError, control};
+use super::session::control;
 use crate::content::{self, DATAGRAM_LIMIT, Expect, STREAM_LIMIT};
 use crate::error::InputError;
 use crate::exit;

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::output::{GuardArgs, OutputArgs};
+use super::error::CliError;
+use super::output::{GuardArgs, OutputArgs, conclude};
 use super::pace::{EffortArgs, PaceArgs};
-use super::{CliError, conclude, control, watched};
+use super::session::{control, watched};
 use crate::content::{self, Expect, STREAM_LIMIT};
 use crate::error::InputError;
 use crate::report::{About, Summary};

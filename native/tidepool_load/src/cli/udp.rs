@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::output::{GuardArgs, OutputArgs};
-use super::{CliError, conclude, control, watched};
+use super::error::CliError;
+use super::output::{GuardArgs, OutputArgs, conclude};
+use super::session::{control, watched};
 use crate::content::{self, DATAGRAM_LIMIT};
 use crate::error::InputError;
 use crate::report::{About, Summary};

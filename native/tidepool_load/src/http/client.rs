@@ -1,9 +1,8 @@
-//! One request from start to end.
+//! One connection, and one request on it.
 
 use std::error::Error as _;
 use std::future::Future;
 use std::io;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,13 +14,10 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::HttpPlan;
-use super::pool::Pool;
 use crate::content::Verdict;
 use crate::net::{Net, TokioNet};
 use crate::record::Failure;
-use crate::run::{Attempt, Clock, Load};
 use crate::tcp::client_socket;
-use crate::units::nanos;
 
 /// Runs hyper's tasks on the thread of the one who spawns them.
 #[derive(Debug, Clone, Copy)]
@@ -53,20 +49,12 @@ impl Sender {
     }
 }
 
-/// The load of one worker.
-pub(super) struct HttpLoad {
-    clock: Clock,
-    plan: Arc<HttpPlan>,
-    pool: Option<Pool>,
+/// Opens connections and makes requests on them.
+pub(super) struct Client {
+    pub(super) plan: Arc<HttpPlan>,
 }
 
-impl HttpLoad {
-    /// A load with so many kept connections, or with none.
-    pub(super) fn new(clock: Clock, plan: Arc<HttpPlan>, kept: Option<usize>) -> HttpLoad {
-        let pool = kept.map(|kept| Pool::new(kept, plan.http2));
-        HttpLoad { clock, plan, pool }
-    }
-
+impl Client {
     /// Opens a connection for request `n`.
     pub(super) async fn connect(&self, n: u64) -> Result<Sender, Failure> {
         let plan = &*self.plan;
@@ -121,27 +109,6 @@ impl HttpLoad {
         } else {
             Ok(())
         }
-    }
-
-    async fn on_new_connection(&self, n: u64) -> Attempt {
-        let outcome = async {
-            let mut sender = self.connect(n).await?;
-            self.exchange(&mut sender).await
-        };
-        outcome.await.into()
-    }
-}
-
-impl Load for HttpLoad {
-    async fn attempt(self: Rc<Self>, n: u64, start_ns: u64) -> Attempt {
-        let late = self.clock.at(start_ns.saturating_add(nanos(self.plan.timeout)));
-        let ended = TokioNet.before(late, async {
-            match &self.pool {
-                None => self.on_new_connection(n).await,
-                Some(pool) => pool.attempt(&self, self.clock, n).await,
-            }
-        });
-        ended.await.unwrap_or_else(|| Err(Failure::Timeout).into())
     }
 }
 

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 
 use tokio::sync::{Mutex, Semaphore};
 
-use super::client::{HttpLoad, Sender};
+use super::client::{Client, Sender};
 use crate::record::Failure;
 use crate::run::{Attempt, Clock};
 
@@ -35,14 +35,14 @@ impl Pool {
     }
 
     /// One request on one of them.
-    pub(super) async fn attempt(&self, load: &HttpLoad, clock: Clock, n: u64) -> Attempt {
+    pub(super) async fn attempt(&self, client: &Client, clock: Clock, n: u64) -> Attempt {
         match self {
             Pool::Http1 { free, idle } => {
                 let Ok(_permit) = free.acquire().await else {
                     return Err(Failure::Other).into();
                 };
                 let began_ns = Some(clock.now_ns());
-                let outcome = Self::one_at_a_time(load, idle, n).await;
+                let outcome = Self::one_at_a_time(client, idle, n).await;
                 Attempt { began_ns, ended_ns: None, outcome }
             }
             Pool::Http2(slots) => {
@@ -50,21 +50,21 @@ impl Pool {
                 let Some(slot) = slots.get(index) else {
                     return Err(Failure::Other).into();
                 };
-                Self::beside_others(load, slot, n).await.into()
+                Self::beside_others(client, slot, n).await.into()
             }
         }
     }
 
-    async fn one_at_a_time(load: &HttpLoad, idle: &RefCell<Vec<Sender>>, n: u64) -> Result<(), Failure> {
+    async fn one_at_a_time(client: &Client, idle: &RefCell<Vec<Sender>>, n: u64) -> Result<(), Failure> {
         let mut sender = loop {
             let kept = idle.borrow_mut().pop();
             match kept {
                 Some(sender) if sender.is_open() => break sender,
                 Some(_closed) => {}
-                None => break load.connect(n).await?,
+                None => break client.connect(n).await?,
             }
         };
-        let outcome = load.exchange(&mut sender).await;
+        let outcome = client.exchange(&mut sender).await;
         // A wrong answer leaves the connection good; anything else doesn't.
         if matches!(outcome, Ok(()) | Err(Failure::WrongStatus(_) | Failure::WrongContent)) {
             idle.borrow_mut().push(sender);
@@ -72,12 +72,12 @@ impl Pool {
         outcome
     }
 
-    async fn beside_others(load: &HttpLoad, slot: &Mutex<Option<Sender>>, n: u64) -> Result<(), Failure> {
+    async fn beside_others(client: &Client, slot: &Mutex<Option<Sender>>, n: u64) -> Result<(), Failure> {
         let mut shared = {
             let mut slot = slot.lock().await;
             match &*slot {
                 Some(Sender::Http2(sender)) if !sender.is_closed() => Sender::Http2(sender.clone()),
-                _ => match load.connect(n).await? {
+                _ => match client.connect(n).await? {
                     Sender::Http2(sender) => {
                         *slot = Some(Sender::Http2(sender.clone()));
                         Sender::Http2(sender)
@@ -86,6 +86,6 @@ impl Pool {
                 },
             }
         };
-        load.exchange(&mut shared).await
+        client.exchange(&mut shared).await
     }
 }

@@ -9,42 +9,24 @@ mod clock;
 mod control;
 mod drive;
 mod live;
+mod plan;
 mod work;
 
 pub(crate) use account::Account;
 pub(crate) use clock::Clock;
 pub(crate) use control::Control;
 pub(crate) use drive::drive;
-pub(crate) use work::{Attempt, Load, Pace, Worker};
+pub(crate) use plan::{Pace, RunPlan};
+pub(crate) use work::{Attempt, Load, Worker};
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::record::SharedShard;
-use crate::schedule::Schedule;
 
 /// How long the workers have to get ready before the first arrival is due.
 const READY_IN: Duration = Duration::from_millis(100);
-
-/// What every run has, whatever it sends.
-#[derive(Debug, Clone)]
-pub(crate) struct RunPlan {
-    /// When to start what.
-    pub(crate) schedule: Arc<Schedule>,
-    /// Open or closed loop.
-    pub(crate) pace: Pace,
-    /// Worker threads.
-    pub(crate) threads: usize,
-    /// How long one start may take.
-    pub(crate) timeout: Duration,
-    /// How long after the end of the schedule late starts are still made.
-    pub(crate) catch_up: Duration,
-    /// How long a connection stays open after its exchange.
-    pub(crate) hold: Duration,
-    /// Show the live line.
-    pub(crate) live: bool,
-}
 
 /// Why a run could not go on.
 #[derive(Debug, thiserror::Error)]

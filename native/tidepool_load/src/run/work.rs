@@ -4,20 +4,9 @@ use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{Clock, Control, RunPlan};
+use super::{Clock, Control, Pace, RunPlan};
 use crate::record::{Failure, SharedShard};
 use crate::schedule::Arrivals;
-
-/// When starts are made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pace {
-    /// Evenly, by the schedule.
-    Even,
-    /// By chance, with the schedule's rate as the mean; reproducible by the seed.
-    Poisson(u64),
-    /// Closed loop: so many at a time, the next when one has ended. Hides queueing.
-    Closed(usize),
-}
 
 /// One worker thread's part of a run.
 #[derive(Debug, Clone)]

@@ -1,10 +1,10 @@
-//! What a waPC guest's store keeps for it.
+//! Data of waPC in a guest's store.
 
 use wasmtime::TypedFunc;
 
 use crate::base::request::HostReply;
 
-/// The slot of waPC: all but the entry is one call's.
+/// The slot of waPC: all but the entry belongs to one call.
 #[derive(Default)]
 pub(crate) struct WapcSlot {
     /// `__guest_call`: lengths of operation and payload to a code. Taken out while it runs.

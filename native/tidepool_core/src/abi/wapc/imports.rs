@@ -38,11 +38,11 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 /// Pointers and lengths of binding, namespace, operation and payload.
 type Target = (i32, i32, i32, i32, i32, i32, i32, i32);
 
-/// What an import does that may take long.
-type Pending<'a> = Box<dyn Future<Output = wasmtime::Result<()>> + Send + 'a>;
+/// The future of an import that may take long.
+type ImportFuture<'a> = Box<dyn Future<Output = wasmtime::Result<()>> + Send + 'a>;
 
-/// What an import did at once. Success, which is most of it, takes no memory.
-fn done<'a>(outcome: wasmtime::Result<()>) -> Pending<'a> {
+/// An import that is done at once. Success, the usual case, allocates nothing.
+fn done<'a>(outcome: wasmtime::Result<()>) -> ImportFuture<'a> {
     struct Success;
     impl Future for Success {
         type Output = wasmtime::Result<()>;
@@ -56,8 +56,8 @@ fn done<'a>(outcome: wasmtime::Result<()>) -> Pending<'a> {
     }
 }
 
-fn guest_request(mut caller: Caller<'_, State>, (operation, payload): (i32, i32)) -> Pending<'_> {
-    // Taken out for the copy, so that the caller can be borrowed for its memory meanwhile.
+fn guest_request(mut caller: Caller<'_, State>, (operation, payload): (i32, i32)) -> ImportFuture<'_> {
+    // Taken out for the copy, which borrows the caller for its memory.
     let wapc = &mut caller.data_mut().abi.wapc;
     let bytes = (std::mem::take(&mut wapc.operation), std::mem::take(&mut wapc.payload));
     if bytes.0.len().saturating_add(bytes.1.len()) <= PIECE_BYTES {
@@ -76,7 +76,7 @@ fn guest_request(mut caller: Caller<'_, State>, (operation, payload): (i32, i32)
     })
 }
 
-fn guest_response(mut caller: Caller<'_, State>, (ptr, len): (i32, i32)) -> Pending<'_> {
+fn guest_response(mut caller: Caller<'_, State>, (ptr, len): (i32, i32)) -> ImportFuture<'_> {
     let limits = &caller.data().function.limits;
     let allowed = limits.reply_bytes;
     if !Limits::fits(memory::unsigned(len), allowed) && in_memory(&caller, ptr, len) {
@@ -87,7 +87,7 @@ fn guest_response(mut caller: Caller<'_, State>, (ptr, len): (i32, i32)) -> Pend
         return done(reply.map(|reply| caller.data_mut().abi.wapc.reply = Some(reply)));
     }
     Box::new(async move {
-        // A reply that takes another's place takes its memory too, whose pages are there already.
+        // A reply that replaces another reuses its memory, whose pages are resident.
         let before = caller.data_mut().abi.wapc.reply.take().unwrap_or_default();
         let reply = memory::read_in_pieces(&mut caller, ptr, len, before).await?;
         caller.data_mut().abi.wapc.reply = Some(reply);
@@ -95,7 +95,7 @@ fn guest_response(mut caller: Caller<'_, State>, (ptr, len): (i32, i32)) -> Pend
     })
 }
 
-/// Does the range exist? One that doesn't is a lie about pointers, not a reply that is too large.
+/// Whether the range is in the guest's memory. If not, the pointer is wrong, and the reply is not too large.
 fn in_memory(caller: &Caller<'_, State>, ptr: i32, len: i32) -> bool {
     let size = caller.data().memory.map_or(0, |memory| memory.data_size(caller));
     memory::unsigned(ptr).checked_add(memory::unsigned(len)).is_some_and(|end| end <= size)
@@ -113,13 +113,13 @@ fn console_log(mut caller: Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::R
     Ok(())
 }
 
-/// Suspends the guest until the driver has the answer: 1 for a reply, 0 for an error, either of which the guest fetches.
+/// Suspends the guest until the driver has answered. Returns 1 for a reply, 0 for an error; the guest then fetches it.
 async fn host_call(mut caller: Caller<'_, State>, target: Target) -> wasmtime::Result<i32> {
     let reply = match request(&mut caller, target).await? {
         Ok(request) => match &caller.data().call {
             Some(call) => {
                 let reply = call.channel.ask(HostRequest::Wapc(request)).await;
-                // Only now: a guest that is refused at once is still in the slice in which it asked.
+                // Only here: a guest that is refused at once is still in the slice in which it asked.
                 memory::begin_slice(&mut caller);
                 reply
             }
@@ -141,7 +141,7 @@ async fn host_call(mut caller: Caller<'_, State>, target: Target) -> wasmtime::R
     Ok(code)
 }
 
-/// What the guest wants of the host; the inner error is for the guest, the outer one stops it.
+/// Reads the guest's request; the inner error is for the guest, the outer one stops it.
 async fn request(caller: &mut Caller<'_, State>, target: Target) -> wasmtime::Result<Result<HostCall, String>> {
     let (binding, binding_len, namespace, namespace_len, operation, operation_len, payload, payload_len) = target;
     let allowed = caller.data().function.limits.reply_bytes;
@@ -151,7 +151,7 @@ async fn request(caller: &mut Caller<'_, State>, target: Target) -> wasmtime::Re
     }
     for (ptr, len) in [(binding, binding_len), (namespace, namespace_len), (operation, operation_len)] {
         let asked = memory::unsigned(len);
-        // A name that was cut would name another target.
+        // A name that is cut would mean another target.
         if asked > MAX_NAME_BYTES && in_memory(caller, ptr, len) {
             return Ok(Err(too_large("name", asked, MAX_NAME_BYTES as u64)));
         }
@@ -176,11 +176,11 @@ fn host_error_len(caller: Caller<'_, State>) -> i32 {
     pending(&caller, |reply| reply.as_ref().map_or_else(Ok, Err))
 }
 
-fn host_response(caller: Caller<'_, State>, (ptr,): (i32,)) -> Pending<'_> {
+fn host_response(caller: Caller<'_, State>, (ptr,): (i32,)) -> ImportFuture<'_> {
     fetch(caller, ptr, Result::as_ref)
 }
 
-fn host_error(caller: Caller<'_, State>, (ptr,): (i32,)) -> Pending<'_> {
+fn host_error(caller: Caller<'_, State>, (ptr,): (i32,)) -> ImportFuture<'_> {
     fetch(caller, ptr, |reply| reply.as_ref().map_or_else(Ok, Err))
 }
 
@@ -192,7 +192,7 @@ fn pending(caller: &Caller<'_, State>, side: Side) -> i32 {
     reply.and_then(|reply| side(reply).ok()).map_or(0, |bytes| length(bytes.len()))
 }
 
-fn fetch(mut caller: Caller<'_, State>, ptr: i32, side: Side) -> Pending<'_> {
+fn fetch(mut caller: Caller<'_, State>, ptr: i32, side: Side) -> ImportFuture<'_> {
     // Taken out for the copy and put back: a guest may fetch twice.
     let Some(reply) = caller.data_mut().abi.wapc.host_reply.take() else { return done(Ok(())) };
     let bytes = side(&reply).map_or(&[][..], Vec::as_slice);

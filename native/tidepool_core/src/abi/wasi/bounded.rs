@@ -1,6 +1,6 @@
-//! Imports of preview 1 that take as long as their arguments say: held to what a call of a host function may take.
+//! Imports of preview 1 whose duration depends on their arguments, bounded to what a host call may take.
 //!
-//! They stand in front of those of wasmtime-wasi, which does the work.
+//! They wrap those of wasmtime-wasi, which do the work.
 
 use rand::Rng;
 use wasmtime::{AsContextMut, Caller, Linker};
@@ -14,11 +14,11 @@ use crate::abi::slots::State;
 
 /// Import module of preview 1.
 pub(super) const WASI_MODULE: &str = "wasi_snapshot_preview1";
-/// Buffers that are looked at in one call, as Linux does: a call that has more reads or writes some of them, as it may.
+/// Buffers that one call uses, as on Linux: a call with more reads or writes only these, as the specification permits.
 const MAX_BUFFERS: i32 = 1_024;
 /// Events that a guest waits for at once.
 pub(super) const MAX_SUBSCRIPTIONS: i32 = 1_024;
-/// Each takes as long as copying so much does.
+/// A subscription takes as long as copying this many bytes.
 pub(super) const SUBSCRIPTION_BYTES: usize = 4 << 10;
 /// Numbers of WASI's errors.
 const BADF: i32 = 8;
@@ -26,7 +26,7 @@ pub(super) const FAULT: i32 = 21;
 pub(super) const INVAL: i32 = 28;
 pub(super) const SUCCESS: i32 = 0;
 
-/// Offers them in place of those that the linker has.
+/// Defines them in place of the linker's.
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     linker.func_wrap_async(WASI_MODULE, "fd_read", |caller, args| Box::new(fd_read(caller, args)))?;
@@ -62,7 +62,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// The guest's memory and what its imports work on.
+/// The guest's memory and the context of its imports.
 pub(super) fn world<'a>(caller: &'a mut Caller<'_, State>) -> wasmtime::Result<(GuestMemory<'a>, &'a mut WasiP1Ctx)> {
     let memory = memory::memory(caller)?;
     let fuel = caller.as_context_mut().hostcall_fuel();
@@ -72,7 +72,7 @@ pub(super) fn world<'a>(caller: &'a mut Caller<'_, State>) -> wasmtime::Result<(
     Ok((GuestMemory::Unshared(bytes), context))
 }
 
-/// A count that the guest gives, which is an unsigned number in disguise.
+/// A count that the guest gives, bounded. Its `i32` holds an unsigned number.
 pub(super) fn at_most(count: i32, most: i32) -> i32 {
     if (0..=most).contains(&count) { count } else { most }
 }
@@ -126,7 +126,7 @@ async fn random_get(mut caller: Caller<'_, State>, (ptr, len): (i32, i32)) -> wa
         if let Some(bytes) = memory.data_mut(&mut caller).get_mut(from..to) {
             rand::rng().fill_bytes(bytes);
         }
-        // Each byte takes as long as copying several does.
+        // A random byte takes as long as copying four bytes.
         memory::copied(&mut caller, 4 * (to - from)).await;
         from = to;
     }

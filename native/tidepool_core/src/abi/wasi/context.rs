@@ -1,4 +1,4 @@
-//! What WASI imports work on: an empty world with real clocks and randomness.
+//! The context of WASI imports: no files, network or environment; real clocks and randomness.
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use crate::store::context::FunctionContext;
 use crate::store::data::tail;
 use crate::store::tail::Tail;
 
-/// What a guest's imports work on. Programs come with it. Many waPC guests import WASI and do without it in a call: they get
-/// theirs when they first ask for it, for making one is a sixth of a short call in a fresh instance.
+/// The context of a guest's imports. A program has it from the start. A waPC guest gets it with the first import that it calls:
+/// many call none, and making a context is a sixth of a short call in a fresh instance.
 pub(super) fn context(state: &mut State) -> &mut WasiP1Ctx {
     let State { abi, function, tail: lines, call, .. } = state;
     abi.wasi.context.get_or_insert_with(|| library(function, tail(lines, call.as_deref())))
 }
 
-/// What a guest finds that is no program: its output is printed.
+/// The context of a waPC guest: its output is printed.
 fn library(function: &Arc<FunctionContext>, tail: &Arc<Tail>) -> Box<WasiP1Ctx> {
     let [stdout, stderr] = streams(function, tail);
     Box::new(builder().stdout(stdout).stderr(stderr).build_p1())
@@ -30,12 +30,12 @@ fn streams(function: &Arc<FunctionContext>, tail: &Arc<Tail>) -> [Output; 2] {
     [Stream::Stdout, Stream::Stderr].map(|stream| Output::printed(function, stream, tail))
 }
 
-/// What start functions find that run ahead of all calls.
+/// The context of start functions that run for a snapshot.
 pub(crate) fn empty() -> WasiP1Ctx {
     builder().build_p1()
 }
 
-/// Prints what start functions printed that ran ahead of all calls.
+/// Prints the output of start functions that ran for a snapshot.
 pub(crate) fn print(printed: &Printed, function: &Arc<FunctionContext>) {
     let [stdout, stderr] = streams(function, &Arc::default());
     for (stream, piece) in printed.pieces() {

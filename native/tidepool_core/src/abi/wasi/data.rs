@@ -1,4 +1,4 @@
-//! What the store of a guest that may import WASI keeps for it.
+//! Data of WASI in a guest's store.
 
 use wasmtime::TypedFunc;
 use wasmtime_wasi::p1::WasiP1Ctx;
@@ -8,15 +8,15 @@ use super::output::Output;
 /// The slot of WASI.
 #[derive(Default)]
 pub(crate) struct WasiSlot {
-    /// What imports work on, of guests that have called one. Boxed, for it is large and others move the state too.
+    /// The context of imports, once the guest has called one. Boxed, for it is large and guests without it move the state, too.
     pub(super) context: Option<Box<WasiP1Ctx>>,
-    /// Of a program alone.
+    /// Only programs have them.
     pub(super) streams: Option<Streams>,
     /// `_start` of a program.
     pub(super) entry: Option<TypedFunc<(), ()>>,
 }
 
-/// The two ends of a program that its caller sees.
+/// The output streams of a program, as its caller sees them.
 pub(super) struct Streams {
     pub(super) stdout: Output,
     pub(super) stderr: Output,

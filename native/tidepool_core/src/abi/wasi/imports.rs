@@ -1,4 +1,4 @@
-//! What WASI offers, in both of its previews.
+//! Imports of WASI, previews 0 and 1.
 
 use wasmtime::Linker;
 use wasmtime_wasi::p1;
@@ -17,7 +17,7 @@ pub(crate) fn is_wasi(module: &str) -> bool {
     [WASI_MODULE, PREVIEW_0].contains(&module)
 }
 
-/// Offers preview 1, and preview 0 to those that ask for it.
+/// Defines both previews.
 pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     p1::add_to_linker_async(linker, context)?;
     bounded::link(linker)?;

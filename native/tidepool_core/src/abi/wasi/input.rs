@@ -7,7 +7,7 @@ use wasmtime_wasi::p2::{InputStream, Pollable, StreamError, StreamResult};
 
 use crate::abi::memory::PIECE_BYTES;
 
-/// What is left of it. A program reads a piece at a time, however large its buffer is.
+/// The rest of the payload. A program reads one piece at a time, however large its buffer is.
 #[derive(Clone)]
 pub(super) struct Input(std::sync::Arc<std::sync::Mutex<Bytes>>);
 

@@ -14,9 +14,9 @@ use crate::base::console::{MAX_LINE_BYTES, Stream};
 use crate::store::context::FunctionContext;
 use crate::store::tail::Tail;
 
-/// Most bytes that a guest writes at once; it writes the rest in further turns.
+/// Most bytes of one write; a guest writes the rest with further ones.
 const WRITE_BYTES: usize = 64 << 10;
-/// After so much output a guest yields, even in the middle of a write.
+/// After this much output a guest yields, even in the middle of a write.
 const SLICE_BYTES: usize = 256 << 10;
 const SLICE_LINES: usize = 4 << 10;
 /// Bytes of stderr that are kept for a program's error message.
@@ -32,14 +32,14 @@ struct Sink {
     stream: Stream,
     keep: Keep,
     kept: Vec<u8>,
-    /// A reply that did not fit.
+    /// The reply was larger than its limit.
     overflowed: bool,
-    /// Bytes and lines that were written since the guest last let others have their turn.
+    /// Bytes and lines that were written since the guest last yielded.
     bytes: usize,
     lines: usize,
     /// The start of a line whose end has not been written yet.
     line: Vec<u8>,
-    /// The call of the instance that began it.
+    /// The number of the call that began the line.
     call: u64,
 }
 
@@ -97,7 +97,7 @@ impl Output {
         std::mem::take(&mut sink.kept)
     }
 
-    /// Was more written than the reply limit allows?
+    /// Whether the guest wrote more than the reply limit allows.
     pub(crate) fn overflowed(&self) -> bool {
         self.sink().overflowed
     }
@@ -129,7 +129,7 @@ impl Sink {
     }
 
     fn print(&mut self, bytes: &[u8]) {
-        // A line that a call has not ended is that call's alone.
+        // A line that the call before has not ended belongs to that call.
         if self.call != self.tail.call() {
             self.print_line();
             self.call = self.tail.call();

@@ -17,7 +17,7 @@ use crate::base::limits::Limit;
 use crate::base::request::Request;
 use crate::store::failure::{call_error, exit_code};
 
-/// Where a program begins.
+/// The entry of a program.
 const START: &str = "_start";
 /// Lines of stderr that become the error text of a program that fails.
 const ERROR_LINES: usize = 10;
@@ -85,7 +85,7 @@ impl Abi for Program {
 }
 
 impl Streams {
-    /// Why the program was stopped; a line that it had not ended is among its last ones.
+    /// Why the program was stopped, with its last lines: a line that it has not ended is one of them.
     fn stopped(&self, store: &mut Store<State>, error: &wasmtime::Error) -> CallError {
         drop(self.stderr.take());
         call_error(store, error)

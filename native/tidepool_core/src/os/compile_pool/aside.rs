@@ -1,18 +1,18 @@
-//! Jobs that take long over what is not compiling, and the threads that serve in their place.
+//! Jobs that take long for something other than compiling, and the threads that serve in their place.
 
 use std::sync::Arc;
 
-use super::queue::{Shared, State};
+use super::queue::{JobQueue, State};
 use super::threads::{NICE, pool, run, spawn};
 
-/// So many jobs may have stepped aside at once.
+/// Most jobs that may have stepped aside at once.
 const MAX_ASIDE: usize = 8;
 
 /// A job that has stepped aside; it is back on drop.
-pub(crate) struct Aside(Arc<Shared>);
+pub(crate) struct Aside(Arc<JobQueue>);
 
-/// Has a thread serve small modules while the job that calls this goes on: one that may take long and whose length its
-/// deployer decides. `None` outside of a pool's jobs, when too many have done so, and when the system gives no thread.
+/// Starts a thread that serves small modules while the calling job goes on: for jobs whose duration their deployer decides.
+/// `None` outside of a pool's jobs, when too many have stepped aside, and when the system gives no thread.
 pub(crate) fn step_aside() -> Option<Aside> {
     let shared = pool()?;
     {
@@ -22,7 +22,7 @@ pub(crate) fn step_aside() -> Option<Aside> {
         }
         state.aside += 1;
     }
-    let serve = |shared: &Arc<Shared>| {
+    let serve = |shared: &Arc<JobQueue>| {
         while let Some(job) = shared.next_small(State::is_place_back) {
             run(shared, job, 1, NICE);
         }

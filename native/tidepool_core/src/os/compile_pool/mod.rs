@@ -1,18 +1,17 @@
 //! Threads for compiling: a few of its own, of low priority, so that running calls keep the cores.
 //!
-//! Each job says how large its module is, and is due at its arrival plus a time in proportion to that: the earliest is
-//! taken first. So small modules overtake large ones, and a large one is overtaken for so long and no longer (earliest
-//! due date first, with a due date that stands for patience). One more thread takes small modules alone: they don't wait
+//! Earliest deadline first: a job is due at its arrival plus a time in proportion to the size of its module. So small modules
+//! overtake large ones, and a large one only for a bounded time. One more thread takes small modules alone: they don't wait
 //! for a large one that is being compiled either.
 //!
 //! A module is compiled on several threads. A job gets its share of those that are free when its turn comes: all of them
 //! when no other waits, one when many do.
 //!
-//! A job that takes long over what is not compiling steps aside ([`step_aside`]): a thread comes for small modules in its
-//! place, so that no few of them hold up all others.
+//! A job that takes long for something other than compiling steps aside ([`step_aside`]): a further thread serves small
+//! modules in its place, so that a few such jobs don't hold up all others.
 //!
-//! Jobs that nobody waits for are done one after the other on as many threads again, of a priority that is lower still.
-//! None is begun while any of the others waits, and one that has begun gives way to them by its priority alone.
+//! Background jobs, which no deploy waits for, run one after the other on as many threads again, at a still lower priority.
+//! None begins while another job waits; one that has begun gives way to the others by its priority alone.
 
 mod aside;
 mod pool;

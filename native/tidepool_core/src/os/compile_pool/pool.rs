@@ -3,12 +3,12 @@
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
-use super::queue::{Job, Shared, State};
-use super::threads::{LATER_NICE, NICE, run, spawn};
+use super::queue::{Job, JobQueue, State};
+use super::threads::{BACKGROUND_NICE, NICE, run, spawn};
 
 /// The queue and its threads. Jobs that were handed in are run, even when the pool is dropped meanwhile.
 pub struct CompilePool {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<JobQueue>,
 }
 
 impl CompilePool {
@@ -19,7 +19,7 @@ impl CompilePool {
     pub(crate) fn spawn(threads: usize) -> std::io::Result<Self> {
         let threads = threads.max(1);
         let state = State::new(threads);
-        let pool = CompilePool { shared: Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }) };
+        let pool = CompilePool { shared: Arc::new(JobQueue { state: Mutex::new(state), changed: Condvar::new() }) };
         for _ in 0..threads {
             pool.thread(NICE, |shared| {
                 while let Some((job, threads)) = shared.next() {
@@ -33,9 +33,9 @@ impl CompilePool {
                 shared.changed.notify_all();
             }
         })?;
-        pool.thread(LATER_NICE, move |shared| {
-            while let Some(job) = shared.next_later() {
-                run(shared, job, threads, LATER_NICE);
+        pool.thread(BACKGROUND_NICE, move |shared| {
+            while let Some(job) = shared.next_background() {
+                run(shared, job, threads, BACKGROUND_NICE);
             }
         })?;
         Ok(pool)
@@ -48,26 +48,25 @@ impl CompilePool {
         self.shared.changed.notify_all();
     }
 
-    /// Queues `job` behind all that is submitted, now and from now on, for nobody waits for it: while anything else waits it
-    /// is not begun, and when the pool is dropped before that it never is.
-    pub(crate) fn submit_later(&self, job: impl FnOnce() + Send + 'static) {
-        self.shared.state().later.push_back(Box::new(job));
+    /// Queues `job` in the background: it begins when no other job waits, and never if the pool is dropped before that.
+    pub(crate) fn submit_background(&self, job: impl FnOnce() + Send + 'static) {
+        self.shared.state().background.push_back(Box::new(job));
         self.shared.changed.notify_all();
     }
 
-    /// Jobs that somebody waits for and that wait for their turn.
+    /// Jobs that wait for a thread, background jobs apart.
     #[must_use]
     pub fn queued(&self) -> usize {
         self.shared.state().waiting()
     }
 
-    fn thread(&self, nice: i32, work: impl FnOnce(&Arc<Shared>) + Send + 'static) -> std::io::Result<()> {
+    fn thread(&self, nice: i32, work: impl FnOnce(&Arc<JobQueue>) + Send + 'static) -> std::io::Result<()> {
         spawn(Arc::clone(&self.shared), nice, work)
     }
 }
 
-/// Does a job that has so many of the pool's threads.
-fn do_one(shared: &Arc<Shared>, job: Job, threads: usize) {
+/// Runs a job on `threads` of the pool's threads, then frees them.
+fn do_one(shared: &Arc<JobQueue>, job: Job, threads: usize) {
     run(shared, job, threads, NICE);
     shared.state().free += threads;
     shared.changed.notify_all();
@@ -167,7 +166,7 @@ mod tests {
         };
         threads(LARGE);
         assert_eq!(told.recv_timeout(PATIENCE), Ok(3));
-        // Whoever is told that nothing is left to do may do so before its threads are free again.
+        // The job tells before its threads are free again.
         while pool.shared.state().free < 3 {
             thread::yield_now();
         }
@@ -199,19 +198,19 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_waits_for_is_done_beside_at_a_lower_priority_and_not_at_all_when_the_pool_is_dropped() {
+    fn background_jobs_run_beside_others_at_a_lower_priority_and_not_at_all_when_the_pool_is_dropped() {
         let pool = CompilePool::spawn(2).unwrap();
         let nice = || rustix::process::getpriority_process(None).unwrap();
         let (tell, told) = mpsc::channel();
         let later = |pool: &CompilePool| {
             let tell = tell.clone();
-            pool.submit_later(move || tell.send((nice(), rayon::broadcast(|_| nice()))).unwrap());
+            pool.submit_background(move || tell.send((nice(), rayon::broadcast(|_| nice()))).unwrap());
         };
         let held = hold(&pool, LARGE);
         held.running.recv_timeout(PATIENCE).unwrap();
         later(&pool);
         let priorities = told.recv_timeout(PATIENCE);
-        assert_eq!(priorities, Ok((LATER_NICE, vec![LATER_NICE; 2])));
+        assert_eq!(priorities, Ok((BACKGROUND_NICE, vec![BACKGROUND_NICE; 2])));
         let waiting = hold(&pool, LARGE);
         later(&pool);
         drop(pool);
@@ -221,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_waits_for_is_done_when_the_last_small_module_is_begun_whoever_else_comes() {
+    fn a_background_job_runs_once_the_last_small_module_is_begun_whichever_jobs_run() {
         let pool = CompilePool::spawn(1).unwrap();
         let large = hold(&pool, LARGE);
         large.running.recv_timeout(PATIENCE).unwrap();
@@ -231,7 +230,7 @@ mod tests {
             small.running.recv_timeout(PATIENCE).unwrap();
             let second = hold(&pool, SMALL);
             let tell = tell.clone();
-            pool.submit_later(move || tell.send(()).unwrap());
+            pool.submit_background(move || tell.send(()).unwrap());
             assert!(told.try_recv().is_err(), "a module waits");
             drop((small.end, second.end));
             told.recv_timeout(PATIENCE).unwrap();

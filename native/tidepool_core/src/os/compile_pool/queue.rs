@@ -9,18 +9,18 @@ pub(crate) const SMALL_BYTES: usize = 256 << 10;
 /// How long a job may be overtaken for each KiB of its module: some five times as long as compiling it takes.
 pub(super) const PATIENCE_PER_KIB: Duration = Duration::from_millis(4);
 
-pub(super) struct Shared {
+pub(super) struct JobQueue {
     pub(super) state: Mutex<State>,
     pub(super) changed: Condvar,
 }
 
 pub(super) struct State {
-    pub(super) small: Queue,
-    pub(super) large: Queue,
-    pub(super) later: VecDeque<Job>,
+    pub(super) small: ByDueTime,
+    pub(super) large: ByDueTime,
+    pub(super) background: VecDeque<Job>,
     /// Jobs that have come so far: breaks ties of due times.
     pub(super) count: u64,
-    /// Threads that no job has.
+    /// Threads without a job.
     pub(super) free: usize,
     /// Jobs that have stepped aside, and threads in the place of those that are back.
     pub(super) aside: usize,
@@ -29,16 +29,16 @@ pub(super) struct State {
 }
 
 /// By due time.
-pub(super) type Queue = BTreeMap<(Instant, u64), Job>;
+pub(super) type ByDueTime = BTreeMap<(Instant, u64), Job>;
 pub(super) type Job = Box<dyn FnOnce() + Send>;
 
-impl Shared {
+impl JobQueue {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         // Nothing that can panic runs under the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The job whose turn it is, and how many threads it has; `None` when the pool is gone and nothing is left to do.
+    /// The next job, and how many threads it gets; `None` when the pool is gone and no job is left.
     pub(super) fn next(&self) -> Option<(Job, usize)> {
         let mut state = self.state();
         loop {
@@ -70,14 +70,15 @@ impl Shared {
         }
     }
 
-    pub(super) fn next_later(&self) -> Option<Job> {
+    /// The next background job, when no other waits; `None` when the pool is gone.
+    pub(super) fn next_background(&self) -> Option<Job> {
         let mut state = self.state();
         loop {
             if state.stop {
                 return None;
             }
             if state.waiting() == 0
-                && let Some(job) = state.later.pop_front()
+                && let Some(job) = state.background.pop_front()
             {
                 return Some(job);
             }
@@ -87,12 +88,12 @@ impl Shared {
 }
 
 impl State {
-    /// Nothing to do, for so many threads.
+    /// No jobs yet, and this many threads.
     pub(super) fn new(threads: usize) -> Self {
         State {
-            small: Queue::new(),
-            large: Queue::new(),
-            later: VecDeque::new(),
+            small: ByDueTime::new(),
+            large: ByDueTime::new(),
+            background: VecDeque::new(),
             count: 0,
             free: threads,
             aside: 0,
@@ -128,7 +129,7 @@ impl State {
         queue.pop_first().map(|(_due, job)| job)
     }
 
-    /// Whether a thread that serves in the place of another ends: as many do as jobs are back.
+    /// Whether a thread that serves in the place of a job ends: one ends for each job that is back.
     pub(super) fn is_place_back(&mut self) -> bool {
         let back = self.returned > 0;
         if back {

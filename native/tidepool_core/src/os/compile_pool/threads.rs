@@ -7,29 +7,29 @@ use std::thread;
 
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
-use super::queue::{Job, Shared};
+use super::queue::{Job, JobQueue};
 
-/// Beside a core's other work a thread of this niceness gets a quarter of it (a weight of 335 to 1024), and it gives the
-/// core back to whoever wakes up. A higher one changes nothing for calls, and beside busy cores a deploy takes minutes.
+/// A thread of this niceness gets a quarter of a busy core (a weight of 335 to 1024), and any thread that wakes up preempts
+/// it. A higher one changes nothing for calls, and on busy cores a deploy then takes minutes.
 pub(super) const NICE: i32 = 5;
-/// That of jobs which nobody waits for: a weight of 110, a third of the others'.
-pub(super) const LATER_NICE: i32 = 10;
+/// Niceness of background jobs: a weight of 110, a third of the others'.
+pub(super) const BACKGROUND_NICE: i32 = 10;
 
 thread_local! {
     /// The pool whose job this thread does.
-    static POOL: RefCell<Option<Arc<Shared>>> = const { RefCell::new(None) };
+    static POOL: RefCell<Option<Arc<JobQueue>>> = const { RefCell::new(None) };
 }
 
 /// The pool whose job the calling thread does.
-pub(super) fn pool() -> Option<Arc<Shared>> {
+pub(super) fn pool() -> Option<Arc<JobQueue>> {
     POOL.with_borrow(Option::clone)
 }
 
 // Never joined: the pool may be dropped by the last job, on its own thread.
 pub(super) fn spawn(
-    shared: Arc<Shared>,
+    shared: Arc<JobQueue>,
     nice: i32,
-    work: impl FnOnce(&Arc<Shared>) + Send + 'static,
+    work: impl FnOnce(&Arc<JobQueue>) + Send + 'static,
 ) -> std::io::Result<()> {
     thread::Builder::new().name("tidepool-compile".into()).spawn(move || {
         lower_priority(nice);
@@ -38,11 +38,11 @@ pub(super) fn spawn(
     Ok(())
 }
 
-/// Runs `job` with so many threads of its own for rayon's work.
-pub(super) fn run(shared: &Arc<Shared>, job: Job, threads: usize, nice: i32) {
+/// Runs `job` with `threads` threads of its own for rayon's work.
+pub(super) fn run(shared: &Arc<JobQueue>, job: Job, threads: usize, nice: i32) {
     let pool = Arc::clone(shared);
     let job = move || within(pool, job);
-    // A job says for itself what became of it, when it unwinds too.
+    // A job reports its own outcome, even when it unwinds.
     let caught = AssertUnwindSafe(|| match workers(threads, nice) {
         Ok(workers) => workers.install(job),
         // Without threads of its own it has this one, and rayon's for the whole process.
@@ -66,7 +66,7 @@ fn lower_priority(nice: i32) {
 }
 
 /// Does `job` as one of `pool`.
-fn within(pool: Arc<Shared>, job: Job) {
+fn within(pool: Arc<JobQueue>, job: Job) {
     POOL.set(Some(pool));
     // Forgotten when the job unwinds, too: the thread may be one that stays.
     let _forget = Forget;

@@ -73,5 +73,5 @@ pub(super) fn of(operator: &Operator<'_>, opcode: u8, values: u64) -> Cost {
     }
 }
 
-/// Branches that carry so many values take no longer for it.
+/// Branches that carry up to this many values take no longer for it.
 const MANY_VALUES: u64 = 16;

@@ -247,7 +247,7 @@ fn edit(
     body
 }
 
-/// Encodes a number in so many bytes, if it fits: what follows stays where it is then. Numbers may have zeros before them.
+/// Encodes a number in `bytes` bytes, if it fits: what follows stays where it is then. Numbers may have zeros before them.
 fn encode_in(bytes: usize, number: u32, into: &mut Vec<u8>) {
     let from = into.len();
     number.encode(into);

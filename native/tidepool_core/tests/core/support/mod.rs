@@ -14,6 +14,7 @@ use tidepool_core::{
     HostRequest, Instances, Limits, Module, Request, Runtime, RuntimeConfig, Step, Task,
 };
 
+use crate::settings;
 use signal::Signal;
 
 /// Longer than anything here takes on a slow machine; a test that waits for it has failed.
@@ -56,20 +57,9 @@ pub(crate) struct Node {
     pub(crate) io: tokio::runtime::Runtime,
 }
 
-/// Small, so that tests in parallel don't fight over address space.
+/// Small, with a compiler of its own.
 pub(crate) fn config() -> RuntimeConfig {
-    RuntimeConfig {
-        max_instances: 8,
-        max_queue: 8,
-        max_memory_bytes: 64 << 20,
-        max_table_elements: 1 << 17,
-        console_lines_per_s: u32::MAX,
-        dense: DenseConfig { max_instances: Some(8), ..DenseConfig::default() },
-        // Tests drive guests by turns and not at all, so those must not wait for each other.
-        max_computing: 1_000,
-        compiler: Some(compiler()),
-        ..RuntimeConfig::default()
-    }
+    RuntimeConfig { compiler: Some(compiler()), ..settings::small() }
 }
 
 /// The compiler of this build, or the one that whoever runs the tests names: one that fits these with another allocator, say.
@@ -77,9 +67,9 @@ pub(crate) fn compiler() -> PathBuf {
     std::env::var_os("TIDEPOOL_COMPILER").map_or_else(|| env!("CARGO_BIN_EXE_tidepool_compiler").into(), PathBuf::from)
 }
 
-/// The default limits, but for time: a busy machine must not fail a test that isn't about time.
+/// Limits that no test is about: a busy machine must not fail a test that isn't about time.
 pub(crate) fn limits() -> Limits {
-    Limits { time_ms: 30_000, cpu_time_ms: 30_000, ..Limits::default() }
+    Limits { time_ms: 30_000, cpu_time_ms: 30_000, ..settings::LIMITS }
 }
 
 impl Node {
@@ -106,7 +96,7 @@ impl Node {
 
     /// With the dense engine, and room in it for so many instances.
     pub(crate) fn dense(max_instances: u32, max_queue: usize) -> Self {
-        let dense = DenseConfig { max_instances: Some(max_instances), ..DenseConfig::default() };
+        let dense = DenseConfig { max_instances: Some(max_instances), ..settings::DENSE };
         Node { engine: EngineKind::Dense, ..Self::new(&RuntimeConfig { dense, max_queue, ..config() }) }
     }
 

@@ -1,0 +1,59 @@
+//! Settings that tests, benches and fuzz targets begin with. Users' defaults are Elixir's.
+
+#![allow(dead_code, reason = "not all of those who include this use all of it")]
+
+use std::time::Duration;
+
+use tidepool_core::{CompileBounds, DenseConfig, Limits, RuntimeConfig};
+
+pub(crate) const LIMITS: Limits = Limits {
+    memory_bytes: 64 << 20,
+    table_elements: 65_536,
+    time_ms: 5_000,
+    cpu_time_ms: 1_000,
+    payload_bytes: 8 << 20,
+    reply_bytes: 8 << 20,
+    depth: 64,
+    instances: u32::MAX,
+    queue: 1_000,
+    total_memory_bytes: u64::MAX,
+};
+
+pub(crate) const DENSE: DenseConfig = DenseConfig { max_instances: None, max_memory_bytes: 64 << 20 };
+
+pub(crate) const COMPILE_BOUNDS: CompileBounds = CompileBounds { time: Duration::from_secs(10), memory_bytes: 1 << 30 };
+
+/// Room for few instances, so that tests in parallel don't fight over address space.
+pub(crate) fn small() -> RuntimeConfig {
+    RuntimeConfig {
+        max_instances: 8,
+        max_queue: 8,
+        max_memory_bytes: 64 << 20,
+        max_table_elements: 1 << 17,
+        console_lines_per_s: u32::MAX,
+        dense: DenseConfig { max_instances: Some(8), ..DENSE },
+        // Tests drive guests by turns and not at all, so those must not wait for each other.
+        max_computing: 1_000,
+        ..runtime_config()
+    }
+}
+
+/// The fast engine, and compiling on the runtime's own threads.
+pub(crate) fn runtime_config() -> RuntimeConfig {
+    RuntimeConfig {
+        max_instances: 4_096,
+        max_queue: 16_384,
+        max_memory_bytes: 4 << 30,
+        max_table_elements: 1 << 20,
+        stack_bytes: 512 << 10,
+        console_lines_per_s: 100,
+        perf_map: false,
+        compile_threads: 1,
+        compiler: None,
+        compile_bounds: COMPILE_BOUNDS,
+        baseline_bytes: 0,
+        dense: DENSE,
+        max_total_memory_bytes: u64::MAX / 2,
+        max_computing: std::thread::available_parallelism().map_or(1, usize::from),
+    }
+}

@@ -1,0 +1,7 @@
+//! The trait that the edge asks for answers, and the ends by which a backend gives them.
+
+pub(crate) mod channel;
+pub(crate) mod contract;
+pub(crate) mod intake;
+pub(crate) mod responder;
+pub(crate) mod streamed;

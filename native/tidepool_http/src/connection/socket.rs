@@ -1,0 +1,126 @@
+//! A connection's socket: it notes what passes in the connection's state, and closes without destroying answers.
+
+use crate::connection::discards::DISCARD_BYTES;
+use crate::connection::state::ConnectionState;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep_until};
+
+/// Answers up to this size, heads included, are copied into one piece.
+const JOINED_BYTES: usize = 1 << 10;
+
+pub(crate) struct Watched {
+    stream: TcpStream,
+    connection: Arc<ConnectionState>,
+    closed_for_writing: bool,
+    /// Bytes thrown away since the last pause, and its timer, once there was one.
+    discarded: usize,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl Watched {
+    pub(crate) fn new(stream: TcpStream, connection: Arc<ConnectionState>) -> Self {
+        Self { stream, connection, closed_for_writing: false, discarded: 0, pause: None }
+    }
+
+    /// Ready when more may be thrown away.
+    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.discarded < DISCARD_BYTES {
+            return Poll::Ready(());
+        }
+        let discards = &self.connection.discards;
+        let pause = self.pause.get_or_insert_with(|| Box::pin(sleep_until(discards.next())));
+        ready!(pause.as_mut().poll(cx));
+        self.discarded = 0;
+        self.pause = None;
+        Poll::Ready(())
+    }
+
+    fn note_write(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &written {
+            Poll::Ready(written) => self.connection.bytes_out(*written.as_ref().unwrap_or(&0)),
+            Poll::Pending => self.connection.blocked(),
+        }
+        written
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.connection.bytes_in();
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.note_write(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        // Sending one short piece costs the system less than gathering several.
+        let mut joined = [0; JOINED_BYTES];
+        if let Some(bytes) = join(&mut joined, bufs) {
+            return self.poll_write(cx, bytes);
+        }
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.note_write(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    /// Closes for writing. When a request's body was left unread, what still comes is then thrown away until
+    /// the client closes too: closing on unread bytes sends a reset, which overtakes the answer. The timeout task
+    /// bounds the time this takes, and pauses bound how much the server reads for it.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.closed_for_writing {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            self.closed_for_writing = true;
+        }
+        if !self.connection.has_unread() {
+            return Poll::Ready(Ok(()));
+        }
+        self.connection.linger();
+        loop {
+            ready!(self.poll_pause(cx));
+            let mut bytes = [0; 8 << 10];
+            let mut sink = ReadBuf::new(&mut bytes);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut sink))?;
+            if sink.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            self.discarded += sink.filled().len();
+        }
+    }
+}
+
+/// The pieces behind each other, if they fit.
+fn join<'a>(joined: &'a mut [u8], pieces: &[io::IoSlice<'_>]) -> Option<&'a [u8]> {
+    let mut length = 0;
+    for piece in pieces {
+        let end = length + piece.len();
+        joined.get_mut(length..end)?.copy_from_slice(piece);
+        length = end;
+    }
+    joined.get(..length)
+}

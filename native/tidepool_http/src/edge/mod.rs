@@ -1,0 +1,10 @@
+//! What all connections share: settings, endpoints, counters, and the rules that admit a request.
+
+pub(crate) mod access;
+pub(crate) mod config;
+pub(crate) mod endpoint;
+pub(crate) mod host;
+pub(crate) mod notices;
+pub(crate) mod refused;
+pub(crate) mod shared;
+pub(crate) mod stats;

@@ -1,0 +1,175 @@
+//! What all connections of one server share, and the admission of requests.
+
+use crate::backend::contract::Backend;
+use crate::budget::answer_window::{AnswerSizes, LargeAnswerSlots};
+use crate::budget::peers::Peers;
+use crate::budget::shares::{self, Account, BodyBudget};
+use crate::connection::discards::Discards;
+use crate::edge::config::Config;
+use crate::edge::endpoint::{Row, Table};
+use crate::edge::host::Hosts;
+use crate::edge::notices::Notices;
+use crate::edge::stats::Gauges;
+use crate::message::reason::{Reason, Refusal};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use tokio::sync::Notify;
+
+/// Requests above `max_requests` that may look at the server while it is overloaded.
+const OBSERVERS: usize = 16;
+
+pub(crate) struct Edge {
+    pub(crate) config: Config,
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) hosts: Hosts,
+    pub(crate) table: Table,
+    pub(crate) peers: Peers,
+    pub(crate) gauges: Gauges,
+    pub(crate) notices: Notices,
+    pub(crate) budget: Arc<BodyBudget>,
+    pub(crate) sizes: AnswerSizes,
+    pub(crate) large_answers: LargeAnswerSlots,
+    pub(crate) discards: Arc<Discards>,
+    /// Set once a drain began; from then on `settled` is told of every end.
+    pub(crate) draining: AtomicBool,
+    pub(crate) settled: Notify,
+    /// The last request's; each responder takes the next.
+    pub(crate) last_id: AtomicU64,
+}
+
+/// What a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Makes the backend work.
+    Work,
+    /// Asks how the server is, and must get through when work does not.
+    Observe,
+}
+
+impl Edge {
+    pub(crate) fn new(config: Config, backend: Arc<dyn Backend>) -> Arc<Self> {
+        Arc::new(Self {
+            budget: BodyBudget::new(config.max_buffered_bytes),
+            sizes: AnswerSizes::default(),
+            large_answers: LargeAnswerSlots::default(),
+            discards: Arc::default(),
+            hosts: Hosts::new(&config),
+            // `Config::check` has checked it.
+            table: Table::new(&config.endpoints).unwrap_or_default(),
+            peers: Peers::new(&config.proxies),
+            config,
+            backend,
+            gauges: Gauges::default(),
+            notices: Notices::default(),
+            draining: AtomicBool::new(false),
+            settled: Notify::new(),
+            last_id: AtomicU64::new(0),
+        })
+    }
+
+    /// How many requests have got an id.
+    pub(crate) fn last_id(&self) -> u64 {
+        self.last_id.load(Relaxed)
+    }
+
+    /// A place among the requests in flight.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::Overloaded`] when all are taken, or the client has its share.
+    pub(crate) fn admit(self: &Arc<Self>, account: &Arc<Account>, purpose: Purpose) -> Result<Slot, Refusal> {
+        let limit = match purpose {
+            Purpose::Work => self.config.max_requests,
+            Purpose::Observe => self.config.max_requests.saturating_add(OBSERVERS),
+        };
+        self.take(account, Kind::Request, limit)
+    }
+
+    /// A place among the deploys in flight, taken besides the one of [`Edge::admit`].
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::Overloaded`] when all are taken, or the client has its share.
+    pub(crate) fn admit_upload(self: &Arc<Self>, account: &Arc<Account>) -> Result<Slot, Refusal> {
+        self.take(account, Kind::Upload, self.config.max_uploads)
+    }
+
+    /// A place among the requests of an endpoint that has a cap of its own, taken besides the one of [`Edge::admit`].
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::Overloaded`] when all are taken, or the client has its share.
+    pub(crate) fn admit_to(&self, row: &Row, account: &Arc<Account>) -> Result<Option<EndpointSlot>, Refusal> {
+        let Some(limit) = row.endpoint.places else { return Ok(None) };
+        if !shares::take(&row.held, &account.capped, limit, 1) {
+            return Err(self.overloaded());
+        }
+        Ok(Some(EndpointSlot { held: Arc::clone(&row.held), account: Arc::clone(account) }))
+    }
+
+    fn take(self: &Arc<Self>, account: &Arc<Account>, kind: Kind, limit: usize) -> Result<Slot, Refusal> {
+        let (held, own) = kind.counters(self, account);
+        if !shares::take(held, own, limit, 1) {
+            return Err(self.overloaded());
+        }
+        Ok(Slot { edge: Arc::clone(self), account: Arc::clone(account), kind })
+    }
+
+    pub(crate) fn overloaded(&self) -> Refusal {
+        let seconds = self.config.retry_after_s;
+        Refusal::new(Reason::Overloaded, "too much is in flight, of all clients or of this one: try again later")
+            .with("retry_after_s", seconds)
+            .header("retry-after", seconds.to_string())
+    }
+
+    /// Tells a drain that something ended.
+    pub(crate) fn settle(&self) {
+        if self.draining.load(SeqCst) {
+            self.settled.notify_waiters();
+        }
+    }
+}
+
+/// A place taken, given back on drop.
+pub(crate) struct Slot {
+    edge: Arc<Edge>,
+    account: Arc<Account>,
+    kind: Kind,
+}
+
+/// A place of [`Edge::admit_to`], given back on drop.
+pub(crate) struct EndpointSlot {
+    held: Arc<AtomicUsize>,
+    account: Arc<Account>,
+}
+
+impl Drop for EndpointSlot {
+    fn drop(&mut self) {
+        shares::give_back(&self.held, &self.account.capped, 1);
+    }
+}
+
+/// What there are places for.
+#[derive(Clone, Copy)]
+enum Kind {
+    Request,
+    Upload,
+}
+
+impl Kind {
+    /// How many are taken, and how many of them are the client's.
+    fn counters<'a>(self, edge: &'a Edge, account: &'a Account) -> (&'a AtomicUsize, &'a AtomicUsize) {
+        match self {
+            Self::Request => (&edge.gauges.in_flight, &account.requests),
+            Self::Upload => (&edge.gauges.uploads, &account.uploads),
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let (held, own) = self.kind.counters(&self.edge, &self.account);
+        shares::give_back(held, own, 1);
+        self.edge.settle();
+    }
+}

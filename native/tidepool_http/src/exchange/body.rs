@@ -1,0 +1,141 @@
+//! Reads a request's body into memory, bounded in size and time.
+
+use crate::budget::shares::CHARGED_BYTES;
+use crate::budget::shares::{Account, Hold};
+use crate::edge::shared::Edge;
+use crate::message::reason::{Reason, Refusal};
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
+use http_body_util::BodyExt;
+use hyper::body::Body;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::yield_now;
+use tokio::time::timeout;
+
+/// What one kind of body may be.
+pub(crate) struct Bounds {
+    /// Largest size, in bytes.
+    pub(crate) bytes: usize,
+    /// Time for all of it.
+    pub(crate) time: Duration,
+    /// Why a larger one is refused.
+    pub(crate) too_large: Reason,
+    /// The limit that the refusal names, in bytes.
+    pub(crate) named_bytes: usize,
+}
+
+impl Bounds {
+    /// The refusal of a body that is too large.
+    pub(crate) fn too_large(&self) -> Refusal {
+        let limit = self.named_bytes;
+        let message = format!("send at most {limit} bytes, or raise the server's limit");
+        let refusal = Refusal::new(self.too_large, message);
+        match self.too_large {
+            // A deploy that never came by the edge is refused with the same members.
+            Reason::TooLarge => refusal.with("allowed", limit).with("unit", "bytes"),
+            _ => refusal.with("limit_bytes", limit),
+        }
+    }
+
+    /// The refusal of a body that comes too slowly.
+    pub(crate) fn too_slow(&self) -> Refusal {
+        let limit_ms = u64::try_from(self.time.as_millis()).unwrap_or(u64::MAX);
+        Refusal::new(Reason::BodyTimeout, "the body came too slowly: send it faster, or in smaller requests")
+            .with("limit_ms", limit_ms)
+    }
+}
+
+/// A body in memory, with its share of the budget.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) bytes: Bytes,
+    pub(crate) hold: Hold,
+}
+
+/// Reads `body` to its end. One that announces too much is refused before a byte of it is read.
+///
+/// # Errors
+///
+/// `bounds.too_large`, [`Reason::BodyTimeout`], [`Reason::BodyIncomplete`], or [`Reason::Overloaded`]
+/// when too many bytes are held already.
+pub(crate) async fn read<B>(edge: &Edge, account: &Arc<Account>, body: B, bounds: &Bounds) -> Result<Held, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    if body.size_hint().lower() > bounds.bytes as u64 {
+        return Err(bounds.too_large());
+    }
+    let mut reading = pin!(read_all(edge, account, body, bounds));
+    // A body that is there already needs no timer.
+    if let Some(held) = reading.as_mut().now_or_never() {
+        return held;
+    }
+    timeout(bounds.time, reading).await.unwrap_or_else(|_| Err(bounds.too_slow()))
+}
+
+/// How much of an unwanted body is thrown away, so that its connection can go on.
+const DISCARDED_BYTES: u64 = 64 << 10;
+
+/// How often the connection is let read on for it.
+const DISCARD_TURNS: usize = 3;
+
+/// Throws a small body away as far as it has come already, without waiting for the rest.
+pub(crate) async fn discard<B>(mut body: B)
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let mut left = DISCARDED_BYTES;
+    for _ in 0..DISCARD_TURNS {
+        if body.size_hint().lower() > left {
+            return;
+        }
+        while let Some(frame) = body.frame().now_or_never() {
+            let Some(Ok(frame)) = frame else { return };
+            let size = frame.data_ref().map_or(0, |data| data.len() as u64);
+            let Some(less) = left.checked_sub(size) else { return };
+            left = less;
+        }
+        yield_now().await;
+    }
+}
+
+async fn read_all<B>(edge: &Edge, account: &Arc<Account>, mut body: B, bounds: &Bounds) -> Result<Held, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let mut hold = edge.budget.hold(account);
+    let mut bytes = Bytes::new();
+    let mut joined = BytesMut::new();
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            return Err(Refusal::new(Reason::BodyIncomplete, "the body ended early: send all of it"));
+        };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        let size = bytes.len().saturating_add(joined.len()).saturating_add(data.len());
+        if size > bounds.bytes {
+            return Err(bounds.too_large());
+        }
+        // The number of requests bounds small bodies, so that there is room for them even if the budget is used up.
+        if size >= CHARGED_BYTES && !hold.cover(size) {
+            return Err(edge.overloaded());
+        }
+        // One frame, the usual case, is not copied.
+        if bytes.is_empty() && joined.is_empty() {
+            bytes = data;
+            continue;
+        }
+        if joined.is_empty() {
+            // What was announced is reserved only as far as it doubles what came, so a lie costs little.
+            joined.reserve(announced.min(size.saturating_mul(2)).max(size));
+            joined.extend_from_slice(&std::mem::take(&mut bytes));
+        }
+        joined.extend_from_slice(&data);
+    }
+    let bytes = if joined.is_empty() { bytes } else { joined.freeze() };
+    Ok(Held { bytes, hold })
+}

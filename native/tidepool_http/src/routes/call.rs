@@ -1,0 +1,169 @@
+//! The path of a call, kept short: no router, no layers, no copies of the payload.
+
+use crate::backend::contract::Route;
+use crate::budget::answer_window::{SizeSlot, WindowShare};
+use crate::connection::state::ConnectionState;
+use crate::edge::shared::{Edge, Purpose, Slot};
+use crate::exchange::body::{self, Bounds, Held};
+use crate::exchange::handover::{Exchange, PendingExchange, hand_over};
+use crate::message::percent;
+use crate::message::reason::{Reason, Refusal, shown};
+use crate::message::response::Response;
+use bytes::Bytes;
+use hyper::body::Body;
+use hyper::header::EXPECT;
+use hyper::{Method, Request, Uri};
+use std::sync::Arc;
+
+/// The status with which a backend lets a body in.
+const CONTINUE: u16 = 100;
+
+/// What the paths of calls begin with.
+pub(crate) const PREFIX: &str = "/call/";
+
+/// Answers `GET|POST /call/{function}` and `/call/{function}/{operation}`.
+///
+/// # Errors
+///
+/// Whatever is wrong with the request, or [`Exchange::answer`].
+pub(crate) async fn call<B>(
+    edge: &Arc<Edge>,
+    connection: &ConnectionState,
+    request: Request<B>,
+) -> Result<(Response, WindowShare), Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let (function, operation) = target(request.uri().path())?;
+    let is_post = request.method() == Method::POST;
+    if !is_post && request.method() != Method::GET {
+        return Err(Refusal::new(Reason::MethodNotAllowed, "call with GET or POST").header("allow", "GET, POST"));
+    }
+    let account = &connection.account;
+    let _slot = edge.admit(account, Purpose::Work)?;
+    let size = edge.check_room(account, &function)?;
+    if !is_post {
+        let payload = query_payload(edge, request.uri().query())?;
+        // The body of a GET is left unread.
+        drop(request);
+        return ask(edge, connection, size, Route::Call { function, operation, payload }).await;
+    }
+    let expects = request.headers().contains_key(EXPECT);
+    let body = request.into_body();
+    let limit = match admitted(edge, &function, &body).await? {
+        Admitted::Within(limit) => limit,
+        Admitted::Not(answer) => {
+            // A client that asks whether to send its body is told so by the answer.
+            if !expects {
+                body::discard(body).await;
+            }
+            return Ok((answer, WindowShare::default()));
+        }
+    };
+    let bounds = bounds(edge, limit);
+    match body::read(edge, account, body, &bounds).await {
+        Ok(Held { bytes: payload, hold: _hold }) => {
+            ask(edge, connection, size, Route::Call { function, operation, payload }).await
+        }
+        // The function's own limit, whose refusal is the backend's.
+        Err(refusal) if refusal.reason == bounds.too_large && bounds.bytes < edge.config.max_payload_bytes => {
+            let answer = hand_over(edge, Route::Oversized { function }).answer().await?;
+            Ok((answer, WindowShare::default()))
+        }
+        Err(refusal) => Err(refusal),
+    }
+}
+
+/// Makes the call when the window of its connection has room for the answer.
+pub(crate) async fn ask(
+    edge: &Arc<Edge>,
+    connection: &ConnectionState,
+    size: SizeSlot,
+    call: Route,
+) -> Result<(Response, WindowShare), Refusal> {
+    let place = edge.await_window(connection, size).await;
+    let answer = edge.limit_large(size, || hand_over(edge, call)).await;
+    answer.map(|response| (response, place))
+}
+
+/// Whether the body of a call is read.
+enum Admitted {
+    /// It is, up to this many bytes.
+    Within(u64),
+    /// It is not; this is the call's answer.
+    Not(Response),
+}
+
+/// Asks for the function before a byte of a body is read. An empty one goes to the backend at once.
+async fn admitted<B>(edge: &Arc<Edge>, function: &str, body: &B) -> Result<Admitted, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    if body.is_end_stream() {
+        return Ok(Admitted::Within(u64::MAX));
+    }
+    if let Some(limit) = edge.backend.payload_limit(function) {
+        return Ok(Admitted::Within(limit));
+    }
+    let answer = hand_over(edge, Route::Admit { function: function.to_owned() }).answer().await?;
+    if answer.status == CONTINUE {
+        return Ok(Admitted::Within(edge.backend.payload_limit(function).unwrap_or(u64::MAX)));
+    }
+    Ok(Admitted::Not(answer))
+}
+
+/// The same for a GET without a body, as far as that goes without waiting.
+///
+/// # Errors
+///
+/// As for [`call`].
+pub(crate) fn get(edge: &Arc<Edge>, connection: &ConnectionState, uri: &Uri) -> Result<Got, Refusal> {
+    let (function, operation) = target(uri.path())?;
+    let slot = edge.admit(&connection.account, Purpose::Work)?;
+    let size = edge.check_room(&connection.account, &function)?;
+    let payload = query_payload(edge, uri.query())?;
+    let call = Route::Call { function, operation, payload };
+    if edge.is_large(size) {
+        return Ok(Got::Large(call, slot, size));
+    }
+    match hand_over(edge, call) {
+        Exchange::Over(answer) => edge.note_size(size, answer).map(Got::Answer),
+        Exchange::Pending(pending) => Ok(Got::Pending(pending, slot, size)),
+    }
+}
+
+/// What a GET has led to at once.
+pub(crate) enum Got {
+    /// The answer.
+    Answer(Response),
+    /// A wait for it, with its slot among the requests in flight and the key of its answer's size.
+    Pending(PendingExchange, Slot, SizeSlot),
+    /// A call with a large answer, to be made with [`ask`].
+    Large(Route, Slot, SizeSlot),
+}
+
+fn bounds(edge: &Edge, limit: u64) -> Bounds {
+    let most = edge.config.max_payload_bytes;
+    let bytes = most.min(usize::try_from(limit).unwrap_or(usize::MAX));
+    Bounds { bytes, time: edge.config.body_timeout, too_large: Reason::PayloadTooLarge, named_bytes: most }
+}
+
+fn target(path: &str) -> Result<(String, Option<String>), Refusal> {
+    let mut segments = path.strip_prefix(PREFIX).unwrap_or_default().split('/');
+    match (segments.next(), segments.next(), segments.next()) {
+        (Some(function), None, _) if !function.is_empty() => Ok((percent::segment(function)?, None)),
+        (Some(function), Some(operation), None) if !function.is_empty() && !operation.is_empty() => {
+            Ok((percent::segment(function)?, Some(percent::segment(operation)?)))
+        }
+        _ => Err(Refusal::new(Reason::NotFound, "call with /call/FUNCTION or /call/FUNCTION/OPERATION")
+            .with("path", shown(path))),
+    }
+}
+
+fn query_payload(edge: &Edge, query: Option<&str>) -> Result<Bytes, Refusal> {
+    let Some(query) = query else {
+        return Ok(Bytes::new());
+    };
+    let payload = percent::parameter(query, "payload")?.unwrap_or_default();
+    if payload.len() > edge.config.max_payload_bytes { Err(bounds(edge, u64::MAX).too_large()) } else { Ok(payload) }
+}

@@ -1,0 +1,156 @@
+//! `POST /deploy`: access, bounds, and the form taken apart.
+
+use crate::backend::contract::{Deploy, Route};
+use crate::budget::answer_window::WindowShare;
+use crate::connection::state::ConnectionState;
+use crate::edge::access;
+use crate::edge::shared::{Edge, Purpose};
+use crate::exchange::body::{self, Bounds};
+use crate::exchange::handover::hand_over;
+use crate::exchange::written::Http;
+use crate::message::percent;
+use crate::message::reason::{Reason, Refusal, shown};
+use crate::message::response::Response;
+use axum::body::Body;
+use axum::extract::multipart::{Field, Multipart, MultipartError};
+use axum::extract::{DefaultBodyLimit, FromRequest};
+use bytes::{Bytes, BytesMut};
+use hyper::Request;
+use hyper::header::CONTENT_TYPE;
+use hyper::http::request::Parts;
+use std::sync::Arc;
+
+/// Most fields of a form beside the module. What they mean is the backend's to say.
+const MAX_FIELDS: usize = 64;
+
+/// Longest text of a field.
+const TEXT_BYTES: usize = 64 << 10;
+
+/// Longest file name.
+const FILE_NAME_BYTES: usize = 4 << 10;
+
+/// Answers a deploy. The backend hears of what was refused.
+pub(crate) async fn serve<B>(edge: &Arc<Edge>, connection: &Arc<ConnectionState>, request: Request<B>) -> Http
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+{
+    let (head, body) = request.into_parts();
+    let answer = deploy(edge, connection, &head, body).await;
+    if let Err(refusal) = &answer {
+        edge.tell_refused(connection, (&head.method, &head.uri, &head.headers), refusal.reason);
+    }
+    edge.reply(connection, answer.map(|response| (response, WindowShare::default())))
+}
+
+/// Reads a deploy and hands it over. Nothing of the body is read before the head is found good.
+///
+/// # Errors
+///
+/// Whatever is wrong with the request, or [`hand_over`].
+async fn deploy<B>(edge: &Arc<Edge>, connection: &ConnectionState, head: &Parts, body: B) -> Result<Response, Refusal>
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+{
+    let account = &connection.account;
+    let caller = access::check_change(edge, connection, head)?;
+    let content_type = head.headers.get(CONTENT_TYPE).map(|value| value.as_bytes().to_ascii_lowercase());
+    if !content_type.is_some_and(|value| value.starts_with(b"multipart/form-data")) {
+        return Err(not_multipart());
+    }
+    let query = percent::parameters(head.uri.query().unwrap_or_default())?;
+    let _slot = edge.admit(account, Purpose::Work)?;
+    // A body that finds no place at its end need not come; but none is held while it comes, or slow ones had them all.
+    drop(edge.admit_upload(account)?);
+    let bounds = bounds(edge);
+    let held = body::read(edge, account, body, &bounds).await?;
+    let _upload = edge.admit_upload(account)?;
+    // In memory and bounded, so the parser sees one piece: its searches are linear, whatever the client sent.
+    let mut whole = Request::new(Body::from(held.bytes));
+    whole.headers_mut().extend(head.headers.get(CONTENT_TYPE).map(|kind| (CONTENT_TYPE, kind.clone())));
+    // Its bound was kept; axum's own would cut it at 2 MB.
+    DefaultBodyLimit::disable().apply(&mut whole);
+    let form = Multipart::from_request(whole, &()).await.map_err(|_| not_multipart())?;
+    let deploy = Deploy { query, ..fields(form, &bounds).await? };
+    let _hold = held.hold;
+    hand_over(edge, Route::Deploy(deploy, caller)).answer().await
+}
+
+fn bounds(edge: &Edge) -> Bounds {
+    Bounds {
+        bytes: edge.config.form_bytes(),
+        time: edge.config.upload_timeout,
+        too_large: Reason::TooLarge,
+        named_bytes: edge.config.max_upload_bytes,
+    }
+}
+
+fn not_multipart() -> Refusal {
+    Refusal::new(Reason::NotMultipart, "upload a form, as in `curl -F wasm=@FILE.wasm URL/deploy`")
+}
+
+fn malformed(_: MultipartError) -> Refusal {
+    Refusal::new(Reason::MalformedForm, "the form can't be read: upload it as in `curl -F wasm=@FILE.wasm URL/deploy`")
+}
+
+async fn fields(mut form: Multipart, bounds: &Bounds) -> Result<Deploy, Refusal> {
+    let mut wasm = None;
+    let mut deploy = Deploy::default();
+    while let Some(field) = form.next_field().await.map_err(malformed)? {
+        // Nothing is called by a longer name.
+        let name = shown(field.name().unwrap_or_default());
+        if name == "wasm" {
+            deploy.file_name = field.file_name().map(last_segment);
+            short(&name, deploy.file_name.as_ref().map_or(0, String::len), FILE_NAME_BYTES)?;
+            let bytes = whole(field).await?;
+            if bytes.len() > bounds.named_bytes {
+                return Err(bounds.too_large());
+            }
+            if wasm.replace(bytes).is_some() {
+                return Err(Refusal::new(Reason::DuplicateField, "give `wasm` once").with("field", "wasm"));
+            }
+        } else if deploy.fields.len() < MAX_FIELDS {
+            let text = text(field, &name).await?;
+            deploy.fields.push((name, text));
+        } else {
+            let message = format!("a form may have {MAX_FIELDS} fields beside `wasm`");
+            return Err(Refusal::new(Reason::InvalidField, message).with("field", name));
+        }
+    }
+    let missing = || Refusal::new(Reason::MissingField, "add the module, as in `curl -F wasm=@FILE.wasm`");
+    deploy.wasm = wasm.ok_or_else(|| missing().with("field", "wasm"))?;
+    Ok(deploy)
+}
+
+/// The content of a field, not copied when the parser finds it in one piece, as it does.
+async fn whole(mut field: Field<'_>) -> Result<Bytes, Refusal> {
+    let first = field.chunk().await.map_err(malformed)?.unwrap_or_default();
+    let Some(second) = field.chunk().await.map_err(malformed)? else {
+        return Ok(first);
+    };
+    let mut joined = BytesMut::from(first);
+    joined.extend_from_slice(&second);
+    while let Some(more) = field.chunk().await.map_err(malformed)? {
+        joined.extend_from_slice(&more);
+    }
+    Ok(joined.freeze())
+}
+
+async fn text(field: Field<'_>, name: &str) -> Result<String, Refusal> {
+    let bytes = whole(field).await?;
+    short(name, bytes.len(), TEXT_BYTES)?;
+    String::from_utf8(bytes.into())
+        .map_err(|_| Refusal::new(Reason::InvalidField, format!("`{name}` must be UTF-8")).with("field", name))
+}
+
+fn short(name: &str, size: usize, limit: usize) -> Result<(), Refusal> {
+    if size <= limit {
+        return Ok(());
+    }
+    let message = format!("`{name}` may have {limit} bytes, and has {size}");
+    Err(Refusal::new(Reason::InvalidField, message).with("field", name).with("limit_bytes", limit))
+}
+
+/// Some clients send a path; the separators are those of any system.
+fn last_segment(path: &str) -> String {
+    path.rsplit(['/', '\\']).next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,147 @@
+//! A request for what the backend's table has: let in by its row's rules, handed over, answered whole or piece by piece.
+
+use crate::backend::contract::{Caller, RequestBody, ResourceRequest, Route};
+use crate::backend::responder::Reply;
+use crate::budget::answer_window::WindowShare;
+use crate::budget::shares::Hold;
+use crate::connection::state::ConnectionState;
+use crate::edge::access;
+use crate::edge::endpoint::{BodyRule, Row};
+use crate::edge::shared::{Edge, Purpose};
+use crate::exchange::body::{self, Bounds};
+use crate::exchange::handover::hand_over;
+use crate::exchange::pump::{self, Pump};
+use crate::exchange::stream::{Begun, streamed};
+use crate::exchange::written::Http;
+use crate::message::percent;
+use crate::message::reason::{Reason, Refusal};
+use bytes::Bytes;
+use hyper::Request;
+use hyper::body::Body;
+use hyper::http::request::Parts;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+/// Answers a request that means this row.
+pub(crate) async fn serve<B>(
+    edge: &Arc<Edge>,
+    connection: &Arc<ConnectionState>,
+    row: &Row,
+    request: Request<B>,
+) -> Http
+where
+    B: Body<Data = Bytes, Error: Send> + Send + Unpin + 'static,
+{
+    let (head, body) = request.into_parts();
+    match ask(edge, connection, row, &head, body).await {
+        Ok(http) => http,
+        Err(refusal) => {
+            if row.endpoint.guarded {
+                edge.tell_refused(connection, (&head.method, &head.uri, &head.headers), refusal.reason);
+            }
+            edge.reply(connection, Err(refusal))
+        }
+    }
+}
+
+async fn ask<B>(
+    edge: &Arc<Edge>,
+    connection: &Arc<ConnectionState>,
+    row: &Row,
+    head: &Parts,
+    body: B,
+) -> Result<Http, Refusal>
+where
+    B: Body<Data = Bytes, Error: Send> + Send + Unpin + 'static,
+{
+    let endpoint = &row.endpoint;
+    let purpose = if endpoint.observes { Purpose::Observe } else { Purpose::Work };
+    let slot = edge.admit(&connection.account, purpose)?;
+    let caller = caller(edge, connection, row, head)?;
+    let segments = head.uri.path().split('/').skip(1).map(percent::segment).collect::<Result<_, _>>()?;
+    let query = if endpoint.query { percent::parameters(head.uri.query().unwrap_or_default())? } else { Vec::new() };
+    let place = edge.admit_to(row, &connection.account)?;
+    let Taken { body, hold, mut pump } = take(edge, connection, endpoint.body, body).await?;
+    let request = ResourceRequest {
+        endpoint: row.index,
+        method: endpoint.method.clone(),
+        segments,
+        query,
+        headers: headers(row, head),
+        body,
+        caller,
+    };
+    let exchange = hand_over(edge, Route::Resource(Box::new(request)));
+    match beside(exchange.reply(), &mut pump).await? {
+        Reply::Whole(response) => {
+            drop((slot, place, hold));
+            Ok(edge.reply(connection, Ok((response, WindowShare::default()))))
+        }
+        Reply::Pieces(head, reader) => streamed(edge, connection, head, reader, Begun { slot, place, pump }),
+    }
+}
+
+fn caller(edge: &Edge, connection: &ConnectionState, row: &Row, head: &Parts) -> Result<Caller, Refusal> {
+    if row.endpoint.guarded {
+        access::check_change(edge, connection, head)
+    } else {
+        Ok(access::caller(edge, connection, head))
+    }
+}
+
+fn headers(row: &Row, head: &Parts) -> Vec<(String, Bytes)> {
+    let value = |name| head.headers.get(name).map(|value| Bytes::copy_from_slice(value.as_bytes()));
+    row.headers.iter().filter_map(|name| Some((name.as_str().to_owned(), value(name)?))).collect()
+}
+
+/// What the backend gets of a body, and what stands for it here.
+struct Taken {
+    body: RequestBody,
+    hold: Option<Hold>,
+    pump: Option<Pump>,
+}
+
+async fn take<B>(edge: &Arc<Edge>, connection: &ConnectionState, rule: BodyRule, body: B) -> Result<Taken, Refusal>
+where
+    B: Body<Data = Bytes, Error: Send> + Send + Unpin + 'static,
+{
+    let bounds = |bytes| Bounds {
+        bytes,
+        time: edge.config.body_timeout,
+        too_large: Reason::PayloadTooLarge,
+        named_bytes: bytes,
+    };
+    match rule {
+        // It is dropped before the backend is asked.
+        BodyRule::Nothing => Ok(Taken { body: RequestBody::Nothing, hold: None, pump: None }),
+        BodyRule::Whole(bytes) => {
+            let held = body::read(edge, &connection.account, body, &bounds(bytes)).await?;
+            Ok(Taken { body: RequestBody::Whole(held.bytes), hold: Some(held.hold), pump: None })
+        }
+        BodyRule::Pieces(bytes) => {
+            let (reader, pump) = pump::open(edge, &connection.account, body, bounds(bytes))?;
+            Ok(Taken { body: RequestBody::Pieces(reader), hold: None, pump: Some(pump) })
+        }
+    }
+}
+
+/// Waits for the reply, and has the body come meanwhile. What is wrong with the body is the answer, when there is none yet:
+/// the reply that is dropped then hangs up on the backend.
+async fn beside(
+    reply: impl Future<Output = Result<Reply, Refusal>>,
+    pump: &mut Option<Pump>,
+) -> Result<Reply, Refusal> {
+    let mut reply = pin!(reply);
+    poll_fn(|cx| {
+        if let Poll::Ready(reply) = reply.as_mut().poll(cx) {
+            return Poll::Ready(reply);
+        }
+        match pump.as_mut().map(|pump| pump.poll(cx)) {
+            Some(Poll::Ready(Err(refusal))) => Poll::Ready(Err(refusal)),
+            _ => Poll::Pending,
+        }
+    })
+    .await
+}

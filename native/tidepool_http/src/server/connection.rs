@@ -1,0 +1,188 @@
+//! One connection: hyper drives it, the connection gives it orders, its requests are sorted into calls and the rest.
+
+use crate::budget::answer_window::WindowShare;
+use crate::connection::socket::Watched;
+use crate::connection::state::{ConnectionState, Order};
+use crate::connection::unread::LingeringBody;
+use crate::edge::config::Config;
+use crate::edge::shared::Edge;
+use crate::exchange::written::Http;
+use crate::message::reason::Refusal;
+use crate::routes::call::{self, Got};
+use crate::routes::control;
+use crate::server::registry::Entry;
+use futures_util::future::{BoxFuture, Either, Ready, ready};
+use hyper::body::{Body, Incoming};
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::net::TcpStream;
+
+/// A reply, at once or later.
+type Answering = Either<Ready<Result<Http, Infallible>>, UntilCut>;
+
+/// A reply that comes later. Once its connection is cut, the next poll drops the future that makes it.
+struct UntilCut {
+    connection: Arc<ConnectionState>,
+    reply: Option<BoxFuture<'static, Result<Http, Infallible>>>,
+}
+
+impl UntilCut {
+    fn new(
+        connection: &Arc<ConnectionState>,
+        reply: impl Future<Output = Result<Http, Infallible>> + Send + 'static,
+    ) -> Self {
+        UntilCut { connection: Arc::clone(connection), reply: Some(Box::pin(reply)) }
+    }
+}
+
+impl Future for UntilCut {
+    type Output = Result<Http, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.connection.order() == Order::Cut {
+            self.reply = None;
+        }
+        self.reply.as_mut().map_or(Poll::Pending, |reply| reply.as_mut().poll(cx))
+    }
+}
+
+/// Requests that one HTTP/2 client may give up before it has to connect anew, so that starting work
+/// and cancelling it in a circle costs the client something too.
+const ABANDONED: u32 = 1_000;
+
+/// What an HTTP/2 stream holds of an answer beyond its client's window.
+const SEND_BUFFER_BYTES: usize = 64 << 10;
+
+/// How connections are served; made once.
+pub(crate) fn protocol(config: &Config) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().max_buf_size(config.max_header_bytes);
+    builder
+        .http2()
+        .max_concurrent_streams(config.max_streams)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
+        .max_header_list_size(u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX));
+    builder
+}
+
+/// Serves a connection to its end. Dropped, it hangs up on what is in flight.
+pub(crate) async fn serve(stream: TcpStream, entry: Entry, protocol: Arc<Builder<TokioExecutor>>) {
+    let io = TokioIo::new(Watched::new(stream, Arc::clone(&entry.connection)));
+    let service = service_fn(|request| answer(&entry, request));
+    let mut driver = pin!(protocol.serve_connection(io, service));
+    let mut closing = false;
+    poll_fn(|cx| {
+        entry.connection.register(cx.waker());
+        let order = entry.connection.order();
+        if order == Order::Cut {
+            // The client may be on this machine and take this thread's core when the socket closes: the backend is told first.
+            if entry.connection.is_busy() && !entry.connection.is_multiplexed() {
+                let _ = driver.as_mut().poll(cx);
+            }
+            return Poll::Ready(());
+        }
+        // HTTP/2 has a way to part without losing a request; in HTTP/1 an answer is where to say it.
+        let parting = order == Order::Close || (order == Order::Leave && entry.connection.is_multiplexed());
+        if parting && !closing {
+            closing = true;
+            driver.as_mut().graceful_shutdown();
+        }
+        // How a connection ends is the client's affair; what it left behind is hung up by the drops.
+        driver.as_mut().poll(cx).map(|_| ())
+    })
+    .await;
+}
+
+/// A GET of a call that is answered at once costs no future; all others are boxed, so that they don't make the
+/// connection's own larger.
+fn answer(entry: &Entry, request: Request<Incoming>) -> Answering {
+    let (edge, connection) = (&entry.edge, &entry.connection);
+    let meant = edge.hosts.check(&request);
+    let is_call = request.uri().path().starts_with(call::PREFIX);
+    let plain = request.method() == Method::GET && request.body().is_end_stream() && !is_multiplexed(&request);
+    if !is_call || !plain || meant.is_err() {
+        let reply = serve_request(Arc::clone(edge), Arc::clone(connection), is_call, request, meant);
+        return Either::Right(UntilCut::new(connection, reply));
+    }
+    let busy = connection.begin();
+    // No body is left of a request before this one.
+    connection.set_unread(false);
+    let reply = match call::get(edge, connection, request.uri()) {
+        Ok(Got::Answer(response)) => edge.reply(connection, Ok((response, WindowShare::default()))),
+        Err(refusal) => edge.reply(connection, Err(refusal)),
+        Ok(Got::Large(call, slot, size)) => {
+            let (edge, own_connection) = (Arc::clone(edge), Arc::clone(connection));
+            let reply = async move {
+                let answer = call::ask(&edge, &own_connection, size, call).await;
+                drop(slot);
+                busy.answered();
+                Ok(part(&own_connection, false, edge.reply(&own_connection, answer)))
+            };
+            return Either::Right(UntilCut::new(connection, reply));
+        }
+        Ok(Got::Pending(pending, slot, size)) => {
+            let (edge, own_connection) = (Arc::clone(edge), Arc::clone(connection));
+            let reply = async move {
+                let answer = pending.answer().await;
+                drop(slot);
+                let answer = edge.note_size(size, answer).map(|response| (response, WindowShare::default()));
+                busy.answered();
+                Ok(part(&own_connection, false, edge.reply(&own_connection, answer)))
+            };
+            return Either::Right(UntilCut::new(connection, reply));
+        }
+    };
+    busy.answered();
+    Either::Left(ready(Ok(part(connection, false, reply))))
+}
+
+async fn serve_request(
+    edge: Arc<Edge>,
+    connection: Arc<ConnectionState>,
+    is_call: bool,
+    request: Request<Incoming>,
+    meant: Result<(), Refusal>,
+) -> Result<Http, Infallible> {
+    let busy = connection.begin();
+    let multiplexed = is_multiplexed(&request);
+    if multiplexed {
+        connection.set_multiplexed();
+        if connection.abandoned() > ABANDONED {
+            connection.give(Order::Close);
+        }
+    }
+    let request = request.map(|body| LingeringBody::new(body, &connection, multiplexed));
+    let reply = match meant {
+        Err(refusal) => {
+            edge.tell_refused(&connection, (request.method(), request.uri(), request.headers()), refusal.reason);
+            drop(request);
+            edge.reply(&connection, Err(refusal))
+        }
+        Ok(()) if is_call => edge.reply(&connection, call::call(&edge, &connection, request).await),
+        // Boxed, so that a call's future is no larger for what is not a call.
+        Ok(()) => Box::pin(control::serve(&edge, &connection, request)).await,
+    };
+    busy.answered();
+    Ok(part(&connection, multiplexed, reply))
+}
+
+/// Says so in the reply when the connection can't go on, because a body was left unread, or should not.
+fn part(connection: &ConnectionState, multiplexed: bool, mut reply: Http) -> Http {
+    let stuck = connection.has_unread() && reply.status().as_u16() >= 400;
+    if stuck || (!multiplexed && connection.order() == Order::Leave) {
+        reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    reply
+}
+
+fn is_multiplexed(request: &Request<Incoming>) -> bool {
+    request.version() == Version::HTTP_2
+}

@@ -1,0 +1,305 @@
+//! Requests of the HTTP edge. A call is driven for its first slice on the thread that it arrived on. Calls that are not over
+//! then, and all other requests, wait in queues until Elixir processes take them; their answers come back through NIFs.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use crossbeam_queue::SegQueue;
+use rustler::{Atom, Binary, Encoder, Env, LocalPid, OwnedEnv, Resource, ResourceArc, Term};
+use tidepool_core::{CallError, Request, Runtime, Step, Task};
+use tidepool_http::{
+    Answer, Backend, Caller, Deferral, Deploy, Refused, RequestBody, ResourceRequest, Responder, Response, Route,
+};
+use tokio::runtime::Handle;
+
+use crate::edge::stream;
+use crate::edge::stream::{Kind, ResponderHandle};
+use crate::function::call;
+use crate::terms::decode::{List, Short};
+use crate::terms::{atoms, encode};
+
+/// Requests on their way to processes, and the dispatcher that spawns one for each.
+///
+/// A dispatcher's messages have no terms of a request, since they live on in its heap until it collects garbage. The edge's
+/// cap on requests in flight bounds the queue.
+pub(crate) struct DispatchQueue {
+    dispatcher: LocalPid,
+    waiting: SegQueue<QueuedRequest>,
+    /// Requests that the dispatcher has not been told of. The first of them sends it a message.
+    unannounced: AtomicUsize,
+    resources: Arc<Resources>,
+}
+
+/// What requests for resources need.
+pub(crate) struct Resources {
+    /// The module that serves each row of the edge's table.
+    pub(crate) handlers: Vec<Atom>,
+    /// Sends messages for schedulers.
+    pub(crate) io: Handle,
+}
+
+#[rustler::resource_impl]
+impl Resource for DispatchQueue {}
+
+/// A request that no process has taken yet.
+struct QueuedRequest {
+    responder: Responder,
+    stage: Arc<Mutex<Stage>>,
+    kind: RequestKind,
+}
+
+enum RequestKind {
+    /// A call that has begun: its function and operation.
+    Begun(String, Option<String>),
+    Route(Box<Route>),
+}
+
+/// How far a request has got, for the edge, which sees its client hang up.
+enum Stage {
+    /// No process has taken it. This is what its first slice left to do.
+    Queued(Option<Box<Begun>>),
+    /// This process serves it.
+    Taken(LocalPid),
+    /// The client is gone.
+    HungUp,
+}
+
+/// A call that was not answered in its first slice. It has no owner until a process takes it.
+pub(crate) enum Begun {
+    /// It ended with an error, which is for Elixir to render.
+    Failed(CallError),
+    /// It goes on.
+    Unfinished {
+        /// The call.
+        task: Task,
+        /// What it needs next.
+        step: Step,
+        /// When its first slice ended.
+        since: Instant,
+    },
+}
+
+/// Answers what is answered in one slice, and hands the rest to Elixir processes.
+pub(crate) struct Dispatchers {
+    runtime: Arc<Runtime>,
+    queues: Vec<ResourceArc<DispatchQueue>>,
+    next: AtomicUsize,
+}
+
+impl Dispatchers {
+    pub(crate) fn new(runtime: Arc<Runtime>, pids: Vec<LocalPid>, resources: Resources) -> Self {
+        let resources = Arc::new(resources);
+        let queue = |dispatcher| {
+            let (waiting, unannounced, resources) = (SegQueue::new(), AtomicUsize::new(0), Arc::clone(&resources));
+            ResourceArc::new(DispatchQueue { dispatcher, waiting, unannounced, resources })
+        };
+        Dispatchers { runtime, queues: pids.into_iter().map(queue).collect(), next: AtomicUsize::new(0) }
+    }
+
+    /// Drives a call for its first slice. `None` when the function is not deployed, when its first slice is likely to be too
+    /// long, or when calls are observed, which only a process does.
+    fn begin(&self, name: &str, operation: Option<&str>, payload: &[u8]) -> Option<Result<Vec<u8>, Begun>> {
+        if self.runtime.is_observed() {
+            return None;
+        }
+        let start = |published: &tidepool_core::Published| {
+            let function = &published.function;
+            let operation = operation.map_or(&*published.operation, str::as_bytes).to_vec();
+            function.suits_inline().then(|| {
+                // Before the payload is copied.
+                function.admit(payload.len())?;
+                function.start(Request { operation, payload: payload.to_vec(), depth: 1, timeout: Duration::MAX })
+            })
+        };
+        let mut task = match self.runtime.directory().with(name, start).flatten()? {
+            Ok(task) => task,
+            Err(error) => return Some(Err(Begun::Failed(error))),
+        };
+        Some(match task.drive_inline() {
+            Step::Done(outcome) => outcome.map_err(Begun::Failed),
+            step => Err(Begun::Unfinished { task, step, since: Instant::now() }),
+        })
+    }
+
+    /// The refusal of a payload that was too large to be read; `None` when its function has gone meanwhile.
+    fn oversized(&self, name: &str) -> Option<Result<Vec<u8>, Begun>> {
+        let refused = |published: &tidepool_core::Published| published.function.admit(usize::MAX).err();
+        let error = self.runtime.directory().with(name, refused).flatten()?;
+        Some(Err(Begun::Failed(error)))
+    }
+
+    fn hand_over(&self, deferral: Deferral<'_>, begun: Option<Begun>, kind: RequestKind) -> Answer {
+        let stage = Arc::new(Mutex::new(Stage::Queued(begun.map(Box::new))));
+        let index = self.next.fetch_add(1, Ordering::Relaxed).checked_rem(self.queues.len());
+        let queue = index.and_then(|index| self.queues.get(index));
+        let (responder, answer) = deferral.responder({
+            let (stage, dispatcher) = (Arc::clone(&stage), queue.map(|queue| queue.dispatcher));
+            move || hang_up(&stage, dispatcher)
+        });
+        // Without a queue the responder is dropped here, which answers the client.
+        if let Some(queue) = queue {
+            queue.waiting.push(QueuedRequest { responder, stage, kind });
+            if queue.unannounced.fetch_add(1, Ordering::AcqRel) == 0 {
+                // When the dispatcher has died its listener is restarted, and cuts what waits here.
+                let message = |env| (atoms::tidepool_http(), queue).encode(env);
+                let _ = OwnedEnv::new().send_and_clear(&queue.dispatcher, message);
+            }
+        }
+        answer
+    }
+}
+
+/// Makes the next stage of the one before.
+fn advance<R>(stage: &Mutex<Stage>, next: impl FnOnce(Stage) -> (Stage, R)) -> R {
+    let mut stage = stage.lock().unwrap_or_else(PoisonError::into_inner);
+    let (after, result) = next(std::mem::replace(&mut *stage, Stage::HungUp));
+    *stage = after;
+    result
+}
+
+/// Ends a request whose client is gone: a call that no process has taken at once, a process by its dispatcher.
+fn hang_up(stage: &Mutex<Stage>, dispatcher: Option<LocalPid>) {
+    let before = advance(stage, |before| (Stage::HungUp, before));
+    if let (Stage::Taken(process), Some(dispatcher)) = (before, dispatcher) {
+        let _ = OwnedEnv::new().send_and_clear(&dispatcher, |env| (atoms::tidepool_hangup(), process).encode(env));
+    }
+}
+
+impl Backend for Dispatchers {
+    fn payload_limit(&self, function: &str) -> Option<u64> {
+        self.runtime.directory().with(function, |published| published.function.payload_limit())
+    }
+
+    fn request(&self, route: Route, deferral: Deferral<'_>) -> Answer {
+        let begun = match &route {
+            Route::Call { function, operation, payload } => self.begin(function, operation.as_deref(), payload),
+            Route::Oversized { function } => self.oversized(function),
+            _ => None,
+        };
+        match (begun, route) {
+            (Some(Ok(reply)), _) => Answer::Now(Response::reply(reply)),
+            (Some(Err(begun)), Route::Call { function, operation, .. }) => {
+                self.hand_over(deferral, Some(begun), RequestKind::Begun(function, operation))
+            }
+            (Some(Err(begun)), Route::Oversized { function }) => {
+                self.hand_over(deferral, Some(begun), RequestKind::Begun(function, None))
+            }
+            (_, route) => self.hand_over(deferral, None, RequestKind::Route(Box::new(route))),
+        }
+    }
+
+    /// Any dispatcher logs it: `{:tidepool_refused, request, reason, peer, left_out}`.
+    fn refused(&self, refused: Refused) {
+        if let Some(queue) = self.queues.first() {
+            let Refused { request, reason, peer, left_out } = refused;
+            let message =
+                |env| (atoms::tidepool_refused(), request, reason.name(), peer.to_string(), left_out).encode(env);
+            let _ = OwnedEnv::new().send_and_clear(&queue.dispatcher, message);
+        }
+    }
+}
+
+/// How many requests have come to a queue since the last time this was called: that many processes have to take one each.
+#[rustler::nif]
+fn http_unannounced(queue: &DispatchQueue) -> usize {
+    queue.unannounced.swap(0, Ordering::AcqRel)
+}
+
+/// Makes the calling process the one that serves the next request of a queue: `{responder, route, step}`. `step` is what a
+/// call needs next whose first slice the edge drove, as `call` returns it, and `nil` for other requests. `nil` when the queue
+/// has no request whose client still waits.
+#[rustler::nif]
+fn http_take<'a>(env: Env<'a>, queue: &'a DispatchQueue) -> Option<(ResourceArc<ResponderHandle>, Term<'a>, Term<'a>)> {
+    loop {
+        let QueuedRequest { responder, stage, kind } = queue.waiting.pop()?;
+        let begun = advance(&stage, |before| match before {
+            Stage::Queued(begun) => (Stage::Taken(env.pid()), Some(begun)),
+            Stage::Taken(_) | Stage::HungUp => (before, None),
+        });
+        let Some(begun) = begun else { continue };
+        let (route, io) = match kind {
+            RequestKind::Begun(function, operation) => ((atoms::begun(), function, operation).encode(env), None),
+            RequestKind::Route(route) => {
+                let io = matches!(*route, Route::Resource(_)).then(|| queue.resources.io.clone());
+                (encode_route(env, *route, &queue.resources), io)
+            }
+        };
+        let step = match begun.map(|begun| *begun) {
+            Some(Begun::Failed(error)) => encode::call_error(env, &error),
+            Some(Begun::Unfinished { task, step, since }) => call::take_over(env, task, step, since.elapsed()),
+            None => atoms::nil().encode(env),
+        };
+        return Some((ResourceArc::new(ResponderHandle { responder: Mutex::new(Some(responder)), io }), route, step));
+    }
+}
+
+/// Answers a request. A second answer is ignored.
+#[rustler::nif]
+fn http_answer<'a>(
+    responder: &ResponderHandle,
+    status: Short,
+    content_type: Kind,
+    headers: List<(String, String)>,
+    body: Binary<'a>,
+) -> Atom {
+    let responder = responder.responder.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(responder) = responder {
+        let content_type = content_type.of(body.as_slice());
+        let body = Bytes::copy_from_slice(body.as_slice());
+        responder.answer(Response { status: status.0, content_type, headers: headers.0, body });
+    }
+    atoms::ok()
+}
+
+fn encode_route<'a>(env: Env<'a>, route: Route, resources: &Resources) -> Term<'a> {
+    match route {
+        Route::Deploy(form, caller) => (atoms::deploy(), deploy(env, form), origin(caller)).encode(env),
+        Route::Call { function, operation, payload } => {
+            (atoms::call(), function, operation, encode::binary(env, payload)).encode(env)
+        }
+        // The function of an oversized call that comes here is gone, which is for Elixir to say.
+        Route::Admit { function } | Route::Oversized { function } => (atoms::admit(), function).encode(env),
+        Route::Health => atoms::health().encode(env),
+        Route::Resource(request) => resource(env, *request, resources),
+    }
+}
+
+/// `{:resource, module, request}`.
+fn resource<'a>(env: Env<'a>, request: ResourceRequest, resources: &Resources) -> Term<'a> {
+    let ResourceRequest { endpoint, method, segments, query, headers, body, caller } = request;
+    let handler = resources.handlers.get(endpoint).copied().unwrap_or_else(atoms::nil);
+    let headers: Vec<_> = headers.into_iter().map(|(name, value)| (name, encode::copy(env, &value))).collect();
+    let body = match body {
+        RequestBody::Nothing => atoms::nil().encode(env),
+        RequestBody::Whole(bytes) => encode::binary(env, bytes),
+        RequestBody::Pieces(reader) => stream::body(env, reader, &resources.io),
+    };
+    let request = vec![
+        (atoms::method(), method.encode(env)),
+        (atoms::path(), segments.encode(env)),
+        (atoms::query(), query.encode(env)),
+        (atoms::headers(), headers.encode(env)),
+        (atoms::body(), body),
+        (atoms::origin(), origin(caller).encode(env)),
+    ];
+    (atoms::resource(), handler, encode::map(env, request)).encode(env)
+}
+
+/// `{:token | :no_token, address}`.
+fn origin(caller: Caller) -> (Atom, String) {
+    (if caller.has_token { atoms::token() } else { atoms::no_token() }, caller.peer.to_string())
+}
+
+fn deploy(env: Env<'_>, form: Deploy) -> Term<'_> {
+    encode::map(
+        env,
+        vec![
+            (atoms::wasm(), encode::binary(env, form.wasm)),
+            (atoms::file_name(), form.file_name.encode(env)),
+            (atoms::fields(), form.fields.encode(env)),
+            (atoms::query(), form.query.encode(env)),
+        ],
+    )
+}

@@ -1,0 +1,168 @@
+//! The HTTP edge: started, drained, counted. What becomes of its requests is in `edge/request.rs`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustler::{Atom, Encoder, Env, LocalPid, NifResult, OwnedEnv, Resource, ResourceArc, Term};
+use tidepool_http::{BodyRule, Config, Endpoint, Server, StartError};
+
+use crate::edge::request::{Dispatchers, Resources};
+use crate::node::handle::Node;
+use crate::terms::decode::{List, Short};
+use crate::terms::{atoms, decode, encode};
+
+// Bounds of the edge that are no settings.
+/// Largest head of a request.
+const MAX_HEADER_BYTES: usize = 64 << 10;
+/// Time for the whole body of a deploy.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(300);
+/// Deploys in flight whose body is there.
+const MAX_UPLOADS: usize = 32;
+/// HTTP/2 streams open at once on one connection.
+const MAX_STREAMS: u32 = 128;
+/// What `Retry-After` says on a 503.
+const RETRY_AFTER_S: u32 = 1;
+
+/// A running edge. It stops at once when the term is gone; `http_drain` stops it in order.
+pub(crate) struct ServerHandle {
+    server: Arc<Server>,
+    node: ResourceArc<Node>,
+}
+
+#[rustler::resource_impl]
+impl Resource for ServerHandle {}
+
+/// `{:ok, server, port}` or `{:error, reason, message}`. Requests that are not answered where they arrive go to
+/// `dispatchers` as `{:tidepool_http, queue}`, sent for the first that `http_unannounced` has not counted, and
+/// `{:tidepool_hangup, pid}` when the client is gone whose request that process has taken.
+#[rustler::nif(schedule = "DirtyIo")]
+fn http_start<'a>(
+    env: Env<'a>,
+    node: ResourceArc<Node>,
+    config: Term<'a>,
+    dispatchers: List<LocalPid>,
+) -> NifResult<Term<'a>> {
+    let (endpoints, handlers) = endpoints(decode::field::<List<Term<'_>>>(config, atoms::endpoints())?.0)?;
+    let config = http_config(config, endpoints)?;
+    let resources = Resources { handlers, io: node.io().clone() };
+    let backend = Dispatchers::new(Arc::clone(&node.runtime), dispatchers.0, resources);
+    let started = Server::start(config, Arc::new(backend), node.io());
+    Ok(match started {
+        Ok(server) => {
+            let port = server.local_addr().port();
+            let handle = ResourceArc::new(ServerHandle { server: Arc::new(server), node });
+            (atoms::ok(), handle, port).encode(env)
+        }
+        Err(error) => (atoms::error(), start_reason(&error), error.to_string()).encode(env),
+    })
+}
+
+/// Stops accepting, lets requests in flight finish within `limit_ms`, and sends
+/// `{:tidepool_drained, finished, cut}` to the caller.
+#[rustler::nif]
+fn http_drain(env: Env<'_>, server: ResourceArc<ServerHandle>, limit_ms: u64) -> Atom {
+    let pid = env.pid();
+    let edge = Arc::clone(&server.server);
+    let began = Instant::now();
+    server.node.io().spawn(async move {
+        // The thread may have been late.
+        let drained = edge.drain(decode::millis(limit_ms).saturating_sub(began.elapsed())).await;
+        let _ = OwnedEnv::new().send_and_clear(&pid, |_| (atoms::tidepool_drained(), drained.finished, drained.cut));
+    });
+    atoms::ok()
+}
+
+/// What the edge counts, as a map.
+#[rustler::nif]
+fn http_stats<'a>(env: Env<'a>, server: ResourceArc<ServerHandle>) -> Term<'a> {
+    let stats = server.server.stats();
+    let refused: u64 = stats.refused.iter().map(|(_, count)| count).sum();
+    encode::map(
+        env,
+        vec![
+            (atoms::connections_open(), stats.connections_open.encode(env)),
+            (atoms::requests_in_flight(), stats.requests_in_flight.encode(env)),
+            (atoms::connections_accepted(), stats.connections_accepted.encode(env)),
+            (atoms::requests(), stats.requests.encode(env)),
+            (atoms::handed_over(), stats.handed_over.encode(env)),
+            (atoms::answered(), stats.answered.encode(env)),
+            (atoms::hangups(), stats.hangups.encode(env)),
+            (atoms::accept_errors(), stats.accept_errors.encode(env)),
+            (atoms::refused(), refused.encode(env)),
+        ],
+    )
+}
+
+fn http_config(map: Term<'_>, endpoints: Vec<Endpoint>) -> NifResult<Config> {
+    let address: String = decode::field(map, atoms::address())?;
+    let address: IpAddr = address.parse().map_err(|_| rustler::Error::BadArg)?;
+    let ms = |key| decode::field(map, key).map(decode::millis);
+    Ok(Config {
+        address: SocketAddr::new(address, decode::field::<Short>(map, atoms::port())?.0),
+        token: decode::field(map, atoms::token())?,
+        hosts: decode::field::<List<String>>(map, atoms::hosts())?.0,
+        proxies: decode::field::<List<String>>(map, atoms::proxies())?
+            .0
+            .iter()
+            .map(|proxy| proxy.parse().map_err(|_| rustler::Error::BadArg))
+            .collect::<NifResult<_>>()?,
+        max_upload_bytes: decode::field(map, atoms::max_upload_bytes())?,
+        max_payload_bytes: decode::field(map, atoms::max_payload_bytes())?,
+        header_timeout: ms(atoms::header_timeout_ms())?,
+        body_timeout: ms(atoms::body_timeout_ms())?,
+        write_timeout: ms(atoms::write_timeout_ms())?,
+        idle_timeout: ms(atoms::idle_timeout_ms())?,
+        lame_duck: ms(atoms::lame_duck_ms())?,
+        max_buffered_bytes: decode::field(map, atoms::max_buffered_bytes())?,
+        max_connections: decode::field(map, atoms::max_connections())?,
+        max_requests: decode::field(map, atoms::max_requests())?,
+        form_overhead_bytes: decode::field(map, atoms::form_overhead_bytes())?,
+        max_header_bytes: MAX_HEADER_BYTES,
+        upload_timeout: UPLOAD_TIMEOUT,
+        max_uploads: MAX_UPLOADS,
+        max_streams: MAX_STREAMS,
+        retry_after_s: RETRY_AFTER_S,
+        endpoints,
+    })
+}
+
+/// The edge's table, and whose each of its rows is.
+fn endpoints(rows: Vec<Term<'_>>) -> NifResult<(Vec<Endpoint>, Vec<Atom>)> {
+    let endpoint = |row: Term<'_>| -> NifResult<(Endpoint, Atom)> {
+        let endpoint = Endpoint {
+            method: decode::field(row, atoms::method())?,
+            path: decode::field(row, atoms::path())?,
+            guarded: decode::field(row, atoms::guarded())?,
+            observes: decode::field(row, atoms::observes())?,
+            query: decode::field(row, atoms::query())?,
+            headers: decode::field::<List<String>>(row, atoms::headers())?.0,
+            body: body_rule(decode::field(row, atoms::body())?)?,
+            places: decode::field(row, atoms::places())?,
+        };
+        Ok((endpoint, decode::field(row, atoms::handler())?))
+    };
+    rows.into_iter().map(endpoint).collect()
+}
+
+/// `:nothing`, `{:whole, bytes}` or `{:pieces, bytes}`.
+fn body_rule(term: Term<'_>) -> NifResult<BodyRule> {
+    if atoms::nothing() == term {
+        return Ok(BodyRule::Nothing);
+    }
+    match term.decode::<(Atom, usize)>()? {
+        (rule, bytes) if rule == atoms::whole() => Ok(BodyRule::Whole(bytes)),
+        (rule, bytes) if rule == atoms::pieces() => Ok(BodyRule::Pieces(bytes)),
+        _ => Err(rustler::Error::BadArg),
+    }
+}
+
+fn start_reason(error: &StartError) -> Atom {
+    match error {
+        StartError::Config(_) => atoms::config(),
+        StartError::AddressInUse { .. } => atoms::address_in_use(),
+        StartError::AddressNotAvailable { .. } => atoms::address_not_available(),
+        StartError::NotPermitted { .. } => atoms::not_permitted(),
+        StartError::Io { .. } => atoms::io(),
+    }
+}

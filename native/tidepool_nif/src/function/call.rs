@@ -1,0 +1,267 @@
+//! Calls: tasks of the core, driven by the process that made them.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, Resource, ResourceArc, Term};
+use tidepool_core::{CallError, Cancel, HostReply, Request, Step, Task, Usage};
+
+use crate::function::deploy::FunctionHandle;
+use crate::function::wake::{Waker, sending};
+use crate::node::handle::Node;
+use crate::terms::{atoms, decode, encode};
+
+/// A call that did not end in its first slice. One process owns it, and its term never leaves that process: when the
+/// process dies the VM frees its terms, and the guest is gone with this one.
+///
+/// (A monitor would hold for terms that escape, too. But it costs the owner a signal for each call, several times the
+/// call itself, and resources that are made and freed by the million with monitors on them abort OTP 25 in
+/// `ethr_mutex_lock`.)
+pub(crate) struct TaskHandle {
+    owner: LocalPid,
+    call: Mutex<Option<Call>>,
+    /// Where an observed call's account is kept once it is over.
+    account: Option<Box<OnceLock<Usage>>>,
+}
+
+struct Call {
+    task: Task,
+    /// The waker of the current wait.
+    waker: Option<Arc<Waker>>,
+}
+
+#[rustler::resource_impl]
+impl Resource for TaskHandle {}
+
+impl TaskHandle {
+    fn new(owner: LocalPid, call: Call) -> Self {
+        TaskHandle { owner, call: Mutex::new(Some(call)), account: None }
+    }
+
+    fn over(&self, task: &Task) {
+        if let Some(account) = &self.account {
+            // It is over once.
+            let _ = account.set(task.usage());
+        }
+    }
+
+    fn call(&self) -> MutexGuard<'_, Option<Call>> {
+        // A panic while driving is caught in the core, so the lock is not poisoned by guests.
+        self.call.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Calls a published function and drives the call for its first slice. An `operation` of `nil` is the one it was
+/// published with, a `timeout_ms` of `:infinity` is the function's own limit.
+///
+/// Terms are borrowed: counting another user of the node would make all cores write to one place.
+#[rustler::nif]
+fn call<'a>(
+    env: Env<'a>,
+    node: &'a Node,
+    name: Binary<'a>,
+    operation: Option<Binary<'a>>,
+    payload: Binary<'a>,
+    depth: u32,
+    timeout_ms: Term<'a>,
+) -> NifResult<Term<'a>> {
+    let timeout = decode::timeout(timeout_ms)?;
+    Ok(match start(node, name, operation, payload, depth, timeout) {
+        Some(Ok(task)) => first_slice(env, task),
+        Some(Err(error)) => encode::call_error(env, &error),
+        None => not_deployed(env),
+    })
+}
+
+/// Like `call`, with an account: `{task, step}`, where `usage` of the task has the account when the call is over. Without
+/// a call there is no task.
+#[rustler::nif]
+fn call_observed<'a>(
+    env: Env<'a>,
+    node: &'a Node,
+    name: Binary<'a>,
+    operation: Option<Binary<'a>>,
+    payload: Binary<'a>,
+    depth: u32,
+    timeout_ms: Term<'a>,
+) -> NifResult<(Option<Term<'a>>, Term<'a>)> {
+    let timeout = decode::timeout(timeout_ms)?;
+    Ok(match start(node, name, operation, payload, depth, timeout) {
+        Some(Ok(task)) => {
+            let handle = TaskHandle::new(env.pid(), Call { task, waker: None });
+            let handle = ResourceArc::new(TaskHandle { account: Some(Box::default()), ..handle });
+            let term = handle.encode(env);
+            (Some(term), next_slice(env, term, &handle, None))
+        }
+        Some(Err(error)) => (None, encode::call_error(env, &error)),
+        None => (None, not_deployed(env)),
+    })
+}
+
+/// `{cpu_ns, queue_ns, memory_bytes}` of an observed call that is over; zeros before, and for other calls.
+#[rustler::nif]
+fn usage(task: &TaskHandle) -> (u64, u64, usize) {
+    let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    match task.account.as_ref().and_then(|account| account.get()) {
+        Some(used) => (nanoseconds(used.cpu_time), nanoseconds(used.queue_time), used.memory_bytes),
+        None => (0, 0, 0),
+    }
+}
+
+/// The call of a published function; `None` when there is none of that name.
+fn start(
+    node: &Node,
+    name: Binary<'_>,
+    operation: Option<Binary<'_>>,
+    payload: Binary<'_>,
+    depth: u32,
+    timeout: Duration,
+) -> Option<Result<Task, CallError>> {
+    let name = std::str::from_utf8(name.as_slice()).ok()?;
+    node.runtime.directory().with(name, |published| {
+        // Before the payload is copied.
+        published.function.admit(payload.len())?;
+        let operation = operation.map_or(&*published.operation, |operation| operation.as_slice());
+        let payload = payload.as_slice().to_vec();
+        published.function.start(Request { operation: operation.to_vec(), payload, depth, timeout })
+    })
+}
+
+/// Starts a trial: an instance is made and dropped again.
+#[rustler::nif]
+fn start_trial<'a>(env: Env<'a>, function: &'a FunctionHandle) -> Term<'a> {
+    first_slice(env, function.0.start_trial())
+}
+
+/// Drives a call that yielded or was woken.
+#[rustler::nif]
+fn resume<'a>(env: Env<'a>, task: Term<'a>) -> NifResult<Term<'a>> {
+    Ok(next_slice(env, task, task.decode()?, None))
+}
+
+/// Answers the host call that the task waits with, and drives it.
+#[rustler::nif]
+fn answer<'a>(env: Env<'a>, task: Term<'a>, reply: Term<'a>) -> NifResult<Term<'a>> {
+    let reply = decode::host_reply(reply)?;
+    Ok(next_slice(env, task, task.decode()?, Some(reply)))
+}
+
+/// Ends a call now. `why` is `:timeout` or `:aborted`; returns the error, and whether a wake message was sent that nobody
+/// has received.
+#[rustler::nif]
+fn cancel<'a>(env: Env<'a>, task: &'a TaskHandle, why: Atom) -> (Term<'a>, bool) {
+    let why = if why == atoms::timeout() { Cancel::Timeout } else { Cancel::Aborted };
+    if task.owner != env.pid() {
+        return (not_owner(env), false);
+    }
+    let Some(mut call) = task.call().take() else { return (over(env), false) };
+    let error = call.task.cancel(why);
+    task.over(&call.task);
+    let sent = call.waker.take().is_some_and(|waker| waker.disarm());
+    (encode::call_error(env, &error), sent)
+}
+
+/// Makes the calling process the owner of a call whose first slice was driven elsewhere, and ended with `step` so long
+/// ago.
+pub(crate) fn take_over(env: Env<'_>, task: Task, step: Step, ago: Duration) -> Term<'_> {
+    match step {
+        // A call that waits is driven at once, to meet the waker of its owner.
+        Step::Yield | Step::Wait => first_slice(env, task),
+        Step::Done(_) | Step::Host(_) => {
+            let remaining = task.remaining().saturating_sub(ago);
+            own(env, task, None, step, remaining)
+        }
+    }
+}
+
+fn first_slice(env: Env<'_>, mut task: Task) -> Term<'_> {
+    let mut waker = None;
+    let step = drive(env, &mut task, &mut waker, env.pid());
+    let remaining = task.remaining();
+    own(env, task, waker, step, remaining)
+}
+
+/// `task` as a term of its new owner, unless it is over.
+fn own(env: Env<'_>, task: Task, waker: Option<Arc<Waker>>, step: Step, remaining: Duration) -> Term<'_> {
+    if let Step::Done(outcome) = step {
+        return encode::outcome(env, outcome);
+    }
+    let id = waker.as_ref().map_or(0, |waker| waker.id());
+    let version = task.version();
+    let handle = ResourceArc::new(TaskHandle::new(env.pid(), Call { task, waker }));
+    unfinished(env, handle.encode(env), step, id, remaining, version)
+}
+
+/// Drives a task for a slice, with the `reply` to the host call that it waits with.
+fn next_slice<'a>(env: Env<'a>, term: Term<'a>, handle: &TaskHandle, reply: Option<HostReply>) -> Term<'a> {
+    if handle.owner != env.pid() {
+        return not_owner(env);
+    }
+    let mut slot = handle.call();
+    let Some(call) = slot.as_mut() else { return over(env) };
+    if let Some(reply) = reply {
+        call.task.answer(reply);
+    }
+    if let Some(waker) = call.waker.take() {
+        waker.disarm();
+    }
+    let step = drive(env, &mut call.task, &mut call.waker, handle.owner);
+    if let Step::Done(outcome) = step {
+        handle.over(&call.task);
+        *slot = None;
+        return encode::outcome(env, outcome);
+    }
+    let id = call.waker.as_ref().map_or(0, |waker| waker.id());
+    let (remaining, version) = (call.task.remaining(), call.task.version());
+    drop(slot);
+    unfinished(env, term, step, id, remaining, version)
+}
+
+/// Drives `task` for a slice and reports to the VM how much of the process's own slice that took: all of it when the guest
+/// has used up its own, so that others are next.
+fn drive(env: Env<'_>, task: &mut Task, waker: &mut Option<Arc<Waker>>, owner: LocalPid) -> Step {
+    let step = sending(env, || {
+        task.drive(|io| {
+            let new = Waker::new(owner, io.clone());
+            *waker = Some(Arc::clone(&new));
+            std::task::Waker::from(new)
+        })
+    });
+    report(env, if matches!(step, Step::Yield) { WHOLE_SLICE } else { task.last_slice() });
+    step
+}
+
+fn unfinished<'a>(env: Env<'a>, task: Term<'a>, step: Step, id: u64, remaining: Duration, version: u64) -> Term<'a> {
+    // Rounded up, so that a wait of this length ends after the deadline.
+    let remaining_us = u64::try_from(remaining.as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX);
+    match step {
+        Step::Done(outcome) => encode::outcome(env, outcome),
+        Step::Host(request) => encode::host_request(env, task, request, remaining_us, version),
+        Step::Yield => (atoms::r#yield(), task).encode(env),
+        Step::Wait => (atoms::wait(), task, id, remaining_us).encode(env),
+    }
+}
+
+/// A process's slice, as the VM counts it.
+const WHOLE_SLICE: Duration = Duration::from_millis(1);
+
+/// A slice of the VM is about 1 ms; what takes less than a hundredth of it is not worth reporting.
+fn report(env: Env<'_>, spent: Duration) {
+    let hundredths = spent.as_micros() / 10;
+    if hundredths > 0 {
+        rustler::schedule::consume_timeslice(env, i32::try_from(hundredths.min(100)).unwrap_or(100));
+    }
+}
+
+fn not_owner(env: Env<'_>) -> Term<'_> {
+    let message = "a call can be driven by the process that started it, and by no other";
+    (atoms::error(), atoms::not_owner(), message, Term::map_new(env)).encode(env)
+}
+
+fn not_deployed(env: Env<'_>) -> Term<'_> {
+    (atoms::error(), atoms::not_deployed(), "no function of that name is deployed", Term::map_new(env)).encode(env)
+}
+
+fn over(env: Env<'_>) -> Term<'_> {
+    (atoms::error(), atoms::internal(), "the call is over already", Term::map_new(env)).encode(env)
+}

@@ -1,0 +1,142 @@
+//! Compiling: begun by a process, done on the core's compile threads, and answered by a message.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustler::env::SavedTerm;
+use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, OwnedEnv, ResourceArc, Term};
+use tidepool_core::origin::Start;
+use tidepool_core::{CompileError, Module};
+
+use crate::function::deploy;
+use crate::function::deploy::ModuleHandle;
+use crate::node::handle::Node;
+use crate::terms::{atoms, decode, encode};
+
+/// Begins to compile a module. The caller gets `{:tidepool_compiled, id, outcome}` with the id that this returns, and an
+/// outcome of `{:ok, module, facts}`, with a map of what the module says of itself, or `{:error, reason, message, details}`. A caller
+/// that is dead when its turn comes is passed over, and compiling ends for one that dies meanwhile.
+#[rustler::nif]
+fn compile<'a>(env: Env<'a>, node: ResourceArc<Node>, wasm: Binary<'a>, config: Term<'a>) -> NifResult<u64> {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let config = decode::compile_config(config)?;
+    let id = NEXT.fetch_add(1, Ordering::Relaxed);
+    let bytes = wasm.len();
+    let wasm = Kept::new(env, wasm);
+    let answer = Answer { owner: env.pid(), id, sent: false };
+    Arc::clone(&node.runtime).compile_pool().submit(bytes, move || {
+        if answer.is_wanted() {
+            let outcome =
+                wasm.with(|wasm| node.runtime.compile_while(wasm, &config, &|| answer.is_wanted())).map(Arc::new);
+            let module = outcome.clone();
+            answer.send(outcome);
+            // After the answer: the deployer does not wait for the disk.
+            if let Ok(module) = module {
+                module.keep();
+            }
+        }
+    });
+    Ok(id)
+}
+
+/// Keeps compiled code in a folder, and takes it from there. `:ok` or `{:error, message}`. The caller gets
+/// `{:tidepool_cache, message}` for each file that is damaged, and once when the disk fails.
+#[rustler::nif(schedule = "DirtyIo")]
+fn open_cache(env: Env<'_>, node: ResourceArc<Node>, folder: String, max_bytes: u64) -> Term<'_> {
+    let owner = env.pid();
+    // Complaints come while compiling or storing, on threads that are not the VM's.
+    let complain = move |message: String| {
+        let _ = OwnedEnv::new().send_and_clear(&owner, |env| (atoms::tidepool_cache(), message).encode(env));
+    };
+    match node.runtime.open_cache(Path::new(&folder), max_bytes, Box::new(complain)) {
+        Ok(()) => atoms::ok().encode(env),
+        Err(error) => (atoms::error(), error.to_string()).encode(env),
+    }
+}
+
+/// A binary that outlives the call it came with. Large ones are shared with the VM, not copied.
+struct Kept {
+    env: OwnedEnv,
+    term: SavedTerm,
+}
+
+impl Kept {
+    fn new<'a>(env: Env<'a>, binary: Binary<'a>) -> Self {
+        let kept = OwnedEnv::new();
+        let term = kept.save(binary.to_term(env));
+        Kept { env: kept, term }
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&[u8]) -> T) -> T {
+        self.env.run(|env| {
+            // It was a binary when it was saved.
+            let binary: Option<Binary<'_>> = self.term.load(env).decode().ok();
+            work(binary.as_ref().map_or(&[], Binary::as_slice))
+        })
+    }
+}
+
+/// The way to answer one process once. Dropped without an answer it says that there will be none.
+struct Answer {
+    owner: LocalPid,
+    id: u64,
+    sent: bool,
+}
+
+impl Answer {
+    fn is_wanted(&self) -> bool {
+        let env = std::ptr::null_mut();
+        // SAFETY: without an environment this may be called on threads alone that are not the VM's, as those that
+        // compile are; the id of the process comes from the VM and is read only.
+        unsafe { rustler::sys::enif_is_process_alive(env, self.owner.as_c_arg()) != 0 }
+    }
+
+    fn send(mut self, outcome: Result<Arc<Module>, CompileError>) {
+        self.sent = true;
+        self.message(|env| match outcome {
+            Ok(module) => compiled(env, module),
+            Err(error) => encode::compile_error(env, &error),
+        });
+    }
+
+    fn message(&self, outcome: impl FnOnce(Env<'_>) -> Term<'_>) {
+        // A dead owner needs no message.
+        let _ = OwnedEnv::new()
+            .send_and_clear(&self.owner, |env| (atoms::tidepool_compiled(), self.id, outcome(env)).encode(env));
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if !self.sent {
+            let error = CompileError::Internal { message: "the compiler gave up".into() };
+            self.message(|env| encode::compile_error(env, &error));
+        }
+    }
+}
+
+/// `{:ok, module, facts}`.
+fn compiled(env: Env<'_>, module: Arc<Module>) -> Term<'_> {
+    let imports: Vec<String> = module.imports().iter().map(|(module, name)| format!("{module}.{name}")).collect();
+    // Names of ABIs are the host's own, and few.
+    let abi = Atom::from_str(env, module.abi()).map_or_else(|_| module.abi().encode(env), |abi| abi.encode(env));
+    let (start, reason) = match module.start() {
+        Start::Nothing => (atoms::nothing(), None),
+        Start::Snapshot => (atoms::snapshot(), None),
+        Start::Initialiser(refusal) => (atoms::initialiser(), Some(refusal.to_string())),
+    };
+    let facts = encode::map(
+        env,
+        vec![
+            (atoms::abi(), abi),
+            (atoms::imports(), imports.encode(env)),
+            (atoms::start(), start.encode(env)),
+            (atoms::start_reason(), reason.encode(env)),
+            (atoms::tier(), deploy::tier_atom(module.tier()).encode(env)),
+            (atoms::compile_us(), encode::micros(module.compile_time()).encode(env)),
+            (atoms::cached(), module.from_cache().encode(env)),
+        ],
+    );
+    (atoms::ok(), ResourceArc::new(ModuleHandle(module)), facts).encode(env)
+}

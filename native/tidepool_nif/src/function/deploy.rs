@@ -1,0 +1,85 @@
+//! From a compiled module to a function that is called by its name.
+
+use std::sync::Arc;
+
+use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, OwnedEnv, Resource, ResourceArc, Term};
+use tidepool_core::{Function, Module, Optimised, Published, Tier};
+
+use crate::node::handle::Node;
+use crate::terms::decode::List;
+use crate::terms::{atoms, decode, encode};
+
+/// A compiled module.
+pub(crate) struct ModuleHandle(pub(crate) Arc<Module>);
+
+#[rustler::resource_impl]
+impl Resource for ModuleHandle {}
+
+/// A function that can be called. The term may be kept anywhere on this node, and means nothing on others.
+pub(crate) struct FunctionHandle(pub(crate) Arc<Function>);
+
+#[rustler::resource_impl]
+impl Resource for FunctionHandle {}
+
+/// `{:ok, function}` or `{:error, reason, message, details}`.
+#[rustler::nif]
+fn new_function<'a>(env: Env<'a>, module: ResourceArc<ModuleHandle>, config: Term<'a>) -> NifResult<Term<'a>> {
+    let config = decode::function_config(config)?;
+    Ok(match module.0.function(config) {
+        Ok(function) => (atoms::ok(), ResourceArc::new(FunctionHandle(Arc::new(function)))).encode(env),
+        Err(error) => encode::compile_error(env, &error),
+    })
+}
+
+/// Makes functions callable by name, each in place of the one that had its name: a list of `{name, operation, function}`.
+/// For each that the baseline tier serves the caller gets `{:tidepool_optimised, name, version, outcome}` when it has its
+/// optimised code, with `{:ok, us}` or `{:error, reason, message, details}`, unless it is replaced or removed before.
+#[rustler::nif(schedule = "DirtyIo")]
+fn publish<'a>(
+    env: Env<'a>,
+    node: ResourceArc<Node>,
+    functions: List<(String, Binary<'a>, ResourceArc<FunctionHandle>)>,
+) -> Atom {
+    let published = |(name, operation, function): &(String, Binary<'a>, ResourceArc<FunctionHandle>)| {
+        let published = Published { function: Arc::clone(&function.0), operation: operation.as_slice().into() };
+        (name.as_str().into(), published)
+    };
+    node.runtime.directory().publish(functions.0.iter().map(published).collect());
+    for (name, _operation, function) in functions.0 {
+        let (owner, version) = (env.pid(), function.0.version());
+        node.runtime.optimise(&name.clone(), move |outcome| tell_optimised(&owner, &name, version, &outcome));
+    }
+    atoms::ok()
+}
+
+/// Called on a compile thread.
+fn tell_optimised(owner: &LocalPid, name: &str, version: u64, outcome: &Optimised) {
+    // A dead owner needs no message.
+    let _ = OwnedEnv::new().send_and_clear(owner, |env| {
+        let outcome = match outcome {
+            Ok(took) => (atoms::ok(), encode::micros(*took)).encode(env),
+            Err(error) => encode::compile_error(env, error),
+        };
+        (atoms::tidepool_optimised(), name, version, outcome).encode(env)
+    });
+}
+
+/// `:baseline` or `:optimised`, or `nil` when nothing is published under this name.
+#[rustler::nif]
+fn tier(node: ResourceArc<Node>, name: String) -> Option<Atom> {
+    node.runtime.directory().with(&name, |published| tier_atom(published.function.tier()))
+}
+
+pub(crate) fn tier_atom(tier: Tier) -> Atom {
+    match tier {
+        Tier::Baseline => atoms::baseline(),
+        Tier::Optimised => atoms::optimised(),
+    }
+}
+
+/// Makes a name uncallable. Calls in flight finish.
+#[rustler::nif(schedule = "DirtyIo")]
+fn unpublish(node: ResourceArc<Node>, name: String) -> Atom {
+    node.runtime.directory().unpublish(&name);
+    atoms::ok()
+}

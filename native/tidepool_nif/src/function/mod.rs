@@ -1,0 +1,6 @@
+//! Functions: compiled, published, called.
+
+pub(crate) mod call;
+pub(crate) mod compile;
+pub(crate) mod deploy;
+pub(crate) mod wake;

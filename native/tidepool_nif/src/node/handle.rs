@@ -1,0 +1,125 @@
+//! The node's runtime: the engine and the I/O threads that go with it.
+
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustler::{Encoder, Env, LocalPid, NifResult, Resource, ResourceArc, Term};
+use tidepool_core::{EngineKind, Runtime};
+
+use crate::node::console::ConsoleThread;
+use crate::terms::decode::List;
+use crate::terms::{atoms, decode, encode};
+
+/// Engine, I/O threads and console of one node.
+pub(crate) struct Node {
+    pub(crate) runtime: Arc<Runtime>,
+    io: ManuallyDrop<tokio::runtime::Runtime>,
+    console: Arc<ConsoleThread>,
+}
+
+#[rustler::resource_impl]
+impl Resource for Node {}
+
+impl Node {
+    pub(crate) fn io(&self) -> &tokio::runtime::Handle {
+        self.io.handle()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // SAFETY: this is the only place that takes the runtime, and a value is dropped once.
+        let io = unsafe { ManuallyDrop::take(&mut self.io) };
+        // Waiting for its threads could hold a scheduler.
+        io.shutdown_background();
+    }
+}
+
+/// `{:ok, runtime}` or `{:error, message}`.
+#[rustler::nif(schedule = "DirtyIo")]
+fn start_runtime<'a>(env: Env<'a>, config: Term<'a>) -> NifResult<Term<'a>> {
+    let runtime_config = decode::runtime_config(config)?;
+    let io_threads = decode::threads(config, atoms::io_threads())?;
+    let node = start(&runtime_config, io_threads);
+    Ok(match node {
+        Ok(node) => (atoms::ok(), ResourceArc::new(node)).encode(env),
+        Err(message) => (atoms::error(), message).encode(env),
+    })
+}
+
+fn start(config: &tidepool_core::RuntimeConfig, io_threads: usize) -> Result<Node, String> {
+    let io = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(io_threads)
+        .thread_name("tidepool-io")
+        .on_thread_start(tidepool_core::request_short_timeslice)
+        .enable_all()
+        .build()
+        .map_err(|error| format!("the I/O threads could not be started: {error}"))?;
+    let console =
+        ConsoleThread::spawn().map_err(|error| format!("the console thread could not be started: {error}"))?;
+    let runtime =
+        Runtime::new(config, io.handle().clone(), Arc::clone(&console) as _).map_err(|error| error.to_string())?;
+    Ok(Node { runtime, io: ManuallyDrop::new(io), console })
+}
+
+/// The memory that this node may use, in bytes: the machine's, or what a control group around it gives.
+#[rustler::nif(schedule = "DirtyIo")]
+fn machine_memory() -> u64 {
+    tidepool_core::machine::memory_bytes()
+}
+
+/// Sends what guests print to `pid` from now on.
+#[rustler::nif]
+fn subscribe_console(node: ResourceArc<Node>, pid: LocalPid) -> rustler::Atom {
+    node.console.subscribe(pid);
+    atoms::ok()
+}
+
+/// Says whether calls are observed: while they are, none is answered without a process that tells of it.
+#[rustler::nif]
+fn observe(node: ResourceArc<Node>, observed: bool) -> rustler::Atom {
+    node.runtime.observe(observed);
+    atoms::ok()
+}
+
+/// `{live, idle, queued}`: instances, idle ones among them, and calls that wait for one.
+#[rustler::nif]
+fn instances(node: ResourceArc<Node>) -> (usize, usize, usize) {
+    let runtime = &node.runtime;
+    (runtime.live_instances(), runtime.idle_instances(), runtime.queued_calls())
+}
+
+/// A map of `{live, idle, queued, max_instances}` for each engine.
+#[rustler::nif]
+fn engines(env: Env<'_>, node: ResourceArc<Node>) -> Term<'_> {
+    let figures = node.runtime.engines().into_iter().map(|engine| {
+        let name = match engine.kind {
+            EngineKind::Fast => atoms::fast(),
+            EngineKind::Dense => atoms::dense(),
+        };
+        (name, (engine.live, engine.idle, engine.queued, engine.max_instances).encode(env))
+    });
+    encode::map(env, figures.collect())
+}
+
+/// Name, help, and the values by function.
+type GaugeByFunction = (String, String, List<(String, i64)>);
+
+/// All metrics as OpenMetrics text, with `gauges` (name, help, value) added, and those that each function has.
+#[rustler::nif(schedule = "DirtyIo")]
+fn metrics(
+    node: ResourceArc<Node>,
+    gauges: List<(String, String, i64)>,
+    by_function: List<GaugeByFunction>,
+) -> NifResult<String> {
+    let by_function = by_function.0.into_iter().map(|(name, help, values)| (name, help, values.0)).collect();
+    node.runtime.metrics(gauges.0, by_function).map_err(|error| rustler::Error::RaiseTerm(Box::new(error.to_string())))
+}
+
+/// Counts a deploy that ended with `reason` after `us` µs.
+#[rustler::nif]
+fn count_deploy(node: ResourceArc<Node>, reason: &str, us: u64) -> rustler::Atom {
+    node.runtime.count_deploy(reason, Duration::from_micros(us));
+    atoms::ok()
+}

@@ -1,0 +1,5 @@
+//! One node: its runtime, its threads, and the lock on its data.
+
+pub(crate) mod console;
+pub(crate) mod handle;
+pub(crate) mod lock;

@@ -1,0 +1,150 @@
+//! From terms to the core's types.
+
+use std::time::Duration;
+
+use rustler::{Decoder, Error, NifResult, Term};
+use tidepool_core::{
+    CompileBounds, CompileConfig, DenseConfig, EngineKind, FunctionConfig, HostReply, Instances, Limits, RuntimeConfig,
+};
+
+use crate::terms::atoms;
+
+/// Idle instances beyond any that an engine can hold; room for them is made beforehand.
+const MAX_IDLE: usize = 1 << 20;
+
+/// The value at `key` of a map with atom keys.
+pub(crate) fn field<'a, T: Decoder<'a>>(map: Term<'a>, key: rustler::Atom) -> NifResult<T> {
+    map.map_get(key)?.decode()
+}
+
+/// A proper list; Rustler's own decoder panics on others.
+pub(crate) struct List<T>(pub(crate) Vec<T>);
+
+impl<'a, T: Decoder<'a>> Decoder<'a> for List<T> {
+    fn decode(term: Term<'a>) -> NifResult<Self> {
+        term.list_length()?;
+        term.decode().map(List)
+    }
+}
+
+/// A number of 16 bits; Rustler's own decoder cuts larger ones off.
+pub(crate) struct Short(pub(crate) u16);
+
+impl<'a> Decoder<'a> for Short {
+    fn decode(term: Term<'a>) -> NifResult<Self> {
+        u16::try_from(term.decode::<u64>()?).map(Short).map_err(|_| Error::BadArg)
+    }
+}
+
+/// More threads than any machine has cores.
+const MAX_THREADS: usize = 4_096;
+
+/// A number of threads.
+pub(crate) fn threads(map: Term<'_>, key: rustler::Atom) -> NifResult<usize> {
+    match field(map, key)? {
+        0 => Err(Error::BadArg),
+        threads if threads > MAX_THREADS => Err(Error::BadArg),
+        threads => Ok(threads),
+    }
+}
+
+pub(crate) fn runtime_config(map: Term<'_>) -> NifResult<RuntimeConfig> {
+    Ok(RuntimeConfig {
+        max_instances: field(map, atoms::max_instances())?,
+        max_queue: field(map, atoms::max_queue())?,
+        max_memory_bytes: field(map, atoms::max_memory_bytes())?,
+        max_table_elements: field(map, atoms::max_table_elements())?,
+        stack_bytes: field(map, atoms::stack_bytes())?,
+        console_lines_per_s: field(map, atoms::console_lines_per_s())?,
+        perf_map: field(map, atoms::perf_map())?,
+        compile_threads: threads(map, atoms::compile_threads())?,
+        compiler: Some(field::<String>(map, atoms::compiler())?.into()),
+        compile_bounds: CompileBounds {
+            time: millis(field(map, atoms::compile_time_ms())?),
+            memory_bytes: field(map, atoms::compile_memory_bytes())?,
+        },
+        baseline_bytes: field(map, atoms::baseline_bytes())?,
+        dense: DenseConfig {
+            max_instances: field(map, atoms::max_dense_instances())?,
+            max_memory_bytes: field(map, atoms::max_dense_memory_bytes())?,
+        },
+        max_total_memory_bytes: field(map, atoms::max_total_memory_bytes())?,
+        max_computing: field(map, atoms::max_computing())?,
+    })
+}
+
+pub(crate) fn compile_config(map: Term<'_>) -> NifResult<CompileConfig> {
+    let limits = limits(field(map, atoms::limits())?)?;
+    Ok(CompileConfig {
+        engine: engine(field(map, atoms::engine())?)?,
+        snapshot: field::<bool>(map, atoms::snapshot())?.then_some(limits),
+        was_deployed: field(map, atoms::was_deployed())?,
+    })
+}
+
+/// `:fast` or `:dense`.
+fn engine(name: rustler::Atom) -> NifResult<EngineKind> {
+    if name == atoms::fast() {
+        Ok(EngineKind::Fast)
+    } else if name == atoms::dense() {
+        Ok(EngineKind::Dense)
+    } else {
+        Err(Error::BadArg)
+    }
+}
+
+pub(crate) fn function_config(map: Term<'_>) -> NifResult<FunctionConfig> {
+    Ok(FunctionConfig {
+        name: field(map, atoms::name())?,
+        version: field(map, atoms::version())?,
+        instances: instances(field(map, atoms::instances())?)?,
+        limits: limits(field(map, atoms::limits())?)?,
+    })
+}
+
+/// `:fresh` or `{:warm, max_idle}`.
+fn instances(term: Term<'_>) -> NifResult<Instances> {
+    if atoms::fresh() == term {
+        return Ok(Instances::Fresh);
+    }
+    let (tag, max_idle): (rustler::Atom, usize) = term.decode()?;
+    if tag == atoms::warm() && max_idle <= MAX_IDLE { Ok(Instances::Warm { max_idle }) } else { Err(Error::BadArg) }
+}
+
+fn limits(map: Term<'_>) -> NifResult<Limits> {
+    Ok(Limits {
+        memory_bytes: field(map, atoms::memory())?,
+        table_elements: field(map, atoms::table())?,
+        time_ms: field(map, atoms::time())?,
+        cpu_time_ms: field(map, atoms::cpu_time())?,
+        payload_bytes: field(map, atoms::payload())?,
+        reply_bytes: field(map, atoms::reply())?,
+        depth: field(map, atoms::depth())?,
+        instances: field(map, atoms::instances())?,
+        queue: field(map, atoms::queue())?,
+        total_memory_bytes: field(map, atoms::total_memory())?,
+    })
+}
+
+/// `{:ok, bytes}` or `{:error, bytes}`.
+pub(crate) fn host_reply(term: Term<'_>) -> NifResult<HostReply> {
+    let (tag, bytes): (rustler::Atom, rustler::Binary<'_>) = term.decode()?;
+    let bytes = bytes.as_slice().to_vec();
+    if tag == atoms::ok() {
+        Ok(Ok(bytes))
+    } else if tag == atoms::error() {
+        Ok(Err(bytes))
+    } else {
+        Err(Error::BadArg)
+    }
+}
+
+/// A number of ms, or `:infinity`.
+pub(crate) fn timeout(term: Term<'_>) -> NifResult<Duration> {
+    if atoms::infinity() == term { Ok(Duration::MAX) } else { Ok(millis(term.decode()?)) }
+}
+
+/// A number of ms.
+pub(crate) fn millis(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}

@@ -1,0 +1,192 @@
+//! From the core's outcomes to terms. Every variant has its tag here: a new one does not compile without.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustler::{Atom, Encoder, Env, NewBinary, Resource, ResourceArc, Term};
+use tidepool_core::trap::{Frame, TrapKind};
+use tidepool_core::{CallError, CompileError, HostRequest, Limit};
+
+use crate::terms::atoms;
+
+/// From this size on a binary is handed over instead of copied.
+const LARGE_BYTES: usize = 4 << 10;
+
+/// Bytes that a binary term points into.
+struct Shared(Bytes);
+
+#[rustler::resource_impl]
+impl Resource for Shared {}
+
+/// `bytes` as a binary.
+pub(crate) fn binary(env: Env<'_>, bytes: impl Into<Bytes> + AsRef<[u8]>) -> Term<'_> {
+    if bytes.as_ref().len() < LARGE_BYTES {
+        return copy(env, bytes.as_ref());
+    }
+    ResourceArc::new(Shared(bytes.into())).make_binary(env, |shared| &shared.0).to_term(env)
+}
+
+/// 584,000 years fit.
+pub(crate) fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// A copy of `bytes` as a binary.
+pub(crate) fn copy<'a>(env: Env<'a>, bytes: &[u8]) -> Term<'a> {
+    NewBinary::from_slice(env, bytes).into()
+}
+
+/// `{:ok, reply}` or `{:error, reason, message, details}`.
+pub(crate) fn outcome(env: Env<'_>, outcome: Result<Vec<u8>, CallError>) -> Term<'_> {
+    match outcome {
+        Ok(reply) => (atoms::ok(), binary(env, reply)).encode(env),
+        Err(error) => call_error(env, &error),
+    }
+}
+
+/// `{:host, task, {:wapc, binding, namespace, operation, payload}, remaining_us, version}`.
+pub(crate) fn host_request<'a>(
+    env: Env<'a>,
+    task: Term<'a>,
+    request: HostRequest,
+    remaining_us: u64,
+    version: u64,
+) -> Term<'a> {
+    let request = match request {
+        HostRequest::Wapc(call) => {
+            let [binding, namespace, operation] =
+                [call.binding, call.namespace, call.operation].map(|name| copy(env, &name));
+            (atoms::wapc(), binding, namespace, operation, binary(env, call.payload)).encode(env)
+        }
+    };
+    (atoms::host(), task, request, remaining_us, version).encode(env)
+}
+
+/// `{:error, reason, message, details}`.
+pub(crate) fn call_error<'a>(env: Env<'a>, error: &CallError) -> Term<'a> {
+    let mut details = Term::map_new(env);
+    let mut put = |key: Atom, value: Term<'a>| {
+        // `map_put` fails on something that isn't a map only.
+        if let Ok(more) = details.map_put(key, value) {
+            details = more;
+        }
+    };
+    let reason = match error {
+        CallError::Guest { exit_code, .. } => {
+            if let Some(code) = exit_code {
+                put(atoms::exit_code(), code.encode(env));
+            }
+            atoms::guest_error().encode(env)
+        }
+        CallError::Trap { kind, frames, console, .. } => {
+            put(atoms::backtrace(), backtrace(env, frames));
+            put(atoms::console(), console.encode(env));
+            (atoms::trap(), trap_kind(*kind)).encode(env)
+        }
+        CallError::Limit { limit, allowed, frames, console } => {
+            put(atoms::allowed(), allowed.encode(env));
+            put(atoms::unit(), limit.unit().encode(env));
+            if !frames.is_empty() {
+                put(atoms::backtrace(), backtrace(env, frames));
+            }
+            if !console.is_empty() {
+                put(atoms::console(), console.encode(env));
+            }
+            (atoms::limit(), limit_name(*limit)).encode(env)
+        }
+        CallError::Timeout => atoms::timeout().encode(env),
+        CallError::Overloaded { .. } => atoms::overloaded().encode(env),
+        // No process has an instance of its own.
+        CallError::InstanceBusy | CallError::InstanceSpent | CallError::Internal { .. } => {
+            atoms::internal().encode(env)
+        }
+    };
+    (atoms::error(), reason, error.to_string(), details).encode(env)
+}
+
+/// `{:error, reason, message, details}`.
+pub(crate) fn compile_error<'a>(env: Env<'a>, error: &CompileError) -> Term<'a> {
+    let (reason, details): (Atom, Vec<(Atom, Term<'a>)>) = match error {
+        CompileError::NotWasm => (atoms::not_wasm(), vec![]),
+        CompileError::Component => (atoms::component(), vec![]),
+        CompileError::Invalid { .. } => (atoms::invalid_module(), vec![]),
+        CompileError::UnknownAbi { exports } => (atoms::unknown_abi(), vec![(atoms::exports(), exports.encode(env))]),
+        CompileError::MissingExport { name, .. } => {
+            (atoms::missing_export(), vec![(atoms::export(), name.encode(env))])
+        }
+        CompileError::ExportType { name, expected, found } => (
+            atoms::export_type(),
+            vec![
+                (atoms::export(), name.encode(env)),
+                (atoms::expected(), expected.encode(env)),
+                (atoms::found(), found.encode(env)),
+            ],
+        ),
+        CompileError::MissingImport { module, name } => {
+            (atoms::missing_import(), vec![(atoms::import(), format!("{module}.{name}").encode(env))])
+        }
+        CompileError::ImportType { module, name, expected, found } => (
+            atoms::import_type(),
+            vec![
+                (atoms::import(), format!("{module}.{name}").encode(env)),
+                (atoms::expected(), expected.encode(env)),
+                (atoms::found(), found.encode(env)),
+            ],
+        ),
+        CompileError::TooDemanding { .. } => (atoms::too_demanding(), vec![]),
+        CompileError::Config { .. } => (atoms::invalid_config(), vec![]),
+        CompileError::Unwanted | CompileError::Internal { .. } => (atoms::internal(), vec![]),
+    };
+    (atoms::error(), reason, error.to_string(), map(env, details)).encode(env)
+}
+
+/// A map with atom keys.
+pub(crate) fn map<'a>(env: Env<'a>, pairs: Vec<(Atom, Term<'a>)>) -> Term<'a> {
+    pairs.into_iter().fold(Term::map_new(env), |map, (key, value)| map.map_put(key, value).unwrap_or(map))
+}
+
+fn backtrace<'a>(env: Env<'a>, frames: &[Frame]) -> Term<'a> {
+    let frames: Vec<Term<'a>> = frames
+        .iter()
+        .map(|frame| {
+            map(
+                env,
+                vec![
+                    (atoms::function(), frame.name.encode(env)),
+                    (atoms::index(), frame.index.encode(env)),
+                    (atoms::offset(), frame.offset.encode(env)),
+                ],
+            )
+        })
+        .collect();
+    frames.encode(env)
+}
+
+fn trap_kind(kind: TrapKind) -> Atom {
+    match kind {
+        TrapKind::Unreachable => atoms::unreachable(),
+        TrapKind::MemoryOutOfBounds => atoms::memory_out_of_bounds(),
+        TrapKind::TableOutOfBounds => atoms::table_out_of_bounds(),
+        TrapKind::IndirectCallToNull => atoms::indirect_call_to_null(),
+        TrapKind::BadSignature => atoms::bad_signature(),
+        TrapKind::IntegerOverflow => atoms::integer_overflow(),
+        TrapKind::IntegerDivisionByZero => atoms::integer_division_by_zero(),
+        TrapKind::BadConversionToInteger => atoms::bad_conversion_to_integer(),
+        TrapKind::StackOverflow => atoms::stack_overflow(),
+        TrapKind::BadPointer => atoms::bad_pointer(),
+        TrapKind::Exit => atoms::exit(),
+        TrapKind::Other => atoms::other(),
+    }
+}
+
+fn limit_name(limit: Limit) -> Atom {
+    match limit {
+        Limit::Memory => atoms::memory(),
+        Limit::Table => atoms::table(),
+        Limit::CpuTime => atoms::cpu_time(),
+        Limit::Payload => atoms::payload(),
+        Limit::Reply => atoms::reply(),
+        Limit::Depth => atoms::depth(),
+        Limit::TotalMemory => atoms::total_memory(),
+    }
+}

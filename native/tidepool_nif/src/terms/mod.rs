@@ -1,0 +1,6 @@
+//! From terms to Rust values, and back.
+
+pub(crate) mod atoms;
+pub(crate) mod decode;
+pub(crate) mod encode;
+pub(crate) mod json;
