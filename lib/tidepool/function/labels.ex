@@ -30,9 +30,13 @@ defmodule Tidepool.Function.Labels do
       iex> alias Tidepool.Function.Labels
       iex> Enum.map([%{"team" => "shop"}, %{}, %{"Team" => "shop"}, %{team: "shop"}, %{"a" => "b\\n"}], &Labels.valid?/1)
       [true, true, false, false, false]
+
+  Structs are none, whatever they contain.
   """
   @spec valid?(term) :: boolean
-  def valid?(labels), do: is_map(labels) and map_size(labels) <= @most and Enum.all?(labels, &label?/1)
+  def valid?(labels) do
+    is_map(labels) and not is_struct(labels) and map_size(labels) <= @most and Enum.all?(labels, &label?/1)
+  end
 
   defp label?({key, value}) do
     is_binary(key) and key =~ @key and is_binary(value) and byte_size(value) <= @value_bytes and Options.line?(value)

@@ -48,7 +48,12 @@ defmodule Tidepool.Function.LabelsTest do
           {{:description, ~c"charlist"}, "a line of"},
           {{:labels, many}, "a map of at most 16 labels"},
           {{:labels, [{"team", "shop"}]}, "a map of"},
-          {{:labels, nil}, "a map of"}
+          {{:labels, nil}, "a map of"},
+          # Maps to the VM, of which JSON knows nothing.
+          {{:labels, MapSet.new([{"team", "shop"}])}, "a map of"},
+          {{:labels, MapSet.new(["team"])}, "a map of"},
+          {{:labels, ~D[2000-01-01]}, "a map of"},
+          {{:labels, 1..3}, "a map of"}
           | for(
               text <- ["a\nb", "a\0", "\d", "\u0085", "\u2028", "\u2029", <<255>>],
               do: {{:description, text}, "a line of"}
