@@ -15,6 +15,8 @@ defmodule Tidepool.Cluster do
 
   # Between two questions to a process that is being restarted.
   @again_ms 20
+  # Longest wait. Timers have a largest time, and what is beyond it is not to reach the cluster's process.
+  @longest_ms 3_600_000
 
   @metrics [
     nodes_linked: "Nodes that this node exchanges messages with",
@@ -64,7 +66,8 @@ defmodule Tidepool.Cluster do
   end
 
   @doc """
-  Waits until so many of the reachable nodes can serve the version of `name` that this node has now, `timeout` ms at most.
+  Waits until so many of the reachable nodes can serve the version of `name` that this node has now, `timeout` ms at most, of
+  3,600,000.
 
   A version that is superseded meanwhile is not waited for any longer.
   """
@@ -75,8 +78,8 @@ defmodule Tidepool.Cluster do
     extent in [:local, :majority, :all] ||
       Options.wrong!("Tidepool.Cluster.wait/3: the extent", ":local, :majority or :all", extent)
 
-    (is_integer(timeout) and timeout >= 0) ||
-      Options.wrong!("Tidepool.Cluster.wait/3: the timeout", "a number of ms from 0 up", timeout)
+    (is_integer(timeout) and timeout in 0..@longest_ms) ||
+      Options.wrong!("Tidepool.Cluster.wait/3: the timeout", "a number of ms from 0 to #{@longest_ms}", timeout)
 
     case Catalog.loaded(name) do
       {:ok, stamp} -> await(name, stamp, extent, System.monotonic_time(:millisecond) + timeout)

@@ -113,7 +113,9 @@ defmodule Tidepool.ArgumentsTest do
       {Cluster, :wait, 3} => [
         {[:a, :all, 1], ["Tidepool.Cluster.wait/3: the function's name has to be a string, and is :a"]},
         {["a", :some, 1], ["the extent has to be :local, :majority or :all, and is :some"]},
-        {["a", :all, -1], ["the timeout has to be a number of ms from 0 up, and is -1"]},
+        {["a", :all, -1], ["the timeout has to be a number of ms from 0 to 3600000, and is -1"]},
+        {["a", :all, 3_600_001], ["the timeout has to be a number of ms from 0 to 3600000"]},
+        {["a", :all, Integer.pow(10, 31)], ["the timeout has to be a number of ms from 0 to 3600000"]},
         {["a", :all, :infinity], ["the timeout has to be a number of ms"]}
       ]
     }
