@@ -53,7 +53,8 @@ defmodule TidepoolWeb.Form do
 
   defp name(%{fields: fields, file_name: file_name}) do
     case {List.keyfind(fields, "name", 0), file_name} do
-      {{"name", name}, _file_name} when name != "" -> name
+      # An empty one, too, is a name that can't be: a variable of a script that was not set.
+      {{"name", name}, _file_name} -> name
       {_none, file_name} when file_name in [nil, ""] -> nil
       {_none, file_name} -> Path.basename(file_name, ".wasm")
     end

@@ -181,6 +181,12 @@ defmodule TidepoolWeb.DeployTest do
 
     assert {400, _headers, %{"error" => %{"reason" => "invalid_option"}}} =
              curl("/deploy", ["-F", "wasm=@#{guest_path("rust", "counter")};filename=\"\""])
+
+    # The file's name does not stand in for a name that was given.
+    assert {400, _headers, %{"error" => %{"reason" => "invalid_option", "message" => message}}} =
+             curl("/deploy", ["-F", "wasm=@#{guest_path("rust", "counter")}", "-F", "name="])
+
+    assert message =~ "the field `name` has to be"
   end
 
   test "instances and limits that can't be are 400, and nothing is deployed", %{name: name} do
