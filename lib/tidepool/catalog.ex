@@ -129,11 +129,12 @@ defmodule Tidepool.Catalog do
   @spec commit(Entry.t(), Loader.t(), Native.function_ref(), wasm :: binary) ::
           {:ok, Function.t(), :created | :unchanged} | {:error, Error.t()}
   def commit(entry, loaded, native, wasm) do
-    reservation = GenServer.call(__MODULE__, {:reserve, entry.sha256}, :infinity)
+    {reservation, beside} = GenServer.call(__MODULE__, {:reserve, entry.sha256}, :infinity)
 
-    case BlobStore.put(blobs(), entry.sha256, wasm) do
+    case BlobStore.put(blobs(), entry.sha256, wasm, beside) do
       :ok ->
-        GenServer.call(__MODULE__, {:commit, entry, loaded, native, reservation}, :infinity)
+        with :unreserved <- GenServer.call(__MODULE__, {:commit, entry, loaded, native, reservation}, :infinity),
+             do: commit(entry, loaded, native, wasm)
 
       {:error, error} ->
         GenServer.cast(__MODULE__, {:abandon, reservation})
@@ -183,7 +184,9 @@ defmodule Tidepool.Catalog do
         open_cache(Path.join(folder, "compiled"), config.compile_cache)
         load(store)
         clock = State.clock(State.new(store.context, Map.values(store.entries)))
-        {:ok, %{store: store, clock: clock, open?: Config.open?(config), reserved: %{}}}
+
+        # Modules that are being written, by the monitors of the processes that do; and what such ones that died may have left.
+        {:ok, %{store: store, clock: clock, open?: Config.open?(config), reserved: %{}, remains: []}}
 
       {:error, error} ->
         {:stop, error}
@@ -195,8 +198,14 @@ defmodule Tidepool.Catalog do
 
   def handle_call({:reserve, sha256}, {pid, _tag}, state) do
     reservation = Process.monitor(pid)
-    {:reply, reservation, put_in(state.reserved[reservation], sha256)}
+    beside = state.store.blobs |> BlobStore.path(sha256) |> BlobStore.beside()
+    {:reply, {reservation, beside}, put_in(state.reserved[reservation], {sha256, beside})}
   end
+
+  # Reserved with a process before this one, which has swept since what it knew nothing of.
+  def handle_call({:commit, _entry, _loaded, _native, reservation}, _from, %{reserved: reserved} = state)
+      when not is_map_key(reserved, reservation),
+      do: {:reply, :unreserved, state}
 
   def handle_call({:commit, entry, loaded, native, reservation}, _from, state) do
     with {:version, version} <- plan(state, entry),
@@ -235,8 +244,9 @@ defmodule Tidepool.Catalog do
     current = state.store.entries[entry.name]
 
     cond do
+      # Its module may have come after the change that made it needless.
       not Entry.same_change?(current, entry) ->
-        {:reply, :superseded, state}
+        {:reply, :superseded, clean(%{state | store: Store.littered(state.store)})}
 
       # From here on nothing sweeps it: this process does, and knows that the entry needs it.
       match?({:ok, _loaded, _native}, result) and not BlobStore.exists?(state.store.blobs, entry.sha256) ->
@@ -291,8 +301,12 @@ defmodule Tidepool.Catalog do
     {:noreply, state}
   end
 
+  # A system call that it was killed in goes on for a moment: what comes of that goes with the next change.
   def handle_info({:DOWN, reservation, :process, _pid, _reason}, state) when is_map_key(state.reserved, reservation) do
-    {:noreply, abandon(state, reservation)}
+    {_sha256, beside} = state.reserved[reservation]
+    File.rm(beside)
+    state = abandon(state, reservation)
+    {:noreply, %{state | store: Store.littered(state.store), remains: [beside | state.remains]}}
   end
 
   def handle_info(_message, state), do: {:noreply, state}
@@ -405,9 +419,10 @@ defmodule Tidepool.Catalog do
   defp clean(%{store: %{litter: false}} = state), do: state
 
   defp clean(state) do
-    store = Store.sweep(state.store, Map.values(state.reserved))
+    Enum.each(state.remains, &File.rm/1)
+    store = Store.sweep(state.store, for({sha256, _beside} <- Map.values(state.reserved), do: sha256))
     :erlang.garbage_collect()
-    %{state | store: store}
+    %{state | store: store, remains: []}
   end
 
   # A function that could not be loaded is not in the table: the same deploy again is what brings it back.

@@ -192,6 +192,17 @@ defmodule Tidepool.Cluster.ReconcilerTest do
     assert {:error, %Error{reason: :not_deployed}} = call(peer, "gone", 1_000)
   end
 
+  test "a module that comes after the removal of its function does not stay on the disk", %{peer: peer} = context do
+    wasm = guest("rust", "hello_world")
+    entry = entry(context, wasm)
+    {wall_ms, 0, replica} = entry.stamp
+    :ok = Peer.call(peer, Catalog, :accept, [[entry]])
+    :ok = Peer.call(peer, Catalog, :accept, [[%{entry | removed: true, stamp: {wall_ms, 1, replica}}]])
+    bring(peer, wasm)
+    :ok = Peer.call(peer, Reconciler, :load, [[entry], nil])
+    eventually(fn -> BlobStore.list(Peer.call(peer, Catalog, :blobs, [])) == [] end)
+  end
+
   test "however often links come up, a module that nobody has is looked for no more often", %{peer: peer} = context do
     tell(peer, entry(context, "nowhere"))
     attempts = fn -> hd(Peer.call(peer, Reconciler, :list, [])).attempts end

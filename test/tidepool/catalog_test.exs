@@ -104,6 +104,75 @@ defmodule Tidepool.CatalogTest do
     assert {:error, %{reason: :not_deployed}} = Peer.call(peer, Tidepool, :call, ["dying", "hello"])
   end
 
+  test "a deploy that dies half-way through its module leaves no file, and what it did later goes with the next change" do
+    peer = Peer.start!()
+    blobs = Peer.call(peer, Catalog, :blobs, [])
+    sha256 = BlobStore.sha256("half of it")
+
+    # As `Catalog.commit/4` begins.
+    half = "spawn(fn ->
+        {_reservation, beside} = GenServer.call(Tidepool.Catalog, {:reserve, \"#{sha256}\"})
+        File.write!(beside, \"half of\")
+        Process.sleep(:infinity)
+      end)"
+
+    {writer, _binding} = Peer.call(peer, Code, :eval_string, [half])
+    eventually(fn -> match?([_half], File.ls!(blobs)) end)
+    [beside] = File.ls!(blobs)
+    Peer.call(peer, Process, :exit, [writer, :kill])
+    eventually(fn -> reserved(peer) == 0 and File.ls!(blobs) == [] end)
+
+    File.write!(Path.join(blobs, beside), "half of")
+    File.write!(BlobStore.path(blobs, sha256), "half of it")
+    %{sha256: needed} = Peer.deploy!(peer, "rust", "hello_world")
+    assert File.ls!(blobs) == [needed]
+  end
+
+  test "a deploy that outlives the catalog which it has begun with is on the disk when it is answered" do
+    peer = Peer.start!()
+    Peer.deploy!(peer, "rust", "hello_world")
+    wasm = guest("zig", "hello_world")
+    blobs = Peer.call(peer, Catalog, :blobs, [])
+    path = BlobStore.path(blobs, BlobStore.sha256(wasm))
+    {_output, 0} = System.cmd("mkfifo", [path])
+    # Open at its other end for as long as there is this program: the next catalog removes the name of the pipe.
+    holder =
+      Port.open({:spawn_executable, System.find_executable("sh")}, args: ["-c", "exec 3<>\"$0\"; echo; read -r _", path])
+
+    assert_receive {^holder, {:data, _opened}}, 60_000
+    deploy = Task.async(fn -> Peer.call(peer, Tidepool, :deploy, [wasm, [name: "outlives"]]) end)
+    eventually(fn -> reserved(peer) == 1 end)
+
+    old = Peer.call(peer, Process, :whereis, [Catalog])
+    Peer.call(peer, Process, :exit, [old, :kill])
+    eventually(fn -> catalog(peer) not in [:restarting, :undefined, old] end)
+    new = catalog(peer)
+    # A change that sweeps comes between the module and its entry.
+    :ok = Peer.call(peer, :sys, :suspend, [new])
+    remove = Task.async(fn -> Peer.call(peer, Tidepool, :remove, ["hello_world"]) end)
+    eventually(fn -> asked(peer, new) == [:remove] end)
+    Port.close(holder)
+    eventually(fn -> asked(peer, new) == [:remove, :commit] end)
+    :ok = Peer.call(peer, :sys, :resume, [new])
+
+    assert :ok = Task.await(remove, 60_000)
+    assert {:ok, %{version: 1}} = Task.await(deploy, 60_000)
+    assert {:ok, ^wasm} = BlobStore.fetch(blobs, BlobStore.sha256(wasm))
+    assert reserved(peer) == 0
+  end
+
+  # Its supervisor knows none that is still starting.
+  defp catalog(peer) do
+    children = Peer.call(peer, Supervisor, :which_children, [Tidepool.Supervisor])
+    {Catalog, pid, _type, _modules} = List.keyfind(children, Catalog, 0)
+    pid
+  end
+
+  defp asked(peer, pid) do
+    {:messages, messages} = Peer.call(peer, Process, :info, [pid, :messages])
+    for {:"$gen_call", _from, question} <- messages, do: elem(question, 0)
+  end
+
   test "the function that was tried is the one that serves, but when its version was taken meanwhile" do
     peer = Peer.start!()
     assert linked(peer, fn -> Peer.deploy!(peer, "rust", "hello_world") end) == [1]

@@ -37,27 +37,37 @@ defmodule Tidepool.Catalog.BlobStore do
   @doc """
   Keeps `bytes`; when this returns they survive a power cut.
 
-  A file that is there already is read: one that is damaged is replaced.
+  A file that is there already is read: one that is damaged is replaced. It is written at a path of `beside/1` first.
   """
   @spec put(Path.t(), sha256, binary) :: :ok | {:error, Error.t()}
-  def put(folder, sha256, bytes) do
+  @spec put(Path.t(), sha256, binary, beside :: Path.t()) :: :ok | {:error, Error.t()}
+  def put(folder, sha256, bytes), do: put(folder, sha256, bytes, beside(path(folder, sha256)))
+
+  def put(folder, sha256, bytes, beside) do
     path = path(folder, sha256)
 
     # Whoever has put it there may not have flushed the folder yet.
     if read(path) == {:ok, bytes},
       do: wrap(Native.sync_folder(folder), folder),
-      else: write(path, bytes)
+      else: write(path, bytes, beside)
   end
 
-  @doc "Replaces a file, or makes it: written beside its place, for this user alone, flushed and renamed."
+  @doc "Replaces a file, or makes it: written beside its place, for this user alone, flushed and renamed. What fails leaves nothing."
   @spec write(Path.t(), iodata) :: :ok | {:error, Error.t()}
-  def write(path, content) do
-    {folder, beside} = {Path.dirname(path), beside(path)}
+  def write(path, content), do: write(path, content, beside(path))
+
+  defp write(path, content, beside) do
+    folder = Path.dirname(path)
 
     with :ok <- wrap(File.write(beside, content, [:raw, :sync]), beside),
          :ok <- wrap(File.chmod(beside, @private), beside),
          :ok <- wrap(File.rename(beside, path), path) do
       wrap(Native.sync_folder(folder), folder)
+    else
+      # A disk that is full gets its room back.
+      {:error, error} ->
+        File.rm(beside)
+        {:error, error}
     end
   end
 

@@ -89,6 +89,14 @@ defmodule Tidepool.Catalog.BlobStoreTest do
     assert File.ls!(folder) == [kept]
   end
 
+  test "of a write that the disk refuses half-way nothing is left", %{folder: folder} do
+    sha256 = BlobStore.sha256("refused")
+    # It is written beside that, and can't take its place.
+    File.mkdir_p!(Path.join([folder, sha256, "in the way"]))
+    assert {:error, %Error{reason: :storage}} = BlobStore.put(folder, sha256, "refused")
+    assert File.ls!(folder) == [sha256]
+  end
+
   test "a folder that can't be written is an error" do
     file = Path.join(tmp_folder!(), "a file")
     File.write!(file, "")
