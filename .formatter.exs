@@ -1,6 +1,6 @@
 [
   inputs: [
-    "{mix,.formatter}.exs",
+    "{mix,.formatter,.iex}.exs",
     "{config,lib,test,bench,native}/**/*.{ex,exs}",
     "examples/*/{lib,test,config}/**/*.{ex,exs}",
     "examples/*/mix.exs"

@@ -5,17 +5,27 @@ defmodule Mix.Tasks.Compile.TidepoolNative do
   Cargo is started only when a Rust source, a manifest or the lock file differs from those of the last build, so an
   unchanged project pays for reading a few dozen file dates. `CARGO_TARGET_DIR` is respected.
 
+  With `TIDEPOOL_NIF=dev` in the environment `dev` an edit takes a fraction of the time: cargo builds by `dev.toml` in a folder of its
+  own, and what it builds is neither in `priv` nor in the way of what is. Another file each time, which a running VM can
+  load beside the one before: `reload.exs` does.
+
   Releases and packages take all of `priv` along. So what older versions kept in `priv/data` is moved out of it.
   """
 
   use Mix.Task.Compiler
 
   @native __DIR__
+  # Builds for developers that are kept.
+  @kept 3
   # What cargo builds, and what it is called in priv/native.
   @products %{"libtidepool_nif.so" => "tidepool_nif.so", "tidepool_compiler" => "tidepool_compiler"}
 
   @impl true
   def run(_args) do
+    if Mix.env() == :dev and System.get_env("TIDEPOOL_NIF") == "dev", do: run_for_dev(), else: run_to_ship()
+  end
+
+  defp run_to_ship do
     folder = Path.expand("../priv/native", @native)
     stamp = Path.join(Mix.Project.manifest_path(), "compile.tidepool_native")
     sources = sources()
@@ -26,8 +36,9 @@ defmodule Mix.Tasks.Compile.TidepoolNative do
       link_priv()
       :noop
     else
-      build!()
-      Enum.each(@products, fn {built, name} -> install(built, Path.join(folder, name)) end)
+      build!([])
+      target = System.get_env("CARGO_TARGET_DIR") || Path.join(@native, "target")
+      Enum.each(@products, fn {built, name} -> install(target, built, Path.join(folder, name)) end)
       link_priv()
       File.mkdir_p!(Path.dirname(stamp))
       File.write!(stamp, sources)
@@ -35,8 +46,40 @@ defmodule Mix.Tasks.Compile.TidepoolNative do
     end
   end
 
+  # In this VM alone: any other has what ships.
+  defp run_for_dev do
+    built = Path.join(Mix.Project.build_path(), "native")
+    name = :crypto.hash(:sha256, sources()) |> Base.encode16(case: :lower) |> binary_part(0, 16)
+    folder = Path.join(built, name)
+    found = Enum.all?(@products, fn {_built, name} -> File.exists?(Path.join(folder, name)) end)
+
+    unless found do
+      {target, 0} = System.cmd(Path.expand("../bin/support/seed.sh", @native), [])
+      target = String.trim(target)
+      build!(["--config", Path.join(@native, "dev.toml"), "--target-dir", target])
+      Enum.each(@products, fn {from, name} -> install(target, from, Path.join(folder, name)) end)
+      forget(built)
+    end
+
+    :persistent_term.put({Tidepool.Native, :folder}, folder)
+    if found, do: :noop, else: :ok
+  end
+
+  # Another VM may still run the one before.
+  defp forget(built) do
+    built
+    |> File.ls!()
+    |> Enum.map(&Path.join(built, &1))
+    |> Enum.sort_by(&File.stat!(&1, time: :posix).mtime, :desc)
+    |> Enum.drop(@kept)
+    |> Enum.each(&File.rm_rf!/1)
+  end
+
   @impl true
-  def clean, do: File.rm_rf!(Path.expand("../priv/native", @native))
+  def clean do
+    File.rm_rf!(Path.expand("../priv/native", @native))
+    File.rm_rf!(Path.join(Mix.Project.build_path(), "native"))
+  end
 
   @doc "Moves what is in the folder `from` to the folder `to`, where nothing is replaced, and says so."
   def move_data(from, to) do
@@ -80,10 +123,10 @@ defmodule Mix.Tasks.Compile.TidepoolNative do
     |> inspect(limit: :infinity)
   end
 
-  defp build! do
+  defp build!(options) do
     cargo = System.find_executable("cargo") || Mix.raise("cargo was not found: run bin/setup, or install Rust")
     Mix.shell().info("Building the native library (some minutes the first time)")
-    args = ~w(build --release --locked -p tidepool_nif -p tidepool_core)
+    args = ~w(build --release --locked -p tidepool_nif -p tidepool_core) ++ options
 
     case System.cmd(cargo, args, cd: @native, into: IO.stream(:stdio, :line), stderr_to_stdout: true) do
       {_output, 0} -> :ok
@@ -92,9 +135,8 @@ defmodule Mix.Tasks.Compile.TidepoolNative do
   end
 
   # Renamed into place: a running node has the old file mapped, and writing into that would crash it.
-  defp install(built, target) do
-    folder = System.get_env("CARGO_TARGET_DIR") || Path.join(@native, "target")
-    built = Path.expand(Path.join([folder, "release", built]), @native)
+  defp install(from, built, target) do
+    built = Path.expand(Path.join([from, "release", built]), @native)
     File.mkdir_p!(Path.dirname(target))
     beside = "#{target}.#{System.pid()}.new"
     File.cp!(built, beside)

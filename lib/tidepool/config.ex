@@ -104,12 +104,14 @@ defmodule Tidepool.Config do
     io_threads: [
       type: {:integer, 1, 1_024},
       default: nil,
-      doc: "threads for sockets and timers; `nil` is one for each scheduler."
+      doc:
+        "threads for sockets and timers; `nil` is one for each core of the machine or the container, and no more than schedulers."
     ],
     compile_threads: [
       type: {:integer, 1, 1_024},
       default: nil,
-      doc: "threads that compile, beside one for small modules; `nil` is one for every two schedulers."
+      doc:
+        "threads that compile, beside one for small modules; `nil` is one for every two cores, counted as for `io_threads`."
     ],
     compile_time: [
       type: {:integer, 100, 3_600_000},
@@ -232,15 +234,11 @@ defmodule Tidepool.Config do
   def check(settings) do
     with {:ok, config} <- Tidepool.Options.check(settings, @schema, "the setting"),
          :ok <- guarded(config) do
-      schedulers = System.schedulers_online()
-
       {:ok,
        %{
          config
          | data: if(is_binary(config.data), do: Path.expand(config.data), else: config.data),
-           cluster: if(config.cluster == :auto, do: named?(config), else: config.cluster),
-           io_threads: config.io_threads || schedulers,
-           compile_threads: config.compile_threads || max(div(schedulers, 2), 1)
+           cluster: if(config.cluster == :auto, do: named?(config), else: config.cluster)
        }}
     end
   end

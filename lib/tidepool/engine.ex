@@ -50,11 +50,21 @@ defmodule Tidepool.Engine do
     end
   end
 
-  @impl true
-  def init(config) do
-    memory = Native.machine_memory()
+  @doc """
+  What this node may use: memory in bytes, and cores. The machine's, or what the tightest of the control groups around the
+  node gives; and no more cores than the VM has schedulers online.
+  """
+  @spec machine :: {memory_bytes :: pos_integer, cores :: pos_integer}
+  def machine do
+    {memory, cores} = Native.machine()
+    {memory, min(cores, System.schedulers_online())}
+  end
 
-    native = %{
+  @doc false
+  # What the native runtime is set up with: what no setting says is a part of what the machine has for the node.
+  @spec native(Tidepool.Config.t(), {memory_bytes :: pos_integer, cores :: pos_integer}) :: map
+  def native(config, {memory, cores}) do
+    %{
       max_instances: config.max_instances,
       max_dense_instances: config.max_dense_instances,
       max_dense_memory_bytes: config.max_dense_memory,
@@ -64,18 +74,20 @@ defmodule Tidepool.Engine do
       stack_bytes: config.stack,
       console_lines_per_s: config.console_lines,
       perf_map: config.perf_map,
-      io_threads: config.io_threads,
-      compile_threads: config.compile_threads,
-      # It is started in another folder.
-      compiler: :tidepool |> Application.app_dir("priv/native/tidepool_compiler") |> Path.expand(),
+      io_threads: config.io_threads || cores,
+      compile_threads: config.compile_threads || max(div(cores, 2), 1),
+      compiler: Path.join(Native.folder(), "tidepool_compiler"),
       compile_time_ms: config.compile_time,
       compile_memory_bytes: config.compile_memory || compile_memory(memory),
       baseline_bytes: config.baseline,
       max_total_memory_bytes: config.max_memory || div(memory * 3, 4),
-      max_computing: System.schedulers_online()
+      max_computing: cores
     }
+  end
 
-    case Native.start_runtime(native) do
+  @impl true
+  def init(config) do
+    case Native.start_runtime(native(config, machine())) do
       {:ok, runtime} ->
         :persistent_term.put(__MODULE__, runtime)
         {:ok, runtime}

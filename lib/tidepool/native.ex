@@ -40,22 +40,30 @@ defmodule Tidepool.Native do
 
   @doc false
   def load do
-    path = :filename.join(:code.priv_dir(:tidepool), ~c"native/tidepool_nif")
+    path = Path.join(folder(), "tidepool_nif")
 
-    case :erlang.load_nif(path, 0) do
+    case :erlang.load_nif(String.to_charlist(path), 0) do
       :ok -> :ok
       {:error, {:reload, _text}} -> :ok
       {:error, {_kind, text}} -> {:error, text}
     end
   end
 
+  @doc false
+  # Where the library and the program that compiles are: `priv/native`, or where `native/mix_compiler.exs` has built them for the
+  # shell of a developer.
+  def folder do
+    :persistent_term.get({__MODULE__, :folder}, nil) ||
+      :tidepool |> :code.priv_dir() |> Path.join("native") |> Path.expand()
+  end
+
   @doc "Sets the engine up. Keys: see `Tidepool.Engine`."
   @spec start_runtime(map) :: {:ok, runtime} | {:error, message :: binary}
   def start_runtime(_config), do: :erlang.nif_error(:not_loaded)
 
-  @doc "The memory that this node may use, in bytes: the machine's, or what a control group around the node gives."
-  @spec machine_memory :: pos_integer
-  def machine_memory, do: :erlang.nif_error(:not_loaded)
+  @doc "Memory and cores that this node may use: the machine's, or what control groups around the node give."
+  @spec machine :: {memory_bytes :: pos_integer, cores :: pos_integer}
+  def machine, do: :erlang.nif_error(:not_loaded)
 
   @doc "Sends what guests print to `pid`: `{:tidepool_console, function, version, stream, text, dropped}`."
   @spec subscribe_console(runtime, pid) :: :ok

@@ -13,7 +13,8 @@ defmodule TidepoolWeb.Listener do
   # Time that the edge may take over the drain limit, to cut what is left.
   @grace_ms 10_000
 
-  # Request bodies that the edge holds at once, over all connections; of which one client gets half: at least the largest one has to fit.
+  # Request bodies that the edge holds at once, over all connections, and no more than an eighth of the memory there is; of which one
+  # client gets half: at least the largest one has to fit.
   @buffered_bytes 1_073_741_824
   # What a form may have beside the module: fields, and what is between them.
   @form_overhead_bytes 65_536
@@ -39,7 +40,11 @@ defmodule TidepoolWeb.Listener do
     Process.flag(:trap_exit, true)
     stop_predecessor()
 
-    case Native.http_start(Engine.runtime(), native(config, endpoints), Enum.map(dispatchers, &Process.whereis/1)) do
+    case Native.http_start(
+           Engine.runtime(),
+           native(config, endpoints, Engine.machine()),
+           Enum.map(dispatchers, &Process.whereis/1)
+         ) do
       {:ok, server, port} ->
         :persistent_term.put(__MODULE__, server)
         Logger.info("Tidepool listens on http://#{host(config.address)}:#{port}")
@@ -84,7 +89,10 @@ defmodule TidepoolWeb.Listener do
     end
   end
 
-  defp native(config, endpoints) do
+  @doc false
+  # What the edge is set up with.
+  @spec native(Config.t(), [map], {memory_bytes :: pos_integer, cores :: pos_integer}) :: map
+  def native(config, endpoints, {memory, cores}) do
     %{
       address: config.address,
       port: config.port,
@@ -93,7 +101,7 @@ defmodule TidepoolWeb.Listener do
       proxies: Config.words(config.proxies),
       max_upload_bytes: config.max_module,
       max_payload_bytes: config.max_payload,
-      max_buffered_bytes: max(@buffered_bytes, 2 * (@form_overhead_bytes + max(config.max_module, config.max_payload))),
+      max_buffered_bytes: buffered_bytes(memory, max(config.max_module, config.max_payload)),
       form_overhead_bytes: @form_overhead_bytes,
       header_timeout_ms: config.header_timeout,
       body_timeout_ms: config.body_timeout,
@@ -102,9 +110,13 @@ defmodule TidepoolWeb.Listener do
       lame_duck_ms: config.lame_duck,
       max_connections: config.max_connections,
       max_requests: config.max_requests,
+      cores: cores,
       endpoints: endpoints
     }
   end
+
+  defp buffered_bytes(memory, largest),
+    do: @buffered_bytes |> min(div(memory, 8)) |> max(2 * (@form_overhead_bytes + largest))
 
   defp host(address), do: if(String.contains?(address, ":"), do: "[#{address}]", else: address)
 end

@@ -48,11 +48,11 @@ defmodule Tidepool.Docs.ArchitectureTest do
     end
   end
 
-  test "NIF stubs are in Tidepool.Native, which has nothing else" do
+  test "NIF stubs are in Tidepool.Native, which has nothing else but how it is loaded" do
     stubs = ~r/:erlang\.nif_error/
     assert Enum.filter(Path.wildcard("lib/**/*.ex"), &(File.read!(&1) =~ stubs)) == ["lib/tidepool/native.ex"]
 
-    functions = Tidepool.Native.__info__(:functions) |> Keyword.delete(:load) |> length()
+    functions = Tidepool.Native.__info__(:functions) |> Keyword.drop([:load, :folder]) |> length()
     assert length(Regex.scan(stubs, File.read!("lib/tidepool/native.ex"))) == functions
   end
 

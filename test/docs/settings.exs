@@ -49,8 +49,8 @@ defmodule Tidepool.Docs.Settings do
   defp allowed({:check, _fun, expectation}), do: expectation
 
   # What depends on the machine has no figure here.
-  defp default(:io_threads, _cores), do: "one for each scheduler"
-  defp default(:compile_threads, _cores), do: "one for every two schedulers"
+  defp default(:io_threads, _cores), do: "one for each core"
+  defp default(:compile_threads, _cores), do: "one for every two cores"
   defp default(:max_dense_instances, nil), do: "what there is room for"
   defp default(:max_memory, _bytes), do: "three quarters of the machine's memory"
   defp default(:compile_memory, _bytes), do: "an eighth of the machine's memory"

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::os::Guards;
-use crate::os::machine::{memory_bytes, number};
+use crate::os::machine::{number, share};
 
 /// Most that is chosen without being asked for: more address space than this takes is a decision.
 const MOST: usize = 128 << 10;
@@ -17,7 +17,7 @@ const PROTECTED_MAPPINGS: usize = 2;
 
 /// As many instances as half of the memory holds, in no more mappings and committed memory than the system allows.
 pub(super) fn instances(guards: Guards, slot_bytes: usize, fast_instances: usize) -> usize {
-    let memory_bytes = usize::try_from(memory_bytes()).unwrap_or(usize::MAX);
+    let memory_bytes = usize::try_from(share().memory_bytes).unwrap_or(usize::MAX);
     let by_memory = memory_bytes / 2 / INSTANCE_BYTES;
     let by_mappings = match guards {
         Guards::Markers => usize::MAX,

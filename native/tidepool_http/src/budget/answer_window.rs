@@ -11,7 +11,6 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::thread::available_parallelism;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The window of a new connection, in KiB.
@@ -83,9 +82,9 @@ fn kib(bytes: usize) -> u32 {
 #[derive(Debug)]
 pub(crate) struct LargeAnswerSlots(pub(crate) Semaphore);
 
-impl Default for LargeAnswerSlots {
-    fn default() -> Self {
-        Self(Semaphore::new(available_parallelism().map_or(1, usize::from)))
+impl LargeAnswerSlots {
+    pub(crate) fn new(cores: usize) -> Self {
+        Self(Semaphore::new(cores))
     }
 }
 

@@ -49,6 +49,8 @@ pub struct Config {
     pub max_requests: usize,
     /// Deploys in flight whose body is there, out of `max_requests`; above it 503.
     pub max_uploads: usize,
+    /// Cores that the process may use: so many calls with large answers are begun at a time.
+    pub cores: usize,
     /// HTTP/2 streams open at once on one connection.
     pub max_streams: u32,
     /// What `Retry-After` says on a 503, in seconds.
@@ -117,6 +119,7 @@ impl Config {
             ("max_connections", self.max_connections == 0),
             ("max_requests", self.max_requests == 0),
             ("max_uploads", self.max_uploads == 0),
+            ("cores", self.cores == 0),
             ("max_streams", self.max_streams == 0),
             ("header_timeout", self.header_timeout.is_zero()),
             ("body_timeout", self.body_timeout.is_zero()),

@@ -51,7 +51,7 @@ impl Edge {
         Arc::new(Self {
             budget: BodyBudget::new(config.max_buffered_bytes),
             sizes: AnswerSizes::default(),
-            large_answers: LargeAnswerSlots::default(),
+            large_answers: LargeAnswerSlots::new(config.cores),
             discards: Arc::default(),
             hosts: Hosts::new(&config),
             // `Config::check` has checked it.

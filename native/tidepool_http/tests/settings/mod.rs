@@ -26,6 +26,7 @@ pub(crate) fn config() -> Config {
         max_connections: 10_000,
         max_requests: 10_000,
         max_uploads: 32,
+        cores: std::thread::available_parallelism().map_or(1, usize::from),
         max_streams: 128,
         retry_after_s: 1,
         endpoints: Vec::new(),

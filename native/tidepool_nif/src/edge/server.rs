@@ -117,6 +117,7 @@ fn http_config(map: Term<'_>, endpoints: Vec<Endpoint>) -> NifResult<Config> {
         max_buffered_bytes: decode::field(map, atoms::max_buffered_bytes())?,
         max_connections: decode::field(map, atoms::max_connections())?,
         max_requests: decode::field(map, atoms::max_requests())?,
+        cores: decode::threads(map, atoms::cores())?,
         form_overhead_bytes: decode::field(map, atoms::form_overhead_bytes())?,
         max_header_bytes: MAX_HEADER_BYTES,
         upload_timeout: UPLOAD_TIMEOUT,

@@ -63,10 +63,11 @@ fn start(config: &tidepool_core::RuntimeConfig, io_threads: usize) -> Result<Nod
     Ok(Node { runtime, io: ManuallyDrop::new(io), console })
 }
 
-/// The memory that this node may use, in bytes: the machine's, or what a control group around it gives.
+/// `{memory_bytes, cores}` that this node may use: the machine's, or what control groups around it give.
 #[rustler::nif(schedule = "DirtyIo")]
-fn machine_memory() -> u64 {
-    tidepool_core::machine::memory_bytes()
+fn machine() -> (u64, usize) {
+    let share = tidepool_core::machine::share();
+    (share.memory_bytes, share.cores)
 }
 
 /// Sends what guests print to `pid` from now on.

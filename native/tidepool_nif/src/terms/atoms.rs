@@ -150,6 +150,7 @@ rustler::atoms! {
     lame_duck_ms,
     max_connections,
     max_requests,
+    cores,
     json,
     text,
     config,

@@ -1,0 +1,125 @@
+"""Which checks belong to which file: a table, in which each file of the tree has its line."""
+
+import re
+
+# What tests the rooms of the core beside the tests in them: modules of native/tidepool_core/tests/core. A room that all others
+# stand on has no list: all tests are its own.
+ROOMS = {
+    "abi": ["host_calls", "pointers", "wasi", "wasi_stderr", "wasi_wait"],
+    "call": ["drive", "host_calls", "inline", "last_words", "panics", "threads", "time"],
+    "compiler": ["compile", "compiler", "tiers"],
+    "dense": ["dense"],
+    "engine": ["differential", "tiers", "traps"],
+    "function": ["directory", "owned"],
+    "instance": ["admission", "caps", "owned", "warm"],
+    "metrics": ["metrics"],
+    "module": ["cache", "compile", "compile_fuzz", "tiers"],
+    "rewrite": ["compile_fuzz", "preempt", "traps"],
+    "runtime": ["directory", "shutdown", "tiers"],
+    "slice": ["inline", "preempt", "run_slots", "time"],
+    "snapshot": ["snapshot"],
+    "store": ["console", "last_words", "limits", "traps"],
+}
+
+# All tests of a crate.
+ALL = "*"
+
+# What uses the NIFs as they are.
+NIF_TESTS = ("test/fault/native_arguments_test.exs", "test/fault/task_ownership_test.exs", "test/tidepool/native_test.exs")
+
+
+def room(path, match):
+    """Tests of a room: those in it, and those of the table."""
+    name = match[1]
+    modules = [name, *ROOMS[name]] if name in ROOMS else [ALL]
+    return [("format", path), ("tidy", None), *(("rust", ("core", module)) for module in modules)]
+
+
+def crate(name):
+    """Tests of the core or the edge: all of them, or those of a file of tests."""
+
+    def checks(path, match):
+        module = match[1] if match.re.groups else None
+        return [*in_order(path), ("rust", (name, ALL if module in (None, "main", "support") else module))]
+
+    return checks
+
+
+def in_order(path):
+    return [("format", path), ("tidy", None)] if path.endswith(".rs") else []
+
+
+def other(kind):
+    return lambda path, _match: [*in_order(path), (kind, None)]
+
+
+def elixir(path, _match):
+    return [("format", path), ("tidy", None), ("elixir", None)]
+
+
+def also(*checks):
+    return lambda path, _match: [(kind, path if argument is None else argument) for kind, argument in checks]
+
+
+def bench(path, match):
+    return [("format", path), ("syntax", path), ("bench", match[1])]
+
+
+EVERY_CRATE = also(("rust", ("core", ALL)), ("rust", ("http", ALL)), ("nif", None), ("load", None))
+
+# The first line that a path matches is its own.
+TABLE = [
+    (re.compile(pattern), checks)
+    for pattern, checks in [
+        # Rust
+        (r"native/tidepool_core/src/([a-z]+)/.+\.rs", room),
+        (r"native/tidepool_core/tests/core/(\w+)(?:/.+)?(?:\.rs)", crate("core")),
+        (r"native/tidepool_core/.+", crate("core")),
+        (r"native/tidepool_http/tests/edge/(\w+)\.rs", crate("http")),
+        (r"native/tidepool_http/.+", crate("http")),
+        (r"native/tidepool_nif/.+", other("nif")),
+        (r"native/tidepool_load/.+", other("load")),
+        (r"native/fuzz/smith/.+", other("smith")),
+        (r"native/fuzz/.+\.md", also(("docs", None))),
+        (r"native/fuzz/.+", other("fuzz")),
+        (r"native/rustfmt\.toml", also(("format", None))),
+        (r"native/mix_compiler\.exs|native/reload\.exs", also(("format", None), ("elixir", None))),
+        (r"native/(Cargo\.(toml|lock)|dev\.toml)", EVERY_CRATE),
+        # Elixir
+        (r"test/ship/.+", also(("format", None), ("left", "ship"))),
+        (r"(lib|test|config)/.+\.exs?|mix\.exs", elixir),
+        (r"test/.+", also(("elixir", None))),
+        (r"lib/.+\.md", also(("docs", None))),
+        (r"\.formatter\.exs|\.iex\.exs", also(("format", None))),
+        (r"priv/testing/.+", also(("rust", ("core", "testing_guests")), ("elixir", None))),
+        (r"examples/embed/.+\.exs?", also(("format", None), ("embed", None))),
+        (r"examples/.+", also(("docs", None))),
+        # Guests
+        (r"guests/.+\.md", also(("docs", None))),
+        (r"guests/builder/.+", also(("syntax", None), ("guests", None))),
+        (r"guests/.+", also(("guests", None))),
+        # Benches
+        (r"bench/.+\.md", also(("docs", None))),
+        (r"bench/(mutants|sanitize|upgrade|profile|all|smoke)(\.exs)?", also(("syntax", None), ("docs", None))),
+        (r"bench/(?:run|support\.exs|support/.+)", lambda path, _match: [("syntax", path), ("bench", "call")]),
+        (r"bench/(\w+)(?:\.exs|/.+)", bench),
+        # Scripts
+        (r"bin/tidy/.+", also(("syntax", None), ("tidy", None), ("mix", "test/docs/tidy_test.exs"))),
+        (r"bin/(dev|support/dev/.+)", also(("syntax", None), ("mix", "test/docs/dev_test.exs"))),
+        (r"bin/setup|bin/start|bin/support/tls\.sh", also(("syntax", None), ("left", "ship"))),
+        (r"bin/.+|\.ci/run", also(("syntax", None))),
+        (r"rel/.+", also(("left", "ship"))),
+        # Documents
+        (r"docs/.+|[A-Z]+\.md", also(("docs", None))),
+        # What no check reads.
+        (r"LICENSE|\.gitignore", also()),
+    ]
+]
+
+
+def checks_of(path):
+    """The kinds of checks that belong to a file, each with an argument; `None` when the table has forgotten the file."""
+    for pattern, checks in TABLE:
+        if match := pattern.fullmatch(path):
+            return checks(path, match)
+    return None
