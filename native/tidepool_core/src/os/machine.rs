@@ -114,6 +114,7 @@ fn mounted(line: &str) -> Option<Mount<'_>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 mod tests {
     use super::*;
 
