@@ -16,6 +16,11 @@ defmodule Tidepool.Catalog.Store do
   alias Tidepool.{Error, Native}
   alias Tidepool.Catalog.{BlobStore, Clock, Damage, Entry, Log, State}
 
+  # A process that was killed has the lock until the VM has freed what it held, and its successor starts before that: how often
+  # it asks, and when again.
+  @lock_tries 50
+  @lock_again_ms 20
+
   # How soon what the disk refused is tried again.
   @rewrite_ms 5_000
 
@@ -249,12 +254,16 @@ defmodule Tidepool.Catalog.Store do
     end
   end
 
-  defp lock(folder) do
+  defp lock(folder, tries \\ @lock_tries) do
     path = Path.join(folder, "lock")
 
     case Native.lock_file(path) do
       {:ok, lock} ->
         {:ok, lock}
+
+      {:error, :locked} when tries > 1 ->
+        Process.sleep(@lock_again_ms)
+        lock(folder, tries - 1)
 
       {:error, :locked} ->
         message =

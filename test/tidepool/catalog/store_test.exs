@@ -238,6 +238,29 @@ defmodule Tidepool.Catalog.StoreTest do
     assert Path.wildcard(path <> ".torn*") == [path <> ".torn", path <> ".torn.1"]
   end
 
+  # The VM tells of a death before it frees what the dead one held: here it has much to do in between.
+  test "who takes the place of a process that was killed has its folder", %{folder: folder} do
+    Process.flag(:trap_exit, true)
+
+    for _round <- 1..5 do
+      test = self()
+
+      holder =
+        spawn_link(fn ->
+          claimed = Store.claim(folder)
+          for _monitor <- 1..200_000, do: Process.monitor(test)
+          send(test, elem(claimed, 0))
+          Process.sleep(:infinity)
+          claimed
+        end)
+
+      assert_receive claimed when claimed in [:ok, :error], 60_000
+      assert claimed == :ok
+      Process.exit(holder, :kill)
+      assert_receive {:EXIT, ^holder, :killed}, 60_000
+    end
+  end
+
   test "what is written after a rewrite that failed half-way is there after a restart", %{folder: folder, path: path} do
     nine(folder)
 
