@@ -26,6 +26,12 @@ defmodule TidepoolWeb.EventsTest do
   defp number(id), do: id |> String.split("-") |> List.last() |> String.to_integer()
   defp publish(name, versions), do: for(version <- versions, do: Events.deployed(name, version))
 
+  # Readers of the test before may be on their way out, and one that pings is not among those that wait for a moment.
+  setup do
+    eventually(fn -> settled().waiting == %{} and Listener.stats().requests_in_flight == 0 end, 60_000)
+    :ok
+  end
+
   # The ring has all that was published before.
   defp settled, do: :sys.get_state(EventRing)
 

@@ -113,7 +113,8 @@ defmodule TidepoolWeb.ReplyTest do
   test "a form's fields become options, those left out are left out" do
     assert form([], file_name: "a.wasm") == {:ok, [name: "a"]}
     assert form([{"name", "n"}], file_name: "a.wasm") == {:ok, [name: "n"]}
-    assert form([{"name", ""}], file_name: "a.wasm") == {:ok, [name: "a"]}
+    # An empty one is not left out.
+    assert {:error, %{reason: :invalid_option, details: %{step: :options}}} = form([{"name", ""}], file_name: "a.wasm")
 
     for {field, text, option} <- [
           {"instances", "fresh", {:instances, :fresh}},
