@@ -12,11 +12,12 @@ defmodule Tidepool.Cluster do
   alias Tidepool.Catalog.{Arrivals, Entry}
   alias Tidepool.Cluster.{Reconciler, Report, Server}
   alias Tidepool.Cluster.Report.Spread
+  alias Tidepool.Function.Spec
 
   # Between two questions to a process that is being restarted.
   @again_ms 20
-  # Longest wait. Timers have a largest time, and what is beyond it is not to reach the cluster's process.
-  @longest_ms 3_600_000
+  # Timers have a largest time, and what is beyond it is not to reach the cluster's process.
+  @longest_ms Spec.longest_wait_ms()
 
   @metrics [
     nodes_linked: "Nodes that this node exchanges messages with",

@@ -1,5 +1,6 @@
 defmodule Tidepool.Function.Spec do
   @max_idle [fast: 16_000, dense: 1_000_000]
+  @longest_wait_ms 3_600_000
 
   @options [
     name: [
@@ -77,7 +78,7 @@ defmodule Tidepool.Function.Spec do
     ],
     wait_timeout: [
       of: :request,
-      type: {:integer, 0, 3_600_000},
+      type: {:integer, 0, @longest_wait_ms},
       default: 30_000,
       doc: "how long other nodes are waited for, in ms."
     ]
@@ -114,6 +115,10 @@ defmodule Tidepool.Function.Spec do
   @named Enum.filter(@kept, fn {_key, spec} -> spec[:since] end)
   @levels Enum.uniq([@whole | for({_key, spec} <- @named, spec[:since] > @whole, do: spec[:since])])
   @latest Enum.max(@levels)
+
+  @doc "How many ms other nodes are waited for at most."
+  @spec longest_wait_ms :: pos_integer
+  def longest_wait_ms, do: @longest_wait_ms
 
   @doc "The schema of all options, with Tidepool's defaults."
   @spec schema :: Options.schema()
