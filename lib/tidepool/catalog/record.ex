@@ -225,7 +225,7 @@ defmodule Tidepool.Catalog.Record do
   defp term(_other_format), do: :error
 
   defp details(%{@details => [{"admitted", admitted} | fields]}) do
-    with true <- Enum.all?(fields, &match?({name, text} when is_binary(name) and is_binary(text), &1)),
+    with true <- texts?(fields),
          {:ok, options} <- Fields.read(fields, Spec.named(Spec.latest())),
          {:ok, options} <- Options.check(options, Spec.named(Spec.latest()), &Fields.subject/1),
          {:ok, kind} <- kind(admitted) do
@@ -237,6 +237,10 @@ defmodule Tidepool.Catalog.Record do
 
   # As it was written when all fields were atoms, or earlier.
   defp details(_entry), do: {:ok, %{}}
+
+  # What passes for a list at its beginning may end in anything.
+  defp texts?([{name, text} | rest]) when is_binary(name) and is_binary(text), do: texts?(rest)
+  defp texts?(rest), do: rest == []
 
   defp kind(admitted) do
     with kind when kind != nil <- Enum.find(Origin.kinds(), &(to_string(&1) == admitted)), do: {:ok, kind}
