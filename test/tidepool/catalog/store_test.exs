@@ -239,6 +239,27 @@ defmodule Tidepool.Catalog.StoreTest do
   end
 
   # The VM tells of a death before it frees what the dead one held: here it has much to do in between.
+  test "what the cluster decided while the disk refused holds at once, and is written down when the disk lets it", %{
+    folder: folder
+  } do
+    nine(folder)
+
+    decided =
+      open(folder, fn store ->
+        {stamp, _clock} = Clock.next(Clock.new("n2@host#1"), System.os_time(:millisecond) + 1_000)
+        removed = %{store.entries["function_1"] | removed: true, stamp: stamp}
+        store = Store.owe(store, [removed])
+        assert store.entries["function_1"] == removed
+        refute Enum.any?(Store.callable(store), &(&1.name == "function_1"))
+        assert_receive :rewrite, 60_000
+        store = Store.retry(store)
+        assert store.stale == nil
+        removed
+      end)
+
+    assert open(folder, & &1).entries["function_1"] == decided
+  end
+
   test "who takes the place of a process that was killed has its folder", %{folder: folder} do
     Process.flag(:trap_exit, true)
 

@@ -45,6 +45,20 @@ defmodule Tidepool.Cluster.Gossip.MembershipTest do
     assert length(Membership.active(state)) == 3
   end
 
+  test "a forwarded join goes on from one full view to the next, and half-way is kept for when there is room" do
+    for {ttl, heard} <- [{6, []}, {4, []}, {3, ["d@host"]}, {2, []}] do
+      state = with_peers(~w(a@host b@host c@host))
+      {state, effects} = Membership.handle(state, {:message, "a@host", {:forward_join, "d@host", ttl}})
+      assert [{:send, next, {:forward_join, "d@host", left}}] = effects
+      assert left == ttl - 1 and next in ~w(b@host c@host)
+      assert Membership.passive(state) == heard
+    end
+
+    # At its end a full view takes it all the same.
+    state = with_peers(~w(a@host b@host c@host))
+    assert {_state, [connect: "d@host"]} = Membership.handle(state, {:message, "a@host", {:forward_join, "d@host", 0}})
+  end
+
   test "who is told to disconnect drops the link, for it has read what was sent before, and takes another peer" do
     state = with_peers(~w(a@host b@host))
     {state, _effects} = Membership.handle(state, {:message, "a@host", {:shuffle_reply, [], ["x@host"]}})
