@@ -106,6 +106,17 @@ defmodule Tidepool.Catalog do
     end
   end
 
+  @doc "The stamp of a function as long as it is the version that can be called, or of what can be called as a name."
+  @spec stamp(Function.t() | String.t()) :: {:ok, Clock.stamp()} | :none
+  def stamp(%Function{name: name, version: version, sha256: sha256}) do
+    case :ets.lookup(@table, name) do
+      [{_name, %Function{version: ^version, sha256: ^sha256}, stamp}] -> {:ok, stamp}
+      _other -> :none
+    end
+  end
+
+  def stamp(name), do: with({:error, _error, _stamp} <- loaded(name), do: :none)
+
   @doc "The folder of modules."
   @spec blobs :: Path.t()
   def blobs, do: :ets.lookup_element(@table, :blobs, 2)

@@ -8,7 +8,7 @@ defmodule Tidepool.Cluster do
   `Tidepool.Cluster.Gossip` for how.
   """
 
-  alias Tidepool.{Catalog, Config, Error, Options}
+  alias Tidepool.{Catalog, Config, Error, Function, Options}
   alias Tidepool.Catalog.{Arrivals, Entry}
   alias Tidepool.Cluster.{Reconciler, Report, Server}
   alias Tidepool.Cluster.Report.Spread
@@ -67,14 +67,15 @@ defmodule Tidepool.Cluster do
   end
 
   @doc """
-  Waits until so many of the reachable nodes can serve the version of `name` that this node has now, `timeout` ms at most, of
-  3,600,000.
+  Waits until so many of the reachable nodes can serve a function, `timeout` ms at most, of 3,600,000: the version that a deploy
+  has returned, or of a name the one that this node has now.
 
   A version that is superseded meanwhile is not waited for any longer.
   """
-  @spec wait(String.t(), extent, timeout :: non_neg_integer) :: {:ok | :timeout | :superseded, spread}
-  def wait(name, extent, timeout) do
-    is_binary(name) || Options.wrong!("Tidepool.Cluster.wait/3: the function's name", "a string", name)
+  @spec wait(Function.t() | String.t(), extent, timeout :: non_neg_integer) :: {:ok | :timeout | :superseded, spread}
+  def wait(function, extent, timeout) do
+    name = with %Function{name: name} <- function, do: name
+    is_binary(name) || Options.wrong!("Tidepool.Cluster.wait/3: the function", "one, or its name, a string", function)
 
     extent in [:local, :majority, :all] ||
       Options.wrong!("Tidepool.Cluster.wait/3: the extent", ":local, :majority or :all", extent)
@@ -82,9 +83,9 @@ defmodule Tidepool.Cluster do
     (is_integer(timeout) and timeout in 0..@longest_ms) ||
       Options.wrong!("Tidepool.Cluster.wait/3: the timeout", "a number of ms from 0 to #{@longest_ms}", timeout)
 
-    case Catalog.loaded(name) do
+    case Catalog.stamp(function) do
       {:ok, stamp} -> await(name, stamp, extent, System.monotonic_time(:millisecond) + timeout)
-      _gone -> {:superseded, Spread.nowhere()}
+      :none -> {:superseded, Spread.nowhere()}
     end
   end
 

@@ -90,7 +90,7 @@ defmodule Tidepool.Deploy do
   defp spread(_function, %{wait: :local}), do: {:ok, nil}
 
   defp spread(function, %{wait: extent, wait_timeout: timeout}) do
-    case Cluster.wait(function.name, extent, timeout) do
+    case Cluster.wait(function, extent, timeout) do
       {:ok, spread} ->
         {:ok, spread}
 

@@ -40,9 +40,6 @@ defmodule TidepoolWeb.Form do
   end
 
   defp options(%{fields: fields, query: query}, name) do
-    # Other parameters mean nothing.
-    query = Enum.filter(query, fn {parameter, _text} -> parameter in Fields.names(Spec.of_request()) end)
-
     with {:ok, options} <- Fields.read(fields, Spec.kept()),
          {:ok, waits} <- Fields.read(query, Spec.of_request()),
          options = Keyword.put(options, :name, name) ++ waits,

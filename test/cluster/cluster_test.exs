@@ -287,4 +287,14 @@ defmodule Tidepool.ClusterTest do
     assert %{distributed: false, lost: [], fetching: []} = Cluster.status()
     assert {:superseded, _nobody} = Cluster.wait("unheard_of", :all, 0)
   end
+
+  test "of a function its version is waited for, and not the one that took its place; of a name the newest" do
+    name = deploy!("rust", "hello_world")
+    {:ok, function} = Tidepool.Catalog.fetch(name)
+    alone = %{ready: [to_string(node())], pending: []}
+    assert Cluster.wait(function, :all, 0) == {:ok, alone}
+    {:ok, later} = Tidepool.deploy(guest("rust", "counter"), name: name)
+    assert {:superseded, _nobody} = Cluster.wait(function, :all, 0)
+    for waited_for <- [later, name], do: assert(Cluster.wait(waited_for, :all, 0) == {:ok, alone})
+  end
 end

@@ -111,7 +111,7 @@ defmodule Tidepool.ArgumentsTest do
         {[nil], ["the node has to be its name"]}
       ],
       {Cluster, :wait, 3} => [
-        {[:a, :all, 1], ["Tidepool.Cluster.wait/3: the function's name has to be a string, and is :a"]},
+        {[:a, :all, 1], ["Tidepool.Cluster.wait/3: the function has to be one, or its name, a string, and is :a"]},
         {["a", :some, 1], ["the extent has to be :local, :majority or :all, and is :some"]},
         {["a", :all, -1], ["the timeout has to be a number of ms from 0 to 3600000, and is -1"]},
         {["a", :all, 3_600_001], ["the timeout has to be a number of ms from 0 to 3600000"]},

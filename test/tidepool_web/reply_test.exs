@@ -127,7 +127,7 @@ defmodule TidepoolWeb.ReplyTest do
 
     assert {:ok, [name: "n", limits: limits]} = form([{"name", "n"}, {"limits", ~s({"time": 1, "depth": 2})}])
     assert Enum.sort(limits) == [depth: 2, time: 1]
-    query = [{"wait", "all"}, {"colour", "red"}, {"wait_timeout", "5"}]
+    query = [{"wait", "all"}, {"wait_timeout", "5"}]
     assert form([{"name", "n"}], query: query) == {:ok, [name: "n", wait: :all, wait_timeout: 5]}
   end
 
@@ -157,6 +157,8 @@ defmodule TidepoolWeb.ReplyTest do
     end
 
     assert {:error, %Error{details: %{known: ["wasm", "name" | _more]}}} = form([{"name", "n"}, {"nmae", "f"}])
+    assert {:error, %Error{reason: :unknown_field, details: details}} = form([{"name", "n"}], query: [{"wiat", "all"}])
+    assert %{field: "wiat", known: ["wait", "wait_timeout"]} = details
     query = [{"wait", "all"}, {"wait", "local"}]
     assert {:error, %Error{reason: :duplicate_field}} = form([{"name", "n"}], query: query)
   end

@@ -23,7 +23,7 @@ defmodule TidepoolWeb.RoutesTest do
     for {query, names} <- [
           {"label=team:#{team}", [one, other]},
           {"label=team%3A#{team}&label=tier", [one]},
-          {"label=team:#{team}&label=beta:&x=y", [other]},
+          {"label=team:#{team}&label=beta:", [other]},
           {"label=team:#{team}&label=team:#{team}", [one, other]},
           {"label=team:#{team}&label=tier:silver", []},
           {"label=team:#{team}&label=team:x", []},
@@ -42,6 +42,9 @@ defmodule TidepoolWeb.RoutesTest do
 
       assert message =~ "the parameter `label` has to be"
     end
+
+    assert {400, _headers, %{"error" => %{"reason" => "unknown_field", "field" => "labels", "known" => ["label"]}}} =
+             curl("/functions?labels=team:shop")
 
     assert {400, _headers, %{"error" => %{"reason" => "invalid_query"}}} = curl("/functions?label=%zz")
   end

@@ -54,8 +54,8 @@ defmodule Tidepool.Error.Reason do
     # Not a refusal: it stands, and what was asked for beside it did not come about in time.
     {:not_spread, [:deploy], {:anywhere, 504},
      "deployed, but other nodes can't serve it yet: the details say which can and which can't"},
-    {:unknown_field, [:deploy], {:anywhere, 400}, "a form has a field that there is not"},
-    {:duplicate_field, [:deploy], {:anywhere, 400}, "a form has a field twice"},
+    {:unknown_field, [:deploy], {:anywhere, 400}, "a form has a field, or a query a parameter, that there is not"},
+    {:duplicate_field, [:deploy], {:anywhere, 400}, "a form has a field, or a query a parameter, twice"},
     {:invalid_field, [:deploy], {:anywhere, 400}, "a field of a form is too long"},
     {:node_reachable, [:node], 409, "it can be reached: stop it first"},
     {:unknown_node, [:node], 404, "it is not among the nodes that this node has lost"},

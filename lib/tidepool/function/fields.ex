@@ -44,13 +44,18 @@ defmodule Tidepool.Function.Fields do
   end
 
   defp known(name, options) do
-    with nil <- Enum.find(options, &(name(&1) == name)) do
-      known = ["wasm" | names(options)]
-      details = %{field: String.slice(name, 0, @shown), known: known}
-      {:error, Error.new(:unknown_field, "no such field; there are #{Enum.join(known, ", ")}", nil, details)}
-    else
-      option -> {:ok, option}
+    cond do
+      option = Enum.find(options, &(name(&1) == name)) -> {:ok, option}
+      options == Spec.of_request() -> unknown("parameter", name, names(options))
+      true -> unknown("field", name, ["wasm" | names(options)])
     end
+  end
+
+  @doc "The error of a field, or a parameter, that there is not; `known` are those that there are."
+  @spec unknown(kind :: String.t(), String.t(), known :: [String.t()]) :: {:error, Error.t()}
+  def unknown(kind, name, known) do
+    details = %{field: String.slice(name, 0, @shown), known: known}
+    {:error, Error.new(:unknown_field, "no such #{kind}; known: #{Enum.join(known, ", ")}", nil, details)}
   end
 
   # What was read before of the same option.

@@ -4,7 +4,7 @@ defmodule TidepoolWeb.Resources.Functions do
   @behaviour TidepoolWeb.Resource
 
   alias Tidepool.Catalog
-  alias Tidepool.Function.Labels
+  alias Tidepool.Function.{Fields, Labels}
   alias TidepoolWeb.Reply
 
   @impl true
@@ -20,13 +20,12 @@ defmodule TidepoolWeb.Resources.Functions do
 
   @impl true
   def serve("GET", ["functions"], %{query: query}) do
-    case Labels.select(for {"label", text} <- query, do: text) do
-      {:ok, selectors} ->
-        functions = Enum.filter(Catalog.list(), &Labels.selected?(&1.labels, selectors))
-        Reply.json(200, %{functions: Enum.map(functions, &Reply.brief/1)})
-
-      {:error, error} ->
-        Reply.error(error)
+    with :ok <- known(query),
+         {:ok, selectors} <- Labels.select(for {"label", text} <- query, do: text) do
+      functions = Enum.filter(Catalog.list(), &Labels.selected?(&1.labels, selectors))
+      Reply.json(200, %{functions: Enum.map(functions, &Reply.brief/1)})
+    else
+      {:error, error} -> Reply.error(error)
     end
   end
 
@@ -48,6 +47,14 @@ defmodule TidepoolWeb.Resources.Functions do
     case Catalog.remove(name, origin) do
       :ok -> Reply.json(200, %{removed: name})
       {:error, error} -> Reply.error(error)
+    end
+  end
+
+  # Who misspells what to list should not be told of everything.
+  defp known(query) do
+    case Enum.find(query, fn {parameter, _text} -> parameter != "label" end) do
+      nil -> :ok
+      {parameter, _text} -> Fields.unknown("parameter", parameter, ["label"])
     end
   end
 end
