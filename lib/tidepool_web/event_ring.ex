@@ -49,7 +49,7 @@ defmodule TidepoolWeb.EventRing do
   @impl true
   def handle_call({:locate, id}, _from, %{mark: mark, last: last} = state) do
     with <<^mark::binary-size(8), "-", digits::binary>> when byte_size(digits) < 18 <- id,
-         {position, ""} when position in 0..last <- Integer.parse(digits) do
+         {position, ""} when position in 0..last//1 <- Integer.parse(digits) do
       {:reply, {:ok, mark, position}, state}
     else
       nil -> {:reply, {:ok, mark, last}, state}

@@ -27,7 +27,7 @@ defmodule TidepoolWeb.RoutesTest do
           {"label=team:#{team}&label=team:#{team}", [one, other]},
           {"label=team:#{team}&label=tier:silver", []},
           {"label=team:#{team}&label=team:x", []},
-          {"label=team:#{String.slice(team, 0..-2)}", []}
+          {"label=team:#{String.slice(team, 0..-2//1)}", []}
         ] do
       assert {200, _headers, %{"functions" => functions}} = curl("/functions?" <> query)
       assert Enum.map(functions, & &1["name"]) == Enum.sort(names), query
