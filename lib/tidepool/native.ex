@@ -69,6 +69,10 @@ defmodule Tidepool.Native do
   @spec subscribe_console(runtime, pid) :: :ok
   def subscribe_console(_runtime, _pid), do: :erlang.nif_error(:not_loaded)
 
+  @doc "Returns when the subscriber has been sent all that guests have printed by now."
+  @spec flush_console(runtime) :: :ok
+  def flush_console(_runtime), do: :erlang.nif_error(:not_loaded)
+
   @doc "Live instances, idle ones among them, and calls that wait for one."
   @spec instances(runtime) :: {live :: non_neg_integer, idle :: non_neg_integer, queued :: non_neg_integer}
   def instances(_runtime), do: :erlang.nif_error(:not_loaded)

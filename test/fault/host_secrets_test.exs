@@ -50,7 +50,7 @@ defmodule Tidepool.Fault.HostSecretsTest do
       {"raises a KeyError with the map", fn call -> Map.fetch!(%{call.payload => @secret}, :nope) end},
       {"raises what can't be told", fn _call -> raise Untold, key: @secret end},
       {"raises a term", fn _call -> :erlang.error({:badmatch, @secret}) end},
-      {"has no clause for its arguments", fn _call -> pay(%{api_key: @secret}) end},
+      {"has no clause for its arguments", fn _call -> pay(Map.new(api_key: @secret)) end},
       {"throws", fn _call -> throw({:key, @secret}) end},
       {"exits", fn _call -> exit({:shutdown, @secret}) end},
       {"calls a server that is not there", fn _call -> GenServer.call(:nobody_is_here, {:charge, @secret}) end},

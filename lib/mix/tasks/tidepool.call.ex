@@ -161,9 +161,7 @@ defmodule Mix.Tasks.Tidepool.Call do
   end
 
   defp payload("-", nil, leader) do
-    :io.setopts(leader, encoding: :latin1)
-
-    case IO.binread(leader, :eof) do
+    case binary(leader, fn -> IO.binread(leader, :eof) end) do
       :eof -> {:ok, ""}
       bytes when is_binary(bytes) -> {:ok, bytes}
       {:error, reason} -> {:misused, "standard input can't be read: #{inspect(reason)}"}
@@ -223,6 +221,7 @@ defmodule Mix.Tasks.Tidepool.Call do
       with {:ok, function} <- Tidepool.deploy(wasm, options),
            do: Tidepool.call(function.name, operation, payload, timeout)
 
+    Native.flush_console(Engine.runtime())
     send(Process.get(:console), {:flush, self()})
     receive do: (:flushed -> :ok)
 
@@ -261,9 +260,15 @@ defmodule Mix.Tasks.Tidepool.Call do
     "#{step}#{reason}: #{error.message}#{frames}"
   end
 
-  defp write(leader, reply) do
+  defp write(leader, reply), do: binary(leader, fn -> IO.binwrite(leader, reply) end)
+
+  # As bytes; then as before, for the encoding is that of standard error as well (from OTP 26 on).
+  defp binary(leader, fun) do
+    encoding = leader |> :io.getopts() |> Keyword.get(:encoding, :unicode)
     :io.setopts(leader, encoding: :latin1)
-    IO.binwrite(leader, reply)
+    result = fun.()
+    :io.setopts(leader, encoding: encoding)
+    result
   end
 
   @spec stop(String.t(), pos_integer) :: no_return

@@ -77,6 +77,13 @@ fn subscribe_console(node: ResourceArc<Node>, pid: LocalPid) -> rustler::Atom {
     atoms::ok()
 }
 
+/// Returns when the subscriber has been sent all that guests have printed by now.
+#[rustler::nif(schedule = "DirtyIo")]
+fn flush_console(node: ResourceArc<Node>) -> rustler::Atom {
+    node.console.flush();
+    atoms::ok()
+}
+
 /// Says whether calls are observed: while they are, none is answered without a process that tells of it.
 #[rustler::nif]
 fn observe(node: ResourceArc<Node>, observed: bool) -> rustler::Atom {
