@@ -10,7 +10,8 @@ A breakpoint takes its time, and a call milliseconds. The epoch ticker is stoppe
 yield, which calls at their usual pace don't.
 
 Prints JSON: for each subject the hits per call in the library, in libc, and in the library outside of calls (threads that drop what
-calls have left); and the library's sites in calls, the most hit first.
+calls have left); and the library's functions in calls, the most hit first, each with its lines, where its crate is compiled with
+lines, and with those that have called it, which are breakpoints at its entry.
 """
 
 import bisect
@@ -23,6 +24,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 
 LIBRARY = pathlib.Path("priv/native/tidepool_nif.so").resolve()
 # The NIFs of rustler's that make calls and go on with them; without the ticker a call is one of the former.
@@ -35,7 +37,7 @@ CONT, SINGLESTEP, GETREGS, SETREGS, DETACH, SEIZE, INTERRUPT = 7, 9, 12, 13, 17,
 O_TRACECLONE = 8
 # Of a wait's status: what stopped the thread, when that is no signal.
 EVENT_STOP = 128
-RIP, REGISTERS = 16, 27
+RIP, RSP, REGISTERS = 16, 19, 27
 WALL = 0x40000000
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -96,9 +98,9 @@ def shorter(line):
 class Node:
     """The node that makes the calls, with all of its threads traced."""
 
-    def __init__(self):
-        # The last flags win.
-        env = dict(os.environ, ERL_FLAGS=f"{os.environ.get('ERL_FLAGS', '')} +S 1:1")
+    def __init__(self, folder):
+        # The last flags win. What the node writes is in the folder: it may have to be killed.
+        env = dict(os.environ, TMPDIR=folder, ERL_FLAGS=f"{os.environ.get('ERL_FLAGS', '')} +S 1:1")
         command = ["mix", "run", "--no-compile", "--no-start", "bench/scale/traced.exs"]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
         self.pid = int(self.hear("ready"))
@@ -135,19 +137,19 @@ class Node:
             os.pwrite(self.memory, byte, address)
 
     def back(self, thread):
-        """Puts a thread that has hit a breakpoint before it again; returns its address, None if there is no such."""
+        """Puts a thread that has hit a breakpoint before it again; returns that address, or None if there is no such, and its stack."""
         registers = (ctypes.c_ulonglong * REGISTERS)()
         ptrace(GETREGS, thread, ctypes.addressof(registers))
         address = registers[RIP] - 1
         if address not in self.original:
-            return None
+            return None, registers[RSP]
         registers[RIP] = address
         ptrace(SETREGS, thread, ctypes.addressof(registers))
-        return address
+        return address, registers[RSP]
 
     def pass_over(self, thread):
-        """Carries out the instruction under the breakpoint that a thread has hit; returns its address, None if there is no such."""
-        address = self.back(thread)
+        """Carries out the instruction under the breakpoint that a thread has hit; returns what `back` does."""
+        address, stack = self.back(thread)
         if address:
             os.pwrite(self.memory, self.original[address], address)
             ptrace(SINGLESTEP, thread)
@@ -155,10 +157,10 @@ class Node:
             os.pwrite(self.memory, INT3, address)
             if not os.WIFSTOPPED(status) or os.WSTOPSIG(status) != signal.SIGTRAP:
                 raise RuntimeError(f"a single step ended with status {status:#x}")
-        return address
+        return address, stack
 
-    def count(self, subject, calls, atomics, nifs):
-        """Hits of each address in `calls` calls, and outside of them."""
+    def count(self, subject, calls, addresses, nifs, whence=False):
+        """Hits of each address in `calls` calls, and outside of them; of each address and the return address at its stack, for entries."""
         self.begin(subject)
         stopped = self.threads()
         for thread in stopped:
@@ -167,7 +169,7 @@ class Node:
         for thread in stopped:
             os.waitpid(thread, WALL)
         returns = {address for found in nifs.values() for address in found}
-        self.arm(atomics | returns | set(nifs))
+        self.arm(addresses | returns | set(nifs))
         for thread in stopped:
             if not self.is_ticker(thread):
                 ptrace(CONT, thread)
@@ -183,13 +185,14 @@ class Node:
             if status >> 16 == 0 and os.WSTOPSIG(status) != signal.SIGTRAP:
                 deliver = os.WSTOPSIG(status)
             elif status >> 16 == 0:
-                address = self.pass_over(thread)
+                address, stack = self.pass_over(thread)
                 if address in nifs:
                     entered, inside = entered + 1, thread
                 elif address in returns:
                     inside = None
                 elif entered and address:
-                    (counts if thread == inside else outside)[address] += 1
+                    hit = (address, int.from_bytes(os.pread(self.memory, 8, stack), "little")) if whence else address
+                    (counts if thread == inside else outside)[hit] += 1
             ptrace(CONT, thread, deliver)
         self.let_go()
         return counts, outside
@@ -205,7 +208,7 @@ class Node:
             if os.WIFSTOPPED(status) and status >> 16 != EVENT_STOP:
                 # One that was hit before all of them were gone.
                 breakpoint_hit = status >> 16 == 0 and os.WSTOPSIG(status) == signal.SIGTRAP
-                deliver = 0 if status >> 16 or breakpoint_hit and self.back(thread) else os.WSTOPSIG(status)
+                deliver = 0 if status >> 16 or breakpoint_hit and self.back(thread)[0] else os.WSTOPSIG(status)
                 ptrace(CONT, thread, deliver)
             else:
                 waiting.discard(thread)
@@ -222,25 +225,43 @@ def per_call(counts, binary, calls):
     return sum(count for address, count in counts.items() if address in binary.atomics) / calls
 
 
-def sites(library, functions, counts, calls):
-    """Hits in the library by the function, as it is compiled, and by the lines in it, the most first."""
-    addresses = [address for address in counts if address in library.atomics]
-    starts = [start for start, _name in functions]
-    by_function = collections.defaultdict(list)
-    for address, inlined in zip(addresses, library.lines(addresses)):
-        _start, name = functions[bisect.bisect_right(starts, address) - 1]
-        inner = [f"{name} {line}" for name, line in inlined if not line.startswith("?")]
-        by_function[name].append({"per_call": counts[address] / calls, "inlined": inner})
-    found = [
-        {"function": name, "per_call": sum(line["per_call"] for line in lines), "lines": sorted(lines, key=lambda l: -l["per_call"])}
-        for name, lines in by_function.items()
-    ]
-    return sorted(found, key=lambda site: -site["per_call"])
+class Sites:
+    """Where the hits of one subject are in the library."""
+
+    def __init__(self, library, functions, counts, calls):
+        self.library, self.functions, self.calls = library, functions, calls
+        self.starts = [start for start, _name in functions]
+        self.by_function = collections.defaultdict(list)
+        addresses = [address for address in counts if address in library.atomics]
+        for address, inlined in zip(addresses, library.lines(addresses)):
+            lines = [f"{name} {line}" for name, line in inlined if not line.endswith("?")]
+            self.by_function[self.function(address)].append({"per_call": counts[address] / calls, "inlined": lines})
+
+    def function(self, address):
+        """The start and the name of the function that an address is in."""
+        if not self.starts[0] <= address < self.starts[-1] + (1 << 16):
+            return None, "what is not in the library"
+        return self.functions[bisect.bisect_right(self.starts, address) - 1]
+
+    def found(self, hits_from):
+        """Functions with their hits, the most first: as they are compiled, by the lines in them, and by who has called them."""
+        callers = collections.defaultdict(collections.Counter)
+        for (entry, back_to), count in hits_from.items():
+            callers[entry][self.function(back_to)[1]] += count / self.calls
+        found = [
+            {
+                "function": name,
+                "per_call": sum(line["per_call"] for line in lines),
+                "lines": sorted(lines, key=lambda line: -line["per_call"]),
+                "callers": [{"function": caller, "per_call": count} for caller, count in callers[start].most_common()],
+            }
+            for (start, name), lines in self.by_function.items()
+        ]
+        return sorted(found, key=lambda site: -site["per_call"])
 
 
-def main():
-    calls, subjects = int(sys.argv[1]), sys.argv[2:]
-    node = Node()
+def count(folder, calls, subjects):
+    node = Node(folder)
     try:
         maps = pathlib.Path(f"/proc/{node.pid}/maps").read_text()
         library = Binary(node.pid, LIBRARY)
@@ -249,15 +270,24 @@ def main():
         results = {}
         for subject in subjects:
             counts, outside = node.count(subject, calls, library.atomics | system.atomics, nifs)
+            sites = Sites(library, functions, counts, calls)
+            entries = {start for start, _name in sites.by_function} - set(nifs)
+            hits_from, _outside = node.count(subject, calls, entries, nifs, whence=True)
             results[subject] = {
                 "library": per_call(counts, library, calls),
                 "libc": per_call(counts, system, calls),
                 "outside": per_call(outside, library, calls),
-                "sites": sites(library, functions, counts, calls),
+                "sites": sites.found(hits_from),
             }
-        print(json.dumps(results))
+        return results
     finally:
         node.end()
+
+
+def main():
+    calls, subjects = int(sys.argv[1]), sys.argv[2:]
+    with tempfile.TemporaryDirectory(prefix="tidepool-bench-") as folder:
+        print(json.dumps(count(folder, calls, subjects)))
 
 
 if __name__ == "__main__":

@@ -183,7 +183,7 @@ defmodule Bench.Scale do
         ],
         row <- [
           {"#{count} functions, 2 schedulers: #{name}", medians[2][key], unit, nil},
-          {"64 schedulers: #{name}", medians[64][key], unit, nil}
+          {"#{count} functions, 64 schedulers: #{name}", medians[64][key], unit, nil}
         ],
         do: row
   end
@@ -230,13 +230,18 @@ defmodule Bench.Scale do
   end
 
   defp print_sites(name, sites) do
-    IO.puts("\nAtomic operations of a #{name} call, by function and line; the ten functions with the most:")
+    IO.puts(
+      "\nAtomic operations of a #{name} call; the twenty functions with the most, their lines, and how often each was called by whom:"
+    )
 
-    for %{"function" => function, "per_call" => per_call, "lines" => lines} <- Enum.take(sites, 10) do
+    for %{"function" => function, "per_call" => per_call, "lines" => lines, "callers" => callers} <-
+          Enum.take(sites, 20) do
       IO.puts("#{figure(per_call)}  #{function}")
 
-      for %{"per_call" => per_call, "inlined" => inlined} <- lines,
+      for %{"per_call" => per_call, "inlined" => [_ | _] = inlined} <- lines,
           do: IO.puts("  #{figure(per_call)}  #{path(inlined)}")
+
+      for %{"per_call" => per_call, "function" => caller} <- callers, do: IO.puts("  #{figure(per_call)}  < #{caller}")
     end
   end
 
