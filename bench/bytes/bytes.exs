@@ -32,7 +32,7 @@ defmodule Bench.Bytes do
     {:ok, server} = Bench.Echo.start_link()
     for {name, guest} <- @guests, do: Bench.deploy!(name, guest, instances: {:warm, 4}, operation: "echo")
     {:ok, _function} = Tidepool.deploy(echo(), name: "hand", instances: {:warm, 4})
-    scale = if smoke?, do: %{rounds: 2, seconds: 1, sizes: 2}, else: %{rounds: 20, seconds: 1, sizes: 3}
+    scale = if smoke?, do: %{rounds: 2, seconds: 1, sizes: 1}, else: %{rounds: 20, seconds: 1, sizes: 3}
 
     from_elixir = Enum.flat_map(@sizes, &echoes(&1, server, scale.rounds))
     Bench.report("bytes", from_elixir ++ over_http(scale))

@@ -52,19 +52,22 @@ def ptrace(request, thread, data=0):
 
 
 class Binary:
-    """A library as it is mapped in a process, and where its atomic instructions are."""
+    """A library, and where its atomic instructions and its returns are: by itself, and once `mapped`, in a process."""
 
-    def __init__(self, pid, path):
+    def __init__(self, path):
         self.path = path
-        maps = pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines()
-        # The first mapping is that of the file's start, whose address is 0 in the file's own terms.
-        self.base = next(int(line.split("-")[0], 16) for line in maps if line.endswith(str(path)))
         command = ["objdump", "-d", "--no-show-raw-insn", str(path)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ, LC_ALL="C")) as dump:
             found = (FOUND.match(line) for line in dump.stdout if "lock" in line or "xchg" in line or "ret" in line)
-            found = [(self.base + int(match[1], 16), match[2]) for match in found if match]
-        self.atomics = {address for address, atomic in found if atomic}
-        self.returns = sorted(address for address, atomic in found if not atomic)
+            self.found = [(int(match[1], 16), match[2]) for match in found if match]
+
+    def mapped(self, pid):
+        maps = pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines()
+        # The first mapping is that of the file's start, whose address is 0 in the file's own terms.
+        self.base = next(int(line.split("-")[0], 16) for line in maps if line.endswith(str(self.path)))
+        self.atomics = {self.base + address for address, atomic in self.found if atomic}
+        self.returns = sorted(self.base + address for address, atomic in self.found if not atomic)
+        return self
 
     def symbols(self):
         """The NIFs' functions, each with its returns, and all functions in the order of their addresses."""
@@ -103,9 +106,12 @@ class Node:
         env = dict(os.environ, TMPDIR=folder, ERL_FLAGS=f"{os.environ.get('ERL_FLAGS', '')} +S 1:1")
         command = ["mix", "run", "--no-compile", "--no-start", "bench/scale/traced.exs"]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
+        self.pid = self.memory = None
+        self.original = {}
+
+    def wait_until_ready(self):
         self.pid = int(self.hear("ready"))
         self.memory = os.open(f"/proc/{self.pid}/mem", os.O_RDWR)
-        self.original = {}
 
     def hear(self, word):
         for line in self.process.stdout:
@@ -216,7 +222,8 @@ class Node:
             ptrace(DETACH, thread)
 
     def end(self):
-        os.close(self.memory)
+        if self.memory is not None:
+            os.close(self.memory)
         self.process.kill()
         self.process.wait()
 
@@ -263,9 +270,12 @@ class Sites:
 def count(folder, calls, subjects):
     node = Node(folder)
     try:
+        # While the node starts.
+        library = Binary(LIBRARY)
+        node.wait_until_ready()
         maps = pathlib.Path(f"/proc/{node.pid}/maps").read_text()
-        library = Binary(node.pid, LIBRARY)
-        system = Binary(node.pid, re.search(r"(/\S*/libc[.-]\S*)$", maps, re.MULTILINE)[1])
+        library = library.mapped(node.pid)
+        system = Binary(re.search(r"(/\S*/libc[.-]\S*)$", maps, re.MULTILINE)[1]).mapped(node.pid)
         nifs, functions = library.symbols()
         results = {}
         for subject in subjects:
