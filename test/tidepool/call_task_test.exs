@@ -10,11 +10,16 @@ defmodule Tidepool.CallTaskTest do
   @hello "guests/build/rust/hello_world.wasm"
 
   # What it writes to standard output and to standard error, and its exit status.
-  defp trial(arguments, stdin \\ "") do
+  defp trial(arguments, stdin \\ "", options \\ []) do
     folder = tmp_folder!()
     File.write!(Path.join(folder, "in"), stdin)
-    script = ~s(exec "$@" <"$FOLDER/in" 2>"$FOLDER/err")
-    environment = [{"MIX_ENV", "test"}, {"FOLDER", folder}]
+
+    script =
+      if options[:pipe],
+        do: ~s(cat "$FOLDER/in" | "$@" 2>"$FOLDER/err"),
+        else: ~s(exec "$@" <"$FOLDER/in" 2>"$FOLDER/err")
+
+    environment = [{"MIX_ENV", "test"}, {"FOLDER", folder} | Keyword.get(options, :env, [])]
     command = ["-c", script, "bash", "mix", "tidepool.call" | arguments]
     {output, status} = System.cmd("bash", command, env: environment)
     {output, File.read!(Path.join(folder, "err")), status}
@@ -30,6 +35,23 @@ defmodule Tidepool.CallTaskTest do
     # None of it is lost at the end, and reading and writing bytes changes nothing about it.
     for _trial <- 1..5, do: assert({"", "low tide €\n", 0} = trial([@hello, "log", "low tide €"]))
     assert {"", "low tide €\n", 0} = trial([@hello, "log", "-"], "low tide €")
+  end
+
+  test "standard input is the payload byte for byte, from a file and from another program, or refused" do
+    text = "é€" <> String.duplicate("aé€", 5_000)
+    assert {^text, "", 0} = trial([@hello, "echo", "-"], text)
+    assert {^text, "", 0} = trial([@hello, "echo", "-"], text, pipe: true)
+
+    for bytes <- ["é" <> <<255>> <> "é", <<0x89, "PNG", 0, 0xE9>>] do
+      assert {^bytes, "", 0} = trial([@hello, "echo", "-"], bytes)
+      env = [{"ERL_FLAGS", "-kernel standard_io_encoding latin1"}]
+      assert {^bytes, "", 0} = trial([@hello, "echo", "-"], bytes, pipe: true, env: env)
+
+      case trial([@hello, "echo", "-"], bytes, pipe: true) do
+        {^bytes, "", 0} -> :ok
+        {"", "standard input can't be read: it is no text: use --file" <> _more, 2} -> :ok
+      end
+    end
   end
 
   test "a program reads its payload and writes its reply, and without an operation the file's name is it" do

@@ -161,9 +161,10 @@ defmodule Mix.Tasks.Tidepool.Call do
   end
 
   defp payload("-", nil, leader) do
-    case binary(leader, fn -> IO.binread(leader, :eof) end) do
+    case stdin(leader) do
       :eof -> {:ok, ""}
       bytes when is_binary(bytes) -> {:ok, bytes}
+      {:error, text} when is_binary(text) -> {:misused, "standard input can't be read: #{text}"}
       {:error, reason} -> {:misused, "standard input can't be read: #{inspect(reason)}"}
     end
   end
@@ -172,6 +173,24 @@ defmodule Mix.Tasks.Tidepool.Call do
   defp payload(nil, path, _leader), do: read(path)
   defp payload(text, nil, _leader), do: {:ok, text}
   defp payload(_text, _path, _leader), do: {:misused, "the payload is either an argument or --file"}
+
+  # From OTP 26 on the VM has begun to read by now, and made text of it. Of what is no text after all, bytes are lost.
+  defp stdin(leader) do
+    cond do
+      otp() < 26 or Application.get_env(:kernel, :standard_io_encoding) == :latin1 ->
+        binary(leader, fn -> IO.binread(leader, :eof) end)
+
+      match?({:ok, %{type: :regular}}, File.stat("/dev/stdin")) ->
+        with {:ok, bytes} <- File.read("/dev/stdin"), do: bytes
+
+      true ->
+        text = IO.read(leader, :eof)
+        hint = "it is no text: use --file, or set ERL_FLAGS='-kernel standard_io_encoding latin1'"
+        if encoding(leader) == :unicode, do: text, else: {:error, hint}
+    end
+  end
+
+  defp otp, do: :otp_release |> :erlang.system_info() |> List.to_integer()
 
   # The application as it always is, but for what others would notice.
   defp start do
@@ -264,12 +283,14 @@ defmodule Mix.Tasks.Tidepool.Call do
 
   # As bytes; then as before, for the encoding is that of standard error as well (from OTP 26 on).
   defp binary(leader, fun) do
-    encoding = leader |> :io.getopts() |> Keyword.get(:encoding, :unicode)
+    encoding = encoding(leader)
     :io.setopts(leader, encoding: :latin1)
     result = fun.()
     :io.setopts(leader, encoding: encoding)
     result
   end
+
+  defp encoding(leader), do: leader |> :io.getopts() |> Keyword.get(:encoding, :unicode)
 
   @spec stop(String.t(), pos_integer) :: no_return
   defp stop(text, status) do
