@@ -54,14 +54,16 @@ defmodule Bench.Scale do
     one = [vm!(2, "0,1", Path.join(folder, "one"))]
     two = for core <- @cores, do: vm!(1, core, Path.join(folder, core))
 
+    bare = [start_bare("0,1")]
+    two_bare = for core <- @cores, do: start_bare(core)
+    for vm <- two, do: VMs.halve_weight(VMs.on(vm, System, :pid, []))
+    for {program, _port} <- two_bare, do: program |> Port.info(:os_pid) |> elem(1) |> VMs.halve_weight()
+
     from_elixir =
       Enum.flat_map(@from_elixir, fn {name, target} ->
         rates = beside(rounds, one, two, &calls(&1, name, ms))
         rows("#{name}, calls", rates, target) ++ [cpu_row(name, rates)]
       end)
-
-    bare = [start_bare("0,1")]
-    two_bare = for core <- @cores, do: start_bare(core)
 
     over_http =
       Enum.flat_map(@over_http, fn {name, target} ->
