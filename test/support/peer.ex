@@ -33,7 +33,8 @@ defmodule Tidepool.Peer do
     data = settings[:data] || Tidepool.Case.tmp_folder!()
     # :code.get_path/0 has the working folder and the archives too, which do no harm.
     paths = Enum.flat_map(:code.get_path(), &[~c"-pa", &1])
-    quiet = [~c"-kernel", ~c"logger_level", ~c"warning"]
+    # Elixir's own level counts from 1.15 on.
+    quiet = [~c"-kernel", ~c"logger_level", ~c"warning", ~c"-logger", ~c"level", ~c"warning"]
     args = paths ++ quiet ++ distribution(options[:name], options[:cookie]) ++ Keyword.get(options, :args, [])
     start = %{connection: :standard_io, args: args, env: Keyword.get(options, :env, [])}
     child = %{id: make_ref(), start: {:peer, :start_link, [start]}, restart: :temporary}
