@@ -19,7 +19,7 @@ func guestResponse(reply unsafe.Pointer, length uint32)
 
 // Made while the package is initialised: one map is filled then, the other only by calls.
 var (
-	known = map[string]int{"random": 1, "seeds": 2, "maps": 3}
+	known = map[string]int{"random": 1, "seeds": 2, "maps": 3, "choices": 4}
 	calls = map[string]int{}
 )
 
@@ -44,6 +44,8 @@ func answer(operation string) string {
 		return seeds()
 	case 3:
 		return maps()
+	case 4:
+		return choices()
 	default:
 		return "unknown operation"
 	}
@@ -60,6 +62,25 @@ func seeds() string {
 	}
 	hash := maphash.String(maphash.MakeSeed(), "text")
 	return strconv.FormatUint(hash, 16) + " " + strings.Join(order, " ")
+}
+
+// choices are those of 64 selects between two channels that are both ready, which the runtime makes by its cheap numbers.
+func choices() string {
+	var made strings.Builder
+	first, second := make(chan struct{}, 1), make(chan struct{}, 1)
+	for range 64 {
+		first <- struct{}{}
+		second <- struct{}{}
+		select {
+		case <-first:
+			made.WriteByte('1')
+			<-second
+		case <-second:
+			made.WriteByte('2')
+			<-first
+		}
+	}
+	return made.String()
 }
 
 // maps finds all that it put into the two maps, before and after they have grown out of one group and been collected.

@@ -284,7 +284,8 @@ fn a_go_program_seeds_its_generators_anew_in_each_instance_and_finds_its_maps() 
     assert_eq!(different("random", 0), 20, "math/rand");
     assert_eq!(different("seeds", 0), 20, "seeds of hashes");
     assert!(different("seeds", 1) > 1, "order of maps");
-    assert_eq!(replies(&function, "maps", 20), ["maps random seeds 101"; 20]);
+    assert_eq!(different("choices", 0), 20, "which of two channels that are ready a select takes");
+    assert_eq!(replies(&function, "maps", 20), ["choices maps random seeds 101"; 20]);
 }
 
 #[test]
