@@ -8,6 +8,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     start_runtime: [:settings],
     machine: [],
     subscribe_console: [:runtime, :pid],
+    flush_console: [:runtime],
     instances: [:runtime],
     engines: [:runtime],
     metrics: [:runtime, :list, :list],
