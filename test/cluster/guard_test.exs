@@ -3,7 +3,6 @@ defmodule Tidepool.Cluster.GuardTest do
 
   alias Tidepool.{Cluster, Peer, TestCluster}
 
-  @tag timeout: 60_000
   test "when the cluster's processes keep failing calls go on, and the cluster comes back" do
     cookie = Peer.cookie()
     [a, b] = names = [Peer.name("guarded"), Peer.name("other")]
@@ -22,7 +21,6 @@ defmodule Tidepool.Cluster.GuardTest do
     TestCluster.await(a, "f", 3)
   end
 
-  @tag timeout: 60_000
   test "a deploy that waits for all nodes takes nobody for absent while the cluster's processes are restarted" do
     cookie = Peer.cookie()
     [a, b] = names = [Peer.name("asking"), Peer.name("full")]

@@ -7,7 +7,6 @@ defmodule Tidepool.Fault.EdgeFloodTest do
   @long [time: 600_000, cpu_time: 600_000]
   @loops 100
 
-  @tag timeout: 120_000
   test "a flood of endless loops through the edge leaves other calls and /health answering, and ends with its clients" do
     hello = deploy!("rust", "hello_world", limits: [time: 60_000, cpu_time: 30_000])
     before = FaultFootprint.settled()

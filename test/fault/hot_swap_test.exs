@@ -7,7 +7,6 @@ defmodule Tidepool.Fault.HotSwapTest do
   @redeploys 200
   @clients 8
 
-  @tag timeout: 180_000
   test "no call fails or is mixed over #{@redeploys} redeploys beside #{@clients} clients, and no version comes back" do
     name = unique_name("swap")
     on_exit(fn -> Tidepool.remove(name) end)

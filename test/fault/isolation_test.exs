@@ -6,7 +6,6 @@ defmodule Tidepool.Fault.IsolationTest do
 
   @processes 200
 
-  @tag timeout: 180_000
   test "calls of a well-behaved function succeed beside 200 processes that run hostile guests" do
     FaultGuests.answer_hostile()
     neighbour = deploy!("zig", "hello_world", limits: [time: 60_000, cpu_time: 30_000])

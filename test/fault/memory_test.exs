@@ -4,8 +4,6 @@ defmodule Tidepool.Fault.MemoryTest do
 
   alias Tidepool.{Error, FaultFootprint}
 
-  @moduletag timeout: 300_000
-
   @mib 1024 * 1024
   @calls 200
   # Guests that kept what they fill would cost the node 3,200 MiB over all calls.

@@ -191,7 +191,6 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     end
   end
 
-  @tag timeout: 120_000
   test "sizes beyond all bounds are refused and don't end the VM" do
     settings = FaultNative.settings()
     config = FaultNative.config("parked")

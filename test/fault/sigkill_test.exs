@@ -12,7 +12,6 @@ defmodule Tidepool.Fault.SigkillTest do
 
   @others [{"returns_1_twice", "second"}, {"start_exit_0", "ready"}, {"host_unasked", "nothing"}]
 
-  @tag timeout: 180_000
   test "a node killed with SIGKILL at #{@kills} random points of deploys has the old version or the new one" do
     # Printed by ExUnit at the end; `mix test --seed` brings the same points back.
     :rand.seed(:exsss, ExUnit.configuration()[:seed])

@@ -7,7 +7,6 @@ defmodule Tidepool.Ship.ClusterTest do
   alias Tidepool.{Foreground, Peer}
 
   @moduletag :ship
-  @moduletag timeout: 600_000
 
   setup do
     # A cookie and a name server of their own, as there may be other nodes on this machine.

@@ -4,7 +4,6 @@ defmodule Tidepool.Ship.EmbeddedTest do
   use Tidepool.Case, async: false
 
   @moduletag :ship
-  @moduletag timeout: 600_000
 
   @files %{
     "phoenix/mix.exs" => """

@@ -3,7 +3,6 @@ defmodule Tidepool.Ship.GuestsTest do
   use Tidepool.Case, async: true
 
   @moduletag :ship
-  @moduletag timeout: 300_000
 
   @wat "(module (memory (export \"memory\") 1))"
   # Of wabt's version: the compiler of WAT is that of the lock file.

@@ -7,7 +7,6 @@ defmodule Tidepool.Ship.ReleaseTest do
   alias Tidepool.Foreground
 
   @moduletag :ship
-  @moduletag timeout: 600_000
 
   setup_all do
     root = Path.join(System.tmp_dir!(), "tidepool-release-#{System.pid()}")

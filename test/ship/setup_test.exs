@@ -2,7 +2,6 @@ defmodule Tidepool.Ship.SetupTest do
   use Tidepool.Case, async: true
 
   @moduletag :ship
-  @moduletag timeout: 300_000
 
   # A machine that has these programs and no others.
   defp bare!(programs) do

@@ -7,7 +7,6 @@ defmodule Tidepool.Ship.StartTest do
   alias Tidepool.Foreground
 
   @moduletag :ship
-  @moduletag timeout: 600_000
 
   defp start!(executable, arguments \\ [], env \\ []) do
     env = Enum.uniq_by(env ++ [{"PORT", "0"}, {"TIDEPOOL_DATA", tmp_folder!()}], &elem(&1, 0))

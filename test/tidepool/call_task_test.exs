@@ -4,9 +4,6 @@ defmodule Tidepool.CallTaskTest do
 
   doctest Tidepool.Host.Stubs
 
-  # Each run starts a runtime of its own.
-  @moduletag timeout: 600_000
-
   @hello "guests/build/rust/hello_world.wasm"
 
   # What it writes to standard output and to standard error, and its exit status.

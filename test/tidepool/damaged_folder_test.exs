@@ -43,7 +43,6 @@ defmodule Tidepool.DamagedFolderTest do
     if file in others, do: file, else: Enum.find(others, like)
   end
 
-  @tag timeout: 600_000
   test "any file of the data folder missing, cut, doubled or another node's costs what was in it, and is named" do
     {peer, functions} = start!(@guests)
     {other, _functions} = start!(["host_unasked"])

@@ -7,8 +7,6 @@ defmodule Tidepool.DenseTest do
   @cap 40
 
   describe "a function on the dense engine" do
-    # Go's modules take seconds to compile, and more on a busy machine.
-    @tag timeout: 300_000
     test "says so, and answers as it does on the fast one" do
       for language <- ["rust", "assemblyscript", "zig", "go", "c"] do
         name = deploy!(language, "hello_world", engine: :dense)

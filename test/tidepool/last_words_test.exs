@@ -4,9 +4,6 @@ defmodule Tidepool.LastWordsTest do
 
   alias Tidepool.{Error, TestModule}
 
-  # Go's modules take seconds to compile, and more on a busy machine.
-  @moduletag timeout: 300_000
-
   for {language, trap, message} <- [
         {"rust", :unreachable, "index out of bounds: the len is 3 but the index is 7"},
         {"assemblyscript", :unreachable, "Index out of range"},

@@ -13,7 +13,6 @@ defmodule Tidepool.Fault.Cluster.KilledNodesTest do
   @longest_wait_ms 40
 
   for nodes <- [3, 5] do
-    @tag timeout: 300_000
     test "nodes, #{nodes} of them, killed with SIGKILL during #{@changes} random deploys and removals lose nothing and bring nothing back" do
       # Printed by ExUnit at the end; `mix test --seed` brings the same changes back.
       :rand.seed(:exsss, ExUnit.configuration()[:seed])

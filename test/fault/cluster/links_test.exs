@@ -6,7 +6,6 @@ defmodule Tidepool.Fault.Cluster.LinksTest do
 
   alias Tidepool.{Cluster, FaultVersion, Peer, SlowLink}
 
-  @tag timeout: 120_000
   test "changes and modules travel along a chain of nodes whose ends never meet" do
     cookie = Peer.cookie()
     names = [first | _others] = for index <- 1..4, do: Peer.name("chain#{index}")
@@ -38,7 +37,6 @@ defmodule Tidepool.Fault.Cluster.LinksTest do
     end
   end
 
-  @tag timeout: 120_000
   test "nodes agree although one of them can be reached, and can't reach the others itself" do
     [a, b, c] = peers = start!(3)
     assert_converged(peers, %{})
@@ -55,7 +53,6 @@ defmodule Tidepool.Fault.Cluster.LinksTest do
     refute b.node in Peer.call(c, Node, :list, [:connected])
   end
 
-  @tag timeout: 120_000
   test "a large module on a slow link holds up neither changes nor the link" do
     cookie = Peer.cookie()
     [a, b] = names = [Peer.name("slow"), Peer.name("slow")]

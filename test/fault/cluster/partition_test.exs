@@ -4,7 +4,6 @@ defmodule Tidepool.Fault.Cluster.PartitionTest do
 
   import Tidepool.TestCluster
 
-  @tag timeout: 180_000
   test "halves that were written to while they were parted agree when they meet again, and nothing is lost" do
     [a, b, c, d, e] = peers = start!(5)
     for name <- ["both", "left_only", "gone", "kept"], do: {:ok, _function} = deploy(a, name, 1)
@@ -40,7 +39,6 @@ defmodule Tidepool.Fault.Cluster.PartitionTest do
     })
   end
 
-  @tag timeout: 180_000
   test "what was removed in one half stays removed, although the other half still calls it" do
     [a, b, c] = peers = start!(3)
     {:ok, _function} = deploy(a, "f", 1)

@@ -10,7 +10,6 @@ defmodule Tidepool.Fault.Cluster.ReturnTest do
 
   @day_ms 86_400_000
 
-  @tag timeout: 120_000
   test "a node that joins later gets all that is deployed" do
     [a, b] = start!(2)
     for index <- 1..10, do: {:ok, _function} = deploy(a, "f#{index}", index)
@@ -18,7 +17,6 @@ defmodule Tidepool.Fault.Cluster.ReturnTest do
     assert_converged([a, b, c], Map.new(1..10, &{"f#{&1}", [&1]}))
   end
 
-  @tag timeout: 120_000
   test "a node that comes back with its data has missed nothing, and what it has alone reaches the others" do
     [a, b] = start!(2)
     {:ok, _function} = deploy(a, "stays", 1)
@@ -37,7 +35,6 @@ defmodule Tidepool.Fault.Cluster.ReturnTest do
     assert_converged([a, b], %{"stays" => [1], "goes" => [:removed], "changes" => [5], "of_b_alone" => [4]})
   end
 
-  @tag timeout: 120_000
   test "a node that comes back after a day with an old catalog brings nothing back that was removed" do
     [a, b] = start!(2)
     names = Enum.map([a, b], & &1.node)
@@ -57,7 +54,6 @@ defmodule Tidepool.Fault.Cluster.ReturnTest do
     assert_converged([a, b], %{"stays" => [1], "goes" => [:removed], "of_b" => [:removed], "changes" => [5]})
   end
 
-  @tag timeout: 120_000
   test "a node whose disk was lost gets everything back, and deploys as before" do
     [a, b, c] = start!(3)
     {:ok, _function} = deploy(a, "f", 1)
@@ -75,7 +71,6 @@ defmodule Tidepool.Fault.Cluster.ReturnTest do
     assert_converged([a, b, c], %{"f" => [3], "g" => [:removed]})
   end
 
-  @tag timeout: 120_000
   test "all nodes stopped and started in any order have what they had" do
     peers = [a | _others] = start!(3)
     {:ok, _function} = deploy(a, "f", 1)
@@ -88,7 +83,6 @@ defmodule Tidepool.Fault.Cluster.ReturnTest do
     assert_converged(peers, %{"f" => [1], "g" => [:removed]})
   end
 
-  @tag timeout: 120_000
   test "a damaged module comes anew from another node" do
     [a, b] = start!(2)
     {:ok, function} = deploy(a, "f", 1)
@@ -100,7 +94,6 @@ defmodule Tidepool.Fault.Cluster.ReturnTest do
     assert_converged([a, b], %{"f" => [1]})
   end
 
-  @tag timeout: 240_000
   test "whatever a node has lost of its data comes anew from another node, and is lost nowhere" do
     [a, b] = start!(2)
     for {name, version} <- [{"f", 1}, {"g", 2}, {"h", 3}], do: {:ok, _function} = deploy(b, name, version)

@@ -8,7 +8,6 @@ defmodule Tidepool.Fault.Cluster.RollingTest do
 
   @clients 6
 
-  @tag timeout: 180_000
   test "no call fails while the nodes of a cluster are stopped and started in turn and versions are deployed all along" do
     {peers, ports} = start_with_edges!()
     clients = start_clients(ports)
@@ -32,7 +31,6 @@ defmodule Tidepool.Fault.Cluster.RollingTest do
     refute MapSet.member?(versions, :mixed)
   end
 
-  @tag timeout: 180_000
   test "when a node is killed, calls on connections to it fail, and no others" do
     {[_a, b, _c] = peers, ports} = start_with_edges!()
     clients = start_clients(ports)

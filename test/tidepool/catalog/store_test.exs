@@ -119,7 +119,6 @@ defmodule Tidepool.Catalog.StoreTest do
         do: {name, entry}
   end
 
-  @tag timeout: 300_000
   test "damage of any kind at any byte of the log costs the functions whose records it touched, and is noticed", %{
     folder: folder,
     path: path
@@ -142,7 +141,6 @@ defmodule Tidepool.Catalog.StoreTest do
     end
   end
 
-  @tag timeout: 300_000
   test "no damage to the log costs a module, at this start or a later one, and what is deployed after it stays", %{
     folder: folder,
     path: path

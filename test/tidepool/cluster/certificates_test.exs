@@ -22,7 +22,6 @@ defmodule Tidepool.Cluster.CertificatesTest do
     assert connect(pid, a)
   end
 
-  @tag timeout: 120_000
   test "what is deployed on one node is called on another over TLS", %{folder: folder} do
     names = [a, b] = for stem <- ["tls_a", "tls_b"], do: Peer.name(stem)
     certs!(folder, Enum.map(names, &to_string/1))
