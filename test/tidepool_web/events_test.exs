@@ -26,13 +26,12 @@ defmodule TidepoolWeb.EventsTest do
   defp number(id), do: id |> String.split("-") |> List.last() |> String.to_integer()
   defp publish(name, versions), do: for(version <- versions, do: Events.deployed(name, version))
 
-  # Readers of the test before may be on their way out, and one that writes or pings is not among those that wait.
-  setup do
-    eventually(
-      fn -> not Enum.any?(Process.list(), &streams?/1) and Listener.stats().requests_in_flight == 0 end,
-      60_000
-    )
+  setup do: none_streams()
 
+  # Readers of clients before may be on their way out, and one that writes or pings is not among those that wait.
+  defp none_streams do
+    none? = fn -> not Enum.any?(Process.list(), &streams?/1) and Listener.stats().requests_in_flight == 0 end
+    eventually(none?, 60_000)
     :ok
   end
 
@@ -196,6 +195,7 @@ defmodule TidepoolWeb.EventsTest do
     assert String.to_integer(count) > 10_000
     :gen_tcp.close(socket)
 
+    none_streams()
     {_server, port} = TestEdge.start!([Resources.Events], %{write_timeout_ms: 100})
     _socket = windowless(port)
     pid = reader()
@@ -210,7 +210,7 @@ defmodule TidepoolWeb.EventsTest do
     monitor = Process.monitor(pid)
     EventClient.close(client)
     assert_receive {:DOWN, ^monitor, :process, ^pid, :normal}, 10_000
-    eventually(fn -> Listener.stats().requests_in_flight == 0 end)
+    none_streams()
 
     {_server, port} = TestEdge.start!([Resources.Events])
     socket = windowless(port)
