@@ -82,9 +82,10 @@ defmodule Bench do
     if System.monotonic_time(:millisecond) < until, do: count_until(fun, until, count), else: count
   end
 
-  defp repeat(_fun, 0), do: :ok
+  @doc "Calls `count` times and keeps nothing."
+  def repeat(_fun, 0), do: :ok
 
-  defp repeat(fun, count) do
+  def repeat(fun, count) do
     fun.()
     repeat(fun, count - 1)
   end

@@ -106,17 +106,10 @@ defmodule Bench.Bytes do
 
   # For each call. The list of times would be made of new memory, so nothing is kept here.
   defp faults(fun, count) do
-    again(fun, div(count, 4) + 1)
+    Bench.repeat(fun, div(count, 4) + 1)
     before = minor_faults()
-    again(fun, count)
+    Bench.repeat(fun, count)
     (minor_faults() - before) / count
-  end
-
-  defp again(_fun, 0), do: :ok
-
-  defp again(fun, count) do
-    fun.()
-    again(fun, count - 1)
   end
 
   # --- Over HTTP ---
