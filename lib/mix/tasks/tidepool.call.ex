@@ -177,7 +177,7 @@ defmodule Mix.Tasks.Tidepool.Call do
   # From OTP 26 on the VM has begun to read by now, and made text of it. Of what is no text after all, bytes are lost.
   defp stdin(leader) do
     cond do
-      otp() < 26 or Application.get_env(:kernel, :standard_io_encoding) == :latin1 ->
+      otp() < 26 or bytes_from_the_start?() ->
         binary(leader, fn -> IO.binread(leader, :eof) end)
 
       match?({:ok, %{type: :regular}}, File.stat("/dev/stdin")) ->
@@ -188,6 +188,11 @@ defmodule Mix.Tasks.Tidepool.Call do
         hint = "it is no text: use --file, or set ERL_FLAGS='-kernel standard_io_encoding latin1'"
         if encoding(leader) == :unicode, do: text, else: {:error, hint}
     end
+  end
+
+  # By a setting, or a locale without UTF-8.
+  defp bytes_from_the_start? do
+    Application.get_env(:kernel, :standard_io_encoding) == :latin1 or :file.native_name_encoding() == :latin1
   end
 
   defp otp, do: :otp_release |> :erlang.system_info() |> List.to_integer()
