@@ -14,7 +14,7 @@ use crate::instance::live::Instance;
 
 /// How calls of this ABI begin.
 pub(crate) fn entry<A: Abi>() -> Entry {
-    let start: fn(Arc<Call>, Request) -> CallFuture = if A::REUSABLE {
+    let start: fn(Call, Request) -> CallFuture = if A::REUSABLE {
         |call, request| Box::pin(lent::<A>(call, request))
     } else {
         |call, request| Box::pin(program::<A>(call, request))
@@ -23,7 +23,7 @@ pub(crate) fn entry<A: Abi>() -> Entry {
 }
 
 /// Serves with an idle instance of the pool, or with a new one; either goes to the pool afterwards.
-async fn lent<A: Abi>(call: Arc<Call>, request: Request) -> Result<Vec<u8>, CallError> {
+async fn lent<A: Abi>(call: Call, request: Request) -> Result<Vec<u8>, CallError> {
     let target = &*call.target;
     let nested = request.depth > 1;
     // Held until the instance is back in its pool: the next call that is admitted finds it there.
@@ -34,7 +34,7 @@ async fn lent<A: Abi>(call: Arc<Call>, request: Request) -> Result<Vec<u8>, Call
         // Boxed, so that the future of a warm call has no room for making an instance.
         None => Box::pin(target.instance(nested, &call.channel)).await?,
     };
-    instance.begin::<A>(Arc::<Call>::clone(&call), request);
+    instance.begin::<A>(call.for_guest(), request);
     let outcome = instance.serve::<A>().await;
     if let Some(pool) = &target.pool
         && let Some(instance) = instance.rested::<A>()
@@ -50,7 +50,7 @@ async fn lent<A: Abi>(call: Arc<Call>, request: Request) -> Result<Vec<u8>, Call
 }
 
 /// Serves with the instance that is `held`, which is made for the first call.
-async fn kept<A: Abi>(call: Arc<Call>, request: Request, held: Arc<Held>) -> Result<Vec<u8>, CallError> {
+async fn kept<A: Abi>(call: Call, request: Request, held: Arc<Held>) -> Result<Vec<u8>, CallError> {
     let target = &*call.target;
     let nested = request.depth > 1;
     let mut loan = held.lend()?;
@@ -62,7 +62,7 @@ async fn kept<A: Abi>(call: Arc<Call>, request: Request, held: Arc<Held>) -> Res
         }
     };
     loan.spend();
-    instance.begin::<A>(Arc::<Call>::clone(&call), request);
+    instance.begin::<A>(call.for_guest(), request);
     let outcome = instance.serve::<A>().await;
     if let Some(instance) = instance.rested::<A>() {
         loan.give_back(instance, place);
@@ -71,12 +71,12 @@ async fn kept<A: Abi>(call: Arc<Call>, request: Request, held: Arc<Held>) -> Res
 }
 
 /// Serves with a new instance that lives for this call alone.
-async fn program<A: Abi>(call: Arc<Call>, request: Request) -> Result<Vec<u8>, CallError> {
+async fn program<A: Abi>(call: Call, request: Request) -> Result<Vec<u8>, CallError> {
     let target = &*call.target;
     let nested = request.depth > 1;
     let _place = target.place(nested, &call.channel).await?;
     let permit = target.admit(nested, &call.channel).await?;
-    let guest = Arc::<Call>::clone(&call);
+    let guest = call.for_guest();
     let prepare = move |state: &mut State| {
         state.call = Some(guest);
         A::begin(state, request);
@@ -86,7 +86,7 @@ async fn program<A: Abi>(call: Arc<Call>, request: Request) -> Result<Vec<u8>, C
 }
 
 /// Makes an instance and drops it again, and prints what its start functions printed when the snapshot was taken.
-pub(crate) async fn trial(call: Arc<Call>) -> Result<Vec<u8>, CallError> {
+pub(crate) async fn trial(call: Call) -> Result<Vec<u8>, CallError> {
     let target = &call.target;
     drop(target.instance(false, &call.channel).await?);
     wasi::context::print(&target.module.origin.printed, &target.function);

@@ -16,10 +16,10 @@ use crate::metrics::counters::Outcome;
 use crate::module::compiled::CompiledModule;
 use crate::slice::inline_estimate::InlineEstimate;
 use crate::store::context::FunctionContext;
-use crate::store::host_channel::{CallContext, HostChannel};
+use crate::store::host_channel::{CallRef, HostChannel};
 
 /// A call of a function.
-pub(crate) type Call = CallContext<Arc<Target>>;
+pub(crate) type Call = CallRef<Arc<Target>>;
 
 pub(crate) type CallBody = dyn Future<Output = Result<Vec<u8>, CallError>> + Send;
 /// The whole of a call, from getting an instance to giving it back.
@@ -29,9 +29,9 @@ pub(crate) type CallFuture = Pin<Box<CallBody>>;
 #[derive(Clone, Copy)]
 pub(crate) struct Entry {
     /// With a new instance, or one of the pool's.
-    pub(crate) start: fn(Arc<Call>, Request) -> CallFuture,
+    pub(crate) start: fn(Call, Request) -> CallFuture,
     /// With an instance that its owner keeps.
-    pub(crate) start_held: fn(Arc<Call>, Request, Arc<Held>) -> CallFuture,
+    pub(crate) start_held: fn(Call, Request, Arc<Held>) -> CallFuture,
 }
 
 /// The target of calls: one function version.

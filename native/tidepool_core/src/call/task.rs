@@ -59,7 +59,7 @@ pub struct Usage {
 pub struct Task {
     /// `None` once the call is over.
     future: Option<CallFuture>,
-    call: Arc<Call>,
+    call: Call,
     started_at: Instant,
     deadline: Instant,
     slice: Slice,
@@ -86,7 +86,7 @@ impl Task {
     pub(crate) fn start(
         target: &Arc<Target>,
         request: Request,
-        start: impl FnOnce(Arc<Call>, Request) -> CallFuture,
+        start: impl FnOnce(Call, Request) -> CallFuture,
     ) -> Result<Self, CallError> {
         let limits = target.limits();
         target.admit_payload(request.payload.len())?;
@@ -94,25 +94,21 @@ impl Task {
             return Err(target.exceeded(Limit::Depth, u64::from(limits.depth)));
         }
         let timeout = request.timeout.min(Duration::from_millis(limits.time_ms));
-        let call = Task::call(target);
-        Ok(Task::new(start(Arc::clone(&call), request), call, timeout))
+        let call = Call::new(Arc::clone(target));
+        Ok(Task::new(start(call.clone(), request), call, timeout))
     }
 
     /// Prepares a trial: makes one instance, runs its start functions, drops it, and prints what start functions printed when
     /// the snapshot was taken. The metrics, which count calls, don't count it.
     pub(crate) fn start_trial(target: &Arc<Target>) -> Self {
-        let call = Task::call(target);
+        let call = Call::new(Arc::clone(target));
         let timeout = Duration::from_millis(target.limits().time_ms);
-        let mut task = Task::new(Box::pin(trial(Arc::clone(&call))), call, timeout);
+        let mut task = Task::new(Box::pin(trial(call.clone())), call, timeout);
         task.counted = false;
         task
     }
 
-    fn call(target: &Arc<Target>) -> Arc<Call> {
-        Arc::new(Call { channel: HostChannel::default(), target: Arc::clone(target) })
-    }
-
-    fn new(future: CallFuture, call: Arc<Call>, timeout: Duration) -> Self {
+    fn new(future: CallFuture, call: Call, timeout: Duration) -> Self {
         let started_at = Instant::now();
         // A deadline too far off for the clock is as good as a year.
         let far = Duration::from_secs(365 * 24 * 3600);

@@ -66,14 +66,15 @@ impl Function {
                 Some(pool)
             }
         };
-        let target = || {
+        let (node, module, function, cap) = (Arc::clone(node), Arc::clone(module), function.clone(), cap.cloned());
+        let target = move || {
             Arc::new(Target {
-                node: Arc::clone(node),
-                module: Arc::clone(module),
+                node: Arc::clone(&node),
+                module: Arc::clone(&module),
                 function: Arc::new(function.clone()),
                 entry,
                 pool: pool.clone(),
-                cap: cap.cloned(),
+                cap: cap.clone(),
                 inline_estimate: InlineEstimate::default(),
             })
         };

@@ -76,7 +76,7 @@ impl Instance {
     }
 
     /// Gives the instance a call of its ABI `A` to serve.
-    pub(crate) fn begin<A: Abi>(&mut self, call: Arc<GuestCall>, request: Request) {
+    pub(crate) fn begin<A: Abi>(&mut self, call: GuestCall, request: Request) {
         let Some(parts) = &mut self.parts else { return };
         parts.store.set_epoch_deadline(FIRST_SLICE_TICKS);
         let state = parts.store.data_mut();
@@ -122,10 +122,12 @@ impl Instance {
     }
 
     fn take(&mut self) -> Option<Box<Parts>> {
-        let parts = self.parts.take()?;
-        let state = parts.store.data();
+        let mut parts = self.parts.take()?;
+        let state = parts.store.data_mut();
         state.function.stats.record_memory(state.meter.memory_used);
         state.note_memory();
+        // Whoever drops the parts may be another thread.
+        state.call = None;
         Some(parts)
     }
 }

@@ -7,7 +7,10 @@ use crossbeam_queue::ArrayQueue;
 
 use super::admission::Idle;
 use super::live::Instance;
-use crate::os::per_thread::{SHARDS, thread_number};
+use crate::os::per_thread::thread_number;
+
+/// Threads that have a place of their own in a pool; those beyond share.
+const PLACES: usize = 64;
 
 /// Keeps up to `n` idle instances of one function version. A call that finds none makes a new one, and drops it if the pool is
 /// full, so no call ever waits for the pool.
@@ -24,7 +27,7 @@ pub(crate) struct WarmPool {
 
 impl WarmPool {
     pub(crate) fn new(max_idle: usize) -> Self {
-        let places = max_idle.min(SHARDS);
+        let places = max_idle.min(PLACES);
         let rest = max_idle - places;
         WarmPool {
             places: (0..places).map(|_| ArrayQueue::new(1)).collect(),

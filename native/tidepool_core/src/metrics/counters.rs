@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::base::error::CallError;
-use crate::os::per_thread::Sharded;
+use crate::os::per_thread::{Count, Sharded};
 
 /// Upper bounds of the latency histogram's buckets, in µs.
 pub(super) const BUCKETS_US: [u64; 20] = [
@@ -89,14 +89,14 @@ struct CallStats {
 impl FunctionStats {
     /// Counts one call that ended.
     pub(crate) fn record(&self, outcome: Outcome, latency: Duration, cpu: Duration) {
-        let stats = self.calls.mine();
-        increment(stats.outcomes.get(outcome as usize));
+        let (stats, count) = self.calls.mine_alone();
+        increment(stats.outcomes.get(outcome as usize), count);
         let latency = nanoseconds(latency);
         // Most calls are in the first buckets.
         let bucket = BUCKETS_US.iter().position(|bound| latency <= bound.saturating_mul(1_000));
-        increment(stats.latency.get(bucket.unwrap_or(BUCKETS_US.len())));
-        stats.latency_ns.fetch_add(latency, Ordering::Relaxed);
-        stats.cpu_ns.fetch_add(nanoseconds(cpu), Ordering::Relaxed);
+        increment(stats.latency.get(bucket.unwrap_or(BUCKETS_US.len())), count);
+        count.add(&stats.latency_ns, latency);
+        count.add(&stats.cpu_ns, nanoseconds(cpu));
     }
 
     pub(crate) fn record_memory(&self, bytes: usize) {
@@ -139,9 +139,9 @@ impl FunctionStats {
     }
 }
 
-fn increment(counter: Option<&AtomicU64>) {
+fn increment(counter: Option<&AtomicU64>, count: Count) {
     if let Some(counter) = counter {
-        counter.fetch_add(1, Ordering::Relaxed);
+        count.add(counter, 1);
     }
 }
 

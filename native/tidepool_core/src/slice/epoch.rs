@@ -6,13 +6,13 @@
 //! while it sleeps until the next one starts: an idle node costs nothing.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use wasmtime::Engine;
 
-use crate::os::per_thread::Sharded;
+use crate::os::per_thread::{Count, Sharded};
 use crate::os::sched_attr::request_prompt_wakeups;
 use crate::slice::run_slots::RunSlots;
 
@@ -29,7 +29,7 @@ const CALM: Duration = Duration::from_millis(2);
 const IDLE: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 struct Shard {
-    running: AtomicUsize,
+    running: AtomicU64,
     /// Whether a guest has run since the last tick.
     active: AtomicBool,
 }
@@ -51,11 +51,12 @@ pub(crate) struct Ticker {
 /// While one of these lives, the epoch ticks.
 pub(crate) struct Running<'a> {
     shard: &'a Shard,
+    count: Count,
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.shard.running.fetch_sub(1, Ordering::Release);
+        self.count.add(&self.shard.running, 1_u64.wrapping_neg());
     }
 }
 
@@ -71,7 +72,7 @@ impl Ticker {
 
     /// Marks this thread as running a guest until the guard is dropped.
     pub(crate) fn running(&self) -> Running<'_> {
-        let shard = self.shared.shards.mine();
+        let (shard, count) = self.shared.shards.mine_alone();
         // SeqCst orders this against `asleep`, so either we see the ticker asleep or it sees us running.
         shard.running.fetch_add(1, Ordering::SeqCst);
         if !shard.active.load(Ordering::Relaxed) {
@@ -80,7 +81,7 @@ impl Ticker {
         if self.shared.asleep.load(Ordering::SeqCst) {
             self.wake();
         }
-        Running { shard }
+        Running { shard, count }
     }
 
     #[cold]

@@ -22,7 +22,7 @@ pub(crate) struct State<A> {
     /// The last lines that the guest printed in its call.
     pub(crate) tail: Option<Arc<Tail>>,
     /// The call that the guest serves. `None` while start functions run before it: those may not call the host.
-    pub(crate) call: Option<Arc<GuestCall>>,
+    pub(crate) call: Option<GuestCall>,
     /// Set by a host function that stops the guest for a reason of its own.
     pub(crate) failure: Option<CallError>,
     pub(crate) abi: A,
@@ -69,7 +69,7 @@ impl<A> State<A> {
 
     /// Passes a line that the guest printed on to the console, within the function's budget, and keeps it for error messages.
     pub(crate) fn print(&mut self, stream: Stream, text: &[u8]) {
-        tail(&mut self.tail, self.call.as_deref()).push(text);
+        tail(&mut self.tail, self.call.as_ref()).push(text);
         self.function.print(stream, text);
     }
 }

@@ -1,6 +1,8 @@
 //! The host channel: by which a guest calls the host through the driver of its task, and what else these two share of a call.
 
 use std::future::poll_fn;
+use std::ops::Deref;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
@@ -17,8 +19,45 @@ pub(crate) struct CallContext<T: ?Sized> {
     pub(crate) target: T,
 }
 
+/// A reference to a call. Its count is not atomic: each call makes, copies and drops some, and nobody else touches it.
+///
+/// All references to a call belong to its task: its own, that of its future, and that of the instance which the future has. An
+/// instance drops its reference before it leaves the task, for its pool, its owner or the drop thread.
+pub(crate) struct CallRef<T: ?Sized>(Rc<CallContext<T>>);
+
 /// A call, as the store of its guest knows it.
-pub(crate) type GuestCall = CallContext<dyn Send + Sync>;
+pub(crate) type GuestCall = CallRef<dyn Send + Sync>;
+
+// SAFETY: a task is driven, moved and dropped as a whole, by one thread at a time: its owner has it by value, or under a lock. So
+// with all references in it, as said above, no two threads use the count at a time. The call itself may be shared, for `T` may.
+unsafe impl<T: ?Sized + Send + Sync> Send for CallRef<T> {}
+// SAFETY: the same. A reference to one of them stays in the task as well: futures hold such across waits.
+unsafe impl<T: ?Sized + Send + Sync> Sync for CallRef<T> {}
+
+impl<T: Send + Sync + 'static> CallRef<T> {
+    pub(crate) fn new(target: T) -> Self {
+        CallRef(Rc::new(CallContext { channel: HostChannel::default(), target }))
+    }
+
+    /// For the store of the guest.
+    pub(crate) fn for_guest(&self) -> GuestCall {
+        CallRef(Rc::<CallContext<T>>::clone(&self.0))
+    }
+}
+
+impl<T: ?Sized> Clone for CallRef<T> {
+    fn clone(&self) -> Self {
+        CallRef(Rc::clone(&self.0))
+    }
+}
+
+impl<T: ?Sized> Deref for CallRef<T> {
+    type Target = CallContext<T>;
+
+    fn deref(&self) -> &CallContext<T> {
+        &self.0
+    }
+}
 
 /// The channel of one task. The guest posts a request and waits; the driver takes it and answers.
 #[derive(Debug, Default)]

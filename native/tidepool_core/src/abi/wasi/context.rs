@@ -17,7 +17,7 @@ use crate::store::tail::Tail;
 /// many call none, and making a context is a sixth of a short call in a fresh instance.
 pub(super) fn context(state: &mut State) -> &mut WasiP1Ctx {
     let State { abi, function, tail: lines, call, .. } = state;
-    abi.wasi.context.get_or_insert_with(|| library(function, tail(lines, call.as_deref())))
+    abi.wasi.context.get_or_insert_with(|| library(function, tail(lines, call.as_ref())))
 }
 
 /// The context of a waPC guest: its output is printed.
