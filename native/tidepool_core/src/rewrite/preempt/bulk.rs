@@ -47,10 +47,9 @@ impl Bulk {
         }
     }
 
-    /// Is the instruction so short with this length that it is left as it is?
-    pub(super) fn is_short(self, length: i32) -> bool {
-        let most = if self.is_on_memory() { SHORT } else { TABLE_SHORT };
-        (0..=most).contains(&length)
+    /// Up to which length it is left as it is.
+    pub(super) fn short(self) -> i32 {
+        if self.is_on_memory() { SHORT } else { TABLE_SHORT }
     }
 
     fn is_on_memory(self) -> bool {

@@ -40,9 +40,15 @@ pub(super) struct Paths {
 impl Path {
     fn slower(one: Option<Path>, other: Option<Path>) -> Option<Path> {
         let (Some(one), Some(other)) = (one, other) else { return one.or(other) };
+        let since_call = match (one.called, other.called) {
+            // What has passed without a call matters to no caller.
+            (true, false) => one.since_call,
+            (false, true) => other.since_call,
+            _ => one.since_call.max(other.since_call),
+        };
         Some(Path {
             since_check: one.since_check.max(other.since_check),
-            since_call: one.since_call.max(other.since_call),
+            since_call,
             called: one.called || other.called,
         })
     }
@@ -92,6 +98,15 @@ impl Paths {
         if let Some(path) = &mut self.here {
             path.called = true;
         }
+    }
+
+    /// A function was called that begins with a check, or `cost` was spent instead.
+    pub(super) fn call_or_spend(&mut self, cost: Cost) {
+        let entry = self.here;
+        self.call();
+        let called = std::mem::replace(&mut self.here, entry);
+        self.spend(cost);
+        self.here = Path::slower(self.here, called);
     }
 
     pub(super) fn block(&mut self) {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use wasm_encoder::{Encode, Module, RawSection, RefType, SectionId, ValType};
+use wasm_encoder::{BlockType, Encode, InstructionSink, Module, RawSection, RefType, SectionId, ValType};
 use wasmparser::{FunctionBody, Operator, Parser, Payload};
 
 use super::bulk::Bulk;
@@ -31,6 +31,12 @@ enum What {
     Check,
     /// A call of the function that stands for this instruction.
     Call(Bulk),
+    /// The same, unless its length, for which this local has room, is short.
+    CallIfLong(Bulk, u32),
+    /// The number of a body's groups of locals.
+    LocalGroups(u32),
+    /// A group of one local.
+    Local,
 }
 
 /// Functions that stand for bulk instructions, in the order in which they are added.
@@ -44,6 +50,11 @@ struct Added {
 const MAX_MADE_ELEMENTS: u64 = 10_000;
 /// Most bulk instructions that differ in what they work on. Each has a function of some 150 bytes.
 const MAX_ADDED: usize = 4_096;
+/// Most bulk instructions of a function that are looked at for their length where they stand. Those beyond are always calls,
+/// which are not longer than they are.
+const MAX_LOOKED_AT: usize = 64;
+/// Most locals that a function may have, parameters included.
+const MAX_LOCALS: u32 = 50_000;
 /// Most places in the code at which something is put. A module of 64 MB that was compiled from anything has a tenth.
 const MAX_EDITS: usize = 2_000_000;
 
@@ -76,7 +87,7 @@ pub(crate) fn checked(wasm: &[u8]) -> Result<Option<Checked>, Refused> {
         sections.read(&payload)?;
         if let Payload::CodeSectionEntry(body) = payload {
             let from = edits.len();
-            function(wasm, &body, &sections, &mut added, &mut edits)?;
+            function(wasm, &body, sections.params(bodies.len()), &sections, &mut added, &mut edits)?;
             bodies.push((body.range(), from..edits.len()));
             if added.order.len() > MAX_ADDED {
                 return Err(Refused::TooMany { what: "different bulk instructions", allowed: MAX_ADDED });
@@ -100,7 +111,8 @@ pub(crate) fn checked(wasm: &[u8]) -> Result<Option<Checked>, Refused> {
     count(bodies.len() + added.order.len(), &mut code);
     let mut shifts = Vec::new();
     for (range, edited) in bodies {
-        let body = edit(wasm, range, edits.get(edited).unwrap_or_default(), &added, sections.functions, &mut shifts);
+        let edited = edits.get(edited).unwrap_or_default();
+        let body = edit(wasm, range, edited, &added, (sections.functions, sections.types), &mut shifts);
         count(body.len(), &mut code);
         moved(code.len(), &shifts, &mut moves);
         code.extend(body);
@@ -111,15 +123,19 @@ pub(crate) fn checked(wasm: &[u8]) -> Result<Option<Checked>, Refused> {
     Ok(Some(assemble(wasm, &code, &added, sections.types, moves)?))
 }
 
-/// Notes which changes the code of a function needs.
+/// Notes which changes the code of a function with so many parameters needs.
 fn function(
     wasm: &[u8],
     body: &FunctionBody<'_>,
+    params: Option<u32>,
     sections: &Sections,
     added: &mut Added,
     edits: &mut Vec<Edit>,
 ) -> wasmparser::Result<()> {
     let mut paths = Paths::new();
+    let mut looked_at = 0;
+    let locals = Locals::of(body, params)?;
+    let first = edits.len();
     // What the instruction before has put on the stack, if that is known.
     let mut constant = None;
     let mut operators = body.get_operators_reader()?;
@@ -128,11 +144,12 @@ fn function(
         let removes = operators.original_position() - at;
         let mut cost = cost::of(&operator, wasm.get(at).copied().unwrap_or_default(), sections.values);
         let bulk = Bulk::of(&operator);
-        let short = bulk.is_some_and(|bulk| constant.is_some_and(|length| bulk.is_short(length)));
+        let short = bulk.is_some_and(|bulk| constant.is_some_and(|length| (0..=bulk.short()).contains(&length)));
         let cut = bulk.filter(|_| !short && paths.lead_here() && added.order.len() <= MAX_ADDED);
         let call = cut.filter(|bulk| added.add(*bulk, &sections.tables));
+        let local = locals.next.filter(|_| call.is_some() && looked_at < MAX_LOOKED_AT);
         if bulk.is_some() && (short || call.is_some()) {
-            cost = if short { SHORT_BULK } else { Default::default() };
+            cost = if short || local.is_some() { SHORT_BULK } else { Default::default() };
         }
         let host = match operator {
             Operator::Call { function_index } | Operator::ReturnCall { function_index } => {
@@ -166,10 +183,17 @@ fn function(
             edits.push(Edit { at, removes: 0, what: What::Check });
             paths.check();
         }
-        paths.spend(cost);
-        if let Some(bulk) = call {
-            edits.push(Edit { at, removes, what: What::Call(bulk) });
-            paths.call();
+        match (call, local) {
+            (Some(bulk), Some(local)) => {
+                looked_at += 1;
+                edits.push(Edit { at, removes, what: What::CallIfLong(bulk, local) });
+                paths.call_or_spend(cost);
+            }
+            (Some(bulk), None) => {
+                edits.push(Edit { at, removes, what: What::Call(bulk) });
+                paths.call();
+            }
+            (None, _) => paths.spend(cost),
         }
         follow(&operator, host, &mut paths)?;
         constant = match operator {
@@ -177,7 +201,42 @@ fn function(
             _ => None,
         };
     }
+    if looked_at > 0 {
+        edits.splice(first..first, locals.with_one_more());
+    }
     Ok(())
+}
+
+/// Where a body declares its locals.
+struct Locals {
+    range: std::ops::Range<usize>,
+    groups: u32,
+    /// How long their number is, in bytes.
+    number: usize,
+    /// The index of a further one, if there may be one.
+    next: Option<u32>,
+}
+
+impl Locals {
+    fn of(body: &FunctionBody<'_>, params: Option<u32>) -> wasmparser::Result<Self> {
+        let mut reader = body.get_locals_reader()?;
+        let (start, groups, first) = (body.range().start, reader.get_count(), reader.original_position());
+        let mut locals = params;
+        for _ in 0..groups {
+            let (count, _type) = reader.read()?;
+            locals = locals.and_then(|locals| locals.checked_add(count));
+        }
+        let next = locals.filter(|locals| *locals < MAX_LOCALS);
+        Ok(Locals { range: start..reader.original_position(), groups, number: first - start, next })
+    }
+
+    fn with_one_more(&self) -> [Edit; 2] {
+        let groups = What::LocalGroups(self.groups.saturating_add(1));
+        [
+            Edit { at: self.range.start, removes: self.number, what: groups },
+            Edit { at: self.range.end, removes: 0, what: What::Local },
+        ]
+    }
 }
 
 /// Follows the ways on which `operator` leads.
@@ -215,13 +274,14 @@ fn follow(operator: &Operator<'_>, host: bool, paths: &mut Paths) -> wasmparser:
     Ok(())
 }
 
-/// The function body at `range` with its edits. `shifts` gets where in it bytes stand that were moved, and from where.
+/// The function body at `range` with its edits; the first of the functions that were added, and of their types, have the indices
+/// `functions` and `types`. `shifts` gets where in it bytes stand that were moved, and from where.
 fn edit(
     wasm: &[u8],
     range: std::ops::Range<usize>,
     edits: &[Edit],
     added: &Added,
-    functions: u32,
+    (functions, types): (u32, u32),
     shifts: &mut Vec<(usize, usize)>,
 ) -> Vec<u8> {
     let mut body = Vec::with_capacity(range.len() + 8 * edits.len());
@@ -236,8 +296,24 @@ fn edit(
                 // A trap in there is one of the instruction.
                 shifts.push((body.len(), *at));
                 body.push(CALL);
-                let index = functions + added.index.get(bulk).copied().unwrap_or_default();
-                encode_in(removes - 1, index, &mut body);
+                encode_in(removes - 1, functions + added.index(*bulk), &mut body);
+            }
+            What::CallIfLong(bulk, local) => {
+                let index = added.index(*bulk);
+                let mut code = InstructionSink::new(&mut body);
+                code.local_tee(*local).local_get(*local).i32_const(bulk.short()).i32_gt_u();
+                code.if_(BlockType::FunctionType(types + index));
+                // A trap in either is one of the instruction.
+                shifts.push((body.len(), *at));
+                InstructionSink::new(&mut body).call(functions + index).else_();
+                shifts.push((body.len(), *at));
+                body.extend_from_slice(wasm.get(*at..at + removes).unwrap_or_default());
+                InstructionSink::new(&mut body).end();
+            }
+            What::LocalGroups(groups) => count(*groups as usize, &mut body),
+            What::Local => {
+                count(1, &mut body);
+                ValType::I32.encode(&mut body);
             }
         }
         from = at + removes;
@@ -329,6 +405,11 @@ impl Added {
         self.index.insert(bulk, index);
         self.order.push((bulk, operand));
         true
+    }
+
+    /// Which of them stands for `bulk`.
+    fn index(&self, bulk: Bulk) -> u32 {
+        self.index.get(&bulk).copied().unwrap_or_default()
     }
 }
 

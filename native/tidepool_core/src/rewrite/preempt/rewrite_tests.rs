@@ -124,10 +124,33 @@ fn a_bulk_instruction_is_replaced_where_it_stands() {
     let fill = "(memory.fill (i32.const 0) (i32.const 1) (local.get 0))".repeat(1_000);
     let wasm = wat::parse_str(format!("(module (memory 1) (func (param i32) {fill}))")).unwrap();
     let checked = super::checked(&wasm).unwrap().unwrap();
-    let (before, after) = (wasm.windows(2), checked.wasm.windows(2));
-    let fills = before.filter(|bytes| *bytes == [0xFC, 0x0B]).count();
-    assert_eq!((fills, after.filter(|bytes| *bytes == [0xFC, 0x0B]).count() < 5), (1_000, true));
-    assert_eq!(checked.moves.len(), 1, "all of it moved by as much");
+    let fills = |wasm: &[u8]| wasm.windows(2).filter(|bytes| *bytes == [0xFC, 0x0B]).count();
+    assert_eq!(fills(&wasm), 1_000);
+    assert_eq!(fills(&checked.wasm), MAX_LOOKED_AT + fills(&bulk_function()), "only so many stay, for short lengths");
+    assert!(checked.moves.len() <= 4 * MAX_LOOKED_AT, "all code behind them moved by as much");
+    assert!(checked.wasm.len() < wasm.len() + 32 * MAX_LOOKED_AT + 500);
+}
+
+fn bulk_function() -> Vec<u8> {
+    let mut code = Vec::new();
+    Bulk::MemoryFill.function().encode(&mut code);
+    code
+}
+
+#[test]
+fn a_function_with_all_the_locals_that_it_may_have_gets_no_further_one() {
+    let calls = |locals: usize| {
+        let locals = format!("(local {})", "i64 ".repeat(locals));
+        checked(&format!("{locals} (memory.fill (i32.const 0) (i32.const 1) (local.get 0))"))
+    };
+    assert_eq!(calls(MAX_LOCALS as usize - 2), ["if", "call 3", "else", "end", "end"]);
+    assert_eq!(calls(MAX_LOCALS as usize - 1), ["call 3", "end"]);
+}
+
+#[test]
+fn many_bulk_instructions_without_a_check_between_them_have_some_wherever_they_are_short() {
+    let copies = "(memory.copy (local.get 0) (local.get 0) (local.get 0))".repeat(MAX_LOOKED_AT);
+    assert!(checks(&copies) > 0);
 }
 
 #[test]

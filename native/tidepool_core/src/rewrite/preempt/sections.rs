@@ -1,5 +1,7 @@
 //! What the sections ahead of the code say that has to be known of it.
 
+use std::collections::HashMap;
+
 use wasm_encoder::RefType;
 use wasmparser::{CompositeInnerType, ConstExpr, ElementItems, ElementKind, ExternalKind, Operator, Payload, TypeRef};
 
@@ -7,6 +9,10 @@ use wasmparser::{CompositeInnerType, ConstExpr, ElementItems, ElementKind, Exter
 #[derive(Default)]
 pub(super) struct Sections {
     pub(super) types: u32,
+    /// How many parameters functions of these types have.
+    params: HashMap<u32, u32>,
+    /// The types of functions that are not imported.
+    own: Vec<u32>,
     /// Functions, those first that are imported.
     pub(super) imported: u32,
     pub(super) functions: u32,
@@ -27,8 +33,10 @@ impl Sections {
             Payload::TypeSection(groups) => {
                 for group in groups.clone() {
                     for subtype in group?.types() {
+                        let index = self.types;
                         self.types += 1;
                         if let CompositeInnerType::Func(function) = &subtype.composite_type.inner {
+                            self.params.insert(index, u32::try_from(function.params().len()).unwrap_or(u32::MAX));
                             let values = function.params().len().max(function.results().len());
                             self.values = self.values.max(values as u64);
                         }
@@ -45,7 +53,10 @@ impl Sections {
                 }
                 self.functions = self.imported;
             }
-            Payload::FunctionSection(functions) => self.functions = self.functions.saturating_add(functions.count()),
+            Payload::FunctionSection(functions) => {
+                self.functions = self.functions.saturating_add(functions.count());
+                self.own = functions.clone().into_iter().collect::<wasmparser::Result<_>>()?;
+            }
             Payload::TableSection(tables) => {
                 for table in tables.clone() {
                     let table = table?;
@@ -93,6 +104,11 @@ impl Sections {
             _ => {}
         }
         Ok(())
+    }
+
+    /// How many parameters the function has whose body is the one with this index.
+    pub(super) fn params(&self, body: usize) -> Option<u32> {
+        self.own.get(body).and_then(|index| self.params.get(index)).copied()
     }
 
     /// Notes whether `expression` refers to a host function.
