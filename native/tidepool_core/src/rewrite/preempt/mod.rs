@@ -6,13 +6,16 @@
 //!
 //! - An empty `loop`, which is nothing but a check, stands where the instructions since the last check might take longer
 //!   than a fraction of a slice, at worst (`cost`, `path`). Host functions that take longer pay for themselves: they yield.
-//! - A bulk instruction of unknown length becomes a call of a function that does it piece by piece, in a loop (`bulk`).
+//! - A bulk instruction of unknown length is looked at when it comes, and a long one done by a function, piece by piece, in a
+//!   loop (`bulk`).
 //!
 //! What the guest computes, and how it traps, stays the same. [`Moves`](crate::base::moves::Moves) leads back from where its code stands then to where
 //! its author knows it.
 
 mod bulk;
 mod cost;
+mod edit;
+mod locals;
 mod path;
 mod rewrite;
 mod sections;

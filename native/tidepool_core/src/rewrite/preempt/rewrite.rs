@@ -7,6 +7,8 @@ use wasmparser::{FunctionBody, Operator, Parser, Payload};
 
 use super::bulk::Bulk;
 use super::cost::{self, IMPORT, SHORT_BULK};
+use super::edit::{Edit, What};
+use super::locals::Locals;
 use super::path::Paths;
 use super::sections::Sections;
 use crate::base::moves::Moves;
@@ -18,26 +20,6 @@ const CALL: u8 = 0x10;
 const FUNCTION: u8 = 0x60;
 /// Custom sections that tell of places in the code; the engine would look for them where they are no more.
 const CODE_METADATA: &str = "metadata.code.";
-
-/// A change to the code, at a place in the module.
-struct Edit {
-    at: usize,
-    /// Bytes that go.
-    removes: usize,
-    what: What,
-}
-
-enum What {
-    Check,
-    /// A call of the function that stands for this instruction.
-    Call(Bulk),
-    /// The same, unless its length, for which this local has room, is short.
-    CallIfLong(Bulk, u32),
-    /// The number of a body's groups of locals.
-    LocalGroups(u32),
-    /// A group of one local.
-    Local,
-}
 
 /// Functions that stand for bulk instructions, in the order in which they are added.
 #[derive(Default)]
@@ -53,8 +35,6 @@ const MAX_ADDED: usize = 4_096;
 /// Most bulk instructions of a function that are looked at for their length where they stand. Those beyond are always calls,
 /// which are not longer than they are.
 const MAX_LOOKED_AT: usize = 64;
-/// Most locals that a function may have, parameters included.
-const MAX_LOCALS: u32 = 50_000;
 /// Most places in the code at which something is put. A module of 64 MB that was compiled from anything has a tenth.
 const MAX_EDITS: usize = 2_000_000;
 
@@ -205,38 +185,6 @@ fn function(
         edits.splice(first..first, locals.with_one_more());
     }
     Ok(())
-}
-
-/// Where a body declares its locals.
-struct Locals {
-    range: std::ops::Range<usize>,
-    groups: u32,
-    /// How long their number is, in bytes.
-    number: usize,
-    /// The index of a further one, if there may be one.
-    next: Option<u32>,
-}
-
-impl Locals {
-    fn of(body: &FunctionBody<'_>, params: Option<u32>) -> wasmparser::Result<Self> {
-        let mut reader = body.get_locals_reader()?;
-        let (start, groups, first) = (body.range().start, reader.get_count(), reader.original_position());
-        let mut locals = params;
-        for _ in 0..groups {
-            let (count, _type) = reader.read()?;
-            locals = locals.and_then(|locals| locals.checked_add(count));
-        }
-        let next = locals.filter(|locals| *locals < MAX_LOCALS);
-        Ok(Locals { range: start..reader.original_position(), groups, number: first - start, next })
-    }
-
-    fn with_one_more(&self) -> [Edit; 2] {
-        let groups = What::LocalGroups(self.groups.saturating_add(1));
-        [
-            Edit { at: self.range.start, removes: self.number, what: groups },
-            Edit { at: self.range.end, removes: 0, what: What::Local },
-        ]
-    }
 }
 
 /// Follows the ways on which `operator` leads.

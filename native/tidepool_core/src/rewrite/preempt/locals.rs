@@ -1,0 +1,40 @@
+//! A function's locals, and room for one more.
+
+use wasmparser::FunctionBody;
+
+use super::edit::{Edit, What};
+
+/// Most locals that a function may have, parameters included.
+pub(super) const MAX_LOCALS: u32 = 50_000;
+
+/// The locals of a function body.
+pub(super) struct Locals {
+    range: std::ops::Range<usize>,
+    groups: u32,
+    /// How long their number is, in bytes.
+    number: usize,
+    /// The index of a further one, if there may be one.
+    pub(super) next: Option<u32>,
+}
+
+impl Locals {
+    pub(super) fn of(body: &FunctionBody<'_>, params: Option<u32>) -> wasmparser::Result<Self> {
+        let mut reader = body.get_locals_reader()?;
+        let (start, groups, first) = (body.range().start, reader.get_count(), reader.original_position());
+        let mut locals = params;
+        for _ in 0..groups {
+            let (count, _type) = reader.read()?;
+            locals = locals.and_then(|locals| locals.checked_add(count));
+        }
+        let next = locals.filter(|locals| *locals < MAX_LOCALS);
+        Ok(Locals { range: start..reader.original_position(), groups, number: first - start, next })
+    }
+
+    pub(super) fn with_one_more(&self) -> [Edit; 2] {
+        let groups = What::LocalGroups(self.groups.saturating_add(1));
+        [
+            Edit { at: self.range.start, removes: self.number, what: groups },
+            Edit { at: self.range.end, removes: 0, what: What::Local },
+        ]
+    }
+}
