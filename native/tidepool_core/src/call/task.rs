@@ -367,3 +367,7 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     format!("the host panicked while it ran the guest: {}", text.unwrap_or("no text"))
 }
+
+#[cfg(test)]
+#[path = "task_tests.rs"]
+mod tests;

@@ -45,6 +45,14 @@ impl<T: Send + Sync + 'static> CallRef<T> {
     }
 }
 
+impl<T: ?Sized> CallRef<T> {
+    /// How many there are to this call.
+    #[cfg(test)]
+    pub(crate) fn references(&self) -> usize {
+        Rc::strong_count(&self.0)
+    }
+}
+
 impl<T: ?Sized> Clone for CallRef<T> {
     fn clone(&self) -> Self {
         CallRef(Rc::clone(&self.0))

@@ -1,0 +1,71 @@
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap fails the test")]
+
+use super::*;
+use crate::base::console::{Console, Line};
+use crate::{CompileConfig, Function, FunctionConfig, Instances, Runtime, RuntimeConfig, settings};
+
+struct Silent;
+
+impl Console for Silent {
+    fn print(&self, _line: Line) -> Result<(), Line> {
+        Ok(())
+    }
+}
+
+/// A guest of so many pages that answers, traps or asks the host, by the length of its operation.
+fn guest(runtime: &Arc<Runtime>, pages: u32, instances: Instances) -> Function {
+    let wasm = wat::parse_str(format!(
+        r#"(module
+             (import "wapc" "__host_call" (func $ask (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+             (memory (export "memory") {pages})
+             (func (export "__guest_call") (param i32 i32) (result i32)
+               (if (i32.eq (local.get 0) (i32.const 1)) (then (unreachable)))
+               (if (i32.eq (local.get 0) (i32.const 2))
+                 (then (drop (call $ask {}))))
+               (i32.const 1)))"#,
+        "(i32.const 0)".repeat(8)
+    ));
+    let module = Arc::new(runtime.compile(&wasm.unwrap(), &CompileConfig::default()).unwrap());
+    let config = FunctionConfig { name: "guest".into(), version: 1, instances, limits: settings::LIMITS };
+    module.function(config).unwrap()
+}
+
+fn request(operation: &[u8]) -> Request {
+    let timeout = Duration::from_secs(60);
+    Request { operation: operation.to_vec(), payload: Vec::new().into(), depth: 1, timeout }
+}
+
+/// Drives a call until it is over, or asks the host.
+fn drive(task: &mut Task) -> Step {
+    loop {
+        match task.drive(|_| Waker::noop().clone()) {
+            Step::Yield | Step::Wait => {}
+            step => return step,
+        }
+    }
+}
+
+#[test]
+fn no_reference_to_a_call_is_left_outside_of_its_task() {
+    // From a few pages on instances are dropped by another thread.
+    for pages in [1, 128] {
+        let io = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let config = RuntimeConfig { baseline_bytes: 0, ..settings::runtime_config() };
+        let runtime = Runtime::new(&config, io.handle().clone(), Arc::new(Silent)).unwrap();
+        for instances in [Instances::Fresh, Instances::Warm { max_idle: 1 }] {
+            let function = guest(&runtime, pages, instances);
+            let mut owned = function.instance().unwrap();
+            for operation in [&b""[..], b"1", b"22"] {
+                for mut task in [function.start(request(operation)).unwrap(), owned.call(request(operation)).unwrap()] {
+                    let step = drive(&mut task);
+                    if let Step::Host(_) = step {
+                        assert!(task.call.references() > 1, "the guest has one while it waits");
+                        task.cancel(Cancel::Timeout);
+                    }
+                    assert_eq!(task.call.references(), 1, "{pages} pages, {instances:?}, {operation:?}: {step:?}");
+                }
+                owned = function.instance().unwrap();
+            }
+        }
+    }
+}
