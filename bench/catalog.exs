@@ -4,7 +4,7 @@ Code.require_file("support.exs", __DIR__)
 defmodule Bench.Catalog do
   @moduledoc "Merging, comparing and encoding a catalog of 10,000 functions."
 
-  alias Tidepool.Catalog.{Entry, State}
+  alias Tidepool.Catalog.{Entries, Entry, State}
   alias Tidepool.Cluster.{Gossip, Wire}
   alias Tidepool.Cluster.Gossip.AntiEntropy
 
@@ -14,23 +14,24 @@ defmodule Bench.Catalog do
     functions = if smoke?, do: 1_000, else: 10_000
     rounds = if smoke?, do: 5, else: 50
     entries = for n <- 1..functions, do: entry(n, 0)
-    state = State.new(State.new_context("b@host#1"), entries)
-    a = gossip("a@host", entries)
+    table = Entries.new(entries)
+    %{catalog: state} = gossip = gossip("b@host", entries, table)
+    a = gossip("a@host", entries, table)
     # From here on they know of each other what they have seen.
-    {a, b, _bytes} = exchange(a, gossip("b@host", entries))
+    {a, b, _bytes} = exchange(a, gossip)
 
     rows =
-      merging(state, functions, rounds) ++
+      merging(gossip, functions, rounds) ++
         comparing(a, b, functions, rounds) ++
-        memory(entries, state) ++ [{"node that joins: #{functions} entries, both sides", joining(entries), "ms", nil}]
+        memory(table, state) ++
+        [{"node that joins: #{functions} entries, both sides", joining(entries, table), "ms", nil}]
 
     Bench.report("catalog", rows)
   end
 
-  defp merging(state, functions, rounds) do
+  defp merging(%{catalog: state} = gossip, functions, rounds) do
     # Each is later than what is there, and is merged into the same state: what is measured is one change.
     later = for n <- 1..100, do: entry(rem(n * 97, functions) + 1, n)
-    gossip = gossip("b@host", Map.values(state.entries))
     pushes = for entry <- later, do: Wire.encode({:push, [{entry, nil}]})
 
     merge = times(fn -> Enum.each(later, &State.merge(state, &1)) end, rounds * 10, 100)
@@ -81,19 +82,18 @@ defmodule Bench.Catalog do
     |> List.flatten()
   end
 
-  defp joining(entries) do
-    new = gossip("c@host", [])
-    [time] = times(fn -> exchange(gossip("a@host", entries), new) end, 1, 1)
+  defp joining(entries, table) do
+    new = gossip("c@host", [], Entries.new([]))
+    [time] = times(fn -> exchange(gossip("a@host", entries, table), new) end, 1, 1)
     time / 1_000
   end
 
-  defp memory(entries, state) do
-    words = :erts_debug.size(entries)
+  defp memory(table, state) do
     word = :erlang.system_info(:wordsize)
 
     [
-      {"memory of the entries", words * word / 1_048_576, "MiB", nil},
-      {"memory of the state beside them", (:erts_debug.size({entries, state}) - words) * word / 1_048_576, "MiB", nil}
+      {"memory of the entries, in their table", :ets.info(table, :memory) * word / 1_048_576, "MiB", nil},
+      {"memory of the index and the digests beside it", :erts_debug.size(state) * word / 1_048_576, "MiB", nil}
     ]
   end
 
@@ -129,7 +129,10 @@ defmodule Bench.Catalog do
     for time <- Bench.latencies(fun, rounds), do: time / 1_000 / per_round
   end
 
-  defp gossip(node, entries), do: Gossip.new(node, State.new(State.new_context(node <> "#1"), entries), @now, seed: 1)
+  defp gossip(node, entries, table) do
+    catalog = State.new(State.new_context(node <> "#1"), entries, &Entries.get(table, &1))
+    Gossip.new(node, catalog, @now, seed: 1)
+  end
 
   defp entry(n, later) do
     %Entry{

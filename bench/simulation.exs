@@ -3,6 +3,7 @@
 #
 # About four minutes; `--smoke` has small clusters. SIMULATION_SEED=n repeats a run.
 Code.require_file("support.exs", __DIR__)
+Code.require_file("../test/support/catalog_model.ex", __DIR__)
 Code.require_file("../test/support/simulation.ex", __DIR__)
 
 defmodule Bench.Simulation do

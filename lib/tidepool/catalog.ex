@@ -2,9 +2,10 @@ defmodule Tidepool.Catalog do
   @moduledoc """
   What is deployed on this node.
 
-  Readers look into ETS and never wait for anybody. This process is the only writer, of the table and of the data
-  folder, which it locks. A change is on disk before it is visible; a new version replaces the old one in one step, and
-  calls in flight finish on the version that they started with.
+  Readers look into ETS and never wait for anybody. This process is the only writer, of the tables of what is known
+  (`Tidepool.Catalog.Entries`) and of what can be called (`Tidepool.Catalog.Callable`), and of the data folder, which it locks.
+  A change is on disk before it is visible; a new version replaces the old one in one step, and calls in flight finish on the
+  version that they started with.
 
   On start everything in the catalog is loaded before anything else of the node comes up. A function whose blob is
   missing or damaged is named in the log, answers calls with `:unavailable`, and keeps nobody else from loading.
@@ -20,11 +21,10 @@ defmodule Tidepool.Catalog do
   require Logger
 
   alias Tidepool.{Config, Engine, Error, Events, Function, Log, Native}
-  alias Tidepool.Catalog.{Arrivals, BlobStore, Clock, Entry, Origin, State, Store}
+  alias Tidepool.Catalog.{Arrivals, BlobStore, Callable, Clock, Entries, Entry, Origin, State, Store}
   alias Tidepool.Function.{Loader, Spec}
 
-  # {name, %Function{}, stamp}, or {name, %Error{}, stamp} for one that could not be loaded. Calls don't look here: they
-  # go by the directory of the native runtime.
+  # Where the folder of modules is, and the table of entries.
   @table __MODULE__
 
   @doc false
@@ -33,8 +33,8 @@ defmodule Tidepool.Catalog do
   @doc "The function of this name."
   @spec fetch(String.t()) :: {:ok, Function.t()} | {:error, Error.t()}
   def fetch(name) do
-    case :ets.lookup(@table, name) do
-      [{_name, %Function{} = function, _stamp}] -> {:ok, tiered(function)}
+    case Callable.look(name) do
+      {%Function{} = function, _stamp} -> {:ok, tiered(function)}
       _none -> not_callable(name)
     end
   end
@@ -63,34 +63,23 @@ defmodule Tidepool.Catalog do
   @doc "Why a name that the runtime does not know can't be called."
   @spec not_callable(String.t()) :: {:error, Error.t()}
   def not_callable(name) do
-    case :ets.lookup(@table, name) do
-      [{_name, %Error{} = error, _stamp}] -> {:error, error}
+    case Callable.look(name) do
+      {%Error{} = error, _stamp} -> {:error, error}
       _none -> not_deployed(name)
     end
   end
 
   @doc "All functions that can be called, by name."
   @spec list :: [Function.t()]
-  def list do
-    functions = for {_name, %Function{} = function, _stamp} <- :ets.tab2list(@table), do: tiered(function)
-    Enum.sort_by(functions, & &1.name)
-  end
+  def list, do: Callable.list() |> Enum.map(&tiered/1) |> Enum.sort_by(& &1.name)
 
   @doc "How many functions can be called."
   @spec count :: non_neg_integer
-  def count do
-    # Counted where they are: a table with all of its imports is megabytes.
-    function? = {:==, {:map_get, :__struct__, :"$1"}, Function}
-    :ets.select_count(@table, [{{:_, :"$1", :_}, [function?], [true]}])
-  end
+  defdelegate count, to: Callable
 
   @doc "Name, version and time of deploy of each function that can be called."
   @spec versions :: [{name :: String.t(), version :: pos_integer, deployed_at :: integer}]
-  def versions do
-    function? = {:==, {:map_get, :__struct__, :"$1"}, Function}
-    facts = for key <- [:name, :version, :deployed_at], do: {:map_get, key, :"$1"}
-    Enum.sort(:ets.select(@table, [{{:_, :"$1", :_}, [function?], [{List.to_tuple(facts)}]}]))
-  end
+  defdelegate versions, to: Callable
 
   # The runtime moves functions to their optimised code by itself.
   defp tiered(%Function{tier: :optimised} = function), do: function
@@ -99,18 +88,18 @@ defmodule Tidepool.Catalog do
   @doc "What this node has for a name: the stamp of a function that can be called, or why it can't be."
   @spec loaded(String.t()) :: {:ok, Clock.stamp()} | {:error, Error.t(), Clock.stamp()} | :none
   def loaded(name) do
-    case :ets.lookup(@table, name) do
-      [{_name, %Function{}, stamp}] -> {:ok, stamp}
-      [{_name, %Error{} = error, stamp}] -> {:error, error, stamp}
-      [] -> :none
+    case Callable.look(name) do
+      {%Function{}, stamp} -> {:ok, stamp}
+      {error, stamp} -> {:error, error, stamp}
+      nil -> :none
     end
   end
 
   @doc "The stamp of a function as long as it is the version that can be called, or of what can be called as a name."
   @spec stamp(Function.t() | String.t()) :: {:ok, Clock.stamp()} | :none
   def stamp(%Function{name: name, version: version, sha256: sha256}) do
-    case :ets.lookup(@table, name) do
-      [{_name, %Function{version: ^version, sha256: ^sha256}, stamp}] -> {:ok, stamp}
+    case Callable.look(name) do
+      {%Function{version: ^version, sha256: ^sha256}, stamp} -> {:ok, stamp}
       _other -> :none
     end
   end
@@ -163,9 +152,20 @@ defmodule Tidepool.Catalog do
     end
   end
 
-  @doc "All that is known, whether it can be called here yet or not."
+  @doc "All that is known, whether it can be called here yet or not; whatever the caller has had accepted is in it."
   @spec known :: {State.context(), [Entry.t()]}
-  def known, do: GenServer.call(__MODULE__, :known, :infinity)
+  def known do
+    {context, entries} = GenServer.call(__MODULE__, :known, :infinity)
+    {context, Entries.list(entries)}
+  end
+
+  @doc "What is known of a name, whether it can be called here yet or not; `nil` as well while this process is being restarted."
+  @spec entry(String.t()) :: Entry.t() | nil
+  def entry(name) do
+    @table |> :ets.lookup_element(:entries, 2) |> Entries.get(name)
+  rescue
+    ArgumentError -> nil
+  end
 
   @doc "Takes note of other nodes' entries. Those that are older than what is known change nothing."
   @spec accept([Entry.t()]) :: :ok
@@ -187,14 +187,17 @@ defmodule Tidepool.Catalog do
   @impl true
   def init(config) do
     :ets.new(@table, [:named_table, :protected, read_concurrency: true])
+    Callable.new()
     folder = Store.folder(config.data)
 
     case Store.open(folder, config.max_skew) do
       {:ok, store} ->
-        :ets.insert(@table, {:blobs, store.blobs})
+        :ets.insert(@table, blobs: store.blobs, entries: store.entries)
         open_cache(Path.join(folder, "compiled"), config.compile_cache)
-        load(store)
-        clock = State.clock(State.new(store.context, Map.values(store.entries)))
+        Callable.load(Store.callable(store), store.blobs)
+        clock = observe(Clock.new(store.context.replica), Entries.list(store.entries))
+        # What was read to begin with is much.
+        :erlang.garbage_collect()
 
         # Modules that are being written, by the monitors of the processes that do; and what such ones that died may have left.
         {:ok, %{store: store, clock: clock, open?: Config.open?(config), reserved: %{}, remains: []}}
@@ -223,9 +226,7 @@ defmodule Tidepool.Catalog do
          {:ok, native} <- numbered(entry, version, loaded, native),
          {entry, state} = stamp(%{entry | version: version}, state),
          {:ok, state} <- write(state, [entry]) do
-      function = describe(entry, loaded)
-      publish([{entry, function, native}])
-      Events.deployed(entry.name, entry.version)
+      function = Callable.put(entry, loaded, native)
       Events.changed(entry)
       {:reply, {:ok, function, :created}, state |> served(entry.name) |> release(reservation)}
     else
@@ -236,10 +237,10 @@ defmodule Tidepool.Catalog do
   end
 
   def handle_call({:remove, name, origin}, _from, state) do
-    with %Entry{removed: false} = entry <- state.store.entries[name],
+    with %Entry{removed: false} = entry <- entry(name),
          {entry, state} = stamp(%{Spec.bare(entry) | removed: true, admitted: Origin.admitted(origin)}, state),
          {:ok, state} <- write(state, [entry]) do
-      withdraw([name])
+      Callable.withdraw([name])
       Events.changed(entry)
       {:reply, {:ok, entry}, clean(state)}
     else
@@ -248,11 +249,10 @@ defmodule Tidepool.Catalog do
     end
   end
 
-  def handle_call(:known, _from, %{store: store} = state),
-    do: {:reply, {store.context, Map.values(store.entries)}, state}
+  def handle_call(:known, _from, %{store: store} = state), do: {:reply, {store.context, store.entries}, state}
 
   def handle_call({:install, entry, result}, _from, state) do
-    current = state.store.entries[entry.name]
+    current = entry(entry.name)
 
     cond do
       # Its module may have come after the change that made it needless.
@@ -265,19 +265,23 @@ defmodule Tidepool.Catalog do
 
       true ->
         # More of it may have become known while it was loaded.
-        put_in_place(current, result)
+        case result do
+          {:ok, loaded, native} -> Callable.put(current, loaded, native)
+          {:error, error} -> Callable.fail(current, error)
+        end
+
         {:reply, :ok, state |> served(entry.name) |> clean()}
     end
   end
 
   @impl true
   def handle_cast({:accept, entries}, state) do
-    later = Enum.filter(entries, &later?(&1, state.store.entries[&1.name], state.open?))
+    later = Enum.filter(entries, &later?(&1, entry(&1.name), state.open?))
 
     # Whether a stamp is too far ahead was decided where it came in.
-    state = %{state | clock: Enum.reduce(later, state.clock, &Clock.observe(&2, &1.stamp))}
-    withdraw(for entry <- later, entry.removed, do: entry.name)
-    complete(for entry <- later, Entry.same_change?(state.store.entries[entry.name], entry), do: entry)
+    state = %{state | clock: observe(state.clock, later)}
+    Callable.withdraw(for entry <- later, entry.removed, do: entry.name)
+    Callable.complete(for later <- later, Entry.same_change?(entry(later.name), later), do: later)
 
     case write(state, later) do
       {:ok, state} ->
@@ -292,8 +296,8 @@ defmodule Tidepool.Catalog do
 
   # A name that was deployed or removed again meanwhile stays.
   def handle_cast({:forget, stamps, context}, state) do
-    names = for {name, stamp} <- stamps, match?(%{stamp: ^stamp}, state.store.entries[name]), do: name
-    withdraw(names)
+    names = for {name, stamp} <- stamps, match?(%{stamp: ^stamp}, entry(name)), do: name
+    Callable.withdraw(names)
     {:noreply, clean(%{state | store: Store.forget(state.store, names, context)})}
   end
 
@@ -322,33 +326,11 @@ defmodule Tidepool.Catalog do
 
   def handle_info(_message, state), do: {:noreply, state}
 
-  defp put_in_place(entry, {:ok, loaded, native}) do
-    publish([{entry, describe(entry, loaded), native}])
-    Events.deployed(entry.name, entry.version)
-  end
-
-  defp put_in_place(entry, {:error, error}) do
-    Native.unpublish(Engine.runtime(), entry.name)
-    set_aside(entry, error)
-  end
-
   # What was withheld from the others gives way to theirs.
   defp later?(_entry, nil, _open?), do: true
   defp later?(entry, known, open?), do: Entry.withheld?(known, open?) or Entry.compare(entry, known) == :gt
 
-  # What can be called already is told of in full.
-  defp complete(entries) do
-    for %{name: name, stamp: stamp} = entry <- entries,
-        [{_name, %Function{} = function, ^stamp}] <- [:ets.lookup(@table, name)],
-        do: :ets.insert(@table, {name, struct!(function, Entry.details(entry)), stamp})
-  end
-
-  defp withdraw(names) do
-    for name <- names do
-      Native.unpublish(Engine.runtime(), name)
-      with [{_name, %Function{version: version}, _stamp}] <- :ets.take(@table, name), do: Events.removed(name, version)
-    end
-  end
+  defp observe(clock, entries), do: Enum.reduce(entries, clock, &Clock.observe(&2, &1.stamp))
 
   defp stamp(entry, state) do
     {stamp, clock} = Clock.next(state.clock, System.os_time(:millisecond))
@@ -363,47 +345,6 @@ defmodule Tidepool.Catalog do
       Logger.warning("compiled code can't be kept: #{folder}: #{text}")
     end
   end
-
-  defp load(store) do
-    store
-    |> Store.callable()
-    |> Task.async_stream(&{&1, load_entry(store.blobs, &1)}, timeout: :infinity, ordered: false)
-    |> Enum.flat_map(fn
-      {:ok, {entry, {:ok, loaded, native}}} -> [{entry, describe(entry, loaded), native}]
-      {:ok, {entry, {:error, error}}} -> set_aside(entry, error)
-    end)
-    |> publish()
-  end
-
-  defp set_aside(entry, error) do
-    Logger.error("the function #{entry.name} (version #{entry.version}) could not be loaded: #{error.message}",
-      tidepool_function: entry.name,
-      tidepool_version: entry.version
-    )
-
-    # Callers may be anybody: where this node keeps what is not told them.
-    text = "its module could not be loaded on this node, whose log says why: deploy it again"
-    unavailable = Error.new(:unavailable, text, entry.name)
-    :ets.insert(@table, {entry.name, unavailable, entry.stamp})
-    []
-  end
-
-  defp load_entry(blobs, entry) do
-    with {:ok, wasm} <- BlobStore.fetch(blobs, entry.sha256),
-         {:ok, loaded} <- Loader.compile_deployed(wasm, entry),
-         {:ok, native} <- Loader.function(loaded, entry) do
-      {:ok, loaded, native}
-    end
-  end
-
-  # From the runtime's step on calls get the new version; the table follows for those who ask about it.
-  defp publish(functions) do
-    native = for {entry, _function, native} <- functions, do: {entry.name, entry.operation, native}
-    :ok = Native.publish(Engine.runtime(), native)
-    :ets.insert(@table, for({entry, function, _native} <- functions, do: {entry.name, function, entry.stamp}))
-  end
-
-  defp describe(entry, loaded), do: struct(Function, entry |> Map.from_struct() |> Map.merge(loaded))
 
   defp write(state, entries) do
     case Store.write(state.store, entries) do
@@ -438,11 +379,11 @@ defmodule Tidepool.Catalog do
 
   # A function that could not be loaded is not in the table: the same deploy again is what brings it back.
   defp plan(state, entry) do
-    old = state.store.entries[entry.name]
+    old = entry(entry.name)
     stamp = old && old.stamp
 
-    case Entry.same_deploy?(old, entry) && :ets.lookup(@table, entry.name) do
-      [{_name, %Function{} = function, ^stamp}] -> {:unchanged, tiered(function)}
+    case Entry.same_deploy?(old, entry) && Callable.look(entry.name) do
+      {%Function{} = function, ^stamp} -> {:unchanged, tiered(function)}
       _other -> {:version, Store.next_version(state.store, entry.name)}
     end
   end

@@ -9,7 +9,7 @@ defmodule Tidepool.Cluster do
   """
 
   alias Tidepool.{Catalog, Config, Error, Function, Options}
-  alias Tidepool.Catalog.{Arrivals, Entry}
+  alias Tidepool.Catalog.{Arrivals, Entry, State}
   alias Tidepool.Cluster.{Reconciler, Report, Server}
   alias Tidepool.Cluster.Report.Spread
   alias Tidepool.Function.Spec
@@ -178,13 +178,19 @@ defmodule Tidepool.Cluster do
   end
 
   defp describe(view) do
-    live = for entry <- view.entries, not entry.removed, do: {entry, Entry.hash(entry)}
+    root = view.catalog.digest.root
+
+    live =
+      for {name, %{removed: false, hash: hash}} <- view.catalog.index,
+          entry = State.entry(view.catalog, name),
+          do: {entry, hash}
+
     others = view.live |> Map.delete(view.node) |> Enum.sort()
     all = [{view.node, view.live[view.node]} | others]
 
     functions =
       for {entry, hash} <- live do
-        {ready, pending} = Enum.split_with(all, fn {_node, report} -> ready?(report, hash, view.root) end)
+        {ready, pending} = Enum.split_with(all, fn {_node, report} -> ready?(report, hash, root) end)
         function(entry, Enum.map(ready, &elem(&1, 0)), Enum.map(pending, &elem(&1, 0)))
       end
 
@@ -194,7 +200,7 @@ defmodule Tidepool.Cluster do
           name: name,
           links: if(report, do: report.links, else: []),
           functions_pending: if(report, do: length(report.pending)),
-          catalog: catalog(report, view.root),
+          catalog: catalog(report, root),
           skew_ms: if(name == view.node, do: 0, else: view.skews[name])
         }
       end

@@ -2,7 +2,21 @@ defmodule Tidepool.ClusterTest do
   # Real nodes; each test has its own.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{CallTrace, Cluster, ClusterMessages, Error, Function, Limits, LogWatch, Peer, TestModule}
+  alias Tidepool.{
+    CallTrace,
+    Catalog,
+    Cluster,
+    ClusterMessages,
+    Error,
+    FullDisk,
+    Function,
+    Limits,
+    LogWatch,
+    Peer,
+    TestModule
+  }
+
+  alias Tidepool.Catalog.Log
   alias Tidepool.Cluster.Wire
 
   @settings [cluster: true, discovery_interval: 100]
@@ -32,6 +46,27 @@ defmodule Tidepool.ClusterTest do
 
     :ok = Peer.call(b, Tidepool, :remove, ["hello_world"])
     eventually(fn -> match?({:error, %Error{reason: :not_deployed}}, call(a, "hello_world", "hello")) end, 20_000)
+  end
+
+  test "gossip has no entry that the catalog has, and tells a node that comes of all of them, one that the disk refuses among them" do
+    [a, b] = cluster!(2)
+    Peer.deploy!(a, "rust", "hello_world", wait: :all)
+    {_context, [entry]} = Peer.call(a, Catalog, :known, [])
+    Peer.call(b, FullDisk, :fill, [])
+    File.mkdir!(Path.join(Peer.folder(b), "catalog.log.new"))
+    :ok = Peer.call(a, Tidepool, :remove, ["hello_world"])
+
+    held = &Peer.call(&1, :sys, :get_state, [Cluster.Server]).gossip.catalog.held
+    removed? = &match?(%{removed: true}, Peer.call(&1, Catalog, :entry, [&2]))
+    for peer <- [a, b], do: eventually(fn -> removed?.(peer, "hello_world") and held.(peer) == %{} end, 20_000)
+    assert {:ok, %{entries: %{"hello_world" => ^entry}}, _state} = Log.read(Path.join(Peer.folder(b), "catalog.log"))
+
+    :ok = Peer.stop_application(a)
+    c = start!(Peer.name("later"), b.cookie, [b.node])
+    eventually(fn -> removed?.(c, "hello_world") end, 20_000)
+    # Nor does it have any for a while that its table is gone.
+    :ok = Peer.stop_application(c)
+    assert Peer.call(c, Catalog, :entry, ["hello_world"]) == nil
   end
 
   test "a new version replaces the one before on every node, wherever it is deployed" do
@@ -81,7 +116,11 @@ defmodule Tidepool.ClusterTest do
     eventually(
       fn ->
         {:ok, view} = Peer.call(late, Cluster.Server, :view, [])
-        match?(%{live: %{^name => %{root: root}}, root: root, entries: [_one]}, view)
+
+        match?(
+          %{live: %{^name => %{root: r}}, catalog: %{digest: %{root: r}, index: one}} when map_size(one) == 1,
+          view
+        )
       end,
       20_000
     )

@@ -6,11 +6,14 @@ defmodule Tidepool.Simulation do
   Nodes in `:old` have the protocol's first version: what they send and get goes through its bytes, and what they change has
   no details (`Tidepool.Catalog.Entry`). All others have today's.
 
+  Each node's catalog takes note of what its machine has decided some rounds later, as a disk does that is fast, or slow.
+
   Time goes in rounds of 50 ms. What a node gets in a round it handles at once, as a process does that empties its
   mailbox. Messages take one to `:delay` rounds. Clocks are off by up to `:skew_ms`.
   """
 
   alias Tidepool.Catalog.{Clock, Entry, State}
+  alias Tidepool.CatalogModel
   alias Tidepool.Cluster.{Gossip, Wire}
 
   @round_ms 50
@@ -20,6 +23,7 @@ defmodule Tidepool.Simulation do
     :options,
     :random,
     nodes: %{},
+    catalogs: %{},
     names: {},
     index: %{},
     skews: %{},
@@ -53,7 +57,7 @@ defmodule Tidepool.Simulation do
       {skew, state} = uniform(state, 2 * options.skew_ms + 1)
       state = %{state | skews: Map.put(state.skews, name, skew - 1 - options.skew_ms)}
       context = State.new_context(Clock.replica(name, now(state, name)))
-      start(state, name, State.new(context, []))
+      start(state, name, State.new(context, []), %CatalogModel{})
     end)
   end
 
@@ -64,7 +68,8 @@ defmodule Tidepool.Simulation do
   def step(state) do
     state = %{state | round: state.round + 1}
     {mail, rest} = Map.pop(state.mail, state.round, %{})
-    state = %{state | mail: rest}
+    catalogs = Map.new(state.catalogs, fn {name, catalog} -> {name, CatalogModel.note(catalog, state.round)} end)
+    state = %{state | mail: rest, catalogs: catalogs}
 
     Enum.reduce(state.index, state, fn {name, index}, state ->
       events = Enum.reverse(Map.get(mail, name, []))
@@ -88,7 +93,8 @@ defmodule Tidepool.Simulation do
   @doc "A deploy or a removal of `function` on a node."
   def change(state, name, function, removed? \\ false) do
     gossip = state.nodes[name]
-    old = gossip.catalog.entries[function]
+    catalog = state.catalogs[name]
+    old = State.entry(CatalogModel.readable(catalog, gossip).catalog, function)
     clock = Clock.new(gossip.catalog.replica)
 
     # The clock of a catalog has observed everything; here what matters is the entry that is replaced, and its own last one.
@@ -99,7 +105,7 @@ defmodule Tidepool.Simulation do
 
     entry = %Entry{
       name: function,
-      version: State.next_version(gossip.catalog, function),
+      version: if(old, do: old.version + 1, else: 1),
       removed: removed?,
       sha256: String.duplicate("5a", 32),
       size: 100_000,
@@ -115,7 +121,8 @@ defmodule Tidepool.Simulation do
 
     best = Map.update(state.best, function, entry, &if(Entry.compare(&1, entry) == :lt, do: entry, else: &1))
     count = Map.update!(state.count, :changes, &(&1 + 1))
-    handle(%{state | best: best, count: count}, name, [{:local, [entry]}])
+    catalogs = %{state.catalogs | name => CatalogModel.change(catalog, entry)}
+    handle(%{state | best: best, count: count, catalogs: catalogs}, name, [{:local, [entry]}])
   end
 
   @doc "Cuts all links between sides, given by a function from a node's index to its side."
@@ -139,11 +146,21 @@ defmodule Tidepool.Simulation do
     catalog = state.nodes[name].catalog
     state = state.links |> Enum.filter(fn {a, b} -> name in [a, b] end) |> Enum.reduce(state, &cut(&2, &1))
     state = %{state | mail: Map.new(state.mail, fn {round, mail} -> {round, Map.delete(mail, name)} end)}
-    start(state, name, State.new(State.context(catalog), Map.values(catalog.entries)))
+    %{entries: entries} = kept = CatalogModel.note(state.catalogs[name], :all)
+    start(state, name, State.new(State.context(catalog), Map.values(entries), &Map.get(entries, &1)), kept)
   end
 
+  @doc "The entries that a node knows, by name."
+  def known(state, name), do: CatalogModel.known(state.catalogs[name], state.nodes[name])
+
   @doc "Do all nodes have the entries that win among all changes that were ever made?"
-  def converged?(state), do: Enum.all?(state.nodes, fn {_name, gossip} -> gossip.catalog.entries == state.best end)
+  def converged?(state) do
+    # Nodes whose digests differ do not know the same, which is told sooner than what they know.
+    roots =
+      for {_name, %{catalog: catalog}} <- state.nodes, do: for({_level, digest} <- catalog.levels, do: digest.root)
+
+    length(Enum.uniq(roots)) == 1 and Enum.all?(state.nodes, fn {name, _gossip} -> known(state, name) == state.best end)
+  end
 
   @doc "Does every node reach every other one, as the reports say?"
   def connected?(state) do
@@ -163,19 +180,25 @@ defmodule Tidepool.Simulation do
     {elem(state.names, n - 1), state}
   end
 
-  defp start(state, name, catalog) do
+  defp start(state, name, catalog, kept) do
     options = [seed: :erlang.phash2({state.options.seed, name, state.round})] ++ state.options.gossip
     gossip = Gossip.new(name, catalog, now(state, name), options)
-    state = %{state | nodes: Map.put(state.nodes, name, gossip)}
+    state = %{state | nodes: Map.put(state.nodes, name, gossip), catalogs: Map.put(state.catalogs, name, kept)}
     {some, state} = Enum.map_reduce(1..2, state, fn _n, state -> pick(state) end)
     before = elem(state.names, max(state.index[name] - 1, 0))
     handle(state, name, [{:found, Enum.uniq([before | some])}])
   end
 
   defp handle(state, name, events) do
-    {gossip, effects} = Gossip.handle(state.nodes[name], events, now(state, name))
-    Enum.reduce(effects, %{state | nodes: Map.put(state.nodes, name, gossip)}, &effect(&1, name, &2))
+    catalog = state.catalogs[name]
+    {gossip, effects} = catalog |> CatalogModel.readable(state.nodes[name]) |> Gossip.handle(events, now(state, name))
+    catalog = CatalogModel.await(catalog, effects, state.round + lag(state, name))
+    state = %{state | nodes: Map.put(state.nodes, name, gossip), catalogs: %{state.catalogs | name => catalog}}
+    Enum.reduce(effects, state, &effect(&1, name, &2))
   end
+
+  # Some of them take no round, some more than gossip's tick.
+  defp lag(state, name), do: rem(:erlang.phash2({state.options.seed, name}), 12)
 
   defp effect({:send, to, message}, from, state) do
     if MapSet.member?(state.links, link(from, to)) do

@@ -2,6 +2,10 @@ defmodule Tidepool.Catalog.State do
   @moduledoc """
   The catalog as replicated data: entries by name, merged without asking anybody. No process, no disk, no time.
 
+  Entries are kept by the state's owner. Here is an index of them: of each its stamp, whether it is removed, and its hashes.
+  Where more is needed, which is rare, the entry is `read` from its owner. One that has been merged and can't be read yet, since
+  its owner is just writing it down, is `held` until it can be (`release/1`).
+
   ## Merging
 
   The later entry of a name wins (`Tidepool.Catalog.Entry.compare/2`); a removal is an entry too, a tombstone. So merging is
@@ -42,10 +46,15 @@ defmodule Tidepool.Catalog.State do
   # Of the entries with their details, as each version of the cluster's protocol has them.
   @levels Map.new(Spec.levels(), &{&1, %Digest{}})
 
-  @enforce_keys [:replica]
+  # What there is of a name that has no entry.
+  @none %{hash: 0, levels: Enum.map(Spec.levels(), fn _level -> 0 end)}
+
+  @enforce_keys [:replica, :read]
   defstruct [
     :replica,
-    entries: %{},
+    :read,
+    index: %{},
+    held: %{},
     digest: %Digest{},
     levels: @levels,
     seen: %{},
@@ -58,9 +67,15 @@ defmodule Tidepool.Catalog.State do
   @type seen :: %{String.t() => moment}
   @type beyond :: %{String.t() => %{moment => true}}
   @type context :: %{replica: String.t(), seen: seen, beyond: beyond, horizon: Clock.stamp() | nil}
+  @typedoc "`levels`: the hash of an entry with its details at each of `Tidepool.Function.Spec.levels/0`."
+  @type mark :: %{stamp: Clock.stamp(), removed: boolean, hash: Digest.hash(), levels: [Digest.hash()]}
+  @typedoc "How the entry of a name is read, `nil` if it can't be."
+  @type read :: (String.t() -> Entry.t() | nil)
   @type t :: %__MODULE__{
           replica: String.t(),
-          entries: %{String.t() => Entry.t()},
+          read: read,
+          index: %{String.t() => mark},
+          held: %{String.t() => Entry.t()},
           digest: Digest.t(),
           levels: %{(version :: pos_integer) => Digest.t()},
           seen: seen,
@@ -84,16 +99,39 @@ defmodule Tidepool.Catalog.State do
     }
   end
 
-  @doc "The state that was kept as `context` and stamped `entries`."
-  @spec new(context, Enumerable.t()) :: t
-  def new(context, entries) do
-    state = join(%__MODULE__{replica: context.replica}, context)
+  @doc "The state that was kept as `context` and stamped `entries`. Those that can't be `read` are held."
+  @spec new(context, Enumerable.t(), read) :: t
+  def new(context, entries, read \\ &__MODULE__.nothing/1) do
+    state = join(%__MODULE__{replica: context.replica, read: read}, context)
 
-    Enum.reduce(entries, state, fn entry, state ->
-      {_result, state} = replace(state, state.entries[entry.name], entry)
+    entries
+    |> Enum.reduce(state, fn entry, state ->
+      {_result, state} = replace(state, state.index[entry.name], entry)
       see_own(state, entry)
     end)
+    |> release()
   end
+
+  @doc false
+  @spec nothing(String.t()) :: nil
+  def nothing(_name), do: nil
+
+  @doc "The entry of a name; `nil` if there is none, or its owner has another one by now, or none any more."
+  @spec entry(t, String.t()) :: Entry.t() | nil
+  def entry(state, name) do
+    case state do
+      %{held: %{^name => entry}} -> entry
+      %{index: %{^name => %{stamp: stamp}}} -> with %{stamp: last} when last != stamp <- state.read.(name), do: nil
+      _none -> nil
+    end
+  end
+
+  @doc "Lets go of entries that can be read by now."
+  @spec release(t) :: t
+  def release(%{held: held} = state) when held == %{}, do: state
+
+  def release(state),
+    do: %{state | held: Map.reject(state.held, fn {name, entry} -> state.read.(name) == entry end)}
 
   @doc """
   What was kept, with own changes that were stamped by a clock far ahead stamped anew, now that the clock is right.
@@ -136,30 +174,14 @@ defmodule Tidepool.Catalog.State do
   def context_hash(%{horizon: {wall_ms, counter, replica}} = state),
     do: Digest.add(state.seen_hash, 0, Digest.hash([replica, <<wall_ms::48, counter::32>>]))
 
-  @doc "A clock that has observed all entries."
-  @spec clock(t) :: Clock.t()
-  def clock(state) do
-    Enum.reduce(state.entries, Clock.new(state.replica), fn {_name, entry}, clock ->
-      Clock.observe(clock, entry.stamp)
-    end)
-  end
-
-  @doc "The number for the next deploy of a name."
-  @spec next_version(%{:entries => %{String.t() => Entry.t()}, optional(atom) => term}, String.t()) :: pos_integer
-  def next_version(state, name) do
-    case state.entries do
-      %{^name => entry} -> entry.version + 1
-      _none -> 1
-    end
-  end
-
   @doc """
-  Takes in an entry. `:changed`: it is now the one of its name. `:same` and `:older`: nothing changed. `:gone`: it was
-  removed here so long ago that its tombstone is collected, and whoever has it should `forget/4` it.
+  Takes in an entry. `:changed`: it is now the one of its name. `:completed`: so it is, and was before, with fewer details.
+  `:same` and `:older`: nothing changed. `:gone`: it was removed here so long ago that its tombstone is collected, and whoever
+  has it should `forget/4` it.
   """
-  @spec merge(t, Entry.t()) :: {:changed | :same | :older | :gone, t}
+  @spec merge(t, Entry.t()) :: {:changed | :completed | :same | :older | :gone, t}
   def merge(state, entry) do
-    old = Map.get(state.entries, entry.name)
+    old = Map.get(state.index, entry.name)
 
     # What was seen and is neither here nor earlier than what is here was collected.
     if (old == nil or old.stamp < entry.stamp) and collected?(state, entry.stamp),
@@ -223,7 +245,7 @@ defmodule Tidepool.Catalog.State do
   @spec collect(t, Clock.wall_ms()) :: {[{String.t(), Clock.stamp()}], t}
   def collect(state, wall_ms) do
     old =
-      for {name, %{removed: true, stamp: {made_ms, _counter, _replica} = stamp}} <- state.entries,
+      for {name, %{removed: true, stamp: {made_ms, _counter, _replica} = stamp}} <- state.index,
           made_ms < wall_ms,
           do: {name, stamp}
 
@@ -236,7 +258,7 @@ defmodule Tidepool.Catalog.State do
   """
   @spec forget(t, String.t(), Clock.stamp(), Clock.wall_ms()) :: {:changed | :same, t}
   def forget(state, name, {made_ms, _counter, _replica} = stamp, wall_ms) do
-    case state.entries do
+    case state.index do
       %{^name => %{stamp: ^stamp, removed: removed?}} when not removed? or made_ms < wall_ms ->
         {:changed, delete(state, name)}
 
@@ -245,33 +267,45 @@ defmodule Tidepool.Catalog.State do
     end
   end
 
-  defp replace(state, nil, entry), do: {:changed, put(state, nil, entry)}
+  defp replace(state, nil, entry), do: {:changed, put(state, @none, entry)}
 
-  defp replace(state, old, entry) do
-    case Entry.compare(old, entry) do
-      :lt -> {:changed, put(state, old, entry)}
+  # Of two with one stamp the content decides. Where one can't be read its owner has a later one, which it is about to tell.
+  defp replace(state, %{stamp: stamp} = old, %{stamp: stamp} = entry) do
+    last = entry(state, entry.name) || entry
+
+    case Entry.compare(last, entry) do
+      :lt -> {if(Entry.same_change?(last, entry), do: :completed, else: :changed), put(state, old, entry)}
       :eq -> {:same, state}
-      :gt -> {:older, see_beyond(state, entry)}
+      :gt -> {:older, state}
     end
   end
 
-  defp put(state, old, entry) do
-    state = state |> see_beyond(entry) |> count(entry.name, old, entry)
-    %{state | entries: Map.put(state.entries, entry.name, entry)}
+  defp replace(state, old, entry) do
+    if old.stamp < entry.stamp,
+      do: {:changed, put(state, old, entry)},
+      else: {:older, see_beyond(state, entry)}
+  end
+
+  defp put(state, old, %{name: name} = entry) do
+    levels = Enum.map(Spec.levels(), &Entry.hash(entry, &1))
+    mark = %{stamp: entry.stamp, removed: entry.removed, hash: Entry.hash(entry), levels: levels}
+    state = state |> see_beyond(entry) |> count(name, old, mark)
+    %{state | index: Map.put(state.index, name, mark), held: Map.put(state.held, name, entry)}
   end
 
   defp delete(state, name) do
-    {entry, entries} = Map.pop!(state.entries, name)
-    %{count(state, name, entry, nil) | entries: entries, horizon: later(state.horizon, entry.stamp)}
+    {mark, index} = Map.pop!(state.index, name)
+    state = count(state, name, mark, @none)
+    %{state | index: index, held: Map.delete(state.held, name), horizon: later(state.horizon, mark.stamp)}
   end
 
   defp count(state, name, old, new) do
-    change = fn digest, hash ->
-      Digest.put(digest, name, if(old, do: hash.(old), else: 0), if(new, do: hash.(new), else: 0))
-    end
+    levels =
+      for {level, before, now} <- Enum.zip([Spec.levels(), old.levels, new.levels]),
+          into: %{},
+          do: {level, Digest.put(state.levels[level], name, before, now)}
 
-    levels = Map.new(state.levels, fn {version, digest} -> {version, change.(digest, &Entry.hash(&1, version))} end)
-    %{state | digest: change.(state.digest, &Entry.hash/1), levels: levels}
+    %{state | digest: Digest.put(state.digest, name, old.hash, new.hash), levels: levels}
   end
 
   defp seen?(state, {wall_ms, counter, replica}) do

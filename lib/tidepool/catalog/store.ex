@@ -1,6 +1,7 @@
 defmodule Tidepool.Catalog.Store do
   @moduledoc """
-  What a node has on disk: the folder, which it locks; the entries, in `Tidepool.Catalog.Log`; the modules that they need.
+  What a node has on disk: the folder, which it locks; the entries, in `Tidepool.Catalog.Log`; the modules that they need. In memory
+  the entries are in a table of the process that has opened the store (`Tidepool.Catalog.Entries`).
 
   A change is on disk when `write/2` says so. A write that fails may leave part of a record behind, and nothing could be
   read that was appended to that: the file is rewritten then, before anything else is written, and every few seconds until
@@ -14,7 +15,7 @@ defmodule Tidepool.Catalog.Store do
   require Logger
 
   alias Tidepool.{Error, Native}
-  alias Tidepool.Catalog.{BlobStore, Clock, Damage, Entry, Log, State}
+  alias Tidepool.Catalog.{BlobStore, Clock, Damage, Entries, Entry, Log, State}
 
   # A process that was killed has the lock until the VM has freed what it held, and its successor starts before that: how often
   # it asks, and when again.
@@ -43,7 +44,7 @@ defmodule Tidepool.Catalog.Store do
           path: Path.t(),
           file: :file.fd(),
           context: State.context(),
-          entries: %{String.t() => Entry.t()},
+          entries: Entries.t(),
           serving: %{String.t() => Entry.t()},
           records: non_neg_integer,
           spared: MapSet.t(BlobStore.sha256()),
@@ -69,7 +70,7 @@ defmodule Tidepool.Catalog.Store do
          kept = recover(replayed, blobs, max_skew, node),
          :ok <- Log.rewrite(path, records(kept)),
          {:ok, file} <- Log.open(path) do
-      opened = %{lock: lock, blobs: blobs, path: path, file: file, records: map_size(kept.entries)}
+      opened = %{lock: lock, blobs: blobs, path: path, file: file, records: Entries.count(kept.entries)}
       {:ok, __MODULE__ |> struct!(Map.merge(kept, opened)) |> spare(Damage.kept(path)) |> sweep()}
     end
   end
@@ -109,9 +110,9 @@ defmodule Tidepool.Catalog.Store do
   def write(%{stale: nil} = store, entries) do
     case Log.append(store.path, store.file, entries) do
       :ok ->
-        store = Enum.reduce(entries, %{store | records: store.records + length(entries)}, &replace/2)
+        store = put(%{store | records: store.records + length(entries)}, entries)
         # The entries are on disk already: a log that can't be rewritten just stays long.
-        {:ok, if(store.records > 2 * map_size(store.entries) + @slack, do: compact(store), else: store)}
+        {:ok, if(store.records > 2 * Entries.count(store.entries) + @slack, do: compact(store), else: store)}
 
       # Part of them may be there, and nothing could be read that came behind it.
       {:error, error} ->
@@ -120,20 +121,25 @@ defmodule Tidepool.Catalog.Store do
   end
 
   def write(store, entries) do
-    with {:error, error, _unchanged} <- entries |> Enum.reduce(store, &replace/2) |> rewrite(),
-         do: {:error, error, store}
+    case store |> replace(entries) |> rewrite(entries) do
+      {:ok, rewritten} ->
+        Entries.put(store.entries, entries)
+        {:ok, rewritten}
+
+      {:error, error, _unchanged} ->
+        {:error, error, store}
+    end
   end
 
   @doc "Makes these the entries of their names, and writes them down as soon as the disk lets it."
   @spec owe(t, [Entry.t()]) :: t
-  def owe(store, entries), do: entries |> Enum.reduce(store, &replace/2) |> outdated()
+  def owe(store, entries), do: store |> put(entries) |> outdated()
 
   @doc "Drops these names, and keeps `context` beside what is left."
   @spec forget(t, [String.t()], State.context()) :: t
   def forget(store, names, context) do
-    entries = Map.drop(store.entries, names)
-    serving = Map.drop(store.serving, names)
-    compact(outdated(%{store | entries: entries, serving: serving, context: context, litter: true}))
+    Entries.drop(store.entries, names)
+    compact(outdated(%{store | serving: Map.drop(store.serving, names), context: context, litter: true}))
   end
 
   @doc "The entry of this name has arrived: what served until then is not needed any more."
@@ -145,7 +151,7 @@ defmodule Tidepool.Catalog.Store do
   @doc "Entries of what can be called, or could be: the versions that serve, in the place of those that are to come."
   @spec callable(t) :: [Entry.t()]
   def callable(store) do
-    for {_name, %Entry{removed: false} = entry} <- Map.merge(store.entries, store.serving), do: entry
+    for %{name: name} = entry <- Entries.list(store.entries), not entry.removed, do: Map.get(store.serving, name, entry)
   end
 
   @doc "Tries again to write down what the disk has refused."
@@ -159,7 +165,10 @@ defmodule Tidepool.Catalog.Store do
 
   @doc "The number for the next deploy of a name."
   @spec next_version(t, String.t()) :: pos_integer
-  def next_version(store, name), do: max(State.next_version(store, name), Map.get(store.versions, name, 0) + 1)
+  def next_version(store, name) do
+    entry = Entries.get(store.entries, name)
+    max(if(entry, do: entry.version, else: 0), Map.get(store.versions, name, 0)) + 1
+  end
 
   @doc "A module may have come that no entry needs."
   @spec littered(t) :: t
@@ -173,29 +182,35 @@ defmodule Tidepool.Catalog.Store do
   end
 
   defp used(store) do
-    for entries <- [store.entries, store.serving],
-        {_name, %Entry{removed: false} = entry} <- entries,
-        into: MapSet.new(),
-        do: entry.sha256
+    MapSet.new(Entries.modules(store.entries) ++ for({_name, entry} <- store.serving, do: entry.sha256))
   end
 
-  # What can be called until the new version is installed has to stay, on the disk too.
-  defp replace(%{name: name} = entry, store) do
-    if Entry.same_change?(store.entries[name], entry),
-      do: %{store | entries: Map.put(store.entries, name, entry)},
-      else: supersede(entry, store)
+  defp put(store, entries) do
+    replaced = replace(store, entries)
+    Entries.put(store.entries, entries)
+    replaced
   end
 
-  defp supersede(%{name: name} = entry, store) do
+  # The store as it is with these entries, but for its table. What can be called until the new version is installed has to stay,
+  # on the disk too.
+  defp replace(store, entries) do
+    {store, _new} =
+      Enum.reduce(entries, {store, %{}}, fn %{name: name} = entry, {store, new} ->
+        last = new[name] || Entries.get(store.entries, name)
+        store = if Entry.same_change?(last, entry), do: store, else: supersede(store, last, entry)
+        {store, Map.put(new, name, entry)}
+      end)
+
+    store
+  end
+
+  defp supersede(store, last, %{name: name} = entry) do
     serving =
-      case store.entries do
-        _entries when entry.removed -> Map.delete(store.serving, name)
-        %{^name => %{removed: false} = last} -> Map.put_new(store.serving, name, last)
-        _none_or_removed -> Map.delete(store.serving, name)
-      end
+      if last == nil or last.removed or entry.removed,
+        do: Map.delete(store.serving, name),
+        else: Map.put_new(store.serving, name, last)
 
-    litter = store.litter or is_map_key(store.entries, name)
-    %{store | entries: Map.put(store.entries, name, entry), serving: serving, litter: litter}
+    %{store | serving: serving, litter: store.litter or last != nil}
   end
 
   # What is on disk is not what should be there: that is tried until it is.
@@ -215,23 +230,25 @@ defmodule Tidepool.Catalog.Store do
     end
   end
 
-  defp rewrite(store) do
-    rewritten = Log.rewrite(store.path, records(store))
+  # `new` are entries that are not in the table yet.
+  defp rewrite(store, new \\ []) do
+    records = records(store, new)
+    rewritten = Log.rewrite(store.path, records)
 
     # What failed may have failed after the new file was in its place, and the one that is open is not in it any more.
     with {:ok, file} <- Log.open(store.path) do
       :file.close(store.file)
-      done(%{store | file: file}, rewritten)
+      done(%{store | file: file}, rewritten, length(records))
     else
       {:error, error} -> {:error, error, outdated(store)}
     end
   end
 
-  defp done(store, {:error, error}), do: {:error, error, store}
+  defp done(store, {:error, error}, _records), do: {:error, error, store}
 
-  defp done(store, :ok) do
+  defp done(store, :ok, records) do
     if store.stale, do: Process.cancel_timer(store.stale)
-    {:ok, %{store | records: map_size(store.entries), stale: nil}}
+    {:ok, %{store | records: records, stale: nil}}
   end
 
   # What is in it is this user's alone, whatever the rights of the files.
@@ -329,7 +346,7 @@ defmodule Tidepool.Catalog.Store do
           into: %{},
           do: {name, Entry.stamped(version, context.replica)}
 
-    %{context: context, entries: Map.new(entries, &{&1.name, &1}), serving: serving}
+    %{context: context, entries: Entries.new(entries), serving: serving}
   end
 
   # Data of another node's, which may be a copy while that one goes on: two may not make stamps under one name.
@@ -342,5 +359,8 @@ defmodule Tidepool.Catalog.Store do
     end
   end
 
-  defp records(store), do: [store.context | Map.values(store.serving) ++ Map.values(store.entries)]
+  defp records(store, new \\ []) do
+    entries = Map.new(Entries.list(store.entries) ++ new, &{&1.name, &1})
+    [store.context | Map.values(store.serving) ++ Map.values(entries)]
+  end
 end

@@ -32,7 +32,8 @@ defmodule Tidepool.Cluster.Gossip do
       limit; `{:refused, node, {:no_token, replica}}`: a change that anybody could make, and `open?` is false
     * `{:joined, nodes}`: they can be reached, and could not be before; `{:lost, nodes}`: they can't any more
 
-  Nodes are strings throughout. `now` is wall time in ms.
+  Nodes are strings throughout. `now` is wall time in ms. Entries are kept by who does `:accepted`, `:completed` and `:collected`:
+  the catalog reads them from there (`Tidepool.Catalog.State`).
   """
 
   alias Tidepool.Catalog.{Clock, Digest, Entry, State}
@@ -169,10 +170,9 @@ defmodule Tidepool.Cluster.Gossip do
   @spec pending(t) :: non_neg_integer
   def pending(state), do: map_size(state.own.pending)
 
-  @doc "How far each reachable node is with an entry of the catalog."
-  @spec progress(t, Entry.t()) :: %{String.t() => :ready | :pending | :unknown}
-  def progress(state, entry) do
-    hash = Entry.hash(entry)
+  @doc "How far each reachable node is with the entry of the catalog that has this hash."
+  @spec progress(t, Digest.hash()) :: %{String.t() => :ready | :pending | :unknown}
+  def progress(state, hash) do
     root = state.catalog.digest.root
 
     Map.new(live(state), fn {node, report} ->
@@ -200,7 +200,7 @@ defmodule Tidepool.Cluster.Gossip do
     do: {merge_report(state, Report.Table.forget(state.reports, node), state.node, now), effects}
 
   defp on(:tick, state, effects, now) do
-    state = %{state | tick: state.tick + 1}
+    state = %{state | tick: state.tick + 1, catalog: State.release(state.catalog)}
     {state, effects} = membership(:tick, state, effects, now)
     interval = ticks(state.options, state.options.interval_ms)
 

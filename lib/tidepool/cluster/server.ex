@@ -39,8 +39,7 @@ defmodule Tidepool.Cluster.Server do
              lost: [String.t()],
              apart: [String.t()],
              skews: %{String.t() => integer},
-             root: Tidepool.Catalog.Digest.hash(),
-             entries: [Entry.t()]
+             catalog: State.t()
            }}
           | :alone
   def view, do: GenServer.call(__MODULE__, :view)
@@ -69,8 +68,9 @@ defmodule Tidepool.Cluster.Server do
 
   @impl true
   def init(config) do
-    {:ok,
-     begin(%{config: config, name: nil, gossip: nil, links: Links.new(__MODULE__, Config.open?(config), Wire.version())})}
+    links = Links.new(__MODULE__, Config.open?(config), Wire.version())
+    # What was read to begin with is much.
+    {:ok, begin(%{config: config, name: nil, gossip: nil, links: links}), :hibernate}
   end
 
   defp begin(state) do
@@ -85,7 +85,7 @@ defmodule Tidepool.Cluster.Server do
       {withheld, shared} = Enum.split_with(entries, &Entry.withheld?(&1, open?))
       if withheld != [], do: Logger.warning(Notices.withheld(Enum.map(withheld, & &1.name)))
       options = [max_skew_ms: state.config.max_skew, open?: open?]
-      gossip = Gossip.new(name, State.new(context, shared), now(), options)
+      gossip = Gossip.new(name, State.new(context, shared, &Catalog.entry/1), now(), options)
       Process.send_after(self(), :tick, @tick_ms)
       Process.send_after(self(), :joined, @joining_ms)
       Arrivals.joining(@joining_ms)
@@ -130,8 +130,7 @@ defmodule Tidepool.Cluster.Server do
       lost: Gossip.lost(gossip),
       apart: Enum.sort(state.apart),
       skews: Gossip.skews(gossip),
-      root: gossip.catalog.digest.root,
-      entries: Map.values(gossip.catalog.entries)
+      catalog: gossip.catalog
     }
 
     {:reply, {:ok, view}, state}
@@ -337,7 +336,7 @@ defmodule Tidepool.Cluster.Server do
   end
 
   defp current?(state, %{name: name, stamp: stamp}) do
-    match?(%{^name => %{stamp: ^stamp}}, state.gossip.catalog.entries)
+    match?(%{^name => %{stamp: ^stamp}}, state.gossip.catalog.index)
   end
 
   # What became of the links, and what follows from that.
@@ -384,10 +383,10 @@ defmodule Tidepool.Cluster.Server do
   end
 
   defp standing(state, %{name: name, stamp: stamp, extent: extent}) do
-    case state.gossip.catalog.entries do
-      %{^name => %{stamp: ^stamp} = entry} ->
+    case state.gossip.catalog.index do
+      %{^name => %{stamp: ^stamp, hash: hash}} ->
         # Whoever asks has it.
-        spread = state.gossip |> Gossip.progress(entry) |> Map.put(state.name, :ready) |> Spread.of()
+        spread = state.gossip |> Gossip.progress(hash) |> Map.put(state.name, :ready) |> Spread.of()
         known = if state.joined?, do: :ok, else: :joining
         {if(Spread.enough?(extent, known, spread), do: :ok, else: :waiting), spread}
 

@@ -5,6 +5,8 @@ defmodule Tidepool.Catalog.StateTest do
   import Tidepool.Property
 
   alias Tidepool.Catalog.{Clock, Entry, State}
+  alias Tidepool.Cluster.Gossip.AntiEntropy
+  alias Tidepool.Cluster.Report.Table
 
   defp new(entries), do: State.new(State.new_context("me@host#1"), entries)
 
@@ -16,7 +18,8 @@ defmodule Tidepool.Catalog.StateTest do
   end
 
   defp equal?(a, b),
-    do: a.entries == b.entries and a.digest.root == b.digest.root and a.digest.groups == b.digest.groups
+    do:
+      a.held == b.held and a.index == b.index and a.digest.root == b.digest.root and a.digest.groups == b.digest.groups
 
   defp three, do: types().tuple([entries(), entries(), entries()])
   defp entries, do: types().list(entry())
@@ -26,7 +29,7 @@ defmodule Tidepool.Catalog.StateTest do
   end
 
   test "merging is associative" do
-    values = &Map.values(&1.entries)
+    values = &Map.values(&1.held)
 
     assert_holds(
       three(),
@@ -78,6 +81,37 @@ defmodule Tidepool.Catalog.StateTest do
     end)
   end
 
+  test "an entry is held until its owner has that very one, and is read from there then" do
+    [first, second] = for at <- [100, 200], do: entry("f", {at, 0, "a@host#1"}, admitted: :token)
+    has = &%{&1 | read: fn "f" -> &2 end}
+    {:changed, state} = State.merge(has.(new([]), nil), first)
+
+    for other <- [nil, second, %{first | admitted: :unknown}] do
+      assert %{held: %{"f" => ^first}} = released = State.release(has.(state, other))
+      assert State.entry(released, "f") == first
+    end
+
+    assert %{held: held} = released = State.release(has.(state, first))
+    assert held == %{}
+    assert State.entry(released, "f") == first
+    assert {:older, _state} = State.merge(released, %{first | admitted: :unknown})
+    assert {:completed, %{held: %{"f" => %{description: "x"}}}} = State.merge(released, %{first | description: "x"})
+    assert {:changed, %{held: %{"f" => %{size: 2}}}} = State.merge(released, %{first | size: 2})
+  end
+
+  test "what its owner has of a name in the place of an entry is not told, and nothing is compared with it" do
+    entry = entry("f", {100, 0, "a@host#1"})
+    state = State.new(State.new_context("me@host#1"), [entry], fn "f" -> entry end)
+
+    for other <- [nil, %{entry | stamp: {90, 0, "me@host#1"}}, %{entry | stamp: {110, 0, "me@host#1"}}] do
+      state = %{state | read: fn "f" -> other end}
+      assert State.entry(state, "f") == nil
+      assert AntiEntropy.rows(:entries, ["f"], state, %Table{}) == []
+      assert {:same, ^state} = State.merge(state, %{entry | size: 2})
+      assert {:changed, _state} = State.merge(state, %{entry | stamp: {120, 0, "a@host#1"}})
+    end
+  end
+
   test "an entry that was collected is gone, and one of which nothing was seen is news" do
     removed = entry("f", {100, 0, "a@host#1"}, removed: true)
     state = new([removed, entry("g", {200, 0, "b@host#1"})])
@@ -95,8 +129,8 @@ defmodule Tidepool.Catalog.StateTest do
   test "a tombstone is kept until it is old" do
     state = new([entry("f", {100, 0, "a@host#1"}, removed: true)])
     assert {[], ^state} = State.collect(state, 100)
-    assert {[{"f", _stamp}], %{entries: entries}} = State.collect(state, 101)
-    assert entries == %{}
+    assert {[{"f", _stamp}], %{index: index}} = State.collect(state, 101)
+    assert index == %{}
   end
 
   test "a deploy that was replaced is known as seen, though nothing else of its replica was" do
@@ -119,7 +153,7 @@ defmodule Tidepool.Catalog.StateTest do
     removed = entry("f", {100, 0, "a@host#1"}, removed: true)
     state = State.join(new([removed]), seen(%{"a@host#1" => {100, 0}}))
     {_names, state} = State.collect(state, 101)
-    again = State.new(State.context(state), Map.values(state.entries))
+    again = State.new(State.context(state), Map.values(state.held))
     assert State.context_hash(again) == State.context_hash(state)
     assert {:gone, _state} = State.merge(again, entry("f", {90, 0, "a@host#1"}))
   end
@@ -137,15 +171,15 @@ defmodule Tidepool.Catalog.StateTest do
   test "only the entry with the stamp is forgotten, not a later one of its name" do
     state = new([entry("f", {100, 0, "a@host#1"})])
     assert {:same, ^state} = State.forget(state, "f", {90, 0, "a@host#1"}, 50)
-    assert {:changed, %{entries: entries, digest: digest}} = State.forget(state, "f", {100, 0, "a@host#1"}, 50)
-    assert {entries, digest} == {%{}, %Tidepool.Catalog.Digest{}}
+    assert {:changed, %{index: index, digest: digest}} = State.forget(state, "f", {100, 0, "a@host#1"}, 50)
+    assert {index, digest} == {%{}, %Tidepool.Catalog.Digest{}}
   end
 
   test "a tombstone is not forgotten before it is old, whoever says that it is gone" do
     state = new([entry("f", {100, 0, "a@host#1"}, removed: true)])
     assert {:same, ^state} = State.forget(state, "f", {100, 0, "a@host#1"}, 100)
-    assert {:changed, %{entries: entries}} = State.forget(state, "f", {100, 0, "a@host#1"}, 101)
-    assert entries == %{}
+    assert {:changed, %{index: index}} = State.forget(state, "f", {100, 0, "a@host#1"}, 101)
+    assert index == %{}
   end
 
   test "stamps of a clock that was far ahead are made anew, in their order, by another replica" do
@@ -159,12 +193,6 @@ defmodule Tidepool.Catalog.StateTest do
 
     assert %{"x" => {1_000, 1, _}, "y" => {1_000, 0, _}, "z" => {500, 0, ^mine}} =
              Map.new(stamped, &{&1.name, &1.stamp})
-  end
-
-  test "the next version is one more than the highest that is known, removed or not" do
-    state = new([entry("f", {100, 0, "a@host#1"}, version: 7, removed: true)])
-    assert State.next_version(state, "f") == 8
-    assert State.next_version(state, "g") == 1
   end
 
   test "an entry that was written before there were stamps gets the second of its deploy" do

@@ -5,7 +5,7 @@ defmodule Tidepool.Catalog.StoreTest do
   import Bitwise
 
   alias Tidepool.Error
-  alias Tidepool.Catalog.{BlobStore, Clock, Entry, Log, Record, State, Store}
+  alias Tidepool.Catalog.{BlobStore, Clock, Entries, Entry, Log, Record, State, Store}
 
   @skew 60_000
   @names for n <- 1..9, do: "function_#{n}"
@@ -16,7 +16,7 @@ defmodule Tidepool.Catalog.StoreTest do
   end
 
   # A process of its own each time: the folder is free again when it has ended, or a moment later, when the VM has freed
-  # what it held.
+  # what it held. Of a store the entries are left, as a map.
   defp open(folder, then) do
     Task.await(Task.async(fn -> folder |> free() |> then.() |> without_lock() end), 60_000)
   end
@@ -33,8 +33,10 @@ defmodule Tidepool.Catalog.StoreTest do
     )
   end
 
-  defp without_lock(%Store{} = store), do: Map.delete(store, :lock)
+  defp without_lock(%Store{} = store), do: %{Map.delete(store, :lock) | entries: known(store)}
   defp without_lock(other), do: other
+
+  defp known(store), do: Map.new(Entries.list(store.entries), &{&1.name, &1})
 
   defp deploy(store, name, bytes, fields \\ []) do
     sha256 = BlobStore.sha256(bytes)
@@ -61,9 +63,11 @@ defmodule Tidepool.Catalog.StoreTest do
   defp nine(folder) do
     open(folder, fn store ->
       store =
-        Enum.reduce(["function_9" | @names], store, &deploy(&2, &1, &1 <> String.duplicate("?", map_size(&2.entries))))
+        Enum.reduce(["function_9" | @names], store, fn name, store ->
+          deploy(store, name, name <> String.duplicate("?", Entries.count(store.entries)))
+        end)
 
-      store.entries
+      known(store)
     end)
   end
 
@@ -213,7 +217,7 @@ defmodule Tidepool.Catalog.StoreTest do
 
     for _start <- 1..2 do
       open(folder, fn store ->
-        assert store.entries["function_9"].version == 1
+        assert Entries.get(store.entries, "function_9").version == 1
         assert Store.next_version(store, "function_9") == 3
         assert Store.next_version(store, "function_8") == 2
       end)
@@ -236,6 +240,39 @@ defmodule Tidepool.Catalog.StoreTest do
     assert Path.wildcard(path <> ".torn*") == [path <> ".torn", path <> ".torn.1"]
   end
 
+  test "the next version is one more than the highest that is known, removed or not", %{folder: folder} do
+    open(folder, fn store ->
+      store = deploy(store, "f", "f", version: 7, removed: true)
+      assert Store.next_version(store, "f") == 8
+      assert Store.next_version(store, "g") == 1
+    end)
+  end
+
+  test "a write that fails changes nothing that is known, whether it was to be appended or written anew", %{
+    folder: folder,
+    path: path
+  } do
+    nine(folder)
+
+    open(folder, fn store ->
+      {before, name} = {known(store), "function_1"}
+      File.mkdir!(path <> ".new")
+      later = %{before[name] | version: 9, stamp: {System.os_time(:millisecond), 0, "n2@host#1"}}
+      {:ok, full} = :file.open("/dev/full", [:read, :append, :raw, :binary])
+
+      {:error, %Error{reason: :storage}, stale} = Store.write(%{store | file: full}, [later])
+      {:error, %Error{reason: :storage}, stale} = Store.write(stale, [later, %{later | name: "new"}])
+      assert {known(stale), stale.serving, stale.records} == {before, store.serving, store.records}
+
+      File.rmdir!(path <> ".new")
+      {:ok, written} = Store.write(stale, [later, %{later | name: "new"}])
+      assert known(written) == Map.merge(before, %{name => later, "new" => %{later | name: "new"}})
+      assert {written.serving, written.stale} == {%{name => before[name]}, nil}
+    end)
+
+    assert %{"function_1" => %{version: 9}, "new" => %{version: 9}} = open(folder, & &1).entries
+  end
+
   # The VM tells of a death before it frees what the dead one held: here it has much to do in between.
   test "what the cluster decided while the disk refused holds at once, and is written down when the disk lets it", %{
     folder: folder
@@ -245,9 +282,9 @@ defmodule Tidepool.Catalog.StoreTest do
     decided =
       open(folder, fn store ->
         {stamp, _clock} = Clock.next(Clock.new("n2@host#1"), System.os_time(:millisecond) + 1_000)
-        removed = %{store.entries["function_1"] | removed: true, stamp: stamp}
+        removed = %{Entries.get(store.entries, "function_1") | removed: true, stamp: stamp}
         store = Store.owe(store, [removed])
-        assert store.entries["function_1"] == removed
+        assert Entries.get(store.entries, "function_1") == removed
         refute Enum.any?(Store.callable(store), &(&1.name == "function_1"))
         assert_receive :rewrite, 60_000
         store = Store.retry(store)

@@ -5,6 +5,7 @@ defmodule Tidepool.Cluster.GossipTest do
   import Tidepool.Property
 
   alias Tidepool.Catalog.{Clock, Entry, State}
+  alias Tidepool.CatalogModel
   alias Tidepool.Cluster.{Gossip, Report}
   alias Tidepool.Cluster.Gossip.{AntiEntropy, Membership}
 
@@ -22,6 +23,7 @@ defmodule Tidepool.Cluster.GossipTest do
         {4, types().tuple([:deploy, node, name])},
         {3, types().tuple([:remove, node, name])},
         {4, types().tuple([:deliver, node])},
+        {3, types().tuple([:write, node])},
         {2, types().tuple([:compare, node, node])},
         {2, types().tuple([:wait, types().union([1, 2 * @age_ms])])},
         {3, types().tuple([:collect, node])},
@@ -37,7 +39,7 @@ defmodule Tidepool.Cluster.GossipTest do
       fn steps ->
         world = Enum.reduce(steps, world(), &step/2)
         world = agree(world, 6)
-        catalogs = for {_node, gossip} <- world.nodes, do: gossip.catalog.entries
+        catalogs = for {node, _gossip} <- world.nodes, do: known(world, node)
 
         length(Enum.uniq(catalogs)) == 1 and Enum.all?(["f", "g"], &right?(world, hd(catalogs)[&1], &1))
       end,
@@ -60,9 +62,9 @@ defmodule Tidepool.Cluster.GossipTest do
         &step/2
       )
 
-    assert world.nodes["c@host"].catalog.entries == %{}
+    assert world.nodes["c@host"].catalog.index == %{}
     world = agree(world, 3)
-    assert for({_node, gossip} <- world.nodes, do: gossip.catalog.entries) == [%{}, %{}, %{}]
+    assert for({_node, gossip} <- world.nodes, do: gossip.catalog.index) == [%{}, %{}, %{}]
   end
 
   test "no message that can be read harms a node, whoever sends it and in whatever order" do
@@ -101,20 +103,20 @@ defmodule Tidepool.Cluster.GossipTest do
     a = linked("a@host", ["b@host"])
     entry = stamped(a, "f", false, @began)
     {a, _effects} = Gossip.handle(a, [{:local, [entry]}, {:ready, [entry]}], @began)
-    assert Gossip.progress(a, entry) == %{"a@host" => :ready, "b@host" => :unknown}
+    assert Gossip.progress(a, Entry.hash(entry)) == %{"a@host" => :ready, "b@host" => :unknown}
 
     report = %Report{node: "b@host", at: @began, links: ["a@host"], pending: [Entry.hash(entry)]}
     {a, _effects} = Gossip.handle(a, {:message, "b@host", {:reports, [report]}}, @began)
-    assert Gossip.progress(a, entry) == %{"a@host" => :ready, "b@host" => :pending}
+    assert Gossip.progress(a, Entry.hash(entry)) == %{"a@host" => :ready, "b@host" => :pending}
 
     report = %{report | at: @began + 1, pending: [], ready: [Entry.hash(entry)]}
     {a, _effects} = Gossip.handle(a, {:message, "b@host", {:reports, [report]}}, @began)
-    assert Gossip.progress(a, entry) == %{"a@host" => :ready, "b@host" => :ready}
+    assert Gossip.progress(a, Entry.hash(entry)) == %{"a@host" => :ready, "b@host" => :ready}
 
     # Loaded long ago, and equal since.
     report = %{report | at: @began + 2, ready: [], root: a.catalog.digest.root}
     {a, _effects} = Gossip.handle(a, {:message, "b@host", {:reports, [report]}}, @began)
-    assert Gossip.progress(a, entry)["b@host"] == :ready
+    assert Gossip.progress(a, Entry.hash(entry))["b@host"] == :ready
   end
 
   test "a change that anybody could make is refused by a node that is not open, and goes no further" do
@@ -126,7 +128,7 @@ defmodule Tidepool.Cluster.GossipTest do
       {gossip, effects} =
         Gossip.handle(gossip, {:message, "b@host", {:push, for(change <- changes, do: {change, nil})}}, @began)
 
-      assert gossip.catalog.entries |> Map.keys() |> Enum.sort() == taken
+      assert gossip.catalog.index |> Map.keys() |> Enum.sort() == taken
       assert effects |> pushed() |> Enum.sort() == for(name <- taken, do: {"c@host", name})
       assert {:refused, "b@host", {:no_token, "x@host#1"}} in effects != open?
     end
@@ -171,7 +173,9 @@ defmodule Tidepool.Cluster.GossipTest do
     report = & &1.reports.rows["c@host"]
     assert Report.hash(report.(a)) == Report.hash(report.(b))
 
-    world = compare(%{nodes: %{"a@host" => a, "b@host" => b}, now: @began, mail: [], kept: %{}}, "a@host", "b@host")
+    catalogs = %{"a@host" => %CatalogModel{}, "b@host" => %CatalogModel{}}
+    world = %{nodes: %{"a@host" => a, "b@host" => b}, catalogs: catalogs, now: @began, mail: [], kept: %{}}
+    world = compare(world, "a@host", "b@host")
     assert Gossip.lost(world.nodes["b@host"]) == Gossip.lost(world.nodes["a@host"]) -- ["b@host"]
     assert %Report{forgotten: true} = report.(world.nodes["b@host"])
   end
@@ -221,7 +225,7 @@ defmodule Tidepool.Cluster.GossipTest do
     {x, _effects} = Gossip.handle(x, {:message, "b@host", {:push, [{entry, nil}, {removal, {@began, 0}}]}}, @began)
     ticks = List.duplicate(:tick, div(x.options.collect_ms, x.options.tick_ms))
     {x, _effects} = Gossip.handle(x, ticks, @began + 8 * day)
-    assert x.catalog.entries == %{}
+    assert x.catalog.index == %{}
 
     # b tells x of what x lacks, and x answers that it is gone.
     push = {:message, "b@host", {:push, [{removal, nil}]}}
@@ -229,11 +233,11 @@ defmodule Tidepool.Cluster.GossipTest do
     gone = {:gone, [{"f", removal.stamp}]}
     assert {:send, "b@host", gone} in effects
     {b, effects} = Gossip.handle(b, {:message, "x@host", gone}, @began + 1_000)
-    assert b.catalog.entries == %{"f" => removal}
+    assert State.entry(b.catalog, "f") == removal
     assert effects == []
 
     {b, effects} = Gossip.handle(b, {:message, "x@host", gone}, @began + 8 * day)
-    assert b.catalog.entries == %{}
+    assert b.catalog.index == %{}
     assert [{"f", removal.stamp}] in for({:collected, stamps, _context} <- effects, do: stamps)
   end
 
@@ -272,7 +276,18 @@ defmodule Tidepool.Cluster.GossipTest do
     nodes = for node <- @nodes, into: %{}, do: {node, start(node, State.new_context(Clock.replica(node, 1)), [])}
     # What was removed by somebody who knew it, by name; what each change replaced; all changes.
     kept = Map.new(nodes, fn {node, gossip} -> {node, State.context(gossip.catalog)} end)
-    %{nodes: nodes, kept: kept, now: @began, mail: [], removed: MapSet.new(), before: %{}, changes: []}
+    catalogs = Map.new(nodes, fn {node, _gossip} -> {node, %CatalogModel{}} end)
+
+    %{
+      nodes: nodes,
+      catalogs: catalogs,
+      kept: kept,
+      now: @began,
+      mail: [],
+      removed: MapSet.new(),
+      before: %{},
+      changes: []
+    }
   end
 
   defp start(node, context, entries) do
@@ -287,6 +302,7 @@ defmodule Tidepool.Cluster.GossipTest do
   defp step({:remove, node, name}, world), do: change(world, node, name, true)
   defp step({:wait, ms}, world), do: %{world | now: world.now + ms}
   defp step({:collect, node}, world), do: handle(world, node, :tick)
+  defp step({:write, node}, world), do: update_in(world.catalogs[node], &CatalogModel.note(&1, :all))
   defp step({:compare, node, node}, world), do: world
   defp step({:compare, a, b}, world), do: compare(world, a, b)
 
@@ -297,20 +313,18 @@ defmodule Tidepool.Cluster.GossipTest do
 
   defp step({:restart, node}, world) do
     # Long enough after the last change for the context to be on disk.
-    world = handle(world, node, :tick)
-    %{catalog: catalog} = world.nodes[node]
-    put_in(world.nodes[node], start(node, world.kept[node], Map.values(catalog.entries)))
+    world = step({:write, node}, handle(world, node, :tick))
+    put_in(world.nodes[node], start(node, world.kept[node], Map.values(world.catalogs[node].entries)))
   end
 
   defp change(world, node, name, removed?) do
-    gossip = world.nodes[node]
-    old = gossip.catalog.entries[name]
+    old = known(world, node)[name]
 
     if removed? and (old == nil or old.removed) do
       world
     else
       world = %{world | now: world.now + 1}
-      entry = stamped(gossip, name, removed?, world.now)
+      entry = stamped(world.nodes[node], name, removed?, world.now, old)
       known = if old, do: MapSet.put(Map.get(world.before, old.stamp, MapSet.new()), old.stamp), else: MapSet.new()
       removed = if removed?, do: MapSet.union(world.removed, known), else: world.removed
 
@@ -321,18 +335,23 @@ defmodule Tidepool.Cluster.GossipTest do
           changes: [entry | world.changes]
       }
 
+      world = update_in(world.catalogs[node], &CatalogModel.change(&1, entry))
       handle(world, node, {:local, [entry]})
     end
   end
 
-  defp stamped(gossip, name, removed?, now) do
-    {stamp, _clock} = Clock.next(State.clock(gossip.catalog), now)
-
-    entry(name, stamp, version: State.next_version(gossip.catalog, name), removed: removed?)
+  defp stamped(%{catalog: catalog}, name, removed?, now, old \\ nil) do
+    stamps = for {_name, mark} <- catalog.index, do: mark.stamp
+    {stamp, _clock} = stamps |> Enum.reduce(Clock.new(catalog.replica), &Clock.observe(&2, &1)) |> Clock.next(now)
+    entry(name, stamp, version: if(old, do: old.version + 1, else: 1), removed: removed?)
   end
 
+  defp known(world, node), do: CatalogModel.known(world.catalogs[node], world.nodes[node])
+
   defp handle(world, node, event) do
-    {gossip, effects} = Gossip.handle(world.nodes[node], event, world.now)
+    gossip = CatalogModel.readable(world.catalogs[node], world.nodes[node])
+    {gossip, effects} = Gossip.handle(gossip, event, world.now)
+    world = update_in(world.catalogs[node], &CatalogModel.await(&1, effects, 0))
     mail = for {:send, to, message} <- effects, Map.has_key?(world.nodes, to), do: {to, {:message, node, message}}
     kept = for {:collected, _stamps, context} <- effects, into: world.kept, do: {node, context}
     %{world | nodes: Map.put(world.nodes, node, gossip), mail: world.mail ++ mail, kept: kept}

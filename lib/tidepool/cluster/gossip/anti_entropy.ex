@@ -104,7 +104,7 @@ defmodule Tidepool.Cluster.Gossip.AntiEntropy do
   def rows({kind, _level}, keys, catalog, reports), do: rows(kind, keys, catalog, reports)
 
   def rows(:entries, names, catalog, _reports) do
-    chunks(for(name <- names, entry = catalog.entries[name], do: {entry, nil}), &{:push, &1})
+    chunks(for(name <- names, entry = State.entry(catalog, name), do: {entry, nil}), &{:push, &1})
   end
 
   def rows(:reports, nodes, _catalog, reports) do
@@ -144,6 +144,6 @@ defmodule Tidepool.Cluster.Gossip.AntiEntropy do
   defp kind(kind), do: kind
 
   defp version({kind, _level}, key, catalog, reports), do: version(kind, key, catalog, reports)
-  defp version(:entries, name, catalog, _reports), do: catalog.entries[name].stamp
+  defp version(:entries, name, catalog, _reports), do: catalog.index[name].stamp
   defp version(:reports, node, _catalog, reports), do: reports.rows[node].at
 end

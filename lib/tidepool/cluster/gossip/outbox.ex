@@ -30,14 +30,12 @@ defmodule Tidepool.Cluster.Gossip.Outbox do
   @spec take_in(t, State.t(), change, from :: String.t()) ::
           {:accepted | :completed | :known | :tie | :gone, t, State.t()}
   def take_in(changes, catalog, {entry, before} = change, from) do
-    old = catalog.entries[entry.name]
     {result, catalog} = State.merge(catalog, entry)
 
     case result do
-      :changed ->
+      news when news in [:changed, :completed] ->
         {_seen, catalog} = State.follow(catalog, entry.stamp, before)
-        result = if Entry.same_change?(old, entry), do: :completed, else: :accepted
-        {result, Map.put(changes, entry.name, {change, [from]}), catalog}
+        {if(news == :changed, do: :accepted, else: news), Map.put(changes, entry.name, {change, [from]}), catalog}
 
       :same ->
         {changes, catalog} = changes |> known_to(entry, from) |> follow(catalog, change, from)
@@ -45,7 +43,7 @@ defmodule Tidepool.Cluster.Gossip.Outbox do
 
       :older ->
         {changes, catalog} = follow(changes, catalog, change, from)
-        {if(catalog.entries[entry.name].stamp == entry.stamp, do: :tie, else: :known), changes, catalog}
+        {if(catalog.index[entry.name].stamp == entry.stamp, do: :tie, else: :known), changes, catalog}
 
       :gone ->
         {:gone, changes, catalog}
