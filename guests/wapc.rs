@@ -28,10 +28,15 @@ pub type Reply = Result<Vec<u8>, Vec<u8>>;
 
 /// Answers one `__guest_call`: fetches the request, lets `handle` work on it, hands over the reply.
 pub fn serve(operation_len: usize, payload_len: usize, handle: fn(&[u8], Vec<u8>) -> Reply) -> i32 {
-    let mut operation = vec![0; operation_len];
-    let mut payload = vec![0; payload_len];
+    // Not filled with zeros first, which would take as long as the copy of a large payload.
+    let mut operation = Vec::with_capacity(operation_len);
+    let mut payload = Vec::with_capacity(payload_len);
     // SAFETY: the host writes exactly the two lengths that it passed to `__guest_call`.
-    unsafe { __guest_request(operation.as_mut_ptr(), payload.as_mut_ptr()) };
+    unsafe {
+        __guest_request(operation.as_mut_ptr(), payload.as_mut_ptr());
+        operation.set_len(operation_len);
+        payload.set_len(payload_len);
+    }
     match handle(&operation, payload) {
         // SAFETY (both): the host only reads, within the vector, and is done when it returns.
         Ok(reply) => {
@@ -62,12 +67,16 @@ pub fn host_call(binding: &[u8], namespace: &[u8], operation: &[u8], payload: &[
             payload.len(),
         );
         if accepted == 1 {
-            let mut reply = vec![0; __host_response_len()];
+            let len = __host_response_len();
+            let mut reply = Vec::with_capacity(len);
             __host_response(reply.as_mut_ptr());
+            reply.set_len(len);
             Ok(reply)
         } else {
-            let mut text = vec![0; __host_error_len()];
+            let len = __host_error_len();
+            let mut text = Vec::with_capacity(len);
             __host_error(text.as_mut_ptr());
+            text.set_len(len);
             Err(text)
         }
     }

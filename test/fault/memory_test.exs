@@ -65,6 +65,20 @@ defmodule Tidepool.Fault.MemoryTest do
     end)
   end
 
+  test "a rush of calls with large payloads and replies gives back what it took" do
+    name = deploy!("zig", "hello_world", limits: [time: 60_000, cpu_time: 30_000])
+    # As much as a call may bring: a GiB in payloads and replies.
+    payload = :binary.copy("x", 8 * @mib)
+    rush = fn -> Task.await_many(for(_caller <- 1..64, do: Task.async(fn -> echo(name, payload) end)), 120_000) end
+    assert echo(name, payload)
+    before = FaultFootprint.settled()
+    weight = FaultFootprint.resident_bytes()
+    for _round <- 1..3, do: assert(Enum.uniq(rush.()) == [true])
+    FaultFootprint.assert_instances_back(before)
+    growth = shrunk(weight, System.monotonic_time(:millisecond) + @shrunk_ms)
+    assert growth < @tolerated_bytes, "grew by #{growth} bytes"
+  end
+
   test "#{@calls} times guests of all hostile kinds at once give back what they took" do
     handle!({"host", "test", "echo"}, fn call -> {:ok, call.payload} end)
     patient = [time: 60_000, cpu_time: 30_000]
@@ -88,6 +102,8 @@ defmodule Tidepool.Fault.MemoryTest do
       assert outcomes == [{:limit, :memory}, {:limit, :table}, {:trap, :stack_overflow}, byte_size(payload) - 15]
     end)
   end
+
+  defp echo(name, payload), do: Tidepool.call(name, "echo", payload) == {:ok, payload}
 
   defp outcome(name, payload) do
     case Tidepool.call(name, "host", payload) do

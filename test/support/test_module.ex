@@ -38,6 +38,30 @@ defmodule Tidepool.TestModule do
     ])
   end
 
+  @doc """
+  A guest that echoes, and is late to do so: it calls the host's `{name, name, name}` first, then computes for as many
+  `rounds` of a loop, and fetches its payload only then.
+  """
+  def late_echo(name, rounds, pages) do
+    {name_at, payload_at} = {512, 1_024}
+    text = [int(name_at), int(byte_size(name))]
+    host_call = [text, text, text, int(0), int(0), call(2), 0x1A]
+    # The third local counts down.
+    compute = [int(rounds), 0x21, 2, 0x03, 0x40, 0x20, 2, int(1), 0x6B, 0x22, 2, 0x0D, 0, 0x0B]
+    echo = [int(0), int(payload_at), call(0), int(payload_at), 0x20, 1, call(1), int(1)]
+    two = [0x60, 2, 0x7F, 0x7F]
+
+    module([
+      section(1, [3, [two, 1, 0x7F], [two, 0], [0x60, 8, List.duplicate(0x7F, 8), 1, 0x7F]]),
+      section(2, [3, host("__guest_request", 1), host("__guest_response", 1), host("__host_call", 2)]),
+      section(3, [1, 0]),
+      section(5, [1, 0, leb(pages)]),
+      section(7, [2, vector("memory"), 2, 0, vector("__guest_call"), 0, 3]),
+      section(10, [1, sized([1, 1, 0x7F, host_call, compute, echo, 0x0B])]),
+      section(11, [1, 0, int(name_at), 0x0B, vector(name)])
+    ])
+  end
+
   @doc "The header of a component."
   def component, do: <<0, "asm", 13, 0, 1, 0>>
 
@@ -45,6 +69,14 @@ defmodule Tidepool.TestModule do
   defp section(id, content), do: IO.iodata_to_binary([id, sized(content)])
   defp vector(text), do: [leb(byte_size(text)), text]
   defp sized(content), do: [leb(IO.iodata_length(content)), content]
+
+  defp host(name, type), do: [vector("wapc"), vector(name), 0, type]
+  defp call(index), do: [0x10, leb(index)]
+  defp int(number), do: [0x41, signed(number)]
+
+  # A byte below 64 ends a number with a sign that is not negative.
+  defp signed(number) when number < 64, do: [number]
+  defp signed(number), do: [bor(band(number, 127), 128) | signed(bsr(number, 7))]
 
   defp leb(number) when number < 128, do: [number]
   defp leb(number), do: [bor(band(number, 127), 128) | leb(bsr(number, 7))]

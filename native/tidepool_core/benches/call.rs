@@ -25,8 +25,12 @@ impl Console for Silent {
 }
 
 fn call(function: &Arc<Function>, operation: &str, payload: &[u8]) {
-    let request =
-        Request { operation: operation.into(), payload: payload.into(), depth: 1, timeout: Duration::from_secs(60) };
+    let request = Request {
+        operation: operation.into(),
+        payload: payload.to_vec().into(),
+        depth: 1,
+        timeout: Duration::from_secs(60),
+    };
     let mut task = function.start(request).unwrap();
     loop {
         match task.drive(|_| std::task::Waker::noop().clone()) {

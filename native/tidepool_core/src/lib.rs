@@ -52,6 +52,7 @@ pub use function::module::Module;
 pub use metrics::text::{EngineFigures, Gauge, GaugeByFunction};
 pub use module::Complaint;
 pub use module::compiled::CompiledModule;
+pub use os::buffers;
 pub use os::compile_pool::CompilePool;
 pub use os::machine;
 pub use os::sched_attr::request_short_timeslice;

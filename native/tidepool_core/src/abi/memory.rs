@@ -9,6 +9,7 @@ use wasmtime::{AsContextMut, Caller, Extern, Memory};
 use super::slots::State;
 use crate::base::error::CallError;
 use crate::base::trap::TrapKind;
+use crate::os::buffers;
 use crate::slice::epoch::FIRST_SLICE_TICKS;
 
 /// Up to this many bytes are copied without yielding: the cost of a host call covers the time.
@@ -27,7 +28,12 @@ pub(crate) fn read(caller: &mut Caller<'_, State>, ptr: i32, len: i32, limit: us
     let memory = memory(caller)?;
     let bytes = start.checked_add(length).and_then(|end| memory.data(&*caller).get(start..end));
     match bytes {
-        Some(bytes) => Ok(bytes.get(..limit).unwrap_or(bytes).to_vec()),
+        Some(bytes) => {
+            let bytes = bytes.get(..limit).unwrap_or(bytes);
+            let mut copy = buffers::take(bytes.len());
+            copy.extend_from_slice(bytes);
+            Ok(copy)
+        }
         None => Err(bad_pointer(caller, ptr, length)),
     }
 }
@@ -50,7 +56,10 @@ pub(crate) async fn read_in_pieces(
     let memory = memory(caller)?;
     let end = start.checked_add(length).filter(|end| *end <= memory.data_size(&*caller));
     let Some(end) = end else { return Err(bad_pointer(caller, ptr, length)) };
-    bytes.reserve_exact(length);
+    if bytes.capacity() < length {
+        buffers::give_back(bytes);
+        bytes = buffers::take(length);
+    }
     let mut from = start;
     while from < end {
         let to = end.min(from + PIECE_BYTES);

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 /// What a caller asks of a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// What the guest is asked to do.
     pub operation: Vec<u8>,
-    /// The input.
-    pub payload: Vec<u8>,
+    /// The input, which may be memory of the caller's: it is copied into the guest when that asks for it.
+    pub payload: Bytes,
     /// How many calls this one is nested in, itself included: 1 for a call from outside.
     pub depth: u32,
     /// The caller's own limit; the function's holds as well.
@@ -36,4 +38,4 @@ pub struct HostCall {
 }
 
 /// What the host answers: bytes, or the text of an error.
-pub type HostReply = Result<Vec<u8>, Vec<u8>>;
+pub type HostReply<B = Bytes> = Result<B, B>;

@@ -7,6 +7,8 @@ use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::serve::trial;
 use super::target::{Call, CallBody, CallFuture, Target};
 use crate::base::error::CallError;
@@ -222,8 +224,8 @@ impl Task {
     }
 
     /// Answers the host call that [`Step::Host`] brought.
-    pub fn answer(&self, reply: HostReply) {
-        self.call.channel.answer(reply);
+    pub fn answer(&self, reply: HostReply<impl Into<Bytes>>) {
+        self.call.channel.answer(reply.map(Into::into).map_err(Into::into));
     }
 
     /// Ends the call now: the guest is stopped where it is and its instance is gone when this returns.

@@ -1,5 +1,6 @@
 //! The operating system and its threads: scheduling, memory, per-thread data. Nothing here knows of guests.
 
+pub mod buffers;
 pub(crate) mod compile_pool;
 pub(crate) mod drop_thread;
 pub mod machine;

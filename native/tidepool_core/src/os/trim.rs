@@ -2,13 +2,15 @@
 //!
 //! glibc keeps freed memory in the heaps of many threads: after a rush of calls with large payloads that is a GiB and more. A
 //! busy node is about to use it again. So it is given back when the process has been busy and becomes quiet, and when most of
-//! very many instances have gone ([`soon`]).
+//! very many instances have gone ([`soon`]). Buffers of messages that nobody has used for some seconds go at any time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+
+use super::buffers;
 
 /// How often the thread looks at the process.
 const LOOK: Duration = Duration::from_secs(1);
@@ -26,6 +28,7 @@ impl Trimmer {
         thread::Builder::new().name("tidepool-trim".into()).spawn(move || {
             let mut watch = Watch { computed: process_time(), busy: false };
             while ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+                buffers::look();
                 if watch.ebbed(process_time()) {
                     trim();
                 }
@@ -81,8 +84,23 @@ fn trim() {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
+
+    #[test]
+    fn buffers_of_messages_are_given_back_when_nobody_uses_them() {
+        buffers::give_back(buffers::take(1 << 20));
+        assert!(buffers::kept() >= 1 << 20);
+        let _trimmer = Trimmer::spawn().unwrap();
+        let began = Instant::now();
+        while buffers::kept() > 0 {
+            assert!(began.elapsed() < Duration::from_secs(60), "{} bytes are still kept", buffers::kept());
+            thread::sleep(LOOK / 10);
+        }
+    }
 
     #[test]
     fn memory_is_given_back_once_when_a_busy_process_becomes_quiet() {

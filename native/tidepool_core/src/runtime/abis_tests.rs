@@ -64,7 +64,7 @@ impl Abi for Tiny {
     }
 
     fn begin(state: &mut State, request: Request) {
-        slot(state).input = String::from_utf8(request.payload).unwrap().parse().unwrap();
+        slot(state).input = String::from_utf8(request.payload.into()).unwrap().parse().unwrap();
     }
 
     async fn serve(store: &mut Store<State>) -> Result<Vec<u8>, CallError> {
@@ -122,7 +122,7 @@ impl Node {
 }
 
 fn request(number: i32) -> Request {
-    let payload = number.to_string().into_bytes();
+    let payload = number.to_string().into();
     Request { operation: Vec::new(), payload, depth: 1, timeout: Duration::from_secs(60) }
 }
 

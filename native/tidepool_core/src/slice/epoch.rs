@@ -183,7 +183,7 @@ mod tests {
         let module = Arc::new(runtime.compile(&wasm.unwrap(), &CompileConfig::default()).unwrap());
         let limits = Limits { time_ms: 600_000, cpu_time_ms: 600_000, ..settings::LIMITS };
         let config = FunctionConfig { name: "loop".into(), version: 1, instances: Instances::Fresh, limits };
-        let request = Request { operation: Vec::new(), payload: Vec::new(), depth: 1, timeout: PATIENCE * 10 };
+        let request = Request { operation: Vec::new(), payload: Vec::new().into(), depth: 1, timeout: PATIENCE * 10 };
         Arc::new(module.function(config).unwrap()).start(request).unwrap()
     }
 

@@ -125,7 +125,7 @@ fn a_stack_that_overflows_traps_and_touches_none_beside_it() {
         assert!(matches!(outcome, Err(CallError::Trap { kind: TrapKind::StackOverflow, .. })), "{outcome:?}");
     }
     for (turn, mut waiting) in around.into_iter().enumerate() {
-        waiting.answer(Ok(turn.to_string().into()));
+        waiting.answer(Ok(turn.to_string()));
         let Step::Done(reply) = next(&mut waiting, &Arc::default()) else { panic!("not done") };
         assert_eq!(reply.unwrap(), turn.to_string().as_bytes());
     }
@@ -187,7 +187,7 @@ fn thousands_of_idle_and_of_suspended_guests_live_at_once_and_leave_nothing() {
     let warm = node.function(&guest("wat/parked"), Instances::Warm { max_idle: MANY }, limits());
     let mut tasks: Vec<Task> = (0..MANY).map(|_| park(&warm)).collect();
     for (turn, task) in tasks.iter_mut().enumerate() {
-        task.answer(Ok(turn.to_string().into()));
+        task.answer(Ok(turn.to_string()));
         let Step::Done(reply) = next(task, &Arc::default()) else { panic!("not done") };
         assert_eq!(reply.unwrap(), turn.to_string().as_bytes());
     }

@@ -13,7 +13,7 @@ use crate::support::reference::{Ending, Reference, Trace};
 use crate::support::{Node, finish, guest, task};
 
 /// What both hosts do for guests.
-fn host(request: &HostCall) -> HostReply {
+fn host(request: &HostCall) -> HostReply<Vec<u8>> {
     let HostCall { binding, namespace, operation, payload } = request;
     match (binding.as_slice(), namespace.as_slice(), operation.as_slice()) {
         (b"host", b"test", b"echo") => Ok(payload.clone()),

@@ -82,7 +82,7 @@ fn a_task_that_is_done_stays_done() {
 fn a_host_call_brings_its_request_and_takes_the_answer_back() {
     let node = Node::small();
     let function = node.fresh(&guest("wat/parked"));
-    let answers: [HostReply; 4] =
+    let answers: [HostReply<Vec<u8>>; 4] =
         [Ok(b"fine".to_vec()), Err(b"refused".to_vec()), Ok(Vec::new()), Ok(vec![7; 1 << 20])];
     for answer in answers {
         let mut task = task(&function, "any", b"");
@@ -204,7 +204,7 @@ fn a_spinning_guest_on_the_same_thread_does_not_keep_others_from_their_answers()
 #[test]
 fn a_trial_runs_the_start_functions_and_leaves_nothing_behind() {
     let node = Node::small();
-    let no_host = |_| -> HostReply { Err(Vec::new()) };
+    let no_host = |_| -> HostReply<Vec<u8>> { Err(Vec::new()) };
     assert_eq!(finish(node.warm(&guest("rust/hello_world_crate")).start_trial(), no_host), Ok(Vec::new()));
     let trap = finish(node.fresh(&guest("wat/init_trap")).start_trial(), no_host);
     assert!(matches!(trap, Err(CallError::Trap { .. })), "{trap:?}");

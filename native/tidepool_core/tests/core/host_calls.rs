@@ -76,7 +76,7 @@ fn a_name_that_is_too_long_is_refused_and_never_cut() {
 
 /// What the guest of [`caller`] gets back when it sends `sent` bytes and the host answers `answer`; `None` where the
 /// host was not asked.
-fn exchange(limits: Limits, sent: u32, answer: HostReply) -> (bool, u8, Vec<u8>) {
+fn exchange(limits: Limits, sent: u32, answer: HostReply<Vec<u8>>) -> (bool, u8, Vec<u8>) {
     let node = Node::small();
     let function = node.function(&caller(), tidepool_core::Instances::Fresh, limits);
     let mut asked = false;

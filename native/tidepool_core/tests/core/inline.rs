@@ -6,7 +6,7 @@ use tidepool_core::{Instances, Limits, Step};
 
 use crate::support::{Node, finish, guest, limits, next, task};
 
-fn no_host(_: tidepool_core::HostCall) -> tidepool_core::HostReply {
+fn no_host(_: tidepool_core::HostCall) -> tidepool_core::HostReply<Vec<u8>> {
     Ok(b"answered".to_vec())
 }
 

@@ -12,7 +12,7 @@ fn with(node: &Node, wasm: &[u8], limits: Limits) -> Arc<Function> {
 }
 
 fn trial(function: &Arc<Function>) -> Outcome {
-    finish(function.start_trial(), |_| -> HostReply { Err(Vec::new()) })
+    finish(function.start_trial(), |_| -> HostReply<Vec<u8>> { Err(Vec::new()) })
 }
 
 fn over(outcome: &Outcome, which: Limit, figure: u64) -> bool {

@@ -205,7 +205,7 @@ fn expected(probe: &Probe) -> Option<Seen> {
     Some(Seen { reply: Some(memory.0), ..seen })
 }
 
-fn host(request: &HostCall) -> HostReply {
+fn host(request: &HostCall) -> HostReply<Vec<u8>> {
     if request.payload.is_empty() { Ok(HOST_REPLY.to_vec()) } else { Err(HOST_REPLY.to_vec()) }
 }
 

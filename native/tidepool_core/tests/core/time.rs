@@ -12,7 +12,7 @@ fn pass(ms: u64) {
     std::thread::sleep(Duration::from_millis(ms));
 }
 
-fn no_host(_: tidepool_core::HostCall) -> tidepool_core::HostReply {
+fn no_host(_: tidepool_core::HostCall) -> tidepool_core::HostReply<Vec<u8>> {
     Ok(Vec::new())
 }
 

@@ -218,7 +218,7 @@ fn traps_disturb_no_fiber_that_is_suspended_meanwhile() {
             assert!(matches!(outcome, Err(CallError::Trap { .. })), "{name}");
             assert_eq!(node.runtime.live_instances(), 2);
         }
-        waiting.answer(Ok(name.into()));
+        waiting.answer(Ok(name));
         match next(&mut waiting, &Arc::default()) {
             Step::Done(reply) => assert_eq!(reply.unwrap(), name.as_bytes()),
             step => panic!("{step:?}"),

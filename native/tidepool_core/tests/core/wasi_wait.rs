@@ -8,7 +8,7 @@ use tidepool_core::{CallError, Cancel, Instances, Limits, RuntimeConfig, Step, T
 use crate::support::signal::Signal;
 use crate::support::{Node, PATIENCE, config, drive, finish, guest, limits, next, task, wat};
 
-fn no_host(_: tidepool_core::HostCall) -> tidepool_core::HostReply {
+fn no_host(_: tidepool_core::HostCall) -> tidepool_core::HostReply<Vec<u8>> {
     Ok(Vec::new())
 }
 

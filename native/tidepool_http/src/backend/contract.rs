@@ -22,6 +22,17 @@ pub trait Backend: Send + Sync + 'static {
         Some(u64::MAX)
     }
 
+    /// An empty buffer that `bytes` fit into, for a body that comes in several frames or goes in several pieces. A backend
+    /// may have one left from a body before.
+    fn buffer(&self, bytes: usize) -> Vec<u8> {
+        Vec::with_capacity(bytes)
+    }
+
+    /// What was put into a buffer of [`Backend::buffer`], which the backend gets back when the last clone is dropped.
+    fn joined(&self, buffer: Vec<u8>) -> Bytes {
+        buffer.into()
+    }
+
     /// Hears of a request that the edge has refused although it asked for a change or for what the token guards, or because of
     /// the host that it names. Some in some seconds are told, with how many there were before each that were not. Must
     /// return at once.

@@ -4,7 +4,7 @@ use crate::budget::shares::CHARGED_BYTES;
 use crate::budget::shares::{Account, Hold};
 use crate::edge::shared::Edge;
 use crate::message::reason::{Reason, Refusal};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use hyper::body::Body;
@@ -107,7 +107,7 @@ where
 {
     let mut hold = edge.budget.hold(account);
     let mut bytes = Bytes::new();
-    let mut joined = BytesMut::new();
+    let mut joined = Vec::new();
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
@@ -129,13 +129,16 @@ where
             bytes = data;
             continue;
         }
-        if joined.is_empty() {
+        if joined.capacity() < size {
             // What was announced is reserved only as far as it doubles what came, so a lie costs little.
-            joined.reserve(announced.min(size.saturating_mul(2)).max(size));
-            joined.extend_from_slice(&std::mem::take(&mut bytes));
+            let doubled = size.checked_add(1).and_then(usize::checked_next_power_of_two).unwrap_or(size);
+            let mut larger = edge.backend.buffer(announced.min(doubled).max(size));
+            larger.extend_from_slice(&joined);
+            larger.extend_from_slice(&std::mem::take(&mut bytes));
+            drop(edge.backend.joined(std::mem::replace(&mut joined, larger)));
         }
         joined.extend_from_slice(&data);
     }
-    let bytes = if joined.is_empty() { bytes } else { joined.freeze() };
+    let bytes = if joined.is_empty() { bytes } else { edge.backend.joined(joined) };
     Ok(Held { bytes, hold })
 }

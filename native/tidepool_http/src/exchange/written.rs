@@ -3,6 +3,7 @@
 //! A client decides when an answer is taken, and with HTTP/2 it may go on sending frames all the while. So only a piece of a
 //! body that has gone counts as progress: a client that takes none for too long loses the rest.
 
+use crate::backend::contract::Backend;
 use crate::backend::streamed::Streamed;
 use crate::budget::answer_window::WindowShare;
 use crate::budget::shares::CHARGED_BYTES;
@@ -60,6 +61,7 @@ pub(crate) fn written(
         taken: AtomicU64::new(0),
         rest: Mutex::new(Some(Rest { bytes, hold })),
         seen: Mutex::default(),
+        backend: Arc::clone(&edge.backend),
     });
     connection.answers().push(Arc::<Unwritten>::clone(&answer));
     let pieces = Pieces { connection: Arc::clone(connection), answer, left, place };
@@ -125,13 +127,14 @@ pub(crate) struct Pieces {
 }
 
 /// What is left of an answer, where the timeout task finds it.
-#[derive(Debug)]
 pub(crate) struct Unwritten {
     size: u64,
     taken: AtomicU64,
     /// `None` when all is taken, or the client has lost it.
     rest: Mutex<Option<Rest>>,
     seen: Mutex<Option<Seen>>,
+    /// Has memory for pieces.
+    backend: Arc<dyn Backend>,
 }
 
 #[derive(Debug)]
@@ -148,6 +151,12 @@ struct Seen {
     since: Instant,
 }
 
+impl std::fmt::Debug for Unwritten {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Unwritten").field("size", &self.size).field("taken", &self.taken).finish_non_exhaustive()
+    }
+}
+
 impl Unwritten {
     fn rest(&self) -> MutexGuard<'_, Option<Rest>> {
         self.rest.lock().unwrap_or_else(PoisonError::into_inner)
@@ -159,13 +168,20 @@ impl Unwritten {
         let rest = place.as_mut()?;
         self.taken.fetch_add(1, Relaxed);
         if rest.bytes.len() > PIECE_BYTES {
-            return Some(Bytes::copy_from_slice(&rest.bytes.split_to(PIECE_BYTES)));
+            let piece = rest.bytes.split_to(PIECE_BYTES);
+            return Some(self.copy(&piece));
         }
         let Rest { bytes, hold } = place.take()?;
         if bytes.len() as u64 == self.size {
             return Some(Bytes::from_owner(Charged { bytes, _hold: hold }));
         }
-        Some(Bytes::copy_from_slice(&bytes))
+        Some(self.copy(&bytes))
+    }
+
+    fn copy(&self, piece: &[u8]) -> Bytes {
+        let mut copy = self.backend.buffer(piece.len());
+        copy.extend_from_slice(piece);
+        self.backend.joined(copy)
     }
 }
 

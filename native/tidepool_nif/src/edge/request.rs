@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use crossbeam_queue::SegQueue;
 use rustler::{Atom, Binary, Encoder, Env, LocalPid, OwnedEnv, Resource, ResourceArc, Term};
-use tidepool_core::{CallError, Request, Runtime, Step, Task};
+use tidepool_core::{CallError, Request, Runtime, Step, Task, buffers};
 use tidepool_http::{
     Answer, Backend, Caller, Deferral, Deploy, Refused, RequestBody, ResourceRequest, Responder, Response, Route,
 };
@@ -18,7 +18,11 @@ use crate::edge::stream;
 use crate::edge::stream::{Kind, ResponderHandle};
 use crate::function::call;
 use crate::terms::decode::{List, Short};
+use crate::terms::message::message;
 use crate::terms::{atoms, encode};
+
+/// Larger payloads are taken as they are.
+const TAKEN_BYTES: usize = 64 << 10;
 
 /// Requests on their way to processes, and the dispatcher that spawns one for each.
 ///
@@ -99,8 +103,8 @@ impl Dispatchers {
     }
 
     /// Drives a call for its first slice. `None` when the function is not deployed, when its first slice is likely to be too
-    /// long, or when calls are observed, which only a process does.
-    fn begin(&self, name: &str, operation: Option<&str>, payload: &[u8]) -> Option<Result<Vec<u8>, Begun>> {
+    /// long, or when calls are observed, which only a process does: the payload is there still.
+    fn begin(&self, name: &str, operation: Option<&str>, payload: &mut Bytes) -> Option<Result<Vec<u8>, Begun>> {
         if self.runtime.is_observed() {
             return None;
         }
@@ -110,7 +114,7 @@ impl Dispatchers {
             function.suits_inline().then(|| {
                 // Before the payload is copied.
                 function.admit(payload.len())?;
-                function.start(Request { operation, payload: payload.to_vec(), depth: 1, timeout: Duration::MAX })
+                function.start(Request { operation, payload: own(payload), depth: 1, timeout: Duration::MAX })
             })
         };
         let mut task = match self.runtime.directory().with(name, start).flatten()? {
@@ -151,6 +155,11 @@ impl Dispatchers {
     }
 }
 
+/// A payload as a call may keep it. One of a single frame may be a small part of what its connection reads into.
+fn own(payload: &mut Bytes) -> Bytes {
+    if payload.len() < TAKEN_BYTES { Bytes::copy_from_slice(payload) } else { std::mem::take(payload) }
+}
+
 /// Makes the next stage of the one before.
 fn advance<R>(stage: &Mutex<Stage>, next: impl FnOnce(Stage) -> (Stage, R)) -> R {
     let mut stage = stage.lock().unwrap_or_else(PoisonError::into_inner);
@@ -172,14 +181,14 @@ impl Backend for Dispatchers {
         self.runtime.directory().with(function, |published| published.function.payload_limit())
     }
 
-    fn request(&self, route: Route, deferral: Deferral<'_>) -> Answer {
-        let begun = match &route {
+    fn request(&self, mut route: Route, deferral: Deferral<'_>) -> Answer {
+        let begun = match &mut route {
             Route::Call { function, operation, payload } => self.begin(function, operation.as_deref(), payload),
             Route::Oversized { function } => self.oversized(function),
             _ => None,
         };
         match (begun, route) {
-            (Some(Ok(reply)), _) => Answer::Now(Response::reply(reply)),
+            (Some(Ok(reply)), _) => Answer::Now(Response::reply(buffers::shared(reply))),
             (Some(Err(begun)), Route::Call { function, operation, .. }) => {
                 self.hand_over(deferral, Some(begun), RequestKind::Begun(function, operation))
             }
@@ -188,6 +197,14 @@ impl Backend for Dispatchers {
             }
             (_, route) => self.hand_over(deferral, None, RequestKind::Route(Box::new(route))),
         }
+    }
+
+    fn buffer(&self, bytes: usize) -> Vec<u8> {
+        buffers::take(bytes)
+    }
+
+    fn joined(&self, buffer: Vec<u8>) -> Bytes {
+        buffers::shared(buffer)
     }
 
     /// Any dispatcher logs it: `{:tidepool_refused, request, reason, peer, left_out}`.
@@ -247,7 +264,7 @@ fn http_answer<'a>(
     let responder = responder.responder.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(responder) = responder {
         let content_type = content_type.of(body.as_slice());
-        let body = Bytes::copy_from_slice(body.as_slice());
+        let body = message(body);
         responder.answer(Response { status: status.0, content_type, headers: headers.0, body });
     }
     atoms::ok()

@@ -9,6 +9,7 @@ use tidepool_core::{CallError, Cancel, HostReply, Request, Step, Task, Usage};
 use crate::function::deploy::FunctionHandle;
 use crate::function::wake::{Waker, sending};
 use crate::node::handle::Node;
+use crate::terms::message::message;
 use crate::terms::{atoms, decode, encode};
 
 /// A call that did not end in its first slice. One process owns it, and its term never leaves that process: when the
@@ -119,11 +120,10 @@ fn start(
 ) -> Option<Result<Task, CallError>> {
     let name = std::str::from_utf8(name.as_slice()).ok()?;
     node.runtime.directory().with(name, |published| {
-        // Before the payload is copied.
+        // Before the payload is copied, or kept.
         published.function.admit(payload.len())?;
         let operation = operation.map_or(&*published.operation, |operation| operation.as_slice());
-        let payload = payload.as_slice().to_vec();
-        published.function.start(Request { operation: operation.to_vec(), payload, depth, timeout })
+        published.function.start(Request { operation: operation.to_vec(), payload: message(payload), depth, timeout })
     })
 }
 

@@ -8,6 +8,7 @@ use tidepool_core::{
 };
 
 use crate::terms::atoms;
+use crate::terms::message::message;
 
 /// Idle instances beyond any that an engine can hold; room for them is made beforehand.
 const MAX_IDLE: usize = 1 << 20;
@@ -129,7 +130,7 @@ fn limits(map: Term<'_>) -> NifResult<Limits> {
 /// `{:ok, bytes}` or `{:error, bytes}`.
 pub(crate) fn host_reply(term: Term<'_>) -> NifResult<HostReply> {
     let (tag, bytes): (rustler::Atom, rustler::Binary<'_>) = term.decode()?;
-    let bytes = bytes.as_slice().to_vec();
+    let bytes = message(bytes);
     if tag == atoms::ok() {
         Ok(Ok(bytes))
     } else if tag == atoms::error() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rustler::{Atom, Encoder, Env, NewBinary, Resource, ResourceArc, Term};
 use tidepool_core::trap::{Frame, TrapKind};
-use tidepool_core::{CallError, CompileError, HostRequest, Limit};
+use tidepool_core::{CallError, CompileError, HostRequest, Limit, buffers};
 
 use crate::terms::atoms;
 
@@ -39,7 +39,7 @@ pub(crate) fn copy<'a>(env: Env<'a>, bytes: &[u8]) -> Term<'a> {
 /// `{:ok, reply}` or `{:error, reason, message, details}`.
 pub(crate) fn outcome(env: Env<'_>, outcome: Result<Vec<u8>, CallError>) -> Term<'_> {
     match outcome {
-        Ok(reply) => (atoms::ok(), binary(env, reply)).encode(env),
+        Ok(reply) => (atoms::ok(), binary(env, buffers::shared(reply))).encode(env),
         Err(error) => call_error(env, &error),
     }
 }
@@ -56,7 +56,7 @@ pub(crate) fn host_request<'a>(
         HostRequest::Wapc(call) => {
             let [binding, namespace, operation] =
                 [call.binding, call.namespace, call.operation].map(|name| copy(env, &name));
-            (atoms::wapc(), binding, namespace, operation, binary(env, call.payload)).encode(env)
+            (atoms::wapc(), binding, namespace, operation, binary(env, buffers::shared(call.payload))).encode(env)
         }
     };
     (atoms::host(), task, request, remaining_us, version).encode(env)

@@ -4,3 +4,4 @@ pub(crate) mod atoms;
 pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod json;
+pub(crate) mod message;

@@ -78,15 +78,15 @@ impl Guest {
         &self,
         operation: &[u8],
         payload: &[u8],
-        host: impl FnMut(HostCall) -> HostReply,
+        host: impl FnMut(HostCall) -> HostReply<Vec<u8>>,
     ) -> Result<Vec<u8>, CallError> {
-        let (operation, payload) = (operation.to_vec(), payload.to_vec());
+        let (operation, payload) = (operation.to_vec(), payload.to_vec().into());
         let task = self.0.start(Request { operation, payload, depth: 1, timeout: PATIENCE })?;
         finish(task, host)
     }
 }
 
-fn finish(mut task: Task, mut host: impl FnMut(HostCall) -> HostReply) -> Result<Vec<u8>, CallError> {
+fn finish(mut task: Task, mut host: impl FnMut(HostCall) -> HostReply<Vec<u8>>) -> Result<Vec<u8>, CallError> {
     let signal = Arc::new(Signal::default());
     loop {
         match task.drive(|_| Waker::from(Arc::clone(&signal))) {

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use wasmtime::{Caller, Linker};
 
 use crate::abi::memory::{self, PIECE_BYTES, fail, length};
@@ -123,13 +124,13 @@ async fn host_call(mut caller: Caller<'_, State>, target: Target) -> wasmtime::R
                 memory::begin_slice(&mut caller);
                 reply
             }
-            None => Err(b"the host can't be called while the guest starts".to_vec()),
+            None => Err(Bytes::from_static(b"the host can't be called while the guest starts")),
         },
-        Err(refused) => Err(refused.into_bytes()),
+        Err(refused) => Err(refused.into()),
     };
     let allowed = caller.data().function.limits.payload_bytes;
     let reply = match reply {
-        Ok(bytes) if !Limits::fits(bytes.len(), allowed) => Err(too_large("reply", bytes.len(), allowed).into_bytes()),
+        Ok(bytes) if !Limits::fits(bytes.len(), allowed) => Err(too_large("reply", bytes.len(), allowed).into()),
         Ok(bytes) => Ok(bytes),
         Err(mut text) => {
             text.truncate(usize::try_from(allowed).unwrap_or(usize::MAX));
@@ -185,7 +186,7 @@ fn host_error(caller: Caller<'_, State>, (ptr,): (i32,)) -> ImportFuture<'_> {
 }
 
 /// Picks the side of the last host call's outcome that is asked for.
-type Side = fn(&HostReply) -> Result<&Vec<u8>, &Vec<u8>>;
+type Side = fn(&HostReply) -> Result<&Bytes, &Bytes>;
 
 fn pending(caller: &Caller<'_, State>, side: Side) -> i32 {
     let reply = caller.data().abi.wapc.host_reply.as_ref();
@@ -195,14 +196,14 @@ fn pending(caller: &Caller<'_, State>, side: Side) -> i32 {
 fn fetch(mut caller: Caller<'_, State>, ptr: i32, side: Side) -> ImportFuture<'_> {
     // Taken out for the copy and put back: a guest may fetch twice.
     let Some(reply) = caller.data_mut().abi.wapc.host_reply.take() else { return done(Ok(())) };
-    let bytes = side(&reply).map_or(&[][..], Vec::as_slice);
+    let bytes = side(&reply).map_or(&[][..], |bytes| bytes);
     if bytes.len() <= PIECE_BYTES {
         let written = memory::write(&mut caller, ptr, bytes);
         caller.data_mut().abi.wapc.host_reply = Some(reply);
         return done(written);
     }
     Box::new(async move {
-        memory::write_in_pieces(&mut caller, ptr, side(&reply).map_or(&[][..], Vec::as_slice)).await?;
+        memory::write_in_pieces(&mut caller, ptr, side(&reply).map_or(&[][..], |bytes| bytes)).await?;
         caller.data_mut().abi.wapc.host_reply = Some(reply);
         Ok(())
     })

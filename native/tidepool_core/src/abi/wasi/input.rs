@@ -12,8 +12,8 @@ use crate::abi::memory::PIECE_BYTES;
 pub(super) struct Input(std::sync::Arc<std::sync::Mutex<Bytes>>);
 
 impl Input {
-    pub(super) fn new(payload: Vec<u8>) -> Self {
-        Input(std::sync::Arc::new(std::sync::Mutex::new(payload.into())))
+    pub(super) fn new(payload: Bytes) -> Self {
+        Input(std::sync::Arc::new(std::sync::Mutex::new(payload)))
     }
 
     fn take(&self, size: usize) -> Bytes {

@@ -186,7 +186,7 @@ pub(crate) fn wat(text: &str) -> Vec<u8> {
 }
 
 pub(crate) fn request(operation: &str, payload: &[u8]) -> Request {
-    Request { operation: operation.into(), payload: payload.into(), depth: 1, timeout: PATIENCE }
+    Request { operation: operation.into(), payload: payload.to_vec().into(), depth: 1, timeout: PATIENCE }
 }
 
 /// A call that has been started and not driven yet.
@@ -204,7 +204,7 @@ pub(crate) fn drive(task: &mut Task, signal: &Arc<Signal>) -> Step {
 }
 
 /// Drives `task` to its end.
-pub(crate) fn finish(mut task: Task, mut host: impl FnMut(HostCall) -> HostReply) -> Outcome {
+pub(crate) fn finish(mut task: Task, mut host: impl FnMut(HostCall) -> HostReply<Vec<u8>>) -> Outcome {
     let signal = Arc::new(Signal::default());
     loop {
         match drive(&mut task, &signal) {

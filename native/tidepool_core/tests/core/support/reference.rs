@@ -37,7 +37,7 @@ pub(crate) struct Reference {
 }
 
 impl Reference {
-    pub(crate) fn new(wasm: &[u8], answer: impl Fn(&HostCall) -> HostReply + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(wasm: &[u8], answer: impl Fn(&HostCall) -> HostReply<Vec<u8>> + Send + Sync + 'static) -> Self {
         let host_calls = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&host_calls);
         let callback = move |_id: u64, binding: &str, namespace: &str, operation: &str, payload: &[u8]| {
