@@ -13,10 +13,11 @@ NAME = re.compile(r"(?<![\w.@:&])&?([A-Z]\w*(?:\.[A-Z]\w*)*)")
 TYPE = re.compile(r"^( *)@(?:spec|type|typep|opaque|callback|macrocallback)\b[^\n]*\n(?:\1 +[^\n]*\n|\n(?=\1 ))*", re.MULTILINE)
 TEXT = re.compile(
     r'~[a-zA-Z]+"""(?:.*?)"""|"""(?:.*?)"""|~[a-zA-Z]+(?:\([^)]*\)|\[[^\]]*\]|\{[^}]*\}|/[^/\n]*/|\|[^|\n]*\||"[^"\n]*")'
-    r'|\?\\?.|"(?:\\.|[^"\\])*"|#(?!\{)[^\n]*',
+    r'|\?\\?.|"(?:\\.|#\{(?:[^{}"]|"(?:\\.|[^"\\])*"|\{[^{}]*\})*\}|[^"\\])*"|#(?!\{)[^\n]*',
     re.DOTALL,
 )
-INTERPOLATION = re.compile(r"#\{([^{}]*)\}")
+# With texts and one level of braces in it.
+INTERPOLATION = re.compile(r'#\{((?:[^{}"]|"(?:\\.|[^"\\])*"|\{[^{}]*\})*)\}')
 
 
 def uses(root):
@@ -29,12 +30,14 @@ def uses(root):
 def uses_of(file, text, modules):
     aliases = {}
     for base, several, name in ALIAS.findall(text):
+        first, *rest = base.removeprefix("Elixir.").split(".")
+        base = ".".join([aliases.get(first, first), *rest])
         for end in filter(None, re.split(r"[\s,]+", several)) if several else [""]:
             full = f"{base}.{end}" if end else base
             aliases[name or full.rsplit(".", 1)[-1]] = full
     body = ALIAS.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
     for match in NAME.finditer(body):
-        first, *rest = match[1].split(".")
+        first, *rest = match[1].removeprefix("Elixir.").split(".")
         name = ".".join([aliases.get(first, first), *rest])
         if modules.get(name, file) != file:
             yield Use(file, body.count("\n", 0, match.start()) + 1, modules[name], match[1])

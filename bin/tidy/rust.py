@@ -1,7 +1,8 @@
 """Who uses whom among the files of a Rust crate.
 
 A file uses another when one of its paths (`crate::…`, `super::…`, a child module's or an imported one's) leads to an item that
-stands there, through whatever re-exports. A re-export alone is no use: it names what a folder has. Tests are left out.
+stands there, through whatever re-exports. A re-export of what is within the same folder is no use: it names what that has. Tests are
+left out.
 """
 
 import re
@@ -9,11 +10,11 @@ import re
 from .use import Use
 
 CRATES = ["tidepool_core", "tidepool_http", "tidepool_nif", "tidepool_load", "fuzz"]
-COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
-STRING = re.compile(r'b?r(#*)".*?"\1|b?"(?:\\.|[^"\\])*"' + r"|'(?:\\.[^']*|[^'\\])'", re.DOTALL)
+# Whichever begins first: either may have the beginning of the other in it.
+NO_CODE = re.compile(r'//[^\n]*|/\*.*?\*/|b?r(#*)".*?"\1|b?"(?:\\.|[^"\\])*"' + r"|'(?:\\.[^']*|[^'\\])'", re.DOTALL)
 TESTS = re.compile(r"#\[cfg\(test\)\]\s*(?:#\[[^\]]*\]\s*)*(?:pub(?:\([^)]*\))?\s+)?mod\s+(\w+)\s*([;{])")
 IMPORT = re.compile(r"(\bpub(?:\([^)]*\))?\s+)?\buse\s+([^;]+);")
-PATH = re.compile(r"(?<![\w:$])(\w+)((?:::\w+)+)")
+PATH = re.compile(r"(?<![\w:])(\w+)((?:::\w+)+)")
 ITEM = re.compile(
     r"\b(?:struct|enum|union|fn|const|static|type|trait|mod|macro_rules!)\s+(?:mut\s+)?(\w+)",
 )
@@ -56,7 +57,7 @@ class Module:
 
     def __init__(self, file, path):
         self.file, self.path = file, path
-        text = blank(STRING, blank(COMMENT, file.read_text()))
+        text = blank(NO_CODE, file.read_text()).replace("$crate", " crate").replace("r#", "  ")
         tests = {match[1] for match in TESTS.finditer(text) if match[2] == ";"}
         self.text = without_tests(text)
         self.children = [name for name in CHILD.findall(self.text) if name not in tests]
@@ -72,18 +73,39 @@ class Module:
     def uses(self, modules):
         found = []
         for match in IMPORT.finditer(self.text):
-            if not match[1]:
-                found += [(match.start(2), parts) for parts, _name in leaves(match[2])]
-        # What is re-exported is not used by that; what is imported counts where it is imported.
+            for parts, _name in leaves(match[2]):
+                target = resolve(modules, self.path, parts)
+                if not match[1] or (target is not None and target.path[: len(self.path)] != self.path):
+                    found.append((match.start(2), parts))
+        # An item that is imported counts where that is done; what is reached through a module that is, where that is.
         body = IMPORT.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), self.text)
         for match in PATH.finditer(body):
             parts = (match[1], *match[2][2:].split("::"))
             if parts[0] in ("crate", "super", "self") or parts[0] in self.children:
                 found.append((match.start(), parts))
+            elif (module := self.imported(modules, parts[0])) is not None:
+                found.append((match.start(), ("crate", *module, *parts[1:])))
         for start, parts in found:
             target = resolve(modules, self.path, parts)
             if target is not None and target.file != self.file:
                 yield Use(self.file, self.text.count("\n", 0, start) + 1, target.file, "::".join(parts))
+
+
+    def imported(self, modules, name):
+        """The path of the module of this crate that is imported as `name`; none for items, and for what is others'."""
+        if self.path[:1] == ("bin",):
+            return None
+        if name in self.imports:
+            parts = self.imports[name]
+            target = resolve(modules, self.path, parts)
+            if target is not None and (parts == ("crate",) or target.path[-1:] == parts[-1:] or parts[-1] == "super"):
+                return target.path
+            return None
+        for parts in self.globs:
+            target = resolve(modules, self.path, parts)
+            if target is not None and (*target.path, name) in modules:
+                return (*target.path, name)
+        return None
 
 
 def resolve(modules, path, parts, seen=()):

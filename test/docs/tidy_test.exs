@@ -104,6 +104,53 @@ defmodule Tidepool.Docs.TidyTest do
     end
   end
 
+  test "what is in texts is no code, what is between them is" do
+    path = "native/tidepool_core/src/low/bottom.rs"
+    top = %{"native/tidepool_core/src/high/top.rs" => "pub struct Top;\n"}
+
+    for {before, behind} <- [{"http://", ""}, {"/*", "*/"}, {"'", "'"}] do
+      text = ~s|pub(crate) struct Bottom;\nconst A: &str = "#{before}"; use crate::Top; const B: &str = "#{behind}";\n|
+      {text, 1} = tidy(Map.put(top, path, text))
+      assert text =~ "#{path}:2: low/ may not use high/", before
+    end
+
+    assert {"", 0} = tidy(%{path => ~s|pub(crate) struct Bottom;\nconst A: &str = "// use crate::Top; /* ";\n|})
+  end
+
+  test "a use through an imported module, of its own crate by whatever name, is one, and so is a re-export from elsewhere" do
+    path = "native/tidepool_core/src/low/bottom.rs"
+    top = %{"native/tidepool_core/src/high/top.rs" => "pub struct Top;\n"}
+
+    for {uses, line} <- [
+          {"use crate::high;\ntype It = high::top::Top;", 2},
+          {"use crate::high as h;\ntype It = h::top::Top;", 2},
+          {"use crate as root;\ntype It = root::high::top::Top;", 3},
+          {"use super::super::*;\ntype It = high::top::Top;", 3},
+          {"macro_rules! it {\n    () => { $crate::high::top::Top };\n}", 3},
+          {"use crate::r#high::top::Top;", 2},
+          {"pub use crate::high::top::Top;", 2}
+        ] do
+      {text, 1} = tidy(Map.put(top, path, "pub(crate) struct Bottom;\n#{uses}\n"))
+      assert text =~ "#{path}:#{line}: low/ may not use high/", uses
+    end
+  end
+
+  test "in Elixir an alias of an alias, a full name and code in a text are uses" do
+    for use <- [
+          "alias Deep, as: D\n  alias D.Three\n  def x, do: Three.four(1, 2)",
+          "def x, do: Elixir.Deep.Three.four(1, 2)",
+          ~S|def x, do: "a #{Deep.Three.four("b", %{c: 1})} d"|
+        ] do
+      {text, 1} =
+        tidy(%{
+          "lib/one.ex" => "defmodule One do\n  #{use}\n  def three, do: 3\nend\n",
+          "lib/three.ex" => "defmodule Deep.Three do\n  def four(_, _), do: One.three()\nend\n"
+        })
+
+      assert text =~ "a circle of 2 files", use
+    end
+  end
+
   test "a folder without a room, and one with too many files, are named" do
     {text, 1} = tidy(%{"native/tidepool_core/src/new/mod.rs" => "", "native/tidepool_core/src/lib.rs" => "mod new;\n"})
     assert text =~ "native/tidepool_core/src/new/mod.rs: rooms.toml has no room new/"
