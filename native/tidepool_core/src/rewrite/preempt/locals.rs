@@ -7,6 +7,9 @@ use super::edit::{Edit, What};
 /// Most locals that a function may have, parameters included.
 pub(super) const MAX_LOCALS: u32 = 50_000;
 
+/// Bodies from here on come too near the most that they may have to become any longer, in bytes.
+const LONG_BODY: usize = 7 << 20;
+
 /// The locals of a function body.
 pub(super) struct Locals {
     range: std::ops::Range<usize>,
@@ -26,7 +29,7 @@ impl Locals {
             let (count, _type) = reader.read()?;
             locals = locals.and_then(|locals| locals.checked_add(count));
         }
-        let next = locals.filter(|locals| *locals < MAX_LOCALS);
+        let next = locals.filter(|locals| *locals < MAX_LOCALS && body.range().len() < LONG_BODY);
         Ok(Locals { range: start..reader.original_position(), groups, number: first - start, next })
     }
 
