@@ -1,7 +1,7 @@
 //! How much the edge holds over all connections, and how much of it one client may have.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Answers from here on count against the budget until their last piece is taken; smaller ones are no more than an HTTP/1
 /// connection's own buffers, and so are smaller payloads. HTTP/2 may leave any number of them behind, so there each one counts.
@@ -22,8 +22,20 @@ pub(crate) struct Account {
     pub(crate) requests: AtomicUsize,
     /// Deploys in flight.
     pub(crate) uploads: AtomicUsize,
-    /// Requests in flight of endpoints with a cap of their own.
-    pub(crate) capped: AtomicUsize,
+    /// Requests in flight of each endpoint with a cap of its own, by the row of the endpoint.
+    capped: Mutex<Vec<Arc<AtomicUsize>>>,
+}
+
+impl Account {
+    /// The counter of requests in flight of the endpoint in this row.
+    pub(crate) fn capped(&self, row: usize) -> Arc<AtomicUsize> {
+        // Nothing panics while it holds the lock.
+        let mut capped = self.capped.lock().unwrap_or_else(PoisonError::into_inner);
+        if capped.len() <= row {
+            capped.resize_with(row + 1, Arc::default);
+        }
+        capped.get(row).map(Arc::clone).unwrap_or_default()
+    }
 }
 
 /// Takes `more` of what there is `limit` of and `held` taken, of which `own` is the client's; false, and nothing taken,

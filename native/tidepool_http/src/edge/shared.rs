@@ -101,10 +101,11 @@ impl Edge {
     /// [`Reason::Overloaded`] when all are taken, or the client has its share.
     pub(crate) fn admit_to(&self, row: &Row, account: &Arc<Account>) -> Result<Option<EndpointSlot>, Refusal> {
         let Some(limit) = row.endpoint.places else { return Ok(None) };
-        if !shares::take(&row.held, &account.capped, limit, 1) {
+        let own = account.capped(row.index);
+        if !shares::take(&row.held, &own, limit, 1) {
             return Err(self.overloaded());
         }
-        Ok(Some(EndpointSlot { held: Arc::clone(&row.held), account: Arc::clone(account) }))
+        Ok(Some(EndpointSlot { held: Arc::clone(&row.held), own }))
     }
 
     fn take(self: &Arc<Self>, account: &Arc<Account>, kind: Kind, limit: usize) -> Result<Slot, Refusal> {
@@ -140,12 +141,13 @@ pub(crate) struct Slot {
 /// A place of [`Edge::admit_to`], given back on drop.
 pub(crate) struct EndpointSlot {
     held: Arc<AtomicUsize>,
-    account: Arc<Account>,
+    /// What of that is the client's.
+    own: Arc<AtomicUsize>,
 }
 
 impl Drop for EndpointSlot {
     fn drop(&mut self) {
-        shares::give_back(&self.held, &self.account.capped, 1);
+        shares::give_back(&self.held, &self.own, 1);
     }
 }
 

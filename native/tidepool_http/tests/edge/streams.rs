@@ -291,6 +291,9 @@ async fn one_client_has_no_more_of_an_endpoints_places_than_it_leaves_to_others(
     }
     assert_eq!(soon(sender.send_request(http2::get("/stream"))).await.unwrap().status(), 503);
     streaming(&mut edge).await;
+    let other = tokio::spawn(sender.send_request(http2::get("/scarce")));
+    edge.route().await;
+    assert_eq!(soon(other).await.unwrap().unwrap().status(), 200, "of another endpoint it has none");
 }
 
 #[tokio::test]

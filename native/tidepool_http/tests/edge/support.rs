@@ -98,6 +98,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         Endpoint::change("DELETE", "/cluster/nodes/:node"),
         Endpoint { observes: true, ..Endpoint::get("/metrics") },
         Endpoint { places: Some(4), headers: vec!["last-event-id".into()], ..Endpoint::get("/stream") },
+        Endpoint { places: Some(2), ..Endpoint::get("/scarce") },
         Endpoint { body: BodyRule::Pieces(MOST_BYTES), ..Endpoint::change("PUT", "/pieces/:name") },
         Endpoint { body: BodyRule::Whole(10), query: true, ..Endpoint::change("POST", "/whole") },
     ]
