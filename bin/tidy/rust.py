@@ -57,7 +57,7 @@ class Module:
 
     def __init__(self, file, path):
         self.file, self.path = file, path
-        text = blank(NO_CODE, file.read_text()).replace("$crate", " crate").replace("r#", "  ")
+        text = blank(NO_CODE, file.read_text()).replace("$crate", "crate").replace("r#", "")
         tests = {match[1] for match in TESTS.finditer(text) if match[2] == ";"}
         self.text = without_tests(text)
         self.children = [name for name in CHILD.findall(self.text) if name not in tests]
@@ -89,7 +89,6 @@ class Module:
             target = resolve(modules, self.path, parts)
             if target is not None and target.file != self.file:
                 yield Use(self.file, self.text.count("\n", 0, start) + 1, target.file, "::".join(parts))
-
 
     def imported(self, modules, name):
         """The path of the module of this crate that is imported as `name`; none for items, and for what is others'."""

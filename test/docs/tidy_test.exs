@@ -128,6 +128,7 @@ defmodule Tidepool.Docs.TidyTest do
           {"use super::super::*;\ntype It = high::top::Top;", 3},
           {"macro_rules! it {\n    () => { $crate::high::top::Top };\n}", 3},
           {"use crate::r#high::top::Top;", 2},
+          {"type It = crate::r#high::top::Top;", 2},
           {"pub use crate::high::top::Top;", 2}
         ] do
       {text, 1} = tidy(Map.put(top, path, "pub(crate) struct Bottom;\n#{uses}\n"))
