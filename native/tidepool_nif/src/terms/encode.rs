@@ -18,12 +18,17 @@ struct Shared(Bytes);
 #[rustler::resource_impl]
 impl Resource for Shared {}
 
+/// A message of a guest's as a binary. Short ones, which most are, are copied as they are.
+fn message(env: Env<'_>, bytes: Vec<u8>) -> Term<'_> {
+    if bytes.len() < LARGE_BYTES { copy(env, &bytes) } else { binary(env, buffers::shared(bytes)) }
+}
+
 /// `bytes` as a binary.
-pub(crate) fn binary(env: Env<'_>, bytes: impl Into<Bytes> + AsRef<[u8]>) -> Term<'_> {
-    if bytes.as_ref().len() < LARGE_BYTES {
-        return copy(env, bytes.as_ref());
+pub(crate) fn binary(env: Env<'_>, bytes: Bytes) -> Term<'_> {
+    if bytes.len() < LARGE_BYTES {
+        return copy(env, &bytes);
     }
-    ResourceArc::new(Shared(bytes.into())).make_binary(env, |shared| &shared.0).to_term(env)
+    ResourceArc::new(Shared(bytes)).make_binary(env, |shared| &shared.0).to_term(env)
 }
 
 /// 584,000 years fit.
@@ -39,7 +44,7 @@ pub(crate) fn copy<'a>(env: Env<'a>, bytes: &[u8]) -> Term<'a> {
 /// `{:ok, reply}` or `{:error, reason, message, details}`.
 pub(crate) fn outcome(env: Env<'_>, outcome: Result<Vec<u8>, CallError>) -> Term<'_> {
     match outcome {
-        Ok(reply) => (atoms::ok(), binary(env, buffers::shared(reply))).encode(env),
+        Ok(reply) => (atoms::ok(), message(env, reply)).encode(env),
         Err(error) => call_error(env, &error),
     }
 }
@@ -56,7 +61,7 @@ pub(crate) fn host_request<'a>(
         HostRequest::Wapc(call) => {
             let [binding, namespace, operation] =
                 [call.binding, call.namespace, call.operation].map(|name| copy(env, &name));
-            (atoms::wapc(), binding, namespace, operation, binary(env, buffers::shared(call.payload))).encode(env)
+            (atoms::wapc(), binding, namespace, operation, message(env, call.payload)).encode(env)
         }
     };
     (atoms::host(), task, request, remaining_us, version).encode(env)
