@@ -49,3 +49,14 @@ pub trait Console: Send + Sync + 'static {
     /// The line, when it could not be taken; it is then counted as dropped.
     fn print(&self, line: Line) -> Result<(), Line>;
 }
+
+/// A console that prints nothing.
+#[cfg(test)]
+pub(crate) struct Silent;
+
+#[cfg(test)]
+impl Console for Silent {
+    fn print(&self, _line: Line) -> Result<(), Line> {
+        Ok(())
+    }
+}

@@ -1,16 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap fails the test")]
 
 use super::*;
-use crate::base::console::{Console, Line};
+use crate::base::console::Silent;
 use crate::{CompileConfig, Function, FunctionConfig, Instances, Runtime, RuntimeConfig, settings};
-
-struct Silent;
-
-impl Console for Silent {
-    fn print(&self, _line: Line) -> Result<(), Line> {
-        Ok(())
-    }
-}
 
 /// A guest of so many pages that answers, traps or asks the host, by the length of its operation.
 fn guest(runtime: &Arc<Runtime>, pages: u32, instances: Instances) -> Function {

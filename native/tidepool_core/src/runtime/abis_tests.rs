@@ -12,7 +12,7 @@ use wasmtime::{Caller, Func, Linker, Store, TypedFunc, ValType};
 use super::*;
 use crate::abi::exports::{Exports, Surface};
 use crate::abi::slots::State;
-use crate::base::console::{Console, Line};
+use crate::base::console::Silent;
 use crate::settings;
 use crate::store::failure::call_error;
 use crate::{
@@ -86,14 +86,6 @@ const GUEST: &str = r#"(module (import "tiny" "tick" (func $tick (result i32)))
     (func (export "tiny_call") (param i32) (result i32)
       (if (i32.eq (local.get 0) (i32.const 13)) (then (unreachable)))
       (i32.add (i32.add (local.get 0) (global.get $base)) (call $tick))))"#;
-
-struct Silent;
-
-impl Console for Silent {
-    fn print(&self, _line: Line) -> Result<(), Line> {
-        Ok(())
-    }
-}
 
 struct Node {
     runtime: Arc<Runtime>,

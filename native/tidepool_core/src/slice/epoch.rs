@@ -158,7 +158,7 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
-    use crate::base::console::{Console, Line};
+    use crate::base::console::Silent;
     use crate::{
         CompileConfig, FunctionConfig, Instances, Limits, Request, Runtime, RuntimeConfig, Step, Task, settings,
     };
@@ -166,14 +166,6 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(60);
     /// Longer than the ticker would stay awake for nothing, whether slices are short or not.
     const YIELDS: u32 = 4_000;
-
-    struct Silent;
-
-    impl Console for Silent {
-        fn print(&self, _line: Line) -> Result<(), Line> {
-            Ok(())
-        }
-    }
 
     fn looping(runtime: &Arc<Runtime>) -> Task {
         let wasm = wat::parse_str(
