@@ -95,7 +95,7 @@ defmodule Tidepool.MachineTest do
     assert settings.max_total_memory_bytes == 768 * @mib
     assert settings.compile_memory_bytes == 256 * @mib
     assert %{io_threads: 1, compile_threads: 1, max_computing: 1} = settings
-    assert settings.threads["tidepool-io"] == 1
+    assert %{"tidepool-io" => 1, "tidepool-edge" => 1} = settings.threads
   end
 
   test "bodies in memory have an eighth of what a small machine has, and always room for the largest two" do

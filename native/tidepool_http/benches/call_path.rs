@@ -65,7 +65,7 @@ fn main() {
     let bare_address = listener.local_addr().unwrap();
     runtime.spawn(bare(listener));
     let config = settings::config();
-    let server = Server::start(config, Arc::new(Constant), runtime.handle()).unwrap();
+    let server = Server::start(config, Arc::new(Constant), runtime.handle(), &[]).unwrap();
 
     let targets = [
         ("bare hyper", bare_address, "/call/echo/op"),

@@ -2,6 +2,7 @@
 
 use crate::edge::shared::Edge;
 use crate::server::connection;
+use crate::server::lanes::Lanes;
 use crate::server::registry::Registry;
 use futures_util::FutureExt;
 use hyper_util::rt::TokioExecutor;
@@ -23,6 +24,7 @@ pub(crate) struct Acceptor {
     pub(crate) edge: Arc<Edge>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) protocol: Arc<Builder<TokioExecutor>>,
+    pub(crate) lanes: Lanes,
     /// Told once, when nothing more is to be accepted.
     pub(crate) stop: Arc<Notify>,
 }
@@ -70,11 +72,17 @@ impl Acceptor {
         self.edge.gauges.accepted.fetch_add(1, Relaxed);
         // Without it a connection is slower, not wrong.
         let _ = stream.set_nodelay(true);
+        // A socket belongs to the runtime that hears of it. Where it can't move, there are no descriptors left or the node is going:
+        // the client is hung up, and may try again.
+        let (Some(lane), Ok(stream)) = (self.lanes.place(), stream.into_std()) else { return };
         let entry = self.registry.enter(Arc::clone(&self.edge), peer);
-        let served = connection::serve(stream, entry, Arc::clone(&self.protocol));
-        tokio::spawn(async move {
-            served.await;
-            drop(place);
+        let protocol = Arc::clone(&self.protocol);
+        let runtime = lane.runtime.clone();
+        runtime.spawn(async move {
+            if let Ok(stream) = TcpStream::from_std(stream) {
+                connection::serve(stream, entry, protocol).await;
+            }
+            drop((place, lane));
         });
     }
 

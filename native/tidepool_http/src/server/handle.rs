@@ -7,6 +7,7 @@ use crate::edge::shared::Edge;
 use crate::edge::stats::Stats;
 use crate::server::accept::Acceptor;
 use crate::server::connection;
+use crate::server::lanes::Lanes;
 use crate::server::registry::Registry;
 use crate::server::timeouts;
 use std::io::{self, ErrorKind};
@@ -99,12 +100,19 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens, and serves on `runtime`. When this returns, clients can connect.
+    /// Listens, and accepts on `runtime`. Connections are served by `lanes`, each on one of them to its end: these are to be
+    /// runtimes of one thread each, as many as there are cores. Without any, `runtime` serves. When this returns, clients can
+    /// connect.
     ///
     /// # Errors
     ///
     /// A wrong setting, or an address that can't be listened on: see [`StartError`].
-    pub fn start(config: Config, backend: Arc<dyn Backend>, runtime: &Handle) -> Result<Self, StartError> {
+    pub fn start(
+        config: Config,
+        backend: Arc<dyn Backend>,
+        runtime: &Handle,
+        lanes: &[Handle],
+    ) -> Result<Self, StartError> {
         config.check()?;
         let _inside = runtime.enter();
         let address = config.address;
@@ -114,8 +122,13 @@ impl Server {
         let edge = Edge::new(config, backend);
         let registry = Arc::new(Registry::default());
         let stop = Arc::new(Notify::new());
-        let acceptor =
-            Acceptor { stop: Arc::clone(&stop), edge: Arc::clone(&edge), registry: Arc::clone(&registry), protocol };
+        let acceptor = Acceptor {
+            stop: Arc::clone(&stop),
+            edge: Arc::clone(&edge),
+            registry: Arc::clone(&registry),
+            protocol,
+            lanes: Lanes::new(lanes, runtime),
+        };
         Ok(Self {
             accepting: Mutex::new(Some(runtime.spawn(acceptor.run(listener)))),
             timeouts: runtime.spawn(timeouts::run(Arc::clone(&edge), Arc::clone(&registry))),

@@ -33,7 +33,7 @@ fn inside() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let config = Config { header_timeout: PATIENCE, ..config() };
-        let server = Server::start(config, Arc::new(Echo), &Handle::current()).unwrap();
+        let server = Server::start(config, Arc::new(Echo), &Handle::current(), &[]).unwrap();
         // Clients share the limit with the server, so at the end neither finds a descriptor.
         let mut clients = Vec::new();
         while let Ok(stream) = TcpStream::connect(server.local_addr()).await {

@@ -139,7 +139,7 @@ async fn the_backend_learns_of_a_cut_before_the_socket_is_closed() {
         let (connected, mut told) = unbounded_channel();
         let client = Arc::new(OnceLock::new());
         let backend = Arc::new(Looking { client: Arc::clone(&client), responders, connected });
-        let server = Server::start(config(), backend, &Handle::current()).unwrap();
+        let server = Server::start(config(), backend, &Handle::current(), &[]).unwrap();
         let mut stream = std::net::TcpStream::connect(server.local_addr()).unwrap();
         stream.write_all(request.as_bytes()).unwrap();
         stream.set_nonblocking(true).unwrap();

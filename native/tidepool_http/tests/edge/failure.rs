@@ -46,7 +46,7 @@ async fn a_panic_in_hangup_harms_nobody() {
             answer
         }
     }
-    let server = Server::start(config(), Arc::new(Panics), &Handle::current()).unwrap();
+    let server = Server::start(config(), Arc::new(Panics), &Handle::current(), &[]).unwrap();
     let mut client = Client::connect(server.local_addr()).await;
     client.ask("GET", "/call/f").await;
     while server.stats().requests == 0 {
@@ -71,7 +71,7 @@ async fn an_answer_may_come_from_any_thread() {
 
 #[tokio::test]
 async fn an_answer_may_come_before_request_returns() {
-    let server = Server::start(config(), Arc::new(Echo), &Handle::current()).unwrap();
+    let server = Server::start(config(), Arc::new(Echo), &Handle::current(), &[]).unwrap();
     let mut client = Client::connect(server.local_addr()).await;
     client.post("/call/f", "", b"back").await;
     assert_eq!(client.answer().await.body, "back");
@@ -80,7 +80,7 @@ async fn an_answer_may_come_before_request_returns() {
 #[tokio::test]
 async fn a_server_that_is_gone_has_let_go_of_its_backend() {
     let backend = Arc::new(Echo);
-    let server = Server::start(config(), Arc::clone(&backend) as _, &Handle::current()).unwrap();
+    let server = Server::start(config(), Arc::clone(&backend) as _, &Handle::current(), &[]).unwrap();
     let mut client = Client::connect(server.local_addr()).await;
     client.ask("GET", "/health").await;
     client.answer().await;
@@ -97,7 +97,7 @@ async fn a_server_that_is_gone_has_let_go_of_its_backend() {
 /// Valid requests with a few bytes changed, cut off at any point; the same ones in every run.
 #[tokio::test]
 async fn garbage_leaves_nothing_behind() {
-    let server = Server::start(config(), Arc::new(Echo), &Handle::current()).unwrap();
+    let server = Server::start(config(), Arc::new(Echo), &Handle::current(), &[]).unwrap();
     let form = form(&[("name=\"wasm\"; filename=\"a.wasm\"", b"x"), ("name=\"limits\"", b"{}")]);
     let headers = multipart();
     let valid = [

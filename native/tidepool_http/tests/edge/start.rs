@@ -7,7 +7,7 @@ use tidepool_http::{Config, ConfigError, Server, StartError};
 use tokio::runtime::{Handle, Runtime};
 
 fn start(config: Config) -> Result<Server, StartError> {
-    Server::start(config, Arc::new(Echo), &Handle::current())
+    Server::start(config, Arc::new(Echo), &Handle::current(), &[])
 }
 
 fn at(address: &str) -> Config {
@@ -58,7 +58,7 @@ async fn it_listens_on_ipv6_too() {
 #[test]
 fn it_starts_from_outside_the_runtime() {
     let runtime = Runtime::new().unwrap();
-    let server = Server::start(config(), Arc::new(Echo), runtime.handle()).unwrap();
+    let server = Server::start(config(), Arc::new(Echo), runtime.handle(), &[]).unwrap();
     let address: SocketAddr = server.local_addr();
     runtime.block_on(async {
         let mut client = Client::connect(address).await;

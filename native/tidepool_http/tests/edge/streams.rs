@@ -337,7 +337,8 @@ async fn a_stream_that_finds_no_room_is_503_and_its_backend_hears_of_it() {
     let held = [streaming(&mut edge).await, streaming(&mut edge).await];
     let (mut client, _, responder) = edge.ask("GET", "/stream").await;
     let (writer, mut signals) = begin(responder);
-    assert_eq!(writer.write(b"early"), Ok(0), "nothing is taken that has no place");
+    let written = writer.write(b"early");
+    assert!(!matches!(written, Ok(1..)), "{written:?}: nothing is taken that has no place");
     assert_eq!(client.answer().await.reason(), "overloaded");
     assert_eq!(soon(signals.recv()).await.unwrap(), Signal::Closed);
     drop(held);

@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 use tidepool_http::{
     Backend, BodyRule, Config, ContentType, Deferral, Endpoint, Refused, ResourceRequest, Responder, Response, Route,
@@ -14,6 +14,7 @@ use tidepool_http::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Longer than anything here takes on a slow machine; a test that waits for it has failed.
@@ -118,13 +119,27 @@ pub(crate) fn resource(route: Route) -> ResourceRequest {
     *request
 }
 
+/// Two threads that serve the connections of all tests, as nodes have them.
+fn lanes() -> &'static [Handle] {
+    static LANES: LazyLock<Vec<Handle>> = LazyLock::new(|| {
+        let lane = |_| {
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            let handle = runtime.handle().clone();
+            std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
+            handle
+        };
+        (0..2).map(lane).collect()
+    });
+    &LANES
+}
+
 impl Edge {
     pub(crate) fn start(config: Config) -> Self {
         let (requests_in, requests) = unbounded_channel();
         let (hangups_in, hangups) = unbounded_channel();
         let (refusals_in, refusals) = unbounded_channel();
         let probe = Arc::new(Probe { requests: requests_in, hangups: hangups_in, refusals: refusals_in });
-        let server = Server::start(config, probe, &tokio::runtime::Handle::current()).unwrap();
+        let server = Server::start(config, probe, &Handle::current(), lanes()).unwrap();
         Self { server: Arc::new(server), requests, hangups, refusals }
     }
 

@@ -47,7 +47,7 @@ fn http_start<'a>(
     let config = http_config(config, endpoints)?;
     let resources = Resources { handlers, io: node.io().clone() };
     let backend = Dispatchers::new(Arc::clone(&node.runtime), dispatchers.0, resources);
-    let started = Server::start(config, Arc::new(backend), node.io());
+    let started = Server::start(config, Arc::new(backend), node.io(), node.lanes.runtimes());
     Ok(match started {
         Ok(server) => {
             let port = server.local_addr().port();

@@ -8,6 +8,7 @@ use rustler::{Encoder, Env, LocalPid, NifResult, Resource, ResourceArc, Term};
 use tidepool_core::{EngineKind, Runtime};
 
 use crate::node::console::ConsoleThread;
+use crate::node::lanes::Lanes;
 use crate::terms::decode::List;
 use crate::terms::{atoms, decode, encode};
 
@@ -15,6 +16,7 @@ use crate::terms::{atoms, decode, encode};
 pub(crate) struct Node {
     pub(crate) runtime: Arc<Runtime>,
     io: ManuallyDrop<tokio::runtime::Runtime>,
+    pub(crate) lanes: Lanes,
     console: Arc<ConsoleThread>,
 }
 
@@ -56,11 +58,13 @@ fn start(config: &tidepool_core::RuntimeConfig, io_threads: usize) -> Result<Nod
         .enable_all()
         .build()
         .map_err(|error| format!("the I/O threads could not be started: {error}"))?;
+    let lanes =
+        Lanes::spawn(io_threads).map_err(|error| format!("the edge's threads could not be started: {error}"))?;
     let console =
         ConsoleThread::spawn().map_err(|error| format!("the console thread could not be started: {error}"))?;
     let runtime =
         Runtime::new(config, io.handle().clone(), Arc::clone(&console) as _).map_err(|error| error.to_string())?;
-    Ok(Node { runtime, io: ManuallyDrop::new(io), console })
+    Ok(Node { runtime, io: ManuallyDrop::new(io), lanes, console })
 }
 
 /// `{memory_bytes, cores}` that this node may use: the machine's, or what control groups around it give.

@@ -2,4 +2,5 @@
 
 pub(crate) mod console;
 pub(crate) mod handle;
+pub(crate) mod lanes;
 pub(crate) mod lock;

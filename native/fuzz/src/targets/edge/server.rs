@@ -96,7 +96,7 @@ impl Edge {
             ],
             ..settings::config()
         };
-        let server = Server::start(config, Arc::new(Mirror), io.handle()).expect("a loopback socket");
+        let server = Server::start(config, Arc::new(Mirror), io.handle(), &[]).expect("a loopback socket");
         let address = server.local_addr();
         Edge { server, address, exchanges: AtomicU64::new(0), _io: io }
     }
