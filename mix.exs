@@ -33,7 +33,10 @@ defmodule Tidepool.MixProject do
   # The library is compiled where it is used.
   defp native,
     do:
-      Enum.map(~w(Cargo.lock Cargo.toml mix_compiler.exs tidepool_* fuzz/Cargo.toml fuzz/src), &Path.join("native", &1))
+      Enum.map(
+        ~w(.cargo Cargo.lock Cargo.toml mix_compiler.exs tidepool_* fuzz/Cargo.toml fuzz/src),
+        &Path.join("native", &1)
+      )
 
   # Of the system's Erlang; newer versions of Mix hide what no application asks for.
   defp test_applications(:test), do: [proper: :optional]
