@@ -1,10 +1,11 @@
 """The languages that guests are written in."""
 
 from .go import GO_GUESTS
+from .lunatic import LUNATIC_GUESTS
 from .npm import ASSEMBLYSCRIPT_GUESTS, WAT_GUESTS
 from .rust import RUST_GUESTS
 from .zig import C_GUESTS, ZIG_GUESTS
 
 # Each lane is built side by side with the others; the languages of one lane share a compiler.
-LANES = [[RUST_GUESTS], [GO_GUESTS], [ZIG_GUESTS, C_GUESTS], [ASSEMBLYSCRIPT_GUESTS, WAT_GUESTS]]
+LANES = [[RUST_GUESTS, LUNATIC_GUESTS], [GO_GUESTS], [ZIG_GUESTS, C_GUESTS], [ASSEMBLYSCRIPT_GUESTS, WAT_GUESTS]]
 LANGUAGES = {language.name: language for lane in LANES for language in lane}

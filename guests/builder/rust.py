@@ -10,6 +10,8 @@ from .language import Kind, Language
 from .tools import GUESTS, TOOLS, Failure, have, once, run, say
 
 RUST = TOOLS / "rust"
+CRATES = TOOLS / "rust_crate"
+TARGETS = ["WASM32_UNKNOWN_UNKNOWN", "WASM32_WASI", "WASM32_WASIP1"]
 PACKAGES = ["rustc", "cargo", "libstd-rust-dev", "libstd-rust-dev-wasm32"]
 # A waPC guest's stack is 64 KiB instead of 1 MiB: its smallest memory is its stack and its data.
 STACK = "link-arg=-zstack-size=65536"
@@ -21,11 +23,14 @@ def wapc(guest, name, out):
 
 
 def wasi(guest, name, out, *options):
+    rustc("--target", wasi_target(), *options, "-o", out, guest.folder / f"{name}.rs")
+
+
+def wasi_target():
+    """Newer compilers have renamed it."""
     fetch()
-    target = "wasm32-wasi"  # newer compilers have renamed it
-    if not (RUST / "usr/lib/rustlib" / target).is_dir():
-        target = "wasm32-wasip1"
-    rustc("--target", target, *options, "-o", out, guest.folder / f"{name}.rs")
+    old = "wasm32-wasi"
+    return old if (RUST / "usr/lib/rustlib" / old).is_dir() else "wasm32-wasip1"
 
 
 def reactor(guest, name, out):
@@ -35,7 +40,7 @@ def reactor(guest, name, out):
 
 def crate(guest, name, out):
     cargo(guest.folder, "build", "--quiet", "--release", "--locked", "--target", "wasm32-unknown-unknown")
-    shutil.copyfile(TOOLS / "rust_crate/wasm32-unknown-unknown/release" / f"{name}.wasm", out)
+    shutil.copyfile(CRATES / "wasm32-unknown-unknown/release" / f"{name}.wasm", out)
 
 
 def rustc(*arguments):
@@ -45,7 +50,8 @@ def rustc(*arguments):
     run(RUST / "usr/bin/rustc", "--edition", "2021", *options, *paths, *arguments, env={"LD_LIBRARY_PATH": libraries()})
 
 
-def cargo(folder, *arguments):
+def cargo(folder, *arguments, target=CRATES, flags=f"-C {STACK}", heard=True):
+    """Runs cargo, which puts what it makes into the folder `target`, and has rustc take the `flags`."""
     fetch()
     remapped = f"--remap-path-prefix {TOOLS}/cargo=cargo --remap-path-prefix {GUESTS}=guests"
     env = {
@@ -54,11 +60,11 @@ def cargo(folder, *arguments):
         # Debian 12's cargo has the registry's present protocol behind a flag.
         "RUSTC_BOOTSTRAP": "1",
         "CARGO_HOME": TOOLS / "cargo",
-        "CARGO_TARGET_DIR": TOOLS / "rust_crate",
-        "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER": linker(),
-        "RUSTFLAGS": f"{remapped} -C {STACK}",
+        "CARGO_TARGET_DIR": target,
+        **{f"CARGO_TARGET_{name}_LINKER": linker() for name in TARGETS},
+        "RUSTFLAGS": f"{remapped} {flags}",
     }
-    run(RUST / "usr/bin/cargo", "-Z", "sparse-registry", *arguments, folder=folder, env=env)
+    run(RUST / "usr/bin/cargo", "-Z", "sparse-registry", *arguments, folder=folder, env=env, heard=heard)
 
 
 def libraries():

@@ -63,8 +63,8 @@ def have(*programs):
     return all(map(shutil.which, programs))
 
 
-def run(*command, folder=None, env=None):
-    """Runs a program to its end, and passes on what it says.
+def run(*command, folder=None, env=None, heard=True):
+    """Runs a program to its end, and passes on what it says, if that is to be `heard`.
 
     Raises `Failure` with that, if its status is another than 0.
     """
@@ -85,7 +85,7 @@ def run(*command, folder=None, env=None):
         raise Failure(f"{command[0]} can't be run: {error.strerror}") from error
     if done.returncode != 0:
         raise Failure(f"{pathlib.Path(command[0]).name} ended with status {done.returncode}", done.stdout)
-    if done.stdout:
+    if done.stdout and heard:
         with _printing:
             print(ended(done.stdout), end="", file=sys.stderr, flush=True)
 

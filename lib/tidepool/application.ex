@@ -11,6 +11,7 @@ defmodule Tidepool.Application do
   #   Events             who is told of what changes
   #   Catalog            what is deployed; loads it all before the next child starts
   #   Data               looks once whose data lies beside a catalog that is empty
+  #   Process.Programs   the programs that run, and their ends
   #   Cluster            other nodes: what crashes there stays there, and calls go on
   #   TidepoolWeb        the HTTP edge, when it is wanted: last up, first down, so that traffic meets a whole node
   #
@@ -37,6 +38,7 @@ defmodule Tidepool.Application do
       Config.put(config)
       # This process lives as long as the application.
       Log.Budget.new()
+      Tidepool.Process.Programs.new()
 
       if settings[:cluster] == :auto and not config.cluster and Node.alive?() do
         Logger.info(
@@ -76,7 +78,8 @@ defmodule Tidepool.Application do
       Tidepool.Catalog.Arrivals,
       Tidepool.Events,
       {Tidepool.Catalog, config},
-      {Tidepool.Data, config.data}
+      {Tidepool.Data, config.data},
+      Tidepool.Process.Programs
     ] ++ cluster ++ edge
   end
 

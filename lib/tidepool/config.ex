@@ -105,7 +105,7 @@ defmodule Tidepool.Config do
       type: {:integer, 1, 1_024},
       default: nil,
       doc:
-        "threads for sockets and timers; `nil` is one for each core of the machine or the container, and no more than schedulers."
+        "threads that serve HTTP, and as many for timers and what else waits; `nil` is one for each core of the machine or the container, and no more than schedulers."
     ],
     compile_threads: [
       type: {:integer, 1, 1_024},

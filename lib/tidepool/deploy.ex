@@ -72,6 +72,8 @@ defmodule Tidepool.Deploy do
   end
 
   defp deploy(wasm, options, origin) do
+    options = Loader.suited(wasm, options)
+
     with {:ok, options} <- step(:options, options[:name], Spec.check(options, schema(), "the option")),
          :ok <- step(:size, options.name, Loader.check_size(byte_size(wasm))),
          entry = entry(wasm, options, origin),

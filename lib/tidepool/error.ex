@@ -19,6 +19,9 @@ defmodule Tidepool.Error do
   ## Reasons of forgetting a node
 
   #{Reason.documented(:node)}
+  ## Reasons of looking at a process, or killing one
+
+  #{Reason.documented(:process)}
   ## Reasons of a start
 
   #{Reason.documented(:start)}

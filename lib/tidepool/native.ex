@@ -16,6 +16,8 @@ defmodule Tidepool.Native do
   @opaque function_ref :: reference
   @typedoc "A call that is not over."
   @opaque task :: reference
+  @typedoc "A process of a program, for whoever does not drive it."
+  @opaque process_ref :: reference
   @typedoc "A running HTTP edge."
   @opaque server :: reference
   @typedoc "HTTP requests that wait for processes."
@@ -28,7 +30,21 @@ defmodule Tidepool.Native do
   @opaque body :: reference
 
   @typedoc "What a guest wants of its host, by the ABI in which it asks."
-  @type request :: {:wapc, binding :: binary, namespace :: binary, operation :: binary, payload :: binary}
+  @type request ::
+          {:wapc, binding :: binary, namespace :: binary, operation :: binary, payload :: binary}
+          | {:spawn, process_ref, id :: pos_integer, link :: integer | nil}
+          | {:link, pid | nil, guest? :: boolean, tag :: integer}
+          | {:unlink, pid | nil, guest? :: boolean}
+          | {:die_when_link_dies, boolean}
+          | {:monitor, pid | nil, id :: non_neg_integer}
+          | {:stop_monitoring, id :: non_neg_integer}
+          | {:kill, pid | nil, guest? :: boolean}
+          | {:send, pid | nil, tag :: integer, bytes :: binary, after_ms :: non_neg_integer}
+          | {:compile, wasm :: binary}
+
+  @typedoc "What a process is told of messages and of the ends of others."
+  @type signal ::
+          {:message, tag :: integer, bytes :: binary} | {:link_died, tag :: integer} | {:process_died, id :: integer}
 
   @type failure :: {:error, reason :: atom | tuple, message :: binary, details :: map}
   @type step ::
@@ -97,7 +113,7 @@ defmodule Tidepool.Native do
 
   @typedoc "What a compiled module says of itself."
   @type facts :: %{
-          abi: :wapc | :wasi,
+          abi: :wapc | :wasi | :lunatic,
           imports: [binary],
           start: :nothing | :snapshot | :initialiser,
           start_reason: binary | nil,
@@ -148,6 +164,10 @@ defmodule Tidepool.Native do
   @spec unpublish(runtime, binary) :: :ok
   def unpublish(_runtime, _name), do: :erlang.nif_error(:not_loaded)
 
+  @doc "The name of the ABI that a module speaks, by what it imports and exports; `nil` when it speaks none."
+  @spec abi(runtime, wasm :: binary) :: binary | nil
+  def abi(_runtime, _wasm), do: :erlang.nif_error(:not_loaded)
+
   @doc "Starts a call of a published function and drives it for a slice. An operation of `nil` is the published one."
   @spec call(runtime, name :: binary, operation :: binary | nil, payload :: binary, pos_integer, timeout) :: step
   def call(_runtime, _name, _operation, _payload, _depth, _timeout_ms), do: :erlang.nif_error(:not_loaded)
@@ -181,6 +201,61 @@ defmodule Tidepool.Native do
   @doc "Ends a task now. The flag says that a wake message was sent which has not been received."
   @spec cancel(task, :timeout | :aborted) :: {failure, boolean}
   def cancel(_task, _why), do: :erlang.nif_error(:not_loaded)
+
+  @doc """
+  Starts a program, and drives its first process for a slice. Keys: `entry`, `args`, `env` (a map), `output` (a pid or `nil`) and
+  `cpu_time` (ms or `nil`).
+  """
+  @spec start_process(runtime, name :: binary, map) :: step
+  def start_process(_runtime, _name, _options), do: :erlang.nif_error(:not_loaded)
+
+  @doc "The process that a task drives; `nil` for a call, or when it is over."
+  @spec process_ref(task) :: process_ref | nil
+  def process_ref(_task), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Makes the caller the driver of a process that was made, and drives it; `:killed` when that has ended before."
+  @spec process_begin(process_ref) :: step | :killed
+  def process_begin(_process), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Tells the maker of a process which process drives it, and goes on with the maker."
+  @spec process_spawned(task, id :: pos_integer, pid) :: step
+  def process_spawned(_task, _id, _pid), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Tells a process something, and drives it."
+  @spec process_signal(task, signal) :: step
+  def process_signal(_task, _signal), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Tells a process something that it finds when it is driven next."
+  @spec process_tell(task, signal) :: :ok
+  def process_tell(_task, _signal), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Gives a process the function that it asked to be compiled, and drives it."
+  @spec process_compiled(task, function_ref) :: step
+  def process_compiled(_task, _function), do: :erlang.nif_error(:not_loaded)
+
+  @doc "What is known of a process: see `t:Tidepool.Process.info/0`."
+  @spec process_info(process_ref) :: map
+  def process_info(_process), do: :erlang.nif_error(:not_loaded)
+
+  @doc "What is known of each process of a program."
+  @spec process_infos(process_ref) :: [map]
+  def process_infos(_process), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Has a program make no process from now on; those that there are."
+  @spec process_end(process_ref) :: [pid]
+  def process_end(_process), do: :erlang.nif_error(:not_loaded)
+
+  @doc "The number of a process of the VM in the program of a guest: the same one each time."
+  @spec process_introduce(process_ref, pid) :: pos_integer
+  def process_introduce(_process, _pid), do: :erlang.nif_error(:not_loaded)
+
+  @doc "The process that has a name in the program of a guest."
+  @spec process_whereis(process_ref, name :: binary) :: {id :: pos_integer, pid} | nil
+  def process_whereis(_process, _name), do: :erlang.nif_error(:not_loaded)
+
+  @doc "What a program has reported of itself."
+  @spec process_figures(process_ref) :: [{name :: binary, :counter | :gauge | :histogram, term}]
+  def process_figures(_process), do: :erlang.nif_error(:not_loaded)
 
   @doc "Locks a file until the term is gone or the node ends, however it ends."
   @spec lock_file(binary) :: {:ok, reference} | {:error, :locked | binary}

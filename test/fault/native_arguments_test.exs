@@ -13,6 +13,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     engines: [:runtime],
     metrics: [:runtime, :list, :list],
     count_deploy: [:runtime, :text, :number],
+    abi: [:runtime, :binary],
     compile: [:runtime, :binary, :compile_config],
     open_cache: [:runtime, :text, :number],
     new_function: [:module, :config],
@@ -27,6 +28,19 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     resume: [:task],
     answer: [:task, :reply],
     cancel: [:task, :atom],
+    start_process: [:runtime, :binary, :program],
+    process_ref: [:task],
+    process_begin: [:process],
+    process_spawned: [:task, :number, :pid],
+    process_signal: [:task, :signal],
+    process_tell: [:task, :signal],
+    process_compiled: [:task, :function],
+    process_info: [:process],
+    process_infos: [:process],
+    process_end: [:process],
+    process_introduce: [:process, :pid],
+    process_whereis: [:process, :text],
+    process_figures: [:process],
     lock_file: [:text],
     sync_folder: [:text],
     json_encode: [:json],
@@ -61,6 +75,9 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
       function: function,
       task: task,
       reply: {:ok, "right"},
+      program: FaultNative.program(),
+      process: FaultNative.process(runtime),
+      signal: {:link_died, 1},
       server: server,
       edge: FaultNative.edge(),
       queue: queue,
@@ -107,6 +124,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
           {:start_runtime, [], FaultNative.settings(), []},
           {:compile, [runtime, ""], FaultNative.compile_config(), []},
           {:new_function, [module], FaultNative.config("parked"), []},
+          {:start_process, [runtime, "puppet"], FaultNative.program(), []},
           {:http_start, [runtime], FaultNative.edge(), [[self()]]}
         ],
         {key, value} <- right do
@@ -222,7 +240,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
 
   defp wrong(kind, right) do
     handles =
-      for key <- [:runtime, :module, :function, :task, :server, :queue, :responder, :stream, :body],
+      for key <- [:runtime, :module, :function, :task, :process, :server, :queue, :responder, :stream, :body],
           key != kind,
           do: right[key]
 

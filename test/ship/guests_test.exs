@@ -116,7 +116,7 @@ defmodule Tidepool.Ship.GuestsTest do
     wrong = [
       {"language = \"rust\"\nkind = ", ~r/it is no TOML: Invalid value/},
       {<<"language = ", 34, 255, 34>>, ~r/it is no TOML/},
-      {"", ~r/language is missing; it is one of rust, go, zig/},
+      {"", ~r/language is missing; it is one of rust, lunatic, go, zig/},
       {"language = \"cobol\"", ~r/language is 'cobol'; it is one of rust/},
       {"language = [\"rust\"]", ~r/language is \['rust'\]/},
       {"language = \"rust\"", ~r/kind is missing; it is one of wapc, wasi, reactor, crate in rust/},
@@ -235,7 +235,7 @@ defmodule Tidepool.Ship.GuestsTest do
 
   test "a language that there is none of is a sentence that has them all, and the status is 1" do
     assert guests(tree!(compilers: false), ["rust", "cobol"]) ==
-             {"guests: no language is called cobol; there are: rust go zig c assemblyscript wat\n", 1}
+             {"guests: no language is called cobol; there are: rust lunatic go zig c assemblyscript wat\n", 1}
   end
 
   test "every guest of this checkout is described, and every description is right" do

@@ -116,6 +116,16 @@ defmodule Tidepool.FaultNative do
     task
   end
 
+  @doc "How a program is started."
+  def program, do: %{entry: "_start", args: [], env: %{}, output: nil, cpu_time: nil}
+
+  @doc "A process that waits for a message, driven by the caller."
+  def process(runtime) do
+    publish(runtime, "lunatic", "puppet")
+    {:wait, task, _id, _us} = settle(Native.start_process(runtime, "puppet", program()))
+    Native.process_ref(task)
+  end
+
   @doc "Drives a call on for as long as it yields: on a busy machine every slice may end with a yield."
   def settle({:yield, task}), do: task |> Native.resume() |> settle()
   def settle(step), do: step

@@ -5,8 +5,8 @@ import re
 # What tests the rooms of the core beside the tests in them: modules of native/tidepool_core/tests/core. A room that all others
 # stand on has no list: all tests are its own.
 ROOMS = {
-    "abi": ["host_calls", "pointers", "wasi", "wasi_stderr", "wasi_wait"],
-    "call": ["drive", "host_calls", "inline", "last_words", "panics", "threads", "time"],
+    "abi": ["host_calls", "lunatic", "pointers", "wasi", "wasi_stderr", "wasi_wait"],
+    "call": ["drive", "host_calls", "inline", "last_words", "panics", "processes", "programs", "threads", "time"],
     "compiler": ["compile", "compiler", "tiers"],
     "dense": ["dense"],
     "engine": ["differential", "tiers", "traps"],
@@ -14,6 +14,7 @@ ROOMS = {
     "instance": ["admission", "caps", "owned", "warm"],
     "metrics": ["metrics"],
     "module": ["cache", "compile", "compile_fuzz", "tiers"],
+    "process": ["processes", "programs"],
     "rewrite": ["compile_fuzz", "preempt", "traps"],
     "runtime": ["directory", "shutdown", "tiers"],
     "slice": ["inline", "preempt", "run_slots", "time"],
@@ -84,7 +85,7 @@ TABLE = [
         (r"native/fuzz/.+", other("fuzz")),
         (r"native/rustfmt\.toml", also(("format", None))),
         (r"native/mix_compiler\.exs|native/reload\.exs", also(("format", None), ("elixir", None))),
-        (r"native/(Cargo\.(toml|lock)|dev\.toml)", EVERY_CRATE),
+        (r"native/(Cargo\.(toml|lock)|dev\.toml|\.cargo/.+)", EVERY_CRATE),
         # Elixir
         (r"test/ship/.+", also(("format", None), ("left", "ship"))),
         (r"(lib|test|config)/.+\.exs?|mix\.exs", elixir),

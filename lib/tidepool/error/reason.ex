@@ -41,7 +41,7 @@ defmodule Tidepool.Error.Reason do
     {:not_wasm, [:deploy], 422, "the bytes are no WebAssembly"},
     {:component, [:deploy], 422, "a component; core modules can be deployed"},
     {:invalid_module, [:deploy], 422, "malformed, or uses a feature that is off"},
-    {:unknown_abi, [:deploy], 422, "neither a waPC module nor a WASI program"},
+    {:unknown_abi, [:deploy], 422, "neither a waPC module nor a program of WASI or Lunatic"},
     {:missing_export, [:deploy], 422, "the ABI needs it"},
     {:export_type, [:deploy], 422, "it has another type than the ABI says"},
     {:missing_import, [:deploy], 422, "the host does not offer it"},
@@ -59,6 +59,7 @@ defmodule Tidepool.Error.Reason do
     {:invalid_field, [:deploy], {:anywhere, 400}, "a field of a form is too long"},
     {:node_reachable, [:node], 409, "it can be reached: stop it first"},
     {:unknown_node, [:node], 404, "it is not among the nodes that this node has lost"},
+    {:unknown_process, [:process], 404, "no process of that number runs on this node"},
     {:data_in_use, [:start], 500, "another node has the data folder"},
     {:engine, [:start], 500, "the native library can't start"},
     {:listen, [:start], 500, "the edge can't listen where it should"}
@@ -73,8 +74,8 @@ defmodule Tidepool.Error.Reason do
   @type limit :: unquote(union.(Keyword.keys(@limits)))
   @type t :: unquote(union.(words)) | {:trap, trap} | {:limit, limit}
 
-  @typedoc "What an error is told of: a call, a deploy, another node that is to be forgotten, the start of this one."
-  @type subject :: :call | :deploy | :node | :start
+  @typedoc "What an error is told of: a call, a deploy, another node that is to be forgotten, a guest's process, the start of this node."
+  @type subject :: :call | :deploy | :node | :process | :start
 
   @doc "All reasons as words, those of `{:trap, kind}` and `{:limit, limit}` among them, that are told of this."
   @spec all(subject) :: [atom]

@@ -15,7 +15,7 @@ defmodule Tidepool.Function.Loader do
   @typedoc "A compiled module and what it says of itself."
   @type t :: %{
           module: Native.module_ref(),
-          abi: :wapc | :wasi,
+          abi: :wapc | :wasi | :lunatic,
           imports: [String.t()],
           start: :nothing | :snapshot | :initialiser,
           start_reason: String.t() | nil,
@@ -37,6 +37,14 @@ defmodule Tidepool.Function.Loader do
     end
   end
 
+  @doc "The options of a deploy, with an engine that suits the module where they name none: the dense one for programs of processes."
+  @spec suited(binary, keyword) :: keyword
+  def suited(wasm, options) do
+    if not Keyword.has_key?(options, :engine) and Native.abi(Engine.runtime(), wasm) == "lunatic",
+      do: Keyword.put(options, :engine, :dense),
+      else: options
+  end
+
   @doc """
   Checks and compiles the module of an entry, or takes its code from the cache, and runs its start functions for a snapshot
   if the deploy wants one, on the native library's own threads; waits for it. Errors name what refused it. A large module
@@ -44,7 +52,7 @@ defmodule Tidepool.Function.Loader do
 
   A caller that dies meanwhile takes its place in the queue along.
   """
-  @spec compile(binary, Entry.t()) :: {:ok, t} | {:error, Error.t()}
+  @spec compile(binary, Entry.t() | Tidepool.Function.t()) :: {:ok, t} | {:error, Error.t()}
   def compile(wasm, entry), do: compile(wasm, entry, false)
 
   @doc """
@@ -83,7 +91,7 @@ defmodule Tidepool.Function.Loader do
   end
 
   @doc "Makes a function of a compiled module."
-  @spec function(t, Entry.t()) :: {:ok, Native.function_ref()} | {:error, Error.t()}
+  @spec function(t, Entry.t() | Tidepool.Function.t()) :: {:ok, Native.function_ref()} | {:error, Error.t()}
   def function(loaded, entry) do
     case Native.new_function(loaded.module, native_config(entry)) do
       {:ok, function} -> {:ok, function}

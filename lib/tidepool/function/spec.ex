@@ -34,7 +34,8 @@ defmodule Tidepool.Function.Spec do
       default: :fast,
       doc:
         "`dense` for functions of which very many instances live at once: up to 100,000 and more where `fast` ends at " <>
-          "some thousands, at the price of bounds checks (memory access 1.3 to 1.6 times slower)."
+          "some thousands, at the price of bounds checks (memory access 1.3 to 1.6 times slower). Programs of processes are on " <>
+          "it unless `fast` is asked for."
     ],
     snapshot: [
       type: :boolean,

@@ -37,7 +37,7 @@ fn call(function: &Arc<Function>, operation: &str, payload: &[u8]) {
             Step::Done(outcome) => return drop(outcome.unwrap()),
             Step::Host(HostRequest::Wapc(call)) => task.answer(Ok(call.payload)),
             Step::Yield => {}
-            Step::Wait => panic!("there is room"),
+            step => panic!("there is room: {step:?}"),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Exports of a module: those that tell its ABI, and those that the ABI needs.
 
+use wasmparser::{Parser, Payload};
 use wasmtime::{ExternType, FuncType, ModuleExport, Mutability, ValType};
 
 use crate::base::error::CompileError;
@@ -22,6 +23,25 @@ impl<'a> Surface<'a> {
         }
     }
 
+    /// Of a module that has yet to be compiled; of one that can't be read, those up to there.
+    pub(crate) fn read(wasm: &'a [u8]) -> Self {
+        let mut surface = Surface { imports: Vec::new(), exports: Vec::new() };
+        for payload in Parser::new(0).parse_all(wasm) {
+            match payload {
+                Ok(Payload::ImportSection(imports)) => {
+                    surface.imports.extend(imports.into_imports().map_while(Result::ok).map(|import| import.module));
+                }
+                Ok(Payload::ExportSection(exports)) => {
+                    surface.exports.extend(exports.into_iter().map_while(Result::ok).map(|export| export.name));
+                    break;
+                }
+                Ok(Payload::CodeSectionStart { .. }) | Err(_) => break,
+                Ok(_) => {}
+            }
+        }
+        surface
+    }
+
     pub(crate) fn exports(&self, name: &str) -> bool {
         self.exports.contains(&name)
     }
@@ -30,8 +50,8 @@ impl<'a> Surface<'a> {
 /// Indices of the ABI's exports, so that no call looks them up by name.
 pub(crate) struct Exports {
     pub(crate) memory: ModuleExport,
-    /// The function that serves a call.
-    pub(crate) call: ModuleExport,
+    /// The function that serves a call; `None` where each instance has its own.
+    pub(crate) call: Option<ModuleExport>,
     pub(crate) start: Vec<ModuleExport>,
 }
 
@@ -45,16 +65,24 @@ impl Exports {
         call: (&str, &[ValType], &[ValType]),
         start: &[&str],
     ) -> Result<Self, CompileError> {
+        let (name, params, results) = call;
+        let call = Some(function(module, name, params, results)?);
+        let start = start.iter().filter(|name| module.get_export(name).is_some());
+        let start = start.map(|name| function(module, name, &[], &[])).collect::<Result<_, _>>()?;
+        Ok(Exports { call, start, ..Self::memory_alone(module)? })
+    }
+
+    /// The memory, where what is called differs from instance to instance.
+    ///
+    /// # Errors
+    /// When there is none, or something else has its name.
+    pub(crate) fn memory_alone(module: &wasmtime::Module) -> Result<Self, CompileError> {
         let memory = match module.get_export("memory") {
             Some(ExternType::Memory(_)) => index(module, "memory", "a memory named")?,
             Some(other) => return Err(export_type("memory", "a memory", &other)),
             None => return Err(CompileError::MissingExport { name: "memory".into(), kind: "a memory named" }),
         };
-        let (name, params, results) = call;
-        let call = function(module, name, params, results)?;
-        let start = start.iter().filter(|name| module.get_export(name).is_some());
-        let start = start.map(|name| function(module, name, &[], &[])).collect::<Result<_, _>>()?;
-        Ok(Exports { memory, call, start })
+        Ok(Exports { memory, call: None, start: Vec::new() })
     }
 }
 

@@ -7,7 +7,9 @@ use wasmtime::{Engine, ExternType, Linker, Store};
 
 use super::contract::Spec;
 use super::exports::describe;
+use super::lunatic::NETWORKING;
 use super::slots::State;
+use super::wasi::imports::is_wasi;
 use crate::base::error::CompileError;
 use crate::store::context::FunctionContext;
 
@@ -24,6 +26,11 @@ pub struct Import {
     pub params: Vec<String>,
     /// Types of the results.
     pub results: Vec<String>,
+}
+
+/// May functions of this import module wait for I/O?
+pub(crate) fn waits(module: &str) -> bool {
+    is_wasi(module) || module == NETWORKING
 }
 
 /// What one engine offers guests of one ABI.

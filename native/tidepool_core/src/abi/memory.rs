@@ -148,7 +148,8 @@ pub(crate) fn length(len: usize) -> i32 {
     i32::try_from(len).unwrap_or(i32::MAX)
 }
 
-fn bad_pointer(caller: &mut Caller<'_, State>, ptr: i32, len: usize) -> wasmtime::Error {
+/// Stops the guest for a range that isn't within its memory.
+pub(crate) fn bad_pointer(caller: &mut Caller<'_, State>, ptr: i32, len: usize) -> wasmtime::Error {
     let message =
         format!("the guest gave the host {len} bytes at {:#x}, which are not all in its memory", unsigned(ptr));
     fail(caller, CallError::Trap { kind: TrapKind::BadPointer, message, frames: Vec::new(), console: Vec::new() })

@@ -7,6 +7,7 @@
 pub(crate) mod contract;
 pub(crate) mod exports;
 pub(crate) mod imports;
+pub(crate) mod lunatic;
 pub(crate) mod memory;
 pub(crate) mod slots;
 pub(crate) mod wapc;

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 
+use super::lunatic::data::LunaticSlot;
 use super::wapc::data::WapcSlot;
 use super::wasi::data::WasiSlot;
 
@@ -12,9 +13,10 @@ pub(crate) type State = crate::store::data::State<Slots>;
 #[derive(Default)]
 pub(crate) struct Slots {
     pub(crate) wapc: WapcSlot,
-    /// waPC guests may use it, too.
+    /// Guests of all ABIs may use it.
     pub(crate) wasi: WasiSlot,
+    pub(crate) lunatic: LunaticSlot,
     /// For ABIs that have no slot of their own here.
-    #[cfg_attr(not(test), expect(dead_code, reason = "both built-in ABIs have one, and the third is a test's"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "the built-in ABIs have one, and that of a test has none"))]
     pub(crate) other: Option<Box<dyn Any + Send + Sync>>,
 }

@@ -21,7 +21,9 @@ pub enum CompileError {
         message: String,
     },
     /// The module speaks none of the ABIs.
-    #[error("the module speaks no ABI that can be called: export `__guest_call` (waPC) or `_start` (a WASI program)")]
+    #[error(
+        "the module speaks no ABI that can be called: export `__guest_call` (waPC) or `_start` (a WASI program, or one of processes that imports `lunatic::…`)"
+    )]
     UnknownAbi {
         /// What it exports instead.
         exports: Vec<String>,

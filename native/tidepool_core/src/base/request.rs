@@ -22,7 +22,89 @@ pub struct Request {
 pub enum HostRequest {
     /// `__host_call` of waPC.
     Wapc(HostCall),
+    /// What a process of a program asks.
+    Process(ProcessRequest),
 }
+
+/// What a process asks of its driver: what only those can do who know the processes that drive the others. Processes are
+/// named by their [`Address`], or by their number where they have none: those are gone, or have never been.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProcessRequest {
+    /// Start the process that waits for its driver under this number, linked when there is a tag.
+    Spawn {
+        /// Its number in the program.
+        id: u64,
+        /// What the parent is to be told when it dies.
+        link: Option<i64>,
+    },
+    /// Link both, each with this tag.
+    Link {
+        /// The other one.
+        to: Peer,
+        /// What a death is told with.
+        tag: i64,
+    },
+    /// Remove the link.
+    Unlink {
+        /// The other one.
+        to: Peer,
+    },
+    /// Whether the process dies with those that it is linked to, or is told.
+    DieWhenLinkDies(bool),
+    /// Tell of its end, however it ends.
+    Monitor {
+        /// The other one.
+        to: Peer,
+    },
+    /// Don't tell of its end.
+    StopMonitoring {
+        /// The other one.
+        to: Peer,
+    },
+    /// End it.
+    Kill {
+        /// The other one, which may be the process itself.
+        to: Peer,
+    },
+    /// Pass bytes to a process that is not a guest.
+    Send {
+        /// Who gets them.
+        to: Peer,
+        /// The message's tag; 0 is none.
+        tag: i64,
+        /// The message.
+        bytes: Vec<u8>,
+        /// When, from now on.
+        after: Duration,
+    },
+    /// Compile a module, and give the process a function of it.
+    Compile {
+        /// The module.
+        wasm: Vec<u8>,
+    },
+}
+
+impl ProcessRequest {
+    /// Is it about other processes alone? Those that a process has made don't run meanwhile.
+    pub(crate) fn is_control(&self) -> bool {
+        !matches!(self, ProcessRequest::Send { .. } | ProcessRequest::Compile { .. })
+    }
+}
+
+/// Another process, as requests name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// Its number in the program.
+    pub id: u64,
+    /// What drives it; `None` when there is no such process, or no more.
+    pub address: Option<Address>,
+    /// Is it a process of the program, and not one of the host's?
+    pub is_guest: bool,
+}
+
+/// The driver of a process: a number that means something to whoever drives. Never 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Address(pub std::num::NonZeroU64);
 
 /// A host call of a waPC guest: its target and its payload.
 #[derive(Debug, Clone, PartialEq, Eq)]

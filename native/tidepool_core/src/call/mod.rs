@@ -1,7 +1,10 @@
 //! A call: its target, how it is served, and the task by which its caller drives it.
 
 pub(crate) mod held;
+pub(crate) mod member;
 pub(crate) mod node;
+pub(crate) mod poll;
+pub(crate) mod process;
 pub(crate) mod serve;
 pub(crate) mod target;
 pub(crate) mod task;

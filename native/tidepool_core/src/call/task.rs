@@ -1,16 +1,16 @@
 //! One call as a future that its caller drives.
 
-use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
-use std::sync::{Arc, LazyLock};
-use std::task::{Context, Poll, Wake, Waker};
+use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::member::Member;
+use super::poll::{Kept, Polled, poll, poll_process};
 use super::serve::trial;
-use super::target::{Call, CallBody, CallFuture, Target};
+use super::target::{Call, CallFuture, Target};
 use crate::base::error::CallError;
 use crate::base::limits::Limit;
 use crate::base::request::{HostReply, HostRequest, Request};
@@ -19,7 +19,6 @@ use crate::os::thread_clock::ThreadClock;
 use crate::slice::epoch::SLICE;
 use crate::slice::inline_estimate::INLINE_MAX;
 use crate::slice::run_slots::RunSlot;
-use crate::store::host_channel::HostChannel;
 
 /// What a call needs next.
 #[derive(Debug)]
@@ -61,7 +60,7 @@ pub struct Usage {
 pub struct Task {
     /// `None` once the call is over.
     future: Option<CallFuture>,
-    call: Call,
+    pub(super) call: Call,
     started_at: Instant,
     deadline: Instant,
     slice: Slice,
@@ -71,6 +70,8 @@ pub struct Task {
     cpu_time: Duration,
     /// Whether the call shows in the metrics.
     counted: bool,
+    /// A process's place in its program. Dropped after the future: with the process end its names, when it is gone.
+    pub(super) member: Option<Box<Member>>,
 }
 
 /// When the guest last ran. Reading the clock is a tenth of a short call, so a short call reads it twice and no more.
@@ -110,10 +111,17 @@ impl Task {
         task
     }
 
+    /// A process, which has no end.
+    pub(super) fn process(future: CallFuture, call: Call, member: Member) -> Self {
+        let mut task = Task::new(future, call, Duration::MAX);
+        (task.counted, task.member) = (false, Some(Box::new(member)));
+        task
+    }
+
     fn new(future: CallFuture, call: Call, timeout: Duration) -> Self {
         let started_at = Instant::now();
-        // A deadline too far off for the clock is as good as a year.
-        let far = Duration::from_secs(365 * 24 * 3600);
+        // A deadline too far off for the clock is as good as a hundred years.
+        let far = Duration::from_secs(100 * 365 * 24 * 3600);
         let deadline = started_at.checked_add(timeout).unwrap_or(started_at + far);
         let future = Some(future);
         let cpu_time = Duration::ZERO;
@@ -127,6 +135,7 @@ impl Task {
             slot: RunSlot::None,
             cpu_time,
             counted: true,
+            member: None,
         }
     }
 
@@ -138,7 +147,12 @@ impl Task {
     /// `waker` is called only if the call waits, with a handle to the I/O threads. The waker that it makes may be woken on any
     /// thread, this one included. Only the last one is woken.
     pub fn drive(&mut self, waker: impl FnMut(&tokio::runtime::Handle) -> Waker) -> Step {
-        self.run_slice(Some(waker))
+        self.run_slice(Some(waker), None)
+    }
+
+    /// Like [`Task::drive`], with a waker that is there already: for tasks that wait often.
+    pub fn drive_kept(&mut self, kept: &Kept<'_>) -> Step {
+        self.run_slice(None::<NoWaker>, Some(kept))
     }
 
     /// Like [`Task::drive`], for the first slice, on a thread that serves connections: see
@@ -146,24 +160,29 @@ impl Task {
     ///
     /// After [`Step::Wait`] no waker is woken: the driver that takes the task over drives it at once, and so misses nothing.
     pub fn drive_inline(&mut self) -> Step {
-        let mut step = self.run_slice(None::<NoWaker>);
+        let mut step = self.run_slice(None::<NoWaker>, None);
         let mut took = self.last_slice();
         // The tick may come right after the start: a call that has hardly run gets another slice.
         if matches!(step, Step::Yield) && took < INLINE_MAX {
-            step = self.run_slice(None::<NoWaker>);
+            step = self.run_slice(None::<NoWaker>, None);
             took += self.last_slice();
         }
         self.call.target.inline_estimate.charge(took);
         step
     }
 
-    fn run_slice(&mut self, mut waker: Option<impl FnMut(&tokio::runtime::Handle) -> Waker>) -> Step {
+    fn run_slice(
+        &mut self,
+        mut waker: Option<impl FnMut(&tokio::runtime::Handle) -> Waker>,
+        kept: Option<&Kept<'_>>,
+    ) -> Step {
+        let burst = self.burst();
         let Some(future) = self.future.as_mut() else {
             return Step::Done(Err(CallError::Internal { message: "the call is over already".into() }));
         };
         // Wall time includes what the system gave to other threads, which is much on a busy machine. A guest that goes on after
         // it has yielded, or after a slice of CPU time, is worth the system calls that leave it out.
-        let clock = (std::mem::take(&mut self.yielded) || self.cpu_time >= SLICE).then(ThreadClock::now);
+        let clock = (std::mem::take(&mut self.yielded) || burst >= SLICE).then(ThreadClock::now);
         // A call is driven right after it was started.
         let began = match self.slice {
             Slice::NotYet => self.started_at,
@@ -173,35 +192,55 @@ impl Task {
             return self.finish(Err(self.late()));
         }
         let node = &self.call.target.node;
-        if self.call.channel.long()
-            && self
-                .slot
-                .take(&node.slots, || waker.as_mut().map_or_else(|| Waker::noop().clone(), |waker| waker(&node.io)))
-                .is_pending()
-        {
+        let slot_waker = || match (kept, waker.as_mut()) {
+            (Some(kept), _) => kept.waker.clone(),
+            (None, Some(waker)) => waker(&node.io),
+            (None, None) => Waker::noop().clone(),
+        };
+        if self.call.channel.long() && self.slot.take(&node.slots, slot_waker).is_pending() {
             self.slice = Slice::Last { ended: began, took: Duration::ZERO };
             return Step::Wait;
         }
         let polled = {
-            // Only WASI waits for I/O, so only its guests are polled inside the I/O runtime.
-            let _io = self.call.target.module.uses_wasi.then(|| node.io.enter());
+            // Only guests that may wait for I/O are polled inside the I/O runtime.
+            let _io = self.call.target.module.uses_io.then(|| node.io.enter());
             let _running = node.ticker.running();
             // A panic leaves a future behind that is never polled again.
             let waker = waker.map(|mut waker| move || waker(&node.io));
-            catch_unwind(AssertUnwindSafe(|| poll(future.as_mut(), &self.call.channel, waker)))
+            let call = &self.call;
+            catch_unwind(AssertUnwindSafe(|| match &mut self.member {
+                None => poll(future.as_mut(), &call.channel, waker, kept),
+                Some(member) => poll_process(future.as_mut(), member, call, waker, kept),
+            }))
         };
         let now = Instant::now();
         let took = now.saturating_duration_since(began);
-        self.cpu_time += clock.map_or(took.min(SLICE), |clock| clock.elapsed());
+        let spent = clock.map_or(took.min(SLICE), |clock| clock.elapsed());
+        self.cpu_time += spent;
+        if let Some(member) = &mut self.member {
+            member.burst += spent;
+        }
         self.slice = Slice::Last { ended: now, took };
-        if self.cpu_time >= SLICE && !self.call.channel.long() {
-            self.call.channel.set_long();
+        if self.burst() >= SLICE && !self.call.channel.long() {
+            self.call.channel.set_long(true);
+        }
+        if let Some(member) = &mut self.member {
+            member.guest.process.note_usage(self.cpu_time, self.call.channel.memory_bytes());
+            if !matches!(&polled, Ok(Polled::Host(HostRequest::Process(request))) if request.is_control()) {
+                member.let_go();
+            }
+            // A server that answers for years computes as little at a time as a short call.
+            if matches!(polled, Ok(Polled::Host(_) | Polled::Wait)) && !member.burst.is_zero() {
+                member.burst = Duration::ZERO;
+                self.call.channel.set_long(false);
+            }
         }
         match polled {
             Ok(Polled::Ready(outcome)) => self.finish(outcome),
             // Whatever the guest asks for, its CPU time is used up.
-            Ok(_) if self.cpu_time > self.call.target.limits().cpu_time() => {
-                let allowed = self.call.target.limits().cpu_time_ms;
+            Ok(_) if self.cpu_limit().is_some_and(|limit| self.cpu_time > limit) => {
+                let limit = self.cpu_limit().unwrap_or_default();
+                let allowed = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
                 let console = self.call.channel.console();
                 self.finish(Err(CallError::Limit { limit: Limit::CpuTime, allowed, frames: Vec::new(), console }))
             }
@@ -242,14 +281,16 @@ impl Task {
         error
     }
 
-    /// Time that was left until the call's deadline when its guest last stopped.
+    /// Time that was left until the call's deadline when its guest last stopped, or until it is to be driven again although
+    /// nobody wakes it.
     #[must_use]
     pub fn remaining(&self) -> Duration {
         let now = match self.slice {
             Slice::NotYet => self.started_at,
             Slice::Last { ended, .. } => ended,
         };
-        self.deadline.saturating_duration_since(now)
+        let until = self.call.channel.wake_at().map_or(self.deadline, |at| at.min(self.deadline));
+        until.saturating_duration_since(now)
     }
 
     /// The version of the function that is called.
@@ -277,6 +318,19 @@ impl Task {
         }
     }
 
+    /// What the guest has computed: all of it, or if it is a process, since it last waited.
+    fn burst(&self) -> Duration {
+        self.member.as_ref().map_or(self.cpu_time, |member| member.burst)
+    }
+
+    /// What it may compute; `None` is without limit.
+    fn cpu_limit(&self) -> Option<Duration> {
+        match &self.member {
+            Some(member) => member.guest.config.cpu_time_us().map(Duration::from_micros),
+            None => Some(self.call.target.limits().cpu_time()),
+        }
+    }
+
     fn finish(&mut self, outcome: Result<Vec<u8>, CallError>) -> Step {
         self.end(Outcome::from(&outcome));
         Step::Done(outcome)
@@ -287,6 +341,7 @@ impl Task {
         // Dropping the future may print the guest's last line, and a console may panic: that must not reach the caller.
         let future = self.future.take();
         drop(catch_unwind(AssertUnwindSafe(|| drop(future))));
+        self.member = None;
         if !self.counted {
             return;
         }
@@ -312,56 +367,6 @@ impl Drop for Task {
         if self.future.is_some() {
             self.end(Outcome::Aborted);
         }
-    }
-}
-
-enum Polled {
-    Ready(Result<Vec<u8>, CallError>),
-    Host(HostRequest),
-    Yield,
-    Wait,
-}
-
-/// Polls with a waker that only notes that it was woken, which is enough for a call that never waits. A call that waits is
-/// polled again, with the real waker if there is one.
-fn poll(mut future: Pin<&mut CallBody>, channel: &HostChannel, waker: Option<impl FnOnce() -> Waker>) -> Polled {
-    NOTED.set(false);
-    if let Poll::Ready(outcome) = future.as_mut().poll(&mut Context::from_waker(&NOTING)) {
-        return Polled::Ready(outcome);
-    }
-    if let Some(request) = channel.take_request() {
-        return Polled::Host(request);
-    }
-    if NOTED.get() {
-        return Polled::Yield;
-    }
-    let Some(waker) = waker else { return Polled::Wait };
-    let waker = waker();
-    if let Poll::Ready(outcome) = future.poll(&mut Context::from_waker(&waker)) {
-        return Polled::Ready(outcome);
-    }
-    match channel.take_request() {
-        Some(request) => Polled::Host(request),
-        None => Polled::Wait,
-    }
-}
-
-thread_local! {
-    /// Was the noting waker woken on this thread since it was last reset?
-    static NOTED: Cell<bool> = const { Cell::new(false) };
-}
-
-static NOTING: LazyLock<Waker> = LazyLock::new(|| Waker::from(Arc::new(Noting)));
-
-struct Noting;
-
-impl Wake for Noting {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        NOTED.set(true);
     }
 }
 

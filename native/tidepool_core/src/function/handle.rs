@@ -7,6 +7,7 @@ use crate::base::config::{FunctionConfig, Instances, Tier};
 use crate::base::error::{CallError, CompileError};
 use crate::base::request::Request;
 use crate::call::node::Node;
+use crate::call::process::{self, ProcessOptions};
 use crate::call::target::{Entry, Target};
 use crate::call::task::Task;
 use crate::instance::admission::FunctionCap;
@@ -121,6 +122,19 @@ impl Function {
     pub fn start(&self, request: Request) -> Result<Task, CallError> {
         let target = self.targets.mine();
         Task::start(target, request, target.entry.start)
+    }
+
+    /// Starts a program: the task of its first process, which runs until the program ends it, or its driver.
+    ///
+    /// # Errors
+    /// [`CallError::Overloaded`] when the function's limits allow no process.
+    pub fn start_process(&self, options: ProcessOptions) -> Result<Task, CallError> {
+        process::start(self.targets.mine(), options)
+    }
+
+    /// Gives a process that asked for it this function, to make processes of.
+    pub fn give_to(&self, task: &Task) {
+        task.give_module(Arc::clone(self.targets.mine()));
     }
 
     /// Prepares a trial: makes one instance, runs its start functions, drops it, and prints what start functions printed when

@@ -66,11 +66,13 @@ impl Instance {
             let Some(start) = export(&mut store, start).and_then(wasmtime::Extern::into_func) else { continue };
             run_start(&mut store, &start).await?;
         }
-        let Some(call) = export(&mut store, &module.exports.call).and_then(wasmtime::Extern::into_func) else {
-            return Err(CallError::Internal { message: "the instance lacks an export that its module has".into() });
-        };
-        if let Err(error) = (module.abi.bind)(&mut store, &call) {
-            return Err(call_error(&mut store, &error));
+        if let Some(call) = &module.exports.call {
+            let Some(call) = export(&mut store, call).and_then(wasmtime::Extern::into_func) else {
+                return Err(CallError::Internal { message: "the instance lacks an export that its module has".into() });
+            };
+            if let Err(error) = (module.abi.bind)(&mut store, &call) {
+                return Err(call_error(&mut store, &error));
+            }
         }
         Ok(Instance { parts: Some(Box::new(Parts { store, spent: false, _permit: permit })) })
     }

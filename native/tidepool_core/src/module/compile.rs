@@ -12,7 +12,7 @@ use super::compiled::CompiledModule;
 use super::toolchain::Toolchain;
 use crate::abi::contract::Spec;
 use crate::abi::exports::Surface;
-use crate::abi::wasi::imports::is_wasi;
+use crate::abi::imports::waits;
 use crate::base::config::{CompileConfig, EngineKind, Tier};
 use crate::base::error::CompileError;
 use crate::base::origin::{Origin, Start};
@@ -167,7 +167,7 @@ fn link(
         pre,
         exports,
         exported,
-        uses_wasi: module.imports().any(|import| is_wasi(import.module())),
+        uses_io: module.imports().any(|import| waits(import.module())),
         origin: Arc::new(origin),
         key,
         from_cache,

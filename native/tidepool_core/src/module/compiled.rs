@@ -28,7 +28,7 @@ pub struct CompiledModule {
     pub(crate) pre: InstancePre<State>,
     pub(crate) exports: Exports,
     /// Whether its instances may wait for I/O.
-    pub(crate) uses_wasi: bool,
+    pub(crate) uses_io: bool,
     pub(crate) exported: Arc<Exported>,
     pub(crate) origin: Arc<Origin>,
     /// Where the code belongs in the cache.

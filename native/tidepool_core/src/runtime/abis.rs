@@ -1,6 +1,7 @@
 //! The ABIs that this host speaks.
 
 use crate::abi::contract::{Abi, Spec};
+use crate::abi::lunatic::Lunatic;
 use crate::abi::wapc::Wapc;
 use crate::abi::wasi::Program;
 use crate::call::serve::entry;
@@ -21,7 +22,8 @@ impl Kind {
 
 /// A module speaks the first of these that fits.
 pub(crate) fn built_in() -> Vec<Kind> {
-    vec![Kind::of::<Wapc>(), Kind::of::<Program>()]
+    // Programs of Lunatic are WASI programs, too.
+    vec![Kind::of::<Lunatic>(), Kind::of::<Wapc>(), Kind::of::<Program>()]
 }
 
 #[cfg(test)]

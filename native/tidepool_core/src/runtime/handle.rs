@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::abis::{Kind, built_in};
+use crate::abi::contract::Spec;
+use crate::abi::exports::Surface;
 use crate::abi::imports::Import;
 use crate::base::config::{CompileConfig, EngineKind, RuntimeConfig, Tier};
 use crate::base::console::Console;
@@ -87,6 +89,12 @@ impl Runtime {
     pub fn imports(&self) -> Vec<Import> {
         let offers = &self.toolchain.engines.get(EngineKind::Fast).optimising.offers;
         offers.iter().flat_map(|offer| offer.imports()).collect()
+    }
+
+    /// The name of the ABI that a module speaks, by what it imports and exports; `None` when it speaks none, or can't be read.
+    #[must_use]
+    pub fn abi_of(&self, wasm: &[u8]) -> Option<&'static str> {
+        Spec::detect(&self.toolchain.abis, &Surface::read(wasm)).ok().map(|abi| abi.name)
     }
 
     /// Checks `wasm`, compiles it for this machine, unless the cache has it, and links it. Takes 5–50 ms for most modules

@@ -1,5 +1,6 @@
 //! The host channel: by which a guest calls the host through the driver of its task, and what else these two share of a call.
 
+use std::any::Any;
 use std::future::poll_fn;
 use std::ops::Deref;
 use std::rc::Rc;
@@ -76,7 +77,14 @@ pub(crate) struct HostChannel {
     // Written and read by the driver's thread, in and around a poll: any ordering does.
     memory_bytes: AtomicUsize,
     long: AtomicBool,
+    /// Whether `wake_at` has a time.
+    timed: AtomicBool,
+    wake_at: Mutex<Option<Instant>>,
+    gift: Mutex<Option<Gift>>,
 }
+
+/// What an answer carries beside its bytes.
+pub(crate) type Gift = Arc<dyn Any + Send + Sync>;
 
 /// The wait for an instance.
 #[derive(Debug, Default)]
@@ -136,9 +144,35 @@ impl HostChannel {
         queue.since = queued.then(Instant::now);
     }
 
-    /// Notes that the guest has used up its first slice.
-    pub(crate) fn set_long(&self) {
-        self.long.store(true, Ordering::Relaxed);
+    /// Gives something along with the answer that follows.
+    pub(crate) fn give(&self, gift: Gift) {
+        *self.gift.lock().unwrap_or_else(PoisonError::into_inner) = Some(gift);
+    }
+
+    /// Takes what came with the last answer.
+    pub(crate) fn take_gift(&self) -> Option<Gift> {
+        self.gift.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Notes when the guest is to be driven again if nobody wakes it before.
+    pub(crate) fn set_wake_at(&self, at: Option<Instant>) {
+        if at.is_some() || self.timed.load(Ordering::Relaxed) {
+            self.timed.store(at.is_some(), Ordering::Relaxed);
+            *self.wake_at.lock().unwrap_or_else(PoisonError::into_inner) = at;
+        }
+    }
+
+    /// When the guest is to be driven again if nobody wakes it before.
+    pub(crate) fn wake_at(&self) -> Option<Instant> {
+        if !self.timed.load(Ordering::Relaxed) {
+            return None;
+        }
+        *self.wake_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes whether the guest has used up its first slice.
+    pub(crate) fn set_long(&self, long: bool) {
+        self.long.store(long, Ordering::Relaxed);
     }
 
     /// Whether the guest has used up its first slice.

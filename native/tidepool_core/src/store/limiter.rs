@@ -32,6 +32,11 @@ impl Meter {
         }
     }
 
+    /// Lowers the largest memory to `bytes`, if that is less.
+    pub(crate) fn lower(&mut self, bytes: u64) {
+        self.memory_bytes = self.memory_bytes.min(bytes);
+    }
+
     /// Reserves `bytes` more of the function's and the node's memory budget.
     fn reserve(&mut self, bytes: u64) -> bool {
         let reserved = self.function.reserve_memory(bytes);

@@ -179,7 +179,7 @@ fn many_tasks_interleave_on_one_thread_and_each_gets_its_own_answer() {
                 assert_eq!(reply.unwrap(), expected.as_bytes());
                 false
             }
-            Step::Wait => panic!("there is room for all"),
+            step => panic!("there is room for all: {step:?}"),
         });
     }
     assert_eq!(asked.len(), 21);

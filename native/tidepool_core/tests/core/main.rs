@@ -22,11 +22,14 @@ mod host_calls;
 mod inline;
 mod last_words;
 mod limits;
+mod lunatic;
 mod metrics;
 mod owned;
 mod panics;
 mod pointers;
 mod preempt;
+mod processes;
+mod programs;
 mod run_slots;
 #[path = "../settings/mod.rs"]
 mod settings;

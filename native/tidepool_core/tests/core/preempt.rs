@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tidepool_core::Import;
 use tidepool_core::{CallError, EngineKind, Function, Instances, Limit, Limits, RuntimeConfig, Step, Task};
+use tidepool_core::{Import, ProcessOptions};
 
 use crate::support::signal::Signal;
 use crate::support::{Node, Outcome, call, config, limits, request, thread_time, wat};
@@ -129,6 +129,10 @@ fn caller(import: &Import, times: usize) -> Vec<u8> {
         "wapc" => {
             ("", format!(r#"(func (export "__guest_call") (param i32 i32) (result i32) {choose} (i32.const 1))"#))
         }
+        "lunatic" => {
+            let ways = (0..ARGUMENTS.len()).map(|way| format!(r#"(export "way{way}" (func $way{way}))"#));
+            ("", ways.collect())
+        }
         "wasi" => (
             r#"(import "wasi_snapshot_preview1" "args_sizes_get" (func $sizes (param i32 i32) (result i32)))"#,
             format!(
@@ -150,16 +154,26 @@ fn caller(import: &Import, times: usize) -> Vec<u8> {
 fn import_by_import(on: On, times: usize) {
     let node = on.node();
     let imports = node.runtime.imports();
-    for (abi, least) in [("wapc", 60), ("wasi", 50)] {
+    for (abi, least) in [("wapc", 60), ("wasi", 50), ("lunatic", 50)] {
         assert!(imports.iter().filter(|import| import.abi == abi).count() > least, "{imports:?}");
     }
-    for import in imports {
+    // Those of WASI are the same for all.
+    let own = |import: &Import| import.abi != "lunatic" || import.module.starts_with("lunatic::");
+    for import in imports.into_iter().filter(own) {
         let function = function(&node, &caller(&import, times));
         for way in 0..ARGUMENTS.len() {
             let what = format!("{}.{} of {} on {on:?}, way {way}", import.module, import.name, import.abi);
-            assert_in_slices(&what, || start(&function, &"x".repeat(way)));
+            assert_in_slices(&what, || match import.abi {
+                "lunatic" => process(&function, format!("way{way}")),
+                _ => start(&function, &"x".repeat(way)),
+            });
         }
     }
+}
+
+fn process(function: &Arc<Function>, entry: String) -> Task {
+    let cpu_time = Some(Duration::from_millis(CPU_TIME_MS));
+    function.start_process(ProcessOptions { entry, cpu_time, ..ProcessOptions::default() }).unwrap()
 }
 
 #[test]

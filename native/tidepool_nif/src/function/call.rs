@@ -4,9 +4,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, Resource, ResourceArc, Term};
-use tidepool_core::{CallError, Cancel, HostReply, Request, Step, Task, Usage};
+use tidepool_core::{
+    CallError, Cancel, HostReply, HostRequest, Kept, ProcessRef, ProcessRequest, Request, Step, Task, Usage,
+};
 
 use crate::function::deploy::FunctionHandle;
+use crate::function::request;
 use crate::function::wake::{Waker, sending};
 use crate::node::handle::Node;
 use crate::terms::message::message;
@@ -174,7 +177,7 @@ pub(crate) fn take_over(env: Env<'_>, task: Task, step: Step, ago: Duration) -> 
     }
 }
 
-fn first_slice(env: Env<'_>, mut task: Task) -> Term<'_> {
+pub(crate) fn first_slice(env: Env<'_>, mut task: Task) -> Term<'_> {
     let mut waker = None;
     let step = drive(env, &mut task, &mut waker, env.pid());
     let remaining = task.remaining();
@@ -187,13 +190,26 @@ fn own(env: Env<'_>, task: Task, waker: Option<Arc<Waker>>, step: Step, remainin
         return encode::outcome(env, outcome);
     }
     let id = waker.as_ref().map_or(0, |waker| waker.id());
-    let version = task.version();
+    let (version, child) = (task.version(), child(&task, &step));
     let handle = ResourceArc::new(TaskHandle::new(env.pid(), Call { task, waker }));
-    unfinished(env, handle.encode(env), step, id, remaining, version)
+    unfinished(env, handle.encode(env), step, id, remaining, (version, child))
+}
+
+/// The process that a step wants started.
+fn child(task: &Task, step: &Step) -> Option<ProcessRef> {
+    match step {
+        Step::Host(HostRequest::Process(ProcessRequest::Spawn { id, .. })) => task.other(*id),
+        _ => None,
+    }
+}
+
+/// Runs `found` with the task, unless it is over.
+pub(crate) fn with_task<T>(handle: &TaskHandle, found: impl FnOnce(&Task) -> T) -> Option<T> {
+    handle.call().as_ref().map(|call| found(&call.task))
 }
 
 /// Drives a task for a slice, with the `reply` to the host call that it waits with.
-fn next_slice<'a>(env: Env<'a>, term: Term<'a>, handle: &TaskHandle, reply: Option<HostReply>) -> Term<'a> {
+pub(crate) fn next_slice<'a>(env: Env<'a>, term: Term<'a>, handle: &TaskHandle, reply: Option<HostReply>) -> Term<'a> {
     if handle.owner != env.pid() {
         return not_owner(env);
     }
@@ -202,7 +218,9 @@ fn next_slice<'a>(env: Env<'a>, term: Term<'a>, handle: &TaskHandle, reply: Opti
     if let Some(reply) = reply {
         call.task.answer(reply);
     }
-    if let Some(waker) = call.waker.take() {
+    if !call.task.is_process()
+        && let Some(waker) = call.waker.take()
+    {
         waker.disarm();
     }
     let step = drive(env, &mut call.task, &mut call.waker, handle.owner);
@@ -212,31 +230,62 @@ fn next_slice<'a>(env: Env<'a>, term: Term<'a>, handle: &TaskHandle, reply: Opti
         return encode::outcome(env, outcome);
     }
     let id = call.waker.as_ref().map_or(0, |waker| waker.id());
-    let (remaining, version) = (call.task.remaining(), call.task.version());
+    let (remaining, version, child) = (call.task.remaining(), call.task.version(), child(&call.task, &step));
     drop(slot);
-    unfinished(env, term, step, id, remaining, version)
+    unfinished(env, term, step, id, remaining, (version, child))
 }
 
 /// Drives `task` for a slice and reports to the VM how much of the process's own slice that took: all of it when the guest
 /// has used up its own, so that others are next.
 fn drive(env: Env<'_>, task: &mut Task, waker: &mut Option<Arc<Waker>>, owner: LocalPid) -> Step {
-    let step = sending(env, || {
-        task.drive(|io| {
-            let new = Waker::new(owner, io.clone());
-            *waker = Some(Arc::clone(&new));
-            std::task::Waker::from(new)
-        })
-    });
+    let step = loop {
+        let step = sending(env, || {
+            if task.is_process() {
+                return drive_process(task, waker, owner);
+            }
+            task.drive(|io| {
+                let new = Waker::new(owner, io.clone());
+                *waker = Some(Arc::clone(&new));
+                std::task::Waker::from(new)
+            })
+        });
+        let Some(step) = request::sent(env, task, step) else { continue };
+        break step;
+    };
     report(env, if matches!(step, Step::Yield) { WHOLE_SLICE } else { task.last_slice() });
     step
 }
 
-fn unfinished<'a>(env: Env<'a>, task: Term<'a>, step: Step, id: u64, remaining: Duration, version: u64) -> Term<'a> {
+/// A process waits often: it keeps its waker.
+fn drive_process(task: &mut Task, waker: &mut Option<Arc<Waker>>, owner: LocalPid) -> Step {
+    let kept = waker.get_or_insert_with(|| Waker::new(owner, task.io().clone()));
+    kept.disarm();
+    let step = task.drive_kept(&Kept { waker: &std::task::Waker::from(Arc::clone(kept)), noted: &|| kept.noted() });
+    if matches!(step, Step::Wait) {
+        kept.arm();
+    }
+    step
+}
+
+fn unfinished<'a>(
+    env: Env<'a>,
+    task: Term<'a>,
+    step: Step,
+    id: u64,
+    remaining: Duration,
+    (version, child): (u64, Option<ProcessRef>),
+) -> Term<'a> {
     // Rounded up, so that a wait of this length ends after the deadline.
     let remaining_us = u64::try_from(remaining.as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX);
     match step {
         Step::Done(outcome) => encode::outcome(env, outcome),
-        Step::Host(request) => encode::host_request(env, task, request, remaining_us, version),
+        Step::Host(asked) => {
+            let asked = match asked {
+                HostRequest::Wapc(call) => encode::host_call(env, call),
+                HostRequest::Process(asked) => request::request(env, asked, child),
+            };
+            (atoms::host(), task, asked, remaining_us, version).encode(env)
+        }
         Step::Yield => (atoms::r#yield(), task).encode(env),
         Step::Wait => (atoms::wait(), task, id, remaining_us).encode(env),
     }
@@ -258,7 +307,7 @@ fn not_owner(env: Env<'_>) -> Term<'_> {
     (atoms::error(), atoms::not_owner(), message, Term::map_new(env)).encode(env)
 }
 
-fn not_deployed(env: Env<'_>) -> Term<'_> {
+pub(crate) fn not_deployed(env: Env<'_>) -> Term<'_> {
     (atoms::error(), atoms::not_deployed(), "no function of that name is deployed", Term::map_new(env)).encode(env)
 }
 

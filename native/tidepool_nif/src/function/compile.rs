@@ -14,6 +14,12 @@ use crate::function::deploy::ModuleHandle;
 use crate::node::handle::Node;
 use crate::terms::{atoms, decode, encode};
 
+/// The name of the ABI that a module speaks, by what it imports and exports, or `nil`.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn abi<'a>(node: &'a Node, wasm: Binary<'a>) -> Option<&'static str> {
+    node.runtime.abi_of(wasm.as_slice())
+}
+
 /// Begins to compile a module. The caller gets `{:tidepool_compiled, id, outcome}` with the id that this returns, and an
 /// outcome of `{:ok, module, facts}`, with a map of what the module says of itself, or `{:error, reason, message, details}`. A caller
 /// that is dead when its turn comes is passed over, and compiling ends for one that dies meanwhile.

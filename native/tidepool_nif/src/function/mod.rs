@@ -3,4 +3,6 @@
 pub(crate) mod call;
 pub(crate) mod compile;
 pub(crate) mod deploy;
+pub(crate) mod process;
+pub(crate) mod request;
 pub(crate) mod wake;

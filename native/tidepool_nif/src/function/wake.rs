@@ -1,20 +1,26 @@
-//! Wakers that send `{:tidepool_wake, id}` to the owner of a task.
+//! Messages that are written while a task is driven, and wakers, which send `{:tidepool_wake, id}` to the owner of a task.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::Wake;
 
-use rustler::{Env, LocalPid, OwnedEnv};
+use rustler::{Atom, Encoder, Env, LocalPid, OwnedEnv, Term};
+use tidepool_core::Address;
 use tokio::runtime::Handle;
 
-use crate::terms::atoms;
+use crate::terms::{atoms, pid};
 
+/// Its owner waits for it.
 const ARMED: u8 = 0;
+/// The message that ends the wait was sent.
 const SENT: u8 = 1;
+/// Its owner does not wait.
 const DISARMED: u8 = 2;
+/// The same, and it was woken meanwhile.
+const NOTED: u8 = 3;
 
-/// One wait of one task: wakes its owner once at most.
+/// One wait of one task, or all that a process has: wakes its owner once at most for each.
 pub(crate) struct Waker {
     id: u64,
     owner: LocalPid,
@@ -34,71 +40,120 @@ impl Waker {
         self.id
     }
 
+    /// Begins a wait: what has come since the last one wakes at once.
+    pub(crate) fn arm(self: &Arc<Self>) {
+        if self.state.compare_exchange(DISARMED, ARMED, Ordering::AcqRel, Ordering::Acquire) == Err(NOTED) {
+            self.state.store(SENT, Ordering::Release);
+            post(Letter::Wake(Arc::clone(self)), &self.io);
+        }
+    }
+
+    /// Was it woken while its owner did not wait?
+    pub(crate) fn noted(&self) -> bool {
+        self.state.load(Ordering::Acquire) == NOTED
+    }
+
     /// Stops the waker; `true` when its message was sent before.
     pub(crate) fn disarm(&self) -> bool {
         self.state.swap(DISARMED, Ordering::AcqRel) == SENT
     }
+}
 
-    fn send(&self) {
-        // A dead owner needs no message.
-        let _ = OwnedEnv::new().send_and_clear(&self.owner, |_| (atoms::tidepool_wake(), self.id));
+/// What is sent to a process of the VM, from whatever thread.
+pub(crate) enum Letter {
+    /// `{:tidepool_wake, id}`.
+    Wake(Arc<Waker>),
+    /// `{:tidepool_output, process, stream, line}`.
+    Line { to: LocalPid, process: Option<Address>, stream: Atom, text: String },
+}
+
+impl Letter {
+    fn to(&self) -> LocalPid {
+        match self {
+            Letter::Wake(waker) => waker.owner,
+            Letter::Line { to, .. } => *to,
+        }
     }
 }
 
-/// What a thread does about wakers.
+impl Encoder for Letter {
+    fn encode<'a>(&self, env: Env<'a>) -> Term<'a> {
+        match self {
+            Letter::Wake(waker) => (atoms::tidepool_wake(), waker.id).encode(env),
+            Letter::Line { process, stream, text, .. } => {
+                (atoms::tidepool_output(), pid::term(env, *process), stream, text).encode(env)
+            }
+        }
+    }
+}
+
+/// What a thread does about letters.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sends {
-    /// No task is driven on it: a waker that is woken sends its message.
+    /// No task is driven on it: a letter is sent at once.
     AtOnce,
-    /// A task is driven on it, and none was woken meanwhile.
+    /// A task is driven on it, and there has been no letter meanwhile.
     Afterwards,
-    /// A task is driven on it, and [`WOKEN`] has the wakers that were woken meanwhile.
-    Woken,
+    /// A task is driven on it, and [`LETTERS`] has those that came meanwhile.
+    Some,
 }
 
 thread_local! {
-    /// Beside the wakers themselves: most slices wake none, and what needs no destructor is quicker to reach.
+    /// Beside the letters themselves: most slices write none, and what needs no destructor is quicker to reach.
     static SENDS: Cell<Sends> = const { Cell::new(Sends::AtOnce) };
-    /// Wakers that were woken while a task is driven on this thread.
-    static WOKEN: RefCell<Vec<Arc<Waker>>> = const { RefCell::new(Vec::new()) };
+    /// Letters that were written while a task is driven on this thread.
+    static LETTERS: RefCell<Vec<Letter>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Runs `drive`, then sends what it woke: a NIF may send messages as the process that called it, which costs no detour by
+/// Runs `drive`, then sends what it wrote: a NIF may send messages as the process that called it, which costs no detour by
 /// another thread.
 pub(crate) fn sending<R>(env: Env<'_>, drive: impl FnOnce() -> R) -> R {
     SENDS.set(Sends::Afterwards);
     let result = drive();
-    if SENDS.replace(Sends::AtOnce) == Sends::Woken {
-        for waker in WOKEN.take() {
-            // A dead owner needs no message.
-            let _ = env.send(&waker.owner, (atoms::tidepool_wake(), waker.id));
+    if SENDS.replace(Sends::AtOnce) == Sends::Some {
+        // Their memory is used again.
+        let mut letters = LETTERS.take();
+        for letter in letters.drain(..) {
+            // A dead receiver needs no message.
+            let _ = env.send(&letter.to(), letter);
         }
+        LETTERS.set(letters);
     }
     result
 }
 
-/// Keeps `waker` for the drive that woke it, or gives it back when there is none.
-fn keep_for_drive(waker: Arc<Waker>) -> Option<Arc<Waker>> {
-    if SENDS.get() == Sends::AtOnce {
-        return Some(waker);
+/// Sends a letter: after the drive that wrote it, or now.
+pub(crate) fn post(letter: Letter, io: &Handle) {
+    if SENDS.get() != Sends::AtOnce {
+        SENDS.set(Sends::Some);
+        LETTERS.with_borrow_mut(|letters| letters.push(letter));
+    } else if is_scheduler_thread() {
+        // The VM takes messages without an environment from its own threads alone when they come from others.
+        io.spawn(async move { send(&letter) });
+    } else {
+        send(&letter);
     }
-    SENDS.set(Sends::Woken);
-    WOKEN.with_borrow_mut(|woken| woken.push(waker));
-    None
+}
+
+fn send(letter: &Letter) {
+    // A dead receiver needs no message.
+    let _ = OwnedEnv::new().send_and_clear(&letter.to(), |env| letter.encode(env));
 }
 
 impl Wake for Waker {
     fn wake(self: Arc<Self>) {
-        if self.state.compare_exchange(ARMED, SENT, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-            return;
-        }
-        let Some(waker) = keep_for_drive(self) else { return };
-        if is_scheduler_thread() {
-            // The VM takes messages without an environment from its own threads alone when they come from others.
-            let io = waker.io.clone();
-            io.spawn(async move { waker.send() });
-        } else {
-            waker.send();
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let mut state = self.state.load(Ordering::Acquire);
+        while state == ARMED || state == DISARMED {
+            let woken = if state == ARMED { SENT } else { NOTED };
+            match self.state.compare_exchange(state, woken, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(ARMED) => return post(Letter::Wake(Arc::clone(self)), &self.io),
+                Ok(_disarmed) => return,
+                Err(now) => state = now,
+            }
         }
     }
 }

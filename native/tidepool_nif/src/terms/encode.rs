@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rustler::{Atom, Encoder, Env, NewBinary, Resource, ResourceArc, Term};
 use tidepool_core::trap::{Frame, TrapKind};
-use tidepool_core::{CallError, CompileError, HostRequest, Limit, buffers};
+use tidepool_core::{CallError, CompileError, HostCall, Limit, buffers};
 
 use crate::terms::atoms;
 
@@ -49,22 +49,10 @@ pub(crate) fn outcome(env: Env<'_>, outcome: Result<Vec<u8>, CallError>) -> Term
     }
 }
 
-/// `{:host, task, {:wapc, binding, namespace, operation, payload}, remaining_us, version}`.
-pub(crate) fn host_request<'a>(
-    env: Env<'a>,
-    task: Term<'a>,
-    request: HostRequest,
-    remaining_us: u64,
-    version: u64,
-) -> Term<'a> {
-    let request = match request {
-        HostRequest::Wapc(call) => {
-            let [binding, namespace, operation] =
-                [call.binding, call.namespace, call.operation].map(|name| copy(env, &name));
-            (atoms::wapc(), binding, namespace, operation, message(env, call.payload)).encode(env)
-        }
-    };
-    (atoms::host(), task, request, remaining_us, version).encode(env)
+/// `{:wapc, binding, namespace, operation, payload}`.
+pub(crate) fn host_call(env: Env<'_>, call: HostCall) -> Term<'_> {
+    let [binding, namespace, operation] = [call.binding, call.namespace, call.operation].map(|name| copy(env, &name));
+    (atoms::wapc(), binding, namespace, operation, message(env, call.payload)).encode(env)
 }
 
 /// `{:error, reason, message, details}`.

@@ -5,3 +5,4 @@ pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod json;
 pub(crate) mod message;
+pub(crate) mod pid;

@@ -92,6 +92,7 @@ fn finish(mut task: Task, mut host: impl FnMut(HostCall) -> HostReply<Vec<u8>>) 
         match task.drive(|_| Waker::from(Arc::clone(&signal))) {
             Step::Done(outcome) => return outcome,
             Step::Host(HostRequest::Wapc(call)) => task.answer(host(call)),
+            Step::Host(HostRequest::Process(_)) => task.answer(Err(b"a call is no process".to_vec())),
             Step::Yield => {}
             Step::Wait => signal.wait(task.remaining()),
         }

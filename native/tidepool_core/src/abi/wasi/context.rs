@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::WasiP1Ctx;
 
+use super::data::World;
 use super::output::Output;
 use crate::abi::slots::State;
 use crate::base::console::Stream;
@@ -17,13 +18,18 @@ use crate::store::tail::Tail;
 /// many call none, and making a context is a sixth of a short call in a fresh instance.
 pub(super) fn context(state: &mut State) -> &mut WasiP1Ctx {
     let State { abi, function, tail: lines, call, .. } = state;
-    abi.wasi.context.get_or_insert_with(|| library(function, tail(lines, call.as_ref())))
+    let wasi = &mut abi.wasi;
+    wasi.context.get_or_insert_with(|| library(function, tail(lines, call.as_ref()), wasi.world.take()))
 }
 
-/// The context of a waPC guest: its output is printed.
-fn library(function: &Arc<FunctionContext>, tail: &Arc<Tail>) -> Box<WasiP1Ctx> {
+/// The context of a guest whose output is printed.
+fn library(function: &Arc<FunctionContext>, tail: &Arc<Tail>, world: Option<Box<World>>) -> Box<WasiP1Ctx> {
     let [stdout, stderr] = streams(function, tail);
-    Box::new(builder().stdout(stdout).stderr(stderr).build_p1())
+    let mut builder = builder();
+    if let Some(world) = world {
+        builder.args(&world.args).envs(&world.env);
+    }
+    Box::new(builder.stdout(stdout).stderr(stderr).build_p1())
 }
 
 fn streams(function: &Arc<FunctionContext>, tail: &Arc<Tail>) -> [Output; 2] {

@@ -5,15 +5,33 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 
 use super::output::Output;
 
+/// What a guest finds beside clocks and randomness.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct World {
+    /// Arguments; the first is the program's name.
+    pub(crate) args: Vec<String>,
+    /// Names and values.
+    pub(crate) env: Vec<(String, String)>,
+}
+
 /// The slot of WASI.
 #[derive(Default)]
 pub(crate) struct WasiSlot {
     /// The context of imports, once the guest has called one. Boxed, for it is large and guests without it move the state, too.
     pub(super) context: Option<Box<WasiP1Ctx>>,
+    /// What the context is to be made with, where that is not empty.
+    pub(super) world: Option<Box<World>>,
     /// Only programs have them.
     pub(super) streams: Option<Streams>,
     /// `_start` of a program.
     pub(super) entry: Option<TypedFunc<(), ()>>,
+}
+
+impl WasiSlot {
+    /// Says what the guest finds, before it calls an import.
+    pub(crate) fn set_world(&mut self, world: World) {
+        self.world = Some(Box::new(world));
+    }
 }
 
 /// The output streams of a program, as its caller sees them.

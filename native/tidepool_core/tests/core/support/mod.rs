@@ -1,6 +1,8 @@
 //! A runtime of its own for each test, guests to run on it, and the loop that drives a call to its end.
 
 pub(crate) mod alone;
+pub(crate) mod processes;
+pub(crate) mod program;
 pub(crate) mod reference;
 pub(crate) mod signal;
 
@@ -210,6 +212,7 @@ pub(crate) fn finish(mut task: Task, mut host: impl FnMut(HostCall) -> HostReply
         match drive(&mut task, &signal) {
             Step::Done(outcome) => return outcome,
             Step::Host(HostRequest::Wapc(call)) => task.answer(host(call)),
+            Step::Host(HostRequest::Process(request)) => panic!("a call is no process: {request:?}"),
             Step::Yield => {}
             Step::Wait => {
                 signal.wait(task.remaining());

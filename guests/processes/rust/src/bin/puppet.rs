@@ -1,0 +1,124 @@
+//! Processes that do what an Elixir process tells them, and tell it what they hear: for tests of links and monitors.
+//!
+//! The first message says under which id the Elixir process is known. From then on a message is a command: a byte and two
+//! numbers of 8 bytes. What a puppet tells is a byte and a number: that it is there, that it has done a command, that
+//! a link has died, that a process has died.
+
+use lunatic::host::api::{message, process};
+
+const FOR_EVER: u64 = u64::MAX;
+const CALLERS_OWN: i64 = -1;
+const NO_TAG: i64 = 0;
+const ENTRY: &str = "puppet";
+/// The type byte of a parameter of 64 bits.
+const I64: u8 = 0x7E;
+
+mod told {
+    pub const HERE: u8 = 1;
+    pub const DONE: u8 = 2;
+    pub const LINK_DIED: u8 = 3;
+    pub const PROCESS_DIED: u8 = 4;
+}
+
+fn main() {
+    let mut id = [0; 8];
+    // SAFETY: the host writes no more than the buffer has.
+    unsafe {
+        assert_eq!(message::receive(std::ptr::null(), 0, FOR_EVER), 0);
+        message::read_data(id.as_mut_ptr(), id.len());
+    }
+    puppet(i64::from_le_bytes(id));
+}
+
+/// Obeys until a command, or somebody else, ends it.
+#[export_name = "puppet"]
+pub extern "C" fn puppet(master: i64) {
+    // SAFETY: it takes no pointers.
+    tell(master, told::HERE, unsafe { process::process_id() });
+    loop {
+        // SAFETY: no tags are read, for there are none.
+        match unsafe { message::receive(std::ptr::null(), 0, FOR_EVER) } {
+            0 => {
+                if !obey(master) {
+                    return;
+                }
+            }
+            // SAFETY: a message was received.
+            1 => tell(master, told::LINK_DIED, unsafe { message::get_tag() } as u64),
+            // SAFETY: a message was received.
+            _ => tell(master, told::PROCESS_DIED, unsafe { message::get_process_id() }),
+        }
+    }
+}
+
+/// Does what the message says that was received; false ends the process.
+fn obey(master: i64) -> bool {
+    let mut command = [0; 17];
+    // SAFETY: the host writes no more than the buffer has.
+    assert_eq!(unsafe { message::read_data(command.as_mut_ptr(), command.len()) }, command.len());
+    let number = |at: usize| u64::from_le_bytes(command[at..at + 8].try_into().expect("8 bytes"));
+    let (id, tag) = (number(1), number(9) as i64);
+    // What may end this process is told before it is done.
+    if matches!(command[0], b'R' | b'C' | b'K') {
+        tell(master, told::DONE, 0);
+    }
+    // SAFETY: none takes a pointer, and of who is unknown the host makes nothing.
+    let done = unsafe {
+        match command[0] {
+            b'S' => spawn(master, tag),
+            b'L' => nothing(process::link(tag, id)),
+            b'U' => nothing(process::unlink(id)),
+            b'M' => nothing(process::monitor(id)),
+            b'N' => nothing(process::stop_monitoring(id)),
+            b'D' => nothing(process::die_when_link_dies(id as u32)),
+            b'E' => process::exists(id) as u64,
+            b'P' => id,
+            b'R' => return false,
+            b'C' => panic!("a command"),
+            b'K' => {
+                process::kill(id);
+                return true;
+            }
+            other => panic!("{other} is no command"),
+        }
+    };
+    tell(master, told::DONE, done);
+    true
+}
+
+fn nothing(_: ()) -> u64 {
+    0
+}
+
+/// Starts a puppet, linked if there is a tag.
+fn spawn(master: i64, tag: i64) -> u64 {
+    let mut parameters = [0; 17];
+    parameters[0] = I64;
+    parameters[1..9].copy_from_slice(&master.to_le_bytes());
+    let mut id = 0;
+    // SAFETY: all pointers are to what outlives the call, with its length.
+    let failed = unsafe {
+        process::spawn(
+            tag,
+            CALLERS_OWN,
+            CALLERS_OWN,
+            ENTRY.as_ptr(),
+            ENTRY.len(),
+            parameters.as_ptr(),
+            parameters.len(),
+            &mut id,
+        )
+    };
+    assert_eq!(failed, 0);
+    id
+}
+
+fn tell(master: i64, what: u8, number: u64) {
+    // SAFETY: the bytes are there until the host has copied them.
+    unsafe {
+        message::create_data(NO_TAG, 16);
+        message::write_data(&what, 1);
+        message::write_data(number.to_le_bytes().as_ptr(), 8);
+        message::send(master as u64);
+    }
+}

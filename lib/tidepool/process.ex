@@ -1,0 +1,215 @@
+defmodule Tidepool.Process do
+  @moduledoc """
+  Programs of many processes: guests written as plain blocking code for Lunatic's interface, each process of them a process of
+  the VM.
+
+      {:ok, pid} = Tidepool.Process.start_link("chat", ["chat", "--port", "7000"])
+
+  The pid is the program's first process. `Process.link/1`, `Process.monitor/1`, `Process.exit/2` and supervisors mean with
+  it what they mean with any other; the program ends with it. A process that returns, or exits with 0, ends with `:normal`; one that
+  traps, exits with another number or runs into a limit, with `{%Tidepool.Error{}, []}`; one that is killed, with `:killed`.
+
+  To a guest goes `send(pid, {:tidepool, tag, bytes})`: a message with a tag of 64 bits, 0 for none. From a guest comes
+  `{:tidepool, pid, tag, bytes}`, to those processes that `introduce/2` has given a number in the guest's program.
+  """
+
+  alias Tidepool.{Catalog, Error, Native}
+  alias Tidepool.Process.{Loop, Programs}
+
+  @options [:entry, :env, :output, :cpu_time]
+
+  @typedoc """
+  - `:entry` is the export that the first process runs, a function without parameters: `"_start"` if nothing is said.
+  - `:env` is its environment, a map of strings.
+  - `:output` is where lines go that the program's processes print: `:log`, which is Logger, or a pid, which gets
+    `{:tidepool_output, pid, :stdout | :stderr, line}`.
+  - `:cpu_time` is how long each of its processes may compute, in ms; without limit, if nothing is said.
+  """
+  @type option ::
+          {:entry, String.t()}
+          | {:env, %{String.t() => String.t()}}
+          | {:output, :log | pid}
+          | {:cpu_time, pos_integer}
+
+  @typedoc """
+  What is known of a process: its number in its program, the program's own, the function and its version, the export that it
+  runs, the node, what the VM says it does, messages that it has not received and their bytes, its linear memory when it last
+  waited in bytes, its CPU time in µs, and what it is linked to.
+  """
+  @type info :: %{
+          id: pos_integer,
+          pid: pid,
+          program: pos_integer,
+          function: String.t(),
+          version: pos_integer,
+          entry: String.t(),
+          node: node,
+          state: atom,
+          message_queue: non_neg_integer,
+          message_bytes: non_neg_integer,
+          memory: non_neg_integer,
+          cpu_us: non_neg_integer,
+          links: [pid]
+        }
+
+  @doc "Starts a program of a deployed function, linked to the caller. The arguments are all, its name among them."
+  @spec start_link(String.t(), [String.t()], [option]) :: {:ok, pid} | {:error, Error.t()}
+  def start_link(name, args \\ [], options \\ []), do: start(name, args, options, [:link])
+
+  @doc "Starts a program of a deployed function."
+  @spec start(String.t(), [String.t()], [option]) :: {:ok, pid} | {:error, Error.t()}
+  def start(name, args \\ [], options \\ []), do: start(name, args, options, [])
+
+  defp start(name, args, options, spawn_options) do
+    with {:ok, options} <- check(name, args, options) do
+      {starter, tag} = {self(), make_ref()}
+
+      {pid, monitor} = :erlang.spawn_opt(Loop, :first, [name, options, starter, tag], [:monitor | spawn_options])
+
+      receive do
+        {^tag, :started} ->
+          Process.demonitor(monitor, [:flush])
+          {:ok, pid}
+
+        {^tag, {:error, :not_deployed}} ->
+          Process.demonitor(monitor, [:flush])
+          Catalog.not_callable(name)
+
+        {^tag, {:error, %Error{} = error}} ->
+          Process.demonitor(monitor, [:flush])
+          {:error, error}
+
+        {:DOWN, ^monitor, :process, ^pid, reason} ->
+          {:error, Error.new(:internal, "the process ended before it began: #{inspect(reason)}", name)}
+      end
+    end
+  end
+
+  defp check(name, args, options) do
+    output = Keyword.get(options, :output, :log)
+    cpu_time = options[:cpu_time]
+
+    native = %{
+      entry: Keyword.get(options, :entry, "_start"),
+      args: args,
+      env: Map.new(Keyword.get(options, :env, %{})),
+      output: if(is_pid(output), do: output),
+      cpu_time: cpu_time
+    }
+
+    cond do
+      unknown = Enum.find(Keyword.keys(options), &(&1 not in @options)) ->
+        invalid(name, "there is no option #{inspect(unknown)} of a process; there are #{inspect(@options)}")
+
+      not (is_list(args) and Enum.all?(args, &text?/1)) ->
+        invalid(name, "the arguments of a process have to be a list of strings without a zero byte")
+
+      not Enum.all?(native.env, fn {key, value} -> text?(key) and text?(value) end) ->
+        invalid(name, "the option :env has to be a map of strings without a zero byte")
+
+      not text?(native.entry) ->
+        invalid(name, "the option :entry has to be the name of an export")
+
+      not (output == :log or (is_pid(output) and node(output) == node())) ->
+        invalid(name, "the option :output has to be :log or a pid of this node")
+
+      not (cpu_time == nil or (is_integer(cpu_time) and cpu_time > 0)) ->
+        invalid(name, "the option :cpu_time has to be a number of ms")
+
+      true ->
+        {:ok, native}
+    end
+  end
+
+  defp text?(text), do: is_binary(text) and String.valid?(text) and not String.contains?(text, <<0>>)
+
+  defp invalid(name, message), do: {:error, Error.new(:invalid_option, message, name)}
+
+  @doc "For supervisors: of a name, `{name, args}` or `{name, args, options}`."
+  @spec child_spec(String.t() | {String.t(), [String.t()]} | {String.t(), [String.t()], [option]}) ::
+          Supervisor.child_spec()
+  def child_spec({name, args, options}) do
+    %{id: {__MODULE__, name}, start: {__MODULE__, :start_link, [name, args, options]}}
+  end
+
+  def child_spec({name, args}), do: child_spec({name, args, []})
+  def child_spec(name), do: child_spec({name, [], []})
+
+  @doc "What is known of each process of this node's programs."
+  @spec list :: [info]
+  def list do
+    for program <- Programs.all(), info <- Native.process_infos(program), info = complete(info), do: info
+  end
+
+  @doc "What is known of a process; `nil` when it is no guest's, or has ended."
+  @spec info(pid) :: info | nil
+  def info(pid) do
+    with reference when reference != nil <- reference(pid), do: reference |> Native.process_info() |> complete()
+  end
+
+  @doc "What is known of the process that has this number in the program of that number; `nil` when there is none on this node."
+  @spec find(program :: pos_integer, id :: pos_integer) :: info | nil
+  def find(program, id) do
+    found =
+      for reference <- Programs.all(),
+          match?(%{program: ^program}, Native.process_info(reference)),
+          info <- Native.process_infos(reference),
+          info.id == id,
+          do: info
+
+    with [info] <- found, do: complete(info), else: ([] -> nil)
+  end
+
+  # What the VM knows; nothing of a process that has ended meanwhile, or has yet to begin.
+  defp complete(%{pid: nil}), do: nil
+
+  defp complete(info) do
+    with [status: state, links: links] <- Process.info(info.pid, [:status, :links]) do
+      Map.merge(info, %{node: node(), state: state, links: Enum.filter(links, &is_pid/1)})
+    end
+  end
+
+  @doc "The process that has a name in the program that `pid` is of."
+  @spec whereis(pid, String.t()) :: pid | nil
+  def whereis(pid, name) do
+    with reference when reference != nil <- reference(pid),
+         {_id, found} <- Native.process_whereis(reference, name) do
+      found
+    end
+  end
+
+  @doc """
+  The number by which the program that `guest` is of knows `pid`, a process of this node: guests send to it as they send to one another,
+  and it gets `{:tidepool, from, tag, bytes}`. Guests can't kill it, and a link from one is one-sided.
+  """
+  @spec introduce(guest :: pid, pid) :: {:ok, pos_integer} | {:error, Error.t()}
+  def introduce(guest, pid) when node(pid) == node() do
+    case reference(guest) do
+      nil -> {:error, Error.new(:invalid_option, "#{inspect(guest)} is no process of a program on this node")}
+      reference -> {:ok, Native.process_introduce(reference, pid)}
+    end
+  end
+
+  @doc "Kills a process."
+  @spec kill(pid) :: :ok
+  def kill(pid) do
+    Process.exit(pid, :kill)
+    :ok
+  end
+
+  @doc "What a program has reported of itself: counters, gauges, and how many values there were of what, with their sum."
+  @spec figures(pid) :: [{String.t(), :counter | :gauge, number} | {String.t(), :histogram, {non_neg_integer, float}}]
+  def figures(pid) do
+    case reference(pid) do
+      nil -> []
+      reference -> Native.process_figures(reference)
+    end
+  end
+
+  defp reference(pid) when node(pid) == node() do
+    case Process.info(pid, :dictionary) do
+      {:dictionary, dictionary} -> List.keyfind(dictionary, Loop, 0, {Loop, nil}) |> elem(1)
+      nil -> nil
+    end
+  end
+end

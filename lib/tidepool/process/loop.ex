@@ -1,0 +1,264 @@
+defmodule Tidepool.Process.Loop do
+  @moduledoc """
+  The loop that drives one guest process, in the process of the VM that it is.
+
+  The guest runs for a slice at a time, as calls do (`Tidepool.Execution`), and its messages are in the native library. What
+  only the VM can do is done here: processes are made, linked, watched and killed, and what the VM tells of others is passed
+  on. A process that dies with its links needs nothing for that; one that doesn't traps exits, and is told with the link's tag.
+  """
+
+  alias Tidepool.{Catalog, Engine, Error, Log, Native}
+  alias Tidepool.Function.Loader
+  alias Tidepool.Host.Timer
+  alias Tidepool.Process.Programs
+
+  # Whoever waits for longer than ten days waits for ever, as far as the VM's timers are concerned.
+  @longest_us 864_000_000_000
+  @tags -0x8000_0000_0000_0000..0x7FFF_FFFF_FFFF_FFFF
+
+  # Tags of links by pid; numbers of watched processes by the monitor, and monitors by number; whether deaths are told.
+  @typep state :: {links :: %{pid => integer}, watched :: map, told? :: boolean}
+
+  @doc "The first process of a program; tells whoever starts it when it has begun, or why it can't."
+  @spec first(String.t(), map, pid, reference) :: no_return
+  def first(name, options, starter, tag) do
+    case Native.start_process(Engine.runtime(), name, options) do
+      {:error, :not_deployed, _message, _details} ->
+        refuse(starter, tag, :not_deployed)
+
+      {:error, reason, message, details} when reason in [:overloaded, :internal] ->
+        refuse(starter, tag, Error.new(reason, message, name, details))
+
+      {:error, reason, message, details} ->
+        send(starter, {tag, :started})
+        fail(Error.new(reason, message, name, details), options.entry)
+
+      {:ok, _nothing} ->
+        send(starter, {tag, :started})
+        exit(:normal)
+
+      step ->
+        reference = step |> elem(1) |> Native.process_ref()
+        Process.put(__MODULE__, reference)
+        Programs.add(self(), reference)
+        send(starter, {tag, :started})
+        run(step, {%{}, %{}, false})
+    end
+  end
+
+  # Nobody is to be told of the end of what has not begun.
+  @spec refuse(pid, reference, Error.t() | :not_deployed) :: no_return
+  defp refuse(starter, tag, why) do
+    Process.unlink(starter)
+    send(starter, {tag, {:error, why}})
+    exit(:normal)
+  end
+
+  @doc "A process that a guest has made, and is linked to if it is the parent."
+  @spec born(Native.process_ref(), pid | nil) :: no_return
+  def born(reference, parent) do
+    Process.put(__MODULE__, reference)
+    links = if parent, do: %{parent => 0}, else: %{}
+    reference |> Native.process_begin() |> run({links, %{}, false})
+  end
+
+  @spec run(Native.step() | :killed, state) :: no_return
+  defp run({:wait, task, _id, remaining_us}, state) do
+    receive do
+      message -> told(message, task, state)
+    after
+      timeout(remaining_us) -> task |> Native.resume() |> run(state)
+    end
+  end
+
+  defp run({:yield, task}, state) do
+    # As for calls: whom a timer has woken is next.
+    :erlang.yield()
+
+    receive do
+      message -> told(message, task, state)
+    after
+      0 -> task |> Native.resume() |> run(state)
+    end
+  end
+
+  defp run({:host, task, request, _remaining_us, _version}, state), do: serve(request, task, state)
+  defp run({:ok, _nothing}, _state), do: exit(:normal)
+  defp run(:killed, _state), do: exit(:killed)
+
+  defp run({:error, reason, message, details}, _state) do
+    %{function: function, entry: entry} = __MODULE__ |> Process.get() |> Native.process_info()
+    fail(Error.new(reason, message, function, details), entry)
+  end
+
+  @spec fail(Error.t(), String.t()) :: no_return
+  defp fail(error, entry) do
+    Log.failed(error, entry, &Catalog.fetch/1)
+    exit({error, []})
+  end
+
+  defp timeout(remaining_us) when remaining_us > @longest_us, do: :infinity
+  defp timeout(remaining_us), do: Timer.ms(remaining_us)
+
+  defp told({:tidepool_wake, _id}, task, state), do: task |> Native.resume() |> run(state)
+
+  defp told({:tidepool, tag, bytes}, task, state) when tag in @tags and is_binary(bytes),
+    do: task |> Native.process_signal({:message, tag, bytes}) |> run(state)
+
+  defp told({:EXIT, pid, reason}, task, {links, watched, told?}) do
+    case Map.pop(links, pid) do
+      # A supervisor, for instance.
+      {nil, _links} when reason != :normal -> exit(reason)
+      {tag, links} when reason == :normal or tag == nil -> go_on(task, {links, watched, told?})
+      {tag, links} -> task |> Native.process_signal({:link_died, tag}) |> run({links, watched, told?})
+    end
+  end
+
+  defp told({:DOWN, monitor, :process, _pid, reason}, task, {links, watched, told?}) do
+    case Map.pop(watched, monitor) do
+      {{:link, _tag}, watched} when reason == :normal ->
+        go_on(task, {links, watched, told?})
+
+      {{:link, tag}, watched} when told? ->
+        task |> Native.process_signal({:link_died, tag}) |> run({links, watched, told?})
+
+      {{:link, _tag}, _watched} ->
+        exit(reason)
+
+      {nil, _watched} ->
+        go_on(task, {links, watched, told?})
+
+      {id, watched} ->
+        task |> Native.process_signal({:process_died, id}) |> run({links, Map.delete(watched, id), told?})
+    end
+  end
+
+  # What another guest says of a link that it has made, or removed.
+  defp told({:tidepool_linked, pid, tag}, task, {links, watched, told?}),
+    do: go_on(task, {Map.put(links, pid, tag), watched, told?})
+
+  defp told({:tidepool_unlinked, pid}, task, {links, watched, told?}),
+    do: go_on(task, {Map.delete(links, pid), watched, told?})
+
+  # Anybody may send anything. What is not for the guest is counted, and gone.
+  defp told(_other, task, state) do
+    Process.put(:tidepool_dropped, Process.get(:tidepool_dropped, 0) + 1)
+    go_on(task, state)
+  end
+
+  defp go_on(task, state), do: task |> Native.resume() |> run(state)
+
+  defp answer(task, state), do: task |> Native.answer({:ok, ""}) |> run(state)
+
+  defp serve({:spawn, child, id, nil}, task, state) do
+    pid = :erlang.spawn(__MODULE__, :born, [child, nil])
+    task |> Native.process_spawned(id, pid) |> run(state)
+  end
+
+  defp serve({:spawn, child, id, tag}, task, {links, watched, told?}) do
+    pid = :erlang.spawn_link(__MODULE__, :born, [child, self()])
+    task |> Native.process_spawned(id, pid) |> run({Map.put(links, pid, tag), watched, told?})
+  end
+
+  defp serve({:link, pid, _guest?, _tag}, task, state) when pid == self(), do: answer(task, state)
+
+  defp serve({:link, nil, _guest?, tag}, task, {_links, _watched, true} = state) do
+    Native.process_tell(task, {:link_died, tag})
+    answer(task, state)
+  end
+
+  defp serve({:link, nil, _guest?, _tag}, _task, _state), do: exit(:noproc)
+
+  defp serve({:link, pid, true, tag}, task, {links, watched, told?}) do
+    send(pid, {:tidepool_linked, self(), tag})
+
+    try do
+      Process.link(pid)
+    rescue
+      # It has ended, and this process dies with its links.
+      ErlangError -> exit(:noproc)
+      ArgumentError -> exit(:noproc)
+    end
+
+    answer(task, {Map.put(links, pid, tag), watched, told?})
+  end
+
+  # No guest takes a process of the host's along.
+  defp serve({:link, pid, false, tag}, task, {links, watched, told?}),
+    do: answer(task, {links, Map.put(watched, Process.monitor(pid), {:link, tag}), told?})
+
+  defp serve({:unlink, nil, _guest?}, task, state), do: answer(task, state)
+
+  defp serve({:unlink, pid, guest?}, task, {links, watched, told?}) do
+    Process.unlink(pid)
+    if guest?, do: send(pid, {:tidepool_unlinked, self()})
+
+    # A death that was under way is told of.
+    receive do
+      {:EXIT, ^pid, reason} when reason != :normal -> Native.process_tell(task, {:link_died, Map.get(links, pid, 0)})
+    after
+      0 -> :ok
+    end
+
+    answer(task, {Map.delete(links, pid), watched, told?})
+  end
+
+  defp serve({:die_when_link_dies, dies?}, task, {links, watched, _told?}) do
+    Process.flag(:trap_exit, not dies?)
+    answer(task, {links, watched, not dies?})
+  end
+
+  defp serve({:monitor, pid, id}, task, {links, watched, told?} = state) do
+    cond do
+      is_map_key(watched, id) ->
+        answer(task, state)
+
+      pid == nil ->
+        Native.process_tell(task, {:process_died, id})
+        answer(task, state)
+
+      true ->
+        monitor = Process.monitor(pid)
+        answer(task, {links, Map.merge(watched, %{monitor => id, id => monitor}), told?})
+    end
+  end
+
+  defp serve({:stop_monitoring, id}, task, {links, watched, told?} = state) do
+    case Map.pop(watched, id) do
+      {nil, _watched} ->
+        answer(task, state)
+
+      {monitor, watched} ->
+        Process.demonitor(monitor, [:flush])
+        answer(task, {links, Map.delete(watched, monitor), told?})
+    end
+  end
+
+  defp serve({:kill, pid, true}, task, state) when is_pid(pid) do
+    Process.exit(pid, :kill)
+    answer(task, state)
+  end
+
+  # No guest kills a process of the host's.
+  defp serve({:kill, _pid, _guest?}, task, state), do: answer(task, state)
+
+  defp serve({:send, nil, _tag, _bytes, _after}, task, state), do: answer(task, state)
+
+  defp serve({:send, pid, tag, bytes, delay}, task, state) do
+    Process.send_after(pid, {:tidepool, self(), tag, bytes}, min(delay, 0xFFFF_FFFF))
+    answer(task, state)
+  end
+
+  defp serve({:compile, wasm}, task, state) do
+    %{function: name} = __MODULE__ |> Process.get() |> Native.process_info()
+
+    with :ok <- Loader.check_size(byte_size(wasm)),
+         {:ok, function} <- Catalog.fetch(name),
+         {:ok, loaded} <- Loader.compile(wasm, function),
+         {:ok, compiled} <- Loader.function(loaded, function) do
+      task |> Native.process_compiled(compiled) |> run(state)
+    else
+      {:error, error} -> task |> Native.answer({:error, Exception.message(error)}) |> run(state)
+    end
+  end
+end

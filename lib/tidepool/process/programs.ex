@@ -1,0 +1,76 @@
+defmodule Tidepool.Process.Programs do
+  @moduledoc """
+  The programs that run on this node, and their ends: a program ends with its first process, so all others of it are killed
+  then.
+
+  The table belongs to the application, so that a restart here loses none.
+  """
+
+  use GenServer
+
+  alias Tidepool.Native
+
+  @doc false
+  def start_link(_options), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
+
+  @doc "Makes the table of programs, for as long as the caller lives."
+  @spec new :: :ok
+  def new do
+    if :ets.whereis(__MODULE__) == :undefined do
+      :ets.new(__MODULE__, [:named_table, :public, write_concurrency: true])
+    end
+
+    :ok
+  end
+
+  @doc "Notes a program by its first process."
+  @spec add(pid, Native.process_ref() | nil) :: :ok
+  def add(first, reference) do
+    :ets.insert(__MODULE__, {first, reference})
+    GenServer.cast(__MODULE__, {:watch, first})
+  end
+
+  @doc "A process of each program."
+  @spec all :: [Native.process_ref()]
+  def all, do: for({_first, reference} <- :ets.tab2list(__MODULE__), do: reference)
+
+  @impl true
+  def init(nil) do
+    for {first, _reference} <- :ets.tab2list(__MODULE__), do: Process.monitor(first)
+    {:ok, nil}
+  end
+
+  @impl true
+  def handle_cast({:watch, first}, state) do
+    Process.monitor(first)
+    {:noreply, state}
+  end
+
+  @impl true
+  def handle_info({:DOWN, _monitor, :process, first, _reason}, state) do
+    for {_first, reference} <- :ets.take(__MODULE__, first), do: finish(reference, MapSet.new([first]))
+    {:noreply, state}
+  end
+
+  def handle_info(_other, state), do: {:noreply, state}
+
+  # No process is made from now on; but the driver of one may have been starting.
+  defp finish(reference, ended) do
+    case reference |> Native.process_end() |> Enum.reject(&(&1 in ended)) do
+      [] ->
+        :ok
+
+      pids ->
+        monitors = for pid <- pids, do: {pid, Process.monitor(pid)}
+        for pid <- pids, do: Process.exit(pid, :kill)
+        for {pid, monitor} <- monitors, do: await(pid, monitor)
+        finish(reference, MapSet.union(ended, MapSet.new(pids)))
+    end
+  end
+
+  defp await(pid, monitor) do
+    receive do
+      {:DOWN, ^monitor, :process, ^pid, _reason} -> :ok
+    end
+  end
+end

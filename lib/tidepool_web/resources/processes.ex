@@ -1,0 +1,132 @@
+defmodule TidepoolWeb.Resources.Processes do
+  @moduledoc """
+  Processes of guests on this node: programs are started, their processes listed, looked at and killed.
+
+  A process is called `PROGRAM.ID`, by the numbers that it has on this node and in its program.
+  """
+
+  @behaviour TidepoolWeb.Resource
+
+  alias Tidepool.{Error, Native}
+  alias Tidepool.Function.Fields
+  alias TidepoolWeb.Reply
+
+  # A program's arguments and its environment.
+  @max_body 262_144
+  # A node may have a hundred thousand.
+  @listed 1_000
+
+  @impl true
+  def routes do
+    [
+      {"GET", "/processes", query: true},
+      {"POST", "/processes/:function", body: {:whole, @max_body}},
+      {"GET", "/processes/:process", []},
+      {"DELETE", "/processes/:process", []}
+    ]
+  end
+
+  @impl true
+  def serve("GET", ["processes"], %{query: query}) do
+    with {:ok, function} <- listed(query) do
+      all = for info <- Tidepool.Process.list(), function in [nil, info.function], do: info
+      {shown, omitted} = all |> Enum.sort_by(&{&1.program, &1.id}) |> Enum.split(@listed)
+      numbers = Map.new(all, &{&1.pid, number(&1)})
+      list = %{processes: Enum.map(shown, &json(&1, numbers))}
+      Reply.json(200, if(omitted == [], do: list, else: Map.put(list, :omitted, length(omitted))))
+    else
+      {:error, error} -> Reply.error(error)
+    end
+  end
+
+  def serve("POST", ["processes", name], %{body: body}) do
+    with {:ok, args, options} <- program(body, name),
+         {:ok, pid} <- Tidepool.Process.start(name, args, options) do
+      case Tidepool.Process.info(pid) do
+        # A short one is over by now, and its end is in the log.
+        nil -> Reply.json(201, %{id: nil, function: name, node: node(), state: :ended})
+        info -> Reply.json(201, json(info, %{}))
+      end
+    else
+      {:error, error} -> Reply.error(error)
+    end
+  end
+
+  def serve("GET", ["processes", process], _request) do
+    case find(process) do
+      {:ok, info} -> Reply.json(200, json(info, %{}))
+      {:error, error} -> Reply.error(error)
+    end
+  end
+
+  def serve("DELETE", ["processes", process], _request) do
+    with {:ok, %{pid: pid} = info} <- find(process) do
+      monitor = Process.monitor(pid)
+      Tidepool.Process.kill(pid)
+      receive do: ({:DOWN, ^monitor, :process, ^pid, _reason} -> :ok)
+      Reply.json(200, %{killed: number(info)})
+    else
+      {:error, error} -> Reply.error(error)
+    end
+  end
+
+  # Who misspells what to list should not be told of everything.
+  defp listed([]), do: {:ok, nil}
+  defp listed([{"function", name}]), do: {:ok, name}
+
+  defp listed(query) do
+    case Enum.find(query, fn {parameter, _text} -> parameter != "function" end) do
+      {parameter, _text} ->
+        Fields.unknown("parameter", parameter, ["function"])
+
+      nil ->
+        {:error, Error.new(:duplicate_field, "the parameter `function` may be given once", nil, %{field: "function"})}
+    end
+  end
+
+  # `{"args": ["--port", "7000"], "env": {"LANG": "C"}, "entry": "_start"}`; no body is an empty one. The first argument of all
+  # is the function's name, as programs expect it.
+  defp program("", name), do: {:ok, [name], []}
+
+  defp program(body, name) do
+    with {:ok, %{} = given} <- Native.json_decode(body),
+         {:known, nil} <- {:known, Enum.find(Map.keys(given), &(&1 not in ["args", "env", "entry"]))},
+         {args, env, entry} =
+           {Map.get(given, "args", []), Map.get(given, "env", %{}), Map.get(given, "entry", "_start")},
+         true <- is_list(args) and is_map(env) and is_binary(entry) do
+      {:ok, [name | args], env: env, entry: entry}
+    else
+      {:known, field} -> Fields.unknown("field", field, ["args", "env", "entry"])
+      {:error, why} when is_binary(why) -> wrong("is no JSON: #{why}", name)
+      _other -> wrong(~s(has to be like {"args": ["a"], "env": {"KEY": "value"}, "entry": "_start"}), name)
+    end
+  end
+
+  defp wrong(why, name), do: {:error, Error.new(:invalid_option, "the body " <> why, name)}
+
+  defp find(process) do
+    with [program, id] <- String.split(process, "."),
+         {program, ""} <- Integer.parse(program),
+         {id, ""} <- Integer.parse(id),
+         %{} = info <- Tidepool.Process.find(program, id) do
+      {:ok, info}
+    else
+      _other -> {:error, Error.new(:unknown_process, "no process #{inspect(process)} of a guest runs on this node")}
+    end
+  end
+
+  defp number(%{program: program, id: id}), do: "#{program}.#{id}"
+
+  # Links to processes of other programs, and of the host's, are told as the VM does.
+  defp json(info, numbers) do
+    links = for pid <- info.links, do: numbers[pid] || linked(pid)
+    info |> Map.drop([:pid, :program]) |> Map.merge(%{id: number(info), links: links})
+  end
+
+  defp linked(pid) do
+    case Tidepool.Process.info(pid) do
+      nil -> inspect(pid)
+      info -> number(info)
+    end
+  end
+end

@@ -1,0 +1,69 @@
+//! Handles: the numbers by which a guest names what its host keeps for it.
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+
+/// Most entries of one table: a guest that drops nothing is stopped.
+const MAX_HANDLES: usize = 100_000;
+
+/// A table of handles of one kind. They count from 0, and none is given twice.
+pub(crate) struct Handles<T> {
+    next: u64,
+    entries: HashMap<u64, T, RandomState>,
+}
+
+impl<T> Default for Handles<T> {
+    fn default() -> Self {
+        Handles { next: 0, entries: HashMap::default() }
+    }
+}
+
+impl<T> Handles<T> {
+    /// A handle for `entry`; `None` when the table is full.
+    pub(crate) fn add(&mut self, entry: T) -> Option<u64> {
+        if self.entries.len() >= MAX_HANDLES {
+            return None;
+        }
+        let handle = self.next;
+        self.next += 1;
+        self.entries.insert(handle, entry);
+        Some(handle)
+    }
+
+    pub(crate) fn get(&self, handle: u64) -> Option<&T> {
+        self.entries.get(&handle)
+    }
+
+    pub(crate) fn get_mut(&mut self, handle: u64) -> Option<&mut T> {
+        self.entries.get_mut(&handle)
+    }
+
+    pub(crate) fn remove(&mut self, handle: u64) -> Option<T> {
+        self.entries.remove(&handle)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handles_count_from_0_are_given_once_and_end_at_a_bound() {
+        let mut handles = Handles::default();
+        assert_eq!(handles.add("a"), Some(0));
+        assert_eq!(handles.add("b"), Some(1));
+        assert_eq!(handles.remove(1), Some("b"));
+        assert_eq!(handles.remove(1), None);
+        assert_eq!(handles.add("c"), Some(2), "what was dropped may still be named by its guest");
+        assert_eq!(handles.get(0), Some(&"a"));
+        assert_eq!(handles.get_mut(1), None);
+        for _more in 2..MAX_HANDLES {
+            handles.add("x").unwrap();
+        }
+        assert_eq!(handles.add("one too many"), None);
+        handles.remove(0).unwrap();
+        assert!(handles.add("room again").is_some());
+    }
+}

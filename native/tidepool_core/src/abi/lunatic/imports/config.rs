@@ -1,0 +1,119 @@
+//! Configurations of processes: the imports of `lunatic::process` and `lunatic::wasi` that are about them.
+
+use wasmtime::{Caller, Linker};
+
+use crate::abi::lunatic::support::{guest, handle, no_handle, text, trap};
+use crate::abi::slots::State;
+use crate::process::config::Config;
+
+const MODULE: &str = "lunatic::process";
+const WASI: &str = "lunatic::wasi";
+/// `create_config` when the process may not.
+const NOT_PERMITTED: i64 = -1;
+
+pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    linker.func_wrap(MODULE, "create_config", create_config)?;
+    linker.func_wrap(MODULE, "drop_config", drop_config)?;
+    linker.func_wrap(MODULE, "config_set_max_memory", |caller: Caller<'_, State>, config: u64, bytes: u64| {
+        change(caller, config, |config| config.max_memory = bytes)
+    })?;
+    linker.func_wrap(MODULE, "config_get_max_memory", |caller: Caller<'_, State>, config: u64| {
+        look(caller, config, |config| config.max_memory)
+    })?;
+    linker.func_wrap(MODULE, "config_set_max_fuel", |caller: Caller<'_, State>, config: u64, units: u64| {
+        // 0 is no limit.
+        change(caller, config, |config| config.max_fuel = Some(units).filter(|units| *units > 0))
+    })?;
+    linker.func_wrap(MODULE, "config_get_max_fuel", |caller: Caller<'_, State>, config: u64| {
+        look(caller, config, |config| config.max_fuel.unwrap_or(0))
+    })?;
+    flag(linker, "can_compile_modules", |config| &mut config.may_compile_modules)?;
+    flag(linker, "can_create_configs", |config| &mut config.may_create_configs)?;
+    flag(linker, "can_spawn_processes", |config| &mut config.may_spawn)?;
+    linker.func_wrap(WASI, "config_add_environment_variable", add_env)?;
+    linker.func_wrap(WASI, "config_add_command_line_argument", |caller: Caller<'_, State>, config, ptr, len| {
+        add_text(caller, config, ptr, len, |config| &mut config.args)
+    })?;
+    linker.func_wrap(WASI, "config_preopen_dir", |caller: Caller<'_, State>, config, ptr, len| {
+        add_text(caller, config, ptr, len, |config| &mut config.preopens)
+    })?;
+    Ok(())
+}
+
+/// Offers `config_NAME` and `config_set_NAME`.
+fn flag(linker: &mut Linker<State>, name: &str, flag: fn(&mut Config) -> &mut bool) -> wasmtime::Result<()> {
+    linker.func_wrap(MODULE, &format!("config_{name}"), move |mut caller: Caller<'_, State>, config: u64| {
+        Ok(i32::from(*flag(get(&mut caller, config)?)))
+    })?;
+    let set = format!("config_set_{name}");
+    linker.func_wrap(MODULE, &set, move |caller: Caller<'_, State>, config: u64, value: i32| {
+        change(caller, config, |config| *flag(config) = value != 0)
+    })?;
+    Ok(())
+}
+
+fn create_config(mut caller: Caller<'_, State>) -> wasmtime::Result<i64> {
+    if !guest(&mut caller)?.config.may_create_configs {
+        return Ok(NOT_PERMITTED);
+    }
+    let config = handle(&mut caller, |state| &mut state.abi.lunatic.data().configs, Config::default())?;
+    Ok(config.cast_signed())
+}
+
+fn drop_config(mut caller: Caller<'_, State>, config: u64) -> wasmtime::Result<()> {
+    match caller.data_mut().abi.lunatic.data().configs.remove(config) {
+        Some(_config) => Ok(()),
+        None => Err(no_handle(&mut caller, "configuration", config)),
+    }
+}
+
+fn get<'a>(caller: &'a mut Caller<'_, State>, config: u64) -> wasmtime::Result<&'a mut Config> {
+    if caller.data_mut().abi.lunatic.data().configs.get(config).is_none() {
+        return Err(no_handle(caller, "configuration", config));
+    }
+    let found = caller.data_mut().abi.lunatic.data().configs.get_mut(config);
+    found.ok_or_else(|| wasmtime::Error::msg("the configuration is gone"))
+}
+
+fn look(mut caller: Caller<'_, State>, config: u64, look: impl FnOnce(&Config) -> u64) -> wasmtime::Result<u64> {
+    get(&mut caller, config).map(|config| look(config))
+}
+
+fn change(mut caller: Caller<'_, State>, config: u64, change: impl FnOnce(&mut Config)) -> wasmtime::Result<()> {
+    get(&mut caller, config).map(change)
+}
+
+fn add_env(
+    mut caller: Caller<'_, State>,
+    config: u64,
+    key: i32,
+    key_len: i32,
+    value: i32,
+    value_len: i32,
+) -> wasmtime::Result<()> {
+    let (key, value) = (text(&mut caller, key, key_len)?, text(&mut caller, value, value_len)?);
+    if !get(&mut caller, config)?.makes_room(key.len() + value.len()) {
+        return Err(full(&mut caller));
+    }
+    get(&mut caller, config)?.env.push((key, value));
+    Ok(())
+}
+
+fn add_text(
+    mut caller: Caller<'_, State>,
+    config: u64,
+    ptr: i32,
+    len: i32,
+    list: fn(&mut Config) -> &mut Vec<String>,
+) -> wasmtime::Result<()> {
+    let added = text(&mut caller, ptr, len)?;
+    if !get(&mut caller, config)?.makes_room(added.len()) {
+        return Err(full(&mut caller));
+    }
+    list(get(&mut caller, config)?).push(added);
+    Ok(())
+}
+
+fn full(caller: &mut Caller<'_, State>) -> wasmtime::Error {
+    trap(caller, "a configuration has more environment, arguments and folders than it may have")
+}

@@ -1,0 +1,329 @@
+//! `lunatic::message`: messages that a process writes, sends, receives and reads.
+//!
+//! There is one at a time, the scratch. Serialisers call `write_data` and `read_data` for each scalar, so both are plain
+//! functions; what is more than they copy at once is for the guest's next call, as the counts that they return say.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use wasmtime::{AsContextMut, Caller, Linker};
+
+use crate::abi::lunatic::data::{Guest, Module};
+use crate::abi::lunatic::support::{
+    ImportFuture, ask, deadline, done, guest, handle, no_handle, peer, refused, trap, wait,
+};
+use crate::abi::memory::{self, length};
+use crate::abi::slots::State;
+use crate::base::request::ProcessRequest;
+use crate::process::handle::{Process, Sent};
+use crate::process::message::{Data, Message};
+
+const MODULE: &str = "lunatic::message";
+/// What `receive` says of what has come.
+const DATA: i32 = 0;
+const LINK_DIED: i32 = 1;
+const PROCESS_DIED: i32 = 2;
+/// What it says when nothing has come in time.
+pub(super) const TIMED_OUT: i32 = 9027;
+/// Bytes that one call copies at most.
+const MOST_BYTES: usize = 1 << 20;
+/// Most tags to choose by.
+const MAX_TAGS: usize = 4_096;
+
+pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    linker.func_wrap(MODULE, "create_data", |mut caller: Caller<'_, State>, tag: i64, capacity: u64| {
+        caller.data_mut().abi.lunatic.data().scratch = Some(Message::Data(Data::new(tag, capacity)));
+    })?;
+    linker.func_wrap(MODULE, "write_data", write_data)?;
+    linker.func_wrap(MODULE, "read_data", read_data)?;
+    linker.func_wrap(MODULE, "seek_data", |mut caller: Caller<'_, State>, position: u64| {
+        data(&mut caller)?.position = usize::try_from(position).unwrap_or(usize::MAX);
+        Ok(())
+    })?;
+    linker.func_wrap(MODULE, "data_size", |mut caller: Caller<'_, State>| {
+        Ok(u64::try_from(data(&mut caller)?.bytes.len()).unwrap_or(u64::MAX))
+    })?;
+    linker.func_wrap(MODULE, "get_tag", get_tag)?;
+    linker.func_wrap(MODULE, "get_process_id", get_process_id)?;
+    linker.func_wrap_async(MODULE, "send", |caller, (id,): (u64,)| send(caller, id))?;
+    linker.func_wrap_async(MODULE, "receive", receive)?;
+    linker.func_wrap_async(MODULE, "send_receive_skip_search", |caller, (id, tag, timeout): (u64, i64, u64)| {
+        send_receive(caller, id, tag, timeout)
+    })?;
+    linker.func_wrap(MODULE, "push_module", push_module)?;
+    linker.func_wrap(MODULE, "take_module", take_module)?;
+    Ok(())
+}
+
+/// The message that is being written or read.
+///
+/// # Errors
+/// Traps the guest when there is none, or when it is a notice.
+pub(super) fn data<'a>(caller: &'a mut Caller<'_, State>) -> wasmtime::Result<&'a mut Data> {
+    if !matches!(caller.data_mut().abi.lunatic.data().scratch, Some(Message::Data(_))) {
+        return Err(trap(caller, "the guest has no message: create_data makes one, and receive gets one"));
+    }
+    match &mut caller.data_mut().abi.lunatic.data().scratch {
+        Some(Message::Data(data)) => Ok(data),
+        _ => Err(wasmtime::Error::msg("the message is gone")),
+    }
+}
+
+/// Has the guest yield at its next check when it has copied much.
+fn copied(caller: &mut Caller<'_, State>, bytes: usize) {
+    if caller.data_mut().copied(bytes) {
+        caller.as_context_mut().set_epoch_deadline(0);
+    }
+}
+
+fn write_data(mut caller: Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<i32> {
+    let memory = memory::memory(&mut caller)?;
+    let (start, length) = (memory::unsigned(ptr), memory::unsigned(len));
+    let most = caller.data().abi.lunatic.guest().map_or(MOST_BYTES, |guest| guest.program.bounds.mailbox_bytes);
+    data(&mut caller)?;
+    let (bytes, state) = memory.data_and_store_mut(&mut caller);
+    let Some(Message::Data(scratch)) = &mut state.abi.lunatic.data().scratch else { return Ok(0) };
+    let Some(given) = start.checked_add(length).and_then(|end| bytes.get(start..end)) else {
+        return Err(memory::bad_pointer(&mut caller, ptr, length));
+    };
+    let given = given.get(..MOST_BYTES).unwrap_or(given);
+    if scratch.bytes.len().saturating_add(given.len()) > most {
+        let message = format!("a message may have {most} bytes, as many as a mailbox, and the guest writes more");
+        return Err(trap(&mut caller, message));
+    }
+    scratch.bytes.extend_from_slice(given);
+    let written = given.len();
+    copied(&mut caller, written);
+    Ok(self::length(written))
+}
+
+fn read_data(mut caller: Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<i32> {
+    let memory = memory::memory(&mut caller)?;
+    let (start, length) = (memory::unsigned(ptr), memory::unsigned(len));
+    data(&mut caller)?;
+    let (bytes, state) = memory.data_and_store_mut(&mut caller);
+    let Some(Message::Data(scratch)) = &mut state.abi.lunatic.data().scratch else { return Ok(0) };
+    let Some(place) = start.checked_add(length).and_then(|end| bytes.get_mut(start..end)) else {
+        return Err(memory::bad_pointer(&mut caller, ptr, length));
+    };
+    let unread = scratch.unread();
+    let count = place.len().min(unread.len()).min(MOST_BYTES);
+    if let (Some(place), Some(unread)) = (place.get_mut(..count), unread.get(..count)) {
+        place.copy_from_slice(unread);
+    }
+    scratch.position = scratch.position.saturating_add(count);
+    copied(&mut caller, count);
+    Ok(self::length(count))
+}
+
+fn get_tag(mut caller: Caller<'_, State>) -> wasmtime::Result<i64> {
+    match &caller.data_mut().abi.lunatic.data().scratch {
+        Some(Message::Data(data)) => Ok(data.tag),
+        Some(Message::LinkDied { tag }) => Ok(*tag),
+        Some(Message::ProcessDied { .. }) => Ok(0),
+        None => Err(trap(&mut caller, "the guest has no message whose tag it could get")),
+    }
+}
+
+fn get_process_id(mut caller: Caller<'_, State>) -> wasmtime::Result<u64> {
+    match &caller.data_mut().abi.lunatic.data().scratch {
+        Some(Message::ProcessDied { id }) => Ok(*id),
+        Some(_) => Ok(0),
+        None => Err(trap(&mut caller, "the guest has no message whose process it could get")),
+    }
+}
+
+/// Takes the message that was written, to send it.
+///
+/// # Errors
+/// Traps the guest when there is none.
+pub(super) fn take_data(caller: &mut Caller<'_, State>) -> wasmtime::Result<Data> {
+    data(caller)?;
+    match caller.data_mut().abi.lunatic.data().scratch.take() {
+        Some(Message::Data(mut data)) => {
+            data.position = 0;
+            Ok(data)
+        }
+        _ => Err(wasmtime::Error::msg("the message is gone")),
+    }
+}
+
+/// A message on its way.
+enum Sending {
+    Done,
+    /// Its receiver has no room for it.
+    Full(Arc<Process>, Message),
+    /// Its receiver is no guest.
+    Outside(Data),
+}
+
+/// Sends the scratch, as far as that can be done at once.
+fn try_send(caller: &mut Caller<'_, State>, guest: &Guest, id: u64) -> wasmtime::Result<Sending> {
+    let data = take_data(caller)?;
+    let Some(process) = guest.program.process(id) else { return Ok(Sending::Done) };
+    if !process.is_guest() {
+        if data.has_resources() {
+            return Err(trap(caller, "a process that is no guest gets bytes, and no sockets or modules"));
+        }
+        return Ok(Sending::Outside(data));
+    }
+    match process.send(Message::Data(data), guest.program.bounds.mailbox_bytes, Some(Waker::noop())) {
+        Sent::Done => Ok(Sending::Done),
+        Sent::Full(_) if id == guest.process.id => {
+            Err(trap(caller, "the guest fills its own mailbox, and receives nothing"))
+        }
+        Sent::Full(message) => Ok(Sending::Full(process, message)),
+    }
+}
+
+/// Goes on with a message that was not sent at once.
+async fn finish(caller: &mut Caller<'_, State>, guest: &Guest, id: u64, sending: Sending) {
+    match sending {
+        Sending::Done => {}
+        Sending::Full(process, message) => {
+            let mut message = Some(message);
+            let bound = guest.program.bounds.mailbox_bytes;
+            wait(caller, |cx, _wake_at| {
+                let Some(left) = message.take() else { return std::task::Poll::Ready(()) };
+                match process.send(left, bound, Some(cx.waker())) {
+                    Sent::Done => std::task::Poll::Ready(()),
+                    Sent::Full(left) => {
+                        message = Some(left);
+                        std::task::Poll::Pending
+                    }
+                }
+            })
+            .await;
+        }
+        Sending::Outside(data) => {
+            let (to, after) = (peer(guest, id), std::time::Duration::ZERO);
+            // Sent to the dead, it is dropped.
+            let _ = ask(caller, ProcessRequest::Send { to, tag: data.tag, bytes: data.bytes, after }).await;
+        }
+    }
+}
+
+/// Sends the scratch to a process, waiting for room.
+pub(super) fn send(mut caller: Caller<'_, State>, id: u64) -> ImportFuture<'_, i32> {
+    let sending = guest(&mut caller).and_then(|guest| Ok((try_send(&mut caller, &guest, id)?, guest)));
+    match sending {
+        Ok((Sending::Done, _guest)) => done::<0>(),
+        Ok((sending, guest)) => Box::new(async move {
+            finish(&mut caller, &guest, id, sending).await;
+            Ok(0)
+        }),
+        Err(error) => refused(error),
+    }
+}
+
+/// Tags to choose by. Few are kept in place.
+enum Tags {
+    Few([i64; 4], usize),
+    Many(Vec<i64>),
+}
+
+impl Tags {
+    fn get(&self) -> &[i64] {
+        match self {
+            Tags::Few(tags, count) => tags.get(..*count).unwrap_or_default(),
+            Tags::Many(tags) => tags,
+        }
+    }
+
+    fn read(caller: &mut Caller<'_, State>, ptr: i32, count: i32) -> wasmtime::Result<Self> {
+        let (start, count) = (memory::unsigned(ptr), memory::unsigned(count));
+        if count == 0 {
+            return Ok(Tags::Few([0; 4], 0));
+        }
+        if count > MAX_TAGS {
+            return Err(trap(caller, format!("the guest chooses by more than {MAX_TAGS} tags")));
+        }
+        let memory = memory::memory(caller)?;
+        let bytes = start.checked_add(count * 8).and_then(|end| memory.data(&*caller).get(start..end));
+        let Some(bytes) = bytes else { return Err(memory::bad_pointer(caller, ptr, count * 8)) };
+        let numbers = bytes.chunks_exact(8).filter_map(|chunk| chunk.first_chunk()).map(|it| i64::from_le_bytes(*it));
+        if count > 4 {
+            return Ok(Tags::Many(numbers.collect()));
+        }
+        let mut few = [0; 4];
+        few.iter_mut().zip(numbers).for_each(|(place, tag)| *place = tag);
+        Ok(Tags::Few(few, count))
+    }
+}
+
+/// Makes what has come the scratch; what `receive` says of it.
+fn received(caller: &mut Caller<'_, State>, message: Option<Message>) -> i32 {
+    let code = match &message {
+        Some(Message::Data(_)) => DATA,
+        Some(Message::LinkDied { .. }) => LINK_DIED,
+        Some(Message::ProcessDied { .. }) => PROCESS_DIED,
+        None => return TIMED_OUT,
+    };
+    caller.data_mut().abi.lunatic.data().scratch = message;
+    code
+}
+
+fn receive(mut caller: Caller<'_, State>, (ptr, count, timeout): (i32, i32, u64)) -> ImportFuture<'_, i32> {
+    let begun = guest(&mut caller).and_then(|guest| Ok((Tags::read(&mut caller, ptr, count)?, guest)));
+    match begun {
+        Ok((tags, guest)) => receive_with(caller, guest, tags, timeout),
+        Err(error) => refused(error),
+    }
+}
+
+fn receive_with(mut caller: Caller<'_, State>, guest: Arc<Guest>, tags: Tags, timeout: u64) -> ImportFuture<'_, i32> {
+    let bound = guest.program.bounds.mailbox_bytes;
+    if let Some(message) = guest.process.receive(tags.get(), bound) {
+        return match received(&mut caller, Some(message)) {
+            LINK_DIED => done::<LINK_DIED>(),
+            PROCESS_DIED => done::<PROCESS_DIED>(),
+            _ => done::<DATA>(),
+        };
+    }
+    Box::new(async move {
+        let deadline = deadline(timeout);
+        // Without any time to wait, the driver still passes on what was sent before.
+        let mut asked = timeout > 0;
+        let message = wait(&mut caller, |cx, wake_at| {
+            let until = if asked { deadline } else { None };
+            let polled = guest.process.poll_receive(tags.get(), bound, until, cx, wake_at);
+            if !asked && polled.is_pending() {
+                *wake_at = deadline;
+            }
+            asked = true;
+            polled
+        })
+        .await;
+        Ok(received(&mut caller, message))
+    })
+}
+
+/// Sends the scratch, and receives with a tag: the answer.
+pub(super) fn send_receive(mut caller: Caller<'_, State>, id: u64, tag: i64, timeout: u64) -> ImportFuture<'_, i32> {
+    let sending = guest(&mut caller).and_then(|guest| Ok((try_send(&mut caller, &guest, id)?, guest)));
+    let tags = Tags::Few([tag, 0, 0, 0], 1);
+    match sending {
+        Ok((Sending::Done, guest)) => receive_with(caller, guest, tags, timeout),
+        Ok((sending, guest)) => Box::new(async move {
+            finish(&mut caller, &guest, id, sending).await;
+            Box::into_pin(receive_with(caller, guest, tags, timeout)).await
+        }),
+        Err(error) => refused(error),
+    }
+}
+
+/// Modules are copied into a message, not moved.
+fn push_module(mut caller: Caller<'_, State>, module: u64) -> wasmtime::Result<u64> {
+    let Some(found) = caller.data_mut().abi.lunatic.data().modules.get(module).cloned() else {
+        return Err(no_handle(&mut caller, "module", module));
+    };
+    let pushed = data(&mut caller)?.push(Box::new(found));
+    pushed.ok_or_else(|| trap(&mut caller, "the message has more resources than one may have"))
+}
+
+fn take_module(mut caller: Caller<'_, State>, index: u64) -> wasmtime::Result<u64> {
+    let Some(module) = data(&mut caller)?.take::<Module>(index) else {
+        return Err(no_handle(&mut caller, "module in its message", index));
+    };
+    handle(&mut caller, |state| &mut state.abi.lunatic.data().modules, module)
+}

@@ -1,0 +1,32 @@
+//! What guests import from modules `lunatic::…`, but for sockets: a file for each module. `lunatic::process` has three.
+
+mod config;
+mod distributed;
+mod error;
+mod message;
+mod metrics;
+mod process;
+mod registry;
+mod spawn;
+mod timer;
+mod trap;
+mod version;
+
+use wasmtime::Linker;
+
+use crate::abi::slots::State;
+
+/// Defines them all.
+pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    config::link(linker)?;
+    distributed::link(linker)?;
+    error::link(linker)?;
+    message::link(linker)?;
+    metrics::link(linker)?;
+    process::link(linker)?;
+    registry::link(linker)?;
+    spawn::link(linker)?;
+    timer::link(linker)?;
+    trap::link(linker)?;
+    version::link(linker)
+}

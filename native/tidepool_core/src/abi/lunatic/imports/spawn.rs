@@ -1,0 +1,170 @@
+//! `spawn` and `get_or_spawn` of `lunatic::process`.
+//!
+//! The new process's instance is made before these return, and it runs when its maker has left for something else. What
+//! makes instances is above this room, so it finds a [`Plan`] where the process is to be.
+
+use std::sync::Arc;
+use std::task::Poll;
+
+use wasmtime::{Caller, Linker, V128, Val};
+
+use crate::abi::lunatic::data::{Guest, Plan};
+use crate::abi::lunatic::support::{OK, ask, failed, guest, no_handle, own_node, put, text, trap, wait};
+use crate::abi::memory;
+use crate::abi::slots::State;
+use crate::base::request::ProcessRequest;
+use crate::process::registry::{Claim, Registry};
+
+const MODULE: &str = "lunatic::process";
+/// `get_or_spawn` when another process has the name.
+const TAKEN: i32 = 2;
+/// For a configuration or a module: the caller's own.
+const OWN: i64 = -1;
+/// Bytes of a parameter: its type, and 16 of its value.
+const PARAM_BYTES: usize = 17;
+/// Most parameters.
+const MAX_PARAMS: usize = 1_000;
+
+pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    linker.func_wrap_async(MODULE, "spawn", |caller, args: SpawnArgs| Box::new(spawn(caller, args)))?;
+    linker.func_wrap_async(MODULE, "get_or_spawn", |caller, args: GetArgs| Box::new(get_or_spawn(caller, args)))?;
+    Ok(())
+}
+
+type SpawnArgs = (i64, i64, i64, i32, i32, i32, i32, i32);
+type GetArgs = (i32, i32, i64, i64, i64, i32, i32, i32, i32, i32, i32);
+
+/// What both functions are given of the new process.
+pub(super) struct Wanted {
+    pub(super) link: Option<i64>,
+    pub(super) config: i64,
+    pub(super) module: i64,
+    pub(super) entry: (i32, i32),
+    pub(super) params: (i32, i32),
+}
+
+async fn spawn(mut caller: Caller<'_, State>, args: SpawnArgs) -> wasmtime::Result<i32> {
+    let (link, config, module, entry, entry_len, params, params_len, id) = args;
+    let link = Some(link).filter(|link| *link != 0);
+    let wanted = Wanted { link, config, module, entry: (entry, entry_len), params: (params, params_len) };
+    let guest = guest(&mut caller)?;
+    match make(&mut caller, &guest, wanted).await? {
+        Ok(child) => {
+            put(&mut caller, id, child)?;
+            Ok(OK)
+        }
+        Err(text) => failed(&mut caller, id, text),
+    }
+}
+
+/// Makes a process: its number, or why it could not be made.
+///
+/// # Errors
+/// Traps the guest when it may not, or has given what there is not.
+pub(super) async fn make(
+    caller: &mut Caller<'_, State>,
+    guest: &Guest,
+    wanted: Wanted,
+) -> wasmtime::Result<Result<u64, String>> {
+    if !guest.config.may_spawn {
+        return Err(trap(caller, "the process is not permitted to start others"));
+    }
+    let entry = text(caller, wanted.entry.0, wanted.entry.1)?;
+    let params = params(caller, wanted.params.0, wanted.params.1)?;
+    let data = caller.data_mut().abi.lunatic.data();
+    let config = match wanted.config {
+        OWN => Some(Arc::clone(&guest.config)),
+        handle => data.configs.get(handle.cast_unsigned()).map(|config| Arc::new(config.within(&guest.config))),
+    };
+    let module = match wanted.module {
+        OWN => Some(None),
+        handle => data.modules.get(handle.cast_unsigned()).cloned().map(Some),
+    };
+    let Some(config) = config else { return Err(no_handle(caller, "configuration", wanted.config.cast_unsigned())) };
+    let Some(module) = module else { return Err(no_handle(caller, "module", wanted.module.cast_unsigned())) };
+    if let Some(folder) = config.preopens.first() {
+        return Err(trap(caller, format!("there is no folder `{folder}` that a process could have")));
+    }
+    let child = match guest.program.add_guest(entry) {
+        Ok(child) => child,
+        Err(text) => return Ok(Err(text)),
+    };
+    child.set_unborn(Box::new(Plan { params, config, module }));
+    match ask(caller, ProcessRequest::Spawn { id: child.id, link: wanted.link }).await {
+        Ok(_) => Ok(Ok(child.id)),
+        Err(text) => {
+            guest.program.remove(&child);
+            Ok(Err(String::from_utf8_lossy(&text).into_owned()))
+        }
+    }
+}
+
+fn params(caller: &mut Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<Vec<Val>> {
+    let length = memory::unsigned(len);
+    if length > MAX_PARAMS * PARAM_BYTES || !length.is_multiple_of(PARAM_BYTES) {
+        return Err(trap(caller, format!("{length} bytes are no parameters, which have {PARAM_BYTES} each")));
+    }
+    let bytes = memory::read(caller, ptr, len, usize::MAX)?;
+    let params: Option<Vec<Val>> = bytes.chunks_exact(PARAM_BYTES).map(param).collect();
+    params.ok_or_else(|| trap(caller, "a parameter has another type than i32 (0x7f), i64 (0x7e) and v128 (0x7b)"))
+}
+
+fn param(bytes: &[u8]) -> Option<Val> {
+    let (ty, value) = bytes.split_first()?;
+    Some(match ty {
+        0x7f => Val::I32(i32::from_le_bytes(*value.first_chunk()?)),
+        0x7e => Val::I64(i64::from_le_bytes(*value.first_chunk()?)),
+        0x7b => Val::V128(V128::from(u128::from_le_bytes(*value.first_chunk()?))),
+        _ => return None,
+    })
+}
+
+/// A name that nobody else gets while a process is made for it.
+struct Claimed<'a> {
+    names: &'a Registry,
+    name: &'a str,
+    id: Option<u64>,
+}
+
+impl Drop for Claimed<'_> {
+    fn drop(&mut self) {
+        self.names.settle(self.name, self.id);
+    }
+}
+
+async fn get_or_spawn(mut caller: Caller<'_, State>, args: GetArgs) -> wasmtime::Result<i32> {
+    let (name, name_len, link, config, module, entry, entry_len, params, params_len, node, id) = args;
+    let guest = guest(&mut caller)?;
+    let name = text(&mut caller, name, name_len)?;
+    let (program, names) = (&guest.program, &guest.program.names);
+    let claim = wait(&mut caller, |cx, _wake_at| match names.claim(&name, |id| program.lives(id), cx.waker()) {
+        Claim::Wait => Poll::Pending,
+        claim => Poll::Ready(claim),
+    })
+    .await;
+    match claim {
+        Claim::Taken(owner) => {
+            put(&mut caller, node, own_node())?;
+            put(&mut caller, id, owner)?;
+            return Ok(TAKEN);
+        }
+        Claim::Full => return failed(&mut caller, id, "the program has as many names as it may have"),
+        Claim::Granted | Claim::Wait => {}
+    }
+    let mut claimed = Claimed { names, name: &name, id: None };
+    let link = Some(link).filter(|link| *link != 0);
+    let wanted = Wanted { link, config, module, entry: (entry, entry_len), params: (params, params_len) };
+    match make(&mut caller, &guest, wanted).await? {
+        Ok(child) => {
+            claimed.id = Some(child);
+            drop(claimed);
+            put(&mut caller, node, own_node())?;
+            put(&mut caller, id, child)?;
+            Ok(OK)
+        }
+        Err(text) => {
+            drop(claimed);
+            failed(&mut caller, id, text)
+        }
+    }
+}

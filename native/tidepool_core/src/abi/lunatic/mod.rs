@@ -1,0 +1,18 @@
+//! Lunatic's interface: programs of many processes, written as plain blocking code.
+//!
+//! What its guests import is in modules `lunatic::…`, and WASI preview 1 beside them. What only the VM can do (start a process,
+//! link, watch, kill) is asked of the driver; all else is done at once, or waits.
+
+pub(crate) mod data;
+mod entry;
+pub(crate) mod handles;
+mod imports;
+mod networking;
+mod support;
+
+pub(crate) use entry::{Lunatic, START};
+
+/// What the names of all its import modules begin with.
+pub(crate) const PREFIX: &str = "lunatic::";
+/// The import module of sockets.
+pub(crate) const NETWORKING: &str = "lunatic::networking";

@@ -1,0 +1,170 @@
+//! What the imports have in common: out values, texts, errors and traps.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use wasmtime::Caller;
+
+use super::data::Guest;
+use super::handles::Handles;
+use crate::abi::memory::{self, fail};
+use crate::abi::slots::State;
+use crate::base::error::CallError;
+use crate::base::request::{HostReply, HostRequest, Peer, ProcessRequest};
+use crate::base::trap::TrapKind;
+
+/// An import's result when it succeeded.
+pub(in crate::abi::lunatic) const OK: i32 = 0;
+/// An import's result when it failed: the out value is an error's handle.
+pub(in crate::abi::lunatic) const FAILED: i32 = 1;
+/// Longest text that a guest may give, in bytes: names, addresses.
+const MAX_TEXT_BYTES: usize = 64 << 10;
+
+/// Stops the guest for what it gave: a handle that there is not, for instance.
+pub(in crate::abi::lunatic) fn trap(caller: &mut Caller<'_, State>, message: impl Into<String>) -> wasmtime::Error {
+    let message = message.into();
+    fail(caller, CallError::Trap { kind: TrapKind::Other, message, frames: Vec::new(), console: Vec::new() })
+}
+
+/// Stops the guest for a handle that it does not have.
+pub(in crate::abi::lunatic) fn no_handle(caller: &mut Caller<'_, State>, what: &str, handle: u64) -> wasmtime::Error {
+    trap(caller, format!("the guest has no {what} with the handle {handle}"))
+}
+
+/// Writes `value` to where the guest wants it: 8 bytes.
+///
+/// # Errors
+/// Traps the guest when the place isn't within its memory.
+pub(in crate::abi::lunatic) fn put(caller: &mut Caller<'_, State>, ptr: i32, value: u64) -> wasmtime::Result<()> {
+    memory::write(caller, ptr, &value.to_le_bytes())
+}
+
+/// A handle for `entry` in one of the guest's tables.
+///
+/// # Errors
+/// Traps the guest when the table is full.
+pub(in crate::abi::lunatic) fn handle<T>(
+    caller: &mut Caller<'_, State>,
+    table: impl FnOnce(&mut State) -> &mut Handles<T>,
+    entry: T,
+) -> wasmtime::Result<u64> {
+    match table(caller.data_mut()).add(entry) {
+        Some(handle) => Ok(handle),
+        None => Err(trap(caller, "the guest has more handles of one kind than a process may have: it drops none")),
+    }
+}
+
+/// Fails an import: a handle of an error with this text goes to `ptr`.
+///
+/// # Errors
+/// Traps the guest when the place isn't within its memory, or when it has too many errors.
+pub(in crate::abi::lunatic) fn failed(
+    caller: &mut Caller<'_, State>,
+    ptr: i32,
+    text: impl Into<String>,
+) -> wasmtime::Result<i32> {
+    let error = handle(caller, |state| &mut state.abi.lunatic.data().errors, text.into())?;
+    put(caller, ptr, error)?;
+    Ok(FAILED)
+}
+
+/// The text at `ptr..ptr + len`.
+///
+/// # Errors
+/// Traps the guest when the range isn't within its memory, too long, or no UTF-8.
+pub(in crate::abi::lunatic) fn text(caller: &mut Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<String> {
+    if memory::unsigned(len) > MAX_TEXT_BYTES {
+        return Err(trap(caller, format!("the guest gave a text of more than {MAX_TEXT_BYTES} bytes")));
+    }
+    let bytes = memory::read(caller, ptr, len, MAX_TEXT_BYTES)?;
+    String::from_utf8(bytes).map_err(|_| trap(caller, "the guest gave a text that is no UTF-8"))
+}
+
+/// The guest as a process.
+///
+/// # Errors
+/// Traps a guest that is none: a call, or one whose start section still runs.
+pub(in crate::abi::lunatic) fn guest(caller: &mut Caller<'_, State>) -> wasmtime::Result<Arc<Guest>> {
+    let state = caller.data();
+    match state.abi.lunatic.guest() {
+        Some(guest) if state.instance.is_some() => Ok(Arc::clone(guest)),
+        Some(_) => Err(trap(caller, "a start section can't use processes: it runs before its process does")),
+        None => Err(trap(caller, "only processes can do this, and the guest serves a call")),
+    }
+}
+
+/// The future of an import that may wait.
+pub(in crate::abi::lunatic) type ImportFuture<'a, T> = Box<dyn Future<Output = wasmtime::Result<T>> + Send + 'a>;
+
+/// An import that is done at once, with a result that is known beforehand: it allocates nothing.
+pub(in crate::abi::lunatic) fn done<'a, const CODE: i32>() -> ImportFuture<'a, i32> {
+    struct Done<const CODE: i32>;
+    impl<const CODE: i32> Future for Done<CODE> {
+        type Output = wasmtime::Result<i32>;
+        fn poll(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Self::Output> {
+            Poll::Ready(Ok(CODE))
+        }
+    }
+    Box::new(Done::<CODE>)
+}
+
+/// An import that has failed at once.
+pub(in crate::abi::lunatic) fn refused<'a, T: Send + 'a>(error: wasmtime::Error) -> ImportFuture<'a, T> {
+    Box::new(std::future::ready(Err(error)))
+}
+
+/// Asks the driver, and waits for its answer.
+pub(in crate::abi::lunatic) async fn ask(caller: &mut Caller<'_, State>, request: ProcessRequest) -> HostReply {
+    let reply = match caller.data().call.clone() {
+        Some(call) => call.channel.ask(HostRequest::Process(request)).await,
+        None => Err("the guest has no driver".into()),
+    };
+    memory::begin_slice(caller);
+    reply
+}
+
+/// Waits for what `poll` polls, which is looked at again at the time that it gives, without anybody who wakes.
+pub(in crate::abi::lunatic) async fn wait<T>(
+    caller: &mut Caller<'_, State>,
+    mut poll: impl FnMut(&Context<'_>, &mut Option<Instant>) -> Poll<T>,
+) -> T {
+    caller.data().note_memory();
+    let call = caller.data().call.clone();
+    let mut waited = false;
+    let outcome = std::future::poll_fn(|cx| {
+        let mut wake_at = None;
+        let polled = poll(cx, &mut wake_at);
+        if let Some(call) = &call {
+            call.channel.set_wake_at(wake_at);
+        }
+        waited |= polled.is_pending();
+        polled
+    })
+    .await;
+    if waited {
+        memory::begin_slice(caller);
+    }
+    outcome
+}
+
+/// When a wait of so many ms is over; `None` is never.
+pub(in crate::abi::lunatic) fn deadline(timeout_ms: u64) -> Option<Instant> {
+    if timeout_ms == u64::MAX {
+        return None;
+    }
+    Instant::now().checked_add(Duration::from_millis(timeout_ms))
+}
+
+/// Another process, as requests name it.
+pub(in crate::abi::lunatic) fn peer(guest: &Guest, id: u64) -> Peer {
+    let process = guest.program.process(id);
+    let is_guest = process.as_ref().is_none_or(|process| process.is_guest());
+    Peer { id, address: process.and_then(|process| process.address()), is_guest }
+}
+
+/// The number of this node among those of its cluster; never 0.
+pub(in crate::abi::lunatic) fn own_node() -> u64 {
+    1
+}

@@ -1,0 +1,236 @@
+//! A task's place in a program: the process that it is, those that it makes, and what others may know of it and do with it.
+
+use std::any::Any;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::target::Target;
+use crate::abi::lunatic::data::{Guest, Plan};
+use crate::base::error::CallError;
+use crate::base::request::Address;
+use crate::process::handle::Process;
+use crate::process::message::{Data, Message};
+use crate::process::metrics::Figure;
+use crate::process::program::Program;
+
+/// What a process is told beside what other guests send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signal {
+    /// A message of the host's.
+    Message {
+        /// 0 is none.
+        tag: i64,
+        /// The message.
+        bytes: Vec<u8>,
+    },
+    /// A process that it was linked to has died.
+    LinkDied {
+        /// The link's.
+        tag: i64,
+    },
+    /// A process that it watches has ended.
+    ProcessDied {
+        /// Its number.
+        id: u64,
+    },
+}
+
+/// A process of a program, for those who don't drive it.
+#[derive(Clone)]
+pub struct ProcessRef {
+    pub(super) program: Arc<Program>,
+    pub(super) process: Arc<Process>,
+}
+
+/// What is known of a process.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProcessInfo {
+    /// Its number in its program.
+    pub id: u64,
+    /// Tells its program from all others of the node.
+    pub program: u64,
+    /// The function whose module the program is, and its version.
+    pub function: String,
+    /// The function's version.
+    pub version: u64,
+    /// The export that it runs.
+    pub entry: String,
+    /// Messages that it has not received.
+    pub messages: usize,
+    /// What they take, in bytes.
+    pub message_bytes: usize,
+    /// Its linear memory when it last waited, in bytes.
+    pub memory_bytes: u64,
+    /// What it has computed.
+    pub cpu_time: Duration,
+}
+
+impl ProcessRef {
+    /// Its number in its program.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.process.id
+    }
+
+    /// What drives it.
+    #[must_use]
+    pub fn address(&self) -> Option<Address> {
+        self.process.address()
+    }
+
+    /// Says what drives it.
+    pub fn set_address(&self, address: Address) {
+        self.process.set_address(address);
+    }
+
+    /// Ends a process that nobody drives yet.
+    pub fn stop_unborn(&self) {
+        self.process.stop_unborn();
+    }
+
+    /// The number of a process of the host's in the program: guests send to it as to any other.
+    #[must_use]
+    pub fn introduce(&self, address: Address) -> u64 {
+        self.program.introduce(address)
+    }
+
+    /// The process of its program that has this name.
+    #[must_use]
+    pub fn whereis(&self, name: &str) -> Option<ProcessRef> {
+        let id = self.program.names.get(name, |id| self.program.lives(id))?;
+        let process = self.program.process(id)?;
+        Some(ProcessRef { program: Arc::clone(&self.program), process })
+    }
+
+    /// All guests of its program that live.
+    #[must_use]
+    pub fn guests(&self) -> Vec<ProcessRef> {
+        let all = self.program.all().into_iter().filter(|process| process.is_guest());
+        all.map(|process| ProcessRef { program: Arc::clone(&self.program), process }).collect()
+    }
+
+    /// No process of its program is made from now on.
+    pub fn end_program(&self) {
+        self.program.end();
+    }
+
+    /// What the program reports under names of its own.
+    #[must_use]
+    pub fn figures(&self) -> Vec<(String, Figure)> {
+        self.program.figures.all()
+    }
+
+    /// What is known of it.
+    #[must_use]
+    pub fn info(&self) -> ProcessInfo {
+        let (messages, message_bytes) = self.process.queue();
+        let (cpu_time, memory_bytes) = self.process.usage();
+        ProcessInfo {
+            id: self.process.id,
+            program: self.program.number,
+            function: self.program.name.to_string(),
+            version: self.program.version,
+            entry: self.process.entry.clone(),
+            messages,
+            message_bytes,
+            memory_bytes,
+            cpu_time,
+        }
+    }
+}
+
+/// What a process's task has beside that of a call.
+pub(super) struct Member {
+    pub(super) guest: Arc<Guest>,
+    /// One that it makes.
+    pub(super) birth: Option<Birth>,
+    /// Those that it has made, and has not let go yet.
+    held: Vec<Arc<Process>>,
+    /// What it has computed since it last waited.
+    pub(super) burst: Duration,
+    make: Make,
+}
+
+/// What a process is to become its driver's: a task, which is above this.
+pub(super) type Unborn = Box<dyn Any + Send>;
+pub(super) type Making = Pin<Box<dyn Future<Output = Result<Unborn, CallError>> + Send>>;
+/// Makes a process of a target: what runs, and with what.
+pub(super) type Make = fn(Arc<Target>, Arc<Guest>, Vec<wasmtime::Val>) -> Making;
+
+/// A process that is being made.
+pub(super) struct Birth {
+    pub(super) link: Option<i64>,
+    child: Arc<Process>,
+    making: Making,
+}
+
+impl Member {
+    pub(super) fn new(guest: Arc<Guest>, make: Make) -> Self {
+        Member { guest, birth: None, held: Vec::new(), burst: Duration::ZERO, make }
+    }
+
+    pub(super) fn reference(&self, id: u64) -> Option<ProcessRef> {
+        let process = self.guest.program.process(id)?;
+        Some(ProcessRef { program: Arc::clone(&self.guest.program), process })
+    }
+
+    /// Begins to make the process that waits under this number.
+    pub(super) fn conceive(&mut self, target: &Arc<Target>, id: u64, link: Option<i64>) -> Result<(), String> {
+        let program = &self.guest.program;
+        let plan = program.process(id).and_then(|child| Some((child.take_unborn::<Plan>()?, child)));
+        let Some((plan, child)) = plan else { return Err("the process is gone".into()) };
+        let target = match plan.module {
+            Some(module) => module.downcast::<Target>().map_err(|_| "the module is of another kind")?,
+            None => Arc::clone(target),
+        };
+        let (program, process) = (Arc::clone(program), Arc::clone(&child));
+        let guest = Arc::new(Guest { program, process, config: plan.config });
+        let making = (self.make)(target, guest, plan.params);
+        self.birth = Some(Birth { link, child, making });
+        Ok(())
+    }
+
+    /// Goes on with making a process; its number once it is made.
+    pub(super) fn deliver(&mut self, birth: Birth, made: Result<Unborn, CallError>) -> Result<u64, String> {
+        let unborn = made.map_err(|error| error.to_string())?;
+        birth.child.set_unborn(unborn);
+        let id = birth.child.id;
+        self.held.push(birth.child);
+        Ok(id)
+    }
+
+    /// Lets those go that it has made.
+    pub(super) fn let_go(&mut self) {
+        for child in self.held.drain(..) {
+            child.release();
+        }
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        self.guest.process.deliver(match signal {
+            Signal::Message { tag, bytes } => Message::Data(Data::of(tag, bytes)),
+            Signal::LinkDied { tag } => Message::LinkDied { tag },
+            Signal::ProcessDied { id } => Message::ProcessDied { id },
+        });
+    }
+}
+
+impl Birth {
+    pub(super) fn making(&mut self) -> Pin<&mut (dyn Future<Output = Result<Unborn, CallError>> + Send)> {
+        self.making.as_mut()
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.let_go();
+        self.guest.program.remove(&self.guest.process);
+        if self.guest.process.id == FIRST {
+            self.guest.program.end();
+        }
+    }
+}
+
+/// The number of a program's first process.
+const FIRST: u64 = 1;

@@ -1,0 +1,188 @@
+//! Processes: tasks that belong to a program. How they begin, and how one makes another.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::Val;
+
+use super::member::{Making, Member, ProcessRef, Signal, Unborn};
+use super::target::{Call, Target};
+use super::task::Task;
+use crate::abi::lunatic::data::{Entry, Guest};
+use crate::abi::lunatic::{Lunatic, START};
+use crate::abi::slots::State;
+use crate::abi::wasi::data::World;
+use crate::base::console::{Console, Line};
+use crate::base::error::CallError;
+use crate::base::request::Address;
+use crate::instance::live::Instance;
+use crate::process::config::Config;
+use crate::process::handle::Process;
+use crate::process::program::{Bounds, Output, Program};
+use crate::store::context::FunctionContext;
+use crate::store::line_budget::LineBudget;
+
+/// Bytes of one mailbox.
+const MAILBOX_BYTES: usize = 64 << 20;
+
+/// How a program is started.
+#[derive(Clone)]
+pub struct ProcessOptions {
+    /// The export that its first process runs, `() -> ()`: `_start` for programs.
+    pub entry: String,
+    /// Arguments; the first is the program's name.
+    pub args: Vec<String>,
+    /// Names and values of its environment.
+    pub env: Vec<(String, String)>,
+    /// Where lines go that it prints; the console, when there is none.
+    pub output: Option<Arc<dyn Output>>,
+    /// CPU time that each of its processes may use; without limit, when there is none.
+    pub cpu_time: Option<Duration>,
+}
+
+impl Default for ProcessOptions {
+    fn default() -> Self {
+        ProcessOptions { entry: START.into(), args: Vec::new(), env: Vec::new(), output: None, cpu_time: None }
+    }
+}
+
+impl ProcessRef {
+    /// The task of a process that nobody drives yet, once. `None` when it was killed before.
+    #[must_use]
+    pub fn begin(&self) -> Option<Task> {
+        self.process.take_unborn::<Task>().map(|task| *task)
+    }
+}
+
+impl Task {
+    /// Is it a process?
+    #[must_use]
+    pub fn is_process(&self) -> bool {
+        self.member.is_some()
+    }
+
+    /// The I/O threads.
+    #[must_use]
+    pub fn io(&self) -> &tokio::runtime::Handle {
+        &self.call.target.node.io
+    }
+
+    /// The process that is driven, when it is one.
+    #[must_use]
+    pub fn process_ref(&self) -> Option<ProcessRef> {
+        let member = self.member.as_ref()?;
+        member.reference(member.guest.process.id)
+    }
+
+    /// Another process of the program.
+    #[must_use]
+    pub fn other(&self, id: u64) -> Option<ProcessRef> {
+        self.member.as_ref()?.reference(id)
+    }
+
+    /// Says what drives the process.
+    pub fn set_address(&self, address: Address) {
+        if let Some(member) = &self.member {
+            member.guest.process.set_address(address);
+        }
+    }
+
+    /// Tells a process something; drive it next.
+    pub fn signal(&self, signal: Signal) {
+        if let Some(member) = &self.member {
+            member.signal(signal);
+        }
+    }
+
+    /// Gives the process that asked for it what its module was compiled to; answer next.
+    pub(crate) fn give_module(&self, module: Arc<Target>) {
+        self.call.channel.give(module);
+    }
+}
+
+/// A program that begins: the task of its first process.
+///
+/// # Errors
+/// Never: what is wrong with the entry ends the task.
+pub(crate) fn start(target: &Arc<Target>, options: ProcessOptions) -> Result<Task, CallError> {
+    let limits = target.limits();
+    let processes = usize::try_from(limits.instances).unwrap_or(usize::MAX);
+    let bounds = Bounds { processes, mailbox_bytes: MAILBOX_BYTES };
+    let ProcessOptions { entry, args, env, output, cpu_time } = options;
+    let program = Arc::new(Program::new(&target.function.name, target.function.version, bounds, output));
+    let process = program.add_guest(entry).map_err(|message| CallError::Overloaded { message })?;
+    let config = Arc::new(Config::first(args, env, cpu_time));
+    let guest = Arc::new(Guest { program, process, config });
+    let call = Call::new(Arc::clone(target));
+    let future = Box::pin(first(call.clone(), Arc::clone(&guest)));
+    Ok(Task::process(future, call, Member::new(guest, making)))
+}
+
+async fn first(call: Call, guest: Arc<Guest>) -> Result<Vec<u8>, CallError> {
+    let target = &*call.target;
+    let permit = target.admit(false, &call.channel).await?;
+    let function = context(target, &guest);
+    let prepare = prepare(&call, guest, Vec::new());
+    let mut instance = Box::pin(Instance::new(&target.module, &function, permit, prepare)).await?;
+    instance.serve::<Lunatic>().await
+}
+
+fn making(target: Arc<Target>, guest: Arc<Guest>, params: Vec<Val>) -> Making {
+    Box::pin(async move { make(target, guest, params).await.map(|task| Box::new(task) as Unborn) })
+}
+
+/// Makes a process: its task, which runs when it is let go.
+async fn make(target: Arc<Target>, guest: Arc<Guest>, params: Vec<Val>) -> Result<Task, CallError> {
+    let call = Call::new(target);
+    let permit = call.target.admit(true, &call.channel).await?;
+    let (function, process) = (context(&call.target, &guest), Arc::clone(&guest.process));
+    let prepare = prepare(&call, Arc::clone(&guest), params);
+    let instance = Instance::new(&call.target.module, &function, permit, prepare).await?;
+    let future = Box::pin(born(instance, process));
+    Ok(Task::process(future, call, Member::new(guest, making)))
+}
+
+async fn born(mut instance: Instance, process: Arc<Process>) -> Result<Vec<u8>, CallError> {
+    poll_fn(|cx| process.poll_released(cx)).await;
+    instance.serve::<Lunatic>().await
+}
+
+/// Sets the store of a process up.
+fn prepare(call: &Call, guest: Arc<Guest>, params: Vec<Val>) -> impl FnOnce(&mut State) + Send + use<> {
+    let call = call.for_guest();
+    move |state| {
+        state.call = Some(call);
+        state.meter.lower(guest.config.max_memory);
+        let world = World { args: guest.config.args.clone(), env: guest.config.env.clone() };
+        state.abi.wasi.set_world(world);
+        let data = state.abi.lunatic.data();
+        data.entry = Some(Entry { name: guest.process.entry.clone(), params });
+        data.guest = Some(guest);
+    }
+}
+
+/// The function as the process has it: what it prints may go elsewhere.
+fn context(target: &Target, guest: &Guest) -> Arc<FunctionContext> {
+    match &guest.program.output {
+        None => Arc::clone(&target.function),
+        Some(output) => {
+            let console = Captured { output: Arc::clone(output), process: Arc::clone(&guest.process) };
+            let budget = Arc::new(LineBudget::new(u32::MAX));
+            Arc::new(FunctionContext { console: Arc::new(console), budget, ..FunctionContext::clone(&target.function) })
+        }
+    }
+}
+
+/// Passes on what one process prints.
+struct Captured {
+    output: Arc<dyn Output>,
+    process: Arc<Process>,
+}
+
+impl Console for Captured {
+    fn print(&self, line: Line) -> Result<(), Line> {
+        self.output.line(self.process.address(), line.stream, &line.text);
+        Ok(())
+    }
+}

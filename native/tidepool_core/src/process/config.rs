@@ -1,0 +1,128 @@
+//! What a process may do and use, and what it finds.
+
+use std::time::Duration;
+
+/// The largest memory that there is, in bytes.
+const MAX_MEMORY: u64 = (4 << 30) - 1;
+
+/// The configuration of a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Config {
+    /// Largest memory, in bytes.
+    pub(crate) max_memory: u64,
+    /// CPU time in units of [`FUEL_US`]; `None` is without limit.
+    pub(crate) max_fuel: Option<u64>,
+    pub(crate) may_compile_modules: bool,
+    pub(crate) may_create_configs: bool,
+    pub(crate) may_spawn: bool,
+    /// Names and values.
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) args: Vec<String>,
+    /// Folders that are asked for.
+    pub(crate) preopens: Vec<String>,
+    /// Bytes of `env`, `args` and `preopens`.
+    text_bytes: usize,
+}
+
+/// CPU time of a unit of fuel, in µs.
+pub(crate) const FUEL_US: u64 = 50;
+/// The least CPU time that a process gets, in µs.
+const MIN_FUEL_US: u64 = 1_000;
+/// Most bytes of environment, arguments and folders together.
+const MAX_TEXT_BYTES: usize = 1 << 20;
+
+impl Default for Config {
+    /// What a guest's new configuration is: nothing is permitted, and nothing limited.
+    fn default() -> Self {
+        Config {
+            max_memory: MAX_MEMORY,
+            max_fuel: None,
+            may_compile_modules: false,
+            may_create_configs: false,
+            may_spawn: false,
+            env: Vec::new(),
+            args: Vec::new(),
+            preopens: Vec::new(),
+            text_bytes: 0,
+        }
+    }
+}
+
+impl Config {
+    /// The configuration of a program's first process.
+    pub(crate) fn first(args: Vec<String>, env: Vec<(String, String)>, cpu_time: Option<Duration>) -> Self {
+        let units = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX).div_ceil(FUEL_US);
+        Config {
+            max_fuel: cpu_time.map(units),
+            may_compile_modules: true,
+            may_create_configs: true,
+            may_spawn: true,
+            args,
+            env,
+            ..Config::default()
+        }
+    }
+
+    /// What a process gets whose maker asks for `self` and has `maker` itself: never more.
+    pub(crate) fn within(&self, maker: &Config) -> Self {
+        let max_fuel = match (self.max_fuel, maker.max_fuel) {
+            (Some(own), Some(makers)) => Some(own.min(makers)),
+            (own, makers) => own.or(makers),
+        };
+        Config {
+            max_memory: self.max_memory.min(maker.max_memory),
+            max_fuel,
+            may_compile_modules: self.may_compile_modules && maker.may_compile_modules,
+            may_create_configs: self.may_create_configs && maker.may_create_configs,
+            may_spawn: self.may_spawn && maker.may_spawn,
+            ..self.clone()
+        }
+    }
+
+    /// CPU time that the process may use, in µs; `None` is without limit.
+    pub(crate) fn cpu_time_us(&self) -> Option<u64> {
+        self.max_fuel.map(|units| units.saturating_mul(FUEL_US).max(MIN_FUEL_US))
+    }
+
+    /// Counts text that is about to be added; `false` when there is no room for it.
+    pub(crate) fn makes_room(&mut self, bytes: usize) -> bool {
+        // An entry without text takes room, too.
+        let all = self.text_bytes.saturating_add(bytes).saturating_add(32);
+        let fits = all <= MAX_TEXT_BYTES;
+        if fits {
+            self.text_bytes = all;
+        }
+        fits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_gets_what_it_is_given_and_never_more_than_its_maker_has() {
+        let maker = Config { max_memory: 1_000, max_fuel: Some(7), may_spawn: true, ..Config::default() };
+        let asked = Config {
+            max_memory: 2_000,
+            may_spawn: true,
+            may_create_configs: true,
+            may_compile_modules: true,
+            args: vec!["x".into()],
+            ..Config::default()
+        };
+        let got = asked.within(&maker);
+        assert_eq!((got.max_memory, got.max_fuel, got.may_spawn), (1_000, Some(7), true));
+        assert!(!got.may_create_configs && !got.may_compile_modules);
+        assert_eq!(got.args, ["x"]);
+        let less = Config { max_memory: 10, max_fuel: Some(3), ..Config::default() }.within(&maker);
+        assert_eq!((less.max_memory, less.max_fuel, less.may_spawn), (10, Some(3), false));
+    }
+
+    #[test]
+    fn fuel_is_cpu_time_of_a_millisecond_at_least() {
+        let fuel = |units| Config { max_fuel: Some(units), ..Config::default() }.cpu_time_us();
+        assert_eq!((fuel(1), fuel(100), fuel(u64::MAX)), (Some(1_000), Some(5_000), Some(u64::MAX)));
+        assert_eq!(Config::default().cpu_time_us(), None);
+    }
+}

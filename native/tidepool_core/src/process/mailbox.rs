@@ -1,0 +1,185 @@
+//! A mailbox: messages in the order of their arrival, and who waits for them, or for room.
+
+use std::collections::{HashMap, VecDeque};
+use std::task::Waker;
+
+use foldhash::fast::RandomState;
+
+use super::message::Message;
+
+/// From so many messages on, those with tags are found by an index.
+const INDEXED: usize = 32;
+/// Tags that a wait keeps in place; with more of them it waits for whatever comes.
+const TAGS: usize = 4;
+
+/// The messages of one process that it has not received.
+#[derive(Default)]
+pub(super) struct Mailbox {
+    /// In the order of their arrival; those that were received out of it leave their place empty.
+    arrivals: VecDeque<Option<Message>>,
+    /// The number of the first place.
+    first: u64,
+    /// How many of the places are empty.
+    empty: usize,
+    /// For each tag the numbers of places, the oldest first, once there are many; some may be empty by now.
+    index: Option<HashMap<i64, VecDeque<u64>, RandomState>>,
+    bytes: usize,
+    waiting: Waiting,
+    waker: Option<Waker>,
+    /// Who waits for room.
+    senders: Vec<Waker>,
+}
+
+/// What the owner waits for.
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    #[default]
+    Nothing,
+    Anything,
+    Tags([i64; TAGS]),
+}
+
+impl Mailbox {
+    /// How many messages there are.
+    pub(super) fn len(&self) -> usize {
+        self.arrivals.len() - self.empty
+    }
+
+    /// What they take.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Is this what the owner waits for?
+    pub(super) fn wants(&self, tag: Option<i64>) -> bool {
+        match self.waiting {
+            Waiting::Nothing => false,
+            Waiting::Anything => true,
+            Waiting::Tags(tags) => tag.is_some_and(|tag| tags.contains(&tag)),
+        }
+    }
+
+    /// Adds a message; who is to be woken.
+    pub(super) fn push(&mut self, message: Message) -> Option<Waker> {
+        let tag = message.tag();
+        self.bytes += message.bytes();
+        let number = self.first + to_u64(self.arrivals.len());
+        if let (Some(index), Some(tag)) = (&mut self.index, tag) {
+            index.entry(tag).or_default().push_back(number);
+        }
+        self.arrivals.push_back(Some(message));
+        if !self.wants(tag) {
+            return None;
+        }
+        self.waiting = Waiting::Nothing;
+        self.waker.clone()
+    }
+
+    /// The oldest message, or the oldest with one of `tags` if there are any. Tag 0 is none.
+    pub(super) fn take(&mut self, tags: &[i64]) -> Option<Message> {
+        let place = if tags.is_empty() { (self.len() > 0).then_some(0) } else { self.find(tags) }?;
+        let message = self.arrivals.get_mut(place)?.take()?;
+        self.bytes -= message.bytes();
+        self.empty += 1;
+        self.tidy();
+        Some(message)
+    }
+
+    fn find(&mut self, tags: &[i64]) -> Option<usize> {
+        if self.arrivals.len() < INDEXED {
+            let has = |message: &Message| message.tag().is_some_and(|tag| tags.contains(&tag));
+            return self.arrivals.iter().position(|message| message.as_ref().is_some_and(has));
+        }
+        let (arrivals, first) = (&self.arrivals, self.first);
+        let index = self.index.get_or_insert_with(|| index(arrivals, first));
+        let place = |number: u64| usize::try_from(number.checked_sub(first)?).ok();
+        let there = |number: &u64| place(*number).and_then(|place| arrivals.get(place)).is_some_and(Option::is_some);
+        let mut oldest: Option<u64> = None;
+        for tag in tags {
+            let Some(numbers) = index.get_mut(tag) else { continue };
+            while numbers.front().is_some_and(|number| !there(number)) {
+                numbers.pop_front();
+            }
+            match numbers.front() {
+                Some(number) => oldest = Some(oldest.map_or(*number, |oldest| oldest.min(*number))),
+                None => drop(index.remove(tag)),
+            }
+        }
+        oldest.and_then(place)
+    }
+
+    /// The first place is never empty, and no more than half of many are.
+    fn tidy(&mut self) {
+        while matches!(self.arrivals.front(), Some(None)) {
+            self.arrivals.pop_front();
+            self.first += 1;
+            self.empty -= 1;
+        }
+        if self.arrivals.is_empty() {
+            self.index = None;
+            if self.arrivals.capacity() > INDEXED {
+                self.arrivals = VecDeque::new();
+            }
+        } else if self.empty > INDEXED && self.empty * 2 > self.arrivals.len() {
+            self.first += to_u64(self.arrivals.len());
+            self.arrivals.retain(Option::is_some);
+            (self.empty, self.index) = (0, None);
+        }
+    }
+
+    /// Has the owner woken by the next message that it can receive with `tags`.
+    pub(super) fn wait(&mut self, tags: &[i64], waker: &Waker) {
+        self.waiting = match tags {
+            [] => Waiting::Anything,
+            tags if tags.len() <= TAGS => {
+                let mut kept = [0; TAGS];
+                kept.iter_mut().zip(tags).for_each(|(kept, tag)| *kept = *tag);
+                Waiting::Tags(kept)
+            }
+            _ => Waiting::Anything,
+        };
+        if !self.waker.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
+            self.waker = Some(waker.clone());
+        }
+    }
+
+    /// The owner doesn't wait any more.
+    pub(super) fn stop_waiting(&mut self) {
+        self.waiting = Waiting::Nothing;
+    }
+
+    /// The owner's waker, when it waits for messages at all.
+    pub(super) fn rouse(&mut self) -> Option<Waker> {
+        if self.waiting == Waiting::Nothing { None } else { self.waker.clone() }
+    }
+
+    /// Has a sender woken when there is room.
+    pub(super) fn wait_for_room(&mut self, waker: &Waker) {
+        if !self.senders.iter().any(|sender| sender.will_wake(waker)) {
+            self.senders.push(waker.clone());
+        }
+    }
+
+    /// Those who wait for room, all of them: each looks by itself.
+    pub(super) fn take_senders(&mut self) -> Vec<Waker> {
+        std::mem::take(&mut self.senders)
+    }
+}
+
+fn index(arrivals: &VecDeque<Option<Message>>, first: u64) -> HashMap<i64, VecDeque<u64>, RandomState> {
+    let mut index: HashMap<i64, VecDeque<u64>, RandomState> = HashMap::default();
+    for (number, message) in (first..).zip(arrivals) {
+        if let Some(tag) = message.as_ref().and_then(Message::tag) {
+            index.entry(tag).or_default().push_back(number);
+        }
+    }
+    index
+}
+
+fn to_u64(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+#[path = "mailbox_tests.rs"]
+mod tests;

@@ -1,0 +1,115 @@
+//! Messages between processes.
+
+use std::any::Any;
+
+/// What a message carries beside its bytes: a socket, a module. Those are moved from process to process.
+pub(crate) type Resource = Box<dyn Any + Send + Sync>;
+
+/// What a message takes beside its bytes, when a mailbox's bytes are counted.
+const OVERHEAD_BYTES: usize = 96;
+/// Most resources of a message.
+const MAX_RESOURCES: usize = 1_024;
+/// A larger capacity is asked for by nobody who knows what is coming.
+const MAX_CAPACITY: usize = 64 << 10;
+
+/// A message that a process has written, or is to read.
+#[derive(Default)]
+pub(crate) struct Data {
+    /// 0 is no tag.
+    pub(crate) tag: i64,
+    pub(crate) bytes: Vec<u8>,
+    /// Where reading goes on.
+    pub(crate) position: usize,
+    /// Those that were taken leave their place empty.
+    resources: Vec<Option<Resource>>,
+}
+
+impl Data {
+    /// An empty message with room for `capacity` bytes.
+    pub(crate) fn new(tag: i64, capacity: u64) -> Self {
+        let capacity = usize::try_from(capacity).unwrap_or(MAX_CAPACITY).min(MAX_CAPACITY);
+        Data { tag, bytes: Vec::with_capacity(capacity), ..Data::default() }
+    }
+
+    /// A message of bytes.
+    pub(crate) fn of(tag: i64, bytes: Vec<u8>) -> Self {
+        Data { tag, bytes, ..Data::default() }
+    }
+
+    /// The bytes from the read position on.
+    pub(crate) fn unread(&self) -> &[u8] {
+        self.bytes.get(self.position..).unwrap_or_default()
+    }
+
+    /// Adds a resource; the index under which its receiver finds it. `None` when there are too many.
+    pub(crate) fn push(&mut self, resource: Resource) -> Option<u64> {
+        if self.resources.len() >= MAX_RESOURCES {
+            return None;
+        }
+        self.resources.push(Some(resource));
+        u64::try_from(self.resources.len() - 1).ok()
+    }
+
+    /// Takes the resource at `index`, if there is one of this type.
+    pub(crate) fn take<T: Any>(&mut self, index: u64) -> Option<T> {
+        let place = usize::try_from(index).ok().and_then(|index| self.resources.get_mut(index))?;
+        if !place.as_ref().is_some_and(|resource| resource.is::<T>()) {
+            return None;
+        }
+        place.take()?.downcast().ok().map(|resource| *resource)
+    }
+
+    /// Does it carry anything but bytes?
+    pub(crate) fn has_resources(&self) -> bool {
+        self.resources.iter().any(Option::is_some)
+    }
+}
+
+/// What comes into a mailbox.
+pub(crate) enum Message {
+    Data(Data),
+    /// A process has died that was linked with this tag.
+    LinkDied {
+        tag: i64,
+    },
+    /// A process has ended that was watched.
+    ProcessDied {
+        id: u64,
+    },
+}
+
+impl Message {
+    /// The tag by which it can be received; `None` is by none.
+    pub(super) fn tag(&self) -> Option<i64> {
+        match self {
+            Message::Data(Data { tag, .. }) | Message::LinkDied { tag } => Some(*tag).filter(|tag| *tag != 0),
+            Message::ProcessDied { .. } => None,
+        }
+    }
+
+    /// What it takes of a mailbox.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Message::Data(data) => data.bytes.len() + OVERHEAD_BYTES,
+            Message::LinkDied { .. } | Message::ProcessDied { .. } => OVERHEAD_BYTES,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resource_is_taken_once_and_as_what_it_is() {
+        let mut data = Data::new(1, u64::MAX);
+        assert_eq!(data.push(Box::new(5_u32)), Some(0));
+        assert_eq!(data.push(Box::new("text")), Some(1));
+        assert_eq!((data.take::<u32>(1), data.take::<u32>(2), data.take::<u32>(u64::MAX)), (None, None, None));
+        assert_eq!(data.take::<u32>(0), Some(5));
+        assert_eq!(data.take::<u32>(0), None);
+        assert!(data.has_resources());
+        assert_eq!(data.take::<&str>(1), Some("text"));
+        assert!(!data.has_resources());
+    }
+}

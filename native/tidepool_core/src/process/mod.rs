@@ -1,0 +1,11 @@
+//! What programs of many processes are made of: messages, mailboxes, names, permissions. Nothing here knows WebAssembly, an ABI,
+//! or what drives a process.
+
+pub(crate) mod config;
+pub(crate) mod handle;
+mod mailbox;
+pub(crate) mod message;
+pub(crate) mod metrics;
+pub(crate) mod program;
+pub(crate) mod registry;
+mod timers;

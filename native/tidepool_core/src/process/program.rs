@@ -1,0 +1,203 @@
+//! A program: what all processes of one start share.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use foldhash::fast::RandomState;
+
+use super::handle::Process;
+use super::metrics::Figures;
+use super::registry::Registry;
+use crate::base::console::Stream;
+use crate::base::request::Address;
+
+/// Maps that processes are spread over, so that cores seldom wait for one another.
+const SHARDS: usize = 16;
+/// Bits of a process's number within its node; those above are the node's, and 0 where the program began.
+const NODE_SHIFT: u32 = 44;
+/// Names are swept when so many processes have ended.
+const SWEEP_EVERY: usize = 1_024;
+
+/// What the processes of a program may have together, and each of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    /// Processes at a time.
+    pub(crate) processes: usize,
+    /// Bytes of one mailbox.
+    pub(crate) mailbox_bytes: usize,
+}
+
+/// Takes lines that a program's processes print, instead of the console.
+pub trait Output: Send + Sync {
+    /// Takes a line of the process with this driver. Called on the thread that runs the guest, so it must not block.
+    fn line(&self, process: Option<Address>, stream: Stream, text: &str);
+}
+
+/// A program.
+pub(crate) struct Program {
+    /// Tells it from all others of the node.
+    pub(crate) number: u64,
+    pub(crate) name: Arc<str>,
+    pub(crate) version: u64,
+    pub(crate) bounds: Bounds,
+    pub(crate) names: Registry,
+    pub(crate) figures: Figures,
+    pub(crate) output: Option<Arc<dyn Output>>,
+    shards: [Mutex<HashMap<u64, Arc<Process>, RandomState>>; SHARDS],
+    next: AtomicU64,
+    live: AtomicUsize,
+    ended: AtomicBool,
+    gone: AtomicUsize,
+}
+
+impl Program {
+    pub(crate) fn new(name: &Arc<str>, version: u64, bounds: Bounds, output: Option<Arc<dyn Output>>) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Program {
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            name: Arc::clone(name),
+            version,
+            bounds,
+            names: Registry::default(),
+            figures: Figures::default(),
+            output,
+            shards: Default::default(),
+            next: AtomicU64::new(1),
+            live: AtomicUsize::new(0),
+            ended: AtomicBool::new(false),
+            gone: AtomicUsize::new(0),
+        }
+    }
+
+    /// A number for a process that is about to run `entry`.
+    ///
+    /// # Errors
+    /// A text, when there are as many as there may be, or the program has ended.
+    pub(crate) fn add_guest(&self, entry: String) -> Result<Arc<Process>, String> {
+        if self.ended.load(Ordering::Acquire) {
+            return Err("the program has ended".into());
+        }
+        if self.live.fetch_add(1, Ordering::AcqRel) >= self.bounds.processes {
+            self.live.fetch_sub(1, Ordering::AcqRel);
+            return Err(format!("the program has the {} processes that it may have", self.bounds.processes));
+        }
+        Ok(self.add(|id| Process::guest(id, entry)))
+    }
+
+    /// The number of a process of the host's: the same one each time.
+    pub(crate) fn introduce(&self, address: Address) -> u64 {
+        let known = self.all().into_iter().find(|other| !other.is_guest() && other.address() == Some(address));
+        known.map_or_else(|| self.add(|id| Process::outsider(id, address)).id, |known| known.id)
+    }
+
+    fn add(&self, process: impl FnOnce(u64) -> Process) -> Arc<Process> {
+        // So many are never made.
+        let id = self.next.fetch_add(1, Ordering::Relaxed) & ((1 << NODE_SHIFT) - 1);
+        let process = Arc::new(process(id));
+        self.shard(id).insert(id, Arc::clone(&process));
+        process
+    }
+
+    /// The process with this number, if it lives.
+    pub(crate) fn process(&self, id: u64) -> Option<Arc<Process>> {
+        self.shard(id).get(&id).cloned()
+    }
+
+    pub(crate) fn lives(&self, id: u64) -> bool {
+        self.shard(id).contains_key(&id)
+    }
+
+    /// All that live.
+    pub(crate) fn all(&self) -> Vec<Arc<Process>> {
+        (0..SHARDS).flat_map(|shard| self.nth(shard).values().cloned().collect::<Vec<_>>()).collect()
+    }
+
+    /// A process has ended.
+    pub(crate) fn remove(&self, process: &Process) {
+        let removed = self.shard(process.id).remove(&process.id);
+        process.die();
+        if removed.is_some_and(|removed| removed.is_guest()) {
+            self.live.fetch_sub(1, Ordering::AcqRel);
+            if self.gone.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
+                self.names.sweep(|id| self.lives(id));
+            }
+        }
+    }
+
+    /// No process is made from now on.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    fn shard(&self, id: u64) -> MutexGuard<'_, HashMap<u64, Arc<Process>, RandomState>> {
+        self.nth(usize::try_from(id % SHARDS as u64).unwrap_or(0))
+    }
+
+    fn nth(&self, shard: usize) -> MutexGuard<'_, HashMap<u64, Arc<Process>, RandomState>> {
+        // The remainder is always one of them; and nothing panics while it holds the lock.
+        #[expect(clippy::indexing_slicing, reason = "within the array by its remainder")]
+        self.shards[shard % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap fails the test")]
+mod tests {
+    use std::num::NonZeroU64;
+    use std::task::Waker;
+
+    use super::super::handle::Sent;
+    use super::super::message::{Data, Message};
+    use super::*;
+
+    fn program(processes: usize, mailbox_bytes: usize) -> Program {
+        Program::new(&"p".into(), 1, Bounds { processes, mailbox_bytes }, None)
+    }
+
+    #[test]
+    fn numbers_count_from_1_and_as_many_live_as_may() {
+        let program = program(2, 0);
+        let first = program.add_guest("a".into()).unwrap();
+        let second = program.add_guest("b".into()).unwrap();
+        assert_eq!((first.id, second.id), (1, 2));
+        assert!(program.add_guest("c".into()).is_err());
+        program.remove(&first);
+        assert!(program.process(1).is_none() && first.is_dead());
+        assert_eq!(program.add_guest("c".into()).unwrap().id, 3);
+        program.end();
+        program.remove(&second);
+        assert!(program.add_guest("d".into()).is_err(), "it has ended");
+    }
+
+    #[test]
+    fn a_process_of_the_hosts_has_one_number() {
+        let program = program(1, 0);
+        let address = |number| Address(NonZeroU64::new(number).unwrap());
+        let id = program.introduce(address(9));
+        assert_eq!(program.introduce(address(9)), id);
+        assert_ne!(program.introduce(address(8)), id);
+        assert!(program.add_guest("a".into()).is_ok(), "they are no guests");
+    }
+
+    #[test]
+    fn a_full_mailbox_holds_its_senders_but_takes_what_its_owner_waits_for() {
+        let program = program(1, 1_000);
+        let process = program.add_guest("a".into()).unwrap();
+        let send = |tag| {
+            let message = Message::Data(Data::of(tag, vec![0; 600]));
+            matches!(process.send(message, 1_000, Some(Waker::noop())), Sent::Done)
+        };
+        assert!(send(1), "one gets in however large it is");
+        assert!(!send(1));
+        let cx = std::task::Context::from_waker(Waker::noop());
+        assert!(process.poll_receive(&[2], 1_000, None, &cx, &mut None).is_pending());
+        assert!(!send(1));
+        assert!(send(2), "that is what it waits for");
+        assert!(process.receive(&[2], 1_000).is_some() && process.receive(&[], 1_000).is_some());
+        assert!(send(1), "there is room again");
+        program.remove(&process);
+        assert!(send(1) && send(1), "nobody is held by the dead");
+        assert_eq!(process.queue(), (0, 0));
+    }
+}

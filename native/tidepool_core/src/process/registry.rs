@@ -1,0 +1,161 @@
+//! Names of processes: one map for each program. A name dies with its process.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use foldhash::fast::RandomState;
+
+/// Most names of a program.
+const MAX_NAMES: usize = 100_000;
+
+/// Who has a name.
+enum Entry {
+    Process(u64),
+    /// A process is being made that will have it; these wait for that.
+    Making(Vec<Waker>),
+}
+
+/// The names of a program.
+#[derive(Default)]
+pub(crate) struct Registry(Mutex<HashMap<String, Entry, RandomState>>);
+
+/// What comes of asking for a name in order to make a process that has it.
+pub(crate) enum Claim {
+    /// It is the asker's, who has to [`Registry::settle`] it.
+    Granted,
+    /// A process has it.
+    Taken(u64),
+    /// A process is being made that will have it: ask again when woken.
+    Wait,
+    /// There are too many names.
+    Full,
+}
+
+impl Registry {
+    /// Gives a process the name, whoever has it; `false` when there are too many names.
+    pub(crate) fn put(&self, name: &str, id: u64) -> bool {
+        let mut names = self.names();
+        if names.len() >= MAX_NAMES && !names.contains_key(name) {
+            return false;
+        }
+        let before = names.insert(name.to_owned(), Entry::Process(id));
+        drop(names);
+        wake(before);
+        true
+    }
+
+    /// The process that has the name, if it `lives`.
+    pub(crate) fn get(&self, name: &str, lives: impl Fn(u64) -> bool) -> Option<u64> {
+        let mut names = self.names();
+        match names.get(name)? {
+            Entry::Process(id) if lives(*id) => Some(*id),
+            Entry::Process(_) => {
+                names.remove(name);
+                None
+            }
+            Entry::Making(_) => None,
+        }
+    }
+
+    /// Takes the name from whoever has it.
+    pub(crate) fn remove(&self, name: &str) {
+        let before = self.names().remove(name);
+        wake(before);
+    }
+
+    /// Claims a name for a process that is to be made.
+    pub(crate) fn claim(&self, name: &str, lives: impl Fn(u64) -> bool, waker: &Waker) -> Claim {
+        let mut names = self.names();
+        let full = names.len() >= MAX_NAMES;
+        match names.get_mut(name) {
+            Some(Entry::Process(id)) if lives(*id) => return Claim::Taken(*id),
+            Some(Entry::Making(waiting)) => {
+                if !waiting.iter().any(|other| other.will_wake(waker)) {
+                    waiting.push(waker.clone());
+                }
+                return Claim::Wait;
+            }
+            Some(Entry::Process(_)) => {}
+            None if full => return Claim::Full,
+            None => {}
+        }
+        names.insert(name.to_owned(), Entry::Making(Vec::new()));
+        Claim::Granted
+    }
+
+    /// Says what has become of a claim: who has the name, or nobody.
+    pub(crate) fn settle(&self, name: &str, id: Option<u64>) {
+        let mut names = self.names();
+        // Somebody may have put another name there, or removed it.
+        if !matches!(names.get(name), Some(Entry::Making(_))) {
+            return;
+        }
+        let before = match id {
+            Some(id) => names.insert(name.to_owned(), Entry::Process(id)),
+            None => names.remove(name),
+        };
+        drop(names);
+        wake(before);
+    }
+
+    /// Forgets the names of processes that don't live.
+    pub(crate) fn sweep(&self, lives: impl Fn(u64) -> bool) {
+        self.names().retain(|_name, entry| match entry {
+            Entry::Process(id) => lives(*id),
+            Entry::Making(_) => true,
+        });
+    }
+
+    fn names(&self) -> MutexGuard<'_, HashMap<String, Entry, RandomState>> {
+        // Nothing panics while it holds the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wake(entry: Option<Entry>) {
+    if let Some(Entry::Making(waiting)) = entry {
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_many_who_claim_a_name_gets_it_and_the_others_its_process() {
+        let names = Registry::default();
+        let claim = |lives: bool| names.claim("a", move |_| lives, Waker::noop());
+        assert!(matches!(claim(true), Claim::Granted));
+        assert!(matches!(claim(true), Claim::Wait));
+        assert_eq!(names.get("a", |_| true), None, "there is no process yet");
+        names.settle("a", Some(7));
+        assert!(matches!(claim(true), Claim::Taken(7)));
+        assert!(matches!(claim(false), Claim::Granted), "that one is dead");
+        names.settle("a", None);
+        assert!(matches!(claim(true), Claim::Granted), "it could not be made");
+    }
+
+    #[test]
+    fn a_name_is_the_last_ones_that_it_was_given_to_and_ends_with_that() {
+        let names = Registry::default();
+        assert!(names.put("a", 1) && names.put("a", 2));
+        assert_eq!(names.get("a", |_| true), Some(2));
+        assert_eq!(names.get("a", |id| id != 2), None);
+        assert!(names.put("b", 3) && names.put("c", 4));
+        names.sweep(|id| id == 4);
+        assert_eq!((names.get("b", |_| true), names.get("c", |_| true)), (None, Some(4)));
+        names.remove("c");
+        assert_eq!(names.get("c", |_| true), None);
+    }
+
+    #[test]
+    fn a_name_that_is_put_while_a_process_is_made_for_it_stays() {
+        let names = Registry::default();
+        assert!(matches!(names.claim("a", |_| true, Waker::noop()), Claim::Granted));
+        assert!(names.put("a", 9));
+        names.settle("a", Some(7));
+        assert_eq!(names.get("a", |_| true), Some(9));
+    }
+}

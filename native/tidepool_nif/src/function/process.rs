@@ -1,0 +1,206 @@
+//! Processes: tasks of programs, each driven by a process of the VM.
+
+use std::sync::Arc;
+
+use rustler::types::map::MapIterator;
+use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, ResourceArc, Term};
+use tidepool_core::console::Stream;
+use tidepool_core::{Address, Figure, Output, ProcessInfo, ProcessOptions, ProcessRef, Signal, Task};
+
+use crate::function::call::{TaskHandle, first_slice, next_slice, not_deployed, with_task};
+use crate::function::deploy::FunctionHandle;
+use crate::function::request::ProcessHandle;
+use crate::function::wake::{Letter, post};
+use crate::node::handle::Node;
+use crate::terms::decode::{List, field};
+use crate::terms::{atoms, encode, pid};
+
+/// Starts a program of a published function, and drives its first process for its first slice. `options` are `entry`, `args`,
+/// `env` (a map), `output` (a pid, or `nil`) and `cpu_time` (ms for each process, or `nil`).
+#[rustler::nif]
+fn start_process<'a>(env: Env<'a>, node: &'a Node, name: Binary<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
+    let options = decode(node, options)?;
+    let Ok(name) = std::str::from_utf8(name.as_slice()) else { return Ok(not_deployed(env)) };
+    let started = node.runtime.directory().with(name, |published| published.function.start_process(options));
+    Ok(match started {
+        Some(Ok(task)) => {
+            if let Some(address) = pid::address(env.pid()) {
+                task.set_address(address);
+            }
+            first_slice(env, task)
+        }
+        Some(Err(error)) => encode::call_error(env, &error),
+        None => not_deployed(env),
+    })
+}
+
+fn decode(node: &Node, options: Term<'_>) -> NifResult<ProcessOptions> {
+    let pairs = MapIterator::new(field(options, atoms::env())?).ok_or(rustler::Error::BadArg)?;
+    let env = pairs.map(|(name, value)| Ok((name.decode()?, value.decode()?))).collect::<NifResult<_>>()?;
+    let output = field::<Option<LocalPid>>(options, atoms::output())?;
+    Ok(ProcessOptions {
+        entry: field(options, atoms::entry())?,
+        cpu_time: field::<Option<u64>>(options, atoms::cpu_time())?.map(crate::terms::decode::millis),
+        args: field::<List<String>>(options, atoms::args())?.0,
+        env,
+        output: output.map(|to| Arc::new(Lines { to, io: node.io().clone() }) as Arc<dyn Output>),
+    })
+}
+
+/// Sends what a program prints to a process: `{:tidepool_output, process, stream, line}`.
+struct Lines {
+    to: LocalPid,
+    io: tokio::runtime::Handle,
+}
+
+impl Output for Lines {
+    fn line(&self, process: Option<Address>, stream: Stream, text: &str) {
+        let stream = match stream {
+            Stream::Console => atoms::console(),
+            Stream::Stdout => atoms::stdout(),
+            Stream::Stderr => atoms::stderr(),
+        };
+        post(Letter::Line { to: self.to, process, stream, text: text.to_owned() }, &self.io);
+    }
+}
+
+/// The process that a task drives.
+#[rustler::nif]
+fn process_ref<'a>(env: Env<'a>, task: &'a TaskHandle) -> Term<'a> {
+    let process = with_task(task, Task::process_ref).flatten();
+    process.map(|process| ResourceArc::new(ProcessHandle(process))).encode(env)
+}
+
+/// Makes the caller the driver of a process that was made, and drives it; `:killed` when that has ended before.
+#[rustler::nif]
+fn process_begin<'a>(env: Env<'a>, process: &'a ProcessHandle) -> Term<'a> {
+    match process.0.begin() {
+        Some(task) => {
+            if let Some(address) = pid::address(env.pid()) {
+                task.set_address(address);
+            }
+            first_slice(env, task)
+        }
+        None => atoms::killed().encode(env),
+    }
+}
+
+/// Tells the maker of a process which process drives it, and goes on with the maker.
+#[rustler::nif]
+fn process_spawned<'a>(env: Env<'a>, task: Term<'a>, id: u64, child: LocalPid) -> NifResult<Term<'a>> {
+    let handle: &TaskHandle = task.decode()?;
+    let child = pid::address(child);
+    with_task(handle, |task| {
+        if let (Some(process), Some(address)) = (task.other(id), child) {
+            process.set_address(address);
+        }
+    });
+    Ok(next_slice(env, task, handle, Some(Ok(bytes::Bytes::new()))))
+}
+
+/// Tells a process something (`{:message, tag, bytes}`, `{:link_died, tag}`, `{:process_died, id}`), and drives it.
+#[rustler::nif]
+fn process_signal<'a>(env: Env<'a>, task: Term<'a>, signal: Term<'a>) -> NifResult<Term<'a>> {
+    let handle: &TaskHandle = task.decode()?;
+    let signal = self::signal(signal)?;
+    with_task(handle, |task| task.signal(signal));
+    Ok(next_slice(env, task, handle, None))
+}
+
+/// The same without driving it.
+#[rustler::nif]
+fn process_tell(task: &TaskHandle, signal: Term<'_>) -> NifResult<Atom> {
+    let signal = self::signal(signal)?;
+    with_task(task, |task| task.signal(signal));
+    Ok(atoms::ok())
+}
+
+fn signal(term: Term<'_>) -> NifResult<Signal> {
+    if let Ok((kind, tag, bytes)) = term.decode::<(Atom, i64, Binary<'_>)>() {
+        let message = Signal::Message { tag, bytes: bytes.as_slice().to_vec() };
+        return if kind == atoms::message() { Ok(message) } else { Err(rustler::Error::BadArg) };
+    }
+    let (kind, number): (Atom, Term<'_>) = term.decode()?;
+    if kind == atoms::link_died() {
+        Ok(Signal::LinkDied { tag: number.decode()? })
+    } else if kind == atoms::process_died() {
+        Ok(Signal::ProcessDied { id: number.decode()? })
+    } else {
+        Err(rustler::Error::BadArg)
+    }
+}
+
+/// Gives a process the function that it asked to be compiled, and drives it.
+#[rustler::nif]
+fn process_compiled<'a>(env: Env<'a>, task: Term<'a>, function: &'a FunctionHandle) -> NifResult<Term<'a>> {
+    let handle: &TaskHandle = task.decode()?;
+    with_task(handle, |task| function.0.give_to(task));
+    Ok(next_slice(env, task, handle, Some(Ok(bytes::Bytes::new()))))
+}
+
+/// What is known of a process.
+#[rustler::nif]
+fn process_info<'a>(env: Env<'a>, process: &'a ProcessHandle) -> Term<'a> {
+    info(env, &process.0)
+}
+
+/// What is known of each process of a program.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn process_infos<'a>(env: Env<'a>, process: &'a ProcessHandle) -> Vec<Term<'a>> {
+    process.0.guests().iter().map(|process| info(env, process)).collect()
+}
+
+fn info<'a>(env: Env<'a>, process: &ProcessRef) -> Term<'a> {
+    let driver = pid::term(env, process.address());
+    let ProcessInfo { id, program, function, version, entry, messages, message_bytes, memory_bytes, cpu_time } =
+        process.info();
+    encode::map(
+        env,
+        vec![
+            (atoms::id(), id.encode(env)),
+            (atoms::pid(), driver),
+            (atoms::program(), program.encode(env)),
+            (atoms::function(), function.encode(env)),
+            (atoms::version(), version.encode(env)),
+            (atoms::entry(), entry.encode(env)),
+            (atoms::message_queue(), messages.encode(env)),
+            (atoms::message_bytes(), message_bytes.encode(env)),
+            (atoms::memory(), memory_bytes.encode(env)),
+            (atoms::cpu_us(), encode::micros(cpu_time).encode(env)),
+        ],
+    )
+}
+
+/// Has a program make no process from now on; the pids of all that there are.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn process_end<'a>(env: Env<'a>, process: &'a ProcessHandle) -> Vec<Term<'a>> {
+    process.0.end_program();
+    let guests = process.0.guests();
+    guests.iter().filter_map(ProcessRef::address).filter_map(pid::pid).map(|pid| pid.encode(env)).collect()
+}
+
+/// The number of a process of the VM in the program of a guest.
+#[rustler::nif]
+fn process_introduce(process: &ProcessHandle, pid: LocalPid) -> NifResult<u64> {
+    pid::address(pid).map(|address| process.0.introduce(address)).ok_or(rustler::Error::BadArg)
+}
+
+/// `{id, pid}` of the process that has a name in the program of a guest, or `nil`.
+#[rustler::nif]
+fn process_whereis<'a>(env: Env<'a>, process: &'a ProcessHandle, name: String) -> Term<'a> {
+    match process.0.whereis(&name) {
+        Some(found) => (found.id(), pid::term(env, found.address())).encode(env),
+        None => atoms::nil().encode(env),
+    }
+}
+
+/// What a program reports of itself: `{name, :counter, number}`, `{name, :gauge, number}`, `{name, :histogram, {values, sum}}`.
+#[rustler::nif]
+fn process_figures<'a>(env: Env<'a>, process: &'a ProcessHandle) -> Vec<Term<'a>> {
+    let figure = |(name, figure): (String, Figure)| match figure {
+        Figure::Counter(value) => (name, atoms::counter(), value).encode(env),
+        Figure::Gauge(value) => (name, atoms::gauge(), value).encode(env),
+        Figure::Histogram(values, sum) => (name, atoms::histogram(), (values, sum)).encode(env),
+    };
+    process.0.figures().into_iter().map(figure).collect()
+}

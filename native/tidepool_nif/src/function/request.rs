@@ -1,0 +1,56 @@
+//! What processes ask of their drivers, as terms.
+
+use rustler::{Encoder, Env, Resource, ResourceArc, Term};
+use tidepool_core::{HostRequest, Peer, ProcessRef, ProcessRequest, Step, Task};
+
+use crate::terms::{atoms, encode, pid};
+
+/// A process of a program, for whoever does not drive it. The last term of one that nobody drives takes it along.
+pub(crate) struct ProcessHandle(pub(crate) ProcessRef);
+
+#[rustler::resource_impl]
+impl Resource for ProcessHandle {}
+
+impl Drop for ProcessHandle {
+    fn drop(&mut self) {
+        self.0.stop_unborn();
+    }
+}
+
+/// Sends what a process sends to one that is no guest, `{:tidepool, process, tag, bytes}`, and answers it; other steps are the
+/// driver's.
+pub(crate) fn sent(env: Env<'_>, task: &Task, step: Step) -> Option<Step> {
+    match step {
+        Step::Host(HostRequest::Process(ProcessRequest::Send { to, tag, bytes, after })) if after.is_zero() => {
+            if let Some(to) = to.address.and_then(pid::pid) {
+                // A dead receiver needs no message.
+                let _ = env.send(&to, (atoms::tidepool(), env.pid(), tag, encode::copy(env, &bytes)));
+            }
+            task.answer(Ok(bytes::Bytes::new()));
+            None
+        }
+        step => Some(step),
+    }
+}
+
+/// What a process asks of its driver, as a term. `child` is the process that is to be started.
+pub(crate) fn request(env: Env<'_>, request: ProcessRequest, child: Option<ProcessRef>) -> Term<'_> {
+    let of = |to: Peer| pid::term(env, to.address);
+    match request {
+        ProcessRequest::Spawn { id, link } => {
+            let child = child.map(|child| ResourceArc::new(ProcessHandle(child)));
+            (atoms::spawn(), child, id, link).encode(env)
+        }
+        ProcessRequest::Link { to, tag } => (atoms::link(), of(to), to.is_guest, tag).encode(env),
+        ProcessRequest::Unlink { to } => (atoms::unlink(), of(to), to.is_guest).encode(env),
+        ProcessRequest::DieWhenLinkDies(dies) => (atoms::die_when_link_dies(), dies).encode(env),
+        ProcessRequest::Monitor { to } => (atoms::monitor(), of(to), to.id).encode(env),
+        ProcessRequest::StopMonitoring { to } => (atoms::stop_monitoring(), to.id).encode(env),
+        ProcessRequest::Kill { to } => (atoms::kill(), of(to), to.is_guest).encode(env),
+        ProcessRequest::Send { to, tag, bytes, after } => {
+            let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+            (atoms::send(), of(to), tag, encode::copy(env, &bytes), after).encode(env)
+        }
+        ProcessRequest::Compile { wasm } => (atoms::compile(), encode::copy(env, &wasm)).encode(env),
+    }
+}

@@ -1,0 +1,107 @@
+for {engine, module} <- [dense: Tidepool.LunaticSuite.DenseTest, fast: Tidepool.LunaticSuite.FastTest] do
+  defmodule module do
+    # The tests of the crate `lunatic`, each as a program of its own. They sleep for some 10 ms and expect others to be done
+    # by then, so that no other tests run beside them.
+    use Tidepool.Case, async: false
+
+    alias Tidepool.LunaticSuite
+
+    @moduletag :lunatic
+    @engine engine
+    @folder "guests/build/lunatic"
+    @net ["tcp:listen:*:*", "tcp:connect:*:*", "udp:*:*", "dns"]
+    # Those with sockets are run where deploys can grant them.
+    @net? Keyword.has_key?(Tidepool.Function.Spec.schema(), :net)
+    @entries @folder
+             |> LunaticSuite.entries()
+             |> Enum.filter(&(@net? or &1.module not in ["test_udp", "test_serializers"]))
+
+    # Which don't pass, and why. Each is run all the same, and must fail: one that passes has no place here.
+    @fails %{
+      "config::config_file_operations" => "opens a folder of the host, and programs are granted none",
+      "failing::assert_failed" => "is ignored in the crate, as a test that has to fail",
+      "failing::panic_failed" => "is ignored in the crate, as a test that has to fail",
+      "result::failure" => "is ignored in the crate, as a test that has to fail",
+      "show_output::tests::this_test_will_fail" => "is ignored in the crate, as a test that has to fail"
+    }
+
+    # Which pass or not as the machine is fast: what they do takes about as long as the least limit of CPU time.
+    @either if(engine == :fast, do: ["config::config_with_compute_limit"], else: [])
+
+    # Which need a host of the internet: they pass where that is reached, and fail elsewhere.
+    @abroad %{
+      "serializers::bincode_resource_serialization" => {"google.com", 80},
+      "serializers::json_resource_serialization" => {"google.com", 80},
+      "serializers::msgpack_resource_serialization" => {"google.com", 80}
+    }
+
+    # A module that can't be deployed fails its own tests.
+    setup_all do
+      deployed =
+        @entries
+        |> Enum.map(& &1.module)
+        |> Enum.uniq()
+        |> Task.async_stream(&{&1, deploy(&1)}, timeout: :infinity, ordered: false)
+        |> Map.new(fn {:ok, deployed} -> deployed end)
+
+      on_exit(fn -> for {_module, {:ok, name}} <- deployed, do: Tidepool.remove(name) end)
+      %{deployed: deployed}
+    end
+
+    defp deploy(module) do
+      name = unique_name("#{module}_#{@engine}")
+      options = if(@net?, do: [net: @net], else: [])
+
+      with {:ok, _function} <- Tidepool.deploy(guest("lunatic", module), [name: name, engine: @engine] ++ options),
+           do: {:ok, name}
+    end
+
+    defp run(deployed, entry) do
+      case deployed[entry.module] do
+        {:ok, name} -> LunaticSuite.run(entry, name)
+        {:error, error} -> flunk(Exception.message(error))
+      end
+    end
+
+    test "all of the crate's tests are in the modules, but the three of SQLite", %{deployed: deployed} do
+      assert map_size(deployed) == if(@net?, do: 23, else: 21)
+      paths = for entry <- @entries, do: entry.path
+      # One is for compilers before Rust 1.67 alone.
+      assert length(paths -- ["config::config_file_operations"]) == if(@net?, do: 136, else: 125)
+      assert paths == Enum.uniq(paths)
+
+      assert Enum.sort(for(entry <- @entries, entry.ignored?, do: entry.path)) ==
+               Enum.sort(for({path, "is ignored" <> _why} <- @fails, do: path))
+    end
+
+    for entry <- @entries do
+      @entry entry
+      cond do
+        reason = @fails[entry.path] ->
+          test "#{entry.path} fails: it #{reason}", %{deployed: deployed} do
+            assert {:failed, _what} = run(deployed, @entry)
+          end
+
+        Map.has_key?(@abroad, entry.path) ->
+          test "#{entry.path} passes where the host it dials is reached", %{deployed: deployed} do
+            outcome = run(deployed, @entry)
+
+            if LunaticSuite.reached?(@abroad[@entry.path]),
+              do: assert(outcome == :ok),
+              else: assert({:failed, _what} = outcome)
+          end
+
+        entry.path in @either ->
+          test "#{entry.path} ends", %{deployed: deployed} do
+            assert run(deployed, @entry) == :ok or
+                     match?({:failed, "it was to panic and returned" <> _said}, run(deployed, @entry))
+          end
+
+        true ->
+          test "#{entry.path} passes", %{deployed: deployed} do
+            with {:failed, what} <- run(deployed, @entry), do: flunk(what)
+          end
+      end
+    end
+  end
+end

@@ -1,0 +1,241 @@
+defmodule Tidepool.ProcessTest do
+  # Guest processes as processes of the VM: how they end, who is told, and who they can send to.
+  use Tidepool.Case, async: true
+
+  alias Tidepool.{Error, Function, Puppets}
+
+  @patience 30_000
+  @moduletag timeout: 120_000
+
+  setup do
+    {:ok, name: deploy!("lunatic", "puppet")}
+  end
+
+  # How a process ends.
+  defp outcome(pid) do
+    monitor = Process.monitor(pid)
+    assert_receive {:DOWN, ^monitor, :process, ^pid, reason}, @patience
+    reason
+  end
+
+  describe "a deploy" do
+    test "recognises the interface, and takes the dense engine unless another is asked for", %{name: name} do
+      assert {:ok, %Function{abi: :lunatic, engine: :dense}} = Tidepool.fetch(name)
+      other = deploy!("lunatic", "puppet", engine: :fast)
+      assert {:ok, %Function{abi: :lunatic, engine: :fast}} = Tidepool.fetch(other)
+    end
+  end
+
+  describe "a start" do
+    test "of what is not deployed, or with options that there are not, is refused" do
+      assert {:error, %Error{reason: :not_deployed}} = Tidepool.Process.start("nowhere")
+      assert {:error, %Error{reason: :invalid_option}} = Tidepool.Process.start("nowhere", [], colour: :blue)
+      assert {:error, %Error{reason: :invalid_option}} = Tidepool.Process.start("nowhere", [<<0>>])
+      assert {:error, %Error{reason: :invalid_option}} = Tidepool.Process.start("nowhere", [:atom])
+      assert {:error, %Error{reason: :invalid_option}} = Tidepool.Process.start("nowhere", [], env: %{"a" => 1})
+    end
+
+    test "of an export that there is not ends the process with a typed error", %{name: name} do
+      assert {:ok, pid} = Tidepool.Process.start(name, [], entry: "missing")
+      assert {reason, _} = {outcome(pid), pid}
+      assert reason == :noproc or match?({%Error{reason: {:trap, :other}}, []}, reason)
+    end
+  end
+
+  describe "the end of a process" do
+    test "that returns is :normal", %{name: name} do
+      puppet = Puppets.start(name)
+      Puppets.ask(puppet, ?R)
+      assert outcome(puppet) == :normal
+    end
+
+    test "that traps is a typed error, with what it printed", %{name: name} do
+      puppet = Puppets.start(name)
+      Puppets.ask(puppet, ?C)
+      assert {%Error{reason: {:trap, :unreachable}, function: ^name, details: details}, []} = outcome(puppet)
+      assert Enum.any?(details.console, &(&1 =~ "a command"))
+    end
+
+    test "that is killed is :killed, by a guest or by Elixir", %{name: name} do
+      first = Puppets.start(name)
+      {id, child} = Puppets.spawn(first)
+      monitor = Process.monitor(child)
+      Puppets.tell(first, ?K, id)
+      assert_receive {:DOWN, ^monitor, :process, ^child, :killed}, @patience
+      {_id, child} = Puppets.spawn(first)
+      Tidepool.Process.kill(child)
+      assert outcome(child) in [:killed, :noproc]
+      Puppets.ask(first, ?K, 1)
+      assert outcome(first) == :killed
+    end
+
+    test "that traps exits is what a supervisor says, and a normal exit of others is nothing to it", %{name: name} do
+      puppet = Puppets.start(name)
+      Puppets.tell(puppet, ?D, 0)
+      Process.exit(puppet, :normal)
+      assert Puppets.tell(puppet, ?P, 7) == 7
+      Process.exit(puppet, :shutdown)
+      assert outcome(puppet) == :shutdown
+    end
+
+    test "of the first one is that of all others, and nothing is left", %{name: name} do
+      first = Puppets.start(name)
+      children = for _child <- 1..50, do: Puppets.spawn(first) |> elem(1)
+      monitors = for child <- children, do: {child, Process.monitor(child)}
+      Puppets.ask(first, ?R)
+
+      for {child, monitor} <- monitors do
+        assert_receive {:DOWN, ^monitor, :process, ^child, :killed}, @patience
+      end
+
+      refute Enum.any?(Tidepool.Process.list(), &(&1.function == name))
+    end
+  end
+
+  describe "links" do
+    test "take along whoever dies with them, of guests and of Elixir", %{name: name} do
+      first = Puppets.start(name)
+      {_id, child} = Puppets.spawn(first, 5)
+      Puppets.ask(child, ?C)
+      assert {%Error{reason: {:trap, :unreachable}}, []} = outcome(first)
+      other = Puppets.start(name)
+      Process.flag(:trap_exit, true)
+      Process.link(other)
+      Puppets.ask(other, ?C)
+      assert_receive {:EXIT, ^other, {%Error{reason: {:trap, :unreachable}}, []}}, @patience
+    end
+
+    test "tell whoever doesn't die with them, with their tag, and nothing of a normal end", %{name: name} do
+      first = Puppets.start(name)
+      Puppets.tell(first, ?D, 0)
+      {_id, normal} = Puppets.spawn(first, 5)
+      {_id, other} = Puppets.spawn(first, 6)
+      Puppets.tell(normal, ?R)
+      assert outcome(normal) in [:normal, :noproc]
+      Puppets.tell(other, ?C)
+      assert Puppets.hear() == {first, {:link_died, 6}}
+    end
+
+    test "made anew have the new tag, on both sides", %{name: name} do
+      first = Puppets.start(name)
+      Puppets.tell(first, ?D, 0)
+      {id, child} = Puppets.spawn(first, 5)
+      Puppets.tell(first, ?L, id, 9)
+      Puppets.tell(child, ?C)
+      assert Puppets.hear() == {first, {:link_died, 9}}
+      {id, child} = Puppets.spawn(first)
+      Puppets.tell(child, ?D, 0)
+      {other_id, other} = Puppets.spawn(first)
+      Puppets.tell(other, ?L, id, 11)
+      assert other_id != id
+      Puppets.tell(other, ?C)
+      assert Puppets.hear() == {child, {:link_died, 11}}
+    end
+
+    test "that are removed tell nothing", %{name: name} do
+      first = Puppets.start(name)
+      {id, child} = Puppets.spawn(first, 5)
+      Puppets.tell(first, ?U, id)
+      Puppets.tell(child, ?C)
+      assert {%Error{}, []} = outcome(child) |> then(&if(&1 == :noproc, do: {%Error{}, []}, else: &1))
+      assert Puppets.tell(first, ?P, 3) == 3
+    end
+
+    test "to the dead and to nobody deliver a death", %{name: name} do
+      first = Puppets.start(name)
+      Puppets.tell(first, ?D, 0)
+      Puppets.ask(first, ?L, 999, 12)
+      assert_receive {:tidepool, ^first, 0, <<3, 12::little-64>>}, @patience
+      other = Puppets.start(name)
+      Puppets.ask(other, ?L, 999, 12)
+      assert outcome(other) == :noproc
+    end
+  end
+
+  describe "monitors" do
+    test "tell of any end, once, and of the dead at once", %{name: name} do
+      first = Puppets.start(name)
+
+      for how <- [?R, ?C] do
+        {id, child} = Puppets.spawn(first)
+        Puppets.tell(first, ?M, id)
+        Puppets.tell(first, ?M, id)
+        Puppets.tell(child, how)
+        assert Puppets.hear() == {first, {:process_died, id}}
+      end
+
+      Puppets.ask(first, ?M, 999)
+      assert_receive {:tidepool, ^first, 0, <<4, 999::little-64>>}, @patience
+      assert_receive {:tidepool, ^first, 0, <<2, _::64>>}, @patience
+      assert Puppets.tell(first, ?P, 1) == 1
+      refute_received {:tidepool, ^first, 0, <<4, _::binary>>}
+    end
+
+    test "that were stopped tell nothing", %{name: name} do
+      first = Puppets.start(name)
+      {id, child} = Puppets.spawn(first)
+      Puppets.tell(first, ?M, id)
+      Puppets.tell(first, ?N, id)
+      Puppets.tell(child, ?R)
+      outcome(child)
+      assert Puppets.tell(first, ?P, 1) == 1
+      refute_received {:tidepool, ^first, 0, <<4, _::binary>>}
+    end
+  end
+
+  describe "processes of the host's" do
+    test "are not killed by guests, and a link from one is one-sided", %{name: name} do
+      first = Puppets.start(name)
+      {:ok, me} = Tidepool.Process.introduce(first, self())
+      assert {:ok, ^me} = Tidepool.Process.introduce(first, self())
+      Puppets.tell(first, ?K, me)
+      Puppets.tell(first, ?L, me, 4)
+      Puppets.ask(first, ?C)
+      assert {%Error{}, []} = outcome(first)
+    end
+
+    test "whose guest is linked to them take it along", %{name: name} do
+      first = Puppets.start(name)
+      Puppets.tell(first, ?D, 0)
+      host = spawn(fn -> receive(do: (:die -> exit(:because))) end)
+      {:ok, id} = Tidepool.Process.introduce(first, host)
+      Puppets.tell(first, ?L, id, 4)
+      send(host, :die)
+      assert Puppets.hear() == {first, {:link_died, 4}}
+    end
+
+    test "may send what a guest doesn't understand, and it goes on", %{name: name} do
+      first = Puppets.start(name)
+      for junk <- [:hello, {:tidepool, :tag, "x"}, {:tidepool, 2 ** 70, "x"}, {:tidepool, 0, :x}], do: send(first, junk)
+      assert Puppets.tell(first, ?P, 5) == 5
+      assert {:error, %Error{}} = Tidepool.Process.introduce(self(), self())
+    end
+  end
+
+  describe "a supervisor" do
+    test "starts a program again that has failed", %{name: name} do
+      start_supervised!({Tidepool.Process, {name, [name]}}, restart: :permanent)
+      [%{pid: first}] = running(name)
+      Process.exit(first, :kill)
+      again = eventually(fn -> Enum.find(running(name), &(&1.pid != first)) end)
+      assert again.state in [:waiting, :running, :runnable]
+    end
+  end
+
+  describe "what is known" do
+    test "of a process are its number, what it runs, what it waits with and what it has used", %{name: name} do
+      first = Puppets.start(name)
+      {id, child} = Puppets.spawn(first, 3)
+      info = Tidepool.Process.info(child)
+      assert %{id: ^id, function: ^name, version: 1, entry: "puppet", message_queue: 0, pid: ^child} = info
+      assert info.node == node()
+      assert info.links == [first]
+      assert info.cpu_us > 0 and info.memory >= 65_536
+      assert length(running(name)) == 2
+      assert Tidepool.Process.info(self()) == nil
+      assert Tidepool.Process.whereis(first, "nobody") == nil
+    end
+  end
+
+  defp running(name), do: Enum.filter(Tidepool.Process.list(), &(&1.function == name))
+end

@@ -1,0 +1,90 @@
+defmodule TidepoolWeb.ProcessesTest do
+  # Programs over HTTP: started, listed, looked at, killed.
+  use Tidepool.Case, async: true
+
+  alias Tidepool.Puppets
+
+  @moduletag timeout: 120_000
+
+  setup do
+    {:ok, name: deploy!("lunatic", "puppet")}
+  end
+
+  defp post(name, body), do: curl("/processes/#{name}", ["-X", "POST", "--data-binary", body])
+  defp listed(name), do: curl("/processes?function=#{name}")
+
+  test "POST starts a program, GET shows its process, DELETE kills it, and then it is unknown", %{name: name} do
+    assert {201, _headers, %{"id" => id, "function" => ^name, "version" => 1, "entry" => "_start"}} = post(name, "")
+    assert {200, _headers, %{"id" => ^id} = process} = curl("/processes/#{id}")
+    assert process["node"] == to_string(node())
+    assert is_integer(process["memory"]) and is_integer(process["cpu_us"])
+    assert {200, _headers, %{"processes" => [%{"id" => ^id}]}} = listed(name)
+    assert {200, _headers, %{"killed" => ^id}} = curl("/processes/#{id}", ["-X", "DELETE"])
+    assert {200, _headers, %{"processes" => []}} = listed(name)
+
+    for {path, arguments} <- [{"/processes/#{id}", []}, {"/processes/#{id}", ["-X", "DELETE"]}] do
+      assert {404, _headers, %{"error" => %{"reason" => "unknown_process"}}} = curl(path, arguments)
+    end
+  end
+
+  test "GET tells what is linked to what, and of the functions that were asked for alone", %{name: name} do
+    puppet = Puppets.start(name)
+    {_id, child} = Puppets.spawn(puppet, 7)
+    other = deploy!("lunatic", "puppet")
+    Puppets.start(other)
+
+    assert {200, _headers, %{"processes" => [first, second]}} = listed(name)
+    assert first["links"] == [second["id"]] and second["links"] == [first["id"]]
+    assert {200, _headers, %{"links" => [linked]}} = curl("/processes/#{first["id"]}")
+    assert linked == second["id"]
+    assert {200, _headers, %{"processes" => all}} = curl("/processes")
+    functions = Enum.map(all, & &1["function"])
+    assert name in functions and other in functions
+
+    assert {200, _headers, _killed} = curl("/processes/#{first["id"]}", ["-X", "DELETE"])
+    monitor = Process.monitor(child)
+    assert_receive {:DOWN, ^monitor, :process, ^child, _reason}, 30_000
+  end
+
+  test "a program that ends at once has been started, and is ended", %{name: name} do
+    # Without a parameter to run, it traps.
+    assert {201, _headers, started} = post(name, ~s({"entry": "nothing_of_the_kind"}))
+
+    if started["id"],
+      do: assert({404, _, _} = eventually_gone(started["id"])),
+      else: assert(started["state"] == "ended")
+  end
+
+  defp eventually_gone(id) do
+    eventually(fn -> match?({404, _, _}, curl("/processes/#{id}")) end)
+    curl("/processes/#{id}")
+  end
+
+  test "what is no start is refused with a reason", %{name: name} do
+    for {body, reason} <- [
+          {"{", "invalid_option"},
+          {"[]", "invalid_option"},
+          {~s({"args": "a"}), "invalid_option"},
+          {~s({"args": [1]}), "invalid_option"},
+          {~s({"args": ["a\\u0000b"]}), "invalid_option"},
+          {~s({"env": {"A": 1}}), "invalid_option"},
+          {~s({"env": ["A"]}), "invalid_option"},
+          {~s({"entry": 1}), "invalid_option"},
+          {~s({"arguments": []}), "unknown_field"}
+        ] do
+      assert {400, _headers, %{"error" => %{"reason" => ^reason}}} = post(name, body), body
+    end
+
+    assert {404, _headers, %{"error" => %{"reason" => "not_deployed"}}} = post("nobody", "")
+    large = Path.join(System.tmp_dir!(), unique_name("large"))
+    on_exit(fn -> File.rm(large) end)
+    File.write!(large, String.duplicate(" ", 262_145))
+    assert {413, _headers, %{"error" => %{"reason" => "payload_too_large"}}} = post(name, "@" <> large)
+    assert {400, _headers, %{"error" => %{"reason" => "unknown_field"}}} = curl("/processes?name=x")
+    assert {200, _headers, %{"processes" => []}} = listed(name)
+
+    for id <- ~w(1 a.b 1.a 0.0 -1.1 1.1.1 99999999999999999999.1) do
+      assert {404, _headers, %{"error" => %{"reason" => "unknown_process"}}} = curl("/processes/#{id}")
+    end
+  end
+end
