@@ -29,6 +29,7 @@ settings = [
   hosts: System.get_env("TIDEPOOL_HOSTS"),
   proxies: System.get_env("TIDEPOOL_PROXIES"),
   data: System.get_env("TIDEPOOL_DATA") || data,
+  net: System.get_env("TIDEPOOL_NET"),
   drain: integer.("TIDEPOOL_DRAIN"),
   lame_duck: integer.("TIDEPOOL_LAME_DUCK"),
   cluster: cluster,

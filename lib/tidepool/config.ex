@@ -147,6 +147,24 @@ defmodule Tidepool.Config do
       default: false,
       doc: "whether compiled guests are named in `/tmp/perf-PID.map`, for Linux's `perf`."
     ],
+    net: [
+      type: {:check, &__MODULE__.net?/1, "grants such as \"tcp:listen:127.0.0.1:*\" or \"*\""},
+      default: ["*"],
+      doc:
+        "what of the network deploys may grant their functions: a list of grants, or a string with commas; `*` is all, " <>
+          "and an empty list is nothing. A function has no more than that, whatever its deploy says, and nothing that its " <>
+          "deploy does not grant."
+    ],
+    max_sockets: [
+      type: {:integer, 0, 1_000_000},
+      default: 4_096,
+      doc: "cap on sockets of all programs together."
+    ],
+    max_program_sockets: [
+      type: {:integer, 0, 1_000_000},
+      default: 1_024,
+      doc: "cap on sockets of each program."
+    ],
     lame_duck: [
       type: {:integer, 0, 3_600_000},
       default: 500,
@@ -255,7 +273,7 @@ defmodule Tidepool.Config do
   def seeds(value), do: value |> words() |> Enum.map(&to_string/1)
 
   @doc """
-  The words of a setting that is a list, or a string with commas: `hosts`, `proxies`.
+  The words of a setting that is a list, or a string with commas: `hosts`, `proxies`, `net`.
 
       iex> Tidepool.Config.words("tide.example, tide.internal")
       ["tide.example", "tide.internal"]
@@ -351,6 +369,9 @@ defmodule Tidepool.Config do
   defp words?(value, valid?) do
     (is_binary(value) or (is_list(value) and Enum.all?(value, &is_binary/1))) and Enum.all?(words(value), valid?)
   end
+
+  @doc false
+  def net?(value), do: words?(value, &String.valid?/1) and Tidepool.Native.grants_fault(words(value)) == nil
 
   @doc false
   def seeds?(value) do

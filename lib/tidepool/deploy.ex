@@ -10,7 +10,7 @@ defmodule Tidepool.Deploy do
 
   alias Tidepool.{Catalog, Cluster, Config, Engine, Error, Execution, Function, Log, Native, Options, Telemetry}
   alias Tidepool.Catalog.{BlobStore, Entry, Origin}
-  alias Tidepool.Function.{Loader, Spec}
+  alias Tidepool.Function.{Grants, Loader, Spec}
 
   @doc "The schema of a deploy's options, with this node's defaults."
   @spec schema :: Options.schema()
@@ -75,6 +75,7 @@ defmodule Tidepool.Deploy do
     options = Loader.suited(wasm, options)
 
     with {:ok, options} <- step(:options, options[:name], Spec.check(options, schema(), "the option")),
+         :ok <- step(:options, options.name, Grants.check(options.net, Config.words(Config.get(:net)))),
          :ok <- step(:size, options.name, Loader.check_size(byte_size(wasm))),
          entry = entry(wasm, options, origin),
          {:version, version} <- Catalog.prepare(entry),

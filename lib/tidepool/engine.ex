@@ -81,7 +81,10 @@ defmodule Tidepool.Engine do
       compile_memory_bytes: config.compile_memory || compile_memory(memory),
       baseline_bytes: config.baseline,
       max_total_memory_bytes: config.max_memory || div(memory * 3, 4),
-      max_computing: cores
+      max_computing: cores,
+      net: Tidepool.Config.words(config.net),
+      max_sockets: config.max_sockets,
+      max_program_sockets: config.max_program_sockets
     }
   end
 

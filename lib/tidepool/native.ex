@@ -160,6 +160,14 @@ defmodule Tidepool.Native do
   @spec tier(runtime, name :: binary) :: :baseline | :optimised | nil
   def tier(_runtime, _name), do: :erlang.nif_error(:not_loaded)
 
+  @doc "What is wrong with a list of grants of the network; `nil` when nothing is."
+  @spec grants_fault([binary]) :: binary | nil
+  def grants_fault(_grants), do: :erlang.nif_error(:not_loaded)
+
+  @doc "The first grant of a list that is not within those of another; `nil` when all are."
+  @spec grants_beyond(asked :: [binary], allowed :: [binary]) :: binary | nil
+  def grants_beyond(_asked, _allowed), do: :erlang.nif_error(:not_loaded)
+
   @doc "Makes a name uncallable."
   @spec unpublish(runtime, binary) :: :ok
   def unpublish(_runtime, _name), do: :erlang.nif_error(:not_loaded)

@@ -17,6 +17,8 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     compile: [:runtime, :binary, :compile_config],
     open_cache: [:runtime, :text, :number],
     new_function: [:module, :config],
+    grants_fault: [:list],
+    grants_beyond: [:list, :list],
     publish: [:runtime, :list],
     tier: [:runtime, :text],
     unpublish: [:runtime, :text],

@@ -10,11 +10,7 @@ for {engine, module} <- [dense: Tidepool.LunaticSuite.DenseTest, fast: Tidepool.
     @engine engine
     @folder "guests/build/lunatic"
     @net ["tcp:listen:*:*", "tcp:connect:*:*", "udp:*:*", "dns"]
-    # Those with sockets are run where deploys can grant them.
-    @net? Keyword.has_key?(Tidepool.Function.Spec.schema(), :net)
-    @entries @folder
-             |> LunaticSuite.entries()
-             |> Enum.filter(&(@net? or &1.module not in ["test_udp", "test_serializers"]))
+    @entries LunaticSuite.entries(@folder)
 
     # Which don't pass, and why. Each is run all the same, and must fail: one that passes has no place here.
     @fails %{
@@ -50,9 +46,8 @@ for {engine, module} <- [dense: Tidepool.LunaticSuite.DenseTest, fast: Tidepool.
 
     defp deploy(module) do
       name = unique_name("#{module}_#{@engine}")
-      options = if(@net?, do: [net: @net], else: [])
 
-      with {:ok, _function} <- Tidepool.deploy(guest("lunatic", module), [name: name, engine: @engine] ++ options),
+      with {:ok, _function} <- Tidepool.deploy(guest("lunatic", module), name: name, engine: @engine, net: @net),
            do: {:ok, name}
     end
 
@@ -64,10 +59,10 @@ for {engine, module} <- [dense: Tidepool.LunaticSuite.DenseTest, fast: Tidepool.
     end
 
     test "all of the crate's tests are in the modules, but the three of SQLite", %{deployed: deployed} do
-      assert map_size(deployed) == if(@net?, do: 23, else: 21)
+      assert map_size(deployed) == 23
       paths = for entry <- @entries, do: entry.path
       # One is for compilers before Rust 1.67 alone.
-      assert length(paths -- ["config::config_file_operations"]) == if(@net?, do: 136, else: 125)
+      assert length(paths -- ["config::config_file_operations"]) == 136
       assert paths == Enum.uniq(paths)
 
       assert Enum.sort(for(entry <- @entries, entry.ignored?, do: entry.path)) ==

@@ -67,6 +67,8 @@ defmodule Tidepool.ClusterMessages do
     map(list(label, 2), &Map.new/1)
   end
 
+  defp values(:net, _type), do: types().union([[], ["dns", "tcp:connect:*:443"]])
+
   defp values(_key, :boolean), do: types().boolean()
   defp values(_key, {:one_of, values}), do: types().union(values)
   defp values(_key, _type), do: nil

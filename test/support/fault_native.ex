@@ -23,7 +23,10 @@ defmodule Tidepool.FaultNative do
     compile_memory_bytes: 1_073_741_824,
     baseline_bytes: 0,
     max_total_memory_bytes: 1_073_741_824,
-    max_computing: 2
+    max_computing: 2,
+    net: ["*"],
+    max_sockets: 64,
+    max_program_sockets: 16
   }
 
   @limits %{
@@ -67,7 +70,7 @@ defmodule Tidepool.FaultNative do
   def compile_config, do: %{engine: :fast, snapshot: false, limits: @limits, was_deployed: false}
 
   @doc "A function's configuration."
-  def config(name), do: %{name: name, version: 1, instances: :fresh, limits: @limits}
+  def config(name), do: %{name: name, version: 1, instances: :fresh, limits: @limits, net: []}
 
   @doc "Settings of an edge on a port of its own."
   def edge, do: @edge

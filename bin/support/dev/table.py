@@ -5,7 +5,7 @@ import re
 # What tests the rooms of the core beside the tests in them: modules of native/tidepool_core/tests/core. A room that all others
 # stand on has no list: all tests are its own.
 ROOMS = {
-    "abi": ["host_calls", "lunatic", "pointers", "wasi", "wasi_stderr", "wasi_wait"],
+    "abi": ["host_calls", "lunatic", "pointers", "sockets", "wasi", "wasi_stderr", "wasi_wait"],
     "call": ["drive", "host_calls", "inline", "last_words", "panics", "processes", "programs", "threads", "time"],
     "compiler": ["compile", "compiler", "tiers"],
     "dense": ["dense"],
@@ -14,6 +14,7 @@ ROOMS = {
     "instance": ["admission", "caps", "owned", "warm"],
     "metrics": ["metrics"],
     "module": ["cache", "compile", "compile_fuzz", "tiers"],
+    "net": ["sockets"],
     "process": ["processes", "programs"],
     "rewrite": ["compile_fuzz", "preempt", "traps"],
     "runtime": ["directory", "shutdown", "tiers"],

@@ -62,10 +62,10 @@ defmodule Tidepool.Function.Fields do
   defp beside(nil, value, _option, _text), do: {:ok, value}
 
   defp beside(before, value, {key, spec} = option, text) do
-    both = if spec[:each], do: Map.merge(before, value)
+    both = if spec[:each], do: together(before, value)
 
     cond do
-      both == nil or map_size(both) == map_size(before) ->
+      both == nil or both == before ->
         {:error, Error.new(:duplicate_field, "give `#{name(option)}` once", nil, %{field: name(option)})}
 
       Options.type?(both, spec[:type]) ->
@@ -75,6 +75,10 @@ defmodule Tidepool.Function.Fields do
         wrong(key, text, spec)
     end
   end
+
+  # What was said before is as it was when the same is said again, and of a map also when something else is said of a key.
+  defp together(before, [value]), do: if(value in before, do: before, else: before ++ [value])
+  defp together(before, value), do: Map.merge(value, before)
 
   defp value(key, text, spec) do
     case {spec[:text], spec[:type]} do

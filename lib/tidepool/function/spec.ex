@@ -69,6 +69,15 @@ defmodule Tidepool.Function.Spec do
       default: %{},
       doc: "short texts by key, such as a team's name, to find the function by."
     ],
+    net: [
+      since: 5,
+      type: {:check, &Tidepool.Function.Grants.valid?/1, Tidepool.Function.Grants.expectation()},
+      typespec: quote(do: Tidepool.Function.Grants.t()),
+      each: "net",
+      text: {&Tidepool.Function.Grants.read/1, &Function.identity/1, Tidepool.Function.Grants.notation()},
+      default: [],
+      doc: "what of the network the function's programs may use; nothing else is open to them."
+    ],
     wait: [
       of: :request,
       type: {:one_of, [:local, :majority, :all]},
@@ -102,7 +111,7 @@ defmodule Tidepool.Function.Spec do
   - `omissible: true`, when calls don't depend on it: nodes of versions before are told of the function without it.
   - `of: :request`, when it says how to deploy and is not kept: a parameter of the query then, not a field of the form.
   - `:typespec`, when the type does not tell it; `:kept_as`, when what is kept is another.
-  - `:each`, when its value is a map, of which each field of this name says an element.
+  - `:each`, when its value is a map or a list, of which each field of this name says an element.
   - `:text`, when text is not read and written as the type has it: how to read it, how to write it, and what to call it.
   """
 

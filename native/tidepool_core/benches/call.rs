@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tidepool_core::console::{Console, Line};
 use tidepool_core::{
-    CompileConfig, Function, FunctionConfig, HostRequest, Instances, Request, Runtime, RuntimeConfig, Step,
+    CompileConfig, Function, FunctionConfig, Grants, HostRequest, Instances, Request, Runtime, RuntimeConfig, Step,
 };
 
 struct Silent;
@@ -73,7 +73,13 @@ fn main() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guests/build").join(guest).with_extension("wasm");
         let config = CompileConfig { snapshot: Some(settings::LIMITS), ..CompileConfig::default() };
         let module = Arc::new(runtime.compile(&std::fs::read(path).unwrap(), &config).unwrap());
-        let config = FunctionConfig { name: guest.into(), version: 1, instances, limits: settings::LIMITS };
+        let config = FunctionConfig {
+            name: guest.into(),
+            version: 1,
+            instances,
+            limits: settings::LIMITS,
+            grants: Grants::default(),
+        };
         Arc::new(module.function(config).unwrap())
     };
     let warm = Instances::Warm { max_idle: 100 };

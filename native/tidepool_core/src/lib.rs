@@ -22,6 +22,7 @@ mod function;
 mod instance;
 mod metrics;
 mod module;
+mod net;
 mod os;
 mod process;
 mod rewrite;
@@ -38,9 +39,11 @@ mod settings;
 
 pub use abi::imports::Import;
 pub use base::config::{
-    CompileBounds, CompileConfig, DenseConfig, EngineKind, FunctionConfig, Instances, RuntimeConfig, Tier,
+    CompileBounds, CompileConfig, DenseConfig, EngineKind, FunctionConfig, Instances, NetworkConfig, RuntimeConfig,
+    Tier,
 };
 pub use base::error::{CallError, CompileError};
+pub use base::grants::Grants;
 pub use base::limits::{Limit, Limits};
 pub use base::request::{Address, HostCall, HostReply, HostRequest, Peer, ProcessRequest, Request};
 pub use base::{console, error, limits, origin, trap};

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::grants::Grants;
 use super::limits::Limits;
 
 /// What a node gives its guests, all functions taken together.
@@ -38,6 +39,19 @@ pub struct RuntimeConfig {
     pub max_total_memory_bytes: u64,
     /// Guests that compute at a time, of those that go on for longer than a slice.
     pub max_computing: usize,
+    /// Sockets of guests.
+    pub network: NetworkConfig,
+}
+
+/// What a node lets guests have of the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkConfig {
+    /// What may be granted: whatever its deploy says, a function has no more.
+    pub grants: Grants,
+    /// Sockets of all programs together.
+    pub max_sockets: usize,
+    /// Sockets of one program.
+    pub max_program_sockets: usize,
 }
 
 /// What the dense engine gives its guests.
@@ -143,4 +157,6 @@ pub struct FunctionConfig {
     pub instances: Instances,
     /// What instances and calls may use.
     pub limits: Limits,
+    /// What its programs may do with the network.
+    pub grants: Grants,
 }

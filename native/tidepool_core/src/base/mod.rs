@@ -3,6 +3,7 @@
 pub(crate) mod config;
 pub mod console;
 pub mod error;
+pub(crate) mod grants;
 pub mod limits;
 pub(crate) mod moves;
 pub mod origin;

@@ -9,6 +9,7 @@ use crate::engine::engines::{Engine, Engines};
 use crate::instance::admission::{Admission, Idle};
 use crate::instance::warm_pool::Pools;
 use crate::metrics::counters::Stats;
+use crate::net::access::Network;
 use crate::os::drop_thread::DropThread;
 use crate::os::trim::Trimmer;
 use crate::slice::epoch::Ticker;
@@ -28,6 +29,8 @@ pub(crate) struct Node {
     pub(crate) stats: Arc<Stats>,
     /// Wakes guests that wait.
     pub(crate) io: tokio::runtime::Handle,
+    /// Sockets of guests.
+    pub(crate) network: Arc<Network>,
     pub(crate) memory: Arc<MemoryBudget>,
     /// Calls that wait at the caps of functions.
     pub(crate) queued_at_caps: Arc<AtomicUsize>,
@@ -66,6 +69,7 @@ impl Node {
             console,
             console_lines_per_s: config.console_lines_per_s,
             stats,
+            network: Arc::new(Network::new(&config.network, io.clone())),
             io,
             memory: Arc::new(MemoryBudget::new(config.max_total_memory_bytes)),
             queued_at_caps: Arc::default(),

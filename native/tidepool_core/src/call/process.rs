@@ -17,6 +17,7 @@ use crate::base::console::{Console, Line};
 use crate::base::error::CallError;
 use crate::base::request::Address;
 use crate::instance::live::Instance;
+use crate::net::access::Access;
 use crate::process::config::Config;
 use crate::process::handle::Process;
 use crate::process::program::{Bounds, Output, Program};
@@ -110,7 +111,8 @@ pub(crate) fn start(target: &Arc<Target>, options: ProcessOptions) -> Result<Tas
     let processes = usize::try_from(limits.instances).unwrap_or(usize::MAX);
     let bounds = Bounds { processes, mailbox_bytes: MAILBOX_BYTES };
     let ProcessOptions { entry, args, env, output, cpu_time } = options;
-    let program = Arc::new(Program::new(&target.function.name, target.function.version, bounds, output));
+    let access = Access::new(&target.node.network, &target.function.grants);
+    let program = Arc::new(Program::new(&target.function.name, target.function.version, bounds, access, output));
     let process = program.add_guest(entry).map_err(|message| CallError::Overloaded { message })?;
     let config = Arc::new(Config::first(args, env, cpu_time));
     let guest = Arc::new(Guest { program, process, config });

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::base::console::Silent;
-use crate::{CompileConfig, Function, FunctionConfig, Instances, Runtime, RuntimeConfig, settings};
+use crate::{CompileConfig, Function, FunctionConfig, Grants, Instances, Runtime, RuntimeConfig, settings};
 
 /// A guest of so many pages that answers, traps or asks the host, by the length of its operation.
 fn guest(runtime: &Arc<Runtime>, pages: u32, instances: Instances) -> Function {
@@ -18,7 +18,13 @@ fn guest(runtime: &Arc<Runtime>, pages: u32, instances: Instances) -> Function {
         "(i32.const 0)".repeat(8)
     ));
     let module = Arc::new(runtime.compile(&wasm.unwrap(), &CompileConfig::default()).unwrap());
-    let config = FunctionConfig { name: "guest".into(), version: 1, instances, limits: settings::LIMITS };
+    let config = FunctionConfig {
+        name: "guest".into(),
+        version: 1,
+        instances,
+        limits: settings::LIMITS,
+        grants: Grants::default(),
+    };
     module.function(config).unwrap()
 }
 

@@ -40,6 +40,7 @@ impl Function {
             name: config.name.into(),
             version: config.version,
             limits: config.limits,
+            grants: Arc::new(config.grants),
             origin: Arc::clone(&module.origin),
             exported: Arc::clone(&module.exported),
         };

@@ -11,6 +11,7 @@ use super::metrics::Figures;
 use super::registry::Registry;
 use crate::base::console::Stream;
 use crate::base::request::Address;
+use crate::net::access::Access;
 
 /// Maps that processes are spread over, so that cores seldom wait for one another.
 const SHARDS: usize = 16;
@@ -44,6 +45,8 @@ pub(crate) struct Program {
     pub(crate) names: Registry,
     pub(crate) figures: Figures,
     pub(crate) output: Option<Arc<dyn Output>>,
+    /// What it may do with the network.
+    pub(crate) access: Access,
     shards: [Mutex<HashMap<u64, Arc<Process>, RandomState>>; SHARDS],
     next: AtomicU64,
     live: AtomicUsize,
@@ -52,7 +55,13 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    pub(crate) fn new(name: &Arc<str>, version: u64, bounds: Bounds, output: Option<Arc<dyn Output>>) -> Self {
+    pub(crate) fn new(
+        name: &Arc<str>,
+        version: u64,
+        bounds: Bounds,
+        access: Access,
+        output: Option<Arc<dyn Output>>,
+    ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Program {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -62,6 +71,7 @@ impl Program {
             names: Registry::default(),
             figures: Figures::default(),
             output,
+            access,
             shards: Default::default(),
             next: AtomicU64::new(1),
             live: AtomicUsize::new(0),
@@ -150,9 +160,14 @@ mod tests {
     use super::super::handle::Sent;
     use super::super::message::{Data, Message};
     use super::*;
+    use crate::net::access::Network;
+    use crate::settings;
 
     fn program(processes: usize, mailbox_bytes: usize) -> Program {
-        Program::new(&"p".into(), 1, Bounds { processes, mailbox_bytes }, None)
+        let io = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let network = Arc::new(Network::new(&settings::network(), io.handle().clone()));
+        let access = Access::new(&network, &Arc::default());
+        Program::new(&"p".into(), 1, Bounds { processes, mailbox_bytes }, access, None)
     }
 
     #[test]

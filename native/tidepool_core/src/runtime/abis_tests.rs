@@ -16,7 +16,7 @@ use crate::base::console::Silent;
 use crate::settings;
 use crate::store::failure::call_error;
 use crate::{
-    CallError, CompileConfig, CompileError, EngineKind, Function, FunctionConfig, Instances, Request, Runtime,
+    CallError, CompileConfig, CompileError, EngineKind, Function, FunctionConfig, Grants, Instances, Request, Runtime,
     RuntimeConfig, Step, Task,
 };
 
@@ -108,7 +108,13 @@ impl Node {
     }
 
     fn function(&self, instances: Instances) -> Function {
-        let config = FunctionConfig { name: "tiny".into(), version: 1, instances, limits: settings::LIMITS };
+        let config = FunctionConfig {
+            name: "tiny".into(),
+            version: 1,
+            instances,
+            limits: settings::LIMITS,
+            grants: Grants::default(),
+        };
         self.compile(GUEST).unwrap().function(config).unwrap()
     }
 }

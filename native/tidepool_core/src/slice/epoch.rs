@@ -160,7 +160,7 @@ mod tests {
     use super::*;
     use crate::base::console::Silent;
     use crate::{
-        CompileConfig, FunctionConfig, Instances, Limits, Request, Runtime, RuntimeConfig, Step, Task, settings,
+        CompileConfig, FunctionConfig, Grants, Instances, Limits, Request, Runtime, RuntimeConfig, Step, Task, settings,
     };
 
     const PATIENCE: Duration = Duration::from_secs(60);
@@ -174,7 +174,13 @@ mod tests {
         );
         let module = Arc::new(runtime.compile(&wasm.unwrap(), &CompileConfig::default()).unwrap());
         let limits = Limits { time_ms: 600_000, cpu_time_ms: 600_000, ..settings::LIMITS };
-        let config = FunctionConfig { name: "loop".into(), version: 1, instances: Instances::Fresh, limits };
+        let config = FunctionConfig {
+            name: "loop".into(),
+            version: 1,
+            instances: Instances::Fresh,
+            limits,
+            grants: Grants::default(),
+        };
         let request = Request { operation: Vec::new(), payload: Vec::new().into(), depth: 1, timeout: PATIENCE * 10 };
         Arc::new(module.function(config).unwrap()).start(request).unwrap()
     }

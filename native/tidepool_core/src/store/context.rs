@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::base::console::{Console, Line, MAX_LINE_BYTES, Stream};
+use crate::base::grants::Grants;
 use crate::base::limits::Limits;
 use crate::base::origin::{Origin, Start};
 use crate::base::trap::Exported;
@@ -18,6 +19,8 @@ pub(crate) struct FunctionContext {
     pub(crate) name: Arc<str>,
     pub(crate) version: u64,
     pub(crate) limits: Limits,
+    /// What its programs may do with the network.
+    pub(crate) grants: Arc<Grants>,
     pub(crate) stats: Arc<FunctionStats>,
     pub(crate) console: Arc<dyn Console>,
     pub(crate) budget: Arc<LineBudget>,
@@ -75,6 +78,7 @@ impl FunctionContext {
             name: "".into(),
             version: 0,
             limits: Limits::NONE,
+            grants: Arc::default(),
             stats: Arc::default(),
             console: Arc::new(Mute),
             budget: Arc::new(LineBudget::new(0)),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use tidepool_core::origin::Start as Begin;
-use tidepool_core::{CompileConfig, Function, FunctionConfig, Instances, Limits, Module, RuntimeConfig};
+use tidepool_core::{CompileConfig, Function, FunctionConfig, Grants, Instances, Limits, Module, RuntimeConfig};
 
 use crate::support::{self, Node, guest, limits, wat};
 
@@ -75,7 +75,13 @@ impl Start {
 
     /// A function of the module, in whatever way it was come by.
     fn function(&self, wasm: &[u8]) -> Arc<Function> {
-        let config = FunctionConfig { name: "guest".into(), version: 1, instances: Instances::Fresh, limits: limits() };
+        let config = FunctionConfig {
+            name: "guest".into(),
+            version: 1,
+            instances: Instances::Fresh,
+            limits: limits(),
+            grants: Grants::default(),
+        };
         Arc::new(self.compile(wasm).function(config).unwrap())
     }
 
@@ -157,7 +163,13 @@ fn a_snapshot_is_taken_once_and_kept_with_its_code() {
         let module = compile(&second, wasm, limits());
         assert!(module.from_cache());
         assert_eq!(module.start(), start);
-        let config = FunctionConfig { name: "guest".into(), version: 1, instances: Instances::Fresh, limits: limits() };
+        let config = FunctionConfig {
+            name: "guest".into(),
+            version: 1,
+            instances: Instances::Fresh,
+            limits: limits(),
+            grants: Grants::default(),
+        };
         let function = Arc::new(module.function(config).unwrap());
         assert_eq!(support::call(&function, operation, b""), Ok(reply.as_bytes().to_vec()));
     }

@@ -35,6 +35,7 @@ mod run_slots;
 mod settings;
 mod shutdown;
 mod snapshot;
+mod sockets;
 mod support;
 mod testing_guests;
 mod threads;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tidepool_core::{Cancel, CompileConfig, FunctionConfig, Instances, Limits, Request, Step};
+use tidepool_core::{Cancel, CompileConfig, FunctionConfig, Grants, Instances, Limits, Request, Step};
 
 use crate::support::{Node, call, drive, finish, guest, limits, next, request, sample, task, wat};
 
@@ -186,7 +186,8 @@ fn the_text_stays_readable_whatever_a_function_is_called() {
     let node = Node::small();
     let module = Arc::new(node.runtime.compile(&guest("rust/counter"), &CompileConfig::default()).unwrap());
     let name = "a\"b\\c\nd".to_owned();
-    let config = FunctionConfig { name, version: 1, instances: Instances::Fresh, limits: limits() };
+    let config =
+        FunctionConfig { name, version: 1, instances: Instances::Fresh, limits: limits(), grants: Grants::default() };
     let _function = Arc::new(module.function(config).unwrap());
     let extra = ("tidepool_extra".into(), "Somebody else's".into(), -7);
     let by_function = ("tidepool_each".into(), "Each function's".into(), vec![("a\"b".into(), 3)]);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tidepool_core::console::Stream;
 use tidepool_core::origin::{Refusal, Start};
-use tidepool_core::{CallError, CompileConfig, Function, FunctionConfig, Instances, Limit, Limits, Module};
+use tidepool_core::{CallError, CompileConfig, Function, FunctionConfig, Grants, Instances, Limit, Limits, Module};
 
 use crate::support::{Node, PAGE, call, finish, guest, limits, wat};
 
@@ -31,7 +31,13 @@ fn function(node: &Node, name: &str) -> (Start, Arc<Function>) {
 }
 
 fn fresh(module: Arc<Module>) -> Arc<Function> {
-    let config = FunctionConfig { name: "guest".into(), version: 1, instances: Instances::Fresh, limits: limits() };
+    let config = FunctionConfig {
+        name: "guest".into(),
+        version: 1,
+        instances: Instances::Fresh,
+        limits: limits(),
+        grants: Grants::default(),
+    };
     Arc::new(module.function(config).unwrap())
 }
 

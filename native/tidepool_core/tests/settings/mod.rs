@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use tidepool_core::{CompileBounds, DenseConfig, Limits, RuntimeConfig};
+use tidepool_core::{CompileBounds, DenseConfig, Grants, Limits, NetworkConfig, RuntimeConfig};
 
 pub(crate) const LIMITS: Limits = Limits {
     memory_bytes: 64 << 20,
@@ -55,5 +55,11 @@ pub(crate) fn runtime_config() -> RuntimeConfig {
         dense: DENSE,
         max_total_memory_bytes: u64::MAX / 2,
         max_computing: std::thread::available_parallelism().map_or(1, usize::from),
+        network: network(),
     }
+}
+
+/// All that a deploy may grant, which it does not by itself.
+pub(crate) fn network() -> NetworkConfig {
+    NetworkConfig { grants: Grants::all(), max_sockets: 1_024, max_program_sockets: 256 }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, OwnedEnv, Resource, ResourceArc, Term};
-use tidepool_core::{Function, Module, Optimised, Published, Tier};
+use tidepool_core::{Function, Grants, Module, Optimised, Published, Tier};
 
 use crate::node::handle::Node;
 use crate::terms::decode::List;
@@ -29,6 +29,19 @@ fn new_function<'a>(env: Env<'a>, module: ResourceArc<ModuleHandle>, config: Ter
         Ok(function) => (atoms::ok(), ResourceArc::new(FunctionHandle(Arc::new(function)))).encode(env),
         Err(error) => encode::compile_error(env, &error),
     })
+}
+
+/// What is wrong with a list of grants; `nil` when nothing is.
+#[rustler::nif]
+fn grants_fault(texts: List<String>) -> Option<String> {
+    Grants::parse(texts.0.iter().map(String::as_str)).err()
+}
+
+/// The first grant of a list that is not within those of another; `nil` when all are.
+#[rustler::nif]
+fn grants_beyond(asked: List<String>, allowed: List<String>) -> NifResult<Option<String>> {
+    let allowed = Grants::parse(allowed.0.iter().map(String::as_str)).map_err(|_text| rustler::Error::BadArg)?;
+    Ok(allowed.first_beyond(asked.0.iter().map(String::as_str)).map(str::to_owned))
 }
 
 /// Makes functions callable by name, each in place of the one that had its name: a list of `{name, operation, function}`.

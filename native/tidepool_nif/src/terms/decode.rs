@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use rustler::{Decoder, Error, NifResult, Term};
 use tidepool_core::{
-    CompileBounds, CompileConfig, DenseConfig, EngineKind, FunctionConfig, HostReply, Instances, Limits, RuntimeConfig,
+    CompileBounds, CompileConfig, DenseConfig, EngineKind, FunctionConfig, Grants, HostReply, Instances, Limits,
+    NetworkConfig, RuntimeConfig,
 };
 
 use crate::terms::atoms;
@@ -71,6 +72,11 @@ pub(crate) fn runtime_config(map: Term<'_>) -> NifResult<RuntimeConfig> {
         },
         max_total_memory_bytes: field(map, atoms::max_total_memory_bytes())?,
         max_computing: field(map, atoms::max_computing())?,
+        network: NetworkConfig {
+            grants: grants(field(map, atoms::net())?)?,
+            max_sockets: field(map, atoms::max_sockets())?,
+            max_program_sockets: field(map, atoms::max_program_sockets())?,
+        },
     })
 }
 
@@ -100,7 +106,12 @@ pub(crate) fn function_config(map: Term<'_>) -> NifResult<FunctionConfig> {
         version: field(map, atoms::version())?,
         instances: instances(field(map, atoms::instances())?)?,
         limits: limits(field(map, atoms::limits())?)?,
+        grants: grants(field(map, atoms::net())?)?,
     })
+}
+
+fn grants(texts: List<String>) -> NifResult<Grants> {
+    Grants::parse(texts.0.iter().map(String::as_str)).map_err(|_text| Error::BadArg)
 }
 
 /// `:fresh` or `{:warm, max_idle}`.

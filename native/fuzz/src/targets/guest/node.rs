@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tidepool_core::console::{Console, Line};
 use tidepool_core::{
-    CallError, CompileConfig, CompileError, EngineKind, Function, FunctionConfig, HostCall, HostReply, HostRequest,
-    Instances, Limits, Module, Request, Runtime, RuntimeConfig, Step, Task,
+    CallError, CompileConfig, CompileError, EngineKind, Function, FunctionConfig, Grants, HostCall, HostReply,
+    HostRequest, Instances, Limits, Module, Request, Runtime, RuntimeConfig, Step, Task,
 };
 
 use super::settings;
@@ -70,7 +70,7 @@ pub(super) struct Guest(Arc<Function>);
 
 impl Guest {
     pub(super) fn new(module: &Arc<Module>, instances: Instances, limits: Limits) -> Result<Self, CompileError> {
-        let config = FunctionConfig { name: "guest".into(), version: 1, instances, limits };
+        let config = FunctionConfig { name: "guest".into(), version: 1, instances, limits, grants: Grants::default() };
         module.function(config).map(|function| Guest(Arc::new(function)))
     }
 

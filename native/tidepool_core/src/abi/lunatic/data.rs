@@ -46,7 +46,6 @@ pub(crate) struct Data {
     /// Texts of errors that the guest has not dropped.
     pub(in crate::abi::lunatic) errors: Handles<String>,
     /// Sockets, and what names were resolved to.
-    #[allow(dead_code, reason = "the imports that are to come use it")]
     pub(in crate::abi::lunatic) sockets: Sockets,
 }
 

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use tidepool_core::console::{Console, Line};
 use tidepool_core::{
-    CallError, CompileConfig, CompileError, DenseConfig, EngineKind, Function, FunctionConfig, HostCall, HostReply,
-    HostRequest, Instances, Limits, Module, Request, Runtime, RuntimeConfig, Step, Task,
+    CallError, CompileConfig, CompileError, DenseConfig, EngineKind, Function, FunctionConfig, Grants, HostCall,
+    HostReply, HostRequest, Instances, Limits, Module, Request, Runtime, RuntimeConfig, Step, Task,
 };
 
 use crate::settings;
@@ -157,7 +157,7 @@ pub(crate) fn function_of(
     limits: Limits,
 ) -> Result<Arc<Function>, CompileError> {
     let module: Arc<Module> = Arc::new(runtime.compile(wasm, config)?);
-    let config = FunctionConfig { name: "guest".into(), version: 1, instances, limits };
+    let config = FunctionConfig { name: "guest".into(), version: 1, instances, limits, grants: Grants::default() };
     Ok(Arc::new(module.function(config)?))
 }
 

@@ -1,9 +1,15 @@
 //! Guests for tests of processes: what they import, made short, and how they are run.
 
-use tidepool_core::{Instances, Limits, ProcessOptions};
+use std::sync::Arc;
+
+use tidepool_core::{
+    CompileConfig, DenseConfig, EngineKind, FunctionConfig, Grants, Instances, Limits, NetworkConfig, ProcessOptions,
+    RuntimeConfig,
+};
 
 use super::processes::Processes;
-use super::{Node, Outcome, limits, wat};
+use super::{Node, Outcome, config, limits, wat};
+use crate::settings;
 
 /// What most guests here import, and functions that make them short.
 const PRELUDE: &str = r#"
@@ -86,6 +92,21 @@ pub(crate) fn run_with(code: &str, limits: Limits) -> (Outcome, Processes) {
     let function = node.function(&program(code), Instances::Fresh, limits);
     let mut processes = Processes::start(&function, ProcessOptions::default());
     (processes.run(), processes)
+}
+
+/// A program of which no process has run yet, with these grants and as many sockets.
+pub(crate) fn granted(code: &str, grants: &str, max_program_sockets: usize) -> (Node, Processes) {
+    let network = NetworkConfig { max_program_sockets, ..settings::network() };
+    let dense = DenseConfig { max_instances: Some(16), ..settings::DENSE };
+    let node = Node::new(&RuntimeConfig { dense, network, ..config() });
+    let compiled = CompileConfig { engine: EngineKind::Dense, ..CompileConfig::default() };
+    let module = Arc::new(node.runtime.compile(&program(code), &compiled).unwrap());
+    let grants = Grants::parse(grants.split_whitespace()).unwrap();
+    let config =
+        FunctionConfig { name: "guest".into(), version: 1, instances: Instances::Fresh, limits: limits(), grants };
+    let function = Arc::new(module.function(config).unwrap());
+    let processes = Processes::start(&function, ProcessOptions::default());
+    (node, processes)
 }
 
 pub(crate) fn passes(code: &str) -> Processes {

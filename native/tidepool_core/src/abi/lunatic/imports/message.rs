@@ -18,7 +18,7 @@ use crate::base::request::ProcessRequest;
 use crate::process::handle::{Process, Sent};
 use crate::process::message::{Data, Message};
 
-const MODULE: &str = "lunatic::message";
+pub(in crate::abi::lunatic) const MODULE: &str = "lunatic::message";
 /// What `receive` says of what has come.
 const DATA: i32 = 0;
 const LINK_DIED: i32 = 1;
@@ -59,7 +59,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 ///
 /// # Errors
 /// Traps the guest when there is none, or when it is a notice.
-pub(super) fn data<'a>(caller: &'a mut Caller<'_, State>) -> wasmtime::Result<&'a mut Data> {
+pub(in crate::abi::lunatic) fn data<'a>(caller: &'a mut Caller<'_, State>) -> wasmtime::Result<&'a mut Data> {
     if !matches!(caller.data_mut().abi.lunatic.data().scratch, Some(Message::Data(_))) {
         return Err(trap(caller, "the guest has no message: create_data makes one, and receive gets one"));
     }

@@ -3,7 +3,7 @@
 mod config;
 mod distributed;
 mod error;
-mod message;
+pub(in crate::abi::lunatic) mod message;
 mod metrics;
 mod process;
 mod registry;

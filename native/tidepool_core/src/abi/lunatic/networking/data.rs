@@ -1,5 +1,70 @@
 //! The sockets of a guest.
 
-/// What a guest has of the network.
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::abi::lunatic::handles::Handles;
+use crate::net::tcp::{TcpListener, TcpStream};
+use crate::net::tls::{TlsListener, TlsStream};
+use crate::net::udp::UdpSocket;
+
+/// What a guest has of the network. A socket may be others', too: it ends with the last of them.
 #[derive(Default)]
-pub(crate) struct Sockets {}
+pub(crate) struct Sockets {
+    tcp_listeners: Handles<Arc<TcpListener>>,
+    tcp_streams: Handles<Arc<TcpStream>>,
+    tls_listeners: Handles<Arc<TlsListener>>,
+    tls_streams: Handles<Arc<TlsStream>>,
+    udp: Handles<Arc<UdpSocket>>,
+    /// Addresses that the guest has not looked at.
+    pub(super) addresses: Handles<VecDeque<SocketAddr>>,
+}
+
+/// A kind of sockets.
+pub(super) trait Socket: Send + Sync + Sized + 'static {
+    /// What guests call it.
+    const NAME: &'static str;
+
+    fn table(sockets: &mut Sockets) -> &mut Handles<Arc<Self>>;
+}
+
+impl Socket for TcpListener {
+    const NAME: &'static str = "TCP listener";
+
+    fn table(sockets: &mut Sockets) -> &mut Handles<Arc<Self>> {
+        &mut sockets.tcp_listeners
+    }
+}
+
+impl Socket for TcpStream {
+    const NAME: &'static str = "TCP stream";
+
+    fn table(sockets: &mut Sockets) -> &mut Handles<Arc<Self>> {
+        &mut sockets.tcp_streams
+    }
+}
+
+impl Socket for TlsListener {
+    const NAME: &'static str = "TLS listener";
+
+    fn table(sockets: &mut Sockets) -> &mut Handles<Arc<Self>> {
+        &mut sockets.tls_listeners
+    }
+}
+
+impl Socket for TlsStream {
+    const NAME: &'static str = "TLS stream";
+
+    fn table(sockets: &mut Sockets) -> &mut Handles<Arc<Self>> {
+        &mut sockets.tls_streams
+    }
+}
+
+impl Socket for UdpSocket {
+    const NAME: &'static str = "UDP socket";
+
+    fn table(sockets: &mut Sockets) -> &mut Handles<Arc<Self>> {
+        &mut sockets.udp
+    }
+}

@@ -1,11 +1,28 @@
-//! `lunatic::networking`: sockets, and the names of hosts.
+//! `lunatic::networking`: sockets, and the names of hosts; and what of `lunatic::message` sends sockets.
+//!
+//! An operation is tried at once, on the thread that runs the guest and into its memory; one that would block registers for
+//! what it waits for, and waits as any other import does.
 
+mod address;
 pub(super) mod data;
+mod dns;
+mod listen;
+mod stream;
+mod support;
+mod tcp;
+mod tls;
+mod travel;
+mod udp;
 
 use wasmtime::Linker;
 
 use crate::abi::slots::State;
 
-pub(super) fn link(_linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    Ok(())
+/// Defines them all.
+pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    dns::link(linker)?;
+    tcp::link(linker)?;
+    tls::link(linker)?;
+    udp::link(linker)?;
+    travel::link(linker)
 }

@@ -1,0 +1,105 @@
+//! TLS. What guests give of certificates and keys is PEM.
+
+use wasmtime::{Caller, Linker};
+
+use super::address;
+use super::listen::{accept, local_address};
+use super::stream::{flush, read, set_timeout, timeout, write};
+use super::support::{failed_or_late, made, remove, share, within};
+use crate::abi::lunatic::NETWORKING;
+use crate::abi::lunatic::support::{guest, text, trap};
+use crate::abi::memory;
+use crate::abi::slots::State;
+use crate::net::stream::Stream;
+use crate::net::tls::{TlsListener, TlsStream};
+
+/// Longest PEM.
+const MAX_PEM_BYTES: usize = 256 << 10;
+/// Most certificates to trust.
+const MAX_CERTS: usize = 64;
+
+/// Arguments of `tls_bind`: an address, where the handle goes, and two ranges, of certificates and of their key.
+type BindArgs = (i32, i32, i32, i32, i32, i32, i32, i32, i32, i32);
+/// Arguments of `tls_connect`: a host's name, its port, a timeout, where the handle goes, and the certificates to trust.
+type ConnectArgs = (i32, i32, i32, u64, i32, i32, i32);
+
+pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    // Reading a key may take a while, but the guest's thread has it done.
+    linker.func_wrap_async(NETWORKING, "tls_bind", |caller, args: BindArgs| Box::new(bind(caller, args)))?;
+    linker.func_wrap(NETWORKING, "tls_local_addr", local_address::<TlsListener>)?;
+    linker.func_wrap_async(NETWORKING, "tls_accept", |caller, args| Box::new(accept::<TlsListener>(caller, args)))?;
+    linker.func_wrap(NETWORKING, "drop_tls_listener", remove::<TlsListener>)?;
+    linker.func_wrap_async(NETWORKING, "tls_connect", |caller, args: ConnectArgs| Box::new(connect(caller, args)))?;
+    linker.func_wrap_async(NETWORKING, "tls_read", |caller, args: (u64, i32, i32, i32)| {
+        read::<TlsStream>(caller, args, TlsStream::try_read, |timeouts| &timeouts.read)
+    })?;
+    linker.func_wrap_async(NETWORKING, "tls_write_vectored", |caller, args: (u64, i32, i32, i32)| {
+        write::<TlsStream>(caller, args)
+    })?;
+    linker.func_wrap_async(NETWORKING, "tls_flush", |caller, args: (u64, i32)| {
+        Box::new(flush::<TlsStream>(caller, args))
+    })?;
+    linker.func_wrap(NETWORKING, "drop_tls_stream", remove::<TlsStream>)?;
+    linker.func_wrap(NETWORKING, "clone_tls_stream", share::<TlsStream>)?;
+    linker.func_wrap(NETWORKING, "set_tls_read_timeout", |mut caller: Caller<'_, State>, stream: u64, ms: u64| {
+        set_timeout::<TlsStream>(&mut caller, stream, ms, |timeouts| &timeouts.read)
+    })?;
+    linker.func_wrap(NETWORKING, "set_tls_write_timeout", |mut caller: Caller<'_, State>, stream: u64, ms: u64| {
+        set_timeout::<TlsStream>(&mut caller, stream, ms, |timeouts| &timeouts.write)
+    })?;
+    linker.func_wrap(NETWORKING, "get_tls_read_timeout", |mut caller: Caller<'_, State>, stream: u64| {
+        timeout::<TlsStream>(&mut caller, stream, |timeouts| &timeouts.read)
+    })?;
+    linker.func_wrap(NETWORKING, "get_tls_write_timeout", |mut caller: Caller<'_, State>, stream: u64| {
+        timeout::<TlsStream>(&mut caller, stream, |timeouts| &timeouts.write)
+    })?;
+    Ok(())
+}
+
+async fn bind(mut caller: Caller<'_, State>, args: BindArgs) -> wasmtime::Result<i32> {
+    let (kind, ip, port, flow, scope, id, certs, certs_len, key, key_len) = args;
+    let guest = guest(&mut caller)?;
+    let address = address::read(&mut caller, (kind, ip, port, flow, scope))?;
+    let (certs, key) = (pem(&mut caller, certs, certs_len)?, pem(&mut caller, key, key_len)?);
+    memory::copied(&mut caller, MAX_PEM_BYTES).await;
+    made(&mut caller, id, TlsListener::bind(&guest.program.access, address, &certs, &key))
+}
+
+async fn connect(mut caller: Caller<'_, State>, args: ConnectArgs) -> wasmtime::Result<i32> {
+    let (host, host_len, port, ms, id, certs, certs_len) = args;
+    let guest = guest(&mut caller)?;
+    let host = text(&mut caller, host, host_len)?;
+    let Ok(port) = u16::try_from(port) else {
+        return Err(trap(&mut caller, format!("the guest gave {} for a port", port.cast_unsigned())));
+    };
+    let certs = all_certs(&mut caller, certs, certs_len).await?;
+    let connected = TlsStream::connect(&guest.program.access, &host, port, &certs);
+    match within(&mut caller, ms, "connecting", connected).await {
+        Err(error) => failed_or_late(&mut caller, id, &error),
+        connected => made(&mut caller, id, connected),
+    }
+}
+
+/// Certificates, each described by its length and where it is.
+async fn all_certs(caller: &mut Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<Vec<Vec<u8>>> {
+    let count = memory::unsigned(len);
+    if count > MAX_CERTS {
+        return Err(trap(caller, format!("the guest trusts {count} certificates, more than {MAX_CERTS}")));
+    }
+    let descriptions = memory::read(caller, ptr, memory::length(count * 8), usize::MAX)?;
+    let mut certs = Vec::with_capacity(count);
+    for description in descriptions.chunks_exact(8) {
+        let [a, b, c, d, e, f, g, h] = *description else { continue };
+        let (len, ptr) = (i32::from_le_bytes([a, b, c, d]), i32::from_le_bytes([e, f, g, h]));
+        certs.push(pem(caller, ptr, len)?);
+        memory::copied(caller, MAX_PEM_BYTES / 4).await;
+    }
+    Ok(certs)
+}
+
+fn pem(caller: &mut Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<Vec<u8>> {
+    if memory::unsigned(len) > MAX_PEM_BYTES {
+        return Err(trap(caller, format!("the guest gave a PEM of more than {MAX_PEM_BYTES} bytes")));
+    }
+    memory::read(caller, ptr, len, MAX_PEM_BYTES)
+}

@@ -1,0 +1,96 @@
+//! What a node lets guests have of the network, and what a program has of that.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+
+use super::error::NetError;
+use super::quota::{Place, Quotas};
+use crate::base::config::NetworkConfig;
+use crate::base::grants::{Direction, Grants, Protocol, Wanted};
+
+/// Names that are looked up at a time: each takes a thread until the system has answered, asked for or not.
+const LOOKUPS: usize = 32;
+/// Of those, as many as one program has at most.
+const LOOKUPS_OF_PROGRAM: usize = 8;
+
+/// A node's network.
+pub(crate) struct Network {
+    /// What may be granted.
+    grants: Grants,
+    quotas: Quotas,
+    lookups: Arc<Semaphore>,
+    io: Handle,
+}
+
+impl Network {
+    pub(crate) fn new(config: &NetworkConfig, io: Handle) -> Self {
+        let quotas = Quotas::new(config.max_program_sockets, config.max_sockets);
+        Network { grants: config.grants.clone(), quotas, lookups: Arc::new(Semaphore::new(LOOKUPS)), io }
+    }
+}
+
+/// What a program may do with the network.
+pub(crate) struct Access {
+    network: Arc<Network>,
+    grants: Arc<Grants>,
+    quotas: Quotas,
+    lookups: Arc<Semaphore>,
+}
+
+/// The right to look a name up.
+pub(super) type Lookup = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+
+impl Access {
+    pub(crate) fn new(network: &Arc<Network>, grants: &Arc<Grants>) -> Self {
+        Access {
+            network: Arc::clone(network),
+            grants: Arc::clone(grants),
+            quotas: network.quotas.of_another_program(),
+            lookups: Arc::new(Semaphore::new(LOOKUPS_OF_PROGRAM)),
+        }
+    }
+
+    /// # Errors
+    /// [`NetError::NotGranted`] and [`NetError::NotAllowed`].
+    pub(super) fn check(&self, wanted: Wanted<'_>) -> Result<(), NetError> {
+        if !self.grants.allow(wanted) {
+            return Err(NetError::NotGranted { wanted: wanted.to_string() });
+        }
+        if !self.network.grants.allow(wanted) {
+            return Err(NetError::NotAllowed { wanted: wanted.to_string() });
+        }
+        Ok(())
+    }
+
+    /// The right to a socket for this.
+    ///
+    /// # Errors
+    /// As [`Access::check`], and when there are too many sockets.
+    pub(super) fn place(
+        &self,
+        protocol: Protocol,
+        direction: Direction,
+        address: SocketAddr,
+    ) -> Result<Place, NetError> {
+        self.check(Wanted::Address(protocol, direction, address))?;
+        self.quotas.place()
+    }
+
+    /// The right to a socket that [`Access::check`] has allowed.
+    pub(super) fn place_unchecked(&self) -> Result<Place, NetError> {
+        self.quotas.place()
+    }
+
+    /// Waits for the right to look a name up.
+    pub(super) async fn lookup(&self) -> Result<Lookup, AcquireError> {
+        let own = Arc::clone(&self.lookups).acquire_owned().await?;
+        Ok((own, Arc::clone(&self.network.lookups).acquire_owned().await?))
+    }
+
+    pub(super) fn io(&self) -> &Handle {
+        &self.network.io
+    }
+}

@@ -1,0 +1,30 @@
+//! Why a socket can't be had, or not be used.
+
+use std::io;
+
+/// Why an operation failed: shown, it is what the guest is told.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NetError {
+    #[error("the function is not granted {wanted}: its deploy's option `net` lists what is")]
+    NotGranted { wanted: String },
+    #[error("this node grants nobody {wanted}: its setting `net` says what may be granted")]
+    NotAllowed { wanted: String },
+    #[error("the program has the {most} sockets that it may have")]
+    ProgramFull { most: usize },
+    #[error("the programs of this node have the {most} sockets that they may have together")]
+    NodeFull { most: usize },
+    #[error("`{name}` is no host and port, such as example.com:80")]
+    Name { name: String },
+    #[error("the name `{name}` could not be resolved: {error}")]
+    Unresolved { name: String, error: io::Error },
+    #[error("the name `{name}` has no address")]
+    NoAddress { name: String },
+    #[error("{what} takes longer than {ms} ms")]
+    TimedOut { what: &'static str, ms: u64 },
+    #[error("there is no {what} in the PEM that was given")]
+    NoPem { what: &'static str },
+    #[error("{0}")]
+    Tls(#[from] rustls::Error),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}

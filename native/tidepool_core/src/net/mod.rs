@@ -1,0 +1,13 @@
+//! Sockets of guests: what may be opened and how many, and how each kind is used. Nothing here knows WebAssembly or processes.
+//!
+//! An operation is tried on its caller's thread; where it would block it says what for, and whoever waits for that holds no
+//! lock meanwhile. A socket may be shared and waited for by many at once. What opens one runs inside the I/O runtime.
+
+pub(crate) mod access;
+pub(crate) mod dns;
+pub(crate) mod error;
+mod quota;
+pub(crate) mod stream;
+pub(crate) mod tcp;
+pub(crate) mod tls;
+pub(crate) mod udp;

@@ -1,0 +1,96 @@
+//! How many sockets there may be: of a program, and of a node.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::error::NetError;
+
+/// A number that is not exceeded.
+#[derive(Debug)]
+struct Quota {
+    used: AtomicUsize,
+    most: usize,
+}
+
+impl Quota {
+    fn take(&self) -> bool {
+        let more = |used| (used < self.most).then_some(used + 1);
+        self.used.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).is_ok()
+    }
+
+    fn give_back(&self) {
+        self.used.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// The sockets that a program may have, of those that its node may have.
+#[derive(Debug, Clone)]
+pub(super) struct Quotas {
+    program: Arc<Quota>,
+    node: Arc<Quota>,
+}
+
+impl Quotas {
+    pub(super) fn new(program: usize, node: usize) -> Self {
+        let quota = |most| Arc::new(Quota { used: AtomicUsize::new(0), most });
+        Quotas { program: quota(program), node: quota(node) }
+    }
+
+    /// Those of another program on the same node.
+    pub(super) fn of_another_program(&self) -> Self {
+        Quotas { node: Arc::clone(&self.node), ..Quotas::new(self.program.most, 0) }
+    }
+
+    /// The right to one more socket.
+    ///
+    /// # Errors
+    /// [`NetError::ProgramFull`] and [`NetError::NodeFull`].
+    pub(super) fn place(&self) -> Result<Place, NetError> {
+        if !self.program.take() {
+            return Err(NetError::ProgramFull { most: self.program.most });
+        }
+        if !self.node.take() {
+            self.program.give_back();
+            return Err(NetError::NodeFull { most: self.node.most });
+        }
+        Ok(Place(self.clone()))
+    }
+}
+
+/// The right to one socket, which ends with it.
+#[derive(Debug)]
+pub(super) struct Place(Quotas);
+
+impl Place {
+    /// The right to one more, of the same program.
+    pub(super) fn another(&self) -> Result<Place, NetError> {
+        self.0.place()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.program.give_back();
+        self.0.node.give_back();
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_has_its_own_sockets_and_all_have_the_nodes_together() {
+        let one = Quotas::new(2, 3);
+        let other = one.of_another_program();
+        let (first, second) = (one.place().unwrap(), one.place().unwrap());
+        assert!(matches!(first.another(), Err(NetError::ProgramFull { most: 2 })));
+        let third = other.place().unwrap();
+        assert!(matches!(other.place(), Err(NetError::NodeFull { most: 3 })));
+        drop(second);
+        assert!(other.place().is_ok(), "that one has ended with its drop");
+        drop((first, third));
+        assert!(one.place().is_ok() && other.place().is_ok());
+    }
+}

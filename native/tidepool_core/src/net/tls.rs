@@ -1,0 +1,275 @@
+//! TLS over TCP.
+//!
+//! The session is under a lock that is held for a try, never for a wait. Handshakes of accepted connections are done by who
+//! first reads or writes, so that a peer that says nothing, or nonsense, holds up nobody else's.
+
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection};
+use tokio::io::Interest;
+
+use super::access::Access;
+use super::dns;
+use super::error::NetError;
+use super::stream::{Stream, Timeouts, Tried, tried};
+use super::tcp::{TcpListener, TcpStream};
+use crate::base::grants::{Direction, Protocol, Wanted};
+
+/// Plain bytes that are encrypted at once: a record.
+const RECORD_BYTES: usize = 16 << 10;
+/// Most reads of a try: what comes may be nothing that a guest gets.
+const MOST_READS: usize = 64;
+
+static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(ring::default_provider()));
+
+/// A socket that others connect to by TLS.
+pub(crate) struct TlsListener {
+    tcp: TcpListener,
+    config: Arc<ServerConfig>,
+}
+
+impl TlsListener {
+    /// Certificates and their key are PEM, those of the server's own first.
+    ///
+    /// # Errors
+    /// When it isn't granted, there are too many sockets, the key is not the certificate's, or the system says so.
+    pub(crate) fn bind(access: &Access, address: SocketAddr, certs: &[u8], key: &[u8]) -> Result<Self, NetError> {
+        let certs = certificates(certs)?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| NetError::NoPem { what: "private key" })?;
+        let config =
+            ServerConfig::builder_with_provider(Arc::clone(&PROVIDER)).with_safe_default_protocol_versions()?;
+        let config = Arc::new(config.with_no_client_auth().with_single_cert(certs, key)?);
+        Ok(TlsListener { tcp: TcpListener::bind_for(access, Protocol::Tls, address)?, config })
+    }
+
+    /// Waits for a connection. Many may wait at once.
+    ///
+    /// # Errors
+    /// When there are too many sockets, or the system says so.
+    pub(crate) async fn accept(&self) -> Result<(TlsStream, SocketAddr), NetError> {
+        let (tcp, peer) = self.tcp.accept().await?;
+        let session = ServerConnection::new(Arc::clone(&self.config))?;
+        Ok((TlsStream::new(tcp, Connection::Server(session)), peer))
+    }
+
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_address()
+    }
+}
+
+/// A connection by TLS.
+pub(crate) struct TlsStream {
+    tcp: TcpStream,
+    session: Mutex<Connection>,
+}
+
+impl TlsStream {
+    fn new(tcp: TcpStream, session: Connection) -> Self {
+        TlsStream { tcp, session: Mutex::new(session) }
+    }
+
+    /// Connects to a host and checks that it is the one: by these certificates (PEM), or by the usual roots if there are none.
+    ///
+    /// # Errors
+    /// When it isn't granted, there are too many sockets, nobody is there, or it is another.
+    pub(crate) async fn connect(access: &Access, host: &str, port: u16, certs: &[Vec<u8>]) -> Result<Self, NetError> {
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| NetError::Name { name: host.to_owned() })?;
+        let session = ClientConnection::new(client_config(certs)?, name)?;
+        let (socket, place) = {
+            let addresses = addresses(access, host, port).await?;
+            let place = access.place_unchecked()?;
+            (first_that_answers(&addresses).await?, place)
+        };
+        let stream = Self::new(TcpStream::new(socket, place), Connection::Client(session));
+        loop {
+            let tried = stream.shake_hands(&mut stream.session())?;
+            match tried {
+                Tried::Done(()) => return Ok(stream),
+                Tried::Wait(interest) => stream.ready(interest).await?,
+            }
+        }
+    }
+
+    /// Goes on with the handshake.
+    fn shake_hands(&self, session: &mut Connection) -> Result<Tried<()>, NetError> {
+        loop {
+            if !self.send(session)? {
+                return Ok(Tried::Wait(Interest::WRITABLE));
+            }
+            if !session.is_handshaking() {
+                return Ok(Tried::Done(()));
+            }
+            match self.receive(session)? {
+                Tried::Done(0) => return Err(io::Error::from(ErrorKind::UnexpectedEof).into()),
+                Tried::Done(_) => {}
+                Tried::Wait(interest) => return Ok(Tried::Wait(interest)),
+            }
+        }
+    }
+
+    /// Passes on what is encrypted; `false` when there is no room for it.
+    fn send(&self, session: &mut Connection) -> Result<bool, NetError> {
+        while session.wants_write() {
+            match tried(session.write_tls(&mut Socket(self.tcp.socket())), Interest::WRITABLE)? {
+                Tried::Done(_) => {}
+                Tried::Wait(_) => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes what the peer has sent; 0 is the end.
+    fn receive(&self, session: &mut Connection) -> Result<Tried<usize>, NetError> {
+        let received = tried(session.read_tls(&mut Socket(self.tcp.socket())), Interest::READABLE)?;
+        if matches!(received, Tried::Done(_))
+            && let Err(error) = session.process_new_packets()
+        {
+            // The peer is told why, if it still listens.
+            let _ = self.send(session);
+            return Err(error.into());
+        }
+        Ok(received)
+    }
+
+    fn session(&self) -> MutexGuard<'_, Connection> {
+        // After a panic the session may say nonsense, which its peer notices.
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Stream for TlsStream {
+    fn try_read(&self, bytes: &mut [u8]) -> Result<Tried<usize>, NetError> {
+        let mut session = self.session();
+        for _read in 0..MOST_READS {
+            if let Tried::Done(count) = tried(session.reader().read(bytes), Interest::READABLE)? {
+                return Ok(Tried::Done(count));
+            }
+            // Of a handshake, say; what a writer has left goes with its own next try.
+            let sent = self.send(&mut session)?;
+            if let Tried::Wait(interest) = self.receive(&mut session)? {
+                return Ok(Tried::Wait(if sent { interest } else { interest | Interest::WRITABLE }));
+            }
+        }
+        Ok(Tried::Wait(Interest::READABLE))
+    }
+
+    fn try_write(&self, pieces: &[IoSlice<'_>]) -> Result<Tried<usize>, NetError> {
+        let mut session = self.session();
+        if let Tried::Wait(interest) = self.shake_hands(&mut session)? {
+            return Ok(Tried::Wait(interest));
+        }
+        let piece = pieces.iter().find(|piece| !piece.is_empty()).map_or(&[][..], |piece| piece);
+        let count = session.writer().write(piece.get(..RECORD_BYTES).unwrap_or(piece))?;
+        Ok(Tried::Done(count))
+    }
+
+    fn try_flush(&self) -> Result<Tried<()>, NetError> {
+        let mut session = self.session();
+        if self.send(&mut session)? { Ok(Tried::Done(())) } else { Ok(Tried::Wait(Interest::WRITABLE)) }
+    }
+
+    fn ready(&self, interest: Interest) -> impl Future<Output = io::Result<()>> + Send {
+        self.tcp.ready(interest)
+    }
+
+    fn timeouts(&self) -> &Timeouts {
+        self.tcp.timeouts()
+    }
+}
+
+impl Drop for TlsStream {
+    fn drop(&mut self) {
+        let mut session = self.session();
+        session.send_close_notify();
+        // As far as there is room: nobody waits any more.
+        let _ = self.send(&mut session);
+    }
+}
+
+/// The socket as the session reads and writes it.
+struct Socket<'a>(&'a tokio::net::TcpStream);
+
+impl Read for Socket<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.0.try_read(bytes)
+    }
+}
+
+impl Write for Socket<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.try_write_vectored(pieces)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The addresses of a host that a program may connect to: all, when it is granted the name.
+async fn addresses(access: &Access, host: &str, port: u16) -> Result<Vec<SocketAddr>, NetError> {
+    let granted = |address: &SocketAddr| {
+        access.check(Wanted::Address(Protocol::Tls, Direction::Connect, *address)).map(|()| *address)
+    };
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![granted(&SocketAddr::new(ip, port))?]);
+    }
+    let by_name = access.check(Wanted::Name(host, port));
+    if let Err(denied) = by_name {
+        // Then it has to be granted each address, and that the name is looked up.
+        if access.check(Wanted::Dns).is_err() {
+            return Err(denied);
+        }
+        let found = dns::lookup(access, host, port).await?;
+        let all: Vec<SocketAddr> = found.iter().filter_map(|address| granted(address).ok()).collect();
+        return if all.is_empty() { Err(denied) } else { Ok(all) };
+    }
+    dns::lookup(access, host, port).await
+}
+
+async fn first_that_answers(addresses: &[SocketAddr]) -> Result<tokio::net::TcpStream, NetError> {
+    let mut last = io::Error::from(ErrorKind::AddrNotAvailable);
+    for address in addresses {
+        match tokio::net::TcpStream::connect(address).await {
+            Ok(socket) => return Ok(socket),
+            Err(error) => last = error,
+        }
+    }
+    Err(last.into())
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, NetError> {
+    let none = |_| NetError::NoPem { what: "certificate" };
+    let certs = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(none)?;
+    if certs.is_empty() { Err(NetError::NoPem { what: "certificate" }) } else { Ok(certs) }
+}
+
+fn client_config(certs: &[Vec<u8>]) -> Result<Arc<ClientConfig>, NetError> {
+    static USUAL: LazyLock<Result<Arc<ClientConfig>, rustls::Error>> =
+        LazyLock::new(|| trusting(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()));
+    if certs.is_empty() {
+        return Ok(USUAL.clone()?);
+    }
+    let mut roots = RootCertStore::empty();
+    for pem in certs {
+        for cert in certificates(pem)? {
+            roots.add(cert)?;
+        }
+    }
+    Ok(trusting(roots)?)
+}
+
+fn trusting(roots: RootCertStore) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let config = ClientConfig::builder_with_provider(Arc::clone(&PROVIDER)).with_safe_default_protocol_versions()?;
+    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+}
