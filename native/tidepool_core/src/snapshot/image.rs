@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use wasmparser::{Parser, Payload, TypeRef};
 use wasmtime::{AsContextMut, Instance, Val};
 use wasmtime_wizer::{InstanceState, ModuleContext, SnapshotVal, ValType, Wizer};
 
@@ -41,6 +42,10 @@ pub(super) enum Bits {
 
 impl<'a> Instrumented<'a> {
     pub(super) fn new(wasm: &'a [u8]) -> Result<Self, Refusal> {
+        if imports_exact_functions(wasm) {
+            let message = "imports of exact functions".into();
+            return Err(Refusal::Unsupported { message });
+        }
         let (context, wasm) = Wizer::new().instrument(wasm).map_err(|error| Refusal::unsupported(&error))?;
         Ok(Instrumented { context, wasm })
     }
@@ -62,6 +67,16 @@ impl<'a> Instrumented<'a> {
             Poll::Pending => Err(Refusal::Unsupported { message: "state that is not at hand".into() }),
         }
     }
+}
+
+/// Functions of the proposal `custom-descriptors`, which validation lets pass and at which Wizer panics.
+fn imports_exact_functions(wasm: &[u8]) -> bool {
+    Parser::new(0).parse_all(wasm).any(|payload| match payload {
+        Ok(Payload::ImportSection(imports)) => {
+            imports.into_imports().any(|import| import.is_ok_and(|import| matches!(import.ty, TypeRef::FuncExact(_))))
+        }
+        _ => false,
+    })
 }
 
 impl Image {
