@@ -44,7 +44,9 @@ defmodule Tidepool.Native do
 
   @typedoc "What a process is told of messages and of the ends of others."
   @type signal ::
-          {:message, tag :: integer, bytes :: binary} | {:link_died, tag :: integer} | {:process_died, id :: integer}
+          {:message, tag :: integer, bytes :: binary}
+          | {:link_died, tag :: integer, pid | nil}
+          | {:process_died, id :: integer}
 
   @type failure :: {:error, reason :: atom | tuple, message :: binary, details :: map}
   @type step ::

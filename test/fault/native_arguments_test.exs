@@ -79,7 +79,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
       reply: {:ok, "right"},
       program: FaultNative.program(),
       process: FaultNative.process(runtime),
-      signal: {:link_died, 1},
+      signal: {:link_died, 1, nil},
       server: server,
       edge: FaultNative.edge(),
       queue: queue,

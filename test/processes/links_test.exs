@@ -82,15 +82,21 @@ defmodule Tidepool.Processes.LinksTest do
     assert_holds(
       types().list(command()),
       fn commands ->
+        {:ok, main} = Guest.start(function, [], [])
+
         # PropEr takes false for a failure, and shrinks; what an exception says is lost to it.
         try do
-          play!(function, commands)
+          play!(main, commands)
           true
         rescue
           error in ExUnit.AssertionError ->
             IO.puts(:stderr, Exception.message(error))
             false
         after
+          # What a failure leaves is nothing for the next.
+          monitor = Process.monitor(main)
+          Process.exit(main, :kill)
+          assert_receive {:DOWN, ^monitor, :process, ^main, _reason}, @patience
           flush()
         end
       end,
@@ -98,7 +104,6 @@ defmodule Tidepool.Processes.LinksTest do
     )
   end
 
-  # What a failure leaves in the mailbox is nothing for the next.
   defp flush do
     receive do
       _message -> flush()
@@ -107,8 +112,7 @@ defmodule Tidepool.Processes.LinksTest do
     end
   end
 
-  defp play!(function, commands) do
-    {:ok, main} = Guest.start(function, [], [])
+  defp play!(main, commands) do
     {:ok, id} = Guest.introduce(main, self())
     send(main, {:tidepool, 0, <<id::little-64>>})
     main_id = here!(main)

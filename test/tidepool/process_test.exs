@@ -78,6 +78,36 @@ defmodule Tidepool.ProcessTest do
       assert outcome(puppet) == :shutdown
     end
 
+    test "is what kills it, whatever it does without waiting", %{name: name} do
+      flooding = Puppets.start(name)
+      Puppets.tell(flooding, ?F)
+      Tidepool.Process.kill(flooding)
+      assert outcome(flooding) in [:killed, :noproc]
+      # It tries to start another again and again, which fails.
+      starting = "lunatic" |> deploy!("puppet", limits: [instances: 3]) |> Puppets.start()
+      Puppets.ask(starting, ?A)
+      for _child <- 1..2, do: assert_receive({:tidepool, _child, 0, <<1, _id::little-64>>}, @patience)
+      Tidepool.Process.kill(starting)
+      assert outcome(starting) in [:killed, :noproc]
+    end
+
+    test "is told when the process is gone for all others, too", %{name: name} do
+      first = Puppets.start(name)
+      Puppets.tell(first, ?D, 0)
+
+      for tag <- 1..100 do
+        {id, child} = Puppets.spawn(first, tag)
+        Puppets.tell(first, ?M, id)
+        Tidepool.Process.kill(child)
+        assert Enum.sort([Puppets.hear(), Puppets.hear()]) == [{first, {:link_died, tag}}, {first, {:process_died, id}}]
+        assert Puppets.tell(first, ?E, id) == 0
+        {id, child} = Puppets.spawn(first, tag)
+        Tidepool.Process.kill(child)
+        assert Puppets.hear() == {first, {:link_died, tag}}
+        assert Puppets.tell(first, ?E, id) == 0
+      end
+    end
+
     test "of the first one is that of all others, and nothing is left", %{name: name} do
       first = Puppets.start(name)
       children = for _child <- 1..50, do: Puppets.spawn(first) |> elem(1)

@@ -110,17 +110,17 @@ defmodule Tidepool.Process.Loop do
       # A supervisor, for instance.
       {nil, _links} when reason != :normal -> exit(reason)
       {tag, links} when reason == :normal or tag == nil -> go_on(task, {links, watched, told?})
-      {tag, links} -> task |> Native.process_signal({:link_died, tag}) |> run({links, watched, told?})
+      {tag, links} -> task |> Native.process_signal({:link_died, tag, pid}) |> run({links, watched, told?})
     end
   end
 
-  defp told({:DOWN, monitor, :process, _pid, reason}, task, {links, watched, told?}) do
+  defp told({:DOWN, monitor, :process, pid, reason}, task, {links, watched, told?}) do
     case Map.pop(watched, monitor) do
       {{:link, _tag}, watched} when reason == :normal ->
         go_on(task, {links, watched, told?})
 
       {{:link, tag}, watched} when told? ->
-        task |> Native.process_signal({:link_died, tag}) |> run({links, watched, told?})
+        task |> Native.process_signal({:link_died, tag, pid}) |> run({links, watched, told?})
 
       {{:link, _tag}, _watched} ->
         exit(reason)
@@ -163,7 +163,7 @@ defmodule Tidepool.Process.Loop do
   defp serve({:link, pid, _guest?, _tag}, task, state) when pid == self(), do: answer(task, state)
 
   defp serve({:link, nil, _guest?, tag}, task, {_links, _watched, true} = state) do
-    Native.process_tell(task, {:link_died, tag})
+    Native.process_tell(task, {:link_died, tag, nil})
     answer(task, state)
   end
 
@@ -195,7 +195,8 @@ defmodule Tidepool.Process.Loop do
 
     # A death that was under way is told of.
     receive do
-      {:EXIT, ^pid, reason} when reason != :normal -> Native.process_tell(task, {:link_died, Map.get(links, pid, 0)})
+      {:EXIT, ^pid, reason} when reason != :normal ->
+        Native.process_tell(task, {:link_died, Map.get(links, pid, 0), pid})
     after
       0 -> :ok
     end

@@ -48,7 +48,15 @@ defmodule Tidepool.Process.Programs do
 
   @impl true
   def handle_info({:DOWN, _monitor, :process, first, _reason}, state) do
-    for {_first, reference} <- :ets.take(__MODULE__, first), do: finish(reference, MapSet.new([first]))
+    for {_first, reference} <- :ets.lookup(__MODULE__, first) do
+      # Each in a process of its own: a long one holds up no other. Its entry goes last: it is for the next of these processes,
+      # if this one ends before.
+      spawn_link(fn ->
+        finish(reference, MapSet.new([first]))
+        :ets.delete(__MODULE__, first)
+      end)
+    end
+
     {:noreply, state}
   end
 

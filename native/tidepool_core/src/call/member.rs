@@ -28,6 +28,8 @@ pub enum Signal {
     LinkDied {
         /// The link's.
         tag: i64,
+        /// What has driven it.
+        driver: Option<Address>,
     },
     /// A process that it watches has ended.
     ProcessDied {
@@ -81,7 +83,7 @@ impl ProcessRef {
 
     /// Says what drives it.
     pub fn set_address(&self, address: Address) {
-        self.process.set_address(address);
+        self.program.set_driver(&self.process, address);
     }
 
     /// Ends a process that nobody drives yet.
@@ -208,10 +210,17 @@ impl Member {
     }
 
     pub(super) fn signal(&self, signal: Signal) {
+        let program = &self.guest.program;
         self.guest.process.deliver(match signal {
             Signal::Message { tag, bytes } => Message::Data(Data::of(tag, bytes)),
-            Signal::LinkDied { tag } => Message::LinkDied { tag },
-            Signal::ProcessDied { id } => Message::ProcessDied { id },
+            Signal::LinkDied { tag, driver } => {
+                driver.inspect(|driver| program.driver_died(*driver));
+                Message::LinkDied { tag }
+            }
+            Signal::ProcessDied { id } => {
+                program.process_died(id);
+                Message::ProcessDied { id }
+            }
         });
     }
 }

@@ -42,7 +42,8 @@ pub(super) fn poll(
     }
 }
 
-/// The same for a process, which may make others: their instances are made here, so that it sees whether they could be.
+/// The same for a process, which may make others: their instances are made here, so that it sees whether they could be. After a
+/// failure others are next: who tries again and again would never leave otherwise.
 pub(super) fn poll_process(
     mut future: Pin<&mut CallBody>,
     member: &mut Member,
@@ -57,7 +58,10 @@ pub(super) fn poll_process(
                     let link = birth.link;
                     match member.deliver(birth, made) {
                         Ok(id) => return Polled::Host(HostRequest::Process(ProcessRequest::Spawn { id, link })),
-                        Err(text) => call.channel.answer(Err(text.into())),
+                        Err(text) => {
+                            call.channel.answer(Err(text.into()));
+                            return Polled::Yield;
+                        }
                     }
                 }
                 Woken::Host(request) => return Polled::Host(request),
@@ -75,6 +79,7 @@ pub(super) fn poll_process(
             Polled::Host(HostRequest::Process(ProcessRequest::Spawn { id, link })) => {
                 if let Err(text) = member.conceive(&call.target, id, link) {
                     call.channel.answer(Err(text.into()));
+                    return Polled::Yield;
                 }
             }
             polled => return polled,

@@ -49,9 +49,15 @@ impl Default for ProcessOptions {
 }
 
 impl ProcessRef {
-    /// The task of a process that nobody drives yet, once. `None` when it was killed before.
+    /// The task of a process that nobody drives yet, once, for its driver. `None` when it was killed before, or its program has
+    /// ended.
     #[must_use]
-    pub fn begin(&self) -> Option<Task> {
+    pub fn begin(&self, driver: Address) -> Option<Task> {
+        // In this order: who ends a program says so first, and then looks which drivers there are.
+        self.program.set_driver(&self.process, driver);
+        if self.program.has_ended() {
+            self.process.stop_unborn();
+        }
         self.process.take_unborn::<Task>().map(|task| *task)
     }
 }
@@ -85,7 +91,7 @@ impl Task {
     /// Says what drives the process.
     pub fn set_address(&self, address: Address) {
         if let Some(member) = &self.member {
-            member.guest.process.set_address(address);
+            member.guest.program.set_driver(&member.guest.process, address);
         }
     }
 

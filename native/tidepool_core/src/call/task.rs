@@ -177,12 +177,14 @@ impl Task {
         kept: Option<&Kept<'_>>,
     ) -> Step {
         let burst = self.burst();
+        // The limit of a process may be less than a slice.
+        let exact = self.member.is_some() && self.cpu_limit().is_some();
         let Some(future) = self.future.as_mut() else {
             return Step::Done(Err(CallError::Internal { message: "the call is over already".into() }));
         };
         // Wall time includes what the system gave to other threads, which is much on a busy machine. A guest that goes on after
-        // it has yielded, or after a slice of CPU time, is worth the system calls that leave it out.
-        let clock = (std::mem::take(&mut self.yielded) || burst >= SLICE).then(ThreadClock::now);
+        // it has yielded, or after a slice of CPU time, or has an exact limit, is worth the system calls that leave it out.
+        let clock = (std::mem::take(&mut self.yielded) || burst >= SLICE || exact).then(ThreadClock::now);
         // A call is driven right after it was started.
         let began = match self.slice {
             Slice::NotYet => self.started_at,
@@ -236,7 +238,8 @@ impl Task {
             }
         }
         match polled {
-            Ok(Polled::Ready(outcome)) => self.finish(outcome),
+            // A process may be through with more than its limit before a slice is over; a call has a slice in any case.
+            Ok(Polled::Ready(outcome)) if !exact || outcome.is_err() => self.finish(outcome),
             // Whatever the guest asks for, its CPU time is used up.
             Ok(_) if self.cpu_limit().is_some_and(|limit| self.cpu_time > limit) => {
                 let limit = self.cpu_limit().unwrap_or_default();
@@ -244,6 +247,7 @@ impl Task {
                 let console = self.call.channel.console();
                 self.finish(Err(CallError::Limit { limit: Limit::CpuTime, allowed, frames: Vec::new(), console }))
             }
+            Ok(Polled::Ready(outcome)) => self.finish(outcome),
             Ok(_) if now >= self.deadline => self.finish(Err(self.late())),
             Ok(Polled::Host(request)) => {
                 self.slot = RunSlot::None;

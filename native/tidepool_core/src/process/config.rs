@@ -27,7 +27,7 @@ pub(crate) struct Config {
 /// CPU time of a unit of fuel, in µs.
 pub(crate) const FUEL_US: u64 = 50;
 /// The least CPU time that a process gets, in µs.
-const MIN_FUEL_US: u64 = 1_000;
+const MIN_FUEL_US: u64 = 200;
 /// Most bytes of environment, arguments and folders together.
 const MAX_TEXT_BYTES: usize = 1 << 20;
 
@@ -120,9 +120,9 @@ mod tests {
     }
 
     #[test]
-    fn fuel_is_cpu_time_of_a_millisecond_at_least() {
+    fn fuel_is_cpu_time_and_the_least_is_enough_to_begin() {
         let fuel = |units| Config { max_fuel: Some(units), ..Config::default() }.cpu_time_us();
-        assert_eq!((fuel(1), fuel(100), fuel(u64::MAX)), (Some(1_000), Some(5_000), Some(u64::MAX)));
+        assert_eq!((fuel(1), fuel(100), fuel(u64::MAX)), (Some(200), Some(5_000), Some(u64::MAX)));
         assert_eq!(Config::default().cpu_time_us(), None);
     }
 }

@@ -76,8 +76,8 @@ impl Process {
     }
 
     /// Says what drives it.
-    pub(crate) fn set_address(&self, address: Address) {
-        self.address.store(address.0.get(), Ordering::Release);
+    pub(super) fn set_address(&self, address: Address) {
+        self.address.store(address.0.get(), Ordering::SeqCst);
     }
 
     /// Is it a guest, and no process of the host's?
@@ -95,6 +95,12 @@ impl Process {
         if !self.is_dead() {
             inner.unborn = Some(unborn);
         }
+    }
+
+    /// Ends what is being made, unless it has a driver, whose it is then; `true` when it has none.
+    pub(crate) fn abandon(&self) -> bool {
+        let unborn = self.inner().unborn.take();
+        unborn.is_some() || self.address().is_none()
     }
 
     /// Takes what is to become its driver's, once.
@@ -212,28 +218,26 @@ impl Process {
         cx: &Context<'_>,
         wake_at: &mut Option<Instant>,
     ) -> Poll<Option<Message>> {
-        let (message, senders) = {
+        let (polled, senders) = {
             let mut inner = self.inner();
             inner.take_due();
-            let found = inner.receive(tags, bound);
-            if found.0.is_none() {
-                if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                    inner.mailbox.stop_waiting();
-                    return Poll::Ready(None);
-                }
+            let (message, senders) = inner.receive(tags, bound);
+            if message.is_none() && deadline.is_none_or(|deadline| deadline > Instant::now()) {
                 inner.mailbox.wait(tags, cx.waker());
                 let due = inner.timers.next_due();
                 *wake_at = match (deadline, due) {
                     (Some(deadline), Some(due)) => Some(deadline.min(due)),
                     (one, other) => one.or(other),
                 };
-                return Poll::Pending;
+                // One of those who wait for room may have what is waited for now.
+                (Poll::Pending, inner.mailbox.take_senders())
+            } else {
+                inner.mailbox.stop_waiting();
+                (Poll::Ready(message), senders)
             }
-            inner.mailbox.stop_waiting();
-            found
         };
         senders.into_iter().for_each(Waker::wake);
-        Poll::Ready(message)
+        polled
     }
 
     /// Notes what it has used so far.

@@ -48,6 +48,8 @@ pub(crate) struct Program {
     /// What it may do with the network.
     pub(crate) access: Access,
     shards: [Mutex<HashMap<u64, Arc<Process>, RandomState>>; SHARDS],
+    /// Numbers of processes by what drives them.
+    driven: [Mutex<HashMap<u64, u64, RandomState>>; SHARDS],
     next: AtomicU64,
     live: AtomicUsize,
     ended: AtomicBool,
@@ -73,6 +75,7 @@ impl Program {
             output,
             access,
             shards: Default::default(),
+            driven: Default::default(),
             next: AtomicU64::new(1),
             live: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
@@ -85,7 +88,7 @@ impl Program {
     /// # Errors
     /// A text, when there are as many as there may be, or the program has ended.
     pub(crate) fn add_guest(&self, entry: String) -> Result<Arc<Process>, String> {
-        if self.ended.load(Ordering::Acquire) {
+        if self.has_ended() {
             return Err("the program has ended".into());
         }
         if self.live.fetch_add(1, Ordering::AcqRel) >= self.bounds.processes {
@@ -97,8 +100,29 @@ impl Program {
 
     /// The number of a process of the host's: the same one each time.
     pub(crate) fn introduce(&self, address: Address) -> u64 {
-        let known = self.all().into_iter().find(|other| !other.is_guest() && other.address() == Some(address));
-        known.map_or_else(|| self.add(|id| Process::outsider(id, address)).id, |known| known.id)
+        let mut driven = self.driven(address);
+        *driven.entry(address.0.get()).or_insert_with(|| self.add(|id| Process::outsider(id, address)).id)
+    }
+
+    /// Says what drives a process.
+    pub(crate) fn set_driver(&self, process: &Process, address: Address) {
+        process.set_address(address);
+        self.driven(address).insert(address.0.get(), process.id);
+    }
+
+    /// The process that has ended as its driver has: nobody is told of a death and finds the dead alive.
+    pub(crate) fn driver_died(&self, address: Address) {
+        let id = self.driven(address).get(&address.0.get()).copied();
+        if let Some(id) = id {
+            self.process_died(id);
+        }
+    }
+
+    /// The same, by its number.
+    pub(crate) fn process_died(&self, id: u64) {
+        if let Some(process) = self.process(id) {
+            self.remove(&process);
+        }
     }
 
     fn add(&self, process: impl FnOnce(u64) -> Process) -> Arc<Process> {
@@ -127,6 +151,9 @@ impl Program {
     pub(crate) fn remove(&self, process: &Process) {
         let removed = self.shard(process.id).remove(&process.id);
         process.die();
+        if let (Some(_), Some(address)) = (&removed, process.address()) {
+            self.driven(address).remove(&address.0.get());
+        }
         if removed.is_some_and(|removed| removed.is_guest()) {
             self.live.fetch_sub(1, Ordering::AcqRel);
             if self.gone.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
@@ -137,11 +164,23 @@ impl Program {
 
     /// No process is made from now on.
     pub(crate) fn end(&self) {
-        self.ended.store(true, Ordering::Release);
+        self.ended.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether none is made, and none begins, from now on.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
     }
 
     fn shard(&self, id: u64) -> MutexGuard<'_, HashMap<u64, Arc<Process>, RandomState>> {
         self.nth(usize::try_from(id % SHARDS as u64).unwrap_or(0))
+    }
+
+    fn driven(&self, address: Address) -> MutexGuard<'_, HashMap<u64, u64, RandomState>> {
+        // Addresses of neighbours differ in some bits above the lowest.
+        let shard = usize::try_from((address.0.get() >> 4) % SHARDS as u64).unwrap_or(0);
+        #[expect(clippy::indexing_slicing, reason = "within the array by its remainder")]
+        self.driven[shard % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn nth(&self, shard: usize) -> MutexGuard<'_, HashMap<u64, Arc<Process>, RandomState>> {
@@ -170,6 +209,16 @@ mod tests {
         Program::new(&"p".into(), 1, Bounds { processes, mailbox_bytes }, access, None)
     }
 
+    /// Notes that it was woken.
+    #[derive(Default)]
+    struct Flag(AtomicBool);
+
+    impl std::task::Wake for Flag {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
     #[test]
     fn numbers_count_from_1_and_as_many_live_as_may() {
         let program = program(2, 0);
@@ -192,6 +241,9 @@ mod tests {
         let id = program.introduce(address(9));
         assert_eq!(program.introduce(address(9)), id);
         assert_ne!(program.introduce(address(8)), id);
+        program.driver_died(address(9));
+        assert!(!program.lives(id));
+        assert_ne!(program.introduce(address(9)), id, "that one is dead");
         assert!(program.add_guest("a".into()).is_ok(), "they are no guests");
     }
 
@@ -211,6 +263,11 @@ mod tests {
         assert!(send(2), "that is what it waits for");
         assert!(process.receive(&[2], 1_000).is_some() && process.receive(&[], 1_000).is_some());
         assert!(send(1), "there is room again");
+        let woken = Arc::new(Flag::default());
+        let held = Message::Data(Data::of(3, vec![0; 600]));
+        assert!(matches!(process.send(held, 1_000, Some(&Waker::from(Arc::clone(&woken)))), Sent::Full(_)));
+        assert!(process.poll_receive(&[3], 1_000, None, &cx, &mut None).is_pending());
+        assert!(woken.0.swap(false, Ordering::Relaxed), "it has what is waited for now");
         program.remove(&process);
         assert!(send(1) && send(1), "nobody is held by the dead");
         assert_eq!(process.queue(), (0, 0));

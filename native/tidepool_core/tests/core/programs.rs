@@ -1,10 +1,14 @@
 //! Programs: names, timers, limits and permissions, other modules and nodes, and what a program finds and prints.
 
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use tidepool_core::console::Stream;
-use tidepool_core::{Address, CallError, Figure, Instances, Limits, Output, ProcessOptions};
+use tidepool_core::{
+    Address, CallError, Figure, HostRequest, Instances, Limits, Output, ProcessOptions, ProcessRequest, Step,
+};
 
 use crate::support::processes::Processes;
 use crate::support::program::{passes, program, run_with};
@@ -123,6 +127,42 @@ fn a_process_that_may_not_start_others_is_stopped_and_a_child_never_may_more() {
     );
     let Err(CallError::Trap { message, .. }) = &processes.outcomes[&2] else { panic!("it was not stopped") };
     assert_eq!(message, "the process is not permitted to start others");
+}
+
+#[test]
+fn a_process_that_reaches_its_limit_while_it_makes_another_leaves_none() {
+    let (_, processes) = run_with(
+        r#"(func (export "_start") (local $config i64)
+             (local.set $config (call $create_config))
+             (call $set_max_fuel (local.get $config) (i64.const 1))
+             (call $set_can_spawn (local.get $config) (i32.const 1))
+             (call $monitor (call $child (i64.const 0) (local.get $config)))
+             (call $check (i32.eq (call $next (i64.const 0) (call $forever)) (i32.const 2))))
+           (func (export "child") (local $count i32)
+             (loop $more (br_if $more (i32.lt_u (local.tee $count (i32.add (local.get $count) (i32.const 1)))
+               (i32.const 3000000))))
+             (drop (call $child (i64.const 0) (i64.const -1))))"#,
+        limits(),
+    );
+    assert!(matches!(processes.outcomes[&2], Err(CallError::Limit { .. })), "{:?}", processes.outcomes[&2]);
+    assert!(!processes.outcomes.contains_key(&3), "it never began");
+    assert_eq!(processes.left(), 0);
+}
+
+#[test]
+fn no_process_begins_once_its_program_has_ended() {
+    let node = Node::dense(4, 0);
+    let code = r#"(func (export "_start") (drop (call $child (i64.const 0) (i64.const -1)))) (func (export "child"))"#;
+    let function = node.function(&program(code), Instances::Fresh, limits());
+    let mut first = function.start_process(ProcessOptions::default()).unwrap();
+    let Step::Host(HostRequest::Process(ProcessRequest::Spawn { id, .. })) = first.drive(|_| Waker::noop().clone())
+    else {
+        panic!("it starts no other");
+    };
+    let (child, driver) = (first.other(id).unwrap(), Address(NonZeroU64::new(7).unwrap()));
+    child.end_program();
+    assert!(child.begin(driver).is_none());
+    assert_eq!(child.guests().len(), 1, "the first one, which is the driver's to end");
 }
 
 #[test]

@@ -237,7 +237,10 @@ pub(crate) fn next_slice<'a>(env: Env<'a>, term: Term<'a>, handle: &TaskHandle, 
 
 /// Drives `task` for a slice and reports to the VM how much of the process's own slice that took: all of it when the guest
 /// has used up its own, so that others are next.
+///
+/// What a process sends to the host is sent here, and the process goes on, for a slice in all.
 fn drive(env: Env<'_>, task: &mut Task, waker: &mut Option<Arc<Waker>>, owner: LocalPid) -> Step {
+    let mut spent = Duration::ZERO;
     let step = loop {
         let step = sending(env, || {
             if task.is_process() {
@@ -249,10 +252,14 @@ fn drive(env: Env<'_>, task: &mut Task, waker: &mut Option<Arc<Waker>>, owner: L
                 std::task::Waker::from(new)
             })
         });
-        let Some(step) = request::sent(env, task, step) else { continue };
-        break step;
+        spent += task.last_slice();
+        match request::sent(env, task, step) {
+            Some(step) => break step,
+            None if spent >= WHOLE_SLICE => break Step::Yield,
+            None => {}
+        }
     };
-    report(env, if matches!(step, Step::Yield) { WHOLE_SLICE } else { task.last_slice() });
+    report(env, if matches!(step, Step::Yield) { WHOLE_SLICE } else { spent });
     step
 }
 

@@ -74,13 +74,8 @@ fn process_ref<'a>(env: Env<'a>, task: &'a TaskHandle) -> Term<'a> {
 /// Makes the caller the driver of a process that was made, and drives it; `:killed` when that has ended before.
 #[rustler::nif]
 fn process_begin<'a>(env: Env<'a>, process: &'a ProcessHandle) -> Term<'a> {
-    match process.0.begin() {
-        Some(task) => {
-            if let Some(address) = pid::address(env.pid()) {
-                task.set_address(address);
-            }
-            first_slice(env, task)
-        }
+    match pid::address(env.pid()).and_then(|driver| process.0.begin(driver)) {
+        Some(task) => first_slice(env, task),
         None => atoms::killed().encode(env),
     }
 }
@@ -98,7 +93,7 @@ fn process_spawned<'a>(env: Env<'a>, task: Term<'a>, id: u64, child: LocalPid) -
     Ok(next_slice(env, task, handle, Some(Ok(bytes::Bytes::new()))))
 }
 
-/// Tells a process something (`{:message, tag, bytes}`, `{:link_died, tag}`, `{:process_died, id}`), and drives it.
+/// Tells a process something (`{:message, tag, bytes}`, `{:link_died, tag, pid}`, `{:process_died, id}`), and drives it.
 #[rustler::nif]
 fn process_signal<'a>(env: Env<'a>, task: Term<'a>, signal: Term<'a>) -> NifResult<Term<'a>> {
     let handle: &TaskHandle = task.decode()?;
@@ -120,10 +115,12 @@ fn signal(term: Term<'_>) -> NifResult<Signal> {
         let message = Signal::Message { tag, bytes: bytes.as_slice().to_vec() };
         return if kind == atoms::message() { Ok(message) } else { Err(rustler::Error::BadArg) };
     }
+    if let Ok((kind, tag, driver)) = term.decode::<(Atom, i64, Option<LocalPid>)>() {
+        let died = Signal::LinkDied { tag, driver: driver.and_then(pid::address) };
+        return if kind == atoms::link_died() { Ok(died) } else { Err(rustler::Error::BadArg) };
+    }
     let (kind, number): (Atom, Term<'_>) = term.decode()?;
-    if kind == atoms::link_died() {
-        Ok(Signal::LinkDied { tag: number.decode()? })
-    } else if kind == atoms::process_died() {
+    if kind == atoms::process_died() {
         Ok(Signal::ProcessDied { id: number.decode()? })
     } else {
         Err(rustler::Error::BadArg)

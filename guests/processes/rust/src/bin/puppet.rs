@@ -4,7 +4,7 @@
 //! numbers of 8 bytes. What a puppet tells is a byte and a number: that it is there, that it has done a command, that
 //! a link has died, that a process has died.
 
-use lunatic::host::api::{message, process};
+use lunatic::host::api::{error, message, process};
 
 const FOR_EVER: u64 = u64::MAX;
 const CALLERS_OWN: i64 = -1;
@@ -65,7 +65,7 @@ fn obey(master: i64) -> bool {
     // SAFETY: none takes a pointer, and of who is unknown the host makes nothing.
     let done = unsafe {
         match command[0] {
-            b'S' => spawn(master, tag),
+            b'S' => spawn(master, tag).expect("a process"),
             b'L' => nothing(process::link(tag, id)),
             b'U' => nothing(process::unlink(id)),
             b'M' => nothing(process::monitor(id)),
@@ -74,6 +74,10 @@ fn obey(master: i64) -> bool {
             b'E' => process::exists(id) as u64,
             b'P' => id,
             b'R' => return false,
+            b'F' => loop {
+                tell(master, told::DONE, 0);
+            },
+            b'A' => spawn_and_spawn(master),
             b'C' => panic!("a command"),
             b'K' => {
                 process::kill(id);
@@ -90,8 +94,8 @@ fn nothing(_: ()) -> u64 {
     0
 }
 
-/// Starts a puppet, linked if there is a tag.
-fn spawn(master: i64, tag: i64) -> u64 {
+/// Starts a puppet, linked if there is a tag: its number, or an error's handle.
+fn spawn(master: i64, tag: i64) -> Result<u64, u64> {
     let mut parameters = [0; 17];
     parameters[0] = I64;
     parameters[1..9].copy_from_slice(&master.to_le_bytes());
@@ -109,8 +113,17 @@ fn spawn(master: i64, tag: i64) -> u64 {
             &mut id,
         )
     };
-    assert_eq!(failed, 0);
-    id
+    if failed == 0 { Ok(id) } else { Err(id) }
+}
+
+/// Starts puppets for ever, whether that fails or not.
+fn spawn_and_spawn(master: i64) -> ! {
+    loop {
+        if let Err(error) = spawn(master, NO_TAG) {
+            // SAFETY: it is the handle of an error that was given just now.
+            unsafe { error::drop(error) };
+        }
+    }
 }
 
 fn tell(master: i64, what: u8, number: u64) {

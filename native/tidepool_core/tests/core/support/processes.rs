@@ -55,12 +55,12 @@ impl Processes {
             first,
             compile: None,
         };
+        task.set_address(address(1));
         all.add(1, task);
         all
     }
 
     fn add(&mut self, id: u64, task: Task) {
-        task.set_address(address(id));
         let driven = Driven {
             task,
             woken: Arc::new(Woken::default()),
@@ -135,7 +135,7 @@ impl Processes {
         let other = |to: Option<Address>| to.map(|address| address.0.get());
         match request {
             ProcessRequest::Spawn { id: child, link } => {
-                let task = self.driven[&id].task.other(child).unwrap().begin().unwrap();
+                let task = self.driven[&id].task.other(child).unwrap().begin(address(child)).unwrap();
                 self.add(child, task);
                 if let Some(tag) = link {
                     self.link(id, child, tag, 0);
@@ -143,7 +143,7 @@ impl Processes {
             }
             ProcessRequest::Link { to, tag } => match other(to.address).filter(|to| self.driven.contains_key(to)) {
                 Some(to) => self.link(id, to, tag, tag),
-                None => self.link_died(id, tag),
+                None => self.link_died(id, tag, None),
             },
             ProcessRequest::Unlink { to } => {
                 if let Some(to) = other(to.address) {
@@ -180,12 +180,12 @@ impl Processes {
         self.driven.get_mut(&other).unwrap().links.insert(one, others);
     }
 
-    fn link_died(&mut self, id: u64, tag: i64) {
+    fn link_died(&mut self, id: u64, tag: i64, driver: Option<Address>) {
         let Some(driven) = self.driven.get_mut(&id) else { return };
         if driven.dies_with_links {
             return self.end(id, Err(CallError::Internal { message: "a link died".into() }));
         }
-        driven.task.signal(Signal::LinkDied { tag });
+        driven.task.signal(Signal::LinkDied { tag, driver });
         driven.ready = true;
     }
 
@@ -198,7 +198,7 @@ impl Processes {
         for other in links.into_keys() {
             let tag = self.driven.get_mut(&other).and_then(|other| other.links.remove(&id));
             if let (Some(tag), true) = (tag, died) {
-                self.link_died(other, tag);
+                self.link_died(other, tag, Some(address(id)));
             }
         }
         for watcher in watchers {

@@ -13,6 +13,8 @@ use crate::abi::lunatic::support::{OK, ask, failed, guest, no_handle, own_node, 
 use crate::abi::memory;
 use crate::abi::slots::State;
 use crate::base::request::ProcessRequest;
+use crate::process::handle::Process;
+use crate::process::program::Program;
 use crate::process::registry::{Claim, Registry};
 
 const MODULE: &str = "lunatic::process";
@@ -90,11 +92,27 @@ pub(super) async fn make(
         Err(text) => return Ok(Err(text)),
     };
     child.set_unborn(Box::new(Plan { params, config, module }));
-    match ask(caller, ProcessRequest::Spawn { id: child.id, link: wanted.link }).await {
-        Ok(_) => Ok(Ok(child.id)),
-        Err(text) => {
-            guest.program.remove(&child);
-            Ok(Err(String::from_utf8_lossy(&text).into_owned()))
+    let mut made = Made { program: &guest.program, child, done: false };
+    match ask(caller, ProcessRequest::Spawn { id: made.child.id, link: wanted.link }).await {
+        Ok(_) => {
+            made.done = true;
+            Ok(Ok(made.child.id))
+        }
+        Err(text) => Ok(Err(String::from_utf8_lossy(&text).into_owned())),
+    }
+}
+
+/// A process that is being made: it is none, unless that is done, or a driver has it. Its maker may end before.
+struct Made<'a> {
+    program: &'a Program,
+    child: Arc<Process>,
+    done: bool,
+}
+
+impl Drop for Made<'_> {
+    fn drop(&mut self) {
+        if !self.done && self.child.abandon() {
+            self.program.remove(&self.child);
         }
     }
 }
