@@ -9,10 +9,12 @@ defmodule Tidepool.ProgramClient do
 
   @patience 60_000
 
-  @doc "Starts a deployed program, whose output comes to the caller; it ends with the test at the latest."
+  @doc "Starts a deployed program, whose output and end come to the caller; it ends with the test at the latest."
   def start!(function, options \\ []) do
-    {:ok, pid} =
-      Guest.start(function, Keyword.get(options, :args, []), [output: self()] ++ Keyword.delete(options, :args))
+    # A short one is over before it could be monitored.
+    Process.flag(:trap_exit, true)
+    {args, options} = Keyword.pop(options, :args, [])
+    {:ok, pid} = Guest.start_link(function, args, [output: self()] ++ options)
 
     ExUnit.Callbacks.on_exit(fn -> Process.exit(pid, :kill) end)
     pid

@@ -1,0 +1,167 @@
+defmodule Tidepool.Processes.ExamplesTest do
+  # The examples of the crate `lunatic`, as whoever knows them expects them to run.
+  use Tidepool.Case, async: true
+
+  import Tidepool.ProgramClient
+
+  alias Tidepool.{Error, LunaticSuite}
+  alias Tidepool.Process, as: Guest
+
+  @moduletag :lunatic
+  @patience 60_000
+
+  # Those that don't run to their end as they are, and why; each is run all the same as far as it gets.
+  @differs %{
+    "distributed" => "spawns on all nodes, of which there is one",
+    "metrics" => "reports for 60 s, and is killed when it has begun",
+    "resolve" => "asks for a name of the internet",
+    "tls_client" => "reads a certificate from a file, and programs have none; then it dials a host of the internet",
+    "tls_echo_server" => "reads its certificate from a file, and programs have none"
+  }
+
+  defp example!(name, options \\ []) do
+    {grants, options} = Keyword.pop(options, :net, [])
+    start!(deploy!("lunatic", "example_#{name}", net: grants), options)
+  end
+
+  # It ends well, and has said these lines, in whatever order.
+  defp assert_runs(name, lines, options \\ []) do
+    program = example!(name, options)
+    for line <- lines, do: line!(line)
+    assert ended!(program) == :normal
+    assert output() == ""
+  end
+
+  test "all examples are built, and have a test here" do
+    built = for path <- Path.wildcard("guests/build/lunatic/example_*.wasm"), do: Path.basename(path, ".wasm")
+    assert length(built) == 17
+
+    run =
+      for %{name: name} <- __MODULE__.__ex_unit__().tests,
+          [_all, run] <- [Regex.run(~r/^test (\w+): /, "#{name}")],
+          do: run
+
+    assert Enum.sort(run) == for("example_" <> name <- Enum.sort(built), do: name)
+  end
+
+  test "abstract_process: requests, messages and a deferred answer" do
+    assert_runs("abstract_process", [])
+  end
+
+  test "supervised_abstract_process: a supervisor's child is found by its name" do
+    assert_runs("supervised_abstract_process", [])
+  end
+
+  test "request_response: requests by MessagePack" do
+    assert_runs("request_response", [])
+  end
+
+  test "spawn_task: tasks are joined" do
+    assert_runs("spawn_task", [~r/^Hello world from a process!$/, ~r/^Hello world from a 2nd process!$/])
+  end
+
+  test "spawn_macro: closures, and what they capture" do
+    assert_runs("spawn_macro", [~r/^Hello! I'm a string\.$/, ~r/^Hello non-capturing closure!$/])
+  end
+
+  test "process_local: each process has statics of its own" do
+    assert_runs("process_local", [])
+  end
+
+  test "process_name: a process is found by its name" do
+    assert_runs("process_name", [~r/^Received message!$/])
+  end
+
+  test "monitor: the end of a child is told" do
+    assert_runs("monitor", [~r/^Hello$/, ~r/^Process 2 died$/])
+  end
+
+  test "configs: children die of their limits, and their maker doesn't" do
+    program = example!("configs")
+    line!(~r/^Process 2 trying to allocate 2MB$/)
+    line!(~r/^Process 3 going into infinite loop$/)
+    assert ended!(program) == :normal
+    refute output() =~ "Succeeded"
+  end
+
+  test "print_env: arguments and environment" do
+    assert_runs("print_env", [~r/^\["a", "b c"\]$/, ~r/^TIDE: low$/], args: ["a", "b c"], env: %{"TIDE" => "low"})
+  end
+
+  test "tcp_echo_server: lines come back, to each client its own" do
+    program = example!("tcp_echo_server", net: ["tcp:listen:127.0.0.1:*"])
+    port = port!()
+    clients = for number <- 1..5, do: {number, connect!(port)}
+    for {number, client} <- clients, do: assert(ask!(client, "line #{number}") == "line #{number}")
+    [{_number, first} | others] = clients
+    assert ask!(first, "exit") == :closed
+    for {number, client} <- others, do: assert(ask!(client, "again #{number}") == "again #{number}")
+    assert Process.alive?(program)
+  end
+
+  test "tcp_echo_multi_server: two listeners of one program" do
+    example!("tcp_echo_multi_server", net: ["tcp:listen:127.0.0.1:6666-6667"])
+
+    for port <- Enum.sort([port!(), port!()]) do
+      client = connect!(port)
+      assert ask!(client, "to #{port}") == "to #{port}"
+      line!(~r/^Accepted peer \S+ on addr: 127\.0\.0\.1:#{port}$/)
+      assert ask!(client, "exit") == :closed
+    end
+  end
+
+  test "metrics: #{@differs["metrics"]}" do
+    program = example!("metrics")
+    name = &"lunatic::metrics_example::#{&1}"
+
+    eventually(
+      fn ->
+        figures = Map.new(Guest.figures(program), fn {name, kind, value} -> {name, {kind, value}} end)
+        assert {:counter, counter} = figures[name.("counter")]
+        assert counter > 42
+        assert {:gauge, gauge} = figures[name.("gauge")]
+        assert gauge >= 0 and gauge <= 25
+        assert {:histogram, {values, _sum}} = figures[name.("histogram")]
+        assert values > 0
+      end,
+      @patience
+    )
+
+    Guest.kill(program)
+    assert ended!(program) == :killed
+  end
+
+  test "resolve: #{@differs["resolve"]}" do
+    program = example!("resolve", net: ["dns"])
+
+    if LunaticSuite.reached?({"wikipedia.org", 80}) do
+      line!(~r/^wikipedia\.org resolves to /)
+      assert ended!(program) == :normal
+    else
+      line!(~r/wikipedia\.org/)
+      assert_panicked(program)
+    end
+  end
+
+  test "tls_echo_server: #{@differs["tls_echo_server"]}" do
+    program = example!("tls_echo_server", net: ["tls:listen:127.0.0.1:3000"])
+    line!(~r/Should have been able to read the file/)
+    assert_panicked(program)
+  end
+
+  test "tls_client: #{@differs["tls_client"]}" do
+    program = example!("tls_client", net: ["tls:connect:www.rust-lang.org:443"])
+    line!(~r/Should have read cert file/)
+    assert_panicked(program)
+  end
+
+  test "distributed: #{@differs["distributed"]}" do
+    program = example!("distributed")
+    for line <- [~r/^Nodes \[1\]$/, ~r/^Got 1, 1 to add$/, ~r/^Hi from 1$/, ~r/^101 \+ 10 = 111$/], do: line!(line)
+    assert ended!(program) == :normal
+  end
+
+  defp assert_panicked(program) do
+    assert {%Error{reason: {:trap, :unreachable}}, []} = ended!(program)
+  end
+end
