@@ -223,8 +223,11 @@ defmodule Tidepool.Native do
   @spec process_ref(task) :: process_ref | nil
   def process_ref(_task), do: :erlang.nif_error(:not_loaded)
 
-  @doc "Makes the caller the driver of a process that was made, and drives it; `:killed` when that has ended before."
-  @spec process_begin(process_ref) :: step | :killed
+  @doc """
+  Makes the caller the driver of a process that was made, and drives it; `:killed` when that has ended before, `:ended` when its
+  program has.
+  """
+  @spec process_begin(process_ref) :: step | :killed | :ended
   def process_begin(_process), do: :erlang.nif_error(:not_loaded)
 
   @doc "Tells the maker of a process which process drives it, and goes on with the maker."

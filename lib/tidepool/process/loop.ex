@@ -59,7 +59,16 @@ defmodule Tidepool.Process.Loop do
   def born(reference, parent) do
     Process.put(__MODULE__, reference)
     links = if parent, do: %{parent => 0}, else: %{}
-    reference |> Native.process_begin() |> run({links, %{}, false})
+
+    case Native.process_begin(reference) do
+      # The parent may be the first process, which has a reason of its own to end for, and is about to.
+      :ended ->
+        if parent, do: Process.unlink(parent)
+        exit(:killed)
+
+      step ->
+        run(step, {links, %{}, false})
+    end
   end
 
   @spec run(Native.step() | :killed, state) :: no_return

@@ -112,6 +112,12 @@ impl ProcessRef {
         all.map(|process| ProcessRef { program: Arc::clone(&self.program), process }).collect()
     }
 
+    /// Whether its program has ended: then its own end is nothing that those who are linked to it have to be told.
+    #[must_use]
+    pub fn program_has_ended(&self) -> bool {
+        self.program.has_ended()
+    }
+
     /// No process of its program is made from now on.
     pub fn end_program(&self) {
         self.program.end();

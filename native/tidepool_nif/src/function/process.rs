@@ -71,11 +71,13 @@ fn process_ref<'a>(env: Env<'a>, task: &'a TaskHandle) -> Term<'a> {
     process.map(|process| ResourceArc::new(ProcessHandle(process))).encode(env)
 }
 
-/// Makes the caller the driver of a process that was made, and drives it; `:killed` when that has ended before.
+/// Makes the caller the driver of a process that was made, and drives it; `:killed` when that has ended before, `:ended` when
+/// its program has.
 #[rustler::nif]
 fn process_begin<'a>(env: Env<'a>, process: &'a ProcessHandle) -> Term<'a> {
     match pid::address(env.pid()).and_then(|driver| process.0.begin(driver)) {
         Some(task) => first_slice(env, task),
+        None if process.0.program_has_ended() => atoms::ended().encode(env),
         None => atoms::killed().encode(env),
     }
 }

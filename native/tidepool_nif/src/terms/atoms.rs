@@ -204,6 +204,7 @@ rustler::atoms! {
     env,
     output,
     killed,
+    ended,
     message,
     link_died,
     process_died,
