@@ -42,6 +42,7 @@ defmodule Tidepool.Docs.BlocksTest do
         "docs/host-callbacks.md",
         "docs/guests.md",
         "docs/embedding.md",
+        "docs/processes.md",
         "docs/configuration.md"
       ] do
     test "what #{document} shows is what happens" do
@@ -54,7 +55,7 @@ defmodule Tidepool.Docs.BlocksTest do
         end
 
       Markdown.run_console!(unquote(document), addresses)
-      Markdown.run_elixir!(unquote(document), &Peer.call(peer, Code, :eval_string, [&1, &2, &3]))
+      Markdown.run_elixir!(unquote(document), Peer.shell(peer))
     end
   end
 

@@ -87,6 +87,15 @@ defmodule Tidepool.Peer do
     :peer.call(pid, module, function, arguments, @call_ms)
   end
 
+  @doc "`Code.eval_string/3` there, by one process for all that it is given, as a shell does it."
+  def shell(peer) do
+    {:ok, shell} = call(peer, Agent, :start, [Map, :new, []])
+    &call(peer, Agent, :get, [shell, __MODULE__, :evaluate, [&1, &2, &3], @call_ms])
+  end
+
+  @doc false
+  def evaluate(_state, code, binding, options), do: Code.eval_string(code, binding, options)
+
   @doc "Starts Tidepool there."
   def start_application(peer), do: call(peer, Application, :ensure_all_started, [:tidepool])
 
