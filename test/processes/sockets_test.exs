@@ -5,6 +5,7 @@ defmodule Tidepool.Processes.SocketsTest do
   import Tidepool.ProgramClient
 
   alias Tidepool.Error
+  alias Tidepool.Function.Grants
 
   @moduletag :lunatic
   @patience 60_000
@@ -236,12 +237,24 @@ defmodule Tidepool.Processes.SocketsTest do
     assert {:error, _alert} = Task.await(task, @patience)
   end
 
-  test "a deploy that grants what is no grant, or what its node's setting does not allow, is refused" do
+  test "a deploy that grants what is no grant is refused" do
     wasm = guest("lunatic", "sockets")
 
     for net <- [["tcp"], ["tcp:*:80", 1], "dns", ["dns", "dns"]] do
       assert {:error, %Error{reason: :invalid_option, message: message}} = Tidepool.deploy(wasm, name: "x", net: net)
       assert message =~ "the option :net has to be a list of at most 32 grants"
+    end
+  end
+
+  test "grants beyond a node's are refused, with the one that is" do
+    node = ["tcp:listen:127.0.0.1:*", "tls:connect:*.example.com:443"]
+    assert Grants.check(["tcp:listen:127.0.0.1:80", "tls:connect:a.example.com:443"], node) == :ok
+    assert Grants.check(["*"], ["*"]) == :ok
+    assert Grants.check([], []) == :ok
+
+    for {grants, beyond} <- [{["dns"], "dns"}, {["tcp:listen:127.0.0.1:80", "tcp:*:80"], "tcp:*:80"}] do
+      assert {:error, %Error{reason: :invalid_option, message: message}} = Grants.check(grants, node)
+      assert message =~ "`#{beyond}`"
     end
   end
 

@@ -20,6 +20,13 @@ defmodule Tidepool.ConfigTest do
     assert %{time: 7, depth: 64} = config.limits
   end
 
+  test "what may be granted is all unless it is a list, or a string with commas" do
+    assert {:ok, %{net: ["*"]}} = Config.check([])
+
+    for net <- [[], ["tcp:listen:*:*", "dns"], "tcp:listen:*:*, dns", ""],
+        do: assert({:ok, %{net: ^net}} = Config.check(net: net))
+  end
+
   test "values that can't be are refused, and the sentence names the setting" do
     for {key, value} <- [
           port: -1,
@@ -44,6 +51,11 @@ defmodule Tidepool.ConfigTest do
           dns: "",
           dns_node: "a@b",
           max_skew: 0,
+          net: "tcp:*",
+          net: ["dns", "tcp"],
+          net: :all,
+          net: [<<255>>],
+          max_sockets: -1,
           limits: [time: 0],
           limits: [tme: 5],
           max_module: 7,

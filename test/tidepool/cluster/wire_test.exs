@@ -118,6 +118,10 @@ defmodule Tidepool.Cluster.WireTest do
                "AAAwgAAAAAAAGGoFpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaAAFmAAAAAAAAAAAAZVPxAAAAAAAEAAAAAAAAAAABAAAAAAAAAAAT" <>
                "iAAAAAAAAAPoAAAAAACAAAAAAAAAAIAAAAAAAAAAAABAAAAAAAAPQkAAAAAAAAAD6AAAEAAAAAAAAAAAAAA="
 
+  @version_5 "BQEAAAABAWYBi8/laHsAAAAFBWFAYiMxAAAAAAAICAAAAAAAAYagWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWloAAWYBAAAAAAAAAABlU/EAAA" <>
+               "AAAAQAAAAAAAAAAAEAAAAAAAAAABOIAAAAAAAAA+gAAAAAAIAAAAAAAAAAgAAAAAAAAAAAAEAAAAAAAA9CQAAAAAAAAAPoAAAQAAAAAAAAAAADC2Rlc2Ny" <>
+               "aXB0aW9uAAdTZXJ2ZXMuA25ldAAZdGNwOmxpc3RlbjoxMjcuMC4wLjE6NzAwMANuZXQAA2RucwA="
+
   test "an entry as version 2 wrote it is read with the defaults of what came later, and written as it was" do
     bytes = Base.decode64!(@version_2)
     assert {:ok, {:push, [{entry, nil}, {removed, {1_700_000_000_000, 1}}]} = message} = Wire.decode(bytes)
@@ -139,6 +143,22 @@ defmodule Tidepool.Cluster.WireTest do
     assert %{name: "f", description: "Says hello.", labels: %{"team" => "shop", "beta" => ""}} = labelled
     assert %{name: "g", description: "", labels: %{}} = plain
     assert Wire.encode(message) == bytes
+  end
+
+  test "an entry with what version 5 brought is read as it was written, and earlier ones get it as of a version that they don't know" do
+    bytes = Base.decode64!(@version_5)
+    assert {:ok, {:push, [{entry, nil}]} = message} = Wire.decode(bytes)
+    assert %{name: "f", net: ["tcp:listen:127.0.0.1:7000", "dns"], description: "Serves."} = entry
+    assert Wire.encode(message) == bytes
+
+    plain = %{entry | name: "g", net: []}
+    both = {:push, [{entry, nil}, {plain, nil}]}
+    assert [told, <<5, _rest::binary>>] = both |> Wire.encode(4) |> Enum.sort()
+    assert Wire.decode(told) == {:ok, {:push, [{plain, nil}]}}
+
+    for net <- [["tcp"], ["dns", "dns"], for(port <- 1..33, do: "tcp:*:#{port}")] do
+      assert Wire.decode(Wire.encode({:push, [{%{entry | net: net}, nil}]})) == {:error, :malformed}
+    end
   end
 
   test "nodes of an earlier version are told of a function without what its calls don't depend on" do

@@ -23,7 +23,7 @@ use crate::base::grants::{Direction, Protocol, Wanted};
 /// Plain bytes that are encrypted at once: a record.
 const RECORD_BYTES: usize = 16 << 10;
 /// Most reads of a try: what comes may be nothing that a guest gets.
-const MOST_READS: usize = 64;
+const MOST_READS: usize = 16;
 
 static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(ring::default_provider()));
 

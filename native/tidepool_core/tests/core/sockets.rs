@@ -4,10 +4,11 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::num::NonZeroU64;
 
-use tidepool_core::{Address, CallError};
+use tidepool_core::{Address, CallError, DenseConfig, Grants, NetworkConfig, RuntimeConfig};
 
+use crate::settings::{self, network};
 use crate::support::program::granted;
-use crate::support::{Outcome, PATIENCE};
+use crate::support::{Node, Outcome, PATIENCE, config};
 
 /// What guests here import, and functions that make them short. The address 127.0.0.1 is at 1024, a stream's handle at 1040,
 /// what was moved at 1048, bytes at 2048, a name at 3072.
@@ -73,11 +74,20 @@ const SHORT: &str = r#"
     (drop (call $send (i64.const 2))))
 "#;
 
+fn node(network: NetworkConfig) -> Node {
+    let dense = DenseConfig { max_instances: Some(16), ..settings::DENSE };
+    Node::new(&RuntimeConfig { dense, network, ..config() })
+}
+
 const EVERYTHING: &str = "tcp:*:* udp:*:* dns";
 
 /// Runs a program beside a peer, to both their ends. What it told the host, where it has number 2.
 fn run(code: &str, grants: &str, sockets: usize, peer: impl FnOnce() + Send) -> (Outcome, Vec<String>) {
-    let (_node, mut processes) = granted(&format!("{SOCKETS} {SHORT} {code}"), grants, sockets);
+    run_on(&node(NetworkConfig { max_program_sockets: sockets, ..network() }), code, grants, peer)
+}
+
+fn run_on(node: &Node, code: &str, grants: &str, peer: impl FnOnce() + Send) -> (Outcome, Vec<String>) {
+    let mut processes = granted(node, &format!("{SOCKETS} {SHORT} {code}"), grants);
     assert_eq!(processes.first.introduce(Address(NonZeroU64::new(99).unwrap())), 2);
     let outcome = std::thread::scope(|scope| {
         scope.spawn(peer);
@@ -312,6 +322,32 @@ fn a_program_has_as_many_sockets_as_it_may_and_one_more_is_an_error() {
     );
     assert_eq!(outcome, Ok(Vec::new()));
     assert_eq!(told, ["the program has the 2 sockets that it may have"]);
+}
+
+#[test]
+fn what_the_node_does_not_allow_is_an_error_whatever_the_deploy_grants() {
+    let network =
+        NetworkConfig { grants: Grants::parse(["tcp:connect:*:*"]).unwrap(), max_program_sockets: 16, ..network() };
+    let code = r#"(func (export "_start")
+         (call $check (i32.eq (call $bind) (i32.const 1)))
+         (call $tell_error (i32.const 1040)))"#;
+    let (outcome, told) = run_on(&node(network), code, EVERYTHING, || {});
+    assert_eq!(outcome, Ok(Vec::new()));
+    assert!(told[0].starts_with("this node grants nobody tcp:listen:127.0.0.1:*:"), "{told:?}");
+}
+
+#[test]
+fn the_sockets_of_a_program_that_has_ended_are_others_to_have() {
+    let node = node(NetworkConfig { max_sockets: 1, ..network() });
+    let code = r#"(func (export "_start")
+         (call $check (i32.eqz (call $bind)))
+         (call $check (i32.eq (call $bind) (i32.const 1)))
+         (call $tell_error (i32.const 1040)))"#;
+    for _program in 0..3 {
+        let (outcome, told) = run_on(&node, code, EVERYTHING, || {});
+        assert_eq!(outcome, Ok(Vec::new()));
+        assert_eq!(told, ["the programs of this node have the 1 sockets that they may have together"]);
+    }
 }
 
 #[test]

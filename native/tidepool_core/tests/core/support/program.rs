@@ -2,14 +2,10 @@
 
 use std::sync::Arc;
 
-use tidepool_core::{
-    CompileConfig, DenseConfig, EngineKind, FunctionConfig, Grants, Instances, Limits, NetworkConfig, ProcessOptions,
-    RuntimeConfig,
-};
+use tidepool_core::{CompileConfig, EngineKind, FunctionConfig, Grants, Instances, Limits, ProcessOptions};
 
 use super::processes::Processes;
-use super::{Node, Outcome, config, limits, wat};
-use crate::settings;
+use super::{Node, Outcome, limits, wat};
 
 /// What most guests here import, and functions that make them short.
 const PRELUDE: &str = r#"
@@ -94,19 +90,14 @@ pub(crate) fn run_with(code: &str, limits: Limits) -> (Outcome, Processes) {
     (processes.run(), processes)
 }
 
-/// A program of which no process has run yet, with these grants and as many sockets.
-pub(crate) fn granted(code: &str, grants: &str, max_program_sockets: usize) -> (Node, Processes) {
-    let network = NetworkConfig { max_program_sockets, ..settings::network() };
-    let dense = DenseConfig { max_instances: Some(16), ..settings::DENSE };
-    let node = Node::new(&RuntimeConfig { dense, network, ..config() });
+/// A program with these grants, of which no process has run yet.
+pub(crate) fn granted(node: &Node, code: &str, grants: &str) -> Processes {
     let compiled = CompileConfig { engine: EngineKind::Dense, ..CompileConfig::default() };
     let module = Arc::new(node.runtime.compile(&program(code), &compiled).unwrap());
     let grants = Grants::parse(grants.split_whitespace()).unwrap();
     let config =
         FunctionConfig { name: "guest".into(), version: 1, instances: Instances::Fresh, limits: limits(), grants };
-    let function = Arc::new(module.function(config).unwrap());
-    let processes = Processes::start(&function, ProcessOptions::default());
-    (node, processes)
+    Processes::start(&Arc::new(module.function(config).unwrap()), ProcessOptions::default())
 }
 
 pub(crate) fn passes(code: &str) -> Processes {

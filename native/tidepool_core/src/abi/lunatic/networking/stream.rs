@@ -50,13 +50,12 @@ pub(super) fn read<T: GuestStream>(
                     Some(Err(error)) => return failed(&mut caller, out, error.to_string()),
                     Some(Ok(())) => {}
                 }
-                // What wakes may be nothing for the guest, again and again.
-                memory::copied(&mut caller, BASE_BYTES).await;
                 match try_read(&mut caller, &*stream, place, out, how)? {
                     Moved::Done => return Ok(OK),
                     Moved::Failed(error) => return failed(&mut caller, out, error.to_string()),
                     Moved::Wait(again) => interest = again,
                 }
+                idle(&mut caller).await;
             }
         }),
         Err(error) => refused(error),
@@ -107,6 +106,11 @@ pub(super) fn charge(caller: &mut Caller<'_, State>, bytes: usize) {
     }
 }
 
+/// Counts a wake that was for nothing: what comes may be nothing for the guest, again and again.
+pub(super) async fn idle(caller: &mut Caller<'_, State>) {
+    memory::copied(caller, memory::PIECE_BYTES).await;
+}
+
 /// Writes pieces of the guest's memory: at once, or when there is room.
 pub(super) fn write<T: GuestStream>(
     mut caller: Caller<'_, State>,
@@ -134,12 +138,12 @@ pub(super) fn write<T: GuestStream>(
                     Some(Err(error)) => return failed(&mut caller, out, error.to_string()),
                     Some(Ok(())) => {}
                 }
-                memory::copied(&mut caller, BASE_BYTES).await;
                 match try_write(&mut caller, &*stream, &places, out)? {
                     Moved::Done => break,
                     Moved::Failed(error) => return failed(&mut caller, out, error.to_string()),
                     Moved::Wait(again) => interest = again,
                 }
+                idle(&mut caller).await;
             }
             if let Ok(Tried::Wait(interest)) = stream.try_flush() {
                 flush_until(&mut caller, &*stream, interest).await;
@@ -158,7 +162,7 @@ async fn flush_until<T: GuestStream>(caller: &mut Caller<'_, State>, stream: &T,
             Ok(Tried::Wait(again)) => interest = again,
             _ => return,
         }
-        memory::copied(caller, BASE_BYTES).await;
+        idle(caller).await;
     }
 }
 
@@ -228,7 +232,7 @@ pub(super) async fn flush<T: GuestStream>(
             Ok(Tried::Done(())) => return Ok(OK),
             Err(error) => return failed(&mut caller, out, error.to_string()),
             Ok(Tried::Wait(interest)) => match until(&mut caller, deadline, stream.ready(interest)).await {
-                Some(Ok(())) => memory::copied(&mut caller, BASE_BYTES).await,
+                Some(Ok(())) => idle(&mut caller).await,
                 Some(Err(error)) => return failed(&mut caller, out, error.to_string()),
                 // For the guest crate, which takes the out value for an error's handle.
                 None => return failed(&mut caller, out, "flushing took longer than it may"),

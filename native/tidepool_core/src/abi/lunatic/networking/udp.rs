@@ -8,7 +8,7 @@ use tokio::io::Interest;
 use wasmtime::{Caller, Linker};
 
 use super::address;
-use super::stream::charge;
+use super::stream::{charge, idle};
 use super::support::{count, find, made, range, remove, share, until};
 use crate::abi::lunatic::NETWORKING;
 use crate::abi::lunatic::support::{OK, failed, guest, put, trap};
@@ -202,7 +202,7 @@ async fn wait(
     match until(caller, None, socket.ready(interest)).await {
         Some(Err(error)) => failed(caller, out, error.to_string()).map(Some),
         _ => {
-            memory::copied(caller, 0).await;
+            idle(caller).await;
             Ok(None)
         }
     }
