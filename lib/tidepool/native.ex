@@ -270,6 +270,14 @@ defmodule Tidepool.Native do
   @spec process_figures(process_ref) :: [{name :: binary, :counter | :gauge | :histogram, term}]
   def process_figures(_process), do: :erlang.nif_error(:not_loaded)
 
+  @doc "Gives a program input that it has asked for."
+  @spec process_input(process_ref, binary | :eof) :: :ok
+  def process_input(_process, _input), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Says that so many bytes of a program's output are where they were to go."
+  @spec process_written(process_ref, non_neg_integer) :: :ok
+  def process_written(_process, _bytes), do: :erlang.nif_error(:not_loaded)
+
   @doc "Locks a file until the term is gone or the node ends, however it ends."
   @spec lock_file(binary) :: {:ok, reference} | {:error, :locked | binary}
   def lock_file(_path), do: :erlang.nif_error(:not_loaded)

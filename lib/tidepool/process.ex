@@ -16,19 +16,23 @@ defmodule Tidepool.Process do
   alias Tidepool.{Catalog, Error, Native}
   alias Tidepool.Process.{Loop, Programs}
 
-  @options [:entry, :env, :output, :cpu_time]
+  @options [:entry, :env, :output, :stdio, :cpu_time]
 
   @typedoc """
   - `:entry` is the export that the first process runs, a function without parameters: `"_start"` if nothing is said.
   - `:env` is its environment, a map of strings.
   - `:output` is where lines go that the program's processes print: `:log`, which is Logger, or a pid, which gets
     `{:tidepool_output, pid, :stdout | :stderr, line}`.
+  - `:stdio` is a process that has the program's standard input and output, byte for byte. It gets `{:tidepool_input, pid}` when
+    the program waits for input, and gives it that by `input/2`; and `{:tidepool_output, pid, :stdout | :stderr, bytes}`, which it
+    answers by `written/2`: with 256 KiB unanswered the program waits.
   - `:cpu_time` is how long each of its processes may compute, in ms; without limit, if nothing is said.
   """
   @type option ::
           {:entry, String.t()}
           | {:env, %{String.t() => String.t()}}
           | {:output, :log | pid}
+          | {:stdio, pid}
           | {:cpu_time, pos_integer}
 
   @typedoc """
@@ -94,6 +98,7 @@ defmodule Tidepool.Process do
       args: args,
       env: Map.new(Keyword.get(options, :env, %{})),
       output: if(is_pid(output), do: output),
+      stdio: options[:stdio],
       cpu_time: cpu_time
     }
 
@@ -112,6 +117,9 @@ defmodule Tidepool.Process do
 
       not (output == :log or (is_pid(output) and node(output) == node())) ->
         invalid(name, "the option :output has to be :log or a pid of this node")
+
+      not (native.stdio == nil or (is_pid(native.stdio) and node(native.stdio) == node())) ->
+        invalid(name, "the option :stdio has to be a pid of this node")
 
       not (cpu_time == nil or (is_integer(cpu_time) and cpu_time > 0)) ->
         invalid(name, "the option :cpu_time has to be a number of ms")
@@ -188,6 +196,20 @@ defmodule Tidepool.Process do
       nil -> {:error, Error.new(:invalid_option, "#{inspect(guest)} is no process of a program on this node")}
       reference -> {:ok, Native.process_introduce(reference, pid)}
     end
+  end
+
+  @doc "Gives a program with `:stdio` input, or says that there is no more. By its first process; nothing to one that has ended."
+  @spec input(pid, binary | :eof) :: :ok
+  def input(pid, input) do
+    with reference when reference != nil <- reference(pid), do: Native.process_input(reference, input)
+    :ok
+  end
+
+  @doc "Says that so many bytes of the output of a program with `:stdio` are where they were to go."
+  @spec written(pid, non_neg_integer) :: :ok
+  def written(pid, bytes) do
+    with reference when reference != nil <- reference(pid), do: Native.process_written(reference, bytes)
+    :ok
   end
 
   @doc "Kills a process."

@@ -5,13 +5,22 @@ defmodule Tidepool.Release do
       bin/tidepool eval 'Tidepool.Release.adopt("tidepool@localhost")'
       bin/tidepool eval 'Tidepool.Release.check()'
 
-  Each says what it has done; or why not, on standard error, and then the exit status is 1.
+  and `bin/tidepool run FILE`, which needs no node. Each says what it has done; or why not, on standard error, and then the exit status is 1.
   """
 
   alias Tidepool.{Config, Data, Error}
   alias Tidepool.Catalog.Store
   alias Tidepool.Cluster.Certificates
+  alias Tidepool.Command.Run
   alias Tidepool.Data.Check
+
+  @doc "Runs a program (`Tidepool.Command.Run`), whose command line is in the variables that `rel/env.sh.eex` sets."
+  @spec run :: no_return
+  def run do
+    count = String.to_integer(System.fetch_env!("TIDEPOOL_RUN"))
+    arguments = for number <- 1..count//1, do: System.fetch_env!("TIDEPOOL_RUN_#{number}")
+    arguments |> Run.main(Process.group_leader()) |> System.halt()
+  end
 
   @doc """
   Makes the data of node `from` in the configured data folder that of node `to`, without a second name that of the

@@ -43,6 +43,8 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     process_introduce: [:process, :pid],
     process_whereis: [:process, :text],
     process_figures: [:process],
+    process_input: [:process, :binary],
+    process_written: [:process, :number],
     lock_file: [:text],
     sync_folder: [:text],
     json_encode: [:json],

@@ -106,6 +106,27 @@ defmodule Tidepool.Ship.ReleaseTest do
     end
   end
 
+  test "a release runs programs, with any arguments, standard input and output and their exit status", context do
+    folder = tmp_folder!()
+    File.write!(Path.join(folder, "in"), "low tide\n")
+    terminal = Path.expand("guests/build/lunatic/terminal.wasm")
+
+    run = fn arguments ->
+      script = ~s("$TOOL" run "$@" <"$FOLDER/in" 2>"$FOLDER/err")
+      env = [{"TOOL", Path.join(context.root, "bin/tidepool")}, {"FOLDER", folder}]
+      {output, status} = System.cmd("bash", ["-c", script, "bash" | arguments], env: env)
+      {output, File.read!(Path.join(folder, "err")), status}
+    end
+
+    assert run.([terminal, "--", "cat", "a  b", "*", "'$HOME'", ""]) ==
+             {"terminal.wasm cat a  b * '$HOME' \nlow tide\n", "", 0}
+
+    assert {"terminal.wasm exit 3\n", "", 3} = run.([terminal, "--", "exit", "3"])
+    assert {"terminal.wasm panic\n", error, 134} = run.([terminal, "--", "panic"])
+    assert error =~ "trap unreachable"
+    assert {"", "name a file" <> _more, 2} = run.([])
+  end
+
   test "shell commands reach the node, which listens to this machine alone", context do
     data = tmp_folder!()
     {program, url} = start!(context, [{"TIDEPOOL_DATA", data}])

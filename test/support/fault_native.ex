@@ -120,7 +120,7 @@ defmodule Tidepool.FaultNative do
   end
 
   @doc "How a program is started."
-  def program, do: %{entry: "_start", args: [], env: %{}, output: nil, cpu_time: nil}
+  def program, do: %{entry: "_start", args: [], env: %{}, output: nil, stdio: nil, cpu_time: nil}
 
   @doc "A process that waits for a message, driven by the caller."
   def process(runtime) do

@@ -13,6 +13,7 @@ use crate::process::handle::Process;
 use crate::process::message::{Data, Message};
 use crate::process::metrics::Figure;
 use crate::process::program::Program;
+use crate::process::stdio::Stdio;
 
 /// What a process is told beside what other guests send.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,6 +128,12 @@ impl ProcessRef {
     #[must_use]
     pub fn figures(&self) -> Vec<(String, Figure)> {
         self.program.figures.all()
+    }
+
+    /// Its program's own standard input and output.
+    #[must_use]
+    pub fn stdio(&self) -> Option<&Stdio> {
+        self.program.stdio.as_deref()
     }
 
     /// What is known of it.

@@ -21,6 +21,7 @@ use crate::net::access::Access;
 use crate::process::config::Config;
 use crate::process::handle::Process;
 use crate::process::program::{Bounds, Output, Program};
+use crate::process::stdio::Stdio;
 use crate::store::context::FunctionContext;
 use crate::store::line_budget::LineBudget;
 
@@ -38,13 +39,22 @@ pub struct ProcessOptions {
     pub env: Vec<(String, String)>,
     /// Where lines go that it prints; the console, when there is none.
     pub output: Option<Arc<dyn Output>>,
+    /// Standard input and output of the program's own, byte for byte; then `output` has only what the guest prints elsewhere.
+    pub stdio: Option<Arc<Stdio>>,
     /// CPU time that each of its processes may use; without limit, when there is none.
     pub cpu_time: Option<Duration>,
 }
 
 impl Default for ProcessOptions {
     fn default() -> Self {
-        ProcessOptions { entry: START.into(), args: Vec::new(), env: Vec::new(), output: None, cpu_time: None }
+        ProcessOptions {
+            entry: START.into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            output: None,
+            stdio: None,
+            cpu_time: None,
+        }
     }
 }
 
@@ -116,9 +126,10 @@ pub(crate) fn start(target: &Arc<Target>, options: ProcessOptions) -> Result<Tas
     let limits = target.limits();
     let processes = usize::try_from(limits.instances).unwrap_or(usize::MAX);
     let bounds = Bounds { processes, mailbox_bytes: MAILBOX_BYTES };
-    let ProcessOptions { entry, args, env, output, cpu_time } = options;
+    let ProcessOptions { entry, args, env, output, stdio, cpu_time } = options;
     let access = Access::new(&target.node.network, &target.function.grants);
-    let program = Arc::new(Program::new(&target.function.name, target.function.version, bounds, access, output));
+    let program = Program::new(&target.function.name, target.function.version, bounds, access, output);
+    let program = Arc::new(program.with_stdio(stdio));
     let process = program.add_guest(entry).map_err(|message| CallError::Overloaded { message })?;
     let config = Arc::new(Config::first(args, env, cpu_time));
     let guest = Arc::new(Guest { program, process, config });
@@ -162,7 +173,11 @@ fn prepare(call: &Call, guest: Arc<Guest>, params: Vec<Val>) -> impl FnOnce(&mut
     move |state| {
         state.call = Some(call);
         state.meter.lower(guest.config.max_memory);
-        let world = World { args: guest.config.args.clone(), env: guest.config.env.clone() };
+        let world = World {
+            args: guest.config.args.clone(),
+            env: guest.config.env.clone(),
+            stdio: guest.program.stdio.clone(),
+        };
         state.abi.wasi.set_world(world);
         let data = state.abi.lunatic.data();
         data.entry = Some(Entry { name: guest.process.entry.clone(), params });

@@ -8,4 +8,5 @@ pub(crate) mod message;
 pub(crate) mod metrics;
 pub(crate) mod program;
 pub(crate) mod registry;
+pub(crate) mod stdio;
 mod timers;

@@ -9,6 +9,7 @@ use foldhash::fast::RandomState;
 use super::handle::Process;
 use super::metrics::Figures;
 use super::registry::Registry;
+use super::stdio::Stdio;
 use crate::base::console::Stream;
 use crate::base::request::Address;
 use crate::net::access::Access;
@@ -45,6 +46,8 @@ pub(crate) struct Program {
     pub(crate) names: Registry,
     pub(crate) figures: Figures,
     pub(crate) output: Option<Arc<dyn Output>>,
+    /// Its own standard input and output.
+    pub(crate) stdio: Option<Arc<Stdio>>,
     /// What it may do with the network.
     pub(crate) access: Access,
     shards: [Mutex<HashMap<u64, Arc<Process>, RandomState>>; SHARDS],
@@ -73,6 +76,7 @@ impl Program {
             names: Registry::default(),
             figures: Figures::default(),
             output,
+            stdio: None,
             access,
             shards: Default::default(),
             driven: Default::default(),
@@ -81,6 +85,11 @@ impl Program {
             ended: AtomicBool::new(false),
             gone: AtomicUsize::new(0),
         }
+    }
+
+    /// The program with standard input and output of its own.
+    pub(crate) fn with_stdio(self, stdio: Option<Arc<Stdio>>) -> Self {
+        Program { stdio, ..self }
     }
 
     /// A number for a process that is about to run `entry`.

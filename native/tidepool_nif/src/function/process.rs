@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustler::types::map::MapIterator;
 use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, ResourceArc, Term};
 use tidepool_core::console::Stream;
-use tidepool_core::{Address, Figure, Output, ProcessInfo, ProcessOptions, ProcessRef, Signal, Task};
+use tidepool_core::{Address, Figure, Output, ProcessInfo, ProcessOptions, ProcessRef, Signal, Stdio, Task, Terminal};
 
 use crate::function::call::{TaskHandle, first_slice, next_slice, not_deployed, with_task};
 use crate::function::deploy::FunctionHandle;
@@ -16,10 +16,10 @@ use crate::terms::decode::{List, field};
 use crate::terms::{atoms, encode, pid};
 
 /// Starts a program of a published function, and drives its first process for its first slice. `options` are `entry`, `args`,
-/// `env` (a map), `output` (a pid, or `nil`) and `cpu_time` (ms for each process, or `nil`).
+/// `env` (a map), `output` and `stdio` (a pid, or `nil`) and `cpu_time` (ms for each process, or `nil`).
 #[rustler::nif]
 fn start_process<'a>(env: Env<'a>, node: &'a Node, name: Binary<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
-    let options = decode(node, options)?;
+    let options = decode(node, env.pid(), options)?;
     let Ok(name) = std::str::from_utf8(name.as_slice()) else { return Ok(not_deployed(env)) };
     let started = node.runtime.directory().with(name, |published| published.function.start_process(options));
     Ok(match started {
@@ -34,16 +34,18 @@ fn start_process<'a>(env: Env<'a>, node: &'a Node, name: Binary<'a>, options: Te
     })
 }
 
-fn decode(node: &Node, options: Term<'_>) -> NifResult<ProcessOptions> {
+fn decode(node: &Node, program: LocalPid, options: Term<'_>) -> NifResult<ProcessOptions> {
     let pairs = MapIterator::new(field(options, atoms::env())?).ok_or(rustler::Error::BadArg)?;
     let env = pairs.map(|(name, value)| Ok((name.decode()?, value.decode()?))).collect::<NifResult<_>>()?;
     let output = field::<Option<LocalPid>>(options, atoms::output())?;
+    let stdio = field::<Option<LocalPid>>(options, atoms::stdio())?;
     Ok(ProcessOptions {
         entry: field(options, atoms::entry())?,
         cpu_time: field::<Option<u64>>(options, atoms::cpu_time())?.map(crate::terms::decode::millis),
         args: field::<List<String>>(options, atoms::args())?.0,
         env,
         output: output.map(|to| Arc::new(Lines { to, io: node.io().clone() }) as Arc<dyn Output>),
+        stdio: stdio.map(|to| Arc::new(Stdio::new(Box::new(Remote { to, program, io: node.io().clone() })))),
     })
 }
 
@@ -55,13 +57,61 @@ struct Lines {
 
 impl Output for Lines {
     fn line(&self, process: Option<Address>, stream: Stream, text: &str) {
-        let stream = match stream {
-            Stream::Console => atoms::console(),
-            Stream::Stdout => atoms::stdout(),
-            Stream::Stderr => atoms::stderr(),
-        };
+        let stream = self::stream(stream);
         post(Letter::Line { to: self.to, process, stream, text: text.to_owned() }, &self.io);
     }
+}
+
+/// A process that is at the other end of a program's standard input and output. It gets `{:tidepool_input, program}` when
+/// the program waits for input, and `{:tidepool_output, program, stream, bytes}`.
+struct Remote {
+    to: LocalPid,
+    /// Its first process.
+    program: LocalPid,
+    io: tokio::runtime::Handle,
+}
+
+impl Terminal for Remote {
+    fn wanted(&self) {
+        post(Letter::Wanted { to: self.to, program: self.program }, &self.io);
+    }
+
+    fn wrote(&self, stream: Stream, bytes: &[u8]) {
+        let (to, program, stream) = (self.to, self.program, self::stream(stream));
+        post(Letter::Written { to, program, stream, bytes: bytes.to_vec() }, &self.io);
+    }
+}
+
+fn stream(stream: Stream) -> Atom {
+    match stream {
+        Stream::Console => atoms::console(),
+        Stream::Stdout => atoms::stdout(),
+        Stream::Stderr => atoms::stderr(),
+    }
+}
+
+/// Gives a program input that it has asked for: bytes, or `:eof`.
+#[rustler::nif]
+fn process_input(process: &ProcessHandle, input: Term<'_>) -> NifResult<Atom> {
+    let more = if input.is_atom() { None } else { Some(input.decode::<Binary<'_>>()?) };
+    if more.is_none() && input.decode::<Atom>()? != atoms::eof() {
+        return Err(rustler::Error::BadArg);
+    }
+    match (process.0.stdio(), more) {
+        (Some(stdio), Some(bytes)) => stdio.give(bytes::Bytes::copy_from_slice(bytes.as_slice())),
+        (Some(stdio), None) => stdio.end(),
+        (None, _) => {}
+    }
+    Ok(atoms::ok())
+}
+
+/// So many bytes of a program's output are where they were to go.
+#[rustler::nif]
+fn process_written(process: &ProcessHandle, bytes: usize) -> Atom {
+    if let Some(stdio) = process.0.stdio() {
+        stdio.written(bytes);
+    }
+    atoms::ok()
 }
 
 /// The process that a task drives.

@@ -9,7 +9,7 @@ use rustler::{Atom, Encoder, Env, LocalPid, OwnedEnv, Term};
 use tidepool_core::Address;
 use tokio::runtime::Handle;
 
-use crate::terms::{atoms, pid};
+use crate::terms::{atoms, encode, pid};
 
 /// Its owner waits for it.
 const ARMED: u8 = 0;
@@ -65,13 +65,17 @@ pub(crate) enum Letter {
     Wake(Arc<Waker>),
     /// `{:tidepool_output, process, stream, line}`.
     Line { to: LocalPid, process: Option<Address>, stream: Atom, text: String },
+    /// `{:tidepool_input, program}`.
+    Wanted { to: LocalPid, program: LocalPid },
+    /// `{:tidepool_output, program, stream, bytes}`.
+    Written { to: LocalPid, program: LocalPid, stream: Atom, bytes: Vec<u8> },
 }
 
 impl Letter {
     fn to(&self) -> LocalPid {
         match self {
             Letter::Wake(waker) => waker.owner,
-            Letter::Line { to, .. } => *to,
+            Letter::Line { to, .. } | Letter::Wanted { to, .. } | Letter::Written { to, .. } => *to,
         }
     }
 }
@@ -82,6 +86,10 @@ impl Encoder for Letter {
             Letter::Wake(waker) => (atoms::tidepool_wake(), waker.id).encode(env),
             Letter::Line { process, stream, text, .. } => {
                 (atoms::tidepool_output(), pid::term(env, *process), stream, text).encode(env)
+            }
+            Letter::Wanted { program, .. } => (atoms::tidepool_input(), program).encode(env),
+            Letter::Written { program, stream, bytes, .. } => {
+                (atoms::tidepool_output(), program, stream, encode::copy(env, bytes)).encode(env)
             }
         }
     }

@@ -7,6 +7,7 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 
 use super::data::World;
 use super::output::Output;
+use super::stdio::{Stdin, Written};
 use crate::abi::slots::State;
 use crate::base::console::Stream;
 use crate::base::printed::Printed;
@@ -24,12 +25,20 @@ pub(super) fn context(state: &mut State) -> &mut WasiP1Ctx {
 
 /// The context of a guest whose output is printed.
 fn library(function: &Arc<FunctionContext>, tail: &Arc<Tail>, world: Option<Box<World>>) -> Box<WasiP1Ctx> {
-    let [stdout, stderr] = streams(function, tail);
     let mut builder = builder();
-    if let Some(world) = world {
-        builder.args(&world.args).envs(&world.env);
+    let world = world.unwrap_or_default();
+    builder.args(&world.args).envs(&world.env);
+    match world.stdio {
+        Some(own) => {
+            let [stdout, stderr] = [Stream::Stdout, Stream::Stderr].map(|stream| Written(Arc::clone(&own), stream));
+            builder.stdin(Stdin(own)).stdout(stdout).stderr(stderr);
+        }
+        None => {
+            let [stdout, stderr] = streams(function, tail);
+            builder.stdout(stdout).stderr(stderr);
+        }
     }
-    Box::new(builder.stdout(stdout).stderr(stderr).build_p1())
+    Box::new(builder.build_p1())
 }
 
 fn streams(function: &Arc<FunctionContext>, tail: &Arc<Tail>) -> [Output; 2] {

@@ -1,17 +1,22 @@
 //! Data of WASI in a guest's store.
 
+use std::sync::Arc;
+
 use wasmtime::TypedFunc;
 use wasmtime_wasi::p1::WasiP1Ctx;
 
 use super::output::Output;
+use crate::process::stdio::Stdio;
 
 /// What a guest finds beside clocks and randomness.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct World {
     /// Arguments; the first is the program's name.
     pub(crate) args: Vec<String>,
     /// Names and values.
     pub(crate) env: Vec<(String, String)>,
+    /// Its own standard input and output; else there is no input, and what is written is printed.
+    pub(crate) stdio: Option<Arc<Stdio>>,
 }
 
 /// The slot of WASI.

@@ -11,5 +11,6 @@ mod input;
 pub(crate) mod output;
 mod preview0;
 mod program;
+mod stdio;
 
 pub(crate) use program::Program;
