@@ -178,13 +178,16 @@ impl Task {
     ) -> Step {
         let burst = self.burst();
         // The limit of a process may be less than a slice.
-        let exact = self.member.is_some() && self.cpu_limit().is_some();
+        let exact = self.cpu_limit().filter(|_| self.member.is_some());
         let Some(future) = self.future.as_mut() else {
             return Step::Done(Err(CallError::Internal { message: "the call is over already".into() }));
         };
         // Wall time includes what the system gave to other threads, which is much on a busy machine. A guest that goes on after
         // it has yielded, or after a slice of CPU time, or has an exact limit, is worth the system calls that leave it out.
-        let clock = (std::mem::take(&mut self.yielded) || burst >= SLICE || exact).then(ThreadClock::now);
+        let clock = (std::mem::take(&mut self.yielded) || burst >= SLICE || exact.is_some()).then(ThreadClock::now);
+        if let (Some(clock), Some(limit)) = (&clock, exact) {
+            self.call.channel.set_cpu_end(clock.later(limit.saturating_sub(self.cpu_time)));
+        }
         // A call is driven right after it was started.
         let began = match self.slice {
             Slice::NotYet => self.started_at,
@@ -239,11 +242,11 @@ impl Task {
         }
         match polled {
             // A process may be through with more than its limit before a slice is over; a call has a slice in any case.
-            Ok(Polled::Ready(outcome)) if !exact || outcome.is_err() => self.finish(outcome),
+            Ok(Polled::Ready(outcome)) if exact.is_none() || outcome.is_err() => self.finish(outcome),
             // Whatever the guest asks for, its CPU time is used up.
             Ok(_) if self.cpu_limit().is_some_and(|limit| self.cpu_time > limit) => {
                 let limit = self.cpu_limit().unwrap_or_default();
-                let allowed = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+                let allowed = u64::try_from(limit.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
                 let console = self.call.channel.console();
                 self.finish(Err(CallError::Limit { limit: Limit::CpuTime, allowed, frames: Vec::new(), console }))
             }

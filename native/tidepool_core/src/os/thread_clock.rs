@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 ///
 /// Reading it from the kernel takes up to 1.5 µs; reading wall time takes 50 ns. So a slice that begins right after another
 /// one takes the CPU time at the end of that and adds the wall time since: one reading per slice, which the slice pays for.
+#[derive(Debug)]
 pub(crate) struct ThreadClock(Duration);
 
 /// A thread that loses its core loses it for longer.
@@ -24,6 +25,16 @@ impl ThreadClock {
             Some((since, computed)) if since < RIGHT_AFTER => ThreadClock(computed + since),
             _ => ThreadClock(Self::ask()),
         }
+    }
+
+    /// So much later.
+    pub(crate) fn later(&self, by: Duration) -> Self {
+        ThreadClock(self.0.saturating_add(by))
+    }
+
+    /// Whether it is over.
+    pub(crate) fn has_passed(&self) -> bool {
+        Self::ask() >= self.0
     }
 
     pub(crate) fn elapsed(&self) -> Duration {

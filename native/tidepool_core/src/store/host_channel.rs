@@ -10,6 +10,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use crate::base::request::{HostReply, HostRequest};
+use crate::os::thread_clock::ThreadClock;
 use crate::slice::epoch::FIRST_SLICE_TICKS;
 use crate::store::tail::Tail;
 
@@ -81,6 +82,8 @@ pub(crate) struct HostChannel {
     timed: AtomicBool,
     wake_at: Mutex<Option<Instant>>,
     gift: Mutex<Option<Gift>>,
+    /// When the slice that runs has used up what its guest may compute.
+    cpu_end: Mutex<Option<ThreadClock>>,
 }
 
 /// What an answer carries beside its bytes.
@@ -142,6 +145,16 @@ impl HostChannel {
             queue.waited += since.elapsed();
         }
         queue.since = queued.then(Instant::now);
+    }
+
+    /// Notes when the slice that begins will have used up what its guest may compute.
+    pub(crate) fn set_cpu_end(&self, end: ThreadClock) {
+        *self.cpu_end.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+    }
+
+    /// Whether the guest that runs has used up what it may compute, and has yet to be stopped. A look at the system's clock.
+    pub(crate) fn cpu_is_spent(&self) -> bool {
+        self.cpu_end.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(ThreadClock::has_passed)
     }
 
     /// Gives something along with the answer that follows.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tidepool_core::console::Stream;
 use tidepool_core::{
-    Address, CallError, Figure, HostRequest, Instances, Limits, Output, ProcessOptions, ProcessRequest, Step,
+    Address, CallError, Figure, HostRequest, Instances, Limit, Limits, Output, ProcessOptions, ProcessRequest, Step,
 };
 
 use crate::support::processes::Processes;
@@ -147,6 +147,25 @@ fn a_process_that_reaches_its_limit_while_it_makes_another_leaves_none() {
     assert!(matches!(processes.outcomes[&2], Err(CallError::Limit { .. })), "{:?}", processes.outcomes[&2]);
     assert!(!processes.outcomes.contains_key(&3), "it never began");
     assert_eq!(processes.left(), 0);
+}
+
+#[test]
+fn what_a_process_computed_beyond_its_limit_is_for_nobody() {
+    // It is through before a slice is over: nobody stops it but itself.
+    let processes = passes(
+        r#"(func (export "_start") (local $config i64)
+             (local.set $config (call $create_config))
+             (call $set_max_fuel (local.get $config) (i64.const 1))
+             (call $monitor (call $child (i64.const 0) (local.get $config)))
+             (call $check (i32.eq (call $next (i64.const 0) (call $forever)) (i32.const 2))))
+           (func (export "child") (local $count i32)
+             (loop $more (br_if $more (i32.lt_u (local.tee $count (i32.add (local.get $count) (i32.const 1)))
+               (i32.const 2000000))))
+             (call $post (i64.const 1) (i64.const 0) (i32.const 7)))"#,
+    );
+    let Err(CallError::Limit { limit: Limit::CpuTime, allowed: 1, .. }) = processes.outcomes[&2] else {
+        panic!("{:?}", processes.outcomes[&2]);
+    };
 }
 
 #[test]

@@ -14,6 +14,8 @@ use crate::abi::lunatic::support::{
 };
 use crate::abi::memory::{self, length};
 use crate::abi::slots::State;
+use crate::base::error::CallError;
+use crate::base::limits::Limit;
 use crate::base::request::ProcessRequest;
 use crate::process::handle::{Process, Sent};
 use crate::process::message::{Data, Message};
@@ -159,6 +161,7 @@ enum Sending {
 
 /// Sends the scratch, as far as that can be done at once.
 fn try_send(caller: &mut Caller<'_, State>, guest: &Guest, id: u64) -> wasmtime::Result<Sending> {
+    within_cpu_time(caller, guest)?;
     let data = take_data(caller)?;
     let Some(process) = guest.program.process(id) else { return Ok(Sending::Done) };
     if !process.is_guest() {
@@ -214,6 +217,13 @@ pub(super) fn send(mut caller: Caller<'_, State>, id: u64) -> ImportFuture<'_, i
         }),
         Err(error) => refused(error),
     }
+}
+
+/// Stops a guest that has used up its CPU time and has yet to be stopped for that: what it computed is for nobody.
+fn within_cpu_time(caller: &mut Caller<'_, State>, guest: &Guest) -> wasmtime::Result<()> {
+    let Some(allowed_us) = guest.config.cpu_time_us() else { return Ok(()) };
+    let spent = caller.data().call.as_ref().is_some_and(|call| call.channel.cpu_is_spent());
+    if spent { Err(memory::fail(caller, CallError::limit(Limit::CpuTime, allowed_us.div_ceil(1_000)))) } else { Ok(()) }
 }
 
 /// Tags to choose by. Few are kept in place.
