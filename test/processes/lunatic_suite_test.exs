@@ -7,6 +7,8 @@ for {engine, module} <- [dense: Tidepool.LunaticSuite.DenseTest, fast: Tidepool.
     alias Tidepool.LunaticSuite
 
     @moduletag :lunatic
+    # Some 10 ms are not enough for the others on a machine that is busy.
+    @attempts 5
     @engine engine
     @folder "guests/build/lunatic"
     @net ["tcp:listen:*:*", "tcp:connect:*:*", "udp:*:*", "dns"]
@@ -20,9 +22,6 @@ for {engine, module} <- [dense: Tidepool.LunaticSuite.DenseTest, fast: Tidepool.
       "result::failure" => "is ignored in the crate, as a test that has to fail",
       "show_output::tests::this_test_will_fail" => "is ignored in the crate, as a test that has to fail"
     }
-
-    # Which pass or not as the machine is fast: what they do takes about as long as the least limit of CPU time.
-    @either if(engine == :fast, do: ["config::config_with_compute_limit"], else: [])
 
     # Which need a host of the internet: they pass where that is reached, and fail elsewhere.
     @abroad %{
@@ -58,6 +57,12 @@ for {engine, module} <- [dense: Tidepool.LunaticSuite.DenseTest, fast: Tidepool.
       end
     end
 
+    defp pass!(deployed, entry, attempts) do
+      with {:failed, what} <- run(deployed, entry) do
+        if attempts == 1, do: flunk(what), else: pass!(deployed, entry, attempts - 1)
+      end
+    end
+
     test "all of the crate's tests are in the modules, but the three of SQLite", %{deployed: deployed} do
       assert map_size(deployed) == 23
       paths = for entry <- @entries, do: entry.path
@@ -86,15 +91,9 @@ for {engine, module} <- [dense: Tidepool.LunaticSuite.DenseTest, fast: Tidepool.
               else: assert({:failed, _what} = outcome)
           end
 
-        entry.path in @either ->
-          test "#{entry.path} ends", %{deployed: deployed} do
-            assert run(deployed, @entry) == :ok or
-                     match?({:failed, "it was to panic and returned" <> _said}, run(deployed, @entry))
-          end
-
         true ->
           test "#{entry.path} passes", %{deployed: deployed} do
-            with {:failed, what} <- run(deployed, @entry), do: flunk(what)
+            pass!(deployed, @entry, @attempts)
           end
       end
     end
