@@ -39,7 +39,6 @@ defmodule Tidepool.Native do
           | {:monitor, pid | nil, id :: non_neg_integer}
           | {:stop_monitoring, id :: non_neg_integer}
           | {:kill, pid | nil, guest? :: boolean}
-          | {:send, pid | nil, tag :: integer, bytes :: binary, after_ms :: non_neg_integer}
           | {:compile, wasm :: binary}
 
   @typedoc "What a process is told of messages and of the ends of others."
@@ -239,7 +238,7 @@ defmodule Tidepool.Native do
   def process_signal(_task, _signal), do: :erlang.nif_error(:not_loaded)
 
   @doc "Tells a process something that it finds when it is driven next."
-  @spec process_tell(task, signal) :: :ok
+  @spec process_tell(task, signal) :: :ok | failure
   def process_tell(_task, _signal), do: :erlang.nif_error(:not_loaded)
 
   @doc "Gives a process the function that it asked to be compiled, and drives it."
@@ -249,6 +248,10 @@ defmodule Tidepool.Native do
   @doc "What is known of a process: see `t:Tidepool.Process.info/0`."
   @spec process_info(process_ref) :: map
   def process_info(_process), do: :erlang.nif_error(:not_loaded)
+
+  @doc "What is known of the process that has this number in the program of a guest; `nil` when there is none."
+  @spec process_find(process_ref, id :: non_neg_integer) :: map | nil
+  def process_find(_process, _id), do: :erlang.nif_error(:not_loaded)
 
   @doc "What is known of each process of a program."
   @spec process_infos(process_ref) :: [map]

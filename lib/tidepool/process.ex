@@ -96,7 +96,7 @@ defmodule Tidepool.Process do
     native = %{
       entry: Keyword.get(options, :entry, "_start"),
       args: args,
-      env: Map.new(Keyword.get(options, :env, %{})),
+      env: Keyword.get(options, :env, %{}),
       output: if(is_pid(output), do: output),
       stdio: options[:stdio],
       cpu_time: cpu_time
@@ -109,7 +109,7 @@ defmodule Tidepool.Process do
       not (is_list(args) and Enum.all?(args, &text?/1)) ->
         invalid(name, "the arguments of a process have to be a list of strings without a zero byte")
 
-      not Enum.all?(native.env, fn {key, value} -> text?(key) and text?(value) end) ->
+      not (is_map(native.env) and Enum.all?(native.env, fn {key, value} -> text?(key) and text?(value) end)) ->
         invalid(name, "the option :env has to be a map of strings without a zero byte")
 
       not text?(native.entry) ->
@@ -158,14 +158,9 @@ defmodule Tidepool.Process do
   @doc "What is known of the process that has this number in the program of that number; `nil` when there is none on this node."
   @spec find(program :: pos_integer, id :: pos_integer) :: info | nil
   def find(program, id) do
-    found =
-      for reference <- Programs.all(),
-          match?(%{program: ^program}, Native.process_info(reference)),
-          info <- Native.process_infos(reference),
-          info.id == id,
-          do: info
-
-    with [info] <- found, do: complete(info), else: ([] -> nil)
+    with reference when reference != nil <- Programs.find(program),
+         %{} = info <- Native.process_find(reference, id),
+         do: complete(info)
   end
 
   # What the VM knows; nothing of a process that has ended meanwhile, or has yet to begin.

@@ -38,6 +38,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     process_tell: [:task, :signal],
     process_compiled: [:task, :function],
     process_info: [:process],
+    process_find: [:process, :number],
     process_infos: [:process],
     process_end: [:process],
     process_introduce: [:process, :pid],

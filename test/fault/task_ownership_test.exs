@@ -33,6 +33,11 @@ defmodule Tidepool.Fault.TaskOwnershipTest do
 
       assert {:error, :not_owner, _message, %{}} = Native.resume(task)
       assert {:error, :not_owner, _message, %{}} = Native.answer(task, {:ok, "from somebody else"})
+
+      for tell <- [&Native.process_tell/2, &Native.process_signal/2],
+          do: assert({:error, :not_owner, _message, %{}} = tell.(task, {:link_died, 1, nil}))
+
+      assert {:error, :not_owner, _message, %{}} = Native.process_spawned(task, 1, self())
       assert {{:error, :not_owner, _message, %{}}, false} = Native.cancel(task, :timeout)
       assert {{:error, :not_owner, _message, %{}}, false} = Native.cancel(task, :aborted)
 

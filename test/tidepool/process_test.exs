@@ -32,7 +32,9 @@ defmodule Tidepool.ProcessTest do
       assert {:error, %Error{reason: :invalid_option}} = Tidepool.Process.start("nowhere", [], colour: :blue)
       assert {:error, %Error{reason: :invalid_option}} = Tidepool.Process.start("nowhere", [<<0>>])
       assert {:error, %Error{reason: :invalid_option}} = Tidepool.Process.start("nowhere", [:atom])
-      assert {:error, %Error{reason: :invalid_option}} = Tidepool.Process.start("nowhere", [], env: %{"a" => 1})
+
+      for env <- [%{"a" => 1}, [{"a", "b"}], [:a], 5],
+          do: assert({:error, %Error{reason: :invalid_option}} = Tidepool.Process.start("nowhere", [], env: env))
     end
 
     test "of an export that there is not ends the process with a typed error", %{name: name} do
@@ -234,11 +236,54 @@ defmodule Tidepool.ProcessTest do
       assert Puppets.hear() == {first, {:link_died, 4}}
     end
 
+    test "are watched once by a guest that is linked to them, and not when it is no more", %{name: name} do
+      first = Puppets.start(name)
+      host = spawn(fn -> receive(do: (:die -> exit(:because))) end)
+      {:ok, id} = Tidepool.Process.introduce(first, host)
+      for tag <- 1..3, do: Puppets.tell(first, ?L, id, tag)
+      assert Process.info(first, :monitors) == {:monitors, [process: host]}
+      Puppets.tell(first, ?U, id)
+      assert Process.info(first, :monitors) == {:monitors, []}
+      monitor = Process.monitor(host)
+      send(host, :die)
+      assert_receive {:DOWN, ^monitor, :process, ^host, :because}, @patience
+      assert Puppets.tell(first, ?P, 3) == 3
+    end
+
+    test "get what is sent for a time, whatever its sender waits for then, and nothing of the dead", %{name: name} do
+      first = Puppets.start(name)
+      Puppets.tell(first, ?T, 86_400_000, 5)
+      Puppets.tell(first, ?T, 20, 6)
+      assert_receive {:tidepool, ^first, 0, <<2, 6::little-64>>}, @patience
+      Puppets.ask(first, ?W, 100)
+      assert_receive {:tidepool, ^first, 0, <<2, 0::little-64>>}, @patience
+    end
+
+    test "that send more than a guest receives end it with a limit", %{name: name} do
+      first = Puppets.start(name)
+      Puppets.ask(first, ?W, 3_600_000)
+      monitor = Process.monitor(first)
+      large = :binary.copy(<<0>>, 1_048_576)
+      for _message <- 1..200, do: send(first, {:tidepool, 0, large})
+      assert_receive {:DOWN, ^monitor, :process, ^first, {%Error{reason: {:limit, :messages}} = error, []}}, @patience
+      assert error.details.allowed == 67_108_864
+    end
+
     test "may send what a guest doesn't understand, and it goes on", %{name: name} do
       first = Puppets.start(name)
       for junk <- [:hello, {:tidepool, :tag, "x"}, {:tidepool, 2 ** 70, "x"}, {:tidepool, 0, :x}], do: send(first, junk)
       assert Puppets.tell(first, ?P, 5) == 5
       assert {:error, %Error{}} = Tidepool.Process.introduce(self(), self())
+    end
+  end
+
+  describe "a module that a process compiles" do
+    test "has what the program has, though its function was removed since", %{name: name} do
+      first = Puppets.start(name)
+      {_id, child} = Puppets.spawn(first)
+      :ok = Tidepool.remove(name)
+      assert Puppets.tell(first, ?B) == 0
+      assert Puppets.tell(child, ?B) == 0
     end
   end
 

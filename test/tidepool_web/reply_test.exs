@@ -69,7 +69,8 @@ defmodule TidepoolWeb.ReplyTest do
           payload: 413,
           reply: 500,
           depth: 500,
-          total_memory: 500
+          total_memory: 500,
+          messages: 500
         ] do
       assert {^status, [], error} = decode(Reply.error(Error.new({:limit, limit}, "message", "f", %{allowed: 5})))
 

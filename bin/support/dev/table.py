@@ -15,7 +15,7 @@ ROOMS = {
     "metrics": ["metrics"],
     "module": ["cache", "compile", "compile_fuzz", "tiers"],
     "net": ["sockets"],
-    "process": ["processes", "programs"],
+    "process": ["processes", "program_bounds", "programs"],
     "rewrite": ["compile_fuzz", "preempt", "traps"],
     "runtime": ["directory", "shutdown", "tiers"],
     "slice": ["inline", "preempt", "run_slots", "time"],

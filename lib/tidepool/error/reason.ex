@@ -23,7 +23,16 @@ defmodule Tidepool.Error.Reason do
   ]
 
   # Those whose answers don't have 500.
-  @limits [memory: 500, table: 500, cpu_time: 504, payload: 413, reply: 500, depth: 500, total_memory: 500]
+  @limits [
+    memory: 500,
+    table: 500,
+    cpu_time: 504,
+    payload: 413,
+    reply: 500,
+    depth: 500,
+    total_memory: 500,
+    messages: 500
+  ]
 
   # {reason, of what, status, meaning}
   @table [

@@ -90,6 +90,12 @@ defmodule Tidepool.Function.Loader do
     end)
   end
 
+  @doc "Makes a function of a module, with all that another one has: for processes that make others of it."
+  @spec beside(binary, Tidepool.Function.t()) :: {:ok, Native.function_ref()} | {:error, Error.t()}
+  def beside(wasm, function) do
+    with :ok <- check_size(byte_size(wasm)), {:ok, loaded} <- compile(wasm, function), do: function(loaded, function)
+  end
+
   @doc "Makes a function of a compiled module."
   @spec function(t, Entry.t() | Tidepool.Function.t()) :: {:ok, Native.function_ref()} | {:error, Error.t()}
   def function(loaded, entry) do

@@ -7,16 +7,17 @@ defmodule Tidepool.Process.Loop do
   on. A process that dies with its links needs nothing for that; one that doesn't traps exits, and is told with the link's tag.
   """
 
-  alias Tidepool.{Catalog, Engine, Error, Log, Native}
+  alias Tidepool.{Catalog, Engine, Error, Function, Log, Native}
   alias Tidepool.Function.Loader
   alias Tidepool.Host.Timer
   alias Tidepool.Process.Programs
 
-  # Whoever waits for longer than ten days waits for ever, as far as the VM's timers are concerned.
+  # The VM's timers have an end; whoever waits for longer than ten days looks again then.
   @longest_us 864_000_000_000
   @tags -0x8000_0000_0000_0000..0x7FFF_FFFF_FFFF_FFFF
 
-  # Tags of links by pid; numbers of watched processes by the monitor, and monitors by number; whether deaths are told.
+  # Tags of links by pid; what monitors watch: guests by their number, linked processes of the host's by their pid, and monitors
+  # by those; whether deaths are told.
   @typep state :: {links :: %{pid => integer}, watched :: map, told? :: boolean}
 
   @doc "The first process of a program; tells whoever starts it when it has begun, or why it can't."
@@ -26,12 +27,11 @@ defmodule Tidepool.Process.Loop do
       {:error, :not_deployed, _message, _details} ->
         refuse(starter, tag, :not_deployed)
 
-      {:error, reason, message, details} when reason in [:overloaded, :internal] ->
-        refuse(starter, tag, Error.new(reason, message, name, details))
-
       {:error, reason, message, details} ->
+        error = Error.new(reason, message, name, details)
+        if reason in [:overloaded, :internal], do: refuse(starter, tag, error)
         send(starter, {tag, :started})
-        fail(Error.new(reason, message, name, details), options.entry)
+        fail(error, options.entry)
 
       {:ok, _nothing} ->
         send(starter, {tag, :started})
@@ -40,10 +40,16 @@ defmodule Tidepool.Process.Loop do
       step ->
         reference = step |> elem(1) |> Native.process_ref()
         Process.put(__MODULE__, reference)
-        Programs.add(self(), reference)
+        %{program: number, version: version} = Native.process_info(reference)
+        Programs.add(self(), reference, number, function(name, version))
         send(starter, {tag, :started})
         run(step, {%{}, %{}, false})
     end
+  end
+
+  # What was started, unless another has taken its place since.
+  defp function(name, version) do
+    with {:ok, %{version: ^version} = function} <- Catalog.fetch(name), do: function, else: (_other -> nil)
   end
 
   # Nobody is to be told of the end of what has not begun.
@@ -106,8 +112,7 @@ defmodule Tidepool.Process.Loop do
     exit({error, []})
   end
 
-  defp timeout(remaining_us) when remaining_us > @longest_us, do: :infinity
-  defp timeout(remaining_us), do: Timer.ms(remaining_us)
+  defp timeout(remaining_us), do: remaining_us |> min(@longest_us) |> Timer.ms()
 
   defp told({:tidepool_wake, _id}, task, state), do: task |> Native.resume() |> run(state)
 
@@ -126,10 +131,10 @@ defmodule Tidepool.Process.Loop do
   defp told({:DOWN, monitor, :process, pid, reason}, task, {links, watched, told?}) do
     case Map.pop(watched, monitor) do
       {{:link, _tag}, watched} when reason == :normal ->
-        go_on(task, {links, watched, told?})
+        go_on(task, {links, Map.delete(watched, pid), told?})
 
       {{:link, tag}, watched} when told? ->
-        task |> Native.process_signal({:link_died, tag, pid}) |> run({links, watched, told?})
+        task |> Native.process_signal({:link_died, tag, pid}) |> run({links, Map.delete(watched, pid), told?})
 
       {{:link, _tag}, _watched} ->
         exit(reason)
@@ -193,14 +198,20 @@ defmodule Tidepool.Process.Loop do
   end
 
   # No guest takes a process of the host's along.
-  defp serve({:link, pid, false, tag}, task, {links, watched, told?}),
-    do: answer(task, {links, Map.put(watched, Process.monitor(pid), {:link, tag}), told?})
+  defp serve({:link, pid, false, tag}, task, {links, watched, told?}) do
+    monitor = Process.monitor(pid)
+    watched = watched |> unwatch(pid) |> Map.merge(%{monitor => {:link, tag}, pid => monitor})
+    answer(task, {links, watched, told?})
+  end
 
   defp serve({:unlink, nil, _guest?}, task, state), do: answer(task, state)
 
-  defp serve({:unlink, pid, guest?}, task, {links, watched, told?}) do
+  defp serve({:unlink, pid, false}, task, {links, watched, told?}),
+    do: answer(task, {links, unwatch(watched, pid), told?})
+
+  defp serve({:unlink, pid, true}, task, {links, watched, told?}) do
     Process.unlink(pid)
-    if guest?, do: send(pid, {:tidepool_unlinked, self()})
+    send(pid, {:tidepool_unlinked, self()})
 
     # A death that was under way is told of.
     receive do
@@ -233,16 +244,8 @@ defmodule Tidepool.Process.Loop do
     end
   end
 
-  defp serve({:stop_monitoring, id}, task, {links, watched, told?} = state) do
-    case Map.pop(watched, id) do
-      {nil, _watched} ->
-        answer(task, state)
-
-      {monitor, watched} ->
-        Process.demonitor(monitor, [:flush])
-        answer(task, {links, Map.delete(watched, monitor), told?})
-    end
-  end
+  defp serve({:stop_monitoring, id}, task, {links, watched, told?}),
+    do: answer(task, {links, unwatch(watched, id), told?})
 
   defp serve({:kill, pid, true}, task, state) when is_pid(pid) do
     Process.exit(pid, :kill)
@@ -252,23 +255,26 @@ defmodule Tidepool.Process.Loop do
   # No guest kills a process of the host's.
   defp serve({:kill, _pid, _guest?}, task, state), do: answer(task, state)
 
-  defp serve({:send, nil, _tag, _bytes, _after}, task, state), do: answer(task, state)
-
-  defp serve({:send, pid, tag, bytes, delay}, task, state) do
-    Process.send_after(pid, {:tidepool, self(), tag, bytes}, min(delay, 0xFFFF_FFFF))
-    answer(task, state)
-  end
-
   defp serve({:compile, wasm}, task, state) do
-    %{function: name} = __MODULE__ |> Process.get() |> Native.process_info()
+    %{program: number} = __MODULE__ |> Process.get() |> Native.process_info()
 
-    with :ok <- Loader.check_size(byte_size(wasm)),
-         {:ok, function} <- Catalog.fetch(name),
-         {:ok, loaded} <- Loader.compile(wasm, function),
-         {:ok, compiled} <- Loader.function(loaded, function) do
+    with %Function{} = function <- Programs.function(number), {:ok, compiled} <- Loader.beside(wasm, function) do
       task |> Native.process_compiled(compiled) |> run(state)
     else
       {:error, error} -> task |> Native.answer({:error, Exception.message(error)}) |> run(state)
+      nil -> task |> Native.answer({:error, "the program's function was replaced while it started"}) |> run(state)
+    end
+  end
+
+  # Without the monitor of a guest's number, or of a linked process of the host's.
+  defp unwatch(watched, whom) do
+    case Map.pop(watched, whom) do
+      {nil, watched} ->
+        watched
+
+      {monitor, watched} ->
+        Process.demonitor(monitor, [:flush])
+        Map.delete(watched, monitor)
     end
   end
 end

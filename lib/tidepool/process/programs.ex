@@ -8,7 +8,7 @@ defmodule Tidepool.Process.Programs do
 
   use GenServer
 
-  alias Tidepool.Native
+  alias Tidepool.{Function, Native}
 
   @doc false
   def start_link(_options), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
@@ -23,20 +23,31 @@ defmodule Tidepool.Process.Programs do
     :ok
   end
 
-  @doc "Notes a program by its first process."
-  @spec add(pid, Native.process_ref() | nil) :: :ok
-  def add(first, reference) do
-    :ets.insert(__MODULE__, {first, reference})
+  @doc "Notes a program by its first process, with its number and the function that it runs, as that was when it started."
+  @spec add(pid, Native.process_ref(), pos_integer, Function.t() | nil) :: :ok
+  def add(first, reference, number, function) do
+    :ets.insert(__MODULE__, {first, reference, number, function})
     GenServer.cast(__MODULE__, {:watch, first})
   end
 
   @doc "A process of each program."
   @spec all :: [Native.process_ref()]
-  def all, do: for({_first, reference} <- :ets.tab2list(__MODULE__), do: reference)
+  def all, do: :ets.select(__MODULE__, [{{:_, :"$1", :_, :_}, [], [:"$1"]}])
+
+  @doc "A process of the program with this number; `nil` when none runs."
+  @spec find(pos_integer) :: Native.process_ref() | nil
+  def find(number), do: number |> of(:"$1", :_) |> List.first()
+
+  @doc "The function that the program with this number runs, whatever has become of its name; `nil` when that is not known."
+  @spec function(pos_integer) :: Function.t() | nil
+  def function(number), do: number |> of(:_, :"$1") |> List.first()
+
+  defp of(number, reference, function),
+    do: :ets.select(__MODULE__, [{{:_, reference, number, function}, [], [:"$1"]}])
 
   @impl true
   def init(nil) do
-    for {first, _reference} <- :ets.tab2list(__MODULE__), do: Process.monitor(first)
+    for [first] <- :ets.match(__MODULE__, {:"$1", :_, :_, :_}), do: Process.monitor(first)
     {:ok, nil}
   end
 
@@ -48,7 +59,7 @@ defmodule Tidepool.Process.Programs do
 
   @impl true
   def handle_info({:DOWN, _monitor, :process, first, _reason}, state) do
-    for {_first, reference} <- :ets.lookup(__MODULE__, first) do
+    for {_first, reference, _number, _function} <- :ets.lookup(__MODULE__, first) do
       # Each in a process of its own: a long one holds up no other. Its entry goes last: it is for the next of these processes,
       # if this one ends before.
       spawn_link(fn ->

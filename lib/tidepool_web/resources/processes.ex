@@ -13,6 +13,8 @@ defmodule TidepoolWeb.Resources.Processes do
 
   # A program's arguments and its environment.
   @max_body 262_144
+  # A killed process ends with its slice, which is a ms.
+  @patience_ms 5_000
   # A node may have a hundred thousand.
   @listed 1_000
 
@@ -63,8 +65,16 @@ defmodule TidepoolWeb.Resources.Processes do
     with {:ok, %{pid: pid} = info} <- find(process) do
       monitor = Process.monitor(pid)
       Tidepool.Process.kill(pid)
-      receive do: ({:DOWN, ^monitor, :process, ^pid, _reason} -> :ok)
-      Reply.json(200, %{killed: number(info)})
+
+      receive do
+        {:DOWN, ^monitor, :process, ^pid, _reason} -> Reply.json(200, %{killed: number(info)})
+      after
+        @patience_ms ->
+          message =
+            "the process #{number(info)} was killed, and has not ended within #{@patience_ms} ms: the node is overloaded"
+
+          Reply.error(Error.new(:timeout, message))
+      end
     else
       {:error, error} -> Reply.error(error)
     end

@@ -12,9 +12,9 @@ pub(crate) trait Abi: 'static {
     /// The name that users see.
     const NAME: &'static str;
     /// Whether an instance may serve several calls. If not, the request is in the store before the guest is instantiated.
-    const REUSABLE: bool;
+    const REUSABLE: bool = false;
     /// Exports that are called before the first call, in this order.
-    const START_FUNCTIONS: &'static [&'static str];
+    const START_FUNCTIONS: &'static [&'static str] = &[];
 
     /// Whether a module with this surface speaks the ABI.
     ///
@@ -32,7 +32,9 @@ pub(crate) trait Abi: 'static {
     fn exports(module: &wasmtime::Module) -> Result<Exports, CompileError>;
 
     /// Keeps the function that serves a call, in the store of an instance whose start functions have run.
-    fn bind(store: &mut Store<State>, entry: &Func) -> wasmtime::Result<()>;
+    fn bind(_store: &mut Store<State>, _entry: &Func) -> wasmtime::Result<()> {
+        Ok(())
+    }
 
     /// Puts a request into the store, which knows its call.
     fn begin(state: &mut State, request: Request);

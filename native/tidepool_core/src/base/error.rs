@@ -113,7 +113,7 @@ pub enum CallError {
         console: Vec<String>,
     },
     /// The call ran into a limit of its function.
-    #[error("the {} limit of {allowed} {} was exceeded", limit.name(), limit.unit())]
+    #[error("the {} limit of {allowed} {} was exceeded{}", limit.name(), limit.unit(), limit.advice())]
     Limit {
         /// Which one.
         limit: Limit,

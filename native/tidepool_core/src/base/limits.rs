@@ -70,6 +70,8 @@ pub enum Limit {
     Depth,
     /// [`Limits::total_memory_bytes`], or what all instances of the node may have; the guest was refused memory.
     TotalMemory,
+    /// What a process may have in its mailbox and its timers, or all processes of a program on the host.
+    Messages,
 }
 
 impl Limit {
@@ -84,6 +86,18 @@ impl Limit {
             Limit::Reply => "reply",
             Limit::Depth => "depth",
             Limit::TotalMemory => "total_memory",
+            Limit::Messages => "messages",
+        }
+    }
+
+    /// What can be done about it, where its name does not say that.
+    pub(crate) fn advice(self) -> &'static str {
+        match self {
+            Limit::Messages => {
+                ": a process has to receive what it is sent, and a program to have less in messages, timers and \
+                 configurations; its own bound is the limit total_memory, or 1 GiB"
+            }
+            _ => "",
         }
     }
 
@@ -91,7 +105,7 @@ impl Limit {
     #[must_use]
     pub fn unit(self) -> &'static str {
         match self {
-            Limit::Memory | Limit::TotalMemory | Limit::Payload | Limit::Reply => "bytes",
+            Limit::Memory | Limit::TotalMemory | Limit::Payload | Limit::Reply | Limit::Messages => "bytes",
             Limit::Table => "elements",
             Limit::CpuTime => "ms",
             Limit::Depth => "nested calls",

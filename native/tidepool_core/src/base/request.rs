@@ -74,8 +74,6 @@ pub enum ProcessRequest {
         tag: i64,
         /// The message.
         bytes: Vec<u8>,
-        /// When, from now on.
-        after: Duration,
     },
     /// Compile a module, and give the process a function of it.
     Compile {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::target::Target;
 use crate::abi::lunatic::data::{Guest, Plan};
 use crate::base::error::CallError;
+use crate::base::limits::Limit;
 use crate::base::request::Address;
 use crate::process::handle::Process;
 use crate::process::message::{Data, Message};
@@ -103,6 +104,13 @@ impl ProcessRef {
     pub fn whereis(&self, name: &str) -> Option<ProcessRef> {
         let id = self.program.names.get(name, |id| self.program.lives(id))?;
         let process = self.program.process(id)?;
+        Some(ProcessRef { program: Arc::clone(&self.program), process })
+    }
+
+    /// The guest with this number in its program.
+    #[must_use]
+    pub fn find(&self, id: u64) -> Option<ProcessRef> {
+        let process = self.program.process(id).filter(|process| process.is_guest())?;
         Some(ProcessRef { program: Arc::clone(&self.program), process })
     }
 
@@ -224,7 +232,7 @@ impl Member {
 
     pub(super) fn signal(&self, signal: Signal) {
         let program = &self.guest.program;
-        self.guest.process.deliver(match signal {
+        let message = match signal {
             Signal::Message { tag, bytes } => Message::Data(Data::of(tag, bytes)),
             Signal::LinkDied { tag, driver } => {
                 driver.inspect(|driver| program.driver_died(*driver));
@@ -234,7 +242,14 @@ impl Member {
                 program.process_died(id);
                 Message::ProcessDied { id }
             }
-        });
+        };
+        self.guest.process.deliver(message, program.bounds.mailbox_bytes);
+    }
+
+    /// Why it has to end, whatever it does: it doesn't receive what it is told.
+    pub(super) fn overrun(&self) -> Option<CallError> {
+        let allowed = u64::try_from(self.guest.program.bounds.mailbox_bytes).unwrap_or(u64::MAX);
+        self.guest.process.is_overrun().then(|| CallError::limit(Limit::Messages, allowed))
     }
 }
 
@@ -248,11 +263,5 @@ impl Drop for Member {
     fn drop(&mut self) {
         self.let_go();
         self.guest.program.remove(&self.guest.process);
-        if self.guest.process.id == FIRST {
-            self.guest.program.end();
-        }
     }
 }
-
-/// The number of a program's first process.
-const FIRST: u64 = 1;

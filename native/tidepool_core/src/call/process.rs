@@ -9,24 +9,20 @@ use wasmtime::Val;
 use super::member::{Making, Member, ProcessRef, Signal, Unborn};
 use super::target::{Call, Target};
 use super::task::Task;
+use crate::abi::lunatic::Lunatic;
 use crate::abi::lunatic::data::{Entry, Guest};
-use crate::abi::lunatic::{Lunatic, START};
 use crate::abi::slots::State;
-use crate::abi::wasi::data::World;
+use crate::abi::wasi::START;
 use crate::base::console::{Console, Line};
 use crate::base::error::CallError;
 use crate::base::request::Address;
 use crate::instance::live::Instance;
 use crate::net::access::Access;
-use crate::process::config::Config;
+use crate::process::config::{Config, World};
 use crate::process::handle::Process;
 use crate::process::program::{Bounds, Output, Program};
 use crate::process::stdio::Stdio;
 use crate::store::context::FunctionContext;
-use crate::store::line_budget::LineBudget;
-
-/// Bytes of one mailbox.
-const MAILBOX_BYTES: usize = 64 << 20;
 
 /// How a program is started.
 #[derive(Clone)]
@@ -112,6 +108,19 @@ impl Task {
         }
     }
 
+    /// A message of the process's own that is due for a process of the host's: who drives it sends that, whatever it waits for.
+    #[must_use]
+    pub fn take_later(&self) -> Option<(Address, i64, Vec<u8>)> {
+        let Guest { program, process, .. } = &*self.member.as_ref()?.guest;
+        loop {
+            let (to, data) = process.take_later()?;
+            // What is due for the dead is gone.
+            if let Some(address) = program.process(to).and_then(|to| to.address()) {
+                return Some((address, data.tag, data.bytes));
+            }
+        }
+    }
+
     /// Gives the process that asked for it what its module was compiled to; answer next.
     pub(crate) fn give_module(&self, module: Arc<Target>) {
         self.call.channel.give(module);
@@ -123,15 +132,14 @@ impl Task {
 /// # Errors
 /// Never: what is wrong with the entry ends the task.
 pub(crate) fn start(target: &Arc<Target>, options: ProcessOptions) -> Result<Task, CallError> {
-    let limits = target.limits();
-    let processes = usize::try_from(limits.instances).unwrap_or(usize::MAX);
-    let bounds = Bounds { processes, mailbox_bytes: MAILBOX_BYTES };
+    let bounds = Bounds::of(target.limits(), target.function.own_memory.as_ref().map(|own| own.limit()));
     let ProcessOptions { entry, args, env, output, stdio, cpu_time } = options;
     let access = Access::new(&target.node.network, &target.function.grants);
     let program = Program::new(&target.function.name, target.function.version, bounds, access, output);
     let program = Arc::new(program.with_stdio(stdio));
-    let process = program.add_guest(entry).map_err(|message| CallError::Overloaded { message })?;
-    let config = Arc::new(Config::first(args, env, cpu_time));
+    let world = World { args, env, ..World::default() };
+    let config = Arc::new(Config::first(world, cpu_time));
+    let process = program.add_guest(entry, config.text_bytes()).map_err(|message| CallError::Overloaded { message })?;
     let guest = Arc::new(Guest { program, process, config });
     let call = Call::new(Arc::clone(target));
     let future = Box::pin(first(call.clone(), Arc::clone(&guest)));
@@ -173,26 +181,19 @@ fn prepare(call: &Call, guest: Arc<Guest>, params: Vec<Val>) -> impl FnOnce(&mut
     move |state| {
         state.call = Some(call);
         state.meter.lower(guest.config.max_memory);
-        let world = World {
-            args: guest.config.args.clone(),
-            env: guest.config.env.clone(),
-            stdio: guest.program.stdio.clone(),
-        };
-        state.abi.wasi.set_world(world);
-        let data = state.abi.lunatic.data();
-        data.entry = Some(Entry { name: guest.process.entry.clone(), params });
-        data.guest = Some(guest);
+        state.abi.wasi.set_world(&guest.config.world, guest.program.stdio.clone());
+        let entry = Entry { name: guest.process.entry.clone(), params };
+        state.abi.lunatic.data().begin(guest, entry);
     }
 }
 
-/// The function as the process has it: what it prints may go elsewhere.
+/// The function as the process has it: what it prints may go elsewhere, within the same budget of lines.
 fn context(target: &Target, guest: &Guest) -> Arc<FunctionContext> {
     match &guest.program.output {
         None => Arc::clone(&target.function),
         Some(output) => {
             let console = Captured { output: Arc::clone(output), process: Arc::clone(&guest.process) };
-            let budget = Arc::new(LineBudget::new(u32::MAX));
-            Arc::new(FunctionContext { console: Arc::new(console), budget, ..FunctionContext::clone(&target.function) })
+            Arc::new(FunctionContext { console: Arc::new(console), ..FunctionContext::clone(&target.function) })
         }
     }
 }

@@ -179,6 +179,9 @@ impl Task {
         let burst = self.burst();
         // The limit of a process may be less than a slice.
         let exact = self.cpu_limit().filter(|_| self.member.is_some());
+        if let Some(error) = self.member.as_ref().and_then(|member| member.overrun()) {
+            return self.finish(Err(error));
+        }
         let Some(future) = self.future.as_mut() else {
             return Step::Done(Err(CallError::Internal { message: "the call is over already".into() }));
         };
@@ -296,7 +299,8 @@ impl Task {
             Slice::NotYet => self.started_at,
             Slice::Last { ended, .. } => ended,
         };
-        let until = self.call.channel.wake_at().map_or(self.deadline, |at| at.min(self.deadline));
+        let later = self.member.as_ref().and_then(|member| member.guest.process.next_later());
+        let until = [self.call.channel.wake_at(), later].into_iter().flatten().fold(self.deadline, Instant::min);
         until.saturating_duration_since(now)
     }
 

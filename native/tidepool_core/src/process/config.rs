@@ -1,12 +1,24 @@
 //! What a process may do and use, and what it finds.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The largest memory that there is, in bytes.
 const MAX_MEMORY: u64 = (4 << 30) - 1;
 
+/// What a process finds beside clocks and randomness.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct World {
+    /// Arguments; the first is the program's name.
+    pub(crate) args: Vec<String>,
+    /// Names and values.
+    pub(crate) env: Vec<(String, String)>,
+    /// Folders that are asked for.
+    pub(crate) preopens: Vec<String>,
+}
+
 /// The configuration of a process.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Config {
     /// Largest memory, in bytes.
     pub(crate) max_memory: u64,
@@ -15,12 +27,9 @@ pub(crate) struct Config {
     pub(crate) may_compile_modules: bool,
     pub(crate) may_create_configs: bool,
     pub(crate) may_spawn: bool,
-    /// Names and values.
-    pub(crate) env: Vec<(String, String)>,
-    pub(crate) args: Vec<String>,
-    /// Folders that are asked for.
-    pub(crate) preopens: Vec<String>,
-    /// Bytes of `env`, `args` and `preopens`.
+    /// Shared with all processes that were made with it.
+    pub(crate) world: Arc<World>,
+    /// Bytes of `world`.
     text_bytes: usize,
 }
 
@@ -28,6 +37,8 @@ pub(crate) struct Config {
 pub(crate) const FUEL_US: u64 = 50;
 /// The least CPU time that a process gets, in µs.
 const MIN_FUEL_US: u64 = 200;
+/// What an entry takes beside its text.
+const ENTRY_BYTES: usize = 64;
 /// Most bytes of environment, arguments and folders together.
 const MAX_TEXT_BYTES: usize = 1 << 20;
 
@@ -40,9 +51,7 @@ impl Default for Config {
             may_compile_modules: false,
             may_create_configs: false,
             may_spawn: false,
-            env: Vec::new(),
-            args: Vec::new(),
-            preopens: Vec::new(),
+            world: Arc::default(),
             text_bytes: 0,
         }
     }
@@ -50,17 +59,25 @@ impl Default for Config {
 
 impl Config {
     /// The configuration of a program's first process.
-    pub(crate) fn first(args: Vec<String>, env: Vec<(String, String)>, cpu_time: Option<Duration>) -> Self {
+    pub(crate) fn first(world: World, cpu_time: Option<Duration>) -> Self {
+        let args = world.args.iter().map(String::len);
+        let texts = args.chain(world.env.iter().map(|(name, value)| name.len() + value.len()));
+        let text_bytes = texts.map(|bytes| bytes + ENTRY_BYTES).sum();
         let units = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX).div_ceil(FUEL_US);
         Config {
             max_fuel: cpu_time.map(units),
             may_compile_modules: true,
             may_create_configs: true,
             may_spawn: true,
-            args,
-            env,
+            world: Arc::new(world),
+            text_bytes,
             ..Config::default()
         }
+    }
+
+    /// What its texts take on the host.
+    pub(crate) fn text_bytes(&self) -> usize {
+        self.text_bytes
     }
 
     /// What a process gets whose maker asks for `self` and has `maker` itself: never more.
@@ -84,15 +101,16 @@ impl Config {
         self.max_fuel.map(|units| units.saturating_mul(FUEL_US).max(MIN_FUEL_US))
     }
 
-    /// Counts text that is about to be added; `false` when there is no room for it.
-    pub(crate) fn makes_room(&mut self, bytes: usize) -> bool {
-        // An entry without text takes room, too.
-        let all = self.text_bytes.saturating_add(bytes).saturating_add(32);
-        let fits = all <= MAX_TEXT_BYTES;
-        if fits {
-            self.text_bytes = all;
-        }
-        fits
+    /// What its texts would take with one more, unless that is too much.
+    pub(crate) fn with_text(&self, bytes: usize) -> Option<usize> {
+        let all = self.text_bytes.saturating_add(bytes).saturating_add(ENTRY_BYTES);
+        Some(all).filter(|all| *all <= MAX_TEXT_BYTES)
+    }
+
+    /// Adds texts; all of them take so many bytes then.
+    pub(crate) fn add(&mut self, text_bytes: usize, add: impl FnOnce(&mut World)) {
+        self.text_bytes = text_bytes;
+        add(Arc::make_mut(&mut self.world));
     }
 }
 
@@ -108,13 +126,13 @@ mod tests {
             may_spawn: true,
             may_create_configs: true,
             may_compile_modules: true,
-            args: vec!["x".into()],
+            world: Arc::new(World { args: vec!["x".into()], ..World::default() }),
             ..Config::default()
         };
         let got = asked.within(&maker);
         assert_eq!((got.max_memory, got.max_fuel, got.may_spawn), (1_000, Some(7), true));
         assert!(!got.may_create_configs && !got.may_compile_modules);
-        assert_eq!(got.args, ["x"]);
+        assert_eq!(got.world.args, ["x"]);
         let less = Config { max_memory: 10, max_fuel: Some(3), ..Config::default() }.within(&maker);
         assert_eq!((less.max_memory, less.max_fuel, less.may_spawn), (10, Some(3), false));
     }

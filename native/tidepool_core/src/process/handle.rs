@@ -1,12 +1,14 @@
 //! What is known of one process by all others of its program: its mailbox, its driver, whether it lives.
 
 use std::any::Any;
+use std::collections::HashSet;
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use super::account::Share;
 use super::mailbox::Mailbox;
 use super::message::{Data, Message};
 use super::timers::Timers;
@@ -21,6 +23,10 @@ pub(crate) struct Process {
     address: AtomicU64,
     is_guest: bool,
     dead: AtomicBool,
+    /// Whether it has been told more than it could ever receive.
+    overrun: AtomicBool,
+    /// Whether there is anything in `later`: most never have.
+    sends_later: AtomicBool,
     inner: Mutex<Inner>,
     /// CPU time and memory, as of the last slice.
     cpu_ns: AtomicU64,
@@ -30,7 +36,13 @@ pub(crate) struct Process {
 #[derive(Default)]
 struct Inner {
     mailbox: Mailbox,
-    timers: Timers,
+    /// Messages that it is to receive.
+    timers: Timers<Message>,
+    /// Messages of its own to processes of the host's, by their numbers.
+    later: Timers<(u64, Data)>,
+    /// What all of those take of the program's account, and its texts.
+    share: Share,
+    text_bytes: usize,
     /// What becomes its driver's, until its driver has it.
     unborn: Option<Box<dyn Any + Send>>,
     /// Whether it may run: its maker lets it go.
@@ -46,10 +58,22 @@ pub(crate) enum Sent {
     Full(Message),
 }
 
+/// Why a message can't wait for its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// There are as many as there may be.
+    TooMany,
+    /// They take as much as a mailbox may have.
+    TooLarge,
+    /// The program has all that it may have.
+    NoRoom,
+}
+
 impl Process {
-    /// A process that runs the export `entry`.
-    pub(super) fn guest(id: u64, entry: String) -> Self {
-        Self::new(id, entry, 0, true)
+    /// A process that runs the export `entry`, and has `text_bytes` already of what it may have.
+    pub(super) fn guest(id: u64, entry: String, share: Share, text_bytes: usize) -> Self {
+        let process = Self::new(id, entry, 0, true);
+        Process { inner: Mutex::new(Inner { share, text_bytes, ..Inner::default() }), ..process }
     }
 
     /// A process of the host's.
@@ -64,6 +88,8 @@ impl Process {
             address: AtomicU64::new(address),
             is_guest,
             dead: AtomicBool::new(false),
+            overrun: AtomicBool::new(false),
+            sends_later: AtomicBool::new(false),
             inner: Mutex::default(),
             cpu_ns: AtomicU64::new(0),
             memory_bytes: AtomicU64::new(0),
@@ -138,24 +164,21 @@ impl Process {
         Poll::Pending
     }
 
-    /// Puts a message into the mailbox, unless that has `bound` bytes and nobody waits for the message: then `sender` is woken
-    /// when there is room. Without a sender it always gets in.
-    pub(crate) fn send(&self, message: Message, bound: usize, sender: Option<&Waker>) -> Sent {
+    /// Puts a message into the mailbox, unless that has `bound` bytes, or the program all that it may have, and the owner has
+    /// others to receive first: then `sender` is woken when there is room.
+    pub(crate) fn send(&self, message: Message, bound: usize, sender: &Waker) -> Sent {
         let woken = {
             let mut inner = self.inner();
             if self.is_dead() {
                 return Sent::Done;
             }
             inner.take_due();
-            let mailbox = &mut inner.mailbox;
-            let full = mailbox.len() > 0 && mailbox.bytes().saturating_add(message.bytes()) > bound;
-            match sender {
-                Some(sender) if full && !mailbox.wants(message.tag()) => {
-                    mailbox.wait_for_room(sender);
-                    return Sent::Full(message);
-                }
-                _ => mailbox.push(message),
+            let next = inner.mailbox.len() == 0 || inner.mailbox.wants(message.tag());
+            if !next && !inner.has_room(message.bytes(), bound) {
+                inner.mailbox.wait_for_room(sender);
+                return Sent::Full(message);
             }
+            inner.push(message)
         };
         if let Some(waker) = woken {
             waker.wake();
@@ -164,38 +187,105 @@ impl Process {
     }
 
     /// Puts a message into the mailbox, for a driver that drives next and needs nobody to wake it.
-    pub(crate) fn deliver(&self, message: Message) {
+    ///
+    /// Nobody can be made to wait with what is delivered so, and none of it may be lost. Guests fill a mailbox up to `bound`; one
+    /// that has as much again beyond that has an owner that doesn't receive, which is to be ended.
+    pub(crate) fn deliver(&self, message: Message, bound: usize) {
         let mut inner = self.inner();
-        if !self.is_dead() {
-            inner.take_due();
-            let _driver = inner.mailbox.push(message);
+        if self.is_dead() {
+            return;
+        }
+        inner.take_due();
+        let mailbox = &inner.mailbox;
+        if mailbox.len() > 0 && mailbox.bytes().saturating_add(message.bytes()) > bound.saturating_mul(2) {
+            self.overrun.store(true, Ordering::Relaxed);
+        } else {
+            let _driver = inner.push(message);
         }
     }
 
-    /// Has a message come after `delay`; the number by which it is cancelled. `None` when there are too many.
-    pub(crate) fn send_after(&self, data: Data, delay: Duration) -> Option<u64> {
-        let due = Instant::now().checked_add(delay)?;
+    /// Has it been told more than it could receive?
+    pub(crate) fn is_overrun(&self) -> bool {
+        self.overrun.load(Ordering::Relaxed)
+    }
+
+    /// Has a message come after `delay`; the number by which it is cancelled.
+    ///
+    /// # Errors
+    /// When there are too many, or they take more than `bound`, or the program has no room.
+    pub(crate) fn send_after(&self, data: Data, delay: Duration, bound: usize) -> Result<u64, Refused> {
+        let due = Instant::now().checked_add(delay).ok_or(Refused::TooMany)?;
         let (number, woken) = {
             let mut inner = self.inner();
             if self.is_dead() {
-                return Some(0);
+                return Ok(0);
             }
+            let message = Message::Data(data);
+            let bytes = message.bytes();
+            inner.makes_room_for_timer(bytes, bound)?;
             let sooner = inner.timers.next_due().is_none_or(|next| due < next);
-            let number = inner.timers.add(due, data).ok()?;
+            let number = inner.timers.add(due, message, bytes).ok_or(Refused::TooMany)?;
             // Who waits has to wait for less.
             (number, if sooner { inner.mailbox.rouse() } else { None })
         };
         if let Some(waker) = woken {
             waker.wake();
         }
-        Some(number)
+        Ok(number)
+    }
+
+    /// Has a message sent to a process of the host's after `delay`, unless this one has ended before: see [`Self::take_later`].
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) fn send_later(&self, to: u64, data: Data, delay: Duration, bound: usize) -> Result<u64, Refused> {
+        let due = Instant::now().checked_add(delay).ok_or(Refused::TooMany)?;
+        let mut inner = self.inner();
+        let bytes = data.size();
+        inner.makes_room_for_timer(bytes, bound)?;
+        let number = inner.later.add(due, (to, data), bytes).ok_or(Refused::TooMany)?;
+        self.sends_later.store(true, Ordering::Relaxed);
+        Ok(number)
+    }
+
+    /// A message that is due for a process of the host's, and the number of that process.
+    pub(crate) fn take_later(&self) -> Option<(u64, Data)> {
+        if !self.sends_later.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut inner = self.inner();
+        let due = inner.later.due(Instant::now());
+        inner.count();
+        self.sends_later.store(!inner.later.is_empty(), Ordering::Relaxed);
+        due
+    }
+
+    /// When the next of those is due.
+    pub(crate) fn next_later(&self) -> Option<Instant> {
+        if self.sends_later.load(Ordering::Relaxed) { self.inner().later.next_due() } else { None }
     }
 
     /// Has a message not come; `false` when it has.
     pub(crate) fn cancel(&self, number: u64) -> bool {
         let mut inner = self.inner();
         inner.take_due();
-        inner.timers.cancel(number)
+        let cancelled = inner.timers.cancel(number);
+        inner.count();
+        cancelled
+    }
+
+    /// Has a message not be sent to a process of the host's; `false` when it was.
+    pub(crate) fn cancel_later(&self, number: u64) -> bool {
+        let mut inner = self.inner();
+        let cancelled = inner.later.cancel(number);
+        inner.count();
+        cancelled
+    }
+
+    /// The numbers of messages that are yet to come, and of those that are yet to be sent to processes of the host's.
+    pub(crate) fn pending(&self) -> [HashSet<u64>; 2] {
+        let inner = self.inner();
+        [inner.timers.numbers().collect(), inner.later.numbers().collect()]
     }
 
     /// The oldest message, or the oldest with one of `tags` if there are any.
@@ -280,16 +370,47 @@ impl Inner {
             return;
         }
         let now = Instant::now();
-        while let Some(data) = self.timers.due(now) {
-            if let Some(waker) = self.mailbox.push(Message::Data(data)) {
+        while let Some(message) = self.timers.due(now) {
+            if let Some(waker) = self.mailbox.push(message) {
                 waker.wake();
             }
         }
     }
 
+    /// Adds a message; who is to be woken.
+    fn push(&mut self, message: Message) -> Option<Waker> {
+        let woken = self.mailbox.push(message);
+        self.count();
+        woken
+    }
+
+    fn bytes(&self) -> usize {
+        self.text_bytes + self.mailbox.bytes() + self.timers.bytes() + self.later.bytes()
+    }
+
+    /// Tells the account what there is.
+    fn count(&mut self) {
+        self.share.keep(self.bytes());
+    }
+
+    /// Is there room for `more` bytes in the mailbox, and in the program's account?
+    fn has_room(&mut self, more: usize, bound: usize) -> bool {
+        let all = self.bytes().saturating_add(more);
+        self.mailbox.bytes().saturating_add(more) <= bound && self.share.hold(all)
+    }
+
+    fn makes_room_for_timer(&mut self, more: usize, bound: usize) -> Result<(), Refused> {
+        if (self.timers.bytes() + self.later.bytes()).saturating_add(more) > bound {
+            return Err(Refused::TooLarge);
+        }
+        let all = self.bytes().saturating_add(more);
+        if self.share.hold(all) { Ok(()) } else { Err(Refused::NoRoom) }
+    }
+
     /// A message, and the senders that are to look whether there is room now.
     fn receive(&mut self, tags: &[i64], bound: usize) -> (Option<Message>, Vec<Waker>) {
         let message = self.mailbox.take(tags);
+        self.count();
         let room = self.mailbox.bytes() <= bound / 2;
         (message, if room { self.mailbox.take_senders() } else { Vec::new() })
     }

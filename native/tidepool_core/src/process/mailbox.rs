@@ -1,5 +1,6 @@
 //! A mailbox: messages in the order of their arrival, and who waits for them, or for room.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::task::Waker;
 
@@ -21,7 +22,7 @@ pub(super) struct Mailbox {
     first: u64,
     /// How many of the places are empty.
     empty: usize,
-    /// For each tag the numbers of places, the oldest first, once there are many; some may be empty by now.
+    /// For each tag the numbers of places that have a message with it, the oldest first, once there are many.
     index: Option<HashMap<i64, VecDeque<u64>, RandomState>>,
     bytes: usize,
     waiting: Waiting,
@@ -80,6 +81,7 @@ impl Mailbox {
         let place = if tags.is_empty() { (self.len() > 0).then_some(0) } else { self.find(tags) }?;
         let message = self.arrivals.get_mut(place)?.take()?;
         self.bytes -= message.bytes();
+        self.forget(message.tag());
         self.empty += 1;
         self.tidy();
         Some(message)
@@ -92,20 +94,20 @@ impl Mailbox {
         }
         let (arrivals, first) = (&self.arrivals, self.first);
         let index = self.index.get_or_insert_with(|| index(arrivals, first));
-        let place = |number: u64| usize::try_from(number.checked_sub(first)?).ok();
-        let there = |number: &u64| place(*number).and_then(|place| arrivals.get(place)).is_some_and(Option::is_some);
-        let mut oldest: Option<u64> = None;
-        for tag in tags {
-            let Some(numbers) = index.get_mut(tag) else { continue };
-            while numbers.front().is_some_and(|number| !there(number)) {
-                numbers.pop_front();
-            }
-            match numbers.front() {
-                Some(number) => oldest = Some(oldest.map_or(*number, |oldest| oldest.min(*number))),
-                None => drop(index.remove(tag)),
+        let oldest = tags.iter().filter_map(|tag| index.get(tag)?.front()).min()?;
+        usize::try_from(oldest.checked_sub(first)?).ok()
+    }
+
+    /// The oldest message with this tag has been taken: it is always the oldest, whatever it was taken by.
+    fn forget(&mut self, tag: Option<i64>) {
+        if let (Some(index), Some(tag)) = (&mut self.index, tag)
+            && let Entry::Occupied(mut numbers) = index.entry(tag)
+        {
+            numbers.get_mut().pop_front();
+            if numbers.get().is_empty() {
+                numbers.remove();
             }
         }
-        oldest.and_then(place)
     }
 
     /// The first place is never empty, and no more than half of many are.

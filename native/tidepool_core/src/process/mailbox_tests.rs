@@ -64,6 +64,22 @@ fn a_message_that_nobody_asks_for_does_not_keep_the_places_of_those_behind_it() 
 }
 
 #[test]
+fn the_index_has_no_more_than_the_messages_that_are_there() {
+    let mut mailbox = Mailbox::default();
+    let numbers = |mailbox: &Mailbox| mailbox.index.iter().flatten().map(|(_, numbers)| numbers.len()).sum::<usize>();
+    for tag in 1..=100 {
+        mailbox.push(message(tag, 0));
+    }
+    assert!(mailbox.take(&[50]).is_some());
+    assert_eq!(numbers(&mailbox), 99);
+    for tag in 101..10_000 {
+        mailbox.push(message(tag, 0));
+        assert!(mailbox.take(&[]).is_some());
+        assert_eq!(numbers(&mailbox), 99);
+    }
+}
+
+#[test]
 fn only_what_is_waited_for_wakes_and_once() {
     let mut mailbox = Mailbox::default();
     mailbox.wait(&[3, 4], Waker::noop());

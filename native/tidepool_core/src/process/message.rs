@@ -7,6 +7,8 @@ pub(crate) type Resource = Box<dyn Any + Send + Sync>;
 
 /// What a message takes beside its bytes, when a mailbox's bytes are counted.
 const OVERHEAD_BYTES: usize = 96;
+/// What one of its resources takes: the sender has no more of it then, and a receiver has to come for it.
+const RESOURCE_BYTES: usize = 64;
 /// Most resources of a message.
 const MAX_RESOURCES: usize = 1_024;
 /// A larger capacity is asked for by nobody who knows what is coming.
@@ -59,6 +61,11 @@ impl Data {
         place.take()?.downcast().ok().map(|resource| *resource)
     }
 
+    /// What it takes: all that was allocated for it, as a guest may ask for room and not use it.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.capacity() + self.resources.len() * RESOURCE_BYTES + OVERHEAD_BYTES
+    }
+
     /// Does it carry anything but bytes?
     pub(crate) fn has_resources(&self) -> bool {
         self.resources.iter().any(Option::is_some)
@@ -87,10 +94,10 @@ impl Message {
         }
     }
 
-    /// What it takes of a mailbox.
-    pub(super) fn bytes(&self) -> usize {
+    /// What it takes, in a mailbox and elsewhere.
+    pub(crate) fn bytes(&self) -> usize {
         match self {
-            Message::Data(data) => data.bytes.len() + OVERHEAD_BYTES,
+            Message::Data(data) => data.size(),
             Message::LinkDied { .. } | Message::ProcessDied { .. } => OVERHEAD_BYTES,
         }
     }

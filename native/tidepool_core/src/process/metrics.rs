@@ -1,12 +1,16 @@
 //! Figures that a program's processes report under names of their own.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use foldhash::fast::RandomState;
 
+use super::account::{Account, Share};
+
 /// Most figures of a program; further names are not kept.
 const MAX_FIGURES: usize = 1_000;
+/// What a figure takes beside its name.
+const FIGURE_BYTES: usize = 96;
 
 /// A figure.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,17 +24,30 @@ pub enum Figure {
 }
 
 /// The figures of a program.
-#[derive(Default)]
-pub(crate) struct Figures(Mutex<HashMap<String, Figure, RandomState>>);
+pub(crate) struct Figures(Mutex<Kept>);
+
+struct Kept {
+    figures: HashMap<String, Figure, RandomState>,
+    share: Share,
+    bytes: usize,
+}
 
 impl Figures {
-    /// Changes the figure `name`, which is `new` when there is none of its kind.
+    pub(super) fn new(account: &Arc<Account>) -> Self {
+        Figures(Mutex::new(Kept { figures: HashMap::default(), share: Share::new(account, 0), bytes: 0 }))
+    }
+
+    /// Changes the figure `name`, which is `new` when there is none of its kind. One too many is not kept.
     pub(crate) fn change(&self, name: String, new: Figure, change: impl FnOnce(&mut Figure)) {
-        let mut figures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if figures.len() >= MAX_FIGURES && !figures.contains_key(&name) {
-            return;
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !kept.figures.contains_key(&name) {
+            let all = kept.bytes + name.len() + FIGURE_BYTES;
+            if kept.figures.len() >= MAX_FIGURES || !kept.share.hold(all) {
+                return;
+            }
+            kept.bytes = all;
         }
-        let figure = figures.entry(name).or_insert(new);
+        let figure = kept.figures.entry(name).or_insert(new);
         if std::mem::discriminant(figure) != std::mem::discriminant(&new) {
             *figure = new;
         }
@@ -39,8 +56,8 @@ impl Figures {
 
     /// All of them, by name.
     pub(crate) fn all(&self) -> Vec<(String, Figure)> {
-        let figures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<_> = figures.iter().map(|(name, figure)| (name.clone(), *figure)).collect();
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = kept.figures.iter().map(|(name, figure)| (name.clone(), *figure)).collect();
         all.sort_by(|one, other| one.0.cmp(&other.0));
         all
     }

@@ -1,6 +1,7 @@
 //! What programs of many processes are made of: messages, mailboxes, names, permissions. Nothing here knows WebAssembly, an ABI,
 //! or what drives a process.
 
+pub(crate) mod account;
 pub(crate) mod config;
 pub(crate) mod handle;
 mod mailbox;

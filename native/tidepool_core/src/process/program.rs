@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
 
+use super::account::{Account, FREE_BYTES, Share};
 use super::handle::Process;
 use super::metrics::Figures;
 use super::registry::Registry;
 use super::stdio::Stdio;
 use crate::base::console::Stream;
+use crate::base::limits::Limits;
 use crate::base::request::Address;
 use crate::net::access::Access;
 
@@ -21,6 +23,13 @@ const NODE_SHIFT: u32 = 44;
 /// Names are swept when so many processes have ended.
 const SWEEP_EVERY: usize = 1_024;
 
+/// The number of a program's first process.
+const FIRST: u64 = 1;
+/// Bytes of one mailbox.
+const MAILBOX_BYTES: usize = 64 << 20;
+/// What a program has on the host, where its function has no limit of its own on memory.
+const TOTAL_BYTES: usize = 1 << 30;
+
 /// What the processes of a program may have together, and each of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bounds {
@@ -28,6 +37,19 @@ pub(crate) struct Bounds {
     pub(crate) processes: usize,
     /// Bytes of one mailbox.
     pub(crate) mailbox_bytes: usize,
+    /// Bytes that all of them have on the host: messages, timers, configurations, names.
+    pub(crate) total_bytes: usize,
+}
+
+impl Bounds {
+    /// The bounds of a function's programs; `own` is the function's own limit of all its linear memory, where it has one.
+    pub(crate) fn of(limits: &Limits, own: Option<u64>) -> Self {
+        Bounds {
+            processes: usize::try_from(limits.instances).unwrap_or(usize::MAX),
+            mailbox_bytes: MAILBOX_BYTES,
+            total_bytes: own.map_or(TOTAL_BYTES, |own| usize::try_from(own).unwrap_or(usize::MAX)),
+        }
+    }
 }
 
 /// Takes lines that a program's processes print, instead of the console.
@@ -43,6 +65,7 @@ pub(crate) struct Program {
     pub(crate) name: Arc<str>,
     pub(crate) version: u64,
     pub(crate) bounds: Bounds,
+    pub(crate) account: Arc<Account>,
     pub(crate) names: Registry,
     pub(crate) figures: Figures,
     pub(crate) output: Option<Arc<dyn Output>>,
@@ -68,13 +91,15 @@ impl Program {
         output: Option<Arc<dyn Output>>,
     ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
+        let account = Account::new(bounds.total_bytes);
         Program {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             name: Arc::clone(name),
             version,
             bounds,
-            names: Registry::default(),
-            figures: Figures::default(),
+            names: Registry::new(&account),
+            figures: Figures::new(&account),
+            account,
             output,
             stdio: None,
             access,
@@ -92,19 +117,24 @@ impl Program {
         Program { stdio, ..self }
     }
 
-    /// A number for a process that is about to run `entry`.
+    /// A number for a process that is about to run `entry`, and finds texts of so many bytes.
     ///
     /// # Errors
     /// A text, when there are as many as there may be, or the program has ended.
-    pub(crate) fn add_guest(&self, entry: String) -> Result<Arc<Process>, String> {
+    pub(crate) fn add_guest(&self, entry: String, text_bytes: usize) -> Result<Arc<Process>, String> {
         if self.has_ended() {
             return Err("the program has ended".into());
+        }
+        let (mut share, text_bytes) = (Share::new(&self.account, FREE_BYTES), entry.len() + text_bytes);
+        if !share.hold(text_bytes) {
+            let limit = self.account.limit();
+            return Err(format!("the program has the {limit} bytes on the host that it may have (limit total_memory)"));
         }
         if self.live.fetch_add(1, Ordering::AcqRel) >= self.bounds.processes {
             self.live.fetch_sub(1, Ordering::AcqRel);
             return Err(format!("the program has the {} processes that it may have", self.bounds.processes));
         }
-        Ok(self.add(|id| Process::guest(id, entry)))
+        Ok(self.add(|id| Process::guest(id, entry, share, text_bytes)))
     }
 
     /// The number of a process of the host's: the same one each time.
@@ -156,7 +186,7 @@ impl Program {
         (0..SHARDS).flat_map(|shard| self.nth(shard).values().cloned().collect::<Vec<_>>()).collect()
     }
 
-    /// A process has ended.
+    /// A process has ended; the program does with its first one.
     pub(crate) fn remove(&self, process: &Process) {
         let removed = self.shard(process.id).remove(&process.id);
         process.die();
@@ -164,6 +194,9 @@ impl Program {
             self.driven(address).remove(&address.0.get());
         }
         if removed.is_some_and(|removed| removed.is_guest()) {
+            if process.id == FIRST {
+                self.end();
+            }
             self.live.fetch_sub(1, Ordering::AcqRel);
             if self.gone.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
                 self.names.sweep(|id| self.lives(id));
@@ -204,18 +237,23 @@ impl Program {
 mod tests {
     use std::num::NonZeroU64;
     use std::task::Waker;
+    use std::time::Duration;
 
-    use super::super::handle::Sent;
+    use super::super::handle::{Refused, Sent};
     use super::super::message::{Data, Message};
     use super::*;
     use crate::net::access::Network;
     use crate::settings;
 
     fn program(processes: usize, mailbox_bytes: usize) -> Program {
+        with(Bounds { processes, mailbox_bytes, total_bytes: usize::MAX })
+    }
+
+    fn with(bounds: Bounds) -> Program {
         let io = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let network = Arc::new(Network::new(&settings::network(), io.handle().clone()));
         let access = Access::new(&network, &Arc::default());
-        Program::new(&"p".into(), 1, Bounds { processes, mailbox_bytes }, access, None)
+        Program::new(&"p".into(), 1, bounds, access, None)
     }
 
     /// Notes that it was woken.
@@ -231,16 +269,15 @@ mod tests {
     #[test]
     fn numbers_count_from_1_and_as_many_live_as_may() {
         let program = program(2, 0);
-        let first = program.add_guest("a".into()).unwrap();
-        let second = program.add_guest("b".into()).unwrap();
+        let first = program.add_guest("a".into(), 0).unwrap();
+        let second = program.add_guest("b".into(), 0).unwrap();
         assert_eq!((first.id, second.id), (1, 2));
-        assert!(program.add_guest("c".into()).is_err());
-        program.remove(&first);
-        assert!(program.process(1).is_none() && first.is_dead());
-        assert_eq!(program.add_guest("c".into()).unwrap().id, 3);
-        program.end();
+        assert!(program.add_guest("c".into(), 0).is_err());
         program.remove(&second);
-        assert!(program.add_guest("d".into()).is_err(), "it has ended");
+        assert!(program.process(2).is_none() && second.is_dead());
+        assert_eq!(program.add_guest("c".into(), 0).unwrap().id, 3);
+        program.remove(&first);
+        assert!(program.add_guest("d".into(), 0).is_err(), "it has ended with its first one");
     }
 
     #[test]
@@ -253,16 +290,16 @@ mod tests {
         program.driver_died(address(9));
         assert!(!program.lives(id));
         assert_ne!(program.introduce(address(9)), id, "that one is dead");
-        assert!(program.add_guest("a".into()).is_ok(), "they are no guests");
+        assert!(program.add_guest("a".into(), 0).is_ok(), "they are no guests");
     }
 
     #[test]
     fn a_full_mailbox_holds_its_senders_but_takes_what_its_owner_waits_for() {
         let program = program(1, 1_000);
-        let process = program.add_guest("a".into()).unwrap();
+        let process = program.add_guest("a".into(), 0).unwrap();
         let send = |tag| {
             let message = Message::Data(Data::of(tag, vec![0; 600]));
-            matches!(process.send(message, 1_000, Some(Waker::noop())), Sent::Done)
+            matches!(process.send(message, 1_000, Waker::noop()), Sent::Done)
         };
         assert!(send(1), "one gets in however large it is");
         assert!(!send(1));
@@ -274,11 +311,65 @@ mod tests {
         assert!(send(1), "there is room again");
         let woken = Arc::new(Flag::default());
         let held = Message::Data(Data::of(3, vec![0; 600]));
-        assert!(matches!(process.send(held, 1_000, Some(&Waker::from(Arc::clone(&woken)))), Sent::Full(_)));
+        assert!(matches!(process.send(held, 1_000, &Waker::from(Arc::clone(&woken))), Sent::Full(_)));
         assert!(process.poll_receive(&[3], 1_000, None, &cx, &mut None).is_pending());
         assert!(woken.0.swap(false, Ordering::Relaxed), "it has what is waited for now");
         program.remove(&process);
         assert!(send(1) && send(1), "nobody is held by the dead");
         assert_eq!(process.queue(), (0, 0));
+    }
+
+    fn message(bytes: usize) -> Message {
+        Message::Data(Data::of(0, vec![0; bytes]))
+    }
+
+    #[test]
+    fn all_processes_together_have_no_more_than_the_program_may_and_what_is_received_makes_room() {
+        let program = with(Bounds { processes: 9, mailbox_bytes: 100_000, total_bytes: 150_000 });
+        let [one, other] = ["a", "b"].map(|entry| program.add_guest(entry.into(), 0).unwrap());
+        let send = |to: &Process, bytes| matches!(to.send(message(bytes), 100_000, Waker::noop()), Sent::Done);
+        assert!(send(&one, 50_000) && send(&one, 40_000) && send(&other, 10_000));
+        assert!(!send(&other, 80_000), "its mailbox has room, and the program has none");
+        let later = Duration::from_secs(100);
+        let data = || Data::of(0, vec![0; 80_000]);
+        assert_eq!(other.send_after(data(), later, 100_000), Err(Refused::NoRoom));
+        assert_eq!(other.send_later(7, data(), later, 100_000), Err(Refused::NoRoom));
+        assert!(program.add_guest("c".into(), 80_000).is_err());
+        while one.receive(&[], 100_000).is_some() {}
+        let timer = other.send_after(data(), later, 100_000).unwrap();
+        assert!(!send(&other, 80_000), "a timer has it");
+        assert_eq!(other.send_after(data(), later, 100_000), Err(Refused::TooLarge));
+        assert!(other.cancel(timer) && send(&other, 80_000));
+        assert!(send(&one, 10) && !send(&one, 80_000));
+        program.remove(&other);
+        assert!(send(&one, 80_000), "the dead have nothing");
+    }
+
+    #[test]
+    fn a_mailbox_takes_as_much_again_of_what_nobody_can_wait_with_and_then_its_owner_is_to_end() {
+        let program = program(1, 1_000);
+        let process = program.add_guest("a".into(), 0).unwrap();
+        assert!(matches!(process.send(message(700), 1_000, Waker::noop()), Sent::Done));
+        for id in 0..12 {
+            process.deliver(Message::ProcessDied { id }, 1_000);
+        }
+        assert!(!process.is_overrun());
+        assert_eq!(process.queue().0, 13, "none is lost");
+        process.deliver(Message::ProcessDied { id: 12 }, 1_000);
+        assert!(process.is_overrun());
+    }
+
+    #[test]
+    fn what_is_due_for_a_process_of_the_hosts_is_taken_once_and_not_when_it_was_cancelled() {
+        let program = program(1, 1_000);
+        let process = program.add_guest("a".into(), 0).unwrap();
+        assert!(process.take_later().is_none() && process.next_later().is_none());
+        process.send_later(7, Data::of(1, vec![1]), Duration::ZERO, 1_000).unwrap();
+        let cancelled = process.send_later(7, Data::of(2, vec![2]), Duration::ZERO, 1_000).unwrap();
+        assert!(process.next_later().is_some());
+        assert!(process.cancel_later(cancelled) && !process.cancel_later(cancelled));
+        let (to, data) = process.take_later().unwrap();
+        assert_eq!((to, data.tag, data.bytes), (7, 1, vec![1]));
+        assert!(process.take_later().is_none() && process.next_later().is_none());
     }
 }

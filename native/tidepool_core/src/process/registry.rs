@@ -1,13 +1,17 @@
 //! Names of processes: one map for each program. A name dies with its process.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use foldhash::fast::RandomState;
 
+use super::account::{Account, Share};
+
 /// Most names of a program.
 const MAX_NAMES: usize = 100_000;
+/// What a name takes beside its text.
+const NAME_BYTES: usize = 128;
 
 /// Who has a name.
 enum Entry {
@@ -17,8 +21,35 @@ enum Entry {
 }
 
 /// The names of a program.
-#[derive(Default)]
-pub(crate) struct Registry(Mutex<HashMap<String, Entry, RandomState>>);
+pub(crate) struct Registry(Mutex<Names>);
+
+struct Names {
+    entries: HashMap<String, Entry, RandomState>,
+    share: Share,
+    bytes: usize,
+}
+
+impl Names {
+    /// Is there room for one more name, if this is a new one? Then it is counted.
+    fn makes_room(&mut self, name: &str) -> bool {
+        if self.entries.contains_key(name) {
+            return true;
+        }
+        let all = self.bytes + name.len() + NAME_BYTES;
+        let fits = self.entries.len() < MAX_NAMES && self.share.hold(all);
+        if fits {
+            self.bytes = all;
+        }
+        fits
+    }
+
+    fn remove(&mut self, name: &str) -> Option<Entry> {
+        let entry = self.entries.remove(name)?;
+        self.bytes -= name.len() + NAME_BYTES;
+        self.share.keep(self.bytes);
+        Some(entry)
+    }
+}
 
 /// What comes of asking for a name in order to make a process that has it.
 pub(crate) enum Claim {
@@ -28,18 +59,23 @@ pub(crate) enum Claim {
     Taken(u64),
     /// A process is being made that will have it: ask again when woken.
     Wait,
-    /// There are too many names.
+    /// There are too many names, or too long ones.
     Full,
 }
 
 impl Registry {
-    /// Gives a process the name, whoever has it; `false` when there are too many names.
+    pub(super) fn new(account: &Arc<Account>) -> Self {
+        let share = Share::new(account, 0);
+        Registry(Mutex::new(Names { entries: HashMap::default(), share, bytes: 0 }))
+    }
+
+    /// Gives a process the name, whoever has it; `false` when there are too many names, or too long ones.
     pub(crate) fn put(&self, name: &str, id: u64) -> bool {
         let mut names = self.names();
-        if names.len() >= MAX_NAMES && !names.contains_key(name) {
+        if !names.makes_room(name) {
             return false;
         }
-        let before = names.insert(name.to_owned(), Entry::Process(id));
+        let before = names.entries.insert(name.to_owned(), Entry::Process(id));
         drop(names);
         wake(before);
         true
@@ -48,7 +84,7 @@ impl Registry {
     /// The process that has the name, if it `lives`.
     pub(crate) fn get(&self, name: &str, lives: impl Fn(u64) -> bool) -> Option<u64> {
         let mut names = self.names();
-        match names.get(name)? {
+        match names.entries.get(name)? {
             Entry::Process(id) if lives(*id) => Some(*id),
             Entry::Process(_) => {
                 names.remove(name);
@@ -67,8 +103,7 @@ impl Registry {
     /// Claims a name for a process that is to be made.
     pub(crate) fn claim(&self, name: &str, lives: impl Fn(u64) -> bool, waker: &Waker) -> Claim {
         let mut names = self.names();
-        let full = names.len() >= MAX_NAMES;
-        match names.get_mut(name) {
+        match names.entries.get_mut(name) {
             Some(Entry::Process(id)) if lives(*id) => return Claim::Taken(*id),
             Some(Entry::Making(waiting)) => {
                 if !waiting.iter().any(|other| other.will_wake(waker)) {
@@ -76,11 +111,12 @@ impl Registry {
                 }
                 return Claim::Wait;
             }
-            Some(Entry::Process(_)) => {}
-            None if full => return Claim::Full,
-            None => {}
+            Some(Entry::Process(_)) | None => {}
         }
-        names.insert(name.to_owned(), Entry::Making(Vec::new()));
+        if !names.makes_room(name) {
+            return Claim::Full;
+        }
+        names.entries.insert(name.to_owned(), Entry::Making(Vec::new()));
         Claim::Granted
     }
 
@@ -88,11 +124,11 @@ impl Registry {
     pub(crate) fn settle(&self, name: &str, id: Option<u64>) {
         let mut names = self.names();
         // Somebody may have put another name there, or removed it.
-        if !matches!(names.get(name), Some(Entry::Making(_))) {
+        if !matches!(names.entries.get(name), Some(Entry::Making(_))) {
             return;
         }
         let before = match id {
-            Some(id) => names.insert(name.to_owned(), Entry::Process(id)),
+            Some(id) => names.entries.insert(name.to_owned(), Entry::Process(id)),
             None => names.remove(name),
         };
         drop(names);
@@ -101,13 +137,17 @@ impl Registry {
 
     /// Forgets the names of processes that don't live.
     pub(crate) fn sweep(&self, lives: impl Fn(u64) -> bool) {
-        self.names().retain(|_name, entry| match entry {
+        let mut names = self.names();
+        names.entries.retain(|_name, entry| match entry {
             Entry::Process(id) => lives(*id),
             Entry::Making(_) => true,
         });
+        names.bytes = names.entries.keys().map(|name| name.len() + NAME_BYTES).sum();
+        let bytes = names.bytes;
+        names.share.keep(bytes);
     }
 
-    fn names(&self) -> MutexGuard<'_, HashMap<String, Entry, RandomState>> {
+    fn names(&self) -> MutexGuard<'_, Names> {
         // Nothing panics while it holds the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -125,7 +165,7 @@ mod tests {
 
     #[test]
     fn one_of_many_who_claim_a_name_gets_it_and_the_others_its_process() {
-        let names = Registry::default();
+        let names = Registry::new(&Account::new(usize::MAX));
         let claim = |lives: bool| names.claim("a", move |_| lives, Waker::noop());
         assert!(matches!(claim(true), Claim::Granted));
         assert!(matches!(claim(true), Claim::Wait));
@@ -139,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_name_is_the_last_ones_that_it_was_given_to_and_ends_with_that() {
-        let names = Registry::default();
+        let names = Registry::new(&Account::new(usize::MAX));
         assert!(names.put("a", 1) && names.put("a", 2));
         assert_eq!(names.get("a", |_| true), Some(2));
         assert_eq!(names.get("a", |id| id != 2), None);
@@ -152,10 +192,25 @@ mod tests {
 
     #[test]
     fn a_name_that_is_put_while_a_process_is_made_for_it_stays() {
-        let names = Registry::default();
+        let names = Registry::new(&Account::new(usize::MAX));
         assert!(matches!(names.claim("a", |_| true, Waker::noop()), Claim::Granted));
         assert!(names.put("a", 9));
         names.settle("a", Some(7));
         assert_eq!(names.get("a", |_| true), Some(9));
+    }
+
+    #[test]
+    fn names_take_as_much_as_their_program_may_have_and_what_is_removed_makes_room() {
+        let account = Account::new(3_000);
+        let names = Registry::new(&account);
+        let long = |letter: &str| letter.repeat(1_000);
+        assert!(names.put(&long("a"), 1) && names.put(&long("b"), 2));
+        assert!(!names.put(&long("c"), 3));
+        assert!(matches!(names.claim(&long("c"), |_| true, Waker::noop()), Claim::Full));
+        assert!(names.put(&long("b"), 3), "that one is there");
+        names.remove(&long("a"));
+        assert!(names.put(&long("c"), 3));
+        names.sweep(|_| false);
+        assert!(names.put(&long("d"), 3) && names.put(&long("e"), 3));
     }
 }

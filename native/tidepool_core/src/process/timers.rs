@@ -2,42 +2,60 @@
 
 use std::time::Instant;
 
-use super::message::Data;
-
 /// Most timers of one process.
 const MAX_TIMERS: usize = 100_000;
 
-/// The messages that a process gets at a time, by that time and the order in which they were sent.
-#[derive(Default)]
-pub(super) struct Timers {
+/// What is to come at a time, by that time and the order in which it was sent.
+pub(super) struct Timers<T> {
     // Sorted by time, the next one last. Few have more than one.
-    pending: Vec<Pending>,
+    pending: Vec<Pending<T>>,
     next: u64,
+    bytes: usize,
 }
 
-struct Pending {
+struct Pending<T> {
     due: Instant,
     number: u64,
-    data: Data,
+    bytes: usize,
+    message: T,
 }
 
-impl Timers {
-    /// Adds a message; the number by which it is cancelled. The message itself when there are too many.
-    pub(super) fn add(&mut self, due: Instant, data: Data) -> Result<u64, Data> {
+impl<T> Default for Timers<T> {
+    fn default() -> Self {
+        Timers { pending: Vec::new(), next: 0, bytes: 0 }
+    }
+}
+
+impl<T> Timers<T> {
+    /// Adds a message that takes so many bytes; the number by which it is cancelled. `None` when there are too many.
+    pub(super) fn add(&mut self, due: Instant, message: T, bytes: usize) -> Option<u64> {
         if self.pending.len() >= MAX_TIMERS {
-            return Err(data);
+            return None;
         }
         let number = self.next;
         self.next += 1;
         let place = self.pending.partition_point(|pending| pending.due > due);
-        self.pending.insert(place, Pending { due, number, data });
-        Ok(number)
+        self.pending.insert(place, Pending { due, number, bytes, message });
+        self.bytes += bytes;
+        Some(number)
     }
 
     /// Removes a message that has not come; `false` when it has, or was removed.
     pub(super) fn cancel(&mut self, number: u64) -> bool {
         let place = self.pending.iter().position(|pending| pending.number == number);
-        place.map(|place| self.pending.remove(place)).is_some()
+        let cancelled = place.map(|place| self.pending.remove(place));
+        self.bytes -= cancelled.as_ref().map_or(0, |pending| pending.bytes);
+        cancelled.is_some()
+    }
+
+    /// What all messages take that have not come.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The numbers of those messages.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.pending.iter().map(|pending| pending.number)
     }
 
     /// When the next one comes.
@@ -46,11 +64,13 @@ impl Timers {
     }
 
     /// The next one whose time has come.
-    pub(super) fn due(&mut self, now: Instant) -> Option<Data> {
+    pub(super) fn due(&mut self, now: Instant) -> Option<T> {
         if self.next_due()? > now {
             return None;
         }
-        self.pending.pop().map(|pending| pending.data)
+        let pending = self.pending.pop()?;
+        self.bytes -= pending.bytes;
+        Some(pending.message)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -59,7 +79,6 @@ impl Timers {
 }
 
 #[cfg(test)]
-#[allow(clippy::indexing_slicing, reason = "a failed test is one that panics")]
 mod tests {
     use std::time::Duration;
 
@@ -70,17 +89,18 @@ mod tests {
         let (start, mut timers) = (Instant::now(), Timers::default());
         let at = |ms| start + Duration::from_millis(ms);
         for (ms, byte) in [(20, 2), (10, 0), (20, 3), (10, 1), (30, 4)] {
-            assert!(timers.add(at(ms), Data::of(0, vec![byte])).is_ok());
+            assert!(timers.add(at(ms), byte, 100).is_some());
         }
         assert!(timers.due(at(9)).is_none());
-        let first: Vec<u8> = std::iter::from_fn(|| timers.due(at(10))).map(|data| data.bytes[0]).collect();
+        let first: Vec<u8> = std::iter::from_fn(|| timers.due(at(10))).collect();
         assert_eq!(first, [0, 1]);
         assert!(!timers.cancel(1), "it has come");
         assert!(timers.cancel(2));
         assert!(!timers.cancel(2), "it was cancelled");
-        assert_eq!(timers.next_due(), Some(at(20)));
-        let rest: Vec<u8> = std::iter::from_fn(|| timers.due(at(99))).map(|data| data.bytes[0]).collect();
+        assert_eq!((timers.next_due(), timers.bytes()), (Some(at(20)), 200));
+        let rest: Vec<u8> = std::iter::from_fn(|| timers.due(at(99))).collect();
         assert_eq!(rest, [2, 4]);
         assert!(timers.is_empty());
+        assert_eq!(timers.bytes(), 0);
     }
 }

@@ -56,10 +56,15 @@ pub(crate) fn call_error<A: Default>(store: &mut Store<State<A>>, error: &wasmti
         let message = format!("the guest exited with code {code}");
         return CallError::Trap { kind: TrapKind::Exit, message, frames, console };
     }
-    if error.is::<wasmtime::PoolConcurrencyLimitError>() || SlabError::is(error) {
+    if is_full(error) {
         return CallError::Overloaded { message: format!("{error:#}") };
     }
     CallError::Trap { kind: TrapKind::Other, message: root_cause(error), frames, console }
+}
+
+/// Was there no room on the node for what the guest needed? It is not to blame for that.
+pub(crate) fn is_full(error: &wasmtime::Error) -> bool {
+    error.is::<wasmtime::PoolConcurrencyLimitError>() || SlabError::is(error)
 }
 
 /// The innermost text: the outer ones hold the backtrace, which is told in frames.

@@ -29,6 +29,7 @@ mod panics;
 mod pointers;
 mod preempt;
 mod processes;
+mod program_bounds;
 mod programs;
 mod run_slots;
 #[path = "../settings/mod.rs"]

@@ -116,6 +116,25 @@ fn a_trap_and_an_exit_are_caught_and_a_limit_is_not() {
 }
 
 #[test]
+fn an_exit_is_caught_and_a_host_without_another_stack_is_not() {
+    passes(
+        r#"(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+           (func (export "_lunatic_catch_trap") (param i32 i32) (result i32) (call $exit (i32.const 3)) (i32.const 1))
+           (func (export "_start") (call $check (i32.eqz (call $catch (i32.const 0) (i32.const 0)))))"#,
+    );
+    // Each call that may trap has a stack of its own.
+    let code = r#"(func (export "_lunatic_catch_trap") (param $deep i32) (param i32) (result i32)
+             (if (local.get $deep) (then (call $check
+               (call $catch (i32.sub (local.get $deep) (i32.const 1)) (i32.const 0)))))
+             (i32.const 1))
+           (func (export "_start") (call $check (call $catch (i32.const 200) (i32.const 0))))"#;
+    let node = Node::dense(1, 0);
+    let function = node.function(&program(code), Instances::Fresh, limits());
+    let outcome = Processes::start(&function, ProcessOptions::default()).run();
+    assert!(matches!(outcome, Err(CallError::Overloaded { .. })), "{outcome:?}");
+}
+
+#[test]
 fn a_process_that_may_not_start_others_is_stopped_and_a_child_never_may_more() {
     let processes = passes(
         r#"(func (export "_start") (local $config i64)

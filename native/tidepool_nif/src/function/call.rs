@@ -203,9 +203,16 @@ fn child(task: &Task, step: &Step) -> Option<ProcessRef> {
     }
 }
 
-/// Runs `found` with the task, unless it is over.
-pub(crate) fn with_task<T>(handle: &TaskHandle, found: impl FnOnce(&Task) -> T) -> Option<T> {
-    handle.call().as_ref().map(|call| found(&call.task))
+/// Runs `found` with the caller's own task; what to answer, when it is another's, or over.
+pub(crate) fn with_task<'a, T>(
+    env: Env<'a>,
+    handle: &TaskHandle,
+    found: impl FnOnce(&Task) -> T,
+) -> Result<T, Term<'a>> {
+    if handle.owner != env.pid() {
+        return Err(not_owner(env));
+    }
+    handle.call().as_ref().map(|call| found(&call.task)).ok_or_else(|| over(env))
 }
 
 /// Drives a task for a slice, with the `reply` to the host call that it waits with.
@@ -238,10 +245,12 @@ pub(crate) fn next_slice<'a>(env: Env<'a>, term: Term<'a>, handle: &TaskHandle, 
 /// Drives `task` for a slice and reports to the VM how much of the process's own slice that took: all of it when the guest
 /// has used up its own, so that others are next.
 ///
-/// What a process sends to the host is sent here, and the process goes on, for a slice in all.
+/// What a process sends to the host is sent here, and what it sent before that is due now, and the process goes on, for a slice
+/// in all.
 fn drive(env: Env<'_>, task: &mut Task, waker: &mut Option<Arc<Waker>>, owner: LocalPid) -> Step {
     let mut spent = Duration::ZERO;
     let step = loop {
+        request::send_later(env, task);
         let step = sending(env, || {
             if task.is_process() {
                 return drive_process(task, waker, owner);

@@ -117,7 +117,7 @@ fn process_written(process: &ProcessHandle, bytes: usize) -> Atom {
 /// The process that a task drives.
 #[rustler::nif]
 fn process_ref<'a>(env: Env<'a>, task: &'a TaskHandle) -> Term<'a> {
-    let process = with_task(task, Task::process_ref).flatten();
+    let process = with_task(env, task, Task::process_ref).ok().flatten();
     process.map(|process| ResourceArc::new(ProcessHandle(process))).encode(env)
 }
 
@@ -137,12 +137,12 @@ fn process_begin<'a>(env: Env<'a>, process: &'a ProcessHandle) -> Term<'a> {
 fn process_spawned<'a>(env: Env<'a>, task: Term<'a>, id: u64, child: LocalPid) -> NifResult<Term<'a>> {
     let handle: &TaskHandle = task.decode()?;
     let child = pid::address(child);
-    with_task(handle, |task| {
+    let told = with_task(env, handle, |task| {
         if let (Some(process), Some(address)) = (task.other(id), child) {
             process.set_address(address);
         }
     });
-    Ok(next_slice(env, task, handle, Some(Ok(bytes::Bytes::new()))))
+    Ok(told.map_or_else(|refusal| refusal, |()| next_slice(env, task, handle, Some(Ok(bytes::Bytes::new())))))
 }
 
 /// Tells a process something (`{:message, tag, bytes}`, `{:link_died, tag, pid}`, `{:process_died, id}`), and drives it.
@@ -150,16 +150,16 @@ fn process_spawned<'a>(env: Env<'a>, task: Term<'a>, id: u64, child: LocalPid) -
 fn process_signal<'a>(env: Env<'a>, task: Term<'a>, signal: Term<'a>) -> NifResult<Term<'a>> {
     let handle: &TaskHandle = task.decode()?;
     let signal = self::signal(signal)?;
-    with_task(handle, |task| task.signal(signal));
-    Ok(next_slice(env, task, handle, None))
+    let told = with_task(env, handle, |task| task.signal(signal));
+    Ok(told.map_or_else(|refusal| refusal, |()| next_slice(env, task, handle, None)))
 }
 
 /// The same without driving it.
 #[rustler::nif]
-fn process_tell(task: &TaskHandle, signal: Term<'_>) -> NifResult<Atom> {
+fn process_tell<'a>(env: Env<'a>, task: &'a TaskHandle, signal: Term<'a>) -> NifResult<Term<'a>> {
     let signal = self::signal(signal)?;
-    with_task(task, |task| task.signal(signal));
-    Ok(atoms::ok())
+    let told = with_task(env, task, |task| task.signal(signal));
+    Ok(told.map_or_else(|refusal| refusal, |()| atoms::ok().encode(env)))
 }
 
 fn signal(term: Term<'_>) -> NifResult<Signal> {
@@ -183,14 +183,23 @@ fn signal(term: Term<'_>) -> NifResult<Signal> {
 #[rustler::nif]
 fn process_compiled<'a>(env: Env<'a>, task: Term<'a>, function: &'a FunctionHandle) -> NifResult<Term<'a>> {
     let handle: &TaskHandle = task.decode()?;
-    with_task(handle, |task| function.0.give_to(task));
-    Ok(next_slice(env, task, handle, Some(Ok(bytes::Bytes::new()))))
+    let told = with_task(env, handle, |task| function.0.give_to(task));
+    Ok(told.map_or_else(|refusal| refusal, |()| next_slice(env, task, handle, Some(Ok(bytes::Bytes::new())))))
 }
 
 /// What is known of a process.
 #[rustler::nif]
 fn process_info<'a>(env: Env<'a>, process: &'a ProcessHandle) -> Term<'a> {
     info(env, &process.0)
+}
+
+/// What is known of the process with a number in the program of a guest; `nil` when there is none.
+#[rustler::nif]
+fn process_find<'a>(env: Env<'a>, process: &'a ProcessHandle, id: u64) -> Term<'a> {
+    match process.0.find(id) {
+        Some(found) => info(env, &found),
+        None => atoms::nil().encode(env),
+    }
 }
 
 /// What is known of each process of a program.

@@ -1,7 +1,7 @@
 //! What processes ask of their drivers, as terms.
 
 use rustler::{Encoder, Env, Resource, ResourceArc, Term};
-use tidepool_core::{HostRequest, Peer, ProcessRef, ProcessRequest, Step, Task};
+use tidepool_core::{Address, HostRequest, Peer, ProcessRef, ProcessRequest, Step, Task};
 
 use crate::terms::{atoms, encode, pid};
 
@@ -21,15 +21,26 @@ impl Drop for ProcessHandle {
 /// driver's.
 pub(crate) fn sent(env: Env<'_>, task: &Task, step: Step) -> Option<Step> {
     match step {
-        Step::Host(HostRequest::Process(ProcessRequest::Send { to, tag, bytes, after })) if after.is_zero() => {
-            if let Some(to) = to.address.and_then(pid::pid) {
-                // A dead receiver needs no message.
-                let _ = env.send(&to, (atoms::tidepool(), env.pid(), tag, encode::copy(env, &bytes)));
-            }
+        Step::Host(HostRequest::Process(ProcessRequest::Send { to, tag, bytes })) => {
+            send(env, to.address, tag, &bytes);
             task.answer(Ok(bytes::Bytes::new()));
             None
         }
         step => Some(step),
+    }
+}
+
+/// Sends what a process has sent to others before, for now.
+pub(crate) fn send_later(env: Env<'_>, task: &Task) {
+    while let Some((to, tag, bytes)) = task.take_later() {
+        send(env, Some(to), tag, &bytes);
+    }
+}
+
+fn send(env: Env<'_>, to: Option<Address>, tag: i64, bytes: &[u8]) {
+    if let Some(to) = to.and_then(pid::pid) {
+        // A dead receiver needs no message.
+        let _ = env.send(&to, (atoms::tidepool(), env.pid(), tag, encode::copy(env, bytes)));
     }
 }
 
@@ -47,10 +58,8 @@ pub(crate) fn request(env: Env<'_>, request: ProcessRequest, child: Option<Proce
         ProcessRequest::Monitor { to } => (atoms::monitor(), of(to), to.id).encode(env),
         ProcessRequest::StopMonitoring { to } => (atoms::stop_monitoring(), to.id).encode(env),
         ProcessRequest::Kill { to } => (atoms::kill(), of(to), to.is_guest).encode(env),
-        ProcessRequest::Send { to, tag, bytes, after } => {
-            let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-            (atoms::send(), of(to), tag, encode::copy(env, &bytes), after).encode(env)
-        }
+        // It was sent: see above.
+        ProcessRequest::Send { .. } => atoms::nil().encode(env),
         ProcessRequest::Compile { wasm } => (atoms::compile(), encode::copy(env, &wasm)).encode(env),
     }
 }

@@ -105,6 +105,7 @@ rustler::atoms! {
     net,
     queue,
     total_memory,
+    messages,
     max_memory_bytes,
     max_table_elements,
     stack_bytes,

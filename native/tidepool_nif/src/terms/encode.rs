@@ -181,5 +181,6 @@ fn limit_name(limit: Limit) -> Atom {
         Limit::Reply => atoms::reply(),
         Limit::Depth => atoms::depth(),
         Limit::TotalMemory => atoms::total_memory(),
+        Limit::Messages => atoms::messages(),
     }
 }

@@ -4,7 +4,7 @@
 //! numbers of 8 bytes. What a puppet tells is a byte and a number: that it is there, that it has done a command, that
 //! a link has died, that a process has died.
 
-use lunatic::host::api::{error, message, process};
+use lunatic::host::api::{error, message, process, timer};
 
 const FOR_EVER: u64 = u64::MAX;
 const CALLERS_OWN: i64 = -1;
@@ -12,6 +12,9 @@ const NO_TAG: i64 = 0;
 const ENTRY: &str = "puppet";
 /// The type byte of a parameter of 64 bits.
 const I64: u8 = 0x7E;
+/// `(module (import "lunatic::process" "process_id" (func (result i64))) (memory (export "memory") 1))`
+const MODULE: &[u8] = b"\0asm\x01\0\0\0\x01\x05\x01\x60\0\x01\x7e\x02\x1f\x01\x10lunatic::process\x0aprocess_id\0\0\
+                        \x05\x03\x01\0\x01\x07\x0a\x01\x06memory\x02\0";
 
 mod told {
     pub const HERE: u8 = 1;
@@ -74,6 +77,9 @@ fn obey(master: i64) -> bool {
             b'E' => process::exists(id) as u64,
             b'P' => id,
             b'R' => return false,
+            b'T' => nothing(tell_after(master, id, tag)),
+            b'B' => compile(),
+            b'W' => nothing(process::sleep_ms(id)),
             b'F' => loop {
                 tell(master, told::DONE, 0);
             },
@@ -114,6 +120,24 @@ fn spawn(master: i64, tag: i64) -> Result<u64, u64> {
         )
     };
     if failed == 0 { Ok(id) } else { Err(id) }
+}
+
+/// Compiles a module: 0, if that can be done.
+fn compile() -> u64 {
+    let mut module = 0;
+    // SAFETY: both pointers are to what outlives the call.
+    unsafe { process::compile_module(MODULE.as_ptr(), MODULE.len(), &mut module) as u64 }
+}
+
+/// Tells the master after so many ms that a command is done, with a number.
+fn tell_after(master: i64, ms: u64, number: i64) {
+    // SAFETY: the bytes are there until the host has copied them.
+    unsafe {
+        message::create_data(NO_TAG, 16);
+        message::write_data(&told::DONE, 1);
+        message::write_data(number.to_le_bytes().as_ptr(), 8);
+        timer::send_after(master as u64, ms);
+    }
 }
 
 /// Starts puppets for ever, whether that fails or not.

@@ -7,6 +7,7 @@ use wasmtime::Val;
 
 use super::handles::Handles;
 use super::networking::data::Sockets;
+use crate::process::account::{FREE_BYTES, Share};
 use crate::process::config::Config;
 use crate::process::handle::Process;
 use crate::process::message::Message;
@@ -37,16 +38,60 @@ pub(crate) struct Data {
     pub(crate) entry: Option<Entry>,
     /// The message that it writes, or has received.
     pub(in crate::abi::lunatic) scratch: Option<Message>,
-    pub(in crate::abi::lunatic) configs: Handles<Config>,
-    pub(in crate::abi::lunatic) modules: Handles<Module>,
-    /// Whose they are, and the numbers that they have there.
-    pub(in crate::abi::lunatic) timers: Handles<(u64, u64)>,
+    /// Most bytes of that.
+    pub(in crate::abi::lunatic) max_message: Option<usize>,
+    pub(in crate::abi::lunatic) configs: Handles<Config, 1_000>,
+    pub(in crate::abi::lunatic) modules: Handles<Module, 100>,
+    pub(in crate::abi::lunatic) timers: Handles<Timer>,
     /// Nodes that a query found.
     pub(in crate::abi::lunatic) queries: Handles<Vec<u64>>,
     /// Texts of errors that the guest has not dropped.
-    pub(in crate::abi::lunatic) errors: Handles<String>,
+    pub(in crate::abi::lunatic) errors: Handles<String, 10_000>,
     /// Sockets, and what names were resolved to.
     pub(in crate::abi::lunatic) sockets: Sockets,
+    /// What the scratch and the configurations take of the program's account.
+    share: Share,
+    config_bytes: usize,
+}
+
+impl Data {
+    /// Makes the guest a process, which is to run `entry`.
+    pub(crate) fn begin(&mut self, guest: Arc<Guest>, entry: Entry) {
+        self.max_message = Some(guest.program.bounds.mailbox_bytes);
+        self.share = Share::new(&guest.program.account, FREE_BYTES);
+        (self.guest, self.entry) = (Some(guest), Some(entry));
+    }
+
+    /// Counts a scratch of so many bytes; `false` when the program has no room for it.
+    pub(in crate::abi::lunatic) fn hold_scratch(&mut self, bytes: usize) -> bool {
+        self.share.hold(self.config_bytes.saturating_add(bytes))
+    }
+
+    /// Counts the scratch that there is.
+    pub(in crate::abi::lunatic) fn count(&mut self) {
+        let scratch = self.scratch.as_ref().map_or(0, Message::bytes);
+        self.share.keep(self.config_bytes.saturating_add(scratch));
+    }
+
+    /// Counts configurations of `more` bytes, or `less`; `false` when the program has no room for them.
+    pub(in crate::abi::lunatic) fn hold_configs(&mut self, more: usize, less: usize) -> bool {
+        let (scratch, configs) = (self.scratch.as_ref().map_or(0, Message::bytes), self.config_bytes + more - less);
+        let fits = self.share.hold(configs.saturating_add(scratch));
+        if fits {
+            self.config_bytes = configs;
+        }
+        fits
+    }
+}
+
+/// A message that comes later: whose it is, and its number there.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::abi::lunatic) struct Timer {
+    /// The process that gets it, or that sends it when it is `later`.
+    pub(in crate::abi::lunatic) process: u64,
+    pub(in crate::abi::lunatic) number: u64,
+    /// Is it for a process of the host's?
+    pub(in crate::abi::lunatic) later: bool,
 }
 
 /// A guest as a process of its program.

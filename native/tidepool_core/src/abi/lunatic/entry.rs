@@ -1,6 +1,6 @@
 //! Lunatic's interface as an ABI.
 
-use wasmtime::{Extern, Func, Linker, Store, Val, ValType};
+use wasmtime::{Extern, Linker, Store, Val, ValType};
 
 use super::data::Entry;
 use super::{PREFIX, imports, networking};
@@ -13,8 +13,6 @@ use crate::base::request::Request;
 use crate::base::trap::TrapKind;
 use crate::store::failure::{call_error, exit_code};
 
-/// The entry of a program.
-pub(crate) const START: &str = "_start";
 /// What the name of the export begins with by which the guest crate starts processes.
 const SPAWN: &str = "_lunatic_spawn_by_index";
 
@@ -23,8 +21,6 @@ pub(crate) enum Lunatic {}
 
 impl Abi for Lunatic {
     const NAME: &'static str = "lunatic";
-    const REUSABLE: bool = false;
-    const START_FUNCTIONS: &'static [&'static str] = &[];
 
     fn detect(surface: &Surface<'_>) -> Result<bool, CompileError> {
         let imports = surface.imports.iter().any(|module| module.starts_with(PREFIX));
@@ -39,10 +35,6 @@ impl Abi for Lunatic {
 
     fn exports(module: &wasmtime::Module) -> Result<Exports, CompileError> {
         Exports::memory_alone(module)
-    }
-
-    fn bind(_store: &mut Store<State>, _entry: &Func) -> wasmtime::Result<()> {
-        Ok(())
     }
 
     fn begin(_state: &mut State, _request: Request) {}

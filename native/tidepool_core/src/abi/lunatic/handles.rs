@@ -4,31 +4,44 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
-/// Most entries of one table: a guest that drops nothing is stopped.
+/// Most entries of one table, where nothing else is said: a guest that drops nothing is stopped.
 const MAX_HANDLES: usize = 100_000;
 
-/// A table of handles of one kind. They count from 0, and none is given twice.
-pub(crate) struct Handles<T> {
+/// A table of handles of one kind, of `MOST` at a time. They count from 0, and none is given twice.
+pub(crate) struct Handles<T, const MOST: usize = MAX_HANDLES> {
     next: u64,
     entries: HashMap<u64, T, RandomState>,
 }
 
-impl<T> Default for Handles<T> {
+impl<T, const MOST: usize> Default for Handles<T, MOST> {
     fn default() -> Self {
         Handles { next: 0, entries: HashMap::default() }
     }
 }
 
-impl<T> Handles<T> {
+impl<T, const MOST: usize> Handles<T, MOST> {
     /// A handle for `entry`; `None` when the table is full.
     pub(crate) fn add(&mut self, entry: T) -> Option<u64> {
-        if self.entries.len() >= MAX_HANDLES {
+        if self.is_full() {
             return None;
         }
         let handle = self.next;
         self.next += 1;
         self.entries.insert(handle, entry);
         Some(handle)
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.entries.len() >= MOST
+    }
+
+    /// Drops all entries that are not to be kept.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&T) -> bool) {
+        self.entries.retain(|_handle, entry| keep(entry));
+    }
+
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &T> {
+        self.entries.values()
     }
 
     pub(crate) fn get(&self, handle: u64) -> Option<&T> {
@@ -51,7 +64,7 @@ mod tests {
 
     #[test]
     fn handles_count_from_0_are_given_once_and_end_at_a_bound() {
-        let mut handles = Handles::default();
+        let mut handles = Handles::<_, 100>::default();
         assert_eq!(handles.add("a"), Some(0));
         assert_eq!(handles.add("b"), Some(1));
         assert_eq!(handles.remove(1), Some("b"));
@@ -59,7 +72,7 @@ mod tests {
         assert_eq!(handles.add("c"), Some(2), "what was dropped may still be named by its guest");
         assert_eq!(handles.get(0), Some(&"a"));
         assert_eq!(handles.get_mut(1), None);
-        for _more in 2..MAX_HANDLES {
+        for _more in 2..100 {
             handles.add("x").unwrap();
         }
         assert_eq!(handles.add("one too many"), None);

@@ -10,7 +10,7 @@ mod imports;
 mod networking;
 mod support;
 
-pub(crate) use entry::{Lunatic, START};
+pub(crate) use entry::Lunatic;
 
 /// What the names of all its import modules begin with.
 pub(crate) const PREFIX: &str = "lunatic::";

@@ -12,6 +12,7 @@ use super::handles::Handles;
 use crate::abi::memory::{self, fail};
 use crate::abi::slots::State;
 use crate::base::error::CallError;
+use crate::base::limits::Limit;
 use crate::base::request::{HostReply, HostRequest, Peer, ProcessRequest};
 use crate::base::trap::TrapKind;
 
@@ -26,6 +27,17 @@ const MAX_TEXT_BYTES: usize = 64 << 10;
 pub(in crate::abi::lunatic) fn trap(caller: &mut Caller<'_, State>, message: impl Into<String>) -> wasmtime::Error {
     let message = message.into();
     fail(caller, CallError::Trap { kind: TrapKind::Other, message, frames: Vec::new(), console: Vec::new() })
+}
+
+/// Stops the guest for what its program has no room for, or its mailbox.
+pub(in crate::abi::lunatic) fn no_room(caller: &mut Caller<'_, State>, bytes: usize) -> wasmtime::Error {
+    fail(caller, CallError::limit(Limit::Messages, u64::try_from(bytes).unwrap_or(u64::MAX)))
+}
+
+/// The same, for what its program may have in all.
+pub(in crate::abi::lunatic) fn program_full(caller: &mut Caller<'_, State>) -> wasmtime::Error {
+    let limit = caller.data().abi.lunatic.guest().map_or(0, |guest| guest.program.account.limit());
+    no_room(caller, limit)
 }
 
 /// Stops the guest for a handle that it does not have.
@@ -45,14 +57,14 @@ pub(in crate::abi::lunatic) fn put(caller: &mut Caller<'_, State>, ptr: i32, val
 ///
 /// # Errors
 /// Traps the guest when the table is full.
-pub(in crate::abi::lunatic) fn handle<T>(
+pub(in crate::abi::lunatic) fn handle<T, const MOST: usize>(
     caller: &mut Caller<'_, State>,
-    table: impl FnOnce(&mut State) -> &mut Handles<T>,
+    table: impl FnOnce(&mut State) -> &mut Handles<T, MOST>,
     entry: T,
 ) -> wasmtime::Result<u64> {
     match table(caller.data_mut()).add(entry) {
         Some(handle) => Ok(handle),
-        None => Err(trap(caller, "the guest has more handles of one kind than a process may have: it drops none")),
+        None => Err(trap(caller, format!("the guest has {MOST} handles of one kind, and drops none of them"))),
     }
 }
 

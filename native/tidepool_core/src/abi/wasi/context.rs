@@ -5,12 +5,13 @@ use std::sync::Arc;
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::WasiP1Ctx;
 
-use super::data::World;
 use super::output::Output;
 use super::stdio::{Stdin, Written};
 use crate::abi::slots::State;
 use crate::base::console::Stream;
 use crate::base::printed::Printed;
+use crate::process::config::World;
+use crate::process::stdio::Stdio;
 use crate::store::context::FunctionContext;
 use crate::store::data::tail;
 use crate::store::tail::Tail;
@@ -20,15 +21,22 @@ use crate::store::tail::Tail;
 pub(super) fn context(state: &mut State) -> &mut WasiP1Ctx {
     let State { abi, function, tail: lines, call, .. } = state;
     let wasi = &mut abi.wasi;
-    wasi.context.get_or_insert_with(|| library(function, tail(lines, call.as_ref()), wasi.world.take()))
+    wasi.context
+        .get_or_insert_with(|| library(function, tail(lines, call.as_ref()), wasi.world.take(), wasi.stdio.take()))
 }
 
 /// The context of a guest whose output is printed.
-fn library(function: &Arc<FunctionContext>, tail: &Arc<Tail>, world: Option<Box<World>>) -> Box<WasiP1Ctx> {
+fn library(
+    function: &Arc<FunctionContext>,
+    tail: &Arc<Tail>,
+    world: Option<Arc<World>>,
+    stdio: Option<Arc<Stdio>>,
+) -> Box<WasiP1Ctx> {
     let mut builder = builder();
-    let world = world.unwrap_or_default();
-    builder.args(&world.args).envs(&world.env);
-    match world.stdio {
+    if let Some(world) = world {
+        builder.args(&world.args).envs(&world.env);
+    }
+    match stdio {
         Some(own) => {
             let [stdout, stderr] = [Stream::Stdout, Stream::Stderr].map(|stream| Written(Arc::clone(&own), stream));
             builder.stdin(Stdin(own)).stdout(stdout).stderr(stderr);

@@ -6,18 +6,8 @@ use wasmtime::TypedFunc;
 use wasmtime_wasi::p1::WasiP1Ctx;
 
 use super::output::Output;
+use crate::process::config::World;
 use crate::process::stdio::Stdio;
-
-/// What a guest finds beside clocks and randomness.
-#[derive(Clone, Default)]
-pub(crate) struct World {
-    /// Arguments; the first is the program's name.
-    pub(crate) args: Vec<String>,
-    /// Names and values.
-    pub(crate) env: Vec<(String, String)>,
-    /// Its own standard input and output; else there is no input, and what is written is printed.
-    pub(crate) stdio: Option<Arc<Stdio>>,
-}
 
 /// The slot of WASI.
 #[derive(Default)]
@@ -25,7 +15,9 @@ pub(crate) struct WasiSlot {
     /// The context of imports, once the guest has called one. Boxed, for it is large and guests without it move the state, too.
     pub(super) context: Option<Box<WasiP1Ctx>>,
     /// What the context is to be made with, where that is not empty.
-    pub(super) world: Option<Box<World>>,
+    pub(super) world: Option<Arc<World>>,
+    /// Its own standard input and output; else there is no input, and what is written is printed.
+    pub(super) stdio: Option<Arc<Stdio>>,
     /// Only programs have them.
     pub(super) streams: Option<Streams>,
     /// `_start` of a program.
@@ -34,8 +26,8 @@ pub(crate) struct WasiSlot {
 
 impl WasiSlot {
     /// Says what the guest finds, before it calls an import.
-    pub(crate) fn set_world(&mut self, world: World) {
-        self.world = Some(Box::new(world));
+    pub(crate) fn set_world(&mut self, world: &Arc<World>, stdio: Option<Arc<Stdio>>) {
+        (self.world, self.stdio) = (Some(Arc::clone(world)), stdio);
     }
 }
 

@@ -13,4 +13,4 @@ mod preview0;
 mod program;
 mod stdio;
 
-pub(crate) use program::Program;
+pub(crate) use program::{Program, START};

@@ -18,7 +18,7 @@ use crate::base::request::Request;
 use crate::store::failure::{call_error, exit_code};
 
 /// The entry of a program.
-const START: &str = "_start";
+pub(crate) const START: &str = "_start";
 /// Lines of stderr that become the error text of a program that fails.
 const ERROR_LINES: usize = 10;
 
@@ -27,8 +27,6 @@ pub(crate) enum Program {}
 
 impl Abi for Program {
     const NAME: &'static str = "wasi";
-    const REUSABLE: bool = false;
-    const START_FUNCTIONS: &'static [&'static str] = &[];
 
     fn detect(surface: &Surface<'_>) -> Result<bool, CompileError> {
         Ok(surface.exports(START))

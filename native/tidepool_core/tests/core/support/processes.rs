@@ -110,6 +110,9 @@ impl Processes {
             (driven.ready, driven.until) = (false, None);
             driven.woken = Arc::new(Woken::default());
             let woken = Arc::clone(&driven.woken);
+            while let Some((_to, tag, bytes)) = driven.task.take_later() {
+                self.sent.push((tag, bytes));
+            }
             match driven.task.drive(|_| woken.waker()) {
                 Step::Done(outcome) => return self.end(id, outcome),
                 Step::Yield => {

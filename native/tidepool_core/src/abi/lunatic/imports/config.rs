@@ -2,9 +2,9 @@
 
 use wasmtime::{Caller, Linker};
 
-use crate::abi::lunatic::support::{guest, handle, no_handle, text, trap};
+use crate::abi::lunatic::support::{guest, handle, no_handle, program_full, text, trap};
 use crate::abi::slots::State;
-use crate::process::config::Config;
+use crate::process::config::{Config, World};
 
 const MODULE: &str = "lunatic::process";
 const WASI: &str = "lunatic::wasi";
@@ -32,10 +32,10 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     flag(linker, "can_spawn_processes", |config| &mut config.may_spawn)?;
     linker.func_wrap(WASI, "config_add_environment_variable", add_env)?;
     linker.func_wrap(WASI, "config_add_command_line_argument", |caller: Caller<'_, State>, config, ptr, len| {
-        add_text(caller, config, ptr, len, |config| &mut config.args)
+        add_text(caller, config, ptr, len, |world| &mut world.args)
     })?;
     linker.func_wrap(WASI, "config_preopen_dir", |caller: Caller<'_, State>, config, ptr, len| {
-        add_text(caller, config, ptr, len, |config| &mut config.preopens)
+        add_text(caller, config, ptr, len, |world| &mut world.preopens)
     })?;
     Ok(())
 }
@@ -61,8 +61,12 @@ fn create_config(mut caller: Caller<'_, State>) -> wasmtime::Result<i64> {
 }
 
 fn drop_config(mut caller: Caller<'_, State>, config: u64) -> wasmtime::Result<()> {
-    match caller.data_mut().abi.lunatic.data().configs.remove(config) {
-        Some(_config) => Ok(()),
+    let data = caller.data_mut().abi.lunatic.data();
+    match data.configs.remove(config) {
+        Some(config) => {
+            let _less = data.hold_configs(0, config.text_bytes());
+            Ok(())
+        }
         None => Err(no_handle(&mut caller, "configuration", config)),
     }
 }
@@ -92,11 +96,7 @@ fn add_env(
     value_len: i32,
 ) -> wasmtime::Result<()> {
     let (key, value) = (text(&mut caller, key, key_len)?, text(&mut caller, value, value_len)?);
-    if !get(&mut caller, config)?.makes_room(key.len() + value.len()) {
-        return Err(full(&mut caller));
-    }
-    get(&mut caller, config)?.env.push((key, value));
-    Ok(())
+    add(&mut caller, config, key.len() + value.len(), |world| world.env.push((key, value)))
 }
 
 fn add_text(
@@ -104,16 +104,27 @@ fn add_text(
     config: u64,
     ptr: i32,
     len: i32,
-    list: fn(&mut Config) -> &mut Vec<String>,
+    list: fn(&mut World) -> &mut Vec<String>,
 ) -> wasmtime::Result<()> {
     let added = text(&mut caller, ptr, len)?;
-    if !get(&mut caller, config)?.makes_room(added.len()) {
-        return Err(full(&mut caller));
-    }
-    list(get(&mut caller, config)?).push(added);
-    Ok(())
+    add(&mut caller, config, added.len(), |world| list(world).push(added))
 }
 
-fn full(caller: &mut Caller<'_, State>) -> wasmtime::Error {
-    trap(caller, "a configuration has more environment, arguments and folders than it may have")
+/// Adds a text of so many bytes.
+fn add(
+    caller: &mut Caller<'_, State>,
+    config: u64,
+    bytes: usize,
+    add: impl FnOnce(&mut World),
+) -> wasmtime::Result<()> {
+    let found = get(caller, config)?;
+    let before = found.text_bytes();
+    let Some(after) = found.with_text(bytes) else {
+        return Err(trap(caller, "a configuration has more environment, arguments and folders than it may have"));
+    };
+    if !caller.data_mut().abi.lunatic.data().hold_configs(after, before) {
+        return Err(program_full(caller));
+    }
+    get(caller, config)?.add(after, add);
+    Ok(())
 }

@@ -62,7 +62,10 @@ fn send(mut caller: Caller<'_, State>, node: u64, id: u64) -> ImportFuture<'_, i
         return message::send(caller, id);
     }
     match take_data(&mut caller) {
-        Ok(_dropped) => done::<NO_NODE>(),
+        Ok(_dropped) => {
+            message::sent(&mut caller);
+            done::<NO_NODE>()
+        }
         Err(error) => refused(error),
     }
 }
@@ -73,7 +76,10 @@ fn send_receive(mut caller: Caller<'_, State>, node: u64, id: u64, tag: i64, tim
     }
     // Nobody will answer.
     match take_data(&mut caller) {
-        Ok(_dropped) => done::<TIMED_OUT>(),
+        Ok(_dropped) => {
+            message::sent(&mut caller);
+            done::<TIMED_OUT>()
+        }
         Err(error) => refused(error),
     }
 }

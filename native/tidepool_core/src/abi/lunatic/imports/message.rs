@@ -10,13 +10,13 @@ use wasmtime::{AsContextMut, Caller, Linker};
 
 use crate::abi::lunatic::data::{Guest, Module};
 use crate::abi::lunatic::support::{
-    ImportFuture, ask, deadline, done, guest, handle, no_handle, peer, refused, trap, wait,
+    ImportFuture, ask, deadline, done, guest, handle, no_handle, program_full, refused, trap, wait,
 };
 use crate::abi::memory::{self, length};
 use crate::abi::slots::State;
 use crate::base::error::CallError;
 use crate::base::limits::Limit;
-use crate::base::request::ProcessRequest;
+use crate::base::request::{Peer, ProcessRequest};
 use crate::process::handle::{Process, Sent};
 use crate::process::message::{Data, Message};
 
@@ -34,7 +34,12 @@ const MAX_TAGS: usize = 4_096;
 
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.func_wrap(MODULE, "create_data", |mut caller: Caller<'_, State>, tag: i64, capacity: u64| {
-        caller.data_mut().abi.lunatic.data().scratch = Some(Message::Data(Data::new(tag, capacity)));
+        let message = Data::new(tag, capacity);
+        if !caller.data_mut().abi.lunatic.data().hold_scratch(message.size()) {
+            return Err(program_full(&mut caller));
+        }
+        caller.data_mut().abi.lunatic.data().scratch = Some(Message::Data(message));
+        Ok(())
     })?;
     linker.func_wrap(MODULE, "write_data", write_data)?;
     linker.func_wrap(MODULE, "read_data", read_data)?;
@@ -63,12 +68,16 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 /// Traps the guest when there is none, or when it is a notice.
 pub(in crate::abi::lunatic) fn data<'a>(caller: &'a mut Caller<'_, State>) -> wasmtime::Result<&'a mut Data> {
     if !matches!(caller.data_mut().abi.lunatic.data().scratch, Some(Message::Data(_))) {
-        return Err(trap(caller, "the guest has no message: create_data makes one, and receive gets one"));
+        return Err(no_message(caller));
     }
     match &mut caller.data_mut().abi.lunatic.data().scratch {
         Some(Message::Data(data)) => Ok(data),
         _ => Err(wasmtime::Error::msg("the message is gone")),
     }
+}
+
+fn no_message(caller: &mut Caller<'_, State>) -> wasmtime::Error {
+    trap(caller, "the guest has no message: create_data makes one, and receive gets one")
 }
 
 /// Has the guest yield at its next check when it has copied much.
@@ -81,19 +90,33 @@ fn copied(caller: &mut Caller<'_, State>, bytes: usize) {
 fn write_data(mut caller: Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<i32> {
     let memory = memory::memory(&mut caller)?;
     let (start, length) = (memory::unsigned(ptr), memory::unsigned(len));
-    let most = caller.data().abi.lunatic.guest().map_or(MOST_BYTES, |guest| guest.program.bounds.mailbox_bytes);
-    data(&mut caller)?;
     let (bytes, state) = memory.data_and_store_mut(&mut caller);
-    let Some(Message::Data(scratch)) = &mut state.abi.lunatic.data().scratch else { return Ok(0) };
+    let data = state.abi.lunatic.data();
+    let most = data.max_message.unwrap_or(MOST_BYTES);
+    let Some(Message::Data(scratch)) = &mut data.scratch else { return Err(no_message(&mut caller)) };
     let Some(given) = start.checked_add(length).and_then(|end| bytes.get(start..end)) else {
         return Err(memory::bad_pointer(&mut caller, ptr, length));
     };
     let given = given.get(..MOST_BYTES).unwrap_or(given);
-    if scratch.bytes.len().saturating_add(given.len()) > most {
+    let length = scratch.bytes.len().saturating_add(given.len());
+    if length > most {
         let message = format!("a message may have {most} bytes, as many as a mailbox, and the guest writes more");
         return Err(trap(&mut caller, message));
     }
-    scratch.bytes.extend_from_slice(given);
+    // What is allocated is counted before: few writes have it grow.
+    let missing = length.saturating_sub(scratch.bytes.capacity());
+    if missing > 0 {
+        let grown = scratch.bytes.capacity().saturating_mul(2).clamp(length, most.max(length));
+        let size = scratch.size() - scratch.bytes.capacity() + grown;
+        if !data.hold_scratch(size) {
+            return Err(program_full(&mut caller));
+        }
+        let Some(Message::Data(scratch)) = &mut data.scratch else { return Err(no_message(&mut caller)) };
+        scratch.bytes.reserve_exact(grown - scratch.bytes.len());
+        scratch.bytes.extend_from_slice(given);
+    } else {
+        scratch.bytes.extend_from_slice(given);
+    }
     let written = given.len();
     copied(&mut caller, written);
     Ok(self::length(written))
@@ -102,9 +125,10 @@ fn write_data(mut caller: Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Re
 fn read_data(mut caller: Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<i32> {
     let memory = memory::memory(&mut caller)?;
     let (start, length) = (memory::unsigned(ptr), memory::unsigned(len));
-    data(&mut caller)?;
     let (bytes, state) = memory.data_and_store_mut(&mut caller);
-    let Some(Message::Data(scratch)) = &mut state.abi.lunatic.data().scratch else { return Ok(0) };
+    let Some(Message::Data(scratch)) = &mut state.abi.lunatic.data().scratch else {
+        return Err(no_message(&mut caller));
+    };
     let Some(place) = start.checked_add(length).and_then(|end| bytes.get_mut(start..end)) else {
         return Err(memory::bad_pointer(&mut caller, ptr, length));
     };
@@ -156,31 +180,48 @@ enum Sending {
     /// Its receiver has no room for it.
     Full(Arc<Process>, Message),
     /// Its receiver is no guest.
-    Outside(Data),
+    Outside(Peer, Data),
+}
+
+/// The message that was taken is counted no more: it is where it was sent to.
+pub(super) fn sent(caller: &mut Caller<'_, State>) {
+    caller.data_mut().abi.lunatic.data().count();
+}
+
+/// Stops a guest that sends resources to a process of the host's.
+pub(super) fn bytes_alone(caller: &mut Caller<'_, State>) -> wasmtime::Error {
+    trap(caller, "a process that is no guest gets bytes, and no sockets or modules")
 }
 
 /// Sends the scratch, as far as that can be done at once.
 fn try_send(caller: &mut Caller<'_, State>, guest: &Guest, id: u64) -> wasmtime::Result<Sending> {
     within_cpu_time(caller, guest)?;
     let data = take_data(caller)?;
-    let Some(process) = guest.program.process(id) else { return Ok(Sending::Done) };
+    let Some(process) = guest.program.process(id) else {
+        sent(caller);
+        return Ok(Sending::Done);
+    };
     if !process.is_guest() {
         if data.has_resources() {
-            return Err(trap(caller, "a process that is no guest gets bytes, and no sockets or modules"));
+            return Err(bytes_alone(caller));
         }
-        return Ok(Sending::Outside(data));
+        return Ok(Sending::Outside(Peer { id, address: process.address(), is_guest: false }, data));
     }
-    match process.send(Message::Data(data), guest.program.bounds.mailbox_bytes, Some(Waker::noop())) {
-        Sent::Done => Ok(Sending::Done),
-        Sent::Full(_) if id == guest.process.id => {
-            Err(trap(caller, "the guest fills its own mailbox, and receives nothing"))
+    match process.send(Message::Data(data), guest.program.bounds.mailbox_bytes, Waker::noop()) {
+        Sent::Done => {
+            sent(caller);
+            Ok(Sending::Done)
         }
+        Sent::Full(_) if id == guest.process.id => Err(trap(
+            caller,
+            "the guest sends itself more than its mailbox or its program has room for, and receives nothing",
+        )),
         Sent::Full(message) => Ok(Sending::Full(process, message)),
     }
 }
 
 /// Goes on with a message that was not sent at once.
-async fn finish(caller: &mut Caller<'_, State>, guest: &Guest, id: u64, sending: Sending) {
+async fn finish(caller: &mut Caller<'_, State>, guest: &Guest, sending: Sending) {
     match sending {
         Sending::Done => {}
         Sending::Full(process, message) => {
@@ -188,7 +229,7 @@ async fn finish(caller: &mut Caller<'_, State>, guest: &Guest, id: u64, sending:
             let bound = guest.program.bounds.mailbox_bytes;
             wait(caller, |cx, _wake_at| {
                 let Some(left) = message.take() else { return std::task::Poll::Ready(()) };
-                match process.send(left, bound, Some(cx.waker())) {
+                match process.send(left, bound, cx.waker()) {
                     Sent::Done => std::task::Poll::Ready(()),
                     Sent::Full(left) => {
                         message = Some(left);
@@ -198,12 +239,12 @@ async fn finish(caller: &mut Caller<'_, State>, guest: &Guest, id: u64, sending:
             })
             .await;
         }
-        Sending::Outside(data) => {
-            let (to, after) = (peer(guest, id), std::time::Duration::ZERO);
+        Sending::Outside(to, data) => {
             // Sent to the dead, it is dropped.
-            let _ = ask(caller, ProcessRequest::Send { to, tag: data.tag, bytes: data.bytes, after }).await;
+            let _ = ask(caller, ProcessRequest::Send { to, tag: data.tag, bytes: data.bytes }).await;
         }
     }
+    sent(caller);
 }
 
 /// Sends the scratch to a process, waiting for room.
@@ -212,7 +253,7 @@ pub(super) fn send(mut caller: Caller<'_, State>, id: u64) -> ImportFuture<'_, i
     match sending {
         Ok((Sending::Done, _guest)) => done::<0>(),
         Ok((sending, guest)) => Box::new(async move {
-            finish(&mut caller, &guest, id, sending).await;
+            finish(&mut caller, &guest, sending).await;
             Ok(0)
         }),
         Err(error) => refused(error),
@@ -269,7 +310,9 @@ fn received(caller: &mut Caller<'_, State>, message: Option<Message>) -> i32 {
         Some(Message::ProcessDied { .. }) => PROCESS_DIED,
         None => return TIMED_OUT,
     };
-    caller.data_mut().abi.lunatic.data().scratch = message;
+    let data = caller.data_mut().abi.lunatic.data();
+    data.scratch = message;
+    data.count();
     code
 }
 
@@ -315,7 +358,7 @@ pub(super) fn send_receive(mut caller: Caller<'_, State>, id: u64, tag: i64, tim
     match sending {
         Ok((Sending::Done, guest)) => receive_with(caller, guest, tags, timeout),
         Ok((sending, guest)) => Box::new(async move {
-            finish(&mut caller, &guest, id, sending).await;
+            finish(&mut caller, &guest, sending).await;
             Box::into_pin(receive_with(caller, guest, tags, timeout)).await
         }),
         Err(error) => refused(error),

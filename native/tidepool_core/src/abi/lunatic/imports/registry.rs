@@ -12,7 +12,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         let guest = guest(&mut caller)?;
         let name = text(&mut caller, name, len)?;
         if guest.program.lives(id) && !guest.program.names.put(&name, id) {
-            return Err(trap(&mut caller, "the program has as many names as it may have"));
+            return Err(trap(&mut caller, "the program has as many names as it may have, or no room for more"));
         }
         Ok(())
     })?;

@@ -84,10 +84,10 @@ pub(super) async fn make(
     };
     let Some(config) = config else { return Err(no_handle(caller, "configuration", wanted.config.cast_unsigned())) };
     let Some(module) = module else { return Err(no_handle(caller, "module", wanted.module.cast_unsigned())) };
-    if let Some(folder) = config.preopens.first() {
+    if let Some(folder) = config.world.preopens.first() {
         return Err(trap(caller, format!("there is no folder `{folder}` that a process could have")));
     }
-    let child = match guest.program.add_guest(entry) {
+    let child = match guest.program.add_guest(entry, config.text_bytes()) {
         Ok(child) => child,
         Err(text) => return Ok(Err(text)),
     };
@@ -166,7 +166,9 @@ async fn get_or_spawn(mut caller: Caller<'_, State>, args: GetArgs) -> wasmtime:
             put(&mut caller, id, owner)?;
             return Ok(TAKEN);
         }
-        Claim::Full => return failed(&mut caller, id, "the program has as many names as it may have"),
+        Claim::Full => {
+            return failed(&mut caller, id, "the program has as many names as it may have, or no room for more");
+        }
         Claim::Granted | Claim::Wait => {}
     }
     let mut claimed = Claimed { names, name: &name, id: None };

@@ -1,47 +1,69 @@
 //! `lunatic::timer`: messages that come later.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use wasmtime::{Caller, Linker};
 
-use super::message::take_data;
-use crate::abi::lunatic::support::{ask, guest, handle, peer, trap};
+use super::message::{bytes_alone, sent, take_data};
+use crate::abi::lunatic::data::{Guest, Timer};
+use crate::abi::lunatic::support::{guest, handle, no_room, program_full, trap};
 use crate::abi::slots::State;
-use crate::base::request::ProcessRequest;
+use crate::process::handle::Refused;
 
 const MODULE: &str = "lunatic::timer";
 /// Further off than anybody waits for.
 const MOST: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
 
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    linker
-        .func_wrap_async(MODULE, "send_after", |caller, (id, ms): (u64, u64)| Box::new(send_after(caller, id, ms)))?;
+    linker.func_wrap(MODULE, "send_after", send_after)?;
     linker.func_wrap(MODULE, "cancel_timer", cancel_timer)?;
     Ok(())
 }
 
-async fn send_after(mut caller: Caller<'_, State>, id: u64, ms: u64) -> wasmtime::Result<u64> {
+fn send_after(mut caller: Caller<'_, State>, id: u64, ms: u64) -> wasmtime::Result<u64> {
     let guest = guest(&mut caller)?;
     let data = take_data(&mut caller)?;
     let after = Duration::from_millis(ms).min(MOST);
-    let number = match guest.program.process(id) {
-        Some(process) if process.is_guest() => process.send_after(data, after),
-        Some(_outsider) => {
-            let (to, tag, bytes) = (peer(&guest, id), data.tag, data.bytes);
-            let _ = ask(&mut caller, ProcessRequest::Send { to, tag, bytes, after }).await;
-            // The host sends it: it can't be called back.
-            Some(u64::MAX)
-        }
-        None => Some(u64::MAX),
+    let bound = guest.program.bounds.mailbox_bytes;
+    let (process, later, number) = match guest.program.process(id) {
+        Some(process) if process.is_guest() => (id, false, process.send_after(data, after, bound)),
+        Some(_outsider) if data.has_resources() => return Err(bytes_alone(&mut caller)),
+        Some(_outsider) => (guest.process.id, true, guest.process.send_later(id, data, after, bound)),
+        None => (id, false, Ok(u64::MAX)),
     };
-    let Some(number) = number else { return Err(trap(&mut caller, "a process has more timers than one may have")) };
-    handle(&mut caller, |state| &mut state.abi.lunatic.data().timers, (id, number))
+    sent(&mut caller);
+    let number = match number {
+        Ok(number) => number,
+        Err(Refused::TooMany) => return Err(trap(&mut caller, "a process has more timers than one may have")),
+        Err(Refused::TooLarge) => return Err(no_room(&mut caller, bound)),
+        Err(Refused::NoRoom) => return Err(program_full(&mut caller)),
+    };
+    if caller.data_mut().abi.lunatic.data().timers.is_full() {
+        forget_past(&mut caller, &guest);
+    }
+    handle(&mut caller, |state| &mut state.abi.lunatic.data().timers, Timer { process, number, later })
+}
+
+/// Drops the handles of messages that have come: guests keep those of timers that they don't cancel.
+fn forget_past(caller: &mut Caller<'_, State>, guest: &Guest) {
+    let timers = &mut caller.data_mut().abi.lunatic.data().timers;
+    let pending: HashMap<u64, [HashSet<u64>; 2]> = {
+        let processes: HashSet<u64> = timers.entries().map(|timer| timer.process).collect();
+        processes.into_iter().filter_map(|id| Some((id, guest.program.process(id)?.pending()))).collect()
+    };
+    timers.retain(|timer| {
+        let numbers = pending.get(&timer.process).map(|[coming, later]| if timer.later { later } else { coming });
+        numbers.is_some_and(|numbers| numbers.contains(&timer.number))
+    });
 }
 
 fn cancel_timer(mut caller: Caller<'_, State>, timer: u64) -> wasmtime::Result<i32> {
     let guest = guest(&mut caller)?;
     let known = caller.data_mut().abi.lunatic.data().timers.remove(timer);
-    let cancelled =
-        known.is_some_and(|(id, number)| guest.program.process(id).is_some_and(|process| process.cancel(number)));
+    let process = known.and_then(|timer| Some((guest.program.process(timer.process)?, timer)));
+    let cancelled = process.is_some_and(|(process, timer)| {
+        if timer.later { process.cancel_later(timer.number) } else { process.cancel(timer.number) }
+    });
     Ok(i32::from(cancelled))
 }

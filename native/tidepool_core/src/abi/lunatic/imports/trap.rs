@@ -1,10 +1,11 @@
-//! `lunatic::trap`: traps that a guest catches.
+//! `lunatic::trap`: traps and exits that a guest catches.
 
 use wasmtime::{Caller, Extern, Linker};
 
 use crate::abi::lunatic::support;
 use crate::abi::slots::State;
 use crate::base::error::CallError;
+use crate::store::failure::is_full;
 
 const MODULE: &str = "lunatic::trap";
 /// The export that calls what may trap.
@@ -30,16 +31,12 @@ async fn catch(mut caller: Caller<'_, State>, function: i32, argument: i32) -> w
         Ok(result) => Ok(result),
         Err(error) => {
             let state = caller.data_mut();
-            match &state.failure {
-                // A limit is the host's, and not for the guest to catch.
-                Some(CallError::Trap { .. }) | None => {
-                    state.failure = None;
-                    state.meter.denied = None;
-                    drop(error);
-                    Ok(TRAPPED)
-                }
-                Some(_limit) => Err(error),
+            // Limits are the host's, and so is what it has no room for: neither is for the guest to catch.
+            if !matches!(&state.failure, Some(CallError::Trap { .. }) | None) || is_full(&error) {
+                return Err(error);
             }
+            (state.failure, state.meter.denied) = (None, None);
+            Ok(TRAPPED)
         }
     }
 }

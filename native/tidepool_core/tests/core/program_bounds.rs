@@ -1,0 +1,152 @@
+//! What programs may have on their host beside linear memory: messages, timers, configurations, names, lines.
+
+use std::num::NonZeroU64;
+use std::sync::{Arc, Mutex};
+
+use tidepool_core::console::Stream;
+use tidepool_core::{
+    Address, CallError, DenseConfig, EngineKind, Instances, Limit, Limits, Output, ProcessOptions, RuntimeConfig,
+};
+
+use crate::settings;
+use crate::support::processes::Processes;
+use crate::support::program::{passes, program, run, run_with};
+use crate::support::{Node, config, limits};
+
+const MIB: u64 = 1 << 20;
+
+/// What a function's program may have whose function may have 10 MiB of linear memory.
+fn ten() -> Limits {
+    Limits { total_memory_bytes: 10 * MIB, ..limits() }
+}
+
+/// Writes a message of a MiB, and does something with it.
+const LARGE: &str = r#"(func $large (local $count i32)
+    (call $create (i64.const 0) (i64.const 0))
+    (loop $fill (drop (call $write (i32.const 0) (i32.const 65536)))
+      (br_if $fill (i32.lt_u (local.tee $count (i32.add (local.get $count) (i32.const 1))) (i32.const 16)))))"#;
+
+#[test]
+fn timers_scratch_names_and_configurations_are_of_one_account_whose_limit_ends_the_process() {
+    for (what, each) in [
+        ("timers", "(call $large) (drop (call $send_after (i64.const 1) (i64.const 1000000)))"),
+        ("the scratch", "(drop (call $write (i32.const 0) (i32.const 131072)))"),
+        (
+            "configurations",
+            "(local.set $config (call $create_config)) (local.set $text (i32.const 0))
+             (loop $texts (call $argument (local.get $config) (i32.const 0) (i32.const 60000))
+               (br_if $texts (i32.lt_u (local.tee $text (i32.add (local.get $text) (i32.const 1))) (i32.const 17))))",
+        ),
+    ] {
+        let code = format!(
+            r#"(import "lunatic::wasi" "config_add_command_line_argument" (func $argument (param i64 i32 i32)))
+               {LARGE} (func (export "_start") (local $count i32) (local $config i64) (local $text i32)
+                 (call $create (i64.const 0) (i64.const 0))
+                 (loop $more {each} (br_if $more (i32.lt_u
+                   (local.tee $count (i32.add (local.get $count) (i32.const 1))) (i32.const 100)))))"#
+        );
+        let (outcome, _) = run_with(&code, ten());
+        let Err(CallError::Limit { limit: Limit::Messages, allowed, .. }) = outcome else {
+            panic!("{what}: {outcome:?}")
+        };
+        assert_eq!(allowed, 10 * MIB, "{what}");
+    }
+    let names = r#"(func (export "_start") (local $count i32)
+         (loop $more (i32.store8 (i32.const 1000) (i32.and (local.get $count) (i32.const 127)))
+           (i32.store8 (i32.const 1001) (i32.shr_u (local.get $count) (i32.const 7)))
+           (call $put (i32.const 1000) (i32.const 60000) (call $node_id) (call $me))
+           (br_if $more (i32.lt_u (local.tee $count (i32.add (local.get $count) (i32.const 1))) (i32.const 250)))))"#;
+    let (outcome, _) = run_with(names, ten());
+    assert!(matches!(outcome, Err(CallError::Trap { .. })), "{outcome:?}");
+    let (outcome, _) = run_with(names, limits());
+    assert_eq!(outcome, Ok(Vec::new()), "there is room without the limit");
+}
+
+#[test]
+fn a_sender_waits_for_room_in_its_program_as_it_does_for_a_full_mailbox() {
+    let code = format!(
+        r#"{LARGE} (func (export "_start") (local $to i64) (local $count i32)
+             (local.set $to (call $child (i64.const 0) (i64.const -1)))
+             (loop $more (call $large) (drop (call $send (local.get $to)))
+               (br_if $more (i32.lt_u (local.tee $count (i32.add (local.get $count) (i32.const 1))) (i32.const 30))))
+             (drop (call $next (i64.const 0) (call $forever))))
+           (func (export "child") (local $count i32)
+             (call $sleep (i64.const 20))
+             (loop $more (drop (call $next (i64.const 0) (call $forever)))
+               (br_if $more (i32.lt_u (local.tee $count (i32.add (local.get $count) (i32.const 1))) (i32.const 30))))
+             (call $post (i64.const 1) (i64.const 0) (i32.const 0)))"#
+    );
+    let (outcome, processes) = run_with(&code, ten());
+    assert_eq!(outcome, Ok(Vec::new()));
+    assert!(!processes.outcomes.contains_key(&2) || processes.outcomes[&2].is_ok(), "{:?}", processes.outcomes);
+}
+
+#[test]
+fn a_process_that_does_not_receive_what_it_is_told_ends_with_a_limit() {
+    for told in ["(call $monitor (i64.const 999))", "(call $link (i64.const 5) (i64.const 999))"] {
+        let (outcome, _) = run(&format!(
+            r#"(func (export "_start") (call $die_when_link_dies (i32.const 0)) (loop $more {told} (br $more)))"#
+        ));
+        assert!(matches!(outcome, Err(CallError::Limit { limit: Limit::Messages, .. })), "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_timer_for_a_process_of_the_hosts_comes_when_it_is_due_whatever_its_sender_waits_for_unless_cancelled() {
+    let node = Node::dense(4, 0);
+    let code = r#"(func $later (param $value i32) (param $ms i64) (result i64)
+             (i32.store (i32.const 600) (local.get $value)) (call $create (i64.const 7) (i64.const 0))
+             (drop (call $write (i32.const 600) (i32.const 4)))
+             (call $send_after (i64.const 2) (local.get $ms)))
+           (func (export "_start") (local $timer i64)
+             (drop (call $later (i32.const 1) (i64.const 30)))
+             (drop (call $later (i32.const 2) (i64.const 10)))
+             (drop (call $later (i32.const 3) (i64.const 5000000000)))
+             (local.set $timer (call $later (i32.const 4) (i64.const 20)))
+             (call $check (call $cancel (local.get $timer)))
+             (call $check (i32.eqz (call $cancel (local.get $timer))))
+             (call $sleep (i64.const 100)))"#;
+    let function = node.function(&program(code), Instances::Fresh, limits());
+    let mut processes = Processes::start(&function, ProcessOptions::default());
+    assert_eq!(processes.first.introduce(Address(NonZeroU64::new(77).unwrap())), 2);
+    assert_eq!(processes.run(), Ok(Vec::new()));
+    assert_eq!(processes.sent, [(7, vec![2, 0, 0, 0]), (7, vec![1, 0, 0, 0])]);
+}
+
+#[test]
+fn a_process_may_set_more_timers_in_its_life_than_it_may_have_at_a_time() {
+    passes(
+        r#"(func (export "_start") (local $count i32)
+             (loop $more (call $create (i64.const 0) (i64.const 0))
+               (drop (call $send_after (i64.const 1) (i64.const 0)))
+               (call $check (i32.eqz (call $next (i64.const 0) (call $forever))))
+               (br_if $more (i32.lt_u (local.tee $count (i32.add (local.get $count) (i32.const 1))) (i32.const 100010)))))"#,
+    );
+}
+
+#[test]
+fn lines_that_go_to_a_process_are_of_the_functions_budget_as_those_of_the_console() {
+    #[derive(Default)]
+    struct Lines(Mutex<usize>);
+    impl Output for Lines {
+        fn line(&self, _process: Option<Address>, _stream: Stream, _text: &str) {
+            *self.0.lock().unwrap() += 1;
+        }
+    }
+    let code = r#"(import "wasi_snapshot_preview1" "fd_write" (func $print (param i32 i32 i32 i32) (result i32)))
+           (func (export "_start") (local $count i32)
+             (i32.store (i32.const 1000) (i32.const 1012)) (i32.store (i32.const 1004) (i32.const 1))
+             (i32.store8 (i32.const 1012) (i32.const 10))
+             (loop $more (drop (call $print (i32.const 1) (i32.const 1000) (i32.const 1) (i32.const 1020)))
+               (br_if $more (i32.lt_u (local.tee $count (i32.add (local.get $count) (i32.const 1))) (i32.const 1000)))))"#;
+    let dense = DenseConfig { max_instances: Some(4), ..settings::DENSE };
+    let node = Node::new(&RuntimeConfig { dense, console_lines_per_s: 1, ..config() });
+    let node = Node { engine: EngineKind::Dense, ..node };
+    let function = node.function(&program(code), Instances::Fresh, limits());
+    let lines = Arc::new(Lines::default());
+    let output = Some(Arc::clone(&lines) as Arc<dyn Output>);
+    let mut processes = Processes::start(&function, ProcessOptions { output, ..ProcessOptions::default() });
+    assert_eq!(processes.run(), Ok(Vec::new()));
+    let printed = *lines.0.lock().unwrap();
+    assert!((1..500).contains(&printed), "{printed}");
+}
