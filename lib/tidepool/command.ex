@@ -15,6 +15,9 @@ defmodule Tidepool.Command do
   @doc "Starts the application as it always is, but for what others would notice. What guests print goes to standard error."
   @spec start :: :ok | refusal
   def start do
+    # What is put before an application is loaded is lost then.
+    for application <- [:tidepool, :logger], do: Application.load(application)
+
     for {key, value} <- [server: false, cluster: false, data: :temporary],
         do: Application.put_env(:tidepool, key, value)
 

@@ -281,7 +281,8 @@ mod tests {
                 });
             }
         });
-        assert!((LEAST_BYTES..=8 * LEAST_BYTES).contains(&kept(&buffers)));
+        // There may be more than threads: who finds a shelf in use makes one of its own.
+        assert!((LEAST_BYTES..=3 * SHELF_BYTES).contains(&kept(&buffers)));
         // Whoever comes finds them, on whichever shelf they are.
         for _ in 0..kept(&buffers) / LEAST_BYTES {
             let before = kept(&buffers);
