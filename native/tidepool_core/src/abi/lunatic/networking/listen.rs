@@ -1,4 +1,4 @@
-//! Listeners: their address, and the connections that come.
+//! Sockets at an address of this machine: how they come by it, which it is, and the connections that come.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use wasmtime::Caller;
 
-use super::address;
+use super::address::{self, Given};
 use super::data::Socket;
-use super::support::{add, find, until};
-use crate::abi::lunatic::support::{OK, failed, put};
+use super::support::{add, find, made, until};
+use crate::abi::lunatic::support::{OK, failed, guest, put};
 use crate::abi::slots::State;
+use crate::net::access::Access;
 use crate::net::error::NetError;
 use crate::net::tcp::{TcpListener, TcpStream};
 use crate::net::tls::{TlsListener, TlsStream};
@@ -74,4 +75,16 @@ pub(super) fn local_address<T: Listener>(
 ) -> wasmtime::Result<i32> {
     let address = find::<T>(&mut caller, listener)?.address();
     address::one(&mut caller, out, address)
+}
+
+/// A socket at the address that the guest gives.
+pub(super) fn bind<T: Socket>(
+    mut caller: Caller<'_, State>,
+    given: Given,
+    id: i32,
+    bind: fn(&Access, SocketAddr) -> Result<T, NetError>,
+) -> wasmtime::Result<i32> {
+    let guest = guest(&mut caller)?;
+    let address = address::read(&mut caller, given)?;
+    made(&mut caller, id, bind(&guest.program.access, address))
 }

@@ -2,6 +2,7 @@
 
 use std::io::IoSlice;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::io::Interest;
 use wasmtime::{AsContextMut, Caller};
@@ -43,20 +44,8 @@ pub(super) fn read<T: GuestStream>(
         Ok((Moved::Failed(error), ..)) => Box::new(std::future::ready(failed(&mut caller, out, error.to_string()))),
         Ok((Moved::Wait(interest), place, stream)) => Box::new(async move {
             let deadline = deadline(timeout(stream.timeouts()).get());
-            let mut interest = interest;
-            loop {
-                match until(&mut caller, deadline, stream.ready(interest)).await {
-                    None => return Ok(TIMED_OUT),
-                    Some(Err(error)) => return failed(&mut caller, out, error.to_string()),
-                    Some(Ok(())) => {}
-                }
-                match try_read(&mut caller, &*stream, place, out, how)? {
-                    Moved::Done => return Ok(OK),
-                    Moved::Failed(error) => return failed(&mut caller, out, error.to_string()),
-                    Moved::Wait(again) => interest = again,
-                }
-                idle(&mut caller).await;
-            }
+            let again = |caller: &mut Caller<'_, State>| try_read(caller, &*stream, place, out, how);
+            moved_until(&mut caller, &*stream, (deadline, interest), out, again).await
         }),
         Err(error) => refused(error),
     }
@@ -67,6 +56,29 @@ enum Moved {
     Done,
     Failed(NetError),
     Wait(Interest),
+}
+
+/// Tries to move bytes again and again, each time that the stream may be ready, until the deadline; the import's result.
+async fn moved_until<T: GuestStream>(
+    caller: &mut Caller<'_, State>,
+    stream: &T,
+    (deadline, mut interest): (Option<Instant>, Interest),
+    out: i32,
+    mut again: impl FnMut(&mut Caller<'_, State>) -> wasmtime::Result<Moved> + Send,
+) -> wasmtime::Result<i32> {
+    loop {
+        match until(caller, deadline, stream.ready(interest)).await {
+            None => return Ok(TIMED_OUT),
+            Some(Err(error)) => return failed(caller, out, error.to_string()),
+            Some(Ok(())) => {}
+        }
+        match again(caller)? {
+            Moved::Done => return Ok(OK),
+            Moved::Failed(error) => return failed(caller, out, error.to_string()),
+            Moved::Wait(more) => interest = more,
+        }
+        idle(caller).await;
+    }
 }
 
 fn try_read<T: GuestStream>(
@@ -131,24 +143,14 @@ pub(super) fn write<T: GuestStream>(
         Ok((Moved::Failed(error), ..)) => Box::new(std::future::ready(failed(&mut caller, out, error.to_string()))),
         Ok((Moved::Wait(interest), places, stream)) => Box::new(async move {
             let deadline = deadline(stream.timeouts().write.get());
-            let mut interest = interest;
-            loop {
-                match until(&mut caller, deadline, stream.ready(interest)).await {
-                    None => return Ok(TIMED_OUT),
-                    Some(Err(error)) => return failed(&mut caller, out, error.to_string()),
-                    Some(Ok(())) => {}
-                }
-                match try_write(&mut caller, &*stream, &places, out)? {
-                    Moved::Done => break,
-                    Moved::Failed(error) => return failed(&mut caller, out, error.to_string()),
-                    Moved::Wait(again) => interest = again,
-                }
-                idle(&mut caller).await;
-            }
-            if let Ok(Tried::Wait(interest)) = stream.try_flush() {
+            let again = |caller: &mut Caller<'_, State>| try_write(caller, &*stream, &places, out);
+            let code = moved_until(&mut caller, &*stream, (deadline, interest), out, again).await?;
+            if code == OK
+                && let Ok(Tried::Wait(interest)) = stream.try_flush()
+            {
                 flush_until(&mut caller, &*stream, interest).await;
             }
-            Ok(OK)
+            Ok(code)
         }),
         Err(error) => refused(error),
     }

@@ -3,7 +3,7 @@
 use wasmtime::{Caller, Linker};
 
 use super::address::{self, Given};
-use super::listen::{accept, local_address};
+use super::listen::{accept, bind, local_address};
 use super::stream::{flush, read, set_timeout, timeout, write};
 use super::support::{failed_or_late, find, made, remove, share, within};
 use crate::abi::lunatic::NETWORKING;
@@ -16,7 +16,13 @@ use crate::net::tcp::{TcpListener, TcpStream};
 type ConnectArgs = (i32, i32, i32, i32, i32, u64, i32);
 
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    linker.func_wrap(NETWORKING, "tcp_bind", bind)?;
+    linker.func_wrap(
+        NETWORKING,
+        "tcp_bind",
+        |caller: Caller<'_, State>, kind: i32, ip: i32, port: i32, flow: i32, scope: i32, id: i32| {
+            bind(caller, (kind, ip, port, flow, scope), id, TcpListener::bind)
+        },
+    )?;
     linker.func_wrap(NETWORKING, "tcp_local_addr", local_address::<TcpListener>)?;
     linker.func_wrap_async(NETWORKING, "tcp_accept", |caller, args| Box::new(accept::<TcpListener>(caller, args)))?;
     linker.func_wrap(NETWORKING, "drop_tcp_listener", remove::<TcpListener>)?;
@@ -59,20 +65,6 @@ fn link_timeouts(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         timeout::<TcpStream>(&mut caller, stream, |timeouts| &timeouts.peek)
     })?;
     Ok(())
-}
-
-fn bind(
-    mut caller: Caller<'_, State>,
-    kind: i32,
-    ip: i32,
-    port: i32,
-    flow: i32,
-    scope: i32,
-    id: i32,
-) -> wasmtime::Result<i32> {
-    let guest = guest(&mut caller)?;
-    let address = address::read(&mut caller, (kind, ip, port, flow, scope))?;
-    made(&mut caller, id, TcpListener::bind(&guest.program.access, address))
 }
 
 async fn connect(mut caller: Caller<'_, State>, args: ConnectArgs) -> wasmtime::Result<i32> {

@@ -8,8 +8,9 @@ use tokio::io::Interest;
 use wasmtime::{Caller, Linker};
 
 use super::address;
+use super::listen::bind;
 use super::stream::{charge, idle};
-use super::support::{count, find, made, range, remove, share, until};
+use super::support::{count, find, range, remove, share, until};
 use crate::abi::lunatic::NETWORKING;
 use crate::abi::lunatic::support::{OK, failed, guest, put, trap};
 use crate::abi::memory;
@@ -30,7 +31,13 @@ type ConnectArgs = (u64, i32, i32, i32, i32, i32, u64, i32);
 type SendToArgs = (u64, i32, i32, i32, i32, i32, i32, i32, i32);
 
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    linker.func_wrap(NETWORKING, "udp_bind", bind)?;
+    linker.func_wrap(
+        NETWORKING,
+        "udp_bind",
+        |caller: Caller<'_, State>, kind: i32, ip: i32, port: i32, flow: i32, scope: i32, id: i32| {
+            bind(caller, (kind, ip, port, flow, scope), id, UdpSocket::bind)
+        },
+    )?;
     linker.func_wrap(NETWORKING, "udp_local_addr", |mut caller: Caller<'_, State>, socket: u64, out: i32| {
         let address = find::<UdpSocket>(&mut caller, socket)?.local_address();
         address::one(&mut caller, out, address)
@@ -85,20 +92,6 @@ fn link_options(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         flag.map(i32::from).map_err(|error| trap(&mut caller, format!("the flag can't be had: {error}")))
     })?;
     Ok(())
-}
-
-fn bind(
-    mut caller: Caller<'_, State>,
-    kind: i32,
-    ip: i32,
-    port: i32,
-    flow: i32,
-    scope: i32,
-    id: i32,
-) -> wasmtime::Result<i32> {
-    let guest = guest(&mut caller)?;
-    let address = address::read(&mut caller, (kind, ip, port, flow, scope))?;
-    made(&mut caller, id, UdpSocket::bind(&guest.program.access, address))
 }
 
 fn peer_address(mut caller: Caller<'_, State>, socket: u64, out: i32) -> wasmtime::Result<i32> {
