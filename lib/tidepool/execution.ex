@@ -207,7 +207,11 @@ defmodule Tidepool.Execution do
       context: context
     }
 
-    task |> Native.answer(ask_host(call, remaining_us, timed?)) |> run() |> serve(name, nesting, timed?)
+    case ask_host(call, remaining_us, timed?) do
+      # The guest is not told: on the clock that it is measured by, a moment may be left.
+      :timeout -> task |> Native.cancel(:timeout) |> elem(0)
+      reply -> task |> Native.answer(reply) |> run() |> serve(name, nesting, timed?)
+    end
   end
 
   defp serve(outcome, _name, _nesting, _timed?), do: outcome
@@ -236,8 +240,10 @@ defmodule Tidepool.Execution do
       metadata = Map.take(call, [:function, :binding, :namespace, :operation])
 
       Telemetry.span(:host_call, %{payload_bytes: byte_size(call.payload)}, metadata, fn _metadata ->
-        {result, bytes} = reply = Host.dispatch(call, remaining_us, timed?)
-        {reply, %{reply_bytes: byte_size(bytes)}, %{result: result}}
+        case Host.dispatch(call, remaining_us, timed?) do
+          {result, bytes} = reply -> {reply, %{reply_bytes: byte_size(bytes)}, %{result: result}}
+          :timeout -> {:timeout, %{reply_bytes: 0}, %{result: :timeout}}
+        end
       end)
     else
       Host.dispatch(call, remaining_us, timed?)

@@ -93,8 +93,9 @@ defmodule Tidepool.Host do
   end
 
   @doc false
-  # Carries a call out; `timed?` says that its caller gave it a time of its own. Never raises.
-  @spec dispatch(Call.t(), remaining_us :: non_neg_integer, timed? :: boolean) :: result
+  # Carries a call out; `timed?` says that its caller gave it a time of its own. `:timeout` when it was not answered within
+  # what remained of the call. Never raises.
+  @spec dispatch(Call.t(), remaining_us :: non_neg_integer, timed? :: boolean) :: result | :timeout
   def dispatch(%Call{} = call, remaining_us, timed?) do
     call.binding |> Registry.lookup(call.namespace, call.operation) |> carry_out(call, remaining_us, timed?)
   end
@@ -123,12 +124,9 @@ defmodule Tidepool.Host do
     case Isolated.run(fn -> run(function, call) end, remaining_us) do
       {:ok, result} -> result
       {:exit, reason} -> Failure.ended(call, :exit, reason, [])
-      :timeout -> late()
+      :timeout -> :timeout
     end
   end
-
-  # Nobody reads it: the call is over.
-  defp late, do: {:error, "the host's handler did not answer in time"}
 
   defp check({tag, bytes} = result, _call) when tag in [:ok, :error] and is_binary(bytes), do: result
   defp check(other, call), do: Failure.answered(call, other)
@@ -167,7 +165,7 @@ defmodule Tidepool.Host do
         receive do
           {^ref, result} -> check(result, call)
         after
-          0 -> late()
+          0 -> :timeout
         end
     end
   end

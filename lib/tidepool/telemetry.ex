@@ -52,7 +52,7 @@ defmodule Tidepool.Telemetry do
   - `function`: its name. `operation`: as asked for; `nil` is the function's own. `depth`: 1 for a call from outside,
     one more for each call around it.
   - `admitted`: whether the wait in the queue ended with an instance.
-  - `result`: `:ok`, or `:error` when the guest was given an error.
+  - `result`: `:ok`; `:error` when the guest was given an error; `:timeout` when the call ended first.
   - `tier`: `:baseline` or `:optimised`; see `Tidepool.Function`.
   - `change`: `:created` or `:unchanged`. `step`: see `Tidepool.Deploy`.
   - `kind`, `reason`, `stacktrace`: for an error that the caller was given, `:error`, the reason of the `Tidepool.Error` and `[]`.

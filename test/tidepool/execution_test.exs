@@ -106,7 +106,8 @@ defmodule Tidepool.ExecutionTest do
       spin_until(div(now_us(), 1_000) * 1_000 + 1_000 + phase_us)
       began = now_us()
       assert {:error, %Error{reason: :timeout}} = Tidepool.call(name, "host", payload, timeout: 3)
-      assert now_us() - began >= 3_000
+      # The VM's clock may go by 1 % slower or faster than the operating system's, which the runtime's deadlines are of.
+      assert now_us() - began >= 2_970
     end
   end
 

@@ -115,6 +115,16 @@ defmodule Tidepool.TelemetryTest do
     assert %{duration: _, reply_bytes: 7} = stopped
   end
 
+  test "a host call that is not answered in time has a stop that says so", %{peer: peer} do
+    call = ["hello_world", "host", "host/latch/x\n", [timeout: 20]]
+    assert {:error, %Error{reason: :timeout}} = Peer.call(peer, Tidepool, :call, call)
+
+    assert [[:call, :start], [:host_call, :start], [:host_call, :stop], [:call, :exception]] =
+             names(events = take(peer))
+
+    assert {_, %{reply_bytes: 0}, %{result: :timeout}} = Enum.at(events, 2)
+  end
+
   test "a call that waited for an instance has a queue event, and its queue time is that wait", context do
     %{peer: peer, latch: latch} = context
     eventually(fn -> Peer.call(peer, Engine, :instances, []).live == 0 end)
