@@ -19,7 +19,7 @@ defmodule Tidepool.Error do
   ## Reasons of forgetting a node
 
   #{Reason.documented(:node)}
-  ## Reasons of looking at a process, or killing one
+  ## Reasons of a process
 
   #{Reason.documented(:process)}
   ## Reasons of a start

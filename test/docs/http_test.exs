@@ -63,7 +63,7 @@ defmodule Tidepool.Docs.HttpTest do
   test "every reason of a process is documented with its status" do
     Code.ensure_loaded!(TidepoolWeb.Reply)
     documented = documented("Of a process")
-    assert Enum.map(documented, &elem(&1, 0)) == known("Reasons of looking at a process, or killing one")
+    assert Enum.map(documented, &elem(&1, 0)) == known("Reasons of a process")
     for {reason, [first]} <- documented, do: assert(status(String.to_existing_atom(reason), %{}) == first, reason)
   end
 

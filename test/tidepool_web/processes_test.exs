@@ -60,6 +60,25 @@ defmodule TidepoolWeb.ProcessesTest do
     curl("/processes/#{id}")
   end
 
+  test "a waPC function is refused as a process, and goes on being called" do
+    name = deploy!("rust", "hello_world")
+    assert {422, _headers, %{"error" => %{"reason" => "not_a_program", "message" => message}}} = post(name, "")
+    assert message =~ "call it"
+    assert {:error, %Tidepool.Error{reason: :not_a_program}} = Tidepool.Process.start(name)
+    assert {200, _headers, "Hello, Ada!"} = curl("/call/#{name}/hello", ["--data-binary", "Ada"])
+  end
+
+  test "a WASI program is a process that sleeps as one, and whose standard input is empty" do
+    name = deploy!("c", "nap", engine: :dense)
+    assert {201, _headers, %{"id" => id, "entry" => "_start"}} = post(name, ~s({"args": ["600000"]}))
+    assert is_binary(id)
+    eventually(fn -> match?({200, _, %{"state" => "waiting"}}, curl("/processes/#{id}")) end)
+    assert {200, _headers, %{"killed" => ^id}} = curl("/processes/#{id}", ["-X", "DELETE"])
+
+    {:ok, pid} = Tidepool.Process.start(name, [name, "0"], output: self())
+    assert_receive {:tidepool_output, ^pid, :stdout, "0 bytes of input, slept 0 ms" <> _}, 30_000
+  end
+
   test "what is no start is refused with a reason", %{name: name} do
     for {body, reason} <- [
           {"{", "invalid_option"},

@@ -68,6 +68,7 @@ defmodule Tidepool.Error.Reason do
     {:invalid_field, [:deploy], {:anywhere, 400}, "a field of a form is too long"},
     {:node_reachable, [:node], 409, "it can be reached: stop it first"},
     {:unknown_node, [:node], 404, "it is not among the nodes that this node has lost"},
+    {:not_a_program, [:process], 422, "a waPC function can be called, and has nothing that a process could run"},
     {:unknown_process, [:process], 404, "no process of that number runs on this node"},
     {:data_in_use, [:start], 500, "another node has the data folder"},
     {:engine, [:start], 500, "the native library can't start"},

@@ -29,7 +29,7 @@ defmodule Tidepool.Process.Loop do
 
       {:error, reason, message, details} ->
         error = Error.new(reason, message, name, details)
-        if reason in [:overloaded, :internal], do: refuse(starter, tag, error)
+        if reason in [:overloaded, :internal, :not_a_program], do: refuse(starter, tag, error)
         send(starter, {tag, :started})
         fail(error, options.entry)
 

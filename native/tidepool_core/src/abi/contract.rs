@@ -13,6 +13,8 @@ pub(crate) trait Abi: 'static {
     const NAME: &'static str;
     /// Whether an instance may serve several calls. If not, the request is in the store before the guest is instantiated.
     const REUSABLE: bool = false;
+    /// Whether a process may run what its modules export.
+    const RUNS: bool = true;
     /// Exports that are called before the first call, in this order.
     const START_FUNCTIONS: &'static [&'static str] = &[];
 
@@ -54,6 +56,7 @@ pub(crate) trait Abi: 'static {
 pub(crate) struct Spec {
     pub(crate) name: &'static str,
     pub(crate) reusable: bool,
+    pub(crate) runs: bool,
     pub(crate) start_functions: &'static [&'static str],
     pub(crate) detect: fn(&Surface<'_>) -> Result<bool, CompileError>,
     pub(crate) link: fn(&mut Linker<State>) -> wasmtime::Result<()>,
@@ -66,6 +69,7 @@ impl Spec {
         Spec {
             name: A::NAME,
             reusable: A::REUSABLE,
+            runs: A::RUNS,
             start_functions: A::START_FUNCTIONS,
             detect: A::detect,
             link: A::link,

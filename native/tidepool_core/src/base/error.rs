@@ -133,6 +133,12 @@ pub enum CallError {
         /// What was full.
         message: String,
     },
+    /// It can't be started as a process: its ABI has calls alone.
+    #[error("a {abi} function has no entry that a process could run: call it, by /call or Tidepool.call")]
+    NoProgram {
+        /// The ABI's name.
+        abi: &'static str,
+    },
     /// The [`OwnedInstance`](crate::OwnedInstance) serves another call: wait until that is over.
     #[error("the instance serves another call")]
     InstanceBusy,

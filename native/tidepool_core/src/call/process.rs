@@ -130,8 +130,11 @@ impl Task {
 /// A program that begins: the task of its first process.
 ///
 /// # Errors
-/// Never: what is wrong with the entry ends the task.
+/// [`CallError::NoProgram`] when its ABI has calls alone. What is wrong with the entry ends the task.
 pub(crate) fn start(target: &Arc<Target>, options: ProcessOptions) -> Result<Task, CallError> {
+    if !target.module.abi.runs {
+        return Err(CallError::NoProgram { abi: target.module.abi.name });
+    }
     let bounds = Bounds::of(target.limits(), target.function.own_memory.as_ref().map(|own| own.limit()));
     let ProcessOptions { entry, args, env, output, stdio, cpu_time } = options;
     let access = Access::new(&target.node.network, &target.function.grants);

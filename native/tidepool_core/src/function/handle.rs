@@ -128,7 +128,7 @@ impl Function {
     /// Starts a program: the task of its first process, which runs until the program ends it, or its driver.
     ///
     /// # Errors
-    /// [`CallError::Overloaded`] when the function's limits allow no process.
+    /// [`CallError::NoProgram`] when its ABI has calls alone, [`CallError::Overloaded`] when its limits allow no process.
     pub fn start_process(&self, options: ProcessOptions) -> Result<Task, CallError> {
         process::start(self.targets.mine(), options)
     }

@@ -63,7 +63,9 @@ impl<T> From<&Result<T, CallError>> for Outcome {
             Err(CallError::Limit { .. }) => Outcome::Limit,
             Err(CallError::Timeout) => Outcome::Timeout,
             Err(CallError::Overloaded { .. }) => Outcome::Overloaded,
-            Err(CallError::Internal { .. } | CallError::InstanceBusy | CallError::InstanceSpent) => Outcome::Internal,
+            // The last ones are refusals of what has not begun, and are not counted.
+            Err(CallError::Internal { .. } | CallError::InstanceBusy | CallError::InstanceSpent)
+            | Err(CallError::NoProgram { .. }) => Outcome::Internal,
         }
     }
 }

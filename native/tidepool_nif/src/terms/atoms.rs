@@ -15,6 +15,7 @@ rustler::atoms! {
     limit,
     timeout,
     overloaded,
+    not_a_program,
     internal,
     not_owner,
     aborted,

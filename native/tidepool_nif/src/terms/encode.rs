@@ -89,6 +89,7 @@ pub(crate) fn call_error<'a>(env: Env<'a>, error: &CallError) -> Term<'a> {
         }
         CallError::Timeout => atoms::timeout().encode(env),
         CallError::Overloaded { .. } => atoms::overloaded().encode(env),
+        CallError::NoProgram { .. } => atoms::not_a_program().encode(env),
         // No process has an instance of its own.
         CallError::InstanceBusy | CallError::InstanceSpent | CallError::Internal { .. } => {
             atoms::internal().encode(env)

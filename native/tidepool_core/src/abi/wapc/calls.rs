@@ -22,6 +22,7 @@ pub(crate) enum Wapc {}
 impl Abi for Wapc {
     const NAME: &'static str = "wapc";
     const REUSABLE: bool = true;
+    const RUNS: bool = false;
     const START_FUNCTIONS: &'static [&'static str] = &["_initialize", "_start", "wapc_init"];
 
     fn detect(surface: &Surface<'_>) -> Result<bool, CompileError> {
