@@ -1,5 +1,8 @@
 # Measures: processes of guests: starting, messages, sleeping, how many live, sockets; beside Erlang's own
 # Needs: cc
+# Builds: -p tidepool_load
+#
+# --minute has the UDP flows go on for a minute, where they have ten seconds otherwise.
 #
 # Each figure is of a program of its own (guests/processes/rust/src/bin/bench.rs), which measures itself where it can.
 Code.require_file("../support.exs", __DIR__)
@@ -17,21 +20,31 @@ defmodule Bench.Processes do
   # Each process has a linear memory of 17 pages, most of which it never touches; the cap counts them all.
   @max_memory 1_000_000_000_000
 
-  def run(smoke?) do
+  def run(options) do
+    smoke? = "--smoke" in options
+    for cap <- [:max_sockets, :max_program_sockets], do: Application.put_env(:tidepool, cap, 20_000)
     Application.put_env(:tidepool, :max_memory, @max_memory)
     Bench.start!()
-    Bench.deploy!("bench", "lunatic/bench", net: ["tcp:listen:127.0.0.1:*"])
+
+    Bench.deploy!("bench", "lunatic/bench",
+      net: ["tcp:listen:127.0.0.1:*", "udp:listen:127.0.0.1:*", "udp:connect:127.0.0.1:*"]
+    )
+
     client = compiled()
     # Everything has run once.
     measured("spawn_join", %{"COUNT" => 100, "AT_ONCE" => 10}, ["spawn_join_ns"])
     size = if smoke?, do: &div(&1, 100), else: & &1
     seconds = if smoke?, do: 1, else: 2
 
+    # First, for memory that others have used may be given back meanwhile.
+    flowing = flows(size.(15_000), if(smoke?, do: 2, else: if("--minute" in options, do: 60, else: 10)))
+
     rows =
       starts(size.(100) + 1) ++
         messages(size) ++
         pairs(seconds) ++
-        sleepers(size, if(smoke?, do: 3, else: 20)) ++ alive(size.(100_000)) ++ sockets(client, size.(1_000), seconds)
+        sleepers(size, if(smoke?, do: 3, else: 20)) ++
+        alive(size.(100_000)) ++ sockets(client, size, seconds) ++ flowing
 
     Bench.report("processes", rows)
   end
@@ -194,17 +207,68 @@ defmodule Bench.Processes do
     ]
   end
 
-  defp sockets(client, connections, seconds) do
+  defp sockets(client, size, seconds) do
     program = start("echo", %{})
     port = listening()
     connects = clients(client, ["connect", port, 2, seconds])
-    rounds = clients(client, ["rounds", port, connections, seconds])
+
+    rounds =
+      for {connections, target} <- [{size.(1_000), 150_000}, {size.(5_000), 120_000}] do
+        made = clients(client, ["rounds", port, connections, seconds])
+        {"32 bytes there and back on #{connections} connections", made, "/s", {:at_least, target}}
+      end
+
     stop(program)
+    [{"connect, echo and close by TCP", connects, "/s", {:at_least, 9_000}} | rounds]
+  end
+
+  # A process and a socket for each, which pings a server of tidepool-load's once a second.
+  defp flows(count, seconds) do
+    resting = rested()
+    {server, address} = udp_server()
+    env = %{"COUNT" => count, "ROUNDS" => seconds, "TARGET" => address}
+    program = start("flows", env)
+    figure("flowing")
+    cpu = cpu_percent((seconds - 1) * 1_000)
+    resident = Bench.resident_bytes() - resting
+    [sent, lost] = for name <- ["sent", "lost"], do: figure(name)
+    stop(program)
+    Port.close(server)
 
     [
-      {"connect, echo and close by TCP", connects, "/s", {:at_least, 9_000}},
-      {"32 bytes there and back on #{connections} connections", rounds, "/s", {:at_least, 150_000}}
+      {"#{count} flows of UDP, #{sent} pings: lost", lost, "", {:at_most, 0}},
+      {"… of a core", cpu, "%", {:at_most, 30}},
+      {"… memory", resident / 1_048_576, "MiB", nil},
+      {"… memory that the node has when they are gone, of what it had before", rested() * 100 / resting, "%",
+       {:at_most, 110}}
     ]
+  end
+
+  # The node's memory when nothing more is given back.
+  defp rested(last \\ nil) do
+    Process.sleep(500)
+    now = Bench.resident_bytes()
+    if last && now > last * 0.99, do: now, else: rested(now)
+  end
+
+  # It ends with its standard input.
+  defp udp_server do
+    shell = ~s("$0" serve udp 127.0.0.1:0 & cat >&2; kill $!)
+
+    port =
+      Port.open({:spawn_executable, "/bin/sh"}, [
+        :binary,
+        :stderr_to_stdout,
+        line: 200,
+        args: ["-c", shell, Bench.program("tidepool-load")]
+      ])
+
+    receive do
+      {^port, {:data, {:eol, line}}} ->
+        {port, line |> String.split() |> Enum.find(&String.starts_with?(&1, "127.0.0.1:"))}
+    after
+      @patience -> raise "the server of UDP does not listen"
+    end
   end
 
   defp listening do
@@ -229,4 +293,4 @@ defmodule Bench.Processes do
   end
 end
 
-Bench.Processes.run("--smoke" in System.argv())
+Bench.Processes.run(System.argv())
