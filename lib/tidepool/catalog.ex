@@ -319,7 +319,7 @@ defmodule Tidepool.Catalog do
   # A system call that it was killed in goes on for a moment: what comes of that goes with the next change.
   def handle_info({:DOWN, reservation, :process, _pid, _reason}, state) when is_map_key(state.reserved, reservation) do
     {_sha256, beside} = state.reserved[reservation]
-    File.rm(beside)
+    BlobStore.delete(beside)
     state = abandon(state, reservation)
     {:noreply, %{state | store: Store.littered(state.store), remains: [beside | state.remains]}}
   end
@@ -371,7 +371,7 @@ defmodule Tidepool.Catalog do
   defp clean(%{store: %{litter: false}} = state), do: state
 
   defp clean(state) do
-    Enum.each(state.remains, &File.rm/1)
+    Enum.each(state.remains, &BlobStore.delete/1)
     store = Store.sweep(state.store, for({sha256, _beside} <- Map.values(state.reserved), do: sha256))
     :erlang.garbage_collect()
     %{state | store: store, remains: []}

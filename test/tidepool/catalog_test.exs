@@ -88,6 +88,30 @@ defmodule Tidepool.CatalogTest do
     assert reserved(peer) == 0
   end
 
+  # Whatever of a deploy, a removal or a transfer takes long on a slow disk, no other waits for it there.
+  test "deploys, removals and modules that come from elsewhere go on without the VM's file server" do
+    peer = Peer.start!()
+    blobs = Peer.call(peer, Catalog, :blobs, [])
+    come = "from elsewhere"
+    sha256 = BlobStore.sha256(come)
+    :ok = Peer.call(peer, :sys, :suspend, [:file_server_2])
+
+    Peer.deploy!(peer, "rust", "hello_world")
+    %{sha256: needed} = Peer.deploy!(peer, "zig", "hello_world")
+    Peer.deploy!(peer, "go", "hello_world", name: "removed")
+    assert :ok = Peer.call(peer, Tidepool, :remove, ["removed"])
+    assert {:ok, _function, _wasm} = Peer.call(peer, Catalog, :wasm, ["hello_world"])
+    assert File.ls!(blobs) == [needed]
+
+    arrive = "{:ok, writer} = Tidepool.Catalog.BlobStore.Writer.open(blobs, sha256, byte_size(come))
+      {:ok, writer} = Tidepool.Catalog.BlobStore.Writer.append(writer, come)
+      Tidepool.Catalog.BlobStore.Writer.finish(writer)"
+    binding = [blobs: blobs, sha256: sha256, come: come]
+    assert {:ok, _binding} = Peer.call(peer, Code, :eval_string, [arrive, binding])
+    assert BlobStore.fetch(blobs, sha256) == {:ok, come}
+    for name <- [needed, sha256], do: assert(File.stat!(Path.join(blobs, name)).mode |> Bitwise.band(0o777) == 0o600)
+  end
+
   test "of a deploy that dies while its module is written nothing is left" do
     peer = Peer.start!()
     wasm = guest("zig", "hello_world")

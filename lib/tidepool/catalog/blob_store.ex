@@ -5,11 +5,15 @@ defmodule Tidepool.Catalog.BlobStore do
   A blob is written beside its place, flushed, and renamed: whoever finds a file under its hash finds all of it, however
   the node died. What is read is hashed again; a file whose bytes have another hash is set aside as `HASH.damaged`.
 
-  The calling process reads and writes by itself: what goes through the VM's file server holds up all others that do, for as long
+  The calling process does all of it by itself: what goes through the VM's file server holds up all others that do, for as long
   as a slow disk takes.
   """
 
+  require Record
+
   alias Tidepool.{Error, Native}
+
+  Record.defrecordp(:file_info, Record.extract(:file_info, from_lib: "kernel/include/file.hrl"))
 
   @type sha256 :: String.t()
 
@@ -60,13 +64,13 @@ defmodule Tidepool.Catalog.BlobStore do
     folder = Path.dirname(path)
 
     with :ok <- wrap(File.write(beside, content, [:raw, :sync]), beside),
-         :ok <- wrap(File.chmod(beside, @private), beside),
-         :ok <- wrap(File.rename(beside, path), path) do
+         :ok <- wrap(make_private(beside), beside),
+         :ok <- wrap(rename(beside, path), path) do
       wrap(Native.sync_folder(folder), folder)
     else
       # A disk that is full gets its room back.
       {:error, error} ->
-        File.rm(beside)
+        delete(beside)
         {:error, error}
     end
   end
@@ -85,7 +89,7 @@ defmodule Tidepool.Catalog.BlobStore do
         {:ok, bytes}
       else
         aside = path <> ".damaged"
-        File.rename(path, aside)
+        rename(path, aside)
         {:error, Error.new(:storage, "#{path} is damaged (its hash differs) and was set aside as #{aside}")}
       end
     end
@@ -103,12 +107,12 @@ defmodule Tidepool.Catalog.BlobStore do
 
   @doc "Is there a blob of this name?"
   @spec exists?(Path.t(), sha256) :: boolean
-  def exists?(folder, sha256), do: File.exists?(path(folder, sha256))
+  def exists?(folder, sha256), do: File.exists?(path(folder, sha256), [:raw])
 
   @doc "Removes all blobs but those in `used`. Damaged ones stay for whoever wants to look at them."
   @spec sweep(Path.t(), MapSet.t(sha256)) :: :ok
   def sweep(folder, used) do
-    for name <- list(folder), not MapSet.member?(used, name), do: File.rm(path(folder, name))
+    for name <- list(folder), not MapSet.member?(used, name), do: delete(path(folder, name))
     :ok
   end
 
@@ -123,11 +127,23 @@ defmodule Tidepool.Catalog.BlobStore do
   @doc "The names of all blobs."
   @spec list(Path.t()) :: [sha256]
   def list(folder) do
-    case File.ls(folder) do
-      {:ok, names} -> Enum.filter(names, &sha256?/1)
+    case :prim_file.list_dir(folder) do
+      {:ok, names} -> names |> Enum.map(&IO.chardata_to_string/1) |> Enum.filter(&sha256?/1)
       {:error, _reason} -> []
     end
   end
+
+  @doc "Makes a file its owner's alone."
+  @spec make_private(Path.t()) :: :ok | {:error, :file.posix() | :badarg}
+  def make_private(path), do: :file.write_file_info(path, file_info(mode: @private), [:raw])
+
+  @doc "Gives a file another name. `:file` has no way to do so without the file server, and asks this of it."
+  @spec rename(Path.t(), Path.t()) :: :ok | {:error, :file.posix() | :badarg}
+  def rename(from, to), do: :prim_file.rename(from, to)
+
+  @doc "Deletes a file, if it is there."
+  @spec delete(Path.t()) :: :ok | {:error, :file.posix() | :badarg}
+  def delete(path), do: :file.delete(path, [:raw])
 
   defp read(path) do
     with {:ok, file} <- :file.open(path, [:read, :raw, :binary]) do

@@ -27,7 +27,7 @@ defmodule Tidepool.Catalog.BlobStore.Writer do
     path = folder |> BlobStore.path(sha256) |> BlobStore.beside()
 
     with {:ok, file} <- :file.open(path, [:write, :raw, :binary]),
-         :ok <- File.chmod(path, 0o600) do
+         :ok <- BlobStore.make_private(path) do
       {:ok,
        %__MODULE__{folder: folder, sha256: sha256, size: size, path: path, file: file, hash: :crypto.hash_init(:sha256)}}
     else
@@ -59,7 +59,7 @@ defmodule Tidepool.Catalog.BlobStore.Writer do
     if writer.written == writer.size and hex(writer.hash) == writer.sha256 do
       with :ok <- :file.sync(writer.file),
            :ok <- :file.close(writer.file),
-           :ok <- File.rename(writer.path, BlobStore.path(writer.folder, writer.sha256)),
+           :ok <- BlobStore.rename(writer.path, BlobStore.path(writer.folder, writer.sha256)),
            :ok <- Native.sync_folder(writer.folder) do
         :ok
       else
@@ -74,7 +74,7 @@ defmodule Tidepool.Catalog.BlobStore.Writer do
   @spec give_up(t) :: :ok
   def give_up(writer) do
     _closed = :file.close(writer.file)
-    _removed = File.rm(writer.path)
+    _removed = BlobStore.delete(writer.path)
     :ok
   end
 
