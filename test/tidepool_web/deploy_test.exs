@@ -156,7 +156,8 @@ defmodule TidepoolWeb.DeployTest do
     assert {:ok, %Function{description: "Says hello. “Déjà vu”", labels: ^labels}} = Tidepool.fetch(context.name)
 
     for {field, reason, said} <- [
-          {{:label, "team:other"}, "duplicate_field", "`label`"},
+          {{:label, "team:other"}, "duplicate_field",
+           ~s(several fields `label` may be given, but not two for the same: "team:other")},
           {{:label, "Team:shop"}, "invalid_option", "the field `label` has to be `KEY:VALUE` or `KEY`"},
           {{:labels, "{}"}, "unknown_field", "label"},
           {{:description, "twice"}, "duplicate_field", "`description`"}

@@ -65,8 +65,12 @@ defmodule Tidepool.Function.Fields do
     both = if spec[:each], do: together(before, value)
 
     cond do
-      both == nil or both == before ->
+      both == nil ->
         {:error, Error.new(:duplicate_field, "give `#{name(option)}` once", nil, %{field: name(option)})}
+
+      both == before ->
+        message = "several fields `#{name(option)}` may be given, but not two for the same: #{Options.show(text)}"
+        {:error, Error.new(:duplicate_field, message, nil, %{field: name(option)})}
 
       Options.type?(both, spec[:type]) ->
         {:ok, both}
