@@ -23,6 +23,8 @@ defmodule Tidepool.Function do
   it.
   """
 
+  @type abi :: :wapc | :wasi | :lunatic
+
   @type tier :: :baseline | :optimised
 
   @type t :: %__MODULE__{
@@ -30,7 +32,7 @@ defmodule Tidepool.Function do
           version: pos_integer,
           sha256: String.t(),
           size: non_neg_integer,
-          abi: :wapc | :wasi | :lunatic,
+          abi: abi,
           imports: [String.t()],
           start: :nothing | :snapshot | :initialiser,
           start_reason: String.t() | nil,

@@ -114,7 +114,7 @@ defmodule Tidepool.Native do
 
   @typedoc "What a compiled module says of itself."
   @type facts :: %{
-          abi: :wapc | :wasi | :lunatic,
+          abi: Tidepool.Function.abi(),
           imports: [binary],
           start: :nothing | :snapshot | :initialiser,
           start_reason: binary | nil,

@@ -82,12 +82,31 @@ defmodule Tidepool.Docs.HttpTest do
         do: assert(status(String.to_existing_atom(reason), %{step: :compile}) == expected)
   end
 
-  test "every refusal of the edge is documented with its status" do
+  # The reasons of the edge's own refusals, with their statuses.
+  defp refusals do
     source = File.read!("native/tidepool_http/src/message/reason.rs")
     rows = Regex.scan(~r/Self::\w+ => \("(\w+)", (\d+)\)/, source, capture: :all_but_first)
     assert length(rows) > 10
-    known = for [reason, status] <- rows, do: {reason, [String.to_integer(status)]}
+    for [reason, status] <- rows, do: {reason, String.to_integer(status)}
+  end
+
+  test "every refusal of the edge is documented with its status" do
+    known = for {reason, status} <- refusals(), do: {reason, [status]}
     assert Enum.sort(documented("Of the edge")) == Enum.sort(known)
+  end
+
+  test "a reason that the edge and what is behind it have has one status" do
+    behind = for subject <- [:call, :deploy, :node, :process], reason <- Error.Reason.all(subject), do: reason
+    both = for {name, status} <- refusals(), reason <- behind, to_string(reason) == name, do: {reason, status}
+    assert both != []
+    for {reason, status} <- both, do: assert(status(reason, %{}) == status, to_string(reason))
+  end
+
+  test "every ABI is documented" do
+    {:ok, types} = Code.Typespec.fetch_types(Tidepool.Function)
+    {:type, {:abi, {:type, _line, :union, abis}, []}} = Enum.find(types, &match?({:type, {:abi, _, []}}, &1))
+    [row] = Regex.run(~r/^\| `abi` \|.*$/m, File.read!(@document))
+    for {:atom, _position, abi} <- abis, do: assert(row =~ "`#{abi}`")
   end
 
   test "the form's fields and the parameters are documented as the schema has them" do

@@ -205,15 +205,27 @@ defmodule TidepoolWeb.ResourceTest do
     assert Enum.sort(guarded) == Enum.sort(["/functions/x/wasm" | changes])
   end
 
+  defp shown(path) do
+    shown = Regex.replace(~r/:(\w+)/, path, fn _all, name -> String.upcase(name) end)
+    {shown, String.replace(shown, "FUNCTION", "NAME")}
+  end
+
+  test "docs/http.md names the routes that take the token, and no others" do
+    [_before, section] = String.split(File.read!("docs/http.md"), "\n## Token\n", parts: 2)
+    [guarded, _rest] = String.split(section, " need the", parts: 2)
+    documented = for [_all, route] <- Regex.scan(~r/`((?:[A-Z]+) [^`]+)`/, guarded), do: route
+    rows = for row <- Router.endpoints(), row.guarded, do: "#{row.method} #{row.path |> shown() |> elem(1)}"
+    assert Enum.sort(documented) == Enum.sort(["POST /deploy" | rows])
+  end
+
   test "every route is in the table of docs/http.md, in what a 404 lists, and has no two that are alike" do
     text = File.read!("docs/http.md")
     {404, _headers, %{"error" => %{"message" => known}}} = curl("/nowhere")
 
     for %{method: method, path: path} <- Router.endpoints() do
-      shown = Regex.replace(~r/:(\w+)/, path, fn _all, name -> String.upcase(name) end)
+      {shown, documented} = shown(path)
       assert known =~ " #{shown}"
-      shown = String.replace(shown, "FUNCTION", "NAME")
-      assert text =~ ~r/^\| .*`#{method} #{shown}`/m, "#{method} #{shown} is not documented"
+      assert text =~ ~r/^\| .*`#{method} #{documented}`/m, "#{method} #{documented} is not documented"
     end
 
     alike = for row <- Router.endpoints(), do: {row.method, String.replace(row.path, ~r/:\w+/, ":")}

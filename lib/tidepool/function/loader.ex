@@ -15,7 +15,7 @@ defmodule Tidepool.Function.Loader do
   @typedoc "A compiled module and what it says of itself."
   @type t :: %{
           module: Native.module_ref(),
-          abi: :wapc | :wasi | :lunatic,
+          abi: Function.abi(),
           imports: [String.t()],
           start: :nothing | :snapshot | :initialiser,
           start_reason: String.t() | nil,
