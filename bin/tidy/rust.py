@@ -9,7 +9,6 @@ import re
 
 from .use import Use
 
-CRATES = ["tidepool_core", "tidepool_http", "tidepool_nif", "tidepool_load", "fuzz"]
 # Whichever begins first: either may have the beginning of the other in it.
 NO_CODE = re.compile(r'//[^\n]*|/\*.*?\*/|b?r(#*)".*?"\1|b?"(?:\\.|[^"\\])*"' + r"|'(?:\\.[^']*|[^'\\])'", re.DOTALL)
 TESTS = re.compile(r"#\[cfg\(test\)\]\s*(?:#\[[^\]]*\]\s*)*(?:pub(?:\([^)]*\))?\s+)?mod\s+(\w+)\s*([;{])")
@@ -24,7 +23,7 @@ CHILD = re.compile(r"\bmod\s+(\w+)\s*;")
 def uses(root):
     """What the files of all crates in native/ use, and those files."""
     found, files = [], []
-    for crate in (root / "native" / name / "src" for name in CRATES):
+    for crate in sorted(root.glob("native/*/src")):
         modules = read(crate)
         for module in modules.values():
             files.append(module.file)

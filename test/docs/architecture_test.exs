@@ -35,6 +35,37 @@ defmodule Tidepool.Docs.ArchitectureTest do
     end
   end
 
+  # The rooms of each house that ARCHITECTURE.md lists, in their order, with those that they may use: as rooms.toml has it, and as
+  # the section does.
+  defp table(house) do
+    [_before, table] = String.split(File.read!("bin/tidy/rooms.toml"), ~s([house."#{house}"]\n), parts: 2)
+    rows = table |> String.split("\n[") |> hd()
+    for [_row, room, used] <- Regex.scan(~r/^(\w+) = \[(.*)\]$/m, rows), do: {room, names(~r/"(\w+)"/, used)}
+  end
+
+  defp section(heading) do
+    [_before, text] = String.split(File.read!(@document), "\n## #{heading}\n", parts: 2)
+    [text | _rest] = String.split(text, ~r/\n## |; and /)
+    text = Regex.replace(~r/\([^)]*\)/s, text, "")
+
+    for [_point, rooms, used] <- Regex.scan(~r/^- ((?:`[\w.\/]+`(?:, )?)+)\s*:((?:\s+(?:none|`\w+`),?)+)$/m, text),
+        room <- names(~r/`(\w+)/, rooms),
+        do: {room, names(~r/`(\w+)`/, used)}
+  end
+
+  defp names(pattern, text), do: for([_all, name] <- Regex.scan(pattern, text), do: name)
+
+  test "rooms use what ARCHITECTURE.md says, for that is what bin/tidy holds them to" do
+    for {heading, house} <- [
+          {"Rooms of Elixir", "lib/tidepool"},
+          {"Rooms of the core", "native/tidepool_core/src"},
+          {"Rooms of the edge and of the library", "native/tidepool_nif/src"}
+        ] do
+      # What a crate's programs are is no room of its own.
+      assert section(heading) == List.keydelete(table(house), "bin", 0), heading
+    end
+  end
+
   test "core and edge depend neither on Rustler nor on each other" do
     for {crate, strangers} <- [
           {"tidepool_core", ~w(rustler hyper axum tidepool_http tidepool_nif)},

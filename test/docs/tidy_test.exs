@@ -54,7 +54,7 @@ defmodule Tidepool.Docs.TidyTest do
   end
 
   test "circles are found in every crate" do
-    for crate <- ~w(tidepool_core tidepool_http tidepool_nif tidepool_load fuzz) do
+    for crate <- ~w(tidepool_core tidepool_http tidepool_nif tidepool_load fuzz one_more) do
       src = "native/#{crate}/src"
 
       {text, 1} =
