@@ -12,7 +12,16 @@ defmodule Tidepool.Docs.Markdown do
 
   @doc "The documents of the project."
   def documents do
-    ["*.md", "docs/**/*.md", "guests/**/README.md", "examples/*/*.md", "bench/*.md"]
+    [
+      "*.md",
+      "docs/**/*.md",
+      "lib/**/*.md",
+      "native/tidepool_*/*.md",
+      "native/fuzz/*.md",
+      "guests/**/README.md",
+      "examples/*/*.md",
+      "bench/*.md"
+    ]
     |> Enum.flat_map(&Path.wildcard/1)
     |> Enum.reject(&(&1 =~ ~r{^guests/build/}))
   end
