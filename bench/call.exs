@@ -165,4 +165,4 @@ defmodule Bench.Call do
   end
 end
 
-Bench.Call.run("--smoke" in System.argv())
+Bench.Call.run(Bench.smoke?())

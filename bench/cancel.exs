@@ -201,4 +201,4 @@ defmodule Bench.Cancel do
   defp ms(ns), do: ns / 1_000_000
 end
 
-Bench.Cancel.run("--smoke" in System.argv())
+Bench.Cancel.run(Bench.smoke?())

@@ -151,4 +151,4 @@ defmodule Bench.Catalog do
   defp entry(_n, _later, %{name: "function_" <> n}), do: entry(String.to_integer(n), 0)
 end
 
-Bench.Catalog.run("--smoke" in System.argv())
+Bench.Catalog.run(Bench.smoke?())

@@ -176,4 +176,4 @@ defmodule Bench.Compile do
   defp variant(wasm), do: wasm <> <<0, 9, 0>> <> :crypto.strong_rand_bytes(8)
 end
 
-Bench.Compile.run("--smoke" in System.argv())
+Bench.Compile.run(Bench.smoke?())

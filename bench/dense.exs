@@ -205,4 +205,4 @@ defmodule Bench.Dense do
   defp per(later, earlier, count, key), do: (later[key] - earlier[key]) / count
 end
 
-Bench.Dense.run("--smoke" in System.argv())
+Bench.Dense.run(Bench.smoke?())

@@ -213,4 +213,4 @@ defmodule Bench.Fair do
   end
 end
 
-Bench.Fair.run("--smoke" in System.argv())
+Bench.Fair.run(Bench.smoke?())

@@ -95,4 +95,4 @@ defmodule Bench.Fresh do
   defp name(guest, snapshot), do: String.replace(guest, "/", ".") <> if(snapshot, do: "", else: ".plain")
 end
 
-Bench.Fresh.run("--smoke" in System.argv())
+Bench.Fresh.run(Bench.smoke?())

@@ -143,4 +143,5 @@ defmodule Bench.RedisConcat do
   end
 end
 
-Bench.RedisConcat.run("--smoke" in System.argv(), "--docs" in System.argv())
+given = Bench.switches([:smoke, :docs])
+Bench.RedisConcat.run(given.smoke, given.docs)

@@ -73,4 +73,4 @@ defmodule Bench.Restart do
     do: Path.wildcard(Path.join([Tidepool.Catalog.Store.folder(Tidepool.Config.get(:data)), "compiled", "*-*"]))
 end
 
-Bench.Restart.run("--smoke" in System.argv())
+Bench.Restart.run(Bench.smoke?())

@@ -133,4 +133,4 @@ defmodule Bench.Simulation do
   end
 end
 
-Bench.Simulation.run("--smoke" in System.argv())
+Bench.Simulation.run(Bench.smoke?())

@@ -3,6 +3,21 @@ defmodule Bench do
   What the benches share: a node of their own, side-by-side measuring, and a report as table and JSON.
   """
 
+  @doc "Whether a quick pass was asked for, by a bench's `--smoke`."
+  def smoke?, do: switches([:smoke])[:smoke]
+
+  @doc "Which of the switches that a bench takes were given; any other ends it, with a sentence and status 2."
+  def switches(known) do
+    {given, rest, unknown} = OptionParser.parse(System.argv(), strict: Enum.map(known, &{&1, :boolean}))
+
+    with [other | _more] <- rest ++ Enum.map(unknown, &elem(&1, 0)) do
+      IO.puts(:stderr, "this bench does not take #{other}, but #{Enum.map_join(known, ", ", &"--#{&1}")}")
+      System.halt(2)
+    end
+
+    Map.new(known, &{&1, given[&1] == true})
+  end
+
   @doc "Starts Tidepool on an empty data folder, which goes when the bench ends; with its edge, if `server: true`."
   def start!(options \\ []) do
     data = Path.join(System.tmp_dir!(), "tidepool-bench-#{System.pid()}")

@@ -172,4 +172,4 @@ defmodule Bench.Bytes do
   end
 end
 
-Bench.Bytes.run("--smoke" in System.argv())
+Bench.Bytes.run(Bench.smoke?())

@@ -154,4 +154,4 @@ defmodule Bench.Cluster do
   end
 end
 
-Bench.Cluster.run("--smoke" in System.argv())
+Bench.Cluster.run(Bench.smoke?())

@@ -156,4 +156,4 @@ defmodule Bench.Edge do
   end
 end
 
-Bench.Edge.run("--smoke" in System.argv())
+Bench.Edge.run(Bench.smoke?())

@@ -1,5 +1,6 @@
 """The benches: which there are, what each measures, and how it is run here."""
 
+import itertools
 import pathlib
 import re
 import sys
@@ -20,6 +21,12 @@ class Bench:
         self.builds = (note(head, "Builds") or "").split()
         self.args = (note(head, "bench/all runs it with") or "").split()
         self.left_out = note(head, "bench/all leaves it out")
+
+    def head(self):
+        """The comment that its file begins with, as text."""
+        lines = self.path.read_text().splitlines()
+        lines = lines[1:] if lines[0].startswith("#!") else lines
+        return "".join(f"{line[1:].strip()}\n" for line in itertools.takewhile(lambda line: line.startswith("#"), lines))
 
     @property
     def program(self):

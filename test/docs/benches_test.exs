@@ -48,6 +48,29 @@ defmodule Tidepool.Docs.BenchesTest do
     end
   end
 
+  test "every bench says how it is run, without running, and one that is run with another switch ends" do
+    for {name, what} <- listed() do
+      assert {head, 0} = System.cmd(Path.expand("bench/run"), [name, "--help"])
+      assert head =~ String.slice(what, 0, 20) or head =~ "usage: "
+    end
+
+    for script <- Path.wildcard("bench/**/*.exs"), File.read!(script) =~ ~r/^# Measures: /m do
+      refute File.read!(script) =~ ~s(in System.argv), script
+    end
+
+    code = ~S[Code.require_file("bench/support.exs"); IO.puts("smoke: #{Bench.smoke?()}")]
+
+    for {switches, text, status} <- [
+          {[], "smoke: false", 0},
+          {["--smoke"], "smoke: true", 0},
+          {["--smok"], "this bench does not take --smok, but --smoke", 2},
+          {["smoke"], "this bench does not take smoke, but --smoke", 2}
+        ] do
+      assert {output, ^status} = System.cmd("elixir", ["-e", code, "--" | switches], stderr_to_stdout: true)
+      assert output =~ text
+    end
+  end
+
   # In a tree of its own, so that flags other than today's show where they come from.
   test "a bench, and a node that it starts, runs with the flags of rel/vm.args.eex, and its user's flags win" do
     root = tmp_folder!()
