@@ -220,8 +220,8 @@ defmodule Tidepool.Execution do
   defp result({:error, :not_deployed, _message, _details}, name), do: Catalog.not_callable(name)
   defp result({:error, reason, message, details}, name), do: {:error, Error.new(reason, message, name, details)}
 
-  # The VM has put this process in line again before it looked for timers that have gone off: whoever was woken by one
-  # comes after it, unless it goes to the end of the line once more.
+  # The scheduler requeues a process that leaves a NIF *before* it fires expired timers. Yielding once more lets the processes
+  # that those timers woke run first.
   defp next_slice(task) do
     :erlang.yield()
     Native.resume(task)

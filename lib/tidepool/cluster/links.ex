@@ -180,7 +180,7 @@ defmodule Tidepool.Cluster.Links do
   @spec greeted(t, pid, reference, hello) :: {t, [event]}
   def greeted(links, pid, ref, hello) do
     transmit(pid, {:tidepool_hello, ref, self(), hello(links)})
-    if hello.open == links.open?, do: welcome(links, pid, spoken(hello)), else: {links, []}
+    if hello.open == links.open?, do: link(links, pid, spoken(hello)), else: {links, []}
   end
 
   @doc """
@@ -212,7 +212,7 @@ defmodule Tidepool.Cluster.Links do
 
     if answer == {:ok, links.open?} do
       transmit(pid, {:tidepool_hello, ref, self()})
-      welcome(links, pid, 1)
+      link(links, pid, 1)
     else
       {links, []}
     end
@@ -224,7 +224,7 @@ defmodule Tidepool.Cluster.Links do
     name = to_string(node(pid))
 
     case links.greetings do
-      %{^name => %{ref: ^ref}} when open? == links.open? -> welcome(links, pid, spoken(hello))
+      %{^name => %{ref: ^ref}} when open? == links.open? -> link(links, pid, spoken(hello))
       %{^name => %{ref: ^ref} = greeting} -> unlinked(links, name, greeting, :apart)
       _late -> {links, []}
     end
@@ -264,8 +264,8 @@ defmodule Tidepool.Cluster.Links do
   end
 
   @doc "Ends a link, if it is one of those that are made here."
-  @spec part(t, String.t()) :: :ok
-  def part(links, name) do
+  @spec disconnect(t, String.t()) :: :ok
+  def disconnect(links, name) do
     with {:ok, node} <- Map.fetch(links.nodes, name), true <- node in Node.list(:hidden), do: Node.disconnect(node)
     :ok
   end
@@ -273,7 +273,7 @@ defmodule Tidepool.Cluster.Links do
   # A link that was not made here is left alone: a shell's, say.
   defp unlinked(links, name, greeting, why) do
     links = %{links | greetings: Map.delete(links.greetings, name)}
-    if greeting.ours, do: part(links, name)
+    if greeting.ours, do: disconnect(links, name)
     if greeting.ours, do: failed(links, name, why), else: {links, []}
   end
 
@@ -293,7 +293,7 @@ defmodule Tidepool.Cluster.Links do
   defp spoken(%{version: version}) when is_integer(version), do: max(version, 2)
   defp spoken(_hello), do: 3
 
-  defp welcome(links, pid, version) do
+  defp link(links, pid, version) do
     node = node(pid)
     name = to_string(node)
 

@@ -410,7 +410,7 @@ defmodule Tidepool.Cluster.Server do
   defp effect({:connect, name}, {state, last}), do: {linked(state, Links.connect(state.links, name)), last}
 
   defp effect({:disconnect, name}, {state, last}) do
-    Links.part(state.links, name)
+    Links.disconnect(state.links, name)
     {state, last}
   end
 

@@ -1,9 +1,9 @@
 defmodule Tidepool.Host.Timer do
-  @moduledoc "How long to wait for what has to come before a deadline."
+  @moduledoc "Timeouts of waits that have a deadline."
 
   @doc """
-  So many milliseconds are to stand behind `after`, so that it goes off in the first millisecond in which `remaining_us`
-  are over: the VM counts from the next whole millisecond of its clock.
+  The timeout for `receive … after`, from µs. The VM counts from the *next* full millisecond, so it is ceil(deadline) − ceil(now):
+  never early, less than 1 ms late.
   """
   @spec ms(remaining_us :: non_neg_integer) :: non_neg_integer
   def ms(remaining_us) do

@@ -87,7 +87,7 @@ defmodule Tidepool.Process.Loop do
   end
 
   defp run({:yield, task}, state) do
-    # As for calls: whom a timer has woken is next.
+    # As for calls: processes that a timer has woken run first.
     :erlang.yield()
 
     receive do
