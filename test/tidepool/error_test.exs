@@ -7,7 +7,7 @@ defmodule Tidepool.ErrorTest do
   # What is listed in a Rust source, by a pattern with its names in it.
   defp listed(path, pattern), do: Regex.scan(pattern, File.read!(path), capture: :all_but_first)
 
-  defp all, do: Enum.flat_map([:call, :deploy, :node, :start], &Reason.all/1)
+  defp all, do: Enum.flat_map([:call, :deploy, :node, :process, :start], &Reason.all/1)
 
   test "a reason that the edge gives as well has the same status there" do
     rows = listed("native/tidepool_http/src/message/reason.rs", ~r/Self::\w+ => \("(\w+)", (\d+)\)/)
