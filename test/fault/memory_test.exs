@@ -125,7 +125,9 @@ defmodule Tidepool.Fault.MemoryTest do
         {if(growth < @tolerated_bytes, do: :halt, else: :cont), [max(growth, 0) | growths]}
       end)
 
-    assert hd(growths) < @tolerated_bytes, "grew by #{inspect(growths)} bytes, the last round first"
+    assert hd(growths) < @tolerated_bytes,
+           "grew by #{inspect(growths)} bytes, the last round first; in MiB there are #{FaultFootprint.breakdown()}"
+
     assert Enum.sum(growths) < 2 * @tolerated_bytes
   end
 

@@ -40,6 +40,46 @@ defmodule Tidepool.FaultFootprint do
     String.to_integer(kib) * 1024
   end
 
+  @doc """
+  Where the resident memory lies, in MiB: by kind, what the VM counts of it, what its allocators have of the system, and the largest
+  mappings.
+  """
+  def breakdown do
+    kinds = Regex.scan(~r/^Rss(\w+):\s+(\d+) kB$/m, File.read!("/proc/self/status"), capture: :all_but_first)
+    kinds = for [kind, kib] <- kinds, do: "#{kind} #{div(String.to_integer(kib), 1024)}"
+    mappings = for {kib, name} <- Enum.take(mappings(), 12), do: "#{div(kib, 1024)} #{name}"
+    vm = "VM #{mib(:erlang.memory(:total))}, carriers #{mib(carriers())}"
+    Enum.join(kinds ++ [vm, "largest: " <> Enum.join(mappings, ", ")], "; ")
+  end
+
+  defp mib(bytes), do: div(bytes, 1024 * 1024)
+
+  # In KiB, the largest first.
+  defp mappings do
+    pattern =
+      ~r/^[0-9a-f]+-[0-9a-f]+ \S+ \S+ \S+ \d+ *(.*)\n(?:Size:.*\n|KernelPageSize:.*\n|MMUPageSize:.*\n)*Rss: +(\d+) kB$/m
+
+    pattern
+    |> Regex.scan(File.read!("/proc/self/smaps"), capture: :all_but_first)
+    |> Enum.map(fn [name, kib] ->
+      {String.to_integer(kib), if(name == "", do: "anonymous", else: Path.basename(name))}
+    end)
+    |> Enum.sort(:desc)
+  end
+
+  # What the allocators of the VM have taken of the system, in use or not.
+  defp carriers do
+    for allocator <- :erlang.system_info(:alloc_util_allocators),
+        {:instance, _number, kinds} <- List.wrap(instances(allocator)),
+        {kind, figures} when kind in [:mbcs, :sbcs] <- kinds,
+        {:carriers_size, bytes, _last, _most} <- figures,
+        reduce: 0 do
+      sum -> sum + bytes
+    end
+  end
+
+  defp instances(allocator), do: :erlang.system_info({:allocator_sizes, allocator})
+
   @doc "Memory images of modules that are open. A compiled module with data has one for as long as anybody holds it."
   def open_images do
     collect_garbage()
