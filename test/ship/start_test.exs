@@ -98,6 +98,11 @@ defmodule Tidepool.Ship.StartTest do
     refute File.exists?(dump)
   end
 
+  test "mix tidepool.server starts no node with an argument that it does not take, and says where settings are" do
+    assert {1, output} = Foreground.await_exit!(start!("mix", ["tidepool.server", "--port", "4001"]))
+    assert output =~ "mix tidepool.server takes --examples, and not --port 4001: settings are in the environment"
+  end
+
   test "mix phx.server stays in the foreground until SIGTERM, and exits with 0" do
     program = start!("mix", ["phx.server"])
     {url, _output} = await_url!(program)

@@ -20,12 +20,21 @@ defmodule Mix.Tasks.Tidepool.Server do
 
   @impl true
   def run(arguments) do
+    others = arguments -- ["--examples"]
+
+    if others != [] do
+      Mix.raise(
+        "mix tidepool.server takes --examples, and not #{Enum.join(others, " ")}: settings are in the environment " <>
+          "(PORT, TIDEPOOL_DATA, …) or in config/"
+      )
+    end
+
     Mix.Task.run("app.config")
     for key <- [:server, :standalone], do: Application.put_env(:tidepool, key, true)
     if Application.get_env(:tidepool, :cluster) == nil, do: Application.put_env(:tidepool, :cluster, true)
     Mix.Task.run("app.start")
 
-    if "--examples" in arguments, do: IO.puts(examples())
+    if arguments != [], do: IO.puts(examples())
     unless iex?(), do: Process.sleep(:infinity)
   end
 
