@@ -39,6 +39,7 @@ defmodule Tidepool.Application do
       # This process lives as long as the application.
       Log.Budget.new()
       Tidepool.Process.Programs.new()
+      Tidepool.Process.Nodes.new()
 
       if settings[:cluster] == :auto and not config.cluster and Node.alive?() do
         Logger.info(

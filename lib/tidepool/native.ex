@@ -40,10 +40,14 @@ defmodule Tidepool.Native do
           | {:stop_monitoring, id :: non_neg_integer}
           | {:kill, pid | nil, guest? :: boolean}
           | {:compile, wasm :: binary}
+          | {:exists, id :: non_neg_integer}
+          | {:send, id :: non_neg_integer, tag :: integer, bytes :: binary}
+          | {:spawn_away, node :: pos_integer, map}
 
   @typedoc "What a process is told of messages and of the ends of others."
   @type signal ::
           {:message, tag :: integer, bytes :: binary}
+          | {:post, tag :: integer, bytes :: binary}
           | {:link_died, tag :: integer, pid | nil}
           | {:process_died, id :: integer}
 
@@ -212,8 +216,8 @@ defmodule Tidepool.Native do
   def cancel(_task, _why), do: :erlang.nif_error(:not_loaded)
 
   @doc """
-  Starts a program, and drives its first process for a slice. Keys: `entry`, `args`, `env` (a map), `output` (a pid or `nil`) and
-  `cpu_time` (ms or `nil`).
+  Starts a program, and drives its first process for a slice. Keys: `entry`, `args`, `env` (a map), `output` (a pid or `nil`),
+  `cpu_time` (ms or `nil`), `node` (this one's number) and `module` (a number, or 0).
   """
   @spec start_process(runtime, name :: binary, map) :: step
   def start_process(_runtime, _name, _options), do: :erlang.nif_error(:not_loaded)
@@ -268,6 +272,37 @@ defmodule Tidepool.Native do
   @doc "The process that has a name in the program of a guest."
   @spec process_whereis(process_ref, name :: binary) :: {id :: pos_integer, pid} | nil
   def process_whereis(_process, _name), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Says which other nodes there are, by their numbers."
+  @spec set_nodes(runtime, [pos_integer]) :: :ok
+  def set_nodes(_runtime, _others), do: :erlang.nif_error(:not_loaded)
+
+  @doc "What is published under a name, and its version."
+  @spec published(runtime, name :: binary) :: {version :: pos_integer, function_ref} | nil
+  def published(_runtime, _name), do: :erlang.nif_error(:not_loaded)
+
+  @doc """
+  A part of a program that began on another node, as the caller's place in it. Keys: `node` and `origin`, the numbers of this node and
+  of that; `module`; `first`, the number of its first process here.
+  """
+  @spec process_part(function_ref, map) :: process_ref
+  def process_part(_function, _part), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Makes a process in such a part. It waits to be begun, and then to be released."
+  @spec process_arrive(function_ref, process_ref, map) :: {:ok, process_ref} | {:error, text :: binary}
+  def process_arrive(_function, _part, _process), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Lets a process run that was made in a part."
+  @spec process_release(process_ref) :: :ok
+  def process_release(_process), do: :erlang.nif_error(:not_loaded)
+
+  @doc "The process with this number in the program of a guest, and whether it is a guest; `nil` when none lives here."
+  @spec process_locate(process_ref, id :: non_neg_integer) :: {pid, guest? :: boolean} | nil
+  def process_locate(_process, _id), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Is there room for more in the mailbox of the process that a task drives?"
+  @spec process_has_room(task) :: boolean | failure
+  def process_has_room(_task), do: :erlang.nif_error(:not_loaded)
 
   @doc "What a program has reported of itself."
   @spec process_figures(process_ref) :: [{name :: binary, :counter | :gauge | :histogram, term}]

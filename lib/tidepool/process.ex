@@ -13,10 +13,10 @@ defmodule Tidepool.Process do
   `{:tidepool, pid, tag, bytes}`, to those processes that `introduce/2` has given a number in the guest's program.
   """
 
-  alias Tidepool.{Catalog, Error, Native}
-  alias Tidepool.Process.{Loop, Programs}
+  alias Tidepool.{Error, Native}
+  alias Tidepool.Process.{Loop, Nodes, Programs}
 
-  @options [:entry, :env, :output, :stdio, :cpu_time]
+  @options [:entry, :env, :output, :stdio, :cpu_time, :node]
 
   @typedoc """
   - `:entry` is the export that the first process runs, a function without parameters: `"_start"` if nothing is said.
@@ -27,6 +27,7 @@ defmodule Tidepool.Process do
     the program waits for input, and gives it that by `input/2`; and `{:tidepool_output, pid, :stdout | :stderr, bytes}`, which it
     answers by `written/2`: with 256 KiB unanswered the program waits.
   - `:cpu_time` is how long each of its processes may compute, in ms; without limit, if nothing is said.
+  - `:node` is where it begins: on this node, if nothing is said. The function is the one that is deployed there.
   """
   @type option ::
           {:entry, String.t()}
@@ -34,6 +35,7 @@ defmodule Tidepool.Process do
           | {:output, :log | pid}
           | {:stdio, pid}
           | {:cpu_time, pos_integer}
+          | {:node, node}
 
   @typedoc """
   What is known of a process: its number in its program, the program's own, the function and its version, the export that it
@@ -67,21 +69,22 @@ defmodule Tidepool.Process do
   defp start(name, args, options, spawn_options) do
     with {:ok, options} <- check(name, args, options) do
       {starter, tag} = {self(), make_ref()}
-
-      {pid, monitor} = :erlang.spawn_opt(Loop, :first, [name, options, starter, tag], [:monitor | spawn_options])
+      {on, options} = Map.pop!(options, :on)
+      if on != node(), do: Nodes.hold(on)
+      {pid, monitor} = :erlang.spawn_opt(on, Loop, :first, [name, options, starter, tag], [:monitor | spawn_options])
 
       receive do
         {^tag, :started} ->
           Process.demonitor(monitor, [:flush])
           {:ok, pid}
 
-        {^tag, {:error, :not_deployed}} ->
-          Process.demonitor(monitor, [:flush])
-          Catalog.not_callable(name)
-
         {^tag, {:error, %Error{} = error}} ->
           Process.demonitor(monitor, [:flush])
           {:error, error}
+
+        {:DOWN, ^monitor, :process, ^pid, :noconnection} ->
+          {:error,
+           Error.new(:unavailable, "there is no link to #{on}, or it has ended: the program may not have begun", name)}
 
         {:DOWN, ^monitor, :process, ^pid, reason} ->
           {:error, Error.new(:internal, "the process ended before it began: #{inspect(reason)}", name)}
@@ -92,6 +95,7 @@ defmodule Tidepool.Process do
   defp check(name, args, options) do
     output = Keyword.get(options, :output, :log)
     cpu_time = options[:cpu_time]
+    on = Keyword.get(options, :node, node())
 
     native = %{
       entry: Keyword.get(options, :entry, "_start"),
@@ -99,7 +103,8 @@ defmodule Tidepool.Process do
       env: Keyword.get(options, :env, %{}),
       output: if(is_pid(output), do: output),
       stdio: options[:stdio],
-      cpu_time: cpu_time
+      cpu_time: cpu_time,
+      on: on
     }
 
     cond do
@@ -115,11 +120,14 @@ defmodule Tidepool.Process do
       not text?(native.entry) ->
         invalid(name, "the option :entry has to be the name of an export")
 
-      not (output == :log or (is_pid(output) and node(output) == node())) ->
-        invalid(name, "the option :output has to be :log or a pid of this node")
+      not (is_atom(on) and on not in [nil, true, false]) ->
+        invalid(name, "the option :node has to be the name of a node")
 
-      not (native.stdio == nil or (is_pid(native.stdio) and node(native.stdio) == node())) ->
-        invalid(name, "the option :stdio has to be a pid of this node")
+      not (output == :log or (is_pid(output) and node(output) == on)) ->
+        invalid(name, "the option :output has to be :log or a pid of the program's node")
+
+      not (native.stdio == nil or (is_pid(native.stdio) and node(native.stdio) == on)) ->
+        invalid(name, "the option :stdio has to be a pid of the program's node")
 
       not (cpu_time == nil or (is_integer(cpu_time) and cpu_time > 0)) ->
         invalid(name, "the option :cpu_time has to be a number of ms")

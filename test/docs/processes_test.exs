@@ -11,7 +11,7 @@ defmodule Tidepool.Docs.ProcessesTest do
 
   test "every program that the document shows is one that bin/guests compiles" do
     shown = for {"rust", text, _line} <- Markdown.blocks(@document), do: text
-    assert shown == for(name <- ["first", "sum"], do: File.read!("#{@crate}/src/bin/#{name}.rs"))
+    assert shown == for(name <- ["first", "sum", "everywhere"], do: File.read!("#{@crate}/src/bin/#{name}.rs"))
   end
 
   test "the crate's version is that of the programs here" do

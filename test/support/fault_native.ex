@@ -120,7 +120,23 @@ defmodule Tidepool.FaultNative do
   end
 
   @doc "How a program is started."
-  def program, do: %{entry: "_start", args: [], env: %{}, output: nil, stdio: nil, cpu_time: nil}
+  def program, do: %{entry: "_start", args: [], env: %{}, output: nil, stdio: nil, cpu_time: nil, node: 1, module: 0}
+
+  @doc "A part of a program of another node."
+  def part, do: %{node: 2, origin: 1, module: 1, first: 1}
+
+  @doc "A process that another node asks for."
+  def away do
+    %{
+      entry: "puppet",
+      params: "",
+      max_memory: 1_000_000,
+      max_fuel: 1,
+      may: {true, true, true},
+      args: [],
+      env: []
+    }
+  end
 
   @doc "A process that waits for a message, driven by the caller."
   def process(runtime) do

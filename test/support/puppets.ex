@@ -11,9 +11,15 @@ defmodule Tidepool.Puppets do
   @doc "Starts a program whose first process is a puppet of the caller's; its number is 1."
   @spec start(String.t(), keyword) :: pid
   def start(name, options \\ []) do
-    {:ok, pid} = Tidepool.Process.start(name, [name], options)
+    pid = begin(name, options)
     # Other tests count what lives.
     ExUnit.Callbacks.on_exit(fn -> Tidepool.Process.kill(pid) end)
+    pid
+  end
+
+  @doc "The same for a process that is no test."
+  def begin(name, options \\ []) do
+    {:ok, pid} = Tidepool.Process.start(name, [name], options)
     {:ok, master} = Tidepool.Process.introduce(pid, self())
     send(pid, {:tidepool, 0, <<master::little-64>>})
     assert_receive {:tidepool, ^pid, 0, <<1, 1::little-64>>}, @patience
@@ -37,6 +43,14 @@ defmodule Tidepool.Puppets do
   @spec spawn(pid, integer) :: {pos_integer, pid}
   def spawn(puppet, tag \\ 0) do
     id = tell(puppet, ?S, 0, tag)
+    assert_receive {:tidepool, child, 0, <<1, ^id::little-64>>}, @patience
+    {id, child}
+  end
+
+  @doc "Has a puppet make another on the node with this number: its number and its pid."
+  def spawn_on(puppet, node) do
+    id = tell(puppet, ?G, node)
+    assert id < 0x8000_0000_0000_0000, "a failure of code #{rem(id, 0x8000_0000_0000_0000)}"
     assert_receive {:tidepool, child, 0, <<1, ^id::little-64>>}, @patience
     {id, child}
   end

@@ -18,6 +18,7 @@ defmodule Tidepool.Cluster.Server do
   alias Tidepool.Cluster.{Gossip, Links, LogOnce, Notices, Reconciler, Traffic, Wire}
   alias Tidepool.Cluster.Links.Discovery
   alias Tidepool.Cluster.Report.Spread
+  alias Tidepool.Process.Nodes
 
   @tick_ms 250
   # Loads that end within so long of each other are told to others together.
@@ -410,7 +411,8 @@ defmodule Tidepool.Cluster.Server do
   defp effect({:connect, name}, {state, last}), do: {linked(state, Links.connect(state.links, name)), last}
 
   defp effect({:disconnect, name}, {state, last}) do
-    Links.disconnect(state.links, name)
+    # With the connection their processes would end.
+    unless Nodes.held?(name), do: Links.disconnect(state.links, name)
     {state, last}
   end
 

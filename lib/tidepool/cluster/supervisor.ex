@@ -6,11 +6,12 @@ defmodule Tidepool.Cluster.Supervisor do
       Tasks       connecting, looking for nodes: whatever may take long
       Server      membership and gossip; knows the links
       Reconciler  brings what others have deployed to where it can be called
+      Processes   starts processes of other nodes' programs, and knows which nodes there are
   """
 
   use Supervisor
 
-  alias Tidepool.Cluster.{Reconciler, Server}
+  alias Tidepool.Cluster.{Processes, Reconciler, Server}
   alias Tidepool.Cluster.Transfer.BlobServer
 
   @doc false
@@ -18,7 +19,14 @@ defmodule Tidepool.Cluster.Supervisor do
 
   @impl true
   def init(config) do
-    children = [BlobServer, {Task.Supervisor, name: Tidepool.Cluster.Tasks}, {Server, config}, {Reconciler, Server}]
+    children = [
+      BlobServer,
+      {Task.Supervisor, name: Tidepool.Cluster.Tasks},
+      {Server, config},
+      {Reconciler, Server},
+      Processes
+    ]
+
     Supervisor.init(children, strategy: :rest_for_one, max_restarts: 10, max_seconds: 10)
   end
 end

@@ -10,7 +10,7 @@ defmodule Tidepool.Process.Loop do
   alias Tidepool.{Catalog, Engine, Error, Function, Log, Native}
   alias Tidepool.Function.Loader
   alias Tidepool.Host.Timer
-  alias Tidepool.Process.Programs
+  alias Tidepool.Process.{Nodes, Programs, Remote}
 
   # The VM's timers have an end; whoever waits for longer than ten days looks again then.
   @longest_us 864_000_000_000
@@ -23,9 +23,13 @@ defmodule Tidepool.Process.Loop do
   @doc "The first process of a program; tells whoever starts it when it has begun, or why it can't."
   @spec first(String.t(), map, pid, reference) :: no_return
   def first(name, options, starter, tag) do
+    if node(starter) != node(), do: from_afar(starter)
+    options = Map.merge(options, %{node: Nodes.number(), module: module(name)})
+
     case Native.start_process(Engine.runtime(), name, options) do
       {:error, :not_deployed, _message, _details} ->
-        refuse(starter, tag, :not_deployed)
+        {:error, error} = Catalog.not_callable(name)
+        refuse(starter, tag, error)
 
       {:error, reason, message, details} ->
         error = Error.new(reason, message, name, details)
@@ -41,19 +45,41 @@ defmodule Tidepool.Process.Loop do
         reference = step |> elem(1) |> Native.process_ref()
         Process.put(__MODULE__, reference)
         %{program: number, version: version} = Native.process_info(reference)
-        Programs.add(self(), reference, number, function(name, version))
+        Remote.begin(reference, self())
+        true = Programs.add(self(), reference, number, running(name, version))
         send(starter, {tag, :started})
         run(step, {%{}, %{}, false})
     end
   end
 
-  # What was started, unless another has taken its place since.
-  defp function(name, version) do
-    with {:ok, %{version: ^version} = function} <- Catalog.fetch(name), do: function, else: (_other -> nil)
+  @doc "The version of a function, to start processes of, unless another has taken its place."
+  @spec running(String.t(), pos_integer) :: Programs.running()
+  def running(name, version) do
+    with {:ok, %{version: ^version} = function} <- Catalog.fetch(name),
+         {^version, native} <- Native.published(Engine.runtime(), name) do
+      {function, native}
+    else
+      _other -> nil
+    end
+  end
+
+  # The module that guests on other nodes ask for; what is started without being known there stays on this one.
+  defp module(name) do
+    with {:ok, function} <- Catalog.fetch(name), do: module_number(function.sha256), else: (_none -> 0)
+  end
+
+  @doc "A module by a number: the first 63 bits of its hash, never 0."
+  @spec module_number(String.t()) :: pos_integer
+  def module_number(sha256), do: sha256 |> binary_part(0, 16) |> String.to_integer(16) |> Bitwise.bsr(1) |> max(1)
+
+  # What a process logs is said where its leader is, which would be there.
+  defp from_afar(starter) do
+    Nodes.hold(node(starter))
+    Process.group_leader(self(), Process.whereis(:init))
   end
 
   # Nobody is to be told of the end of what has not begun.
-  @spec refuse(pid, reference, Error.t() | :not_deployed) :: no_return
+  @spec refuse(pid, reference, Error.t()) :: no_return
   defp refuse(starter, tag, why) do
     Process.unlink(starter)
     send(starter, {tag, {:error, why}})
@@ -64,6 +90,7 @@ defmodule Tidepool.Process.Loop do
   @spec born(Native.process_ref(), pid | nil) :: no_return
   def born(reference, parent) do
     Process.put(__MODULE__, reference)
+    Remote.begin(reference, nil)
     links = if parent, do: %{parent => 0}, else: %{}
 
     case Native.process_begin(reference) do
@@ -77,8 +104,38 @@ defmodule Tidepool.Process.Loop do
     end
   end
 
+  @doc "A process that a guest of another node has had made, of the program with this first process; `tell` is told of it."
+  @spec arrived(Native.process_ref(), pid, {non_neg_integer, pid}, (term -> term)) :: no_return
+  def arrived(reference, first, {parent, parent_pid}, tell) do
+    Process.put(__MODULE__, reference)
+    Remote.begin(reference, first)
+    Remote.learn(parent, {parent_pid, true})
+    reference |> Native.process_begin() |> arrive(reference, tell)
+  end
+
+  defp arrive({:yield, task}, reference, tell), do: task |> Native.resume() |> arrive(reference, tell)
+
+  # It has been made.
+  defp arrive({:wait, _task, _id, _us} = step, reference, tell) do
+    tell.({:ok, Native.process_info(reference).id, self()})
+    Native.process_release(reference)
+    run(step, {%{}, %{}, false})
+  end
+
+  defp arrive({:error, _reason, message, _details}, _reference, tell) do
+    tell.({:error, 1, message})
+    exit(:normal)
+  end
+
+  defp arrive(_killed_or_ended, _reference, tell) do
+    tell.({:error, 1, "the program has ended"})
+    exit(:killed)
+  end
+
   @spec run(Native.step() | :killed, state) :: no_return
   defp run({:wait, task, _id, remaining_us}, state) do
+    Remote.tell_room(task)
+
     receive do
       message -> told(message, task, state)
     after
@@ -87,6 +144,7 @@ defmodule Tidepool.Process.Loop do
   end
 
   defp run({:yield, task}, state) do
+    Remote.tell_room(task)
     # As for calls: processes that a timer has woken run first.
     :erlang.yield()
 
@@ -119,12 +177,21 @@ defmodule Tidepool.Process.Loop do
   defp told({:tidepool, tag, bytes}, task, state) when tag in @tags and is_binary(bytes),
     do: task |> Native.process_signal({:message, tag, bytes}) |> run(state)
 
+  # Those of processes of other nodes.
+  defp told({:tidepool_post, tag, bytes}, task, state) when tag in @tags and is_binary(bytes),
+    do: task |> Native.process_signal({:post, tag, bytes}) |> run(state)
+
+  defp told({:tidepool_taken?, from, ref}, task, state) when is_pid(from) and is_reference(ref) do
+    Remote.taken(task, from, ref)
+    go_on(task, state)
+  end
+
   defp told({:EXIT, pid, reason}, task, {links, watched, told?}) do
     case Map.pop(links, pid) do
       # A supervisor, for instance.
       {nil, _links} when reason != :normal -> exit(reason)
       {tag, links} when reason == :normal or tag == nil -> go_on(task, {links, watched, told?})
-      {tag, links} -> task |> Native.process_signal({:link_died, tag, pid}) |> run({links, watched, told?})
+      {tag, links} -> task |> Native.process_signal({:link_died, tag, local(pid)}) |> run({links, watched, told?})
     end
   end
 
@@ -134,7 +201,7 @@ defmodule Tidepool.Process.Loop do
         go_on(task, {links, Map.delete(watched, pid), told?})
 
       {{:link, tag}, watched} when told? ->
-        task |> Native.process_signal({:link_died, tag, pid}) |> run({links, Map.delete(watched, pid), told?})
+        task |> Native.process_signal({:link_died, tag, local(pid)}) |> run({links, Map.delete(watched, pid), told?})
 
       {{:link, _tag}, _watched} ->
         exit(reason)
@@ -160,6 +227,9 @@ defmodule Tidepool.Process.Loop do
     go_on(task, state)
   end
 
+  # The library knows processes of this node alone by their pids.
+  defp local(pid), do: if(node(pid) == node(), do: pid)
+
   defp go_on(task, state), do: task |> Native.resume() |> run(state)
 
   defp answer(task, state), do: task |> Native.answer({:ok, ""}) |> run(state)
@@ -172,6 +242,42 @@ defmodule Tidepool.Process.Loop do
   defp serve({:spawn, child, id, tag}, task, {links, watched, told?}) do
     pid = :erlang.spawn_link(__MODULE__, :born, [child, self()])
     task |> Native.process_spawned(id, pid) |> run({Map.put(links, pid, tag), watched, told?})
+  end
+
+  # Processes of other nodes are asked for by their numbers.
+  defp serve({:link, id, _guest?, tag}, task, state) when is_integer(id) do
+    {pid, guest?} = away(id)
+    serve({:link, pid, guest?, tag}, task, state)
+  end
+
+  defp serve({what, id, _guest?}, task, state) when what in [:unlink, :kill] and is_integer(id) do
+    {pid, guest?} = away(id)
+    serve({what, pid, guest?}, task, state)
+  end
+
+  defp serve({:monitor, away, id}, task, state) when is_integer(away) do
+    {pid, _guest?} = away(id)
+    serve({:monitor, pid, id}, task, state)
+  end
+
+  defp serve({:exists, id}, task, state) do
+    alive = if Remote.alive?(id), do: 1, else: 0
+    task |> Native.answer({:ok, <<alive>>}) |> run(state)
+  end
+
+  defp serve({:send, id, tag, bytes}, task, state) do
+    reply = if Remote.send(task, id, tag, bytes), do: {:ok, ""}, else: {:error, ""}
+    task |> Native.answer(reply) |> run(state)
+  end
+
+  defp serve({:spawn_away, node, away}, task, state) do
+    reply =
+      case Remote.spawn(node, away) do
+        {:ok, id} -> {:ok, <<id::little-64>>}
+        {:error, code, text} -> {:error, <<code::little-32, text::binary>>}
+      end
+
+    task |> Native.answer(reply) |> run(state)
   end
 
   defp serve({:link, pid, _guest?, _tag}, task, state) when pid == self(), do: answer(task, state)
@@ -216,7 +322,7 @@ defmodule Tidepool.Process.Loop do
     # A death that was under way is told of.
     receive do
       {:EXIT, ^pid, reason} when reason != :normal ->
-        Native.process_tell(task, {:link_died, Map.get(links, pid, 0), pid})
+        Native.process_tell(task, {:link_died, Map.get(links, pid, 0), local(pid)})
     after
       0 -> :ok
     end
@@ -265,6 +371,9 @@ defmodule Tidepool.Process.Loop do
       nil -> task |> Native.answer({:error, "the program's function was replaced while it started"}) |> run(state)
     end
   end
+
+  # The process of another node that has this number; those that can't be reached are as good as dead.
+  defp away(id), do: with(none when is_atom(none) <- Remote.find(id), do: {nil, true})
 
   # Without the monitor of a guest's number, or of a linked process of the host's.
   defp unwatch(watched, whom) do

@@ -1,14 +1,17 @@
 defmodule Tidepool.Process.Programs do
   @moduledoc """
-  The programs that run on this node, and their ends: a program ends with its first process, so all others of it are killed
-  then.
+  The programs that run on this node, or have a part here, and their ends: a program ends with its first process, on whatever
+  node that is, or with the link to that node; so all others of it are killed then.
 
   The table belongs to the application, so that a restart here loses none.
   """
 
   use GenServer
 
+  require Logger
+
   alias Tidepool.{Function, Native}
+  alias Tidepool.Process.Nodes
 
   @doc false
   def start_link(_options), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
@@ -23,12 +26,29 @@ defmodule Tidepool.Process.Programs do
     :ok
   end
 
-  @doc "Notes a program by its first process, with its number and the function that it runs, as that was when it started."
-  @spec add(pid, Native.process_ref(), pos_integer, Function.t() | nil) :: :ok
-  def add(first, reference, number, function) do
-    :ets.insert(__MODULE__, {first, reference, number, function})
-    GenServer.cast(__MODULE__, {:watch, first})
+  @typedoc "A function, as it was when the program started, and how it is called; `nil` where it was replaced meanwhile."
+  @type running :: {Function.t(), Native.function_ref()} | nil
+
+  @doc "Notes a program by its first process, or its part here, with its number and what it runs; `false` when it is there."
+  @spec add(pid, Native.process_ref(), pos_integer, running) :: boolean
+  def add(first, reference, number, running) do
+    new? = :ets.insert_new(__MODULE__, {first, reference, number, running})
+    if new?, do: GenServer.cast(__MODULE__, {:watch, first})
+    new?
   end
+
+  @doc "A process of the program with this first process, and what it runs; `nil` when it is not on this node."
+  @spec part(pid) :: {Native.process_ref(), running} | nil
+  def part(first) do
+    case :ets.lookup(__MODULE__, first) do
+      [{^first, reference, _number, running}] -> {reference, running}
+      [] -> nil
+    end
+  end
+
+  @doc "The first process of the program with this number."
+  @spec first(pos_integer) :: pid | nil
+  def first(number), do: __MODULE__ |> :ets.match({:"$1", :_, number, :_}) |> List.flatten() |> List.first()
 
   @doc "A process of each program."
   @spec all :: [Native.process_ref()]
@@ -40,13 +60,16 @@ defmodule Tidepool.Process.Programs do
 
   @doc "The function that the program with this number runs, whatever has become of its name; `nil` when that is not known."
   @spec function(pos_integer) :: Function.t() | nil
-  def function(number), do: number |> of(:_, :"$1") |> List.first()
+  def function(number) do
+    with [{function, _native}] <- of(number, :_, :"$1"), do: function, else: (_unknown -> nil)
+  end
 
   defp of(number, reference, function),
     do: :ets.select(__MODULE__, [{{:_, reference, number, function}, [], [:"$1"]}])
 
   @impl true
   def init(nil) do
+    :ok = Nodes.clear()
     for [first] <- :ets.match(__MODULE__, {:"$1", :_, :_, :_}), do: Process.monitor(first)
     {:ok, nil}
   end
@@ -58,8 +81,10 @@ defmodule Tidepool.Process.Programs do
   end
 
   @impl true
-  def handle_info({:DOWN, _monitor, :process, first, _reason}, state) do
-    for {_first, reference, _number, _function} <- :ets.lookup(__MODULE__, first) do
+  def handle_info({:DOWN, _monitor, :process, first, reason}, state) do
+    for {_first, reference, _number, _running} <- :ets.lookup(__MODULE__, first) do
+      if reason == :noconnection, do: lost(node(first), reference)
+
       # Each in a process of its own: a long one holds up no other. Its entry goes last: it is for the next of these processes,
       # if this one ends before.
       spawn_link(fn ->
@@ -72,6 +97,12 @@ defmodule Tidepool.Process.Programs do
   end
 
   def handle_info(_other, state), do: {:noreply, state}
+
+  defp lost(node, reference) do
+    %{function: function} = Native.process_info(reference)
+    text = "the processes of a program of #{function} end, for #{node}, where it began, can't be reached"
+    Logger.warning(text, tidepool_node: to_string(node), tidepool_function: function)
+  end
 
   # No process is made from now on; but the driver of one may have been starting.
   defp finish(reference, ended) do

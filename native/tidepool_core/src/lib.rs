@@ -45,8 +45,9 @@ pub use base::config::{
 pub use base::error::{CallError, CompileError};
 pub use base::grants::Grants;
 pub use base::limits::{Limit, Limits};
-pub use base::request::{Address, HostCall, HostReply, HostRequest, Peer, ProcessRequest, Request};
+pub use base::request::{Address, Away, HostCall, HostReply, HostRequest, Peer, ProcessRequest, Request};
 pub use base::{console, error, limits, origin, trap};
+pub use call::arrival::Part;
 pub use call::member::{ProcessInfo, ProcessRef, Signal};
 pub use call::poll::Kept;
 pub use call::process::ProcessOptions;

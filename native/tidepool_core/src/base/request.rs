@@ -75,6 +75,14 @@ pub enum ProcessRequest {
         /// The message.
         bytes: Vec<u8>,
     },
+    /// Whether a process of another node lives: 1 or 0.
+    Exists {
+        /// The other one.
+        to: Peer,
+    },
+    /// Start a process on another node: 8 bytes of its number, little-endian; or why not, as
+    /// 4 bytes of the code that the guest gets, and a text.
+    SpawnAway(Box<Away>),
     /// Compile a module, and give the process a function of it.
     Compile {
         /// The module.
@@ -85,7 +93,8 @@ pub enum ProcessRequest {
 impl ProcessRequest {
     /// Is it about other processes alone? Those that a process has made don't run meanwhile.
     pub(crate) fn is_control(&self) -> bool {
-        !matches!(self, ProcessRequest::Send { .. } | ProcessRequest::Compile { .. })
+        use ProcessRequest::{Compile, Exists, Send, SpawnAway};
+        !matches!(self, Send { .. } | Exists { .. } | SpawnAway(_) | Compile { .. })
     }
 }
 
@@ -98,6 +107,29 @@ pub struct Peer {
     pub address: Option<Address>,
     /// Is it a process of the program, and not one of the host's?
     pub is_guest: bool,
+    /// Is it on another node, by its number?
+    pub is_away: bool,
+}
+
+/// A process that is to be started on another node.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Away {
+    /// The node's number.
+    pub node: u64,
+    /// The export that it runs, and its parameters as guests give them: a type and 16 bytes each.
+    pub entry: String,
+    /// See above.
+    pub params: Vec<u8>,
+    /// Largest memory, in bytes.
+    pub max_memory: u64,
+    /// CPU time in units of fuel; `None` is without limit.
+    pub max_fuel: Option<u64>,
+    /// Whether it may compile modules, make configurations, start processes.
+    pub may: [bool; 3],
+    /// Arguments; the first is the program's name.
+    pub args: Vec<String>,
+    /// Names and values of its environment.
+    pub env: Vec<(String, String)>,
 }
 
 /// The driver of a process: a number that means something to whoever drives. Never 0.

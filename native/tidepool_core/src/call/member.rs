@@ -26,6 +26,13 @@ pub enum Signal {
         /// The message.
         bytes: Vec<u8>,
     },
+    /// A message of a process of another node, which waits for room before it sends much more.
+    Post {
+        /// 0 is none.
+        tag: i64,
+        /// The message.
+        bytes: Vec<u8>,
+    },
     /// A process that it was linked to has died.
     LinkDied {
         /// The link's.
@@ -99,10 +106,22 @@ impl ProcessRef {
         self.program.introduce(address)
     }
 
+    /// What drives the process with this number in its program, and whether it is a guest, if it lives here.
+    #[must_use]
+    pub fn locate(&self, id: u64) -> Option<(Address, bool)> {
+        let process = self.program.process(id)?;
+        Some((process.address()?, process.is_guest()))
+    }
+
+    /// Lets a process run that was made for another node.
+    pub fn release(&self) {
+        self.process.release();
+    }
+
     /// The process of its program that has this name.
     #[must_use]
     pub fn whereis(&self, name: &str) -> Option<ProcessRef> {
-        let id = self.program.names.get(name, |id| self.program.lives(id))?;
+        let id = self.program.names.get(name, |id| self.program.may_live(id))?;
         let process = self.program.process(id)?;
         Some(ProcessRef { program: Arc::clone(&self.program), process })
     }
@@ -203,12 +222,13 @@ impl Member {
         let program = &self.guest.program;
         let plan = program.process(id).and_then(|child| Some((child.take_unborn::<Plan>()?, child)));
         let Some((plan, child)) = plan else { return Err("the process is gone".into()) };
+        let is_foreign = self.guest.is_foreign || plan.module.is_some();
         let target = match plan.module {
             Some(module) => module.downcast::<Target>().map_err(|_| "the module is of another kind")?,
             None => Arc::clone(target),
         };
         let (program, process) = (Arc::clone(program), Arc::clone(&child));
-        let guest = Arc::new(Guest { program, process, config: plan.config });
+        let guest = Arc::new(Guest { program, process, config: plan.config, is_foreign });
         let making = (self.make)(target, guest, plan.params);
         self.birth = Some(Birth { link, child, making });
         Ok(())
@@ -232,7 +252,13 @@ impl Member {
 
     pub(super) fn signal(&self, signal: Signal) {
         let program = &self.guest.program;
+        let mut bound = program.bounds.mailbox_bytes;
         let message = match signal {
+            // Who sends from other nodes is held up when the mailbox is full, but many may have sent by then.
+            Signal::Post { tag, bytes } => {
+                bound = bound.max(program.account.limit() / 2);
+                Message::Data(Data::of(tag, bytes))
+            }
             Signal::Message { tag, bytes } => Message::Data(Data::of(tag, bytes)),
             Signal::LinkDied { tag, driver } => {
                 driver.inspect(|driver| program.driver_died(*driver));
@@ -243,7 +269,12 @@ impl Member {
                 Message::ProcessDied { id }
             }
         };
-        self.guest.process.deliver(message, program.bounds.mailbox_bytes);
+        self.guest.process.deliver(message, bound);
+    }
+
+    /// Is there room in the mailbox?
+    pub(super) fn has_room(&self) -> bool {
+        self.guest.process.queue().1 <= self.guest.program.bounds.mailbox_bytes
     }
 
     /// Why it has to end, whatever it does: it doesn't receive what it is told.

@@ -12,6 +12,7 @@ use crate::metrics::counters::Stats;
 use crate::net::access::Network;
 use crate::os::drop_thread::DropThread;
 use crate::os::trim::Trimmer;
+use crate::process::place::Nodes;
 use crate::slice::epoch::Ticker;
 use crate::slice::run_slots::RunSlots;
 use crate::store::memory_budget::MemoryBudget;
@@ -31,6 +32,8 @@ pub(crate) struct Node {
     pub(crate) io: tokio::runtime::Handle,
     /// Sockets of guests.
     pub(crate) network: Arc<Network>,
+    /// Other nodes that its programs may be on.
+    pub(crate) others: Arc<Nodes>,
     pub(crate) memory: Arc<MemoryBudget>,
     /// Calls that wait at the caps of functions.
     pub(crate) queued_at_caps: Arc<AtomicUsize>,
@@ -70,6 +73,7 @@ impl Node {
             console_lines_per_s: config.console_lines_per_s,
             stats,
             network: Arc::new(Network::new(&config.network, io.clone())),
+            others: Arc::default(),
             io,
             memory: Arc::new(MemoryBudget::new(config.max_total_memory_bytes)),
             queued_at_caps: Arc::default(),

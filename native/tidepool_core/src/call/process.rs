@@ -15,11 +15,12 @@ use crate::abi::slots::State;
 use crate::abi::wasi::START;
 use crate::base::console::{Console, Line};
 use crate::base::error::CallError;
-use crate::base::request::Address;
+use crate::base::request::{Address, Peer};
 use crate::instance::live::Instance;
 use crate::net::access::Access;
 use crate::process::config::{Config, World};
 use crate::process::handle::Process;
+use crate::process::place::Place;
 use crate::process::program::{Bounds, Output, Program};
 use crate::process::stdio::Stdio;
 use crate::store::context::FunctionContext;
@@ -39,6 +40,10 @@ pub struct ProcessOptions {
     pub stdio: Option<Arc<Stdio>>,
     /// CPU time that each of its processes may use; without limit, when there is none.
     pub cpu_time: Option<Duration>,
+    /// The number of this node among those of its cluster; never 0.
+    pub node: u64,
+    /// Tells its module from all others; 0 when other nodes can't have it.
+    pub module: u64,
 }
 
 impl Default for ProcessOptions {
@@ -50,6 +55,8 @@ impl Default for ProcessOptions {
             output: None,
             stdio: None,
             cpu_time: None,
+            node: 1,
+            module: 0,
         }
     }
 }
@@ -108,17 +115,26 @@ impl Task {
         }
     }
 
-    /// A message of the process's own that is due for a process of the host's: who drives it sends that, whatever it waits for.
+    /// A message of the process's own that is due for a process of the host's, or of another node: who drives it sends that,
+    /// whatever it waits for.
     #[must_use]
-    pub fn take_later(&self) -> Option<(Address, i64, Vec<u8>)> {
+    pub fn take_later(&self) -> Option<(Peer, i64, Vec<u8>)> {
         let Guest { program, process, .. } = &*self.member.as_ref()?.guest;
         loop {
             let (to, data) = process.take_later()?;
             // What is due for the dead is gone.
-            if let Some(address) = program.process(to).and_then(|to| to.address()) {
-                return Some((address, data.tag, data.bytes));
+            let address = program.process(to).and_then(|to| to.address());
+            let to = Peer { id: to, address, is_guest: false, is_away: program.place.is_away(to) };
+            if to.is_away || address.is_some() {
+                return Some((to, data.tag, data.bytes));
             }
         }
+    }
+
+    /// Is there room for more in the process's mailbox? Those wait for it who send from other nodes.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.member.as_ref().is_none_or(|member| member.has_room())
     }
 
     /// Gives the process that asked for it what its module was compiled to; answer next.
@@ -135,18 +151,23 @@ pub(crate) fn start(target: &Arc<Target>, options: ProcessOptions) -> Result<Tas
     if !target.module.abi.runs {
         return Err(CallError::NoProgram { abi: target.module.abi.name });
     }
-    let bounds = Bounds::of(target.limits(), target.function.own_memory.as_ref().map(|own| own.limit()));
-    let ProcessOptions { entry, args, env, output, stdio, cpu_time } = options;
+    let ProcessOptions { entry, args, env, output, stdio, cpu_time, node, module } = options;
+    let place = Place::first(node, module, &target.node.others);
     let access = Access::new(&target.node.network, &target.function.grants);
-    let program = Program::new(&target.function.name, target.function.version, bounds, access, output);
+    let program = Program::new(&target.function.name, target.function.version, bounds(target), access, place, output);
     let program = Arc::new(program.with_stdio(stdio));
     let world = World { args, env, ..World::default() };
     let config = Arc::new(Config::first(world, cpu_time));
     let process = program.add_guest(entry, config.text_bytes()).map_err(|message| CallError::Overloaded { message })?;
-    let guest = Arc::new(Guest { program, process, config });
+    let guest = Arc::new(Guest { program, process, config, is_foreign: false });
     let call = Call::new(Arc::clone(target));
     let future = Box::pin(first(call.clone(), Arc::clone(&guest)));
     Ok(Task::process(future, call, Member::new(guest, making)))
+}
+
+/// What the processes of a function's programs may have, on each node.
+pub(super) fn bounds(target: &Target) -> Bounds {
+    Bounds::of(target.limits(), target.function.own_memory.as_ref().map(|own| own.limit()))
 }
 
 async fn first(call: Call, guest: Arc<Guest>) -> Result<Vec<u8>, CallError> {
@@ -158,7 +179,7 @@ async fn first(call: Call, guest: Arc<Guest>) -> Result<Vec<u8>, CallError> {
     instance.serve::<Lunatic>().await
 }
 
-fn making(target: Arc<Target>, guest: Arc<Guest>, params: Vec<Val>) -> Making {
+pub(super) fn making(target: Arc<Target>, guest: Arc<Guest>, params: Vec<Val>) -> Making {
     Box::pin(async move { make(target, guest, params).await.map(|task| Box::new(task) as Unborn) })
 }
 
@@ -179,7 +200,7 @@ async fn born(mut instance: Instance, process: Arc<Process>) -> Result<Vec<u8>, 
 }
 
 /// Sets the store of a process up.
-fn prepare(call: &Call, guest: Arc<Guest>, params: Vec<Val>) -> impl FnOnce(&mut State) + Send + use<> {
+pub(super) fn prepare(call: &Call, guest: Arc<Guest>, params: Vec<Val>) -> impl FnOnce(&mut State) + Send + use<> {
     let call = call.for_guest();
     move |state| {
         state.call = Some(call);
@@ -191,7 +212,7 @@ fn prepare(call: &Call, guest: Arc<Guest>, params: Vec<Val>) -> impl FnOnce(&mut
 }
 
 /// The function as the process has it: what it prints may go elsewhere, within the same budget of lines.
-fn context(target: &Target, guest: &Guest) -> Arc<FunctionContext> {
+pub(super) fn context(target: &Target, guest: &Guest) -> Arc<FunctionContext> {
     match &guest.program.output {
         None => Arc::clone(&target.function),
         Some(output) => {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::instance::OwnedInstance;
 use crate::base::config::{FunctionConfig, Instances, Tier};
 use crate::base::error::{CallError, CompileError};
-use crate::base::request::Request;
+use crate::base::request::{Address, Away, Request};
+use crate::call::arrival::{self, Part};
+use crate::call::member::ProcessRef;
 use crate::call::node::Node;
 use crate::call::process::{self, ProcessOptions};
 use crate::call::target::{Entry, Target};
@@ -131,6 +133,20 @@ impl Function {
     /// [`CallError::NoProgram`] when its ABI has calls alone, [`CallError::Overloaded`] when its limits allow no process.
     pub fn start_process(&self, options: ProcessOptions) -> Result<Task, CallError> {
         process::start(self.targets.mine(), options)
+    }
+
+    /// A part of a program that began on another node, without processes yet; `keeper` has a number in it.
+    #[must_use]
+    pub fn part(&self, part: Part, keeper: Address) -> Option<ProcessRef> {
+        arrival::part(self.targets.mine(), part, keeper)
+    }
+
+    /// Makes a process in such a part.
+    ///
+    /// # Errors
+    /// A text, when it can't have one more, or not this one.
+    pub fn arrive(&self, part: &ProcessRef, away: Away) -> Result<ProcessRef, String> {
+        arrival::arrive(self.targets.mine(), part, away)
     }
 
     /// Gives a process that asked for it this function, to make processes of.

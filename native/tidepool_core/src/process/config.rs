@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::request::Away;
+
 /// The largest memory that there is, in bytes.
 const MAX_MEMORY: u64 = (4 << 30) - 1;
 
@@ -72,6 +74,34 @@ impl Config {
             world: Arc::new(world),
             text_bytes,
             ..Config::default()
+        }
+    }
+
+    /// What a process of another node has been given for one on this.
+    ///
+    /// # Errors
+    /// A text, when its texts are more than one may have.
+    pub(crate) fn arrived(away: Away) -> Result<Self, String> {
+        let Away { max_memory, max_fuel, may: [may_compile_modules, may_create_configs, may_spawn], args, env, .. } =
+            away;
+        let config = Config::first(World { args, env, ..World::default() }, None);
+        if config.text_bytes > MAX_TEXT_BYTES {
+            return Err(format!("its environment and arguments have more than {MAX_TEXT_BYTES} bytes"));
+        }
+        Ok(Config { max_memory, max_fuel, may_compile_modules, may_create_configs, may_spawn, ..config })
+    }
+
+    /// What a process of another node is to be given of this.
+    pub(crate) fn away(&self, node: u64, entry: String, params: Vec<u8>) -> Away {
+        Away {
+            node,
+            entry,
+            params,
+            max_memory: self.max_memory,
+            max_fuel: self.max_fuel,
+            may: [self.may_compile_modules, self.may_create_configs, self.may_spawn],
+            args: self.world.args.clone(),
+            env: self.world.env.clone(),
         }
     }
 

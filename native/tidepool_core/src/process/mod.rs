@@ -2,11 +2,13 @@
 //! or what drives a process.
 
 pub(crate) mod account;
+pub(crate) mod asking;
 pub(crate) mod config;
 pub(crate) mod handle;
 mod mailbox;
 pub(crate) mod message;
 pub(crate) mod metrics;
+pub(crate) mod place;
 pub(crate) mod program;
 pub(crate) mod registry;
 pub(crate) mod stdio;

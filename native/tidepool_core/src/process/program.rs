@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use foldhash::fast::RandomState;
 
 use super::account::{Account, FREE_BYTES, Share};
+use super::asking::Asking;
 use super::handle::Process;
 use super::metrics::Figures;
+use super::place::Place;
 use super::registry::Registry;
 use super::stdio::Stdio;
 use crate::base::console::Stream;
@@ -18,8 +20,6 @@ use crate::net::access::Access;
 
 /// Maps that processes are spread over, so that cores seldom wait for one another.
 const SHARDS: usize = 16;
-/// Bits of a process's number within its node; those above are the node's, and 0 where the program began.
-const NODE_SHIFT: u32 = 44;
 /// Names are swept when so many processes have ended.
 const SWEEP_EVERY: usize = 1_024;
 
@@ -73,6 +73,10 @@ pub(crate) struct Program {
     pub(crate) stdio: Option<Arc<Stdio>>,
     /// What it may do with the network.
     pub(crate) access: Access,
+    /// On which node of those that it is on.
+    pub(crate) place: Place,
+    /// Those of its processes that ask other nodes for more.
+    pub(crate) asking: Asking,
     shards: [Mutex<HashMap<u64, Arc<Process>, RandomState>>; SHARDS],
     /// Numbers of processes by what drives them.
     driven: [Mutex<HashMap<u64, u64, RandomState>>; SHARDS],
@@ -88,6 +92,7 @@ impl Program {
         version: u64,
         bounds: Bounds,
         access: Access,
+        place: Place,
         output: Option<Arc<dyn Output>>,
     ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -103,9 +108,11 @@ impl Program {
             output,
             stdio: None,
             access,
+            next: AtomicU64::new(place.first),
+            place,
+            asking: Asking::default(),
             shards: Default::default(),
             driven: Default::default(),
-            next: AtomicU64::new(1),
             live: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
             gone: AtomicUsize::new(0),
@@ -165,8 +172,8 @@ impl Program {
     }
 
     fn add(&self, process: impl FnOnce(u64) -> Process) -> Arc<Process> {
-        // So many are never made.
-        let id = self.next.fetch_add(1, Ordering::Relaxed) & ((1 << NODE_SHIFT) - 1);
+        // So many are never made that one has a number again.
+        let id = self.place.number(self.next.fetch_add(1, Ordering::Relaxed));
         let process = Arc::new(process(id));
         self.shard(id).insert(id, Arc::clone(&process));
         process
@@ -179,6 +186,11 @@ impl Program {
 
     pub(crate) fn lives(&self, id: u64) -> bool {
         self.shard(id).contains_key(&id)
+    }
+
+    /// Can the process with this number be sent to: does it live here, or is it on another node, where that is known?
+    pub(crate) fn may_live(&self, id: u64) -> bool {
+        self.place.is_away(id) || self.lives(id)
     }
 
     /// All that live.
@@ -199,7 +211,7 @@ impl Program {
             }
             self.live.fetch_sub(1, Ordering::AcqRel);
             if self.gone.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
-                self.names.sweep(|id| self.lives(id));
+                self.names.sweep(|id| self.may_live(id));
             }
         }
     }
@@ -253,7 +265,7 @@ mod tests {
         let io = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let network = Arc::new(Network::new(&settings::network(), io.handle().clone()));
         let access = Access::new(&network, &Arc::default());
-        Program::new(&"p".into(), 1, bounds, access, None)
+        Program::new(&"p".into(), 1, bounds, access, Place::first(1, 0, &Arc::default()), None)
     }
 
     /// Notes that it was woken.

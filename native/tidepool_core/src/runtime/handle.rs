@@ -161,6 +161,11 @@ impl Runtime {
         &self.compile_pool
     }
 
+    /// Says which other nodes there are that programs may be on, by their numbers.
+    pub fn set_nodes(&self, others: Vec<u64>) {
+        self.node.others.set(others);
+    }
+
     /// Live instances, idle warm ones included.
     #[must_use]
     pub fn live_instances(&self) -> usize {

@@ -250,7 +250,9 @@ pub(crate) fn next_slice<'a>(env: Env<'a>, term: Term<'a>, handle: &TaskHandle, 
 fn drive(env: Env<'_>, task: &mut Task, waker: &mut Option<Arc<Waker>>, owner: LocalPid) -> Step {
     let mut spent = Duration::ZERO;
     let step = loop {
-        request::send_later(env, task);
+        if let Some(step) = request::send_later(env, task) {
+            break step;
+        }
         let step = sending(env, || {
             if task.is_process() {
                 return drive_process(task, waker, owner);

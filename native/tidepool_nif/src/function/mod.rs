@@ -1,5 +1,6 @@
 //! Functions: compiled, published, called.
 
+pub(crate) mod away;
 pub(crate) mod call;
 pub(crate) mod compile;
 pub(crate) mod deploy;

@@ -45,6 +45,8 @@ fn decode(node: &Node, program: LocalPid, options: Term<'_>) -> NifResult<Proces
         args: field::<List<String>>(options, atoms::args())?.0,
         env,
         output: output.map(|to| Arc::new(Lines { to, io: node.io().clone() }) as Arc<dyn Output>),
+        node: field(options, atoms::node())?,
+        module: field(options, atoms::module())?,
         stdio: stdio.map(|to| Arc::new(Stdio::new(Box::new(Remote { to, program, io: node.io().clone() })))),
     })
 }
@@ -145,7 +147,7 @@ fn process_spawned<'a>(env: Env<'a>, task: Term<'a>, id: u64, child: LocalPid) -
     Ok(told.map_or_else(|refusal| refusal, |()| next_slice(env, task, handle, Some(Ok(bytes::Bytes::new())))))
 }
 
-/// Tells a process something (`{:message, tag, bytes}`, `{:link_died, tag, pid}`, `{:process_died, id}`), and drives it.
+/// Tells a process something (`{:message, tag, bytes}`, `{:post, tag, bytes}` of another node, `{:link_died, tag, pid}`, `{:process_died, id}`), and drives it.
 #[rustler::nif]
 fn process_signal<'a>(env: Env<'a>, task: Term<'a>, signal: Term<'a>) -> NifResult<Term<'a>> {
     let handle: &TaskHandle = task.decode()?;
@@ -164,8 +166,12 @@ fn process_tell<'a>(env: Env<'a>, task: &'a TaskHandle, signal: Term<'a>) -> Nif
 
 fn signal(term: Term<'_>) -> NifResult<Signal> {
     if let Ok((kind, tag, bytes)) = term.decode::<(Atom, i64, Binary<'_>)>() {
-        let message = Signal::Message { tag, bytes: bytes.as_slice().to_vec() };
-        return if kind == atoms::message() { Ok(message) } else { Err(rustler::Error::BadArg) };
+        let bytes = bytes.as_slice().to_vec();
+        return match kind {
+            kind if kind == atoms::message() => Ok(Signal::Message { tag, bytes }),
+            kind if kind == atoms::post() => Ok(Signal::Post { tag, bytes }),
+            _ => Err(rustler::Error::BadArg),
+        };
     }
     if let Ok((kind, tag, driver)) = term.decode::<(Atom, i64, Option<LocalPid>)>() {
         let died = Signal::LinkDied { tag, driver: driver.and_then(pid::address) };

@@ -1,7 +1,7 @@
 //! What processes ask of their drivers, as terms.
 
 use rustler::{Encoder, Env, Resource, ResourceArc, Term};
-use tidepool_core::{Address, HostRequest, Peer, ProcessRef, ProcessRequest, Step, Task};
+use tidepool_core::{Address, Away, HostRequest, Peer, ProcessRef, ProcessRequest, Step, Task};
 
 use crate::terms::{atoms, encode, pid};
 
@@ -21,7 +21,7 @@ impl Drop for ProcessHandle {
 /// driver's.
 pub(crate) fn sent(env: Env<'_>, task: &Task, step: Step) -> Option<Step> {
     match step {
-        Step::Host(HostRequest::Process(ProcessRequest::Send { to, tag, bytes })) => {
+        Step::Host(HostRequest::Process(ProcessRequest::Send { to, tag, bytes })) if !to.is_away => {
             send(env, to.address, tag, &bytes);
             task.answer(Ok(bytes::Bytes::new()));
             None
@@ -30,11 +30,15 @@ pub(crate) fn sent(env: Env<'_>, task: &Task, step: Step) -> Option<Step> {
     }
 }
 
-/// Sends what a process has sent to others before, for now.
-pub(crate) fn send_later(env: Env<'_>, task: &Task) {
+/// Sends what a process has sent to others before, for now. What is for another node is a step, as if it were sent now.
+pub(crate) fn send_later(env: Env<'_>, task: &Task) -> Option<Step> {
     while let Some((to, tag, bytes)) = task.take_later() {
-        send(env, Some(to), tag, &bytes);
+        if to.is_away {
+            return Some(Step::Host(HostRequest::Process(ProcessRequest::Send { to, tag, bytes })));
+        }
+        send(env, to.address, tag, &bytes);
     }
+    None
 }
 
 fn send(env: Env<'_>, to: Option<Address>, tag: i64, bytes: &[u8]) {
@@ -46,7 +50,8 @@ fn send(env: Env<'_>, to: Option<Address>, tag: i64, bytes: &[u8]) {
 
 /// What a process asks of its driver, as a term. `child` is the process that is to be started.
 pub(crate) fn request(env: Env<'_>, request: ProcessRequest, child: Option<ProcessRef>) -> Term<'_> {
-    let of = |to: Peer| pid::term(env, to.address);
+    // Those of other nodes by their numbers.
+    let of = |to: Peer| if to.is_away { to.id.encode(env) } else { pid::term(env, to.address) };
     match request {
         ProcessRequest::Spawn { id, link } => {
             let child = child.map(|child| ResourceArc::new(ProcessHandle(child)));
@@ -58,8 +63,27 @@ pub(crate) fn request(env: Env<'_>, request: ProcessRequest, child: Option<Proce
         ProcessRequest::Monitor { to } => (atoms::monitor(), of(to), to.id).encode(env),
         ProcessRequest::StopMonitoring { to } => (atoms::stop_monitoring(), to.id).encode(env),
         ProcessRequest::Kill { to } => (atoms::kill(), of(to), to.is_guest).encode(env),
-        // It was sent: see above.
-        ProcessRequest::Send { .. } => atoms::nil().encode(env),
+        // Others were sent: see above.
+        ProcessRequest::Send { to, tag, bytes } => (atoms::send(), to.id, tag, encode::copy(env, &bytes)).encode(env),
+        ProcessRequest::Exists { to } => (atoms::exists(), to.id).encode(env),
+        ProcessRequest::SpawnAway(asked) => (atoms::spawn_away(), asked.node, away(env, *asked)).encode(env),
         ProcessRequest::Compile { wasm } => (atoms::compile(), encode::copy(env, &wasm)).encode(env),
     }
+}
+
+/// A process that is to be started on another node, as a term that travels there.
+fn away(env: Env<'_>, away: Away) -> Term<'_> {
+    let [compile, configure, spawn] = away.may;
+    encode::map(
+        env,
+        vec![
+            (atoms::entry(), away.entry.encode(env)),
+            (atoms::params(), encode::copy(env, &away.params)),
+            (atoms::max_memory(), away.max_memory.encode(env)),
+            (atoms::max_fuel(), away.max_fuel.encode(env)),
+            (atoms::may(), (compile, configure, spawn).encode(env)),
+            (atoms::args(), away.args.encode(env)),
+            (atoms::env(), away.env.encode(env)),
+        ],
+    )
 }

@@ -231,4 +231,15 @@ rustler::atoms! {
     counter,
     gauge,
     histogram,
+    // Those of other nodes.
+    exists,
+    spawn_away,
+    post,
+    node,
+    first,
+    params,
+    max_memory,
+    max_fuel,
+    may,
+    module,
 }

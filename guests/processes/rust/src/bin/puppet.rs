@@ -4,12 +4,14 @@
 //! numbers of 8 bytes. What a puppet tells is a byte and a number: that it is there, that it has done a command, that
 //! a link has died, that a process has died.
 
-use lunatic::host::api::{error, message, process, timer};
+use lunatic::host::api::{distributed, error, message, process, timer};
 
 const FOR_EVER: u64 = u64::MAX;
 const CALLERS_OWN: i64 = -1;
 const NO_TAG: i64 = 0;
 const ENTRY: &str = "puppet";
+/// Bytes behind a command that make a message a large one.
+const LARGE: usize = 4096;
 /// The type byte of a parameter of 64 bits.
 const I64: u8 = 0x7E;
 /// `(module (import "lunatic::process" "process_id" (func (result i64))) (memory (export "memory") 1))`
@@ -84,6 +86,16 @@ fn obey(master: i64) -> bool {
                 tell(master, told::DONE, 0);
             },
             b'A' => spawn_and_spawn(master),
+            b'I' => distributed::node_id(),
+            b'Q' => u64::from(distributed::nodes_count()),
+            b'O' => distributed::module_id(),
+            b'G' => spawn_on(id, distributed::module_id(), ENTRY, master),
+            b'J' => spawn_on(id, tag as u64, ENTRY, master),
+            b'H' => spawn_on(id, distributed::module_id(), "nothing", master),
+            b'Y' => nothing(send(id, b'P', tag as u64, 0)),
+            b'V' => u64::from(send_by_node(tag as u64, id)),
+            b'X' => nothing((0..tag as u64).for_each(|number| send(id, b'P', number, LARGE))),
+            b'Z' => nothing(send_later(id, tag as u64)),
             b'C' => panic!("a command"),
             b'K' => {
                 process::kill(id);
@@ -120,6 +132,63 @@ fn spawn(master: i64, tag: i64) -> Result<u64, u64> {
         )
     };
     if failed == 0 { Ok(id) } else { Err(id) }
+}
+
+/// Starts a puppet on a node: its number, or the code of the failure, from 2^63 on.
+fn spawn_on(node: u64, module: u64, entry: &str, master: i64) -> u64 {
+    let mut parameters = [0; 17];
+    parameters[0] = I64;
+    parameters[1..9].copy_from_slice(&master.to_le_bytes());
+    let mut id = 0;
+    // SAFETY: all pointers are to what outlives the call, with its length; and a failure's number is an error's handle.
+    unsafe {
+        let code = distributed::spawn(
+            node,
+            CALLERS_OWN,
+            module,
+            entry.as_ptr(),
+            entry.len(),
+            parameters.as_ptr(),
+            parameters.len(),
+            &mut id,
+        );
+        if code == 0 {
+            return id;
+        }
+        error::drop(id);
+        1 << 63 | code as u64
+    }
+}
+
+/// Writes a command for another puppet, with so many bytes behind it.
+fn write(command: u8, number: u64, more: usize) {
+    let padding = [0; LARGE];
+    // SAFETY: the bytes are there until the host has copied them.
+    unsafe {
+        message::create_data(NO_TAG, 32);
+        message::write_data(&command, 1);
+        message::write_data(number.to_le_bytes().as_ptr(), 8);
+        message::write_data(padding.as_ptr(), 8);
+        message::write_data(padding.as_ptr(), more);
+    }
+}
+
+fn send(id: u64, command: u8, number: u64, more: usize) {
+    write(command, number, more);
+    // SAFETY: there is a message.
+    unsafe { message::send(id) };
+}
+
+fn send_by_node(node: u64, id: u64) -> u32 {
+    write(b'P', 1, 0);
+    // SAFETY: there is a message.
+    unsafe { distributed::send(node, id) }
+}
+
+fn send_later(id: u64, ms: u64) {
+    write(b'P', ms, 0);
+    // SAFETY: there is a message.
+    unsafe { timer::send_after(id, ms) };
 }
 
 /// Compiles a module: 0, if that can be done.

@@ -99,6 +99,8 @@ pub(crate) struct Guest {
     pub(crate) program: Arc<Program>,
     pub(crate) process: Arc<Process>,
     pub(crate) config: Arc<Config>,
+    /// Is it of another module than the program's?
+    pub(crate) is_foreign: bool,
 }
 
 /// A module that processes may be made of, as those know it who make them.

@@ -11,6 +11,7 @@ mod networking;
 mod support;
 
 pub(crate) use entry::Lunatic;
+pub(crate) use imports::params;
 
 /// What the names of all its import modules begin with.
 pub(crate) const PREFIX: &str = "lunatic::";

@@ -173,10 +173,6 @@ pub(in crate::abi::lunatic) fn deadline(timeout_ms: u64) -> Option<Instant> {
 pub(in crate::abi::lunatic) fn peer(guest: &Guest, id: u64) -> Peer {
     let process = guest.program.process(id);
     let is_guest = process.as_ref().is_none_or(|process| process.is_guest());
-    Peer { id, address: process.and_then(|process| process.address()), is_guest }
-}
-
-/// The number of this node among those of its cluster; never 0.
-pub(in crate::abi::lunatic) fn own_node() -> u64 {
-    1
+    let is_away = guest.program.place.is_away(id);
+    Peer { id, address: process.and_then(|process| process.address()), is_guest, is_away }
 }

@@ -170,6 +170,8 @@ impl Processes {
                 self.driven.get(&to.id).map(|_| ()).into_iter().for_each(|()| self.end(to.id, Err(killed.clone())));
             }
             ProcessRequest::Send { tag, bytes, .. } => self.sent.push((tag, bytes)),
+            // There are no other nodes.
+            ProcessRequest::Exists { .. } | ProcessRequest::SpawnAway(_) => {}
             ProcessRequest::Compile { wasm } => {
                 if let Some(compile) = &self.compile {
                     compile(&wasm).give_to(&self.driven[&id].task);

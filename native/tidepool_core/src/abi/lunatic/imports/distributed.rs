@@ -3,23 +3,30 @@
 use wasmtime::{Caller, Linker};
 
 use super::message::{self, TIMED_OUT, take_data};
-use super::spawn::{Wanted, make};
+use super::spawn::{Wanted, checked_params, make, permitted};
+use crate::abi::lunatic::data::Guest;
 use crate::abi::lunatic::support::{
-    FAILED, ImportFuture, OK, done, failed, guest, handle, no_handle, own_node, put, refused, text, trap,
+    FAILED, ImportFuture, OK, ask, done, failed, guest, handle, no_handle, put, refused, text, trap, wait,
 };
 use crate::abi::memory;
 use crate::abi::slots::State;
+use crate::base::request::{Away, ProcessRequest};
 
 const MODULE: &str = "lunatic::distributed";
 /// `send` to a node that there is not.
 const NO_NODE: i32 = 2;
+/// `spawn` of a module that the other node can't have.
+const NO_MODULE: i32 = 2;
 
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    linker.func_wrap(MODULE, "node_id", own_node)?;
-    linker.func_wrap(MODULE, "module_id", || 0_u64)?;
-    linker.func_wrap(MODULE, "nodes_count", || 1_i32)?;
+    linker.func_wrap(MODULE, "node_id", |mut caller: Caller<'_, State>| Ok(guest(&mut caller)?.program.place.node))?;
+    linker.func_wrap(MODULE, "module_id", |mut caller: Caller<'_, State>| Ok(module_id(&*guest(&mut caller)?)))?;
+    linker.func_wrap(MODULE, "nodes_count", |mut caller: Caller<'_, State>| {
+        Ok(memory::length(all_nodes(&*guest(&mut caller)?).len()))
+    })?;
     linker.func_wrap(MODULE, "get_nodes", |mut caller: Caller<'_, State>, ptr: i32, count: i32| {
-        nodes(&mut caller, &[own_node()], ptr, count)
+        let all = all_nodes(&*guest(&mut caller)?);
+        nodes(&mut caller, &all, ptr, count)
     })?;
     linker.func_wrap_async(MODULE, "send", |caller, (node, id): (u64, u64)| send(caller, node, id))?;
     linker.func_wrap_async(
@@ -49,6 +56,12 @@ fn no_server(mut caller: Caller<'_, State>) -> wasmtime::Result<i32> {
     Err(trap(&mut caller, "nodes of this host have no control server, and so no certificates of one"))
 }
 
+/// The numbers of all nodes, this one first.
+fn all_nodes(guest: &Guest) -> Vec<u64> {
+    let place = &guest.program.place;
+    [place.node].into_iter().chain(place.others.all().iter().copied().filter(|node| *node != place.node)).collect()
+}
+
 /// Copies as many of `nodes` as the guest has room for; how many.
 fn nodes(caller: &mut Caller<'_, State>, nodes: &[u64], ptr: i32, count: i32) -> wasmtime::Result<i32> {
     let nodes = nodes.get(..memory::unsigned(count)).unwrap_or(nodes);
@@ -58,47 +71,84 @@ fn nodes(caller: &mut Caller<'_, State>, nodes: &[u64], ptr: i32, count: i32) ->
 }
 
 fn send(mut caller: Caller<'_, State>, node: u64, id: u64) -> ImportFuture<'_, i32> {
-    if node == own_node() {
-        return message::send(caller, id);
-    }
-    match take_data(&mut caller) {
-        Ok(_dropped) => {
-            message::sent(&mut caller);
-            done::<NO_NODE>()
-        }
+    match lives_on(&mut caller, node, id) {
+        Ok(true) => message::send_or::<NO_NODE>(caller, id),
+        Ok(false) => done::<NO_NODE>(),
         Err(error) => refused(error),
     }
 }
 
 fn send_receive(mut caller: Caller<'_, State>, node: u64, id: u64, tag: i64, timeout: u64) -> ImportFuture<'_, i32> {
-    if node == own_node() {
-        return message::send_receive(caller, id, tag, timeout);
-    }
-    // Nobody will answer.
-    match take_data(&mut caller) {
-        Ok(_dropped) => {
-            message::sent(&mut caller);
-            done::<TIMED_OUT>()
-        }
+    match lives_on(&mut caller, node, id) {
+        Ok(true) => message::send_receive(caller, id, tag, timeout),
+        // Nobody will answer.
+        Ok(false) => done::<TIMED_OUT>(),
         Err(error) => refused(error),
     }
+}
+
+/// Can the process be one of this node? What was written for one that can't be is dropped.
+fn lives_on(caller: &mut Caller<'_, State>, node: u64, id: u64) -> wasmtime::Result<bool> {
+    if guest(caller)?.program.place.node_of(id) == node {
+        return Ok(true);
+    }
+    drop(take_data(caller)?);
+    message::sent(caller);
+    Ok(false)
+}
+
+/// The module of the process, as others know it; 0 when they can't.
+fn module_id(guest: &Guest) -> u64 {
+    if guest.is_foreign { 0 } else { guest.program.place.module }
 }
 
 type SpawnArgs = (u64, i64, u64, i32, i32, i32, i32, i32);
 
 async fn spawn(mut caller: Caller<'_, State>, args: SpawnArgs) -> wasmtime::Result<i32> {
-    let (node, config, _module, entry, entry_len, params, params_len, id) = args;
+    let (node, config, module, entry, entry_len, params, params_len, id) = args;
     let guest = guest(&mut caller)?;
-    if node != own_node() {
-        return failed(&mut caller, id, format!("there is no node {node}"));
-    }
-    let wanted = Wanted { link: None, config, module: -1, entry: (entry, entry_len), params: (params, params_len) };
-    match make(&mut caller, &guest, wanted).await? {
+    let made = if node == guest.program.place.node {
+        let wanted = Wanted { link: None, config, module: -1, entry: (entry, entry_len), params: (params, params_len) };
+        make(&mut caller, &guest, wanted).await?.map_err(|text| (FAILED, text))
+    } else {
+        permitted(&mut caller, &guest)?;
+        let entry = text(&mut caller, entry, entry_len)?;
+        let params = checked_params(&mut caller, params, params_len)?;
+        let config = super::spawn::config(&mut caller, &guest, config)?;
+        if !guest.program.place.others.all().contains(&node) {
+            Err((FAILED, format!("there is no node {node}")))
+        } else if module == 0 || module != module_id(&guest) {
+            let text = "processes on other nodes run the module that their program was started with, and no other";
+            Err((NO_MODULE, text.into()))
+        } else {
+            spawn_away(&mut caller, &guest, config.away(node, entry, params)).await
+        }
+    };
+    match made {
         Ok(child) => {
             put(&mut caller, id, child)?;
             Ok(OK)
         }
-        Err(text) => failed(&mut caller, id, text),
+        Err((code, text)) => {
+            failed(&mut caller, id, text)?;
+            Ok(code)
+        }
+    }
+}
+
+/// Has another node make a process: its number, or the code and the text of why not.
+async fn spawn_away(caller: &mut Caller<'_, State>, guest: &Guest, away: Away) -> Result<u64, (i32, String)> {
+    let program = &guest.program;
+    let _asking = wait(caller, |cx, _wake_at| program.asking.poll(cx)).await;
+    match ask(caller, ProcessRequest::SpawnAway(Box::new(away))).await {
+        Ok(id) => match id.first_chunk() {
+            Some(id) => Ok(u64::from_le_bytes(*id)),
+            None => Err((FAILED, "the process is gone".into())),
+        },
+        Err(why) => {
+            let code = why.first_chunk().map_or(FAILED, |code| i32::from_le_bytes(*code));
+            Err((code, String::from_utf8_lossy(why.get(4..).unwrap_or_default()).into_owned()))
+        }
     }
 }
 
@@ -110,13 +160,13 @@ fn lookup(
     count: i32,
     error: i32,
 ) -> wasmtime::Result<i32> {
-    guest(&mut caller)?;
+    let guest = guest(&mut caller)?;
     let query = text(&mut caller, query, query_len)?;
     if !query.is_empty() {
         failed(&mut caller, error, "nodes of this host have no attributes: look for all, with an empty query")?;
         return Ok(FAILED);
     }
-    let found = vec![own_node()];
+    let found = all_nodes(&guest);
     // The guest keeps 4 bytes here.
     memory::write(&mut caller, count, &memory::length(found.len()).to_le_bytes())?;
     let handle = handle(&mut caller, |state| &mut state.abi.lunatic.data().queries, found)?;

@@ -10,7 +10,7 @@ use wasmtime::{AsContextMut, Caller, Linker};
 
 use crate::abi::lunatic::data::{Guest, Module};
 use crate::abi::lunatic::support::{
-    ImportFuture, ask, deadline, done, guest, handle, no_handle, program_full, refused, trap, wait,
+    ImportFuture, ask, deadline, done, guest, handle, no_handle, peer, program_full, refused, trap, wait,
 };
 use crate::abi::memory::{self, length};
 use crate::abi::slots::State;
@@ -179,7 +179,7 @@ enum Sending {
     Done,
     /// Its receiver has no room for it.
     Full(Arc<Process>, Message),
-    /// Its receiver is no guest.
+    /// Its receiver is no guest, or on another node.
     Outside(Peer, Data),
 }
 
@@ -188,25 +188,26 @@ pub(super) fn sent(caller: &mut Caller<'_, State>) {
     caller.data_mut().abi.lunatic.data().count();
 }
 
-/// Stops a guest that sends resources to a process of the host's.
+/// Stops a guest that sends resources to where they mean nothing.
 pub(super) fn bytes_alone(caller: &mut Caller<'_, State>) -> wasmtime::Error {
-    trap(caller, "a process that is no guest gets bytes, and no sockets or modules")
+    trap(caller, "a process that is no guest, or on another node, gets bytes, and no sockets or modules")
 }
 
 /// Sends the scratch, as far as that can be done at once.
 fn try_send(caller: &mut Caller<'_, State>, guest: &Guest, id: u64) -> wasmtime::Result<Sending> {
     within_cpu_time(caller, guest)?;
     let data = take_data(caller)?;
+    let to = peer(guest, id);
+    if to.is_away || !to.is_guest {
+        if data.has_resources() {
+            return Err(bytes_alone(caller));
+        }
+        return Ok(Sending::Outside(to, data));
+    }
     let Some(process) = guest.program.process(id) else {
         sent(caller);
         return Ok(Sending::Done);
     };
-    if !process.is_guest() {
-        if data.has_resources() {
-            return Err(bytes_alone(caller));
-        }
-        return Ok(Sending::Outside(Peer { id, address: process.address(), is_guest: false }, data));
-    }
     match process.send(Message::Data(data), guest.program.bounds.mailbox_bytes, Waker::noop()) {
         Sent::Done => {
             sent(caller);
@@ -220,10 +221,10 @@ fn try_send(caller: &mut Caller<'_, State>, guest: &Guest, id: u64) -> wasmtime:
     }
 }
 
-/// Goes on with a message that was not sent at once.
-async fn finish(caller: &mut Caller<'_, State>, guest: &Guest, sending: Sending) {
-    match sending {
-        Sending::Done => {}
+/// Goes on with a message that was not sent at once; `false` when its node is not there.
+async fn finish(caller: &mut Caller<'_, State>, guest: &Guest, sending: Sending) -> bool {
+    let reached = match sending {
+        Sending::Done => true,
         Sending::Full(process, message) => {
             let mut message = Some(message);
             let bound = guest.program.bounds.mailbox_bytes;
@@ -238,24 +239,30 @@ async fn finish(caller: &mut Caller<'_, State>, guest: &Guest, sending: Sending)
                 }
             })
             .await;
+            true
         }
+        // Sent to the dead, it is dropped. What is under way to another node counts until there is room for it.
         Sending::Outside(to, data) => {
-            // Sent to the dead, it is dropped.
-            let _ = ask(caller, ProcessRequest::Send { to, tag: data.tag, bytes: data.bytes }).await;
+            ask(caller, ProcessRequest::Send { to, tag: data.tag, bytes: data.bytes }).await.is_ok()
         }
-    }
+    };
     sent(caller);
+    reached
 }
 
 /// Sends the scratch to a process, waiting for room.
-pub(super) fn send(mut caller: Caller<'_, State>, id: u64) -> ImportFuture<'_, i32> {
+fn send(caller: Caller<'_, State>, id: u64) -> ImportFuture<'_, i32> {
+    send_or::<0>(caller, id)
+}
+
+/// The same; the result is `NOWHERE` when the process's node is not there.
+pub(super) fn send_or<const NOWHERE: i32>(mut caller: Caller<'_, State>, id: u64) -> ImportFuture<'_, i32> {
     let sending = guest(&mut caller).and_then(|guest| Ok((try_send(&mut caller, &guest, id)?, guest)));
     match sending {
         Ok((Sending::Done, _guest)) => done::<0>(),
-        Ok((sending, guest)) => Box::new(async move {
-            finish(&mut caller, &guest, sending).await;
-            Ok(0)
-        }),
+        Ok((sending, guest)) => {
+            Box::new(async move { Ok(if finish(&mut caller, &guest, sending).await { 0 } else { NOWHERE }) })
+        }
         Err(error) => refused(error),
     }
 }
@@ -358,7 +365,10 @@ pub(super) fn send_receive(mut caller: Caller<'_, State>, id: u64, tag: i64, tim
     match sending {
         Ok((Sending::Done, guest)) => receive_with(caller, guest, tags, timeout),
         Ok((sending, guest)) => Box::new(async move {
-            finish(&mut caller, &guest, sending).await;
+            // Nobody is to answer where nobody is.
+            if !finish(&mut caller, &guest, sending).await {
+                return Ok(TIMED_OUT);
+            }
             Box::into_pin(receive_with(caller, guest, tags, timeout)).await
         }),
         Err(error) => refused(error),

@@ -12,6 +12,7 @@ mod timer;
 mod trap;
 mod version;
 
+pub(crate) use spawn::values as params;
 use wasmtime::Linker;
 
 use crate::abi::slots::State;

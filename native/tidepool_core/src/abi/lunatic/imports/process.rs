@@ -19,9 +19,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.func_wrap(MODULE, "process_id", |mut caller: Caller<'_, State>| Ok(guest(&mut caller)?.process.id))?;
     linker
         .func_wrap(MODULE, "environment_id", |mut caller: Caller<'_, State>| Ok(guest(&mut caller)?.program.number))?;
-    linker.func_wrap(MODULE, "exists", |mut caller: Caller<'_, State>, id: u64| {
-        Ok(i32::from(guest(&mut caller)?.program.lives(id)))
-    })?;
+    linker.func_wrap_async(MODULE, "exists", |caller, (id,): (u64,)| Box::new(exists(caller, id)))?;
     linker.func_wrap_async(MODULE, "kill", |caller, (id,): (u64,)| Box::new(kill(caller, id)))?;
     linker.func_wrap_async(MODULE, "link", |caller, (tag, id): (i64, u64)| {
         Box::new(request(caller, id, move |to| ProcessRequest::Link { to, tag }))
@@ -56,6 +54,16 @@ async fn request(
     // There is nothing that the guest could be told.
     let _ = ask(&mut caller, request(to)).await;
     Ok(())
+}
+
+async fn exists(mut caller: Caller<'_, State>, id: u64) -> wasmtime::Result<i32> {
+    let guest = guest(&mut caller)?;
+    if !guest.program.place.is_away(id) {
+        return Ok(i32::from(guest.program.lives(id)));
+    }
+    let to = peer(&guest, id);
+    let reply = ask(&mut caller, ProcessRequest::Exists { to }).await;
+    Ok(i32::from(reply.is_ok_and(|reply| reply.first() == Some(&1))))
 }
 
 async fn kill(mut caller: Caller<'_, State>, id: u64) -> wasmtime::Result<()> {

@@ -2,7 +2,7 @@
 
 use wasmtime::{Caller, Linker};
 
-use crate::abi::lunatic::support::{FAILED, OK, guest, own_node, put, text, trap};
+use crate::abi::lunatic::support::{FAILED, OK, guest, put, text, trap};
 use crate::abi::slots::State;
 
 const MODULE: &str = "lunatic::registry";
@@ -11,7 +11,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.func_wrap(MODULE, "put", |mut caller: Caller<'_, State>, name: i32, len: i32, _node: u64, id: u64| {
         let guest = guest(&mut caller)?;
         let name = text(&mut caller, name, len)?;
-        if guest.program.lives(id) && !guest.program.names.put(&name, id) {
+        if guest.program.may_live(id) && !guest.program.names.put(&name, id) {
             return Err(trap(&mut caller, "the program has as many names as it may have, or no room for more"));
         }
         Ok(())
@@ -29,9 +29,9 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 fn get(mut caller: Caller<'_, State>, name: i32, len: i32, node: i32, id: i32) -> wasmtime::Result<i32> {
     let guest = guest(&mut caller)?;
     let name = text(&mut caller, name, len)?;
-    match guest.program.names.get(&name, |id| guest.program.lives(id)) {
+    match guest.program.names.get(&name, |id| guest.program.may_live(id)) {
         Some(owner) => {
-            put(&mut caller, node, own_node())?;
+            put(&mut caller, node, guest.program.place.node_of(owner))?;
             put(&mut caller, id, owner)?;
             Ok(OK)
         }

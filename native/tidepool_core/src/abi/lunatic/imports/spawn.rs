@@ -9,10 +9,11 @@ use std::task::Poll;
 use wasmtime::{Caller, Linker, V128, Val};
 
 use crate::abi::lunatic::data::{Guest, Plan};
-use crate::abi::lunatic::support::{OK, ask, failed, guest, no_handle, own_node, put, text, trap, wait};
+use crate::abi::lunatic::support::{OK, ask, failed, guest, no_handle, put, text, trap, wait};
 use crate::abi::memory;
 use crate::abi::slots::State;
 use crate::base::request::ProcessRequest;
+use crate::process::config::Config;
 use crate::process::handle::Process;
 use crate::process::program::Program;
 use crate::process::registry::{Claim, Registry};
@@ -68,25 +69,16 @@ pub(super) async fn make(
     guest: &Guest,
     wanted: Wanted,
 ) -> wasmtime::Result<Result<u64, String>> {
-    if !guest.config.may_spawn {
-        return Err(trap(caller, "the process is not permitted to start others"));
-    }
+    permitted(caller, guest)?;
     let entry = text(caller, wanted.entry.0, wanted.entry.1)?;
     let params = params(caller, wanted.params.0, wanted.params.1)?;
+    let config = config(caller, guest, wanted.config)?;
     let data = caller.data_mut().abi.lunatic.data();
-    let config = match wanted.config {
-        OWN => Some(Arc::clone(&guest.config)),
-        handle => data.configs.get(handle.cast_unsigned()).map(|config| Arc::new(config.within(&guest.config))),
-    };
     let module = match wanted.module {
         OWN => Some(None),
         handle => data.modules.get(handle.cast_unsigned()).cloned().map(Some),
     };
-    let Some(config) = config else { return Err(no_handle(caller, "configuration", wanted.config.cast_unsigned())) };
     let Some(module) = module else { return Err(no_handle(caller, "module", wanted.module.cast_unsigned())) };
-    if let Some(folder) = config.world.preopens.first() {
-        return Err(trap(caller, format!("there is no folder `{folder}` that a process could have")));
-    }
     let child = match guest.program.add_guest(entry, config.text_bytes()) {
         Ok(child) => child,
         Err(text) => return Ok(Err(text)),
@@ -99,6 +91,25 @@ pub(super) async fn make(
             Ok(Ok(made.child.id))
         }
         Err(text) => Ok(Err(String::from_utf8_lossy(&text).into_owned())),
+    }
+}
+
+/// The configuration of a process that is to be made: never more than its maker has.
+///
+/// # Errors
+/// Traps the guest when there is no such configuration, or it has what nobody could give.
+pub(super) fn config(caller: &mut Caller<'_, State>, guest: &Guest, config: i64) -> wasmtime::Result<Arc<Config>> {
+    let found = match config {
+        OWN => Some(Arc::clone(&guest.config)),
+        handle => {
+            let configs = &caller.data_mut().abi.lunatic.data().configs;
+            configs.get(handle.cast_unsigned()).map(|config| Arc::new(config.within(&guest.config)))
+        }
+    };
+    let Some(found) = found else { return Err(no_handle(caller, "configuration", config.cast_unsigned())) };
+    match found.world.preopens.first() {
+        Some(folder) => Err(trap(caller, format!("there is no folder `{folder}` that a process could have"))),
+        None => Ok(found),
     }
 }
 
@@ -117,14 +128,42 @@ impl Drop for Made<'_> {
     }
 }
 
+/// # Errors
+/// Traps a guest that may start none.
+pub(super) fn permitted(caller: &mut Caller<'_, State>, guest: &Guest) -> wasmtime::Result<()> {
+    if guest.config.may_spawn { Ok(()) } else { Err(trap(caller, "the process is not permitted to start others")) }
+}
+
 fn params(caller: &mut Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<Vec<Val>> {
+    let bytes = param_bytes(caller, ptr, len)?;
+    values(&bytes).ok_or_else(|| bad_type(caller))
+}
+
+/// The parameters as the guest gives them, of types that there are.
+///
+/// # Errors
+/// Traps the guest when they are none.
+pub(super) fn checked_params(caller: &mut Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<Vec<u8>> {
+    let bytes = param_bytes(caller, ptr, len)?;
+    if values(&bytes).is_none() { Err(bad_type(caller)) } else { Ok(bytes) }
+}
+
+fn bad_type(caller: &mut Caller<'_, State>) -> wasmtime::Error {
+    trap(caller, "a parameter has another type than i32 (0x7f), i64 (0x7e) and v128 (0x7b)")
+}
+
+/// The values of parameters; `None` when they are none.
+pub(crate) fn values(bytes: &[u8]) -> Option<Vec<Val>> {
+    let whole = bytes.len() <= MAX_PARAMS * PARAM_BYTES && bytes.len().is_multiple_of(PARAM_BYTES);
+    if whole { bytes.chunks_exact(PARAM_BYTES).map(param).collect() } else { None }
+}
+
+fn param_bytes(caller: &mut Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<Vec<u8>> {
     let length = memory::unsigned(len);
     if length > MAX_PARAMS * PARAM_BYTES || !length.is_multiple_of(PARAM_BYTES) {
         return Err(trap(caller, format!("{length} bytes are no parameters, which have {PARAM_BYTES} each")));
     }
-    let bytes = memory::read(caller, ptr, len, usize::MAX)?;
-    let params: Option<Vec<Val>> = bytes.chunks_exact(PARAM_BYTES).map(param).collect();
-    params.ok_or_else(|| trap(caller, "a parameter has another type than i32 (0x7f), i64 (0x7e) and v128 (0x7b)"))
+    memory::read(caller, ptr, len, usize::MAX)
 }
 
 fn param(bytes: &[u8]) -> Option<Val> {
@@ -155,14 +194,14 @@ async fn get_or_spawn(mut caller: Caller<'_, State>, args: GetArgs) -> wasmtime:
     let guest = guest(&mut caller)?;
     let name = text(&mut caller, name, name_len)?;
     let (program, names) = (&guest.program, &guest.program.names);
-    let claim = wait(&mut caller, |cx, _wake_at| match names.claim(&name, |id| program.lives(id), cx.waker()) {
+    let claim = wait(&mut caller, |cx, _wake_at| match names.claim(&name, |id| program.may_live(id), cx.waker()) {
         Claim::Wait => Poll::Pending,
         claim => Poll::Ready(claim),
     })
     .await;
     match claim {
         Claim::Taken(owner) => {
-            put(&mut caller, node, own_node())?;
+            put(&mut caller, node, program.place.node_of(owner))?;
             put(&mut caller, id, owner)?;
             return Ok(TAKEN);
         }
@@ -178,7 +217,7 @@ async fn get_or_spawn(mut caller: Caller<'_, State>, args: GetArgs) -> wasmtime:
         Ok(child) => {
             claimed.id = Some(child);
             drop(claimed);
-            put(&mut caller, node, own_node())?;
+            put(&mut caller, node, program.place.node)?;
             put(&mut caller, id, child)?;
             Ok(OK)
         }

@@ -28,9 +28,9 @@ fn send_after(mut caller: Caller<'_, State>, id: u64, ms: u64) -> wasmtime::Resu
     let bound = guest.program.bounds.mailbox_bytes;
     let (process, later, number) = match guest.program.process(id) {
         Some(process) if process.is_guest() => (id, false, process.send_after(data, after, bound)),
-        Some(_outsider) if data.has_resources() => return Err(bytes_alone(&mut caller)),
-        Some(_outsider) => (guest.process.id, true, guest.process.send_later(id, data, after, bound)),
-        None => (id, false, Ok(u64::MAX)),
+        None if !guest.program.place.is_away(id) => (id, false, Ok(u64::MAX)),
+        Some(_) | None if data.has_resources() => return Err(bytes_alone(&mut caller)),
+        Some(_) | None => (guest.process.id, true, guest.process.send_later(id, data, after, bound)),
     };
     sent(&mut caller);
     let number = match number {

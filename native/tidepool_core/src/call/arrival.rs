@@ -1,0 +1,71 @@
+//! Parts of programs that began on other nodes. Their processes are made when those ask for them.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use wasmtime::Val;
+
+use super::member::{Member, ProcessRef};
+use super::process::{bounds, context, making, prepare};
+use super::target::{Call, Target};
+use super::task::Task;
+use crate::abi::lunatic::data::Guest;
+use crate::abi::lunatic::{Lunatic, params};
+use crate::base::error::CallError;
+use crate::base::request::{Address, Away};
+use crate::instance::live::Instance;
+use crate::net::access::Access;
+use crate::process::config::Config;
+use crate::process::place::Place;
+use crate::process::program::Program;
+
+/// Which part of which program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// The number of this node.
+    pub node: u64,
+    /// That of the node where the program began.
+    pub origin: u64,
+    /// Tells the program's module from others.
+    pub module: u64,
+    /// The number of its first process within this node: none has it that an earlier part of the program had here.
+    pub first: u64,
+}
+
+/// A part without processes, as a process of the host's that has a number in it.
+pub(crate) fn part(target: &Arc<Target>, part: Part, keeper: Address) -> Option<ProcessRef> {
+    let Part { node, origin, module, first } = part;
+    let place = Place::part(node, origin, module, first, &target.node.others);
+    let access = Access::new(&target.node.network, &target.function.grants);
+    let function = &target.function;
+    let program = Arc::new(Program::new(&function.name, function.version, bounds(target), access, place, None));
+    let process = program.process(program.introduce(keeper))?;
+    Some(ProcessRef { program, process })
+}
+
+/// Makes a process that another node asks for. Its driver begins it, and lets it go when it has been made.
+pub(crate) fn arrive(target: &Arc<Target>, part: &ProcessRef, mut away: Away) -> Result<ProcessRef, String> {
+    if !target.module.abi.runs {
+        return Err(CallError::NoProgram { abi: target.module.abi.name }.to_string());
+    }
+    let params = params(&away.params).ok_or("its parameters are none")?;
+    let (program, entry) = (Arc::clone(&part.program), std::mem::take(&mut away.entry));
+    let config = Arc::new(Config::arrived(away)?);
+    let process = program.add_guest(entry, config.text_bytes())?;
+    let reference = ProcessRef { program: Arc::clone(&program), process: Arc::clone(&process) };
+    let guest = Arc::new(Guest { program, process, config, is_foreign: false });
+    let call = Call::new(Arc::clone(target));
+    let future = Box::pin(arrived(call.clone(), Arc::clone(&guest), params));
+    reference.process.set_unborn(Box::new(Task::process(future, call, Member::new(guest, making))));
+    Ok(reference)
+}
+
+async fn arrived(call: Call, guest: Arc<Guest>, params: Vec<Val>) -> Result<Vec<u8>, CallError> {
+    let target = &*call.target;
+    let permit = target.admit(true, &call.channel).await?;
+    let (function, process) = (context(target, &guest), Arc::clone(&guest.process));
+    let prepare = prepare(&call, guest, params);
+    let mut instance = Box::pin(Instance::new(&target.module, &function, permit, prepare)).await?;
+    poll_fn(|cx| process.poll_released(cx)).await;
+    instance.serve::<Lunatic>().await
+}
