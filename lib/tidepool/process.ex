@@ -16,6 +16,8 @@ defmodule Tidepool.Process do
   alias Tidepool.{Error, Native}
   alias Tidepool.Process.{Loop, Nodes, Programs}
 
+  # How long another node may take to say what it knows of a process.
+  @there_ms 5_000
   @options [:entry, :env, :output, :stdio, :cpu_time, :node]
 
   @typedoc """
@@ -159,6 +161,8 @@ defmodule Tidepool.Process do
 
   @doc "What is known of a process; `nil` when it is no guest's, or has ended."
   @spec info(pid) :: info | nil
+  def info(pid) when node(pid) != node(), do: there(pid, :info, [pid], nil)
+
   def info(pid) do
     with reference when reference != nil <- reference(pid), do: reference |> Native.process_info() |> complete()
   end
@@ -180,8 +184,10 @@ defmodule Tidepool.Process do
     end
   end
 
-  @doc "The process that has a name in the program that `pid` is of."
+  @doc "The process that has a name in the program that `pid` is of, on the node where that is."
   @spec whereis(pid, String.t()) :: pid | nil
+  def whereis(pid, name) when node(pid) != node(), do: there(pid, :whereis, [pid, name], nil)
+
   def whereis(pid, name) do
     with reference when reference != nil <- reference(pid),
          {_id, found} <- Native.process_whereis(reference, name) do
@@ -190,8 +196,8 @@ defmodule Tidepool.Process do
   end
 
   @doc """
-  The number by which the program that `guest` is of knows `pid`, a process of this node: guests send to it as they send to one another,
-  and it gets `{:tidepool, from, tag, bytes}`. Guests can't kill it, and a link from one is one-sided.
+  The number by which the program that `guest` is of knows `pid`, both processes of this node: guests send to it as they send to one another,
+  on whatever node they are, and it gets `{:tidepool, from, tag, bytes}`. Guests can't kill it, and a link from one is one-sided.
   """
   @spec introduce(guest :: pid, pid) :: {:ok, pos_integer} | {:error, Error.t()}
   def introduce(guest, pid) when node(pid) == node() do
@@ -222,8 +228,10 @@ defmodule Tidepool.Process do
     :ok
   end
 
-  @doc "What a program has reported of itself: counters, gauges, and how many values there were of what, with their sum."
+  @doc "What a program has reported of itself on the node of this process: counters, gauges, and how many values there were of what, with their sum."
   @spec figures(pid) :: [{String.t(), :counter | :gauge, number} | {String.t(), :histogram, {non_neg_integer, float}}]
+  def figures(pid) when node(pid) != node(), do: there(pid, :figures, [pid], [])
+
   def figures(pid) do
     case reference(pid) do
       nil -> []
@@ -231,7 +239,17 @@ defmodule Tidepool.Process do
     end
   end
 
-  defp reference(pid) when node(pid) == node() do
+  # What the process's node says; `none` when it can't be reached.
+  defp there(pid, function, arguments, none) do
+    :erpc.call(node(pid), __MODULE__, function, arguments, @there_ms)
+  rescue
+    ErlangError -> none
+  end
+
+  # The library has those of this node.
+  defp reference(pid) when node(pid) != node(), do: nil
+
+  defp reference(pid) do
     case Process.info(pid, :dictionary) do
       {:dictionary, dictionary} -> List.keyfind(dictionary, Loop, 0, {Loop, nil}) |> elem(1)
       nil -> nil

@@ -2,7 +2,7 @@ defmodule Tidepool.Processes.NodesTest do
   # Programs on several nodes, which are real ones; each test has its own.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{Peer, Puppets, Stage, TestCluster}
+  alias Tidepool.{Error, Peer, PuppetChaos, Puppets, Stage, TestCluster}
   alias Tidepool.Process.Nodes
 
   @moduletag :lunatic
@@ -165,5 +165,189 @@ defmodule Tidepool.Processes.NodesTest do
     assert later > before
     assert tell!(stage, first, ?E, before) == 0
     assert tell!(stage, pid, ?P, 3) == 3
+  end
+
+  test "whoever floods a process of another node waits for room there, and goes on when it has died" do
+    {[_a, b], stage} = cluster!(2)
+    first = begin!(stage)
+    {id, receiver} = spawn_on!(stage, first, b)
+    ask!(stage, receiver, ?W, 3_600_000)
+    {other, pid} = spawn_on!(stage, first, b)
+    # 170 MB for a mailbox of 64 MiB.
+    ask!(stage, first, ?X, id, 40_000)
+    waits? = fn -> Stage.run(stage, Tidepool.Process, :info, [first]).state == :waiting end
+    bytes = fn -> Peer.call(b, Tidepool.Process, :info, [receiver]).message_bytes end
+    eventually(fn -> bytes.() > 64 * 1_048_576 and waits?.() end, @patience)
+    assert bytes.() < 65 * 1_048_576
+    # Who waits hears others.
+    tell!(stage, pid, ?Y, 1, 5)
+    Peer.call(b, Process, :exit, [receiver, :kill])
+    assert hear!(stage) == {first, {:done, 0}}
+    assert hear!(stage) == {first, {:done, 5}}
+    assert tell!(stage, first, ?E, other) == 1
+  end
+
+  test "two that flood each other from two nodes both go on" do
+    {[_a, b], stage} = cluster!(2)
+    first = begin!(stage)
+    {id, pid} = spawn_on!(stage, first, b)
+    ask!(stage, first, ?X, id, 2_000)
+    ask!(stage, pid, ?X, 1, 2_000)
+    heard = for _ <- 1..4_002, do: hear!(stage)
+    for sender <- [first, pid], do: assert(for({^sender, {:done, n}} <- heard, do: n) |> length() == 2_001)
+  end
+
+  test "what is no question of this protocol is not answered, and does no harm" do
+    {[_a, b], stage} = cluster!(2)
+    first = begin!(stage)
+    {id, _pid} = spawn_on!(stage, first, b)
+    {server, version} = Tidepool.Process.Remote.protocol()
+    right = {:find, first, id}
+
+    spawn = %{
+      first: first,
+      name: "puppet",
+      version: 1,
+      sha256: String.duplicate("0", 64),
+      parent: {1, first},
+      process: %{
+        entry: "puppet",
+        params: "",
+        max_memory: 1,
+        max_fuel: nil,
+        may: {true, true, true},
+        args: [],
+        env: []
+      }
+    }
+
+    wrong =
+      for {key, values} <- [
+            first: [nil, 1],
+            name: [nil, :puppet],
+            sha256: ["", "x"],
+            parent: [nil, {-1, first}, {1, 1}],
+            process: [nil, %{}]
+          ],
+          value <- values,
+          do: Map.put(spawn, key, value)
+
+    wrong =
+      wrong ++
+        for {key, value} <- [
+              entry: 1,
+              entry: <<255>>,
+              params: 1,
+              max_memory: -1,
+              max_fuel: 1.5,
+              may: true,
+              args: [1 | 2],
+              args: [<<255>>],
+              env: [{"a", 1}]
+            ],
+            do: put_in(spawn.process[key], value)
+
+    others = [nil, {:find, 1, 1}, {:find, first, -1}, {:find, first, 2 ** 64}, {:stop, first}]
+    questions = for(request <- wrong, do: {:spawn, request}) ++ others
+    pid = Peer.call(b, Process, :whereis, [server])
+
+    for question <- questions do
+      message = {:tidepool_process, version, stage.pid, make_ref(), question}
+      Stage.run(stage, :erlang, :send, [{server, b.node}, message])
+    end
+
+    # Parameters that are none, of a program that is there.
+    request = put_in(spawn.process.params, "none")
+
+    assert {:ok, {:error, 1, _text}} =
+             Stage.run(stage, Tidepool.Process.Remote, :ask, [b.node, {:spawn, request}, 5_000])
+
+    assert {:ok, {found, true}} = Stage.run(stage, Tidepool.Process.Remote, :ask, [b.node, right, 5_000])
+    assert node(found) == b.node
+    assert Peer.call(b, Process, :whereis, [server]) == pid
+  end
+
+  @tag timeout: 180_000
+  test "links and monitors fire once each as processes on three nodes die at random, and one node with them" do
+    {[a, b, c], stage} = cluster!(3)
+    first = begin!(stage)
+    nodes = Enum.map([a, b, c], &number/1)
+    chaos = Stage.run(stage, PuppetChaos, :prepare, [first, 10, nodes, 60])
+    Stage.run(stage, PuppetChaos, :orders, [chaos, 600, 1])
+    # While all of that is under way.
+    Peer.halt(b)
+    Stage.run(stage, PuppetChaos, :orders, [chaos, 300, 2])
+    audits = Stage.run(stage, PuppetChaos, :finish, [chaos])
+    assert length(audits) == 360
+
+    for {node, reason, [links, monitors]} <- audits do
+      assert {reason, monitors} == {reason, 1}
+      # A node may have ended between telling one and telling the next.
+      unless node == b.node, do: assert({reason, links} == {reason, if(reason == :normal, do: 0, else: 1)})
+      assert links <= 1
+    end
+
+    assert Enum.any?(audits, fn {_node, reason, told} -> {reason, told} == {:noconnection, [1, 1]} end)
+    Stage.run(stage, Process, :exit, [first, :kill])
+    for peer <- [a, c], do: eventually(fn -> Peer.call(peer, Tidepool.Process, :list, []) == [] end, @patience)
+  end
+
+  test "a name is known on its node alone, and may be that of a process elsewhere" do
+    {[_a, b], stage} = cluster!(2)
+    first = begin!(stage)
+    {id, pid} = spawn_on!(stage, first, b)
+    tell!(stage, first, ?+, 1, number(stage.peer))
+    assert tell!(stage, first, ??) == 1
+    assert tell!(stage, pid, ??) == 0
+    tell!(stage, first, ?+, id, number(b))
+    assert tell!(stage, first, ??) == id
+    tell!(stage, pid, ?+, 1, number(stage.peer))
+    assert tell!(stage, pid, ??) == 1
+  end
+
+  test "from Elixir they are linked, watched, killed and asked about by their pids, wherever they are" do
+    {[_a, b], stage} = cluster!(2)
+    first = begin!(stage)
+    {id, one} = spawn_on!(stage, first, b)
+    {_id, two} = spawn_on!(stage, first, b)
+    assert %{id: ^id, function: "puppet", node: node} = Stage.run(stage, Tidepool.Process, :info, [one])
+    assert node == b.node
+    monitor = Stage.run(stage, Process, :monitor, [one])
+    Stage.run(stage, Process, :exit, [one, :kill])
+    assert Stage.run(stage, Stage, :next, []) == {:DOWN, monitor, :process, one, :killed}
+    Stage.run(stage, Process, :flag, [:trap_exit, true])
+    Stage.run(stage, Process, :link, [two])
+    ask!(stage, two, ?C)
+    assert hear!(stage) == {two, {:done, 0}}
+    assert {:EXIT, ^two, {%Error{reason: {:trap, _}}, []}} = Stage.run(stage, Stage, :next, [])
+    assert Stage.run(stage, Tidepool.Process, :info, [one]) == nil
+
+    start = &Stage.run(stage, Tidepool.Process, :start, ["puppet", [], [node: &1]])
+    assert {:ok, pid} = start.(b.node)
+    assert node(pid) == b.node
+    assert {:error, %Error{reason: :unavailable}} = start.(:nobody@nowhere)
+    assert {:error, %Error{reason: :invalid_option}} = start.("text")
+  end
+
+  test "each node bounds what a program has there, and the next start says so" do
+    {[_a, b], stage} = cluster!(2, limits: [instances: 3])
+    first = begin!(stage)
+    for _ <- 1..3, do: spawn_on!(stage, first, b)
+    assert tell!(stage, first, ?G, number(b)) == @failure + 1
+    for _ <- 1..2, do: Stage.run(stage, Puppets, :spawn, [first])
+    assert %{message_queue: 0} = Stage.run(stage, Tidepool.Process, :info, [first])
+  end
+
+  test "a program whose function is replaced goes on where it is, and starts no other version elsewhere" do
+    {[a, b, c], stage} = cluster!(3)
+    first = begin!(stage)
+    {_id, _pid} = spawn_on!(stage, first, b)
+    Peer.deploy!(a, "lunatic", "sum", name: "puppet", wait: :all)
+    assert tell!(stage, first, ?G, number(c)) == @failure + 2
+    # There it has been.
+    assert {_id, pid} = spawn_on!(stage, first, b)
+    assert tell!(stage, pid, ?P, 4) == 4
+    # And here it is.
+    assert {_id, _pid} = spawn_on!(stage, pid, a)
   end
 end

@@ -11,15 +11,16 @@ defmodule Tidepool.Cluster.Processes do
   use GenServer
 
   alias Tidepool.{Catalog, Events, Function, Native}
-  alias Tidepool.Catalog.BlobStore
-  alias Tidepool.Cluster.{LogOnce, Server}
+  alias Tidepool.Catalog.{Arrivals, BlobStore}
+  alias Tidepool.Cluster.{Links, LogOnce, Server}
   alias Tidepool.Process.{Loop, Nodes, Programs, Remote}
 
   # Processes that are being made at once, and that wait for that.
   @most 32
-  @most_waiting 4_096
-  # How long a module that is deployed elsewhere may take until it is here.
+  @most_waiting 512
+  # How long a module that is on its way may take until it is here; and until it is heard of.
   @module_ms 15_000
+  @unheard_ms 1_000
   @failed 1
   @no_module 2
   @max_number 0xFFFF_FFFF_FFFF_FFFF
@@ -44,7 +45,8 @@ defmodule Tidepool.Cluster.Processes do
     do: {:noreply, look(state)}
 
   def handle_info({:tidepool_process, @version, from, ref, question}, state) when is_pid(from) and is_reference(ref) do
-    if Nodes.known?(node(from)) do
+    # One that has just joined may know of this node before this one knows of it.
+    if Nodes.known?(node(from)) or node(from) in Links.linked() do
       Nodes.hold(node(from))
       {:noreply, serve(question, from, ref, state)}
     else
@@ -173,7 +175,7 @@ defmodule Tidepool.Cluster.Processes do
   # The version of the function that the program runs: as it is deployed here, or is about to be.
   defp module(request) do
     :ok = Events.subscribe()
-    module(request, System.monotonic_time(:millisecond) + @module_ms)
+    module(request, now() + @module_ms)
   end
 
   defp module(%{name: name, sha256: sha256, version: version} = request, deadline) do
@@ -190,13 +192,28 @@ defmodule Tidepool.Cluster.Processes do
   end
 
   defp await(%{name: name} = request, deadline) do
+    left = deadline - now()
+
+    cond do
+      left <= 0 -> not_deployed(request)
+      Arrivals.await(name, left) == :unknown -> hear_of(request, deadline, min(left, @unheard_ms))
+      # It is here, or will not come.
+      true -> module(request, now())
+    end
+  end
+
+  defp hear_of(%{name: name} = request, deadline, ms) do
     receive do
       {:tidepool_event, %{event: :deployed, name: ^name}} -> module(request, deadline)
     after
-      max(deadline - System.monotonic_time(:millisecond), 0) ->
-        {:error, @no_module, "#{name} with the hash #{request.sha256} is not deployed on #{node()}"}
+      ms -> not_deployed(request)
     end
   end
+
+  defp not_deployed(request),
+    do: {:error, @no_module, "#{request.name} with the hash #{request.sha256} is not deployed on #{node()}"}
+
+  defp now, do: System.monotonic_time(:millisecond)
 
   # Whatever a node may send: what is used of it is of its type, and within its range.
   defp request?(%{

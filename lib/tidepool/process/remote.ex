@@ -31,6 +31,9 @@ defmodule Tidepool.Process.Remote do
   @overhead 96
   # Processes of other nodes that are remembered.
   @most 1_000
+  @max_number 0xFFFF_FFFF_FFFF_FFFF
+  # Longest text of another node that a guest gets, in bytes.
+  @max_text 1_000
   # What guests get: no such node, or any other failure; no such module; no answer in time.
   @failed 1
   @no_module 2
@@ -228,12 +231,12 @@ defmodule Tidepool.Process.Remote do
          request = Map.merge(what, %{first: first(), parent: {own.id, self()}, process: away}),
          {:ok, answer} <- ask(node, {:spawn, request}, @spawn_ms) do
       case answer do
-        {:ok, id, pid} when is_integer(id) and id > 0 and node(pid) == node ->
+        {:ok, id, pid} when id in 1..@max_number and node(pid) == node ->
           learn(id, {pid, true})
           {:ok, id}
 
         {:error, code, text} when code in [@failed, @no_module] and is_binary(text) ->
-          {:error, code, text}
+          {:error, code, binary_part(text, 0, min(byte_size(text), @max_text))}
 
         _other ->
           {:error, @failed, "#{node} has answered something else"}

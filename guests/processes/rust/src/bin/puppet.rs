@@ -4,12 +4,13 @@
 //! numbers of 8 bytes. What a puppet tells is a byte and a number: that it is there, that it has done a command, that
 //! a link has died, that a process has died.
 
-use lunatic::host::api::{distributed, error, message, process, timer};
+use lunatic::host::api::{distributed, error, message, process, registry, timer};
 
 const FOR_EVER: u64 = u64::MAX;
 const CALLERS_OWN: i64 = -1;
 const NO_TAG: i64 = 0;
 const ENTRY: &str = "puppet";
+const NAME: &str = "somebody";
 /// Bytes behind a command that make a message a large one.
 const LARGE: usize = 4096;
 /// The type byte of a parameter of 64 bits.
@@ -95,6 +96,8 @@ fn obey(master: i64) -> bool {
             b'Y' => nothing(send(id, b'P', tag as u64, 0)),
             b'V' => u64::from(send_by_node(tag as u64, id)),
             b'X' => nothing((0..tag as u64).for_each(|number| send(id, b'P', number, LARGE))),
+            b'+' => nothing(registry::put(NAME.as_ptr(), NAME.len(), tag as u64, id)),
+            b'?' => find(),
             b'Z' => nothing(send_later(id, tag as u64)),
             b'C' => panic!("a command"),
             b'K' => {
@@ -158,6 +161,15 @@ fn spawn_on(node: u64, module: u64, entry: &str, master: i64) -> u64 {
         error::drop(id);
         1 << 63 | code as u64
     }
+}
+
+/// The number of the process that has the name; 0 when none has, or its node's is not the one that it holds.
+fn find() -> u64 {
+    let (mut node, mut id) = (0, 0);
+    // SAFETY: all pointers are to what outlives the call.
+    let unknown = unsafe { registry::get(NAME.as_ptr(), NAME.len(), &mut node, &mut id) };
+    let fits = id >> 44 == 0 || id >> 44 == node;
+    if unknown == 0 && fits { id } else { 0 }
 }
 
 /// Writes a command for another puppet, with so many bytes behind it.
