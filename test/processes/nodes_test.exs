@@ -2,7 +2,7 @@ defmodule Tidepool.Processes.NodesTest do
   # Programs on several nodes, which are real ones; each test has its own.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{Error, Peer, PuppetChaos, Puppets, Stage, TestCluster}
+  alias Tidepool.{Error, LogWatch, Peer, PuppetChaos, Puppets, Stage, TestCluster}
   alias Tidepool.Process.Nodes
 
   @moduletag :lunatic
@@ -54,6 +54,26 @@ defmodule Tidepool.Processes.NodesTest do
       line = "1229 primes below 10000, counted on 2 nodes"
       assert {:tidepool_output, ^program, :stdout, ^line} = Stage.run(watch, Stage, :next, [])
     end
+  end
+
+  test "the crate's own example of that runs as it is" do
+    {[a, b], stage} = cluster!(2)
+    Peer.deploy!(a, "lunatic", "example_distributed", wait: :all)
+    Peer.call(b, Logger, :configure, [[level: :info]])
+    Peer.call(b, LogWatch, :collect, [])
+
+    hi = "Hi from #{number(b)}"
+    nodes = "Nodes #{inspect([number(a), number(b)])}"
+
+    # It gives its processes 200 µs of CPU time, which isn't enough for them on a machine that is busy.
+    assert Enum.any?(1..5, fn _attempt ->
+             options = [output: stage.pid]
+             {:ok, program} = Stage.run(stage, Tidepool.Process, :start, ["example_distributed", [], options])
+             eventually(fn -> not Peer.call(a, Process, :alive?, [program]) end, @patience)
+             Enum.any?(Peer.call(b, LogWatch, :collected, []), &(elem(&1, 1) =~ hi))
+           end)
+
+    assert {:tidepool_output, _pid, :stdout, ^nodes} = Stage.run(stage, Stage, :next, [])
   end
 
   test "processes on three nodes send to each other, and stay in order" do

@@ -21,6 +21,8 @@ defmodule Tidepool.Cluster.Processes do
   # How long a module that is on its way may take until it is here; and until it is heard of.
   @module_ms 15_000
   @unheard_ms 1_000
+  # Between two questions to a process that does not answer.
+  @again_ms 1_000
   @failed 1
   @no_module 2
   @max_number 0xFFFF_FFFF_FFFF_FFFF
@@ -43,6 +45,8 @@ defmodule Tidepool.Cluster.Processes do
   @impl true
   def handle_info({:tidepool_event, %{event: event}}, state) when event in [:node_joined, :node_left],
     do: {:noreply, look(state)}
+
+  def handle_info(:look, state), do: {:noreply, look(state)}
 
   def handle_info({:tidepool_process, @version, from, ref, question}, state) when is_pid(from) and is_reference(ref) do
     # One that has just joined may know of this node before this one knows of it.
@@ -67,13 +71,17 @@ defmodule Tidepool.Cluster.Processes do
   def handle_info(_message, state), do: {:noreply, state}
 
   defp look(state) do
-    # While it is alone, or restarted, nobody is there.
     case Server.view() do
       {:ok, view} -> view.live |> Map.keys() |> List.delete(view.node) |> Nodes.set()
       :alone -> Nodes.set([])
     end
 
     state
+  catch
+    # It has much to do, or is about to be restarted, and this process with it. What is being made goes on.
+    :exit, _timeout_or_gone ->
+      Process.send_after(self(), :look, @again_ms)
+      state
   end
 
   defp serve({:find, first, id}, from, ref, state) when is_pid(first) and id in 0..@max_number do
