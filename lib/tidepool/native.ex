@@ -249,6 +249,27 @@ defmodule Tidepool.Native do
   @spec process_compiled(task, function_ref) :: step
   def process_compiled(_task, _function), do: :erlang.nif_error(:not_loaded)
 
+  @doc """
+  Has the first process of a program, which has asked for that, go on as the newest version of its function, and drives it. It is told
+  when there is none.
+  """
+  @spec process_upgrade(runtime, task) :: step
+  def process_upgrade(_runtime, _task), do: :erlang.nif_error(:not_loaded)
+
+  @doc """
+  Asks a program to become a version of its function: the tag of the message that it is to get, `:asked` when it was asked before,
+  `:refused` when it takes no upgrades.
+  """
+  @spec process_ask_upgrade(process_ref, version :: pos_integer) :: integer | :asked | :refused
+  def process_ask_upgrade(_process, _version), do: :erlang.nif_error(:not_loaded)
+
+  @doc """
+  Drives a process and looks where it is: what it needs next, and the functions that it is in, innermost first; `nil` when it did not
+  show them.
+  """
+  @spec process_look(task) :: {step, [String.t()] | nil}
+  def process_look(_task), do: :erlang.nif_error(:not_loaded)
+
   @doc "What is known of a process: see `t:Tidepool.Process.info/0`."
   @spec process_info(process_ref) :: map
   def process_info(_process), do: :erlang.nif_error(:not_loaded)

@@ -13,8 +13,12 @@ defmodule Tidepool.Process do
   `{:tidepool, pid, tag, bytes}`, to those processes that `introduce/2` has given a number in the guest's program.
   """
 
-  alias Tidepool.{Error, Native}
+  alias Tidepool.{Catalog, Error, Native}
   alias Tidepool.Process.{Loop, Nodes, Programs}
+
+  # A slice of a busy node; who waits is looked at in less.
+  @look_ms 100
+  @looks 3
 
   # How long another node may take to say what it knows of a process.
   @there_ms 5_000
@@ -42,9 +46,11 @@ defmodule Tidepool.Process do
   @typedoc """
   What is known of a process: its number in its program, the program's own, the function and its version, the export that it
   runs, the node, what the VM says it does, messages that it has not received and their bytes, its linear memory when it last
-  waited in bytes, its CPU time in µs, and what it is linked to.
+  waited in bytes, its CPU time in µs, and what it is linked to. `info/1` tells where it is as well: see `stacks/1`.
   """
   @type info :: %{
+          optional(:current_function) => String.t() | nil,
+          optional(:stack) => [String.t()] | nil,
           id: pos_integer,
           pid: pid,
           program: pos_integer,
@@ -159,13 +165,110 @@ defmodule Tidepool.Process do
     for program <- Programs.all(), info <- Native.process_infos(program), info = complete(info), do: info
   end
 
-  @doc "What is known of a process; `nil` when it is no guest's, or has ended."
+  @doc "What is known of a process, and where it is; `nil` when it is no guest's, or has ended."
   @spec info(pid) :: info | nil
   def info(pid) when node(pid) != node(), do: there(pid, :info, [pid], nil)
 
   def info(pid) do
-    with reference when reference != nil <- reference(pid), do: reference |> Native.process_info() |> complete()
+    with reference when reference != nil <- reference(pid),
+         %{} = info <- reference |> Native.process_info() |> complete() do
+      stack = Map.get(stacks([pid]), pid)
+      Map.merge(info, %{current_function: List.first(stack || []), stack: stack})
+    end
   end
+
+  @doc """
+  Where processes are: of each pid the guest's functions that it is in, by their names in its module, the innermost first. One is
+  missing that has ended, that waits in a function of WASI, or that did not show it within 100 ms, as one that has not begun yet.
+
+  It costs those processes one look each, and a slice when they compute; nothing when nobody asks.
+  """
+  @spec stacks([pid]) :: %{pid => [String.t()]}
+  def stacks(pids) do
+    # What comes too late is nobody's.
+    alias = :erlang.alias()
+    mine = for pid <- pids, node(pid) == node(), pid != self(), do: pid
+    for pid <- mine, do: send(pid, {:tidepool_look, alias})
+    stacks = seen(alias, Map.new(mine, &{&1, @looks}), System.monotonic_time(:millisecond) + @look_ms, %{})
+    :erlang.unalias(alias)
+    flush(alias)
+    stacks
+  end
+
+  # How often each is still to be looked at that has not shown where it is: it may have had no slice.
+  defp seen(_alias, left, _deadline, stacks) when left == %{}, do: stacks
+
+  defp seen(alias, left, deadline, stacks) do
+    receive do
+      {:tidepool_seen, ^alias, pid, nil} ->
+        case left do
+          %{^pid => 1} ->
+            seen(alias, Map.delete(left, pid), deadline, stacks)
+
+          %{^pid => looks} ->
+            Process.send_after(pid, {:tidepool_look, alias}, 10)
+            seen(alias, %{left | pid => looks - 1}, deadline, stacks)
+        end
+
+      {:tidepool_seen, ^alias, pid, stack} ->
+        seen(alias, Map.delete(left, pid), deadline, Map.put(stacks, pid, stack))
+    after
+      max(0, deadline - System.monotonic_time(:millisecond)) -> stacks
+    end
+  end
+
+  defp flush(alias) do
+    receive do
+      {:tidepool_seen, ^alias, _pid, _stack} -> flush(alias)
+    after
+      0 -> :ok
+    end
+  end
+
+  @doc """
+  Asks a program, by its first process, to become the newest version of its function; that version.
+
+  It decides itself: it is asked by a message, with the tag by which it has said that it takes upgrades, and goes on as it is until it
+  wants to (docs/processes.md). Errors are `:not_upgradable` for a program that takes none, and for other processes than a program's first;
+  `:up_to_date` when there is no newer version; and those of a function that can't be called.
+  """
+  @spec upgrade(pid) :: {:ok, version :: pos_integer} | {:error, Error.t()}
+  def upgrade(pid) do
+    with {:ok, reference, name, version} <- upgradable(pid),
+         {:ok, newest} <- Catalog.fetch(name),
+         :ok <- newer(newest, version),
+         :ok <- ask(pid, reference, newest) do
+      {:ok, newest.version}
+    end
+  end
+
+  defp upgradable(pid) do
+    with reference when reference != nil <- reference(pid),
+         %{function: name, version: version, id: 1} <- Native.process_info(reference) do
+      {:ok, reference, name, version}
+    else
+      nil -> {:error, Error.new(:unknown_process, "#{inspect(pid)} is no process of a program on this node")}
+      %{function: name} -> refused(name, "only the first process of a program is upgraded, PROGRAM.1")
+    end
+  end
+
+  defp newer(%{version: version, name: name}, version),
+    do: {:error, Error.new(:up_to_date, "version #{version}, which the program runs, is the newest", name)}
+
+  defp newer(%{abi: :wapc, name: name}, _version),
+    do: refused(name, "the newest version is a waPC function, and no program")
+
+  defp newer(_newest, _version), do: :ok
+
+  defp ask(pid, reference, %{version: version, name: name}) do
+    case Native.process_ask_upgrade(reference, version) do
+      :asked -> :ok
+      :refused -> refused(name, "the program takes no upgrades: it has to say so by tidepool::accept_upgrades")
+      tag -> send(pid, {:tidepool, tag, <<version::little-64>>}) && :ok
+    end
+  end
+
+  defp refused(name, message), do: {:error, Error.new(:not_upgradable, message, name)}
 
   @doc "What is known of the process that has this number in the program of that number; `nil` when there is none on this node."
   @spec find(program :: pos_integer, id :: pos_integer) :: info | nil

@@ -27,6 +27,30 @@ defmodule TidepoolWeb.ProcessesTest do
     end
   end
 
+  test "GET tells in which function of its module a process is, whether it waits or computes", %{name: name} do
+    puppet = Puppets.start(name)
+    %{program: program} = Tidepool.Process.info(puppet)
+    assert {200, _headers, %{"current_function" => current, "stack" => stack}} = curl("/processes/#{program}.1")
+    assert [^current | _callers] = stack
+    assert Enum.any?(stack, &(&1 =~ "puppet")), inspect(stack)
+    assert {200, _headers, %{"processes" => [%{"current_function" => ^current}]}} = listed(name)
+
+    # It tells, for ever.
+    Puppets.ask(puppet, ?F)
+
+    eventually(fn ->
+      {200, _headers, process} = curl("/processes/#{program}.1")
+      is_binary(process["current_function"]) and process["cpu_us"] > 10_000
+    end)
+
+    assert Tidepool.Process.stacks([self(), spawn(fn -> :ok end)]) == %{}
+    # WASI's own waits don't show it.
+    nap = deploy!("c", "nap", engine: :dense)
+    assert {201, _headers, %{"id" => id}} = post(nap, ~s({"args": ["600000"]}))
+    assert {200, _headers, %{"current_function" => nil, "stack" => nil}} = curl("/processes/#{id}")
+    assert {200, _headers, _killed} = curl("/processes/#{id}", ["-X", "DELETE"])
+  end
+
   test "GET tells what is linked to what, and of the functions that were asked for alone", %{name: name} do
     puppet = Puppets.start(name)
     {_id, child} = Puppets.spawn(puppet, 7)

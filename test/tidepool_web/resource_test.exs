@@ -201,7 +201,7 @@ defmodule TidepoolWeb.ResourceTest do
     end
 
     guarded = for {_method, path, true} <- rows(), do: path
-    changes = ["/cluster/nodes/x", "/deploy", "/functions/x", "/processes/x", "/processes/x"]
+    changes = ["/cluster/nodes/x", "/deploy", "/functions/x", "/processes/x", "/processes/x", "/processes/x/upgrade"]
     assert Enum.sort(guarded) == Enum.sort(["/functions/x/wasm" | changes])
   end
 

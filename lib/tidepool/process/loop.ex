@@ -166,7 +166,8 @@ defmodule Tidepool.Process.Loop do
 
   @spec fail(Error.t(), String.t()) :: no_return
   defp fail(error, entry) do
-    Log.failed(error, entry, &Catalog.fetch/1)
+    # Whoever is linked is told now, however long a busy log takes.
+    spawn(fn -> Log.failed(error, entry, &Catalog.fetch/1) end)
     exit({error, []})
   end
 
@@ -220,6 +221,13 @@ defmodule Tidepool.Process.Loop do
 
   defp told({:tidepool_unlinked, pid}, task, {links, watched, told?}),
     do: go_on(task, {Map.delete(links, pid), watched, told?})
+
+  # Somebody looks where it is.
+  defp told({:tidepool_look, alias}, task, state) when is_reference(alias) do
+    {step, stack} = Native.process_look(task)
+    send(alias, {:tidepool_seen, alias, self(), stack})
+    run(step, state)
+  end
 
   # Anybody may send anything. What is not for the guest is counted, and gone.
   defp told(_other, task, state) do
@@ -360,6 +368,16 @@ defmodule Tidepool.Process.Loop do
 
   # No guest kills a process of the host's.
   defp serve({:kill, _pid, _guest?}, task, state), do: answer(task, state)
+
+  defp serve(:upgrade, task, state) do
+    reference = Process.get(__MODULE__)
+    %{version: before} = Native.process_info(reference)
+    step = Native.process_upgrade(Engine.runtime(), task)
+    # It may have come to its end meanwhile, as another version.
+    %{function: name, version: version} = Native.process_info(reference)
+    if version != before, do: Programs.replace(self(), running(name, version))
+    run(step, state)
+  end
 
   defp serve({:compile, wasm}, task, state) do
     %{program: number} = __MODULE__ |> Process.get() |> Native.process_info()

@@ -50,6 +50,13 @@ defmodule Tidepool.Process.Programs do
   @spec first(pos_integer) :: pid | nil
   def first(number), do: __MODULE__ |> :ets.match({:"$1", :_, number, :_}) |> List.flatten() |> List.first()
 
+  @doc "Notes that a program, which this process is the first of, runs another version of its function from now on."
+  @spec replace(pid, running) :: :ok
+  def replace(first, running) do
+    :ets.update_element(__MODULE__, first, {4, running})
+    :ok
+  end
+
   @doc "A process of each program."
   @spec all :: [Native.process_ref()]
   def all, do: :ets.select(__MODULE__, [{{:_, :"$1", :_, :_}, [], [:"$1"]}])

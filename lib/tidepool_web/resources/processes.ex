@@ -1,6 +1,6 @@
 defmodule TidepoolWeb.Resources.Processes do
   @moduledoc """
-  Processes of guests on this node: programs are started, their processes listed, looked at and killed.
+  Processes of guests on this node: programs are started and upgraded, their processes listed, looked at and killed.
 
   A process is called `PROGRAM.ID`, by the numbers that it has on this node and in its program.
   """
@@ -23,6 +23,7 @@ defmodule TidepoolWeb.Resources.Processes do
     [
       {"GET", "/processes", query: true},
       {"POST", "/processes/:function", body: {:whole, @max_body}},
+      {"POST", "/processes/:process/upgrade", []},
       {"GET", "/processes/:process", []},
       {"DELETE", "/processes/:process", []}
     ]
@@ -34,7 +35,16 @@ defmodule TidepoolWeb.Resources.Processes do
       all = for info <- Tidepool.Process.list(), function in [nil, info.function], do: info
       {shown, omitted} = all |> Enum.sort_by(&{&1.program, &1.id}) |> Enum.split(@listed)
       numbers = Map.new(all, &{&1.pid, number(&1)})
-      list = %{processes: Enum.map(shown, &json(&1, numbers))}
+      stacks = shown |> Enum.map(& &1.pid) |> Tidepool.Process.stacks()
+
+      list = %{
+        processes:
+          for info <- shown do
+            stack = Map.get(stacks, info.pid, [])
+            info |> json(numbers) |> Map.put(:current_function, List.first(stack))
+          end
+      }
+
       Reply.json(200, if(omitted == [], do: list, else: Map.put(list, :omitted, length(omitted))))
     else
       {:error, error} -> Reply.error(error)
@@ -47,16 +57,28 @@ defmodule TidepoolWeb.Resources.Processes do
       case Tidepool.Process.info(pid) do
         # A short one is over by now, and its end is in the log.
         nil -> Reply.json(201, %{id: nil, function: name, node: node(), state: :ended})
-        info -> Reply.json(201, json(info, %{}))
+        # Where it is changes at every moment now.
+        info -> Reply.json(201, info |> json(%{}) |> Map.drop([:current_function, :stack]))
       end
     else
       {:error, error} -> Reply.error(error)
     end
   end
 
+  def serve("POST", ["processes", process, "upgrade"], _request) do
+    with {:ok, %{pid: pid, version: before} = info} <- find(process),
+         {:ok, version} <- Tidepool.Process.upgrade(pid) do
+      Reply.json(202, %{asked: number(info), from: before, to: version})
+    else
+      {:error, error} -> Reply.error(error)
+    end
+  end
+
   def serve("GET", ["processes", process], _request) do
-    case find(process) do
-      {:ok, info} -> Reply.json(200, json(info, %{}))
+    with {:ok, %{pid: pid} = found} <- find(process) do
+      # It may have ended meanwhile, and was there when it was asked for.
+      Reply.json(200, json(Tidepool.Process.info(pid) || found, %{}))
+    else
       {:error, error} -> Reply.error(error)
     end
   end

@@ -67,5 +67,6 @@ pub use os::sched_attr::request_short_timeslice;
 pub use process::metrics::Figure;
 pub use process::program::Output;
 pub use process::stdio::{Stdio, Terminal};
+pub use process::upgrade::Asked;
 pub use runtime::handle::{Runtime, RuntimeError};
 pub use runtime::tier_up::Optimised;

@@ -83,6 +83,8 @@ pub enum ProcessRequest {
     /// Start a process on another node: 8 bytes of its number, little-endian; or why not, as
     /// 4 bytes of the code that the guest gets, and a text.
     SpawnAway(Box<Away>),
+    /// Have the program's first process go on as the newest version of its function.
+    Upgrade,
     /// Compile a module, and give the process a function of it.
     Compile {
         /// The module.
@@ -93,8 +95,8 @@ pub enum ProcessRequest {
 impl ProcessRequest {
     /// Is it about other processes alone? Those that a process has made don't run meanwhile.
     pub(crate) fn is_control(&self) -> bool {
-        use ProcessRequest::{Compile, Exists, Send, SpawnAway};
-        !matches!(self, Send { .. } | Exists { .. } | SpawnAway(_) | Compile { .. })
+        use ProcessRequest::{Compile, Exists, Send, SpawnAway, Upgrade};
+        !matches!(self, Send { .. } | Exists { .. } | SpawnAway(_) | Compile { .. } | Upgrade)
     }
 }
 

@@ -15,6 +15,7 @@ use crate::process::message::{Data, Message};
 use crate::process::metrics::Figure;
 use crate::process::program::Program;
 use crate::process::stdio::Stdio;
+use crate::process::upgrade::Asked;
 
 /// What a process is told beside what other guests send.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,6 +152,12 @@ impl ProcessRef {
         self.program.end();
     }
 
+    /// Asks the program to become this version: see [`Function::take_over`](crate::Function::take_over).
+    #[must_use]
+    pub fn ask_upgrade(&self, version: u64) -> Asked {
+        self.program.upgrade.ask(version)
+    }
+
     /// What the program reports under names of its own.
     #[must_use]
     pub fn figures(&self) -> Vec<(String, Figure)> {
@@ -172,7 +179,7 @@ impl ProcessRef {
             id: self.process.id,
             program: self.program.number,
             function: self.program.name.to_string(),
-            version: self.program.version,
+            version: self.program.version(),
             entry: self.process.entry.clone(),
             messages,
             message_bytes,

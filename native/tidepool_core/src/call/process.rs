@@ -16,10 +16,12 @@ use crate::abi::wasi::START;
 use crate::base::console::{Console, Line};
 use crate::base::error::CallError;
 use crate::base::request::{Address, Peer};
+use crate::base::trap::Frame;
 use crate::instance::live::Instance;
 use crate::net::access::Access;
 use crate::process::config::{Config, World};
 use crate::process::handle::Process;
+use crate::process::message::Message;
 use crate::process::place::Place;
 use crate::process::program::{Bounds, Output, Program};
 use crate::process::stdio::Stdio;
@@ -137,6 +139,17 @@ impl Task {
         self.member.as_ref().is_none_or(|member| member.has_room())
     }
 
+    /// Has the guest show where it is, in its next slice: see [`Task::seen`]. One that waits in a function of WASI doesn't.
+    pub fn look(&self) {
+        self.call.channel.look();
+    }
+
+    /// Where the guest was when it was looked for, innermost first; once.
+    #[must_use]
+    pub fn seen(&self) -> Option<Vec<Frame>> {
+        self.call.channel.take_seen()
+    }
+
     /// Gives the process that asked for it what its module was compiled to; answer next.
     pub(crate) fn give_module(&self, module: Arc<Target>) {
         self.call.channel.give(module);
@@ -168,6 +181,31 @@ pub(crate) fn start(target: &Arc<Target>, options: ProcessOptions) -> Result<Tas
 /// What the processes of a function's programs may have, on each node.
 pub(super) fn bounds(target: &Target) -> Bounds {
     Bounds::of(target.limits(), target.function.own_memory.as_ref().map(|own| own.limit()))
+}
+
+/// Has the first process of a program go on as `target`, with what it has left.
+///
+/// # Errors
+/// Why it goes on as it is.
+pub(crate) fn take_over(target: &Arc<Target>, task: &mut Task) -> Result<(), String> {
+    let Some(guest) = task.member.as_ref().map(|member| Arc::clone(&member.guest)) else {
+        return Err("a call is not upgraded".into());
+    };
+    let (program, version) = (&guest.program, target.function.version);
+    if !target.module.abi.runs {
+        return Err(format!("version {version} is a {} function, and no program", target.module.abi.name));
+    }
+    if program.version() == version {
+        return Err(format!("version {version}, which runs, is the newest"));
+    }
+    program.become_version(version, &target.function.grants);
+    // The parts of the program on other nodes are of the version that it began with.
+    let (process, config) = (Arc::clone(&guest.process), Arc::clone(&guest.config));
+    let guest = Arc::new(Guest { program: Arc::clone(program), process, config, is_foreign: true });
+    let call = Call::new(Arc::clone(target));
+    let future = Box::pin(first(call.clone(), Arc::clone(&guest)));
+    task.go_on_as(call, future, guest);
+    Ok(())
 }
 
 async fn first(call: Call, guest: Arc<Guest>) -> Result<Vec<u8>, CallError> {
@@ -207,7 +245,12 @@ pub(super) fn prepare(call: &Call, guest: Arc<Guest>, params: Vec<Val>) -> impl 
         state.meter.lower(guest.config.max_memory);
         state.abi.wasi.set_world(&guest.config.world, guest.program.stdio.clone());
         let entry = Entry { name: guest.process.entry.clone(), params };
-        state.abi.lunatic.data().begin(guest, entry);
+        let left = if guest.process.is_first() { guest.program.upgrade.take() } else { None };
+        let data = state.abi.lunatic.data();
+        data.begin(guest, entry);
+        if let Some(left) = left {
+            data.leave(Message::Data(left));
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use super::member::Member;
 use super::poll::{Kept, Polled, poll, poll_process};
 use super::serve::trial;
 use super::target::{Call, CallFuture, Target};
+use crate::abi::lunatic::data::Guest;
 use crate::base::error::CallError;
 use crate::base::limits::Limit;
 use crate::base::request::{HostReply, HostRequest, Request};
@@ -277,6 +278,18 @@ impl Task {
         self.call.channel.answer(reply.map(Into::into).map_err(Into::into));
     }
 
+    /// Goes on as another call: what its guest was is gone.
+    pub(super) fn go_on_as(&mut self, call: Call, future: CallFuture, guest: Arc<Guest>) {
+        self.slot = RunSlot::None;
+        drop_future(self.future.replace(future));
+        self.call = call;
+        self.yielded = false;
+        if let Some(member) = &mut self.member {
+            (member.guest, member.birth, member.burst) = (guest, None, Duration::ZERO);
+            member.let_go();
+        }
+    }
+
     /// Ends the call now: the guest is stopped where it is and its instance is gone when this returns.
     pub fn cancel(&mut self, why: Cancel) -> CallError {
         let error = match why {
@@ -349,9 +362,7 @@ impl Task {
 
     fn end(&mut self, outcome: Outcome) {
         self.slot = RunSlot::None;
-        // Dropping the future may print the guest's last line, and a console may panic: that must not reach the caller.
-        let future = self.future.take();
-        drop(catch_unwind(AssertUnwindSafe(|| drop(future))));
+        drop_future(self.future.take());
         self.member = None;
         if !self.counted {
             return;
@@ -379,6 +390,11 @@ impl Drop for Task {
             self.end(Outcome::Aborted);
         }
     }
+}
+
+/// Dropping a future may print its guest's last line, and a console may panic: that must not reach the caller.
+fn drop_future(future: Option<CallFuture>) {
+    drop(catch_unwind(AssertUnwindSafe(|| drop(future))));
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

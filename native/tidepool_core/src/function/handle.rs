@@ -149,6 +149,15 @@ impl Function {
         arrival::arrive(self.targets.mine(), part, away)
     }
 
+    /// Has the first process of a program go on as this version: as a new instance in its place, with its mailbox and its number.
+    /// Drive it next; an answer is for one that goes on as it is.
+    ///
+    /// # Errors
+    /// Why it does: it is this version already, say.
+    pub fn take_over(&self, task: &mut Task) -> Result<(), String> {
+        process::take_over(self.targets.mine(), task)
+    }
+
     /// Gives a process that asked for it this function, to make processes of.
     pub fn give_to(&self, task: &Task) {
         task.give_module(Arc::clone(self.targets.mine()));

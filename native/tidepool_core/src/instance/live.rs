@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wasmtime::{Func, Store};
+use wasmtime::{Func, Store, UpdateDeadline};
 
 use super::admission::Permit;
 use crate::abi::contract::Abi;
@@ -13,7 +13,7 @@ use crate::module::compiled::CompiledModule;
 use crate::os::drop_thread::LARGE_BYTES;
 use crate::slice::epoch::FIRST_SLICE_TICKS;
 use crate::store::context::FunctionContext;
-use crate::store::failure::{call_error, exit_code};
+use crate::store::failure::{call_error, exit_code, stack};
 use crate::store::host_channel::GuestCall;
 
 /// An instance. Dropping it frees its slot; that of a large one when the drop thread gets to it.
@@ -49,7 +49,12 @@ impl Instance {
         let most = limits.reply_bytes.max(limits.payload_bytes).saturating_add(1 << 20);
         store.set_hostcall_fuel(usize::try_from(most).unwrap_or(usize::MAX));
         store.limiter(|state| &mut state.meter);
-        store.epoch_deadline_async_yield_and_update(1);
+        store.epoch_deadline_callback(|store| {
+            if let Some(call) = &store.data().call {
+                call.channel.show(|| stack(&store));
+            }
+            Ok(UpdateDeadline::Yield(1))
+        });
         store.set_epoch_deadline(FIRST_SLICE_TICKS);
         let instance = match module.pre.instantiate_async(&mut store).await {
             Ok(instance) => instance,

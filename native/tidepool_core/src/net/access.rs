@@ -30,6 +30,11 @@ impl Network {
         let quotas = Quotas::new(config.max_program_sockets, config.max_sockets);
         Network { grants: config.grants.clone(), quotas, lookups: Arc::new(Semaphore::new(LOOKUPS)), io }
     }
+
+    /// Sockets that all programs have, now.
+    pub(crate) fn sockets(&self) -> usize {
+        self.quotas.used()
+    }
 }
 
 /// What a program may do with the network.
@@ -50,6 +55,16 @@ impl Access {
             grants: Arc::clone(grants),
             quotas: network.quotas.of_another_program(),
             lookups: Arc::new(Semaphore::new(LOOKUPS_OF_PROGRAM)),
+        }
+    }
+
+    /// The same program's with other grants.
+    pub(crate) fn with(&self, grants: &Arc<Grants>) -> Self {
+        Access {
+            network: Arc::clone(&self.network),
+            grants: Arc::clone(grants),
+            quotas: self.quotas.clone(),
+            lookups: Arc::clone(&self.lookups),
         }
     }
 

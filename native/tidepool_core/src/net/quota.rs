@@ -41,6 +41,11 @@ impl Quotas {
         Quotas { node: Arc::clone(&self.node), ..Quotas::new(self.program.most, 0) }
     }
 
+    /// How many all programs of the node have.
+    pub(super) fn used(&self) -> usize {
+        self.node.used.load(Ordering::Relaxed)
+    }
+
     /// The right to one more socket.
     ///
     /// # Errors
@@ -90,7 +95,9 @@ mod tests {
         assert!(matches!(other.place(), Err(NetError::NodeFull { most: 3 })));
         drop(second);
         assert!(other.place().is_ok(), "that one has ended with its drop");
+        assert_eq!(other.used(), 2);
         drop((first, third));
+        assert_eq!(one.used(), 0);
         assert!(one.place().is_ok() && other.place().is_ok());
     }
 }

@@ -2,19 +2,22 @@
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, ReadBuf};
 
 use super::access::Access;
 use super::error::NetError;
 use super::quota::Place;
+use super::ready::{Ready, Wait, try_socket};
 use super::stream::{Stream, Timeouts, Tried, tried};
 use crate::base::grants::{Direction, Protocol};
 
 /// A socket that others connect to.
 pub(crate) struct TcpListener {
-    socket: tokio::net::TcpListener,
+    socket: AsyncFd<std::net::TcpListener>,
     place: Place,
 }
 
@@ -29,7 +32,12 @@ impl TcpListener {
         let place = access.place(protocol, Direction::Listen, address)?;
         let socket = std::net::TcpListener::bind(address)?;
         socket.set_nonblocking(true)?;
-        Ok(TcpListener { socket: tokio::net::TcpListener::from_std(socket)?, place })
+        #[expect(
+            deprecated,
+            reason = "what replaces it is unsafe, for sockets that don't own their number: this one does"
+        )]
+        let socket = AsyncFd::with_interest(socket, Interest::READABLE)?;
+        Ok(TcpListener { socket, place })
     }
 
     /// Waits for a connection. Many may wait at once.
@@ -38,19 +46,35 @@ impl TcpListener {
     /// When there are too many sockets, or the system says so.
     pub(crate) async fn accept(&self) -> Result<(TcpStream, SocketAddr), NetError> {
         let (socket, peer) = loop {
-            match self.socket.accept().await {
+            match self.socket.async_io(Interest::READABLE, std::net::TcpListener::accept).await {
                 // Who has hung up already is nobody's connection.
                 Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
                 accepted => break accepted?,
             }
         };
-        Ok((TcpStream::new(socket, self.place.another()?), peer))
+        let place = self.place.another()?;
+        socket.set_nonblocking(true)?;
+        Ok((TcpStream::new(tokio::net::TcpStream::from_std(socket)?, place), peer))
+    }
+
+    pub(super) async fn ready(&self, interest: Interest) -> io::Result<()> {
+        self.socket.ready(interest).await.map(|_guard| ())
     }
 
     /// # Errors
     /// What the system says.
     pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+        self.socket.get_ref().local_addr()
+    }
+}
+
+impl Ready for TcpListener {
+    fn try_ready(&self, interest: Interest) -> Tried<()> {
+        try_socket(self.socket.get_ref(), interest, |look| self.socket.try_io(interest, |_| look()))
+    }
+
+    fn until_ready(self: Arc<Self>, interest: Interest) -> Wait {
+        Box::pin(async move { self.ready(interest).await })
     }
 }
 
@@ -117,5 +141,15 @@ impl Stream for TcpStream {
 
     fn timeouts(&self) -> &Timeouts {
         &self.timeouts
+    }
+}
+
+impl Ready for TcpStream {
+    fn try_ready(&self, interest: Interest) -> Tried<()> {
+        try_socket(&self.socket, interest, |look| self.socket.try_io(interest, look))
+    }
+
+    fn until_ready(self: Arc<Self>, interest: Interest) -> Wait {
+        Box::pin(async move { self.ready(interest).await })
     }
 }

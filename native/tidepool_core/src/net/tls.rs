@@ -16,6 +16,7 @@ use tokio::io::Interest;
 use super::access::Access;
 use super::dns;
 use super::error::NetError;
+use super::ready::{Ready, Wait};
 use super::stream::{Stream, Timeouts, Tried, tried};
 use super::tcp::{TcpListener, TcpStream};
 use crate::base::grants::{Direction, Protocol, Wanted};
@@ -61,6 +62,16 @@ impl TlsListener {
     /// What the system says.
     pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
         self.tcp.local_address()
+    }
+}
+
+impl Ready for TlsListener {
+    fn try_ready(&self, interest: Interest) -> Tried<()> {
+        self.tcp.try_ready(interest)
+    }
+
+    fn until_ready(self: Arc<Self>, interest: Interest) -> Wait {
+        Box::pin(async move { self.tcp.ready(interest).await })
     }
 }
 
@@ -138,6 +149,25 @@ impl TlsStream {
         Ok(received)
     }
 
+    /// Whether there is something to read, or will be nothing any more.
+    fn try_readable(&self, session: &mut Connection) -> Result<Tried<()>, NetError> {
+        for _read in 0..MOST_READS {
+            let state = session.process_new_packets()?;
+            if state.plaintext_bytes_to_read() > 0 || state.peer_has_closed() {
+                return Ok(Tried::Done(()));
+            }
+            let sent = self.send(session)?;
+            match self.receive(session)? {
+                Tried::Done(0) => return Ok(Tried::Done(())),
+                Tried::Done(_) => {}
+                Tried::Wait(interest) => {
+                    return Ok(Tried::Wait(if sent { interest } else { interest | Interest::WRITABLE }));
+                }
+            }
+        }
+        Ok(Tried::Wait(Interest::READABLE))
+    }
+
     fn session(&self) -> MutexGuard<'_, Connection> {
         // After a panic the session may say nonsense, which its peer notices.
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
@@ -181,6 +211,20 @@ impl Stream for TlsStream {
 
     fn timeouts(&self) -> &Timeouts {
         self.tcp.timeouts()
+    }
+}
+
+impl Ready for TlsStream {
+    fn try_ready(&self, interest: Interest) -> Tried<()> {
+        let mut session = self.session();
+        if interest.is_writable() {
+            return self.shake_hands(&mut session).unwrap_or(Tried::Done(()));
+        }
+        self.try_readable(&mut session).unwrap_or(Tried::Done(()))
+    }
+
+    fn until_ready(self: Arc<Self>, interest: Interest) -> Wait {
+        Box::pin(async move { self.ready(interest).await })
     }
 }
 

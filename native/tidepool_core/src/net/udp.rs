@@ -2,12 +2,14 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::io::Interest;
 
 use super::access::Access;
 use super::error::NetError;
 use super::quota::Place;
+use super::ready::{Ready, Wait, try_socket};
 use super::stream::{Tried, tried};
 use crate::base::grants::{Direction, Protocol, Wanted};
 
@@ -106,6 +108,16 @@ impl UdpSocket {
     /// What the system says.
     pub(crate) fn broadcast(&self) -> io::Result<bool> {
         self.socket.broadcast()
+    }
+}
+
+impl Ready for UdpSocket {
+    fn try_ready(&self, interest: Interest) -> Tried<()> {
+        try_socket(&self.socket, interest, |look| self.socket.try_io(interest, look))
+    }
+
+    fn until_ready(self: Arc<Self>, interest: Interest) -> Wait {
+        Box::pin(async move { self.ready(interest).await })
     }
 }
 

@@ -14,6 +14,9 @@ use super::message::{Data, Message};
 use super::timers::Timers;
 use crate::base::request::Address;
 
+/// The number of a program's first process.
+const FIRST: u64 = 1;
+
 /// A process of a program, or one of the host's that has a number in it.
 pub(crate) struct Process {
     pub(crate) id: u64,
@@ -109,6 +112,11 @@ impl Process {
     /// Is it a guest, and no process of the host's?
     pub(crate) fn is_guest(&self) -> bool {
         self.is_guest
+    }
+
+    /// Is it the first one of its program?
+    pub(crate) fn is_first(&self) -> bool {
+        self.is_guest && self.id == FIRST
     }
 
     pub(crate) fn is_dead(&self) -> bool {
@@ -328,6 +336,29 @@ impl Process {
         };
         senders.into_iter().for_each(Waker::wake);
         polled
+    }
+
+    /// Whether there is a message, or one with one of `tags`, which is left where it is. If there is none the next one wakes, until
+    /// [`Process::stop_waiting`]; what is to come at a time is looked for by `wake_at`.
+    pub(crate) fn has_message(&self, tags: &[i64], cx: &Context<'_>, wake_at: &mut Option<Instant>) -> bool {
+        let senders = {
+            let mut inner = self.inner();
+            inner.take_due();
+            if inner.mailbox.has(tags) {
+                return true;
+            }
+            inner.mailbox.wait(tags, cx.waker());
+            *wake_at = inner.timers.next_due();
+            // One of those who wait for room may have what is waited for now.
+            inner.mailbox.take_senders()
+        };
+        senders.into_iter().for_each(Waker::wake);
+        false
+    }
+
+    /// Its owner waits for no message any more.
+    pub(crate) fn stop_waiting(&self) {
+        self.inner().mailbox.stop_waiting();
     }
 
     /// Notes what it has used so far.

@@ -87,6 +87,11 @@ impl Mailbox {
         Some(message)
     }
 
+    /// Is there a message that [`Mailbox::take`] would take?
+    pub(super) fn has(&mut self, tags: &[i64]) -> bool {
+        if tags.is_empty() { self.len() > 0 } else { self.find(tags).is_some() }
+    }
+
     fn find(&mut self, tags: &[i64]) -> Option<usize> {
         if self.arrivals.len() < INDEXED {
             let has = |message: &Message| message.tag().is_some_and(|tag| tags.contains(&tag));

@@ -13,3 +13,4 @@ pub(crate) mod program;
 pub(crate) mod registry;
 pub(crate) mod stdio;
 mod timers;
+pub(crate) mod upgrade;

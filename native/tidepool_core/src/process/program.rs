@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 
 use super::account::{Account, FREE_BYTES, Share};
@@ -13,7 +14,9 @@ use super::metrics::Figures;
 use super::place::Place;
 use super::registry::Registry;
 use super::stdio::Stdio;
+use super::upgrade::Upgrade;
 use crate::base::console::Stream;
+use crate::base::grants::Grants;
 use crate::base::limits::Limits;
 use crate::base::request::Address;
 use crate::net::access::Access;
@@ -23,8 +26,6 @@ const SHARDS: usize = 16;
 /// Names are swept when so many processes have ended.
 const SWEEP_EVERY: usize = 1_024;
 
-/// The number of a program's first process.
-const FIRST: u64 = 1;
 /// Bytes of one mailbox.
 const MAILBOX_BYTES: usize = 64 << 20;
 /// What a program has on the host, where its function has no limit of its own on memory.
@@ -63,7 +64,7 @@ pub(crate) struct Program {
     /// Tells it from all others of the node.
     pub(crate) number: u64,
     pub(crate) name: Arc<str>,
-    pub(crate) version: u64,
+    version: AtomicU64,
     pub(crate) bounds: Bounds,
     pub(crate) account: Arc<Account>,
     pub(crate) names: Registry,
@@ -71,12 +72,12 @@ pub(crate) struct Program {
     pub(crate) output: Option<Arc<dyn Output>>,
     /// Its own standard input and output.
     pub(crate) stdio: Option<Arc<Stdio>>,
-    /// What it may do with the network.
-    pub(crate) access: Access,
     /// On which node of those that it is on.
     pub(crate) place: Place,
     /// Those of its processes that ask other nodes for more.
     pub(crate) asking: Asking,
+    access: ArcSwap<Access>,
+    pub(crate) upgrade: Upgrade,
     shards: [Mutex<HashMap<u64, Arc<Process>, RandomState>>; SHARDS],
     /// Numbers of processes by what drives them.
     driven: [Mutex<HashMap<u64, u64, RandomState>>; SHARDS],
@@ -100,17 +101,18 @@ impl Program {
         Program {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             name: Arc::clone(name),
-            version,
+            version: AtomicU64::new(version),
             bounds,
             names: Registry::new(&account),
             figures: Figures::new(&account),
             account,
             output,
             stdio: None,
-            access,
             next: AtomicU64::new(place.first),
             place,
             asking: Asking::default(),
+            access: ArcSwap::from_pointee(access),
+            upgrade: Upgrade::default(),
             shards: Default::default(),
             driven: Default::default(),
             live: AtomicUsize::new(0),
@@ -122,6 +124,23 @@ impl Program {
     /// The program with standard input and output of its own.
     pub(crate) fn with_stdio(self, stdio: Option<Arc<Stdio>>) -> Self {
         Program { stdio, ..self }
+    }
+
+    /// The version of its function that it runs.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Relaxed)
+    }
+
+    /// What it may do with the network.
+    pub(crate) fn access(&self) -> Arc<Access> {
+        self.access.load_full()
+    }
+
+    /// Its first process goes on as another version, which may do other things with the network. Upgrades are to be accepted anew.
+    pub(crate) fn become_version(&self, version: u64, grants: &Arc<Grants>) {
+        self.version.store(version, Ordering::Relaxed);
+        self.access.store(Arc::new(self.access().with(grants)));
+        self.upgrade.accept(0);
     }
 
     /// A number for a process that is about to run `entry`, and finds texts of so many bytes.
@@ -206,7 +225,7 @@ impl Program {
             self.driven(address).remove(&address.0.get());
         }
         if removed.is_some_and(|removed| removed.is_guest()) {
-            if process.id == FIRST {
+            if process.is_first() {
                 self.end();
             }
             self.live.fetch_sub(1, Ordering::AcqRel);

@@ -226,6 +226,7 @@ impl Runtime {
                 queued(self.directory.count(Tier::Baseline)),
             ),
             figure("tidepool_memory_bytes", "Linear memory of all live instances", self.memory_bytes()),
+            figure("tidepool_sockets_open", "Sockets of guests' processes", queued(self.node.network.sockets())),
         ];
         all.extend(gauges);
         text::render(&self.node.stats, self.engines(), all, by_function)

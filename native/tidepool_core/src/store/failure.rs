@@ -1,6 +1,6 @@
 //! Why a guest was stopped, in terms of its author.
 
-use wasmtime::{Store, Trap, WasmBacktrace};
+use wasmtime::{AsContext, Store, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::base::error::CallError;
@@ -80,9 +80,17 @@ pub(crate) fn exit_code(error: &wasmtime::Error) -> Option<i32> {
 /// The frames that an engine error carries, innermost first, as the author of the module knows them; empty where it carries
 /// none. `origin` is that of the module whose code ran.
 fn frames(error: &wasmtime::Error, origin: &Origin, exported: &Exported) -> Vec<Frame> {
-    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
-        return Vec::new();
-    };
+    error.downcast_ref::<WasmBacktrace>().map_or_else(Vec::new, |backtrace| framed(backtrace, origin, exported))
+}
+
+/// Where a guest is that has called its host, or yields: innermost first. On the guest's stack.
+pub(crate) fn stack<A: 'static>(store: impl AsContext<Data = State<A>>) -> Vec<Frame> {
+    let backtrace = WasmBacktrace::capture(&store);
+    let function = &store.as_context().data().function;
+    framed(&backtrace, &function.origin, &function.exported)
+}
+
+fn framed(backtrace: &WasmBacktrace, origin: &Origin, exported: &Exported) -> Vec<Frame> {
     backtrace
         .frames()
         .iter()

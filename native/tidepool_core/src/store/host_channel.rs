@@ -10,6 +10,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use crate::base::request::{HostReply, HostRequest};
+use crate::base::trap::Frame;
 use crate::os::thread_clock::ThreadClock;
 use crate::slice::epoch::FIRST_SLICE_TICKS;
 use crate::store::tail::Tail;
@@ -82,6 +83,9 @@ pub(crate) struct HostChannel {
     timed: AtomicBool,
     wake_at: Mutex<Option<Instant>>,
     gift: Mutex<Option<Gift>>,
+    /// Whether the driver wants to know where the guest is.
+    looked_for: AtomicBool,
+    seen: Mutex<Option<Vec<Frame>>>,
     /// When the slice that runs has used up what its guest may compute.
     cpu_end: Mutex<Option<ThreadClock>>,
 }
@@ -165,6 +169,25 @@ impl HostChannel {
     /// Takes what came with the last answer.
     pub(crate) fn take_gift(&self) -> Option<Gift> {
         self.gift.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The driver's side: has the guest show where it is, in the next slice.
+    pub(crate) fn look(&self) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.looked_for.store(true, Ordering::Relaxed);
+    }
+
+    /// What the guest has shown since, if it has: where it is, innermost first.
+    pub(crate) fn take_seen(&self) -> Option<Vec<Frame>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The guest's side, on its stack: shows where it is, when somebody looks.
+    pub(crate) fn show(&self, frames: impl FnOnce() -> Vec<Frame>) {
+        if self.looked_for.load(Ordering::Relaxed) {
+            self.looked_for.store(false, Ordering::Relaxed);
+            *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(frames());
+        }
     }
 
     /// Notes when the guest is to be driven again if nobody wakes it before.

@@ -43,6 +43,8 @@ mod threads;
 mod tiers;
 mod time;
 mod traps;
+mod upgrades;
+mod waits;
 mod warm;
 mod wasi;
 mod wasi_stderr;

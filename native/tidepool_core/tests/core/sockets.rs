@@ -39,6 +39,10 @@ const SOCKETS: &str = r#"
   (import "lunatic::networking" "drop_dns_iterator" (func $drop_dns_iterator (param i64)))
   (import "lunatic::message" "push_tcp_stream" (func $push (param i64) (result i64)))
   (import "lunatic::message" "take_tcp_stream" (func $take (param i64) (result i64)))
+  (import "lunatic::networking" "udp_local_addr" (func $udp_local_addr (param i64 i32) (result i32)))
+  (import "tidepool" "wait" (func $wait (param i32 i32 i64) (result i32)))
+  (import "tidepool" "udp_receive_from" (func $receive_within (param i64 i32 i32 i32 i32 i64) (result i32)))
+  (import "tidepool" "tcp_accept" (func $accept_within (param i64 i32 i32 i64) (result i32)))
   (import "lunatic::error" "to_string" (func $error_text (param i64 i32)))
   (import "lunatic::error" "drop" (func $drop_error (param i64)))
 "#;
@@ -80,10 +84,10 @@ fn node(network: NetworkConfig) -> Node {
     Node::new(&RuntimeConfig { dense, network, ..config() })
 }
 
-const EVERYTHING: &str = "tcp:*:* udp:*:* dns";
+pub(crate) const EVERYTHING: &str = "tcp:*:* udp:*:* dns";
 
 /// Runs a program beside a peer, to both their ends. What it told the host, where it has number 2.
-fn run(code: &str, grants: &str, sockets: usize, peer: impl FnOnce() + Send) -> (Outcome, Vec<String>) {
+pub(crate) fn run(code: &str, grants: &str, sockets: usize, peer: impl FnOnce() + Send) -> (Outcome, Vec<String>) {
     run_on(&node(NetworkConfig { max_program_sockets: sockets, ..network() }), code, grants, peer)
 }
 
@@ -97,27 +101,27 @@ fn run_on(node: &Node, code: &str, grants: &str, peer: impl FnOnce() + Send) -> 
     (outcome, processes.sent.iter().map(|(_tag, bytes)| String::from_utf8_lossy(bytes).into_owned()).collect())
 }
 
-fn passes(code: &str, peer: impl FnOnce() + Send) -> Vec<String> {
+pub(crate) fn passes(code: &str, peer: impl FnOnce() + Send) -> Vec<String> {
     let (outcome, told) = run(code, EVERYTHING, 16, peer);
     assert_eq!(outcome, Ok(Vec::new()));
     told
 }
 
 /// A listener of the test's, and its port.
-fn listen() -> (TcpListener, u16) {
+pub(crate) fn listen() -> (TcpListener, u16) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     (listener, port)
 }
 
-fn accept(listener: &TcpListener) -> TcpStream {
+pub(crate) fn accept(listener: &TcpListener) -> TcpStream {
     let (stream, _peer) = listener.accept().unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
 }
 
 /// The next byte; `None` at the end.
-fn hear(stream: &mut TcpStream) -> Option<u8> {
+pub(crate) fn hear(stream: &mut TcpStream) -> Option<u8> {
     let mut byte = [0];
     match stream.read(&mut byte) {
         Ok(0) => None,

@@ -215,6 +215,18 @@ pub(crate) fn with_task<'a, T>(
     handle.call().as_ref().map(|call| found(&call.task)).ok_or_else(|| over(env))
 }
 
+/// The same with the right to change it.
+pub(crate) fn with_task_mut<'a, T>(
+    env: Env<'a>,
+    handle: &TaskHandle,
+    found: impl FnOnce(&mut Task) -> T,
+) -> Result<T, Term<'a>> {
+    if handle.owner != env.pid() {
+        return Err(not_owner(env));
+    }
+    handle.call().as_mut().map(|call| found(&mut call.task)).ok_or_else(|| over(env))
+}
+
 /// Drives a task for a slice, with the `reply` to the host call that it waits with.
 pub(crate) fn next_slice<'a>(env: Env<'a>, term: Term<'a>, handle: &TaskHandle, reply: Option<HostReply>) -> Term<'a> {
     if handle.owner != env.pid() {

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use rustler::types::map::MapIterator;
 use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, ResourceArc, Term};
 use tidepool_core::console::Stream;
-use tidepool_core::{Address, Figure, Output, ProcessInfo, ProcessOptions, ProcessRef, Signal, Stdio, Task, Terminal};
+use tidepool_core::trap::Frame;
+use tidepool_core::{
+    Address, Asked, Figure, Output, ProcessInfo, ProcessOptions, ProcessRef, Signal, Stdio, Task, Terminal,
+};
 
-use crate::function::call::{TaskHandle, first_slice, next_slice, not_deployed, with_task};
+use crate::function::call::{TaskHandle, first_slice, next_slice, not_deployed, with_task, with_task_mut};
 use crate::function::deploy::FunctionHandle;
 use crate::function::request::ProcessHandle;
 use crate::function::wake::{Letter, post};
@@ -191,6 +194,46 @@ fn process_compiled<'a>(env: Env<'a>, task: Term<'a>, function: &'a FunctionHand
     let handle: &TaskHandle = task.decode()?;
     let told = with_task(env, handle, |task| function.0.give_to(task));
     Ok(told.map_or_else(|refusal| refusal, |()| next_slice(env, task, handle, Some(Ok(bytes::Bytes::new())))))
+}
+
+/// Has a process that asked for it go on as the newest version of its function, and drives it; it is told when it can't.
+#[rustler::nif]
+fn process_upgrade<'a>(env: Env<'a>, node: &'a Node, task: Term<'a>) -> NifResult<Term<'a>> {
+    let handle: &TaskHandle = task.decode()?;
+    let upgraded = with_task_mut(env, handle, |task| {
+        let name = task.process_ref().map(|process| process.info().function).unwrap_or_default();
+        let taken = node.runtime.directory().with(&name, |published| published.function.take_over(task));
+        taken.unwrap_or_else(|| Err("no function of its name is deployed any more".into()))
+    });
+    Ok(upgraded.map_or_else(
+        |refusal| refusal,
+        |upgraded| next_slice(env, task, handle, upgraded.err().map(|text| Err(text.into()))),
+    ))
+}
+
+/// Asks a program to become a version of its function: the tag of the message that it is to get, `:asked` when it was asked
+/// before, `:refused` when it takes no upgrades.
+#[rustler::nif]
+fn process_ask_upgrade<'a>(env: Env<'a>, process: &'a ProcessHandle, version: u64) -> Term<'a> {
+    match process.0.ask_upgrade(version) {
+        Asked::Now(tag) => tag.encode(env),
+        Asked::Before => atoms::asked().encode(env),
+        Asked::Refused => atoms::refused().encode(env),
+    }
+}
+
+/// Drives a process and looks where it is: what it needs next, and the functions that it is in, innermost first; `nil` when it
+/// did not show them.
+#[rustler::nif]
+fn process_look<'a>(env: Env<'a>, task: Term<'a>) -> NifResult<(Term<'a>, Option<Vec<String>>)> {
+    let handle: &TaskHandle = task.decode()?;
+    if let Err(refusal) = with_task(env, handle, Task::look) {
+        return Ok((refusal, None));
+    }
+    let step = next_slice(env, task, handle, None);
+    let seen = with_task(env, handle, Task::seen).ok().flatten();
+    let name = |frame: Frame| frame.name.unwrap_or_else(|| format!("function {}", frame.index));
+    Ok((step, seen.map(|frames| frames.into_iter().map(name).collect())))
 }
 
 /// What is known of a process.

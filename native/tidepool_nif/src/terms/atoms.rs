@@ -222,6 +222,8 @@ rustler::atoms! {
     kill,
     send,
     compile,
+    upgrade,
+    asked,
     id,
     pid,
     program,

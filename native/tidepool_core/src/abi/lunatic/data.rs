@@ -49,9 +49,11 @@ pub(crate) struct Data {
     pub(in crate::abi::lunatic) errors: Handles<String, 10_000>,
     /// Sockets, and what names were resolved to.
     pub(in crate::abi::lunatic) sockets: Sockets,
-    /// What the scratch and the configurations take of the program's account.
+    /// What the version before has left.
+    inherited: Option<Message>,
+    /// What the scratch takes of the program's account, and what configurations and an inheritance do.
     share: Share,
-    config_bytes: usize,
+    other_bytes: usize,
 }
 
 impl Data {
@@ -62,23 +64,39 @@ impl Data {
         (self.guest, self.entry) = (Some(guest), Some(entry));
     }
 
+    /// Gives the guest what the version before has left.
+    pub(crate) fn leave(&mut self, left: Message) {
+        self.other_bytes += left.bytes();
+        self.inherited = Some(left);
+        self.count();
+    }
+
+    /// Makes that the scratch; `false` when there is none.
+    pub(in crate::abi::lunatic) fn inherit(&mut self) -> bool {
+        let Some(left) = self.inherited.take() else { return false };
+        self.other_bytes -= left.bytes();
+        self.scratch = Some(left);
+        self.count();
+        true
+    }
+
     /// Counts a scratch of so many bytes; `false` when the program has no room for it.
     pub(in crate::abi::lunatic) fn hold_scratch(&mut self, bytes: usize) -> bool {
-        self.share.hold(self.config_bytes.saturating_add(bytes))
+        self.share.hold(self.other_bytes.saturating_add(bytes))
     }
 
     /// Counts the scratch that there is.
     pub(in crate::abi::lunatic) fn count(&mut self) {
         let scratch = self.scratch.as_ref().map_or(0, Message::bytes);
-        self.share.keep(self.config_bytes.saturating_add(scratch));
+        self.share.keep(self.other_bytes.saturating_add(scratch));
     }
 
     /// Counts configurations of `more` bytes, or `less`; `false` when the program has no room for them.
     pub(in crate::abi::lunatic) fn hold_configs(&mut self, more: usize, less: usize) -> bool {
-        let (scratch, configs) = (self.scratch.as_ref().map_or(0, Message::bytes), self.config_bytes + more - less);
+        let (scratch, configs) = (self.scratch.as_ref().map_or(0, Message::bytes), self.other_bytes + more - less);
         let fits = self.share.hold(configs.saturating_add(scratch));
         if fits {
-            self.config_bytes = configs;
+            self.other_bytes = configs;
         }
         fits
     }

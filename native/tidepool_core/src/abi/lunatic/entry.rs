@@ -3,7 +3,7 @@
 use wasmtime::{Extern, Linker, Store, Val, ValType};
 
 use super::data::Entry;
-use super::{PREFIX, imports, networking};
+use super::{OWN, PREFIX, imports, networking};
 use crate::abi::contract::Abi;
 use crate::abi::exports::{Exports, Surface};
 use crate::abi::slots::State;
@@ -23,7 +23,7 @@ impl Abi for Lunatic {
     const NAME: &'static str = "lunatic";
 
     fn detect(surface: &Surface<'_>) -> Result<bool, CompileError> {
-        let imports = surface.imports.iter().any(|module| module.starts_with(PREFIX));
+        let imports = surface.imports.iter().any(|module| module.starts_with(PREFIX) || *module == OWN);
         Ok(imports || surface.exports.iter().any(|name| name.starts_with(SPAWN)))
     }
 

@@ -15,5 +15,7 @@ pub(crate) use imports::params;
 
 /// What the names of all its import modules begin with.
 pub(crate) const PREFIX: &str = "lunatic::";
+/// The import module of what Lunatic does not have.
+pub(crate) const OWN: &str = "tidepool";
 /// The import module of sockets.
 pub(crate) const NETWORKING: &str = "lunatic::networking";

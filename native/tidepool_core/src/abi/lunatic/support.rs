@@ -15,6 +15,7 @@ use crate::base::error::CallError;
 use crate::base::limits::Limit;
 use crate::base::request::{HostReply, HostRequest, Peer, ProcessRequest};
 use crate::base::trap::TrapKind;
+use crate::store::failure::stack;
 
 /// An import's result when it succeeded.
 pub(in crate::abi::lunatic) const OK: i32 = 0;
@@ -145,10 +146,12 @@ pub(in crate::abi::lunatic) async fn wait<T>(
     caller.data().note_memory();
     let call = caller.data().call.clone();
     let mut waited = false;
+    let here = &mut *caller;
     let outcome = std::future::poll_fn(|cx| {
         let mut wake_at = None;
         let polled = poll(cx, &mut wake_at);
         if let Some(call) = &call {
+            call.channel.show(|| stack(&mut *here));
             call.channel.set_wake_at(wake_at);
         }
         waited |= polled.is_pending();
@@ -159,6 +162,19 @@ pub(in crate::abi::lunatic) async fn wait<T>(
         memory::begin_slice(caller);
     }
     outcome
+}
+
+/// Waits until a time, and for others to have their turn in any case. `None` is for ever.
+pub(in crate::abi::lunatic) async fn pause(caller: &mut Caller<'_, State>, until: Option<Instant>) {
+    let mut paused = false;
+    wait(caller, |_cx, wake_at| {
+        if std::mem::replace(&mut paused, true) && until.is_some_and(|until| until <= Instant::now()) {
+            return Poll::Ready(());
+        }
+        *wake_at = until;
+        Poll::Pending
+    })
+    .await;
 }
 
 /// When a wait of so many ms is over; `None` is never.

@@ -37,6 +37,8 @@ pub(crate) struct Processes {
     pub(crate) sent: Vec<(i64, Vec<u8>)>,
     pub(crate) first: ProcessRef,
     pub(crate) compile: Option<Compile>,
+    /// The version that the first process may become.
+    pub(crate) newest: Option<Arc<Function>>,
 }
 
 fn address(id: u64) -> Address {
@@ -54,6 +56,7 @@ impl Processes {
             sent: Vec::new(),
             first,
             compile: None,
+            newest: None,
         };
         task.set_address(address(1));
         all.add(1, task);
@@ -172,6 +175,16 @@ impl Processes {
             ProcessRequest::Send { tag, bytes, .. } => self.sent.push((tag, bytes)),
             // There are no other nodes.
             ProcessRequest::Exists { .. } | ProcessRequest::SpawnAway(_) => {}
+            ProcessRequest::Upgrade => {
+                let task = &mut self.driven.get_mut(&id).unwrap().task;
+                let upgraded = match &self.newest {
+                    Some(newest) => newest.take_over(task),
+                    None => Err("there is none".into()),
+                };
+                if let Err(text) = upgraded {
+                    task.answer(Err(text.into_bytes()));
+                }
+            }
             ProcessRequest::Compile { wasm } => {
                 if let Some(compile) = &self.compile {
                     compile(&wasm).give_to(&self.driven[&id].task);

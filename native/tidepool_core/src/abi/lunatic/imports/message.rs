@@ -8,6 +8,7 @@ use std::task::Waker;
 
 use wasmtime::{AsContextMut, Caller, Linker};
 
+use crate::abi::lunatic::OWN;
 use crate::abi::lunatic::data::{Guest, Module};
 use crate::abi::lunatic::support::{
     ImportFuture, ask, deadline, done, guest, handle, no_handle, peer, program_full, refused, trap, wait,
@@ -27,6 +28,9 @@ const LINK_DIED: i32 = 1;
 const PROCESS_DIED: i32 = 2;
 /// What it says when nothing has come in time.
 pub(super) const TIMED_OUT: i32 = 9027;
+/// What `try_send` says.
+const SENT: i32 = 0;
+const FULL: i32 = 1;
 /// Bytes that one call copies at most.
 const MOST_BYTES: usize = 1 << 20;
 /// Most tags to choose by.
@@ -53,6 +57,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.func_wrap(MODULE, "get_tag", get_tag)?;
     linker.func_wrap(MODULE, "get_process_id", get_process_id)?;
     linker.func_wrap_async(MODULE, "send", |caller, (id,): (u64,)| send(caller, id))?;
+    linker.func_wrap_async(OWN, "try_send", |caller, (id,): (u64,)| Box::new(send_at_once(caller, id)))?;
     linker.func_wrap_async(MODULE, "receive", receive)?;
     linker.func_wrap_async(MODULE, "send_receive_skip_search", |caller, (id, tag, timeout): (u64, i64, u64)| {
         send_receive(caller, id, tag, timeout)
@@ -265,6 +270,26 @@ pub(super) fn send_or<const NOWHERE: i32>(mut caller: Caller<'_, State>, id: u64
         }
         Err(error) => refused(error),
     }
+}
+
+/// `try_send` of `tidepool`: sends the scratch, or says that its receiver has no room; then it stays the scratch.
+async fn send_at_once(mut caller: Caller<'_, State>, id: u64) -> wasmtime::Result<i32> {
+    let guest = guest(&mut caller)?;
+    within_cpu_time(&mut caller, &guest)?;
+    let process = guest.program.process(id).filter(|process| process.is_guest());
+    let Some(process) = process else {
+        let sending = try_send(&mut caller, &guest, id)?;
+        finish(&mut caller, &guest, sending).await;
+        return Ok(SENT);
+    };
+    let data = Message::Data(take_data(&mut caller)?);
+    let (code, left) = match process.send(data, guest.program.bounds.mailbox_bytes, Waker::noop()) {
+        Sent::Done => (SENT, None),
+        Sent::Full(message) => (FULL, Some(message)),
+    };
+    caller.data_mut().abi.lunatic.data().scratch = left;
+    sent(&mut caller);
+    Ok(code)
 }
 
 /// Stops a guest that has used up its CPU time and has yet to be stopped for that: what it computed is for nobody.

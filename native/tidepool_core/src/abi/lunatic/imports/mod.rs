@@ -1,4 +1,4 @@
-//! What guests import from modules `lunatic::…`, but for sockets: a file for each module. `lunatic::process` has three.
+//! What guests import from modules `lunatic::…` and `tidepool`, but for sockets: a file for each module, or subject.
 
 mod config;
 mod distributed;
@@ -10,6 +10,7 @@ mod registry;
 mod spawn;
 mod timer;
 mod trap;
+mod upgrade;
 mod version;
 
 pub(crate) use spawn::values as params;
@@ -29,5 +30,6 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     spawn::link(linker)?;
     timer::link(linker)?;
     trap::link(linker)?;
+    upgrade::link(linker)?;
     version::link(linker)
 }

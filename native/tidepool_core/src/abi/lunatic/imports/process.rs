@@ -1,12 +1,9 @@
 //! `lunatic::process`: links, monitors, kills, sleep, modules. Spawning is in `spawn.rs`, configurations in `config.rs`.
 
-use std::task::Poll;
-use std::time::Instant;
-
 use wasmtime::{Caller, Linker};
 
 use crate::abi::lunatic::data::Module;
-use crate::abi::lunatic::support::{FAILED, OK, ask, deadline, failed, guest, handle, no_handle, peer, put, wait};
+use crate::abi::lunatic::support::{FAILED, OK, ask, deadline, failed, guest, handle, no_handle, pause, peer, put};
 use crate::abi::memory;
 use crate::abi::slots::State;
 use crate::base::request::ProcessRequest;
@@ -78,17 +75,7 @@ async fn kill(mut caller: Caller<'_, State>, id: u64) -> wasmtime::Result<()> {
 }
 
 async fn sleep(mut caller: Caller<'_, State>, ms: u64) -> wasmtime::Result<()> {
-    let until = deadline(ms);
-    let mut slept = false;
-    wait(&mut caller, |_cx, wake_at| {
-        // For once in any case: others are next.
-        if std::mem::replace(&mut slept, true) && until.is_some_and(|until| until <= Instant::now()) {
-            return Poll::Ready(());
-        }
-        *wake_at = until;
-        Poll::Pending
-    })
-    .await;
+    pause(&mut caller, deadline(ms)).await;
     Ok(())
 }
 

@@ -24,7 +24,7 @@ async fn resolve(mut caller: Caller<'_, State>, args: (i32, i32, u64, i32)) -> w
     let (name, name_len, timeout, out) = args;
     let guest = guest(&mut caller)?;
     let name = text(&mut caller, name, name_len)?;
-    let found = within(&mut caller, timeout, "resolving the name", lookup(&guest.program.access, &name)).await;
+    let found = within(&mut caller, timeout, "resolving the name", lookup(&guest.program.access(), &name)).await;
     match found {
         Ok(addresses) => {
             let iterator = address::iterator(&mut caller, addresses)?;

@@ -1,6 +1,6 @@
 //! Sockets at an address of this machine: how they come by it, which it is, and the connections that come.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -8,13 +8,16 @@ use wasmtime::Caller;
 
 use super::address::{self, Given};
 use super::data::Socket;
-use super::support::{add, find, made, until};
-use crate::abi::lunatic::support::{OK, failed, guest, put};
+use super::support::{TIMED_OUT, add, find, made, until};
+use crate::abi::lunatic::support::{OK, deadline, failed, guest, pause, put};
 use crate::abi::slots::State;
 use crate::net::access::Access;
 use crate::net::error::NetError;
 use crate::net::tcp::{TcpListener, TcpStream};
 use crate::net::tls::{TlsListener, TlsStream};
+
+/// How long an address that is taken is waited for, from try to try.
+const BIND_AGAIN_MS: [u64; 6] = [1, 2, 5, 12, 30, 50];
 
 /// Listeners that guests have.
 pub(super) trait Listener: Socket {
@@ -48,13 +51,14 @@ impl Listener for TlsListener {
     }
 }
 
-/// `…_accept`: waits for a connection.
+/// `…_accept`: waits for a connection, for so many ms.
 pub(super) async fn accept<T: Listener>(
     mut caller: Caller<'_, State>,
     (listener, id, peer): (u64, i32, i32),
+    ms: u64,
 ) -> wasmtime::Result<i32> {
     let listener: Arc<T> = find(&mut caller, listener)?;
-    match until(&mut caller, None, listener.accept()).await {
+    match until(&mut caller, deadline(ms), listener.accept()).await {
         Some(Ok((stream, address))) => {
             let stream = add(&mut caller, Arc::new(stream))?;
             let iterator = address::iterator(&mut caller, [address])?;
@@ -63,7 +67,7 @@ pub(super) async fn accept<T: Listener>(
             Ok(OK)
         }
         Some(Err(error)) => failed(&mut caller, id, error.to_string()),
-        None => failed(&mut caller, id, "accepting has no end in time"),
+        None => Ok(TIMED_OUT),
     }
 }
 
@@ -78,7 +82,7 @@ pub(super) fn local_address<T: Listener>(
 }
 
 /// A socket at the address that the guest gives.
-pub(super) fn bind<T: Socket>(
+pub(super) async fn bind<T: Socket>(
     mut caller: Caller<'_, State>,
     given: Given,
     id: i32,
@@ -86,5 +90,20 @@ pub(super) fn bind<T: Socket>(
 ) -> wasmtime::Result<i32> {
     let guest = guest(&mut caller)?;
     let address = address::read(&mut caller, given)?;
-    made(&mut caller, id, bind(&guest.program.access, address))
+    let bound = bind_soon(&mut caller, || bind(&guest.program.access(), address)).await;
+    made(&mut caller, id, bound)
+}
+
+/// Tries again for a while when an address is taken: whoever had it may have been killed just now, and be still on its way out.
+pub(super) async fn bind_soon<T>(
+    caller: &mut Caller<'_, State>,
+    bind: impl Fn() -> Result<T, NetError> + Send,
+) -> Result<T, NetError> {
+    for pause_ms in BIND_AGAIN_MS {
+        match bind() {
+            Err(NetError::Io(error)) if error.kind() == ErrorKind::AddrInUse => pause(caller, deadline(pause_ms)).await,
+            bound => return bound,
+        }
+    }
+    bind()
 }

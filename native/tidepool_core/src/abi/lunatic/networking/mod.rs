@@ -1,4 +1,5 @@
-//! `lunatic::networking`: sockets, and the names of hosts; and what of `lunatic::message` sends sockets.
+//! `lunatic::networking`: sockets, and the names of hosts; and what of `lunatic::message` sends sockets;
+//! what of `tidepool` is about sockets.
 //!
 //! An operation is tried at once, on the thread that runs the guest and into its memory; one that would block registers for
 //! what it waits for, and waits as any other import does.
@@ -13,6 +14,7 @@ mod tcp;
 mod tls;
 mod travel;
 mod udp;
+mod wait;
 
 use wasmtime::Linker;
 
@@ -24,5 +26,6 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     tcp::link(linker)?;
     tls::link(linker)?;
     udp::link(linker)?;
-    travel::link(linker)
+    travel::link(linker)?;
+    wait::link(linker)
 }

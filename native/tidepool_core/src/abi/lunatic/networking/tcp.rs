@@ -6,25 +6,28 @@ use super::address::{self, Given};
 use super::listen::{accept, bind, local_address};
 use super::stream::{flush, read, set_timeout, timeout, write};
 use super::support::{failed_or_late, find, made, remove, share, within};
-use crate::abi::lunatic::NETWORKING;
 use crate::abi::lunatic::support::guest;
+use crate::abi::lunatic::{NETWORKING, OWN};
 use crate::abi::slots::State;
 use crate::net::stream::Stream;
 use crate::net::tcp::{TcpListener, TcpStream};
 
+/// Arguments of `tcp_bind`, and of `udp_bind`: an address, and where the handle goes.
+pub(super) type BindArgs = (i32, i32, i32, i32, i32, i32);
 /// Arguments of `tcp_connect`: an address, a timeout and where the handle goes.
 type ConnectArgs = (i32, i32, i32, i32, i32, u64, i32);
 
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    linker.func_wrap(
-        NETWORKING,
-        "tcp_bind",
-        |caller: Caller<'_, State>, kind: i32, ip: i32, port: i32, flow: i32, scope: i32, id: i32| {
-            bind(caller, (kind, ip, port, flow, scope), id, TcpListener::bind)
-        },
-    )?;
+    linker.func_wrap_async(NETWORKING, "tcp_bind", |caller, (kind, ip, port, flow, scope, id): BindArgs| {
+        Box::new(bind(caller, (kind, ip, port, flow, scope), id, TcpListener::bind))
+    })?;
     linker.func_wrap(NETWORKING, "tcp_local_addr", local_address::<TcpListener>)?;
-    linker.func_wrap_async(NETWORKING, "tcp_accept", |caller, args| Box::new(accept::<TcpListener>(caller, args)))?;
+    linker.func_wrap_async(NETWORKING, "tcp_accept", |caller, args| {
+        Box::new(accept::<TcpListener>(caller, args, u64::MAX))
+    })?;
+    linker.func_wrap_async(OWN, "tcp_accept", |caller, (listener, id, peer, ms): (u64, i32, i32, u64)| {
+        Box::new(accept::<TcpListener>(caller, (listener, id, peer), ms))
+    })?;
     linker.func_wrap(NETWORKING, "drop_tcp_listener", remove::<TcpListener>)?;
     linker.func_wrap_async(NETWORKING, "tcp_connect", |caller, args: ConnectArgs| Box::new(connect(caller, args)))?;
     linker.func_wrap(NETWORKING, "tcp_peer_addr", peer_address)?;
@@ -72,7 +75,7 @@ async fn connect(mut caller: Caller<'_, State>, args: ConnectArgs) -> wasmtime::
     let guest = guest(&mut caller)?;
     let given: Given = (kind, ip, port, flow, scope);
     let address = address::read(&mut caller, given)?;
-    match within(&mut caller, ms, "connecting", TcpStream::connect(&guest.program.access, address)).await {
+    match within(&mut caller, ms, "connecting", TcpStream::connect(&guest.program.access(), address)).await {
         Err(error) => failed_or_late(&mut caller, id, &error),
         connected => made(&mut caller, id, connected),
     }

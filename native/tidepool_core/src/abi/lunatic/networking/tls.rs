@@ -3,11 +3,11 @@
 use wasmtime::{Caller, Linker};
 
 use super::address;
-use super::listen::{accept, local_address};
+use super::listen::{accept, bind_soon, local_address};
 use super::stream::{flush, read, set_timeout, timeout, write};
 use super::support::{failed_or_late, made, remove, share, within};
-use crate::abi::lunatic::NETWORKING;
 use crate::abi::lunatic::support::{guest, text, trap};
+use crate::abi::lunatic::{NETWORKING, OWN};
 use crate::abi::memory;
 use crate::abi::slots::State;
 use crate::net::stream::Stream;
@@ -27,7 +27,12 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     // Reading a key may take a while, but the guest's thread has it done.
     linker.func_wrap_async(NETWORKING, "tls_bind", |caller, args: BindArgs| Box::new(bind(caller, args)))?;
     linker.func_wrap(NETWORKING, "tls_local_addr", local_address::<TlsListener>)?;
-    linker.func_wrap_async(NETWORKING, "tls_accept", |caller, args| Box::new(accept::<TlsListener>(caller, args)))?;
+    linker.func_wrap_async(NETWORKING, "tls_accept", |caller, args| {
+        Box::new(accept::<TlsListener>(caller, args, u64::MAX))
+    })?;
+    linker.func_wrap_async(OWN, "tls_accept", |caller, (listener, id, peer, ms): (u64, i32, i32, u64)| {
+        Box::new(accept::<TlsListener>(caller, (listener, id, peer), ms))
+    })?;
     linker.func_wrap(NETWORKING, "drop_tls_listener", remove::<TlsListener>)?;
     linker.func_wrap_async(NETWORKING, "tls_connect", |caller, args: ConnectArgs| Box::new(connect(caller, args)))?;
     linker.func_wrap_async(NETWORKING, "tls_read", |caller, args: (u64, i32, i32, i32)| {
@@ -62,7 +67,9 @@ async fn bind(mut caller: Caller<'_, State>, args: BindArgs) -> wasmtime::Result
     let address = address::read(&mut caller, (kind, ip, port, flow, scope))?;
     let (certs, key) = (pem(&mut caller, certs, certs_len)?, pem(&mut caller, key, key_len)?);
     memory::copied(&mut caller, MAX_PEM_BYTES).await;
-    made(&mut caller, id, TlsListener::bind(&guest.program.access, address, &certs, &key))
+    let bind = || TlsListener::bind(&guest.program.access(), address, &certs, &key);
+    let bound = bind_soon(&mut caller, bind).await;
+    made(&mut caller, id, bound)
 }
 
 async fn connect(mut caller: Caller<'_, State>, args: ConnectArgs) -> wasmtime::Result<i32> {
@@ -73,7 +80,8 @@ async fn connect(mut caller: Caller<'_, State>, args: ConnectArgs) -> wasmtime::
         return Err(trap(&mut caller, format!("the guest gave {} for a port", port.cast_unsigned())));
     };
     let certs = all_certs(&mut caller, certs, certs_len).await?;
-    let connected = TlsStream::connect(&guest.program.access, &host, port, &certs);
+    let access = guest.program.access();
+    let connected = TlsStream::connect(&access, &host, port, &certs);
     match within(&mut caller, ms, "connecting", connected).await {
         Err(error) => failed_or_late(&mut caller, id, &error),
         connected => made(&mut caller, id, connected),

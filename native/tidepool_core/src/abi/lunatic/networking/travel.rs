@@ -6,11 +6,12 @@ use wasmtime::{Caller, Linker};
 
 use super::data::Socket;
 use super::support::{add, take};
+use crate::abi::lunatic::OWN;
 use crate::abi::lunatic::imports::message::{MODULE, data};
 use crate::abi::lunatic::support::{no_handle, trap};
 use crate::abi::slots::State;
-use crate::net::tcp::TcpStream;
-use crate::net::tls::TlsStream;
+use crate::net::tcp::{TcpListener, TcpStream};
+use crate::net::tls::{TlsListener, TlsStream};
 use crate::net::udp::UdpSocket;
 
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
@@ -20,6 +21,10 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.func_wrap(MODULE, "take_tls_stream", arrive::<TlsStream>)?;
     linker.func_wrap(MODULE, "push_udp_socket", push::<UdpSocket>)?;
     linker.func_wrap(MODULE, "take_udp_socket", arrive::<UdpSocket>)?;
+    linker.func_wrap(OWN, "push_tcp_listener", push::<TcpListener>)?;
+    linker.func_wrap(OWN, "take_tcp_listener", arrive::<TcpListener>)?;
+    linker.func_wrap(OWN, "push_tls_listener", push::<TlsListener>)?;
+    linker.func_wrap(OWN, "take_tls_listener", arrive::<TlsListener>)?;
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::io::Interest;
 use wasmtime::{Caller, Linker};
@@ -10,9 +11,10 @@ use wasmtime::{Caller, Linker};
 use super::address;
 use super::listen::bind;
 use super::stream::{charge, idle};
-use super::support::{count, find, range, remove, share, until};
-use crate::abi::lunatic::NETWORKING;
-use crate::abi::lunatic::support::{OK, failed, guest, put, trap};
+use super::support::{TIMED_OUT, count, find, range, remove, share, until};
+use super::tcp::BindArgs;
+use crate::abi::lunatic::support::{OK, deadline, failed, guest, put, trap};
+use crate::abi::lunatic::{NETWORKING, OWN};
 use crate::abi::memory;
 use crate::abi::slots::State;
 use crate::net::error::NetError;
@@ -31,13 +33,9 @@ type ConnectArgs = (u64, i32, i32, i32, i32, i32, u64, i32);
 type SendToArgs = (u64, i32, i32, i32, i32, i32, i32, i32, i32);
 
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    linker.func_wrap(
-        NETWORKING,
-        "udp_bind",
-        |caller: Caller<'_, State>, kind: i32, ip: i32, port: i32, flow: i32, scope: i32, id: i32| {
-            bind(caller, (kind, ip, port, flow, scope), id, UdpSocket::bind)
-        },
-    )?;
+    linker.func_wrap_async(NETWORKING, "udp_bind", |caller, (kind, ip, port, flow, scope, id): BindArgs| {
+        Box::new(bind(caller, (kind, ip, port, flow, scope), id, UdpSocket::bind))
+    })?;
     linker.func_wrap(NETWORKING, "udp_local_addr", |mut caller: Caller<'_, State>, socket: u64, out: i32| {
         let address = find::<UdpSocket>(&mut caller, socket)?.local_address();
         address::one(&mut caller, out, address)
@@ -55,13 +53,20 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         })
     })?;
     linker.func_wrap_async(NETWORKING, "udp_receive", |caller, (socket, ptr, len, out): (u64, i32, i32, i32)| {
-        Box::new(receive(caller, socket, (ptr, len), out, None))
+        Box::new(receive(caller, socket, (ptr, len), out, None, u64::MAX))
     })?;
     linker.func_wrap_async(
         NETWORKING,
         "udp_receive_from",
         |caller, (socket, ptr, len, out, from): (u64, i32, i32, i32, i32)| {
-            Box::new(receive(caller, socket, (ptr, len), out, Some(from)))
+            Box::new(receive(caller, socket, (ptr, len), out, Some(from), u64::MAX))
+        },
+    )?;
+    linker.func_wrap_async(
+        OWN,
+        "udp_receive_from",
+        |caller, (socket, ptr, len, out, from, ms): (u64, i32, i32, i32, i32, u64)| {
+            Box::new(receive(caller, socket, (ptr, len), out, Some(from), ms))
         },
     )?;
     linker.func_wrap(NETWORKING, "drop_udp_socket", remove::<UdpSocket>)?;
@@ -107,7 +112,7 @@ async fn connect(mut caller: Caller<'_, State>, args: ConnectArgs) -> wasmtime::
     let guest = guest(&mut caller)?;
     let socket: Arc<UdpSocket> = find(&mut caller, socket)?;
     let address = address::read(&mut caller, (kind, ip, port, flow, scope))?;
-    match until(&mut caller, None, socket.connect(&guest.program.access, address)).await {
+    match until(&mut caller, None, socket.connect(&guest.program.access(), address)).await {
         Some(Err(error)) => failed(&mut caller, out, error.to_string()),
         _ => Ok(OK),
     }
@@ -124,6 +129,7 @@ async fn send(
     let guest = guest(&mut caller)?;
     let socket: Arc<UdpSocket> = find(&mut caller, socket)?;
     let (start, length) = range(&mut caller, ptr, len)?;
+    let access = guest.program.access();
     if length > MAX_DATAGRAM {
         return failed(&mut caller, out, format!("a datagram has {MAX_DATAGRAM} bytes at most, and this one {length}"));
     }
@@ -131,23 +137,25 @@ async fn send(
         let memory = memory::memory(&mut caller)?;
         let bytes = memory.data(&caller).get(start..).and_then(|bytes| bytes.get(..length)).unwrap_or_default();
         let tried = match address {
-            Some(address) => socket.try_send_to(&guest.program.access, bytes, address),
+            Some(address) => socket.try_send_to(&access, bytes, address),
             None => socket.try_send(bytes),
         };
-        if let Some(code) = tried_once(&mut caller, &socket, tried, out).await? {
+        if let Some(code) = tried_once(&mut caller, &socket, tried, out, None).await? {
             return Ok(code);
         }
     }
 }
 
-/// Receives a datagram; where it comes from goes to `from`, if there is that.
+/// Receives a datagram within so many ms; where it comes from goes to `from`, if there is that.
 async fn receive(
     mut caller: Caller<'_, State>,
     socket: u64,
     (ptr, len): (i32, i32),
     out: i32,
     from: Option<i32>,
+    ms: u64,
 ) -> wasmtime::Result<i32> {
+    let deadline = deadline(ms);
     let socket: Arc<UdpSocket> = find(&mut caller, socket)?;
     let (start, length) = range(&mut caller, ptr, len)?;
     loop {
@@ -162,7 +170,7 @@ async fn receive(
             let iterator = address::iterator(&mut caller, [source])?;
             put(&mut caller, out, iterator)?;
         }
-        if let Some(code) = tried_once(&mut caller, &socket, tried, out).await? {
+        if let Some(code) = tried_once(&mut caller, &socket, tried, out, deadline).await? {
             return Ok(code);
         }
     }
@@ -174,6 +182,7 @@ async fn tried_once(
     socket: &UdpSocket,
     tried: Result<Tried<usize>, NetError>,
     out: i32,
+    deadline: Option<Instant>,
 ) -> wasmtime::Result<Option<i32>> {
     match tried {
         Ok(Tried::Done(bytes)) => {
@@ -182,7 +191,7 @@ async fn tried_once(
             Ok(Some(OK))
         }
         Err(error) => failed(caller, out, error.to_string()).map(Some),
-        Ok(Tried::Wait(interest)) => wait(caller, socket, interest, out).await,
+        Ok(Tried::Wait(interest)) => wait(caller, socket, interest, out, deadline).await,
     }
 }
 
@@ -191,10 +200,12 @@ async fn wait(
     socket: &UdpSocket,
     interest: Interest,
     out: i32,
+    deadline: Option<Instant>,
 ) -> wasmtime::Result<Option<i32>> {
-    match until(caller, None, socket.ready(interest)).await {
+    match until(caller, deadline, socket.ready(interest)).await {
+        None => Ok(Some(TIMED_OUT)),
         Some(Err(error)) => failed(caller, out, error.to_string()).map(Some),
-        _ => {
+        Some(Ok(())) => {
             idle(caller).await;
             Ok(None)
         }
