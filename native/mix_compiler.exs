@@ -118,7 +118,7 @@ defmodule Mix.Tasks.Compile.TidepoolNative do
     crates = ~w(tidepool_core tidepool_http tidepool_nif)
 
     files =
-      for crate <- crates, pattern <- ["Cargo.toml", "src/**/*.rs"] do
+      for crate <- crates, pattern <- ["Cargo.toml", "src/**/*.{rs,tsv}"] do
         Path.wildcard(Path.join([@native, crate, pattern]))
       end
 

@@ -142,8 +142,20 @@ defmodule Tidepool.Case do
 
   defp decode(%{"content-type" => "application/json"}, body) do
     {:ok, term} = Tidepool.Native.json_decode(body)
+    with %{"error" => %{"reason" => _reason} = error} <- term, do: assert_in_table(error)
     term
   end
 
   defp decode(_headers, body), do: body
+
+  # Whatever error a test meets is as the one table of errors says.
+  defp assert_in_table(%{"reason" => reason} = error) do
+    known =
+      for subject <- Tidepool.Error.Reason.subjects(),
+          reason <- Tidepool.Error.Reason.all(subject),
+          do: {to_string(reason), reason}
+
+    assert {^reason, word} = List.keyfind(known, reason, 0)
+    assert Map.keys(error) -- (Tidepool.Error.Reason.details(word) ++ ~w(reason message function step)) == []
+  end
 end

@@ -165,8 +165,8 @@ defmodule TidepoolWeb.EventsTest do
     end
   end
 
-  # The process that serves the only client.
-  defp reader, do: eventually(fn -> Enum.find(Map.keys(settled().waiting), &Process.alive?/1) end)
+  # The process that serves the only client, and not one on its way out.
+  defp reader, do: eventually(fn -> Enum.find(Map.keys(settled().waiting), &streams?/1) end)
 
   test "a client that reads nothing holds up nobody and no memory, is told what it has missed, and is cut off in the end" do
     {_server, port} = TestEdge.start!([Resources.Events], %{write_timeout_ms: 60_000})

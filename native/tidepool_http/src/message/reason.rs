@@ -1,7 +1,10 @@
 //! Every refusal the edge itself gives: reason, status, and its JSON.
 
-use crate::message::response::Response;
+use std::sync::LazyLock;
+
 use serde_json::{Map, Value, json};
+
+use crate::message::response::Response;
 
 /// Why the edge refused a request. Clients match on [`Reason::name`]; messages may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,42 +79,71 @@ impl Reason {
         Self::BackendPanicked,
     ];
 
-    const fn row(self) -> (&'static str, u16) {
-        match self {
-            Self::NotFound => ("not_found", 404),
-            Self::MethodNotAllowed => ("method_not_allowed", 405),
-            Self::Unauthorized => ("unauthorized", 401),
-            Self::CrossSite => ("cross_site", 403),
-            Self::InvalidHost => ("invalid_host", 400),
-            Self::UnknownHost => ("unknown_host", 421),
-            Self::InvalidPath => ("invalid_path", 400),
-            Self::InvalidQuery => ("invalid_query", 400),
-            Self::PayloadTooLarge => ("payload_too_large", 413),
-            Self::TooLarge => ("too_large", 413),
-            Self::BodyTimeout => ("body_timeout", 408),
-            Self::BodyIncomplete => ("body_incomplete", 400),
-            Self::NotMultipart => ("not_multipart", 415),
-            Self::MalformedForm => ("malformed_form", 400),
-            Self::MissingField => ("missing_field", 400),
-            Self::DuplicateField => ("duplicate_field", 400),
-            Self::InvalidField => ("invalid_field", 400),
-            Self::Overloaded => ("overloaded", 503),
-            Self::Draining => ("draining", 503),
-            Self::Aborted => ("aborted", 500),
-            Self::BackendPanicked => ("backend_panicked", 500),
-        }
-    }
-
     /// The stable name in `error.reason`.
     #[must_use]
     pub const fn name(self) -> &'static str {
-        self.row().0
+        match self {
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::Unauthorized => "unauthorized",
+            Self::CrossSite => "cross_site",
+            Self::InvalidHost => "invalid_host",
+            Self::UnknownHost => "unknown_host",
+            Self::InvalidPath => "invalid_path",
+            Self::InvalidQuery => "invalid_query",
+            Self::PayloadTooLarge => "payload_too_large",
+            Self::TooLarge => "too_large",
+            Self::BodyTimeout => "body_timeout",
+            Self::BodyIncomplete => "body_incomplete",
+            Self::NotMultipart => "not_multipart",
+            Self::MalformedForm => "malformed_form",
+            Self::MissingField => "missing_field",
+            Self::DuplicateField => "duplicate_field",
+            Self::InvalidField => "invalid_field",
+            Self::Overloaded => "overloaded",
+            Self::Draining => "draining",
+            Self::Aborted => "aborted",
+            Self::BackendPanicked => "backend_panicked",
+        }
     }
 
     /// The HTTP status.
     #[must_use]
-    pub const fn status(self) -> u16 {
-        self.row().1
+    pub fn status(self) -> u16 {
+        static STATUSES: LazyLock<[Option<u16>; Reason::ALL.len()]> =
+            LazyLock::new(|| Reason::ALL.map(|reason| table::row(reason.name())?.status()));
+        // A test sees to it that each is in the table.
+        STATUSES.get(self as usize).copied().flatten().unwrap_or(500)
+    }
+}
+
+/// The table of all errors, Elixir's among them, which reads the same file.
+mod table {
+    const TEXT: &str = include_str!("errors.tsv");
+
+    /// A row as it is written.
+    #[derive(Debug, Clone, Copy)]
+    pub(super) struct Row {
+        #[cfg_attr(not(test), allow(dead_code, reason = "what the test below holds the table to"))]
+        pub(super) told_of: &'static str,
+        status: &'static str,
+    }
+
+    impl Row {
+        /// The exclamation mark is for Elixir.
+        pub(super) fn status(self) -> Option<u16> {
+            self.status.trim_end_matches('!').parse().ok()
+        }
+    }
+
+    pub(super) fn row(name: &str) -> Option<Row> {
+        TEXT.lines().find_map(|line| {
+            let mut fields = line.split('\t');
+            if fields.next()? != name {
+                return None;
+            }
+            Some(Row { told_of: fields.next()?, status: fields.next()? })
+        })
     }
 }
 
@@ -162,8 +194,9 @@ impl Refusal {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::collections::HashSet;
+
+    use super::*;
 
     #[test]
     fn every_reason_is_listed_once_in_the_order_of_its_counter() {
@@ -171,5 +204,15 @@ mod tests {
             assert_eq!(reason as usize, index, "{}", reason.name());
         }
         assert_eq!(Reason::ALL.iter().map(|reason| reason.name()).collect::<HashSet<_>>().len(), Reason::ALL.len());
+    }
+
+    #[test]
+    fn every_reason_is_in_the_table_of_errors_with_a_status() {
+        for reason in Reason::ALL {
+            let row = table::row(reason.name()).unwrap();
+            assert!(row.told_of.split(' ').any(|subject| subject == "edge"), "{}", reason.name());
+            assert_eq!(row.status(), Some(reason.status()));
+            assert!(reason.status() >= 400);
+        }
     }
 }
