@@ -30,6 +30,7 @@ settings = [
   proxies: System.get_env("TIDEPOOL_PROXIES"),
   data: System.get_env("TIDEPOOL_DATA") || data,
   net: System.get_env("TIDEPOOL_NET"),
+  files: System.get_env("TIDEPOOL_FILES"),
   drain: integer.("TIDEPOOL_DRAIN"),
   lame_duck: integer.("TIDEPOOL_LAME_DUCK"),
   cluster: cluster,

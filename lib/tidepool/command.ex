@@ -12,13 +12,16 @@ defmodule Tidepool.Command do
   @typedoc "Why a command has no result."
   @type refusal :: {:error, String.t()} | {:misused, String.t()}
 
-  @doc "Starts the application as it always is, but for what others would notice. What guests print goes to standard error."
-  @spec start :: :ok | refusal
-  def start do
+  @doc """
+  Starts the application as it always is, but for what others would notice, and for these settings. What guests print goes to
+  standard error.
+  """
+  @spec start(keyword) :: :ok | refusal
+  def start(settings \\ []) do
     # What is put before an application is loaded is lost then.
     for application <- [:tidepool, :logger], do: Application.load(application)
 
-    for {key, value} <- [server: false, cluster: false, data: :temporary],
+    for {key, value} <- [server: false, cluster: false, data: :temporary] ++ settings,
         do: Application.put_env(:tidepool, key, value)
 
     for {key, value} <- [backends: [], default_handler: false, level: :warning],

@@ -165,6 +165,29 @@ defmodule Tidepool.Config do
       default: 1_024,
       doc: "cap on sockets of each program."
     ],
+    files: [
+      type: {:check, &Tidepool.Files.Setting.valid?/1, Tidepool.Files.Setting.expectation()},
+      default: [],
+      doc:
+        "what of the host functions may have as folders, by the names that deploys give: modules (`Tidepool.Files`), or folders, " <>
+          "as in `[certificates: \"/etc/certificates\"]` or the string `certificates=/etc/certificates,work=/srv/work:rw`. " <>
+          "What is not named here, no deploy can have."
+    ],
+    file_timeout: [
+      type: {:integer, 1, 3_600_000},
+      default: 5_000,
+      doc: "how long an answer of `files` may take, in ms; then the guest has an error."
+    ],
+    max_program_files: [
+      type: {:integer, 0, 1_000_000},
+      default: 10_000,
+      doc: "cap on files and folders that each program has in memory."
+    ],
+    max_program_file_bytes: [
+      type: {:integer, 0, 17_179_869_184},
+      default: 67_108_864,
+      doc: "cap on what they take together, in bytes; it is part of what the program may have on the host, too."
+    ],
     lame_duck: [
       type: {:integer, 0, 3_600_000},
       default: 500,

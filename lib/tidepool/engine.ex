@@ -84,7 +84,9 @@ defmodule Tidepool.Engine do
       max_computing: cores,
       net: Tidepool.Config.words(config.net),
       max_sockets: config.max_sockets,
-      max_program_sockets: config.max_program_sockets
+      max_program_sockets: config.max_program_sockets,
+      max_program_files: config.max_program_files,
+      max_program_file_bytes: config.max_program_file_bytes
     }
   end
 

@@ -43,6 +43,7 @@ defmodule Tidepool.Native do
           | {:exists, id :: non_neg_integer}
           | {:send, id :: non_neg_integer, tag :: integer, bytes :: binary}
           | {:spawn_away, node :: pos_integer, map}
+          | {:file, folder :: binary, path :: [binary], operation :: term}
 
   @typedoc "What a process is told of messages and of the ends of others."
   @type signal ::
@@ -216,8 +217,8 @@ defmodule Tidepool.Native do
   def cancel(_task, _why), do: :erlang.nif_error(:not_loaded)
 
   @doc """
-  Starts a program, and drives its first process for a slice. Keys: `entry`, `args`, `env` (a map), `output` (a pid or `nil`),
-  `cpu_time` (ms or `nil`), `node` (this one's number) and `module` (a number, or 0).
+  Starts a program, and drives its first process for a slice. Keys: `entry`, `args`, `env` and `files` (maps), `output` and `stdio` (a
+  pid or `nil`), `cpu_time` (ms or `nil`), `node` (this one's number) and `module` (a number, or 0).
   """
   @spec start_process(runtime, name :: binary, map) :: step
   def start_process(_runtime, _name, _options), do: :erlang.nif_error(:not_loaded)

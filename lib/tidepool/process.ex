@@ -13,7 +13,9 @@ defmodule Tidepool.Process do
   `{:tidepool, pid, tag, bytes}`, to those processes that `introduce/2` has given a number in the guest's program.
   """
 
-  alias Tidepool.{Catalog, Error, Native}
+  alias Tidepool.{Catalog, Config, Error, Function, Native}
+  alias Tidepool.Files.Setting
+  alias Tidepool.Function.Folders
   alias Tidepool.Process.{Loop, Nodes, Programs}
 
   # A slice of a busy node; who waits is looked at in less.
@@ -22,11 +24,12 @@ defmodule Tidepool.Process do
 
   # How long another node may take to say what it knows of a process.
   @there_ms 5_000
-  @options [:entry, :env, :output, :stdio, :cpu_time, :node]
+  @options [:entry, :env, :files, :output, :stdio, :cpu_time, :node]
 
   @typedoc """
   - `:entry` is the export that the first process runs, a function without parameters: `"_start"` if nothing is said.
   - `:env` is its environment, a map of strings.
+  - `:files` are files that it finds in its folders in memory, a map of absolute paths and what the files hold.
   - `:output` is where lines go that the program's processes print: `:log`, which is Logger, or a pid, which gets
     `{:tidepool_output, pid, :stdout | :stderr, line}`.
   - `:stdio` is a process that has the program's standard input and output, byte for byte. It gets `{:tidepool_input, pid}` when
@@ -38,6 +41,7 @@ defmodule Tidepool.Process do
   @type option ::
           {:entry, String.t()}
           | {:env, %{String.t() => String.t()}}
+          | {:files, %{String.t() => binary}}
           | {:output, :log | pid}
           | {:stdio, pid}
           | {:cpu_time, pos_integer}
@@ -75,7 +79,7 @@ defmodule Tidepool.Process do
   def start(name, args \\ [], options \\ []), do: start(name, args, options, [])
 
   defp start(name, args, options, spawn_options) do
-    with {:ok, options} <- check(name, args, options) do
+    with {:ok, options} <- check(name, args, options), :ok <- check_files(name, options) do
       {starter, tag} = {self(), make_ref()}
       {on, options} = Map.pop!(options, :on)
       if on != node(), do: Nodes.hold(on)
@@ -109,6 +113,7 @@ defmodule Tidepool.Process do
       entry: Keyword.get(options, :entry, "_start"),
       args: args,
       env: Keyword.get(options, :env, %{}),
+      files: Keyword.get(options, :files, %{}),
       output: if(is_pid(output), do: output),
       stdio: options[:stdio],
       cpu_time: cpu_time,
@@ -124,6 +129,9 @@ defmodule Tidepool.Process do
 
       not (is_map(native.env) and Enum.all?(native.env, fn {key, value} -> text?(key) and text?(value) end)) ->
         invalid(name, "the option :env has to be a map of strings without a zero byte")
+
+      not (is_map(native.files) and Enum.all?(native.files, fn {path, bytes} -> text?(path) and is_binary(bytes) end)) ->
+        invalid(name, "the option :files has to be a map of paths and binaries")
 
       not text?(native.entry) ->
         invalid(name, "the option :entry has to be the name of an export")
@@ -144,6 +152,29 @@ defmodule Tidepool.Process do
         {:ok, native}
     end
   end
+
+  # What the function's folders are, is the deploy's to say; what is deployed under another node's settings may not fit this one's.
+  # A program of another node gets an error of each file that its node has not.
+  defp check_files(name, %{files: files, on: on}) do
+    with {:ok, %Function{files: folders}} <- fetch(name),
+         known = if(on == node(), do: Map.keys(Setting.read(Config.get(:files))), else: Folders.hosts(folders)),
+         :ok <- Folders.check(folders, known),
+         {:file, nil} <- {:file, Enum.find(Map.keys(files), &(not Folders.in_memory?(folders, &1)))} do
+      :ok
+    else
+      :unknown ->
+        :ok
+
+      {:file, path} ->
+        invalid(name, "#{inspect(path)} is in no folder that the function has in memory, such as \"/data=memory\"")
+
+      {:error, error} ->
+        {:error, %{error | function: name}}
+    end
+  end
+
+  # The start itself says what is wrong with the name.
+  defp fetch(name), do: with({:error, _reason} <- Catalog.fetch(name), do: :unknown)
 
   defp text?(text), do: is_binary(text) and String.valid?(text) and not String.contains?(text, <<0>>)
 

@@ -43,6 +43,7 @@ defmodule Tidepool.Docs.BlocksTest do
         "docs/guests.md",
         "docs/embedding.md",
         "docs/processes.md",
+        "docs/files.md",
         "docs/configuration.md"
       ] do
     test "what #{document} shows is what happens" do

@@ -1,7 +1,10 @@
+Code.require_file("certificates.exs", __DIR__)
+
 defmodule Tidepool.Processes.SocketsTest do
   # Programs with sockets, and peers of this VM: what is served, what ends a socket, and what is not granted.
   use Tidepool.Case, async: true
 
+  import Tidepool.Processes.Certificates
   import Tidepool.ProgramClient
 
   alias Tidepool.Error
@@ -146,25 +149,9 @@ defmodule Tidepool.Processes.SocketsTest do
     assert text =~ "nobody.invalid"
   end
 
-  # An authority, and the options of a server that it vouches for.
-  defp certificates do
-    names = [{:Extension, {2, 5, 29, 17}, false, [dNSName: ~c"localhost"]}]
-    own = [key: {:rsa, 2_048, 65_537}, digest: :sha256]
-
-    %{server_config: server, client_config: client} =
-      :public_key.pkix_test_data(%{
-        server_chain: %{root: own, intermediates: [], peer: [extensions: names] ++ own},
-        client_chain: %{root: own, intermediates: [], peer: own}
-      })
-
-    {server, client}
-  end
-
-  defp pem(kind, der), do: :public_key.pem_encode([{kind, der, :not_encrypted}])
-
   defp server_env(server) do
-    {:RSAPrivateKey, key} = server[:key]
-    %{"CERT" => pem(:Certificate, server[:cert]), "KEY" => pem(:RSAPrivateKey, key)}
+    {certificate, key} = identity(server)
+    %{"CERT" => certificate, "KEY" => key}
   end
 
   defp tls_connect!(port, client) do

@@ -68,6 +68,7 @@ defmodule Tidepool.ClusterMessages do
   end
 
   defp values(:net, _type), do: types().union([[], ["dns", "tcp:connect:*:443"]])
+  defp values(:files, _type), do: types().union([[], ["/data=memory", "/etc/app=host:config"]])
 
   defp values(_key, :boolean), do: types().boolean()
   defp values(_key, {:one_of, values}), do: types().union(values)

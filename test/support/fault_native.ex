@@ -26,7 +26,9 @@ defmodule Tidepool.FaultNative do
     max_computing: 2,
     net: ["*"],
     max_sockets: 64,
-    max_program_sockets: 16
+    max_program_sockets: 16,
+    max_program_files: 16,
+    max_program_file_bytes: 65_536
   }
 
   @limits %{
@@ -70,7 +72,7 @@ defmodule Tidepool.FaultNative do
   def compile_config, do: %{engine: :fast, snapshot: false, limits: @limits, was_deployed: false}
 
   @doc "A function's configuration."
-  def config(name), do: %{name: name, version: 1, instances: :fresh, limits: @limits, net: []}
+  def config(name), do: %{name: name, version: 1, instances: :fresh, limits: @limits, net: [], files: []}
 
   @doc "Settings of an edge on a port of its own."
   def edge, do: @edge
@@ -120,7 +122,8 @@ defmodule Tidepool.FaultNative do
   end
 
   @doc "How a program is started."
-  def program, do: %{entry: "_start", args: [], env: %{}, output: nil, stdio: nil, cpu_time: nil, node: 1, module: 0}
+  def program,
+    do: %{entry: "_start", args: [], env: %{}, files: %{}, output: nil, stdio: nil, cpu_time: nil, node: 1, module: 0}
 
   @doc "A part of a program of another node."
   def part, do: %{node: 2, origin: 1, module: 1, first: 1}

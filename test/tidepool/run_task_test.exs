@@ -62,6 +62,19 @@ defmodule Tidepool.RunTaskTest do
     assert {"LOW\nTIDE", "", 0} = run(["guests/build/c/upper.wasm"], "low\ntide")
   end
 
+  test "a folder of this machine is the program's by the name that it is given, and no other is" do
+    folder = tmp_folder!()
+    File.write!(Path.join(folder, "note"), "low ")
+    files = "guests/build/lunatic/files.wasm"
+    assert {"ok 8\n", "", 0} = run(["--dir", "#{folder}::/data", files, "--", "append", "/data/note", "tide"])
+    assert File.read!(Path.join(folder, "note")) == "low tide"
+    assert {"ok low tide\n", "", 0} = run(["--dir", folder, files, "--", "read", Path.join(folder, "note")])
+    assert {"ok Code.require_file" <> _more, "", 0} = run(["--dir", ".", files, "--", "read", "mix.exs"])
+    assert {"failed " <> _errno, "", 0} = run(["--dir", "#{folder}::/data", files, "--", "read", "/data/../etc/passwd"])
+    assert {"failed " <> _errno, "", 0} = run([files, "--", "read", Path.join(folder, "note")])
+    assert {"", "--dir /nowhere::/a: there is no folder" <> _more, 2} = run(["--dir", "/nowhere::/a", files])
+  end
+
   test "what is no program, and a command line that makes no sense, says so" do
     assert {"", "this is a module of functions" <> _more, 1} = run(["guests/build/rust/hello_world.wasm"])
     assert {"", "name a file" <> _more, 2} = run([])

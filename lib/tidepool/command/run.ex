@@ -15,6 +15,8 @@ defmodule Tidepool.Command.Run do
   ## Options
 
     * `--net GRANT`: what of the network the program gets, as at a deploy; may be repeated
+    * `--dir HOST::GUEST`: a folder of this machine, which the program may change, and its name there; without `::GUEST` it is
+      the same as here, and `/` for `.`; may be repeated
     * `--env NAME=VALUE`: its environment, which is empty otherwise; may be repeated
     * `--limit NAME=VALUE`: a limit as at a deploy, in ms or bytes; may be repeated
     * `--entry EXPORT`: what it runs, instead of `_start`
@@ -22,8 +24,10 @@ defmodule Tidepool.Command.Run do
   """
 
   alias Tidepool.{Command, Error}
+  alias Tidepool.Files.Folder
+  alias Tidepool.Function.Folders
 
-  @switches [net: :keep, env: :keep, limit: :keep, entry: :string, engine: :string]
+  @switches [net: :keep, dir: :keep, env: :keep, limit: :keep, entry: :string, engine: :string]
 
   @failed 1
   @misused 2
@@ -41,8 +45,11 @@ defmodule Tidepool.Command.Run do
          {:ok, limits} <- Command.limits(Keyword.get_values(options, :limit)),
          {:ok, engine} <- Command.engine(options[:engine]),
          {:ok, wasm} <- Command.read(file),
-         :ok <- Command.start(),
-         {:ok, name} <- deploy(wasm, [name: Command.name(file), limits: limits] ++ net(options) ++ engine) do
+         {:ok, dirs} <- dirs(Keyword.get_values(options, :dir)),
+         :ok <- Command.start(if(dirs == [], do: [], else: [files: Map.new(dirs, &elem(&1, 0))])),
+         folders = Enum.map(dirs, &elem(&1, 1)),
+         {:ok, name} <-
+           deploy(wasm, [name: Command.name(file), limits: limits, files: folders] ++ net(options) ++ engine) do
       Command.settle(leader)
       # Standard error is the program's. Of a pipe that breaks, for one, the VM would tell at length.
       :logger.set_primary_config(:level, :none)
@@ -75,6 +82,22 @@ defmodule Tidepool.Command.Run do
       case String.split(text, "=", parts: 2) do
         [name, value] when name != "" -> {:cont, {:ok, Map.put(env, name, value)}}
         _other -> {:halt, {:misused, "--env is NAME=VALUE, and not #{inspect(text)}"}}
+      end
+    end)
+  end
+
+  # What the node has, and what the function has of that.
+  defp dirs(texts) do
+    texts
+    |> Enum.with_index(fn text, index -> {text, "dir#{index}"} end)
+    |> Enum.reduce_while({:ok, []}, fn {text, name}, {:ok, dirs} ->
+      [host | guest] = String.split(text, "::", parts: 2)
+      folder = "#{Path.expand(Enum.join(if(guest == [], do: [host], else: guest)), "/")}=host:#{name}:rw"
+
+      cond do
+        not File.dir?(host) -> {:halt, {:misused, "--dir #{text}: there is no folder #{host}"}}
+        not Folders.valid?([folder]) -> {:halt, {:misused, "--dir is HOST::GUEST, and not #{inspect(text)}"}}
+        true -> {:cont, {:ok, dirs ++ [{{name, {Folder, path: Path.expand(host), write: true}}, folder}]}}
       end
     end)
   end

@@ -10,7 +10,7 @@ defmodule Tidepool.Function.Loader do
 
   alias Tidepool.{Config, Engine, Error, Function, Limits, Native, Telemetry}
   alias Tidepool.Catalog.Entry
-  alias Tidepool.Function.Spec
+  alias Tidepool.Function.{Folders, Spec}
 
   @typedoc "A compiled module and what it says of itself."
   @type t :: %{
@@ -107,7 +107,11 @@ defmodule Tidepool.Function.Loader do
 
   # The library takes what it knows.
   defp native_config(entry) do
-    entry |> Spec.take() |> Map.put(:version, entry.version) |> Map.update!(:limits, &Limits.complete/1)
+    entry
+    |> Spec.take()
+    |> Map.put(:version, entry.version)
+    |> Map.update!(:limits, &Limits.complete/1)
+    |> Map.update!(:files, &Folders.parse_all/1)
   end
 
   @doc "Tells that a function which the baseline tier served runs its optimised code, or why it does not."

@@ -78,6 +78,15 @@ defmodule Tidepool.Function.Spec do
       default: [],
       doc: "what of the network the function's programs may use; nothing else is open to them."
     ],
+    files: [
+      since: 6,
+      type: {:check, &Tidepool.Function.Folders.valid?/1, Tidepool.Function.Folders.expectation()},
+      typespec: quote(do: Tidepool.Function.Folders.t()),
+      each: "files",
+      text: {&Tidepool.Function.Folders.read/1, &Function.identity/1, Tidepool.Function.Folders.notation()},
+      default: [],
+      doc: "the folders that the function's programs find, in memory or answered by the host; there are no others."
+    ],
     wait: [
       of: :request,
       type: {:one_of, [:local, :majority, :all]},

@@ -10,7 +10,7 @@ defmodule Tidepool.Process.Loop do
   alias Tidepool.{Catalog, Engine, Error, Function, Log, Native}
   alias Tidepool.Function.Loader
   alias Tidepool.Host.Timer
-  alias Tidepool.Process.{Nodes, Programs, Remote}
+  alias Tidepool.Process.{Files, Nodes, Programs, Remote}
 
   # The VM's timers have an end; whoever waits for longer than ten days looks again then.
   @longest_us 864_000_000_000
@@ -377,6 +377,11 @@ defmodule Tidepool.Process.Loop do
     %{function: name, version: version} = Native.process_info(reference)
     if version != before, do: Programs.replace(self(), running(name, version))
     run(step, state)
+  end
+
+  defp serve({:file, folder, path, operation}, task, state) do
+    answer = Files.answer(folder, path, operation, Process.get(__MODULE__))
+    task |> Native.answer(answer) |> run(state)
   end
 
   defp serve({:compile, wasm}, task, state) do

@@ -79,6 +79,7 @@ fn main() {
             instances,
             limits: settings::LIMITS,
             grants: Grants::default(),
+            folders: Vec::new(),
         };
         Arc::new(module.function(config).unwrap())
     };

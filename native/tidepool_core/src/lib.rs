@@ -39,13 +39,15 @@ mod settings;
 
 pub use abi::imports::Import;
 pub use base::config::{
-    CompileBounds, CompileConfig, DenseConfig, EngineKind, FunctionConfig, Instances, NetworkConfig, RuntimeConfig,
-    Tier,
+    CompileBounds, CompileConfig, DenseConfig, EngineKind, FilesConfig, FolderConfig, FunctionConfig, Instances,
+    NetworkConfig, RuntimeConfig, Tier,
 };
 pub use base::error::{CallError, CompileError};
 pub use base::grants::Grants;
 pub use base::limits::{Limit, Limits};
-pub use base::request::{Address, Away, HostCall, HostReply, HostRequest, Peer, ProcessRequest, Request};
+pub use base::request::{
+    Address, Away, FileOperation, FileRequest, HostCall, HostReply, HostRequest, Peer, ProcessRequest, Request,
+};
 pub use base::{console, error, limits, origin, trap};
 pub use call::arrival::Part;
 pub use call::member::{ProcessInfo, ProcessRef, Signal};

@@ -161,6 +161,22 @@ defmodule Tidepool.Cluster.WireTest do
     end
   end
 
+  @version_6 "BgEAAAABAWYBi8/laHsAAAAFBWFAYiMxAAAAAAAICAAAAAAAAYagWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWloAAWYBAAAAAAAAAABlU/EAAA" <>
+               "AAAAQAAAAAAAAAAAEAAAAAAAAAABOIAAAAAAAAA+gAAAAAAIAAAAAAAAAAgAAAAAAAAAAAAEAAAAAAAA9CQAAAAAAAAAPoAAAQAAAAAAAAAAADA25l" <>
+               "dAADZG5zBWZpbGVzAAwvZGF0YT1tZW1vcnkFZmlsZXMAFC9ldGMvYXBwPWhvc3Q6Y29uZmlnAA=="
+
+  test "an entry with what version 6 brought is read as it was written, and goes out as of no earlier one" do
+    bytes = Base.decode64!(@version_6)
+    assert {:ok, {:push, [{entry, nil}]} = message} = Wire.decode(bytes)
+    assert %{name: "f", files: ["/data=memory", "/etc/app=host:config"], net: ["dns"]} = entry
+    assert Wire.encode(message) == bytes
+    assert [<<6, _rest::binary>>] = Wire.encode(message, 5)
+
+    for files <- [["/data=disk"], ["/a=memory", "/a=memory"], for(n <- 1..17, do: "/a#{n}=memory")] do
+      assert Wire.decode(Wire.encode({:push, [{%{entry | files: files}, nil}]})) == {:error, :malformed}
+    end
+  end
+
   test "nodes of an earlier version are told of a function without what its calls don't depend on" do
     known = entry("f", {1, 1, "a@b#1"}, limits: Tidepool.Limits.complete(%{}), admitted: :token)
     labelled = %{known | name: "g", labels: %{"team" => "shop"}, description: "Says hello."}

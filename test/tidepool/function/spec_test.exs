@@ -18,6 +18,7 @@ defmodule Tidepool.Function.SpecTest do
     description: ["", "Grüßt."],
     labels: [%{}, %{"team" => "shop", "beta" => "", "url" => "http://a:1"}],
     net: [[], ["dns"], ["tcp:listen:127.0.0.1:*", "udp:[::1]:5000-6000", "tls:connect:*.a.example:443"]],
+    files: [[], ["/data=memory"], ["/=host:a:rw", "/etc/app=host:b"]],
     wait_timeout: [0, 3_600_000]
   ]
 

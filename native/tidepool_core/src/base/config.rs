@@ -41,6 +41,28 @@ pub struct RuntimeConfig {
     pub max_computing: usize,
     /// Sockets of guests.
     pub network: NetworkConfig,
+    /// Files of guests.
+    pub files: FilesConfig,
+}
+
+/// What a node keeps for one program of files in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FilesConfig {
+    /// Files and folders.
+    pub max_program_files: usize,
+    /// Bytes of all of them.
+    pub max_program_bytes: usize,
+}
+
+/// A folder that the programs of a function find.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FolderConfig {
+    /// The guest's name for it: an absolute path.
+    pub path: String,
+    /// The host's name for what answers; without one the folder is kept in memory, and goes with its program.
+    pub host: Option<String>,
+    /// Whether the guest may change what is in it.
+    pub writable: bool,
 }
 
 /// What a node lets guests have of the network.
@@ -159,4 +181,6 @@ pub struct FunctionConfig {
     pub limits: Limits,
     /// What its programs may do with the network.
     pub grants: Grants,
+    /// The folders that its programs find.
+    pub folders: Vec<FolderConfig>,
 }

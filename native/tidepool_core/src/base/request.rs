@@ -24,6 +24,64 @@ pub enum HostRequest {
     Wapc(HostCall),
     /// What a process of a program asks.
     Process(ProcessRequest),
+    /// What a process asks of a folder that the host answers for.
+    File(FileRequest),
+}
+
+/// What a process asks of a folder that the host answers for. The answer is bytes, or the name of an error as in POSIX, in
+/// lower case: `enoent`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileRequest {
+    /// The host's name for the folder.
+    pub folder: String,
+    /// Names that lead from there to the file, with slashes between, without `.` and `..`; empty is the folder itself.
+    pub path: String,
+    /// What is to be done.
+    pub operation: FileOperation,
+}
+
+/// What is to be done with a file, or a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileOperation {
+    /// What it is: a byte, 0 for a file and 1 for a folder, and two numbers of 8 bytes, the size and the time of the last change in
+    /// ns since 1970. Little-endian, as all numbers here.
+    Stat,
+    /// What is in a folder: for each a byte as above, a length of 2 bytes, and the name.
+    List,
+    /// Bytes of a file, fewer at its end.
+    Read {
+        /// Where they begin.
+        offset: u64,
+        /// How many at most.
+        length: u32,
+    },
+    /// Replace bytes of a file, or add to it. The answer is empty, as for all that follow.
+    Write {
+        /// Where they begin; `None` is the file's end.
+        offset: Option<u64>,
+        /// What is to be there.
+        bytes: Vec<u8>,
+    },
+    /// Cut a file, or extend it by zeros.
+    Resize {
+        /// The bytes that it is to have.
+        size: u64,
+    },
+    /// Make what there has not been.
+    Create {
+        /// A folder, and no file?
+        folder: bool,
+    },
+    /// Remove a file, or an empty folder.
+    Remove {
+        /// A folder, and no file?
+        folder: bool,
+    },
+    /// Give it another name, in place of what has that.
+    Rename {
+        /// The path in the same folder of the host's.
+        to: String,
+    },
 }
 
 /// What a process asks of its driver: what only those can do who know the processes that drive the others. Processes are

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use crate::base::config::{EngineKind, RuntimeConfig};
+use crate::base::config::{EngineKind, FilesConfig, RuntimeConfig};
 use crate::base::console::Console;
 use crate::engine::engines::{Engine, Engines};
 use crate::instance::admission::{Admission, Idle};
@@ -34,6 +34,8 @@ pub(crate) struct Node {
     pub(crate) network: Arc<Network>,
     /// Other nodes that its programs may be on.
     pub(crate) others: Arc<Nodes>,
+    /// What a program may have of files in memory.
+    pub(crate) files: FilesConfig,
     pub(crate) memory: Arc<MemoryBudget>,
     /// Calls that wait at the caps of functions.
     pub(crate) queued_at_caps: Arc<AtomicUsize>,
@@ -74,6 +76,7 @@ impl Node {
             stats,
             network: Arc::new(Network::new(&config.network, io.clone())),
             others: Arc::default(),
+            files: config.files,
             io,
             memory: Arc::new(MemoryBudget::new(config.max_total_memory_bytes)),
             queued_at_caps: Arc::default(),

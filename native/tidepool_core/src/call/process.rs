@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use wasmtime::Val;
 
 use super::member::{Making, Member, ProcessRef, Signal, Unborn};
@@ -20,6 +21,7 @@ use crate::base::trap::Frame;
 use crate::instance::live::Instance;
 use crate::net::access::Access;
 use crate::process::config::{Config, World};
+use crate::process::files::folder::folders;
 use crate::process::handle::Process;
 use crate::process::message::Message;
 use crate::process::place::Place;
@@ -46,6 +48,8 @@ pub struct ProcessOptions {
     pub node: u64,
     /// Tells its module from all others; 0 when other nodes can't have it.
     pub module: u64,
+    /// Paths of files that it finds in its folders in memory, and what they hold.
+    pub files: Vec<(String, Bytes)>,
 }
 
 impl Default for ProcessOptions {
@@ -59,6 +63,7 @@ impl Default for ProcessOptions {
             cpu_time: None,
             node: 1,
             module: 0,
+            files: Vec::new(),
         }
     }
 }
@@ -159,19 +164,22 @@ impl Task {
 /// A program that begins: the task of its first process.
 ///
 /// # Errors
-/// [`CallError::NoProgram`] when its ABI has calls alone. What is wrong with the entry ends the task.
+/// [`CallError::NoProgram`] when its ABI has calls alone, and [`CallError::Overloaded`] when there is no room for its files, or they
+/// belong nowhere. What is wrong with the entry ends the task.
 pub(crate) fn start(target: &Arc<Target>, options: ProcessOptions) -> Result<Task, CallError> {
     if !target.module.abi.runs {
         return Err(CallError::NoProgram { abi: target.module.abi.name });
     }
-    let ProcessOptions { entry, args, env, output, stdio, cpu_time, node, module } = options;
+    let ProcessOptions { entry, args, env, output, stdio, cpu_time, node, module, files } = options;
     let place = Place::first(node, module, &target.node.others);
     let access = Access::new(&target.node.network, &target.function.grants);
     let program = Program::new(&target.function.name, target.function.version, bounds(target), access, place, output);
     let program = Arc::new(program.with_stdio(stdio));
     let world = World { args, env, ..World::default() };
-    let config = Arc::new(Config::first(world, cpu_time));
-    let process = program.add_guest(entry, config.text_bytes()).map_err(|message| CallError::Overloaded { message })?;
+    let refused = |message| CallError::Overloaded { message };
+    let folders = folders(&target.function.folders, target.node.files, &program.account, &files).map_err(refused)?;
+    let config = Arc::new(Config::first(world, folders, cpu_time));
+    let process = program.add_guest(entry, config.text_bytes()).map_err(refused)?;
     let guest = Arc::new(Guest { program, process, config, is_foreign: false });
     let call = Call::new(Arc::clone(target));
     let future = Box::pin(first(call.clone(), Arc::clone(&guest)));
@@ -244,6 +252,7 @@ pub(super) fn prepare(call: &Call, guest: Arc<Guest>, params: Vec<Val>) -> impl 
         state.call = Some(call);
         state.meter.lower(guest.config.max_memory);
         state.abi.wasi.set_world(&guest.config.world, guest.program.stdio.clone());
+        state.abi.wasi.set_folders(&guest.config.folders, &guest.program.account);
         let entry = Entry { name: guest.process.entry.clone(), params };
         let left = if guest.process.is_first() { guest.program.upgrade.take() } else { None };
         let data = state.abi.lunatic.data();

@@ -24,6 +24,7 @@ fn guest(runtime: &Arc<Runtime>, pages: u32, instances: Instances) -> Function {
         instances,
         limits: settings::LIMITS,
         grants: Grants::default(),
+        folders: Vec::new(),
     };
     module.function(config).unwrap()
 }

@@ -43,6 +43,7 @@ impl Function {
             version: config.version,
             limits: config.limits,
             grants: Arc::new(config.grants),
+            folders: config.folders.into(),
             origin: Arc::clone(&module.origin),
             exported: Arc::clone(&module.exported),
         };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::files::folder::Folders;
 use crate::base::request::Away;
 
 /// The largest memory that there is, in bytes.
@@ -20,7 +21,7 @@ pub(crate) struct World {
 }
 
 /// The configuration of a process.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Config {
     /// Largest memory, in bytes.
     pub(crate) max_memory: u64,
@@ -31,6 +32,8 @@ pub(crate) struct Config {
     pub(crate) may_spawn: bool,
     /// Shared with all processes that were made with it.
     pub(crate) world: Arc<World>,
+    /// The folders that it has; those that `world` asks for, once they are found.
+    pub(crate) folders: Folders,
     /// Bytes of `world`.
     text_bytes: usize,
 }
@@ -54,6 +57,7 @@ impl Default for Config {
             may_create_configs: false,
             may_spawn: false,
             world: Arc::default(),
+            folders: Arc::default(),
             text_bytes: 0,
         }
     }
@@ -61,7 +65,7 @@ impl Default for Config {
 
 impl Config {
     /// The configuration of a program's first process.
-    pub(crate) fn first(world: World, cpu_time: Option<Duration>) -> Self {
+    pub(crate) fn first(world: World, folders: Folders, cpu_time: Option<Duration>) -> Self {
         let args = world.args.iter().map(String::len);
         let texts = args.chain(world.env.iter().map(|(name, value)| name.len() + value.len()));
         let text_bytes = texts.map(|bytes| bytes + ENTRY_BYTES).sum();
@@ -72,6 +76,7 @@ impl Config {
             may_create_configs: true,
             may_spawn: true,
             world: Arc::new(world),
+            folders,
             text_bytes,
             ..Config::default()
         }
@@ -84,7 +89,7 @@ impl Config {
     pub(crate) fn arrived(away: Away) -> Result<Self, String> {
         let Away { max_memory, max_fuel, may: [may_compile_modules, may_create_configs, may_spawn], args, env, .. } =
             away;
-        let config = Config::first(World { args, env, ..World::default() }, None);
+        let config = Config::first(World { args, env, ..World::default() }, Folders::default(), None);
         if config.text_bytes > MAX_TEXT_BYTES {
             return Err(format!("its environment and arguments have more than {MAX_TEXT_BYTES} bytes"));
         }
@@ -110,7 +115,7 @@ impl Config {
         self.text_bytes
     }
 
-    /// What a process gets whose maker asks for `self` and has `maker` itself: never more.
+    /// What a process gets whose maker asks for `self` and has `maker` itself: never more. Folders are found apart.
     pub(crate) fn within(&self, maker: &Config) -> Self {
         let max_fuel = match (self.max_fuel, maker.max_fuel) {
             (Some(own), Some(makers)) => Some(own.min(makers)),

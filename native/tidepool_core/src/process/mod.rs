@@ -4,6 +4,7 @@
 pub(crate) mod account;
 pub(crate) mod asking;
 pub(crate) mod config;
+pub(crate) mod files;
 pub(crate) mod handle;
 mod mailbox;
 pub(crate) mod message;

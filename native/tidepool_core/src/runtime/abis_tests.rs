@@ -114,6 +114,7 @@ impl Node {
             instances,
             limits: settings::LIMITS,
             grants: Grants::default(),
+            folders: Vec::new(),
         };
         self.compile(GUEST).unwrap().function(config).unwrap()
     }

@@ -180,6 +180,7 @@ mod tests {
             instances: Instances::Fresh,
             limits,
             grants: Grants::default(),
+            folders: Vec::new(),
         };
         let request = Request { operation: Vec::new(), payload: Vec::new().into(), depth: 1, timeout: PATIENCE * 10 };
         Arc::new(module.function(config).unwrap()).start(request).unwrap()

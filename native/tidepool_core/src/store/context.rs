@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::base::config::FolderConfig;
 use crate::base::console::{Console, Line, MAX_LINE_BYTES, Stream};
 use crate::base::grants::Grants;
 use crate::base::limits::Limits;
@@ -21,6 +22,8 @@ pub(crate) struct FunctionContext {
     pub(crate) limits: Limits,
     /// What its programs may do with the network.
     pub(crate) grants: Arc<Grants>,
+    /// The folders that its programs find.
+    pub(crate) folders: Arc<[FolderConfig]>,
     pub(crate) stats: Arc<FunctionStats>,
     pub(crate) console: Arc<dyn Console>,
     pub(crate) budget: Arc<LineBudget>,
@@ -79,6 +82,7 @@ impl FunctionContext {
             version: 0,
             limits: Limits::NONE,
             grants: Arc::default(),
+            folders: Arc::default(),
             stats: Arc::default(),
             console: Arc::new(Mute),
             budget: Arc::new(LineBudget::new(0)),

@@ -81,6 +81,7 @@ impl Start {
             instances: Instances::Fresh,
             limits: limits(),
             grants: Grants::default(),
+            folders: Vec::new(),
         };
         Arc::new(self.compile(wasm).function(config).unwrap())
     }
@@ -169,6 +170,7 @@ fn a_snapshot_is_taken_once_and_kept_with_its_code() {
             instances: Instances::Fresh,
             limits: limits(),
             grants: Grants::default(),
+            folders: Vec::new(),
         };
         let function = Arc::new(module.function(config).unwrap());
         assert_eq!(support::call(&function, operation, b""), Ok(reply.as_bytes().to_vec()));

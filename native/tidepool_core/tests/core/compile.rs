@@ -206,6 +206,7 @@ fn one_module_serves_functions_of_different_limits() {
             instances: Instances::Fresh,
             limits,
             grants: Grants::default(),
+            folders: Vec::new(),
         };
         let function = Arc::new(module.function(config).unwrap());
         assert_eq!(support::call(&function, "any", b""), Ok(pages.to_string().into_bytes()));

@@ -18,6 +18,7 @@ mod dense;
 mod differential;
 mod directory;
 mod drive;
+mod files;
 mod host_calls;
 mod inline;
 mod last_words;

@@ -186,8 +186,14 @@ fn the_text_stays_readable_whatever_a_function_is_called() {
     let node = Node::small();
     let module = Arc::new(node.runtime.compile(&guest("rust/counter"), &CompileConfig::default()).unwrap());
     let name = "a\"b\\c\nd".to_owned();
-    let config =
-        FunctionConfig { name, version: 1, instances: Instances::Fresh, limits: limits(), grants: Grants::default() };
+    let config = FunctionConfig {
+        name,
+        version: 1,
+        instances: Instances::Fresh,
+        limits: limits(),
+        grants: Grants::default(),
+        folders: Vec::new(),
+    };
     let _function = Arc::new(module.function(config).unwrap());
     let extra = ("tidepool_extra".into(), "Somebody else's".into(), -7);
     let by_function = ("tidepool_each".into(), "Each function's".into(), vec![("a\"b".into(), 3)]);

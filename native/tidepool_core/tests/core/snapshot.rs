@@ -37,6 +37,7 @@ fn fresh(module: Arc<Module>) -> Arc<Function> {
         instances: Instances::Fresh,
         limits: limits(),
         grants: Grants::default(),
+        folders: Vec::new(),
     };
     Arc::new(module.function(config).unwrap())
 }

@@ -33,7 +33,8 @@ fn versioned(node: &Node, version: u64, code: &str) -> Arc<Function> {
     let wasm = program(&format!("{OWN} {code}"));
     let module = Arc::new(node.runtime.compile(&wasm, &compiled).unwrap());
     let (name, grants) = ("guest".into(), Grants::default());
-    let config = FunctionConfig { name, version, instances: Instances::Fresh, limits: limits(), grants };
+    let config =
+        FunctionConfig { name, version, instances: Instances::Fresh, limits: limits(), grants, folders: Vec::new() };
     Arc::new(module.function(config).unwrap())
 }
 

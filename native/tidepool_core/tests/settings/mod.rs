@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use tidepool_core::{CompileBounds, DenseConfig, Grants, Limits, NetworkConfig, RuntimeConfig};
+use tidepool_core::{CompileBounds, DenseConfig, FilesConfig, Grants, Limits, NetworkConfig, RuntimeConfig};
 
 pub(crate) const LIMITS: Limits = Limits {
     memory_bytes: 64 << 20,
@@ -56,6 +56,7 @@ pub(crate) fn runtime_config() -> RuntimeConfig {
         max_total_memory_bytes: u64::MAX / 2,
         max_computing: std::thread::available_parallelism().map_or(1, usize::from),
         network: network(),
+        files: FilesConfig { max_program_files: 100, max_program_bytes: 1 << 20 },
     }
 }
 

@@ -313,6 +313,7 @@ fn unfinished<'a>(
             let asked = match asked {
                 HostRequest::Wapc(call) => encode::host_call(env, call),
                 HostRequest::Process(asked) => request::request(env, asked, child),
+                HostRequest::File(asked) => request::file(env, asked),
             };
             (atoms::host(), task, asked, remaining_us, version).encode(env)
         }

@@ -16,10 +16,11 @@ use crate::function::request::ProcessHandle;
 use crate::function::wake::{Letter, post};
 use crate::node::handle::Node;
 use crate::terms::decode::{List, field};
+use crate::terms::message::message;
 use crate::terms::{atoms, encode, pid};
 
 /// Starts a program of a published function, and drives its first process for its first slice. `options` are `entry`, `args`,
-/// `env` (a map), `output` and `stdio` (a pid, or `nil`) and `cpu_time` (ms for each process, or `nil`).
+/// `env` and `files` (maps), `output` and `stdio` (a pid, or `nil`) and `cpu_time` (ms for each process, or `nil`).
 #[rustler::nif]
 fn start_process<'a>(env: Env<'a>, node: &'a Node, name: Binary<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
     let options = decode(node, env.pid(), options)?;
@@ -40,6 +41,9 @@ fn start_process<'a>(env: Env<'a>, node: &'a Node, name: Binary<'a>, options: Te
 fn decode(node: &Node, program: LocalPid, options: Term<'_>) -> NifResult<ProcessOptions> {
     let pairs = MapIterator::new(field(options, atoms::env())?).ok_or(rustler::Error::BadArg)?;
     let env = pairs.map(|(name, value)| Ok((name.decode()?, value.decode()?))).collect::<NifResult<_>>()?;
+    let pairs = MapIterator::new(field(options, atoms::files())?).ok_or(rustler::Error::BadArg)?;
+    let file = |(path, content): (Term<'_>, Term<'_>)| Ok((path.decode()?, message(content.decode()?)));
+    let files = pairs.map(file).collect::<NifResult<_>>()?;
     let output = field::<Option<LocalPid>>(options, atoms::output())?;
     let stdio = field::<Option<LocalPid>>(options, atoms::stdio())?;
     Ok(ProcessOptions {
@@ -47,6 +51,7 @@ fn decode(node: &Node, program: LocalPid, options: Term<'_>) -> NifResult<Proces
         cpu_time: field::<Option<u64>>(options, atoms::cpu_time())?.map(crate::terms::decode::millis),
         args: field::<List<String>>(options, atoms::args())?.0,
         env,
+        files,
         output: output.map(|to| Arc::new(Lines { to, io: node.io().clone() }) as Arc<dyn Output>),
         node: field(options, atoms::node())?,
         module: field(options, atoms::module())?,

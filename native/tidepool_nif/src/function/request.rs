@@ -1,7 +1,9 @@
 //! What processes ask of their drivers, as terms.
 
 use rustler::{Encoder, Env, Resource, ResourceArc, Term};
-use tidepool_core::{Address, Away, HostRequest, Peer, ProcessRef, ProcessRequest, Step, Task};
+use tidepool_core::{
+    Address, Away, FileOperation, FileRequest, HostRequest, Peer, ProcessRef, ProcessRequest, Step, Task,
+};
 
 use crate::terms::{atoms, encode, pid};
 
@@ -87,4 +89,24 @@ fn away(env: Env<'_>, away: Away) -> Term<'_> {
             (atoms::env(), away.env.encode(env)),
         ],
     )
+}
+
+/// What a process asks of a folder that the host answers for: `{:file, folder, path, operation}`, where paths are lists of names.
+pub(crate) fn file(env: Env<'_>, request: FileRequest) -> Term<'_> {
+    let kind = |folder: bool| if folder { atoms::directory() } else { atoms::file() };
+    let path = |path: &str| path.split('/').filter(|name| !name.is_empty()).collect::<Vec<_>>().encode(env);
+    let operation = match request.operation {
+        FileOperation::Stat => atoms::stat().encode(env),
+        FileOperation::List => atoms::list().encode(env),
+        FileOperation::Read { offset, length } => (atoms::read(), offset, length).encode(env),
+        FileOperation::Write { offset, bytes } => {
+            let offset = offset.map_or_else(|| atoms::eof().encode(env), |offset| offset.encode(env));
+            (atoms::write(), offset, encode::message(env, bytes)).encode(env)
+        }
+        FileOperation::Resize { size } => (atoms::resize(), size).encode(env),
+        FileOperation::Create { folder } => (atoms::create(), kind(folder)).encode(env),
+        FileOperation::Remove { folder } => (atoms::remove(), kind(folder)).encode(env),
+        FileOperation::Rename { to } => (atoms::rename(), path(&to)).encode(env),
+    };
+    (atoms::file(), request.folder, path(&request.path), operation).encode(env)
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use rustler::{Decoder, Error, NifResult, Term};
 use tidepool_core::{
-    CompileBounds, CompileConfig, DenseConfig, EngineKind, FunctionConfig, Grants, HostReply, Instances, Limits,
-    NetworkConfig, RuntimeConfig,
+    CompileBounds, CompileConfig, DenseConfig, EngineKind, FilesConfig, FolderConfig, FunctionConfig, Grants,
+    HostReply, Instances, Limits, NetworkConfig, RuntimeConfig,
 };
 
 use crate::terms::atoms;
@@ -77,6 +77,10 @@ pub(crate) fn runtime_config(map: Term<'_>) -> NifResult<RuntimeConfig> {
             max_sockets: field(map, atoms::max_sockets())?,
             max_program_sockets: field(map, atoms::max_program_sockets())?,
         },
+        files: FilesConfig {
+            max_program_files: field(map, atoms::max_program_files())?,
+            max_program_bytes: field(map, atoms::max_program_file_bytes())?,
+        },
     })
 }
 
@@ -107,7 +111,18 @@ pub(crate) fn function_config(map: Term<'_>) -> NifResult<FunctionConfig> {
         instances: instances(field(map, atoms::instances())?)?,
         limits: limits(field(map, atoms::limits())?)?,
         grants: grants(field(map, atoms::net())?)?,
+        folders: field::<List<Folder>>(map, atoms::files())?.0.into_iter().map(|folder| folder.0).collect(),
     })
+}
+
+/// A folder of a function's programs: `{path, host, writable}`, with `nil` as the host of one in memory.
+struct Folder(FolderConfig);
+
+impl<'a> Decoder<'a> for Folder {
+    fn decode(term: Term<'a>) -> NifResult<Self> {
+        let (path, host, writable) = term.decode()?;
+        Ok(Folder(FolderConfig { path, host, writable }))
+    }
 }
 
 fn grants(texts: List<String>) -> NifResult<Grants> {

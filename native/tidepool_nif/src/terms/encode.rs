@@ -19,7 +19,7 @@ struct Shared(Bytes);
 impl Resource for Shared {}
 
 /// A message of a guest's as a binary. Short ones, which most are, are copied as they are.
-fn message(env: Env<'_>, bytes: Vec<u8>) -> Term<'_> {
+pub(crate) fn message(env: Env<'_>, bytes: Vec<u8>) -> Term<'_> {
     if bytes.len() < LARGE_BYTES { copy(env, &bytes) } else { binary(env, buffers::shared(bytes)) }
 }
 

@@ -70,7 +70,14 @@ pub(super) struct Guest(Arc<Function>);
 
 impl Guest {
     pub(super) fn new(module: &Arc<Module>, instances: Instances, limits: Limits) -> Result<Self, CompileError> {
-        let config = FunctionConfig { name: "guest".into(), version: 1, instances, limits, grants: Grants::default() };
+        let config = FunctionConfig {
+            name: "guest".into(),
+            version: 1,
+            instances,
+            limits,
+            grants: Grants::default(),
+            folders: Vec::new(),
+        };
         module.function(config).map(|function| Guest(Arc::new(function)))
     }
 
@@ -92,7 +99,9 @@ fn finish(mut task: Task, mut host: impl FnMut(HostCall) -> HostReply<Vec<u8>>) 
         match task.drive(|_| Waker::from(Arc::clone(&signal))) {
             Step::Done(outcome) => return outcome,
             Step::Host(HostRequest::Wapc(call)) => task.answer(host(call)),
-            Step::Host(HostRequest::Process(_)) => task.answer(Err(b"a call is no process".to_vec())),
+            Step::Host(HostRequest::Process(_) | HostRequest::File(_)) => {
+                task.answer(Err(b"a call is no process".to_vec()))
+            }
             Step::Yield => {}
             Step::Wait => signal.wait(task.remaining()),
         }

@@ -9,6 +9,7 @@ use wasmtime_wasi::p1::wasi_snapshot_preview1::{self as library, WasiSnapshotPre
 use wiggle::GuestMemory;
 
 use super::context::context;
+use super::files;
 use crate::abi::memory::{self, PIECE_BYTES};
 use crate::abi::slots::State;
 
@@ -21,7 +22,7 @@ pub(super) const MAX_SUBSCRIPTIONS: i32 = 1_024;
 /// A subscription takes as long as copying this many bytes.
 pub(super) const SUBSCRIPTION_BYTES: usize = 4 << 10;
 /// Numbers of WASI's errors.
-const BADF: i32 = 8;
+pub(super) const BADF: i32 = 8;
 pub(super) const FAULT: i32 = 21;
 pub(super) const INVAL: i32 = 28;
 pub(super) const SUCCESS: i32 = 0;
@@ -29,35 +30,8 @@ pub(super) const SUCCESS: i32 = 0;
 /// Defines them in place of the linker's.
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
-    linker.func_wrap_async(WASI_MODULE, "fd_read", |caller, args| Box::new(fd_read(caller, args)))?;
-    linker.func_wrap_async(WASI_MODULE, "fd_pread", |caller, args| Box::new(fd_pread(caller, args)))?;
-    linker.func_wrap_async(WASI_MODULE, "fd_write", |caller, args| Box::new(fd_write(caller, args)))?;
-    linker.func_wrap_async(WASI_MODULE, "fd_pwrite", |caller, args| Box::new(fd_pwrite(caller, args)))?;
     linker.func_wrap_async(WASI_MODULE, "poll_oneoff", |caller, args| Box::new(poll_oneoff(caller, args)))?;
     linker.func_wrap_async(WASI_MODULE, "random_get", |caller, args| Box::new(random_get(caller, args)))?;
-    // There are no folders, so no path leads anywhere, however long it is.
-    let no_folder = || -> i32 { BADF };
-    linker.func_wrap(WASI_MODULE, "path_create_directory", move |_: i32, _: i32, _: i32| no_folder())?;
-    linker.func_wrap(WASI_MODULE, "path_remove_directory", move |_: i32, _: i32, _: i32| no_folder())?;
-    linker.func_wrap(WASI_MODULE, "path_unlink_file", move |_: i32, _: i32, _: i32| no_folder())?;
-    linker.func_wrap(WASI_MODULE, "path_filestat_get", move |_: i32, _: i32, _: i32, _: i32, _: i32| no_folder())?;
-    linker.func_wrap(WASI_MODULE, "path_symlink", move |_: i32, _: i32, _: i32, _: i32, _: i32| no_folder())?;
-    linker
-        .func_wrap(WASI_MODULE, "path_readlink", move |_: i32, _: i32, _: i32, _: i32, _: i32, _: i32| no_folder())?;
-    linker.func_wrap(WASI_MODULE, "path_rename", move |_: i32, _: i32, _: i32, _: i32, _: i32, _: i32| no_folder())?;
-    linker.func_wrap(WASI_MODULE, "path_link", move |_: i32, _: i32, _: i32, _: i32, _: i32, _: i32, _: i32| {
-        no_folder()
-    })?;
-    linker.func_wrap(
-        WASI_MODULE,
-        "path_filestat_set_times",
-        move |_: i32, _: i32, _: i32, _: i32, _: i64, _: i64, _: i32| no_folder(),
-    )?;
-    linker.func_wrap(
-        WASI_MODULE,
-        "path_open",
-        move |_: i32, _: i32, _: i32, _: i32, _: i32, _: i64, _: i64, _: i32, _: i32| no_folder(),
-    )?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -77,27 +51,30 @@ pub(super) fn at_most(count: i32, most: i32) -> i32 {
     if (0..=most).contains(&count) { count } else { most }
 }
 
-async fn fd_read(mut caller: Caller<'_, State>, args: (i32, i32, i32, i32)) -> wasmtime::Result<i32> {
+pub(super) async fn fd_read(caller: &mut Caller<'_, State>, args: (i32, i32, i32, i32)) -> wasmtime::Result<i32> {
     let (fd, buffers, count, size) = args;
-    let (mut memory, context) = world(&mut caller)?;
+    let (mut memory, context) = world(caller)?;
     library::fd_read(context, &mut memory, fd, buffers, at_most(count, MAX_BUFFERS), size).await
 }
 
-async fn fd_pread(mut caller: Caller<'_, State>, args: (i32, i32, i32, i64, i32)) -> wasmtime::Result<i32> {
+pub(super) async fn fd_pread(caller: &mut Caller<'_, State>, args: (i32, i32, i32, i64, i32)) -> wasmtime::Result<i32> {
     let (fd, buffers, count, offset, size) = args;
-    let (mut memory, context) = world(&mut caller)?;
+    let (mut memory, context) = world(caller)?;
     library::fd_pread(context, &mut memory, fd, buffers, at_most(count, MAX_BUFFERS), offset, size).await
 }
 
-async fn fd_write(mut caller: Caller<'_, State>, args: (i32, i32, i32, i32)) -> wasmtime::Result<i32> {
+pub(super) async fn fd_write(caller: &mut Caller<'_, State>, args: (i32, i32, i32, i32)) -> wasmtime::Result<i32> {
     let (fd, buffers, count, size) = args;
-    let (mut memory, context) = world(&mut caller)?;
+    let (mut memory, context) = world(caller)?;
     library::fd_write(context, &mut memory, fd, buffers, at_most(count, MAX_BUFFERS), size).await
 }
 
-async fn fd_pwrite(mut caller: Caller<'_, State>, args: (i32, i32, i32, i64, i32)) -> wasmtime::Result<i32> {
+pub(super) async fn fd_pwrite(
+    caller: &mut Caller<'_, State>,
+    args: (i32, i32, i32, i64, i32),
+) -> wasmtime::Result<i32> {
     let (fd, buffers, count, offset, size) = args;
-    let (mut memory, context) = world(&mut caller)?;
+    let (mut memory, context) = world(caller)?;
     library::fd_pwrite(context, &mut memory, fd, buffers, at_most(count, MAX_BUFFERS), offset, size).await
 }
 
@@ -106,12 +83,27 @@ async fn poll_oneoff(mut caller: Caller<'_, State>, args: (i32, i32, i32, i32)) 
     if at_most(count, MAX_SUBSCRIPTIONS) != count {
         return Ok(INVAL);
     }
+    let all = usize::try_from(count).unwrap_or(0);
+    if let Some(happened) = files::ready(&mut caller, subscriptions, events, all) {
+        return told(&mut caller, happened, size);
+    }
     let outcome = {
         let (mut memory, context) = world(&mut caller)?;
         library::poll_oneoff(context, &mut memory, subscriptions, events, count, size).await
     };
-    memory::copied(&mut caller, usize::try_from(count).unwrap_or(0) * SUBSCRIPTION_BYTES).await;
+    memory::copied(&mut caller, all * SUBSCRIPTION_BYTES).await;
     outcome
+}
+
+/// Tells a guest how many events there are.
+fn told(caller: &mut Caller<'_, State>, happened: Result<u32, i32>, size: i32) -> wasmtime::Result<i32> {
+    let happened = match happened {
+        Ok(happened) => happened,
+        Err(errno) => return Ok(errno),
+    };
+    let memory = memory::memory(caller)?;
+    let written = memory.write(caller, memory::unsigned(size), &happened.to_le_bytes());
+    Ok(if written.is_ok() { SUCCESS } else { FAULT })
 }
 
 async fn random_get(mut caller: Caller<'_, State>, (ptr, len): (i32, i32)) -> wasmtime::Result<i32> {

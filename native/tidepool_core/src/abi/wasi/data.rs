@@ -5,8 +5,11 @@ use std::sync::Arc;
 use wasmtime::TypedFunc;
 use wasmtime_wasi::p1::WasiP1Ctx;
 
+use super::files::open::Files;
 use super::output::Output;
+use crate::process::account::Account;
 use crate::process::config::World;
+use crate::process::files::folder::Preopen;
 use crate::process::stdio::Stdio;
 
 /// The slot of WASI.
@@ -20,6 +23,8 @@ pub(crate) struct WasiSlot {
     pub(super) stdio: Option<Arc<Stdio>>,
     /// Only programs have them.
     pub(super) streams: Option<Streams>,
+    /// Its folders and what it has open in them; `None` when it has none. Boxed for the same reason as the context.
+    pub(super) files: Option<Box<Files>>,
     /// `_start` of a program.
     pub(super) entry: Option<TypedFunc<(), ()>>,
 }
@@ -28,6 +33,11 @@ impl WasiSlot {
     /// Says what the guest finds, before it calls an import.
     pub(crate) fn set_world(&mut self, world: &Arc<World>, stdio: Option<Arc<Stdio>>) {
         (self.world, self.stdio) = (Some(Arc::clone(world)), stdio);
+    }
+
+    /// Says which folders the guest finds; what it opens in them counts in its program's account.
+    pub(crate) fn set_folders(&mut self, folders: &[Preopen], account: &Arc<Account>) {
+        self.files = (!folders.is_empty()).then(|| Box::new(Files::new(folders, account)));
     }
 }
 

@@ -1,11 +1,13 @@
 //! WASI preview 1, and preview 0 with it: whole programs as calls, and the imports that some waPC guests need.
 //!
-//! What a guest finds is empty: no files, no network, no environment; clocks and randomness are real. A program gets the
-//! operation as its name (`argv[0]`), the payload as stdin, and its stdout is the reply.
+//! What a call finds is empty: no files, no network, no environment; clocks and randomness are real. A program gets the
+//! operation as its name (`argv[0]`), the payload as stdin, and its stdout is the reply. A process finds the folders that its
+//! program has.
 
 mod bounded;
 pub(crate) mod context;
 pub(crate) mod data;
+pub(crate) mod files;
 pub(crate) mod imports;
 mod input;
 pub(crate) mod output;

@@ -1,4 +1,4 @@
-//! Preview 0, `wasi_unstable`, which guests of older compilers import: preview 1 under another name, but for three
+//! Preview 0, `wasi_unstable`, which guests of older compilers import: preview 1 under another name, but for four
 //! functions whose arguments lie otherwise.
 //!
 //! Source of both layouts: `typenames.witx` of each, in wasmtime-wasi.
@@ -9,7 +9,8 @@ use wasmtime::{Caller, Linker};
 use wasmtime_wasi::p1::wasi_snapshot_preview1 as library;
 use wiggle::GuestMemory;
 
-use super::bounded::{FAULT, INVAL, MAX_SUBSCRIPTIONS, SUBSCRIPTION_BYTES, SUCCESS, WASI_MODULE, at_most, world};
+use super::bounded::{BADF, FAULT, INVAL, MAX_SUBSCRIPTIONS, SUBSCRIPTION_BYTES, SUCCESS, WASI_MODULE, at_most, world};
+use super::files::{self, FILESTAT_BYTES};
 use crate::abi::memory;
 use crate::abi::slots::State;
 
@@ -20,7 +21,6 @@ const SUBSCRIPTION_0: usize = 56;
 const SUBSCRIPTION_1: usize = 48;
 const EVENT: usize = 32;
 const FILESTAT_0: usize = 56;
-const FILESTAT_1: usize = 64;
 /// Preview 1's numbers of what `fd_seek` counts from, by preview 0's: where it is, the end, the start.
 const WHENCE: [i32; 3] = [1, 2, 0];
 
@@ -30,6 +30,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.alias_module(WASI_MODULE, PREVIEW_0)?;
     linker.func_wrap_async(PREVIEW_0, "fd_seek", |caller, args| Box::new(fd_seek(caller, args)))?;
     linker.func_wrap_async(PREVIEW_0, "fd_filestat_get", |caller, args| Box::new(fd_filestat_get(caller, args)))?;
+    linker.func_wrap_async(PREVIEW_0, "path_filestat_get", |caller, args| Box::new(path_filestat_get(caller, args)))?;
     linker.func_wrap_async(PREVIEW_0, "poll_oneoff", |caller, args| Box::new(poll_oneoff(caller, args)))?;
     linker.allow_shadowing(false);
     Ok(())
@@ -38,27 +39,51 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 async fn fd_seek(mut caller: Caller<'_, State>, args: (i32, i64, i32, i32)) -> wasmtime::Result<i32> {
     let (fd, offset, whence, position) = args;
     let Some(whence) = usize::try_from(whence).ok().and_then(|at| WHENCE.get(at)) else { return Ok(INVAL) };
+    if let Some(errno) = files::seek(&mut caller, fd, offset, *whence, position).await {
+        return Ok(errno);
+    }
     let (mut memory, context) = world(&mut caller)?;
     library::fd_seek(context, &mut memory, fd, offset, *whence, position).await
 }
 
 async fn fd_filestat_get(mut caller: Caller<'_, State>, (fd, at): (i32, i32)) -> wasmtime::Result<i32> {
-    let mut stat = [0; FILESTAT_1];
-    {
-        let (_, context) = world(&mut caller)?;
-        let errno = library::fd_filestat_get(context, &mut GuestMemory::Unshared(&mut stat), fd, 0).await?;
-        if errno != SUCCESS {
-            return Ok(errno);
+    let stat = match files::stat_of_descriptor(&mut caller, fd).await {
+        Some(own) => own,
+        None => {
+            let mut stat = [0; FILESTAT_BYTES];
+            let (_, context) = world(&mut caller)?;
+            let errno = library::fd_filestat_get(context, &mut GuestMemory::Unshared(&mut stat), fd, 0).await?;
+            if errno == SUCCESS { Ok(stat) } else { Err(errno) }
         }
-    }
+    };
+    tell_stat(&mut caller, stat, at)
+}
+
+async fn path_filestat_get(
+    mut caller: Caller<'_, State>,
+    (fd, _lookup, path, length, at): (i32, i32, i32, i32, i32),
+) -> wasmtime::Result<i32> {
+    let stat = files::stat_of_path(&mut caller, fd, (path, length)).await.unwrap_or(Err(BADF));
+    tell_stat(&mut caller, stat, at)
+}
+
+/// Writes what is known of a file.
+fn tell_stat(
+    caller: &mut Caller<'_, State>,
+    stat: Result<[u8; FILESTAT_BYTES], i32>,
+    at: i32,
+) -> wasmtime::Result<i32> {
+    let stat = match stat {
+        Ok(stat) => stat,
+        Err(errno) => return Ok(errno),
+    };
     // The number of links has four bytes less, and takes the place that four bytes of nothing had before it.
     let mut older = [0; FILESTAT_0];
     copy(&stat, 0..20, &mut older, 0);
     copy(&stat, 24..28, &mut older, 20);
     copy(&stat, 32..64, &mut older, 24);
-    let at = memory::unsigned(at);
-    let memory = memory::memory(&mut caller)?;
-    Ok(if memory.write(&mut caller, at, &older).is_ok() { SUCCESS } else { FAULT })
+    let memory = memory::memory(caller)?;
+    Ok(if memory.write(caller, memory::unsigned(at), &older).is_ok() { SUCCESS } else { FAULT })
 }
 
 /// Has preview 1's serve a copy of the subscriptions. Nothing is written but the events.

@@ -157,7 +157,14 @@ pub(crate) fn function_of(
     limits: Limits,
 ) -> Result<Arc<Function>, CompileError> {
     let module: Arc<Module> = Arc::new(runtime.compile(wasm, config)?);
-    let config = FunctionConfig { name: "guest".into(), version: 1, instances, limits, grants: Grants::default() };
+    let config = FunctionConfig {
+        name: "guest".into(),
+        version: 1,
+        instances,
+        limits,
+        grants: Grants::default(),
+        folders: Vec::new(),
+    };
     Ok(Arc::new(module.function(config)?))
 }
 
@@ -212,7 +219,7 @@ pub(crate) fn finish(mut task: Task, mut host: impl FnMut(HostCall) -> HostReply
         match drive(&mut task, &signal) {
             Step::Done(outcome) => return outcome,
             Step::Host(HostRequest::Wapc(call)) => task.answer(host(call)),
-            Step::Host(HostRequest::Process(request)) => panic!("a call is no process: {request:?}"),
+            Step::Host(request) => panic!("a call is no process: {request:?}"),
             Step::Yield => {}
             Step::Wait => {
                 signal.wait(task.remaining());

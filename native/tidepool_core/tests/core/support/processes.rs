@@ -5,7 +5,8 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use tidepool_core::{
-    Address, CallError, Function, HostRequest, ProcessOptions, ProcessRef, ProcessRequest, Signal, Step, Task,
+    Address, CallError, FileRequest, Function, HostReply, HostRequest, ProcessOptions, ProcessRef, ProcessRequest,
+    Signal, Step, Task,
 };
 
 use super::signal::Signal as Woken;
@@ -26,6 +27,9 @@ struct Driven {
 /// Makes a function of a module that a process wants compiled.
 type Compile = Box<dyn Fn(&[u8]) -> Arc<Function>>;
 
+/// Answers what a process asks of a folder of the host's.
+type Files = Box<dyn FnMut(FileRequest) -> HostReply<Vec<u8>>>;
+
 /// A program that runs.
 pub(crate) struct Processes {
     driven: HashMap<u64, Driven>,
@@ -39,6 +43,8 @@ pub(crate) struct Processes {
     pub(crate) compile: Option<Compile>,
     /// The version that the first process may become.
     pub(crate) newest: Option<Arc<Function>>,
+    /// Answers for files of the host's.
+    pub(crate) files: Option<Files>,
 }
 
 fn address(id: u64) -> Address {
@@ -57,6 +63,7 @@ impl Processes {
             first,
             compile: None,
             newest: None,
+            files: None,
         };
         task.set_address(address(1));
         all.add(1, task);
@@ -131,6 +138,10 @@ impl Processes {
                     if let Some(driven) = self.driven.get(&id) {
                         driven.task.answer(Ok(Vec::new()));
                     }
+                }
+                Step::Host(HostRequest::File(request)) => {
+                    let reply = self.files.as_mut().map(|files| files(request)).unwrap();
+                    driven.task.answer(reply);
                 }
                 Step::Host(other) => panic!("{other:?}"),
             }

@@ -95,8 +95,14 @@ pub(crate) fn granted(node: &Node, code: &str, grants: &str) -> Processes {
     let compiled = CompileConfig { engine: EngineKind::Dense, ..CompileConfig::default() };
     let module = Arc::new(node.runtime.compile(&program(code), &compiled).unwrap());
     let grants = Grants::parse(grants.split_whitespace()).unwrap();
-    let config =
-        FunctionConfig { name: "guest".into(), version: 1, instances: Instances::Fresh, limits: limits(), grants };
+    let config = FunctionConfig {
+        name: "guest".into(),
+        version: 1,
+        instances: Instances::Fresh,
+        limits: limits(),
+        grants,
+        folders: Vec::new(),
+    };
     Processes::start(&Arc::new(module.function(config).unwrap()), ProcessOptions::default())
 }
 

@@ -114,7 +114,11 @@ async fn spawn(mut caller: Caller<'_, State>, args: SpawnArgs) -> wasmtime::Resu
         permitted(&mut caller, &guest)?;
         let entry = text(&mut caller, entry, entry_len)?;
         let params = checked_params(&mut caller, params, params_len)?;
+        let asked = config != super::spawn::OWN;
         let config = super::spawn::config(&mut caller, &guest, config)?;
+        if let Some(folder) = config.world.preopens.first().filter(|_folder| asked) {
+            return Err(trap(&mut caller, format!("a process on another node can't have the folder `{folder}`")));
+        }
         if !guest.program.place.others.all().contains(&node) {
             Err((FAILED, format!("there is no node {node}")))
         } else if module == 0 || module != module_id(&guest) {

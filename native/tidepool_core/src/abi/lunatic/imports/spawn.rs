@@ -12,8 +12,10 @@ use crate::abi::lunatic::data::{Guest, Plan};
 use crate::abi::lunatic::support::{OK, ask, failed, guest, no_handle, put, text, trap, wait};
 use crate::abi::memory;
 use crate::abi::slots::State;
+use crate::abi::wasi::files;
 use crate::base::request::ProcessRequest;
 use crate::process::config::Config;
+use crate::process::files::folder::Preopen;
 use crate::process::handle::Process;
 use crate::process::program::Program;
 use crate::process::registry::{Claim, Registry};
@@ -22,9 +24,11 @@ const MODULE: &str = "lunatic::process";
 /// `get_or_spawn` when another process has the name.
 const TAKEN: i32 = 2;
 /// For a configuration or a module: the caller's own.
-const OWN: i64 = -1;
+pub(super) const OWN: i64 = -1;
 /// Bytes of a parameter: its type, and 16 of its value.
 const PARAM_BYTES: usize = 17;
+/// Most folders of a process.
+const MAX_FOLDERS: usize = 64;
 /// Most parameters.
 const MAX_PARAMS: usize = 1_000;
 
@@ -79,6 +83,7 @@ pub(super) async fn make(
         handle => data.modules.get(handle.cast_unsigned()).cloned().map(Some),
     };
     let Some(module) = module else { return Err(no_handle(caller, "module", wanted.module.cast_unsigned())) };
+    let config = if wanted.config == OWN { config } else { with_folders(caller, guest, config).await? };
     let child = match guest.program.add_guest(entry, config.text_bytes()) {
         Ok(child) => child,
         Err(text) => return Ok(Err(text)),
@@ -94,10 +99,10 @@ pub(super) async fn make(
     }
 }
 
-/// The configuration of a process that is to be made: never more than its maker has.
+/// The configuration of a process that is to be made: never more than its maker has. It has yet to get folders.
 ///
 /// # Errors
-/// Traps the guest when there is no such configuration, or it has what nobody could give.
+/// Traps the guest when there is no such configuration, as it asks for.
 pub(super) fn config(caller: &mut Caller<'_, State>, guest: &Guest, config: i64) -> wasmtime::Result<Arc<Config>> {
     let found = match config {
         OWN => Some(Arc::clone(&guest.config)),
@@ -107,10 +112,35 @@ pub(super) fn config(caller: &mut Caller<'_, State>, guest: &Guest, config: i64)
         }
     };
     let Some(found) = found else { return Err(no_handle(caller, "configuration", config.cast_unsigned())) };
-    match found.world.preopens.first() {
-        Some(folder) => Err(trap(caller, format!("there is no folder `{folder}` that a process could have"))),
-        None => Ok(found),
+    Ok(found)
+}
+
+/// The configuration with the folders that it asks for, each within one of its maker's.
+///
+/// # Errors
+/// Traps the guest when it has no such folder itself.
+async fn with_folders(
+    caller: &mut Caller<'_, State>,
+    guest: &Guest,
+    mut config: Arc<Config>,
+) -> wasmtime::Result<Arc<Config>> {
+    if config.world.preopens.len() > MAX_FOLDERS {
+        return Err(trap(caller, format!("a configuration has more than {MAX_FOLDERS} folders")));
     }
+    let mut folders = Vec::new();
+    for name in &config.world.preopens {
+        let folder = Preopen::within(&guest.config.folders, name);
+        let found = match folder {
+            Some(folder) => files::is_folder(caller, &folder).await.then_some(folder),
+            None => None,
+        };
+        let missing = || format!("there is no folder `{name}` that a process could have");
+        folders.push(found.ok_or_else(|| trap(caller, missing()))?);
+    }
+    if !folders.is_empty() {
+        Arc::make_mut(&mut config).folders = folders.into();
+    }
+    Ok(config)
 }
 
 /// A process that is being made: it is none, unless that is done, or a driver has it. Its maker may end before.
