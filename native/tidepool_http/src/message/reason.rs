@@ -193,6 +193,7 @@ impl Refusal {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use std::collections::HashSet;
 
