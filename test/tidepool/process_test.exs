@@ -93,6 +93,22 @@ defmodule Tidepool.ProcessTest do
       assert outcome(starting) in [:killed, :noproc]
     end
 
+    test "is what kills it, while whoever it answers drives it" do
+      env = %{"SUBJECT" => "pairs", "COUNT" => "20", "SECONDS" => "600"}
+      {:ok, program} = "lunatic" |> deploy!("bench") |> Tidepool.Process.start(["bench"], env: env)
+      on_exit(fn -> Tidepool.Process.kill(program) end)
+      %{program: number} = Tidepool.Process.info(program)
+      all = fn -> for %{program: ^number, pid: pid} <- Tidepool.Process.list(), pid != program, do: pid end
+      eventually(fn -> length(all.()) == 40 end, @patience)
+      monitors = Map.new(all.(), &{Process.monitor(&1), &1})
+      program_monitor = Process.monitor(program)
+      # Each takes the other of its pair along, and with that the program.
+      all.() |> Enum.random() |> Tidepool.Process.kill()
+      for {monitor, pid} <- monitors, do: assert_receive({:DOWN, ^monitor, :process, ^pid, _reason}, @patience)
+      assert_receive {:DOWN, ^program_monitor, :process, ^program, _reason}, @patience
+      assert all.() == []
+    end
+
     test "is told when the process is gone for all others, too", %{name: name} do
       first = Puppets.start(name)
       Puppets.tell(first, ?D, 0)

@@ -34,6 +34,9 @@ pub enum Step {
     Wait,
 }
 
+/// A slice that another process of the VM may wait for, rather than have this one scheduled.
+const BRIEF: Duration = Duration::from_micros(50);
+
 /// For drivers that are not to be woken.
 type NoWaker = fn(&tokio::runtime::Handle) -> Waker;
 
@@ -312,9 +315,20 @@ impl Task {
             Slice::NotYet => self.started_at,
             Slice::Last { ended, .. } => ended,
         };
+        self.until().saturating_duration_since(now)
+    }
+
+    /// When that time is over.
+    #[must_use]
+    pub fn until(&self) -> Instant {
         let later = self.member.as_ref().and_then(|member| member.guest.process.next_later());
-        let until = [self.call.channel.wake_at(), later].into_iter().flatten().fold(self.deadline, Instant::min);
-        until.saturating_duration_since(now)
+        [self.call.channel.wake_at(), later].into_iter().flatten().fold(self.deadline, Instant::min)
+    }
+
+    /// Whether its guest computes little at a time, as of its last slice: whoever has woken it may drive it.
+    #[must_use]
+    pub fn is_brief(&self) -> bool {
+        self.future.is_some() && !self.call.channel.long() && self.last_slice() < BRIEF
     }
 
     /// The version of the function that is called.

@@ -172,18 +172,20 @@ impl Process {
         Poll::Pending
     }
 
-    /// Puts a message into the mailbox, unless that has `bound` bytes, or the program all that it may have, and the owner has
-    /// others to receive first: then `sender` is woken when there is room.
-    pub(crate) fn send(&self, message: Message, bound: usize, sender: &Waker) -> Sent {
+    /// Puts a message of another process into the mailbox, unless that has `bound` bytes, or the program all that it may have, and
+    /// the owner has others to receive first: then `waker` is woken when there is room.
+    pub(crate) fn send(&self, message: Message, from: &Process, bound: usize, waker: &Waker) -> Sent {
         let woken = {
             let mut inner = self.inner();
-            if self.is_dead() {
+            // Nothing comes from a process after the word of its death: who is told of that has noted it before, and its
+            // driver may end while its guest runs on another's thread.
+            if self.is_dead() || from.is_dead() {
                 return Sent::Done;
             }
             inner.take_due();
             let next = inner.mailbox.len() == 0 || inner.mailbox.wants(message.tag());
             if !next && !inner.has_room(message.bytes(), bound) {
-                inner.mailbox.wait_for_room(sender);
+                inner.mailbox.wait_for_room(waker);
                 return Sent::Full(message);
             }
             inner.push(message)

@@ -330,7 +330,7 @@ mod tests {
         let process = program.add_guest("a".into(), 0).unwrap();
         let send = |tag| {
             let message = Message::Data(Data::of(tag, vec![0; 600]));
-            matches!(process.send(message, 1_000, Waker::noop()), Sent::Done)
+            matches!(process.send(message, &process, 1_000, Waker::noop()), Sent::Done)
         };
         assert!(send(1), "one gets in however large it is");
         assert!(!send(1));
@@ -342,12 +342,26 @@ mod tests {
         assert!(send(1), "there is room again");
         let woken = Arc::new(Flag::default());
         let held = Message::Data(Data::of(3, vec![0; 600]));
-        assert!(matches!(process.send(held, 1_000, &Waker::from(Arc::clone(&woken))), Sent::Full(_)));
+        assert!(matches!(process.send(held, &process, 1_000, &Waker::from(Arc::clone(&woken))), Sent::Full(_)));
         assert!(process.poll_receive(&[3], 1_000, None, &cx, &mut None).is_pending());
         assert!(woken.0.swap(false, Ordering::Relaxed), "it has what is waited for now");
         program.remove(&process);
         assert!(send(1) && send(1), "nobody is held by the dead");
         assert_eq!(process.queue(), (0, 0));
+    }
+
+    #[test]
+    fn nothing_comes_from_a_process_after_the_word_of_its_death() {
+        let program = program(2, 1_000);
+        let [to, from] = ["a", "b"].map(|entry| program.add_guest(entry.into(), 0).unwrap());
+        let send = || matches!(to.send(message(1), &from, 1_000, Waker::noop()), Sent::Done);
+        assert!(send());
+        program.process_died(from.id);
+        to.deliver(Message::ProcessDied { id: from.id }, 1_000);
+        assert!(send(), "it is not held");
+        assert!(matches!(to.receive(&[], 1_000), Some(Message::Data(_))));
+        assert!(matches!(to.receive(&[], 1_000), Some(Message::ProcessDied { .. })));
+        assert!(to.receive(&[], 1_000).is_none());
     }
 
     fn message(bytes: usize) -> Message {
@@ -358,7 +372,7 @@ mod tests {
     fn all_processes_together_have_no_more_than_the_program_may_and_what_is_received_makes_room() {
         let program = with(Bounds { processes: 9, mailbox_bytes: 100_000, total_bytes: 150_000 });
         let [one, other] = ["a", "b"].map(|entry| program.add_guest(entry.into(), 0).unwrap());
-        let send = |to: &Process, bytes| matches!(to.send(message(bytes), 100_000, Waker::noop()), Sent::Done);
+        let send = |to: &Process, bytes| matches!(to.send(message(bytes), to, 100_000, Waker::noop()), Sent::Done);
         assert!(send(&one, 50_000) && send(&one, 40_000) && send(&other, 10_000));
         assert!(!send(&other, 80_000), "its mailbox has room, and the program has none");
         let later = Duration::from_secs(100);
@@ -380,7 +394,7 @@ mod tests {
     fn a_mailbox_takes_as_much_again_of_what_nobody_can_wait_with_and_then_its_owner_is_to_end() {
         let program = program(1, 1_000);
         let process = program.add_guest("a".into(), 0).unwrap();
-        assert!(matches!(process.send(message(700), 1_000, Waker::noop()), Sent::Done));
+        assert!(matches!(process.send(message(700), &process, 1_000, Waker::noop()), Sent::Done));
         for id in 0..12 {
             process.deliver(Message::ProcessDied { id }, 1_000);
         }

@@ -1,16 +1,16 @@
 //! Calls: tasks of the core, driven by the process that made them.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, Resource, ResourceArc, Term};
 use tidepool_core::{
-    CallError, Cancel, HostReply, HostRequest, Kept, ProcessRef, ProcessRequest, Request, Step, Task, Usage,
+    CallError, Cancel, HostReply, HostRequest, ProcessRef, ProcessRequest, Request, Step, Task, Usage,
 };
 
 use crate::function::deploy::FunctionHandle;
 use crate::function::request;
-use crate::function::wake::{Waker, sending};
+use crate::function::turn::{Call, Seat, drive};
 use crate::node::handle::Node;
 use crate::terms::message::message;
 use crate::terms::{atoms, decode, encode};
@@ -23,15 +23,10 @@ use crate::terms::{atoms, decode, encode};
 /// `ethr_mutex_lock`.)
 pub(crate) struct TaskHandle {
     owner: LocalPid,
-    call: Mutex<Option<Call>>,
+    /// Of a process, whoever has woken it may have it for a moment: see [`crate::function::turn`].
+    call: Arc<Seat>,
     /// Where an observed call's account is kept once it is over.
     account: Option<Box<OnceLock<Usage>>>,
-}
-
-struct Call {
-    task: Task,
-    /// The waker of the current wait.
-    waker: Option<Arc<Waker>>,
 }
 
 #[rustler::resource_impl]
@@ -39,7 +34,13 @@ impl Resource for TaskHandle {}
 
 impl TaskHandle {
     fn new(owner: LocalPid, call: Call) -> Self {
-        TaskHandle { owner, call: Mutex::new(Some(call)), account: None }
+        let waker = call.waker.as_ref().filter(|_| call.task.is_process()).cloned();
+        let seat: Arc<Seat> = Arc::new(Mutex::new(Some(call)));
+        if let Some(waker) = waker {
+            let weak: Weak<Seat> = Arc::downgrade(&seat);
+            waker.take_seat(weak);
+        }
+        TaskHandle { owner, call: seat, account: None }
     }
 
     fn over(&self, task: &Task) {
@@ -92,7 +93,7 @@ fn call_observed<'a>(
     let timeout = decode::timeout(timeout_ms)?;
     Ok(match start(node, name, operation, payload, depth, timeout) {
         Some(Ok(task)) => {
-            let handle = TaskHandle::new(env.pid(), Call { task, waker: None });
+            let handle = TaskHandle::new(env.pid(), Call::new(task));
             let handle = ResourceArc::new(TaskHandle { account: Some(Box::default()), ..handle });
             let term = handle.encode(env);
             (Some(term), next_slice(env, term, &handle, None))
@@ -172,26 +173,26 @@ pub(crate) fn take_over(env: Env<'_>, task: Task, step: Step, ago: Duration) -> 
         Step::Yield | Step::Wait => first_slice(env, task),
         Step::Done(_) | Step::Host(_) => {
             let remaining = task.remaining().saturating_sub(ago);
-            own(env, task, None, step, remaining)
+            own(env, Call::new(task), step, remaining)
         }
     }
 }
 
-pub(crate) fn first_slice(env: Env<'_>, mut task: Task) -> Term<'_> {
-    let mut waker = None;
-    let step = drive(env, &mut task, &mut waker, env.pid());
-    let remaining = task.remaining();
-    own(env, task, waker, step, remaining)
+pub(crate) fn first_slice(env: Env<'_>, task: Task) -> Term<'_> {
+    let mut call = Call::new(task);
+    let step = drive(env, &mut call, env.pid());
+    let remaining = call.task.remaining();
+    own(env, call, step, remaining)
 }
 
-/// `task` as a term of its new owner, unless it is over.
-fn own(env: Env<'_>, task: Task, waker: Option<Arc<Waker>>, step: Step, remaining: Duration) -> Term<'_> {
+/// A task as a term of its new owner, unless it is over.
+fn own(env: Env<'_>, mut call: Call, step: Step, remaining: Duration) -> Term<'_> {
     if let Step::Done(outcome) = step {
         return encode::outcome(env, outcome);
     }
-    let id = waker.as_ref().map_or(0, |waker| waker.id());
-    let (version, child) = (task.version(), child(&task, &step));
-    let handle = ResourceArc::new(TaskHandle::new(env.pid(), Call { task, waker }));
+    let id = call.stop(&step);
+    let (version, child) = (call.task.version(), child(&call.task, &step));
+    let handle = ResourceArc::new(TaskHandle::new(env.pid(), call));
     unfinished(env, handle.encode(env), step, id, remaining, (version, child))
 }
 
@@ -242,59 +243,16 @@ pub(crate) fn next_slice<'a>(env: Env<'a>, term: Term<'a>, handle: &TaskHandle, 
     {
         waker.disarm();
     }
-    let step = drive(env, &mut call.task, &mut call.waker, handle.owner);
+    let step = drive(env, call, handle.owner);
     if let Step::Done(outcome) = step {
         handle.over(&call.task);
         *slot = None;
         return encode::outcome(env, outcome);
     }
-    let id = call.waker.as_ref().map_or(0, |waker| waker.id());
+    let id = call.stop(&step);
     let (remaining, version, child) = (call.task.remaining(), call.task.version(), child(&call.task, &step));
     drop(slot);
     unfinished(env, term, step, id, remaining, (version, child))
-}
-
-/// Drives `task` for a slice and reports to the VM how much of the process's own slice that took: all of it when the guest
-/// has used up its own, so that others are next.
-///
-/// What a process sends to the host is sent here, and what it sent before that is due now, and the process goes on, for a slice
-/// in all.
-fn drive(env: Env<'_>, task: &mut Task, waker: &mut Option<Arc<Waker>>, owner: LocalPid) -> Step {
-    let mut spent = Duration::ZERO;
-    let step = loop {
-        if let Some(step) = request::send_later(env, task) {
-            break step;
-        }
-        let step = sending(env, || {
-            if task.is_process() {
-                return drive_process(task, waker, owner);
-            }
-            task.drive(|io| {
-                let new = Waker::new(owner, io.clone());
-                *waker = Some(Arc::clone(&new));
-                std::task::Waker::from(new)
-            })
-        });
-        spent += task.last_slice();
-        match request::sent(env, task, step) {
-            Some(step) => break step,
-            None if spent >= WHOLE_SLICE => break Step::Yield,
-            None => {}
-        }
-    };
-    report(env, if matches!(step, Step::Yield) { WHOLE_SLICE } else { spent });
-    step
-}
-
-/// A process waits often: it keeps its waker.
-fn drive_process(task: &mut Task, waker: &mut Option<Arc<Waker>>, owner: LocalPid) -> Step {
-    let kept = waker.get_or_insert_with(|| Waker::new(owner, task.io().clone()));
-    kept.disarm();
-    let step = task.drive_kept(&Kept { waker: &std::task::Waker::from(Arc::clone(kept)), noted: &|| kept.noted() });
-    if matches!(step, Step::Wait) {
-        kept.arm();
-    }
-    step
 }
 
 fn unfinished<'a>(
@@ -319,17 +277,6 @@ fn unfinished<'a>(
         }
         Step::Yield => (atoms::r#yield(), task).encode(env),
         Step::Wait => (atoms::wait(), task, id, remaining_us).encode(env),
-    }
-}
-
-/// A process's slice, as the VM counts it.
-const WHOLE_SLICE: Duration = Duration::from_millis(1);
-
-/// A slice of the VM is about 1 ms; what takes less than a hundredth of it is not worth reporting.
-fn report(env: Env<'_>, spent: Duration) {
-    let hundredths = spent.as_micros() / 10;
-    if hundredths > 0 {
-        rustler::schedule::consume_timeslice(env, i32::try_from(hundredths.min(100)).unwrap_or(100));
     }
 }
 

@@ -6,4 +6,5 @@ pub(crate) mod compile;
 pub(crate) mod deploy;
 pub(crate) mod process;
 pub(crate) mod request;
+pub(crate) mod turn;
 pub(crate) mod wake;

@@ -1,8 +1,9 @@
 //! Messages that are written while a task is driven, and wakers, which send `{:tidepool_wake, id}` to the owner of a task.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::Wake;
 
 use rustler::{Atom, Encoder, Env, LocalPid, OwnedEnv, Term};
@@ -20,19 +21,39 @@ const DISARMED: u8 = 2;
 /// The same, and it was woken meanwhile.
 const NOTED: u8 = 3;
 
+/// Where a task is, that another may drive than its owner.
+pub(crate) type Seat = dyn Any + Send + Sync;
+
 /// One wait of one task, or all that a process has: wakes its owner once at most for each.
 pub(crate) struct Waker {
     id: u64,
     owner: LocalPid,
     state: AtomicU8,
     io: Handle,
+    /// Of a process, for who wakes it: the task.
+    seat: OnceLock<Weak<Seat>>,
 }
 
 impl Waker {
     pub(crate) fn new(owner: LocalPid, io: Handle) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Waker { id, owner, state: AtomicU8::new(ARMED), io })
+        Arc::new(Waker { id, owner, state: AtomicU8::new(ARMED), io, seat: OnceLock::new() })
+    }
+
+    /// Says which task it wakes.
+    pub(crate) fn take_seat(&self, seat: Weak<Seat>) {
+        self.seat.get_or_init(|| seat);
+    }
+
+    /// The task that it wakes, while its driver has it, for those who may drive it instead.
+    pub(crate) fn seat(&self) -> Option<Arc<Seat>> {
+        self.seat.get()?.upgrade()
+    }
+
+    /// Who is woken.
+    pub(crate) fn owner(&self) -> LocalPid {
+        self.owner
     }
 
     /// Tells this wait from all others of this node.
@@ -78,6 +99,12 @@ impl Letter {
             Letter::Line { to, .. } | Letter::Wanted { to, .. } | Letter::Written { to, .. } => *to,
         }
     }
+
+    /// Sends it as the process that called a NIF.
+    pub(crate) fn send(self, env: Env<'_>) {
+        // A dead receiver needs no message.
+        let _ = env.send(&self.to(), self);
+    }
 }
 
 impl Encoder for Letter {
@@ -116,18 +143,39 @@ thread_local! {
 /// Runs `drive`, then sends what it wrote: a NIF may send messages as the process that called it, which costs no detour by
 /// another thread.
 pub(crate) fn sending<R>(env: Env<'_>, drive: impl FnOnce() -> R) -> R {
+    let (result, woken) = waking(env, None, drive);
+    if let Some(waker) = woken {
+        Letter::Wake(waker).send(env);
+    }
+    result
+}
+
+/// The same, but for the last wake: who that is of is returned. Letters that wake nobody are added to `kept`, if it is there.
+pub(crate) fn waking<R>(
+    env: Env<'_>,
+    mut kept: Option<&mut Vec<Letter>>,
+    drive: impl FnOnce() -> R,
+) -> (R, Option<Arc<Waker>>) {
     SENDS.set(Sends::Afterwards);
     let result = drive();
+    let mut woken = None;
     if SENDS.replace(Sends::AtOnce) == Sends::Some {
         // Their memory is used again.
         let mut letters = LETTERS.take();
         for letter in letters.drain(..) {
-            // A dead receiver needs no message.
-            let _ = env.send(&letter.to(), letter);
+            match (letter, &mut kept) {
+                (Letter::Wake(waker), _) => {
+                    if let Some(before) = woken.replace(waker) {
+                        Letter::Wake(before).send(env);
+                    }
+                }
+                (letter, Some(kept)) => kept.push(letter),
+                (letter, None) => letter.send(env),
+            }
         }
         LETTERS.set(letters);
     }
-    result
+    (result, woken)
 }
 
 /// Sends a letter: after the drive that wrote it, or now.

@@ -213,7 +213,7 @@ fn try_send(caller: &mut Caller<'_, State>, guest: &Guest, id: u64) -> wasmtime:
         sent(caller);
         return Ok(Sending::Done);
     };
-    match process.send(Message::Data(data), guest.program.bounds.mailbox_bytes, Waker::noop()) {
+    match process.send(Message::Data(data), &guest.process, guest.program.bounds.mailbox_bytes, Waker::noop()) {
         Sent::Done => {
             sent(caller);
             Ok(Sending::Done)
@@ -235,7 +235,7 @@ async fn finish(caller: &mut Caller<'_, State>, guest: &Guest, sending: Sending)
             let bound = guest.program.bounds.mailbox_bytes;
             wait(caller, |cx, _wake_at| {
                 let Some(left) = message.take() else { return std::task::Poll::Ready(()) };
-                match process.send(left, bound, cx.waker()) {
+                match process.send(left, &guest.process, bound, cx.waker()) {
                     Sent::Done => std::task::Poll::Ready(()),
                     Sent::Full(left) => {
                         message = Some(left);
@@ -283,7 +283,7 @@ async fn send_at_once(mut caller: Caller<'_, State>, id: u64) -> wasmtime::Resul
         return Ok(SENT);
     };
     let data = Message::Data(take_data(&mut caller)?);
-    let (code, left) = match process.send(data, guest.program.bounds.mailbox_bytes, Waker::noop()) {
+    let (code, left) = match process.send(data, &guest.process, guest.program.bounds.mailbox_bytes, Waker::noop()) {
         Sent::Done => (SENT, None),
         Sent::Full(message) => (FULL, Some(message)),
     };

@@ -1,0 +1,179 @@
+//! Turns: a process is driven, and then the one that it has woken, on the same thread.
+//!
+//! Processes that answer one another would each time cost the VM a message, and have it schedule the other's driver. That one
+//! sleeps on in its `receive` instead, and need not know, so long as its guest comes to wait again, for as long at least. For
+//! all else it is woken, and finds the step that its guest has come to: what is asked of the VM, and what is said to processes of
+//! the VM, is the driver's own affair.
+//!
+//! Guests that compute for long are left to their drivers, and so are all after [`TURN`].
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustler::{Env, LocalPid};
+use tidepool_core::{Kept, Step, Task};
+
+use crate::function::request;
+use crate::function::wake::{Letter, Waker, sending, waking};
+
+/// A task that has not ended, for its driver, and for who wakes it.
+pub(crate) type Seat = Mutex<Option<Call>>;
+
+/// How long a process and those that it wakes are driven in a row. The VM's own turns are four times that.
+const TURN: Duration = Duration::from_micros(250);
+
+/// A process's slice, as the VM counts it.
+const WHOLE_SLICE: Duration = Duration::from_millis(1);
+
+/// A task, and what its driver has for it.
+pub(crate) struct Call {
+    pub(crate) task: Task,
+    /// The waker of the current wait, or of all that a process has.
+    pub(crate) waker: Option<Arc<Waker>>,
+    visits: Visits,
+}
+
+/// What others may do with a process, and have done.
+#[derive(Default)]
+struct Visits {
+    /// The process's own, for all its slices.
+    waker: Option<std::task::Waker>,
+    /// While its driver waits, until when it does.
+    waits_until: Option<Instant>,
+    /// What the guest came to meanwhile.
+    step: Option<Step>,
+    /// What it has said meanwhile.
+    letters: Vec<Letter>,
+}
+
+impl Call {
+    pub(crate) fn new(task: Task) -> Self {
+        Call { task, waker: None, visits: Visits::default() }
+    }
+
+    /// Notes that the driver does now what `step` says; the number of the waker.
+    pub(crate) fn stop(&mut self, step: &Step) -> u64 {
+        self.visits.waits_until = matches!(step, Step::Wait).then(|| self.task.until());
+        self.waker.as_ref().map_or(0, |waker| waker.id())
+    }
+}
+
+impl Visits {
+    /// The driver is here: sends what the guest has said meanwhile; what it came to.
+    fn take(&mut self, env: Env<'_>) -> Option<Step> {
+        self.waits_until = None;
+        self.letters.drain(..).for_each(|letter| letter.send(env));
+        self.step.take()
+    }
+}
+
+/// Drives a task for a slice and reports to the VM how much of the process's own slice that took: all of it when the guest
+/// has used up its own, so that others are next.
+pub(crate) fn drive(env: Env<'_>, call: &mut Call, owner: LocalPid) -> Step {
+    if let Some(step) = call.visits.take(env)
+        && let Some(step) = request::sent(env, &call.task, step)
+    {
+        return step;
+    }
+    let (step, spent) = if call.task.is_process() {
+        drive_process(env, call, owner)
+    } else {
+        let Call { task, waker, .. } = call;
+        let step = sending(env, || {
+            task.drive(|io| {
+                let new = Waker::new(owner, io.clone());
+                *waker = Some(Arc::clone(&new));
+                std::task::Waker::from(new)
+            })
+        });
+        (step, task.last_slice())
+    };
+    report(env, if matches!(step, Step::Yield) { WHOLE_SLICE } else { spent });
+    step
+}
+
+/// A slice of the VM is about 1 ms; what takes less than a hundredth of it is not worth reporting.
+fn report(env: Env<'_>, spent: Duration) {
+    let hundredths = spent.as_micros() / 10;
+    if hundredths > 0 {
+        rustler::schedule::consume_timeslice(env, i32::try_from(hundredths.min(100)).unwrap_or(100));
+    }
+}
+
+/// Drives a process for a slice; how long that took, with those that it has woken.
+///
+/// What a process sends to the host is sent here, and what it sent before that is due now, and the process goes on, for a slice
+/// in all.
+fn drive_process(env: Env<'_>, call: &mut Call, owner: LocalPid) -> (Step, Duration) {
+    let mut spent = Duration::ZERO;
+    loop {
+        if let Some(step) = request::send_later(env, &call.task) {
+            return (step, spent);
+        }
+        let (step, mut woken) = waking(env, None, || slice(call, owner));
+        spent += call.task.last_slice();
+        if !matches!(step, Step::Wait) {
+            tell(env, woken);
+            match request::sent(env, &call.task, step) {
+                Some(step) => return (step, spent),
+                None if spent >= WHOLE_SLICE => return (Step::Yield, spent),
+                None => continue,
+            }
+        }
+        loop {
+            match woken {
+                None => return (Step::Wait, spent),
+                Some(waker) if call.waker.as_ref().is_some_and(|own| Arc::ptr_eq(own, &waker)) => break,
+                Some(waker) => woken = visit(env, &waker, &mut spent),
+            }
+        }
+        if spent >= TURN {
+            return (Step::Yield, spent);
+        }
+    }
+}
+
+/// One slice. A process waits often: it keeps its waker.
+fn slice(call: &mut Call, owner: LocalPid) -> Step {
+    let kept = call.waker.get_or_insert_with(|| Waker::new(owner, call.task.io().clone()));
+    let waker = call.visits.waker.get_or_insert_with(|| std::task::Waker::from(Arc::clone(kept)));
+    kept.disarm();
+    let step = call.task.drive_kept(&Kept { waker, noted: &|| kept.noted() });
+    if matches!(step, Step::Wait) {
+        kept.arm();
+    }
+    step
+}
+
+/// Drives a process for its driver, which waits, or wakes that; who is next.
+fn visit(env: Env<'_>, waker: &Arc<Waker>, spent: &mut Duration) -> Option<Arc<Waker>> {
+    let seat = waker.seat().filter(|_| *spent < TURN && env.is_process_alive(waker.owner()));
+    let seat = seat.and_then(|seat| seat.downcast::<Seat>().ok());
+    if let Some(seat) = seat
+        && let Ok(mut slot) = seat.try_lock()
+        && let Some(call) = slot.as_mut()
+        && let Some(until) = call.visits.waits_until
+        && call.task.is_brief()
+    {
+        let mut letters = Vec::new();
+        let (step, next) = waking(env, Some(&mut letters), || slice(call, waker.owner()));
+        *spent += call.task.last_slice();
+        if matches!(step, Step::Wait) && letters.is_empty() && call.task.until() >= until {
+            return next;
+        }
+        let visits = &mut call.visits;
+        visits.letters = letters;
+        visits.waits_until = None;
+        visits.step = Some(step).filter(|step| matches!(step, Step::Host(_) | Step::Done(_)));
+        tell(env, next);
+    }
+    tell(env, Some(Arc::clone(waker)));
+    None
+}
+
+/// Wakes the driver of a process.
+fn tell(env: Env<'_>, woken: Option<Arc<Waker>>) {
+    if let Some(waker) = woken {
+        Letter::Wake(waker).send(env);
+    }
+}
