@@ -12,8 +12,12 @@ defmodule Tidepool.Process.Loop do
   alias Tidepool.Host.Timer
   alias Tidepool.Process.{Files, Nodes, Programs, Remote}
 
-  # The VM's timers have an end; whoever waits for longer than ten days looks again then.
+  # The VM's timers have an end; whoever waits for longer than ten days looks again then. Who waits for years has no deadline, and
+  # needs no timer.
   @longest_us 864_000_000_000
+  @year_us 31_536_000_000_000
+  # Comparing with numbers of one word is quicker.
+  @short_tags -0x0800_0000_0000_0000..0x07FF_FFFF_FFFF_FFFF
   @tags -0x8000_0000_0000_0000..0x7FFF_FFFF_FFFF_FFFF
 
   # Tags of links by pid; what monitors watch: guests by their number, linked processes of the host's by their pid, and monitors
@@ -171,11 +175,12 @@ defmodule Tidepool.Process.Loop do
     exit({error, []})
   end
 
+  defp timeout(remaining_us) when remaining_us > @year_us, do: :infinity
   defp timeout(remaining_us), do: remaining_us |> min(@longest_us) |> Timer.ms()
 
   defp told({:tidepool_wake, _id}, task, state), do: task |> Native.resume() |> run(state)
 
-  defp told({:tidepool, tag, bytes}, task, state) when tag in @tags and is_binary(bytes),
+  defp told({:tidepool, tag, bytes}, task, state) when (tag in @short_tags or tag in @tags) and is_binary(bytes),
     do: task |> Native.process_signal({:message, tag, bytes}) |> run(state)
 
   # Those of processes of other nodes.

@@ -1,12 +1,15 @@
 //! Polls of a task's future: with a waker that only notes, with one that its driver keeps, and those of processes.
 
 use std::cell::Cell;
+use std::num::NonZeroUsize;
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
+use wasmtime::{Store, WasmBacktrace};
+
 use super::member::Member;
-use super::target::{Call, CallBody};
+use super::target::{Call, CallBody, CallFuture};
 use crate::base::error::CallError;
 use crate::base::request::{HostRequest, ProcessRequest};
 use crate::store::host_channel::HostChannel;
@@ -86,6 +89,30 @@ pub(super) fn poll_process(
         }
     }
 }
+
+/// Ends a process that was killed. One that waits is told to give up: dropped as it is, it would be unwound as well, and the
+/// engine would look up what each frame of its stack is called, which takes twice as long as all the rest.
+pub(super) fn end_process(mut future: CallFuture, call: &Call) {
+    let error = || {
+        let error = wasmtime::Error::msg("the process was ended");
+        // An error that has a backtrace is given no other.
+        match NOWHERE.as_ref().map(|store| store.lock().unwrap_or_else(PoisonError::into_inner)) {
+            Some(store) => error.context(WasmBacktrace::force_capture(&*store)),
+            None => error,
+        }
+    };
+    if call.channel.give_up(error) {
+        let _io = call.target.node.io.enter();
+        let _over = future.as_mut().poll(&mut Context::from_waker(&NOTING));
+    }
+}
+
+/// A store in which nothing runs, for backtraces without frames. They have room for as many as the engine asks for.
+static NOWHERE: LazyLock<Option<Mutex<Store<()>>>> = LazyLock::new(|| {
+    let mut config = wasmtime::Config::new();
+    config.wasm_backtrace_max_frames(NonZeroUsize::new(1));
+    wasmtime::Engine::new(&config).ok().map(|engine| Mutex::new(Store::new(&engine, ())))
+});
 
 /// What a poll came to.
 enum Woken<T> {

@@ -126,9 +126,10 @@ impl Task {
     /// whatever it waits for.
     #[must_use]
     pub fn take_later(&self) -> Option<(Peer, i64, Vec<u8>)> {
-        let Guest { program, process, .. } = &*self.member.as_ref()?.guest;
+        let member = self.member.as_ref()?;
+        let program = &member.guest.program;
         loop {
-            let (to, data) = process.take_later()?;
+            let (to, data) = member.process.take_later()?;
             // What is due for the dead is gone.
             let address = program.process(to).and_then(|to| to.address());
             let to = Peer { id: to, address, is_guest: false, is_away: program.place.is_away(to) };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::member::Member;
-use super::poll::{Kept, Polled, poll, poll_process};
+use super::poll::{Kept, Polled, end_process, poll, poll_process};
 use super::serve::trial;
 use super::target::{Call, CallFuture, Target};
 use crate::abi::lunatic::data::Guest;
@@ -237,7 +237,7 @@ impl Task {
             self.call.channel.set_long(true);
         }
         if let Some(member) = &mut self.member {
-            member.guest.process.note_usage(self.cpu_time, self.call.channel.memory_bytes());
+            member.process.note_usage(self.cpu_time, self.call.channel.memory_bytes());
             if !matches!(&polled, Ok(Polled::Host(HostRequest::Process(request))) if request.is_control()) {
                 member.let_go();
             }
@@ -288,7 +288,7 @@ impl Task {
         self.call = call;
         self.yielded = false;
         if let Some(member) = &mut self.member {
-            (member.guest, member.birth, member.burst) = (guest, None, Duration::ZERO);
+            member.go_on_as(guest);
             member.let_go();
         }
     }
@@ -321,7 +321,7 @@ impl Task {
     /// When that time is over.
     #[must_use]
     pub fn until(&self) -> Instant {
-        let later = self.member.as_ref().and_then(|member| member.guest.process.next_later());
+        let later = self.member.as_ref().and_then(|member| member.process.next_later());
         [self.call.channel.wake_at(), later].into_iter().flatten().fold(self.deadline, Instant::min)
     }
 
@@ -364,7 +364,7 @@ impl Task {
     /// What it may compute; `None` is without limit.
     fn cpu_limit(&self) -> Option<Duration> {
         match &self.member {
-            Some(member) => member.guest.config.cpu_time_us().map(Duration::from_micros),
+            Some(member) => member.cpu_limit,
             None => Some(self.call.target.limits().cpu_time()),
         }
     }
@@ -376,7 +376,11 @@ impl Task {
 
     fn end(&mut self, outcome: Outcome) {
         self.slot = RunSlot::None;
-        drop_future(self.future.take());
+        let process = outcome == Outcome::Aborted && self.member.is_some();
+        match self.future.take() {
+            Some(future) if process => drop(catch_unwind(AssertUnwindSafe(|| end_process(future, &self.call)))),
+            future => drop_future(future),
+        }
         self.member = None;
         if !self.counted {
             return;

@@ -86,6 +86,10 @@ pub(crate) struct HostChannel {
     /// Whether the driver wants to know where the guest is.
     looked_for: AtomicBool,
     seen: Mutex<Option<Vec<Frame>>>,
+    /// Whether the guest waits where it can be told to give up.
+    rests: AtomicBool,
+    /// That it is to, by the error that it ends with.
+    end: Mutex<Option<wasmtime::Error>>,
     /// When the slice that runs has used up what its guest may compute.
     cpu_end: Mutex<Option<ThreadClock>>,
 }
@@ -188,6 +192,28 @@ impl HostChannel {
             self.looked_for.store(false, Ordering::Relaxed);
             *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(frames());
         }
+    }
+
+    /// Notes whether the guest waits where it looks for [`Self::take_end`].
+    pub(crate) fn set_rests(&self, rests: bool) {
+        self.rests.store(rests, Ordering::Relaxed);
+    }
+
+    /// Tells a guest that rests to end with `error`, when it is driven next; `false` when it doesn't rest.
+    pub(crate) fn give_up(&self, error: impl FnOnce() -> wasmtime::Error) -> bool {
+        let rests = self.rests.load(Ordering::Relaxed);
+        if rests {
+            *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(error());
+        }
+        rests
+    }
+
+    /// What the guest is to end with, if it is to.
+    pub(crate) fn take_end(&self) -> Option<wasmtime::Error> {
+        if !self.rests.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.end.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Notes when the guest is to be driven again if nobody wakes it before.

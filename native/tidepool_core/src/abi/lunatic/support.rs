@@ -166,15 +166,47 @@ pub(in crate::abi::lunatic) async fn wait<T>(
 
 /// Waits until a time, and for others to have their turn in any case. `None` is for ever.
 pub(in crate::abi::lunatic) async fn pause(caller: &mut Caller<'_, State>, until: Option<Instant>) {
+    wait(caller, paused(until)).await;
+}
+
+/// What a pause polls.
+pub(in crate::abi::lunatic) fn paused(
+    until: Option<Instant>,
+) -> impl FnMut(&Context<'_>, &mut Option<Instant>) -> Poll<()> {
     let mut paused = false;
-    wait(caller, |_cx, wake_at| {
+    move |_cx, wake_at| {
         if std::mem::replace(&mut paused, true) && until.is_some_and(|until| until <= Instant::now()) {
             return Poll::Ready(());
         }
         *wake_at = until;
         Poll::Pending
+    }
+}
+
+/// Like [`wait`], for waits that last: a guest that is ended meanwhile is unwound by an error.
+///
+/// # Errors
+/// That one.
+pub(in crate::abi::lunatic) async fn rest<T>(
+    caller: &mut Caller<'_, State>,
+    mut poll: impl FnMut(&Context<'_>, &mut Option<Instant>) -> Poll<T>,
+) -> wasmtime::Result<T> {
+    let call = caller.data().call.clone();
+    let outcome = wait(caller, |cx, wake_at| {
+        let Some(call) = &call else { return poll(cx, wake_at).map(Ok) };
+        if let Some(error) = call.channel.take_end() {
+            return Poll::Ready(Err(error));
+        }
+        let polled = poll(cx, wake_at);
+        call.channel.set_rests(polled.is_pending());
+        polled.map(Ok)
     })
     .await;
+    if outcome.is_err() {
+        // Of the host's making: the guest does not catch it.
+        caller.data_mut().failure = Some(CallError::Internal { message: "the process was ended".into() });
+    }
+    outcome
 }
 
 /// When a wait of so many ms is over; `None` is never.

@@ -11,7 +11,7 @@ use wasmtime::{AsContextMut, Caller, Linker};
 use crate::abi::lunatic::OWN;
 use crate::abi::lunatic::data::{Guest, Module};
 use crate::abi::lunatic::support::{
-    ImportFuture, ask, deadline, done, guest, handle, no_handle, peer, program_full, refused, trap, wait,
+    ImportFuture, ask, deadline, done, guest, handle, no_handle, peer, program_full, refused, rest, trap, wait,
 };
 use crate::abi::memory::{self, length};
 use crate::abi::slots::State;
@@ -369,7 +369,7 @@ fn receive_with(mut caller: Caller<'_, State>, guest: Arc<Guest>, tags: Tags, ti
         let deadline = deadline(timeout);
         // Without any time to wait, the driver still passes on what was sent before.
         let mut asked = timeout > 0;
-        let message = wait(&mut caller, |cx, wake_at| {
+        let message = rest(&mut caller, |cx, wake_at| {
             let until = if asked { deadline } else { None };
             let polled = guest.process.poll_receive(tags.get(), bound, until, cx, wake_at);
             if !asked && polled.is_pending() {
@@ -378,7 +378,7 @@ fn receive_with(mut caller: Caller<'_, State>, guest: Arc<Guest>, tags: Tags, ti
             asked = true;
             polled
         })
-        .await;
+        .await?;
         Ok(received(&mut caller, message))
     })
 }

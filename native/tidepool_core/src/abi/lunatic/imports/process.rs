@@ -3,7 +3,9 @@
 use wasmtime::{Caller, Linker};
 
 use crate::abi::lunatic::data::Module;
-use crate::abi::lunatic::support::{FAILED, OK, ask, deadline, failed, guest, handle, no_handle, pause, peer, put};
+use crate::abi::lunatic::support::{
+    FAILED, OK, ask, deadline, failed, guest, handle, no_handle, paused, peer, put, rest,
+};
 use crate::abi::memory;
 use crate::abi::slots::State;
 use crate::base::request::ProcessRequest;
@@ -75,8 +77,7 @@ async fn kill(mut caller: Caller<'_, State>, id: u64) -> wasmtime::Result<()> {
 }
 
 async fn sleep(mut caller: Caller<'_, State>, ms: u64) -> wasmtime::Result<()> {
-    pause(&mut caller, deadline(ms)).await;
-    Ok(())
+    rest(&mut caller, paused(deadline(ms))).await
 }
 
 async fn compile_module(mut caller: Caller<'_, State>, ptr: i32, len: i32, id: i32) -> wasmtime::Result<i32> {
