@@ -29,21 +29,25 @@ defmodule Tidepool.Native do
   @typedoc "The body of a request that is read as it comes."
   @opaque body :: reference
 
+  @typedoc "Another process: of this node, by its number on another one, or none that there is."
+  @type found :: pid | pos_integer | nil
+
   @typedoc "What a guest wants of its host, by the ABI in which it asks."
   @type request ::
           {:wapc, binding :: binary, namespace :: binary, operation :: binary, payload :: binary}
           | {:spawn, process_ref, id :: pos_integer, link :: integer | nil}
-          | {:link, pid | nil, guest? :: boolean, tag :: integer}
-          | {:unlink, pid | nil, guest? :: boolean}
+          | {:link, found, guest? :: boolean, tag :: integer}
+          | {:unlink, found, guest? :: boolean}
           | {:die_when_link_dies, boolean}
-          | {:monitor, pid | nil, id :: non_neg_integer}
+          | {:monitor, found, id :: non_neg_integer}
           | {:stop_monitoring, id :: non_neg_integer}
-          | {:kill, pid | nil, guest? :: boolean}
+          | {:kill, found, guest? :: boolean}
           | {:compile, wasm :: binary}
           | {:exists, id :: non_neg_integer}
           | {:send, id :: non_neg_integer, tag :: integer, bytes :: binary}
           | {:spawn_away, node :: pos_integer, map}
           | {:file, folder :: binary, path :: [binary], operation :: term}
+          | :upgrade
 
   @typedoc "What a process is told of messages and of the ends of others."
   @type signal ::
