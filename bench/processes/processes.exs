@@ -24,6 +24,8 @@ defmodule Bench.Processes do
     smoke? = "--smoke" in options
     for cap <- [:max_sockets, :max_program_sockets], do: Application.put_env(:tidepool, cap, 20_000)
     Application.put_env(:tidepool, :max_memory, @max_memory)
+    # Each start prints a line.
+    Application.put_env(:tidepool, :console_lines, 1_000_000)
     Bench.start!()
 
     Bench.deploy!("bench", "lunatic/bench",
