@@ -139,7 +139,7 @@ defmodule Tidepool.Native do
   Begins to check, compile and link a module. The caller gets `{:tidepool_compiled, id, compiled}` with the id that this
   returns; when it has died before its turn, nothing is compiled.
 
-  The keys are those of `Tidepool.Function.Spec.take/1`, and `was_deployed`, which gives it more time. Start functions run
+  The keys are those of `Tidepool.Function.Spec.native/1`, and `was_deployed`, which gives it more time. Start functions run
   within the function's limits.
   """
   @spec compile(runtime, binary, map) :: id :: non_neg_integer
@@ -152,7 +152,7 @@ defmodule Tidepool.Native do
   @spec open_cache(runtime, folder :: binary, max_bytes :: pos_integer) :: :ok | {:error, message :: binary}
   def open_cache(_runtime, _folder, _max_bytes), do: :erlang.nif_error(:not_loaded)
 
-  @doc "Makes a function of a module. Keys: those of `Tidepool.Function.Spec.take/1`, and `version`."
+  @doc "Makes a function of a module. Keys: those of `Tidepool.Function.Spec.native/1`, and `version`."
   @spec new_function(module_ref, map) :: {:ok, function_ref} | failure
   def new_function(_module, _config), do: :erlang.nif_error(:not_loaded)
 
@@ -182,9 +182,9 @@ defmodule Tidepool.Native do
   @spec unpublish(runtime, binary) :: :ok
   def unpublish(_runtime, _name), do: :erlang.nif_error(:not_loaded)
 
-  @doc "The name of the ABI that a module speaks, by what it imports and exports; `nil` when it speaks none."
-  @spec abi(runtime, wasm :: binary) :: binary | nil
-  def abi(_runtime, _wasm), do: :erlang.nif_error(:not_loaded)
+  @doc "The engine that suits a module where its deploy names none, by the ABI that it speaks; `nil` when it speaks none."
+  @spec suited_engine(runtime, wasm :: binary) :: Tidepool.Engine.kind() | nil
+  def suited_engine(_runtime, _wasm), do: :erlang.nif_error(:not_loaded)
 
   @doc "Starts a call of a published function and drives it for a slice. An operation of `nil` is the published one."
   @spec call(runtime, name :: binary, operation :: binary | nil, payload :: binary, pos_integer, timeout) :: step

@@ -13,7 +13,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     engines: [:runtime],
     metrics: [:runtime, :list, :list],
     count_deploy: [:runtime, :text, :number],
-    abi: [:runtime, :binary],
+    suited_engine: [:runtime, :binary],
     compile: [:runtime, :binary, :compile_config],
     open_cache: [:runtime, :text, :number],
     new_function: [:module, :config],

@@ -8,9 +8,9 @@ defmodule Tidepool.Function.Loader do
   # A compiler that dies, of the kernel's lack of memory for instance, has said nothing of the module.
   @again_after_ms [100, 1_000]
 
-  alias Tidepool.{Config, Engine, Error, Function, Limits, Native, Telemetry}
+  alias Tidepool.{Config, Engine, Error, Function, Native, Telemetry}
   alias Tidepool.Catalog.Entry
-  alias Tidepool.Function.{Folders, Spec}
+  alias Tidepool.Function.Spec
 
   @typedoc "A compiled module and what it says of itself."
   @type t :: %{
@@ -37,12 +37,15 @@ defmodule Tidepool.Function.Loader do
     end
   end
 
-  @doc "The options of a deploy, with an engine that suits the module where they name none: the dense one for programs of processes."
+  @doc "The options of a deploy, with an engine that suits the module's ABI where they name none."
   @spec suited(binary, keyword) :: keyword
   def suited(wasm, options) do
-    if not Keyword.has_key?(options, :engine) and Native.abi(Engine.runtime(), wasm) == "lunatic",
-      do: Keyword.put(options, :engine, :dense),
-      else: options
+    with false <- Keyword.has_key?(options, :engine),
+         engine when engine != nil <- Native.suited_engine(Engine.runtime(), wasm) do
+      Keyword.put(options, :engine, engine)
+    else
+      _named_or_none -> options
+    end
   end
 
   @doc """
@@ -106,13 +109,7 @@ defmodule Tidepool.Function.Loader do
   end
 
   # The library takes what it knows.
-  defp native_config(entry) do
-    entry
-    |> Spec.take()
-    |> Map.put(:version, entry.version)
-    |> Map.update!(:limits, &Limits.complete/1)
-    |> Map.update!(:files, &Folders.parse_all/1)
-  end
+  defp native_config(entry), do: entry |> Spec.native() |> Map.put(:version, entry.version)
 
   @doc "Tells that a function which the baseline tier served runs its optimised code, or why it does not."
   @spec optimised(String.t(), pos_integer, {:ok, us :: non_neg_integer} | Native.failure()) :: :ok

@@ -48,6 +48,7 @@ defmodule Tidepool.Function.Spec do
       type: {:keyword, Tidepool.Limits.schema()},
       typespec: quote(do: Tidepool.Limits.options()),
       kept_as: quote(do: Tidepool.Limits.t()),
+      native: &Tidepool.Limits.complete/1,
       default: [],
       doc: "any of the limits."
     ],
@@ -84,6 +85,7 @@ defmodule Tidepool.Function.Spec do
       typespec: quote(do: Tidepool.Function.Folders.t()),
       each: "files",
       text: {&Tidepool.Function.Folders.read/1, &Function.identity/1, Tidepool.Function.Folders.notation()},
+      native: &Tidepool.Function.Folders.parse_all/1,
       default: [],
       doc: "the folders that the function's programs find, in memory or answered by the host; there are no others."
     ],
@@ -121,6 +123,7 @@ defmodule Tidepool.Function.Spec do
   - `of: :request`, when it says how to deploy and is not kept: a parameter of the query then, not a field of the form.
   - `:typespec`, when the type does not tell it; `:kept_as`, when what is kept is another.
   - `:each`, when its value is a map or a list, of which each field of this name says an element.
+  - `:native`, when the native library gets it in another form: what makes that of its value.
   - `:text`, when text is not read and written as the type has it: how to read it, how to write it, and what to call it.
   """
 
@@ -134,6 +137,7 @@ defmodule Tidepool.Function.Spec do
   @named Enum.filter(@kept, fn {_key, spec} -> spec[:since] end)
   @levels Enum.uniq([@whole | for({_key, spec} <- @named, spec[:since] > @whole, do: spec[:since])])
   @latest Enum.max(@levels)
+  @native for {key, spec} <- @kept, form = spec[:native], do: {key, form}
 
   @doc "How many ms other nodes are waited for at most."
   @spec longest_wait_ms :: pos_integer
@@ -202,6 +206,11 @@ defmodule Tidepool.Function.Spec do
   @doc "What is kept of a function, or of a deploy's options."
   @spec take(map) :: map
   def take(function), do: Map.take(function, Keyword.keys(@kept))
+
+  @doc "The same as the native library gets it."
+  @spec native(map) :: map
+  def native(function),
+    do: Enum.reduce(@native, take(function), fn {key, form}, taken -> Map.update!(taken, key, form) end)
 
   @doc "What a function has that is not told: for `defstruct`, and so for entries that were written before there was the option."
   @spec defaults :: keyword

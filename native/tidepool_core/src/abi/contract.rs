@@ -4,6 +4,7 @@ use wasmtime::{Func, Linker, Store};
 
 use super::exports::{Exports, Surface};
 use super::slots::State;
+use crate::base::config::EngineKind;
 use crate::base::error::{CallError, CompileError};
 use crate::base::request::Request;
 
@@ -15,6 +16,8 @@ pub(crate) trait Abi: 'static {
     const REUSABLE: bool = false;
     /// Whether a process may run what its modules export.
     const RUNS: bool = true;
+    /// The engine that suits its modules, where a deploy names none.
+    const ENGINE: EngineKind = EngineKind::Fast;
     /// Exports that are called before the first call, in this order.
     const START_FUNCTIONS: &'static [&'static str] = &[];
 
@@ -57,6 +60,7 @@ pub(crate) struct Spec {
     pub(crate) name: &'static str,
     pub(crate) reusable: bool,
     pub(crate) runs: bool,
+    pub(crate) engine: EngineKind,
     pub(crate) start_functions: &'static [&'static str],
     pub(crate) detect: fn(&Surface<'_>) -> Result<bool, CompileError>,
     pub(crate) link: fn(&mut Linker<State>) -> wasmtime::Result<()>,
@@ -70,6 +74,7 @@ impl Spec {
             name: A::NAME,
             reusable: A::REUSABLE,
             runs: A::RUNS,
+            engine: A::ENGINE,
             start_functions: A::START_FUNCTIONS,
             detect: A::detect,
             link: A::link,

@@ -6,6 +6,9 @@ use wasmtime::{ExternType, FuncType, ModuleExport, Mutability, ValType};
 use crate::base::error::CompileError;
 use crate::rewrite::stack_pointer;
 
+/// Imports of a module, at most: validation refuses more.
+const MAX_IMPORTS: usize = 1_000_000;
+
 /// The names by which ABIs are detected.
 pub(crate) struct Surface<'a> {
     /// Modules that it imports from.
@@ -23,13 +26,15 @@ impl<'a> Surface<'a> {
         }
     }
 
-    /// Of a module that has yet to be compiled; of one that can't be read, those up to there.
+    /// Of a module that has yet to be compiled; of one that can't be read, those up to there, and no more imports than a module may
+    /// have.
     pub(crate) fn read(wasm: &'a [u8]) -> Self {
         let mut surface = Surface { imports: Vec::new(), exports: Vec::new() };
         for payload in Parser::new(0).parse_all(wasm) {
             match payload {
                 Ok(Payload::ImportSection(imports)) => {
-                    surface.imports.extend(imports.into_imports().map_while(Result::ok).map(|import| import.module));
+                    let read = imports.into_imports().map_while(Result::ok).map(|import| import.module);
+                    surface.imports.extend(read.take(MAX_IMPORTS));
                 }
                 Ok(Payload::ExportSection(exports)) => {
                     surface.exports.extend(exports.into_iter().map_while(Result::ok).map(|export| export.name));

@@ -91,10 +91,11 @@ impl Runtime {
         offers.iter().flat_map(|offer| offer.imports()).collect()
     }
 
-    /// The name of the ABI that a module speaks, by what it imports and exports; `None` when it speaks none, or can't be read.
+    /// The engine that suits a module where its deploy names none, by the ABI that it speaks; `None` when it speaks none, or can't be
+    /// read.
     #[must_use]
-    pub fn abi_of(&self, wasm: &[u8]) -> Option<&'static str> {
-        Spec::detect(&self.toolchain.abis, &Surface::read(wasm)).ok().map(|abi| abi.name)
+    pub fn suited_engine(&self, wasm: &[u8]) -> Option<EngineKind> {
+        Spec::detect(&self.toolchain.abis, &Surface::read(wasm)).ok().map(|abi| abi.engine)
     }
 
     /// Checks `wasm`, compiles it for this machine, unless the cache has it, and links it. Takes 5–50 ms for most modules

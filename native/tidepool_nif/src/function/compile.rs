@@ -14,10 +14,10 @@ use crate::function::deploy::ModuleHandle;
 use crate::node::handle::Node;
 use crate::terms::{atoms, decode, encode};
 
-/// The name of the ABI that a module speaks, by what it imports and exports, or `nil`.
+/// The engine that suits a module where its deploy names none, or `nil` when it speaks no ABI.
 #[rustler::nif(schedule = "DirtyCpu")]
-fn abi<'a>(node: &'a Node, wasm: Binary<'a>) -> Option<&'static str> {
-    node.runtime.abi_of(wasm.as_slice())
+fn suited_engine<'a>(node: &'a Node, wasm: Binary<'a>) -> Option<Atom> {
+    node.runtime.suited_engine(wasm.as_slice()).map(encode::engine)
 }
 
 /// Begins to compile a module. The caller gets `{:tidepool_compiled, id, outcome}` with the id that this returns, and an

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustler::{Encoder, Env, LocalPid, NifResult, Resource, ResourceArc, Term};
-use tidepool_core::{EngineKind, Runtime};
+use tidepool_core::Runtime;
 
 use crate::node::console::ConsoleThread;
 use crate::node::lanes::Lanes;
@@ -106,11 +106,7 @@ fn instances(node: ResourceArc<Node>) -> (usize, usize, usize) {
 #[rustler::nif]
 fn engines(env: Env<'_>, node: ResourceArc<Node>) -> Term<'_> {
     let figures = node.runtime.engines().into_iter().map(|engine| {
-        let name = match engine.kind {
-            EngineKind::Fast => atoms::fast(),
-            EngineKind::Dense => atoms::dense(),
-        };
-        (name, (engine.live, engine.idle, engine.queued, engine.max_instances).encode(env))
+        (encode::engine(engine.kind), (engine.live, engine.idle, engine.queued, engine.max_instances).encode(env))
     });
     encode::map(env, figures.collect())
 }

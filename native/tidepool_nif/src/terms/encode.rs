@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rustler::{Atom, Encoder, Env, NewBinary, Resource, ResourceArc, Term};
 use tidepool_core::trap::{Frame, TrapKind};
-use tidepool_core::{CallError, CompileError, HostCall, Limit, buffers};
+use tidepool_core::{CallError, CompileError, EngineKind, HostCall, Limit, buffers};
 
 use crate::terms::atoms;
 
@@ -132,6 +132,14 @@ pub(crate) fn compile_error<'a>(env: Env<'a>, error: &CompileError) -> Term<'a> 
         CompileError::Unwanted | CompileError::Internal { .. } => (atoms::internal(), vec![]),
     };
     (atoms::error(), reason, error.to_string(), map(env, details)).encode(env)
+}
+
+/// The name of an engine.
+pub(crate) fn engine(kind: EngineKind) -> Atom {
+    match kind {
+        EngineKind::Fast => atoms::fast(),
+        EngineKind::Dense => atoms::dense(),
+    }
 }
 
 /// A map with atom keys.

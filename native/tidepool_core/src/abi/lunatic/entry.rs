@@ -8,6 +8,7 @@ use crate::abi::contract::Abi;
 use crate::abi::exports::{Exports, Surface};
 use crate::abi::slots::State;
 use crate::abi::wasi;
+use crate::base::config::EngineKind;
 use crate::base::error::{CallError, CompileError};
 use crate::base::request::Request;
 use crate::base::trap::TrapKind;
@@ -21,6 +22,8 @@ pub(crate) enum Lunatic {}
 
 impl Abi for Lunatic {
     const NAME: &'static str = "lunatic";
+    // Very many processes live at once.
+    const ENGINE: EngineKind = EngineKind::Dense;
 
     fn detect(surface: &Surface<'_>) -> Result<bool, CompileError> {
         let imports = surface.imports.iter().any(|module| module.starts_with(PREFIX) || *module == OWN);
