@@ -326,9 +326,12 @@ defmodule Tidepool.Native do
   @spec process_locate(process_ref, id :: non_neg_integer) :: {pid, guest? :: boolean} | nil
   def process_locate(_process, _id), do: :erlang.nif_error(:not_loaded)
 
-  @doc "Is there room for more in the mailbox of the process that a task drives?"
-  @spec process_has_room(task) :: boolean | failure
-  def process_has_room(_task), do: :erlang.nif_error(:not_loaded)
+  @doc """
+  Is there room for a message with this tag in the mailbox of the process that a task drives, and for more after it? `:wanted` is room
+  for this one alone, because the process waits for it.
+  """
+  @spec process_room(task, integer) :: :free | :wanted | :full | failure
+  def process_room(_task, _tag), do: :erlang.nif_error(:not_loaded)
 
   @doc "What a program has reported of itself."
   @spec process_figures(process_ref) :: [{name :: binary, :counter | :gauge | :histogram, term}]

@@ -53,7 +53,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     process_arrive: [:function, :process, :away],
     process_release: [:process],
     process_locate: [:process, :number],
-    process_has_room: [:task],
+    process_room: [:task, :tag],
     process_input: [:process, :binary],
     process_written: [:process, :number],
     lock_file: [:text],
@@ -108,6 +108,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
       optional_binary: nil,
       text: "",
       number: 200,
+      tag: -200,
       timeout: :infinity,
       boolean: true,
       atom: :text,
@@ -273,6 +274,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
   defp right?(:atom, value), do: is_atom(value)
   defp right?(:content_type, value), do: is_atom(value) or is_binary(value)
   defp right?(:pid, value), do: is_pid(value)
+  defp right?(:tag, value), do: value == -1
   defp right?(:list, value), do: value == []
   defp right?(:json, value), do: is_atom(value) or is_binary(value) or value in [-1, 1.5, [], %{}]
   defp right?(_kind, _value), do: false

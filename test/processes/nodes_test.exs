@@ -197,7 +197,7 @@ defmodule Tidepool.Processes.NodesTest do
     ask!(stage, first, ?X, id, 40_000)
     waits? = fn -> Stage.run(stage, Tidepool.Process, :info, [first]).state == :waiting end
     bytes = fn -> Peer.call(b, Tidepool.Process, :info, [receiver]).message_bytes end
-    eventually(fn -> bytes.() > 64 * 1_048_576 and waits?.() end, @patience)
+    eventually(fn -> bytes.() > 64 * 1_048_576 - 131_072 and waits?.() end, @patience)
     assert bytes.() < 65 * 1_048_576
     # Who waits hears others.
     tell!(stage, pid, ?Y, 1, 5)
@@ -205,6 +205,57 @@ defmodule Tidepool.Processes.NodesTest do
     assert hear!(stage) == {first, {:done, 0}}
     assert hear!(stage) == {first, {:done, 5}}
     assert tell!(stage, first, ?E, other) == 1
+  end
+
+  # A process on `b` whose mailbox is full; `command` is what it waits with.
+  defp full!(stage, first, b, command) do
+    {id, receiver} = spawn_on!(stage, first, b)
+    {_id, flooder} = spawn_on!(stage, first, b)
+    {what, number, tag} = command
+    ask!(stage, receiver, what, number, tag)
+    ask!(stage, flooder, ?X, id, 40_000)
+    bytes = fn -> Peer.call(b, Tidepool.Process, :info, [receiver]).message_bytes end
+    eventually(fn -> bytes.() > 64 * 1_048_576 - 8_192 end, @patience)
+    Peer.call(b, Process, :exit, [flooder, :kill])
+    {id, receiver}
+  end
+
+  defp send_many!(stage, from, to, count, tag), do: ask!(stage, from, ?!, to, Bitwise.bsl(count, 32) + tag)
+
+  test "what a receiver on another node waits for gets in, however full its mailbox is, and those of others" do
+    {[_a, b], stage} = cluster!(2)
+    first = begin!(stage)
+    {full, _sleeper} = full!(stage, first, b, {?W, 3_600_000, 0})
+    sleepers = for _ <- 1..4, do: spawn_on!(stage, first, b)
+    for {_id, sleeper} <- sleepers, do: ask!(stage, sleeper, ?W, 3_600_000)
+
+    # Each of them has less on its way to it than holds a sender, and together they have more.
+    for id <- [full | Enum.map(sleepers, &elem(&1, 0))] do
+      send_many!(stage, first, id, 14, 9)
+      assert hear!(stage) == {first, {:done, 0}}
+    end
+
+    {id, receiver} = full!(stage, first, b, {?=, 201, 5})
+    send_many!(stage, first, id, 200, 5)
+    assert hear!(stage) == {first, {:done, 0}}
+    # What it does not wait for does not.
+    send_many!(stage, first, id, 100, 6)
+    eventually(fn -> Stage.run(stage, Tidepool.Process, :info, [first]).state == :waiting end, @patience)
+    assert Peer.call(b, Tidepool.Process, :info, [receiver]).message_bytes < 65 * 1_048_576
+  end
+
+  test "who waits for room on another node is told of it, whoever drives the receiver meanwhile" do
+    {[_a, b], stage} = cluster!(2)
+    first = begin!(stage)
+    {_id, waker} = spawn_on!(stage, first, b)
+    {id, receiver} = full!(stage, first, b, {?*, 40, 7})
+    send_many!(stage, first, id, 25, 9)
+    eventually(fn -> Stage.run(stage, Tidepool.Process, :info, [first]).state == :waiting end, @patience)
+    # It is driven by whom it was woken by, and waits again.
+    send_many!(stage, waker, id, 1, 7)
+    heard = for _ <- 1..2, do: hear!(stage)
+    assert Enum.sort(heard) == Enum.sort([{waker, {:done, 0}}, {first, {:done, 0}}])
+    assert Peer.call(b, Process, :alive?, [receiver])
   end
 
   test "two that flood each other from two nodes both go on" do

@@ -187,8 +187,8 @@ defmodule Tidepool.Process.Loop do
   defp told({:tidepool_post, tag, bytes}, task, state) when tag in @tags and is_binary(bytes),
     do: task |> Native.process_signal({:post, tag, bytes}) |> run(state)
 
-  defp told({:tidepool_taken?, from, ref}, task, state) when is_pid(from) and is_reference(ref) do
-    Remote.taken(task, from, ref)
+  defp told({:tidepool_taken?, from, ref, tag}, task, state) when is_pid(from) and is_reference(ref) do
+    Remote.taken(task, from, ref, tag)
     go_on(task, state)
   end
 

@@ -3,9 +3,9 @@ defmodule Tidepool.Process.Remote do
   What the driver of a guest does with processes of other nodes: finds them by their numbers, sends to them, has them started.
 
   State of the driver, in its dictionary. Messages go from driver to driver, so that those between any two processes stay in order
-  with the exits of either. None is sent to a process that has more than 64 KiB on its way to it from this one, or with
-  256 KiB on their way to others: the sender asks first whether they have arrived and there is room for more, and waits for
-  that. Meanwhile it takes what comes from others, who may be waiting for it in the same way.
+  with the exits of either. Who has sent 64 KiB to a process asks it before the next message whether there is room for more, or for
+  this one because it is waited for, and waits for that. Who has sent 256 KiB to several asks all of them, and waits until that
+  has arrived. Meanwhile it takes what comes from others, who may be waiting for it in the same way.
 
   Questions go to the process that is registered as this module on a node, as plain terms:
 
@@ -25,13 +25,14 @@ defmodule Tidepool.Process.Remote do
   @version 1
   @find_ms 10_000
   @spawn_ms 30_000
-  # Bytes under way to one process, and to all; what a message takes beside its own.
+  # Bytes that are sent to one process, and to all, before they are asked; what a message takes beside its own.
   @window 65_536
   @windows 262_144
   @overhead 96
   # Processes of other nodes that are remembered.
   @most 1_000
   @max_number 0xFFFF_FFFF_FFFF_FFFF
+  @tags -0x8000_0000_0000_0000..0x7FFF_FFFF_FFFF_FFFF
   # Longest text of another node that a guest gets, in bytes.
   @max_text 1_000
   # What guests get: no such node, or any other failure; no such module; no answer in time.
@@ -126,9 +127,13 @@ defmodule Tidepool.Process.Remote do
   def send(task, id, tag, bytes) do
     case find(id) do
       {pid, true} ->
+        {all, to} = await_room(task, pid, tag)
+
         # The VM has a sender wait whose link is busy.
-        if :erlang.send(pid, {:tidepool_post, tag, bytes}, [:noconnect]) == :ok,
-          do: spend(task, pid, byte_size(bytes) + @overhead)
+        if :erlang.send(pid, {:tidepool_post, tag, bytes}, [:noconnect]) == :ok do
+          spent = byte_size(bytes) + @overhead
+          Process.put(@under_way, {all + spent, Map.update(to, pid, spent, &(&1 + spent))})
+        end
 
         true
 
@@ -141,55 +146,42 @@ defmodule Tidepool.Process.Remote do
     end
   end
 
-  defp spend(task, pid, bytes) do
-    {all, under_way} = Process.get(@under_way, {0, %{}})
-    {all, own} = {all + bytes, Map.get(under_way, pid, 0) + bytes}
-
-    cond do
-      all >= @windows or map_size(under_way) >= @most ->
-        Process.delete(@under_way)
-        settle(task, [pid | Map.keys(under_way)])
-
-      own >= @window ->
-        {before, under_way} = Map.pop(under_way, pid, 0)
-        Process.put(@under_way, {all - bytes - before, under_way})
-        settle(task, [pid])
-
-      true ->
-        Process.put(@under_way, {all, Map.put(under_way, pid, own)})
-    end
+  # What is under way, in all and to each, when a message with this tag may be sent as well. Of those that are full the bytes stay
+  # on the account, and so they are asked each time.
+  defp await_room(task, pid, tag) do
+    {all, to} = Process.get(@under_way, {0, %{}})
+    {all, to} = if all >= @windows, do: {0, to |> Map.keys() |> ask_room(:none) |> settle(task, to)}, else: {all, to}
+    if Map.get(to, pid, 0) >= @window, do: {all, [pid] |> ask_room(tag) |> settle(task, to)}, else: {all, to}
   end
 
-  # Waits until all that was sent to them has arrived, and there is room for more.
-  defp settle(task, pids) do
-    pids
-    |> Enum.uniq()
-    |> Map.new(fn pid ->
+  defp ask_room(pids, tag) do
+    Map.new(pids, fn pid ->
       monitor = Process.monitor(pid)
-      :erlang.send(pid, {:tidepool_taken?, self(), monitor}, [:noconnect])
+      :erlang.send(pid, {:tidepool_taken?, self(), monitor, tag}, [:noconnect])
       {monitor, pid}
     end)
-    |> await_room(task)
   end
 
-  defp await_room(asked, _task) when asked == %{}, do: :ok
+  # Waits until all have answered; what is under way to each then.
+  defp settle(asked, _task, to) when asked == %{}, do: to
 
-  defp await_room(asked, task) do
+  defp settle(asked, task, to) do
     receive do
-      {:tidepool_taken, monitor} when is_map_key(asked, monitor) ->
+      {:tidepool_taken, monitor, room?} when is_map_key(asked, monitor) ->
         Process.demonitor(monitor, [:flush])
-        asked |> Map.delete(monitor) |> await_room(task)
+        {pid, asked} = Map.pop(asked, monitor)
+        settle(asked, task, if(room? == true, do: Map.delete(to, pid), else: to))
 
-      {:DOWN, monitor, :process, _pid, _reason} when is_map_key(asked, monitor) ->
-        asked |> Map.delete(monitor) |> await_room(task)
+      {:DOWN, monitor, :process, pid, _reason} when is_map_key(asked, monitor) ->
+        asked |> Map.delete(monitor) |> settle(task, Map.delete(to, pid))
 
       {:tidepool_post, tag, bytes} when is_integer(tag) and is_binary(bytes) ->
         tell(task, tag, bytes)
-        await_room(asked, task)
+        settle(asked, task, to)
 
-      {:tidepool_taken?, from, ref} when is_pid(from) and is_reference(ref) ->
-        taken(task, from, ref)
-        await_room(asked, task)
+      {:tidepool_taken?, from, ref, tag} when is_pid(from) and is_reference(ref) ->
+        taken(task, from, ref, tag)
+        settle(asked, task, to)
     end
   end
 
@@ -200,24 +192,32 @@ defmodule Tidepool.Process.Remote do
     ArgumentError -> :ok
   end
 
-  @doc "Another process asks whether what it has sent has arrived, and there is room for more: it is answered as soon as there is."
-  @spec taken(Native.task(), pid, reference) :: :ok
-  def taken(task, from, ref) do
-    Process.put(@waiting, [{from, ref} | Process.get(@waiting, [])])
+  @doc """
+  Another process asks whether what it has sent has arrived, and there is room for a message with this tag: it is answered as soon as
+  there is. Whoever is about to send none is answered at once.
+  """
+  @spec taken(Native.task(), pid, reference, integer | :none) :: :ok
+  def taken(task, from, ref, tag) do
+    Process.put(@waiting, [{from, ref, tag} | Process.get(@waiting, [])])
     tell_room(task)
   end
 
   @doc "Answers those who wait for room, if there is some."
   @spec tell_room(Native.task()) :: :ok
   def tell_room(task) do
-    waiting = Process.get(@waiting)
-
-    if waiting != nil and Native.process_has_room(task) == true do
-      Process.delete(@waiting)
-      for {from, ref} <- waiting, do: :erlang.send(from, {:tidepool_taken, ref}, [:noconnect])
+    with [_ | _] = waiting <- Process.get(@waiting) do
+      left = Enum.reject(waiting, &told_room?(task, &1))
+      if left == [], do: Process.delete(@waiting), else: Process.put(@waiting, left)
     end
 
     :ok
+  end
+
+  defp told_room?(task, {from, ref, tag}) do
+    room = Native.process_room(task, if(tag in @tags, do: tag, else: 0))
+    told? = room != :full or tag not in @tags
+    if told?, do: :erlang.send(from, {:tidepool_taken, ref, room == :free}, [:noconnect])
+    told?
   end
 
   @doc "Has the node with this number start a process: its number, or the code that the guest gets, and why."

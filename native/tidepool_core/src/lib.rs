@@ -66,6 +66,7 @@ pub use os::buffers;
 pub use os::compile_pool::CompilePool;
 pub use os::machine;
 pub use os::sched_attr::request_short_timeslice;
+pub use process::handle::Room;
 pub use process::metrics::Figure;
 pub use process::program::Output;
 pub use process::stdio::{Stdio, Terminal};

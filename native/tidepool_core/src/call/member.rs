@@ -10,12 +10,15 @@ use crate::abi::lunatic::data::{Guest, Plan};
 use crate::base::error::CallError;
 use crate::base::limits::Limit;
 use crate::base::request::Address;
-use crate::process::handle::Process;
+use crate::process::handle::{Process, Room};
 use crate::process::message::{Data, Message};
 use crate::process::metrics::Figure;
 use crate::process::program::Program;
 use crate::process::stdio::Stdio;
 use crate::process::upgrade::Asked;
+
+/// Bytes that a process of another node sends between two questions whether there is room.
+const WINDOW: usize = 64 << 10;
 
 /// What a process is told beside what other guests send.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -292,9 +295,9 @@ impl Member {
         self.guest.process.deliver(message, bound);
     }
 
-    /// Is there room in the mailbox?
-    pub(super) fn has_room(&self) -> bool {
-        self.guest.process.queue().1 <= self.guest.program.bounds.mailbox_bytes
+    /// Is there room for a message with this tag?
+    pub(super) fn room(&self, tag: i64) -> Room {
+        self.process.room(tag, WINDOW, self.guest.program.bounds.mailbox_bytes)
     }
 
     /// Why it has to end, whatever it does: it doesn't receive what it is told.

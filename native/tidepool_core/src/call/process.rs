@@ -22,7 +22,7 @@ use crate::instance::live::Instance;
 use crate::net::access::Access;
 use crate::process::config::{Config, World};
 use crate::process::files::folder::folders;
-use crate::process::handle::Process;
+use crate::process::handle::{Process, Room};
 use crate::process::message::Message;
 use crate::process::place::Place;
 use crate::process::program::{Bounds, Output, Program};
@@ -139,10 +139,10 @@ impl Task {
         }
     }
 
-    /// Is there room for more in the process's mailbox? Those wait for it who send from other nodes.
+    /// Is there room in the process's mailbox for a message with this tag? Those ask who send from other nodes.
     #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.member.as_ref().is_none_or(|member| member.has_room())
+    pub fn room(&self, tag: i64) -> Room {
+        self.member.as_ref().map_or(Room::Free, |member| member.room(tag))
     }
 
     /// Has the guest show where it is, in its next slice: see [`Task::seen`]. One that waits in a function of WASI doesn't.

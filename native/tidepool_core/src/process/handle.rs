@@ -61,6 +61,17 @@ pub(crate) enum Sent {
     Full(Message),
 }
 
+/// What a mailbox takes of a sender that asks first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// The message, and others after it.
+    Free,
+    /// The message, for its owner waits for it, and no other.
+    Wanted,
+    /// Nothing, for now.
+    Full,
+}
+
 /// Why a message can't wait for its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
@@ -183,8 +194,7 @@ impl Process {
                 return Sent::Done;
             }
             inner.take_due();
-            let next = inner.mailbox.len() == 0 || inner.mailbox.wants(message.tag());
-            if !next && !inner.has_room(message.bytes(), bound) {
+            if !inner.mailbox.is_next(message.tag()) && !inner.has_room(message.bytes(), bound) {
                 inner.mailbox.wait_for_room(waker);
                 return Sent::Full(message);
             }
@@ -207,10 +217,24 @@ impl Process {
         }
         inner.take_due();
         let mailbox = &inner.mailbox;
-        if mailbox.len() > 0 && mailbox.bytes().saturating_add(message.bytes()) > bound.saturating_mul(2) {
+        if !mailbox.is_next(message.tag()) && mailbox.bytes().saturating_add(message.bytes()) > bound.saturating_mul(2)
+        {
             self.overrun.store(true, Ordering::Relaxed);
         } else {
             let _driver = inner.push(message);
+        }
+    }
+
+    /// Is there room for a message with this tag, whose sender then goes on for `more` bytes without asking?
+    pub(crate) fn room(&self, tag: i64, more: usize, bound: usize) -> Room {
+        let mut inner = self.inner();
+        inner.take_due();
+        if inner.has_room(more, bound) {
+            Room::Free
+        } else if inner.mailbox.is_next(Some(tag).filter(|tag| *tag != 0)) {
+            Room::Wanted
+        } else {
+            Room::Full
         }
     }
 

@@ -51,8 +51,12 @@ impl Mailbox {
         self.bytes
     }
 
-    /// Is this what the owner waits for?
-    pub(super) fn wants(&self, tag: Option<i64>) -> bool {
+    /// Would the owner receive this before all that there is? Then it gets in, however full the mailbox is.
+    pub(super) fn is_next(&self, tag: Option<i64>) -> bool {
+        self.len() == 0 || self.wants(tag)
+    }
+
+    fn wants(&self, tag: Option<i64>) -> bool {
         match self.waiting {
             Waiting::Nothing => false,
             Waiting::Anything => true,

@@ -270,7 +270,7 @@ mod tests {
     use std::task::Waker;
     use std::time::Duration;
 
-    use super::super::handle::{Refused, Sent};
+    use super::super::handle::{Refused, Room, Sent};
     use super::super::message::{Data, Message};
     use super::*;
     use crate::net::access::Network;
@@ -337,8 +337,11 @@ mod tests {
         let cx = std::task::Context::from_waker(Waker::noop());
         assert!(process.poll_receive(&[2], 1_000, None, &cx, &mut None).is_pending());
         assert!(!send(1));
+        assert_eq!([process.room(1, 600, 1_000), process.room(2, 600, 1_000)], [Room::Full, Room::Wanted]);
         assert!(send(2), "that is what it waits for");
+        assert_eq!(process.room(2, 600, 1_000), Room::Full, "it has that");
         assert!(process.receive(&[2], 1_000).is_some() && process.receive(&[], 1_000).is_some());
+        assert_eq!(process.room(1, 600, 1_000), Room::Free);
         assert!(send(1), "there is room again");
         let woken = Arc::new(Flag::default());
         let held = Message::Data(Data::of(3, vec![0; 600]));

@@ -1,9 +1,9 @@
 //! Programs on several nodes: parts of those that began elsewhere, and who is where.
 
 use rustler::{Atom, Binary, Encoder, Env, NifResult, ResourceArc, Term};
-use tidepool_core::{Away, Part, Task};
+use tidepool_core::{Away, Part, Room};
 
-use crate::function::call::{TaskHandle, with_task};
+use crate::function::call::{TaskHandle, with_call};
 use crate::function::deploy::FunctionHandle;
 use crate::function::request::ProcessHandle;
 use crate::node::handle::Node;
@@ -83,8 +83,21 @@ fn process_locate<'a>(env: Env<'a>, process: &'a ProcessHandle, id: u64) -> Term
     }
 }
 
-/// Is there room for more in the mailbox of the process that a task drives?
+/// Is there room for a message with this tag in the mailbox of the process that a task drives? `:free`, `:wanted` or `:full`;
+/// then the caller is who drives it until there is some.
 #[rustler::nif]
-fn process_has_room<'a>(env: Env<'a>, task: &'a TaskHandle) -> Term<'a> {
-    with_task(env, task, Task::has_room).map_or_else(|refusal| refusal, |room| room.encode(env))
+fn process_room<'a>(env: Env<'a>, task: &'a TaskHandle, tag: i64) -> Term<'a> {
+    let room = with_call(env, task, |call| {
+        let room = call.task.room(tag);
+        if room == Room::Full {
+            call.stay();
+        }
+        room
+    });
+    let room = room.map(|room| match room {
+        Room::Free => atoms::free(),
+        Room::Wanted => atoms::wanted(),
+        Room::Full => atoms::full(),
+    });
+    room.map_or_else(|refusal| refusal, |room| room.encode(env))
 }

@@ -216,16 +216,16 @@ pub(crate) fn with_task<'a, T>(
     handle.call().as_ref().map(|call| found(&call.task)).ok_or_else(|| over(env))
 }
 
-/// The same with the right to change it.
-pub(crate) fn with_task_mut<'a, T>(
+/// The same with all that its driver has for it.
+pub(crate) fn with_call<'a, T>(
     env: Env<'a>,
     handle: &TaskHandle,
-    found: impl FnOnce(&mut Task) -> T,
+    found: impl FnOnce(&mut Call) -> T,
 ) -> Result<T, Term<'a>> {
     if handle.owner != env.pid() {
         return Err(not_owner(env));
     }
-    handle.call().as_mut().map(|call| found(&mut call.task)).ok_or_else(|| over(env))
+    handle.call().as_mut().map(found).ok_or_else(|| over(env))
 }
 
 /// Drives a task for a slice, with the `reply` to the host call that it waits with.

@@ -10,9 +10,10 @@ use tidepool_core::{
     Address, Asked, Figure, Output, ProcessInfo, ProcessOptions, ProcessRef, Signal, Stdio, Task, Terminal,
 };
 
-use crate::function::call::{TaskHandle, first_slice, next_slice, not_deployed, with_task, with_task_mut};
+use crate::function::call::{TaskHandle, first_slice, next_slice, not_deployed, with_call, with_task};
 use crate::function::deploy::FunctionHandle;
 use crate::function::request::ProcessHandle;
+use crate::function::turn::Call;
 use crate::function::wake::{Letter, post};
 use crate::node::handle::Node;
 use crate::terms::decode::{List, field};
@@ -205,7 +206,7 @@ fn process_compiled<'a>(env: Env<'a>, task: Term<'a>, function: &'a FunctionHand
 #[rustler::nif]
 fn process_upgrade<'a>(env: Env<'a>, node: &'a Node, task: Term<'a>) -> NifResult<Term<'a>> {
     let handle: &TaskHandle = task.decode()?;
-    let upgraded = with_task_mut(env, handle, |task| {
+    let upgraded = with_call(env, handle, |Call { task, .. }| {
         let name = task.process_ref().map(|process| process.info().function).unwrap_or_default();
         let taken = node.runtime.directory().with(&name, |published| published.function.take_over(task));
         taken.unwrap_or_else(|| Err("no function of its name is deployed any more".into()))

@@ -56,6 +56,11 @@ impl Call {
         self.visits.waits_until = matches!(step, Step::Wait).then(|| self.task.until());
         self.waker.as_ref().map_or(0, |waker| waker.id())
     }
+
+    /// Nobody else drives it until its driver has: that has to tell others what comes of it.
+    pub(crate) fn stay(&mut self) {
+        self.visits.waits_until = None;
+    }
 }
 
 impl Visits {

@@ -246,6 +246,9 @@ rustler::atoms! {
     max_fuel,
     may,
     module,
+    free,
+    wanted,
+    full,
     // Files.
     files,
     file,

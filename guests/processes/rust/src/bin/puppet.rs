@@ -99,6 +99,9 @@ fn obey(master: i64) -> bool {
             b'+' => nothing(registry::put(NAME.as_ptr(), NAME.len(), tag as u64, id)),
             b'?' => find(),
             b'Z' => nothing(send_later(id, tag as u64)),
+            b'!' => nothing(send_many(id, tag as u64 >> 32, tag & 0xFFFF_FFFF)),
+            b'=' => nothing((0..id).for_each(|_| receive(tag))),
+            b'*' => nothing(receive_in_turn(id, tag)),
             b'C' => panic!("a command"),
             b'K' => {
                 process::kill(id);
@@ -189,6 +192,33 @@ fn send(id: u64, command: u8, number: u64, more: usize) {
     write(command, number, more);
     // SAFETY: there is a message.
     unsafe { message::send(id) };
+}
+
+/// Sends so many large messages with a tag.
+fn send_many(id: u64, count: u64, tag: i64) {
+    let padding = [0; LARGE];
+    for _ in 0..count {
+        // SAFETY: the bytes are there until the host has copied them.
+        unsafe {
+            message::create_data(tag, LARGE as u64);
+            message::write_data(padding.as_ptr(), LARGE);
+            message::send(id);
+        }
+    }
+}
+
+/// Receives a message with this tag, or any if it is none, and drops it.
+fn receive(tag: i64) {
+    let count = usize::from(tag != NO_TAG);
+    // SAFETY: the tag is there until the call has returned.
+    unsafe { message::receive(&tag, count, FOR_EVER) };
+}
+
+/// Receives a message with a tag, so many others, and one with the next tag.
+fn receive_in_turn(count: u64, tag: i64) {
+    receive(tag);
+    (0..count).for_each(|_| receive(NO_TAG));
+    receive(tag + 1);
 }
 
 fn send_by_node(node: u64, id: u64) -> u32 {
