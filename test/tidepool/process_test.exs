@@ -109,6 +109,18 @@ defmodule Tidepool.ProcessTest do
       assert all.() == []
     end
 
+    test "loses nothing that it has printed, whoever has driven it", %{name: name} do
+      main = Puppets.start(name, output: self())
+      {id, child} = Puppets.spawn(main)
+      Puppets.tell(child, ?P, 0)
+      # Its own driver has no turn until it is killed.
+      :erlang.suspend_process(child)
+      Puppets.tell(main, ?%, id, 5)
+      Puppets.tell(main, ?P, 0)
+      Process.exit(child, :kill)
+      assert_receive {:tidepool_output, ^child, :stdout, "5"}, @patience
+    end
+
     test "is told when the process is gone for all others, too", %{name: name} do
       first = Puppets.start(name)
       Puppets.tell(first, ?D, 0)

@@ -42,8 +42,6 @@ struct Visits {
     waits_until: Option<Instant>,
     /// What the guest came to meanwhile.
     step: Option<Step>,
-    /// What it has said meanwhile.
-    letters: Vec<Letter>,
 }
 
 impl Call {
@@ -64,10 +62,9 @@ impl Call {
 }
 
 impl Visits {
-    /// The driver is here: sends what the guest has said meanwhile; what it came to.
-    fn take(&mut self, env: Env<'_>) -> Option<Step> {
+    /// The driver is here: what the guest came to meanwhile.
+    fn take(&mut self) -> Option<Step> {
         self.waits_until = None;
-        self.letters.drain(..).for_each(|letter| letter.send(env));
         self.step.take()
     }
 }
@@ -75,7 +72,7 @@ impl Visits {
 /// Drives a task for a slice and reports to the VM how much of the process's own slice that took: all of it when the guest
 /// has used up its own, so that others are next.
 pub(crate) fn drive(env: Env<'_>, call: &mut Call, owner: LocalPid) -> Step {
-    if let Some(step) = call.visits.take(env)
+    if let Some(step) = call.visits.take()
         && let Some(step) = request::sent(env, &call.task, step)
     {
         return step;
@@ -115,7 +112,7 @@ fn drive_process(env: Env<'_>, call: &mut Call, owner: LocalPid) -> (Step, Durat
         if let Some(step) = request::send_later(env, &call.task) {
             return (step, spent);
         }
-        let (step, mut woken) = waking(env, None, || slice(call, owner));
+        let (step, mut woken) = waking(env, || slice(call, owner));
         spent += call.task.last_slice();
         if !matches!(step, Step::Wait) {
             tell(env, woken);
@@ -160,14 +157,13 @@ fn visit(env: Env<'_>, waker: &Arc<Waker>, spent: &mut Duration) -> Option<Arc<W
         && let Some(until) = call.visits.waits_until
         && call.task.is_brief()
     {
-        let mut letters = Vec::new();
-        let (step, next) = waking(env, Some(&mut letters), || slice(call, waker.owner()));
+        // What it prints is sent now: its driver may be killed before it has a turn.
+        let (step, next) = waking(env, || slice(call, waker.owner()));
         *spent += call.task.last_slice();
-        if matches!(step, Step::Wait) && letters.is_empty() && call.task.until() >= until {
+        if matches!(step, Step::Wait) && call.task.until() >= until {
             return next;
         }
         let visits = &mut call.visits;
-        visits.letters = letters;
         visits.waits_until = None;
         visits.step = Some(step).filter(|step| matches!(step, Step::Host(_) | Step::Done(_)));
         tell(env, next);

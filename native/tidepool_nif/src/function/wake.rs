@@ -143,19 +143,15 @@ thread_local! {
 /// Runs `drive`, then sends what it wrote: a NIF may send messages as the process that called it, which costs no detour by
 /// another thread.
 pub(crate) fn sending<R>(env: Env<'_>, drive: impl FnOnce() -> R) -> R {
-    let (result, woken) = waking(env, None, drive);
+    let (result, woken) = waking(env, drive);
     if let Some(waker) = woken {
         Letter::Wake(waker).send(env);
     }
     result
 }
 
-/// The same, but for the last wake: who that is of is returned. Letters that wake nobody are added to `kept`, if it is there.
-pub(crate) fn waking<R>(
-    env: Env<'_>,
-    mut kept: Option<&mut Vec<Letter>>,
-    drive: impl FnOnce() -> R,
-) -> (R, Option<Arc<Waker>>) {
+/// The same, but for the last wake: who that is of is returned.
+pub(crate) fn waking<R>(env: Env<'_>, drive: impl FnOnce() -> R) -> (R, Option<Arc<Waker>>) {
     SENDS.set(Sends::Afterwards);
     let result = drive();
     let mut woken = None;
@@ -163,14 +159,12 @@ pub(crate) fn waking<R>(
         // Their memory is used again.
         let mut letters = LETTERS.take();
         for letter in letters.drain(..) {
-            match (letter, &mut kept) {
-                (Letter::Wake(waker), _) => {
-                    if let Some(before) = woken.replace(waker) {
-                        Letter::Wake(before).send(env);
-                    }
-                }
-                (letter, Some(kept)) => kept.push(letter),
-                (letter, None) => letter.send(env),
+            let due = match letter {
+                Letter::Wake(waker) => woken.replace(waker).map(Letter::Wake),
+                letter => Some(letter),
+            };
+            if let Some(letter) = due {
+                letter.send(env);
             }
         }
         LETTERS.set(letters);

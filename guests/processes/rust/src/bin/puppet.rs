@@ -64,8 +64,8 @@ fn obey(master: i64) -> bool {
     assert_eq!(unsafe { message::read_data(command.as_mut_ptr(), command.len()) }, command.len());
     let number = |at: usize| u64::from_le_bytes(command[at..at + 8].try_into().expect("8 bytes"));
     let (id, tag) = (number(1), number(9) as i64);
-    // What may end this process is told before it is done.
-    if matches!(command[0], b'R' | b'C' | b'K') {
+    // What may end this process, or is to be its last, is told before it is done.
+    if matches!(command[0], b'R' | b'C' | b'K' | b'%') {
         tell(master, told::DONE, 0);
     }
     // SAFETY: none takes a pointer, and of who is unknown the host makes nothing.
@@ -94,6 +94,7 @@ fn obey(master: i64) -> bool {
             b'J' => spawn_on(id, tag as u64, ENTRY, master),
             b'H' => spawn_on(id, distributed::module_id(), "nothing", master),
             b'Y' => nothing(send(id, b'P', tag as u64, 0)),
+            b'^' => nothing(println!("{id}")),
             b'V' => u64::from(send_by_node(tag as u64, id)),
             b'X' => nothing((0..tag as u64).for_each(|number| send(id, b'P', number, LARGE))),
             b'+' => nothing(registry::put(NAME.as_ptr(), NAME.len(), tag as u64, id)),
@@ -105,6 +106,11 @@ fn obey(master: i64) -> bool {
             b'C' => panic!("a command"),
             b'K' => {
                 process::kill(id);
+                return true;
+            }
+            // It waits next, and may drive whom it has woken.
+            b'%' => {
+                send(id, b'^', tag as u64, 0);
                 return true;
             }
             other => panic!("{other} is no command"),
