@@ -246,6 +246,20 @@ impl Folder {
     }
 }
 
+impl Drop for Folder {
+    /// One after the other, and not each by the one that it is in: folders may be moved deeper than a stack is.
+    fn drop(&mut self) {
+        let mut left = vec![std::mem::take(&mut self.entries)];
+        while let Some(entries) = left.pop() {
+            for entry in entries.into_values() {
+                if let Entry::Folder(mut folder) = entry {
+                    left.push(std::mem::take(&mut folder.entries));
+                }
+            }
+        }
+    }
+}
+
 impl Entry {
     fn stat(&self) -> Stat {
         match self {
@@ -316,6 +330,22 @@ mod tests {
         let mut bytes = [0; 4];
         assert_eq!((open.read(0, &mut bytes), &bytes), (4, b"kept"));
         assert_eq!(memory.stat(&path("a")), Err(FileError::NoEntry));
+    }
+
+    #[test]
+    fn folders_that_were_moved_deeper_than_a_stack_is_go_as_others_do() {
+        let most = FilesConfig { max_program_files: 1_000_000, max_program_bytes: usize::MAX };
+        let memory = Memory::new(&Room::new(most, &Account::new(usize::MAX)));
+        let chain = |name: &str, depth: usize| path(&vec![name; depth].join("/"));
+        for round in 0..2_000 {
+            let (own, other) = if round % 2 == 0 { ("a", "b") } else { ("b", "a") };
+            (1..64).for_each(|depth| memory.create(&chain(own, depth), true).unwrap());
+            if round > 0 {
+                let deeper = path(&format!("{}/{other}", chain(own, 63).as_str()));
+                memory.rename(&path(other), &deeper).unwrap();
+            }
+        }
+        drop(memory);
     }
 
     #[test]
