@@ -165,12 +165,11 @@ impl Memory {
                 Some(Entry::Folder(inner)) if !inner.entries.is_empty() => return Err(FileError::NotEmpty),
                 _ => {}
             }
-            // Names have different lengths.
-            self.quota.add_file(to_name.len() + ENTRY_BYTES)?;
+            self.quota.grow(to_name.len().saturating_sub(from_name.len()))?;
             let old = root.find(&from_folder)?;
             old.modified_ns = now_ns();
             let Some(entry) = old.entries.remove(from_name) else { return Err(FileError::NoEntry) };
-            self.quota.remove_file(from_name.len() + ENTRY_BYTES);
+            self.quota.shrink(from_name.len().saturating_sub(to_name.len()));
             let new = root.find(&to_folder)?;
             new.modified_ns = now_ns();
             let replaced = new.entries.insert(to_name.to_owned(), entry);
@@ -360,6 +359,9 @@ mod tests {
         assert_eq!(memory.create(&path("e"), false), Err(FileError::NoSpace));
         memory.remove(&path("a/d"), false).unwrap();
         memory.rename(&path("c"), &path("b")).unwrap();
+        memory.create(&path("d"), false).unwrap();
+        memory.rename(&path("d"), &path("longer")).unwrap();
+        memory.rename(&path("longer"), &path("b")).unwrap();
         let fill = |bytes: usize| memory.fill(&path("b"), &vec![0; bytes]);
         assert_eq!(fill(100_000), Err(FileError::NoSpace), "names and bookkeeping count, too");
         fill(90_000).unwrap();
