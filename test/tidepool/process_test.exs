@@ -153,6 +153,21 @@ defmodule Tidepool.ProcessTest do
   end
 
   describe "links" do
+    test "with those that have ended well take no memory", %{name: name} do
+      first = Puppets.start(name)
+
+      for tag <- 1..10_000 do
+        {_id, child} = Puppets.spawn(first, tag)
+        monitor = Process.monitor(child)
+        Puppets.tell(child, ?R)
+        assert_receive {:DOWN, ^monitor, :process, ^child, :normal}, @patience
+      end
+
+      :erlang.garbage_collect(first)
+      assert {:memory, bytes} = Process.info(first, :memory)
+      assert bytes < 200_000
+    end
+
     test "take along whoever dies with them, of guests and of Elixir", %{name: name} do
       first = Puppets.start(name)
       {_id, child} = Puppets.spawn(first, 5)

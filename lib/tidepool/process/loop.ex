@@ -10,7 +10,7 @@ defmodule Tidepool.Process.Loop do
   alias Tidepool.{Catalog, Engine, Error, Function, Log, Native}
   alias Tidepool.Function.Loader
   alias Tidepool.Host.Timer
-  alias Tidepool.Process.{Files, Nodes, Programs, Remote}
+  alias Tidepool.Process.{Files, Links, Nodes, Programs, Remote}
 
   # The VM's timers have an end; whoever waits for longer than ten days looks again then. Who waits for years has no deadline, and
   # needs no timer.
@@ -20,9 +20,9 @@ defmodule Tidepool.Process.Loop do
   @short_tags -0x0800_0000_0000_0000..0x07FF_FFFF_FFFF_FFFF
   @tags -0x8000_0000_0000_0000..0x7FFF_FFFF_FFFF_FFFF
 
-  # Tags of links by pid; what monitors watch: guests by their number, linked processes of the host's by their pid, and monitors
-  # by those; whether deaths are told.
-  @typep state :: {links :: %{pid => integer}, watched :: map, told? :: boolean}
+  # What monitors watch: guests by their number, linked processes of the host's by their pid, and monitors by those; whether deaths
+  # are told.
+  @typep state :: {Links.t(), watched :: map, told? :: boolean}
 
   @doc "The first process of a program; tells whoever starts it when it has begun, or why it can't."
   @spec first(String.t(), map, pid, reference) :: no_return
@@ -222,7 +222,7 @@ defmodule Tidepool.Process.Loop do
 
   # What another guest says of a link that it has made, or removed.
   defp told({:tidepool_linked, pid, tag}, task, {links, watched, told?}),
-    do: go_on(task, {Map.put(links, pid, tag), watched, told?})
+    do: go_on(task, {Links.put(links, pid, tag), watched, told?})
 
   defp told({:tidepool_unlinked, pid}, task, {links, watched, told?}),
     do: go_on(task, {Map.delete(links, pid), watched, told?})
@@ -254,7 +254,7 @@ defmodule Tidepool.Process.Loop do
 
   defp serve({:spawn, child, id, tag}, task, {links, watched, told?}) do
     pid = :erlang.spawn_link(__MODULE__, :born, [child, self()])
-    task |> Native.process_spawned(id, pid) |> run({Map.put(links, pid, tag), watched, told?})
+    task |> Native.process_spawned(id, pid) |> run({Links.put(links, pid, tag), watched, told?})
   end
 
   # Processes of other nodes are asked for by their numbers.
@@ -313,7 +313,7 @@ defmodule Tidepool.Process.Loop do
       ArgumentError -> exit(:noproc)
     end
 
-    answer(task, {Map.put(links, pid, tag), watched, told?})
+    answer(task, {Links.put(links, pid, tag), watched, told?})
   end
 
   # No guest takes a process of the host's along.

@@ -1,0 +1,35 @@
+defmodule Tidepool.Process.Links do
+  @moduledoc """
+  The tags of a guest's links, by the pids at their other ends, for the driver that calls this.
+
+  A link that ends well with its other end is nothing that the VM tells of, unless exits are trapped. So from time to time those are
+  dropped that are none any more: when there are twice as many as were left the time before. Those are left that are new since
+  then, for the word of another guest's link comes before the link.
+  """
+
+  @least 256
+  @sweep {__MODULE__, :sweep}
+
+  @type t :: %{pid => tag :: integer}
+
+  @doc "Adds a link, or gives it another tag."
+  @spec put(t, pid, integer) :: t
+  def put(links, pid, tag) do
+    links = Map.put(links, pid, tag)
+    {limit, ended} = Process.get(@sweep, {@least, %{}})
+    if map_size(links) < limit, do: links, else: sweep(links, ended)
+  end
+
+  defp sweep(links, before) do
+    ended =
+      case Process.info(self(), [:links, :trap_exit]) do
+        [links: linked, trap_exit: false] -> Map.drop(links, linked)
+        # Each is told of.
+        _trapping -> %{}
+      end
+
+    links = Map.drop(links, for({pid, _tag} <- ended, is_map_key(before, pid), do: pid))
+    Process.put(@sweep, {max(@least, 2 * map_size(links)), ended})
+    links
+  end
+end
