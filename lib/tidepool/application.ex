@@ -11,6 +11,7 @@ defmodule Tidepool.Application do
   #   Events             who is told of what changes
   #   Catalog            what is deployed; loads it all before the next child starts
   #   Data               looks once whose data lies beside a catalog that is empty
+  #   Process.Runners    who drives processes that were woken
   #   Process.Programs   the programs that run, and their ends
   #   Cluster            other nodes: what crashes there stays there, and calls go on
   #   TidepoolWeb        the HTTP edge, when it is wanted: last up, first down, so that traffic meets a whole node
@@ -80,6 +81,7 @@ defmodule Tidepool.Application do
       Tidepool.Events,
       {Tidepool.Catalog, config},
       {Tidepool.Data, config.data},
+      Tidepool.Process.Runners,
       Tidepool.Process.Programs
     ] ++ cluster ++ edge
   end

@@ -242,6 +242,17 @@ defmodule Tidepool.Native do
   @spec process_spawned(task, id :: pos_integer, pid) :: step
   def process_spawned(_task, _id, _pid), do: :erlang.nif_error(:not_loaded)
 
+  @doc "How many run queues there are for processes that wait: each wants a runner."
+  @spec run_queues :: pos_integer
+  def run_queues, do: :erlang.nif_error(:not_loaded)
+
+  @doc """
+  Drives processes of a run queue, which are due or were woken, for 250 µs: `:yield` when there are more, or the ms until there are. The
+  caller is the queue's runner, and is sent `:tidepool_run` when there are some sooner. A queue that has a runner takes no other.
+  """
+  @spec drive_queue(index :: non_neg_integer) :: :yield | timeout
+  def drive_queue(_index), do: :erlang.nif_error(:not_loaded)
+
   @doc "Tells a process something, and drives it."
   @spec process_signal(task, signal) :: step
   def process_signal(_task, _signal), do: :erlang.nif_error(:not_loaded)

@@ -35,6 +35,8 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     process_begin: [:process],
     process_spawned: [:task, :number, :pid],
     process_signal: [:task, :signal],
+    run_queues: [],
+    drive_queue: [:number],
     process_tell: [:task, :signal],
     process_compiled: [:task, :function],
     process_info: [:process],

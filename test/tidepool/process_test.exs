@@ -76,8 +76,9 @@ defmodule Tidepool.ProcessTest do
       Puppets.tell(puppet, ?D, 0)
       Process.exit(puppet, :normal)
       assert Puppets.tell(puppet, ?P, 7) == 7
+      monitor = Process.monitor(puppet)
       Process.exit(puppet, :shutdown)
-      assert outcome(puppet) == :shutdown
+      assert_receive {:DOWN, ^monitor, :process, ^puppet, :shutdown}, @patience
     end
 
     test "is what kills it, whatever it does without waiting", %{name: name} do
@@ -149,6 +150,30 @@ defmodule Tidepool.ProcessTest do
       end
 
       refute Enum.any?(Tidepool.Process.list(), &(&1.function == name))
+    end
+  end
+
+  describe "a runner" do
+    test "that is killed is replaced, and all who sleep are woken in time" do
+      env = %{"SUBJECT" => "sleepers", "COUNT" => "100", "ROUNDS" => "20"}
+      options = [env: env, output: self()]
+      {:ok, program} = "lunatic" |> deploy!("bench") |> Tidepool.Process.start(["bench"], options)
+      on_exit(fn -> Tidepool.Process.kill(program) end)
+      assert_receive {:tidepool_output, ^program, :stdout, "sleeping 100" <> _}, @patience
+
+      for {_queue, runner, :worker, _modules} <- Supervisor.which_children(Tidepool.Process.Runners) do
+        monitor = Process.monitor(runner)
+        Process.exit(runner, :kill)
+        assert_receive {:DOWN, ^monitor, :process, ^runner, :killed}, @patience
+      end
+
+      assert_receive {:tidepool_output, ^program, :stdout, "late_us_p99 " <> _}, @patience
+    end
+
+    test "is the only one of its queue" do
+      for queue <- 0..(Tidepool.Native.run_queues() - 1) do
+        assert_raise ArgumentError, fn -> Tidepool.Native.drive_queue(queue) end
+      end
     end
   end
 

@@ -73,3 +73,4 @@ pub use process::stdio::{Stdio, Terminal};
 pub use process::upgrade::Asked;
 pub use runtime::handle::{Runtime, RuntimeError};
 pub use runtime::tier_up::Optimised;
+pub use slice::run_queue;

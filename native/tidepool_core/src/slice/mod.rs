@@ -2,4 +2,5 @@
 
 pub(crate) mod epoch;
 pub(crate) mod inline_estimate;
+pub mod run_queue;
 pub(crate) mod run_slots;

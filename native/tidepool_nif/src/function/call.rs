@@ -171,26 +171,23 @@ pub(crate) fn take_over(env: Env<'_>, task: Task, step: Step, ago: Duration) -> 
     match step {
         // A call that waits is driven at once, to meet the waker of its owner.
         Step::Yield | Step::Wait => first_slice(env, task),
-        Step::Done(_) | Step::Host(_) => {
-            let remaining = task.remaining().saturating_sub(ago);
-            own(env, Call::new(task), step, remaining)
-        }
+        Step::Done(_) | Step::Host(_) => own(env, Call::new(task), step, ago),
     }
 }
 
 pub(crate) fn first_slice(env: Env<'_>, task: Task) -> Term<'_> {
     let mut call = Call::new(task);
     let step = drive(env, &mut call, env.pid());
-    let remaining = call.task.remaining();
-    own(env, call, step, remaining)
+    own(env, call, step, Duration::ZERO)
 }
 
-/// A task as a term of its new owner, unless it is over.
-fn own(env: Env<'_>, mut call: Call, step: Step, remaining: Duration) -> Term<'_> {
+/// A task as a term of its new owner, unless it is over. It has come to this step so long ago.
+fn own(env: Env<'_>, mut call: Call, step: Step, ago: Duration) -> Term<'_> {
     if let Step::Done(outcome) = step {
         return encode::outcome(env, outcome);
     }
-    let id = call.stop(&step);
+    let (id, remaining) = call.stop(env, &step);
+    let remaining = remaining.saturating_sub(ago);
     let (version, child) = (call.task.version(), child(&call.task, &step));
     let handle = ResourceArc::new(TaskHandle::new(env.pid(), call));
     unfinished(env, handle.encode(env), step, id, remaining, (version, child))
@@ -249,8 +246,8 @@ pub(crate) fn next_slice<'a>(env: Env<'a>, term: Term<'a>, handle: &TaskHandle, 
         *slot = None;
         return encode::outcome(env, outcome);
     }
-    let id = call.stop(&step);
-    let (remaining, version, child) = (call.task.remaining(), call.task.version(), child(&call.task, &step));
+    let (id, remaining) = call.stop(env, &step);
+    let (version, child) = (call.task.version(), child(&call.task, &step));
     drop(slot);
     unfinished(env, term, step, id, remaining, (version, child))
 }

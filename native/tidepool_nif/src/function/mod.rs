@@ -6,5 +6,6 @@ pub(crate) mod compile;
 pub(crate) mod deploy;
 pub(crate) mod process;
 pub(crate) mod request;
+pub(crate) mod runner;
 pub(crate) mod turn;
 pub(crate) mod wake;

@@ -3,7 +3,7 @@
 //! Processes that answer one another would each time cost the VM a message, and have it schedule the other's driver. That one
 //! sleeps on in its `receive` instead, and need not know, so long as its guest comes to wait again, for as long at least. For
 //! all else it is woken, and finds the step that its guest has come to: what is asked of the VM, and what is said to processes of
-//! the VM, is the driver's own affair.
+//! the VM, is the driver's own affair. So is it with those that a runner drives (`runner.rs`).
 //!
 //! Guests that compute for long are left to their drivers, and so are all after [`TURN`].
 
@@ -14,13 +14,14 @@ use rustler::{Env, LocalPid};
 use tidepool_core::{Kept, Step, Task};
 
 use crate::function::request;
-use crate::function::wake::{Letter, Waker, sending, waking};
+use crate::function::wake::{Letter, Waker, hand, queue, sending, waking};
+use tidepool_core::run_queue::{FOREVER, is_never};
 
 /// A task that has not ended, for its driver, and for who wakes it.
 pub(crate) type Seat = Mutex<Option<Call>>;
 
 /// How long a process and those that it wakes are driven in a row. The VM's own turns are four times that.
-const TURN: Duration = Duration::from_micros(250);
+pub(crate) const TURN: Duration = Duration::from_micros(250);
 
 /// A process's slice, as the VM counts it.
 const WHOLE_SLICE: Duration = Duration::from_millis(1);
@@ -38,8 +39,10 @@ pub(crate) struct Call {
 struct Visits {
     /// The process's own, for all its slices.
     waker: Option<std::task::Waker>,
-    /// While its driver waits, until when it does.
-    waits_until: Option<Instant>,
+    /// While its driver waits, until when it does; `None` within is for ever.
+    waits_until: Option<Option<Instant>>,
+    /// The time that it is in a run queue for.
+    due: Option<Instant>,
     /// What the guest came to meanwhile.
     step: Option<Step>,
 }
@@ -49,15 +52,59 @@ impl Call {
         Call { task, waker: None, visits: Visits::default() }
     }
 
-    /// Notes that the driver does now what `step` says; the number of the waker.
-    pub(crate) fn stop(&mut self, step: &Step) -> u64 {
-        self.visits.waits_until = matches!(step, Step::Wait).then(|| self.task.until());
-        self.waker.as_ref().map_or(0, |waker| waker.id())
+    /// Notes that the driver does now what `step` says; the number of the waker, and how long the driver waits.
+    pub(crate) fn stop(&mut self, env: Env<'_>, step: &Step) -> (u64, Duration) {
+        let (id, remaining) = (self.waker.as_ref().map_or(0, |waker| waker.id()), self.task.remaining());
+        if !matches!(step, Step::Wait) {
+            return (id, remaining);
+        }
+        let is_queued = self.task.is_process() && self.task.is_brief() && self.queue(env);
+        self.visits.waits_until = Some(if is_queued { None } else { Some(self.task.until()) });
+        (id, if is_queued { FOREVER } else { remaining })
+    }
+
+    /// Whether a process that waits is driven in time although its driver waits until `until`.
+    fn is_kept(&mut self, env: Env<'_>, until: Option<Instant>) -> bool {
+        match until {
+            Some(until) => self.task.until() >= until,
+            None => self.queue(env),
+        }
+    }
+
+    /// Has a process that waits visited when its time comes; `false` where nobody would.
+    fn queue(&mut self, env: Env<'_>) -> bool {
+        let (remaining, until) = (self.task.remaining(), self.task.until());
+        if is_never(remaining) {
+            return true;
+        }
+        let Some(waker) = &self.waker else { return false };
+        // One that comes sooner finds that it is too early, and queues it anew. What is past is out of the queue, or about to be.
+        if self.visits.due.is_some_and(|due| due <= until && due + remaining > until) {
+            return true;
+        }
+        match queue(waker).add_at(until, waker.id(), Arc::clone(waker), self.visits.due) {
+            Ok(runner) => {
+                self.visits.due = Some(until);
+                if let Some(runner) = runner {
+                    Letter::Run(runner).send(env);
+                }
+                true
+            }
+            Err(_none) => false,
+        }
     }
 
     /// Nobody else drives it until its driver has: that has to tell others what comes of it.
     pub(crate) fn stay(&mut self) {
         self.visits.waits_until = None;
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if let (Some(waker), Some(due)) = (&self.waker, self.visits.due) {
+            queue(waker).remove(due, waker.id());
+        }
     }
 }
 
@@ -95,7 +142,7 @@ pub(crate) fn drive(env: Env<'_>, call: &mut Call, owner: LocalPid) -> Step {
 }
 
 /// A slice of the VM is about 1 ms; what takes less than a hundredth of it is not worth reporting.
-fn report(env: Env<'_>, spent: Duration) {
+pub(crate) fn report(env: Env<'_>, spent: Duration) {
     let hundredths = spent.as_micros() / 10;
     if hundredths > 0 {
         rustler::schedule::consume_timeslice(env, i32::try_from(hundredths.min(100)).unwrap_or(100));
@@ -115,7 +162,7 @@ fn drive_process(env: Env<'_>, call: &mut Call, owner: LocalPid) -> (Step, Durat
         let (step, mut woken) = waking(env, || slice(call, owner));
         spent += call.task.last_slice();
         if !matches!(step, Step::Wait) {
-            tell(env, woken);
+            hand(env, woken);
             match request::sent(env, &call.task, step) {
                 Some(step) => return (step, spent),
                 None if spent >= WHOLE_SLICE => return (Step::Yield, spent),
@@ -142,39 +189,73 @@ fn slice(call: &mut Call, owner: LocalPid) -> Step {
     kept.disarm();
     let step = call.task.drive_kept(&Kept { waker, noted: &|| kept.noted() });
     if matches!(step, Step::Wait) {
+        kept.set_brief(call.task.is_brief());
         kept.arm();
     }
     step
 }
 
-/// Drives a process for its driver, which waits, or wakes that; who is next.
-fn visit(env: Env<'_>, waker: &Arc<Waker>, spent: &mut Duration) -> Option<Arc<Waker>> {
-    let seat = waker.seat().filter(|_| *spent < TURN && env.is_process_alive(waker.owner()));
+/// Drives a process that was woken for its driver, which waits, or wakes that; who is next.
+pub(crate) fn visit(env: Env<'_>, waker: &Arc<Waker>, spent: &mut Duration) -> Option<Arc<Waker>> {
+    if *spent >= TURN {
+        hand(env, Some(Arc::clone(waker)));
+        return None;
+    }
+    visit_at(env, waker, None, spent)
+}
+
+/// The same for one that has waited for the time `at`, which it may not do any more.
+pub(crate) fn visit_due(
+    env: Env<'_>,
+    waker: &Arc<Waker>,
+    at: Instant,
+    now: Instant,
+    spent: &mut Duration,
+) -> Option<Arc<Waker>> {
+    visit_at(env, waker, Some((at, now)), spent)
+}
+
+fn visit_at(
+    env: Env<'_>,
+    waker: &Arc<Waker>,
+    due: Option<(Instant, Instant)>,
+    spent: &mut Duration,
+) -> Option<Arc<Waker>> {
+    let seat = waker.seat().filter(|_| env.is_process_alive(waker.owner()));
     let seat = seat.and_then(|seat| seat.downcast::<Seat>().ok());
     if let Some(seat) = seat
         && let Ok(mut slot) = seat.try_lock()
         && let Some(call) = slot.as_mut()
-        && let Some(until) = call.visits.waits_until
-        && call.task.is_brief()
     {
-        // What it prints is sent now: its driver may be killed before it has a turn.
-        let (step, next) = waking(env, || slice(call, waker.owner()));
-        *spent += call.task.last_slice();
-        if matches!(step, Step::Wait) && call.task.until() >= until {
-            return next;
+        if let Some((at, _now)) = due
+            && call.visits.due == Some(at)
+        {
+            call.visits.due = None;
         }
-        let visits = &mut call.visits;
-        visits.waits_until = None;
-        visits.step = Some(step).filter(|step| matches!(step, Step::Host(_) | Step::Done(_)));
-        tell(env, next);
+        if let Some(until) = call.visits.waits_until
+            && call.task.is_brief()
+        {
+            let early = due.is_some_and(|(_at, now)| call.task.until() > now);
+            if early && call.is_kept(env, until) {
+                return None;
+            }
+            // What it prints is sent now: its driver may be killed before it has a turn.
+            let (step, next) = waking(env, || slice(call, waker.owner()));
+            *spent += call.task.last_slice();
+            if matches!(step, Step::Wait) && call.is_kept(env, until) {
+                return next;
+            }
+            let visits = &mut call.visits;
+            visits.waits_until = None;
+            visits.step = Some(step).filter(|step| matches!(step, Step::Host(_) | Step::Done(_)));
+            hand(env, next);
+        }
     }
-    tell(env, Some(Arc::clone(waker)));
+    tell(env, waker);
     None
 }
 
 /// Wakes the driver of a process.
-fn tell(env: Env<'_>, woken: Option<Arc<Waker>>) {
-    if let Some(waker) = woken {
-        Letter::Wake(waker).send(env);
-    }
+pub(crate) fn tell(env: Env<'_>, waker: &Arc<Waker>) {
+    Letter::Wake(Arc::clone(waker)).send(env);
 }

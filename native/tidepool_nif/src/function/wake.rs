@@ -2,8 +2,8 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, OnceLock, Weak};
 use std::task::Wake;
 
 use rustler::{Atom, Encoder, Env, LocalPid, OwnedEnv, Term};
@@ -11,6 +11,7 @@ use tidepool_core::Address;
 use tokio::runtime::Handle;
 
 use crate::terms::{atoms, encode, pid};
+use tidepool_core::run_queue::RunQueue;
 
 /// Its owner waits for it.
 const ARMED: u8 = 0;
@@ -32,13 +33,42 @@ pub(crate) struct Waker {
     io: Handle,
     /// Of a process, for who wakes it: the task.
     seat: OnceLock<Weak<Seat>>,
+    /// Whether the task's last slice was short: others may drive it.
+    brief: AtomicBool,
+}
+
+/// As many run queues as cores. A process has the one that its waker's number says.
+static QUEUES: LazyLock<Box<[WakerQueue]>> = LazyLock::new(|| {
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    (0..count).map(|_| RunQueue::default()).collect()
+});
+
+type WakerQueue = RunQueue<Arc<Waker>, LocalPid>;
+
+/// The run queues.
+pub(crate) fn queues() -> &'static [WakerQueue] {
+    &QUEUES
+}
+
+/// The run queue of a process.
+#[expect(clippy::indexing_slicing, reason = "a remainder is below what divides, and there is a core")]
+pub(crate) fn queue(waker: &Waker) -> &'static WakerQueue {
+    let number = usize::try_from(waker.id).unwrap_or_default();
+    &QUEUES[number % QUEUES.len()]
 }
 
 impl Waker {
     pub(crate) fn new(owner: LocalPid, io: Handle) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Waker { id, owner, state: AtomicU8::new(ARMED), io, seat: OnceLock::new() })
+        Arc::new(Waker {
+            id,
+            owner,
+            state: AtomicU8::new(ARMED),
+            io,
+            seat: OnceLock::new(),
+            brief: AtomicBool::new(false),
+        })
     }
 
     /// Says which task it wakes.
@@ -54,6 +84,16 @@ impl Waker {
     /// Who is woken.
     pub(crate) fn owner(&self) -> LocalPid {
         self.owner
+    }
+
+    /// Notes whether others than its driver may drive the task.
+    pub(crate) fn set_brief(&self, brief: bool) {
+        self.brief.store(brief, Ordering::Relaxed);
+    }
+
+    /// Was it woken, and nobody has driven its task since?
+    pub(crate) fn is_sent(&self) -> bool {
+        self.state.load(Ordering::Acquire) == SENT
     }
 
     /// Tells this wait from all others of this node.
@@ -84,6 +124,8 @@ impl Waker {
 pub(crate) enum Letter {
     /// `{:tidepool_wake, id}`.
     Wake(Arc<Waker>),
+    /// `:tidepool_run`, to a runner.
+    Run(LocalPid),
     /// `{:tidepool_output, process, stream, line}`.
     Line { to: LocalPid, process: Option<Address>, stream: Atom, text: String },
     /// `{:tidepool_input, program}`.
@@ -96,7 +138,21 @@ impl Letter {
     fn to(&self) -> LocalPid {
         match self {
             Letter::Wake(waker) => waker.owner,
+            Letter::Run(runner) => *runner,
             Letter::Line { to, .. } | Letter::Wanted { to, .. } | Letter::Written { to, .. } => *to,
+        }
+    }
+
+    /// The same for a wake of a process that a runner may visit: the run queue has that, and the runner may have to be told.
+    fn queued(self) -> Option<Self> {
+        match self {
+            Letter::Wake(waker) if waker.brief.load(Ordering::Relaxed) && waker.seat.get().is_some() => {
+                match queue(&waker).add(waker) {
+                    Ok(runner) => runner.map(Letter::Run),
+                    Err(waker) => Some(Letter::Wake(waker)),
+                }
+            }
+            letter => Some(letter),
         }
     }
 
@@ -111,6 +167,7 @@ impl Encoder for Letter {
     fn encode<'a>(&self, env: Env<'a>) -> Term<'a> {
         match self {
             Letter::Wake(waker) => (atoms::tidepool_wake(), waker.id).encode(env),
+            Letter::Run(_runner) => atoms::tidepool_run().encode(env),
             Letter::Line { process, stream, text, .. } => {
                 (atoms::tidepool_output(), pid::term(env, *process), stream, text).encode(env)
             }
@@ -144,10 +201,15 @@ thread_local! {
 /// another thread.
 pub(crate) fn sending<R>(env: Env<'_>, drive: impl FnOnce() -> R) -> R {
     let (result, woken) = waking(env, drive);
-    if let Some(waker) = woken {
-        Letter::Wake(waker).send(env);
-    }
+    hand(env, woken);
     result
+}
+
+/// Has a process driven that was woken, by a runner or its driver.
+pub(crate) fn hand(env: Env<'_>, woken: Option<Arc<Waker>>) {
+    if let Some(letter) = woken.and_then(|waker| Letter::Wake(waker).queued()) {
+        letter.send(env);
+    }
 }
 
 /// The same, but for the last wake: who that is of is returned.
@@ -159,12 +221,9 @@ pub(crate) fn waking<R>(env: Env<'_>, drive: impl FnOnce() -> R) -> (R, Option<A
         // Their memory is used again.
         let mut letters = LETTERS.take();
         for letter in letters.drain(..) {
-            let due = match letter {
-                Letter::Wake(waker) => woken.replace(waker).map(Letter::Wake),
-                letter => Some(letter),
-            };
-            if let Some(letter) = due {
-                letter.send(env);
+            match letter {
+                Letter::Wake(waker) => hand(env, woken.replace(waker)),
+                letter => letter.send(env),
             }
         }
         LETTERS.set(letters);
@@ -177,7 +236,10 @@ pub(crate) fn post(letter: Letter, io: &Handle) {
     if SENDS.get() != Sends::AtOnce {
         SENDS.set(Sends::Some);
         LETTERS.with_borrow_mut(|letters| letters.push(letter));
-    } else if is_scheduler_thread() {
+        return;
+    }
+    let Some(letter) = letter.queued() else { return };
+    if is_scheduler_thread() {
         // The VM takes messages without an environment from its own threads alone when they come from others.
         io.spawn(async move { send(&letter) });
     } else {

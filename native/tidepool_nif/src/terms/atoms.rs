@@ -9,6 +9,7 @@ rustler::atoms! {
     r#yield = "yield",
     wait,
     tidepool_wake,
+    tidepool_run,
     // Reasons of failed calls.
     guest_error,
     trap,
