@@ -39,7 +39,7 @@ pub(crate) fn part(target: &Arc<Target>, part: Part, keeper: Address) -> Option<
     let access = Access::new(&target.node.network, &target.function.grants);
     let function = &target.function;
     let program = Arc::new(Program::new(&function.name, function.version, bounds(target), access, place, None));
-    let process = program.process(program.introduce(keeper))?;
+    let process = program.process(program.introduce(keeper, |_| true))?;
     Some(ProcessRef { program, process })
 }
 

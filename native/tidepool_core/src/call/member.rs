@@ -104,10 +104,11 @@ impl ProcessRef {
         self.process.stop_unborn();
     }
 
-    /// The number of a process of the host's in the program: guests send to it as to any other.
+    /// The number of a process of the host's in the program: guests send to it as to any other. `lives` says of others
+    /// that have one whether they are there still.
     #[must_use]
-    pub fn introduce(&self, address: Address) -> u64 {
-        self.program.introduce(address)
+    pub fn introduce(&self, address: Address, lives: impl Fn(Address) -> bool) -> u64 {
+        self.program.introduce(address, lives)
     }
 
     /// What drives the process with this number in its program, and whether it is a guest, if it lives here.

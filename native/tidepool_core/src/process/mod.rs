@@ -9,6 +9,7 @@ pub(crate) mod handle;
 mod mailbox;
 pub(crate) mod message;
 pub(crate) mod metrics;
+pub(crate) mod outsiders;
 pub(crate) mod place;
 pub(crate) mod program;
 pub(crate) mod registry;

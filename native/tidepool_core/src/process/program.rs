@@ -1,6 +1,7 @@
 //! A program: what all processes of one start share.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,6 +12,7 @@ use super::account::{Account, FREE_BYTES, Share};
 use super::asking::Asking;
 use super::handle::Process;
 use super::metrics::Figures;
+use super::outsiders::Outsiders;
 use super::place::Place;
 use super::registry::Registry;
 use super::stdio::Stdio;
@@ -81,6 +83,7 @@ pub(crate) struct Program {
     shards: [Mutex<HashMap<u64, Arc<Process>, RandomState>>; SHARDS],
     /// Numbers of processes by what drives them.
     driven: [Mutex<HashMap<u64, u64, RandomState>>; SHARDS],
+    outsiders: Outsiders,
     next: AtomicU64,
     live: AtomicUsize,
     ended: AtomicBool,
@@ -115,6 +118,7 @@ impl Program {
             upgrade: Upgrade::default(),
             shards: Default::default(),
             driven: Default::default(),
+            outsiders: Outsiders::default(),
             live: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
             gone: AtomicUsize::new(0),
@@ -163,10 +167,21 @@ impl Program {
         Ok(self.add(|id| Process::guest(id, entry, share, text_bytes)))
     }
 
-    /// The number of a process of the host's: the same one each time.
-    pub(crate) fn introduce(&self, address: Address) -> u64 {
-        let mut driven = self.driven(address);
-        *driven.entry(address.0.get()).or_insert_with(|| self.add(|id| Process::outsider(id, address)).id)
+    /// The number of a process of the host's: the same one each time. Others that don't live any more are forgotten.
+    pub(crate) fn introduce(&self, address: Address, lives: impl Fn(Address) -> bool) -> u64 {
+        let process = match self.driven(address).entry(address.0.get()) {
+            Entry::Occupied(id) => return *id.get(),
+            Entry::Vacant(place) => {
+                let process = self.add(|id| Process::outsider(id, address));
+                place.insert(process.id);
+                process
+            }
+        };
+        let id = process.id;
+        for gone in self.outsiders.add(process, lives) {
+            self.remove(&gone);
+        }
+        id
     }
 
     /// Says what drives a process.
@@ -315,13 +330,25 @@ mod tests {
     fn a_process_of_the_hosts_has_one_number() {
         let program = program(1, 0);
         let address = |number| Address(NonZeroU64::new(number).unwrap());
-        let id = program.introduce(address(9));
-        assert_eq!(program.introduce(address(9)), id);
-        assert_ne!(program.introduce(address(8)), id);
+        let introduce = |number| program.introduce(address(number), |_| true);
+        let id = introduce(9);
+        assert_eq!(introduce(9), id);
+        assert_ne!(introduce(8), id);
         program.driver_died(address(9));
         assert!(!program.lives(id));
-        assert_ne!(program.introduce(address(9)), id, "that one is dead");
+        assert_ne!(introduce(9), id, "that one is dead");
         assert!(program.add_guest("a".into(), 0).is_ok(), "they are no guests");
+    }
+
+    #[test]
+    fn processes_of_the_hosts_that_are_gone_are_forgotten() {
+        let program = program(1, 0);
+        let address = |number| Address(NonZeroU64::new(number).unwrap());
+        let ids: Vec<u64> = (1..=20_000).map(|it| program.introduce(address(it), |it| it.0.get() <= 100)).collect();
+        assert!(program.all().len() < 3_000);
+        assert!(ids.iter().take(100).all(|id| program.lives(*id)));
+        let first = ids.first().copied();
+        assert_eq!(Some(program.introduce(address(1), |_| false)), first);
     }
 
     #[test]

@@ -108,7 +108,7 @@ fn a_timer_for_a_process_of_the_hosts_comes_when_it_is_due_whatever_its_sender_w
              (call $sleep (i64.const 100)))"#;
     let function = node.function(&program(code), Instances::Fresh, limits());
     let mut processes = Processes::start(&function, ProcessOptions::default());
-    assert_eq!(processes.first.introduce(Address(NonZeroU64::new(77).unwrap())), 2);
+    assert_eq!(processes.first.introduce(Address(NonZeroU64::new(77).unwrap()), |_| true), 2);
     assert_eq!(processes.run(), Ok(Vec::new()));
     assert_eq!(processes.sent, [(7, vec![2, 0, 0, 0]), (7, vec![1, 0, 0, 0])]);
 }

@@ -93,7 +93,7 @@ pub(crate) fn run(code: &str, grants: &str, sockets: usize, peer: impl FnOnce() 
 
 fn run_on(node: &Node, code: &str, grants: &str, peer: impl FnOnce() + Send) -> (Outcome, Vec<String>) {
     let mut processes = granted(node, &format!("{SOCKETS} {SHORT} {code}"), grants);
-    assert_eq!(processes.first.introduce(Address(NonZeroU64::new(99).unwrap())), 2);
+    assert_eq!(processes.first.introduce(Address(NonZeroU64::new(99).unwrap()), |_| true), 2);
     let outcome = std::thread::scope(|scope| {
         scope.spawn(peer);
         processes.run()

@@ -294,8 +294,9 @@ fn process_end<'a>(env: Env<'a>, process: &'a ProcessHandle) -> Vec<Term<'a>> {
 
 /// The number of a process of the VM in the program of a guest.
 #[rustler::nif]
-fn process_introduce(process: &ProcessHandle, pid: LocalPid) -> NifResult<u64> {
-    pid::address(pid).map(|address| process.0.introduce(address)).ok_or(rustler::Error::BadArg)
+fn process_introduce(env: Env<'_>, process: &ProcessHandle, pid: LocalPid) -> NifResult<u64> {
+    let lives = |address| pid::pid(address).is_some_and(|pid| env.is_process_alive(pid));
+    pid::address(pid).map(|address| process.0.introduce(address, lives)).ok_or(rustler::Error::BadArg)
 }
 
 /// `{id, pid}` of the process that has a name in the program of a guest, or `nil`.
