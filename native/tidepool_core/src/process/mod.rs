@@ -2,7 +2,6 @@
 //! or what drives a process.
 
 pub(crate) mod account;
-pub(crate) mod asking;
 pub(crate) mod config;
 pub(crate) mod files;
 pub(crate) mod handle;

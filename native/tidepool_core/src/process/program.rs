@@ -9,11 +9,11 @@ use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 
 use super::account::{Account, FREE_BYTES, Share};
-use super::asking::Asking;
 use super::handle::Process;
 use super::metrics::Figures;
 use super::outsiders::Outsiders;
 use super::place::Place;
+use super::place::asking::Asking;
 use super::registry::Registry;
 use super::stdio::Stdio;
 use super::upgrade::Upgrade;

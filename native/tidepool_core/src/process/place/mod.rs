@@ -1,5 +1,7 @@
 //! Where a program's processes are: their numbers hold the number of their node, and this says whose is whose.
 
+pub(crate) mod asking;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bits of a process's number within its node; those above are the node's, and 0 where the program began.
