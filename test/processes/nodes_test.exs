@@ -8,6 +8,9 @@ defmodule Tidepool.Processes.NodesTest do
   @moduletag :lunatic
   @patience 30_000
   @failure 0x8000_0000_0000_0000
+  # TIDEPOOL_CHAOS_S=60 has more processes die, on one cluster after the other, for a minute.
+  @chaos_s String.to_integer(System.get_env("TIDEPOOL_CHAOS_S", "0"))
+  @workers if @chaos_s == 0, do: 60, else: 600
 
   # Nodes with puppets on them, and a stage on the first.
   defp cluster!(count, options \\ []) do
@@ -338,18 +341,28 @@ defmodule Tidepool.Processes.NodesTest do
     assert Peer.call(b, Process, :whereis, [server]) == pid
   end
 
-  @tag timeout: 180_000
+  @tag timeout: 300_000 + @chaos_s * 1_000
   test "links and monitors fire once each as processes on three nodes die at random, and one node with them" do
+    until = System.monotonic_time(:second) + @chaos_s
+
+    over? = fn round -> chaos!(round) && System.monotonic_time(:second) >= until end
+    rounds = 1 |> Stream.iterate(&(&1 + 1)) |> Enum.find(over?)
+
+    if @chaos_s > 0, do: IO.puts("#{rounds} clusters of 3 nodes with #{3 * @workers} processes")
+  end
+
+  defp chaos!(round) do
     {[a, b, c], stage} = cluster!(3)
+    before = for peer <- [a, c], do: left(peer)
     first = begin!(stage)
     nodes = Enum.map([a, b, c], &number/1)
-    chaos = Stage.run(stage, PuppetChaos, :prepare, [first, 10, nodes, 60])
-    Stage.run(stage, PuppetChaos, :orders, [chaos, 600, 1])
+    chaos = Stage.run(stage, PuppetChaos, :prepare, [first, 10, nodes, @workers])
+    Stage.run(stage, PuppetChaos, :orders, [chaos, 10 * @workers, round])
     # While all of that is under way.
     Peer.halt(b)
-    Stage.run(stage, PuppetChaos, :orders, [chaos, 300, 2])
+    Stage.run(stage, PuppetChaos, :orders, [chaos, 5 * @workers, -round])
     audits = Stage.run(stage, PuppetChaos, :finish, [chaos])
-    assert length(audits) == 360
+    assert length(audits) == 6 * @workers
 
     for {node, reason, [links, monitors]} <- audits do
       assert {reason, monitors} == {reason, 1}
@@ -360,7 +373,21 @@ defmodule Tidepool.Processes.NodesTest do
 
     assert Enum.any?(audits, fn {_node, reason, told} -> {reason, told} == {:noconnection, [1, 1]} end)
     Stage.run(stage, Process, :exit, [first, :kill])
-    for peer <- [a, c], do: eventually(fn -> Peer.call(peer, Tidepool.Process, :list, []) == [] end, @patience)
+
+    # Nothing is left of it.
+    for {peer, {processes, live}} <- Enum.zip([a, c], before) do
+      eventually(fn -> Peer.call(peer, Tidepool.Process.Programs, :all, []) == [] end, @patience)
+      eventually(fn -> match?({now, ^live} when now <= processes + 5, left(peer)) end, @patience)
+    end
+
+    Peer.halt(a)
+    Peer.halt(c)
+  end
+
+  # Processes of the VM, and instances that are used.
+  defp left(peer) do
+    %{live: live, idle: idle} = Peer.call(peer, Tidepool.Engine, :instances, [])
+    {Peer.call(peer, :erlang, :system_info, [:process_count]), live - idle}
   end
 
   test "a name is known on its node alone, and may be that of a process elsewhere" do

@@ -1,6 +1,6 @@
 defmodule Tidepool.PuppetChaos do
   @moduledoc """
-  Puppets on several nodes that link, send and die at random, beside auditors, which are told of every death. A stage runs it
+  Puppets on several nodes that link, spawn, send, name each other and die at random, beside auditors, which are told of every death. A stage runs it
   (`Tidepool.Stage`), on the node where the program begins.
   """
 
@@ -39,7 +39,10 @@ defmodule Tidepool.PuppetChaos do
       {other, _pid} = Enum.random(chaos.workers)
 
       case :rand.uniform(20) do
-        n when n <= 8 -> Puppets.ask(pid, ?Y, other, 1)
+        n when n <= 4 -> Puppets.ask(pid, ?Y, other, 1)
+        n when n <= 6 -> Puppets.ask(pid, ?Z, other, :rand.uniform(50))
+        7 -> Puppets.ask(pid, ?S)
+        8 -> Puppets.ask(pid, ?+, other, Bitwise.bsr(other, 44))
         n when n <= 11 -> Puppets.ask(pid, ?M, other)
         n when n <= 14 -> Puppets.ask(pid, ?E, other)
         n when n <= 15 -> Puppets.ask(pid, ?L, other, 7)
