@@ -246,11 +246,14 @@ defmodule Bench.Processes do
     ]
   end
 
-  # The node's memory when nothing more is given back.
-  defp rested(last \\ nil) do
-    Process.sleep(500)
+  # The node's memory when nothing more is given back, for three seconds: it looks each second for what nobody uses.
+  defp rested(least \\ nil, looks \\ 3)
+  defp rested(least, 0), do: least
+
+  defp rested(least, looks) do
+    Process.sleep(1_000)
     now = Bench.resident_bytes()
-    if last && now > last * 0.99, do: now, else: rested(now)
+    if least && now > least * 0.99, do: rested(min(least, now), looks - 1), else: rested(now)
   end
 
   # It ends with its standard input.

@@ -70,7 +70,7 @@ impl Node {
             ticker: Ticker::spawn(engines.wasmtime(), slots.clone())?,
             slots,
             drop_thread: DropThread::spawn()?,
-            _trimmer: Trimmer::spawn()?,
+            _trimmer: Trimmer::spawn(engines.idle())?,
             console,
             console_lines_per_s: config.console_lines_per_s,
             stats,

@@ -11,6 +11,8 @@ const MANY: usize = 4_096;
 pub(super) struct HighWater {
     lent: usize,
     most: usize,
+    /// How many were lent at the last look.
+    before: usize,
 }
 
 impl HighWater {
@@ -20,11 +22,18 @@ impl HighWater {
         self.most = self.most.max(self.lent);
     }
 
-    /// Counts a slot that came back, and says whether by now many have, and three of four.
-    pub(super) fn take_back(&mut self) -> bool {
+    /// Counts a slot that came back.
+    pub(super) fn take_back(&mut self) {
         self.lent = self.lent.saturating_sub(1);
+    }
+
+    /// Whether many have come back by now, and three of four, and no more do: while they do, whoever gives back needs the
+    /// allocator's locks.
+    pub(super) fn look(&mut self) -> bool {
+        let going = self.before.saturating_sub(self.lent);
+        self.before = self.lent;
         let gone = self.most.saturating_sub(self.lent);
-        let ebbed = gone >= MANY && gone >= self.lent.saturating_mul(3);
+        let ebbed = gone >= MANY && gone >= self.lent.saturating_mul(3) && going < MANY / 4;
         if ebbed {
             self.most = self.lent;
         }
@@ -36,26 +45,30 @@ impl HighWater {
 mod tests {
     use super::*;
 
-    /// How often memory is given back while so many are lent, and so many of them come back.
-    fn trims(slots: &mut HighWater, lent: usize, back: usize) -> usize {
+    /// Lends so many, takes so many back, and looks.
+    fn after(slots: &mut HighWater, lent: usize, back: usize) -> bool {
         (0..lent).for_each(|_| slots.lend());
-        (0..back).filter(|_| slots.take_back()).count()
+        (0..back).for_each(|_| slots.take_back());
+        slots.look()
     }
 
     #[test]
-    fn memory_is_given_back_when_most_of_many_have_gone_and_again_for_the_rest() {
+    fn memory_is_given_back_when_most_of_many_have_gone_and_no_more_go() {
         let slots = &mut HighWater::default();
-        assert_eq!(trims(slots, 100_000, 74_999), 0);
-        assert_eq!(trims(slots, 0, 1), 1, "three of four");
-        assert_eq!(trims(slots, 0, 25_000), 2, "at 6,250 and 1,562");
-        assert_eq!(trims(slots, 100_000, 75_000), 1, "the next time as well");
+        assert!(!after(slots, 100_000, 74_999));
+        assert!(!after(slots, 0, 0), "a few less than three of four");
+        assert!(after(slots, 0, 1), "three of four");
+        assert!(!after(slots, 0, 0), "once");
+        assert!(!after(slots, 0, 20_000), "others follow");
+        assert!(after(slots, 0, 0));
+        assert!(!after(slots, 100_000, 100_000 + 5_000) && after(slots, 0, 0), "the next time as well");
     }
 
     #[test]
     fn memory_of_few_stays_and_so_does_that_of_many_who_come_and_go() {
         let slots = &mut HighWater::default();
-        assert_eq!(trims(slots, MANY - 1, MANY - 1), 0);
-        assert_eq!(trims(slots, 100_000, 0), 0);
-        assert_eq!((0..100).map(|_| trims(slots, 50_000, 50_000)).sum::<usize>(), 0);
+        assert!(!after(slots, MANY - 1, MANY - 1) && !after(slots, 0, 0));
+        assert!(!after(slots, 100_000, 0));
+        assert!((0..100).all(|_| !after(slots, 50_000, 50_000)));
     }
 }

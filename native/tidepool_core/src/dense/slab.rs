@@ -5,19 +5,25 @@
 //! ```
 //!
 //! A slot that is lent reads as zero all over. One that comes back is zeroed in place where little was written, for that
-//! costs least; its pages stay then, up to a budget. Else its pages go back to the system.
+//! costs least; its pages stay then, up to a budget, and until nobody has wanted them for a while. Else its pages go back to the
+//! system, those of some slots at once: each time all cores have to forget where pages were.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::high_water::HighWater;
 use super::os::{Guards, PAGE_BYTES, PageMap, Space};
-use crate::os::trim;
 
 /// As much as this is zeroed in place.
 const MAX_ZEROED_BYTES: usize = 256 << 10;
 /// Pages of free slots that a slab keeps, together.
 const MAX_KEPT_BYTES: usize = 64 << 20;
+/// As many of those stay that nobody wants.
+const MIN_KEPT_BYTES: usize = 2 << 20;
+/// Slots that may have been written up to as much together are emptied at once: a millisecond, if all of it was.
+const WORN_BYTES: usize = 16 << 20;
+/// As many slots are emptied at once that nobody wanted.
+const LOOK_SLOTS: usize = 64;
 
 /// Why there is no slot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -75,6 +81,12 @@ struct Free {
     kept: Vec<Kept>,
     /// How many bytes they keep together.
     kept_bytes: usize,
+    /// The fewest of them since the last look.
+    least_kept: usize,
+    /// Slots that are to be emptied.
+    worn: Vec<usize>,
+    /// How much of them may have been written.
+    worn_bytes: usize,
     /// Slots without pages.
     empty: Vec<usize>,
     high_water: HighWater,
@@ -106,6 +118,7 @@ impl Slab {
         let mut free = self.free();
         let (index, written_up_to) = if let Some(kept) = free.kept.pop() {
             free.kept_bytes -= kept.bytes;
+            free.least_kept = free.least_kept.min(free.kept.len());
             (kept.index, kept.written_up_to)
         } else if let Some(index) = free.empty.pop() {
             (index, 0)
@@ -115,7 +128,13 @@ impl Slab {
             free.untouched += 1;
             (index, 0)
         } else {
-            return Err(SlabError::Exhausted { slots: self.slots });
+            let worn = free.take_worn();
+            if worn.is_empty() {
+                return Err(SlabError::Exhausted { slots: self.slots });
+            }
+            drop(free);
+            self.empty(worn);
+            return self.lend();
         };
         free.high_water.lend();
         Ok(Slot { slab: Arc::clone(self), index, written_up_to })
@@ -143,22 +162,73 @@ impl Slab {
         let range = start..start + pages.unwrap_or(self.slot_bytes).min(self.slot_bytes);
         if let Some(pages) = self.pages.as_ref().filter(|_| self.free().kept_bytes < MAX_KEPT_BYTES) {
             // SAFETY: the slot's only user is gone, it was not lent again, and guards lie outside of slots.
-            if let Some(bytes) = unsafe { self.space.zero_written(range.clone(), MAX_ZEROED_BYTES, pages) } {
+            if let Some(bytes) = unsafe { self.space.zero_written(range, MAX_ZEROED_BYTES, pages) } {
                 let mut free = self.free();
+                free.high_water.take_back();
                 free.kept_bytes += bytes;
                 free.kept.push(Kept { index, bytes, written_up_to });
                 return;
             }
         }
-        // A slot that can't be emptied (as when all memory of the process is locked) is not lent again.
-        if self.space.discard(range).is_ok() {
-            self.free().empty.push(index);
+        let worn = {
+            let mut free = self.free();
+            free.high_water.take_back();
+            free.worn.push(index);
+            free.worn_bytes = free.worn_bytes.saturating_add(written_up_to);
+            if free.worn_bytes < WORN_BYTES { Vec::new() } else { free.take_worn() }
+        };
+        self.empty(worn);
+    }
+
+    /// Gives the pages of slots back to the system, of neighbours at once. Their guards stay.
+    fn empty(&self, mut worn: Vec<usize>) {
+        worn.sort_unstable();
+        for run in worn.chunk_by(|one, next| one + 1 == *next) {
+            let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+            // Slots that can't be emptied (as when all memory of the process is locked) are not lent again.
+            if self.space.discard(self.offset(*first)..self.offset(*last) + self.slot_bytes).is_ok() {
+                self.free().empty.extend(run);
+            }
         }
+    }
+
+    /// Gives pages back that nobody has wanted since the last look. Whether many slots have come back since that, and no more do:
+    /// then memory beside them is worth giving back.
+    pub(super) fn look(&self) -> bool {
+        let (worn, ebbed) = {
+            let mut free = self.free();
+            let mut worn = free.take_worn();
+            // The last ones are lent first.
+            let mut idle = free.least_kept.min(free.kept.len());
+            let mut left = free.kept_bytes;
+            for (index, kept) in free.kept.iter().take(idle).enumerate() {
+                if left <= MIN_KEPT_BYTES {
+                    idle = index;
+                    break;
+                }
+                left -= kept.bytes;
+            }
+            free.kept_bytes = left;
+            worn.extend(free.kept.drain(..idle).map(|kept| kept.index));
+            free.least_kept = free.kept.len();
+            (worn, free.high_water.look())
+        };
+        for some in worn.chunks(LOOK_SLOTS) {
+            self.empty(some.to_vec());
+        }
+        ebbed
     }
 
     fn free(&self) -> MutexGuard<'_, Free> {
         // Nothing panics while it holds the lock.
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Free {
+    fn take_worn(&mut self) -> Vec<usize> {
+        self.worn_bytes = 0;
+        std::mem::take(&mut self.worn)
     }
 }
 
@@ -190,10 +260,6 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.slab.take_back(self.index, self.written_up_to);
-        let ebbed = self.slab.free().high_water.take_back();
-        if ebbed {
-            trim::soon();
-        }
     }
 }
 

@@ -130,8 +130,40 @@ fn pages_of_free_slots_are_kept_up_to_a_budget() {
     drop(slots);
     let free = slab.free();
     assert!(free.kept_bytes <= MAX_KEPT_BYTES + SLOT);
-    assert_eq!(free.kept.len() + free.empty.len(), count);
-    assert!(free.empty.len() >= count / 2 - 1);
+    assert_eq!(free.kept.len() + free.worn.len() + free.empty.len(), count);
+    assert!(free.worn.len() + free.empty.len() >= count / 2 - 1);
+    assert!(free.worn.len() * SLOT < WORN_BYTES);
+}
+
+#[test]
+fn pages_of_free_slots_that_nobody_wants_are_given_back_at_the_second_look() {
+    const SLOT: usize = 128 << 10;
+    let slab = Slab::new(256, SLOT, Some(Guards::probe())).unwrap();
+    let dirty = |count: usize| {
+        let mut slots: Vec<Slot> = (0..count).map(|_| slab.lend().unwrap()).collect();
+        slots.iter_mut().for_each(|slot| bytes(slot, SLOT).fill(1));
+    };
+    dirty(256);
+    slab.look();
+    assert_eq!(slab.free().kept_bytes, 256 * SLOT, "all were wanted a moment ago");
+    dirty(200);
+    slab.look();
+    assert_eq!(slab.free().kept_bytes, 200 * SLOT, "so were these");
+    slab.look();
+    assert_eq!(slab.free().kept_bytes, MIN_KEPT_BYTES);
+    let mut slots: Vec<Slot> = (0..256).map(|_| slab.lend().unwrap()).collect();
+    assert!(slots.iter_mut().all(|slot| bytes(slot, SLOT).iter().all(|byte| *byte == 0)));
+}
+
+#[test]
+fn slots_that_are_to_be_emptied_are_lent_when_there_are_no_others() {
+    let slab = Slab::new(3, 2 << 20, Some(Guards::probe())).unwrap();
+    let mut slots: Vec<Slot> = (0..3).map(|_| slab.lend().unwrap()).collect();
+    slots.iter_mut().for_each(|slot| bytes(slot, 2 << 20).fill(1));
+    drop(slots);
+    assert_eq!(slab.free().worn.len(), 3);
+    let mut slots: Vec<Slot> = (0..3).map(|_| slab.lend().unwrap()).collect();
+    assert!(slots.iter_mut().all(|slot| bytes(slot, 2 << 20).iter().all(|byte| *byte == 0)));
 }
 
 /// Mappings of this process that lie in the slab.

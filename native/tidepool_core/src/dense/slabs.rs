@@ -52,6 +52,12 @@ impl Slabs {
         }
     }
 
+    /// Gives pages back that nobody has wanted since the last look; whether many instances have gone.
+    pub(crate) fn look(&self) -> bool {
+        let memories = self.memories.look();
+        self.stacks.look() || memories
+    }
+
     /// Has `config`, whose code is the dense engine's, take memories and stacks from here.
     pub(crate) fn configure(&self, config: &mut Config) {
         config

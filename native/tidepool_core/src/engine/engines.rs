@@ -1,5 +1,7 @@
 //! The engines that functions run on, and what belongs to each.
 
+use std::sync::Arc;
+
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, ProfilingStrategy};
 
 use crate::abi::contract::Spec;
@@ -20,6 +22,7 @@ const MAX_FRAMES: usize = 32;
 pub(crate) struct Engines {
     fast: Engine,
     dense: Engine,
+    slabs: Arc<Slabs>,
 }
 
 /// One engine, and what all functions on it share.
@@ -50,7 +53,9 @@ impl Engines {
     pub(crate) fn new(config: &RuntimeConfig, abis: &[Spec]) -> wasmtime::Result<Self> {
         let fast_instances = usize::try_from(config.max_instances).unwrap_or(usize::MAX);
         let slabs = Slabs::new(&config.dense, async_stack_bytes(config), fast_instances)?;
+        let slabs = Arc::new(slabs);
         Ok(Engines {
+            slabs: Arc::clone(&slabs),
             fast: Engine {
                 // Without AVX there is none.
                 baseline: (config.baseline_bytes > 0)
@@ -71,6 +76,12 @@ impl Engines {
             EngineKind::Fast => &self.fast,
             EngineKind::Dense => &self.dense,
         }
+    }
+
+    /// Gives back what nobody has wanted since it was last called; whether memory beside that is worth giving back.
+    pub(crate) fn idle(&self) -> impl Fn() -> bool + Send + 'static {
+        let slabs = Arc::clone(&self.slabs);
+        move || slabs.look()
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Engine> {

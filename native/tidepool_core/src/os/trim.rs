@@ -2,9 +2,9 @@
 //!
 //! glibc keeps freed memory in the heaps of many threads: after a rush of calls with large payloads that is a GiB and more. A
 //! busy node is about to use it again. So it is given back when the process has been busy and becomes quiet, and when most of
-//! very many instances have gone ([`soon`]). Buffers of messages that nobody has used for some seconds go at any time.
+//! very many instances have gone. Buffers of messages that nobody has used for some seconds go at any time, and so do pages of
+//! instances.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -23,13 +23,15 @@ pub(crate) struct Trimmer {
 }
 
 impl Trimmer {
-    pub(crate) fn spawn() -> std::io::Result<Self> {
+    /// Each second it does what `look` does, which says whether memory is worth giving back.
+    pub(crate) fn spawn(look: impl Fn() -> bool + Send + 'static) -> std::io::Result<Self> {
         let (ends, ended) = bounded::<()>(0);
         thread::Builder::new().name("tidepool-trim".into()).spawn(move || {
             let mut watch = Watch { computed: process_time(), busy: false };
             while ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
                 buffers::look();
-                if watch.ebbed(process_time()) {
+                let (gone, quiet) = (look(), watch.ebbed(process_time()));
+                if gone || quiet {
                     trim();
                 }
             }
@@ -59,21 +61,6 @@ fn process_time() -> Duration {
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// Gives memory back on a thread of its own.
-pub(crate) fn soon() {
-    static TRIMMING: AtomicBool = AtomicBool::new(false);
-    if TRIMMING.swap(true, Ordering::Relaxed) {
-        return;
-    }
-    let spawned = thread::Builder::new().name("tidepool-trim".into()).spawn(|| {
-        trim();
-        TRIMMING.store(false, Ordering::Relaxed);
-    });
-    if spawned.is_err() {
-        TRIMMING.store(false, Ordering::Relaxed);
-    }
-}
-
 /// Takes some ms for each 100 MiB. Threads that allocate from the heap that is being trimmed wait.
 fn trim() {
     #[cfg(target_env = "gnu")]
@@ -94,7 +81,7 @@ mod tests {
     fn buffers_of_messages_are_given_back_when_nobody_uses_them() {
         buffers::give_back(buffers::take(1 << 20));
         assert!(buffers::kept() >= 1 << 20);
-        let _trimmer = Trimmer::spawn().unwrap();
+        let _trimmer = Trimmer::spawn(|| false).unwrap();
         let began = Instant::now();
         while buffers::kept() > 0 {
             assert!(began.elapsed() < Duration::from_secs(60), "{} bytes are still kept", buffers::kept());

@@ -288,7 +288,9 @@ fn info<'a>(env: Env<'a>, process: &ProcessRef) -> Term<'a> {
 #[rustler::nif(schedule = "DirtyCpu")]
 fn process_end<'a>(env: Env<'a>, process: &'a ProcessHandle) -> Vec<Term<'a>> {
     process.0.end_program();
-    let guests = process.0.guests();
+    // As they were made: neighbours in memory end one after the other, and what they had is given back together.
+    let mut guests = process.0.guests();
+    guests.sort_unstable_by_key(ProcessRef::id);
     guests.iter().filter_map(ProcessRef::address).filter_map(pid::pid).map(|pid| pid.encode(env)).collect()
 }
 
