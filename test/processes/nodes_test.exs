@@ -10,7 +10,7 @@ defmodule Tidepool.Processes.NodesTest do
   @failure 0x8000_0000_0000_0000
   # TIDEPOOL_CHAOS_S=60 has more processes die, on one cluster after the other, for a minute.
   @chaos_s String.to_integer(System.get_env("TIDEPOOL_CHAOS_S", "0"))
-  @workers if @chaos_s == 0, do: 60, else: 600
+  @workers if @chaos_s == 0, do: 60, else: 3_334
 
   # Nodes with puppets on them, and a stage on the first.
   defp cluster!(count, options \\ []) do

@@ -62,10 +62,11 @@ defmodule Tidepool.PuppetChaos do
   """
   def finish(chaos) do
     for {_id, pid} <- chaos.workers, do: Puppets.ask(pid, Enum.random([?R, ?C]))
-    reasons = for {monitor, id} <- chaos.monitors, into: %{}, do: {id, reason(monitor)}
+    auditors = Map.new(chaos.auditors, fn {id, pid} -> {pid, id} end)
+    {reasons, notices} = heard(auditors, chaos.monitors, map_size(chaos.monitors), %{}, [])
     nodes = for {id, pid} <- chaos.workers, into: %{}, do: {id, node(pid)}
     least = Enum.sum(for({_auditor, id} <- chaos.audits, do: if(reasons[id] == :normal, do: 1, else: 2)))
-    told = chaos |> heard(least, [], System.monotonic_time(:millisecond) + @patience) |> Enum.frequencies()
+    told = auditors |> flushed(least, notices, System.monotonic_time(:millisecond) + @patience) |> Enum.frequencies()
 
     for {{auditor, _pid}, id} <- chaos.audits do
       counts = for what <- [{3, tag(id)}, {4, id}], do: Map.get(told, {auditor, what}, 0)
@@ -74,30 +75,34 @@ defmodule Tidepool.PuppetChaos do
   end
 
   # All that auditors have said. The VM may tell one process of a node's end before it tells the next.
-  defp heard(chaos, least, notices, deadline) do
-    for {_id, auditor} <- chaos.auditors, do: Puppets.ask(auditor, ?P, @barrier)
-    notices = notices ++ for({id, pid} <- chaos.auditors, what <- told(pid), do: {id, what})
+  defp flushed(auditors, least, notices, deadline) do
+    for {pid, _id} <- auditors, do: Puppets.ask(pid, ?P, @barrier)
+    {_none, notices} = heard(auditors, %{}, map_size(auditors), %{}, notices)
 
     if length(notices) >= least or System.monotonic_time(:millisecond) > deadline,
       do: notices,
-      else: heard(chaos, least, notices, deadline)
+      else: flushed(auditors, least, notices, deadline)
   end
 
-  defp reason(monitor) do
-    receive do
-      {:DOWN, ^monitor, :process, _pid, reason} -> reason
-    after
-      @patience -> raise "a worker does not die"
-    end
-  end
+  # Why workers have died, and what auditors have said, until so many have died or answered. All messages are taken as they come: there
+  # are many.
+  defp heard(_auditors, _monitors, 0, reasons, notices), do: {reasons, notices}
 
-  # All that an auditor says until it answers.
-  defp told(pid) do
+  defp heard(auditors, monitors, waiting, reasons, notices) do
     receive do
-      {:tidepool, ^pid, _tag, <<2, @barrier::little-64>>} -> []
-      {:tidepool, ^pid, _tag, <<what, number::little-64>>} -> [{what, number} | told(pid)]
+      {:DOWN, monitor, :process, _pid, reason} ->
+        heard(auditors, monitors, waiting - 1, Map.put(reasons, monitors[monitor], reason), notices)
+
+      {:tidepool, _pid, _tag, <<2, @barrier::little-64>>} ->
+        heard(auditors, monitors, waiting - 1, reasons, notices)
+
+      {:tidepool, pid, _tag, <<what, number::little-64>>} when what in [3, 4] and is_map_key(auditors, pid) ->
+        heard(auditors, monitors, waiting, reasons, [{auditors[pid], {what, number}} | notices])
+
+      {:tidepool, _pid, _tag, _bytes} ->
+        heard(auditors, monitors, waiting, reasons, notices)
     after
-      @patience -> raise "an auditor does not answer"
+      @patience -> raise "#{waiting} workers don't die, or auditors don't answer"
     end
   end
 end
