@@ -321,14 +321,20 @@ impl Task {
     /// When that time is over.
     #[must_use]
     pub fn until(&self) -> Instant {
-        let later = self.member.as_ref().and_then(|member| member.process.next_later());
-        [self.call.channel.wake_at(), later].into_iter().flatten().fold(self.deadline, Instant::min)
+        [self.call.channel.wake_at(), self.next_later()].into_iter().flatten().fold(self.deadline, Instant::min)
     }
 
-    /// Whether its guest computes little at a time, as of its last slice: whoever has woken it may drive it.
+    /// Whether its guest computes little at a time, as of its last slice: whoever has woken it may drive it. What is due for the host
+    /// is its driver's to send.
     #[must_use]
     pub fn is_brief(&self) -> bool {
-        self.future.is_some() && !self.call.channel.long() && self.last_slice() < BRIEF
+        let is_short = self.future.is_some() && !self.call.channel.long() && self.last_slice() < BRIEF;
+        is_short && self.next_later().is_none_or(|due| due > Instant::now())
+    }
+
+    /// When the next message is due that its driver sends for it.
+    fn next_later(&self) -> Option<Instant> {
+        self.member.as_ref().and_then(|member| member.process.next_later())
     }
 
     /// The version of the function that is called.

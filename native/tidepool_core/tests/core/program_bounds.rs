@@ -2,10 +2,12 @@
 
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex};
+use std::task::Waker;
 
 use tidepool_core::console::Stream;
 use tidepool_core::{
-    Address, CallError, DenseConfig, EngineKind, Instances, Limit, Limits, Output, ProcessOptions, RuntimeConfig,
+    Address, CallError, DenseConfig, EngineKind, Instances, Limit, Limits, Output, ProcessOptions, RuntimeConfig, Step,
+    Task,
 };
 
 use crate::settings;
@@ -111,6 +113,29 @@ fn a_timer_for_a_process_of_the_hosts_comes_when_it_is_due_whatever_its_sender_w
     assert_eq!(processes.first.introduce(Address(NonZeroU64::new(77).unwrap()), |_| true), 2);
     assert_eq!(processes.run(), Ok(Vec::new()));
     assert_eq!(processes.sent, [(7, vec![2, 0, 0, 0]), (7, vec![1, 0, 0, 0])]);
+}
+
+#[test]
+fn a_process_that_has_to_send_to_the_host_now_is_its_drivers() {
+    let node = Node::dense(4, 0);
+    let code = r#"(func (export "_start")
+             (call $create (i64.const 7) (i64.const 0))
+             (drop (call $send_after (i64.const 2) (i64.const 0)))
+             (call $sleep (i64.const 5000000000)))"#;
+    let function = node.function(&program(code), Instances::Fresh, limits());
+    let mut task = function.start_process(ProcessOptions::default()).unwrap();
+    let first = task.process_ref().unwrap();
+    assert_eq!(first.introduce(Address(NonZeroU64::new(77).unwrap()), |_| true), 2);
+    // Slices are short as a rule.
+    let is_brief = |task: &mut Task| {
+        (0..1_000).any(|_slice| {
+            while !matches!(task.drive(|_io| Waker::noop().clone()), Step::Wait) {}
+            task.is_brief()
+        })
+    };
+    assert!(!is_brief(&mut task), "whoever else drives it can't send");
+    assert!(task.take_later().is_some());
+    assert!(is_brief(&mut task));
 }
 
 #[test]
