@@ -41,6 +41,8 @@ struct Visits {
     waker: Option<std::task::Waker>,
     /// While its driver waits, until when it does; `None` within is for ever.
     waits_until: Option<Option<Instant>>,
+    /// Whether it has asked the VM for something since it last waited.
+    asked: bool,
     /// The time that it is in a run queue for.
     due: Option<Instant>,
     /// What the guest came to meanwhile.
@@ -58,7 +60,8 @@ impl Call {
         if !matches!(step, Step::Wait) {
             return (id, remaining);
         }
-        let is_queued = self.task.is_process() && self.task.is_brief() && self.queue(env);
+        let is_brief = self.task.is_process() && self.waker.as_ref().is_some_and(|waker| waker.is_brief());
+        let is_queued = is_brief && self.queue(env);
         self.visits.waits_until = Some(if is_queued { None } else { Some(self.task.until()) });
         (id, if is_queued { FOREVER } else { remaining })
     }
@@ -188,9 +191,14 @@ fn slice(call: &mut Call, owner: LocalPid) -> Step {
     let waker = call.visits.waker.get_or_insert_with(|| std::task::Waker::from(Arc::clone(kept)));
     kept.disarm();
     let step = call.task.drive_kept(&Kept { waker, noted: &|| kept.noted() });
-    if matches!(step, Step::Wait) {
-        kept.set_brief(call.task.is_brief());
-        kept.arm();
+    match &step {
+        // One that asks the VM for something when it is woken needs its driver then.
+        Step::Wait => {
+            kept.set_brief(!std::mem::take(&mut call.visits.asked) && call.task.is_brief());
+            kept.arm();
+        }
+        Step::Host(_) => call.visits.asked = true,
+        Step::Done(_) | Step::Yield => {}
     }
     step
 }

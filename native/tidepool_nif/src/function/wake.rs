@@ -91,6 +91,11 @@ impl Waker {
         self.brief.store(brief, Ordering::Relaxed);
     }
 
+    /// May others than its driver drive the task?
+    pub(crate) fn is_brief(&self) -> bool {
+        self.brief.load(Ordering::Relaxed)
+    }
+
     /// Was it woken, and nobody has driven its task since?
     pub(crate) fn is_sent(&self) -> bool {
         self.state.load(Ordering::Acquire) == SENT
@@ -146,12 +151,10 @@ impl Letter {
     /// The same for a wake of a process that a runner may visit: the run queue has that, and the runner may have to be told.
     fn queued(self) -> Option<Self> {
         match self {
-            Letter::Wake(waker) if waker.brief.load(Ordering::Relaxed) && waker.seat.get().is_some() => {
-                match queue(&waker).add(waker) {
-                    Ok(runner) => runner.map(Letter::Run),
-                    Err(waker) => Some(Letter::Wake(waker)),
-                }
-            }
+            Letter::Wake(waker) if waker.is_brief() && waker.seat.get().is_some() => match queue(&waker).add(waker) {
+                Ok(runner) => runner.map(Letter::Run),
+                Err(waker) => Some(Letter::Wake(waker)),
+            },
             letter => Some(letter),
         }
     }
