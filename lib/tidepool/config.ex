@@ -318,9 +318,10 @@ defmodule Tidepool.Config do
   @spec open?(t) :: boolean
   def open?(config), do: config.server and config.token == nil
 
-  @doc "Makes `config` the one that `get/1` reads."
+  @doc "Makes `config` the one that `get/1` reads. Its `files` are read here, once: guests ask for them often."
   @spec put(t) :: :ok
-  def put(config), do: :persistent_term.put(__MODULE__, config)
+  def put(config),
+    do: :persistent_term.put(__MODULE__, Map.replace_lazy(config, :files, &Tidepool.Files.Setting.read/1))
 
   @doc """
   One setting of the running node.

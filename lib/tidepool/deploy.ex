@@ -10,7 +10,6 @@ defmodule Tidepool.Deploy do
 
   alias Tidepool.{Catalog, Cluster, Config, Engine, Error, Execution, Function, Log, Native, Options, Telemetry}
   alias Tidepool.Catalog.{BlobStore, Entry, Origin}
-  alias Tidepool.Files.Setting
   alias Tidepool.Function.{Folders, Grants, Loader, Spec}
 
   @doc "The schema of a deploy's options, with this node's defaults."
@@ -77,7 +76,7 @@ defmodule Tidepool.Deploy do
 
     with {:ok, options} <- step(:options, options[:name], Spec.check(options, schema(), "the option")),
          :ok <- step(:options, options.name, Grants.check(options.net, Config.words(Config.get(:net)))),
-         :ok <- step(:options, options.name, Folders.check(options.files, Map.keys(Setting.read(Config.get(:files))))),
+         :ok <- step(:options, options.name, Folders.check(options.files, Map.keys(Config.get(:files)))),
          :ok <- step(:size, options.name, Loader.check_size(byte_size(wasm))),
          entry = entry(wasm, options, origin),
          {:version, version} <- Catalog.prepare(entry),

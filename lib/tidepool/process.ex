@@ -14,7 +14,6 @@ defmodule Tidepool.Process do
   """
 
   alias Tidepool.{Catalog, Config, Error, Function, Native}
-  alias Tidepool.Files.Setting
   alias Tidepool.Function.Folders
   alias Tidepool.Process.{Loop, Nodes, Programs}
 
@@ -157,7 +156,7 @@ defmodule Tidepool.Process do
   # A program of another node gets an error of each file that its node has not.
   defp check_files(name, %{files: files, on: on}) do
     with {:ok, %Function{files: folders}} <- fetch(name),
-         known = if(on == node(), do: Map.keys(Setting.read(Config.get(:files))), else: Folders.hosts(folders)),
+         known = if(on == node(), do: Map.keys(Config.get(:files)), else: Folders.hosts(folders)),
          :ok <- Folders.check(folders, known),
          {:file, nil} <- {:file, Enum.find(Map.keys(files), &(not Folders.in_memory?(folders, &1)))} do
       :ok

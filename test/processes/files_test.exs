@@ -240,6 +240,12 @@ defmodule Tidepool.Processes.FilesTest do
     assert {:error, %Error{}} = Tidepool.Process.start(memory, [memory], files: %{"/data/x" => "", "/data/x/y" => ""})
   end
 
+  test "the setting is read once, and not for each request", %{config: config} do
+    settings!(config, files: "certs=/etc/certs,work=/srv/work:rw")
+    read = %{"certs" => {Folder, [path: "/etc/certs"]}, "work" => {Folder, [path: "/srv/work", write: true]}}
+    assert Config.get(:files) == read
+  end
+
   test "the setting names modules with the behaviour, and folders by whole paths" do
     check = fn files -> Config.check(files: files) end
 

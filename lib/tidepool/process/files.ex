@@ -5,7 +5,6 @@ defmodule Tidepool.Process.Files do
   """
 
   alias Tidepool.{Config, Native}
-  alias Tidepool.Files.Setting
   alias Tidepool.Host.{Call, Failure, Isolated}
 
   # Most that one answer lists: what the library takes.
@@ -26,7 +25,7 @@ defmodule Tidepool.Process.Files do
   @doc "The answer for the library: bytes, or the name of an error."
   @spec answer(String.t(), Tidepool.Files.path(), operation, Native.process_ref()) :: {:ok, binary} | {:error, binary}
   def answer(folder, path, operation, process) do
-    case Setting.read(Config.get(:files)) do
+    case Config.get(:files) do
       %{^folder => {module, argument}} ->
         # A number of the process's own would be the guest's: it is told apart by its pid.
         %{function: function, version: version, program: program} = Native.process_info(process)
