@@ -1,0 +1,46 @@
+//! The name of a record.
+
+use crate::mark::hasher;
+
+/// How many shards there are. They are part of the file: another number would need another file.
+pub const SHARDS: u16 = 4_096;
+
+/// Whose record it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The class: the name of a function.
+    pub class: String,
+    /// The name of the one of its class.
+    pub name: String,
+}
+
+impl Key {
+    /// A key of these.
+    #[must_use]
+    pub fn new(class: impl Into<String>, name: impl Into<String>) -> Self {
+        Key { class: class.into(), name: name.into() }
+    }
+
+    /// The shard that the record is in, below [`SHARDS`]. The same everywhere and for ever.
+    #[must_use]
+    pub fn shard(&self) -> u16 {
+        let mut hasher = hasher("shard");
+        self.hash(&mut hasher);
+        let mut bytes = [0; 2];
+        hasher.finalize_xof().fill(&mut bytes);
+        u16::from_le_bytes(bytes) % SHARDS
+    }
+
+    /// Both parts, each with its length: no two keys are alike.
+    pub(crate) fn hash(&self, hasher: &mut blake3::Hasher) {
+        for part in [&self.class, &self.name] {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+        }
+    }
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}/{}", self.class, self.name)
+    }
+}

@@ -1,0 +1,31 @@
+//! Records of named instances: what an instance leaves between calls, kept in one file of SQLite's.
+//!
+//! [`Records`] has a thread that writes. It takes whatever changes have piled up, commits them in one transaction, and tells each
+//! caller only then: what was answered survives the end of the process and a loss of power. Each change stands for itself in that:
+//! one that is refused leaves the others alone.
+//!
+//! # What is damaged is not believed
+//!
+//! SQLite trusts the pages that it reads. So each row has a mark, a keyed digest of all that is in it, and each image is part of its
+//! record's ([`mark`]). Rows that can't be found any more would look as if there had never been any: each of [`SHARDS`] shards has
+//! the number of its records and the sum of their marks, and who asks for a record that is not there has the whole shard checked.
+//! Either way the answer is [`StoreError::Damaged`].
+//!
+//! # Who may write
+//!
+//! A record has an epoch and a sequence number. A change of an earlier epoch is refused ([`StoreError::Fenced`]), and so is one that
+//! does not follow what there is ([`StoreError::OutOfOrder`]). So an owner that was replaced, and does not know, can't write.
+
+mod error;
+mod key;
+mod mark;
+mod read;
+mod record;
+mod schema;
+mod store;
+mod write;
+
+pub use error::StoreError;
+pub use key::{Key, SHARDS};
+pub use record::{Change, Image, MAX_LINKS, Page, Put, Record, Summary};
+pub use store::{Done, Records};

@@ -1,0 +1,98 @@
+//! What is kept of an instance, and how it changes.
+
+use crate::key::Key;
+
+/// How many images a record may have. One more is to be a whole one.
+pub const MAX_LINKS: usize = 32;
+
+/// What is kept of an instance, but for its values.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Record {
+    /// The epoch of who wrote it.
+    pub epoch: u64,
+    /// How many changes it has had. The first made it 1.
+    pub seq: u64,
+    /// When its alarm is due, in ms since 1970; `None` when it has none.
+    pub alarm_at: Option<i64>,
+    /// What its owner wants to know of it before it reads images. The store does not look at it.
+    pub head: Vec<u8>,
+    /// A whole image, and what has changed from each to the next. Empty when there never was one.
+    pub images: Vec<Vec<u8>>,
+}
+
+/// What a change does to the images.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Image {
+    /// Nothing.
+    Keep,
+    /// They are replaced by this one.
+    Whole(Vec<u8>),
+    /// This one comes after them.
+    Next(Vec<u8>),
+}
+
+/// A record as it is from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Put {
+    /// The epoch of who writes.
+    pub epoch: u64,
+    /// One more than the record has, and 1 for a new one.
+    pub seq: u64,
+    /// When its alarm is due.
+    pub alarm_at: Option<i64>,
+    /// What is to be known of it.
+    pub head: Vec<u8>,
+    /// What happens to its images.
+    pub image: Image,
+    /// Values by their keys that are to be these, or are to be gone; what is not named stays.
+    pub values: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+/// A change of one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// It is this from now on.
+    Put(Put),
+    /// It is gone, with its images and values.
+    Delete {
+        /// The epoch of who deletes.
+        epoch: u64,
+        /// The number that it has.
+        seq: u64,
+    },
+}
+
+impl Change {
+    /// How many bytes it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        let Change::Put(put) = self else { return 0 };
+        let image = match &put.image {
+            Image::Keep => 0,
+            Image::Whole(bytes) | Image::Next(bytes) => bytes.len(),
+        };
+        let values = put.values.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len));
+        put.head.len() + image + values.sum::<usize>()
+    }
+}
+
+/// A record in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// Whose it is.
+    pub key: Key,
+    /// How many changes it has had.
+    pub seq: u64,
+    /// When its alarm is due.
+    pub alarm_at: Option<i64>,
+    /// Bytes of its head and images.
+    pub bytes: u64,
+}
+
+/// A part of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Page {
+    /// Records in the order of their shards, then of their keys.
+    pub records: Vec<Summary>,
+    /// Where the next part begins; `None` after the last one.
+    pub next: Option<Key>,
+}

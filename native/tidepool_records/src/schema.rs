@@ -1,0 +1,81 @@
+//! The file: its tables, and how it is opened.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::error::StoreError;
+
+/// The format of the file.
+const FORMAT: i64 = 1;
+
+/// Images of the record `id` are the rows from `id * IMAGES_PER_RECORD` on, so that they need no index.
+pub(crate) const IMAGES_PER_RECORD: i64 = 64;
+
+/// Pages that the log may have before they go to the file.
+const CHECKPOINT_PAGES: i64 = 4_096;
+
+const TABLES: &str = "
+CREATE TABLE shard (id INTEGER PRIMARY KEY, records INTEGER NOT NULL, sum BLOB NOT NULL);
+CREATE TABLE record (
+  shard INTEGER NOT NULL, class TEXT NOT NULL, name TEXT NOT NULL, id INTEGER NOT NULL,
+  epoch INTEGER NOT NULL, seq INTEGER NOT NULL, alarm_at INTEGER, head BLOB NOT NULL,
+  links INTEGER NOT NULL, chain BLOB, bytes INTEGER NOT NULL, mark BLOB NOT NULL,
+  PRIMARY KEY (shard, class, name)
+) WITHOUT ROWID;
+CREATE INDEX alarm ON record (alarm_at) WHERE alarm_at IS NOT NULL;
+CREATE TABLE image (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
+CREATE TABLE value (
+  id INTEGER NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, mark BLOB NOT NULL, PRIMARY KEY (id, key)
+) WITHOUT ROWID;
+CREATE TABLE next (id INTEGER NOT NULL);
+INSERT INTO next VALUES (1);
+";
+
+/// Opens the file to write to, and makes it if there is none.
+///
+/// # Errors
+/// When it can't be read, or is of a later version.
+pub(crate) fn writable(path: &Path) -> Result<Connection, StoreError> {
+    let mut connection = Connection::open(path)?;
+    // Before there is a table: a blob of some KiB is not cut into many pages.
+    connection.pragma_update(None, "page_size", 8_192)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    // The log is flushed with each commit.
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    connection.pragma_update(None, "cache_size", -65_536)?;
+    checks(&connection)?;
+    let tables = connection.transaction()?;
+    match tables.pragma_query_value(None, "user_version", |row| row.get(0))? {
+        0 => {
+            tables.execute_batch(TABLES)?;
+            tables.pragma_update(None, "user_version", FORMAT)?;
+        }
+        FORMAT => {}
+        found => return Err(StoreError::Newer { found, known: FORMAT }),
+    }
+    tables.commit()?;
+    Ok(connection)
+}
+
+/// Opens a file that [`writable`] has opened before, to read from it.
+///
+/// # Errors
+/// When it can't be read.
+pub(crate) fn readable(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.pragma_update(None, "cache_size", -8_192)?;
+    checks(&connection)?;
+    Ok(connection)
+}
+
+/// Damaged pages are to be an error, and nothing worse.
+fn checks(connection: &Connection) -> Result<(), StoreError> {
+    connection.pragma_update(None, "cell_size_check", true)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}

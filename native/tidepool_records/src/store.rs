@@ -1,0 +1,197 @@
+//! The file in use: a thread that writes, and connections that read.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use crate::error::StoreError;
+use crate::key::Key;
+use crate::record::{Change, Page, Record};
+use crate::{read, schema, write};
+
+/// Changes that may wait.
+const QUEUE: usize = 16_384;
+/// How much is committed at once: at most so many changes, and no more when they hold so many bytes.
+const BATCH: usize = 4_096;
+const BATCH_BYTES: usize = 16 << 20;
+/// Connections that are kept for who reads next.
+const READERS: usize = 8;
+
+/// Is told when a change is durable, or why it is not. Called by the thread that writes, so it is to be short.
+pub type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+struct Job {
+    key: Key,
+    change: Change,
+    done: Done,
+}
+
+/// Records in a file. When it is dropped, what waits is written first.
+pub struct Records {
+    path: PathBuf,
+    jobs: Option<Sender<Job>>,
+    writer: Option<JoinHandle<()>>,
+    readers: Mutex<Vec<Connection>>,
+}
+
+impl Records {
+    /// Opens the file, and makes it if there is none. Beside it there are two more while it is open, with `-wal` and `-shm` after
+    /// its name; the former belongs to it.
+    ///
+    /// # Errors
+    /// When it can't be read, is of a later version, or the system gives no thread.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let connection = schema::writable(path)?;
+        let (jobs, queue) = bounded(QUEUE);
+        let writer = Builder::new()
+            .name("tidepool-records".into())
+            .spawn(move || write_all(connection, &queue))
+            .map_err(|error| StoreError::Stopped(format!("its thread could not be started: {error}").into()))?;
+        Ok(Records { path: path.into(), jobs: Some(jobs), writer: Some(writer), readers: Mutex::default() })
+    }
+
+    /// Has a change written, with others that come at about the same time; `done` is called when that is over. Changes are made in
+    /// the order of these calls. Does not wait.
+    pub fn commit(&self, key: Key, change: Change, done: Done) {
+        let Some(jobs) = &self.jobs else { return };
+        match jobs.try_send(Job { key, change, done }) {
+            Ok(()) => {}
+            Err(TrySendError::Full(job)) => (job.done)(Err(StoreError::Overloaded)),
+            Err(TrySendError::Disconnected(job)) => (job.done)(Err(StoreError::Stopped("its thread ended".into()))),
+        }
+    }
+
+    /// A record; `None` when there is certainly none.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when what is there is not what was written.
+    pub fn read(&self, key: &Key) -> Result<Option<Record>, StoreError> {
+        self.reading(|connection| read::record(connection, key))
+    }
+
+    /// A value of a record; `None` when there is no such value, or no such record.
+    ///
+    /// # Errors
+    /// As for [`Records::read`].
+    pub fn value(&self, key: &Key, of: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.reading(|connection| read::value(connection, key, of))
+    }
+
+    /// Keys and values of a record whose keys begin with `prefix` and come after `after`, `limit` at most, in the order of the keys.
+    ///
+    /// # Errors
+    /// As for [`Records::read`].
+    pub fn values(
+        &self,
+        key: &Key,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        self.reading(|connection| read::values(connection, key, prefix, after, limit))
+    }
+
+    /// Records of a class, `limit` at most, from where a part before said that this one begins.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub fn list(&self, class: &str, from: Option<&Key>, limit: usize) -> Result<Page, StoreError> {
+        self.reading(|connection| read::list(connection, class, from, limit))
+    }
+
+    /// Alarms that are due until then, in ms since 1970, and whose they are; the earliest first, `limit` at most.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub fn alarms(&self, until: i64, limit: usize) -> Result<Vec<(i64, Key)>, StoreError> {
+        self.reading(|connection| read::alarms(connection, until, limit))
+    }
+
+    fn reading<T>(&self, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let kept = self.readers().pop();
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => schema::readable(&self.path)?,
+        };
+        let transaction = connection.transaction()?;
+        let found = read(&transaction)?;
+        drop(transaction);
+        // One that has met an error is not used again.
+        let mut readers = self.readers();
+        if readers.len() < READERS {
+            readers.push(connection);
+        }
+        Ok(found)
+    }
+
+    fn readers(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        // Nothing that can panic runs under the lock.
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Records {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(writer) = self.writer.take() {
+            // What it was about to say has been said to who waited for it.
+            let _ended = writer.join();
+        }
+    }
+}
+
+/// Writes what comes, until nothing more can come.
+fn write_all(mut connection: Connection, queue: &Receiver<Job>) {
+    let mut stopped: Option<Arc<str>> = None;
+    while let Ok(first) = queue.recv() {
+        let jobs = piled_up(first, queue);
+        if let Some(why) = &stopped {
+            jobs.into_iter().for_each(|job| (job.done)(Err(StoreError::Stopped(Arc::clone(why)))));
+            continue;
+        }
+        let mut outcomes = write_together(&mut connection, &jobs);
+        if matches!(&outcomes, Err(StoreError::Corrupt(_))) && jobs.len() > 1 {
+            // One page that can't be read is not to stop those who don't need it.
+            outcomes = Ok(jobs
+                .iter()
+                .map(|job| write_together(&mut connection, std::slice::from_ref(job))?.remove(0))
+                .collect());
+        }
+        if let Err(error @ StoreError::Sqlite(_)) = &outcomes {
+            stopped = Some(error.to_string().into());
+        }
+        let outcomes = outcomes.unwrap_or_else(|error| vec![Err(error); jobs.len()]);
+        jobs.into_iter().zip(outcomes).for_each(|(job, outcome)| (job.done)(outcome));
+    }
+}
+
+fn piled_up(first: Job, queue: &Receiver<Job>) -> Vec<Job> {
+    let mut bytes = first.change.bytes();
+    let mut jobs = vec![first];
+    while jobs.len() < BATCH && bytes < BATCH_BYTES {
+        let Ok(job) = queue.try_recv() else { break };
+        bytes += job.change.bytes();
+        jobs.push(job);
+    }
+    jobs
+}
+
+/// Commits the changes that may be made; for each whether it was.
+///
+/// # Errors
+/// When none was.
+fn write_together(connection: &mut Connection, jobs: &[Job]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+    let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
+    let mut outcomes = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        match write::apply(&transaction, &job.key, &job.change) {
+            Err(error) if !write::is_refusal(&error) => return Err(error),
+            outcome => outcomes.push(outcome),
+        }
+    }
+    transaction.commit()?;
+    Ok(outcomes)
+}

@@ -1,0 +1,162 @@
+//! Any changes, in any order: the records are what a table in memory has.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use support::commit;
+use tidepool_records::{Change, Image, Key, MAX_LINKS, Put, Record, Records, StoreError};
+
+type Model = BTreeMap<Key, (Record, BTreeMap<Vec<u8>, Vec<u8>>)>;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Put { key: usize, ahead: u64, epoch: u64, image: Image, alarm_at: Option<i64>, value: Option<Option<Vec<u8>>> },
+    Delete { key: usize, epoch: u64 },
+    Reopen,
+}
+
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![4 => prop::collection::vec(any::<u8>(), 0..40), 1 => prop::collection::vec(any::<u8>(), 20_000..20_001)]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let image = prop_oneof![Just(Image::Keep), bytes().prop_map(Image::Whole), bytes().prop_map(Image::Next)];
+    let value = prop::option::of(prop::option::of(bytes()));
+    let ahead = prop_oneof![8 => Just(1_u64), 1 => Just(0), 1 => Just(2)];
+    prop_oneof![
+        12 => (0..4_usize, ahead, 0..4_u64, image, prop::option::of(any::<i64>()), value).prop_map(
+            |(key, ahead, epoch, image, alarm_at, value)| Step::Put { key, ahead, epoch, image, alarm_at, value }
+        ),
+        2 => (0..4_usize, 0..4_u64).prop_map(|(key, epoch)| Step::Delete { key, epoch }),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+fn keys() -> [Key; 4] {
+    [Key::new("c", "a"), Key::new("c", "b"), Key::new("ca", ""), Key::new("d", "ü/%\u{0}x")]
+}
+
+/// What the model says to a change: `true` when it is made.
+fn made(model: &mut Model, key: &Key, change: &Change) -> bool {
+    let (epoch, seq) = model.get(key).map_or((0, 0), |(record, _values)| (record.epoch, record.seq));
+    match change {
+        Change::Delete { epoch: by, seq: at } => {
+            let may = *by >= epoch && *at == seq;
+            if may {
+                model.remove(key);
+            }
+            may
+        }
+        Change::Put(put) => {
+            let links = model.get(key).map_or(0, |(record, _values)| record.images.len());
+            let chained = !matches!(put.image, Image::Next(_)) || (1..MAX_LINKS).contains(&links);
+            let may = put.epoch >= epoch && put.seq == seq + 1 && chained;
+            if may {
+                let (record, values) = model.entry(key.clone()).or_default();
+                (record.epoch, record.seq, record.alarm_at) = (put.epoch, put.seq, put.alarm_at);
+                record.head.clone_from(&put.head);
+                match &put.image {
+                    Image::Keep => {}
+                    Image::Whole(bytes) => record.images = vec![bytes.clone()],
+                    Image::Next(bytes) => record.images.push(bytes.clone()),
+                }
+                for (of, value) in &put.values {
+                    match value {
+                        Some(value) => drop(values.insert(of.clone(), value.clone())),
+                        None => drop(values.remove(of)),
+                    }
+                }
+            }
+            may
+        }
+    }
+}
+
+fn same(records: &Records, model: &Model) -> Result<(), TestCaseError> {
+    for key in keys() {
+        let found = records.read(&key).unwrap();
+        prop_assert_eq!(found.as_ref(), model.get(&key).map(|(record, _values)| record));
+        let values = model.get(&key).map(|(_record, values)| values.clone()).unwrap_or_default();
+        let listed = records.values(&key, b"", None, 10).unwrap();
+        prop_assert_eq!(listed, values.into_iter().collect::<Vec<_>>());
+    }
+    for class in ["c", "ca", "d", "e"] {
+        let mut listed = Vec::new();
+        let mut from = None;
+        loop {
+            let page = records.list(class, from.as_ref(), 1).unwrap();
+            listed.extend(
+                page.records.into_iter().map(|summary| (summary.key, summary.seq, summary.alarm_at, summary.bytes)),
+            );
+            from = page.next;
+            if from.is_none() {
+                break;
+            }
+        }
+        listed.sort();
+        let expected: Vec<_> = model
+            .iter()
+            .filter(|(key, _)| key.class == class)
+            .map(|(key, (record, _values))| {
+                let bytes = record.head.len() + record.images.iter().map(Vec::len).sum::<usize>();
+                (key.clone(), record.seq, record.alarm_at, bytes as u64)
+            })
+            .collect();
+        prop_assert_eq!(listed, expected);
+    }
+    let mut due: Vec<_> = model
+        .iter()
+        .filter_map(|(key, (record, _values))| Some((record.alarm_at?, key.clone())))
+        .filter(|due| due.0 <= 7)
+        .collect();
+    due.sort();
+    let mut alarms = records.alarms(7, 100).unwrap();
+    prop_assert!(alarms.is_sorted_by_key(|(at, _key)| *at));
+    alarms.sort();
+    prop_assert_eq!(alarms, due);
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn records_are_what_their_changes_made_them(steps in prop::collection::vec(step(), 1..60)) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("records");
+        let mut records = Records::open(&path).unwrap();
+        let mut model = Model::new();
+        for step in steps {
+            let (key, change) = match step {
+                Step::Reopen => {
+                    drop(records);
+                    records = Records::open(&path).unwrap();
+                    continue;
+                }
+                Step::Put { key, ahead, epoch, image, alarm_at, value } => {
+                    let key = keys()[key].clone();
+                    let seq = model.get(&key).map_or(0, |(record, _values)| record.seq) + ahead;
+                    let head = format!("{epoch} {seq}").into_bytes();
+                    let values = value.map(|value| (b"k".to_vec(), value)).into_iter().collect();
+                    (key, Change::Put(Put { epoch, seq, alarm_at, head, image, values }))
+                }
+                Step::Delete { key, epoch } => {
+                    let key = keys()[key].clone();
+                    let seq = model.get(&key).map_or(0, |(record, _values)| record.seq);
+                    (key, Change::Delete { epoch, seq })
+                }
+            };
+            let may = made(&mut model, &key, &change);
+            match commit(&records, &key, change) {
+                Ok(()) => prop_assert!(may),
+                Err(StoreError::Fenced { .. } | StoreError::OutOfOrder { .. } | StoreError::Chain { .. }) => prop_assert!(!may),
+                Err(other) => prop_assert!(false, "{other}"),
+            }
+        }
+        same(&records, &model)?;
+    }
+}

@@ -1,0 +1,238 @@
+//! What was answered is there, whatever ended the process or damaged the file.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+
+mod support;
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use support::{commit, commit_all, numbered};
+use tidepool_records::{Image, Key, Records, StoreError};
+
+/// In the environment of a process that is to write until it is killed: where.
+const WRITE_TO: &str = "TIDEPOOL_RECORDS_WRITE_TO";
+const WRITERS: usize = 8;
+
+/// An image of number `seq`, long enough to lie on several pages.
+fn image(seq: u64) -> Vec<u8> {
+    seq.to_le_bytes().repeat(1_500)
+}
+
+/// The record of number `seq`, as `numbered` made it from number 1 on.
+fn is_whole(records: &Records, key: &Key) -> u64 {
+    let Some(record) = records.read(key).unwrap() else { return 0 };
+    let number = record.seq.to_le_bytes().to_vec();
+    assert_eq!(record.head, number);
+    assert_eq!(records.value(key, b"seq").unwrap(), Some(number));
+    let whole = record.seq - (record.seq - 1) % 8;
+    let images: Vec<_> = (whole..=record.seq).map(image).collect();
+    assert_eq!(record.images, images);
+    record.seq
+}
+
+fn change(seq: u64) -> tidepool_records::Change {
+    let bytes = image(seq);
+    numbered(seq, if seq % 8 == 1 { Image::Whole(bytes) } else { Image::Next(bytes) })
+}
+
+/// Not a test by itself: what the killed process runs.
+#[test]
+fn writes_until_it_is_killed() {
+    let Some(path) = std::env::var_os(WRITE_TO) else { return };
+    let records = Records::open(Path::new(&path)).unwrap();
+    std::thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let records = &records;
+            scope.spawn(move || {
+                let key = Key::new("counter", writer.to_string());
+                let mut seq = is_whole(records, &key);
+                loop {
+                    seq += 1;
+                    commit(records, &key, change(seq)).unwrap();
+                    // One write, which is whole or not there.
+                    std::io::stdout().write_all(format!("{writer} {seq}\n").as_bytes()).unwrap();
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn what_was_answered_survives_the_kill_of_the_process_and_nothing_is_there_by_half() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records");
+    let mut answered: HashMap<String, u64> = HashMap::new();
+    for round in 0..12_u64 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "writes_until_it_is_killed", "--nocapture"])
+            .env(WRITE_TO, &path)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        // Amid writes, and at another point of them each time.
+        let kill_after = 20 + 37 * round;
+        let mut seen = 0;
+        while let Some(Ok(line)) = lines.next() {
+            let Some((writer, seq)) = line.split_once(' ').and_then(|(writer, seq)| Some((writer, seq.parse().ok()?)))
+            else {
+                continue;
+            };
+            answered.insert(writer.into(), seq);
+            seen += 1;
+            if seen == kill_after {
+                child.kill().unwrap();
+            }
+        }
+        child.wait().unwrap();
+        assert!(seen >= kill_after);
+        let records = Records::open(&path).unwrap();
+        for writer in 0..WRITERS {
+            let writer = writer.to_string();
+            let is = is_whole(&records, &Key::new("counter", &writer));
+            let at_least = answered.get(&writer).copied().unwrap_or(0);
+            // One more may have been written that nobody was told of.
+            assert!((at_least..=at_least + 1).contains(&is), "{writer}: {at_least} were answered, {is} are there");
+        }
+    }
+}
+
+#[test]
+fn a_change_that_may_not_be_made_leaves_those_beside_it_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = Records::open(&folder.path().join("records")).unwrap();
+    let key = |name: &str| Key::new("counter", name);
+    commit(&records, &key("old"), numbered(1, Image::Keep)).unwrap();
+    let outcomes = commit_all(
+        &records,
+        vec![
+            (key("new"), change(1)),
+            (key("old"), numbered(7, Image::Keep)),
+            (key("none"), numbered(2, Image::Keep)),
+            (key("next"), numbered(1, Image::Next(vec![1]))),
+            (key("old"), numbered(2, Image::Keep)),
+        ],
+    );
+    assert!(outcomes[0].is_ok() && outcomes[4].is_ok(), "{outcomes:?}");
+    assert!(matches!(outcomes[1], Err(StoreError::OutOfOrder { seq: 7, stored: 1, .. })), "{outcomes:?}");
+    assert!(matches!(outcomes[2], Err(StoreError::OutOfOrder { seq: 2, stored: 0, .. })), "{outcomes:?}");
+    assert!(matches!(outcomes[3], Err(StoreError::Chain { links: 0, .. })), "{outcomes:?}");
+    assert_eq!(records.read(&key("old")).unwrap().unwrap().seq, 2);
+    assert_eq!(is_whole(&records, &key("new")), 1);
+    assert_eq!(records.read(&key("next")).unwrap(), None);
+}
+
+/// Is what is read of each record what was written, or an error? How many are errors.
+fn damaged(path: &Path, records_in_it: u64) -> usize {
+    let records = match Records::open(path) {
+        Ok(records) => records,
+        Err(StoreError::Corrupt(_) | StoreError::Sqlite(_) | StoreError::Newer { .. }) => return 1,
+        Err(other) => panic!("{other}"),
+    };
+    let mut errors = 0;
+    for name in 0..records_in_it {
+        let key = Key::new("counter", name.to_string());
+        let value = records.value(&key, b"seq");
+        match (records.read(&key), value) {
+            (Ok(Some(record)), value) => {
+                assert_eq!((record.seq, record.images), (1, vec![image(1)]));
+                match value {
+                    Ok(Some(value)) => assert_eq!(value, 1_u64.to_le_bytes()),
+                    // A value that is gone is not told from one that never was.
+                    Ok(None) => {}
+                    Err(error) => assert!(is_damage(&error), "{error}"),
+                }
+            }
+            (Ok(None), _) => panic!("{key} is gone, and nobody says so"),
+            (Err(error), _) => {
+                assert!(is_damage(&error), "{error}");
+                errors += 1;
+            }
+        }
+    }
+    errors
+}
+
+fn is_damage(error: &StoreError) -> bool {
+    matches!(error, StoreError::Damaged { .. } | StoreError::Corrupt(_) | StoreError::Sqlite(_))
+}
+
+#[test]
+fn a_damaged_byte_anywhere_in_the_file_is_an_error_and_never_another_state() {
+    const COUNT: u64 = 40;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records");
+    let records = Records::open(&path).unwrap();
+    let changes = (0..COUNT).map(|name| (Key::new("counter", name.to_string()), change(1))).collect();
+    assert!(commit_all(&records, changes).iter().all(Result::is_ok));
+    // The log goes to the file.
+    drop(records);
+    let whole = std::fs::read(&path).unwrap();
+    let mut found = 0;
+    let mut random = fastrand::Rng::with_seed(7);
+    let damages = 400;
+    for _ in 0..damages {
+        let mut bytes = whole.clone();
+        let at = random.usize(..bytes.len());
+        bytes[at] ^= 1 << random.u8(..8);
+        let copy = folder.path().join("copy");
+        std::fs::write(&copy, &bytes).unwrap();
+        found += usize::from(damaged(&copy, COUNT) > 0);
+        for suffix in ["copy", "copy-wal", "copy-shm"] {
+            let _gone = std::fs::remove_file(folder.path().join(suffix));
+        }
+    }
+    // Most of the file are images.
+    assert!(found > damages / 2, "{found} of {damages} were noticed");
+}
+
+#[test]
+fn a_record_that_can_not_be_found_any_more_is_not_taken_for_one_that_never_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records");
+    let records = Records::open(&path).unwrap();
+    let key = Key::new("counter", "lost");
+    commit(&records, &key, change(1)).unwrap();
+    drop(records);
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    assert_eq!(connection.execute("DELETE FROM record", []).unwrap(), 1);
+    drop(connection);
+    let records = Records::open(&path).unwrap();
+    assert!(matches!(records.read(&key), Err(StoreError::Damaged { what: "the shard", .. })));
+    assert!(matches!(commit(&records, &key, change(1)), Err(StoreError::Damaged { what: "the shard", .. })));
+    // In other shards nothing is amiss.
+    assert_eq!(records.read(&Key::new("counter", "other")).unwrap(), None);
+}
+
+#[test]
+fn a_file_of_a_later_version_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records");
+    drop(Records::open(&path).unwrap());
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.pragma_update(None, "user_version", 2).unwrap();
+    drop(connection);
+    assert!(matches!(Records::open(&path), Err(StoreError::Newer { found: 2, known: 1 })));
+}
+
+#[test]
+fn changes_that_wait_when_the_store_is_dropped_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records");
+    let records = Records::open(&path).unwrap();
+    let (told, done) = std::sync::mpsc::channel();
+    for name in 0..1_000 {
+        let told = told.clone();
+        let key = Key::new("counter", name.to_string());
+        records.commit(key, change(1), Box::new(move |outcome| drop(told.send(outcome))));
+    }
+    drop(records);
+    drop(told);
+    let outcomes: Vec<_> = std::iter::from_fn(|| done.recv_timeout(Duration::from_secs(1)).ok()).collect();
+    assert!(outcomes.len() == 1_000 && outcomes.iter().all(Result::is_ok));
+    assert_eq!(Records::open(&path).unwrap().list("counter", None, 2_000).unwrap().records.len(), 1_000);
+}
