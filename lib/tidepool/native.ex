@@ -29,6 +29,9 @@ defmodule Tidepool.Native do
   @typedoc "The body of a request that is read as it comes."
   @opaque body :: reference
 
+  @typedoc "A file of records of named instances; closed when the term is gone."
+  @opaque records :: reference
+
   @typedoc "Another process: of this node, by its number on another one, or none that there is."
   @type found :: pid | pos_integer | nil
 
@@ -55,6 +58,20 @@ defmodule Tidepool.Native do
           | {:post, tag :: integer, bytes :: binary}
           | {:link_died, tag :: integer, pid | nil}
           | {:process_died, id :: integer}
+
+  @typedoc """
+  What is written of a record, whose number `seq` is one more than it had. An image of `nil` leaves the one that there is, and a value
+  of `nil` is gone. `{:delete, epoch, seq}` names the number that the record has.
+  """
+  @type change ::
+          {:put, epoch :: non_neg_integer, seq :: pos_integer, alarm_at :: integer | nil, head :: binary,
+           image :: binary | nil, [{key :: binary, value :: binary | nil}]}
+          | {:delete, epoch :: non_neg_integer, seq :: non_neg_integer}
+
+  @typedoc "Why records were not read or written."
+  @type record_failure ::
+          {:error, :fenced | :out_of_order | :damaged | :full | :overloaded | :stopped | :newer | :failed,
+           message :: binary}
 
   @type failure :: {:error, reason :: atom | tuple, message :: binary, details :: map}
   @type step ::
@@ -363,6 +380,61 @@ defmodule Tidepool.Native do
   @doc "Flushes a folder's entries to the disk."
   @spec sync_folder(binary) :: :ok | {:error, binary}
   def sync_folder(_path), do: :erlang.nif_error(:not_loaded)
+
+  @doc """
+  Opens a file of records, and makes it if there is none. Beside it are two more while it is open, with `-wal` and `-shm` after its
+  name; the first belongs to it. When the term is gone, what waits is written, and the file is closed.
+  """
+  @spec open_records(binary) :: {:ok, records} | record_failure
+  def open_records(_path), do: :erlang.nif_error(:not_loaded)
+
+  @doc """
+  Has a change of a record written, and waits for nothing. The caller gets `{:tidepool_committed, id, :ok}` when it is durable, or
+  `{:tidepool_committed, id, {:error, kind, message}}`, with the id that this returns. Changes are made in the order of these calls.
+  """
+  @spec commit_record(records, class :: binary, name :: binary, change) :: id :: pos_integer
+  def commit_record(_records, _class, _name, _change), do: :erlang.nif_error(:not_loaded)
+
+  @doc "A record, but for its values; `nil` when there is certainly none."
+  @spec read_record(records, class :: binary, name :: binary) ::
+          {:ok,
+           nil
+           | {epoch :: non_neg_integer, seq :: pos_integer, alarm_at :: integer | nil, head :: binary,
+              image :: binary | nil}}
+          | record_failure
+  def read_record(_records, _class, _name), do: :erlang.nif_error(:not_loaded)
+
+  @doc "A value of a record; `nil` when there is no such value, or no such record."
+  @spec record_value(records, class :: binary, name :: binary, key :: binary) ::
+          {:ok, binary | nil} | record_failure
+  def record_value(_records, _class, _name, _key), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Keys that begin with `prefix` and come after `after_key`, in their order, with their values; `limit` at most."
+  @spec record_values(
+          records,
+          class :: binary,
+          name :: binary,
+          prefix :: binary,
+          after_key :: binary | nil,
+          non_neg_integer
+        ) ::
+          {:ok, [{key :: binary, value :: binary}]} | record_failure
+  def record_values(_records, _class, _name, _prefix, _after_key, _limit), do: :erlang.nif_error(:not_loaded)
+
+  @doc """
+  Records of a class, `limit` at most, from the name on that a list before said is the next; with bytes of heads and images. They are
+  in the order of their shards.
+  """
+  @spec list_records(records, class :: binary, from :: binary | nil, non_neg_integer) ::
+          {:ok, [{name :: binary, seq :: pos_integer, alarm_at :: integer | nil, bytes :: non_neg_integer}],
+           next :: binary | nil}
+          | record_failure
+  def list_records(_records, _class, _from, _limit), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Alarms that are due until then, in ms since 1970, and whose they are; the earliest first, `limit` at most."
+  @spec record_alarms(records, until_ms :: integer, non_neg_integer) ::
+          {:ok, [{at :: integer, class :: binary, name :: binary}]} | record_failure
+  def record_alarms(_records, _until_ms, _limit), do: :erlang.nif_error(:not_loaded)
 
   @doc "A term as JSON text: maps, lists, binaries, numbers and atoms."
   @spec json_encode(term) :: binary

@@ -55,11 +55,18 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     process_arrive: [:function, :process, :away],
     process_release: [:process],
     process_locate: [:process, :number],
-    process_room: [:task, :tag],
+    process_room: [:task, :integer],
     process_input: [:process, :binary],
     process_written: [:process, :number],
     lock_file: [:text],
     sync_folder: [:text],
+    open_records: [:text],
+    commit_record: [:records, :text, :text, :change],
+    read_record: [:records, :text, :text],
+    record_value: [:records, :text, :text, :binary],
+    record_values: [:records, :text, :text, :binary, :optional_binary, :number],
+    list_records: [:records, :text, :optional_binary, :number],
+    record_alarms: [:records, :integer, :number],
     json_encode: [:json],
     json_decode: [:binary],
     http_start: [:runtime, :edge, :list],
@@ -103,6 +110,8 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
       responder: responder,
       stream: stream,
       body: body,
+      records: FaultNative.records(),
+      change: {:put, 1, 1, nil, "", nil, []},
       content_type: :text,
       pid: self(),
       list: [],
@@ -110,7 +119,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
       optional_binary: nil,
       text: "",
       number: 200,
-      tag: -200,
+      integer: -200,
       timeout: :infinity,
       boolean: true,
       atom: :text,
@@ -176,6 +185,8 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     assert_argument_error(:metrics, [runtime, [], [{"name", "help", [{"function", 1} | 2]}]])
     assert_argument_error(:publish, [runtime, [{"name", "operation", function} | 2]])
     assert_argument_error(:json_encode, [[1 | 2]])
+    put = {:put, 1, 1, nil, "", nil, [{"key", nil} | 2]}
+    assert_argument_error(:commit_record, [context.right.records, "class", "name", put])
     assert_argument_error(:http_start, [runtime, FaultNative.edge(), [self() | 2]])
     assert_argument_error(:http_answer, [responder, 200, :text, [{"name", "value"} | 2], ""])
     assert_unharmed(context)
@@ -190,6 +201,36 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     assert_argument_error(:json_encode, [2 ** 64])
     assert_argument_error(:http_answer, [responder, 65_536, :text, [], ""])
     assert_argument_error(:http_start, [runtime, %{FaultNative.edge() | port: 65_536}, [self()]])
+    assert_unharmed(context)
+  end
+
+  test "a change of a record with a part of another type raises ArgumentError", context do
+    records = context.right.records
+    put = {:put, 1, 1, nil, "head", nil, [{"key", "value"}]}
+
+    for {part, wrong} <- [
+          {0, :patch},
+          {1, -1},
+          {1, 2 ** 63},
+          {2, 1.5},
+          {2, 2 ** 63},
+          {3, 2 ** 63},
+          {3, :soon},
+          {4, nil},
+          {5, :whole},
+          {6, nil},
+          {6, [{"key"}]},
+          {6, [{nil, "value"}]},
+          {6, [{"key", 1}]}
+        ] do
+      assert_argument_error(:commit_record, [records, "class", "name", put_elem(put, part, wrong)])
+    end
+
+    for wrong <- [{:delete, 1}, {:delete, 1, -1}, {:delete, 2 ** 63, 1}, {:delete, 1, 1, 1}, Tuple.append(put, 1)] do
+      assert_argument_error(:commit_record, [records, "class", "name", wrong])
+    end
+
+    assert Native.read_record(records, "class", "name") == {:ok, nil}
     assert_unharmed(context)
   end
 
@@ -262,7 +303,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
 
   defp wrong(kind, right) do
     handles =
-      for key <- [:runtime, :module, :function, :task, :process, :server, :queue, :responder, :stream, :body],
+      for key <- [:runtime, :module, :function, :task, :process, :server, :queue, :responder, :stream, :body, :records],
           key != kind,
           do: right[key]
 
@@ -276,8 +317,8 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
   defp right?(:atom, value), do: is_atom(value)
   defp right?(:content_type, value), do: is_atom(value) or is_binary(value)
   defp right?(:pid, value), do: is_pid(value)
-  defp right?(:tag, value), do: value == -1
   defp right?(:list, value), do: value == []
+  defp right?(:integer, value), do: value == -1
   defp right?(:json, value), do: is_atom(value) or is_binary(value) or value in [-1, 1.5, [], %{}]
   defp right?(_kind, _value), do: false
 

@@ -125,6 +125,12 @@ defmodule Tidepool.FaultNative do
   def program,
     do: %{entry: "_start", args: [], env: %{}, files: %{}, output: nil, stdio: nil, cpu_time: nil, node: 1, module: 0}
 
+  @doc "A file of records of the test's own."
+  def records do
+    {:ok, records} = Native.open_records(Path.join(Tidepool.Case.tmp_folder!(), "records"))
+    records
+  end
+
   @doc "A part of a program of another node."
   def part, do: %{node: 2, origin: 1, module: 1, first: 1}
 

@@ -116,6 +116,7 @@ KINDS = {
     "nif": lambda _: [mix("NIFs", *NIF_TESTS)],
     "elixir": lambda _: [mix("Elixir", "--stale")],
     "rust": rust,
+    "records": lambda _: [cargo_test("records", *RUST, "-p", "tidepool_records", "--test", "model", "--test", "survives")],
     "load": lambda _: [cargo_test("load generator", "-p", "tidepool_load")],
     "fuzz": lambda _: [cargo_test("fuzzing", *RUST, "-p", "tidepool_fuzz", "--test", "*")],
     "smith": lambda _: [

@@ -79,6 +79,7 @@ TABLE = [
         (r"native/tidepool_core/.+", crate("core")),
         (r"native/tidepool_http/tests/edge/(\w+)\.rs", crate("http")),
         (r"native/tidepool_http/.+", crate("http")),
+        (r"native/tidepool_records/.+", other("records")),
         (r"native/tidepool_nif/.+", other("nif")),
         (r"native/tidepool_load/.+", other("load")),
         (r"native/fuzz/smith/.+", other("smith")),

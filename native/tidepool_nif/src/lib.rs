@@ -6,6 +6,7 @@
 mod edge;
 mod function;
 mod node;
+mod records;
 mod terms;
 
 rustler::init!("Elixir.Tidepool.Native");

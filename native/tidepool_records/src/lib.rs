@@ -27,5 +27,5 @@ mod write;
 
 pub use error::StoreError;
 pub use key::{Key, SHARDS};
-pub use record::{Change, Image, MAX_LINKS, Page, Put, Record, Summary};
+pub use record::{Change, Image, MAX_LINKS, Page, Put, Record, Summary, Values};
 pub use store::{Done, Records};

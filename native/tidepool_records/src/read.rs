@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use crate::error::StoreError;
 use crate::key::Key;
 use crate::mark::{self, Mark, finish, hasher, xor};
-use crate::record::{Page, Record, Summary};
+use crate::record::{Page, Record, Summary, Values};
 use crate::schema::IMAGES_PER_RECORD;
 
 /// A row of the table `record`, which was found to be as it was written.
@@ -140,7 +140,7 @@ pub(crate) fn values(
     prefix: &[u8],
     after: Option<&[u8]>,
     limit: usize,
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+) -> Result<Values, StoreError> {
     let Some((stored, _mark)) = stored(connection, key)? else { return Ok(Vec::new()) };
     let from = after.map_or_else(|| prefix.to_vec(), |after| [after, &[0]].concat());
     let mut select =

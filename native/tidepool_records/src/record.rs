@@ -1,5 +1,7 @@
 //! What is kept of an instance, and how it changes.
 
+use bytes::Bytes;
+
 use crate::key::Key;
 
 /// How many images a record may have. One more is to be a whole one.
@@ -26,9 +28,9 @@ pub enum Image {
     /// Nothing.
     Keep,
     /// They are replaced by this one.
-    Whole(Vec<u8>),
+    Whole(Bytes),
     /// This one comes after them.
-    Next(Vec<u8>),
+    Next(Bytes),
 }
 
 /// A record as it is from now on.
@@ -74,6 +76,9 @@ impl Change {
         put.head.len() + image + values.sum::<usize>()
     }
 }
+
+/// Keys and values, in the order of the keys.
+pub type Values = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// A record in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::error::StoreError;
 use crate::key::Key;
-use crate::record::{Change, Page, Record};
+use crate::record::{Change, Page, Record, Values};
 use crate::{read, schema, write};
 
 /// Changes that may wait.
@@ -29,13 +29,18 @@ struct Job {
     done: Done,
 }
 
-/// Records in a file. When it is dropped, what waits is written first.
+/// Records in a file. When it is dropped, its thread writes what waits, closes the file and ends; nobody waits for that, but for who
+/// says [`Records::close`].
 pub struct Records {
     path: PathBuf,
-    jobs: Option<Sender<Job>>,
-    writer: Option<JoinHandle<()>>,
-    readers: Mutex<Vec<Connection>>,
+    // Fields drop in this order: the thread has the last connections once it sees that nothing more can come.
+    readers: Arc<Readers>,
+    jobs: Sender<Job>,
+    writer: JoinHandle<()>,
 }
+
+/// Connections for who reads next.
+type Readers = Mutex<Vec<Connection>>;
 
 impl Records {
     /// Opens the file, and makes it if there is none. Beside it there are two more while it is open, with `-wal` and `-shm` after
@@ -44,24 +49,41 @@ impl Records {
     /// # Errors
     /// When it can't be read, is of a later version, or the system gives no thread.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let connection = schema::writable(path)?;
+        let mut connection = schema::writable(path)?;
+        let readers = Arc::<Readers>::default();
         let (jobs, queue) = bounded(QUEUE);
         let writer = Builder::new()
             .name("tidepool-records".into())
-            .spawn(move || write_all(connection, &queue))
+            .spawn({
+                let readers = Arc::clone(&readers);
+                move || {
+                    write_all(&mut connection, &queue);
+                    // Whoever closes the last connection has the log put into the file.
+                    drop(readers);
+                }
+            })
             .map_err(|error| StoreError::Stopped(format!("its thread could not be started: {error}").into()))?;
-        Ok(Records { path: path.into(), jobs: Some(jobs), writer: Some(writer), readers: Mutex::default() })
+        Ok(Records { path: path.into(), readers, jobs, writer })
     }
 
     /// Has a change written, with others that come at about the same time; `done` is called when that is over. Changes are made in
     /// the order of these calls. Does not wait.
-    pub fn commit(&self, key: Key, change: Change, done: Done) {
-        let Some(jobs) = &self.jobs else { return };
-        match jobs.try_send(Job { key, change, done }) {
-            Ok(()) => {}
-            Err(TrySendError::Full(job)) => (job.done)(Err(StoreError::Overloaded)),
-            Err(TrySendError::Disconnected(job)) => (job.done)(Err(StoreError::Stopped("its thread ended".into()))),
-        }
+    ///
+    /// # Errors
+    /// When too many changes wait, or nothing is written any more. Then `done` is not called.
+    pub fn commit(&self, key: Key, change: Change, done: Done) -> Result<(), StoreError> {
+        self.jobs.try_send(Job { key, change, done }).map_err(|error| match error {
+            TrySendError::Full(_) => StoreError::Overloaded,
+            TrySendError::Disconnected(_) => StoreError::Stopped("its thread ended".into()),
+        })
+    }
+
+    /// Returns when what waits has been written and the file is closed.
+    pub fn close(self) {
+        let Records { readers, jobs, writer, .. } = self;
+        drop((readers, jobs));
+        // What it was about to say has been said to who waited for it.
+        let _ended = writer.join();
     }
 
     /// A record; `None` when there is certainly none.
@@ -84,13 +106,7 @@ impl Records {
     ///
     /// # Errors
     /// As for [`Records::read`].
-    pub fn values(
-        &self,
-        key: &Key,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub fn values(&self, key: &Key, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Values, StoreError> {
         self.reading(|connection| read::values(connection, key, prefix, after, limit))
     }
 
@@ -133,18 +149,8 @@ impl Records {
     }
 }
 
-impl Drop for Records {
-    fn drop(&mut self) {
-        self.jobs = None;
-        if let Some(writer) = self.writer.take() {
-            // What it was about to say has been said to who waited for it.
-            let _ended = writer.join();
-        }
-    }
-}
-
 /// Writes what comes, until nothing more can come.
-fn write_all(mut connection: Connection, queue: &Receiver<Job>) {
+fn write_all(connection: &mut Connection, queue: &Receiver<Job>) {
     let mut stopped: Option<Arc<str>> = None;
     while let Ok(first) = queue.recv() {
         let jobs = piled_up(first, queue);
@@ -152,13 +158,11 @@ fn write_all(mut connection: Connection, queue: &Receiver<Job>) {
             jobs.into_iter().for_each(|job| (job.done)(Err(StoreError::Stopped(Arc::clone(why)))));
             continue;
         }
-        let mut outcomes = write_together(&mut connection, &jobs);
+        let mut outcomes = write_together(connection, &jobs);
         if matches!(&outcomes, Err(StoreError::Corrupt(_))) && jobs.len() > 1 {
             // One page that can't be read is not to stop those who don't need it.
-            outcomes = Ok(jobs
-                .iter()
-                .map(|job| write_together(&mut connection, std::slice::from_ref(job))?.remove(0))
-                .collect());
+            outcomes =
+                Ok(jobs.iter().map(|job| write_together(connection, std::slice::from_ref(job))?.remove(0)).collect());
         }
         if let Err(error @ StoreError::Sqlite(_)) = &outcomes {
             stopped = Some(error.to_string().into());

@@ -101,7 +101,7 @@ fn image(transaction: &Transaction<'_>, stored: &mut Stored, image: &Image) -> R
         Image::Next(bytes) => bytes,
     };
     let row = stored.id.saturating_mul(IMAGES_PER_RECORD).saturating_add(stored.links as i64);
-    transaction.prepare_cached("INSERT INTO image VALUES (?, ?)")?.execute(params![row, bytes])?;
+    transaction.prepare_cached("INSERT INTO image VALUES (?, ?)")?.execute(params![row, &**bytes])?;
     stored.links += 1;
     stored.chain = Some(mark::chain(stored.chain, bytes));
     stored.bytes = stored.bytes.saturating_add(bytes.len() as u64);

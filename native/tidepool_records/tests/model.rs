@@ -24,7 +24,11 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let image = prop_oneof![Just(Image::Keep), bytes().prop_map(Image::Whole), bytes().prop_map(Image::Next)];
+    let image = prop_oneof![
+        Just(Image::Keep),
+        bytes().prop_map(|bytes| Image::Whole(bytes.into())),
+        bytes().prop_map(|bytes| Image::Next(bytes.into()))
+    ];
     let value = prop::option::of(prop::option::of(bytes()));
     let ahead = prop_oneof![8 => Just(1_u64), 1 => Just(0), 1 => Just(2)];
     prop_oneof![
@@ -61,8 +65,8 @@ fn made(model: &mut Model, key: &Key, change: &Change) -> bool {
                 record.head.clone_from(&put.head);
                 match &put.image {
                     Image::Keep => {}
-                    Image::Whole(bytes) => record.images = vec![bytes.clone()],
-                    Image::Next(bytes) => record.images.push(bytes.clone()),
+                    Image::Whole(bytes) => record.images = vec![bytes.to_vec()],
+                    Image::Next(bytes) => record.images.push(bytes.to_vec()),
                 }
                 for (of, value) in &put.values {
                     match value {
@@ -133,7 +137,7 @@ proptest! {
         for step in steps {
             let (key, change) = match step {
                 Step::Reopen => {
-                    drop(records);
+                    records.close();
                     records = Records::open(&path).unwrap();
                     continue;
                 }

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use support::{commit, commit_all, numbered};
-use tidepool_records::{Image, Key, Records, StoreError};
+use support::{commit, commit_all};
+use tidepool_records::{Change, Image, Key, Put, Records, StoreError};
 
 /// In the environment of a process that is to write until it is killed: where.
 const WRITE_TO: &str = "TIDEPOOL_RECORDS_WRITE_TO";
@@ -20,6 +20,12 @@ const WRITERS: usize = 8;
 /// An image of number `seq`, long enough to lie on several pages.
 fn image(seq: u64) -> Vec<u8> {
     seq.to_le_bytes().repeat(1_500)
+}
+
+/// The change number `seq` of a record, which has the number in its head and its image.
+fn numbered(seq: u64, image: Image) -> Change {
+    let values = vec![(b"seq".to_vec(), Some(seq.to_le_bytes().to_vec()))];
+    Change::Put(Put { epoch: 1, seq, alarm_at: None, head: seq.to_le_bytes().to_vec(), image, values })
 }
 
 /// The record of number `seq`, as `numbered` made it from number 1 on.
@@ -34,8 +40,8 @@ fn is_whole(records: &Records, key: &Key) -> u64 {
     record.seq
 }
 
-fn change(seq: u64) -> tidepool_records::Change {
-    let bytes = image(seq);
+fn change(seq: u64) -> Change {
+    let bytes = image(seq).into();
     numbered(seq, if seq % 8 == 1 { Image::Whole(bytes) } else { Image::Next(bytes) })
 }
 
@@ -113,7 +119,7 @@ fn a_change_that_may_not_be_made_leaves_those_beside_it_alone() {
             (key("new"), change(1)),
             (key("old"), numbered(7, Image::Keep)),
             (key("none"), numbered(2, Image::Keep)),
-            (key("next"), numbered(1, Image::Next(vec![1]))),
+            (key("next"), numbered(1, Image::Next(vec![1].into()))),
             (key("old"), numbered(2, Image::Keep)),
         ],
     );
@@ -170,7 +176,7 @@ fn a_damaged_byte_anywhere_in_the_file_is_an_error_and_never_another_state() {
     let changes = (0..COUNT).map(|name| (Key::new("counter", name.to_string()), change(1))).collect();
     assert!(commit_all(&records, changes).iter().all(Result::is_ok));
     // The log goes to the file.
-    drop(records);
+    records.close();
     let whole = std::fs::read(&path).unwrap();
     let mut found = 0;
     let mut random = fastrand::Rng::with_seed(7);
@@ -197,7 +203,7 @@ fn a_record_that_can_not_be_found_any_more_is_not_taken_for_one_that_never_was()
     let records = Records::open(&path).unwrap();
     let key = Key::new("counter", "lost");
     commit(&records, &key, change(1)).unwrap();
-    drop(records);
+    records.close();
     let connection = rusqlite::Connection::open(&path).unwrap();
     assert_eq!(connection.execute("DELETE FROM record", []).unwrap(), 1);
     drop(connection);
@@ -212,7 +218,7 @@ fn a_record_that_can_not_be_found_any_more_is_not_taken_for_one_that_never_was()
 fn a_file_of_a_later_version_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("records");
-    drop(Records::open(&path).unwrap());
+    Records::open(&path).unwrap().close();
     let connection = rusqlite::Connection::open(&path).unwrap();
     connection.pragma_update(None, "user_version", 2).unwrap();
     drop(connection);
@@ -228,7 +234,7 @@ fn changes_that_wait_when_the_store_is_dropped_are_written() {
     for name in 0..1_000 {
         let told = told.clone();
         let key = Key::new("counter", name.to_string());
-        records.commit(key, change(1), Box::new(move |outcome| drop(told.send(outcome))));
+        records.commit(key, change(1), Box::new(move |outcome| drop(told.send(outcome)))).unwrap();
     }
     drop(records);
     drop(told);

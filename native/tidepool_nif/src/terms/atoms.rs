@@ -262,4 +262,14 @@ rustler::atoms! {
     create,
     remove,
     rename,
+    // Records.
+    tidepool_committed,
+    put,
+    delete,
+    fenced,
+    out_of_order,
+    damaged,
+    newer,
+    stopped,
+    failed,
 }

@@ -1,0 +1,42 @@
+//! Changes of records, from terms.
+
+use rustler::types::tuple::get_tuple;
+use rustler::{Binary, Error, NifResult, Term};
+use tidepool_records::{Change, Image, Put};
+
+use crate::terms::atoms;
+use crate::terms::decode::List;
+use crate::terms::message::message;
+
+/// `{:put, epoch, seq, alarm_at, head, image, values}` or `{:delete, epoch, seq}`.
+pub(super) fn change(term: Term<'_>) -> NifResult<Change> {
+    match get_tuple(term)?.as_slice() {
+        [tag, epoch, seq, alarm_at, head, image, values] if atoms::put() == *tag => Ok(Change::Put(Put {
+            epoch: number(*epoch)?,
+            seq: number(*seq)?,
+            alarm_at: alarm_at.decode()?,
+            head: bytes(*head)?,
+            image: image.decode::<Option<Binary<'_>>>()?.map_or(Image::Keep, |image| Image::Whole(message(image))),
+            values: values.decode::<List<Term<'_>>>()?.0.into_iter().map(value).collect::<NifResult<_>>()?,
+        })),
+        [tag, epoch, seq] if atoms::delete() == *tag => {
+            Ok(Change::Delete { epoch: number(*epoch)?, seq: number(*seq)? })
+        }
+        _ => Err(Error::BadArg),
+    }
+}
+
+/// `{key, value}`, with `nil` as the value of one that is to be gone.
+fn value(term: Term<'_>) -> NifResult<(Vec<u8>, Option<Vec<u8>>)> {
+    let (key, value): (Term<'_>, Option<Binary<'_>>) = term.decode()?;
+    Ok((bytes(key)?, value.map(|value| value.as_slice().to_vec())))
+}
+
+fn bytes(term: Term<'_>) -> NifResult<Vec<u8>> {
+    Ok(term.decode::<Binary<'_>>()?.as_slice().to_vec())
+}
+
+/// A number that the file has room for: its numbers have signs.
+fn number(term: Term<'_>) -> NifResult<u64> {
+    u64::try_from(term.decode::<i64>()?).map_err(|_negative| Error::BadArg)
+}

@@ -1,0 +1,85 @@
+defmodule Tidepool.RecordsTest do
+  use Tidepool.Case, async: true
+
+  alias Tidepool.{FaultNative, Native}
+
+  setup do
+    {:ok, records: FaultNative.records()}
+  end
+
+  defp commit(records, name, change) do
+    id = Native.commit_record(records, "class", name, change)
+    assert_receive {:tidepool_committed, ^id, outcome}, 20_000
+    outcome
+  end
+
+  test "a record is what was committed last, with its image and its values", %{records: records} do
+    large = :binary.copy("image", 100_000)
+    values = [{"a1", "one"}, {"a2", ""}, {"b", large}]
+    assert Native.read_record(records, "class", "it") == {:ok, nil}
+    assert commit(records, "it", {:put, 1, 1, nil, "head", large, values}) == :ok
+    assert Native.read_record(records, "class", "it") == {:ok, {1, 1, nil, "head", large}}
+    assert commit(records, "it", {:put, 2, 2, -5, "", nil, [{"a1", nil}]}) == :ok
+    assert Native.read_record(records, "class", "it") == {:ok, {2, 2, -5, "", large}}
+    assert Native.record_value(records, "class", "it", "a1") == {:ok, nil}
+    assert Native.record_value(records, "class", "it", "a2") == {:ok, ""}
+    assert Native.record_values(records, "class", "it", "", nil, 1) == {:ok, [{"a2", ""}]}
+    assert Native.record_values(records, "class", "it", "", "a2", 10) == {:ok, [{"b", large}]}
+    assert Native.record_values(records, "class", "it", "a", "a2", 10) == {:ok, []}
+    assert commit(records, "it", {:delete, 2, 2}) == :ok
+    assert Native.read_record(records, "class", "it") == {:ok, nil}
+    assert Native.record_values(records, "class", "it", "", nil, 10) == {:ok, []}
+  end
+
+  test "a change of an earlier epoch, or that does not follow what there is, is refused by name", %{records: records} do
+    assert commit(records, "it", {:put, 2, 1, nil, "", nil, []}) == :ok
+    assert {:error, :fenced, _message} = commit(records, "it", {:put, 1, 2, nil, "", nil, []})
+    assert {:error, :out_of_order, _message} = commit(records, "it", {:put, 2, 3, nil, "", nil, []})
+    assert {:error, :out_of_order, _message} = commit(records, "it", {:delete, 2, 0})
+  end
+
+  test "lists and alarms have all records, piece by piece", %{records: records} do
+    names = for number <- 1..25, do: "name #{number}"
+
+    for {name, at} <- Enum.with_index(names),
+        do: assert(commit(records, name, {:put, 1, 1, at, "head", "image", []}) == :ok)
+
+    assert Enum.sort(list(records, nil)) == Enum.sort(for {name, at} <- Enum.with_index(names), do: {name, 1, at, 9})
+    assert Native.list_records(records, "other", nil, 10) == {:ok, [], nil}
+    assert Native.record_alarms(records, 1, 10) == {:ok, [{0, "class", "name 1"}, {1, "class", "name 2"}]}
+    assert {:ok, [{0, "class", "name 1"}]} = Native.record_alarms(records, 100, 1)
+  end
+
+  defp list(records, from) do
+    case Native.list_records(records, "class", from, 10) do
+      {:ok, found, nil} -> found
+      {:ok, found, next} -> found ++ list(records, next)
+    end
+  end
+
+  test "what was committed is there when the file is opened again, by whoever holds it" do
+    path = Path.join(tmp_folder!(), "records")
+
+    written =
+      Task.async(fn ->
+        {:ok, records} = Native.open_records(path)
+        for number <- 1..200, do: Native.commit_record(records, "class", "#{number}", {:put, 1, 1, nil, "", nil, []})
+      end)
+
+    # Its terms are gone with the process, and nobody has waited for the changes.
+    assert length(Task.await(written, 20_000)) == 200
+
+    eventually(fn ->
+      {:ok, records} = Native.open_records(path)
+      {:ok, found, nil} = Native.list_records(records, "class", nil, 1_000)
+      length(found) == 200
+    end)
+  end
+
+  test "a file that is none is refused" do
+    path = Path.join(tmp_folder!(), "records")
+    File.write!(path, :binary.copy("no file of records ", 1_000))
+    assert {:error, :damaged, _message} = Native.open_records(path)
+    assert {:error, :failed, _message} = Native.open_records(Path.join([tmp_folder!(), "no", "folder"]))
+  end
+end
