@@ -29,6 +29,8 @@ defmodule Tidepool.Native do
   @typedoc "The body of a request that is read as it comes."
   @opaque body :: reference
 
+  @typedoc "An instance that lives as long as this term, unless it is stopped in a call."
+  @opaque owned :: reference
   @typedoc "A file of records of named instances; closed when the term is gone."
   @opaque records :: reference
 
@@ -380,6 +382,38 @@ defmodule Tidepool.Native do
   @doc "Flushes a folder's entries to the disk."
   @spec sync_folder(binary) :: :ok | {:error, binary}
   def sync_folder(_path), do: :erlang.nif_error(:not_loaded)
+
+  @doc """
+  An instance of a function, for calls with `call_owned/5`. It is made in its first call: with `image`, which is one of the same module
+  (by its SHA-256), or by its start functions. Only functions of modules that were compiled with `actor: true` have images; without one
+  any waPC function may be owned.
+  """
+  @spec own(function_ref, image :: binary | nil) :: {:ok, owned} | failure
+  def own(_function, _image), do: :erlang.nif_error(:not_loaded)
+
+  @doc """
+  Calls an owned instance, as `call/6` does a function: go on with `resume/1`, `answer/2` and `cancel/2`. It serves one call at a time.
+  An image that is damaged fails the first call with `:invalid_image`, and one that is too large with a limit; then nothing was made,
+  and the next call tries again.
+  """
+  @spec call_owned(owned, operation :: binary, payload :: binary, depth :: pos_integer, timeout) :: step
+  def call_owned(_owned, _operation, _payload, _depth, _timeout_ms), do: :erlang.nif_error(:not_loaded)
+
+  @doc """
+  What of an owned instance is not as in a new one of its module. `:unchanged` when that is what the last image held, the one that it
+  was made with among them, or when it has not been made yet; so whoever gets an image keeps it. `:large` when its memory has over 1
+  MiB: then `image_large/1` makes it, on a dirty scheduler. Not while it serves a call.
+  """
+  @spec image(owned) :: {:ok, binary} | :unchanged | :large | failure
+  def image(_owned), do: :erlang.nif_error(:not_loaded)
+
+  @doc "The same, however large its memory is."
+  @spec image_large(owned) :: {:ok, binary} | :unchanged | failure
+  def image_large(_owned), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Was an owned instance stopped in a call? Then it is gone."
+  @spec owned_spent?(owned) :: boolean
+  def owned_spent?(_owned), do: :erlang.nif_error(:not_loaded)
 
   @doc """
   Opens a file of records, and makes it if there is none. Beside it are two more while it is open, with `-wal` and `-shm` after its

@@ -60,6 +60,11 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     process_written: [:process, :number],
     lock_file: [:text],
     sync_folder: [:text],
+    own: [:function, :optional_binary],
+    call_owned: [:owned, :binary, :binary, :number, :timeout],
+    image: [:owned],
+    image_large: [:owned],
+    owned_spent?: [:owned],
     open_records: [:text],
     commit_record: [:records, :text, :text, :change],
     read_record: [:records, :text, :text],
@@ -111,6 +116,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
       stream: stream,
       body: body,
       records: FaultNative.records(),
+      owned: FaultNative.owned(function),
       change: {:put, 1, 1, nil, "", nil, []},
       content_type: :text,
       pid: self(),
@@ -163,6 +169,9 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
       wrong = [make_ref(), {}, 1.5, [1], <<1::3>>] ++ if(is_integer(value), do: [-1, 2 ** 64], else: [])
       for value <- wrong, do: assert_argument_error(name, before ++ [Map.put(right, key, value)] ++ behind)
     end
+
+    for wrong <- [nil, 1, :yes],
+        do: assert_argument_error(:compile, [runtime, "", Map.put(FaultNative.compile_config(), :actor, wrong)])
 
     for wrong <- [:slow, "fast"], do: assert_argument_error(:compile, [runtime, "", %{engine: wrong}])
     limits = FaultNative.config("parked").limits
@@ -303,7 +312,20 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
 
   defp wrong(kind, right) do
     handles =
-      for key <- [:runtime, :module, :function, :task, :process, :server, :queue, :responder, :stream, :body, :records],
+      for key <- [
+            :runtime,
+            :module,
+            :function,
+            :task,
+            :process,
+            :server,
+            :queue,
+            :responder,
+            :stream,
+            :body,
+            :records,
+            :owned
+          ],
           key != kind,
           do: right[key]
 

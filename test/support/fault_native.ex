@@ -125,6 +125,12 @@ defmodule Tidepool.FaultNative do
   def program,
     do: %{entry: "_start", args: [], env: %{}, files: %{}, output: nil, stdio: nil, cpu_time: nil, node: 1, module: 0}
 
+  @doc "An instance of a function, which no call has made yet."
+  def owned(function) do
+    {:ok, owned} = Native.own(function, nil)
+    owned
+  end
+
   @doc "A file of records of the test's own."
   def records do
     {:ok, records} = Native.open_records(Path.join(Tidepool.Case.tmp_folder!(), "records"))

@@ -4,7 +4,7 @@ use wasmparser::{Parser, Payload};
 use wasmtime::{ExternType, FuncType, ModuleExport, Mutability, ValType};
 
 use crate::base::error::CompileError;
-use crate::rewrite::stack_pointer;
+use crate::rewrite::exports::RESERVED;
 
 /// Imports of a module, at most: validation refuses more.
 const MAX_IMPORTS: usize = 1_000_000;
@@ -22,7 +22,7 @@ impl<'a> Surface<'a> {
         let exports = module.exports().map(|export| export.name());
         Surface {
             imports: module.imports().map(|import| import.module()).collect(),
-            exports: exports.filter(|name| *name != stack_pointer::EXPORT).collect(),
+            exports: exports.filter(|name| !name.starts_with(RESERVED)).collect(),
         }
     }
 

@@ -2,8 +2,6 @@
 //!
 //! Guests are 32-bit: the `i32` of a pointer or length holds an unsigned number.
 
-use std::task::Poll;
-
 use wasmtime::{AsContextMut, Caller, Extern, Memory};
 
 use super::slots::State;
@@ -11,6 +9,7 @@ use crate::base::error::CallError;
 use crate::base::trap::TrapKind;
 use crate::os::buffers;
 use crate::slice::epoch::FIRST_SLICE_TICKS;
+use crate::slice::yielding::yielded;
 
 /// Up to this many bytes are copied without yielding: the cost of a host call covers the time.
 pub(crate) const PIECE_BYTES: usize = 64 << 10;
@@ -96,16 +95,7 @@ pub(crate) async fn copied(caller: &mut Caller<'_, State>, bytes: usize) {
     if !caller.data_mut().copied(bytes) {
         return;
     }
-    let mut yielded = false;
-    std::future::poll_fn(|cx| {
-        if yielded {
-            return Poll::Ready(());
-        }
-        yielded = true;
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
+    yielded().await;
     begin_slice(caller);
 }
 

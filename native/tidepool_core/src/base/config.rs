@@ -154,6 +154,9 @@ pub struct CompileConfig {
     /// The module was compiled and deployed before: it may take some times what a new one may, so that a busier or slower
     /// machine does not refuse what was promised.
     pub was_deployed: bool,
+    /// Its instances are actors: they can be told from their images, and woken with them. What an image does not hold is refused, and
+    /// there is no snapshot: start functions run once in an actor's life.
+    pub actor: bool,
 }
 
 /// Where the instances of a function come from.

@@ -72,6 +72,12 @@ pub enum CompileError {
         /// What it needs, and what there is.
         message: String,
     },
+    /// Its instances can't be actors.
+    #[error("the module can't be an actor: {message}")]
+    NoActor {
+        /// What an image of it would lack, and what to do.
+        message: String,
+    },
     /// The configuration does not suit the module.
     #[error("{message}")]
     Config {
@@ -138,6 +144,12 @@ pub enum CallError {
     NoProgram {
         /// The ABI's name.
         abi: &'static str,
+    },
+    /// An image can't be made, or no instance can begin with it.
+    #[error("{message}")]
+    Image {
+        /// Why not.
+        message: String,
     },
     /// The [`OwnedInstance`](crate::OwnedInstance) serves another call: wait until that is over.
     #[error("the instance serves another call")]

@@ -29,6 +29,9 @@ pub enum Refusal {
     /// The deploy did without, or chose the dense engine, whose instances share no images.
     #[error("it was deployed without a snapshot, or on the dense engine, which has none")]
     Off,
+    /// The deploy is that of an actor, which starts once in its life.
+    #[error("its instances are actors, whose initialiser runs once in their lives")]
+    Actor,
     /// A start function asks the host for something.
     #[error("its initialiser calls {import}")]
     Host {

@@ -1,23 +1,22 @@
 //! An instance that its owner keeps between calls and lends to one call at a time.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::error::CallError;
+use crate::image::reader::Image;
 use crate::instance::admission::Permit;
 use crate::instance::live::Instance;
+use crate::instance::wake::Imaged;
 
 /// Where the instance is.
-#[derive(Default)]
 pub(crate) struct Held(Mutex<Place>);
 
 /// An instance, and the permit of its function's cap.
 type Found = (Instance, Option<Permit>);
 
-#[derive(Default)]
 enum Place {
-    /// It has not been made yet.
-    #[default]
-    Empty,
+    /// It has not been made yet. It is to begin with this image, or with its start functions.
+    Unmade(Option<Arc<Image>>),
     Idle(Found),
     /// A call has it.
     Lent,
@@ -26,6 +25,24 @@ enum Place {
 }
 
 impl Held {
+    /// An instance that is made in its first call, with this image if there is one.
+    pub(crate) fn new(image: Option<Image>) -> Self {
+        Held(Mutex::new(Place::Unmade(image.map(Arc::new))))
+    }
+
+    /// Its image, if its memory has `max_bytes` at most; meanwhile calls find it busy.
+    ///
+    /// # Errors
+    /// As for a call; and [`CallError::Image`] when it has none.
+    pub(crate) fn image(&self, max_bytes: usize) -> Result<Imaged, CallError> {
+        let mut loan = self.lend()?;
+        // Nothing has happened to one that was not made.
+        let Some((mut instance, place)) = loan.take() else { return Ok(Imaged::Unchanged) };
+        let image = instance.image(max_bytes);
+        loan.give_back(instance, place);
+        image
+    }
+
     /// Lends the instance to a call.
     ///
     /// # Errors
@@ -33,8 +50,10 @@ impl Held {
     pub(super) fn lend(&self) -> Result<Loan<'_>, CallError> {
         let mut place = self.place();
         match std::mem::replace(&mut *place, Place::Lent) {
-            Place::Empty => Ok(Loan { held: self, found: None, end: Place::Empty }),
-            Place::Idle(found) => Ok(Loan { held: self, found: Some(found), end: Place::Spent }),
+            Place::Unmade(image) => {
+                Ok(Loan { held: self, found: None, image: image.clone(), end: Place::Unmade(image) })
+            }
+            Place::Idle(found) => Ok(Loan { held: self, found: Some(found), image: None, end: Place::Spent }),
             Place::Lent => Err(CallError::InstanceBusy),
             Place::Spent => {
                 *place = Place::Spent;
@@ -57,6 +76,7 @@ impl Held {
 pub(super) struct Loan<'a> {
     held: &'a Held,
     found: Option<Found>,
+    image: Option<Arc<Image>>,
     end: Place,
 }
 
@@ -66,9 +86,15 @@ impl Loan<'_> {
         self.found.take()
     }
 
+    /// What it is to begin with when it has not been made.
+    pub(super) fn image(&self) -> Option<&Image> {
+        self.image.as_deref()
+    }
+
     /// It serves from now on: if the call is stopped, nothing is given back.
     pub(super) fn spend(&mut self) {
         self.end = Place::Spent;
+        self.image = None;
     }
 
     pub(super) fn give_back(&mut self, instance: Instance, place: Option<Permit>) {

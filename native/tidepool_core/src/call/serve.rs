@@ -58,7 +58,11 @@ async fn kept<A: Abi>(call: Call, request: Request, held: Arc<Held>) -> Result<V
         Some(found) => found,
         None => {
             let place = target.place(nested, &call.channel).await?;
-            (Box::pin(target.instance(nested, &call.channel)).await?, place)
+            let instance = match loan.image() {
+                Some(image) => Box::pin(target.woken(image, nested, &call.channel)).await?,
+                None => Box::pin(target.instance(nested, &call.channel)).await?,
+            };
+            (instance, place)
         }
     };
     loan.spend();

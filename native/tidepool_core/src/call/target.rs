@@ -9,6 +9,7 @@ use super::node::{Node, Places};
 use crate::base::error::CallError;
 use crate::base::limits::{Limit, Limits};
 use crate::base::request::Request;
+use crate::image::reader::Image;
 use crate::instance::admission::{FunctionCap, Permit};
 use crate::instance::live::Instance;
 use crate::instance::warm_pool::WarmPool;
@@ -110,5 +111,16 @@ impl Target {
     pub(super) async fn instance(&self, nested: bool, channel: &HostChannel) -> Result<Instance, CallError> {
         let permit = self.admit(nested, channel).await?;
         Instance::new(&self.module, &self.function, permit, |_| {}).await
+    }
+
+    /// A new instance that begins with an image.
+    pub(super) async fn woken(
+        &self,
+        image: &Image,
+        nested: bool,
+        channel: &HostChannel,
+    ) -> Result<Instance, CallError> {
+        let permit = self.admit(nested, channel).await?;
+        Instance::woken(&self.module, &self.function, permit, image).await
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::instance::OwnedInstance;
 use crate::base::config::{FunctionConfig, Instances, Tier};
 use crate::base::error::{CallError, CompileError};
@@ -12,6 +14,7 @@ use crate::call::node::Node;
 use crate::call::process::{self, ProcessOptions};
 use crate::call::target::{Entry, Target};
 use crate::call::task::Task;
+use crate::image::reader::Image;
 use crate::instance::admission::FunctionCap;
 use crate::instance::warm_pool::WarmPool;
 use crate::module::compiled::CompiledModule;
@@ -178,9 +181,24 @@ impl Function {
     pub fn instance(&self) -> Result<OwnedInstance, CompileError> {
         let target = self.targets.mine();
         if target.module.abi.reusable {
-            return Ok(OwnedInstance::new(target));
+            return Ok(OwnedInstance::new(target, None));
         }
         Err(CompileError::Config { message: "the module runs once and ends, so its instances can't be kept".into() })
+    }
+
+    /// An instance for a caller to keep, which begins with an image of one of the same module. It is made for its first call, which fails
+    /// with [`CallError::Image`] when the image is damaged; the next call tries again.
+    ///
+    /// # Errors
+    /// [`CallError::Image`] when the image is another module's, or the function's module was not compiled as that of actors.
+    pub fn wake(&self, image: Bytes) -> Result<OwnedInstance, CallError> {
+        let target = self.targets.mine();
+        let Some(actor) = &target.module.actor else {
+            let message = "the function was not deployed as an actor, so its instances have no images".into();
+            return Err(CallError::Image { message });
+        };
+        let image = Image::of(image, &actor.shape.module)?;
+        Ok(OwnedInstance::new(target, Some(image)))
     }
 
     /// Drops the idle instances and keeps none from now on: a newer version has replaced this one, and calls in flight are the

@@ -7,6 +7,8 @@ use crate::base::request::Request;
 use crate::call::held::Held;
 use crate::call::target::Target;
 use crate::call::task::Task;
+use crate::image::reader::Image;
+use crate::instance::wake::Imaged;
 
 /// An instance that lives from its first call until it is dropped or one of its calls is stopped. Meanwhile it counts as a
 /// live instance and is never evicted. Its memory, globals and tables live on from call to call.
@@ -16,8 +18,16 @@ pub struct OwnedInstance {
 }
 
 impl OwnedInstance {
-    pub(super) fn new(target: &Arc<Target>) -> Self {
-        OwnedInstance { target: Arc::clone(target), held: Arc::default() }
+    pub(super) fn new(target: &Arc<Target>, image: Option<Image>) -> Self {
+        OwnedInstance { target: Arc::clone(target), held: Arc::new(Held::new(image)) }
+    }
+
+    /// Whether a payload of this size is within the limit: for callers that have yet to copy it.
+    ///
+    /// # Errors
+    /// As for [`Function::admit`](crate::Function::admit).
+    pub fn admit(&self, payload_bytes: usize) -> Result<(), CallError> {
+        self.target.admit_payload(payload_bytes)
     }
 
     /// Prepares a call of the instance, within the limits of its function. The task takes the instance when it is first
@@ -26,9 +36,20 @@ impl OwnedInstance {
     ///
     /// # Errors
     /// [`CallError::Limit`] when the payload is too large or the call too deeply nested.
-    pub fn call(&mut self, request: Request) -> Result<Task, CallError> {
+    pub fn call(&self, request: Request) -> Result<Task, CallError> {
         let held = Arc::clone(&self.held);
         Task::start(&self.target, request, |call, request| (self.target.entry.start_held)(call, request, held))
+    }
+
+    /// What of the instance is not as in a new one of its module, as bytes that one can begin with; none when its memory has more than
+    /// `max_bytes`. Takes 10 µs for a small one, and a second for each GiB of memory that it has written to; until then
+    /// calls fail with [`CallError::InstanceBusy`]. Whoever gets one keeps it: the next time there is none of the same state.
+    ///
+    /// # Errors
+    /// [`CallError::InstanceBusy`] and [`CallError::InstanceSpent`] as for a call; [`CallError::Image`] when the module was not compiled
+    /// as that of actors.
+    pub fn image(&self, max_bytes: usize) -> Result<Imaged, CallError> {
+        self.held.image(max_bytes)
     }
 
     /// Whether it was stopped in a call: then it can't be called again.

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use wasmtime::{Func, Store, UpdateDeadline};
 
 use super::admission::Permit;
+use super::wake::{self, Imaged};
 use crate::abi::contract::Abi;
 use crate::abi::slots::State;
 use crate::base::error::CallError;
 use crate::base::request::Request;
+use crate::image::head::Digest;
+use crate::image::reader::Image;
 use crate::module::compiled::CompiledModule;
 use crate::os::drop_thread::LARGE_BYTES;
 use crate::slice::epoch::FIRST_SLICE_TICKS;
@@ -25,6 +28,9 @@ pub(crate) struct Instance {
 /// What an instance consists of. Fields drop in this order: the permit last, when the slot is free.
 struct Parts {
     store: Store<State>,
+    module: Arc<CompiledModule>,
+    /// Tells what the last image of it held, or the one that it was made with.
+    imaged: Option<Digest>,
     /// Whether it can't be called again.
     spent: bool,
     _permit: Permit,
@@ -36,50 +42,71 @@ impl Instance {
     /// # Errors
     /// What stopped the instantiation or a start function, as for a call.
     pub(crate) async fn new(
-        module: &CompiledModule,
+        module: &Arc<CompiledModule>,
         function: &Arc<FunctionContext>,
         permit: Permit,
         prepare: impl FnOnce(&mut State),
     ) -> Result<Self, CallError> {
-        let mut state = State::new(Arc::clone(function));
-        prepare(&mut state);
-        let mut store = Store::new(module.pre.module().engine(), state);
-        let limits = &function.limits;
-        // Bytes that one WASI import may touch: a whole payload or reply, and not millions of empty buffers.
-        let most = limits.reply_bytes.max(limits.payload_bytes).saturating_add(1 << 20);
-        store.set_hostcall_fuel(usize::try_from(most).unwrap_or(usize::MAX));
-        store.limiter(|state| &mut state.meter);
-        store.epoch_deadline_callback(|store| {
-            if let Some(call) = &store.data().call {
-                call.channel.show(|| stack(&store));
+        let clock = |state: &mut State| {
+            if module.actor.is_some() {
+                state.abi.wasi.start_clock(0);
             }
-            Ok(UpdateDeadline::Yield(1))
-        });
-        store.set_epoch_deadline(FIRST_SLICE_TICKS);
-        let instance = match module.pre.instantiate_async(&mut store).await {
-            Ok(instance) => instance,
-            Err(error) => return Err(call_error(&mut store, &error)),
+            prepare(state);
         };
-        let export = |store: &mut Store<State>, index| instance.get_module_export(store, index);
-        let memory = export(&mut store, &module.exports.memory).and_then(wasmtime::Extern::into_memory);
-        let state = store.data_mut();
-        (state.memory, state.instance) = (memory, Some(instance));
-        if let Some(memory) = memory {
-            module.origin.seed(memory.data_mut(&mut store));
-        }
+        let (mut store, instance) = instantiate(module, function, clock).await?;
         for start in &module.exports.start {
-            let Some(start) = export(&mut store, start).and_then(wasmtime::Extern::into_func) else { continue };
+            let start = instance.get_module_export(&mut store, start);
+            let Some(start) = start.and_then(wasmtime::Extern::into_func) else { continue };
             run_start(&mut store, &start).await?;
         }
+        Self::of(module, store, &instance, permit, None)
+    }
+
+    /// Makes an instance with an image. Its start functions have run when the one was made that the image is of.
+    ///
+    /// # Errors
+    /// What stopped the instantiation; [`CallError::Image`] when the image is none of this module, [`CallError::Limit`] when it has
+    /// more memory than the instance may.
+    pub(crate) async fn woken(
+        module: &Arc<CompiledModule>,
+        function: &Arc<FunctionContext>,
+        permit: Permit,
+        image: &Image,
+    ) -> Result<Self, CallError> {
+        let clock = |state: &mut State| state.abi.wasi.start_clock(image.clock_ns());
+        let (mut store, instance) = instantiate(module, function, clock).await?;
+        wake::apply(&mut store, module, image).await?;
+        Self::of(module, store, &instance, permit, Some(image.digest()))
+    }
+
+    /// An instance that is ready for its first call.
+    fn of(
+        module: &Arc<CompiledModule>,
+        mut store: Store<State>,
+        instance: &wasmtime::Instance,
+        permit: Permit,
+        imaged: Option<Digest>,
+    ) -> Result<Self, CallError> {
         if let Some(call) = &module.exports.call {
-            let Some(call) = export(&mut store, call).and_then(wasmtime::Extern::into_func) else {
-                return Err(CallError::Internal { message: "the instance lacks an export that its module has".into() });
-            };
+            let call = instance.get_module_export(&mut store, call);
+            let Some(call) = call.and_then(wasmtime::Extern::into_func) else { return Err(wake::lacks_export()) };
             if let Err(error) = (module.abi.bind)(&mut store, &call) {
                 return Err(call_error(&mut store, &error));
             }
         }
-        Ok(Instance { parts: Some(Box::new(Parts { store, spent: false, _permit: permit })) })
+        let module = Arc::clone(module);
+        Ok(Instance { parts: Some(Box::new(Parts { store, module, imaged, spent: false, _permit: permit })) })
+    }
+
+    /// The image of the instance, which serves no call, if its memory has `max_bytes` at most.
+    ///
+    /// # Errors
+    /// [`CallError::Image`] when its module was not compiled as that of actors.
+    pub(crate) fn image(&mut self, max_bytes: usize) -> Result<Imaged, CallError> {
+        let Some(parts) = self.parts.as_deref_mut().filter(|parts| !parts.spent) else {
+            return Err(CallError::InstanceSpent);
+        };
+        wake::image(&mut parts.store, &parts.module, &mut parts.imaged, max_bytes)
     }
 
     /// Gives the instance a call of its ABI `A` to serve.
@@ -148,6 +175,41 @@ impl Drop for Instance {
             thread.drop_there(parts);
         }
     }
+}
+
+/// A new instance in a store of its own, in which no start function has run; `prepare` sets up the store before that.
+async fn instantiate(
+    module: &CompiledModule,
+    function: &Arc<FunctionContext>,
+    prepare: impl FnOnce(&mut State),
+) -> Result<(Store<State>, wasmtime::Instance), CallError> {
+    let mut state = State::new(Arc::clone(function));
+    prepare(&mut state);
+    let mut store = Store::new(module.pre.module().engine(), state);
+    let limits = &function.limits;
+    // Bytes that one WASI import may touch: a whole payload or reply, and not millions of empty buffers.
+    let most = limits.reply_bytes.max(limits.payload_bytes).saturating_add(1 << 20);
+    store.set_hostcall_fuel(usize::try_from(most).unwrap_or(usize::MAX));
+    store.limiter(|state| &mut state.meter);
+    store.epoch_deadline_callback(|store| {
+        if let Some(call) = &store.data().call {
+            call.channel.show(|| stack(&store));
+        }
+        Ok(UpdateDeadline::Yield(1))
+    });
+    store.set_epoch_deadline(FIRST_SLICE_TICKS);
+    let instance = match module.pre.instantiate_async(&mut store).await {
+        Ok(instance) => instance,
+        Err(error) => return Err(call_error(&mut store, &error)),
+    };
+    let memory = instance.get_module_export(&mut store, &module.exports.memory);
+    let memory = memory.and_then(wasmtime::Extern::into_memory);
+    let state = store.data_mut();
+    (state.memory, state.instance) = (memory, Some(instance));
+    if let Some(memory) = memory {
+        module.origin.seed(memory.data_mut(&mut store));
+    }
+    Ok((store, instance))
 }
 
 /// Runs a start function. One that exits with 0 succeeds: libraries of some languages end programs like that.

@@ -2,4 +2,5 @@
 
 pub(crate) mod admission;
 pub(crate) mod live;
+pub(crate) mod wake;
 pub(crate) mod warm_pool;

@@ -65,7 +65,7 @@ impl<T> From<&Result<T, CallError>> for Outcome {
             Err(CallError::Overloaded { .. }) => Outcome::Overloaded,
             // The last ones are refusals of what has not begun, and are not counted.
             Err(CallError::Internal { .. } | CallError::InstanceBusy | CallError::InstanceSpent)
-            | Err(CallError::NoProgram { .. }) => Outcome::Internal,
+            | Err(CallError::NoProgram { .. } | CallError::Image { .. }) => Outcome::Internal,
         }
     }
 }

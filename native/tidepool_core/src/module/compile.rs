@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::actor::{self, Actor, Shape};
 use super::cache::{Artifact, CacheKey};
 use super::check::{check_header, check_tables, checked, failed};
 use super::compiled::CompiledModule;
@@ -15,10 +16,11 @@ use crate::abi::exports::Surface;
 use crate::abi::imports::waits;
 use crate::base::config::{CompileConfig, EngineKind, Tier};
 use crate::base::error::CompileError;
-use crate::base::origin::{Origin, Start};
+use crate::base::origin::{Origin, Refusal, Start};
 use crate::base::trap::Exported;
 use crate::compiler::{Failure, Job};
 use crate::engine::engines::Engine;
+use crate::rewrite::exports::Exposed;
 use crate::rewrite::stack_pointer;
 use crate::snapshot::{self, Prepared};
 
@@ -42,17 +44,26 @@ impl Toolchain {
         let job = Job { compilers: &self.compilers, wanted, patience };
         let engine = self.engines.get(config.engine);
         check_header(wasm)?;
+        let shape = if config.actor { Some(Arc::new(Shape::of(wasm)?)) } else { None };
         let exported = Arc::new(Exported::of(wasm));
         let key = self.cache.load().is_some();
         let key = key.then(|| CacheKey::new(&engine.optimising.wasmtime, &asked(config), wasm));
         if let Some(kept) = kept(self, engine, key.as_ref()) {
-            return link(self, engine.kind, key, Code::kept(kept), exported, began);
+            return link(self, engine.kind, key, Code::kept(kept), (exported, shape), began);
         }
         let (checked, moves) = checked(engine, wasm)?;
-        let exposed = stack_pointer::expose(&checked);
-        let prepared =
-            snapshot::prepare(&self.sandbox, &self.abis, engine.kind, &exposed.wasm, config.snapshot.as_ref(), job);
-        let prepared = prepared.map_err(|failure| failed(engine, wasm, failure))?;
+        let shown = match &shape {
+            Some(shape) => shape.outline.expose(&checked).map_err(actor::refused)?,
+            None => Exposed::none(&checked),
+        };
+        let exposed = stack_pointer::expose(&shown.wasm);
+        // What an actor's start functions have done is in its image.
+        let limits = config.snapshot.as_ref().filter(|_| !config.actor);
+        let prepared = snapshot::prepare(&self.sandbox, &self.abis, engine.kind, &exposed.wasm, limits, job);
+        let mut prepared = prepared.map_err(|failure| failed(engine, wasm, failure))?;
+        if config.actor && prepared.origin.start == Start::Initialiser(Refusal::Off) {
+            prepared.origin.start = Start::Initialiser(Refusal::Actor);
+        }
         let mut code = match baseline(engine, &prepared.wasm, job).map_err(|it| failed(engine, wasm, it))? {
             Some(module) => {
                 let (wasm, origin) = (prepared.wasm.into_owned(), prepared.origin);
@@ -61,9 +72,9 @@ impl Toolchain {
             // What is wrong with a module is said of the one that its author knows.
             None => optimising(engine, &exposed.wasm, prepared, job).map_err(|it| failed(engine, wasm, it))?,
         };
-        code.origin.code_shift += exposed.code_shift;
+        code.origin.code_shift += exposed.code_shift + shown.code_shift;
         code.origin.moves = moves;
-        link(self, engine.kind, key, code, exported, began)
+        link(self, engine.kind, key, code, (exported, shape), began)
     }
 }
 
@@ -86,11 +97,16 @@ pub(crate) fn optimised(
             .map_err(|failure| failed(engine, wasm, failure)),
     };
     let exported = Arc::clone(&module.exported);
-    Some(code.and_then(|code| link(toolchain, module.engine, module.key.clone(), code, exported, began)))
+    let shape = module.actor.as_ref().map(|actor| Arc::clone(&actor.shape));
+    Some(code.and_then(|code| link(toolchain, module.engine, module.key.clone(), code, (exported, shape), began)))
 }
 
-/// What the code depends on beside module and engine: whether there may be a snapshot, and what it may take.
+/// What the code depends on beside module and engine: whether there may be a snapshot, and what it may take; or that its instances
+/// are actors.
 fn asked(config: &CompileConfig) -> Vec<u8> {
+    if config.actor {
+        return b"actor".to_vec();
+    }
     let limits = config.snapshot.as_ref().map(|it| [it.memory_bytes, u64::from(it.table_elements), it.cpu_time_ms]);
     limits.map_or_else(Vec::new, |limits| limits.map(u64::to_le_bytes).concat())
 }
@@ -131,14 +147,22 @@ fn link(
     engine: EngineKind,
     key: Option<CacheKey>,
     code: Code,
-    exported: Arc<Exported>,
+    (exported, shape): (Arc<Exported>, Option<Arc<Shape>>),
     began: Instant,
 ) -> Result<CompiledModule, CompileError> {
     let Code { module, origin, tier, unoptimised, from_cache } = code;
     let compiler = toolchain.engines.get(engine).compiler(tier);
     check_tables(&module)?;
     let abi = Spec::detect(&toolchain.abis, &Surface::of(&module))?;
+    let actor = shape.map(|shape| Actor::of(&shape, &module)).transpose()?;
     let mut exports = (abi.exports)(&module)?;
+    if let Some(actor) = &actor {
+        if !abi.reusable {
+            let message = format!("an instance of a {} module runs once and ends: deploy it as no actor", abi.name);
+            return Err(CompileError::NoActor { message });
+        }
+        exports.start.splice(0..0, actor.start);
+    }
     if origin.start == Start::Snapshot {
         exports.start.clear();
     }
@@ -167,6 +191,7 @@ fn link(
         pre,
         exports,
         exported,
+        actor,
         uses_io: module.imports().any(|import| waits(import.module())),
         origin: Arc::new(origin),
         key,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use wasmtime::InstancePre;
 
+use super::actor::Actor;
 use super::cache::CacheKey;
 use super::toolchain::Toolchain;
 use crate::abi::contract::Spec;
@@ -27,6 +28,8 @@ pub struct CompiledModule {
     pub(crate) abi: Spec,
     pub(crate) pre: InstancePre<State>,
     pub(crate) exports: Exports,
+    /// Of a module whose instances are actors.
+    pub(crate) actor: Option<Actor>,
     /// Whether its instances may wait for I/O.
     pub(crate) uses_io: bool,
     pub(crate) exported: Arc<Exported>,

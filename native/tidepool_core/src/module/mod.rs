@@ -1,5 +1,6 @@
 //! From a module's bytes to what instances are made of.
 
+pub(crate) mod actor;
 mod cache;
 mod check;
 pub(crate) mod compile;

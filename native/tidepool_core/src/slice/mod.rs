@@ -4,3 +4,4 @@ pub(crate) mod epoch;
 pub(crate) mod inline_estimate;
 pub mod run_queue;
 pub(crate) mod run_slots;
+pub(crate) mod yielding;

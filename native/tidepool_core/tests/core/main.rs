@@ -20,6 +20,7 @@ mod directory;
 mod drive;
 mod files;
 mod host_calls;
+mod images;
 mod inline;
 mod last_words;
 mod limits;

@@ -17,6 +17,7 @@ rustler::atoms! {
     timeout,
     overloaded,
     not_a_program,
+    invalid_image,
     internal,
     not_owner,
     aborted,
@@ -62,6 +63,7 @@ rustler::atoms! {
     missing_import,
     import_type,
     too_demanding,
+    no_actor,
     invalid_config,
     exports,
     export,
@@ -272,4 +274,8 @@ rustler::atoms! {
     newer,
     stopped,
     failed,
+    // Instances that are kept.
+    actor,
+    unchanged,
+    large,
 }

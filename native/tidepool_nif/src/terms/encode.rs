@@ -90,7 +90,8 @@ pub(crate) fn call_error<'a>(env: Env<'a>, error: &CallError) -> Term<'a> {
         CallError::Timeout => atoms::timeout().encode(env),
         CallError::Overloaded { .. } => atoms::overloaded().encode(env),
         CallError::NoProgram { .. } => atoms::not_a_program().encode(env),
-        // No process has an instance of its own.
+        CallError::Image { .. } => atoms::invalid_image().encode(env),
+        // Whoever owns an instance calls it once at a time, and asks whether it is spent.
         CallError::InstanceBusy | CallError::InstanceSpent | CallError::Internal { .. } => {
             atoms::internal().encode(env)
         }
@@ -128,6 +129,7 @@ pub(crate) fn compile_error<'a>(env: Env<'a>, error: &CompileError) -> Term<'a> 
             ],
         ),
         CompileError::TooDemanding { .. } => (atoms::too_demanding(), vec![]),
+        CompileError::NoActor { .. } => (atoms::no_actor(), vec![]),
         CompileError::Config { .. } => (atoms::invalid_config(), vec![]),
         CompileError::Unwanted | CompileError::Internal { .. } => (atoms::internal(), vec![]),
     };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::WasiP1Ctx;
 
+use super::clock::Clock;
 use super::output::Output;
 use super::stdio::{Stdin, Written};
 use crate::abi::slots::State;
@@ -21,8 +22,8 @@ use crate::store::tail::Tail;
 pub(super) fn context(state: &mut State) -> &mut WasiP1Ctx {
     let State { abi, function, tail: lines, call, .. } = state;
     let wasi = &mut abi.wasi;
-    wasi.context
-        .get_or_insert_with(|| library(function, tail(lines, call.as_ref()), wasi.world.take(), wasi.stdio.take()))
+    let (clock, world, stdio) = (wasi.clock, &mut wasi.world, &mut wasi.stdio);
+    wasi.context.get_or_insert_with(|| library(function, tail(lines, call.as_ref()), world.take(), stdio.take(), clock))
 }
 
 /// The context of a guest whose output is printed.
@@ -31,8 +32,12 @@ fn library(
     tail: &Arc<Tail>,
     world: Option<Arc<World>>,
     stdio: Option<Arc<Stdio>>,
+    clock: Option<Clock>,
 ) -> Box<WasiP1Ctx> {
     let mut builder = builder();
+    if let Some(clock) = clock {
+        builder.monotonic_clock(clock);
+    }
     if let Some(world) = world {
         builder.args(&world.args).envs(&world.env);
     }

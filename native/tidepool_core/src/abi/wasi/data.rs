@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use wasmtime::TypedFunc;
+use wasmtime_wasi::HostMonotonicClock;
 use wasmtime_wasi::p1::WasiP1Ctx;
 
+use super::clock::Clock;
 use super::files::open::Files;
 use super::output::Output;
 use crate::process::account::Account;
@@ -19,6 +21,8 @@ pub(crate) struct WasiSlot {
     pub(super) context: Option<Box<WasiP1Ctx>>,
     /// What the context is to be made with, where that is not empty.
     pub(super) world: Option<Arc<World>>,
+    /// The monotonic clock, where it does not begin with the context.
+    pub(super) clock: Option<Clock>,
     /// Its own standard input and output; else there is no input, and what is written is printed.
     pub(super) stdio: Option<Arc<Stdio>>,
     /// Only programs have them.
@@ -33,6 +37,16 @@ impl WasiSlot {
     /// Says what the guest finds, before it calls an import.
     pub(crate) fn set_world(&mut self, world: &Arc<World>, stdio: Option<Arc<Stdio>>) {
         (self.world, self.stdio) = (Some(Arc::clone(world)), stdio);
+    }
+
+    /// Has the guest's monotonic clock begin with this, now.
+    pub(crate) fn start_clock(&mut self, ns: u64) {
+        self.clock = Some(Clock::starting_at(ns));
+    }
+
+    /// What that clock says, in ns.
+    pub(crate) fn clock_ns(&self) -> u64 {
+        self.clock.map_or(0, |clock| clock.now())
     }
 
     /// Says which folders the guest finds; what it opens in them counts in its program's account.

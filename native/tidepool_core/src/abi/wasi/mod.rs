@@ -5,6 +5,7 @@
 //! program has.
 
 mod bounded;
+mod clock;
 pub(crate) mod context;
 pub(crate) mod data;
 pub(crate) mod files;

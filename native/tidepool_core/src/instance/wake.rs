@@ -1,0 +1,130 @@
+//! From an instance to its image, and back.
+
+use wasmtime::{Extern, Global, Memory, Store};
+
+use crate::abi::slots::State;
+use crate::base::error::CallError;
+use crate::base::limits::{Limit, Limits};
+use crate::image::ImageError;
+use crate::image::head::Digest;
+use crate::image::reader::Image;
+use crate::image::writer::Contents;
+use crate::module::actor::Actor;
+use crate::module::compiled::CompiledModule;
+use crate::slice::yielding::yielded;
+
+/// Bytes that are written into a memory before who waits for it yields: 20 to 100 µs.
+const SLICE_BYTES: usize = 256 << 10;
+
+/// What came of the wish for an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Imaged {
+    /// It would hold what the last one holds, or the one that the instance was made with.
+    Unchanged,
+    /// The image.
+    New(Vec<u8>),
+    /// None was made: the memory is larger than was said.
+    Large,
+}
+
+impl From<ImageError> for CallError {
+    fn from(error: ImageError) -> Self {
+        CallError::Image { message: error.to_string() }
+    }
+}
+
+/// The image of an instance, if its memory has `max_bytes` at most; `imaged` tells what the last one held.
+///
+/// # Errors
+/// [`CallError::Image`] when its module was not compiled as that of actors.
+pub(super) fn image(
+    store: &mut Store<State>,
+    module: &CompiledModule,
+    imaged: &mut Option<Digest>,
+    max_bytes: usize,
+) -> Result<Imaged, CallError> {
+    let actor = actor(module)?;
+    let (memory, globals) = state(store, actor)?;
+    if memory.data_size(&*store) > max_bytes {
+        return Ok(Imaged::Large);
+    }
+    let globals: Vec<_> = globals.iter().map(|global| global.get(&mut *store)).collect();
+    let contents = Contents::of(&globals, memory.data(&*store), &actor.shape.declared).ok_or_else(lacks_export)?;
+    if *imaged == Some(contents.digest()) {
+        return Ok(Imaged::Unchanged);
+    }
+    *imaged = Some(contents.digest());
+    Ok(Imaged::New(contents.packed(actor.shape.module, store.data().abi.wasi.clock_ns())))
+}
+
+/// Gives a new instance the memory and the globals of an image.
+///
+/// # Errors
+/// [`CallError::Image`] when it is damaged, [`CallError::Limit`] when it has more memory than the instance may. The instance is not to
+/// be used then.
+pub(super) async fn apply(store: &mut Store<State>, module: &CompiledModule, image: &Image) -> Result<(), CallError> {
+    let actor = actor(module)?;
+    let (memory, globals) = state(store, actor)?;
+    let mut pieces = image.pieces();
+    let state = pieces.state()?;
+    grow(store, memory, state.memory_bytes)?;
+    if globals.len() != state.globals.len() {
+        return Err(ImageError::Damaged.into());
+    }
+    for (global, value) in globals.into_iter().zip(state.globals) {
+        // Refused when the value is of another type.
+        global.set(&mut *store, value).map_err(|_error| ImageError::Damaged)?;
+    }
+    let mut written = 0;
+    while pieces.next(|start, bytes| {
+        written += bytes.len();
+        memory.write(&mut *store, start, bytes).is_ok()
+    })? {
+        if written >= SLICE_BYTES {
+            written = 0;
+            yielded().await;
+        }
+    }
+    Ok(())
+}
+
+fn actor(module: &CompiledModule) -> Result<&Actor, CallError> {
+    let message = || "the function was not deployed as an actor, so its instances have no images".into();
+    module.actor.as_ref().ok_or_else(|| CallError::Image { message: message() })
+}
+
+/// The memory and the mutable globals of an instance.
+fn state(store: &mut Store<State>, actor: &Actor) -> Result<(Memory, Vec<Global>), CallError> {
+    let (Some(memory), Some(instance)) = (store.data().memory, store.data().instance) else {
+        return Err(lacks_export());
+    };
+    let globals = actor.globals.iter().map(|global| {
+        instance.get_module_export(&mut *store, global).and_then(Extern::into_global).ok_or_else(lacks_export)
+    });
+    let globals = globals.collect::<Result<_, _>>()?;
+    Ok((memory, globals))
+}
+
+/// Grows a memory to the size that it had.
+fn grow(store: &mut Store<State>, memory: Memory, bytes: usize) -> Result<(), CallError> {
+    let (now, page) = (memory.data_size(&*store), memory.page_size(&*store));
+    let Some(more) = bytes.checked_sub(now) else { return Err(ImageError::Damaged.into()) };
+    let more = more as u64;
+    if more % page != 0 {
+        return Err(ImageError::Damaged.into());
+    }
+    let Err(_refused) = memory.grow(&mut *store, more / page) else { return Ok(()) };
+    let state = store.data_mut();
+    match state.meter.denied.take() {
+        Some(Limit::TotalMemory) => Err(CallError::limit(Limit::TotalMemory, state.function.total_memory_bytes())),
+        _ if !Limits::fits(bytes, state.function.limits.memory_bytes) => {
+            Err(CallError::limit(Limit::Memory, state.function.limits.memory_bytes))
+        }
+        // More than the module's own maximum.
+        _ => Err(ImageError::Damaged.into()),
+    }
+}
+
+pub(super) fn lacks_export() -> CallError {
+    CallError::Internal { message: "the instance lacks an export that its module has".into() }
+}

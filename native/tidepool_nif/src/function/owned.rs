@@ -1,0 +1,80 @@
+//! Instances that stay with whoever holds their term, and their images.
+
+use std::time::Duration;
+
+use rustler::{Binary, Encoder, Env, NifResult, Resource, ResourceArc, Term};
+use tidepool_core::{CallError, Imaged, OwnedInstance, Request};
+
+use crate::function::call::first_slice;
+use crate::function::deploy::FunctionHandle;
+use crate::terms::message::message;
+use crate::terms::{atoms, decode, encode};
+
+/// Memory up to which an image is made on a scheduler: a quarter of a millisecond.
+const SMALL_BYTES: usize = 1 << 20;
+
+/// An instance. It is gone with its term, unless a call has it.
+struct OwnedHandle(OwnedInstance);
+
+#[rustler::resource_impl]
+impl Resource for OwnedHandle {}
+
+/// `{:ok, owned}`, or an error. Without an `image` it is to begin with its start functions.
+#[rustler::nif]
+fn own<'a>(env: Env<'a>, function: &'a FunctionHandle, image: Option<Binary<'a>>) -> Term<'a> {
+    let owned = match image {
+        Some(image) => function.0.wake(message(image)).map_err(|error| encode::call_error(env, &error)),
+        None => function.0.instance().map_err(|error| encode::compile_error(env, &error)),
+    };
+    match owned {
+        Ok(owned) => (atoms::ok(), ResourceArc::new(OwnedHandle(owned))).encode(env),
+        Err(failure) => failure,
+    }
+}
+
+/// Calls an instance and drives the call for its first slice, as `call` does.
+#[rustler::nif]
+fn call_owned<'a>(
+    env: Env<'a>,
+    owned: &'a OwnedHandle,
+    operation: Binary<'a>,
+    payload: Binary<'a>,
+    depth: u32,
+    timeout_ms: Term<'a>,
+) -> NifResult<Term<'a>> {
+    let timeout: Duration = decode::timeout(timeout_ms)?;
+    let request = || Request { operation: operation.as_slice().to_vec(), payload: message(payload), depth, timeout };
+    // Before the payload is copied, or kept.
+    let task = owned.0.admit(payload.len()).and_then(|()| owned.0.call(request()));
+    Ok(match task {
+        Ok(task) => first_slice(env, task),
+        Err(error) => encode::call_error(env, &error),
+    })
+}
+
+/// `{:ok, image}`, `:unchanged`, `:large` or an error.
+#[rustler::nif]
+fn image<'a>(env: Env<'a>, owned: &'a OwnedHandle) -> Term<'a> {
+    imaged(env, owned.0.image(SMALL_BYTES))
+}
+
+/// The same, however large its memory is.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn image_large<'a>(env: Env<'a>, owned: &'a OwnedHandle) -> Term<'a> {
+    imaged(env, owned.0.image(usize::MAX))
+}
+
+/// Was it stopped in a call?
+#[rustler::nif(name = "owned_spent?")]
+fn owned_spent(owned: &OwnedHandle) -> bool {
+    owned.0.is_spent()
+}
+
+fn imaged(env: Env<'_>, outcome: Result<Imaged, CallError>) -> Term<'_> {
+    match outcome {
+        Ok(Imaged::New(image)) => (atoms::ok(), encode::message(env, image)).encode(env),
+        Ok(Imaged::Unchanged) => atoms::unchanged().encode(env),
+        Ok(Imaged::Large) => atoms::large().encode(env),
+        Err(error) => encode::call_error(env, &error),
+    }
+}
