@@ -13,6 +13,7 @@ defmodule Tidepool.Application do
   #   Data               looks once whose data lies beside a catalog that is empty
   #   Process.Runners    who drives processes that were woken
   #   Process.Programs   the programs that run, and their ends
+  #   Actor.Supervisor   actors that are awake, and the records of all
   #   Cluster            other nodes: what crashes there stays there, and calls go on
   #   TidepoolWeb        the HTTP edge, when it is wanted: last up, first down, so that traffic meets a whole node
   #
@@ -82,7 +83,8 @@ defmodule Tidepool.Application do
       {Tidepool.Catalog, config},
       {Tidepool.Data, config.data},
       Tidepool.Process.Runners,
-      Tidepool.Process.Programs
+      Tidepool.Process.Programs,
+      {Tidepool.Actor.Supervisor, config}
     ] ++ cluster ++ edge
   end
 

@@ -1,6 +1,6 @@
 defmodule Tidepool.Config do
   # Names in `Tidepool.Host.Builtin`.
-  @builtins [:function, :log]
+  @builtins [:actor, :function, :log]
 
   @schema [
     server: [type: :boolean, default: false, doc: "whether the HTTP edge is started; `mix tidepool.server` sets it."],
@@ -54,7 +54,8 @@ defmodule Tidepool.Config do
     builtins: [
       type: {:check, &__MODULE__.builtins?/1, "a list with any of #{Enum.map_join(@builtins, ", ", &inspect/1)}"},
       default: [],
-      doc: "built-in host functions that every guest may call: `:function`, `:log` (see `Tidepool.Host.Builtin`)."
+      doc:
+        "built-in host functions that every guest may call: `:actor`, `:function`, `:log` (see `Tidepool.Host.Builtin`)."
     ],
     max_module: [
       type: {:integer, 8, 1_073_741_824},

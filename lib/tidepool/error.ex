@@ -22,6 +22,11 @@ defmodule Tidepool.Error do
   ## Reasons of a process
 
   #{Reason.documented(:process)}
+  ## Reasons of an actor
+
+  Those of a call, and
+
+  #{Reason.documented(:actor)}
   ## Reasons of a start
 
   #{Reason.documented(:start)}

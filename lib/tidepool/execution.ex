@@ -160,6 +160,18 @@ defmodule Tidepool.Execution do
 
   defp logged(ok, _operation), do: ok
 
+  @doc """
+  Calls an instance that this process owns, nested in what its caller gives: how deep that is, and a context for handlers.
+  """
+  @spec call_owned(Native.owned(), String.t(), String.t(), binary, timeout, {depth :: pos_integer, context :: term}) ::
+          {:ok, binary} | {:error, Error.t()}
+  def call_owned(owned, name, operation, payload, timeout, {depth, context}) do
+    owned
+    |> Native.call_owned(operation, payload, depth, timeout)
+    |> drive(name, {depth, context, timeout != :infinity})
+    |> logged(operation)
+  end
+
   @doc "Makes one instance of a function and drops it again: start functions have to come through."
   @spec trial(Native.function_ref(), String.t()) :: :ok | {:error, Error.t()}
   def trial(function, name) do

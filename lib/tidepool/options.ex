@@ -5,7 +5,7 @@ defmodule Tidepool.Options do
   A schema is a keyword list: each option has a `:type`, a `:doc` and perhaps a `:default`. Types are `:string`,
   `:boolean`, `{:integer, min, max}` (`max` may be `:infinity`), `{:one_of, values}`, `{:keyword, schema}`, for which a map
   with the same keys does as well, `:any`, and `{:check, fun, expectation}`, where `fun` says yes or no. `nil` is allowed
-  where it is the default.
+  where it is the default; of such a `{:keyword, schema}` `true` says all defaults, and `false` is `nil`.
 
   The types of values for `@type` follow from it as well, and what a text says.
   """
@@ -101,6 +101,9 @@ defmodule Tidepool.Options do
       is_nil(value) and Keyword.has_key?(spec, :default) and is_nil(spec[:default]) ->
         {:ok, nil}
 
+      is_boolean(value) and switch?(spec) ->
+        if value, do: typed(key, [], spec[:type], subject, within), else: {:ok, nil}
+
       # Whoever reads the complaint is to learn no part of it.
       spec[:secret] ->
         if type?(value, spec[:type]), do: {:ok, value}, else: complain(key, spec[:type], subject, within, "")
@@ -109,6 +112,10 @@ defmodule Tidepool.Options do
         typed(key, value, spec[:type], subject, within)
     end
   end
+
+  @doc "Is an option of a schema there or not, and has options of its own when it is?"
+  @spec switch?(keyword) :: boolean
+  def switch?(spec), do: match?({:keyword, _schema}, spec[:type]) and Keyword.fetch(spec, :default) == {:ok, nil}
 
   defp typed(key, value, {:keyword, schema} = type, subject, within) do
     options = if is_map(value) and not is_struct(value), do: Map.to_list(value), else: value

@@ -4,9 +4,9 @@ defmodule TidepoolWeb.Router do
   """
 
   alias TidepoolWeb.Resource
-  alias TidepoolWeb.Resources.{Cluster, Events, Functions, Metrics, Processes}
+  alias TidepoolWeb.Resources.{Actors, Cluster, Events, Functions, Metrics, Processes}
 
-  @resources [Functions, Processes, Cluster, Events, Metrics]
+  @resources [Functions, Processes, Actors, Cluster, Events, Metrics]
 
   @options [guarded: false, observes: false, query: false, headers: [], body: :nothing, places: nil]
 

@@ -28,7 +28,7 @@ defmodule Tidepool.Docs.Settings do
   defp left_out(:operation, _default), do: "the name"
   defp left_out(:instances, default), do: "`#{default}`, or the node's setting"
   defp left_out(:limits, _default), do: "the node's"
-  defp left_out(_key, default) when default in ["", %{}, []], do: "none"
+  defp left_out(_key, default) when default in ["", %{}, [], nil], do: "none"
   defp left_out(_key, default) when is_integer(default), do: "`#{number(default)}`"
   defp left_out(_key, default), do: "`#{default}`"
 

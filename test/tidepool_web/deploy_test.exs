@@ -120,7 +120,7 @@ defmodule TidepoolWeb.DeployTest do
     for {fields, query, said} <- [
           {[limits: ~s({"memory": -5})], "", "the field `limits.memory` has to be an integer from 65536 to"},
           {[limits: ~s({"time": "soon"})], "", "the field `limits.time` has to be"},
-          {[limits: ~s({"tme": 5})], "", "the field `limits` has an unknown limit \"tme\""},
+          {[limits: ~s({"tme": 5})], "", "the field `limits` has an unknown member \"tme\""},
           {[operation: String.duplicate("o", 2_000)], "", "the field `operation` has to be"},
           {[instances: "many"], "", "the field `instances` has to be `fresh` or `warm:N`"},
           {[instances: "warm:0"], "", "the field `instances` has to be `fresh` or `warm:N`"},

@@ -31,7 +31,7 @@ defmodule Tidepool.Function.Fields do
       {:ok, Enum.reverse(read)}
     else
       spec = options[:instances]
-      wrong(:instances, text(read[:instances], spec[:text]), spec)
+      wrong(:instances, text(read[:instances], spec), spec)
     end
   end
 
@@ -87,7 +87,9 @@ defmodule Tidepool.Function.Fields do
   defp value(key, text, spec) do
     case {spec[:text], spec[:type]} do
       {nil, {:keyword, schema}} ->
-        with :error <- object(key, Native.json_decode(text), schema), do: wrong(key, text, spec)
+        with :error <- object(key, Native.json_decode(text), schema),
+             :error <- switch(text, spec),
+             do: wrong(key, text, spec)
 
       _other when byte_size(text) > @text_bytes ->
         message = "`#{name({key, spec})}` may have #{@text_bytes} bytes, and has #{byte_size(text)}"
@@ -106,15 +108,23 @@ defmodule Tidepool.Function.Fields do
 
     case Enum.find(object, fn {name, _value} -> not is_map_key(known, name) end) do
       nil ->
-        {:ok, for({name, value} <- object, do: {known[name], value})}
+        {:ok, Map.new(object, fn {name, value} -> {known[name], member(value, schema[known[name]][:type])} end)}
 
       {name, _value} ->
         names = known |> Map.keys() |> Enum.join(", ")
-        invalid("#{subject([key])} has an unknown limit #{Options.show(name)}: known are #{names}")
+        invalid("#{subject([key])} has an unknown member #{Options.show(name)}: known are #{names}")
     end
   end
 
   defp object(_key, _other, _schema), do: :error
+
+  # JSON has no atoms. What says no value of the type is complained of as it is.
+  defp member(text, {:one_of, _values} = type) when is_binary(text),
+    do: with({:ok, value} <- Options.read(text, type), do: value, else: (:error -> text))
+
+  defp member(value, _type), do: value
+
+  defp switch(text, spec), do: if(Options.switch?(spec), do: Options.read(text, :boolean), else: :error)
 
   @doc "What the fields are called."
   @spec names(Options.schema()) :: [String.t()]
@@ -126,7 +136,7 @@ defmodule Tidepool.Function.Fields do
   @spec write(Options.schema(), map) :: t
   def write(options, function) do
     for {key, spec} = option <- options,
-        text <- function |> Map.fetch!(key) |> text(spec[:text]) |> List.wrap(),
+        text <- function |> Map.fetch!(key) |> text(spec) |> List.wrap(),
         do: {name(option), text}
   end
 
@@ -134,13 +144,25 @@ defmodule Tidepool.Function.Fields do
   @spec json(Tidepool.Function.t()) :: map
   def json(function) do
     written =
-      for {key, spec} <- Spec.kept(), spec[:text], !spec[:each], do: {key, text(Map.fetch!(function, key), spec[:text])}
+      for {key, spec} <- Spec.kept(), spec[:text], !spec[:each], do: {key, text(Map.fetch!(function, key), spec)}
 
     function |> Map.from_struct() |> Map.merge(Map.new(written))
   end
 
-  defp text(value, {_read, write, _notation}), do: write.(value)
-  defp text(value, nil), do: to_string(value)
+  defp text(value, spec) do
+    case {spec[:text], value} do
+      {{_read, write, _notation}, value} -> write.(value)
+      {nil, %{} = members} -> object(members)
+      {nil, nil} -> []
+      {nil, value} -> to_string(value)
+    end
+  end
+
+  # The order of a map's keys is not the same in each version of the VM, and nodes compare texts.
+  defp object(members) do
+    texts = for {key, value} <- members, do: "#{Native.json_encode(to_string(key))}:#{Native.json_encode(value)}"
+    "{#{texts |> Enum.sort() |> Enum.join(",")}}"
+  end
 
   @doc "What a sentence calls an option, or one within it: a `t:Tidepool.Options.subject/0`."
   @spec subject([atom, ...]) :: String.t()
@@ -154,11 +176,20 @@ defmodule Tidepool.Function.Fields do
   @spec notation(keyword) :: String.t()
   def notation(spec) do
     case {spec[:text], spec[:type]} do
-      {{_read, _write, notation}, _type} -> notation
-      {nil, {:keyword, _schema}} -> "a JSON object"
-      {nil, :boolean} -> one_of([true, false])
-      {nil, {:one_of, values}} -> one_of(values)
-      {nil, type} -> Options.describe(type)
+      {{_read, _write, notation}, _type} ->
+        notation
+
+      {nil, {:keyword, _schema}} ->
+        if Options.switch?(spec), do: "`true`, `false` or a JSON object", else: "a JSON object"
+
+      {nil, :boolean} ->
+        one_of([true, false])
+
+      {nil, {:one_of, values}} ->
+        one_of(values)
+
+      {nil, type} ->
+        Options.describe(type)
     end
   end
 

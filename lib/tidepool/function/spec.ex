@@ -89,6 +89,15 @@ defmodule Tidepool.Function.Spec do
       default: [],
       doc: "the folders that the function's programs find, in memory or answered by the host; there are no others."
     ],
+    actor: [
+      since: 7,
+      type: {:keyword, Tidepool.Function.Actors.schema()},
+      typespec: quote(do: boolean | Tidepool.Function.Actors.options()),
+      kept_as: quote(do: Tidepool.Function.Actors.t() | nil),
+      native: &Tidepool.Function.Actors.class?/1,
+      default: nil,
+      doc: "`true`, or options of its actors, makes the function a class of actors: see `Tidepool.Actor`."
+    ],
     wait: [
       of: :request,
       type: {:one_of, [:local, :majority, :all]},

@@ -2,6 +2,8 @@ defmodule Tidepool.Host.Builtin do
   @moduledoc """
   Host functions that Tidepool brings along. None is on unless the setting `:builtins` names it.
 
+  - `:actor`: `tidepool`/`actor`/CLASS/NAME/OP calls the operation OP of the actor NAME of the class CLASS; all three are in the
+    operation, and NAME may have slashes. An actor that waits for the guest, by way of whomever, is refused (`deadlock`).
   - `:function`: `tidepool`/`function`/NAME calls the deployed function NAME with its default operation. The call counts
     as nested in the guest's, so depth and time limits hold for the whole chain.
   - `:log`: `tidepool`/`log`/LEVEL logs the payload; LEVEL is `debug`, `info`, `warning` or `error`. The
@@ -19,24 +21,32 @@ defmodule Tidepool.Host.Builtin do
     log: {{"tidepool", "log", :_}, {{__MODULE__, :log}, :inline}}
   }
 
+  # Those of rooms above this one, which register them: `Tidepool.Actor.Guest`.
+  @above [:actor]
+
   @doc "The names for the setting `:builtins`."
   @spec names :: [atom]
-  def names, do: Map.keys(@builtins)
+  def names, do: Enum.sort(@above ++ Map.keys(@builtins))
 
   @doc false
   @spec entries([atom]) :: [{Host.target(), Host.Registry.entry()}]
-  def entries(names), do: Enum.map(names, &Map.fetch!(@builtins, &1))
+  def entries(names), do: Enum.map(names -- @above, &Map.fetch!(@builtins, &1))
 
   @doc false
   @spec function(Call.t()) :: Host.result()
   def function(%Call{operation: name, payload: payload}) do
-    case Tidepool.call(name, nil, payload) do
-      {:ok, reply} -> {:ok, reply}
-      # What these say of the host's disk and state is not for guests.
-      {:error, %Error{reason: reason} = error} when reason in [:unavailable, :internal] -> raise error
-      {:error, error} -> {:error, "#{name}: #{error.message}"}
-    end
+    name |> Tidepool.call(nil, payload) |> answer(name)
   end
+
+  @doc false
+  # What a guest is told of the outcome of a call.
+  @spec answer({:ok, binary} | {:error, Error.t()}, target :: String.t()) :: Host.result()
+  def answer({:ok, reply}, _target), do: {:ok, reply}
+  # What these say of the host's disk and state is not for guests.
+  def answer({:error, %Error{reason: reason} = error}, _target) when reason in [:unavailable, :internal, :no_store],
+    do: raise(error)
+
+  def answer({:error, error}, target), do: {:error, "#{target}: #{error.message}"}
 
   @doc false
   @spec log(Call.t()) :: Host.result()

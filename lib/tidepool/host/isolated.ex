@@ -15,7 +15,7 @@ defmodule Tidepool.Host.Isolated do
   def run(fun, remaining_us) do
     caller = self()
     callers = [caller | Process.get(:"$callers", [])]
-    {nesting, metadata} = {Nesting.get(), :logger.get_process_metadata()}
+    {nesting, actors, metadata} = {Nesting.get(), Nesting.actors(), :logger.get_process_metadata()}
 
     # Dead after the first message, or when nobody waits for it any more.
     reply_to = :erlang.alias([:reply])
@@ -26,6 +26,7 @@ defmodule Tidepool.Host.Isolated do
           end_with(caller)
           Process.put(:"$callers", callers)
           Nesting.put(nesting)
+          Nesting.put_actors(actors)
           if metadata != :undefined, do: :logger.set_process_metadata(metadata)
           send(reply_to, {reply_to, fun.()})
         end,

@@ -1,0 +1,163 @@
+# Measures: actors: a call of one that is awake, durable calls, waking from the disk, many asleep, a restart
+# bench/all runs it with: --asleep 20000
+#
+# `--asleep N` has so many actors on disk (100,000).
+Code.require_file("support.exs", __DIR__)
+
+defmodule Bench.Actors do
+  @moduledoc "Calls of actors beside calls of a warm function and of a GenServer, and what actors cost that sleep."
+
+  alias Tidepool.Actor
+
+  def run(arguments) do
+    {options, []} = OptionParser.parse!(arguments, strict: [smoke: :boolean, asleep: :integer])
+    smoke? = options[:smoke] == true
+    asleep = if smoke?, do: 500, else: options[:asleep] || 100_000
+    Bench.start!()
+    Bench.deploy!("warm", "rust/ledger", instances: {:warm, 4})
+    Bench.deploy!("idle", "rust/ledger", actor: [durability: :idle, flush: 60_000])
+    Bench.deploy!("ledger", "rust/ledger", actor: [idle: 60_000])
+    {:ok, server} = Bench.Echo.start_link()
+
+    Bench.report("actors", one(server, smoke?) ++ durable(smoke?) ++ sleeping(asleep))
+  end
+
+  # One that is awake, beside what else a call can be.
+  defp one(server, smoke?) do
+    subjects = [
+      {:server, fn -> GenServer.call(server, "1") end},
+      {:warm, fn -> {:ok, _sum} = Tidepool.call("warm", "add", "1") end},
+      {:idle, fn -> {:ok, _sum} = Actor.call("idle", "hot", "add", "1") end}
+    ]
+
+    ns = Bench.side_by_side(subjects, if(smoke?, do: 2, else: 20), if(smoke?, do: 50, else: 2_000))
+
+    [
+      {"warm call of the same guest / GenServer.call", ns.warm / ns.server, "×", nil},
+      {"call of an actor, not durable", ns.idle / 1_000, "µs", nil},
+      {"warm call / call of an actor, not durable", ns.warm / ns.idle, "×", {:at_least, 0.4}}
+    ]
+  end
+
+  # Each answer is on disk.
+  defp durable(smoke?) do
+    ms = if smoke?, do: 300, else: 4_000
+
+    rates =
+      for callers <- [1, 64, 1_000] do
+        names = List.to_tuple(for number <- 1..callers, do: "durable #{number}")
+        Enum.each(Tuple.to_list(names), &({:ok, _sum} = Actor.call("ledger", &1, "add", "1")))
+        turn = :counters.new(1, [])
+
+        call = fn ->
+          name =
+            Process.get(:actor) || elem(names, rem(:counters.get(turn, 1), callers)) |> tap(&Process.put(:actor, &1))
+
+          :counters.add(turn, 1, 1)
+          {:ok, _sum} = Actor.call("ledger", name, "add", "1")
+        end
+
+        {callers, throughput(call, callers, ms)}
+      end
+
+    half = rates |> List.keyfind!(64, 0) |> elem(1) |> Kernel./(2)
+    late = paced(half, if(smoke?, do: 300, else: 3_000))
+
+    for(
+      {callers, rate} <- rates,
+      do: {"durable calls of #{callers} actors", rate, "/s", if(callers == 64, do: {:at_least, 10_000})}
+    ) ++
+      [{"… at half of the rate of 64: answered after, p99", late / 1_000, "ms", {:at_most, 5}}]
+  end
+
+  # Bench.throughput counts by the hundred.
+  defp throughput(fun, processes, ms) do
+    until = System.monotonic_time(:millisecond) + ms
+    began = System.monotonic_time(:microsecond)
+    counts = for(_ <- 1..processes, do: Task.async(fn -> count(fun, until, 0) end)) |> Task.await_many(:infinity)
+    Enum.sum(counts) / (System.monotonic_time(:microsecond) - began) * 1_000_000
+  end
+
+  defp count(fun, until, done) do
+    fun.()
+    if System.monotonic_time(:millisecond) < until, do: count(fun, until, done + 1), else: done + 1
+  end
+
+  # Calls of 64 actors at times of their own, from when each was due: the p99 in µs.
+  defp paced(rate, ms) do
+    apart = round(64 / rate * 1_000_000)
+
+    1..64
+    |> Enum.map(fn actor ->
+      Task.async(fn ->
+        began = System.monotonic_time(:microsecond) + :rand.uniform(apart)
+
+        for call <- 0..div(ms * 1_000, apart) do
+          due = began + call * apart
+          wait = div(due - System.monotonic_time(:microsecond), 1_000)
+          if wait > 0, do: Process.sleep(wait)
+          {:ok, _sum} = Actor.call("ledger", "durable #{actor}", "add", "1")
+          System.monotonic_time(:microsecond) - due
+        end
+      end)
+    end)
+    |> Task.await_many(:infinity)
+    |> List.flatten()
+    |> Bench.percentile(99)
+  end
+
+  defp sleeping(count) do
+    before = Bench.resident_bytes()
+    began = System.monotonic_time(:microsecond)
+    names = for number <- 1..count, do: "asleep #{number}"
+
+    names
+    |> Enum.chunk_every(div(count, 100) + 1)
+    |> Enum.map(&Task.async(fn -> make(&1) end))
+    |> Task.await_many(:infinity)
+
+    made = (System.monotonic_time(:microsecond) - began) / count
+    :erlang.garbage_collect()
+    resident = Bench.resident_bytes() - before
+    sample = names |> Enum.take_random(min(count, 1_000))
+    {:ok, records} = Tidepool.Actor.Store.existing()
+    {:ok, [{_name, _seq, _alarm, bytes} | _more], _next} = Tidepool.Native.list_records(records, "ledger", nil, 1)
+
+    wake = for name <- sample, do: timed(fn -> {:ok, "1"} = Actor.call("ledger", name, "sum") end)
+    again = for name <- sample, do: timed(fn -> {:ok, "1"} = Actor.call("ledger", name, "sum") end)
+    restart = restart(hd(sample))
+
+    [
+      {"made, written and put to sleep, one of #{count}", made, "µs", nil},
+      {"record of one", bytes, "bytes", nil},
+      {"memory for one of #{count} asleep", max(resident, 0) / count, "bytes", {:at_most, 100}},
+      {"call that wakes from disk, median", Bench.percentile(wake, 50), "µs", nil},
+      {"… p99", Bench.percentile(wake, 99), "µs", {:at_most, 2_000}},
+      {"the same actors awake, median", Bench.percentile(again, 50), "µs", nil},
+      {"restart with #{count} records, until one has answered", restart, "ms", {:at_most, 5_000}}
+    ]
+  end
+
+  defp make(names) do
+    for name <- names do
+      {:ok, _sum} = Actor.call("ledger", name, "add", "1")
+      :ok = Actor.stop("ledger", name)
+    end
+  end
+
+  defp timed(fun) do
+    began = System.monotonic_time(:nanosecond)
+    fun.()
+    (System.monotonic_time(:nanosecond) - began) / 1_000
+  end
+
+  defp restart(name) do
+    :ok = Application.stop(:tidepool)
+    began = System.monotonic_time(:microsecond)
+    {:ok, _started} = Application.ensure_all_started(:tidepool)
+    {:ok, "1"} = Actor.call("ledger", name, "sum")
+    (System.monotonic_time(:microsecond) - began) / 1_000
+  end
+end
+
+Bench.Actors.run(System.argv())

@@ -1,0 +1,154 @@
+defmodule Tidepool.Actor.Modules do
+  @moduledoc """
+  The modules that actors run. An actor stays on the module that it began with, whatever its class is deployed as later, so
+  each module that an actor's record names is kept with the records, and found by its hash.
+  """
+
+  use GenServer
+
+  alias Tidepool.Actor.Store
+  alias Tidepool.{Catalog, Engine, Error, Function, Native}
+  alias Tidepool.Catalog.BlobStore
+  alias Tidepool.Function.Loader
+
+  # Records of modules are of no class.
+  @class ""
+  # Functions that nobody has asked for are dropped: awake actors have their own hold of them.
+  @look_ms 60_000
+  @unused_ms 600_000
+
+  @typedoc "A function, and how it is called."
+  @type loaded :: {Function.t(), Native.function_ref()}
+
+  @doc false
+  def start_link(_options), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
+
+  @doc "The class of this name, as it is deployed."
+  @spec class(String.t()) :: {:ok, Function.t()} | {:error, Error.t()}
+  def class(name) do
+    case Catalog.fetch(name) do
+      {:ok, %Function{actor: nil}} ->
+        message = "#{name} has no actors: deploy it with `actor: true` (in a form, -F actor=true)"
+        {:error, Error.new(:not_a_class, message, name)}
+
+      found_or_not ->
+        found_or_not
+    end
+  end
+
+  @doc "What an actor of a class runs that begins now; its module is kept from now on."
+  @spec newest(String.t()) :: {:ok, loaded} | {:error, Error.t()}
+  def newest(name) do
+    with {:ok, %{version: version} = function} <- class(name),
+         {^version, native} <- Native.published(Engine.runtime(), name),
+         :ok <- GenServer.call(__MODULE__, {:keep, function}, :infinity) do
+      {:ok, {function, native}}
+    else
+      # Replaced, or removed, between one look and the other.
+      {_other, _native} -> newest(name)
+      nil -> newest(name)
+      {:error, error} -> {:error, error}
+    end
+  end
+
+  @doc "What an actor of a class runs whose record names this module."
+  @spec of(String.t(), sha256 :: String.t()) :: {:ok, loaded} | {:error, Error.t()}
+  def of(name, sha256) do
+    with {:ok, %{version: version} = function} <- class(name) do
+      case function.sha256 == sha256 and Native.published(Engine.runtime(), name) do
+        {^version, native} -> {:ok, {function, native}}
+        _another -> GenServer.call(__MODULE__, {:load, %{function | sha256: sha256}}, :infinity)
+      end
+    end
+  end
+
+  @impl true
+  def init(nil) do
+    Process.send_after(self(), :look, @look_ms)
+    {:ok, %{kept: %{}, loaded: %{}, waiting: %{}}}
+  end
+
+  @impl true
+  def handle_call({:keep, %{sha256: sha256}}, _from, %{kept: kept} = state) when is_map_key(kept, sha256),
+    do: {:reply, :ok, state}
+
+  def handle_call({:keep, function}, _from, state) do
+    case keep(function) do
+      :ok -> {:reply, :ok, %{state | kept: Map.put(state.kept, function.sha256, true)}}
+      {:error, error} -> {:reply, {:error, error}, state}
+    end
+  end
+
+  # Whoever comes while a module is compiled waits for the same.
+  def handle_call({:load, function}, from, state) do
+    key = key(function)
+
+    case state do
+      %{loaded: %{^key => {loaded, _used}}} ->
+        {:reply, {:ok, loaded}, put_in(state.loaded[key], {loaded, now()})}
+
+      %{waiting: %{^key => waiting}} ->
+        {:noreply, put_in(state.waiting[key], [from | waiting])}
+
+      _unknown ->
+        owner = self()
+        spawn_link(fn -> send(owner, {:loaded, key, load(function)}) end)
+        {:noreply, put_in(state.waiting[key], [from])}
+    end
+  end
+
+  @impl true
+  def handle_info({:loaded, key, outcome}, state) do
+    {waiting, state} = pop_in(state.waiting[key])
+    for from <- waiting, do: GenServer.reply(from, outcome)
+
+    case outcome do
+      {:ok, loaded} -> {:noreply, put_in(state.loaded[key], {loaded, now()})}
+      {:error, _error} -> {:noreply, state}
+    end
+  end
+
+  def handle_info(:look, state) do
+    Process.send_after(self(), :look, @look_ms)
+    since = now() - @unused_ms
+    used = for {key, {loaded, used}} <- state.loaded, used > since, into: %{}, do: {key, {loaded, used}}
+    {:noreply, %{state | loaded: used}, :hibernate}
+  end
+
+  def handle_info(_other, state), do: {:noreply, state}
+
+  # Its limits are those of the class.
+  defp key(function), do: {function.name, function.sha256, function.version}
+
+  defp keep(%{name: name, sha256: sha256}) do
+    with {:ok, records} <- Store.records(),
+         {:ok, nil} <- Native.read_record(records, @class, sha256),
+         {:ok, wasm} <- BlobStore.fetch(Catalog.blobs(), sha256),
+         :ok <- Store.commit(records, @class, sha256, {:put, 1, 1, nil, name, wasm, []}) do
+      :ok
+    else
+      {:ok, _kept} -> :ok
+      {:error, kind, message} -> {:error, Store.error(kind, message, name)}
+      {:error, error} -> {:error, error}
+    end
+  end
+
+  defp load(%{name: name, sha256: sha256} = function) do
+    with {:ok, records} <- Store.records(),
+         {:ok, {_epoch, _seq, _alarm_at, _head, wasm}} <- Native.read_record(records, @class, sha256),
+         {:ok, native} <- Loader.beside(wasm, function) do
+      {:ok, {function, native}}
+    else
+      {:ok, nil} ->
+        {:error, Error.new(:no_store, "the module #{sha256} that its actors run is not among the records", name)}
+
+      {:error, kind, message} ->
+        {:error, Store.error(kind, message, name)}
+
+      {:error, error} ->
+        {:error, error}
+    end
+  end
+
+  defp now, do: System.monotonic_time(:millisecond)
+end

@@ -1,0 +1,56 @@
+defmodule Tidepool.Actor.Record do
+  @moduledoc """
+  What is kept of an actor beside its image: the module that the image is of, and the answers to its last requests that had
+  an id.
+  """
+
+  # Ids of requests whose answers are kept.
+  @answers 64
+  @format 1
+
+  @enforce_keys [:sha256, :version, :created_at]
+  defstruct @enforce_keys ++ [requests: []]
+
+  @typedoc """
+  `sha256` is of the module that the actor runs, `version` was that of its class when it began to, `created_at` in ms since 1970;
+  `requests` are ids, the latest first.
+  """
+  @type t :: %__MODULE__{
+          sha256: String.t(),
+          version: pos_integer,
+          created_at: integer,
+          requests: [String.t()]
+        }
+
+  @doc "As bytes."
+  @spec write(t) :: binary
+  def write(%__MODULE__{} = record),
+    do: :erlang.term_to_binary({@format, record.sha256, record.version, record.created_at, record.requests})
+
+  @doc "Of bytes; `:error` when a later version wrote them."
+  @spec read(binary) :: {:ok, t} | :error
+  def read(bytes) do
+    case :erlang.binary_to_term(bytes, [:safe]) do
+      {@format, sha256, version, created_at, requests} ->
+        {:ok, %__MODULE__{sha256: sha256, version: version, created_at: created_at, requests: requests}}
+
+      _later ->
+        :error
+    end
+  rescue
+    ArgumentError -> :error
+  end
+
+  @doc "With the answer to one request more, and what becomes of the values that answers are kept as."
+  @spec answered(t, String.t() | nil, binary) :: {t, [{key :: binary, binary | nil}]}
+  def answered(record, nil, _reply), do: {record, []}
+
+  def answered(record, request_id, reply) do
+    {kept, gone} = Enum.split([request_id | record.requests], @answers)
+    {%{record | requests: kept}, [{key(request_id), reply} | for(old <- gone, do: {key(old), nil})]}
+  end
+
+  @doc "The key of the value that an answer is kept as."
+  @spec key(request_id :: String.t()) :: binary
+  def key(request_id), do: "answer/" <> request_id
+end

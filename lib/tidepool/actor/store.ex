@@ -1,0 +1,89 @@
+defmodule Tidepool.Actor.Store do
+  @moduledoc """
+  The records of this node's actors: `actors/records.db` in its data folder, a file of SQLite's that the native library keeps.
+
+  The file is made for the first actor. Who can't be given it is told why, and the node goes on.
+  """
+
+  use GenServer
+
+  require Logger
+
+  alias Tidepool.{Error, Native}
+  alias Tidepool.Catalog.Store
+
+  @doc false
+  def start_link(config), do: GenServer.start_link(__MODULE__, config, name: __MODULE__)
+
+  @doc "The records, which are opened when there is a file, or else for the first actor."
+  @spec records :: {:ok, Native.records()} | {:error, Error.t()}
+  def records do
+    case :ets.lookup(__MODULE__, :records) do
+      [{:records, records}] -> {:ok, records}
+      [] -> GenServer.call(__MODULE__, :open, :infinity)
+    end
+  rescue
+    ArgumentError -> {:error, Error.new(:no_store, "the processes of actors are being restarted")}
+  end
+
+  @doc "The records, if there may be any: `:none` as long as this node has had no actor."
+  @spec existing :: {:ok, Native.records()} | :none | {:error, Error.t()}
+  def existing do
+    case GenServer.call(__MODULE__, :exist?) do
+      true -> records()
+      false -> :none
+    end
+  end
+
+  @doc "Makes a change of a record, and waits until it is on disk."
+  @spec commit(Native.records(), String.t(), String.t(), Native.change()) ::
+          :ok | {:error, kind :: atom, message :: String.t()}
+  def commit(records, class, name, change) do
+    id = Native.commit_record(records, class, name, change)
+
+    receive do
+      {:tidepool_committed, ^id, outcome} -> outcome
+    end
+  end
+
+  @doc "The error that the library's words of a record, or of all, are for the actor's callers."
+  @spec error(kind :: atom, message :: String.t(), class :: String.t() | nil) :: Error.t()
+  def error(:overloaded, message, class), do: Error.new(:overloaded, message, class)
+  def error(_kind, message, class), do: Error.new(:no_store, message, class)
+
+  @impl true
+  def init(config) do
+    :ets.new(__MODULE__, [:named_table, :protected, read_concurrency: true])
+    path = Path.join([Store.folder(config.data), "actors", "records.db"])
+    if File.exists?(path), do: open(path)
+    {:ok, path}
+  end
+
+  @impl true
+  def handle_call(:open, _from, path) do
+    # Whoever asked before may have had it opened.
+    case :ets.lookup(__MODULE__, :records) do
+      [{:records, records}] -> {:reply, {:ok, records}, path}
+      [] -> {:reply, open(path), path}
+    end
+  end
+
+  def handle_call(:exist?, _from, path), do: {:reply, File.exists?(path), path}
+
+  defp open(path) do
+    with :ok <- File.mkdir_p(Path.dirname(path)),
+         {:ok, records} <- Native.open_records(path) do
+      :ets.insert(__MODULE__, {:records, records})
+      {:ok, records}
+    else
+      {:error, posix} -> unopened(path, to_string(:file.format_error(posix)))
+      {:error, _kind, message} -> unopened(path, message)
+    end
+  end
+
+  # Callers may be anybody: where this node keeps what is not told them.
+  defp unopened(path, why) do
+    Logger.error("the records of actors can't be opened: #{path}: #{why}")
+    {:error, Error.new(:no_store, "the records of actors can't be opened; the node's log says why")}
+  end
+end

@@ -1,0 +1,31 @@
+defmodule Tidepool.Actor.Supervisor do
+  @moduledoc false
+  # rest_for_one: with the records end those who write them.
+  #
+  #   Store              the file of records
+  #   Modules            the modules that actors run
+  #   Registry           actors that are awake, by class and name
+  #   PartitionSupervisor of DynamicSupervisors: their processes
+
+  use Supervisor
+
+  @registry Tidepool.Actor.Registry
+  @servers Tidepool.Actor.Servers
+
+  @doc false
+  def start_link(config), do: Supervisor.start_link(__MODULE__, config, name: __MODULE__)
+
+  @impl true
+  def init(config) do
+    Tidepool.Actor.Guest.register(config.builtins)
+
+    children = [
+      {Tidepool.Actor.Store, config},
+      Tidepool.Actor.Modules,
+      {Registry, keys: :unique, name: @registry, partitions: System.schedulers_online()},
+      {PartitionSupervisor, child_spec: DynamicSupervisor, name: @servers}
+    ]
+
+    Supervisor.init(children, strategy: :rest_for_one)
+  end
+end

@@ -1,0 +1,58 @@
+defmodule Tidepool.Function.Actors do
+  @schema [
+    durability: [
+      type: {:one_of, [:commit, :idle]},
+      default: :commit,
+      doc:
+        "`:commit` answers a call when what it did is on disk. `:idle` answers at once, and writes when the actor goes to " <>
+          "sleep and every `flush` ms: what came after the last write is lost with the node."
+    ],
+    idle: [
+      type: {:integer, 1, 86_400_000},
+      default: 30_000,
+      doc: "how long an actor that nobody calls stays awake, in ms."
+    ],
+    flush: [
+      type: {:integer, 1, 86_400_000},
+      default: 1_000,
+      doc: "how often an actor is written whose durability is `:idle`, in ms."
+    ],
+    queue: [
+      type: {:integer, 1, 100_000},
+      default: 1_000,
+      doc: "most calls that wait for one actor; further ones are refused as `:overloaded`."
+    ],
+    queue_bytes: [
+      type: {:integer, 1, 1_073_741_824},
+      default: 4_194_304,
+      doc: "most bytes of their payloads together; one call alone may have more."
+    ]
+  ]
+
+  @moduledoc """
+  What a deploy says of a function's actors.
+
+  ## Options
+
+  #{Tidepool.Options.docs(@schema)}
+  """
+
+  @type option :: unquote(Tidepool.Options.pair(@schema))
+  @type options :: [option] | %{optional(atom) => term}
+
+  @type t :: %{
+          durability: :commit | :idle,
+          idle: pos_integer,
+          flush: pos_integer,
+          queue: pos_integer,
+          queue_bytes: pos_integer
+        }
+
+  @doc "The schema of these options."
+  @spec schema :: Tidepool.Options.schema()
+  def schema, do: @schema
+
+  @doc "Does a function with this option have actors?"
+  @spec class?(t | nil) :: boolean
+  def class?(actor), do: actor != nil
+end

@@ -1,0 +1,49 @@
+defmodule Tidepool.ActorLoad do
+  @moduledoc """
+  Writers of lines into actors, on a node that is about to be killed: each line is written with an id and asked for twice, and
+  when it is answered that goes into a diary, which outlives the node.
+  """
+
+  alias Tidepool.Actor
+
+  @doc "Starts a writer for each actor; lines are `TURN.NUMBER`."
+  def start(class, actors, turn, diary) do
+    for actor <- 1..actors, do: spawn(fn -> write(class, "#{actor}", turn, 1, File.open!(diary, [:append, :raw])) end)
+    :ok
+  end
+
+  defp write(class, actor, turn, number, diary) do
+    line = "#{turn}.#{number}"
+
+    for _again <- 1..2 do
+      {:ok, _count} = Actor.call(class, actor, "write", line, request_id: line)
+    end
+
+    :ok = :file.write(diary, "#{actor} #{line}\n")
+    write(class, actor, turn, number + 1, diary)
+  end
+
+  @doc "No answers."
+  def none, do: %{}
+
+  @doc "Those before, and those of a diary, whose last line may be cut."
+  def read(answered, diary) do
+    lines = diary |> File.read!() |> String.split("\n") |> Enum.drop(-1)
+
+    for line <- lines, reduce: answered do
+      answered ->
+        [actor, line] = String.split(line, " ")
+        Map.update(answered, actor, [line], &[line | &1])
+    end
+  end
+
+  @doc "The lines that an actor has answered for."
+  def of(answered, actor), do: Map.get(answered, actor, [])
+
+  @doc "How many lines were answered for."
+  def count(answered), do: answered |> Map.values() |> Enum.map(&length/1) |> Enum.sum()
+
+  @doc "Lines in the order in which they were asked."
+  def in_order(lines),
+    do: Enum.sort_by(lines, fn line -> line |> String.split(".") |> Enum.map(&String.to_integer/1) end)
+end

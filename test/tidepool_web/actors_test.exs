@@ -1,0 +1,90 @@
+defmodule TidepoolWeb.ActorsTest do
+  # Actors by curl.
+  use Tidepool.Case, async: true
+
+  setup do
+    name = unique_name("ledger")
+    {201, _headers, %{"actor" => actor}} = curl_deploy(guest("rust", "ledger"), name: name, actor: "true")
+    on_exit(fn -> Tidepool.remove(name) end)
+    assert %{"durability" => "commit", "idle" => 30_000} = actor
+    {:ok, class: name}
+  end
+
+  defp add(path, number, arguments \\ []), do: curl(path <> "/add", ["--data-binary", "#{number}"] ++ arguments)
+
+  test "are made, called, shown, listed and deleted", %{class: class} do
+    path = "/actors/#{class}/alice"
+    assert {200, _headers, "1"} = add(path, 1)
+    assert {200, _headers, "3"} = add(path, 2)
+    assert {200, _headers, %{"name" => "alice", "awake" => true, "writes" => 2, "version" => 1}} = curl(path)
+    assert {200, _headers, %{"actors" => [%{"name" => "alice"}], "next" => nil}} = curl("/actors/#{class}")
+    assert {200, _headers, %{"deleted" => %{"name" => "alice"}}} = curl(path, ["-X", "DELETE"])
+    assert {404, _headers, %{"error" => %{"reason" => "unknown_actor"}}} = curl(path)
+    assert {404, _headers, %{"error" => %{"reason" => "unknown_actor"}}} = curl(path, ["-X", "DELETE"])
+
+    assert {404, _headers, %{"error" => %{"reason" => "unknown_actor"}}} =
+             curl(path <> "/add?create=false", ["--data-binary", "1"])
+
+    assert {200, _headers, %{"actors" => []}} = curl("/actors/#{class}")
+  end
+
+  test "have names of any kind, percent-encoded", %{class: class} do
+    name = "room 5/é?#%"
+    path = "/actors/#{class}/#{URI.encode(name, &URI.char_unreserved?/1)}"
+    assert {200, _headers, "1"} = add(path, 1)
+    assert {:ok, "1"} = Tidepool.Actor.call(class, name, "sum")
+    assert {200, _headers, %{"name" => ^name}} = curl(path)
+  end
+
+  test "are asked for something once by an id", %{class: class} do
+    path = "/actors/#{class}/alice"
+    id = ["-H", "Idempotency-Key: 7"]
+    assert {200, _headers, "1"} = add(path, 1, id)
+    assert {200, _headers, "1"} = add(path, 1, id)
+
+    assert {400, _headers, %{"error" => %{"reason" => "invalid_option"}}} =
+             add(path, 1, ["-H", "idempotency-key: #{String.duplicate("a", 129)}"])
+  end
+
+  test "of what is no class, or not deployed, or asked for with parameters that there are not, are refused", %{
+    class: class
+  } do
+    plain = deploy!("rust", "ledger")
+    assert {409, _headers, %{"error" => %{"reason" => "not_a_class"}}} = add("/actors/#{plain}/alice", 1)
+    assert {404, _headers, %{"error" => %{"reason" => "not_deployed"}}} = add("/actors/nowhere/alice", 1)
+    assert {400, _headers, %{"error" => %{"reason" => "unknown_field"}}} = curl("/actors/#{class}?form=a")
+
+    for query <- ["creat=false", "create=no"] do
+      assert {400, _headers, %{"error" => _error}} = curl("/actors/#{class}/alice/sum?#{query}", ["-X", "POST"])
+    end
+
+    assert {404, _headers, _error} = curl("/actors/#{class}/alice")
+  end
+
+  test "need a token to be called, where there is one", %{class: _class} do
+    for {method, path, options} <- TidepoolWeb.Resources.Actors.routes(), endpoint <- TidepoolWeb.Router.endpoints() do
+      if endpoint.path == path and endpoint.method == method,
+        do: assert(endpoint.guarded == (method != "GET"), inspect(options))
+    end
+  end
+
+  test "are options of a deploy, as JSON, and refused by name", %{class: class} do
+    {201, _headers, %{"actor" => actor}} =
+      curl_deploy(guest("rust", "ledger"), name: class, actor: ~s({"idle": 50, "durability": "idle"}))
+
+    assert %{"idle" => 50, "durability" => "idle", "queue" => 1_000} = actor
+    {201, _headers, %{"actor" => nil}} = curl_deploy(guest("rust", "ledger"), name: class, actor: "false")
+
+    for {text, said} <- [
+          {~s({"idel": 50}), "idel"},
+          {~s({"idle": 0}), "actor.idle"},
+          {"yes", "`true`, `false` or a JSON object"},
+          {"5", "`true`, `false` or a JSON object"}
+        ] do
+      {400, _headers, %{"error" => %{"message" => message}}} =
+        curl_deploy(guest("rust", "ledger"), name: class, actor: text)
+
+      assert message =~ said
+    end
+  end
+end
