@@ -49,6 +49,9 @@ defmodule Tidepool.Actor do
   @registry Tidepool.Actor.Registry
   @servers Tidepool.Actor.Servers
 
+  # What a call without options has is not worked out for each.
+  @defaults Map.new(@call_schema, fn {option, spec} -> {option, spec[:default]} end)
+
   @name_bytes 512
   @page 1_000
   # An actor that is about to be gone is gone after a moment.
@@ -91,7 +94,7 @@ defmodule Tidepool.Actor do
     options = check!(operation, options)
     payload = IO.iodata_to_binary(payload)
 
-    with :ok <- addressed(class, name), {:ok, call, timeout} <- prepare(class, name, operation, payload, options) do
+    with :ok <- available(class), {:ok, call, timeout} <- prepare(class, name, operation, payload, options) do
       ask(class, name, call, timeout)
     end
   end
@@ -102,7 +105,7 @@ defmodule Tidepool.Actor do
     options = check!(operation, options)
     payload = IO.iodata_to_binary(payload)
 
-    with :ok <- addressed(class, name),
+    with :ok <- available(class),
          {:ok, call, _timeout} <- prepare(class, name, operation, payload, options),
          # Nobody waits, so nobody waits for each other.
          call = %{call | depth: 1, actors: []},
@@ -169,7 +172,7 @@ defmodule Tidepool.Actor do
   @spec list(String.t(), from :: String.t() | nil, limit :: pos_integer) ::
           {:ok, [listed], next :: String.t() | nil} | {:error, Error.t()}
   def list(class, from \\ nil, limit \\ @page) do
-    with :ok <- available(), {:ok, records} <- Store.existing() do
+    with :ok <- available(class), {:ok, records} <- Store.existing() do
       case Native.list_records(records, class, from, limit) do
         {:ok, rows, next} -> {:ok, Enum.map(rows, &listed(class, &1)), next}
         {:error, kind, message} -> {:error, Store.error(kind, message, class)}
@@ -200,13 +203,11 @@ defmodule Tidepool.Actor do
 
   defp check!(operation, options) do
     is_binary(operation) || Options.wrong!("Tidepool.Actor: the operation", "a string", operation)
-    Options.check!(options, @call_schema, "Tidepool.Actor: the option")
+    if options == [], do: @defaults, else: Options.check!(options, @call_schema, "Tidepool.Actor: the option")
   end
 
   defp addressed(class, name) do
-    is_binary(class) || Options.wrong!("Tidepool.Actor: the class", "a string", class)
-
-    with :ok <- available() do
+    with :ok <- available(class) do
       if name?(name) do
         :ok
       else
@@ -218,8 +219,10 @@ defmodule Tidepool.Actor do
     end
   end
 
-  # Each node would have an actor of its own of the same name.
-  defp available do
+  # Each node of a cluster would have an actor of its own of the same name.
+  defp available(class) do
+    is_binary(class) || Options.wrong!("Tidepool.Actor: the class", "a string", class)
+
     if Config.get(:cluster) do
       {:error, Error.new(:no_store, "actors live on a node of its own: this one is in a cluster")}
     else
@@ -318,7 +321,8 @@ defmodule Tidepool.Actor do
         {:ok, pid, line, options}
 
       [] ->
-        with {:ok, _pid} <- ensure(class, name), do: server(class, name)
+        # Of one that is awake the name has been looked at.
+        with :ok <- addressed(class, name), {:ok, _pid} <- ensure(class, name), do: server(class, name)
     end
   rescue
     ArgumentError -> {:error, Error.new(:no_store, "the processes of actors are being restarted", class)}

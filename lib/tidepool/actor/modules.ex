@@ -36,6 +36,10 @@ defmodule Tidepool.Actor.Modules do
     end
   end
 
+  @doc "Is a class deployed as this version? Cheaper than to ask for the class."
+  @spec deployed?(String.t(), pos_integer) :: boolean
+  def deployed?(name, version), do: match?({^version, _native}, Native.published(Engine.runtime(), name))
+
   @doc "What an actor of a class runs that begins now; its module is kept from now on."
   @spec newest(String.t()) :: {:ok, loaded} | {:error, Error.t()}
   def newest(name) do

@@ -40,9 +40,9 @@ defmodule Tidepool.Actor.Server do
     :name,
     :line,
     :options,
-    # `{function, native}` of what it runs, and the instance.
-    :loaded,
+    # The instance, and the version of the class that it was last known to be of.
     :owned,
+    :deployed,
     # What is written, or about to be; `nil` as long as nothing is. `seq` is its number.
     :record,
     seq: 0,
@@ -377,17 +377,20 @@ defmodule Tidepool.Actor.Server do
   # --- From the record to an instance -------------------------------------------------------------
 
   # What is in memory is not what is to go on.
-  defp forget(state), do: %{state | owned: nil, record: nil, loaded: nil}
+  defp forget(state), do: %{state | owned: nil, record: nil}
 
   defp loaded(%{owned: nil} = state, create) do
     with {:ok, state} <- known(settled(state), create), do: {:ok, state}
   end
 
   defp loaded(state, _create) do
-    # It may have been removed meanwhile, or be a class no more.
-    with {:error, error} <- Modules.class(state.class),
-         do: {:error, error, state},
-         else: ({:ok, _function} -> {:ok, state})
+    # The class may have been removed meanwhile, or be none any more.
+    with false <- Modules.deployed?(state.class, state.deployed), {:ok, function} <- Modules.class(state.class) do
+      {:ok, %{state | deployed: function.version, options: function.actor}}
+    else
+      true -> {:ok, state}
+      {:error, error} -> {:error, error, state}
+    end
   end
 
   defp known(%{record: nil} = state, create) do
@@ -433,7 +436,7 @@ defmodule Tidepool.Actor.Server do
   defp own(state, {function, native}, image) do
     case Native.own(native, image) do
       {:ok, owned} ->
-        {:ok, %{state | loaded: function, owned: owned, options: function.actor}}
+        {:ok, %{state | owned: owned, deployed: function.version, options: function.actor}}
 
       {:error, reason, message, details} ->
         {:error, Error.new(reason, message, state.class, details), forget(state)}
