@@ -223,8 +223,12 @@ defmodule Tidepool.Actor do
   defp available(class) do
     is_binary(class) || Options.wrong!("Tidepool.Actor: the class", "a string", class)
 
-    if Config.get(:cluster) do
-      {:error, Error.new(:no_store, "actors live on a node of its own: this one is in a cluster")}
+    if Config.get(:cluster) and Node.alive?() do
+      message =
+        "actors live on a node of its own, and this one may be in a cluster: start it without a name, or with the " <>
+          "setting cluster: false (TIDEPOOL_CLUSTER=false)"
+
+      {:error, Error.new(:no_store, message, class)}
     else
       :ok
     end

@@ -2,7 +2,7 @@ defmodule Tidepool.ActorTest do
   # Actors on one node: what they keep, what becomes of calls that end badly, and who is told what.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{Actor, Error}
+  alias Tidepool.{Actor, Error, Peer}
 
   @moduletag timeout: 120_000
 
@@ -260,6 +260,18 @@ defmodule Tidepool.ActorTest do
       assert message =~ "#{class}/alice → #{class}/bob → #{class}/room/5 → #{class}/alice"
       assert {:error, %Error{message: message}} = Actor.call(class, "alice", "ask", "#{class}/alice/sum")
       assert message =~ "waits for this call"
+    end
+  end
+
+  describe "a node that may be in a cluster" do
+    test "has no actors, and says what to set" do
+      peer = Peer.start!([cluster: true], name: Peer.name(), cookie: Peer.cookie())
+      Peer.call(peer, Tidepool, :deploy, [guest("rust", "ledger"), [name: "ledger", actor: true]])
+
+      assert {:error, %Error{reason: :no_store, message: message}} =
+               Peer.call(peer, Actor, :call, ["ledger", "a", "sum"])
+
+      assert message =~ "TIDEPOOL_CLUSTER=false"
     end
   end
 

@@ -158,7 +158,7 @@ fn link(
     let mut exports = (abi.exports)(&module)?;
     if let Some(actor) = &actor {
         if !abi.reusable {
-            let message = format!("an instance of a {} module runs once and ends: deploy it as no actor", abi.name);
+            let message = format!("an instance of a {} module runs once and ends: deploy it without `actor`", abi.name);
             return Err(CompileError::NoActor { message });
         }
         exports.start.splice(0..0, actor.start);

@@ -151,7 +151,7 @@ pub(crate) const START: &str = "tidepool:start";
 
 fn unheld(what: &str, advice: &str) -> Refused {
     Refused::Unheld(format!(
-        "{what}, and an image holds one memory and mutable numbers alone: {advice}, or deploy it as no actor"
+        "{what}, and an image holds one memory and mutable numbers alone: {advice}, or deploy it without `actor`"
     ))
 }
 
