@@ -110,7 +110,7 @@ fn grow(store: &mut Store<State>, memory: Memory, bytes: usize) -> Result<(), Ca
     let (now, page) = (memory.data_size(&*store), memory.page_size(&*store));
     let Some(more) = bytes.checked_sub(now) else { return Err(ImageError::Damaged.into()) };
     let more = more as u64;
-    if more % page != 0 {
+    if !more.is_multiple_of(page) {
         return Err(ImageError::Damaged.into());
     }
     let Err(_refused) = memory.grow(&mut *store, more / page) else { return Ok(()) };

@@ -142,7 +142,7 @@ fn guests_of_a_third_abi_are_called_fresh_warm_and_owned_and_keep_its_state() {
     assert_eq!(node.compile(GUEST).unwrap().abi(), "tiny");
     let fresh = node.function(Instances::Fresh);
     let warm = node.function(Instances::Warm { max_idle: 1 });
-    let mut owned = warm.instance().unwrap();
+    let owned = warm.instance().unwrap();
     for calls in 1..=3 {
         assert_eq!(finish(fresh.start(request(5))), Ok("106".into()));
         assert_eq!(finish(warm.start(request(5))), Ok((105 + calls).to_string()));

@@ -30,7 +30,7 @@ fn counting() -> Vec<u8> {
         (i32.const 1)))"#)
 }
 
-fn call(instance: &mut OwnedInstance, operation: &str) -> Outcome {
+fn call(instance: &OwnedInstance, operation: &str) -> Outcome {
     finish(instance.call(request(operation, b"")).unwrap(), |_| Ok(Vec::new()))
 }
 
@@ -47,11 +47,11 @@ fn an_owned_instance_remembers_what_it_was_told_from_call_to_call() {
     for node in [Node::small(), Node::dense(4, 8)] {
         for instances in [Instances::Fresh, Instances::Warm { max_idle: 1 }] {
             let function = node.function(&counting(), instances, limits());
-            let (mut one, mut other) = (function.instance().unwrap(), function.instance().unwrap());
+            let (one, other) = (function.instance().unwrap(), function.instance().unwrap());
             for calls in 1..=3 {
-                assert_eq!(call(&mut one, "1"), Ok(vec![calls]));
+                assert_eq!(call(&one, "1"), Ok(vec![calls]));
             }
-            assert_eq!(call(&mut other, "1"), Ok(vec![1]), "its memory is its own");
+            assert_eq!(call(&other, "1"), Ok(vec![1]), "its memory is its own");
             assert_eq!(node.runtime.live_instances(), 2);
             assert_eq!(node.runtime.idle_instances(), 0, "nobody else gets one of them");
             drop((one, other, function));
@@ -66,9 +66,9 @@ fn an_owned_instance_that_fails_by_itself_goes_on_and_one_that_is_stopped_is_spe
     let function = node.function(&counting(), Instances::Fresh, Limits { cpu_time_ms: 100, ..limits() });
     for (how, spent) in [("5", false), ("22", true), ("333", true)] {
         let how = how.repeat(if how == "5" { 5 } else { 1 });
-        let mut instance = function.instance().unwrap();
-        assert_eq!(call(&mut instance, "1"), Ok(vec![1]));
-        let stopped = call(&mut instance, &how);
+        let instance = function.instance().unwrap();
+        assert_eq!(call(&instance, "1"), Ok(vec![1]));
+        let stopped = call(&instance, &how);
         match how.len() {
             2 => assert!(matches!(stopped, Err(CallError::Trap { .. })), "{stopped:?}"),
             3 => assert!(matches!(stopped, Err(CallError::Limit { limit: Limit::CpuTime, .. })), "{stopped:?}"),
@@ -76,7 +76,7 @@ fn an_owned_instance_that_fails_by_itself_goes_on_and_one_that_is_stopped_is_spe
         }
         assert_eq!(instance.is_spent(), spent);
         assert_eq!(node.runtime.live_instances(), usize::from(!spent), "{how}");
-        let after = call(&mut instance, "1");
+        let after = call(&instance, "1");
         if spent {
             assert_eq!(after, Err(CallError::InstanceSpent));
         } else {
@@ -92,38 +92,38 @@ fn calls_of_an_owned_instance_are_held_to_the_limits_of_its_function() {
     let node = Node::small();
     let limits = Limits { payload_bytes: 8, depth: 2, memory_bytes: 2 * PAGE, ..limits() };
     let function = node.function(&counting(), Instances::Fresh, limits);
-    let mut instance = function.instance().unwrap();
+    let instance = function.instance().unwrap();
     let refused = |request: Request| function.instance().unwrap().call(request).map(drop);
     let large = refused(request("1", b"nine bytes"));
     assert!(matches!(large, Err(CallError::Limit { limit: Limit::Payload, .. })), "{large:?}");
     let deep = refused(Request { depth: 3, ..request("1", b"") });
     assert!(matches!(deep, Err(CallError::Limit { limit: Limit::Depth, .. })), "{deep:?}");
-    assert_eq!(call(&mut instance, "666666"), Ok(vec![1]), "a growth that is refused leaves it as it was");
-    assert_eq!(call(&mut instance, "1"), Ok(vec![2]));
+    assert_eq!(call(&instance, "666666"), Ok(vec![1]), "a growth that is refused leaves it as it was");
+    assert_eq!(call(&instance, "1"), Ok(vec![2]));
 }
 
 #[test]
 fn an_owned_instance_serves_one_call_at_a_time() {
-    let (_node, _function, mut instance) = owned();
+    let (_node, _function, instance) = owned();
     let mut first = instance.call(request("4444", b"")).unwrap();
     assert!(matches!(next(&mut first, &Arc::default()), Step::Host(_)));
-    let second = call(&mut instance, "1");
+    let second = call(&instance, "1");
     assert_eq!(second, Err(CallError::InstanceBusy));
     first.answer(Ok(Vec::new()));
     assert_eq!(finish(first, |_| Ok(Vec::new())), Ok(vec![1]));
-    assert_eq!(call(&mut instance, "1"), Ok(vec![2]), "whoever came in between has harmed nothing");
+    assert_eq!(call(&instance, "1"), Ok(vec![2]), "whoever came in between has harmed nothing");
 }
 
 #[test]
 fn a_task_of_an_owned_instance_that_is_dropped_anywhere_leaks_nothing() {
-    let (node, function, mut instance) = owned();
+    let (node, function, instance) = owned();
     drop(instance.call(request("1", b"")).unwrap());
-    assert_eq!(call(&mut instance, "1"), Ok(vec![1]), "a task that was never driven takes nothing along");
+    assert_eq!(call(&instance, "1"), Ok(vec![1]), "a task that was never driven takes nothing along");
     drop(instance.call(request("1", b"")).unwrap());
-    assert_eq!(call(&mut instance, "1"), Ok(vec![2]));
+    assert_eq!(call(&instance, "1"), Ok(vec![2]));
     for how in ["333", "4444"] {
-        let mut instance = function.instance().unwrap();
-        assert_eq!(call(&mut instance, "1"), Ok(vec![1]));
+        let instance = function.instance().unwrap();
+        assert_eq!(call(&instance, "1"), Ok(vec![1]));
         let mut task = instance.call(request(how, b"")).unwrap();
         assert!(matches!(crate::support::drive(&mut task, &Arc::default()), Step::Yield | Step::Host(_)));
         drop(task);
@@ -143,23 +143,23 @@ fn a_task_of_an_owned_instance_that_is_dropped_anywhere_leaks_nothing() {
 fn an_owned_instance_has_one_of_its_functions_places_and_waits_for_one_without_being_spent() {
     let node = Node::sized(2, 8);
     let function = node.function(&counting(), Instances::Fresh, Limits { instances: 1, ..limits() });
-    let (mut one, mut other) = (function.instance().unwrap(), function.instance().unwrap());
-    assert_eq!(call(&mut one, "1"), Ok(vec![1]));
+    let (one, other) = (function.instance().unwrap(), function.instance().unwrap());
+    assert_eq!(call(&one, "1"), Ok(vec![1]));
     let mut waiting = other.call(request("1", b"")).unwrap();
     assert!(matches!(next(&mut waiting, &Arc::default()), Step::Wait));
     let late = waiting.cancel(Cancel::Timeout);
     assert!(matches!(late, CallError::Overloaded { .. }), "{late:?}");
     assert!(!other.is_spent(), "it was never made");
-    assert_eq!(call(&mut one, "1"), Ok(vec![2]));
+    assert_eq!(call(&one, "1"), Ok(vec![2]));
     drop(one);
     eventually("the place is free", || node.runtime.live_instances() == 0);
-    assert_eq!(call(&mut other, "1"), Ok(vec![1]));
+    assert_eq!(call(&other, "1"), Ok(vec![1]));
 }
 
 #[test]
 fn a_large_owned_instance_frees_its_memory() {
-    let (node, function, mut instance) = owned();
-    assert_eq!(call(&mut instance, "666666"), Ok(vec![1]));
+    let (node, function, instance) = owned();
+    assert_eq!(call(&instance, "666666"), Ok(vec![1]));
     assert_eq!(node.runtime.memory_bytes(), 101 * PAGE);
     drop((instance, function));
     node.assert_empty();
