@@ -154,6 +154,14 @@ defmodule Tidepool.Actor do
     with {:ok, pid} <- awake(class, name), do: pid, else: (:asleep -> nil)
   end
 
+  @doc "How many actors are awake on this node."
+  @spec awake :: non_neg_integer
+  def awake do
+    Registry.count(@registry)
+  rescue
+    ArgumentError -> 0
+  end
+
   @doc "What is known of an actor. It sleeps on if it does."
   @spec info(String.t(), String.t()) :: {:ok, info} | {:error, Error.t()}
   def info(class, name) do

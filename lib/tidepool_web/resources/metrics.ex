@@ -5,7 +5,7 @@ defmodule TidepoolWeb.Resources.Metrics do
 
   require Logger
 
-  alias Tidepool.{Catalog, Cluster, Engine, Error, Native}
+  alias Tidepool.{Actor, Catalog, Cluster, Engine, Error, Native}
   alias TidepoolWeb.{Listener, Reply}
 
   @text "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -19,6 +19,7 @@ defmodule TidepoolWeb.Resources.Metrics do
 
     gauges = [
       {"tidepool_functions", "Deployed functions", length(functions)},
+      {"tidepool_actors_awake", "Actors that are awake", Actor.awake()},
       {"beam_memory_bytes", "Memory that the Erlang VM has allocated, guests not included", :erlang.memory(:total)},
       {"beam_processes", "Erlang processes", :erlang.system_info(:process_count)},
       {"beam_run_queue", "Erlang processes that are ready to run", :erlang.statistics(:total_run_queue_lengths)}
