@@ -161,16 +161,17 @@ defmodule Tidepool.Execution do
   defp logged(ok, _operation), do: ok
 
   @doc """
-  Calls an instance that this process owns, nested in what its caller gives: how deep that is, and a context for handlers.
+  Goes on with a call of an instance that this process owns, nested in what its caller gives: how deep that is, and a context for
+  handlers. `timed?` says whether the caller gave it a time of its own.
   """
-  @spec call_owned(Native.owned(), String.t(), String.t(), binary, timeout, {depth :: pos_integer, context :: term}) ::
-          {:ok, binary} | {:error, Error.t()}
-  def call_owned(owned, name, operation, payload, timeout, {depth, context}) do
-    owned
-    |> Native.call_owned(operation, payload, depth, timeout)
-    |> drive(name, {depth, context, timeout != :infinity})
-    |> logged(operation)
-  end
+  @spec go_on(Native.step(), String.t(), String.t(), origin) :: {:ok, binary} | {:error, Error.t()}
+  def go_on(step, name, operation, {_depth, _context, _timed?} = origin),
+    do: step |> drive(name, origin) |> logged(operation)
+
+  @doc "Ends a call that is not over."
+  @spec call_off(Native.step()) :: :ok
+  def call_off({:wait, task, id, _remaining_us}), do: with(_failure <- cancel(task, id, :aborted), do: :ok)
+  def call_off(step), do: with(_failure <- step |> elem(1) |> Native.cancel(:aborted), do: :ok)
 
   @doc "Makes one instance of a function and drops it again: start functions have to come through."
   @spec trial(Native.function_ref(), String.t()) :: :ok | {:error, Error.t()}
@@ -243,7 +244,7 @@ defmodule Tidepool.Execution do
     receive do
       {:tidepool_wake, ^id} -> Native.resume(task)
     after
-      Timer.ms(remaining_us) -> cancel(task, id)
+      Timer.ms(remaining_us) -> cancel(task, id, :timeout)
     end
   end
 
@@ -263,8 +264,8 @@ defmodule Tidepool.Execution do
   end
 
   # Sent or not, no wake message is left behind.
-  defp cancel(task, id) do
-    {failure, sent?} = Native.cancel(task, :timeout)
+  defp cancel(task, id, why) do
+    {failure, sent?} = Native.cancel(task, why)
 
     if sent? do
       receive do

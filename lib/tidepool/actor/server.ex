@@ -222,16 +222,16 @@ defmodule Tidepool.Actor.Server do
   end
 
   defp run(call, %{owned: owned} = state) do
-    Nesting.put_actors([{state.class, state.name} | call.actors])
     timeout = if call.deadline == :infinity, do: :infinity, else: max(call.deadline - now(), 0)
-
-    outcome =
-      Execution.call_owned(owned, state.class, call.operation, call.payload, timeout, {call.depth, call.context})
-
+    Nesting.put_actors([{state.class, state.name} | call.actors])
+    step = Native.call_owned(owned, call.operation, call.payload, call.depth, timeout)
+    {outcome, state} = go_on(step, call, settled_before(step, state))
     Nesting.put_actors([])
     state = %{state | calls: state.calls + 1, last_error: last_error(outcome, state)}
 
     cond do
+      # What it was computed on was not written.
+      state.owned == nil -> {{:now, outcome}, state}
       Native.owned_spent?(owned) -> {{:now, outcome}, forget(state)}
       match?({:ok, _reply}, outcome) -> keep(outcome, call.request_id, state)
       # The guest itself said that the call failed: what it changed before holds, and the same request may come again.
@@ -239,6 +239,21 @@ defmodule Tidepool.Actor.Server do
       # It has not run.
       true -> {{:now, outcome}, state}
     end
+  end
+
+  # A call that takes longer, or asks its host, goes on when all before it is on disk: their answers don't wait for its end, and
+  # nobody hears from it of what may be lost.
+  defp settled_before(step, state) when elem(step, 0) in [:ok, :error], do: state
+  defp settled_before(_step, state), do: settled(state)
+
+  defp go_on(step, _call, %{owned: nil} = state) do
+    Execution.call_off(step)
+    {{:error, Error.new(:no_store, "what the call had begun on could not be written", state.class)}, state}
+  end
+
+  defp go_on(step, call, state) do
+    origin = {call.depth, call.context, call.deadline != :infinity}
+    {Execution.go_on(step, state.class, call.operation, origin), state}
   end
 
   defp last_error({:ok, _reply}, state), do: state.last_error

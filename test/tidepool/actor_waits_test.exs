@@ -1,0 +1,37 @@
+defmodule Tidepool.ActorWaitsTest do
+  # Who waits for an actor: for what, and what becomes of those who come while it ends.
+  use Tidepool.Case, async: true
+
+  alias Tidepool.Actor
+
+  defp class!(options \\ []), do: deploy!("rust", "ledger", [actor: true] ++ options)
+
+  # Lets an actor find all that `send` has sent it when it goes on.
+  defp at_once(class, name, send) do
+    pid = Actor.where(class, name)
+    :sys.suspend(pid)
+
+    sent =
+      send.(fn count -> eventually(fn -> Process.info(pid, :message_queue_len) == {:message_queue_len, count} end) end)
+
+    :sys.resume(pid)
+    sent
+  end
+
+  test "an answer leaves when its write is on disk, however long the call after it takes" do
+    class = class!(limits: [cpu_time: 20_000])
+    {:ok, "1"} = Actor.call(class, "alice", "add", "1")
+
+    answered =
+      at_once(class, "alice", fn queued ->
+        answered = Task.async(fn -> Actor.call(class, "alice", "add", "1", timeout: 5_000) end)
+        queued.(1)
+        :ok = Actor.cast(class, "alice", "add_and_spin", "1")
+        queued.(2)
+        answered
+      end)
+
+    assert {:ok, "2"} = Task.await(answered, 10_000)
+    Process.exit(Actor.where(class, "alice"), :kill)
+  end
+end
