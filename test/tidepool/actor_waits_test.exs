@@ -34,4 +34,23 @@ defmodule Tidepool.ActorWaitsTest do
     assert {:ok, "2"} = Task.await(answered, 10_000)
     Process.exit(Actor.where(class, "alice"), :kill)
   end
+
+  test "what was cast while an actor was about to sleep, or be deleted, is done" do
+    class = class!()
+
+    for {ending, sum} <- [stop: "31", delete: "30"] do
+      {:ok, "1"} = Actor.call(class, "#{ending}", "add", "1")
+
+      ended =
+        at_once(class, "#{ending}", fn queued ->
+          ended = Task.async(fn -> apply(Actor, ending, [class, "#{ending}"]) end)
+          queued.(1)
+          for _cast <- 1..3, do: :ok = Actor.cast(class, "#{ending}", "add", "10")
+          ended
+        end)
+
+      assert :ok = Task.await(ended)
+      assert {:ok, ^sum} = Actor.call(class, "#{ending}", "sum")
+    end
+  end
 end

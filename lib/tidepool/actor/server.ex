@@ -95,7 +95,7 @@ defmodule Tidepool.Actor.Server do
 
   def handle_call(:stop, _from, state) do
     case written(state) do
-      {:ok, state} -> {:stop, asleep(state), :ok, state}
+      {:ok, state} -> ended(state)
       {:error, error, state} -> {:reply, {:error, error}, state, state.options.idle}
     end
   end
@@ -107,7 +107,7 @@ defmodule Tidepool.Actor.Server do
     with {:ok, state} <- known(state, false),
          {:ok, records} <- Store.records(),
          :ok <- Store.commit(records, state.class, state.name, {:delete, @epoch, state.seq}) do
-      {:stop, asleep(state), :ok, state}
+      ended(state)
     else
       {:error, kind, message} when is_atom(kind) ->
         {:reply, {:error, Store.error(kind, message, state.class)}, forget(state), state.options.idle}
@@ -161,6 +161,13 @@ defmodule Tidepool.Actor.Server do
   end
 
   defp go_on(state), do: {:noreply, state, state.options.idle}
+
+  # Whoever has come meanwhile is served here, by what is written.
+  defp ended(state) do
+    if Line.close(state.line, false),
+      do: {:stop, asleep(state), :ok, state},
+      else: {:reply, :ok, forget(state), state.options.idle}
+  end
 
   # Those who come from now on look for it anew.
   defp asleep(state) do
