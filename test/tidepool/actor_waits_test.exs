@@ -2,7 +2,8 @@ defmodule Tidepool.ActorWaitsTest do
   # Who waits for an actor: for what, and what becomes of those who come while it ends.
   use Tidepool.Case, async: true
 
-  alias Tidepool.Actor
+  alias Tidepool.{Actor, Error}
+  alias Tidepool.Actor.Server
 
   defp class!(options \\ []), do: deploy!("rust", "ledger", [actor: true] ++ options)
 
@@ -52,5 +53,17 @@ defmodule Tidepool.ActorWaitsTest do
       assert :ok = Task.await(ended)
       assert {:ok, ^sum} = Actor.call(class, "#{ending}", "sum")
     end
+  end
+
+  test "a write that finds no room, which is known at once, is not the end of those before it" do
+    [one, two] = [make_ref(), make_ref()]
+    gate = :queue.from_list([{1, {self(), one}, {:ok, "1"}}, {2, {self(), two}, {:ok, "2"}}])
+    state = %Server{class: "class", name: "alice", options: %{idle: 1_000}, last: 2, pending: 2, gate: gate}
+
+    {:noreply, state, _idle} = Server.handle_info({:tidepool_committed, 2, {:error, :overloaded, "too many"}}, state)
+    refute_received {^one, _answer}
+    {:noreply, _state, _idle} = Server.handle_info({:tidepool_committed, 1, :ok}, state)
+    assert_received {^one, {:ok, "1"}}
+    assert_received {^two, {:error, %Error{reason: :overloaded}}}
   end
 end

@@ -348,22 +348,28 @@ defmodule Tidepool.Actor.Server do
   defp committed(state, id, :ok) do
     state = %{state | pending: state.pending - 1}
     fresh = if state.pending == 0, do: %{}, else: state.fresh
-    open(%{state | fresh: fresh}, id, :ok)
+    open(%{state | fresh: fresh}, id)
   end
 
   # What was computed on it is not kept either: the writes after it are refused, for they don't follow what there is.
   defp committed(state, id, {:error, kind, message}) do
     error = Store.error(kind, message, state.class)
     warn(state, "was not written, and is as it was before: #{message}")
-    open(forget(%{state | pending: state.pending - 1, fresh: %{}}), id, {:error, error})
+    # One that found no room is told of at once, when those before it may still be on their way.
+    failed = fn
+      {^id, from, _answer} -> [{:now, from, {:error, error}}]
+      _other -> true
+    end
+
+    open(forget(%{state | pending: state.pending - 1, fresh: %{}, gate: :queue.filter(failed, state.gate)}), 0)
   end
 
-  # Lets answers out that wait for the write with this number, and those between it and the next.
-  defp open(state, id, outcome) do
+  # Lets answers out that wait for the write with this number, or one before it, and those between it and the next.
+  defp open(state, id) do
     case :queue.peek(state.gate) do
       {:value, {waits, from, answer}} when waits == :now or waits <= id ->
-        GenServer.reply(from, if(waits == :now or outcome == :ok, do: answer, else: outcome))
-        open(%{state | gate: :queue.drop(state.gate)}, id, outcome)
+        GenServer.reply(from, answer)
+        open(%{state | gate: :queue.drop(state.gate)}, id)
 
       _later_or_none ->
         state
