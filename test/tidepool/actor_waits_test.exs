@@ -5,7 +5,7 @@ defmodule Tidepool.ActorWaitsTest do
   alias Tidepool.{Actor, Error}
   alias Tidepool.Actor.Server
 
-  defp class!(options \\ []), do: deploy!("rust", "ledger", [actor: true] ++ options)
+  defp class!(options \\ []), do: deploy!("rust", "ledger", Keyword.put_new(options, :actor, true))
 
   # Lets an actor find all that `send` has sent it when it goes on.
   defp at_once(class, name, send) do
@@ -65,5 +65,20 @@ defmodule Tidepool.ActorWaitsTest do
     {:noreply, _state, _idle} = Server.handle_info({:tidepool_committed, 1, :ok}, state)
     assert_received {^one, {:ok, "1"}}
     assert_received {^two, {:error, %Error{reason: :overloaded}}}
+  end
+
+  test "an actor that is awake has the limits and the options of the newest deploy, and what it has not written yet" do
+    class = class!(actor: [durability: :idle, flush: 60_000])
+    {:ok, "1"} = Actor.call(class, "alice", "add", "1")
+    options = [name: class, actor: [queue: 1], limits: [payload: 4]]
+    {:ok, _function} = Tidepool.deploy(guest("rust", "ledger"), options)
+    assert {:error, %Error{reason: {:limit, :payload}}} = Actor.call(class, "alice", "add", "1000000")
+    assert {:ok, "2"} = Actor.call(class, "alice", "add", "1")
+
+    at_once(class, "alice", fn queued ->
+      :ok = Actor.cast(class, "alice", "add", "1")
+      queued.(1)
+      assert {:error, %Error{reason: :overloaded}} = Actor.cast(class, "alice", "add", "1")
+    end)
   end
 end

@@ -411,13 +411,16 @@ defmodule Tidepool.Actor.Server do
     with {:ok, state} <- known(settled(state), create), do: {:ok, state}
   end
 
-  defp loaded(state, _create) do
-    # The class may have been removed meanwhile, or be none any more.
-    with false <- Modules.deployed?(state.class, state.deployed), {:ok, function} <- Modules.class(state.class) do
-      {:ok, %{state | deployed: function.version, options: function.actor}}
+  defp loaded(state, create) do
+    # The class may have been removed meanwhile, or be none any more. An instance has the limits that it was made with.
+    with false <- Modules.deployed?(state.class, state.deployed),
+         {:ok, _function} <- Modules.class(state.class),
+         {:ok, state} <- written(state) do
+      loaded(forget(state), create)
     else
       true -> {:ok, state}
       {:error, error} -> {:error, error, state}
+      {:error, error, state} -> {:error, error, state}
     end
   end
 
@@ -464,12 +467,17 @@ defmodule Tidepool.Actor.Server do
   defp own(state, {function, native}, image) do
     case Native.own(native, image) do
       {:ok, owned} ->
+        if state.options != function.actor, do: told(state, function.actor)
         {:ok, %{state | owned: owned, deployed: function.version, options: function.actor}}
 
       {:error, reason, message, details} ->
         {:error, Error.new(reason, message, state.class, details), forget(state)}
     end
   end
+
+  # Those who call it look there how many may wait.
+  defp told(%{class: class, name: name, line: line}, options),
+    do: Registry.update_value(Tidepool.Actor.Registry, {class, name}, fn _before -> {line, options} end)
 
   defp info(state) do
     %{
