@@ -53,6 +53,8 @@ defmodule Tidepool.Actor do
   @defaults Map.new(@call_schema, fn {option, spec} -> {option, spec[:default]} end)
 
   @name_bytes 512
+  # Longer than this is for ever, as in `Tidepool.call/4`.
+  @longest_ms Tidepool.Limits.schema()[:time][:type] |> elem(2)
   @page 1_000
   # An actor that is about to be gone is gone after a moment.
   @again_ms 1
@@ -271,7 +273,8 @@ defmodule Tidepool.Actor do
   end
 
   # As calls of functions: `Tidepool.Execution.call/5`.
-  defp nested(nil, options), do: {1, options.context, options.timeout}
+  defp nested(nil, %{timeout: timeout} = options),
+    do: {1, options.context, if(timeout <= @longest_ms, do: timeout, else: :infinity)}
 
   defp nested({depth, deadline, outer}, options),
     do: {depth + 1, options.context || outer, min(options.timeout, max(deadline - now(), 0))}
@@ -337,7 +340,9 @@ defmodule Tidepool.Actor do
         with :ok <- addressed(class, name), {:ok, _pid} <- ensure(class, name), do: server(class, name)
     end
   rescue
-    ArgumentError -> {:error, Error.new(:no_store, "the processes of actors are being restarted", class)}
+    ArgumentError -> {:error, Store.restarting(class)}
+  catch
+    :exit, _reason -> {:error, Store.restarting(class)}
   end
 
   defp ensure(class, name) do
@@ -348,6 +353,7 @@ defmodule Tidepool.Actor do
         {:ok, pid} -> {:ok, pid}
         {:error, {:already_started, pid}} -> {:ok, pid}
         {:error, :max_children} -> {:error, Error.new(:overloaded, "no more actors can be awake", class)}
+        {:error, _reason} -> {:error, Store.restarting(class)}
       end
     end
   end

@@ -81,4 +81,8 @@ defmodule Tidepool.ActorWaitsTest do
       assert {:error, %Error{reason: :overloaded}} = Actor.cast(class, "alice", "add", "1")
     end)
   end
+
+  test "a caller may wait longer than the VM's timers can" do
+    assert {:ok, "1"} = Actor.call(class!(), "alice", "add", "1", timeout: 5_000_000_000)
+  end
 end

@@ -23,16 +23,18 @@ defmodule Tidepool.Actor.Store do
       [] -> GenServer.call(__MODULE__, :open, :infinity)
     end
   rescue
-    ArgumentError -> {:error, Error.new(:no_store, "the processes of actors are being restarted")}
+    ArgumentError -> {:error, restarting(nil)}
+  catch
+    :exit, _reason -> {:error, restarting(nil)}
   end
 
   @doc "The records, if there may be any: `:none` as long as this node has had no actor."
   @spec existing :: {:ok, Native.records()} | :none | {:error, Error.t()}
   def existing do
-    case GenServer.call(__MODULE__, :exist?) do
-      true -> records()
-      false -> :none
-    end
+    [path: path] = :ets.lookup(__MODULE__, :path)
+    if File.exists?(path), do: records(), else: :none
+  rescue
+    ArgumentError -> {:error, restarting(nil)}
   end
 
   @doc "Makes a change of a record, and waits until it is on disk."
@@ -51,10 +53,15 @@ defmodule Tidepool.Actor.Store do
   def error(:overloaded, message, class), do: Error.new(:overloaded, message, class)
   def error(_kind, message, class), do: Error.new(:no_store, message, class)
 
+  @doc "The error of whoever asks while a supervisor starts what keeps actors again."
+  @spec restarting(class :: String.t() | nil) :: Error.t()
+  def restarting(class), do: Error.new(:no_store, "the processes of actors are being restarted", class)
+
   @impl true
   def init(config) do
     :ets.new(__MODULE__, [:named_table, :protected, read_concurrency: true])
     path = Path.join([Store.folder(config.data), "actors", "records.db"])
+    :ets.insert(__MODULE__, {:path, path})
     if File.exists?(path), do: open(path)
     {:ok, path}
   end
@@ -67,8 +74,6 @@ defmodule Tidepool.Actor.Store do
       [] -> {:reply, open(path), path}
     end
   end
-
-  def handle_call(:exist?, _from, path), do: {:reply, File.exists?(path), path}
 
   defp open(path) do
     with :ok <- File.mkdir_p(Path.dirname(path)),
