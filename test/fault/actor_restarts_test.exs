@@ -19,7 +19,7 @@ defmodule Tidepool.Fault.ActorRestartsTest do
       pid = Process.whereis(name)
       Process.exit(pid, :kill)
       eventually(fn -> Process.whereis(name) not in [nil, pid] end)
-      eventually(fn -> match?({:ok, _sum}, Actor.call(class, "alice", "add", "1")) end)
+      eventually(fn -> {:ok, _sum} = Actor.call(class, "alice", "add", "1") end)
     end
 
     :atomics.put(over, 1, 1)

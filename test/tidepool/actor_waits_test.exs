@@ -85,4 +85,10 @@ defmodule Tidepool.ActorWaitsTest do
   test "a caller may wait longer than the VM's timers can" do
     assert {:ok, "1"} = Actor.call(class!(), "alice", "add", "1", timeout: 5_000_000_000)
   end
+
+  test "an actor that crashes waits for nothing that it may have heard of before" do
+    state = %Server{class: "class", name: "alice", options: %{idle: 1_000}, pending: 1}
+    ended = Task.async(fn -> Server.terminate({%ArgumentError{}, []}, state) end)
+    assert {:ok, :ok} = Task.yield(ended, 5_000) || Task.shutdown(ended)
+  end
 end

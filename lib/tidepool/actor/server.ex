@@ -156,7 +156,10 @@ defmodule Tidepool.Actor.Server do
   @impl true
   def terminate({:shutdown, :asleep}, _state), do: :ok
 
-  def terminate(_reason, state) do
+  # In a crash the state is the one before, and writes that it waits for may have been told of already.
+  def terminate(reason, _state) when reason != :shutdown, do: :ok
+
+  def terminate(:shutdown, state) do
     with {:error, error, state} <- written(state), do: warn(state, "could not be written at its end: #{error.message}")
   end
 

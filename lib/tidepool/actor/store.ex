@@ -31,8 +31,11 @@ defmodule Tidepool.Actor.Store do
   @doc "The records, if there may be any: `:none` as long as this node has had no actor."
   @spec existing :: {:ok, Native.records()} | :none | {:error, Error.t()}
   def existing do
-    [path: path] = :ets.lookup(__MODULE__, :path)
-    if File.exists?(path), do: records(), else: :none
+    # Those that are open are there, even if somebody took their file away.
+    case :ets.tab2list(__MODULE__) do
+      [path: path] -> if File.exists?(path), do: records(), else: :none
+      _open_or_about_to_be -> records()
+    end
   rescue
     ArgumentError -> {:error, restarting(nil)}
   end
