@@ -1,5 +1,6 @@
 //! The file in use: a thread that writes, and connections that read.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
@@ -50,14 +51,15 @@ impl Records {
     /// When it can't be read, is of a later version, or the system gives no thread.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let mut connection = schema::writable(path)?;
+        let file = Identity::of(path);
         let readers = Arc::<Readers>::default();
         let (jobs, queue) = bounded(QUEUE);
         let writer = Builder::new()
             .name("tidepool-records".into())
             .spawn({
-                let readers = Arc::clone(&readers);
+                let (readers, path) = (Arc::clone(&readers), path.to_owned());
                 move || {
-                    write_all(&mut connection, &queue);
+                    write_all(&mut connection, &queue, || Identity::of(&path) == file);
                     // Whoever closes the last connection has the log put into the file.
                     drop(readers);
                 }
@@ -149,8 +151,18 @@ impl Records {
     }
 }
 
-/// Writes what comes, until nothing more can come.
-fn write_all(connection: &mut Connection, queue: &Receiver<Job>) {
+/// Which file a path is of; `None` when there is none.
+#[derive(PartialEq, Eq)]
+struct Identity(Option<(u64, u64)>);
+
+impl Identity {
+    fn of(path: &Path) -> Self {
+        Identity(path.metadata().ok().map(|file| (file.dev(), file.ino())))
+    }
+}
+
+/// Writes what comes, until nothing more can come. `in_place` says whether the file is where it will be looked for.
+fn write_all(connection: &mut Connection, queue: &Receiver<Job>, in_place: impl Fn() -> bool) {
     let mut stopped: Option<Arc<str>> = None;
     while let Ok(first) = queue.recv() {
         let jobs = piled_up(first, queue);
@@ -166,6 +178,12 @@ fn write_all(connection: &mut Connection, queue: &Receiver<Job>) {
         }
         if let Err(error @ StoreError::Sqlite(_)) = &outcomes {
             stopped = Some(error.to_string().into());
+        }
+        // SQLite goes on writing to what nobody will find again.
+        if !in_place() {
+            let why = Arc::<str>::from("their file was removed or replaced");
+            outcomes = Err(StoreError::Stopped(Arc::clone(&why)));
+            stopped = Some(why);
         }
         let outcomes = outcomes.unwrap_or_else(|error| vec![Err(error); jobs.len()]);
         jobs.into_iter().zip(outcomes).for_each(|(job, outcome)| (job.done)(outcome));

@@ -242,3 +242,17 @@ fn changes_that_wait_when_the_store_is_dropped_are_written() {
     assert!(outcomes.len() == 1_000 && outcomes.iter().all(Result::is_ok));
     assert_eq!(Records::open(&path).unwrap().list("counter", None, 2_000).unwrap().records.len(), 1_000);
 }
+
+#[test]
+fn nothing_is_said_to_be_written_once_the_file_was_taken_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records.db");
+    let records = Records::open(&path).unwrap();
+    let key = Key::new("counter", "a");
+    commit(&records, &key, change(1)).unwrap();
+    std::fs::rename(&path, folder.path().join("elsewhere.db")).unwrap();
+    for seq in [2, 3] {
+        let outcome = commit(&records, &key, change(seq));
+        assert!(matches!(outcome, Err(StoreError::Stopped(_))), "{outcome:?}");
+    }
+}
