@@ -91,4 +91,15 @@ defmodule Tidepool.ActorWaitsTest do
     ended = Task.async(fn -> Server.terminate({%ArgumentError{}, []}, state) end)
     assert {:ok, :ok} = Task.yield(ended, 5_000) || Task.shutdown(ended)
   end
+
+  test "an actor that waits holds nothing of the payloads, replies and images that went through it" do
+    class = class!()
+    large = String.duplicate("a", 1_000_000)
+    {:ok, "1"} = Actor.call(class, "alice", "write", large)
+    {:ok, ^large} = Actor.call(class, "alice", "read", large)
+    # Its answer comes before it waits.
+    {:ok, _info} = Actor.info(class, "alice")
+    {:binary, held} = Process.info(Actor.where(class, "alice"), :binary)
+    assert Enum.all?(held, fn {_address, bytes, _count} -> bytes < 100_000 end)
+  end
 end

@@ -20,6 +20,8 @@ defmodule Tidepool.Actor.Server do
 
   # This node's actors have no other owner.
   @epoch 1
+  # Garbage is collected after so many bytes that are beside the heap.
+  @collected_bytes 262_144
 
   @typedoc """
   A call: `deadline` in ms of the VM's monotonic time, or `:infinity`; `actors` are those that wait for it.
@@ -56,6 +58,8 @@ defmodule Tidepool.Actor.Server do
     flush: nil,
     calls: 0,
     last_error: nil,
+    # Bytes of payloads, replies and images since garbage was collected.
+    seen: 0,
     # Whether nobody has come for an idle time, and yet somebody is in the line.
     lingered: false
   ]
@@ -154,6 +158,12 @@ defmodule Tidepool.Actor.Server do
   def handle_info(_other, state), do: go_on(state)
 
   @impl true
+  def handle_continue(:collect, state) do
+    :erlang.garbage_collect()
+    go_on(state)
+  end
+
+  @impl true
   def terminate({:shutdown, :asleep}, _state), do: :ok
 
   # In a crash the state is the one before, and writes that it waits for may have been told of already.
@@ -163,7 +173,13 @@ defmodule Tidepool.Actor.Server do
     with {:error, error, state} <- written(state), do: warn(state, "could not be written at its end: #{error.message}")
   end
 
+  # A process that waits collects no garbage of its own accord, and an actor may wait for long.
+  defp go_on(%{seen: seen, pending: 0} = state) when seen > @collected_bytes,
+    do: {:noreply, %{state | seen: 0}, {:continue, :collect}}
+
   defp go_on(state), do: {:noreply, state, state.options.idle}
+
+  defp saw(state, bytes), do: %{state | seen: state.seen + byte_size(bytes)}
 
   # Whoever has come meanwhile is served here, by what is written.
   defp ended(state) do
@@ -237,6 +253,7 @@ defmodule Tidepool.Actor.Server do
     step = Native.call_owned(owned, call.operation, call.payload, call.depth, timeout)
     {outcome, state} = go_on(step, call, settled_before(step, state))
     Nesting.put_actors([])
+    state = state |> saw(call.payload) |> saw(reply(outcome))
     state = %{state | calls: state.calls + 1, last_error: last_error(outcome, state)}
 
     cond do
@@ -265,6 +282,9 @@ defmodule Tidepool.Actor.Server do
     origin = {call.depth, call.context, call.deadline != :infinity}
     {Execution.go_on(step, state.class, call.operation, origin), state}
   end
+
+  defp reply({:ok, reply}), do: reply
+  defp reply({:error, _error}), do: ""
 
   defp last_error({:ok, _reply}, state), do: state.last_error
   defp last_error({:error, error}, _state), do: %{reason: Error.reason(error), message: error.message, at: wall()}
@@ -327,7 +347,7 @@ defmodule Tidepool.Actor.Server do
         seq = state.seq + 1
         put = {:put, @epoch, seq, nil, Record.write(state.record), image, values}
         id = Native.commit_record(records, state.class, state.name, put)
-        {:ok, %{state | seq: seq, last: id, pending: state.pending + 1}}
+        {:ok, saw(%{state | seq: seq, last: id, pending: state.pending + 1}, image || "")}
       end
     else
       {:error, error} ->
