@@ -87,4 +87,17 @@ defmodule TidepoolWeb.ActorsTest do
       assert message =~ said
     end
   end
+
+  test "are not asked by who says two things of the same", %{class: class} do
+    path = "/actors/#{class}/alice"
+
+    for answer <- [
+          curl(path <> "/add?create=false&create=true", ["--data-binary", "1"]),
+          curl("/actors/#{class}?from=a&from=b")
+        ] do
+      assert {400, _headers, %{"error" => %{"reason" => "duplicate_field"}}} = answer
+    end
+
+    assert {404, _headers, _unknown} = curl(path)
+  end
 end

@@ -58,11 +58,17 @@ defmodule TidepoolWeb.Resources.Actors do
 
   # Who misspells what is wanted should not get something else.
   defp parameters(query, known) do
-    case Enum.find(query, fn {parameter, _text} -> not is_map_key(known, parameter) end) do
-      nil -> {:ok, Map.merge(known, Map.new(query))}
-      {parameter, _text} -> Fields.unknown("parameter", parameter, Map.keys(known))
+    names = Enum.map(query, &elem(&1, 0))
+
+    case {Enum.reject(names, &is_map_key(known, &1)), names -- Map.keys(known)} do
+      {[parameter | _others], _twice} -> Fields.unknown("parameter", parameter, Map.keys(known))
+      {[], [parameter | _others]} -> twice(parameter)
+      {[], []} -> {:ok, Map.merge(known, Map.new(query))}
     end
   end
+
+  defp twice(parameter),
+    do: {:error, Error.new(:duplicate_field, "give the parameter `#{parameter}` once", nil, %{field: parameter})}
 
   defp boolean("true"), do: {:ok, true}
   defp boolean("false"), do: {:ok, false}
