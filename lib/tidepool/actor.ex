@@ -119,7 +119,7 @@ defmodule Tidepool.Actor do
   @doc "Puts an actor to sleep once its queue is done. What it knows is kept."
   @spec stop(String.t(), String.t()) :: :ok | {:error, Error.t()}
   def stop(class, name) do
-    with :ok <- addressed(class, name), {:ok, pid} <- awake(class, name) do
+    with :ok <- addressed(class, name), :ok <- unwaited(class, name), {:ok, pid} <- awake(class, name) do
       request(pid, :stop, :ok)
     else
       :asleep -> :ok
@@ -130,7 +130,7 @@ defmodule Tidepool.Actor do
   @doc "Ends an actor, and all that is kept of it. The next call of its name makes a new one."
   @spec delete(String.t(), String.t()) :: :ok | {:error, Error.t()}
   def delete(class, name) do
-    with :ok <- addressed(class, name), {:ok, pid} <- awake(class, name) do
+    with :ok <- addressed(class, name), :ok <- unwaited(class, name), {:ok, pid} <- awake(class, name) do
       with :again <- request(pid, :delete, :again), do: delete(class, name)
     else
       :asleep -> erase(class, name)
@@ -167,7 +167,7 @@ defmodule Tidepool.Actor do
   @doc "What is known of an actor. It sleeps on if it does."
   @spec info(String.t(), String.t()) :: {:ok, info} | {:error, Error.t()}
   def info(class, name) do
-    with :ok <- addressed(class, name), {:ok, pid} <- awake(class, name) do
+    with :ok <- addressed(class, name), :ok <- unwaited(class, name), {:ok, pid} <- awake(class, name) do
       with :again <- request(pid, :info, :again), do: info(class, name)
     else
       :asleep -> written(class, name)
@@ -245,6 +245,26 @@ defmodule Tidepool.Actor do
   end
 
   defp prepare(class, name, operation, payload, options) do
+    with :ok <- unwaited(class, name) do
+      {depth, context, timeout} = nested(Nesting.get(), options)
+
+      call = %{
+        operation: operation,
+        payload: payload,
+        deadline: if(timeout == :infinity, do: :infinity, else: now() + timeout),
+        depth: depth,
+        context: context,
+        actors: Nesting.actors(),
+        request_id: options.request_id,
+        create: options.create
+      }
+
+      {:ok, call, timeout}
+    end
+  end
+
+  # An actor answers nothing to those that it waits for itself.
+  defp unwaited(class, name) do
     actors = Nesting.actors()
 
     if {class, name} in actors do
@@ -255,20 +275,7 @@ defmodule Tidepool.Actor do
 
       {:error, Error.new(:deadlock, message, class, %{chain: chain})}
     else
-      {depth, context, timeout} = nested(Nesting.get(), options)
-
-      call = %{
-        operation: operation,
-        payload: payload,
-        deadline: if(timeout == :infinity, do: :infinity, else: now() + timeout),
-        depth: depth,
-        context: context,
-        actors: actors,
-        request_id: options.request_id,
-        create: options.create
-      }
-
-      {:ok, call, timeout}
+      :ok
     end
   end
 

@@ -102,4 +102,15 @@ defmodule Tidepool.ActorWaitsTest do
     {:binary, held} = Process.info(Actor.where(class, "alice"), :binary)
     assert Enum.all?(held, fn {_address, bytes, _count} -> bytes < 100_000 end)
   end
+
+  test "a handler that an actor waits for is refused whatever it asks of it" do
+    class = class!()
+    asked = &{:ok, inspect(apply(Actor, String.to_existing_atom(&1.payload), [class, "alice"]))}
+    handle!({"tidepool", "actor", class}, asked)
+
+    for word <- [:info, :stop, :delete] do
+      assert {:ok, answer} = Actor.call(class, "alice", "ask", "#{class}\n#{word}")
+      assert answer =~ "reason: :deadlock"
+    end
+  end
 end
