@@ -96,7 +96,8 @@ defmodule Tidepool.Actor do
     options = check!(operation, options)
     payload = IO.iodata_to_binary(payload)
 
-    with :ok <- available(class), {:ok, call, timeout} <- prepare(class, name, operation, payload, options) do
+    with :ok <- available(class), :ok <- unwaited(class, name) do
+      {call, timeout} = prepare(operation, payload, options)
       ask(class, name, call, timeout)
     end
   end
@@ -108,7 +109,7 @@ defmodule Tidepool.Actor do
     payload = IO.iodata_to_binary(payload)
 
     with :ok <- available(class),
-         {:ok, call, _timeout} <- prepare(class, name, operation, payload, options),
+         {call, _timeout} = prepare(operation, payload, options),
          # Nobody waits, so nobody waits for each other.
          call = %{call | depth: 1, actors: []},
          {:ok, pid} <- enter(class, name, call) do
@@ -244,23 +245,21 @@ defmodule Tidepool.Actor do
     end
   end
 
-  defp prepare(class, name, operation, payload, options) do
-    with :ok <- unwaited(class, name) do
-      {depth, context, timeout} = nested(Nesting.get(), options)
+  defp prepare(operation, payload, options) do
+    {depth, context, timeout} = nested(Nesting.get(), options)
 
-      call = %{
-        operation: operation,
-        payload: payload,
-        deadline: if(timeout == :infinity, do: :infinity, else: now() + timeout),
-        depth: depth,
-        context: context,
-        actors: Nesting.actors(),
-        request_id: options.request_id,
-        create: options.create
-      }
+    call = %{
+      operation: operation,
+      payload: payload,
+      deadline: if(timeout == :infinity, do: :infinity, else: now() + timeout),
+      depth: depth,
+      context: context,
+      actors: Nesting.actors(),
+      request_id: options.request_id,
+      create: options.create
+    }
 
-      {:ok, call, timeout}
-    end
+    {call, timeout}
   end
 
   # An actor answers nothing to those that it waits for itself.

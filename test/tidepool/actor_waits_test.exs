@@ -113,4 +113,11 @@ defmodule Tidepool.ActorWaitsTest do
       assert answer =~ "reason: :deadlock"
     end
   end
+
+  test "an actor may be sent what it does later by a handler that it waits for" do
+    class = class!()
+    handle!({"tidepool", "actor", class}, fn _call -> {:ok, inspect(Actor.cast(class, "alice", "add", "1"))} end)
+    assert {:ok, ":ok"} = Actor.call(class, "alice", "ask", class)
+    assert {:ok, "1"} = Actor.call(class, "alice", "sum")
+  end
 end
