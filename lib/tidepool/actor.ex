@@ -43,7 +43,7 @@ defmodule Tidepool.Actor do
   """
 
   alias Tidepool.{Config, Error, Native, Options}
-  alias Tidepool.Actor.{Line, Modules, Record, Server, Store}
+  alias Tidepool.Actor.{Line, Modules, Record, Server, State, Store}
   alias Tidepool.Host.Nesting
 
   @registry Tidepool.Actor.Registry
@@ -142,7 +142,7 @@ defmodule Tidepool.Actor do
   # An actor that sleeps needs no waking for it, and its class need not be there any more.
   defp erase(class, name) do
     with {:ok, %{awake: false, writes: seq}} <- written(class, name), {:ok, records} <- Store.records() do
-      case Store.commit(records, class, name, {:delete, Server.epoch(), seq}) do
+      case Store.commit(records, class, name, {:delete, State.epoch(), seq}) do
         # It woke meanwhile.
         {:error, :out_of_order, _message} -> delete(class, name)
         {:error, kind, message} -> {:error, Store.error(kind, message, class)}

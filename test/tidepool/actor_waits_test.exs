@@ -3,7 +3,7 @@ defmodule Tidepool.ActorWaitsTest do
   use Tidepool.Case, async: true
 
   alias Tidepool.{Actor, Error}
-  alias Tidepool.Actor.Server
+  alias Tidepool.Actor.{Server, State}
 
   defp class!(options \\ []), do: deploy!("rust", "ledger", Keyword.put_new(options, :actor, true))
 
@@ -58,11 +58,11 @@ defmodule Tidepool.ActorWaitsTest do
   test "a write that finds no room, which is known at once, is not the end of those before it" do
     [one, two] = [make_ref(), make_ref()]
     gate = :queue.from_list([{1, {self(), one}, {:ok, "1"}}, {2, {self(), two}, {:ok, "2"}}])
-    state = %Server{class: "class", name: "alice", options: %{idle: 1_000}, last: 2, pending: 2, gate: gate}
+    state = %State{class: "class", name: "alice", options: %{idle: 1_000}, last: 2, pending: 2, gate: gate}
 
-    {:noreply, state, _idle} = Server.handle_info({:tidepool_committed, 2, {:error, :overloaded, "too many"}}, state)
+    state = State.committed(state, 2, {:error, :overloaded, "too many"})
     refute_received {^one, _answer}
-    {:noreply, _state, _idle} = Server.handle_info({:tidepool_committed, 1, :ok}, state)
+    State.committed(state, 1, :ok)
     assert_received {^one, {:ok, "1"}}
     assert_received {^two, {:error, %Error{reason: :overloaded}}}
   end
@@ -87,7 +87,7 @@ defmodule Tidepool.ActorWaitsTest do
   end
 
   test "an actor that crashes waits for nothing that it may have heard of before" do
-    state = %Server{class: "class", name: "alice", options: %{idle: 1_000}, pending: 1}
+    state = %State{class: "class", name: "alice", options: %{idle: 1_000}, pending: 1}
     ended = Task.async(fn -> Server.terminate({%ArgumentError{}, []}, state) end)
     assert {:ok, :ok} = Task.yield(ended, 5_000) || Task.shutdown(ended)
   end

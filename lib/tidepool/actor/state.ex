@@ -1,0 +1,174 @@
+defmodule Tidepool.Actor.State do
+  @moduledoc """
+  What an actor's process has: its instance, what is written of it and what is about to be, and the gate, where answers wait, in
+  the order of their calls, each for the write with its number. For the process alone, which gets the ends of its writes.
+  """
+
+  require Logger
+
+  alias Tidepool.{Error, Native}
+  alias Tidepool.Actor.{Record, Store}
+
+  # This node's actors have no other owner.
+  @epoch 1
+
+  defstruct [
+    :class,
+    :name,
+    :line,
+    :options,
+    # The instance, and the version of the class that it was last known to be of.
+    :owned,
+    :deployed,
+    # What is written, or about to be; `nil` as long as nothing is. `seq` is its number.
+    :record,
+    seq: 0,
+    # The last write, and answers that wait for theirs: `{id, from, answer}`.
+    last: 0,
+    pending: 0,
+    gate: :queue.new(),
+    # Answers to requests with an id that are about to be written.
+    fresh: %{},
+    # Whether there is something that is not written yet, with the durability `:idle`.
+    flush: nil,
+    calls: 0,
+    last_error: nil,
+    # Bytes of payloads, replies and images since garbage was collected.
+    seen: 0,
+    # Whether nobody has come for an idle time, and yet somebody is in the line.
+    lingered: false
+  ]
+
+  @type t :: %__MODULE__{}
+
+  @typedoc "What a call comes to, and whether that waits for the last write or just for those before it."
+  @type answer :: {:now | :gated, {:ok, binary} | {:error, Error.t()}}
+
+  @doc "The epoch that this node's changes of records have."
+  @spec epoch :: pos_integer
+  def epoch, do: @epoch
+
+  @doc "What is in memory is not what is to go on: the instance is dropped."
+  @spec forget(t) :: t
+  def forget(state), do: %{state | owned: nil, record: nil}
+
+  @doc "Notes bytes that are beside the process's heap."
+  @spec saw(t, binary) :: t
+  def saw(state, bytes), do: %{state | seen: state.seen + byte_size(bytes)}
+
+  @doc "Says in the log what has become of the actor."
+  @spec warn(t, String.t()) :: :ok
+  def warn(state, what),
+    do: Logger.warning("the actor #{state.class}/#{state.name} #{what}", tidepool_function: state.class)
+
+  @doc "Answers whoever called, now or when it is time; `nil` is nobody."
+  @spec answer(t, GenServer.from() | nil, answer) :: t
+  def answer(state, nil, {_when, {:ok, _reply}}), do: state
+
+  def answer(state, nil, {_when, {:error, error}}) do
+    warn(state, "failed in a call that nobody waits for: #{error.message}")
+    state
+  end
+
+  def answer(%{pending: 0} = state, from, {_when, answer}) do
+    GenServer.reply(from, answer)
+    state
+  end
+
+  # Those before it are first, even if it waits for nothing itself.
+  def answer(state, from, {:now, answer}), do: %{state | gate: :queue.in({:now, from, answer}, state.gate)}
+  def answer(state, from, {:gated, answer}), do: %{state | gate: :queue.in({state.last, from, answer}, state.gate)}
+
+  @doc "Has the image written, if it has changed, and values with it. The end of that is for `committed/3`."
+  @spec write(t, [{key :: binary, binary | nil}]) :: {:ok | {:error, Error.t()}, t}
+  def write(state, values) do
+    with {:ok, records} <- Store.records(),
+         {:ok, image} <- image(state.owned) do
+      if image == nil and values == [] and state.seq > 0 do
+        {:ok, state}
+      else
+        seq = state.seq + 1
+        put = {:put, @epoch, seq, nil, Record.write(state.record), image, values}
+        id = Native.commit_record(records, state.class, state.name, put)
+        {:ok, saw(%{state | seq: seq, last: id, pending: state.pending + 1}, image || "")}
+      end
+    else
+      {:error, error} ->
+        {{:error, error}, forget(state)}
+
+      {:error, reason, message, details} ->
+        {{:error, Error.new(reason, message, state.class, details)}, forget(state)}
+    end
+  end
+
+  defp image(owned) do
+    case Native.image(owned) do
+      :large -> changed(Native.image_large(owned))
+      image -> changed(image)
+    end
+  end
+
+  defp changed(:unchanged), do: {:ok, nil}
+  defp changed(image), do: image
+
+  @doc "A write has come to its end."
+  @spec committed(t, id :: pos_integer, :ok | {:error, kind :: atom, message :: String.t()}) :: t
+  def committed(state, id, :ok) do
+    state = %{state | pending: state.pending - 1}
+    fresh = if state.pending == 0, do: %{}, else: state.fresh
+    open(%{state | fresh: fresh}, id)
+  end
+
+  # What was computed on it is not kept either: the writes after it are refused, for they don't follow what there is.
+  def committed(state, id, {:error, kind, message}) do
+    error = Store.error(kind, message, state.class)
+    warn(state, "was not written, and is as it was before: #{message}")
+    # One that found no room is told of at once, when those before it may still be on their way.
+    failed = fn
+      {^id, from, _answer} -> [{:now, from, {:error, error}}]
+      _other -> true
+    end
+
+    open(forget(%{state | pending: state.pending - 1, fresh: %{}, gate: :queue.filter(failed, state.gate)}), 0)
+  end
+
+  # Lets answers out that wait for the write with this number, or one before it, and those between it and the next.
+  defp open(state, id) do
+    case :queue.peek(state.gate) do
+      {:value, {waits, from, answer}} when waits == :now or waits <= id ->
+        GenServer.reply(from, answer)
+        open(%{state | gate: :queue.drop(state.gate)}, id)
+
+      _later_or_none ->
+        state
+    end
+  end
+
+  @doc "Waits for all writes."
+  @spec settled(t) :: t
+  def settled(%{pending: 0} = state), do: state
+
+  def settled(state) do
+    receive do
+      {:tidepool_committed, id, outcome} -> state |> committed(id, outcome) |> settled()
+    end
+  end
+
+  @doc "Waits until all is written that there is."
+  @spec written(t) :: {:ok, t} | {:error, Error.t(), t}
+  def written(state) do
+    if state.flush, do: Process.cancel_timer(state.flush)
+
+    with {:dirty, true} <- {:dirty, state.flush != nil and state.owned != nil},
+         {:ok, state} <- write(%{state | flush: nil}, []) do
+      state = settled(state)
+      # A write that failed has dropped the instance.
+      if state.owned,
+        do: {:ok, state},
+        else: {:error, Error.new(:no_store, "the last write failed", state.class), state}
+    else
+      {:dirty, false} -> {:ok, settled(%{state | flush: nil})}
+      {{:error, error}, state} -> {:error, error, state}
+    end
+  end
+end

@@ -1,0 +1,84 @@
+defmodule Tidepool.Actor.Waking do
+  @moduledoc "From what is written of an actor to an instance of it."
+
+  alias Tidepool.{Error, Native}
+  alias Tidepool.Actor.{Modules, Record, State, Store}
+
+  @doc """
+  The actor with an instance that its class, as it is deployed now, may run; `create` says whether one is made that there has not been.
+  """
+  @spec loaded(State.t(), create :: boolean) :: {:ok, State.t()} | {:error, Error.t(), State.t()}
+  def loaded(%{owned: nil} = state, create) do
+    with {:ok, state} <- known(State.settled(state), create), do: {:ok, state}
+  end
+
+  def loaded(state, create) do
+    # The class may have been removed meanwhile, or be none any more. An instance has the limits that it was made with.
+    with false <- Modules.deployed?(state.class, state.deployed),
+         {:ok, _function} <- Modules.class(state.class),
+         {:ok, state} <- State.written(state) do
+      loaded(State.forget(state), create)
+    else
+      true -> {:ok, state}
+      {:error, error} -> {:error, error, state}
+      {:error, error, state} -> {:error, error, state}
+    end
+  end
+
+  @doc "The actor with what is written of it; for one whose class may be gone."
+  @spec known(State.t(), create :: boolean) :: {:ok, State.t()} | {:error, Error.t(), State.t()}
+  def known(%{record: nil} = state, create) do
+    with {:ok, records} <- Store.records(),
+         {:ok, found} <- Native.read_record(records, state.class, state.name) do
+      begin(found, create, state)
+    else
+      {:error, kind, message} -> {:error, Store.error(kind, message, state.class), state}
+      {:error, error} -> {:error, error, state}
+    end
+  end
+
+  def known(state, _create), do: {:ok, state}
+
+  defp begin(nil, false, state) do
+    message = "no actor is called #{state.class}/#{state.name}"
+    {:error, Error.new(:unknown_actor, message, state.class), state}
+  end
+
+  defp begin(nil, true, state) do
+    with {:ok, {function, native}} <- Modules.newest(state.class) do
+      record = %Record{sha256: function.sha256, version: function.version, created_at: System.system_time(:millisecond)}
+      own(%{state | record: record, seq: 0}, {function, native}, nil)
+    else
+      {:error, error} -> {:error, error, state}
+    end
+  end
+
+  defp begin({_epoch, seq, _alarm_at, head, image}, _create, state) do
+    with {:ok, record} <- Record.read(head),
+         {:ok, loaded} <- Modules.of(state.class, record.sha256) do
+      own(%{state | record: record, seq: seq}, loaded, image)
+    else
+      :error ->
+        message = "a later version of Tidepool wrote the record of #{state.class}/#{state.name}: start that one"
+        {:error, Error.new(:no_store, message, state.class), state}
+
+      {:error, error} ->
+        {:error, error, state}
+    end
+  end
+
+  defp own(state, {function, native}, image) do
+    case Native.own(native, image) do
+      {:ok, owned} ->
+        if state.options != function.actor, do: told(state, function.actor)
+        {:ok, %{state | owned: owned, deployed: function.version, options: function.actor}}
+
+      {:error, reason, message, details} ->
+        {:error, Error.new(reason, message, state.class, details), State.forget(state)}
+    end
+  end
+
+  # Those who call it look there how many may wait.
+  defp told(%{class: class, name: name, line: line}, options),
+    do: Registry.update_value(Tidepool.Actor.Registry, {class, name}, fn _before -> {line, options} end)
+end
