@@ -44,6 +44,7 @@ defmodule Tidepool.Actor do
 
   alias Tidepool.{Config, Error, Native, Options}
   alias Tidepool.Actor.{Line, Modules, Record, Server, State, Store}
+  alias Tidepool.Function.Spec
   alias Tidepool.Host.Nesting
 
   @registry Tidepool.Actor.Registry
@@ -183,13 +184,13 @@ defmodule Tidepool.Actor do
   @spec list(String.t(), from :: String.t() | nil, limit :: pos_integer) ::
           {:ok, [listed], next :: String.t() | nil} | {:error, Error.t()}
   def list(class, from \\ nil, limit \\ @page) do
-    with :ok <- available(class), {:ok, records} <- Store.existing() do
+    with :ok <- available(class), true <- Spec.name?(class), {:ok, records} <- Store.existing() do
       case Native.list_records(records, class, from, limit) do
         {:ok, rows, next} -> {:ok, Enum.map(rows, &listed(class, &1)), next}
         {:error, kind, message} -> {:error, Store.error(kind, message, class)}
       end
     else
-      :none -> {:ok, [], nil}
+      none when none in [false, :none] -> {:ok, [], nil}
       {:error, error} -> {:error, error}
     end
   end
@@ -219,13 +220,18 @@ defmodule Tidepool.Actor do
 
   defp addressed(class, name) do
     with :ok <- available(class) do
-      if name?(name) do
-        :ok
-      else
-        message =
-          "an actor's name has 1 to #{@name_bytes} bytes of UTF-8 without control characters, unlike #{Options.show(name)}"
+      cond do
+        not Spec.name?(class) ->
+          {:error, Error.new(:not_deployed, "no function is deployed as #{Options.show(class)}")}
 
-        {:error, Error.new(:invalid_option, message, class)}
+        name?(name) ->
+          :ok
+
+        true ->
+          message =
+            "an actor's name has 1 to #{@name_bytes} bytes of UTF-8 without control characters, unlike #{Options.show(name)}"
+
+          {:error, Error.new(:invalid_option, message, class)}
       end
     end
   end

@@ -47,6 +47,12 @@ defmodule Tidepool.ActorTest do
       assert {:ok, "2"} = Actor.call(class, "alice", "add", "1")
     end
 
+    test "that is looked at all the time goes to sleep as one that is not" do
+      class = class!(actor: [idle: 50])
+      assert {:ok, "1"} = Actor.call(class, "alice", "add", "1")
+      eventually(fn -> match?({:ok, %{awake: false}}, Actor.info(class, "alice")) end)
+    end
+
     test "that falls asleep all the time loses no call" do
       class = class!(actor: [idle: 1])
 
@@ -285,6 +291,13 @@ defmodule Tidepool.ActorTest do
             fn -> Actor.cast(class, "a", "sum", "", timeout: -1) end
           ],
           do: assert_raise(ArgumentError, wrong)
+
+      for class <- ["", <<255>>, "a/b"] do
+        assert {:error, %Error{reason: :not_deployed}} = Actor.call(class, "a", "sum")
+        assert {:error, %Error{reason: :not_deployed}} = Actor.info(class, "a")
+        assert {:error, %Error{reason: :not_deployed}} = Actor.delete(class, "a")
+        assert {:ok, [], nil} = Actor.list(class)
+      end
 
       for name <- ["", "a\0", String.duplicate("a", 513), <<255>>, :alice] do
         assert {:error, %Error{reason: :invalid_option}} = Actor.call(class, name, "sum")

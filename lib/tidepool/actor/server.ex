@@ -18,6 +18,8 @@ defmodule Tidepool.Actor.Server do
 
   # Garbage is collected after so many bytes that are beside the heap.
   @collected_bytes 262_144
+  # How long somebody is waited for who has stepped into the line and sent nothing.
+  @lingering_ms 5_000
 
   @typedoc """
   A call: `deadline` in ms of the VM's monotonic time, or `:infinity`; `actors` are those that wait for it.
@@ -45,20 +47,20 @@ defmodule Tidepool.Actor.Server do
     Process.flag(:message_queue_data, :off_heap)
     # So that what is not written yet is, when the node is stopped in order.
     Process.flag(:trap_exit, true)
-    {:ok, %State{class: class, name: name, line: line, options: options}, options.idle}
+    {:ok, %State{class: class, name: name, line: line, options: options, called_at: now()}, options.idle}
   end
 
   @impl true
   def handle_call({:call, call}, from, state) do
     Line.leave(state.line, byte_size(call.payload))
-    {answer, state} = serve(call, %{state | lingered: false})
-    state |> State.answer(from, answer) |> go_on()
+    {answer, state} = serve(call, state)
+    state |> State.answer(from, answer) |> called() |> go_on()
   end
 
   def handle_call(:info, _from, state) do
     case Waking.loaded(state, false) do
-      {:ok, state} -> {:reply, {:ok, info(state)}, state, state.options.idle}
-      {:error, error, state} -> {:reply, {:error, error}, state, state.options.idle}
+      {:ok, state} -> {:reply, {:ok, info(state)}, state, left(state)}
+      {:error, error, state} -> {:reply, {:error, error}, state, left(state)}
     end
   end
 
@@ -92,8 +94,8 @@ defmodule Tidepool.Actor.Server do
   @impl true
   def handle_cast({:cast, call}, state) do
     Line.leave(state.line, byte_size(call.payload))
-    {answer, state} = serve(call, %{state | lingered: false})
-    state |> State.answer(nil, answer) |> go_on()
+    {answer, state} = serve(call, state)
+    state |> State.answer(nil, answer) |> called() |> go_on()
   end
 
   @impl true
@@ -110,9 +112,9 @@ defmodule Tidepool.Actor.Server do
   def handle_info(:timeout, state) do
     case State.written(state) do
       {:ok, state} ->
-        if Line.close(state.line, state.lingered),
+        if Line.close(state.line, lingered?(state)),
           do: {:stop, asleep(state), state},
-          else: {:noreply, %{state | lingered: true}, state.options.idle}
+          else: {:noreply, %{state | lingers_since: state.lingers_since || now()}, state.options.idle}
 
       {:error, error, state} ->
         State.warn(state, "could not be written before it goes to sleep: #{error.message}")
@@ -143,7 +145,16 @@ defmodule Tidepool.Actor.Server do
   defp go_on(%{seen: seen, pending: 0} = state) when seen > @collected_bytes,
     do: {:noreply, %{state | seen: 0}, {:continue, :collect}}
 
-  defp go_on(state), do: {:noreply, state, state.options.idle}
+  defp go_on(state), do: {:noreply, state, left(state)}
+
+  defp called(state), do: %{state | called_at: now(), lingers_since: nil}
+
+  # Until it has not been called for its idle time: whoever looks at it, or what it has written, keeps it awake no longer.
+  defp left(state), do: max(state.called_at + state.options.idle - now(), 0)
+
+  # Whoever was killed on the way never comes.
+  defp lingered?(%{lingers_since: nil}), do: false
+  defp lingered?(%{lingers_since: since}), do: now() - since > @lingering_ms
 
   # Whoever has come meanwhile is served here, by what is written.
   defp ended(state) do

@@ -35,8 +35,9 @@ defmodule Tidepool.Actor.State do
     last_error: nil,
     # Bytes of payloads, replies and images since garbage was collected.
     seen: 0,
-    # Whether nobody has come for an idle time, and yet somebody is in the line.
-    lingered: false
+    # When it was called last, and since when somebody is in the line who does not come, in ms of the VM's monotonic time.
+    called_at: 0,
+    lingers_since: nil
   ]
 
   @type t :: %__MODULE__{}

@@ -36,7 +36,7 @@ pub enum StoreError {
         links: usize,
     },
     /// What was read is not what was written.
-    #[error("{what} of {key} is damaged: restore the file from a backup, or delete the record")]
+    #[error("{what} of {key} is damaged: restore the file of records from a backup")]
     Damaged {
         /// Whose record it is, or was asked for.
         key: Key,
