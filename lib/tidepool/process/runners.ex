@@ -2,7 +2,7 @@ defmodule Tidepool.Process.Runners do
   @moduledoc """
   Drives processes of guests that wait, when they are due or were woken: a runner for each run queue of the native library.
 
-  A driver whose guest computes little sleeps on without a timer meanwhile (`native/tidepool_nif/src/function/run_queue.rs`). A
+  A driver whose guest computes little sleeps on without a timer meanwhile (`native/tidepool_core/src/slice/run_queue.rs`). A
   runner that ends is replaced, and the queue is as it was.
   """
 
