@@ -35,8 +35,8 @@ defmodule TidepoolWeb.ProcessesTest do
     assert Enum.any?(stack, &(&1 =~ "puppet")), inspect(stack)
     assert {200, _headers, %{"processes" => [%{"current_function" => ^current}]}} = listed(name)
 
-    # It tells, for ever.
-    Puppets.ask(puppet, ?F)
+    # It computes, for ever.
+    Puppets.ask(puppet, ?@)
 
     eventually(fn ->
       {200, _headers, process} = curl("/processes/#{program}.1")

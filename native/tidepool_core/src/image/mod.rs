@@ -1,6 +1,6 @@
 //! Images of instances: what of one is not as in a new instance of its module, as bytes that are kept and read again.
 //!
-//! An image holds the memory where it differs from [`Declared`], which is the same on every node, and the mutable globals. It says of
+//! An image holds the memory where it differs from [`declared::Declared`], which is the same on every node, and the mutable globals. It says of
 //! which module it is, by the hash that the catalog has, too. Bytes that are read are a stranger's: a damaged image is an
 //! [`ImageError`], and so is another module's.
 

@@ -86,6 +86,9 @@ fn obey(master: i64) -> bool {
             b'F' => loop {
                 tell(master, told::DONE, 0);
             },
+            b'@' => loop {
+                std::hint::spin_loop();
+            },
             b'A' => spawn_and_spawn(master),
             b'I' => distributed::node_id(),
             b'Q' => u64::from(distributed::nodes_count()),
