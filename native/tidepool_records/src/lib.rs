@@ -7,7 +7,7 @@
 //! # What is damaged is not believed
 //!
 //! SQLite trusts the pages that it reads. So each row has a mark, a keyed digest of all that is in it, and each image is part of its
-//! record's ([`mark`]). Rows that can't be found any more would look as if there had never been any: each of [`SHARDS`] shards has
+//! record's (`mark.rs`). Rows that can't be found any more would look as if there had never been any: each of [`SHARDS`] shards has
 //! the number of its records and the sum of their marks, and who asks for a record that is not there has the whole shard checked.
 //! Either way the answer is [`StoreError::Damaged`].
 //!
