@@ -394,19 +394,13 @@ defmodule Tidepool.Actor do
 
   defp written(class, name) do
     with {:ok, records} <- Store.existing(),
-         {:ok, {_epoch, seq, _alarm_at, head, _image}} <- Native.read_record(records, class, name),
-         {:ok, record} <- Record.read(head) do
+         {:ok, {_epoch, seq, _alarm_at, head, _image}} <- Store.read(records, class, name, class),
+         {:ok, record} <- Record.read(head, class, name) do
       known = Map.take(record, [:version, :sha256, :created_at])
       {:ok, Map.merge(known, %{class: class, name: name, node: node(), awake: false, writes: seq})}
     else
       none when none in [:none, {:ok, nil}] ->
         {:error, Error.new(:unknown_actor, "no actor is called #{class}/#{name}", class)}
-
-      :error ->
-        {:error, Error.new(:no_store, "a later version of Tidepool wrote the record of #{class}/#{name}", class)}
-
-      {:error, kind, message} ->
-        {:error, Store.error(kind, message, class)}
 
       {:error, error} ->
         {:error, error}

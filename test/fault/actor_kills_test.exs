@@ -25,7 +25,7 @@ defmodule Tidepool.Fault.ActorKillsTest do
           File.write!(diary, "")
           os_pid = Peer.call(peer, System, :pid, [])
           Peer.call(peer, ActorLoad, :start, ["ledger", @actors, turn, diary])
-          kill(peer, os_pid, :rand.uniform(@longest_wait_ms))
+          Peer.kill_after!(peer, os_pid, :rand.uniform(@longest_wait_ms))
           ActorLoad.read(answered, diary)
       end
 
@@ -47,16 +47,5 @@ defmodule Tidepool.Fault.ActorKillsTest do
       {:error, %{reason: :unknown_actor}} ->
         assert [] == ActorLoad.of(answered, actor)
     end
-  end
-
-  defp kill(%Peer{pid: pid}, os_pid, wait_ms) do
-    monitor = Process.monitor(pid)
-
-    receive do
-    after
-      wait_ms -> {_output, 0} = System.cmd("kill", ["-KILL", os_pid])
-    end
-
-    assert_receive {:DOWN, ^monitor, :process, ^pid, _reason}, 10_000
   end
 end

@@ -48,26 +48,15 @@ defmodule Tidepool.Fault.SigkillTest do
     File.write!(diary, "")
     os_pid = Peer.call(peer, System, :pid, [])
     Peer.call(peer, FaultStream, :start, ["victim", version + 1, diary])
-    kill(peer, os_pid, :rand.uniform(@longest_wait_ms) - 1)
+    Peer.kill_after!(peer, os_pid, :rand.uniform(@longest_wait_ms) - 1)
   end
 
   defp kill_during_start(data) do
     peer = Peer.boot!(data: data)
     os_pid = Peer.call(peer, System, :pid, [])
     starter = spawn(fn -> catch_exit(Peer.start_application(peer)) end)
-    kill(peer, os_pid, :rand.uniform(@longest_start_ms) - 1)
+    Peer.kill_after!(peer, os_pid, :rand.uniform(@longest_start_ms) - 1)
     Process.exit(starter, :kill)
-  end
-
-  defp kill(%Peer{pid: pid}, os_pid, wait_ms) do
-    monitor = Process.monitor(pid)
-
-    receive do
-    after
-      wait_ms -> {_output, 0} = System.cmd("kill", ["-KILL", os_pid])
-    end
-
-    assert_receive {:DOWN, ^monitor, :process, ^pid, _reason}, 10_000
   end
 
   # Everything is there, answers, and has the bytes that it says it has. Returns the version of the victim.

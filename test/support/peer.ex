@@ -82,6 +82,22 @@ defmodule Tidepool.Peer do
     :ok
   end
 
+  @doc "Kills the node's process, whose number `System.pid/0` said there, with SIGKILL after so many ms, and waits for its end."
+  def kill_after!(%__MODULE__{pid: pid}, os_pid, wait_ms) do
+    monitor = Process.monitor(pid)
+
+    receive do
+    after
+      wait_ms -> {_output, 0} = System.cmd("kill", ["-KILL", os_pid])
+    end
+
+    receive do
+      {:DOWN, ^monitor, :process, ^pid, _reason} -> :ok
+    after
+      10_000 -> raise "a node that was killed did not end"
+    end
+  end
+
   @doc "Calls a function there. What it raises is raised here."
   def call(%__MODULE__{pid: pid}, module, function, arguments) do
     :peer.call(pid, module, function, arguments, @call_ms)

@@ -126,7 +126,7 @@ defmodule Tidepool.Actor.Modules do
 
   defp keep(%{name: name, sha256: sha256}) do
     with {:ok, records} <- Store.records(),
-         {:ok, nil} <- Native.read_record(records, @class, sha256),
+         {:ok, nil} <- Store.read(records, @class, sha256, name),
          {:ok, wasm} <- BlobStore.fetch(Catalog.blobs(), sha256),
          :ok <- Store.commit(records, @class, sha256, {:put, 1, 1, nil, name, wasm, []}) do
       :ok
@@ -139,15 +139,12 @@ defmodule Tidepool.Actor.Modules do
 
   defp load(%{name: name, sha256: sha256} = function) do
     with {:ok, records} <- Store.records(),
-         {:ok, {_epoch, _seq, _alarm_at, _head, wasm}} <- Native.read_record(records, @class, sha256),
+         {:ok, {_epoch, _seq, _alarm_at, _head, wasm}} <- Store.read(records, @class, sha256, name),
          {:ok, native} <- Loader.beside(wasm, function) do
       {:ok, {function, native}}
     else
       {:ok, nil} ->
         {:error, Error.new(:no_store, "the module #{sha256} that its actors run is not among the records", name)}
-
-      {:error, kind, message} ->
-        {:error, Store.error(kind, message, name)}
 
       {:error, error} ->
         {:error, error}

@@ -4,6 +4,8 @@ defmodule Tidepool.Actor.Record do
   an id.
   """
 
+  alias Tidepool.Error
+
   # Ids of requests whose answers are kept.
   @answers 64
   @format 1
@@ -27,9 +29,16 @@ defmodule Tidepool.Actor.Record do
   def write(%__MODULE__{} = record),
     do: :erlang.term_to_binary({@format, record.sha256, record.version, record.created_at, record.requests})
 
-  @doc "Of bytes; `:error` when a later version wrote them."
-  @spec read(binary) :: {:ok, t} | :error
-  def read(bytes) do
+  @doc "Of an actor's bytes. An error says that a later version wrote them."
+  @spec read(binary, class :: String.t(), name :: String.t()) :: {:ok, t} | {:error, Error.t()}
+  def read(bytes, class, name) do
+    with :error <- read(bytes) do
+      message = "a later version of Tidepool wrote the record of #{class}/#{name}: start that one"
+      {:error, Error.new(:no_store, message, class)}
+    end
+  end
+
+  defp read(bytes) do
     case :erlang.binary_to_term(bytes, [:safe]) do
       {@format, sha256, version, created_at, requests} ->
         {:ok, %__MODULE__{sha256: sha256, version: version, created_at: created_at, requests: requests}}

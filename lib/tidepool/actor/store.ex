@@ -40,6 +40,22 @@ defmodule Tidepool.Actor.Store do
     ArgumentError -> {:error, restarting(nil)}
   end
 
+  @typedoc "A record, but for its values; `image` is `nil` when nothing was written of its memory."
+  @type record :: {
+          epoch :: non_neg_integer,
+          seq :: pos_integer,
+          alarm_at :: integer | nil,
+          head :: binary,
+          image :: binary | nil
+        }
+
+  @doc "Reads a record; an error is one of the class `told`."
+  @spec read(Native.records(), String.t(), String.t(), told :: String.t()) ::
+          {:ok, record | nil} | {:error, Error.t()}
+  def read(records, class, name, told) do
+    with {:error, kind, message} <- Native.read_record(records, class, name), do: {:error, error(kind, message, told)}
+  end
+
   @doc "Makes a change of a record, and waits until it is on disk."
   @spec commit(Native.records(), String.t(), String.t(), Native.change()) ::
           :ok | {:error, kind :: atom, message :: String.t()}

@@ -29,10 +29,9 @@ defmodule Tidepool.Actor.Waking do
   @spec known(State.t(), create :: boolean) :: {:ok, State.t()} | {:error, Error.t(), State.t()}
   def known(%{record: nil} = state, create) do
     with {:ok, records} <- Store.records(),
-         {:ok, found} <- Native.read_record(records, state.class, state.name) do
+         {:ok, found} <- Store.read(records, state.class, state.name, state.class) do
       begin(found, create, state)
     else
-      {:error, kind, message} -> {:error, Store.error(kind, message, state.class), state}
       {:error, error} -> {:error, error, state}
     end
   end
@@ -54,16 +53,11 @@ defmodule Tidepool.Actor.Waking do
   end
 
   defp begin({_epoch, seq, _alarm_at, head, image}, _create, state) do
-    with {:ok, record} <- Record.read(head),
+    with {:ok, record} <- Record.read(head, state.class, state.name),
          {:ok, loaded} <- Modules.of(state.class, record.sha256) do
       own(%{state | record: record, seq: seq}, loaded, image)
     else
-      :error ->
-        message = "a later version of Tidepool wrote the record of #{state.class}/#{state.name}: start that one"
-        {:error, Error.new(:no_store, message, state.class), state}
-
-      {:error, error} ->
-        {:error, error, state}
+      {:error, error} -> {:error, error, state}
     end
   end
 
