@@ -115,7 +115,7 @@ defmodule Tidepool.TelemetryTest do
     assert %{duration: _, reply_bytes: 7} = stopped
   end
 
-  test "a host call that is not answered in time has a stop that says so", %{peer: peer} do
+  test "a host call that is not answered in time has a stop that says so", %{peer: peer, latch: latch} do
     call = ["hello_world", "host", "host/latch/x\n", [timeout: 20]]
     assert {:error, %Error{reason: :timeout}} = Peer.call(peer, Tidepool, :call, call)
 
@@ -123,6 +123,8 @@ defmodule Tidepool.TelemetryTest do
              names(events = take(peer))
 
     assert {_, %{reply_bytes: 0}, %{result: :timeout}} = Enum.at(events, 2)
+    # It would be taken for the next test's.
+    assert Peer.call(peer, Latch, :release, [latch]) == 1
   end
 
   test "a call that waited for an instance has a queue event, and its queue time is that wait", context do
