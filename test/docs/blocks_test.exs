@@ -44,6 +44,7 @@ defmodule Tidepool.Docs.BlocksTest do
         "docs/embedding.md",
         "docs/processes.md",
         "docs/files.md",
+        "docs/actors.md",
         "docs/configuration.md"
       ] do
     test "what #{document} shows is what happens" do
