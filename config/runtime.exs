@@ -25,6 +25,9 @@ data = Path.join(System.get_env("RELEASE_ROOT") || Path.dirname(__DIR__), "data"
 settings = [
   port: integer.("PORT"),
   address: System.get_env("TIDEPOOL_ADDRESS"),
+  tls_cert: System.get_env("TIDEPOOL_TLS_CERT"),
+  tls_key: System.get_env("TIDEPOOL_TLS_KEY"),
+  tls_clients: System.get_env("TIDEPOOL_TLS_CLIENTS"),
   token: System.get_env("TIDEPOOL_TOKEN"),
   hosts: System.get_env("TIDEPOOL_HOSTS"),
   proxies: System.get_env("TIDEPOOL_PROXIES"),

@@ -17,6 +17,19 @@ defmodule Tidepool.Config do
       doc: "IP address to listen on. Anything but loopback needs a token."
     ],
     port: [type: {:integer, 0, 65_535}, default: 4000, doc: "TCP port to listen on; 0 takes a free one."],
+    tls_cert: [
+      type: :string,
+      default: nil,
+      doc:
+        "file with the node's certificate, and those between it and one that clients know, in PEM; with it the edge speaks TLS. " <>
+          "A file that is replaced is read again."
+    ],
+    tls_key: [type: :string, default: nil, doc: "file with the certificate's private key, in PEM, without a password."],
+    tls_clients: [
+      type: :string,
+      default: nil,
+      doc: "file with certificates, in PEM: each client has to have one that one of these vouches for."
+    ],
     token: [
       type: {:check, &__MODULE__.token?/1, "printable ASCII without spaces"},
       default: nil,
@@ -275,7 +288,8 @@ defmodule Tidepool.Config do
   @spec check(keyword) :: {:ok, t} | {:error, Error.t()}
   def check(settings) do
     with {:ok, config} <- Tidepool.Options.check(settings, @schema, "the setting"),
-         :ok <- guarded(config) do
+         :ok <- guarded(config),
+         :ok <- paired(config) do
       {:ok,
        %{
          config
@@ -359,6 +373,21 @@ defmodule Tidepool.Config do
   end
 
   defp guarded(_config), do: :ok
+
+  defp paired(%{tls_cert: cert, tls_key: key, tls_clients: clients}) do
+    cond do
+      cert == nil != (key == nil) ->
+        missing = if cert, do: "tls_key", else: "tls_cert"
+        {:error, Error.new(:invalid_option, "a certificate and its key go together: set #{missing}, too")}
+
+      cert == nil and clients != nil ->
+        {:error,
+         Error.new(:invalid_option, "tls_clients is for an edge that speaks TLS: set tls_cert and tls_key, too")}
+
+      true ->
+        :ok
+    end
+  end
 
   defp loopback?({127, _, _, _}), do: true
   defp loopback?({0, 0, 0, 0, 0, 0, 0, 1}), do: true

@@ -485,7 +485,8 @@ defmodule Tidepool.Native do
   `{:tidepool_refused, request, reason, peer, left_out}` for some of the requests that the edge has refused.
 
   The setting `endpoints` are the rows of the edge's table: maps with `handler` (a module), `method`, `path`, `guarded`, `observes`,
-  `query`, `headers`, `body` (`:nothing`, `{:whole, bytes}` or `{:pieces, bytes}`) and `places` (a number or `nil`).
+  `query`, `headers`, `body` (`:nothing`, `{:whole, bytes}` or `{:pieces, bytes}`) and `places` (a number or `nil`). `tls` is an
+  `t:identity/0`, or `nil` for HTTP in the clear.
   """
   @spec http_start(runtime, map, [pid]) ::
           {:ok, server, :inet.port_number()} | {:error, atom, message :: binary}
@@ -542,6 +543,13 @@ defmodule Tidepool.Native do
   """
   @spec http_read(body) :: {:data, binary} | :done | {:error, reason :: binary} | :later
   def http_read(_body), do: :erlang.nif_error(:not_loaded)
+
+  @typedoc "The contents of PEM files: the server's certificates and their key, and those that clients' certificates are of."
+  @type identity :: {certificates :: binary, key :: binary, clients :: binary | nil}
+
+  @doc "Has connections that are still to come see this certificate; an edge that speaks no TLS goes on without."
+  @spec http_identify(server, identity) :: :ok | {:error, message :: binary}
+  def http_identify(_server, _identity), do: :erlang.nif_error(:not_loaded)
 
   @doc "Stops the edge in order; the caller gets `{:tidepool_drained, finished, cut}`."
   @spec http_drain(server, non_neg_integer) :: :ok

@@ -9,6 +9,7 @@ defmodule TidepoolWeb.Listener do
   require Logger
 
   alias Tidepool.{Config, Engine, Error, Native}
+  alias TidepoolWeb.Identity
 
   # Time that the edge may take over the drain limit, to cut what is left.
   @grace_ms 10_000
@@ -35,23 +36,29 @@ defmodule TidepoolWeb.Listener do
     end
   end
 
+  @doc "Has connections that are still to come see another certificate."
+  @spec identify(Native.identity()) :: :ok | {:error, message :: String.t()}
+  def identify(identity) do
+    case :persistent_term.get(__MODULE__, nil) do
+      nil -> {:error, "there is no edge"}
+      server -> Native.http_identify(server, identity)
+    end
+  end
+
   @impl true
   def init({config, dispatchers, endpoints}) do
     Process.flag(:trap_exit, true)
     stop_predecessor()
 
-    case Native.http_start(
-           Engine.runtime(),
-           native(config, endpoints, Engine.machine()),
-           Enum.map(dispatchers, &Process.whereis/1)
-         ) do
-      {:ok, server, port} ->
-        :persistent_term.put(__MODULE__, server)
-        Logger.info("Tidepool listens on http://#{host(config.address)}:#{port}")
-        {:ok, %{server: server, port: port, drain: config.drain}}
-
-      {:error, _reason, message} ->
-        {:stop, Error.new(:listen, message)}
+    with {:ok, identity} <- Identity.read(config),
+         settings = config |> native(endpoints, Engine.machine()) |> Map.put(:tls, identity),
+         {:ok, server, port} <- Native.http_start(Engine.runtime(), settings, Enum.map(dispatchers, &Process.whereis/1)) do
+      :persistent_term.put(__MODULE__, server)
+      Logger.info("Tidepool listens on #{if identity, do: "https", else: "http"}://#{host(config.address)}:#{port}")
+      {:ok, %{server: server, port: port, drain: config.drain}}
+    else
+      {:error, _reason, message} -> {:stop, Error.new(:listen, message)}
+      {:error, message} -> {:stop, Error.new(:listen, message)}
     end
   end
 

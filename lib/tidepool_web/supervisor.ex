@@ -1,7 +1,7 @@
 defmodule TidepoolWeb.Supervisor do
   @moduledoc """
-  The HTTP edge: the ring of events, dispatchers, which run each request in a process of its own, and the listener in front of
-  them.
+  The HTTP edge: the ring of events, whoever looks at the certificate, dispatchers, which run each request in a process of its
+  own, and the listener in front of them.
 
   The listener starts last and stops first: it drains before its dispatchers go. When a dispatcher dies the listener is
   restarted with it, because it holds the dispatchers' pids.
@@ -9,7 +9,7 @@ defmodule TidepoolWeb.Supervisor do
 
   use Supervisor
 
-  alias TidepoolWeb.{Dispatcher, EventRing, Listener, Router}
+  alias TidepoolWeb.{Dispatcher, EventRing, Listener, Renewal, Router}
 
   @doc false
   def start_link(config), do: Supervisor.start_link(__MODULE__, config, name: __MODULE__)
@@ -19,8 +19,8 @@ defmodule TidepoolWeb.Supervisor do
     dispatchers = for index <- 1..System.schedulers_online(), do: Dispatcher.name(index)
     children = Enum.map(dispatchers, &Supervisor.child_spec({Dispatcher, &1}, id: &1))
 
-    Supervisor.init([EventRing | children] ++ [{Listener, {config, dispatchers, Router.endpoints()}}],
-      strategy: :one_for_all
-    )
+    listener = {Listener, {config, dispatchers, Router.endpoints()}}
+    # Before the listener, so that no change of the files is missed between the two.
+    Supervisor.init([EventRing, {Renewal, config} | children] ++ [listener], strategy: :one_for_all)
   end
 end

@@ -82,6 +82,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     http_write: [:stream, :binary],
     http_finish: [:stream],
     http_read: [:body],
+    http_identify: [:server, :identity],
     http_drain: [:server, :number],
     http_stats: [:server]
   }
@@ -117,6 +118,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
       body: body,
       records: FaultNative.records(),
       owned: FaultNative.owned(function),
+      identity: {"", "", nil},
       change: {:put, 1, 1, nil, "", nil, []},
       content_type: :text,
       pid: self(),

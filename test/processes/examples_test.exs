@@ -1,10 +1,8 @@
-Code.require_file("certificates.exs", __DIR__)
-
 defmodule Tidepool.Processes.ExamplesTest do
   # The examples of the crate `lunatic`, as whoever knows them expects them to run.
   use Tidepool.Case, async: true
 
-  import Tidepool.Processes.Certificates
+  import Tidepool.Certificates
   import Tidepool.ProgramClient
 
   alias Tidepool.{Error, LunaticSuite}

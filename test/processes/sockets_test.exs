@@ -1,10 +1,8 @@
-Code.require_file("certificates.exs", __DIR__)
-
 defmodule Tidepool.Processes.SocketsTest do
   # Programs with sockets, and peers of this VM: what is served, what ends a socket, and what is not granted.
   use Tidepool.Case, async: true
 
-  import Tidepool.Processes.Certificates
+  import Tidepool.Certificates
   import Tidepool.ProgramClient
 
   alias Tidepool.Error

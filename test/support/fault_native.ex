@@ -47,6 +47,7 @@ defmodule Tidepool.FaultNative do
   @edge %{
     address: "127.0.0.1",
     port: 0,
+    tls: nil,
     token: nil,
     hosts: [],
     proxies: [],

@@ -10,6 +10,10 @@ defmodule Mix.Tasks.Tidepool.Cluster do
   Has all nodes forget one that is lost for good; if the asked one has a token, with that in `TIDEPOOL_TOKEN`:
 
       mix tidepool.cluster forget tidepool@10.0.0.9 --url http://10.0.0.1:4000
+
+  With `https` the node's certificate is checked, by those that the system knows, or by those of a file in PEM:
+
+      mix tidepool.cluster --url https://tide.example:4000 --cacert roots.pem
   """
 
   use Mix.Task
@@ -19,40 +23,53 @@ defmodule Mix.Tasks.Tidepool.Cluster do
 
   @impl true
   def run(arguments) do
-    {options, others} = OptionParser.parse!(arguments, strict: [url: :string])
+    {options, others} = OptionParser.parse!(arguments, strict: [url: :string, cacert: :string])
     Mix.Task.run("app.config")
     url = options |> Keyword.get(:url, @url) |> String.trim_trailing("/")
 
     case others do
       [] ->
-        case ask(:get, "#{url}/cluster", []) do
+        case ask(:get, "#{url}/cluster", [], options[:cacert]) do
           {:ok, status} -> IO.puts(render(status))
           {:error, text} -> Mix.raise("#{url} does not say how its cluster is: #{text}")
         end
 
       ["forget", node] ->
-        case ask(:delete, "#{url}/cluster/nodes/#{URI.encode(node)}", authorization(System.get_env("TIDEPOOL_TOKEN"))) do
+        headers = authorization(System.get_env("TIDEPOOL_TOKEN"))
+
+        case ask(:delete, "#{url}/cluster/nodes/#{URI.encode(node)}", headers, options[:cacert]) do
           {:ok, _forgotten} -> IO.puts("#{node} is forgotten")
           {:error, text} -> Mix.raise("#{node} is not forgotten: #{text}")
         end
 
       _other ->
-        Mix.raise("mix tidepool.cluster takes `forget NODE` and --url, and not #{Enum.join(others, " ")}")
+        Mix.raise("mix tidepool.cluster takes `forget NODE`, --url and --cacert, and not #{Enum.join(others, " ")}")
     end
   end
 
   defp authorization(nil), do: []
   defp authorization(token), do: [{~c"authorization", to_charlist("Bearer #{token}")}]
 
-  defp ask(method, url, headers) do
-    {:ok, _started} = Application.ensure_all_started(:inets)
+  defp ask(method, url, headers, cacert) do
+    for application <- [:inets, :ssl], do: {:ok, _started} = Application.ensure_all_started(application)
 
-    case :httpc.request(method, {to_charlist(url), headers}, [timeout: @timeout_ms], body_format: :binary) do
+    options = [
+      timeout: @timeout_ms,
+      ssl: [verify: :verify_peer, customize_hostname_check: hostnames()] ++ roots(cacert)
+    ]
+
+    case :httpc.request(method, {to_charlist(url), headers}, options, body_format: :binary) do
       {:ok, {{_version, 200, _reason}, _headers, body}} -> Tidepool.Native.json_decode(body)
       {:ok, {{_version, status, _reason}, _headers, body}} -> {:error, "status #{status}, #{body}"}
       {:error, reason} -> {:error, inspect(reason)}
     end
   end
+
+  # As browsers match names, with `*` for a part.
+  defp hostnames, do: [match_fun: :public_key.pkix_verify_hostname_match_fun(:https)]
+
+  defp roots(nil), do: [cacerts: :public_key.cacerts_get()]
+  defp roots(file), do: [cacertfile: file]
 
   @doc "The answer of `GET /cluster` as tables."
   @spec render(map) :: String.t()

@@ -39,6 +39,7 @@ pub use budget::peers::{Network, NotANetwork, Peer};
 pub use edge::config::{Config, ConfigError};
 pub use edge::endpoint::{BodyRule, Endpoint};
 pub use edge::stats::{Stats, Timeouts};
+pub use edge::tls::{Identity, TlsError};
 pub use message::reason::Reason;
 pub use message::response::{ContentType, Response};
 pub use server::handle::{Drained, Server, StartError};

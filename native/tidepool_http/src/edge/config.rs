@@ -2,6 +2,7 @@
 
 use crate::budget::peers::Network;
 use crate::edge::endpoint::{Endpoint, Table};
+use crate::edge::tls::Identity;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use std::time::Duration;
 pub struct Config {
     /// Where to listen; port 0 picks a free one.
     pub address: SocketAddr,
+    /// Who the server is by TLS; without it the server speaks HTTP in the clear.
+    pub tls: Option<Identity>,
     /// Bearer token that deploy and delete need. Without one, only loopback may be bound.
     pub token: Option<String>,
     /// Names that requests may be for, beside addresses and `localhost`; `*` is any. Without names a server on loopback has

@@ -8,3 +8,4 @@ pub(crate) mod notices;
 pub(crate) mod refused;
 pub(crate) mod shared;
 pub(crate) mod stats;
+pub(crate) mod tls;

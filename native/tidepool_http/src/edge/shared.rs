@@ -10,6 +10,7 @@ use crate::edge::endpoint::{Row, Table};
 use crate::edge::host::Hosts;
 use crate::edge::notices::Notices;
 use crate::edge::stats::Gauges;
+use crate::edge::tls::Tls;
 use crate::message::reason::{Reason, Refusal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
@@ -22,6 +23,9 @@ pub(crate) struct Edge {
     pub(crate) config: Config,
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) hosts: Hosts,
+    pub(crate) tls: Option<Tls>,
+    /// Whether clients are told to ask by TLS alone. On loopback it would hold for all servers of the machine.
+    pub(crate) strict: bool,
     pub(crate) table: Table,
     pub(crate) peers: Peers,
     pub(crate) gauges: Gauges,
@@ -54,6 +58,8 @@ impl Edge {
             large_answers: LargeAnswerSlots::new(config.cores),
             discards: Arc::default(),
             hosts: Hosts::new(&config),
+            tls: config.tls.clone().map(Tls::new),
+            strict: config.tls.is_some() && !config.address.ip().is_loopback(),
             // `Config::check` has checked it.
             table: Table::new(&config.endpoints).unwrap_or_default(),
             peers: Peers::new(&config.proxies),

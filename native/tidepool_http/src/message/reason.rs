@@ -21,6 +21,8 @@ pub enum Reason {
     InvalidHost,
     /// The request is for a host that this server is not.
     UnknownHost,
+    /// A request in the clear to a server that speaks TLS.
+    TlsNeeded,
     /// A path segment is not percent-encoded UTF-8.
     InvalidPath,
     /// The query string is not percent-encoded, or names a parameter twice.
@@ -55,13 +57,14 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::Unauthorized,
         Self::CrossSite,
         Self::InvalidHost,
         Self::UnknownHost,
+        Self::TlsNeeded,
         Self::InvalidPath,
         Self::InvalidQuery,
         Self::PayloadTooLarge,
@@ -89,6 +92,7 @@ impl Reason {
             Self::CrossSite => "cross_site",
             Self::InvalidHost => "invalid_host",
             Self::UnknownHost => "unknown_host",
+            Self::TlsNeeded => "tls_needed",
             Self::InvalidPath => "invalid_path",
             Self::InvalidQuery => "invalid_query",
             Self::PayloadTooLarge => "payload_too_large",

@@ -1,4 +1,5 @@
-//! One connection: hyper drives it, the connection gives it orders, its requests are sorted into calls and the rest.
+//! One connection: TLS first where it is spoken, then hyper drives it, the connection gives it orders, its requests are sorted into
+//! calls and the rest.
 
 use crate::budget::answer_window::WindowShare;
 use crate::connection::socket::Watched;
@@ -6,14 +7,15 @@ use crate::connection::state::{ConnectionState, Order};
 use crate::connection::unread::LingeringBody;
 use crate::edge::config::Config;
 use crate::edge::shared::Edge;
+use crate::edge::tls::HANDSHAKE;
 use crate::exchange::written::Http;
-use crate::message::reason::Refusal;
+use crate::message::reason::{Reason, Refusal};
 use crate::routes::call::{self, Got};
 use crate::routes::control;
 use crate::server::registry::Entry;
 use futures_util::future::{BoxFuture, Either, Ready, ready};
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONNECTION, HeaderValue};
+use hyper::header::{CONNECTION, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -23,7 +25,9 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 
 /// A reply, at once or later.
 type Answering = Either<Ready<Result<Http, Infallible>>, UntilCut>;
@@ -73,11 +77,60 @@ pub(crate) fn protocol(config: &Config) -> Builder<TokioExecutor> {
     builder
 }
 
+/// For how long browsers ask for nothing of the server but by TLS.
+const STRICT: &str = "max-age=31536000";
+
 /// Serves a connection to its end. Dropped, it hangs up on what is in flight.
 pub(crate) async fn serve(stream: TcpStream, entry: Entry, protocol: Arc<Builder<TokioExecutor>>) {
-    let io = TokioIo::new(Watched::new(stream, Arc::clone(&entry.connection)));
-    let service = service_fn(|request| answer(&entry, request));
-    let mut driver = pin!(protocol.serve_connection(io, service));
+    match &entry.edge.tls {
+        None => drive(Watched::new(stream, Arc::clone(&entry.connection)), &entry, &protocol, Spoken::AsAsked).await,
+        // Boxed, so that a connection without TLS is no larger for it.
+        Some(tls) => Box::pin(serve_tls(stream, tls.acceptor(), &entry, &protocol)).await,
+    }
+}
+
+async fn serve_tls(stream: TcpStream, tls: TlsAcceptor, entry: &Entry, protocol: &Builder<TokioExecutor>) {
+    let shaken = unless_ended(&entry.connection, async {
+        let mut first = [0];
+        let secure = stream.peek(&mut first).await.is_ok() && first == [HANDSHAKE];
+        let socket = Watched::new(stream, Arc::clone(&entry.connection));
+        if secure { tls.accept(socket).await.map(Either::Left) } else { Ok(Either::Right(socket)) }
+    });
+    match shaken.await {
+        Some(Ok(Either::Left(stream))) => drive(stream, entry, protocol, Spoken::AsAsked).await,
+        Some(Ok(Either::Right(socket))) => drive(socket, entry, protocol, Spoken::InTheClear).await,
+        // The client has been told by TLS, or is gone.
+        Some(Err(_)) | None => {}
+    }
+}
+
+/// What comes of `what`; `None` when the connection is to end first.
+async fn unless_ended<T>(connection: &ConnectionState, what: impl Future<Output = T>) -> Option<T> {
+    let mut what = pin!(what);
+    poll_fn(|cx| {
+        connection.register(cx.waker());
+        if connection.order() >= Order::Close { Poll::Ready(None) } else { what.as_mut().poll(cx).map(Some) }
+    })
+    .await
+}
+
+/// What a connection's requests came by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Spoken {
+    /// What the server speaks.
+    AsAsked,
+    /// Not TLS, which the server speaks.
+    InTheClear,
+}
+
+async fn drive(
+    socket: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    entry: &Entry,
+    protocol: &Builder<TokioExecutor>,
+    spoken: Spoken,
+) {
+    let service = service_fn(|request| answer(entry, request, spoken));
+    let mut driver = pin!(protocol.serve_connection(TokioIo::new(socket), service));
     let mut closing = false;
     poll_fn(|cx| {
         entry.connection.register(cx.waker());
@@ -103,9 +156,12 @@ pub(crate) async fn serve(stream: TcpStream, entry: Entry, protocol: Arc<Builder
 
 /// A GET of a call that is answered at once costs no future; all others are boxed, so that they don't make the
 /// connection's own larger.
-fn answer(entry: &Entry, request: Request<Incoming>) -> Answering {
+fn answer(entry: &Entry, request: Request<Incoming>, spoken: Spoken) -> Answering {
     let (edge, connection) = (&entry.edge, &entry.connection);
-    let meant = edge.hosts.check(&request);
+    let meant = match spoken {
+        Spoken::AsAsked => edge.hosts.check(&request),
+        Spoken::InTheClear => Err(Refusal::new(Reason::TlsNeeded, "this server speaks TLS: ask for https://")),
+    };
     let is_call = request.uri().path().starts_with(call::PREFIX);
     let plain = request.method() == Method::GET && request.body().is_end_stream() && !is_multiplexed(&request);
     if !is_call || !plain || meant.is_err() {
@@ -124,7 +180,7 @@ fn answer(entry: &Entry, request: Request<Incoming>) -> Answering {
                 let answer = call::ask(&edge, &own_connection, size, call).await;
                 drop(slot);
                 busy.answered();
-                Ok(part(&own_connection, false, edge.reply(&own_connection, answer)))
+                Ok(part(&edge, &own_connection, false, edge.reply(&own_connection, answer)))
             };
             return Either::Right(UntilCut::new(connection, reply));
         }
@@ -135,13 +191,13 @@ fn answer(entry: &Entry, request: Request<Incoming>) -> Answering {
                 drop(slot);
                 let answer = edge.note_size(size, answer).map(|response| (response, WindowShare::default()));
                 busy.answered();
-                Ok(part(&own_connection, false, edge.reply(&own_connection, answer)))
+                Ok(part(&edge, &own_connection, false, edge.reply(&own_connection, answer)))
             };
             return Either::Right(UntilCut::new(connection, reply));
         }
     };
     busy.answered();
-    Either::Left(ready(Ok(part(connection, false, reply))))
+    Either::Left(ready(Ok(part(edge, connection, false, reply))))
 }
 
 async fn serve_request(
@@ -171,11 +227,15 @@ async fn serve_request(
         Ok(()) => Box::pin(control::serve(&edge, &connection, request)).await,
     };
     busy.answered();
-    Ok(part(&connection, multiplexed, reply))
+    Ok(part(&edge, &connection, multiplexed, reply))
 }
 
-/// Says so in the reply when the connection can't go on, because a body was left unread, or should not.
-fn part(connection: &ConnectionState, multiplexed: bool, mut reply: Http) -> Http {
+/// Says in the reply what is the connection's affair: that it can't go on, because a body was left unread, or should not, and
+/// that the server is to be asked by TLS alone.
+fn part(edge: &Edge, connection: &ConnectionState, multiplexed: bool, mut reply: Http) -> Http {
+    if edge.strict {
+        reply.headers_mut().insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(STRICT));
+    }
     let stuck = connection.has_unread() && reply.status().as_u16() >= 400;
     if stuck || (!multiplexed && connection.order() == Order::Leave) {
         reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

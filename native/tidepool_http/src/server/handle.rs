@@ -5,6 +5,7 @@ use crate::connection::state::Order;
 use crate::edge::config::{Config, ConfigError};
 use crate::edge::shared::Edge;
 use crate::edge::stats::Stats;
+use crate::edge::tls::Identity;
 use crate::server::accept::Acceptor;
 use crate::server::connection;
 use crate::server::lanes::Lanes;
@@ -150,6 +151,13 @@ impl Server {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.edge.gauges.stats(self.registry.len(), self.edge.budget.held(), self.edge.last_id())
+    }
+
+    /// From now on connections are given this identity; those that are open keep theirs. Of no use to a server without TLS.
+    pub fn identify(&self, identity: Identity) {
+        if let Some(tls) = &self.edge.tls {
+            tls.replace(identity);
+        }
     }
 
     /// Stops in order. While clients are connected, for [`Config::lame_duck`] at most, requests are still taken, each

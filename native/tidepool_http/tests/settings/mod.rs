@@ -9,6 +9,7 @@ use tidepool_http::Config;
 pub(crate) fn config() -> Config {
     Config {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        tls: None,
         token: None,
         hosts: Vec::new(),
         proxies: Vec::new(),

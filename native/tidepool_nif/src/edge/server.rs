@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustler::{Atom, Encoder, Env, LocalPid, NifResult, OwnedEnv, Resource, ResourceArc, Term};
-use tidepool_http::{BodyRule, Config, Endpoint, Server, StartError};
+use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, OwnedEnv, Resource, ResourceArc, Term};
+use tidepool_http::{BodyRule, Config, Endpoint, Identity, Server, StartError, TlsError};
 
 use crate::edge::request::{Dispatchers, Resources};
 use crate::node::handle::Node;
@@ -44,7 +44,12 @@ fn http_start<'a>(
     dispatchers: List<LocalPid>,
 ) -> NifResult<Term<'a>> {
     let (endpoints, handlers) = endpoints(decode::field::<List<Term<'_>>>(config, atoms::endpoints())?.0)?;
-    let config = http_config(config, endpoints)?;
+    let identity = decode::field::<Option<Pem<'_>>>(config, atoms::tls())?;
+    let tls = match identity.map(identity_of).transpose() {
+        Ok(tls) => tls,
+        Err(error) => return Ok((atoms::error(), atoms::tls(), error.to_string()).encode(env)),
+    };
+    let config = http_config(config, endpoints, tls)?;
     let resources = Resources { handlers, io: node.io().clone() };
     let backend = Dispatchers::new(Arc::clone(&node.runtime), dispatchers.0, resources);
     let started = Server::start(config, Arc::new(backend), node.io(), node.lanes.runtimes());
@@ -56,6 +61,25 @@ fn http_start<'a>(
         }
         Err(error) => (atoms::error(), start_reason(&error), error.to_string()).encode(env),
     })
+}
+
+/// Has connections from now on given this certificate; `:ok` or `{:error, message}`, and then all stays as it is.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn http_identify<'a>(env: Env<'a>, server: ResourceArc<ServerHandle>, identity: Pem<'a>) -> Term<'a> {
+    match identity_of(identity) {
+        Ok(identity) => {
+            server.server.identify(identity);
+            atoms::ok().encode(env)
+        }
+        Err(error) => (atoms::error(), error.to_string()).encode(env),
+    }
+}
+
+/// Certificates of the server and their key, and certificates for those of clients, each a file's contents.
+type Pem<'a> = (Binary<'a>, Binary<'a>, Option<Binary<'a>>);
+
+fn identity_of((certificates, key, clients): Pem<'_>) -> Result<Identity, TlsError> {
+    Identity::from_pem(&certificates, &key, clients.as_deref())
 }
 
 /// Stops accepting, lets requests in flight finish within `limit_ms`, and sends
@@ -94,12 +118,13 @@ fn http_stats<'a>(env: Env<'a>, server: ResourceArc<ServerHandle>) -> Term<'a> {
     )
 }
 
-fn http_config(map: Term<'_>, endpoints: Vec<Endpoint>) -> NifResult<Config> {
+fn http_config(map: Term<'_>, endpoints: Vec<Endpoint>, tls: Option<Identity>) -> NifResult<Config> {
     let address: String = decode::field(map, atoms::address())?;
     let address: IpAddr = address.parse().map_err(|_| rustler::Error::BadArg)?;
     let ms = |key| decode::field(map, key).map(decode::millis);
     Ok(Config {
         address: SocketAddr::new(address, decode::field::<Short>(map, atoms::port())?.0),
+        tls,
         token: decode::field(map, atoms::token())?,
         hosts: decode::field::<List<String>>(map, atoms::hosts())?.0,
         proxies: decode::field::<List<String>>(map, atoms::proxies())?

@@ -146,6 +146,7 @@ rustler::atoms! {
     query,
     address,
     port,
+    tls,
     token,
     hosts,
     proxies,

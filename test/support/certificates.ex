@@ -1,6 +1,6 @@
-defmodule Tidepool.Processes.Certificates do
+defmodule Tidepool.Certificates do
   @moduledoc """
-  Certificates for servers of guests and their clients.
+  Certificates for servers and their clients.
   """
 
   @doc "The options of a server `localhost` and of a client, whose authority vouches for it."

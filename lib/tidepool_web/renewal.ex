@@ -1,0 +1,46 @@
+defmodule TidepoolWeb.Renewal do
+  @moduledoc """
+  Looks at the files of the edge's certificate (`TidepoolWeb.Identity`) every second.
+
+  When they have changed, and are the same for two looks, so that nobody is still writing them, connections from then on see what
+  is in them. Those that are open go on. What can't be used is said in the log, once, and the edge goes on with what it has.
+  """
+
+  use GenServer
+
+  require Logger
+
+  alias TidepoolWeb.{Identity, Listener}
+
+  @look_ms 1_000
+
+  @doc false
+  def start_link(config), do: GenServer.start_link(__MODULE__, config, name: __MODULE__)
+
+  @impl true
+  def init(%{tls_cert: nil}), do: :ignore
+
+  def init(config) do
+    now = Identity.look(config)
+    Process.send_after(self(), :look, @look_ms)
+    {:ok, %{config: config, used: now, seen: now}}
+  end
+
+  @impl true
+  def handle_info(:look, %{config: config, used: used, seen: seen} = state) do
+    now = Identity.look(config)
+    if now != used and now == seen, do: renew(config)
+    Process.send_after(self(), :look, @look_ms)
+    {:noreply, %{state | seen: now, used: if(now == seen, do: now, else: used)}}
+  end
+
+  def handle_info(_other, state), do: {:noreply, state}
+
+  defp renew(config) do
+    with {:ok, identity} <- Identity.read(config), :ok <- Listener.identify(identity) do
+      Logger.info("Tidepool has read its certificate again: #{config.tls_cert}")
+    else
+      {:error, message} -> Logger.error("Tidepool goes on with the certificate that it has: #{message}")
+    end
+  end
+end
