@@ -63,7 +63,7 @@ defmodule Tidepool.Actor do
   @type call_option :: unquote(Options.pair(@call_schema))
 
   @typedoc """
-  What is known of an actor. Of one that is awake also how many calls `waiting` for it there are, how many it has served since it
+  What is known of an actor; `value_bytes` are those of its values with their keys. Of one that is awake also how many calls `waiting` for it there are, how many it has served since it
   woke, and its `last_error`.
   """
   @type info :: %{
@@ -77,7 +77,8 @@ defmodule Tidepool.Actor do
           version: pos_integer,
           sha256: String.t(),
           created_at: integer,
-          writes: non_neg_integer
+          writes: non_neg_integer,
+          value_bytes: non_neg_integer
         }
 
   @typedoc "An actor in a list: how often it was written, and the bytes of its record."
@@ -396,7 +397,7 @@ defmodule Tidepool.Actor do
     with {:ok, records} <- Store.existing(),
          {:ok, {_epoch, seq, _alarm_at, head, _image}} <- Store.read(records, class, name, class),
          {:ok, record} <- Record.read(head, class, name) do
-      known = Map.take(record, [:version, :sha256, :created_at])
+      known = Map.take(record, [:version, :sha256, :created_at, :value_bytes])
       {:ok, Map.merge(known, %{class: class, name: name, node: node(), awake: false, writes: seq})}
     else
       none when none in [:none, {:ok, nil}] ->

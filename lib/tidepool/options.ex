@@ -117,6 +117,10 @@ defmodule Tidepool.Options do
   @spec switch?(keyword) :: boolean
   def switch?(spec), do: match?({:keyword, _schema}, spec[:type]) and Keyword.fetch(spec, :default) == {:ok, nil}
 
+  @doc "The schema of the options that an option has of its own."
+  @spec within(keyword) :: schema
+  def within(spec), do: with({:keyword, schema} <- spec[:type], do: schema, else: (_type -> []))
+
   defp typed(key, value, {:keyword, schema} = type, subject, within) do
     options = if is_map(value) and not is_struct(value), do: Map.to_list(value), else: value
 

@@ -33,8 +33,30 @@ fn handle(operation: &[u8], payload: Vec<u8>) -> Reply {
             let (target, rest) = payload.split_at(end);
             wapc::host_call(b"tidepool", b"actor", target, rest.get(1..).unwrap_or_default())
         }
+        b"host" => host(&payload),
         _ => Err([b"unknown operation: ", operation].concat()),
     }
+}
+
+/// Makes host calls of `tidepool`, one after the other, each of which is `NAMESPACE OPERATION LENGTH` in a line and so many bytes of
+/// payload; what follows is an operation in a line, and what that gets. Answers what the last host call did, or that operation.
+fn host(mut script: &[u8]) -> Reply {
+    let mut last = Vec::new();
+    while let Some(end) = script.iter().position(|byte| *byte == b'\n') {
+        let line = std::str::from_utf8(&script[..end]).map_err(|_error| b"no text".to_vec())?;
+        let rest = &script[end + 1..];
+        let (namespace, operation, length) = match line.split(' ').collect::<Vec<_>>()[..] {
+            [namespace, operation, length] => (namespace, operation, length),
+            _ => return handle(line.as_bytes(), rest.to_vec()),
+        };
+        let (payload, rest) = rest.split_at(length.parse().map_err(|_error| b"no length".to_vec())?);
+        last = match wapc::host_call(b"tidepool", namespace.as_bytes(), operation.as_bytes(), payload) {
+            Ok(reply) => reply,
+            Err(text) => [b"! ", text.as_slice()].concat(),
+        };
+        script = rest;
+    }
+    Ok(last)
 }
 
 fn add(number: &[u8]) -> Reply {

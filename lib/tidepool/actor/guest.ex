@@ -1,16 +1,19 @@
 defmodule Tidepool.Actor.Guest do
   @moduledoc """
-  The built-in host function `:actor`, by which guests call actors: see `Tidepool.Host.Builtin`.
+  The host functions of actors: `:actor`, by which guests call them, which is a built-in as others (`Tidepool.Host.Builtin`), and the
+  one by which a guest that is an actor keeps values, `tidepool`/`kv`. Numbers in payloads are little-endian, as in a guest's memory.
   """
 
   alias Tidepool.{Actor, Host}
+  alias Tidepool.Actor.{Turn, Values}
   alias Tidepool.Host.{Builtin, Call}
 
-  @doc "Registers it, if the setting `:builtins` names it."
+  @doc "Registers them, and the built-in if the setting `:builtins` names it."
   @spec register([atom]) :: :ok
   def register(builtins) do
     if :actor in builtins, do: Host.register({"tidepool", "actor", :_}, {__MODULE__, :call}, run: :inline)
-    :ok
+    # What is a guest's own needs no setting.
+    Host.register({"tidepool", "kv", :_}, {__MODULE__, :kv}, run: :inline)
   end
 
   @doc false
@@ -21,4 +24,43 @@ defmodule Tidepool.Actor.Guest do
       nil -> {:error, "#{target}: an actor is called as CLASS/NAME/OPERATION"}
     end
   end
+
+  @doc false
+  @spec kv(Call.t()) :: Host.result()
+  def kv(%Call{operation: operation, payload: payload} = call) do
+    with {:ok, turn} <- Turn.of(call), {:ok, reply, turn} <- kv(operation, payload, turn) do
+      Turn.put(turn, byte_size(payload) + byte_size(reply))
+      {:ok, reply}
+    else
+      {:error, why} -> {:error, "kv #{operation}: #{why}"}
+    end
+  end
+
+  defp kv("get", key, turn) do
+    with {:ok, value} <- Values.get(turn, key), do: {:ok, if(value, do: <<1, value::binary>>, else: ""), turn}
+  end
+
+  defp kv("put", <<size::little-16, key::binary-size(size), value::binary>>, turn) do
+    with {:ok, turn} <- Values.put(turn, key, value), do: {:ok, "", turn}
+  end
+
+  defp kv("delete", key, turn) do
+    with {:ok, turn} <- Values.delete(turn, key), do: {:ok, "", turn}
+  end
+
+  defp kv(
+         "list",
+         <<a::little-16, prefix::binary-size(a), b::little-16, after_key::binary-size(b), limit::little-32>>,
+         turn
+       ) do
+    values = Values.list(turn, prefix, after_key, limit)
+    {:ok, values |> Enum.map(&row/1) |> IO.iodata_to_binary(), turn}
+  end
+
+  defp kv(operation, _payload, _turn) when operation in ["put", "list"],
+    do: {:error, "the payload has to be as docs/actors.md says"}
+
+  defp kv(_operation, _payload, _turn), do: {:error, "it is get, put, delete or list"}
+
+  defp row({key, value}), do: [<<byte_size(key)::little-16>>, key, <<byte_size(value)::little-32>>, value]
 end

@@ -1,33 +1,40 @@
 defmodule Tidepool.Actor.Record do
   @moduledoc """
-  What is kept of an actor beside its image: the module that the image is of, and the answers to its last requests that had
-  an id.
+  What is kept of an actor beside its image: the module that the image is of, the answers to its last requests that had an id,
+  and how much its values are.
+
+  Answers and values are both values of the store, with keys that begin otherwise: no value is an answer.
   """
 
   alias Tidepool.Error
 
   # Ids of requests whose answers are kept.
   @answers 64
-  @format 1
+  # Records of 1 have no values.
+  @format 2
 
   @enforce_keys [:sha256, :version, :created_at]
-  defstruct @enforce_keys ++ [requests: []]
+  defstruct @enforce_keys ++ [requests: [], value_bytes: 0]
 
   @typedoc """
   `sha256` is of the module that the actor runs, `version` was that of its class when it began to, `created_at` in ms since 1970;
-  `requests` are ids, the latest first.
+  `requests` are ids, the latest first; `value_bytes` is the sum of its values and their keys.
   """
   @type t :: %__MODULE__{
           sha256: String.t(),
           version: pos_integer,
           created_at: integer,
-          requests: [String.t()]
+          requests: [String.t()],
+          value_bytes: non_neg_integer
         }
 
   @doc "As bytes."
   @spec write(t) :: binary
-  def write(%__MODULE__{} = record),
-    do: :erlang.term_to_binary({@format, record.sha256, record.version, record.created_at, record.requests})
+  def write(%__MODULE__{} = record) do
+    :erlang.term_to_binary(
+      {@format, record.sha256, record.version, record.created_at, record.requests, record.value_bytes}
+    )
+  end
 
   @doc "Of an actor's bytes. An error says that a later version wrote them."
   @spec read(binary, class :: String.t(), name :: String.t()) :: {:ok, t} | {:error, Error.t()}
@@ -40,8 +47,18 @@ defmodule Tidepool.Actor.Record do
 
   defp read(bytes) do
     case :erlang.binary_to_term(bytes, [:safe]) do
-      {@format, sha256, version, created_at, requests} ->
+      {1, sha256, version, created_at, requests} ->
         {:ok, %__MODULE__{sha256: sha256, version: version, created_at: created_at, requests: requests}}
+
+      {@format, sha256, version, created_at, requests, value_bytes} ->
+        {:ok,
+         %__MODULE__{
+           sha256: sha256,
+           version: version,
+           created_at: created_at,
+           requests: requests,
+           value_bytes: value_bytes
+         }}
 
       _later ->
         :error

@@ -12,8 +12,7 @@ defmodule Tidepool.Actor.Server do
 
   use GenServer, restart: :temporary
 
-  alias Tidepool.{Error, Execution, Native}
-  alias Tidepool.Actor.{Line, Record, State, Store, Waking}
+  alias Tidepool.Actor.{Line, Serving, State, Store, Waking}
   alias Tidepool.Host.Nesting
 
   # Garbage is collected after so many bytes that are beside the heap.
@@ -53,7 +52,7 @@ defmodule Tidepool.Actor.Server do
   @impl true
   def handle_call({:call, call}, from, state) do
     Line.leave(state.line, byte_size(call.payload))
-    {answer, state} = serve(call, state)
+    {answer, state} = Serving.serve(call, state)
     state |> State.answer(from, answer) |> called() |> go_on()
   end
 
@@ -94,7 +93,7 @@ defmodule Tidepool.Actor.Server do
   @impl true
   def handle_cast({:cast, call}, state) do
     Line.leave(state.line, byte_size(call.payload))
-    {answer, state} = serve(call, state)
+    {answer, state} = Serving.serve(call, state)
     state |> State.answer(nil, answer) |> called() |> go_on()
   end
 
@@ -169,129 +168,6 @@ defmodule Tidepool.Actor.Server do
     {:shutdown, :asleep}
   end
 
-  # --- A call -------------------------------------------------------------------------------------
-
-  # The answer, for whom it has to wait for the last write when `gated`.
-  defp serve(call, state) do
-    with :ok <- in_time(call, state), {:ok, state} <- Waking.loaded(state, call.create) do
-      case answered(call, state) do
-        :new -> run(call, state)
-        {:again, reply} -> {{:gated, {:ok, reply}}, state}
-        {:error, error} -> {{:now, {:error, error}}, state}
-      end
-    else
-      {:error, error} -> {{:now, {:error, error}}, state}
-      {:error, error, state} -> {{:now, {:error, error}}, state}
-    end
-  end
-
-  defp in_time(%{deadline: :infinity}, _state), do: :ok
-
-  defp in_time(%{deadline: deadline}, state) do
-    if now() < deadline,
-      do: :ok,
-      else: {:error, Error.new(:timeout, "the call's time was over before its turn came", state.class)}
-  end
-
-  # The answer to a request that was answered before.
-  defp answered(%{request_id: nil}, _state), do: :new
-
-  defp answered(%{request_id: id}, state) do
-    cond do
-      reply = state.fresh[id] ->
-        {:again, reply}
-
-      id not in state.record.requests ->
-        :new
-
-      true ->
-        with {:ok, records} <- Store.records(),
-             {:ok, reply} when reply != nil <-
-               Native.record_value(records, state.class, state.name, Record.key(id)) do
-          {:again, reply}
-        else
-          {:ok, nil} ->
-            {:error, Error.new(:no_store, "the answer to the request is not among the records", state.class)}
-
-          {:error, kind, message} ->
-            {:error, Store.error(kind, message, state.class)}
-
-          {:error, error} ->
-            {:error, error}
-        end
-    end
-  end
-
-  defp run(call, %{owned: owned} = state) do
-    timeout = if call.deadline == :infinity, do: :infinity, else: max(call.deadline - now(), 0)
-    Nesting.put_actors([{state.class, state.name} | call.actors])
-    step = Native.call_owned(owned, call.operation, call.payload, call.depth, timeout)
-    {outcome, state} = go_on(step, call, settled_before(step, state))
-    Nesting.put_actors([])
-    state = state |> State.saw(call.payload) |> State.saw(reply(outcome))
-    state = %{state | calls: state.calls + 1, last_error: last_error(outcome, state)}
-
-    cond do
-      # What it was computed on was not written.
-      state.owned == nil -> {{:now, outcome}, state}
-      Native.owned_spent?(owned) -> {{:now, outcome}, State.forget(state)}
-      match?({:ok, _reply}, outcome) -> keep(outcome, call.request_id, state)
-      # The guest itself said that the call failed: what it changed before holds, and the same request may come again.
-      match?({:error, %Error{reason: :guest_error}}, outcome) -> keep(outcome, nil, state)
-      # It has not run.
-      true -> {{:now, outcome}, state}
-    end
-  end
-
-  # A call that takes longer, or asks its host, goes on when all before it is on disk: their answers don't wait for its end, and
-  # nobody hears from it of what may be lost.
-  defp settled_before(step, state) when elem(step, 0) in [:ok, :error], do: state
-  defp settled_before(_step, state), do: State.settled(state)
-
-  defp go_on(step, _call, %{owned: nil} = state) do
-    Execution.call_off(step)
-    {{:error, Error.new(:no_store, "what the call had begun on could not be written", state.class)}, state}
-  end
-
-  defp go_on(step, call, state) do
-    origin = {call.depth, call.context, call.deadline != :infinity}
-    {Execution.go_on(step, state.class, call.operation, origin), state}
-  end
-
-  defp reply({:ok, reply}), do: reply
-  defp reply({:error, _error}), do: ""
-
-  defp last_error({:ok, _reply}, state), do: state.last_error
-  defp last_error({:error, error}, _state), do: %{reason: Error.reason(error), message: error.message, at: wall()}
-
-  defp keep({_tag, reply} = outcome, request_id, state) do
-    {record, values} = Record.answered(state.record, request_id, if(is_binary(reply), do: reply, else: ""))
-    state = %{state | record: record}
-
-    case {state.options.durability, values} do
-      {:idle, []} ->
-        {{:now, outcome}, later(state)}
-
-      # An answer that is given once only is on disk before it is given.
-      {_durability, values} ->
-        case State.write(state, values) do
-          {:ok, state} -> {{:gated, outcome}, fresh(state, request_id, reply)}
-          {{:error, error}, state} -> {{:now, {:error, error}}, state}
-        end
-    end
-  end
-
-  defp fresh(state, nil, _reply), do: state
-
-  defp fresh(state, request_id, reply) do
-    %{state | fresh: state.fresh |> Map.put(request_id, reply) |> Map.take(state.record.requests)}
-  end
-
-  defp later(%{flush: nil} = state),
-    do: %{state | flush: Process.send_after(self(), :flush, state.options.flush)}
-
-  defp later(state), do: state
-
   defp info(state) do
     %{
       class: state.class,
@@ -302,6 +178,7 @@ defmodule Tidepool.Actor.Server do
       sha256: state.record.sha256,
       created_at: state.record.created_at,
       writes: state.seq,
+      value_bytes: state.record.value_bytes,
       waiting: Line.waiting(state.line),
       calls: state.calls,
       last_error: state.last_error
@@ -309,5 +186,4 @@ defmodule Tidepool.Actor.Server do
   end
 
   defp now, do: System.monotonic_time(:millisecond)
-  defp wall, do: System.system_time(:millisecond)
 end

@@ -110,7 +110,7 @@ defmodule Tidepool.Catalog.Entry do
   @doc "A hash of an entry with its details, the same on all nodes that know those of a version of the cluster's protocol."
   @spec hash(t, version :: pos_integer) :: Digest.hash()
   def hash(entry, version) do
-    options = for {_key, spec} = option <- Spec.told(entry), spec[:since] <= version, do: option
+    options = for option <- Spec.told(entry), Spec.since(entry, option) <= version, do: option
 
     case {options, entry.admitted} do
       {[], :unknown} ->

@@ -26,6 +26,12 @@ defmodule Tidepool.Function.Actors do
       type: {:integer, 1, 1_073_741_824},
       default: 4_194_304,
       doc: "most bytes of their payloads together; one call alone may have more."
+    ],
+    values: [
+      since: 8,
+      type: {:integer, 0, 1_099_511_627_776},
+      default: 16_777_216,
+      doc: "most bytes of the values that an actor keeps by host calls, with their keys."
     ]
   ]
 
@@ -45,7 +51,8 @@ defmodule Tidepool.Function.Actors do
           idle: pos_integer,
           flush: pos_integer,
           queue: pos_integer,
-          queue_bytes: pos_integer
+          queue_bytes: pos_integer,
+          values: non_neg_integer
         }
 
   @doc "The schema of these options."

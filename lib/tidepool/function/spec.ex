@@ -127,7 +127,8 @@ defmodule Tidepool.Function.Spec do
   schema, an option has
 
   - `:since`, the version of the cluster's protocol that brought it: for a new one the next. Nodes of versions before ignore
-    functions that have another value than the default, which is what those have that such nodes tell of.
+    functions that have another value than the default, which is what those have that such nodes tell of. An option within another
+    has one of its own when it came later.
   - `omissible: true`, when calls don't depend on it: nodes of versions before are told of the function without it.
   - `of: :request`, when it says how to deploy and is not kept: a parameter of the query then, not a field of the form.
   - `:typespec`, when the type does not tell it; `:kept_as`, when what is kept is another.
@@ -144,7 +145,11 @@ defmodule Tidepool.Function.Spec do
   # From this version on nodes compare all that they know of a function.
   @whole 4
   @named Enum.filter(@kept, fn {_key, spec} -> spec[:since] end)
-  @levels Enum.uniq([@whole | for({_key, spec} <- @named, spec[:since] > @whole, do: spec[:since])])
+  @since for {_key, spec} <- @named,
+             one <- [spec | Keyword.values(Tidepool.Options.within(spec))],
+             since = one[:since],
+             do: since
+  @levels [@whole | @since] |> Enum.filter(&(&1 >= @whole)) |> Enum.uniq() |> Enum.sort()
   @latest Enum.max(@levels)
   @native for {key, spec} <- @kept, form = spec[:native], do: {key, form}
 
@@ -179,7 +184,17 @@ defmodule Tidepool.Function.Spec do
   @doc "The first version of the cluster's protocol that has all of what a function is."
   @spec version(map) :: pos_integer
   def version(function),
-    do: Enum.reduce(told(function), @placed, fn {_key, spec}, version -> max(spec[:since], version) end)
+    do: Enum.reduce(told(function), @placed, fn option, version -> max(since(function, option), version) end)
+
+  @doc "The first version of the cluster's protocol that has the value which a function has of an option."
+  @spec since(map, {atom, keyword}) :: pos_integer
+  def since(function, {key, spec}) do
+    value = Map.fetch!(function, key)
+
+    for {within, one} <- Options.within(spec), one[:since], value[within] != one[:default], reduce: spec[:since] do
+      since -> max(since, one[:since])
+    end
+  end
 
   @doc "The options that nodes tell each other by name, if they are not the default."
   @spec told(map) :: Options.schema()

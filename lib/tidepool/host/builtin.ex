@@ -8,6 +8,8 @@ defmodule Tidepool.Host.Builtin do
     as nested in the guest's, so depth and time limits hold for the whole chain.
   - `:log`: `tidepool`/`log`/LEVEL logs the payload; LEVEL is `debug`, `info`, `warning` or `error`. The
     event has the metadata `:tidepool_function`.
+
+  What guests have that are actors, `tidepool`/`kv`, is no setting's: see `Tidepool.Actor.Guest`.
   """
 
   require Logger

@@ -1,0 +1,143 @@
+defmodule Tidepool.Actor.Serving do
+  @moduledoc """
+  One call of an actor, from its turn to its answer: the instance that it needs, the guest's run, and the write of what that has
+  changed.
+  """
+
+  alias Tidepool.{Error, Execution, Native}
+  alias Tidepool.Actor.{Record, Server, State, Store, Turn, Waking}
+  alias Tidepool.Host.Nesting
+
+  @doc "The outcome of a call, for whom that has to wait for the last write when `gated`."
+  @spec serve(Server.call(), State.t()) :: {State.answer(), State.t()}
+  def serve(call, state) do
+    with :ok <- in_time(call, state), {:ok, state} <- Waking.loaded(state, call.create) do
+      case answered(call, state) do
+        :new -> run(call, state)
+        {:again, reply} -> {{:gated, {:ok, reply}}, state}
+        {:error, error} -> {{:now, {:error, error}}, state}
+      end
+    else
+      {:error, error} -> {{:now, {:error, error}}, state}
+      {:error, error, state} -> {{:now, {:error, error}}, state}
+    end
+  end
+
+  defp in_time(%{deadline: :infinity}, _state), do: :ok
+
+  defp in_time(%{deadline: deadline}, state) do
+    if now() < deadline,
+      do: :ok,
+      else: {:error, Error.new(:timeout, "the call's time was over before its turn came", state.class)}
+  end
+
+  # The answer to a request that was answered before.
+  defp answered(%{request_id: nil}, _state), do: :new
+
+  defp answered(%{request_id: id}, state) do
+    cond do
+      reply = state.fresh[id] ->
+        {:again, reply}
+
+      id not in state.record.requests ->
+        :new
+
+      true ->
+        with {:ok, records} <- Store.records(),
+             {:ok, reply} when reply != nil <-
+               Native.record_value(records, state.class, state.name, Record.key(id)) do
+          {:again, reply}
+        else
+          {:ok, nil} ->
+            {:error, Error.new(:no_store, "the answer to the request is not among the records", state.class)}
+
+          {:error, kind, message} ->
+            {:error, Store.error(kind, message, state.class)}
+
+          {:error, error} ->
+            {:error, error}
+        end
+    end
+  end
+
+  defp run(call, %{owned: owned} = state) do
+    timeout = if call.deadline == :infinity, do: :infinity, else: max(call.deadline - now(), 0)
+    Nesting.put_actors([{state.class, state.name} | call.actors])
+    step = Native.call_owned(owned, call.operation, call.payload, call.depth, timeout)
+    {outcome, turn, state} = go_on(step, call, settled_before(step, state))
+    Nesting.put_actors([])
+    state = state |> State.saw(call.payload) |> State.saw(reply(outcome)) |> seen(turn)
+    state = %{state | calls: state.calls + 1, last_error: last_error(outcome, state)}
+
+    cond do
+      # What it was computed on was not written.
+      state.owned == nil -> {{:now, outcome}, state}
+      Native.owned_spent?(owned) -> {{:now, outcome}, State.forget(state)}
+      match?({:ok, _reply}, outcome) -> keep(outcome, call.request_id, turn, state)
+      # The guest itself said that the call failed: what it changed before holds, and the same request may come again.
+      match?({:error, %Error{reason: :guest_error}}, outcome) -> keep(outcome, nil, turn, state)
+      # It has not run.
+      true -> {{:now, outcome}, state}
+    end
+  end
+
+  # A call that takes longer, or asks its host, goes on when all before it is on disk: their answers don't wait for its end, and
+  # nobody hears from it of what may be lost.
+  defp settled_before(step, state), do: if(over?(step), do: state, else: State.settled(state))
+
+  # With what the guest has done to its values; `nil` when it has asked for nothing.
+  defp go_on(step, _call, %{owned: nil} = state) do
+    Execution.call_off(step)
+    {{:error, Error.new(:no_store, "what the call had begun on could not be written", state.class)}, nil, state}
+  end
+
+  defp go_on(step, call, state) do
+    origin = {call.depth, call.context, call.deadline != :infinity}
+    unless over?(step), do: Turn.begin(state, call.depth)
+    outcome = Execution.go_on(step, state.class, call.operation, origin)
+    {outcome, Turn.finish(), state}
+  end
+
+  defp over?(step), do: elem(step, 0) in [:ok, :error]
+
+  defp seen(state, nil), do: state
+  defp seen(state, turn), do: %{state | seen: state.seen + turn.seen_bytes}
+
+  defp reply({:ok, reply}), do: reply
+  defp reply({:error, _error}), do: ""
+
+  defp last_error({:ok, _reply}, state), do: state.last_error
+  defp last_error({:error, error}, _state), do: %{reason: Error.reason(error), message: error.message, at: wall()}
+
+  defp keep({_tag, reply} = outcome, request_id, turn, state) do
+    {record, answers} = Record.answered(state.record, request_id, if(is_binary(reply), do: reply, else: ""))
+    {record, changes} = Turn.kept(turn, record)
+    state = %{state | record: record}
+
+    case {state.options.durability, answers ++ changes} do
+      {:idle, []} ->
+        {{:now, outcome}, later(state)}
+
+      # An answer that is given once only is on disk before it is given; and values are what is on disk.
+      {_durability, values} ->
+        case State.write(state, values) do
+          {:ok, state} -> {{:gated, outcome}, fresh(state, request_id, reply)}
+          {{:error, error}, state} -> {{:now, {:error, error}}, state}
+        end
+    end
+  end
+
+  defp fresh(state, nil, _reply), do: state
+
+  defp fresh(state, request_id, reply) do
+    %{state | fresh: state.fresh |> Map.put(request_id, reply) |> Map.take(state.record.requests)}
+  end
+
+  defp later(%{flush: nil} = state),
+    do: %{state | flush: Process.send_after(self(), :flush, state.options.flush)}
+
+  defp later(state), do: state
+
+  defp now, do: System.monotonic_time(:millisecond)
+  defp wall, do: System.system_time(:millisecond)
+end

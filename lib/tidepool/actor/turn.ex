@@ -1,0 +1,71 @@
+defmodule Tidepool.Actor.Turn do
+  @moduledoc """
+  What a call of an actor does beside its memory: the values that its guest changes by host calls. Nothing of that is written before
+  the call is over, and then together with its image, or else not at all.
+
+  It is in the process dictionary of the actor's process for the time of the call. What other guests do in that process meanwhile,
+  which handlers of host calls may call, is not the actor's: they are nested deeper.
+  """
+
+  alias Tidepool.Actor.{Record, State, Values}
+  alias Tidepool.Host.Call
+
+  @enforce_keys [:class, :name, :depth, :stored?, :most_bytes, :value_bytes]
+  defstruct @enforce_keys ++ [changes: %{}, change_bytes: 0, seen_bytes: 0]
+
+  @typedoc """
+  `stored?` says whether there is anything on disk; `value_bytes` is what its values are with these changes, and `most_bytes` what they
+  may be. `seen_bytes` went through host calls.
+  """
+  @type t :: %__MODULE__{
+          class: String.t(),
+          name: String.t(),
+          depth: pos_integer,
+          stored?: boolean,
+          most_bytes: non_neg_integer,
+          value_bytes: non_neg_integer,
+          changes: %{(key :: binary) => value :: binary | nil},
+          change_bytes: non_neg_integer,
+          seen_bytes: non_neg_integer
+        }
+
+  @doc "Begins that of a call, when all before it is on disk."
+  @spec begin(State.t(), depth :: pos_integer) :: :ok
+  def begin(%State{} = state, depth) do
+    turn = %__MODULE__{
+      class: state.class,
+      name: state.name,
+      depth: depth,
+      stored?: state.seq > 0,
+      most_bytes: state.options.values,
+      value_bytes: state.record.value_bytes
+    }
+
+    put(turn, 0)
+  end
+
+  @doc "Ends it; `nil` when none had begun."
+  @spec finish :: t | nil
+  def finish, do: Process.delete(__MODULE__)
+
+  @doc "That of the guest which makes a host call."
+  @spec of(Call.t()) :: {:ok, t} | {:error, String.t()}
+  def of(%Call{function: class, depth: depth}) do
+    case Process.get(__MODULE__) do
+      %__MODULE__{class: ^class, depth: ^depth} = turn -> {:ok, turn}
+      _another -> {:error, "this is for guests that are actors"}
+    end
+  end
+
+  @doc "What it is after a host call of so many bytes."
+  @spec put(t, seen_bytes :: non_neg_integer) :: :ok
+  def put(%__MODULE__{} = turn, seen_bytes) do
+    Process.put(__MODULE__, %{turn | seen_bytes: turn.seen_bytes + seen_bytes})
+    :ok
+  end
+
+  @doc "The record after it, and what becomes of the store's values."
+  @spec kept(t | nil, Record.t()) :: {Record.t(), [{key :: binary, binary | nil}]}
+  def kept(nil, record), do: {record, []}
+  def kept(turn, record), do: {%{record | value_bytes: turn.value_bytes}, Values.stored(turn.changes)}
+end

@@ -1,0 +1,147 @@
+defmodule Tidepool.Actor.Values do
+  @moduledoc """
+  The values of an actor, by their keys, as a call sees them: with its own changes.
+
+  Keys have 1 to 512 bytes, values 64 KiB at most. All of an actor's together, keys included, are bounded by its class's option
+  `values`, and what one call may change to 1 MiB, where each change counts 64 bytes more.
+  """
+
+  alias Tidepool.Native
+  alias Tidepool.Actor.{Store, Turn}
+
+  # Of the store's keys: see `Tidepool.Actor.Record.key/1`.
+  @prefix "value/"
+  @key_bytes 512
+  @value_bytes 65_536
+  @call_bytes 1_048_576
+  @change_bytes 64
+  # A list has so many values, and ends with the one that goes over so many bytes.
+  @listed 1_000
+  @listed_bytes 262_144
+  # Read from the store at once.
+  @page 64
+
+  @typedoc "What is said to the guest."
+  @type refusal :: {:error, String.t()}
+
+  @doc "A value; `nil` when there is none. Raises `Tidepool.Error` when it can't be read."
+  @spec get(Turn.t(), key :: binary) :: {:ok, binary | nil} | refusal
+  def get(turn, key) do
+    with :ok <- key(key), do: {:ok, value(turn, key)}
+  end
+
+  @doc "Sets a value."
+  @spec put(Turn.t(), key :: binary, value :: binary) :: {:ok, Turn.t()} | refusal
+  def put(turn, key, value) do
+    with :ok <- key(key) do
+      if byte_size(value) <= @value_bytes,
+        do: change(turn, key, value),
+        else: {:error, "a value has #{@value_bytes} bytes at most, and this one #{byte_size(value)}"}
+    end
+  end
+
+  @doc "Removes a value, if there is one."
+  @spec delete(Turn.t(), key :: binary) :: {:ok, Turn.t()} | refusal
+  def delete(turn, key) do
+    with :ok <- key(key) do
+      if value(turn, key) == nil, do: {:ok, turn}, else: change(turn, key, nil)
+    end
+  end
+
+  @doc """
+  Values whose keys begin with `prefix` and come after `after_key`, in the order of the keys: `limit` at most, 1,000 if that is 0, and
+  no more than go to a guest at once. When there are none, that was the end.
+  """
+  @spec list(Turn.t(), prefix :: binary, after_key :: binary, limit :: non_neg_integer) :: [
+          {key :: binary, value :: binary}
+        ]
+  def list(turn, prefix, after_key, limit) do
+    changed = for {key, _value} = change <- turn.changes, String.starts_with?(key, prefix), key > after_key, do: change
+
+    pages(
+      turn,
+      prefix,
+      after_key,
+      Enum.sort(changed),
+      {if(limit in 1..@listed, do: limit, else: @listed), @listed_bytes, []}
+    )
+  end
+
+  @doc "Changes as the store has them."
+  @spec stored(%{(key :: binary) => binary | nil}) :: [{key :: binary, binary | nil}]
+  def stored(changes), do: for({key, value} <- changes, do: {@prefix <> key, value})
+
+  defp key(key) do
+    if byte_size(key) in 1..@key_bytes,
+      do: :ok,
+      else: {:error, "a key has 1 to #{@key_bytes} bytes, and this one #{byte_size(key)}"}
+  end
+
+  defp change(turn, key, value) do
+    held = turn.value_bytes - bytes(key, value(turn, key)) + bytes(key, value)
+    changed = turn.change_bytes - counted(turn.changes, key) + counted(key, value)
+
+    cond do
+      value != nil and held > turn.most_bytes ->
+        {:error, "the values of an actor have #{turn.most_bytes} bytes at most with their keys, and would have #{held}"}
+
+      changed > @call_bytes ->
+        {:error, "one call may change #{@call_bytes} bytes of values, and would change #{changed}"}
+
+      true ->
+        # What the guest sent may be a part of something larger.
+        {key, value} = {:binary.copy(key), value && :binary.copy(value)}
+        {:ok, %{turn | changes: Map.put(turn.changes, key, value), value_bytes: held, change_bytes: changed}}
+    end
+  end
+
+  defp bytes(_key, nil), do: 0
+  defp bytes(key, value), do: byte_size(key) + byte_size(value)
+
+  defp counted(changes, key) when is_map_key(changes, key), do: counted(key, changes[key])
+  defp counted(changes, _key) when is_map(changes), do: 0
+  defp counted(key, value), do: byte_size(key) + byte_size(value || "") + @change_bytes
+
+  defp value(%{changes: changes}, key) when is_map_key(changes, key), do: changes[key]
+  defp value(%{stored?: false}, _key), do: nil
+
+  defp value(turn, key),
+    do: read(turn.class, &Native.record_value(&1, turn.class, turn.name, @prefix <> key))
+
+  # Pages of the store, each with the changes up to its end.
+  defp pages(turn, prefix, after_key, changed, listed) do
+    stored = page(turn, prefix, after_key)
+    last = if length(stored) == @page, do: stored |> List.last() |> elem(0)
+    {here, beyond} = Enum.split_while(changed, fn {key, _value} -> last == nil or key <= last end)
+    merged = stored |> Map.new() |> Map.merge(Map.new(here)) |> Enum.sort()
+
+    case collect(merged, listed) do
+      {:more, listed} when last != nil -> pages(turn, prefix, last, beyond, listed)
+      {_full_or_more, {_limit, _room, values}} -> Enum.reverse(values)
+    end
+  end
+
+  defp page(%{stored?: false}, _prefix, _after_key), do: []
+
+  defp page(turn, prefix, after_key) do
+    from = if after_key == "", do: nil, else: @prefix <> after_key
+    rows = read(turn.class, &Native.record_values(&1, turn.class, turn.name, @prefix <> prefix, from, @page))
+    for {@prefix <> key, value} <- rows, do: {key, value}
+  end
+
+  defp collect(_values, {limit, room, _listed} = full) when limit == 0 or room <= 0, do: {:full, full}
+  defp collect([], listed), do: {:more, listed}
+  defp collect([{_key, nil} | values], listed), do: collect(values, listed)
+
+  defp collect([{key, value} = one | values], {limit, room, listed}),
+    do: collect(values, {limit - 1, room - bytes(key, value), [one | listed]})
+
+  defp read(class, read) do
+    with {:ok, records} <- Store.records(), {:ok, found} <- read.(records) do
+      found
+    else
+      {:error, kind, message} -> raise Store.error(kind, message, class)
+      {:error, error} -> raise error
+    end
+  end
+end
