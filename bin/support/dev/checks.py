@@ -117,6 +117,7 @@ KINDS = {
     "elixir": lambda _: [mix("Elixir", "--stale")],
     "rust": rust,
     "records": lambda _: [cargo_test("records", *RUST, "-p", "tidepool_records", "--test", "model", "--test", "survives")],
+    "model": lambda _: [cargo_test("model of owners", "-p", "tidepool_model")],
     "load": lambda _: [cargo_test("load generator", "-p", "tidepool_load")],
     "fuzz": lambda _: [cargo_test("fuzzing", *RUST, "-p", "tidepool_fuzz", "--test", "*")],
     "smith": lambda _: [

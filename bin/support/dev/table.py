@@ -82,6 +82,7 @@ TABLE = [
         (r"native/tidepool_http/.+", crate("http")),
         (r"native/tidepool_records/.+", other("records")),
         (r"native/tidepool_nif/.+", other("nif")),
+        (r"native/tidepool_model/.+", other("model")),
         (r"native/tidepool_load/.+", other("load")),
         (r"native/fuzz/smith/.+", other("smith")),
         (r"native/fuzz/.+\.md", also(("docs", None))),

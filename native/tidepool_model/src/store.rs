@@ -1,0 +1,96 @@
+//! The shared store: leases, the shard, and what is written of the actor. Each step of it is one transaction.
+
+use crate::{Guards, LEASE};
+
+/// A node as the store knows it: its number, and how many times it has been started before.
+pub type Identity = (usize, u8);
+
+/// Who has the shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Shard {
+    /// Raised with each owner.
+    pub epoch: u8,
+    /// Nobody, or a node that may have ended since.
+    pub owner: Option<Identity>,
+}
+
+/// A change that is on its way to the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Commit {
+    /// Who sent it.
+    pub from: Identity,
+    /// Of the shard, as the sender knew it.
+    pub epoch: u8,
+    /// What the counter is then.
+    pub value: u8,
+}
+
+/// What the database has.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Store {
+    /// What is left of each node's lease, in ticks.
+    pub left: Vec<u8>,
+    /// Who has the shard.
+    pub shard: Shard,
+    /// The counter.
+    pub value: u8,
+    /// Who has committed in each epoch.
+    pub committed: Vec<(u8, Identity)>,
+}
+
+impl Store {
+    /// A new one, which nobody has a lease of.
+    pub(crate) fn new(nodes: usize) -> Self {
+        Self { left: vec![0; nodes], shard: Shard { epoch: 0, owner: None }, value: 0, committed: Vec::new() }
+    }
+
+    pub(crate) fn leased(&self, node: usize) -> bool {
+        self.left.get(node).is_some_and(|left| *left > 0)
+    }
+
+    pub(crate) fn renew(&mut self, node: usize) {
+        if let Some(left) = self.left.get_mut(node) {
+            *left = LEASE;
+        }
+    }
+
+    pub(crate) fn tick(&mut self) {
+        for left in &mut self.left {
+            *left = left.saturating_sub(1);
+        }
+    }
+
+    /// Can the shard be taken? That of nobody, of one whose lease has run out, and of one that was started again.
+    pub(crate) fn free_for(&self, (node, incarnation): Identity) -> bool {
+        self.leased(node)
+            && match self.shard.owner {
+                None => true,
+                Some((owner, of)) if owner == node => of != incarnation,
+                Some((owner, _)) => !self.leased(owner),
+            }
+    }
+
+    pub(crate) fn give(&mut self, owner: Option<Identity>, guards: Guards) {
+        self.shard = Shard { epoch: self.shard.epoch + u8::from(guards.raise), owner };
+    }
+
+    /// Is it of the owner, with the epoch that the shard has?
+    pub(crate) fn owned(&self, commit: Commit) -> bool {
+        self.shard == Shard { epoch: commit.epoch, owner: Some(commit.from) }
+    }
+
+    /// Whether the change was taken.
+    pub(crate) fn commit(&mut self, commit: Commit, guards: Guards) -> bool {
+        // A change says which it follows.
+        if (guards.fence && !self.owned(commit)) || commit.value != self.value + 1 {
+            return false;
+        }
+        self.value = commit.value;
+        let committed = (commit.epoch, commit.from);
+        if !self.committed.contains(&committed) {
+            self.committed.push(committed);
+            self.committed.sort_unstable();
+        }
+        true
+    }
+}
