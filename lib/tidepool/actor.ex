@@ -63,17 +63,23 @@ defmodule Tidepool.Actor do
   @type call_option :: unquote(Options.pair(@call_schema))
 
   @typedoc """
-  What is known of an actor; `value_bytes` are those of its values with their keys. Of one that is awake also how many calls `waiting` for it there are, how many it has served since it
-  woke, and its `last_error`.
+  What is known of an actor. `tier` says where its memory is; `bytes` are those of its record, as it was last written, and
+  `value_bytes` those of its values with their keys. An alarm is due `at` what its guest has said; `tries` of them have failed, the next is
+  `due` then, or there is none when it has `failed`. `last_error` is, of one that is asleep, of before its last write. Of one that is awake
+  also how many calls are `waiting` for it, and how many it has served since it woke. Times in ms since 1970.
   """
   @type info :: %{
           optional(:waiting) => non_neg_integer,
           optional(:calls) => non_neg_integer,
-          optional(:last_error) => %{reason: String.t(), message: String.t(), at: integer} | nil,
           class: String.t(),
           name: String.t(),
           node: node,
           awake: boolean,
+          tier: :live | :disk,
+          bytes: non_neg_integer,
+          alarm:
+            %{at: integer, operation: String.t(), due: integer | nil, tries: non_neg_integer, failed: boolean} | nil,
+          last_error: %{reason: String.t(), message: String.t(), at: integer} | nil,
           version: pos_integer,
           sha256: String.t(),
           created_at: integer,
@@ -119,6 +125,24 @@ defmodule Tidepool.Actor do
     end
   end
 
+  @doc """
+  Wakes an actor, or makes it, and calls nothing of it: `:ok` when it is on disk. With `create: false` only one that there is.
+
+  Its start functions run in its first call.
+  """
+  @spec start(String.t(), String.t(), create: boolean) :: :ok | {:error, Error.t()}
+  def start(class, name, options \\ []) do
+    create = Options.check!(options, Keyword.take(@call_schema, [:create]), "Tidepool.Actor: the option").create
+
+    with :ok <- available(class), :ok <- unwaited(class, name), {:ok, pid, _line, _options} <- server(class, name) do
+      case request(pid, {:start, create}, :again) do
+        :again -> start(class, name, options)
+        {:ok, _nothing} -> :ok
+        {:error, error} -> {:error, error}
+      end
+    end
+  end
+
   @doc "Puts an actor to sleep once its queue is done. What it knows is kept."
   @spec stop(String.t(), String.t()) :: :ok | {:error, Error.t()}
   def stop(class, name) do
@@ -150,6 +174,15 @@ defmodule Tidepool.Actor do
         {:error, kind, message} -> {:error, Store.error(kind, message, class)}
         :ok -> :ok
       end
+    end
+  end
+
+  @doc false
+  # Calls what its alarm says that is due then: for `Tidepool.Actor.Alarms`.
+  @spec ring(String.t(), String.t(), due :: integer) :: {:ok, binary} | {:error, Error.t()}
+  def ring(class, name, due) do
+    with :ok <- available(class), {:ok, pid, _line, _options} <- server(class, name) do
+      with :again <- request(pid, {:ring, due}, :again), do: ring(class, name, due)
     end
   end
 
@@ -263,7 +296,8 @@ defmodule Tidepool.Actor do
       context: context,
       actors: Nesting.actors(),
       request_id: options.request_id,
-      create: options.create
+      create: options.create,
+      alarm: nil
     }
 
     {call, timeout}
@@ -395,10 +429,10 @@ defmodule Tidepool.Actor do
 
   defp written(class, name) do
     with {:ok, records} <- Store.existing(),
-         {:ok, {_epoch, seq, _alarm_at, head, _image}} <- Store.read(records, class, name, class),
+         {:ok, {_epoch, seq, _alarm_at, head, image}} <- Store.read(records, class, name, class),
          {:ok, record} <- Record.read(head, class, name) do
-      known = Map.take(record, [:version, :sha256, :created_at, :value_bytes])
-      {:ok, Map.merge(known, %{class: class, name: name, node: node(), awake: false, writes: seq})}
+      known = %{class: class, name: name, node: node(), awake: false, tier: :disk, writes: seq}
+      {:ok, record |> Record.shown() |> Map.merge(known) |> Map.put(:bytes, byte_size(head) + byte_size(image || ""))}
     else
       none when none in [:none, {:ok, nil}] ->
         {:error, Error.new(:unknown_actor, "no actor is called #{class}/#{name}", class)}

@@ -99,6 +99,27 @@ defmodule Tidepool.ActorTest do
       end
     end
 
+    test "can be made, or woken, without a call, and is shown with its bytes and where it is", %{class: class} do
+      assert {:error, %Error{reason: :unknown_actor}} = Actor.start(class, "alice", create: false)
+      assert :ok = Actor.start(class, "alice")
+
+      assert {:ok, %{awake: true, tier: :live, writes: 1, calls: 0, alarm: nil, value_bytes: 0}} =
+               Actor.info(class, "alice")
+
+      kill(class, "alice")
+      assert {:ok, %{awake: false, tier: :disk, writes: 1, bytes: made}} = Actor.info(class, "alice")
+      assert :ok = Actor.start(class, "alice", create: false)
+      assert {:ok, "1"} = Actor.call(class, "alice", "add", "1", create: false)
+      assert :ok = Actor.start(class, "alice")
+      {:ok, %{awake: true, writes: 2, bytes: bytes}} = Actor.info(class, "alice")
+      :ok = Actor.stop(class, "alice")
+      assert {:ok, %{bytes: ^bytes}} = Actor.info(class, "alice")
+      assert bytes > made
+      assert {:ok, [%{name: "alice", bytes: ^bytes}], nil} = Actor.list(class)
+      assert {:error, %Error{reason: :not_deployed}} = Actor.start("nowhere", "alice")
+      assert_raise ArgumentError, fn -> Actor.start(class, "alice", colour: 1) end
+    end
+
     test "is in the list of its class, a part at a time", %{class: class} do
       names = for number <- 1..25, do: "name #{number}/é"
       for name <- names, do: {:ok, "1"} = Actor.call(class, name, "add", "1")

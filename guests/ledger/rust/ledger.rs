@@ -34,6 +34,8 @@ fn handle(operation: &[u8], payload: Vec<u8>) -> Reply {
             wapc::host_call(b"tidepool", b"actor", target, rest.get(1..).unwrap_or_default())
         }
         b"host" => host(&payload),
+        // What to do is what a host function says.
+        b"obey" => wapc::host_call(b"tidepool", b"obey", b"", &payload).and_then(|script| host(&script)),
         _ => Err([b"unknown operation: ", operation].concat()),
     }
 }

@@ -1,11 +1,12 @@
 defmodule Tidepool.Actor.Guest do
   @moduledoc """
   The host functions of actors: `:actor`, by which guests call them, which is a built-in as others (`Tidepool.Host.Builtin`), and the
-  one by which a guest that is an actor keeps values, `tidepool`/`kv`. Numbers in payloads are little-endian, as in a guest's memory.
+  ones by which a guest that is an actor keeps values and sets its alarm, `tidepool`/`kv` and `tidepool`/`alarm`. Numbers in payloads are little-endian, as in a guest's memory.
   """
 
   alias Tidepool.{Actor, Host}
-  alias Tidepool.Actor.{Turn, Values}
+  alias Tidepool.Actor.Alarm
+  alias Tidepool.Actor.Guest.{Turn, Values}
   alias Tidepool.Host.{Builtin, Call}
 
   @doc "Registers them, and the built-in if the setting `:builtins` names it."
@@ -14,6 +15,7 @@ defmodule Tidepool.Actor.Guest do
     if :actor in builtins, do: Host.register({"tidepool", "actor", :_}, {__MODULE__, :call}, run: :inline)
     # What is a guest's own needs no setting.
     Host.register({"tidepool", "kv", :_}, {__MODULE__, :kv}, run: :inline)
+    Host.register({"tidepool", "alarm", :_}, {__MODULE__, :alarm}, run: :inline)
   end
 
   @doc false
@@ -27,12 +29,18 @@ defmodule Tidepool.Actor.Guest do
 
   @doc false
   @spec kv(Call.t()) :: Host.result()
-  def kv(%Call{operation: operation, payload: payload} = call) do
-    with {:ok, turn} <- Turn.of(call), {:ok, reply, turn} <- kv(operation, payload, turn) do
+  def kv(call), do: own(call, &kv/3)
+
+  @doc false
+  @spec alarm(Call.t()) :: Host.result()
+  def alarm(call), do: own(call, &alarm/3)
+
+  defp own(%Call{namespace: namespace, operation: operation, payload: payload} = call, serve) do
+    with {:ok, turn} <- Turn.of(call), {:ok, reply, turn} <- serve.(operation, payload, turn) do
       Turn.put(turn, byte_size(payload) + byte_size(reply))
       {:ok, reply}
     else
-      {:error, why} -> {:error, "kv #{operation}: #{why}"}
+      {:error, why} -> {:error, "#{namespace} #{operation}: #{why}"}
     end
   end
 
@@ -61,6 +69,20 @@ defmodule Tidepool.Actor.Guest do
     do: {:error, "the payload has to be as docs/actors.md says"}
 
   defp kv(_operation, _payload, _turn), do: {:error, "it is get, put, delete or list"}
+
+  defp alarm("set", text, turn) do
+    with {:ok, alarm} <- Alarm.read(text, Alarm.now(), turn.rung?),
+         do: {:ok, "#{alarm.at}", %{turn | alarm: {:set, alarm}}}
+  end
+
+  defp alarm("clear", "", turn), do: {:ok, "", %{turn | alarm: {:set, nil}}}
+  defp alarm("get", "", turn), do: {:ok, shown(turn.alarm), turn}
+  defp alarm(operation, _more, _turn) when operation in ["clear", "get"], do: {:error, "it has no payload"}
+  defp alarm(_operation, _payload, _turn), do: {:error, "it is set, clear or get"}
+
+  defp shown({:set, alarm}), do: shown(alarm)
+  defp shown(%Alarm{due: due} = alarm) when due != nil, do: "#{alarm.at}\n#{alarm.operation}"
+  defp shown(_none_or_failed), do: ""
 
   defp row({key, value}), do: [<<byte_size(key)::little-16>>, key, <<byte_size(value)::little-32>>, value]
 end

@@ -1,20 +1,26 @@
 defmodule Tidepool.Actor.Record do
   @moduledoc """
   What is kept of an actor beside its image: the module that the image is of, the answers to its last requests that had an id,
-  and how much its values are.
+  how much its values are, and its alarm.
 
   Answers and values are both values of the store, with keys that begin otherwise: no value is an answer.
   """
 
+  alias Tidepool.Actor.Alarm
   alias Tidepool.Error
 
   # Ids of requests whose answers are kept.
   @answers 64
-  # Records of 1 have no values.
+  # What keys in the store begin with.
+  @answer "answer/"
+  @value "value/"
+  # Of an error's message.
+  @message_bytes 1_024
+  # Records of 1 have no more than answers.
   @format 2
 
   @enforce_keys [:sha256, :version, :created_at]
-  defstruct @enforce_keys ++ [requests: [], value_bytes: 0]
+  defstruct @enforce_keys ++ [requests: [], value_bytes: 0, alarm: nil, last_error: nil]
 
   @typedoc """
   `sha256` is of the module that the actor runs, `version` was that of its class when it began to, `created_at` in ms since 1970;
@@ -25,15 +31,20 @@ defmodule Tidepool.Actor.Record do
           version: pos_integer,
           created_at: integer,
           requests: [String.t()],
-          value_bytes: non_neg_integer
+          value_bytes: non_neg_integer,
+          alarm: Alarm.t() | nil,
+          last_error: last_error | nil
         }
+
+  @typedoc "`at` in ms since 1970."
+  @type last_error :: {reason :: String.t(), message :: String.t(), at :: integer}
 
   @doc "As bytes."
   @spec write(t) :: binary
   def write(%__MODULE__{} = record) do
-    :erlang.term_to_binary(
-      {@format, record.sha256, record.version, record.created_at, record.requests, record.value_bytes}
-    )
+    more = %{value_bytes: record.value_bytes, alarm: alarm(record.alarm), last_error: record.last_error}
+    more = Map.reject(more, fn {_key, value} -> value in [nil, 0] end)
+    :erlang.term_to_binary({@format, record.sha256, record.version, record.created_at, record.requests, more})
   end
 
   @doc "Of an actor's bytes. An error says that a later version wrote them."
@@ -48,23 +59,52 @@ defmodule Tidepool.Actor.Record do
   defp read(bytes) do
     case :erlang.binary_to_term(bytes, [:safe]) do
       {1, sha256, version, created_at, requests} ->
-        {:ok, %__MODULE__{sha256: sha256, version: version, created_at: created_at, requests: requests}}
+        {:ok, record(sha256, version, created_at, requests, %{})}
 
-      {@format, sha256, version, created_at, requests, value_bytes} ->
-        {:ok,
-         %__MODULE__{
-           sha256: sha256,
-           version: version,
-           created_at: created_at,
-           requests: requests,
-           value_bytes: value_bytes
-         }}
+      {@format, sha256, version, created_at, requests, more} ->
+        {:ok, record(sha256, version, created_at, requests, more)}
 
       _later ->
         :error
     end
   rescue
     ArgumentError -> :error
+  end
+
+  defp record(sha256, version, created_at, requests, more) do
+    %__MODULE__{
+      sha256: sha256,
+      version: version,
+      created_at: created_at,
+      requests: requests,
+      value_bytes: Map.get(more, :value_bytes, 0),
+      alarm: alarm(more[:alarm]),
+      last_error: more[:last_error]
+    }
+  end
+
+  # As a tuple, and back.
+  defp alarm(nil), do: nil
+  defp alarm(%Alarm{at: at, operation: operation, due: due, tries: tries}), do: {at, operation, due, tries}
+  defp alarm({at, operation, due, tries}), do: %Alarm{at: at, operation: operation, due: due, tries: tries}
+
+  @doc "What is shown of an actor by its record."
+  @spec shown(t) :: map
+  def shown(%__MODULE__{} = record) do
+    record
+    |> Map.take([:version, :sha256, :created_at, :value_bytes])
+    |> Map.put(:alarm, record.alarm && Alarm.shown(record.alarm))
+    |> Map.put(:last_error, shown_error(record.last_error))
+  end
+
+  defp shown_error(nil), do: nil
+  defp shown_error({reason, message, at}), do: %{reason: reason, message: message, at: at}
+
+  @doc "An error that a call has ended with, as it is kept."
+  @spec error(Error.t()) :: last_error
+  def error(error) do
+    message = binary_part(error.message, 0, min(byte_size(error.message), @message_bytes))
+    {Error.reason(error), message, System.system_time(:millisecond)}
   end
 
   @doc "With the answer to one request more, and what becomes of the values that answers are kept as."
@@ -78,5 +118,13 @@ defmodule Tidepool.Actor.Record do
 
   @doc "The key of the value that an answer is kept as."
   @spec key(request_id :: String.t()) :: binary
-  def key(request_id), do: "answer/" <> request_id
+  def key(request_id), do: @answer <> request_id
+
+  @doc "The key in the store of a guest's value, or what those begin with that begin with it."
+  @spec value_key(key :: binary) :: binary
+  def value_key(key), do: @value <> key
+
+  @doc "The key that it is to the guest."
+  @spec guest_key(binary) :: key :: binary
+  def guest_key(@value <> key), do: key
 end

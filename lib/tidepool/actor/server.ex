@@ -12,27 +12,12 @@ defmodule Tidepool.Actor.Server do
 
   use GenServer, restart: :temporary
 
-  alias Tidepool.Actor.{Line, Serving, State, Store, Waking}
-  alias Tidepool.Host.Nesting
+  alias Tidepool.Actor.{Line, Record, Serving, State, Store, Waking}
 
   # Garbage is collected after so many bytes that are beside the heap.
   @collected_bytes 262_144
   # How long somebody is waited for who has stepped into the line and sent nothing.
   @lingering_ms 5_000
-
-  @typedoc """
-  A call: `deadline` in ms of the VM's monotonic time, or `:infinity`; `actors` are those that wait for it.
-  """
-  @type call :: %{
-          operation: String.t(),
-          payload: binary,
-          deadline: integer | :infinity,
-          depth: pos_integer,
-          context: term,
-          actors: [Nesting.actor()],
-          request_id: String.t() | nil,
-          create: boolean
-        }
 
   @doc false
   def start_link({class, name, options}) do
@@ -53,6 +38,17 @@ defmodule Tidepool.Actor.Server do
   def handle_call({:call, call}, from, state) do
     Line.leave(state.line, byte_size(call.payload))
     {answer, state} = Serving.serve(call, state)
+    state |> State.answer(from, answer) |> called() |> go_on()
+  end
+
+  # It has no place in the line: there is one at most.
+  def handle_call({:ring, due}, from, state) do
+    {answer, state} = Serving.ring(due, state)
+    state |> State.answer(from, answer) |> called() |> go_on()
+  end
+
+  def handle_call({:start, create}, from, state) do
+    {answer, state} = Serving.start(create, state)
     state |> State.answer(from, answer) |> called() |> go_on()
   end
 
@@ -169,20 +165,19 @@ defmodule Tidepool.Actor.Server do
   end
 
   defp info(state) do
-    %{
+    record = %{state.record | last_error: state.last_error}
+
+    Map.merge(Record.shown(record), %{
       class: state.class,
       name: state.name,
       node: node(),
       awake: true,
-      version: state.record.version,
-      sha256: state.record.sha256,
-      created_at: state.record.created_at,
+      tier: :live,
+      bytes: state.image_bytes + byte_size(Record.write(record)),
       writes: state.seq,
-      value_bytes: state.record.value_bytes,
       waiting: Line.waiting(state.line),
-      calls: state.calls,
-      last_error: state.last_error
-    }
+      calls: state.calls
+    })
   end
 
   defp now, do: System.monotonic_time(:millisecond)

@@ -5,11 +5,28 @@ defmodule Tidepool.Actor.Serving do
   """
 
   alias Tidepool.{Error, Execution, Native}
-  alias Tidepool.Actor.{Record, Server, State, Store, Turn, Waking}
+  alias Tidepool.Actor.{Alarm, Record, State, Store, Waking}
+  alias Tidepool.Actor.Guest.Turn
   alias Tidepool.Host.Nesting
 
+  @typedoc """
+  A call: `deadline` in ms of the VM's monotonic time, or `:infinity`; `actors` are those that wait for it, and `alarm` is what has made
+  it, if nobody did.
+  """
+  @type call :: %{
+          operation: String.t(),
+          payload: binary,
+          deadline: integer | :infinity,
+          depth: pos_integer,
+          context: term,
+          actors: [Nesting.actor()],
+          request_id: String.t() | nil,
+          create: boolean,
+          alarm: Alarm.t() | nil
+        }
+
   @doc "The outcome of a call, for whom that has to wait for the last write when `gated`."
-  @spec serve(Server.call(), State.t()) :: {State.answer(), State.t()}
+  @spec serve(call, State.t()) :: {State.answer(), State.t()}
   def serve(call, state) do
     with :ok <- in_time(call, state), {:ok, state} <- Waking.loaded(state, call.create) do
       case answered(call, state) do
@@ -21,6 +38,48 @@ defmodule Tidepool.Actor.Serving do
       {:error, error} -> {{:now, {:error, error}}, state}
       {:error, error, state} -> {{:now, {:error, error}}, state}
     end
+  end
+
+  @doc "Makes an actor that there has not been."
+  @spec start(create :: boolean, State.t()) :: {State.answer(), State.t()}
+  def start(create, state) do
+    with {:ok, state} <- Waking.loaded(state, create), {:ok, state} <- made(state) do
+      {{:gated, {:ok, ""}}, state}
+    else
+      {:error, error, state} -> {{:now, {:error, error}}, state}
+      {{:error, error}, state} -> {{:now, {:error, error}}, state}
+    end
+  end
+
+  defp made(%{seq: 0} = state), do: State.write(state, [])
+  defp made(state), do: {:ok, state}
+
+  @doc "Calls what the alarm says that is due then; nothing, when that is another by now. An error says that this is not over."
+  @spec ring(due :: integer, State.t()) :: {State.answer(), State.t()}
+  def ring(due, state) do
+    case Waking.loaded(state, false) do
+      {:ok, %{record: %{alarm: %{due: ^due} = alarm}} = state} -> alarm |> rung() |> run(state) |> recorded()
+      {:ok, state} -> {{:now, {:ok, ""}}, state}
+      {:error, error, state} -> {{:now, {:error, error}}, state}
+    end
+  end
+
+  # What waits for a write says what it came to there.
+  defp recorded({{:gated, _outcome}, state}), do: {{:gated, {:ok, ""}}, state}
+  defp recorded(not_written), do: not_written
+
+  defp rung(alarm) do
+    %{
+      operation: alarm.operation,
+      payload: "#{alarm.at}",
+      deadline: :infinity,
+      depth: 1,
+      context: nil,
+      actors: [],
+      request_id: nil,
+      create: false,
+      alarm: alarm
+    }
   end
 
   defp in_time(%{deadline: :infinity}, _state), do: :ok
@@ -72,13 +131,33 @@ defmodule Tidepool.Actor.Serving do
     cond do
       # What it was computed on was not written.
       state.owned == nil -> {{:now, outcome}, state}
-      Native.owned_spent?(owned) -> {{:now, outcome}, State.forget(state)}
-      match?({:ok, _reply}, outcome) -> keep(outcome, call.request_id, turn, state)
+      Native.owned_spent?(owned) -> failed(outcome, call.alarm, State.forget(state))
+      match?({:ok, _reply}, outcome) -> keep(outcome, call, turn, state)
       # The guest itself said that the call failed: what it changed before holds, and the same request may come again.
-      match?({:error, %Error{reason: :guest_error}}, outcome) -> keep(outcome, nil, turn, state)
+      match?({:error, %Error{reason: :guest_error}}, outcome) -> keep(outcome, %{call | request_id: nil}, turn, state)
       # It has not run.
-      true -> {{:now, outcome}, state}
+      true -> failed(outcome, call.alarm, state)
     end
+  end
+
+  # An alarm that was called is to be called again. When that can't be written the old one stays, and so it is.
+  defp failed(outcome, nil, state), do: {{:now, outcome}, state}
+
+  defp failed(outcome, alarm, state) do
+    with {:ok, state} <- Waking.known(State.settled(state), false),
+         state = %{state | record: %{state.record | alarm: again(alarm, outcome, state)}},
+         {:ok, state} <- State.write(state, []) do
+      {{:gated, outcome}, state}
+    else
+      {:error, _error, state} -> {{:now, outcome}, state}
+      {{:error, _error}, state} -> {{:now, outcome}, state}
+    end
+  end
+
+  defp again(alarm, {:error, error}, state) do
+    alarm = Alarm.failed(alarm, Alarm.now())
+    if alarm.due == nil, do: State.warn(state, "failed in its alarm, which is not tried again: #{error.message}")
+    alarm
   end
 
   # A call that takes longer, or asks its host, goes on when all before it is on disk: their answers don't wait for its end, and
@@ -93,7 +172,7 @@ defmodule Tidepool.Actor.Serving do
 
   defp go_on(step, call, state) do
     origin = {call.depth, call.context, call.deadline != :infinity}
-    unless over?(step), do: Turn.begin(state, call.depth)
+    unless over?(step), do: Turn.begin(state, call.depth, call.alarm)
     outcome = Execution.go_on(step, state.class, call.operation, origin)
     {outcome, Turn.finish(), state}
   end
@@ -107,25 +186,30 @@ defmodule Tidepool.Actor.Serving do
   defp reply({:error, _error}), do: ""
 
   defp last_error({:ok, _reply}, state), do: state.last_error
-  defp last_error({:error, error}, _state), do: %{reason: Error.reason(error), message: error.message, at: wall()}
+  defp last_error({:error, error}, _state), do: Record.error(error)
 
-  defp keep({_tag, reply} = outcome, request_id, turn, state) do
-    {record, answers} = Record.answered(state.record, request_id, if(is_binary(reply), do: reply, else: ""))
+  defp keep({_tag, reply} = outcome, %{request_id: id} = call, turn, state) do
+    {record, answers} = Record.answered(state.record, id, if(is_binary(reply), do: reply, else: ""))
     {record, changes} = Turn.kept(turn, record)
-    state = %{state | record: record}
+    values = answers ++ changes
+    alarm = alarm(outcome, call.alarm, turn, state)
 
-    case {state.options.durability, answers ++ changes} do
-      {:idle, []} ->
-        {{:now, outcome}, later(state)}
-
-      # An answer that is given once only is on disk before it is given; and values are what is on disk.
-      {_durability, values} ->
-        case State.write(state, values) do
-          {:ok, state} -> {{:gated, outcome}, fresh(state, request_id, reply)}
-          {{:error, error}, state} -> {{:now, {:error, error}}, state}
-        end
+    # An answer that is given once only is on disk before it is given; and values and alarms are what is on disk.
+    if state.options.durability == :idle and values == [] and alarm == state.record.alarm do
+      {{:now, outcome}, later(%{state | record: record})}
+    else
+      case State.write(%{state | record: %{record | alarm: alarm}}, values) do
+        {:ok, state} -> {{:gated, outcome}, fresh(state, id, reply)}
+        {{:error, error}, state} -> {{:now, {:error, error}}, state}
+      end
     end
   end
+
+  # What the guest has set holds. The one that has made the call is over, or called again.
+  defp alarm(_outcome, _rung, %Turn{alarm: {:set, alarm}}, _state), do: alarm
+  defp alarm(_outcome, nil, _turn, state), do: state.record.alarm
+  defp alarm({:ok, _reply}, _rung, _turn, _state), do: nil
+  defp alarm(outcome, rung, _turn, state), do: again(rung, outcome, state)
 
   defp fresh(state, nil, _reply), do: state
 
@@ -139,5 +223,4 @@ defmodule Tidepool.Actor.Serving do
   defp later(state), do: state
 
   defp now, do: System.monotonic_time(:millisecond)
-  defp wall, do: System.system_time(:millisecond)
 end

@@ -7,7 +7,7 @@ defmodule Tidepool.Actor.State do
   require Logger
 
   alias Tidepool.{Error, Native}
-  alias Tidepool.Actor.{Record, Store}
+  alias Tidepool.Actor.{Alarm, Record, Store}
 
   # This node's actors have no other owner.
   @epoch 1
@@ -23,6 +23,10 @@ defmodule Tidepool.Actor.State do
     # What is written, or about to be; `nil` as long as nothing is. `seq` is its number.
     :record,
     seq: 0,
+    image_bytes: 0,
+    # The alarm that is written, or about to be, and `{id, due}` of a write that has set another.
+    alarm: nil,
+    rings: nil,
     # The last write, and answers that wait for theirs: `{id, from, answer}`.
     last: 0,
     pending: 0,
@@ -80,18 +84,24 @@ defmodule Tidepool.Actor.State do
   def answer(state, from, {:now, answer}), do: %{state | gate: :queue.in({:now, from, answer}, state.gate)}
   def answer(state, from, {:gated, answer}), do: %{state | gate: :queue.in({state.last, from, answer}, state.gate)}
 
-  @doc "Has the image written, if it has changed, and values with it. The end of that is for `committed/3`."
+  @doc "Has the image written, if it has changed, values with it, and the alarm. The end of that is for `committed/3`."
   @spec write(t, [{key :: binary, binary | nil}]) :: {:ok | {:error, Error.t()}, t}
   def write(state, values) do
     with {:ok, records} <- Store.records(),
          {:ok, image} <- image(state.owned) do
-      if image == nil and values == [] and state.seq > 0 do
+      record = %{state.record | last_error: state.last_error}
+      alarm = state.record.alarm
+
+      if image == nil and values == [] and alarm == state.alarm and state.seq > 0 do
         {:ok, state}
       else
         seq = state.seq + 1
-        put = {:put, @epoch, seq, nil, Record.write(state.record), image, values}
+        due = Alarm.due(alarm)
+        put = {:put, @epoch, seq, due, Record.write(record), image, values}
         id = Native.commit_record(records, state.class, state.name, put)
-        {:ok, saw(%{state | seq: seq, last: id, pending: state.pending + 1}, image || "")}
+        rings = if alarm != state.alarm, do: {id, due}, else: state.rings
+        state = %{state | seq: seq, last: id, pending: state.pending + 1, alarm: alarm, rings: rings}
+        if image, do: {:ok, saw(%{state | image_bytes: byte_size(image)}, image)}, else: {:ok, state}
       end
     else
       {:error, error} ->
@@ -115,7 +125,7 @@ defmodule Tidepool.Actor.State do
   @doc "A write has come to its end."
   @spec committed(t, id :: pos_integer, :ok | {:error, kind :: atom, message :: String.t()}) :: t
   def committed(state, id, :ok) do
-    state = %{state | pending: state.pending - 1}
+    state = told(%{state | pending: state.pending - 1}, id)
     fresh = if state.pending == 0, do: %{}, else: state.fresh
     open(%{state | fresh: fresh}, id)
   end
@@ -132,6 +142,14 @@ defmodule Tidepool.Actor.State do
 
     open(forget(%{state | pending: state.pending - 1, fresh: %{}, gate: :queue.filter(failed, state.gate)}), 0)
   end
+
+  # An alarm that is due already is found by whoever looks now.
+  defp told(%{rings: {id, due}} = state, id) do
+    Alarm.told(due)
+    %{state | rings: nil}
+  end
+
+  defp told(state, _id), do: state
 
   # Lets answers out that wait for the write with this number, or one before it, and those between it and the next.
   defp open(state, id) do

@@ -6,6 +6,7 @@ defmodule Tidepool.Actor.Supervisor do
   #   Modules            the modules that actors run
   #   Registry           actors that are awake, by class and name
   #   PartitionSupervisor of DynamicSupervisors: their processes
+  #   Alarms             what wakes them
 
   use Supervisor
 
@@ -23,7 +24,8 @@ defmodule Tidepool.Actor.Supervisor do
       {Tidepool.Actor.Store, config},
       Tidepool.Actor.Modules,
       {Registry, keys: :unique, name: @registry, partitions: System.schedulers_online()},
-      {PartitionSupervisor, child_spec: DynamicSupervisor, name: @servers}
+      {PartitionSupervisor, child_spec: DynamicSupervisor, name: @servers},
+      Tidepool.Actor.Alarms
     ]
 
     Supervisor.init(children, strategy: :rest_for_one)

@@ -46,7 +46,7 @@ defmodule Tidepool.Actor.Waking do
   defp begin(nil, true, state) do
     with {:ok, {function, native}} <- Modules.newest(state.class) do
       record = %Record{sha256: function.sha256, version: function.version, created_at: System.system_time(:millisecond)}
-      own(%{state | record: record, seq: 0}, {function, native}, nil)
+      own(%{state | record: record, seq: 0, image_bytes: 0, alarm: nil}, {function, native}, nil)
     else
       {:error, error} -> {:error, error, state}
     end
@@ -55,7 +55,8 @@ defmodule Tidepool.Actor.Waking do
   defp begin({_epoch, seq, _alarm_at, head, image}, _create, state) do
     with {:ok, record} <- Record.read(head, state.class, state.name),
          {:ok, loaded} <- Modules.of(state.class, record.sha256) do
-      own(%{state | record: record, seq: seq}, loaded, image)
+      state = %{state | record: record, seq: seq, image_bytes: byte_size(image || ""), alarm: record.alarm}
+      own(%{state | last_error: state.last_error || record.last_error}, loaded, image)
     else
       {:error, error} -> {:error, error, state}
     end

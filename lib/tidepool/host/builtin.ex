@@ -9,7 +9,7 @@ defmodule Tidepool.Host.Builtin do
   - `:log`: `tidepool`/`log`/LEVEL logs the payload; LEVEL is `debug`, `info`, `warning` or `error`. The
     event has the metadata `:tidepool_function`.
 
-  What guests have that are actors, `tidepool`/`kv`, is no setting's: see `Tidepool.Actor.Guest`.
+  What guests have that are actors, `tidepool`/`kv` and `tidepool`/`alarm`, is no setting's: see `Tidepool.Actor.Guest`.
   """
 
   require Logger

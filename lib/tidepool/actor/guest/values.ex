@@ -1,4 +1,4 @@
-defmodule Tidepool.Actor.Values do
+defmodule Tidepool.Actor.Guest.Values do
   @moduledoc """
   The values of an actor, by their keys, as a call sees them: with its own changes.
 
@@ -7,10 +7,9 @@ defmodule Tidepool.Actor.Values do
   """
 
   alias Tidepool.Native
-  alias Tidepool.Actor.{Store, Turn}
+  alias Tidepool.Actor.{Record, Store}
+  alias Tidepool.Actor.Guest.Turn
 
-  # Of the store's keys: see `Tidepool.Actor.Record.key/1`.
-  @prefix "value/"
   @key_bytes 512
   @value_bytes 65_536
   @call_bytes 1_048_576
@@ -67,10 +66,6 @@ defmodule Tidepool.Actor.Values do
     )
   end
 
-  @doc "Changes as the store has them."
-  @spec stored(%{(key :: binary) => binary | nil}) :: [{key :: binary, binary | nil}]
-  def stored(changes), do: for({key, value} <- changes, do: {@prefix <> key, value})
-
   defp key(key) do
     if byte_size(key) in 1..@key_bytes,
       do: :ok,
@@ -106,7 +101,7 @@ defmodule Tidepool.Actor.Values do
   defp value(%{stored?: false}, _key), do: nil
 
   defp value(turn, key),
-    do: read(turn.class, &Native.record_value(&1, turn.class, turn.name, @prefix <> key))
+    do: read(turn.class, &Native.record_value(&1, turn.class, turn.name, Record.value_key(key)))
 
   # Pages of the store, each with the changes up to its end.
   defp pages(turn, prefix, after_key, changed, listed) do
@@ -124,9 +119,9 @@ defmodule Tidepool.Actor.Values do
   defp page(%{stored?: false}, _prefix, _after_key), do: []
 
   defp page(turn, prefix, after_key) do
-    from = if after_key == "", do: nil, else: @prefix <> after_key
-    rows = read(turn.class, &Native.record_values(&1, turn.class, turn.name, @prefix <> prefix, from, @page))
-    for {@prefix <> key, value} <- rows, do: {key, value}
+    from = if after_key == "", do: nil, else: Record.value_key(after_key)
+    rows = read(turn.class, &Native.record_values(&1, turn.class, turn.name, Record.value_key(prefix), from, @page))
+    for {key, value} <- rows, do: {Record.guest_key(key), value}
   end
 
   defp collect(_values, {limit, room, _listed} = full) when limit == 0 or room <= 0, do: {:full, full}

@@ -1,21 +1,22 @@
-defmodule Tidepool.Actor.Turn do
+defmodule Tidepool.Actor.Guest.Turn do
   @moduledoc """
-  What a call of an actor does beside its memory: the values that its guest changes by host calls. Nothing of that is written before
+  What a call of an actor does beside its memory: the values and the alarm that its guest changes by host calls. Nothing of that is written before
   the call is over, and then together with its image, or else not at all.
 
   It is in the process dictionary of the actor's process for the time of the call. What other guests do in that process meanwhile,
   which handlers of host calls may call, is not the actor's: they are nested deeper.
   """
 
-  alias Tidepool.Actor.{Record, State, Values}
+  alias Tidepool.Actor.{Alarm, Record, State}
   alias Tidepool.Host.Call
 
-  @enforce_keys [:class, :name, :depth, :stored?, :most_bytes, :value_bytes]
+  @enforce_keys [:class, :name, :depth, :stored?, :most_bytes, :value_bytes, :alarm, :rung?]
   defstruct @enforce_keys ++ [changes: %{}, change_bytes: 0, seen_bytes: 0]
 
   @typedoc """
   `stored?` says whether there is anything on disk; `value_bytes` is what its values are with these changes, and `most_bytes` what they
   may be. `seen_bytes` went through host calls.
+  `alarm` is that of the record, or what the guest has set; `rung?` says that an alarm has made the call.
   """
   @type t :: %__MODULE__{
           class: String.t(),
@@ -24,21 +25,25 @@ defmodule Tidepool.Actor.Turn do
           stored?: boolean,
           most_bytes: non_neg_integer,
           value_bytes: non_neg_integer,
+          alarm: Alarm.t() | nil | {:set, Alarm.t() | nil},
+          rung?: boolean,
           changes: %{(key :: binary) => value :: binary | nil},
           change_bytes: non_neg_integer,
           seen_bytes: non_neg_integer
         }
 
   @doc "Begins that of a call, when all before it is on disk."
-  @spec begin(State.t(), depth :: pos_integer) :: :ok
-  def begin(%State{} = state, depth) do
+  @spec begin(State.t(), depth :: pos_integer, rung :: Alarm.t() | nil) :: :ok
+  def begin(%State{} = state, depth, rung) do
     turn = %__MODULE__{
       class: state.class,
       name: state.name,
       depth: depth,
       stored?: state.seq > 0,
       most_bytes: state.options.values,
-      value_bytes: state.record.value_bytes
+      value_bytes: state.record.value_bytes,
+      alarm: if(rung == nil, do: state.record.alarm),
+      rung?: rung != nil
     }
 
     put(turn, 0)
@@ -67,5 +72,8 @@ defmodule Tidepool.Actor.Turn do
   @doc "The record after it, and what becomes of the store's values."
   @spec kept(t | nil, Record.t()) :: {Record.t(), [{key :: binary, binary | nil}]}
   def kept(nil, record), do: {record, []}
-  def kept(turn, record), do: {%{record | value_bytes: turn.value_bytes}, Values.stored(turn.changes)}
+
+  def kept(turn, record),
+    do:
+      {%{record | value_bytes: turn.value_bytes}, for({key, value} <- turn.changes, do: {Record.value_key(key), value})}
 end
