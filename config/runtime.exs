@@ -19,6 +19,13 @@ cluster =
     other -> other
   end
 
+host =
+  case System.get_env("TIDEPOOL_HOST") do
+    word when word in ["all", "none"] -> String.to_atom(word)
+    # As above.
+    other -> other
+  end
+
 # Beside the libraries that a release is made of, or beside the sources: no build takes it along.
 data = Path.join(System.get_env("RELEASE_ROOT") || Path.dirname(__DIR__), "data")
 
@@ -29,6 +36,7 @@ settings = [
   tls_key: System.get_env("TIDEPOOL_TLS_KEY"),
   tls_clients: System.get_env("TIDEPOOL_TLS_CLIENTS"),
   token: System.get_env("TIDEPOOL_TOKEN"),
+  host: host,
   hosts: System.get_env("TIDEPOOL_HOSTS"),
   proxies: System.get_env("TIDEPOOL_PROXIES"),
   data: System.get_env("TIDEPOOL_DATA") || data,

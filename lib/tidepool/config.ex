@@ -64,6 +64,12 @@ defmodule Tidepool.Config do
       default: :fresh,
       doc: "where a function's instances come from unless its deploy says otherwise: `:fresh` or `{:warm, max_idle}`."
     ],
+    host: [
+      type: {:one_of, [:all, :none]},
+      default: :all,
+      doc:
+        "which host functions a function may ask for unless its deploy says so: `:all` that are registered, or `:none`."
+    ],
     builtins: [
       type: {:check, &__MODULE__.builtins?/1, "a list with any of #{Enum.map_join(@builtins, ", ", &inspect/1)}"},
       default: [],

@@ -14,7 +14,7 @@ defmodule Tidepool.Deploy do
 
   @doc "The schema of a deploy's options, with this node's defaults."
   @spec schema :: Options.schema()
-  def schema, do: Spec.schema(Config.get(:instances), Config.get(:limits))
+  def schema, do: Spec.schema(Config.get(:instances), Config.get(:limits), Config.get(:host))
 
   @doc """
   Deploys `wasm`. `:unchanged` says that the newest version is the same module with the same options. The last element says

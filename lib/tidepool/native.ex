@@ -193,6 +193,10 @@ defmodule Tidepool.Native do
   @spec grants_fault([binary]) :: binary | nil
   def grants_fault(_grants), do: :erlang.nif_error(:not_loaded)
 
+  @doc "What is wrong with a list of grants of the host; `nil` when nothing is."
+  @spec host_grants_fault([binary]) :: binary | nil
+  def host_grants_fault(_grants), do: :erlang.nif_error(:not_loaded)
+
   @doc "The first grant of a list that is not within those of another; `nil` when all are."
   @spec grants_beyond(asked :: [binary], allowed :: [binary]) :: binary | nil
   def grants_beyond(_asked, _allowed), do: :erlang.nif_error(:not_loaded)

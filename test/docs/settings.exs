@@ -26,6 +26,7 @@ defmodule Tidepool.Docs.Settings do
   # What is not the same on all nodes, or depends on the module, has no value here.
   defp left_out(:name, _default), do: "the file's name without `.wasm`"
   defp left_out(:operation, _default), do: "the name"
+  defp left_out(:host, ["*"]), do: "`*`, or the node's setting"
   defp left_out(:instances, default), do: "`#{default}`, or the node's setting"
   defp left_out(:limits, _default), do: "the node's"
   defp left_out(_key, default) when default in ["", %{}, [], nil], do: "none"

@@ -19,6 +19,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     new_function: [:module, :config],
     grants_fault: [:list],
     grants_beyond: [:list, :list],
+    host_grants_fault: [:list],
     publish: [:runtime, :list],
     tier: [:runtime, :text],
     unpublish: [:runtime, :text],

@@ -68,6 +68,7 @@ defmodule Tidepool.ClusterMessages do
   end
 
   defp values(:net, _type), do: types().union([[], ["dns", "tcp:connect:*:443"]])
+  defp values(:host, _type), do: types().union([["*"], ["none"], ["shop/prices/*", "redis/*/GET"]])
   defp values(:files, _type), do: types().union([[], ["/data=memory", "/etc/app=host:config"]])
 
   defp values(_key, :boolean), do: types().boolean()

@@ -73,7 +73,7 @@ defmodule Tidepool.FaultNative do
   def compile_config, do: %{engine: :fast, snapshot: false, limits: @limits, was_deployed: false}
 
   @doc "A function's configuration."
-  def config(name), do: %{name: name, version: 1, instances: :fresh, limits: @limits, net: [], files: []}
+  def config(name), do: %{name: name, version: 1, instances: :fresh, limits: @limits, host: ["*"], net: [], files: []}
 
   @doc "Settings of an edge on a port of its own."
   def edge, do: @edge

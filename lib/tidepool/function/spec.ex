@@ -98,6 +98,15 @@ defmodule Tidepool.Function.Spec do
       default: nil,
       doc: "`true`, or options of its actors, makes the function a class of actors: see `Tidepool.Actor`."
     ],
+    host: [
+      since: 8,
+      type: {:check, &Tidepool.Function.HostGrants.valid?/1, Tidepool.Function.HostGrants.expectation()},
+      typespec: quote(do: Tidepool.Function.HostGrants.t()),
+      each: "host",
+      text: {&Tidepool.Function.HostGrants.read/1, &Function.identity/1, Tidepool.Function.HostGrants.notation()},
+      default: ["*"],
+      doc: "which host functions the function may ask for."
+    ],
     wait: [
       of: :request,
       type: {:one_of, [:local, :majority, :all]},
@@ -137,6 +146,7 @@ defmodule Tidepool.Function.Spec do
   - `:text`, when text is not read and written as the type has it: how to read it, how to write it, and what to call it.
   """
 
+  alias Tidepool.Function.HostGrants
   alias Tidepool.Options
 
   @kept Keyword.reject(@options, fn {_key, spec} -> spec[:of] == :request end)
@@ -162,10 +172,11 @@ defmodule Tidepool.Function.Spec do
   def schema, do: @options
 
   @doc "The schema of all options, with the defaults of a node that its settings have."
-  @spec schema(:fresh | {:warm, pos_integer}, Tidepool.Limits.t()) :: Options.schema()
-  def schema(instances, limits) do
+  @spec schema(:fresh | {:warm, pos_integer}, Tidepool.Limits.t(), :all | :none) :: Options.schema()
+  def schema(instances, limits, host) do
     @options
     |> put_in([:instances, :default], instances)
+    |> put_in([:host, :default], HostGrants.default(host))
     |> put_in([:limits, :type], {:keyword, Tidepool.Limits.schema(limits)})
   end
 

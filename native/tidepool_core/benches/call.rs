@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use tidepool_core::console::{Console, Line};
 use tidepool_core::{
-    CompileConfig, Function, FunctionConfig, Grants, HostRequest, Instances, Request, Runtime, RuntimeConfig, Step,
+    CompileConfig, Function, FunctionConfig, Grants, HostGrants, HostRequest, Instances, Request, Runtime,
+    RuntimeConfig, Step,
 };
 
 struct Silent;
@@ -78,6 +79,7 @@ fn main() {
             version: 1,
             instances,
             limits: settings::LIMITS,
+            host: HostGrants::All,
             grants: Grants::default(),
             folders: Vec::new(),
         };

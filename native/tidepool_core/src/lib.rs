@@ -45,6 +45,7 @@ pub use base::config::{
 };
 pub use base::error::{CallError, CompileError};
 pub use base::grants::Grants;
+pub use base::host_grants::HostGrants;
 pub use base::limits::{Limit, Limits};
 pub use base::request::{
     Address, Away, FileOperation, FileRequest, HostCall, HostReply, HostRequest, Peer, ProcessRequest, Request,

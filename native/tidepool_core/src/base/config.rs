@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::grants::Grants;
+use super::host_grants::HostGrants;
 use super::limits::Limits;
 
 /// What a node gives its guests, all functions taken together.
@@ -182,6 +183,8 @@ pub struct FunctionConfig {
     pub instances: Instances,
     /// What instances and calls may use.
     pub limits: Limits,
+    /// What its guests may ask of the host.
+    pub host: HostGrants,
     /// What its programs may do with the network.
     pub grants: Grants,
     /// The folders that its programs find.

@@ -4,6 +4,7 @@ pub(crate) mod config;
 pub mod console;
 pub mod error;
 pub(crate) mod grants;
+pub(crate) mod host_grants;
 pub mod limits;
 pub(crate) mod moves;
 pub mod origin;

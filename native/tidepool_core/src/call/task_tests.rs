@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::base::console::Silent;
-use crate::{CompileConfig, Function, FunctionConfig, Grants, Instances, Runtime, RuntimeConfig, settings};
+use crate::{CompileConfig, Function, FunctionConfig, Grants, HostGrants, Instances, Runtime, RuntimeConfig, settings};
 
 /// A guest of so many pages that answers, traps or asks the host, by the length of its operation.
 fn guest(runtime: &Arc<Runtime>, pages: u32, instances: Instances) -> Function {
@@ -23,6 +23,7 @@ fn guest(runtime: &Arc<Runtime>, pages: u32, instances: Instances) -> Function {
         version: 1,
         instances,
         limits: settings::LIMITS,
+        host: HostGrants::All,
         grants: Grants::default(),
         folders: Vec::new(),
     };

@@ -45,6 +45,7 @@ impl Function {
             name: config.name.into(),
             version: config.version,
             limits: config.limits,
+            host: Arc::new(config.host),
             grants: Arc::new(config.grants),
             folders: config.folders.into(),
             origin: Arc::clone(&module.origin),

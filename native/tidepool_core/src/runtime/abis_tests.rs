@@ -16,8 +16,8 @@ use crate::base::console::Silent;
 use crate::settings;
 use crate::store::failure::call_error;
 use crate::{
-    CallError, CompileConfig, CompileError, EngineKind, Function, FunctionConfig, Grants, Instances, Request, Runtime,
-    RuntimeConfig, Step, Task,
+    CallError, CompileConfig, CompileError, EngineKind, Function, FunctionConfig, Grants, HostGrants, Instances,
+    Request, Runtime, RuntimeConfig, Step, Task,
 };
 
 /// A number in, a number out.
@@ -113,6 +113,7 @@ impl Node {
             version: 1,
             instances,
             limits: settings::LIMITS,
+            host: HostGrants::All,
             grants: Grants::default(),
             folders: Vec::new(),
         };

@@ -160,7 +160,8 @@ mod tests {
     use super::*;
     use crate::base::console::Silent;
     use crate::{
-        CompileConfig, FunctionConfig, Grants, Instances, Limits, Request, Runtime, RuntimeConfig, Step, Task, settings,
+        CompileConfig, FunctionConfig, Grants, HostGrants, Instances, Limits, Request, Runtime, RuntimeConfig, Step,
+        Task, settings,
     };
 
     const PATIENCE: Duration = Duration::from_secs(60);
@@ -179,6 +180,7 @@ mod tests {
             version: 1,
             instances: Instances::Fresh,
             limits,
+            host: HostGrants::All,
             grants: Grants::default(),
             folders: Vec::new(),
         };

@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::base::config::FolderConfig;
 use crate::base::console::{Console, Line, MAX_LINE_BYTES, Stream};
 use crate::base::grants::Grants;
+use crate::base::host_grants::HostGrants;
 use crate::base::limits::Limits;
 use crate::base::origin::{Origin, Start};
 use crate::base::trap::Exported;
@@ -20,6 +21,8 @@ pub(crate) struct FunctionContext {
     pub(crate) name: Arc<str>,
     pub(crate) version: u64,
     pub(crate) limits: Limits,
+    /// What its guests may ask of the host.
+    pub(crate) host: Arc<HostGrants>,
     /// What its programs may do with the network.
     pub(crate) grants: Arc<Grants>,
     /// The folders that its programs find.
@@ -81,6 +84,7 @@ impl FunctionContext {
             name: "".into(),
             version: 0,
             limits: Limits::NONE,
+            host: Arc::new(HostGrants::All),
             grants: Arc::default(),
             folders: Arc::default(),
             stats: Arc::default(),

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use tidepool_core::origin::Start as Begin;
-use tidepool_core::{CompileConfig, Function, FunctionConfig, Grants, Instances, Limits, Module, RuntimeConfig};
+use tidepool_core::{
+    CompileConfig, Function, FunctionConfig, Grants, HostGrants, Instances, Limits, Module, RuntimeConfig,
+};
 
 use crate::support::{self, Node, guest, limits, wat};
 
@@ -80,6 +82,7 @@ impl Start {
             version: 1,
             instances: Instances::Fresh,
             limits: limits(),
+            host: HostGrants::All,
             grants: Grants::default(),
             folders: Vec::new(),
         };
@@ -169,6 +172,7 @@ fn a_snapshot_is_taken_once_and_kept_with_its_code() {
             version: 1,
             instances: Instances::Fresh,
             limits: limits(),
+            host: HostGrants::All,
             grants: Grants::default(),
             folders: Vec::new(),
         };

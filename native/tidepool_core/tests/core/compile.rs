@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use tidepool_core::{CompileConfig, CompileError, FunctionConfig, Grants, Instances, Limits, Module, RuntimeConfig};
+use tidepool_core::{
+    CompileConfig, CompileError, FunctionConfig, Grants, HostGrants, Instances, Limits, Module, RuntimeConfig,
+};
 
 use crate::support::{self, Node, guest, limits, wat};
 
@@ -205,6 +207,7 @@ fn one_module_serves_functions_of_different_limits() {
             version: 1,
             instances: Instances::Fresh,
             limits,
+            host: HostGrants::All,
             grants: Grants::default(),
             folders: Vec::new(),
         };

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tidepool_core::{
     CallError, CompileConfig, EngineKind, FileOperation, FileRequest, FilesConfig, FolderConfig, FunctionConfig,
-    Grants, HostReply, Instances, ProcessOptions, RuntimeConfig,
+    Grants, HostGrants, HostReply, Instances, ProcessOptions, RuntimeConfig,
 };
 
 use crate::support::processes::Processes;
@@ -181,6 +181,7 @@ fn outcome(
         version: 1,
         instances: Instances::Fresh,
         limits: limits(),
+        host: HostGrants::All,
         grants: Grants::default(),
         folders,
     };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tidepool_core::{Cancel, CompileConfig, FunctionConfig, Grants, Instances, Limits, Request, Step};
+use tidepool_core::{Cancel, CompileConfig, FunctionConfig, Grants, HostGrants, Instances, Limits, Request, Step};
 
 use crate::support::{Node, call, drive, finish, guest, limits, next, request, sample, task, wat};
 
@@ -191,6 +191,7 @@ fn the_text_stays_readable_whatever_a_function_is_called() {
         version: 1,
         instances: Instances::Fresh,
         limits: limits(),
+        host: HostGrants::All,
         grants: Grants::default(),
         folders: Vec::new(),
     };

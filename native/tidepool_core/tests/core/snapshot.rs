@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use tidepool_core::console::Stream;
 use tidepool_core::origin::{Refusal, Start};
-use tidepool_core::{CallError, CompileConfig, Function, FunctionConfig, Grants, Instances, Limit, Limits, Module};
+use tidepool_core::{
+    CallError, CompileConfig, Function, FunctionConfig, Grants, HostGrants, Instances, Limit, Limits, Module,
+};
 
 use crate::support::{Node, PAGE, call, finish, guest, limits, wat};
 
@@ -36,6 +38,7 @@ fn fresh(module: Arc<Module>) -> Arc<Function> {
         version: 1,
         instances: Instances::Fresh,
         limits: limits(),
+        host: HostGrants::All,
         grants: Grants::default(),
         folders: Vec::new(),
     };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, OwnedEnv, Resource, ResourceArc, Term};
-use tidepool_core::{Function, Grants, Module, Optimised, Published, Tier};
+use tidepool_core::{Function, Grants, HostGrants, Module, Optimised, Published, Tier};
 
 use crate::node::handle::Node;
 use crate::terms::decode::List;
@@ -35,6 +35,12 @@ fn new_function<'a>(env: Env<'a>, module: ResourceArc<ModuleHandle>, config: Ter
 #[rustler::nif]
 fn grants_fault(texts: List<String>) -> Option<String> {
     Grants::parse(texts.0.iter().map(String::as_str)).err()
+}
+
+/// What is wrong with a list of grants of the host; `nil` when nothing is.
+#[rustler::nif]
+fn host_grants_fault(texts: List<String>) -> Option<String> {
+    HostGrants::parse(texts.0.iter().map(String::as_str)).err()
 }
 
 /// The first grant of a list that is not within those of another; `nil` when all are.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustler::{Decoder, Error, NifResult, Term};
 use tidepool_core::{
     CompileBounds, CompileConfig, DenseConfig, EngineKind, FilesConfig, FolderConfig, FunctionConfig, Grants,
-    HostReply, Instances, Limits, NetworkConfig, RuntimeConfig,
+    HostGrants, HostReply, Instances, Limits, NetworkConfig, RuntimeConfig,
 };
 
 use crate::terms::atoms;
@@ -112,6 +112,7 @@ pub(crate) fn function_config(map: Term<'_>) -> NifResult<FunctionConfig> {
         version: field(map, atoms::version())?,
         instances: instances(field(map, atoms::instances())?)?,
         limits: limits(field(map, atoms::limits())?)?,
+        host: host_grants(field(map, atoms::host())?)?,
         grants: grants(field(map, atoms::net())?)?,
         folders: field::<List<Folder>>(map, atoms::files())?.0.into_iter().map(|folder| folder.0).collect(),
     })
@@ -129,6 +130,10 @@ impl<'a> Decoder<'a> for Folder {
 
 fn grants(texts: List<String>) -> NifResult<Grants> {
     Grants::parse(texts.0.iter().map(String::as_str)).map_err(|_text| Error::BadArg)
+}
+
+fn host_grants(texts: List<String>) -> NifResult<HostGrants> {
+    HostGrants::parse(texts.0.iter().map(String::as_str)).map_err(|_text| Error::BadArg)
 }
 
 /// `:fresh` or `{:warm, max_idle}`.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tidepool_core::console::{Console, Line};
 use tidepool_core::{
-    CallError, CompileConfig, CompileError, EngineKind, Function, FunctionConfig, Grants, HostCall, HostReply,
-    HostRequest, Instances, Limits, Module, Request, Runtime, RuntimeConfig, Step, Task,
+    CallError, CompileConfig, CompileError, EngineKind, Function, FunctionConfig, Grants, HostCall, HostGrants,
+    HostReply, HostRequest, Instances, Limits, Module, Request, Runtime, RuntimeConfig, Step, Task,
 };
 
 use super::settings;
@@ -75,6 +75,7 @@ impl Guest {
             version: 1,
             instances,
             limits,
+            host: HostGrants::All,
             grants: Grants::default(),
             folders: Vec::new(),
         };

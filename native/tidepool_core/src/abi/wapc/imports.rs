@@ -157,12 +157,18 @@ async fn request(caller: &mut Caller<'_, State>, target: Target) -> wasmtime::Re
             return Ok(Err(too_large("name", asked, MAX_NAME_BYTES as u64)));
         }
     }
-    Ok(Ok(HostCall {
-        binding: memory::read(caller, binding, binding_len, MAX_NAME_BYTES)?,
-        namespace: memory::read(caller, namespace, namespace_len, MAX_NAME_BYTES)?,
-        operation: memory::read(caller, operation, operation_len, MAX_NAME_BYTES)?,
-        payload: memory::read_in_pieces(caller, payload, payload_len, Vec::new()).await?,
-    }))
+    let binding = memory::read(caller, binding, binding_len, MAX_NAME_BYTES)?;
+    let namespace = memory::read(caller, namespace, namespace_len, MAX_NAME_BYTES)?;
+    let operation = memory::read(caller, operation, operation_len, MAX_NAME_BYTES)?;
+    let name = [&binding[..], &namespace, &operation];
+    if !caller.data().function.host.allow(name) {
+        let name = name.map(String::from_utf8_lossy).join("/");
+        return Ok(Err(format!(
+            "{name} is not granted: the deploy names in `host` what the function may ask of its host"
+        )));
+    }
+    let payload = memory::read_in_pieces(caller, payload, payload_len, Vec::new()).await?;
+    Ok(Ok(HostCall { binding, namespace, operation, payload }))
 }
 
 fn too_large(what: &str, len: usize, allowed: u64) -> String {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tidepool_core::console::{Console, Line};
 use tidepool_core::{
     CallError, CompileConfig, CompileError, DenseConfig, EngineKind, Function, FunctionConfig, Grants, HostCall,
-    HostReply, HostRequest, Instances, Limits, Module, Request, Runtime, RuntimeConfig, Step, Task,
+    HostGrants, HostReply, HostRequest, Instances, Limits, Module, Request, Runtime, RuntimeConfig, Step, Task,
 };
 
 use crate::settings;
@@ -162,6 +162,7 @@ pub(crate) fn function_of(
         version: 1,
         instances,
         limits,
+        host: HostGrants::All,
         grants: Grants::default(),
         folders: Vec::new(),
     };

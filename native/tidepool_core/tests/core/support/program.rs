@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidepool_core::{CompileConfig, EngineKind, FunctionConfig, Grants, Instances, Limits, ProcessOptions};
+use tidepool_core::{CompileConfig, EngineKind, FunctionConfig, Grants, HostGrants, Instances, Limits, ProcessOptions};
 
 use super::processes::Processes;
 use super::{Node, Outcome, limits, wat};
@@ -100,6 +100,7 @@ pub(crate) fn granted(node: &Node, code: &str, grants: &str) -> Processes {
         version: 1,
         instances: Instances::Fresh,
         limits: limits(),
+        host: HostGrants::All,
         grants,
         folders: Vec::new(),
     };
