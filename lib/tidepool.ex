@@ -19,6 +19,14 @@ defmodule Tidepool do
     ]
   ]
 
+  @rollback_schema [
+                     version: [
+                       type: {:check, &__MODULE__.version?/1, "the number of a version"},
+                       default: nil,
+                       doc: "the version to go back to; without it, the one before the newest."
+                     ]
+                   ] ++ Tidepool.Function.Spec.of_request()
+
   @moduledoc """
   WebAssembly functions as ordinary calls of the Erlang VM.
 
@@ -33,7 +41,7 @@ defmodule Tidepool do
   is an error with the reason `:invalid_option`.
   """
 
-  alias Tidepool.{Catalog, Deploy, Engine, Error, Execution, Function, Options}
+  alias Tidepool.{Catalog, Deploy, Engine, Error, Execution, Function, Options, Rollback}
 
   # No function's time limit is longer.
   @longest_ms Tidepool.Limits.schema()[:time][:type] |> elem(2)
@@ -140,6 +148,45 @@ defmodule Tidepool do
     started!()
     with {:ok, _function, wasm} <- Catalog.wasm(name), do: {:ok, wasm}
   end
+
+  @doc """
+  The versions of a function that are kept, the newest first: ten at most. Each is a map with what the version was deployed with,
+  beside `:version`, `:sha256`, `:size`, `:deployed_at` and `:admitted`, and
+
+  - `:newest`, whether it is the one that is called;
+  - `:here`, whether this node has its module; if not, a rollback gets it from another node.
+
+  A function that is removed has none.
+  """
+  @spec versions(String.t()) :: {:ok, [Rollback.version(), ...]} | {:error, Error.t()}
+  def versions(name) do
+    is_binary(name) || wrong!("versions/1", "the function's name", "a string", name)
+    started!()
+    Rollback.versions(name)
+  end
+
+  @doc """
+  Goes back to a version of a function that was replaced: its module and its options become the next version, on all nodes. Until
+  that has come no call fails, and calls in flight finish. A version that is the newest already changes nothing.
+
+  A version that is not kept is an error with the reason `:unknown_version`, whose details say which are; one whose module no node
+  has that can be reached, `:unavailable`.
+
+  ## Options
+
+  #{Options.docs(@rollback_schema)}
+  """
+  @spec rollback(String.t(), keyword) :: {:ok, Function.t()} | {:error, Error.t()}
+  def rollback(name, options \\ []) do
+    is_binary(name) || wrong!("rollback/2", "the function's name", "a string", name)
+    %{version: version} = Options.check!(options, @rollback_schema, "Tidepool.rollback/2: the option")
+    started!()
+    waits = Keyword.delete(options, :version)
+    with {:ok, function, _change, _spread} <- Rollback.run(name, version, waits), do: {:ok, function}
+  end
+
+  @doc false
+  def version?(version), do: is_integer(version) and version > 0
 
   @doc "Removes a function. Calls in flight finish; the next ones get `:not_deployed`."
   @spec remove(String.t()) :: :ok | {:error, Error.t()}

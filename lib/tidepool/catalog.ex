@@ -21,8 +21,8 @@ defmodule Tidepool.Catalog do
   require Logger
 
   alias Tidepool.{Config, Engine, Error, Events, Function, Log, Native}
-  alias Tidepool.Catalog.{Arrivals, BlobStore, Callable, Clock, Entries, Entry, Origin, State, Store}
-  alias Tidepool.Function.{Loader, Spec}
+  alias Tidepool.Catalog.{Arrivals, BlobStore, Callable, Clock, Entries, Entry, Origin, Previous, State, Store}
+  alias Tidepool.Function.Loader
 
   # Where the folder of modules is, and the table of entries.
   @table __MODULE__
@@ -224,7 +224,7 @@ defmodule Tidepool.Catalog do
   def handle_call({:commit, entry, loaded, native, reservation}, _from, state) do
     with {:version, version} <- plan(state, entry),
          {:ok, native} <- numbered(entry, version, loaded, native),
-         {entry, state} = stamp(%{entry | version: version}, state),
+         {entry, state} = stamp(%{entry | version: version, previous: Previous.push(entry(entry.name))}, state),
          {:ok, state} <- write(state, [entry]) do
       function = Callable.put(entry, loaded, native)
       Events.changed(entry)
@@ -238,7 +238,7 @@ defmodule Tidepool.Catalog do
 
   def handle_call({:remove, name, origin}, _from, state) do
     with %Entry{removed: false} = entry <- entry(name),
-         {entry, state} = stamp(%{Spec.bare(entry) | removed: true, admitted: Origin.admitted(origin)}, state),
+         {entry, state} = stamp(%{Entry.bare(entry) | removed: true, admitted: Origin.admitted(origin)}, state),
          {:ok, state} <- write(state, [entry]) do
       Callable.withdraw([name])
       Events.changed(entry)

@@ -12,6 +12,8 @@ defmodule Tidepool.Deploy do
   alias Tidepool.Catalog.{BlobStore, Entry, Origin}
   alias Tidepool.Function.{Folders, Grants, Loader, Spec}
 
+  @type outcome :: {:ok, Function.t(), :created | :unchanged, Cluster.spread() | nil} | {:error, Error.t()}
+
   @doc "The schema of a deploy's options, with this node's defaults."
   @spec schema :: Options.schema()
   def schema, do: Spec.schema(Config.get(:instances), Config.get(:limits), Config.get(:host))
@@ -21,10 +23,15 @@ defmodule Tidepool.Deploy do
   which nodes can serve it and which can't yet; `nil` when none was waited for. The log tells of what was changed, or
   refused, and by whom.
   """
-  @spec run(binary, keyword, Origin.t()) ::
-          {:ok, Function.t(), :created | :unchanged, Cluster.spread() | nil} | {:error, Error.t()}
-  def run(wasm, options, origin \\ :elixir) do
-    with {:ok, function, change} <- logged(wasm, options, origin),
+  @spec run(binary, keyword, Origin.t()) :: outcome
+  def run(wasm, options, origin \\ :elixir), do: run(wasm, options, origin, &Loader.compile/2)
+
+  @doc "The same of a module that was deployed before, which may take longer to compile."
+  @spec again(binary, keyword, Origin.t()) :: outcome
+  def again(wasm, options, origin), do: run(wasm, options, origin, &Loader.compile_deployed/2)
+
+  defp run(wasm, options, origin, compile) do
+    with {:ok, function, change} <- logged(wasm, options, origin, compile),
          # They have been checked by now.
          waits = Map.merge(Map.new(Spec.of_request(), fn {key, spec} -> {key, spec[:default]} end), Map.new(options)),
          {:ok, spread} <- step(:spread, function.name, spread(function, waits)) do
@@ -32,9 +39,9 @@ defmodule Tidepool.Deploy do
     end
   end
 
-  defp logged(wasm, options, origin) do
+  defp logged(wasm, options, origin, compile) do
     begun = System.monotonic_time(:microsecond)
-    result = observed(wasm, options, origin)
+    result = observed(wasm, options, origin, compile)
     took = System.monotonic_time(:microsecond) - begun
 
     case result do
@@ -62,16 +69,16 @@ defmodule Tidepool.Deploy do
 
   defp count(reason, took), do: Native.count_deploy(Engine.runtime(), reason, took)
 
-  defp observed(wasm, options, origin) do
+  defp observed(wasm, options, origin, compile) do
     Telemetry.span(:deploy, %{module_bytes: byte_size(wasm)}, %{function: options[:name]}, fn _metadata ->
-      case deploy(wasm, options, origin) do
+      case deploy(wasm, options, origin, compile) do
         {:ok, function, change} = deployed -> {deployed, %{}, %{version: function.version, change: change}}
         {:error, error} = refused -> {refused, %{}, Map.take(error.details, [:step])}
       end
     end)
   end
 
-  defp deploy(wasm, options, origin) do
+  defp deploy(wasm, options, origin, compile) do
     options = Loader.suited(wasm, options)
 
     with {:ok, options} <- step(:options, options[:name], Spec.check(options, schema(), "the option")),
@@ -81,7 +88,7 @@ defmodule Tidepool.Deploy do
          entry = entry(wasm, options, origin),
          {:version, version} <- Catalog.prepare(entry),
          entry = %{entry | version: version},
-         {:ok, loaded} <- step(:compile, entry.name, Loader.compile(wasm, entry)),
+         {:ok, loaded} <- step(:compile, entry.name, compile.(wasm, entry)),
          {:ok, function} <- step(:compile, entry.name, Loader.function(loaded, entry)),
          :ok <- step(:start, entry.name, Execution.trial(function, entry.name)) do
       step(:store, entry.name, Catalog.commit(entry, loaded, function, wasm))

@@ -3,7 +3,7 @@ defmodule Tidepool.ClusterMessages do
 
   import Tidepool.Property, only: [map: 2, types: 0]
 
-  alias Tidepool.Catalog.Entry
+  alias Tidepool.Catalog.{Entry, Previous}
   alias Tidepool.Cluster.Report
   alias Tidepool.Function.Spec
 
@@ -35,10 +35,11 @@ defmodule Tidepool.ClusterMessages do
       types().integer(1, 3),
       types().boolean(),
       options(),
-      types().union(Tidepool.Catalog.Origin.kinds())
+      types().union(Tidepool.Catalog.Origin.kinds()),
+      types().integer(0, 2)
     ]
 
-    map(types().fixed_list(fields), fn [name, wall_ms, counter, replica, version, removed, options, admitted] ->
+    map(types().fixed_list(fields), fn [name, wall_ms, counter, replica, version, removed, options, admitted, before] ->
       fields = [
         version: version,
         removed: removed,
@@ -49,9 +50,13 @@ defmodule Tidepool.ClusterMessages do
         deployed_at: wall_ms
       ]
 
-      entry("f#{name}", {wall_ms, counter, "n#{replica}@host#1"}, fields ++ options)
+      entry = entry("f#{name}", {wall_ms, counter, "n#{replica}@host#1"}, fields ++ options)
+      %{entry | previous: previous(entry, before)}
     end)
   end
+
+  defp previous(_entry, 0), do: ""
+  defp previous(entry, count), do: Previous.push(%{entry | removed: false, previous: previous(entry, count - 1)})
 
   # Options of a type with few values, and others by name: what is not here is as it is in all entries.
   defp options do

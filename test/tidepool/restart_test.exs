@@ -68,17 +68,19 @@ defmodule Tidepool.RestartTest do
     blobs = Path.dirname(blob(peer, first))
     assert File.ls!(blobs) == [first.sha256]
 
-    # The version before is not needed any more once the next is deployed.
+    # The version before is what a rollback goes back to.
     second = Peer.deploy!(peer, "zig", "hello_world")
-    assert File.ls!(blobs) == [second.sha256]
+    assert Enum.sort(File.ls!(blobs)) == Enum.sort([first.sha256, second.sha256])
 
     # What two functions share stays for as long as one has it.
     counter = Peer.deploy!(peer, "rust", "counter")
     assert Peer.deploy!(peer, "rust", "counter", name: "same_bytes").sha256 == counter.sha256
     :ok = Peer.call(peer, Tidepool, :remove, ["counter"])
-    assert Enum.sort(File.ls!(blobs)) == Enum.sort([second.sha256, counter.sha256])
+    assert Enum.sort(File.ls!(blobs)) == Enum.sort([first.sha256, second.sha256, counter.sha256])
     :ok = Peer.call(peer, Tidepool, :remove, ["same_bytes"])
-    assert File.ls!(blobs) == [second.sha256]
+    assert Enum.sort(File.ls!(blobs)) == Enum.sort([first.sha256, second.sha256])
+    :ok = Peer.call(peer, Tidepool, :remove, ["hello_world"])
+    assert File.ls!(blobs) == []
   end
 
   test "a damaged module is named in the log and set aside, its function unavailable, and all others load" do

@@ -203,7 +203,7 @@ defmodule TidepoolWeb.ResourceTest do
     guarded = for {_method, path, true} <- rows(), do: path
     actors = ["/actors/x/x", "/actors/x/x/x"]
     changes = ["/cluster/nodes/x", "/deploy", "/functions/x", "/processes/x", "/processes/x", "/processes/x/upgrade"]
-    assert Enum.sort(guarded) == Enum.sort(["/functions/x/wasm" | actors ++ changes])
+    assert Enum.sort(guarded) == Enum.sort(["/functions/x/wasm", "/functions/x/rollback" | actors ++ changes])
   end
 
   defp shown(path) do

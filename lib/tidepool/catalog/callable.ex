@@ -92,7 +92,7 @@ defmodule Tidepool.Catalog.Callable do
   @spec complete([Entry.t()]) :: :ok
   def complete(entries) do
     for %{name: name, stamp: stamp} = entry <- entries, {%Function{} = function, ^stamp} <- [look(name)] do
-      :ets.insert(@table, {name, struct!(function, Entry.details(entry)), stamp})
+      :ets.insert(@table, {name, struct(function, Entry.details(entry)), stamp})
     end
 
     :ok

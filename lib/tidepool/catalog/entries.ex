@@ -5,7 +5,7 @@ defmodule Tidepool.Catalog.Entries do
   It lasts as long as its owner. It is packed, which takes half the memory, and reading one no longer.
   """
 
-  alias Tidepool.Catalog.{BlobStore, Entry}
+  alias Tidepool.Catalog.{BlobStore, Entry, Previous}
 
   @type t :: :ets.tid()
 
@@ -34,9 +34,14 @@ defmodule Tidepool.Catalog.Entries do
   @spec count(t) :: non_neg_integer
   def count(table), do: :ets.info(table, :size)
 
-  @doc "The modules of those that are not removed."
+  @doc "The modules of those that are not removed, in all of their versions."
   @spec modules(t) :: [BlobStore.sha256()]
-  def modules(table), do: :ets.select(table, [{{:_, %{removed: false, sha256: :"$1"}}, [], [:"$1"]}])
+  def modules(table) do
+    for {sha256, previous} <-
+          :ets.select(table, [{{:_, %{removed: false, sha256: :"$1", previous: :"$2"}}, [], [{{:"$1", :"$2"}}]}]),
+        needed <- [sha256 | Previous.modules(previous)],
+        do: needed
+  end
 
   @doc "Makes these the entries of their names, all at once; of two of a name the last one."
   @spec put(t, [Entry.t()]) :: true

@@ -11,15 +11,15 @@ defmodule Tidepool.Catalog.Entry do
 
   ## Details
 
-  Nodes of earlier versions don't know all fields: what admitted the change, and the options that are told by name
-  (`Tidepool.Function.Spec`). An entry that went through such a node has the defaults of those. It is the same change, and
+  Nodes of earlier versions don't know all fields: what admitted the change, the options that are told by name
+  (`Tidepool.Function.Spec`), and the versions before (`Tidepool.Catalog.Previous`). An entry that went through such a node has the defaults of those. It is the same change, and
   less than one that still has them. All nodes agree on `hash/1`, and those that know the fields on `hash/2` as well, by
   which they find who lacks some.
   """
 
   alias Tidepool.Catalog.{Clock, Digest}
   alias Tidepool.Function.{Fields, Spec}
-  alias Tidepool.Catalog.Origin
+  alias Tidepool.Catalog.{BlobStore, Origin, Previous}
 
   @type t :: %__MODULE__{
           unquote_splicing(Spec.types()),
@@ -29,17 +29,34 @@ defmodule Tidepool.Catalog.Entry do
           size: non_neg_integer,
           deployed_at: integer,
           admitted: Tidepool.Catalog.Origin.admitted(),
+          previous: Previous.t(),
           stamp: Clock.stamp() | nil
         }
 
   @enforce_keys [:name, :version, :sha256, :size, :operation, :instances, :limits, :deployed_at]
   defstruct @enforce_keys ++
-              Keyword.drop(Spec.defaults(), @enforce_keys) ++ [removed: false, stamp: nil, admitted: :unknown]
+              Keyword.drop(Spec.defaults(), @enforce_keys) ++
+              [removed: false, stamp: nil, admitted: :unknown, previous: ""]
 
-  @details [{:admitted, :unknown} | for({key, spec} <- Spec.kept() -- Spec.placed(), do: {key, spec[:default]})]
+  @details [admitted: :unknown, previous: ""] ++
+             for({key, spec} <- Spec.kept() -- Spec.placed(), do: {key, spec[:default]})
+
+  @doc "The modules that are needed because of an entry: those of its versions."
+  @spec modules(t) :: [BlobStore.sha256()]
+  def modules(%{removed: true}), do: []
+  def modules(entry), do: [entry.sha256 | Previous.modules(entry.previous)]
+
+  @doc "What is left of an entry that is removed."
+  @spec bare(t) :: t
+  def bare(entry), do: %{Spec.bare(entry) | previous: ""}
+
+  @doc "The first version of the cluster's protocol that can say all of an entry."
+  @spec version(t) :: pos_integer
+  def version(%{previous: ""} = entry), do: Spec.version(entry)
+  def version(entry), do: max(Spec.version(entry), Spec.history())
 
   @doc """
-  Do two entries describe the same deploy, apart from version, time, stamp and who made it?
+  Do two entries describe the same deploy, apart from version, time, stamp, who made it and the versions before?
 
   One that anybody could make is not the same when somebody makes it again who had to be let in.
   """
@@ -48,7 +65,7 @@ defmodule Tidepool.Catalog.Entry do
 
   def same_deploy?(old, new) do
     not old.removed and (old.admitted != :no_token or new.admitted == :no_token) and
-      %{old | version: new.version, deployed_at: new.deployed_at, stamp: new.stamp, admitted: new.admitted} == new
+      Map.merge(old, Map.take(new, [:version, :deployed_at, :stamp, :admitted, :previous])) == new
   end
 
   @doc """
@@ -96,8 +113,12 @@ defmodule Tidepool.Catalog.Entry do
 
   @doc "What nodes of a version of the cluster's protocol can be told of an entry."
   @spec told(t, version :: pos_integer) :: t
-  def told(entry, 1), do: %{Spec.bare(entry, 1) | admitted: :unknown}
-  def told(entry, version), do: Spec.bare(entry, version)
+  def told(entry, 1), do: %{Spec.bare(entry, 1) | admitted: :unknown, previous: ""}
+
+  def told(entry, version) do
+    entry = Spec.bare(entry, version)
+    if version < Spec.history(), do: %{entry | previous: ""}, else: entry
+  end
 
   @doc "A hash of what distinguishes a stamped entry, the same on every node."
   @spec hash(t) :: Digest.hash()
@@ -112,18 +133,20 @@ defmodule Tidepool.Catalog.Entry do
   def hash(entry, version) do
     options = for option <- Spec.told(entry), Spec.since(entry, option) <= version, do: option
 
-    case {options, entry.admitted} do
-      {[], :unknown} ->
+    previous = if version < Spec.history(), do: "", else: entry.previous
+
+    case {options, entry.admitted, previous} do
+      {[], :unknown, ""} ->
         hash(entry)
 
-      {options, admitted} ->
+      {options, admitted, previous} ->
         head = <<hash(entry)::56, Enum.find_index(Origin.kinds(), &(&1 == admitted))>>
 
         fields =
           for {name, text} <- Enum.sort(Fields.write(options, entry)),
               do: [byte_size(name), name, <<byte_size(text)::16>>, text]
 
-        Digest.hash([head, fields])
+        Digest.hash([head, fields, previous])
     end
   end
 

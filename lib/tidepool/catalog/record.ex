@@ -6,7 +6,7 @@ defmodule Tidepool.Catalog.Record do
   leading format version: an entry, or a context (`Tidepool.Catalog.State`).
 
   An entry's fields are those of the first version of the cluster's protocol, which nodes of that time read as well. Its
-  details (`Tidepool.Catalog.Entry`) are text beside them, which those pass over.
+  details (`Tidepool.Catalog.Entry`) are text beside them, which those pass over; so are the versions before, if there are any.
 
   What is damaged costs what was damaged. A single bit that flipped is flipped back, for the checksum tells which one it was; a
   wrong length is put right, for a term tells its own end. Past any other damage reading goes on with the next
@@ -15,11 +15,12 @@ defmodule Tidepool.Catalog.Record do
   """
 
   alias Tidepool.{Limits, Options}
-  alias Tidepool.Catalog.{Entry, Origin, State}
+  alias Tidepool.Catalog.{Entry, Origin, Previous, State}
   alias Tidepool.Function.{Fields, Spec}
 
   @format 1
   @details "details"
+  @previous "previous"
   @max_bytes 1_048_576
   # How payloads begin: the format, the version of Erlang's own, a map.
   @head <<@format, 131, 116>>
@@ -64,7 +65,8 @@ defmodule Tidepool.Catalog.Record do
   defp with_text(%Entry{} = entry) do
     entry = struct(Entry, Map.from_struct(entry))
     text = [{"admitted", to_string(entry.admitted)} | Fields.write(Spec.told(entry), entry)]
-    entry |> Map.drop(Map.keys(Entry.details(entry))) |> Map.put(@details, text)
+    record = entry |> Map.drop(Map.keys(Entry.details(entry))) |> Map.put(@details, text)
+    if entry.previous == "", do: record, else: Map.put(record, @previous, entry.previous)
   end
 
   defp with_text(context), do: context
@@ -210,7 +212,9 @@ defmodule Tidepool.Catalog.Record do
     case :erlang.binary_to_term(term, [:safe]) do
       # Fields that came later have their defaults in older records.
       %Entry{name: name, version: version} = entry when is_binary(name) and is_integer(version) ->
-        with {:ok, details} <- details(entry), do: {:ok, struct(Entry, Map.merge(Map.from_struct(entry), details))}
+        with {:ok, details} <- details(entry),
+             {:ok, previous} <- previous(entry),
+             do: {:ok, struct(Entry, entry |> Map.from_struct() |> Map.merge(details) |> Map.put(:previous, previous))}
 
       %{replica: _, seen: _, beyond: _, horizon: _} = context ->
         {:ok, context}
@@ -237,6 +241,9 @@ defmodule Tidepool.Catalog.Record do
 
   # As it was written when all fields were atoms, or earlier.
   defp details(_entry), do: {:ok, %{}}
+
+  defp previous(%{@previous => previous}), do: if(Previous.valid?(previous), do: {:ok, previous}, else: :error)
+  defp previous(_entry), do: {:ok, ""}
 
   # What passes for a list at its beginning may end in anything.
   defp texts?([{name, text} | rest]) when is_binary(name) and is_binary(text), do: texts?(rest)

@@ -29,12 +29,12 @@ defmodule Tidepool.Catalog.Store do
   @slack 1_000
 
   @enforce_keys [:lock, :blobs, :path, :file, :context, :entries, :serving, :records]
-  defstruct @enforce_keys ++ [spared: MapSet.new(), versions: %{}, litter: false, stale: nil]
+  defstruct @enforce_keys ++ [spared: MapSet.new(), versions: %{}, litter: false, loose: false, stale: nil]
 
   @typedoc """
   - `lock`: held as long as this term lives. `blobs`: the folder of modules. `path`, `file`: the log, and that it is open.
   - `context`, `entries`: what is known. `serving`: versions that were replaced by ones whose modules have not arrived yet.
-  - `records`: how many the log has. `litter`: is there something that only older versions used?
+  - `records`: how many the log has. `litter`: was something replaced or removed? `loose`: are there modules that nothing needs?
   - `spared`: modules to be kept, whether they are used or not. `versions`: those of functions that are lost.
   - `stale`: has the log to be rewritten before it is appended to? Then the timer that sees to it.
   """
@@ -50,6 +50,7 @@ defmodule Tidepool.Catalog.Store do
           spared: MapSet.t(BlobStore.sha256()),
           versions: %{String.t() => pos_integer},
           litter: boolean,
+          loose: boolean,
           stale: reference | nil
         }
 
@@ -71,7 +72,7 @@ defmodule Tidepool.Catalog.Store do
          :ok <- Log.rewrite(path, records(kept)),
          {:ok, file} <- Log.open(path) do
       opened = %{lock: lock, blobs: blobs, path: path, file: file, records: Entries.count(kept.entries)}
-      {:ok, __MODULE__ |> struct!(Map.merge(kept, opened)) |> spare(Damage.kept(path)) |> sweep()}
+      {:ok, __MODULE__ |> struct!(Map.merge(kept, opened)) |> spare(Damage.kept(path)) |> littered() |> sweep()}
     end
   end
 
@@ -139,13 +140,22 @@ defmodule Tidepool.Catalog.Store do
   @spec forget(t, [String.t()], State.context()) :: t
   def forget(store, names, context) do
     Entries.drop(store.entries, names)
-    compact(outdated(%{store | serving: Map.drop(store.serving, names), context: context, litter: true}))
+    compact(outdated(%{store | serving: Map.drop(store.serving, names), context: context, litter: true, loose: true}))
   end
 
-  @doc "The entry of this name has arrived: what served until then is not needed any more."
+  @doc "The entry of this name has arrived: what served until then is not called any more."
   @spec served(t, String.t()) :: t
   def served(store, name) do
-    %{store | serving: Map.delete(store.serving, name), litter: store.litter or is_map_key(store.serving, name)}
+    case Map.pop(store.serving, name) do
+      {nil, _serving} -> store
+      {last, serving} -> left(%{store | serving: serving}, last, Entries.get(store.entries, name))
+    end
+  end
+
+  # What `last` was is no longer, now that there is `entry`: its module may still be needed, to go back to it.
+  defp left(store, last, entry) do
+    kept = if entry, do: Entry.modules(entry), else: []
+    %{store | litter: true, loose: store.loose or Entry.modules(last) -- kept != []}
   end
 
   @doc "Entries of what can be called, or could be: the versions that serve, in the place of those that are to come."
@@ -172,13 +182,16 @@ defmodule Tidepool.Catalog.Store do
 
   @doc "A module may have come that no entry needs."
   @spec littered(t) :: t
-  def littered(store), do: %{store | litter: true}
+  def littered(store), do: %{store | litter: true, loose: true}
 
-  @doc "Removes the modules that only older versions used, but for `reserved` ones, whose entries are to come."
+  @doc "Removes the modules that no version needs which is kept, but for `reserved` ones, whose entries are to come."
   @spec sweep(t, reserved :: [BlobStore.sha256()]) :: t
-  def sweep(store, reserved \\ []) do
+  def sweep(store, reserved \\ [])
+  def sweep(%{loose: false} = store, _reserved), do: %{store | litter: false}
+
+  def sweep(store, reserved) do
     BlobStore.sweep(store.blobs, used(store) |> MapSet.union(store.spared) |> MapSet.union(MapSet.new(reserved)))
-    %{store | litter: false}
+    %{store | litter: false, loose: false}
   end
 
   defp used(store) do
@@ -210,7 +223,8 @@ defmodule Tidepool.Catalog.Store do
         do: Map.delete(store.serving, name),
         else: Map.put_new(store.serving, name, last)
 
-    %{store | serving: serving, litter: store.litter or last != nil}
+    store = %{store | serving: serving}
+    if last, do: left(store, last, entry), else: store
   end
 
   # What is on disk is not what should be there: that is tried until it is.

@@ -14,6 +14,7 @@ defmodule Tidepool.Cluster.Wire do
   - From version 3 on entries have the options by name, as text, that were added since (`Tidepool.Function.Spec`) and are not
     their default.
   - From version 4 on digests are of entries and reports with all that is told of them, beside those of version 1.
+  - From version 8 on entries have the versions that the newest one has replaced (`Tidepool.Catalog.Previous`).
 
   Whoever sends a message says which version the other side has. The message has all of that which can be said in it, and is
   of the first version that can say this.
@@ -94,7 +95,7 @@ defmodule Tidepool.Cluster.Wire do
 
   # The first one that can say it.
   defp version({:push, changes}), do: changes |> Enum.map(&version/1) |> Enum.max(fn -> @placed end)
-  defp version({%Entry{} = entry, _before}), do: Spec.version(entry)
+  defp version({%Entry{} = entry, _before}), do: Entry.version(entry)
 
   defp version({:digest, _wall_ms, _entries, _seen, _reports, [_one | _more] = levels}),
     do: levels |> Enum.map(&elem(&1, 0)) |> Enum.max()

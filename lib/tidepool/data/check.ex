@@ -7,7 +7,7 @@ defmodule Tidepool.Data.Check do
   """
 
   alias Tidepool.{Data, Error}
-  alias Tidepool.Catalog.{BlobStore, Clock, Damage, Log, Store}
+  alias Tidepool.Catalog.{BlobStore, Clock, Damage, Entry, Log, Store}
 
   @log "catalog.log"
   @expected [@log, "actors", "catalog.end", "blobs", "compiled", "lock"]
@@ -120,6 +120,7 @@ defmodule Tidepool.Data.Check do
   defp modules(folder, %{entries: entries} = replayed) do
     blobs = Path.join(folder, "blobs")
     used = for {_name, %{removed: false} = entry} <- entries, do: entry
+    previous = MapSet.new(Enum.flat_map(used, &tl(Entry.modules(&1))))
     others = others(folder, replayed)
     by_module = Enum.group_by(used, & &1.sha256)
 
@@ -136,9 +137,17 @@ defmodule Tidepool.Data.Check do
     unused =
       for name <- Data.list(blobs), not is_map_key(by_module, name) do
         cond do
-          not BlobStore.sha256?(name) -> finding("blobs/#{name}", :note, aside(name))
-          BlobStore.check(blobs, name) == :whole -> finding("blobs/#{name}", :note, "a module that no function uses")
-          true -> finding("blobs/#{name}", :note, "a damaged module that no function uses")
+          MapSet.member?(previous, name) ->
+            finding("blobs/#{name}", :note, "of a version that was replaced: what to go back to")
+
+          not BlobStore.sha256?(name) ->
+            finding("blobs/#{name}", :note, aside(name))
+
+          BlobStore.check(blobs, name) == :whole ->
+            finding("blobs/#{name}", :note, "a module that no function uses")
+
+          true ->
+            finding("blobs/#{name}", :note, "a damaged module that no function uses")
         end
       end
 

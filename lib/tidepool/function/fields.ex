@@ -140,13 +140,17 @@ defmodule Tidepool.Function.Fields do
         do: {name(option), text}
   end
 
-  @doc "A function with text where JSON has no word."
-  @spec json(Tidepool.Function.t()) :: map
+  @doc "A function, or some of its options, with text where JSON has no word."
+  @spec json(Tidepool.Function.t() | map) :: map
   def json(function) do
     written =
-      for {key, spec} <- Spec.kept(), spec[:text], !spec[:each], do: {key, text(Map.fetch!(function, key), spec)}
+      for {key, spec} <- Spec.kept(),
+          spec[:text],
+          !spec[:each],
+          {:ok, value} <- [Map.fetch(function, key)],
+          do: {key, text(value, spec)}
 
-    function |> Map.from_struct() |> Map.merge(Map.new(written))
+    function |> Map.delete(:__struct__) |> Map.merge(Map.new(written))
   end
 
   defp text(value, spec) do

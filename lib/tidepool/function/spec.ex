@@ -159,7 +159,9 @@ defmodule Tidepool.Function.Spec do
              one <- [spec | Keyword.values(Tidepool.Options.within(spec))],
              since = one[:since],
              do: since
-  @levels [@whole | @since] |> Enum.filter(&(&1 >= @whole)) |> Enum.uniq() |> Enum.sort()
+  # The one that brought the versions before the newest (`Tidepool.Catalog.Previous`), which are no option.
+  @history 8
+  @levels [@whole, @history | @since] |> Enum.filter(&(&1 >= @whole)) |> Enum.uniq() |> Enum.sort()
   @latest Enum.max(@levels)
   @native for {key, spec} <- @kept, form = spec[:native], do: {key, form}
 
@@ -187,6 +189,10 @@ defmodule Tidepool.Function.Spec do
   @doc "The options that say how to deploy, and are not."
   @spec of_request :: Options.schema()
   def of_request, do: @options -- @kept
+
+  @doc "The version of the cluster's protocol that brought the versions before the newest one."
+  @spec history :: pos_integer
+  def history, do: @history
 
   @doc "The version of the cluster's protocol that has all options."
   @spec latest :: pos_integer

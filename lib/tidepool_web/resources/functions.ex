@@ -1,10 +1,10 @@
 defmodule TidepoolWeb.Resources.Functions do
-  @moduledoc "What is deployed: the list, each function, its module; and removal."
+  @moduledoc "What is deployed: the list, each function, its module and its versions; removal and rollback."
 
   @behaviour TidepoolWeb.Resource
 
-  alias Tidepool.Catalog
-  alias Tidepool.Function.{Fields, Labels}
+  alias Tidepool.{Catalog, Error, Options, Rollback}
+  alias Tidepool.Function.{Fields, Labels, Spec}
   alias TidepoolWeb.Reply
 
   @impl true
@@ -14,6 +14,8 @@ defmodule TidepoolWeb.Resources.Functions do
       {"GET", "/functions/:function", []},
       # Modules are nobody's but theirs who may change them.
       {"GET", "/functions/:function/wasm", guarded: true},
+      {"GET", "/functions/:function/versions", []},
+      {"POST", "/functions/:function/rollback", query: true},
       {"DELETE", "/functions/:function", []}
     ]
   end
@@ -43,12 +45,48 @@ defmodule TidepoolWeb.Resources.Functions do
     end
   end
 
+  def serve("GET", ["functions", name, "versions"], _request) do
+    case Rollback.versions(name) do
+      {:ok, versions} -> Reply.json(200, %{name: name, versions: Enum.map(versions, &Fields.json/1)})
+      {:error, error} -> Reply.error(error)
+    end
+  end
+
+  def serve("POST", ["functions", name, "rollback"], %{query: query, origin: origin}) do
+    with {:ok, version, waits} <- goal(query),
+         {:ok, function, change, spread} <- Rollback.run(name, version, waits, origin) do
+      Reply.json(if(change == :created, do: 201, else: 200), Map.merge(Reply.function(function), spread || %{}))
+    else
+      {:error, error} -> Reply.error(error)
+    end
+  end
+
   def serve("DELETE", ["functions", name], %{origin: origin}) do
     case Catalog.remove(name, origin) do
       :ok -> Reply.json(200, %{removed: name})
       {:error, error} -> Reply.error(error)
     end
   end
+
+  # A version, if one is named, and how long other nodes are waited for.
+  defp goal(query) do
+    {versions, waits} = Enum.split_with(query, &match?({"version", _text}, &1))
+
+    with {:ok, version} <- version(versions),
+         {:ok, waits} <- Fields.read(waits, Spec.of_request()),
+         {:ok, _checked} <- Options.check(waits, Spec.of_request(), &Fields.subject/1),
+         do: {:ok, version, waits}
+  end
+
+  defp version([]), do: {:ok, nil}
+
+  defp version([{_version, text}]) do
+    with :error <- Options.read(text, {:integer, 1, :infinity}),
+         do: {:error, Error.new(:invalid_option, "the parameter `version` has to be the number of a version")}
+  end
+
+  defp version(_twice),
+    do: {:error, Error.new(:duplicate_field, "give the parameter `version` once", nil, %{field: "version"})}
 
   # Who misspells what to list should not be told of everything.
   defp known(query) do

@@ -6,7 +6,7 @@ defmodule Tidepool.Cluster.Wire.Rows do
 
   import Tidepool.Cluster.Wire.Terms
 
-  alias Tidepool.Catalog.{Entry, Origin}
+  alias Tidepool.Catalog.{Entry, Origin, Previous}
   alias Tidepool.Cluster.Gossip.Outbox
   alias Tidepool.Cluster.Report
   alias Tidepool.{Limits, Options}
@@ -14,6 +14,8 @@ defmodule Tidepool.Cluster.Wire.Rows do
 
   # The last version in which all options have places of their own.
   @placed 2
+  # The first one that tells of the versions before.
+  @history Spec.history()
   @max_fields 64
   @max_version 0xFFFF_FFFF_FFFF
   @limits Keyword.keys(Limits.schema())
@@ -23,7 +25,8 @@ defmodule Tidepool.Cluster.Wire.Rows do
   @spec write_change(Outbox.change(), version :: pos_integer) :: iodata
   def write_change({entry, before}, version) do
     named = if version > @placed, do: entry |> Spec.told() |> Fields.write(entry) |> list(&write_field/1), else: []
-    [write_entry(entry), named, optional(before, &write_moment/1)]
+    previous = if version >= @history, do: [<<byte_size(entry.previous)::16>>, entry.previous], else: []
+    [write_entry(entry), named, previous, optional(before, &write_moment/1)]
   end
 
   defp write_field({name, text}), do: [short(name), <<byte_size(text)::16>>, text]
@@ -67,9 +70,16 @@ defmodule Tidepool.Cluster.Wire.Rows do
     {entry, rest} = read_entry(body)
     if version == 1 and entry.admitted != :unknown, do: throw(:malformed)
     {named, rest} = if version > @placed, do: read_named(rest, Spec.named(version)), else: {%{}, rest}
+    {previous, rest} = if version >= @history, do: read_previous(rest), else: {"", rest}
     {before, rest} = read_optional(rest, &read_moment/1)
-    {{Map.merge(entry, named), before}, rest}
+    {{entry |> Map.merge(named) |> Map.put(:previous, previous), before}, rest}
   end
+
+  defp read_previous(<<length::16, previous::binary-size(length), rest::binary>>) do
+    if Previous.valid?(previous), do: {:binary.copy(previous), rest}, else: throw(:malformed)
+  end
+
+  defp read_previous(_body), do: throw(:malformed)
 
   defp read_named(body, options) do
     {fields, rest} = read_list(body, &read_field/1, @max_fields)
