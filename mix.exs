@@ -13,7 +13,9 @@ defmodule Tidepool.MixProject do
       elixirc_paths: elixirc_paths(Mix.env()),
       test_paths: ["test"],
       start_permanent: Mix.env() == :prod,
-      package: [files: ~w(.formatter.exs CHANGELOG.md LICENSE README.md docs lib mix.exs priv/testing) ++ native()],
+      package: [
+        files: ~w(.formatter.exs CHANGELOG.md LICENSE README.md docs lib mix.exs priv/testing priv/ui) ++ native()
+      ],
       # The name that Elixir developers try first. Only an alias of this project's: applications may have Phoenix beside it.
       aliases: ["phx.server": "tidepool.server"],
       releases: [tidepool: [steps: [:assemble, &close_cookie/1]]],

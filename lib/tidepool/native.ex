@@ -136,6 +136,15 @@ defmodule Tidepool.Native do
         ) :: binary
   def metrics(_runtime, _gauges, _by_function), do: :erlang.nif_error(:not_loaded)
 
+  @doc """
+  What the calls of each function have come to since the start: how calls can end, upper bounds of buckets of latencies in µs,
+  and of each function its calls by how they ended, by latency (one bucket more than bounds), and other figures.
+  """
+  @spec figures(runtime) ::
+          {[binary], [pos_integer],
+           [{name :: binary, [non_neg_integer], [non_neg_integer], %{atom => non_neg_integer}}]}
+  def figures(_runtime), do: :erlang.nif_error(:not_loaded)
+
   @doc "Counts a deploy that ended with a reason, `ok` among them."
   @spec count_deploy(runtime, reason :: binary, us :: non_neg_integer) :: :ok
   def count_deploy(_runtime, _reason, _us), do: :erlang.nif_error(:not_loaded)
@@ -558,6 +567,18 @@ defmodule Tidepool.Native do
   @doc "Stops the edge in order; the caller gets `{:tidepool_drained, finished, cut}`."
   @spec http_drain(server, non_neg_integer) :: :ok
   def http_drain(_server, _limit_ms), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Lets a secret stand for the edge's token once, as a bearer, within so many ms."
+  @spec http_open_code(server, secret :: binary, lifetime_ms :: non_neg_integer) :: :ok
+  def http_open_code(_server, _secret, _lifetime_ms), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Lets a secret stand for the edge's token as the cookie of a session, for so long, or until it is unused for so long."
+  @spec http_open_session(server, secret :: binary, lifetime_ms :: non_neg_integer, idle_ms :: non_neg_integer) :: :ok
+  def http_open_session(_server, _secret, _lifetime_ms, _idle_ms), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Ends a code or a session."
+  @spec http_close(server, secret :: binary) :: :ok
+  def http_close(_server, _secret), do: :erlang.nif_error(:not_loaded)
 
   @doc "What the edge counts."
   @spec http_stats(server) :: %{atom => non_neg_integer}

@@ -45,6 +45,31 @@ defmodule TidepoolWeb.Listener do
     end
   end
 
+  # How long a link with a code is good for.
+  @code_ms 60_000
+
+  @doc "A code that stands for the token once, within a minute; `nil` where there is no token, or no edge."
+  @spec open_code :: String.t() | nil
+  def open_code do
+    server = :persistent_term.get(__MODULE__, nil)
+
+    if server != nil and Config.get(:token) != nil do
+      code = Base.url_encode64(:crypto.strong_rand_bytes(32), padding: false)
+      Native.http_open_code(server, code, @code_ms)
+      code
+    end
+  end
+
+  @doc "Lets the id of a session stand for the token, for requests of the node's own pages."
+  @spec open_session(id :: String.t(), lifetime_ms :: pos_integer, idle_ms :: pos_integer) :: :ok
+  def open_session(id, lifetime_ms, idle_ms) do
+    Native.http_open_session(:persistent_term.get(__MODULE__), id, lifetime_ms, idle_ms)
+  end
+
+  @doc "Ends a session."
+  @spec close_session(id :: String.t()) :: :ok
+  def close_session(id), do: Native.http_close(:persistent_term.get(__MODULE__), id)
+
   @impl true
   def init({config, dispatchers, endpoints}) do
     Process.flag(:trap_exit, true)

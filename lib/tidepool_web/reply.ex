@@ -55,6 +55,11 @@ defmodule TidepoolWeb.Reply do
   defp cut(<<name::binary-size(@import_bytes), _rest::binary>>), do: name <> "…"
   defp cut(name), do: name
 
+  @doc "A refusal with a reason of the edge's, of what the edge itself lets pass."
+  @spec refusal(400..599, reason :: :not_found | :unauthorized, String.t(), map) :: t
+  def refusal(status, reason, message, details \\ %{}),
+    do: json(status, %{error: Map.merge(details, %{reason: reason, message: message})})
+
   @doc """
   An error, with the status that its reason has.
 

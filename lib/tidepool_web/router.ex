@@ -4,9 +4,22 @@ defmodule TidepoolWeb.Router do
   """
 
   alias TidepoolWeb.Resource
-  alias TidepoolWeb.Resources.{Actors, Cluster, Events, Functions, Metrics, Processes}
 
-  @resources [Functions, Processes, Actors, Cluster, Events, Metrics]
+  alias TidepoolWeb.Resources.{
+    Actors,
+    Cluster,
+    DeployOptions,
+    Events,
+    Figures,
+    Functions,
+    Metrics,
+    Node,
+    Page,
+    Processes,
+    Session
+  }
+
+  @resources [Functions, Processes, Actors, Cluster, Events, Metrics, Figures, DeployOptions, Node, Session, Page]
 
   @options [guarded: false, observes: false, query: false, headers: [], body: :nothing, places: nil]
 

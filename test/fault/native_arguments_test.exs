@@ -12,6 +12,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     instances: [:runtime],
     engines: [:runtime],
     metrics: [:runtime, :list, :list],
+    figures: [:runtime],
     count_deploy: [:runtime, :text, :number],
     suited_engine: [:runtime, :binary],
     compile: [:runtime, :binary, :compile_config],
@@ -85,7 +86,10 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     http_read: [:body],
     http_identify: [:server, :identity],
     http_drain: [:server, :number],
-    http_stats: [:server]
+    http_stats: [:server],
+    http_open_code: [:server, :binary, :number],
+    http_open_session: [:server, :binary, :number, :number],
+    http_close: [:server, :binary]
   }
 
   setup do

@@ -40,6 +40,17 @@ defmodule Tidepool.Ship.StartTest do
     assert functions =~ ~s("version":1)
   end
 
+  test "bin/start with a token prints a link to the page that signs in once" do
+    program = start!("bin/start", [], [{"TIDEPOOL_TOKEN", "s3cret"}])
+    {url, output} = await_url!(program, ~r/listens on .*#code=\S+\n|#code=\S+\n.*listens on \S+\n/s)
+    refute output =~ "s3cret"
+    [_link, page, code] = Regex.run(~r{(http://\S+/ui/)#code=(\S+)}, output)
+    assert {200, %{"content-type" => "text/html" <> _charset}, _page} = curl_url(page)
+    sign_in = ["-X", "POST", "-H", "authorization: Bearer #{code}"]
+    assert {201, %{"set-cookie" => "tidepool_" <> _cookie}, _status} = curl_url("#{url}/session", sign_in)
+    assert {401, _headers, _error} = curl_url("#{url}/session", sign_in)
+  end
+
   test "bin/start drains on SIGTERM: a call in flight is answered, and the status is 0" do
     program = start!("bin/start")
     {url, _output} = await_url!(program)

@@ -203,7 +203,9 @@ defmodule TidepoolWeb.ResourceTest do
     guarded = for {_method, path, true} <- rows(), do: path
     actors = ["/actors/x/x", "/actors/x/x/x"]
     changes = ["/cluster/nodes/x", "/deploy", "/functions/x", "/processes/x", "/processes/x", "/processes/x/upgrade"]
-    assert Enum.sort(guarded) == Enum.sort(["/functions/x/wasm", "/functions/x/rollback" | actors ++ changes])
+    page = ["/node", "/session", "/session"]
+    functions = ["/functions/x/wasm", "/functions/x/rollback"]
+    assert Enum.sort(guarded) == Enum.sort(functions ++ actors ++ changes ++ page)
   end
 
   defp shown(path) do

@@ -87,7 +87,7 @@ defmodule TidepoolWeb.RoutesTest do
   end
 
   test "a path that doesn't exist is 404 with the ones that do" do
-    for path <- ["/", "/nope", "/functions/a/b", "/deploy/x", "/health/"] do
+    for path <- ["/nope", "/functions/a/b", "/deploy/x", "/health/"] do
       assert {404, headers, %{"error" => %{"reason" => "not_found", "message" => message, "path" => ^path}}} =
                curl(path)
 

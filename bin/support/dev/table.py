@@ -91,11 +91,13 @@ TABLE = [
         (r"native/mix_compiler\.exs|native/reload\.exs", also(("format", None), ("elixir", None))),
         (r"native/(Cargo\.(toml|lock)|dev\.toml|\.cargo/.+)", EVERY_CRATE),
         # Elixir
+        (r"test/browser/.+", also(("left", "browser"))),
         (r"test/ship/.+", also(("format", None), ("left", "ship"))),
         (r"(lib|test|config)/.+\.exs?|mix\.exs", elixir),
         (r"test/.+", also(("elixir", None))),
         (r"lib/.+\.md", also(("docs", None))),
         (r"\.formatter\.exs|\.iex\.exs", also(("format", None))),
+        (r"priv/ui/.+", also(("mix", "test/tidepool_web/page_test.exs"), ("left", "browser"))),
         (r"priv/testing/.+", also(("rust", ("core", "testing_guests")), ("elixir", None))),
         (r"examples/embed/.+\.exs?", also(("format", None), ("embed", None))),
         (r"examples/.+", also(("docs", None))),

@@ -6,7 +6,7 @@ defmodule Mix.Tasks.Tidepool.Server do
 
       mix tidepool.server              # in the foreground, until SIGTERM
       iex -S mix tidepool.server       # with a shell
-      mix tidepool.server --examples   # prints the curl lines to try, too
+      mix tidepool.server --examples   # prints the curl lines to try, and a link to the page, too
 
   With a name (`iex --name a@127.0.0.1 -S mix tidepool.server`) the node finds others and shares with them what is
   deployed: docs/cluster.md.
@@ -49,8 +49,18 @@ defmodule Mix.Tasks.Tidepool.Server do
       curl #{url}/call/hello_world
       curl --data-binary 'Ada' #{url}/call/hello_world/hello
       curl #{url}/functions
+
+    #{page(TidepoolWeb.Listener.open_code(), url)}
     """
   end
+
+  # What is behind the # stays in the browser.
+  defp page(nil, url), do: "Or look: #{scheme()}://#{url}/ui/"
+
+  defp page(code, url),
+    do: "Or look, signed in by this link once, within a minute: #{scheme()}://#{url}/ui/#code=#{code}"
+
+  defp scheme, do: if(Tidepool.Config.get(:tls_cert), do: "https", else: "http")
 
   # What is bound to every address is here under the name that is easiest to read.
   defp host(address) when address in ["127.0.0.1", "0.0.0.0", "::1", "::"], do: "localhost"

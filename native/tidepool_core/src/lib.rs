@@ -62,6 +62,7 @@ pub use function::handle::Function;
 pub use function::instance::OwnedInstance;
 pub use function::module::Module;
 pub use instance::wake::Imaged;
+pub use metrics::figures::{FunctionFigures, LATENCY_BOUNDS_US, REASONS};
 pub use metrics::text::{EngineFigures, Gauge, GaugeByFunction};
 pub use module::Complaint;
 pub use module::compiled::CompiledModule;

@@ -38,6 +38,7 @@ pub use backend::responder::{Answer, Deferral, PendingAnswer, Responder};
 pub use budget::peers::{Network, NotANetwork, Peer};
 pub use edge::config::{Config, ConfigError};
 pub use edge::endpoint::{BodyRule, Endpoint};
+pub use edge::sessions::Pass;
 pub use edge::stats::{Stats, Timeouts};
 pub use edge::tls::{Identity, TlsError};
 pub use message::reason::Reason;

@@ -40,7 +40,7 @@ impl Outcome {
         Outcome::Aborted,
     ];
 
-    pub(super) fn reason(self) -> &'static str {
+    pub(super) const fn reason(self) -> &'static str {
         match self {
             Outcome::Ok => "ok",
             Outcome::Guest => "guest_error",
@@ -77,6 +77,15 @@ pub(crate) struct FunctionStats {
     pub(super) peak_memory_bytes: AtomicU64,
     pub(super) dropped_lines: AtomicU64,
     queued_at_cap: AtomicUsize,
+}
+
+/// What all calls have counted.
+#[derive(Debug, Default)]
+pub(super) struct Totals {
+    pub(super) outcomes: [u64; Outcome::ALL.len()],
+    pub(super) latency: [u64; BUCKETS_US.len() + 1],
+    pub(super) latency_ns: u64,
+    pub(super) cpu_ns: u64,
 }
 
 /// What each call counts.
@@ -125,6 +134,20 @@ impl FunctionStats {
 
     pub(super) fn cpu_ns(&self) -> u64 {
         self.sum(|stats| Some(&stats.cpu_ns))
+    }
+
+    /// All that calls count, read once.
+    pub(super) fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for stats in self.calls.iter() {
+            let pairs = totals.outcomes.iter_mut().zip(&stats.outcomes);
+            let pairs = pairs.chain(totals.latency.iter_mut().zip(&stats.latency));
+            let times = [(&mut totals.latency_ns, &stats.latency_ns), (&mut totals.cpu_ns, &stats.cpu_ns)];
+            for (total, count) in pairs.chain(times) {
+                *total = total.wrapping_add(count.load(Ordering::Relaxed));
+            }
+        }
+        totals
     }
 
     fn sum(&self, counter: impl Fn(&CallStats) -> Option<&AtomicU64>) -> u64 {

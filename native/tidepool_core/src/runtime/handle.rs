@@ -16,6 +16,7 @@ use crate::call::node::{Node, Places};
 use crate::function::directory::Directory;
 use crate::function::module::Module;
 use crate::metrics::counters::Stats;
+use crate::metrics::figures::{self, FunctionFigures};
 use crate::metrics::text::{self, EngineFigures, Gauge, GaugeByFunction};
 use crate::module::toolchain::Toolchain;
 use crate::module::{Cache, Complaint};
@@ -208,6 +209,14 @@ impl Runtime {
     /// Counts a deploy that ended with `reason`, `ok` among them, after `took`. Reasons are few: each has a counter.
     pub fn count_deploy(&self, reason: &str, took: Duration) {
         self.node.stats.deploys.record(reason, took);
+    }
+
+    /// What the calls of each function have come to.
+    #[must_use]
+    pub fn figures(&self) -> Vec<FunctionFigures> {
+        figures::of(&self.node.stats, |name| {
+            self.directory.with(name, |published| published.function.idle_instances()).unwrap_or_default()
+        })
     }
 
     /// All metrics as OpenMetrics text; `gauges` are the caller's own figures.

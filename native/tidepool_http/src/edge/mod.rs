@@ -6,6 +6,7 @@ pub(crate) mod endpoint;
 pub(crate) mod host;
 pub(crate) mod notices;
 pub(crate) mod refused;
+pub(crate) mod sessions;
 pub(crate) mod shared;
 pub(crate) mod stats;
 pub(crate) mod tls;

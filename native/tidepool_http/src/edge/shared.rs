@@ -9,6 +9,7 @@ use crate::edge::config::Config;
 use crate::edge::endpoint::{Row, Table};
 use crate::edge::host::Hosts;
 use crate::edge::notices::Notices;
+use crate::edge::sessions::Sessions;
 use crate::edge::stats::Gauges;
 use crate::edge::tls::Tls;
 use crate::message::reason::{Reason, Refusal};
@@ -26,6 +27,7 @@ pub(crate) struct Edge {
     pub(crate) tls: Option<Tls>,
     /// Whether clients are told to ask by TLS alone. On loopback it would hold for all servers of the machine.
     pub(crate) strict: bool,
+    pub(crate) sessions: Sessions,
     pub(crate) table: Table,
     pub(crate) peers: Peers,
     pub(crate) gauges: Gauges,
@@ -60,6 +62,7 @@ impl Edge {
             hosts: Hosts::new(&config),
             tls: config.tls.clone().map(Tls::new),
             strict: config.tls.is_some() && !config.address.ip().is_loopback(),
+            sessions: Sessions::default(),
             // `Config::check` has checked it.
             table: Table::new(&config.endpoints).unwrap_or_default(),
             peers: Peers::new(&config.proxies),

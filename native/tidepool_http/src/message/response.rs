@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::StatusCode;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 
 /// An answer, complete; [`crate::Responder::stream`] begins one that is not.
 #[derive(Debug, Clone)]
@@ -44,6 +44,8 @@ impl Response {
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let headers = response.headers_mut();
+        // What guests reply comes from the same origin as the server's own pages: no browser is to take it for a script.
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if let Some(value) = self.content_type.header() {
             headers.insert(CONTENT_TYPE, value);
         }
@@ -107,7 +109,7 @@ mod tests {
             response.headers.push((name.into(), value.into()));
         }
         let http = response.into_http();
-        assert_eq!(http.headers().len(), 2);
+        assert_eq!(http.headers().len(), 3);
         assert_eq!(http.headers()["x-kept"], "1");
     }
 

@@ -3,6 +3,7 @@
 use crate::backend::contract::Backend;
 use crate::connection::state::Order;
 use crate::edge::config::{Config, ConfigError};
+use crate::edge::sessions::Pass;
 use crate::edge::shared::Edge;
 use crate::edge::stats::Stats;
 use crate::edge::tls::Identity;
@@ -145,6 +146,16 @@ impl Server {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// Lets a secret stand for the token, as long as its pass says. Where there is no token it means nothing.
+    pub fn admit(&self, secret: &[u8], pass: Pass) {
+        self.edge.sessions.admit(secret, pass, std::time::Instant::now());
+    }
+
+    /// Ends what [`Server::admit`] has begun.
+    pub fn dismiss(&self, secret: &[u8]) {
+        self.edge.sessions.dismiss(secret);
     }
 
     /// What is going on, and what went on since the start.

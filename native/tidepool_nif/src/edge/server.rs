@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, OwnedEnv, Resource, ResourceArc, Term};
-use tidepool_http::{BodyRule, Config, Endpoint, Identity, Server, StartError, TlsError};
+use tidepool_http::{BodyRule, Config, Endpoint, Identity, Pass, Server, StartError, TlsError};
 
 use crate::edge::request::{Dispatchers, Resources};
 use crate::node::handle::Node;
@@ -116,6 +116,28 @@ fn http_stats<'a>(env: Env<'a>, server: ResourceArc<ServerHandle>) -> Term<'a> {
             (atoms::refused(), refused.encode(env)),
         ],
     )
+}
+
+/// Lets a secret stand for the token once, as a bearer, within `lifetime_ms`.
+#[rustler::nif]
+fn http_open_code(server: ResourceArc<ServerHandle>, secret: Binary<'_>, lifetime_ms: u64) -> Atom {
+    server.server.admit(&secret, Pass::Code(decode::millis(lifetime_ms)));
+    atoms::ok()
+}
+
+/// Lets a secret stand for the token as the cookie of a session, which ends `lifetime_ms` from now, or unused for `idle_ms`.
+#[rustler::nif]
+fn http_open_session(server: ResourceArc<ServerHandle>, secret: Binary<'_>, lifetime_ms: u64, idle_ms: u64) -> Atom {
+    let (lifetime, idle) = (decode::millis(lifetime_ms), decode::millis(idle_ms));
+    server.server.admit(&secret, Pass::Session { lifetime, idle });
+    atoms::ok()
+}
+
+/// Ends a code or a session.
+#[rustler::nif]
+fn http_close(server: ResourceArc<ServerHandle>, secret: Binary<'_>) -> Atom {
+    server.server.dismiss(&secret);
+    atoms::ok()
 }
 
 fn http_config(map: Term<'_>, endpoints: Vec<Endpoint>, tls: Option<Identity>) -> NifResult<Config> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustler::{Encoder, Env, LocalPid, NifResult, Resource, ResourceArc, Term};
-use tidepool_core::Runtime;
+use tidepool_core::{FunctionFigures, LATENCY_BOUNDS_US, REASONS, Runtime};
 
 use crate::node::console::ConsoleThread;
 use crate::node::lanes::Lanes;
@@ -123,6 +123,25 @@ fn metrics(
 ) -> NifResult<String> {
     let by_function = by_function.0.into_iter().map(|(name, help, values)| (name, help, values.0)).collect();
     node.runtime.metrics(gauges.0, by_function).map_err(|error| rustler::Error::RaiseTerm(Box::new(error.to_string())))
+}
+
+/// `{reasons, bounds_us, functions}`: of each function its name, its calls by reason and by latency, and a map of its other figures.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn figures(env: Env<'_>, node: ResourceArc<Node>) -> Term<'_> {
+    let functions: Vec<_> = node.runtime.figures().into_iter().map(|figures| function_figures(env, figures)).collect();
+    (REASONS.to_vec(), LATENCY_BOUNDS_US.to_vec(), functions).encode(env)
+}
+
+fn function_figures(env: Env<'_>, figures: FunctionFigures) -> Term<'_> {
+    let others = vec![
+        (atoms::latency_us(), (figures.latency_ns / 1_000).encode(env)),
+        (atoms::cpu_us(), (figures.cpu_ns / 1_000).encode(env)),
+        (atoms::peak_memory(), figures.peak_memory_bytes.encode(env)),
+        (atoms::dropped_lines(), figures.dropped_lines.encode(env)),
+        (atoms::queued(), figures.queued.encode(env)),
+        (atoms::idle(), figures.idle.encode(env)),
+    ];
+    (figures.name, figures.outcomes, figures.latencies, encode::map(env, others)).encode(env)
 }
 
 /// Counts a deploy that ended with `reason` after `us` µs.

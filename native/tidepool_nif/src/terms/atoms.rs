@@ -275,6 +275,12 @@ rustler::atoms! {
     newer,
     stopped,
     failed,
+    // Figures of functions.
+    latency_us,
+    peak_memory,
+    dropped_lines,
+    queued,
+    idle,
     // Instances that are kept.
     actor,
     unchanged,

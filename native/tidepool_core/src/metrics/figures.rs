@@ -1,0 +1,64 @@
+//! What is counted of each function, as numbers.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::counters::{BUCKETS_US, FunctionStats, Outcome, Stats};
+
+/// What a function's calls have come to since the node started, of all its versions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FunctionFigures {
+    /// The function's name.
+    pub name: String,
+    /// Calls that ended, by how: as many as there are [`REASONS`], in their order.
+    pub outcomes: Vec<u64>,
+    /// Calls by how long they took: as many as there are [`LATENCY_BOUNDS_US`], and one more for those that took longer.
+    pub latencies: Vec<u64>,
+    /// How long they took together, in ns.
+    pub latency_ns: u64,
+    /// How long their guests computed, in ns.
+    pub cpu_ns: u64,
+    /// Largest linear memory that an instance has had, in bytes.
+    pub peak_memory_bytes: u64,
+    /// Printed lines that were over the function's budget.
+    pub dropped_lines: u64,
+    /// Calls that wait at the function's own cap now.
+    pub queued: usize,
+    /// Idle instances now.
+    pub idle: usize,
+}
+
+/// How calls end, as `reason` labels of the metrics say it.
+pub const REASONS: [&str; Outcome::ALL.len()] = [
+    Outcome::Ok.reason(),
+    Outcome::Guest.reason(),
+    Outcome::Trap.reason(),
+    Outcome::Limit.reason(),
+    Outcome::Timeout.reason(),
+    Outcome::Overloaded.reason(),
+    Outcome::Internal.reason(),
+    Outcome::Aborted.reason(),
+];
+
+/// Upper bounds of the buckets of latencies, in µs.
+pub const LATENCY_BOUNDS_US: [u64; BUCKETS_US.len()] = BUCKETS_US;
+
+/// The figures of all functions that there are, by name; `idle` says how many instances of one are idle.
+pub(crate) fn of(stats: &Stats, idle: impl Fn(&str) -> usize) -> Vec<FunctionFigures> {
+    let figures = |(name, stats): (String, Arc<FunctionStats>)| {
+        let idle = idle(&name);
+        let totals = stats.totals();
+        FunctionFigures {
+            outcomes: totals.outcomes.to_vec(),
+            latencies: totals.latency.to_vec(),
+            latency_ns: totals.latency_ns,
+            cpu_ns: totals.cpu_ns,
+            peak_memory_bytes: stats.peak_memory_bytes.load(Ordering::Relaxed),
+            dropped_lines: stats.dropped_lines.load(Ordering::Relaxed),
+            queued: stats.queued_at_cap().load(Ordering::Relaxed),
+            name,
+            idle,
+        }
+    };
+    stats.snapshot().into_iter().map(figures).collect()
+}

@@ -1,0 +1,42 @@
+// The cluster as this node sees it.
+import { html } from "../base.mjs";
+import { ask, path } from "../api.mjs";
+import { useLive } from "../live.mjs";
+import { Figures, Notice, Table, useAction } from "../parts.mjs";
+import { bytes, count } from "../format.mjs";
+
+export function Cluster({ closed }) {
+  const { data, refusal, reload } = useLive("cluster");
+  const { act, busy, refusal: refused, dismiss } = useAction(async (node) => {
+    await ask("DELETE", `cluster/nodes/${path(node)}`);
+    reload();
+  });
+  if (!data) return html`<h1>Cluster</h1><${Notice} refusal=${refusal} />`;
+  const behind = data.functions.filter(({ pending }) => pending.length > 0);
+  return html`<h1>Cluster</h1>
+    <${Notice} refusal=${refusal} /><${Notice} refusal=${refused} dismiss=${dismiss} />
+    <${Figures} of=${[
+      ["This node", data.node],
+      ["Shares what is deployed", data.distributed ? "yes" : "no"],
+      ["Nodes", count(data.nodes.length)],
+      ["Lost", count(data.lost.length), data.lost.length > 0 ? "bad" : ""],
+      ["Functions pending", count(behind.length)],
+      ["Fetching", count(data.fetching.length)],
+    ]} />
+    <h2>Nodes</h2>
+    <${Table} label="Nodes" head=${["Node", "Links to", "Catalog", "Pending", "Clock ahead by"]} empty="There are none."
+      rows=${data.nodes.map((node) => ({ key: node.name, cells: [node.name, node.links.join(", ") || "–", node.catalog, count(node.functions_pending), node.skew_ms == null ? "–" : `${count(node.skew_ms)} ms`] }))} />
+    <h2>Lost</h2>
+    <${Table} label="Lost nodes" head=${["Node", ""]} empty="None."
+      rows=${data.lost.map((node) => ({ key: text(node), cells: [text(node), !closed && html`<button class="danger" disabled=${busy} aria-label=${`Forget ${text(node)}`} onClick=${() => act(text(node))}>Forget</button>`] }))} />
+    <h2>Functions that some nodes can't serve yet</h2>
+    <${Table} label="Pending functions" head=${["Function", "Version", "Ready on", "Pending on"]} empty="None."
+      rows=${behind.map(({ name, version, ready, pending }) => ({ key: name, cells: [name, count(version), ready.join(", "), pending.join(", ")] }))} />
+    <h2>On their way to this node</h2>
+    <${Table} label="Fetching" head=${["Function", "Version", "Size", "State", "Attempts"]} empty="None."
+      rows=${data.fetching.map(({ name, version, size, state, attempts }) => ({ key: name, cells: [name, count(version), bytes(size), state, count(attempts)] }))} />
+    ${(data.apart.length > 0 || data.withheld.length > 0) && html`<h2>Kept apart</h2>
+      <p>Nodes: ${data.apart.map(text).join(", ") || "none"}. Functions that nobody is told of: ${data.withheld.map(text).join(", ") || "none"}.</p>`}`;
+}
+
+const text = (of) => (typeof of === "string" ? of : of.name ?? JSON.stringify(of));

@@ -1,0 +1,134 @@
+// One function: what it does, what it has, and what can be done with it.
+import { html, useMemo, useState } from "../base.mjs";
+import { ask, path, send, told } from "../api.mjs";
+import { useLive } from "../live.mjs";
+import { Chart, Figures, Notice, Table, Typed, useAction } from "../parts.mjs";
+import { bytes, count, micros, rate, share, time, visible } from "../format.mjs";
+import { Call } from "./call.mjs";
+
+export function Function({ rest: [name], closed }) {
+  const { data: figures, refusal } = useLive(`figures/${path(name)}`);
+  const { data: of, refusal: unknown } = useLive(`functions/${path(name)}`, 10_000);
+  if (unknown?.status === 404) return html`<h1>${name}</h1><p>No function of that name is deployed.</p>`;
+  if (!of) return html`<h1>${name}</h1><${Notice} refusal=${unknown} />`;
+  return html`<h1>${name}</h1>
+    <${Notice} refusal=${refusal ?? unknown} />
+    ${of.description && html`<p>${visible(of.description)}</p>`}
+    ${Object.keys(of.labels).length > 0 && html`<p class="faint">${Object.entries(of.labels).map(([key, value]) => visible(value ? `${key}:${value}` : key)).join(" · ")}</p>`}
+    ${figures && html`<${Now} figures=${figures} /><${History} figures=${figures} />`}
+    <div class="two">
+      <section><${Call} of=${of} /></section>
+      <section>
+        ${figures && html`<${Use} figures=${figures} limits=${of.limits} />`}
+        ${figures?.reasons && html`<${Reasons} reasons=${figures.reasons} />`}
+      </section>
+    </div>
+    <${About} of=${of} />
+    ${closed
+      ? html`<p class="faint"><a href="#/sign-in">Sign in</a> to download or remove it.</p>`
+      : html`<h2>Take along or remove</h2><${Download} name=${name} />
+        <${Typed} name=${name} verb="Remove" run=${async () => {
+          await ask("DELETE", `functions/${path(name)}`);
+          location.hash = "#/functions";
+        }} />`}`;
+}
+
+const Now = ({ figures }) => html`<${Figures} of=${[
+  ["Version", count(figures.version)],
+  ["Calls", count(figures.calls)],
+  ["Calls/s", rate(figures.per_s)],
+  ["Errors, last minute", share(figures.failing), figures.failing > 0 ? "bad" : ""],
+  ["p50", micros(figures.p50_us)],
+  ["p99", micros(figures.p99_us)],
+  ["CPU time a call", figures.calls > 0 ? micros(figures.cpu_us / figures.calls) : "–"],
+  ["Warm instances", count(figures.idle)],
+  ["Queued", count(figures.queued)],
+]} />`;
+
+// Ten minutes, each tick of them.
+function History({ figures }) {
+  const { history, tick_ms: tick, kept_ticks: kept, bounds_us: bounds } = figures;
+  const data = useMemo(() => {
+    if (!history) return null;
+    const now = Math.floor(Date.now() / 1000);
+    const times = Array.from({ length: kept }, (_, at) => now - ((kept - 1 - at) * tick) / 1000);
+    const calls = new Array(kept).fill(0), errors = new Array(kept).fill(0);
+    for (const sample of history) {
+      calls[kept - 1 - sample.ticks_ago] = (sample.calls * 1000) / tick;
+      errors[kept - 1 - sample.ticks_ago] = (sample.errors * 1000) / tick;
+    }
+    return [times, calls, errors];
+  }, [figures]);
+  if (!data) return null;
+  return html`<h2>Last ten minutes</h2>
+    <${Chart} label="Calls and errors in a second, of the last ten minutes" data=${data} format=${rate}
+      series=${[["calls/s", "--accent"], ["errors/s", "--bad"]]} />
+    <${Heat} history=${history} kept=${kept} bounds=${bounds} />`;
+}
+
+// How many calls took how long: the more, the stronger.
+function Heat({ history, kept, bounds }) {
+  const width = 100, ticks = kept / width;
+  const cells = new Map();
+  for (const { ticks_ago: ago, latencies } of history) {
+    const x = width - 1 - Math.floor(ago / ticks);
+    for (const [bucket, calls] of latencies) {
+      const key = `${x},${bucket}`;
+      cells.set(key, (cells.get(key) ?? 0) + calls);
+    }
+  }
+  if (cells.size === 0) return null;
+  const used = [...cells.keys()].map((key) => Number(key.split(",")[1]));
+  const [least, most] = [Math.min(...used), Math.max(...used)];
+  const strongest = Math.log1p(Math.max(...cells.values()));
+  const upTo = (bucket) => (bucket < bounds.length ? micros(bounds[bucket]) : `over ${micros(bounds.at(-1))}`);
+  const height = most - least + 1;
+  return html`<h2>Latencies</h2>
+    <p class="faint">From up to ${upTo(least)} (below) to up to ${upTo(most)} (above).</p>
+    <svg class="heat" viewBox=${`0 0 ${width * 4} ${height * 8}`} height=${height * 14} preserveAspectRatio="none" role="img" aria-label=${`Latencies of calls in the last ten minutes, between ${upTo(least)} and ${upTo(most)}`}>
+      ${[...cells].map(([key, calls]) => {
+        const [x, bucket] = key.split(",").map(Number);
+        return html`<rect key=${key} x=${x * 4} y=${(most - bucket) * 8} width="4" height="8" opacity=${0.15 + (0.85 * Math.log1p(calls)) / strongest} />`;
+      })}
+    </svg>`;
+}
+
+function Use({ figures, limits }) {
+  const rows = [
+    ["memory", figures.peak_memory, limits.memory, bytes],
+    ["time, p99", figures.p99_us, limits.time * 1000, micros],
+    ["cpu_time, mean", figures.calls > 0 ? figures.cpu_us / figures.calls : null, limits.cpu_time * 1000, micros],
+    ["queue", figures.queued, limits.queue, count],
+  ];
+  return html`<h2>Use of limits</h2><div class="use">
+    ${rows.map(([name, used, limit, show]) => html`
+      <span>${name}</span>
+      <meter min="0" max=${limit} high=${limit * 0.8} value=${used ?? 0} aria-label=${name}></meter>
+      <span class="number">${show(used)} of ${show(limit)}</span>`)}
+  </div>`;
+}
+
+const Reasons = ({ reasons }) => html`<h2>How calls ended</h2>
+  <${Table} label="Calls by how they ended" head=${["Reason", "Calls"]} empty="It was not called yet."
+    rows=${Object.entries(reasons).filter(([, calls]) => calls > 0).sort((a, b) => b[1] - a[1]).map(([reason, calls]) => ({ key: reason, cells: [reason, count(calls)] }))} />`;
+
+function Download({ name }) {
+  const { busy, refusal, act, dismiss } = useAction(async () => {
+    const response = await send("GET", `functions/${path(name)}/wasm`);
+    if (!response.ok) return told(response);
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(await response.blob());
+    link.download = `${name}.wasm`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  });
+  return html`<${Notice} refusal=${refusal} dismiss=${dismiss} />
+    <p><button disabled=${busy} onClick=${act}>Download its module</button></p>`;
+}
+
+function About({ of }) {
+  const shown = (value) => (value === null ? "–" : typeof value === "object" ? JSON.stringify(value) : String(value));
+  const value = { size: bytes, deployed_at: time, compile_us: micros };
+  const rows = Object.keys(of).sort().map((key) => ({ key, cells: [key, html`<span class="code">${visible((value[key] ?? shown)(of[key]))}</span>`] }));
+  return html`<h2>As it is deployed</h2><${Table} label="As it is deployed" head=${["Field", "Value"]} rows=${rows} />`;
+}
