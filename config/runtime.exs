@@ -40,6 +40,7 @@ settings = [
   hosts: System.get_env("TIDEPOOL_HOSTS"),
   proxies: System.get_env("TIDEPOOL_PROXIES"),
   data: System.get_env("TIDEPOOL_DATA") || data,
+  deploy_keys: System.get_env("TIDEPOOL_DEPLOY_KEYS"),
   net: System.get_env("TIDEPOOL_NET"),
   files: System.get_env("TIDEPOOL_FILES"),
   drain: integer.("TIDEPOOL_DRAIN"),

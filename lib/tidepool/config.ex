@@ -76,6 +76,13 @@ defmodule Tidepool.Config do
       doc:
         "built-in host functions that every guest may call: `:actor`, `:function`, `:log` (see `Tidepool.Host.Builtin`)."
     ],
+    deploy_keys: [
+      type: {:check, &__MODULE__.deploy_keys?/1, "public keys of Ed25519: 32 bytes in Base64 each"},
+      default: [],
+      doc:
+        "public keys, a list, or a string with commas: when there are any, only modules that one of them has signed are " <>
+          "deployed, loaded, or taken from other nodes."
+    ],
     max_module: [
       type: {:integer, 8, 1_073_741_824},
       default: 67_108_864,
@@ -432,6 +439,9 @@ defmodule Tidepool.Config do
 
   @doc false
   def net?(value), do: words?(value, &String.valid?/1) and Tidepool.Native.grants_fault(words(value)) == nil
+
+  @doc false
+  def deploy_keys?(value), do: words?(value, &Tidepool.Function.Signature.key?/1)
 
   @doc false
   def seeds?(value) do

@@ -85,6 +85,7 @@ defmodule Tidepool.Deploy do
          :ok <- step(:options, options.name, Grants.check(options.net, Config.words(Config.get(:net)))),
          :ok <- step(:options, options.name, Folders.check(options.files, Map.keys(Config.get(:files)))),
          :ok <- step(:size, options.name, Loader.check_size(byte_size(wasm))),
+         :ok <- step(:options, options.name, Loader.check_signature(wasm, options)),
          entry = entry(wasm, options, origin),
          {:version, version} <- Catalog.prepare(entry),
          entry = %{entry | version: version},

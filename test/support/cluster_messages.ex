@@ -74,6 +74,7 @@ defmodule Tidepool.ClusterMessages do
 
   defp values(:net, _type), do: types().union([[], ["dns", "tcp:connect:*:443"]])
   defp values(:host, _type), do: types().union([["*"], ["none"], ["shop/prices/*", "redis/*/GET"]])
+  defp values(:signature, _type), do: types().union([nil, Base.encode64(<<7::512>>)])
   defp values(:files, _type), do: types().union([[], ["/data=memory", "/etc/app=host:config"]])
 
   defp values(_key, :boolean), do: types().boolean()

@@ -10,7 +10,7 @@ defmodule Tidepool.Function.Loader do
 
   alias Tidepool.{Config, Engine, Error, Function, Native, Telemetry}
   alias Tidepool.Catalog.Entry
-  alias Tidepool.Function.Spec
+  alias Tidepool.Function.{Signature, Spec}
 
   @typedoc "A compiled module and what it says of itself."
   @type t :: %{
@@ -37,6 +37,10 @@ defmodule Tidepool.Function.Loader do
     end
   end
 
+  @doc "Does one of this node's keys, if it has any, vouch for a module?"
+  @spec check_signature(binary, map) :: :ok | {:error, Error.t()}
+  def check_signature(wasm, entry), do: Signature.check(wasm, entry, Config.words(Config.get(:deploy_keys)))
+
   @doc "The options of a deploy, with an engine that suits the module's ABI where they name none."
   @spec suited(binary, keyword) :: keyword
   def suited(wasm, options) do
@@ -61,10 +65,12 @@ defmodule Tidepool.Function.Loader do
   @doc """
   Compiles the module of an entry that was deployed before, on this node or on another, as `compile/2` does; but it may take
   four times what a new one may, and what says nothing of the module, a compiler that was killed for instance, is tried
-  again twice.
+  again twice. Who vouches for it is checked anew, by the keys that the node has now.
   """
   @spec compile_deployed(binary, Entry.t()) :: {:ok, t} | {:error, Error.t()}
-  def compile_deployed(wasm, entry), do: compile_deployed(wasm, entry, @again_after_ms)
+  def compile_deployed(wasm, entry) do
+    with :ok <- check_signature(wasm, entry), do: compile_deployed(wasm, entry, @again_after_ms)
+  end
 
   defp compile_deployed(wasm, entry, pauses) do
     case {compile(wasm, entry, true), pauses} do

@@ -107,6 +107,14 @@ defmodule Tidepool.Function.Spec do
       default: ["*"],
       doc: "which host functions the function may ask for."
     ],
+    signature: [
+      since: 8,
+      type: {:check, &Tidepool.Function.Signature.valid?/1, Tidepool.Function.Signature.expectation()},
+      typespec: quote(do: String.t()),
+      kept_as: quote(do: Tidepool.Function.Signature.t()),
+      default: nil,
+      doc: "who vouches for the module: a node with `deploy_keys` deploys none without it."
+    ],
     wait: [
       of: :request,
       type: {:one_of, [:local, :majority, :all]},
