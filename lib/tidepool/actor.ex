@@ -44,7 +44,7 @@ defmodule Tidepool.Actor do
 
   alias Tidepool.{Config, Error, Native, Options}
   alias Tidepool.Actor.{Line, Modules, Record, Server, State, Store}
-  alias Tidepool.Function.Spec
+  alias Tidepool.Function.{Actors, Spec}
   alias Tidepool.Host.Nesting
 
   @registry Tidepool.Actor.Registry
@@ -65,7 +65,8 @@ defmodule Tidepool.Actor do
   @typedoc """
   What is known of an actor. `tier` says where its memory is; `bytes` are those of its record, as it was last written, and
   `value_bytes` those of its values with their keys. An alarm is due `at` what its guest has said; `tries` of them have failed, the next is
-  `due` then, or there is none when it has `failed`. `last_error` is, of one that is asleep, of before its last write. Of one that is awake
+  `due` then, or there is none when it has `failed`. `stayed` says to which version it could not go
+  over, and why. `last_error` is, of one that is asleep, of before its last write. Of one that is awake
   also how many calls are `waiting` for it, and how many it has served since it woke. Times in ms since 1970.
   """
   @type info :: %{
@@ -76,6 +77,7 @@ defmodule Tidepool.Actor do
           node: node,
           awake: boolean,
           tier: :live | :disk,
+          stayed: %{version: pos_integer, why: String.t()} | nil,
           bytes: non_neg_integer,
           alarm:
             %{at: integer, operation: String.t(), due: integer | nil, tries: non_neg_integer, failed: boolean} | nil,
@@ -104,7 +106,7 @@ defmodule Tidepool.Actor do
     options = check!(operation, options)
     payload = IO.iodata_to_binary(payload)
 
-    with :ok <- available(class), :ok <- unwaited(class, name) do
+    with :ok <- available(class), :ok <- unwaited(class, name), :ok <- callable(operation, class) do
       {call, timeout} = prepare(operation, payload, options)
       ask(class, name, call, timeout)
     end
@@ -117,6 +119,7 @@ defmodule Tidepool.Actor do
     payload = IO.iodata_to_binary(payload)
 
     with :ok <- available(class),
+         :ok <- callable(operation, class),
          {call, _timeout} = prepare(operation, payload, options),
          # Nobody waits, so nobody waits for each other.
          call = %{call | depth: 1, actors: []},
@@ -218,15 +221,28 @@ defmodule Tidepool.Actor do
   @spec list(String.t(), from :: String.t() | nil, limit :: pos_integer) ::
           {:ok, [listed], next :: String.t() | nil} | {:error, Error.t()}
   def list(class, from \\ nil, limit \\ @page) do
-    with :ok <- available(class), true <- Spec.name?(class), {:ok, records} <- Store.existing() do
-      case Native.list_records(records, class, from, limit) do
-        {:ok, rows, next} -> {:ok, Enum.map(rows, &listed(class, &1)), next}
-        {:error, kind, message} -> {:error, Store.error(kind, message, class)}
-      end
+    with {:ok, rows, next} <- rows(class, from, limit), do: {:ok, Enum.map(rows, &listed(class, &1)), next}
+  end
+
+  defp rows(class, from, limit) do
+    with :ok <- available(class),
+         true <- Spec.name?(class),
+         {:ok, records} <- Store.existing(),
+         {:ok, rows, next} <- Native.list_records(records, class, from, limit) do
+      {:ok, rows, next}
     else
       none when none in [false, :none] -> {:ok, [], nil}
       {:error, error} -> {:error, error}
+      {:error, kind, message} -> {:error, Store.error(kind, message, class)}
     end
+  end
+
+  @doc """
+  How many actors of a class are written, when they are no more than `most`; or else `:more`. For who deploys it: each is looked at.
+  """
+  @spec count(String.t(), most :: pos_integer) :: {:ok, non_neg_integer | :more} | {:error, Error.t()}
+  def count(class, most) do
+    with {:ok, actors, next} <- rows(class, nil, most), do: {:ok, if(next, do: :more, else: length(actors))}
   end
 
   defp listed(class, {name, writes, _alarm_at, bytes}),
@@ -250,6 +266,13 @@ defmodule Tidepool.Actor do
   defp check!(operation, options) do
     is_binary(operation) || Options.wrong!("Tidepool.Actor: the operation", "a string", operation)
     if options == [], do: @defaults, else: Options.check!(options, @call_schema, "Tidepool.Actor: the option")
+  end
+
+  defp callable(operation, class) do
+    if Actors.handover?(operation),
+      do:
+        {:error, Error.new(:invalid_option, "#{operation} is called when versions hand over, and not otherwise", class)},
+      else: :ok
   end
 
   defp addressed(class, name) do

@@ -4,8 +4,11 @@ defmodule TidepoolWeb.Request do
   reply within its first slice never comes here.
   """
 
-  alias Tidepool.{Catalog, Cluster, Deploy, Engine, Execution, Native}
+  alias Tidepool.{Actor, Catalog, Cluster, Deploy, Engine, Execution, Native}
   alias TidepoolWeb.{Form, Reply, Router, Stream}
+
+  # Actors of a class.
+  @counted 10_000
 
   @doc "Serves the next request of a queue and answers it; none when all clients have hung up."
   @spec run(Native.request_queue()) :: :ok
@@ -45,7 +48,8 @@ defmodule TidepoolWeb.Request do
   defp serve({:deploy, form, origin}) do
     with {:ok, options} <- form |> Form.options() |> admissible(origin),
          {:ok, function, change, spread} <- Deploy.run(form.wasm, options, origin) do
-      Reply.json(if(change == :created, do: 201, else: 200), Map.merge(Reply.function(function), spread || %{}))
+      told = Reply.function(function) |> Map.merge(spread || %{}) |> Map.merge(actors(function))
+      Reply.json(if(change == :created, do: 201, else: 200), told)
     else
       {:error, error} -> Reply.error(error)
     end
@@ -65,6 +69,18 @@ defmodule TidepoolWeb.Request do
     }
 
     Reply.json(200, body)
+  end
+
+  # What becomes of those that there are, and how many they are; more than these are not counted.
+  defp actors(%{actor: nil}), do: %{}
+
+  defp actors(%{name: name, actor: %{versions: versions}}) do
+    case Actor.count(name, @counted) do
+      {:ok, :more} -> %{actors: %{versions: versions, more_than: @counted}}
+      {:ok, count} -> %{actors: %{versions: versions, count: count}}
+      # The deploy stands.
+      {:error, _error} -> %{}
+    end
   end
 
   defp admissible({:error, error}, origin), do: Deploy.refuse(error, origin)

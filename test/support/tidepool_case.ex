@@ -22,7 +22,7 @@ defmodule Tidepool.Case do
   def deploy!(language, guest, options \\ []) do
     name = unique_name(guest)
     {:ok, _function} = Tidepool.deploy(guest(language, guest), [name: name] ++ options)
-    ExUnit.Callbacks.on_exit(fn -> Tidepool.remove(name) end)
+    ExUnit.Callbacks.on_exit(fn -> remove!(name) end)
     name
   end
 
@@ -30,8 +30,16 @@ defmodule Tidepool.Case do
   def deploy_bytes!(wasm, options \\ []) do
     name = unique_name("bytes")
     {:ok, _function} = Tidepool.deploy(wasm, [name: name] ++ options)
-    ExUnit.Callbacks.on_exit(fn -> Tidepool.remove(name) end)
+    ExUnit.Callbacks.on_exit(fn -> remove!(name) end)
     name
+  end
+
+  @doc "Removes a function, and ends what actors of it are awake: their instances are not idle ones."
+  def remove!(name) do
+    removed = Tidepool.remove(name)
+    awake = Registry.select(Tidepool.Actor.Registry, [{{{name, :_}, :"$1", :_}, [], [:"$1"]}])
+    for pid <- awake, do: Process.exit(pid, :kill)
+    removed
   end
 
   @doc "Routes host calls to `target` to `handler` until the test is over."

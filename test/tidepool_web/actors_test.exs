@@ -5,7 +5,7 @@ defmodule TidepoolWeb.ActorsTest do
   setup do
     name = unique_name("ledger")
     {201, _headers, %{"actor" => actor}} = curl_deploy(guest("rust", "ledger"), name: name, actor: "true")
-    on_exit(fn -> Tidepool.remove(name) end)
+    on_exit(fn -> remove!(name) end)
     assert %{"durability" => "commit", "idle" => 30_000} = actor
     {:ok, class: name}
   end
@@ -86,6 +86,15 @@ defmodule TidepoolWeb.ActorsTest do
 
       assert message =~ said
     end
+  end
+
+  test "are counted in the answer to the deploy of their class, which says what becomes of them", %{class: class} do
+    for name <- ["alice", "bob"], do: {200, _headers, "1"} = add("/actors/#{class}/#{name}", 1)
+    {200, _headers, %{"actors" => actors}} = curl_deploy(guest("rust", "ledger"), name: class, actor: "true")
+    assert actors == %{"versions" => "pin", "count" => 2}
+    assert {:ok, :more} = Tidepool.Actor.count(class, 1)
+    {201, _headers, deployed} = curl_deploy(guest("rust", "ledger"), name: class, actor: "false")
+    refute is_map_key(deployed, "actors")
   end
 
   test "are not asked by who says two things of the same", %{class: class} do

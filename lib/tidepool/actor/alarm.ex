@@ -4,7 +4,7 @@ defmodule Tidepool.Actor.Alarm do
   when it fails again after 2, 4, 8, 16, 32 and 64 s, and then it stays as it is, as one that has failed.
   """
 
-  alias Tidepool.Function.Spec
+  alias Tidepool.Function.{Actors, Spec}
 
   # Of the process that rings: `Tidepool.Actor.Alarms`.
   @process Tidepool.Actor.AlarmClock
@@ -53,7 +53,7 @@ defmodule Tidepool.Actor.Alarm do
   def read(text, now, within) do
     with [time, operation] <- :binary.split(text, "\n"),
          {:ok, at} <- time(time, now),
-         true <- at <= @latest and Spec.operation?(operation) do
+         true <- at <= @latest and Spec.operation?(operation) and not Actors.handover?(operation) do
       # What the guest sent may be a part of something larger.
       due = max(at, if(within, do: now + @apart_ms, else: now))
       {:ok, %__MODULE__{at: at, due: due, operation: :binary.copy(operation)}}

@@ -20,11 +20,12 @@ defmodule Tidepool.Actor.Record do
   @format 2
 
   @enforce_keys [:sha256, :version, :created_at]
-  defstruct @enforce_keys ++ [requests: [], value_bytes: 0, alarm: nil, last_error: nil]
+  defstruct @enforce_keys ++ [requests: [], value_bytes: 0, alarm: nil, last_error: nil, stayed: nil]
 
   @typedoc """
   `sha256` is of the module that the actor runs, `version` was that of its class when it began to, `created_at` in ms since 1970;
-  `requests` are ids, the latest first; `value_bytes` is the sum of its values and their keys.
+  `requests` are ids, the latest first; `value_bytes` is the sum of its values and their keys; `stayed` says to which version it
+  could not go over.
   """
   @type t :: %__MODULE__{
           sha256: String.t(),
@@ -33,7 +34,8 @@ defmodule Tidepool.Actor.Record do
           requests: [String.t()],
           value_bytes: non_neg_integer,
           alarm: Alarm.t() | nil,
-          last_error: last_error | nil
+          last_error: last_error | nil,
+          stayed: {version :: pos_integer, why :: String.t()} | nil
         }
 
   @typedoc "`at` in ms since 1970."
@@ -42,7 +44,13 @@ defmodule Tidepool.Actor.Record do
   @doc "As bytes."
   @spec write(t) :: binary
   def write(%__MODULE__{} = record) do
-    more = %{value_bytes: record.value_bytes, alarm: alarm(record.alarm), last_error: record.last_error}
+    more = %{
+      value_bytes: record.value_bytes,
+      alarm: alarm(record.alarm),
+      last_error: record.last_error,
+      stayed: record.stayed
+    }
+
     more = Map.reject(more, fn {_key, value} -> value in [nil, 0] end)
     :erlang.term_to_binary({@format, record.sha256, record.version, record.created_at, record.requests, more})
   end
@@ -79,7 +87,8 @@ defmodule Tidepool.Actor.Record do
       requests: requests,
       value_bytes: Map.get(more, :value_bytes, 0),
       alarm: alarm(more[:alarm]),
-      last_error: more[:last_error]
+      last_error: more[:last_error],
+      stayed: more[:stayed]
     }
   end
 
@@ -95,17 +104,24 @@ defmodule Tidepool.Actor.Record do
     |> Map.take([:version, :sha256, :created_at, :value_bytes])
     |> Map.put(:alarm, record.alarm && Alarm.shown(record.alarm))
     |> Map.put(:last_error, shown_error(record.last_error))
+    |> Map.put(:stayed, shown_stay(record.stayed))
   end
 
   defp shown_error(nil), do: nil
   defp shown_error({reason, message, at}), do: %{reason: reason, message: message, at: at}
 
+  defp shown_stay(nil), do: nil
+  defp shown_stay({version, why}), do: %{version: version, why: why}
+
   @doc "An error that a call has ended with, as it is kept."
   @spec error(Error.t()) :: last_error
   def error(error) do
-    message = binary_part(error.message, 0, min(byte_size(error.message), @message_bytes))
-    {Error.reason(error), message, System.system_time(:millisecond)}
+    {Error.reason(error), shortened(error.message), System.system_time(:millisecond)}
   end
+
+  @doc "What of a message is kept."
+  @spec shortened(String.t()) :: String.t()
+  def shortened(message), do: binary_part(message, 0, min(byte_size(message), @message_bytes))
 
   @doc "With the answer to one request more, and what becomes of the values that answers are kept as."
   @spec answered(t, String.t() | nil, binary) :: {t, [{key :: binary, binary | nil}]}

@@ -5,7 +5,7 @@ defmodule Tidepool.Actor.Serving do
   """
 
   alias Tidepool.{Error, Execution, Native}
-  alias Tidepool.Actor.{Alarm, Record, State, Store, Waking}
+  alias Tidepool.Actor.{Alarm, Record, State, Store, Versions, Waking}
   alias Tidepool.Actor.Guest.Turn
   alias Tidepool.Host.Nesting
 
@@ -28,7 +28,7 @@ defmodule Tidepool.Actor.Serving do
   @doc "The outcome of a call, for whom that has to wait for the last write when `gated`."
   @spec serve(call, State.t()) :: {State.answer(), State.t()}
   def serve(call, state) do
-    with :ok <- in_time(call, state), {:ok, state} <- Waking.loaded(state, call.create) do
+    with :ok <- in_time(call, state), {:ok, state} <- Versions.loaded(state, call.create) do
       case answered(call, state) do
         :new -> run(call, state)
         {:again, reply} -> {{:gated, {:ok, reply}}, state}
@@ -43,7 +43,7 @@ defmodule Tidepool.Actor.Serving do
   @doc "Makes an actor that there has not been."
   @spec start(create :: boolean, State.t()) :: {State.answer(), State.t()}
   def start(create, state) do
-    with {:ok, state} <- Waking.loaded(state, create), {:ok, state} <- made(state) do
+    with {:ok, state} <- Versions.loaded(state, create), {:ok, state} <- made(state) do
       {{:gated, {:ok, ""}}, state}
     else
       {:error, error, state} -> {{:now, {:error, error}}, state}
@@ -57,7 +57,7 @@ defmodule Tidepool.Actor.Serving do
   @doc "Calls what the alarm says that is due then; nothing, when that is another by now. An error says that this is not over."
   @spec ring(due :: integer, State.t()) :: {State.answer(), State.t()}
   def ring(due, state) do
-    case Waking.loaded(state, false) do
+    case Versions.loaded(state, false) do
       {:ok, %{record: %{alarm: %{due: ^due} = alarm}} = state} -> alarm |> rung() |> run(state) |> recorded()
       {:ok, state} -> {{:now, {:ok, ""}}, state}
       {:error, error, state} -> {{:now, {:error, error}}, state}

@@ -20,6 +20,8 @@ defmodule Tidepool.Actor.State do
     # The instance, and the version of the class that it was last known to be of.
     :owned,
     :deployed,
+    # That for which it is known whether the actor goes over to it.
+    :decided,
     # What is written, or about to be; `nil` as long as nothing is. `seq` is its number.
     :record,
     seq: 0,
@@ -84,24 +86,30 @@ defmodule Tidepool.Actor.State do
   def answer(state, from, {:now, answer}), do: %{state | gate: :queue.in({:now, from, answer}, state.gate)}
   def answer(state, from, {:gated, answer}), do: %{state | gate: :queue.in({state.last, from, answer}, state.gate)}
 
-  @doc "Has the image written, if it has changed, values with it, and the alarm. The end of that is for `committed/3`."
-  @spec write(t, [{key :: binary, binary | nil}]) :: {:ok | {:error, Error.t()}, t}
-  def write(state, values) do
+  @doc """
+  Has the image written, if it has changed, values with it, and the alarm. The end of that is for `committed/3`.
+
+  With `:kept` something is written in any case; with `:replaced` no image is left of before, either: this is another instance.
+  """
+  @spec write(t, [{key :: binary, binary | nil}], :changed | :kept | :replaced) :: {:ok | {:error, Error.t()}, t}
+  def write(state, values, image \\ :changed) do
     with {:ok, records} <- Store.records(),
-         {:ok, image} <- image(state.owned) do
+         {:ok, made} <- image(state.owned) do
+      # An instance that has not been called yet is as none.
+      new = made || if(image == :replaced, do: "")
       record = %{state.record | last_error: state.last_error}
       alarm = state.record.alarm
 
-      if image == nil and values == [] and alarm == state.alarm and state.seq > 0 do
+      if image == :changed and new == nil and values == [] and alarm == state.alarm and state.seq > 0 do
         {:ok, state}
       else
         seq = state.seq + 1
         due = Alarm.due(alarm)
-        put = {:put, @epoch, seq, due, Record.write(record), image, values}
+        put = {:put, @epoch, seq, due, Record.write(record), new, values}
         id = Native.commit_record(records, state.class, state.name, put)
         rings = if alarm != state.alarm, do: {id, due}, else: state.rings
         state = %{state | seq: seq, last: id, pending: state.pending + 1, alarm: alarm, rings: rings}
-        if image, do: {:ok, saw(%{state | image_bytes: byte_size(image)}, image)}, else: {:ok, state}
+        if new, do: {:ok, saw(%{state | image_bytes: byte_size(new)}, new)}, else: {:ok, state}
       end
     else
       {:error, error} ->

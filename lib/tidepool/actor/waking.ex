@@ -63,7 +63,8 @@ defmodule Tidepool.Actor.Waking do
   end
 
   defp own(state, {function, native}, image) do
-    case Native.own(native, image) do
+    # No image is one of nothing.
+    case Native.own(native, if(image == "", do: nil, else: image)) do
       {:ok, owned} ->
         if state.options != function.actor, do: told(state, function.actor)
         {:ok, %{state | owned: owned, deployed: function.version, options: function.actor}}

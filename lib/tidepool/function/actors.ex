@@ -32,6 +32,15 @@ defmodule Tidepool.Function.Actors do
       type: {:integer, 0, 1_099_511_627_776},
       default: 16_777_216,
       doc: "most bytes of the values that an actor keeps by host calls, with their keys."
+    ],
+    versions: [
+      since: 8,
+      type: {:one_of, [:pin, :migrate, :kv, :reset]},
+      default: :pin,
+      doc:
+        "what actors do that there are when another module is deployed. `:pin` has them stay on theirs. `:migrate` has the old module " <>
+          "save what it has by `actor_save`, and the new one load it by `actor_load`. `:kv` drops their memory and keeps their values, and " <>
+          "`:reset` drops everything."
     ]
   ]
 
@@ -52,12 +61,25 @@ defmodule Tidepool.Function.Actors do
           flush: pos_integer,
           queue: pos_integer,
           queue_bytes: pos_integer,
-          values: non_neg_integer
+          values: non_neg_integer,
+          versions: :pin | :migrate | :kv | :reset
         }
 
   @doc "The schema of these options."
   @spec schema :: Tidepool.Options.schema()
   def schema, do: @schema
+
+  @doc "The operation by which a module saves what an actor has for another."
+  @spec save :: String.t()
+  def save, do: "actor_save"
+
+  @doc "The one by which that takes it over."
+  @spec load :: String.t()
+  def load, do: "actor_load"
+
+  @doc "Is this one of them? They are the host's own."
+  @spec handover?(operation :: String.t()) :: boolean
+  def handover?(operation), do: operation in [save(), load()]
 
   @doc "Does a function with this option have actors?"
   @spec class?(t | nil) :: boolean

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::error::StoreError;
-use crate::key::Key;
+use crate::key::{Key, SHARDS};
 use crate::mark::{self, Mark, finish, hasher, xor};
 use crate::record::{Page, Record, Summary, Values};
 use crate::schema::IMAGES_PER_RECORD;
@@ -162,18 +162,28 @@ pub(crate) fn values(
     Ok(found)
 }
 
-/// Records of a class from `from` on, `limit` at most.
+/// Records of a class from `from` on, `limit` at most. Each shard is asked by its key, so that other classes cost nothing.
 pub(crate) fn list(connection: &Connection, class: &str, from: Option<&Key>, limit: usize) -> Result<Page, StoreError> {
-    let sql = "SELECT name, seq, alarm_at, bytes FROM record WHERE class = ? AND (shard, name) >= (?, ?)
-               ORDER BY shard, name LIMIT ?";
+    let sql = "SELECT name, seq, alarm_at, bytes FROM record WHERE shard = ? AND class = ? AND name >= ?
+               ORDER BY name LIMIT ?";
     let mut select = connection.prepare_cached(sql)?;
-    let (shard, name) = from.map_or((0, ""), |key| (key.shard(), key.name.as_str()));
+    let (first, mut name) = from.map_or((0, ""), |key| (key.shard(), key.name.as_str()));
     // One more than is wanted, for where the next part begins.
-    let rows = select.query_map(params![class, shard, name, limit.saturating_add(1)], |row| {
-        let (name, bytes): (String, _) = (row.get(0)?, row.get(3)?);
-        Ok(Summary { key: Key::new(class, name), seq: row.get(1)?, alarm_at: row.get(2)?, bytes })
-    })?;
-    let mut records: Vec<Summary> = rows.collect::<Result<_, _>>()?;
+    let wanted = limit.saturating_add(1);
+    let mut records: Vec<Summary> = Vec::new();
+    for shard in first..SHARDS {
+        let rows = select.query_map(params![shard, class, name, wanted - records.len()], |row| {
+            let (name, bytes): (String, _) = (row.get(0)?, row.get(3)?);
+            Ok(Summary { key: Key::new(class, name), seq: row.get(1)?, alarm_at: row.get(2)?, bytes })
+        })?;
+        for row in rows {
+            records.push(row?);
+        }
+        if records.len() == wanted {
+            break;
+        }
+        name = "";
+    }
     let next = if records.len() > limit { records.pop().map(|summary| summary.key) } else { None };
     Ok(Page { records, next })
 }

@@ -69,6 +69,11 @@ defmodule Tidepool.Actor.Guest.Turn do
     :ok
   end
 
+  @doc "The alarm after it, when nothing has rung."
+  @spec alarm(t) :: Alarm.t() | nil
+  def alarm(%__MODULE__{alarm: {:set, alarm}}), do: alarm
+  def alarm(%__MODULE__{alarm: alarm}), do: alarm
+
   @doc "The record after it, and what becomes of the store's values."
   @spec kept(t | nil, Record.t()) :: {Record.t(), [{key :: binary, binary | nil}]}
   def kept(nil, record), do: {record, []}

@@ -1,0 +1,132 @@
+defmodule Tidepool.Actor.Versions do
+  @moduledoc """
+  What becomes of an actor when its class is deployed anew with another module: what the deploy says (`versions`), when the actor is
+  woken or called next, and before that call.
+
+  With `:migrate` the old module saves what it has by its operation `actor_save`, and the new one loads it by its operation
+  `actor_load`; both are waPC operations, for any guest has those, in whatever language, and nobody else may call them. That is one
+  change of the record, with the values that both have changed. What fails leaves the actor as it was, on the module that it had, and
+  is not tried again for that version.
+  """
+
+  alias Tidepool.{Error, Execution, Native}
+  alias Tidepool.Actor.{Modules, Record, State, Store, Waking}
+  alias Tidepool.Actor.Guest.Turn
+  alias Tidepool.Function.Actors
+  alias Tidepool.Host.Nesting
+
+  # These say nothing of what the modules make of it.
+  @passing [:overloaded, :no_store, :internal, :unavailable]
+
+  @doc "As `Tidepool.Actor.Waking.loaded/2`, on the version that it is to be on."
+  @spec loaded(State.t(), create :: boolean) :: {:ok, State.t()} | {:error, Error.t(), State.t()}
+  def loaded(state, create) do
+    with {:ok, state} <- Waking.loaded(state, create) do
+      if state.decided == state.deployed, do: {:ok, state}, else: decide(state, create)
+    end
+  end
+
+  defp decide(%{record: record, options: %{versions: rule}} = state, create) do
+    with {:ok, class} <- Modules.class(state.class) do
+      cond do
+        # Deployed again since it was loaded.
+        class.version != state.deployed -> loaded(state, create)
+        rule == :pin or class.sha256 == record.sha256 -> {:ok, %{state | decided: class.version}}
+        match?({version, _why} when version == class.version, record.stayed) -> {:ok, %{state | decided: class.version}}
+        true -> go_over(rule, state)
+      end
+    else
+      {:error, error} -> {:error, error, state}
+    end
+  end
+
+  defp go_over(rule, %{deployed: version} = state) do
+    with {:ok, {%{version: ^version} = function, native}} <- Modules.newest(state.class),
+         {:ok, owned} <- own(native, state) do
+      record = %{state.record | sha256: function.sha256, version: version, stayed: nil}
+      go_over(rule, %{state | decided: version}, record, owned)
+    else
+      {:ok, _deployed_again} -> loaded(state, false)
+      {:error, error} -> {:error, error, state}
+    end
+  end
+
+  defp own(native, state) do
+    with {:error, reason, message, details} <- Native.own(native, nil),
+         do: {:error, Error.new(reason, message, state.class, details)}
+  end
+
+  defp go_over(:kv, state, record, owned), do: switched(state, record, owned, [])
+
+  # What it had is gone with its record.
+  defp go_over(:reset, state, record, owned) do
+    with {:ok, records} <- Store.records(),
+         :ok <- Store.commit(records, state.class, state.name, {:delete, State.epoch(), state.seq}) do
+      record = %Record{sha256: record.sha256, version: record.version, created_at: System.system_time(:millisecond)}
+      switched(%{state | seq: 0, alarm: nil}, record, owned, [])
+    else
+      {:error, error} -> {:error, error, State.forget(state)}
+      {:error, kind, message} -> {:error, Store.error(kind, message, state.class), State.forget(state)}
+    end
+  end
+
+  defp go_over(:migrate, state, record, owned) do
+    Turn.begin(state, 1, nil)
+    Nesting.put_actors([{state.class, state.name}])
+
+    handed_over =
+      with {:ok, saved} <- ask(state, state.owned, Actors.save(), ""),
+           do: ask(state, owned, Actors.load(), "#{state.record.version}\n" <> saved)
+
+    Nesting.put_actors([])
+    turn = Turn.finish()
+
+    case handed_over do
+      {:ok, _reply} ->
+        {record, values} = Turn.kept(turn, record)
+        switched(state, %{record | alarm: Turn.alarm(turn)}, owned, values)
+
+      {:error, error} ->
+        stayed(state, record.version, error)
+    end
+  end
+
+  defp ask(state, owned, operation, payload) do
+    owned
+    |> Native.call_owned(operation, payload, 1, :infinity)
+    |> Execution.go_on(state.class, operation, {1, nil, false})
+  end
+
+  # One change of the record. When that fails, all is as it was before.
+  defp switched(state, record, owned, values) do
+    with {:ok, state} <- State.write(%{state | record: record, owned: owned}, values, :replaced),
+         %{owned: ^owned} = state <- State.settled(state) do
+      {:ok, state}
+    else
+      {{:error, error}, state} ->
+        {:error, error, %{state | decided: nil}}
+
+      state ->
+        {:error, Error.new(:no_store, "the new version of the actor could not be written", state.class),
+         %{state | decided: nil}}
+    end
+  end
+
+  defp stayed(state, _version, %{reason: reason} = error) when reason in @passing,
+    do: {:error, error, State.forget(%{state | decided: nil})}
+
+  defp stayed(state, version, error) do
+    why = "can't go over to version #{version}, and stays on #{state.record.version}: #{error.message}"
+    State.warn(state, why)
+
+    # What was called to save may have changed its memory.
+    with {:ok, state} <- Waking.loaded(State.forget(state), false),
+         record = %{state.record | stayed: {version, Record.shortened(why)}},
+         {:ok, state} <- State.write(%{state | record: record}, [], :kept) do
+      {:ok, state}
+    else
+      {:error, error, state} -> {:error, error, state}
+      {{:error, error}, state} -> {:error, error, state}
+    end
+  end
+end
