@@ -31,7 +31,7 @@ defmodule Tidepool.Native do
 
   @typedoc "An instance that lives as long as this term, unless it is stopped in a call."
   @opaque owned :: reference
-  @typedoc "A file of records of named instances; closed when the term is gone."
+  @typedoc "Records of named instances, in a file or in a database that nodes share; closed when the term is gone."
   @opaque records :: reference
 
   @typedoc "Another process: of this node, by its number on another one, or none that there is."
@@ -72,8 +72,18 @@ defmodule Tidepool.Native do
 
   @typedoc "Why records were not read or written."
   @type record_failure ::
-          {:error, :fenced | :out_of_order | :damaged | :full | :overloaded | :stopped | :newer | :failed,
-           message :: binary}
+          {:error,
+           :fenced
+           | :out_of_order
+           | :damaged
+           | :full
+           | :overloaded
+           | :stopped
+           | :newer
+           | :no_store
+           | :unknown_outcome
+           | :no_lease
+           | :failed, message :: binary}
 
   @type failure :: {:error, reason :: atom | tuple, message :: binary, details :: map}
   @type step ::
@@ -482,6 +492,60 @@ defmodule Tidepool.Native do
   @spec record_alarms(records, until_ms :: integer, non_neg_integer) ::
           {:ok, [{at :: integer, class :: binary, name :: binary}]} | record_failure
   def record_alarms(_records, _until_ms, _limit), do: :erlang.nif_error(:not_loaded)
+
+  @doc "The shard of a record, from 0 to 4,095: the same on every node, for ever."
+  @spec record_shard(class :: binary, name :: binary) :: non_neg_integer
+  def record_shard(_class, _name), do: :erlang.nif_error(:not_loaded)
+
+  @doc """
+  Opens the PostgreSQL database at a URL for this node, and makes its tables if there are none. `incarnation` is a number that no
+  other start of the node has. The term is for the same functions as that of a file; `record_alarms/3` has those of the shards that
+  this node owns. What is asked while the database is away is told `:no_store`, and once it is back all goes on. A commit that was
+  under way when the connection was lost is `:unknown_outcome`: the record is to be read anew.
+  """
+  @spec open_shared(url :: binary, node_name :: binary, incarnation :: integer) :: {:ok, records} | record_failure
+  def open_shared(_url, _node, _incarnation), do: :erlang.nif_error(:not_loaded)
+
+  @doc """
+  Has this node's lease last so many ms from now on, by the database's clock. Like all questions of leases and shards it returns an id
+  at once, and the caller gets `{:tidepool_lease, id, {:ok, answer} | {:error, kind, message}}` within `timeout_ms`. The answer is
+  all nodes that are known, `[{node_name, incarnation, left_ms}]`, with `left_ms` of 0 or less for leases that have run out; or
+  `{:lapsed, nodes}`, when the lease had run out or there was none: then it is a new one, and the node owns no shards. `:fenced` says
+  that another start of the node has the lease.
+  """
+  @spec lease_renew(records, lease_ms :: non_neg_integer, timeout_ms :: non_neg_integer) :: id :: pos_integer
+  def lease_renew(_records, _lease_ms, _timeout_ms), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Gives up this node's lease and all its shards; the answer is `[]`."
+  @spec lease_release(records, timeout_ms :: non_neg_integer) :: id :: pos_integer
+  def lease_release(_records, _timeout_ms), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Asks whose the shards are. The answer is all of them: `[{shard, epoch, node_name | nil}]`."
+  @spec shards(records, timeout_ms :: non_neg_integer) :: id :: pos_integer
+  def shards(_records, _timeout_ms), do: :erlang.nif_error(:not_loaded)
+
+  @doc """
+  Claims shards. The answer is `[{shard, epoch}]` of those that this node has got: they were nobody's, or their owner's lease had run
+  out. `:no_lease` says that this node's own has.
+  """
+  @spec shards_claim(records, [shard :: non_neg_integer], timeout_ms :: non_neg_integer) :: id :: pos_integer
+  def shards_claim(_records, _shards, _timeout_ms), do: :erlang.nif_error(:not_loaded)
+
+  @doc """
+  Hands shards, of which this node is the owner by these epochs, to another node, or to nobody. The answer is `[{shard, epoch}]` with
+  the new epochs. `:no_lease` says that the other node has no lease.
+  """
+  @spec shards_hand(
+          records,
+          [{shard :: non_neg_integer, epoch :: non_neg_integer}],
+          to :: binary | nil,
+          timeout_ms :: non_neg_integer
+        ) :: id :: pos_integer
+  def shards_hand(_records, _shards, _to, _timeout_ms), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Milliseconds since the machine was started, with those in which it slept."
+  @spec boottime_ms :: non_neg_integer
+  def boottime_ms, do: :erlang.nif_error(:not_loaded)
 
   @doc "A term as JSON text: maps, lists, binaries, numbers and atoms."
   @spec json_encode(term) :: binary

@@ -74,6 +74,14 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     record_values: [:records, :text, :text, :binary, :optional_binary, :number],
     list_records: [:records, :text, :optional_binary, :number],
     record_alarms: [:records, :integer, :number],
+    record_shard: [:text, :text],
+    open_shared: [:text, :text, :integer],
+    lease_renew: [:records, :number, :number],
+    lease_release: [:records, :number],
+    shards: [:records, :number],
+    shards_claim: [:records, :list, :number],
+    shards_hand: [:records, :list, :optional_binary, :number],
+    boottime_ms: [],
     json_encode: [:json],
     json_decode: [:binary],
     http_start: [:runtime, :edge, :list],
@@ -201,6 +209,8 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     assert_argument_error(:metrics, [runtime, [], [{"name", "help", [{"function", 1} | 2]}]])
     assert_argument_error(:publish, [runtime, [{"name", "operation", function} | 2]])
     assert_argument_error(:json_encode, [[1 | 2]])
+    assert_argument_error(:shards_claim, [context.right.records, [1 | 2], 100])
+    assert_argument_error(:shards_hand, [context.right.records, [{1, 1} | 2], nil, 100])
     put = {:put, 1, 1, nil, "", nil, [{"key", nil} | 2]}
     assert_argument_error(:commit_record, [context.right.records, "class", "name", put])
     assert_argument_error(:http_start, [runtime, FaultNative.edge(), [self() | 2]])
@@ -215,6 +225,9 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     assert_argument_error(:metrics, [runtime, [], [{"name", "help", [{"function", 2 ** 63}]}]])
     assert_argument_error(:count_deploy, [runtime, "ok", 2 ** 64])
     assert_argument_error(:json_encode, [2 ** 64])
+    assert_argument_error(:lease_renew, [context.right.records, 2 ** 32, 100])
+    assert_argument_error(:shards_claim, [context.right.records, [65_536], 100])
+    assert_argument_error(:shards_hand, [context.right.records, [{1, 2 ** 63}], nil, 100])
     assert_argument_error(:http_answer, [responder, 65_536, :text, [], ""])
     assert_argument_error(:http_start, [runtime, %{FaultNative.edge() | port: 65_536}, [self()]])
     assert_unharmed(context)

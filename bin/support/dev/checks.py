@@ -116,7 +116,7 @@ KINDS = {
     "nif": lambda _: [mix("NIFs", *NIF_TESTS)],
     "elixir": lambda _: [mix("Elixir", "--stale")],
     "rust": rust,
-    "records": lambda _: [cargo_test("records", *RUST, "-p", "tidepool_records", "--test", "model", "--test", "survives")],
+    "records": lambda _: [cargo_test("records", *RUST, "-p", "tidepool_records", "--test", "model", "--test", "shared", "--test", "survives")],
     "model": lambda _: [cargo_test("model of owners", "-p", "tidepool_model")],
     "load": lambda _: [cargo_test("load generator", "-p", "tidepool_load")],
     "fuzz": lambda _: [cargo_test("fuzzing", *RUST, "-p", "tidepool_fuzz", "--test", "*")],

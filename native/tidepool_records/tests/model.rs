@@ -5,9 +5,10 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use proptest::prelude::*;
-use support::commit;
+use support::{Place, commit, commit_all, postgres};
 use tidepool_records::{Change, Image, Key, MAX_LINKS, Put, Record, Records, StoreError};
 
 type Model = BTreeMap<Key, (Record, BTreeMap<Vec<u8>, Vec<u8>>)>;
@@ -44,8 +45,12 @@ fn keys() -> [Key; 4] {
     [Key::new("c", "a"), Key::new("c", "b"), Key::new("ca", ""), Key::new("d", "ü/%\u{0}x")]
 }
 
-/// What the model says to a change: `true` when it is made.
-fn made(model: &mut Model, key: &Key, change: &Change) -> bool {
+/// What the model says to a change: `true` when it is made. Where shards have an epoch, it is the change's.
+fn made(model: &mut Model, key: &Key, change: &Change, shards: Option<u64>) -> bool {
+    let (Change::Put(Put { epoch, .. }) | Change::Delete { epoch, .. }) = change;
+    if shards.is_some_and(|shards| shards != *epoch) {
+        return false;
+    }
     let (epoch, seq) = model.get(key).map_or((0, 0), |(record, _values)| (record.epoch, record.seq));
     match change {
         Change::Delete { epoch: by, seq: at } => {
@@ -125,42 +130,101 @@ fn same(records: &Records, model: &Model) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+fn hold(place: &Place, steps: Vec<Step>) -> Result<(), TestCaseError> {
+    let shards = matches!(place, Place::Database(_)).then_some(1);
+    let mut records = place.open();
+    let mut model = Model::new();
+    for step in steps {
+        let (key, change) = match step {
+            Step::Reopen => {
+                records.close();
+                records = place.open();
+                continue;
+            }
+            Step::Put { key, ahead, epoch, image, alarm_at, value } => {
+                let key = keys()[key].clone();
+                let seq = model.get(&key).map_or(0, |(record, _values)| record.seq) + ahead;
+                let head = format!("{epoch} {seq}").into_bytes();
+                let values = value.map(|value| (b"k".to_vec(), value)).into_iter().collect();
+                (key, Change::Put(Put { epoch, seq, alarm_at, head, image, values }))
+            }
+            Step::Delete { key, epoch } => {
+                let key = keys()[key].clone();
+                let seq = model.get(&key).map_or(0, |(record, _values)| record.seq);
+                (key, Change::Delete { epoch, seq })
+            }
+        };
+        let may = made(&mut model, &key, &change, shards);
+        match commit(&records, &key, change) {
+            Ok(()) => prop_assert!(may),
+            Err(StoreError::Fenced { .. } | StoreError::OutOfOrder { .. } | StoreError::Chain { .. }) => {
+                prop_assert!(!may);
+            }
+            Err(other) => prop_assert!(false, "{other}"),
+        }
+    }
+    same(&records, &model)?;
+    records.close();
+    Ok(())
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(step(), 1..60)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn records_are_what_their_changes_made_them(steps in prop::collection::vec(step(), 1..60)) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("records");
-        let mut records = Records::open(&path).unwrap();
+    fn records_in_a_file_are_what_their_changes_made_them(steps in steps()) {
+        hold(&Place::File(tempfile::tempdir().unwrap()), steps)?;
+    }
+}
+
+// A case of these takes longer.
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    #[test]
+    fn records_in_a_database_are_what_their_changes_made_them(steps in steps()) {
+        static URL: OnceLock<String> = OnceLock::new();
+        let url = URL.get_or_init(|| postgres::server().database());
+        let place = Place::Database(url.clone());
+        place.open().close();
+        postgres::execute(url, "TRUNCATE tidepool.record, tidepool.image, tidepool.value, tidepool.tally");
+        hold(&place, steps)?;
+    }
+
+    #[test]
+    fn changes_that_a_database_commits_together_make_what_they_make_one_by_one(steps in steps()) {
+        static URL: OnceLock<String> = OnceLock::new();
+        let url = URL.get_or_init(|| postgres::server().database());
+        let place = Place::Database(url.clone());
+        let records = place.open();
+        postgres::execute(url, "TRUNCATE tidepool.record, tidepool.image, tidepool.value, tidepool.tally");
         let mut model = Model::new();
+        let (mut changes, mut expected) = (Vec::new(), Vec::new());
         for step in steps {
             let (key, change) = match step {
-                Step::Reopen => {
-                    records.close();
-                    records = Records::open(&path).unwrap();
-                    continue;
-                }
-                Step::Put { key, ahead, epoch, image, alarm_at, value } => {
+                Step::Reopen => continue,
+                Step::Put { key, ahead, image, alarm_at, value, .. } => {
                     let key = keys()[key].clone();
                     let seq = model.get(&key).map_or(0, |(record, _values)| record.seq) + ahead;
-                    let head = format!("{epoch} {seq}").into_bytes();
                     let values = value.map(|value| (b"k".to_vec(), value)).into_iter().collect();
-                    (key, Change::Put(Put { epoch, seq, alarm_at, head, image, values }))
+                    (key, Change::Put(Put { epoch: 1, seq, alarm_at, head: seq.to_le_bytes().into(), image, values }))
                 }
-                Step::Delete { key, epoch } => {
+                Step::Delete { key, .. } => {
                     let key = keys()[key].clone();
                     let seq = model.get(&key).map_or(0, |(record, _values)| record.seq);
-                    (key, Change::Delete { epoch, seq })
+                    (key, Change::Delete { epoch: 1, seq })
                 }
             };
-            let may = made(&mut model, &key, &change);
-            match commit(&records, &key, change) {
-                Ok(()) => prop_assert!(may),
-                Err(StoreError::Fenced { .. } | StoreError::OutOfOrder { .. } | StoreError::Chain { .. }) => prop_assert!(!may),
-                Err(other) => prop_assert!(false, "{other}"),
-            }
+            expected.push(made(&mut model, &key, &change, Some(1)));
+            changes.push((key, change));
         }
+        let outcomes: Vec<_> = commit_all(&records, changes).iter().map(Result::is_ok).collect();
+        prop_assert_eq!(outcomes, expected);
         same(&records, &model)?;
+        records.close();
     }
 }

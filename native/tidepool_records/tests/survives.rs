@@ -10,8 +10,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use support::{commit, commit_all};
-use tidepool_records::{Change, Image, Key, Put, Records, StoreError};
+use support::{Place, commit, commit_all, open, postgres};
+use tidepool_records::{Change, Image, Key, Owner, Put, Records, StoreError};
 
 /// In the environment of a process that is to write until it is killed: where.
 const WRITE_TO: &str = "TIDEPOOL_RECORDS_WRITE_TO";
@@ -48,8 +48,8 @@ fn change(seq: u64) -> Change {
 /// Not a test by itself: what the killed process runs.
 #[test]
 fn writes_until_it_is_killed() {
-    let Some(path) = std::env::var_os(WRITE_TO) else { return };
-    let records = Records::open(Path::new(&path)).unwrap();
+    let Ok(address) = std::env::var(WRITE_TO) else { return };
+    let records = open(&address);
     std::thread::scope(|scope| {
         for writer in 0..WRITERS {
             let records = &records;
@@ -69,13 +69,17 @@ fn writes_until_it_is_killed() {
 
 #[test]
 fn what_was_answered_survives_the_kill_of_the_process_and_nothing_is_there_by_half() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("records");
+    for place in Place::each() {
+        killed_again_and_again(&place);
+    }
+}
+
+fn killed_again_and_again(place: &Place) {
     let mut answered: HashMap<String, u64> = HashMap::new();
     for round in 0..12_u64 {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "writes_until_it_is_killed", "--nocapture"])
-            .env(WRITE_TO, &path)
+            .env(WRITE_TO, place.address())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -96,7 +100,7 @@ fn what_was_answered_survives_the_kill_of_the_process_and_nothing_is_there_by_ha
         }
         child.wait().unwrap();
         assert!(seen >= kill_after);
-        let records = Records::open(&path).unwrap();
+        let records = place.open();
         for writer in 0..WRITERS {
             let writer = writer.to_string();
             let is = is_whole(&records, &Key::new("counter", &writer));
@@ -109,12 +113,16 @@ fn what_was_answered_survives_the_kill_of_the_process_and_nothing_is_there_by_ha
 
 #[test]
 fn a_change_that_may_not_be_made_leaves_those_beside_it_alone() {
-    let folder = tempfile::tempdir().unwrap();
-    let records = Records::open(&folder.path().join("records")).unwrap();
+    for place in Place::each() {
+        refused_beside_others(&place.open());
+    }
+}
+
+fn refused_beside_others(records: &Records) {
     let key = |name: &str| Key::new("counter", name);
-    commit(&records, &key("old"), numbered(1, Image::Keep)).unwrap();
+    commit(records, &key("old"), numbered(1, Image::Keep)).unwrap();
     let outcomes = commit_all(
-        &records,
+        records,
         vec![
             (key("new"), change(1)),
             (key("old"), numbered(7, Image::Keep)),
@@ -128,7 +136,7 @@ fn a_change_that_may_not_be_made_leaves_those_beside_it_alone() {
     assert!(matches!(outcomes[2], Err(StoreError::OutOfOrder { seq: 2, stored: 0, .. })), "{outcomes:?}");
     assert!(matches!(outcomes[3], Err(StoreError::Chain { links: 0, .. })), "{outcomes:?}");
     assert_eq!(records.read(&key("old")).unwrap().unwrap().seq, 2);
-    assert_eq!(is_whole(&records, &key("new")), 1);
+    assert_eq!(is_whole(records, &key("new")), 1);
     assert_eq!(records.read(&key("next")).unwrap(), None);
 }
 
@@ -198,49 +206,62 @@ fn a_damaged_byte_anywhere_in_the_file_is_an_error_and_never_another_state() {
 
 #[test]
 fn a_record_that_can_not_be_found_any_more_is_not_taken_for_one_that_never_was() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("records");
-    let records = Records::open(&path).unwrap();
-    let key = Key::new("counter", "lost");
-    commit(&records, &key, change(1)).unwrap();
-    records.close();
-    let connection = rusqlite::Connection::open(&path).unwrap();
-    assert_eq!(connection.execute("DELETE FROM record", []).unwrap(), 1);
-    drop(connection);
-    let records = Records::open(&path).unwrap();
-    assert!(matches!(records.read(&key), Err(StoreError::Damaged { what: "the shard", .. })));
-    assert!(matches!(commit(&records, &key, change(1)), Err(StoreError::Damaged { what: "the shard", .. })));
-    // In other shards nothing is amiss.
-    assert_eq!(records.read(&Key::new("counter", "other")).unwrap(), None);
+    for place in Place::each() {
+        let records = place.open();
+        let key = Key::new("counter", "lost");
+        commit(&records, &key, change(1)).unwrap();
+        records.close();
+        match &place {
+            Place::File(_folder) => {
+                let connection = rusqlite::Connection::open(place.address()).unwrap();
+                assert_eq!(connection.execute("DELETE FROM record", []).unwrap(), 1);
+            }
+            Place::Database(url) => postgres::execute(url, "DELETE FROM tidepool.record"),
+        }
+        let records = place.open();
+        assert!(matches!(records.read(&key), Err(StoreError::Damaged { what: "the shard", .. })));
+        assert!(matches!(commit(&records, &key, change(1)), Err(StoreError::Damaged { what: "the shard", .. })));
+        // In other shards nothing is amiss.
+        assert_eq!(records.read(&Key::new("counter", "other")).unwrap(), None);
+    }
 }
 
 #[test]
-fn a_file_of_a_later_version_is_refused_and_left_alone() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("records");
-    Records::open(&path).unwrap().close();
-    let connection = rusqlite::Connection::open(&path).unwrap();
-    connection.pragma_update(None, "user_version", 2).unwrap();
-    drop(connection);
-    assert!(matches!(Records::open(&path), Err(StoreError::Newer { found: 2, known: 1 })));
+fn records_of_a_later_version_are_refused_and_left_alone() {
+    for place in Place::each() {
+        place.open().close();
+        let opened = match &place {
+            Place::File(_folder) => {
+                let connection = rusqlite::Connection::open(place.address()).unwrap();
+                connection.pragma_update(None, "user_version", 2).unwrap();
+                drop(connection);
+                Records::open(Path::new(&place.address()))
+            }
+            Place::Database(url) => {
+                postgres::execute(url, "UPDATE tidepool.format SET version = 2");
+                Records::open_shared(url, Owner { node: "a".into(), incarnation: 1 })
+            }
+        };
+        assert!(matches!(opened, Err(StoreError::Newer { found: 2, known: 1 })));
+    }
 }
 
 #[test]
 fn changes_that_wait_when_the_store_is_dropped_are_written() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("records");
-    let records = Records::open(&path).unwrap();
-    let (told, done) = std::sync::mpsc::channel();
-    for name in 0..1_000 {
-        let told = told.clone();
-        let key = Key::new("counter", name.to_string());
-        records.commit(key, change(1), Box::new(move |outcome| drop(told.send(outcome)))).unwrap();
+    for place in Place::each() {
+        let records = place.open();
+        let (told, done) = std::sync::mpsc::channel();
+        for name in 0..1_000 {
+            let told = told.clone();
+            let key = Key::new("counter", name.to_string());
+            records.commit(key, change(1), Box::new(move |outcome| drop(told.send(outcome)))).unwrap();
+        }
+        drop(records);
+        drop(told);
+        let outcomes: Vec<_> = std::iter::from_fn(|| done.recv_timeout(Duration::from_secs(60)).ok()).collect();
+        assert!(outcomes.len() == 1_000 && outcomes.iter().all(Result::is_ok));
+        assert_eq!(place.open().list("counter", None, 2_000).unwrap().records.len(), 1_000);
     }
-    drop(records);
-    drop(told);
-    let outcomes: Vec<_> = std::iter::from_fn(|| done.recv_timeout(Duration::from_secs(1)).ok()).collect();
-    assert!(outcomes.len() == 1_000 && outcomes.iter().all(Result::is_ok));
-    assert_eq!(Records::open(&path).unwrap().list("counter", None, 2_000).unwrap().records.len(), 1_000);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! One node: its runtime, its threads, and the lock on its data.
 
+pub(crate) mod clock;
 pub(crate) mod console;
 pub(crate) mod handle;
 pub(crate) mod lanes;

@@ -37,6 +37,6 @@ fn bytes(term: Term<'_>) -> NifResult<Vec<u8>> {
 }
 
 /// A number that the file has room for: its numbers have signs.
-fn number(term: Term<'_>) -> NifResult<u64> {
+pub(super) fn number(term: Term<'_>) -> NifResult<u64> {
     u64::try_from(term.decode::<i64>()?).map_err(|_negative| Error::BadArg)
 }

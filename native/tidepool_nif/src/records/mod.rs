@@ -1,4 +1,5 @@
-//! Records of named instances: their file, and what is read and written there.
+//! Records of named instances: where they are, and what is read and written there.
 
 pub(crate) mod change;
+pub(crate) mod lease;
 pub(crate) mod store;

@@ -1,4 +1,4 @@
-//! The file of records, as a term.
+//! Records, as a term.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,8 +9,8 @@ use tidepool_records::{Key, Record, Records, StoreError};
 use super::change::change;
 use crate::terms::{atoms, encode};
 
-/// The file in use. Dropping it waits for nothing: the thread that writes closes it.
-struct RecordsHandle(Records);
+/// Records in use. Dropping them waits for nothing: the thread that writes closes what it has.
+pub(super) struct RecordsHandle(pub(super) Records);
 
 #[rustler::resource_impl]
 impl Resource for RecordsHandle {}
@@ -146,19 +146,28 @@ fn committed<'a>(env: Env<'a>, id: u64, outcome: &Result<(), StoreError>) -> Ter
 }
 
 /// `{:error, kind, message}`.
-fn failure<'a>(env: Env<'a>, error: &StoreError) -> Term<'a> {
+pub(super) fn failure<'a>(env: Env<'a>, error: &StoreError) -> Term<'a> {
     (atoms::error(), kind(error), error.to_string()).encode(env)
 }
 
 fn kind(error: &StoreError) -> Atom {
     match error {
-        StoreError::Fenced { .. } => atoms::fenced(),
+        StoreError::Fenced { .. } | StoreError::Replaced(_) => atoms::fenced(),
         StoreError::OutOfOrder { .. } => atoms::out_of_order(),
         StoreError::Damaged { .. } | StoreError::Corrupt(_) => atoms::damaged(),
         StoreError::Newer { .. } => atoms::newer(),
         StoreError::Full => atoms::full(),
         StoreError::Overloaded => atoms::overloaded(),
         StoreError::Stopped(_) => atoms::stopped(),
-        StoreError::Chain { .. } | StoreError::Sqlite(_) => atoms::failed(),
+        StoreError::Away(_) => atoms::no_store(),
+        StoreError::Unknown(_) => atoms::unknown_outcome(),
+        StoreError::NoLease(_) => atoms::no_lease(),
+        StoreError::Chain { .. }
+        | StoreError::TooLong { .. }
+        | StoreError::Url(_)
+        | StoreError::Rights(_)
+        | StoreError::NotShared
+        | StoreError::Postgres(_)
+        | StoreError::Sqlite(_) => atoms::failed(),
     }
 }

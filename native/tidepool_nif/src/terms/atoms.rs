@@ -267,6 +267,11 @@ rustler::atoms! {
     rename,
     // Records.
     tidepool_committed,
+    tidepool_lease,
+    lapsed,
+    no_lease,
+    no_store,
+    unknown_outcome,
     put,
     delete,
     fenced,

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::error::StoreError;
+use crate::record::StoreError;
 
 /// The format of the file.
 const FORMAT: i64 = 1;
 
 /// Images of the record `id` are the rows from `id * IMAGES_PER_RECORD` on, so that they need no index.
-pub(crate) const IMAGES_PER_RECORD: i64 = 64;
+pub(super) const IMAGES_PER_RECORD: i64 = 64;
 
 /// Pages that the log may have before they go to the file.
 const CHECKPOINT_PAGES: i64 = 4_096;
@@ -36,7 +36,7 @@ INSERT INTO next VALUES (1);
 ///
 /// # Errors
 /// When it can't be read, or is of a later version.
-pub(crate) fn writable(path: &Path) -> Result<Connection, StoreError> {
+pub(super) fn writable(path: &Path) -> Result<Connection, StoreError> {
     let mut connection = Connection::open(path)?;
     // Before there is a table: a blob of some KiB is not cut into many pages.
     connection.pragma_update(None, "page_size", 8_192)?;
@@ -64,7 +64,7 @@ pub(crate) fn writable(path: &Path) -> Result<Connection, StoreError> {
 ///
 /// # Errors
 /// When it can't be read.
-pub(crate) fn readable(path: &Path) -> Result<Connection, StoreError> {
+pub(super) fn readable(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.pragma_update(None, "cache_size", -8_192)?;

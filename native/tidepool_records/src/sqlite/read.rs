@@ -1,68 +1,31 @@
 //! Reading. Each function is to be called within one transaction, so that what belongs together is of one time.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::error::StoreError;
-use crate::key::{Key, SHARDS};
-use crate::mark::{self, Mark, finish, hasher, xor};
-use crate::record::{Page, Record, Summary, Values};
-use crate::schema::IMAGES_PER_RECORD;
-
-/// A row of the table `record`, which was found to be as it was written.
-pub(crate) struct Stored {
-    pub(crate) id: i64,
-    pub(crate) epoch: u64,
-    pub(crate) seq: u64,
-    pub(crate) alarm_at: Option<i64>,
-    pub(crate) head: Vec<u8>,
-    pub(crate) links: usize,
-    pub(crate) chain: Option<Mark>,
-    pub(crate) bytes: u64,
-}
-
-impl Stored {
-    pub(crate) fn mark(&self, key: &Key) -> Mark {
-        let mut hasher = hasher("record");
-        key.hash(&mut hasher);
-        let alarm = self.alarm_at.map_or([0; 9], |at| {
-            let mut bytes = [1; 9];
-            bytes.iter_mut().skip(1).zip(at.to_le_bytes()).for_each(|(to, from)| *to = from);
-            bytes
-        });
-        hasher
-            .update(&self.id.to_le_bytes())
-            .update(&self.epoch.to_le_bytes())
-            .update(&self.seq.to_le_bytes())
-            .update(&alarm)
-            .update(&(self.links as u64).to_le_bytes())
-            .update(&self.chain.unwrap_or_default())
-            .update(&self.bytes.to_le_bytes())
-            .update(&self.head);
-        finish(&hasher)
-    }
-
-    fn of(row: &Row<'_>) -> rusqlite::Result<(Self, Mark)> {
-        let stored = Stored {
-            id: row.get(0)?,
-            epoch: row.get(1)?,
-            seq: row.get(2)?,
-            alarm_at: row.get(3)?,
-            head: row.get(4)?,
-            links: row.get(5)?,
-            chain: row.get(6)?,
-            bytes: row.get(7)?,
-        };
-        Ok((stored, row.get(8)?))
-    }
-}
+use super::schema::IMAGES_PER_RECORD;
+use crate::record::{Key, Mark, Page, Record, Row, SHARDS, StoreError, Summary, Values, chain, value_mark, xor};
 
 const COLUMNS: &str = "id, epoch, seq, alarm_at, head, links, chain, bytes, mark";
 
-/// The row of a record; `None` when there is certainly none.
-pub(crate) fn stored(connection: &Connection, key: &Key) -> Result<Option<(Stored, Mark)>, StoreError> {
+fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<(Row, Mark)> {
+    let stored = Row {
+        id: row.get(0)?,
+        epoch: row.get(1)?,
+        seq: row.get(2)?,
+        alarm_at: row.get(3)?,
+        head: row.get(4)?,
+        links: row.get(5)?,
+        chain: row.get(6)?,
+        bytes: row.get(7)?,
+    };
+    Ok((stored, row.get(8)?))
+}
+
+/// The row of a record, which was found to be as it was written; `None` when there is certainly none.
+pub(super) fn stored(connection: &Connection, key: &Key) -> Result<Option<(Row, Mark)>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM record WHERE shard = ? AND class = ? AND name = ?");
     let mut select = connection.prepare_cached(&sql)?;
-    let found = select.query_row(params![key.shard(), key.class, key.name], Stored::of).optional();
+    let found = select.query_row(params![key.shard(), key.class, key.name], row).optional();
     match found.map_err(|error| unreadable(error, key, "the record"))? {
         Some((stored, mark)) if stored.mark(key) == mark => Ok(Some((stored, mark))),
         Some(_) => Err(StoreError::Damaged { key: key.clone(), what: "the record" }),
@@ -82,7 +45,7 @@ fn unreadable(error: rusqlite::Error, key: &Key, what: &'static str) -> StoreErr
 }
 
 /// The number of a shard's records and the sum of their marks, as they are noted.
-pub(crate) fn noted(connection: &Connection, key: &Key) -> Result<(u64, Mark), StoreError> {
+pub(super) fn noted(connection: &Connection, key: &Key) -> Result<(u64, Mark), StoreError> {
     let mut select = connection.prepare_cached("SELECT records, sum FROM shard WHERE id = ?")?;
     let found = select.query_row([key.shard()], |row| Ok((row.get(0)?, row.get(1)?))).optional();
     Ok(found.map_err(|error| unreadable(error, key, "the shard"))?.unwrap_or_default())
@@ -105,36 +68,36 @@ fn absent(connection: &Connection, key: &Key) -> Result<(), StoreError> {
 }
 
 /// A record with its images.
-pub(crate) fn record(connection: &Connection, key: &Key) -> Result<Option<Record>, StoreError> {
+pub(super) fn record(connection: &Connection, key: &Key) -> Result<Option<Record>, StoreError> {
     let Some((stored, _mark)) = stored(connection, key)? else { return Ok(None) };
     let mut select = connection.prepare_cached("SELECT bytes FROM image WHERE id >= ? AND id < ? ORDER BY id")?;
     let first = stored.id.saturating_mul(IMAGES_PER_RECORD);
     let rows = select.query_map([first, first.saturating_add(IMAGES_PER_RECORD)], |row| row.get::<_, Vec<u8>>(0))?;
     let images: Vec<Vec<u8>> = rows.collect::<Result<_, _>>().map_err(|error| unreadable(error, key, "an image"))?;
-    let chain = images.iter().fold(None, |before, bytes| Some(mark::chain(before, bytes)));
-    if images.len() != stored.links || chain != stored.chain {
+    let last = images.iter().fold(None, |before, bytes| Some(chain(before, bytes)));
+    if images.len() != stored.links || last != stored.chain {
         return Err(StoreError::Damaged { key: key.clone(), what: "an image" });
     }
-    let Stored { epoch, seq, alarm_at, head, .. } = stored;
+    let Row { epoch, seq, alarm_at, head, .. } = stored;
     Ok(Some(Record { epoch, seq, alarm_at, head, images }))
 }
 
 /// A value of a record; `None` when there is no such value, or no such record.
-pub(crate) fn value(connection: &Connection, key: &Key, of: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+pub(super) fn value(connection: &Connection, key: &Key, of: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
     let Some((stored, _mark)) = stored(connection, key)? else { return Ok(None) };
     let mut select = connection.prepare_cached("SELECT value, mark FROM value WHERE id = ? AND key = ?")?;
     let found = select
         .query_row(params![stored.id, of], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Mark>(1)?)))
         .optional();
     match found.map_err(|error| unreadable(error, key, "a value"))? {
-        Some((value, mark)) if mark == mark::value(stored.id, of, &value) => Ok(Some(value)),
+        Some((value, mark)) if mark == value_mark(stored.id, of, &value) => Ok(Some(value)),
         Some(_) => Err(StoreError::Damaged { key: key.clone(), what: "a value" }),
         None => Ok(None),
     }
 }
 
 /// Values whose keys begin with `prefix` and come after `after`, `limit` at most, in the order of their keys.
-pub(crate) fn values(
+pub(super) fn values(
     connection: &Connection,
     key: &Key,
     prefix: &[u8],
@@ -154,7 +117,7 @@ pub(crate) fn values(
         if found.len() == limit || !of.starts_with(prefix) {
             break;
         }
-        if mark != mark::value(stored.id, &of, &value) {
+        if mark != value_mark(stored.id, &of, &value) {
             return Err(StoreError::Damaged { key: key.clone(), what: "a value" });
         }
         found.push((of, value));
@@ -189,7 +152,7 @@ pub(crate) fn list(connection: &Connection, class: &str, from: Option<&Key>, lim
 }
 
 /// Alarms that are due until then, the earliest first, `limit` at most.
-pub(crate) fn alarms(connection: &Connection, until: i64, limit: usize) -> Result<Vec<(i64, Key)>, StoreError> {
+pub(super) fn alarms(connection: &Connection, until: i64, limit: usize) -> Result<Vec<(i64, Key)>, StoreError> {
     let sql = "SELECT alarm_at, class, name FROM record WHERE alarm_at <= ? ORDER BY alarm_at LIMIT ?";
     let mut select = connection.prepare_cached(sql)?;
     let rows = select

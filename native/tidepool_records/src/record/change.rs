@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::key::Key;
+use super::key::Key;
 
 /// How many images a record may have. One more is to be a whole one.
 pub const MAX_LINKS: usize = 32;

@@ -1,8 +1,8 @@
 //! The name of a record.
 
-use crate::mark::hasher;
+use super::mark::hasher;
 
-/// How many shards there are. They are part of the file: another number would need another file.
+/// How many shards there are. They are part of the format: another number would need another.
 pub const SHARDS: u16 = 4_096;
 
 /// Whose record it is.

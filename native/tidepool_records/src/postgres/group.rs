@@ -1,0 +1,241 @@
+//! A group of changes, committed in one transaction: what is there is read at once, and what comes of it is written at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::timeout;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Error, Statement};
+
+use super::changes::{Group, Written};
+use super::failure::{is_fatal, late, said};
+use super::link::Link;
+use super::owner::Owner;
+use super::{read, schema};
+use crate::record::{Change, Job, Key, Mark, Put, StoreError, xor};
+
+/// How long each of the two steps may take.
+const STEP: Duration = Duration::from_secs(10);
+
+const FENCE: &str = "
+SELECT id, epoch, owner IS NOT DISTINCT FROM $2 AND incarnation IS NOT DISTINCT FROM $3
+FROM tidepool.shard WHERE id = ANY($1) ORDER BY id FOR SHARE";
+const TALLIES: &str = "SELECT shard, records, sum FROM tidepool.tally WHERE shard = ANY($1) ORDER BY shard";
+const ROWS: &str = "
+SELECT k.at, r.id, r.epoch, r.seq, r.alarm_at, r.head, r.links, r.chain, r.bytes, r.mark
+FROM unnest($1::smallint[], $2::bytea[], $3::bytea[]) WITH ORDINALITY k(shard, class, name, at)
+JOIN tidepool.record r ON r.shard = k.shard AND r.class = k.class AND r.name = k.name";
+const MARKS: &str = "SELECT shard, mark FROM tidepool.record WHERE shard = ANY($1)";
+const IDS: &str = "SELECT nextval('tidepool.record_id') FROM generate_series(1, $1::bigint)";
+
+const CUT: &str = "
+DELETE FROM tidepool.image i USING unnest($1::bigint[], $2::smallint[]) g(record, link)
+WHERE i.record = g.record AND i.link >= g.link";
+const DROP_VALUES: &str = "DELETE FROM tidepool.value WHERE record = ANY($1)";
+const DROP_VALUE: &str = "
+DELETE FROM tidepool.value v USING unnest($1::bigint[], $2::bytea[]) g(record, key) WHERE v.record = g.record AND v.key = g.key";
+const DROP: &str = "
+DELETE FROM tidepool.record r USING unnest($1::smallint[], $2::bytea[], $3::bytea[]) g(shard, class, name)
+WHERE r.shard = g.shard AND r.class = g.class AND r.name = g.name";
+const PUT: &str = "
+INSERT INTO tidepool.record
+SELECT * FROM unnest($1::smallint[], $2::bytea[], $3::bytea[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
+                     $8::bytea[], $9::smallint[], $10::bytea[], $11::bigint[], $12::bytea[])
+ON CONFLICT (shard, class, name) DO UPDATE SET id = excluded.id, epoch = excluded.epoch, seq = excluded.seq,
+  alarm_at = excluded.alarm_at, head = excluded.head, links = excluded.links, chain = excluded.chain,
+  bytes = excluded.bytes, mark = excluded.mark";
+const PUT_IMAGE: &str = "
+INSERT INTO tidepool.image SELECT * FROM unnest($1::bigint[], $2::smallint[], $3::bytea[])
+ON CONFLICT (record, link) DO UPDATE SET bytes = excluded.bytes";
+const PUT_VALUE: &str = "
+INSERT INTO tidepool.value SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bytea[])
+ON CONFLICT (record, key) DO UPDATE SET value = excluded.value, mark = excluded.mark";
+const TALLY: &str = "
+INSERT INTO tidepool.tally SELECT * FROM unnest($1::smallint[], $2::bigint[], $3::bytea[])
+ON CONFLICT (shard) DO UPDATE SET records = excluded.records, sum = excluded.sum";
+
+macro_rules! statements {
+    ($($name:ident = $sql:expr),* $(,)?) => {
+        /// The session that writes, with its statements.
+        pub(super) struct Session {
+            client: Client,
+            $($name: Statement,)*
+        }
+
+        impl Session {
+            /// A session that writes.
+            ///
+            /// # Errors
+            /// When the database is away, or its tables are not those that are known here.
+            pub(super) async fn new(link: &Link) -> Result<Self, StoreError> {
+                // The database does not end its statements: it would end a commit that waits for a copy, and say that it was made.
+                let client = link.connect(0).await?;
+                schema::checked(&client).await?;
+                let ($($name,)*) = tokio::try_join!($(client.prepare($sql),)*)?;
+                Ok(Session { client, $($name,)* })
+            }
+        }
+    };
+}
+
+statements! {
+    fence = FENCE, tallies = TALLIES, rows = ROWS, marks = MARKS, ids = IDS,
+    cut = CUT, drop_values = DROP_VALUES, drop_value = DROP_VALUE, drop_rows = DROP,
+    put = PUT, put_image = PUT_IMAGE, put_value = PUT_VALUE, tally = TALLY,
+}
+
+/// What is put into a statement.
+type Parameters<'a, const N: usize> = [&'a (dyn ToSql + Sync); N];
+/// A column of many rows.
+type Column<'a> = Box<dyn ToSql + Sync + 'a>;
+/// Statements with what is to be put in, in the order in which they are to be executed.
+type Statements<'s, 'a> = Vec<(&'s Statement, Vec<Column<'a>>)>;
+
+impl Session {
+    pub(super) fn is_lost(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// Commits the changes that may be made; for each whether it was. When one says anything else than that it is refused, the
+    /// session is not to be used any more.
+    pub(super) async fn commit(&self, owner: &Owner, jobs: &[Job]) -> Vec<Result<(), StoreError>> {
+        let read = timeout(STEP, self.read(owner, jobs)).await;
+        let mut group = match read.unwrap_or_else(|_late| Err(late(STEP))) {
+            Ok(group) => group,
+            // The transaction ends with the session.
+            Err(error) => return vec![Err(error); jobs.len()],
+        };
+        let outcomes: Vec<_> = jobs.iter().map(|job| group.apply(&job.key, &job.change)).collect();
+        let written = timeout(STEP, self.write(&group.written())).await;
+        let late = || Err(StoreError::Unknown(format!("it has not answered within {} s", STEP.as_secs()).into()));
+        match written.unwrap_or_else(|_late| late()) {
+            Ok(()) => outcomes,
+            Err(error) => outcomes.into_iter().map(|outcome| outcome.and(Err(error.clone()))).collect(),
+        }
+    }
+
+    /// Begins the transaction: holds the shards as they are, and reads what there is.
+    async fn read<'a>(&self, owner: &Owner, jobs: &'a [Job]) -> Result<Group<'a>, StoreError> {
+        let client = &self.client;
+        let keys: Vec<&Key> = jobs.iter().map(|job| &job.key).collect::<BTreeSet<_>>().into_iter().collect();
+        let shards: Vec<i16> = keys.iter().map(|key| read::shard(key)).collect();
+        let each: Vec<i16> = shards.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+        let classes: Vec<&[u8]> = keys.iter().map(|key| key.class.as_bytes()).collect();
+        let names: Vec<&[u8]> = keys.iter().map(|key| key.name.as_bytes()).collect();
+        let common = each.contains(&schema::COMMON);
+        let begin = if common { schema::BEGIN_COMMON } else { "BEGIN" };
+        let fence: Parameters<'_, 3> = [&each, &owner.node, &owner.incarnation];
+        let (tallies, rows): (Parameters<'_, 1>, Parameters<'_, 3>) = ([&each], [&shards, &classes, &names]);
+        let (_begun, owned, tallies, rows) = tokio::try_join!(
+            biased;
+            client.batch_execute(begin),
+            client.query(&self.fence, &fence),
+            client.query(&self.tallies, &tallies),
+            client.query(&self.rows, &rows),
+        )?;
+        let mut group = Group::default();
+        for row in &owned {
+            group.owned.insert(row.try_get(0)?, (row.try_get::<_, i64>(1)?.cast_unsigned(), row.try_get(2)?));
+        }
+        for row in &tallies {
+            group.tallies.insert(row.try_get(0)?, (row.try_get(1)?, read::mark(row, 2)?.unwrap_or_default()));
+        }
+        for row in &rows {
+            let at = usize::try_from(row.try_get::<_, i64>(0)?).unwrap_or(0);
+            if let Some(key) = at.checked_sub(1).and_then(|at| keys.get(at)) {
+                group.before.insert(*key, read::row(row, 1, key));
+            }
+        }
+        let absent: BTreeSet<i16> =
+            keys.iter().filter(|key| !group.before.contains_key(*key)).map(|key| read::shard(key)).collect();
+        if !absent.is_empty() {
+            self.look_around(&mut group, absent.into_iter().collect(), jobs).await?;
+        }
+        Ok(group)
+    }
+
+    /// Looks whether records that were not found were never there, and fetches ids for those that begin.
+    async fn look_around(&self, group: &mut Group<'_>, absent: Vec<i16>, jobs: &[Job]) -> Result<(), StoreError> {
+        let begin = jobs.iter().filter(|job| matches!(job.change, Change::Put(Put { seq: 1, .. }))).count();
+        let begin = i64::try_from(begin).unwrap_or(i64::MAX);
+        let (marks, ids): (Parameters<'_, 1>, Parameters<'_, 1>) = ([&absent], [&begin]);
+        let (marks, ids) =
+            tokio::try_join!(biased; self.client.query(&self.marks, &marks), self.client.query(&self.ids, &ids))?;
+        let mut found: BTreeMap<i16, (i64, Mark)> = BTreeMap::new();
+        for row in &marks {
+            let (records, sum) = found.entry(row.try_get(0)?).or_default();
+            *records += 1;
+            *sum = xor(*sum, read::mark(row, 1)?.unwrap_or_default());
+        }
+        let amiss = |shard: &i16| {
+            found.get(shard).copied().unwrap_or_default() != group.tallies.get(shard).copied().unwrap_or_default()
+        };
+        group.broken = absent.into_iter().filter(amiss).collect();
+        group.ids = ids.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
+    /// Writes what a group comes to, and ends the transaction.
+    async fn write(&self, written: &Written<'_>) -> Result<(), StoreError> {
+        let statements = self.statements(written);
+        let executed = join_all(statements.iter().map(|(statement, columns)| self.execute(statement, columns)));
+        // All of them are on their way before the first is answered. One that fails has the last one roll back.
+        let (executed, ended) = tokio::join!(biased; executed, self.client.batch_execute("COMMIT"));
+        for outcome in executed {
+            if let Err(error) = outcome {
+                return Err(if error.as_db_error().is_some() { error.into() } else { unknown(&error) });
+            }
+        }
+        ended.map_err(|error| {
+            // Whoever is told that the database shuts down is not told what has become of the commit.
+            if error.as_db_error().is_some() && !is_fatal(&error) { error.into() } else { unknown(&error) }
+        })
+    }
+
+    async fn execute(&self, statement: &Statement, columns: &[Column<'_>]) -> Result<u64, Error> {
+        let columns: Vec<&(dyn ToSql + Sync)> = columns.iter().map(|column| &**column as _).collect();
+        self.client.execute(statement, &columns).await
+    }
+
+    fn statements<'s, 'a>(&'s self, written: &'a Written<'_>) -> Statements<'s, 'a> {
+        let Written { rows, gone, tallies, writes } = written;
+        let mut statements: Statements<'s, 'a> = Vec::new();
+        macro_rules! execute {
+            ($statement:ident, $many:expr, $($column:expr),*) => {
+                if !$many.is_empty() {
+                    statements.push((&self.$statement, vec![$(Box::new($many.iter().map($column).collect::<Vec<_>>())),*]));
+                }
+            };
+        }
+        let (there, away) = writes.split_values();
+        execute!(cut, writes.cut, |(id, _)| *id, |(_, from)| *from);
+        execute!(drop_values, writes.gone, |id| *id);
+        execute!(drop_value, away, |(id, _)| *id, |(_, key)| *key);
+        execute!(drop_rows, gone, |key| read::shard(key), |key| key.class.as_bytes(), |key| key.name.as_bytes());
+        execute!(
+            put,
+            rows,
+            |(key, _, _)| read::shard(key),
+            |(key, _, _)| key.class.as_bytes(),
+            |(key, _, _)| key.name.as_bytes(),
+            |(_, row, _)| row.id,
+            |(_, row, _)| row.epoch.cast_signed(),
+            |(_, row, _)| row.seq.cast_signed(),
+            |(_, row, _)| row.alarm_at,
+            |(_, row, _)| row.head.as_slice(),
+            |(_, row, _)| i16::try_from(row.links).unwrap_or(i16::MAX),
+            |(_, row, _)| row.chain.as_ref().map(Mark::as_slice),
+            |(_, row, _)| row.bytes.cast_signed(),
+            |(_, _, mark)| mark.as_slice()
+        );
+        execute!(put_image, writes.images, |((id, _), _)| *id, |((_, link), _)| *link, |(_, bytes)| &***bytes);
+        execute!(put_value, there, |it| it.0, |it| it.1, |it| it.2, |it| it.3.to_vec());
+        execute!(tally, tallies, |(shard, _)| *shard, |(_, (records, _))| *records, |(_, (_, sum))| sum.as_slice());
+        statements
+    }
+}
+
+fn unknown(error: &Error) -> StoreError {
+    StoreError::Unknown(said(error).into())
+}

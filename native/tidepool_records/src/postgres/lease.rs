@@ -1,0 +1,211 @@
+//! Leases of nodes, and who owns which shard: by the database's clock, each answer by one transaction.
+//!
+//! Transactions lock nodes first, by their names, and then shards, by their numbers: so they never wait for each other in a circle.
+//! A node's lease is looked at once its row is locked: nobody renews it then.
+
+use std::sync::atomic::Ordering;
+
+use tokio_postgres::Client;
+
+use super::owner::Owner;
+use super::pool::Pool;
+use crate::record::StoreError;
+
+/// What can be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// That this node's lease lasts so many ms from now on.
+    Renew(u32),
+    /// That this node's lease ends, and its shards are nobody's.
+    Release,
+    /// Whose the shards are.
+    Shards,
+    /// To be given shards that are nobody's, or whose owner's lease has run out.
+    Claim(Vec<u16>),
+    /// That shards, which this node has by these epochs, are another node's; or nobody's.
+    Hand(Vec<(u16, u64)>, Option<String>),
+}
+
+/// What is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// To [`Ask::Renew`]: all nodes that are known.
+    Nodes(Vec<NodeLease>),
+    /// To [`Ask::Renew`]: the lease had run out, or there was none. There is a new one, and the node owns no shard.
+    Lapsed(Vec<NodeLease>),
+    /// To [`Ask::Release`].
+    Released,
+    /// To [`Ask::Shards`]: all of them.
+    Shards(Vec<Shard>),
+    /// To [`Ask::Claim`] and [`Ask::Hand`]: those that have another owner now, with their new epochs.
+    Moved(Vec<(u16, u64)>),
+}
+
+/// A node's lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeLease {
+    /// The node's name.
+    pub node: String,
+    /// Which start of it.
+    pub incarnation: i64,
+    /// How many ms its lease lasts; 0 or less when it has run out.
+    pub left_ms: i64,
+}
+
+/// A shard, and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shard {
+    /// Its number.
+    pub id: u16,
+    /// How often it has changed hands.
+    pub epoch: u64,
+    /// The node's name; `None` when it is nobody's.
+    pub owner: Option<String>,
+}
+
+/// Nodes whose leases ran out so long ago, and that own nothing, are forgotten.
+const FORGET: &str = "
+DELETE FROM tidepool.node n WHERE lease_until < clock_timestamp() - interval '1 hour'
+AND NOT EXISTS (SELECT FROM tidepool.shard s WHERE s.owner = n.name)";
+
+/// Answers one question.
+///
+/// # Errors
+/// When the database is away, or says no.
+pub(super) async fn answer(pool: &Pool, ask: &Ask) -> Result<Answer, StoreError> {
+    let session = pool.session().await?;
+    let answer = within_transaction(pool, &session.client, ask).await;
+    pool.done(session, answer)
+}
+
+async fn within_transaction(pool: &Pool, client: &Client, ask: &Ask) -> Result<Answer, StoreError> {
+    let owner = pool.owner();
+    client.batch_execute("BEGIN").await?;
+    let answer = match ask {
+        Ask::Renew(lease_ms) => renew(client, owner, *lease_ms, pool.known.load(Ordering::Acquire)).await?,
+        Ask::Release => release(client, owner).await?,
+        Ask::Shards => shards(client).await?,
+        Ask::Claim(wanted) => claim(client, owner, wanted).await?,
+        Ask::Hand(given, to) => hand(client, owner, given, to.as_deref()).await?,
+    };
+    client.batch_execute("COMMIT").await?;
+    if matches!(ask, Ask::Renew(_)) {
+        pool.known.store(true, Ordering::Release);
+    }
+    Ok(answer)
+}
+
+/// `known` when this start of the node has had a lease: then it takes the name from no other any more.
+async fn renew(client: &Client, owner: &Owner, lease_ms: u32, known: bool) -> Result<Answer, StoreError> {
+    let (node, lease_s) = (&owner.node, f64::from(lease_ms) / 1_000.0);
+    client.execute("SELECT FROM tidepool.node WHERE name = $1 FOR UPDATE", &[node]).await?;
+    let sql = "SELECT FROM tidepool.node WHERE name = $1 AND incarnation <> $2 AND lease_until > clock_timestamp()";
+    if known && client.query_opt(sql, &[node, &owner.incarnation]).await?.is_some() {
+        return Err(StoreError::Replaced(node.as_str().into()));
+    }
+    // Nobody takes the node's shards as long as its row is locked; before, they may have been taken.
+    let sql = "UPDATE tidepool.node SET lease_until = clock_timestamp() + make_interval(secs => $3)
+               WHERE name = $1 AND incarnation = $2 AND lease_until > clock_timestamp()";
+    let renewed = client.execute(sql, &[node, &owner.incarnation, &lease_s]).await? == 1;
+    if !renewed {
+        free(client, node).await?;
+        client.execute(FORGET, &[]).await?;
+        let sql = "INSERT INTO tidepool.node VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3))
+                   ON CONFLICT (name) DO UPDATE SET incarnation = excluded.incarnation,
+                   lease_until = clock_timestamp() + make_interval(secs => $3)";
+        client.execute(sql, &[node, &owner.incarnation, &lease_s]).await?;
+    }
+    let nodes = nodes(client).await?;
+    Ok(if renewed { Answer::Nodes(nodes) } else { Answer::Lapsed(nodes) })
+}
+
+async fn nodes(client: &Client) -> Result<Vec<NodeLease>, StoreError> {
+    let sql = "SELECT name, incarnation, floor(extract(epoch FROM lease_until - clock_timestamp()) * 1000)::bigint
+               FROM tidepool.node ORDER BY name";
+    let rows = client.query(sql, &[]).await?;
+    rows.iter()
+        .map(|it| Ok(NodeLease { node: it.try_get(0)?, incarnation: it.try_get(1)?, left_ms: it.try_get(2)? }))
+        .collect()
+}
+
+/// Leaves a node's shards to nobody.
+async fn free(client: &Client, node: &str) -> Result<(), StoreError> {
+    let sql = "SELECT id FROM tidepool.shard WHERE owner = $1 ORDER BY id FOR UPDATE";
+    let rows = client.query(sql, &[&node]).await?;
+    let ids: Vec<i16> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    give(client, &ids, None).await.map(drop)
+}
+
+async fn release(client: &Client, owner: &Owner) -> Result<Answer, StoreError> {
+    let sql = "SELECT FROM tidepool.node WHERE name = $1 AND incarnation = $2 FOR UPDATE";
+    if client.query_opt(sql, &[&owner.node, &owner.incarnation]).await?.is_some() {
+        free(client, &owner.node).await?;
+        client.execute("DELETE FROM tidepool.node WHERE name = $1", &[&owner.node]).await?;
+    }
+    Ok(Answer::Released)
+}
+
+async fn shards(client: &Client) -> Result<Answer, StoreError> {
+    let rows = client.query("SELECT id, epoch, owner FROM tidepool.shard ORDER BY id", &[]).await?;
+    let shards = rows.iter().map(|row| {
+        let (id, epoch): (i16, i64) = (row.try_get(0)?, row.try_get(1)?);
+        Ok(Shard { id: id.cast_unsigned(), epoch: epoch.cast_unsigned(), owner: row.try_get(2)? })
+    });
+    shards.collect::<Result<_, StoreError>>().map(Answer::Shards)
+}
+
+async fn claim(client: &Client, owner: &Owner, wanted: &[u16]) -> Result<Answer, StoreError> {
+    // Its row is not locked: its lease is to be renewed meanwhile.
+    let sql = "SELECT FROM tidepool.node WHERE name = $1 AND incarnation = $2 AND lease_until > clock_timestamp()";
+    if client.query_opt(sql, &[&owner.node, &owner.incarnation]).await?.is_none() {
+        return Err(StoreError::NoLease(owner.node.as_str().into()));
+    }
+    let sql =
+        "SELECT name, incarnation FROM tidepool.node WHERE lease_until <= clock_timestamp() ORDER BY name FOR SHARE";
+    let (mut dead, mut incarnations): (Vec<String>, Vec<i64>) = (Vec::new(), Vec::new());
+    for row in client.query(sql, &[]).await? {
+        dead.push(row.try_get(0)?);
+        incarnations.push(row.try_get(1)?);
+    }
+    let wanted: Vec<i16> = wanted.iter().map(|id| id.cast_signed()).collect();
+    let sql = "SELECT id FROM tidepool.shard WHERE id = ANY($1)
+               AND (owner IS NULL OR owner = $2 AND incarnation <> $3
+                    OR EXISTS (SELECT FROM unnest($4::text[], $5::bigint[]) d(name, i) WHERE d.name = owner AND i = incarnation))
+               ORDER BY id FOR UPDATE";
+    let rows = client.query(sql, &[&wanted, &owner.node, &owner.incarnation, &dead, &incarnations]).await?;
+    let free: Vec<i16> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    give(client, &free, Some((&owner.node, owner.incarnation))).await.map(Answer::Moved)
+}
+
+async fn hand(client: &Client, owner: &Owner, given: &[(u16, u64)], to: Option<&str>) -> Result<Answer, StoreError> {
+    let to = match to {
+        None => None,
+        Some(to) => {
+            let sql =
+                "SELECT incarnation FROM tidepool.node WHERE name = $1 AND lease_until > clock_timestamp() FOR SHARE";
+            let found = client.query_opt(sql, &[&to]).await?.ok_or_else(|| StoreError::NoLease(to.into()))?;
+            Some((to, found.try_get(0)?))
+        }
+    };
+    let (ids, epochs): (Vec<i16>, Vec<i64>) =
+        given.iter().map(|(id, epoch)| (id.cast_signed(), epoch.cast_signed())).unzip();
+    let sql = "SELECT id FROM tidepool.shard WHERE owner = $1 AND incarnation = $2
+               AND EXISTS (SELECT FROM unnest($3::smallint[], $4::bigint[]) g(i, e) WHERE i = id AND e = epoch)
+               ORDER BY id FOR UPDATE";
+    let rows = client.query(sql, &[&owner.node, &owner.incarnation, &ids, &epochs]).await?;
+    let ours: Vec<i16> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    give(client, &ours, to).await.map(Answer::Moved)
+}
+
+/// Gives shards, whose rows are locked, to a node or to nobody: each has a new epoch.
+async fn give(client: &Client, ids: &[i16], to: Option<(&str, i64)>) -> Result<Vec<(u16, u64)>, StoreError> {
+    let (node, incarnation) = to.unzip();
+    let sql = "UPDATE tidepool.shard SET owner = $2, incarnation = $3, epoch = epoch + 1 WHERE id = ANY($1) RETURNING id, epoch";
+    let rows = client.query(sql, &[&ids, &node, &incarnation]).await?;
+    let moved = rows
+        .iter()
+        .map(|row| Ok((row.try_get::<_, i16>(0)?.cast_unsigned(), row.try_get::<_, i64>(1)?.cast_unsigned())));
+    let mut moved: Vec<(u16, u64)> = moved.collect::<Result<_, StoreError>>()?;
+    moved.sort_unstable();
+    Ok(moved)
+}

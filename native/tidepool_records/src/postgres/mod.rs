@@ -1,0 +1,134 @@
+//! Records in a database of PostgreSQL's, which several nodes share.
+//!
+//! A thread has the event loop: connections, and the task that writes. Who reads waits for the answer in its own thread, bounded.
+
+mod changes;
+mod failure;
+mod group;
+mod lease;
+mod link;
+mod owner;
+mod pool;
+mod read;
+mod schema;
+mod session;
+mod writer;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::mpsc;
+
+pub use self::lease::{Answer, Ask, NodeLease, Shard};
+use self::link::Link;
+pub use self::owner::Owner;
+use self::pool::Pool;
+use self::session::Session;
+use crate::record::{Change, Done, Job, Key, Page, QUEUE, Record, StoreError, Values};
+
+/// How long a read may take.
+const READ: Duration = Duration::from_secs(5);
+/// How long it may take to open the database, with making its tables.
+const OPEN: Duration = Duration::from_secs(15);
+
+/// The database in use. When it is dropped, what waits is written.
+pub(crate) struct Database {
+    pool: Arc<Pool>,
+    // The thread ends when nothing more can come.
+    jobs: mpsc::Sender<Job>,
+    handle: Handle,
+    thread: JoinHandle<()>,
+}
+
+impl Database {
+    /// Opens it, and makes the tables if there are none.
+    ///
+    /// # Errors
+    /// When the URL is none, the database is away, its format is newer, or its user may not.
+    pub(crate) fn open(url: &str, owner: Owner) -> Result<Self, StoreError> {
+        let unstarted =
+            |error: std::io::Error| StoreError::Stopped(format!("its thread could not be started: {error}").into());
+        let link = Arc::new(Link::new(url)?);
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(unstarted)?;
+        let opened = async { tokio::time::timeout(OPEN, schema::make(&link)).await };
+        runtime.block_on(opened).map_err(|_late| failure::late(OPEN))??;
+        let owner = Arc::new(owner);
+        let pool = Arc::new(Pool::new(Arc::clone(&link), Arc::clone(&owner)));
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let handle = runtime.handle().clone();
+        let thread = std::thread::Builder::new()
+            .name("tidepool-postgres".into())
+            .spawn(move || runtime.block_on(writer::write_all(&link, &owner, queue)))
+            .map_err(unstarted)?;
+        Ok(Database { pool, jobs, handle, thread })
+    }
+
+    /// As [`Records::commit`](crate::Records::commit).
+    pub(crate) fn commit(&self, key: Key, change: Change, done: Done) -> Result<(), StoreError> {
+        use mpsc::error::TrySendError::{Closed, Full};
+        self.jobs.try_send(Job { key, change, done }).map_err(|error| match error {
+            Full(_) => StoreError::Overloaded,
+            Closed(_) => StoreError::Stopped("its thread ended".into()),
+        })
+    }
+
+    /// Returns when what waits has been written and the connections are closed.
+    pub(crate) fn close(self) {
+        let Database { jobs, thread, .. } = self;
+        drop(jobs);
+        // What it was about to say has been said to who waited for it.
+        let _ended = thread.join();
+    }
+
+    pub(crate) fn read(&self, key: &Key) -> Result<Option<Record>, StoreError> {
+        self.reading(async |session| read::record(session, key).await)
+    }
+
+    pub(crate) fn value(&self, key: &Key, of: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.reading(async |session| read::value(session, key, of).await)
+    }
+
+    pub(crate) fn values(
+        &self,
+        key: &Key,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Values, StoreError> {
+        self.reading(async |session| read::values(session, key, prefix, after, limit).await)
+    }
+
+    pub(crate) fn list(&self, class: &str, from: Option<&Key>, limit: usize) -> Result<Page, StoreError> {
+        self.reading(async |session| read::list(session, class, from, limit).await)
+    }
+
+    pub(crate) fn alarms(&self, until: i64, limit: usize) -> Result<Vec<(i64, Key)>, StoreError> {
+        let owner = self.pool.owner();
+        self.reading(async |session| read::alarms(session, owner, until, limit).await)
+    }
+
+    /// As [`Records::lease`](crate::Records::lease).
+    pub(crate) fn lease(
+        &self,
+        ask: Ask,
+        within: Duration,
+        done: impl FnOnce(Result<Answer, StoreError>) + Send + 'static,
+    ) {
+        // The thread does not end before the answer is told.
+        let (pool, kept) = (Arc::clone(&self.pool), self.jobs.clone());
+        self.handle.spawn(async move {
+            let answer = tokio::time::timeout(within, lease::answer(&pool, &ask)).await;
+            done(answer.unwrap_or_else(|_late| Err(failure::late(within))));
+            drop(kept);
+        });
+    }
+
+    fn reading<T>(&self, read: impl AsyncFn(&Session) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.handle.block_on(async {
+            let read = tokio::time::timeout(READ, self.pool.reading(read));
+            read.await.unwrap_or_else(|_late| Err(failure::late(READ)))
+        })
+    }
+}

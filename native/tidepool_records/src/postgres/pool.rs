@@ -1,0 +1,74 @@
+//! Sessions for who reads, and for who asks of leases.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::link::Link;
+use super::owner::Owner;
+use super::session::Session;
+use crate::record::StoreError;
+
+/// Sessions that are kept for who comes next.
+const KEPT: usize = 8;
+/// The sessions of one node.
+pub(super) struct Pool {
+    link: Arc<Link>,
+    owner: Arc<Owner>,
+    kept: Mutex<Vec<Session>>,
+    /// Whether this start of the node has had a lease.
+    pub(super) known: AtomicBool,
+}
+
+impl Pool {
+    pub(super) fn new(link: Arc<Link>, owner: Arc<Owner>) -> Self {
+        Pool { link, owner, kept: Mutex::default(), known: AtomicBool::new(false) }
+    }
+
+    pub(super) fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    /// Reads, once more if the session turns out to have been lost before.
+    pub(super) async fn reading<T>(
+        &self,
+        read: impl AsyncFn(&Session) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if let Some(session) = self.kept() {
+            match read(&session).await {
+                Err(StoreError::Away(_)) => {}
+                found => return self.done(session, found),
+            }
+        }
+        let session = self.session().await?;
+        let found = read(&session).await;
+        self.done(session, found)
+    }
+
+    /// A session that is not lost, as far as is known.
+    pub(super) async fn session(&self) -> Result<Session, StoreError> {
+        match self.kept() {
+            Some(session) => Ok(session),
+            None => Session::new(&self.link).await,
+        }
+    }
+
+    /// Keeps a session for who comes next. One that has met an error is not used again.
+    pub(super) fn done<T>(&self, session: Session, found: Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut kept = self.sessions();
+        if found.is_ok() && kept.len() < KEPT {
+            kept.push(session);
+        }
+        found
+    }
+
+    fn kept(&self) -> Option<Session> {
+        let mut kept = self.sessions();
+        kept.retain(|session| !session.client.is_closed());
+        kept.pop()
+    }
+
+    fn sessions(&self) -> std::sync::MutexGuard<'_, Vec<Session>> {
+        // Nothing that can panic runs under the lock.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,171 @@
+//! Reading. What belongs together is read by one statement, or within one transaction: so it is of one time.
+
+use tokio_postgres::Row as Found;
+
+use super::owner::Owner;
+use super::schema;
+use super::session::Session;
+use crate::record::{Key, Mark, Page, Record, Row, StoreError, Summary, Values, chain, value_mark, xor};
+
+/// The shard of a key, in the database.
+pub(super) fn shard(key: &Key) -> i16 {
+    if key.class.is_empty() { schema::COMMON } else { key.shard().cast_signed() }
+}
+
+pub(super) fn damaged(key: &Key, what: &'static str) -> StoreError {
+    StoreError::Damaged { key: key.clone(), what }
+}
+
+/// A row, whose columns begin at `first`, and its mark, by which it was found to be as it was written.
+pub(super) fn row(found: &Found, first: usize, key: &Key) -> Result<(Row, Mark), StoreError> {
+    let wrong = || damaged(key, "the record");
+    let row = Row {
+        id: found.try_get(first)?,
+        epoch: found.try_get::<_, i64>(first + 1)?.cast_unsigned(),
+        seq: found.try_get::<_, i64>(first + 2)?.cast_unsigned(),
+        alarm_at: found.try_get(first + 3)?,
+        head: found.try_get(first + 4)?,
+        links: usize::try_from(found.try_get::<_, i16>(first + 5)?).map_err(|_negative| wrong())?,
+        chain: found
+            .try_get::<_, Option<&[u8]>>(first + 6)?
+            .map(Mark::try_from)
+            .transpose()
+            .map_err(|_length| wrong())?,
+        bytes: found.try_get::<_, i64>(first + 7)?.cast_unsigned(),
+    };
+    let mark = mark(found, first + 8).ok().flatten().ok_or_else(wrong)?;
+    if row.mark(key) == mark { Ok((row, mark)) } else { Err(wrong()) }
+}
+
+/// A mark; `None` where there is none.
+pub(super) fn mark(found: &Found, at: usize) -> Result<Option<Mark>, StoreError> {
+    let bytes: Option<&[u8]> = found.try_get(at)?;
+    bytes
+        .map(|bytes| Mark::try_from(bytes).map_err(|_length| StoreError::Corrupt("a mark has another length".into())))
+        .transpose()
+}
+
+/// A record that is not found was never there: the others of its shard are all there, and none of them is this one by another name.
+async fn absent(session: &Session, key: &Key) -> Result<(), StoreError> {
+    let rows = session.client.query(&session.absent, &[&shard(key)]).await?;
+    let mut noted = (0, Mark::default());
+    let (mut records, mut sum) = (0, Mark::default());
+    for found in &rows {
+        noted = (found.try_get::<_, Option<i64>>(0)?.unwrap_or(0), mark(found, 1)?.unwrap_or_default());
+        if let Some(mark) = mark(found, 2)? {
+            sum = xor(sum, mark);
+            records += 1;
+        }
+    }
+    if (records, sum) == noted { Ok(()) } else { Err(damaged(key, "the shard")) }
+}
+
+/// A record with its images; `None` when there is certainly none.
+pub(super) async fn record(session: &Session, key: &Key) -> Result<Option<Record>, StoreError> {
+    let (class, name) = (key.class.as_bytes(), key.name.as_bytes());
+    let rows = session.client.query(&session.record, &[&shard(key), &class, &name]).await?;
+    let Some(first) = rows.first() else {
+        return absent(session, key).await.map(|()| None);
+    };
+    let (row, _mark) = row(first, 0, key)?;
+    let mut images: Vec<Vec<u8>> = Vec::with_capacity(row.links);
+    for found in &rows {
+        images.extend(found.try_get::<_, Option<Vec<u8>>>(9)?);
+    }
+    let last = images.iter().fold(None, |before, bytes| Some(chain(before, bytes)));
+    if images.len() != row.links || last != row.chain {
+        return Err(damaged(key, "an image"));
+    }
+    let Row { epoch, seq, alarm_at, head, .. } = row;
+    Ok(Some(Record { epoch, seq, alarm_at, head, images }))
+}
+
+/// A value of a record; `None` when there is no such value, or no such record.
+pub(super) async fn value(session: &Session, key: &Key, of: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    let (class, name) = (key.class.as_bytes(), key.name.as_bytes());
+    let Some(found) = session.client.query_opt(&session.value, &[&shard(key), &class, &name, &of]).await? else {
+        return absent(session, key).await.map(|()| None);
+    };
+    let (row, _mark) = row(&found, 0, key)?;
+    let Some(value) = found.try_get::<_, Option<Vec<u8>>>(9)? else { return Ok(None) };
+    match mark(&found, 10) {
+        Ok(Some(mark)) if mark == value_mark(row.id, of, &value) => Ok(Some(value)),
+        _ => Err(damaged(key, "a value")),
+    }
+}
+
+/// Values whose keys begin with `prefix` and come after `after`, `limit` at most, in the order of their keys.
+pub(super) async fn values(
+    session: &Session,
+    key: &Key,
+    prefix: &[u8],
+    after: Option<&[u8]>,
+    limit: usize,
+) -> Result<Values, StoreError> {
+    let Session { client, .. } = session;
+    let (class, name, shard) = (key.class.as_bytes(), key.name.as_bytes(), shard(key));
+    client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    let found = client.query_opt(&session.row, &[&shard, &class, &name]).await?;
+    let mut values = Vec::new();
+    match found {
+        None => absent(session, key).await?,
+        Some(found) => {
+            let (row, _mark) = row(&found, 0, key)?;
+            let from = after.map_or_else(|| prefix.to_vec(), |after| [after, &[0]].concat());
+            let from = from.as_slice().max(prefix);
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            for found in client.query(&session.values, &[&row.id, &from, &beyond(prefix), &limit]).await? {
+                let (of, value): (Vec<u8>, Vec<u8>) = (found.try_get(0)?, found.try_get(1)?);
+                if mark(&found, 2).ok().flatten() != Some(value_mark(row.id, &of, &value)) {
+                    return Err(damaged(key, "a value"));
+                }
+                values.push((of, value));
+            }
+        }
+    }
+    client.batch_execute("COMMIT").await?;
+    Ok(values)
+}
+
+/// The first of what comes after all that has this prefix; `None` when nothing does.
+fn beyond(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte < u8::MAX)?;
+    let mut beyond = prefix.get(..=last)?.to_vec();
+    *beyond.last_mut()? += 1;
+    Some(beyond)
+}
+
+/// Records of a class from `from` on, `limit` at most.
+pub(super) async fn list(session: &Session, class: &str, from: Option<&Key>, limit: usize) -> Result<Page, StoreError> {
+    let (at, name) = from.map_or((0, [].as_slice()), |key| (shard(key), key.name.as_bytes()));
+    // One more than is wanted, for where the next part begins.
+    let most = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
+    let mut records = Vec::new();
+    for found in session.client.query(&session.list, &[&class.as_bytes(), &at, &name, &most]).await? {
+        records.push(Summary {
+            key: Key::new(class, text(&found, 0)?),
+            seq: found.try_get::<_, i64>(1)?.cast_unsigned(),
+            alarm_at: found.try_get(2)?,
+            bytes: found.try_get::<_, i64>(3)?.cast_unsigned(),
+        });
+    }
+    let next = if records.len() > limit { records.pop().map(|summary| summary.key) } else { None };
+    Ok(Page { records, next })
+}
+
+/// Alarms in the owner's shards that are due until then, the earliest first, `limit` at most.
+pub(super) async fn alarms(
+    session: &Session,
+    owner: &Owner,
+    until: i64,
+    limit: usize,
+) -> Result<Vec<(i64, Key)>, StoreError> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = session.client.query(&session.alarms, &[&until, &owner.node, &owner.incarnation, &limit]).await?;
+    rows.iter().map(|found| Ok((found.try_get(0)?, Key::new(text(found, 1)?, text(found, 2)?)))).collect()
+}
+
+/// A name.
+fn text(found: &Found, at: usize) -> Result<String, StoreError> {
+    String::from_utf8(found.try_get(at)?).map_err(|_bytes| StoreError::Corrupt("a name is not UTF-8".into()))
+}

@@ -1,0 +1,84 @@
+//! The tables.
+
+use tokio_postgres::Client;
+
+use super::link::Link;
+use crate::record::{SHARDS, StoreError};
+
+/// The format of the tables.
+const FORMAT: i32 = 1;
+
+/// Who makes the tables, or looks whether there are any, holds this lock: two nodes may start at the same time.
+const LOCK: &str = "SELECT pg_advisory_xact_lock(7593466210231741)";
+
+/// How long a statement that looks at the tables, or makes them, may take.
+const STATEMENT_MS: u32 = 10_000;
+
+/// The shard of records that have no class, hence no owner: those that any node may write, once.
+pub(super) const COMMON: i16 = SHARDS.cast_signed();
+
+/// Begins a transaction that writes there: one after the other.
+pub(super) const BEGIN_COMMON: &str = "BEGIN; SELECT pg_advisory_xact_lock(7593466210231742)";
+
+/// Names are bytes: neither the database's encoding nor its order of letters is of account. Rows that are changed often have room
+/// beside them, so that their indexes stay as they are. Images are packed already.
+const TABLES: &str = "
+CREATE TABLE tidepool.format (version integer NOT NULL);
+CREATE TABLE tidepool.node (name text PRIMARY KEY, incarnation bigint NOT NULL, lease_until timestamptz NOT NULL);
+CREATE TABLE tidepool.shard (id smallint PRIMARY KEY, epoch bigint NOT NULL, owner text, incarnation bigint)
+  WITH (fillfactor = 50);
+CREATE TABLE tidepool.tally (shard smallint PRIMARY KEY, records bigint NOT NULL, sum bytea NOT NULL)
+  WITH (fillfactor = 50);
+CREATE TABLE tidepool.record (
+  shard smallint NOT NULL, class bytea NOT NULL, name bytea NOT NULL, id bigint NOT NULL,
+  epoch bigint NOT NULL, seq bigint NOT NULL, alarm_at bigint, head bytea NOT NULL,
+  links smallint NOT NULL, chain bytea, bytes bigint NOT NULL, mark bytea NOT NULL,
+  PRIMARY KEY (shard, class, name)
+) WITH (fillfactor = 80);
+CREATE INDEX record_class ON tidepool.record (class, shard, name);
+CREATE INDEX record_alarm ON tidepool.record (alarm_at) WHERE alarm_at IS NOT NULL;
+CREATE SEQUENCE tidepool.record_id;
+CREATE TABLE tidepool.image (record bigint, link smallint, bytes bytea NOT NULL, PRIMARY KEY (record, link))
+  WITH (fillfactor = 80);
+ALTER TABLE tidepool.image ALTER bytes SET STORAGE EXTERNAL;
+CREATE TABLE tidepool.value (record bigint, key bytea, value bytea NOT NULL, mark bytea NOT NULL, PRIMARY KEY (record, key));
+";
+
+/// Makes the tables, if there are none.
+///
+/// # Errors
+/// When the database is away, its tables are of a later version, or its user may not.
+pub(super) async fn make(link: &Link) -> Result<(), StoreError> {
+    let client = link.connect(STATEMENT_MS).await?;
+    client.batch_execute("BEGIN; SET LOCAL lock_timeout = 0").await?;
+    client.batch_execute(LOCK).await?;
+    if !there(&client).await? {
+        let schema = client.query("SELECT FROM pg_namespace WHERE nspname = 'tidepool'", &[]).await?;
+        if schema.is_empty() {
+            client.batch_execute("CREATE SCHEMA tidepool").await?;
+        }
+        client.batch_execute(TABLES).await?;
+        let shards = format!("INSERT INTO tidepool.shard SELECT id, 0 FROM generate_series(0, {}) id", SHARDS - 1);
+        client.batch_execute(&shards).await?;
+        client.execute("INSERT INTO tidepool.format VALUES ($1)", &[&FORMAT]).await?;
+    }
+    checked(&client).await?;
+    client.batch_execute("COMMIT").await?;
+    Ok(())
+}
+
+/// Are there tables? Who may not use them may ask.
+async fn there(client: &Client) -> Result<bool, StoreError> {
+    let sql = "SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+               WHERE n.nspname = 'tidepool' AND c.relname = 'format'";
+    Ok(!client.query(sql, &[]).await?.is_empty())
+}
+
+/// Are the tables such as are known here?
+///
+/// # Errors
+/// [`StoreError::Newer`] when they are of a later version; or what the database says.
+pub(super) async fn checked(client: &Client) -> Result<(), StoreError> {
+    let found: i32 = client.query_one("SELECT version FROM tidepool.format", &[]).await?.try_get(0)?;
+    if found == FORMAT { Ok(()) } else { Err(StoreError::Newer { found: found.into(), known: FORMAT.into() }) }
+}

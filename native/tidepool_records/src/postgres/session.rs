@@ -1,0 +1,68 @@
+//! A session of who reads, with its statements.
+
+use tokio_postgres::{Client, Statement};
+
+use super::link::Link;
+use super::schema;
+use crate::record::StoreError;
+
+/// A row, with each of its images.
+const RECORD: &str = "
+SELECT r.id, r.epoch, r.seq, r.alarm_at, r.head, r.links, r.chain, r.bytes, r.mark, i.bytes
+FROM tidepool.record r LEFT JOIN tidepool.image i ON i.record = r.id
+WHERE r.shard = $1 AND r.class = $2 AND r.name = $3 ORDER BY i.link";
+const ROW: &str = "
+SELECT id, epoch, seq, alarm_at, head, links, chain, bytes, mark
+FROM tidepool.record WHERE shard = $1 AND class = $2 AND name = $3";
+const VALUE: &str = "
+SELECT r.id, r.epoch, r.seq, r.alarm_at, r.head, r.links, r.chain, r.bytes, r.mark, v.value, v.mark
+FROM tidepool.record r LEFT JOIN tidepool.value v ON v.record = r.id AND v.key = $4
+WHERE r.shard = $1 AND r.class = $2 AND r.name = $3";
+/// What has a prefix ends before what follows all that has it, if there is such a thing.
+const VALUES: &str = "
+SELECT key, value, mark FROM tidepool.value
+WHERE record = $1 AND key >= $2 AND ($3::bytea IS NULL OR key < $3) ORDER BY key LIMIT $4";
+const LIST: &str = "
+SELECT name, seq, alarm_at, bytes FROM tidepool.record
+WHERE class = $1 AND (shard, name) >= ($2, $3) ORDER BY shard, name LIMIT $4";
+const ALARMS: &str = "
+SELECT r.alarm_at, r.class, r.name FROM tidepool.record r JOIN tidepool.shard s ON s.id = r.shard
+WHERE r.alarm_at <= $1 AND s.owner = $2 AND s.incarnation = $3 ORDER BY r.alarm_at LIMIT $4";
+/// What is noted of a shard, with the mark of each record that is there.
+const ABSENT: &str = "
+SELECT t.records, t.sum, r.mark FROM (VALUES ($1::smallint)) k(shard)
+LEFT JOIN tidepool.tally t ON t.shard = k.shard LEFT JOIN tidepool.record r ON r.shard = k.shard";
+
+/// How long the database goes on with a statement that nobody may wait for any more.
+const STATEMENT_MS: u32 = 5_000;
+
+/// A session with the statements of those who read.
+pub(super) struct Session {
+    pub(super) client: Client,
+    pub(super) record: Statement,
+    pub(super) row: Statement,
+    pub(super) value: Statement,
+    pub(super) values: Statement,
+    pub(super) list: Statement,
+    pub(super) alarms: Statement,
+    pub(super) absent: Statement,
+}
+
+impl Session {
+    /// # Errors
+    /// When the database is away, or its tables are not those that are known here.
+    pub(super) async fn new(link: &Link) -> Result<Self, StoreError> {
+        let client = link.connect(STATEMENT_MS).await?;
+        schema::checked(&client).await?;
+        let (record, row, value, values, list, alarms, absent) = tokio::try_join!(
+            client.prepare(RECORD),
+            client.prepare(ROW),
+            client.prepare(VALUE),
+            client.prepare(VALUES),
+            client.prepare(LIST),
+            client.prepare(ALARMS),
+            client.prepare(ABSENT),
+        )?;
+        Ok(Session { client, record, row, value, values, list, alarms, absent })
+    }
+}

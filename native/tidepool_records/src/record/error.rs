@@ -1,0 +1,119 @@
+//! Why something could not be read or written.
+
+use std::sync::Arc;
+
+use super::key::Key;
+
+/// Why something could not be read or written.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// Who writes has been replaced.
+    #[error("{key} is of epoch {stored} by now, and this change of epoch {epoch}: it has another owner")]
+    Fenced {
+        /// Whose record it is.
+        key: Key,
+        /// The change's epoch.
+        epoch: u64,
+        /// The record's.
+        stored: u64,
+    },
+    /// The change does not follow what there is.
+    #[error("{key} has had {stored} changes, and this is number {seq}")]
+    OutOfOrder {
+        /// Whose record it is.
+        key: Key,
+        /// The change's number.
+        seq: u64,
+        /// The record's.
+        stored: u64,
+    },
+    /// An image can't follow those that there are.
+    #[error("{key} has {links} images: the next one has to be a whole one")]
+    Chain {
+        /// Whose record it is.
+        key: Key,
+        /// How many images it has.
+        links: usize,
+    },
+    /// A name or a key has more bytes than the database's indexes take.
+    #[error("{what} of {key} has {bytes} bytes, and {most} is the most that a shared store takes")]
+    TooLong {
+        /// Whose record it is.
+        key: Key,
+        /// What of it.
+        what: &'static str,
+        /// How many bytes it has.
+        bytes: usize,
+        /// How many it may have.
+        most: usize,
+    },
+    /// What was read is not what was written.
+    #[error("{what} of {key} is damaged: restore the records from a backup")]
+    Damaged {
+        /// Whose record it is, or was asked for.
+        key: Key,
+        /// What of it.
+        what: &'static str,
+    },
+    /// SQLite can't read the file, or PostgreSQL its own.
+    #[error("what keeps the records is damaged: {0}")]
+    Corrupt(Arc<str>),
+    /// A later version wrote them.
+    #[error("the records have format {found}, and this version reads {known}: start a newer one")]
+    Newer {
+        /// Their format.
+        found: i64,
+        /// The one that is known.
+        known: i64,
+    },
+    /// The disk is full. Nothing of the change is kept; the next one may find room.
+    #[error("there is no room on the disk for the records")]
+    Full,
+    /// More changes wait than may.
+    #[error("too many changes of records wait to be written")]
+    Overloaded,
+    /// Nothing is written any more, because something was not: what is on the disk has to be read anew.
+    #[error("records are no longer written since {0}: restart the node when the disk is well")]
+    Stopped(Arc<str>),
+    /// Nothing has come of it: the database is away, or does not answer in time.
+    #[error("the database of the records is away: {0}")]
+    Away(Arc<str>),
+    /// The connection was lost while the database committed. The change is kept, or it is not: the record is to be read anew.
+    #[error("the connection to the database was lost while it committed ({0}): the change may be kept, or not")]
+    Unknown(Arc<str>),
+    /// The URL of a database is none, or asks for what there is not.
+    #[error("{0}")]
+    Url(Arc<str>),
+    /// The database's user may not do what is needed.
+    #[error(
+        "the database says {0}. Its user needs a schema `tidepool` of its own: \
+         CREATE SCHEMA tidepool AUTHORIZATION the_user, or GRANT CREATE ON DATABASE the_database TO the_user"
+    )]
+    Rights(Arc<str>),
+    /// The node has no lease, so it can be given nothing.
+    #[error("the node {0} has no lease: it can own no shards")]
+    NoLease(Arc<str>),
+    /// Another node of the same name, or a later start of this one, has the lease.
+    #[error("another start of the node {0} has its lease: nodes of one store need names of their own")]
+    Replaced(Arc<str>),
+    /// Leases were asked of records in a file.
+    #[error("records in a file have no leases")]
+    NotShared,
+    /// Anything else that PostgreSQL says.
+    #[error("the database could not read or write the records: {0}")]
+    Postgres(Arc<str>),
+    /// Anything else that SQLite says.
+    #[error("the records could not be read or written: {0}")]
+    Sqlite(Arc<rusqlite::Error>),
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, DiskFull, NotADatabase};
+        match error.sqlite_error_code() {
+            Some(DiskFull) => StoreError::Full,
+            Some(DatabaseCorrupt | NotADatabase) => StoreError::Corrupt(error.to_string().into()),
+            _ => StoreError::Sqlite(Arc::new(error)),
+        }
+    }
+}

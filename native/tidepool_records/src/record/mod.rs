@@ -1,0 +1,16 @@
+//! What is kept, and what may be done to it, whatever keeps it.
+
+mod change;
+mod error;
+mod job;
+mod key;
+mod mark;
+mod row;
+
+pub use change::{Change, Image, MAX_LINKS, Page, Put, Record, Summary, Values};
+pub use error::StoreError;
+pub use job::Done;
+pub(crate) use job::{Job, QUEUE, piled_up};
+pub use key::{Key, SHARDS};
+pub(crate) use mark::{Mark, chain, value as value_mark, xor};
+pub(crate) use row::{Row, check, is_refusal};

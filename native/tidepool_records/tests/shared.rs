@@ -1,0 +1,369 @@
+//! Records that several nodes share: at most one of them writes to a shard, whatever becomes of the nodes and of the database.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+
+mod support;
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::{Duration, Instant};
+
+use support::postgres::{Server, execute, server};
+use support::{commit, lease, open, shared};
+use tidepool_records::{Answer, Ask, Change, Image, Key, Owner, Put, Records, SHARDS, StoreError};
+
+const LONG_MS: u32 = 3_600_000;
+
+fn put(epoch: u64, seq: u64) -> Change {
+    let image = Image::Whole(seq.to_le_bytes().repeat(500).into());
+    Change::Put(Put { epoch, seq, alarm_at: None, head: Vec::new(), image, values: Vec::new() })
+}
+
+/// A node that has a lease.
+fn leased(url: &str, node: &str, incarnation: i64, lease_ms: u32) -> Records {
+    let records = shared(url, node, incarnation);
+    assert!(matches!(lease(&records, Ask::Renew(lease_ms)), Ok(Answer::Lapsed(_))));
+    records
+}
+
+fn claim(records: &Records, key: &Key) -> Option<u64> {
+    match lease(records, Ask::Claim(vec![key.shard()])) {
+        Ok(Answer::Moved(moved)) => moved.first().map(|(_shard, epoch)| *epoch),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Claims until it is given, and says when that was asked for.
+fn claimed(records: &Records, key: &Key) -> (u64, Instant) {
+    loop {
+        let asked = Instant::now();
+        if let Some(epoch) = claim(records, key) {
+            return (epoch, asked);
+        }
+        assert!(matches!(lease(records, Ask::Renew(LONG_MS)), Ok(Answer::Nodes(_))));
+    }
+}
+
+#[test]
+fn only_the_owner_of_a_shard_writes_to_it_and_only_by_its_epoch() {
+    let url = server().database();
+    let key = Key::new("counter", "alice");
+    let (a, b) = (leased(&url, "a", 1, LONG_MS), leased(&url, "b", 1, LONG_MS));
+    assert!(matches!(commit(&a, &key, put(0, 1)), Err(StoreError::Fenced { .. })), "nobody owns it");
+    assert_eq!(claim(&a, &key), Some(1));
+    assert_eq!(claim(&b, &key), None);
+    commit(&a, &key, put(1, 1)).unwrap();
+    for epoch in [0, 2] {
+        assert!(matches!(commit(&a, &key, put(epoch, 2)), Err(StoreError::Fenced { stored: 1, .. })));
+    }
+    assert!(matches!(commit(&b, &key, put(1, 2)), Err(StoreError::Fenced { stored: 1, .. })));
+    // What was read of it by another is what was written.
+    assert_eq!(b.read(&key).unwrap().unwrap().seq, 1);
+}
+
+#[test]
+fn a_shard_is_handed_to_a_node_that_has_a_lease_and_to_no_other() {
+    let url = server().database();
+    let key = Key::new("counter", "alice");
+    let (a, b) = (leased(&url, "a", 1, LONG_MS), leased(&url, "b", 7, LONG_MS));
+    assert_eq!(claim(&a, &key), Some(1));
+    let hand = |records: &Records, epoch, to: Option<&str>| {
+        lease(records, Ask::Hand(vec![(key.shard(), epoch)], to.map(String::from)))
+    };
+    assert!(matches!(hand(&a, 1, Some("c")), Err(StoreError::NoLease(_))));
+    assert_eq!(hand(&a, 2, Some("b")).unwrap(), Answer::Moved(vec![]), "of another epoch");
+    assert_eq!(hand(&b, 1, Some("b")).unwrap(), Answer::Moved(vec![]), "of another owner");
+    assert_eq!(hand(&a, 1, Some("b")).unwrap(), Answer::Moved(vec![(key.shard(), 2)]));
+    assert!(matches!(commit(&a, &key, put(1, 1)), Err(StoreError::Fenced { .. })));
+    assert!(matches!(commit(&a, &key, put(2, 1)), Err(StoreError::Fenced { .. })));
+    commit(&b, &key, put(2, 1)).unwrap();
+    assert_eq!(hand(&b, 2, None).unwrap(), Answer::Moved(vec![(key.shard(), 3)]));
+    assert_eq!(claim(&a, &key), Some(4));
+}
+
+#[test]
+fn a_later_start_of_a_node_has_its_name_at_once_and_the_earlier_one_writes_no_more() {
+    let url = server().database();
+    let key = Key::new("counter", "alice");
+    let earlier = leased(&url, "a", 1, LONG_MS);
+    assert_eq!(claim(&earlier, &key), Some(1));
+    let later = leased(&url, "a", 2, LONG_MS);
+    assert!(matches!(commit(&earlier, &key, put(1, 1)), Err(StoreError::Fenced { .. })));
+    assert!(matches!(lease(&earlier, Ask::Renew(LONG_MS)), Err(StoreError::Replaced(_))));
+    assert!(matches!(lease(&earlier, Ask::Claim(vec![key.shard()])), Err(StoreError::NoLease(_))));
+    let epoch = claim(&later, &key).unwrap();
+    assert!(epoch > 1);
+    commit(&later, &key, put(epoch, 1)).unwrap();
+}
+
+#[test]
+fn a_shard_is_taken_over_only_when_its_owners_lease_has_run_out() {
+    let url = server().database();
+    let key = Key::new("counter", "alice");
+    let b = leased(&url, "b", 1, LONG_MS);
+    let sent = Instant::now();
+    let a = leased(&url, "a", 1, 2_000);
+    let epoch = claim(&a, &key).unwrap();
+    commit(&a, &key, put(epoch, 1)).unwrap();
+    let (taken, _asked) = claimed(&b, &key);
+    assert!(sent.elapsed() >= Duration::from_millis(2_000));
+    assert!(taken > epoch);
+    // It may renew its lease, and has nothing.
+    assert!(matches!(lease(&a, Ask::Claim(vec![1])), Err(StoreError::NoLease(_))));
+    let Answer::Lapsed(nodes) = lease(&a, Ask::Renew(LONG_MS)).unwrap() else { panic!("it has lapsed") };
+    assert!(nodes.iter().all(|node| node.left_ms > 0));
+    assert!(matches!(commit(&a, &key, put(epoch, 2)), Err(StoreError::Fenced { .. })));
+    assert_eq!(claim(&a, &key), None);
+    commit(&b, &key, put(taken, 2)).unwrap();
+}
+
+#[test]
+fn a_node_whose_lease_had_run_out_owns_nothing_even_if_nobody_has_taken_it() {
+    let url = server().database();
+    let key = Key::new("counter", "alice");
+    let a = leased(&url, "a", 1, 200);
+    let epoch = claim(&a, &key).unwrap();
+    loop {
+        match lease(&a, Ask::Renew(1)).unwrap() {
+            Answer::Lapsed(_) => break,
+            Answer::Nodes(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let Answer::Shards(shards) = lease(&a, Ask::Shards).unwrap() else { panic!("shards") };
+    assert_eq!(shards.len(), usize::from(SHARDS));
+    assert!(shards.iter().all(|shard| shard.owner.is_none()));
+    assert!(shards[usize::from(key.shard())].epoch > epoch);
+}
+
+#[test]
+fn a_node_that_gives_up_its_lease_leaves_its_shards_at_once() {
+    let url = server().database();
+    let key = Key::new("counter", "alice");
+    let (a, b) = (leased(&url, "a", 1, LONG_MS), leased(&url, "b", 1, LONG_MS));
+    let epoch = claim(&a, &key).unwrap();
+    assert_eq!(lease(&a, Ask::Release).unwrap(), Answer::Released);
+    assert!(matches!(commit(&a, &key, put(epoch, 1)), Err(StoreError::Fenced { .. })));
+    assert!(claim(&b, &key).unwrap() > epoch);
+    let Answer::Nodes(nodes) = lease(&b, Ask::Renew(LONG_MS)).unwrap() else { panic!("nodes") };
+    assert_eq!(nodes.into_iter().map(|node| node.node).collect::<Vec<_>>(), ["b"]);
+}
+
+#[test]
+fn what_is_committed_while_a_shard_is_taken_over_is_there_before_it_or_refused() {
+    let url = server().database();
+    let b = leased(&url, "b", 1, LONG_MS);
+    for round in 0..6 {
+        let key = Key::new("counter", format!("round {round}"));
+        let a = leased(&url, &format!("a{round}"), 1, 150);
+        let epoch = claim(&a, &key).unwrap();
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                let mut seq = 0;
+                loop {
+                    match commit(&a, &key, put(epoch, seq + 1)) {
+                        Ok(()) => seq += 1,
+                        Err(StoreError::Fenced { .. }) => return seq,
+                        Err(other) => panic!("{other}"),
+                    }
+                }
+            });
+            let (taken, _asked) = claimed(&b, &key);
+            let found = b.read(&key).unwrap().map_or(0, |record| record.seq);
+            commit(&b, &key, put(taken, found + 1)).unwrap();
+            assert_eq!(writer.join().unwrap(), found, "all that was answered was there, and nothing after it");
+        });
+    }
+}
+
+#[test]
+fn alarms_are_those_of_the_shards_that_the_node_owns() {
+    let url = server().database();
+    let (a, b) = (leased(&url, "a", 1, LONG_MS), leased(&url, "b", 1, LONG_MS));
+    let keys = [Key::new("counter", "alice"), Key::new("counter", "bob")];
+    for (records, key) in [(&a, &keys[0]), (&b, &keys[1])] {
+        let epoch = claim(records, key).unwrap();
+        let Change::Put(change) = put(epoch, 1) else { panic!("a put") };
+        commit(records, key, Change::Put(Put { alarm_at: Some(5), ..change })).unwrap();
+    }
+    assert_eq!(a.alarms(10, 100).unwrap(), [(5, keys[0].clone())]);
+    assert_eq!(b.alarms(10, 100).unwrap(), [(5, keys[1].clone())]);
+}
+
+#[test]
+fn a_record_without_a_class_is_written_once_by_whatever_node() {
+    let url = server().database();
+    let (a, b) = (shared(&url, "a", 1), shared(&url, "b", 1));
+    std::thread::scope(|scope| {
+        for (records, mine) in [(&a, 0), (&b, 1)] {
+            scope.spawn(move || {
+                for name in 0..50 {
+                    commit(records, &Key::new("", format!("{mine} {name}")), put(1, 1)).unwrap();
+                    let outcome = commit(records, &Key::new("", format!("both {name}")), put(1, 1));
+                    assert!(matches!(outcome, Ok(()) | Err(StoreError::OutOfOrder { stored: 1, .. })), "{outcome:?}");
+                }
+            });
+        }
+    });
+    assert_eq!(a.list("", None, 1_000).unwrap().records.len(), 150);
+    assert_eq!(b.read(&Key::new("", "none")).unwrap(), None, "and nothing is amiss");
+}
+
+#[test]
+fn a_database_that_goes_away_and_comes_back_loses_nothing_that_was_answered() {
+    let mut server = Server::start();
+    let url = server.database();
+    let records = open(&url);
+    let (answers, failures, over) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let _over = Over(&over);
+        for writer in 0..4 {
+            let (records, answers, failures, over) = (&records, &answers, &failures, &over);
+            scope.spawn(move || {
+                let key = Key::new("counter", writer.to_string());
+                let (mut answered, mut seq) = (0, 0);
+                while !over.load(Relaxed) {
+                    match commit(records, &key, put(1, seq + 1)) {
+                        Ok(()) => {
+                            seq += 1;
+                            answered = seq;
+                            answers.fetch_add(1, Relaxed);
+                            continue;
+                        }
+                        Err(StoreError::Away(_) | StoreError::Unknown(_)) => failures.fetch_add(1, Relaxed),
+                        Err(other) => panic!("{other}"),
+                    };
+                    // As an owner does: it reads what there is.
+                    seq = loop {
+                        match records.read(&key) {
+                            Ok(found) => break found.map_or(0, |record| record.seq),
+                            Err(StoreError::Away(_)) => std::thread::yield_now(),
+                            Err(other) => panic!("{other}"),
+                        }
+                    };
+                    assert!((answered..=answered + 1).contains(&seq), "{answered} were answered, {seq} are there");
+                }
+            });
+        }
+        for _round in 0..3 {
+            more_than(&answers, answers.load(Relaxed) + 100);
+            server.tell("stop");
+            more_than(&failures, failures.load(Relaxed));
+            server.tell("start");
+        }
+        more_than(&answers, answers.load(Relaxed) + 100);
+    });
+    // The lease and what is owned have outlived it.
+    assert!(matches!(lease(&records, Ask::Renew(LONG_MS)), Ok(Answer::Nodes(_))));
+}
+
+/// Has the writers end, whatever has become of the test.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+/// Waits until there are more than so many.
+fn more_than(count: &AtomicU64, many: u64) {
+    let began = Instant::now();
+    while count.load(Relaxed) <= many {
+        assert!(began.elapsed() < Duration::from_secs(120), "nothing goes on");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_row_of_a_database_that_is_not_as_it_was_written_is_damage() {
+    let key = Key::new("counter", "alice");
+    for (damage, what) in [
+        ("UPDATE tidepool.record SET seq = 7", "the record"),
+        ("UPDATE tidepool.record SET mark = '\\x00'", "the record"),
+        ("UPDATE tidepool.image SET bytes = '\\x00'", "an image"),
+        ("DELETE FROM tidepool.image", "an image"),
+        ("UPDATE tidepool.value SET value = '\\x00'", "a value"),
+    ] {
+        let url = server().database();
+        let records = open(&url);
+        let Change::Put(change) = put(1, 1) else { panic!("a put") };
+        let values = vec![(b"k".to_vec(), Some(b"v".to_vec()))];
+        commit(&records, &key, Change::Put(Put { values, ..change })).unwrap();
+        assert_eq!(records.value(&key, b"k").unwrap().unwrap(), b"v");
+        execute(&url, damage);
+        let found = records.read(&key).map(drop).and(records.value(&key, b"k").map(drop));
+        assert!(
+            matches!(&found, Err(StoreError::Damaged { what: found, .. }) if *found == what),
+            "{damage}: {found:?}"
+        );
+        // Others are read and written as ever.
+        commit(&records, &Key::new("counter", "bob"), put(1, 1)).unwrap();
+    }
+}
+
+#[test]
+fn a_name_or_a_key_that_no_index_has_room_for_is_refused_alone() {
+    let records = open(&server().database());
+    let long = "x".repeat(2_001);
+    let Change::Put(change) = put(1, 1) else { panic!("a put") };
+    let values = vec![(long.clone().into_bytes(), Some(Vec::new()))];
+    let with_value = Change::Put(Put { values, ..change });
+    let key = Key::new("counter", "alice");
+    let outcomes = support::commit_all(
+        &records,
+        vec![(Key::new("counter", long), put(1, 1)), (key.clone(), with_value), (key, put(1, 1))],
+    );
+    assert!(matches!(outcomes[..], [Err(StoreError::TooLong { .. }), Err(StoreError::TooLong { .. }), Ok(())]));
+}
+
+#[test]
+fn a_user_without_rights_is_told_what_it_needs() {
+    let url = server().database();
+    execute(&url, "DO $$ BEGIN CREATE ROLE guest LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$");
+    let as_guest = url.replace("user=tidepool", "user=guest");
+    let opened = || Records::open_shared(&as_guest, Owner { node: "a".into(), incarnation: 1 }).map(drop);
+    assert!(matches!(opened(), Err(StoreError::Rights(_))), "to make a schema");
+    open(&url).close();
+    assert!(matches!(opened(), Err(StoreError::Rights(_))), "to use another's");
+    // What the sentence says helps.
+    let url = server().database();
+    execute(&url, "CREATE SCHEMA tidepool AUTHORIZATION guest");
+    open(&url.replace("user=tidepool", "user=guest")).close();
+}
+
+#[test]
+fn two_nodes_that_open_an_empty_database_make_its_tables_once() {
+    let url = server().database();
+    std::thread::scope(|scope| {
+        for node in ["a", "b", "c", "d"] {
+            let url = &url;
+            scope.spawn(move || shared(url, node, 1).close());
+        }
+    });
+}
+
+#[test]
+fn an_error_says_nothing_of_the_password() {
+    let owner = || Owner { node: "a".into(), incarnation: 1 };
+    for url in [
+        "postgres://me:s3cret@127.0.0.1:1/db",
+        "postgres://me:s3cret@127.0.0.1:1/db?sslmode=never",
+        "postgres://me:s3cret@127.0.0.1:1/db?sslmode=require",
+        "postgres://me:s3cret@127.0.0.1:port/db",
+        "postgres://me:s3cret@/db?host=/nowhere",
+        "host=127.0.0.1 port=1 user=me password=s3cret wrong",
+        "s3cret",
+    ] {
+        let Err(error) = Records::open_shared(url, owner()) else { panic!("{url} was opened") };
+        assert!(matches!(error, StoreError::Url(_) | StoreError::Away(_)), "{error:?}");
+        assert!(!format!("{error} {error:?}").contains("s3cret"), "{error:?}");
+    }
+}
+
+#[test]
+fn records_in_a_file_have_no_leases() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = Records::open(&folder.path().join("records")).unwrap();
+    assert!(matches!(lease(&records, Ask::Shards), Err(StoreError::NotShared)));
+}
