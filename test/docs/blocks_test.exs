@@ -45,7 +45,8 @@ defmodule Tidepool.Docs.BlocksTest do
         "docs/processes.md",
         "docs/files.md",
         "docs/actors.md",
-        "docs/configuration.md"
+        "docs/configuration.md",
+        "examples/chat/README.md"
       ] do
     test "what #{document} shows is what happens" do
       [peer | _others] = peers = start!(unquote(document))

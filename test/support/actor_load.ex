@@ -6,21 +6,23 @@ defmodule Tidepool.ActorLoad do
 
   alias Tidepool.Actor
 
-  @doc "Starts a writer for each actor; lines are `TURN.NUMBER`."
-  def start(class, actors, turn, diary) do
-    for actor <- 1..actors, do: spawn(fn -> write(class, "#{actor}", turn, 1, File.open!(diary, [:append, :raw])) end)
+  @doc "Starts a writer for each actor, by the operation that writes; lines are `TURN.NUMBER`."
+  def start(class, actors, turn, diary, operation \\ "write") do
+    for actor <- 1..actors,
+        do: spawn(fn -> write({class, operation}, "#{actor}", turn, 1, File.open!(diary, [:append, :raw])) end)
+
     :ok
   end
 
-  defp write(class, actor, turn, number, diary) do
+  defp write({class, operation} = what, actor, turn, number, diary) do
     line = "#{turn}.#{number}"
 
     for _again <- 1..2 do
-      {:ok, _count} = Actor.call(class, actor, "write", line, request_id: line)
+      {:ok, _count} = Actor.call(class, actor, operation, line, request_id: line)
     end
 
     :ok = :file.write(diary, "#{actor} #{line}\n")
-    write(class, actor, turn, number + 1, diary)
+    write(what, actor, turn, number + 1, diary)
   end
 
   @doc "No answers."
