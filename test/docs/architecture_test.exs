@@ -59,6 +59,7 @@ defmodule Tidepool.Docs.ArchitectureTest do
     for {heading, house} <- [
           {"Rooms of Elixir", "lib/tidepool"},
           {"Rooms of the core", "native/tidepool_core/src"},
+          {"Rooms of records", "native/tidepool_records/src"},
           {"Rooms of the edge and of the library", "native/tidepool_nif/src"}
         ] do
       # What a crate's programs are is no room of its own.
