@@ -26,6 +26,13 @@ host =
     other -> other
   end
 
+calls =
+  case System.get_env("TIDEPOOL_CALLS") do
+    word when word in ["open", "token"] -> String.to_atom(word)
+    # As above.
+    other -> other
+  end
+
 # Beside the libraries that a release is made of, or beside the sources: no build takes it along.
 data = Path.join(System.get_env("RELEASE_ROOT") || Path.dirname(__DIR__), "data")
 
@@ -37,6 +44,7 @@ settings = [
   tls_clients: System.get_env("TIDEPOOL_TLS_CLIENTS"),
   token: System.get_env("TIDEPOOL_TOKEN"),
   host: host,
+  calls: calls,
   hosts: System.get_env("TIDEPOOL_HOSTS"),
   proxies: System.get_env("TIDEPOOL_PROXIES"),
   data: System.get_env("TIDEPOOL_DATA") || data,

@@ -14,6 +14,7 @@ defmodule Tidepool.Application do
   #   Process.Runners    who drives processes that were woken
   #   Process.Programs   the programs that run, and their ends
   #   Actor.Supervisor   actors that are awake, and the records of all
+  #   Tokens             who may do what beside the node's own token
   #   Cluster            other nodes: what crashes there stays there, and calls go on
   #   TidepoolWeb        the HTTP edge, when it is wanted: last up, first down, so that traffic meets a whole node
   #
@@ -84,7 +85,8 @@ defmodule Tidepool.Application do
       {Tidepool.Data, config.data},
       Tidepool.Process.Runners,
       Tidepool.Process.Programs,
-      {Tidepool.Actor.Supervisor, config}
+      {Tidepool.Actor.Supervisor, config},
+      {Tidepool.Tokens, Map.take(config, [:data, :cluster])}
     ] ++ cluster ++ edge
   end
 

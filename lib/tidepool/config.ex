@@ -36,6 +36,12 @@ defmodule Tidepool.Config do
       secret: true,
       doc: "bearer token that deploying and removing need."
     ],
+    calls: [
+      type: {:one_of, [:open, :token]},
+      default: :open,
+      doc:
+        "whether anybody may call functions over HTTP, `:open`, or calls need a token for that, `:token`, as changes do."
+    ],
     hosts: [
       type: {:check, &__MODULE__.hosts?/1, "names such as \"tide.example\", without ports, or \"*\""},
       default: [],
@@ -302,7 +308,8 @@ defmodule Tidepool.Config do
   def check(settings) do
     with {:ok, config} <- Tidepool.Options.check(settings, @schema, "the setting"),
          :ok <- guarded(config),
-         :ok <- paired(config) do
+         :ok <- paired(config),
+         :ok <- closable(config) do
       {:ok,
        %{
          config
@@ -386,6 +393,16 @@ defmodule Tidepool.Config do
   end
 
   defp guarded(_config), do: :ok
+
+  defp closable(%{calls: :token, token: nil}) do
+    {:error,
+     Error.new(
+       :invalid_option,
+       "the setting :calls is :token, and there is no token: set one (:token, or TIDEPOOL_TOKEN)"
+     )}
+  end
+
+  defp closable(_config), do: :ok
 
   defp paired(%{tls_cert: cert, tls_key: key, tls_clients: clients}) do
     cond do

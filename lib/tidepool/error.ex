@@ -27,6 +27,9 @@ defmodule Tidepool.Error do
   Those of a call, and
 
   #{Reason.documented(:actor)}
+  ## Reasons of a token
+
+  #{Reason.documented(:token)}
   ## Reasons of a start
 
   #{Reason.documented(:start)}

@@ -26,10 +26,13 @@ defmodule Tidepool.Log do
          :tidepool_tier,
          :tidepool_ms,
          :tidepool_by,
+         :tidepool_token,
          :tidepool_peer,
          :tidepool_admitted
        ]},
-    removed: {:info, [:tidepool_function, :tidepool_version, :tidepool_by, :tidepool_peer, :tidepool_admitted]},
+    removed:
+      {:info,
+       [:tidepool_function, :tidepool_version, :tidepool_by, :tidepool_token, :tidepool_peer, :tidepool_admitted]},
     refused:
       {:warning,
        [
@@ -37,6 +40,7 @@ defmodule Tidepool.Log do
          :tidepool_step,
          :tidepool_reason,
          :tidepool_by,
+         :tidepool_token,
          :tidepool_peer,
          :tidepool_request,
          :tidepool_left_out
@@ -167,9 +171,11 @@ defmodule Tidepool.Log do
 
   defp by(:elixir), do: "by Elixir code"
   defp by({:token, peer}), do: "with the token from #{peer}"
+  defp by({{:token, name, _functions}, peer}), do: "with the token #{name} from #{peer}"
   defp by({:no_token, peer}), do: "without a token from #{peer}"
 
   defp who(:elixir), do: [tidepool_by: :elixir]
+  defp who({{:token, name, _functions}, peer}), do: [tidepool_by: :token, tidepool_token: name, tidepool_peer: peer]
   defp who({by, peer}), do: [tidepool_by: by, tidepool_peer: peer]
 
   # On one line and without control characters: what others have chosen can't look like a line of its own.

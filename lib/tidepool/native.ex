@@ -628,6 +628,13 @@ defmodule Tidepool.Native do
   @spec http_identify(server, identity) :: :ok | {:error, message :: binary}
   def http_identify(_server, _identity), do: :erlang.nif_error(:not_loaded)
 
+  @typedoc "A token as the edge knows it: its name, the SHA-256 of its secret, its scopes, its functions, and when it expires."
+  @type token :: {String.t(), <<_::256>>, [String.t()], functions :: String.t(), expires_at :: pos_integer}
+
+  @doc "From now on these tokens are good beside the edge's own, and no others."
+  @spec http_grant(server, [token]) :: :ok
+  def http_grant(_server, _tokens), do: :erlang.nif_error(:not_loaded)
+
   @doc "Stops the edge in order; the caller gets `{:tidepool_drained, finished, cut}`."
   @spec http_drain(server, non_neg_integer) :: :ok
   def http_drain(_server, _limit_ms), do: :erlang.nif_error(:not_loaded)

@@ -8,7 +8,7 @@ defmodule TidepoolWeb.Listener do
 
   require Logger
 
-  alias Tidepool.{Config, Engine, Error, Native}
+  alias Tidepool.{Config, Engine, Error, Native, Tokens}
   alias TidepoolWeb.Identity
 
   # Time that the edge may take over the drain limit, to cut what is left.
@@ -79,6 +79,7 @@ defmodule TidepoolWeb.Listener do
          settings = config |> native(endpoints, Engine.machine()) |> Map.put(:tls, identity),
          {:ok, server, port} <- Native.http_start(Engine.runtime(), settings, Enum.map(dispatchers, &Process.whereis/1)) do
       :persistent_term.put(__MODULE__, server)
+      Tokens.serve(server)
       Logger.info("Tidepool listens on #{if identity, do: "https", else: "http"}://#{host(config.address)}:#{port}")
       {:ok, %{server: server, port: port, drain: config.drain}}
     else
@@ -129,6 +130,8 @@ defmodule TidepoolWeb.Listener do
       address: config.address,
       port: config.port,
       token: Config.get(:token),
+      tokens: Tokens.rows(),
+      closed_calls: config.calls == :token,
       hosts: Config.words(config.hosts),
       proxies: Config.words(config.proxies),
       max_upload_bytes: config.max_module,

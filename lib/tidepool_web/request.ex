@@ -4,7 +4,7 @@ defmodule TidepoolWeb.Request do
   reply within its first slice never comes here.
   """
 
-  alias Tidepool.{Actor, Catalog, Cluster, Deploy, Engine, Execution, Native}
+  alias Tidepool.{Actor, Catalog, Cluster, Deploy, Engine, Execution, Native, Tokens}
   alias TidepoolWeb.{Form, Reply, Router, Stream}
 
   # Actors of a class.
@@ -46,7 +46,7 @@ defmodule TidepoolWeb.Request do
   end
 
   defp serve({:deploy, form, origin}) do
-    with {:ok, options} <- form |> Form.options() |> admissible(origin),
+    with {:ok, options} <- form |> Form.options() |> permitted(origin) |> admissible(origin),
          {:ok, function, change, spread} <- Deploy.run(form.wasm, options, origin) do
       told = Reply.function(function) |> Map.merge(spread || %{}) |> Map.merge(actors(function))
       Reply.json(if(change == :created, do: 201, else: 200), told)
@@ -82,6 +82,10 @@ defmodule TidepoolWeb.Request do
       {:error, _error} -> %{}
     end
   end
+
+  # The form has the name of what a token has to be for.
+  defp permitted({:ok, options}, origin), do: with(:ok <- Tokens.permit(origin, options[:name]), do: {:ok, options})
+  defp permitted(error, _origin), do: error
 
   defp admissible({:error, error}, origin), do: Deploy.refuse(error, origin)
   defp admissible(options, _origin), do: options

@@ -7,7 +7,9 @@ defmodule TidepoolWeb.Resource do
         @behaviour TidepoolWeb.Resource
 
         @impl true
-        def routes, do: [{"GET", "/tides/:tide", []}, {"PUT", "/tides/:tide", body: {:whole, 1_024}}]
+        def routes do
+          [{"GET", "/tides/:tide", scope: :read}, {"PUT", "/tides/:tide", scope: :admin, body: {:whole, 1_024}}]
+        end
 
         @impl true
         def serve("GET", ["tides", tide], _request), do: Reply.json(200, %{tide: tide})
@@ -19,7 +21,7 @@ defmodule TidepoolWeb.Resource do
   - whom the request is for (`Host`), and that path and method are among the routes; a `HEAD` comes as a `GET`, and its body is
     kept back;
   - that path and query are percent-encoded UTF-8; both come decoded;
-  - for what is guarded, the token, or without one that no other site's page asks. It is told who asked, as the `origin`;
+  - for what is guarded, that a token vouches for it which may do that, or without one that no other site's page asks. It is told who asked, as the `origin`;
   - the size and the pace of the body, and that requests, their bodies and their answers leave others their share.
 
   When the client hangs up before there is an answer, the process is killed; when the process ends without one, the client is
@@ -32,6 +34,9 @@ defmodule TidepoolWeb.Resource do
   A method, a path, and what holds for it. Segments of the path with a colon stand for any that is not empty; a route for `GET`
   answers `HEAD` as well. Options:
 
+  - `:scope`: what a token has to be for, `:read`, `:call`, `:deploy` or `:admin`, where the route is guarded. A token may be for
+    some functions alone: a segment `:function` or `:class` of the path is the name of the one that a request is about, and routes
+    without are for tokens of all functions.
   - `:guarded`: whether it takes the token, as changes do. Every method but `GET` is guarded, and this may say so of a `GET`.
   - `:observes`: it tells how the node is, and is served when the node has too much else to do. Default `false`.
   - `:query`: whether it has parameters. Without, none are passed on. Default `false`.
@@ -50,7 +55,7 @@ defmodule TidepoolWeb.Resource do
           query: [{String.t(), String.t()}],
           headers: [{String.t(), binary}],
           body: nil | binary | Stream.body(),
-          origin: {:token | :no_token, peer :: String.t()}
+          origin: Tidepool.Catalog.Origin.t()
         }
 
   @typedoc "An answer, or the head of one that a function writes as it goes on."

@@ -16,12 +16,26 @@ defmodule TidepoolWeb.Router do
     Node,
     Page,
     Processes,
-    Session
+    Session,
+    Tokens
   }
 
-  @resources [Functions, Processes, Actors, Cluster, Events, Metrics, Figures, DeployOptions, Node, Session, Page]
+  @resources [
+    Functions,
+    Processes,
+    Actors,
+    Cluster,
+    Events,
+    Metrics,
+    Figures,
+    DeployOptions,
+    Node,
+    Session,
+    Page,
+    Tokens
+  ]
 
-  @options [guarded: false, observes: false, query: false, headers: [], body: :nothing, places: nil]
+  @options [scope: nil, guarded: false, observes: false, query: false, headers: [], body: :nothing, places: nil]
 
   @doc "The modules of all resources."
   @spec resources :: [module]
@@ -33,7 +47,10 @@ defmodule TidepoolWeb.Router do
     for resource <- resources, {method, path, options} <- resource.routes() do
       options = Keyword.validate!(options, @options)
       guarded? = method != "GET" or options[:guarded]
-      options |> Map.new() |> Map.merge(%{handler: resource, method: method, path: path, guarded: guarded?})
+      # Who forgets to say it keeps all others out.
+      scope = to_string(options[:scope] || :admin)
+      row = %{handler: resource, method: method, path: path, guarded: guarded?, scope: scope}
+      options |> Map.new() |> Map.merge(row)
     end
   end
 

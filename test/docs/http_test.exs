@@ -74,6 +74,13 @@ defmodule Tidepool.Docs.HttpTest do
     for {reason, [first]} <- documented, do: assert(status(String.to_existing_atom(reason), %{}) == first, reason)
   end
 
+  test "every reason of a token is documented with its status" do
+    Code.ensure_loaded!(TidepoolWeb.Reply)
+    documented = documented("Of a token")
+    assert Enum.sort(Enum.map(documented, &elem(&1, 0))) == Enum.sort(known("Reasons of a token"))
+    for {reason, [first]} <- documented, do: assert(status(String.to_existing_atom(reason), %{}) == first, reason)
+  end
+
   test "every kind of trap is documented" do
     {:ok, types} = Code.Typespec.fetch_types(Error.Reason)
     {:type, {:trap, {:type, _line, :union, kinds}, []}} = Enum.find(types, &match?({:type, {:trap, _, _}}, &1))

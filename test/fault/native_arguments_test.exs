@@ -93,6 +93,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     http_finish: [:stream],
     http_read: [:body],
     http_identify: [:server, :identity],
+    http_grant: [:server, :list],
     http_drain: [:server, :number],
     http_stats: [:server],
     http_open_code: [:server, :binary, :number],

@@ -49,6 +49,8 @@ defmodule Tidepool.FaultNative do
     port: 0,
     tls: nil,
     token: nil,
+    tokens: [],
+    closed_calls: false,
     hosts: [],
     proxies: [],
     max_upload_bytes: 65_536,
@@ -80,7 +82,16 @@ defmodule Tidepool.FaultNative do
 
   @doc "An answer that has begun, to a request with a body in pieces on an edge of its own; and that body."
   def stream do
-    row = %{handler: __MODULE__, method: "PUT", path: "/a", guarded: true, observes: false, query: false}
+    row = %{
+      handler: __MODULE__,
+      method: "PUT",
+      path: "/a",
+      guarded: true,
+      scope: "admin",
+      observes: false,
+      query: false
+    }
+
     row = Map.merge(row, %{headers: [], body: {:pieces, 10}, places: nil})
     {:ok, server, port} = Native.http_start(Tidepool.Engine.runtime(), %{@edge | endpoints: [row]}, [self()])
     {:ok, socket} = :gen_tcp.connect({127, 0, 0, 1}, port, [:binary, active: false])

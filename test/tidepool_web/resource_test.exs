@@ -202,10 +202,11 @@ defmodule TidepoolWeb.ResourceTest do
 
     guarded = for {_method, path, true} <- rows(), do: path
     actors = ["/actors/x/x", "/actors/x/x/x"]
+    tokens = ["/tokens", "/tokens", "/tokens/x"]
     changes = ["/cluster/nodes/x", "/deploy", "/functions/x", "/processes/x", "/processes/x", "/processes/x/upgrade"]
     page = ["/node", "/session", "/session"]
     functions = ["/functions/x/wasm", "/functions/x/rollback"]
-    assert Enum.sort(guarded) == Enum.sort(functions ++ actors ++ changes ++ page)
+    assert Enum.sort(guarded) == Enum.sort(functions ++ actors ++ changes ++ page ++ tokens)
   end
 
   defp shown(path) do
@@ -213,12 +214,25 @@ defmodule TidepoolWeb.ResourceTest do
     {shown, String.replace(shown, "FUNCTION", "NAME")}
   end
 
-  test "docs/http.md names the routes that take the token, and no others" do
+  test "docs/http.md names the routes that take a token with their scopes, and no others" do
     [_before, section] = String.split(File.read!("docs/http.md"), "\n## Token\n", parts: 2)
-    [guarded, _rest] = String.split(section, " need the", parts: 2)
-    documented = for [_all, route] <- Regex.scan(~r/`((?:[A-Z]+) [^`]+)`/, guarded), do: route
-    rows = for row <- Router.endpoints(), row.guarded, do: "#{row.method} #{row.path |> shown() |> elem(1)}"
-    assert Enum.sort(documented) == Enum.sort(["POST /deploy" | rows])
+    [table, _rest] = String.split(section, "\nCalls, lists,", parts: 2)
+
+    documented =
+      for [_all, route, scope] <- Regex.scan(~r/^\| `([A-Z]+ [^`]+)` \| `(\w+)` \|/m, table), do: {route, scope}
+
+    rows =
+      for row <- Router.endpoints(), row.guarded, do: {"#{row.method} #{row.path |> shown() |> elem(1)}", row.scope}
+
+    assert Enum.sort(documented) == Enum.sort([{"POST /deploy", "deploy"} | rows])
+  end
+
+  test "every route of every resource says which scope it needs, and one that does not is for admins" do
+    for resource <- Router.resources(), {method, path, options} <- resource.routes() do
+      assert options[:scope] in [:read, :call, :deploy, :admin], "#{method} #{path} says no scope"
+    end
+
+    assert [%{scope: "admin"} | _more] = Router.endpoints([Mirror])
   end
 
   test "every route is in the table of docs/http.md, in what a 404 lists, and has no two that are alike" do

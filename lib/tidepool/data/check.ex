@@ -10,7 +10,7 @@ defmodule Tidepool.Data.Check do
   alias Tidepool.Catalog.{BlobStore, Clock, Damage, Entry, Log, Store}
 
   @log "catalog.log"
-  @expected [@log, "actors", "catalog.end", "blobs", "compiled", "lock"]
+  @expected [@log, "actors", "catalog.end", "blobs", "compiled", "lock", "tokens"]
   @key_bytes 32
   # As much as the setting may be: what a clock is ahead is for the node to judge.
   @max_skew 86_400_000

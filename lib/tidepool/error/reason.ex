@@ -69,14 +69,14 @@ defmodule Tidepool.Error.Reason do
   @type t :: unquote(union.(words)) | {:trap, trap} | {:limit, limit}
 
   @typedoc """
-  What an error is told of: a call, a deploy, another node that is to be forgotten, a guest's process, the start of this node, or a
+  What an error is told of: a call, a deploy, another node that is to be forgotten, a guest's process, a token that is made or revoked, the start of this node, or a
   request that the edge refuses by itself.
   """
-  @type subject :: :call | :deploy | :node | :process | :actor | :start | :edge
+  @type subject :: :call | :deploy | :node | :process | :actor | :token | :start | :edge
 
   @doc "What there are errors of."
   @spec subjects() :: [subject]
-  def subjects, do: [:call, :deploy, :node, :process, :actor, :start, :edge]
+  def subjects, do: [:call, :deploy, :node, :process, :actor, :token, :start, :edge]
 
   @doc "All reasons as words, those of `{:trap, kind}` and `{:limit, limit}` among them, that are told of this."
   @spec all(subject) :: [atom]

@@ -14,10 +14,11 @@ defmodule TidepoolWeb.Resources.Actors do
   @impl true
   def routes do
     [
-      {"GET", "/actors/:class", query: true},
-      {"GET", "/actors/:class/:name", []},
-      {"DELETE", "/actors/:class/:name", []},
-      {"POST", "/actors/:class/:name/:operation", body: {:whole, @max_body}, headers: ["idempotency-key"], query: true}
+      {"GET", "/actors/:class", scope: :read, query: true},
+      {"GET", "/actors/:class/:name", scope: :read},
+      {"DELETE", "/actors/:class/:name", scope: :deploy},
+      {"POST", "/actors/:class/:name/:operation",
+       scope: :call, body: {:whole, @max_body}, headers: ["idempotency-key"], query: true}
     ]
   end
 

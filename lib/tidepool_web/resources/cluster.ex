@@ -7,7 +7,7 @@ defmodule TidepoolWeb.Resources.Cluster do
   alias TidepoolWeb.Reply
 
   @impl true
-  def routes, do: [{"GET", "/cluster", observes: true}, {"DELETE", "/cluster/nodes/:node", []}]
+  def routes, do: [{"GET", "/cluster", scope: :read, observes: true}, {"DELETE", "/cluster/nodes/:node", scope: :admin}]
 
   @impl true
   def serve("GET", ["cluster"], _request), do: Reply.json(200, Cluster.status())

@@ -9,7 +9,7 @@ defmodule TidepoolWeb.Resources.Events do
   @ping_ms 10_000
 
   @impl true
-  def routes, do: [{"GET", "/events", headers: ["last-event-id"], places: @clients}]
+  def routes, do: [{"GET", "/events", scope: :read, headers: ["last-event-id"], places: @clients}]
 
   @impl true
   def serve("GET", ["events"], request), do: answer(request, @ping_ms)

@@ -7,7 +7,7 @@ defmodule TidepoolWeb.Resources.Figures do
   alias TidepoolWeb.{Figures, Reply}
 
   @impl true
-  def routes, do: [{"GET", "/figures", []}, {"GET", "/figures/:function", []}]
+  def routes, do: [{"GET", "/figures", scope: :read}, {"GET", "/figures/:function", scope: :read}]
 
   @impl true
   def serve("GET", ["figures"], _request) do

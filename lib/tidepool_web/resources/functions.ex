@@ -10,13 +10,13 @@ defmodule TidepoolWeb.Resources.Functions do
   @impl true
   def routes do
     [
-      {"GET", "/functions", query: true},
-      {"GET", "/functions/:function", []},
+      {"GET", "/functions", scope: :read, query: true},
+      {"GET", "/functions/:function", scope: :read},
       # Modules are nobody's but theirs who may change them.
-      {"GET", "/functions/:function/wasm", guarded: true},
-      {"GET", "/functions/:function/versions", []},
-      {"POST", "/functions/:function/rollback", query: true},
-      {"DELETE", "/functions/:function", []}
+      {"GET", "/functions/:function/wasm", scope: :read, guarded: true},
+      {"GET", "/functions/:function/versions", scope: :read},
+      {"POST", "/functions/:function/rollback", scope: :deploy, query: true},
+      {"DELETE", "/functions/:function", scope: :deploy}
     ]
   end
 

@@ -11,7 +11,7 @@ defmodule TidepoolWeb.Resources.Metrics do
   @text "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
   @impl true
-  def routes, do: [{"GET", "/metrics", observes: true}]
+  def routes, do: [{"GET", "/metrics", scope: :read, observes: true}]
 
   @impl true
   def serve("GET", ["metrics"], _request) do

@@ -8,7 +8,7 @@ defmodule TidepoolWeb.Resources.Node do
 
   @impl true
   # Settings name folders and other machines.
-  def routes, do: [{"GET", "/node", guarded: true}]
+  def routes, do: [{"GET", "/node", scope: :read, guarded: true}]
 
   @impl true
   def serve("GET", ["node"], _request) do

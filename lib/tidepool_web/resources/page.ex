@@ -31,13 +31,13 @@ defmodule TidepoolWeb.Resources.Page do
     {"vary", "accept-encoding"}
   ]
 
-  @wanted [headers: ["if-none-match", "accept-encoding"]]
+  @wanted [scope: :read, headers: ["if-none-match", "accept-encoding"]]
 
   @impl true
   def routes do
     [
-      {"GET", "/", []},
-      {"GET", "/ui", []},
+      {"GET", "/", scope: :read},
+      {"GET", "/ui", scope: :read},
       {"GET", "/ui/", @wanted},
       {"GET", "/ui/:file", @wanted},
       {"GET", "/ui/:folder/:file", @wanted}

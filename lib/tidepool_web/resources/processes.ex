@@ -21,11 +21,11 @@ defmodule TidepoolWeb.Resources.Processes do
   @impl true
   def routes do
     [
-      {"GET", "/processes", query: true},
-      {"POST", "/processes/:function", body: {:whole, @max_body}},
-      {"POST", "/processes/:process/upgrade", []},
-      {"GET", "/processes/:process", []},
-      {"DELETE", "/processes/:process", []}
+      {"GET", "/processes", scope: :read, query: true},
+      {"POST", "/processes/:function", scope: :call, body: {:whole, @max_body}},
+      {"POST", "/processes/:process/upgrade", scope: :deploy},
+      {"GET", "/processes/:process", scope: :read},
+      {"DELETE", "/processes/:process", scope: :deploy}
     ]
   end
 

@@ -18,9 +18,9 @@ defmodule TidepoolWeb.Resources.Session do
   @impl true
   def routes do
     [
-      {"GET", "/session", []},
-      {"POST", "/session", headers: ["authorization"]},
-      {"DELETE", "/session", headers: ["cookie"]}
+      {"GET", "/session", scope: :read},
+      {"POST", "/session", scope: :admin, headers: ["authorization"]},
+      {"DELETE", "/session", scope: :admin, headers: ["cookie"]}
     ]
   end
 
@@ -31,6 +31,12 @@ defmodule TidepoolWeb.Resources.Session do
 
   def serve("POST", ["session"], %{headers: [], origin: {:token, _peer}}) do
     Reply.refusal(401, :unauthorized, "a session is not renewed by another one: send the token, or a code")
+  end
+
+  # It would be one of the node's own token, whatever becomes of this one.
+  def serve("POST", ["session"], %{origin: {{:token, name, _functions}, _peer}}) do
+    message = "a browser signs in with the node's own token, or a code: #{name} is good for requests that carry it"
+    Reply.refusal(403, :forbidden, message, %{token: name, scope: "admin"})
   end
 
   def serve("POST", ["session"], %{origin: origin}) do

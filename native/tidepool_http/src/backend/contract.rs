@@ -2,9 +2,11 @@
 
 use crate::backend::intake::BodyReader;
 use crate::backend::responder::{Answer, Deferral};
+use crate::backend::token::Token;
 use crate::budget::peers::Peer;
 use crate::message::reason::Reason;
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// Answers requests. The edge calls it from its connection tasks, many at once.
 pub trait Backend: Send + Sync + 'static {
@@ -40,12 +42,14 @@ pub trait Backend: Send + Sync + 'static {
 }
 
 /// The caller of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// From where.
     pub peer: Peer,
-    /// The request has the server's token. False where the server has none.
+    /// The request has the server's token, or one that was made here. False where the server has none.
     pub has_token: bool,
+    /// The one that was made here, if it is one.
+    pub token: Option<Arc<Token>>,
 }
 
 /// A request that was refused.

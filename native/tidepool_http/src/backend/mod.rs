@@ -5,3 +5,4 @@ pub(crate) mod contract;
 pub(crate) mod intake;
 pub(crate) mod responder;
 pub(crate) mod streamed;
+pub(crate) mod token;

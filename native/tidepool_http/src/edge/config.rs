@@ -1,5 +1,6 @@
 //! Settings of the edge, with units.
 
+use crate::backend::token::{Hash, Token};
 use crate::budget::peers::Network;
 use crate::edge::endpoint::{Endpoint, Table};
 use crate::edge::tls::Identity;
@@ -15,6 +16,10 @@ pub struct Config {
     pub tls: Option<Identity>,
     /// Bearer token that deploy and delete need. Without one, only loopback may be bound.
     pub token: Option<String>,
+    /// Tokens that there are to begin with, beside that one, by the SHA-256 of their secrets: see [`crate::Server::grant`].
+    pub tokens: Vec<(Hash, Token)>,
+    /// Whether calls need a token, too.
+    pub closed_calls: bool,
     /// Names that requests may be for, beside addresses and `localhost`; `*` is any. Without names a server on loopback has
     /// no others, and one that other machines reach answers to any.
     pub hosts: Vec<String>,
@@ -98,6 +103,9 @@ pub enum ConfigError {
     /// The token is empty or has characters that no header can carry.
     #[error("the token must be one or more printable ASCII characters without spaces")]
     Token,
+    /// Calls need a token, and there is none.
+    #[error("calls can take a token only where there is one: set a token, or open calls")]
+    ClosedCalls,
     /// Anyone could deploy: the address is not loopback and there is no token.
     #[error("{address} is reachable from other machines: set a token, or listen on a loopback address")]
     TokenNeeded {
@@ -145,6 +153,7 @@ impl Config {
         let writable = |token: &str| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
         match &self.token {
             Some(token) if !writable(token) => Err(ConfigError::Token),
+            None if self.closed_calls => Err(ConfigError::ClosedCalls),
             None if !self.address.ip().is_loopback() => Err(ConfigError::TokenNeeded { address: self.address }),
             _ => Ok(()),
         }

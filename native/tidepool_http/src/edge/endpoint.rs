@@ -3,6 +3,7 @@
 //! The backend says what there is and what each row takes; the edge guards it, so that nothing reaches the backend that
 //! the row does not let in.
 
+use crate::backend::token::Scope;
 use crate::message::reason::{Reason, Refusal, shown};
 use hyper::Method;
 use hyper::header::HeaderName;
@@ -19,6 +20,8 @@ pub struct Endpoint {
     /// Needs what a change needs: the token, or, without one, a client that is no page of another site. What is refused
     /// is told to [`crate::Backend::refused`].
     pub guarded: bool,
+    /// What a token has to be for, where the endpoint is guarded.
+    pub scope: Scope,
     /// Tells how the server is: let in when what makes it work is not.
     pub observes: bool,
     /// Wants the parameters of the query. Only then is the query read, and one that can't be read refused.
@@ -59,6 +62,7 @@ impl Endpoint {
             method: "GET".to_owned(),
             path: path.to_owned(),
             guarded: false,
+            scope: Scope::Read,
             observes: false,
             query: false,
             headers: Vec::new(),
@@ -70,7 +74,7 @@ impl Endpoint {
     /// One that changes something.
     #[must_use]
     pub fn change(method: &str, path: &str) -> Self {
-        Self { method: method.to_owned(), guarded: true, ..Self::get(path) }
+        Self { method: method.to_owned(), guarded: true, scope: Scope::Admin, ..Self::get(path) }
     }
 }
 
@@ -80,6 +84,8 @@ pub(crate) struct Row {
     pub(crate) index: usize,
     pub(crate) endpoint: Endpoint,
     pub(crate) headers: Vec<HeaderName>,
+    /// Which segment of the path is a function's name, from 0.
+    pub(crate) function: Option<usize>,
     /// Places taken, where there is a cap on them.
     pub(crate) held: Arc<AtomicUsize>,
     method: Method,
@@ -99,6 +105,9 @@ pub(crate) enum Found<'a> {
     Nothing,
 }
 
+/// The segments that are functions' names.
+const NAMES: [&str; 2] = [":function", ":class"];
+
 /// What the edge serves by itself.
 const OWN: [&str; 4] = ["/deploy", "/call/FUNCTION", "/call/FUNCTION/OPERATION", "/health"];
 
@@ -117,7 +126,8 @@ impl Table {
             if !endpoint.path.starts_with('/') || own || method == Method::HEAD || endpoint.places == Some(0) {
                 return Err(wrong());
             }
-            Ok(Row { index, endpoint: endpoint.clone(), headers, held: Arc::default(), method })
+            let function = endpoint.path.split('/').skip(1).position(|segment| NAMES.contains(&segment));
+            Ok(Row { function, index, endpoint: endpoint.clone(), headers, held: Arc::default(), method })
         });
         Ok(Self { rows: rows.collect::<Result<_, _>>()? })
     }

@@ -10,3 +10,4 @@ pub(crate) mod sessions;
 pub(crate) mod shared;
 pub(crate) mod stats;
 pub(crate) mod tls;
+pub(crate) mod tokens;

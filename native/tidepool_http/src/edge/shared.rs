@@ -12,6 +12,7 @@ use crate::edge::notices::Notices;
 use crate::edge::sessions::Sessions;
 use crate::edge::stats::Gauges;
 use crate::edge::tls::Tls;
+use crate::edge::tokens::Tokens;
 use crate::message::reason::{Reason, Refusal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
@@ -25,6 +26,7 @@ pub(crate) struct Edge {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) hosts: Hosts,
     pub(crate) tls: Option<Tls>,
+    pub(crate) tokens: Tokens,
     /// Whether clients are told to ask by TLS alone. On loopback it would hold for all servers of the machine.
     pub(crate) strict: bool,
     pub(crate) sessions: Sessions,
@@ -61,6 +63,7 @@ impl Edge {
             discards: Arc::default(),
             hosts: Hosts::new(&config),
             tls: config.tls.clone().map(Tls::new),
+            tokens: Tokens::new(config.tokens.clone()),
             strict: config.tls.is_some() && !config.address.ip().is_loopback(),
             sessions: Sessions::default(),
             // `Config::check` has checked it.

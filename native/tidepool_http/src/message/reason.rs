@@ -15,6 +15,8 @@ pub enum Reason {
     MethodNotAllowed,
     /// Token missing or wrong.
     Unauthorized,
+    /// The token is for something else.
+    Forbidden,
     /// A web page of another site asks for a change, and no token vouches for it.
     CrossSite,
     /// No `Host` header, or more than one.
@@ -57,10 +59,11 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::Unauthorized,
+        Self::Forbidden,
         Self::CrossSite,
         Self::InvalidHost,
         Self::UnknownHost,
@@ -89,6 +92,7 @@ impl Reason {
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
             Self::CrossSite => "cross_site",
             Self::InvalidHost => "invalid_host",
             Self::UnknownHost => "unknown_host",

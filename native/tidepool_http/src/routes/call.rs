@@ -3,6 +3,7 @@
 use crate::backend::contract::Route;
 use crate::budget::answer_window::{SizeSlot, WindowShare};
 use crate::connection::state::ConnectionState;
+use crate::edge::access;
 use crate::edge::shared::{Edge, Purpose, Slot};
 use crate::exchange::body::{self, Bounds, Held};
 use crate::exchange::handover::{Exchange, PendingExchange, hand_over};
@@ -12,7 +13,7 @@ use crate::message::response::Response;
 use bytes::Bytes;
 use hyper::body::Body;
 use hyper::header::EXPECT;
-use hyper::{Method, Request, Uri};
+use hyper::{Method, Request};
 use std::sync::Arc;
 
 /// The status with which a backend lets a body in.
@@ -35,6 +36,9 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     let (function, operation) = target(request.uri().path())?;
+    if edge.config.closed_calls {
+        access::check_call(edge, connection, (request.method(), request.uri(), request.headers()), &function)?;
+    }
     let is_post = request.method() == Method::POST;
     if !is_post && request.method() != Method::GET {
         return Err(Refusal::new(Reason::MethodNotAllowed, "call with GET or POST").header("allow", "GET, POST"));
@@ -117,8 +121,12 @@ where
 /// # Errors
 ///
 /// As for [`call`].
-pub(crate) fn get(edge: &Arc<Edge>, connection: &ConnectionState, uri: &Uri) -> Result<Got, Refusal> {
+pub(crate) fn get<B>(edge: &Arc<Edge>, connection: &ConnectionState, request: &Request<B>) -> Result<Got, Refusal> {
+    let uri = request.uri();
     let (function, operation) = target(uri.path())?;
+    if edge.config.closed_calls {
+        access::check_call(edge, connection, (request.method(), uri, request.headers()), &function)?;
+    }
     let slot = edge.admit(&connection.account, Purpose::Work)?;
     let size = edge.check_room(&connection.account, &function)?;
     let payload = query_payload(edge, uri.query())?;

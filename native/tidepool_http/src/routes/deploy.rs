@@ -1,10 +1,12 @@
 //! `POST /deploy`: access, bounds, and the form taken apart.
 
 use crate::backend::contract::{Deploy, Route};
+use crate::backend::token::Scope;
 use crate::budget::answer_window::WindowShare;
 use crate::connection::state::ConnectionState;
 use crate::edge::access;
 use crate::edge::shared::{Edge, Purpose};
+use crate::edge::tokens::Subject;
 use crate::exchange::body::{self, Bounds};
 use crate::exchange::handover::hand_over;
 use crate::exchange::written::Http;
@@ -52,7 +54,8 @@ where
     B: hyper::body::Body<Data = Bytes> + Unpin,
 {
     let account = &connection.account;
-    let caller = access::check_change(edge, connection, head)?;
+    let caller = access::check_change(edge, connection, (&head.method, &head.uri, &head.headers))?;
+    access::authorize(&caller, Scope::Deploy, Subject::InBody)?;
     let content_type = head.headers.get(CONTENT_TYPE).map(|value| value.as_bytes().to_ascii_lowercase());
     if !content_type.is_some_and(|value| value.starts_with(b"multipart/form-data")) {
         return Err(not_multipart());

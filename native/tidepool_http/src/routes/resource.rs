@@ -8,6 +8,7 @@ use crate::connection::state::ConnectionState;
 use crate::edge::access;
 use crate::edge::endpoint::{BodyRule, Row};
 use crate::edge::shared::{Edge, Purpose};
+use crate::edge::tokens::Subject;
 use crate::exchange::body::{self, Bounds};
 use crate::exchange::handover::hand_over;
 use crate::exchange::pump::{self, Pump};
@@ -60,7 +61,12 @@ where
     let purpose = if endpoint.observes { Purpose::Observe } else { Purpose::Work };
     let slot = edge.admit(&connection.account, purpose)?;
     let caller = caller(edge, connection, row, head)?;
-    let segments = head.uri.path().split('/').skip(1).map(percent::segment).collect::<Result<_, _>>()?;
+    let segments: Vec<_> = head.uri.path().split('/').skip(1).map(percent::segment).collect::<Result<_, _>>()?;
+    if endpoint.guarded {
+        let function = row.function.and_then(|index| segments.get(index));
+        let subject = function.map_or(Subject::Server, |name| Subject::Function(name));
+        access::authorize(&caller, endpoint.scope, subject)?;
+    }
     let query = if endpoint.query { percent::parameters(head.uri.query().unwrap_or_default())? } else { Vec::new() };
     let place = edge.admit_to(row, &connection.account)?;
     let Taken { body, hold, mut pump } = take(edge, connection, endpoint.body, body).await?;
@@ -85,9 +91,9 @@ where
 
 fn caller(edge: &Edge, connection: &ConnectionState, row: &Row, head: &Parts) -> Result<Caller, Refusal> {
     if row.endpoint.guarded {
-        access::check_change(edge, connection, head)
+        access::check_change(edge, connection, (&head.method, &head.uri, &head.headers))
     } else {
-        Ok(access::caller(edge, connection, head))
+        Ok(access::caller(edge, connection, (&head.method, &head.uri, &head.headers)))
     }
 }
 

@@ -171,7 +171,7 @@ fn answer(entry: &Entry, request: Request<Incoming>, spoken: Spoken) -> Answerin
     let busy = connection.begin();
     // No body is left of a request before this one.
     connection.set_unread(false);
-    let reply = match call::get(edge, connection, request.uri()) {
+    let reply = match call::get(edge, connection, &request) {
         Ok(Got::Answer(response)) => edge.reply(connection, Ok((response, WindowShare::default()))),
         Err(refusal) => edge.reply(connection, Err(refusal)),
         Ok(Got::Large(call, slot, size)) => {

@@ -1,6 +1,7 @@
 //! The server's life: bound, serving, drained, gone.
 
 use crate::backend::contract::Backend;
+use crate::backend::token::{Hash, Token};
 use crate::connection::state::Order;
 use crate::edge::config::{Config, ConfigError};
 use crate::edge::sessions::Pass;
@@ -162,6 +163,11 @@ impl Server {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.edge.gauges.stats(self.registry.len(), self.edge.budget.held(), self.edge.last_id())
+    }
+
+    /// From now on these tokens are good beside that of the settings, by the SHA-256 of their secrets, and no others.
+    pub fn grant(&self, tokens: Vec<(Hash, Token)>) {
+        self.edge.tokens.replace(tokens);
     }
 
     /// From now on connections are given this identity; those that are open keep theirs. Of no use to a server without TLS.

@@ -1,7 +1,7 @@
 //! Who may change functions, decided before a body is read.
 
 use crate::support::{Edge, config, form, multipart, resource, routes};
-use tidepool_http::{Caller, Config, Endpoint, Peer, Reason, Refused, Route};
+use tidepool_http::{Caller, Config, Endpoint, Hash, Peer, Reason, Refused, Route, Scope, Token};
 
 fn guarded() -> Edge {
     Edge::start(Config { token: Some("s3cret".into()), ..config() })
@@ -174,11 +174,11 @@ async fn the_backend_hears_who_asks_for_a_change_and_whether_with_the_token() {
         let mut client = edge.client().await;
         client.send(format!("DELETE /functions/f HTTP/1.1\r\nhost: localhost\r\n{WITH_TOKEN}\r\n")).await;
         let caller = resource(edge.route().await).caller;
-        assert_eq!(caller, Caller { peer: client.address().into(), has_token });
+        assert_eq!(caller, Caller { peer: client.address().into(), has_token, token: None });
         client.post("/deploy", &(multipart() + WITH_TOKEN), &module()).await;
         client.answer().await;
         let Route::Deploy(_, caller) = edge.route().await else { panic!() };
-        assert_eq!(caller, Caller { peer: client.address().into(), has_token });
+        assert_eq!(caller, Caller { peer: client.address().into(), has_token, token: None });
     }
 }
 
@@ -234,7 +234,7 @@ async fn behind_a_proxy_of_the_settings_it_is_the_client_that_the_backend_hears_
         assert_eq!(edge.refusals.recv().await.unwrap().peer, peer);
         client.post("/deploy", &(multipart() + WITH_TOKEN + forwarded), &module()).await;
         let Route::Deploy(_, caller) = edge.route().await else { panic!() };
-        assert_eq!(caller, Caller { peer, has_token: true });
+        assert_eq!(caller, Caller { peer, has_token: true, token: None });
     }
 }
 
@@ -253,4 +253,95 @@ async fn of_many_refused_changes_the_backend_hears_of_a_few_and_of_what_succeeds
         told += 1;
     }
     assert!((10..=100).contains(&told), "{told}");
+}
+
+/// SHA-256 of `shops`, `calls` and `all`.
+const HASHES: [(&str, &str); 3] = [
+    ("shops", "26c7f9e9079f3733dffee5f787795b7f3521db24cd23e9975b47622ed9256642"),
+    ("calls", "f46f5990ebfadcab199107258b9dadd8711bd7946d8d00091a1073effcf2a843"),
+    ("all", "5ef5ef0364b6939c4ca61f34b393f7b368d1be8619647aaf83d5b395919ab629"),
+];
+
+fn hash(secret: &str) -> Hash {
+    let hex = HASHES.iter().find(|(of, _)| *of == secret).unwrap().1;
+    std::array::from_fn(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap())
+}
+
+fn tokens() -> Vec<(Hash, Token)> {
+    let token = |name: &str, scope, functions: &str| {
+        (
+            hash(name),
+            Token { name: name.into(), scopes: vec![scope], functions: functions.into(), expires_at: u64::MAX },
+        )
+    };
+    vec![
+        token("shops", Scope::Deploy, "shop-*"),
+        token("calls", Scope::Call, "shop-*"),
+        token("all", Scope::Admin, "*"),
+    ]
+}
+
+#[tokio::test]
+async fn a_token_may_do_what_it_is_for_with_the_functions_it_is_for_until_it_is_gone() {
+    let mut edge = Edge::start(Config { token: Some("s3cret".into()), tokens: tokens(), ..config() });
+    let mut client = edge.client().await;
+    let asked = async |client: &mut crate::support::Client, request: &str, secret: &str| {
+        let bearer = format!("authorization: Bearer {secret}\r\n");
+        client.send(format!("{request} HTTP/1.1\r\nhost: localhost\r\n{bearer}\r\n")).await;
+    };
+    for (request, secret, status) in [
+        ("DELETE /functions/shop-cart", "shops", 200),
+        // As it is decoded, and by no other way of writing it.
+        ("DELETE /functions/%73hop-cart", "shops", 200),
+        ("DELETE /functions/other", "shops", 403),
+        ("DELETE /functions/shop%2D", "shops", 200),
+        ("DELETE /functions/x%2Fshop-a", "shops", 403),
+        ("DELETE /functions/Shop-cart", "shops", 403),
+        ("DELETE /functions/shop", "shops", 403),
+        ("DELETE /functions/%00shop-cart", "shops", 403),
+        ("DELETE /cluster/nodes/shop-cart", "shops", 403),
+        ("GET /functions/shop-cart/wasm", "calls", 403),
+        ("DELETE /functions/shop-cart", "calls", 403),
+        ("DELETE /functions/shop-cart", "all", 200),
+        ("DELETE /cluster/nodes/n@h", "all", 200),
+        ("DELETE /functions/shop-cart", "none", 401),
+    ] {
+        asked(&mut client, request, secret).await;
+        if status == 200 {
+            let caller = resource(edge.route().await).caller;
+            assert_eq!(caller.token.map(|token| token.name.clone()).as_deref(), Some(secret));
+        }
+        assert_eq!(client.answer().await.status, status, "{request} {secret}");
+    }
+    edge.server.grant(Vec::new());
+    asked(&mut client, "DELETE /functions/shop-cart", "shops").await;
+    assert_eq!(client.answer().await.status, 401);
+    edge.assert_untouched();
+}
+
+#[tokio::test]
+async fn closed_calls_take_a_token_for_calls_of_that_function() {
+    let mut edge =
+        Edge::start(Config { token: Some("s3cret".into()), tokens: tokens(), closed_calls: true, ..config() });
+    let mut client = edge.client().await;
+    for (request, secret, status) in [
+        ("GET /call/shop-cart", "calls", 200),
+        ("POST /call/shop-cart/op", "calls", 200),
+        ("GET /call/other", "calls", 403),
+        ("POST /call/other", "calls", 403),
+        ("GET /call/shop-cart", "shops", 403),
+        ("POST /call/shop-cart", "shops", 403),
+        ("GET /call/shop-cart", "s3cret", 200),
+        ("GET /call/shop-cart", "none", 401),
+        ("POST /call/shop-cart", "none", 401),
+        ("GET /health", "none", 200),
+    ] {
+        let bearer = format!("authorization: Bearer {secret}\r\n");
+        client.send(format!("{request} HTTP/1.1\r\nhost: localhost\r\n{bearer}\r\n")).await;
+        if status == 200 {
+            edge.route().await;
+        }
+        assert_eq!(client.answer().await.status, status, "{request} {secret}");
+    }
+    edge.assert_untouched();
 }

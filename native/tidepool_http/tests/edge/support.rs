@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 use tidepool_http::{
     Backend, BodyRule, Config, ContentType, Deferral, Endpoint, Refused, ResourceRequest, Responder, Response, Route,
-    Server,
+    Scope, Server,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -94,7 +94,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         Endpoint::get("/functions"),
         Endpoint::get("/functions/:function"),
         Endpoint { guarded: true, ..Endpoint::get("/functions/:function/wasm") },
-        Endpoint::change("DELETE", "/functions/:function"),
+        Endpoint { scope: Scope::Deploy, ..Endpoint::change("DELETE", "/functions/:function") },
         Endpoint { observes: true, ..Endpoint::get("/cluster") },
         Endpoint::change("DELETE", "/cluster/nodes/:node"),
         Endpoint { observes: true, ..Endpoint::get("/metrics") },

@@ -11,6 +11,8 @@ pub(crate) fn config() -> Config {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         tls: None,
         token: None,
+        tokens: Vec::new(),
+        closed_calls: false,
         hosts: Vec::new(),
         proxies: Vec::new(),
         max_upload_bytes: 64 << 20,

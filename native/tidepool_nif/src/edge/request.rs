@@ -272,7 +272,7 @@ fn http_answer<'a>(
 
 fn encode_route<'a>(env: Env<'a>, route: Route, resources: &Resources) -> Term<'a> {
     match route {
-        Route::Deploy(form, caller) => (atoms::deploy(), deploy(env, form), origin(caller)).encode(env),
+        Route::Deploy(form, caller) => (atoms::deploy(), deploy(env, form), origin(env, caller)).encode(env),
         Route::Call { function, operation, payload } => {
             (atoms::call(), function, operation, encode::binary(env, payload)).encode(env)
         }
@@ -299,14 +299,19 @@ fn resource<'a>(env: Env<'a>, request: ResourceRequest, resources: &Resources) -
         (atoms::query(), query.encode(env)),
         (atoms::headers(), headers.encode(env)),
         (atoms::body(), body),
-        (atoms::origin(), origin(caller).encode(env)),
+        (atoms::origin(), origin(env, caller)),
     ];
     (atoms::resource(), handler, encode::map(env, request)).encode(env)
 }
 
-/// `{:token | :no_token, address}`.
-fn origin(caller: Caller) -> (Atom, String) {
-    (if caller.has_token { atoms::token() } else { atoms::no_token() }, caller.peer.to_string())
+/// `{:token | {:token, name, functions} | :no_token, address}`.
+fn origin(env: Env<'_>, caller: Caller) -> Term<'_> {
+    let by = match (caller.token, caller.has_token) {
+        (Some(token), _) => (atoms::token(), &token.name, &token.functions).encode(env),
+        (None, true) => atoms::token().encode(env),
+        (None, false) => atoms::no_token().encode(env),
+    };
+    (by, caller.peer.to_string()).encode(env)
 }
 
 fn deploy(env: Env<'_>, form: Deploy) -> Term<'_> {

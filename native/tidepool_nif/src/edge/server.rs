@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, OwnedEnv, Resource, ResourceArc, Term};
-use tidepool_http::{BodyRule, Config, Endpoint, Identity, Pass, Server, StartError, TlsError};
+use tidepool_http::{BodyRule, Config, Endpoint, Hash, Identity, Pass, Scope, Server, StartError, TlsError, Token};
 
 use crate::edge::request::{Dispatchers, Resources};
 use crate::node::handle::Node;
@@ -73,6 +73,29 @@ fn http_identify<'a>(env: Env<'a>, server: ResourceArc<ServerHandle>, identity: 
         }
         Err(error) => (atoms::error(), error.to_string()).encode(env),
     }
+}
+
+/// From now on these tokens are good beside the server's own, and no others: `{name, sha256, scopes, functions, expires_at}`.
+#[rustler::nif]
+fn http_grant(server: &ServerHandle, rows: List<Row<'_>>) -> NifResult<Atom> {
+    server.server.grant(tokens(rows.0)?);
+    Ok(atoms::ok())
+}
+
+/// A token as Elixir has it; scopes are strings.
+type Row<'a> = (String, Binary<'a>, List<String>, String, u64);
+
+fn tokens(rows: Vec<Row<'_>>) -> NifResult<Vec<(Hash, Token)>> {
+    let token = |(name, hash, scopes, functions, expires_at): Row<'_>| {
+        let hash = Hash::try_from(hash.as_slice()).map_err(|_| rustler::Error::BadArg)?;
+        let scopes = scopes.0.iter().map(|name| scope(name)).collect::<NifResult<_>>()?;
+        Ok((hash, Token { name, scopes, functions, expires_at }))
+    };
+    rows.into_iter().map(token).collect()
+}
+
+fn scope(name: &str) -> NifResult<Scope> {
+    Scope::of(name).ok_or(rustler::Error::BadArg)
 }
 
 /// Certificates of the server and their key, and certificates for those of clients, each a file's contents.
@@ -148,6 +171,8 @@ fn http_config(map: Term<'_>, endpoints: Vec<Endpoint>, tls: Option<Identity>) -
         address: SocketAddr::new(address, decode::field::<Short>(map, atoms::port())?.0),
         tls,
         token: decode::field(map, atoms::token())?,
+        tokens: tokens(decode::field::<List<Row<'_>>>(map, atoms::tokens())?.0)?,
+        closed_calls: decode::field(map, atoms::closed_calls())?,
         hosts: decode::field::<List<String>>(map, atoms::hosts())?.0,
         proxies: decode::field::<List<String>>(map, atoms::proxies())?
             .0
@@ -182,6 +207,7 @@ fn endpoints(rows: Vec<Term<'_>>) -> NifResult<(Vec<Endpoint>, Vec<Atom>)> {
             method: decode::field(row, atoms::method())?,
             path: decode::field(row, atoms::path())?,
             guarded: decode::field(row, atoms::guarded())?,
+            scope: scope(&decode::field::<String>(row, atoms::scope())?)?,
             observes: decode::field(row, atoms::observes())?,
             query: decode::field(row, atoms::query())?,
             headers: decode::field::<List<String>>(row, atoms::headers())?.0,

@@ -184,6 +184,7 @@ rustler::atoms! {
     method,
     path,
     guarded,
+    scope,
     observes,
     headers,
     body,
@@ -191,6 +192,8 @@ rustler::atoms! {
     pieces,
     places,
     origin,
+    tokens,
+    closed_calls,
     // Bodies in pieces.
     tidepool_stream,
     tidepool_body,

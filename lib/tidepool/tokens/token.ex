@@ -1,0 +1,102 @@
+defmodule Tidepool.Tokens.Token do
+  @moduledoc """
+  What is known of a token: never its secret, whose SHA-256 it has.
+
+  One that was revoked is still known until it would have expired, so that no node that was away brings it back. Of two tokens
+  of a name the one that was made or revoked later counts; of the same moment, the one that is revoked.
+  """
+
+  alias Tidepool.Function.Spec
+
+  @scopes ["admin", "call", "deploy", "read"]
+  # What the node's own token is called, and what code is.
+  @reserved ["tidepool_token", "elixir"]
+  # Nodes whose clocks differ forget one after all of them take it for expired.
+  @forgotten_after_s 86_400
+  @max_at 0xFFFF_FFFF_FFFF
+
+  @enforce_keys [:name, :hash, :scopes, :functions, :expires_at, :made_at, :made_by, :at]
+  defstruct @enforce_keys ++ [revoked: false]
+
+  @typedoc """
+  `hash`: the SHA-256 of its secret, 32 bytes. `functions`: a name, or the beginning of some with `*` at its end. `expires_at`,
+  `made_at`: seconds since 1970. `made_by`: the name of the token that has made it. `at`: when it was made or revoked, in ms.
+  """
+  @type t :: %__MODULE__{
+          name: String.t(),
+          hash: <<_::256>>,
+          scopes: [String.t(), ...],
+          functions: String.t(),
+          expires_at: pos_integer,
+          made_at: non_neg_integer,
+          made_by: String.t(),
+          at: non_neg_integer,
+          revoked: boolean
+        }
+
+  @doc "All scopes."
+  @spec scopes :: [String.t()]
+  def scopes, do: @scopes
+
+  @doc "Can a token have this name?"
+  @spec name?(term) :: boolean
+  def name?(name) do
+    is_binary(name) and byte_size(name) <= 64 and name =~ ~r/\A[A-Za-z0-9_][A-Za-z0-9_.-]*\z/ and
+      String.downcase(name) not in @reserved
+  end
+
+  @doc "Can these be the scopes of one? They are names, in order."
+  @spec scopes?(term) :: boolean
+  def scopes?(scopes), do: is_list(scopes) and scopes != [] and scopes == Enum.filter(@scopes, &(&1 in scopes))
+
+  @doc """
+  Can these be the functions that one is for?
+
+      iex> Enum.map(["*", "shop-*", "shop", "", "*shop", "shop*cart", "a/*"], &Tidepool.Tokens.Token.functions?/1)
+      [true, true, true, false, false, false, false]
+  """
+  @spec functions?(term) :: boolean
+  def functions?("*"), do: true
+  def functions?(functions) when is_binary(functions), do: functions |> String.replace_suffix("*", "") |> Spec.name?()
+  def functions?(_other), do: false
+
+  @doc """
+  Is a token for a function, by what it is for?
+
+      iex> Enum.map(["shop-cart", "shop", "myshop-cart"], &Tidepool.Tokens.Token.covers?("shop-*", &1))
+      [true, false, false]
+  """
+  @spec covers?(functions :: String.t(), name :: String.t()) :: boolean
+  def covers?(functions, name) do
+    case String.split_at(functions, -1) do
+      {beginning, "*"} -> String.starts_with?(name, beginning)
+      _whole -> functions == name
+    end
+  end
+
+  @doc "Can this be a token? What comes from elsewhere is asked this before it is kept."
+  @spec valid?(term) :: boolean
+  def valid?(%__MODULE__{} = token) do
+    name?(token.name) and is_binary(token.hash) and byte_size(token.hash) == 32 and scopes?(token.scopes) and
+      functions?(token.functions) and is_binary(token.made_by) and byte_size(token.made_by) <= 64 and
+      String.valid?(token.made_by) and is_boolean(token.revoked) and
+      Enum.all?([token.expires_at, token.made_at, token.at], &(is_integer(&1) and &1 in 0..@max_at))
+  end
+
+  def valid?(_other), do: false
+
+  @doc "Is it good at this moment, in seconds since 1970?"
+  @spec live?(t, non_neg_integer) :: boolean
+  def live?(token, now), do: not token.revoked and now < token.expires_at
+
+  @doc "Need nobody know of it any more?"
+  @spec over?(t, non_neg_integer) :: boolean
+  def over?(token, now), do: token.expires_at + @forgotten_after_s < now
+
+  @doc "Does the first one count, of two of a name?"
+  @spec later?(t, t | nil) :: boolean
+  def later?(_token, nil), do: true
+  def later?(token, known), do: order(token) > order(known)
+
+  defp order(token), do: {token.at, token.revoked, token.hash, token.expires_at, token.functions, token.scopes}
+end

@@ -1,0 +1,126 @@
+//! Tokens that the backend has made: what each may be used for, and until when. They are found by the SHA-256 of their secrets, which
+//! nobody here knows.
+
+use crate::backend::token::{Hash, Scope, Token};
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// No secret is longer.
+const SECRET_BYTES: usize = 256;
+
+/// What a request is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subject<'a> {
+    /// A function, by its decoded name.
+    Function(&'a str),
+    /// The server, or many functions: for tokens of all functions.
+    Server,
+    /// A function that the request's body names: for the backend to look at.
+    InBody,
+}
+
+impl Token {
+    pub(crate) fn may(&self, scope: Scope) -> bool {
+        self.scopes.iter().any(|own| *own == scope || *own == Scope::Admin)
+    }
+
+    pub(crate) fn covers(&self, subject: Subject<'_>) -> bool {
+        match (self.functions.strip_suffix('*'), subject) {
+            (Some(""), _) | (_, Subject::InBody) => true,
+            (_, Subject::Server) => false,
+            (Some(beginning), Subject::Function(name)) => name.starts_with(beginning),
+            (None, Subject::Function(name)) => self.functions == name,
+        }
+    }
+}
+
+/// All that there are.
+#[derive(Debug, Default)]
+pub(crate) struct Tokens(RwLock<Arc<HashMap<Hash, Arc<Token>>>>);
+
+impl Tokens {
+    pub(crate) fn new(tokens: Vec<(Hash, Token)>) -> Self {
+        let all = Self::default();
+        all.replace(tokens);
+        all
+    }
+
+    /// From now on there are these, and no others.
+    pub(crate) fn replace(&self, tokens: Vec<(Hash, Token)>) {
+        let table = tokens.into_iter().map(|(hash, token)| (hash, Arc::new(token))).collect();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
+    }
+
+    /// The token with this secret, unless it has expired. How long it takes tells of the secret's hash at most, which nobody can
+    /// choose.
+    pub(crate) fn find(&self, secret: &[u8]) -> Option<Arc<Token>> {
+        let table = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
+        if table.is_empty() || secret.len() > SECRET_BYTES {
+            return None;
+        }
+        let hash: Hash = Sha256::digest(secret).into();
+        table.get(&hash).filter(|token| now() < token.expires_at).map(Arc::clone)
+    }
+}
+
+/// A clock before 1970 is wrong: then no token is good.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn token(functions: &str) -> Token {
+        Token { name: "ci".into(), scopes: vec![Scope::Deploy], functions: functions.into(), expires_at: u64::MAX }
+    }
+
+    #[test]
+    fn a_pattern_covers_what_begins_like_it_and_nothing_that_only_looks_so() {
+        for (functions, name, covered) in [
+            ("shop-*", "shop-cart", true),
+            ("shop-*", "shop-", true),
+            ("shop-*", "shop", false),
+            ("shop-*", "SHOP-cart", false),
+            ("shop-*", "my-shop-cart", false),
+            ("shop.*", "shop-cart", false),
+            ("shop", "shop", true),
+            ("shop", "shop-cart", false),
+            ("shop*", "shop-cart", true),
+            ("*", "anything", true),
+        ] {
+            assert_eq!(token(functions).covers(Subject::Function(name)), covered, "{functions} {name}");
+        }
+        assert!(token("*").covers(Subject::Server));
+        assert!(!token("shop-*").covers(Subject::Server));
+        assert!(!token("shop").covers(Subject::Server));
+    }
+
+    #[test]
+    fn a_token_has_its_scopes_and_an_admin_all() {
+        let admin = Token { scopes: vec![Scope::Admin], ..token("*") };
+        for scope in [Scope::Read, Scope::Call, Scope::Deploy, Scope::Admin] {
+            assert!(admin.may(scope));
+            assert_eq!(token("*").may(scope), scope == Scope::Deploy);
+            assert_eq!(Scope::of(scope.name()), Some(scope));
+        }
+        assert_eq!(Scope::of("root"), None);
+    }
+
+    #[test]
+    fn a_token_is_found_by_its_secret_until_it_expires_or_is_replaced() {
+        let hash = |secret: &str| Sha256::digest(secret).into();
+        let old = Token { expires_at: now() - 1, ..token("*") };
+        let tokens = Tokens::new(vec![(hash("s3cret"), token("*")), (hash("old"), old)]);
+        assert_eq!(tokens.find(b"s3cret").as_deref(), Some(&token("*")));
+        for wrong in ["old", "s3cre", "s3crets", "", &"x".repeat(10_000)] {
+            assert_eq!(tokens.find(wrong.as_bytes()), None);
+        }
+        tokens.replace(Vec::new());
+        assert_eq!(tokens.find(b"s3cret"), None);
+    }
+}

@@ -1,0 +1,187 @@
+defmodule TidepoolWeb.TokensTest do
+  # Tokens beside the node's own, over HTTP: what each may do, who makes them, and how they end.
+  use Tidepool.Case, async: true
+
+  import Tidepool.TestCluster, only: [start!: 2, part: 2, heal: 2]
+
+  alias Tidepool.{Cluster, FaultVersion, Peer}
+  alias Tidepool.Tokens.Token
+
+  @own "s3cret-token"
+
+  defp bearer(secret), do: ["-H", "authorization: Bearer #{secret}"]
+  defp ask(peer, method, path, secret), do: curl_url(Peer.url(peer, path), ["-X", method | bearer(secret)])
+
+  defp status(peer, method, path, secret), do: peer |> ask(method, path, secret) |> elem(0)
+
+  defp make(peer, options, secret \\ @own),
+    do: curl_url(Peer.url(peer, "/tokens"), ["--data-binary", Tidepool.Native.json_encode(options) | bearer(secret)])
+
+  defp make!(peer, name, scopes, functions \\ "*") do
+    assert {201, headers, made} = make(peer, %{name: name, scopes: scopes, functions: functions})
+    assert %{"name" => ^name, "made_by" => "TIDEPOOL_TOKEN", "secret" => "tidepool_" <> _random} = made
+    assert headers["cache-control"] == "no-store"
+    made["secret"]
+  end
+
+  defp deploy(peer, name, secret, version \\ 1),
+    do: curl_deploy_url(Peer.url(peer, "/deploy"), FaultVersion.module(version), [name: name], bearer(secret))
+
+  test "a token for some functions deploys those, gets 403 elsewhere, and once revoked 401 on every node" do
+    [a, b] = nodes = start!(2, server: true, token: @own)
+    for node <- nodes, do: eventually(fn -> length(Peer.call(node, Cluster.Links, :linked, [])) == 1 end, 30_000)
+    secret = make!(a, "ci", ["deploy"], "shop-*")
+
+    for node <- nodes do
+      eventually(fn -> match?({status, _, _} when status in [200, 201], deploy(node, "shop-cart", secret)) end)
+      assert {403, _headers, %{"error" => error}} = deploy(node, "other", secret)
+      assert %{"reason" => "forbidden", "token" => "ci", "scope" => "deploy", "function" => "other"} = error
+
+      # What is a name on the way and none in the end, or the other way round.
+      for path <- ["other", "Shop-cart", "shop", "xshop-cart", "x%2Fshop-cart", "%00shop-cart", "..%2Fshop-cart"],
+          do: assert(status(node, "DELETE", "/functions/#{path}", secret) == 403, path)
+
+      assert status(node, "DELETE", "/functions/%73hop-nowhere", secret) == 404
+      assert status(node, "POST", "/functions/other/rollback", secret) == 403
+      assert status(node, "GET", "/functions/shop-cart/wasm", secret) == 403
+      assert status(node, "DELETE", "/cluster/nodes/shop-cart", secret) == 403
+      assert status(node, "DELETE", "/processes/1.1", secret) == 403
+
+      for {method, path} <- [{"GET", "/tokens"}, {"DELETE", "/tokens/ci"}],
+          do: assert(status(node, method, path, secret) == 403)
+
+      assert {403, _headers, _error} = make(node, %{name: "more", scopes: ["admin"]}, secret)
+      # Which of two a proxy has looked at is not known.
+      twice = ["-X", "DELETE"] ++ bearer(secret) ++ bearer(@own)
+      assert {401, _headers, _error} = curl_url(Peer.url(node, "/functions/other"), twice)
+    end
+
+    assert {201, _headers, _function} = deploy(b, "shop-cart", secret, 2)
+    assert status(a, "POST", "/functions/shop-cart/rollback", secret) in [201, 200]
+    assert status(b, "DELETE", "/tokens/ci", @own) == 200
+    for node <- nodes, do: eventually(fn -> status(node, "DELETE", "/functions/shop-cart", secret) == 401 end)
+    assert {404, _headers, %{"error" => %{"reason" => "unknown_token"}}} = ask(a, "DELETE", "/tokens/ci", @own)
+
+    # A node that is parted goes on with what it knew until it is back, and a restart brings nothing back.
+    secret = make!(a, "ci", ["call", "deploy"])
+    eventually(fn -> status(b, "DELETE", "/functions/nowhere", secret) == 404 end)
+    part([a], [b])
+    assert status(a, "DELETE", "/tokens/ci", @own) == 200
+    assert status(a, "DELETE", "/functions/nowhere", secret) == 401
+    assert status(b, "DELETE", "/functions/nowhere", secret) == 404
+    heal([a], [b])
+    eventually(fn -> status(b, "DELETE", "/functions/nowhere", secret) == 401 end, 60_000)
+    :ok = Peer.stop_application(b)
+    {:ok, _started} = Peer.start_application(b)
+    assert status(b, "DELETE", "/functions/nowhere", secret) == 401
+  end
+
+  test "tokens are made by admins of all functions alone, for no longer than themselves, and survive a restart" do
+    node = Peer.start!(server: true, token: @own)
+    admin = make!(node, "root", ["admin"])
+    shops = make!(node, "shops", ["admin"], "shop-*")
+    deployer = make!(node, "deployer", ["deploy", "call", "read"])
+
+    for secret <- [shops, deployer],
+        do: assert({403, _headers, _error} = make(node, %{name: "more", scopes: ["read"]}, secret))
+
+    year = 31_536_000
+    for_longer = %{name: "longer", scopes: ["admin"], expires_in: 2 * year}
+    assert {403, _headers, %{"error" => %{"reason" => "forbidden"}}} = make(node, for_longer, admin)
+    assert {201, _headers, %{"made_by" => "root"}} = make(node, %{name: "child", scopes: ["admin"]}, admin)
+    assert {409, _headers, %{"error" => %{"reason" => "token_exists"}}} = make(node, %{name: "child", scopes: ["read"]})
+
+    for wrong <- [
+          %{name: "TIDEPOOL_TOKEN", scopes: ["read"]},
+          %{name: "elixir", scopes: ["read"]},
+          %{name: "a/b", scopes: ["read"]},
+          %{name: "", scopes: ["read"]},
+          %{name: "wrong", scopes: []},
+          %{name: "wrong", scopes: ["root"]},
+          %{name: "wrong", scopes: "admin"},
+          %{name: "wrong", scopes: ["read"], functions: "*shop"},
+          %{name: "wrong", scopes: ["read"], functions: ""},
+          %{name: "wrong", scopes: ["read"], expires_in: 0},
+          %{name: "wrong", scopes: ["read"], expires_in: -1},
+          %{name: "wrong", scopes: ["read"], expires: 1},
+          %{scopes: ["read"]},
+          []
+        ],
+        do: assert({400, _headers, _error} = make(node, wrong), inspect(wrong))
+
+    assert {200, _headers, %{"tokens" => tokens}} = ask(node, "GET", "/tokens", admin)
+    assert Enum.map(tokens, & &1["name"]) == ["child", "deployer", "root", "shops"]
+    refute Enum.any?(tokens, &(is_map_key(&1, "secret") or is_map_key(&1, "hash")))
+
+    {201, _headers, %{"secret" => brief}} = make(node, %{name: "brief", scopes: ["deploy"], expires_in: 1})
+    eventually(fn -> status(node, "DELETE", "/functions/x", brief) == 401 end, 10_000)
+
+    :ok = Peer.stop_application(node)
+    {:ok, _started} = Peer.start_application(node)
+    assert status(node, "DELETE", "/functions/nowhere", deployer) == 404
+    assert status(node, "GET", "/tokens", deployer) == 403
+  end
+
+  test "closed calls take a token for calls, of that function" do
+    node = Peer.start!(server: true, token: @own, calls: :token)
+    assert {201, _headers, _function} = deploy(node, "shop-cart", @own)
+    caller = make!(node, "caller", ["call"], "shop-*")
+    deployer = make!(node, "deployer", ["deploy"])
+
+    for method <- ["GET", "POST"] do
+      for path <- ["/call/shop-cart", "/call/shop-cart/any"] do
+        assert status(node, method, path, caller) == 200
+        assert status(node, method, path, @own) == 200
+        assert status(node, method, path, deployer) == 403
+        assert {401, _headers, _error} = curl_url(Peer.url(node, path), ["-X", method])
+      end
+
+      assert status(node, method, "/call/other", caller) == 403
+    end
+
+    assert status(node, "DELETE", "/tokens/caller", @own) == 200
+    assert status(node, "GET", "/call/shop-cart", caller) == 401
+  end
+
+  test "on a node without a token of its own there are no others" do
+    node = Peer.start!(server: true)
+    assert {409, _headers, %{"error" => %{"reason" => "no_token"}}} = make(node, %{name: "ci", scopes: ["read"]})
+  end
+
+  test "of two tokens of a name the later one counts everywhere, and what was revoked at the same moment is" do
+    token = %Token{
+      name: "ci",
+      hash: :crypto.hash(:sha256, "x"),
+      scopes: ["read"],
+      functions: "*",
+      expires_at: 9_999_999_999,
+      made_at: 1,
+      made_by: "TIDEPOOL_TOKEN",
+      at: 5
+    }
+
+    tokens = [token, %{token | revoked: true}, %{token | at: 6}, %{token | hash: :crypto.hash(:sha256, "y")}]
+    assert Enum.all?(tokens, &Token.valid?/1)
+    refute Token.later?(token, token)
+    assert Token.later?(%{token | revoked: true}, token)
+    for one <- tokens, other <- tokens, one != other, do: assert(Token.later?(one, other) != Token.later?(other, one))
+
+    for {key, wrong} <- [name: "a/b", hash: "x", scopes: ["root"], functions: "*x", expires_at: -1, at: nil, revoked: 1],
+        do: refute(Token.valid?(Map.put(token, key, wrong)), "#{key}")
+
+    refute Token.valid?(Map.from_struct(token))
+  end
+
+  test "a file of tokens that was damaged is set aside, and tokens are refused rather than guessed" do
+    node = Peer.start!(server: true, token: @own)
+    secret = make!(node, "ci", ["deploy"])
+    :ok = Peer.stop_application(node)
+    path = Path.join(Peer.folder(node), "tokens")
+    <<before::binary-size(20), byte, rest::binary>> = File.read!(path)
+    File.write!(path, <<before::binary, Bitwise.bxor(byte, 1), rest::binary>>)
+    {:ok, _started} = Peer.start_application(node)
+    assert status(node, "DELETE", "/functions/nowhere", secret) == 401
+    assert status(node, "DELETE", "/functions/nowhere", @own) == 404
+    assert File.exists?(path <> ".damaged")
+  end
+end
