@@ -93,6 +93,42 @@ defmodule Tidepool.ActorValuesTest do
     assert length(values(class, "alice")) == String.to_integer(sum)
   end
 
+  test "are what a table has, whatever is done to them in whatever order", %{class: class} do
+    :rand.seed(:exsss, ExUnit.configuration()[:seed])
+
+    Enum.reduce(1..300, %{}, fn _call, table ->
+      # Few keys, and more than are known without the store.
+      keys = for _key <- 1..:rand.uniform(8), do: key(:rand.uniform(Enum.random([3, 100])))
+
+      {script, changed} =
+        Enum.map_reduce(keys, table, fn key, table ->
+          value = String.duplicate("v", Enum.random([0, 3, 1_024, 1_025])) <> "#{:rand.uniform(9)}"
+
+          case :rand.uniform(3) do
+            1 -> {put(key, value), Map.put(table, key, value)}
+            2 -> {delete(key), Map.delete(table, key)}
+            3 -> {get(key), table}
+          end
+        end)
+
+      {ending, after_it} =
+        Enum.random([{"add", changed}, {"add", changed}, {"add_and_fail", changed}, {"add_and_trap", table}])
+
+      host(class, "alice", [script, then_do(ending, "1")])
+      if :rand.uniform(20) == 1, do: :ok = Actor.stop(class, "alice")
+
+      wanted = Enum.random(keys)
+      expected = if value = after_it[wanted], do: <<1, value::binary>>, else: ""
+      assert {:ok, expected} == host(class, "alice", [get(wanted)])
+      after_it
+    end)
+    |> then(fn table ->
+      assert Map.new(values(class, "alice")) == table
+      held = for {key, value} <- table, reduce: 0, do: (sum -> sum + byte_size(key) + byte_size(value))
+      assert {:ok, %{value_bytes: ^held}} = Actor.info(class, "alice")
+    end)
+  end
+
   test "of a call that was to be the first, and traps, leave no actor", %{class: class} do
     {:error, %Error{}} = host(class, "alice", [put("a", "1"), then_do("add_and_trap", "1")])
     assert [] = values(class, "alice")

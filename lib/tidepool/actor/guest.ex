@@ -45,7 +45,7 @@ defmodule Tidepool.Actor.Guest do
   end
 
   defp kv("get", key, turn) do
-    with {:ok, value} <- Values.get(turn, key), do: {:ok, if(value, do: <<1, value::binary>>, else: ""), turn}
+    with {:ok, value, turn} <- Values.get(turn, key), do: {:ok, if(value, do: <<1, value::binary>>, else: ""), turn}
   end
 
   defp kv("put", <<size::little-16, key::binary-size(size), value::binary>>, turn) do

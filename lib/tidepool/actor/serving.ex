@@ -143,6 +143,11 @@ defmodule Tidepool.Actor.Serving do
   # An alarm that was called is to be called again. When that can't be written the old one stays, and so it is.
   defp failed(outcome, nil, state), do: {{:now, outcome}, state}
 
+  # Nothing was tried. Who has rung waits.
+  defp failed({:error, %Error{reason: reason}} = outcome, _alarm, state)
+       when reason in [:overloaded, :unavailable, :internal, :no_store],
+       do: {{:now, outcome}, state}
+
   defp failed(outcome, alarm, state) do
     with {:ok, state} <- Waking.known(State.settled(state), false),
          state = %{state | record: %{state.record | alarm: again(alarm, outcome, state)}},
@@ -180,7 +185,7 @@ defmodule Tidepool.Actor.Serving do
   defp over?(step), do: elem(step, 0) in [:ok, :error]
 
   defp seen(state, nil), do: state
-  defp seen(state, turn), do: %{state | seen: state.seen + turn.seen_bytes}
+  defp seen(state, turn), do: %{state | seen: state.seen + turn.seen_bytes, known: Turn.known(turn, state.known, false)}
 
   defp reply({:ok, reply}), do: reply
   defp reply({:error, _error}), do: ""
@@ -191,6 +196,7 @@ defmodule Tidepool.Actor.Serving do
   defp keep({_tag, reply} = outcome, %{request_id: id} = call, turn, state) do
     {record, answers} = Record.answered(state.record, id, if(is_binary(reply), do: reply, else: ""))
     {record, changes} = Turn.kept(turn, record)
+    state = %{state | known: Turn.known(turn, state.known, true)}
     values = answers ++ changes
     alarm = alarm(outcome, call.alarm, turn, state)
 

@@ -26,6 +26,8 @@ defmodule Tidepool.Actor.State do
     :record,
     seq: 0,
     image_bytes: 0,
+    # Some of its values: `Tidepool.Actor.Guest.Turn`.
+    known: %{},
     # The alarm that is written, or about to be, and `{id, due}` of a write that has set another.
     alarm: nil,
     rings: nil,
@@ -57,7 +59,7 @@ defmodule Tidepool.Actor.State do
 
   @doc "What is in memory is not what is to go on: the instance is dropped."
   @spec forget(t) :: t
-  def forget(state), do: %{state | owned: nil, record: nil}
+  def forget(state), do: %{state | owned: nil, record: nil, known: %{}}
 
   @doc "Notes bytes that are beside the process's heap."
   @spec saw(t, binary) :: t

@@ -63,7 +63,7 @@ defmodule Tidepool.Actor.Versions do
     with {:ok, records} <- Store.records(),
          :ok <- Store.commit(records, state.class, state.name, {:delete, State.epoch(), state.seq}) do
       record = %Record{sha256: record.sha256, version: record.version, created_at: System.system_time(:millisecond)}
-      switched(%{state | seq: 0, alarm: nil}, record, owned, [])
+      switched(%{state | seq: 0, alarm: nil, known: %{}}, record, owned, [])
     else
       {:error, error} -> {:error, error, State.forget(state)}
       {:error, kind, message} -> {:error, Store.error(kind, message, state.class), State.forget(state)}
@@ -84,6 +84,7 @@ defmodule Tidepool.Actor.Versions do
     case handed_over do
       {:ok, _reply} ->
         {record, values} = Turn.kept(turn, record)
+        state = %{state | known: Turn.known(turn, state.known, true)}
         switched(state, %{record | alarm: Turn.alarm(turn)}, owned, values)
 
       {:error, error} ->

@@ -10,8 +10,15 @@ defmodule Tidepool.Actor.Guest.Turn do
   alias Tidepool.Actor.{Alarm, Record, State}
   alias Tidepool.Host.Call
 
+  # Values that are known without the store, and the longest.
+  @known 64
+  @known_bytes 1_024
+
   @enforce_keys [:class, :name, :depth, :stored?, :most_bytes, :value_bytes, :alarm, :rung?]
-  defstruct @enforce_keys ++ [changes: %{}, change_bytes: 0, seen_bytes: 0]
+  defstruct @enforce_keys ++ [changes: %{}, change_bytes: 0, seen_bytes: 0, known: %{}]
+
+  @typedoc "Some of the values that are on disk, and keys that have none: `nil`."
+  @type known :: %{(key :: binary) => value :: binary | nil}
 
   @typedoc """
   `stored?` says whether there is anything on disk; `value_bytes` is what its values are with these changes, and `most_bytes` what they
@@ -29,7 +36,8 @@ defmodule Tidepool.Actor.Guest.Turn do
           rung?: boolean,
           changes: %{(key :: binary) => value :: binary | nil},
           change_bytes: non_neg_integer,
-          seen_bytes: non_neg_integer
+          seen_bytes: non_neg_integer,
+          known: known
         }
 
   @doc "Begins that of a call, when all before it is on disk."
@@ -42,6 +50,7 @@ defmodule Tidepool.Actor.Guest.Turn do
       stored?: state.seq > 0,
       most_bytes: state.options.values,
       value_bytes: state.record.value_bytes,
+      known: state.known,
       alarm: if(rung == nil, do: state.record.alarm),
       rung?: rung != nil
     }
@@ -67,6 +76,25 @@ defmodule Tidepool.Actor.Guest.Turn do
   def put(%__MODULE__{} = turn, seen_bytes) do
     Process.put(__MODULE__, %{turn | seen_bytes: turn.seen_bytes + seen_bytes})
     :ok
+  end
+
+  @doc "Notes what the store has."
+  @spec knows(t, key :: binary, value :: binary | nil) :: t
+  def knows(turn, key, value) do
+    if map_size(turn.known) < @known and byte_size(value || "") <= @known_bytes,
+      do: %{turn | known: Map.put(turn.known, :binary.copy(key), value && :binary.copy(value))},
+      else: turn
+  end
+
+  @doc "What is known of the values after it: of those that it has changed only when that is `kept?`."
+  @spec known(t | nil, known, kept? :: boolean) :: known
+  def known(nil, known, _kept?), do: known
+  def known(turn, _known, false), do: if(map_size(turn.known) < @known, do: turn.known, else: %{})
+
+  def known(turn, _known, true) do
+    known = Map.drop(turn.known, Map.keys(turn.changes))
+    small = Map.filter(turn.changes, fn {_key, value} -> byte_size(value || "") <= @known_bytes end)
+    if map_size(known) + map_size(small) < @known, do: Map.merge(known, small), else: %{}
   end
 
   @doc "The alarm after it, when nothing has rung."

@@ -24,9 +24,12 @@ defmodule Tidepool.Actor.Guest.Values do
   @type refusal :: {:error, String.t()}
 
   @doc "A value; `nil` when there is none. Raises `Tidepool.Error` when it can't be read."
-  @spec get(Turn.t(), key :: binary) :: {:ok, binary | nil} | refusal
+  @spec get(Turn.t(), key :: binary) :: {:ok, binary | nil, Turn.t()} | refusal
   def get(turn, key) do
-    with :ok <- key(key), do: {:ok, value(turn, key)}
+    with :ok <- key(key) do
+      {value, turn} = value(turn, key)
+      {:ok, value, turn}
+    end
   end
 
   @doc "Sets a value."
@@ -43,7 +46,10 @@ defmodule Tidepool.Actor.Guest.Values do
   @spec delete(Turn.t(), key :: binary) :: {:ok, Turn.t()} | refusal
   def delete(turn, key) do
     with :ok <- key(key) do
-      if value(turn, key) == nil, do: {:ok, turn}, else: change(turn, key, nil)
+      case value(turn, key) do
+        {nil, turn} -> {:ok, turn}
+        {_value, turn} -> change(turn, key, nil)
+      end
     end
   end
 
@@ -73,7 +79,8 @@ defmodule Tidepool.Actor.Guest.Values do
   end
 
   defp change(turn, key, value) do
-    held = turn.value_bytes - bytes(key, value(turn, key)) + bytes(key, value)
+    {before, turn} = value(turn, key)
+    held = turn.value_bytes - bytes(key, before) + bytes(key, value)
     changed = turn.change_bytes - counted(turn.changes, key) + counted(key, value)
 
     cond do
@@ -97,11 +104,15 @@ defmodule Tidepool.Actor.Guest.Values do
   defp counted(changes, _key) when is_map(changes), do: 0
   defp counted(key, value), do: byte_size(key) + byte_size(value || "") + @change_bytes
 
-  defp value(%{changes: changes}, key) when is_map_key(changes, key), do: changes[key]
-  defp value(%{stored?: false}, _key), do: nil
+  # And what is known after it was looked for.
+  defp value(%{changes: changes} = turn, key) when is_map_key(changes, key), do: {changes[key], turn}
+  defp value(%{known: known} = turn, key) when is_map_key(known, key), do: {known[key], turn}
+  defp value(%{stored?: false} = turn, _key), do: {nil, turn}
 
-  defp value(turn, key),
-    do: read(turn.class, &Native.record_value(&1, turn.class, turn.name, Record.value_key(key)))
+  defp value(turn, key) do
+    value = read(turn.class, &Native.record_value(&1, turn.class, turn.name, Record.value_key(key)))
+    {value, Turn.knows(turn, key, value)}
+  end
 
   # Pages of the store, each with the changes up to its end.
   defp pages(turn, prefix, after_key, changed, listed) do
