@@ -59,7 +59,10 @@ function App() {
   // Whoever reads the page aloud, or goes by keys, is where the new part begins.
   const shown = useRef(false);
   useEffect(() => {
-    if (shown.current) main.current.focus();
+    if (shown.current) {
+      main.current.focus({ preventScroll: true });
+      scrollTo(0, 0);
+    }
     shown.current = true;
   }, [name, rest.join("/")]);
   const closed = session?.token && !session.signed_in;

@@ -128,7 +128,7 @@ KINDS = {
 }
 
 # What takes many minutes is named, and left.
-LEFT = {"ship": "bin/test ship"}
+LEFT = {"ship": "bin/test ship", "browser": "bin/test browser"}
 
 
 def commands(asked):

@@ -27,7 +27,7 @@ export function Cluster({ closed }) {
     <${Table} label="Nodes" head=${["Node", "Links to", "Catalog", "Pending", "Clock ahead by"]} empty="There are none."
       rows=${data.nodes.map((node) => ({ key: node.name, cells: [node.name, node.links.join(", ") || "–", node.catalog, count(node.functions_pending), node.skew_ms == null ? "–" : `${count(node.skew_ms)} ms`] }))} />
     <h2>Lost</h2>
-    <${Table} label="Lost nodes" head=${["Node", ""]} empty="None."
+    <${Table} label="Lost nodes" head=${["Node", "Action"]} empty="None."
       rows=${data.lost.map((node) => ({ key: text(node), cells: [text(node), !closed && html`<button class="danger" disabled=${busy} aria-label=${`Forget ${text(node)}`} onClick=${() => act(text(node))}>Forget</button>`] }))} />
     <h2>Functions that some nodes can't serve yet</h2>
     <${Table} label="Pending functions" head=${["Function", "Version", "Ready on", "Pending on"]} empty="None."

@@ -5,10 +5,11 @@ import { useLive } from "../live.mjs";
 import { Chart, Figures, Notice, Table, Typed, useAction } from "../parts.mjs";
 import { bytes, count, micros, rate, share, time, visible } from "../format.mjs";
 import { Call } from "./call.mjs";
+import { Versions } from "./versions.mjs";
 
 export function Function({ rest: [name], closed }) {
   const { data: figures, refusal } = useLive(`figures/${path(name)}`);
-  const { data: of, refusal: unknown } = useLive(`functions/${path(name)}`, 10_000);
+  const { data: of, refusal: unknown, reload } = useLive(`functions/${path(name)}`, 10_000);
   if (unknown?.status === 404) return html`<h1>${name}</h1><p>No function of that name is deployed.</p>`;
   if (!of) return html`<h1>${name}</h1><${Notice} refusal=${unknown} />`;
   return html`<h1>${name}</h1>
@@ -23,6 +24,7 @@ export function Function({ rest: [name], closed }) {
         ${figures?.reasons && html`<${Reasons} reasons=${figures.reasons} />`}
       </section>
     </div>
+    <${Versions} name=${name} newest=${figures?.version ?? of.version} closed=${closed} changed=${reload} />
     <${About} of=${of} />
     ${closed
       ? html`<p class="faint"><a href="#/sign-in">Sign in</a> to download or remove it.</p>`

@@ -47,13 +47,13 @@ export function Functions() {
     </div>
     ${data && all.length === 0
       ? html`<p>Nothing is deployed yet: <a href="#/deploy">deploy a module</a>.</p>`
-      : html`<${Rows} shown=${shown} by=${by} down=${down} sort=${sort} />`}
+      : html`<${Rows} shown=${shown} filter=${filter} by=${by} down=${down} sort=${sort} />`}
     <p class="faint">Calls are counted since the node started, calls/s over 10 s, errors and latencies over the last minute.
       Latencies are estimated within buckets whose bounds are up to 2.5 times apart.</p>`;
 }
 
 // Only rows that can be seen are made, however many there are.
-function Rows({ shown, by, down, sort }) {
+function Rows({ shown, filter, by, down, sort }) {
   const place = useRef(null);
   const [view, setView] = useState([0, 60]);
   const look = () => {
@@ -69,6 +69,11 @@ function Rows({ shown, by, down, sort }) {
     addEventListener("resize", look);
     return () => removeEventListener("resize", look);
   }, [shown.length]);
+  // What was asked for anew begins at its beginning.
+  useEffect(() => {
+    place.current.scrollTop = 0;
+    look();
+  }, [filter, by, down]);
   const from = Math.min(view[0], Math.max(shown.length - 1, 0));
   const seen = shown.slice(from, view[1]);
   const space = (rows) => rows > 0 && html`<tr class="space" aria-hidden="true"><td colspan=${columns.length} style=${{ height: `${rows * row}px` }}></td></tr>`;

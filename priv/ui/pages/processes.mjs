@@ -18,7 +18,7 @@ export function Processes({ closed }) {
     <div class="bar"><label for="of">Function</label><input id="of" type="search" value=${filter} onInput=${(event) => setFilter(event.target.value)} />
       <span role="status" class="faint">${data && `${count(shown.length)} shown${data.omitted ? `, ${count(data.omitted)} more are not listed` : ""}`}</span></div>
     ${data && html`<${Table} label="Processes" empty="No process of a guest runs on this node."
-      head=${["Process", "Function", "State", "In", "Messages", "Memory", "CPU time", "Links", ...(closed ? [] : [""])]}
+      head=${["Process", "Function", "State", "In", "Messages", "Memory", "CPU time", "Links", ...(closed ? [] : ["Action"])]}
       rows=${shown.map((each) => ({
         key: each.id,
         cells: [each.id, html`<a href=${`#/functions/${path(each.function)}`}>${each.function}</a>`, each.state,

@@ -1,0 +1,93 @@
+// What the tests of the page have in common: nodes, a browser, and pages that tell what went wrong in them.
+import assert from "node:assert/strict";
+import { execFileSync, spawn } from "node:child_process";
+import { mkdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+export const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
+export const guest = (name) => join(root, "guests/build", `${name}.wasm`);
+
+// For a machine that does something else as well.
+export const patience = 60_000;
+
+const shots = join(root, "_build/browser");
+const axe = readFileSync(join(root, "test/browser/node_modules/axe-core/axe.min.js"), "utf8");
+
+/** A node of its own: its address, codes for links, and its end. */
+export async function startNode(env = {}) {
+  const child = spawn("mix", ["run", "--no-start", "test/browser/node.exs"], {
+    cwd: root, env: { ...process.env, MIX_ENV: "test", ...env }, stdio: ["pipe", "pipe", "inherit"],
+  });
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const said = async (word) => {
+    for (;;) {
+      const { value, done } = await lines.next();
+      assert(!done, `the node ended before it said ${word}`);
+      if (value.startsWith(`${word} `)) return value.slice(word.length + 1);
+    }
+  };
+  const port = await said("listens");
+  return {
+    port,
+    url: `http://127.0.0.1:${port}`,
+    async code() {
+      child.stdin.write("code\n");
+      return said("code");
+    },
+    stop: () => new Promise((done) => child.once("exit", done).stdin.end()),
+  };
+}
+
+/** curl as a user runs it. */
+export const curl = (...given) => execFileSync("curl", ["-sS", "--max-time", "60", ...given], { encoding: "utf8" });
+
+/** Deploys a guest with curl. */
+export function deploy(node, wasm, fields = {}, ...more) {
+  const form = Object.entries(fields).flatMap(([name, text]) => ["-F", `${name}=${text}`]);
+  const answer = JSON.parse(curl("-F", `wasm=@${guest(wasm)}`, ...form, ...more, `${node.url}/deploy`));
+  assert.equal(answer.error, undefined);
+  return answer;
+}
+
+export const startBrowser = (more = []) => chromium.launch({
+  executablePath: execFileSync("sh", ["-c", "command -v chromium"], { encoding: "utf8" }).trim(),
+  args: [...(process.getuid() === 0 ? ["--no-sandbox"] : []), ...more],
+});
+
+/** A page in a context of its own, with all that went wrong in it: errors, and requests to anywhere else than the node. */
+export async function openPage(browser, node, options = {}) {
+  const context = await browser.newContext({ viewport: { width: 1000, height: 720 }, ...options });
+  context.setDefaultTimeout(patience);
+  const page = await context.newPage();
+  const wrong = [];
+  page.on("console", (message) => ["error", "warning"].includes(message.type()) && wrong.push(message.text()));
+  page.on("pageerror", (error) => wrong.push(String(error)));
+  page.on("request", (request) => /^(data|blob):/.test(request.url()) || new URL(request.url()).origin === node.url || wrong.push(request.url()));
+  return { page, context, wrong };
+}
+
+/** What axe finds wrong with the page as it is shown. */
+export async function violations(page) {
+  await page.evaluate(axe);
+  const found = await page.evaluate(() => globalThis.axe.run());
+  return found.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
+}
+
+export async function shot(page, name) {
+  mkdirSync(shots, { recursive: true });
+  await page.screenshot({ path: join(shots, `${name}.png`) });
+}
+
+/** Waits until a question has the answer; after `patience` it fails with the last one. */
+export async function eventually(ask, expected) {
+  const deadline = Date.now() + patience;
+  for (;;) {
+    const answer = await ask();
+    if (answer === expected) return;
+    if (Date.now() > deadline) assert.equal(answer, expected);
+    await new Promise((done) => setTimeout(done, 50));
+  }
+}

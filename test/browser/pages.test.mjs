@@ -1,0 +1,212 @@
+// The page on a node without a token: what is shown, and what can be done.
+import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { curl, deploy, eventually, guest, openPage, shot, startBrowser, startNode, violations } from "./browser.mjs";
+
+let node, browser;
+
+before(async () => {
+  [node, browser] = await Promise.all([startNode({ FUNCTIONS: "120" }), startBrowser()]);
+  deploy(node, "rust/hello_world", { name: "greeter", operation: "hello", description: "Says hello.", label: "team:docs" });
+  deploy(node, "wat/trap_unreachable", { name: "broken" });
+  deploy(node, "rust/ledger", { name: "ledger", actor: "true" });
+  deploy(node, "lunatic/chat", { name: "chat", net: "tcp:listen:127.0.0.1:*" });
+  for (const name of ["greeter", "many_0003", "many_0005"]) curl(`${node.url}/call/${name}?payload=[1-40]`, "-o", "/dev/null");
+  curl("--data-binary", "5", `${node.url}/actors/ledger/alice/add`);
+  curl("--data-binary", '{"args":["0"]}', `${node.url}/processes/chat`);
+});
+
+after(async () => {
+  await browser?.close();
+  await node?.stop();
+});
+
+// A page's address, what is to be seen on it when it is whole, and its name.
+const pages = [
+  ["#/functions", "text=of 124", "functions"],
+  ["#/functions/greeter", "text=Use of limits", "function"],
+  ["#/deploy", "label:has-text('wait_timeout')", "deploy"],
+  ["#/actors", "text=commit", "actors"],
+  ["#/actors/ledger", "a:has-text('alice')", "class"],
+  ["#/actors/ledger/alice", "dd:has-text('ledger')", "actor"],
+  ["#/processes", "h1", "processes"],
+  ["#/cluster", "text=Shares what is deployed", "cluster"],
+  ["#/node", "text=max_dense_memory", "node"],
+  ["#/sign-in", "label:has-text('Token')", "sign-in"],
+];
+
+for (const [scheme, size] of [["light", { width: 1000, height: 720 }], ["dark", { width: 360, height: 640 }]]) {
+  test(`every page is whole and accessible, and asks nobody else: ${scheme}, ${size.width} wide`, async () => {
+    curl("--data-binary", "Ada", `${node.url}/call/greeter`);
+    const { page, context, wrong } = await openPage(browser, node, { colorScheme: scheme, viewport: size });
+    await page.goto(`${node.url}/`);
+    await page.waitForURL(`${node.url}/ui/`);
+    for (const [hash, seen, name] of pages) {
+      await page.goto(`${node.url}/ui/${hash}`);
+      await page.waitForSelector(seen);
+      assert.deepEqual(await violations(page), [], name);
+      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert(overflow <= 0, `${name} is ${overflow} px too wide`);
+      if (scheme === "light") await shot(page, name);
+    }
+    assert.deepEqual(wrong, []);
+    await context.close();
+  });
+}
+
+const cell = (page, name, column) => page.locator(`tr:has(a:text-is("${name}")) td`).nth(column);
+
+test("100 calls by curl show as 100, and still do after a reload", async () => {
+  deploy(node, "rust/hello_world", { name: "counted", operation: "hello" });
+  const { page, context, wrong } = await openPage(browser, node);
+  await page.goto(`${node.url}/ui/`);
+  await page.fill("#filter", "counted");
+  await eventually(() => cell(page, "counted", 2).textContent(), "0");
+  curl(`${node.url}/call/counted?payload=[1-100]`, "-o", "/dev/null");
+  await eventually(() => cell(page, "counted", 2).textContent(), "100");
+  await page.reload();
+  await page.fill("#filter", "counted");
+  await eventually(() => cell(page, "counted", 2).textContent(), "100");
+  // The page of the function, by its own history.
+  await page.click('a:text-is("counted")');
+  await page.waitForSelector("svg.heat rect");
+  await page.waitForSelector(".chart canvas");
+  assert.deepEqual(wrong, []);
+  await context.close();
+});
+
+test("many functions scroll, and those out of sight are not made", async () => {
+  const { page, context } = await openPage(browser, node);
+  await page.goto(`${node.url}/ui/`);
+  await page.waitForSelector('a:text-is("many_0001")');
+  assert((await page.locator("tbody tr").count()) < 80);
+  await page.focus(".rows");
+  await page.keyboard.press("End");
+  await page.waitForSelector('a:text-is("many_0120")');
+  assert((await page.locator("tbody tr").count()) < 80);
+  await page.fill("#filter", "many_00");
+  await page.waitForSelector("text=99 of ");
+  await page.click('th button:has-text("Name")');
+  await page.waitForSelector('tbody tr:not(.space):first-child a:text-is("many_0099")');
+  await context.close();
+});
+
+const call = async (page, payload) => {
+  await page.fill('textarea[aria-label="Payload"]', payload);
+  await page.click('button:text-is("Call")');
+};
+
+test("a function is called from its page, and what it replies is text, whatever it is", async () => {
+  const { page, context, wrong } = await openPage(browser, node);
+  await page.goto(`${node.url}/ui/#/functions/greeter`);
+  await page.waitForSelector("#operation");
+  const markup = "<img src=nothing onerror=\"document.title='broken in'\"><script>document.title='broken in'</script>\u202e";
+  await call(page, markup);
+  await eventually(() => page.locator('[aria-label="Reply"]').textContent(), `Hello, ${markup.replace("\u202e", "\\u202e")}!`);
+  assert.equal(await page.locator("main img, main script").count(), 0);
+  assert.match(await page.title(), /^greeter/);
+  // The line of curl does the same.
+  const line = await page.locator('[aria-label="The call with curl"]').textContent();
+  assert.match(line, /^curl -sS --data-binary '<img/);
+  await page.check('input[name="kind"] >> nth=1');
+  await call(page, "41 64 6121");
+  await eventually(() => page.locator('[aria-label="Reply"]').textContent(), "Hello, Ada!!");
+  await call(page, "4");
+  await page.waitForSelector("text=write pairs of hexadecimal digits");
+  assert.deepEqual(wrong, []);
+  await context.close();
+});
+
+test("a trap of a call from the page shows its kind and its backtrace", async () => {
+  const { page, context } = await openPage(browser, node);
+  await page.goto(`${node.url}/ui/#/functions/broken`);
+  await page.waitForSelector("#operation");
+  await call(page, "");
+  await page.waitForSelector("text=trap: unreachable");
+  await eventually(() => page.locator('[aria-label="Backtrace"]').textContent().then((text) => text.includes("__guest_call")), true);
+  await context.close();
+});
+
+test("every option of the schema has a field, and a deploy with some of them is that", async () => {
+  const { page, context, wrong } = await openPage(browser, node);
+  await page.goto(`${node.url}/ui/#/deploy`);
+  await page.setInputFiles("#module", guest("rust/hello_world"));
+  const { form, query } = JSON.parse(curl(`${node.url}/deploy/options`));
+  await page.waitForSelector(`[name="${query.at(-1).name}"]`);
+  for (const option of [...form, ...query]) {
+    const own = `#${form.includes(option) ? "form" : "query"}-${option.name}`;
+    // What may be left out as a whole shows its members when it is not.
+    if (option.optional) await page.check(`fieldset:has(> legend:text-is("${option.name}")) > .choices input`);
+    const fields = option.kind === "members" ? option.members.map(({ name }) => `${own}-${name}`) : [own];
+    for (const field of fields) await page.waitForSelector(field);
+    if (option.optional) await page.uncheck(`fieldset:has(> legend:text-is("${option.name}")) > .choices input`);
+  }
+  await page.fill("#form-name", "by_page");
+  await page.fill("#form-operation", "hello");
+  await page.fill("#form-instances", "warm:3");
+  await page.fill("#form-limits-time", "700");
+  await page.fill("#form-label", "team:page\nbeta");
+  await page.click('button:text-is("Deploy")');
+  await page.waitForSelector("text=Deployed by_page, version 1.");
+  const deployed = JSON.parse(curl(`${node.url}/functions/by_page`));
+  assert.equal(deployed.instances, "warm:3");
+  assert.equal(deployed.limits.time, 700);
+  assert.deepEqual(deployed.labels, { team: "page", beta: "" });
+  assert.deepEqual(wrong, []);
+  await context.close();
+});
+
+test("a deploy that is refused says at which step, until that is dismissed", async () => {
+  const { page, context } = await openPage(browser, node);
+  await page.goto(`${node.url}/ui/#/deploy`);
+  const file = join(tmpdir(), `tidepool-ui-${process.pid}.wasm`);
+  writeFileSync(file, "no module");
+  await page.setInputFiles("#module", file);
+  await page.click('button:text-is("Deploy")');
+  await page.waitForSelector("text=not_wasm");
+  await page.waitForSelector("li:has-text('compile: refused')");
+  await page.click('button:text-is("Dismiss")');
+  await eventually(() => page.locator("text=not_wasm").count(), 0);
+  await context.close();
+});
+
+test("a bad deploy is rolled back by the button", async () => {
+  deploy(node, "rust/hello_world", { name: "rolled", operation: "hello" });
+  deploy(node, "wat/trap_unreachable", { name: "rolled" });
+  const { page, context, wrong } = await openPage(browser, node);
+  await page.goto(`${node.url}/ui/#/functions/rolled`);
+  await page.click('button[aria-label="Roll back to version 1"]');
+  await page.waitForSelector('td:has-text("3 newest")');
+  assert.equal(curl("--data-binary", "Ada", `${node.url}/call/rolled`), "Hello, Ada!");
+  assert.deepEqual(wrong, []);
+  await context.close();
+});
+
+test("with keys alone a function is found, opened and removed", async () => {
+  deploy(node, "rust/upper", { name: "unwanted" });
+  const { page, context } = await openPage(browser, node);
+  await page.goto(`${node.url}/ui/`);
+  await page.waitForSelector("#filter");
+  const press = async (key, until) => {
+    for (let pressed = 0; pressed < 60; pressed++) {
+      await page.keyboard.press(key);
+      if (await page.evaluate(until)) return;
+    }
+    assert.fail(`${key} does not lead to ${until}`);
+  };
+  await press("Tab", () => document.activeElement.id === "filter");
+  await page.keyboard.type("unwanted");
+  await page.waitForSelector("text=1 of ");
+  await press("Tab", () => document.activeElement.textContent === "unwanted");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("#typed");
+  await press("Tab", () => document.activeElement.id === "typed");
+  await page.keyboard.type("unwanted");
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/#\/functions$/);
+  assert.match(curl(`${node.url}/functions/unwanted`), /not_deployed/);
+  await context.close();
+});
