@@ -28,15 +28,23 @@ defmodule Tidepool.ActorAlarmsTest do
 
         receive do
           {:do, script} -> {:ok, IO.iodata_to_binary(script)}
-          {:fail, text} -> {:error, text}
         end
     end)
   end
 
-  defp asked(answer) do
-    assert_receive {:asked, pid, payload}, 10_000
+  # `look` is at an actor that waits for its answer.
+  defp asked(answer, look \\ fn -> :ok end) do
+    assert_receive {:asked, pid, payload}, 20_000
+    look.()
     send(pid, answer)
     payload
+  end
+
+  defp record(class, name) do
+    {:ok, records} = Store.records()
+    {:ok, {_epoch, _seq, due, head, _image}} = Store.read(records, class, name, class)
+    {:ok, record} = Actor.Record.read(head, class, name)
+    {due, record}
   end
 
   defp alarm(class, name) do
@@ -47,11 +55,12 @@ defmodule Tidepool.ActorAlarmsTest do
   test "an alarm is called once when it is due, with the time that it was set for, awake or asleep", %{class: class} do
     for sleep? <- [false, true] do
       name = "#{sleep?}"
-      assert {:ok, at} = host(class, name, [set("+150\nadd")])
+      assert {:ok, at} = host(class, name, [set("+100000\nadd")])
       assert {:ok, shown} = host(class, name, [ask("alarm", "get", "")])
       assert shown == at <> "\nadd"
-      if sleep?, do: :ok = Actor.stop(class, name)
       assert %{operation: "add", failed: false, tries: 0} = alarm(class, name)
+      assert {:ok, at} = host(class, name, [set("+100\nadd")])
+      if sleep?, do: :ok = Actor.stop(class, name)
       eventually(fn -> alarm(class, name) == nil end)
       assert Alarm.now() >= String.to_integer(at)
       assert {:ok, ^at} = Actor.call(class, name, "sum")
@@ -67,13 +76,13 @@ defmodule Tidepool.ActorAlarmsTest do
 
   test "there is one, the last that was set; one that is cleared is not called", %{class: class} do
     {:ok, _at} = host(class, "alice", [set("+100\nadd"), set("253402300799999\nadd")])
-    {:ok, _at} = host(class, "bob", [set("+100\nadd")])
+    {:ok, _at} = host(class, "bob", [set("+100000\nadd")])
     {:ok, ""} = host(class, "bob", [ask("alarm", "clear", "")])
+    assert {nil, %{alarm: nil}} = record(class, "bob")
     {:ok, _at} = host(class, "carol", [set("+200\nadd")])
     eventually(fn -> alarm(class, "carol") == nil end)
     assert %{at: 253_402_300_799_999} = alarm(class, "alice")
     assert {:ok, "0"} = Actor.call(class, "alice", "sum")
-    assert {:ok, "0"} = Actor.call(class, "bob", "sum")
   end
 
   test "what is no time, or no operation, is refused, and leaves the one before", %{class: class} do
@@ -124,24 +133,28 @@ defmodule Tidepool.ActorAlarmsTest do
     obey(class)
     {:ok, "5"} = host(class, "alice", [set("5\nobey")])
     asked({:do, [put("a", "1"), then_do("add_and_trap", "1")]})
-    eventually(fn -> match?(%{tries: 1, failed: false}, alarm(class, "alice")) end)
-    :ok = Actor.stop(class, "alice")
-    assert {:ok, %{last_error: %{reason: "trap"}, alarm: %{at: 5, tries: 1}}} = Actor.info(class, "alice")
-    assert asked({:do, [get("a"), then_do("add", "1")]}) == "5"
+
+    tried = fn ->
+      assert {_due, %{last_error: {"trap", _message, _at}, alarm: %{at: 5, tries: 1}}} = record(class, "alice")
+    end
+
+    assert asked({:do, [get("a"), then_do("add", "1")]}, tried) == "5"
     eventually(fn -> alarm(class, "alice") == nil end)
     assert {:ok, "1"} = Actor.call(class, "alice", "sum")
     assert {:ok, ""} = host(class, "alice", [get("a")])
+    :ok = Actor.stop(class, "alice")
+    assert {:ok, %{awake: false, last_error: %{reason: "trap"}}} = Actor.info(class, "alice")
   end
 
   test "one that the guest says has failed keeps what it did, and is called again", %{class: class} do
     obey(class)
     {:ok, "5"} = host(class, "alice", [set("5\nobey")])
-    asked({:do, [then_do("add_and_fail", "1")]})
-    eventually(fn -> match?(%{tries: 1}, alarm(class, "alice")) end)
-    assert {:ok, "1"} = Actor.call(class, "alice", "sum")
+    asked({:do, [put("a", "1"), then_do("add_and_fail", "1")]})
+    tried = fn -> assert {_due, %{value_bytes: 2, alarm: %{tries: 1}}} = record(class, "alice") end
     # What it sets itself is not that one any more.
-    asked({:do, [set("+100000\nadd"), then_do("add_and_fail", "1")]})
+    asked({:do, [set("+100000\nadd"), then_do("add_and_fail", "1")]}, tried)
     eventually(fn -> match?(%{tries: 0, operation: "add"}, alarm(class, "alice")) end)
+    assert {:ok, "2"} = Actor.call(class, "alice", "sum")
   end
 
   test "one that has failed for the last time is shown, and not called again", %{class: class} do

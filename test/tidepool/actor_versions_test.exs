@@ -145,11 +145,12 @@ defmodule Tidepool.ActorVersionsTest do
   test "an alarm that is due is called of the version that its actor goes over to" do
     class = class!(:migrate)
     {:ok, "1"} = Actor.call(class, "alice", "add", "1")
-    {:ok, at} = host(class, "alice", [ask("alarm", "set", "+300\nadd")])
+    {:ok, at} = host(class, "alice", [ask("alarm", "set", "+100000\nadd")])
     :ok = Actor.stop(class, "alice")
     version = deploy(class, module(2), versions: :migrate)
-    eventually(fn -> match?({:ok, %{alarm: nil}}, Actor.info(class, "alice")) end)
-    assert {:ok, %{version: ^version}} = Actor.info(class, "alice")
+    # As if it were due.
+    assert {:ok, ""} = Actor.ring(class, "alice", String.to_integer(at))
+    assert {:ok, %{version: ^version, alarm: nil}} = Actor.info(class, "alice")
     assert {:ok, "#{String.to_integer(at) + 1}"} == Actor.call(class, "alice", "sum")
   end
 
