@@ -17,7 +17,8 @@ defmodule TidepoolWeb.Router do
     Page,
     Processes,
     Session,
-    Tokens
+    Tokens,
+    Tool
   }
 
   @resources [
@@ -32,7 +33,8 @@ defmodule TidepoolWeb.Router do
     Node,
     Session,
     Page,
-    Tokens
+    Tokens,
+    Tool
   ]
 
   @options [scope: nil, guarded: false, observes: false, query: false, headers: [], body: :nothing, places: nil]

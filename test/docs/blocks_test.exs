@@ -4,7 +4,7 @@ defmodule Tidepool.Docs.BlocksTest do
   # The documents' code blocks, those of each against a node of its own.
   use Tidepool.Case, async: true
 
-  alias Tidepool.Peer
+  alias Tidepool.{Peer, Tool}
   alias Tidepool.Docs.Markdown
 
   # Commands of the README that a test can't run on this node, and what does.
@@ -35,6 +35,13 @@ defmodule Tidepool.Docs.BlocksTest do
 
   defp start!(_document), do: [Peer.start!(server: true)]
 
+  defp environment("docs/cli.md", [address]) do
+    folder = Path.dirname(Tool.path!())
+    [{"TIDEPOOL_URL", "http://" <> address}, {"PATH", folder <> ":" <> System.fetch_env!("PATH")}]
+  end
+
+  defp environment(_document, _addresses), do: []
+
   for document <- [
         "README.md",
         "docs/cluster.md",
@@ -46,7 +53,8 @@ defmodule Tidepool.Docs.BlocksTest do
         "docs/files.md",
         "docs/actors.md",
         "docs/configuration.md",
-        "examples/chat/README.md"
+        "examples/chat/README.md",
+        "docs/cli.md"
       ] do
     test "what #{document} shows is what happens" do
       [peer | _others] = peers = start!(unquote(document))
@@ -57,7 +65,7 @@ defmodule Tidepool.Docs.BlocksTest do
           address
         end
 
-      Markdown.run_console!(unquote(document), addresses)
+      Markdown.run_console!(unquote(document), addresses, environment(unquote(document), addresses))
       Markdown.run_elixir!(unquote(document), Peer.shell(peer))
     end
   end

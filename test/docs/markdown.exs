@@ -76,15 +76,15 @@ defmodule Tidepool.Docs.Markdown do
     File.exists?(file) and File.read!(file) =~ Regex.compile!(kind <> Enum.join(parts, "[^\"\\n]*") <> "[\"(]")
   end
 
-  @doc "Runs all console blocks against the edges at `addresses`, which stand for localhost:4000 and the ports after it."
-  def run_console!(path, addresses) do
+  @doc "Runs all console blocks against the edges at `addresses`, which stand for localhost:4000 and the ports after it, with variables `env`."
+  def run_console!(path, addresses, env \\ []) do
     for {"console", text, line} <- blocks(path), {command, expected} <- commands(text) do
       command =
         addresses
         |> Enum.with_index(4000)
         |> Enum.reduce(command, fn {address, port}, command -> String.replace(command, "localhost:#{port}", address) end)
 
-      {output, status} = System.cmd("bash", ["-c", command])
+      {output, status} = System.cmd("bash", ["-c", command], env: env)
       output = String.trim_trailing(output, "\n")
       message = "#{path}:#{line}: #{command}\nshould write\n#{expected}\nand wrote\n#{output}"
       assert output =~ pattern(expected), message

@@ -118,6 +118,7 @@ KINDS = {
     "rust": rust,
     "records": lambda _: [cargo_test("records", *RUST, "-p", "tidepool_records", "--test", "model", "--test", "shared", "--test", "survives")],
     "model": lambda _: [cargo_test("model of owners", "-p", "tidepool_model")],
+    "cli": lambda _: [cargo_test("command line tool", "-p", "tidepool_cli"), mix("command line tool with a node", "test/cli")],
     "load": lambda _: [cargo_test("load generator", "-p", "tidepool_load")],
     "fuzz": lambda _: [cargo_test("fuzzing", *RUST, "-p", "tidepool_fuzz", "--test", "*")],
     "smith": lambda _: [

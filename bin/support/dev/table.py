@@ -84,6 +84,7 @@ TABLE = [
         (r"native/tidepool_nif/.+", other("nif")),
         (r"native/tidepool_model/.+", other("model")),
         (r"native/tidepool_load/.+", other("load")),
+        (r"native/tidepool_cli/.+", other("cli")),
         (r"native/fuzz/smith/.+", other("smith")),
         (r"native/fuzz/.+\.md", also(("docs", None))),
         (r"native/fuzz/.+", other("fuzz")),

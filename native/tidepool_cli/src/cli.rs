@@ -1,0 +1,142 @@
+//! The command line: what can be asked for, and how each answer becomes an exit code.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::commands::{actor, build, call, completions, deploy, doctor, functions, new, process, status, watch};
+use crate::context::{Context, Options};
+use crate::exit;
+use crate::failure::Failure;
+use crate::output::Output;
+
+const AFTER: &str = "\
+Examples:
+  tidepool new rust hello && cd hello && tidepool watch
+  tidepool call hello hello --data Ada
+  tidepool deploy target/hello.wasm --field instances=warm:8
+  tidepool list --label team:shop --json
+
+Exit codes:
+  0    it is done
+  1    the node refused it, or the function failed
+  2    the command line, a file or tidepool.toml is not right
+  3    no node could be reached, or what answered is none
+  4    the project's build failed
+  130  ended by Ctrl-C or SIGTERM
+
+TIDEPOOL_URL is the node's address, TIDEPOOL_TOKEN its token.";
+
+/// Projects, deploys, calls and nodes of Tidepool.
+#[derive(Debug, Parser)]
+#[command(name = "tidepool", version, after_help = AFTER, max_term_width = 110)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a project in a new folder
+    New(new::New),
+    /// Build the project of this folder
+    Build(build::Build),
+    /// Deploy a module, or build this folder's project and deploy that
+    Deploy(deploy::Deploy),
+    /// Build and deploy this folder's project after each change of its sources
+    Watch(watch::Watch),
+    /// Call a function
+    Call(call::Call),
+    /// List the functions of a node
+    List(functions::List),
+    /// Show what is known of a function
+    Show(functions::Show),
+    /// List the versions of a function that can be gone back to
+    Versions(functions::Versions),
+    /// Go back to a version of a function, as its next one
+    Rollback(functions::Rollback),
+    /// Remove a function
+    Rm(functions::Rm),
+    /// Call, list, show and end actors
+    #[command(subcommand)]
+    Actor(actor::Actor),
+    /// Start, list, show, upgrade and kill programs of processes
+    #[command(subcommand)]
+    Process(process::Process),
+    /// Show how a node and its cluster are
+    Status(status::Status),
+    /// Check what the other commands need
+    Doctor(doctor::Doctor),
+    /// Print the completions of a shell
+    Completions(completions::Completions),
+}
+
+/// The definition of the command line.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Runs the tool with the arguments of the process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return ExitCode::from(refuse(&error)),
+    };
+    let context = Context::new(cli.options);
+    ExitCode::from(match run(&cli.command, &context) {
+        Ok(()) => exit::DONE,
+        Err(failure) => told(&failure, context.output),
+    })
+}
+
+fn run(command: &Command, context: &Context) -> Result<(), Failure> {
+    match command {
+        Command::New(new) => new.run(context),
+        Command::Build(build) => build.run(context),
+        Command::Deploy(deploy) => deploy.run(context),
+        Command::Watch(watch) => watch.run(context),
+        Command::Call(call) => call.run(context),
+        Command::List(list) => list.run(context),
+        Command::Show(show) => show.run(context),
+        Command::Versions(versions) => versions.run(context),
+        Command::Rollback(rollback) => rollback.run(context),
+        Command::Rm(rm) => rm.run(context),
+        Command::Actor(actor) => actor.run(context),
+        Command::Process(process) => process.run(context),
+        Command::Status(status) => status.run(context),
+        Command::Doctor(doctor) => doctor.run(context),
+        Command::Completions(completions) => completions.run(self::command(), context),
+    }
+}
+
+/// Says why, unless the command has said so itself, or nobody listens.
+fn told(failure: &Failure, output: Output) -> u8 {
+    let code = failure.exit();
+    if code != exit::DONE && !matches!(failure, Failure::Unwell { .. }) {
+        output.failed(&failure.json(), &failure.to_string(), failure.hint());
+    }
+    code
+}
+
+/// Help and versions are no errors. Who asks for JSON gets it of a line that can't be read, too.
+fn refuse(error: &clap::Error) -> u8 {
+    if !error.use_stderr() {
+        // Nobody to tell.
+        let _ = error.print();
+        return exit::DONE;
+    }
+    if std::env::args_os().any(|argument| argument == "--json") {
+        let text = error.render().to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        let value = serde_json::json!({ "error": { "reason": "usage", "message": message } });
+        Output::new(true).failed(&value, message, None);
+    } else {
+        let _ = write!(std::io::stderr(), "{}", error.render().ansi());
+    }
+    exit::USAGE
+}

@@ -1,0 +1,165 @@
+//! `tidepool deploy`, and how a module gets to a node.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use serde_json::Value;
+
+use super::build::{Project, build};
+use super::members::text;
+use crate::context::{Context, read};
+use crate::failure::Failure;
+use crate::node::{Form, Node, Path};
+use crate::output::{Progress, escape};
+use crate::project::{Manifest, module};
+
+/// From this size on, in bytes, a module is sent to nodes alone that know the token.
+const ASKED_FIRST: usize = 1 << 20;
+
+/// `tidepool deploy`
+#[derive(Debug, Args)]
+pub(crate) struct Deploy {
+    /// A module; without one the project is built and deployed
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    project: Project,
+    /// Deploy what the last build of the project has made
+    #[arg(long, conflicts_with = "file")]
+    no_build: bool,
+    /// The function's name [default: the project's, or the file's]
+    #[arg(long)]
+    name: Option<String>,
+    /// A field of the deploy, such as instances=warm:8 or label=team:shop; it replaces those of tidepool.toml
+    #[arg(long, short = 'F', value_name = "NAME=VALUE")]
+    field: Vec<String>,
+    /// Wait until other nodes can serve it, too
+    #[arg(long, value_enum)]
+    wait: Option<Wait>,
+    /// How long to wait for other nodes [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, requires = "wait")]
+    wait_timeout: Option<Duration>,
+}
+
+/// A field of a deploy: its name, and its text.
+pub(crate) type Field = (String, String);
+type Fields = Vec<Field>;
+
+/// Which nodes have to be able to serve a version.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Wait {
+    /// The one that is asked
+    Local,
+    /// Most of the cluster
+    Majority,
+    /// All that can be reached
+    All,
+}
+
+impl Wait {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Majority => "majority",
+            Self::All => "all",
+        }
+    }
+}
+
+impl Deploy {
+    pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
+        let node = context.node()?;
+        let given = self.given()?;
+        let (module, fields) = match &self.file {
+            Some(file) => (read(file)?, self.of_file(file)),
+            None => self.of_project(context)?,
+        };
+        let kept = fields.into_iter().filter(|(name, _value)| given.iter().all(|(other, _)| other != name));
+        let fields: Fields = kept.chain(given.iter().cloned()).collect();
+        let (status, answer, took) = {
+            let _progress = (!context.output.is_json()).then(|| Progress::of("deploying".to_owned()));
+            send(&node, &self.path(), &fields, &module)?
+        };
+        Ok(context.output.say(&answer, || outcome(status, &answer, took))?)
+    }
+
+    fn given(&self) -> Result<Fields, Failure> {
+        let mut fields = Vec::new();
+        for field in &self.field {
+            let wrong = || Failure::Field { field: field.clone() };
+            let (name, value) = field.split_once('=').ok_or_else(wrong)?;
+            if !Form::is_name(name) || name == "wasm" || name == "name" {
+                return Err(wrong());
+            }
+            fields.push((name.to_owned(), value.to_owned()));
+        }
+        fields.extend(self.name.iter().map(|name| ("name".to_owned(), name.clone())));
+        Ok(fields)
+    }
+
+    /// A file is called after its name without `.wasm`.
+    fn of_file(&self, file: &std::path::Path) -> Fields {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        vec![("name".to_owned(), name.strip_suffix(".wasm").unwrap_or(&name).to_owned())]
+    }
+
+    fn of_project(&self, context: &Context) -> Result<(Vec<u8>, Fields), Failure> {
+        let folder = &self.project.project;
+        let manifest = Manifest::read(folder)?;
+        let wasm = if self.no_build {
+            module(&folder.join(&manifest.build.output))?
+        } else {
+            build(context.output, folder, &manifest)?.wasm
+        };
+        Ok((wasm, fields(&manifest)?))
+    }
+
+    fn path(&self) -> Path {
+        let path = Path::of(&["deploy"]);
+        let path = self.wait.iter().fold(path, |path, wait| path.with("wait", wait.word()));
+        let ms = self.wait_timeout.map(|time| time.as_millis().to_string());
+        ms.iter().fold(path, |path, ms| path.with("wait_timeout", ms))
+    }
+}
+
+/// The fields of a project's deploy.
+///
+/// # Errors
+///
+/// For what no form can hold.
+pub(crate) fn fields(manifest: &Manifest) -> Result<Fields, Failure> {
+    let mut fields = manifest.fields()?;
+    fields.push(("name".to_owned(), manifest.name.clone()));
+    Ok(fields)
+}
+
+/// Sends a module: the status, the function, and how long it took.
+///
+/// # Errors
+///
+/// When the node refuses it; the version before goes on then.
+pub(crate) fn send(node: &Node, path: &Path, fields: &[Field], wasm: &[u8]) -> Result<(u16, Value, Duration), Failure> {
+    if wasm.len() > ASKED_FIRST {
+        node.knows_token()?;
+    }
+    let mut form = Form::new();
+    for (name, value) in fields {
+        form.text(name, value);
+    }
+    form.wasm(wasm);
+    let (kind, body) = form.end();
+    let began = Instant::now();
+    let (status, answer) = node.post(path, &kind, body)?;
+    Ok((status, answer, began.elapsed()))
+}
+
+/// What came of a deploy, in a line.
+pub(crate) fn outcome(status: u16, answer: &Value, took: Duration) -> String {
+    let (name, version) = (escape(&text(answer, "name")), escape(&text(answer, "version")));
+    let ms = took.as_millis();
+    if status == 201 {
+        format!("{name} is version {version}, after {ms} ms")
+    } else {
+        format!("{name} is version {version} as before: nothing has changed")
+    }
+}

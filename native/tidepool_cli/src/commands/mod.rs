@@ -1,0 +1,14 @@
+//! The commands, a file for each, or for those about the same thing.
+
+pub(crate) mod actor;
+pub(crate) mod build;
+pub(crate) mod call;
+pub(crate) mod completions;
+pub(crate) mod deploy;
+pub(crate) mod doctor;
+pub(crate) mod functions;
+mod members;
+pub(crate) mod new;
+pub(crate) mod process;
+pub(crate) mod status;
+pub(crate) mod watch;

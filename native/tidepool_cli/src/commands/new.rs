@@ -1,0 +1,34 @@
+//! `tidepool new`: a project from what is in the tool.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::project::{Language, make};
+
+/// `tidepool new`
+#[derive(Debug, Args)]
+pub(crate) struct New {
+    /// The language
+    language: Language,
+    /// The function's name
+    name: String,
+    /// The folder to make [default: one of the function's name]
+    folder: Option<PathBuf>,
+}
+
+impl New {
+    pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
+        let folder = self.folder.clone().unwrap_or_else(|| PathBuf::from(&self.name));
+        let files = make(self.language, &self.name, &folder)?;
+        let (program, how) = self.language.needs();
+        let value = json!({ "made": folder, "name": self.name, "files": files });
+        let shown = folder.display();
+        Ok(context.output.say(&value, || {
+            format!("{shown} is made. It is built with {program} ({how}).\nGo on with: cd {shown} && tidepool watch")
+        })?)
+    }
+}

@@ -1,0 +1,68 @@
+//! `tidepool status`: how a node and its cluster are.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::members::{list, number, text};
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::node::{NodeError, Path};
+use crate::output::{Table, escape};
+
+/// `tidepool status`
+#[derive(Debug, Args)]
+pub(crate) struct Status {}
+
+impl Status {
+    pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
+        let node = context.node()?;
+        let (status, health) = node.observe(&Path::of(&["health"]))?;
+        // A node that is about to stop says so as an error.
+        if let Some(said) = health.get("error").filter(|said| said.get("reason").is_some_and(Value::is_string)) {
+            return Err(NodeError::Refused { said: said.clone() }.into());
+        }
+        if health.get("status").is_none() {
+            return Err(NodeError::Nonsense { address: node.address().to_string(), status }.into());
+        }
+        let cluster = node.get(&Path::of(&["cluster"]))?;
+        let value = json!({ "health": health, "cluster": cluster });
+        Ok(context.output.say(&value, || report(&health, &cluster))?)
+    }
+}
+
+fn report(health: &Value, cluster: &Value) -> String {
+    let instances = health.get("instances").unwrap_or(&Value::Null);
+    let of = |member| text(instances, member);
+    let mut lines = vec![
+        format!("{} is {}", escape(&text(health, "node")), escape(&text(health, "status"))),
+        format!(
+            "{} functions; {} instances live, {} idle, {} calls queued",
+            text(health, "functions"),
+            of("live"),
+            of("idle"),
+            of("queued")
+        ),
+    ];
+    let nodes = list(cluster, "nodes");
+    if !nodes.is_empty() {
+        let mut table = Table::new(&["node", "pending", "catalog", "skew ms"]);
+        for node in nodes {
+            let of = |member| text(node, member);
+            table.row([of("name"), of("functions_pending"), of("catalog"), of("skew_ms")]);
+        }
+        lines.push(table.text());
+    }
+    for lost in list(cluster, "lost") {
+        let name = if lost.is_object() { text(lost, "name") } else { super::members::shown(lost) };
+        lines.push(format!("{} is lost", escape(&name)));
+    }
+    for fetched in list(cluster, "fetching") {
+        let size = number(fetched, "size").map_or_else(|| "-".to_owned(), crate::output::bytes);
+        lines.push(format!(
+            "{} is being fetched: {}, {size}",
+            escape(&text(fetched, "name")),
+            escape(&text(fetched, "state"))
+        ));
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,14 @@
+//! The exit codes, which are part of the interface; docs/cli.md lists them.
+
+/// It is done.
+pub(crate) const DONE: u8 = 0;
+/// The node refused it, or the function failed.
+pub(crate) const REFUSED: u8 = 1;
+/// The command line, a file or `tidepool.toml` is not right; nothing was asked of a node.
+pub(crate) const USAGE: u8 = 2;
+/// No node could be reached, or what answered is none.
+pub(crate) const NO_NODE: u8 = 3;
+/// The project's build failed.
+pub(crate) const BUILD: u8 = 4;
+/// Ended by Ctrl-C or SIGTERM.
+pub(crate) const INTERRUPTED: u8 = 130;

@@ -1,0 +1,116 @@
+//! Why a command failed, whatever it was: with an exit code, a reason to match on, and what to do.
+
+use std::io;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::exit;
+use crate::node::{AddressError, NodeError};
+use crate::project::{BuildError, ManifestError, NewError, WatchError};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The node's address or the token can't be used.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The node refused it, or did not answer.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// `tidepool.toml` can't be used.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The project could not be built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The project could not be made.
+    #[error(transparent)]
+    New(#[from] NewError),
+    /// The project's files could not be watched.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    /// A file that was named can't be read.
+    #[error("{path} can't be read: {source}")]
+    Unreadable {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// What was named is a device, a folder or the like.
+    #[error("{path} is no file")]
+    NoFile {
+        /// What was named.
+        path: PathBuf,
+    },
+    /// A field of a deploy that is none.
+    #[error("`{field}` is no field of a deploy: write NAME=VALUE, such as instances=warm:8")]
+    Field {
+        /// What was given.
+        field: String,
+    },
+    /// Checks of `doctor` that did not pass.
+    #[error("{failed} of the checks failed")]
+    Unwell {
+        /// How many.
+        failed: usize,
+    },
+    /// Ctrl-C or SIGTERM.
+    #[error("interrupted")]
+    Interrupted,
+    /// Nobody reads what is written.
+    #[error("the output can't be written: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl Failure {
+    /// The exit code.
+    pub(crate) fn exit(&self) -> u8 {
+        match self {
+            Self::Node(error) if error.is_refusal() => exit::REFUSED,
+            Self::Node(_) => exit::NO_NODE,
+            Self::Build(BuildError::Interrupted) | Self::Interrupted => exit::INTERRUPTED,
+            Self::Build(_) => exit::BUILD,
+            Self::Unwell { .. } => exit::REFUSED,
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::DONE,
+            Self::Output(_) => exit::REFUSED,
+            Self::Address(_)
+            | Self::Manifest(_)
+            | Self::New(_)
+            | Self::Watch(_)
+            | Self::Unreadable { .. }
+            | Self::NoFile { .. }
+            | Self::Field { .. } => exit::USAGE,
+        }
+    }
+
+    /// What `--json` shows of it: what the node said, or the same form for what the tool says.
+    pub(crate) fn json(&self) -> Value {
+        let reason = match self {
+            Self::Node(error) => match error.said() {
+                Some(said) => return json!({ "error": said }),
+                None => error.reason(),
+            },
+            Self::Address(_) => "invalid_address",
+            Self::Manifest(_) => "invalid_project",
+            Self::Build(BuildError::Interrupted) | Self::Interrupted => "interrupted",
+            Self::Build(_) => "build_failed",
+            Self::New(_) => "not_made",
+            Self::Watch(_) => "not_watched",
+            Self::Unreadable { .. } | Self::NoFile { .. } => "unreadable",
+            Self::Field { .. } => "invalid_field",
+            Self::Unwell { .. } => "unwell",
+            Self::Output(_) => "output",
+        };
+        json!({ "error": { "reason": reason, "message": self.to_string() } })
+    }
+
+    /// What to do about it, if that is not in the message.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Node(error) => error.hint(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Requests to one node, and nobody else: no redirect is followed, no proxy is asked, and all that it sends has bounds
+//! of size and time.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use ureq::http::{Request, Response};
+use ureq::{Agent, Body, Timeout};
+
+use super::{Address, NodeError, Path, Token};
+
+/// The longest answer that is JSON, in bytes.
+const JSON_BYTES: u64 = 64 << 20;
+/// The longest reply of a function, in bytes.
+const REPLY_BYTES: u64 = 1 << 30;
+/// How long a node may take to be connected to.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// One node.
+#[derive(Debug)]
+pub(crate) struct Node {
+    address: Address,
+    token: Option<Token>,
+    agent: Agent,
+    timeout: Option<Duration>,
+}
+
+/// What a node answers.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// The status, 200 to 299.
+    pub(crate) status: u16,
+    /// The body.
+    pub(crate) body: Vec<u8>,
+}
+
+impl Node {
+    /// A node at an address. `timeout` is for each request as a whole; without one it is up to the request.
+    pub(crate) fn new(address: Address, token: Option<Token>, timeout: Option<Duration>) -> Self {
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(None)
+            .timeout_connect(Some(CONNECT))
+            .user_agent(concat!("tidepool/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .into();
+        Self { address, token, agent, timeout }
+    }
+
+    /// Where it is.
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Whether there is a token to send.
+    pub(crate) fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// Asks for JSON.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the node from answering with it.
+    pub(crate) fn get(&self, path: &Path) -> Result<Value, NodeError> {
+        self.json("GET", path, None, Vec::new()).map(|(_status, value)| value)
+    }
+
+    /// Asks for JSON that the node may send with an error's status, as its health.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Node::get`], but for statuses.
+    pub(crate) fn observe(&self, path: &Path) -> Result<(u16, Value), NodeError> {
+        let (status, body) = self.exchange("GET", path, None, Vec::new(), self.usual(), JSON_BYTES)?;
+        self.parse(status, &body).map(|value| (status, value))
+    }
+
+    /// Removes something.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Node::get`].
+    pub(crate) fn delete(&self, path: &Path) -> Result<Value, NodeError> {
+        self.json("DELETE", path, None, Vec::new()).map(|(_status, value)| value)
+    }
+
+    /// Sends something of a content type, for which the node may take minutes; its status, and its JSON.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Node::get`].
+    pub(crate) fn post(&self, path: &Path, kind: &str, body: Vec<u8>) -> Result<(u16, Value), NodeError> {
+        self.json("POST", path, Some(kind), body)
+    }
+
+    /// Asks for a change that needs no more than its path; its status, and its JSON.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Node::get`].
+    pub(crate) fn change(&self, path: &Path) -> Result<(u16, Value), NodeError> {
+        self.json("POST", path, Some("application/json"), Vec::new())
+    }
+
+    /// Whether the node knows the token, by a route that takes it and changes nothing: the module of a function whose name
+    /// none has. A node that says no to what is long hangs up while it is sent, and what it said is lost.
+    ///
+    /// # Errors
+    ///
+    /// When it does not.
+    pub(crate) fn knows_token(&self) -> Result<(), NodeError> {
+        match self.get(&Path::of(&["functions", "-", "wasm"])) {
+            Err(error) if matches!(error.reason(), "not_deployed" | "forbidden") => Ok(()),
+            Err(error) => Err(error),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// Calls something; the reply may be anything.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Node::get`].
+    pub(crate) fn call(&self, path: &Path, payload: Vec<u8>) -> Result<Answer, NodeError> {
+        let kind = Some("application/octet-stream");
+        let (status, body) = self.exchange("POST", path, kind, payload, self.patient(), REPLY_BYTES)?;
+        if (200..300).contains(&status) { Ok(Answer { status, body }) } else { Err(self.refusal(status, &body)) }
+    }
+
+    fn json(&self, method: &str, path: &Path, kind: Option<&str>, body: Vec<u8>) -> Result<(u16, Value), NodeError> {
+        let timeout = if kind.is_some() { self.patient() } else { self.usual() };
+        let (status, body) = self.exchange(method, path, kind, body, timeout, JSON_BYTES)?;
+        if (200..300).contains(&status) {
+            self.parse(status, &body).map(|value| (status, value))
+        } else {
+            Err(self.refusal(status, &body))
+        }
+    }
+
+    fn usual(&self) -> Duration {
+        self.timeout.unwrap_or(Duration::from_secs(30))
+    }
+
+    fn patient(&self) -> Duration {
+        self.timeout.unwrap_or(Duration::from_secs(600))
+    }
+
+    fn parse(&self, status: u16, body: &[u8]) -> Result<Value, NodeError> {
+        match serde_json::from_slice(body) {
+            Ok(value @ Value::Object(_)) => Ok(value),
+            _ => Err(NodeError::Nonsense { address: self.address.to_string(), status }),
+        }
+    }
+
+    fn refusal(&self, status: u16, body: &[u8]) -> NodeError {
+        match self.parse(status, body).map(|mut value| value.get_mut("error").map(Value::take)) {
+            Ok(Some(said)) if said.get("reason").is_some_and(Value::is_string) => NodeError::Refused { said },
+            _ => NodeError::Nonsense { address: self.address.to_string(), status },
+        }
+    }
+
+    fn exchange(
+        &self,
+        method: &str,
+        path: &Path,
+        kind: Option<&str>,
+        body: Vec<u8>,
+        timeout: Duration,
+        limit: u64,
+    ) -> Result<(u16, Vec<u8>), NodeError> {
+        let failed = |source| self.failed(source, timeout, limit);
+        let mut request = Request::builder().method(method).uri(self.address.url(path.as_str()));
+        if let Some(token) = &self.token {
+            request = request.header("authorization", token.bearer());
+        }
+        let sent = match kind {
+            None => request.body(()).map_err(ureq::Error::Http).and_then(|request| self.run(request, timeout)),
+            Some(kind) => {
+                request = request.header("content-type", kind);
+                request.body(body).map_err(ureq::Error::Http).and_then(|request| self.run(request, timeout))
+            }
+        };
+        let mut response = sent.map_err(failed)?;
+        let status = response.status().as_u16();
+        if let Some(location) = response.headers().get("location").filter(|_location| (300..400).contains(&status)) {
+            let location = String::from_utf8_lossy(location.as_bytes()).into_owned();
+            return Err(NodeError::Redirect { address: self.address.to_string(), location });
+        }
+        let body = response.body_mut().with_config().limit(limit).read_to_vec().map_err(failed)?;
+        Ok((status, body))
+    }
+
+    fn run<S: ureq::AsSendBody>(&self, request: Request<S>, timeout: Duration) -> Result<Response<Body>, ureq::Error> {
+        self.agent.run(self.agent.configure_request(request).timeout_global(Some(timeout)).build())
+    }
+
+    fn failed(&self, source: ureq::Error, timeout: Duration, limit: u64) -> NodeError {
+        let address = self.address.to_string();
+        match source {
+            ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => {
+                NodeError::Unreachable { address, source: Box::new(source) }
+            }
+            ureq::Error::Timeout(_) => NodeError::Slow { address, seconds: timeout.as_secs_f64() },
+            ureq::Error::BodyExceedsLimit(_) => NodeError::TooLong { address, limit_bytes: limit },
+            source => NodeError::Unreachable { address, source: Box::new(source) },
+        }
+    }
+}

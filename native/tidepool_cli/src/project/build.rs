@@ -1,0 +1,119 @@
+//! Running the build command: a group of processes that ends as a whole.
+
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::Sender;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+
+/// How long what is told to end may take before it is killed.
+const GRACE: Duration = Duration::from_secs(2);
+/// How often it is looked whether it has ended.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Why a project could not be built.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BuildError {
+    /// The shell could not be started.
+    #[error("the build command could not be started: {0}")]
+    NotStarted(io::Error),
+    /// It said that it failed.
+    #[error("the build failed with {0}: it says why above")]
+    Failed(ExitStatus),
+    /// It did not make what it should.
+    #[error("the build ended well, and there is no module {path} ({source}): is `output` right?")]
+    NoOutput {
+        /// What should be there.
+        path: PathBuf,
+        /// Why it can't be read.
+        source: io::Error,
+    },
+    /// What it has made is something else.
+    #[error("{path} is no file of WebAssembly: is `output` right?")]
+    NoModule {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// Ctrl-C or SIGTERM.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// A build that runs.
+#[derive(Debug)]
+pub(crate) struct Builds {
+    group: Pid,
+}
+
+impl Builds {
+    /// Starts the command in a folder. Its end is sent to `ends`, as `ended` has it. It has no standard input, and what
+    /// it writes goes to standard error, so that standard output has nothing but the tool's own.
+    ///
+    /// # Errors
+    ///
+    /// When there is no shell, or no more processes.
+    pub(crate) fn start<E: Send + 'static>(
+        command: &str,
+        folder: &Path,
+        ends: Sender<E>,
+        ended: impl FnOnce(io::Result<ExitStatus>) -> E + Send + 'static,
+    ) -> Result<Self, BuildError> {
+        let errors = io::stderr().as_fd().try_clone_to_owned().map_err(BuildError::NotStarted)?;
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", command])
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(errors)
+            .process_group(0)
+            .spawn()
+            .map_err(BuildError::NotStarted)?;
+        let group = pid(&child)?;
+        thread::spawn(move || {
+            let status = child.wait();
+            // Whoever started it may be gone.
+            let _ = ends.send(ended(status));
+        });
+        Ok(Self { group })
+    }
+
+    /// Ends it and all that it has started in its group, by force after a while.
+    pub(crate) fn end(&self) {
+        // What has ended by itself can't be told to.
+        let _ = kill_process_group(self.group, Signal::TERM);
+        let deadline = Instant::now() + GRACE;
+        while Instant::now() < deadline {
+            if test_kill_process_group(self.group).is_err() {
+                return;
+            }
+            thread::sleep(LOOK);
+        }
+        let _ = kill_process_group(self.group, Signal::KILL);
+    }
+}
+
+fn pid(child: &Child) -> Result<Pid, BuildError> {
+    i32::try_from(child.id())
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| BuildError::NotStarted(io::Error::other("a process without a number")))
+}
+
+/// The module that a build has made.
+///
+/// # Errors
+///
+/// When it is not there, or no module.
+pub(crate) fn module(path: &Path) -> Result<Vec<u8>, BuildError> {
+    let none = |source| BuildError::NoOutput { path: path.to_owned(), source };
+    if !fs::metadata(path).map_err(none)?.is_file() {
+        return Err(BuildError::NoModule { path: path.to_owned() });
+    }
+    let bytes = fs::read(path).map_err(none)?;
+    if bytes.starts_with(b"\0asm") { Ok(bytes) } else { Err(BuildError::NoModule { path: path.to_owned() }) }
+}

@@ -1,0 +1,88 @@
+defmodule Tidepool.Cli.CommandsTest do
+  # Each command against a node. What the tool makes of servers that are none is tested in native/tidepool_cli/tests.
+  use Tidepool.Case, async: true
+
+  alias Tidepool.{Peer, Tool}
+
+  setup_all do
+    Tool.path!()
+    peer = Peer.start!(server: true, token: "s3cret")
+    %{env: [{"TIDEPOOL_URL", Peer.url(peer, "")}, {"TIDEPOOL_TOKEN", "s3cret"}], url: Peer.url(peer, "")}
+  end
+
+  test "what is deployed is listed, shown, called, gone back on and removed", %{env: env} do
+    module = guest_path("rust", "hello_world")
+    arguments = ["deploy", module, "--name", "walk", "--field", "label=team:walk", "--field", "instances=warm:2"]
+    assert %{"name" => "walk", "version" => 1} = Tool.json!(arguments, env: env)
+    assert %{"functions" => [%{"name" => "walk"}]} = Tool.json!(["list", "--label", "team:walk"], env: env)
+    assert %{"functions" => []} = Tool.json!(["list", "--label", "team:other"], env: env)
+    assert %{"instances" => "warm:2", "labels" => %{"team" => "walk"}} = Tool.json!(["show", "walk"], env: env)
+    assert %{"reply" => "Hello, Ada!"} = Tool.json!(["call", "walk", "hello", "--data", "Ada"], env: env)
+    assert {"Hello, Ada!", 0} = Tool.run(["call", "walk", "hello", "--data", "Ada"], env: env)
+    assert {<<255, 0, 27>>, 0} = Tool.run(["call", "walk", "echo", "--file", bytes!(<<255, 0, 27>>)], env: env)
+
+    assert %{"reply_base64" => "/wAb"} =
+             Tool.json!(["call", "walk", "echo", "--file", bytes!(<<255, 0, 27>>)], env: env)
+
+    assert %{"version" => 2} = Tool.json!(["deploy", guest_path("go", "hello_world"), "--name", "walk"], env: env)
+    assert %{"versions" => [%{"version" => 2}, %{"version" => 1}]} = Tool.json!(["versions", "walk"], env: env)
+    assert %{"version" => 3, "instances" => "warm:2"} = Tool.json!(["rollback", "walk"], env: env)
+    assert {error, 1} = Tool.run(["rollback", "walk", "77", "--json"], env: env)
+    assert error =~ "unknown_version"
+    assert %{"removed" => "walk"} = Tool.json!(["rm", "walk"], env: env)
+    assert {error, 1} = Tool.run(["show", "walk", "--json"], env: env)
+    assert error =~ "not_deployed"
+  end
+
+  test "actors are called, listed, shown and ended", %{env: env} do
+    fields = ["--name", "class", "--field", "actor=true"]
+    Tool.json!(["deploy", guest_path("rust", "counter") | fields], env: env)
+    assert %{"reply" => _count} = Tool.json!(["actor", "call", "class", "one", "next"], env: env)
+    assert %{"actors" => [_one]} = Tool.json!(["actor", "list", "class"], env: env)
+    assert %{} = Tool.json!(["actor", "show", "class", "one"], env: env)
+    assert %{} = Tool.json!(["actor", "rm", "class", "one"], env: env)
+    assert {"none is kept\n", 0} = Tool.run(["actor", "list", "class"], env: env)
+  end
+
+  test "programs are started, listed, shown and killed", %{env: env} do
+    Tool.json!(["deploy", guest_path("lunatic", "example_tcp_echo_server"), "--name", "program"], env: env)
+    Tool.json!(["deploy", guest_path("wat", "parked"), "--name", "call"], env: env)
+    assert {error, 1} = Tool.run(["process", "start", "call", "--json"], env: env)
+    assert error =~ "not_a_program"
+    assert %{"function" => "program"} = Tool.json!(["process", "start", "program"], env: env)
+    assert %{"processes" => _some} = Tool.json!(["process", "list", "--function", "program"], env: env)
+    assert {error, 1} = Tool.run(["process", "show", "99.99", "--json"], env: env)
+    assert error =~ "unknown_process"
+    assert {_error, 1} = Tool.run(["process", "upgrade", "99.99", "--json"], env: env)
+    assert {_error, 1} = Tool.run(["process", "kill", "99.99", "--json"], env: env)
+  end
+
+  test "how the node is, and whether the token opens it", %{env: env, url: url} do
+    assert %{"health" => %{"status" => "ok"}, "cluster" => %{"nodes" => _nodes}} = Tool.json!(["status"], env: env)
+    assert %{"ok" => true} = Tool.json!(["doctor"], env: env)
+
+    for env <- [[{"TIDEPOOL_URL", url}], [{"TIDEPOOL_URL", url}, {"TIDEPOOL_TOKEN", "wrong"}]] do
+      assert {output, 1} = Tool.run(["doctor", "--json"], env: env)
+      assert output =~ "unauthorized"
+      # One that is sent at once, and one that the node would hang up on.
+      for size <- [100, 20_000_000] do
+        file = bytes!("\0asm" <> :binary.copy(<<0>>, size))
+        assert {output, 1} = Tool.run(["deploy", file, "--name", "x", "--json"], env: env)
+        assert output =~ ~s("reason":"unauthorized")
+      end
+    end
+  end
+
+  test "the node hands out the tool as it was built", %{url: url} do
+    file = Path.join(tmp_folder!(), "tidepool")
+    assert {"200", 0} = System.cmd("curl", ["-sS", "-o", file, "-w", "%{http_code}", url <> "/cli/tidepool"])
+    assert File.read!(file) == File.read!(Tool.path!())
+    assert {"200", 0} = System.cmd("curl", ["-sSI", "-o", "/dev/null", "-w", "%{http_code}", url <> "/cli/tidepool"])
+  end
+
+  defp bytes!(bytes) do
+    file = Path.join(tmp_folder!(), "bytes.wasm")
+    File.write!(file, bytes)
+    file
+  end
+end

@@ -1,0 +1,92 @@
+defmodule Tidepool.Cli.ProjectsTest do
+  # From an empty folder to an answer, with the compilers that bin/guests has, and on to the answers of what is saved.
+  use Tidepool.Case, async: true
+
+  alias Tidepool.{Peer, Tool}
+
+  @changes 20
+  # However busy the machine is.
+  @patience 120_000
+
+  setup_all do
+    Tool.path!()
+    peer = Peer.start!(server: true)
+    %{url: Peer.url(peer, "")}
+  end
+
+  defp project!(language, name, url) do
+    env = [{"TIDEPOOL_URL", url} | Tool.compilers(language)]
+    folder = tmp_folder!()
+    %{"made" => ^name} = Tool.json!(["new", language, name], cd: folder, env: env)
+    {Path.join(folder, name), env}
+  end
+
+  for language <- ~w(rust assemblyscript zig go c) do
+    test "a new project in #{language} builds as it is, and answers when deployed", %{url: url} do
+      name = "new_" <> unquote(language)
+      {folder, env} = project!(unquote(language), name, url)
+      assert %{"built" => _path, "size" => size} = Tool.json!(["build"], cd: folder, env: env)
+      assert size > 0
+      deploy = Tool.json!(["deploy", "--no-build", "--project", folder], env: env)
+      assert %{"name" => ^name, "version" => 1, "operation" => "hello"} = deploy
+      assert {200, _headers, "Hello, Ada!"} = curl_url(url <> "/call/#{name}", ["--data-binary", "Ada"])
+      assert {422, _headers, _error} = curl_url(url <> "/call/#{name}/other")
+    end
+  end
+
+  test "each of #{@changes} saved changes is answered, with no build too many", %{url: url} do
+    {folder, env} = project!("c", "watched", url)
+    source = Path.join(folder, "main.c")
+    text = File.read!(source)
+    watch = watch!(folder, env)
+    assert %{"event" => "watching"} = event(watch)
+    assert %{"event" => "built"} = event(watch)
+    assert %{"event" => "deployed", "version" => 1} = event(watch)
+
+    for change <- 1..@changes do
+      save(source, String.replace(text, "Hello, ", "#{change}: "))
+      assert %{"event" => "built"} = event(watch)
+      assert %{"event" => "deployed", "version" => version, "swap_ms" => _ms} = event(watch)
+      assert version == change + 1
+      answer = "#{change}: Ada!"
+      assert {200, _headers, ^answer} = curl_url(url <> "/call/watched", ["--data-binary", "Ada"])
+    end
+
+    # What does not compile leaves the one before.
+    save(source, "no C")
+    assert %{"event" => "failed", "error" => %{"reason" => "build_failed"}} = event(watch)
+    answer = "#{@changes}: Ada!"
+    assert {200, _headers, ^answer} = curl_url(url <> "/call/watched", ["--data-binary", "Ada"])
+    stop!(watch)
+  end
+
+  # As editors do, so that nobody sees half of it.
+  defp save(source, text) do
+    File.write!(source <> ".new", text)
+    File.rename!(source <> ".new", source)
+  end
+
+  defp watch!(folder, env) do
+    env = for {name, value} <- env, do: {to_charlist(name), (value && to_charlist(value)) || false}
+    # Its end is that of the port, which closes what nobody writes to; so it is told to end, too.
+    options = [:binary, :exit_status, line: 65_536, args: ["watch", "--json"], cd: folder, env: env]
+    port = Port.open({:spawn_executable, Tool.path!()}, options)
+    {:os_pid, pid} = Port.info(port, :os_pid)
+    on_exit(fn -> System.cmd("kill", ["-TERM", "#{pid}"], stderr_to_stdout: true) end)
+    {port, pid}
+  end
+
+  defp event({port, _pid}) do
+    assert_receive {^port, {:data, {:eol, line}}}, @patience
+    {:ok, event} = Tidepool.Native.json_decode(line)
+    event
+  end
+
+  defp stop!({port, pid}) do
+    {_output, 0} = System.cmd("kill", ["-INT", "#{pid}"])
+    assert_receive {^port, {:exit_status, 130}}, @patience
+    # Nothing more was built.
+    assert %{"error" => %{"reason" => "interrupted"}} = event({port, pid})
+    refute_received {^port, {:data, _line}}
+  end
+end
