@@ -10,7 +10,7 @@ defmodule Tidepool.Fault.ActorAlarmKillsTest do
 
   @moduletag timeout: 300_000
 
-  test "alarms that were answered for are called after the node was killed, and before it is anything else woken" do
+  test "alarms that were answered for are called after the node was killed, and nothing else is woken" do
     data = tmp_folder!()
     wasm = guest("rust", "ledger")
     peer = Peer.start!(data: data)
