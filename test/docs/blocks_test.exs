@@ -35,6 +35,12 @@ defmodule Tidepool.Docs.BlocksTest do
 
   defp start!(_document), do: [Peer.start!(server: true)]
 
+  # Not within the time of a test: it may have to be built.
+  setup_all do
+    Tool.path!()
+    :ok
+  end
+
   defp environment("docs/cli.md", [address]) do
     folder = Path.dirname(Tool.path!())
     [{"TIDEPOOL_URL", "http://" <> address}, {"PATH", folder <> ":" <> System.fetch_env!("PATH")}]

@@ -22,7 +22,9 @@ defmodule Tidepool.Docs.ChecksTest do
           into: %{"tools/dialyzer" => @makes_table},
           do: {"tools/#{tool}", @passes}
 
-    scripts = for script <- ~w(bin/setup bin/guests bench/smoke test/browser/run), into: %{}, do: {script, @passes}
+    scripts =
+      for script <- ~w(bin/setup bin/guests bin/cli bench/smoke test/browser/run), into: %{}, do: {script, @passes}
+
     folders = for folder <- ~w(native examples/embed), into: %{}, do: {folder <> "/.keep", ""}
 
     for {path, text} <- [tools, scripts, folders, replaced] |> Enum.reduce(&Map.merge(&2, &1)) do
