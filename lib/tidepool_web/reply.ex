@@ -56,7 +56,7 @@ defmodule TidepoolWeb.Reply do
   defp cut(name), do: name
 
   @doc "A refusal with a reason of the edge's, of what the edge itself lets pass."
-  @spec refusal(400..599, reason :: :not_found | :unauthorized, String.t(), map) :: t
+  @spec refusal(400..599, reason :: :not_found | :unauthorized | :forbidden, String.t(), map) :: t
   def refusal(status, reason, message, details \\ %{}),
     do: json(status, %{error: Map.merge(details, %{reason: reason, message: message})})
 
