@@ -49,6 +49,7 @@ settings = [
   proxies: System.get_env("TIDEPOOL_PROXIES"),
   data: System.get_env("TIDEPOOL_DATA") || data,
   deploy_keys: System.get_env("TIDEPOOL_DEPLOY_KEYS"),
+  actors: System.get_env("TIDEPOOL_ACTORS"),
   net: System.get_env("TIDEPOOL_NET"),
   files: System.get_env("TIDEPOOL_FILES"),
   drain: integer.("TIDEPOOL_DRAIN"),

@@ -42,23 +42,22 @@ defmodule Tidepool.Actor do
   for instance, the reason is `:unknown_outcome`, and a `:request_id` is what makes it safe to ask again.
   """
 
-  alias Tidepool.{Config, Error, Native, Options}
-  alias Tidepool.Actor.{Line, Modules, Record, Server, State, Store}
+  alias Tidepool.{Error, Native, Options}
+  alias Tidepool.Actor.{Name, Store}
+  alias Tidepool.Actor.Owner.{Here, Remote, Shards}
   alias Tidepool.Function.{Actors, Spec}
   alias Tidepool.Host.Nesting
 
   @registry Tidepool.Actor.Registry
-  @servers Tidepool.Actor.Servers
 
   # What a call without options has is not worked out for each.
   @defaults Map.new(@call_schema, fn {option, spec} -> {option, spec[:default]} end)
 
-  @name_bytes 512
   # Longer than this is for ever, as in `Tidepool.call/4`.
   @longest_ms Tidepool.Limits.schema()[:time][:type] |> elem(2)
   @page 1_000
-  # An actor that is about to be gone is gone after a moment.
-  @again_ms 1
+  # How long a node may take to say which actors are awake.
+  @look_ms 1_000
 
   @type call_option :: unquote(Options.pair(@call_schema))
 
@@ -106,9 +105,10 @@ defmodule Tidepool.Actor do
     options = check!(operation, options)
     payload = IO.iodata_to_binary(payload)
 
+    # The name is looked at where there is nobody of that name.
     with :ok <- available(class), :ok <- unwaited(class, name), :ok <- callable(operation, class) do
-      {call, timeout} = prepare(operation, payload, options)
-      ask(class, name, call, timeout)
+      call = prepare(operation, payload, options)
+      serve({:call, class, name, call}, call.deadline)
     end
   end
 
@@ -118,13 +118,10 @@ defmodule Tidepool.Actor do
     options = check!(operation, options)
     payload = IO.iodata_to_binary(payload)
 
-    with :ok <- available(class),
-         :ok <- callable(operation, class),
-         {call, _timeout} = prepare(operation, payload, options),
-         # Nobody waits, so nobody waits for each other.
-         call = %{call | depth: 1, actors: []},
-         {:ok, pid} <- enter(class, name, call) do
-      GenServer.cast(pid, {:cast, call})
+    with :ok <- available(class), :ok <- callable(operation, class) do
+      # Nobody waits, so nobody waits for each other.
+      call = %{prepare(operation, payload, options) | depth: 1, actors: []}
+      serve({:cast, class, name, call}, patience())
     end
   end
 
@@ -137,62 +134,32 @@ defmodule Tidepool.Actor do
   def start(class, name, options \\ []) do
     create = Options.check!(options, Keyword.take(@call_schema, [:create]), "Tidepool.Actor: the option").create
 
-    with :ok <- available(class), :ok <- unwaited(class, name), {:ok, pid, _line, _options} <- server(class, name) do
-      case request(pid, {:start, create}, :again) do
-        :again -> start(class, name, options)
-        {:ok, _nothing} -> :ok
-        {:error, error} -> {:error, error}
-      end
-    end
+    about(:start, class, name, create)
   end
 
   @doc "Puts an actor to sleep once its queue is done. What it knows is kept."
   @spec stop(String.t(), String.t()) :: :ok | {:error, Error.t()}
-  def stop(class, name) do
-    with :ok <- addressed(class, name), :ok <- unwaited(class, name), {:ok, pid} <- awake(class, name) do
-      request(pid, :stop, :ok)
-    else
-      :asleep -> :ok
-      {:error, error} -> {:error, error}
-    end
-  end
+  def stop(class, name), do: about(:stop, class, name)
 
   @doc "Ends an actor, and all that is kept of it. The next call of its name makes a new one."
   @spec delete(String.t(), String.t()) :: :ok | {:error, Error.t()}
-  def delete(class, name) do
-    with :ok <- addressed(class, name), :ok <- unwaited(class, name), {:ok, pid} <- awake(class, name) do
-      with :again <- request(pid, :delete, :again), do: delete(class, name)
-    else
-      :asleep -> erase(class, name)
-      {:error, error} -> {:error, error}
-    end
-  end
-
-  # An actor that sleeps needs no waking for it, and its class need not be there any more.
-  defp erase(class, name) do
-    with {:ok, %{awake: false, writes: seq}} <- written(class, name), {:ok, records} <- Store.records() do
-      case Store.commit(records, class, name, {:delete, State.epoch(), seq}) do
-        # It woke meanwhile.
-        {:error, :out_of_order, _message} -> delete(class, name)
-        {:error, kind, message} -> {:error, Store.error(kind, message, class)}
-        :ok -> :ok
-      end
-    end
-  end
+  def delete(class, name), do: about(:delete, class, name)
 
   @doc false
-  # Calls what its alarm says that is due then: for `Tidepool.Actor.Alarms`.
+  # Calls what its alarm says that is due then: for `Tidepool.Actor.Alarms`. One that has another node by now is called there.
   @spec ring(String.t(), String.t(), due :: integer) :: {:ok, binary} | {:error, Error.t()}
   def ring(class, name, due) do
-    with :ok <- available(class), {:ok, pid, _line, _options} <- server(class, name) do
-      with :again <- request(pid, {:ring, due}, :again), do: ring(class, name, due)
-    end
+    with :ok <- available(class), {:elsewhere, _place} <- Here.serve({:ring, class, name, due}), do: {:ok, ""}
   end
 
   @doc "The process of an actor; `nil` when it sleeps, or there is none."
   @spec where(String.t(), String.t()) :: pid | nil
   def where(class, name) do
-    with {:ok, pid} <- awake(class, name), do: pid, else: (:asleep -> nil)
+    with :ok <- available(class), :ok <- Name.check(class, name) do
+      with {:error, _error} <- serve({:where, class, name, nil}, patience()), do: nil
+    else
+      {:error, _error} -> nil
+    end
   end
 
   @doc "How many actors are awake on this node."
@@ -205,14 +172,7 @@ defmodule Tidepool.Actor do
 
   @doc "What is known of an actor. It sleeps on if it does."
   @spec info(String.t(), String.t()) :: {:ok, info} | {:error, Error.t()}
-  def info(class, name) do
-    with :ok <- addressed(class, name), :ok <- unwaited(class, name), {:ok, pid} <- awake(class, name) do
-      with :again <- request(pid, :info, :again), do: info(class, name)
-    else
-      :asleep -> written(class, name)
-      {:error, error} -> {:error, error}
-    end
-  end
+  def info(class, name), do: about(:info, class, name)
 
   @doc """
   Actors of a class that are written, in no order that means anything: `limit` at most, from where a list before ended, and
@@ -221,7 +181,7 @@ defmodule Tidepool.Actor do
   @spec list(String.t(), from :: String.t() | nil, limit :: pos_integer) ::
           {:ok, [listed], next :: String.t() | nil} | {:error, Error.t()}
   def list(class, from \\ nil, limit \\ @page) do
-    with {:ok, rows, next} <- rows(class, from, limit), do: {:ok, Enum.map(rows, &listed(class, &1)), next}
+    with {:ok, rows, next} <- rows(class, from, limit), do: {:ok, listed(class, rows), next}
   end
 
   defp rows(class, from, limit) do
@@ -245,8 +205,27 @@ defmodule Tidepool.Actor do
     with {:ok, actors, next} <- rows(class, nil, most), do: {:ok, if(next, do: :more, else: length(actors))}
   end
 
-  defp listed(class, {name, writes, _alarm_at, bytes}),
-    do: %{name: name, writes: writes, bytes: bytes, awake: where(class, name) != nil}
+  # Of one whose node does not say, nobody knows that it is awake.
+  defp listed(class, rows) do
+    names = for {name, _writes, _alarm_at, _bytes} <- rows, do: name
+    awake = names |> Enum.group_by(&Shards.place(class, &1)) |> Enum.flat_map(&awake(class, &1)) |> MapSet.new()
+
+    for {name, writes, _alarm_at, bytes} <- rows,
+        do: %{name: name, writes: writes, bytes: bytes, awake: name in awake}
+  end
+
+  defp awake(class, {place, names}) do
+    question = {:awake, class, "", names}
+
+    answer =
+      case place do
+        {:here, _title} -> Here.serve(question)
+        {:away, _node} -> Remote.ask(place, question, now() + @look_ms)
+        _nobody -> []
+      end
+
+    if is_list(answer), do: answer, else: []
+  end
 
   @doc """
   Can an actor have this name?
@@ -255,7 +234,7 @@ defmodule Tidepool.Actor do
       [true, true, false, false, false]
   """
   @spec name?(term) :: boolean
-  def name?(name), do: is_binary(name) and byte_size(name) in 1..@name_bytes and Options.line?(name)
+  defdelegate name?(name), to: Name, as: :valid?
 
   @doc false
   def timeout?(timeout), do: timeout == :infinity or (is_integer(timeout) and timeout >= 0)
@@ -275,43 +254,33 @@ defmodule Tidepool.Actor do
       else: :ok
   end
 
-  defp addressed(class, name) do
-    with :ok <- available(class) do
-      cond do
-        not Spec.name?(class) ->
-          {:error, Error.new(:not_deployed, "no function is deployed as #{Options.show(class)}")}
-
-        name?(name) ->
-          :ok
-
-        true ->
-          message =
-            "an actor's name has 1 to #{@name_bytes} bytes of UTF-8 without control characters, unlike #{Options.show(name)}"
-
-          {:error, Error.new(:invalid_option, message, class)}
-      end
-    end
-  end
-
-  # Each node of a cluster would have an actor of its own of the same name.
+  # Each node of a cluster without a shared store would have an actor of its own of the same name.
   defp available(class) do
     is_binary(class) || Options.wrong!("Tidepool.Actor: the class", "a string", class)
-
-    if Config.get(:cluster) and Node.alive?() do
-      message =
-        "actors live on a node of its own, and this one may be in a cluster: start it without a name, or with the " <>
-          "setting cluster: false (TIDEPOOL_CLUSTER=false)"
-
-      {:error, Error.new(:no_store, message, class)}
-    else
-      :ok
-    end
+    if message = Shards.unavailable(), do: {:error, Error.new(:no_store, message, class)}, else: :ok
   end
+
+  defp about(what, class, name, argument \\ nil) do
+    with :ok <- available(class),
+         :ok <- Name.check(class, name),
+         :ok <- unwaited(class, name),
+         do: serve({what, class, name, argument}, patience())
+  end
+
+  # Here, or on the node that has the actor; again, when that has it no more.
+  defp serve(question, deadline) do
+    with {:elsewhere, place} <- Here.serve(question),
+         :again <- Remote.ask(place, question, deadline),
+         do: serve(question, deadline)
+  end
+
+  # Until when a node is looked for by those who have said nothing of time.
+  defp patience, do: now() + @defaults.timeout
 
   defp prepare(operation, payload, options) do
     {depth, context, timeout} = nested(Nesting.get(), options)
 
-    call = %{
+    %{
       operation: operation,
       payload: payload,
       deadline: if(timeout == :infinity, do: :infinity, else: now() + timeout),
@@ -322,8 +291,6 @@ defmodule Tidepool.Actor do
       create: options.create,
       alarm: nil
     }
-
-    {call, timeout}
   end
 
   # An actor answers nothing to those that it waits for itself.
@@ -348,122 +315,6 @@ defmodule Tidepool.Actor do
 
   defp nested({depth, deadline, outer}, options),
     do: {depth + 1, options.context || outer, min(options.timeout, max(deadline - now(), 0))}
-
-  defp ask(class, name, call, timeout) do
-    with {:ok, pid} <- enter(class, name, call) do
-      try do
-        GenServer.call(pid, {:call, call}, timeout)
-      catch
-        :exit, {:timeout, _call} ->
-          {:error, Error.new(:timeout, "the actor did not answer within #{timeout} ms", class)}
-
-        # It closed its line before, so that the call was not taken.
-        :exit, {reason, _call} when reason in [:noproc, {:shutdown, :asleep}] ->
-          again(call, timeout, &ask(class, name, call, &1))
-
-        :exit, {_reason, _call} ->
-          message = "#{class}/#{name} ended while it had the call: what that did may be kept, or not"
-          {:error, Error.new(:unknown_outcome, message, class)}
-      end
-    end
-  end
-
-  defp again(%{deadline: :infinity}, timeout, ask), do: ask.(timeout)
-  defp again(%{deadline: deadline}, _timeout, ask), do: ask.(max(deadline - now(), 0))
-
-  # A place in the line of an actor, which is woken for it.
-  defp enter(class, name, call) do
-    with {:ok, pid, line, options} <- server(class, name) do
-      case Line.enter(line, byte_size(call.payload), options.queue, options.queue_bytes) do
-        :ok ->
-          {:ok, pid}
-
-        :full ->
-          message = "#{class}/#{name} has all the calls waiting that it may have (queue, queue_bytes)"
-          {:error, Error.new(:overloaded, message, class)}
-
-        :closed ->
-          gone(pid)
-          enter(class, name, call)
-      end
-    end
-  end
-
-  # Waits for the end of a process that has said that it ends.
-  defp gone(pid) do
-    monitor = Process.monitor(pid)
-
-    receive do
-      {:DOWN, ^monitor, :process, ^pid, _reason} -> :ok
-    after
-      1_000 -> Process.demonitor(monitor, [:flush])
-    end
-  end
-
-  defp server(class, name) do
-    case Registry.lookup(@registry, {class, name}) do
-      [{pid, {line, options}}] ->
-        {:ok, pid, line, options}
-
-      [] ->
-        # Of one that is awake the name has been looked at.
-        with :ok <- addressed(class, name), {:ok, _pid} <- ensure(class, name), do: server(class, name)
-    end
-  rescue
-    ArgumentError -> {:error, Store.restarting(class)}
-  catch
-    :exit, _reason -> {:error, Store.restarting(class)}
-  end
-
-  defp ensure(class, name) do
-    with {:ok, function} <- Modules.class(class) do
-      supervisor = {:via, PartitionSupervisor, {@servers, {class, name}}}
-
-      case DynamicSupervisor.start_child(supervisor, {Server, {class, name, function.actor}}) do
-        {:ok, pid} -> {:ok, pid}
-        {:error, {:already_started, pid}} -> {:ok, pid}
-        {:error, :max_children} -> {:error, Error.new(:overloaded, "no more actors can be awake", class)}
-        {:error, _reason} -> {:error, Store.restarting(class)}
-      end
-    end
-  end
-
-  defp awake(class, name) do
-    case Registry.lookup(@registry, {class, name}) do
-      [{pid, _value}] -> {:ok, pid}
-      [] -> :asleep
-    end
-  rescue
-    ArgumentError -> :asleep
-  end
-
-  defp request(pid, request, asleep) do
-    GenServer.call(pid, request, :infinity)
-  catch
-    :exit, {reason, _call} when reason in [:noproc, {:shutdown, :asleep}] ->
-      receive do
-      after
-        @again_ms -> asleep
-      end
-
-    :exit, {reason, _call} ->
-      {:error, Error.new(:unknown_outcome, "the actor ended meanwhile: #{inspect(reason)}")}
-  end
-
-  defp written(class, name) do
-    with {:ok, records} <- Store.existing(),
-         {:ok, {_epoch, seq, _alarm_at, head, image}} <- Store.read(records, class, name, class),
-         {:ok, record} <- Record.read(head, class, name) do
-      known = %{class: class, name: name, node: node(), awake: false, tier: :disk, writes: seq}
-      {:ok, record |> Record.shown() |> Map.merge(known) |> Map.put(:bytes, byte_size(head) + byte_size(image || ""))}
-    else
-      none when none in [:none, {:ok, nil}] ->
-        {:error, Error.new(:unknown_actor, "no actor is called #{class}/#{name}", class)}
-
-      {:error, error} ->
-        {:error, error}
-    end
-  end
 
   defp now, do: System.monotonic_time(:millisecond)
 end

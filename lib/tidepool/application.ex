@@ -50,12 +50,16 @@ defmodule Tidepool.Application do
         )
       end
 
-      # What processes are started with is in reports and crash dumps: they are told whether there is a token.
-      config = %{config | token: config.token && :set}
+      # What processes are started with is in reports and crash dumps: they are told whether there is a token, and of a
+      # store's URL, which may have a password, where it is.
+      config = %{config | token: config.token && :set, actors: hidden(config.actors)}
       Supervisor.start_link(temporary ++ children(config), strategy: :rest_for_one, name: Tidepool.Supervisor)
     end
     |> explain()
   end
+
+  defp hidden({:postgres, _url}), do: {:postgres, fn -> :actors |> Config.get() |> elem(1) end}
+  defp hidden(:local), do: :local
 
   @impl true
   def stop(_state) do

@@ -9,6 +9,7 @@ defmodule Tidepool.Cluster do
   """
 
   alias Tidepool.{Catalog, Config, Error, Function, Options}
+  alias Tidepool.Actor.Owner
   alias Tidepool.Catalog.{Arrivals, Entry, State}
   alias Tidepool.Cluster.{Reconciler, Report, Server}
   alias Tidepool.Cluster.Report.Spread
@@ -50,18 +51,27 @@ defmodule Tidepool.Cluster do
   - `:withheld`: functions of this node that are not shared, since anybody could deploy them before it had a token.
   - `:functions`: `:name`, `:version`, `:sha256`, and the nodes that can serve that version (`:ready`) or can't yet.
   - `:fetching`: what is on its way to this node: `:name`, `:version`, `:size`, `:state` and `:attempts`.
+  - `:actors`: who has actors' shards, where nodes share a store for them: `:nodes` with `:name`, `:shards` and `:lease_ms`,
+    `:unowned` and, for how long, `:unowned_ms`, and `:moving`, what this node hands to another. `nil` elsewhere.
   """
   @spec status :: map
   def status do
     case view() do
       {:ok, view} ->
-        %{node: view.node, distributed: true, apart: view.apart, withheld: withheld(), fetching: fetching()}
+        %{
+          node: view.node,
+          distributed: true,
+          actors: Owner.report(),
+          apart: view.apart,
+          withheld: withheld(),
+          fetching: fetching()
+        }
         |> Map.merge(describe(view))
 
       _alone_or_restarting ->
         functions = for f <- Catalog.list(), do: function(f, [to_string(node())], [])
         node = %{name: to_string(node()), links: [], functions_pending: 0, catalog: :same, skew_ms: 0}
-        nothing = %{lost: [], apart: [], withheld: [], fetching: []}
+        nothing = %{lost: [], apart: [], withheld: [], fetching: [], actors: Owner.report()}
         Map.merge(nothing, %{node: to_string(node()), distributed: false, nodes: [node], functions: functions})
     end
   end

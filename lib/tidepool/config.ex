@@ -64,6 +64,14 @@ defmodule Tidepool.Config do
         "folder for modules and catalog, in which each node has one of its own; `:temporary` is one that is gone when the " <>
           "node stops, and so is `nil`, with a warning."
     ],
+    actors: [
+      type: {:check, &__MODULE__.actors?/1, ":local, or {:postgres, \"postgres://…\"}"},
+      default: :local,
+      secret: true,
+      doc:
+        "where actors are kept: `:local`, in the data folder, or `{:postgres, url}`, a database that the nodes of a cluster " <>
+          "share; as a string `local`, or the URL."
+    ],
     limits: [type: {:keyword, Tidepool.Limits.schema()}, default: [], doc: "default limits of functions."],
     instances: [
       type: {:check, &Tidepool.Function.Spec.instances?/1, ":fresh or {:warm, max_idle} with max_idle from 1 to 16000"},
@@ -313,7 +321,8 @@ defmodule Tidepool.Config do
       {:ok,
        %{
          config
-         | data: if(is_binary(config.data), do: Path.expand(config.data), else: config.data),
+         | actors: store(config.actors),
+           data: if(is_binary(config.data), do: Path.expand(config.data), else: config.data),
            cluster: if(config.cluster == :auto, do: named?(config), else: config.cluster)
        }}
     end
@@ -373,6 +382,10 @@ defmodule Tidepool.Config do
     end
   end
 
+  defp store("local"), do: :local
+  defp store(url) when is_binary(url), do: {:postgres, url}
+  defp store(actors), do: actors
+
   defp hint(key) when is_atom(key), do: Tidepool.Options.hint(key, Keyword.keys(@schema))
   defp hint(_key), do: "settings are atoms"
 
@@ -431,6 +444,10 @@ defmodule Tidepool.Config do
 
   @doc false
   def data?(value), do: value == :temporary or (is_binary(value) and value != "" and String.valid?(value))
+
+  @doc false
+  def actors?({:postgres, url}), do: is_binary(url) and url =~ ~r/\Apostgres(ql)?:\/\//
+  def actors?(value), do: value in [:local, "local"] or (is_binary(value) and actors?({:postgres, value}))
 
   @doc false
   def hosts?(value), do: words?(value, &(&1 =~ ~r/\A([a-z0-9_-]+(\.[a-z0-9_-]+)*|\*)\z/i))

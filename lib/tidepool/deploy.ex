@@ -10,7 +10,8 @@ defmodule Tidepool.Deploy do
 
   alias Tidepool.{Catalog, Cluster, Config, Engine, Error, Execution, Function, Log, Native, Options, Telemetry}
   alias Tidepool.Catalog.{BlobStore, Entry, Origin}
-  alias Tidepool.Function.{Folders, Grants, Loader, Spec}
+  alias Tidepool.Actor.Owner.Shards
+  alias Tidepool.Function.{Actors, Folders, Grants, Loader, Spec}
 
   @type outcome :: {:ok, Function.t(), :created | :unchanged, Cluster.spread() | nil} | {:error, Error.t()}
 
@@ -78,12 +79,19 @@ defmodule Tidepool.Deploy do
     end)
   end
 
+  # A class whose actors no call would reach is not deployed in the first place.
+  defp actors(actor) do
+    message = if Actors.class?(actor), do: Shards.unavailable()
+    if message, do: {:error, Error.new(:invalid_config, message)}, else: :ok
+  end
+
   defp deploy(wasm, options, origin, compile) do
     options = Loader.suited(wasm, options)
 
     with {:ok, options} <- step(:options, options[:name], Spec.check(options, schema(), "the option")),
          :ok <- step(:options, options.name, Grants.check(options.net, Config.words(Config.get(:net)))),
          :ok <- step(:options, options.name, Folders.check(options.files, Map.keys(Config.get(:files)))),
+         :ok <- step(:options, options.name, actors(options.actor)),
          :ok <- step(:size, options.name, Loader.check_size(byte_size(wasm))),
          :ok <- step(:options, options.name, Loader.check_signature(wasm, options)),
          entry = entry(wasm, options, origin),

@@ -48,4 +48,24 @@ defmodule Tidepool.ActorLoad do
   @doc "Lines in the order in which they were asked."
   def in_order(lines),
     do: Enum.sort_by(lines, fn line -> line |> String.split(".") |> Enum.map(&String.to_integer/1) end)
+
+  @doc "Adds one to an actor until `enough/0`: the sums that were answered, and the reasons why others were not."
+  def sums(class, name) do
+    :persistent_term.put({__MODULE__, :enough}, false)
+    sums(class, name, [], [])
+  end
+
+  defp sums(class, name, sums, reasons) do
+    if :persistent_term.get({__MODULE__, :enough}) do
+      {Enum.reverse(sums), reasons}
+    else
+      case Actor.call(class, name, "add", "1") do
+        {:ok, sum} -> sums(class, name, [String.to_integer(sum) | sums], reasons)
+        {:error, %{reason: reason}} -> sums(class, name, sums, [reason | reasons])
+      end
+    end
+  end
+
+  @doc "Ends `sums/2` on this node."
+  def enough, do: :persistent_term.put({__MODULE__, :enough}, true)
 end

@@ -293,7 +293,11 @@ defmodule Tidepool.ActorTest do
   describe "a node that may be in a cluster" do
     test "has no actors, and says what to set" do
       peer = Peer.start!([cluster: true], name: Peer.name(), cookie: Peer.cookie())
-      Peer.call(peer, Tidepool, :deploy, [guest("rust", "ledger"), [name: "ledger", actor: true]])
+
+      assert {:error, %Error{reason: :invalid_config, message: message}} =
+               Peer.call(peer, Tidepool, :deploy, [guest("rust", "ledger"), [name: "ledger", actor: true]])
+
+      assert message =~ "TIDEPOOL_ACTORS"
 
       assert {:error, %Error{reason: :no_store, message: message}} =
                Peer.call(peer, Actor, :call, ["ledger", "a", "sum"])

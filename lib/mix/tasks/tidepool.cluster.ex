@@ -102,11 +102,18 @@ defmodule Mix.Tasks.Tidepool.Cluster do
         [load["name"], text(load["version"]), text(load["size"]), load["state"], text(load["attempts"])]
       end
 
+    actors = status["actors"] || %{"nodes" => [], "unowned" => 0, "moving" => nil}
+    owners = for node <- actors["nodes"], do: [node["name"], text(node["shards"]), text(node["lease_ms"])]
+    unowned = if actors["unowned"] > 0, do: [["nobody", text(actors["unowned"]), ""]], else: []
+    moving = for %{"to" => to, "shards" => shards} <- [actors["moving"]], do: [text(shards), text(to)]
+
     [
       "as #{status["node"]} sees it",
       table(["NODE", "LINKS", "CATALOG", "PENDING", "SKEW MS"], nodes ++ lost ++ apart),
       table(["FUNCTION", "VERSION", "SHA256", "READY", "NOT READY ON"], functions),
       table(["ON THIS NODE ALONE"], withheld),
+      table(["ACTORS OF", "SHARDS", "LEASE MS"], owners ++ unowned),
+      table(["SHARDS THAT MOVE", "TO"], moving),
       table(["ON ITS WAY HERE", "VERSION", "BYTES", "STATE", "ATTEMPTS"], fetching)
     ]
     |> Enum.reject(&(&1 == ""))

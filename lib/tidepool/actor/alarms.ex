@@ -13,6 +13,7 @@ defmodule Tidepool.Actor.Alarms do
 
   alias Tidepool.{Actor, Error, Native}
   alias Tidepool.Actor.{Alarm, Record, Store}
+  alias Tidepool.Actor.Owner.{Here, Shards}
 
   @at_once 16
   # Whoever has started the node may have handlers to register that guests ask.
@@ -119,9 +120,10 @@ defmodule Tidepool.Actor.Alarms do
 
   # Nobody can call it, and it is not to be in the way of others: as long again as it has been due. No process of its own writes.
   defp postpone(class, name, due) do
-    with nil <- Actor.where(class, name),
+    with nil <- Here.serve({:where, class, name, nil}),
+         {:here, {epoch, _lease}} <- Shards.place(class, name),
          {:ok, records} <- Store.records(),
-         {:ok, {epoch, seq, ^due, head, _image}} <- Store.read(records, class, name, class),
+         {:ok, {_epoch, seq, ^due, head, _image}} <- Store.read(records, class, name, class),
          {:ok, %{alarm: alarm} = record} when alarm != nil <- Record.read(head, class, name) do
       now = Alarm.now()
       due = now + max(min(now - due, @hold_ms.last), @hold_ms.first)

@@ -132,6 +132,8 @@ defmodule Tidepool.Actor.Modules do
       :ok
     else
       {:ok, _kept} -> :ok
+      # Another node was first; what is kept by its hash is the same.
+      {:error, :out_of_order, _message} -> :ok
       {:error, kind, message} -> {:error, Store.error(kind, message, name)}
       {:error, error} -> {:error, error}
     end

@@ -13,25 +13,35 @@ defmodule Tidepool.Actor.Server do
   use GenServer, restart: :temporary
 
   alias Tidepool.Actor.{Line, Record, Serving, State, Store, Waking}
+  alias Tidepool.Actor.Owner.Shards
 
   # Garbage is collected after so many bytes that are beside the heap.
   @collected_bytes 262_144
   # How long somebody is waited for who has stepped into the line and sent nothing.
   @lingering_ms 5_000
+  # How often an actor that is to leave looks whether it can.
+  @leaving_ms 1
 
   @doc false
-  def start_link({class, name, options}) do
+  def start_link({class, name, options, title}) do
     line = Line.new()
     via = {:via, Registry, {Tidepool.Actor.Registry, {class, name}, {line, options}}}
-    GenServer.start_link(__MODULE__, {class, name, line, options}, name: via)
+    GenServer.start_link(__MODULE__, {class, name, line, options, title}, name: via)
   end
 
   @impl true
-  def init({class, name, line, options}) do
+  def init({class, name, line, options, title}) do
+    # Whoever takes its shard away looks for it in the registry, where it is by now.
+    if Shards.owned?(class, name, title),
+      do: begin(%State{class: class, name: name, line: line, options: options, title: title, called_at: now()}),
+      else: {:stop, {:shutdown, :elsewhere}}
+  end
+
+  defp begin(state) do
     Process.flag(:message_queue_data, :off_heap)
     # So that what is not written yet is, when the node is stopped in order.
     Process.flag(:trap_exit, true)
-    {:ok, %State{class: class, name: name, line: line, options: options, called_at: now()}, options.idle}
+    {:ok, state, state.options.idle}
   end
 
   @impl true
@@ -72,7 +82,7 @@ defmodule Tidepool.Actor.Server do
 
     with {:ok, state} <- Waking.known(state, false),
          {:ok, records} <- Store.records(),
-         :ok <- Store.commit(records, state.class, state.name, {:delete, State.epoch(), state.seq}) do
+         :ok <- Store.commit(records, state.class, state.name, {:delete, State.epoch(state), state.seq}) do
       ended(state)
     else
       {:error, kind, message} when is_atom(kind) ->
@@ -104,16 +114,22 @@ defmodule Tidepool.Actor.Server do
     go_on(state)
   end
 
+  # Its shard is about to be another node's: nobody comes any more, and it sleeps as soon as it has served those who are here.
+  def handle_info(:leave, state) do
+    Registry.unregister(Tidepool.Actor.Registry, {state.class, state.name})
+    go_on(%{state | leaving?: true})
+  end
+
   def handle_info(:timeout, state) do
     case State.written(state) do
       {:ok, state} ->
         if Line.close(state.line, lingered?(state)),
           do: {:stop, asleep(state), state},
-          else: {:noreply, %{state | lingers_since: state.lingers_since || now()}, state.options.idle}
+          else: {:noreply, %{state | lingers_since: state.lingers_since || now()}, pause(state)}
 
       {:error, error, state} ->
         State.warn(state, "could not be written before it goes to sleep: #{error.message}")
-        {:noreply, state, state.options.idle}
+        {:noreply, state, pause(state)}
     end
   end
 
@@ -145,7 +161,10 @@ defmodule Tidepool.Actor.Server do
   defp called(state), do: %{state | called_at: now(), lingers_since: nil}
 
   # Until it has not been called for its idle time: whoever looks at it, or what it has written, keeps it awake no longer.
+  defp left(%{leaving?: true}), do: @leaving_ms
   defp left(state), do: max(state.called_at + state.options.idle - now(), 0)
+
+  defp pause(state), do: if(state.leaving?, do: @leaving_ms, else: state.options.idle)
 
   # Whoever was killed on the way never comes.
   defp lingered?(%{lingers_since: nil}), do: false

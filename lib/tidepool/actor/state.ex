@@ -8,9 +8,7 @@ defmodule Tidepool.Actor.State do
 
   alias Tidepool.{Error, Native}
   alias Tidepool.Actor.{Alarm, Record, Store}
-
-  # This node's actors have no other owner.
-  @epoch 1
+  alias Tidepool.Actor.Owner.Lease
 
   defstruct [
     :class,
@@ -24,6 +22,8 @@ defmodule Tidepool.Actor.State do
     :decided,
     # What is written, or about to be; `nil` as long as nothing is. `seq` is its number.
     :record,
+    # Under what this node owns it: its changes have the epoch, and its answers need the lease.
+    title: {1, nil},
     seq: 0,
     image_bytes: 0,
     # Some of its values: `Tidepool.Actor.Guest.Turn`.
@@ -45,7 +45,9 @@ defmodule Tidepool.Actor.State do
     seen: 0,
     # When it was called last, and since when somebody is in the line who does not come, in ms of the VM's monotonic time.
     called_at: 0,
-    lingers_since: nil
+    lingers_since: nil,
+    # Whether its shard is about to be another node's.
+    leaving?: false
   ]
 
   @type t :: %__MODULE__{}
@@ -53,9 +55,9 @@ defmodule Tidepool.Actor.State do
   @typedoc "What a call comes to, and whether that waits for the last write or just for those before it."
   @type answer :: {:now | :gated, {:ok, binary} | {:error, Error.t()}}
 
-  @doc "The epoch that this node's changes of records have."
-  @spec epoch :: pos_integer
-  def epoch, do: @epoch
+  @doc "The epoch that its changes have."
+  @spec epoch(t) :: pos_integer
+  def epoch(%{title: {epoch, _lease}}), do: epoch
 
   @doc "What is in memory is not what is to go on: the instance is dropped."
   @spec forget(t) :: t
@@ -80,7 +82,7 @@ defmodule Tidepool.Actor.State do
   end
 
   def answer(%{pending: 0} = state, from, {_when, answer}) do
-    GenServer.reply(from, answer)
+    reply(state, from, answer)
     state
   end
 
@@ -107,7 +109,7 @@ defmodule Tidepool.Actor.State do
       else
         seq = state.seq + 1
         due = Alarm.due(alarm)
-        put = {:put, @epoch, seq, due, Record.write(record), new, values}
+        put = {:put, epoch(state), seq, due, Record.write(record), new, values}
         id = Native.commit_record(records, state.class, state.name, put)
         rings = if alarm != state.alarm, do: {id, due}, else: state.rings
         state = %{state | seq: seq, last: id, pending: state.pending + 1, alarm: alarm, rings: rings}
@@ -143,7 +145,11 @@ defmodule Tidepool.Actor.State do
   # What was computed on it is not kept either: the writes after it are refused, for they don't follow what there is.
   def committed(state, id, {:error, kind, message}) do
     error = Store.error(kind, message, state.class)
-    warn(state, "was not written, and is as it was before: #{message}")
+
+    if kind == :unknown_outcome,
+      do: warn(state, "was written, or not, and is read anew: #{message}"),
+      else: warn(state, "was not written, and is as it was before: #{message}")
+
     # One that found no room is told of at once, when those before it may still be on their way.
     failed = fn
       {^id, from, _answer} -> [{:now, from, {:error, error}}]
@@ -151,6 +157,18 @@ defmodule Tidepool.Actor.State do
     end
 
     open(forget(%{state | pending: state.pending - 1, fresh: %{}, gate: :queue.filter(failed, state.gate)}), 0)
+  end
+
+  # Whoever has the actor by now may have answered others since.
+  defp reply(%{title: {_epoch, lease}} = state, from, answer) do
+    if Lease.lasts?(lease) do
+      GenServer.reply(from, answer)
+    else
+      message =
+        "this node's lease ran out while #{state.class}/#{state.name} had the call: what that did may be kept, or not"
+
+      GenServer.reply(from, {:error, Error.new(:unknown_outcome, message, state.class)})
+    end
   end
 
   # An alarm that is due already is found by whoever looks now.
@@ -165,7 +183,7 @@ defmodule Tidepool.Actor.State do
   defp open(state, id) do
     case :queue.peek(state.gate) do
       {:value, {waits, from, answer}} when waits == :now or waits <= id ->
-        GenServer.reply(from, answer)
+        reply(state, from, answer)
         open(%{state | gate: :queue.drop(state.gate)}, id)
 
       _later_or_none ->

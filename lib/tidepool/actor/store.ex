@@ -1,8 +1,10 @@
 defmodule Tidepool.Actor.Store do
   @moduledoc """
-  The records of this node's actors: `actors/records.db` in its data folder, a file of SQLite's that the native library keeps.
+  The records of actors: `actors/records.db` in the node's data folder, a file of SQLite's that the native library keeps, or the
+  PostgreSQL database of the setting `actors`, which all nodes of a cluster share.
 
-  The file is made for the first actor. Who can't be given it is told why, and the node goes on.
+  The file is made for the first actor. The database is opened by whoever owns this node's part of it (`open_shared/2`), and again when
+  that starts anew. Who can't be given the records is told why, and the node goes on.
   """
 
   use GenServer
@@ -20,7 +22,7 @@ defmodule Tidepool.Actor.Store do
   def records do
     case :ets.lookup(__MODULE__, :records) do
       [{:records, records}] -> {:ok, records}
-      [] -> GenServer.call(__MODULE__, :open, :infinity)
+      [] -> if shared?(), do: {:error, unopened()}, else: GenServer.call(__MODULE__, :open, :infinity)
     end
   rescue
     ArgumentError -> {:error, restarting(nil)}
@@ -39,6 +41,13 @@ defmodule Tidepool.Actor.Store do
   rescue
     ArgumentError -> {:error, restarting(nil)}
   end
+
+  @doc """
+  Opens the database that nodes share, for this start of the node: `incarnation` is a number that no other start of it has. From then
+  on `records/0` has it. The reason of an error is `:no_store`.
+  """
+  @spec open_shared(node :: String.t(), incarnation :: integer) :: {:ok, Native.records()} | {:error, Error.t()}
+  def open_shared(node, incarnation), do: GenServer.call(__MODULE__, {:open_shared, node, incarnation}, :infinity)
 
   @typedoc "A record, but for its values; `image` is `nil` when nothing was written of its memory."
   @type record :: {
@@ -69,7 +78,7 @@ defmodule Tidepool.Actor.Store do
 
   @doc "The error that the library's words of a record, or of all, are for the actor's callers."
   @spec error(kind :: atom, message :: String.t(), class :: String.t() | nil) :: Error.t()
-  def error(:overloaded, message, class), do: Error.new(:overloaded, message, class)
+  def error(kind, message, class) when kind in [:overloaded, :unknown_outcome], do: Error.new(kind, message, class)
   def error(_kind, message, class), do: Error.new(:no_store, message, class)
 
   @doc "The error of whoever asks while a supervisor starts what keeps actors again."
@@ -77,6 +86,12 @@ defmodule Tidepool.Actor.Store do
   def restarting(class), do: Error.new(:no_store, "the processes of actors are being restarted", class)
 
   @impl true
+  def init(%{actors: {:postgres, url}}) do
+    :ets.new(__MODULE__, [:named_table, :protected, read_concurrency: true])
+    :ets.insert(__MODULE__, {:shared, true})
+    {:ok, {:postgres, url}}
+  end
+
   def init(config) do
     :ets.new(__MODULE__, [:named_table, :protected, read_concurrency: true])
     path = Path.join([Store.folder(config.data), "actors", "records.db"])
@@ -94,6 +109,20 @@ defmodule Tidepool.Actor.Store do
     end
   end
 
+  def handle_call({:open_shared, node, incarnation}, _from, {:postgres, url} = state) do
+    case Native.open_shared(url.(), node, incarnation) do
+      {:ok, records} ->
+        :ets.insert(__MODULE__, {:records, records})
+        {:reply, {:ok, records}, state}
+
+      {:error, _kind, message} ->
+        Logger.error("the database of actors' records can't be opened: #{message}")
+        {:reply, {:error, unopened()}, state}
+    end
+  end
+
+  defp shared?, do: :ets.member(__MODULE__, :shared)
+
   defp open(path) do
     with :ok <- File.mkdir_p(Path.dirname(path)),
          {:ok, records} <- Native.open_records(path) do
@@ -108,6 +137,8 @@ defmodule Tidepool.Actor.Store do
   # Callers may be anybody: where this node keeps what is not told them.
   defp unopened(path, why) do
     Logger.error("the records of actors can't be opened: #{path}: #{why}")
-    {:error, Error.new(:no_store, "the records of actors can't be opened; the node's log says why")}
+    {:error, unopened()}
   end
+
+  defp unopened, do: Error.new(:no_store, "the records of actors can't be opened; the node's log says why")
 end

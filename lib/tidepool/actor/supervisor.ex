@@ -7,6 +7,8 @@ defmodule Tidepool.Actor.Supervisor do
   #   Registry           actors that are awake, by class and name
   #   PartitionSupervisor of DynamicSupervisors: their processes
   #   Alarms             what wakes them
+  #   Owner.Door         answers other nodes about those that are here; only where nodes share a store, as
+  #   Owner              which shards are this node's: last up, first down, so that it hands them on while all else is there
 
   use Supervisor
 
@@ -26,6 +28,7 @@ defmodule Tidepool.Actor.Supervisor do
       {Registry, keys: :unique, name: @registry, partitions: System.schedulers_online()},
       {PartitionSupervisor, child_spec: DynamicSupervisor, name: @servers},
       Tidepool.Actor.Alarms
+      | if(config.actors != :local and Node.alive?(), do: [Tidepool.Actor.Owner.Door, Tidepool.Actor.Owner], else: [])
     ]
 
     Supervisor.init(children, strategy: :rest_for_one)

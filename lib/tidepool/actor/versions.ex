@@ -61,7 +61,7 @@ defmodule Tidepool.Actor.Versions do
   # What it had is gone with its record.
   defp go_over(:reset, state, record, owned) do
     with {:ok, records} <- Store.records(),
-         :ok <- Store.commit(records, state.class, state.name, {:delete, State.epoch(), state.seq}) do
+         :ok <- Store.commit(records, state.class, state.name, {:delete, State.epoch(state), state.seq}) do
       record = %Record{sha256: record.sha256, version: record.version, created_at: System.system_time(:millisecond)}
       switched(%{state | seq: 0, alarm: nil, known: %{}}, record, owned, [])
     else

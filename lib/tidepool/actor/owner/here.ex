@@ -1,0 +1,216 @@
+defmodule Tidepool.Actor.Owner.Here do
+  @moduledoc """
+  What is asked of an actor, done on this node: its process is found or started, and told. What is asked of one that another node
+  has, or is about to have, is `:elsewhere`.
+  """
+
+  alias Tidepool.Error
+  alias Tidepool.Actor.{Line, Modules, Name, Record, Server, Serving, Store}
+  alias Tidepool.Actor.Owner.Shards
+
+  @registry Tidepool.Actor.Registry
+  @servers Tidepool.Actor.Servers
+
+  # An actor that is about to be gone is gone after a moment.
+  @again_ms 1
+
+  @typedoc """
+  What is asked of an actor, by its class and name. To `:start` goes whether it may be made; to `:ring` when the alarm was due; and
+  `:awake` is asked of many, whose names are the argument.
+  """
+  @type question ::
+          {:call | :cast, String.t(), String.t(), Serving.call()}
+          | {:start, String.t(), String.t(), create :: boolean}
+          | {:ring, String.t(), String.t(), due :: integer}
+          | {:stop | :delete | :info | :where, String.t(), String.t(), nil}
+          | {:awake, String.t(), String.t(), names :: [String.t()]}
+
+  @doc "The answer, as `Tidepool.Actor` gives it; or where else the actor is."
+  @spec serve(question) :: answer | {:elsewhere, Shards.place()} when answer: term
+  def serve({:call, class, name, call}), do: ask(class, name, call)
+
+  def serve({:cast, class, name, call}) do
+    with {:ok, pid} <- enter(class, name, call), do: GenServer.cast(pid, {:cast, call})
+  end
+
+  def serve({:start, class, name, create} = question) do
+    with {:ok, pid, _line, _options} <- server(class, name) do
+      case request(pid, {:start, create}, :again) do
+        :again -> serve(question)
+        {:ok, _nothing} -> :ok
+        {:error, error} -> {:error, error}
+      end
+    end
+  end
+
+  def serve({:ring, class, name, due} = question) do
+    with {:ok, pid, _line, _options} <- server(class, name),
+         do: with(:again <- request(pid, {:ring, due}, :again), do: serve(question))
+  end
+
+  def serve({:where, class, name, nil}) do
+    with {:asleep, {:here, _title}} <- find(class, name) do
+      nil
+    else
+      {:ok, pid} -> pid
+      {:asleep, place} -> {:elsewhere, place}
+    end
+  end
+
+  def serve({:awake, class, "", names}), do: Enum.filter(names, &match?({:ok, _pid}, awake(class, &1)))
+
+  def serve({what, class, name, nil} = question) do
+    case find(class, name) do
+      {:ok, pid} when what == :stop -> request(pid, :stop, :ok)
+      {:ok, pid} -> with :again <- request(pid, what, :again), do: serve(question)
+      {:asleep, {:here, title}} -> asleep(question, title)
+      {:asleep, place} -> {:elsewhere, place}
+    end
+  end
+
+  defp asleep({:stop, _class, _name, nil}, _title), do: :ok
+  defp asleep({:info, class, name, nil}, _title), do: written(class, name)
+
+  # An actor that sleeps needs no waking for it, and its class need not be there any more.
+  defp asleep({:delete, class, name, nil} = question, {epoch, _lease}) do
+    with {:ok, %{awake: false, writes: seq}} <- written(class, name), {:ok, records} <- Store.records() do
+      case Store.commit(records, class, name, {:delete, epoch, seq}) do
+        # It woke meanwhile.
+        {:error, :out_of_order, _message} -> serve(question)
+        {:error, kind, message} -> {:error, Store.error(kind, message, class)}
+        :ok -> :ok
+      end
+    end
+  end
+
+  defp ask(class, name, call) do
+    with {:ok, pid} <- enter(class, name, call) do
+      timeout = left(call)
+
+      try do
+        GenServer.call(pid, {:call, call}, timeout)
+      catch
+        :exit, {:timeout, _call} ->
+          {:error, Error.new(:timeout, "the actor did not answer within #{timeout} ms", class)}
+
+        # It closed its line before, so that the call was not taken.
+        :exit, {reason, _call} when reason in [:noproc, {:shutdown, :asleep}] ->
+          ask(class, name, call)
+
+        :exit, {_reason, _call} ->
+          message = "#{class}/#{name} ended while it had the call: what that did may be kept, or not"
+          {:error, Error.new(:unknown_outcome, message, class)}
+      end
+    end
+  end
+
+  defp left(%{deadline: :infinity}), do: :infinity
+  defp left(%{deadline: deadline}), do: max(deadline - System.monotonic_time(:millisecond), 0)
+
+  # A place in the line of an actor, which is woken for it.
+  defp enter(class, name, call) do
+    with {:ok, pid, line, options} <- server(class, name) do
+      case Line.enter(line, byte_size(call.payload), options.queue, options.queue_bytes) do
+        :ok ->
+          {:ok, pid}
+
+        :full ->
+          message = "#{class}/#{name} has all the calls waiting that it may have (queue, queue_bytes)"
+          {:error, Error.new(:overloaded, message, class)}
+
+        :closed ->
+          gone(pid)
+          enter(class, name, call)
+      end
+    end
+  end
+
+  # Waits for the end of a process that has said that it ends.
+  defp gone(pid) do
+    monitor = Process.monitor(pid)
+
+    receive do
+      {:DOWN, ^monitor, :process, ^pid, _reason} -> :ok
+    after
+      1_000 -> Process.demonitor(monitor, [:flush])
+    end
+  end
+
+  defp server(class, name) do
+    case Registry.lookup(@registry, {class, name}) do
+      [{pid, {line, options}}] ->
+        {:ok, pid, line, options}
+
+      [] ->
+        # Of one that is awake the name has been looked at.
+        with :ok <- Name.check(class, name),
+             {:here, title} <- Shards.place(class, name),
+             {:ok, _pid} <- ensure(class, name, title) do
+          server(class, name)
+        else
+          {:error, error} -> {:error, error}
+          place -> {:elsewhere, place}
+        end
+    end
+  rescue
+    ArgumentError -> {:error, Store.restarting(class)}
+  catch
+    :exit, _reason -> {:error, Store.restarting(class)}
+  end
+
+  defp ensure(class, name, title) do
+    with {:ok, function} <- Modules.class(class) do
+      supervisor = {:via, PartitionSupervisor, {@servers, {class, name}}}
+
+      case DynamicSupervisor.start_child(supervisor, {Server, {class, name, function.actor, title}}) do
+        {:ok, pid} -> {:ok, pid}
+        {:error, {:already_started, pid}} -> {:ok, pid}
+        # It has another owner since.
+        {:error, {:shutdown, :elsewhere}} -> {:ok, nil}
+        {:error, :max_children} -> {:error, Error.new(:overloaded, "no more actors can be awake", class)}
+        {:error, _reason} -> {:error, Store.restarting(class)}
+      end
+    end
+  end
+
+  defp find(class, name) do
+    with :asleep <- awake(class, name), do: {:asleep, Shards.place(class, name)}
+  end
+
+  defp awake(class, name) do
+    case Registry.lookup(@registry, {class, name}) do
+      [{pid, _value}] -> {:ok, pid}
+      [] -> :asleep
+    end
+  rescue
+    ArgumentError -> :asleep
+  end
+
+  defp request(pid, request, asleep) do
+    GenServer.call(pid, request, :infinity)
+  catch
+    :exit, {reason, _call} when reason in [:noproc, {:shutdown, :asleep}] ->
+      receive do
+      after
+        @again_ms -> asleep
+      end
+
+    :exit, {reason, _call} ->
+      {:error, Error.new(:unknown_outcome, "the actor ended meanwhile: #{inspect(reason)}")}
+  end
+
+  defp written(class, name) do
+    with {:ok, records} <- Store.existing(),
+         {:ok, {_epoch, seq, _alarm_at, head, image}} <- Store.read(records, class, name, class),
+         {:ok, record} <- Record.read(head, class, name) do
+      known = %{class: class, name: name, node: node(), awake: false, tier: :disk, writes: seq}
+      {:ok, record |> Record.shown() |> Map.merge(known) |> Map.put(:bytes, byte_size(head) + byte_size(image || ""))}
+    else
+      none when none in [:none, {:ok, nil}] ->
+        {:error, Error.new(:unknown_actor, "no actor is called #{class}/#{name}", class)}
+
+      {:error, error} ->
+        {:error, error}
+    end
+  end
+end

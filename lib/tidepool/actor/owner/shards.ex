@@ -1,0 +1,134 @@
+defmodule Tidepool.Actor.Owner.Shards do
+  @moduledoc """
+  Whose actors are whose: a table of shards, which one process writes (`Tidepool.Actor.Owner`) and everybody reads.
+
+  An actor's shard follows from its class and name. Where the store is this node's own there is no table, and all actors are here.
+  """
+
+  alias Tidepool.{Config, Native}
+  alias Tidepool.Actor.Owner.Lease
+
+  # {shard, {:ours, epoch} | {:moving, epoch} | {:away, node's name} | :nobody}; {:lease, lease}, {:nodes, names}
+  @table __MODULE__
+  @count 4_096
+
+  @type shard :: 0..4_095
+
+  @typedoc "Under what this node owns an actor."
+  @type title :: {epoch :: pos_integer, Lease.t()}
+
+  @typedoc "Where an actor is; `:moving` while it is on its way to another node."
+  @type place :: {:here, title} | {:away, node :: String.t()} | :moving | :nobody | :no_lease
+
+  @typedoc "What the table has of a shard."
+  @type state :: {:ours, epoch :: pos_integer} | {:moving, epoch :: pos_integer} | {:away, String.t()} | :nobody
+
+  # This node's actors have no other owner.
+  @own {1, nil}
+
+  @doc "Is the store one that nodes share?"
+  @spec shared? :: boolean
+  def shared?, do: Config.get(:actors) != :local
+
+  @doc "Why this node can have no actors, if it can't."
+  @spec unavailable :: String.t() | nil
+  def unavailable do
+    cluster? = Config.get(:cluster) and Node.alive?()
+
+    cond do
+      shared?() and not cluster? ->
+        "actors in a store that nodes share are for nodes of a cluster: start this one with a name, and without " <>
+          "cluster: false; or have its actors to itself, with the setting actors: :local (TIDEPOOL_ACTORS=local)"
+
+      cluster? and not shared?() ->
+        "nodes of a cluster need a store that they share for their actors: start all with the setting " <>
+          "actors: {:postgres, url} (TIDEPOOL_ACTORS=postgres://…), or this one without a cluster: cluster: false " <>
+          "(TIDEPOOL_CLUSTER=false)"
+
+      true ->
+        nil
+    end
+  end
+
+  @doc "How many shards there are."
+  @spec count :: pos_integer
+  def count, do: @count
+
+  @doc "Where an actor is."
+  @spec place(class :: String.t(), name :: String.t()) :: place
+  def place(class, name), do: if(shared?(), do: find(Native.record_shard(class, name)), else: {:here, @own})
+
+  defp find(shard) do
+    case :ets.lookup(@table, shard) do
+      [{_shard, {:ours, epoch}}] -> title(epoch)
+      [{_shard, {:moving, _epoch}}] -> :moving
+      [{_shard, {:away, node}}] -> {:away, node}
+      _nobody -> if Lease.lasts?(lease()), do: :nobody, else: :no_lease
+    end
+  rescue
+    # The process that has the table is being restarted.
+    ArgumentError -> :no_lease
+  end
+
+  defp title(epoch) do
+    lease = lease()
+    if Lease.lasts?(lease), do: {:here, {epoch, lease}}, else: :no_lease
+  end
+
+  @doc "Does this node still own an actor as it did?"
+  @spec owned?(class :: String.t(), name :: String.t(), title) :: boolean
+  def owned?(_class, _name, @own), do: true
+  def owned?(class, name, title), do: place(class, name) == {:here, title}
+
+  @doc "The lease that this node has now."
+  @spec lease :: Lease.t()
+  def lease, do: :ets.lookup_element(@table, :lease, 2)
+
+  @doc "The names of the nodes that have a lease, as this one last heard."
+  @spec nodes :: [String.t()]
+  def nodes do
+    :ets.lookup_element(@table, :nodes, 2)
+  rescue
+    ArgumentError -> []
+  end
+
+  @doc "What is known of all shards; nothing where there are none."
+  @spec all :: [{shard, state}]
+  def all do
+    for {shard, state} when is_integer(shard) <- :ets.tab2list(@table), do: {shard, state}
+  rescue
+    ArgumentError -> []
+  end
+
+  # --- For the owner alone --------------------------------------------------------------------------
+
+  @doc false
+  @spec new(Lease.t()) :: :ok
+  def new(lease) do
+    :ets.new(@table, [:named_table, :protected, read_concurrency: true])
+    begin(lease)
+  end
+
+  @doc false
+  # Under a new lease nothing is owned.
+  @spec begin(Lease.t()) :: :ok
+  def begin(lease) do
+    for {shard, {owned, _epoch}} when owned in [:ours, :moving] <- all(), do: put(shard, :nobody)
+    :ets.insert(@table, {:lease, lease})
+    :ok
+  end
+
+  @doc false
+  @spec put_nodes([String.t()]) :: :ok
+  def put_nodes(names) do
+    :ets.insert(@table, {:nodes, names})
+    :ok
+  end
+
+  @doc false
+  @spec put(shard, state) :: :ok
+  def put(shard, state) do
+    :ets.insert(@table, {shard, state})
+    :ok
+  end
+end

@@ -1,0 +1,48 @@
+defmodule Tidepool.Postgres do
+  @moduledoc """
+  A PostgreSQL of a test's own, on a socket in a temporary folder: `bin/support/postgres` starts it, and ends it when the test is over,
+  however that ends.
+  """
+
+  use GenServer
+
+  @start_ms 120_000
+
+  @doc "Starts one for the test, or the module, that calls this. Returns its process, and the URL of its database."
+  def start! do
+    server = ExUnit.Callbacks.start_supervised!({__MODULE__, nil})
+    {server, "postgres:///postgres?host=#{GenServer.call(server, :folder)}&user=tidepool"}
+  end
+
+  @doc "Ends it as a crash would, or starts it again."
+  def tell(server, word) when word in [:stop, :start], do: GenServer.call(server, {:tell, word}, @start_ms)
+
+  @doc false
+  def start_link(_argument), do: GenServer.start_link(__MODULE__, nil, timeout: @start_ms)
+
+  @impl true
+  def init(nil) do
+    script = Path.expand("../../bin/support/postgres", __DIR__)
+    port = Port.open({:spawn_executable, script}, [:binary, :exit_status, line: 4_096])
+    "ready " <> folder = line(port)
+    {:ok, %{port: port, folder: folder}}
+  end
+
+  @impl true
+  def handle_call(:folder, _from, state), do: {:reply, state.folder, state}
+
+  def handle_call({:tell, word}, _from, state) do
+    Port.command(state.port, "#{word}\n")
+    ^word = state.port |> line() |> String.to_existing_atom()
+    {:reply, :ok, state}
+  end
+
+  defp line(port) do
+    receive do
+      {^port, {:data, {:eol, line}}} -> line
+      {^port, {:exit_status, status}} -> raise "PostgreSQL could not be started: #{status}"
+    after
+      @start_ms -> raise "PostgreSQL has not started"
+    end
+  end
+end
