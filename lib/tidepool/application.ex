@@ -10,6 +10,7 @@ defmodule Tidepool.Application do
   #   Catalog.Arrivals   what is still to come from other nodes, and the calls that wait for it
   #   Events             who is told of what changes
   #   Catalog            what is deployed; loads it all before the next child starts
+  #   Audit              what was changed, and by whom
   #   Data               looks once whose data lies beside a catalog that is empty
   #   Process.Runners    who drives processes that were woken
   #   Process.Programs   the programs that run, and their ends
@@ -86,6 +87,7 @@ defmodule Tidepool.Application do
       Tidepool.Catalog.Arrivals,
       Tidepool.Events,
       {Tidepool.Catalog, config},
+      {Tidepool.Audit, Tidepool.Catalog.Store.folder(config.data)},
       {Tidepool.Data, config.data},
       Tidepool.Process.Runners,
       Tidepool.Process.Programs,

@@ -8,9 +8,9 @@ defmodule Tidepool.Cluster do
   `Tidepool.Cluster.Gossip` for how.
   """
 
-  alias Tidepool.{Catalog, Config, Error, Function, Options}
+  alias Tidepool.{Catalog, Config, Error, Function, Log, Options}
   alias Tidepool.Actor.Owner
-  alias Tidepool.Catalog.{Arrivals, Entry, State}
+  alias Tidepool.Catalog.{Arrivals, Entry, Origin, State}
   alias Tidepool.Cluster.{Reconciler, Report, Server}
   alias Tidepool.Cluster.Report.Spread
   alias Tidepool.Function.Spec
@@ -106,8 +106,8 @@ defmodule Tidepool.Cluster do
   Errors have the reason `:node_reachable`, `:unknown_node`, or `:unavailable` for a moment after the cluster's processes have
   failed.
   """
-  @spec forget(node | String.t()) :: :ok | {:error, Error.t()}
-  def forget(name) do
+  @spec forget(node | String.t(), Origin.t()) :: :ok | {:error, Error.t()}
+  def forget(name, origin \\ :elixir) do
     is_binary(name) or (is_atom(name) and name != nil) ||
       Options.wrong!("Tidepool.Cluster.forget/1: the node", "its name, an atom or a string", name)
 
@@ -115,7 +115,7 @@ defmodule Tidepool.Cluster do
 
     case server(fn -> Server.forget(name) end) do
       :ok ->
-        :ok
+        Log.changed(:node_forgotten, name, origin)
 
       :reachable ->
         {:error, Error.new(:node_reachable, "#{name} can be reached: stop it first, and it is lost")}

@@ -8,7 +8,7 @@ defmodule Tidepool.Data do
 
   require Logger
 
-  alias Tidepool.{Catalog, Config, Error, Native}
+  alias Tidepool.{Audit, Catalog, Config, Error, Native}
   alias Tidepool.Catalog.{Log, Store}
 
   @nameless "nonode@nohost"
@@ -126,7 +126,7 @@ defmodule Tidepool.Data do
   # What is not known to be of no use stays: modules, and files that were set aside.
   defp empty(folder, node) do
     with {:ok, functions} <- functions(folder) do
-      strange = list(folder) -- [Path.basename(Log.seal_path(log(folder))) | @made_by_a_start]
+      strange = list(folder) -- ([Path.basename(Log.seal_path(log(folder))) | @made_by_a_start] ++ Audit.files())
 
       if functions == 0 and strange == [] and list(Path.join(folder, "blobs")) == [],
         do: :ok,

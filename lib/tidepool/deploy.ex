@@ -25,14 +25,14 @@ defmodule Tidepool.Deploy do
   refused, and by whom.
   """
   @spec run(binary, keyword, Origin.t()) :: outcome
-  def run(wasm, options, origin \\ :elixir), do: run(wasm, options, origin, &Loader.compile/2)
+  def run(wasm, options, origin \\ :elixir), do: run(wasm, options, origin, :deploy)
 
   @doc "The same of a module that was deployed before, which may take longer to compile."
   @spec again(binary, keyword, Origin.t()) :: outcome
-  def again(wasm, options, origin), do: run(wasm, options, origin, &Loader.compile_deployed/2)
+  def again(wasm, options, origin), do: run(wasm, options, origin, :rollback)
 
-  defp run(wasm, options, origin, compile) do
-    with {:ok, function, change} <- logged(wasm, options, origin, compile),
+  defp run(wasm, options, origin, how) do
+    with {:ok, function, change} <- logged(wasm, options, origin, how),
          # They have been checked by now.
          waits = Map.merge(Map.new(Spec.of_request(), fn {key, spec} -> {key, spec[:default]} end), Map.new(options)),
          {:ok, spread} <- step(:spread, function.name, spread(function, waits)) do
@@ -40,15 +40,15 @@ defmodule Tidepool.Deploy do
     end
   end
 
-  defp logged(wasm, options, origin, compile) do
+  defp logged(wasm, options, origin, how) do
     begun = System.monotonic_time(:microsecond)
-    result = observed(wasm, options, origin, compile)
+    result = observed(wasm, options, origin, how)
     took = System.monotonic_time(:microsecond) - begun
 
     case result do
       {:ok, function, :created} ->
         count("ok", took)
-        Log.deployed(function, div(took, 1_000), origin)
+        Log.deployed(function, div(took, 1_000), origin, how)
         result
 
       {:ok, _function, :unchanged} ->
@@ -70,9 +70,9 @@ defmodule Tidepool.Deploy do
 
   defp count(reason, took), do: Native.count_deploy(Engine.runtime(), reason, took)
 
-  defp observed(wasm, options, origin, compile) do
+  defp observed(wasm, options, origin, how) do
     Telemetry.span(:deploy, %{module_bytes: byte_size(wasm)}, %{function: options[:name]}, fn _metadata ->
-      case deploy(wasm, options, origin, compile) do
+      case deploy(wasm, options, origin, how) do
         {:ok, function, change} = deployed -> {deployed, %{}, %{version: function.version, change: change}}
         {:error, error} = refused -> {refused, %{}, Map.take(error.details, [:step])}
       end
@@ -85,7 +85,7 @@ defmodule Tidepool.Deploy do
     if message, do: {:error, Error.new(:invalid_config, message)}, else: :ok
   end
 
-  defp deploy(wasm, options, origin, compile) do
+  defp deploy(wasm, options, origin, how) do
     options = Loader.suited(wasm, options)
 
     with {:ok, options} <- step(:options, options[:name], Spec.check(options, schema(), "the option")),
@@ -97,7 +97,7 @@ defmodule Tidepool.Deploy do
          entry = entry(wasm, options, origin),
          {:version, version} <- Catalog.prepare(entry),
          entry = %{entry | version: version},
-         {:ok, loaded} <- step(:compile, entry.name, compile.(wasm, entry)),
+         {:ok, loaded} <- step(:compile, entry.name, compile(wasm, entry, how)),
          {:ok, function} <- step(:compile, entry.name, Loader.function(loaded, entry)),
          :ok <- step(:start, entry.name, Execution.trial(function, entry.name)) do
       step(:store, entry.name, Catalog.commit(entry, loaded, function, wasm))
@@ -106,6 +106,9 @@ defmodule Tidepool.Deploy do
       {:error, error} -> {:error, error}
     end
   end
+
+  defp compile(wasm, entry, :deploy), do: Loader.compile(wasm, entry)
+  defp compile(wasm, entry, :rollback), do: Loader.compile_deployed(wasm, entry)
 
   defp spread(_function, %{wait: :local}), do: {:ok, nil}
 

@@ -11,7 +11,7 @@ defmodule Tidepool.Log do
 
   require Logger
 
-  alias Tidepool.{Error, Function}
+  alias Tidepool.{Audit, Error, Function}
   alias Tidepool.Catalog.Origin
   alias Tidepool.Log.Budget
 
@@ -33,6 +33,7 @@ defmodule Tidepool.Log do
     removed:
       {:info,
        [:tidepool_function, :tidepool_version, :tidepool_by, :tidepool_token, :tidepool_peer, :tidepool_admitted]},
+    changed: {:info, [:tidepool_action, :tidepool_name, :tidepool_by, :tidepool_token, :tidepool_peer]},
     refused:
       {:warning,
        [
@@ -66,9 +67,10 @@ defmodule Tidepool.Log do
   @spec events :: [{event :: atom, {Logger.level(), keys :: [atom]}}]
   def events, do: @events
 
-  @doc "A version was deployed here, in so many ms."
-  @spec deployed(Function.t(), ms :: non_neg_integer, Origin.t()) :: :ok
-  def deployed(function, ms, origin) do
+  @doc "A version was deployed here, in so many ms, as a deploy or as a rollback."
+  @spec deployed(Function.t(), ms :: non_neg_integer, Origin.t(), :deploy | :rollback) :: :ok
+  def deployed(function, ms, origin, how \\ :deploy) do
+    note(how, function.name, function.version, origin)
     %{name: name, version: version, abi: abi, size: size, tier: tier} = function
     text = "#{name}: version #{version} deployed #{by(origin)} (#{abi}, #{size} bytes, #{tier}, #{ms} ms)"
     what = [tidepool_function: name, tidepool_version: version, tidepool_abi: abi, tidepool_size: size]
@@ -79,8 +81,24 @@ defmodule Tidepool.Log do
   @spec removed(String.t(), version :: pos_integer, Origin.t()) :: :ok
   def removed(name, version, origin) do
     forget(name)
+    note(:remove, name, version, origin)
     text = "#{name}: version #{version} removed #{by(origin)}"
     emit(:removed, text, [tidepool_function: name, tidepool_version: version] ++ who(origin))
+  end
+
+  @doc "Something else than a function was changed here: a token was made, say."
+  @spec changed(action :: atom, name :: String.t(), Origin.t()) :: :ok
+  def changed(action, name, origin) do
+    note(action, name, nil, origin)
+    what = [tidepool_action: action, tidepool_name: printable(name)]
+    emit(:changed, "#{action} #{printable(name)} #{by(origin)}", what ++ who(origin))
+  end
+
+  defp note(action, name, version, origin) do
+    who = who(origin)
+    token = who[:tidepool_token] || who[:tidepool_by]
+    token = Map.get(%{token: "TIDEPOOL_TOKEN", no_token: nil, elixir: "elixir"}, token, token)
+    Audit.note(action, name, version, {token, who[:tidepool_peer]})
   end
 
   @doc "These nodes have deployed or removed these, and `from` has passed that on."

@@ -18,7 +18,7 @@ defmodule Tidepool.Tokens do
 
   require Logger
 
-  alias Tidepool.{Config, Error, Native, Options}
+  alias Tidepool.{Config, Error, Log, Native, Options}
   alias Tidepool.Catalog.{Origin, Store}
   alias Tidepool.Cluster.Links
   alias Tidepool.Tokens.Token
@@ -79,13 +79,22 @@ defmodule Tidepool.Tokens do
       scopes = Enum.filter(Token.scopes(), &(&1 in options.scopes))
       secret = "tidepool_" <> Base.url_encode64(:crypto.strong_rand_bytes(32), padding: false)
       options = %{options | scopes: scopes} |> Map.put(:hash, :crypto.hash(:sha256, secret))
-      with {:ok, token} <- GenServer.call(__MODULE__, {:make, options, origin}, :infinity), do: {:ok, token, secret}
+
+      with {:ok, token} <- GenServer.call(__MODULE__, {:make, options, origin}, :infinity),
+           do: made(token, secret, origin)
     end
   end
 
+  defp made(token, secret, origin) do
+    Log.changed(:token_made, token.name, origin)
+    {:ok, token, secret}
+  end
+
   @doc "Ends a token, on all nodes that can be reached at once."
-  @spec revoke(String.t()) :: :ok | {:error, Error.t()}
-  def revoke(name), do: GenServer.call(__MODULE__, {:revoke, name}, :infinity)
+  @spec revoke(String.t(), Origin.t()) :: :ok | {:error, Error.t()}
+  def revoke(name, origin \\ :elixir) do
+    with :ok <- GenServer.call(__MODULE__, {:revoke, name}, :infinity), do: Log.changed(:token_revoked, name, origin)
+  end
 
   @doc "All tokens that are not revoked, by name; for a day those that have expired as well."
   @spec list :: [Token.t()]

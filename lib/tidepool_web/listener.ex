@@ -8,7 +8,7 @@ defmodule TidepoolWeb.Listener do
 
   require Logger
 
-  alias Tidepool.{Config, Engine, Error, Native, Tokens}
+  alias Tidepool.{Audit, Config, Engine, Error, Native, Tokens}
   alias TidepoolWeb.Identity
 
   # Time that the edge may take over the drain limit, to cut what is left.
@@ -96,6 +96,7 @@ defmodule TidepoolWeb.Listener do
 
   @impl true
   def terminate(_reason, state) do
+    Audit.note(:drain, nil, nil, {nil, nil})
     # Before the erasure, for which the VM looks through all processes.
     Native.http_drain(state.server, state.drain)
     :persistent_term.erase(__MODULE__)

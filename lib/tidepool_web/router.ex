@@ -7,6 +7,7 @@ defmodule TidepoolWeb.Router do
 
   alias TidepoolWeb.Resources.{
     Actors,
+    Audit,
     Cluster,
     DeployOptions,
     Events,
@@ -34,6 +35,7 @@ defmodule TidepoolWeb.Router do
     Session,
     Page,
     Tokens,
+    Audit,
     Tool
   ]
 

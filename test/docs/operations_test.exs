@@ -24,7 +24,7 @@ defmodule Tidepool.Docs.OperationsTest do
   test "the table of the log's lines is that of the code: events, levels and metadata" do
     documented =
       for ["`" <> event, level, _when, keys] <- Markdown.rows("docs/operations.md"),
-          event in ["deployed`", "removed`", "refused`", "failed`"] or keys =~ "`tidepool_function`" do
+          event in ["deployed`", "removed`", "changed`", "refused`", "failed`"] or keys =~ "`tidepool_function`" do
         {String.trim(event, "`"), level, keys |> String.split(", ") |> Enum.map(&String.trim(&1, "`"))}
       end
 

@@ -88,7 +88,7 @@ defmodule Tidepool.StartTest do
   defp bad(_string_or_check), do: "s3cret s3cret\n"
 
   # Those are strings of any kind.
-  @any_string [:data, :dns]
+  @any_string [:data, :dns, :tls_cert, :tls_key, :tls_clients]
 
   test "every setting with a bad value is one sentence that names it, and no harm to the VM that it was to start in" do
     settings =
@@ -97,7 +97,7 @@ defmodule Tidepool.StartTest do
     code = """
     Logger.configure(level: :none)
 
-    for {key, value} <- #{inspect(settings)} do
+    for {key, value} <- #{inspect(settings, limit: :infinity)} do
       IO.puts(:stderr, "key: \#{key}")
       Application.put_env(:tidepool, key, value)
       {:error, {:tidepool, reason}} = Application.ensure_all_started(:tidepool)

@@ -202,7 +202,7 @@ defmodule TidepoolWeb.ResourceTest do
 
     guarded = for {_method, path, true} <- rows(), do: path
     actors = ["/actors/x/x", "/actors/x/x/x"]
-    tokens = ["/tokens", "/tokens", "/tokens/x"]
+    tokens = ["/tokens", "/tokens", "/tokens/x", "/audit"]
     changes = ["/cluster/nodes/x", "/deploy", "/functions/x", "/processes/x", "/processes/x", "/processes/x/upgrade"]
     page = ["/node", "/session", "/session"]
     functions = ["/functions/x/wasm", "/functions/x/rollback"]

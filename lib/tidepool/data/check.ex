@@ -6,11 +6,11 @@ defmodule Tidepool.Data.Check do
   would be made anew is told as well, and is no damage.
   """
 
-  alias Tidepool.{Data, Error}
+  alias Tidepool.{Audit, Data, Error}
   alias Tidepool.Catalog.{BlobStore, Clock, Damage, Entry, Log, Store}
 
   @log "catalog.log"
-  @expected [@log, "actors", "catalog.end", "blobs", "compiled", "lock", "tokens"]
+  @expected [@log, "actors", "catalog.end", "blobs", "compiled", "lock", "tokens" | Audit.files()]
   @key_bytes 32
   # As much as the setting may be: what a clock is ahead is for the node to judge.
   @max_skew 86_400_000

@@ -3,7 +3,7 @@ defmodule TidepoolWeb.Resources.Actors do
 
   @behaviour TidepoolWeb.Resource
 
-  alias Tidepool.{Actor, Error}
+  alias Tidepool.{Actor, Error, Log}
   alias Tidepool.Function.Fields
   alias TidepoolWeb.Reply
 
@@ -39,9 +39,11 @@ defmodule TidepoolWeb.Resources.Actors do
     end
   end
 
-  def serve("DELETE", ["actors", class, name], _request) do
-    case Actor.delete(class, name) do
-      :ok -> Reply.json(200, %{deleted: %{class: class, name: name}})
+  def serve("DELETE", ["actors", class, name], %{origin: origin}) do
+    with :ok <- Actor.delete(class, name) do
+      Log.changed(:actor_deleted, "#{class}/#{name}", origin)
+      Reply.json(200, %{deleted: %{class: class, name: name}})
+    else
       {:error, error} -> Reply.error(error)
     end
   end

@@ -12,8 +12,8 @@ defmodule TidepoolWeb.Resources.Cluster do
   @impl true
   def serve("GET", ["cluster"], _request), do: Reply.json(200, Cluster.status())
 
-  def serve("DELETE", ["cluster", "nodes", node], _request) do
-    case Cluster.forget(node) do
+  def serve("DELETE", ["cluster", "nodes", node], %{origin: origin}) do
+    case Cluster.forget(node, origin) do
       :ok -> Reply.json(200, %{forgotten: node})
       {:error, error} -> Reply.error(error)
     end

@@ -7,7 +7,7 @@ defmodule TidepoolWeb.Resources.Processes do
 
   @behaviour TidepoolWeb.Resource
 
-  alias Tidepool.{Error, Native}
+  alias Tidepool.{Error, Log, Native}
   alias Tidepool.Function.Fields
   alias TidepoolWeb.Reply
 
@@ -65,9 +65,10 @@ defmodule TidepoolWeb.Resources.Processes do
     end
   end
 
-  def serve("POST", ["processes", process, "upgrade"], _request) do
+  def serve("POST", ["processes", process, "upgrade"], %{origin: origin}) do
     with {:ok, %{pid: pid, version: before} = info} <- find(process),
          {:ok, version} <- Tidepool.Process.upgrade(pid) do
+      Log.changed(:process_upgraded, number(info), origin)
       Reply.json(202, %{asked: number(info), from: before, to: version})
     else
       {:error, error} -> Reply.error(error)
@@ -83,10 +84,11 @@ defmodule TidepoolWeb.Resources.Processes do
     end
   end
 
-  def serve("DELETE", ["processes", process], _request) do
+  def serve("DELETE", ["processes", process], %{origin: origin}) do
     with {:ok, %{pid: pid} = info} <- find(process) do
       monitor = Process.monitor(pid)
       Tidepool.Process.kill(pid)
+      Log.changed(:process_killed, number(info), origin)
 
       receive do
         {:DOWN, ^monitor, :process, ^pid, _reason} -> Reply.json(200, %{killed: number(info)})

@@ -27,8 +27,8 @@ defmodule TidepoolWeb.Resources.Tokens do
     end
   end
 
-  def serve("DELETE", ["tokens", name], _request) do
-    case Tokens.revoke(name) do
+  def serve("DELETE", ["tokens", name], %{origin: origin}) do
+    case Tokens.revoke(name, origin) do
       :ok -> Reply.json(200, %{revoked: name})
       {:error, error} -> Reply.error(error)
     end
