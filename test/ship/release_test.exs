@@ -67,6 +67,31 @@ defmodule Tidepool.Ship.ReleaseTest do
     assert Task.await(call, 60_000) == {"slept 3000 200", 0}
   end
 
+  test "a Debian package of a release has what a machine needs to run it, and no cookie", context do
+    package = Path.join(context.root, "tidepool.deb")
+    on_exit(fn -> File.rm(package) end)
+    assert {"", 0} = System.cmd("ops/deb", [context.root, "1.2.3", package], stderr_to_stdout: true)
+    {fields, 0} = System.cmd("dpkg-deb", ["-f", package, "Package", "Version", "Depends"])
+    assert fields =~ "Package: tidepool\nVersion: 1.2.3\nDepends: adduser, libc6"
+
+    tree = tmp_folder!()
+    {_output, 0} = System.cmd("dpkg", ["-x", package, tree])
+    refute File.exists?(Path.join(tree, "opt/tidepool/releases/COOKIE"))
+
+    [_line, command] =
+      Regex.run(~r/^ExecStart=(\S+) start$/m, File.read!(Path.join(tree, "lib/systemd/system/tidepool.service")))
+
+    assert File.stat!(Path.join(tree, "etc/tidepool.env")).mode |> Bitwise.band(0o777) == 0o600
+
+    cookie = [{"RELEASE_COOKIE", "#{System.unique_integer([:positive])}-cookie"}]
+    installed = %{context | root: tree |> Path.join(command) |> Path.dirname() |> Path.dirname()}
+    {program, url} = start!(installed, cookie)
+    {201, _headers, _function} = curl_url("#{url}/deploy", ["-F", "wasm=@#{guest_path("rust", "hello_world")}"])
+    assert {200, _headers, "Hello, world!"} = curl_url("#{url}/call/hello_world")
+    Foreground.signal(program, "TERM")
+    assert {0, _output} = Foreground.await_exit!(program)
+  end
+
   test "two releases on one machine know nothing of each other until they are told", context do
     node = fn name, env ->
       named = [{"RELEASE_NODE", "#{name}@localhost"}, {"TIDEPOOL_DATA", tmp_folder!()}, {"TIDEPOOL_TOKEN", "s3cret"}]

@@ -1,0 +1,32 @@
+defmodule Tidepool.Docs.OpsTest do
+  # What is in ops/ for other tools is about this node, and not about one that there was.
+  use Tidepool.Case, async: true
+
+  alias Tidepool.Peer
+
+  @families ~r/\b(?:tidepool|beam)_[a-z_]+\b/
+
+  test "each metric that alerts and the dashboard ask for is one that a node has" do
+    peer = Peer.start!([server: true, cluster: true], name: Peer.name(), cookie: Peer.cookie())
+    {:ok, _function} = Peer.call(peer, Tidepool, :deploy, [guest("rust", "hello_world"), [name: "f"]])
+    {:ok, _reply} = Peer.call(peer, Tidepool, :call, ["f", "hello"])
+    {200, _headers, text} = curl_url(Peer.url(peer, "/metrics"))
+
+    samples =
+      for line <- String.split(text, "\n"), [name] <- [Regex.run(~r/\A[a-z_]+/, line)], do: name, into: MapSet.new()
+
+    alerts =
+      for [_all, expression] <- Regex.scan(~r/expr: (.*?)\n +(?:for|labels):/s, File.read!("ops/prometheus.rules.yml")),
+          do: expression
+
+    {:ok, dashboard} = Tidepool.Native.json_decode(File.read!("ops/grafana.json"))
+    panels = for %{"targets" => targets} <- dashboard["panels"], %{"expr" => expression} <- targets, do: expression
+    variables = for %{"query" => %{"query" => query}} <- dashboard["templating"]["list"], do: query
+
+    for {kind, expressions} <- [alerts: alerts, panels: panels, variables: variables] do
+      asked = expressions |> Enum.flat_map(&Regex.scan(@families, &1)) |> List.flatten() |> Enum.uniq()
+      assert asked != [], "nothing was found in #{kind}"
+      assert Enum.reject(asked, &(&1 in samples)) == [], "no node has these, which #{kind} ask for"
+    end
+  end
+end
