@@ -68,10 +68,10 @@ impl Link {
     /// # Errors
     /// When the database is away, or was a moment ago.
     pub(super) async fn connect(&self, statement_ms: u32) -> Result<Client, StoreError> {
-        if let Some(failing) = &*self.failing() {
-            if Instant::now() < failing.until {
-                return Err(failing.why.clone());
-            }
+        if let Some(failing) = &*self.failing()
+            && Instant::now() < failing.until
+        {
+            return Err(failing.why.clone());
         }
         let connected = tokio::time::timeout(CONNECT, self.session(statement_ms)).await;
         let outcome = connected.unwrap_or_else(|_late| Err(late(CONNECT)));
