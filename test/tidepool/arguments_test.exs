@@ -38,6 +38,15 @@ defmodule Tidepool.ArgumentsTest do
       {Tidepool, :fetch, 1} => [{[:a], ["Tidepool.fetch/1: the function's name has to be a string, and is :a"]}],
       {Tidepool, :fetch!, 1} => [{[nil], ["the function's name has to be a string"]}],
       {Tidepool, :wasm, 1} => [{[:a], ["Tidepool.wasm/1: the function's name has to be a string, and is :a"]}],
+      {Tidepool, :versions, 1} => [
+        {[:a], ["Tidepool.versions/1: the function's name has to be a string, and is :a"]}
+      ],
+      {Tidepool, :rollback, 2} => [
+        {[:a], ["Tidepool.rollback/2: the function's name has to be a string, and is :a"]},
+        {["a", 2], ["Tidepool.rollback/2: the options have to be a keyword list, and are 2"]},
+        {["a", [version: 0]], ["Tidepool.rollback/2: the option :version", "and is 0"]},
+        {["a", [vision: 1]], ["did you mean :version?"]}
+      ],
       {Tidepool, :remove, 1} => [{[:a], ["Tidepool.remove/1: the function's name has to be a string, and is :a"]}],
       {Host, :register, 3} => [
         {[{"a", "b", "c"}, &Function.identity/1, [rum: :inline]],
@@ -161,11 +170,13 @@ defmodule Tidepool.ArgumentsTest do
       fetch!: ["a"],
       list: [],
       remove: ["a"],
+      rollback: ["a"],
+      versions: ["a"],
       wasm: ["a"]
     ]
 
     assert Enum.sort(Keyword.keys(functions)) ==
-             Tidepool.__info__(:functions) |> Keyword.keys() |> Enum.uniq() |> List.delete(:timeout?)
+             (Tidepool.__info__(:functions) |> Keyword.keys() |> Enum.uniq()) -- [:timeout?, :version?]
 
     for {function, arguments} <- functions do
       assert_raise ArgumentError, ~r/Tidepool has not been started/, fn ->

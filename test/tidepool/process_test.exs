@@ -118,6 +118,7 @@ defmodule Tidepool.ProcessTest do
       :erlang.suspend_process(child)
       Puppets.tell(main, ?%, id, 5)
       Puppets.tell(main, ?P, 0)
+      eventually(fn -> Tidepool.Process.info(child).message_queue == 0 end, @patience)
       Process.exit(child, :kill)
       assert_receive {:tidepool_output, ^child, :stdout, "5"}, @patience
     end

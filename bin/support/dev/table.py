@@ -118,6 +118,9 @@ TABLE = [
         (r"bin/setup|bin/start|bin/support/tls\.sh", also(("syntax", None), ("left", "ship"))),
         (r"bin/.+|\.ci/run", also(("syntax", None))),
         (r"rel/.+", also(("left", "ship"))),
+        (r"ops/deb", also(("syntax", None), ("left", "ship"))),
+        (r"ops/tidepool\.service", also(("left", "ship"))),
+        (r"ops/.+", also(("mix", "test/docs/ops_test.exs"))),
         # Documents
         (r"docs/.+|[A-Z]+\.md", also(("docs", None))),
         # What no check reads.
