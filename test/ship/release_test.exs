@@ -70,7 +70,7 @@ defmodule Tidepool.Ship.ReleaseTest do
   test "a Debian package of a release has what a machine needs to run it, and no cookie", context do
     package = Path.join(context.root, "tidepool.deb")
     on_exit(fn -> File.rm(package) end)
-    assert {"", 0} = System.cmd("ops/deb", [context.root, "1.2.3", package], stderr_to_stdout: true)
+    assert {"", 0} = System.cmd(Path.expand("ops/deb"), [context.root, "1.2.3", package], stderr_to_stdout: true)
     {fields, 0} = System.cmd("dpkg-deb", ["-f", package, "Package", "Version", "Depends"])
     assert fields =~ "Package: tidepool\nVersion: 1.2.3\nDepends: adduser, libc6"
 

@@ -105,9 +105,13 @@ defmodule Tidepool.Actor.Alarms do
 
   # One that says what it came to by its end.
   defp ring({due, class, name}, state) do
-    {_pid, monitor} = spawn_monitor(fn -> exit(rung(class, name, due)) end)
+    {_pid, monitor} = spawn_monitor(__MODULE__, :ringing, [class, name, due])
     put_in(state.ringing[monitor], {class, name})
   end
+
+  @doc false
+  @spec ringing(String.t(), String.t(), integer) :: no_return
+  def ringing(class, name, due), do: exit(rung(class, name, due))
 
   defp rung(class, name, due) do
     case Actor.ring(class, name, due) do

@@ -3,8 +3,8 @@
 //! It makes projects of guests, builds them by the command that they name, and talks to a node over HTTP. It knows the
 //! node's routes and nothing else of it: this crate depends on no other of the workspace.
 //!
-//! What nodes and guests say is text of strangers: [`output`] escapes what a terminal would obey. The token goes to the
-//! node that was named and nowhere else: [`node`] follows no redirect and asks no proxy.
+//! What nodes and guests say is text of strangers: `output` escapes what a terminal would obey. The token goes to the
+//! node that was named and nowhere else: `node` follows no redirect and asks no proxy.
 
 mod cli;
 mod commands;

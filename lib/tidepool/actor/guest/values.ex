@@ -143,11 +143,12 @@ defmodule Tidepool.Actor.Guest.Values do
     do: collect(values, {limit - 1, room - bytes(key, value), [one | listed]})
 
   defp read(class, read) do
-    with {:ok, records} <- Store.records(), {:ok, found} <- read.(records) do
-      found
-    else
-      {:error, kind, message} -> raise Store.error(kind, message, class)
+    case Store.records() do
+      {:ok, records} -> found(read.(records), class)
       {:error, error} -> raise error
     end
   end
+
+  defp found({:ok, found}, _class), do: found
+  defp found({:error, kind, message}, class), do: raise(Store.error(kind, message, class))
 end
