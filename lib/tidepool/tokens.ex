@@ -146,16 +146,18 @@ defmodule Tidepool.Tokens do
          :ok <- free(known, options.name),
          :ok <- room(state, known),
          {:ok, expires_at} <- expiry(options, maker(state, origin)),
-         token = %Token{
+         made = %Token{
            name: options.name,
            hash: options.hash,
            scopes: options.scopes,
            functions: options.functions,
            expires_at: expires_at,
+           known_until: expires_at,
            made_at: now(),
            made_by: Origin.name(origin),
            at: at(known)
          },
+         token = Token.named_after(made, known),
          {:ok, state} <- keep(state, [token]) do
       {:reply, {:ok, token}, tell(state, [token], [])}
     else
@@ -164,13 +166,13 @@ defmodule Tidepool.Tokens do
   end
 
   def handle_call({:revoke, name}, _from, state) do
-    with %Token{revoked: false} = token <- state.tokens[name],
-         revoked = %{token | revoked: true, at: at(token)},
-         {:ok, state} <- keep(state, [revoked]) do
-      {:reply, :ok, tell(state, [revoked], [])}
-    else
-      {:error, error} -> {:reply, {:error, error}, state}
-      _none -> {:reply, {:error, Error.new(:unknown_token, "there is no token called #{Options.show(name)}")}, state}
+    case state.tokens[name] do
+      %Token{revoked: false} = token ->
+        {outcome, state} = revoke_now(state, %{token | revoked: true, at: at(token)})
+        {:reply, outcome, state}
+
+      _none ->
+        {:reply, {:error, Error.new(:unknown_token, "there is no token called #{Options.show(name)}")}, state}
     end
   end
 
@@ -213,6 +215,21 @@ defmodule Tidepool.Tokens do
     do: {:noreply, %{state | servers: Map.delete(state.servers, monitor)}}
 
   def handle_info(_message, state), do: {:noreply, state}
+
+  # Whoever fills the disk is not to keep a token by that.
+  defp revoke_now(state, revoked) do
+    case keep(state, [revoked]) do
+      {:ok, state} ->
+        {:ok, tell(state, [revoked], [])}
+
+      {:error, error} ->
+        message =
+          "#{revoked.name} is revoked, but that could not be written down (#{error.message}): revoke it again when there is " <>
+            "room, or it is good again when this node starts anew and no other has told it"
+
+        {{:error, %{error | message: message}}, state |> put([revoked]) |> tell([revoked], [])}
+    end
+  end
 
   # What the cluster has decided holds here, too, whether this node's disk takes it or not.
   defp take_in(state, [], _from), do: state

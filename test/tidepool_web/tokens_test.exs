@@ -155,6 +155,7 @@ defmodule TidepoolWeb.TokensTest do
       scopes: ["read"],
       functions: "*",
       expires_at: 9_999_999_999,
+      known_until: 9_999_999_999,
       made_at: 1,
       made_by: "TIDEPOOL_TOKEN",
       at: 5
@@ -169,7 +170,40 @@ defmodule TidepoolWeb.TokensTest do
     for {key, wrong} <- [name: "a/b", hash: "x", scopes: ["root"], functions: "*x", expires_at: -1, at: nil, revoked: 1],
         do: refute(Token.valid?(Map.put(token, key, wrong)), "#{key}")
 
+    for key <- Map.keys(token), key != :__struct__, do: refute(Token.valid?(Map.delete(token, key)), "#{key}")
+    refute Token.valid?(%{token | known_until: token.expires_at - 1})
     refute Token.valid?(Map.from_struct(token))
+  end
+
+  test "a name whose token was revoked is known until that would have expired, however short its next one is" do
+    node = Peer.start!(server: true, token: @own)
+    old = make!(node, "ci", ["deploy"])
+    [before] = Peer.call(node, Tidepool.Tokens, :list, [])
+    assert {200, _headers, _revoked} = ask(node, "DELETE", "/tokens/ci", @own)
+    assert {201, _headers, %{"secret" => new}} = make(node, %{name: "ci", scopes: ["deploy"], expires_in: 60})
+    [known] = Peer.call(node, Tidepool.Tokens, :list, [])
+    a_week_later = System.os_time(:second) + 604_800
+    refute Token.live?(known, a_week_later)
+    refute Token.over?(known, a_week_later)
+    assert Token.over?(known, before.expires_at + 2 * 86_400)
+
+    # A node that was away tells of the old one.
+    Peer.call(node, :erlang, :send, [Tidepool.Tokens, {:tidepool_tokens, 1, :a@b, {:all, [before]}}])
+    assert Peer.call(node, Tidepool.Tokens, :list, []) == [known]
+    assert status(node, "DELETE", "/functions/nowhere", old) == 401
+    assert status(node, "DELETE", "/functions/nowhere", new) == 404
+  end
+
+  test "a token is revoked at once even where the disk takes nothing, and that is told" do
+    node = Peer.start!(server: true, token: @own)
+    secret = make!(node, "ci", ["deploy"])
+    # A folder that is not empty can't be replaced by a file.
+    path = Path.join(Peer.folder(node), "tokens")
+    File.rm!(path)
+    File.mkdir_p!(Path.join(path, "in the way"))
+    assert {507, _headers, %{"error" => %{"message" => message}}} = ask(node, "DELETE", "/tokens/ci", @own)
+    assert message =~ "ci is revoked, but that could not be written down"
+    assert status(node, "DELETE", "/functions/nowhere", secret) == 401
   end
 
   test "a file of tokens that was damaged is set aside, and tokens are refused rather than guessed" do

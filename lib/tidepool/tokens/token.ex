@@ -2,8 +2,9 @@ defmodule Tidepool.Tokens.Token do
   @moduledoc """
   What is known of a token: never its secret, whose SHA-256 it has.
 
-  One that was revoked is still known until it would have expired, so that no node that was away brings it back. Of two tokens
-  of a name the one that was made or revoked later counts; of the same moment, the one that is revoked.
+  A name is known until the last of all tokens that had it would have expired, so that no node that was away brings one back that
+  was revoked. Of two tokens of a name the one that was made or revoked later counts; of the same moment, the one that is
+  revoked.
   """
 
   alias Tidepool.Function.Spec
@@ -15,12 +16,12 @@ defmodule Tidepool.Tokens.Token do
   @forgotten_after_s 86_400
   @max_at 0xFFFF_FFFF_FFFF
 
-  @enforce_keys [:name, :hash, :scopes, :functions, :expires_at, :made_at, :made_by, :at]
+  @enforce_keys [:name, :hash, :scopes, :functions, :expires_at, :known_until, :made_at, :made_by, :at]
   defstruct @enforce_keys ++ [revoked: false]
 
   @typedoc """
   `hash`: the SHA-256 of its secret, 32 bytes. `functions`: a name, or the beginning of some with `*` at its end. `expires_at`,
-  `made_at`: seconds since 1970. `made_by`: the name of the token that has made it. `at`: when it was made or revoked, in ms.
+  `made_at`: seconds since 1970. `known_until`: when the last one of this name expires, in the same seconds. `made_by`: the name of the token that has made it. `at`: when it was made or revoked, in ms.
   """
   @type t :: %__MODULE__{
           name: String.t(),
@@ -28,6 +29,7 @@ defmodule Tidepool.Tokens.Token do
           scopes: [String.t(), ...],
           functions: String.t(),
           expires_at: pos_integer,
+          known_until: pos_integer,
           made_at: non_neg_integer,
           made_by: String.t(),
           at: non_neg_integer,
@@ -76,11 +78,12 @@ defmodule Tidepool.Tokens.Token do
 
   @doc "Can this be a token? What comes from elsewhere is asked this before it is kept."
   @spec valid?(term) :: boolean
-  def valid?(%__MODULE__{} = token) do
-    name?(token.name) and is_binary(token.hash) and byte_size(token.hash) == 32 and scopes?(token.scopes) and
-      functions?(token.functions) and is_binary(token.made_by) and byte_size(token.made_by) <= 64 and
-      String.valid?(token.made_by) and is_boolean(token.revoked) and
-      Enum.all?([token.expires_at, token.made_at, token.at], &(is_integer(&1) and &1 in 0..@max_at))
+  def valid?(%__MODULE__{name: name, hash: <<_::256>>, made_by: made_by, known_until: until, revoked: revoked} = token) do
+    times = for key <- [:expires_at, :known_until, :made_at, :at], do: Map.get(token, key)
+
+    name?(name) and scopes?(Map.get(token, :scopes)) and functions?(Map.get(token, :functions)) and is_boolean(revoked) and
+      is_binary(made_by) and byte_size(made_by) <= 64 and String.valid?(made_by) and
+      Enum.all?(times, &(is_integer(&1) and &1 in 0..@max_at)) and until >= token.expires_at
   end
 
   def valid?(_other), do: false
@@ -91,7 +94,12 @@ defmodule Tidepool.Tokens.Token do
 
   @doc "Need nobody know of it any more?"
   @spec over?(t, non_neg_integer) :: boolean
-  def over?(token, now), do: token.expires_at + @forgotten_after_s < now
+  def over?(token, now), do: token.known_until + @forgotten_after_s < now
+
+  @doc "A token that takes the name of one that is known: nobody forgets the name before either would have expired."
+  @spec named_after(t, t | nil) :: t
+  def named_after(token, nil), do: token
+  def named_after(token, known), do: %{token | known_until: max(token.known_until, known.known_until)}
 
   @doc "Does the first one count, of two of a name?"
   @spec later?(t, t | nil) :: boolean
