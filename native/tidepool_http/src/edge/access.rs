@@ -147,7 +147,11 @@ const COOKIE: &[u8] = b"tidepool_";
 /// So many of them are looked at.
 const COOKIES: usize = 16;
 
+/// Whoever sends a token means that one.
 fn has_session(sessions: &Sessions, headers: &HeaderMap) -> bool {
+    if headers.contains_key(AUTHORIZATION) {
+        return false;
+    }
     let cookies = headers.get_all(COOKIE_HEADER).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
     let ours = cookies.filter_map(|cookie| {
         let named = cookie.trim_ascii().strip_prefix(COOKIE)?;
@@ -243,6 +247,10 @@ mod tests {
             assert_eq!(verdict("POST", &[ours, ("sec-fetch-site", site)]), Some(Reason::CrossSite));
         }
         assert_eq!(verdict("POST", &[ours, ("origin", "http://localhost:4001")]), Some(Reason::CrossSite));
+        for token in ["Bearer wrong", "Basic s3cret", ""] {
+            let both = [ours, ("sec-fetch-site", "same-origin"), ("authorization", token)];
+            assert_eq!(verdict("POST", &both), Some(Reason::Unauthorized), "{token}");
+        }
         sessions.dismiss(b"id");
         assert_eq!(verdict("POST", &[ours, ("sec-fetch-site", "same-origin")]), Some(Reason::Unauthorized));
     }
