@@ -16,7 +16,8 @@ defmodule Tidepool.Cluster.Wire.Rows do
   @placed 2
   # The first one that tells of the versions before.
   @history Spec.history()
-  @max_fields 64
+  # More than the options that are lists may have together.
+  @max_fields 256
   @max_version 0xFFFF_FFFF_FFFF
   @limits Keyword.keys(Limits.schema())
   @admitted Enum.with_index(Origin.kinds())
