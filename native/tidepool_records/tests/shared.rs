@@ -99,6 +99,15 @@ fn a_later_start_of_a_node_has_its_name_at_once_and_the_earlier_one_writes_no_mo
 }
 
 #[test]
+fn a_database_that_takes_no_writes_as_a_standby_does_is_not_read_either() {
+    let url = server().database();
+    drop(shared(&url, "a", 1));
+    let standby = format!("{url}&options=-c%20default_transaction_read_only%3Don");
+    let error = Records::open_shared(&standby, Owner { node: "a".into(), incarnation: 2 }).err();
+    assert!(matches!(error, Some(StoreError::Away(_))), "{error:?}");
+}
+
+#[test]
 fn a_shard_is_taken_over_only_when_its_owners_lease_has_run_out() {
     let url = server().database();
     let key = Key::new("counter", "alice");

@@ -18,9 +18,10 @@ use crate::record::{Change, Job, Key, Mark, Put, StoreError, xor};
 /// How long each of the two steps may take.
 const STEP: Duration = Duration::from_secs(10);
 
+// No other transaction of this node's writes to these shards meanwhile either: one whose connection was lost may still be under way.
 const FENCE: &str = "
 SELECT id, epoch, owner IS NOT DISTINCT FROM $2 AND incarnation IS NOT DISTINCT FROM $3
-FROM tidepool.shard WHERE id = ANY($1) ORDER BY id FOR SHARE";
+FROM tidepool.shard WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";
 const TALLIES: &str = "SELECT shard, records, sum FROM tidepool.tally WHERE shard = ANY($1) ORDER BY shard";
 const ROWS: &str = "
 SELECT k.at, r.id, r.epoch, r.seq, r.alarm_at, r.head, r.links, r.chain, r.bytes, r.mark

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::{Client, Config, NoTls};
 
 use super::failure::{late, said};
@@ -58,6 +58,8 @@ impl Link {
         if config.get_application_name().is_none() {
             config.application_name("tidepool");
         }
+        // A standby does not know what was written a moment ago.
+        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         // A connection whose other end is gone is noticed.
         config.keepalives_idle(Duration::from_secs(10)).tcp_user_timeout(Duration::from_secs(10));
         Ok(Link { config, failing: Mutex::default() })
