@@ -242,6 +242,10 @@ defmodule Tidepool.Actor.Owner do
     state |> sooner() |> look()
   end
 
+  # Whoever has this node's name now has its shards as well.
+  defp answered({:renew, _asked_at}, _lease, {:error, :fenced, message}, state),
+    do: say(lapse(state), :away, "this node owns no actors: #{message}")
+
   # Of what was asked for under a lease that has run out only this counts, that shards were given away.
   defp answered(what, lease, {:ok, answer}, state) do
     if lease == state.lease or kind(what) == :hand, do: said(what, answer, state), else: state
@@ -259,20 +263,22 @@ defmodule Tidepool.Actor.Owner do
 
   defp said({:shards, _turn}, rows, state) do
     gone = for {shard, epoch, owner} <- rows, lost?(shard, epoch, owner, state), do: shard
-    for {shard, epoch, owner} <- rows, new = known(shard, epoch, owner, state), do: Shards.put(shard, new)
+
+    put(
+      for {shard, epoch, owner} <- rows, new = known(shard, epoch, owner, state), new != state(shard), do: {shard, new}
+    )
+
     Settling.kill(gone)
     state |> unowned(rows) |> plan(rows)
   end
 
   defp said({:claim, _shards}, given, state) do
-    for {shard, epoch} <- given, do: Shards.put(shard, {:ours, epoch})
-    # Whatever was due while nobody had them.
-    if given != [], do: Alarm.told(Alarm.now())
+    put(for {shard, epoch} <- given, do: {shard, {:ours, epoch}})
     state
   end
 
   defp said({:hand, to, shards}, given, state) do
-    for {shard, epoch} <- given, do: Shards.put(shard, if(to == state.me, do: {:ours, epoch}, else: {:away, to}))
+    put(for {shard, epoch} <- given, do: {shard, if(to == state.me, do: {:ours, epoch}, else: {:away, to})})
     tell(state, {:moved, to, numbers(given)})
     left = length(shards) - length(given)
 
@@ -280,6 +286,12 @@ defmodule Tidepool.Actor.Owner do
       do: Logger.warning("#{left} shards of actors could not be given to #{to}: they were this node's no more")
 
     look(%{state | move: nil, turn: state.turn + 1})
+  end
+
+  defp put(news) do
+    for {shard, new} <- news, do: Shards.put(shard, new)
+    # Whatever is due where others had the shard, or nobody.
+    if Enum.any?(news, &match?({_shard, {:ours, _epoch}}, &1)), do: Alarm.told(Alarm.now())
   end
 
   # A shard that moves does so until the store has said what came of it.

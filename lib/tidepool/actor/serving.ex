@@ -7,6 +7,7 @@ defmodule Tidepool.Actor.Serving do
   alias Tidepool.{Error, Execution, Native}
   alias Tidepool.Actor.{Alarm, Record, State, Store, Versions, Waking}
   alias Tidepool.Actor.Guest.Turn
+  alias Tidepool.Actor.Owner.Lease
   alias Tidepool.Host.Nesting
 
   @typedoc """
@@ -28,7 +29,7 @@ defmodule Tidepool.Actor.Serving do
   @doc "The outcome of a call, for whom that has to wait for the last write when `gated`."
   @spec serve(call, State.t()) :: {State.answer(), State.t()}
   def serve(call, state) do
-    with :ok <- in_time(call, state), {:ok, state} <- Versions.loaded(state, call.create) do
+    with :ok <- owned(state), :ok <- in_time(call, state), {:ok, state} <- Versions.loaded(state, call.create) do
       case answered(call, state) do
         :new -> run(call, state)
         {:again, reply} -> {{:gated, {:ok, reply}}, state}
@@ -38,6 +39,13 @@ defmodule Tidepool.Actor.Serving do
       {:error, error} -> {{:now, {:error, error}}, state}
       {:error, error, state} -> {{:now, {:error, error}}, state}
     end
+  end
+
+  # Nothing is begun that another node may be doing by now.
+  defp owned(%{title: {_epoch, lease}, class: class}) do
+    if Lease.lasts?(lease),
+      do: :ok,
+      else: {:error, Error.new(:no_store, "this node's lease of actors has run out: nothing was done", class)}
   end
 
   @doc "Makes an actor that there has not been."
@@ -57,9 +65,13 @@ defmodule Tidepool.Actor.Serving do
   @doc "Calls what the alarm says that is due then; nothing, when that is another by now. An error says that this is not over."
   @spec ring(due :: integer, State.t()) :: {State.answer(), State.t()}
   def ring(due, state) do
-    case Versions.loaded(state, false) do
-      {:ok, %{record: %{alarm: %{due: ^due} = alarm}} = state} -> alarm |> rung() |> run(state) |> recorded()
-      {:ok, state} -> {{:now, {:ok, ""}}, state}
+    with :ok <- owned(state), {:ok, state} <- Versions.loaded(state, false) do
+      case state.record do
+        %{alarm: %{due: ^due} = alarm} -> alarm |> rung() |> run(state) |> recorded()
+        _another -> {{:now, {:ok, ""}}, state}
+      end
+    else
+      {:error, error} -> {{:now, {:error, error}}, state}
       {:error, error, state} -> {{:now, {:error, error}}, state}
     end
   end

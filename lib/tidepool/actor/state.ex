@@ -161,7 +161,8 @@ defmodule Tidepool.Actor.State do
 
   # Whoever has the actor by now may have answered others since.
   defp reply(%{title: {_epoch, lease}} = state, from, answer) do
-    if Lease.lasts?(lease) do
+    # Of what was not begun, or not kept, there is nothing that others could have changed.
+    if Lease.lasts?(lease) or match?({:error, %Error{reason: :no_store}}, answer) do
       GenServer.reply(from, answer)
     else
       message =
