@@ -106,8 +106,12 @@ defmodule Tidepool.Cluster do
   Errors have the reason `:node_reachable`, `:unknown_node`, or `:unavailable` for a moment after the cluster's processes have
   failed.
   """
+  @spec forget(node | String.t()) :: :ok | {:error, Error.t()}
+  def forget(name), do: forget(name, :elixir)
+
+  @doc false
   @spec forget(node | String.t(), Origin.t()) :: :ok | {:error, Error.t()}
-  def forget(name, origin \\ :elixir) do
+  def forget(name, origin) do
     is_binary(name) or (is_atom(name) and name != nil) ||
       Options.wrong!("Tidepool.Cluster.forget/1: the node", "its name, an atom or a string", name)
 
