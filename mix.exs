@@ -19,8 +19,6 @@ defmodule Tidepool.MixProject do
       # The name that Elixir developers try first. Only an alias of this project's: applications may have Phoenix beside it.
       aliases: ["phx.server": "tidepool.server"],
       releases: [tidepool: [steps: [:assemble, &close_cookie/1]]],
-      # For mix tidepool.cluster, which starts inets itself; a node does not need it.
-      xref: [exclude: [:httpc]],
       deps: []
     ]
   end
@@ -28,7 +26,8 @@ defmodule Tidepool.MixProject do
   def application do
     [
       mod: {Tidepool.Application, []},
-      extra_applications: [:logger, :crypto, :public_key, :ssl, telemetry: :optional] ++ test_applications(Mix.env())
+      extra_applications:
+        [:logger, :crypto, :public_key, :ssl, :inets, telemetry: :optional] ++ test_applications(Mix.env())
     ]
   end
 

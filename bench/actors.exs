@@ -1,7 +1,7 @@
-# Measures: actors: a call of one that is awake, durable calls, waking from the disk, many asleep, a restart
-# bench/all runs it with: --asleep 20000
+# Measures: actors: a call of one that is awake, durable calls, waking from memory and from disk, many asleep, a restart
+# bench/all runs it with: --asleep 20000 --frozen 20000
 #
-# `--asleep N` has so many actors on disk (100,000).
+# `--asleep N` has so many actors on disk (100,000), and `--frozen N` so many asleep in memory (20,000).
 Code.require_file("support.exs", __DIR__)
 
 defmodule Bench.Actors do
@@ -10,16 +10,20 @@ defmodule Bench.Actors do
   alias Tidepool.Actor
 
   def run(arguments) do
-    {options, []} = OptionParser.parse!(arguments, strict: [smoke: :boolean, asleep: :integer])
+    {options, []} = OptionParser.parse!(arguments, strict: [smoke: :boolean, asleep: :integer, frozen: :integer])
     smoke? = options[:smoke] == true
     asleep = if smoke?, do: 500, else: options[:asleep] || 100_000
+    frozen = if smoke?, do: 200, else: options[:frozen] || 20_000
+    Application.put_env(:tidepool, :max_frozen, 64 * 1_073_741_824)
     Bench.start!()
     Bench.deploy!("warm", "rust/ledger", instances: {:warm, 4})
     Bench.deploy!("idle", "rust/ledger", actor: [durability: :idle, flush: 60_000])
     Bench.deploy!("ledger", "rust/ledger", actor: [idle: 60_000])
+    Bench.deploy!("much", "rust/ledger", actor: [idle: 600_000])
+    Bench.deploy!("frozen", "rust/ledger", actor: [idle: 100, frozen: 86_400_000, durability: :idle])
     {:ok, server} = Bench.Echo.start_link()
 
-    Bench.report("actors", one(server, smoke?) ++ durable(smoke?) ++ sleeping(asleep))
+    Bench.report("actors", one(server, smoke?) ++ durable(smoke?) ++ much(smoke?) ++ frozen(frozen) ++ sleeping(asleep))
   end
 
   # One that is awake, beside what else a call can be.
@@ -70,6 +74,38 @@ defmodule Bench.Actors do
       [{"… at half of the rate of 64: answered after, p99", late / 1_000, "ms", {:at_most, 5}}]
   end
 
+  # Those with 8 KB that don't pack, of which a call changes a few bytes. What the process writes is counted by the system.
+  defp much(smoke?) do
+    names = for number <- 1..64, do: "much #{number}"
+    for name <- names, do: {:ok, "1"} = Actor.call("much", name, "write", :crypto.strong_rand_bytes(8_000))
+    before = written_bytes()
+    until = System.monotonic_time(:millisecond) + if(smoke?, do: 300, else: 2_000)
+
+    counts =
+      names
+      |> Enum.map(&Task.async(fn -> count(fn -> {:ok, _sum} = Actor.call("much", &1, "add", "1") end, until, 0) end))
+      |> Task.await_many(:infinity)
+
+    written = (written_bytes() - before) / Enum.sum(counts)
+
+    wake =
+      for name <- names do
+        for _call <- 1..8, do: {:ok, _sum} = Actor.call("much", name, "add", "1")
+        :ok = Actor.stop("much", name)
+        timed(fn -> {:ok, _sum} = Actor.call("much", name, "sum") end)
+      end
+
+    [
+      {"bytes written for a durable call of an actor with 8 KB", written, "bytes", nil},
+      {"call that wakes one from disk, with 8 changes, median", Bench.percentile(wake, 50), "µs", nil}
+    ]
+  end
+
+  defp written_bytes do
+    [_line, bytes] = Regex.run(~r/^wchar: (\d+)$/m, File.read!("/proc/self/io"))
+    String.to_integer(bytes)
+  end
+
   # Bench.throughput counts by the hundred.
   defp throughput(fun, processes, ms) do
     until = System.monotonic_time(:millisecond) + ms
@@ -104,6 +140,39 @@ defmodule Bench.Actors do
     |> Task.await_many(:infinity)
     |> List.flatten()
     |> Bench.percentile(99)
+  end
+
+  # They fall asleep by themselves. Each is called as the first that wakes, and once more.
+  defp frozen(count) do
+    alias Tidepool.Actor.Store.Frozen
+    Bench.await(fn -> Actor.awake() == 0 or elem(Frozen.size(), 0) == 0 end)
+    {before, {there, _bytes}} = {Bench.resident_bytes(), Frozen.size()}
+    names = for number <- 1..count, do: "frozen #{number}"
+
+    names
+    |> Enum.chunk_every(div(count, 8) + 1)
+    |> Enum.map(&Task.async(fn -> Enum.each(&1, fn name -> fall_asleep(name) end) end))
+    |> Task.await_many(:infinity)
+
+    Bench.await(fn -> elem(Frozen.size(), 0) >= there + count end)
+    :erlang.garbage_collect()
+    resident = Bench.resident_bytes() - before
+    {_count, counted} = Frozen.size()
+    sample = Enum.take_random(names, min(count, 1_000))
+    wake = for name <- sample, do: timed(fn -> {:ok, "1"} = Actor.call("frozen", name, "sum") end)
+
+    [
+      {"memory for one of #{count} asleep in memory", max(resident, 0) / count, "bytes", {:at_most, 8_589}},
+      {"… as `max_frozen` counts it", counted / (there + count), "bytes", nil},
+      {"call that wakes from memory, median", Bench.percentile(wake, 50), "µs", nil},
+      {"… p99", Bench.percentile(wake, 99), "µs", {:at_most, 100}}
+    ]
+  end
+
+  # No more are awake at a time than there are instances.
+  defp fall_asleep(name) do
+    if Actor.awake() > 2_000, do: Bench.await(fn -> Actor.awake() < 1_000 end)
+    {:ok, _sum} = Actor.call("frozen", name, "add", "1")
   end
 
   defp sleeping(count) do

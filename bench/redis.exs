@@ -123,7 +123,7 @@ defmodule Bench.RedisConcat do
   # Two edges in one node: Tidepool's own, and the one with native Elixir behind it. A listener takes a running edge for
   # that of its predecessor, so the first one has to be forgotten.
   defp edges do
-    {:ok, config} = Tidepool.Config.check(server: true, port: 0)
+    {:ok, config} = Tidepool.Config.Schema.check(server: true, port: 0)
     {:ok, _supervisor} = TidepoolWeb.Supervisor.start_link(config)
     guests = TidepoolWeb.Listener.port()
     :persistent_term.erase(TidepoolWeb.Listener)

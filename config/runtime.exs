@@ -26,12 +26,34 @@ host =
     other -> other
   end
 
-calls =
-  case System.get_env("TIDEPOOL_CALLS") do
+closed = fn name ->
+  case System.get_env(name) do
     word when word in ["open", "token"] -> String.to_atom(word)
     # As above.
     other -> other
   end
+end
+
+# OpenTelemetry's own variables. Without an endpoint there are no traces, and what is empty is not set.
+share =
+  case System.get_env("OTEL_TRACES_SAMPLER", "") do
+    sampler when sampler in ["", "parentbased_always_on"] -> nil
+    "parentbased_traceidratio" -> System.get_env("OTEL_TRACES_SAMPLER_ARG")
+    # As above.
+    other -> "OTEL_TRACES_SAMPLER=#{other}"
+  end
+
+otlp = [
+  endpoint: System.get_env("OTEL_EXPORTER_OTLP_ENDPOINT"),
+  headers: System.get_env("OTEL_EXPORTER_OTLP_HEADERS"),
+  service: System.get_env("OTEL_SERVICE_NAME"),
+  timeout: integer.("OTEL_EXPORTER_OTLP_TIMEOUT"),
+  interval: integer.("OTEL_BSP_SCHEDULE_DELAY"),
+  queue: integer.("OTEL_BSP_MAX_QUEUE_SIZE"),
+  sample: share
+]
+
+otlp = Enum.reject(otlp, fn {_key, value} -> value in [nil, ""] end)
 
 # Beside the libraries that a release is made of, or beside the sources: no build takes it along.
 data = Path.join(System.get_env("RELEASE_ROOT") || Path.dirname(__DIR__), "data")
@@ -44,14 +66,17 @@ settings = [
   tls_clients: System.get_env("TIDEPOOL_TLS_CLIENTS"),
   token: System.get_env("TIDEPOOL_TOKEN"),
   host: host,
-  calls: calls,
+  calls: closed.("TIDEPOOL_CALLS"),
+  reads: closed.("TIDEPOOL_READS"),
   hosts: System.get_env("TIDEPOOL_HOSTS"),
+  namespaces: System.get_env("TIDEPOOL_NAMESPACES"),
   proxies: System.get_env("TIDEPOOL_PROXIES"),
   data: System.get_env("TIDEPOOL_DATA") || data,
   deploy_keys: System.get_env("TIDEPOOL_DEPLOY_KEYS"),
   actors: System.get_env("TIDEPOOL_ACTORS"),
   net: System.get_env("TIDEPOOL_NET"),
   files: System.get_env("TIDEPOOL_FILES"),
+  otlp: if(otlp[:endpoint], do: otlp),
   drain: integer.("TIDEPOOL_DRAIN"),
   lame_duck: integer.("TIDEPOOL_LAME_DUCK"),
   cluster: cluster,

@@ -94,6 +94,12 @@ defmodule Tidepool do
   @spec call(String.t(), String.t() | nil, iodata, call_options) :: {:ok, binary} | {:error, Error.t()}
   def call(name, operation, payload \\ "", options \\ [])
 
+  # The usual call has no options, and costs nothing for those that there are.
+  def call(name, operation, payload, [])
+      when is_binary(name) and (is_binary(operation) or is_nil(operation)) and is_binary(payload) do
+    Execution.call(name, operation, payload)
+  end
+
   def call(name, operation, payload, options)
       when is_binary(name) and (is_binary(operation) or is_nil(operation)) and is_binary(payload) do
     Execution.call(name, operation, payload, timeout(options), context(options))
@@ -197,7 +203,6 @@ defmodule Tidepool do
   end
 
   # The usual ones cost a call next to nothing.
-  defp timeout([]), do: :infinity
   defp timeout(timeout: :infinity), do: :infinity
   defp timeout(timeout: timeout) when is_integer(timeout) and timeout in 0..@longest_ms, do: timeout
 
@@ -208,7 +213,6 @@ defmodule Tidepool do
     if timeout <= @longest_ms, do: timeout, else: :infinity
   end
 
-  defp context([]), do: :inherited
   defp context(timeout: _timeout), do: :inherited
 
   defp context(options) do

@@ -43,10 +43,11 @@ defmodule Mix.Tasks.Compile.TidepoolNative do
       link_priv()
       :noop
     else
-      File.rm(stamp)
       build!([])
       if hd(wanted) == "lto", do: optimise!()
       target = System.get_env("CARGO_TARGET_DIR") || Path.join(@native, "target")
+      # Until here it tells of what is there, whoever interrupts the build.
+      File.rm(stamp)
       Enum.each(@products, fn {built, name} -> install(target, built, Path.join(folder, name)) end)
       link_priv()
       File.write!(stamp, stamp(hd(wanted), sources))
@@ -115,7 +116,7 @@ defmodule Mix.Tasks.Compile.TidepoolNative do
 
   # What the library is made of, with sizes and dates: cheap to read, and different after any edit.
   defp sources do
-    crates = ~w(tidepool_core tidepool_http tidepool_nif)
+    crates = ~w(tidepool_core tidepool_http tidepool_records tidepool_nif)
 
     files =
       for crate <- crates, pattern <- ["Cargo.toml", "src/**/*.{rs,tsv}"] do

@@ -12,8 +12,8 @@ defmodule Bench.Cluster.Node do
   @doc "A name that no other node of this machine has."
   def unique(stem), do: :"#{:peer.random_name(to_charlist(stem))}@127.0.0.1"
 
-  @doc "Starts a node with everything ready but Tidepool not started."
-  def start!(name, cookie, seeds) do
+  @doc "Starts a node with everything ready but Tidepool not started; `more` are settings of it."
+  def start!(name, cookie, seeds, more \\ []) do
     paths = Enum.flat_map(:code.get_path(), &[~c"-pa", &1])
     distribution = [~c"-name", Atom.to_charlist(name), ~c"-setcookie", Atom.to_charlist(cookie)]
     args = paths ++ [~c"-kernel", ~c"logger_level", ~c"error"] ++ distribution
@@ -21,7 +21,7 @@ defmodule Bench.Cluster.Node do
     node = %__MODULE__{pid: pid, name: name}
     for {module, binary} <- @code, do: on(node, :code, :load_binary, [module, ~c"bench", binary])
     settings = [data: Path.join(folder(), to_string(name)), cluster: true, seeds: seeds, port: 0]
-    :ok = probe(node, :configure, [settings])
+    :ok = probe(node, :configure, [settings ++ more])
     node
   end
 

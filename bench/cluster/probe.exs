@@ -40,6 +40,69 @@ defmodule Bench.Probe do
   @doc "Names of what is deployed here."
   def names, do: Enum.map(Tidepool.list(), & &1.name)
 
+  @doc "Does an actor answer a call that is written?"
+  def added?(class, name), do: match?({:ok, _sum}, Tidepool.Actor.call(class, name, "add", "1", timeout: 1_000))
+
+  @doc "The node that has an actor."
+  def owner(class, name) do
+    {:ok, %{node: node}} = Tidepool.Actor.info(class, name)
+    node
+  end
+
+  @doc "Has a node a share of the actors, when none moves and all have a node? `nil` before."
+  def balanced(node) do
+    report = Tidepool.Actor.Owner.report()
+    share = if report, do: Enum.find_value(report.nodes, 0, &(&1.name == node && &1.shards))
+    nodes = if report, do: Enum.count(report.nodes, &(&1.shards > 0)), else: 0
+    fair = div(Tidepool.Actor.Owner.Shards.count(), max(nodes, 1)) * 0.8
+
+    cond do
+      report == nil or report.unowned > 0 or report.moving != nil -> nil
+      share > 0 and Enum.any?(report.nodes, &(&1.shards > 0 and &1.shards < fair)) -> nil
+      true -> share > 0
+    end
+  end
+
+  @doc "Calls each of the actors 1 to `count` all the time, `apart_ms` after each answer, until `end_calls/0`."
+  def begin_calls(class, count, apart_ms) do
+    driver = fn ->
+      callers = for actor <- 1..count, do: {actor, Task.async(fn -> calls(class, "#{actor}", apart_ms, []) end)}
+
+      receive do
+        {:end, from} ->
+          for {_actor, task} <- callers, do: send(task.pid, :end)
+          send(from, {:calls, for({actor, task} <- callers, do: {actor, Task.await(task, :infinity)})})
+      end
+    end
+
+    true = Process.register(spawn(driver), __MODULE__)
+    :ok
+  end
+
+  @doc "What became of them: `{actor, [{began_us, ended_us, :ok | reason}]}`, the latest first, by system time."
+  def end_calls do
+    send(__MODULE__, {:end, self()})
+    receive(do: ({:calls, calls} -> calls))
+  end
+
+  defp calls(class, name, apart_ms, done) do
+    began = System.os_time(:microsecond)
+
+    outcome =
+      case Tidepool.Actor.call(class, name, "add", "1", timeout: 20_000) do
+        {:ok, _sum} -> :ok
+        {:error, error} -> error.reason
+      end
+
+    done = [{began, System.os_time(:microsecond), outcome} | done]
+
+    receive do
+      :end -> done
+    after
+      apart_ms -> calls(class, name, apart_ms, done)
+    end
+  end
+
   @doc "Calls per second of `processes` processes here."
   def throughput(name, processes, ms) do
     Bench.throughput(fn -> Tidepool.call(name, "hello", "Ada") end, processes, ms)

@@ -62,17 +62,24 @@ def shortest(edges, group, start):
 
 
 class House:
-    """A folder of rooms, each a folder in it, with those that it may use beside itself and what it has within."""
+    """A folder of rooms, each a folder in it, with those that it may use beside itself and what it has within.
+
+    Rooms under the name "*" may be used by all others; a house that has such has a room for each file.
+    """
 
     def __init__(self, folder, allowed):
-        self.folder, self.allowed = folder, allowed
+        self.folder = folder
+        self.allowed = {room: used for room, used in allowed.items() if room != "*"}
+        self.below, self.whole = allowed.get("*", []), "*" in allowed
 
     def within(self, file):
         """The folder of this one that a file is in, or is the door of; none for what is elsewhere, or in no folder of it."""
-        parts = file.relative_to(self.folder).parts if file.is_relative_to(self.folder) else ()
-        if len(parts) == 1 and file.stem in self.allowed:
-            return file.stem
-        return parts[0] if len(parts) > 1 else None
+        if not file.is_relative_to(self.folder):
+            return None
+        path = file.relative_to(self.folder)
+        if (whole := str(path.with_suffix(""))) in self.allowed:
+            return whole
+        return path.parts[0] if len(path.parts) > 1 else None
 
     def room(self, file):
         """The same, where the table knows that folder."""
@@ -85,9 +92,12 @@ class House:
             user, used = self.room(use.file), self.room(use.target)
             if user and used and user != used:
                 taken.add((user, used))
-                if used not in self.allowed[user]:
+                if (used not in self.below or user in self.below) and used not in self.allowed[user]:
                     yield f"{use.file}:{use.line}: {user}/ may not use {used}/, of which this is: {use.name}"
         order = list(self.allowed)
+        for user, used in sorted(taken):
+            if used in self.below and order.index(user) < order.index(used):
+                yield f"rooms.toml: {self.folder}: {used}/ has to come before {user}/, which uses it"
         for user, folders in self.allowed.items():
             for used in folders:
                 if used not in order[: order.index(user)]:
@@ -98,6 +108,8 @@ class House:
             folder = self.within(file)
             if folder and folder not in self.allowed:
                 yield f"{file}: rooms.toml has no room {folder}/ in {self.folder}"
+            elif self.whole and not folder and file.is_relative_to(self.folder):
+                yield f"{file}: rooms.toml has no room {file.stem} in {self.folder}"
 
 
 def crowded(files, most, more):

@@ -22,6 +22,12 @@ def wapc(guest, name, out):
     rustc("--crate-type", "cdylib", "--target", "wasm32-unknown-unknown", "-C", STACK, "-o", out, guest.folder / f"{name}.rs")
 
 
+def lines(guest, name, out):
+    """The same with its debug data, for the lines of its source. This old compiler calls them 1."""
+    kept = ["-C", "strip=none", "-C", "debuginfo=1"]
+    rustc("--crate-type", "cdylib", "--target", "wasm32-unknown-unknown", "-C", STACK, *kept, "-o", out, guest.folder / f"{name}.rs")
+
+
 def wasi(guest, name, out, *options):
     rustc("--target", wasi_target(), *options, "-o", out, guest.folder / f"{name}.rs")
 
@@ -123,6 +129,7 @@ RUST_GUESTS = Language(
     "rust",
     {
         "wapc": Kind(wapc, "{}.rs"),
+        "lines": Kind(lines, "{}.rs"),
         "wasi": Kind(wasi, "{}.rs"),
         "reactor": Kind(reactor, "{}.rs"),
         "crate": Kind(crate, "Cargo.toml"),

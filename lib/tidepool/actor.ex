@@ -35,14 +35,14 @@ defmodule Tidepool.Actor do
 
   The first call makes the actor. A call is answered when what it did is on disk, so an answer survives the node that gave it;
   a call that traps, or is stopped by a limit, leaves the actor as it was before. An actor that nobody calls goes to sleep,
-  without a process and without memory, and the next call wakes it. What a deploy can say of actors is in
+  without a process and without an instance, and after a while without memory; the next call wakes it. What a deploy can say of actors is in
   `Tidepool.Function.Actors`; docs/actors.md has what is promised, and what is not.
 
   Calls of one caller are served in their order. A call is made once at most: when its actor ends in the middle of it, by a kill
   for instance, the reason is `:unknown_outcome`, and a `:request_id` is what makes it safe to ask again.
   """
 
-  alias Tidepool.{Error, Native, Options}
+  alias Tidepool.{Error, Native, Options, Trace}
   alias Tidepool.Actor.{Name, Store}
   alias Tidepool.Actor.Owner.{Here, Remote, Shards}
   alias Tidepool.Function.{Actors, Spec}
@@ -62,7 +62,7 @@ defmodule Tidepool.Actor do
   @type call_option :: unquote(Options.pair(@call_schema))
 
   @typedoc """
-  What is known of an actor. `tier` says where its memory is; `bytes` are those of its record, as it was last written, and
+  What is known of an actor. `tier` says where its memory is: in an instance, compressed, or on disk alone; `bytes` are those of its record, as it was last written, and
   `value_bytes` those of its values with their keys. An alarm is due `at` what its guest has said; `tries` of them have failed, the next is
   `due` then, or there is none when it has `failed`. `stayed` says to which version it could not go
   over, and why. `last_error` is, of one that is asleep, of before its last write. Of one that is awake
@@ -75,7 +75,7 @@ defmodule Tidepool.Actor do
           name: String.t(),
           node: node,
           awake: boolean,
-          tier: :live | :disk,
+          tier: :live | :frozen | :disk,
           stayed: %{version: pos_integer, why: String.t()} | nil,
           bytes: non_neg_integer,
           alarm:
@@ -107,8 +107,10 @@ defmodule Tidepool.Actor do
 
     # The name is looked at where there is nobody of that name.
     with :ok <- available(class), :ok <- unwaited(class, name), :ok <- callable(operation, class) do
-      call = prepare(operation, payload, options)
-      serve({:call, class, name, call}, call.deadline)
+      traced(class, name, operation, fn ->
+        call = prepare(operation, payload, options)
+        serve({:call, class, name, call}, call.deadline)
+      end)
     end
   end
 
@@ -120,8 +122,10 @@ defmodule Tidepool.Actor do
 
     with :ok <- available(class), :ok <- callable(operation, class) do
       # Nobody waits, so nobody waits for each other.
-      call = %{prepare(operation, payload, options) | depth: 1, actors: []}
-      serve({:cast, class, name, call}, patience())
+      traced(class, name, operation, fn ->
+        call = %{prepare(operation, payload, options) | depth: 1, actors: []}
+        serve({:cast, class, name, call}, patience())
+      end)
     end
   end
 
@@ -137,11 +141,11 @@ defmodule Tidepool.Actor do
     about(:start, class, name, create)
   end
 
-  @doc "Puts an actor to sleep once its queue is done. What it knows is kept."
+  @doc "Puts an actor to sleep once its queue is done. What it knows is kept on disk, and nothing of it in memory."
   @spec stop(String.t(), String.t()) :: :ok | {:error, Error.t()}
   def stop(class, name), do: about(:stop, class, name)
 
-  @doc "Ends an actor, and all that is kept of it. The next call of its name makes a new one."
+  @doc "Ends an actor, and all that is kept of it, be it damaged. The next call of its name makes a new one."
   @spec delete(String.t(), String.t()) :: :ok | {:error, Error.t()}
   def delete(class, name), do: about(:delete, class, name)
 
@@ -247,6 +251,9 @@ defmodule Tidepool.Actor do
     if options == [], do: @defaults, else: Options.check!(options, @call_schema, "Tidepool.Actor: the option")
   end
 
+  defp traced(class, name, operation, fun),
+    do: Trace.span(:actor, %{function: class, actor: name, operation: operation}, fun)
+
   defp callable(operation, class) do
     if Actors.handover?(operation),
       do:
@@ -287,6 +294,7 @@ defmodule Tidepool.Actor do
       depth: depth,
       context: context,
       actors: Nesting.actors(),
+      traceparent: Trace.traceparent(),
       request_id: options.request_id,
       create: options.create,
       alarm: nil

@@ -4,6 +4,7 @@ defmodule Tidepool.Application do
   #
   #   Data.Temporary     where no data folder is set: one that is removed at the end
   #   Engine             the native runtime
+  #   Trace.Exporter     spans on their way to a collector, where there are traces
   #   Telemetry          whether anybody listens to events
   #   Console            what guests print, to Logger
   #   Host.Registry      who answers which host call
@@ -14,9 +15,10 @@ defmodule Tidepool.Application do
   #   Data               looks once whose data lies beside a catalog that is empty
   #   Process.Runners    who drives processes that were woken
   #   Process.Programs   the programs that run, and their ends
-  #   Actor.Supervisor   actors that are awake, and the records of all
   #   Tokens             who may do what beside the node's own token
   #   Cluster            other nodes: what crashes there stays there, and calls go on
+  #   Actor.Supervisor   actors that are awake, and the records of all: a node owns none before it knows what others have deployed,
+  #                      and hands its own on while it still has links
   #   TidepoolWeb        the HTTP edge, when it is wanted: last up, first down, so that traffic meets a whole node
   #
   # Calls have no place here: each runs in the process that makes it.
@@ -25,7 +27,7 @@ defmodule Tidepool.Application do
 
   require Logger
 
-  alias Tidepool.{Config, Error, Log}
+  alias Tidepool.{Config, Error, Files, Log, Trace}
   alias Tidepool.Cluster.Certificates
   alias Tidepool.Data.Temporary
 
@@ -36,10 +38,12 @@ defmodule Tidepool.Application do
   def start(_type, _args) do
     settings = :tidepool |> Application.get_all_env() |> Keyword.delete(:included_applications)
 
-    with {:ok, config} <- Config.check(settings),
+    with {:ok, config} <- Config.Schema.check(settings),
          :ok <- Certificates.check_given(config),
          {:ok, config, temporary} <- with_data(config) do
-      Config.put(config)
+      # Guests ask for what answers for their folders often.
+      Config.put(%{config | files: Files.Setting.read(config.files)})
+      Trace.configure()
       # This process lives as long as the application.
       Log.Budget.new()
       Tidepool.Process.Programs.new()
@@ -53,7 +57,7 @@ defmodule Tidepool.Application do
 
       # What processes are started with is in reports and crash dumps: they are told whether there is a token, and of a
       # store's URL, which may have a password, where it is.
-      config = %{config | token: config.token && :set, actors: hidden(config.actors)}
+      config = %{config | token: config.token && :set, actors: hidden(config.actors), otlp: config.otlp && :set}
       Supervisor.start_link(temporary ++ children(config), strategy: :rest_for_one, name: Tidepool.Supervisor)
     end
     |> explain()
@@ -65,6 +69,7 @@ defmodule Tidepool.Application do
   @impl true
   def stop(_state) do
     Tidepool.Telemetry.Listeners.clear()
+    Trace.clear()
     Tidepool.Host.Registry.clear()
   end
 
@@ -81,6 +86,7 @@ defmodule Tidepool.Application do
 
     [
       {Tidepool.Engine, config},
+      Trace.Exporter,
       Tidepool.Telemetry.Listeners,
       Tidepool.Engine.Console,
       {Tidepool.Host.Registry, Tidepool.Host.Builtin.entries(config.builtins)},
@@ -91,9 +97,8 @@ defmodule Tidepool.Application do
       {Tidepool.Data, config.data},
       Tidepool.Process.Runners,
       Tidepool.Process.Programs,
-      {Tidepool.Actor.Supervisor, config},
       {Tidepool.Tokens, Map.take(config, [:data, :cluster])}
-    ] ++ cluster ++ edge
+    ] ++ cluster ++ [{Tidepool.Actor.Supervisor, config} | edge]
   end
 
   # Whoever starts the node reads a sentence. Where the VM is there for the node that is all there is to read; elsewhere its

@@ -3,9 +3,9 @@ defmodule Tidepool.Audit do
   What was changed on this node, by whom: kept in its data folder, for `GET /audit`.
 
   Each node keeps what it was asked for; what others were asked for is with them. A change is written down when the function that
-  made it returns, as a line of JSON, and survives a power cut. The last 2 to 4 MiB are kept, some thousands of changes: a file
-  is begun when the last one is full, and the one before that goes. A disk that refuses loses entries, not changes: the log
-  says so.
+  made it returns, as a line of JSON, and survives a power cut. The last 60 to 64 MiB are kept, some hundred thousands of
+  changes: a file is begun when the last one has 4 MiB, and of sixteen the oldest goes. A disk that refuses loses entries, not
+  changes: the log says so.
 
   Payloads, modules and secrets are in no entry.
   """
@@ -16,14 +16,16 @@ defmodule Tidepool.Audit do
 
   alias Tidepool.Native
 
-  @file_bytes 2_097_152
+  @file_bytes 4_194_304
+  @files ["audit.log" | for(number <- 1..15, do: "audit.#{number}.log")]
   @most 1_000
   # Texts come from clients.
   @max_text 256
 
   @typedoc """
   `id` goes up by one with each; `at` is seconds since 1970. `token` is the name of the token that the change was asked for with:
-  `TIDEPOOL_TOKEN` for the node's own, `elixir` for code, `nil` where none was needed. `name` is what was changed.
+  `TIDEPOOL_TOKEN` for the node's own, `elixir` for code, `nil` where none was needed. `name` is what was changed. `left_out` is
+  how many like it before were too many to be kept.
   """
   @type entry :: %{
           id: pos_integer,
@@ -32,39 +34,74 @@ defmodule Tidepool.Audit do
           name: String.t() | nil,
           version: pos_integer | nil,
           token: String.t() | nil,
-          peer: String.t() | nil
+          peer: String.t() | nil,
+          left_out: non_neg_integer
+        }
+
+  @typedoc """
+  Which entries are wanted: not before a time, in seconds since 1970; of a name, or with `*` at its end of all that begin so; those
+  that their reader `sees?`.
+  """
+  @type filter :: %{
+          optional(:since) => non_neg_integer | nil,
+          optional(:name) => String.t() | nil,
+          optional(:sees?) => (entry -> boolean)
         }
 
   @doc false
   def start_link(folder), do: GenServer.start_link(__MODULE__, folder, name: __MODULE__)
 
-  @doc "The names of its files."
+  @doc "The names of its files, newest first."
   @spec files :: [String.t()]
-  def files, do: ["audit.log", "audit.old.log"]
+  def files, do: @files
 
   @doc "How many entries are answered with at most."
   @spec most :: pos_integer
   def most, do: @most
 
-  @doc "Writes down a change that was made: what of, in which version, and by the token of which name, from where."
+  @doc """
+  Writes down a change that was made: what of, in which version, and by the token of which name, from where; and how many like it
+  were left out before.
+  """
   @spec note(
           action :: atom,
           name :: String.t() | nil,
           version :: pos_integer | nil,
-          {token :: String.t() | nil, peer :: String.t() | nil}
+          {token :: String.t() | nil, peer :: String.t() | nil},
+          left_out :: non_neg_integer
         ) :: :ok
-  def note(action, name, version, {token, peer}) do
-    entry = %{action: action, name: cut(name), version: version, token: token, peer: peer}
+  def note(action, name, version, {token, peer}, left_out \\ 0) do
+    entry = %{action: action, name: cut(name), version: version, token: token, peer: peer, left_out: left_out}
     GenServer.call(__MODULE__, {:note, entry}, :infinity)
   catch
     # It is being restarted, or the node stops.
     :exit, _gone -> Logger.error("#{action} of #{inspect(cut(name))} by #{inspect(token)} could not be noted")
   end
 
-  @doc "The last entries before one, newest first, and the id to go on before, if there are more."
-  @spec list(before :: pos_integer | nil, count :: pos_integer) :: {[entry], next :: pos_integer | nil}
-  def list(before, count) do
-    entries = GenServer.call(__MODULE__, :folder, :infinity) |> lines() |> take(before, min(count, @most) + 1)
+  @doc """
+  What a token is called by whose leave something was changed (`Tidepool.Catalog.Origin`): by its name, that of the setting for the
+  node's own.
+
+      iex> Tidepool.Audit.token({{:token, "ci", <<0::256>>}, "127.0.0.1:50000"})
+      "ci"
+  """
+  @spec token(Tidepool.Catalog.Origin.t()) :: String.t() | nil
+  def token(:elixir), do: "elixir"
+  def token({:token, _peer}), do: "TIDEPOOL_TOKEN"
+  def token({:no_token, _peer}), do: nil
+  def token({{:token, name, _sha256}, _peer}), do: name
+
+  @doc "The last entries before one that are wanted, newest first, and the id to go on before, if there are more."
+  @spec list(before :: pos_integer | nil, count :: pos_integer, filter) :: {[entry], next :: pos_integer | nil}
+  def list(before, count, filter \\ %{}) do
+    filter = Map.merge(%{since: nil, name: nil, sees?: fn _entry -> true end}, filter)
+
+    entries =
+      GenServer.call(__MODULE__, :folder, :infinity)
+      |> lines(filter)
+      |> take(before)
+      |> Stream.filter(&wanted?(&1, filter))
+      |> Enum.take(min(count, @most) + 1)
 
     case Enum.split(entries, min(count, @most)) do
       {entries, []} -> {entries, nil}
@@ -72,25 +109,50 @@ defmodule Tidepool.Audit do
     end
   end
 
-  # Newest first. A file that is begun meanwhile makes the one that was read come again: ids go down alone.
-  defp lines(folder) do
-    Stream.flat_map(files(), fn name ->
-      case File.read(Path.join(folder, name)) do
-        {:ok, bytes} -> bytes |> String.split("\n", trim: true) |> Enum.reverse()
-        {:error, _none} -> []
+  # Newest first; not those that can be told not to be wanted by their text, or by their file. A file that is begun meanwhile
+  # makes the one that was read come again: ids go down alone.
+  defp lines(folder, filter) do
+    Stream.flat_map(@files, fn name ->
+      path = Path.join(folder, name)
+
+      with {:ok, %{mtime: written}} when filter.since == nil or written >= filter.since <-
+             File.stat(path, time: :posix),
+           {:ok, bytes} <- File.read(path) do
+        bytes |> String.split("\n", trim: true) |> Enum.filter(&may_name?(&1, filter.name)) |> Enum.reverse()
+      else
+        _none_or_older -> []
       end
     end)
   end
 
-  defp take(lines, before, count) do
-    lines
-    |> Stream.transform(before || :infinity, fn line, before ->
+  defp may_name?(_line, nil), do: true
+
+  defp may_name?(line, name) do
+    # `{"name":"shop"}` without what is around.
+    <<"{", member::binary>> = Native.json_encode(%{name: String.replace_suffix(name, "*", "")})
+    String.contains?(line, binary_part(member, 0, byte_size(member) - 2))
+  end
+
+  defp wanted?(entry, %{since: since, name: name, sees?: sees?}),
+    do: (since == nil or entry.at >= since) and named?(entry.name, name) and sees?.(entry)
+
+  defp named?(_any, nil), do: true
+  defp named?(nil, _name), do: false
+
+  defp named?(name, wanted) do
+    case String.split_at(wanted, -1) do
+      {beginning, "*"} -> String.starts_with?(name, beginning)
+      _whole -> name == wanted
+    end
+  end
+
+  defp take(lines, before) do
+    Stream.transform(lines, before || :infinity, fn line, before ->
       case decode(line) do
         %{id: id} = entry when id < before -> {[entry], id}
         _other -> {[], before}
       end
     end)
-    |> Enum.take(count)
   end
 
   # The end of a file may be half a line.
@@ -103,7 +165,8 @@ defmodule Tidepool.Audit do
         name: entry["name"],
         version: entry["version"],
         token: entry["token"],
-        peer: entry["peer"]
+        peer: entry["peer"],
+        left_out: entry["left_out"] || 0
       }
     else
       _damaged -> nil
@@ -112,7 +175,8 @@ defmodule Tidepool.Audit do
 
   @impl true
   def init(folder) do
-    last = with [%{id: id}] <- folder |> lines() |> take(nil, 1), do: id, else: ([] -> 0)
+    newest = folder |> lines(%{since: nil, name: nil}) |> take(nil) |> Enum.take(1)
+    last = with [%{id: id}] <- newest, do: id, else: ([] -> 0)
     {:ok, open(%{folder: folder, last: last, file: nil, bytes: 0})}
   end
 
@@ -120,7 +184,8 @@ defmodule Tidepool.Audit do
   def handle_call({:note, entry}, _from, state) do
     state = if state.bytes > @file_bytes, do: turn(state), else: state
     entry = Map.merge(entry, %{id: state.last + 1, at: System.os_time(:second)})
-    line = [Native.json_encode(entry), "\n"]
+    kept = if entry.left_out == 0, do: Map.delete(entry, :left_out), else: entry
+    line = [Native.json_encode(kept), "\n"]
 
     with file when file != nil <- state.file,
          :ok <- :file.write(file, line),
@@ -138,8 +203,10 @@ defmodule Tidepool.Audit do
 
   defp turn(state) do
     if state.file, do: :file.close(state.file)
-    [name, old] = files()
-    _renamed = File.rename(Path.join(state.folder, name), Path.join(state.folder, old))
+    # The last one is written over. There may be none of some.
+    for [newer, older] <- @files |> Enum.reverse() |> Enum.chunk_every(2, 1, :discard) |> Enum.map(&Enum.reverse/1),
+        do: File.rename(Path.join(state.folder, newer), Path.join(state.folder, older))
+
     open(%{state | file: nil})
   end
 

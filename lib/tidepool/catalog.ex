@@ -20,9 +20,10 @@ defmodule Tidepool.Catalog do
 
   require Logger
 
-  alias Tidepool.{Config, Engine, Error, Events, Function, Log, Native}
+  alias Tidepool.{Config, Engine, Error, Events, Function, Log, Namespaces, Native}
   alias Tidepool.Catalog.{Arrivals, BlobStore, Callable, Clock, Entries, Entry, Origin, Previous, State, Store}
   alias Tidepool.Function.Loader
+  alias Tidepool.Log.Change
 
   # Where the folder of modules is, and the table of entries.
   @table __MODULE__
@@ -111,9 +112,10 @@ defmodule Tidepool.Catalog do
   def blobs, do: :ets.lookup_element(@table, :blobs, 2)
 
   @doc """
-  What a deploy of `entry` would come to now: its version, or the function that is this very deploy already.
+  What a deploy of `entry` would come to now: its version, the function that is this very deploy already, or that its namespace
+  has no room for it.
   """
-  @spec prepare(Entry.t()) :: {:version, pos_integer} | {:unchanged, Function.t()}
+  @spec prepare(Entry.t()) :: {:version, pos_integer} | {:unchanged, Function.t()} | {:error, Error.t()}
   def prepare(entry) do
     # The version depends on what other nodes have.
     Arrivals.await_joined()
@@ -124,17 +126,25 @@ defmodule Tidepool.Catalog do
   Makes a loaded module the newest version of its name, unless it is that already: its function, of the version that `prepare/1`
   said, or one linked anew if that was taken meanwhile.
 
-  The calling process writes the module, so that a slow disk holds up no other deploy.
+  The calling process writes the module, so that a slow disk holds up no other deploy. `permit` is asked last of all, by the process
+  of the catalog.
   """
-  @spec commit(Entry.t(), Loader.t(), Native.function_ref(), wasm :: binary) ::
+  @spec commit(
+          Entry.t(),
+          Loader.t(),
+          Native.function_ref(),
+          wasm :: binary,
+          permit :: (() -> :ok | {:error, Error.t()})
+        ) ::
           {:ok, Function.t(), :created | :unchanged} | {:error, Error.t()}
-  def commit(entry, loaded, native, wasm) do
+  def commit(entry, loaded, native, wasm, permit) do
     {reservation, beside} = GenServer.call(__MODULE__, {:reserve, entry.sha256}, :infinity)
 
     case BlobStore.put(blobs(), entry.sha256, wasm, beside) do
       :ok ->
-        with :unreserved <- GenServer.call(__MODULE__, {:commit, entry, loaded, native, reservation}, :infinity),
-             do: commit(entry, loaded, native, wasm)
+        with :unreserved <-
+               GenServer.call(__MODULE__, {:commit, entry, loaded, native, reservation, permit}, :infinity),
+             do: commit(entry, loaded, native, wasm, permit)
 
       {:error, error} ->
         GenServer.cast(__MODULE__, {:abandon, reservation})
@@ -147,9 +157,11 @@ defmodule Tidepool.Catalog do
   def remove(name, origin \\ :elixir) do
     Arrivals.await_joined()
 
-    with {:ok, entry} <- GenServer.call(__MODULE__, {:remove, name, origin}, :infinity) do
-      Log.removed(entry.name, entry.version, origin)
-    end
+    Change.make(fn ->
+      with {:ok, entry} <- GenServer.call(__MODULE__, {:remove, name, origin}, :infinity) do
+        Log.removed(entry.name, entry.version, origin)
+      end
+    end)
   end
 
   @doc "All that is known, whether it can be called here yet or not; whatever the caller has had accepted is in it."
@@ -217,12 +229,13 @@ defmodule Tidepool.Catalog do
   end
 
   # Reserved with a process before this one, which has swept since what it knew nothing of.
-  def handle_call({:commit, _entry, _loaded, _native, reservation}, _from, %{reserved: reserved} = state)
+  def handle_call({:commit, _entry, _loaded, _native, reservation, _permit}, _from, %{reserved: reserved} = state)
       when not is_map_key(reserved, reservation),
       do: {:reply, :unreserved, state}
 
-  def handle_call({:commit, entry, loaded, native, reservation}, _from, state) do
-    with {:version, version} <- plan(state, entry),
+  def handle_call({:commit, entry, loaded, native, reservation, permit}, _from, state) do
+    with :ok <- permit.(),
+         {:version, version} <- plan(state, entry),
          {:ok, native} <- numbered(entry, version, loaded, native),
          {entry, state} = stamp(%{entry | version: version, previous: Previous.push(entry(entry.name))}, state),
          {:ok, state} <- write(state, [entry]) do
@@ -259,7 +272,7 @@ defmodule Tidepool.Catalog do
       not Entry.same_change?(current, entry) ->
         {:reply, :superseded, clean(%{state | store: Store.littered(state.store)})}
 
-      # From here on nothing sweeps it: this process does, and knows that the entry needs it.
+      # From here on nothing deletes it: this process does, and knows that the entry needs it.
       match?({:ok, _loaded, _native}, result) and not BlobStore.exists?(state.store.blobs, entry.sha256) ->
         {:reply, :missing, state}
 
@@ -372,7 +385,7 @@ defmodule Tidepool.Catalog do
 
   defp clean(state) do
     Enum.each(state.remains, &BlobStore.delete/1)
-    store = Store.sweep(state.store, for({sha256, _beside} <- Map.values(state.reserved), do: sha256))
+    store = Store.collect(state.store, for({sha256, _beside} <- Map.values(state.reserved), do: sha256))
     :erlang.garbage_collect()
     %{state | store: store, remains: []}
   end
@@ -383,9 +396,25 @@ defmodule Tidepool.Catalog do
     stamp = old && old.stamp
 
     case Entry.same_deploy?(old, entry) && Callable.look(entry.name) do
-      {%Function{} = function, ^stamp} -> {:unchanged, tiered(function)}
-      _other -> {:version, Store.next_version(state.store, entry.name)}
+      {%Function{} = function, ^stamp} ->
+        {:unchanged, tiered(function)}
+
+      _other ->
+        # Another version takes no more room, however many functions there are.
+        room =
+          if old && not old.removed, do: :ok, else: Namespaces.room(entry.name, fn -> others(state, entry.name) end)
+
+        with :ok <- room, do: {:version, Store.next_version(state.store, entry.name)}
     end
+  end
+
+  # Functions of the same namespace, whether they can be called here yet or not.
+  defp others(state, name) do
+    namespace = Namespaces.Name.of(name)
+
+    Enum.count(Entries.list(state.store.entries), fn other ->
+      not other.removed and other.name != name and Namespaces.Name.of(other.name) == namespace
+    end)
   end
 
   defp not_deployed(name) do

@@ -14,6 +14,7 @@ defmodule Tidepool.Cluster do
   alias Tidepool.Cluster.{Reconciler, Report, Server}
   alias Tidepool.Cluster.Report.Spread
   alias Tidepool.Function.Spec
+  alias Tidepool.Log.Change
 
   # Between two questions to a process that is being restarted.
   @again_ms 20
@@ -117,9 +118,9 @@ defmodule Tidepool.Cluster do
 
     name = to_string(name)
 
-    case server(fn -> Server.forget(name) end) do
+    case forget_and_note(name, origin) do
       :ok ->
-        Log.changed(:node_forgotten, name, origin)
+        :ok
 
       :reachable ->
         {:error, Error.new(:node_reachable, "#{name} can be reached: stop it first, and it is lost")}
@@ -130,6 +131,12 @@ defmodule Tidepool.Cluster do
       _unknown_or_alone ->
         {:error, Error.new(:unknown_node, "#{inspect(name)} is not among the nodes that this node has lost")}
     end
+  end
+
+  defp forget_and_note(name, origin) do
+    Change.make(fn ->
+      with :ok <- server(fn -> Server.forget(name) end), do: Log.changed(:node_forgotten, name, origin)
+    end)
   end
 
   @doc "Figures for the metrics, as name, meaning and value; those of a node on its own while there is no cluster."

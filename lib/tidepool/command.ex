@@ -113,11 +113,14 @@ defmodule Tidepool.Command do
 
     frames =
       for frame <- error.details[:backtrace] || [] do
-        "\n    #{frame.function || "function #{frame.index}"}#{if frame.offset, do: " (offset #{frame.offset})"}"
+        "\n    #{frame.function || "function #{frame.index}"}#{place(frame)}"
       end
 
     "#{step}#{reason}: #{error.message}#{frames}"
   end
+
+  defp place(%{file: file, line: line}), do: " (#{file}:#{line})"
+  defp place(%{offset: offset}), do: if(offset, do: " (offset #{offset})")
 
   @doc """
   Standard input, as bytes: all of it, or the next line.
@@ -152,8 +155,8 @@ defmodule Tidepool.Command do
   end
 
   @doc "Has a device take and give bytes from now on, where that can be said: for who reads and writes at the same time."
-  @spec settle(pid) :: :ok
-  def settle(device) do
+  @spec set_binary(pid) :: :ok
+  def set_binary(device) do
     if bytes?(), do: :io.setopts(device, encoding: :latin1)
     :ok
   end

@@ -8,16 +8,35 @@ defmodule Tidepool.Deploy do
   Errors carry the step in `details.step`: `:options`, `:size`, `:compile`, `:start`, `:store` or `:spread`.
   """
 
-  alias Tidepool.{Catalog, Cluster, Config, Engine, Error, Execution, Function, Log, Native, Options, Telemetry}
+  alias Tidepool.{
+    Catalog,
+    Cluster,
+    Config,
+    Engine,
+    Error,
+    Execution,
+    Function,
+    Log,
+    Namespaces,
+    Native,
+    Options,
+    Telemetry
+  }
+
   alias Tidepool.Catalog.{BlobStore, Entry, Origin}
   alias Tidepool.Actor.Owner.Shards
   alias Tidepool.Function.{Actors, Folders, Grants, Loader, Spec}
+  alias Tidepool.Tokens.Access
+  alias Tidepool.Log.Change
 
   @type outcome :: {:ok, Function.t(), :created | :unchanged, Cluster.spread() | nil} | {:error, Error.t()}
 
-  @doc "The schema of a deploy's options, with this node's defaults."
-  @spec schema :: Options.schema()
-  def schema, do: Spec.schema(Config.get(:instances), Config.get(:limits), Config.get(:host))
+  @doc "The schema of a deploy's options, with this node's defaults, or those for the namespace of a name."
+  @spec schema(name :: term) :: Options.schema()
+  def schema(name \\ nil) do
+    {limits, host} = Namespaces.defaults(name, Config.get(:limits), Config.get(:host))
+    Spec.schema(Config.get(:instances), limits, host)
+  end
 
   @doc """
   Deploys `wasm`. `:unchanged` says that the newest version is the same module with the same options. The last element says
@@ -42,23 +61,22 @@ defmodule Tidepool.Deploy do
 
   defp logged(wasm, options, origin, how) do
     begun = System.monotonic_time(:microsecond)
-    result = observed(wasm, options, origin, how)
-    took = System.monotonic_time(:microsecond) - begun
 
-    case result do
-      {:ok, function, :created} ->
-        count("ok", took)
-        Log.deployed(function, div(took, 1_000), origin, how)
+    case observed(wasm, options, origin, {how, begun}) do
+      # The process that has made the change has told of it.
+      {:ok, _function, :created} = result ->
         result
 
-      {:ok, _function, :unchanged} ->
-        count("unchanged", took)
+      {:ok, _function, :unchanged} = result ->
+        count("unchanged", since(begun))
         result
 
       {:error, error} ->
-        refuse(error, origin, took)
+        refuse(error, origin, since(begun))
     end
   end
+
+  defp since(begun), do: System.monotonic_time(:microsecond) - begun
 
   @doc "Refuses a deploy, `took` µs after it began: its error, which is counted and logged."
   @spec refuse(Error.t(), Origin.t(), took :: non_neg_integer) :: {:error, Error.t()}
@@ -85,27 +103,61 @@ defmodule Tidepool.Deploy do
     if message, do: {:error, Error.new(:invalid_config, message)}, else: :ok
   end
 
-  defp deploy(wasm, options, origin, how) do
+  defp deploy(wasm, options, origin, {how, _begun} = asked) do
     options = Loader.suited(wasm, options)
 
-    with {:ok, options} <- step(:options, options[:name], Spec.check(options, schema(), "the option")),
+    with {:ok, options} <- step(:options, options[:name], Spec.check(options, schema(options[:name]), "the option")),
+         :ok <- step(:options, options.name, Namespaces.within(options.name, options.limits)),
          :ok <- step(:options, options.name, Grants.check(options.net, Config.words(Config.get(:net)))),
          :ok <- step(:options, options.name, Folders.check(options.files, Map.keys(Config.get(:files)))),
          :ok <- step(:options, options.name, actors(options.actor)),
+         :ok <- step(:options, options.name, Access.permit_grants(origin, options)),
          :ok <- step(:size, options.name, Loader.check_size(byte_size(wasm))),
+         {:ok, wasm} <- step(:options, options.name, stripped(wasm, options)),
          :ok <- step(:options, options.name, Loader.check_signature(wasm, options)),
          entry = entry(wasm, options, origin),
-         {:version, version} <- Catalog.prepare(entry),
+         {:version, version} <- step(:options, options.name, Catalog.prepare(entry)),
          entry = %{entry | version: version},
          {:ok, loaded} <- step(:compile, entry.name, compile(wasm, entry, how)),
          {:ok, function} <- step(:compile, entry.name, Loader.function(loaded, entry)),
          :ok <- step(:start, entry.name, Execution.trial(function, entry.name)) do
-      step(:store, entry.name, Catalog.commit(entry, loaded, function, wasm))
+      step(:store, entry.name, commit(entry, loaded, function, wasm, {origin, asked}))
     else
       {:unchanged, function} -> {:ok, function, :unchanged}
       {:error, error} -> {:error, error}
     end
   end
+
+  # Whoever has asked for it may hang up meanwhile, or lose the token: what is not permitted at its end is not done, and what is
+  # done is told of.
+  defp commit(entry, loaded, function, wasm, {origin, {how, begun}}) do
+    Change.make(fn ->
+      permit = fn -> Access.permit(origin, entry.name) end
+
+      with {:ok, function, :created} = committed <- Catalog.commit(entry, loaded, function, wasm, permit) do
+        took = since(begun)
+        count("ok", took)
+        Log.deployed(function, div(took, 1_000), origin, how)
+        committed
+      end
+    end)
+  end
+
+  # What is run is what was signed.
+  defp stripped(wasm, %{strip: true, signature: nil}), do: {:ok, Native.strip_module(wasm)}
+
+  defp stripped(wasm, %{strip: true}) do
+    if Native.strip_module(wasm) == wasm do
+      {:ok, wasm}
+    else
+      message =
+        "the signature is of a module with debug data: sign the module without them, or leave out the option :strip"
+
+      {:error, Error.new(:invalid_option, message)}
+    end
+  end
+
+  defp stripped(wasm, _options), do: {:ok, wasm}
 
   defp compile(wasm, entry, :deploy), do: Loader.compile(wasm, entry)
   defp compile(wasm, entry, :rollback), do: Loader.compile_deployed(wasm, entry)
@@ -135,7 +187,7 @@ defmodule Tidepool.Deploy do
       version: 1,
       sha256: BlobStore.sha256(wasm),
       size: byte_size(wasm),
-      operation: options.operation || options.name,
+      operation: options.operation || Spec.local(options.name),
       deployed_at: System.os_time(:second),
       admitted: Origin.admitted(origin)
     }

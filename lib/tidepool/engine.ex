@@ -82,6 +82,7 @@ defmodule Tidepool.Engine do
       baseline_bytes: config.baseline,
       max_total_memory_bytes: config.max_memory || div(memory * 3, 4),
       max_computing: cores,
+      namespaces: Tidepool.Namespaces.native(config.namespaces),
       net: Tidepool.Config.words(config.net),
       max_sockets: config.max_sockets,
       max_program_sockets: config.max_program_sockets,

@@ -1,5 +1,5 @@
 defmodule Tidepool.Error do
-  alias Tidepool.Error.Reason
+  alias Tidepool.Error.{Lines, Reason}
 
   @moduledoc """
   Why an operation failed. Match on `:reason`, which is stable; the message is for people and may change.
@@ -57,6 +57,6 @@ defmodule Tidepool.Error do
   @doc false
   @spec new(reason, String.t(), String.t() | nil, map) :: t
   def new(reason, message, function \\ nil, details \\ %{}) do
-    %__MODULE__{reason: reason, message: message, function: function, details: details}
+    %__MODULE__{reason: reason, message: message, function: function, details: Lines.told(details)}
   end
 end

@@ -15,7 +15,7 @@ defmodule Tidepool.Execution do
   see `Tidepool.Host.Nesting`.
   """
 
-  alias Tidepool.{Catalog, Engine, Error, Host, Log, Native, Telemetry}
+  alias Tidepool.{Catalog, Engine, Error, Host, Log, Native, Telemetry, Trace}
   alias Tidepool.Catalog.Arrivals
   alias Tidepool.Host.{Nesting, Timer}
 
@@ -25,18 +25,27 @@ defmodule Tidepool.Execution do
 
   @outside {1, nil, false}
 
+  # Each call is made from this one: all of them have one table of keys then, and are quicker made.
+  @host_call %Host.Call{binding: "", namespace: "", operation: "", payload: "", function: ""}
+
+  @doc "Calls a function without options; see `Tidepool.call/4`."
+  @spec call(String.t(), String.t() | nil, binary) :: {:ok, binary} | {:error, Error.t()}
+  def call(name, operation, payload) do
+    case Nesting.get() do
+      nil -> name |> start(operation, payload, @outside, :infinity) |> logged(operation)
+      _nested -> call(name, operation, payload, :infinity, :inherited)
+    end
+  end
+
   @doc "Calls a function; see `Tidepool.call/4`. Without a context that was given the one of the call around it holds."
   @spec call(String.t(), String.t() | nil, binary, timeout, :inherited | {:given, term}) ::
           {:ok, binary} | {:error, Error.t()}
   def call(name, operation, payload, timeout, context \\ :inherited) do
-    case {Nesting.get(), context} do
-      {nil, :inherited} when timeout == :infinity ->
-        start(name, operation, payload, @outside, timeout)
-
-      {nil, context} ->
+    case Nesting.get() do
+      nil ->
         start(name, operation, payload, {1, context(context, nil), timeout != :infinity}, timeout)
 
-      {{depth, deadline, outer}, context} ->
+      {depth, deadline, outer} ->
         # An atom is greater than any number, so `:infinity` is the largest of times.
         left = min(timeout, max(deadline - now(), 0))
         start(name, operation, payload, {depth + 1, context(context, outer), timeout != :infinity}, left)
@@ -52,6 +61,10 @@ defmodule Tidepool.Execution do
       observed(name, operation, payload, origin, timeout)
     else
       case Native.call(Engine.runtime(), name, operation, payload, depth, timeout) do
+        # Most calls are over in their first slice.
+        {:ok, _reply} = ok ->
+          ok
+
         {:error, :not_deployed, _message, _details} ->
           with {:ok, left} <- await(name, timeout) do
             Engine.runtime() |> Native.call(name, operation, payload, depth, left) |> drive(name, origin)
@@ -123,9 +136,11 @@ defmodule Tidepool.Execution do
   defp native(nanoseconds), do: System.convert_time_unit(nanoseconds, :nanosecond, :native)
 
   defp emit_queue(duration, result, metadata) do
-    admitted? = not match?({:error, %Error{reason: :overloaded}}, result)
-    Telemetry.emit([:tidepool, :queue, :stop], %{duration: duration}, Map.put(metadata, :admitted, admitted?))
+    Telemetry.emit([:tidepool, :queue, :stop], %{duration: duration}, Map.put(metadata, :admitted, admitted?(result)))
   end
+
+  defp admitted?({:error, %Error{reason: reason}}), do: reason != :overloaded and not match?({:quota, _quota}, reason)
+  defp admitted?(_done), do: true
 
   defp reply_bytes(measurements, {:ok, reply}), do: Map.put(measurements, :reply_bytes, byte_size(reply))
   defp reply_bytes(measurements, {:error, _error}), do: measurements
@@ -208,16 +223,17 @@ defmodule Tidepool.Execution do
   defp serve({:host, task, request, remaining_us, version}, name, {depth, deadline, context} = nesting, timed?) do
     {:wapc, binding, namespace, operation, payload} = request
 
-    call = %Host.Call{
-      binding: binding,
-      namespace: namespace,
-      operation: operation,
-      payload: payload,
-      function: name,
-      version: version,
-      depth: depth,
-      deadline: deadline,
-      context: context
+    call = %{
+      @host_call
+      | binding: binding,
+        namespace: namespace,
+        operation: operation,
+        payload: payload,
+        function: name,
+        version: version,
+        depth: depth,
+        deadline: deadline,
+        context: context
     }
 
     case ask_host(call, remaining_us, timed?) do
@@ -253,7 +269,7 @@ defmodule Tidepool.Execution do
       metadata = Map.take(call, [:function, :binding, :namespace, :operation])
 
       Telemetry.span(:host_call, %{payload_bytes: byte_size(call.payload)}, metadata, fn _metadata ->
-        case Host.dispatch(call, remaining_us, timed?) do
+        case Host.dispatch(%{call | traceparent: Trace.traceparent()}, remaining_us, timed?) do
           {result, bytes} = reply -> {reply, %{reply_bytes: byte_size(bytes)}, %{result: result}}
           :timeout -> {:timeout, %{reply_bytes: 0}, %{result: :timeout}}
         end

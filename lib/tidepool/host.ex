@@ -36,6 +36,13 @@ defmodule Tidepool.Host do
       doc:
         "for GenServers. `:invoke_callback` sends `{:invoke_callback, binding, namespace, operation, payload, ref}`, " <>
           "`:call` sends `{:host_call, %Tidepool.Host.Call{}, ref}`."
+    ],
+    namespace: [
+      type: {:check, &Tidepool.Namespaces.Name.valid?/1, "what stands before the slash in names of functions"},
+      default: nil,
+      doc:
+        "a namespace whose functions alone find the handler, and find it before any that is for all: others get an error, as if " <>
+          "there were none."
     ]
   ]
 
@@ -49,7 +56,8 @@ defmodule Tidepool.Host do
   @typedoc "What a GenServer passes to `reply/2`. Good for one reply."
   @type ref :: reference
 
-  @type option :: {:run, :timed | :inline | :isolated} | {:message, :invoke_callback | :call}
+  @type option ::
+          {:run, :timed | :inline | :isolated} | {:message, :invoke_callback | :call} | {:namespace, String.t()}
 
   @doc """
   Routes calls to `target` to `handler` from now on, in place of the one before.
@@ -61,7 +69,10 @@ defmodule Tidepool.Host do
   #{Options.docs(@schema)}
   """
   @spec register(target, handler, [option]) :: :ok
-  def register(target, handler, options \\ []), do: Registry.put(target, entry!(target, handler, options))
+  def register(target, handler, options \\ []) do
+    entry = entry!(target, handler, options)
+    Registry.put(target, options[:namespace], entry)
+  end
 
   @doc false
   # What the registry has for a handler. Raises `ArgumentError`.
@@ -71,11 +82,12 @@ defmodule Tidepool.Host do
     entry(handler, options)
   end
 
-  @doc "Removes the handler of exactly this target."
-  @spec unregister(target) :: :ok
-  def unregister(target) do
+  @doc "Removes the handler of exactly this target, or the one of a namespace that was registered with this option: `:namespace`."
+  @spec unregister(target, [{:namespace, String.t()}]) :: :ok
+  def unregister(target, options \\ []) do
     check_target!(target)
-    Registry.delete(target)
+    Options.check!(options, Keyword.take(@schema, [:namespace]), "Tidepool.Host.unregister/2: the option")
+    Registry.delete(target, options[:namespace])
   end
 
   @doc """
@@ -97,7 +109,9 @@ defmodule Tidepool.Host do
   # what remained of the call. Never raises.
   @spec dispatch(Call.t(), remaining_us :: non_neg_integer, timed? :: boolean) :: result | :timeout
   def dispatch(%Call{} = call, remaining_us, timed?) do
-    call.binding |> Registry.lookup(call.namespace, call.operation) |> carry_out(call, remaining_us, timed?)
+    call.function
+    |> Registry.lookup(call.binding, call.namespace, call.operation)
+    |> carry_out(call, remaining_us, timed?)
   end
 
   defp carry_out(entry, call, remaining_us, timed?) do

@@ -88,6 +88,11 @@ defmodule Tidepool.Limits do
   def complete(limits), do: Map.merge(Map.new(@schema, fn {key, spec} -> {key, spec[:default]} end), limits)
 
   @doc false
+  # Where those that are left out are nobody's.
+  @spec part :: Options.schema()
+  def part, do: Enum.map(@schema, fn {key, spec} -> {key, Keyword.put(spec, :default, nil)} end)
+
+  @doc false
   # With other defaults.
   @spec schema(t) :: Options.schema()
   def schema(defaults) do

@@ -33,7 +33,8 @@ defmodule Tidepool.Log do
     removed:
       {:info,
        [:tidepool_function, :tidepool_version, :tidepool_by, :tidepool_token, :tidepool_peer, :tidepool_admitted]},
-    changed: {:info, [:tidepool_action, :tidepool_name, :tidepool_by, :tidepool_token, :tidepool_peer]},
+    changed:
+      {:info, [:tidepool_action, :tidepool_name, :tidepool_by, :tidepool_token, :tidepool_peer, :tidepool_left_out]},
     refused:
       {:warning,
        [
@@ -86,20 +87,29 @@ defmodule Tidepool.Log do
     emit(:removed, text, [tidepool_function: name, tidepool_version: version] ++ who(origin))
   end
 
-  @doc "Something else than a function was changed here: a token was made, say."
-  @spec changed(action :: atom, name :: String.t(), Origin.t()) :: :ok
+  # What takes no right to change what is deployed: a token has some lines of each in some seconds, so that nobody writes over all
+  # that is kept.
+  @bounded [:process_started, :signed_in, :signed_out]
+
+  @doc "Something else than a function was changed here: a token was made, say. Of what `name` is, if it has one."
+  @spec changed(action :: atom, name :: String.t() | nil, Origin.t()) :: :ok
   def changed(action, name, origin) do
-    note(action, name, nil, origin)
-    what = [tidepool_action: action, tidepool_name: printable(name)]
-    emit(:changed, "#{action} #{printable(name)} #{by(origin)}", what ++ who(origin))
+    with {:ok, left_out} <- room(action, origin) do
+      note(action, name, nil, origin, left_out)
+      name = if name, do: printable(name)
+      what = [tidepool_action: action, tidepool_name: name]
+      text = Enum.join([action | List.wrap(name)] ++ [by(origin)], " ")
+      emit(:changed, text, what ++ who(origin), left_out)
+    end
+
+    :ok
   end
 
-  defp note(action, name, version, origin) do
-    who = who(origin)
-    token = who[:tidepool_token] || who[:tidepool_by]
-    token = Map.get(%{token: "TIDEPOOL_TOKEN", no_token: nil, elixir: "elixir"}, token, token)
-    Audit.note(action, name, version, {token, who[:tidepool_peer]})
-  end
+  defp room(action, origin) when action in @bounded, do: Budget.take({action, Audit.token(origin)})
+  defp room(_action, _origin), do: {:ok, 0}
+
+  defp note(action, name, version, origin, left_out \\ 0),
+    do: Audit.note(action, name, version, {Audit.token(origin), who(origin)[:tidepool_peer]}, left_out)
 
   @doc "These nodes have deployed or removed these, and `from` has passed that on."
   @spec received([{node :: String.t(), Tidepool.Catalog.Entry.t()}], from :: String.t()) :: :ok
@@ -137,6 +147,7 @@ defmodule Tidepool.Log do
   @doc "The edge has refused a request that needs its leave, and so many since it last told of one."
   @spec refused_at_edge(request :: String.t(), reason :: String.t(), peer :: String.t(), non_neg_integer) :: :ok
   def refused_at_edge(request, reason, peer, left_out) do
+    if request == "POST /session" and reason == "unauthorized", do: Audit.note(:sign_in_failed, nil, nil, {nil, peer})
     request = printable(request)
     what = [tidepool_request: request, tidepool_reason: reason, tidepool_peer: peer]
     emit(:refused, "#{request} from #{peer} was refused (#{reason})", what, left_out)
@@ -189,11 +200,11 @@ defmodule Tidepool.Log do
 
   defp by(:elixir), do: "by Elixir code"
   defp by({:token, peer}), do: "with the token from #{peer}"
-  defp by({{:token, name, _functions}, peer}), do: "with the token #{name} from #{peer}"
+  defp by({{:token, name, _sha256}, peer}), do: "with the token #{name} from #{peer}"
   defp by({:no_token, peer}), do: "without a token from #{peer}"
 
   defp who(:elixir), do: [tidepool_by: :elixir]
-  defp who({{:token, name, _functions}, peer}), do: [tidepool_by: :token, tidepool_token: name, tidepool_peer: peer]
+  defp who({{:token, name, _sha256}, peer}), do: [tidepool_by: :token, tidepool_token: name, tidepool_peer: peer]
   defp who({by, peer}), do: [tidepool_by: by, tidepool_peer: peer]
 
   # On one line and without control characters: what others have chosen can't look like a line of its own.

@@ -18,6 +18,8 @@ defmodule Tidepool.Native do
   @opaque task :: reference
   @typedoc "A process of a program, for whoever does not drive it."
   @opaque process_ref :: reference
+  @typedoc "What finds the source lines of a module, as an error's details have it."
+  @opaque lines :: reference
   @typedoc "A running HTTP edge."
   @opaque server :: reference
   @typedoc "HTTP requests that wait for processes."
@@ -62,13 +64,17 @@ defmodule Tidepool.Native do
           | {:process_died, id :: integer}
 
   @typedoc """
-  What is written of a record, whose number `seq` is one more than it had. An image of `nil` leaves the one that there is, and a value
-  of `nil` is gone. `{:delete, epoch, seq}` names the number that the record has.
+  What is written of a record, whose number `seq` is one more than it had. An image of `nil` leaves the one that there is, and
+  `{:next, change}` comes behind it, of which there may be 31; a value of `nil` is gone. `:reset` leaves nothing of what there was, no value either. `{:delete, epoch, seq}` names the number that the record
+  has; `{:erase, epoch}` is for one that is damaged, and leaves nothing of it.
   """
   @type change ::
           {:put, epoch :: non_neg_integer, seq :: pos_integer, alarm_at :: integer | nil, head :: binary,
-           image :: binary | nil, [{key :: binary, value :: binary | nil}]}
+           image :: binary | {:next, binary} | nil, [{key :: binary, value :: binary | nil}]}
+          | {:reset, epoch :: non_neg_integer, seq :: pos_integer, alarm_at :: integer | nil, head :: binary,
+             image :: binary, [{key :: binary, value :: binary}]}
           | {:delete, epoch :: non_neg_integer, seq :: non_neg_integer}
+          | {:erase, epoch :: non_neg_integer}
 
   @typedoc "Why records were not read or written."
   @type record_failure ::
@@ -147,13 +153,50 @@ defmodule Tidepool.Native do
   def metrics(_runtime, _gauges, _by_function), do: :erlang.nif_error(:not_loaded)
 
   @doc """
-  What the calls of each function have come to since the start: how calls can end, upper bounds of buckets of latencies in µs,
+  What the calls of each function have come to since the start: how calls can end, upper bounds of buckets of latencies in ns,
   and of each function its calls by how they ended, by latency (one bucket more than bounds), and other figures.
   """
   @spec figures(runtime) ::
           {[binary], [pos_integer],
            [{name :: binary, [non_neg_integer], [non_neg_integer], %{atom => non_neg_integer}}]}
   def figures(_runtime), do: :erlang.nif_error(:not_loaded)
+
+  @doc "The same of each of a function's last versions, with their numbers in the place of its name, the oldest first."
+  @spec figures_by_version(runtime, name :: binary) ::
+          [{version :: pos_integer, [non_neg_integer], [non_neg_integer], %{atom => non_neg_integer}}]
+  def figures_by_version(_runtime, _name), do: :erlang.nif_error(:not_loaded)
+
+  @typedoc "A line that a guest printed; `dropped` is how many of the function were over its budget since the one before."
+  @type line ::
+          {position :: pos_integer, at_ms :: pos_integer, function :: binary, version :: pos_integer,
+           :console | :stdout | :stderr, text :: binary, dropped :: non_neg_integer}
+
+  @typedoc "A call that failed, with the beginning of its payload if that is kept."
+  @type failed ::
+          {position :: pos_integer, at_ms :: pos_integer, function :: binary, version :: pos_integer,
+           operation :: binary | nil, payload :: binary | nil, failure}
+
+  @doc """
+  The newest lines of a function, or with `nil` of all, and where whoever has read them is.
+  """
+  @spec newest_lines(runtime, name :: binary | nil, limit :: non_neg_integer) ::
+          {position :: non_neg_integer, 0, [line]}
+  def newest_lines(_runtime, _name, _limit), do: :erlang.nif_error(:not_loaded)
+
+  @doc "What comes after a position: how many lines are gone since, `nil` if that is not known, and those that there are."
+  @spec lines_after(runtime, name :: binary | nil, position :: non_neg_integer, limit :: non_neg_integer) ::
+          {position :: non_neg_integer, missed :: non_neg_integer | nil, [line]}
+  def lines_after(_runtime, _name, _position, _limit), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Like `newest_lines/3`, of calls that failed."
+  @spec newest_failures(runtime, name :: binary | nil, limit :: non_neg_integer) ::
+          {position :: non_neg_integer, 0, [failed]}
+  def newest_failures(_runtime, _name, _limit), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Like `lines_after/4`, of calls that failed."
+  @spec failures_after(runtime, name :: binary | nil, position :: non_neg_integer, limit :: non_neg_integer) ::
+          {position :: non_neg_integer, missed :: non_neg_integer | nil, [failed]}
+  def failures_after(_runtime, _name, _position, _limit), do: :erlang.nif_error(:not_loaded)
 
   @doc "Counts a deploy that ended with a reason, `ok` among them."
   @spec count_deploy(runtime, reason :: binary, us :: non_neg_integer) :: :ok
@@ -245,6 +288,14 @@ defmodule Tidepool.Native do
   @doc "Says whether calls are observed: while they are, each HTTP request gets a process."
   @spec observe(runtime, boolean) :: :ok
   def observe(_runtime, _observed?), do: :erlang.nif_error(:not_loaded)
+
+  @doc "The file and the line of what stands at each of these offsets of a module. Reads its debug data when it is asked first."
+  @spec source_lines(lines, [non_neg_integer | nil]) :: [{file :: binary, line :: pos_integer} | nil]
+  def source_lines(_lines, _offsets), do: :erlang.nif_error(:not_loaded)
+
+  @doc "A module without its debug data. What is no module stays as it is."
+  @spec strip_module(binary) :: binary
+  def strip_module(_wasm), do: :erlang.nif_error(:not_loaded)
 
   @doc "Makes an instance and drops it again, start functions included."
   @spec start_trial(function_ref) :: step
@@ -423,16 +474,24 @@ defmodule Tidepool.Native do
   def call_owned(_owned, _operation, _payload, _depth, _timeout_ms), do: :erlang.nif_error(:not_loaded)
 
   @doc """
-  What of an owned instance is not as in a new one of its module. `:unchanged` when that is what the last image held, the one that it
+  What of an owned instance is not as in a new one of its module; or `{:next, change}`, what of it is not as in the last image: that
+  and all changes since, one behind the other, are an image, too. `:unchanged` when that is what the last image held, the one that it
   was made with among them, or when it has not been made yet; so whoever gets an image keeps it. `:large` when its memory has over 1
   MiB: then `image_large/1` makes it, on a dirty scheduler. Not while it serves a call.
   """
-  @spec image(owned) :: {:ok, binary} | :unchanged | :large | failure
+  @spec image(owned) :: {:ok, binary | {:next, binary}} | :unchanged | :large | failure
   def image(_owned), do: :erlang.nif_error(:not_loaded)
 
   @doc "The same, however large its memory is."
-  @spec image_large(owned) :: {:ok, binary} | :unchanged | failure
+  @spec image_large(owned) :: {:ok, binary | {:next, binary}} | :unchanged | failure
   def image_large(_owned), do: :erlang.nif_error(:not_loaded)
+
+  @doc """
+  The image of an owned instance as it is now, whatever the last one held: for who keeps it longer than the instance. `nil` when that
+  has not been made yet, and is to begin without one. Not while it serves a call.
+  """
+  @spec image_copy(owned) :: {:ok, binary | nil} | failure
+  def image_copy(_owned), do: :erlang.nif_error(:not_loaded)
 
   @doc "Was an owned instance stopped in a call? Then it is gone."
   @spec owned_spent?(owned) :: boolean
@@ -452,7 +511,7 @@ defmodule Tidepool.Native do
   @spec commit_record(records, class :: binary, name :: binary, change) :: id :: pos_integer
   def commit_record(_records, _class, _name, _change), do: :erlang.nif_error(:not_loaded)
 
-  @doc "A record, but for its values; `nil` when there is certainly none."
+  @doc "A record, but for its values; `nil` when there is certainly none. Changes of its image are behind it."
   @spec read_record(records, class :: binary, name :: binary) ::
           {:ok,
            nil
@@ -488,10 +547,38 @@ defmodule Tidepool.Native do
           | record_failure
   def list_records(_records, _class, _from, _limit), do: :erlang.nif_error(:not_loaded)
 
+  @doc """
+  How many records the classes of a namespace have together, and how many bytes these have with their values; 0 unless they are to be
+  counted, for which each record is read.
+  """
+  @spec records_usage(records, namespace :: binary, with_bytes? :: boolean) ::
+          {:ok, records :: non_neg_integer, bytes :: non_neg_integer} | record_failure
+  def records_usage(_records, _namespace, _with_bytes?), do: :erlang.nif_error(:not_loaded)
+
   @doc "Alarms that are due until then, in ms since 1970, and whose they are; the earliest first, `limit` at most."
   @spec record_alarms(records, until_ms :: integer, non_neg_integer) ::
           {:ok, [{at :: integer, class :: binary, name :: binary}]} | record_failure
   def record_alarms(_records, _until_ms, _limit), do: :erlang.nif_error(:not_loaded)
+
+  @typedoc "Where records are, whether anybody has them open or not: the path of a file, or the URL of a database."
+  @type record_place :: {:file | :shared, binary}
+
+  @doc """
+  Writes records of a class, or of all, with those without a class that they name, to a file of its own: as they are at this moment. How
+  many there were, with a class and without. There is no such file before it is whole; one that there is is an error, unless
+  `overwrite`.
+  """
+  @spec export_records(record_place, class :: binary | nil, to :: binary, overwrite :: boolean) ::
+          {:ok, {records :: non_neg_integer, common :: non_neg_integer}} | record_failure
+  def export_records(_place, _class, _to, _overwrite), do: :erlang.nif_error(:not_loaded)
+
+  @doc """
+  Puts what `export_records/4` has written into records that nobody has open, which are made if there are none: all of it, or nothing.
+  A record that is there already is an error, unless `overwrite`.
+  """
+  @spec import_records(record_place, from :: binary, overwrite :: boolean) ::
+          {:ok, {records :: non_neg_integer, common :: non_neg_integer}} | record_failure
+  def import_records(_place, _from, _overwrite), do: :erlang.nif_error(:not_loaded)
 
   @doc "The shard of a record, from 0 to 4,095: the same on every node, for ever."
   @spec record_shard(class :: binary, name :: binary) :: non_neg_integer
@@ -563,7 +650,8 @@ defmodule Tidepool.Native do
 
   The setting `endpoints` are the rows of the edge's table: maps with `handler` (a module), `method`, `path`, `guarded`, `observes`,
   `query`, `headers`, `body` (`:nothing`, `{:whole, bytes}` or `{:pieces, bytes}`) and `places` (a number or `nil`). `tls` is an
-  `t:identity/0`, or `nil` for HTTP in the clear.
+  `t:identity/0`, or `nil` for HTTP in the clear. `trace_share`, from 0.0 to 1.0, is how many of the calls without a trace of their
+  sender's are recorded, and get a process; with `nil` nobody asks for traces.
   """
   @spec http_start(runtime, map, [pid]) ::
           {:ok, server, :inet.port_number()} | {:error, atom, message :: binary}
@@ -576,7 +664,8 @@ defmodule Tidepool.Native do
   @doc """
   Makes the caller the process that serves the next request of a queue; `nil` when there is none that anybody waits for.
   The third is what a call needs next that the edge began, and `nil` for other requests. A request for what
-  the edge's table has is `{:resource, handler, request}`. When the caller dies, the client is told.
+  the edge's table has is `{:resource, handler, request}`. Of a call and a deploy the last element is `nil`, or whether it is
+  recorded and what it is part of: `{nil | {trace_id, span_id}, sampled?}`. When the caller dies, the client is told.
   """
   @spec http_take(request_queue) :: {responder, route :: term, step | nil} | nil
   def http_take(_queue), do: :erlang.nif_error(:not_loaded)
@@ -643,13 +732,23 @@ defmodule Tidepool.Native do
   @spec http_open_code(server, secret :: binary, lifetime_ms :: non_neg_integer) :: :ok
   def http_open_code(_server, _secret, _lifetime_ms), do: :erlang.nif_error(:not_loaded)
 
-  @doc "Lets a secret stand for the edge's token as the cookie of a session, for so long, or until it is unused for so long."
-  @spec http_open_session(server, secret :: binary, lifetime_ms :: non_neg_integer, idle_ms :: non_neg_integer) :: :ok
-  def http_open_session(_server, _secret, _lifetime_ms, _idle_ms), do: :erlang.nif_error(:not_loaded)
+  @doc """
+  Lets a cookie, for requests that have its key in the header `x-tidepool`, stand for the token whose secret has this SHA-256, or for
+  the edge's own: for so long, until its user does nothing for so long, or until there is no such token.
+  """
+  @spec http_open_session(
+          server,
+          id :: binary,
+          key :: binary,
+          of :: <<_::256>> | nil,
+          lifetime_ms :: non_neg_integer,
+          idle_ms :: non_neg_integer
+        ) :: :ok
+  def http_open_session(_server, _id, _key, _of, _lifetime_ms, _idle_ms), do: :erlang.nif_error(:not_loaded)
 
-  @doc "Ends a code or a session."
-  @spec http_close(server, secret :: binary) :: :ok
-  def http_close(_server, _secret), do: :erlang.nif_error(:not_loaded)
+  @doc "Ends the session of a cookie with its key."
+  @spec http_close(server, id :: binary, key :: binary) :: :ok
+  def http_close(_server, _id, _key), do: :erlang.nif_error(:not_loaded)
 
   @doc "What the edge counts."
   @spec http_stats(server) :: %{atom => non_neg_integer}

@@ -1,14 +1,16 @@
 defmodule Tidepool.Release do
   @moduledoc """
-  What is done to a node that does not run, from its release:
+  What is done beside a node, which mostly does not run then, from its release:
 
       bin/tidepool eval 'Tidepool.Release.adopt("tidepool@localhost")'
       bin/tidepool eval 'Tidepool.Release.check()'
+      bin/tidepool eval 'Tidepool.Release.export_actors("FILE")'
 
   and `bin/tidepool run FILE`, which needs no node. Each says what it has done; or why not, on standard error, and then the exit status is 1.
   """
 
   alias Tidepool.{Config, Data, Error}
+  alias Tidepool.Actor.Store.Archive
   alias Tidepool.Catalog.Store
   alias Tidepool.Cluster.Certificates
   alias Tidepool.Command.Run
@@ -44,7 +46,7 @@ defmodule Tidepool.Release do
     _loaded_before = Application.load(:tidepool)
     settings = :tidepool |> Application.get_all_env() |> Keyword.delete(:included_applications)
 
-    with {:ok, config} <- Config.check(settings),
+    with {:ok, config} <- Config.Schema.check(settings),
          :ok <- Certificates.check_given(config),
          :ok <- free_data(config.data),
          :ok <- free_port(config) do
@@ -88,8 +90,7 @@ defmodule Tidepool.Release do
   """
   @spec check(node: String.t(), data: Path.t(), mend: boolean, from: Path.t()) :: :ok
   def check(options \\ []) do
-    with {:ok, data} <- if(data = options[:data], do: {:ok, Path.expand(data)}, else: data()),
-         folder = Store.folder(data, Keyword.get_lazy(options, :node, &own_name/0)),
+    with {:ok, folder} <- folder(options),
          :ok <- if(options[:mend], do: Check.mend(folder, options[:from]), else: :ok),
          {:ok, findings} <- Check.run(folder) do
       IO.puts(Check.render(folder, findings))
@@ -97,6 +98,66 @@ defmodule Tidepool.Release do
     else
       {:error, %Error{} = error} -> fail(error)
     end
+  end
+
+  @doc """
+  Writes actors to a file: `Tidepool.Actor.Store.Archive.export/4`. They are those of the store that the settings name.
+
+  ## Options
+
+  - `:class`: those of one class
+  - `:overwrite`: replaces a file that there is
+  - `:node` and `:data`: whose data folder, as for `check/1`
+  """
+  @spec export_actors(file :: Path.t(), class: String.t(), overwrite: boolean, node: String.t(), data: Path.t()) :: :ok
+  def export_actors(file, options \\ []) do
+    with {:ok, place} <- actors(options),
+         {:ok, moved} <- Archive.export(place, file, options[:class], options[:overwrite] == true) do
+      IO.puts("#{file} has #{counted(moved)}")
+    else
+      {:error, %Error{} = error} -> fail(error)
+    end
+  end
+
+  @doc """
+  Puts actors of a file into the store that the settings name, which no node may use meanwhile: `Tidepool.Actor.Store.Archive.import/3`.
+
+  ## Options
+
+  - `:overwrite`: replaces actors that there are
+  - `:node` and `:data`: whose data folder, as for `check/1`
+  """
+  @spec import_actors(file :: Path.t(), overwrite: boolean, node: String.t(), data: Path.t()) :: :ok
+  def import_actors(file, options \\ []) do
+    with {:ok, place} <- actors(options),
+         {:ok, moved} <- Archive.import(place, file, options[:overwrite] == true) do
+      IO.puts("imported #{counted(moved)}")
+    else
+      {:error, %Error{} = error} -> fail(error)
+    end
+  end
+
+  defp counted(%{actors: actors, modules: modules}),
+    do: "#{many(actors, "actor")}, and #{many(modules, "module")} that they run"
+
+  defp many(1, thing), do: "1 #{thing}"
+  defp many(count, thing), do: "#{count} #{thing}s"
+
+  # A folder that is named is meant.
+  defp actors(options) do
+    _loaded_before = Application.load(:tidepool)
+
+    with {:ok, config} <- Config.Schema.check(Keyword.take(Application.get_all_env(:tidepool), [:actors])) do
+      case {config.actors, options[:data]} do
+        {{:postgres, url}, nil} -> {:ok, {:postgres, url}}
+        _local -> with {:ok, folder} <- folder(options), do: {:ok, {:folder, folder}}
+      end
+    end
+  end
+
+  defp folder(options) do
+    with {:ok, data} <- if(data = options[:data], do: {:ok, Path.expand(data)}, else: data()),
+         do: {:ok, Store.folder(data, Keyword.get_lazy(options, :node, &own_name/0))}
   end
 
   # The node whose command this is runs elsewhere, or not at all.

@@ -58,7 +58,7 @@ defmodule Tidepool.Telemetry do
   - `kind`, `reason`, `stacktrace`: for an error that the caller was given, `:error`, the reason of the `Tidepool.Error` and `[]`.
   """
 
-  alias Tidepool.{Error, Options}
+  alias Tidepool.{Error, Options, Trace}
   alias Tidepool.Telemetry.{DefaultLogger, Events, Listeners}
 
   @type event :: [atom, ...]
@@ -127,7 +127,7 @@ defmodule Tidepool.Telemetry do
   @spec detach_default_logger :: :ok | {:error, :not_found}
   def detach_default_logger, do: DefaultLogger.detach()
 
-  @doc "Does anybody listen to any event?"
+  @doc "Does anybody listen to any event, or are there traces?"
   @spec listening? :: boolean
   # Read here, on each call's way: a function in between would double the cost.
   def listening?, do: :persistent_term.get(Listeners, nil) != nil
@@ -168,6 +168,7 @@ defmodule Tidepool.Telemetry do
 
   defp spanned(name, measurements, metadata, fun) do
     began = System.monotonic_time()
+    span = Trace.begin(name, metadata)
     metadata = Map.put(metadata, :telemetry_span_context, make_ref())
     times = %{system_time: System.system_time(), monotonic_time: began}
     emit([:tidepool, name, :start], Map.merge(measurements, times), metadata)
@@ -177,13 +178,16 @@ defmodule Tidepool.Telemetry do
     catch
       kind, reason ->
         failure = %{kind: kind, reason: reason, stacktrace: __STACKTRACE__}
+        Trace.finish(span, measurements, Map.merge(metadata, failure))
         emit([:tidepool, name, :exception], Map.merge(measurements, since(began)), Map.merge(metadata, failure))
         :erlang.raise(kind, reason, __STACKTRACE__)
     else
       {result, more_measurements, more_metadata} ->
         {suffix, failure} = ending(result)
         measurements = measurements |> Map.merge(more_measurements) |> Map.merge(since(began))
-        emit([:tidepool, name, suffix], measurements, metadata |> Map.merge(more_metadata) |> Map.merge(failure))
+        metadata = metadata |> Map.merge(more_metadata) |> Map.merge(failure)
+        Trace.finish(span, measurements, metadata)
+        emit([:tidepool, name, suffix], measurements, metadata)
         result
     end
   end

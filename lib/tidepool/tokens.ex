@@ -3,7 +3,8 @@ defmodule Tidepool.Tokens do
   Tokens beside the node's own: each with a name, what it is for (`t:Tidepool.Tokens.Token.t/0`), and an end.
 
   The node's own token, the setting `token`, may do everything and makes the first ones. A token that was made with the scope
-  `admin` for all functions makes others, which don't outlive it. A node without a token is open, and has none.
+  `admin` for all functions makes others, which don't expire after it; they stay when it is revoked, unless that is asked for as
+  well. A node without a token is open, and has none.
 
   All nodes of a cluster know all tokens. A change is written down, in force at this node's edge, and on its way to the others when the
   function that makes it returns; whoever hears of something new passes it on. A node that is linked with anew, and every few seconds
@@ -18,16 +19,18 @@ defmodule Tidepool.Tokens do
 
   require Logger
 
-  alias Tidepool.{Config, Error, Log, Native, Options}
+  alias Tidepool.{Audit, Config, Error, Log, Native, Options}
   alias Tidepool.Catalog.{Origin, Store}
   alias Tidepool.Cluster.Links
-  alias Tidepool.Tokens.Token
+  alias Tidepool.Log.Change
+  alias Tidepool.Tokens.{Access, Bounds, Token}
 
   # How often it is looked whether there are new links, and how often those that there are get a digest.
   @look_ms 200
   @digest_looks 25
-  # Names that are known at once, revoked ones that have not expired among them.
+  # Tokens that are good at once, and names that are known: those of revoked ones, too, until all that had them would have expired.
   @most 1_000
+  @most_names 10_000
   @year_s 31_536_000
   # Messages of other versions are ignored.
   @version 1
@@ -47,6 +50,13 @@ defmodule Tidepool.Tokens do
       type: {:check, &Token.functions?/1, "a function's name, or the beginning of some with * at its end"},
       default: "*",
       doc: "the functions that it is for, such as `shop-*`; `*` is all."
+    ],
+    grants: [
+      type: {:check, &Bounds.valid?/1, Bounds.expectation()},
+      default: nil,
+      doc:
+        "what it may grant the functions that it deploys, beside what functions have that say nothing: `Tidepool.Tokens.Bounds`. " <>
+          "With the scope `admin` all there is, else nothing, if nothing is said."
     ],
     expires_in: [
       type: {:integer, 1, 10 * @year_s},
@@ -77,24 +87,37 @@ defmodule Tidepool.Tokens do
   def make(options, origin \\ :elixir) do
     with {:ok, options} <- Options.check(options, @schema, "the option") do
       scopes = Enum.filter(Token.scopes(), &(&1 in options.scopes))
+      grants = options.grants || if("admin" in scopes, do: ["*"], else: [])
       secret = "tidepool_" <> Base.url_encode64(:crypto.strong_rand_bytes(32), padding: false)
-      options = %{options | scopes: scopes} |> Map.put(:hash, :crypto.hash(:sha256, secret))
+      options = %{options | scopes: scopes, grants: grants} |> Map.put(:hash, sha256(secret))
 
-      with {:ok, token} <- GenServer.call(__MODULE__, {:make, options, origin}, :infinity),
-           do: made(token, secret, origin)
+      Change.make(fn ->
+        with {:ok, token} <- GenServer.call(__MODULE__, {:make, options, origin}, :infinity) do
+          Log.changed(:token_made, token.name, origin)
+          {:ok, token, secret}
+        end
+      end)
     end
   end
 
-  defp made(token, secret, origin) do
-    Log.changed(:token_made, token.name, origin)
-    {:ok, token, secret}
+  @doc """
+  Ends a token and its sessions, on all nodes that can be reached at once; with `children: true` those that it has made as well,
+  and what those have made. Told are their names, and of those that it has made and that stay.
+  """
+  @spec revoke(String.t(), Origin.t(), children: boolean) ::
+          {:ok, %{also: [String.t()], left: [String.t()]}} | {:error, Error.t()}
+  def revoke(name, origin \\ :elixir, options \\ []) do
+    Change.make(fn ->
+      with {:ok, revoked, left} <- GenServer.call(__MODULE__, {:revoke, name, options[:children] == true}, :infinity) do
+        Enum.each(revoked, &Log.changed(:token_revoked, &1, origin))
+        {:ok, %{also: tl(revoked), left: left}}
+      end
+    end)
   end
 
-  @doc "Ends a token, on all nodes that can be reached at once."
-  @spec revoke(String.t(), Origin.t()) :: :ok | {:error, Error.t()}
-  def revoke(name, origin \\ :elixir) do
-    with :ok <- GenServer.call(__MODULE__, {:revoke, name}, :infinity), do: Log.changed(:token_revoked, name, origin)
-  end
+  @doc "The SHA-256 of a token's secret, by which it is found."
+  @spec sha256(secret :: binary) :: <<_::256>>
+  def sha256(secret), do: :crypto.hash(:sha256, secret)
 
   @doc "All tokens that are not revoked, by name; for a day those that have expired as well."
   @spec list :: [Token.t()]
@@ -111,19 +134,6 @@ defmodule Tidepool.Tokens do
   @spec serve(Native.server()) :: :ok
   def serve(server), do: GenServer.call(__MODULE__, {:serve, server}, :infinity)
 
-  @doc "May what has this origin be done with the function of this name? The scope was looked at before, at the edge."
-  @spec permit(Origin.t(), String.t()) :: :ok | {:error, Error.t()}
-  def permit({{:token, token, functions}, _peer}, name) do
-    if Token.covers?(functions, name) do
-      :ok
-    else
-      message = "the token #{token} is for #{functions}, and not for #{name}: ask with another one, or have one made"
-      {:error, Error.new(:forbidden, message, name, %{token: token, scope: "deploy"})}
-    end
-  end
-
-  def permit(_origin, _name), do: :ok
-
   @doc false
   def scopes?(scopes), do: is_list(scopes) and scopes != [] and scopes -- Token.scopes() == []
 
@@ -135,7 +145,8 @@ defmodule Tidepool.Tokens do
       for token <- Tidepool.Tokens.File.read(folder), not Token.over?(token, now()), into: %{}, do: {token.name, token}
 
     if config.cluster, do: Process.send_after(self(), :look, @look_ms)
-    {:ok, %{folder: folder, tokens: tokens, servers: %{}, told: [], looks: 0}}
+    Access.new()
+    {:ok, grant(%{folder: folder, tokens: tokens, servers: %{}, told: [], looks: 0})}
   end
 
   @impl true
@@ -144,17 +155,18 @@ defmodule Tidepool.Tokens do
 
     with :ok <- closed(),
          :ok <- free(known, options.name),
-         :ok <- room(state, known),
-         {:ok, expires_at} <- expiry(options, maker(state, origin)),
+         :ok <- room(state, options.name),
+         {:ok, expires_at} <- expiry(options, maker(origin)),
          made = %Token{
            name: options.name,
            hash: options.hash,
            scopes: options.scopes,
            functions: options.functions,
+           grants: options.grants,
            expires_at: expires_at,
            known_until: expires_at,
            made_at: now(),
-           made_by: Origin.name(origin),
+           made_by: Audit.token(origin),
            at: at(known)
          },
          token = Token.named_after(made, known),
@@ -165,11 +177,15 @@ defmodule Tidepool.Tokens do
     end
   end
 
-  def handle_call({:revoke, name}, _from, state) do
+  # The token itself first, so that it makes no more.
+  def handle_call({:revoke, name, children?}, _from, state) do
     case state.tokens[name] do
       %Token{revoked: false} = token ->
-        {outcome, state} = revoke_now(state, %{token | revoked: true, at: at(token)})
-        {:reply, outcome, state}
+        children = made_by(state, [name], [])
+        {also, left} = if children?, do: {children, []}, else: {[], children}
+        revoked = for one <- [token | also], do: %{one | revoked: true, at: at(one)}
+        {outcome, state} = revoke_now(state, revoked)
+        {:reply, with(:ok <- outcome, do: {:ok, names(revoked), names(left)}), state}
 
       _none ->
         {:reply, {:error, Error.new(:unknown_token, "there is no token called #{Options.show(name)}")}, state}
@@ -179,9 +195,7 @@ defmodule Tidepool.Tokens do
   def handle_call(:list, _from, state), do: {:reply, Map.values(state.tokens), state}
 
   def handle_call({:serve, server}, {pid, _tag}, state) do
-    state = put_in(state.servers[Process.monitor(pid)], server)
-    grant(state)
-    {:reply, :ok, state}
+    {:reply, :ok, grant(put_in(state.servers[Process.monitor(pid)], server))}
   end
 
   @impl true
@@ -194,7 +208,7 @@ defmodule Tidepool.Tokens do
   # Who has told all lacks what it did not tell.
   def handle_info({:tidepool_tokens, @version, node, {kind, tokens}}, state)
       when is_atom(node) and kind in [:all, :some] and is_list(tokens) do
-    tokens = Enum.filter(tokens, &(Token.valid?(&1) and not Token.over?(&1, now())))
+    tokens = tokens |> Enum.map(&Token.upgrade/1) |> Enum.filter(&(Token.valid?(&1) and not Token.over?(&1, now())))
     theirs = Map.new(tokens, &{&1.name, &1})
     ours = for {name, token} <- state.tokens, kind == :all, Token.later?(token, theirs[name]), do: token
     state = if ours == [], do: state, else: send_to(state, node, {:some, ours})
@@ -217,19 +231,29 @@ defmodule Tidepool.Tokens do
   def handle_info(_message, state), do: {:noreply, state}
 
   # Whoever fills the disk is not to keep a token by that.
-  defp revoke_now(state, revoked) do
-    case keep(state, [revoked]) do
+  defp revoke_now(state, [%{name: name} | _also] = revoked) do
+    case keep(state, revoked) do
       {:ok, state} ->
-        {:ok, tell(state, [revoked], [])}
+        {:ok, tell(state, revoked, [])}
 
       {:error, error} ->
         message =
-          "#{revoked.name} is revoked, but that could not be written down (#{error.message}): revoke it again when there is " <>
+          "#{name} is revoked, but that could not be written down (#{error.message}): revoke it again when there is " <>
             "room, or it is good again when this node starts anew and no other has told it"
 
-        {{:error, %{error | message: message}}, state |> put([revoked]) |> tell([revoked], [])}
+        {{:error, %{error | message: message}}, state |> put(revoked) |> tell(revoked, [])}
     end
   end
+
+  # What the tokens of these names have made, and what that has made, and is not revoked.
+  defp made_by(_state, [], found), do: found
+
+  defp made_by(state, names, found) do
+    new = for {_name, %{revoked: false} = token} <- state.tokens, token.made_by in names, token not in found, do: token
+    made_by(state, names(new), found ++ new)
+  end
+
+  defp names(tokens), do: Enum.map(tokens, & &1.name)
 
   # What the cluster has decided holds here, too, whether this node's disk takes it or not.
   defp take_in(state, [], _from), do: state
@@ -254,14 +278,14 @@ defmodule Tidepool.Tokens do
   end
 
   defp put(state, tokens) do
-    state = %{state | tokens: Map.merge(state.tokens, Map.new(tokens, &{&1.name, &1}))}
-    grant(state)
-    state
+    grant(%{state | tokens: Map.merge(state.tokens, Map.new(tokens, &{&1.name, &1}))})
   end
 
   defp grant(state) do
+    Access.publish(for {_name, %{revoked: false} = token} <- state.tokens, do: token)
     rows = state.tokens |> Map.values() |> rows()
     for {_monitor, server} <- state.servers, do: :ok = Native.http_grant(server, rows)
+    state
   end
 
   # They are gone from the disk with the next change.
@@ -302,25 +326,35 @@ defmodule Tidepool.Tokens do
       else: :ok
   end
 
-  defp room(_state, %Token{}), do: :ok
+  # Revoked ones take no places of others, and their names can be taken again: so whoever makes tokens and revokes them keeps
+  # nobody from making one.
+  defp room(state, name) do
+    others = Map.delete(state.tokens, name)
+    now = now()
 
-  defp room(state, nil) do
-    message =
-      "#{@most} tokens are known, revoked ones that would not have expired yet among them: give them names again"
+    cond do
+      Enum.count(others, fn {_name, token} -> Token.live?(token, now) end) >= @most ->
+        full("there are #{@most} tokens: revoke one first")
 
-    if map_size(state.tokens) < @most, do: :ok, else: {:error, Error.new(:too_many_tokens, message)}
-  end
+      map_size(others) >= @most_names ->
+        full("#{@most_names} names are known, most of tokens that are revoked: give one of those names again")
 
-  # When the token that makes another one expires; the node's own never does.
-  defp maker(state, {{:token, name, _functions}, _peer}) do
-    case state.tokens[name] do
-      %Token{revoked: false} = token -> token.expires_at
-      # Revoked between the edge and here.
-      _none -> 0
+      true ->
+        :ok
     end
   end
 
-  defp maker(_state, _origin), do: :infinity
+  defp full(message), do: {:error, Error.new(:too_many_tokens, message)}
+
+  # When the token that makes another one expires; the node's own never does.
+  defp maker(origin) do
+    case Access.of(origin) do
+      {:ok, nil} -> :infinity
+      {:ok, token} -> token.expires_at
+      # Revoked between the edge and here.
+      {:error, _gone} -> 0
+    end
+  end
 
   defp expiry(%{expires_in: nil}, until) do
     # An atom is greater than any number.

@@ -21,6 +21,9 @@ defmodule TidepoolWeb.EventRing do
   @typedoc "The number of the last event that a reader has had."
   @type position :: non_neg_integer
 
+  @typedoc "An event: its position, the function that it is of, if it is of one, and its text without an id."
+  @type event :: {position, name :: String.t() | nil, text :: String.t()}
+
   @doc false
   def start_link(_argument), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
 
@@ -34,10 +37,15 @@ defmodule TidepoolWeb.EventRing do
 
   @doc """
   Asks for what comes after a position. The caller gets `{:tidepool_events, missed, events, position}`: how many events there were
-  that are gone, those that are there, each as text, and the position after them.
+  that are gone, those that are there, and the position after them.
   """
   @spec next(GenServer.server(), position) :: :ok
   def next(ring, position), do: GenServer.cast(ring, {:next, self(), position})
+
+  @doc "The same at once, when there is nothing after it, too: `{missed, events, position}`."
+  @spec read(GenServer.server(), position) ::
+          {missed :: non_neg_integer, [event], position}
+  def read(ring, position), do: GenServer.call(ring, {:read, position})
 
   @impl true
   def init(nil) do
@@ -57,6 +65,8 @@ defmodule TidepoolWeb.EventRing do
     end
   end
 
+  def handle_call({:read, position}, _from, state), do: {:reply, found(position, state), state}
+
   @impl true
   def handle_cast({:next, pid, position}, %{last: last} = state) when position < last do
     hand_out(pid, position, state)
@@ -70,7 +80,7 @@ defmodule TidepoolWeb.EventRing do
   @impl true
   def handle_info({:tidepool_event, event}, state) do
     number = state.last + 1
-    events = state.events |> Map.put(number, text(state.mark, number, event)) |> Map.delete(number - @kept)
+    events = state.events |> Map.put(number, {number, event[:name], text(event)}) |> Map.delete(number - @kept)
     state = %{state | last: number, events: events}
 
     for {pid, {position, monitor}} <- state.waiting do
@@ -87,14 +97,21 @@ defmodule TidepoolWeb.EventRing do
 
   def handle_info(_message, state), do: {:noreply, state}
 
-  defp hand_out(pid, position, %{last: last, events: events}) do
-    first = max(position + 1, last - @kept + 1)
-    until = min(last, first + @batch - 1)
-    send(pid, {:tidepool_events, first - position - 1, Enum.map(first..until, &Map.fetch!(events, &1)), until})
+  defp hand_out(pid, position, state) do
+    {missed, events, position} = found(position, state)
+    send(pid, {:tidepool_events, missed, events, position})
   end
 
-  defp text(mark, number, %{event: event} = members) do
+  defp found(last, %{last: last}), do: {0, [], last}
+
+  defp found(position, %{last: last, events: events}) do
+    first = max(position + 1, last - @kept + 1)
+    until = min(last, first + @batch - 1)
+    {first - position - 1, Enum.map(first..until, &Map.fetch!(events, &1)), until}
+  end
+
+  defp text(%{event: event} = members) do
     data = members |> Map.delete(:event) |> Native.json_encode()
-    "id: #{mark}-#{number}\nevent: #{event}\ndata: #{data}\n\n"
+    "event: #{event}\ndata: #{data}\n\n"
   end
 end

@@ -13,15 +13,18 @@ defmodule TidepoolWeb.EventStream do
   @retry_ms 1_000
 
   @doc """
-  Writes what comes after the event with the id `last`; with `nil`, what comes from now on. A comment goes out each `ping_ms`.
+  Writes what comes after the event with the id `last`; with `nil`, what comes from now on: events of functions, and of none (`nil`),
+  that the client `sees?`. A comment goes out each `ping_ms`, and whether the client may read on is asked then, and before it is told of
+  something (`permit`).
   """
-  @spec run(Stream.t(), last :: binary | nil, ping_ms :: pos_integer) :: :ok | {:error, :closed}
-  def run(stream, last, ping_ms) do
+  @spec run(Stream.t(), last :: binary | nil, ping_ms :: pos_integer, options) :: :ok | {:error, :closed}
+        when options: %{sees?: (String.t() | nil -> boolean), permit: (() -> :ok | {:error, term})}
+  def run(stream, last, ping_ms, options) do
     # Between a failure of the edge and the start of the next one there is none: the client comes back.
     with ring when ring != nil <- Process.whereis(EventRing) do
       Process.monitor(ring)
       {known, mark, position} = EventRing.locate(ring, last)
-      state = %{stream: stream, ring: ring, mark: mark, ping_ms: ping_ms, ping_at: now() + ping_ms}
+      state = Map.merge(options, %{stream: stream, ring: ring, mark: mark, ping_ms: ping_ms, ping_at: now() + ping_ms})
       begin = if known == :ok, do: "id: #{mark}-#{position}\n\n", else: missed(state, nil, position)
 
       with :ok <- Stream.write(stream, ["retry: #{@retry_ms}\n", begin]), do: follow(state, position)
@@ -38,8 +41,14 @@ defmodule TidepoolWeb.EventStream do
   defp listen(%{stream: %{id: id}, ring: ring} = state) do
     receive do
       {:tidepool_events, missed, events, position} ->
-        events = if missed > 0, do: [missed(state, missed, position - length(events)) | events], else: events
-        with :ok <- Stream.write(state.stream, events), do: follow(state, position)
+        seen = for {number, name, text} <- events, state.sees?.(name), do: ["id: #{state.mark}-#{number}\n" | text]
+        seen = if missed > 0, do: [missed(state, missed, position - length(events)) | seen], else: seen
+
+        with :ok <- state.permit.(), :ok <- write(state.stream, seen) do
+          follow(state, position)
+        else
+          refused -> refused(refused)
+        end
 
       {:tidepool_stream, ^id, :closed} ->
         {:error, :closed}
@@ -53,10 +62,25 @@ defmodule TidepoolWeb.EventStream do
       _message ->
         listen(state)
     after
-      max(state.ping_at - now(), 0) ->
-        with :ok <- Stream.write(state.stream, ": ping\n\n"), do: listen(%{state | ping_at: now() + state.ping_ms})
+      max(state.ping_at - now(), 0) -> ping(state)
     end
   end
+
+  # A stream ends with its token: nobody else would get its place.
+  defp ping(state) do
+    with :ok <- state.permit.(),
+         :ok <- Stream.write(state.stream, ": ping\n\n") do
+      listen(%{state | ping_at: now() + state.ping_ms})
+    else
+      refused -> refused(refused)
+    end
+  end
+
+  defp refused({:error, :closed} = closed), do: closed
+  defp refused({:error, _refusal}), do: :ok
+
+  defp write(_stream, []), do: :ok
+  defp write(stream, texts), do: Stream.write(stream, texts)
 
   # How many is known of a client that was too slow; not of one that comes from another node.
   defp missed(%{mark: mark}, count, position) do

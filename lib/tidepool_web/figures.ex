@@ -1,17 +1,18 @@
 defmodule TidepoolWeb.Figures do
   @moduledoc """
-  What each function's calls have come to in the last ten minutes, for whoever looks.
+  What each function's calls have come to in the last ten minutes, and by minutes in the last six hours, for whoever looks.
 
   Calls count as ever and know nothing of this: the library's counters are read every two seconds, and what has been added to them
   since the time before is kept for functions that were called. So a function that nobody calls has no history and costs none, and
   one that is called costs the same whoever looks. There is history of the 500 functions that were called last.
 
-  Latencies are counted in buckets whose bounds are up to 2.5 times apart; quantiles are interpolated within them.
+  Latencies are counted in eight buckets an octave; quantiles are interpolated within them.
   """
 
   use GenServer
 
-  alias Tidepool.{Engine, Native}
+  alias Tidepool.{Catalog, Engine, Native}
+  alias TidepoolWeb.Figures.Minutes
 
   @tick_ms 2_000
   # Ticks that are kept, those that rates and quantiles are of, and those in a list of functions.
@@ -19,14 +20,8 @@ defmodule TidepoolWeb.Figures do
   @recent 5
   @minute 30
   @functions 500
-
-  @typedoc """
-  What was added within a tick: its number, calls, those of them that failed, the guests' CPU time, and how many calls were in
-  which of the buckets of latencies, numbered from 0.
-  """
-  @type sample ::
-          {tick :: integer, calls :: pos_integer, errors :: non_neg_integer, cpu_us :: non_neg_integer,
-           [{bucket :: non_neg_integer, calls :: pos_integer}]}
+  # Functions in a piece of what streams tell.
+  @piece 100
 
   @doc false
   def start_link(_argument), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
@@ -42,50 +37,119 @@ defmodule TidepoolWeb.Figures do
   @spec all(GenServer.server()) :: %{(name :: String.t()) => map}
   def all(figures \\ __MODULE__) do
     {tick, bounds, totals, samples} = GenServer.call(figures, :all)
+    of_all(tick, bounds, totals, samples)
+  end
 
+  defp of_all(tick, bounds, totals, samples) do
     for {name, total} <- totals, into: %{} do
       {name, total |> shown() |> Map.merge(late(Map.get(samples, name, []), tick, bounds))}
     end
   end
 
-  @doc "The same of one function, with its calls by reason, and with its history; `nil` when it has not been called."
+  @doc """
+  The same of all functions that can be called here, as a list by name.
+  """
+  @spec listed(GenServer.server()) :: [map]
+  def listed(figures \\ __MODULE__), do: figures |> all() |> versions()
+
+  @doc """
+  What streams tell of a tick: its number, and the same list as JSON, in pieces of some functions each; none when the tick is still
+  the one that is named. It is made once for all who ask.
+  """
+  @spec pieces(GenServer.server(), tick :: integer) :: {tick :: non_neg_integer, [binary]}
+  def pieces(figures \\ __MODULE__, tick), do: GenServer.call(figures, {:pieces, tick})
+
+  @doc "The same of the functions alone that a reader `sees?`, made for that one."
+  @spec pieces_of(GenServer.server(), tick :: integer, sees? :: (name :: String.t() -> boolean)) ::
+          {tick :: non_neg_integer, [binary]}
+  def pieces_of(figures \\ __MODULE__, tick, sees?) do
+    case GenServer.call(figures, :tick) do
+      ^tick ->
+        {tick, []}
+
+      _newer ->
+        seen = for {name, _version, _at} = function <- Catalog.versions(), sees?.(name), do: function
+        names = for {name, _version, _at} <- seen, do: name
+        {tick, bounds, totals, samples} = GenServer.call(figures, {:some, names})
+        {tick, tick |> of_all(bounds, totals, samples) |> versions(seen) |> cut()}
+    end
+  end
+
+  defp versions(figures, versions \\ Catalog.versions()) do
+    for {name, version, _at} <- Enum.sort(versions) do
+      figures |> Map.get(name, %{}) |> Map.merge(%{name: name, version: version})
+    end
+  end
+
+  @doc """
+  The same of one function, with its calls by reason, those of each of its last versions, and with its history; `nil` when it has not
+  been called.
+  """
   @spec one(GenServer.server(), name :: String.t()) :: map | nil
   def one(figures \\ __MODULE__, name) do
-    with {tick, reasons, bounds, total, samples} <- GenServer.call(figures, {:one, name}) do
-      history =
-        for {at, calls, errors, cpu_us, latencies} <- Enum.reverse(samples), at > tick - @kept do
-          latencies = for {bucket, count} <- latencies, do: [bucket, count]
-          %{ticks_ago: tick - at, calls: calls, errors: errors, cpu_us: cpu_us, latencies: latencies}
-        end
+    with {tick, reasons, bounds, total, samples, minutes} <- GenServer.call(figures, {:one, name}) do
+      history = for sample <- Enum.reverse(samples), elem(sample, 0) > tick - @kept, do: told(sample, :ticks_ago, tick)
 
       total
       |> shown()
       |> Map.merge(late(samples, tick, bounds))
       |> Map.merge(%{
         reasons: reasons |> Enum.zip(total.outcomes) |> Map.new(),
-        bounds_us: bounds,
+        bounds_us: Enum.map(bounds, &(&1 / 1_000)),
+        versions: of_versions(name, reasons, bounds),
         history: history,
-        kept_ticks: @kept
+        kept_ticks: @kept,
+        minutes: Enum.map(minutes, &told(&1, :minutes_ago, div(tick, @minute))),
+        kept_minutes: Minutes.kept()
       })
     end
   end
 
-  @doc """
-  The latency in µs that a share of calls keeps, by their buckets; `nil` without calls. Beyond the last bound it is that bound.
+  # Since each of them began, the newest first.
+  defp of_versions(name, reasons, bounds) do
+    for {version, outcomes, latencies, others} <- Native.figures_by_version(Engine.runtime(), name), reduce: [] do
+      newer ->
+        counted = for {count, bucket} <- Enum.with_index(latencies), count > 0, do: {bucket, count}
+        total = total(outcomes, latencies, others)
 
-      iex> TidepoolWeb.Figures.quantile([{0, 1}, {1, 1}], [10, 20], 0.5)
-      10
-      iex> TidepoolWeb.Figures.quantile([{1, 4}], [10, 20], 0.75)
-      18
-      iex> TidepoolWeb.Figures.quantile([{2, 1}], [10, 20], 0.99)
-      20
-      iex> TidepoolWeb.Figures.quantile([], [10, 20], 0.99)
+        of =
+          total
+          |> shown()
+          |> Map.merge(%{
+            version: version,
+            reasons: reasons |> Enum.zip(outcomes) |> Map.new(),
+            p50_us: quantile(counted, bounds, 0.5),
+            p99_us: quantile(counted, bounds, 0.99)
+          })
+
+        [of | newer]
+    end
+  end
+
+  defp told({at, calls, errors, cpu_us, latencies}, ago, now) do
+    latencies = for {bucket, count} <- Minutes.unpack(latencies), do: [bucket, count]
+    %{ago => now - at, calls: calls, errors: errors, cpu_us: cpu_us, latencies: latencies}
+  end
+
+  @doc """
+  The latency in µs that a share of calls keeps, by their buckets, whose upper bounds are in ns; `nil` without calls. Beyond the last
+  bound it is that bound.
+
+      iex> TidepoolWeb.Figures.quantile([{0, 1}, {1, 1}], [1_000, 2_000], 0.5)
+      1.0
+      iex> TidepoolWeb.Figures.quantile([{1, 4}], [1_000, 2_000], 0.75)
+      1.8
+      iex> TidepoolWeb.Figures.quantile([{2, 1}], [1_000, 2_000], 0.99)
+      2.0
+      iex> TidepoolWeb.Figures.quantile([], [1_000, 2_000], 0.99)
       nil
   """
-  @spec quantile([{bucket :: non_neg_integer, calls :: pos_integer}], [pos_integer], float) :: non_neg_integer | nil
+  @spec quantile([{bucket :: non_neg_integer, calls :: pos_integer}], [pos_integer], float) :: float | nil
   def quantile(latencies, bounds, share) do
     calls = latencies |> Enum.map(&elem(&1, 1)) |> Enum.sum()
-    if calls > 0, do: latencies |> Enum.sort() |> within(calls * share, [0 | bounds])
+
+    if calls > 0,
+      do: latencies |> Enum.sort() |> within(calls * share, [0 | bounds]) |> Kernel./(1_000) |> Float.round(1)
   end
 
   defp within([{bucket, calls} | others], rank, bounds) when rank > calls and others != [],
@@ -94,7 +158,7 @@ defmodule TidepoolWeb.Figures do
   defp within([{bucket, calls} | _others], rank, bounds) do
     lower = Enum.at(bounds, bucket)
     upper = Enum.at(bounds, bucket + 1, lower)
-    round(lower + (upper - lower) * min(rank / calls, 1))
+    lower + (upper - lower) * min(rank / calls, 1)
   end
 
   defp shown(%{calls: calls, errors: errors} = total),
@@ -104,7 +168,7 @@ defmodule TidepoolWeb.Figures do
     minute = Enum.take_while(samples, &(elem(&1, 0) > tick - @minute))
     calls = sum(minute, 1)
     recent = Enum.take_while(minute, &(elem(&1, 0) > tick - @recent))
-    latencies = Enum.flat_map(minute, &elem(&1, 4)) |> Enum.group_by(&elem(&1, 0), &elem(&1, 1))
+    latencies = Enum.flat_map(minute, &Minutes.unpack(elem(&1, 4))) |> Enum.group_by(&elem(&1, 0), &elem(&1, 1))
     latencies = for {bucket, counts} <- latencies, do: {bucket, Enum.sum(counts)}
     by_tick = Map.new(minute, &{elem(&1, 0), elem(&1, 1)})
 
@@ -117,13 +181,18 @@ defmodule TidepoolWeb.Figures do
     }
   end
 
+  defp cut(functions) do
+    for piece <- Enum.chunk_every(functions, @piece),
+        do: Native.json_encode(%{tick_ms: @tick_ms, functions: piece})
+  end
+
   defp sum(samples, element), do: samples |> Enum.map(&elem(&1, element)) |> Enum.sum()
 
   @impl true
   def init(nil) do
     {_reasons, _bounds, totals} = read()
     schedule()
-    {:ok, %{tick: 0, totals: totals, samples: %{}}}
+    {:ok, %{tick: 0, totals: totals, samples: %{}, minutes: %{}, pieces: {nil, []}}}
   end
 
   @impl true
@@ -133,12 +202,35 @@ defmodule TidepoolWeb.Figures do
     {:reply, {state.tick, bounds, totals, state.samples}, state}
   end
 
+  def handle_call({:some, names}, _from, state) do
+    {_reasons, bounds, totals} = read()
+    {:reply, {state.tick, bounds, Map.take(totals, names), Map.take(state.samples, names)}, state}
+  end
+
+  def handle_call(:tick, _from, state), do: {:reply, state.tick, state}
+
+  def handle_call({:pieces, tick}, _from, %{tick: tick} = state), do: {:reply, {tick, []}, state}
+
+  def handle_call({:pieces, _before}, _from, %{tick: tick, pieces: {tick, pieces}} = state),
+    do: {:reply, {tick, pieces}, state}
+
+  def handle_call({:pieces, _before}, _from, %{tick: tick} = state) do
+    {_reasons, bounds, totals} = read()
+    figures = of_all(tick, bounds, totals, state.samples)
+    pieces = figures |> versions() |> cut()
+    {:reply, {tick, pieces}, %{state | pieces: {tick, pieces}}}
+  end
+
   def handle_call({:one, name}, _from, state) do
     {reasons, bounds, totals} = read()
 
     case totals do
-      %{^name => total} -> {:reply, {state.tick, reasons, bounds, total, Map.get(state.samples, name, [])}, state}
-      %{} -> {:reply, nil, state}
+      %{^name => total} ->
+        minutes = Minutes.of(state.minutes, name, div(state.tick, @minute))
+        {:reply, {state.tick, reasons, bounds, total, Map.get(state.samples, name, []), minutes}, state}
+
+      %{} ->
+        {:reply, nil, state}
     end
   end
 
@@ -155,10 +247,15 @@ defmodule TidepoolWeb.Figures do
           into: %{},
           do: {name, samples}
 
-    {:noreply, %{state | tick: tick, totals: totals, samples: bounded(samples)}}
+    {:noreply, %{state | tick: tick, totals: totals, samples: bounded(samples), minutes: minutes(state, samples, tick)}}
   end
 
   def handle_info(_message, state), do: {:noreply, state}
+
+  defp minutes(state, samples, tick) when rem(tick, @minute) == 0,
+    do: Minutes.add(state.minutes, samples, div(tick, @minute), tick - @minute, @functions)
+
+  defp minutes(state, _samples, _tick), do: state.minutes
 
   # Some more than are kept are cut at once, not one at each tick.
   defp samples(before, sample, tick) do
@@ -192,7 +289,7 @@ defmodule TidepoolWeb.Figures do
             do: {bucket, count - before}
 
       cpu_us = total.others.cpu_us - if(before, do: before.others.cpu_us, else: 0)
-      {tick, added.(:calls), max(added.(:errors), 0), max(cpu_us, 0), latencies}
+      {tick, added.(:calls), max(added.(:errors), 0), max(cpu_us, 0), Minutes.pack(latencies)}
     end
   end
 
@@ -200,13 +297,14 @@ defmodule TidepoolWeb.Figures do
     {reasons, bounds, functions} = Native.figures(Engine.runtime())
 
     totals =
-      for {name, outcomes, latencies, others} <- functions, into: %{} do
-        calls = Enum.sum(outcomes)
-        total = %{calls: calls, errors: calls - hd(outcomes), outcomes: outcomes, latencies: latencies, others: others}
-        {name, total}
-      end
+      for {name, outcomes, latencies, others} <- functions, into: %{}, do: {name, total(outcomes, latencies, others)}
 
     {reasons, bounds, totals}
+  end
+
+  defp total(outcomes, latencies, others) do
+    calls = Enum.sum(outcomes)
+    %{calls: calls, errors: calls - hd(outcomes), outcomes: outcomes, latencies: latencies, others: others}
   end
 
   defp schedule, do: Process.send_after(self(), :tick, @tick_ms)

@@ -60,15 +60,18 @@ defmodule TidepoolWeb.Listener do
     end
   end
 
-  @doc "Lets the id of a session stand for the token, for requests of the node's own pages."
-  @spec open_session(id :: String.t(), lifetime_ms :: pos_integer, idle_ms :: pos_integer) :: :ok
-  def open_session(id, lifetime_ms, idle_ms) do
-    Native.http_open_session(:persistent_term.get(__MODULE__), id, lifetime_ms, idle_ms)
+  @doc """
+  Lets the two halves of a session stand for the token whose secret has this SHA-256, `nil` for the node's own, for requests of
+  the node's own pages.
+  """
+  @spec open_session({id :: String.t(), key :: String.t()}, <<_::256>> | nil, pos_integer, pos_integer) :: :ok
+  def open_session({id, key}, of, lifetime_ms, idle_ms) do
+    Native.http_open_session(:persistent_term.get(__MODULE__), id, key, of, lifetime_ms, idle_ms)
   end
 
-  @doc "Ends a session."
-  @spec close_session(id :: String.t()) :: :ok
-  def close_session(id), do: Native.http_close(:persistent_term.get(__MODULE__), id)
+  @doc "Ends a session, by both of its halves."
+  @spec close_session({id :: String.t(), key :: String.t()}) :: :ok
+  def close_session({id, key}), do: Native.http_close(:persistent_term.get(__MODULE__), id, key)
 
   @impl true
   def init({config, dispatchers, endpoints}) do
@@ -133,6 +136,7 @@ defmodule TidepoolWeb.Listener do
       token: Config.get(:token),
       tokens: Tokens.rows(),
       closed_calls: config.calls == :token,
+      trace_share: Tidepool.Trace.share(),
       hosts: Config.words(config.hosts),
       proxies: Config.words(config.proxies),
       max_upload_bytes: config.max_module,

@@ -20,12 +20,12 @@ defmodule TidepoolWeb.Reply do
   @spec json(200..599, term) :: t
   def json(status, term), do: {status, :json, [], Native.json_encode(term)}
 
-  @doc "A function's module, as a file to keep. Names of functions need no quoting."
+  @doc "A function's module, as a file to keep. Names of functions need no quoting; a namespace is no folder."
   @spec wasm(Function.t(), binary) :: t
   def wasm(%Function{name: name, version: version, sha256: sha256}, wasm) do
     headers = [
       {"etag", ~s("#{sha256}")},
-      {"content-disposition", ~s(attachment; filename="#{name}.wasm")},
+      {"content-disposition", ~s(attachment; filename="#{String.replace(name, "/", "-")}.wasm")},
       {"tidepool-version", "#{version}"}
     ]
 
@@ -63,26 +63,32 @@ defmodule TidepoolWeb.Reply do
   @doc """
   An error, with the status that its reason has.
 
-  The body is `{"error": {"reason": …, "message": …, "function": …, …}}`; a trap's kind and a limit's name are fields of
+  The body is `{"error": {"reason": …, "message": …, "function": …, …}}`; a trap's kind, a limit's name and a quota's are fields of
   their own, beside the error's details.
   """
   @spec error(Error.t()) :: t
   def error(%Error{} = error) do
+    {status(error), :json, headers(error.reason), Native.json_encode(%{error: members(error)})}
+  end
+
+  @doc "What JSON has of an error."
+  @spec members(Error.t()) :: map
+  def members(%Error{} = error) do
     {reason, kind} = reason(error.reason)
 
-    body =
-      error.details
-      |> Map.merge(kind)
-      |> Map.merge(%{reason: reason, message: error.message, function: error.function})
-
-    {status(error), :json, headers(error.reason), Native.json_encode(%{error: body})}
+    error.details
+    |> Map.merge(kind)
+    |> Map.merge(%{reason: reason, message: error.message, function: error.function})
   end
 
   defp reason({:trap, kind}), do: {:trap, %{trap: kind}}
   defp reason({:limit, limit}), do: {:limit, %{limit: limit}}
+  defp reason({:quota, quota}), do: {:quota, %{quota: quota}}
   defp reason(reason), do: {reason, %{}}
 
   defp headers(reason) when reason in [:overloaded, :not_ready], do: [{"retry-after", "1"}]
+  # A function that is one too many does not go by itself.
+  defp headers({:quota, quota}) when quota not in [:modules, :actors, :disk], do: [{"retry-after", "1"}]
   defp headers(_reason), do: []
 
   defp status(error), do: Reason.status(error.reason, is_map_key(error.details, :step))

@@ -4,7 +4,8 @@ defmodule TidepoolWeb.Request do
   reply within its first slice never comes here.
   """
 
-  alias Tidepool.{Actor, Catalog, Cluster, Deploy, Engine, Execution, Native, Tokens}
+  alias Tidepool.{Actor, Catalog, Cluster, Deploy, Engine, Execution, Native, Trace}
+  alias Tidepool.Tokens.Access
   alias TidepoolWeb.{Form, Reply, Router, Stream}
 
   # Actors of a class.
@@ -24,7 +25,10 @@ defmodule TidepoolWeb.Request do
   end
 
   # The edge has driven the call for its first slice, and it was not over with a reply then.
-  defp serve({:begun, name, operation}, step), do: step |> Execution.take_over(name, operation) |> outcome()
+  defp serve({:begun, name, operation, trace}, step) do
+    Trace.enter(trace)
+    step |> Execution.take_over(name, operation) |> outcome()
+  end
 
   defp serve(:health, nil) do
     if Cluster.joining?(), do: Reply.json(503, %{status: "joining", node: node()}), else: serve(:health)
@@ -33,8 +37,9 @@ defmodule TidepoolWeb.Request do
   defp serve(route, nil), do: serve(route)
 
   # Called straight, not through the façade: the name and payload are known to be binaries.
-  defp serve({:call, name, operation, payload}) do
-    name |> Execution.call(operation, payload, :infinity) |> outcome()
+  defp serve({:call, name, operation, payload, trace}) do
+    Trace.enter(trace)
+    name |> Execution.call(operation, payload) |> outcome()
   end
 
   # A body waits to be read; the status lets it in.
@@ -45,7 +50,9 @@ defmodule TidepoolWeb.Request do
     end
   end
 
-  defp serve({:deploy, form, origin}) do
+  defp serve({:deploy, form, origin, trace}) do
+    Trace.enter(trace)
+
     with {:ok, options} <- form |> Form.options() |> permitted(origin) |> admissible(origin),
          {:ok, function, change, spread} <- Deploy.run(form.wasm, options, origin) do
       told = Reply.function(function) |> Map.merge(spread || %{}) |> Map.merge(actors(function))
@@ -84,7 +91,7 @@ defmodule TidepoolWeb.Request do
   end
 
   # The form has the name of what a token has to be for.
-  defp permitted({:ok, options}, origin), do: with(:ok <- Tokens.permit(origin, options[:name]), do: {:ok, options})
+  defp permitted({:ok, options}, origin), do: with(:ok <- Access.permit(origin, options[:name]), do: {:ok, options})
   defp permitted(error, _origin), do: error
 
   defp admissible({:error, error}, origin), do: Deploy.refuse(error, origin)

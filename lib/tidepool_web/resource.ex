@@ -36,13 +36,18 @@ defmodule TidepoolWeb.Resource do
 
   - `:scope`: what a token has to be for, `:read`, `:call`, `:deploy` or `:admin`, where the route is guarded. A token may be for
     some functions alone: a segment `:function` or `:class` of the path is the name of the one that a request is about, and routes
-    without are for tokens of all functions.
+    without are for tokens of all functions. With `:any` it is for every token.
   - `:guarded`: whether it takes the token, as changes do. Every method but `GET` is guarded, and this may say so of a `GET`.
+  - `:public`: whether it tells nothing of functions and their calls, so that the setting `reads` does not guard it.
+  - `:selects`: whether it answers with what its caller may see (`Tidepool.Tokens.Access.sees?/2`), so that tokens for some functions are
+    let in.
   - `:observes`: it tells how the node is, and is served when the node has too much else to do. Default `false`.
-  - `:query`: whether it has parameters. Without, none are passed on. Default `false`.
+  - `:query`: whether it has parameters, for `TidepoolWeb.Resource.Parameters`. Without (`false`, the default) any is refused, and with
+    `:ignored` none is looked at.
   - `:headers`: names of the headers that it looks at, in lower case. Default none.
   - `:body`: `:nothing` (the default); `{:whole, bytes}`; or `{:pieces, bytes}`, for `TidepoolWeb.Stream.read/1`. Bytes are the
     most that may come in all.
+  - `:deploys`: it has a module compiled, and takes one of the places that deploys have. Default `false`.
   - `:places`: how many requests of it there may be at once; a client gets no more of them than it leaves to others, and 503
     beyond. Default: those that there are for all requests.
   """

@@ -3,11 +3,14 @@ defmodule TidepoolWeb.Router do
   The table of all resources. The edge has it from the start, and asks nobody about a request that it does not have.
   """
 
-  alias TidepoolWeb.Resource
+  alias Tidepool.Config
+  alias Tidepool.Function.Fields
+  alias TidepoolWeb.{Reply, Resource}
 
   alias TidepoolWeb.Resources.{
     Actors,
     Audit,
+    Book,
     Cluster,
     DeployOptions,
     Events,
@@ -24,6 +27,7 @@ defmodule TidepoolWeb.Router do
 
   @resources [
     Functions,
+    Functions.Recent,
     Processes,
     Actors,
     Cluster,
@@ -34,12 +38,24 @@ defmodule TidepoolWeb.Router do
     Node,
     Session,
     Page,
+    Book,
     Tokens,
     Audit,
     Tool
   ]
 
-  @options [scope: nil, guarded: false, observes: false, query: false, headers: [], body: :nothing, places: nil]
+  @options [
+    scope: nil,
+    guarded: false,
+    public: false,
+    selects: false,
+    observes: false,
+    query: false,
+    headers: [],
+    body: :nothing,
+    places: nil,
+    deploys: false
+  ]
 
   @doc "The modules of all resources."
   @spec resources :: [module]
@@ -48,17 +64,42 @@ defmodule TidepoolWeb.Router do
   @doc "The rows of the edge's table: the routes of these resources, with all that holds for each."
   @spec endpoints([module]) :: [map]
   def endpoints(resources \\ @resources) do
+    closed? = Config.get(:reads) == :token
+
     for resource <- resources, {method, path, options} <- resource.routes() do
       options = Keyword.validate!(options, @options)
-      guarded? = method != "GET" or options[:guarded]
+      guarded? = method != "GET" or options[:guarded] or (closed? and not options[:public])
       # Who forgets to say it keeps all others out.
-      scope = to_string(options[:scope] || :admin)
-      row = %{handler: resource, method: method, path: path, guarded: guarded?, scope: scope}
-      options |> Map.new() |> Map.merge(row)
+      scope = options[:scope] || :admin
+      scope = if scope != :any, do: to_string(scope)
+      # Those that a route does not have come here to be refused.
+      query? = options[:query] != :ignored
+      row = %{handler: resource, method: method, path: path, guarded: guarded?, scope: scope, query: query?}
+      options |> Keyword.delete(:public) |> Map.new() |> Map.merge(row)
     end
   end
 
   @doc "The answer of a resource to a request that the edge has let in."
   @spec serve(module, Resource.request()) :: Resource.answer()
-  def serve(resource, request), do: resource.serve(request.method, request.path, request)
+  def serve(resource, %{query: []} = request), do: resource.serve(request.method, request.path, request)
+
+  def serve(resource, %{query: [{parameter, _text} | _more]} = request) do
+    if parameters?(resource, request) do
+      resource.serve(request.method, request.path, request)
+    else
+      {:error, error} = Fields.unknown("parameter", parameter, [])
+      Reply.error(error)
+    end
+  end
+
+  defp parameters?(resource, %{method: method, path: segments}) do
+    Enum.any?(resource.routes(), fn {of, path, options} ->
+      of == method and options[:query] == true and meant?(path |> String.split("/") |> tl(), segments)
+    end)
+  end
+
+  defp meant?(wanted, given) do
+    length(wanted) == length(given) and
+      Enum.all?(Enum.zip(wanted, given), fn {wanted, given} -> wanted == given or String.starts_with?(wanted, ":") end)
+  end
 end

@@ -42,6 +42,9 @@ defmodule TidepoolWeb.Stream do
         :ok
 
       taken ->
+        # A client may take its time: what was read and encoded for it is garbage until then.
+        :erlang.garbage_collect()
+
         receive do
           {:tidepool_stream, ^id, :room} -> push(stream, binary_part(data, taken, byte_size(data) - taken))
           {:tidepool_stream, ^id, :closed} -> {:error, :closed}

@@ -2,6 +2,29 @@
 
 const root = new URL("../", document.baseURI);
 
+// The key of the session: the half of it that is no cookie. It is kept where pages of other ports and hosts do not reach, and opens
+// nothing by itself. Whoever has browsers keep nothing signs in anew after each reload.
+const place = `tidepool:${root.pathname}`;
+let key = null;
+try { key = localStorage.getItem(place); } catch { /* Nothing is kept here. */ }
+
+/** Keeps the key of a session; null forgets it. */
+export function keep(given) {
+  key = given;
+  try {
+    if (given) localStorage.setItem(place, given); else localStorage.removeItem(place);
+  } catch { /* Nothing is kept here. */ }
+}
+
+// Other tabs sign in and out, too.
+addEventListener("storage", (event) => {
+  if (event.key === place) key = event.newValue;
+});
+
+// A session ends when its user does nothing: what the page asks by itself does not count.
+let used = true;
+for (const event of ["pointerdown", "keydown", "wheel", "touchstart"]) addEventListener(event, () => { used = true; }, { capture: true, passive: true });
+
 /** The address of a path that begins without a slash. */
 export const url = (path) => new URL(path, root).href;
 
@@ -17,9 +40,13 @@ export class Refusal extends Error {
   }
 }
 
-/** A request as it goes out; the header shows the node that it comes from a page of its own. */
+/**
+ * A request as it goes out; the header shows the node that it comes from a page of its own. What answers as it happens is read from
+ * the body: an EventSource could not send the header.
+ */
 export async function send(method, target, { body, headers, signal } = {}) {
-  const all = { "x-tidepool": "1", ...headers };
+  const all = { "x-tidepool": key ?? "1", ...(used && { "x-tidepool-user": "1" }), ...headers };
+  used = false;
   try {
     return await fetch(url(target), { method, body, headers: all, signal, credentials: "same-origin", redirect: "error" });
   } catch (error) {

@@ -1,23 +1,40 @@
 // The page: which part of it is shown, and who looks.
 import { html, render, useEffect, useRef, useState } from "./base.mjs";
-import { ask, get } from "./api.mjs";
+import { ask, get, keep } from "./api.mjs";
 import { Notice, useAction } from "./parts.mjs";
 import { Functions } from "./pages/functions.mjs";
 import { Function } from "./pages/function.mjs";
+import { Logs } from "./pages/logs.mjs";
 import { Deploy } from "./pages/deploy.mjs";
 import { Actors } from "./pages/actors.mjs";
 import { Processes } from "./pages/processes.mjs";
 import { Cluster } from "./pages/cluster.mjs";
 import { Node } from "./pages/node.mjs";
+import { Tokens } from "./pages/tokens.mjs";
 
+// With what a token has to be for to change things there: a scope, for all functions (`*`), for some, or for the one that is shown.
 const pages = [
-  ["functions", "Functions", Functions],
-  ["deploy", "Deploy", Deploy],
-  ["actors", "Actors", Actors],
-  ["processes", "Processes", Processes],
-  ["cluster", "Cluster", Cluster],
-  ["node", "Node", Node],
+  ["functions", "Functions", Functions, "deploy", "shown"],
+  ["deploy", "Deploy", Deploy, "deploy", "some"],
+  ["logs", "Logs", Logs, "read", "shown"],
+  ["actors", "Actors", Actors, "deploy", "shown"],
+  ["processes", "Processes", Processes, "deploy", "*"],
+  ["cluster", "Cluster", Cluster, "admin", "*"],
+  ["node", "Node", Node, "read", "*"],
+  ["tokens", "Tokens", Tokens, "admin", "*"],
 ];
+
+// Whether who has signed in, or need not, may do what takes the scope. The node looks at each request itself.
+function permits(session, scope, of, shown = "") {
+  if (!session?.token) return true;
+  const { scopes, functions } = session.may ?? { scopes: [], functions: "" };
+  if (!scopes.includes(scope) && !scopes.includes("admin")) return false;
+  if (functions === "*" || of === "some") return true;
+  if (of !== "shown" || !functions.endsWith("*")) return of === "shown" && shown === functions;
+  // As the node has it: the star stands for no slash.
+  const beginning = functions.slice(0, -1);
+  return shown.startsWith(beginning) && !shown.slice(beginning.length).includes("/");
+}
 
 const segments = () => location.hash.replace(/^#\/?/, "").split("/").map(decodeSegment);
 
@@ -50,7 +67,7 @@ function App() {
     addEventListener("tidepool-unauthorized", unauthorized);
     return () => removeEventListener("tidepool-unauthorized", unauthorized);
   }, []);
-  const [current, title, List] = pages.find(([known]) => known === name) ?? pages[0];
+  const [current, title, List, scope, of] = pages.find(([known]) => known === name) ?? pages[0];
   const Page = current === "functions" && rest[0] ? Function : List;
   const signIn = name === "sign-in";
   useEffect(() => {
@@ -65,7 +82,7 @@ function App() {
     }
     shown.current = true;
   }, [name, rest.join("/")]);
-  const closed = session?.token && !session.signed_in;
+  const closed = !permits(session, scope, of, rest[0]);
   return html`
     <a class="skip" href="#main" onClick=${(event) => (event.preventDefault(), main.current.focus())}>Skip to content</a>
     <header class="top">
@@ -73,13 +90,13 @@ function App() {
       <nav aria-label="Pages">
         ${pages.map(([path, label]) => html`<a key=${path} href=${`#/${path}`} aria-current=${!signIn && path === current ? "page" : undefined}>${label}</a>`)}
       </nav>
-      ${closed && html`<a href="#/sign-in">Sign in</a>`}
-      ${session?.token && session.signed_in && html`<${SignOut} done=${check} />`}
+      ${session?.token && !session.signed_in && html`<a href="#/sign-in">Sign in</a>`}
+      ${session?.token && session.signed_in && html`<span class="faint">${session.may?.name}</span><${SignOut} done=${check} />`}
     </header>
     <main id="main" ref=${main} tabindex="-1">
       ${signIn
         ? html`<${SignIn} done=${check} />`
-        : session && html`<${Page} key=${current + (rest[0] ?? "")} rest=${rest} closed=${closed} />`}
+        : session && html`<${Page} key=${current + (rest[0] ?? "")} rest=${rest} closed=${closed} reads=${permits(session, "read", "shown", rest[0])} />`}
     </main>`;
 }
 
@@ -92,7 +109,10 @@ async function enter() {
   await signInWith(code).catch(() => (location.hash = "#/sign-in/late"));
 }
 
-const signInWith = (secret) => ask("POST", "session", { headers: { authorization: `Bearer ${secret}` } });
+async function signInWith(secret) {
+  const { key } = await ask("POST", "session", { headers: { authorization: `Bearer ${secret}` } });
+  keep(key ?? null);
+}
 
 function SignIn({ done }) {
   const [token, set] = useState("");
@@ -107,7 +127,7 @@ function SignIn({ done }) {
     ${location.hash.endsWith("late") && html`<p role="status">That link was used, or is over a minute old: start again, or sign in with the token.</p>`}
     <form class="field" onSubmit=${(event) => (event.preventDefault(), act())}>
       <label for="token">Token</label>
-      <p>The node's token is traded for a session of 12 hours, which ends when it is not used for one. The page keeps neither.</p>
+      <p>A token is traded for a session, which may what the token may. It ends after 12 hours, and when you do nothing for one. The page keeps no token.</p>
       <div class="bar"><input id="token" type="password" autocomplete="current-password" required value=${token} onInput=${(event) => set(event.target.value)} />
       <button class="main" disabled=${busy}>Sign in</button></div>
     </form>`;
@@ -116,6 +136,7 @@ function SignIn({ done }) {
 function SignOut({ done }) {
   const { busy, act } = useAction(async () => {
     await ask("DELETE", "session").catch(() => {});
+    keep(null);
     await done();
   });
   return html`<button disabled=${busy} onClick=${act}>Sign out</button>`;

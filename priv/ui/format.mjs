@@ -28,11 +28,17 @@ export function seconds(s) {
     `${Math.floor((i ? s % parts[from][0] : s) / size)} ${unit}`).join(" ");
 }
 
+/** A time of the day, in ms. */
+export const moment = (ms) => {
+  const at = new Date(ms);
+  return `${at.toLocaleTimeString("en-GB")}.${String(at.getMilliseconds()).padStart(3, "0")}`;
+};
+
 export const time = (s) => new Date(s * 1000).toLocaleString();
 
 /** Text with what would not show, or would show as something else, made visible. */
 export const visible = (text) =>
-  text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g,
+  text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
     (character) => `\\u${character.codePointAt(0).toString(16).padStart(4, "0")}`);
 
 /** Bytes as lines of hexadecimal. */

@@ -91,7 +91,7 @@ function useDark() {
 }
 
 /** A text to take along. Where the page may not write to the clipboard, it is selected instead. */
-export function Copied({ text, what }) {
+export function Copied({ text, what, label = "Copy as curl" }) {
   const place = useRef(null);
   const [done, set] = useState(false);
   useEffect(() => set(false), [text]);
@@ -104,7 +104,7 @@ export function Copied({ text, what }) {
     }
   };
   return html`<pre class="reply" ref=${place} tabindex="0" aria-label=${what}>${text}</pre>
-    <button onClick=${copy}>Copy as curl</button>${done && html`<span role="status"> copied</span>`}`;
+    <button onClick=${copy}>${label}</button>${done && html`<span role="status"> copied</span>`}`;
 }
 
 /** Removing what can't be had back: its name is typed first. */

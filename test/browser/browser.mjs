@@ -1,7 +1,7 @@
 // What the tests of the page have in common: nodes, a browser, and pages that tell what went wrong in them.
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
-import { mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -13,7 +13,9 @@ export const guest = (name) => join(root, "guests/build", `${name}.wasm`);
 // For a machine that does something else as well.
 export const patience = 60_000;
 
-const shots = join(root, "_build/browser");
+// The pictures in the documents are made on demand: two runs never make the same bytes.
+const shown = join(root, "docs/ui");
+const shots = process.env.PICTURES ? shown : join(root, "_build/browser");
 const axe = readFileSync(join(root, "test/browser/node_modules/axe-core/axe.min.js"), "utf8");
 
 /** A node of its own: its address, codes for links, and its end. */
@@ -76,9 +78,11 @@ export async function violations(page) {
   return found.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
 }
 
-export async function shot(page, name) {
+/** A picture of the page, of which the documents have one, too. */
+export async function shot(page, name, options = {}) {
   mkdirSync(shots, { recursive: true });
-  await page.screenshot({ path: join(shots, `${name}.png`) });
+  await page.screenshot({ path: join(shots, `${name}.png`), ...options });
+  assert(existsSync(join(shown, `${name}.png`)), `docs/ui has no ${name}.png: test/browser/run --pictures makes it`);
 }
 
 /** Waits until a question has the answer; after `patience` it fails with the last one. */

@@ -15,6 +15,8 @@ before(async () => {
   deploy(node, "rust/ledger", { name: "ledger", actor: "true" });
   deploy(node, "lunatic/chat", { name: "chat", net: "tcp:listen:127.0.0.1:*" });
   for (const name of ["greeter", "many_0003", "many_0005"]) curl(`${node.url}/call/${name}?payload=[1-40]`, "-o", "/dev/null");
+  curl("--data-binary", "a line for the picture", `${node.url}/call/greeter/log`);
+  for (const name of ["greeter", "broken"]) curl(`${node.url}/call/${name}/fail`);
   curl("--data-binary", "5", `${node.url}/actors/ledger/alice/add`);
   curl("--data-binary", '{"args":["0"]}', `${node.url}/processes/chat`);
 });
@@ -28,6 +30,7 @@ after(async () => {
 const pages = [
   ["#/functions", "text=of 124", "functions"],
   ["#/functions/greeter", "text=Use of limits", "function"],
+  ["#/logs", "text=a line for the picture", "logs"],
   ["#/deploy", "label:has-text('wait_timeout')", "deploy"],
   ["#/actors", "text=commit", "actors"],
   ["#/actors/ledger", "a:has-text('alice')", "class"],
@@ -35,8 +38,12 @@ const pages = [
   ["#/processes", "h1", "processes"],
   ["#/cluster", "text=Shares what is deployed", "cluster"],
   ["#/node", "text=max_dense_memory", "node"],
+  ["#/tokens", "text=There is none beside the node's own", "tokens-open"],
   ["#/sign-in", "label:has-text('Token')", "sign-in"],
 ];
+
+// As others are, or as one in access.test.mjs.
+const unpictured = ["class", "tokens-open"];
 
 for (const [scheme, size] of [["light", { width: 1000, height: 720 }], ["dark", { width: 360, height: 640 }]]) {
   test(`every page is whole and accessible, and asks nobody else: ${scheme}, ${size.width} wide`, async () => {
@@ -50,7 +57,7 @@ for (const [scheme, size] of [["light", { width: 1000, height: 720 }], ["dark", 
       assert.deepEqual(await violations(page), [], name);
       const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       assert(overflow <= 0, `${name} is ${overflow} px too wide`);
-      if (scheme === "light") await shot(page, name);
+      if (scheme === "light" && !unpictured.includes(name)) await shot(page, name);
     }
     assert.deepEqual(wrong, []);
     await context.close();
@@ -73,6 +80,9 @@ test("100 calls by curl show as 100, and still do after a reload", async () => {
   // The page of the function, by its own history.
   await page.click('a:text-is("counted")');
   await page.waitForSelector("svg.heat rect");
+  await page.waitForSelector(".chart canvas");
+  await page.check('label:has-text("6 hours") input');
+  await page.waitForSelector('h2:text-is("Last six hours")');
   await page.waitForSelector(".chart canvas");
   assert.deepEqual(wrong, []);
   await context.close();
@@ -120,13 +130,95 @@ test("a function is called from its page, and what it replies is text, whatever 
   await context.close();
 });
 
+test("what guests print is text, as it is printed, by function and by what it says, until it is paused", async () => {
+  deploy(node, "rust/hello_world", { name: "talker" });
+  const print = (text, name = "talker") => curl("--data-binary", text, `${node.url}/call/${name}/log`);
+  const { page, context, wrong } = await openPage(browser, node);
+  print("printed before");
+  await page.goto(`${node.url}/ui/#/logs`);
+  const lines = page.locator('[role="log"] > div');
+  await page.waitForSelector("text=printed before");
+  const markup = "<img src=nothing onerror=\"document.title='broken in'\"><script>document.title='broken in'</script>";
+  print(markup);
+  await eventually(() => lines.last().textContent().then((text) => text.endsWith(markup)), true);
+  assert.equal(await page.locator("main img, main script").count(), 0);
+  assert.match(await page.title(), /^Logs/);
+  print("by another", "greeter");
+  await page.waitForSelector("text=by another");
+  await page.fill("#filter", "PRINTED");
+  await eventually(() => lines.count(), 1);
+  await page.fill("#filter", "");
+  await page.selectOption("#of", "talker");
+  await page.waitForURL(/#\/logs\/talker$/);
+  await eventually(() => lines.count(), 2);
+  // What comes while it is paused comes afterwards.
+  await page.click('button:text-is("Pause")');
+  await page.waitForSelector("text=paused");
+  print("meanwhile");
+  print("by another again", "greeter");
+  await page.click('button:text-is("Go on")');
+  await page.waitForSelector("text=meanwhile");
+  assert.equal(await lines.count(), 3);
+  assert.deepEqual(wrong, []);
+  await context.close();
+});
+
+test("a function in a namespace has its pages, and what it prints is shown there", async () => {
+  deploy(node, "rust/hello_world", { name: "shop/talker" });
+  const { page, context, wrong } = await openPage(browser, node);
+  await page.goto(`${node.url}/ui/#/functions/shop%2Ftalker`);
+  await page.click('a:text-is("What it prints")');
+  await page.waitForURL(/#\/logs\/shop%2Ftalker$/);
+  await page.waitForSelector("text=live");
+  curl("--data-binary", "said in the shop", `${node.url}/call/shop%2Ftalker/log`);
+  await page.waitForSelector("text=said in the shop");
+  assert.deepEqual(wrong, []);
+  await context.close();
+});
+
+test("a flood says how much of it was dropped, and the page stays what it is", async () => {
+  deploy(node, "wat/log_flood", { name: "flood", limits: '{"cpu_time":300}' });
+  const { page, context, wrong } = await openPage(browser, node);
+  await page.goto(`${node.url}/ui/#/logs/flood`);
+  await page.waitForSelector("text=live");
+  // The next line that the budget lets through says how many before it were not.
+  await eventually(async () => {
+    curl(`${node.url}/call/flood`);
+    return (await page.locator("text=/^dropped: /").count()) > 0;
+  }, true);
+  assert((await page.locator('[role="log"] > div').count()) <= 1000);
+  assert.deepEqual(wrong, []);
+  await context.close();
+});
+
+test("a failure shows on the function's page with its backtrace, and a call from there with what it printed", async () => {
+  deploy(node, "wat/trap_unreachable", { name: "failing" });
+  deploy(node, "rust/hello_world", { name: "printing" });
+  curl(`${node.url}/call/failing/some-operation`);
+  const { page, context, wrong } = await openPage(browser, node);
+  await page.goto(`${node.url}/ui/#/functions/failing`);
+  await page.click('details.failure:has-text("some-operation") summary:has-text("trap: unreachable")');
+  await eventually(() => page.locator('details.failure [aria-label="Backtrace"]').textContent().then((text) => text.includes("__guest_call")), true);
+  assert.deepEqual(await violations(page), []);
+  // One that happens while the page is looked at comes first.
+  curl(`${node.url}/call/failing/another-one`);
+  await page.waitForSelector('details.failure:nth-of-type(1):has-text("another-one")');
+  await page.goto(`${node.url}/ui/#/functions/printing`);
+  await page.waitForSelector("#operation");
+  await page.fill("#operation", "log");
+  await call(page, "said by this call");
+  await eventually(() => page.locator('[aria-label="Printed since the call"]').textContent().then((text) => text.includes("said by this call")), true);
+  assert.deepEqual(wrong, []);
+  await context.close();
+});
+
 test("a trap of a call from the page shows its kind and its backtrace", async () => {
   const { page, context } = await openPage(browser, node);
   await page.goto(`${node.url}/ui/#/functions/broken`);
   await page.waitForSelector("#operation");
   await call(page, "");
   await page.waitForSelector("text=trap: unreachable");
-  await eventually(() => page.locator('[aria-label="Backtrace"]').textContent().then((text) => text.includes("__guest_call")), true);
+  await eventually(() => page.locator('[aria-live] [aria-label="Backtrace"]').textContent().then((text) => text.includes("__guest_call")), true);
   await context.close();
 });
 
@@ -161,6 +253,8 @@ test("every option of the schema has a field, and a deploy with some of them is 
 
 test("a deploy that is refused says at which step, until that is dismissed", async () => {
   const { page, context } = await openPage(browser, node);
+  // Whoever is quicker than the options waits for them.
+  await page.route("**/deploy/options", (route) => setTimeout(() => route.continue(), 1_000));
   await page.goto(`${node.url}/ui/#/deploy`);
   const file = join(tmpdir(), `tidepool-ui-${process.pid}.wasm`);
   writeFileSync(file, "no module");

@@ -10,6 +10,10 @@ defmodule Tidepool.Cli.CommandsTest do
     %{env: [{"TIDEPOOL_URL", Peer.url(peer, "")}, {"TIDEPOOL_TOKEN", "s3cret"}], url: Peer.url(peer, "")}
   end
 
+  test "it is one file, which needs no other of the machine" do
+    assert {"\tstatically linked\n", 0} = System.cmd("ldd", [Tool.path!()])
+  end
+
   test "what is deployed is listed, shown, called, gone back on and removed", %{env: env} do
     module = guest_path("rust", "hello_world")
     arguments = ["deploy", module, "--name", "walk", "--field", "label=team:walk", "--field", "instances=warm:2"]
@@ -32,6 +36,43 @@ defmodule Tidepool.Cli.CommandsTest do
     assert %{"removed" => "walk"} = Tool.json!(["rm", "walk"], env: env)
     assert {error, 1} = Tool.run(["show", "walk", "--json"], env: env)
     assert error =~ "not_deployed"
+  end
+
+  test "what a function printed is shown, and with -f what it prints, with nothing a terminal obeys", %{
+    env: env
+  } do
+    Tool.json!(["deploy", guest_path("rust", "hello_world"), "--name", "talker"], env: env)
+    print = fn text -> assert {"", 0} = Tool.run(["call", "talker", "log", "--data", text], env: env) end
+    for text <- ["one", "two\e[31m"], do: print.(text)
+
+    assert %{"lines" => [%{"text" => "two\e[31m"}], "name" => "talker"} =
+             Tool.json!(["logs", "talker", "-n", "1"], env: env)
+
+    assert {text, 0} = Tool.run(["logs", "talker"], env: env)
+    assert [one, two] = String.split(text, "\n", trim: true)
+    assert one =~ ~r/\A20\d\d-\d\d-\d\dT[\d:.]+Z v1 one\z/
+    assert String.ends_with?(two, "two\\u{1b}[31m")
+    assert {error, 1} = Tool.run(["logs", "nobody", "-f", "--json"], env: env)
+    assert error =~ "not_deployed"
+
+    options = [:binary, :exit_status, line: 10_000, env: for({key, value} <- env, do: {~c"#{key}", ~c"#{value}"})]
+
+    port =
+      Port.open({:spawn_executable, Tool.path!()}, [{:args, ["logs", "talker", "-f", "-n", "1", "--json"]} | options])
+
+    # It follows until it is told to end, and would hold what this run writes to.
+    {:os_pid, tool} = Port.info(port, :os_pid)
+    on_exit(fn -> System.cmd("kill", ["#{tool}"], stderr_to_stdout: true) end)
+    assert next_line(port)["text"] == "two\e[31m"
+    print.("three")
+    assert next_line(port)["text"] == "three"
+    Port.close(port)
+  end
+
+  defp next_line(port) do
+    assert_receive {^port, {:data, {:eol, line}}}, 30_000
+    {:ok, line} = Tidepool.Native.json_decode(line)
+    line
   end
 
   test "actors are called, listed, shown and ended", %{env: env} do

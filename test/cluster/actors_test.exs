@@ -2,7 +2,7 @@ defmodule Tidepool.ActorsClusterTest do
   # Actors on real nodes that share a real database: who has them, and what becomes of calls when nodes end, stand still or leave.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{Actor, ActorLoad, Peer, Postgres, TestCluster}
+  alias Tidepool.{Actor, ActorLoad, Collector, HeldLink, Peer, Postgres, TestCluster}
   alias Tidepool.Actor.Owner
 
   @moduletag timeout: 240_000
@@ -12,8 +12,8 @@ defmodule Tidepool.ActorsClusterTest do
     {:ok, postgres: postgres, url: url}
   end
 
-  defp start!(count, url) do
-    peers = TestCluster.start!(count, actors: {:postgres, url}, builtins: [:actor])
+  defp start!(count, url, settings \\ []) do
+    peers = TestCluster.start!(count, [actors: {:postgres, url}, builtins: [:actor]] ++ settings)
     Peer.deploy!(hd(peers), "rust", "ledger", name: "ledger", actor: true)
     for peer <- peers, do: eventually(fn -> Peer.call(peer, Tidepool, :list, []) != [] end, 20_000)
     balanced(peers)
@@ -48,10 +48,27 @@ defmodule Tidepool.ActorsClusterTest do
   end
 
   # A name whose actor is on that node.
-  defp on(peer) do
+  defp on(peer, class \\ "ledger") do
     1..200
     |> Enum.map(&"actor-#{&1}")
-    |> Enum.find(fn name -> match?({:here, _title}, Peer.call(peer, Owner.Shards, :place, ["ledger", name])) end)
+    |> Enum.find(fn name -> match?({:here, _title}, Peer.call(peer, Owner.Shards, :place, [class, name])) end)
+  end
+
+  test "what an actor does on another node is part of its caller's trace", %{url: url} do
+    collector = Collector.start!()
+    [one, other] = peers = start!(2, url, otlp: [endpoint: Collector.url(collector), interval: 20])
+    assert {:ok, "1"} = call(one, on(other), "add", "1")
+
+    eventually(
+      fn -> Enum.all?(peers, &match?(%{waiting: 0}, Peer.call(&1, Tidepool.Trace.Exporter, :counts, []))) end,
+      20_000
+    )
+
+    spans = Enum.group_by(Collector.take(collector), & &1["name"])
+    assert [%{"kind" => 3, "parentSpanId" => ""} = asked] = spans["actor ledger"]
+    assert [%{"kind" => 2} = done] = spans["call ledger"]
+    assert {done["traceId"], done["parentSpanId"]} == {asked["traceId"], asked["spanId"]}
+    assert {asked["node"], done["node"]} == {to_string(one.node), to_string(other.node)}
   end
 
   test "every node calls every actor, and there is one of each", %{url: url} do
@@ -134,6 +151,58 @@ defmodule Tidepool.ActorsClusterTest do
              Enum.count(reasons, &(&1 == :unknown_outcome)) + 20 - length(own)
   end
 
+  test "what a node has in memory of an actor that sleeps is not used once another has had the actor", %{url: url} do
+    [one, other] = peers = start!(2, url)
+    Peer.deploy!(one, "rust", "ledger", name: "ledger", actor: [idle: 20])
+    frozen? = fn name -> match?({:ok, %{tier: :frozen}}, Peer.call(other, Actor, :info, ["ledger", name])) end
+    name = on(other)
+    assert {:ok, "1"} = call(other, name, "add", "1")
+    eventually(fn -> frozen?.(name) end, 20_000)
+    os_pid = Peer.call(other, System, :pid, [])
+    {_output, 0} = System.cmd("kill", ["-STOP", os_pid])
+    # Until the other's lease is over, what is asked of it has no answer.
+    eventually(fn -> assert {:ok, "1"} = call(one, name, "sum", "") end, 30_000)
+    assert {:ok, "3"} = call(one, name, "add", "2")
+    {_output, 0} = System.cmd("kill", ["-CONT", os_pid])
+    balanced(peers)
+    assert {:ok, "3"} = call(other, name, "sum", "")
+    assert owner(one, name) == other.node
+  end
+
+  test "an answer waits until the database has said that it has what was done", %{url: url, postgres: postgres} do
+    {link, folder} = HeldLink.start!(Postgres.folder(postgres))
+    [one] = start!(1, String.replace(url, Postgres.folder(postgres), folder))
+    assert {:ok, "1"} = call(one, "alice", "add", "1")
+    :ok = HeldLink.hold(link, :from)
+    added = Peer.async(one, Actor, :call, ["ledger", "alice", "add", "1"])
+    eventually(fn -> {:ok, %{calls: 2}} = Peer.call(one, Actor, :info, ["ledger", "alice"]) end)
+    assert Task.yield(added, 200) == nil
+    HeldLink.release(link)
+    assert {:ok, "2"} = Task.await(added, 30_000)
+  end
+
+  test "no answer leaves a node whose lease has ended, and nothing is begun there", %{url: url} do
+    [one] = start!(1, url)
+    :ok = Peer.call(one, Tidepool.Host, :register, [{"tidepool", "obey", :_}, {ActorLoad, :obey}, [run: :inline]])
+    for name <- ["alice", "bob", "carol"], do: assert({:ok, "1"} = call(one, name, "add", "1"))
+
+    # Neither is the lease renewed, nor noticed that it ends. One actor has a call by then, and one that it has not begun.
+    :ok = Peer.call(one, :sys, :suspend, [Owner])
+    begun = Peer.async(one, Actor, :call, ["ledger", "alice", "obey", "sum\n"])
+    bob = Peer.call(one, Actor, :where, ["ledger", "bob"])
+    :ok = Peer.call(one, :sys, :suspend, [bob])
+    waits = Peer.async(one, Actor, :call, ["ledger", "bob", "add", "1"])
+    assert {:error, %{reason: :unknown_outcome}} = Task.await(begun, 60_000)
+    :ok = Peer.call(one, :sys, :resume, [bob])
+    assert {:error, %{reason: :no_store}} = Task.await(waits, 30_000)
+    assert {:error, %{reason: :no_store}} = call(one, "carol", "add", "1")
+    assert {:error, %{reason: :no_store}} = Peer.call(one, Actor, :cast, ["ledger", "carol", "add", "1"])
+    assert {:error, %{reason: :no_store}} = Peer.call(one, Actor, :start, ["ledger", "dave"])
+    :ok = Peer.call(one, :sys, :resume, [Owner])
+    for name <- ["alice", "bob", "carol"], do: eventually(fn -> {:ok, "1"} = call(one, name, "sum", "") end, 20_000)
+    assert {:error, %{reason: :unknown_actor}} = Peer.call(one, Actor, :info, ["ledger", "dave"])
+  end
+
   test "a node that leaves hands its actors on, and no call fails", %{url: url} do
     [one, other] = start!(2, url)
     names = for number <- 1..32, do: "actor-#{number}"
@@ -153,6 +222,71 @@ defmodule Tidepool.ActorsClusterTest do
     balanced([one, other])
     assert_all_added(enough(one, load))
     assert names |> Enum.map(&owner(one, &1)) |> Enum.uniq() |> Enum.sort() == Enum.sort([one.node, late])
+  end
+
+  test "an actor that went over to a version stays on it on a node that has not heard of that", %{url: url} do
+    [one, other] = start!(2, url)
+    rules = [:migrate, :kv, :reset]
+    for rule <- rules, do: class!(one, rule, 1, versions: rule)
+    for rule <- rules, do: eventually(fn -> version(other, rule) == 1 end, 20_000)
+    names = for rule <- rules, into: %{}, do: {rule, on(one, to_string(rule))}
+    for {rule, name} <- names, do: assert({:ok, "1"} = add(one, rule, name, "1"))
+    # From here on what is deployed on one of them is not known to the other.
+    Peer.cut(one, other)
+    for rule <- rules, do: class!(one, rule, 2, versions: rule)
+    sums = for {rule, name} <- names, {:ok, sum} = add(one, rule, name, "5"), into: %{}, do: {rule, sum}
+    assert sums == %{migrate: "6", kv: "5", reset: "5"}
+    Peer.halt(one)
+
+    for {rule, name} <- names, sum = sums[rule] do
+      assert {:ok, ^sum} = add(other, rule, name, "0")
+      assert version(other, rule) == 1
+      assert {:ok, %{version: 2}} = Peer.call(other, Actor, :info, [to_string(rule), name])
+    end
+  end
+
+  defp class!(peer, class, version, actor \\ true),
+    do: {:ok, _function} = Peer.call(peer, Tidepool, :deploy, [ledger(version), [name: to_string(class), actor: actor]])
+
+  # With a custom section that makes each version another module.
+  defp ledger(version), do: guest("rust", "ledger") <> <<0, 3, 2, "v", version + ?0>>
+
+  defp version(peer, class) do
+    with {:ok, function} <- Peer.call(peer, Tidepool.Catalog, :fetch, [to_string(class)]), do: function.version
+  end
+
+  defp add(peer, class, name, number), do: Peer.call(peer, Actor, :call, [to_string(class), name, "add", number])
+
+  test "a node that comes owns no shard before it can call what others have deployed", %{url: url} do
+    [one] = start!(1, url)
+    classes = for number <- 1..9, do: "class-#{number}"
+    for {class, number} <- Enum.with_index(classes, 1), do: class!(one, class, number)
+    settings = [cluster: true, seeds: [one.node], actors: {:postgres, url}]
+    late = Peer.boot!(settings, name: Peer.name("late"), cookie: one.cookie)
+    started = Task.async(fn -> Peer.start_application(late) end)
+
+    refute {false, true} in begun(late, classes, [])
+    assert {:ok, _started} = Task.await(started, 60_000)
+  end
+
+  # What the node was seen to have, until it has both: classes that it can call, and a lease.
+  defp begun(peer, classes, seen) do
+    case Peer.call(peer, ActorLoad, :begun, [classes]) do
+      {true, true} -> seen
+      either -> begun(peer, classes, Enum.uniq([either | seen]))
+    end
+  end
+
+  test "an actor is called by any node as soon as its class is deployed on one", %{url: url} do
+    [one, other] = start!(2, url)
+    # The node that has the actor does not hear of its class for a while.
+    :ok = Peer.call(other, :sys, :suspend, [Tidepool.Cluster.Server])
+    called = Peer.async(one, ActorLoad, :deploy_and_call, [ledger(1), "late", on(other, "late")])
+    door = elem(Owner.Remote.protocol(), 0)
+    eventually(fn -> map_size(Peer.call(other, :sys, :get_state, [door]).asked) == 1 end, 20_000)
+    :ok = Peer.call(other, :sys, :resume, [Tidepool.Cluster.Server])
+    assert {:ok, "1"} = Task.await(called, 30_000)
+    assert {:error, %{reason: :not_deployed}} = Peer.call(one, Actor, :call, ["none", on(other, "none"), "add", "1"])
   end
 
   defp load(peer, names), do: for(name <- names, do: Peer.async(peer, ActorLoad, :sums, ["ledger", name]))

@@ -143,7 +143,7 @@ defmodule Tidepool.Cluster.AdmissionTest do
     greeter = Peer.call(old, Process, :whereis, [:logger])
     ref = Peer.call(old, :erlang, :make_ref, [])
 
-    for _greeting <- 1..2,
+    for _hello <- 1..2,
         do: Peer.call(old, :erlang, :send, [{Cluster.Server, a.node}, {:tidepool_hello, greeter, ref}])
 
     eventually(

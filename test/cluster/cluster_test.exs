@@ -223,13 +223,13 @@ defmodule Tidepool.ClusterTest do
     wasm = guest("rust", "hello_world")
     {:ok, first} = Peer.call(a, Tidepool, :deploy, [wasm, [name: "f", operation: "hello"]])
     [superseded, waits] = for extent <- [:all, :majority], do: Peer.async(a, Cluster, :wait, ["f", extent, 60_000])
-    eventually(fn -> map_size(Peer.call(a, :sys, :get_state, [Cluster.Server]).waiting) == 2 end)
+    eventually(fn -> map_size(Peer.call(a, :sys, :get_state, [Cluster.Server]).waiters.waiting) == 2 end)
     {:ok, second} = Peer.call(a, Tidepool, :deploy, [wasm, [name: "f", operation: "upper"]])
     assert {first.version, second.version} == {1, 2}
     for task <- [superseded, waits], do: assert({:superseded, %{ready: [], pending: []}} = Task.await(task))
 
     waits = Peer.async(a, Cluster, :wait, ["f", :all, 60_000])
-    eventually(fn -> map_size(Peer.call(a, :sys, :get_state, [Cluster.Server]).waiting) == 1 end)
+    eventually(fn -> map_size(Peer.call(a, :sys, :get_state, [Cluster.Server]).waiters.waiting) == 1 end)
     :ok = Peer.call(b, :sys, :resume, [Tidepool.Catalog])
     assert {:ok, %{pending: []}} = Task.await(waits, 60_000)
     # Nobody asks again, and whoever dies while it waits leaves nothing.
@@ -237,10 +237,13 @@ defmodule Tidepool.ClusterTest do
     :ok = Peer.call(b, :sys, :suspend, [Tidepool.Catalog])
     {:ok, _third} = Peer.call(a, Tidepool, :deploy, [wasm, [name: "f", operation: "hello"]])
     Peer.call(a, :erlang, :spawn, [Cluster, :wait, ["f", :all, 3_600_000]])
-    eventually(fn -> map_size(Peer.call(a, :sys, :get_state, [Cluster.Server]).waiting) == 1 end)
-    kill = "for {_, %{from: {pid, _}}} <- :sys.get_state(Tidepool.Cluster.Server).waiting, do: Process.exit(pid, :kill)"
+    eventually(fn -> map_size(Peer.call(a, :sys, :get_state, [Cluster.Server]).waiters.waiting) == 1 end)
+
+    kill =
+      "for {_, %{from: {pid, _}}} <- :sys.get_state(Tidepool.Cluster.Server).waiters.waiting, do: Process.exit(pid, :kill)"
+
     Peer.call(a, Code, :eval_string, [kill])
-    eventually(fn -> Peer.call(a, :sys, :get_state, [Cluster.Server]).waiting == %{} end)
+    eventually(fn -> Peer.call(a, :sys, :get_state, [Cluster.Server]).waiters.waiting == %{} end)
   end
 
   test "over HTTP a deploy waits too, and the state of the cluster is there" do

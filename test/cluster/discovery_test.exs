@@ -47,10 +47,10 @@ defmodule Tidepool.Cluster.DiscoveryTest do
     a = Peer.start!([cluster: true, epmd: false], name: Peer.name("a"), cookie: cookie)
     stranger = Peer.boot!([], name: Peer.name("stranger"), cookie: cookie)
     name = to_string(stranger.node)
-    greeted? = fn -> is_map_key(Peer.call(a, :sys, :get_state, [Tidepool.Cluster.Server]).links.greetings, name) end
+    begun? = fn -> is_map_key(Peer.call(a, :sys, :get_state, [Tidepool.Cluster.Server]).links.handshakes, name) end
     Peer.link(stranger, a)
-    eventually(greeted?, 20_000)
-    eventually(fn -> not greeted?.() end, 20_000)
+    eventually(begun?, 20_000)
+    eventually(fn -> not begun?.() end, 20_000)
     assert Peer.call(a, Node, :list, [:hidden]) == [stranger.node]
   end
 

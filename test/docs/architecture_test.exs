@@ -40,7 +40,9 @@ defmodule Tidepool.Docs.ArchitectureTest do
   defp table(house) do
     [_before, table] = String.split(File.read!("bin/tidy/rooms.toml"), ~s([house."#{house}"]\n), parts: 2)
     rows = table |> String.split("\n[") |> hd()
-    for [_row, room, used] <- Regex.scan(~r/^(\w+) = \[(.*)\]$/m, rows), do: {room, names(~r/"(\w+)"/, used)}
+
+    for [_row, room, used] <- Regex.scan(~r/^"?([\w\/]+)"? = \[(.*)\]$/m, rows),
+        do: {room, names(~r/"([\w\/]+)"/, used)}
   end
 
   defp section(heading) do
@@ -48,9 +50,9 @@ defmodule Tidepool.Docs.ArchitectureTest do
     [text | _rest] = String.split(text, ~r/\n## |; and /)
     text = Regex.replace(~r/\([^)]*\)/s, text, "")
 
-    for [_point, rooms, used] <- Regex.scan(~r/^- ((?:`[\w.\/]+`(?:, )?)+)\s*:((?:\s+(?:none|`\w+`),?)+)$/m, text),
-        room <- names(~r/`(\w+)/, rooms),
-        do: {room, names(~r/`(\w+)`/, used)}
+    for [_point, rooms, used] <- Regex.scan(~r/^- ((?:`[\w.\/]+`(?:, )?)+)\s*:((?:\s+(?:none|`[\w\/]+`),?)+)$/m, text),
+        room <- names(~r/`(\w+(?:\/\w+)*)/, rooms),
+        do: {room, names(~r/`([\w\/]+)`/, used)}
   end
 
   defp names(pattern, text), do: for([_all, name] <- Regex.scan(pattern, text), do: name)

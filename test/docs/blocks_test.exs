@@ -1,22 +1,54 @@
 Code.require_file("markdown.exs", __DIR__)
+Code.require_file("../../bin/support/book/pages.exs", __DIR__)
 
 defmodule Tidepool.Docs.BlocksTest do
   # The documents' code blocks, those of each against a node of its own.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{Peer, Tool}
+  alias Tidepool.{Book, Peer, Tool}
   alias Tidepool.Docs.Markdown
 
-  # Commands of the README that a test can't run on this node, and what does.
+  # Commands that are not for this node, by how they begin, variables before them left out, and what runs them.
   @elsewhere %{
     "bin/start" => "test/ship/start_test.exs",
     "iex -S mix phx.server" => "test/ship/start_test.exs",
-    "iex --name a@127.0.0.1 -S mix phx.server" => "test/ship/cluster_test.exs",
-    "PORT=4001 iex --name b@127.0.0.1 -S mix phx.server" => "test/ship/cluster_test.exs",
-    "PORT=4002 iex --name c@127.0.0.1 -S mix phx.server" => "test/ship/cluster_test.exs",
-    "MIX_ENV=prod mix release" => "test/ship/release_test.exs",
-    "bin/test" => ".ci/run"
+    "iex -S mix tidepool.server" => "test/ship/start_test.exs",
+    "iex --name" => "test/ship/cluster_test.exs",
+    "mix release" => "test/ship/release_test.exs",
+    "bin/test" => ".ci/run",
+    "bin/dev" => "test/docs/dev_test.exs",
+    "bin/cli" => "test/support/tool.ex",
+    "bin/book" => "test/support/book.ex",
+    "bin/tidepool eval" => "test/ship/release_test.exs",
+    "bin/tidepool run" => "test/ship/release_test.exs",
+    "/opt/tidepool/bin/tidepool start" => "test/ship/release_test.exs",
+    "ops/deb" => "test/ship/release_test.exs",
+    ". bin/support/tls.sh" => "test/tidepool/cluster/certificates_test.exs",
+    "mix compile" => "bin/test",
+    "mix test" => "bin/test",
+    "cd native && cargo test" => "bin/test",
+    "mix tidepool.actors" => "test/tidepool/actor/archive_test.exs",
+    "mix tidepool.adopt" => "test/tidepool/data_test.exs",
+    "mix tidepool.call" => "test/tidepool/call_task_test.exs",
+    "echo 'low tide' | mix tidepool.call" => "test/tidepool/call_task_test.exs",
+    "mix tidepool.certs" => "test/tidepool/cluster/certificates_test.exs",
+    "mix tidepool.check" => "test/tidepool/data/check_test.exs",
+    "mix tidepool.cluster" => "test/cluster/cluster_test.exs",
+    "mix tidepool.run" => "test/tidepool/run_task_test.exs",
+    "openssl" => "test/tidepool/function/signature_test.exs",
+    "curl -F signature" => "test/tidepool/function/signature_test.exs",
+    "curl -F wasm=@hello.wasm" => "test/docs/blocks_test.exs",
+    "curl -d Ada" => "test/docs/blocks_test.exs",
+    "curl -F wasm=@app.wasm -F files" => "test/processes/files_test.exs",
+    "curl -F wasm=@chat.wasm -F net" => "test/processes/sockets_test.exs",
+    "cargo build" => "bin/guests",
+    "python3 bin/support/dev/reload_time.py" => "bin/support/dev/reload_time.py"
   }
+
+  # What installs and runs programs of others, and is theirs to hold.
+  @theirs ~w(adduser apt cargo chown cp docker export perf rustup systemctl)
+
+  @token "s3cret-token"
 
   # Those that show several nodes.
   @clusters ["README.md", "docs/cluster.md"]
@@ -33,20 +65,53 @@ defmodule Tidepool.Docs.BlocksTest do
     peers
   end
 
+  defp start!("docs/recipes.md"), do: [Peer.start!(server: true, token: @token)]
+
+  defp start!("docs/namespaces.md") do
+    namespaces = "shop/instances=200,shop/calls_per_second=500,blog/modules=1"
+    [Peer.start!(server: true, token: @token, calls: :token, reads: :token, namespaces: namespaces)]
+  end
+
   defp start!(_document), do: [Peer.start!(server: true)]
 
-  # Not within the time of a test: it may have to be built.
+  # Not within the time of a test: they may have to be built.
   setup_all do
     Tool.path!()
+    Book.build!()
     :ok
   end
 
-  defp environment("docs/cli.md", [address]) do
-    folder = Path.dirname(Tool.path!())
-    [{"TIDEPOOL_URL", "http://" <> address}, {"PATH", folder <> ":" <> System.fetch_env!("PATH")}]
+  # Where its commands run, and with which variables.
+  defp surroundings("docs/namespaces.md", _addresses), do: [env: [{"TIDEPOOL_TOKEN", @token}]]
+  defp surroundings("docs/recipes.md", [address]), do: [env: [{"TIDEPOOL_TOKEN", @token} | tool(address)]]
+  defp surroundings("docs/cli.md", [address]), do: [env: tool(address)]
+  defp surroundings("docs/start.md", addresses), do: surroundings("docs/languages/rust.md", addresses)
+
+  # A folder with the files that the page shows, and compilers that fetch nothing.
+  defp surroundings("docs/languages/" <> page = document, [address]) do
+    folder = tmp_folder!()
+
+    for {_language, text, _line} <- Markdown.blocks(document),
+        [_all, name] <- [Regex.run(~r{\A(?://|#) (\S+)\n}, text)],
+        do: File.write!(Path.join(folder, name), text)
+
+    # Crates of these versions have been fetched.
+    if page == "rust.md", do: File.cp!("guests/hello_world/rust_hello/Cargo.lock", Path.join(folder, "Cargo.lock"))
+    compilers = page |> Path.rootname() |> Tool.compilers()
+
+    with {"NODE_PATH", modules} <- List.keyfind(compilers, "NODE_PATH", 0),
+         do: File.ln_s!(modules, Path.join(folder, "node_modules"))
+
+    [cd: folder, env: tool(address, compilers)]
   end
 
-  defp environment(_document, _addresses), do: []
+  defp surroundings(_document, _addresses), do: []
+
+  defp tool(address, env \\ []) do
+    folders = Map.get(Map.new(env), "PATH", System.fetch_env!("PATH"))
+    path = {"PATH", Path.dirname(Tool.path!()) <> ":" <> folders}
+    [path, {"TIDEPOOL_URL", "http://" <> address} | List.keydelete(env, "PATH", 0)]
+  end
 
   for document <- [
         "README.md",
@@ -58,9 +123,18 @@ defmodule Tidepool.Docs.BlocksTest do
         "docs/processes.md",
         "docs/files.md",
         "docs/actors.md",
+        "docs/namespaces.md",
         "docs/configuration.md",
         "examples/chat/README.md",
-        "docs/cli.md"
+        "docs/cli.md",
+        "docs/start.md",
+        "docs/recipes.md",
+        "docs/book.md",
+        "docs/languages/rust.md",
+        "docs/languages/assemblyscript.md",
+        "docs/languages/zig.md",
+        "docs/languages/go.md",
+        "docs/languages/c.md"
       ] do
     test "what #{document} shows is what happens" do
       [peer | _others] = peers = start!(unquote(document))
@@ -71,15 +145,19 @@ defmodule Tidepool.Docs.BlocksTest do
           address
         end
 
-      Markdown.run_console!(unquote(document), addresses, environment(unquote(document), addresses))
+      Markdown.run_console!(unquote(document), addresses, surroundings(unquote(document), addresses))
       Markdown.run_elixir!(unquote(document), Peer.shell(peer))
     end
   end
 
-  test "every command of the README is run by some test" do
-    for {"sh", text, _line} <- Markdown.blocks("README.md"), line <- String.split(text, "\n", trim: true) do
-      [command | _comment] = String.split(line, ~r/ +# /)
-      assert file = @elsewhere[command], "nothing is known to run #{inspect(command)}"
+  test "every command that the documents show without what it writes is run elsewhere" do
+    for document <- Tidepool.Book.Pages.documents(),
+        {"sh", text, line} <- Markdown.blocks(document),
+        command <- String.split(text, "\n", trim: true),
+        command = Regex.replace(~r/^([A-Z][A-Z_]*=\S+ +)+/, command, ""),
+        hd(String.split(command)) not in @theirs do
+      file = Enum.find_value(@elsewhere, fn {beginning, file} -> String.starts_with?(command, beginning) && file end)
+      assert file, "#{document}:#{line}: nothing is known to run #{inspect(command)}"
       assert File.exists?(file)
     end
   end

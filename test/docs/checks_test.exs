@@ -23,7 +23,9 @@ defmodule Tidepool.Docs.ChecksTest do
           do: {"tools/#{tool}", @passes}
 
     scripts =
-      for script <- ~w(bin/setup bin/guests bin/cli bench/smoke test/browser/run), into: %{}, do: {script, @passes}
+      for script <- ~w(bin/setup bin/guests bin/cli bin/book bench/smoke test/browser/run),
+          into: %{},
+          do: {script, @passes}
 
     folders = for folder <- ~w(native examples/embed), into: %{}, do: {folder <> "/.keep", ""}
 

@@ -12,7 +12,7 @@ defmodule Tidepool.Docs.ConfigurationTest do
     text = File.read!(@document)
     how = "mix run --no-start -r test/docs/settings.exs -e 'Tidepool.Docs.Settings.print()'"
 
-    for schema <- [Tidepool.Config.schema(), Tidepool.Limits.schema()] do
+    for schema <- [Tidepool.Config.Schema.settings(), Tidepool.Limits.schema(), Tidepool.Trace.Settings.schema()] do
       table = Settings.table(schema)
       assert String.contains?(text, table), "#{@document} should have this table, as printed by #{how}:\n\n#{table}"
     end

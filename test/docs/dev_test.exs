@@ -76,12 +76,12 @@ defmodule Tidepool.Docs.DevTest do
 
     write!(folder, %{"native/tidepool_core/src/instance/warm_pool.rs" => "fn changed() {}\n"})
     {output, 0} = dev(folder, ["--list"])
-    assert output =~ ~r/cargo .* --tests -- admission:: caps:: images:: instance:: owned:: warm::\n/
+    assert output =~ ~r/cargo .* --tests -- admission:: caps:: images:: instance:: namespaces:: owned:: warm::\n/
     refute output =~ "mix test"
 
     write!(folder, %{"native/tidepool_core/src/os/trim.rs" => "fn changed() {}\n"})
     {output, 0} = dev(folder, ["--list"])
-    assert output =~ ~r/cargo .* --tests -- .*instance:: os:: .*warm::\n/
+    assert output =~ ~r/cargo .* --tests -- .*instance:: .*os:: .*warm::\n/
   end
 
   test "files that git does not know yet count, and so do those that are gone, against any commit" do

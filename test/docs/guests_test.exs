@@ -1,12 +1,13 @@
 Code.require_file("markdown.exs", __DIR__)
 
 defmodule Tidepool.Docs.GuestsTest do
-  # The guests that docs/guests.md shows: they are those of `guests`, and do what it says.
+  # The guests that docs/guests.md and the pages of languages show: they are those of `guests`, and do what these say.
   use Tidepool.Case, async: true
 
   alias Tidepool.Docs.Markdown
 
   @document "docs/guests.md"
+  @documents [@document | Path.wildcard("docs/languages/*.md")]
 
   # By the name in the first line of a block.
   @shown %{
@@ -22,21 +23,21 @@ defmodule Tidepool.Docs.GuestsTest do
   # Shells' and consoles' blocks are commands; the others are files.
   @files ~w(toml rust ts zig go c)
 
-  test "every file that the document shows is one that bin/guests compiles" do
+  test "every file that the documents show is one that bin/guests compiles" do
     shown =
-      for {language, text, line} <- Markdown.blocks(@document), language in @files do
+      for document <- @documents, {language, text, line} <- Markdown.blocks(document), language in @files do
         [_whole, name] = Regex.run(~r{\A(?://|#) (\S+)\n}, text)
-        assert path = @shown[name], "#{@document}:#{line}: no guest is known for #{name}"
+        assert path = @shown[name], "#{document}:#{line}: no guest is known for #{name}"
         # A name that is not in the file stands above it.
         shown = for text <- [text, String.replace_prefix(text, "// #{name}\n", "")], do: String.trim(text)
-        assert String.trim(File.read!(path)) in shown, "#{@document}:#{line} is not #{path}"
+        assert String.trim(File.read!(path)) in shown, "#{document}:#{line} is not #{path}"
         name
       end
 
     assert Enum.sort(shown) == Enum.sort(Map.keys(@shown))
   end
 
-  test "every import of `wapc` is in the file that the document has guests copy" do
+  test "every import of `wapc` is in the file that the documents have guests copy" do
     imports = Regex.scan(~r/^\| `(__\w+)|, `(__\w+)/m, File.read!(@document), capture: :all_but_first)
     names = for capture <- imports, name <- capture, name != "", name != "__guest_call", uniq: true, do: name
     assert length(names) >= 9

@@ -76,15 +76,15 @@ defmodule Tidepool.Docs.Markdown do
     File.exists?(file) and File.read!(file) =~ Regex.compile!(kind <> Enum.join(parts, "[^\"\\n]*") <> "[\"(]")
   end
 
-  @doc "Runs all console blocks against the edges at `addresses`, which stand for localhost:4000 and the ports after it, with variables `env`."
-  def run_console!(path, addresses, env \\ []) do
+  @doc "Runs all console blocks against the edges at `addresses`, which stand for localhost:4000 and the ports after it, with options of `System.cmd/3`."
+  def run_console!(path, addresses, options \\ []) do
     for {"console", text, line} <- blocks(path), {command, expected} <- commands(text) do
       command =
         addresses
         |> Enum.with_index(4000)
         |> Enum.reduce(command, fn {address, port}, command -> String.replace(command, "localhost:#{port}", address) end)
 
-      {output, status} = System.cmd("bash", ["-c", command], env: env)
+      {output, status} = System.cmd("bash", ["-c", command], options)
       output = String.trim_trailing(output, "\n")
       message = "#{path}:#{line}: #{command}\nshould write\n#{expected}\nand wrote\n#{output}"
       assert output =~ pattern(expected), message
@@ -106,7 +106,7 @@ defmodule Tidepool.Docs.Markdown do
 
   defp check_config!(file, text) do
     settings = Config.__eval__!(file, text) |> elem(0)
-    assert {:ok, _config} = Tidepool.Config.check(settings[:tidepool])
+    assert {:ok, _config} = Tidepool.Config.Schema.check(settings[:tidepool])
   end
 
   defp run_block!(text, binding, path, line, evaluate) do

@@ -6,6 +6,22 @@ defmodule Tidepool.Docs.OpsTest do
 
   @families ~r/\b(?:tidepool|beam)_[a-z_]+\b/
 
+  test "a container's image has the libraries that the package asks for, the Rust that the sources do, and known settings" do
+    image = File.read!("ops/Dockerfile")
+    [_all, depends] = Regex.run(~r/^Depends: (.*)$/m, File.read!("ops/deb"))
+    [_build, installed] = Regex.scan(~r/--no-install-recommends (.*) \\$/m, image, capture: :all_but_first)
+    # Of which every image of Debian is made.
+    assert Enum.sort(String.split(hd(installed), " ")) == Enum.sort(String.split(depends, ", ") -- ["libc6"])
+
+    [_line, rust] = Regex.run(~r/^rust-version = "(.*)"$/m, File.read!("native/Cargo.toml"))
+    assert image =~ "FROM rust:#{rust}-bookworm AS build\n"
+
+    settings = for [name] <- Regex.scan(~r/\bTIDEPOOL_\w+(?==)/, image), uniq: true, do: name
+    assert "TIDEPOOL_ADDRESS" in settings
+    assert Enum.reject(settings, &String.contains?(File.read!("config/runtime.exs"), ~s("#{&1}"))) == []
+    for [file] <- Regex.scan(~r/^COPY (ops\S+)/m, image, capture: :all_but_first), do: assert(File.exists?(file))
+  end
+
   test "each metric that alerts and the dashboard ask for is one that a node has" do
     peer = Peer.start!([server: true, cluster: true], name: Peer.name(), cookie: Peer.cookie())
     {:ok, _function} = Peer.call(peer, Tidepool, :deploy, [guest("rust", "hello_world"), [name: "f"]])

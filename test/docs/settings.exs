@@ -9,7 +9,9 @@ defmodule Tidepool.Docs.Settings do
 
   @doc "Prints all tables."
   def print do
-    for schema <- [Tidepool.Config.schema(), Tidepool.Limits.schema()], do: IO.puts([table(schema), "\n"])
+    for schema <- [Tidepool.Config.Schema.settings(), Tidepool.Limits.schema(), Tidepool.Trace.Settings.schema()],
+        do: IO.puts([table(schema), "\n"])
+
     for options <- [Spec.kept(), Spec.of_request()], do: IO.puts([fields(options), "\n"])
   end
 

@@ -104,6 +104,37 @@ defmodule Tidepool.Docs.TidyTest do
     end
   end
 
+  test "what all may use needs no line of theirs, has one of its own, and comes before those who use it" do
+    rooms = ~s|most_files = 4\n[house."lib"]\n"*" = ["two", "one"]\nthree = []\none = ["three"]\ntwo = []\nfour = []\n|
+    four = %{"lib/four.ex" => "defmodule Four do\n  def x, do: One.three()\nend\n"}
+    # Of those, too, one uses another only if its line says so.
+    assert {"lib/two.ex:2: two/ may not use one/, of which this is: One\n", 1} =
+             tidy(Map.put(four, "bin/tidy/rooms.toml", rooms))
+
+    late = ~s|most_files = 4\n[house."lib"]\n"*" = ["one"]\nthree = []\nfour = []\none = ["three"]\ntwo = []\n|
+    {text, 1} = tidy(Map.put(four, "bin/tidy/rooms.toml", late))
+    assert text == "rooms.toml: lib: one/ has to come before four/, which uses it\n"
+  end
+
+  test "a house that has what all may use has a room for each file" do
+    rooms = ~s|most_files = 3\n[house."lib"]\n"*" = ["three"]\nthree = []\none = []\n|
+    assert {"lib/two.ex: rooms.toml has no room two in lib\n", 1} = tidy(%{"bin/tidy/rooms.toml" => rooms})
+  end
+
+  test "of Elixir's houses none uses one that stands above it, but for the file that starts them all" do
+    real = %{"bin/tidy/rooms.toml" => File.read!("bin/tidy/rooms.toml")}
+    web = Map.put(real, "lib/tidepool_web/reply.ex", "defmodule TidepoolWeb.Reply do\n  def x, do: 1\nend\n")
+    use = fn module -> "defmodule #{module} do\n  def x, do: TidepoolWeb.Reply.x()\nend\n" end
+    {text, 1} = tidy(Map.put(web, "lib/tidepool/check.ex", use.("Tidepool.Check")))
+    assert text =~ "lib/tidepool/check.ex:2: tidepool/ may not use tidepool_web/"
+    {text, _status} = tidy(Map.put(web, "lib/tidepool/application.ex", use.("Tidepool.Application")))
+    refute text =~ "may not use"
+    task = Map.put(real, "lib/mix/tasks/run.ex", "defmodule Mix.Tasks.Run do\n  def x, do: 1\nend\n")
+    page = "defmodule TidepoolWeb.Page do\n  def x, do: Mix.Tasks.Run.x()\nend\n"
+    {text, 1} = tidy(Map.put(task, "lib/tidepool_web/page.ex", page))
+    assert text =~ "lib/tidepool_web/page.ex:2: tidepool_web/ may not use mix/"
+  end
+
   test "what is in texts is no code, what is between them is" do
     path = "native/tidepool_core/src/low/bottom.rs"
     top = %{"native/tidepool_core/src/high/top.rs" => "pub struct Top;\n"}

@@ -13,6 +13,11 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     engines: [:runtime],
     metrics: [:runtime, :list, :list],
     figures: [:runtime],
+    figures_by_version: [:runtime, :text],
+    newest_lines: [:runtime, :optional_binary, :number],
+    lines_after: [:runtime, :optional_binary, :number, :number],
+    newest_failures: [:runtime, :optional_binary, :number],
+    failures_after: [:runtime, :optional_binary, :number, :number],
     count_deploy: [:runtime, :text, :number],
     suited_engine: [:runtime, :binary],
     compile: [:runtime, :binary, :compile_config],
@@ -66,6 +71,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     call_owned: [:owned, :binary, :binary, :number, :timeout],
     image: [:owned],
     image_large: [:owned],
+    image_copy: [:owned],
     owned_spent?: [:owned],
     open_records: [:text],
     commit_record: [:records, :text, :text, :change],
@@ -73,8 +79,11 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     record_value: [:records, :text, :text, :binary],
     record_values: [:records, :text, :text, :binary, :optional_binary, :number],
     list_records: [:records, :text, :optional_binary, :number],
+    records_usage: [:records, :text, :boolean],
     record_alarms: [:records, :integer, :number],
     record_shard: [:text, :text],
+    export_records: [:record_place, :optional_binary, :text, :boolean],
+    import_records: [:record_place, :text, :boolean],
     open_shared: [:text, :text, :integer],
     lease_renew: [:records, :number, :number],
     lease_release: [:records, :number],
@@ -82,6 +91,8 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     shards_claim: [:records, :list, :number],
     shards_hand: [:records, :list, :optional_binary, :number],
     boottime_ms: [],
+    source_lines: [:lines, :list],
+    strip_module: [:binary],
     json_encode: [:json],
     json_decode: [:binary],
     http_start: [:runtime, :edge, :list],
@@ -97,8 +108,8 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     http_drain: [:server, :number],
     http_stats: [:server],
     http_open_code: [:server, :binary, :number],
-    http_open_session: [:server, :binary, :number, :number],
-    http_close: [:server, :binary]
+    http_open_session: [:server, :binary, :binary, :optional_binary, :number, :number],
+    http_close: [:server, :binary, :binary]
   }
 
   setup do
@@ -130,7 +141,9 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
       responder: responder,
       stream: stream,
       body: body,
+      lines: FaultNative.lines(runtime),
       records: FaultNative.records(),
+      record_place: {:file, "/nowhere/records"},
       owned: FaultNative.owned(function),
       identity: {"", "", nil},
       change: {:put, 1, 1, nil, "", nil, []},
@@ -248,6 +261,8 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
           {3, :soon},
           {4, nil},
           {5, :whole},
+          {5, {:next, nil}},
+          {5, {:last, "change"}},
           {6, nil},
           {6, [{"key"}]},
           {6, [{nil, "value"}]},
@@ -256,7 +271,15 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
       assert_argument_error(:commit_record, [records, "class", "name", put_elem(put, part, wrong)])
     end
 
-    for wrong <- [{:delete, 1}, {:delete, 1, -1}, {:delete, 2 ** 63, 1}, {:delete, 1, 1, 1}, Tuple.append(put, 1)] do
+    for wrong <- [
+          {:erase},
+          {:erase, -1},
+          {:delete, 1},
+          {:delete, 1, -1},
+          {:delete, 2 ** 63, 1},
+          {:delete, 1, 1, 1},
+          Tuple.append(put, 1)
+        ] do
       assert_argument_error(:commit_record, [records, "class", "name", wrong])
     end
 
@@ -388,7 +411,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     FaultClient.ask(socket, "any", "thing")
     assert_receive {:tidepool_http, queue}, 20_000
     assert Native.http_unannounced(queue) == 1
-    assert {responder, {:call, "any", "thing", ""}, nil} = Native.http_take(queue)
+    assert {responder, {:call, "any", "thing", "", nil}, nil} = Native.http_take(queue)
     {queue, responder}
   end
 end

@@ -49,7 +49,10 @@ defmodule Tidepool.Processes.FilesTest do
     {:ok, config: config}
   end
 
-  defp settings!(config, settings), do: Config.put(Map.merge(config, Map.new(settings)))
+  defp settings!(config, settings) do
+    config = Map.merge(config, Map.new(settings))
+    Config.put(%{config | files: Tidepool.Files.Setting.read(config.files)})
+  end
 
   # What the guest says of one thing that it was told to do.
   defp said!(name, args, options \\ []) do
@@ -247,7 +250,7 @@ defmodule Tidepool.Processes.FilesTest do
   end
 
   test "the setting names modules with the behaviour, and folders by whole paths" do
-    check = fn files -> Config.check(files: files) end
+    check = fn files -> Config.Schema.check(files: files) end
 
     for files <- [
           [],

@@ -119,7 +119,7 @@ defmodule Tidepool.Ship.GuestsTest do
       {"", ~r/language is missing; it is one of rust, lunatic, go, zig/},
       {"language = \"cobol\"", ~r/language is 'cobol'; it is one of rust/},
       {"language = [\"rust\"]", ~r/language is \['rust'\]/},
-      {"language = \"rust\"", ~r/kind is missing; it is one of wapc, wasi, reactor, crate in rust/},
+      {"language = \"rust\"", ~r/kind is missing; it is one of wapc, lines, wasi, reactor, crate in rust/},
       {"language = \"zig\"\nkind = \"wasi\"", ~r/kind is 'wasi'; it is one of wapc in zig/},
       {"language = \"c\"\nkind = \"wapc\"", ~r/modules .* there is none/},
       {"language = \"c\"\nkind = \"wapc\"\nmodules = \"right\"", ~r/modules is 'right'; it is a list of strings/},

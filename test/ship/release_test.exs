@@ -17,6 +17,7 @@ defmodule Tidepool.Ship.ReleaseTest do
     # What nodes have kept here, also where older versions did, must not get into the release.
     kept = for folder <- ["priv/data", "data"], do: Path.join(folder, "release-test-#{System.pid()}")
     File.mkdir_p!(hd(kept))
+    Tidepool.Book.build!()
     on_exit(fn -> Enum.each(kept, &File.rm_rf!/1) end)
     build!(root)
     %{root: root, env: [epmd, {"PORT", "0"}]}
@@ -47,11 +48,13 @@ defmodule Tidepool.Ship.ReleaseTest do
     output
   end
 
-  test "a release serves, keeps what was deployed over a restart, and drains when it is told to stop", context do
+  test "a release serves, the book as well, keeps what was deployed over a restart, and drains when it is told to stop",
+       context do
     {program, url} = start!(context)
     {201, _headers, %{"version" => 1}} = curl_url("#{url}/deploy", ["-F", "wasm=@#{guest_path("rust", "hello_world")}"])
     assert {200, _headers, "Hello, world!"} = curl_url("#{url}/call/hello_world")
     assert {200, _headers, "Hello, Ada!"} = curl_url("#{url}/call/hello_world/hello", ["--data-binary", "Ada"])
+    assert {200, %{"content-type" => "text/html; charset=utf-8"}, _page} = curl_url("#{url}/docs/start.html")
     Foreground.signal(program, "TERM")
     assert {0, output} = Foreground.await_exit!(program)
     assert output =~ "drained"
@@ -85,11 +88,32 @@ defmodule Tidepool.Ship.ReleaseTest do
 
     cookie = [{"RELEASE_COOKIE", "#{System.unique_integer([:positive])}-cookie"}]
     installed = %{context | root: tree |> Path.join(command) |> Path.dirname() |> Path.dirname()}
+    assert [_book] = Path.wildcard(Path.join(installed.root, "lib/tidepool-*/priv/book/index.html"))
     {program, url} = start!(installed, cookie)
     {201, _headers, _function} = curl_url("#{url}/deploy", ["-F", "wasm=@#{guest_path("rust", "hello_world")}"])
     assert {200, _headers, "Hello, world!"} = curl_url("#{url}/call/hello_world")
     Foreground.signal(program, "TERM")
     assert {0, _output} = Foreground.await_exit!(program)
+  end
+
+  test "a release in a container makes a cookie of its own, and takes the commands that releases take", context do
+    root = Path.join(tmp_folder!(), "tidepool")
+    {_output, 0} = System.cmd("cp", ["-a", context.root, root])
+    File.rm!(Path.join(root, "releases/COOKIE"))
+    entrypoint = Path.join(root, "bin/entrypoint")
+    File.cp!("ops/entrypoint", entrypoint)
+
+    env = context.env ++ [{"TIDEPOOL_DATA", tmp_folder!()}]
+    program = Foreground.start!(entrypoint, ["start"], env)
+    Foreground.await_output!(program, ~r/listens on \S+\n/)
+    cookie = Path.join(root, "releases/COOKIE")
+    assert Bitwise.band(File.stat!(cookie).mode, 0o777) == 0o600
+    made = File.read!(cookie)
+    assert byte_size(made) == 64
+    assert System.cmd(entrypoint, ["rpc", "IO.inspect(Tidepool.list())"], env: env) == {"[]\n", 0}
+    Foreground.signal(program, "TERM")
+    assert {0, _output} = Foreground.await_exit!(program)
+    assert File.read!(cookie) == made
   end
 
   test "two releases on one machine know nothing of each other until they are told", context do

@@ -4,7 +4,9 @@ defmodule Tidepool.ActorLoad do
   when it is answered that goes into a diary, which outlives the node.
   """
 
-  alias Tidepool.Actor
+  alias Tidepool.{Actor, Catalog}
+  alias Tidepool.Actor.Owner
+  alias Tidepool.Actor.Owner.Shards
 
   @doc "Starts a writer for each actor, by the operation that writes; lines are `TURN.NUMBER`."
   def start(class, actors, turn, diary, operation \\ "write") do
@@ -64,6 +66,30 @@ defmodule Tidepool.ActorLoad do
         {:error, %{reason: reason}} -> sums(class, name, sums, [reason | reasons])
       end
     end
+  end
+
+  @doc "Can this node call these functions, and may it own shards? Looked at in this order, also while it starts."
+  def begun(classes) do
+    callable? = Process.whereis(Catalog) != nil and Enum.all?(classes, &match?({:ok, _function}, Catalog.fetch(&1)))
+    {callable?, Process.whereis(Owner) != nil and Shards.leased?()}
+  end
+
+  @doc "What guests are told to do, when this node's lease has ended: a handler of host calls."
+  def obey(call) do
+    if Shards.leased?() do
+      receive do
+      after
+        20 -> obey(call)
+      end
+    else
+      {:ok, call.payload}
+    end
+  end
+
+  @doc "Deploys a class, and calls an actor of it at once."
+  def deploy_and_call(wasm, class, name) do
+    {:ok, _function} = Tidepool.deploy(wasm, name: class, actor: true)
+    Actor.call(class, name, "add", "1")
   end
 
   @doc "Ends `sums/2` on this node."

@@ -24,6 +24,7 @@ defmodule Tidepool.FaultNative do
     baseline_bytes: 0,
     max_total_memory_bytes: 1_073_741_824,
     max_computing: 2,
+    namespaces: [],
     net: ["*"],
     max_sockets: 64,
     max_program_sockets: 16,
@@ -51,6 +52,7 @@ defmodule Tidepool.FaultNative do
     token: nil,
     tokens: [],
     closed_calls: false,
+    trace_share: nil,
     hosts: [],
     proxies: [],
     max_upload_bytes: 65_536,
@@ -75,7 +77,17 @@ defmodule Tidepool.FaultNative do
   def compile_config, do: %{engine: :fast, snapshot: false, limits: @limits, was_deployed: false}
 
   @doc "A function's configuration."
-  def config(name), do: %{name: name, version: 1, instances: :fresh, limits: @limits, host: ["*"], net: [], files: []}
+  def config(name),
+    do: %{
+      name: name,
+      version: 1,
+      instances: :fresh,
+      limits: @limits,
+      host: ["*"],
+      net: [],
+      files: [],
+      keep_payloads: false
+    }
 
   @doc "Settings of an edge on a port of its own."
   def edge, do: @edge
@@ -88,11 +100,12 @@ defmodule Tidepool.FaultNative do
       path: "/a",
       guarded: true,
       scope: "admin",
+      selects: false,
       observes: false,
       query: false
     }
 
-    row = Map.merge(row, %{headers: [], body: {:pieces, 10}, places: nil})
+    row = Map.merge(row, %{headers: [], body: {:pieces, 10}, places: nil, deploys: false})
     {:ok, server, port} = Native.http_start(Tidepool.Engine.runtime(), %{@edge | endpoints: [row]}, [self()])
     {:ok, socket} = :gen_tcp.connect({127, 0, 0, 1}, port, [:binary, active: false])
     :ok = :gen_tcp.send(socket, "PUT /a HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n")
@@ -131,6 +144,14 @@ defmodule Tidepool.FaultNative do
   def park(runtime) do
     {:host, task, {:wapc, "host", "test", "park", ""}, _us, _version} = settle(call(runtime, "parked"))
     task
+  end
+
+  @doc "What finds the lines of a guest that has trapped."
+  def lines(runtime) do
+    publish(runtime, "rust", "traced")
+    trapped = runtime |> Native.call("traced", "trap", "", 1, :infinity) |> finish()
+    {:error, {:trap, :memory_out_of_bounds}, _message, %{lines: lines}} = trapped
+    lines
   end
 
   @doc "How a program is started."

@@ -1,7 +1,7 @@
 defmodule Tidepool.FirstVersion do
   @moduledoc """
   A node of the first version of the cluster's protocol, as far as others see it: a process where those have
-  `Tidepool.Cluster.Server`, which greets as they do, takes no other greetings, and keeps what it is sent.
+  `Tidepool.Cluster.Server`, which says hello as they do, takes no other hellos, and keeps what it is sent.
   """
 
   use GenServer

@@ -11,8 +11,11 @@ defmodule Tidepool.Postgres do
   @doc "Starts one for the test, or the module, that calls this. Returns its process, and the URL of its database."
   def start! do
     server = ExUnit.Callbacks.start_supervised!({__MODULE__, nil})
-    {server, "postgres:///postgres?host=#{GenServer.call(server, :folder)}&user=tidepool"}
+    {server, "postgres:///postgres?host=#{folder(server)}&user=tidepool"}
   end
+
+  @doc "The folder of its socket."
+  def folder(server), do: GenServer.call(server, :folder)
 
   @doc "Ends it as a crash would, or starts it again."
   def tell(server, word) when word in [:stop, :start], do: GenServer.call(server, {:tell, word}, @start_ms)

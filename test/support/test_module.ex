@@ -8,6 +8,14 @@ defmodule Tidepool.TestModule do
   @doc "The same module with other bytes: a custom section, which means nothing, is added."
   def variant(wasm, content), do: wasm <> section(0, [vector("variant"), to_string(content)])
 
+  @doc "The same module as one of `size` bytes, some MiB: zeroes in a custom section are added."
+  def padded(wasm, size) do
+    name = IO.iodata_to_binary(vector("padding"))
+    # The section's id, and its length, which takes four bytes.
+    length = size - byte_size(wasm) - 5
+    wasm <> section(0, [name, <<0::size(length - byte_size(name))-unit(8)>>])
+  end
+
   @doc """
   A guest whose function `serve` calls `open_the_hatch`, or what the `innermost` is called, which executes `unreachable`. It has a name section, which the
   built guests are stripped of.

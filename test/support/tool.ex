@@ -19,7 +19,7 @@ defmodule Tidepool.Tool do
 
   @doc "Runs it to its end: standard output and exit code."
   def run(arguments, options \\ []) do
-    env = [{"TIDEPOOL_URL", nil}, {"TIDEPOOL_TOKEN", nil}] ++ Keyword.get(options, :env, [])
+    env = [{"TIDEPOOL_URL", nil}, {"TIDEPOOL_TOKEN", nil}, {"TIDEPOOL_CA", nil}] ++ Keyword.get(options, :env, [])
     System.cmd(path!(), arguments, Keyword.put(options, :env, env))
   end
 
@@ -47,13 +47,24 @@ defmodule Tidepool.Tool do
       {"RUSTC", rust <> "/bin/rustc"},
       {"CARGO_HOME", Path.join(tools, "cargo")},
       {"CARGO_TARGET_DIR", nil},
+      {"CARGO_NET_OFFLINE", "true"},
+      # Debian 12's cargo has the registry's present protocol behind a flag.
+      {"RUSTC_BOOTSTRAP", "1"},
+      {"CARGO_UNSTABLE_SPARSE_REGISTRY", "true"},
       {"CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker}
     ]
   end
 
   defp compilers("assemblyscript", tools) do
     [compiler | _] = Path.wildcard(tools <> "/npm-*/node_modules/.bin/asc", match_dot: true)
-    [path(Path.dirname(compiler))]
+    folder = Path.dirname(compiler)
+
+    [
+      path(folder),
+      {"NODE_PATH", Path.dirname(folder)},
+      {"NPM_CONFIG_OFFLINE", "true"},
+      {"NPM_CONFIG_UPDATE_NOTIFIER", "false"}
+    ]
   end
 
   defp compilers("go", tools) do
@@ -73,7 +84,14 @@ defmodule Tidepool.Tool do
   defp compilers(language, tools) when language in ["zig", "c"] do
     [zig | _] = Path.wildcard(tools <> "/zig-[0-9]*/ziglang")
     cache = Path.join(tools, "zig-cache")
-    [path(zig), {"ZIG", nil}, {"ZIG_GLOBAL_CACHE_DIR", cache}, {"ZIG_LOCAL_CACHE_DIR", cache}]
+    # It is a package of Python, too.
+    [
+      path(zig),
+      {"ZIG", nil},
+      {"PYTHONPATH", Path.dirname(zig)},
+      {"ZIG_GLOBAL_CACHE_DIR", cache},
+      {"ZIG_LOCAL_CACHE_DIR", cache}
+    ]
   end
 
   defp path(folder), do: {"PATH", folder <> ":" <> System.fetch_env!("PATH")}

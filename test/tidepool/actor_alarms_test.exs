@@ -2,8 +2,8 @@ defmodule Tidepool.ActorAlarmsTest do
   # Alarms of actors: when they are called, how often, and what becomes of those that fail.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{Actor, Error, Native}
-  alias Tidepool.Actor.{Alarm, Store}
+  alias Tidepool.{Actor, Error, Native, Peer}
+  alias Tidepool.Actor.{Alarm, Alarms, Store}
 
   import Tidepool.ActorScript
 
@@ -226,5 +226,21 @@ defmodule Tidepool.ActorAlarmsTest do
     names |> Task.async_stream(set, max_concurrency: 20) |> Stream.run()
     eventually(fn -> Enum.all?(names, &(alarm(class, &1) == nil)) end, 20_000)
     for name <- names, do: assert({:ok, "#{at}"} == Actor.call(class, name, "sum"))
+  end
+
+  test "records that can't be read are looked at again soon, and then less and less often" do
+    # Nobody has opened them there.
+    peer = Peer.boot!(cluster: false)
+    {:ok, state} = Peer.call(peer, Alarms, :init, [nil])
+
+    {waits, _state} =
+      Enum.map_reduce(1..12, state, fn _look, state ->
+        {:noreply, state} = Peer.call(peer, Alarms, :handle_info, [:look, state])
+        {state.look_at - Peer.call(peer, System, :monotonic_time, [:millisecond]), state}
+      end)
+
+    assert hd(waits) <= 250
+    assert Enum.at(waits, 4) in 1..4_000
+    assert List.last(waits) in 30_000..60_000
   end
 end

@@ -317,7 +317,7 @@ defmodule Tidepool.ActorTest do
           ],
           do: assert_raise(ArgumentError, wrong)
 
-      for class <- ["", <<255>>, "a/b"] do
+      for class <- ["", <<255>>, "a/b/c"] do
         assert {:error, %Error{reason: :not_deployed}} = Actor.call(class, "a", "sum")
         assert {:error, %Error{reason: :not_deployed}} = Actor.info(class, "a")
         assert {:error, %Error{reason: :not_deployed}} = Actor.delete(class, "a")

@@ -3,6 +3,7 @@ defmodule Tidepool.ActorVersionsTest do
   use Tidepool.Case, async: true
 
   alias Tidepool.{Actor, Error}
+  alias Tidepool.Catalog.BlobStore
 
   import Tidepool.ActorScript
 
@@ -42,6 +43,20 @@ defmodule Tidepool.ActorVersionsTest do
 
     {:ok, "0"} = Actor.call(class, "new", "sum")
     assert {:ok, %{version: 2}} = Actor.info(class, "new")
+  end
+
+  test "a module among the records that is another than its hash says is not run" do
+    class = class!(:pin)
+    {:ok, "1"} = Actor.call(class, "asleep", "add", "1")
+    :ok = Actor.stop(class, "asleep")
+    deploy(class, module(2), true)
+    {:ok, records} = Actor.Store.records()
+    sha256 = BlobStore.sha256(module(1))
+    :ok = Actor.Store.commit(records, "", sha256, {:put, 1, 2, nil, class, module(3), []})
+    assert {:error, %Error{reason: :no_store, message: message}} = Actor.call(class, "asleep", "add", "1")
+    assert message =~ sha256
+    :ok = Actor.Store.commit(records, "", sha256, {:put, 1, 3, nil, class, module(1), []})
+    assert {:ok, "2"} = Actor.call(class, "asleep", "add", "1")
   end
 
   test "migrate has the old module save and the new one load, with its values, once" do

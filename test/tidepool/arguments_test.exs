@@ -61,7 +61,12 @@ defmodule Tidepool.ArgumentsTest do
         {[{"a", "b", "c"}, nil], ["a handler is", "not nil"]},
         {[{"a", "b", "c"}, "name"], ["a handler is", ~s|not "name"|]}
       ],
-      {Host, :unregister, 1} => [{[{"a", "b"}], ["a target is"]}, {[nil], ["a target is", "not nil"]}],
+      {Host, :unregister, 2} => [
+        {[{"a", "b"}], ["a target is"]},
+        {[nil], ["a target is", "not nil"]},
+        {[{"a", "b", "c"}, [namspace: "a"]], ["did you mean :namespace?"]},
+        {[{"a", "b", "c"}, [namespace: "a/b"]], ["the option :namespace", "and is", "a/b"]}
+      ],
       {Host, :reply, 2} => [
         {[:ref, {:ok, ""}],
          ["Tidepool.Host.reply/2: the ref has to be the one that the host call came with, and is :ref"]},

@@ -2,7 +2,7 @@ defmodule Tidepool.CatalogTest do
   # What other nodes tell, as it comes to the catalog.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{CallTrace, Catalog, Error, Peer}
+  alias Tidepool.{CallTrace, Catalog, Error, Peer, TestModule}
   alias Tidepool.Catalog.BlobStore
 
   defp entry(peer, name) do
@@ -69,12 +69,15 @@ defmodule Tidepool.CatalogTest do
   test "a deploy whose module takes long to be written delays no other deploy, and is done when it is" do
     peer = Peer.start!()
     blobs = Peer.call(peer, Catalog, :blobs, [])
-    slow = guest("zig", "hello_world")
+    # As large as a module may be, and made there, too.
+    [wasm: wasm, size: size] = small = [wasm: guest("zig", "hello_world"), size: 64 * 1024 * 1024]
+    slow = TestModule.padded(wasm, size)
     # Looking into a pipe takes until somebody opens its other end.
     pipe = BlobStore.path(blobs, BlobStore.sha256(slow))
     {_output, 0} = System.cmd("mkfifo", [pipe])
-    deploy = Task.async(fn -> Peer.call(peer, Tidepool, :deploy, [slow, [name: "slow"]]) end)
-    eventually(fn -> reserved(peer) == 1 end)
+    code = "wasm |> Tidepool.TestModule.padded(size) |> Tidepool.deploy(name: \"slow\")"
+    deploy = Task.async(fn -> Peer.call(peer, Code, :eval_string, [code, small]) end)
+    eventually(fn -> reserved(peer) == 1 end, 60_000)
 
     Peer.deploy!(peer, "rust", "hello_world")
     Peer.deploy!(peer, "go", "hello_world")
@@ -82,7 +85,7 @@ defmodule Tidepool.CatalogTest do
     assert Task.yield(deploy, 0) == nil
 
     {:ok, :ok} = File.open(pipe, [:write], fn _pipe -> :ok end)
-    assert {:ok, %{version: 1}} = Task.await(deploy, 60_000)
+    assert {{:ok, %{version: 1, size: ^size}}, _binding} = Task.await(deploy, 60_000)
     assert {:ok, "Hello, Ada!"} = Peer.call(peer, Tidepool, :call, ["slow", "hello", "Ada"])
     assert {:ok, ^slow} = BlobStore.fetch(blobs, BlobStore.sha256(slow))
     assert reserved(peer) == 0
@@ -133,7 +136,7 @@ defmodule Tidepool.CatalogTest do
     blobs = Peer.call(peer, Catalog, :blobs, [])
     sha256 = BlobStore.sha256("half of it")
 
-    # As `Catalog.commit/4` begins.
+    # As `Catalog.commit/5` begins.
     half = "spawn(fn ->
         {_reservation, beside} = GenServer.call(Tidepool.Catalog, {:reserve, \"#{sha256}\"})
         File.write!(beside, \"half of\")
@@ -171,7 +174,7 @@ defmodule Tidepool.CatalogTest do
     Peer.call(peer, Process, :exit, [old, :kill])
     eventually(fn -> catalog(peer) not in [:restarting, :undefined, old] end)
     new = catalog(peer)
-    # A change that sweeps comes between the module and its entry.
+    # A change that deletes unused modules comes between the module and its entry.
     :ok = Peer.call(peer, :sys, :suspend, [new])
     remove = Task.async(fn -> Peer.call(peer, Tidepool, :remove, ["hello_world"]) end)
     eventually(fn -> asked(peer, new) == [:remove] end)

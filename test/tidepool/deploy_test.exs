@@ -92,8 +92,8 @@ defmodule Tidepool.DeployTest do
   end
 
   describe "options" do
-    test "a name has 1 to 128 letters, digits, dots, dashes and underscores, and begins with none of `.-`" do
-      for good <- ["a", "Z9", "_x", "hello-world.v2", String.duplicate("n", 128)],
+    test "a name has 1 to 128 letters, digits, dots, dashes and underscores, one slash between, and begins with none of `.-`" do
+      for good <- ["a", "Z9", "_x", "hello-world.v2", "a/b", "a.b/c-d", String.duplicate("n", 128)],
           do: assert(Spec.name?(good))
 
       for bad <- [
@@ -102,7 +102,17 @@ defmodule Tidepool.DeployTest do
             "..",
             ".hidden",
             "-x",
-            "a/b",
+            "a/b/c",
+            "a//b",
+            "/a",
+            "a/",
+            "/",
+            "../a",
+            "a/..",
+            "a/.",
+            "a/-x",
+            "a\\b",
+            "#{String.duplicate("n", 64)}/#{String.duplicate("n", 64)}",
             "a b",
             "a\n",
             "é",

@@ -27,7 +27,7 @@ defmodule Tidepool.DocumentedTest do
 
   test "the schema of the limits is that of the settings' `limits` and of a deploy's" do
     keys = Keyword.keys(Tidepool.Limits.schema())
-    {:keyword, settings} = Tidepool.Config.schema()[:limits][:type]
+    {:keyword, settings} = Tidepool.Config.Schema.settings()[:limits][:type]
     {:keyword, deploy} = Tidepool.Deploy.schema()[:limits][:type]
     assert Keyword.keys(settings) == keys
     assert Keyword.keys(deploy) == keys

@@ -25,6 +25,42 @@ defmodule Tidepool.ErrorTest do
     for [name] <- compile ++ call, do: assert(name in known, name)
   end
 
+  test "every row of the table is a reason with the status that it says, and one of a deploy where that differs" do
+    rows =
+      for [line] <- listed("native/tidepool_http/src/message/errors.tsv", ~r/^([^#].*)$/m), do: String.split(line, "\t")
+
+    assert length(rows) > 80
+
+    for [name, of, written | _more] <- rows do
+      reason =
+        case name |> String.split(":") |> Enum.map(&String.to_existing_atom/1) do
+          [word, kind] -> {word, kind}
+          [word] -> word
+        end
+
+      word = Reason.word(reason)
+      for subject <- String.split(of), do: assert(word in Reason.all(String.to_existing_atom(subject)), name)
+
+      if written == "-" do
+        assert [_first | _more] = Reason.kinds(word)
+      else
+        assert {status, mark} = Integer.parse(written)
+        assert Reason.status(reason, false) == status, name
+        assert Reason.status(reason, true) == if(mark == "!", do: status, else: 422), name
+        assert reason == word or elem(reason, 1) in Reason.kinds(word), name
+      end
+    end
+  end
+
+  test "every kind of trap and limit that the native library tells of is in the table, and no other" do
+    for {source, type, reason} <- [{"trap", "TrapKind", :trap}, {"limits", "Limit", :limit}] do
+      known = for [name] <- listed("native/tidepool_core/src/base/#{source}.rs", ~r/#{type}::\w+ => "(\w+)"/), do: name
+
+      assert known |> Enum.take(length(Reason.kinds(reason))) |> Enum.sort() ==
+               Reason.kinds(reason) |> Enum.map(&to_string/1) |> Enum.sort()
+    end
+  end
+
   test "what a deploy is refused for is 422, but for what is not up to who deploys" do
     assert Reason.status({:trap, :unreachable}, false) == 500
     assert Reason.status({:trap, :unreachable}, true) == 422

@@ -87,7 +87,7 @@ defmodule Tidepool.MachineTest do
     started = """
     {:ok, _} = Application.ensure_all_started(:tidepool)
     threads = for folder <- Path.wildcard("/proc/self/task/*"), do: folder |> Path.join("comm") |> File.read!() |> String.trim()
-    {:ok, config} = Tidepool.Config.check(data: :temporary)
+    {:ok, config} = Tidepool.Config.Schema.check(data: :temporary)
     config |> Tidepool.Engine.native(Tidepool.Engine.machine()) |> Map.put(:threads, Enum.frequencies(threads))
     """
 
@@ -99,7 +99,7 @@ defmodule Tidepool.MachineTest do
   end
 
   test "bodies in memory have an eighth of what a small machine has, and always room for the largest two" do
-    {:ok, config} = Config.check(data: :temporary, max_module: 8 * @mib, max_payload: 16 * @mib)
+    {:ok, config} = Config.Schema.check(data: :temporary, max_module: 8 * @mib, max_payload: 16 * @mib)
     buffered = fn memory -> Listener.native(config, [], {memory, 1}).max_buffered_bytes end
     assert buffered.(64 * @gib) == @gib
     assert buffered.(@gib) == 128 * @mib
@@ -109,7 +109,7 @@ defmodule Tidepool.MachineTest do
 
   test "what a setting says counts, whatever the machine has" do
     settings = [io_threads: 7, compile_threads: 5, max_memory: 3 * @gib, compile_memory: @gib]
-    {:ok, config} = Config.check([data: :temporary] ++ settings)
+    {:ok, config} = Config.Schema.check([data: :temporary] ++ settings)
     native = Engine.native(config, {@gib, 1})
     assert %{io_threads: 7, compile_threads: 5} = native
     assert native.max_total_memory_bytes == 3 * @gib

@@ -114,6 +114,7 @@ defmodule Tidepool.ProcessTest do
       main = Puppets.start(name, output: self())
       {id, child} = Puppets.spawn(main)
       Puppets.tell(child, ?P, 0)
+      eventually(fn -> Tidepool.Process.info(child).state == :waiting end, @patience)
       # Its own driver has no turn until it is killed.
       :erlang.suspend_process(child)
       Puppets.tell(main, ?%, id, 5)

@@ -50,6 +50,24 @@ defmodule Tidepool.RecordsTest do
     assert {:ok, [{0, "class", "name 1"}]} = Native.record_alarms(records, 100, 1)
   end
 
+  test "what the classes of a namespace have together is counted, with values and their keys", %{records: records} do
+    write = fn class, name, put ->
+      id = Native.commit_record(records, class, name, put)
+      assert_receive {:tidepool_committed, ^id, :ok}, 20_000
+    end
+
+    for class <- ["shop", "shop/a", "shop/b", "shop0", "blog/a"],
+        do: write.(class, "it", {:put, 1, 1, nil, "head", "image", [{"key", "value"}]})
+
+    assert Native.records_usage(records, "shop", true) == {:ok, 2, 2 * 17}
+    write.("shop/b", "it", {:put, 1, 2, nil, "", nil, [{"key", nil}]})
+    assert Native.records_usage(records, "shop", true) == {:ok, 2, 17 + 5}
+    write.("shop/a", "it", {:delete, 1, 1})
+    assert Native.records_usage(records, "shop", true) == {:ok, 1, 5}
+    assert Native.records_usage(records, "shop", false) == {:ok, 1, 0}
+    assert Native.records_usage(records, "none", true) == {:ok, 0, 0}
+  end
+
   defp list(records, from) do
     case Native.list_records(records, "class", from, 10) do
       {:ok, found, nil} -> found

@@ -42,7 +42,7 @@ defmodule Tidepool.StartTest do
     end
   end
 
-  defp types(keys), do: for(key <- keys, do: {key, Tidepool.Config.schema()[key][:type]})
+  defp types(keys), do: for(key <- keys, do: {key, Tidepool.Config.Schema.settings()[key][:type]})
 
   test "an unknown setting is refused, with the nearest known one" do
     {sentence, reason} = start(prt: 4000, data: tmp_folder!())
@@ -90,9 +90,13 @@ defmodule Tidepool.StartTest do
   # Those are strings of any kind.
   @any_string [:data, :dns, :tls_cert, :tls_key, :tls_clients]
 
+  # The sentence names what of these is wrong.
+  @of_several [:limits, :otlp]
+
   test "every setting with a bad value is one sentence that names it, and no harm to the VM that it was to start in" do
     settings =
-      for {key, spec} <- Tidepool.Config.schema(), do: {key, if(key in @any_string, do: 5, else: bad(spec[:type]))}
+      for {key, spec} <- Tidepool.Config.Schema.settings(),
+          do: {key, if(key in @any_string, do: 5, else: bad(spec[:type]))}
 
     code = """
     Logger.configure(level: :none)
@@ -116,7 +120,7 @@ defmodule Tidepool.StartTest do
       assert name == to_string(key)
 
       assert sentence =~ ~r/\Atidepool can't start: the setting #{inspect(key)}.* (has to be|is unknown)/ or
-               key == :limits
+               key in @of_several
 
       refute sentence =~ ~r/%\{|%Tidepool|\*\*|#PID|:EXIT/
       if key == :token, do: refute(sentence =~ "s3cret")
@@ -203,7 +207,7 @@ defmodule Tidepool.StartTest do
       assert settings |> Keyword.delete(:data) |> Enum.sort() ==
                [dns: "nodes.example", dns_node: "tide", lame_duck: 7, seeds: "a@10.0.0.1,b@10.0.0.2"]
 
-      assert {:ok, %{seeds: seeds}} = Tidepool.Config.check(settings)
+      assert {:ok, %{seeds: seeds}} = Tidepool.Config.Schema.check(settings)
       assert Tidepool.Config.seeds(seeds) == ["a@10.0.0.1", "b@10.0.0.2"]
     end
 
@@ -226,7 +230,7 @@ defmodule Tidepool.StartTest do
           text <- ["http", "80 ", "8e1"] do
         {output, 0} = runtime([{variable, text}])
         {settings, []} = Code.eval_string(output)
-        assert {:error, %{message: message}} = Tidepool.Config.check(settings)
+        assert {:error, %{message: message}} = Tidepool.Config.Schema.check(settings)
         assert message =~ inspect(key)
         assert message =~ "#{variable}=#{text}"
       end

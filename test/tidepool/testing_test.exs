@@ -156,7 +156,7 @@ defmodule Tidepool.TestingTest do
     names = for _deploy <- 1..3, do: Testing.deploy!(Testing.guest(:echo)).name
     assert Enum.uniq(names) == names
     assert {:error, %Error{reason: :not_wasm}} = catch_deploy("not wasm", [])
-    assert {:error, %Error{reason: :invalid_option}} = catch_deploy(Testing.guest(:echo), name: "a/b")
+    assert {:error, %Error{reason: :invalid_option}} = catch_deploy(Testing.guest(:echo), name: "a/b/c")
   end
 
   defp catch_deploy(wasm, options) do

@@ -1,6 +1,7 @@
 defmodule TidepoolWeb.AuditTest do
   # What was changed and by whom, as it is kept.
   use Tidepool.Case, async: true
+  doctest Tidepool.Audit
 
   alias Tidepool.{Audit, FaultVersion, Peer}
 
@@ -64,13 +65,77 @@ defmodule TidepoolWeb.AuditTest do
   test "what is kept is bounded, and goes on over the end of a file" do
     node = Peer.start!(server: true, token: @own)
     folder = Peer.folder(node)
-    line = ~s({"id":1,"at":1,"action":"deploy","name":"#{String.duplicate("x", 200)}"}\n)
-    File.write!(Path.join(folder, "audit.old.log"), String.duplicate("old\n", 10))
     :ok = Peer.stop_application(node)
-    File.write!(Path.join(folder, "audit.log"), String.duplicate(line, div(2_200_000, byte_size(line))))
+
+    # All files full, and what is in the oldest can be told from the rest.
+    for {name, number} <- Audit.files() |> Enum.reverse() |> Enum.with_index(1) do
+      line = ~s({"id":#{number},"at":#{number},"action":"deploy","name":"#{String.duplicate("x", 5_000)}"}\n)
+      File.write!(Path.join(folder, name), String.duplicate(line, div(4_200_000, byte_size(line))))
+    end
+
     {:ok, _started} = Peer.start_application(node)
     for number <- 1..3, do: :ok = Peer.call(node, Audit, :note, [:deploy, "f#{number}", number, {nil, nil}])
-    assert Enum.sum(for name <- Audit.files(), do: File.stat!(Path.join(folder, name)).size) < 2_400_000
-    assert {[%{"name" => "f3"}, %{"name" => "f2"}, %{"name" => "f1"}, %{"id" => 1}], nil} = entries(node)
+    sizes = for name <- Audit.files(), {:ok, stat} <- [File.stat(Path.join(folder, name))], do: stat.size
+    assert length(sizes) == 16 and Enum.sum(sizes) < 64_000_000
+    {kept, nil} = entries(node, "?limit=1000")
+    assert Enum.map(kept, & &1["id"]) == [19, 18, 17] ++ Enum.to_list(16..2)
+    assert Enum.map(Enum.take(kept, 3), & &1["name"]) == ["f3", "f2", "f1"]
+  end
+
+  test "entries are found by name, and by when they were made" do
+    node = Peer.start!(server: true, token: @own)
+
+    for name <- ["shop-a", "shop-b", "shop", ~s(a"b\\), nil],
+        do: Peer.call(node, Audit, :note, [:deploy, name, 1, {nil, nil}])
+
+    names = fn query -> for(entry <- node |> entries(query) |> elem(0), do: entry["name"]) end
+    assert names.("?name=shop") == ["shop"]
+    assert names.("?name=shop-*") == ["shop-b", "shop-a"]
+    assert names.("?name=shop-*&limit=1") == ["shop-b"]
+    assert names.("?name=#{URI.encode_www_form(~s(a"b\\))}") == [~s(a"b\\)]
+    assert names.("?name=none") == []
+    now = System.os_time(:second)
+    assert length(names.("?since=#{now - 60}")) == 5
+    assert names.("?since=#{now + 600}") == []
+  end
+
+  test "who signs in, who fails to, and who signs out is kept, and no flood of that writes over all else" do
+    node = Peer.start!(server: true, token: @own)
+    {:ok, _token, secret} = Peer.call(node, Tidepool.Tokens, :make, [[name: "ci", scopes: ["read"]]])
+    session = Peer.url(node, "/session")
+    {201, headers, %{"key" => key}} = curl_url(session, ["-X", "POST", "-H", "authorization: Bearer #{secret}"])
+    [cookie | _attributes] = String.split(headers["set-cookie"], ";")
+    page = ["-H", "x-tidepool: #{key}", "-H", "sec-fetch-site: same-origin"]
+    assert {200, _headers, _status} = curl_url(session, ["-X", "DELETE", "-b", cookie | page])
+    assert {401, _headers, _error} = curl_url(session, ["-X", "POST", "-H", "authorization: Bearer wrong"])
+
+    # The edge tells of what it refuses when it has answered.
+    eventually(fn ->
+      kept = for entry <- node |> entries() |> elem(0), do: {entry["action"], entry["token"]}
+      kept == [{"sign_in_failed", nil}, {"signed_out", "ci"}, {"signed_in", "ci"}, {"token_made", "elixir"}]
+    end)
+
+    {[%{"id" => before} | _more], nil} = entries(node)
+    for _time <- 1..60, do: curl_url(session, ["-X", "POST", "-H", "authorization: Bearer #{secret}"])
+    for _time <- 1..60, do: curl_url(session, ["-X", "POST", "-H", "authorization: Bearer wrong"])
+    {[%{"id" => then} | _more], nil} = entries(node)
+    # Windows of ten seconds may have ended meanwhile.
+    assert (then - before) in 10..80
+  end
+
+  test "programs that are started, killed and upgraded are kept with the function that they are of" do
+    node = Peer.start!(server: true, token: @own)
+    wasm = guest("lunatic", "example_tcp_echo_server")
+    {:ok, _function} = Peer.call(node, Tidepool, :deploy, [wasm, [name: "echo", net: ["*"]]])
+    assert {201, _headers, %{"id" => id}} = ask(node, ["-X", "POST"], "/processes/echo")
+    kept = for entry <- node |> entries() |> elem(0), do: {entry["action"], entry["name"], entry["token"]}
+    assert {"process_started", "echo", "TIDEPOOL_TOKEN"} = hd(kept)
+
+    if id do
+      {status, _headers, _answer} = ask(node, ["-X", "DELETE"], "/processes/#{id}")
+
+      if status == 200,
+        do: assert({[%{"action" => "process_killed", "name" => "echo " <> ^id} | _], nil} = entries(node))
+    end
   end
 end

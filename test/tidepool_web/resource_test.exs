@@ -95,7 +95,12 @@ defmodule TidepoolWeb.ResourceTest do
            }
 
     assert {200, _headers, %{"body" => "whole", "query" => []}} =
-             curl_url(url(port, "/mirror/a?x=%zz"), ["-X", "PUT", "--data-binary", "whole"])
+             curl_url(url(port, "/mirror/a"), ["-X", "PUT", "--data-binary", "whole"])
+
+    for {query, reason} <- [{"x=%zz", "invalid_query"}, {"x=1", "unknown_field"}] do
+      assert {400, _headers, %{"error" => %{"reason" => ^reason}}} =
+               curl_url(url(port, "/mirror/a?" <> query), ["-X", "PUT", "--data-binary", "whole"])
+    end
   end
 
   @tag settings: %{token: "s3cret"}
@@ -205,7 +210,7 @@ defmodule TidepoolWeb.ResourceTest do
     tokens = ["/tokens", "/tokens", "/tokens/x", "/audit"]
     changes = ["/cluster/nodes/x", "/deploy", "/functions/x", "/processes/x", "/processes/x", "/processes/x/upgrade"]
     page = ["/node", "/session", "/session"]
-    functions = ["/functions/x/wasm", "/functions/x/rollback"]
+    functions = ["/functions/x/wasm", "/functions/x/logs", "/functions/x/failures", "/functions/x/rollback"]
     assert Enum.sort(guarded) == Enum.sort(functions ++ actors ++ changes ++ page ++ tokens)
   end
 
@@ -222,14 +227,39 @@ defmodule TidepoolWeb.ResourceTest do
       for [_all, route, scope] <- Regex.scan(~r/^\| `([A-Z]+ [^`]+)` \| `(\w+)` \|/m, table), do: {route, scope}
 
     rows =
-      for row <- Router.endpoints(), row.guarded, do: {"#{row.method} #{row.path |> shown() |> elem(1)}", row.scope}
+      for row <- Router.endpoints(),
+          row.guarded,
+          do: {"#{row.method} #{row.path |> shown() |> elem(1)}", row.scope || "any"}
 
     assert Enum.sort(documented) == Enum.sort([{"POST /deploy", "deploy"} | rows])
   end
 
+  test "a parameter that there is not is refused on every route that looks at any, and changes nothing" do
+    name = deploy!("rust", "hello_world")
+
+    for {method, path} <- [
+          {"DELETE", "/functions/#{name}"},
+          {"GET", "/functions/#{name}"},
+          {"GET", "/functions"},
+          {"GET", "/cluster"},
+          {"GET", "/processes"},
+          {"DELETE", "/actors/x/y"},
+          {"GET", "/audit"},
+          {"POST", "/functions/#{name}/rollback"}
+        ] do
+      assert {400, _headers, %{"error" => %{"reason" => "unknown_field", "field" => "forse"}}} =
+               curl(path <> "?forse=true", ["-X", method])
+    end
+
+    assert {200, _headers, _function} = curl("/functions/#{name}")
+    # What others add is no matter where there is nothing to be misspelt.
+    for path <- ["/call/#{name}/echo?payload=a&utm=b", "/health?x=1", "/metrics?x=1", "/ui/?x=1"],
+        do: assert({200, _headers, _answer} = curl(path))
+  end
+
   test "every route of every resource says which scope it needs, and one that does not is for admins" do
     for resource <- Router.resources(), {method, path, options} <- resource.routes() do
-      assert options[:scope] in [:read, :call, :deploy, :admin], "#{method} #{path} says no scope"
+      assert options[:scope] in [:any, :read, :call, :deploy, :admin], "#{method} #{path} says no scope"
     end
 
     assert [%{scope: "admin"} | _more] = Router.endpoints([Mirror])

@@ -43,7 +43,8 @@ defmodule TidepoolWeb.RoutesTest do
       assert message =~ "the parameter `label` has to be"
     end
 
-    assert {400, _headers, %{"error" => %{"reason" => "unknown_field", "field" => "labels", "known" => ["label"]}}} =
+    assert {400, _headers,
+            %{"error" => %{"reason" => "unknown_field", "field" => "labels", "known" => ["label", "namespace"]}}} =
              curl("/functions?labels=team:shop")
 
     assert {400, _headers, %{"error" => %{"reason" => "invalid_query"}}} = curl("/functions?label=%zz")

@@ -45,7 +45,7 @@ defmodule TidepoolWeb.TokensTest do
       assert status(node, "POST", "/functions/other/rollback", secret) == 403
       assert status(node, "GET", "/functions/shop-cart/wasm", secret) == 403
       assert status(node, "DELETE", "/cluster/nodes/shop-cart", secret) == 403
-      assert status(node, "DELETE", "/processes/1.1", secret) == 403
+      assert status(node, "DELETE", "/processes/1.1", secret) == 404
 
       for {method, path} <- [{"GET", "/tokens"}, {"DELETE", "/tokens/ci"}],
           do: assert(status(node, method, path, secret) == 403)
@@ -109,6 +109,11 @@ defmodule TidepoolWeb.TokensTest do
         ],
         do: assert({400, _headers, _error} = make(node, wrong), inspect(wrong))
 
+    too_much = ["shop/prices/get", "host:shop", "net:tcp", "files:", "*", "net:dns"]
+
+    for wrong <- ["*", [1], ["host:none"], ["net:dns", "net:dns"], too_much],
+        do: assert({400, _headers, _error} = make(node, %{name: "wrong", scopes: ["deploy"], grants: wrong}))
+
     assert {200, _headers, %{"tokens" => tokens}} = ask(node, "GET", "/tokens", admin)
     assert Enum.map(tokens, & &1["name"]) == ["child", "deployer", "root", "shops"]
     refute Enum.any?(tokens, &(is_map_key(&1, "secret") or is_map_key(&1, "hash")))
@@ -120,6 +125,175 @@ defmodule TidepoolWeb.TokensTest do
     {:ok, _started} = Peer.start_application(node)
     assert status(node, "DELETE", "/functions/nowhere", deployer) == 404
     assert status(node, "GET", "/tokens", deployer) == 403
+  end
+
+  test "a token is let in on the routes of its scope, for its functions, and on no other" do
+    node = Peer.start!(server: true, token: @own)
+
+    for scope <- ["read", "call", "deploy"], functions <- ["*", "shop-*"] do
+      name = "#{scope}-#{String.trim_trailing(functions, "*")}"
+      secret = make!(node, name, [scope], functions)
+
+      for row <- TidepoolWeb.Router.endpoints(), row.guarded, of <- ["shop-x", "other"] do
+        path = row.path |> String.replace(~r/:(function|class)/, of) |> String.replace(~r/:\w+/, "x")
+        about = if row.path =~ ~r/:(function|class)/, do: of, else: :server
+        covered? = functions == "*" or about == "shop-x" or row.selects
+        let_in? = row.scope == nil or (row.scope == scope and covered?)
+        assert status(node, row.method, path, secret) != 403 == let_in?, "#{name} #{row.method} #{path}"
+      end
+    end
+  end
+
+  test "a deployer grants its functions what the token allows beyond what all have, and an admin all that the node does" do
+    node =
+      Peer.start!(server: true, token: @own, host: :none, files: [config: {Tidepool.Files.Folder, path: tmp_folder!()}])
+
+    wasm = FaultVersion.module(1)
+    plain = make!(node, "plain", ["deploy"], "shop-*")
+    admin = make!(node, "admin", ["admin"])
+    grants = ["host:shop/prices/*", "net:tls:connect:*.shop.example:443", "files:config"]
+    assert {201, _headers, made} = make(node, %{name: "some", scopes: ["deploy"], functions: "shop-*", grants: grants})
+    assert %{"secret" => some, "grants" => ^grants} = made
+
+    given = fn secret, form ->
+      {status, _headers, answer} =
+        curl_deploy_url(Peer.url(node, "/deploy"), wasm, [{:name, "shop-a"} | form], bearer(secret))
+
+      if status in [200, 201], do: :deployed, else: {status, answer["error"]["reason"], answer["error"]["grant"]}
+    end
+
+    assert given.(plain, []) == :deployed
+    assert given.(plain, files: "/data=memory", host: "none") == :deployed
+
+    for {form, grant} <- [
+          {[host: "shop/prices/get"], "host:shop/prices/get"},
+          {[host: "*"], "host:*"},
+          {[net: "dns"], "net:dns"},
+          {[files: "/etc/app=host:config"], "files:config"}
+        ] do
+      assert given.(plain, form) == {403, "forbidden", grant}
+      assert given.(admin, form) == :deployed
+      assert given.(@own, form) == :deployed
+    end
+
+    allowed = [
+      [host: "shop/prices/get"],
+      [host: "shop/prices/g*"],
+      [net: "tls:connect:api.shop.example:443"],
+      [files: "/etc/app=host:config"]
+    ]
+
+    for form <- allowed, do: assert(given.(some, form) == :deployed, inspect(form))
+
+    for {form, grant} <- [
+          {[host: "shop/*/get"], "host:shop/*/get"},
+          {[host: "shop/prices/get", host: "redis/a/GET"], "host:redis/a/GET"},
+          {[net: "tls:connect:*:443"], "net:tls:connect:*:443"},
+          {[files: "/etc/app=host:config:rw"], "files:config:rw"}
+        ],
+        do: assert(given.(some, form) == {403, "forbidden", grant})
+
+    # What somebody else has granted is not had by going back to it.
+    assert given.(@own, net: "dns") == :deployed
+    assert given.(@own, []) == :deployed
+
+    assert {403, _headers, %{"error" => %{"grant" => "net:dns"}}} =
+             ask(node, "POST", "/functions/shop-a/rollback", some)
+
+    assert status(node, "POST", "/functions/shop-a/rollback", @own) == 201
+  end
+
+  test "tokens of nodes that know of no bounds grant what they did, and so do those of a file before" do
+    node = Peer.start!(server: true, token: @own)
+    secret = "a secret of an old token"
+
+    old = %{
+      Token.named_after(token(name: "old", hash: :crypto.hash(:sha256, secret), scopes: ["deploy"]), nil)
+      | functions: "shop-*"
+    }
+
+    old = Map.delete(old, :grants)
+    Peer.call(node, :erlang, :send, [Tidepool.Tokens, {:tidepool_tokens, 1, :a@b, {:some, [old]}}])
+    eventually(fn -> status(node, "DELETE", "/functions/shop-x", secret) == 404 end)
+    net = [name: "shop-a", net: "dns"]
+    assert {201, _, _} = curl_deploy_url(Peer.url(node, "/deploy"), FaultVersion.module(1), net, bearer(secret))
+
+    :ok = Peer.stop_application(node)
+    path = Path.join(Peer.folder(node), "tokens")
+    <<1, _crc::32, bytes::binary>> = File.read!(path)
+    bytes = bytes |> :erlang.binary_to_term() |> Enum.map(&Map.delete(&1, :grants)) |> :erlang.term_to_binary()
+    File.write!(path, [1, <<:erlang.crc32(bytes)::32>>, bytes])
+    {:ok, _started} = Peer.start_application(node)
+    assert {200, _headers, %{"tokens" => [%{"name" => "old", "grants" => ["*"]}]}} = ask(node, "GET", "/tokens", @own)
+  end
+
+  # The compiler takes its time, and the token is revoked meanwhile.
+  test "what is not stored yet when its token is revoked is not deployed, nor what a later token of the name allows" do
+    node = Peer.start!(server: true, token: @own)
+    secret = make!(node, "ci", ["deploy"], "shop-*")
+    origin = {{:token, "ci", :crypto.hash(:sha256, secret)}, "127.0.0.1:1"}
+    deploy = fn -> Peer.call(node, Tidepool.Deploy, :run, [FaultVersion.module(1), [name: "shop-a"], origin]) end
+    catalog = Peer.call(node, Process, :whereis, [Tidepool.Catalog])
+    :ok = Peer.call(node, :sys, :suspend, [catalog])
+    task = Task.async(deploy)
+
+    eventually(
+      fn -> match?({_, n} when n > 0, Peer.call(node, Process, :info, [catalog, :message_queue_len])) end,
+      30_000
+    )
+
+    assert status(node, "DELETE", "/tokens/ci", @own) == 200
+    make!(node, "ci", ["deploy"], "shop-*")
+    :ok = Peer.call(node, :sys, :resume, [catalog])
+    assert {:error, %{reason: :forbidden, details: %{token: "ci", step: :store}}} = Task.await(task, 60_000)
+    assert Peer.call(node, Tidepool, :list, []) == []
+  end
+
+  test "what a token has made is revoked with it when that is asked for, and is named when it is not" do
+    node = Peer.start!(server: true, token: @own)
+    root = make!(node, "root", ["admin"])
+    {201, _, %{"secret" => child}} = make(node, %{name: "child", scopes: ["admin"]}, root)
+    {201, _, %{"secret" => grandchild}} = make(node, %{name: "grandchild", scopes: ["read"]}, child)
+    other = make!(node, "other", ["read"])
+
+    assert {200, _headers, told} = ask(node, "DELETE", "/tokens/root", @own)
+    assert %{"revoked" => "root", "also" => [], "left" => ["child", "grandchild"]} = told
+    assert status(node, "GET", "/tokens", root) == 401
+    assert status(node, "GET", "/tokens", child) == 200
+
+    {201, _, %{"secret" => root}} = make(node, %{name: "root", scopes: ["admin"]})
+    assert {400, _headers, _error} = ask(node, "DELETE", "/tokens/root?childs=true", @own)
+    assert {400, _headers, _error} = ask(node, "DELETE", "/tokens/root?children=yes", @own)
+    assert {200, _headers, told} = ask(node, "DELETE", "/tokens/root?children=true", @own)
+    assert %{"revoked" => "root", "also" => ["child", "grandchild"], "left" => []} = told
+    for secret <- [root, child, grandchild], do: assert(status(node, "GET", "/functions/x/wasm", secret) == 401)
+    assert status(node, "GET", "/functions/x/wasm", other) == 404
+  end
+
+  test "tokens that were revoked keep nobody from making one" do
+    node = Peer.start!(server: true, token: @own)
+    now = System.os_time(:second)
+
+    revoked =
+      for number <- 1..1_500 do
+        hash = :crypto.hash(:sha256, "#{number}")
+        token(name: "t#{number}", hash: hash, expires_at: now + 86_400, known_until: now + 86_400, revoked: true)
+      end
+
+    Peer.call(node, :erlang, :send, [Tidepool.Tokens, {:tidepool_tokens, 1, :a@b, {:some, revoked}}])
+    assert Peer.call(node, Tidepool.Tokens, :list, []) == []
+    make!(node, "after", ["read"])
+
+    # As many as there may be at once, and of their names one is free again when it is revoked.
+    good = for token <- Enum.take(revoked, 999), do: %{token | revoked: false, at: 6}
+    Peer.call(node, :erlang, :send, [Tidepool.Tokens, {:tidepool_tokens, 1, :a@b, {:some, good}}])
+    assert length(Peer.call(node, Tidepool.Tokens, :list, [])) == 1_000
+
+    assert {409, _headers, %{"error" => %{"reason" => "too_many_tokens"}}} =
+             make(node, %{name: "more", scopes: ["read"]})
+
+    assert status(node, "DELETE", "/tokens/t1", @own) == 200
+    make!(node, "more", ["read"])
   end
 
   test "closed calls take a token for calls, of that function" do
@@ -148,7 +322,7 @@ defmodule TidepoolWeb.TokensTest do
     assert {409, _headers, %{"error" => %{"reason" => "no_token"}}} = make(node, %{name: "ci", scopes: ["read"]})
   end
 
-  test "of two tokens of a name the later one counts everywhere, and what was revoked at the same moment is" do
+  defp token(members) do
     token = %Token{
       name: "ci",
       hash: :crypto.hash(:sha256, "x"),
@@ -161,15 +335,30 @@ defmodule TidepoolWeb.TokensTest do
       at: 5
     }
 
+    struct!(token, members)
+  end
+
+  test "of two tokens of a name the later one counts everywhere, and what was revoked at the same moment is" do
+    token = token([])
     tokens = [token, %{token | revoked: true}, %{token | at: 6}, %{token | hash: :crypto.hash(:sha256, "y")}]
     assert Enum.all?(tokens, &Token.valid?/1)
     refute Token.later?(token, token)
     assert Token.later?(%{token | revoked: true}, token)
     for one <- tokens, other <- tokens, one != other, do: assert(Token.later?(one, other) != Token.later?(other, one))
 
-    for {key, wrong} <- [name: "a/b", hash: "x", scopes: ["root"], functions: "*x", expires_at: -1, at: nil, revoked: 1],
+    for {key, wrong} <- [
+          name: "a/b",
+          hash: "x",
+          scopes: ["root"],
+          functions: "*x",
+          expires_at: -1,
+          at: nil,
+          revoked: 1,
+          grants: ["x"]
+        ],
         do: refute(Token.valid?(Map.put(token, key, wrong)), "#{key}")
 
+    assert Token.valid?(Token.upgrade(Map.delete(token, :grants)))
     for key <- Map.keys(token), key != :__struct__, do: refute(Token.valid?(Map.delete(token, key)), "#{key}")
     refute Token.valid?(%{token | known_until: token.expires_at - 1})
     refute Token.valid?(Map.from_struct(token))

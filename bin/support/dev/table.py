@@ -11,9 +11,9 @@ ROOMS = {
     "dense": ["dense"],
     "engine": ["differential", "tiers", "traps"],
     "function": ["directory", "owned"],
-    "image": ["images"],
-    "instance": ["admission", "caps", "images", "owned", "warm"],
-    "metrics": ["metrics"],
+    "image": ["image_changes", "images"],
+    "instance": ["admission", "caps", "images", "namespaces", "owned", "warm"],
+    "metrics": ["metrics", "recent"],
     "module": ["cache", "compile", "compile_fuzz", "tiers"],
     "net": ["sockets", "waits"],
     "process": ["files", "processes", "program_bounds", "programs", "upgrades", "waits"],
@@ -21,7 +21,7 @@ ROOMS = {
     "runtime": ["directory", "shutdown", "tiers"],
     "slice": ["inline", "preempt", "run_slots", "time"],
     "snapshot": ["snapshot"],
-    "store": ["console", "last_words", "limits", "traps"],
+    "store": ["console", "last_words", "limits", "recent", "traps"],
 }
 
 # All tests of a crate.
@@ -115,10 +115,12 @@ TABLE = [
         # Scripts
         (r"bin/tidy/.+", also(("syntax", None), ("tidy", None), ("mix", "test/docs/tidy_test.exs"))),
         (r"bin/(dev|support/dev/.+)", also(("syntax", None), ("mix", "test/docs/dev_test.exs"))),
+        (r"bin/book|bin/support/mdbook\.sh", also(("syntax", None), ("mix", "test/docs/book_test.exs"))),
+        (r"bin/support/book/.+", also(("format", None), ("mix", "test/docs/book_test.exs"), ("left", "browser"))),
         (r"bin/setup|bin/start|bin/support/tls\.sh", also(("syntax", None), ("left", "ship"))),
         (r"bin/.+|\.ci/run", also(("syntax", None))),
         (r"rel/.+", also(("left", "ship"))),
-        (r"ops/deb", also(("syntax", None), ("left", "ship"))),
+        (r"ops/(deb|entrypoint)", also(("syntax", None), ("left", "ship"))),
         (r"ops/tidepool\.service", also(("left", "ship"))),
         (r"ops/.+", also(("mix", "test/docs/ops_test.exs"))),
         # Documents

@@ -4,7 +4,8 @@ defmodule Tidepool.Actor.Alarms do
   may be set; whoever sets one tells it (`Tidepool.Actor.Alarm.told/1`).
 
   No more than 16 are called at once: those that were missed while the node was down are no herd. What an alarm comes to is written by
-  its actor, and that alone has it called again. What can't be written is tried again here, each time after twice the time.
+  its actor, and that alone has it called again. What can't be written is tried again here, and so is what can't be read, each time
+  after twice the time.
   """
 
   use GenServer
@@ -14,11 +15,14 @@ defmodule Tidepool.Actor.Alarms do
   alias Tidepool.{Actor, Error, Native}
   alias Tidepool.Actor.{Alarm, Record, Store}
   alias Tidepool.Actor.Owner.{Here, Shards}
+  alias Tidepool.Actor.Store.Frozen
 
   @at_once 16
   # Whoever has started the node may have handlers to register that guests ask.
   @first_look_ms 1_000
   @longest_ms 60_000
+  # How soon the records are looked at again that could not be read, at first.
+  @unread_ms 250
   # Those that end at about the same time have the records looked through once.
   @together_ms 5
   @ever 9_223_372_036_854_775_807
@@ -31,7 +35,10 @@ defmodule Tidepool.Actor.Alarms do
   def start_link(_options), do: GenServer.start_link(__MODULE__, nil, name: Alarm.process())
 
   @impl true
-  def init(nil), do: {:ok, look_in(%{timer: nil, look_at: nil, ringing: %{}, held: %{}, more?: false}, @first_look_ms)}
+  def init(nil) do
+    state = %{timer: nil, look_at: nil, ringing: %{}, held: %{}, more?: false, unread_ms: @unread_ms}
+    {:ok, look_in(state, @first_look_ms)}
+  end
 
   @impl true
   def handle_cast({:set, due}, state), do: {:noreply, look_in(state, due - Alarm.now())}
@@ -71,6 +78,7 @@ defmodule Tidepool.Actor.Alarms do
          busy = busy(state),
          {:ok, alarms} <- Native.record_alarms(records, @ever, @at_once + MapSet.size(busy) + 1) do
       now = Alarm.now()
+      state = %{state | unread_ms: @unread_ms}
       alarms = Enum.reject(alarms, fn {_due, class, name} -> {class, name} in busy end)
       {due, later} = Enum.split_while(alarms, fn {due, _class, _name} -> due <= now end)
       {now_due, left} = Enum.split(due, @at_once - map_size(state.ringing))
@@ -100,7 +108,7 @@ defmodule Tidepool.Actor.Alarms do
 
   defp unread(state, message) do
     Logger.warning("the alarms of actors can't be read, and wait: #{message}")
-    look_in(state, @longest_ms)
+    look_in(%{state | unread_ms: min(2 * state.unread_ms, @longest_ms)}, state.unread_ms)
   end
 
   # One that says what it came to by its end.
@@ -134,6 +142,7 @@ defmodule Tidepool.Actor.Alarms do
       head = Record.write(%{record | alarm: %{alarm | due: due}})
 
       with :ok <- Store.commit(records, class, name, {:put, epoch, seq + 1, due, head, nil, []}) do
+        Frozen.drop(class, name)
         Alarm.told(due)
         :rung
       end

@@ -20,10 +20,17 @@ defmodule Tidepool.Actor.Guest do
 
   @doc false
   @spec call(Call.t()) :: Host.result()
-  def call(%Call{operation: target, payload: payload}) do
+  def call(%Call{operation: target, payload: payload} = call) do
     case Regex.run(~r"\A([^/]+)/(.+)/([^/]+)\z"s, target) do
-      [_all, class, name, operation] -> class |> Actor.call(name, operation, payload) |> Builtin.answer(target)
-      nil -> {:error, "#{target}: an actor is called as CLASS/NAME/OPERATION"}
+      [_all, class, name, operation] ->
+        # As in paths.
+        class = String.replace(class, ["%2F", "%2f"], "/")
+
+        with :ok <- Builtin.reach(call, class),
+             do: class |> Actor.call(name, operation, payload) |> Builtin.answer(target)
+
+      nil ->
+        {:error, "#{target}: an actor is called as CLASS/NAME/OPERATION"}
     end
   end
 

@@ -8,7 +8,7 @@ defmodule Tidepool.Actor.Modules do
 
   alias Tidepool.Actor.Store
   alias Tidepool.{Catalog, Engine, Error, Function, Native}
-  alias Tidepool.Catalog.BlobStore
+  alias Tidepool.Catalog.{Arrivals, BlobStore, Clock}
   alias Tidepool.Function.Loader
 
   # Records of modules are of no class.
@@ -36,17 +36,38 @@ defmodule Tidepool.Actor.Modules do
     end
   end
 
+  @doc "The class of this name; one that other nodes have deployed, and that is on its way here, is waited for."
+  @spec arrived(String.t(), timeout) :: {:ok, Function.t()} | {:error, Error.t()}
+  def arrived(name, timeout) do
+    with {:error, %Error{reason: :not_deployed}} <- class(name) do
+      _over_or_not = Arrivals.await(name, timeout)
+      class(name)
+    end
+  end
+
   @doc "Is a class deployed as this version? Cheaper than to ask for the class."
   @spec deployed?(String.t(), pos_integer) :: boolean
   def deployed?(name, version), do: match?({^version, _native}, Native.published(Engine.runtime(), name))
 
-  @doc "What an actor of a class runs that begins now; its module is kept from now on."
-  @spec newest(String.t()) :: {:ok, loaded} | {:error, Error.t()}
+  @doc "The class of this name, and the stamp of its deploy, by which deploys are ordered alike on all nodes."
+  @spec deployed(String.t()) :: {:ok, Function.t(), Clock.stamp()} | {:error, Error.t()}
+  def deployed(name) do
+    with {:ok, function} <- class(name) do
+      case Catalog.stamp(function) do
+        {:ok, stamp} -> {:ok, function, stamp}
+        # Replaced between one look and the other.
+        :none -> deployed(name)
+      end
+    end
+  end
+
+  @doc "What an actor of a class runs that begins now, and the stamp of its deploy; its module is kept from now on."
+  @spec newest(String.t()) :: {:ok, loaded, Clock.stamp()} | {:error, Error.t()}
   def newest(name) do
-    with {:ok, %{version: version} = function} <- class(name),
+    with {:ok, %{version: version} = function, stamp} <- deployed(name),
          {^version, native} <- Native.published(Engine.runtime(), name),
          :ok <- GenServer.call(__MODULE__, {:keep, function}, :infinity) do
-      {:ok, {function, native}}
+      {:ok, {function, native}, stamp}
     else
       # Replaced, or removed, between one look and the other.
       {_other, _native} -> newest(name)
@@ -142,6 +163,7 @@ defmodule Tidepool.Actor.Modules do
   defp load(%{name: name, sha256: sha256} = function) do
     with {:ok, records} <- Store.records(),
          {:ok, {_epoch, _seq, _alarm_at, _head, wasm}} <- Store.read(records, @class, sha256, name),
+         :ok <- whole(wasm, function),
          {:ok, native} <- Loader.beside(wasm, function) do
       {:ok, {function, native}}
     else
@@ -151,6 +173,13 @@ defmodule Tidepool.Actor.Modules do
       {:error, error} ->
         {:error, error}
     end
+  end
+
+  # What was vouched for at its deploy is what has this hash, whoever has written to the store since.
+  defp whole(wasm, %{name: name, sha256: sha256}) do
+    if BlobStore.sha256(wasm) == sha256,
+      do: :ok,
+      else: {:error, Error.new(:no_store, "the module #{sha256} among the records is another one, or damaged", name)}
   end
 
   defp now, do: System.monotonic_time(:millisecond)

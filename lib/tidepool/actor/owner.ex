@@ -6,9 +6,11 @@ defmodule Tidepool.Actor.Owner do
   - **The lease** is renewed every 1.5 s and lasts 5 s by the database's clock. Counted here it ends earlier (`Lease`), and then
     nothing is owned any more: no answer leaves, and actors that are awake are dropped. Shards that come afterwards come under a new
     lease, and answers about shards that were asked for under the old one are not heeded.
+  - **The beginning**: a node that has just started asks for no lease, so that it is given no shard, before it knows what others have
+    deployed, and has most of that: actors are of no use where their class is not.
   - **Claims**: of shards of nobody, and of nodes whose lease has run out, those that ought to be this node's (`Balance`).
   - **Moves**: a group of shards at a time. New calls of them wait; actors serve who has come, are written and sleep
-    (`Settling`); then the store gives the shards to the other node. An actor that takes too long is killed, and the store refuses what
+    (`Draining`); then the store gives the shards to the other node. An actor that takes too long is killed, and the store refuses what
     it has not written.
 
   The store alone decides who owns what. What nodes tell each other, that shards have moved or that a node leaves, has them look sooner.
@@ -20,19 +22,21 @@ defmodule Tidepool.Actor.Owner do
 
   alias Tidepool.Native
   alias Tidepool.Actor.{Alarm, Store}
-  alias Tidepool.Actor.Owner.{Balance, Lease, Settling, Shards}
+  alias Tidepool.Catalog.Arrivals
+  alias Tidepool.Actor.Owner.{Balance, Draining, Lease, Shards}
 
   @renew_ms 1_500
+  # How long a node that starts waits for what others have deployed, once it knows what that is; and how often it looks.
+  @arrive_ms 15_000
+  @look_ms 20
   # How long the store may take to answer.
   @ask_ms 1_200
   # How many shards move at a time, and as a node ends; how long their actors may take.
   @group 64
   @last_group 512
-  @settle_ms 2_000
+  @drain_ms 2_000
   # How long a node that ends takes for all of its shards.
   @leave_ms 20_000
-  # A node that leaves is given nothing more; one that comes back has another lease by then.
-  @left_ms 10_000
 
   defstruct [
     :me,
@@ -41,15 +45,17 @@ defmodule Tidepool.Actor.Owner do
     records: nil,
     # Questions to the store, by their ids: {what, lease}.
     asked: %{},
-    # Names of nodes with their leases' ends, as they were told, by this node's clock.
+    # Names of nodes, which start of each has its lease, and until when by this node's clock.
     nodes: %{},
-    # Those that leave, and until when that counts.
-    leaving: %{},
-    # The group that is on its way: {to, shards, the monitor of who settles it, or :handed}.
+    # Starts of nodes that leave: they are given nothing more. One that comes back is another start.
+    leaving: MapSet.new(),
+    # The group that is on its way: {to, shards, the monitor of who drains it, or :handed}.
     move: nil,
     # How often shards were asked for, or given: what the table said before counts no more.
     turn: 0,
     timer: nil,
+    # Until when modules are waited for, as long as this node has not begun.
+    begins: nil,
     # Since when a shard has had no owner; whether that, and that the store is away, was said.
     unowned_since: nil,
     said: MapSet.new()
@@ -87,14 +93,15 @@ defmodule Tidepool.Actor.Owner do
     Process.flag(:trap_exit, true)
     lease = Lease.new()
     # Those of a process before this one, under a lease that this one does not know.
-    Settling.kill(0..(Shards.count() - 1))
+    Draining.kill(0..(Shards.count() - 1))
     Shards.new(lease)
-    state = %__MODULE__{me: to_string(node()), incarnation: System.os_time(:millisecond), lease: lease}
+    begins = Lease.now() + @arrive_ms
+    state = %__MODULE__{me: to_string(node()), incarnation: System.os_time(:millisecond), lease: lease, begins: begins}
     {:ok, state, {:continue, :renew}}
   end
 
   @impl true
-  def handle_continue(:renew, state), do: {:noreply, renew(state)}
+  def handle_continue(:renew, state), do: {:noreply, begin(state)}
 
   @impl true
   def handle_call(:report, _from, state) do
@@ -104,8 +111,8 @@ defmodule Tidepool.Actor.Owner do
 
     nodes =
       for name <- names |> Enum.reject(&is_nil/1) |> Enum.uniq() |> Enum.sort() do
-        until = if name == state.me, do: now + Lease.left_ms(state.lease), else: state.nodes[name]
-        %{name: name, shards: Map.get(shards, name, 0), lease_ms: until && max(until - now, 0)}
+        left = if name == state.me, do: Lease.left_ms(state.lease), else: left(state.nodes[name], now)
+        %{name: name, shards: Map.get(shards, name, 0), lease_ms: left && max(left, 0)}
       end
 
     report = %{
@@ -118,12 +125,15 @@ defmodule Tidepool.Actor.Owner do
     {:reply, report, state}
   end
 
+  defp left(nil, _now), do: nil
+  defp left({_incarnation, until}, now), do: until - now
+
   defp owner({_shard, {:away, name}}, _me), do: name
   defp owner({_shard, :nobody}, _me), do: nil
   defp owner({_shard, _ours_or_moving}, me), do: me
 
   @impl true
-  def handle_info(:renew, state), do: {:noreply, renew(%{state | timer: nil})}
+  def handle_info(:renew, state), do: {:noreply, begin(%{state | timer: nil})}
 
   def handle_info({:tidepool_lease, id, answer}, state) do
     case Map.pop(state.asked, id) do
@@ -134,7 +144,7 @@ defmodule Tidepool.Actor.Owner do
 
   # All of a group sleep, or whoever saw to that has failed.
   def handle_info({:DOWN, monitor, :process, _pid, reason}, %{move: {to, shards, monitor}} = state) do
-    if reason != :normal, do: Settling.kill(numbers(shards))
+    if reason != :normal, do: Draining.kill(numbers(shards))
     {:noreply, hand(%{state | move: {to, shards, :handed}})}
   end
 
@@ -145,8 +155,9 @@ defmodule Tidepool.Actor.Owner do
     {:noreply, if(to == state.me, do: look(state), else: state)}
   end
 
-  def handle_info({:tidepool_shards, from, :leaving}, state) when is_binary(from),
-    do: {:noreply, put_in(state.leaving[from], Lease.now() + @left_ms)}
+  def handle_info({:tidepool_shards, from, {:leaving, incarnation}}, state)
+      when is_binary(from) and is_integer(incarnation),
+      do: {:noreply, %{state | leaving: MapSet.put(state.leaving, {from, incarnation})}}
 
   def handle_info(_other, state), do: {:noreply, state}
 
@@ -158,6 +169,15 @@ defmodule Tidepool.Actor.Owner do
   end
 
   # --- The lease ----------------------------------------------------------------------------------
+
+  # Who has a lease is given shards.
+  defp begin(%{begins: nil} = state), do: renew(state)
+
+  defp begin(state) do
+    if Arrivals.joining?() or (Arrivals.count() > 0 and Lease.now() < state.begins),
+      do: wake_in(state, @look_ms),
+      else: renew(%{state | begins: nil})
+  end
 
   defp renew(state) do
     state = state |> wake_in(@renew_ms) |> expire() |> opened() |> hand()
@@ -203,7 +223,7 @@ defmodule Tidepool.Actor.Owner do
     Lease.finish(state.lease)
     lease = Lease.new()
     Shards.begin(lease)
-    Settling.kill(owned)
+    Draining.kill(owned)
     %{state | lease: lease, move: unresolved(state.move)}
   end
 
@@ -236,8 +256,12 @@ defmodule Tidepool.Actor.Owner do
 
     Lease.renew(state.lease, asked_at)
     now = Lease.now()
-    nodes = Map.new(nodes, fn {name, _incarnation, left_ms} -> {name, now + left_ms} end)
-    state = %{state | nodes: nodes, said: MapSet.delete(state.said, :away)}
+    nodes = Map.new(nodes, fn {name, incarnation, left_ms} -> {name, {incarnation, now + left_ms}} end)
+
+    leaving =
+      MapSet.filter(state.leaving, fn {name, incarnation} -> match?(%{^name => {^incarnation, _until}}, nodes) end)
+
+    state = %{state | nodes: nodes, leaving: leaving, said: MapSet.delete(state.said, :away)}
     Shards.put_nodes(leased(state))
     state |> sooner() |> look()
   end
@@ -247,9 +271,24 @@ defmodule Tidepool.Actor.Owner do
     do: say(lapse(state), :away, "this node owns no actors: #{message}")
 
   # Of what was asked for under a lease that has run out only this counts, that shards were given away.
-  defp answered(what, lease, {:ok, answer}, state) do
-    if lease == state.lease or kind(what) == :hand, do: said(what, answer, state), else: state
+  defp answered({:hand, to, shards}, lease, {:ok, given}, state) do
+    put(
+      for {shard, epoch} <- given,
+          match?({:moving, _epoch}, state(shard)),
+          do: {shard, handed(to, epoch, lease == state.lease, state.me)}
+    )
+
+    tell(state, {:moved, to, numbers(given)})
+    left = length(shards) - length(given)
+
+    if left > 0,
+      do: Logger.warning("#{left} shards of actors could not be given to #{to}: they were this node's no more")
+
+    look(%{state | move: nil, turn: state.turn + 1})
   end
+
+  defp answered(what, lease, {:ok, answer}, state),
+    do: if(lease == state.lease, do: said(what, answer, state), else: state)
 
   # Whether it has given shards away is not known: what it did not, it gives back when it answers again, and with another epoch, so that
   # it gives them away no later.
@@ -268,7 +307,7 @@ defmodule Tidepool.Actor.Owner do
       for {shard, epoch, owner} <- rows, new = known(shard, epoch, owner, state), new != state(shard), do: {shard, new}
     )
 
-    Settling.kill(gone)
+    Draining.kill(gone)
     state |> unowned(rows) |> plan(rows)
   end
 
@@ -277,16 +316,11 @@ defmodule Tidepool.Actor.Owner do
     state
   end
 
-  defp said({:hand, to, shards}, given, state) do
-    put(for {shard, epoch} <- given, do: {shard, if(to == state.me, do: {:ours, epoch}, else: {:away, to})})
-    tell(state, {:moved, to, numbers(given)})
-    left = length(shards) - length(given)
-
-    if left > 0,
-      do: Logger.warning("#{left} shards of actors could not be given to #{to}: they were this node's no more")
-
-    look(%{state | move: nil, turn: state.turn + 1})
-  end
+  # Whose a shard is that was given to a node. What has come back to this one did so under the lease under which that was asked for.
+  defp handed(me, epoch, true, me), do: {:ours, epoch}
+  defp handed(me, _epoch, false, me), do: :nobody
+  defp handed(nil, _epoch, _same_lease?, _me), do: :nobody
+  defp handed(to, _epoch, _same_lease?, _me), do: {:away, to}
 
   defp put(news) do
     for {shard, new} <- news, do: Shards.put(shard, new)
@@ -324,12 +358,11 @@ defmodule Tidepool.Actor.Owner do
 
   defp leased(state) do
     now = Lease.now()
-    for {name, until} <- state.nodes, until > now, do: name
+    for {name, {_incarnation, until}} <- state.nodes, until > now, do: name
   end
 
   defp live(state) do
-    now = Lease.now()
-    for name <- leased(state), now > Map.get(state.leaving, name, 0), do: name
+    for name <- leased(state), {start, _until} = state.nodes[name], {name, start} not in state.leaving, do: name
   end
 
   # What is asked for once is asked for again when that has failed.
@@ -344,7 +377,7 @@ defmodule Tidepool.Actor.Owner do
   defp move(%{move: nil} = state, {to, shards}) do
     for {shard, epoch} <- shards, do: Shards.put(shard, {:moving, epoch})
     numbers = numbers(shards)
-    {_pid, monitor} = spawn_monitor(fn -> Settling.settle(numbers, @settle_ms) end)
+    {_pid, monitor} = spawn_monitor(fn -> Draining.drain(numbers, @drain_ms) end)
     %{state | move: {to, shards, monitor}}
   end
 
@@ -362,7 +395,14 @@ defmodule Tidepool.Actor.Owner do
   # At the end of a lease that was not renewed, and not up to 1.5 s later.
   defp sooner(state) do
     now = Lease.now()
-    ends = for {name, until} <- state.nodes, name != state.me, until > now, until < now + @renew_ms, do: until - now
+
+    ends =
+      for {name, {_start, until}} <- state.nodes,
+          name != state.me,
+          until > now,
+          until < now + @renew_ms,
+          do: until - now
+
     if ends == [], do: state, else: wake_in(state, Enum.min(ends) + 10)
   end
 
@@ -403,7 +443,7 @@ defmodule Tidepool.Actor.Owner do
   def terminate(_reason, %{records: nil}), do: :ok
 
   def terminate(_reason, state) do
-    tell(state, :leaving)
+    tell(state, {:leaving, state.incarnation})
     if Lease.lasts?(state.lease), do: leave(state, Lease.now() + @leave_ms)
     Native.lease_release(state.records, @ask_ms) |> wait()
   end
@@ -416,7 +456,7 @@ defmodule Tidepool.Actor.Owner do
     with true <- Lease.now() < deadline and Lease.lasts?(state.lease),
          {to, shards} <- Balance.move(rows, state.me, live, @last_group) do
       for {shard, epoch} <- shards, do: Shards.put(shard, {:moving, epoch})
-      Settling.settle(numbers(shards), @settle_ms)
+      Draining.drain(numbers(shards), @drain_ms)
       asked_at = Lease.now()
       _ = state.records |> Native.lease_renew(Lease.lasts_ms(), @ask_ms) |> wait() |> kept(state.lease, asked_at)
 

@@ -6,8 +6,9 @@ defmodule Tidepool.Actor.Record do
   Answers and values are both values of the store, with keys that begin otherwise: no value is an answer.
   """
 
+  alias Tidepool.{Error, Function}
   alias Tidepool.Actor.Alarm
-  alias Tidepool.Error
+  alias Tidepool.Catalog.Clock
 
   # Ids of requests whose answers are kept.
   @answers 64
@@ -20,17 +21,19 @@ defmodule Tidepool.Actor.Record do
   @format 2
 
   @enforce_keys [:sha256, :version, :created_at]
-  defstruct @enforce_keys ++ [requests: [], value_bytes: 0, alarm: nil, last_error: nil, stayed: nil]
+  defstruct @enforce_keys ++ [deploy: nil, requests: [], value_bytes: 0, alarm: nil, last_error: nil, stayed: nil]
 
   @typedoc """
   `sha256` is of the module that the actor runs, `version` was that of its class when it began to, `created_at` in ms since 1970;
-  `requests` are ids, the latest first; `value_bytes` is the sum of its values and their keys; `stayed` says to which version it
-  could not go over.
+  `deploy` is the stamp of the last deploy that has said what becomes of it, so that no earlier one does so afterwards on a node that
+  has not heard of that yet; `requests` are ids, the latest first; `value_bytes` is the sum of its values and their keys; `stayed` says
+  to which version it could not go over.
   """
   @type t :: %__MODULE__{
           sha256: String.t(),
           version: pos_integer,
           created_at: integer,
+          deploy: Clock.stamp() | nil,
           requests: [String.t()],
           value_bytes: non_neg_integer,
           alarm: Alarm.t() | nil,
@@ -41,10 +44,18 @@ defmodule Tidepool.Actor.Record do
   @typedoc "`at` in ms since 1970."
   @type last_error :: {reason :: String.t(), message :: String.t(), at :: integer}
 
+  @doc "Of an actor that begins, on this module."
+  @spec new(Function.t() | t, Clock.stamp()) :: t
+  def new(%{sha256: sha256, version: version}, stamp) do
+    created_at = System.system_time(:millisecond)
+    %__MODULE__{sha256: sha256, version: version, created_at: created_at, deploy: stamp}
+  end
+
   @doc "As bytes."
   @spec write(t) :: binary
   def write(%__MODULE__{} = record) do
     more = %{
+      deploy: record.deploy,
       value_bytes: record.value_bytes,
       alarm: alarm(record.alarm),
       last_error: record.last_error,
@@ -84,6 +95,7 @@ defmodule Tidepool.Actor.Record do
       sha256: sha256,
       version: version,
       created_at: created_at,
+      deploy: more[:deploy],
       requests: requests,
       value_bytes: Map.get(more, :value_bytes, 0),
       alarm: alarm(more[:alarm]),

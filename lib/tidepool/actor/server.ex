@@ -7,13 +7,13 @@ defmodule Tidepool.Actor.Server do
   whoever waits in the gate is told; the next call finds the actor as it was last written. So it is when a call is stopped.
 
   It goes to sleep when nobody has called for `idle` ms, which is its end with `{:shutdown, :asleep}`: nobody who came is lost then
-  (`Tidepool.Actor.Line`).
+  (`Tidepool.Actor.Line`). What is written of it stays in memory for a while (`Tidepool.Actor.Store.Frozen`).
   """
 
   use GenServer, restart: :temporary
 
-  alias Tidepool.Actor.{Line, Record, Serving, State, Store, Waking}
-  alias Tidepool.Actor.Owner.Shards
+  alias Tidepool.Actor.{Line, Quota, Record, Serving, State, Store, Waking}
+  alias Tidepool.Actor.Owner.{Draining, Shards}
 
   # Garbage is collected after so many bytes that are beside the heap.
   @collected_bytes 262_144
@@ -78,22 +78,32 @@ defmodule Tidepool.Actor.Server do
 
   # Whoever waits has been answered by then.
   def handle_call(:delete, _from, state) do
-    state = State.settled(state)
+    state = State.await_writes(state)
 
-    with {:ok, state} <- Waking.known(state, false),
-         {:ok, records} <- Store.records(),
-         :ok <- Store.commit(records, state.class, state.name, {:delete, State.epoch(state), state.seq}) do
+    with {:ok, records} <- Store.records(),
+         :ok <- Store.delete(records, state.class, state.name, State.epoch(state)) do
+      Quota.deleted(state.class)
       ended(state)
     else
-      {:error, kind, message} when is_atom(kind) ->
-        {:reply, {:error, Store.error(kind, message, state.class)}, State.forget(state), state.options.idle}
+      # Nobody else writes it as long as this node has it.
+      :again ->
+        error = Store.error(:out_of_order, "#{state.class}/#{state.name} was written by another meanwhile", state.class)
+        {:reply, {:error, error}, State.forget(state), state.options.idle}
 
       {:error, error} ->
         {:reply, {:error, error}, State.forget(state), state.options.idle}
-
-      {:error, error, state} ->
-        {:reply, {:error, error}, state, state.options.idle}
     end
+  end
+
+  # It was deleted, perhaps after this has woken.
+  def handle_call(:forget, _from, state) do
+    state =
+      case State.written(state) do
+        {:ok, state} -> state
+        {:error, _deleted, state} -> state
+      end
+
+    {:reply, :ok, State.forget(state), left(state)}
   end
 
   @impl true
@@ -110,12 +120,20 @@ defmodule Tidepool.Actor.Server do
   def handle_info(:flush, %{owned: nil} = state), do: go_on(%{state | flush: nil})
 
   def handle_info(:flush, state) do
-    {_outcome, state} = State.write(%{state | flush: nil}, [])
-    go_on(state)
+    case State.write(%{state | flush: nil}, []) do
+      {:ok, state} ->
+        go_on(state)
+
+      {{:error, error}, state} ->
+        State.warn(state, "was not written, and is as it was before: #{error.message}")
+        go_on(state)
+    end
   end
 
   # Its shard is about to be another node's: nobody comes any more, and it sleeps as soon as it has served those who are here.
   def handle_info(:leave, state) do
+    # It is found by those who end it all the time.
+    Draining.leaving(state.class, state.name)
     Registry.unregister(Tidepool.Actor.Registry, {state.class, state.name})
     go_on(%{state | leaving?: true})
   end
@@ -123,9 +141,12 @@ defmodule Tidepool.Actor.Server do
   def handle_info(:timeout, state) do
     case State.written(state) do
       {:ok, state} ->
-        if Line.close(state.line, lingered?(state)),
-          do: {:stop, asleep(state), state},
-          else: {:noreply, %{state | lingers_since: state.lingers_since || now()}, pause(state)}
+        if Line.close(state.line, lingered?(state)) do
+          Waking.freeze(state)
+          {:stop, asleep(state), state}
+        else
+          {:noreply, %{state | lingers_since: state.lingers_since || now()}, pause(state)}
+        end
 
       {:error, error, state} ->
         State.warn(state, "could not be written before it goes to sleep: #{error.message}")

@@ -4,7 +4,7 @@ defmodule Tidepool.Actor.Serving do
   changed.
   """
 
-  alias Tidepool.{Error, Execution, Native}
+  alias Tidepool.{Error, Execution, Native, Trace}
   alias Tidepool.Actor.{Alarm, Record, State, Store, Versions, Waking}
   alias Tidepool.Actor.Guest.Turn
   alias Tidepool.Actor.Owner.Lease
@@ -15,6 +15,8 @@ defmodule Tidepool.Actor.Serving do
   it, if nobody did.
   """
   @type call :: %{
+          # Nodes of before know none.
+          optional(:traceparent) => String.t() | nil,
           operation: String.t(),
           payload: binary,
           deadline: integer | :infinity,
@@ -29,33 +31,34 @@ defmodule Tidepool.Actor.Serving do
   @doc "The outcome of a call, for whom that has to wait for the last write when `gated`."
   @spec serve(call, State.t()) :: {State.answer(), State.t()}
   def serve(call, state) do
-    with :ok <- owned(state), :ok <- in_time(call, state), {:ok, state} <- Versions.loaded(state, call.create) do
+    with {:ok, state} <- in_time(call, state), {:ok, state} <- ready(call.create, state) do
       case answered(call, state) do
         :new -> run(call, state)
         {:again, reply} -> {{:gated, {:ok, reply}}, state}
-        {:error, error} -> {{:now, {:error, error}}, state}
+        {:error, error} -> refused(error, state)
       end
-    else
-      {:error, error} -> {{:now, {:error, error}}, state}
-      {:error, error, state} -> {{:now, {:error, error}}, state}
     end
   end
 
-  # Nothing is begun that another node may be doing by now.
-  defp owned(%{title: {_epoch, lease}, class: class}) do
-    if Lease.lasts?(lease),
-      do: :ok,
-      else: {:error, Error.new(:no_store, "this node's lease of actors has run out: nothing was done", class)}
+  # The actor with an instance that may serve. Nothing is begun that another node may be doing by now.
+  defp ready(create, %{title: {_epoch, lease}, class: class} = state) do
+    if Lease.lasts?(lease) do
+      with {:error, error, state} <- Versions.loaded(state, create), do: refused(error, state)
+    else
+      refused(Error.new(:no_store, "this node's lease of actors has run out: nothing was done", class), state)
+    end
   end
+
+  defp refused(error, state), do: {{:now, {:error, error}}, state}
 
   @doc "Makes an actor that there has not been."
   @spec start(create :: boolean, State.t()) :: {State.answer(), State.t()}
   def start(create, state) do
-    with {:ok, state} <- Versions.loaded(state, create), {:ok, state} <- made(state) do
-      {{:gated, {:ok, ""}}, state}
-    else
-      {:error, error, state} -> {{:now, {:error, error}}, state}
-      {{:error, error}, state} -> {{:now, {:error, error}}, state}
+    with {:ok, state} <- ready(create, state) do
+      case made(state) do
+        {:ok, state} -> {{:gated, {:ok, ""}}, state}
+        {{:error, error}, state} -> refused(error, state)
+      end
     end
   end
 
@@ -65,14 +68,11 @@ defmodule Tidepool.Actor.Serving do
   @doc "Calls what the alarm says that is due then; nothing, when that is another by now. An error says that this is not over."
   @spec ring(due :: integer, State.t()) :: {State.answer(), State.t()}
   def ring(due, state) do
-    with :ok <- owned(state), {:ok, state} <- Versions.loaded(state, false) do
+    with {:ok, state} <- ready(false, state) do
       case state.record do
         %{alarm: %{due: ^due} = alarm} -> alarm |> rung() |> run(state) |> recorded()
         _another -> {{:now, {:ok, ""}}, state}
       end
-    else
-      {:error, error} -> {{:now, {:error, error}}, state}
-      {:error, error, state} -> {{:now, {:error, error}}, state}
     end
   end
 
@@ -94,12 +94,12 @@ defmodule Tidepool.Actor.Serving do
     }
   end
 
-  defp in_time(%{deadline: :infinity}, _state), do: :ok
+  defp in_time(%{deadline: :infinity}, state), do: {:ok, state}
 
   defp in_time(%{deadline: deadline}, state) do
     if now() < deadline,
-      do: :ok,
-      else: {:error, Error.new(:timeout, "the call's time was over before its turn came", state.class)}
+      do: {:ok, state},
+      else: refused(Error.new(:timeout, "the call's time was over before its turn came", state.class), state)
   end
 
   # The answer to a request that was answered before.
@@ -134,8 +134,13 @@ defmodule Tidepool.Actor.Serving do
   defp run(call, %{owned: owned} = state) do
     timeout = if call.deadline == :infinity, do: :infinity, else: max(call.deadline - now(), 0)
     Nesting.put_actors([{state.class, state.name} | call.actors])
-    step = Native.call_owned(owned, call.operation, call.payload, call.depth, timeout)
-    {outcome, turn, state} = go_on(step, call, settled_before(step, state))
+
+    {outcome, turn, state} =
+      traced(call, state, fn ->
+        step = Native.call_owned(owned, call.operation, call.payload, call.depth, timeout)
+        go_on(step, call, await_writes_before(step, state))
+      end)
+
     Nesting.put_actors([])
     state = state |> State.saw(call.payload) |> State.saw(reply(outcome)) |> seen(turn)
     state = %{state | calls: state.calls + 1, last_error: last_error(outcome, state)}
@@ -152,16 +157,29 @@ defmodule Tidepool.Actor.Serving do
     end
   end
 
+  # Its caller may be on another node.
+  defp traced(call, state, fun) do
+    Trace.within(call[:traceparent], fn ->
+      metadata = %{function: state.class, actor: state.name, operation: call.operation, depth: call.depth}
+      span = Trace.begin(:call, metadata)
+      {outcome, _turn, _state} = ended = fun.()
+      Trace.finish(span, %{payload_bytes: byte_size(call.payload)}, Trace.ended(outcome))
+      ended
+    end)
+  end
+
   # An alarm that was called is to be called again. When that can't be written the old one stays, and so it is.
   defp failed(outcome, nil, state), do: {{:now, outcome}, state}
 
   # Nothing was tried. Who has rung waits.
+  defp failed({:error, %Error{reason: {:quota, _quota}}} = outcome, _alarm, state), do: {{:now, outcome}, state}
+
   defp failed({:error, %Error{reason: reason}} = outcome, _alarm, state)
        when reason in [:overloaded, :unavailable, :internal, :no_store],
        do: {{:now, outcome}, state}
 
   defp failed(outcome, alarm, state) do
-    with {:ok, state} <- Waking.known(State.settled(state), false),
+    with {:ok, state} <- Waking.known(State.await_writes(state), false),
          state = %{state | record: %{state.record | alarm: again(alarm, outcome, state)}},
          {:ok, state} <- State.write(state, []) do
       {{:gated, outcome}, state}
@@ -179,7 +197,7 @@ defmodule Tidepool.Actor.Serving do
 
   # A call that takes longer, or asks its host, goes on when all before it is on disk: their answers don't wait for its end, and
   # nobody hears from it of what may be lost.
-  defp settled_before(step, state), do: if(over?(step), do: state, else: State.settled(state))
+  defp await_writes_before(step, state), do: if(over?(step), do: state, else: State.await_writes(state))
 
   # With what the guest has done to its values; `nil` when it has asked for nothing.
   defp go_on(step, _call, %{owned: nil} = state) do

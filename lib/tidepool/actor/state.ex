@@ -7,7 +7,7 @@ defmodule Tidepool.Actor.State do
   require Logger
 
   alias Tidepool.{Error, Native}
-  alias Tidepool.Actor.{Alarm, Record, Store}
+  alias Tidepool.Actor.{Alarm, Quota, Record, Store}
   alias Tidepool.Actor.Owner.Lease
 
   defstruct [
@@ -22,6 +22,8 @@ defmodule Tidepool.Actor.State do
     :decided,
     # What is written, or about to be; `nil` as long as nothing is. `seq` is its number.
     :record,
+    # Whether it is new, and was never written.
+    begun?: false,
     # Under what this node owns it: its changes have the epoch, and its answers need the lease.
     title: {1, nil},
     seq: 0,
@@ -61,7 +63,7 @@ defmodule Tidepool.Actor.State do
 
   @doc "What is in memory is not what is to go on: the instance is dropped."
   @spec forget(t) :: t
-  def forget(state), do: %{state | owned: nil, record: nil, known: %{}}
+  def forget(state), do: %{state | owned: nil, record: nil, decided: nil, known: %{}}
 
   @doc "Notes bytes that are beside the process's heap."
   @spec saw(t, binary) :: t
@@ -93,34 +95,55 @@ defmodule Tidepool.Actor.State do
   @doc """
   Has the image written, if it has changed, values with it, and the alarm. The end of that is for `committed/3`.
 
-  With `:kept` something is written in any case; with `:replaced` no image is left of before, either: this is another instance.
+  With `:kept` something is written in any case; with `:replaced` no image is left of before, either: this is another instance. With
+  `:reset` nothing is left of before, as if the actor had just been made.
   """
-  @spec write(t, [{key :: binary, binary | nil}], :changed | :kept | :replaced) :: {:ok | {:error, Error.t()}, t}
+  @spec write(t, [{key :: binary, binary | nil}], :changed | :kept | :replaced | :reset) ::
+          {:ok | {:error, Error.t()}, t}
   def write(state, values, image \\ :changed) do
     with {:ok, records} <- Store.records(),
          {:ok, made} <- image(state.owned) do
       # An instance that has not been called yet is as none.
-      new = made || if(image == :replaced, do: "")
+      new = made || if(image in [:replaced, :reset], do: "")
       record = %{state.record | last_error: state.last_error}
       alarm = state.record.alarm
 
-      if image == :changed and new == nil and values == [] and alarm == state.alarm and state.seq > 0 do
-        {:ok, state}
-      else
-        seq = state.seq + 1
-        due = Alarm.due(alarm)
-        put = {:put, epoch(state), seq, due, Record.write(record), new, values}
-        id = Native.commit_record(records, state.class, state.name, put)
-        rings = if alarm != state.alarm, do: {id, due}, else: state.rings
-        state = %{state | seq: seq, last: id, pending: state.pending + 1, alarm: alarm, rings: rings}
-        if new, do: {:ok, saw(%{state | image_bytes: byte_size(new)}, new)}, else: {:ok, state}
-      end
+      if image == :changed and new == nil and values == [] and alarm == state.alarm and state.seq > 0,
+        do: {:ok, state},
+        else: commit(records, %{state | alarm: alarm}, record, {new, values, image == :reset}, alarm != state.alarm)
     else
       {:error, error} ->
         {{:error, error}, forget(state)}
 
       {:error, reason, message, details} ->
         {{:error, Error.new(reason, message, state.class, details)}, forget(state)}
+    end
+  end
+
+  defp commit(records, state, record, {image, values, reset?}, rings?) do
+    with :ok <- Quota.grow(state.class, more_bytes(state, image, values)) do
+      seq = state.seq + 1
+      due = Alarm.due(record.alarm)
+      put = {if(reset?, do: :reset, else: :put), epoch(state), seq, due, Record.write(record), image, values}
+      id = Native.commit_record(records, state.class, state.name, put)
+      rings = if rings?, do: {id, due}, else: state.rings
+      {:ok, imaged(%{state | seq: seq, last: id, pending: state.pending + 1, rings: rings}, image)}
+    else
+      {:error, error} -> {{:error, error}, forget(state)}
+    end
+  end
+
+  # What a value takes the place of is not known here.
+  defp more_bytes(state, image, values) do
+    image_bytes =
+      case image do
+        nil -> 0
+        {:next, change} -> byte_size(change)
+        whole -> byte_size(whole) - state.image_bytes
+      end
+
+    for {key, value} when value != nil <- values, reduce: image_bytes do
+      bytes -> bytes + byte_size(key) + byte_size(value)
     end
   end
 
@@ -134,12 +157,17 @@ defmodule Tidepool.Actor.State do
   defp changed(:unchanged), do: {:ok, nil}
   defp changed(image), do: image
 
+  defp imaged(state, nil), do: state
+  defp imaged(state, {:next, change}), do: saw(%{state | image_bytes: state.image_bytes + byte_size(change)}, change)
+  defp imaged(state, image), do: saw(%{state | image_bytes: byte_size(image)}, image)
+
   @doc "A write has come to its end."
   @spec committed(t, id :: pos_integer, :ok | {:error, kind :: atom, message :: String.t()}) :: t
   def committed(state, id, :ok) do
     state = told(%{state | pending: state.pending - 1}, id)
     fresh = if state.pending == 0, do: %{}, else: state.fresh
-    open(%{state | fresh: fresh}, id)
+    if state.begun?, do: Quota.written(state.class)
+    open(%{state | fresh: fresh, begun?: false}, id)
   end
 
   # What was computed on it is not kept either: the writes after it are refused, for they don't follow what there is.
@@ -193,12 +221,12 @@ defmodule Tidepool.Actor.State do
   end
 
   @doc "Waits for all writes."
-  @spec settled(t) :: t
-  def settled(%{pending: 0} = state), do: state
+  @spec await_writes(t) :: t
+  def await_writes(%{pending: 0} = state), do: state
 
-  def settled(state) do
+  def await_writes(state) do
     receive do
-      {:tidepool_committed, id, outcome} -> state |> committed(id, outcome) |> settled()
+      {:tidepool_committed, id, outcome} -> state |> committed(id, outcome) |> await_writes()
     end
   end
 
@@ -209,13 +237,13 @@ defmodule Tidepool.Actor.State do
 
     with {:dirty, true} <- {:dirty, state.flush != nil and state.owned != nil},
          {:ok, state} <- write(%{state | flush: nil}, []) do
-      state = settled(state)
+      state = await_writes(state)
       # A write that failed has dropped the instance.
       if state.owned,
         do: {:ok, state},
         else: {:error, Error.new(:no_store, "the last write failed", state.class), state}
     else
-      {:dirty, false} -> {:ok, settled(%{state | flush: nil})}
+      {:dirty, false} -> {:ok, await_writes(%{state | flush: nil})}
       {{:error, error}, state} -> {:error, error, state}
     end
   end

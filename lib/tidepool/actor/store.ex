@@ -12,6 +12,7 @@ defmodule Tidepool.Actor.Store do
   require Logger
 
   alias Tidepool.{Error, Native}
+  alias Tidepool.Actor.Store.Archive
   alias Tidepool.Catalog.Store
 
   @doc false
@@ -76,6 +77,31 @@ defmodule Tidepool.Actor.Store do
     end
   end
 
+  @doc """
+  Ends a record with all that it has, be it damaged, and waits until that is on disk. `:again` says that it was written meanwhile.
+  """
+  @spec delete(Native.records(), String.t(), String.t(), epoch :: pos_integer) :: :ok | :again | {:error, Error.t()}
+  def delete(records, class, name, epoch) do
+    with {:ok, change} <- ending(Native.read_record(records, class, name), epoch),
+         :ok <- commit(records, class, name, change) do
+      :ok
+    else
+      :none -> {:error, unknown(class, name)}
+      {:error, :out_of_order, _message} -> :again
+      {:error, kind, message} -> {:error, error(kind, message, class)}
+    end
+  end
+
+  defp ending({:ok, nil}, _epoch), do: :none
+  defp ending({:ok, {_epoch, seq, _alarm_at, _head, _image}}, epoch), do: {:ok, {:delete, epoch, seq}}
+  # What it was can't be said any more, nor its number.
+  defp ending({:error, :damaged, _message}, epoch), do: {:ok, {:erase, epoch}}
+  defp ending(failure, _epoch), do: failure
+
+  @doc "The error of an actor that there is not."
+  @spec unknown(String.t(), String.t()) :: Error.t()
+  def unknown(class, name), do: Error.new(:unknown_actor, "no actor is called #{class}/#{name}", class)
+
   @doc "The error that the library's words of a record, or of all, are for the actor's callers."
   @spec error(kind :: atom, message :: String.t(), class :: String.t() | nil) :: Error.t()
   def error(kind, message, class) when kind in [:overloaded, :unknown_outcome], do: Error.new(kind, message, class)
@@ -94,7 +120,7 @@ defmodule Tidepool.Actor.Store do
 
   def init(config) do
     :ets.new(__MODULE__, [:named_table, :protected, read_concurrency: true])
-    path = Path.join([Store.folder(config.data), "actors", "records.db"])
+    path = config.data |> Store.folder() |> Archive.records()
     :ets.insert(__MODULE__, {:path, path})
     if File.exists?(path), do: open(path)
     {:ok, path}

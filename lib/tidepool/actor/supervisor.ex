@@ -3,6 +3,8 @@ defmodule Tidepool.Actor.Supervisor do
   # rest_for_one: with the records end those who write them.
   #
   #   Store              the file of records
+  #   Quota              what namespaces have of them
+  #   Frozen             actors that sleep in memory: what is here is what the store has
   #   Modules            the modules that actors run
   #   Registry           actors that are awake, by class and name
   #   PartitionSupervisor of DynamicSupervisors: their processes
@@ -24,6 +26,8 @@ defmodule Tidepool.Actor.Supervisor do
 
     children = [
       {Tidepool.Actor.Store, config},
+      {Tidepool.Actor.Quota, config.namespaces},
+      Tidepool.Actor.Store.Frozen,
       Tidepool.Actor.Modules,
       {Registry, keys: :unique, name: @registry, partitions: System.schedulers_online()},
       {PartitionSupervisor, child_spec: DynamicSupervisor, name: @servers},

@@ -7,11 +7,15 @@ defmodule Tidepool.Actor.Versions do
   `actor_load`; both are waPC operations, for any guest has those, in whatever language, and nobody else may call them. That is one
   change of the record, with the values that both have changed. What fails leaves the actor as it was, on the module that it had, and
   is not tried again for that version.
+
+  A record has the stamp of the deploy that has decided, and an earlier one decides no more: a node that has not heard of the later one
+  serves the actor as it is.
   """
 
   alias Tidepool.{Error, Execution, Native}
-  alias Tidepool.Actor.{Modules, Record, State, Store, Waking}
+  alias Tidepool.Actor.{Modules, Record, State, Waking}
   alias Tidepool.Actor.Guest.Turn
+  alias Tidepool.Actor.Owner.Shards
   alias Tidepool.Function.Actors
   alias Tidepool.Host.Nesting
 
@@ -27,12 +31,13 @@ defmodule Tidepool.Actor.Versions do
   end
 
   defp decide(%{record: record, options: %{versions: rule}} = state, create) do
-    with {:ok, class} <- Modules.class(state.class) do
+    with {:ok, class, stamp} <- Modules.deployed(state.class) do
       cond do
         # Deployed again since it was loaded.
         class.version != state.deployed -> loaded(state, create)
-        rule == :pin or class.sha256 == record.sha256 -> {:ok, %{state | decided: class.version}}
-        match?({version, _why} when version == class.version, record.stayed) -> {:ok, %{state | decided: class.version}}
+        # A later one has decided, of which this node may not have heard; or it was this one.
+        record.deploy != nil and stamp <= record.deploy -> {:ok, %{state | decided: class.version}}
+        rule == :pin or class.sha256 == record.sha256 -> stays(%{state | decided: class.version}, stamp)
         true -> go_over(rule, state)
       end
     else
@@ -40,13 +45,22 @@ defmodule Tidepool.Actor.Versions do
     end
   end
 
+  # Other nodes, which have it next, may not have heard of this deploy.
+  defp stays(state, stamp) do
+    state = %{state | record: %{state.record | deploy: stamp}}
+    if Shards.shared?(), do: noted(State.write(state, [], :kept)), else: {:ok, state}
+  end
+
+  defp noted({:ok, state}), do: {:ok, state}
+  defp noted({{:error, error}, state}), do: {:error, error, state}
+
   defp go_over(rule, %{deployed: version} = state) do
-    with {:ok, {%{version: ^version} = function, native}} <- Modules.newest(state.class),
+    with {:ok, {%{version: ^version} = function, native}, stamp} <- Modules.newest(state.class),
          {:ok, owned} <- own(native, state) do
-      record = %{state.record | sha256: function.sha256, version: version, stayed: nil}
+      record = %{state.record | sha256: function.sha256, version: version, deploy: stamp, stayed: nil}
       go_over(rule, %{state | decided: version}, record, owned)
     else
-      {:ok, _deployed_again} -> loaded(state, false)
+      {:ok, _deployed_again, _stamp} -> loaded(state, false)
       {:error, error} -> {:error, error, state}
     end
   end
@@ -58,17 +72,8 @@ defmodule Tidepool.Actor.Versions do
 
   defp go_over(:kv, state, record, owned), do: switched(state, record, owned, [])
 
-  # What it had is gone with its record.
-  defp go_over(:reset, state, record, owned) do
-    with {:ok, records} <- Store.records(),
-         :ok <- Store.commit(records, state.class, state.name, {:delete, State.epoch(state), state.seq}) do
-      record = %Record{sha256: record.sha256, version: record.version, created_at: System.system_time(:millisecond)}
-      switched(%{state | seq: 0, alarm: nil, known: %{}}, record, owned, [])
-    else
-      {:error, error} -> {:error, error, State.forget(state)}
-      {:error, kind, message} -> {:error, Store.error(kind, message, state.class), State.forget(state)}
-    end
-  end
+  defp go_over(:reset, state, record, owned),
+    do: switched(%{state | known: %{}}, Record.new(record, record.deploy), owned, [], :reset)
 
   defp go_over(:migrate, state, record, owned) do
     Turn.begin(state, 1, nil)
@@ -88,7 +93,7 @@ defmodule Tidepool.Actor.Versions do
         switched(state, %{record | alarm: Turn.alarm(turn)}, owned, values)
 
       {:error, error} ->
-        stayed(state, record.version, error)
+        stayed(state, record, error)
     end
   end
 
@@ -99,9 +104,9 @@ defmodule Tidepool.Actor.Versions do
   end
 
   # One change of the record. When that fails, all is as it was before.
-  defp switched(state, record, owned, values) do
-    with {:ok, state} <- State.write(%{state | record: record, owned: owned}, values, :replaced),
-         %{owned: ^owned} = state <- State.settled(state) do
+  defp switched(state, record, owned, values, image \\ :replaced) do
+    with {:ok, state} <- State.write(%{state | record: record, owned: owned}, values, image),
+         %{owned: ^owned} = state <- State.await_writes(state) do
       {:ok, state}
     else
       {{:error, error}, state} ->
@@ -113,16 +118,16 @@ defmodule Tidepool.Actor.Versions do
     end
   end
 
-  defp stayed(state, _version, %{reason: reason} = error) when reason in @passing,
-    do: {:error, error, State.forget(%{state | decided: nil})}
+  defp stayed(state, _other, %{reason: {:quota, _quota}} = error), do: later(state, error)
+  defp stayed(state, _other, %{reason: reason} = error) when reason in @passing, do: later(state, error)
 
-  defp stayed(state, version, error) do
+  defp stayed(state, %{version: version, deploy: stamp}, error) do
     why = "can't go over to version #{version}, and stays on #{state.record.version}: #{error.message}"
     State.warn(state, why)
 
     # What was called to save may have changed its memory.
     with {:ok, state} <- Waking.loaded(State.forget(state), false),
-         record = %{state.record | stayed: {version, Record.shortened(why)}},
+         record = %{state.record | deploy: stamp, stayed: {version, Record.shortened(why)}},
          {:ok, state} <- State.write(%{state | record: record}, [], :kept) do
       {:ok, state}
     else
@@ -130,4 +135,6 @@ defmodule Tidepool.Actor.Versions do
       {{:error, error}, state} -> {:error, error, state}
     end
   end
+
+  defp later(state, error), do: {:error, error, State.forget(%{state | decided: nil})}
 end

@@ -1,15 +1,16 @@
 defmodule Tidepool.Actor.Waking do
-  @moduledoc "From what is written of an actor to an instance of it."
+  @moduledoc "From what is written of an actor, in the store or still in memory, to an instance of it; and to sleep."
 
   alias Tidepool.{Error, Native}
-  alias Tidepool.Actor.{Modules, Record, State, Store}
+  alias Tidepool.Actor.{Modules, Quota, Record, State, Store}
+  alias Tidepool.Actor.Store.Frozen
 
   @doc """
   The actor with an instance that its class, as it is deployed now, may run; `create` says whether one is made that there has not been.
   """
   @spec loaded(State.t(), create :: boolean) :: {:ok, State.t()} | {:error, Error.t(), State.t()}
   def loaded(%{owned: nil} = state, create) do
-    with {:ok, state} <- known(State.settled(state), create), do: {:ok, state}
+    with {:ok, state} <- known(State.await_writes(state), create), do: {:ok, state}
   end
 
   def loaded(state, create) do
@@ -28,6 +29,15 @@ defmodule Tidepool.Actor.Waking do
   @doc "The actor with what is written of it; for one whose class may be gone."
   @spec known(State.t(), create :: boolean) :: {:ok, State.t()} | {:error, Error.t(), State.t()}
   def known(%{record: nil} = state, create) do
+    case Frozen.take(state.class, state.name, State.epoch(state)) do
+      nil -> read(state, create)
+      {seq, head, image} -> begin({State.epoch(state), seq, nil, head, image}, create, state)
+    end
+  end
+
+  def known(state, _create), do: {:ok, state}
+
+  defp read(state, create) do
     with {:ok, records} <- Store.records(),
          {:ok, found} <- Store.read(records, state.class, state.name, state.class) do
       begin(found, create, state)
@@ -36,17 +46,25 @@ defmodule Tidepool.Actor.Waking do
     end
   end
 
-  def known(state, _create), do: {:ok, state}
-
-  defp begin(nil, false, state) do
-    message = "no actor is called #{state.class}/#{state.name}"
-    {:error, Error.new(:unknown_actor, message, state.class), state}
+  @doc "Leaves what is written of an actor in memory, if its class has it so. To be said at its end, when all of it is written."
+  @spec freeze(State.t()) :: :ok
+  def freeze(%State{owned: owned, seq: seq, leaving?: false, options: %{frozen: ms}} = state)
+      when owned != nil and seq > 0 and ms > 0 do
+    head = Record.write(%{state.record | last_error: state.last_error})
+    kept = fn -> with {:ok, image} <- Native.image_copy(owned), do: {State.epoch(state), seq, head, image} end
+    Frozen.put_made(state.class, state.name, byte_size(head) + state.image_bytes, kept, ms)
+    :ok
   end
 
+  def freeze(%State{}), do: :ok
+
+  defp begin(nil, false, state), do: {:error, Store.unknown(state.class, state.name), state}
+
   defp begin(nil, true, state) do
-    with {:ok, {function, native}} <- Modules.newest(state.class) do
-      record = %Record{sha256: function.sha256, version: function.version, created_at: System.system_time(:millisecond)}
-      own(%{state | record: record, seq: 0, image_bytes: 0, alarm: nil}, {function, native}, nil)
+    with {:ok, {function, native}, stamp} <- Modules.newest(state.class),
+         :ok <- Quota.begin(state.class) do
+      record = Record.new(function, stamp)
+      own(%{state | record: record, seq: 0, begun?: true, image_bytes: 0, alarm: nil}, {function, native}, nil)
     else
       {:error, error} -> {:error, error, state}
     end

@@ -110,8 +110,8 @@ defmodule Tidepool.Catalog.BlobStore do
   def exists?(folder, sha256), do: File.exists?(path(folder, sha256), [:raw])
 
   @doc "Removes all blobs but those in `used`. Damaged ones stay for whoever wants to look at them."
-  @spec sweep(Path.t(), MapSet.t(sha256)) :: :ok
-  def sweep(folder, used) do
+  @spec keep_only(Path.t(), MapSet.t(sha256)) :: :ok
+  def keep_only(folder, used) do
     for name <- list(folder), not MapSet.member?(used, name), do: delete(path(folder, name))
     :ok
   end

@@ -10,9 +10,9 @@ defmodule Tidepool.Catalog.Origin do
 
   @typedoc """
   Elixir code of this node, or a client of its edge, which had checked the token or has none to check. A token that was made
-  (`Tidepool.Tokens`) is told by its name, and the functions that it is for.
+  (`Tidepool.Tokens`) is told by its name and the SHA-256 of its secret, which no other one has that takes the name later.
   """
-  @type t :: :elixir | {:token | :no_token | {:token, name :: String.t(), functions :: String.t()}, peer :: String.t()}
+  @type t :: :elixir | {:token | :no_token | {:token, name :: String.t(), sha256 :: <<_::256>>}, peer :: String.t()}
 
   @typedoc "`:unknown` is what was written down before changes carried it."
   @type admitted :: :elixir | :token | :no_token | :unknown
@@ -25,20 +25,8 @@ defmodule Tidepool.Catalog.Origin do
   """
   @spec admitted(t) :: admitted
   def admitted(:elixir), do: :elixir
-  def admitted({{:token, _name, _functions}, _peer}), do: :token
+  def admitted({{:token, _name, _sha256}, _peer}), do: :token
   def admitted({kind, _peer}), do: kind
-
-  @doc """
-  What an origin is called where changes are kept: the name of its token, that of the setting for the node's own.
-
-      iex> Tidepool.Catalog.Origin.name({{:token, "ci", "shop-*"}, "127.0.0.1:50000"})
-      "ci"
-  """
-  @spec name(t) :: String.t() | nil
-  def name(:elixir), do: "elixir"
-  def name({:token, _peer}), do: "TIDEPOOL_TOKEN"
-  def name({:no_token, _peer}), do: nil
-  def name({{:token, name, _functions}, _peer}), do: name
 
   @doc "All that may have admitted a change. The order stays: nodes tell each other the index."
   @spec kinds :: [admitted]

@@ -72,7 +72,7 @@ defmodule Tidepool.Catalog.Store do
          :ok <- Log.rewrite(path, records(kept)),
          {:ok, file} <- Log.open(path) do
       opened = %{lock: lock, blobs: blobs, path: path, file: file, records: Entries.count(kept.entries)}
-      {:ok, __MODULE__ |> struct!(Map.merge(kept, opened)) |> spare(Damage.kept(path)) |> littered() |> sweep()}
+      {:ok, __MODULE__ |> struct!(Map.merge(kept, opened)) |> spare(Damage.kept(path)) |> littered() |> collect()}
     end
   end
 
@@ -185,12 +185,12 @@ defmodule Tidepool.Catalog.Store do
   def littered(store), do: %{store | litter: true, loose: true}
 
   @doc "Removes the modules that no version needs which is kept, but for `reserved` ones, whose entries are to come."
-  @spec sweep(t, reserved :: [BlobStore.sha256()]) :: t
-  def sweep(store, reserved \\ [])
-  def sweep(%{loose: false} = store, _reserved), do: %{store | litter: false}
+  @spec collect(t, reserved :: [BlobStore.sha256()]) :: t
+  def collect(store, reserved \\ [])
+  def collect(%{loose: false} = store, _reserved), do: %{store | litter: false}
 
-  def sweep(store, reserved) do
-    BlobStore.sweep(store.blobs, used(store) |> MapSet.union(store.spared) |> MapSet.union(MapSet.new(reserved)))
+  def collect(store, reserved) do
+    BlobStore.keep_only(store.blobs, used(store) |> MapSet.union(store.spared) |> MapSet.union(MapSet.new(reserved)))
     %{store | litter: false, loose: false}
   end
 

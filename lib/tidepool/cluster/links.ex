@@ -1,21 +1,21 @@
 defmodule Tidepool.Cluster.Links do
   @moduledoc """
-  The links of a node: made, greeted, watched and ended. State and effects of the process `Tidepool.Cluster.Server`, which
+  The links of a node: made, watched and ended. State and effects of the process `Tidepool.Cluster.Server`, which
   hands the messages about links to here and what follows from them, `t:event/0`, to gossip.
 
   A link is one of distributed Erlang, made as a hidden one: `global` looks at visible links only, so it neither completes
   the mesh nor cuts it, whatever flags the VM was started with. Links that the application has made are used as well, and
   never cut.
 
-  A greeting says whether the edge of its node is *open*: it takes changes from anybody, for it has no token. Open nodes link
-  with open ones, and all others with each other, so that no chain of links leads from the ones to the others, and nothing
-  that nodes exchange has to be sorted.
+  A handshake is a hello and its answer. A hello says whether the edge of its node is *open*: it takes changes from anybody, for
+  it has no token. Open nodes link with open ones, and all others with each other, so that no chain of links leads from the ones
+  to the others, and nothing that nodes exchange has to be sorted.
 
-  It says as well which version of the protocol (`Tidepool.Cluster.Wire`) the node has. A node of the first one greets
-  without a word about either, and takes no other greetings: it is asked about its edge
+  It says as well which version of the protocol (`Tidepool.Cluster.Wire`) the node has. A node of the first one says
+  hello without a word about either, and takes no other hellos: it is asked about its edge
   (`Tidepool.Cluster.Links.FirstVersion`), and answered likewise if it is to be linked with.
 
-  A node counts as a peer when its `Server` has answered a greeting, until that process or the link is gone, as the VM's
+  A node counts as a peer when its `Server` has answered a hello, until that process or the link is gone, as the VM's
   monitor tells. Messages are sent so that they neither wait for a slow link nor make a new one; what is lost that way
   is repaired by gossip. Connecting, which may take seconds, is done in tasks.
   """
@@ -26,8 +26,8 @@ defmodule Tidepool.Cluster.Links do
   alias Tidepool.Cluster.Links.{Backoff, FirstVersion}
 
   # A link whose other side answers none of these leads to a node that does not run Tidepool.
-  @greetings 3
-  @greeting_ms 1_000
+  @hellos 3
+  @hello_ms 1_000
   @max_connecting 8
   # Atoms are never freed, and names of nodes come from peers.
   @max_names 10_000
@@ -36,7 +36,7 @@ defmodule Tidepool.Cluster.Links do
   @table __MODULE__
 
   # The name of the process whose state this is, here as elsewhere. Is this node's edge open? Its version of the protocol. Names
-  # of nodes as atoms; monitors of peers, and the versions that they have; greetings without an answer yet; nodes that were asked
+  # of nodes as atoms; monitors of peers, and the versions that they have; handshakes that wait for their answer; nodes that were asked
   # about their edges; connection attempts.
   @enforce_keys [:server, :open?, :version]
   defstruct @enforce_keys ++
@@ -44,13 +44,13 @@ defmodule Tidepool.Cluster.Links do
                 nodes: %{},
                 peers: %{},
                 versions: %{},
-                greetings: %{},
+                handshakes: %{},
                 asked: MapSet.new(),
                 connecting: MapSet.new(),
                 backoff: Backoff.new()
               ]
 
-  @type greeting :: %{ref: reference, left: non_neg_integer, ours: boolean}
+  @type handshake :: %{ref: reference, left: non_neg_integer, ours: boolean}
   @type t :: %__MODULE__{
           server: module,
           open?: boolean,
@@ -58,13 +58,13 @@ defmodule Tidepool.Cluster.Links do
           nodes: %{String.t() => node},
           peers: %{String.t() => reference},
           versions: %{String.t() => pos_integer},
-          greetings: %{String.t() => greeting},
+          handshakes: %{String.t() => handshake},
           asked: MapSet.t(String.t()),
           connecting: MapSet.t(String.t()),
           backoff: Backoff.t()
         }
 
-  @typedoc "What a greeting says of its node."
+  @typedoc "What a hello says of its node."
   @type hello :: %{:open => boolean, optional(:version) => pos_integer}
 
   @type event :: {:up, String.t()} | {:down, String.t()} | {:failed, String.t()}
@@ -107,7 +107,7 @@ defmodule Tidepool.Cluster.Links do
   @doc "Is nobody there, and none of `names` to be reached?"
   @spec alone?(t, [String.t()]) :: boolean
   def alone?(links, names) do
-    links.peers == %{} and links.greetings == %{} and MapSet.size(links.connecting) == 0 and
+    links.peers == %{} and links.handshakes == %{} and MapSet.size(links.connecting) == 0 and
       Enum.all?(names, &Backoff.failed?(links.backoff, &1))
   end
 
@@ -153,38 +153,38 @@ defmodule Tidepool.Cluster.Links do
 
     cond do
       peer?(links, name) -> {links, []}
-      connected? -> {greet(links, links.nodes[name], true), []}
+      connected? -> {handshake(links, links.nodes[name], true), []}
       true -> failed(links, name, why)
     end
   end
 
-  @doc "Greets the node at the other end of a link, unless that is done. `ours`: was the link made here?"
-  @spec greet(t, node, boolean) :: t
-  def greet(links, node, ours \\ false) do
+  @doc "Begins the handshake with the node at the other end of a link, unless that is done. `ours`: was the link made here?"
+  @spec handshake(t, node, boolean) :: t
+  def handshake(links, node, ours \\ false) do
     name = to_string(node)
 
     cond do
       peer?(links, name) ->
         links
 
-      is_map_key(links.greetings, name) ->
-        if ours, do: put_in(links.greetings[name].ours, true), else: links
+      is_map_key(links.handshakes, name) ->
+        if ours, do: put_in(links.handshakes[name].ours, true), else: links
 
       true ->
         links = %{links | nodes: Map.put(links.nodes, name, node)}
-        send_greeting(links, name, %{ref: make_ref(), left: @greetings - 1, ours: ours})
+        send_hello(links, name, %{ref: make_ref(), left: @hellos - 1, ours: ours})
     end
   end
 
-  @doc "Another node greets this one. It gets its answer in any case."
-  @spec greeted(t, pid, reference, hello) :: {t, [event]}
-  def greeted(links, pid, ref, hello) do
+  @doc "Another node begins a handshake. It gets its answer in any case."
+  @spec accept(t, pid, reference, hello) :: {t, [event]}
+  def accept(links, pid, ref, hello) do
     transmit(pid, {:tidepool_hello, ref, self(), hello(links)})
     if hello.open == links.open?, do: link(links, pid, spoken(hello)), else: {links, []}
   end
 
   @doc """
-  A node of the protocol's first version greets this one. The message `{:told, pid, ref, answer}` says later what it answers
+  A node of the protocol's first version begins a handshake. The message `{:told, pid, ref, answer}` says later what it answers
   when it is asked about its edge.
   """
   @spec ask(t, pid, reference) :: t
@@ -218,27 +218,27 @@ defmodule Tidepool.Cluster.Links do
     end
   end
 
-  @doc "A greeting was answered."
+  @doc "A hello was answered."
   @spec answered(t, pid, reference, hello) :: {t, [event]}
   def answered(links, pid, ref, %{open: open?} = hello) do
     name = to_string(node(pid))
 
-    case links.greetings do
+    case links.handshakes do
       %{^name => %{ref: ^ref}} when open? == links.open? -> link(links, pid, spoken(hello))
-      %{^name => %{ref: ^ref} = greeting} -> unlinked(links, name, greeting, :apart)
+      %{^name => %{ref: ^ref} = handshake} -> unlinked(links, name, handshake, :apart)
       _late -> {links, []}
     end
   end
 
-  @doc "A greeting was not answered in time."
+  @doc "A hello was not answered in time."
   @spec unanswered(t, String.t(), reference) :: {t, [event]}
   def unanswered(links, name, ref) do
-    case links.greetings do
-      %{^name => %{ref: ^ref, left: 0} = greeting} ->
-        unlinked(links, name, greeting, :stranger)
+    case links.handshakes do
+      %{^name => %{ref: ^ref, left: 0} = handshake} ->
+        unlinked(links, name, handshake, :stranger)
 
-      %{^name => %{ref: ^ref} = greeting} ->
-        {send_greeting(links, name, %{greeting | left: greeting.left - 1}), []}
+      %{^name => %{ref: ^ref} = handshake} ->
+        {send_hello(links, name, %{handshake | left: handshake.left - 1}), []}
 
       _answered ->
         {links, []}
@@ -256,7 +256,7 @@ defmodule Tidepool.Cluster.Links do
         Logger.info("the link to #{name} is gone (#{inspect(reason)})", tidepool_node: name)
         links = %{links | peers: Map.delete(links.peers, name), versions: Map.delete(links.versions, name)}
         # Its process has ended and the link has not: it may come back.
-        {if(reason == :noconnection, do: links, else: greet(links, node(pid))), [{:down, name}]}
+        {if(reason == :noconnection, do: links, else: handshake(links, node(pid))), [{:down, name}]}
 
       _other ->
         {links, []}
@@ -271,20 +271,20 @@ defmodule Tidepool.Cluster.Links do
   end
 
   # A link that was not made here is left alone: a shell's, say.
-  defp unlinked(links, name, greeting, why) do
-    links = %{links | greetings: Map.delete(links.greetings, name)}
-    if greeting.ours, do: disconnect(links, name)
-    if greeting.ours, do: failed(links, name, why), else: {links, []}
+  defp unlinked(links, name, handshake, why) do
+    links = %{links | handshakes: Map.delete(links.handshakes, name)}
+    if handshake.ours, do: disconnect(links, name)
+    if handshake.ours, do: failed(links, name, why), else: {links, []}
   end
 
   defp failed(links, name, why) do
     {%{links | backoff: Backoff.failed(links.backoff, name, why, monotonic())}, [{:failed, name}]}
   end
 
-  defp send_greeting(links, name, greeting) do
-    transmit({links.server, links.nodes[name]}, {:tidepool_hello, self(), greeting.ref, hello(links)})
-    Process.send_after(self(), {:unanswered, name, greeting.ref}, @greeting_ms)
-    put_in(links.greetings[name], greeting)
+  defp send_hello(links, name, handshake) do
+    transmit({links.server, links.nodes[name]}, {:tidepool_hello, self(), handshake.ref, hello(links)})
+    Process.send_after(self(), {:unanswered, name, handshake.ref}, @hello_ms)
+    put_in(links.handshakes[name], handshake)
   end
 
   defp hello(links), do: %{open: links.open?, version: links.version}
@@ -309,7 +309,7 @@ defmodule Tidepool.Cluster.Links do
         | peers: Map.put(links.peers, name, Process.monitor(pid)),
           versions: Map.put(links.versions, name, version),
           nodes: Map.put(links.nodes, name, node),
-          greetings: Map.delete(links.greetings, name),
+          handshakes: Map.delete(links.handshakes, name),
           backoff: Backoff.met(links.backoff, name)
       }
 

@@ -30,7 +30,7 @@ defmodule Tidepool.Cluster.Notices do
       "start this one with a token (TIDEPOOL_TOKEN) to have it in the cluster"
   end
 
-  @doc "A node that the settings name does not greet."
+  @doc "A node that the settings name answers no hello."
   @spec silent(String.t()) :: String.t()
   def silent(name) do
     "#{name} can be reached and takes part in no cluster: it does not run Tidepool, or an earlier version, or has neither " <>

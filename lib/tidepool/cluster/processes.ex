@@ -12,8 +12,8 @@ defmodule Tidepool.Cluster.Processes do
 
   alias Tidepool.{Catalog, Events, Function, Native}
   alias Tidepool.Catalog.{Arrivals, BlobStore}
-  alias Tidepool.Cluster.{Links, LogOnce, Server}
-  alias Tidepool.Process.{Loop, Nodes, Programs, Remote}
+  alias Tidepool.Cluster.{Links, Server}
+  alias Tidepool.Process.{Asked, Loop, Nodes, Programs, Remote}
 
   # Processes that are being made at once, and that wait for that.
   @most 32
@@ -36,7 +36,7 @@ defmodule Tidepool.Cluster.Processes do
   @impl true
   def init(nil) do
     :ok = Events.subscribe()
-    {:ok, %{making: MapSet.new(), waiting: :queue.new(), logged: LogOnce.new()}, {:continue, :look}}
+    {:ok, %{making: MapSet.new(), waiting: :queue.new(), asked: Asked.new("processes", @version)}, {:continue, :look}}
   end
 
   @impl true
@@ -48,20 +48,15 @@ defmodule Tidepool.Cluster.Processes do
 
   def handle_info(:look, state), do: {:noreply, look(state)}
 
-  def handle_info({:tidepool_process, @version, from, ref, question}, state) when is_pid(from) and is_reference(ref) do
-    # One that has just joined may know of this node before this one knows of it.
-    if Nodes.known?(node(from)) or node(from) in Links.linked() do
-      Nodes.hold(node(from))
-      {:noreply, serve(question, from, ref, state)}
-    else
-      {:noreply, state}
-    end
-  end
+  def handle_info({:tidepool_process, version, from, ref, question}, state) when is_pid(from) and is_reference(ref) do
+    case Asked.admit(state.asked, node(from), version, &Links.linked/0) do
+      {:ok, asked} ->
+        Nodes.hold(node(from))
+        {:noreply, serve(question, from, ref, %{state | asked: asked})}
 
-  def handle_info({:tidepool_process, version, from, _ref, _question}, state)
-      when is_integer(version) and version != @version and is_pid(from) do
-    text = "#{node(from)} asks for processes by version #{version} of that protocol, and this node has #{@version}"
-    {:noreply, log(state, node(from), {:version, version}, text <> ": it is ignored")}
+      {:ignore, asked} ->
+        {:noreply, %{state | asked: asked}}
+    end
   end
 
   def handle_info({:DOWN, monitor, :process, _pid, _reason}, %{making: making} = state) do
@@ -101,16 +96,12 @@ defmodule Tidepool.Cluster.Processes do
 
   defp serve(_other, from, _ref, state), do: malformed(state, from)
 
-  defp malformed(state, from),
-    do: log(state, node(from), :malformed, "#{node(from)} asks for a process in a way that this node can't read")
+  defp malformed(state, from), do: %{state | asked: Asked.unreadable(state.asked, node(from))}
 
   defp busy(state, from, ref) do
     answer(from, ref, {:error, @failed, "#{node()} is asked for more processes at once than it makes"})
     state
   end
-
-  defp log(state, node, what, text),
-    do: %{state | logged: LogOnce.warn(state.logged, to_string(node), {node, what}, text)}
 
   # A link that is busy has nobody wait but the one who answers.
   defp answer(to, ref, answer) do

@@ -15,9 +15,10 @@ defmodule Tidepool.Cluster.Server do
 
   alias Tidepool.{Catalog, Config, Events, Log}
   alias Tidepool.Catalog.{Arrivals, Entry, State}
-  alias Tidepool.Cluster.{Gossip, Links, LogOnce, Notices, Reconciler, Traffic, Wire}
+  alias Tidepool.Cluster.{Gossip, Links, Notices, Reconciler, Traffic, Waiters, Wire}
   alias Tidepool.Cluster.Links.Discovery
   alias Tidepool.Cluster.Report.Spread
+  alias Tidepool.Log.Once
   alias Tidepool.Process.Nodes
 
   @tick_ms 250
@@ -100,19 +101,16 @@ defmodule Tidepool.Cluster.Server do
           looking: nil,
           origins: nil,
           joined?: false,
-          # By their monitors, those who wait until a version can be called elsewhere: whom to answer, the version's name and
-          # stamp, where, and the timer of their patience.
-          waiting: %{},
-          looked?: true,
+          waiters: Waiters.new(),
           # What can be called since it was last told; `nil` when that may be told at once.
           ready: nil,
           # Nodes that were met and are not to be linked with.
           apart: MapSet.new(),
           traffic: Traffic.new(),
-          logged: LogOnce.new()
+          logged: Once.new()
         })
 
-      %{look(state) | links: Enum.reduce(Node.list(:connected), state.links, &Links.greet(&2, &1))}
+      %{look(state) | links: Enum.reduce(Node.list(:connected), state.links, &Links.handshake(&2, &1))}
     else
       Process.send_after(self(), :distributed?, state.config.discovery_interval)
       state
@@ -156,11 +154,9 @@ defmodule Tidepool.Cluster.Server do
     end
   end
 
-  def handle_call({:await, name, stamp, extent, timeout}, {pid, _tag} = from, state) do
-    monitor = Process.monitor(pid)
-    timer = Process.send_after(self(), {:late, monitor}, timeout)
-    waits = %{from: from, name: name, stamp: stamp, extent: extent, timer: timer}
-    {:noreply, answer(put_in(state.waiting[monitor], waits), monitor)}
+  def handle_call({:await, name, stamp, extent, timeout}, from, state) do
+    version = %{name: name, stamp: stamp, extent: extent}
+    {:noreply, %{state | waiters: Waiters.add(state.waiters, from, version, timeout, &standing(state, &1))}}
   end
 
   @impl true
@@ -231,13 +227,13 @@ defmodule Tidepool.Cluster.Server do
     {:noreply, state |> linked(Links.connected(state.links, name, connected?, origin(state, name))) |> look_joined()}
   end
 
-  def handle_info({:nodeup, node, _info}, state), do: {:noreply, %{state | links: Links.greet(state.links, node)}}
+  def handle_info({:nodeup, node, _info}, state), do: {:noreply, %{state | links: Links.handshake(state.links, node)}}
   # The monitor of a peer says that it is gone.
   def handle_info({:nodedown, _node, _info}, state), do: {:noreply, state}
 
   def handle_info({:tidepool_hello, pid, ref, %{open: open?} = hello}, state)
       when is_pid(pid) and is_reference(ref) and is_boolean(open?) and node(pid) != node() do
-    {:noreply, state |> met(pid, open?) |> linked(Links.greeted(state.links, pid, ref, hello)) |> look_joined()}
+    {:noreply, state |> met(pid, open?) |> linked(Links.accept(state.links, pid, ref, hello)) |> look_joined()}
   end
 
   def handle_info({:tidepool_hello, ref, pid, %{open: open?} = hello}, state)
@@ -245,7 +241,7 @@ defmodule Tidepool.Cluster.Server do
     {:noreply, state |> met(pid, open?) |> linked(Links.answered(state.links, pid, ref, hello)) |> look_joined()}
   end
 
-  # As nodes greeted each other before they said whether their edges are open.
+  # The hello of nodes from before they said whether their edges are open.
   def handle_info({:tidepool_hello, pid, ref}, state)
       when is_pid(pid) and is_reference(ref) and node(pid) != node() do
     {:noreply, %{state | links: Links.ask(state.links, pid, ref)}}
@@ -277,29 +273,23 @@ defmodule Tidepool.Cluster.Server do
     case Links.peer?(state.links, name) && Wire.decode(bytes) do
       {:ok, message} -> {:noreply, state |> feed({:message, name, message}) |> look_joined()}
       {:error, reason} -> {:noreply, refuse(state, name, reason)}
-      # Not greeted yet: gossip sends it again.
+      # Not linked yet: gossip sends it again.
       false -> {:noreply, state}
     end
   end
 
-  # Once for all that has happened in between.
-  def handle_info(:look, state) do
-    {:noreply, state.waiting |> Map.keys() |> Enum.reduce(%{state | looked?: true}, &answer(&2, &1))}
-  end
+  def handle_info(:look, state), do: {:noreply, %{state | waiters: Waiters.look(state.waiters, &standing(state, &1))}}
 
-  def handle_info({:late, monitor}, state) when is_map_key(state.waiting, monitor) do
-    {_standing, spread} = standing(state, state.waiting[monitor])
-    {:noreply, reply(state, monitor, {:timeout, spread})}
-  end
-
-  # Nobody waits any more.
-  def handle_info({:DOWN, monitor, :process, _pid, _reason}, state) when is_map_key(state.waiting, monitor) do
-    {_waits, state} = leave(state, monitor)
-    {:noreply, state}
+  def handle_info({:late, monitor}, state) do
+    if Waiters.waits?(state.waiters, monitor),
+      do: {:noreply, %{state | waiters: Waiters.late(state.waiters, monitor, &standing(state, &1))}},
+      else: {:noreply, state}
   end
 
   def handle_info({:DOWN, monitor, :process, pid, reason}, state) do
-    {:noreply, linked(state, Links.down(state.links, monitor, pid, reason))}
+    if Waiters.waits?(state.waiters, monitor),
+      do: {:noreply, %{state | waiters: Waiters.leave(state.waiters, monitor)}},
+      else: {:noreply, linked(state, Links.down(state.links, monitor, pid, reason))}
   end
 
   def handle_info(_message, state), do: {:noreply, state}
@@ -355,34 +345,9 @@ defmodule Tidepool.Cluster.Server do
     look_again(state)
   end
 
-  # Something has happened that those may have waited for who wait.
-  defp look_again(%{waiting: waiting, looked?: true} = state) when waiting != %{} do
-    send(self(), :look)
-    %{state | looked?: false}
-  end
+  defp look_again(state), do: %{state | waiters: Waiters.look_again(state.waiters)}
 
-  defp look_again(state), do: state
-
-  defp answer(state, monitor) do
-    case standing(state, state.waiting[monitor]) do
-      {:waiting, _spread} -> state
-      answer -> reply(state, monitor, answer)
-    end
-  end
-
-  defp reply(state, monitor, answer) do
-    {waits, state} = leave(state, monitor)
-    GenServer.reply(waits.from, answer)
-    state
-  end
-
-  defp leave(state, monitor) do
-    {waits, waiting} = Map.pop!(state.waiting, monitor)
-    Process.demonitor(monitor, [:flush])
-    Process.cancel_timer(waits.timer)
-    {waits, %{state | waiting: waiting}}
-  end
-
+  # What became of a version that somebody waits for.
   defp standing(state, %{name: name, stamp: stamp, extent: extent}) do
     case state.gossip.catalog.index do
       %{^name => %{stamp: ^stamp, hash: hash}} ->
@@ -455,7 +420,7 @@ defmodule Tidepool.Cluster.Server do
   defp effect({:refused, node, {:ahead, ms, replica}}, {state, last}),
     do: {log_once(state, node, {:ahead, replica}, Notices.ahead(node, replica, ms, state.config.max_skew)), last}
 
-  # Somebody greets or answers: is it one to be linked with?
+  # A hello or its answer has come: is it one to be linked with?
   defp met(state, pid, open?) do
     name = to_string(node(pid))
 
@@ -471,7 +436,7 @@ defmodule Tidepool.Cluster.Server do
     state
   end
 
-  defp log_once(state, name, what, text), do: %{state | logged: LogOnce.warn(state.logged, name, what, text)}
+  defp log_once(state, name, what, text), do: %{state | logged: Once.warn(state.logged, name, what, text)}
 
   defp jitter(ms), do: div(ms, 2) + :rand.uniform(ms)
 

@@ -8,13 +8,14 @@ defmodule Tidepool.Cluster.Wire do
 
   ## Versions
 
-  - Version 1 is that of nodes that don't say in their greetings which version they have. It has a place for each option that
+  - Version 1 is that of nodes that don't say in their hellos which version they have. It has a place for each option that
     functions had then.
   - Version 2 tells what admitted a change, and which reports are forgotten.
   - From version 3 on entries have the options by name, as text, that were added since (`Tidepool.Function.Spec`) and are not
     their default.
   - From version 4 on digests are of entries and reports with all that is told of them, beside those of version 1.
-  - From version 8 on entries have the versions that the newest one has replaced (`Tidepool.Catalog.Previous`).
+  - From version 8 on entries have the versions that the newest one has replaced (`Tidepool.Catalog.Previous`),
+    and names may have a namespace: nodes of versions before are told of no such name, which they would take for damage.
 
   Whoever sends a message says which version the other side has. The message has all of that which can be said in it, and is
   of the first version that can say this.
@@ -85,7 +86,17 @@ defmodule Tidepool.Cluster.Wire do
   defp told({:digest, wall_ms, entries, seen, reports, levels}, version),
     do: {:digest, wall_ms, entries, seen, reports, Enum.filter(levels, &(elem(&1, 0) <= version))}
 
+  defp told({:keys, {:entries, _level} = table, leaves}, version), do: {:keys, table, tellable(leaves, version)}
+  defp told({:keys, :entries, leaves}, version), do: {:keys, :entries, tellable(leaves, version)}
+
+  defp told({:gone, stamps}, version),
+    do: {:gone, Enum.filter(stamps, fn {name, _stamp} -> Spec.tellable?(name, version) end)}
+
   defp told(message, _version), do: message
+
+  defp tellable(leaves, version) do
+    for {leaf, keys} <- leaves, do: {leaf, Enum.filter(keys, fn {name, _stamp} -> Spec.tellable?(name, version) end)}
+  end
 
   defp split({:push, [_one, _another | _more] = changes}, version) do
     for {_version, changes} <- Enum.group_by(changes, &max(version(&1), version)), do: {:push, changes}

@@ -50,7 +50,7 @@ defmodule Tidepool.Command.Run do
          folders = Enum.map(dirs, &elem(&1, 1)),
          {:ok, name} <-
            deploy(wasm, [name: Command.name(file), limits: limits, files: folders] ++ net(options) ++ engine) do
-      Command.settle(leader)
+      Command.set_binary(leader)
       # Standard error is the program's. Of a pipe that breaks, for one, the VM would tell at length.
       :logger.set_primary_config(:level, :none)
       # Who started this may be linked to others, and is not to die with the program.

@@ -16,7 +16,7 @@ defmodule Tidepool.Data.Temporary do
   @spec make :: {:ok, Path.t()} | {:error, Error.t()}
   def make do
     with {:ok, root} <- root() do
-      sweep(root)
+      remove_abandoned(root)
       folder = Path.join(root, @prefix <> Base.encode16(:crypto.strong_rand_bytes(8), case: :lower))
 
       with :ok <- File.mkdir(folder), :ok <- File.chmod(folder, 0o700) do
@@ -35,8 +35,8 @@ defmodule Tidepool.Data.Temporary do
   end
 
   @doc "Removes what nodes of this user's have left in `root` that were killed."
-  @spec sweep(Path.t()) :: :ok
-  def sweep(root) do
+  @spec remove_abandoned(Path.t()) :: :ok
+  def remove_abandoned(root) do
     oldest = System.os_time(:second) - @abandoned_s
     {:ok, %{uid: uid}} = File.stat("/proc/self")
 

@@ -8,65 +8,59 @@ defmodule Tidepool.Error.Reason do
   reason is one of *anywhere*: then it says the same there.
   """
 
-  @traps [
-    :unreachable,
-    :memory_out_of_bounds,
-    :table_out_of_bounds,
-    :indirect_call_to_null,
-    :bad_signature,
-    :integer_overflow,
-    :integer_division_by_zero,
-    :bad_conversion_to_integer,
-    :stack_overflow,
-    :bad_pointer,
-    :exit,
-    :other
-  ]
-
-  # Those whose answers don't have 500.
-  @limits [
-    memory: 500,
-    table: 500,
-    cpu_time: 504,
-    payload: 413,
-    reply: 500,
-    depth: 500,
-    total_memory: 500,
-    messages: 500
-  ]
-
   @file_of_all Path.expand("../../../native/tidepool_http/src/message/errors.tsv", __DIR__)
   @external_resource @file_of_all
 
-  # {reason, of what, status, names of members, meaning}
+  rows =
+    for line <- @file_of_all |> File.read!() |> String.split("\n", trim: true),
+        not String.starts_with?(line, "#"),
+        do: String.split(line, "\t")
+
+  # {status, whether a deploy that is refused has it, too}
+  status = fn written ->
+    case Integer.parse(written) do
+      {status, ""} -> {status, false}
+      {status, "!"} -> {status, true}
+    end
+  end
+
+  # {reason, kind, status}
+  kinds =
+    for [name, _of, written] <- rows, [reason, kind] = String.split(name, ":") do
+      {String.to_atom(reason), String.to_atom(kind), status.(written)}
+    end
+
+  # {reason, of what, names of members, meaning}
   table =
-    for line <- @file_of_all |> File.read!() |> String.split("\n", trim: true), not String.starts_with?(line, "#") do
-      [reason, of, status, details, meaning] = String.split(line, "\t")
-
-      status =
-        case Integer.parse(status) do
-          {status, "!"} -> {:anywhere, status}
-          {status, ""} -> status
-        end
-
-      kinds = %{"trap" => @traps, "limit" => Keyword.keys(@limits)} |> Map.get(reason, []) |> Enum.map(&"`:#{&1}`")
-      meaning = if kinds == [], do: meaning, else: "#{meaning}: #{Enum.join(kinds, ", ")}"
-      of = for subject <- String.split(of), do: String.to_atom(subject)
-      {String.to_atom(reason), of, status, String.split(details), meaning}
+    for [name, of, _written, details, meaning] <- rows, reason = String.to_atom(name) do
+      of_reason = for {^reason, kind, _status} <- kinds, do: "`#{inspect(kind)}`"
+      meaning = if of_reason == [], do: meaning, else: "#{meaning}: #{Enum.join(of_reason, ", ")}"
+      {reason, Enum.map(String.split(of), &String.to_atom/1), String.split(details), meaning}
     end
 
   @table table
+  @kinds Enum.group_by(kinds, &elem(&1, 0), &elem(&1, 1))
 
-  @rows Map.new(@table, fn {reason, of, status, _details, _meaning} -> {reason, {of, status}} end)
+  of_words =
+    for [name, _of, written, _details, _meaning] <- rows, written != "-", do: {String.to_atom(name), status.(written)}
+
+  of_kinds = for {reason, kind, status} <- kinds, do: {{reason, kind}, status}
+
+  # By reasons as they are told of: words, and `{word, kind}`.
+  @statuses Map.new(of_words ++ of_kinds)
 
   union = fn names -> Enum.reduce(Enum.reverse(names), fn name, rest -> {:|, [], [name, rest]} end) end
 
   words =
-    for {reason, of, _status, _details, _meaning} <- @table, of != [:edge], reason not in [:trap, :limit], do: reason
+    for {reason, of, _details, _meaning} <- @table,
+        of != [:edge],
+        not is_map_key(@kinds, reason),
+        do: reason
 
-  @type trap :: unquote(union.(@traps))
-  @type limit :: unquote(union.(Keyword.keys(@limits)))
-  @type t :: unquote(union.(words)) | {:trap, trap} | {:limit, limit}
+  @type trap :: unquote(union.(@kinds.trap))
+  @type limit :: unquote(union.(@kinds.limit))
+  @type quota :: unquote(union.(@kinds.quota))
+  @type t :: unquote(union.(words)) | {:trap, trap} | {:limit, limit} | {:quota, quota}
 
   @typedoc """
   What an error is told of: a call, a deploy, another node that is to be forgotten, a guest's process, a token that is made or revoked, the start of this node, or a
@@ -78,27 +72,24 @@ defmodule Tidepool.Error.Reason do
   @spec subjects() :: [subject]
   def subjects, do: [:call, :deploy, :node, :process, :actor, :token, :start, :edge]
 
-  @doc "All reasons as words, those of `{:trap, kind}` and `{:limit, limit}` among them, that are told of this."
+  @doc "All reasons as words, those of `{:trap, kind}`, `{:limit, limit}` and `{:quota, quota}` among them, that are told of this."
   @spec all(subject) :: [atom]
-  def all(subject), do: for({reason, of, _status, _details, _meaning} <- @table, subject in of, do: reason)
+  def all(subject), do: for({reason, of, _details, _meaning} <- @table, subject in of, do: reason)
 
   @doc "What an answer with this reason may tell beside its reason, message, function and, of a deploy, its step: names of members."
   @spec details(atom) :: [String.t()]
-  def details(word), do: for({^word, _of, _status, details, _meaning} <- @table, detail <- details, do: detail)
+  def details(word), do: for({^word, _of, details, _meaning} <- @table, detail <- details, do: detail)
+
+  @doc "The kinds of a reason that is told of as `{word, kind}`; none of others."
+  @spec kinds(atom) :: [atom]
+  def kinds(word), do: Map.get(@kinds, word, [])
 
   @doc "The status of an answer with this reason; `refused?`: that of a deploy."
   @spec status(t, refused? :: boolean) :: 400..599
   def status(reason, refused?) do
-    case {reason, refused?} do
-      {_reason, true} -> refused(word(reason))
-      {{:limit, limit}, false} -> Keyword.fetch!(@limits, limit)
-      {_reason, false} -> elsewhere(word(reason))
-    end
+    {status, anywhere?} = Map.fetch!(@statuses, reason)
+    if refused? and not anywhere?, do: 422, else: status
   end
-
-  defp refused(word), do: with({:anywhere, status} <- own(word), do: status, else: (_other -> 422))
-  defp elsewhere(word), do: with({:anywhere, status} <- own(word), do: status)
-  defp own(word), do: @rows |> Map.fetch!(word) |> elem(1)
 
   @doc "The reason as one word, as in metrics and logs: that of `{:trap, kind}` is `trap`."
   @spec word(t) :: atom
@@ -109,7 +100,7 @@ defmodule Tidepool.Error.Reason do
   @spec documented(subject) :: String.t()
   def documented(subject) do
     rows =
-      for {reason, of, _status, _details, meaning} <- @table,
+      for {reason, of, _details, meaning} <- @table,
           subject in of,
           do: "| `#{spelled(reason)}` | #{meaning} |\n"
 
@@ -118,5 +109,6 @@ defmodule Tidepool.Error.Reason do
 
   defp spelled(:trap), do: "{:trap, kind}"
   defp spelled(:limit), do: "{:limit, limit}"
+  defp spelled(:quota), do: "{:quota, quota}"
   defp spelled(reason), do: inspect(reason)
 end

@@ -12,6 +12,14 @@ defmodule Tidepool.Function.Actors do
       default: 30_000,
       doc: "how long an actor that nobody calls stays awake, in ms."
     ],
+    frozen: [
+      since: 8,
+      type: {:integer, 0, 86_400_000},
+      default: 600_000,
+      doc:
+        "how long an actor that sleeps stays in memory, compressed, from where it wakes faster than from disk, in ms; less when " <>
+          "there is more of that than the setting `max_frozen`."
+    ],
     flush: [
       type: {:integer, 1, 86_400_000},
       default: 1_000,
@@ -58,6 +66,7 @@ defmodule Tidepool.Function.Actors do
   @type t :: %{
           durability: :commit | :idle,
           idle: pos_integer,
+          frozen: non_neg_integer,
           flush: pos_integer,
           queue: pos_integer,
           queue_bytes: pos_integer,

@@ -55,7 +55,8 @@ defmodule Tidepool.Function.Fields do
   @spec unknown(kind :: String.t(), String.t(), known :: [String.t()]) :: {:error, Error.t()}
   def unknown(kind, name, known) do
     details = %{field: String.slice(name, 0, @shown), known: known}
-    {:error, Error.new(:unknown_field, "no such #{kind}; known: #{Enum.join(known, ", ")}", nil, details)}
+    known = if known == [], do: "there are none here", else: "known: #{Enum.join(known, ", ")}"
+    {:error, Error.new(:unknown_field, "no such #{kind}; #{known}", nil, details)}
   end
 
   # What was read before of the same option.

@@ -39,6 +39,32 @@ defmodule Tidepool.Function.HostGrants do
   @spec read(String.t()) :: {:ok, t} | :error
   def read(text), do: if(valid?([text]), do: {:ok, [text]}, else: :error)
 
+  @doc """
+  The first grant that is not within one of those that are allowed; `nil` when all are.
+
+      iex> alias Tidepool.Function.HostGrants
+      iex> Enum.map([["none"], ["a/b/c"], ["a/b*/c", "a/bc/*"], ["*"]], &HostGrants.beyond(&1, ["a/b*/*"]))
+      [nil, nil, nil, "*"]
+      iex> Enum.map([["a/*/c"], ["a/b/c", "ab/b/c"]], &HostGrants.beyond(&1, ["a/b*/*", "none"]))
+      ["a/*/c", "ab/b/c"]
+  """
+  @spec beyond(t, allowed :: [String.t()]) :: String.t() | nil
+  def beyond(grants, allowed), do: Enum.find(grants, fn grant -> not Enum.any?(allowed, &within?(grant, &1)) end)
+
+  defp within?("none", _allowed), do: true
+  defp within?(_grant, "*"), do: true
+  defp within?(grant, allowed) when "*" == grant or "none" == allowed, do: false
+  defp within?(grant, allowed), do: Enum.all?(Enum.zip(parts(grant), parts(allowed)), &part_within?/1)
+
+  defp parts(grant), do: String.split(grant, "/", parts: 3)
+
+  defp part_within?({part, allowed}) do
+    case String.split_at(allowed, -1) do
+      {beginning, "*"} -> String.starts_with?(String.replace_suffix(part, "*", ""), beginning)
+      _whole -> part == allowed
+    end
+  end
+
   @doc "What a function has whose deploy does not say, by the node's setting `host`."
   @spec default(:all | :none) :: t
   def default(:all), do: ["*"]

@@ -41,6 +41,21 @@ defmodule Tidepool.Function.Loader do
   @spec check_signature(binary, map) :: :ok | {:error, Error.t()}
   def check_signature(wasm, entry), do: Signature.check(wasm, entry, Config.words(Config.get(:deploy_keys)))
 
+  @doc """
+  May a program of this function load a module? On a node with keys its own alone, which was vouched for: of any other nobody
+  knows who made it.
+  """
+  @spec check_brought(binary, Tidepool.Function.t()) :: :ok | {:error, Error.t()}
+  def check_brought(wasm, function) do
+    if Config.words(Config.get(:deploy_keys)) == [] or
+         Base.encode16(:crypto.hash(:sha256, wasm), case: :lower) == function.sha256 do
+      :ok
+    else
+      message = "this node runs signed modules alone (setting :deploy_keys), so a program loads none but its own"
+      {:error, Error.new(:unsigned, message, function.name)}
+    end
+  end
+
   @doc "The options of a deploy, with an engine that suits the module's ABI where they name none."
   @spec suited(binary, keyword) :: keyword
   def suited(wasm, options) do

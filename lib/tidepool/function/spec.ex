@@ -4,16 +4,18 @@ defmodule Tidepool.Function.Spec do
 
   @options [
     name: [
-      type: {:check, &__MODULE__.name?/1, "a name of 1 to 128 letters, digits, dots, dashes or underscores"},
+      type:
+        {:check, &__MODULE__.name?/1,
+         "a name of 1 to 128 letters, digits, dots, dashes or underscores, or two with a slash"},
       typespec: quote(do: String.t()),
-      doc: "the function's name."
+      doc: "the function's name; `shop/checkout` is the name `checkout` in the namespace `shop`."
     ],
     operation: [
       type: {:check, &__MODULE__.operation?/1, "a string of 1 to 1024 bytes"},
       typespec: quote(do: String.t() | nil),
       kept_as: quote(do: String.t()),
       default: nil,
-      doc: "what a call without an operation means, the name by default."
+      doc: "what a call without an operation means; the name by default, without its namespace."
     ],
     instances: [
       type:
@@ -107,6 +109,15 @@ defmodule Tidepool.Function.Spec do
       default: ["*"],
       doc: "which host functions the function may ask for."
     ],
+    strip: [
+      since: 8,
+      omissible: true,
+      type: :boolean,
+      default: false,
+      doc:
+        "whether the module's debug data are left out of what is kept, run, and sent to other nodes. A signed module is " <>
+          "stripped before it is signed."
+    ],
     signature: [
       since: 8,
       type: {:check, &Tidepool.Function.Signature.valid?/1, Tidepool.Function.Signature.expectation()},
@@ -114,6 +125,13 @@ defmodule Tidepool.Function.Spec do
       kept_as: quote(do: Tidepool.Function.Signature.t()),
       default: nil,
       doc: "who vouches for the module: a node with `deploy_keys` deploys none without it."
+    ],
+    keep_payloads: [
+      since: 8,
+      omissible: true,
+      type: :boolean,
+      default: false,
+      doc: "whether the first 256 bytes of a failed call's payload are kept with the failure."
     ],
     wait: [
       of: :request,
@@ -155,6 +173,7 @@ defmodule Tidepool.Function.Spec do
   """
 
   alias Tidepool.Function.HostGrants
+  alias Tidepool.Namespaces.Name
   alias Tidepool.Options
 
   @kept Keyword.reject(@options, fn {_key, spec} -> spec[:of] == :request end)
@@ -169,6 +188,8 @@ defmodule Tidepool.Function.Spec do
              do: since
   # The one that brought the versions before the newest (`Tidepool.Catalog.Previous`), which are no option.
   @history 8
+  # The one that brought names with a namespace.
+  @namespaces 8
   @levels [@whole, @history | @since] |> Enum.filter(&(&1 >= @whole)) |> Enum.uniq() |> Enum.sort()
   @latest Enum.max(@levels)
   @native for {key, spec} <- @kept, form = spec[:native], do: {key, form}
@@ -208,8 +229,14 @@ defmodule Tidepool.Function.Spec do
 
   @doc "The first version of the cluster's protocol that has all of what a function is."
   @spec version(map) :: pos_integer
-  def version(function),
-    do: Enum.reduce(told(function), @placed, fn option, version -> max(since(function, option), version) end)
+  def version(function) do
+    named = if Name.of(function.name), do: @namespaces, else: @placed
+    Enum.reduce(told(function), named, fn option, version -> max(since(function, option), version) end)
+  end
+
+  @doc "May nodes of a version of the cluster's protocol be told of a function of this name at all?"
+  @spec tellable?(name :: String.t(), version :: pos_integer) :: boolean
+  def tellable?(name, version), do: version >= @namespaces or Name.of(name) == nil
 
   @doc "The first version of the cluster's protocol that has the value which a function has of an option."
   @spec since(map, {atom, keyword}) :: pos_integer
@@ -284,15 +311,25 @@ defmodule Tidepool.Function.Spec do
   def fits?(options), do: instances?(options[:instances] || :fresh, options[:engine] || :fast)
 
   @doc """
-  Can a function have this name? It is used in URLs, file names and metrics.
+  Can a function have this name? It is used in URLs, file names and metrics. One slash parts a namespace from what follows.
 
-      iex> Enum.map(["hello_world", "a.b-c", "", "a/b", "..", "é"], &Tidepool.Function.Spec.name?/1)
-      [true, true, false, false, false, false]
+      iex> Enum.map(["hello_world", "a.b-c", "a/b", "", "a/b/c", "a/", "a//b", "a/..", "é"], &Tidepool.Function.Spec.name?/1)
+      [true, true, true, false, false, false, false, false, false]
   """
   @spec name?(term) :: boolean
-  def name?(name) do
-    is_binary(name) and byte_size(name) <= 128 and name =~ ~r/\A[A-Za-z0-9_][A-Za-z0-9_.-]*\z/
-  end
+  def name?(name),
+    do:
+      is_binary(name) and byte_size(name) <= 128 and
+        name |> Name.parts() |> Enum.all?(&Name.valid?/1)
+
+  @doc """
+  A name without its namespace.
+
+      iex> Enum.map(["shop/checkout", "checkout"], &Tidepool.Function.Spec.local/1)
+      ["checkout", "checkout"]
+  """
+  @spec local(String.t()) :: String.t()
+  def local(name), do: name |> Name.parts() |> List.last()
 
   @doc """
   Can a bare `/call/NAME` mean this operation?

@@ -3,9 +3,10 @@ defmodule Tidepool.Host.Builtin do
   Host functions that Tidepool brings along. None is on unless the setting `:builtins` names it.
 
   - `:actor`: `tidepool`/`actor`/CLASS/NAME/OP calls the operation OP of the actor NAME of the class CLASS; all three are in the
-    operation, and NAME may have slashes. An actor that waits for the guest, by way of whomever, is refused (`deadlock`).
+    operation, and NAME may have slashes; the one in a CLASS that has a namespace is `%2F`. An actor that waits for the guest, by way of whomever, is refused (`deadlock`).
   - `:function`: `tidepool`/`function`/NAME calls the deployed function NAME with its default operation. The call counts
     as nested in the guest's, so depth and time limits hold for the whole chain.
+    Functions of a namespace can be called by guests of that namespace alone, and so can its actors.
   - `:log`: `tidepool`/`log`/LEVEL logs the payload; LEVEL is `debug`, `info`, `warning` or `error`. The
     event has the metadata `:tidepool_function`.
 
@@ -16,6 +17,7 @@ defmodule Tidepool.Host.Builtin do
 
   alias Tidepool.{Error, Host}
   alias Tidepool.Host.Call
+  alias Tidepool.Namespaces.Name
 
   # Neither takes longer than the call has time.
   @builtins %{
@@ -36,8 +38,17 @@ defmodule Tidepool.Host.Builtin do
 
   @doc false
   @spec function(Call.t()) :: Host.result()
-  def function(%Call{operation: name, payload: payload}) do
-    name |> Tidepool.call(nil, payload) |> answer(name)
+  def function(%Call{operation: name, payload: payload} = call) do
+    with :ok <- reach(call, name), do: name |> Tidepool.call(nil, payload) |> answer(name)
+  end
+
+  @doc false
+  # May the guest call this function?
+  @spec reach(Call.t(), String.t()) :: :ok | {:error, String.t()}
+  def reach(%Call{function: from}, name) do
+    if Name.reaches?(from, name),
+      do: :ok,
+      else: {:error, "#{name}: functions of a namespace can be called by guests of that namespace alone"}
   end
 
   @doc false

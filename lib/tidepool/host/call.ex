@@ -9,8 +9,10 @@ defmodule Tidepool.Host.Call do
   - `:deadline` is when the call's time is over, as `System.monotonic_time(:millisecond)` of the guest's node will say.
   - `:context` is what the caller passed as `Tidepool.call(…, context: term)`; calls that a handler makes inherit it unless
     they pass another. `nil` without one, and for calls over HTTP.
+  - `:traceparent` is the header by that name for what the handler asks of others, where the call is part of a trace, recorded or
+    not; else `nil`. See `Tidepool.Trace`.
 
-  The last four have defaults, for whoever makes such a call by hand in a test of a handler.
+  The last five have defaults, for whoever makes such a call by hand in a test of a handler.
   """
 
   @type t :: %__MODULE__{
@@ -22,9 +24,10 @@ defmodule Tidepool.Host.Call do
           version: pos_integer,
           depth: pos_integer,
           deadline: integer,
-          context: term
+          context: term,
+          traceparent: String.t() | nil
         }
 
   @enforce_keys [:binding, :namespace, :operation, :payload, :function]
-  defstruct @enforce_keys ++ [version: 1, depth: 1, deadline: 0, context: nil]
+  defstruct @enforce_keys ++ [version: 1, depth: 1, deadline: 0, context: nil, traceparent: nil]
 end

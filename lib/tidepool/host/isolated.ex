@@ -4,10 +4,11 @@ defmodule Tidepool.Host.Isolated do
   long the handler takes.
 
   The process ends with the caller's, and not the other way round: what ends it, a link of its own say, ends nobody else.
-  It has the caller's Logger metadata, `$callers` and place in the nesting of calls.
+  It has the caller's Logger metadata, `$callers`, and place in the nesting of calls and in their trace.
   """
 
   alias Tidepool.Host.{Nesting, Timer}
+  alias Tidepool.Trace
 
   @doc "The result of `fun`; what its process was ended by; or `:timeout`, with the process killed. Leaves no message."
   @spec run((() -> result), remaining_us :: non_neg_integer) :: {:ok, result} | {:exit, term} | :timeout
@@ -15,7 +16,8 @@ defmodule Tidepool.Host.Isolated do
   def run(fun, remaining_us) do
     caller = self()
     callers = [caller | Process.get(:"$callers", [])]
-    {nesting, actors, metadata} = {Nesting.get(), Nesting.actors(), :logger.get_process_metadata()}
+    {nesting, actors, trace} = {Nesting.get(), Nesting.actors(), Trace.Context.get()}
+    metadata = :logger.get_process_metadata()
 
     # Dead after the first message, or when nobody waits for it any more.
     reply_to = :erlang.alias([:reply])
@@ -27,6 +29,7 @@ defmodule Tidepool.Host.Isolated do
           Process.put(:"$callers", callers)
           Nesting.put(nesting)
           Nesting.put_actors(actors)
+          Trace.Context.put(trace)
           if metadata != :undefined, do: :logger.set_process_metadata(metadata)
           send(reply_to, {reply_to, fun.()})
         end,

@@ -8,7 +8,7 @@ defmodule Tidepool.Process.Links do
   """
 
   @least 256
-  @sweep {__MODULE__, :sweep}
+  @limit {__MODULE__, :limit}
 
   @type t :: %{pid => tag :: integer}
 
@@ -16,11 +16,11 @@ defmodule Tidepool.Process.Links do
   @spec put(t, pid, integer) :: t
   def put(links, pid, tag) do
     links = Map.put(links, pid, tag)
-    {limit, ended} = Process.get(@sweep, {@least, %{}})
-    if map_size(links) < limit, do: links, else: sweep(links, ended)
+    {limit, ended} = Process.get(@limit, {@least, %{}})
+    if map_size(links) < limit, do: links, else: drop_ended(links, ended)
   end
 
-  defp sweep(links, before) do
+  defp drop_ended(links, before) do
     ended =
       case Process.info(self(), [:links, :trap_exit]) do
         [links: linked, trap_exit: false] -> Map.drop(links, linked)
@@ -29,7 +29,7 @@ defmodule Tidepool.Process.Links do
       end
 
     links = Map.drop(links, for({pid, _tag} <- ended, is_map_key(before, pid), do: pid))
-    Process.put(@sweep, {max(@least, 2 * map_size(links)), ended})
+    Process.put(@limit, {max(@least, 2 * map_size(links)), ended})
     links
   end
 end

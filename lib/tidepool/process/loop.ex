@@ -37,7 +37,7 @@ defmodule Tidepool.Process.Loop do
 
       {:error, reason, message, details} ->
         error = Error.new(reason, message, name, details)
-        if reason in [:overloaded, :internal, :not_a_program], do: refuse(starter, tag, error)
+        unless begun?(reason), do: refuse(starter, tag, error)
         send(starter, {tag, :started})
         fail(error, options.entry)
 
@@ -55,6 +55,10 @@ defmodule Tidepool.Process.Loop do
         run(step, {%{}, %{}, false})
     end
   end
+
+  # Otherwise what failed is the program.
+  defp begun?({:quota, _quota}), do: false
+  defp begun?(reason), do: reason not in [:overloaded, :internal, :not_a_program]
 
   @doc "The version of a function, to start processes of, unless another has taken its place."
   @spec running(String.t(), pos_integer) :: Programs.running()
@@ -392,7 +396,9 @@ defmodule Tidepool.Process.Loop do
   defp serve({:compile, wasm}, task, state) do
     %{program: number} = __MODULE__ |> Process.get() |> Native.process_info()
 
-    with %Function{} = function <- Programs.function(number), {:ok, compiled} <- Loader.beside(wasm, function) do
+    with %Function{} = function <- Programs.function(number),
+         :ok <- Loader.check_brought(wasm, function),
+         {:ok, compiled} <- Loader.beside(wasm, function) do
       task |> Native.process_compiled(compiled) |> run(state)
     else
       {:error, error} -> task |> Native.answer({:error, Exception.message(error)}) |> run(state)

@@ -150,8 +150,11 @@ defmodule Tidepool.Process.Remote do
   # on the account, and so they are asked each time.
   defp await_room(task, pid, tag) do
     {all, to} = Process.get(@under_way, {0, %{}})
-    {all, to} = if all >= @windows, do: {0, to |> Map.keys() |> ask_room(:none) |> settle(task, to)}, else: {all, to}
-    if Map.get(to, pid, 0) >= @window, do: {all, [pid] |> ask_room(tag) |> settle(task, to)}, else: {all, to}
+
+    {all, to} =
+      if all >= @windows, do: {0, to |> Map.keys() |> ask_room(:none) |> await_answers(task, to)}, else: {all, to}
+
+    if Map.get(to, pid, 0) >= @window, do: {all, [pid] |> ask_room(tag) |> await_answers(task, to)}, else: {all, to}
   end
 
   defp ask_room(pids, tag) do
@@ -163,25 +166,25 @@ defmodule Tidepool.Process.Remote do
   end
 
   # Waits until all have answered; what is under way to each then.
-  defp settle(asked, _task, to) when asked == %{}, do: to
+  defp await_answers(asked, _task, to) when asked == %{}, do: to
 
-  defp settle(asked, task, to) do
+  defp await_answers(asked, task, to) do
     receive do
       {:tidepool_taken, monitor, room?} when is_map_key(asked, monitor) ->
         Process.demonitor(monitor, [:flush])
         {pid, asked} = Map.pop(asked, monitor)
-        settle(asked, task, if(room? == true, do: Map.delete(to, pid), else: to))
+        await_answers(asked, task, if(room? == true, do: Map.delete(to, pid), else: to))
 
       {:DOWN, monitor, :process, pid, _reason} when is_map_key(asked, monitor) ->
-        asked |> Map.delete(monitor) |> settle(task, Map.delete(to, pid))
+        asked |> Map.delete(monitor) |> await_answers(task, Map.delete(to, pid))
 
       {:tidepool_post, tag, bytes} when is_integer(tag) and is_binary(bytes) ->
         tell(task, tag, bytes)
-        settle(asked, task, to)
+        await_answers(asked, task, to)
 
       {:tidepool_taken?, from, ref, tag} when is_pid(from) and is_reference(ref) ->
         taken(task, from, ref, tag)
-        settle(asked, task, to)
+        await_answers(asked, task, to)
     end
   end
 

@@ -85,6 +85,7 @@ defmodule Tidepool.Telemetry.DefaultLogger do
 
   defp failure(%{reason: {:trap, trap}}), do: %{reason: :trap, trap: trap}
   defp failure(%{reason: {:limit, limit}}), do: %{reason: :limit, limit: limit}
+  defp failure(%{reason: {:quota, quota}}), do: %{reason: :quota, quota: quota}
   defp failure(%{reason: reason}) when is_atom(reason), do: %{reason: reason}
   # What was raised is no reason of Tidepool's; who raised it has its text.
   defp failure(%{kind: kind}), do: %{reason: kind}

@@ -4,7 +4,8 @@ defmodule Tidepool.Telemetry.Listeners do
 
   Handlers are kept by `:telemetry` where the application has it, else by `Tidepool.Telemetry.Handlers`; either is the
   *backend*. While it has handlers for Tidepool's events, a persistent term names it, and the native library hands every
-  request of the HTTP edge to a process: what is answered without one has nobody to tell of it.
+  request of the HTTP edge to a process: what is answered without one has nobody to tell of it. Where there are traces and no
+  handlers, the term says that: the edge hands over what is recorded, and what runs in a process looks whether it is.
 
   `:telemetry` tells nobody of new handlers, so it is asked once a second. One that is attached through this process
   counts at once.
@@ -12,17 +13,21 @@ defmodule Tidepool.Telemetry.Listeners do
 
   use GenServer
 
-  alias Tidepool.{Engine, Native}
+  alias Tidepool.{Engine, Native, Trace}
   alias Tidepool.Telemetry.Handlers
 
   @interval_ms 1_000
+  # In place of a backend, where there are traces and no listener.
+  @traces :traces
 
   @doc false
   def start_link(_argument), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
 
   @doc "The module that executes events, or `nil` while nobody listens."
   @spec backend :: module | nil
-  def backend, do: :persistent_term.get(__MODULE__, nil)
+  def backend do
+    with @traces <- :persistent_term.get(__MODULE__, nil), do: nil
+  end
 
   @doc "Attaches a handler, and has looked when this returns."
   @spec attach(term, [Tidepool.Telemetry.event()], Tidepool.Telemetry.handler(), term) ::
@@ -87,7 +92,8 @@ defmodule Tidepool.Telemetry.Listeners do
     was_listening? = backend() != nil
     # Before anybody may take it that there is a listener.
     if listening? != was_listening?, do: Native.observe(Engine.runtime(), listening?)
-    :persistent_term.put(__MODULE__, if(listening?, do: backend))
+    traces = if Trace.on?(), do: @traces
+    :persistent_term.put(__MODULE__, if(listening?, do: backend, else: traces))
   end
 
   # It may be loaded and not started.

@@ -48,6 +48,7 @@ defmodule Tidepool.Tokens.File do
     # Whose atoms there may be.
     Code.ensure_loaded!(Token)
     tokens = :erlang.binary_to_term(bytes, [:safe])
+    tokens = if is_list(tokens), do: Enum.map(tokens, &Token.upgrade/1), else: tokens
     if is_list(tokens) and Enum.all?(tokens, &Token.valid?/1), do: {:ok, tokens}, else: :error
   rescue
     ArgumentError -> :error

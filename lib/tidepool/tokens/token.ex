@@ -8,6 +8,7 @@ defmodule Tidepool.Tokens.Token do
   """
 
   alias Tidepool.Function.Spec
+  alias Tidepool.Tokens.Bounds
 
   @scopes ["admin", "call", "deploy", "read"]
   # What the node's own token is called, and what code is.
@@ -17,11 +18,13 @@ defmodule Tidepool.Tokens.Token do
   @max_at 0xFFFF_FFFF_FFFF
 
   @enforce_keys [:name, :hash, :scopes, :functions, :expires_at, :known_until, :made_at, :made_by, :at]
-  defstruct @enforce_keys ++ [revoked: false]
+  # Tokens that were made before there were such bounds grant what they did.
+  defstruct @enforce_keys ++ [revoked: false, grants: ["*"]]
 
   @typedoc """
   `hash`: the SHA-256 of its secret, 32 bytes. `functions`: a name, or the beginning of some with `*` at its end. `expires_at`,
-  `made_at`: seconds since 1970. `known_until`: when the last one of this name expires, in the same seconds. `made_by`: the name of the token that has made it. `at`: when it was made or revoked, in ms.
+  `made_at`: seconds since 1970. `known_until`: when the last one of this name expires, in the same seconds. `made_by`: the name of the token that has made it.
+  `at`: when it was made or revoked, in ms. `grants`: what it may grant the functions that it deploys.
   """
   @type t :: %__MODULE__{
           name: String.t(),
@@ -33,7 +36,8 @@ defmodule Tidepool.Tokens.Token do
           made_at: non_neg_integer,
           made_by: String.t(),
           at: non_neg_integer,
-          revoked: boolean
+          revoked: boolean,
+          grants: Bounds.t()
         }
 
   @doc "All scopes."
@@ -54,34 +58,53 @@ defmodule Tidepool.Tokens.Token do
   @doc """
   Can these be the functions that one is for?
 
-      iex> Enum.map(["*", "shop-*", "shop", "", "*shop", "shop*cart", "a/*"], &Tidepool.Tokens.Token.functions?/1)
-      [true, true, true, false, false, false, false]
+      iex> Enum.map(["*", "shop-*", "shop", "a/*", "a/b*"], &Tidepool.Tokens.Token.functions?/1)
+      [true, true, true, true, true]
+      iex> Enum.map(["", "*shop", "shop*cart", "/*", "a/b/*", "*/b"], &Tidepool.Tokens.Token.functions?/1)
+      [false, false, false, false, false, false]
   """
   @spec functions?(term) :: boolean
   def functions?("*"), do: true
-  def functions?(functions) when is_binary(functions), do: functions |> String.replace_suffix("*", "") |> Spec.name?()
+
+  def functions?(functions) when is_binary(functions) do
+    # All of a namespace is what a name with any one after the slash would be.
+    functions |> String.replace_suffix("/*", "/a") |> String.replace_suffix("*", "") |> Spec.name?()
+  end
+
   def functions?(_other), do: false
 
   @doc """
-  Is a token for a function, by what it is for?
+  Is a token for a function, by what it is for? A star at the end of a beginning stands for no slash: what is for all of a
+  namespace says so.
 
-      iex> Enum.map(["shop-cart", "shop", "myshop-cart"], &Tidepool.Tokens.Token.covers?("shop-*", &1))
+      iex> Enum.map(["shop-cart", "shop", "myshop-cart", "shop-a/b"], &Tidepool.Tokens.Token.covers?("shop-*", &1))
+      [true, false, false, false]
+      iex> Enum.map(["shop/cart", "shop", "shopx/cart"], &Tidepool.Tokens.Token.covers?("shop/*", &1))
       [true, false, false]
   """
   @spec covers?(functions :: String.t(), name :: String.t()) :: boolean
   def covers?(functions, name) do
     case String.split_at(functions, -1) do
-      {beginning, "*"} -> String.starts_with?(name, beginning)
+      {"", "*"} -> true
+      {beginning, "*"} -> String.starts_with?(name, beginning) and not (rest(name, beginning) =~ "/")
       _whole -> functions == name
     end
   end
+
+  defp rest(name, beginning), do: binary_part(name, byte_size(beginning), byte_size(name) - byte_size(beginning))
+
+  @doc "What a node that knows of no bounds, or the file that one has left, tells of a token, as one."
+  @spec upgrade(term) :: term
+  def upgrade(%__MODULE__{} = token), do: Map.put_new(token, :grants, ["*"])
+  def upgrade(other), do: other
 
   @doc "Can this be a token? What comes from elsewhere is asked this before it is kept."
   @spec valid?(term) :: boolean
   def valid?(%__MODULE__{name: name, hash: <<_::256>>, made_by: made_by, known_until: until, revoked: revoked} = token) do
     times = for key <- [:expires_at, :known_until, :made_at, :at], do: Map.get(token, key)
 
-    name?(name) and scopes?(Map.get(token, :scopes)) and functions?(Map.get(token, :functions)) and is_boolean(revoked) and
+    name?(name) and scopes?(Map.get(token, :scopes)) and functions?(Map.get(token, :functions)) and
+      Bounds.valid?(Map.get(token, :grants)) and is_boolean(revoked) and
       is_binary(made_by) and byte_size(made_by) <= 64 and String.valid?(made_by) and
       Enum.all?(times, &(is_integer(&1) and &1 in 0..@max_at)) and until >= token.expires_at
   end
@@ -106,5 +129,6 @@ defmodule Tidepool.Tokens.Token do
   def later?(_token, nil), do: true
   def later?(token, known), do: order(token) > order(known)
 
-  defp order(token), do: {token.at, token.revoked, token.hash, token.expires_at, token.functions, token.scopes}
+  defp order(token),
+    do: {token.at, token.revoked, token.hash, token.expires_at, token.functions, token.scopes, token.grants}
 end

@@ -3,9 +3,10 @@ defmodule TidepoolWeb.Resources.Actors do
 
   @behaviour TidepoolWeb.Resource
 
-  alias Tidepool.{Actor, Error, Log}
-  alias Tidepool.Function.Fields
+  alias Tidepool.{Actor, Error, Log, Trace}
+  alias Tidepool.Log.Change
   alias TidepoolWeb.Reply
+  alias TidepoolWeb.Resource.Parameters
 
   # The largest payload that a function takes unless its deploy says otherwise.
   @max_body 8_388_608
@@ -18,13 +19,13 @@ defmodule TidepoolWeb.Resources.Actors do
       {"GET", "/actors/:class/:name", scope: :read},
       {"DELETE", "/actors/:class/:name", scope: :deploy},
       {"POST", "/actors/:class/:name/:operation",
-       scope: :call, body: {:whole, @max_body}, headers: ["idempotency-key"], query: true}
+       scope: :call, body: {:whole, @max_body}, headers: ["idempotency-key", "traceparent"], query: true}
     ]
   end
 
   @impl true
   def serve("GET", ["actors", class], %{query: query}) do
-    with {:ok, %{"from" => from}} <- parameters(query, %{"from" => nil}),
+    with {:ok, %{"from" => from}} <- Parameters.read(query, [{"from", {:text, nil}}]),
          {:ok, actors, next} <- Actor.list(class, from, @listed) do
       Reply.json(200, %{actors: actors, next: next})
     else
@@ -40,42 +41,34 @@ defmodule TidepoolWeb.Resources.Actors do
   end
 
   def serve("DELETE", ["actors", class, name], %{origin: origin}) do
-    with :ok <- Actor.delete(class, name) do
-      Log.changed(:actor_deleted, "#{class}/#{name}", origin)
-      Reply.json(200, %{deleted: %{class: class, name: name}})
-    else
+    deleted =
+      Change.make(fn ->
+        with :ok <- Actor.delete(class, name), do: Log.changed(:actor_deleted, "#{class}/#{name}", origin)
+      end)
+
+    case deleted do
+      :ok -> Reply.json(200, %{deleted: %{class: class, name: name}})
       {:error, error} -> Reply.error(error)
     end
   end
 
   def serve("POST", ["actors", class, name, operation], %{body: body, headers: headers, query: query}) do
-    with {:ok, %{"create" => create}} <- parameters(query, %{"create" => "true"}),
-         {:ok, create} <- boolean(create),
+    with {:ok, %{"create" => create}} <- Parameters.read(query, [{"create", {:boolean, true}}]),
          {:ok, id} <- request_id(headers),
-         {:ok, reply} <- Actor.call(class, name, operation, body, create: create, request_id: id) do
+         options = [create: create, request_id: id],
+         {:ok, reply} <- traced(headers, fn -> Actor.call(class, name, operation, body, options) end) do
       Reply.bytes(reply)
     else
       {:error, error} -> Reply.error(error)
     end
   end
 
-  # Who misspells what is wanted should not get something else.
-  defp parameters(query, known) do
-    names = Enum.map(query, &elem(&1, 0))
-
-    case {Enum.reject(names, &is_map_key(known, &1)), names -- Map.keys(known)} do
-      {[parameter | _others], _twice} -> Fields.unknown("parameter", parameter, Map.keys(known))
-      {[], [parameter | _others]} -> twice(parameter)
-      {[], []} -> {:ok, Map.merge(known, Map.new(query))}
+  defp traced(headers, fun) do
+    case List.keyfind(headers, "traceparent", 0) do
+      {_header, traceparent} -> Trace.within(traceparent, fun)
+      nil -> fun.()
     end
   end
-
-  defp twice(parameter),
-    do: {:error, Error.new(:duplicate_field, "give the parameter `#{parameter}` once", nil, %{field: parameter})}
-
-  defp boolean("true"), do: {:ok, true}
-  defp boolean("false"), do: {:ok, false}
-  defp boolean(_other), do: wrong("the parameter `create` has to be `true` or `false`")
 
   defp request_id(headers) do
     case List.keyfind(headers, "idempotency-key", 0) do

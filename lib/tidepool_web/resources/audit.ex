@@ -3,48 +3,39 @@ defmodule TidepoolWeb.Resources.Audit do
 
   @behaviour TidepoolWeb.Resource
 
-  alias Tidepool.{Audit, Error, Options}
-  alias Tidepool.Function.Fields
+  alias Tidepool.Audit
+  alias Tidepool.Tokens.Access
   alias TidepoolWeb.Reply
+  alias TidepoolWeb.Resource.Parameters
 
-  @parameters ["before", "limit"]
-  @limit 100
+  @parameters [
+    {"limit", {{:integer, 1, Audit.most()}, 100}},
+    {"before", {{:integer, 1, :infinity}, nil}},
+    {"since", {{:integer, 0, :infinity}, nil}},
+    {"name", {:text, nil}}
+  ]
+  # Those of functions, by their names. Others have names of other things, which may look like a function's.
+  @of_functions ["deploy", "rollback", "remove", "process_started", "process_killed", "process_upgraded"]
 
   @impl true
-  def routes, do: [{"GET", "/audit", scope: :admin, guarded: true, query: true}]
+  def routes, do: [{"GET", "/audit", scope: :admin, guarded: true, selects: true, query: true}]
 
   @impl true
-  def serve("GET", ["audit"], %{query: query}) do
-    with :ok <- known(query),
-         {:ok, limit} <- number(query, "limit", @limit, Audit.most()),
-         {:ok, before} <- number(query, "before", nil, :infinity) do
-      {entries, next} = Audit.list(before, limit)
-      Reply.json(200, %{node: node(), entries: entries, next: next})
-    else
-      {:error, error} -> Reply.error(error)
+  def serve("GET", ["audit"], %{query: query, origin: origin}) do
+    case Parameters.read(query, @parameters) do
+      {:ok, %{"limit" => limit, "before" => before, "since" => since, "name" => name}} ->
+        sees? = fn entry -> Access.sees?(origin, function(entry)) end
+        {entries, next} = Audit.list(before, limit, %{since: since, name: name, sees?: sees?})
+        Reply.json(200, %{node: node(), entries: entries, next: next})
+
+      {:error, error} ->
+        Reply.error(error)
     end
   end
 
-  defp known(query) do
-    case Enum.map(query, &elem(&1, 0)) -- @parameters do
-      [] -> :ok
-      [parameter | _more] when parameter in @parameters -> wrong("give the parameter `#{parameter}` once")
-      [parameter | _more] -> Fields.unknown("parameter", parameter, @parameters)
-    end
-  end
+  # After a function's name there may be a number, of a process of it.
+  defp function(%{action: action, name: name}) when action in @of_functions and is_binary(name),
+    do: name |> String.split(" ") |> hd()
 
-  defp number(query, parameter, default, most) do
-    type = {:integer, 1, most}
-
-    case List.keyfind(query, parameter, 0) do
-      nil ->
-        {:ok, default}
-
-      {_parameter, text} ->
-        with :error <- Options.read(text, type),
-             do: wrong("the parameter `#{parameter}` has to be #{Options.describe(type)}")
-    end
-  end
-
-  defp wrong(message), do: {:error, Error.new(:invalid_option, message)}
+  defp function(_other), do: nil
 end

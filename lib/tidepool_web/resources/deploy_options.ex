@@ -8,7 +8,7 @@ defmodule TidepoolWeb.Resources.DeployOptions do
   alias TidepoolWeb.Reply
 
   @impl true
-  def routes, do: [{"GET", "/deploy/options", scope: :read}]
+  def routes, do: [{"GET", "/deploy/options", scope: :read, public: true}]
 
   @impl true
   def serve("GET", ["deploy", "options"], _request) do

@@ -4,21 +4,26 @@ defmodule TidepoolWeb.Resources.Figures do
   @behaviour TidepoolWeb.Resource
 
   alias Tidepool.Catalog
+  alias Tidepool.Tokens.Access
   alias TidepoolWeb.{Figures, Reply}
+  alias TidepoolWeb.Resource.{Namespace, Parameters}
 
   @impl true
-  def routes, do: [{"GET", "/figures", scope: :read}, {"GET", "/figures/:function", scope: :read}]
+  def routes,
+    do: [{"GET", "/figures", scope: :read, selects: true, query: true}, {"GET", "/figures/:function", scope: :read}]
 
   @impl true
-  def serve("GET", ["figures"], _request) do
-    figures = Figures.all()
+  def serve("GET", ["figures"], %{query: query, origin: origin}) do
+    with {:ok, %{"namespace" => namespace}} <- Parameters.read(query, [Namespace.parameter()]) do
+      functions =
+        for %{name: name} = function <- Figures.listed(),
+            Namespace.within?(name, namespace) and Access.sees?(origin, name),
+            do: function
 
-    functions =
-      for {name, version, _at} <- Catalog.versions() do
-        figures |> Map.get(name, %{}) |> Map.merge(%{name: name, version: version})
-      end
-
-    Reply.json(200, %{tick_ms: Figures.tick_ms(), functions: Enum.sort_by(functions, & &1.name)})
+      Reply.json(200, %{tick_ms: Figures.tick_ms(), functions: functions})
+    else
+      {:error, error} -> Reply.error(error)
+    end
   end
 
   def serve("GET", ["figures", name], _request) do

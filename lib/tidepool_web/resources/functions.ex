@@ -3,28 +3,37 @@ defmodule TidepoolWeb.Resources.Functions do
 
   @behaviour TidepoolWeb.Resource
 
-  alias Tidepool.{Catalog, Error, Options, Rollback}
+  alias Tidepool.{Catalog, Options, Rollback}
   alias Tidepool.Function.{Fields, Labels, Spec}
+  alias Tidepool.Tokens.Access
   alias TidepoolWeb.Reply
+  alias TidepoolWeb.Resource.{Namespace, Parameters}
 
   @impl true
   def routes do
     [
-      {"GET", "/functions", scope: :read, query: true},
+      {"GET", "/functions", scope: :read, selects: true, query: true},
       {"GET", "/functions/:function", scope: :read},
       # Modules are nobody's but theirs who may change them.
       {"GET", "/functions/:function/wasm", scope: :read, guarded: true},
       {"GET", "/functions/:function/versions", scope: :read},
-      {"POST", "/functions/:function/rollback", scope: :deploy, query: true},
+      {"POST", "/functions/:function/rollback", scope: :deploy, query: true, deploys: true},
       {"DELETE", "/functions/:function", scope: :deploy}
     ]
   end
 
   @impl true
-  def serve("GET", ["functions"], %{query: query}) do
-    with :ok <- known(query),
-         {:ok, selectors} <- Labels.select(for {"label", text} <- query, do: text) do
-      functions = Enum.filter(Catalog.list(), &Labels.selected?(&1.labels, selectors))
+  def serve("GET", ["functions"], %{query: query, origin: origin}) do
+    known = [{"label", {{:each, :text}, []}}, Namespace.parameter()]
+
+    with {:ok, %{"label" => labels, "namespace" => namespace}} <- Parameters.read(query, known),
+         {:ok, selectors} <- Labels.select(labels) do
+      functions =
+        for %{name: name} = function <- Catalog.list(),
+            Namespace.within?(name, namespace) and Access.sees?(origin, name),
+            Labels.selected?(function.labels, selectors),
+            do: function
+
       Reply.json(200, %{functions: Enum.map(functions, &Reply.brief/1)})
     else
       {:error, error} -> Reply.error(error)
@@ -72,27 +81,9 @@ defmodule TidepoolWeb.Resources.Functions do
   defp goal(query) do
     {versions, waits} = Enum.split_with(query, &match?({"version", _text}, &1))
 
-    with {:ok, version} <- version(versions),
+    with {:ok, %{"version" => version}} <- Parameters.read(versions, [{"version", {{:integer, 1, :infinity}, nil}}]),
          {:ok, waits} <- Fields.read(waits, Spec.of_request()),
          {:ok, _checked} <- Options.check(waits, Spec.of_request(), &Fields.subject/1),
          do: {:ok, version, waits}
-  end
-
-  defp version([]), do: {:ok, nil}
-
-  defp version([{_version, text}]) do
-    with :error <- Options.read(text, {:integer, 1, :infinity}),
-         do: {:error, Error.new(:invalid_option, "the parameter `version` has to be the number of a version")}
-  end
-
-  defp version(_twice),
-    do: {:error, Error.new(:duplicate_field, "give the parameter `version` once", nil, %{field: "version"})}
-
-  # Who misspells what to list should not be told of everything.
-  defp known(query) do
-    case Enum.find(query, fn {parameter, _text} -> parameter != "label" end) do
-      nil -> :ok
-      {parameter, _text} -> Fields.unknown("parameter", parameter, ["label"])
-    end
   end
 end

@@ -5,13 +5,13 @@ defmodule TidepoolWeb.Resources.Metrics do
 
   require Logger
 
-  alias Tidepool.{Actor, Catalog, Cluster, Engine, Error, Native}
+  alias Tidepool.{Actor, Catalog, Cluster, Engine, Error, Native, Trace}
   alias TidepoolWeb.{Listener, Reply}
 
   @text "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
   @impl true
-  def routes, do: [{"GET", "/metrics", scope: :read, observes: true}]
+  def routes, do: [{"GET", "/metrics", scope: :read, observes: true, query: :ignored}]
 
   @impl true
   def serve("GET", ["metrics"], _request) do
@@ -33,7 +33,9 @@ defmodule TidepoolWeb.Resources.Metrics do
     ]
 
     edge = for {name, value} <- Listener.stats(), do: {"tidepool_http_#{name}", "HTTP edge: #{name}", value}
-    {200, @text, [], Native.metrics(Engine.runtime(), gauges ++ edge ++ Cluster.metrics(), by_function)}
+
+    {200, @text, [],
+     Native.metrics(Engine.runtime(), gauges ++ edge ++ Trace.metrics() ++ Cluster.metrics(), by_function)}
   rescue
     exception ->
       Logger.error("the metrics could not be read: " <> Exception.format(:error, exception, __STACKTRACE__))

@@ -30,7 +30,7 @@ defmodule TidepoolWeb.Resources.Node do
       },
       engines: Engine.engines(),
       edge: Listener.stats(),
-      settings: Enum.map(Config.schema(), &setting/1)
+      settings: Enum.map(Config.Schema.settings(), &setting/1)
     })
   end
 
@@ -42,6 +42,7 @@ defmodule TidepoolWeb.Resources.Node do
 
   # Modules that answer for folders have arguments, which are theirs.
   defp shown(:files, files), do: files |> Map.keys() |> Options.show()
+  defp shown(:otlp, %{} = settings), do: settings |> Map.delete(:headers) |> Options.show()
   # What is between a scheme and an `@` may be a password.
   defp shown(_key, value), do: value |> Options.show() |> String.replace(~r{//[^/\s"@]*@}, "//…@")
 

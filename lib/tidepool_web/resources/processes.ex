@@ -9,7 +9,10 @@ defmodule TidepoolWeb.Resources.Processes do
 
   alias Tidepool.{Error, Log, Native}
   alias Tidepool.Function.Fields
+  alias Tidepool.Tokens.Access
+  alias Tidepool.Log.Change
   alias TidepoolWeb.Reply
+  alias TidepoolWeb.Resource.{Namespace, Parameters}
 
   # A program's arguments and its environment.
   @max_body 262_144
@@ -21,18 +24,24 @@ defmodule TidepoolWeb.Resources.Processes do
   @impl true
   def routes do
     [
-      {"GET", "/processes", scope: :read, query: true},
+      {"GET", "/processes", scope: :read, selects: true, query: true},
       {"POST", "/processes/:function", scope: :call, body: {:whole, @max_body}},
-      {"POST", "/processes/:process/upgrade", scope: :deploy},
-      {"GET", "/processes/:process", scope: :read},
-      {"DELETE", "/processes/:process", scope: :deploy}
+      {"POST", "/processes/:process/upgrade", scope: :deploy, selects: true},
+      {"GET", "/processes/:process", scope: :read, selects: true},
+      {"DELETE", "/processes/:process", scope: :deploy, selects: true}
     ]
   end
 
   @impl true
-  def serve("GET", ["processes"], %{query: query}) do
-    with {:ok, function} <- listed(query) do
-      all = for info <- Tidepool.Process.list(), function in [nil, info.function], do: info
+  def serve("GET", ["processes"], %{query: query, origin: origin}) do
+    known = [{"function", {:text, nil}}, Namespace.parameter()]
+
+    with {:ok, %{"function" => function, "namespace" => namespace}} <- Parameters.read(query, known) do
+      all =
+        for %{function: name} = info <- Tidepool.Process.list(),
+            function in [nil, name] and Namespace.within?(name, namespace) and Access.sees?(origin, name),
+            do: info
+
       {shown, omitted} = all |> Enum.sort_by(&{&1.program, &1.id}) |> Enum.split(@listed)
       numbers = Map.new(all, &{&1.pid, number(&1)})
       stacks = shown |> Enum.map(& &1.pid) |> Tidepool.Process.stacks()
@@ -51,9 +60,9 @@ defmodule TidepoolWeb.Resources.Processes do
     end
   end
 
-  def serve("POST", ["processes", name], %{body: body}) do
+  def serve("POST", ["processes", name], %{body: body, origin: origin}) do
     with {:ok, args, options} <- program(body, name),
-         {:ok, pid} <- Tidepool.Process.start(name, args, options) do
+         {:ok, pid} <- start(name, args, options, origin) do
       case Tidepool.Process.info(pid) do
         # A short one is over by now, and its end is in the log.
         nil -> Reply.json(201, %{id: nil, function: name, node: node(), state: :ended})
@@ -66,17 +75,16 @@ defmodule TidepoolWeb.Resources.Processes do
   end
 
   def serve("POST", ["processes", process, "upgrade"], %{origin: origin}) do
-    with {:ok, %{pid: pid, version: before} = info} <- find(process),
-         {:ok, version} <- Tidepool.Process.upgrade(pid) do
-      Log.changed(:process_upgraded, number(info), origin)
+    with {:ok, %{version: before} = info} <- find(process, origin),
+         {:ok, version} <- upgrade(info, origin) do
       Reply.json(202, %{asked: number(info), from: before, to: version})
     else
       {:error, error} -> Reply.error(error)
     end
   end
 
-  def serve("GET", ["processes", process], _request) do
-    with {:ok, %{pid: pid} = found} <- find(process) do
+  def serve("GET", ["processes", process], %{origin: origin}) do
+    with {:ok, %{pid: pid} = found} <- find(process, origin) do
       # It may have ended meanwhile, and was there when it was asked for.
       Reply.json(200, json(Tidepool.Process.info(pid) || found, %{}))
     else
@@ -85,10 +93,13 @@ defmodule TidepoolWeb.Resources.Processes do
   end
 
   def serve("DELETE", ["processes", process], %{origin: origin}) do
-    with {:ok, %{pid: pid} = info} <- find(process) do
+    with {:ok, %{pid: pid} = info} <- find(process, origin) do
       monitor = Process.monitor(pid)
-      Tidepool.Process.kill(pid)
-      Log.changed(:process_killed, number(info), origin)
+
+      Change.make(fn ->
+        Tidepool.Process.kill(pid)
+        Log.changed(:process_killed, "#{info.function} #{number(info)}", origin)
+      end)
 
       receive do
         {:DOWN, ^monitor, :process, ^pid, _reason} -> Reply.json(200, %{killed: number(info)})
@@ -104,18 +115,22 @@ defmodule TidepoolWeb.Resources.Processes do
     end
   end
 
-  # Who misspells what to list should not be told of everything.
-  defp listed([]), do: {:ok, nil}
-  defp listed([{"function", name}]), do: {:ok, name}
+  defp start(name, args, options, origin) do
+    Change.make(fn ->
+      with {:ok, _pid} = started <- Tidepool.Process.start(name, args, options) do
+        Log.changed(:process_started, name, origin)
+        started
+      end
+    end)
+  end
 
-  defp listed(query) do
-    case Enum.find(query, fn {parameter, _text} -> parameter != "function" end) do
-      {parameter, _text} ->
-        Fields.unknown("parameter", parameter, ["function"])
-
-      nil ->
-        {:error, Error.new(:duplicate_field, "the parameter `function` may be given once", nil, %{field: "function"})}
-    end
+  defp upgrade(%{pid: pid} = info, origin) do
+    Change.make(fn ->
+      with {:ok, _version} = upgraded <- Tidepool.Process.upgrade(pid) do
+        Log.changed(:process_upgraded, "#{info.function} #{number(info)}", origin)
+        upgraded
+      end
+    end)
   end
 
   # `{"args": ["--port", "7000"], "env": {"LANG": "C"}, "entry": "_start"}`; no body is an empty one. The first argument of all
@@ -138,6 +153,12 @@ defmodule TidepoolWeb.Resources.Processes do
 
   defp wrong(why, name), do: {:error, Error.new(:invalid_option, "the body " <> why, name)}
 
+  # What a token is not for is not there.
+  defp find(process, origin) do
+    with {:ok, info} <- find(process),
+         do: if(Access.sees?(origin, info.function), do: {:ok, info}, else: unknown(process))
+  end
+
   defp find(process) do
     with [program, id] <- String.split(process, "."),
          {program, ""} <- Integer.parse(program),
@@ -145,9 +166,12 @@ defmodule TidepoolWeb.Resources.Processes do
          %{} = info <- Tidepool.Process.find(program, id) do
       {:ok, info}
     else
-      _other -> {:error, Error.new(:unknown_process, "no process #{inspect(process)} of a guest runs on this node")}
+      _other -> unknown(process)
     end
   end
+
+  defp unknown(process),
+    do: {:error, Error.new(:unknown_process, "no process #{inspect(process)} of a guest runs on this node")}
 
   defp number(%{program: program, id: id}), do: "#{program}.#{id}"
 

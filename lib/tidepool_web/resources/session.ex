@@ -1,15 +1,20 @@
 defmodule TidepoolWeb.Resources.Session do
   @moduledoc """
-  Signing in with a browser: the token, or a one-time code of `TidepoolWeb.Listener.open_code/0`, is traded for a cookie that
-  no script can read.
+  Signing in with a browser: a token, or a one-time code of `TidepoolWeb.Listener.open_code/0`, is traded for a session, which may
+  what that token may.
 
-  The cookie is good for 12 hours, unused for one hour, and for requests of the node's own pages alone; the node keeps a hash of it.
-  Its name has the node's port, for browsers send cookies to all ports of a host. A session can't be traded for another one.
+  A session has two halves. One is a cookie that no script can read; browsers send it to all ports of the host. The other one is
+  its key: the answer has it, the page keeps it where pages of other origins, and so of other ports, do not reach, and sends it in
+  the header `x-tidepool`. The node keeps hashes of both.
+
+  It is good for 12 hours, when its user does nothing for one hour, and no longer than its token; for requests of the node's own
+  pages alone. The cookie's name has the node's port. A session can't be traded for another one.
   """
 
   @behaviour TidepoolWeb.Resource
 
-  alias Tidepool.Config
+  alias Tidepool.{Config, Log}
+  alias Tidepool.Tokens.Access
   alias TidepoolWeb.{Listener, Reply}
 
   @lifetime_s 43_200
@@ -18,47 +23,62 @@ defmodule TidepoolWeb.Resources.Session do
   @impl true
   def routes do
     [
-      {"GET", "/session", scope: :read},
-      {"POST", "/session", scope: :admin, headers: ["authorization"]},
-      {"DELETE", "/session", scope: :admin, headers: ["cookie"]}
+      {"GET", "/session", scope: :read, public: true},
+      {"POST", "/session", scope: :any, headers: ["authorization"]},
+      {"DELETE", "/session", scope: :any, headers: ["cookie", "x-tidepool"]}
     ]
   end
 
   @impl true
-  def serve("GET", ["session"], %{origin: origin}), do: Reply.json(200, status(origin))
+  def serve("GET", ["session"], %{origin: origin}), do: private(200, status(origin))
 
-  def serve("POST", ["session"], %{origin: {:no_token, _peer} = origin}), do: Reply.json(200, status(origin))
+  def serve("POST", ["session"], %{origin: {:no_token, _peer} = origin}), do: private(200, status(origin))
 
-  def serve("POST", ["session"], %{headers: [], origin: {:token, _peer}}) do
-    Reply.refusal(401, :unauthorized, "a session is not renewed by another one: send the token, or a code")
-  end
-
-  # It would be one of the node's own token, whatever becomes of this one.
-  def serve("POST", ["session"], %{origin: {{:token, name, _functions}, _peer}}) do
-    message = "a browser signs in with the node's own token, or a code: #{name} is good for requests that carry it"
-    Reply.refusal(403, :forbidden, message, %{token: name, scope: "admin"})
-  end
+  def serve("POST", ["session"], %{headers: []}),
+    do: Reply.refusal(401, :unauthorized, "a session is not renewed by another one: send a token, or a code")
 
   def serve("POST", ["session"], %{origin: origin}) do
-    id = Base.url_encode64(:crypto.strong_rand_bytes(32), padding: false)
-    Listener.open_session(id, @lifetime_s * 1_000, @idle_s * 1_000)
-    {status, type, headers, body} = Reply.json(201, status(origin))
+    {id, key} = {random(), random()}
+    Listener.open_session({id, key}, of(origin), @lifetime_s * 1_000, @idle_s * 1_000)
+    Log.changed(:signed_in, nil, origin)
+    {status, type, headers, body} = private(201, Map.put(status(origin), :key, key))
     {status, type, [{"set-cookie", cookie(id, @lifetime_s)} | headers], body}
   end
 
-  def serve("DELETE", ["session"], %{headers: headers}) do
-    for {"cookie", cookies} <- headers,
+  # With the token and a cookie that somebody else has seen nobody is signed out.
+  def serve("DELETE", ["session"], %{headers: headers, origin: origin}) do
+    for {"x-tidepool", key} <- headers,
+        {"cookie", cookies} <- headers,
         cookie <- String.split(cookies, ";"),
         [name, id] <- [cookie |> String.trim() |> String.split("=", parts: 2)],
         name == name(),
-        do: Listener.close_session(id)
+        do: Listener.close_session({id, key})
 
-    {status, type, headers, body} = Reply.json(200, %{token: Config.get(:token) != nil, signed_in: false})
+    Log.changed(:signed_out, nil, origin)
+    {status, type, headers, body} = private(200, %{token: Config.get(:token) != nil, signed_in: false})
     {status, type, [{"set-cookie", cookie("", 0)} | headers], body}
   end
 
-  # `token`: is there one, so that changes need it?
-  defp status({admitted, _peer}), do: %{token: Config.get(:token) != nil, signed_in: admitted == :token}
+  # `token`: is there one, so that changes need it? `may`: what who has signed in may do, and with which functions.
+  defp status({:no_token, _peer}), do: %{token: Config.get(:token) != nil, signed_in: false}
+
+  defp status(origin) do
+    case Access.of(origin) do
+      {:ok, nil} -> signed_in("TIDEPOOL_TOKEN", ["admin"], "*", nil)
+      {:ok, token} -> signed_in(token.name, token.scopes, token.functions, token.expires_at)
+      {:error, _gone} -> %{token: true, signed_in: false}
+    end
+  end
+
+  defp signed_in(name, scopes, functions, expires_at) do
+    may = %{name: name, scopes: scopes, functions: functions, expires_at: expires_at}
+    %{token: true, signed_in: true, may: may}
+  end
+
+  defp of({{:token, _name, sha256}, _peer}), do: sha256
+  defp of({:token, _peer}), do: nil
+
+  defp random, do: Base.url_encode64(:crypto.strong_rand_bytes(32), padding: false)
 
   defp cookie(id, max_age_s) do
     secure = if Config.get(:tls_cert), do: "; Secure", else: ""
@@ -66,4 +86,10 @@ defmodule TidepoolWeb.Resources.Session do
   end
 
   defp name, do: "tidepool_#{Listener.port()}"
+
+  # Nobody on the way keeps it.
+  defp private(status, term) do
+    {status, type, headers, body} = Reply.json(status, term)
+    {status, type, [{"cache-control", "no-store"} | headers], body}
+  end
 end

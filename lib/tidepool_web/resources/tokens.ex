@@ -5,13 +5,14 @@ defmodule TidepoolWeb.Resources.Tokens do
 
   alias Tidepool.{Error, Native, Options, Tokens}
   alias TidepoolWeb.Reply
+  alias TidepoolWeb.Resource.Parameters
 
   @impl true
   def routes do
     [
       {"GET", "/tokens", scope: :admin, guarded: true},
       {"POST", "/tokens", scope: :admin, body: {:whole, 4_096}},
-      {"DELETE", "/tokens/:token", scope: :admin}
+      {"DELETE", "/tokens/:token", scope: :admin, query: true}
     ]
   end
 
@@ -27,9 +28,12 @@ defmodule TidepoolWeb.Resources.Tokens do
     end
   end
 
-  def serve("DELETE", ["tokens", name], %{origin: origin}) do
-    case Tokens.revoke(name, origin) do
-      :ok -> Reply.json(200, %{revoked: name})
+  # `also`: what it had made, and was revoked with it; `left`: what it had made, and was not.
+  def serve("DELETE", ["tokens", name], %{origin: origin, query: query}) do
+    with {:ok, %{"children" => children?}} <- Parameters.read(query, [{"children", {:boolean, false}}]),
+         {:ok, told} <- Tokens.revoke(name, origin, children: children?) do
+      Reply.json(200, Map.put(told, :revoked, name))
+    else
       {:error, error} -> Reply.error(error)
     end
   end
@@ -40,7 +44,7 @@ defmodule TidepoolWeb.Resources.Tokens do
     {status, type, [{"cache-control", "no-store"} | headers], body}
   end
 
-  defp shown(token), do: Map.take(token, [:name, :scopes, :functions, :expires_at, :made_at, :made_by])
+  defp shown(token), do: Map.take(token, [:name, :scopes, :functions, :grants, :expires_at, :made_at, :made_by])
 
   defp options({:ok, %{} = object}) do
     known = Map.new(Tokens.schema(), fn {key, _spec} -> {Atom.to_string(key), key} end)

@@ -14,7 +14,7 @@ defmodule TidepoolWeb.Resources.Tool do
   @piece 65_536
 
   @impl true
-  def routes, do: [{"GET", "/cli/tidepool", scope: :read, places: @places}]
+  def routes, do: [{"GET", "/cli/tidepool", scope: :read, public: true, query: :ignored, places: @places}]
 
   @impl true
   def serve("GET", ["cli", "tidepool"], _request) do

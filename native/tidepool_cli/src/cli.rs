@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::commands::{actor, build, call, completions, deploy, doctor, functions, new, process, status, watch};
+use crate::commands::access::{sign, token};
+use crate::commands::{actor, build, call, completions, deploy, doctor, functions, logs, new, process, status, watch};
 use crate::context::{Context, Options};
 use crate::exit;
 use crate::failure::Failure;
@@ -16,6 +17,7 @@ Examples:
   tidepool new rust hello && cd hello && tidepool watch
   tidepool call hello hello --data Ada
   tidepool deploy target/hello.wasm --field instances=warm:8
+  tidepool logs hello -f
   tidepool list --label team:shop --json
 
 Exit codes:
@@ -26,7 +28,7 @@ Exit codes:
   4    the project's build failed
   130  ended by Ctrl-C or SIGTERM
 
-TIDEPOOL_URL is the node's address, TIDEPOOL_TOKEN its token.";
+TIDEPOOL_URL is the node's address, TIDEPOOL_TOKEN its token, TIDEPOOL_CA a file of certificates.";
 
 /// Projects, deploys, calls and nodes of Tidepool.
 #[derive(Debug, Parser)]
@@ -50,6 +52,8 @@ enum Command {
     Watch(watch::Watch),
     /// Call a function
     Call(call::Call),
+    /// Show what a function prints
+    Logs(logs::Logs),
     /// List the functions of a node
     List(functions::List),
     /// Show what is known of a function
@@ -66,6 +70,13 @@ enum Command {
     /// Start, list, show, upgrade and kill programs of processes
     #[command(subcommand)]
     Process(process::Process),
+    /// Make, list and revoke tokens
+    #[command(subcommand)]
+    Token(token::Token),
+    /// Make a key that signs modules
+    Keygen(sign::Keygen),
+    /// Sign a module
+    Sign(sign::Sign),
     /// Show how a node and its cluster are
     Status(status::Status),
     /// Check what the other commands need
@@ -101,6 +112,7 @@ fn run(command: &Command, context: &Context) -> Result<(), Failure> {
         Command::Deploy(deploy) => deploy.run(context),
         Command::Watch(watch) => watch.run(context),
         Command::Call(call) => call.run(context),
+        Command::Logs(logs) => logs.run(context),
         Command::List(list) => list.run(context),
         Command::Show(show) => show.run(context),
         Command::Versions(versions) => versions.run(context),
@@ -108,6 +120,9 @@ fn run(command: &Command, context: &Context) -> Result<(), Failure> {
         Command::Rm(rm) => rm.run(context),
         Command::Actor(actor) => actor.run(context),
         Command::Process(process) => process.run(context),
+        Command::Token(token) => token.run(context),
+        Command::Keygen(keygen) => keygen.run(context),
+        Command::Sign(sign) => sign.run(context),
         Command::Status(status) => status.run(context),
         Command::Doctor(doctor) => doctor.run(context),
         Command::Completions(completions) => completions.run(self::command(), context),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::fs::OFlags;
 
 use crate::failure::Failure;
-use crate::node::{Address, AddressError, Node, Token};
+use crate::node::{Address, AddressError, Authorities, Node, Token};
 use crate::output::Output;
 
 /// The options that all commands have.
@@ -22,6 +22,9 @@ pub(crate) struct Options {
     /// A file with the token [default: TIDEPOOL_TOKEN]
     #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// A file of certificates, in PEM, that vouch for the node's, in place of those that all know [default: TIDEPOOL_CA]
+    #[arg(long, global = true, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// How long a request may take, as 5s or 2m [default: 30s; calls and deploys 10m]
     #[arg(long, global = true, value_name = "TIME", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
@@ -57,7 +60,9 @@ impl Context {
             Some(path) => Some(Token::read(path)?),
             None => variable("TIDEPOOL_TOKEN").map(|text| Token::new(&text)).transpose()?,
         };
-        Ok(Node::new(address, token, self.options.timeout))
+        let named = self.options.ca.clone().or_else(|| variable("TIDEPOOL_CA").map(PathBuf::from));
+        let authorities = named.as_deref().map(Authorities::read).transpose()?;
+        Ok(Node::new(address, token, authorities, self.options.timeout))
     }
 }
 

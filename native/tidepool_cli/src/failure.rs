@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::exit;
+use crate::keys::KeyError;
 use crate::node::{AddressError, NodeError};
 use crate::project::{BuildError, ManifestError, NewError, WatchError};
 
@@ -30,6 +31,12 @@ pub(crate) enum Failure {
     /// The project's files could not be watched.
     #[error(transparent)]
     Watch(#[from] WatchError),
+    /// The key that signs can't be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// There is nothing to sign with.
+    #[error("name the file with the private key: --key FILE")]
+    NoKeyNamed,
     /// A file that was named can't be read.
     #[error("{path} can't be read: {source}")]
     Unreadable {
@@ -79,6 +86,8 @@ impl Failure {
             | Self::Manifest(_)
             | Self::New(_)
             | Self::Watch(_)
+            | Self::Key(_)
+            | Self::NoKeyNamed
             | Self::Unreadable { .. }
             | Self::NoFile { .. }
             | Self::Field { .. } => exit::USAGE,
@@ -98,6 +107,7 @@ impl Failure {
             Self::Build(_) => "build_failed",
             Self::New(_) => "not_made",
             Self::Watch(_) => "not_watched",
+            Self::Key(_) | Self::NoKeyNamed => "no_key",
             Self::Unreadable { .. } | Self::NoFile { .. } => "unreadable",
             Self::Field { .. } => "invalid_field",
             Self::Unwell { .. } => "unwell",

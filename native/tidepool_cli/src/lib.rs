@@ -11,6 +11,7 @@ mod commands;
 mod context;
 mod exit;
 mod failure;
+mod keys;
 mod node;
 mod output;
 mod project;

@@ -13,8 +13,7 @@ use std::time::{Duration, Instant};
 
 use tidepool_core::console::{Console, Line};
 use tidepool_core::{
-    CompileConfig, Function, FunctionConfig, Grants, HostGrants, HostRequest, Instances, Request, Runtime,
-    RuntimeConfig, Step,
+    CompileConfig, Function, FunctionConfig, HostRequest, Instances, Request, Runtime, RuntimeConfig, Step,
 };
 
 struct Silent;
@@ -27,7 +26,7 @@ impl Console for Silent {
 
 fn call(function: &Arc<Function>, operation: &str, payload: &[u8]) {
     let request = Request {
-        operation: operation.into(),
+        operation: operation.as_bytes().into(),
         payload: payload.to_vec().into(),
         depth: 1,
         timeout: Duration::from_secs(60),
@@ -74,15 +73,7 @@ fn main() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guests/build").join(guest).with_extension("wasm");
         let config = CompileConfig { snapshot: Some(settings::LIMITS), ..CompileConfig::default() };
         let module = Arc::new(runtime.compile(&std::fs::read(path).unwrap(), &config).unwrap());
-        let config = FunctionConfig {
-            name: guest.into(),
-            version: 1,
-            instances,
-            limits: settings::LIMITS,
-            host: HostGrants::All,
-            grants: Grants::default(),
-            folders: Vec::new(),
-        };
+        let config = FunctionConfig { name: guest.into(), instances, ..settings::function_config() };
         Arc::new(module.function(config).unwrap())
     };
     let warm = Instances::Warm { max_idle: 100 };

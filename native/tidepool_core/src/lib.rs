@@ -41,28 +41,31 @@ mod settings;
 pub use abi::imports::Import;
 pub use base::config::{
     CompileBounds, CompileConfig, DenseConfig, EngineKind, FilesConfig, FolderConfig, FunctionConfig, Instances,
-    NetworkConfig, RuntimeConfig, Tier,
+    NamespaceConfig, NetworkConfig, RuntimeConfig, Tier,
 };
 pub use base::error::{CallError, CompileError};
 pub use base::grants::Grants;
 pub use base::host_grants::HostGrants;
-pub use base::limits::{Limit, Limits};
+pub use base::limits::{Limit, Limits, Quota};
 pub use base::request::{
-    Address, Away, FileOperation, FileRequest, HostCall, HostReply, HostRequest, Peer, ProcessRequest, Request,
+    Address, Away, FileOperation, FileRequest, HostCall, HostReply, HostRequest, Name, Peer, ProcessRequest, Request,
 };
-pub use base::{console, error, limits, origin, trap};
+pub use base::{console, error, limits, origin, source_lines, trap};
 pub use call::arrival::Part;
+pub use call::drive::Step;
 pub use call::member::{ProcessInfo, ProcessRef, Signal};
 pub use call::poll::Kept;
 pub use call::process::ProcessOptions;
-pub use call::task::{Cancel, Step, Task, Usage};
+pub use call::task::{Cancel, Task, Usage};
 pub use compiler::serve as serve_compiler;
 pub use function::directory::{Directory, Published};
 pub use function::handle::Function;
 pub use function::instance::OwnedInstance;
 pub use function::module::Module;
 pub use instance::wake::Imaged;
-pub use metrics::figures::{FunctionFigures, LATENCY_BOUNDS_US, REASONS};
+pub use metrics::failure::{FAILURES, Failure, PAYLOAD_BYTES};
+pub use metrics::figures::{CallFigures, FunctionFigures, LATENCY_BOUNDS_NS, REASONS};
+pub use metrics::recent::{Found, Recent, Recorded};
 pub use metrics::text::{EngineFigures, Gauge, GaugeByFunction};
 pub use module::Complaint;
 pub use module::compiled::CompiledModule;
@@ -70,11 +73,12 @@ pub use os::buffers;
 pub use os::compile_pool::CompilePool;
 pub use os::machine;
 pub use os::sched_attr::request_short_timeslice;
-pub use process::handle::Room;
+pub use process::delivery::Room;
 pub use process::metrics::Figure;
 pub use process::program::Output;
 pub use process::stdio::{Stdio, Terminal};
 pub use process::upgrade::Asked;
+pub use rewrite::strip::stripped;
 pub use runtime::handle::{Runtime, RuntimeError};
 pub use runtime::tier_up::Optimised;
 pub use slice::run_queue;

@@ -4,9 +4,12 @@
 //! sent may be late or lost; clocks drift within what a lease allows for. A node that stands still is one that takes no step
 //! while time goes on. [`stateright`] walks through every order of all steps, up to the bounds in [`Size`].
 //!
+//! [`history`] is for real nodes: what clients saw of their actors, checked.
+//!
 //! [`Guards`] are what keeps the promises. Each can be taken out, for a test to see that the checker notices.
 
 mod checked;
+pub mod history;
 mod node;
 mod step;
 mod store;

@@ -18,11 +18,13 @@
 //! does not follow what there is ([`StoreError::OutOfOrder`]). In a shared store each shard has an owner and an epoch besides, and
 //! only the owner's changes of that epoch are made. So an owner that was replaced, and does not know, can't write.
 
+mod archive;
 mod postgres;
 mod record;
 mod sqlite;
 mod store;
 
+pub use archive::Moved;
 pub use postgres::{Answer, Ask, NodeLease, Owner, Shard};
-pub use record::{Change, Done, Image, Key, MAX_LINKS, Page, Put, Record, SHARDS, StoreError, Summary, Values};
-pub use store::Records;
+pub use record::{Change, Done, Image, Key, MAX_LINKS, Page, Put, Record, SHARDS, StoreError, Summary, Usage, Values};
+pub use store::{Place, Records};

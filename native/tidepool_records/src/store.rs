@@ -3,9 +3,49 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::postgres::{Answer, Ask, Database, Owner};
-use crate::record::{Change, Done, Key, Page, Record, StoreError, Values};
-use crate::sqlite::File;
+use crate::archive::{Moved, Reader, Writer};
+use crate::postgres::{self, Answer, Ask, Database, Owner};
+use crate::record::{Change, Done, Key, Page, Record, StoreError, Usage, Values};
+use crate::sqlite::{self, File};
+
+/// Where records are, whether anybody has them open or not.
+#[derive(Debug, Clone, Copy)]
+pub enum Place<'a> {
+    /// The path of a file.
+    File(&'a Path),
+    /// The URL of a database.
+    Database(&'a str),
+}
+
+impl Place<'_> {
+    /// Writes the records of a class, or of all, with the records without a class that they name, into a file of its own: as they
+    /// are at this moment, whoever goes on with them. It takes the memory of one record. The file is there when all of it is.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] by the first record that is; [`StoreError::Taken`] when there is such a file, and it is not to be
+    /// replaced; when the records can't be read, or the file can't be written.
+    pub fn export(&self, class: Option<&str>, to: &Path, overwrite: bool) -> Result<Moved, StoreError> {
+        let to = Writer::create(to, overwrite)?;
+        match self {
+            Place::File(path) => sqlite::export(path, class, to),
+            Place::Database(url) => postgres::export(url, class, to),
+        }
+    }
+
+    /// Puts what [`Place::export`] has written into a store of either kind, which is made if there is none: all of it, or nothing.
+    /// Nobody else may have it open. It takes the memory of one record. How often a record was written is counted anew.
+    ///
+    /// # Errors
+    /// [`StoreError::Torn`] when the file is not what was written, [`StoreError::There`] when a record is there already that is not
+    /// to be replaced, [`StoreError::InUse`] while a node has a lease of the database; when something can't be read or written.
+    pub fn import(&self, from: &Path, overwrite: bool) -> Result<Moved, StoreError> {
+        let mut from = Reader::open(from)?;
+        match self {
+            Place::File(path) => sqlite::import(path, &mut from, overwrite),
+            Place::Database(url) => postgres::import(url, &mut from, overwrite),
+        }
+    }
+}
 
 /// Records in a file or in a database. When they are dropped, what waits is written; nobody waits for that, but for who says
 /// [`Records::close`].
@@ -96,6 +136,18 @@ impl Records {
         match &self.0 {
             Engine::Sqlite(file) => file.list(class, from, limit),
             Engine::Postgres(database) => database.list(class, from, limit),
+        }
+    }
+
+    /// What the records of all classes in a namespace have together, with or without their bytes. Takes the longer the more there
+    /// are, and without bytes a fraction of that.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    pub fn usage(&self, namespace: &str, with_bytes: bool) -> Result<Usage, StoreError> {
+        match &self.0 {
+            Engine::Sqlite(file) => file.usage(namespace, with_bytes),
+            Engine::Postgres(database) => database.usage(namespace, with_bytes),
         }
     }
 

@@ -9,14 +9,29 @@ use std::sync::OnceLock;
 
 use proptest::prelude::*;
 use support::{Place, commit, commit_all, postgres};
-use tidepool_records::{Change, Image, Key, MAX_LINKS, Put, Record, Records, StoreError};
+use tidepool_records::{Change, Image, Key, MAX_LINKS, Put, Record, Records, StoreError, Usage};
 
 type Model = BTreeMap<Key, (Record, BTreeMap<Vec<u8>, Vec<u8>>)>;
 
 #[derive(Debug, Clone)]
 enum Step {
-    Put { key: usize, ahead: u64, epoch: u64, image: Image, alarm_at: Option<i64>, value: Option<Option<Vec<u8>>> },
-    Delete { key: usize, epoch: u64 },
+    Put {
+        key: usize,
+        ahead: u64,
+        epoch: u64,
+        image: Image,
+        alarm_at: Option<i64>,
+        value: Option<Option<Vec<u8>>>,
+        reset: bool,
+    },
+    Delete {
+        key: usize,
+        epoch: u64,
+    },
+    Erase {
+        key: usize,
+        epoch: u64,
+    },
     Reopen,
 }
 
@@ -33,21 +48,34 @@ fn step() -> impl Strategy<Value = Step> {
     let value = prop::option::of(prop::option::of(bytes()));
     let ahead = prop_oneof![8 => Just(1_u64), 1 => Just(0), 1 => Just(2)];
     prop_oneof![
-        12 => (0..4_usize, ahead, 0..4_u64, image, prop::option::of(any::<i64>()), value).prop_map(
-            |(key, ahead, epoch, image, alarm_at, value)| Step::Put { key, ahead, epoch, image, alarm_at, value }
-        ),
-        2 => (0..4_usize, 0..4_u64).prop_map(|(key, epoch)| Step::Delete { key, epoch }),
+        12 => (0..KEYS, ahead, 0..4_u64, image, prop::option::of(any::<i64>()), value, prop::bool::weighted(0.2))
+            .prop_map(|(key, ahead, epoch, image, alarm_at, value, reset)| {
+                Step::Put { key, ahead, epoch, image, alarm_at, value, reset }
+            }),
+        2 => (0..KEYS, 0..4_u64).prop_map(|(key, epoch)| Step::Delete { key, epoch }),
+        1 => (0..KEYS, 0..4_u64).prop_map(|(key, epoch)| Step::Erase { key, epoch }),
         1 => Just(Step::Reopen),
     ]
 }
 
-fn keys() -> [Key; 4] {
-    [Key::new("c", "a"), Key::new("c", "b"), Key::new("ca", ""), Key::new("d", "ü/%\u{0}x")]
+const KEYS: usize = 7;
+
+/// Those of the namespace `c` have neighbours on both sides.
+fn keys() -> [Key; KEYS] {
+    let of = |class: &str, name: &str| Key::new(class, name);
+    [of("c", "a"), of("c", "b"), of("ca", ""), of("d", "ü/%\u{0}x"), of("c/d", "a"), of("c/~", "b"), of("c0", "c")]
+}
+
+fn write(reset: bool, put: Put) -> Change {
+    if reset { Change::Reset(put) } else { Change::Put(put) }
 }
 
 /// What the model says to a change: `true` when it is made. Where shards have an epoch, it is the change's.
 fn made(model: &mut Model, key: &Key, change: &Change, shards: Option<u64>) -> bool {
-    let (Change::Put(Put { epoch, .. }) | Change::Delete { epoch, .. }) = change;
+    let (Change::Put(Put { epoch, .. })
+    | Change::Reset(Put { epoch, .. })
+    | Change::Delete { epoch, .. }
+    | Change::Erase { epoch }) = change;
     if shards.is_some_and(|shards| shards != *epoch) {
         return false;
     }
@@ -60,11 +88,26 @@ fn made(model: &mut Model, key: &Key, change: &Change, shards: Option<u64>) -> b
             }
             may
         }
-        Change::Put(put) => {
+        Change::Erase { epoch: by } => {
+            let may = *by >= epoch;
+            if may {
+                model.remove(key);
+            }
+            may
+        }
+        Change::Put(put) | Change::Reset(put) => {
+            let reset = matches!(change, Change::Reset(_));
             let links = model.get(key).map_or(0, |(record, _values)| record.images.len());
-            let chained = !matches!(put.image, Image::Next(_)) || (1..MAX_LINKS).contains(&links);
+            let chained = match put.image {
+                Image::Whole(_) => true,
+                Image::Keep => !reset,
+                Image::Next(_) => !reset && (1..MAX_LINKS).contains(&links),
+            };
             let may = put.epoch >= epoch && put.seq == seq + 1 && chained;
             if may {
+                if reset {
+                    model.remove(key);
+                }
                 let (record, values) = model.entry(key.clone()).or_default();
                 (record.epoch, record.seq, record.alarm_at) = (put.epoch, put.seq, put.alarm_at);
                 record.head.clone_from(&put.head);
@@ -93,7 +136,7 @@ fn same(records: &Records, model: &Model) -> Result<(), TestCaseError> {
         let listed = records.values(&key, b"", None, 10).unwrap();
         prop_assert_eq!(listed, values.into_iter().collect::<Vec<_>>());
     }
-    for class in ["c", "ca", "d", "e"] {
+    for class in ["c", "ca", "d", "e", "c/d", "c/~", "c0"] {
         let mut listed = Vec::new();
         let mut from = None;
         loop {
@@ -116,6 +159,20 @@ fn same(records: &Records, model: &Model) -> Result<(), TestCaseError> {
             })
             .collect();
         prop_assert_eq!(listed, expected);
+    }
+    for namespace in ["c", "d", ""] {
+        let of = |key: &&Key| key.class.strip_prefix(namespace).is_some_and(|rest| rest.starts_with('/'));
+        let bytes = |key: &Key| {
+            let (record, values) = &model[key];
+            let values: usize = values.iter().map(|(of, value)| of.len() + value.len()).sum();
+            record.head.len() + record.images.iter().map(Vec::len).sum::<usize>() + values
+        };
+        let expected = model.keys().filter(of).fold(Usage::default(), |sum, key| Usage {
+            records: sum.records + 1,
+            bytes: sum.bytes + bytes(key) as u64,
+        });
+        prop_assert_eq!(records.usage(namespace, true).unwrap(), expected);
+        prop_assert_eq!(records.usage(namespace, false).unwrap(), Usage { bytes: 0, ..expected });
     }
     let mut due: Vec<_> = model
         .iter()
@@ -141,18 +198,19 @@ fn hold(place: &Place, steps: Vec<Step>) -> Result<(), TestCaseError> {
                 records = place.open();
                 continue;
             }
-            Step::Put { key, ahead, epoch, image, alarm_at, value } => {
+            Step::Put { key, ahead, epoch, image, alarm_at, value, reset } => {
                 let key = keys()[key].clone();
                 let seq = model.get(&key).map_or(0, |(record, _values)| record.seq) + ahead;
                 let head = format!("{epoch} {seq}").into_bytes();
                 let values = value.map(|value| (b"k".to_vec(), value)).into_iter().collect();
-                (key, Change::Put(Put { epoch, seq, alarm_at, head, image, values }))
+                (key, write(reset, Put { epoch, seq, alarm_at, head, image, values }))
             }
             Step::Delete { key, epoch } => {
                 let key = keys()[key].clone();
                 let seq = model.get(&key).map_or(0, |(record, _values)| record.seq);
                 (key, Change::Delete { epoch, seq })
             }
+            Step::Erase { key, epoch } => (keys()[key].clone(), Change::Erase { epoch }),
         };
         let may = made(&mut model, &key, &change, shards);
         match commit(&records, &key, change) {
@@ -207,17 +265,19 @@ proptest! {
         for step in steps {
             let (key, change) = match step {
                 Step::Reopen => continue,
-                Step::Put { key, ahead, image, alarm_at, value, .. } => {
+                Step::Put { key, ahead, image, alarm_at, value, reset, .. } => {
                     let key = keys()[key].clone();
                     let seq = model.get(&key).map_or(0, |(record, _values)| record.seq) + ahead;
                     let values = value.map(|value| (b"k".to_vec(), value)).into_iter().collect();
-                    (key, Change::Put(Put { epoch: 1, seq, alarm_at, head: seq.to_le_bytes().into(), image, values }))
+                    let head = seq.to_le_bytes().into();
+                    (key, write(reset, Put { epoch: 1, seq, alarm_at, head, image, values }))
                 }
                 Step::Delete { key, .. } => {
                     let key = keys()[key].clone();
                     let seq = model.get(&key).map_or(0, |(record, _values)| record.seq);
                     (key, Change::Delete { epoch: 1, seq })
                 }
+                Step::Erase { key, .. } => (keys()[key].clone(), Change::Erase { epoch: 1 }),
             };
             expected.push(made(&mut model, &key, &change, Some(1)));
             changes.push((key, change));

@@ -4,12 +4,13 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader, Write};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
 use support::postgres::{Server, execute, server};
-use support::{commit, lease, open, shared};
+use support::{commit, commit_all, lease, open, shared};
 use tidepool_records::{Answer, Ask, Change, Image, Key, Owner, Put, Records, SHARDS, StoreError};
 
 const LONG_MS: u32 = 3_600_000;
@@ -96,6 +97,11 @@ fn a_later_start_of_a_node_has_its_name_at_once_and_the_earlier_one_writes_no_mo
     let epoch = claim(&later, &key).unwrap();
     assert!(epoch > 1);
     commit(&later, &key, put(epoch, 1)).unwrap();
+    // Not even by the epoch of the later one: nor does it erase.
+    for change in [put(epoch, 2), Change::Erase { epoch }] {
+        assert!(matches!(commit(&earlier, &key, change), Err(StoreError::Fenced { .. })));
+    }
+    assert_eq!(later.read(&key).unwrap().unwrap().seq, 1);
 }
 
 #[test]
@@ -355,6 +361,98 @@ fn two_nodes_that_open_an_empty_database_make_its_tables_once() {
     });
 }
 
+/// Holds rows, or a lock, in a transaction of its own until it is dropped.
+struct Holding(std::process::Child);
+
+impl Holding {
+    fn of(url: &str, sql: &str) -> Self {
+        let psql = std::process::Command::new("psql")
+            .args([url, "-qAt"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn();
+        let mut psql = psql.unwrap();
+        writeln!(psql.stdin.as_mut().unwrap(), "BEGIN; {sql}; SELECT 'held';").unwrap();
+        let held = BufReader::new(psql.stdout.as_mut().unwrap()).lines().any(|line| line.unwrap() == "held");
+        assert!(held, "{sql}");
+        Holding(psql)
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        // Its transaction is over when it is; that of a killed one would go on for a while.
+        drop(self.0.stdin.take().map(|mut stdin| writeln!(stdin, "ROLLBACK;")));
+        let _ended = self.0.wait();
+    }
+}
+
+#[test]
+fn a_module_that_waits_for_another_nodes_holds_no_change_of_an_actor_up() {
+    let url = server().database();
+    let records = open(&url);
+    let key = Key::new("counter", "alice");
+    let holding = Holding::of(&url, "SELECT pg_advisory_xact_lock(7593466210231742)");
+    let (told, module) = std::sync::mpsc::channel();
+    records.commit(Key::new("", "module"), put(1, 1), Box::new(move |outcome| drop(told.send(outcome)))).unwrap();
+    for seq in 1..=20 {
+        commit(&records, &key, put(1, seq)).unwrap();
+    }
+    assert!(module.try_recv().is_err(), "it waits");
+    drop(holding);
+    module.recv_timeout(Duration::from_secs(60)).unwrap().unwrap();
+}
+
+#[test]
+fn who_asks_for_a_lease_does_not_wait_for_who_has_the_row_of_a_node_that_is_long_gone() {
+    let url = server().database();
+    let gone = leased(&url, "gone", 1, 1);
+    drop(gone);
+    execute(&url, "UPDATE tidepool.node SET lease_until = lease_until - interval '2 hours'");
+    let holding = Holding::of(&url, "SELECT FROM tidepool.node WHERE name = 'gone' FOR UPDATE");
+    // Who is new, or has been away, forgets nodes that are gone.
+    let a = leased(&url, "a", 1, LONG_MS);
+    let Answer::Nodes(nodes) = lease(&a, Ask::Renew(LONG_MS)).unwrap() else { panic!("nodes") };
+    assert_eq!(nodes.len(), 2);
+    drop(holding);
+    leased(&url, "b", 1, LONG_MS);
+    let Answer::Nodes(nodes) = lease(&a, Ask::Renew(LONG_MS)).unwrap() else { panic!("nodes") };
+    assert_eq!(nodes.into_iter().map(|node| node.node).collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[test]
+fn a_record_that_is_reset_has_nothing_of_what_it_was() {
+    let url = server().database();
+    let records = open(&url);
+    let key = Key::new("counter", "alice");
+    let Change::Put(change) = put(1, 1) else { panic!("a put") };
+    let values = |names: &[&str]| names.iter().map(|name| (name.as_bytes().to_vec(), Some(vec![1]))).collect();
+    commit(&records, &key, Change::Put(Put { values: values(&["a", "b"]), alarm_at: Some(5), ..change.clone() }))
+        .unwrap();
+    commit(&records, &key, Change::Reset(Put { seq: 2, values: values(&["b", "c"]), ..change })).unwrap();
+    assert_eq!(records.read(&key).unwrap().unwrap().alarm_at, None);
+    let left = records.values(&key, b"", None, 10).unwrap();
+    assert_eq!(left.into_iter().map(|(of, _value)| of).collect::<Vec<_>>(), [b"b", b"c"]);
+}
+
+#[test]
+fn a_record_that_is_deleted_and_begins_again_in_one_group_is_there() {
+    let records = open(&server().database());
+    let [large, small] = ["large", "small"].map(|name| Key::new("counter", name));
+    for key in [&large, &small] {
+        commit(&records, key, put(1, 1)).unwrap();
+    }
+    // While the first is written, the others pile up.
+    let image = Image::Whole(vec![7; 4 << 20].into());
+    let first = Put { epoch: 1, seq: 2, alarm_at: None, head: Vec::new(), image, values: Vec::new() };
+    let (deleted, again) = (Change::Delete { epoch: 1, seq: 1 }, put(1, 1));
+    let changes = vec![(large, Change::Put(first)), (small.clone(), deleted), (small.clone(), again)];
+    for outcome in commit_all(&records, changes) {
+        outcome.unwrap();
+    }
+    assert_eq!(records.read(&small).unwrap().unwrap().seq, 1);
+}
+
 #[test]
 fn an_error_says_nothing_of_the_password() {
     let owner = || Owner { node: "a".into(), incarnation: 1 };
@@ -370,6 +468,44 @@ fn an_error_says_nothing_of_the_password() {
         let Err(error) = Records::open_shared(url, owner()) else { panic!("{url} was opened") };
         assert!(matches!(error, StoreError::Url(_) | StoreError::Away(_)), "{error:?}");
         assert!(!format!("{error} {error:?}").contains("s3cret"), "{error:?}");
+    }
+}
+
+#[test]
+fn a_database_is_reached_by_tls_when_its_certificate_is_vouched_for_and_not_otherwise() {
+    let server = Server::start_tls();
+    let [port, certificate] = ["port", "server.crt"].map(|name| server.file(name));
+    let port = std::fs::read_to_string(port).unwrap();
+    let owner = || Owner { node: "a".into(), incarnation: 1 };
+    let url = |host: &str, parameters: &str| format!("postgres://tidepool@{host}:{}/postgres{parameters}", port.trim());
+    let trusted = format!("sslrootcert={}", certificate.display().to_string().replace('.', "%2E"));
+    for mode in ["require", "verify-full"] {
+        let url = url("localhost", &format!("?sslmode={mode}&{trusted}&application_name=test"));
+        let records = Records::open_shared(&url, owner()).unwrap();
+        assert!(matches!(lease(&records, Ask::Renew(LONG_MS)), Ok(Answer::Lapsed(_) | Answer::Nodes(_))), "{url}");
+    }
+
+    let refused = |url: &str| match Records::open_shared(url, owner()) {
+        Ok(_records) => panic!("{url} was opened"),
+        Err(error) => error,
+    };
+    // The server takes nobody in the clear; no authority vouches for it; and it is not the host of another name.
+    for url in [
+        url("localhost", ""),
+        url("localhost", &format!("?{trusted}")),
+        url("localhost", &format!("?sslmode=disable&{trusted}")),
+        url("localhost", "?sslmode=require"),
+        url("127.0.0.1", &format!("?sslmode=require&{trusted}")),
+    ] {
+        let error = refused(&url);
+        assert!(matches!(error, StoreError::Away(_) | StoreError::Rights(_)), "{url}: {error:?}");
+    }
+    // What can't be meant is said at once.
+    let missing = format!("?sslmode=require&sslrootcert={}", server.file("none.crt").display());
+    let empty = format!("?sslmode=require&sslrootcert={}", server.file("port").display());
+    for parameters in [missing.as_str(), empty.as_str(), "?sslmode=verify-ca"] {
+        let error = refused(&url("localhost", parameters));
+        assert!(matches!(error, StoreError::Url(_)), "{parameters}: {error:?}");
     }
 }
 

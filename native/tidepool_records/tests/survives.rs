@@ -55,12 +55,13 @@ fn writes_until_it_is_killed() {
             let records = &records;
             scope.spawn(move || {
                 let key = Key::new("counter", writer.to_string());
+                // A database may have gone on with what the one before was killed in: what is read is there as well.
                 let mut seq = is_whole(records, &key);
                 loop {
-                    seq += 1;
-                    commit(records, &key, change(seq)).unwrap();
                     // One write, which is whole or not there.
                     std::io::stdout().write_all(format!("{writer} {seq}\n").as_bytes()).unwrap();
+                    seq += 1;
+                    commit(records, &key, change(seq)).unwrap();
                 }
             });
         }
@@ -224,6 +225,104 @@ fn a_record_that_can_not_be_found_any_more_is_not_taken_for_one_that_never_was()
         // In other shards nothing is amiss.
         assert_eq!(records.read(&Key::new("counter", "other")).unwrap(), None);
     }
+}
+
+/// Has the row of a record damaged, as a flipped byte would: `what` of it is set.
+fn damage(place: &Place, name: &str, what: &str) {
+    match place {
+        Place::File(_folder) => {
+            let connection = rusqlite::Connection::open(place.address()).unwrap();
+            let what = what.replace("'\\x", "x'");
+            let sql = format!("UPDATE record SET {what} WHERE name = '{name}'");
+            assert_eq!(connection.execute(&sql, []).unwrap(), 1);
+        }
+        Place::Database(url) => {
+            postgres::execute(url, &format!("UPDATE tidepool.record SET {what} WHERE name = '{name}'"));
+        }
+    }
+}
+
+#[test]
+fn a_record_that_is_damaged_can_be_erased_and_made_anew_and_others_are_as_they_were() {
+    let mark = "mark = '\\x000102030405060708090a0b0c0d0e0f'";
+    let other = "id = (SELECT id FROM tidepool.record WHERE name = 'other')";
+    for what in ["seq = 77", "head = '\\x00'", "links = 3", "id = 999999", other, mark] {
+        for place in Place::each() {
+            let records = place.open();
+            // All in one shard, which has to be whole afterwards.
+            let shard = Key::new("counter", "other").shard();
+            let beside: Vec<Key> = (0..)
+                .map(|name: u32| Key::new("counter", name.to_string()))
+                .filter(|key| key.shard() == shard)
+                .take(2)
+                .collect();
+            let (damaged, absent) = (&beside[0], &beside[1]);
+            let other = Key::new("counter", "other");
+            for key in [&other, damaged] {
+                commit(&records, key, change(1)).unwrap();
+            }
+            records.close();
+            let what = if matches!(place, Place::File(_)) { what.replace("tidepool.", "") } else { what.into() };
+            damage(&place, &damaged.name, &what);
+            let records = place.open();
+            let epoch = 1;
+            assert!(matches!(records.read(damaged), Err(StoreError::Damaged { .. })), "{what}");
+            assert!(matches!(
+                commit(&records, damaged, Change::Delete { epoch, seq: 1 }),
+                Err(StoreError::Damaged { .. })
+            ));
+            commit(&records, damaged, Change::Erase { epoch }).unwrap();
+            assert_eq!(records.read(damaged).unwrap(), None, "{what}");
+            assert_eq!(records.value(damaged, b"seq").unwrap(), None);
+            assert_eq!(records.read(absent).unwrap(), None, "{what}");
+            assert_eq!(is_whole(&records, &other), 1, "{what}");
+            commit(&records, damaged, change(1)).unwrap();
+            assert_eq!(is_whole(&records, damaged), 1);
+            // Of what there is not, nothing is left either.
+            commit(&records, absent, Change::Erase { epoch }).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_record_that_can_not_be_found_is_not_erased_and_neither_is_one_by_another_owner() {
+    for place in Place::each() {
+        let records = place.open();
+        let key = Key::new("counter", "lost");
+        commit(&records, &key, change(1)).unwrap();
+        if matches!(place, Place::Database(_)) {
+            let refused = commit(&records, &key, Change::Erase { epoch: 0 });
+            assert!(matches!(refused, Err(StoreError::Fenced { epoch: 0, stored: 1, .. })));
+        }
+        match &place {
+            Place::File(_folder) => {
+                let connection = rusqlite::Connection::open(place.address()).unwrap();
+                assert_eq!(connection.execute("DELETE FROM record", []).unwrap(), 1);
+            }
+            Place::Database(url) => postgres::execute(url, "DELETE FROM tidepool.record"),
+        }
+        let refused = commit(&records, &key, Change::Erase { epoch: 1 });
+        assert!(matches!(refused, Err(StoreError::Damaged { what: "the shard", .. })), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_file_of_before_has_its_classes_listed_by_an_index_once_it_was_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records");
+    let records = Records::open(&path).unwrap();
+    commit(&records, &Key::new("counter", "a"), change(1)).unwrap();
+    records.close();
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.execute("DROP INDEX record_class", []).unwrap();
+    drop(connection);
+    let records = Records::open(&path).unwrap();
+    assert_eq!(records.list("counter", None, 10).unwrap().records.len(), 1);
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let sql = "EXPLAIN QUERY PLAN SELECT name, seq, alarm_at, bytes FROM record
+               WHERE class = 'counter' AND (shard, name) >= (0, '') ORDER BY shard, name LIMIT 9";
+    let plan: String = connection.query_row(sql, [], |row| row.get(3)).unwrap();
+    assert!(plan.contains("record_class (class=? AND (shard"), "{plan}");
 }
 
 #[test]

@@ -3,19 +3,25 @@ import { html, useState } from "../base.mjs";
 import { path, send, url } from "../api.mjs";
 import { Copied, Notice, useAction } from "../parts.mjs";
 import { bytes, hex, quoted, unhex, visible } from "../format.mjs";
+import { Failure } from "./failures.mjs";
+import { Lines } from "./logs.mjs";
 
 const most = 65_536;
 
-export function Call({ of }) {
+/** `lines` is all that the function has printed while the page was looked at. */
+export function Call({ of, lines }) {
   const [operation, setOperation] = useState("");
   const [kind, setKind] = useState("text");
   const [text, setText] = useState("");
   const [file, setFile] = useState(null);
   const [answer, setAnswer] = useState(null);
+  const [began, setBegan] = useState(Infinity);
+  const printed = lines.filter(({ key }) => key > began);
   const target = `call/${path(...[of.name, operation].filter(Boolean))}`;
   const body = kind === "file" ? file : kind === "hex" ? unhex(text) : text;
   const { busy, refusal, act, dismiss } = useAction(async () => {
     setAnswer(null);
+    setBegan(lines.at(-1)?.key ?? 0);
     if (body === null) throw new Error(kind === "file" ? "choose a file" : "write pairs of hexadecimal digits");
     const began = performance.now();
     const response = await send("POST", target, { body });
@@ -37,6 +43,7 @@ export function Call({ of }) {
     </form>
     <${Notice} refusal=${refusal} dismiss=${dismiss} />
     <div aria-live="polite">${answer && html`<${Answer} answer=${answer} />`}</div>
+    ${printed.length > 0 && html`<h3>Printed since then</h3><${Lines} lines=${printed} label="Printed since the call" />`}
     <h3>The same with curl</h3>
     <${Copied} text=${curl(url(target), kind, text, body, file)} what="The call with curl" />`;
 }
@@ -50,16 +57,6 @@ function Answer({ answer: { status, type, data, ms } }) {
   const shown = data.subarray(0, most);
   return html`<p class=${status < 400 ? "good" : "bad"}>${said}${cut}</p>
     <pre class="reply" tabindex="0" aria-label="Reply">${binary ? hex(shown) : visible(new TextDecoder().decode(shown))}</pre>`;
-}
-
-function Failure({ error }) {
-  const frames = error.backtrace ?? [];
-  const lines = (error.console ?? []).map((line) => (typeof line === "string" ? line : JSON.stringify(line)));
-  const more = Object.entries(error).filter(([key]) => !["reason", "message", "function", "backtrace", "console"].includes(key));
-  return html`<p><strong>${error.reason}</strong>${more.map(([key, value]) => ` · ${key}: ${visible(typeof value === "string" ? value : JSON.stringify(value))}`)}</p>
-    <pre class="reply" tabindex="0" aria-label="Message">${visible(String(error.message ?? ""))}</pre>
-    ${frames.length > 0 && html`<h3>Backtrace</h3><pre class="reply" tabindex="0" aria-label="Backtrace">${frames.map(({ function: name, index, offset }) => visible(`${name ?? `function ${index}`} + ${offset ?? "?"}`)).join("\n")}</pre>`}
-    ${lines.length > 0 && html`<h3>Printed</h3><pre class="reply" tabindex="0" aria-label="Printed">${visible(lines.join("\n"))}</pre>`}`;
 }
 
 function parsed(data) {

@@ -32,7 +32,7 @@ export function Deploy({ closed }) {
     <${Notice} refusal=${unread} />
     <form onSubmit=${(event) => (event.preventDefault(), act())}>
       <${Module} file=${file} set=${setFile} />
-      <p><button class="main" disabled=${busy || !file}>${busy ? "Deploying…" : "Deploy"}</button></p>
+      <p><button class="main" disabled=${busy || !file || !schema}>${busy ? "Deploying…" : "Deploy"}</button></p>
       <${Notice} refusal=${refusal} dismiss=${dismiss} />
       ${ended && ended !== "busy" && html`<${Steps} ended=${ended} waited=${Boolean(said["query-wait"])} />`}
       ${done && html`<p role="status" class="good">Deployed <a href=${`#/functions/${path(done.name)}`}>${done.name}</a>, version ${done.version}.</p>`}

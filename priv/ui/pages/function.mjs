@@ -2,14 +2,19 @@
 import { html, useMemo, useState } from "../base.mjs";
 import { ask, path, send, told } from "../api.mjs";
 import { useLive } from "../live.mjs";
+import { useStream } from "../stream.mjs";
 import { Chart, Figures, Notice, Table, Typed, useAction } from "../parts.mjs";
 import { bytes, count, micros, rate, share, time, visible } from "../format.mjs";
 import { Call } from "./call.mjs";
+import { Failures } from "./failures.mjs";
+import { added } from "./logs.mjs";
 import { Versions } from "./versions.mjs";
 
-export function Function({ rest: [name], closed }) {
+export function Function({ rest: [name], closed, reads }) {
   const { data: figures, refusal } = useLive(`figures/${path(name)}`);
   const { data: of, refusal: unknown, reload } = useLive(`functions/${path(name)}`, 10_000);
+  const [seen, setSeen] = useState({ lines: [], dropped: 0, last: 0, failures: [] });
+  useStream(`topics=${encodeURIComponent(`logs:${name},failures:${name}`)}&last=50`, (events) => setSeen((before) => heard(before, events)), reads);
   if (unknown?.status === 404) return html`<h1>${name}</h1><p>No function of that name is deployed.</p>`;
   if (!of) return html`<h1>${name}</h1><${Notice} refusal=${unknown} />`;
   return html`<h1>${name}</h1>
@@ -18,12 +23,15 @@ export function Function({ rest: [name], closed }) {
     ${Object.keys(of.labels).length > 0 && html`<p class="faint">${Object.entries(of.labels).map(([key, value]) => visible(value ? `${key}:${value}` : key)).join(" · ")}</p>`}
     ${figures && html`<${Now} figures=${figures} /><${History} figures=${figures} />`}
     <div class="two">
-      <section><${Call} of=${of} /></section>
+      <section><${Call} of=${of} lines=${seen.lines} /></section>
       <section>
         ${figures && html`<${Use} figures=${figures} limits=${of.limits} />`}
         ${figures?.reasons && html`<${Reasons} reasons=${figures.reasons} />`}
+        ${figures?.versions?.length > 1 && html`<${Compared} versions=${figures.versions} />`}
       </section>
     </div>
+    ${reads ? html`<${Failures} failures=${seen.failures} />
+    <p><a href=${`#/logs/${encodeURIComponent(name)}`}>What it prints</a></p>` : html`<p class="faint"><a href="#/sign-in">Sign in</a> to see what it prints and fails with.</p>`}
     <${Versions} name=${name} newest=${figures?.version ?? of.version} closed=${closed} changed=${reload} />
     <${About} of=${of} />
     ${closed
@@ -35,6 +43,16 @@ export function Function({ rest: [name], closed }) {
         }} />`}`;
 }
 
+const kept = 50;
+
+// Lines, and the newest failures first.
+function heard(before, events) {
+  const failures = events.filter(([name]) => name === "failure").map(([, data], at) => ({ ...data, key: `${before.last} ${at}` }));
+  const next = added(before, events);
+  if (failures.length > 0) next.last++;
+  return { ...next, failures: [...failures.reverse(), ...before.failures].slice(0, kept) };
+}
+
 const Now = ({ figures }) => html`<${Figures} of=${[
   ["Version", count(figures.version)],
   ["Calls", count(figures.calls)],
@@ -43,13 +61,20 @@ const Now = ({ figures }) => html`<${Figures} of=${[
   ["p50", micros(figures.p50_us)],
   ["p99", micros(figures.p99_us)],
   ["CPU time a call", figures.calls > 0 ? micros(figures.cpu_us / figures.calls) : "–"],
+  ["Live instances", count(figures.live)],
   ["Warm instances", count(figures.idle)],
+  ["Memory", bytes(figures.memory)],
   ["Queued", count(figures.queued)],
 ]} />`;
 
-// Ten minutes, each tick of them.
+// Ten minutes, each tick of them, or six hours, each minute.
 function History({ figures }) {
-  const { history, tick_ms: tick, kept_ticks: kept, bounds_us: bounds } = figures;
+  const [long, setLong] = useState(false);
+  const { bounds_us: bounds } = figures;
+  const [history, tick, kept] = long
+    ? [figures.minutes?.map((of) => ({ ...of, ticks_ago: of.minutes_ago })), 60_000, figures.kept_minutes]
+    : [figures.history, figures.tick_ms, figures.kept_ticks];
+  const span = long ? "six hours" : "ten minutes";
   const data = useMemo(() => {
     if (!history) return null;
     const now = Math.floor(Date.now() / 1000);
@@ -60,16 +85,17 @@ function History({ figures }) {
       errors[kept - 1 - sample.ticks_ago] = (sample.errors * 1000) / tick;
     }
     return [times, calls, errors];
-  }, [figures]);
+  }, [figures, long]);
   if (!data) return null;
-  return html`<h2>Last ten minutes</h2>
-    <${Chart} label="Calls and errors in a second, of the last ten minutes" data=${data} format=${rate}
+  return html`<h2>Last ${span}</h2>
+    <div class="choices">${[["10 minutes", false], ["6 hours", true]].map(([label, value]) => html`<label key=${label}><input type="radio" name="span" checked=${long === value} onChange=${() => setLong(value)} /> ${label}</label>`)}</div>
+    <${Chart} key=${span} label=${`Calls and errors in a second, of the last ${span}`} data=${data} format=${rate}
       series=${[["calls/s", "--accent"], ["errors/s", "--bad"]]} />
-    <${Heat} history=${history} kept=${kept} bounds=${bounds} />`;
+    <${Heat} history=${history} kept=${kept} bounds=${bounds} span=${span} />`;
 }
 
 // How many calls took how long: the more, the stronger.
-function Heat({ history, kept, bounds }) {
+function Heat({ history, kept, bounds, span }) {
   const width = 100, ticks = kept / width;
   const cells = new Map();
   for (const { ticks_ago: ago, latencies } of history) {
@@ -87,7 +113,7 @@ function Heat({ history, kept, bounds }) {
   const height = most - least + 1;
   return html`<h2>Latencies</h2>
     <p class="faint">From up to ${upTo(least)} (below) to up to ${upTo(most)} (above).</p>
-    <svg class="heat" viewBox=${`0 0 ${width * 4} ${height * 8}`} height=${height * 14} preserveAspectRatio="none" role="img" aria-label=${`Latencies of calls in the last ten minutes, between ${upTo(least)} and ${upTo(most)}`}>
+    <svg class="heat" viewBox=${`0 0 ${width * 4} ${height * 8}`} height=${Math.min(height * 14, 168)} preserveAspectRatio="none" role="img" aria-label=${`Latencies of calls in the last ${span}, between ${upTo(least)} and ${upTo(most)}`}>
       ${[...cells].map(([key, calls]) => {
         const [x, bucket] = key.split(",").map(Number);
         return html`<rect key=${key} x=${x * 4} y=${(most - bucket) * 8} width="4" height="8" opacity=${0.15 + (0.85 * Math.log1p(calls)) / strongest} />`;
@@ -114,13 +140,18 @@ const Reasons = ({ reasons }) => html`<h2>How calls ended</h2>
   <${Table} label="Calls by how they ended" head=${["Reason", "Calls"]} empty="It was not called yet."
     rows=${Object.entries(reasons).filter(([, calls]) => calls > 0).sort((a, b) => b[1] - a[1]).map(([reason, calls]) => ({ key: reason, cells: [reason, count(calls)] }))} />`;
 
+// What the calls of each version came to, side by side.
+const Compared = ({ versions }) => html`<h2>Versions compared</h2>
+  <${Table} label="Calls by version" head=${["Version", "Calls", "Errors", "p50", "p99", "CPU time a call", "Live"]}
+    rows=${versions.map((of) => ({ key: of.version, cells: [count(of.version), count(of.calls), share(of.calls > 0 ? of.errors / of.calls : 0), micros(of.p50_us), micros(of.p99_us), of.calls > 0 ? micros(of.cpu_us / of.calls) : "–", count(of.live)] }))} />`;
+
 function Download({ name }) {
   const { busy, refusal, act, dismiss } = useAction(async () => {
     const response = await send("GET", `functions/${path(name)}/wasm`);
     if (!response.ok) return told(response);
     const link = document.createElement("a");
     link.href = URL.createObjectURL(await response.blob());
-    link.download = `${name}.wasm`;
+    link.download = `${name.replace("/", "-")}.wasm`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   });

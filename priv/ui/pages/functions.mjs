@@ -49,7 +49,7 @@ export function Functions() {
       ? html`<p>Nothing is deployed yet: <a href="#/deploy">deploy a module</a>.</p>`
       : html`<${Rows} shown=${shown} filter=${filter} by=${by} down=${down} sort=${sort} />`}
     <p class="faint">Calls are counted since the node started, calls/s over 10 s, errors and latencies over the last minute.
-      Latencies are estimated within buckets whose bounds are up to 2.5 times apart.</p>`;
+      Latencies are estimated within buckets, of which there are eight in an octave.</p>`;
 }
 
 // Only rows that can be seen are made, however many there are.

@@ -3,7 +3,7 @@ defmodule Tidepool.Ordeal.Liar do
   A member of the cluster that does what none should: a node with the cookie, and this process where others have
   `Tidepool.Cluster.Server` and `Tidepool.Cluster.Transfer.BlobServer`.
 
-  It takes part in greetings, and then repeats what it heard long ago, sends damaged and cut messages, bytes that are none,
+  It takes part in handshakes, and then repeats what it heard long ago, sends damaged and cut messages, bytes that are none,
   large ones, floods of them, and reports of its own that are wrong. It asks for modules and takes none of their pieces,
   and whoever asks it for one gets other bytes, too many, or none. It forges no change: who has the cookie may make changes.
   """

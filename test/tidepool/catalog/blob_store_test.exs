@@ -73,11 +73,11 @@ defmodule Tidepool.Catalog.BlobStoreTest do
     end
   end
 
-  test "a sweep removes what is not used, and keeps what is damaged", %{folder: folder} do
+  test "what is not used is removed, and what is damaged kept", %{folder: folder} do
     [kept, swept, damaged] = for bytes <- ["kept", "swept", "damaged"], do: put(folder, bytes)
     File.write!(Path.join(folder, damaged), "broken")
     {:error, _error} = BlobStore.fetch(folder, damaged)
-    assert :ok = BlobStore.sweep(folder, MapSet.new([kept]))
+    assert :ok = BlobStore.keep_only(folder, MapSet.new([kept]))
     assert Enum.sort(File.ls!(folder)) == Enum.sort([kept, damaged <> ".damaged"])
     refute BlobStore.exists?(folder, swept)
   end

@@ -56,7 +56,7 @@ defmodule Tidepool.Catalog.StoreTest do
     }
 
     {:ok, store} = Store.write(store, [struct!(entry, fields)])
-    store |> Store.served(name) |> Store.sweep()
+    store |> Store.served(name) |> Store.collect()
   end
 
   # Nine functions, of which the last was deployed twice, with bytes of their own.

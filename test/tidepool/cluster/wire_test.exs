@@ -66,7 +66,8 @@ defmodule Tidepool.Cluster.WireTest do
     assert push.(dense) == {:ok, {:push, [{dense, nil}]}}
 
     for change <- [
-          %{name: "a/b"},
+          %{name: "a/b/c"},
+          %{name: "../b"},
           %{name: ".."},
           %{name: String.duplicate("a", 129)},
           %{version: 0},
@@ -97,6 +98,32 @@ defmodule Tidepool.Cluster.WireTest do
     assert Wire.decode(<<4, 4, 0, 4, 0::32>>) == {:ok, {:groups, {:entries, 4}, []}}
     assert Wire.decode(Wire.encode(:join) <> "more") == {:error, :malformed}
     assert Wire.decode(:join) == {:error, :malformed}
+  end
+
+  test "a name with a namespace is told to nodes of version 8 alone: those of versions before would take it for damage" do
+    here = entry("shop/cart", {1, 1, "a@b#1"}, limits: Tidepool.Limits.complete(%{}))
+    plain = entry("f", {1, 2, "a@b#1"}, limits: Tidepool.Limits.complete(%{}))
+
+    for entry <- [here, %{here | removed: true}] do
+      assert [<<2, _plain::binary>>, <<8, _named::binary>>] =
+               Enum.sort(Wire.encode({:push, [{entry, nil}, {plain, nil}]}, 7))
+
+      assert {:ok, {:push, [{^entry, nil}]}} = Wire.decode(Wire.encode({:push, [{entry, nil}]}))
+    end
+
+    keys = fn table -> {:keys, table, [{3, [{"shop/cart", here.stamp}, {"f", plain.stamp}]}]} end
+    gone = {:gone, [{"shop/cart", here.stamp}, {"f", plain.stamp}]}
+
+    for {message, told} <- [
+          {keys.(:entries), {:keys, :entries, [{3, [{"f", plain.stamp}]}]}},
+          {keys.({:entries, 7}), {:keys, {:entries, 7}, [{3, [{"f", plain.stamp}]}]}},
+          {gone, {:gone, [{"f", plain.stamp}]}}
+        ] do
+      assert [bytes] = Wire.encode(message, 7)
+      assert Wire.decode(bytes) == {:ok, told}
+      assert [bytes] = Wire.encode(message, 8)
+      assert Wire.decode(bytes) == {:ok, message}
+    end
   end
 
   test "a list that says it is longer than its message costs no memory" do

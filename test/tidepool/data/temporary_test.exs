@@ -73,7 +73,7 @@ defmodule Tidepool.Data.TemporaryTest do
     for path <- [running, killed, bare, other], do: File.touch!(path, old)
     System.cmd("touch", ["-h", "-d", "@#{old}", link])
 
-    assert Temporary.sweep(root) == :ok
+    assert Temporary.remove_abandoned(root) == :ok
 
     assert Enum.sort(File.ls!(root)) == [
              "other",
@@ -84,7 +84,7 @@ defmodule Tidepool.Data.TemporaryTest do
 
     Peer.halt(peer)
     File.touch!(running, old)
-    assert Temporary.sweep(root) == :ok
+    assert Temporary.remove_abandoned(root) == :ok
     refute File.exists?(running)
   end
 end

@@ -109,4 +109,19 @@ defmodule Tidepool.Function.SignatureTest do
     assert {:ok, _function} = deploy(open, second, signature: sign!(folder, own, second))
     assert eventually(fn -> TestCluster.version(strict, "f") == 2 end, 60_000)
   end
+
+  test "a program that was signed loads no module but its own on a node with keys", %{
+    folder: folder,
+    keys: [own, _other]
+  } do
+    wasm = guest("lunatic", "puppet")
+    signature = sign!(folder, own, wasm)
+
+    for {keys, brought} <- [{[], &(&1 == 0)}, {[own.public], &(&1 != 0)}] do
+      peer = Peer.start!(deploy_keys: keys)
+      assert {:ok, function} = deploy(peer, wasm, signature: signature)
+      assert brought.(Peer.call(peer, Tidepool.PuppetCompiles, :run, ["f"]))
+      assert Peer.call(peer, Tidepool.Function.Loader, :check_brought, [wasm, function]) == :ok
+    end
+  end
 end

@@ -70,7 +70,7 @@ defmodule Tidepool.Host.BuiltinTest do
 
   test "every built-in has a target and a handler that exists" do
     for name <- Builtin.names() do
-      assert Tidepool.Config.builtins?([name])
+      assert Tidepool.Config.Schema.builtins?([name])
     end
 
     # The others are of rooms above this one.

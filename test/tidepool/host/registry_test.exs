@@ -54,8 +54,27 @@ defmodule Tidepool.Host.RegistryTest do
     assert lookup("kind", namespace, "op") == nil
   end
 
+  test "a handler for a namespace is found by its functions alone, before one for all" do
+    [namespace, target] = [unique_name("shop"), {"kind", unique_name("ns"), "op"}]
+    {binding, of, operation} = target
+    [all, own, any] = for word <- ["all", "own", "any"], do: fn _call -> {:ok, word} end
+    handle!(target, all)
+    on_exit(fn -> for target <- [target, {binding, of, :_}], do: Host.unregister(target, namespace: namespace) end)
+    :ok = Host.register({binding, of, :_}, any, namespace: namespace)
+    found = fn function -> with {:testing, entry} <- Registry.lookup(function, binding, of, operation), do: entry end
+    assert {^any, :timed} = found.("#{namespace}/cart")
+    :ok = Host.register(target, own, namespace: namespace)
+    assert {^own, :timed} = found.("#{namespace}/cart")
+    for other <- ["#{namespace}x/cart", namespace, "cart", "x/#{namespace}"], do: assert({^all, :timed} = found.(other))
+
+    :ok = Host.unregister(target)
+    assert found.("#{namespace}x/cart") == nil
+    :ok = Host.unregister(target, namespace: namespace)
+    assert {^any, :timed} = found.("#{namespace}/cart")
+  end
+
   # Tests of this run may have handlers of their own.
   defp lookup(binding, namespace, operation) do
-    with {:testing, entry} <- Registry.lookup(binding, namespace, operation), do: entry
+    with {:testing, entry} <- Registry.lookup("any", binding, namespace, operation), do: entry
   end
 end

@@ -3,19 +3,23 @@ defmodule Tidepool.Actor.Owner.Door do
   Answers other nodes' questions about actors that this one has: `Tidepool.Actor.Owner.Remote` has the questions.
 
   Each is done by a process of its own, so that none waits for another; those of one caller come one after the other, since it waits
-  for each. A question of a node that is neither of the cluster nor of the store has no answer, and one that is none is logged once for each node.
+  for each. A question of a node that is neither of the cluster nor of the store has no answer (`Tidepool.Process.Asked`).
+
+  A class that the asker has, and this node has not heard of, was just deployed, and is waited for.
   """
 
   use GenServer
 
-  require Logger
-
-  alias Tidepool.Error
+  alias Tidepool.{Error, Events}
+  alias Tidepool.Actor.Modules
   alias Tidepool.Actor.Owner.{Here, Remote, Shards}
-  alias Tidepool.Process.Nodes
+  alias Tidepool.Process.Asked
 
-  # Questions that are being done at once.
+  # Questions that are being done at once, and the bytes that they bring.
   @most 20_000
+  @most_bytes 268_435_456
+  # How long a class may be unheard of.
+  @unheard_ms 1_000
   # How long it waits for one of them at its end.
   @last_ms 200
 
@@ -29,46 +33,54 @@ defmodule Tidepool.Actor.Owner.Door do
   def init(nil) do
     # So that what is being done is answered before its end.
     Process.flag(:trap_exit, true)
-    {:ok, %{asked: %{}, logged: MapSet.new()}}
+    {:ok, %{asked: %{}, bytes: 0, admitted: Asked.new("actors", @version)}}
   end
 
   @impl true
-  def handle_info({:tidepool_actor, @version, from, ref, left, question}, state)
-      when is_pid(from) and is_reference(ref) do
-    cond do
-      # One that has just joined may know of this node before this one knows of it.
-      not (Nodes.known?(node(from)) or to_string(node(from)) in Shards.nodes()) -> {:noreply, state}
-      not (Remote.time?(left) and Remote.question?(question)) -> {:noreply, log(state, node(from), "can't read")}
-      map_size(state.asked) >= @most -> {:noreply, busy(state, from, ref)}
-      true -> {:noreply, take(state, question, from, ref)}
+  def handle_info({:tidepool_actor, version, ref, left, question}, state) when is_reference(ref) do
+    case Asked.admit(state.admitted, node(ref), version, &Shards.nodes/0) do
+      {:ok, _as_before} -> {:noreply, asked(question, left, ref, state)}
+      {:ignore, admitted} -> {:noreply, %{state | admitted: admitted}}
     end
   end
 
-  def handle_info({:tidepool_actor, version, from, _ref, _left, _question}, state)
-      when is_integer(version) and version != @version and is_pid(from),
-      do: {:noreply, log(state, node(from), "does not know, of version #{version}")}
-
   def handle_info({:DOWN, monitor, :process, _pid, reason}, state) do
-    {{from, ref}, asked} = Map.pop!(state.asked, monitor)
+    {{ref, bytes}, asked} = Map.pop!(state.asked, monitor)
 
     if reason != :normal do
       error = Error.new(:unknown_outcome, "#{node()} failed while it had the question: it may be done, or not")
-      answer(from, ref, {:answer, {:error, error}})
+      answer(ref, {:answer, {:error, error}})
     end
 
-    {:noreply, %{state | asked: asked}}
+    {:noreply, %{state | asked: asked, bytes: state.bytes - bytes}}
   end
 
   def handle_info(_other, state), do: {:noreply, state}
 
-  defp take(state, question, from, ref) do
-    if :erlang.send(from, {:tidepool_actor, ref, :begun}, [:nosuspend, :noconnect]) == :ok do
+  defp asked(question, left, ref, state) do
+    if Remote.time?(left) and Remote.question?(question) do
+      bytes = bytes(question)
+
+      # One that is larger than all may be is taken alone.
+      if map_size(state.asked) < @most and (state.bytes == 0 or state.bytes + bytes <= @most_bytes),
+        do: take(state, question, bytes, ref),
+        else: busy(state, ref)
+    else
+      %{state | admitted: Asked.unreadable(state.admitted, node(ref))}
+    end
+  end
+
+  defp bytes({what, _class, _name, %{payload: payload}}) when what in [:call, :cast], do: byte_size(payload)
+  defp bytes(_question), do: 0
+
+  defp take(state, question, bytes, ref) do
+    if :erlang.send(ref, {:tidepool_actor, ref, :begun}, [:nosuspend, :noconnect]) == :ok do
       begun = System.monotonic_time(:millisecond)
-      {_pid, monitor} = spawn_monitor(fn -> answer(from, ref, serve(here(question, begun))) end)
-      put_in(state.asked[monitor], {from, ref})
+      {_pid, monitor} = spawn_monitor(fn -> answer(ref, serve(here(question, begun))) end)
+      %{state | asked: Map.put(state.asked, monitor, {ref, bytes}), bytes: state.bytes + bytes}
     else
       # Nothing is begun of which that can't be said.
-      answer(from, ref, :elsewhere)
+      answer(ref, :elsewhere)
       state
     end
   end
@@ -85,10 +97,24 @@ defmodule Tidepool.Actor.Owner.Door do
     end
   end
 
-  defp serve(question) do
+  defp serve({what, class, _name, _argument} = question) do
+    if what in [:call, :cast, :start], do: hear_of(class)
+
     case Here.serve(question) do
       {:elsewhere, _place} -> :elsewhere
       answer -> {:answer, answer}
+    end
+  end
+
+  defp hear_of(class) do
+    with {:error, %Error{reason: :not_deployed}} <- Modules.class(class),
+         :ok = Events.subscribe(),
+         {:error, %Error{reason: :not_deployed}} <- Modules.arrived(class, :infinity) do
+      receive do
+        {:tidepool_event, %{event: :deployed, name: ^class}} -> :ok
+      after
+        @unheard_ms -> :ok
+      end
     end
   end
 
@@ -97,24 +123,17 @@ defmodule Tidepool.Actor.Owner.Door do
 
   defp here(question, _begun), do: question
 
-  defp busy(state, from, ref) do
+  defp busy(state, ref) do
     error = Error.new(:overloaded, "#{node()} has as many questions about actors as it takes")
-    answer(from, ref, {:answer, {:error, error}})
+    answer(ref, {:answer, {:error, error}})
     state
   end
 
-  defp log(state, node, what) do
-    unless node in state.logged,
-      do: Logger.warning("#{node} asks about actors in a way that this node #{what}: it is ignored")
-
-    %{state | logged: MapSet.put(state.logged, node)}
-  end
-
-  # A link that is busy has nobody wait but the one who answers.
-  defp answer(to, ref, answer) do
+  # A link that is busy has nobody wait but the one who answers. Whoever has given up has no such alias any more.
+  defp answer(ref, answer) do
     message = {:tidepool_actor, ref, answer}
 
-    with :nosuspend <- :erlang.send(to, message, [:nosuspend, :noconnect]),
-         do: spawn(fn -> :erlang.send(to, message, [:noconnect]) end)
+    with :nosuspend <- :erlang.send(ref, message, [:nosuspend, :noconnect]),
+         do: spawn(fn -> :erlang.send(ref, message, [:noconnect]) end)
   end
 end

@@ -5,8 +5,9 @@ defmodule Tidepool.Actor.Owner.Here do
   """
 
   alias Tidepool.Error
-  alias Tidepool.Actor.{Line, Modules, Name, Record, Server, Serving, Store}
+  alias Tidepool.Actor.{Line, Modules, Name, Quota, Record, Server, Serving, Store}
   alias Tidepool.Actor.Owner.Shards
+  alias Tidepool.Actor.Store.Frozen
 
   @registry Tidepool.Actor.Registry
   @servers Tidepool.Actor.Servers
@@ -34,7 +35,7 @@ defmodule Tidepool.Actor.Owner.Here do
   end
 
   def serve({:start, class, name, create} = question) do
-    with {:ok, pid, _line, _options} <- server(class, name) do
+    with {:ok, pid, _line, _options} <- server(class, name, :infinity) do
       case request(pid, {:start, create}, :again) do
         :again -> serve(question)
         {:ok, _nothing} -> :ok
@@ -44,7 +45,7 @@ defmodule Tidepool.Actor.Owner.Here do
   end
 
   def serve({:ring, class, name, due} = question) do
-    with {:ok, pid, _line, _options} <- server(class, name),
+    with {:ok, pid, _line, _options} <- server(class, name, :infinity),
          do: with(:again <- request(pid, {:ring, due}, :again), do: serve(question))
   end
 
@@ -61,26 +62,41 @@ defmodule Tidepool.Actor.Owner.Here do
 
   def serve({what, class, name, nil} = question) do
     case find(class, name) do
-      {:ok, pid} when what == :stop -> request(pid, :stop, :ok)
+      {:ok, pid} when what == :stop -> pid |> request(:stop, :ok) |> stopped(class, name)
       {:ok, pid} -> with :again <- request(pid, what, :again), do: serve(question)
       {:asleep, {:here, title}} -> asleep(question, title)
       {:asleep, place} -> {:elsewhere, place}
     end
   end
 
-  defp asleep({:stop, _class, _name, nil}, _title), do: :ok
-  defp asleep({:info, class, name, nil}, _title), do: written(class, name)
+  defp asleep({:stop, class, name, nil}, _title), do: stopped(:ok, class, name)
+  defp asleep({:info, class, name, nil}, {epoch, _lease}), do: written(class, name, epoch)
 
   # An actor that sleeps needs no waking for it, and its class need not be there any more.
   defp asleep({:delete, class, name, nil} = question, {epoch, _lease}) do
-    with {:ok, %{awake: false, writes: seq}} <- written(class, name), {:ok, records} <- Store.records() do
-      case Store.commit(records, class, name, {:delete, epoch, seq}) do
-        # It woke meanwhile.
-        {:error, :out_of_order, _message} -> serve(question)
-        {:error, kind, message} -> {:error, Store.error(kind, message, class)}
-        :ok -> :ok
-      end
+    case Store.existing() do
+      {:ok, records} -> records |> Store.delete(class, name, epoch) |> counted(class) |> deleted(question)
+      :none -> {:error, Store.unknown(class, name)}
+      {:error, error} -> {:error, error}
     end
+  end
+
+  defp counted(outcome, class) do
+    if outcome == :ok, do: Quota.deleted(class)
+    outcome
+  end
+
+  # It may have fallen asleep of its own accord.
+  defp stopped(:ok, class, name), do: Frozen.drop(class, name)
+  defp stopped({:error, error}, _class, _name), do: {:error, error}
+
+  defp deleted(:again, question), do: serve(question)
+
+  defp deleted(outcome, {:delete, class, name, nil}) do
+    # What woke before is what there was before, and so is what slept again since.
+    with {:ok, pid} <- awake(class, name), do: request(pid, :forget, :ok)
+    Frozen.drop(class, name)
+    outcome
   end
 
   defp ask(class, name, call) do
@@ -109,7 +125,7 @@ defmodule Tidepool.Actor.Owner.Here do
 
   # A place in the line of an actor, which is woken for it.
   defp enter(class, name, call) do
-    with {:ok, pid, line, options} <- server(class, name) do
+    with {:ok, pid, line, options} <- server(class, name, left(call)) do
       case Line.enter(line, byte_size(call.payload), options.queue, options.queue_bytes) do
         :ok ->
           {:ok, pid}
@@ -136,17 +152,19 @@ defmodule Tidepool.Actor.Owner.Here do
     end
   end
 
-  defp server(class, name) do
+  # Its process; a class that is on its way here is waited for, for so many ms.
+  defp server(class, name, wait_ms) do
     case Registry.lookup(@registry, {class, name}) do
       [{pid, {line, options}}] ->
-        {:ok, pid, line, options}
+        # Who tells an actor something is told that it has a place in its line.
+        if Shards.leased?(), do: {:ok, pid, line, options}, else: {:elsewhere, :no_lease}
 
       [] ->
         # Of one that is awake the name has been looked at.
         with :ok <- Name.check(class, name),
              {:here, title} <- Shards.place(class, name),
-             {:ok, _pid} <- ensure(class, name, title) do
-          server(class, name)
+             {:ok, _pid} <- ensure(class, name, title, wait_ms) do
+          server(class, name, wait_ms)
         else
           {:error, error} -> {:error, error}
           place -> {:elsewhere, place}
@@ -158,8 +176,8 @@ defmodule Tidepool.Actor.Owner.Here do
     :exit, _reason -> {:error, Store.restarting(class)}
   end
 
-  defp ensure(class, name, title) do
-    with {:ok, function} <- Modules.class(class) do
+  defp ensure(class, name, title, wait_ms) do
+    with {:ok, function} <- Modules.arrived(class, wait_ms) do
       supervisor = {:via, PartitionSupervisor, {@servers, {class, name}}}
 
       case DynamicSupervisor.start_child(supervisor, {Server, {class, name, function.actor, title}}) do
@@ -199,15 +217,16 @@ defmodule Tidepool.Actor.Owner.Here do
       {:error, Error.new(:unknown_outcome, "the actor ended meanwhile: #{inspect(reason)}")}
   end
 
-  defp written(class, name) do
+  defp written(class, name, epoch) do
     with {:ok, records} <- Store.existing(),
          {:ok, {_epoch, seq, _alarm_at, head, image}} <- Store.read(records, class, name, class),
          {:ok, record} <- Record.read(head, class, name) do
-      known = %{class: class, name: name, node: node(), awake: false, tier: :disk, writes: seq}
+      tier = if Frozen.member?(class, name, epoch), do: :frozen, else: :disk
+      known = %{class: class, name: name, node: node(), awake: false, tier: tier, writes: seq}
       {:ok, record |> Record.shown() |> Map.merge(known) |> Map.put(:bytes, byte_size(head) + byte_size(image || ""))}
     else
       none when none in [:none, {:ok, nil}] ->
-        {:error, Error.new(:unknown_actor, "no actor is called #{class}/#{name}", class)}
+        {:error, Store.unknown(class, name)}
 
       {:error, error} ->
         {:error, error}

@@ -4,16 +4,17 @@ defmodule Tidepool.Actor.Owner.Remote do
 
   Questions go to the process that is registered as this module on a node, as plain terms, and answers come back to the asker:
 
-      {:tidepool_actor, version, pid, ref, left_ms | :infinity, question}
+      {:tidepool_actor, version, ref, left_ms | :infinity, question}
       {:tidepool_actor, ref, :begun}, then {:tidepool_actor, ref, {:answer, answer} | :elsewhere}
 
-  What comes first is from the process that was asked, so it is here before that one's end is: what it has not begun when it is stopped
+  `ref` is an alias of the asker, which ends when that waits no longer: what comes later is dropped. What comes first is from the process that was asked, so it is here before that one's end is: what it has not begun when it is stopped
   in order is asked elsewhere. A question is one of `Tidepool.Actor.Owner.Here`, in which a call's `deadline` is what it has left. A node that is asked for what it does
   not have, or has no more, says `:elsewhere`, and has done nothing. Whoever loses the node while it has the question is told that the
   outcome is not known.
   """
 
   alias Tidepool.{Error, Options}
+  alias Tidepool.Actor.Modules
   alias Tidepool.Actor.Owner.{Here, Shards}
   alias Tidepool.Process.Nodes
 
@@ -42,9 +43,19 @@ defmodule Tidepool.Actor.Owner.Remote do
       deadline != :infinity and now() >= deadline -> {:error, late(place, class, name)}
       place == :moving -> pause(@moving_ms)
       place == :nobody -> pause(@gone_ms)
-      true -> forward(place, what, question, deadline)
+      true -> with :ok <- deployed(what, class, deadline), do: forward(place, what, question, deadline)
     end
   end
+
+  # Who has the actor waits a moment for a class that it has not heard of, so it is not asked for one that nobody has.
+  defp deployed(what, class, deadline) when what in [:call, :cast, :start] do
+    case Modules.arrived(class, left(deadline)) do
+      {:error, %Error{reason: :not_deployed}} = not_deployed -> not_deployed
+      _class_or_none -> :ok
+    end
+  end
+
+  defp deployed(_what, _class, _deadline), do: :ok
 
   defp late({:away, node}, class, name), do: no_store("#{node}, which has #{class}/#{name}, can't be reached", class)
   defp late(_place, class, name), do: no_store("no node has #{class}/#{name} at the moment", class)
@@ -57,11 +68,13 @@ defmodule Tidepool.Actor.Owner.Remote do
         pause(@gone_ms)
 
       node ->
-        ref = Process.monitor({@server, node})
-        message = {:tidepool_actor, @version, self(), ref, left(deadline), sent(question)}
+        ref = :erlang.monitor(:process, {@server, node}, alias: :explicit_unalias)
+        message = {:tidepool_actor, @version, ref, left(deadline), sent(question)}
         :erlang.send({@server, node}, message, [:noconnect])
+        answer = await(ref, place, class, actor, deadline)
+        forget(ref)
 
-        case await(ref, place, class, actor, deadline) do
+        case answer do
           {:answer, answer} -> answer
           :elsewhere -> pause(@moving_ms)
           # Nobody has read the question.
@@ -86,8 +99,6 @@ defmodule Tidepool.Actor.Owner.Remote do
   defp await(ref, place, class, actor, deadline) do
     receive do
       {:tidepool_actor, ^ref, answer} when answer != :begun ->
-        Process.demonitor(ref, [:flush])
-        flush(ref)
         read(answer)
 
       {:DOWN, ^ref, :process, _server, reason} ->
@@ -95,9 +106,9 @@ defmodule Tidepool.Actor.Owner.Remote do
     after
       wait(deadline) ->
         cond do
-          late?(deadline) -> given_up(ref, :late)
+          late?(deadline) -> :late
           # A node that stands still answers nobody, and another has its shards by and by.
-          Shards.shared?() and moved?(place, class, actor) -> given_up(ref, :lost)
+          Shards.shared?() and moved?(place, class, actor) -> :lost
           true -> await(ref, place, class, actor, deadline)
         end
     end
@@ -122,15 +133,16 @@ defmodule Tidepool.Actor.Owner.Remote do
 
   defp moved?(place, class, actor), do: Shards.place(class, actor) not in [place, :no_lease]
 
-  defp given_up(ref, why) do
+  # What comes from now on is dropped, and what has come is taken away.
+  defp forget(ref) do
+    :erlang.unalias(ref)
     Process.demonitor(ref, [:flush])
     flush(ref)
-    why
   end
 
   defp flush(ref) do
     receive do
-      {:tidepool_actor, ^ref, :begun} -> :ok
+      {:tidepool_actor, ^ref, _answer} -> flush(ref)
     after
       0 -> :ok
     end

@@ -80,9 +80,16 @@ defmodule Tidepool.Actor.Owner.Shards do
   def owned?(_class, _name, @own), do: true
   def owned?(class, name, title), do: place(class, name) == {:here, title}
 
-  @doc "The lease that this node has now."
-  @spec lease :: Lease.t()
-  def lease, do: :ets.lookup_element(@table, :lease, 2)
+  @doc "Is this node's lease good, or does it need none?"
+  @spec leased? :: boolean
+  def leased? do
+    not shared?() or Lease.lasts?(lease())
+  rescue
+    # The process that has the table is being restarted.
+    ArgumentError -> false
+  end
+
+  defp lease, do: :ets.lookup_element(@table, :lease, 2)
 
   @doc "The names of the nodes that have a lease, as this one last heard."
   @spec nodes :: [String.t()]

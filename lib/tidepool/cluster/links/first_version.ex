@@ -1,6 +1,6 @@
 defmodule Tidepool.Cluster.Links.FirstVersion do
   @moduledoc """
-  Nodes of the first version of the cluster's protocol do not tell in their greetings whether their edges are open. They are
+  Nodes of the first version of the cluster's protocol do not tell in their hellos whether their edges are open. They are
   asked by evaluating an expression there: all that travels is the answer, and no token.
   """
 

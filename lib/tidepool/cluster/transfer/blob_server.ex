@@ -23,7 +23,7 @@ defmodule Tidepool.Cluster.Transfer.BlobServer do
 
   alias Tidepool.Catalog
   alias Tidepool.Catalog.BlobStore
-  alias Tidepool.Cluster.LogOnce
+  alias Tidepool.Log.Once
 
   @version 1
   @piece_bytes 65_536
@@ -47,7 +47,7 @@ defmodule Tidepool.Cluster.Transfer.BlobServer do
   def version, do: @version
 
   @impl true
-  def init(nil), do: {:ok, %{transfers: MapSet.new(), logged: LogOnce.new()}}
+  def init(nil), do: {:ok, %{transfers: MapSet.new(), logged: Once.new()}}
 
   @impl true
   def handle_info({:tidepool_blob, @version, :open, pid, ref, sha256}, %{transfers: transfers} = state)
@@ -72,7 +72,7 @@ defmodule Tidepool.Cluster.Transfer.BlobServer do
     {:noreply,
      %{
        state
-       | logged: LogOnce.warn(state.logged, to_string(node(pid)), {node(pid), version}, text <> ": it is ignored")
+       | logged: Once.warn(state.logged, to_string(node(pid)), {node(pid), version}, text <> ": it is ignored")
      }}
   end
 

@@ -87,6 +87,10 @@ fn last_words(context: &Context, error: &NodeError) {
         _ => {}
     }
     for frame in list(said, "backtrace") {
-        context.output.note(&format!("at {} (offset {})", text(frame, "function"), text(frame, "offset")));
+        let place = match frame.get("file") {
+            Some(_) => format!("{}:{}", text(frame, "file"), text(frame, "line")),
+            None => format!("offset {}", text(frame, "offset")),
+        };
+        context.output.note(&format!("at {} ({place})", text(frame, "function")));
     }
 }

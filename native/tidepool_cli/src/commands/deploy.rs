@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
+use super::access::sign::Signing;
 use super::build::{Project, build};
 use super::members::text;
 use crate::context::{Context, read};
@@ -33,6 +34,8 @@ pub(crate) struct Deploy {
     /// A field of the deploy, such as instances=warm:8 or label=team:shop; it replaces those of tidepool.toml
     #[arg(long, short = 'F', value_name = "NAME=VALUE")]
     field: Vec<String>,
+    #[command(flatten)]
+    signing: Signing,
     /// Wait until other nodes can serve it, too
     #[arg(long, value_enum)]
     wait: Option<Wait>,
@@ -43,7 +46,7 @@ pub(crate) struct Deploy {
 
 /// A field of a deploy: its name, and its text.
 pub(crate) type Field = (String, String);
-type Fields = Vec<Field>;
+pub(crate) type Fields = Vec<Field>;
 
 /// Which nodes have to be able to serve a version.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -76,6 +79,7 @@ impl Deploy {
         };
         let kept = fields.into_iter().filter(|(name, _value)| given.iter().all(|(other, _)| other != name));
         let fields: Fields = kept.chain(given.iter().cloned()).collect();
+        let fields = signed(&self.signing, fields, &module)?;
         let (status, answer, took) = {
             let _progress = (!context.output.is_json()).then(|| Progress::of("deploying".to_owned()));
             send(&node, &self.path(), &fields, &module)?
@@ -130,6 +134,19 @@ impl Deploy {
 pub(crate) fn fields(manifest: &Manifest) -> Result<Fields, Failure> {
     let mut fields = manifest.fields()?;
     fields.push(("name".to_owned(), manifest.name.clone()));
+    Ok(fields)
+}
+
+/// The fields with the signature of a module, if a key was named: it takes the place of one that was given.
+///
+/// # Errors
+///
+/// When the key can't be used.
+pub(crate) fn signed(signing: &Signing, mut fields: Fields, wasm: &[u8]) -> Result<Fields, Failure> {
+    if let Some(signature) = signing.of(wasm)? {
+        fields.retain(|(name, _value)| name != "signature");
+        fields.push(("signature".to_owned(), signature));
+    }
     Ok(fields)
 }
 

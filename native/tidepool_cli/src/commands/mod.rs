@@ -1,5 +1,6 @@
 //! The commands, a file for each, or for those about the same thing.
 
+pub(crate) mod access;
 pub(crate) mod actor;
 pub(crate) mod build;
 pub(crate) mod call;
@@ -7,6 +8,7 @@ pub(crate) mod completions;
 pub(crate) mod deploy;
 pub(crate) mod doctor;
 pub(crate) mod functions;
+pub(crate) mod logs;
 mod members;
 pub(crate) mod new;
 pub(crate) mod process;

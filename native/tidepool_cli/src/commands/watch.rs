@@ -11,8 +11,9 @@ use clap::Args;
 use notify::Event as Change;
 use serde_json::{Value, json};
 
+use super::access::sign::Signing;
 use super::build::{Built, Project, finish, on_interrupt};
-use super::deploy::{fields, outcome, send};
+use super::deploy::{fields, outcome, send, signed};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::node::{Node, Path};
@@ -30,6 +31,8 @@ pub(crate) struct Watch {
     /// How long nothing more has to change before a build begins
     #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = humantime::parse_duration)]
     debounce: Duration,
+    #[command(flatten)]
+    signing: Signing,
 }
 
 enum Event {
@@ -54,7 +57,8 @@ impl Watch {
         let globs = Globs::of(&root, &manifest)?;
         let node = context.node()?;
         let (quiet, files) = (self.debounce, Files::default());
-        let mut session = Session { context, node, root, quiet, sender, events, watcher, globs, files };
+        let signing = &self.signing;
+        let mut session = Session { context, signing, node, root, quiet, sender, events, watcher, globs, files };
         session.files = session.watcher.look(&session.globs, &Files::default())?;
         let count = session.files.len();
         session.tell(&json!({ "event": "watching", "files": count }), || {
@@ -67,6 +71,7 @@ impl Watch {
 /// A watched project.
 struct Session<'a> {
     context: &'a Context,
+    signing: &'a Signing,
     node: Node,
     root: PathBuf,
     quiet: Duration,
@@ -104,7 +109,8 @@ impl Session<'_> {
         self.tell(&json!({ "event": "built", "build_ms": took.as_millis() as u64, "size": size }), || {
             format!("built {} in {} ms", bytes(size as u64), took.as_millis())
         })?;
-        let (status, answer, _request) = send(&self.node, &Path::of(&["deploy"]), &fields(&manifest)?, &wasm)?;
+        let fields = signed(self.signing, fields(&manifest)?, &wasm)?;
+        let (status, answer, _request) = send(&self.node, &Path::of(&["deploy"]), &fields, &wasm)?;
         let swap = ended.elapsed();
         let event = json!({
             "event": if status == 201 { "deployed" } else { "unchanged" },

@@ -27,6 +27,20 @@ pub(crate) enum AddressError {
     /// A token that no header can hold.
     #[error("the token is empty, or has characters that none has: it is the node's TIDEPOOL_TOKEN, on one line")]
     Token,
+    /// The file of certificates can't be read.
+    #[error("the certificates that vouch for the node can't be read from {path}: {source}")]
+    AuthorityFile {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file of certificates has none.
+    #[error("{path} has no certificate in PEM: name one that vouches for the node's")]
+    NoAuthority {
+        /// Which file.
+        path: PathBuf,
+    },
     /// The file with the token can't be read.
     #[error("the token can't be read from {path}: {source}")]
     TokenFile {

@@ -1,13 +1,15 @@
 //! Requests to one node, and nobody else: no redirect is followed, no proxy is asked, and all that it sends has bounds
 //! of size and time.
 
+use std::io::Read;
 use std::time::Duration;
 
 use serde_json::Value;
 use ureq::http::{Request, Response};
+use ureq::tls::TlsConfig;
 use ureq::{Agent, Body, Timeout};
 
-use super::{Address, NodeError, Path, Token};
+use super::{Address, Authorities, Events, NodeError, Path, Token};
 
 /// The longest answer that is JSON, in bytes.
 const JSON_BYTES: u64 = 64 << 20;
@@ -15,6 +17,8 @@ const JSON_BYTES: u64 = 64 << 20;
 const REPLY_BYTES: u64 = 1 << 30;
 /// How long a node may take to be connected to.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How long a stream is listened to at a time.
+const STREAM: Duration = Duration::from_secs(60);
 
 /// One node.
 #[derive(Debug)]
@@ -35,13 +39,21 @@ pub(crate) struct Answer {
 }
 
 impl Node {
-    /// A node at an address. `timeout` is for each request as a whole; without one it is up to the request.
-    pub(crate) fn new(address: Address, token: Option<Token>, timeout: Option<Duration>) -> Self {
+    /// A node at an address. `authorities` vouch for it, if they are named, and else those that all know. `timeout` is for each
+    /// request as a whole; without one it is up to the request.
+    pub(crate) fn new(
+        address: Address,
+        token: Option<Token>,
+        authorities: Option<Authorities>,
+        timeout: Option<Duration>,
+    ) -> Self {
+        let tls = authorities.map_or_else(TlsConfig::default, |authorities| authorities.tls());
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
             .proxy(None)
+            .tls_config(tls)
             .timeout_connect(Some(CONNECT))
             .user_agent(concat!("tidepool/", env!("CARGO_PKG_VERSION")))
             .build()
@@ -128,6 +140,31 @@ impl Node {
         let kind = Some("application/octet-stream");
         let (status, body) = self.exchange("POST", path, kind, payload, self.patient(), REPLY_BYTES)?;
         if (200..300).contains(&status) { Ok(Answer { status, body }) } else { Err(self.refusal(status, &body)) }
+    }
+
+    /// A stream of events, from the beginning or since an id; nothing is waited for beyond a minute, so that a node that is gone without
+    /// a word is noticed: ask again then, with the last id.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Node::get`].
+    pub(crate) fn events(&self, path: &Path, last_id: Option<&str>) -> Result<Events<impl Read + use<>>, NodeError> {
+        let failed = |source| self.failed(source, STREAM, JSON_BYTES);
+        let mut request = Request::builder().uri(self.address.url(path.as_str()));
+        if let Some(token) = &self.token {
+            request = request.header("authorization", token.bearer());
+        }
+        if let Some(id) = last_id {
+            request = request.header("last-event-id", id);
+        }
+        let request = request.body(()).map_err(|source| failed(ureq::Error::Http(source)))?;
+        let mut response = self.run(request, STREAM).map_err(failed)?;
+        let status = response.status().as_u16();
+        if status == 200 {
+            return Ok(Events::new(response.into_body().into_reader()));
+        }
+        let body = response.body_mut().with_config().limit(JSON_BYTES).read_to_vec().map_err(failed)?;
+        Err(self.refusal(status, &body))
     }
 
     fn json(&self, method: &str, path: &Path, kind: Option<&str>, body: Vec<u8>) -> Result<(u16, Value), NodeError> {

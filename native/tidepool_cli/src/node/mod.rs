@@ -1,13 +1,17 @@
 //! A node, over HTTP: where it is, what is asked of it, and what it answers.
 
 mod address;
+mod authorities;
 mod client;
 mod error;
+mod events;
 mod form;
 mod path;
 
 pub(crate) use address::{Address, AddressError, Token};
+pub(crate) use authorities::Authorities;
 pub(crate) use client::Node;
 pub(crate) use error::NodeError;
+pub(crate) use events::Events;
 pub(crate) use form::Form;
 pub(crate) use path::Path;

@@ -7,5 +7,5 @@ mod writer;
 
 pub(crate) use progress::Progress;
 pub(crate) use table::Table;
-pub(crate) use text::{age, bytes, escape};
+pub(crate) use text::{age, bytes, escape, time_until};
 pub(crate) use writer::Output;

@@ -58,13 +58,25 @@ pub(crate) fn bytes(size: u64) -> String {
 
 /// How long ago a time was, in seconds since 1970.
 pub(crate) fn age(at: u64) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let seconds = now.saturating_sub(at);
+    span(now().saturating_sub(at))
+}
+
+/// How long it is until a time, in seconds since 1970.
+pub(crate) fn time_until(at: u64) -> String {
+    span(at.saturating_sub(now()))
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// Months and years are no whole days: two days and more are days.
+fn span(seconds: u64) -> String {
     let unit = match seconds {
         0..120 => 1,
         120..7_200 => 60,
         7_200..172_800 => 3_600,
-        _ => 86_400,
+        _ => return format!("{}days", seconds / 86_400),
     };
     humantime::format_duration(Duration::from_secs(seconds - seconds % unit)).to_string()
 }
@@ -93,5 +105,7 @@ mod tests {
     fn sizes_and_ages_are_short() {
         assert_eq!([super::bytes(999), super::bytes(13_427), super::bytes(62_000_000)], ["999 B", "13 kB", "62 MB"]);
         assert_eq!(super::age(u64::MAX), "0s");
+        assert_eq!(super::time_until(0), "0s");
+        assert_eq!([119, 121, 90_000, 89 * 86_400 + 1].map(super::span), ["1m 59s", "2m", "1day 1h", "89days"]);
     }
 }

@@ -16,7 +16,12 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The tool, with nothing of the environment that it would read.
 pub(crate) fn tidepool(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidepool"));
-    command.args(arguments).env_remove("TIDEPOOL_URL").env_remove("TIDEPOOL_TOKEN").stdin(Stdio::null());
+    command
+        .args(arguments)
+        .env_remove("TIDEPOOL_URL")
+        .env_remove("TIDEPOOL_TOKEN")
+        .env_remove("TIDEPOOL_CA")
+        .stdin(Stdio::null());
     command
 }
 

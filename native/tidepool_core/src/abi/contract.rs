@@ -3,16 +3,17 @@
 use wasmtime::{Func, Linker, Store};
 
 use super::exports::{Exports, Surface};
+use super::guest::Guest;
 use super::slots::State;
 use crate::base::config::EngineKind;
 use crate::base::error::{CallError, CompileError};
-use crate::base::request::Request;
+use crate::process::message::Message;
 
 /// An ABI between guests and host. Implemented by types without values.
 pub(crate) trait Abi: 'static {
     /// The name that users see.
     const NAME: &'static str;
-    /// Whether an instance may serve several calls. If not, the request is in the store before the guest is instantiated.
+    /// Whether an instance may serve several calls. If not, the store is ready for its call before the guest is instantiated.
     const REUSABLE: bool = false;
     /// Whether a process may run what its modules export.
     const RUNS: bool = true;
@@ -41,10 +42,13 @@ pub(crate) trait Abi: 'static {
         Ok(())
     }
 
-    /// Puts a request into the store, which knows its call.
-    fn begin(state: &mut State, request: Request);
+    /// Makes a store ready for its call, which has the request.
+    fn begin(_state: &mut State) {}
 
-    /// Serves the request that is in the store.
+    /// Makes a store ready for a process, to which the version before may have left something.
+    fn begin_process(_state: &mut State, _guest: &Guest, _left: Option<Message>) {}
+
+    /// Serves the call that the store knows.
     ///
     /// # Errors
     /// [`CallError::Guest`] when the guest says that it failed, anything else when it was stopped.
@@ -66,6 +70,7 @@ pub(crate) struct Spec {
     pub(crate) link: fn(&mut Linker<State>) -> wasmtime::Result<()>,
     pub(crate) exports: fn(&wasmtime::Module) -> Result<Exports, CompileError>,
     pub(crate) bind: fn(&mut Store<State>, &Func) -> wasmtime::Result<()>,
+    pub(crate) begin_process: fn(&mut State, &Guest, Option<Message>),
 }
 
 impl Spec {
@@ -80,6 +85,7 @@ impl Spec {
             link: A::link,
             exports: A::exports,
             bind: A::bind,
+            begin_process: A::begin_process,
         }
     }
 

@@ -6,6 +6,7 @@ use wasmtime::{AsContextMut, Caller, Extern, Memory};
 
 use super::slots::State;
 use crate::base::error::CallError;
+use crate::base::request::Name;
 use crate::base::trap::TrapKind;
 use crate::os::buffers;
 use crate::slice::epoch::FIRST_SLICE_TICKS;
@@ -19,20 +20,37 @@ pub(crate) const PIECE_BYTES: usize = 64 << 10;
 /// # Errors
 /// Traps the guest when the range isn't within its memory.
 pub(crate) fn read(caller: &mut Caller<'_, State>, ptr: i32, len: i32, limit: usize) -> wasmtime::Result<Vec<u8>> {
+    read_as(caller, ptr, len, limit, |bytes| {
+        let mut copy = buffers::take(bytes.len());
+        copy.extend_from_slice(bytes);
+        copy
+    })
+}
+
+/// The same, as a name.
+///
+/// # Errors
+/// Traps the guest when the range isn't within its memory.
+pub(crate) fn read_name(caller: &mut Caller<'_, State>, ptr: i32, len: i32, limit: usize) -> wasmtime::Result<Name> {
+    read_as(caller, ptr, len, limit, Name::from_slice)
+}
+
+fn read_as<T: Default>(
+    caller: &mut Caller<'_, State>,
+    ptr: i32,
+    len: i32,
+    limit: usize,
+    copy: impl FnOnce(&[u8]) -> T,
+) -> wasmtime::Result<T> {
     let (start, length) = (unsigned(ptr), unsigned(len));
     if length == 0 {
         // Some languages point empty buffers anywhere (Zig: to the end of the address space).
-        return Ok(Vec::new());
+        return Ok(T::default());
     }
     let memory = memory(caller)?;
     let bytes = start.checked_add(length).and_then(|end| memory.data(&*caller).get(start..end));
     match bytes {
-        Some(bytes) => {
-            let bytes = bytes.get(..limit).unwrap_or(bytes);
-            let mut copy = buffers::take(bytes.len());
-            copy.extend_from_slice(bytes);
-            Ok(copy)
-        }
+        Some(bytes) => Ok(copy(bytes.get(..limit).unwrap_or(bytes))),
         None => Err(bad_pointer(caller, ptr, length)),
     }
 }

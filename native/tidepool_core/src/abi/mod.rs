@@ -6,9 +6,13 @@
 
 pub(crate) mod contract;
 pub(crate) mod exports;
+pub(crate) mod guest;
 pub(crate) mod imports;
-pub(crate) mod lunatic;
+mod lunatic;
 pub(crate) mod memory;
+pub(crate) mod process;
 pub(crate) mod slots;
 pub(crate) mod wapc;
 pub(crate) mod wasi;
+
+pub(crate) use lunatic::Lunatic;

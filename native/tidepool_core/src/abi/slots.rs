@@ -1,7 +1,9 @@
 //! Data of ABIs in a store: each ABI has a slot.
 
 use std::any::Any;
+use std::sync::Arc;
 
+use super::guest::Guest;
 use super::lunatic::data::LunaticSlot;
 use super::wapc::data::WapcSlot;
 use super::wasi::data::WasiSlot;
@@ -15,7 +17,9 @@ pub(crate) struct Slots {
     pub(crate) wapc: WapcSlot,
     /// Guests of all ABIs may use it.
     pub(crate) wasi: WasiSlot,
-    pub(crate) lunatic: LunaticSlot,
+    /// The process that the guest is, if it is one, whatever its ABI.
+    pub(crate) guest: Option<Arc<Guest>>,
+    pub(in crate::abi) lunatic: LunaticSlot,
     /// For ABIs that have no slot of their own here.
     #[cfg_attr(not(test), expect(dead_code, reason = "the built-in ABIs have one, and that of a test has none"))]
     pub(crate) other: Option<Box<dyn Any + Send + Sync>>,

@@ -44,6 +44,23 @@ pub struct RuntimeConfig {
     pub network: NetworkConfig,
     /// Files of guests.
     pub files: FilesConfig,
+    /// What the functions of some namespaces may have together.
+    pub namespaces: Vec<NamespaceConfig>,
+}
+
+/// The quotas of a namespace: what its functions may have together. What is `None` has none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NamespaceConfig {
+    /// What stands before the slash in names of its functions.
+    pub name: String,
+    /// Live instances on both engines, idle warm ones included.
+    pub instances: Option<usize>,
+    /// Calls that may wait for one of those.
+    pub queue: usize,
+    /// Linear memory of its live instances, in bytes.
+    pub memory_bytes: Option<u64>,
+    /// Calls that may begin within a second.
+    pub calls_per_s: Option<u32>,
 }
 
 /// What a node keeps for one program of files in memory.
@@ -189,4 +206,6 @@ pub struct FunctionConfig {
     pub grants: Grants,
     /// The folders that its programs find.
     pub folders: Vec<FolderConfig>,
+    /// Whether a call that failed is kept with the beginning of its payload.
+    pub keep_payloads: bool,
 }

@@ -8,6 +8,11 @@ use serde::{Deserialize, Serialize};
 /// Longest line that is kept, in bytes; the rest of it is cut off.
 pub const MAX_LINE_BYTES: usize = 8 * 1024;
 
+/// Lines that are kept of each function, the last ones.
+pub const LINES: usize = 500;
+/// Most bytes of one of them.
+pub const KEPT_LINE_BYTES: usize = 2 << 10;
+
 /// Most lines of a call that the error has if its guest is stopped, the last ones.
 pub const TAIL_LINES: usize = 32;
 /// Most bytes of them together.
@@ -39,6 +44,27 @@ pub struct Line {
     pub text: String,
     /// How many lines of the function were dropped since the last one that got through.
     pub dropped: u64,
+}
+
+/// A line as it is kept for whoever looks later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptLine {
+    /// The function's version.
+    pub version: u64,
+    /// Where it was printed.
+    pub stream: Stream,
+    /// The text, cut to [`KEPT_LINE_BYTES`].
+    pub text: String,
+    /// How many lines of the function were dropped since the last one that got through.
+    pub dropped: u64,
+}
+
+impl Line {
+    /// The line as it is kept.
+    pub(crate) fn kept(&self) -> KeptLine {
+        let text = self.text.get(..self.text.floor_char_boundary(KEPT_LINE_BYTES)).unwrap_or_default().to_owned();
+        KeptLine { version: self.version, stream: self.stream, text, dropped: self.dropped }
+    }
 }
 
 /// Takes the lines of all guests. Called on the thread that runs the guest, so it must not block.

@@ -2,7 +2,7 @@
 
 #[cfg(doc)]
 use crate::base::console::{TAIL_BYTES, TAIL_LINES};
-use crate::base::limits::Limit;
+use crate::base::limits::{Limit, Quota};
 use crate::base::trap::{Frame, TrapKind};
 
 /// Why a module was refused. Nothing of it is kept.
@@ -137,6 +137,18 @@ pub enum CallError {
     #[error("{message}")]
     Overloaded {
         /// What was full.
+        message: String,
+    },
+    /// The functions of its namespace have together what they may have.
+    #[error("{message}")]
+    Quota {
+        /// Which namespace.
+        namespace: String,
+        /// Of what.
+        quota: Quota,
+        /// How much that is.
+        allowed: u64,
+        /// The same as a sentence.
         message: String,
     },
     /// It can't be started as a process: its ABI has calls alone.

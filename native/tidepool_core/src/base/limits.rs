@@ -53,6 +53,17 @@ impl Limits {
     }
 }
 
+/// Which quota of its function's namespace a call ran into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Quota {
+    /// [`NamespaceConfig::instances`](crate::NamespaceConfig::instances).
+    Instances,
+    /// [`NamespaceConfig::memory_bytes`](crate::NamespaceConfig::memory_bytes).
+    Memory,
+    /// [`NamespaceConfig::calls_per_s`](crate::NamespaceConfig::calls_per_s).
+    Calls,
+}
+
 /// Which limit a call ran into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Limit {

@@ -10,4 +10,5 @@ pub(crate) mod moves;
 pub mod origin;
 pub(crate) mod printed;
 pub(crate) mod request;
+pub mod source_lines;
 pub mod trap;

@@ -3,18 +3,29 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
+
+/// A name in a request. Most are short, and take no memory of their own.
+pub type Name = SmallVec<[u8; 24]>;
 
 /// What a caller asks of a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// What the guest is asked to do.
-    pub operation: Vec<u8>,
+    pub operation: Name,
     /// The input, which may be memory of the caller's: it is copied into the guest when that asks for it.
     pub payload: Bytes,
     /// How many calls this one is nested in, itself included: 1 for a call from outside.
     pub depth: u32,
     /// The caller's own limit; the function's holds as well.
     pub timeout: Duration,
+}
+
+impl Request {
+    /// That of a process, which is asked for nothing.
+    pub(crate) fn none() -> Self {
+        Request { operation: Name::new(), payload: Bytes::new(), depth: 1, timeout: Duration::MAX }
+    }
 }
 
 /// A guest's request to its host, by ABI.
@@ -200,11 +211,11 @@ pub struct Address(pub std::num::NonZeroU64);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostCall {
     /// First part of the target's name.
-    pub binding: Vec<u8>,
+    pub binding: Name,
     /// Second part of the target's name.
-    pub namespace: Vec<u8>,
+    pub namespace: Name,
     /// Third part of the target's name.
-    pub operation: Vec<u8>,
+    pub operation: Name,
     /// What the guest sends along.
     pub payload: Vec<u8>,
 }

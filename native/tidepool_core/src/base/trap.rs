@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
+use std::sync::Arc;
 
 use wasmparser::{ExternalKind, Parser, Payload};
 use wasmtime::Trap;
+
+use super::source_lines::SourceLines;
 
 /// What kind of fault stopped a guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -79,7 +82,7 @@ const ELLIPSIS: char = '…';
 /// Most exported functions whose names are kept.
 const MAX_EXPORTS: usize = 1_000;
 
-/// One wasm frame of a backtrace, innermost first.
+/// One wasm frame of a backtrace, innermost first. Those of one backtrace are all of one module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     /// Index of the function in its module.
@@ -88,15 +91,26 @@ pub struct Frame {
     pub name: Option<String>,
     /// Where in the module's bytes the frame stood.
     pub offset: Option<usize>,
+    /// Lines of the module, where it has debug data.
+    pub lines: Option<Arc<SourceLines>>,
 }
 
-/// What a module exports its functions as, by their index: names for those that it gives no other.
+/// What a module says of its functions beside their names.
 #[derive(Debug, Default)]
-pub(crate) struct Exported(BTreeMap<u32, String>);
+pub(crate) struct Symbols {
+    /// What it exports them as, by their index: names for those that it gives no other.
+    exported: BTreeMap<u32, String>,
+    /// Which lines they come from.
+    pub(crate) lines: Option<Arc<SourceLines>>,
+}
 
-impl Exported {
-    /// Of a module; of one that can't be read, those up to there.
+impl Symbols {
+    /// Of a module; of one that can't be read, what is said up to there.
     pub(crate) fn of(wasm: &[u8]) -> Self {
+        Symbols { exported: Self::exported(wasm), lines: SourceLines::of(wasm).map(Arc::new) }
+    }
+
+    fn exported(wasm: &[u8]) -> BTreeMap<u32, String> {
         let mut names = BTreeMap::new();
         for payload in Parser::new(0).parse_all(wasm) {
             match payload {
@@ -111,12 +125,12 @@ impl Exported {
                 Ok(_) => {}
             }
         }
-        Exported(names)
+        names
     }
 
     /// The name of the function with this index.
     pub(crate) fn name(&self, index: u32) -> Option<String> {
-        self.0.get(&index).cloned()
+        self.exported.get(&index).cloned()
     }
 }
 

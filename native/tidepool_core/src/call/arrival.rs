@@ -9,10 +9,9 @@ use super::member::{Member, ProcessRef};
 use super::process::{bounds, context, making, prepare};
 use super::target::{Call, Target};
 use super::task::Task;
-use crate::abi::lunatic::data::Guest;
-use crate::abi::lunatic::{Lunatic, params};
+use crate::abi::guest::{Guest, param_values};
 use crate::base::error::CallError;
-use crate::base::request::{Address, Away};
+use crate::base::request::{Address, Away, Request};
 use crate::instance::live::Instance;
 use crate::net::access::Access;
 use crate::process::config::Config;
@@ -48,13 +47,13 @@ pub(crate) fn arrive(target: &Arc<Target>, part: &ProcessRef, mut away: Away) ->
     if !target.module.abi.runs {
         return Err(CallError::NoProgram { abi: target.module.abi.name }.to_string());
     }
-    let params = params(&away.params).ok_or("its parameters are none")?;
+    let params = param_values(&away.params).ok_or("its parameters are none")?;
     let (program, entry) = (Arc::clone(&part.program), std::mem::take(&mut away.entry));
     let config = Arc::new(Config::arrived(away)?);
     let process = program.add_guest(entry, config.text_bytes())?;
     let reference = ProcessRef { program: Arc::clone(&program), process: Arc::clone(&process) };
     let guest = Arc::new(Guest { program, process, config, is_foreign: false });
-    let call = Call::new(Arc::clone(target));
+    let call = Call::new(Arc::clone(target), Request::none());
     let future = Box::pin(arrived(call.clone(), Arc::clone(&guest), params));
     reference.process.set_unborn(Box::new(Task::process(future, call, Member::new(guest, making))));
     Ok(reference)
@@ -64,8 +63,8 @@ async fn arrived(call: Call, guest: Arc<Guest>, params: Vec<Val>) -> Result<Vec<
     let target = &*call.target;
     let permit = target.admit(true, &call.channel).await?;
     let (function, process) = (context(target, &guest), Arc::clone(&guest.process));
-    let prepare = prepare(&call, guest, params);
+    let prepare = prepare(&call, guest);
     let mut instance = Box::pin(Instance::new(&target.module, &function, permit, prepare)).await?;
     poll_fn(|cx| process.poll_released(cx)).await;
-    instance.serve::<Lunatic>().await
+    instance.run(&params).await
 }

@@ -43,6 +43,23 @@ impl Held {
         image
     }
 
+    /// Its image, whatever the last one held; `None` when it is to begin without one.
+    ///
+    /// # Errors
+    /// As of [`Held::image`].
+    pub(crate) fn copy(&self) -> Result<Option<Vec<u8>>, CallError> {
+        let mut loan = self.lend()?;
+        let Some((mut instance, place)) = loan.take() else {
+            return Ok(loan.image().map(|image| image.bytes().to_vec()));
+        };
+        let image = instance.copy();
+        loan.give_back(instance, place);
+        Ok(match image? {
+            Imaged::New(image) => Some(image),
+            Imaged::Next(_) | Imaged::Unchanged | Imaged::Large => None,
+        })
+    }
+
     /// Lends the instance to a call.
     ///
     /// # Errors

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::target::Target;
-use crate::abi::lunatic::data::{Guest, Plan};
+use crate::abi::guest::{Guest, Plan};
 use crate::base::error::CallError;
 use crate::base::limits::Limit;
 use crate::base::request::Address;
-use crate::process::handle::{Process, Room};
+use crate::process::delivery::Room;
+use crate::process::handle::Process;
 use crate::process::message::{Data, Message};
 use crate::process::metrics::Figure;
 use crate::process::program::Program;

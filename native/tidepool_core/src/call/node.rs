@@ -1,12 +1,14 @@
 //! What all calls of a node share and keep alive.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::base::config::{EngineKind, FilesConfig, RuntimeConfig};
 use crate::base::console::Console;
 use crate::engine::engines::{Engine, Engines};
 use crate::instance::admission::{Admission, Idle};
+use crate::instance::namespace::Namespace;
 use crate::instance::warm_pool::Pools;
 use crate::metrics::counters::Stats;
 use crate::net::access::Network;
@@ -39,6 +41,8 @@ pub(crate) struct Node {
     pub(crate) memory: Arc<MemoryBudget>,
     /// Calls that wait at the caps of functions.
     pub(crate) queued_at_caps: Arc<AtomicUsize>,
+    /// Those that have quotas, by name.
+    namespaces: HashMap<String, Arc<Namespace>>,
 }
 
 /// Admission of an engine, and the pools of its idle instances.
@@ -80,6 +84,11 @@ impl Node {
             io,
             memory: Arc::new(MemoryBudget::new(config.max_total_memory_bytes)),
             queued_at_caps: Arc::default(),
+            namespaces: config
+                .namespaces
+                .iter()
+                .map(|namespace| (namespace.name.clone(), Arc::new(Namespace::new(namespace))))
+                .collect(),
         })
     }
 
@@ -88,6 +97,19 @@ impl Node {
             EngineKind::Fast => &self.fast,
             EngineKind::Dense => &self.dense,
         }
+    }
+
+    /// The namespace of a function, if it has quotas.
+    pub(crate) fn namespace(&self, function: &str) -> Option<&Arc<Namespace>> {
+        function.split_once('/').and_then(|(namespace, _)| self.namespaces.get(namespace))
+    }
+
+    /// All calls that wait for an instance.
+    pub(crate) fn queued(&self) -> usize {
+        let at_engines = self.all_places().map(|places| places.admission.queued());
+        let at_namespaces = self.namespaces.values().map(|namespace| namespace.queued());
+        let at_caps = self.queued_at_caps.load(Ordering::Relaxed);
+        at_engines.chain(at_namespaces).fold(at_caps, usize::saturating_add)
     }
 
     pub(crate) fn all_places(&self) -> impl Iterator<Item = &Places> {

@@ -10,19 +10,19 @@ use wasmtime::Val;
 use super::member::{Making, Member, ProcessRef, Signal, Unborn};
 use super::target::{Call, Target};
 use super::task::Task;
-use crate::abi::lunatic::Lunatic;
-use crate::abi::lunatic::data::{Entry, Guest};
+use crate::abi::guest::Guest;
 use crate::abi::slots::State;
 use crate::abi::wasi::START;
 use crate::base::console::{Console, Line};
 use crate::base::error::CallError;
-use crate::base::request::{Address, Peer};
+use crate::base::request::{Address, Peer, Request};
 use crate::base::trap::Frame;
 use crate::instance::live::Instance;
 use crate::net::access::Access;
 use crate::process::config::{Config, World};
+use crate::process::delivery::Room;
 use crate::process::files::folder::folders;
-use crate::process::handle::{Process, Room};
+use crate::process::handle::Process;
 use crate::process::message::Message;
 use crate::process::place::Place;
 use crate::process::program::{Bounds, Output, Program};
@@ -166,11 +166,12 @@ impl Task {
 ///
 /// # Errors
 /// [`CallError::NoProgram`] when its ABI has calls alone, and [`CallError::Overloaded`] when there is no room for its files, or they
-/// belong nowhere. What is wrong with the entry ends the task.
+/// belong nowhere, and [`CallError::Quota`] when its namespace has had its calls. What is wrong with the entry ends the task.
 pub(crate) fn start(target: &Arc<Target>, options: ProcessOptions) -> Result<Task, CallError> {
     if !target.module.abi.runs {
         return Err(CallError::NoProgram { abi: target.module.abi.name });
     }
+    target.begin()?;
     let ProcessOptions { entry, args, env, output, stdio, cpu_time, node, module, files } = options;
     let place = Place::first(node, module, &target.node.others);
     let access = Access::new(&target.node.network, &target.function.grants);
@@ -182,7 +183,7 @@ pub(crate) fn start(target: &Arc<Target>, options: ProcessOptions) -> Result<Tas
     let config = Arc::new(Config::first(world, folders, cpu_time));
     let process = program.add_guest(entry, config.text_bytes()).map_err(refused)?;
     let guest = Arc::new(Guest { program, process, config, is_foreign: false });
-    let call = Call::new(Arc::clone(target));
+    let call = Call::new(Arc::clone(target), Request::none());
     let future = Box::pin(first(call.clone(), Arc::clone(&guest)));
     Ok(Task::process(future, call, Member::new(guest, making)))
 }
@@ -211,7 +212,7 @@ pub(crate) fn take_over(target: &Arc<Target>, task: &mut Task) -> Result<(), Str
     // The parts of the program on other nodes are of the version that it began with.
     let (process, config) = (Arc::clone(&guest.process), Arc::clone(&guest.config));
     let guest = Arc::new(Guest { program: Arc::clone(program), process, config, is_foreign: true });
-    let call = Call::new(Arc::clone(target));
+    let call = Call::new(Arc::clone(target), Request::none());
     let future = Box::pin(first(call.clone(), Arc::clone(&guest)));
     task.go_on_as(call, future, guest);
     Ok(())
@@ -221,9 +222,9 @@ async fn first(call: Call, guest: Arc<Guest>) -> Result<Vec<u8>, CallError> {
     let target = &*call.target;
     let permit = target.admit(false, &call.channel).await?;
     let function = context(target, &guest);
-    let prepare = prepare(&call, guest, Vec::new());
+    let prepare = prepare(&call, guest);
     let mut instance = Box::pin(Instance::new(&target.module, &function, permit, prepare)).await?;
-    instance.serve::<Lunatic>().await
+    instance.run(&[]).await
 }
 
 pub(super) fn making(target: Arc<Target>, guest: Arc<Guest>, params: Vec<Val>) -> Making {
@@ -232,35 +233,32 @@ pub(super) fn making(target: Arc<Target>, guest: Arc<Guest>, params: Vec<Val>) -
 
 /// Makes a process: its task, which runs when it is let go.
 async fn make(target: Arc<Target>, guest: Arc<Guest>, params: Vec<Val>) -> Result<Task, CallError> {
-    let call = Call::new(target);
+    let call = Call::new(target, Request::none());
     let permit = call.target.admit(true, &call.channel).await?;
     let (function, process) = (context(&call.target, &guest), Arc::clone(&guest.process));
-    let prepare = prepare(&call, Arc::clone(&guest), params);
+    let prepare = prepare(&call, Arc::clone(&guest));
     let instance = Instance::new(&call.target.module, &function, permit, prepare).await?;
-    let future = Box::pin(born(instance, process));
+    let future = Box::pin(born(instance, process, params));
     Ok(Task::process(future, call, Member::new(guest, making)))
 }
 
-async fn born(mut instance: Instance, process: Arc<Process>) -> Result<Vec<u8>, CallError> {
+async fn born(mut instance: Instance, process: Arc<Process>, params: Vec<Val>) -> Result<Vec<u8>, CallError> {
     poll_fn(|cx| process.poll_released(cx)).await;
-    instance.serve::<Lunatic>().await
+    instance.run(&params).await
 }
 
 /// Sets the store of a process up.
-pub(super) fn prepare(call: &Call, guest: Arc<Guest>, params: Vec<Val>) -> impl FnOnce(&mut State) + Send + use<> {
+pub(super) fn prepare(call: &Call, guest: Arc<Guest>) -> impl FnOnce(&mut State) + Send + use<> {
+    let begin = call.target.module.abi.begin_process;
     let call = call.for_guest();
     move |state| {
         state.call = Some(call);
         state.meter.lower(guest.config.max_memory);
         state.abi.wasi.set_world(&guest.config.world, guest.program.stdio.clone());
         state.abi.wasi.set_folders(&guest.config.folders, &guest.program.account);
-        let entry = Entry { name: guest.process.entry.clone(), params };
         let left = if guest.process.is_first() { guest.program.upgrade.take() } else { None };
-        let data = state.abi.lunatic.data();
-        data.begin(guest, entry);
-        if let Some(left) = left {
-            data.leave(Message::Data(left));
-        }
+        begin(state, &guest, left.map(Message::Data));
+        state.abi.guest = Some(guest);
     }
 }
 
@@ -270,7 +268,11 @@ pub(super) fn context(target: &Target, guest: &Guest) -> Arc<FunctionContext> {
         None => Arc::clone(&target.function),
         Some(output) => {
             let console = Captured { output: Arc::clone(output), process: Arc::clone(&guest.process) };
-            Arc::new(FunctionContext { console: Arc::new(console), ..FunctionContext::clone(&target.function) })
+            Arc::new(FunctionContext {
+                console: Arc::new(console),
+                lines: None,
+                ..FunctionContext::clone(&target.function)
+            })
         }
     }
 }

@@ -8,24 +8,19 @@ use crate::abi::contract::Abi;
 use crate::abi::slots::State;
 use crate::abi::wasi;
 use crate::base::error::CallError;
-use crate::base::request::Request;
-use crate::instance::admission::Idle;
 use crate::instance::live::Instance;
 
 /// How calls of this ABI begin.
 pub(crate) fn entry<A: Abi>() -> Entry {
-    let start: fn(Call, Request) -> CallFuture = if A::REUSABLE {
-        |call, request| Box::pin(lent::<A>(call, request))
-    } else {
-        |call, request| Box::pin(program::<A>(call, request))
-    };
-    Entry { start, start_held: |call, request, held| Box::pin(kept::<A>(call, request, held)) }
+    let start: fn(Call) -> CallFuture =
+        if A::REUSABLE { |call| Box::pin(lent::<A>(call)) } else { |call| Box::pin(program::<A>(call)) };
+    Entry { start, start_held: |call, held| Box::pin(kept::<A>(call, held)) }
 }
 
 /// Serves with an idle instance of the pool, or with a new one; either goes to the pool afterwards.
-async fn lent<A: Abi>(call: Call, request: Request) -> Result<Vec<u8>, CallError> {
+async fn lent<A: Abi>(call: Call) -> Result<Vec<u8>, CallError> {
     let target = &*call.target;
-    let nested = request.depth > 1;
+    let nested = call.request.depth > 1;
     // Held until the instance is back in its pool: the next call that is admitted finds it there.
     let _place = target.place(nested, &call.channel).await?;
     let warm = target.pool.as_ref().and_then(|pool| pool.take());
@@ -34,25 +29,21 @@ async fn lent<A: Abi>(call: Call, request: Request) -> Result<Vec<u8>, CallError
         // Boxed, so that the future of a warm call has no room for making an instance.
         None => Box::pin(target.instance(nested, &call.channel)).await?,
     };
-    instance.begin::<A>(call.for_guest(), request);
+    instance.begin::<A>(call.for_guest());
     let outcome = instance.serve::<A>().await;
     if let Some(pool) = &target.pool
         && let Some(instance) = instance.rested::<A>()
     {
         pool.give_back(instance);
-        // Calls that wait for an instance would wait on while this one is idle.
-        let places = target.places();
-        if places.admission.queued() > 0 {
-            places.pools.evict();
-        }
+        target.relieve();
     }
     outcome
 }
 
 /// Serves with the instance that is `held`, which is made for the first call.
-async fn kept<A: Abi>(call: Call, request: Request, held: Arc<Held>) -> Result<Vec<u8>, CallError> {
+async fn kept<A: Abi>(call: Call, held: Arc<Held>) -> Result<Vec<u8>, CallError> {
     let target = &*call.target;
-    let nested = request.depth > 1;
+    let nested = call.request.depth > 1;
     let mut loan = held.lend()?;
     let (mut instance, place) = match loan.take() {
         Some(found) => found,
@@ -66,7 +57,7 @@ async fn kept<A: Abi>(call: Call, request: Request, held: Arc<Held>) -> Result<V
         }
     };
     loan.spend();
-    instance.begin::<A>(call.for_guest(), request);
+    instance.begin::<A>(call.for_guest());
     let outcome = instance.serve::<A>().await;
     if let Some(instance) = instance.rested::<A>() {
         loan.give_back(instance, place);
@@ -75,17 +66,17 @@ async fn kept<A: Abi>(call: Call, request: Request, held: Arc<Held>) -> Result<V
 }
 
 /// Serves with a new instance that lives for this call alone.
-async fn program<A: Abi>(call: Call, request: Request) -> Result<Vec<u8>, CallError> {
+async fn program<A: Abi>(call: Call) -> Result<Vec<u8>, CallError> {
     let target = &*call.target;
-    let nested = request.depth > 1;
+    let nested = call.request.depth > 1;
     let _place = target.place(nested, &call.channel).await?;
-    let permit = target.admit(nested, &call.channel).await?;
+    let permits = target.admit(nested, &call.channel).await?;
     let guest = call.for_guest();
     let prepare = move |state: &mut State| {
         state.call = Some(guest);
-        A::begin(state, request);
+        A::begin(state);
     };
-    let mut instance = Instance::new(&target.module, &target.function, permit, prepare).await?;
+    let mut instance = Instance::new(&target.module, &target.function, permits, prepare).await?;
     instance.serve::<A>().await
 }
 

@@ -10,10 +10,12 @@ use crate::base::error::CallError;
 use crate::base::limits::{Limit, Limits};
 use crate::base::request::Request;
 use crate::image::reader::Image;
-use crate::instance::admission::{FunctionCap, Permit};
+use crate::instance::admission::{FunctionCap, Idle, Permit, Permits};
 use crate::instance::live::Instance;
+use crate::instance::namespace::Namespace;
 use crate::instance::warm_pool::WarmPool;
 use crate::metrics::counters::Outcome;
+use crate::metrics::failure::Failure;
 use crate::module::compiled::CompiledModule;
 use crate::slice::inline_estimate::InlineEstimate;
 use crate::store::context::FunctionContext;
@@ -30,9 +32,9 @@ pub(crate) type CallFuture = Pin<Box<CallBody>>;
 #[derive(Clone, Copy)]
 pub(crate) struct Entry {
     /// With a new instance, or one of the pool's.
-    pub(crate) start: fn(Call, Request) -> CallFuture,
+    pub(crate) start: fn(Call) -> CallFuture,
     /// With an instance that its owner keeps.
-    pub(crate) start_held: fn(Call, Request, Arc<Held>) -> CallFuture,
+    pub(crate) start_held: fn(Call, Arc<Held>) -> CallFuture,
 }
 
 /// The target of calls: one function version.
@@ -43,6 +45,8 @@ pub(crate) struct Target {
     pub(crate) entry: Entry,
     pub(crate) pool: Option<Arc<WarmPool>>,
     pub(crate) cap: Option<Arc<FunctionCap>>,
+    /// What the functions of its namespace share, where they may have so much together.
+    pub(crate) namespace: Option<Arc<Namespace>>,
     pub(crate) inline_estimate: InlineEstimate,
 }
 
@@ -64,10 +68,41 @@ impl Target {
         if Limits::fits(bytes, allowed) { Ok(()) } else { Err(self.exceeded(Limit::Payload, allowed)) }
     }
 
+    /// Whether a call may begin, for all that its namespace has had of late.
+    ///
+    /// # Errors
+    /// [`CallError::Quota`]; the call is over then, and counted.
+    pub(super) fn begin(&self) -> Result<(), CallError> {
+        let Some(namespace) = &self.namespace else { return Ok(()) };
+        namespace.begin().inspect_err(|error| {
+            self.function.stats.record(Outcome::Quota, Duration::ZERO, Duration::ZERO);
+            self.keep_failure(Failure::new(self.function.version, error));
+        })
+    }
+
     /// Ends a call that exceeds a limit before it begins.
     pub(super) fn exceeded(&self, limit: Limit, allowed: u64) -> CallError {
         self.function.stats.record(Outcome::Limit, Duration::ZERO, Duration::ZERO);
-        CallError::limit(limit, allowed)
+        let error = CallError::limit(limit, allowed);
+        self.keep_failure(Failure::new(self.function.version, &error));
+        error
+    }
+
+    /// Keeps why a call failed, for whoever looks later; of a process it is not said what it was asked.
+    #[cold]
+    pub(super) fn failed(&self, request: Option<&Request>, error: &CallError, is_aborted: bool) {
+        let failure = Failure { is_aborted, ..Failure::new(self.function.version, error) };
+        self.keep_failure(match request {
+            Some(request) => {
+                let payload = self.function.keep_payloads.then_some(&request.payload);
+                failure.of(&request.operation, payload)
+            }
+            None => failure,
+        });
+    }
+
+    fn keep_failure(&self, failure: Failure) {
+        self.node.stats.failures.push(&self.function.name, failure.bytes(), failure, || self.function.is_removed());
     }
 
     /// A place among the calls that the function may have at once, where there is a limit.
@@ -79,11 +114,27 @@ impl Target {
     }
 
     /// The right to one more live instance.
-    pub(super) async fn admit(&self, nested: bool, channel: &HostChannel) -> Result<Permit, CallError> {
+    pub(super) async fn admit(&self, nested: bool, channel: &HostChannel) -> Result<Permits, CallError> {
+        // While it waits here it holds nothing that functions of others could have.
+        let _namespace = match &self.namespace {
+            Some(namespace) => Box::pin(namespace.admit(nested, channel)).await?,
+            None => None,
+        };
         let places = self.places();
-        let permit = places.admission.admit(nested, &places.pools, channel).await?;
+        let _engine = places.admission.admit(nested, &places.pools, channel).await?;
         self.make_room()?;
-        Ok(permit)
+        Ok(Permits { _engine, _namespace })
+    }
+
+    /// Says that an instance is idle now: calls that wait for one would wait on.
+    pub(super) fn relieve(&self) {
+        let places = self.places();
+        if places.admission.queued() > 0 {
+            places.pools.evict();
+        }
+        if let Some(namespace) = &self.namespace {
+            namespace.relieve();
+        }
     }
 
     /// Makes room for the memory of a new instance, by evicting idle ones if there is none.
@@ -98,6 +149,9 @@ impl Target {
         {
             return overloaded("the instances of this function", own.limit());
         }
+        if let Some(namespace) = &self.namespace {
+            namespace.make_room(bytes)?;
+        }
         let memory = &self.function.node_memory;
         while !memory.has(bytes) {
             if !self.node.evict_now() {
@@ -109,8 +163,8 @@ impl Target {
 
     /// A new instance, whose start functions have run.
     pub(super) async fn instance(&self, nested: bool, channel: &HostChannel) -> Result<Instance, CallError> {
-        let permit = self.admit(nested, channel).await?;
-        Instance::new(&self.module, &self.function, permit, |_| {}).await
+        let permits = self.admit(nested, channel).await?;
+        Instance::new(&self.module, &self.function, permits, |_| {}).await
     }
 
     /// A new instance that begins with an image.
@@ -120,7 +174,7 @@ impl Target {
         nested: bool,
         channel: &HostChannel,
     ) -> Result<Instance, CallError> {
-        let permit = self.admit(nested, channel).await?;
-        Instance::woken(&self.module, &self.function, permit, image).await
+        let permits = self.admit(nested, channel).await?;
+        Instance::woken(&self.module, &self.function, permits, image).await
     }
 }

@@ -2,43 +2,20 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::member::Member;
-use super::poll::{Kept, Polled, end_process, poll, poll_process};
+use super::poll::end_process;
 use super::serve::trial;
 use super::target::{Call, CallFuture, Target};
-use crate::abi::lunatic::data::Guest;
+use crate::abi::guest::Guest;
 use crate::base::error::CallError;
 use crate::base::limits::Limit;
-use crate::base::request::{HostReply, HostRequest, Request};
+use crate::base::request::{HostReply, Request};
 use crate::metrics::counters::Outcome;
-use crate::os::thread_clock::ThreadClock;
-use crate::slice::epoch::SLICE;
-use crate::slice::inline_estimate::INLINE_MAX;
 use crate::slice::run_slots::RunSlot;
-
-/// What a call needs next.
-#[derive(Debug)]
-pub enum Step {
-    /// It is over: the reply, or why there is none.
-    Done(Result<Vec<u8>, CallError>),
-    /// The guest waits for the host: do it, pass the answer to [`Task::answer`], drive again.
-    Host(HostRequest),
-    /// The time slice is spent: drive again as soon as others have had their turn.
-    Yield,
-    /// It waits for I/O or for an instance: drive again when the waker has been woken.
-    Wait,
-}
-
-/// A slice that another process of the VM may wait for, rather than have this one scheduled.
-const BRIEF: Duration = Duration::from_micros(50);
-
-/// For drivers that are not to be woken.
-type NoWaker = fn(&tokio::runtime::Handle) -> Waker;
 
 /// Why a task ends before its guest does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,15 +40,15 @@ pub struct Usage {
 /// A call that has been started. Dropping it ends the guest and frees its instance.
 pub struct Task {
     /// `None` once the call is over.
-    future: Option<CallFuture>,
+    pub(super) future: Option<CallFuture>,
     pub(super) call: Call,
-    started_at: Instant,
-    deadline: Instant,
-    slice: Slice,
+    pub(super) started_at: Instant,
+    pub(super) deadline: Instant,
+    pub(super) slice: Slice,
     /// Whether the last slice ended with a tick.
-    yielded: bool,
-    slot: RunSlot,
-    cpu_time: Duration,
+    pub(super) yielded: bool,
+    pub(super) slot: RunSlot,
+    pub(super) cpu_time: Duration,
     /// Whether the call shows in the metrics.
     counted: bool,
     /// A process's place in its program. Dropped after the future: with the process end its names, when it is gone.
@@ -80,35 +57,37 @@ pub struct Task {
 
 /// When the guest last ran. Reading the clock is a tenth of a short call, so a short call reads it twice and no more.
 #[derive(Clone, Copy)]
-enum Slice {
+pub(super) enum Slice {
     NotYet,
     Last { ended: Instant, took: Duration },
 }
 
 impl Task {
-    /// Prepares a call of `target`: the future that `start` makes of the request.
+    /// Prepares a call of `target`: the future that `start` makes of it.
     ///
     /// # Errors
-    /// [`CallError::Limit`] when the payload is too large or the call too deeply nested.
+    /// [`CallError::Limit`] when the payload is too large or the call too deeply nested; [`CallError::Quota`] when its namespace has
+    /// had its calls.
     pub(crate) fn start(
         target: &Arc<Target>,
         request: Request,
-        start: impl FnOnce(Call, Request) -> CallFuture,
+        start: impl FnOnce(Call) -> CallFuture,
     ) -> Result<Self, CallError> {
         let limits = target.limits();
         target.admit_payload(request.payload.len())?;
         if request.depth > limits.depth {
             return Err(target.exceeded(Limit::Depth, u64::from(limits.depth)));
         }
+        target.begin()?;
         let timeout = request.timeout.min(Duration::from_millis(limits.time_ms));
-        let call = Call::new(Arc::clone(target));
-        Ok(Task::new(start(call.clone(), request), call, timeout))
+        let call = Call::new(Arc::clone(target), request);
+        Ok(Task::new(start(call.clone()), call, timeout))
     }
 
     /// Prepares a trial: makes one instance, runs its start functions, drops it, and prints what start functions printed when
     /// the snapshot was taken. The metrics, which count calls, don't count it.
     pub(crate) fn start_trial(target: &Arc<Target>) -> Self {
-        let call = Call::new(Arc::clone(target));
+        let call = Call::new(Arc::clone(target), Request::none());
         let timeout = Duration::from_millis(target.limits().time_ms);
         let mut task = Task::new(Box::pin(trial(call.clone())), call, timeout);
         task.counted = false;
@@ -143,140 +122,7 @@ impl Task {
         }
     }
 
-    /// Runs the guest on this thread for one time slice at most, or until it needs something.
-    ///
-    /// The first slice is 1 ms. Guests that go on run in slices of 50 µs, no more of them at a time than there are cores (run
-    /// slots), so that other threads and processes find a core.
-    ///
-    /// `waker` is called only if the call waits, with a handle to the I/O threads. The waker that it makes may be woken on any
-    /// thread, this one included. Only the last one is woken.
-    pub fn drive(&mut self, waker: impl FnMut(&tokio::runtime::Handle) -> Waker) -> Step {
-        self.run_slice(Some(waker), None)
-    }
-
-    /// Like [`Task::drive`], with a waker that is there already: for tasks that wait often.
-    pub fn drive_kept(&mut self, kept: &Kept<'_>) -> Step {
-        self.run_slice(None::<NoWaker>, Some(kept))
-    }
-
-    /// Like [`Task::drive`], for the first slice, on a thread that serves connections: see
-    /// [`Function::suits_inline`](crate::Function::suits_inline).
-    ///
-    /// After [`Step::Wait`] no waker is woken: the driver that takes the task over drives it at once, and so misses nothing.
-    pub fn drive_inline(&mut self) -> Step {
-        let mut step = self.run_slice(None::<NoWaker>, None);
-        let mut took = self.last_slice();
-        // The tick may come right after the start: a call that has hardly run gets another slice.
-        if matches!(step, Step::Yield) && took < INLINE_MAX {
-            step = self.run_slice(None::<NoWaker>, None);
-            took += self.last_slice();
-        }
-        self.call.target.inline_estimate.charge(took);
-        step
-    }
-
-    fn run_slice(
-        &mut self,
-        mut waker: Option<impl FnMut(&tokio::runtime::Handle) -> Waker>,
-        kept: Option<&Kept<'_>>,
-    ) -> Step {
-        let burst = self.burst();
-        // The limit of a process may be less than a slice.
-        let exact = self.cpu_limit().filter(|_| self.member.is_some());
-        if let Some(error) = self.member.as_ref().and_then(|member| member.overrun()) {
-            return self.finish(Err(error));
-        }
-        let Some(future) = self.future.as_mut() else {
-            return Step::Done(Err(CallError::Internal { message: "the call is over already".into() }));
-        };
-        // Wall time includes what the system gave to other threads, which is much on a busy machine. A guest that goes on after
-        // it has yielded, or after a slice of CPU time, or has an exact limit, is worth the system calls that leave it out.
-        let clock = (std::mem::take(&mut self.yielded) || burst >= SLICE || exact.is_some()).then(ThreadClock::now);
-        if let (Some(clock), Some(limit)) = (&clock, exact) {
-            self.call.channel.set_cpu_end(clock.later(limit.saturating_sub(self.cpu_time)));
-        }
-        // A call is driven right after it was started.
-        let began = match self.slice {
-            Slice::NotYet => self.started_at,
-            Slice::Last { .. } => Instant::now(),
-        };
-        if began >= self.deadline {
-            return self.finish(Err(self.late()));
-        }
-        let node = &self.call.target.node;
-        let slot_waker = || match (kept, waker.as_mut()) {
-            (Some(kept), _) => kept.waker.clone(),
-            (None, Some(waker)) => waker(&node.io),
-            (None, None) => Waker::noop().clone(),
-        };
-        if self.call.channel.long() && self.slot.take(&node.slots, slot_waker).is_pending() {
-            self.slice = Slice::Last { ended: began, took: Duration::ZERO };
-            return Step::Wait;
-        }
-        let polled = {
-            // Only guests that may wait for I/O are polled inside the I/O runtime.
-            let _io = self.call.target.module.uses_io.then(|| node.io.enter());
-            let _running = node.ticker.running();
-            // A panic leaves a future behind that is never polled again.
-            let waker = waker.map(|mut waker| move || waker(&node.io));
-            let call = &self.call;
-            catch_unwind(AssertUnwindSafe(|| match &mut self.member {
-                None => poll(future.as_mut(), &call.channel, waker, kept),
-                Some(member) => poll_process(future.as_mut(), member, call, waker, kept),
-            }))
-        };
-        let now = Instant::now();
-        let took = now.saturating_duration_since(began);
-        let spent = clock.map_or(took.min(SLICE), |clock| clock.elapsed());
-        self.cpu_time += spent;
-        if let Some(member) = &mut self.member {
-            member.burst += spent;
-        }
-        self.slice = Slice::Last { ended: now, took };
-        if self.burst() >= SLICE && !self.call.channel.long() {
-            self.call.channel.set_long(true);
-        }
-        if let Some(member) = &mut self.member {
-            member.process.note_usage(self.cpu_time, self.call.channel.memory_bytes());
-            if !matches!(&polled, Ok(Polled::Host(HostRequest::Process(request))) if request.is_control()) {
-                member.let_go();
-            }
-            // A server that answers for years computes as little at a time as a short call.
-            if matches!(polled, Ok(Polled::Host(_) | Polled::Wait)) && !member.burst.is_zero() {
-                member.burst = Duration::ZERO;
-                self.call.channel.set_long(false);
-            }
-        }
-        match polled {
-            // A process may be through with more than its limit before a slice is over; a call has a slice in any case.
-            Ok(Polled::Ready(outcome)) if exact.is_none() || outcome.is_err() => self.finish(outcome),
-            // Whatever the guest asks for, its CPU time is used up.
-            Ok(_) if self.cpu_limit().is_some_and(|limit| self.cpu_time > limit) => {
-                let limit = self.cpu_limit().unwrap_or_default();
-                let allowed = u64::try_from(limit.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
-                let console = self.call.channel.console();
-                self.finish(Err(CallError::Limit { limit: Limit::CpuTime, allowed, frames: Vec::new(), console }))
-            }
-            Ok(Polled::Ready(outcome)) => self.finish(outcome),
-            Ok(_) if now >= self.deadline => self.finish(Err(self.late())),
-            Ok(Polled::Host(request)) => {
-                self.slot = RunSlot::None;
-                Step::Host(request)
-            }
-            Ok(Polled::Yield) => {
-                self.yielded = true;
-                self.slot.spend();
-                Step::Yield
-            }
-            Ok(Polled::Wait) => {
-                self.slot = RunSlot::None;
-                Step::Wait
-            }
-            Err(panic) => self.finish(Err(CallError::Internal { message: panic_text(panic.as_ref()) })),
-        }
-    }
-
-    /// Answers the host call that [`Step::Host`] brought.
+    /// Answers the host call that [`Step::Host`](crate::Step::Host) brought.
     pub fn answer(&self, reply: HostReply<impl Into<Bytes>>) {
         self.call.channel.answer(reply.map(Into::into).map_err(Into::into));
     }
@@ -297,9 +143,10 @@ impl Task {
     pub fn cancel(&mut self, why: Cancel) -> CallError {
         let error = match why {
             Cancel::Timeout => self.late(),
-            Cancel::Aborted => CallError::Internal { message: "the call was aborted".into() },
+            Cancel::Aborted => aborted(),
         };
         if self.future.is_some() {
+            self.failed(&error, why == Cancel::Aborted);
             let outcome =
                 if why == Cancel::Aborted { Outcome::Aborted } else { Outcome::from(&Err::<(), _>(error.clone())) };
             self.end(outcome);
@@ -324,16 +171,8 @@ impl Task {
         [self.call.channel.wake_at(), self.next_later()].into_iter().flatten().fold(self.deadline, Instant::min)
     }
 
-    /// Whether its guest computes little at a time, as of its last slice: whoever has woken it may drive it. What is due for the host
-    /// is its driver's to send.
-    #[must_use]
-    pub fn is_brief(&self) -> bool {
-        let is_short = self.future.is_some() && !self.call.channel.long() && self.last_slice() < BRIEF;
-        is_short && self.next_later().is_none_or(|due| due > Instant::now())
-    }
-
     /// When the next message is due that its driver sends for it.
-    fn next_later(&self) -> Option<Instant> {
+    pub(super) fn next_later(&self) -> Option<Instant> {
         self.member.as_ref().and_then(|member| member.process.next_later())
     }
 
@@ -362,25 +201,16 @@ impl Task {
         }
     }
 
-    /// What the guest has computed: all of it, or if it is a process, since it last waited.
-    fn burst(&self) -> Duration {
-        self.member.as_ref().map_or(self.cpu_time, |member| member.burst)
-    }
-
-    /// What it may compute; `None` is without limit.
-    fn cpu_limit(&self) -> Option<Duration> {
-        match &self.member {
-            Some(member) => member.cpu_limit,
-            None => Some(self.call.target.limits().cpu_time()),
+    /// Keeps why it failed. Of a trial, its deployer is told; a process that somebody ends has not failed.
+    pub(super) fn failed(&self, error: &CallError, is_aborted: bool) {
+        if self.counted {
+            self.call.target.failed(Some(&self.call.request), error, is_aborted);
+        } else if self.member.is_some() && !is_aborted {
+            self.call.target.failed(None, error, false);
         }
     }
 
-    fn finish(&mut self, outcome: Result<Vec<u8>, CallError>) -> Step {
-        self.end(Outcome::from(&outcome));
-        Step::Done(outcome)
-    }
-
-    fn end(&mut self, outcome: Outcome) {
+    pub(super) fn end(&mut self, outcome: Outcome) {
         self.slot = RunSlot::None;
         let process = outcome == Outcome::Aborted && self.member.is_some();
         match self.future.take() {
@@ -400,7 +230,7 @@ impl Task {
     }
 
     /// Why a call is late: one that still waits for an instance was not slow, the node is full.
-    fn late(&self) -> CallError {
+    pub(super) fn late(&self) -> CallError {
         if self.call.channel.queued() {
             return CallError::Overloaded { message: "no instance became free within the call's time limit".into() };
         }
@@ -411,19 +241,19 @@ impl Task {
 impl Drop for Task {
     fn drop(&mut self) {
         if self.future.is_some() {
+            self.failed(&aborted(), true);
             self.end(Outcome::Aborted);
         }
     }
 }
 
+fn aborted() -> CallError {
+    CallError::Internal { message: "the call was aborted".into() }
+}
+
 /// Dropping a future may print its guest's last line, and a console may panic: that must not reach the caller.
 fn drop_future(future: Option<CallFuture>) {
     drop(catch_unwind(AssertUnwindSafe(|| drop(future))));
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    format!("the host panicked while it ran the guest: {}", text.unwrap_or("no text"))
 }
 
 #[cfg(test)]

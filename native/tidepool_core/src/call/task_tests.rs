@@ -1,8 +1,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap fails the test")]
 
+use std::task::Waker;
+
 use super::*;
 use crate::base::console::Silent;
-use crate::{CompileConfig, Function, FunctionConfig, Grants, HostGrants, Instances, Runtime, RuntimeConfig, settings};
+use crate::{CompileConfig, Function, FunctionConfig, Instances, Runtime, RuntimeConfig, Step, settings};
 
 /// A guest of so many pages that answers, traps or asks the host, by the length of its operation.
 fn guest(runtime: &Arc<Runtime>, pages: u32, instances: Instances) -> Function {
@@ -18,21 +20,13 @@ fn guest(runtime: &Arc<Runtime>, pages: u32, instances: Instances) -> Function {
         "(i32.const 0)".repeat(8)
     ));
     let module = Arc::new(runtime.compile(&wasm.unwrap(), &CompileConfig::default()).unwrap());
-    let config = FunctionConfig {
-        name: "guest".into(),
-        version: 1,
-        instances,
-        limits: settings::LIMITS,
-        host: HostGrants::All,
-        grants: Grants::default(),
-        folders: Vec::new(),
-    };
+    let config = FunctionConfig { instances, ..settings::function_config() };
     module.function(config).unwrap()
 }
 
 fn request(operation: &[u8]) -> Request {
     let timeout = Duration::from_secs(60);
-    Request { operation: operation.to_vec(), payload: Vec::new().into(), depth: 1, timeout }
+    Request { operation: operation.into(), payload: Vec::new().into(), depth: 1, timeout }
 }
 
 /// Drives a call until it is over, or asks the host.

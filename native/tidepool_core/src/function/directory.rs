@@ -67,16 +67,16 @@ impl Directory {
         self.entries.load().values().filter(|published| published.function.tier() == tier).count()
     }
 
-    /// Removes a name and retires its function. Calls in flight keep what they use.
-    pub fn unpublish(&self, name: &str) {
+    /// Removes a name and retires its function, which is returned. Calls in flight keep what they use.
+    pub fn unpublish(&self, name: &str) -> Option<Arc<Function>> {
         let before = self.entries.rcu(|entries| {
             let mut entries = HashMap::clone(entries);
             entries.remove(name);
             entries
         });
-        if let Some(removed) = before.get(name) {
-            removed.function.retire();
-        }
+        let removed = before.get(name).map(|published| Arc::clone(&published.function))?;
+        removed.retire();
+        Some(removed)
     }
 
     /// Runs `found` with the function of this name.

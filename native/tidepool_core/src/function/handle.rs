@@ -35,12 +35,15 @@ impl Function {
     pub(super) fn new(node: &Arc<Node>, module: &Arc<CompiledModule>, entry: Entry, config: FunctionConfig) -> Self {
         let instances = config.instances;
         let function = FunctionContext {
-            stats: node.stats.function(&config.name),
+            stats: Arc::new(node.stats.version(&config.name, config.version)),
             console: Arc::clone(&node.console),
+            lines: Some(Arc::clone(&node.stats.lines)),
+            keep_payloads: config.keep_payloads,
             budget: Arc::new(LineBudget::new(node.console_lines_per_s)),
             drop_thread: node.drop_thread.clone(),
             own_memory: capped(config.limits.total_memory_bytes, node.memory.limit())
                 .map(|bytes| Arc::new(MemoryBudget::new(bytes))),
+            namespace_memory: node.namespace(&config.name).and_then(|namespace| namespace.memory.clone()),
             node_memory: Arc::clone(&node.memory),
             name: config.name.into(),
             version: config.version,
@@ -49,11 +52,11 @@ impl Function {
             grants: Arc::new(config.grants),
             folders: config.folders.into(),
             origin: Arc::clone(&module.origin),
-            exported: Arc::clone(&module.exported),
+            symbols: Arc::clone(&module.symbols),
         };
         let most = usize::try_from(function.limits.instances).unwrap_or(usize::MAX);
         let cap = capped(most, node.places(module.engine).admission.max_instances()).map(|instances| {
-            let (stats, waiting) = (Arc::clone(&function.stats), Arc::clone(&node.queued_at_caps));
+            let (stats, waiting) = (Arc::clone(&function.stats.function), Arc::clone(&node.queued_at_caps));
             Arc::new(FunctionCap::new(&function.limits, instances, stats, waiting))
         });
         Self::with(node, module, entry, instances, &function, cap.as_ref())
@@ -67,11 +70,15 @@ impl Function {
         function: &FunctionContext,
         cap: Option<&Arc<FunctionCap>>,
     ) -> Self {
+        let namespace = node.namespace(&function.name).cloned();
         let pool = match instances {
             Instances::Fresh => None,
             Instances::Warm { max_idle } => {
                 let pool = Arc::new(WarmPool::new(max_idle));
                 node.places(module.engine).pools.register(&pool);
+                if let Some(namespace) = &namespace {
+                    namespace.pools.register(&pool);
+                }
                 Some(pool)
             }
         };
@@ -84,6 +91,7 @@ impl Function {
                 entry,
                 pool: pool.clone(),
                 cap: cap.clone(),
+                namespace: namespace.clone(),
                 inline_estimate: InlineEstimate::default(),
             })
         };
@@ -97,6 +105,12 @@ impl Function {
         let function =
             FunctionContext { origin: Arc::clone(&module.origin), ..FunctionContext::clone(&target.function) };
         Self::with(&target.node, module, target.entry, self.instances, &function, target.cap.as_ref())
+    }
+
+    /// Notes that it was removed, and not replaced by another version.
+    pub(crate) fn note_removed(&self) {
+        let function = &self.targets.mine().function;
+        function.stats.function.remove(function.version);
     }
 
     pub(crate) fn module(&self) -> &Arc<CompiledModule> {

@@ -38,18 +38,28 @@ impl OwnedInstance {
     /// [`CallError::Limit`] when the payload is too large or the call too deeply nested.
     pub fn call(&self, request: Request) -> Result<Task, CallError> {
         let held = Arc::clone(&self.held);
-        Task::start(&self.target, request, |call, request| (self.target.entry.start_held)(call, request, held))
+        Task::start(&self.target, request, |call| (self.target.entry.start_held)(call, held))
     }
 
     /// What of the instance is not as in a new one of its module, as bytes that one can begin with; none when its memory has more than
     /// `max_bytes`. Takes 10 µs for a small one, and a second for each GiB of memory that it has written to; until then
-    /// calls fail with [`CallError::InstanceBusy`]. Whoever gets one keeps it: the next time there is none of the same state.
+    /// calls fail with [`CallError::InstanceBusy`]. Whoever gets one keeps it: the next time there is none of the same state, or what
+    /// has changed since.
     ///
     /// # Errors
     /// [`CallError::InstanceBusy`] and [`CallError::InstanceSpent`] as for a call; [`CallError::Image`] when the module was not compiled
     /// as that of actors.
     pub fn image(&self, max_bytes: usize) -> Result<Imaged, CallError> {
         self.held.image(max_bytes)
+    }
+
+    /// The image as it is now, whatever the last one held: for whoever keeps it beside the instance's end. `None` when the instance has
+    /// not been made, and is to begin without one.
+    ///
+    /// # Errors
+    /// As of [`OwnedInstance::image`].
+    pub fn copy(&self) -> Result<Option<Vec<u8>>, CallError> {
+        self.held.copy()
     }
 
     /// Whether it was stopped in a call: then it can't be called again.

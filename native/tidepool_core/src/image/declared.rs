@@ -52,13 +52,13 @@ impl Declared {
 
     /// Tells of each run of `memory` that is not as declared, in order, and with equal bytes in it where that is shorter.
     pub(crate) fn differing(&self, memory: &[u8], found: &mut impl FnMut(Range<usize>)) {
-        let mut runs = Runs { open: 0..0, found };
+        let mut runs = Runs::new(found);
         let mut done = 0;
         for stretch in &self.0 {
             let start = stretch.start.min(memory.len());
             let end = stretch.start.saturating_add(stretch.bytes.len()).min(memory.len());
             compare_zeros(memory, done..start, &mut runs);
-            compare(memory, start..end, &stretch.bytes, &mut runs);
+            compare(memory.get(start..end).unwrap_or_default(), &stretch.bytes, start, &mut runs);
             done = end;
         }
         compare_zeros(memory, done..memory.len(), &mut runs);
@@ -67,13 +67,17 @@ impl Declared {
 }
 
 /// Runs that differ, each told of when the next one is known to be apart from it.
-struct Runs<'a, F> {
+pub(super) struct Runs<'a, F> {
     open: Range<usize>,
     found: &'a mut F,
 }
 
 impl<F: FnMut(Range<usize>)> Runs<'_, F> {
-    fn add(&mut self, start: usize, end: usize) {
+    pub(super) fn new(found: &mut F) -> Runs<'_, F> {
+        Runs { open: 0..0, found }
+    }
+
+    pub(super) fn add(&mut self, start: usize, end: usize) {
         if self.open.is_empty() || start > self.open.end + BRIDGED {
             self.close();
             self.open = start..end;
@@ -82,7 +86,7 @@ impl<F: FnMut(Range<usize>)> Runs<'_, F> {
         }
     }
 
-    fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         if !self.open.is_empty() {
             (self.found)(std::mem::replace(&mut self.open, 0..0));
         }
@@ -98,10 +102,10 @@ fn compare_zeros(memory: &[u8], range: Range<usize>, runs: &mut Runs<'_, impl Fn
     }
 }
 
-fn compare(memory: &[u8], range: Range<usize>, declared: &[u8], runs: &mut Runs<'_, impl FnMut(Range<usize>)>) {
-    let mut at = range.start;
-    for (page, declared) in memory.get(range).unwrap_or_default().chunks(PAGE).zip(declared.chunks(PAGE)) {
-        compare_page(page, declared, at, runs);
+/// Adds what differs between two stretches, which both begin at `at`, as long as there is of both.
+pub(super) fn compare(stretch: &[u8], other: &[u8], mut at: usize, runs: &mut Runs<'_, impl FnMut(Range<usize>)>) {
+    for (page, other) in stretch.chunks(PAGE).zip(other.chunks(PAGE)) {
+        compare_page(page, other, at, runs);
         at += page.len();
     }
 }

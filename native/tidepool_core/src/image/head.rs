@@ -9,7 +9,8 @@
 //! | 54–61 | the guest's monotonic clock, in ns |
 //! | 62–77 | digest of bytes 0–61 |
 //!
-//! Numbers are little-endian. Pieces follow, as [`writer`](super::writer) says.
+//! The last of them is the image's name. Numbers are little-endian. Pieces follow, as [`writer`](super::writer) says, and then
+//! changes, if there are any ([`chain`](super::chain)).
 
 use super::ImageError;
 
@@ -20,6 +21,8 @@ pub(super) const BYTES: usize = 78;
 
 /// 16 bytes of a BLAKE3 digest.
 pub(crate) type Digest = [u8; 16];
+/// What an image or a change is named by: a digest of all that it says.
+pub(crate) type Name = [u8; 16];
 /// The SHA-256 of a module.
 pub(crate) type ModuleHash = [u8; 32];
 
@@ -34,21 +37,23 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    pub(super) fn write(&self, bytes: &mut Vec<u8>) {
+    /// Writes it. Returns the name of the image.
+    pub(super) fn write(&self, bytes: &mut Vec<u8>) -> Name {
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&FORMAT.to_le_bytes());
         bytes.extend_from_slice(&self.module);
         bytes.extend_from_slice(&self.digest);
         bytes.extend_from_slice(&self.clock_ns.to_le_bytes());
-        let check = digest(bytes);
-        bytes.extend_from_slice(&check);
+        let name = digest(bytes);
+        bytes.extend_from_slice(&name);
+        name
     }
 
-    /// Reads the head of an image of `module`.
+    /// Reads the head of an image of `module`, and its name.
     ///
     /// # Errors
     /// When it is damaged, of a later version, or another module's.
-    pub(super) fn read(bytes: &[u8], module: &ModuleHash) -> Result<Self, ImageError> {
+    pub(super) fn read(bytes: &[u8], module: &ModuleHash) -> Result<(Self, Name), ImageError> {
         let mut at = 0;
         let mut take = |count: usize| {
             let part = bytes.get(at..at + count);
@@ -64,20 +69,30 @@ impl Head {
             digest: array(take(16)?)?,
             clock_ns: u64::from_le_bytes(array(take(8)?)?),
         };
-        if bytes.get(..CHECKED_BYTES).map(digest) != Some(array(take(16)?)?) {
+        let name = array(take(16)?)?;
+        if bytes.get(..CHECKED_BYTES).map(digest) != Some(name) {
             return Err(ImageError::Damaged);
         }
         match u16::from_le_bytes(format) {
             FORMAT => {}
             found => return Err(ImageError::Newer { found, known: FORMAT }),
         }
-        if head.module != *module { Err(ImageError::Foreign) } else { Ok(head) }
+        if head.module != *module { Err(ImageError::Foreign) } else { Ok((head, name)) }
     }
 }
 
 pub(super) fn digest(bytes: &[u8]) -> Digest {
+    digest_of(&[bytes])
+}
+
+/// The digest of bytes that follow each other.
+pub(super) fn digest_of(parts: &[&[u8]]) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(part);
+    }
     let mut digest = Digest::default();
-    blake3::Hasher::new().update(bytes).finalize_xof().fill(&mut digest);
+    hasher.finalize_xof().fill(&mut digest);
     digest
 }
 

@@ -21,6 +21,11 @@ pub(super) const MAX_BYTES: usize = 10;
 pub(super) struct Bytes<'a>(pub(super) &'a [u8]);
 
 impl<'a> Bytes<'a> {
+    /// The next byte, which stays.
+    pub(super) fn first(&self) -> Option<u8> {
+        self.0.first().copied()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,59 +1,98 @@
-//! Reading an image. Nothing of it is believed: what it says is held against its bytes and against the size of the memory, and at the
-//! end all of it against its digest.
+//! Reading an image and the changes that follow it. Nothing of them is believed: what they say is held against their bytes and against
+//! the size of the memory. A change is held against its digest before anything is done with it, and an image at its end.
 
 use std::ops::Range;
 
 use wasmtime::Val;
 
 use super::ImageError;
+use super::chain;
 use super::head::{self, Digest, Head, ModuleHash};
 use super::numbers::Bytes;
 use super::writer::PIECE_BYTES;
 
-/// An image whose head has been read.
+/// An image whose head has been read, and the changes that follow it.
 pub(crate) struct Image {
     bytes: bytes::Bytes,
-    head: Head,
+    /// What its own pieces come to.
+    written: Digest,
+    /// Where they are, and then those of each change.
+    links: Vec<Range<usize>>,
+    digest: Digest,
+    clock_ns: u64,
 }
 
 impl Image {
     /// The image in `bytes`, if it is one of `module`.
     ///
     /// # Errors
-    /// When its head says that it is not, or is damaged. The rest is looked at when it is read.
+    /// When its head says that it is not, or is damaged; when one of its changes is, or is one of another image. The rest is looked at when
+    /// it is read.
     pub(crate) fn of(bytes: bytes::Bytes, module: &ModuleHash) -> Result<Self, ImageError> {
-        let head = Head::read(&bytes, module)?;
-        Ok(Image { bytes, head })
+        let (head, mut name) = Head::read(&bytes, module)?;
+        let Head { mut digest, mut clock_ns, .. } = head;
+        let mut end = pieces_end(&bytes, head::BYTES)?;
+        let mut links: Vec<_> = std::iter::once(head::BYTES..end).collect();
+        while end < bytes.len() {
+            let start = end;
+            // Its pieces are behind as many bytes as each change has before them.
+            end = pieces_end(&bytes, start + chain::HEAD_BYTES)?;
+            let change = chain::read(bytes.get(start..end).unwrap_or_default(), &name)?;
+            (name, digest, clock_ns) = (change.name, change.digest, change.clock_ns);
+            links.push(start + chain::HEAD_BYTES..end);
+        }
+        Ok(Image { written: head.digest, bytes, links, digest, clock_ns })
+    }
+
+    /// All of it, as it was read.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// What the guest's monotonic clock said, in ns.
     pub(crate) fn clock_ns(&self) -> u64 {
-        self.head.clock_ns
+        self.clock_ns
     }
 
     /// Tells what it holds from all else.
     pub(crate) fn digest(&self) -> Digest {
-        self.head.digest
+        self.digest
     }
 
-    /// Reads what it holds.
-    pub(crate) fn pieces(&self) -> Pieces<'_> {
-        Pieces {
-            rest: Bytes(self.bytes.get(head::BYTES..).unwrap_or_default()),
+    /// Reads what it holds: the image itself, and then each change.
+    pub(crate) fn links(&self) -> impl Iterator<Item = Pieces<'_>> {
+        let expected = std::iter::once(Some(self.written)).chain(std::iter::repeat(None));
+        self.links.iter().zip(expected).map(|(link, expected)| Pieces {
+            rest: Bytes(self.bytes.get(link.clone()).unwrap_or_default()),
             hasher: blake3::Hasher::new(),
-            expected: self.head.digest,
+            expected,
             unpacked: vec![0; PIECE_BYTES],
             told: None,
             at: 0,
-        }
+        })
     }
 }
 
-/// The pieces of an image, one after the other.
+/// Where the pieces end that begin there: at a change, or with the last of the bytes.
+fn pieces_end(bytes: &[u8], start: usize) -> Result<usize, ImageError> {
+    let mut rest = Bytes(bytes.get(start..).ok_or(ImageError::Damaged)?);
+    while rest.first().is_some_and(|first| first != chain::MARK) {
+        let (packed, unpacked) = (rest.number()?, rest.number()?);
+        rest.take(packed)?;
+        // One that adds nothing to what is held against the digest could be anything, such as a change whose mark is damaged.
+        if unpacked == 0 {
+            return Err(ImageError::Damaged);
+        }
+    }
+    Ok(bytes.len() - rest.0.len())
+}
+
+/// The pieces of an image, or of a change, one after the other.
 pub(crate) struct Pieces<'a> {
     rest: Bytes<'a>,
     hasher: blake3::Hasher,
-    expected: Digest,
+    /// What all of them come to, if that is not known to be so.
+    expected: Option<Digest>,
     unpacked: Vec<u8>,
     /// What of it has yet to be told of.
     told: Option<Range<usize>>,
@@ -101,7 +140,7 @@ impl Pieces<'_> {
     fn whole(&self) -> Result<(), ImageError> {
         let mut digest = Digest::default();
         self.hasher.finalize_xof().fill(&mut digest);
-        if digest == self.expected { Ok(()) } else { Err(ImageError::Damaged) }
+        if self.expected.is_none_or(|expected| digest == expected) { Ok(()) } else { Err(ImageError::Damaged) }
     }
 
     fn tell(&mut self, unpacked: &[u8], mut put: impl FnMut(usize, &[u8]) -> bool) -> Result<(), ImageError> {

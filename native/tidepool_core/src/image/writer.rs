@@ -1,16 +1,17 @@
-//! Writing an image.
+//! Writing an image, or a change of one.
 //!
 //! What it holds, in pieces of [`PIECE_BYTES`] at most, each packed by itself, so that reading needs room for one: the size of the
 //! memory and the globals first, then runs of bytes, each with its distance from the one before. A run lies within one piece. A piece
-//! has two lengths before it, packed and unpacked.
+//! has two lengths before it, packed and unpacked; none is 0.
 
 use std::ops::Range;
 
 use wasmtime::Val;
 
+use super::changed::changed;
 use super::declared::Declared;
-use super::head::{Digest, Head, ModuleHash, digest};
-use super::numbers::{self, write};
+use super::head::{Digest, Head, ModuleHash, Name, digest};
+use super::numbers::{self, Bytes, write};
 
 /// Most bytes of a piece, unpacked. The globals of a module fit.
 pub(super) const PIECE_BYTES: usize = 64 << 10;
@@ -19,9 +20,9 @@ const RUN_BYTES: usize = 2 * numbers::MAX_BYTES + 64;
 
 /// What an instance has that a new one has not, unpacked.
 pub(crate) struct Contents {
-    bytes: Vec<u8>,
-    /// Where its pieces end.
-    ends: Vec<usize>,
+    pieces: Pieces,
+    /// Where the runs begin, in the bytes of all pieces.
+    runs: usize,
     digest: Digest,
 }
 
@@ -36,12 +37,35 @@ impl Contents {
                 return None;
             }
         }
+        let begin = bytes.len();
         let mut runs = Runs { bytes, ends: Vec::new(), at: 0 };
         declared.differing(memory, &mut |run| runs.add(memory, run));
-        let Runs { bytes, mut ends, .. } = runs;
-        ends.push(bytes.len());
-        let digest = digest(&bytes);
-        Some(Contents { bytes, ends, digest })
+        let pieces = runs.close();
+        let digest = digest(&pieces.bytes);
+        Some(Contents { pieces, runs: begin, digest })
+    }
+
+    /// What of these, which `memory` has, is not as in those before.
+    pub(super) fn since(&self, before: &Contents, memory: &[u8]) -> Pieces {
+        let state = self.pieces.bytes.get(..self.runs).unwrap_or_default().to_vec();
+        let mut runs = Runs { bytes: state, ends: Vec::new(), at: 0 };
+        changed(before.runs(), self.runs(), &mut |run| runs.add(memory, run));
+        runs.close()
+    }
+
+    fn runs(&self) -> impl Iterator<Item = (usize, &[u8])> {
+        let (mut bytes, mut at) = (Bytes(self.pieces.bytes.get(self.runs..).unwrap_or_default()), 0);
+        std::iter::from_fn(move || {
+            let start = at + bytes.number().ok()?;
+            let length = bytes.number().ok()?;
+            at = start + length;
+            Some((start, bytes.take(length).ok()?))
+        })
+    }
+
+    /// How many bytes there are.
+    pub(super) fn len(&self) -> usize {
+        self.pieces.bytes.len()
     }
 
     /// Tells these contents from all others.
@@ -49,21 +73,35 @@ impl Contents {
         self.digest
     }
 
-    /// The image of an instance of `module` with these contents.
-    pub(crate) fn packed(&self, module: ModuleHash, clock_ns: u64) -> Vec<u8> {
-        let mut image = Vec::with_capacity(super::head::BYTES + self.bytes.len() / 2);
-        Head { module, digest: self.digest, clock_ns }.write(&mut image);
+    /// The image of an instance of `module` with these contents, and its name.
+    pub(crate) fn packed(&self, module: ModuleHash, clock_ns: u64) -> (Vec<u8>, Name) {
+        let mut image = Vec::with_capacity(super::head::BYTES + self.len() / 2);
+        let name = Head { module, digest: self.digest, clock_ns }.write(&mut image);
+        self.pieces.pack(&mut image);
+        (image, name)
+    }
+}
+
+/// The state of an instance and runs of its memory, in pieces.
+pub(super) struct Pieces {
+    bytes: Vec<u8>,
+    /// Where each ends.
+    ends: Vec<usize>,
+}
+
+impl Pieces {
+    /// Packs each, and writes them after what there is.
+    pub(super) fn pack(&self, image: &mut Vec<u8>) {
         let mut start = 0;
         for end in &self.ends {
             let piece = self.bytes.get(start..*end).unwrap_or_default();
             let packed = lz4_flex::block::compress(piece);
             for length in [packed.len(), piece.len()] {
-                write(length as u64, &mut image);
+                write(length as u64, image);
             }
             image.extend(packed);
             start = *end;
         }
-        image
     }
 }
 
@@ -75,6 +113,12 @@ struct Runs {
 }
 
 impl Runs {
+    fn close(mut self) -> Pieces {
+        self.ends.push(self.bytes.len());
+        self.bytes.shrink_to_fit();
+        Pieces { bytes: self.bytes, ends: self.ends }
+    }
+
     fn add(&mut self, memory: &[u8], run: Range<usize>) {
         let mut rest = run;
         while !rest.is_empty() {

@@ -17,6 +17,13 @@ use crate::store::host_channel::HostChannel;
 /// The right to one place, given back when dropped.
 pub(crate) type Permit = OwnedSemaphorePermit;
 
+/// The right to one live instance: of those of its engine, and of its namespace's, where these are bounded.
+#[derive(Debug)]
+pub(crate) struct Permits {
+    pub(crate) _engine: Permit,
+    pub(crate) _namespace: Option<Permit>,
+}
+
 /// A number of places, and the queue in front of them.
 #[derive(Debug)]
 struct Gate {

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use wasmtime::{Func, Store, UpdateDeadline};
+use wasmtime::{Func, Store, UpdateDeadline, Val};
 
-use super::admission::Permit;
+use super::admission::Permits;
 use super::wake::{self, Imaged};
 use crate::abi::contract::Abi;
+use crate::abi::process;
 use crate::abi::slots::State;
 use crate::base::error::CallError;
-use crate::base::request::Request;
-use crate::image::head::Digest;
+use crate::image::chain::Last;
 use crate::image::reader::Image;
 use crate::module::compiled::CompiledModule;
 use crate::os::drop_thread::LARGE_BYTES;
@@ -25,15 +25,15 @@ pub(crate) struct Instance {
     parts: Option<Box<Parts>>,
 }
 
-/// What an instance consists of. Fields drop in this order: the permit last, when the slot is free.
+/// What an instance consists of. Fields drop in this order: the permits last, when the slot is free.
 struct Parts {
     store: Store<State>,
     module: Arc<CompiledModule>,
-    /// Tells what the last image of it held, or the one that it was made with.
-    imaged: Option<Digest>,
+    /// What was made of it last, or what it was made with.
+    last: Last,
     /// Whether it can't be called again.
     spent: bool,
-    _permit: Permit,
+    _permits: Permits,
 }
 
 impl Instance {
@@ -44,7 +44,7 @@ impl Instance {
     pub(crate) async fn new(
         module: &Arc<CompiledModule>,
         function: &Arc<FunctionContext>,
-        permit: Permit,
+        permits: Permits,
         prepare: impl FnOnce(&mut State),
     ) -> Result<Self, CallError> {
         let clock = |state: &mut State| {
@@ -59,7 +59,7 @@ impl Instance {
             let Some(start) = start.and_then(wasmtime::Extern::into_func) else { continue };
             run_start(&mut store, &start).await?;
         }
-        Self::of(module, store, &instance, permit, None)
+        Self::of(module, store, &instance, permits, Last::default())
     }
 
     /// Makes an instance with an image. Its start functions have run when the one was made that the image is of.
@@ -70,13 +70,13 @@ impl Instance {
     pub(crate) async fn woken(
         module: &Arc<CompiledModule>,
         function: &Arc<FunctionContext>,
-        permit: Permit,
+        permits: Permits,
         image: &Image,
     ) -> Result<Self, CallError> {
         let clock = |state: &mut State| state.abi.wasi.start_clock(image.clock_ns());
         let (mut store, instance) = instantiate(module, function, clock).await?;
         wake::apply(&mut store, module, image).await?;
-        Self::of(module, store, &instance, permit, Some(image.digest()))
+        Self::of(module, store, &instance, permits, Last::read(image.digest()))
     }
 
     /// An instance that is ready for its first call.
@@ -84,8 +84,8 @@ impl Instance {
         module: &Arc<CompiledModule>,
         mut store: Store<State>,
         instance: &wasmtime::Instance,
-        permit: Permit,
-        imaged: Option<Digest>,
+        permits: Permits,
+        last: Last,
     ) -> Result<Self, CallError> {
         if let Some(call) = &module.exports.call {
             let call = instance.get_module_export(&mut store, call);
@@ -95,7 +95,7 @@ impl Instance {
             }
         }
         let module = Arc::clone(module);
-        Ok(Instance { parts: Some(Box::new(Parts { store, module, imaged, spent: false, _permit: permit })) })
+        Ok(Instance { parts: Some(Box::new(Parts { store, module, last, spent: false, _permits: permits })) })
     }
 
     /// The image of the instance, which serves no call, if its memory has `max_bytes` at most.
@@ -106,11 +106,22 @@ impl Instance {
         let Some(parts) = self.parts.as_deref_mut().filter(|parts| !parts.spent) else {
             return Err(CallError::InstanceSpent);
         };
-        wake::image(&mut parts.store, &parts.module, &mut parts.imaged, max_bytes)
+        wake::image(&mut parts.store, &parts.module, &mut parts.last, max_bytes)
+    }
+
+    /// Its image, whatever the last one held.
+    ///
+    /// # Errors
+    /// As of [`Instance::image`].
+    pub(crate) fn copy(&mut self) -> Result<Imaged, CallError> {
+        let Some(parts) = self.parts.as_deref_mut().filter(|parts| !parts.spent) else {
+            return Err(CallError::InstanceSpent);
+        };
+        wake::image(&mut parts.store, &parts.module, &mut Last::default(), usize::MAX)
     }
 
     /// Gives the instance a call of its ABI `A` to serve.
-    pub(crate) fn begin<A: Abi>(&mut self, call: GuestCall, request: Request) {
+    pub(crate) fn begin<A: Abi>(&mut self, call: GuestCall) {
         let Some(parts) = &mut self.parts else { return };
         parts.store.set_epoch_deadline(FIRST_SLICE_TICKS);
         let state = parts.store.data_mut();
@@ -119,7 +130,15 @@ impl Instance {
             call.channel.set_tail(tail);
         }
         state.call = Some(call);
-        A::begin(state, request);
+        A::begin(state);
+    }
+
+    /// Runs the process that the guest is, to its end; the instance is spent then.
+    ///
+    /// # Errors
+    /// [`CallError::Guest`] when the guest says that it failed, anything else when it was stopped.
+    pub(crate) async fn run(&mut self, params: &[Val]) -> Result<Vec<u8>, CallError> {
+        process::run(&mut self.spend()?.store, params).await
     }
 
     /// Serves the call. From its start on the instance is spent, until the guest ends the call itself.
@@ -127,14 +146,19 @@ impl Instance {
     /// # Errors
     /// [`CallError::Guest`] when the guest says that it failed, anything else when it was stopped.
     pub(crate) async fn serve<A: Abi>(&mut self) -> Result<Vec<u8>, CallError> {
+        let parts = self.spend()?;
+        let outcome = A::serve(&mut parts.store).await;
+        parts.spent = !(A::REUSABLE && matches!(outcome, Ok(_) | Err(CallError::Guest { .. })));
+        outcome
+    }
+
+    fn spend(&mut self) -> Result<&mut Parts, CallError> {
         // Only a dropped instance has no parts.
         let Some(parts) = self.parts.as_deref_mut().filter(|parts| !parts.spent) else {
             return Err(CallError::Internal { message: "the instance is gone".into() });
         };
         parts.spent = true;
-        let outcome = A::serve(&mut parts.store).await;
-        parts.spent = !(A::REUSABLE && matches!(outcome, Ok(_) | Err(CallError::Guest { .. })));
-        outcome
+        Ok(parts)
     }
 
     /// The instance between calls: only the guest's own memory is left of the last one. `None` when it is spent.
@@ -158,7 +182,7 @@ impl Instance {
     fn take(&mut self) -> Option<Box<Parts>> {
         let mut parts = self.parts.take()?;
         let state = parts.store.data_mut();
-        state.function.stats.record_memory(state.meter.memory_used);
+        state.function.stats.function.record_memory(state.meter.memory_used);
         state.note_memory();
         // Whoever drops the parts may be another thread.
         state.call = None;

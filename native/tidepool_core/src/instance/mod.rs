@@ -1,6 +1,8 @@
 //! Instances: live ones, idle ones, and the admission of calls that need one.
 
 pub(crate) mod admission;
+pub(crate) mod call_rate;
 pub(crate) mod live;
+pub(crate) mod namespace;
 pub(crate) mod wake;
 pub(crate) mod warm_pool;

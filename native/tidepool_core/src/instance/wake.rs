@@ -6,7 +6,7 @@ use crate::abi::slots::State;
 use crate::base::error::CallError;
 use crate::base::limits::{Limit, Limits};
 use crate::image::ImageError;
-use crate::image::head::Digest;
+use crate::image::chain::{Last, Made};
 use crate::image::reader::Image;
 use crate::image::writer::Contents;
 use crate::module::actor::Actor;
@@ -23,6 +23,8 @@ pub enum Imaged {
     Unchanged,
     /// The image.
     New(Vec<u8>),
+    /// What has changed since the last one: their bytes one after the other are the image.
+    Next(Vec<u8>),
     /// None was made: the memory is larger than was said.
     Large,
 }
@@ -33,14 +35,14 @@ impl From<ImageError> for CallError {
     }
 }
 
-/// The image of an instance, if its memory has `max_bytes` at most; `imaged` tells what the last one held.
+/// The image of an instance, if its memory has `max_bytes` at most; `last` is what was made of it before.
 ///
 /// # Errors
 /// [`CallError::Image`] when its module was not compiled as that of actors.
 pub(super) fn image(
     store: &mut Store<State>,
     module: &CompiledModule,
-    imaged: &mut Option<Digest>,
+    last: &mut Last,
     max_bytes: usize,
 ) -> Result<Imaged, CallError> {
     let actor = actor(module)?;
@@ -50,11 +52,14 @@ pub(super) fn image(
     }
     let globals: Vec<_> = globals.iter().map(|global| global.get(&mut *store)).collect();
     let contents = Contents::of(&globals, memory.data(&*store), &actor.shape.declared).ok_or_else(lacks_export)?;
-    if *imaged == Some(contents.digest()) {
+    if last.holds(&contents) {
         return Ok(Imaged::Unchanged);
     }
-    *imaged = Some(contents.digest());
-    Ok(Imaged::New(contents.packed(actor.shape.module, store.data().abi.wasi.clock_ns())))
+    let clock_ns = store.data().abi.wasi.clock_ns();
+    Ok(match last.next(contents, memory.data(&*store), actor.shape.module, clock_ns) {
+        Made::Whole(image) => Imaged::New(image),
+        Made::Change(change) => Imaged::Next(change),
+    })
 }
 
 /// Gives a new instance the memory and the globals of an image.
@@ -65,24 +70,25 @@ pub(super) fn image(
 pub(super) async fn apply(store: &mut Store<State>, module: &CompiledModule, image: &Image) -> Result<(), CallError> {
     let actor = actor(module)?;
     let (memory, globals) = state(store, actor)?;
-    let mut pieces = image.pieces();
-    let state = pieces.state()?;
-    grow(store, memory, state.memory_bytes)?;
-    if globals.len() != state.globals.len() {
-        return Err(ImageError::Damaged.into());
-    }
-    for (global, value) in globals.into_iter().zip(state.globals) {
-        // Refused when the value is of another type.
-        global.set(&mut *store, value).map_err(|_error| ImageError::Damaged)?;
-    }
     let mut written = 0;
-    while pieces.next(|start, bytes| {
-        written += bytes.len();
-        memory.write(&mut *store, start, bytes).is_ok()
-    })? {
-        if written >= SLICE_BYTES {
-            written = 0;
-            yielded().await;
+    for mut pieces in image.links() {
+        let state = pieces.state()?;
+        grow(store, memory, state.memory_bytes)?;
+        if globals.len() != state.globals.len() {
+            return Err(ImageError::Damaged.into());
+        }
+        for (global, value) in globals.iter().zip(state.globals) {
+            // Refused when the value is of another type.
+            global.set(&mut *store, value).map_err(|_error| ImageError::Damaged)?;
+        }
+        while pieces.next(|start, bytes| {
+            written += bytes.len();
+            memory.write(&mut *store, start, bytes).is_ok()
+        })? {
+            if written >= SLICE_BYTES {
+                written = 0;
+                yielded().await;
+            }
         }
     }
     Ok(())

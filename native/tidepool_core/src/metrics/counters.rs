@@ -1,18 +1,17 @@
 //! What is counted, of each function and of the node.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use super::failure::{FAILURES, Failure};
+use super::latency::{self, Latencies};
+use super::recent::Recent;
+use crate::base::console::{KeptLine, LINES};
 use crate::base::error::CallError;
-use crate::os::per_thread::{Count, Sharded};
-
-/// Upper bounds of the latency histogram's buckets, in µs.
-pub(super) const BUCKETS_US: [u64; 20] = [
-    5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
-    2_500_000, 5_000_000, 10_000_000,
-];
+use crate::os::per_thread::Sharded;
 
 /// How a call ended, as the metrics' `reason` label says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,19 +22,21 @@ pub(crate) enum Outcome {
     Limit,
     Timeout,
     Overloaded,
+    Quota,
     Internal,
     /// The caller died or gave up.
     Aborted,
 }
 
 impl Outcome {
-    pub(super) const ALL: [Outcome; 8] = [
+    pub(super) const ALL: [Outcome; 9] = [
         Outcome::Ok,
         Outcome::Guest,
         Outcome::Trap,
         Outcome::Limit,
         Outcome::Timeout,
         Outcome::Overloaded,
+        Outcome::Quota,
         Outcome::Internal,
         Outcome::Aborted,
     ];
@@ -48,6 +49,7 @@ impl Outcome {
             Outcome::Limit => "limit",
             Outcome::Timeout => "timeout",
             Outcome::Overloaded => "overloaded",
+            Outcome::Quota => "quota",
             Outcome::Internal => "internal",
             Outcome::Aborted => "aborted",
         }
@@ -63,6 +65,7 @@ impl<T> From<&Result<T, CallError>> for Outcome {
             Err(CallError::Limit { .. }) => Outcome::Limit,
             Err(CallError::Timeout) => Outcome::Timeout,
             Err(CallError::Overloaded { .. }) => Outcome::Overloaded,
+            Err(CallError::Quota { .. }) => Outcome::Quota,
             // The last ones are refusals of what has not begun, and are not counted.
             Err(CallError::Internal { .. } | CallError::InstanceBusy | CallError::InstanceSpent)
             | Err(CallError::NoProgram { .. } | CallError::Image { .. }) => Outcome::Internal,
@@ -73,41 +76,196 @@ impl<T> From<&Result<T, CallError>> for Outcome {
 /// Counters of one function, shared by its versions.
 #[derive(Debug, Default)]
 pub(crate) struct FunctionStats {
-    calls: Sharded<CallStats>,
+    versions: Mutex<Versions>,
     pub(super) peak_memory_bytes: AtomicU64,
     pub(super) dropped_lines: AtomicU64,
     queued_at_cap: AtomicUsize,
+    /// Versions before this one were removed with the function: who still runs one is not of the function that has the name now.
+    first_kept: AtomicU64,
+}
+
+/// What the versions of a function have counted.
+#[derive(Debug, Default)]
+struct Versions {
+    /// The oldest first.
+    kept: Vec<Version>,
+    /// Those that are not kept any more, together.
+    before: Totals,
+}
+
+#[derive(Debug)]
+struct Version {
+    number: u64,
+    counts: Counts,
+}
+
+#[derive(Debug)]
+enum Counts {
+    /// Of a version that has calls or instances, or had them until a short time ago.
+    Shared(Arc<Sharded<CallStats>>),
+    Ended(Box<Totals>),
+}
+
+/// Versions whose counts are told apart.
+const KEPT_VERSIONS: usize = 10;
+
+/// Counters of one version of a function.
+#[derive(Debug, Default)]
+pub(crate) struct VersionStats {
+    pub(crate) function: Arc<FunctionStats>,
+    calls: Arc<Sharded<CallStats>>,
 }
 
 /// What all calls have counted.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Totals {
     pub(super) outcomes: [u64; Outcome::ALL.len()],
-    pub(super) latency: [u64; BUCKETS_US.len() + 1],
+    pub(super) latencies: [u64; latency::BUCKETS],
     pub(super) latency_ns: u64,
     pub(super) cpu_ns: u64,
+    pub(super) live: u64,
+    pub(super) memory_bytes: u64,
 }
 
-/// What each call counts.
+impl Default for Totals {
+    fn default() -> Self {
+        Totals {
+            outcomes: Default::default(),
+            latencies: [0; latency::BUCKETS],
+            latency_ns: 0,
+            cpu_ns: 0,
+            live: 0,
+            memory_bytes: 0,
+        }
+    }
+}
+
+/// What each call and each instance counts.
 #[derive(Debug, Default)]
 struct CallStats {
     outcomes: [AtomicU64; Outcome::ALL.len()],
-    latency: [AtomicU64; BUCKETS_US.len() + 1],
+    latencies: Latencies,
     latency_ns: AtomicU64,
     cpu_ns: AtomicU64,
+    /// What begins on one thread may end on another: the sum of all threads is what there is.
+    live: AtomicU64,
+    memory_bytes: AtomicU64,
+}
+
+impl Totals {
+    fn add(&mut self, stats: &CallStats) {
+        stats.latencies.add_to(&mut self.latencies);
+        let outcomes = self.outcomes.iter_mut().zip(&stats.outcomes);
+        let others = [
+            (&mut self.latency_ns, &stats.latency_ns),
+            (&mut self.cpu_ns, &stats.cpu_ns),
+            (&mut self.live, &stats.live),
+            (&mut self.memory_bytes, &stats.memory_bytes),
+        ];
+        for (total, count) in outcomes.chain(others) {
+            *total = total.wrapping_add(count.load(Ordering::Relaxed));
+        }
+    }
+
+    fn merge(&mut self, other: &Totals) {
+        let lists = self.outcomes.iter_mut().zip(&other.outcomes);
+        let lists = lists.chain(self.latencies.iter_mut().zip(&other.latencies));
+        let others = [
+            (&mut self.latency_ns, &other.latency_ns),
+            (&mut self.cpu_ns, &other.cpu_ns),
+            (&mut self.live, &other.live),
+            (&mut self.memory_bytes, &other.memory_bytes),
+        ];
+        for (total, more) in lists.chain(others) {
+            *total = total.wrapping_add(*more);
+        }
+    }
+
+    /// How many calls ended like this.
+    pub(super) fn count(&self, outcome: Outcome) -> u64 {
+        self.outcomes.get(outcome as usize).copied().unwrap_or_default()
+    }
+}
+
+impl Version {
+    fn totals(&self) -> Cow<'_, Totals> {
+        match &self.counts {
+            Counts::Ended(totals) => Cow::Borrowed(totals),
+            Counts::Shared(calls) => {
+                let mut totals = Totals::default();
+                calls.iter().for_each(|stats| totals.add(stats));
+                Cow::Owned(totals)
+            }
+        }
+    }
+}
+
+impl Versions {
+    /// The counters of a version. Those of versions that have ended take less memory from now on.
+    fn of(&mut self, number: u64) -> Arc<Sharded<CallStats>> {
+        for version in &mut self.kept {
+            // Nobody else can have it again but from here.
+            if version.number != number
+                && let Counts::Shared(calls) = &version.counts
+                && Arc::strong_count(calls) == 1
+            {
+                version.counts = Counts::Ended(Box::new(version.totals().into_owned()));
+            }
+        }
+        let there = self.kept.iter().position(|version| version.number == number);
+        if let Some(Counts::Shared(calls)) = there.and_then(|at| self.kept.get(at)).map(|version| &version.counts) {
+            return Arc::clone(calls);
+        }
+        if let Some(ended) = there.map(|at| self.kept.remove(at)) {
+            self.before.merge(&ended.totals());
+        }
+        while self.kept.len() >= KEPT_VERSIONS
+            && let Some(at) = self.kept.iter().position(|version| matches!(version.counts, Counts::Ended(_)))
+        {
+            let oldest = self.kept.remove(at);
+            self.before.merge(&oldest.totals());
+        }
+        let calls = Arc::<Sharded<CallStats>>::default();
+        let at = self.kept.partition_point(|version| version.number < number);
+        self.kept.insert(at, Version { number, counts: Counts::Shared(Arc::clone(&calls)) });
+        calls
+    }
 }
 
 impl FunctionStats {
-    /// Counts one call that ended.
-    pub(crate) fn record(&self, outcome: Outcome, latency: Duration, cpu: Duration) {
-        let (stats, count) = self.calls.mine_alone();
-        increment(stats.outcomes.get(outcome as usize), count);
-        let latency = nanoseconds(latency);
-        // Most calls are in the first buckets.
-        let bucket = BUCKETS_US.iter().position(|bound| latency <= bound.saturating_mul(1_000));
-        increment(stats.latency.get(bucket.unwrap_or(BUCKETS_US.len())), count);
-        count.add(&stats.latency_ns, latency);
-        count.add(&stats.cpu_ns, nanoseconds(cpu));
+    fn versions(&self) -> MutexGuard<'_, Versions> {
+        self.versions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All that calls count, read once.
+    pub(super) fn totals(&self) -> Totals {
+        let versions = self.versions();
+        let mut totals = versions.before.clone();
+        versions.kept.iter().for_each(|version| totals.merge(&version.totals()));
+        totals
+    }
+
+    /// The same of each of its last versions, the oldest first.
+    pub(super) fn by_version(&self) -> Vec<(u64, Totals)> {
+        self.versions().kept.iter().map(|version| (version.number, version.totals().into_owned())).collect()
+    }
+
+    /// Calls that wait at the cap of the function, of all its versions.
+    pub(crate) fn queued_at_cap(&self) -> &AtomicUsize {
+        &self.queued_at_cap
+    }
+
+    /// Notes that this version is removed, and with it all before it.
+    pub(crate) fn remove(&self, version: u64) {
+        self.first_kept.fetch_max(version.saturating_add(1), Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_removed(&self, version: u64) -> bool {
+        version < self.first_kept.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_dropped_line(&self) {
+        self.dropped_lines.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn record_memory(&self, bytes: usize) {
@@ -117,56 +275,38 @@ impl FunctionStats {
             self.peak_memory_bytes.fetch_max(bytes, Ordering::Relaxed);
         }
     }
-
-    /// How many calls ended like this.
-    pub(super) fn count(&self, outcome: Outcome) -> u64 {
-        self.sum(|stats| stats.outcomes.get(outcome as usize))
-    }
-
-    /// The counts of the latency histogram's buckets.
-    pub(super) fn latencies(&self) -> impl Iterator<Item = u64> {
-        (0..=BUCKETS_US.len()).map(|bucket| self.sum(|stats| stats.latency.get(bucket)))
-    }
-
-    pub(super) fn latency_ns(&self) -> u64 {
-        self.sum(|stats| Some(&stats.latency_ns))
-    }
-
-    pub(super) fn cpu_ns(&self) -> u64 {
-        self.sum(|stats| Some(&stats.cpu_ns))
-    }
-
-    /// All that calls count, read once.
-    pub(super) fn totals(&self) -> Totals {
-        let mut totals = Totals::default();
-        for stats in self.calls.iter() {
-            let pairs = totals.outcomes.iter_mut().zip(&stats.outcomes);
-            let pairs = pairs.chain(totals.latency.iter_mut().zip(&stats.latency));
-            let times = [(&mut totals.latency_ns, &stats.latency_ns), (&mut totals.cpu_ns, &stats.cpu_ns)];
-            for (total, count) in pairs.chain(times) {
-                *total = total.wrapping_add(count.load(Ordering::Relaxed));
-            }
-        }
-        totals
-    }
-
-    fn sum(&self, counter: impl Fn(&CallStats) -> Option<&AtomicU64>) -> u64 {
-        self.calls.iter().filter_map(counter).map(|count| count.load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
-    }
-
-    /// Calls that wait at the cap of the function, of all its versions.
-    pub(crate) fn queued_at_cap(&self) -> &AtomicUsize {
-        &self.queued_at_cap
-    }
-
-    pub(crate) fn count_dropped_line(&self) {
-        self.dropped_lines.fetch_add(1, Ordering::Relaxed);
-    }
 }
 
-fn increment(counter: Option<&AtomicU64>, count: Count) {
-    if let Some(counter) = counter {
-        count.add(counter, 1);
+impl VersionStats {
+    /// Counts one call that ended.
+    pub(crate) fn record(&self, outcome: Outcome, latency: Duration, cpu: Duration) {
+        let (stats, count) = self.calls.mine_alone();
+        if let Some(counter) = stats.outcomes.get(outcome as usize) {
+            count.add(counter, 1);
+        }
+        let latency = nanoseconds(latency);
+        stats.latencies.record(latency, count);
+        count.add(&stats.latency_ns, latency);
+        count.add(&stats.cpu_ns, nanoseconds(cpu));
+    }
+
+    /// Counts an instance that begins.
+    pub(crate) fn begin_instance(&self) {
+        let (stats, count) = self.calls.mine_alone();
+        count.add(&stats.live, 1);
+    }
+
+    /// Counts linear memory that an instance has got.
+    pub(crate) fn take_memory(&self, bytes: u64) {
+        let (stats, count) = self.calls.mine_alone();
+        count.add(&stats.memory_bytes, bytes);
+    }
+
+    /// Counts an instance that ends, and its memory.
+    pub(crate) fn end_instance(&self, bytes: u64) {
+        let (stats, count) = self.calls.mine_alone();
+        count.add(&stats.live, 1_u64.wrapping_neg());
+        count.add(&stats.memory_bytes, bytes.wrapping_neg());
     }
 }
 
@@ -183,6 +323,10 @@ pub(crate) struct Stats {
     pub(super) compile_ns: AtomicU64,
     pub(super) cached: AtomicU64,
     pub(crate) deploys: Deploys,
+    /// What guests printed last.
+    pub(crate) lines: Arc<Recent<KeptLine, LINES>>,
+    /// What failed last.
+    pub(crate) failures: Recent<Failure, FAILURES>,
 }
 
 /// Upper bounds of the buckets of deploys, in ms.
@@ -222,8 +366,14 @@ impl Deploys {
 }
 
 impl Stats {
-    /// The counters of the function called `name`.
-    pub(crate) fn function(&self, name: &str) -> Arc<FunctionStats> {
+    /// The counters of a version of the function called `name`.
+    pub(crate) fn version(&self, name: &str, number: u64) -> VersionStats {
+        let function = self.function(name);
+        let calls = function.versions().of(number);
+        VersionStats { function, calls }
+    }
+
+    fn function(&self, name: &str) -> Arc<FunctionStats> {
         let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(stats) = functions.get(name).and_then(Weak::upgrade) {
             return stats;
@@ -232,6 +382,11 @@ impl Stats {
         let stats = Arc::new(FunctionStats::default());
         functions.insert(name.to_owned(), Arc::downgrade(&stats));
         stats
+    }
+
+    /// The counters of the function called `name`, if it has any.
+    pub(super) fn known(&self, name: &str) -> Option<Arc<FunctionStats>> {
+        self.functions.lock().unwrap_or_else(PoisonError::into_inner).get(name).and_then(Weak::upgrade)
     }
 
     pub(crate) fn count_compile(&self, took: Duration) {

@@ -3,21 +3,33 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::counters::{BUCKETS_US, FunctionStats, Outcome, Stats};
+use super::counters::{FunctionStats, Outcome, Stats, Totals};
+use super::latency::BOUNDS_NS;
 
-/// What a function's calls have come to since the node started, of all its versions.
+/// What calls have come to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FunctionFigures {
-    /// The function's name.
-    pub name: String,
+pub struct CallFigures {
     /// Calls that ended, by how: as many as there are [`REASONS`], in their order.
     pub outcomes: Vec<u64>,
-    /// Calls by how long they took: as many as there are [`LATENCY_BOUNDS_US`], and one more for those that took longer.
+    /// Calls by how long they took: as many as there are [`LATENCY_BOUNDS_NS`], and one more for those that took longer.
     pub latencies: Vec<u64>,
     /// How long they took together, in ns.
     pub latency_ns: u64,
     /// How long their guests computed, in ns.
     pub cpu_ns: u64,
+    /// Live instances now, idle ones included.
+    pub live: u64,
+    /// Their linear memory now, in bytes.
+    pub memory_bytes: u64,
+}
+
+/// What a function's calls have come to since the node started.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FunctionFigures {
+    /// The function's name.
+    pub name: String,
+    /// Those of all its versions.
+    pub calls: CallFigures,
     /// Largest linear memory that an instance has had, in bytes.
     pub peak_memory_bytes: u64,
     /// Printed lines that were over the function's budget.
@@ -36,29 +48,42 @@ pub const REASONS: [&str; Outcome::ALL.len()] = [
     Outcome::Limit.reason(),
     Outcome::Timeout.reason(),
     Outcome::Overloaded.reason(),
+    Outcome::Quota.reason(),
     Outcome::Internal.reason(),
     Outcome::Aborted.reason(),
 ];
 
-/// Upper bounds of the buckets of latencies, in µs.
-pub const LATENCY_BOUNDS_US: [u64; BUCKETS_US.len()] = BUCKETS_US;
+/// Upper bounds of the buckets of latencies, in ns: eight in an octave.
+pub const LATENCY_BOUNDS_NS: [u64; BOUNDS_NS.len()] = BOUNDS_NS;
+
+impl From<Totals> for CallFigures {
+    fn from(totals: Totals) -> Self {
+        CallFigures {
+            outcomes: totals.outcomes.to_vec(),
+            latencies: totals.latencies.to_vec(),
+            latency_ns: totals.latency_ns,
+            cpu_ns: totals.cpu_ns,
+            live: totals.live,
+            memory_bytes: totals.memory_bytes,
+        }
+    }
+}
 
 /// The figures of all functions that there are, by name; `idle` says how many instances of one are idle.
 pub(crate) fn of(stats: &Stats, idle: impl Fn(&str) -> usize) -> Vec<FunctionFigures> {
-    let figures = |(name, stats): (String, Arc<FunctionStats>)| {
-        let idle = idle(&name);
-        let totals = stats.totals();
-        FunctionFigures {
-            outcomes: totals.outcomes.to_vec(),
-            latencies: totals.latency.to_vec(),
-            latency_ns: totals.latency_ns,
-            cpu_ns: totals.cpu_ns,
-            peak_memory_bytes: stats.peak_memory_bytes.load(Ordering::Relaxed),
-            dropped_lines: stats.dropped_lines.load(Ordering::Relaxed),
-            queued: stats.queued_at_cap().load(Ordering::Relaxed),
-            name,
-            idle,
-        }
+    let figures = |(name, stats): (String, Arc<FunctionStats>)| FunctionFigures {
+        calls: stats.totals().into(),
+        peak_memory_bytes: stats.peak_memory_bytes.load(Ordering::Relaxed),
+        dropped_lines: stats.dropped_lines.load(Ordering::Relaxed),
+        queued: stats.queued_at_cap().load(Ordering::Relaxed),
+        idle: idle(&name),
+        name,
     };
     stats.snapshot().into_iter().map(figures).collect()
+}
+
+/// What the calls of each of a function's last versions have come to, the oldest first.
+pub(crate) fn by_version(stats: &Stats, name: &str) -> Vec<(u64, CallFigures)> {
+    let versions = stats.known(name).map(|stats| stats.by_version()).unwrap_or_default();
+    versions.into_iter().map(|(number, totals)| (number, totals.into())).collect()
 }

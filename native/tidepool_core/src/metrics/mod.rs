@@ -1,5 +1,8 @@
-//! Counters of functions and of the node, and their text for Prometheus.
+//! Counters of functions and of the node, their text for Prometheus, and what functions printed and failed with last.
 
 pub(crate) mod counters;
+pub(crate) mod failure;
 pub(crate) mod figures;
+mod latency;
+pub(crate) mod recent;
 pub(crate) mod text;

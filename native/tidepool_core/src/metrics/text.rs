@@ -9,7 +9,8 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
-use super::counters::{BUCKETS_US, DEPLOY_BUCKETS_MS, DeployStats, FunctionStats, Outcome, Stats};
+use super::counters::{DEPLOY_BUCKETS_MS, DeployStats, FunctionStats, Outcome, Stats, Totals};
+use super::latency;
 use crate::base::config::EngineKind;
 
 /// What an engine has at the moment.
@@ -45,7 +46,7 @@ pub(crate) fn render(
 ) -> Result<String, fmt::Error> {
     let mut registry = prometheus_client::registry::Registry::default();
     registry.register_collector(Box::new(Snapshot {
-        functions: stats.snapshot(),
+        functions: stats.snapshot().into_iter().map(|(name, stats)| (name, stats.totals(), stats)).collect(),
         compiles: stats.compiles.load(Ordering::Relaxed),
         compile_ns: stats.compile_ns.load(Ordering::Relaxed),
         engines,
@@ -61,7 +62,7 @@ pub(crate) fn render(
 
 #[derive(Debug)]
 struct Snapshot {
-    functions: Vec<(String, Arc<FunctionStats>)>,
+    functions: Vec<(String, Totals, Arc<FunctionStats>)>,
     compiles: u64,
     compile_ns: u64,
     engines: Vec<EngineFigures>,
@@ -117,9 +118,9 @@ impl Snapshot {
     fn outcomes(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let mut family =
             encoder.encode_descriptor("tidepool_calls", "Calls that ended, by how", None, MetricType::Counter)?;
-        for (name, stats) in &self.functions {
+        for (name, totals, _) in &self.functions {
             for outcome in Outcome::ALL {
-                let count = stats.count(outcome);
+                let count = totals.count(outcome);
                 if count > 0 || outcome == Outcome::Ok {
                     let labels = [("function", name.as_str()), ("reason", outcome.reason())];
                     family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
@@ -136,12 +137,11 @@ impl Snapshot {
             Some(&Unit::Seconds),
             MetricType::Histogram,
         )?;
-        for (name, stats) in &self.functions {
-            let counts = stats.latencies();
-            let bounds = BUCKETS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
-            let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
+        for (name, totals, _) in &self.functions {
+            let octaves = latency::by_octaves(&totals.latencies);
+            let buckets: Vec<_> = octaves.map(|(bound, count)| (bound.map_or(f64::INFINITY, seconds), count)).collect();
             let total = buckets.iter().map(|(_, count)| count).sum();
-            let sum = seconds(stats.latency_ns());
+            let sum = seconds(totals.latency_ns);
             family
                 .encode_family(&[("function", name.as_str())])?
                 .encode_histogram::<NoLabelSet>(sum, total, &buckets, None)?;
@@ -156,8 +156,8 @@ impl Snapshot {
             Some(&Unit::Seconds),
             MetricType::Counter,
         )?;
-        for (name, stats) in &self.functions {
-            let time = seconds(stats.cpu_ns());
+        for (name, totals, _) in &self.functions {
+            let time = seconds(totals.cpu_ns);
             family.encode_family(&[("function", name.as_str())])?.encode_counter::<NoLabelSet, _, u64>(&time, None)?;
         }
         Ok(())
@@ -170,7 +170,7 @@ impl Snapshot {
             Some(&Unit::Bytes),
             MetricType::Gauge,
         )?;
-        for (name, stats) in &self.functions {
+        for (name, _, stats) in &self.functions {
             let bytes = i64::try_from(stats.peak_memory_bytes.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
             family.encode_family(&[("function", name.as_str())])?.encode_gauge(&bytes)?;
         }
@@ -195,7 +195,7 @@ impl Snapshot {
             None,
             MetricType::Gauge,
         )?;
-        for (name, stats) in &self.functions {
+        for (name, _, stats) in &self.functions {
             let queued = i64::try_from(stats.queued_at_cap().load(Ordering::Relaxed)).unwrap_or(i64::MAX);
             family.encode_family(&[("function", name.as_str())])?.encode_gauge(&queued)?;
         }
@@ -229,7 +229,7 @@ impl Snapshot {
             None,
             MetricType::Counter,
         )?;
-        for (name, stats) in &self.functions {
+        for (name, _, stats) in &self.functions {
             let lines = stats.dropped_lines.load(Ordering::Relaxed);
             family.encode_family(&[("function", name.as_str())])?.encode_counter::<NoLabelSet, _, u64>(&lines, None)?;
         }

@@ -17,7 +17,7 @@ use crate::abi::imports::waits;
 use crate::base::config::{CompileConfig, EngineKind, Tier};
 use crate::base::error::CompileError;
 use crate::base::origin::{Origin, Refusal, Start};
-use crate::base::trap::Exported;
+use crate::base::trap::Symbols;
 use crate::compiler::{Failure, Job};
 use crate::engine::engines::Engine;
 use crate::rewrite::exports::Exposed;
@@ -45,11 +45,11 @@ impl Toolchain {
         let engine = self.engines.get(config.engine);
         check_header(wasm)?;
         let shape = if config.actor { Some(Arc::new(Shape::of(wasm)?)) } else { None };
-        let exported = Arc::new(Exported::of(wasm));
+        let symbols = Arc::new(Symbols::of(wasm));
         let key = self.cache.load().is_some();
         let key = key.then(|| CacheKey::new(&engine.optimising.wasmtime, &asked(config), wasm));
         if let Some(kept) = kept(self, engine, key.as_ref()) {
-            return link(self, engine.kind, key, Code::kept(kept), (exported, shape), began);
+            return link(self, engine.kind, key, Code::kept(kept), (symbols, shape), began);
         }
         let (checked, moves) = checked(engine, wasm)?;
         let shown = match &shape {
@@ -74,7 +74,7 @@ impl Toolchain {
         };
         code.origin.code_shift += exposed.code_shift + shown.code_shift;
         code.origin.moves = moves;
-        link(self, engine.kind, key, code, (exported, shape), began)
+        link(self, engine.kind, key, code, (symbols, shape), began)
     }
 }
 
@@ -96,9 +96,9 @@ pub(crate) fn optimised(
             .map(|code| Code::optimised(code, Origin::clone(&module.origin)))
             .map_err(|failure| failed(engine, wasm, failure)),
     };
-    let exported = Arc::clone(&module.exported);
+    let symbols = Arc::clone(&module.symbols);
     let shape = module.actor.as_ref().map(|actor| Arc::clone(&actor.shape));
-    Some(code.and_then(|code| link(toolchain, module.engine, module.key.clone(), code, (exported, shape), began)))
+    Some(code.and_then(|code| link(toolchain, module.engine, module.key.clone(), code, (symbols, shape), began)))
 }
 
 /// What the code depends on beside module and engine: whether there may be a snapshot, and what it may take; or that its instances
@@ -147,7 +147,7 @@ fn link(
     engine: EngineKind,
     key: Option<CacheKey>,
     code: Code,
-    (exported, shape): (Arc<Exported>, Option<Arc<Shape>>),
+    (symbols, shape): (Arc<Symbols>, Option<Arc<Shape>>),
     began: Instant,
 ) -> Result<CompiledModule, CompileError> {
     let Code { module, origin, tier, unoptimised, from_cache } = code;
@@ -190,7 +190,7 @@ fn link(
         abi,
         pre,
         exports,
-        exported,
+        symbols,
         actor,
         uses_io: module.imports().any(|import| waits(import.module())),
         origin: Arc::new(origin),

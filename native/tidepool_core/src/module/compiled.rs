@@ -15,7 +15,7 @@ use crate::base::config::{EngineKind, Instances, Tier};
 use crate::base::error::CompileError;
 use crate::base::limits::Limits;
 use crate::base::origin::{Origin, Start};
-use crate::base::trap::Exported;
+use crate::base::trap::Symbols;
 use crate::engine::engines::Engine;
 
 /// A module that was checked, compiled and linked.
@@ -32,7 +32,7 @@ pub struct CompiledModule {
     pub(crate) actor: Option<Actor>,
     /// Whether its instances may wait for I/O.
     pub(crate) uses_io: bool,
-    pub(crate) exported: Arc<Exported>,
+    pub(crate) symbols: Arc<Symbols>,
     pub(crate) origin: Arc<Origin>,
     /// Where the code belongs in the cache.
     pub(super) key: Option<CacheKey>,

@@ -3,6 +3,7 @@
 
 pub(crate) mod account;
 pub(crate) mod config;
+pub(crate) mod delivery;
 pub(crate) mod files;
 pub(crate) mod handle;
 mod mailbox;

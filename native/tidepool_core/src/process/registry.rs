@@ -53,7 +53,7 @@ impl Names {
 
 /// What comes of asking for a name in order to make a process that has it.
 pub(crate) enum Claim {
-    /// It is the asker's, who has to [`Registry::settle`] it.
+    /// It is the asker's, who has to [`Registry::resolve`] it.
     Granted,
     /// A process has it.
     Taken(u64),
@@ -120,8 +120,8 @@ impl Registry {
         Claim::Granted
     }
 
-    /// Says what has become of a claim: who has the name, or nobody.
-    pub(crate) fn settle(&self, name: &str, id: Option<u64>) {
+    /// Resolves a claim: says who has the name, or that nobody does.
+    pub(crate) fn resolve(&self, name: &str, id: Option<u64>) {
         let mut names = self.names();
         // Somebody may have put another name there, or removed it.
         if !matches!(names.entries.get(name), Some(Entry::Making(_))) {
@@ -170,10 +170,10 @@ mod tests {
         assert!(matches!(claim(true), Claim::Granted));
         assert!(matches!(claim(true), Claim::Wait));
         assert_eq!(names.get("a", |_| true), None, "there is no process yet");
-        names.settle("a", Some(7));
+        names.resolve("a", Some(7));
         assert!(matches!(claim(true), Claim::Taken(7)));
         assert!(matches!(claim(false), Claim::Granted), "that one is dead");
-        names.settle("a", None);
+        names.resolve("a", None);
         assert!(matches!(claim(true), Claim::Granted), "it could not be made");
     }
 
@@ -195,7 +195,7 @@ mod tests {
         let names = Registry::new(&Account::new(usize::MAX));
         assert!(matches!(names.claim("a", |_| true, Waker::noop()), Claim::Granted));
         assert!(names.put("a", 9));
-        names.settle("a", Some(7));
+        names.resolve("a", Some(7));
         assert_eq!(names.get("a", |_| true), Some(9));
     }
 

@@ -4,3 +4,4 @@ pub(crate) mod actor;
 pub(crate) mod exports;
 pub(crate) mod preempt;
 pub(crate) mod stack_pointer;
+pub(crate) mod strip;

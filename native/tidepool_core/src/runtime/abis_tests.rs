@@ -16,8 +16,8 @@ use crate::base::console::Silent;
 use crate::settings;
 use crate::store::failure::call_error;
 use crate::{
-    CallError, CompileConfig, CompileError, EngineKind, Function, FunctionConfig, Grants, HostGrants, Instances,
-    Request, Runtime, RuntimeConfig, Step, Task,
+    CallError, CompileConfig, CompileError, EngineKind, Function, FunctionConfig, Instances, Request, Runtime,
+    RuntimeConfig, Step, Task,
 };
 
 /// A number in, a number out.
@@ -63,8 +63,9 @@ impl Abi for Tiny {
         Ok(())
     }
 
-    fn begin(state: &mut State, request: Request) {
-        slot(state).input = String::from_utf8(request.payload.into()).unwrap().parse().unwrap();
+    fn begin(state: &mut State) {
+        let payload = state.call.as_ref().unwrap().request.payload.clone();
+        slot(state).input = String::from_utf8(payload.into()).unwrap().parse().unwrap();
     }
 
     async fn serve(store: &mut Store<State>) -> Result<Vec<u8>, CallError> {
@@ -108,22 +109,14 @@ impl Node {
     }
 
     fn function(&self, instances: Instances) -> Function {
-        let config = FunctionConfig {
-            name: "tiny".into(),
-            version: 1,
-            instances,
-            limits: settings::LIMITS,
-            host: HostGrants::All,
-            grants: Grants::default(),
-            folders: Vec::new(),
-        };
+        let config = FunctionConfig { name: "tiny".into(), instances, ..settings::function_config() };
         self.compile(GUEST).unwrap().function(config).unwrap()
     }
 }
 
 fn request(number: i32) -> Request {
     let payload = number.to_string().into();
-    Request { operation: Vec::new(), payload, depth: 1, timeout: Duration::from_secs(60) }
+    Request { operation: Vec::new().into(), payload, depth: 1, timeout: Duration::from_secs(60) }
 }
 
 fn finish(task: Result<Task, CallError>) -> Result<String, CallError> {

@@ -10,13 +10,15 @@ use crate::abi::contract::Spec;
 use crate::abi::exports::Surface;
 use crate::abi::imports::Import;
 use crate::base::config::{CompileConfig, EngineKind, RuntimeConfig, Tier};
-use crate::base::console::Console;
+use crate::base::console::{Console, KeptLine, LINES};
 use crate::base::error::CompileError;
 use crate::call::node::{Node, Places};
 use crate::function::directory::Directory;
 use crate::function::module::Module;
 use crate::metrics::counters::Stats;
-use crate::metrics::figures::{self, FunctionFigures};
+use crate::metrics::failure::{FAILURES, Failure};
+use crate::metrics::figures::{self, CallFigures, FunctionFigures};
+use crate::metrics::recent::Recent;
 use crate::metrics::text::{self, EngineFigures, Gauge, GaugeByFunction};
 use crate::module::toolchain::Toolchain;
 use crate::module::{Cache, Complaint};
@@ -183,8 +185,7 @@ impl Runtime {
     /// Calls that wait for an instance.
     #[must_use]
     pub fn queued_calls(&self) -> usize {
-        let at_engines: usize = self.node.all_places().map(|places| places.admission.queued()).sum();
-        at_engines.saturating_add(self.node.queued_at_caps.load(Ordering::Relaxed))
+        self.node.queued()
     }
 
     /// Linear memory that live instances have, in bytes.
@@ -211,12 +212,40 @@ impl Runtime {
         self.node.stats.deploys.record(reason, took);
     }
 
+    /// What guests have printed last.
+    #[must_use]
+    pub fn lines(&self) -> &Recent<KeptLine, LINES> {
+        &self.node.stats.lines
+    }
+
+    /// Calls that have failed last.
+    #[must_use]
+    pub fn failures(&self) -> &Recent<Failure, FAILURES> {
+        &self.node.stats.failures
+    }
+
+    /// Removes a function: nobody can call it any more, and what it printed and failed with is forgotten. Calls in flight keep what
+    /// they use, and what they print and fail with is not kept.
+    pub fn unpublish(&self, name: &str) {
+        if let Some(removed) = self.directory.unpublish(name) {
+            removed.note_removed();
+        }
+        self.node.stats.lines.forget(name);
+        self.node.stats.failures.forget(name);
+    }
+
     /// What the calls of each function have come to.
     #[must_use]
     pub fn figures(&self) -> Vec<FunctionFigures> {
         figures::of(&self.node.stats, |name| {
             self.directory.with(name, |published| published.function.idle_instances()).unwrap_or_default()
         })
+    }
+
+    /// The same of each of a function's last versions, with their numbers, the oldest first.
+    #[must_use]
+    pub fn figures_by_version(&self, name: &str) -> Vec<(u64, CallFigures)> {
+        figures::by_version(&self.node.stats, name)
     }
 
     /// All metrics as OpenMetrics text; `gauges` are the caller's own figures.

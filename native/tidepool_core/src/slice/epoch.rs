@@ -159,10 +159,7 @@ mod tests {
 
     use super::*;
     use crate::base::console::Silent;
-    use crate::{
-        CompileConfig, FunctionConfig, Grants, HostGrants, Instances, Limits, Request, Runtime, RuntimeConfig, Step,
-        Task, settings,
-    };
+    use crate::{CompileConfig, FunctionConfig, Limits, Request, Runtime, RuntimeConfig, Step, Task, settings};
 
     const PATIENCE: Duration = Duration::from_secs(60);
     /// Longer than the ticker would stay awake for nothing, whether slices are short or not.
@@ -175,16 +172,9 @@ mod tests {
         );
         let module = Arc::new(runtime.compile(&wasm.unwrap(), &CompileConfig::default()).unwrap());
         let limits = Limits { time_ms: 600_000, cpu_time_ms: 600_000, ..settings::LIMITS };
-        let config = FunctionConfig {
-            name: "loop".into(),
-            version: 1,
-            instances: Instances::Fresh,
-            limits,
-            host: HostGrants::All,
-            grants: Grants::default(),
-            folders: Vec::new(),
-        };
-        let request = Request { operation: Vec::new(), payload: Vec::new().into(), depth: 1, timeout: PATIENCE * 10 };
+        let config = FunctionConfig { name: "loop".into(), limits, ..settings::function_config() };
+        let request =
+            Request { operation: Vec::new().into(), payload: Vec::new().into(), depth: 1, timeout: PATIENCE * 10 };
         Arc::new(module.function(config).unwrap()).start(request).unwrap()
     }
 

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::base::config::FolderConfig;
-use crate::base::console::{Console, Line, MAX_LINE_BYTES, Stream};
+use crate::base::console::{Console, KeptLine, LINES, Line, MAX_LINE_BYTES, Stream};
 use crate::base::grants::Grants;
 use crate::base::host_grants::HostGrants;
 use crate::base::limits::Limits;
 use crate::base::origin::{Origin, Start};
-use crate::base::trap::Exported;
-use crate::metrics::counters::FunctionStats;
+use crate::base::trap::Symbols;
+use crate::metrics::counters::VersionStats;
+use crate::metrics::recent::Recent;
 use crate::os::drop_thread::DropThread;
 use crate::store::line_budget::LineBudget;
 use crate::store::memory_budget::MemoryBudget;
@@ -27,53 +28,68 @@ pub(crate) struct FunctionContext {
     pub(crate) grants: Arc<Grants>,
     /// The folders that its programs find.
     pub(crate) folders: Arc<[FolderConfig]>,
-    pub(crate) stats: Arc<FunctionStats>,
+    pub(crate) stats: Arc<VersionStats>,
     pub(crate) console: Arc<dyn Console>,
+    /// Where lines are kept; `None` when they are for somebody else than the console of the node.
+    pub(crate) lines: Option<Arc<Recent<KeptLine, LINES>>>,
+    /// Whether failures are kept with the beginning of their payload.
+    pub(crate) keep_payloads: bool,
     pub(crate) budget: Arc<LineBudget>,
     pub(crate) drop_thread: DropThread,
     /// The function's own budget of linear memory, if it is smaller than the node's.
     pub(crate) own_memory: Option<Arc<MemoryBudget>>,
+    /// The budget that the functions of its namespace share, where they have one.
+    pub(crate) namespace_memory: Option<Arc<MemoryBudget>>,
     pub(crate) node_memory: Arc<MemoryBudget>,
     pub(crate) origin: Arc<Origin>,
-    pub(crate) exported: Arc<Exported>,
+    pub(crate) symbols: Arc<Symbols>,
 }
 
 impl FunctionContext {
+    /// The budgets that an instance's memory is of, the narrowest first.
+    fn budgets(&self) -> impl Iterator<Item = &MemoryBudget> {
+        let narrower = [self.own_memory.as_deref(), self.namespace_memory.as_deref()];
+        narrower.into_iter().flatten().chain([&*self.node_memory])
+    }
+
     /// Reserves linear memory for an instance.
     pub(crate) fn reserve_memory(&self, bytes: u64) -> bool {
-        let own = self.own_memory.as_deref();
-        if !own.is_none_or(|own| own.reserve(bytes)) {
-            return false;
+        let refused = self.budgets().position(|budget| !budget.reserve(bytes));
+        if let Some(refused) = refused {
+            self.budgets().take(refused).for_each(|budget| budget.release(bytes));
         }
-        let reserved = self.node_memory.reserve(bytes);
-        if let (Some(own), false) = (own, reserved) {
-            own.release(bytes);
-        }
-        reserved
+        refused.is_none()
     }
 
     pub(crate) fn release_memory(&self, bytes: u64) {
-        if let Some(own) = &self.own_memory {
-            own.release(bytes);
-        }
-        self.node_memory.release(bytes);
+        self.budgets().for_each(|budget| budget.release(bytes));
     }
 
-    /// The limit that an instance has reached when it was refused memory: the smaller of the function's and the node's.
+    /// The limit that an instance has reached when it was refused memory: the smallest of the function's, its namespace's and the
+    /// node's.
     pub(crate) fn total_memory_bytes(&self) -> u64 {
-        self.limits.total_memory_bytes.min(self.node_memory.limit())
+        self.budgets().map(MemoryBudget::limit).fold(self.limits.total_memory_bytes, u64::min)
+    }
+
+    /// Was the function removed? What it does then is not the next one's of its name.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.stats.function.is_removed(self.version)
     }
 
     /// Passes a printed line on to the console, within the function's budget.
     pub(crate) fn print(&self, stream: Stream, text: &[u8]) {
         let Some(dropped) = self.budget.take(Instant::now()) else {
-            self.stats.count_dropped_line();
+            self.stats.function.count_dropped_line();
             return;
         };
         let line =
             Line { function: self.name.to_string(), version: self.version, stream, text: line_text(text), dropped };
+        if let Some(lines) = &self.lines {
+            let kept = line.kept();
+            lines.push(&self.name, kept.text.len(), kept, || self.is_removed());
+        }
         if self.console.print(line).is_err() {
-            self.stats.count_dropped_line();
+            self.stats.function.count_dropped_line();
             self.budget.give_back(dropped);
         }
     }
@@ -89,12 +105,15 @@ impl FunctionContext {
             folders: Arc::default(),
             stats: Arc::default(),
             console: Arc::new(Mute),
+            lines: None,
+            keep_payloads: false,
             budget: Arc::new(LineBudget::new(0)),
             drop_thread: DropThread::none(),
             own_memory: None,
+            namespace_memory: None,
             node_memory: Arc::new(MemoryBudget::new(0)),
             origin: Arc::new(Origin::of(Start::Nothing)),
-            exported: Arc::default(),
+            symbols: Arc::default(),
         }
     }
 }

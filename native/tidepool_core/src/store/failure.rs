@@ -6,7 +6,7 @@ use wasmtime_wasi::I32Exit;
 use crate::base::error::CallError;
 use crate::base::limits::Limit;
 use crate::base::origin::Origin;
-use crate::base::trap::{Exported, Frame, TrapKind, readable};
+use crate::base::trap::{Frame, Symbols, TrapKind, readable};
 use crate::dense::SlabError;
 use crate::rewrite::stack_pointer;
 use crate::store::data::State;
@@ -20,7 +20,7 @@ pub(crate) fn call_error<A: Default>(store: &mut Store<State<A>>, error: &wasmti
     let instance = store.data().instance;
     let ran_out = stack_pointer::ran_out(&mut *store, instance);
     let state = store.data_mut();
-    let frames = frames(error, &state.function.origin, &state.function.exported);
+    let frames = frames(error, &state.function.origin, &state.function.symbols);
     // Dropping them prints a line that the guest has not ended.
     state.abi = A::default();
     let console = state.tail.as_ref().map_or_else(Vec::new, |tail| tail.lines());
@@ -79,26 +79,27 @@ pub(crate) fn exit_code(error: &wasmtime::Error) -> Option<i32> {
 
 /// The frames that an engine error carries, innermost first, as the author of the module knows them; empty where it carries
 /// none. `origin` is that of the module whose code ran.
-fn frames(error: &wasmtime::Error, origin: &Origin, exported: &Exported) -> Vec<Frame> {
-    error.downcast_ref::<WasmBacktrace>().map_or_else(Vec::new, |backtrace| framed(backtrace, origin, exported))
+fn frames(error: &wasmtime::Error, origin: &Origin, symbols: &Symbols) -> Vec<Frame> {
+    error.downcast_ref::<WasmBacktrace>().map_or_else(Vec::new, |backtrace| framed(backtrace, origin, symbols))
 }
 
 /// Where a guest is that has called its host, or yields: innermost first. On the guest's stack.
 pub(crate) fn stack<A: 'static>(store: impl AsContext<Data = State<A>>) -> Vec<Frame> {
     let backtrace = WasmBacktrace::capture(&store);
     let function = &store.as_context().data().function;
-    framed(&backtrace, &function.origin, &function.exported)
+    framed(&backtrace, &function.origin, &function.symbols)
 }
 
-fn framed(backtrace: &WasmBacktrace, origin: &Origin, exported: &Exported) -> Vec<Frame> {
+fn framed(backtrace: &WasmBacktrace, origin: &Origin, symbols: &Symbols) -> Vec<Frame> {
     backtrace
         .frames()
         .iter()
         .filter(|frame| !origin.moves.added(frame.func_index()))
         .map(|frame| Frame {
             index: frame.func_index(),
-            name: frame.func_name().map(readable).or_else(|| exported.name(frame.func_index())),
+            name: frame.func_name().map(readable).or_else(|| symbols.name(frame.func_index())),
             offset: frame.module_offset().and_then(|offset| origin.deployed(offset)),
+            lines: symbols.lines.clone(),
         })
         .collect()
 }

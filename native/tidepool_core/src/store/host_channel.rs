@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use crate::base::request::{HostReply, HostRequest};
+use crate::base::request::{HostReply, HostRequest, Request};
 use crate::base::trap::Frame;
 use crate::os::thread_clock::ThreadClock;
 use crate::slice::epoch::FIRST_SLICE_TICKS;
@@ -18,6 +18,8 @@ use crate::store::tail::Tail;
 /// A call, shared by its task and its guest.
 pub(crate) struct CallContext<T: ?Sized> {
     pub(crate) channel: HostChannel,
+    /// What the caller asks.
+    pub(crate) request: Request,
     /// The call target. Stores don't know its type: they have a [`GuestCall`].
     pub(crate) target: T,
 }
@@ -38,8 +40,8 @@ unsafe impl<T: ?Sized + Send + Sync> Send for CallRef<T> {}
 unsafe impl<T: ?Sized + Send + Sync> Sync for CallRef<T> {}
 
 impl<T: Send + Sync + 'static> CallRef<T> {
-    pub(crate) fn new(target: T) -> Self {
-        CallRef(Rc::new(CallContext { channel: HostChannel::default(), target }))
+    pub(crate) fn new(target: T, request: Request) -> Self {
+        CallRef(Rc::new(CallContext { channel: HostChannel::default(), request, target }))
     }
 
     /// For the store of the guest.

@@ -21,7 +21,9 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
+    /// Of an instance that begins.
     pub(crate) fn new(function: &Arc<FunctionContext>) -> Self {
+        function.stats.begin_instance();
         Meter {
             memory_bytes: function.limits.memory_bytes,
             table_elements: function.limits.table_elements,
@@ -41,6 +43,7 @@ impl Meter {
     fn reserve(&mut self, bytes: u64) -> bool {
         let reserved = self.function.reserve_memory(bytes);
         if reserved {
+            self.function.stats.take_memory(bytes);
             self.reserved = self.reserved.saturating_add(bytes);
         }
         reserved
@@ -49,6 +52,7 @@ impl Meter {
 
 impl Drop for Meter {
     fn drop(&mut self) {
+        self.function.stats.end_instance(self.reserved);
         self.function.release_memory(self.reserved);
     }
 }

@@ -8,10 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use tidepool_core::origin::Start as Begin;
-use tidepool_core::{
-    CompileConfig, Function, FunctionConfig, Grants, HostGrants, Instances, Limits, Module, RuntimeConfig,
-};
+use tidepool_core::{CompileConfig, Function, FunctionConfig, Instances, Limits, Module, RuntimeConfig};
 
+use crate::settings;
 use crate::support::{self, Node, guest, limits, wat};
 
 const ROOM: u64 = 1 << 30;
@@ -77,15 +76,7 @@ impl Start {
 
     /// A function of the module, in whatever way it was come by.
     fn function(&self, wasm: &[u8]) -> Arc<Function> {
-        let config = FunctionConfig {
-            name: "guest".into(),
-            version: 1,
-            instances: Instances::Fresh,
-            limits: limits(),
-            host: HostGrants::All,
-            grants: Grants::default(),
-            folders: Vec::new(),
-        };
+        let config = FunctionConfig { limits: limits(), ..settings::function_config() };
         Arc::new(self.compile(wasm).function(config).unwrap())
     }
 
@@ -167,15 +158,7 @@ fn a_snapshot_is_taken_once_and_kept_with_its_code() {
         let module = compile(&second, wasm, limits());
         assert!(module.from_cache());
         assert_eq!(module.start(), start);
-        let config = FunctionConfig {
-            name: "guest".into(),
-            version: 1,
-            instances: Instances::Fresh,
-            limits: limits(),
-            host: HostGrants::All,
-            grants: Grants::default(),
-            folders: Vec::new(),
-        };
+        let config = FunctionConfig { limits: limits(), ..settings::function_config() };
         let function = Arc::new(module.function(config).unwrap());
         assert_eq!(support::call(&function, operation, b""), Ok(reply.as_bytes().to_vec()));
     }

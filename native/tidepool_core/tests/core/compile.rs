@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use tidepool_core::{
-    CompileConfig, CompileError, FunctionConfig, Grants, HostGrants, Instances, Limits, Module, RuntimeConfig,
-};
+use tidepool_core::{CompileConfig, CompileError, FunctionConfig, Instances, Limits, Module, RuntimeConfig};
 
+use crate::settings;
 use crate::support::{self, Node, guest, limits, wat};
 
 fn compile(wasm: &[u8]) -> Result<Arc<Module>, CompileError> {
@@ -202,15 +201,7 @@ fn one_module_serves_functions_of_different_limits() {
     let module = Arc::new(node.runtime.compile(&guest("wat/memory_hold"), &CompileConfig::default()).unwrap());
     for pages in [2_u64, 7] {
         let limits = Limits { memory_bytes: pages * support::PAGE, ..limits() };
-        let config = FunctionConfig {
-            name: "guest".into(),
-            version: 1,
-            instances: Instances::Fresh,
-            limits,
-            host: HostGrants::All,
-            grants: Grants::default(),
-            folders: Vec::new(),
-        };
+        let config = FunctionConfig { limits, ..settings::function_config() };
         let function = Arc::new(module.function(config).unwrap());
         assert_eq!(support::call(&function, "any", b""), Ok(pages.to_string().into_bytes()));
     }

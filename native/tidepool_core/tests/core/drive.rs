@@ -87,9 +87,9 @@ fn a_host_call_brings_its_request_and_takes_the_answer_back() {
     for answer in answers {
         let mut task = task(&function, "any", b"");
         let Step::Host(HostRequest::Wapc(request)) = next(&mut task, &signal()) else { panic!("no host call") };
-        assert_eq!(request.binding, b"host");
-        assert_eq!(request.namespace, b"test");
-        assert_eq!(request.operation, b"park");
+        assert_eq!(&request.binding[..], b"host");
+        assert_eq!(&request.namespace[..], b"test");
+        assert_eq!(&request.operation[..], b"park");
         assert_eq!(request.payload, b"");
         task.answer(answer.clone());
         match (next(&mut task, &signal()), answer) {

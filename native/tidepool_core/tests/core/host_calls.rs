@@ -48,9 +48,9 @@ fn names_and_payload_arrive_as_the_guest_gave_them() {
     for given in [[0, 0, 0, 0], [1, 2, 3, 4], [4096, 4096, 4096, 131_072]] {
         let mut task = task(&function, "any", &lengths(given));
         let Step::Host(HostRequest::Wapc(request)) = next(&mut task, &Arc::default()) else { panic!("no host call") };
-        let found = [&request.binding, &request.namespace, &request.operation, &request.payload];
+        let found = [&request.binding[..], &request.namespace, &request.operation, &request.payload];
         for (found, len) in found.into_iter().zip(given) {
-            assert_eq!(*found, vec![b'x'; len as usize]);
+            assert_eq!(found, vec![b'x'; len as usize]);
         }
     }
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tidepool_core::{Cancel, CompileConfig, FunctionConfig, Grants, HostGrants, Instances, Limits, Request, Step};
+use tidepool_core::{Cancel, CompileConfig, FunctionConfig, Instances, Limits, Request, Step};
 
+use crate::settings;
 use crate::support::{Node, call, drive, finish, guest, limits, next, request, sample, task, wat};
 
 fn metrics(node: &Node) -> String {
@@ -81,7 +82,7 @@ fn the_histogram_is_cumulative_and_its_sum_is_the_time_that_calls_took() {
     let took = began.elapsed().as_secs_f64();
     let text = metrics(&node);
     let buckets = buckets(&text);
-    assert_eq!(buckets.len(), 21);
+    assert_eq!(buckets.len(), 26);
     assert!(buckets.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1), "{buckets:?}");
     let sum = sample(&text, "tidepool_call_latency_seconds_sum{function=\"guest\"}").unwrap();
     assert!(sum > 0.0 && sum <= took, "{sum} of {took}");
@@ -186,15 +187,7 @@ fn the_text_stays_readable_whatever_a_function_is_called() {
     let node = Node::small();
     let module = Arc::new(node.runtime.compile(&guest("rust/counter"), &CompileConfig::default()).unwrap());
     let name = "a\"b\\c\nd".to_owned();
-    let config = FunctionConfig {
-        name,
-        version: 1,
-        instances: Instances::Fresh,
-        limits: limits(),
-        host: HostGrants::All,
-        grants: Grants::default(),
-        folders: Vec::new(),
-    };
+    let config = FunctionConfig { name, limits: limits(), ..settings::function_config() };
     let _function = Arc::new(module.function(config).unwrap());
     let extra = ("tidepool_extra".into(), "Somebody else's".into(), -7);
     let by_function = ("tidepool_each".into(), "Each function's".into(), vec![("a\"b".into(), 3)]);

@@ -5,7 +5,7 @@ use proptest::sample::select;
 use proptest::test_runner::{RngSeed, TestRunner};
 use tidepool_core::console::MAX_LINE_BYTES;
 use tidepool_core::trap::TrapKind;
-use tidepool_core::{CallError, Function, HostCall, HostReply};
+use tidepool_core::{CallError, Function, HostCall, HostReply, Name};
 
 use std::sync::Arc;
 
@@ -157,7 +157,7 @@ fn text(bytes: &[u8], limit: usize) -> String {
 }
 
 fn ask(payload: Vec<u8>) -> HostCall {
-    HostCall { binding: Vec::new(), namespace: Vec::new(), operation: Vec::new(), payload }
+    HostCall { binding: Name::new(), namespace: Name::new(), operation: Name::new(), payload }
 }
 
 fn expected(probe: &Probe) -> Option<Seen> {
@@ -176,9 +176,9 @@ fn expected(probe: &Probe) -> Option<Seen> {
             return Some(Seen { error: Some(text(&memory.read(a, b)?, MAX_ERROR_BYTES)), ..seen });
         }
         3 => seen.host_calls.push(HostCall {
-            binding: memory.read(a, b)?,
-            namespace: memory.read(c, d)?,
-            operation: memory.read(e, f)?,
+            binding: memory.read(a, b)?.into(),
+            namespace: memory.read(c, d)?.into(),
+            operation: memory.read(e, f)?.into(),
             payload: memory.read(g, h)?,
         }),
         4 => {

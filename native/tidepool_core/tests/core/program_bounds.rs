@@ -127,15 +127,15 @@ fn a_process_that_has_to_send_to_the_host_now_is_its_drivers() {
     let first = task.process_ref().unwrap();
     assert_eq!(first.introduce(Address(NonZeroU64::new(77).unwrap()), |_| true), 2);
     // Slices are short as a rule.
-    let is_brief = |task: &mut Task| {
+    let suits_inline = |task: &mut Task| {
         (0..1_000).any(|_slice| {
             while !matches!(task.drive(|_io| Waker::noop().clone()), Step::Wait) {}
-            task.is_brief()
+            task.suits_inline()
         })
     };
-    assert!(!is_brief(&mut task), "whoever else drives it can't send");
+    assert!(!suits_inline(&mut task), "whoever else drives it can't send");
     assert!(task.take_later().is_some());
-    assert!(is_brief(&mut task));
+    assert!(suits_inline(&mut task));
 }
 
 #[test]

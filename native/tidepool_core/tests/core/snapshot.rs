@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use tidepool_core::console::Stream;
 use tidepool_core::origin::{Refusal, Start};
-use tidepool_core::{
-    CallError, CompileConfig, Function, FunctionConfig, Grants, HostGrants, Instances, Limit, Limits, Module,
-};
+use tidepool_core::{CallError, CompileConfig, Function, FunctionConfig, Instances, Limit, Limits, Module};
 
+use crate::settings;
 use crate::support::{Node, PAGE, call, finish, guest, limits, wat};
 
 /// What compiling makes of the module's start functions.
@@ -33,15 +32,7 @@ fn function(node: &Node, name: &str) -> (Start, Arc<Function>) {
 }
 
 fn fresh(module: Arc<Module>) -> Arc<Function> {
-    let config = FunctionConfig {
-        name: "guest".into(),
-        version: 1,
-        instances: Instances::Fresh,
-        limits: limits(),
-        host: HostGrants::All,
-        grants: Grants::default(),
-        folders: Vec::new(),
-    };
+    let config = FunctionConfig { limits: limits(), ..settings::function_config() };
     Arc::new(module.function(config).unwrap())
 }
 

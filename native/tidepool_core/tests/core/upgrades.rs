@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use tidepool_core::{Asked, CompileConfig, Function, FunctionConfig, Grants, HostGrants, Instances, ProcessOptions};
+use tidepool_core::{Asked, CompileConfig, Function, FunctionConfig, Grants, ProcessOptions};
 
+use crate::settings;
 use crate::support::processes::Processes;
 use crate::support::program::program;
 use crate::support::{Node, limits};
@@ -33,15 +34,7 @@ fn versioned(node: &Node, version: u64, code: &str) -> Arc<Function> {
     let wasm = program(&format!("{OWN} {code}"));
     let module = Arc::new(node.runtime.compile(&wasm, &compiled).unwrap());
     let (name, grants) = ("guest".into(), Grants::default());
-    let config = FunctionConfig {
-        name,
-        version,
-        instances: Instances::Fresh,
-        limits: limits(),
-        host: HostGrants::All,
-        grants,
-        folders: Vec::new(),
-    };
+    let config = FunctionConfig { name, version, limits: limits(), grants, ..settings::function_config() };
     Arc::new(module.function(config).unwrap())
 }
 

@@ -27,7 +27,7 @@ fn an_operation_that_is_no_proper_argument_does_no_harm() {
     let node = Node::small();
     let function = node.fresh(&guest("rust/surroundings"));
     for operation in [b"two\0words".to_vec(), b"\xff\xfe".to_vec(), vec![b'x'; 1 << 16]] {
-        let request = Request { operation, ..request("", b"") };
+        let request = Request { operation: operation.into(), ..request("", b"") };
         let outcome = finish(function.start(request).unwrap(), |_| Ok(Vec::new()));
         assert!(outcome.is_ok(), "{outcome:?}");
     }

@@ -4,7 +4,10 @@
 
 use std::time::Duration;
 
-use tidepool_core::{CompileBounds, DenseConfig, FilesConfig, Grants, Limits, NetworkConfig, RuntimeConfig};
+use tidepool_core::{
+    CompileBounds, DenseConfig, FilesConfig, FunctionConfig, Grants, HostGrants, Instances, Limits, NetworkConfig,
+    RuntimeConfig,
+};
 
 pub(crate) const LIMITS: Limits = Limits {
     memory_bytes: 64 << 20,
@@ -57,10 +60,25 @@ pub(crate) fn runtime_config() -> RuntimeConfig {
         max_computing: std::thread::available_parallelism().map_or(1, usize::from),
         network: network(),
         files: FilesConfig { max_program_files: 100, max_program_bytes: 1 << 20 },
+        namespaces: Vec::new(),
     }
 }
 
 /// All that a deploy may grant, which it does not by itself.
 pub(crate) fn network() -> NetworkConfig {
     NetworkConfig { grants: Grants::all(), max_sockets: 1_024, max_program_sockets: 256 }
+}
+
+/// A function `guest`, of which each call has an instance of its own.
+pub(crate) fn function_config() -> FunctionConfig {
+    FunctionConfig {
+        name: "guest".into(),
+        version: 1,
+        instances: Instances::Fresh,
+        limits: LIMITS,
+        host: HostGrants::All,
+        grants: Grants::default(),
+        folders: Vec::new(),
+        keep_payloads: false,
+    }
 }

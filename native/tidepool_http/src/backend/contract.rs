@@ -5,6 +5,7 @@ use crate::backend::responder::{Answer, Deferral};
 use crate::backend::token::Token;
 use crate::budget::peers::Peer;
 use crate::message::reason::Reason;
+use crate::message::traceparent::TraceParent;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -78,6 +79,8 @@ pub enum Route {
         operation: Option<String>,
         /// Body of a POST; `payload` of the query of a GET.
         payload: Bytes,
+        /// What it is part of, if [`crate::Config::trace_contexts`] are read.
+        trace: Option<TraceParent>,
     },
     /// A call with a body, of a function that [`Backend::payload_limit`] knows nothing of. An answer with the status 100
     /// lets the body in; any other is the answer of the call, and nothing of its body is read.
@@ -137,4 +140,6 @@ pub struct Deploy {
     pub fields: Vec<(String, String)>,
     /// Parameters of the query string in their order, decoded, such as `("wait", "all")`.
     pub query: Vec<(String, String)>,
+    /// What it is part of, if [`crate::Config::trace_contexts`] are read.
+    pub trace: Option<TraceParent>,
 }

@@ -12,7 +12,7 @@ pub enum Answer {
     /// It is answered.
     Now(Response),
     /// Its responder answers it; see [`Deferral::responder`].
-    Later(PendingAnswer),
+    Pending(PendingAnswer),
 }
 
 /// For a request that is not answered at once: makes its responder.
@@ -34,7 +34,7 @@ impl Deferral<'_> {
     pub fn responder(self, hung_up: impl FnOnce() + Send + 'static) -> (Responder, Answer) {
         let (sender, receiver) = oneshot::channel();
         let id = self.last_id.fetch_add(1, Relaxed) + 1;
-        (Responder { id, sender }, Answer::Later(PendingAnswer { receiver, hung_up: Box::new(hung_up) }))
+        (Responder { id, sender }, Answer::Pending(PendingAnswer { receiver, hung_up: Box::new(hung_up) }))
     }
 }
 

@@ -40,6 +40,8 @@ impl Scope {
 pub struct Token {
     /// What it is called.
     pub name: String,
+    /// By what it is found, and told from others that had its name.
+    pub hash: Hash,
     /// What it is for.
     pub scopes: Vec<Scope>,
     /// The function that it is for, or with `*` at its end the beginning of those; `*` is for all.

@@ -3,7 +3,7 @@
 use crate::backend::contract::Caller;
 use crate::backend::token::{Scope, Token};
 use crate::connection::state::ConnectionState;
-use crate::edge::sessions::Sessions;
+use crate::edge::sessions::{Session, Sessions};
 use crate::edge::shared::Edge;
 use crate::edge::tokens::{Subject, Tokens};
 use crate::message::reason::{Reason, Refusal};
@@ -18,8 +18,8 @@ pub(crate) type Head<'a> = (&'a Method, &'a Uri, &'a HeaderMap);
 
 /// Lets a request pass that a token has to vouch for, and returns its caller: what that may do is for [`authorize`] to say.
 ///
-/// With a token configured, the request must carry it, or one that was made here, or a secret that stands for the server's: a
-/// code as the bearer, or the cookie of a session, if one of the server's own pages sends it. Without a token, every client that
+/// With a token configured, the request must carry it, or one that was made here, or a secret that stands for one of these: a
+/// code as the bearer, or both halves of a session, if one of the server's own pages sends it. Without a token, every client that
 /// reaches the address may change things, except web pages of other sites: a browser would send their forms here.
 ///
 /// # Errors
@@ -30,11 +30,25 @@ pub(crate) fn check_change(edge: &Edge, connection: &ConnectionState, head: Head
     Ok(called(edge, connection, head, vouched))
 }
 
+/// Whether what has vouched for a caller still does: until its body was there, its token may have been revoked.
+///
+/// # Errors
+///
+/// [`Reason::Unauthorized`].
+pub(crate) fn check_again(edge: &Edge, caller: &Caller) -> Result<(), Refusal> {
+    match &caller.token {
+        Some(token) if edge.tokens.get(&token.hash).is_none() => Err(unauthorized()),
+        _ => Ok(()),
+    }
+}
+
 /// The caller of a request that needs no token. A code is not used up by one.
 pub(crate) fn caller(edge: &Edge, connection: &ConnectionState, head: Head<'_>) -> Caller {
     let vouched = edge.config.token.as_deref().and_then(|own| {
-        by_token(own, &edge.tokens, head)
-            .or_else(|| (is_own_page(head) && has_session(&edge.sessions, head.2)).then_some(Vouched::Server))
+        by_token(own, &edge.tokens, head).or_else(|| match by_session(&edge.sessions, &edge.tokens, head) {
+            BySession::Vouched(vouched) => Some(vouched),
+            BySession::NotOurs | BySession::None => None,
+        })
     });
     called(edge, connection, head, vouched)
 }
@@ -51,7 +65,7 @@ fn called(edge: &Edge, connection: &ConnectionState, head: Head<'_>, vouched: Op
 enum Vouched {
     /// The server's token, or what stands for it: may do everything.
     Server,
-    /// One that was made here.
+    /// One that was made here, or what stands for it.
     Token(Arc<Token>),
 }
 
@@ -77,7 +91,7 @@ pub(crate) fn authorize(caller: &Caller, scope: Scope, subject: Subject<'_>) -> 
     Err(Refusal::new(Reason::Forbidden, message).with("scope", scope.name()).with("token", token.name.as_str()))
 }
 
-/// Lets a call pass where calls take a token. What is refused is told.
+/// Lets a call pass where calls take a token, and returns its caller then. What is refused is told.
 ///
 /// # Errors
 ///
@@ -87,9 +101,12 @@ pub(crate) fn check_call(
     connection: &ConnectionState,
     head: Head<'_>,
     function: &str,
-) -> Result<(), Refusal> {
+) -> Result<Option<Caller>, Refusal> {
+    if !edge.config.closed_calls {
+        return Ok(None);
+    }
     check_change(edge, connection, head)
-        .and_then(|caller| authorize(&caller, Scope::Call, Subject::Function(function)))
+        .and_then(|caller| authorize(&caller, Scope::Call, Subject::Function(function)).map(|()| Some(caller)))
         .inspect_err(|refusal| edge.tell_refused(connection, head, refusal.reason))
 }
 
@@ -105,16 +122,20 @@ fn check(own: Option<&str>, sessions: &Sessions, tokens: &Tokens, head: Head<'_>
     if bearer(headers).is_some_and(|code| sessions.redeem(code, Instant::now())) {
         return Ok(Some(Vouched::Server));
     }
-    match (has_session(sessions, headers), is_own_page(head)) {
-        (true, true) => Ok(Some(Vouched::Server)),
-        (true, false) => Err(cross_site(NOT_OWN)),
-        (false, _) => Err(Refusal::new(
-            Reason::Unauthorized,
-            "send a token in one header, `Authorization: Bearer TOKEN`: the server's, or one that was made here and has \
-             neither expired nor been revoked",
-        )
-        .header("www-authenticate", "Bearer realm=\"tidepool\"")),
+    match by_session(sessions, tokens, head) {
+        BySession::Vouched(vouched) => Ok(Some(vouched)),
+        BySession::NotOurs => Err(cross_site(NOT_OWN)),
+        BySession::None => Err(unauthorized()),
     }
+}
+
+fn unauthorized() -> Refusal {
+    Refusal::new(
+        Reason::Unauthorized,
+        "send a token in one header, `Authorization: Bearer TOKEN`: the server's, or one that was made here and has \
+         neither expired nor been revoked",
+    )
+    .header("www-authenticate", "Bearer realm=\"tidepool\"")
 }
 
 /// What a request's bearer token is, if it is one.
@@ -127,8 +148,8 @@ fn by_token(own: &str, tokens: &Tokens, (_, _, headers): Head<'_>) -> Option<Vou
 
 const NO_TOKEN: &str =
     "a page of another site may not change functions: set a token and send it, or ask without a browser";
-const NOT_OWN: &str =
-    "a session is good for the server's own pages: send the header `x-tidepool: 1` from one of them, or send the token";
+const NOT_OWN: &str = "a session is good for the server's own pages, which send its key in the header `x-tidepool`: sign in there \
+                       anew, or send the token";
 
 fn cross_site(message: &str) -> Refusal {
     Refusal::new(Reason::CrossSite, message)
@@ -144,29 +165,57 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 
 /// Cookies are sent to all ports of a host: each server there has a cookie with a name of its own that begins like this.
 const COOKIE: &[u8] = b"tidepool_";
-/// So many of them are looked at.
-const COOKIES: usize = 16;
+/// The characters of a session's first half, and of its second one: 256 bits in Base64.
+const HALF: usize = 43;
+/// What the server's own pages send: the second half of their session, or anything else where they have none.
+const PAGE: &str = "x-tidepool";
+/// What they send besides, when their user has done something since they last asked.
+const BY_USER: &str = "x-tidepool-user";
 
-/// Whoever sends a token means that one.
-fn has_session(sessions: &Sessions, headers: &HeaderMap) -> bool {
+/// What a session says of a request.
+enum BySession {
+    /// There is none.
+    None,
+    /// There is one, and no page of this server's has sent it.
+    NotOurs,
+    Vouched(Vouched),
+}
+
+/// Whoever sends a token means that one. All cookies of a request are looked at: a head has bounds, and others on the host may
+/// have set any number of them.
+fn by_session(sessions: &Sessions, tokens: &Tokens, head: Head<'_>) -> BySession {
+    let (method, _, headers) = head;
     if headers.contains_key(AUTHORIZATION) {
-        return false;
+        return BySession::None;
     }
     let cookies = headers.get_all(COOKIE_HEADER).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
     let ours = cookies.filter_map(|cookie| {
         let named = cookie.trim_ascii().strip_prefix(COOKIE)?;
-        named.iter().position(|byte| *byte == b'=').and_then(|end| named.get(end.saturating_add(1)..))
+        let end = named.iter().position(|byte| *byte == b'=')?;
+        named.get(end.saturating_add(1)..).filter(|id| id.len() == HALF)
     });
-    ours.take(COOKIES).any(|id| sessions.is_open(id, Instant::now()))
+    let key = if is_own_page(head) { headers.get(PAGE).map(|key| key.as_bytes()) } else { None };
+    let by_user = !reads(method) || headers.contains_key(BY_USER);
+    match sessions.find(ours, key, by_user, Instant::now()) {
+        Session::Unknown => BySession::None,
+        Session::Unproved => BySession::NotOurs,
+        Session::Open(None) => BySession::Vouched(Vouched::Server),
+        Session::Open(Some(hash)) => {
+            tokens.get(&hash).map_or(BySession::None, |token| BySession::Vouched(Vouched::Token(token)))
+        }
+    }
 }
 
 /// Whether a request comes from a page of this server. No other page can send the header without asking first, and it is
 /// refused; a browser tells of a change where it comes from besides.
 fn is_own_page(head: Head<'_>) -> bool {
     let (method, _, headers) = head;
-    let reads = method == Method::GET || method == Method::HEAD;
     let told = headers.contains_key(SITE) || headers.contains_key(ORIGIN);
-    headers.get("x-tidepool").is_some_and(|value| value == "1") && (reads || told) && !from_another_site(head)
+    headers.contains_key(PAGE) && (reads(method) || told) && !from_another_site(head)
+}
+
+fn reads(method: &Method) -> bool {
+    method == Method::GET || method == Method::HEAD
 }
 
 const SITE: &str = "sec-fetch-site";
@@ -187,7 +236,7 @@ fn from_another_site((_, uri, headers): Head<'_>) -> bool {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::edge::sessions::Pass;
+    use crate::edge::sessions::Terms;
     use std::time::Duration;
 
     fn verdict(token: Option<&str>, headers: &[(&str, &str)]) -> Option<Reason> {
@@ -227,38 +276,93 @@ mod tests {
         assert_eq!(verdict(None, &[("origin", "http://localhost:4000")]), None);
     }
 
+    const ID: &str = "iiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiii";
+    const KEY: &str = "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk";
+    const TERMS: Terms = Terms { lifetime: Duration::from_secs(3_600), idle: Duration::from_secs(3_600) };
+    const OURS: (&str, &str) = ("x-tidepool", KEY);
+    const SAME: (&str, &str) = ("sec-fetch-site", "same-origin");
+
+    fn signed_in(id: &str) -> Sessions {
+        let sessions = Sessions::default();
+        sessions.admit_session((id.as_bytes(), KEY.as_bytes()), None, TERMS, Instant::now());
+        sessions
+    }
+
     #[test]
     fn a_session_stands_for_the_token_on_the_servers_own_pages_alone() {
-        let sessions = Sessions::default();
-        let hour = Duration::from_secs(3_600);
-        sessions.admit(b"id", Pass::Session { lifetime: hour, idle: hour }, Instant::now());
+        let sessions = signed_in(ID);
         let verdict = |method, more: &[(&str, &str)]| {
-            let cookie = [("cookie", "theme=dark; tidepool_1=other; tidepool_4000=id")];
-            verdict_of(Some("s3cret"), &sessions, method, &[cookie.as_slice(), more].concat())
+            let cookies = format!("theme=dark; tidepool_1=other; tidepool_4000={ID}");
+            verdict_of(Some("s3cret"), &sessions, method, &[[("cookie", cookies.as_str())].as_slice(), more].concat())
         };
-        let ours = ("x-tidepool", "1");
-        assert_eq!(verdict("POST", &[ours, ("sec-fetch-site", "same-origin")]), None);
-        assert_eq!(verdict("POST", &[ours, ("origin", "http://localhost:4000")]), None);
-        assert_eq!(verdict("GET", &[ours]), None);
-        assert_eq!(verdict("POST", &[ours]), Some(Reason::CrossSite));
-        assert_eq!(verdict("POST", &[("sec-fetch-site", "same-origin")]), Some(Reason::CrossSite));
+        assert_eq!(verdict("POST", &[OURS, SAME]), None);
+        assert_eq!(verdict("POST", &[OURS, ("origin", "http://localhost:4000")]), None);
+        assert_eq!(verdict("GET", &[OURS]), None);
+        assert_eq!(verdict("POST", &[OURS]), Some(Reason::CrossSite));
+        assert_eq!(verdict("POST", &[SAME]), Some(Reason::CrossSite));
         assert_eq!(verdict("GET", &[]), Some(Reason::CrossSite));
         for site in ["cross-site", "same-site"] {
-            assert_eq!(verdict("POST", &[ours, ("sec-fetch-site", site)]), Some(Reason::CrossSite));
+            assert_eq!(verdict("POST", &[OURS, ("sec-fetch-site", site)]), Some(Reason::CrossSite));
         }
-        assert_eq!(verdict("POST", &[ours, ("origin", "http://localhost:4001")]), Some(Reason::CrossSite));
+        assert_eq!(verdict("POST", &[OURS, ("origin", "http://localhost:4001")]), Some(Reason::CrossSite));
         for token in ["Bearer wrong", "Basic s3cret", ""] {
-            let both = [ours, ("sec-fetch-site", "same-origin"), ("authorization", token)];
-            assert_eq!(verdict("POST", &both), Some(Reason::Unauthorized), "{token}");
+            assert_eq!(verdict("POST", &[OURS, SAME, ("authorization", token)]), Some(Reason::Unauthorized), "{token}");
         }
-        sessions.dismiss(b"id");
-        assert_eq!(verdict("POST", &[ours, ("sec-fetch-site", "same-origin")]), Some(Reason::Unauthorized));
+        sessions.dismiss(ID.as_bytes(), KEY.as_bytes());
+        assert_eq!(verdict("POST", &[OURS, SAME]), Some(Reason::Unauthorized));
+    }
+
+    // A server on another port of the host is sent the cookie by every browser that is signed in here.
+    #[test]
+    fn who_has_seen_the_cookie_alone_reads_and_changes_nothing() {
+        let sessions = signed_in(ID);
+        let cookie = format!("tidepool_4000={ID}");
+        for method in ["GET", "POST"] {
+            for key in ["1", "", ID, &KEY[1..], &format!("{KEY}k")] {
+                let headers = [("cookie", cookie.as_str()), ("x-tidepool", key), SAME];
+                assert_eq!(verdict_of(Some("s3cret"), &sessions, method, &headers), Some(Reason::CrossSite), "{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_number_of_other_servers_cookies_signs_anybody_out() {
+        let sessions = signed_in(ID);
+        let foreign = format!("tidepool_4000={}; ", "f".repeat(HALF));
+        let line = format!("{}tidepool_4000={ID}", foreign.repeat(500));
+        assert_eq!(verdict_of(Some("s3cret"), &sessions, "POST", &[("cookie", &line), OURS, SAME]), None);
+        // HTTP/2 may send each in a header of its own.
+        let mut lines = vec![("cookie", foreign.trim_end_matches("; ")); 500];
+        let own = format!("tidepool_4000={ID}");
+        lines.extend([("cookie", own.as_str()), OURS, SAME]);
+        assert_eq!(verdict_of(Some("s3cret"), &sessions, "POST", &lines), None);
+    }
+
+    #[test]
+    fn a_session_of_a_token_is_that_token_for_as_long_as_there_is_one() {
+        let token = Token {
+            name: "ci".into(),
+            hash: [7; 32],
+            scopes: vec![Scope::Read],
+            functions: "shop-*".into(),
+            expires_at: u64::MAX,
+        };
+        let (sessions, tokens) = (Sessions::default(), Tokens::new(vec![token.clone()]));
+        sessions.admit_session((ID.as_bytes(), KEY.as_bytes()), Some(token.hash), TERMS, Instant::now());
+        let cookie = format!("tidepool_4000={ID}");
+        let request = hyper::Request::get("/node").header("host", "localhost").header("cookie", cookie);
+        let (head, ()) = request.header("x-tidepool", KEY).body(()).unwrap().into_parts();
+        let head = (&head.method, &head.uri, &head.headers);
+        assert_eq!(check(Some("s3cret"), &sessions, &tokens, head).ok(), Some(Some(Vouched::Token(Arc::new(token)))));
+        tokens.replace(Vec::new());
+        let refused = check(Some("s3cret"), &sessions, &tokens, head).err();
+        assert_eq!(refused.map(|refusal| refusal.reason), Some(Reason::Unauthorized));
     }
 
     #[test]
     fn a_code_is_a_bearer_token_once() {
         let sessions = Sessions::default();
-        sessions.admit(b"c0de", Pass::Code(Duration::from_secs(60)), Instant::now());
+        sessions.admit_code(b"c0de", Duration::from_secs(60), Instant::now());
         let verdict = || verdict_of(Some("s3cret"), &sessions, "POST", &[("authorization", "Bearer c0de")]);
         assert_eq!(verdict(), None);
         assert_eq!(verdict(), Some(Reason::Unauthorized));

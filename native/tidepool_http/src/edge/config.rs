@@ -1,6 +1,6 @@
 //! Settings of the edge, with units.
 
-use crate::backend::token::{Hash, Token};
+use crate::backend::token::Token;
 use crate::budget::peers::Network;
 use crate::edge::endpoint::{Endpoint, Table};
 use crate::edge::tls::Identity;
@@ -16,10 +16,12 @@ pub struct Config {
     pub tls: Option<Identity>,
     /// Bearer token that deploy and delete need. Without one, only loopback may be bound.
     pub token: Option<String>,
-    /// Tokens that there are to begin with, beside that one, by the SHA-256 of their secrets: see [`crate::Server::grant`].
-    pub tokens: Vec<(Hash, Token)>,
+    /// Tokens that there are to begin with, beside that one: see [`crate::Server::grant`].
+    pub tokens: Vec<Token>,
     /// Whether calls need a token, too.
     pub closed_calls: bool,
+    /// Whether it is read what traces calls and deploys are part of.
+    pub trace_contexts: bool,
     /// Names that requests may be for, beside addresses and `localhost`; `*` is any. Without names a server on loopback has
     /// no others, and one that other machines reach answers to any.
     pub hosts: Vec<String>,

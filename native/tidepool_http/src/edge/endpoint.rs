@@ -20,8 +20,11 @@ pub struct Endpoint {
     /// Needs what a change needs: the token, or, without one, a client that is no page of another site. What is refused
     /// is told to [`crate::Backend::refused`].
     pub guarded: bool,
-    /// What a token has to be for, where the endpoint is guarded.
-    pub scope: Scope,
+    /// What a token has to be for, where the endpoint is guarded; without one it is for any token, of whatever functions.
+    pub scope: Option<Scope>,
+    /// Answers with what its caller may see: a token for some functions is let in, and the backend, which is told of it, leaves the
+    /// others out.
+    pub selects: bool,
     /// Tells how the server is: let in when what makes it work is not.
     pub observes: bool,
     /// Wants the parameters of the query. Only then is the query read, and one that can't be read refused.
@@ -33,6 +36,8 @@ pub struct Endpoint {
     /// Requests of it in flight at once, of all clients; above it 503. One client has no more of them than it leaves to the
     /// others. `None`: those that there are for all requests.
     pub places: Option<usize>,
+    /// Has a module compiled, and takes one of the places that deploys have.
+    pub deploys: bool,
 }
 
 /// What an endpoint takes of a request's body.
@@ -62,19 +67,21 @@ impl Endpoint {
             method: "GET".to_owned(),
             path: path.to_owned(),
             guarded: false,
-            scope: Scope::Read,
+            scope: Some(Scope::Read),
+            selects: false,
             observes: false,
             query: false,
             headers: Vec::new(),
             body: BodyRule::Nothing,
             places: None,
+            deploys: false,
         }
     }
 
     /// One that changes something.
     #[must_use]
     pub fn change(method: &str, path: &str) -> Self {
-        Self { method: method.to_owned(), guarded: true, scope: Scope::Admin, ..Self::get(path) }
+        Self { method: method.to_owned(), guarded: true, scope: Some(Scope::Admin), ..Self::get(path) }
     }
 }
 

@@ -14,6 +14,8 @@ use crate::edge::stats::Gauges;
 use crate::edge::tls::Tls;
 use crate::edge::tokens::Tokens;
 use crate::message::reason::{Reason, Refusal};
+use crate::message::traceparent::TraceParent;
+use hyper::HeaderMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use tokio::sync::Notify;
@@ -38,9 +40,9 @@ pub(crate) struct Edge {
     pub(crate) sizes: AnswerSizes,
     pub(crate) large_answers: LargeAnswerSlots,
     pub(crate) discards: Arc<Discards>,
-    /// Set once a drain began; from then on `settled` is told of every end.
+    /// Set once a drain began; from then on `ended` is told of every end.
     pub(crate) draining: AtomicBool,
-    pub(crate) settled: Notify,
+    pub(crate) ended: Notify,
     /// The last request's; each responder takes the next.
     pub(crate) last_id: AtomicU64,
 }
@@ -74,9 +76,14 @@ impl Edge {
             gauges: Gauges::default(),
             notices: Notices::default(),
             draining: AtomicBool::new(false),
-            settled: Notify::new(),
+            ended: Notify::new(),
             last_id: AtomicU64::new(0),
         })
+    }
+
+    /// What a call or a deploy is part of, where that is asked for.
+    pub(crate) fn trace(&self, headers: &HeaderMap) -> Option<TraceParent> {
+        if self.config.trace_contexts { TraceParent::of(headers) } else { None }
     }
 
     /// How many requests have got an id.
@@ -136,9 +143,9 @@ impl Edge {
     }
 
     /// Tells a drain that something ended.
-    pub(crate) fn settle(&self) {
+    pub(crate) fn notify_ended(&self) {
         if self.draining.load(SeqCst) {
-            self.settled.notify_waiters();
+            self.ended.notify_waiters();
         }
     }
 }
@@ -184,6 +191,6 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let (held, own) = self.kind.counters(&self.edge, &self.account);
         shares::give_back(held, own, 1);
-        self.edge.settle();
+        self.edge.notify_ended();
     }
 }

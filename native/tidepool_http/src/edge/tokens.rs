@@ -17,8 +17,8 @@ pub(crate) enum Subject<'a> {
     Function(&'a str),
     /// The server, or many functions: for tokens of all functions.
     Server,
-    /// A function that the request's body names: for the backend to look at.
-    InBody,
+    /// Functions that the backend looks at: one that the request's body names, or those of a list.
+    InBackend,
 }
 
 impl Token {
@@ -28,9 +28,12 @@ impl Token {
 
     pub(crate) fn covers(&self, subject: Subject<'_>) -> bool {
         match (self.functions.strip_suffix('*'), subject) {
-            (Some(""), _) | (_, Subject::InBody) => true,
+            (Some(""), _) | (_, Subject::InBackend) => true,
             (_, Subject::Server) => false,
-            (Some(beginning), Subject::Function(name)) => name.starts_with(beginning),
+            // The star stands for no slash, so that what is for a namespace says so.
+            (Some(beginning), Subject::Function(name)) => {
+                name.strip_prefix(beginning).is_some_and(|rest| !rest.contains('/'))
+            }
             (None, Subject::Function(name)) => self.functions == name,
         }
     }
@@ -41,28 +44,41 @@ impl Token {
 pub(crate) struct Tokens(RwLock<Arc<HashMap<Hash, Arc<Token>>>>);
 
 impl Tokens {
-    pub(crate) fn new(tokens: Vec<(Hash, Token)>) -> Self {
+    pub(crate) fn new(tokens: Vec<Token>) -> Self {
         let all = Self::default();
         all.replace(tokens);
         all
     }
 
     /// From now on there are these, and no others.
-    pub(crate) fn replace(&self, tokens: Vec<(Hash, Token)>) {
-        let table = tokens.into_iter().map(|(hash, token)| (hash, Arc::new(token))).collect();
+    pub(crate) fn replace(&self, tokens: Vec<Token>) {
+        let table = tokens.into_iter().map(|token| (token.hash, Arc::new(token))).collect();
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
     }
 
     /// The token with this secret, unless it has expired. How long it takes tells of the secret's hash at most, which nobody can
     /// choose.
     pub(crate) fn find(&self, secret: &[u8]) -> Option<Arc<Token>> {
-        let table = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
+        let table = self.table();
         if table.is_empty() || secret.len() > SECRET_BYTES {
             return None;
         }
         let hash: Hash = Sha256::digest(secret).into();
-        table.get(&hash).filter(|token| now() < token.expires_at).map(Arc::clone)
+        live(&table, &hash)
     }
+
+    /// The token whose secret has this hash, unless it has expired or was revoked.
+    pub(crate) fn get(&self, hash: &Hash) -> Option<Arc<Token>> {
+        live(&self.table(), hash)
+    }
+
+    fn table(&self) -> Arc<HashMap<Hash, Arc<Token>>> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn live(table: &HashMap<Hash, Arc<Token>>, hash: &Hash) -> Option<Arc<Token>> {
+    table.get(hash).filter(|token| now() < token.expires_at).map(Arc::clone)
 }
 
 /// A clock before 1970 is wrong: then no token is good.
@@ -76,7 +92,14 @@ mod tests {
     use super::*;
 
     fn token(functions: &str) -> Token {
-        Token { name: "ci".into(), scopes: vec![Scope::Deploy], functions: functions.into(), expires_at: u64::MAX }
+        let hash = Sha256::digest("s3cret").into();
+        Token {
+            name: "ci".into(),
+            hash,
+            scopes: vec![Scope::Deploy],
+            functions: functions.into(),
+            expires_at: u64::MAX,
+        }
     }
 
     #[test]
@@ -91,6 +114,14 @@ mod tests {
             ("shop", "shop", true),
             ("shop", "shop-cart", false),
             ("shop*", "shop-cart", true),
+            ("shop*", "shop/cart", false),
+            ("shop-*", "shop-x/cart", false),
+            ("shop/*", "shop/cart", true),
+            ("shop/*", "shop", false),
+            ("shop/*", "shopx/cart", false),
+            ("shop/*", "shop/cart/x", false),
+            ("shop/c*", "shop/cart", true),
+            ("*", "shop/cart", true),
             ("*", "anything", true),
         ] {
             assert_eq!(token(functions).covers(Subject::Function(name)), covered, "{functions} {name}");
@@ -113,14 +144,16 @@ mod tests {
 
     #[test]
     fn a_token_is_found_by_its_secret_until_it_expires_or_is_replaced() {
-        let hash = |secret: &str| Sha256::digest(secret).into();
-        let old = Token { expires_at: now() - 1, ..token("*") };
-        let tokens = Tokens::new(vec![(hash("s3cret"), token("*")), (hash("old"), old)]);
+        let old = Token { expires_at: now() - 1, hash: Sha256::digest("old").into(), ..token("*") };
+        let tokens = Tokens::new(vec![token("*"), old.clone()]);
         assert_eq!(tokens.find(b"s3cret").as_deref(), Some(&token("*")));
+        assert_eq!(tokens.get(&token("*").hash).as_deref(), Some(&token("*")));
+        assert_eq!(tokens.get(&old.hash), None);
         for wrong in ["old", "s3cre", "s3crets", "", &"x".repeat(10_000)] {
             assert_eq!(tokens.find(wrong.as_bytes()), None);
         }
         tokens.replace(Vec::new());
         assert_eq!(tokens.find(b"s3cret"), None);
+        assert_eq!(tokens.get(&token("*").hash), None);
     }
 }

@@ -24,7 +24,7 @@ pub(crate) fn hand_over(edge: &Arc<Edge>, route: Route) -> Exchange {
     let request = || edge.backend.request(route, Deferral { last_id: &edge.last_id });
     match catch_unwind(AssertUnwindSafe(request)) {
         Ok(Answer::Now(response)) => Exchange::Over(answered(edge, response)),
-        Ok(Answer::Later(PendingAnswer { receiver, hung_up })) => {
+        Ok(Answer::Pending(PendingAnswer { receiver, hung_up })) => {
             Exchange::Pending(PendingExchange { edge: Arc::clone(edge), receiver, hung_up: Some(hung_up) })
         }
         Err(_) => Exchange::Over(Err(Refusal::new(Reason::BackendPanicked, "the server failed: its log says why"))),

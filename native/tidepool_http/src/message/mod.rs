@@ -1,5 +1,6 @@
-//! What requests and answers consist of: responses, refusals, percent-encoding.
+//! What requests and answers consist of: responses, refusals, percent-encoding, trace contexts.
 
 pub(crate) mod percent;
 pub(crate) mod reason;
 pub(crate) mod response;
+pub(crate) mod traceparent;

@@ -35,22 +35,21 @@ pub(crate) async fn call<B>(
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let (function, operation) = target(request.uri().path())?;
-    if edge.config.closed_calls {
-        access::check_call(edge, connection, (request.method(), request.uri(), request.headers()), &function)?;
-    }
+    let (function, operation) = target(edge, request.uri().path())?;
+    let caller = access::check_call(edge, connection, (request.method(), request.uri(), request.headers()), &function)?;
     let is_post = request.method() == Method::POST;
     if !is_post && request.method() != Method::GET {
         return Err(Refusal::new(Reason::MethodNotAllowed, "call with GET or POST").header("allow", "GET, POST"));
     }
     let account = &connection.account;
     let _slot = edge.admit(account, Purpose::Work)?;
+    let trace = edge.trace(request.headers());
     let size = edge.check_room(account, &function)?;
     if !is_post {
         let payload = query_payload(edge, request.uri().query())?;
         // The body of a GET is left unread.
         drop(request);
-        return ask(edge, connection, size, Route::Call { function, operation, payload }).await;
+        return ask(edge, connection, size, Route::Call { function, operation, payload, trace }).await;
     }
     let expects = request.headers().contains_key(EXPECT);
     let body = request.into_body();
@@ -67,7 +66,8 @@ where
     let bounds = bounds(edge, limit);
     match body::read(edge, account, body, &bounds).await {
         Ok(Held { bytes: payload, hold: _hold }) => {
-            ask(edge, connection, size, Route::Call { function, operation, payload }).await
+            caller.map_or(Ok(()), |caller| access::check_again(edge, &caller))?;
+            ask(edge, connection, size, Route::Call { function, operation, payload, trace }).await
         }
         // The function's own limit, whose refusal is the backend's.
         Err(refusal) if refusal.reason == bounds.too_large && bounds.bytes < edge.config.max_payload_bytes => {
@@ -123,14 +123,12 @@ where
 /// As for [`call`].
 pub(crate) fn get<B>(edge: &Arc<Edge>, connection: &ConnectionState, request: &Request<B>) -> Result<Got, Refusal> {
     let uri = request.uri();
-    let (function, operation) = target(uri.path())?;
-    if edge.config.closed_calls {
-        access::check_call(edge, connection, (request.method(), uri, request.headers()), &function)?;
-    }
+    let (function, operation) = target(edge, uri.path())?;
+    access::check_call(edge, connection, (request.method(), uri, request.headers()), &function)?;
     let slot = edge.admit(&connection.account, Purpose::Work)?;
     let size = edge.check_room(&connection.account, &function)?;
     let payload = query_payload(edge, uri.query())?;
-    let call = Route::Call { function, operation, payload };
+    let call = Route::Call { function, operation, payload, trace: edge.trace(request.headers()) };
     if edge.is_large(size) {
         return Ok(Got::Large(call, slot, size));
     }
@@ -156,16 +154,35 @@ fn bounds(edge: &Edge, limit: u64) -> Bounds {
     Bounds { bytes, time: edge.config.body_timeout, too_large: Reason::PayloadTooLarge, named_bytes: most }
 }
 
-fn target(path: &str) -> Result<(String, Option<String>), Refusal> {
+/// What the path of a call means. A name in a namespace is one segment with its slash encoded, or two: then it is told from a name and
+/// its operation by whether there is a function of the name.
+fn target(edge: &Edge, path: &str) -> Result<(String, Option<String>), Refusal> {
     let mut segments = path.strip_prefix(PREFIX).unwrap_or_default().split('/');
-    match (segments.next(), segments.next(), segments.next()) {
-        (Some(function), None, _) if !function.is_empty() => Ok((percent::segment(function)?, None)),
-        (Some(function), Some(operation), None) if !function.is_empty() && !operation.is_empty() => {
-            Ok((percent::segment(function)?, Some(percent::segment(operation)?)))
+    match (segments.next(), segments.next(), segments.next(), segments.next()) {
+        (Some(function), None, ..) if !function.is_empty() => return Ok((percent::segment(function)?, None)),
+        (Some(function), Some(operation), None, _) if ![function, operation].contains(&"") => {
+            let (function, operation) = (percent::segment(function)?, percent::segment(operation)?);
+            return Ok(of_two(edge, function, operation));
         }
-        _ => Err(Refusal::new(Reason::NotFound, "call with /call/FUNCTION or /call/FUNCTION/OPERATION")
-            .with("path", shown(path))),
+        (Some(namespace), Some(function), Some(operation), None) if ![namespace, function, operation].contains(&"") => {
+            let (namespace, function) = (percent::segment(namespace)?, percent::segment(function)?);
+            return Ok((format!("{namespace}/{function}"), Some(percent::segment(operation)?)));
+        }
+        _ => {}
     }
+    let message = "call with /call/FUNCTION or /call/FUNCTION/OPERATION; a function in a namespace is NAMESPACE%2FNAME";
+    Err(Refusal::new(Reason::NotFound, message).with("path", shown(path)))
+}
+
+/// Two segments are a function and its operation, as ever, unless there is no such function, and one in a namespace of that name.
+fn of_two(edge: &Edge, first: String, second: String) -> (String, Option<String>) {
+    if edge.backend.payload_limit(&first).is_none() {
+        let whole = format!("{first}/{second}");
+        if edge.backend.payload_limit(&whole).is_some() {
+            return (whole, None);
+        }
+    }
+    (first, Some(second))
 }
 
 fn query_payload(edge: &Edge, query: Option<&str>) -> Result<Bytes, Refusal> {

@@ -55,7 +55,7 @@ where
 {
     let account = &connection.account;
     let caller = access::check_change(edge, connection, (&head.method, &head.uri, &head.headers))?;
-    access::authorize(&caller, Scope::Deploy, Subject::InBody)?;
+    access::authorize(&caller, Scope::Deploy, Subject::InBackend)?;
     let content_type = head.headers.get(CONTENT_TYPE).map(|value| value.as_bytes().to_ascii_lowercase());
     if !content_type.is_some_and(|value| value.starts_with(b"multipart/form-data")) {
         return Err(not_multipart());
@@ -66,6 +66,7 @@ where
     drop(edge.admit_upload(account)?);
     let bounds = bounds(edge);
     let held = body::read(edge, account, body, &bounds).await?;
+    access::check_again(edge, &caller)?;
     let _upload = edge.admit_upload(account)?;
     // In memory and bounded, so the parser sees one piece: its searches are linear, whatever the client sent.
     let mut whole = Request::new(Body::from(held.bytes));
@@ -73,7 +74,7 @@ where
     // Its bound was kept; axum's own would cut it at 2 MB.
     DefaultBodyLimit::disable().apply(&mut whole);
     let form = Multipart::from_request(whole, &()).await.map_err(|_| not_multipart())?;
-    let deploy = Deploy { query, ..fields(form, &bounds).await? };
+    let deploy = Deploy { query, trace: edge.trace(&head.headers), ..fields(form, &bounds).await? };
     let _hold = held.hold;
     hand_over(edge, Route::Deploy(deploy, caller)).answer().await
 }

@@ -19,6 +19,7 @@ use crate::message::reason::{Reason, Refusal};
 use bytes::Bytes;
 use hyper::Request;
 use hyper::body::Body;
+use hyper::header::COOKIE;
 use hyper::http::request::Parts;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -62,14 +63,21 @@ where
     let slot = edge.admit(&connection.account, purpose)?;
     let caller = caller(edge, connection, row, head)?;
     let segments: Vec<_> = head.uri.path().split('/').skip(1).map(percent::segment).collect::<Result<_, _>>()?;
-    if endpoint.guarded {
-        let function = row.function.and_then(|index| segments.get(index));
-        let subject = function.map_or(Subject::Server, |name| Subject::Function(name));
-        access::authorize(&caller, endpoint.scope, subject)?;
+    if let (true, Some(scope)) = (endpoint.guarded, endpoint.scope) {
+        let subject = match row.function.and_then(|index| segments.get(index)) {
+            Some(name) => Subject::Function(name),
+            None if endpoint.selects => Subject::InBackend,
+            None => Subject::Server,
+        };
+        access::authorize(&caller, scope, subject)?;
     }
     let query = if endpoint.query { percent::parameters(head.uri.query().unwrap_or_default())? } else { Vec::new() };
     let place = edge.admit_to(row, &connection.account)?;
     let Taken { body, hold, mut pump } = take(edge, connection, endpoint.body, body).await?;
+    if endpoint.guarded {
+        access::check_again(edge, &caller)?;
+    }
+    let _upload = endpoint.deploys.then(|| edge.admit_upload(&connection.account)).transpose()?;
     let request = ResourceRequest {
         endpoint: row.index,
         method: endpoint.method.clone(),
@@ -98,7 +106,13 @@ fn caller(edge: &Edge, connection: &ConnectionState, row: &Row, head: &Parts) ->
 }
 
 fn headers(row: &Row, head: &Parts) -> Vec<(String, Bytes)> {
-    let value = |name| head.headers.get(name).map(|value| Bytes::copy_from_slice(value.as_bytes()));
+    // HTTP/2 may send each cookie in a header of its own (RFC 9113, 8.2.3).
+    let cookies = || {
+        let lines: Vec<_> = head.headers.get_all(COOKIE).iter().map(|line| line.as_bytes()).collect();
+        (!lines.is_empty()).then(|| Bytes::from(lines.join(b"; ".as_slice())))
+    };
+    let first = |name| head.headers.get(name).map(|value| Bytes::copy_from_slice(value.as_bytes()));
+    let value = |name| if name == COOKIE { cookies() } else { first(name) };
     row.headers.iter().filter_map(|name| Some((name.as_str().to_owned(), value(name)?))).collect()
 }
 

@@ -2,8 +2,8 @@
 
 use crate::edge::shared::Edge;
 use crate::server::connection;
-use crate::server::lanes::Lanes;
 use crate::server::registry::Registry;
+use crate::server::workers::Workers;
 use futures_util::FutureExt;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
@@ -24,7 +24,7 @@ pub(crate) struct Acceptor {
     pub(crate) edge: Arc<Edge>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) protocol: Arc<Builder<TokioExecutor>>,
-    pub(crate) lanes: Lanes,
+    pub(crate) workers: Workers,
     /// Told once, when nothing more is to be accepted.
     pub(crate) stop: Arc<Notify>,
 }
@@ -74,15 +74,15 @@ impl Acceptor {
         let _ = stream.set_nodelay(true);
         // A socket belongs to the runtime that hears of it. Where it can't move, there are no descriptors left or the node is going:
         // the client is hung up, and may try again.
-        let (Some(lane), Ok(stream)) = (self.lanes.place(), stream.into_std()) else { return };
+        let (Some(worker), Ok(stream)) = (self.workers.place(), stream.into_std()) else { return };
         let entry = self.registry.enter(Arc::clone(&self.edge), peer);
         let protocol = Arc::clone(&self.protocol);
-        let runtime = lane.runtime.clone();
+        let runtime = worker.runtime.clone();
         runtime.spawn(async move {
             if let Ok(stream) = TcpStream::from_std(stream) {
                 connection::serve(stream, entry, protocol).await;
             }
-            drop((place, lane));
+            drop((place, worker));
         });
     }
 

@@ -4,15 +4,15 @@ use crate::backend::contract::Backend;
 use crate::backend::token::{Hash, Token};
 use crate::connection::state::Order;
 use crate::edge::config::{Config, ConfigError};
-use crate::edge::sessions::Pass;
+use crate::edge::sessions::Terms;
 use crate::edge::shared::Edge;
 use crate::edge::stats::Stats;
 use crate::edge::tls::Identity;
 use crate::server::accept::Acceptor;
 use crate::server::connection;
-use crate::server::lanes::Lanes;
 use crate::server::registry::Registry;
 use crate::server::timeouts;
+use crate::server::workers::Workers;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -103,7 +103,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens, and accepts on `runtime`. Connections are served by `lanes`, each on one of them to its end: these are to be
+    /// Listens, and accepts on `runtime`. Connections are served by `workers`, each on one of them to its end: these are to be
     /// runtimes of one thread each, as many as there are cores. Without any, `runtime` serves. When this returns, clients can
     /// connect.
     ///
@@ -114,7 +114,7 @@ impl Server {
         config: Config,
         backend: Arc<dyn Backend>,
         runtime: &Handle,
-        lanes: &[Handle],
+        workers: &[Handle],
     ) -> Result<Self, StartError> {
         config.check()?;
         let _inside = runtime.enter();
@@ -130,7 +130,7 @@ impl Server {
             edge: Arc::clone(&edge),
             registry: Arc::clone(&registry),
             protocol,
-            lanes: Lanes::new(lanes, runtime),
+            workers: Workers::new(workers, runtime),
         };
         Ok(Self {
             accepting: Mutex::new(Some(runtime.spawn(acceptor.run(listener)))),
@@ -149,14 +149,20 @@ impl Server {
         self.local_addr
     }
 
-    /// Lets a secret stand for the token, as long as its pass says. Where there is no token it means nothing.
-    pub fn admit(&self, secret: &[u8], pass: Pass) {
-        self.edge.sessions.admit(secret, pass, std::time::Instant::now());
+    /// Lets a code stand for the server's token once, as a bearer, within its lifetime. Where there is no token it means nothing.
+    pub fn admit_code(&self, code: &[u8], lifetime: Duration) {
+        self.edge.sessions.admit_code(code, lifetime, std::time::Instant::now());
     }
 
-    /// Ends what [`Server::admit`] has begun.
-    pub fn dismiss(&self, secret: &[u8]) {
-        self.edge.sessions.dismiss(secret);
+    /// Lets a cookie stand for a token, that with the hash `of` or the server's own, for requests of the server's pages that have
+    /// `key` in the header `x-tidepool`.
+    pub fn admit_session(&self, id: &[u8], key: &[u8], of: Option<Hash>, terms: Terms) {
+        self.edge.sessions.admit_session((id, key), of, terms, std::time::Instant::now());
+    }
+
+    /// Ends the session of a cookie with its key.
+    pub fn dismiss(&self, id: &[u8], key: &[u8]) {
+        self.edge.sessions.dismiss(id, key);
     }
 
     /// What is going on, and what went on since the start.
@@ -165,9 +171,10 @@ impl Server {
         self.edge.gauges.stats(self.registry.len(), self.edge.budget.held(), self.edge.last_id())
     }
 
-    /// From now on these tokens are good beside that of the settings, by the SHA-256 of their secrets, and no others.
-    pub fn grant(&self, tokens: Vec<(Hash, Token)>) {
+    /// From now on these tokens are good beside that of the settings, and no others; sessions of others end.
+    pub fn grant(&self, tokens: Vec<Token>) {
         self.edge.tokens.replace(tokens);
+        self.edge.sessions.keep(|hash| self.edge.tokens.get(hash).is_some());
     }
 
     /// From now on connections are given this identity; those that are open keep theirs. Of no use to a server without TLS.
@@ -197,7 +204,7 @@ impl Server {
         self.registry.each(|_, connection| connection.drain_streams());
         // A client that connects at the last moment has the second half to send its request.
         let half = self.edge.config.lame_duck.min(limit) / 2;
-        let _ = timeout(half, self.settled()).await;
+        let _ = timeout(half, self.wait_idle()).await;
         let accepting = self.accepting().take();
         if let Some(mut accepting) = accepting {
             self.stop.notify_one();
@@ -208,27 +215,28 @@ impl Server {
                 let _ = accepting.await;
             }
         }
-        let _ = timeout(half, self.settled()).await;
+        let _ = timeout(half, self.wait_idle()).await;
         self.registry.give_all(Order::Close);
-        let settled = tokio::select! {
+        let is_idle = tokio::select! {
             biased;
-            () = self.settled() => true,
+            () = self.wait_idle() => true,
             () = come_by(deadline) => false,
         };
         let mut cut = 0;
-        if !settled {
+        if !is_idle {
             cut = gauges.in_flight.load(SeqCst) as u64;
             self.registry.give_all(Order::Cut);
-            let _ = timeout(CUT_LIMIT, self.settled()).await;
+            let _ = timeout(CUT_LIMIT, self.wait_idle()).await;
         }
         let finished = gauges.answered.load(Relaxed).saturating_sub(before);
         Drained { finished, cut }
     }
 
-    async fn settled(&self) {
+    /// Waits until no connection is open and no request in flight.
+    async fn wait_idle(&self) {
         loop {
             // Registered before the look, so an end between the two is not missed.
-            let told = self.edge.settled.notified();
+            let told = self.edge.ended.notified();
             let mut told = std::pin::pin!(told);
             told.as_mut().enable();
             if self.registry.len() == 0 && self.edge.gauges.in_flight.load(SeqCst) == 0 {

@@ -3,6 +3,6 @@
 pub(crate) mod accept;
 pub(crate) mod connection;
 pub(crate) mod handle;
-pub(crate) mod lanes;
 pub(crate) mod registry;
 pub(crate) mod timeouts;
+pub(crate) mod workers;

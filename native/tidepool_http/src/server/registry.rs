@@ -74,6 +74,6 @@ pub(crate) struct Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         self.registry.open().connections.remove(&self.number);
-        self.edge.settle();
+        self.edge.notify_ended();
     }
 }

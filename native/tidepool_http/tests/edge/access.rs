@@ -267,12 +267,13 @@ fn hash(secret: &str) -> Hash {
     std::array::from_fn(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap())
 }
 
-fn tokens() -> Vec<(Hash, Token)> {
-    let token = |name: &str, scope, functions: &str| {
-        (
-            hash(name),
-            Token { name: name.into(), scopes: vec![scope], functions: functions.into(), expires_at: u64::MAX },
-        )
+fn tokens() -> Vec<Token> {
+    let token = |name: &str, scope, functions: &str| Token {
+        name: name.into(),
+        hash: hash(name),
+        scopes: vec![scope],
+        functions: functions.into(),
+        expires_at: u64::MAX,
     };
     vec![
         token("shops", Scope::Deploy, "shop-*"),
@@ -344,4 +345,48 @@ async fn closed_calls_take_a_token_for_calls_of_that_function() {
         assert_eq!(client.answer().await.status, status, "{request} {secret}");
     }
     edge.assert_untouched();
+}
+
+// A client is told to send its body, takes its time, and its token is revoked meanwhile.
+#[tokio::test]
+async fn a_body_that_is_whole_after_its_token_was_revoked_is_refused() {
+    let tokens = tokens().into_iter().map(|token| Token { scopes: vec![Scope::Admin], functions: "*".into(), ..token });
+    let tokens: Vec<_> = tokens.collect();
+    let closed = Config { token: Some("s3cret".into()), closed_calls: true, ..config() };
+    let mut edge = Edge::start(closed);
+    for (path, headers, body) in
+        [("/deploy", multipart(), module()), ("/whole", String::new(), vec![0]), ("/call/f", String::new(), vec![0; 9])]
+    {
+        for revoked in [false, true] {
+            edge.server.grant(tokens.clone());
+            let mut client = edge.client().await;
+            let length = body.len();
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: {length}\r\n\
+                 authorization: Bearer all\r\n{headers}\r\n"
+            );
+            client.send(head).await;
+            assert_eq!(client.answer().await.status, 100, "{path}");
+            if revoked {
+                edge.server.grant(Vec::new());
+                client.send(&body).await;
+                let answer = client.answer().await;
+                assert_eq!((answer.status, answer.reason().as_str()), (401, "unauthorized"), "{path}");
+                edge.assert_untouched();
+            } else {
+                client.send(&body).await;
+                edge.route().await;
+                assert_eq!(client.answer().await.status, 200, "{path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_cookies_of_several_headers_are_those_of_one() {
+    let mut edge = guarded();
+    let mut client = edge.client().await;
+    let cookies = "cookie: a=1; b=2\r\ncookie: c=3\r\n";
+    client.send(format!("GET /cookies HTTP/1.1\r\nhost: localhost\r\n{cookies}\r\n")).await;
+    assert_eq!(resource(edge.route().await).headers, [("cookie".to_owned(), "a=1; b=2; c=3".into())]);
 }

@@ -53,6 +53,24 @@ async fn an_upload_too_many_is_503_and_calls_still_pass() {
 }
 
 #[tokio::test]
+async fn a_rollback_takes_a_place_of_an_upload_and_gives_it_back() {
+    let mut edge = Edge::start(Config { max_uploads: 1, ..config() });
+    let (mut first, mut second) = (edge.client().await, edge.client().await);
+    first.ask("POST", "/functions/f/rollback").await;
+    let (_, responder) = edge.next().await;
+    second.ask("POST", "/functions/g/rollback").await;
+    assert_eq!(second.answer().await.status, 503);
+    second.post("/deploy", &multipart(), &form(&[("name=\"wasm\"", b"x")])).await;
+    assert_eq!(second.answer().await.status, 503);
+    responder.answer(text("ok"));
+    assert_eq!(first.answer().await.status, 200);
+    edge.assert_given_back().await;
+    first.ask("POST", "/functions/f/rollback").await;
+    edge.route().await;
+    assert_eq!(first.answer().await.status, 200);
+}
+
+#[tokio::test]
 async fn uploads_that_are_still_coming_hold_no_place_of_those_that_are_there() {
     let mut edge = Edge::start(Config { max_uploads: 1, ..config() });
     let mut slow = Vec::new();

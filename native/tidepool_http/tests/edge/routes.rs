@@ -1,7 +1,7 @@
 //! Each path and method, and what of them reaches the backend.
 
 use crate::support::{Edge, config, endpoints, resource, routes, text};
-use tidepool_http::{ContentType, RequestBody, Response, Route};
+use tidepool_http::{Config, ContentType, RequestBody, Response, Route};
 
 async fn asked(method: &str, path: &str) -> Route {
     let mut edge = Edge::start(config());
@@ -22,7 +22,7 @@ async fn refused(method: &str, path: &str) -> crate::support::Answer {
 }
 
 fn call(route: Route) -> (String, Option<String>, Vec<u8>) {
-    let Route::Call { function, operation, payload } = route else { panic!("{route:?}") };
+    let Route::Call { function, operation, payload, .. } = route else { panic!("{route:?}") };
     (function, operation, payload.to_vec())
 }
 
@@ -61,6 +61,23 @@ async fn names_in_paths_are_percent_decoded() {
     assert_eq!(call(asked("GET", "/call/a%2Fb/c%20d").await), ("a/b".into(), Some("c d".into()), vec![]));
     assert_eq!(resource(asked("GET", "/functions/caf%C3%A9").await).segments, ["functions", "café"]);
     assert_eq!(resource(asked("DELETE", "/cluster/nodes/n%401@h").await).segments, ["cluster", "nodes", "n@1@h"]);
+}
+
+#[tokio::test]
+async fn a_name_in_a_namespace_is_told_from_a_name_and_its_operation() {
+    let named = |name: &str, operation: Option<&str>| (name.to_owned(), operation.map(str::to_owned), vec![]);
+    // Encoded, it is the name whatever else there is.
+    assert_eq!(call(asked("GET", "/call/shop%2Fcart").await), named("shop/cart", None));
+    assert_eq!(call(asked("GET", "/call/shop%2fcart/add").await), named("shop/cart", Some("add")));
+    // Three segments can be nothing else.
+    assert_eq!(call(asked("GET", "/call/shop/cart/add").await), named("shop/cart", Some("add")));
+    // Two are a function and its operation, as ever, but where there is no such function.
+    assert_eq!(call(asked("GET", "/call/shop/cart").await), named("shop", Some("cart")));
+    assert_eq!(call(asked("GET", "/call/absent/cart").await), named("absent/cart", None));
+    assert_eq!(call(asked("POST", "/call/absent/cart").await), named("absent/cart", None));
+    for path in ["/call/a/b/c/d", "/call/a//c", "/call//b/c", "/call/a/b/", "/call/"] {
+        assert_eq!(refused("GET", path).await.reason(), "not_found", "{path}");
+    }
 }
 
 #[tokio::test]
@@ -118,7 +135,8 @@ async fn a_row_gets_the_parameters_and_headers_that_it_wants_and_no_others() {
 
 #[tokio::test]
 async fn an_unknown_path_is_404_in_json() {
-    for path in ["/", "/call", "/call/", "/call/f/", "/call//op", "/call/f/op/x", "/functions/", "/functions/a/b", "/x"]
+    for path in
+        ["/", "/call", "/call/", "/call/f/", "/call//op", "/call/f/op/x/y", "/functions/", "/functions/a/b", "/x"]
     {
         let answer = refused("GET", path).await;
         assert_eq!((answer.status, answer.reason().as_str()), (404, "not_found"), "{path}");
@@ -211,4 +229,23 @@ async fn targets_that_are_no_paths_are_refused() {
 #[tokio::test]
 async fn an_absolute_target_is_its_path() {
     assert_eq!(call(asked("GET", "http://localhost/call/f?payload=1").await).2, b"1");
+}
+
+const TRACE: &str = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n";
+
+#[tokio::test]
+async fn a_call_carries_its_senders_trace_where_that_is_asked_for() {
+    for trace_contexts in [true, false] {
+        let mut edge = Edge::start(Config { trace_contexts, ..config() });
+        let mut client = edge.client().await;
+        client.post("/call/f", TRACE, b"x").await;
+        client.send(&format!("GET /call/f HTTP/1.1\r\nhost: localhost\r\n{TRACE}\r\n")).await;
+        // Twice is not at all.
+        client.send(&format!("GET /call/f HTTP/1.1\r\nhost: localhost\r\n{TRACE}{TRACE}\r\n")).await;
+        for carried in [trace_contexts, trace_contexts, false] {
+            let Route::Call { trace, .. } = edge.route().await else { panic!() };
+            assert_eq!(trace.is_some_and(|trace| trace.sampled), carried);
+            assert_eq!(client.answer().await.status, 200);
+        }
+    }
 }

@@ -66,7 +66,7 @@ impl Backend for Probe {
 
     fn payload_limit(&self, function: &str) -> Option<u64> {
         match function {
-            "absent" => None,
+            "absent" | "absent/op" => None,
             "tiny" => Some(10),
             _ => Some(u64::MAX),
         }
@@ -94,7 +94,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         Endpoint::get("/functions"),
         Endpoint::get("/functions/:function"),
         Endpoint { guarded: true, ..Endpoint::get("/functions/:function/wasm") },
-        Endpoint { scope: Scope::Deploy, ..Endpoint::change("DELETE", "/functions/:function") },
+        Endpoint { scope: Some(Scope::Deploy), ..Endpoint::change("DELETE", "/functions/:function") },
         Endpoint { observes: true, ..Endpoint::get("/cluster") },
         Endpoint::change("DELETE", "/cluster/nodes/:node"),
         Endpoint { observes: true, ..Endpoint::get("/metrics") },
@@ -102,6 +102,8 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         Endpoint { places: Some(2), ..Endpoint::get("/scarce") },
         Endpoint { body: BodyRule::Pieces(MOST_BYTES), ..Endpoint::change("PUT", "/pieces/:name") },
         Endpoint { body: BodyRule::Whole(10), query: true, ..Endpoint::change("POST", "/whole") },
+        Endpoint { deploys: true, ..Endpoint::change("POST", "/functions/:function/rollback") },
+        Endpoint { headers: vec!["cookie".into()], ..Endpoint::get("/cookies") },
     ]
 }
 

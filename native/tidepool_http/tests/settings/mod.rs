@@ -13,6 +13,7 @@ pub(crate) fn config() -> Config {
         token: None,
         tokens: Vec::new(),
         closed_calls: false,
+        trace_contexts: false,
         hosts: Vec::new(),
         proxies: Vec::new(),
         max_upload_bytes: 64 << 20,

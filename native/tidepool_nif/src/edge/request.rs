@@ -14,6 +14,7 @@ use tidepool_http::{
 };
 use tokio::runtime::Handle;
 
+use crate::edge::sampling::{self, Sampling, Traced};
 use crate::edge::stream;
 use crate::edge::stream::{Kind, ResponderHandle};
 use crate::function::call;
@@ -51,6 +52,7 @@ impl Resource for DispatchQueue {}
 struct QueuedRequest {
     responder: Responder,
     stage: Arc<Mutex<Stage>>,
+    traced: Option<Traced>,
     kind: RequestKind,
 }
 
@@ -90,16 +92,23 @@ pub(crate) struct Dispatchers {
     runtime: Arc<Runtime>,
     queues: Vec<ResourceArc<DispatchQueue>>,
     next: AtomicUsize,
+    /// Where calls are traced.
+    sampling: Option<Sampling>,
 }
 
 impl Dispatchers {
-    pub(crate) fn new(runtime: Arc<Runtime>, pids: Vec<LocalPid>, resources: Resources) -> Self {
+    pub(crate) fn new(
+        runtime: Arc<Runtime>,
+        pids: Vec<LocalPid>,
+        resources: Resources,
+        sampling: Option<Sampling>,
+    ) -> Self {
         let resources = Arc::new(resources);
         let queue = |dispatcher| {
             let (waiting, unannounced, resources) = (SegQueue::new(), AtomicUsize::new(0), Arc::clone(&resources));
             ResourceArc::new(DispatchQueue { dispatcher, waiting, unannounced, resources })
         };
-        Dispatchers { runtime, queues: pids.into_iter().map(queue).collect(), next: AtomicUsize::new(0) }
+        Dispatchers { runtime, queues: pids.into_iter().map(queue).collect(), next: AtomicUsize::new(0), sampling }
     }
 
     /// Drives a call for its first slice. `None` when the function is not deployed, when its first slice is likely to be too
@@ -110,7 +119,7 @@ impl Dispatchers {
         }
         let start = |published: &tidepool_core::Published| {
             let function = &published.function;
-            let operation = operation.map_or(&*published.operation, str::as_bytes).to_vec();
+            let operation = operation.map_or(&*published.operation, str::as_bytes).into();
             function.suits_inline().then(|| {
                 // Before the payload is copied.
                 function.admit(payload.len())?;
@@ -134,7 +143,13 @@ impl Dispatchers {
         Some(Err(Begun::Failed(error)))
     }
 
-    fn hand_over(&self, deferral: Deferral<'_>, begun: Option<Begun>, kind: RequestKind) -> Answer {
+    fn hand_over(
+        &self,
+        deferral: Deferral<'_>,
+        begun: Option<Begun>,
+        traced: Option<Traced>,
+        kind: RequestKind,
+    ) -> Answer {
         let stage = Arc::new(Mutex::new(Stage::Queued(begun.map(Box::new))));
         let index = self.next.fetch_add(1, Ordering::Relaxed).checked_rem(self.queues.len());
         let queue = index.and_then(|index| self.queues.get(index));
@@ -144,7 +159,7 @@ impl Dispatchers {
         });
         // Without a queue the responder is dropped here, which answers the client.
         if let Some(queue) = queue {
-            queue.waiting.push(QueuedRequest { responder, stage, kind });
+            queue.waiting.push(QueuedRequest { responder, stage, traced, kind });
             if queue.unannounced.fetch_add(1, Ordering::AcqRel) == 0 {
                 // When the dispatcher has died its listener is restarted, and cuts what waits here.
                 let message = |env| (atoms::tidepool_http(), queue).encode(env);
@@ -182,20 +197,27 @@ impl Backend for Dispatchers {
     }
 
     fn request(&self, mut route: Route, deferral: Deferral<'_>) -> Answer {
+        let decide = |trace: &Option<_>| self.sampling.map(|sampling| sampling.decide(*trace));
+        let traced = match &route {
+            Route::Call { trace, .. } | Route::Deploy(Deploy { trace, .. }, _) => decide(trace),
+            _ => None,
+        };
         let begun = match &mut route {
-            Route::Call { function, operation, payload } => self.begin(function, operation.as_deref(), payload),
+            // What is recorded is so by a process.
+            Route::Call { .. } if traced.is_some_and(|traced| traced.sampled) => None,
+            Route::Call { function, operation, payload, .. } => self.begin(function, operation.as_deref(), payload),
             Route::Oversized { function } => self.oversized(function),
             _ => None,
         };
         match (begun, route) {
             (Some(Ok(reply)), _) => Answer::Now(Response::reply(buffers::shared(reply))),
             (Some(Err(begun)), Route::Call { function, operation, .. }) => {
-                self.hand_over(deferral, Some(begun), RequestKind::Begun(function, operation))
+                self.hand_over(deferral, Some(begun), traced, RequestKind::Begun(function, operation))
             }
             (Some(Err(begun)), Route::Oversized { function }) => {
-                self.hand_over(deferral, Some(begun), RequestKind::Begun(function, None))
+                self.hand_over(deferral, Some(begun), traced, RequestKind::Begun(function, None))
             }
-            (_, route) => self.hand_over(deferral, None, RequestKind::Route(Box::new(route))),
+            (_, route) => self.hand_over(deferral, None, traced, RequestKind::Route(Box::new(route))),
         }
     }
 
@@ -230,17 +252,20 @@ fn http_unannounced(queue: &DispatchQueue) -> usize {
 #[rustler::nif]
 fn http_take<'a>(env: Env<'a>, queue: &'a DispatchQueue) -> Option<(ResourceArc<ResponderHandle>, Term<'a>, Term<'a>)> {
     loop {
-        let QueuedRequest { responder, stage, kind } = queue.waiting.pop()?;
+        let QueuedRequest { responder, stage, traced, kind } = queue.waiting.pop()?;
         let begun = advance(&stage, |before| match before {
             Stage::Queued(begun) => (Stage::Taken(env.pid()), Some(begun)),
             Stage::Taken(_) | Stage::HungUp => (before, None),
         });
         let Some(begun) = begun else { continue };
+        let traced = sampling::term(env, traced.as_ref());
         let (route, io) = match kind {
-            RequestKind::Begun(function, operation) => ((atoms::begun(), function, operation).encode(env), None),
+            RequestKind::Begun(function, operation) => {
+                ((atoms::begun(), function, operation, traced).encode(env), None)
+            }
             RequestKind::Route(route) => {
                 let io = matches!(*route, Route::Resource(_)).then(|| queue.resources.io.clone());
-                (encode_route(env, *route, &queue.resources), io)
+                (encode_route(env, *route, traced, &queue.resources), io)
             }
         };
         let step = match begun.map(|begun| *begun) {
@@ -270,11 +295,11 @@ fn http_answer<'a>(
     atoms::ok()
 }
 
-fn encode_route<'a>(env: Env<'a>, route: Route, resources: &Resources) -> Term<'a> {
+fn encode_route<'a>(env: Env<'a>, route: Route, traced: Term<'a>, resources: &Resources) -> Term<'a> {
     match route {
-        Route::Deploy(form, caller) => (atoms::deploy(), deploy(env, form), origin(env, caller)).encode(env),
-        Route::Call { function, operation, payload } => {
-            (atoms::call(), function, operation, encode::binary(env, payload)).encode(env)
+        Route::Deploy(form, caller) => (atoms::deploy(), deploy(env, form), origin(env, caller), traced).encode(env),
+        Route::Call { function, operation, payload, .. } => {
+            (atoms::call(), function, operation, encode::binary(env, payload), traced).encode(env)
         }
         // The function of an oversized call that comes here is gone, which is for Elixir to say.
         Route::Admit { function } | Route::Oversized { function } => (atoms::admit(), function).encode(env),
@@ -304,10 +329,10 @@ fn resource<'a>(env: Env<'a>, request: ResourceRequest, resources: &Resources) -
     (atoms::resource(), handler, encode::map(env, request)).encode(env)
 }
 
-/// `{:token | {:token, name, functions} | :no_token, address}`.
+/// `{:token | {:token, name, sha256} | :no_token, address}`.
 fn origin(env: Env<'_>, caller: Caller) -> Term<'_> {
     let by = match (caller.token, caller.has_token) {
-        (Some(token), _) => (atoms::token(), &token.name, &token.functions).encode(env),
+        (Some(token), _) => (atoms::token(), &token.name, encode::copy(env, &token.hash)).encode(env),
         (None, true) => atoms::token().encode(env),
         (None, false) => atoms::no_token().encode(env),
     };

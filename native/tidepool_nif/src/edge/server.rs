@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, OwnedEnv, Resource, ResourceArc, Term};
-use tidepool_http::{BodyRule, Config, Endpoint, Hash, Identity, Pass, Scope, Server, StartError, TlsError, Token};
+use tidepool_http::{BodyRule, Config, Endpoint, Hash, Identity, Scope, Server, StartError, Terms, TlsError, Token};
 
 use crate::edge::request::{Dispatchers, Resources};
+use crate::edge::sampling::Sampling;
 use crate::node::handle::Node;
 use crate::terms::decode::{List, Short};
 use crate::terms::{atoms, decode, encode};
@@ -49,10 +50,11 @@ fn http_start<'a>(
         Ok(tls) => tls,
         Err(error) => return Ok((atoms::error(), atoms::tls(), error.to_string()).encode(env)),
     };
-    let config = http_config(config, endpoints, tls)?;
+    let sampling = decode::field::<Option<f64>>(config, atoms::trace_share())?.map(Sampling::new).transpose()?;
+    let config = Config { trace_contexts: sampling.is_some(), ..http_config(config, endpoints, tls)? };
     let resources = Resources { handlers, io: node.io().clone() };
-    let backend = Dispatchers::new(Arc::clone(&node.runtime), dispatchers.0, resources);
-    let started = Server::start(config, Arc::new(backend), node.io(), node.lanes.runtimes());
+    let backend = Dispatchers::new(Arc::clone(&node.runtime), dispatchers.0, resources, sampling);
+    let started = Server::start(config, Arc::new(backend), node.io(), node.workers.runtimes());
     Ok(match started {
         Ok(server) => {
             let port = server.local_addr().port();
@@ -85,13 +87,17 @@ fn http_grant(server: &ServerHandle, rows: List<Row<'_>>) -> NifResult<Atom> {
 /// A token as Elixir has it; scopes are strings.
 type Row<'a> = (String, Binary<'a>, List<String>, String, u64);
 
-fn tokens(rows: Vec<Row<'_>>) -> NifResult<Vec<(Hash, Token)>> {
+fn tokens(rows: Vec<Row<'_>>) -> NifResult<Vec<Token>> {
     let token = |(name, hash, scopes, functions, expires_at): Row<'_>| {
-        let hash = Hash::try_from(hash.as_slice()).map_err(|_| rustler::Error::BadArg)?;
+        let hash = sha256(hash)?;
         let scopes = scopes.0.iter().map(|name| scope(name)).collect::<NifResult<_>>()?;
-        Ok((hash, Token { name, scopes, functions, expires_at }))
+        Ok(Token { name, hash, scopes, functions, expires_at })
     };
     rows.into_iter().map(token).collect()
+}
+
+fn sha256(bytes: Binary<'_>) -> NifResult<Hash> {
+    Hash::try_from(bytes.as_slice()).map_err(|_| rustler::Error::BadArg)
 }
 
 fn scope(name: &str) -> NifResult<Scope> {
@@ -144,22 +150,30 @@ fn http_stats<'a>(env: Env<'a>, server: ResourceArc<ServerHandle>) -> Term<'a> {
 /// Lets a secret stand for the token once, as a bearer, within `lifetime_ms`.
 #[rustler::nif]
 fn http_open_code(server: ResourceArc<ServerHandle>, secret: Binary<'_>, lifetime_ms: u64) -> Atom {
-    server.server.admit(&secret, Pass::Code(decode::millis(lifetime_ms)));
+    server.server.admit_code(&secret, decode::millis(lifetime_ms));
     atoms::ok()
 }
 
-/// Lets a secret stand for the token as the cookie of a session, which ends `lifetime_ms` from now, or unused for `idle_ms`.
+/// Lets a cookie with its key stand for the token whose secret has this SHA-256, the server's own without one. It ends
+/// `lifetime_ms` from now, when its user does nothing for `idle_ms`, or with its token.
 #[rustler::nif]
-fn http_open_session(server: ResourceArc<ServerHandle>, secret: Binary<'_>, lifetime_ms: u64, idle_ms: u64) -> Atom {
-    let (lifetime, idle) = (decode::millis(lifetime_ms), decode::millis(idle_ms));
-    server.server.admit(&secret, Pass::Session { lifetime, idle });
-    atoms::ok()
+fn http_open_session(
+    server: ResourceArc<ServerHandle>,
+    id: Binary<'_>,
+    key: Binary<'_>,
+    of: Option<Binary<'_>>,
+    lifetime_ms: u64,
+    idle_ms: u64,
+) -> NifResult<Atom> {
+    let terms = Terms { lifetime: decode::millis(lifetime_ms), idle: decode::millis(idle_ms) };
+    server.server.admit_session(&id, &key, of.map(sha256).transpose()?, terms);
+    Ok(atoms::ok())
 }
 
-/// Ends a code or a session.
+/// Ends the session of a cookie with its key.
 #[rustler::nif]
-fn http_close(server: ResourceArc<ServerHandle>, secret: Binary<'_>) -> Atom {
-    server.server.dismiss(&secret);
+fn http_close(server: ResourceArc<ServerHandle>, id: Binary<'_>, key: Binary<'_>) -> Atom {
+    server.server.dismiss(&id, &key);
     atoms::ok()
 }
 
@@ -173,6 +187,7 @@ fn http_config(map: Term<'_>, endpoints: Vec<Endpoint>, tls: Option<Identity>) -
         token: decode::field(map, atoms::token())?,
         tokens: tokens(decode::field::<List<Row<'_>>>(map, atoms::tokens())?.0)?,
         closed_calls: decode::field(map, atoms::closed_calls())?,
+        trace_contexts: false,
         hosts: decode::field::<List<String>>(map, atoms::hosts())?.0,
         proxies: decode::field::<List<String>>(map, atoms::proxies())?
             .0
@@ -207,12 +222,14 @@ fn endpoints(rows: Vec<Term<'_>>) -> NifResult<(Vec<Endpoint>, Vec<Atom>)> {
             method: decode::field(row, atoms::method())?,
             path: decode::field(row, atoms::path())?,
             guarded: decode::field(row, atoms::guarded())?,
-            scope: scope(&decode::field::<String>(row, atoms::scope())?)?,
+            scope: decode::field::<Option<String>>(row, atoms::scope())?.map(|name| scope(&name)).transpose()?,
+            selects: decode::field(row, atoms::selects())?,
             observes: decode::field(row, atoms::observes())?,
             query: decode::field(row, atoms::query())?,
             headers: decode::field::<List<String>>(row, atoms::headers())?.0,
             body: body_rule(decode::field(row, atoms::body())?)?,
             places: decode::field(row, atoms::places())?,
+            deploys: decode::field(row, atoms::deploys())?,
         };
         Ok((endpoint, decode::field(row, atoms::handler())?))
     };

@@ -1,6 +1,6 @@
 //! Calls: tasks of the core, driven by the process that made them.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, Resource, ResourceArc, Term};
@@ -23,10 +23,17 @@ use crate::terms::{atoms, decode, encode};
 /// `ethr_mutex_lock`.)
 pub(crate) struct TaskHandle {
     owner: LocalPid,
-    /// Of a process, whoever has woken it may have it for a moment: see [`crate::function::turn`].
-    call: Arc<Seat>,
+    call: Place,
     /// Where an observed call's account is kept once it is over.
     account: Option<Box<OnceLock<Usage>>>,
+}
+
+/// Where a call lies: with its driver alone, which costs no memory of its own, or where others find it.
+#[expect(clippy::large_enum_variant, reason = "a box for each call is what it saves")]
+enum Place {
+    Own(Seat),
+    /// A process: whoever has woken it may have it for a moment, see [`crate::function::turn`].
+    Shared(Arc<Seat>),
 }
 
 #[rustler::resource_impl]
@@ -35,12 +42,17 @@ impl Resource for TaskHandle {}
 impl TaskHandle {
     fn new(owner: LocalPid, call: Call) -> Self {
         let waker = call.waker.as_ref().filter(|_| call.task.is_process()).cloned();
-        let seat: Arc<Seat> = Arc::new(Mutex::new(Some(call)));
-        if let Some(waker) = waker {
-            let weak: Weak<Seat> = Arc::downgrade(&seat);
-            waker.take_seat(weak);
-        }
-        TaskHandle { owner, call: seat, account: None }
+        let seat = Mutex::new(Some(call));
+        let call = match waker {
+            None => Place::Own(seat),
+            Some(waker) => {
+                let seat = Arc::new(seat);
+                let weak = Arc::downgrade(&seat);
+                waker.take_seat(weak);
+                Place::Shared(seat)
+            }
+        };
+        TaskHandle { owner, call, account: None }
     }
 
     fn over(&self, task: &Task) {
@@ -51,8 +63,12 @@ impl TaskHandle {
     }
 
     fn call(&self) -> MutexGuard<'_, Option<Call>> {
+        let seat = match &self.call {
+            Place::Own(seat) => seat,
+            Place::Shared(seat) => seat,
+        };
         // A panic while driving is caught in the core, so the lock is not poisoned by guests.
-        self.call.lock().unwrap_or_else(PoisonError::into_inner)
+        seat.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -127,7 +143,7 @@ fn start(
         // Before the payload is copied, or kept.
         published.function.admit(payload.len())?;
         let operation = operation.map_or(&*published.operation, |operation| operation.as_slice());
-        published.function.start(Request { operation: operation.to_vec(), payload: message(payload), depth, timeout })
+        published.function.start(Request { operation: operation.into(), payload: message(payload), depth, timeout })
     })
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustler::env::SavedTerm;
 use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, OwnedEnv, ResourceArc, Term};
 use tidepool_core::origin::Start;
-use tidepool_core::{CompileError, Module};
+use tidepool_core::{CompileError, Module, stripped};
 
 use crate::function::deploy;
 use crate::function::deploy::ModuleHandle;
@@ -18,6 +18,12 @@ use crate::terms::{atoms, decode, encode};
 #[rustler::nif(schedule = "DirtyCpu")]
 fn suited_engine<'a>(node: &'a Node, wasm: Binary<'a>) -> Option<Atom> {
     node.runtime.suited_engine(wasm.as_slice()).map(encode::engine)
+}
+
+/// A module without its debug data; what is no module as it is.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn strip_module<'a>(env: Env<'a>, wasm: Binary<'a>) -> Term<'a> {
+    encode::copy(env, &stripped(wasm.as_slice()))
 }
 
 /// Begins to compile a module. The caller gets `{:tidepool_compiled, id, outcome}` with the id that this returns, and an

@@ -99,6 +99,6 @@ pub(crate) fn tier_atom(tier: Tier) -> Atom {
 /// Makes a name uncallable. Calls in flight finish.
 #[rustler::nif(schedule = "DirtyIo")]
 fn unpublish(node: ResourceArc<Node>, name: String) -> Atom {
-    node.runtime.directory().unpublish(&name);
+    node.runtime.unpublish(&name);
     atoms::ok()
 }

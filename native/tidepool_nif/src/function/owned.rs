@@ -43,7 +43,7 @@ fn call_owned<'a>(
     timeout_ms: Term<'a>,
 ) -> NifResult<Term<'a>> {
     let timeout: Duration = decode::timeout(timeout_ms)?;
-    let request = || Request { operation: operation.as_slice().to_vec(), payload: message(payload), depth, timeout };
+    let request = || Request { operation: operation.as_slice().into(), payload: message(payload), depth, timeout };
     // Before the payload is copied, or kept.
     let task = owned.0.admit(payload.len()).and_then(|()| owned.0.call(request()));
     Ok(match task {
@@ -52,7 +52,7 @@ fn call_owned<'a>(
     })
 }
 
-/// `{:ok, image}`, `:unchanged`, `:large` or an error.
+/// `{:ok, image}`, `{:ok, {:next, change}}`, `:unchanged`, `:large` or an error.
 #[rustler::nif]
 fn image<'a>(env: Env<'a>, owned: &'a OwnedHandle) -> Term<'a> {
     imaged(env, owned.0.image(SMALL_BYTES))
@@ -64,6 +64,15 @@ fn image_large<'a>(env: Env<'a>, owned: &'a OwnedHandle) -> Term<'a> {
     imaged(env, owned.0.image(usize::MAX))
 }
 
+/// `{:ok, image | nil}` or an error: the image in a binary that is no larger than it.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn image_copy<'a>(env: Env<'a>, owned: &'a OwnedHandle) -> Term<'a> {
+    match owned.0.copy() {
+        Ok(image) => (atoms::ok(), image.map(|image| encode::copy(env, &image))).encode(env),
+        Err(error) => encode::call_error(env, &error),
+    }
+}
+
 /// Was it stopped in a call?
 #[rustler::nif(name = "owned_spent?")]
 fn owned_spent(owned: &OwnedHandle) -> bool {
@@ -73,6 +82,7 @@ fn owned_spent(owned: &OwnedHandle) -> bool {
 fn imaged(env: Env<'_>, outcome: Result<Imaged, CallError>) -> Term<'_> {
     match outcome {
         Ok(Imaged::New(image)) => (atoms::ok(), encode::message(env, image)).encode(env),
+        Ok(Imaged::Next(change)) => (atoms::ok(), (atoms::next(), encode::message(env, change))).encode(env),
         Ok(Imaged::Unchanged) => atoms::unchanged().encode(env),
         Ok(Imaged::Large) => atoms::large().encode(env),
         Err(error) => encode::call_error(env, &error),

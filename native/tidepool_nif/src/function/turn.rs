@@ -45,8 +45,8 @@ struct Visits {
     asked: bool,
     /// The time that it is in a run queue for.
     due: Option<Instant>,
-    /// What the guest came to meanwhile.
-    step: Option<Step>,
+    /// What the guest came to meanwhile. Apart, for it is large and seldom there.
+    step: Option<Box<Step>>,
 }
 
 impl Call {
@@ -60,8 +60,8 @@ impl Call {
         if !matches!(step, Step::Wait) {
             return (id, remaining);
         }
-        let is_brief = self.task.is_process() && self.waker.as_ref().is_some_and(|waker| waker.is_brief());
-        let is_queued = is_brief && self.queue(env);
+        let suits_inline = self.task.is_process() && self.waker.as_ref().is_some_and(|waker| waker.suits_inline());
+        let is_queued = suits_inline && self.queue(env);
         self.visits.waits_until = Some(if is_queued { None } else { Some(self.task.until()) });
         (id, if is_queued { FOREVER } else { remaining })
     }
@@ -115,7 +115,7 @@ impl Visits {
     /// The driver is here: what the guest came to meanwhile.
     fn take(&mut self) -> Option<Step> {
         self.waits_until = None;
-        self.step.take()
+        self.step.take().map(|step| *step)
     }
 }
 
@@ -194,7 +194,7 @@ fn slice(call: &mut Call, owner: LocalPid) -> Step {
     match &step {
         // One that asks the VM for something when it is woken needs its driver then.
         Step::Wait => {
-            kept.set_brief(!std::mem::take(&mut call.visits.asked) && call.task.is_brief());
+            kept.set_suits_inline(!std::mem::take(&mut call.visits.asked) && call.task.suits_inline());
             kept.arm();
         }
         Step::Host(_) => call.visits.asked = true,
@@ -241,7 +241,7 @@ fn visit_at(
             call.visits.due = None;
         }
         if let Some(until) = call.visits.waits_until
-            && call.task.is_brief()
+            && call.task.suits_inline()
         {
             let early = due.is_some_and(|(_at, now)| call.task.until() > now);
             if early && call.is_kept(env, until) {
@@ -255,7 +255,7 @@ fn visit_at(
             }
             let visits = &mut call.visits;
             visits.waits_until = None;
-            visits.step = Some(step).filter(|step| matches!(step, Step::Host(_) | Step::Done(_)));
+            visits.step = matches!(step, Step::Host(_) | Step::Done(_)).then(|| Box::new(step));
             hand(env, next);
         }
     }

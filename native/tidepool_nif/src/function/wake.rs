@@ -34,7 +34,7 @@ pub(crate) struct Waker {
     /// Of a process, for who wakes it: the task.
     seat: OnceLock<Weak<Seat>>,
     /// Whether the task's last slice was short: others may drive it.
-    brief: AtomicBool,
+    suits_inline: AtomicBool,
 }
 
 /// As many run queues as cores. A process has the one that its waker's number says.
@@ -67,7 +67,7 @@ impl Waker {
             state: AtomicU8::new(ARMED),
             io,
             seat: OnceLock::new(),
-            brief: AtomicBool::new(false),
+            suits_inline: AtomicBool::new(false),
         })
     }
 
@@ -87,13 +87,13 @@ impl Waker {
     }
 
     /// Notes whether others than its driver may drive the task.
-    pub(crate) fn set_brief(&self, brief: bool) {
-        self.brief.store(brief, Ordering::Relaxed);
+    pub(crate) fn set_suits_inline(&self, suits_inline: bool) {
+        self.suits_inline.store(suits_inline, Ordering::Relaxed);
     }
 
     /// May others than its driver drive the task?
-    pub(crate) fn is_brief(&self) -> bool {
-        self.brief.load(Ordering::Relaxed)
+    pub(crate) fn suits_inline(&self) -> bool {
+        self.suits_inline.load(Ordering::Relaxed)
     }
 
     /// Was it woken, and nobody has driven its task since?
@@ -151,7 +151,8 @@ impl Letter {
     /// The same for a wake of a process that a runner may visit: the run queue has that, and the runner may have to be told.
     fn queued(self) -> Option<Self> {
         match self {
-            Letter::Wake(waker) if waker.is_brief() && waker.seat.get().is_some() => match queue(&waker).add(waker) {
+            Letter::Wake(waker) if waker.suits_inline() && waker.seat.get().is_some() => match queue(&waker).add(waker)
+            {
                 Ok(runner) => runner.map(Letter::Run),
                 Err(waker) => Some(Letter::Wake(waker)),
             },

@@ -5,9 +5,9 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use rustler::{Encoder, LocalPid, OwnedEnv};
-use tidepool_core::console::{Console, Line, Stream};
+use tidepool_core::console::{Console, Line};
 
-use crate::terms::atoms;
+use crate::terms::{atoms, encode};
 
 /// Lines that may wait for the thread; further ones are dropped and counted.
 const QUEUE_LINES: usize = 1_024;
@@ -74,11 +74,7 @@ fn run(lines: &Receiver<Line>, flushes: &Receiver<Sender<()>>, subscriber: &Mute
 /// Sends `{:tidepool_console, function, version, stream, text, dropped}`.
 fn forward(env: &mut OwnedEnv, line: &Line, subscriber: &Mutex<Option<LocalPid>>) {
     let Some(pid) = *subscriber.lock().unwrap_or_else(PoisonError::into_inner) else { return };
-    let stream = match line.stream {
-        Stream::Console => atoms::console(),
-        Stream::Stdout => atoms::stdout(),
-        Stream::Stderr => atoms::stderr(),
-    };
+    let stream = encode::stream(line.stream);
     // A subscriber that has died is replaced by its supervisor; until then lines are lost.
     let _ = env.send_and_clear(&pid, |env| {
         (atoms::tidepool_console(), &line.function, line.version, stream, &line.text, line.dropped).encode(env)

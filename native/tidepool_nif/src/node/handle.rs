@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustler::{Encoder, Env, LocalPid, NifResult, Resource, ResourceArc, Term};
-use tidepool_core::{FunctionFigures, LATENCY_BOUNDS_US, REASONS, Runtime};
+use tidepool_core::{CallFigures, FunctionFigures, LATENCY_BOUNDS_NS, REASONS, Runtime};
 
 use crate::node::console::ConsoleThread;
-use crate::node::lanes::Lanes;
+use crate::node::workers::Workers;
 use crate::terms::decode::List;
 use crate::terms::{atoms, decode, encode};
 
@@ -16,7 +16,7 @@ use crate::terms::{atoms, decode, encode};
 pub(crate) struct Node {
     pub(crate) runtime: Arc<Runtime>,
     io: ManuallyDrop<tokio::runtime::Runtime>,
-    pub(crate) lanes: Lanes,
+    pub(crate) workers: Workers,
     console: Arc<ConsoleThread>,
 }
 
@@ -58,13 +58,13 @@ fn start(config: &tidepool_core::RuntimeConfig, io_threads: usize) -> Result<Nod
         .enable_all()
         .build()
         .map_err(|error| format!("the I/O threads could not be started: {error}"))?;
-    let lanes =
-        Lanes::spawn(io_threads).map_err(|error| format!("the edge's threads could not be started: {error}"))?;
+    let workers =
+        Workers::spawn(io_threads).map_err(|error| format!("the edge's threads could not be started: {error}"))?;
     let console =
         ConsoleThread::spawn().map_err(|error| format!("the console thread could not be started: {error}"))?;
     let runtime =
         Runtime::new(config, io.handle().clone(), Arc::clone(&console) as _).map_err(|error| error.to_string())?;
-    Ok(Node { runtime, io: ManuallyDrop::new(io), lanes, console })
+    Ok(Node { runtime, io: ManuallyDrop::new(io), workers, console })
 }
 
 /// `{memory_bytes, cores}` that this node may use: the machine's, or what control groups around it give.
@@ -125,23 +125,41 @@ fn metrics(
     node.runtime.metrics(gauges.0, by_function).map_err(|error| rustler::Error::RaiseTerm(Box::new(error.to_string())))
 }
 
-/// `{reasons, bounds_us, functions}`: of each function its name, its calls by reason and by latency, and a map of its other figures.
+/// `{reasons, bounds_ns, functions}`: of each function its name, its calls by reason and by latency, and a map of its other figures.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn figures(env: Env<'_>, node: ResourceArc<Node>) -> Term<'_> {
     let functions: Vec<_> = node.runtime.figures().into_iter().map(|figures| function_figures(env, figures)).collect();
-    (REASONS.to_vec(), LATENCY_BOUNDS_US.to_vec(), functions).encode(env)
+    (REASONS.to_vec(), LATENCY_BOUNDS_NS.to_vec(), functions).encode(env)
 }
 
 fn function_figures(env: Env<'_>, figures: FunctionFigures) -> Term<'_> {
-    let others = vec![
-        (atoms::latency_us(), (figures.latency_ns / 1_000).encode(env)),
-        (atoms::cpu_us(), (figures.cpu_ns / 1_000).encode(env)),
+    let mut others = call_figures(env, &figures.calls);
+    others.extend([
         (atoms::peak_memory(), figures.peak_memory_bytes.encode(env)),
         (atoms::dropped_lines(), figures.dropped_lines.encode(env)),
         (atoms::queued(), figures.queued.encode(env)),
         (atoms::idle(), figures.idle.encode(env)),
-    ];
-    (figures.name, figures.outcomes, figures.latencies, encode::map(env, others)).encode(env)
+    ]);
+    (figures.name, figures.calls.outcomes, figures.calls.latencies, encode::map(env, others)).encode(env)
+}
+
+fn call_figures<'a>(env: Env<'a>, calls: &CallFigures) -> Vec<(rustler::Atom, Term<'a>)> {
+    vec![
+        (atoms::latency_us(), (calls.latency_ns / 1_000).encode(env)),
+        (atoms::cpu_us(), (calls.cpu_ns / 1_000).encode(env)),
+        (atoms::live(), calls.live.encode(env)),
+        (atoms::memory(), calls.memory_bytes.encode(env)),
+    ]
+}
+
+/// The same of each of a function's last versions, with their numbers in the place of the name, the oldest first.
+#[rustler::nif]
+fn figures_by_version<'a>(env: Env<'a>, node: ResourceArc<Node>, name: &str) -> Vec<Term<'a>> {
+    let version = |(number, calls): (u64, CallFigures)| {
+        let others = encode::map(env, call_figures(env, &calls));
+        (number, calls.outcomes, calls.latencies, others).encode(env)
+    };
+    node.runtime.figures_by_version(name).into_iter().map(version).collect()
 }
 
 /// Counts a deploy that ended with `reason` after `us` µs.

@@ -3,5 +3,6 @@
 pub(crate) mod clock;
 pub(crate) mod console;
 pub(crate) mod handle;
-pub(crate) mod lanes;
 pub(crate) mod lock;
+pub(crate) mod recent;
+pub(crate) mod workers;

@@ -8,22 +8,38 @@ use crate::terms::atoms;
 use crate::terms::decode::List;
 use crate::terms::message::message;
 
-/// `{:put, epoch, seq, alarm_at, head, image, values}` or `{:delete, epoch, seq}`.
+/// `{:put, epoch, seq, alarm_at, head, image, values}`, `{:reset, …}` with the same parts, `{:delete, epoch, seq}` or `{:erase, epoch}`.
 pub(super) fn change(term: Term<'_>) -> NifResult<Change> {
     match get_tuple(term)?.as_slice() {
-        [tag, epoch, seq, alarm_at, head, image, values] if atoms::put() == *tag => Ok(Change::Put(Put {
-            epoch: number(*epoch)?,
-            seq: number(*seq)?,
-            alarm_at: alarm_at.decode()?,
-            head: bytes(*head)?,
-            image: image.decode::<Option<Binary<'_>>>()?.map_or(Image::Keep, |image| Image::Whole(message(image))),
-            values: values.decode::<List<Term<'_>>>()?.0.into_iter().map(value).collect::<NifResult<_>>()?,
-        })),
+        [tag, epoch, seq, alarm_at, head, image, values] => {
+            let record = Put {
+                epoch: number(*epoch)?,
+                seq: number(*seq)?,
+                alarm_at: alarm_at.decode()?,
+                head: bytes(*head)?,
+                image: self::image(*image)?,
+                values: values.decode::<List<Term<'_>>>()?.0.into_iter().map(value).collect::<NifResult<_>>()?,
+            };
+            match *tag {
+                tag if atoms::put() == tag => Ok(Change::Put(record)),
+                tag if atoms::reset() == tag => Ok(Change::Reset(record)),
+                _ => Err(Error::BadArg),
+            }
+        }
         [tag, epoch, seq] if atoms::delete() == *tag => {
             Ok(Change::Delete { epoch: number(*epoch)?, seq: number(*seq)? })
         }
+        [tag, epoch] if atoms::erase() == *tag => Ok(Change::Erase { epoch: number(*epoch)? }),
         _ => Err(Error::BadArg),
     }
+}
+
+/// `nil`, which leaves those that there are; an image; or `{:next, change}`.
+fn image(term: Term<'_>) -> NifResult<Image> {
+    if let Ok((tag, change)) = term.decode::<(Term<'_>, Binary<'_>)>() {
+        return if atoms::next() == tag { Ok(Image::Next(message(change))) } else { Err(Error::BadArg) };
+    }
+    Ok(term.decode::<Option<Binary<'_>>>()?.map_or(Image::Keep, |image| Image::Whole(message(image))))
 }
 
 /// `{key, value}`, with `nil` as the value of one that is to be gone.

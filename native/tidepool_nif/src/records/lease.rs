@@ -3,20 +3,17 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rustler::{Encoder, Env, NifResult, OwnedEnv, ResourceArc, Term};
+use rustler::{Encoder, Env, NifResult, OwnedEnv, Term};
 use tidepool_records::{Answer, Ask, Key, NodeLease, Owner, Records, StoreError};
 
-use super::store::{RecordsHandle, failure};
+use super::store::{RecordsHandle, failure, opened};
 use crate::terms::atoms;
 use crate::terms::decode::{List, Short};
 
 /// `{:ok, records}` or `{:error, kind, message}`.
 #[rustler::nif(schedule = "DirtyIo")]
 fn open_shared(env: Env<'_>, url: String, node: String, incarnation: i64) -> Term<'_> {
-    match Records::open_shared(&url, Owner { node, incarnation }) {
-        Ok(records) => (atoms::ok(), ResourceArc::new(RecordsHandle(records))).encode(env),
-        Err(error) => failure(env, &error),
-    }
+    opened(env, Records::open_shared(&url, Owner { node, incarnation }))
 }
 
 /// `{:ok, [{node, incarnation, left_ms}]}` or `{:ok, {:lapsed, nodes}}`, in a message as all answers here.

@@ -2,4 +2,5 @@
 
 pub(crate) mod change;
 pub(crate) mod lease;
+pub(crate) mod moving;
 pub(crate) mod store;

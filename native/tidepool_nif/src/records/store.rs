@@ -21,10 +21,7 @@ const MOST: usize = 1 << 20;
 /// `{:ok, records}` or `{:error, kind, message}`.
 #[rustler::nif(schedule = "DirtyIo")]
 fn open_records(env: Env<'_>, path: String) -> Term<'_> {
-    match Records::open(Path::new(&path)) {
-        Ok(records) => (atoms::ok(), ResourceArc::new(RecordsHandle(records))).encode(env),
-        Err(error) => failure(env, &error),
-    }
+    opened(env, Records::open(Path::new(&path)))
 }
 
 /// Has a change written. The caller gets `{:tidepool_committed, id, :ok | {:error, kind, message}}` with the id that this returns.
@@ -49,14 +46,11 @@ fn commit_record<'a>(
     Ok(id)
 }
 
-/// `{:ok, nil | {epoch, seq, alarm_at, head, image}}`, or an error.
+/// `{:ok, nil | {epoch, seq, alarm_at, head, image}}`, or an error. What follows an image is behind it.
 #[rustler::nif(schedule = "DirtyIo")]
 fn read_record<'a>(env: Env<'a>, records: &'a RecordsHandle, class: String, name: String) -> Term<'a> {
-    match records.0.read(&Key::new(class, name)) {
-        Ok(Some(found)) => record(env, found),
-        Ok(None) => (atoms::ok(), atoms::nil()).encode(env),
-        Err(error) => failure(env, &error),
-    }
+    let found = records.0.read(&Key::new(class, name));
+    answer(env, found, |found| (atoms::ok(), found.map(|found| record(env, found))))
 }
 
 /// `{:ok, value | nil}`, or an error.
@@ -68,10 +62,8 @@ fn record_value<'a>(
     name: String,
     key: Binary<'a>,
 ) -> Term<'a> {
-    match records.0.value(&Key::new(class, name), key.as_slice()) {
-        Ok(value) => (atoms::ok(), value.map(|value| encode::message(env, value))).encode(env),
-        Err(error) => failure(env, &error),
-    }
+    let value = records.0.value(&Key::new(class, name), key.as_slice());
+    answer(env, value, |value| (atoms::ok(), value.map(|value| encode::message(env, value))))
 }
 
 /// `{:ok, [{key, value}]}`, or an error.
@@ -86,13 +78,9 @@ fn record_values<'a>(
     limit: usize,
 ) -> Term<'a> {
     let after = after.as_ref().map(Binary::as_slice);
-    match records.0.values(&Key::new(class, name), prefix.as_slice(), after, limit.min(MOST)) {
-        Ok(values) => {
-            let pair = |(key, value): (Vec<u8>, Vec<u8>)| (encode::copy(env, &key), encode::message(env, value));
-            (atoms::ok(), values.into_iter().map(pair).collect::<Vec<_>>()).encode(env)
-        }
-        Err(error) => failure(env, &error),
-    }
+    let pair = |(key, value): (Vec<u8>, Vec<u8>)| (encode::copy(env, &key), encode::message(env, value));
+    let values = records.0.values(&Key::new(class, name), prefix.as_slice(), after, limit.min(MOST));
+    answer(env, values, |values| (atoms::ok(), values.into_iter().map(pair).collect::<Vec<_>>()))
 }
 
 /// `{:ok, [{name, seq, alarm_at, bytes}], next}`, or an error.
@@ -105,44 +93,54 @@ fn list_records<'a>(
     limit: usize,
 ) -> Term<'a> {
     let from = from.map(|name| Key::new(class.as_str(), name));
-    match records.0.list(&class, from.as_ref(), limit.min(MOST)) {
-        Ok(page) => {
-            let found = page.records.into_iter().map(|it| (it.key.name, it.seq, it.alarm_at, it.bytes));
-            (atoms::ok(), found.collect::<Vec<_>>(), page.next.map(|key| key.name)).encode(env)
-        }
-        Err(error) => failure(env, &error),
-    }
+    answer(env, records.0.list(&class, from.as_ref(), limit.min(MOST)), |page| {
+        let found = page.records.into_iter().map(|it| (it.key.name, it.seq, it.alarm_at, it.bytes));
+        (atoms::ok(), found.collect::<Vec<_>>(), page.next.map(|key| key.name))
+    })
+}
+
+/// `{:ok, records, bytes}` of a namespace, or an error; 0 bytes when they are not to be counted.
+#[rustler::nif(schedule = "DirtyIo")]
+fn records_usage<'a>(env: Env<'a>, records: &'a RecordsHandle, namespace: String, with_bytes: bool) -> Term<'a> {
+    answer(env, records.0.usage(&namespace, with_bytes), |usage| (atoms::ok(), usage.records, usage.bytes))
 }
 
 /// `{:ok, [{at, class, name}]}`, or an error.
 #[rustler::nif(schedule = "DirtyIo")]
 fn record_alarms<'a>(env: Env<'a>, records: &'a RecordsHandle, until_ms: i64, limit: usize) -> Term<'a> {
-    match records.0.alarms(until_ms, limit.min(MOST)) {
-        Ok(alarms) => {
-            let due = alarms.into_iter().map(|(at, key)| (at, key.class, key.name));
-            (atoms::ok(), due.collect::<Vec<_>>()).encode(env)
-        }
-        Err(error) => failure(env, &error),
-    }
+    answer(env, records.0.alarms(until_ms, limit.min(MOST)), |alarms| {
+        let due = alarms.into_iter().map(|(at, key)| (at, key.class, key.name));
+        (atoms::ok(), due.collect::<Vec<_>>())
+    })
 }
 
 fn record(env: Env<'_>, record: Record) -> Term<'_> {
-    let Record { epoch, seq, alarm_at, head, mut images } = record;
-    let image = images.pop();
-    if !images.is_empty() {
-        let message = "the record has a chain of images: a later version wrote it";
-        return (atoms::error(), atoms::newer(), message).encode(env);
-    }
+    let Record { epoch, seq, alarm_at, head, images } = record;
+    let image = images.into_iter().reduce(|mut image, change| {
+        image.extend(change);
+        image
+    });
     let image = image.map(|image| encode::message(env, image));
-    (atoms::ok(), (epoch, seq, alarm_at, encode::copy(env, &head), image)).encode(env)
+    (epoch, seq, alarm_at, encode::copy(env, &head), image).encode(env)
 }
 
 fn committed<'a>(env: Env<'a>, id: u64, outcome: &Result<(), StoreError>) -> Term<'a> {
-    let outcome = match outcome {
-        Ok(()) => atoms::ok().encode(env),
-        Err(error) => failure(env, error),
-    };
+    let outcome = outcome.as_ref().map_or_else(|error| failure(env, error), |()| atoms::ok().encode(env));
     (atoms::tidepool_committed(), id, outcome).encode(env)
+}
+
+/// `{:ok, records}` or `{:error, kind, message}`.
+pub(super) fn opened(env: Env<'_>, records: Result<Records, StoreError>) -> Term<'_> {
+    answer(env, records, |records| (atoms::ok(), ResourceArc::new(RecordsHandle(records))))
+}
+
+/// What `found` makes of what was asked for, or an error.
+pub(super) fn answer<'a, T, Found: Encoder>(
+    env: Env<'a>,
+    outcome: Result<T, StoreError>,
+    found: impl FnOnce(T) -> Found,
+) -> Term<'a> {
+    outcome.map_or_else(|error| failure(env, &error), |value| found(value).encode(env))
 }
 
 /// `{:error, kind, message}`.
@@ -167,6 +165,11 @@ fn kind(error: &StoreError) -> Atom {
         | StoreError::Url(_)
         | StoreError::Rights(_)
         | StoreError::NotShared
+        | StoreError::Torn(_)
+        | StoreError::Taken(_)
+        | StoreError::There(_)
+        | StoreError::InUse(_)
+        | StoreError::File(_)
         | StoreError::Postgres(_)
         | StoreError::Sqlite(_) => atoms::failed(),
     }

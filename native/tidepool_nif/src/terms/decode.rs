@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustler::{Decoder, Error, NifResult, Term};
 use tidepool_core::{
     CompileBounds, CompileConfig, DenseConfig, EngineKind, FilesConfig, FolderConfig, FunctionConfig, Grants,
-    HostGrants, HostReply, Instances, Limits, NetworkConfig, RuntimeConfig,
+    HostGrants, HostReply, Instances, Limits, NamespaceConfig, NetworkConfig, RuntimeConfig,
 };
 
 use crate::terms::atoms;
@@ -13,6 +13,9 @@ use crate::terms::message::message;
 
 /// Idle instances beyond any that an engine can hold; room for them is made beforehand.
 const MAX_IDLE: usize = 1 << 20;
+
+/// More places than instances could ever take.
+const MAX_PLACES: usize = 1 << 24;
 
 /// The value at `key` of a map with atom keys.
 pub(crate) fn field<'a, T: Decoder<'a>>(map: Term<'a>, key: rustler::Atom) -> NifResult<T> {
@@ -77,11 +80,26 @@ pub(crate) fn runtime_config(map: Term<'_>) -> NifResult<RuntimeConfig> {
             max_sockets: field(map, atoms::max_sockets())?,
             max_program_sockets: field(map, atoms::max_program_sockets())?,
         },
+        namespaces: field::<List<Namespace>>(map, atoms::namespaces())?.0.into_iter().map(|of| of.0).collect(),
         files: FilesConfig {
             max_program_files: field(map, atoms::max_program_files())?,
             max_program_bytes: field(map, atoms::max_program_file_bytes())?,
         },
     })
+}
+
+/// A namespace's quotas: `{name, instances, queue, memory, calls_per_s}`, with `nil` for those that there are not.
+struct Namespace(NamespaceConfig);
+
+impl<'a> Decoder<'a> for Namespace {
+    fn decode(term: Term<'a>) -> NifResult<Self> {
+        let (name, instances, queue, memory_bytes, calls_per_s): (_, Option<usize>, _, _, _) = term.decode()?;
+        // More than a semaphore can have.
+        if instances.is_some_and(|instances| instances > MAX_PLACES) {
+            return Err(Error::BadArg);
+        }
+        Ok(Namespace(NamespaceConfig { name, instances, queue, memory_bytes, calls_per_s }))
+    }
 }
 
 pub(crate) fn compile_config(map: Term<'_>) -> NifResult<CompileConfig> {
@@ -115,6 +133,7 @@ pub(crate) fn function_config(map: Term<'_>) -> NifResult<FunctionConfig> {
         host: host_grants(field(map, atoms::host())?)?,
         grants: grants(field(map, atoms::net())?)?,
         folders: field::<List<Folder>>(map, atoms::files())?.0.into_iter().map(|folder| folder.0).collect(),
+        keep_payloads: field(map, atoms::keep_payloads())?,
     })
 }
 

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustler::{Atom, Encoder, Env, NewBinary, Resource, ResourceArc, Term};
+use tidepool_core::console::Stream;
 use tidepool_core::trap::{Frame, TrapKind};
-use tidepool_core::{CallError, CompileError, EngineKind, HostCall, Limit, buffers};
+use tidepool_core::{CallError, CompileError, EngineKind, HostCall, Limit, Quota, buffers};
 
 use crate::terms::atoms;
+use crate::terms::source_lines::LinesHandle;
 
 /// From this size on a binary is handed over instead of copied.
 const LARGE_BYTES: usize = 4 << 10;
@@ -73,6 +75,7 @@ pub(crate) fn call_error<'a>(env: Env<'a>, error: &CallError) -> Term<'a> {
         }
         CallError::Trap { kind, frames, console, .. } => {
             put(atoms::backtrace(), backtrace(env, frames));
+            lines(frames).into_iter().for_each(|lines| put(atoms::lines(), lines.encode(env)));
             put(atoms::console(), console.encode(env));
             (atoms::trap(), trap_kind(*kind)).encode(env)
         }
@@ -81,6 +84,7 @@ pub(crate) fn call_error<'a>(env: Env<'a>, error: &CallError) -> Term<'a> {
             put(atoms::unit(), limit.unit().encode(env));
             if !frames.is_empty() {
                 put(atoms::backtrace(), backtrace(env, frames));
+                lines(frames).into_iter().for_each(|lines| put(atoms::lines(), lines.encode(env)));
             }
             if !console.is_empty() {
                 put(atoms::console(), console.encode(env));
@@ -89,6 +93,11 @@ pub(crate) fn call_error<'a>(env: Env<'a>, error: &CallError) -> Term<'a> {
         }
         CallError::Timeout => atoms::timeout().encode(env),
         CallError::Overloaded { .. } => atoms::overloaded().encode(env),
+        CallError::Quota { namespace, quota, allowed, .. } => {
+            put(atoms::namespace(), namespace.encode(env));
+            put(atoms::allowed(), allowed.encode(env));
+            (atoms::quota(), quota_name(*quota)).encode(env)
+        }
         CallError::NoProgram { .. } => atoms::not_a_program().encode(env),
         CallError::Image { .. } => atoms::invalid_image().encode(env),
         // Whoever owns an instance calls it once at a time, and asks whether it is spent.
@@ -149,6 +158,15 @@ pub(crate) fn map<'a>(env: Env<'a>, pairs: Vec<(Atom, Term<'a>)>) -> Term<'a> {
     pairs.into_iter().fold(Term::map_new(env), |map, (key, value)| map.map_put(key, value).unwrap_or(map))
 }
 
+/// As the console and its readers call it.
+pub(crate) fn stream(stream: Stream) -> Atom {
+    match stream {
+        Stream::Console => atoms::console(),
+        Stream::Stdout => atoms::stdout(),
+        Stream::Stderr => atoms::stderr(),
+    }
+}
+
 fn backtrace<'a>(env: Env<'a>, frames: &[Frame]) -> Term<'a> {
     let frames: Vec<Term<'a>> = frames
         .iter()
@@ -166,6 +184,11 @@ fn backtrace<'a>(env: Env<'a>, frames: &[Frame]) -> Term<'a> {
     frames.encode(env)
 }
 
+/// What finds the lines of a backtrace: that takes too long here.
+fn lines(frames: &[Frame]) -> Option<ResourceArc<LinesHandle>> {
+    frames.first().and_then(|frame| frame.lines.clone()).map(|lines| ResourceArc::new(LinesHandle(lines)))
+}
+
 fn trap_kind(kind: TrapKind) -> Atom {
     match kind {
         TrapKind::Unreachable => atoms::unreachable(),
@@ -180,6 +203,14 @@ fn trap_kind(kind: TrapKind) -> Atom {
         TrapKind::BadPointer => atoms::bad_pointer(),
         TrapKind::Exit => atoms::exit(),
         TrapKind::Other => atoms::other(),
+    }
+}
+
+fn quota_name(quota: Quota) -> Atom {
+    match quota {
+        Quota::Instances => atoms::instances(),
+        Quota::Memory => atoms::memory(),
+        Quota::Calls => atoms::calls_per_second(),
     }
 }
 

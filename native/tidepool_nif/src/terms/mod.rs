@@ -6,3 +6,4 @@ pub(crate) mod encode;
 pub(crate) mod json;
 pub(crate) mod message;
 pub(crate) mod pid;
+pub(crate) mod source_lines;

@@ -34,7 +34,7 @@ pub(super) struct Group<'a> {
 pub(super) struct Writes<'a> {
     /// Records whose images from a number on are to be gone.
     pub(super) cut: BTreeMap<i64, i16>,
-    /// Records that are gone with all their values.
+    /// Records whose values are all to be gone, but for those that are written here.
     pub(super) gone: Vec<i64>,
     pub(super) images: BTreeMap<(i64, i16), &'a Bytes>,
     pub(super) values: BTreeMap<(i64, &'a [u8]), Option<&'a [u8]>>,
@@ -52,8 +52,14 @@ impl<'a> Group<'a> {
         check(key, before.as_ref(), change)?;
         match (change, before) {
             (Change::Put(change), before) => self.put(key, before, change)?,
-            (Change::Delete { .. }, Some(before)) => self.delete(key, &before),
-            (Change::Delete { .. }, None) => {}
+            (Change::Reset(change), before) => {
+                if let Some(row) = &before {
+                    self.drop_values(row.id);
+                }
+                self.put(key, before, change)?;
+            }
+            (Change::Delete { .. } | Change::Erase { .. }, Some(before)) => self.delete(key, &before),
+            (Change::Delete { .. } | Change::Erase { .. }, None) => {}
         }
         Ok(())
     }
@@ -63,12 +69,12 @@ impl<'a> Group<'a> {
         if key.class.is_empty() {
             return Ok(());
         }
-        let (Change::Put(Put { epoch, .. }) | Change::Delete { epoch, .. }) = change;
+        let epoch = change.epoch();
         match self.owned.get(&shard(key)) {
-            Some((stored, true)) if stored == epoch => Ok(()),
+            Some((stored, true)) if *stored == epoch => Ok(()),
             found => {
                 let stored = found.map_or(0, |(stored, _ours)| *stored);
-                Err(StoreError::Fenced { key: key.clone(), epoch: *epoch, stored })
+                Err(StoreError::Fenced { key: key.clone(), epoch, stored })
             }
         }
     }
@@ -113,10 +119,15 @@ impl<'a> Group<'a> {
     fn delete(&mut self, key: &'a Key, row: &Row) {
         let id = row.id;
         self.writes.images.retain(|(of, _number), _bytes| *of != id);
-        self.writes.values.retain(|(of, _key), _value| *of != id);
         self.writes.cut.insert(id, 0);
-        self.writes.gone.push(id);
+        self.drop_values(id);
         self.now.insert(key, None);
+    }
+
+    /// Those that there are; what is written after it stays.
+    fn drop_values(&mut self, id: i64) {
+        self.writes.values.retain(|(of, _key), _value| *of != id);
+        self.writes.gone.push(id);
     }
 
     /// What is to be written: rows that are new or others, those that are gone, what shards have by now, and the rest.
@@ -178,7 +189,7 @@ fn fits(key: &Key, change: &Change) -> Result<(), StoreError> {
     if names > MOST {
         return too_long("the name", names, MOST);
     }
-    let Change::Put(put) = change else { return Ok(()) };
+    let Some(put) = change.record() else { return Ok(()) };
     match put.values.iter().map(|(of, _value)| of.len()).find(|length| *length > MOST) {
         Some(bytes) => too_long("a value's key", bytes, MOST),
         None => Ok(()),

@@ -9,14 +9,17 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Statement};
 
 use super::changes::{Group, Written};
+use super::erase::erase;
 use super::failure::{is_fatal, late, said};
 use super::link::Link;
 use super::owner::Owner;
 use super::{read, schema};
-use crate::record::{Change, Job, Key, Mark, Put, StoreError, xor};
+use crate::record::{Job, Key, Mark, StoreError, xor};
 
 /// How long each of the two steps may take.
 const STEP: Duration = Duration::from_secs(10);
+/// A group of more bytes may be on its way for as long as that.
+const LARGE: usize = 1 << 20;
 
 // No other transaction of this node's writes to these shards meanwhile either: one whose connection was lost may still be under way.
 const FENCE: &str = "
@@ -60,7 +63,7 @@ macro_rules! statements {
     ($($name:ident = $sql:expr),* $(,)?) => {
         /// The session that writes, with its statements.
         pub(super) struct Session {
-            client: Client,
+            pub(super) client: Client,
             $($name: Statement,)*
         }
 
@@ -101,7 +104,8 @@ impl Session {
     /// Commits the changes that may be made; for each whether it was. When one says anything else than that it is refused, the
     /// session is not to be used any more.
     pub(super) async fn commit(&self, owner: &Owner, jobs: &[Job]) -> Vec<Result<(), StoreError>> {
-        let read = timeout(STEP, self.read(owner, jobs)).await;
+        let begin = begin(jobs);
+        let read = timeout(STEP, self.read(Some(&begin), owner, jobs)).await;
         let mut group = match read.unwrap_or_else(|_late| Err(late(STEP))) {
             Ok(group) => group,
             // The transaction ends with the session.
@@ -116,21 +120,53 @@ impl Session {
         }
     }
 
-    /// Begins the transaction: holds the shards as they are, and reads what there is.
-    async fn read<'a>(&self, owner: &Owner, jobs: &'a [Job]) -> Result<Group<'a>, StoreError> {
+    /// Commits that there is nothing left of a record. As for [`Session::commit`].
+    pub(super) async fn erase(&self, owner: &Owner, key: &Key, epoch: u64) -> Result<(), StoreError> {
+        let erased = async {
+            self.client.batch_execute("BEGIN").await?;
+            let erased = erase(&self.client, owner, key, epoch).await;
+            let end = if erased.is_ok() { "COMMIT" } else { "ROLLBACK" };
+            let ended = self.client.batch_execute(end).await;
+            erased.and(ended.map_err(|error| unknown(&error)))
+        };
+        timeout(STEP, erased).await.unwrap_or_else(|_late| Err(late(STEP)))
+    }
+
+    /// Makes changes within a transaction that has begun, all of them.
+    ///
+    /// # Errors
+    /// Why one can't be made: then nothing is to be committed.
+    pub(super) async fn within(&self, owner: &Owner, jobs: &[Job]) -> Result<(), StoreError> {
+        let made = async {
+            let mut group = self.read(None, owner, jobs).await?;
+            jobs.iter().try_for_each(|job| group.apply(&job.key, &job.change))?;
+            let written = group.written();
+            let statements = self.statements(&written);
+            let executed = join_all(statements.iter().map(|(statement, columns)| self.execute(statement, columns)));
+            executed.await.into_iter().try_for_each(|outcome| outcome.map(drop).map_err(StoreError::from))
+        };
+        timeout(STEP, made).await.unwrap_or_else(|_late| Err(late(STEP)))
+    }
+
+    /// Begins the transaction, if it is to begin: holds the shards as they are, and reads what there is.
+    async fn read<'a>(&self, begin: Option<&str>, owner: &Owner, jobs: &'a [Job]) -> Result<Group<'a>, StoreError> {
         let client = &self.client;
         let keys: Vec<&Key> = jobs.iter().map(|job| &job.key).collect::<BTreeSet<_>>().into_iter().collect();
         let shards: Vec<i16> = keys.iter().map(|key| read::shard(key)).collect();
         let each: Vec<i16> = shards.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
         let classes: Vec<&[u8]> = keys.iter().map(|key| key.class.as_bytes()).collect();
         let names: Vec<&[u8]> = keys.iter().map(|key| key.name.as_bytes()).collect();
-        let common = each.contains(&schema::COMMON);
-        let begin = if common { schema::BEGIN_COMMON } else { "BEGIN" };
+        let begun = async {
+            match begin {
+                Some(begin) => client.batch_execute(begin).await,
+                None => Ok(()),
+            }
+        };
         let fence: Parameters<'_, 3> = [&each, &owner.node, &owner.incarnation];
         let (tallies, rows): (Parameters<'_, 1>, Parameters<'_, 3>) = ([&each], [&shards, &classes, &names]);
         let (_begun, owned, tallies, rows) = tokio::try_join!(
             biased;
-            client.batch_execute(begin),
+            begun,
             client.query(&self.fence, &fence),
             client.query(&self.tallies, &tallies),
             client.query(&self.rows, &rows),
@@ -150,25 +186,27 @@ impl Session {
         }
         let absent: BTreeSet<i16> =
             keys.iter().filter(|key| !group.before.contains_key(*key)).map(|key| read::shard(key)).collect();
-        if !absent.is_empty() {
-            self.look_around(&mut group, absent.into_iter().collect(), jobs).await?;
+        let begin = jobs.iter().filter(|job| job.change.record().is_some_and(|put| put.seq == 1)).count();
+        // One that is there may be gone within the group, and begin again.
+        if !absent.is_empty() || begin > 0 {
+            self.look_around(&mut group, absent.into_iter().collect(), begin).await?;
         }
         Ok(group)
     }
 
     /// Looks whether records that were not found were never there, and fetches ids for those that begin.
-    async fn look_around(&self, group: &mut Group<'_>, absent: Vec<i16>, jobs: &[Job]) -> Result<(), StoreError> {
-        let begin = jobs.iter().filter(|job| matches!(job.change, Change::Put(Put { seq: 1, .. }))).count();
+    async fn look_around(&self, group: &mut Group<'_>, absent: Vec<i16>, begin: usize) -> Result<(), StoreError> {
         let begin = i64::try_from(begin).unwrap_or(i64::MAX);
-        let (marks, ids): (Parameters<'_, 1>, Parameters<'_, 1>) = ([&absent], [&begin]);
-        let (marks, ids) =
-            tokio::try_join!(biased; self.client.query(&self.marks, &marks), self.client.query(&self.ids, &ids))?;
         let mut found: BTreeMap<i16, (i64, Mark)> = BTreeMap::new();
-        for row in &marks {
+        let marks = read::each(&self.client, &self.marks, &absent, |row| {
             let (records, sum) = found.entry(row.try_get(0)?).or_default();
             *records += 1;
             *sum = xor(*sum, read::mark(row, 1)?.unwrap_or_default());
-        }
+            Ok(())
+        });
+        let fetch: Parameters<'_, 1> = [&begin];
+        let ids = async { Ok(self.client.query(&self.ids, &fetch).await?) };
+        let ((), ids) = tokio::try_join!(biased; marks, ids)?;
         let amiss = |shard: &i16| {
             found.get(shard).copied().unwrap_or_default() != group.tallies.get(shard).copied().unwrap_or_default()
         };
@@ -235,6 +273,16 @@ impl Session {
         execute!(tally, tallies, |(shard, _)| *shard, |(_, (records, _))| *records, |(_, (_, sum))| sum.as_slice());
         statements
     }
+}
+
+/// How the transaction of a group begins. What is long on its way must not look like a node that stands still.
+fn begin(jobs: &[Job]) -> String {
+    let common = jobs.iter().any(|job| job.key.class.is_empty());
+    let begin = if common { schema::BEGIN_COMMON } else { "BEGIN" };
+    if jobs.iter().map(|job| job.change.bytes()).sum::<usize>() <= LARGE {
+        return begin.into();
+    }
+    format!("{begin}; SET LOCAL idle_in_transaction_session_timeout = '{}s'", STEP.as_secs())
 }
 
 fn unknown(error: &Error) -> StoreError {

@@ -63,10 +63,11 @@ pub struct Shard {
     pub owner: Option<String>,
 }
 
-/// Nodes whose leases ran out so long ago, and that own nothing, are forgotten.
+/// Nodes whose leases ran out so long ago, and that own nothing, are forgotten; who has the row of one is not waited for.
 const FORGET: &str = "
-DELETE FROM tidepool.node n WHERE lease_until < clock_timestamp() - interval '1 hour'
-AND NOT EXISTS (SELECT FROM tidepool.shard s WHERE s.owner = n.name)";
+DELETE FROM tidepool.node WHERE name IN (
+  SELECT name FROM tidepool.node n WHERE lease_until < clock_timestamp() - interval '1 hour'
+  AND NOT EXISTS (SELECT FROM tidepool.shard s WHERE s.owner = n.name) FOR UPDATE SKIP LOCKED)";
 
 /// Answers one question.
 ///

@@ -3,10 +3,12 @@
 //! A thread has the event loop: connections, and the task that writes. Who reads waits for the answer in its own thread, bounded.
 
 mod changes;
+mod erase;
 mod failure;
 mod group;
 mod lease;
 mod link;
+mod moving;
 mod owner;
 mod pool;
 mod read;
@@ -23,10 +25,11 @@ use tokio::sync::mpsc;
 
 pub use self::lease::{Answer, Ask, NodeLease, Shard};
 use self::link::Link;
+pub(crate) use self::moving::{export, import};
 pub use self::owner::Owner;
 use self::pool::Pool;
 use self::session::Session;
-use crate::record::{Change, Done, Job, Key, Page, QUEUE, Record, StoreError, Values};
+use crate::record::{Change, Done, Job, Key, Page, QUEUE, Record, Room, StoreError, Usage, Values};
 
 /// How long a read may take.
 const READ: Duration = Duration::from_secs(5);
@@ -38,6 +41,9 @@ pub(crate) struct Database {
     pool: Arc<Pool>,
     // The thread ends when nothing more can come.
     jobs: mpsc::Sender<Job>,
+    // Of records that have no owner: they wait for each other's, which no other group is to wait for.
+    common: mpsc::Sender<Job>,
+    room: Room,
     handle: Handle,
     thread: JoinHandle<()>,
 }
@@ -57,18 +63,29 @@ impl Database {
         let owner = Arc::new(owner);
         let pool = Arc::new(Pool::new(Arc::clone(&link), Arc::clone(&owner)));
         let (jobs, queue) = mpsc::channel(QUEUE);
+        let (common, common_queue) = mpsc::channel(QUEUE);
         let handle = runtime.handle().clone();
         let thread = std::thread::Builder::new()
             .name("tidepool-postgres".into())
-            .spawn(move || runtime.block_on(writer::write_all(&link, &owner, queue)))
+            .spawn(move || {
+                let writers = async {
+                    tokio::join!(
+                        writer::write_all(&link, &owner, queue),
+                        writer::write_all(&link, &owner, common_queue)
+                    )
+                };
+                runtime.block_on(writers);
+            })
             .map_err(unstarted)?;
-        Ok(Database { pool, jobs, handle, thread })
+        Ok(Database { pool, jobs, common, room: Room::default(), handle, thread })
     }
 
     /// As [`Records::commit`](crate::Records::commit).
     pub(crate) fn commit(&self, key: Key, change: Change, done: Done) -> Result<(), StoreError> {
         use mpsc::error::TrySendError::{Closed, Full};
-        self.jobs.try_send(Job { key, change, done }).map_err(|error| match error {
+        let done = self.room.take(&change, done)?;
+        let queue = if key.class.is_empty() { &self.common } else { &self.jobs };
+        queue.try_send(Job { key, change, done }).map_err(|error| match error {
             Full(_) => StoreError::Overloaded,
             Closed(_) => StoreError::Stopped("its thread ended".into()),
         })
@@ -76,8 +93,8 @@ impl Database {
 
     /// Returns when what waits has been written and the connections are closed.
     pub(crate) fn close(self) {
-        let Database { jobs, thread, .. } = self;
-        drop(jobs);
+        let Database { jobs, common, thread, .. } = self;
+        drop((jobs, common));
         // What it was about to say has been said to who waited for it.
         let _ended = thread.join();
     }
@@ -104,6 +121,10 @@ impl Database {
         self.reading(async |session| read::list(session, class, from, limit).await)
     }
 
+    pub(crate) fn usage(&self, namespace: &str, with_bytes: bool) -> Result<Usage, StoreError> {
+        self.reading(async |session| read::usage(session, namespace, with_bytes).await)
+    }
+
     pub(crate) fn alarms(&self, until: i64, limit: usize) -> Result<Vec<(i64, Key)>, StoreError> {
         let owner = self.pool.owner();
         self.reading(async |session| read::alarms(session, owner, until, limit).await)
@@ -120,7 +141,7 @@ impl Database {
         let (pool, kept) = (Arc::clone(&self.pool), self.jobs.clone());
         self.handle.spawn(async move {
             let answer = tokio::time::timeout(within, lease::answer(&pool, &ask)).await;
-            done(answer.unwrap_or_else(|_late| Err(failure::late(within))));
+            done(answer.unwrap_or_else(|_late| Err(silent(&pool, within))));
             drop(kept);
         });
     }
@@ -128,7 +149,13 @@ impl Database {
     fn reading<T>(&self, read: impl AsyncFn(&Session) -> Result<T, StoreError>) -> Result<T, StoreError> {
         self.handle.block_on(async {
             let read = tokio::time::timeout(READ, self.pool.reading(read));
-            read.await.unwrap_or_else(|_late| Err(failure::late(READ)))
+            read.await.unwrap_or_else(|_late| Err(silent(&self.pool, READ)))
         })
     }
+}
+
+/// The database has not answered in time: who asks next does so by a connection of its own.
+fn silent(pool: &Pool, within: Duration) -> StoreError {
+    pool.clear();
+    failure::late(within)
 }

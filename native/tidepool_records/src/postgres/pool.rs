@@ -10,6 +10,7 @@ use crate::record::StoreError;
 
 /// Sessions that are kept for who comes next.
 const KEPT: usize = 8;
+
 /// The sessions of one node.
 pub(super) struct Pool {
     link: Arc<Link>,
@@ -59,6 +60,11 @@ impl Pool {
             kept.push(session);
         }
         found
+    }
+
+    /// Forgets all sessions that are kept: where one got no answer, the others may get none either.
+    pub(super) fn clear(&self) {
+        self.sessions().clear();
     }
 
     fn kept(&self) -> Option<Session> {

@@ -1,11 +1,17 @@
 //! Reading. What belongs together is read by one statement, or within one transaction: so it is of one time.
 
-use tokio_postgres::Row as Found;
+use std::pin::pin;
+
+use futures_util::TryStreamExt;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Row as Found, Statement};
 
 use super::owner::Owner;
 use super::schema;
 use super::session::Session;
-use crate::record::{Key, Mark, Page, Record, Row, StoreError, Summary, Values, chain, value_mark, xor};
+use crate::record::{
+    Key, Mark, Page, Record, Row, StoreError, Summary, Usage, Values, chain, classes, value_mark, xor,
+};
 
 /// The shard of a key, in the database.
 pub(super) fn shard(key: &Key) -> i16 {
@@ -45,23 +51,52 @@ pub(super) fn mark(found: &Found, at: usize) -> Result<Option<Mark>, StoreError>
         .transpose()
 }
 
+/// Hands on what a statement finds, row by row: however many there are, few of them are in memory.
+pub(super) async fn each<P: ToSql + Sync>(
+    client: &Client,
+    statement: &Statement,
+    parameter: &P,
+    mut seen: impl FnMut(&Found) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut rows = pin!(client.query_raw(statement, [parameter]).await?);
+    while let Some(row) = rows.try_next().await? {
+        seen(&row)?;
+    }
+    Ok(())
+}
+
 /// A record that is not found was never there: the others of its shard are all there, and none of them is this one by another name.
 async fn absent(session: &Session, key: &Key) -> Result<(), StoreError> {
-    let rows = session.client.query(&session.absent, &[&shard(key)]).await?;
+    whole(session, shard(key), key).await
+}
+
+/// Are all records of a shard there? An error is of the key.
+pub(super) async fn whole(session: &Session, shard: i16, key: &Key) -> Result<(), StoreError> {
     let mut noted = (0, Mark::default());
     let (mut records, mut sum) = (0, Mark::default());
-    for found in &rows {
+    each(&session.client, &session.absent, &shard, |found| {
         noted = (found.try_get::<_, Option<i64>>(0)?.unwrap_or(0), mark(found, 1)?.unwrap_or_default());
         if let Some(mark) = mark(found, 2)? {
             sum = xor(sum, mark);
             records += 1;
         }
-    }
+        Ok(())
+    })
+    .await?;
     if (records, sum) == noted { Ok(()) } else { Err(damaged(key, "the shard")) }
 }
 
 /// A record with its images; `None` when there is certainly none.
 pub(super) async fn record(session: &Session, key: &Key) -> Result<Option<Record>, StoreError> {
+    let found = found(session, key).await?;
+    Ok(found.map(|(row, images)| {
+        let Row { epoch, seq, alarm_at, head, .. } = row;
+        Record { epoch, seq, alarm_at, head, images }
+    }))
+}
+
+/// A record's row, and its images.
+pub(super) async fn found(session: &Session, key: &Key) -> Result<Option<(Row, Vec<Vec<u8>>)>, StoreError> {
     let (class, name) = (key.class.as_bytes(), key.name.as_bytes());
     let rows = session.client.query(&session.record, &[&shard(key), &class, &name]).await?;
     let Some(first) = rows.first() else {
@@ -76,8 +111,7 @@ pub(super) async fn record(session: &Session, key: &Key) -> Result<Option<Record
     if images.len() != row.links || last != row.chain {
         return Err(damaged(key, "an image"));
     }
-    let Row { epoch, seq, alarm_at, head, .. } = row;
-    Ok(Some(Record { epoch, seq, alarm_at, head, images }))
+    Ok(Some((row, images)))
 }
 
 /// A value of a record; `None` when there is no such value, or no such record.
@@ -112,19 +146,36 @@ pub(super) async fn values(
         Some(found) => {
             let (row, _mark) = row(&found, 0, key)?;
             let from = after.map_or_else(|| prefix.to_vec(), |after| [after, &[0]].concat());
-            let from = from.as_slice().max(prefix);
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            for found in client.query(&session.values, &[&row.id, &from, &beyond(prefix), &limit]).await? {
-                let (of, value): (Vec<u8>, Vec<u8>) = (found.try_get(0)?, found.try_get(1)?);
-                if mark(&found, 2).ok().flatten() != Some(value_mark(row.id, &of, &value)) {
-                    return Err(damaged(key, "a value"));
-                }
-                values.push((of, value));
-            }
+            let (from, before) = (from.as_slice().max(prefix), beyond(prefix));
+            values = values_of(session, key, row.id, Wanted { from, before, limit }).await?;
         }
     }
     client.batch_execute("COMMIT").await?;
     Ok(values)
+}
+
+/// Values by their keys: from one on, and before another if there is one.
+pub(super) struct Wanted<'a> {
+    pub(super) from: &'a [u8],
+    pub(super) before: Option<Vec<u8>>,
+    pub(super) limit: usize,
+}
+
+/// Values of the record that has this id, in the order of their keys.
+pub(super) async fn values_of(session: &Session, key: &Key, id: i64, wanted: Wanted<'_>) -> Result<Values, StoreError> {
+    let Wanted { from, before, limit } = wanted;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = session.client.query(&session.values, &[&id, &from, &before, &limit]).await?;
+    rows.iter()
+        .map(|found| {
+            let (of, value): (Vec<u8>, Vec<u8>) = (found.try_get(0)?, found.try_get(1)?);
+            if mark(found, 2).ok().flatten() == Some(value_mark(id, &of, &value)) {
+                Ok((of, value))
+            } else {
+                Err(damaged(key, "a value"))
+            }
+        })
+        .collect()
 }
 
 /// The first of what comes after all that has this prefix; `None` when nothing does.
@@ -153,6 +204,19 @@ pub(super) async fn list(session: &Session, class: &str, from: Option<&Key>, lim
     Ok(Page { records, next })
 }
 
+/// What the records of all classes in a namespace have together.
+pub(super) async fn usage(session: &Session, namespace: &str, with_bytes: bool) -> Result<Usage, StoreError> {
+    let [first, beyond] = classes(namespace);
+    let bounds: [&(dyn ToSql + Sync); 2] = [&first.as_bytes(), &beyond.as_bytes()];
+    let records = session.client.query_one(&session.count, &bounds).await?.try_get::<_, i64>(0)?.cast_unsigned();
+    if !with_bytes {
+        return Ok(Usage { records, bytes: 0 });
+    }
+    let found = session.client.query_one(&session.bytes, &bounds).await?;
+    let [bytes, values] = [found.try_get::<_, i64>(0)?, found.try_get(1)?];
+    Ok(Usage { records, bytes: bytes.saturating_add(values).cast_unsigned() })
+}
+
 /// Alarms in the owner's shards that are due until then, the earliest first, `limit` at most.
 pub(super) async fn alarms(
     session: &Session,
@@ -166,6 +230,6 @@ pub(super) async fn alarms(
 }
 
 /// A name.
-fn text(found: &Found, at: usize) -> Result<String, StoreError> {
+pub(super) fn text(found: &Found, at: usize) -> Result<String, StoreError> {
     String::from_utf8(found.try_get(at)?).map_err(|_bytes| StoreError::Corrupt("a name is not UTF-8".into()))
 }

@@ -17,8 +17,9 @@ const STATEMENT_MS: u32 = 10_000;
 /// The shard of records that have no class, hence no owner: those that any node may write, once.
 pub(super) const COMMON: i16 = SHARDS.cast_signed();
 
-/// Begins a transaction that writes there: one after the other.
-pub(super) const BEGIN_COMMON: &str = "BEGIN; SELECT pg_advisory_xact_lock(7593466210231742)";
+/// Begins a transaction that writes there: one after the other. It locks no shard of an owner, so that nobody else waits.
+pub(super) const BEGIN_COMMON: &str =
+    "BEGIN; SET LOCAL lock_timeout = '10s'; SELECT pg_advisory_xact_lock(7593466210231742)";
 
 /// Names are bytes: neither the database's encoding nor its order of letters is of account. Rows that are changed often have room
 /// beside them, so that their indexes stay as they are. Images are packed already.

@@ -25,6 +25,12 @@ WHERE record = $1 AND key >= $2 AND ($3::bytea IS NULL OR key < $3) ORDER BY key
 const LIST: &str = "
 SELECT name, seq, alarm_at, bytes FROM tidepool.record
 WHERE class = $1 AND (shard, name) >= ($2, $3) ORDER BY shard, name LIMIT $4";
+const COUNT: &str = "SELECT count(*) FROM tidepool.record WHERE class >= $1 AND class < $2";
+const BYTES: &str = "
+SELECT coalesce(sum(bytes), 0)::bigint, coalesce((
+  SELECT sum(octet_length(v.key) + octet_length(v.value)) FROM tidepool.value v
+  JOIN tidepool.record r ON r.id = v.record WHERE r.class >= $1 AND r.class < $2), 0)::bigint
+FROM tidepool.record WHERE class >= $1 AND class < $2";
 const ALARMS: &str = "
 SELECT r.alarm_at, r.class, r.name FROM tidepool.record r JOIN tidepool.shard s ON s.id = r.shard
 WHERE r.alarm_at <= $1 AND s.owner = $2 AND s.incarnation = $3 ORDER BY r.alarm_at LIMIT $4";
@@ -44,6 +50,8 @@ pub(super) struct Session {
     pub(super) value: Statement,
     pub(super) values: Statement,
     pub(super) list: Statement,
+    pub(super) count: Statement,
+    pub(super) bytes: Statement,
     pub(super) alarms: Statement,
     pub(super) absent: Statement,
 }
@@ -54,15 +62,17 @@ impl Session {
     pub(super) async fn new(link: &Link) -> Result<Self, StoreError> {
         let client = link.connect(STATEMENT_MS).await?;
         schema::checked(&client).await?;
-        let (record, row, value, values, list, alarms, absent) = tokio::try_join!(
+        let (record, row, value, values, list, count, bytes, alarms, absent) = tokio::try_join!(
             client.prepare(RECORD),
             client.prepare(ROW),
             client.prepare(VALUE),
             client.prepare(VALUES),
             client.prepare(LIST),
+            client.prepare(COUNT),
+            client.prepare(BYTES),
             client.prepare(ALARMS),
             client.prepare(ABSENT),
         )?;
-        Ok(Session { client, record, row, value, values, list, alarms, absent })
+        Ok(Session { client, record, row, value, values, list, count, bytes, alarms, absent })
     }
 }

@@ -5,14 +5,18 @@ use tokio::sync::mpsc::Receiver;
 use super::group::Session;
 use super::link::Link;
 use super::owner::Owner;
-use crate::record::{Job, StoreError, is_refusal, piled_up};
+use crate::record::{Change, Job, StoreError, is_refusal, piled_up};
 
 /// Writes what comes, until nothing more can come.
 pub(super) async fn write_all(link: &Link, owner: &Owner, mut queue: Receiver<Job>) {
     let mut session = None;
     while let Some(first) = queue.recv().await {
         let jobs = piled_up(first, || queue.try_recv().ok());
-        let mut outcomes = written(link, owner, &mut session, &jobs).await;
+        let mut outcomes = Vec::with_capacity(jobs.len());
+        // What erases is alone.
+        for jobs in jobs.chunk_by(|one, next| !erases(one) && !erases(next)) {
+            outcomes.append(&mut written(link, owner, &mut session, jobs).await);
+        }
         if outcomes.iter().any(|outcome| matches!(outcome, Err(StoreError::Corrupt(_)))) && jobs.len() > 1 {
             // One page that can't be read is not to stop those who don't need it.
             outcomes.clear();
@@ -22,6 +26,10 @@ pub(super) async fn write_all(link: &Link, owner: &Owner, mut queue: Receiver<Jo
         }
         jobs.into_iter().zip(outcomes).for_each(|(job, outcome)| (job.done)(outcome));
     }
+}
+
+fn erases(job: &Job) -> bool {
+    matches!(job.change, Change::Erase { .. })
 }
 
 /// Commits changes by the session that there is, or else by a new one. A change is never sent twice.
@@ -38,7 +46,10 @@ async fn written(
             Err(error) => return vec![Err(error); jobs.len()],
         },
     };
-    let outcomes = writes.commit(owner, jobs).await;
+    let outcomes = match jobs {
+        [Job { key, change: Change::Erase { epoch }, .. }] => vec![writes.erase(owner, key, *epoch).await],
+        jobs => writes.commit(owner, jobs).await,
+    };
     if outcomes.iter().all(|outcome| outcome.as_ref().err().is_none_or(is_refusal)) {
         *session = Some(writes);
     }

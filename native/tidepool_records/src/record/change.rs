@@ -55,6 +55,8 @@ pub struct Put {
 pub enum Change {
     /// It is this from now on.
     Put(Put),
+    /// It is this from now on, and nothing is left of what it was: no value either. The image is to be a whole one.
+    Reset(Put),
     /// It is gone, with its images and values.
     Delete {
         /// The epoch of who deletes.
@@ -62,12 +64,33 @@ pub enum Change {
         /// The number that it has.
         seq: u64,
     },
+    /// It is gone, whatever there is of it: for one that is damaged.
+    Erase {
+        /// The epoch of who erases.
+        epoch: u64,
+    },
 }
 
 impl Change {
+    /// What the record is to be; `None` when it is to be gone.
+    pub(crate) fn record(&self) -> Option<&Put> {
+        match self {
+            Change::Put(put) | Change::Reset(put) => Some(put),
+            Change::Delete { .. } | Change::Erase { .. } => None,
+        }
+    }
+
+    /// The epoch of who makes it.
+    pub(crate) fn epoch(&self) -> u64 {
+        match self {
+            Change::Put(put) | Change::Reset(put) => put.epoch,
+            Change::Delete { epoch, .. } | Change::Erase { epoch } => *epoch,
+        }
+    }
+
     /// How many bytes it holds.
     pub(crate) fn bytes(&self) -> usize {
-        let Change::Put(put) = self else { return 0 };
+        let Some(put) = self.record() else { return 0 };
         let image = match &put.image {
             Image::Keep => 0,
             Image::Whole(bytes) | Image::Next(bytes) => bytes.len(),
@@ -90,6 +113,15 @@ pub struct Summary {
     /// When its alarm is due.
     pub alarm_at: Option<i64>,
     /// Bytes of its head and images.
+    pub bytes: u64,
+}
+
+/// What records have together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// How many there are.
+    pub records: u64,
+    /// Bytes of their heads, images and values, with the keys of these; 0 when nobody has asked for them.
     pub bytes: u64,
 }
 

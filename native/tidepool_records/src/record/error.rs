@@ -1,5 +1,6 @@
 //! Why something could not be read or written.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::key::Key;
@@ -48,7 +49,7 @@ pub enum StoreError {
         most: usize,
     },
     /// What was read is not what was written.
-    #[error("{what} of {key} is damaged: restore the records from a backup")]
+    #[error("{what} of {key} is damaged: restore the records from a backup, or delete it")]
     Damaged {
         /// Whose record it is, or was asked for.
         key: Key,
@@ -99,12 +100,34 @@ pub enum StoreError {
     /// Leases were asked of records in a file.
     #[error("records in a file have no leases")]
     NotShared,
+    /// An archive is not what was written.
+    #[error("{0} is no whole export of actors, or it is damaged: nothing was imported. Export them again")]
+    Torn(Arc<str>),
+    /// There is a file where an archive is to be.
+    #[error("{0} is there already: name another file, or have it overwritten")]
+    Taken(Arc<str>),
+    /// A record of an archive is in the store already.
+    #[error("{0} is there already, so nothing was imported: have it overwritten, or delete it")]
+    There(Key),
+    /// Records are put into a store only while nobody uses it.
+    #[error("the store is in use by {0}: stop all its nodes, and wait until their leases have run out")]
+    InUse(Arc<str>),
+    /// The system can't read or write a file.
+    #[error("{0}")]
+    File(Arc<str>),
     /// Anything else that PostgreSQL says.
     #[error("the database could not read or write the records: {0}")]
     Postgres(Arc<str>),
     /// Anything else that SQLite says.
     #[error("the records could not be read or written: {0}")]
     Sqlite(Arc<rusqlite::Error>),
+}
+
+impl StoreError {
+    /// What the system says of a file.
+    pub(crate) fn file(path: &Path, error: &std::io::Error) -> Self {
+        StoreError::File(format!("{}: {error}", path.display()).into())
+    }
 }
 
 impl From<rusqlite::Error> for StoreError {

@@ -39,6 +39,12 @@ impl Key {
     }
 }
 
+/// Between which classes those of a namespace are: the first that may be, and the first after all of them.
+pub(crate) fn classes(namespace: &str) -> [String; 2] {
+    // What comes after a slash is a nought.
+    ["/", "0"].map(|end| format!("{namespace}{end}"))
+}
+
 impl std::fmt::Display for Key {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{}/{}", self.class, self.name)

@@ -7,10 +7,11 @@ mod key;
 mod mark;
 mod row;
 
-pub use change::{Change, Image, MAX_LINKS, Page, Put, Record, Summary, Values};
+pub use change::{Change, Image, MAX_LINKS, Page, Put, Record, Summary, Usage, Values};
 pub use error::StoreError;
 pub use job::Done;
-pub(crate) use job::{Job, QUEUE, piled_up};
+pub(crate) use job::{Job, QUEUE, Room, piled_up};
+pub(crate) use key::classes;
 pub use key::{Key, SHARDS};
-pub(crate) use mark::{Mark, chain, value as value_mark, xor};
+pub(crate) use mark::{Mark, chain, hasher, value as value_mark, xor};
 pub(crate) use row::{Row, check, is_refusal};

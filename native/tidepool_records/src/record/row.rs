@@ -73,9 +73,12 @@ impl Row {
 /// Why not.
 pub(crate) fn check(key: &Key, before: Option<&Row>, change: &Change) -> Result<(), StoreError> {
     let (at_epoch, at_seq) = before.map_or((0, 0), |row| (row.epoch, row.seq));
-    let (epoch, follows) = match change {
-        Change::Put(put) => (put.epoch, put.seq.checked_sub(1)),
-        Change::Delete { epoch, seq } => (*epoch, Some(*seq)),
+    let epoch = change.epoch();
+    let follows = match change {
+        Change::Put(put) | Change::Reset(put) => put.seq.checked_sub(1),
+        Change::Delete { seq, .. } => Some(*seq),
+        // It follows whatever there is.
+        Change::Erase { .. } => Some(at_seq),
     };
     if epoch < at_epoch {
         return Err(StoreError::Fenced { key: key.clone(), epoch, stored: at_epoch });
@@ -88,6 +91,9 @@ pub(crate) fn check(key: &Key, before: Option<&Row>, change: &Change) -> Result<
     match change {
         Change::Put(Put { image: Image::Next(_), .. }) if !(1..MAX_LINKS).contains(&links) => {
             Err(StoreError::Chain { key: key.clone(), links })
+        }
+        Change::Reset(Put { image: Image::Keep | Image::Next(_), .. }) => {
+            Err(StoreError::Chain { key: key.clone(), links: 0 })
         }
         _ => Ok(()),
     }

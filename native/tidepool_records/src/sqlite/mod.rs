@@ -1,5 +1,8 @@
 //! Records in a file of SQLite's: a thread that writes, and connections that read.
 
+mod erase;
+mod forget;
+mod moving;
 mod read;
 mod schema;
 mod write;
@@ -12,7 +15,11 @@ use std::thread::{Builder, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use crate::record::{Change, Done, Job, Key, Page, QUEUE, Record, StoreError, Values, is_refusal, piled_up};
+pub(crate) use moving::{export, import};
+
+use crate::record::{
+    Change, Done, Job, Key, Page, QUEUE, Record, Room, StoreError, Usage, Values, is_refusal, piled_up,
+};
 
 /// Connections that are kept for who reads next.
 const READERS: usize = 8;
@@ -24,6 +31,7 @@ pub(crate) struct File {
     // Fields drop in this order: the thread has the last connections once it sees that nothing more can come.
     readers: Arc<Readers>,
     jobs: Sender<Job>,
+    room: Room,
     writer: JoinHandle<()>,
 }
 
@@ -52,7 +60,7 @@ impl File {
                 }
             })
             .map_err(|error| StoreError::Stopped(format!("its thread could not be started: {error}").into()))?;
-        Ok(File { path: path.into(), readers, jobs, writer })
+        Ok(File { path: path.into(), readers, jobs, room: Room::default(), writer })
     }
 
     /// Has a change written, with others that come at about the same time; `done` is called when that is over. Changes are made in
@@ -61,6 +69,7 @@ impl File {
     /// # Errors
     /// When too many changes wait, or nothing is written any more. Then `done` is not called.
     pub(crate) fn commit(&self, key: Key, change: Change, done: Done) -> Result<(), StoreError> {
+        let done = self.room.take(&change, done)?;
         self.jobs.try_send(Job { key, change, done }).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Overloaded,
             TrySendError::Disconnected(_) => StoreError::Stopped("its thread ended".into()),
@@ -111,6 +120,11 @@ impl File {
     /// When the file can't be read.
     pub(crate) fn list(&self, class: &str, from: Option<&Key>, limit: usize) -> Result<Page, StoreError> {
         self.reading(|connection| read::list(connection, class, from, limit))
+    }
+
+    /// As [`Records::usage`](crate::Records::usage).
+    pub(crate) fn usage(&self, namespace: &str, with_bytes: bool) -> Result<Usage, StoreError> {
+        self.reading(|connection| read::usage(connection, namespace, with_bytes))
     }
 
     /// Alarms that are due until then, in ms since 1970, and whose they are; the earliest first, `limit` at most.

@@ -1,9 +1,11 @@
 //! Reading. Each function is to be called within one transaction, so that what belongs together is of one time.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::schema::IMAGES_PER_RECORD;
-use crate::record::{Key, Mark, Page, Record, Row, SHARDS, StoreError, Summary, Values, chain, value_mark, xor};
+use crate::record::{
+    Key, Mark, Page, Record, Row, StoreError, Summary, Usage, Values, chain, classes, value_mark, xor,
+};
 
 const COLUMNS: &str = "id, epoch, seq, alarm_at, head, links, chain, bytes, mark";
 
@@ -29,7 +31,8 @@ pub(super) fn stored(connection: &Connection, key: &Key) -> Result<Option<(Row, 
     match found.map_err(|error| unreadable(error, key, "the record"))? {
         Some((stored, mark)) if stored.mark(key) == mark => Ok(Some((stored, mark))),
         Some(_) => Err(StoreError::Damaged { key: key.clone(), what: "the record" }),
-        None => absent(connection, key).map(|()| None),
+        // It was never there, if the others of its shard are, and none of them is this one by another name.
+        None => whole(connection, key.shard(), key).map(|()| None),
     }
 }
 
@@ -45,26 +48,30 @@ fn unreadable(error: rusqlite::Error, key: &Key, what: &'static str) -> StoreErr
 }
 
 /// The number of a shard's records and the sum of their marks, as they are noted.
-pub(super) fn noted(connection: &Connection, key: &Key) -> Result<(u64, Mark), StoreError> {
+pub(super) fn noted(connection: &Connection, shard: u16, key: &Key) -> Result<(u64, Mark), StoreError> {
     let mut select = connection.prepare_cached("SELECT records, sum FROM shard WHERE id = ?")?;
-    let found = select.query_row([key.shard()], |row| Ok((row.get(0)?, row.get(1)?))).optional();
+    let found = select.query_row([shard], |row| Ok((row.get(0)?, row.get(1)?))).optional();
     Ok(found.map_err(|error| unreadable(error, key, "the shard"))?.unwrap_or_default())
 }
 
-/// A record that is not found was never there: the others of its shard are all there, and none of them is this one by another
-/// name.
-fn absent(connection: &Connection, key: &Key) -> Result<(), StoreError> {
+/// Are all records of a shard there? An error is of the key.
+pub(super) fn whole(connection: &Connection, shard: u16, key: &Key) -> Result<(), StoreError> {
+    if sum(connection, shard, key)? == noted(connection, shard, key)? {
+        return Ok(());
+    }
+    Err(StoreError::Damaged { key: key.clone(), what: "the shard" })
+}
+
+/// How many records of a shard are there, and the sum of their marks.
+pub(super) fn sum(connection: &Connection, shard: u16, key: &Key) -> Result<(u64, Mark), StoreError> {
     let mut select = connection.prepare_cached("SELECT mark FROM record WHERE shard = ?")?;
-    let marks = select.query_map([key.shard()], |row| row.get::<_, Mark>(0))?;
+    let marks = select.query_map([shard], |row| row.get::<_, Mark>(0))?;
     let (mut records, mut sum) = (0, Mark::default());
     for mark in marks {
         sum = xor(sum, mark.map_err(|error| unreadable(error, key, "the shard"))?);
         records += 1;
     }
-    if (records, sum) == noted(connection, key)? {
-        return Ok(());
-    }
-    Err(StoreError::Damaged { key: key.clone(), what: "the shard" })
+    Ok((records, sum))
 }
 
 /// A record with its images.
@@ -125,30 +132,37 @@ pub(super) fn values(
     Ok(found)
 }
 
-/// Records of a class from `from` on, `limit` at most. Each shard is asked by its key, so that other classes cost nothing.
+/// Records of a class from `from` on, `limit` at most.
 pub(crate) fn list(connection: &Connection, class: &str, from: Option<&Key>, limit: usize) -> Result<Page, StoreError> {
-    let sql = "SELECT name, seq, alarm_at, bytes FROM record WHERE shard = ? AND class = ? AND name >= ?
-               ORDER BY name LIMIT ?";
+    let sql = "SELECT name, seq, alarm_at, bytes FROM record WHERE class = ? AND (shard, name) >= (?, ?)
+               ORDER BY shard, name LIMIT ?";
     let mut select = connection.prepare_cached(sql)?;
-    let (first, mut name) = from.map_or((0, ""), |key| (key.shard(), key.name.as_str()));
+    let (shard, name) = from.map_or((0, ""), |key| (key.shard(), key.name.as_str()));
     // One more than is wanted, for where the next part begins.
-    let wanted = limit.saturating_add(1);
-    let mut records: Vec<Summary> = Vec::new();
-    for shard in first..SHARDS {
-        let rows = select.query_map(params![shard, class, name, wanted - records.len()], |row| {
-            let (name, bytes): (String, _) = (row.get(0)?, row.get(3)?);
-            Ok(Summary { key: Key::new(class, name), seq: row.get(1)?, alarm_at: row.get(2)?, bytes })
-        })?;
-        for row in rows {
-            records.push(row?);
-        }
-        if records.len() == wanted {
-            break;
-        }
-        name = "";
-    }
+    let rows = select.query_map(params![class, shard, name, limit.saturating_add(1)], |row| {
+        let (name, bytes): (String, _) = (row.get(0)?, row.get(3)?);
+        Ok(Summary { key: Key::new(class, name), seq: row.get(1)?, alarm_at: row.get(2)?, bytes })
+    })?;
+    let mut records: Vec<Summary> = rows.collect::<Result<_, _>>()?;
     let next = if records.len() > limit { records.pop().map(|summary| summary.key) } else { None };
     Ok(Page { records, next })
+}
+
+/// What the records of all classes in a namespace have together. Without bytes an index has it.
+pub(super) fn usage(connection: &Connection, namespace: &str, with_bytes: bool) -> Result<Usage, StoreError> {
+    let bounds = classes(namespace);
+    let mut count = connection.prepare_cached("SELECT count(*) FROM record WHERE class >= ? AND class < ?")?;
+    let records = count.query_row(params_from_iter(&bounds), |row| row.get(0))?;
+    if !with_bytes {
+        return Ok(Usage { records, bytes: 0 });
+    }
+    let sql = "SELECT coalesce(sum(bytes), 0), coalesce((
+                 SELECT sum(length(key) + length(value)) FROM value
+                 WHERE id IN (SELECT id FROM record WHERE class >= ?1 AND class < ?2)), 0)
+               FROM record WHERE class >= ?1 AND class < ?2";
+    let (bytes, values): (u64, u64) =
+        connection.prepare_cached(sql)?.query_row(params_from_iter(&bounds), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(Usage { records, bytes: bytes.saturating_add(values) })
 }
 
 /// Alarms that are due until then, the earliest first, `limit` at most.

@@ -32,6 +32,10 @@ CREATE TABLE next (id INTEGER NOT NULL);
 INSERT INTO next VALUES (1);
 ";
 
+/// Has records of a class found without a look at those of others. Files of earlier versions get it when they are opened, and it is
+/// nothing that those would not keep up.
+const CLASSES: &str = "CREATE INDEX IF NOT EXISTS record_class ON record (class, shard, name)";
+
 /// Opens the file to write to, and makes it if there is none.
 ///
 /// # Errors
@@ -56,6 +60,7 @@ pub(super) fn writable(path: &Path) -> Result<Connection, StoreError> {
         FORMAT => {}
         found => return Err(StoreError::Newer { found, known: FORMAT }),
     }
+    tables.execute_batch(CLASSES)?;
     tables.commit()?;
     Ok(connection)
 }
@@ -70,6 +75,17 @@ pub(super) fn readable(path: &Path) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "cache_size", -8_192)?;
     checks(&connection)?;
     Ok(connection)
+}
+
+/// Is the file of the format that is known here?
+///
+/// # Errors
+/// [`StoreError::Newer`], or when it can't be read.
+pub(super) fn checked(connection: &Connection) -> Result<(), StoreError> {
+    match connection.pragma_query_value(None, "user_version", |row| row.get(0))? {
+        FORMAT => Ok(()),
+        found => Err(StoreError::Newer { found, known: FORMAT }),
+    }
 }
 
 /// Damaged pages are to be an error, and nothing worse.

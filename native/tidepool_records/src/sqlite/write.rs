@@ -2,9 +2,11 @@
 
 use rusqlite::{Transaction, params};
 
-use super::read::{noted, stored};
+use super::erase::erase;
+use super::forget::{delete, forget_images, forget_what_it_has, note};
+use super::read::stored;
 use super::schema::IMAGES_PER_RECORD;
-use crate::record::{Change, Image, Key, Mark, Put, Row, StoreError, check, value_mark, xor};
+use crate::record::{Change, Image, Key, Mark, Put, Row, StoreError, check, value_mark};
 
 /// Makes a change. Nothing is written before it is known that it may be made.
 ///
@@ -12,11 +14,20 @@ use crate::record::{Change, Image, Key, Mark, Put, Row, StoreError, check, value
 /// Why it may not ([`is_refusal`](crate::record::is_refusal)), which leaves the transaction as it was; or what SQLite says, which
 /// ends it.
 pub(super) fn apply(transaction: &Transaction<'_>, key: &Key, change: &Change) -> Result<(), StoreError> {
+    if matches!(change, Change::Erase { .. }) {
+        return erase(transaction, key, change);
+    }
     let before = stored(transaction, key)?;
     check(key, before.as_ref().map(|(row, _mark)| row), change)?;
     match change {
         Change::Put(change) => put(transaction, key, before, change),
-        Change::Delete { .. } => match before {
+        Change::Reset(change) => {
+            if let Some((row, _mark)) = &before {
+                forget_what_it_has(transaction, row.id)?;
+            }
+            put(transaction, key, before, change)
+        }
+        Change::Delete { .. } | Change::Erase { .. } => match before {
             Some((before, mark)) => delete(transaction, key, &before, mark),
             None => Ok(()),
         },
@@ -40,7 +51,11 @@ fn put(transaction: &Transaction<'_>, key: &Key, before: Option<(Row, Mark)>, ch
     values(transaction, row.id, &change.values)?;
 
     let mark = row.mark(key);
-    let sql = "INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    // What is replaced as a whole has its entries in all indexes made anew.
+    let sql = "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+               ON CONFLICT (shard, class, name) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq,
+               alarm_at = excluded.alarm_at, head = excluded.head, links = excluded.links, chain = excluded.chain,
+               bytes = excluded.bytes, mark = excluded.mark";
     transaction.prepare_cached(sql)?.execute(params![
         key.shard(),
         key.class,
@@ -64,13 +79,6 @@ fn next(transaction: &Transaction<'_>) -> Result<i64, StoreError> {
     Ok(next.query_row([], |row| row.get(0))?)
 }
 
-fn forget_images(transaction: &Transaction<'_>, id: i64) -> Result<(), StoreError> {
-    let first = id.saturating_mul(IMAGES_PER_RECORD);
-    let mut delete = transaction.prepare_cached("DELETE FROM image WHERE id >= ? AND id < ?")?;
-    delete.execute([first, first.saturating_add(IMAGES_PER_RECORD)])?;
-    Ok(())
-}
-
 fn values(transaction: &Transaction<'_>, id: i64, values: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError> {
     for (key, value) in values {
         match value {
@@ -82,26 +90,5 @@ fn values(transaction: &Transaction<'_>, id: i64, values: &[(Vec<u8>, Option<Vec
             }
         };
     }
-    Ok(())
-}
-
-fn delete(transaction: &Transaction<'_>, key: &Key, before: &Row, mark: Mark) -> Result<(), StoreError> {
-    forget_images(transaction, before.id)?;
-    transaction.prepare_cached("DELETE FROM value WHERE id = ?")?.execute([before.id])?;
-    transaction.prepare_cached("DELETE FROM record WHERE shard = ? AND class = ? AND name = ?")?.execute(params![
-        key.shard(),
-        key.class,
-        key.name
-    ])?;
-    note(transaction, key, Some(mark), None)
-}
-
-/// Notes in the shard that a record with one mark has another from now on.
-fn note(transaction: &Transaction<'_>, key: &Key, before: Option<Mark>, after: Option<Mark>) -> Result<(), StoreError> {
-    let (records, sum) = noted(transaction, key)?;
-    let records = records.saturating_add(u64::from(after.is_some())).saturating_sub(u64::from(before.is_some()));
-    let sum = [before, after].into_iter().flatten().fold(sum, xor);
-    let mut insert = transaction.prepare_cached("INSERT OR REPLACE INTO shard VALUES (?, ?, ?)")?;
-    insert.execute(params![key.shard(), records, sum])?;
     Ok(())
 }

@@ -15,8 +15,18 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start() -> Self {
+        Self::start_as(&[])
+    }
+
+    /// One that is reached by TLS alone.
+    pub(crate) fn start_tls() -> Self {
+        Self::start_as(&["tls"])
+    }
+
+    fn start_as(arguments: &[&str]) -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bin/support/postgres");
-        let mut script = Command::new(path).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut script =
+            Command::new(path).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut output = BufReader::new(script.stdout.take().unwrap());
         let mut line = String::new();
         output.read_line(&mut line).unwrap();
@@ -39,6 +49,11 @@ impl Server {
         let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         execute(&self.url("postgres"), &format!("CREATE DATABASE {name}"));
         self.url(&name)
+    }
+
+    /// What it has left in its folder by this name.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
     }
 
     pub(crate) fn url(&self, database: &str) -> String {

@@ -121,7 +121,7 @@ fn call(kind: u8, choices: &mut Choices<'_>, sent: &mut Vec<u8>) -> String {
             sent.extend_from_slice(if choices.byte().is_multiple_of(2) { b"0\r\n\r\n" } else { b"0\r\nA: b\r\n\r\n" });
         }
     }
-    shown(&Route::Call { function, operation, payload: Bytes::from(payload) })
+    shown(&Route::Call { function, operation, payload: Bytes::from(payload), trace: None })
 }
 
 /// Writes a deploy, and gives what the answer will be.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tidepool_core::console::{Console, Line};
 use tidepool_core::{
-    CallError, CompileConfig, CompileError, EngineKind, Function, FunctionConfig, Grants, HostCall, HostGrants,
-    HostReply, HostRequest, Instances, Limits, Module, Request, Runtime, RuntimeConfig, Step, Task,
+    CallError, CompileConfig, CompileError, EngineKind, Function, FunctionConfig, HostCall, HostReply, HostRequest,
+    Instances, Limits, Module, Request, Runtime, RuntimeConfig, Step, Task,
 };
 
 use super::settings;
@@ -70,15 +70,7 @@ pub(super) struct Guest(Arc<Function>);
 
 impl Guest {
     pub(super) fn new(module: &Arc<Module>, instances: Instances, limits: Limits) -> Result<Self, CompileError> {
-        let config = FunctionConfig {
-            name: "guest".into(),
-            version: 1,
-            instances,
-            limits,
-            host: HostGrants::All,
-            grants: Grants::default(),
-            folders: Vec::new(),
-        };
+        let config = FunctionConfig { instances, limits, ..settings::function_config() };
         module.function(config).map(|function| Guest(Arc::new(function)))
     }
 
@@ -88,7 +80,7 @@ impl Guest {
         payload: &[u8],
         host: impl FnMut(HostCall) -> HostReply<Vec<u8>>,
     ) -> Result<Vec<u8>, CallError> {
-        let (operation, payload) = (operation.to_vec(), payload.to_vec().into());
+        let (operation, payload) = (operation.into(), payload.to_vec().into());
         let task = self.0.start(Request { operation, payload, depth: 1, timeout: PATIENCE })?;
         finish(task, host)
     }

@@ -187,9 +187,9 @@ fn host_call(
         return Err(wasmi::Error::host(Stop::Unlike));
     }
     let request = HostCall {
-        binding: read(&caller, binding, binding_len)?,
-        namespace: read(&caller, namespace, namespace_len)?,
-        operation: read(&caller, operation, operation_len)?,
+        binding: read(&caller, binding, binding_len)?.into(),
+        namespace: read(&caller, namespace, namespace_len)?.into(),
+        operation: read(&caller, operation, operation_len)?.into(),
         payload: read(&caller, payload, payload_len)?,
     };
     let state = caller.data_mut();

@@ -1,41 +1,26 @@
 //! Data of Lunatic's interface in a guest's store.
 
-use std::any::Any;
-use std::sync::Arc;
-
-use wasmtime::Val;
-
 use super::handles::Handles;
 use super::networking::data::Sockets;
+use crate::abi::guest::{Guest, Module};
 use crate::process::account::{FREE_BYTES, Share};
 use crate::process::config::Config;
-use crate::process::handle::Process;
 use crate::process::message::Message;
-use crate::process::program::Program;
 
 /// The slot of Lunatic's interface. Guests of other ABIs move the store's data, too, so it is a pointer.
 #[derive(Default)]
-pub(crate) struct LunaticSlot(Option<Box<Data>>);
+pub(in crate::abi) struct LunaticSlot(Option<Box<Data>>);
 
 impl LunaticSlot {
     /// The guest's data.
-    pub(crate) fn data(&mut self) -> &mut Data {
+    pub(in crate::abi::lunatic) fn data(&mut self) -> &mut Data {
         self.0.get_or_insert_default()
-    }
-
-    /// The guest as a process, if it is one.
-    pub(crate) fn guest(&self) -> Option<&Arc<Guest>> {
-        self.0.as_ref()?.guest.as_ref()
     }
 }
 
 /// What a guest has. All of it dies with the guest.
 #[derive(Default)]
-pub(crate) struct Data {
-    /// `None` for a call, which is no process.
-    pub(crate) guest: Option<Arc<Guest>>,
-    /// What it is to run, until it does.
-    pub(crate) entry: Option<Entry>,
+pub(in crate::abi) struct Data {
     /// The message that it writes, or has received.
     pub(in crate::abi::lunatic) scratch: Option<Message>,
     /// Most bytes of that.
@@ -57,18 +42,15 @@ pub(crate) struct Data {
 }
 
 impl Data {
-    /// Makes the guest a process, which is to run `entry`.
-    pub(crate) fn begin(&mut self, guest: Arc<Guest>, entry: Entry) {
+    /// Makes the guest a process, to which the version before may have left something.
+    pub(super) fn begin(&mut self, guest: &Guest, left: Option<Message>) {
         self.max_message = Some(guest.program.bounds.mailbox_bytes);
         self.share = Share::new(&guest.program.account, FREE_BYTES);
-        (self.guest, self.entry) = (Some(guest), Some(entry));
-    }
-
-    /// Gives the guest what the version before has left.
-    pub(crate) fn leave(&mut self, left: Message) {
-        self.other_bytes += left.bytes();
-        self.inherited = Some(left);
-        self.count();
+        if let Some(left) = left {
+            self.other_bytes += left.bytes();
+            self.inherited = Some(left);
+            self.count();
+        }
     }
 
     /// Makes that the scratch; `false` when there is none.
@@ -110,32 +92,4 @@ pub(in crate::abi::lunatic) struct Timer {
     pub(in crate::abi::lunatic) number: u64,
     /// Is it for a process of the host's?
     pub(in crate::abi::lunatic) later: bool,
-}
-
-/// A guest as a process of its program.
-pub(crate) struct Guest {
-    pub(crate) program: Arc<Program>,
-    pub(crate) process: Arc<Process>,
-    pub(crate) config: Arc<Config>,
-    /// Is it of another module than the program's?
-    pub(crate) is_foreign: bool,
-}
-
-/// A module that processes may be made of, as those know it who make them.
-pub(crate) type Module = Arc<dyn Any + Send + Sync>;
-
-/// What a process runs.
-#[derive(Debug, Clone)]
-pub(crate) struct Entry {
-    /// An export.
-    pub(crate) name: String,
-    pub(crate) params: Vec<Val>,
-}
-
-/// What a process is to be made of.
-pub(crate) struct Plan {
-    pub(crate) params: Vec<Val>,
-    pub(crate) config: Arc<Config>,
-    /// `None` is its maker's.
-    pub(crate) module: Option<Module>,
 }

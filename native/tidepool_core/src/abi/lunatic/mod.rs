@@ -3,19 +3,18 @@
 //! What its guests import is in modules `lunatic::…`, and WASI preview 1 beside them. What only the VM can do (start a process,
 //! link, watch, kill) is asked of the driver; all else is done at once, or waits.
 
-pub(crate) mod data;
+pub(super) mod data;
 mod entry;
-pub(crate) mod handles;
+mod handles;
 mod imports;
 mod networking;
 mod support;
 
 pub(crate) use entry::Lunatic;
-pub(crate) use imports::params;
 
 /// What the names of all its import modules begin with.
 pub(crate) const PREFIX: &str = "lunatic::";
 /// The import module of what Lunatic does not have.
 pub(crate) const OWN: &str = "tidepool";
 /// The import module of sockets.
-pub(crate) const NETWORKING: &str = "lunatic::networking";
+pub(super) const NETWORKING: &str = "lunatic::networking";

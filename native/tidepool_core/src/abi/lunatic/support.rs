@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use wasmtime::Caller;
 
-use super::data::Guest;
 use super::handles::Handles;
+use crate::abi::guest::Guest;
 use crate::abi::memory::{self, fail};
 use crate::abi::slots::State;
 use crate::base::error::CallError;
@@ -37,7 +37,7 @@ pub(in crate::abi::lunatic) fn no_room(caller: &mut Caller<'_, State>, bytes: us
 
 /// The same, for what its program may have in all.
 pub(in crate::abi::lunatic) fn program_full(caller: &mut Caller<'_, State>) -> wasmtime::Error {
-    let limit = caller.data().abi.lunatic.guest().map_or(0, |guest| guest.program.account.limit());
+    let limit = caller.data().abi.guest.as_ref().map_or(0, |guest| guest.program.account.limit());
     no_room(caller, limit)
 }
 
@@ -101,7 +101,7 @@ pub(in crate::abi::lunatic) fn text(caller: &mut Caller<'_, State>, ptr: i32, le
 /// Traps a guest that is none: a call, or one whose start section still runs.
 pub(in crate::abi::lunatic) fn guest(caller: &mut Caller<'_, State>) -> wasmtime::Result<Arc<Guest>> {
     let state = caller.data();
-    match state.abi.lunatic.guest() {
+    match &state.abi.guest {
         Some(guest) if state.instance.is_some() => Ok(Arc::clone(guest)),
         Some(_) => Err(trap(caller, "a start section can't use processes: it runs before its process does")),
         None => Err(trap(caller, "only processes can do this, and the guest serves a call")),

@@ -10,7 +10,6 @@ use crate::abi::memory::length;
 use crate::abi::slots::State;
 use crate::abi::wasi;
 use crate::base::error::{CallError, CompileError};
-use crate::base::request::Request;
 use crate::store::failure::call_error;
 
 /// The export that serves a call.
@@ -49,15 +48,13 @@ impl Abi for Wapc {
         Ok(())
     }
 
-    fn begin(state: &mut State, request: Request) {
-        let wapc = &mut state.abi.wapc;
-        (wapc.operation, wapc.payload) = (request.operation, request.payload);
-    }
-
     async fn serve(store: &mut Store<State>) -> Result<Vec<u8>, CallError> {
-        let wapc = &mut store.data_mut().abi.wapc;
-        let lengths = (length(wapc.operation.len()), length(wapc.payload.len()));
-        let Some(entry) = wapc.entry.take() else {
+        let state = store.data_mut();
+        let lengths = state
+            .call
+            .as_ref()
+            .map_or((0, 0), |call| (length(call.request.operation.len()), length(call.request.payload.len())));
+        let Some(entry) = state.abi.wapc.entry.take() else {
             return Err(CallError::Internal { message: "the instance is not one of a waPC module".into() });
         };
         let code = match entry.call_async(&mut *store, lengths).await {

@@ -1,6 +1,5 @@
 //! Data of waPC in a guest's store.
 
-use bytes::Bytes;
 use wasmtime::TypedFunc;
 
 use crate::base::request::HostReply;
@@ -10,8 +9,6 @@ use crate::base::request::HostReply;
 pub(crate) struct WapcSlot {
     /// `__guest_call`: lengths of operation and payload to a code. Taken out while it runs.
     pub(super) entry: Option<TypedFunc<(i32, i32), i32>>,
-    pub(super) operation: Vec<u8>,
-    pub(super) payload: Bytes,
     pub(super) reply: Option<Vec<u8>>,
     pub(super) guest_error: Option<Vec<u8>>,
     pub(super) host_reply: Option<HostReply>,

@@ -58,22 +58,17 @@ fn done<'a>(outcome: wasmtime::Result<()>) -> ImportFuture<'a> {
 }
 
 fn guest_request(mut caller: Caller<'_, State>, (operation, payload): (i32, i32)) -> ImportFuture<'_> {
-    // Taken out for the copy, which borrows the caller for its memory.
-    let wapc = &mut caller.data_mut().abi.wapc;
-    let bytes = (std::mem::take(&mut wapc.operation), std::mem::take(&mut wapc.payload));
-    if bytes.0.len().saturating_add(bytes.1.len()) <= PIECE_BYTES {
-        let written = memory::write(&mut caller, operation, &bytes.0)
-            .and_then(|()| memory::write(&mut caller, payload, &bytes.1));
-        let wapc = &mut caller.data_mut().abi.wapc;
-        (wapc.operation, wapc.payload) = bytes;
+    // Of its own for the copy, which borrows the caller for its memory. Start functions have no call.
+    let Some(call) = caller.data().call.clone() else { return done(Ok(())) };
+    let request = &call.request;
+    if request.operation.len().saturating_add(request.payload.len()) <= PIECE_BYTES {
+        let written = memory::write(&mut caller, operation, &request.operation)
+            .and_then(|()| memory::write(&mut caller, payload, &request.payload));
         return done(written);
     }
     Box::new(async move {
-        memory::write_in_pieces(&mut caller, operation, &bytes.0).await?;
-        memory::write_in_pieces(&mut caller, payload, &bytes.1).await?;
-        let wapc = &mut caller.data_mut().abi.wapc;
-        (wapc.operation, wapc.payload) = bytes;
-        Ok(())
+        memory::write_in_pieces(&mut caller, operation, &call.request.operation).await?;
+        memory::write_in_pieces(&mut caller, payload, &call.request.payload).await
     })
 }
 
@@ -157,9 +152,9 @@ async fn request(caller: &mut Caller<'_, State>, target: Target) -> wasmtime::Re
             return Ok(Err(too_large("name", asked, MAX_NAME_BYTES as u64)));
         }
     }
-    let binding = memory::read(caller, binding, binding_len, MAX_NAME_BYTES)?;
-    let namespace = memory::read(caller, namespace, namespace_len, MAX_NAME_BYTES)?;
-    let operation = memory::read(caller, operation, operation_len, MAX_NAME_BYTES)?;
+    let binding = memory::read_name(caller, binding, binding_len, MAX_NAME_BYTES)?;
+    let namespace = memory::read_name(caller, namespace, namespace_len, MAX_NAME_BYTES)?;
+    let operation = memory::read_name(caller, operation, operation_len, MAX_NAME_BYTES)?;
     let name = [&binding[..], &namespace, &operation];
     if !caller.data().function.host.allow(name) {
         let name = name.map(String::from_utf8_lossy).join("/");

@@ -14,7 +14,6 @@ use crate::abi::exports::{Exports, Surface};
 use crate::abi::slots::State;
 use crate::base::error::{CallError, CompileError};
 use crate::base::limits::Limit;
-use crate::base::request::Request;
 use crate::store::failure::{call_error, exit_code};
 
 /// The entry of a program.
@@ -46,16 +45,15 @@ impl Abi for Program {
         Ok(())
     }
 
-    fn begin(state: &mut State, request: Request) {
+    fn begin(state: &mut State) {
         let tail = Arc::default();
-        if let Some(call) = &state.call {
-            call.channel.set_tail(&tail);
-        }
+        let Some(call) = &state.call else { return };
+        call.channel.set_tail(&tail);
         let streams =
             Streams { stdout: Output::reply(&state.function, &tail), stderr: Output::tail(&state.function, &tail) };
         let context = builder()
-            .arg(String::from_utf8_lossy(&request.operation))
-            .stdin(Input::new(request.payload))
+            .arg(String::from_utf8_lossy(&call.request.operation))
+            .stdin(Input::new(call.request.payload.clone()))
             .stdout(streams.stdout.clone())
             .stderr(streams.stderr.clone())
             .build_p1();

@@ -3,6 +3,7 @@
 pub(crate) mod alone;
 pub(crate) mod processes;
 pub(crate) mod program;
+pub(crate) mod puppet;
 pub(crate) mod reference;
 pub(crate) mod signal;
 
@@ -12,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use tidepool_core::console::{Console, Line};
 use tidepool_core::{
-    CallError, CompileConfig, CompileError, DenseConfig, EngineKind, Function, FunctionConfig, Grants, HostCall,
-    HostGrants, HostReply, HostRequest, Instances, Limits, Module, Request, Runtime, RuntimeConfig, Step, Task,
+    CallError, CompileConfig, CompileError, DenseConfig, EngineKind, Function, FunctionConfig, HostCall, HostReply,
+    HostRequest, Instances, Limits, Module, Request, Runtime, RuntimeConfig, Step, Task,
 };
 
 use crate::settings;
@@ -157,15 +158,7 @@ pub(crate) fn function_of(
     limits: Limits,
 ) -> Result<Arc<Function>, CompileError> {
     let module: Arc<Module> = Arc::new(runtime.compile(wasm, config)?);
-    let config = FunctionConfig {
-        name: "guest".into(),
-        version: 1,
-        instances,
-        limits,
-        host: HostGrants::All,
-        grants: Grants::default(),
-        folders: Vec::new(),
-    };
+    let config = FunctionConfig { instances, limits, ..settings::function_config() };
     Ok(Arc::new(module.function(config)?))
 }
 
@@ -196,7 +189,7 @@ pub(crate) fn wat(text: &str) -> Vec<u8> {
 }
 
 pub(crate) fn request(operation: &str, payload: &[u8]) -> Request {
-    Request { operation: operation.into(), payload: payload.to_vec().into(), depth: 1, timeout: PATIENCE }
+    Request { operation: operation.as_bytes().into(), payload: payload.to_vec().into(), depth: 1, timeout: PATIENCE }
 }
 
 /// A call that has been started and not driven yet.

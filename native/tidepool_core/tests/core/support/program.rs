@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use tidepool_core::{CompileConfig, EngineKind, FunctionConfig, Grants, HostGrants, Instances, Limits, ProcessOptions};
+use tidepool_core::{CompileConfig, EngineKind, FunctionConfig, Grants, Instances, Limits, ProcessOptions};
 
 use super::processes::Processes;
 use super::{Node, Outcome, limits, wat};
+use crate::settings;
 
 /// What most guests here import, and functions that make them short.
 const PRELUDE: &str = r#"
@@ -95,15 +96,7 @@ pub(crate) fn granted(node: &Node, code: &str, grants: &str) -> Processes {
     let compiled = CompileConfig { engine: EngineKind::Dense, ..CompileConfig::default() };
     let module = Arc::new(node.runtime.compile(&program(code), &compiled).unwrap());
     let grants = Grants::parse(grants.split_whitespace()).unwrap();
-    let config = FunctionConfig {
-        name: "guest".into(),
-        version: 1,
-        instances: Instances::Fresh,
-        limits: limits(),
-        host: HostGrants::All,
-        grants,
-        folders: Vec::new(),
-    };
+    let config = FunctionConfig { limits: limits(), grants, ..settings::function_config() };
     Processes::start(&Arc::new(module.function(config).unwrap()), ProcessOptions::default())
 }
 

@@ -42,9 +42,9 @@ impl Reference {
         let seen = Arc::clone(&host_calls);
         let callback = move |_id: u64, binding: &str, namespace: &str, operation: &str, payload: &[u8]| {
             let request = HostCall {
-                binding: binding.into(),
-                namespace: namespace.into(),
-                operation: operation.into(),
+                binding: binding.as_bytes().into(),
+                namespace: namespace.as_bytes().into(),
+                operation: operation.as_bytes().into(),
                 payload: payload.into(),
             };
             let reply = answer(&request);

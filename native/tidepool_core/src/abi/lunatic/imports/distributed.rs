@@ -2,9 +2,10 @@
 
 use wasmtime::{Caller, Linker};
 
-use super::message::{self, TIMED_OUT, take_data};
+use super::mailbox::{self, TIMED_OUT};
+use super::message::take_data;
 use super::spawn::{Wanted, checked_params, make, permitted};
-use crate::abi::lunatic::data::Guest;
+use crate::abi::guest::Guest;
 use crate::abi::lunatic::support::{
     FAILED, ImportFuture, OK, ask, done, failed, guest, handle, no_handle, put, refused, text, trap, wait,
 };
@@ -72,7 +73,7 @@ fn nodes(caller: &mut Caller<'_, State>, nodes: &[u64], ptr: i32, count: i32) ->
 
 fn send(mut caller: Caller<'_, State>, node: u64, id: u64) -> ImportFuture<'_, i32> {
     match lives_on(&mut caller, node, id) {
-        Ok(true) => message::send_or::<NO_NODE>(caller, id),
+        Ok(true) => mailbox::send_or::<NO_NODE>(caller, id),
         Ok(false) => done::<NO_NODE>(),
         Err(error) => refused(error),
     }
@@ -80,7 +81,7 @@ fn send(mut caller: Caller<'_, State>, node: u64, id: u64) -> ImportFuture<'_, i
 
 fn send_receive(mut caller: Caller<'_, State>, node: u64, id: u64, tag: i64, timeout: u64) -> ImportFuture<'_, i32> {
     match lives_on(&mut caller, node, id) {
-        Ok(true) => message::send_receive(caller, id, tag, timeout),
+        Ok(true) => mailbox::send_receive(caller, id, tag, timeout),
         // Nobody will answer.
         Ok(false) => done::<TIMED_OUT>(),
         Err(error) => refused(error),
@@ -93,7 +94,7 @@ fn lives_on(caller: &mut Caller<'_, State>, node: u64, id: u64) -> wasmtime::Res
         return Ok(true);
     }
     drop(take_data(caller)?);
-    message::sent(caller);
+    mailbox::sent(caller);
     Ok(false)
 }
 

@@ -1,40 +1,19 @@
-//! `lunatic::message`: messages that a process writes, sends, receives and reads.
+//! `lunatic::message`: messages that a process writes and reads.
 //!
 //! There is one at a time, the scratch. Serialisers call `write_data` and `read_data` for each scalar, so both are plain
 //! functions; what is more than they copy at once is for the guest's next call, as the counts that they return say.
 
-use std::sync::Arc;
-use std::task::Waker;
-
 use wasmtime::{AsContextMut, Caller, Linker};
 
-use crate::abi::lunatic::OWN;
-use crate::abi::lunatic::data::{Guest, Module};
-use crate::abi::lunatic::support::{
-    ImportFuture, ask, deadline, done, guest, handle, no_handle, peer, program_full, refused, rest, trap, wait,
-};
+use crate::abi::guest::Module;
+use crate::abi::lunatic::support::{handle, no_handle, program_full, trap};
 use crate::abi::memory::{self, length};
 use crate::abi::slots::State;
-use crate::base::error::CallError;
-use crate::base::limits::Limit;
-use crate::base::request::{Peer, ProcessRequest};
-use crate::process::handle::{Process, Sent};
 use crate::process::message::{Data, Message};
 
 pub(in crate::abi::lunatic) const MODULE: &str = "lunatic::message";
-/// What `receive` says of what has come.
-const DATA: i32 = 0;
-const LINK_DIED: i32 = 1;
-const PROCESS_DIED: i32 = 2;
-/// What it says when nothing has come in time.
-pub(super) const TIMED_OUT: i32 = 9027;
-/// What `try_send` says.
-const SENT: i32 = 0;
-const FULL: i32 = 1;
 /// Bytes that one call copies at most.
 const MOST_BYTES: usize = 1 << 20;
-/// Most tags to choose by.
-const MAX_TAGS: usize = 4_096;
 
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.func_wrap(MODULE, "create_data", |mut caller: Caller<'_, State>, tag: i64, capacity: u64| {
@@ -56,12 +35,6 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     })?;
     linker.func_wrap(MODULE, "get_tag", get_tag)?;
     linker.func_wrap(MODULE, "get_process_id", get_process_id)?;
-    linker.func_wrap_async(MODULE, "send", |caller, (id,): (u64,)| send(caller, id))?;
-    linker.func_wrap_async(OWN, "try_send", |caller, (id,): (u64,)| Box::new(send_at_once(caller, id)))?;
-    linker.func_wrap_async(MODULE, "receive", receive)?;
-    linker.func_wrap_async(MODULE, "send_receive_skip_search", |caller, (id, tag, timeout): (u64, i64, u64)| {
-        send_receive(caller, id, tag, timeout)
-    })?;
     linker.func_wrap(MODULE, "push_module", push_module)?;
     linker.func_wrap(MODULE, "take_module", take_module)?;
     Ok(())
@@ -176,227 +149,6 @@ pub(super) fn take_data(caller: &mut Caller<'_, State>) -> wasmtime::Result<Data
             Ok(data)
         }
         _ => Err(wasmtime::Error::msg("the message is gone")),
-    }
-}
-
-/// A message on its way.
-enum Sending {
-    Done,
-    /// Its receiver has no room for it.
-    Full(Arc<Process>, Message),
-    /// Its receiver is no guest, or on another node.
-    Outside(Peer, Data),
-}
-
-/// The message that was taken is counted no more: it is where it was sent to.
-pub(super) fn sent(caller: &mut Caller<'_, State>) {
-    caller.data_mut().abi.lunatic.data().count();
-}
-
-/// Stops a guest that sends resources to where they mean nothing.
-pub(super) fn bytes_alone(caller: &mut Caller<'_, State>) -> wasmtime::Error {
-    trap(caller, "a process that is no guest, or on another node, gets bytes, and no sockets or modules")
-}
-
-/// Sends the scratch, as far as that can be done at once.
-fn try_send(caller: &mut Caller<'_, State>, guest: &Guest, id: u64) -> wasmtime::Result<Sending> {
-    within_cpu_time(caller, guest)?;
-    let data = take_data(caller)?;
-    let to = peer(guest, id);
-    if to.is_away || !to.is_guest {
-        if data.has_resources() {
-            return Err(bytes_alone(caller));
-        }
-        return Ok(Sending::Outside(to, data));
-    }
-    let Some(process) = guest.program.process(id) else {
-        sent(caller);
-        return Ok(Sending::Done);
-    };
-    match process.send(Message::Data(data), &guest.process, guest.program.bounds.mailbox_bytes, Waker::noop()) {
-        Sent::Done => {
-            sent(caller);
-            Ok(Sending::Done)
-        }
-        Sent::Full(_) if id == guest.process.id => Err(trap(
-            caller,
-            "the guest sends itself more than its mailbox or its program has room for, and receives nothing",
-        )),
-        Sent::Full(message) => Ok(Sending::Full(process, message)),
-    }
-}
-
-/// Goes on with a message that was not sent at once; `false` when its node is not there.
-async fn finish(caller: &mut Caller<'_, State>, guest: &Guest, sending: Sending) -> bool {
-    let reached = match sending {
-        Sending::Done => true,
-        Sending::Full(process, message) => {
-            let mut message = Some(message);
-            let bound = guest.program.bounds.mailbox_bytes;
-            wait(caller, |cx, _wake_at| {
-                let Some(left) = message.take() else { return std::task::Poll::Ready(()) };
-                match process.send(left, &guest.process, bound, cx.waker()) {
-                    Sent::Done => std::task::Poll::Ready(()),
-                    Sent::Full(left) => {
-                        message = Some(left);
-                        std::task::Poll::Pending
-                    }
-                }
-            })
-            .await;
-            true
-        }
-        // Sent to the dead, it is dropped. What is under way to another node counts until there is room for it.
-        Sending::Outside(to, data) => {
-            ask(caller, ProcessRequest::Send { to, tag: data.tag, bytes: data.bytes }).await.is_ok()
-        }
-    };
-    sent(caller);
-    reached
-}
-
-/// Sends the scratch to a process, waiting for room.
-fn send(caller: Caller<'_, State>, id: u64) -> ImportFuture<'_, i32> {
-    send_or::<0>(caller, id)
-}
-
-/// The same; the result is `NOWHERE` when the process's node is not there.
-pub(super) fn send_or<const NOWHERE: i32>(mut caller: Caller<'_, State>, id: u64) -> ImportFuture<'_, i32> {
-    let sending = guest(&mut caller).and_then(|guest| Ok((try_send(&mut caller, &guest, id)?, guest)));
-    match sending {
-        Ok((Sending::Done, _guest)) => done::<0>(),
-        Ok((sending, guest)) => {
-            Box::new(async move { Ok(if finish(&mut caller, &guest, sending).await { 0 } else { NOWHERE }) })
-        }
-        Err(error) => refused(error),
-    }
-}
-
-/// `try_send` of `tidepool`: sends the scratch, or says that its receiver has no room; then it stays the scratch.
-async fn send_at_once(mut caller: Caller<'_, State>, id: u64) -> wasmtime::Result<i32> {
-    let guest = guest(&mut caller)?;
-    within_cpu_time(&mut caller, &guest)?;
-    let process = guest.program.process(id).filter(|process| process.is_guest());
-    let Some(process) = process else {
-        let sending = try_send(&mut caller, &guest, id)?;
-        finish(&mut caller, &guest, sending).await;
-        return Ok(SENT);
-    };
-    let data = Message::Data(take_data(&mut caller)?);
-    let (code, left) = match process.send(data, &guest.process, guest.program.bounds.mailbox_bytes, Waker::noop()) {
-        Sent::Done => (SENT, None),
-        Sent::Full(message) => (FULL, Some(message)),
-    };
-    caller.data_mut().abi.lunatic.data().scratch = left;
-    sent(&mut caller);
-    Ok(code)
-}
-
-/// Stops a guest that has used up its CPU time and has yet to be stopped for that: what it computed is for nobody.
-fn within_cpu_time(caller: &mut Caller<'_, State>, guest: &Guest) -> wasmtime::Result<()> {
-    let Some(allowed_us) = guest.config.cpu_time_us() else { return Ok(()) };
-    let spent = caller.data().call.as_ref().is_some_and(|call| call.channel.cpu_is_spent());
-    if spent { Err(memory::fail(caller, CallError::limit(Limit::CpuTime, allowed_us.div_ceil(1_000)))) } else { Ok(()) }
-}
-
-/// Tags to choose by. Few are kept in place.
-enum Tags {
-    Few([i64; 4], usize),
-    Many(Vec<i64>),
-}
-
-impl Tags {
-    fn get(&self) -> &[i64] {
-        match self {
-            Tags::Few(tags, count) => tags.get(..*count).unwrap_or_default(),
-            Tags::Many(tags) => tags,
-        }
-    }
-
-    fn read(caller: &mut Caller<'_, State>, ptr: i32, count: i32) -> wasmtime::Result<Self> {
-        let (start, count) = (memory::unsigned(ptr), memory::unsigned(count));
-        if count == 0 {
-            return Ok(Tags::Few([0; 4], 0));
-        }
-        if count > MAX_TAGS {
-            return Err(trap(caller, format!("the guest chooses by more than {MAX_TAGS} tags")));
-        }
-        let memory = memory::memory(caller)?;
-        let bytes = start.checked_add(count * 8).and_then(|end| memory.data(&*caller).get(start..end));
-        let Some(bytes) = bytes else { return Err(memory::bad_pointer(caller, ptr, count * 8)) };
-        let numbers = bytes.chunks_exact(8).filter_map(|chunk| chunk.first_chunk()).map(|it| i64::from_le_bytes(*it));
-        if count > 4 {
-            return Ok(Tags::Many(numbers.collect()));
-        }
-        let mut few = [0; 4];
-        few.iter_mut().zip(numbers).for_each(|(place, tag)| *place = tag);
-        Ok(Tags::Few(few, count))
-    }
-}
-
-/// Makes what has come the scratch; what `receive` says of it.
-fn received(caller: &mut Caller<'_, State>, message: Option<Message>) -> i32 {
-    let code = match &message {
-        Some(Message::Data(_)) => DATA,
-        Some(Message::LinkDied { .. }) => LINK_DIED,
-        Some(Message::ProcessDied { .. }) => PROCESS_DIED,
-        None => return TIMED_OUT,
-    };
-    let data = caller.data_mut().abi.lunatic.data();
-    data.scratch = message;
-    data.count();
-    code
-}
-
-fn receive(mut caller: Caller<'_, State>, (ptr, count, timeout): (i32, i32, u64)) -> ImportFuture<'_, i32> {
-    let begun = guest(&mut caller).and_then(|guest| Ok((Tags::read(&mut caller, ptr, count)?, guest)));
-    match begun {
-        Ok((tags, guest)) => receive_with(caller, guest, tags, timeout),
-        Err(error) => refused(error),
-    }
-}
-
-fn receive_with(mut caller: Caller<'_, State>, guest: Arc<Guest>, tags: Tags, timeout: u64) -> ImportFuture<'_, i32> {
-    let bound = guest.program.bounds.mailbox_bytes;
-    if let Some(message) = guest.process.receive(tags.get(), bound) {
-        return match received(&mut caller, Some(message)) {
-            LINK_DIED => done::<LINK_DIED>(),
-            PROCESS_DIED => done::<PROCESS_DIED>(),
-            _ => done::<DATA>(),
-        };
-    }
-    Box::new(async move {
-        let deadline = deadline(timeout);
-        // Without any time to wait, the driver still passes on what was sent before.
-        let mut asked = timeout > 0;
-        let message = rest(&mut caller, |cx, wake_at| {
-            let until = if asked { deadline } else { None };
-            let polled = guest.process.poll_receive(tags.get(), bound, until, cx, wake_at);
-            if !asked && polled.is_pending() {
-                *wake_at = deadline;
-            }
-            asked = true;
-            polled
-        })
-        .await?;
-        Ok(received(&mut caller, message))
-    })
-}
-
-/// Sends the scratch, and receives with a tag: the answer.
-pub(super) fn send_receive(mut caller: Caller<'_, State>, id: u64, tag: i64, timeout: u64) -> ImportFuture<'_, i32> {
-    let sending = guest(&mut caller).and_then(|guest| Ok((try_send(&mut caller, &guest, id)?, guest)));
-    let tags = Tags::Few([tag, 0, 0, 0], 1);
-    match sending {
-        Ok((Sending::Done, guest)) => receive_with(caller, guest, tags, timeout),
-        Ok((sending, guest)) => Box::new(async move {
-            // Nobody is to answer where nobody is.
-            if !finish(&mut caller, &guest, sending).await {
-                return Ok(TIMED_OUT);
-            }
-            Box::into_pin(receive_with(caller, guest, tags, timeout)).await
-        }),
-        Err(error) => refused(error),
     }
 }
 

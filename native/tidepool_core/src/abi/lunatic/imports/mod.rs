@@ -3,6 +3,7 @@
 mod config;
 mod distributed;
 mod error;
+mod mailbox;
 pub(in crate::abi::lunatic) mod message;
 mod metrics;
 mod process;
@@ -13,7 +14,6 @@ mod trap;
 mod upgrade;
 mod version;
 
-pub(crate) use spawn::values as params;
 use wasmtime::Linker;
 
 use crate::abi::slots::State;
@@ -23,6 +23,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     config::link(linker)?;
     distributed::link(linker)?;
     error::link(linker)?;
+    mailbox::link(linker)?;
     message::link(linker)?;
     metrics::link(linker)?;
     process::link(linker)?;

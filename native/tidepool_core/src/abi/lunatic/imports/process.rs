@@ -2,7 +2,7 @@
 
 use wasmtime::{Caller, Linker};
 
-use crate::abi::lunatic::data::Module;
+use crate::abi::guest::Module;
 use crate::abi::lunatic::support::{
     FAILED, OK, ask, deadline, failed, guest, handle, no_handle, paused, peer, put, rest,
 };

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 use std::task::Poll;
 
-use wasmtime::{Caller, Linker, V128, Val};
+use wasmtime::{Caller, Linker, Val};
 
-use crate::abi::lunatic::data::{Guest, Plan};
+use crate::abi::guest::{Guest, PARAM_BYTES, Plan, fits_params, param_values};
 use crate::abi::lunatic::support::{OK, ask, failed, guest, no_handle, put, text, trap, wait};
 use crate::abi::memory;
 use crate::abi::slots::State;
@@ -25,12 +25,8 @@ const MODULE: &str = "lunatic::process";
 const TAKEN: i32 = 2;
 /// For a configuration or a module: the caller's own.
 pub(super) const OWN: i64 = -1;
-/// Bytes of a parameter: its type, and 16 of its value.
-const PARAM_BYTES: usize = 17;
 /// Most folders of a process.
 const MAX_FOLDERS: usize = 64;
-/// Most parameters.
-const MAX_PARAMS: usize = 1_000;
 
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.func_wrap_async(MODULE, "spawn", |caller, args: SpawnArgs| Box::new(spawn(caller, args)))?;
@@ -166,7 +162,7 @@ pub(super) fn permitted(caller: &mut Caller<'_, State>, guest: &Guest) -> wasmti
 
 fn params(caller: &mut Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<Vec<Val>> {
     let bytes = param_bytes(caller, ptr, len)?;
-    values(&bytes).ok_or_else(|| bad_type(caller))
+    param_values(&bytes).ok_or_else(|| bad_type(caller))
 }
 
 /// The parameters as the guest gives them, of types that there are.
@@ -175,35 +171,19 @@ fn params(caller: &mut Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Resul
 /// Traps the guest when they are none.
 pub(super) fn checked_params(caller: &mut Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<Vec<u8>> {
     let bytes = param_bytes(caller, ptr, len)?;
-    if values(&bytes).is_none() { Err(bad_type(caller)) } else { Ok(bytes) }
+    if param_values(&bytes).is_none() { Err(bad_type(caller)) } else { Ok(bytes) }
 }
 
 fn bad_type(caller: &mut Caller<'_, State>) -> wasmtime::Error {
     trap(caller, "a parameter has another type than i32 (0x7f), i64 (0x7e) and v128 (0x7b)")
 }
 
-/// The values of parameters; `None` when they are none.
-pub(crate) fn values(bytes: &[u8]) -> Option<Vec<Val>> {
-    let whole = bytes.len() <= MAX_PARAMS * PARAM_BYTES && bytes.len().is_multiple_of(PARAM_BYTES);
-    if whole { bytes.chunks_exact(PARAM_BYTES).map(param).collect() } else { None }
-}
-
 fn param_bytes(caller: &mut Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<Vec<u8>> {
     let length = memory::unsigned(len);
-    if length > MAX_PARAMS * PARAM_BYTES || !length.is_multiple_of(PARAM_BYTES) {
+    if !fits_params(length) {
         return Err(trap(caller, format!("{length} bytes are no parameters, which have {PARAM_BYTES} each")));
     }
     memory::read(caller, ptr, len, usize::MAX)
-}
-
-fn param(bytes: &[u8]) -> Option<Val> {
-    let (ty, value) = bytes.split_first()?;
-    Some(match ty {
-        0x7f => Val::I32(i32::from_le_bytes(*value.first_chunk()?)),
-        0x7e => Val::I64(i64::from_le_bytes(*value.first_chunk()?)),
-        0x7b => Val::V128(V128::from(u128::from_le_bytes(*value.first_chunk()?))),
-        _ => return None,
-    })
 }
 
 /// A name that nobody else gets while a process is made for it.
@@ -215,7 +195,7 @@ struct Claimed<'a> {
 
 impl Drop for Claimed<'_> {
     fn drop(&mut self) {
-        self.names.settle(self.name, self.id);
+        self.names.resolve(self.name, self.id);
     }
 }
 

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use wasmtime::{Caller, Linker};
 
-use super::message::{bytes_alone, sent, take_data};
-use crate::abi::lunatic::data::{Guest, Timer};
+use super::mailbox::{bytes_alone, sent};
+use super::message::take_data;
+use crate::abi::guest::Guest;
+use crate::abi::lunatic::data::Timer;
 use crate::abi::lunatic::support::{guest, handle, no_room, program_full, trap};
 use crate::abi::slots::State;
-use crate::process::handle::Refused;
+use crate::process::delivery::Refused;
 
 const MODULE: &str = "lunatic::timer";
 /// Further off than anybody waits for.

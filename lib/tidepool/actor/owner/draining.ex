@@ -1,4 +1,4 @@
-defmodule Tidepool.Actor.Owner.Settling do
+defmodule Tidepool.Actor.Owner.Draining do
   @moduledoc """
   Puts the actors of shards to sleep, whose shards no new call enters: each serves those who have come, is written and ends. One that
   does not within the time is killed; what it has not written by then is refused by the store, for another node has its shard.
@@ -9,13 +9,21 @@ defmodule Tidepool.Actor.Owner.Settling do
   @registry Tidepool.Actor.Registry
 
   @doc "Puts those to sleep, within `ms`, and returns how many had to be killed."
-  @spec settle(Enumerable.t(), ms :: non_neg_integer) :: killed :: non_neg_integer
-  def settle(shards, ms) do
+  @spec drain(Enumerable.t(), ms :: non_neg_integer) :: killed :: non_neg_integer
+  def drain(shards, ms) do
     watched = watch(shards)
     for {_monitor, pid} <- watched, do: send(pid, :leave)
     rest = await(watched, now() + ms)
     finish(rest)
     map_size(rest)
+  end
+
+  @doc "Notes that the calling actor leaves: it has its name no more, and is to be found when its shard is lost."
+  @spec leaving(class :: String.t(), name :: String.t()) :: :ok
+  def leaving(class, name) do
+    # There may be another that leaves, of the same name.
+    {:ok, _registry} = Registry.register(@registry, {:leaving, class, name, self()}, nil)
+    :ok
   end
 
   @doc "Ends actors of shards at once: they are another node's, or may be. All are gone when it returns."
@@ -28,13 +36,17 @@ defmodule Tidepool.Actor.Owner.Settling do
   defp awake(shards) do
     shards = MapSet.new(shards)
 
-    for {{class, name}, pid} <- Registry.select(@registry, [{{:"$1", :"$2", :_}, [], [{{:"$1", :"$2"}}]}]),
+    for {key, pid} <- Registry.select(@registry, [{{:"$1", :"$2", :_}, [], [{{:"$1", :"$2"}}]}]),
+        {class, name} = named(key),
         MapSet.member?(shards, Native.record_shard(class, name)),
         do: pid
   rescue
     # The registry is being restarted, and all actors with it.
     ArgumentError -> []
   end
+
+  defp named({:leaving, class, name, _pid}), do: {class, name}
+  defp named({class, name}), do: {class, name}
 
   defp await(watched, _deadline) when watched == %{}, do: watched
 

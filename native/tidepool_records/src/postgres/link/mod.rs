@@ -1,12 +1,16 @@
 //! The way to the database.
 
+mod tls;
+
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
+use self::tls::Wanted;
 use super::failure::{late, said};
 use crate::record::StoreError;
 
@@ -32,6 +36,7 @@ SET idle_in_transaction_session_timeout = '2s';
 /// How connections are made, and since when they can't be.
 pub(super) struct Link {
     config: Config,
+    encryption: Option<MakeRustlsConnect>,
     failing: Mutex<Option<Failing>>,
 }
 
@@ -47,14 +52,12 @@ impl Link {
     /// # Errors
     /// [`StoreError::Url`].
     pub(super) fn new(url: &str) -> Result<Self, StoreError> {
-        let mut config = Config::from_str(url)
+        let wanted = Wanted::of(url)?;
+        let mut config = Config::from_str(&wanted.url)
             // The cause names the part that is wrong, and never what was there.
             .map_err(|error| StoreError::Url(format!("the URL of the database is none: {}", said(&error)).into()))?;
-        if config.get_ssl_mode() == SslMode::Require {
-            let why = "this version has no TLS to the database: leave sslmode=require out, and reach it by a socket, \
-                       a private network or a tunnel";
-            return Err(StoreError::Url(why.into()));
-        }
+        // What is not verified is as good as in the clear, and says so.
+        let encryption = if config.get_ssl_mode() == SslMode::Require { Some(wanted.encryption()?) } else { None };
         if config.get_application_name().is_none() {
             config.application_name("tidepool");
         }
@@ -62,7 +65,7 @@ impl Link {
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         // A connection whose other end is gone is noticed.
         config.keepalives_idle(Duration::from_secs(10)).tcp_user_timeout(Duration::from_secs(10));
-        Ok(Link { config, failing: Mutex::default() })
+        Ok(Link { config, encryption, failing: Mutex::default() })
     }
 
     /// A new session, whose statements end after `statement_ms` if they are not to go on for ever (0).
@@ -89,9 +92,19 @@ impl Link {
     }
 
     async fn session(&self, statement_ms: u32) -> Result<Client, StoreError> {
-        let (client, connection) = self.config.connect(NoTls).await?;
-        // It ends with the client, or with the connection; who waits for an answer is told then.
-        tokio::spawn(async move { drop(connection.await) });
+        // A connection ends with its client, or by itself; who waits for an answer is told then.
+        let client = match &self.encryption {
+            None => {
+                let (client, connection) = self.config.connect(NoTls).await?;
+                tokio::spawn(async move { drop(connection.await) });
+                client
+            }
+            Some(encryption) => {
+                let (client, connection) = self.config.connect(encryption.clone()).await?;
+                tokio::spawn(async move { drop(connection.await) });
+                client
+            }
+        };
         client.batch_execute(&format!("{SESSION} SET statement_timeout = {statement_ms};")).await?;
         Ok(client)
     }

@@ -6,13 +6,13 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 /// The threads. They end when this is dropped, and what they serve with them; nobody waits for that.
-pub(crate) struct Lanes {
+pub(crate) struct Workers {
     runtimes: Vec<Handle>,
     /// Dropped, they tell the threads.
     _stop: Vec<oneshot::Sender<()>>,
 }
 
-impl Lanes {
+impl Workers {
     pub(crate) fn spawn(count: usize) -> std::io::Result<Self> {
         let (mut runtimes, mut stop) = (Vec::new(), Vec::new());
         for _ in 0..count {
@@ -27,7 +27,7 @@ impl Lanes {
                 runtime.shutdown_background();
             })?;
         }
-        Ok(Lanes { runtimes, _stop: stop })
+        Ok(Workers { runtimes, _stop: stop })
     }
 
     pub(crate) fn runtimes(&self) -> &[Handle] {

@@ -1,4 +1,4 @@
-defmodule Tidepool.Cluster.LogOnce do
+defmodule Tidepool.Log.Once do
   @moduledoc """
   Warnings about other nodes, each logged once however often there is a reason: what they send must not fill the log.
   """

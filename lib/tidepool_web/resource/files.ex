@@ -1,0 +1,75 @@
+defmodule TidepoolWeb.Resource.Files do
+  @moduledoc """
+  Files of `priv` for browsers, as they are there, so that a change shows with the next reload.
+
+  They load nothing from anywhere else, and run no script that is not among them: their headers have the browser see to that.
+  """
+
+  alias TidepoolWeb.{Reply, Resource}
+
+  @text "text/plain; charset=utf-8"
+
+  # Sources of guests are there to be read.
+  @types %{
+    ".html" => "text/html; charset=utf-8",
+    ".css" => "text/css; charset=utf-8",
+    ".js" => "text/javascript; charset=utf-8",
+    ".mjs" => "text/javascript; charset=utf-8",
+    ".svg" => "image/svg+xml",
+    ".png" => "image/png",
+    "" => @text,
+    ".c" => @text,
+    ".go" => @text,
+    ".h" => @text,
+    ".json" => @text,
+    ".rs" => @text,
+    ".service" => @text,
+    ".ts" => @text,
+    ".txt" => @text,
+    ".yml" => @text,
+    ".zig" => @text
+  }
+
+  # `data:` images are the marks that style sheets draw.
+  @policy "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " <>
+            "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+
+  @headers [
+    {"content-security-policy", @policy},
+    {"cross-origin-opener-policy", "same-origin"},
+    {"cross-origin-resource-policy", "same-origin"},
+    {"referrer-policy", "no-referrer"},
+    {"cache-control", "no-cache"},
+    {"vary", "accept-encoding"}
+  ]
+
+  @doc "What holds for the routes of such files: they tell nothing of functions, and look at no parameter."
+  @spec route :: keyword
+  def route, do: [scope: :read, public: true, query: :ignored, headers: ["if-none-match", "accept-encoding"]]
+
+  @doc "The answer with a file of a folder in `priv`, if there is one at these segments of a path, which may be anything."
+  @spec fetch(String.t(), [String.t()], Resource.request()) :: {:ok, Reply.t()} | :error
+  def fetch(folder, path, request) do
+    with true <- Enum.all?(path, &(&1 =~ ~r/\A[A-Za-z0-9_-]+(\.[A-Za-z0-9]+)*\z/)),
+         type when type != nil <- @types[path |> List.last() |> Path.extname()],
+         {:ok, text} <- [:code.priv_dir(:tidepool), folder | path] |> Path.join() |> File.read() do
+      {:ok, answer(text, type, Map.new(request.headers))}
+    else
+      _none -> :error
+    end
+  end
+
+  defp answer(text, type, wanted) do
+    etag = ~s("#{:sha256 |> :crypto.hash(text) |> Base.url_encode64(padding: false)}")
+    headers = [{"etag", etag} | @headers]
+
+    cond do
+      wanted["if-none-match"] == etag -> {304, type, headers, ""}
+      gzip?(wanted["accept-encoding"]) -> {200, type, [{"content-encoding", "gzip"} | headers], :zlib.gzip(text)}
+      true -> {200, type, headers, text}
+    end
+  end
+
+  defp gzip?(nil), do: false
+  defp gzip?(encodings), do: encodings =~ ~r/\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))/
+end

@@ -1,0 +1,4 @@
+//! Who may do what, and who vouches for it.
+
+pub(crate) mod sign;
+pub(crate) mod token;

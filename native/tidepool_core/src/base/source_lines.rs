@@ -1,0 +1,364 @@
+//! Which line of its source a place in a module comes from, as the module's debug data (DWARF) say.
+//!
+//! A module may say anything: no more of it is kept than 4 MiB, and reading it takes time and memory in proportion to
+//! that, whatever it says. It is read when it is asked for first, and then kept as a table.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use gimli::{AttributeValue, DebugLine, DebugLineOffset, EndianSlice, FileEntry, LineProgramHeader, LittleEndian};
+use wasmparser::{Parser, Payload};
+
+/// Most bytes of debug data that are kept of a module. A module with more has no lines.
+const MAX_BYTES: usize = 4 << 20;
+/// Longest header of a line program: a file in it takes up to a hundred times as much memory while it is read.
+const MAX_HEADER_BYTES: u32 = 256 << 10;
+/// Most entries of the table, and most files of it.
+const MAX_ROWS: usize = 500_000;
+const MAX_FILES: usize = 20_000;
+/// Longest path of a file, and of each of its two parts while it is read.
+const MAX_PATH_BYTES: usize = 256;
+/// The sections that lines are found in: programs, and names of files, which version 5 keeps apart.
+const SECTIONS: [&str; 2] = [".debug_line", ".debug_line_str"];
+/// Of `unit_length`, which counts what is behind it.
+const LENGTH_BYTES: usize = 4;
+/// The number of a file that is not in the table.
+const NO_FILE: u32 = u32::MAX;
+
+/// A line of a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceLine {
+    /// The file, as its compiler was told: a path of the machine that it ran on, or relative to its folder.
+    pub file: String,
+    /// From 1.
+    pub line: u32,
+}
+
+/// Lines of a module.
+#[derive(Debug)]
+pub struct SourceLines {
+    /// Where the contents of the code section begin in the module.
+    code_start: usize,
+    /// Until it is read.
+    sections: Mutex<[Vec<u8>; SECTIONS.len()]>,
+    table: OnceLock<Table>,
+}
+
+/// Two frames are of one module, or not.
+impl PartialEq for SourceLines {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for SourceLines {}
+
+#[derive(Debug, Default)]
+struct Table {
+    /// By address.
+    rows: Vec<Row>,
+    files: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    /// From here on, relative to the code section.
+    address: u32,
+    file: u32,
+    /// 0 for none.
+    line: u32,
+}
+
+impl SourceLines {
+    /// Of a module; `None` when it has no such data, or too many.
+    #[must_use]
+    pub fn of(wasm: &[u8]) -> Option<Self> {
+        let mut code_start = None;
+        let mut sections: [Vec<u8>; SECTIONS.len()] = Default::default();
+        let mut bytes = 0_usize;
+        for payload in Parser::new(0).parse_all(wasm) {
+            match payload {
+                Ok(Payload::CodeSectionStart { range, .. }) => code_start = Some(range.start),
+                Ok(Payload::CustomSection(section)) => {
+                    let wanted = SECTIONS.iter().zip(&mut sections).find(|(name, _)| **name == section.name());
+                    if let Some((_, kept)) = wanted {
+                        bytes = bytes.saturating_add(section.data().len());
+                        if bytes > MAX_BYTES {
+                            return None;
+                        }
+                        *kept = section.data().to_vec();
+                    }
+                }
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        let [programs, ..] = &sections;
+        let code_start = code_start.filter(|_| !programs.is_empty())?;
+        Some(SourceLines { code_start, sections: Mutex::new(sections), table: OnceLock::new() })
+    }
+
+    /// The line of what stands at an offset of the module. The first time takes some milliseconds for each MiB of debug data.
+    #[must_use]
+    pub fn find(&self, offset: usize) -> Option<SourceLine> {
+        let address = u32::try_from(offset.checked_sub(self.code_start)?).ok()?;
+        let table = self.table.get_or_init(|| {
+            let mut sections = self.sections.lock().unwrap_or_else(PoisonError::into_inner);
+            Table::read(&std::mem::take(&mut *sections))
+        });
+        table.find(address)
+    }
+}
+
+type Slice<'a> = EndianSlice<'a, LittleEndian>;
+
+impl Table {
+    fn find(&self, address: u32) -> Option<SourceLine> {
+        let after = self.rows.partition_point(|row| row.address <= address);
+        let row = self.rows.get(after.checked_sub(1)?)?;
+        let file = self.files.get(usize::try_from(row.file).ok()?)?;
+        (row.line > 0).then(|| SourceLine { file: file.clone(), line: row.line })
+    }
+
+    /// What can't be read has no lines; what is before and after it has.
+    fn read(sections: &[Vec<u8>; SECTIONS.len()]) -> Self {
+        let [programs, names] = sections;
+        let mut reading = Reading { table: Table::default(), known: HashMap::new(), names };
+        let mut at = 0_usize;
+        while let Some(length) = u32_at(programs, at) {
+            // What follows this length is of the 64-bit format, which no compiler writes for 32-bit memories.
+            if length >= 0xffff_fff0 || reading.table.rows.len() >= MAX_ROWS {
+                break;
+            }
+            if header_length(programs, at).is_some_and(|header| header <= MAX_HEADER_BYTES) {
+                // A program that ends in an error has told what it told.
+                let _ = reading.program(programs, at);
+            }
+            at = at.saturating_add(LENGTH_BYTES).saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
+        }
+        let mut table = reading.table;
+        // Stable: of two programs that speak of one place the later one holds.
+        table.rows.sort_by_key(|row| row.address);
+        table.rows.shrink_to_fit();
+        table
+    }
+}
+
+/// A table on its way.
+struct Reading<'a> {
+    table: Table,
+    known: HashMap<String, u32>,
+    names: &'a [u8],
+}
+
+impl Reading<'_> {
+    fn program(&mut self, programs: &[u8], at: usize) -> gimli::Result<()> {
+        let line = DebugLine::new(programs, LittleEndian);
+        let program = line.program(DebugLineOffset(at), 4, None, None)?;
+        // Of this program, by their numbers in it.
+        let mut files: HashMap<u64, u32> = HashMap::new();
+        let mut rows = program.rows();
+        let mut sequence: Vec<Row> = Vec::new();
+        while let Some((header, row)) = rows.next_row()? {
+            let address = u32::try_from(row.address()).unwrap_or(u32::MAX);
+            let file = match files.get(&row.file_index()) {
+                Some(file) => *file,
+                None => {
+                    let file = self.file(header, header.file(row.file_index()));
+                    files.insert(row.file_index(), file);
+                    file
+                }
+            };
+            let line = row.line().filter(|_| !row.end_sequence());
+            let line = line.map_or(0, |line| u32::try_from(line.get()).unwrap_or(0));
+            if sequence.last().is_none_or(|last| (last.file, last.line) != (file, line)) {
+                sequence.push(Row { address, file, line });
+            }
+            if row.end_sequence() {
+                self.keep(&mut sequence);
+            }
+            if self.table.rows.len() + sequence.len() >= MAX_ROWS {
+                break;
+            }
+        }
+        self.keep(&mut sequence);
+        Ok(())
+    }
+
+    /// A function that the linker has dropped stands at 0, or at the end of all addresses.
+    fn keep(&mut self, sequence: &mut Vec<Row>) {
+        let dropped = sequence.first().is_none_or(|row| row.address == 0 || row.address >= 0xffff_fff0);
+        if dropped { sequence.clear() } else { self.table.rows.append(sequence) }
+    }
+
+    /// The number of a file by its path.
+    fn file(&mut self, header: &LineProgramHeader<Slice<'_>>, file: Option<&FileEntry<Slice<'_>>>) -> u32 {
+        let path = file.map_or_else(String::new, |file| {
+            let name = self.text(file.path_name());
+            // The first folder is the one that the compiler ran in.
+            let folder = file.directory(header).filter(|_| file.directory_index() != 0);
+            match folder.map(|folder| self.text(folder)) {
+                Some(folder) if !folder.is_empty() && !name.starts_with('/') => format!("{folder}/{name}"),
+                _ => name,
+            }
+        });
+        let path = shortened(path);
+        if let Some(known) = self.known.get(&path) {
+            return *known;
+        }
+        if self.table.files.len() >= MAX_FILES {
+            return NO_FILE;
+        }
+        let number = u32::try_from(self.table.files.len()).unwrap_or(NO_FILE);
+        self.table.files.push(path.clone());
+        self.known.insert(path, number);
+        number
+    }
+
+    fn text(&self, value: AttributeValue<Slice<'_>>) -> String {
+        let bytes = match value {
+            AttributeValue::String(text) => text.slice(),
+            AttributeValue::DebugLineStrRef(offset) => until_zero(self.names, offset.0),
+            _ => b"".as_slice(),
+        };
+        // Longer ones are cut anyway: not all of them is copied.
+        let bytes = bytes.get(..bytes.len().min(MAX_PATH_BYTES)).unwrap_or_default();
+        String::from_utf8_lossy(bytes).chars().filter(|letter| !letter.is_control()).collect()
+    }
+}
+
+/// The end of a long path: that tells more.
+fn shortened(path: String) -> String {
+    let end = path.ceil_char_boundary(path.len().saturating_sub(MAX_PATH_BYTES));
+    if end == 0 { path } else { format!("…{}", path.get(end..).unwrap_or_default()) }
+}
+
+fn until_zero(names: &[u8], offset: usize) -> &[u8] {
+    let names = names.get(offset..).unwrap_or_default();
+    // As long as a name may be, and no longer: names may overlap.
+    let names = names.get(..names.len().min(MAX_PATH_BYTES)).unwrap_or_default();
+    names.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    let bytes = bytes.get(at..at.checked_add(4)?)?;
+    bytes.try_into().ok().map(u32::from_le_bytes)
+}
+
+/// Of the program at an offset: from version 5 on two bytes more are before it.
+fn header_length(programs: &[u8], at: usize) -> Option<u32> {
+    let version = programs.get(at.checked_add(LENGTH_BYTES)?..)?.get(..2)?;
+    let before = if version == [5, 0] { 8 } else { 6 };
+    u32_at(programs, at.checked_add(before)?)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "what fails here fails the test")]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    const CODE: [u8; 5] = [1, 3, 0, 0x00, 0x0b];
+
+    fn section(id: u8, content: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![id];
+        let mut size = content.len();
+        while size >= 0x80 {
+            bytes.push((size & 0x7f) as u8 | 0x80);
+            size >>= 7;
+        }
+        bytes.push(size as u8);
+        [bytes, content.to_vec()].concat()
+    }
+
+    fn custom(name: &str, data: &[u8]) -> Vec<u8> {
+        section(0, &[&[name.len() as u8][..], name.as_bytes(), data].concat())
+    }
+
+    /// A program of version 4 with these instructions, for `src/lib.rs`.
+    fn program(instructions: &[u8]) -> Vec<u8> {
+        let lengths = [0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1];
+        let names = b"src\0\0lib.rs\0\x01\0\0\0";
+        let header = [&[1, 1, 1, -5_i8 as u8, 14, 13][..], &lengths, names].concat();
+        let rest = [&[4, 0][..], (header.len() as u32).to_le_bytes().as_slice(), &header, instructions].concat();
+        [(rest.len() as u32).to_le_bytes().as_slice(), &rest].concat()
+    }
+
+    /// From `address` on line 7, two bytes later line 9, and three later the end.
+    fn lines_at(address: u32) -> Vec<u8> {
+        let set = [&[0, 5, 2][..], address.to_le_bytes().as_slice()].concat();
+        program(&[set, vec![3, 6, 1, 2, 2, 3, 2, 1, 2, 3, 0, 1, 1]].concat())
+    }
+
+    fn module(programs: &[u8]) -> Vec<u8> {
+        let code = section(10, &CODE);
+        let (head, functions) = (b"\0asm\x01\0\0\0".as_slice(), section(3, &[1, 0]));
+        [head, &functions, &code, &custom("name", b""), &custom(".debug_line", programs)].concat()
+    }
+
+    /// Where the contents of the code section begin.
+    const START: usize = 14;
+
+    fn line(lines: &SourceLines, address: usize) -> Option<u32> {
+        lines.find(START + address).map(|at| at.line)
+    }
+
+    #[test]
+    fn what_stands_between_two_rows_is_of_the_first_ones_line() {
+        let lines = SourceLines::of(&module(&[lines_at(100), lines_at(20)].concat())).unwrap();
+        assert_eq!(lines.find(START + 100), Some(SourceLine { file: "src/lib.rs".into(), line: 7 }));
+        let told: Vec<_> = [19, 20, 21, 22, 24, 25, 99, 101, 102, 104, 105].map(|at| line(&lines, at)).to_vec();
+        let seven_nine = [Some(7), Some(7), Some(9), Some(9), None];
+        assert_eq!(told, [&[None][..], &seven_nine[..], &[None], &seven_nine[1..]].concat());
+        assert_eq!((lines.find(0), lines.find(usize::MAX)), (None, None));
+    }
+
+    #[test]
+    fn functions_that_the_linker_dropped_say_nothing_of_those_that_are_there() {
+        let lines = SourceLines::of(&module(&[lines_at(0), lines_at(u32::MAX), lines_at(20)].concat())).unwrap();
+        assert_eq!([1, 3, 20].map(|at| line(&lines, at)), [None, None, Some(7)]);
+    }
+
+    #[test]
+    fn a_module_without_debug_data_or_with_too_much_of_it_has_no_lines() {
+        assert!(SourceLines::of(&module(b"")).is_none());
+        assert!(SourceLines::of(b"").is_none());
+        assert!(SourceLines::of(&module(&vec![0; MAX_BYTES + 1])).is_none());
+    }
+
+    #[test]
+    fn damaged_data_are_read_in_time_and_without_a_panic() {
+        let good = [lines_at(20), lines_at(40)].concat();
+        for at in 0..good.len() {
+            for value in [0, 1, 0x7f, 0x80, 0xfe, 0xff, good[at] ^ 1, good[at] ^ 0x10] {
+                let mut damaged = good.clone();
+                damaged[at] = value;
+                let lines = SourceLines::of(&module(&damaged)).unwrap();
+                for address in 0..60 {
+                    let _ = line(&lines, address);
+                }
+            }
+            let _ = SourceLines::of(&module(&good[..at])).map(|lines| line(&lines, 20));
+        }
+    }
+
+    #[test]
+    fn as_many_rows_and_files_as_fit_into_the_bytes_are_bounded_and_soon_read() {
+        let began = Instant::now();
+        // Each of these instructions is a row of another line.
+        let mut rows = vec![0, 5, 2, 1, 0, 0, 0];
+        rows.resize(MAX_BYTES - 100, 0x21);
+        let lines = SourceLines::of(&module(&program(&rows))).unwrap();
+        assert!(line(&lines, 1_000).is_some());
+        assert!(lines.table.get().unwrap().rows.len() <= MAX_ROWS);
+        // And as many programs as fit, of the shortest kind.
+        let lines = SourceLines::of(&module(&program(&[]).repeat(60_000))).unwrap();
+        assert_eq!(line(&lines, 1_000), None);
+        // A header that says that it is longer than it may be is not read.
+        let mut long = lines_at(20);
+        long[6..10].copy_from_slice(&(MAX_HEADER_BYTES + 1).to_le_bytes());
+        let lines = SourceLines::of(&module(&[long, vec![0; 1 << 20]].concat())).unwrap();
+        assert_eq!(line(&lines, 20), None);
+        assert!(began.elapsed() < Duration::from_secs(10));
+    }
+}

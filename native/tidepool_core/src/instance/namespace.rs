@@ -1,0 +1,104 @@
+//! What the functions of a namespace have together, where there are quotas on that.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::admission::{Admission, Idle, Permit};
+use super::call_rate::CallRate;
+use super::warm_pool::Pools;
+use crate::base::config::NamespaceConfig;
+use crate::base::error::CallError;
+use crate::base::limits::Quota;
+use crate::store::host_channel::HostChannel;
+use crate::store::memory_budget::MemoryBudget;
+
+/// A namespace with quotas. Functions of others have none of this, and pay nothing for it.
+pub(crate) struct Namespace {
+    name: String,
+    instances: Option<Admission>,
+    /// Those of its functions on both engines.
+    pub(crate) pools: Pools,
+    pub(crate) memory: Option<Arc<MemoryBudget>>,
+    calls: Option<CallRate>,
+}
+
+impl Namespace {
+    pub(crate) fn new(config: &NamespaceConfig) -> Self {
+        Namespace {
+            name: config.name.clone(),
+            instances: config.instances.map(|instances| Admission::new(instances, config.queue)),
+            pools: Pools::default(),
+            memory: config.memory_bytes.map(|bytes| Arc::new(MemoryBudget::new(bytes))),
+            calls: config.calls_per_s.map(|calls| CallRate::new(calls, Instant::now())),
+        }
+    }
+
+    /// Lets a call begin.
+    ///
+    /// # Errors
+    /// [`CallError::Quota`] when it is one too many within a second.
+    pub(crate) fn begin(&self) -> Result<(), CallError> {
+        let Some(rate) = &self.calls else { return Ok(()) };
+        rate.take(Instant::now()).map_err(|wait| {
+            let (most, ms) = (rate.calls_per_s, wait.as_millis().max(1));
+            let message =
+                format!("{} may have {most} calls a second, and has had them: try again in {ms} ms", self.who());
+            self.refusal(Quota::Calls, u64::from(most), message)
+        })
+    }
+
+    /// The right to one more live instance, where it takes one: at once, for an idle one of the namespace, or after a wait in the queue.
+    ///
+    /// # Errors
+    /// [`CallError::Quota`] when the queue is full, or for a nested call when there is no room.
+    pub(crate) async fn admit(&self, nested: bool, channel: &HostChannel) -> Result<Option<Permit>, CallError> {
+        let Some(instances) = &self.instances else { return Ok(None) };
+        let admitted = instances.admit(nested, &self.pools, channel).await;
+        admitted.map(Some).map_err(|error| match error {
+            CallError::Overloaded { .. } => {
+                let most = instances.max_instances();
+                let why = if nested { "a nested call does not wait for one" } else { "enough calls wait already" };
+                let message = format!("all {most} instances that {} may have are in use, and {why}", self.who());
+                self.refusal(Quota::Instances, u64::try_from(most).unwrap_or(u64::MAX), message)
+            }
+            other => other,
+        })
+    }
+
+    /// Makes room for the memory of a new instance, by evicting idle ones of the namespace if there is none.
+    ///
+    /// # Errors
+    /// [`CallError::Quota`] when none is idle.
+    pub(crate) fn make_room(&self, bytes: u64) -> Result<(), CallError> {
+        let Some(memory) = &self.memory else { return Ok(()) };
+        while !memory.has(bytes) {
+            if !self.pools.evict_now() {
+                let allowed = memory.limit();
+                let who = self.who();
+                let message = format!("the instances of {who} have the {allowed} bytes that they may have together");
+                return Err(self.refusal(Quota::Memory, allowed, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls that wait for an instance of the namespace's would wait on while one is idle.
+    pub(crate) fn relieve(&self) {
+        if self.queued() > 0 {
+            self.pools.evict();
+        }
+    }
+
+    /// Calls that wait for an instance.
+    pub(crate) fn queued(&self) -> usize {
+        self.instances.as_ref().map_or(0, Admission::queued)
+    }
+
+    fn who(&self) -> String {
+        format!("the functions of {}/*", self.name)
+    }
+
+    fn refusal(&self, quota: Quota, allowed: u64, message: String) -> CallError {
+        CallError::Quota { namespace: self.name.clone(), quota, allowed, message }
+    }
+}

@@ -1,0 +1,101 @@
+//! A call that failed, as it is kept for whoever looks later.
+
+use bytes::Bytes;
+
+use crate::base::error::CallError;
+use crate::base::trap::Frame;
+
+/// Failures that are kept of each function.
+pub const FAILURES: usize = 50;
+/// Most bytes of a message that are kept.
+const MESSAGE_BYTES: usize = 4 << 10;
+/// Most bytes of an operation's name.
+const OPERATION_BYTES: usize = 256;
+/// Most bytes of a payload, where its function's deploy lets them be kept.
+pub const PAYLOAD_BYTES: usize = 256;
+
+/// A call that failed, or a process that was stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The function's version.
+    pub version: u64,
+    /// What the guest was asked to do, when that was known yet.
+    pub operation: Option<String>,
+    /// Why it failed; long messages are cut.
+    pub error: CallError,
+    /// Whether its caller had gone, or given it up.
+    pub is_aborted: bool,
+    /// The beginning of the payload, if it is kept.
+    pub payload: Option<Vec<u8>>,
+}
+
+impl Failure {
+    pub(crate) fn new(version: u64, error: &CallError) -> Self {
+        Failure { version, operation: None, error: shortened(error), is_aborted: false, payload: None }
+    }
+
+    /// With what was asked.
+    pub(crate) fn of(mut self, operation: &[u8], payload: Option<&Bytes>) -> Self {
+        let kept = operation.get(..OPERATION_BYTES).unwrap_or(operation);
+        self.operation = Some(String::from_utf8_lossy(kept).into_owned());
+        self.payload = payload.map(|payload| payload.get(..PAYLOAD_BYTES).unwrap_or(payload).to_vec());
+        self
+    }
+
+    /// What its texts take.
+    pub(crate) fn bytes(&self) -> usize {
+        let texts = match &self.error {
+            CallError::Trap { message, frames, console, .. } => {
+                message.len().saturating_add(stack(frames)).saturating_add(lines(console))
+            }
+            CallError::Limit { frames, console, .. } => stack(frames).saturating_add(lines(console)),
+            CallError::Guest { message, .. }
+            | CallError::Overloaded { message }
+            | CallError::Quota { message, .. }
+            | CallError::Image { message }
+            | CallError::Internal { message } => message.len(),
+            CallError::Timeout | CallError::NoProgram { .. } | CallError::InstanceBusy | CallError::InstanceSpent => 0,
+        };
+        let asked = self.operation.as_ref().map_or(0, String::len);
+        texts.saturating_add(asked).saturating_add(self.payload.as_ref().map_or(0, Vec::len))
+    }
+}
+
+fn stack(frames: &[Frame]) -> usize {
+    all(frames.iter().map(|frame| frame.name.as_ref().map_or(0, String::len).saturating_add(size_of::<Frame>())))
+}
+
+fn lines(lines: &[String]) -> usize {
+    all(lines.iter().map(|line| line.len().saturating_add(size_of::<String>())))
+}
+
+fn all(sizes: impl Iterator<Item = usize>) -> usize {
+    sizes.fold(0, usize::saturating_add)
+}
+
+/// The same error with a message that is not too long to be kept. Backtraces and what was printed have bounds already.
+fn shortened(error: &CallError) -> CallError {
+    let short =
+        |message: &String| message.get(..message.floor_char_boundary(MESSAGE_BYTES)).unwrap_or_default().to_owned();
+    match error {
+        CallError::Guest { message, exit_code } => CallError::Guest { message: short(message), exit_code: *exit_code },
+        CallError::Trap { kind, message, frames, console } => {
+            CallError::Trap { kind: *kind, message: short(message), frames: frames.clone(), console: console.clone() }
+        }
+        other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_guest_says_at_length_is_cut() {
+        let error = CallError::Guest { message: "é".repeat(1 << 20), exit_code: None };
+        let payload = Bytes::from(vec![7; 1 << 20]);
+        let failure = Failure::new(3, &error).of(&[b'x'; 1_024], Some(&payload));
+        assert!(failure.bytes() <= MESSAGE_BYTES + OPERATION_BYTES + PAYLOAD_BYTES);
+        assert_eq!(failure.payload.map(|payload| payload.len()), Some(PAYLOAD_BYTES));
+    }
+}

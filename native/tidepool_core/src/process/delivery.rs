@@ -1,0 +1,305 @@
+//! Messages of a process: how they get into its mailbox, now or at a time, and out of it.
+
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use super::handle::{Inner, Process};
+use super::message::{Data, Message};
+
+/// What has become of a message.
+pub(crate) enum Sent {
+    /// It is in the mailbox, or there is nobody who could receive it.
+    Done,
+    /// There is no room: the sender is woken when it should look again.
+    Full(Message),
+}
+
+/// What a mailbox takes of a sender that asks first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// The message, and others after it.
+    Free,
+    /// The message, for its owner waits for it, and no other.
+    Wanted,
+    /// Nothing, for now.
+    Full,
+}
+
+/// Why a message can't wait for its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// There are as many as there may be.
+    TooMany,
+    /// They take as much as a mailbox may have.
+    TooLarge,
+    /// The program has all that it may have.
+    NoRoom,
+}
+
+impl Process {
+    /// Puts a message of another process into the mailbox, unless that has `bound` bytes, or the program all that it may have, and
+    /// the owner has others to receive first: then `waker` is woken when there is room.
+    pub(crate) fn send(&self, message: Message, from: &Process, bound: usize, waker: &Waker) -> Sent {
+        let woken = {
+            let mut inner = self.inner();
+            // Nothing comes from a process after the word of its death: who is told of that has noted it before, and its
+            // driver may end while its guest runs on another's thread.
+            if self.is_dead() || from.is_dead() {
+                return Sent::Done;
+            }
+            inner.take_due();
+            if !inner.mailbox.is_next(message.tag()) && !inner.has_room(message.bytes(), bound) {
+                inner.mailbox.wait_for_room(waker);
+                return Sent::Full(message);
+            }
+            inner.push(message)
+        };
+        if let Some(waker) = woken {
+            waker.wake();
+        }
+        Sent::Done
+    }
+
+    /// Puts a message into the mailbox, for a driver that drives next and needs nobody to wake it.
+    ///
+    /// Nobody can be made to wait with what is delivered so, and none of it may be lost. Guests fill a mailbox up to `bound`; one
+    /// that has as much again beyond that has an owner that doesn't receive, which is to be ended.
+    pub(crate) fn deliver(&self, message: Message, bound: usize) {
+        let mut inner = self.inner();
+        if self.is_dead() {
+            return;
+        }
+        inner.take_due();
+        let mailbox = &inner.mailbox;
+        if !mailbox.is_next(message.tag()) && mailbox.bytes().saturating_add(message.bytes()) > bound.saturating_mul(2)
+        {
+            self.overrun.store(true, Ordering::Relaxed);
+        } else {
+            let _driver = inner.push(message);
+        }
+    }
+
+    /// Is there room for a message with this tag, whose sender then goes on for `more` bytes without asking?
+    pub(crate) fn room(&self, tag: i64, more: usize, bound: usize) -> Room {
+        let mut inner = self.inner();
+        inner.take_due();
+        if inner.has_room(more, bound) {
+            Room::Free
+        } else if inner.mailbox.is_next(Some(tag).filter(|tag| *tag != 0)) {
+            Room::Wanted
+        } else {
+            Room::Full
+        }
+    }
+
+    /// Has it been told more than it could receive?
+    pub(crate) fn is_overrun(&self) -> bool {
+        self.overrun.load(Ordering::Relaxed)
+    }
+
+    /// Has a message come after `delay`; the number by which it is cancelled.
+    ///
+    /// # Errors
+    /// When there are too many, or they take more than `bound`, or the program has no room.
+    pub(crate) fn send_after(&self, data: Data, delay: Duration, bound: usize) -> Result<u64, Refused> {
+        let due = Instant::now().checked_add(delay).ok_or(Refused::TooMany)?;
+        let (number, woken) = {
+            let mut inner = self.inner();
+            if self.is_dead() {
+                return Ok(0);
+            }
+            let message = Message::Data(data);
+            let bytes = message.bytes();
+            inner.makes_room_for_timer(bytes, bound)?;
+            let sooner = inner.timers.next_due().is_none_or(|next| due < next);
+            let number = inner.timers.add(due, message, bytes).ok_or(Refused::TooMany)?;
+            // Who waits has to wait for less.
+            (number, if sooner { inner.mailbox.rouse() } else { None })
+        };
+        if let Some(waker) = woken {
+            waker.wake();
+        }
+        Ok(number)
+    }
+
+    /// Has a message sent to a process of the host's after `delay`, unless this one has ended before: see [`Self::take_later`].
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) fn send_later(&self, to: u64, data: Data, delay: Duration, bound: usize) -> Result<u64, Refused> {
+        let due = Instant::now().checked_add(delay).ok_or(Refused::TooMany)?;
+        let mut inner = self.inner();
+        let bytes = data.size();
+        inner.makes_room_for_timer(bytes, bound)?;
+        let number = inner.later.add(due, (to, data), bytes).ok_or(Refused::TooMany)?;
+        self.sends_later.store(true, Ordering::Relaxed);
+        Ok(number)
+    }
+
+    /// A message that is due for a process of the host's, and the number of that process.
+    pub(crate) fn take_later(&self) -> Option<(u64, Data)> {
+        if !self.sends_later.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut inner = self.inner();
+        let due = inner.later.due(Instant::now());
+        inner.count();
+        self.sends_later.store(!inner.later.is_empty(), Ordering::Relaxed);
+        due
+    }
+
+    /// When the next of those is due.
+    pub(crate) fn next_later(&self) -> Option<Instant> {
+        if self.sends_later.load(Ordering::Relaxed) { self.inner().later.next_due() } else { None }
+    }
+
+    /// Has a message not come; `false` when it has.
+    pub(crate) fn cancel(&self, number: u64) -> bool {
+        let mut inner = self.inner();
+        inner.take_due();
+        let cancelled = inner.timers.cancel(number);
+        inner.count();
+        cancelled
+    }
+
+    /// Has a message not be sent to a process of the host's; `false` when it was.
+    pub(crate) fn cancel_later(&self, number: u64) -> bool {
+        let mut inner = self.inner();
+        let cancelled = inner.later.cancel(number);
+        inner.count();
+        cancelled
+    }
+
+    /// The numbers of messages that are yet to come, and of those that are yet to be sent to processes of the host's.
+    pub(crate) fn pending(&self) -> [HashSet<u64>; 2] {
+        let inner = self.inner();
+        [inner.timers.numbers().collect(), inner.later.numbers().collect()]
+    }
+
+    /// The oldest message, or the oldest with one of `tags` if there are any.
+    pub(crate) fn receive(&self, tags: &[i64], bound: usize) -> Option<Message> {
+        let (message, senders) = {
+            let mut inner = self.inner();
+            inner.take_due();
+            inner.receive(tags, bound)
+        };
+        senders.into_iter().for_each(Waker::wake);
+        message
+    }
+
+    /// The same, waiting until `deadline`: `None` once that is over. What has to be looked at again at a time is in `wake_at`.
+    pub(crate) fn poll_receive(
+        &self,
+        tags: &[i64],
+        bound: usize,
+        deadline: Option<Instant>,
+        cx: &Context<'_>,
+        wake_at: &mut Option<Instant>,
+    ) -> Poll<Option<Message>> {
+        let (polled, senders) = {
+            let mut inner = self.inner();
+            inner.take_due();
+            let (message, senders) = inner.receive(tags, bound);
+            if message.is_none() && deadline.is_none_or(|deadline| deadline > Instant::now()) {
+                inner.mailbox.wait(tags, cx.waker());
+                let due = inner.timers.next_due();
+                *wake_at = match (deadline, due) {
+                    (Some(deadline), Some(due)) => Some(deadline.min(due)),
+                    (one, other) => one.or(other),
+                };
+                // One of those who wait for room may have what is waited for now.
+                (Poll::Pending, inner.mailbox.take_senders())
+            } else {
+                inner.mailbox.stop_waiting();
+                (Poll::Ready(message), senders)
+            }
+        };
+        senders.into_iter().for_each(Waker::wake);
+        polled
+    }
+
+    /// Whether there is a message, or one with one of `tags`, which is left where it is. If there is none the next one wakes, until
+    /// [`Process::stop_waiting`]; what is to come at a time is looked for by `wake_at`.
+    pub(crate) fn has_message(&self, tags: &[i64], cx: &Context<'_>, wake_at: &mut Option<Instant>) -> bool {
+        let senders = {
+            let mut inner = self.inner();
+            inner.take_due();
+            if inner.mailbox.has(tags) {
+                return true;
+            }
+            inner.mailbox.wait(tags, cx.waker());
+            *wake_at = inner.timers.next_due();
+            // One of those who wait for room may have what is waited for now.
+            inner.mailbox.take_senders()
+        };
+        senders.into_iter().for_each(Waker::wake);
+        false
+    }
+
+    /// Its owner waits for no message any more.
+    pub(crate) fn stop_waiting(&self) {
+        self.inner().mailbox.stop_waiting();
+    }
+
+    /// Messages that it has not received, and what they take in bytes.
+    pub(crate) fn queue(&self) -> (usize, usize) {
+        let inner = self.inner();
+        (inner.mailbox.len(), inner.mailbox.bytes())
+    }
+}
+
+impl Inner {
+    /// Moves messages whose time has come into the mailbox. Their receiver is about to look, or is waiting, and then this is
+    /// its driver.
+    fn take_due(&mut self) {
+        if self.timers.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        while let Some(message) = self.timers.due(now) {
+            if let Some(waker) = self.mailbox.push(message) {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Adds a message; who is to be woken.
+    fn push(&mut self, message: Message) -> Option<Waker> {
+        let woken = self.mailbox.push(message);
+        self.count();
+        woken
+    }
+
+    fn bytes(&self) -> usize {
+        self.text_bytes + self.mailbox.bytes() + self.timers.bytes() + self.later.bytes()
+    }
+
+    /// Tells the account what there is.
+    fn count(&mut self) {
+        self.share.keep(self.bytes());
+    }
+
+    /// Is there room for `more` bytes in the mailbox, and in the program's account?
+    fn has_room(&mut self, more: usize, bound: usize) -> bool {
+        let all = self.bytes().saturating_add(more);
+        self.mailbox.bytes().saturating_add(more) <= bound && self.share.hold(all)
+    }
+
+    fn makes_room_for_timer(&mut self, more: usize, bound: usize) -> Result<(), Refused> {
+        if (self.timers.bytes() + self.later.bytes()).saturating_add(more) > bound {
+            return Err(Refused::TooLarge);
+        }
+        let all = self.bytes().saturating_add(more);
+        if self.share.hold(all) { Ok(()) } else { Err(Refused::NoRoom) }
+    }
+
+    /// A message, and the senders that are to look whether there is room now.
+    fn receive(&mut self, tags: &[i64], bound: usize) -> (Option<Message>, Vec<Waker>) {
+        let message = self.mailbox.take(tags);
+        self.count();
+        let room = self.mailbox.bytes() <= bound / 2;
+        (message, if room { self.mailbox.take_senders() } else { Vec::new() })
+    }
+}

@@ -1,0 +1,170 @@
+//! Processes of a program by themselves: nothing runs in them.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap fails the test")]
+
+use std::num::NonZeroU64;
+use std::task::Waker;
+use std::time::Duration;
+
+use super::*;
+use crate::net::access::Network;
+use crate::process::delivery::{Refused, Room, Sent};
+use crate::process::message::{Data, Message};
+use crate::settings;
+
+fn program(processes: usize, mailbox_bytes: usize) -> Program {
+    with(Bounds { processes, mailbox_bytes, total_bytes: usize::MAX })
+}
+
+fn with(bounds: Bounds) -> Program {
+    let io = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let network = Arc::new(Network::new(&settings::network(), io.handle().clone()));
+    let access = Access::new(&network, &Arc::default());
+    Program::new(&"p".into(), 1, bounds, access, Place::first(1, 0, &Arc::default()), None)
+}
+
+/// Notes that it was woken.
+#[derive(Default)]
+struct Flag(AtomicBool);
+
+impl std::task::Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn numbers_count_from_1_and_as_many_live_as_may() {
+    let program = program(2, 0);
+    let first = program.add_guest("a".into(), 0).unwrap();
+    let second = program.add_guest("b".into(), 0).unwrap();
+    assert_eq!((first.id, second.id), (1, 2));
+    assert!(program.add_guest("c".into(), 0).is_err());
+    program.remove(&second);
+    assert!(program.process(2).is_none() && second.is_dead());
+    assert_eq!(program.add_guest("c".into(), 0).unwrap().id, 3);
+    program.remove(&first);
+    assert!(program.add_guest("d".into(), 0).is_err(), "it has ended with its first one");
+}
+
+#[test]
+fn a_process_of_the_hosts_has_one_number() {
+    let program = program(1, 0);
+    let address = |number| Address(NonZeroU64::new(number).unwrap());
+    let introduce = |number| program.introduce(address(number), |_| true);
+    let id = introduce(9);
+    assert_eq!(introduce(9), id);
+    assert_ne!(introduce(8), id);
+    program.driver_died(address(9));
+    assert!(!program.lives(id));
+    assert_ne!(introduce(9), id, "that one is dead");
+    assert!(program.add_guest("a".into(), 0).is_ok(), "they are no guests");
+}
+
+#[test]
+fn processes_of_the_hosts_that_are_gone_are_forgotten() {
+    let program = program(1, 0);
+    let address = |number| Address(NonZeroU64::new(number).unwrap());
+    let ids: Vec<u64> = (1..=20_000).map(|it| program.introduce(address(it), |it| it.0.get() <= 100)).collect();
+    assert!(program.all().len() < 3_000);
+    assert!(ids.iter().take(100).all(|id| program.lives(*id)));
+    let first = ids.first().copied();
+    assert_eq!(Some(program.introduce(address(1), |_| false)), first);
+}
+
+#[test]
+fn a_full_mailbox_holds_its_senders_but_takes_what_its_owner_waits_for() {
+    let program = program(1, 1_000);
+    let process = program.add_guest("a".into(), 0).unwrap();
+    let send = |tag| {
+        let message = Message::Data(Data::of(tag, vec![0; 600]));
+        matches!(process.send(message, &process, 1_000, Waker::noop()), Sent::Done)
+    };
+    assert!(send(1), "one gets in however large it is");
+    assert!(!send(1));
+    let cx = std::task::Context::from_waker(Waker::noop());
+    assert!(process.poll_receive(&[2], 1_000, None, &cx, &mut None).is_pending());
+    assert!(!send(1));
+    assert_eq!([process.room(1, 600, 1_000), process.room(2, 600, 1_000)], [Room::Full, Room::Wanted]);
+    assert!(send(2), "that is what it waits for");
+    assert_eq!(process.room(2, 600, 1_000), Room::Full, "it has that");
+    assert!(process.receive(&[2], 1_000).is_some() && process.receive(&[], 1_000).is_some());
+    assert_eq!(process.room(1, 600, 1_000), Room::Free);
+    assert!(send(1), "there is room again");
+    let woken = Arc::new(Flag::default());
+    let held = Message::Data(Data::of(3, vec![0; 600]));
+    assert!(matches!(process.send(held, &process, 1_000, &Waker::from(Arc::clone(&woken))), Sent::Full(_)));
+    assert!(process.poll_receive(&[3], 1_000, None, &cx, &mut None).is_pending());
+    assert!(woken.0.swap(false, Ordering::Relaxed), "it has what is waited for now");
+    program.remove(&process);
+    assert!(send(1) && send(1), "nobody is held by the dead");
+    assert_eq!(process.queue(), (0, 0));
+}
+
+#[test]
+fn nothing_comes_from_a_process_after_the_word_of_its_death() {
+    let program = program(2, 1_000);
+    let [to, from] = ["a", "b"].map(|entry| program.add_guest(entry.into(), 0).unwrap());
+    let send = || matches!(to.send(message(1), &from, 1_000, Waker::noop()), Sent::Done);
+    assert!(send());
+    program.process_died(from.id);
+    to.deliver(Message::ProcessDied { id: from.id }, 1_000);
+    assert!(send(), "it is not held");
+    assert!(matches!(to.receive(&[], 1_000), Some(Message::Data(_))));
+    assert!(matches!(to.receive(&[], 1_000), Some(Message::ProcessDied { .. })));
+    assert!(to.receive(&[], 1_000).is_none());
+}
+
+fn message(bytes: usize) -> Message {
+    Message::Data(Data::of(0, vec![0; bytes]))
+}
+
+#[test]
+fn all_processes_together_have_no_more_than_the_program_may_and_what_is_received_makes_room() {
+    let program = with(Bounds { processes: 9, mailbox_bytes: 100_000, total_bytes: 150_000 });
+    let [one, other] = ["a", "b"].map(|entry| program.add_guest(entry.into(), 0).unwrap());
+    let send = |to: &Process, bytes| matches!(to.send(message(bytes), to, 100_000, Waker::noop()), Sent::Done);
+    assert!(send(&one, 50_000) && send(&one, 40_000) && send(&other, 10_000));
+    assert!(!send(&other, 80_000), "its mailbox has room, and the program has none");
+    let later = Duration::from_secs(100);
+    let data = || Data::of(0, vec![0; 80_000]);
+    assert_eq!(other.send_after(data(), later, 100_000), Err(Refused::NoRoom));
+    assert_eq!(other.send_later(7, data(), later, 100_000), Err(Refused::NoRoom));
+    assert!(program.add_guest("c".into(), 80_000).is_err());
+    while one.receive(&[], 100_000).is_some() {}
+    let timer = other.send_after(data(), later, 100_000).unwrap();
+    assert!(!send(&other, 80_000), "a timer has it");
+    assert_eq!(other.send_after(data(), later, 100_000), Err(Refused::TooLarge));
+    assert!(other.cancel(timer) && send(&other, 80_000));
+    assert!(send(&one, 10) && !send(&one, 80_000));
+    program.remove(&other);
+    assert!(send(&one, 80_000), "the dead have nothing");
+}
+
+#[test]
+fn a_mailbox_takes_as_much_again_of_what_nobody_can_wait_with_and_then_its_owner_is_to_end() {
+    let program = program(1, 1_000);
+    let process = program.add_guest("a".into(), 0).unwrap();
+    assert!(matches!(process.send(message(700), &process, 1_000, Waker::noop()), Sent::Done));
+    for id in 0..12 {
+        process.deliver(Message::ProcessDied { id }, 1_000);
+    }
+    assert!(!process.is_overrun());
+    assert_eq!(process.queue().0, 13, "none is lost");
+    process.deliver(Message::ProcessDied { id: 12 }, 1_000);
+    assert!(process.is_overrun());
+}
+
+#[test]
+fn what_is_due_for_a_process_of_the_hosts_is_taken_once_and_not_when_it_was_cancelled() {
+    let program = program(1, 1_000);
+    let process = program.add_guest("a".into(), 0).unwrap();
+    assert!(process.take_later().is_none() && process.next_later().is_none());
+    process.send_later(7, Data::of(1, vec![1]), Duration::ZERO, 1_000).unwrap();
+    let cancelled = process.send_later(7, Data::of(2, vec![2]), Duration::ZERO, 1_000).unwrap();
+    assert!(process.next_later().is_some());
+    assert!(process.cancel_later(cancelled) && !process.cancel_later(cancelled));
+    let (to, data) = process.take_later().unwrap();
+    assert_eq!((to, data.tag, data.bytes), (7, 1, vec![1]));
+    assert!(process.take_later().is_none() && process.next_later().is_none());
+}

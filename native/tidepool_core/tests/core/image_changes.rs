@@ -1,0 +1,90 @@
+//! Changes behind an image of an actor: what they apply to, and how much they are.
+
+use tidepool_core::{CallError, Imaged};
+
+use crate::support::puppet::{Kept, PUPPET, Step, actor, call, change, image, noisy, payload, wake};
+use crate::support::{Node, wat};
+
+#[test]
+fn a_change_is_applied_to_what_it_was_made_of_and_to_nothing_else() {
+    for node in [Node::small(), Node::dense(8, 8)] {
+        let function = actor(&node, &wat(PUPPET));
+        let ((one, whole), (other, another)) = (noisy(&function, 1), noisy(&function, 2));
+        let first = change(&one, &Step::Globals(5));
+        let second = change(&one, &Step::Fill { at: 100_000, byte: 7, count: 3 });
+        let others = change(&other, &Step::Globals(5));
+        assert!(first.len() < 200 && second.len() < 200, "{} and {} bytes", first.len(), second.len());
+        let woken = wake(&function, &[&whole[..], &first, &second].concat()).unwrap();
+        assert!(call(&woken, "", b"") == call(&one, "", b""));
+
+        // The same memory, by an image of its own.
+        let (_again, same) = noisy(&function, 1);
+        for wrong in [
+            [&another[..], &first].concat(),
+            [&same[..], &first].concat(),
+            [&whole[..], &others].concat(),
+            [&whole[..], &second].concat(),
+            [&whole[..], &second, &first].concat(),
+            [&whole[..], &first, &first].concat(),
+        ] {
+            let refused = wake(&function, &wrong).map(drop);
+            assert!(
+                matches!(&refused, Err(CallError::Image { message }) if message.contains("of another one")),
+                "{refused:?}"
+            );
+        }
+        assert!(matches!(wake(&function, &first).map(drop), Err(CallError::Image { .. })), "without an image");
+        let version = actor(&node, &wat(&PUPPET.replace("and more", "and less")));
+        let refused = wake(&version, &[&whole[..], &first].concat()).map(drop);
+        assert!(matches!(&refused, Err(CallError::Image { message }) if message.contains("another module")));
+        let (_instance, of_version) = noisy(&version, 1);
+        let refused = wake(&version, &[&of_version[..], &first].concat()).map(drop);
+        assert!(matches!(&refused, Err(CallError::Image { message }) if message.contains("of another one")));
+    }
+}
+
+#[test]
+fn memory_that_is_again_as_the_module_declares_it_is_so_in_an_image_with_its_changes() {
+    let node = Node::small();
+    let function = actor(&node, &wat(PUPPET));
+    let (instance, mut kept) = noisy(&function, 1);
+    // Behind all else, before it, and in the midst of it.
+    for at in [150_000, 75_000, 82_000] {
+        for byte in [7, 0] {
+            kept.extend(change(&instance, &Step::Fill { at, byte, count: 300 }));
+            let woken = wake(&function, &kept).unwrap();
+            assert!(call(&woken, "", b"") == call(&instance, "", b""), "{byte} at {at}");
+        }
+    }
+}
+
+#[test]
+fn changes_of_an_image_are_few_and_together_no_longer_than_it() {
+    let node = Node::small();
+    let function = actor(&node, &wat(PUPPET));
+    let (instance, whole) = noisy(&function, 1);
+    let mut kept = Kept { whole: whole.len(), image: whole, changes: 0 };
+    let mut most = 0;
+    for round in 0..100 {
+        call(&instance, "", &payload(&Step::Globals(round))).unwrap();
+        kept.keep(&instance);
+        most = most.max(kept.changes);
+    }
+    assert_eq!(most, 16);
+    for round in 0..100 {
+        let noise = Step::Noise { at: 70_000 + 300 * u32::from(round), byte: round, count: 900 };
+        call(&instance, "", &payload(&noise)).unwrap();
+        kept.keep(&instance);
+        assert!(kept.image.len() <= 2 * kept.whole, "{} bytes of {}", kept.image.len(), kept.whole);
+    }
+    // What comes first of an instance that was woken is whole, too.
+    let woken = wake(&function, &kept.image).unwrap();
+    call(&woken, "", &payload(&Step::Globals(1_000))).unwrap();
+    assert!(matches!(woken.image(usize::MAX).unwrap(), Imaged::New(_)));
+    // An image that is short is worth none.
+    let short = function.instance().unwrap();
+    for bits in 0..3 {
+        call(&short, "", &payload(&Step::Globals(bits))).unwrap();
+        image(&short);
+    }
+}

@@ -1,0 +1,129 @@
+//! What the functions of a namespace have together, and that the others have the rest.
+
+use std::sync::Arc;
+
+use tidepool_core::{
+    CallError, CompileConfig, Function, FunctionConfig, Instances, Limit, NamespaceConfig, Quota, Request,
+    RuntimeConfig, Step, Task,
+};
+
+use crate::settings;
+use crate::support::signal::Signal;
+use crate::support::{Node, PAGE, call, config, drive, guest, limits, next, request, task, wat};
+
+/// A node on which the functions of `shop/*` have quotas.
+fn node(quotas: NamespaceConfig) -> Node {
+    let shop = NamespaceConfig { name: "shop".into(), ..quotas };
+    Node::new(&RuntimeConfig { namespaces: vec![shop], ..config() })
+}
+
+fn function(node: &Node, wasm: &[u8], name: &str, instances: Instances) -> Arc<Function> {
+    let module = Arc::new(node.runtime.compile(wasm, &CompileConfig::default()).unwrap());
+    let config = FunctionConfig { name: name.into(), instances, limits: limits(), ..settings::function_config() };
+    Arc::new(module.function(config).unwrap())
+}
+
+fn refused(error: &CallError, which: Quota, most: u64) -> bool {
+    matches!(error, CallError::Quota { namespace, quota, allowed, .. }
+        if namespace == "shop" && *quota == which && *allowed == most)
+}
+
+fn ended(step: &Step, which: Quota, most: u64) -> bool {
+    matches!(step, Step::Done(Err(error)) if refused(error, which, most))
+}
+
+/// A call that is inside its guest, which waits for the host.
+fn inside(function: &Arc<Function>) -> Task {
+    let mut task = task(function, "any", b"");
+    assert!(matches!(next(&mut task, &Arc::default()), Step::Host(_)));
+    task
+}
+
+#[test]
+fn calls_over_those_of_a_second_are_refused_whichever_function_has_had_them_and_others_are_answered() {
+    let node = node(NamespaceConfig { calls_per_s: Some(3), ..NamespaceConfig::default() });
+    let hello = guest("rust/hello_world");
+    let [cart, checkout, blog, plain] = ["shop/cart", "shop/checkout", "shopx/post", "shop"]
+        .map(|name| function(&node, &hello, name, Instances::Fresh));
+    // Time goes on meanwhile: some more than three may pass, and far from all.
+    let outcomes: Vec<_> =
+        (0..100).map(|turn| call(if turn % 2 == 0 { &cart } else { &checkout }, "hello", b"")).collect();
+    assert!(outcomes.iter().take(3).all(Result::is_ok));
+    let late: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
+    assert!(late.len() > 30, "{} of 100 were refused", late.len());
+    assert!(late.iter().all(|error| refused(error, Quota::Calls, 3)), "{late:?}");
+    assert!((0..10).all(|_| call(&blog, "hello", b"").is_ok() && call(&plain, "hello", b"").is_ok()));
+    let figures = node.runtime.figures();
+    let of = |name: &str| figures.iter().find(|figures| figures.name == name).unwrap().calls.outcomes.clone();
+    let quota = tidepool_core::REASONS.iter().position(|reason| *reason == "quota").unwrap();
+    assert_eq!(of("shop/cart")[quota] + of("shop/checkout")[quota], late.len() as u64);
+    assert_eq!(of("shopx/post")[quota], 0);
+    let kept = node.runtime.failures().newest(Some("shop/cart"), usize::MAX).entries;
+    assert!(!kept.is_empty() && kept.iter().all(|failure| refused(&failure.what.error, Quota::Calls, 3)));
+}
+
+#[test]
+fn instances_over_a_namespaces_wait_in_its_line_and_take_the_idle_ones_of_its_functions() {
+    let node = node(NamespaceConfig { instances: Some(2), queue: 1, ..NamespaceConfig::default() });
+    let parked = guest("wat/parked");
+    let [cart, blog] = ["shop/cart", "blog/post"].map(|name| function(&node, &parked, name, Instances::Fresh));
+    let checkout = function(&node, &guest("rust/hello_world"), "shop/checkout", Instances::Warm { max_idle: 4 });
+    assert!(call(&checkout, "hello", b"").is_ok());
+    assert_eq!(checkout.idle_instances(), 1);
+    let first = inside(&cart);
+    assert_eq!((node.runtime.live_instances(), checkout.idle_instances()), (2, 1));
+    let second = inside(&cart);
+    assert_eq!((node.runtime.live_instances(), checkout.idle_instances()), (2, 0), "the idle one has gone for it");
+    let (mut third, signal): (_, Arc<Signal>) = (task(&checkout, "hello", b""), Arc::default());
+    assert!(matches!(drive(&mut third, &signal), Step::Wait));
+    assert_eq!(node.runtime.queued_calls(), 1);
+    assert!(ended(&drive(&mut task(&cart, "any", b""), &Arc::default()), Quota::Instances, 2));
+    let deeper = Request { depth: 2, ..request("any", b"") };
+    assert!(ended(&drive(&mut cart.start(deeper).unwrap(), &Arc::default()), Quota::Instances, 2), "it never waits");
+    let others: Vec<_> = (0..4).map(|_| inside(&blog)).collect();
+    drop(first);
+    assert!(signal.is_woken());
+    assert!(matches!(next(&mut third, &signal), Step::Done(Ok(_))));
+    drop((second, third, others));
+    drop(checkout);
+    node.assert_empty();
+}
+
+#[test]
+fn memory_over_a_namespaces_is_refused_and_what_is_idle_in_it_makes_room() {
+    let node = node(NamespaceConfig { memory_bytes: Some(4 * PAGE), ..NamespaceConfig::default() });
+    let grower = wat(r#"(module
+         (import "wapc" "__host_call" (func $host (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+         (memory (export "memory") 1)
+         (func (export "__guest_call") (param $pages i32) (param i32) (result i32)
+           (if (i32.eq (memory.grow (i32.sub (local.get $pages) (i32.const 1))) (i32.const -1)) (then unreachable))
+           (drop (call $host (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+                             (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))
+           (i32.const 1)))"#);
+    let cart = function(&node, &grower, "shop/cart", Instances::Fresh);
+    let checkout = function(&node, &grower, "shop/checkout", Instances::Warm { max_idle: 4 });
+    let blog = function(&node, &grower, "blog/post", Instances::Fresh);
+    let grow = |function: &Arc<Function>, pages: usize| {
+        let mut task = task(function, &"x".repeat(pages), b"");
+        let step = next(&mut task, &Arc::default());
+        (task, step)
+    };
+    let (mut idle, step) = grow(&checkout, 2);
+    assert!(matches!(step, Step::Host(_)));
+    idle.answer(Ok(Vec::<u8>::new()));
+    assert!(matches!(next(&mut idle, &Arc::default()), Step::Done(Ok(_))));
+    assert_eq!(checkout.idle_instances(), 1);
+    let (_first, step) = grow(&cart, 2);
+    assert!(matches!(step, Step::Host(_)));
+    let (_second, step) = grow(&cart, 2);
+    assert!(matches!(step, Step::Host(_)), "the idle one has made room");
+    assert_eq!(checkout.idle_instances(), 0);
+    let (_third, step) = grow(&cart, 1);
+    assert!(ended(&step, Quota::Memory, 4 * PAGE), "{step:?}");
+    let (_other, step) = grow(&blog, 30);
+    assert!(matches!(step, Step::Host(_)), "others have what the node has");
+    drop(_second);
+    let (_fourth, step) = grow(&cart, 3);
+    let told = matches!(&step, Step::Done(Err(CallError::Limit { limit: Limit::TotalMemory, allowed, .. })) if *allowed == 4 * PAGE);
+    assert!(told, "a guest that grows is told how much there is: {step:?}");
+}

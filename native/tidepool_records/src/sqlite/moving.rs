@@ -1,0 +1,100 @@
+//! Records of a file into an archive, and back.
+
+use std::path::Path;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+
+use super::read::{self, whole};
+use super::{schema, write};
+use crate::archive::{Moved, Needed, Reader, Target, VALUES, Writer, fill};
+use crate::record::{Change, Key, SHARDS, StoreError};
+
+/// Writes the records of a class, or of all, and those that they need, as they are at this moment; others may go on with the file.
+///
+/// # Errors
+/// [`StoreError::Damaged`] by the first record that is; when the file can't be read, or the archive not be written.
+pub(crate) fn export(path: &Path, class: Option<&str>, mut to: Writer) -> Result<Moved, StoreError> {
+    let mut connection = schema::readable(path)?;
+    schema::checked(&connection)?;
+    let snapshot = connection.transaction()?;
+    let mut needed = Needed::of(common(&snapshot)?);
+    for shard in 0..SHARDS {
+        whole(&snapshot, shard, &Key::new("shard", shard.to_string()))?;
+        for key in keys(&snapshot, shard)? {
+            if class.is_none_or(|class| class == key.class) && !key.class.is_empty() {
+                needed.look(&one(&snapshot, &key, &mut to)?);
+            }
+        }
+    }
+    for name in needed.names() {
+        one(&snapshot, &Key::new("", name), &mut to)?;
+    }
+    to.finish()
+}
+
+/// The names of records without a class.
+fn common(snapshot: &Connection) -> Result<Vec<String>, StoreError> {
+    let mut names = Vec::new();
+    let mut select = snapshot.prepare("SELECT name FROM record WHERE shard = ? AND class = ''")?;
+    for shard in 0..SHARDS {
+        for name in select.query_map([shard], |row| row.get(0))? {
+            names.push(name?);
+        }
+    }
+    Ok(names)
+}
+
+fn keys(snapshot: &Connection, shard: u16) -> Result<Vec<Key>, StoreError> {
+    let mut select = snapshot.prepare_cached("SELECT class, name FROM record WHERE shard = ? ORDER BY class, name")?;
+    let keys = select.query_map([shard], |row| Ok(Key { class: row.get(0)?, name: row.get(1)? }))?;
+    Ok(keys.collect::<Result<_, _>>()?)
+}
+
+/// Writes a record with its values. Returns its head.
+fn one(snapshot: &Connection, key: &Key, to: &mut Writer) -> Result<Vec<u8>, StoreError> {
+    let damaged = || StoreError::Damaged { key: key.clone(), what: "the record" };
+    let record = read::record(snapshot, key)?.ok_or_else(damaged)?;
+    to.record(key, record.alarm_at, &record.head, &record.images)?;
+    let mut last: Option<Vec<u8>> = None;
+    loop {
+        let values = read::values(snapshot, key, &[], last.as_deref(), VALUES)?;
+        for (key, value) in &values {
+            to.value(key, value)?;
+        }
+        if values.len() < VALUES {
+            return Ok(record.head);
+        }
+        last = values.into_iter().next_back().map(|(key, _value)| key);
+    }
+}
+
+/// Puts the records of an archive into the file, which is made if there is none: all of them, or none. Nobody else is to have it open.
+///
+/// # Errors
+/// As for [`fill`].
+pub(crate) fn import(path: &Path, from: &mut Reader, overwrite: bool) -> Result<Moved, StoreError> {
+    let mut connection = schema::writable(path)?;
+    let transaction = Transaction::new(&mut connection, TransactionBehavior::Immediate)?;
+    let moved = fill(from, &mut Filled(&transaction), overwrite)?;
+    transaction.commit()?;
+    Ok(moved)
+}
+
+struct Filled<'a>(&'a Transaction<'a>);
+
+impl Target for Filled<'_> {
+    fn has(&mut self, key: &Key) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM record WHERE shard = ? AND class = ? AND name = ?)";
+        let mut select = self.0.prepare_cached(sql)?;
+        Ok(select.query_row(params![key.shard(), key.class, key.name], |row| row.get(0))?)
+    }
+
+    // A file has one owner, who never changes.
+    fn epoch(&self, _key: &Key) -> u64 {
+        1
+    }
+
+    fn make(&mut self, key: Key, change: Change) -> Result<(), StoreError> {
+        write::apply(self.0, &key, &change)
+    }
+}
