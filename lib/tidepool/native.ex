@@ -461,6 +461,8 @@ defmodule Tidepool.Native do
   An instance of a function, for calls with `call_owned/5`. It is made in its first call: with `image`, which is one of the same module
   (by its SHA-256), or by its start functions. Only functions of modules that were compiled with `actor: true` have images; without one
   any waPC function may be owned.
+
+  The caller is sent `:tidepool_wanted` when another call wants the place of an instance that rests: letting it go makes room.
   """
   @spec own(function_ref, image :: binary | nil) :: {:ok, owned} | failure
   def own(_function, _image), do: :erlang.nif_error(:not_loaded)

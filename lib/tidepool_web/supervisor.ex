@@ -1,7 +1,7 @@
 defmodule TidepoolWeb.Supervisor do
   @moduledoc """
-  The HTTP edge: the ring of events, figures of functions, whoever looks at the certificate, dispatchers, which run each request in
-  a process of its own, and the listener in front of them.
+  The HTTP edge: the ring of events, figures of functions, shares of streams, whoever looks at the certificate, dispatchers,
+  which run each request in a process of its own, and the listener in front of them.
 
   The listener starts last and stops first: it drains before its dispatchers go. When a dispatcher dies the listener is
   restarted with it, because it holds the dispatchers' pids.
@@ -10,6 +10,7 @@ defmodule TidepoolWeb.Supervisor do
   use Supervisor
 
   alias TidepoolWeb.{Dispatcher, EventRing, Figures, Listener, Renewal, Router}
+  alias TidepoolWeb.Resource.Shares
 
   @doc false
   def start_link(config), do: Supervisor.start_link(__MODULE__, config, name: __MODULE__)
@@ -21,6 +22,6 @@ defmodule TidepoolWeb.Supervisor do
 
     listener = {Listener, {config, dispatchers, Router.endpoints()}}
     # Before the listener, so that no change of the files is missed between the two.
-    Supervisor.init([EventRing, Figures, {Renewal, config} | children] ++ [listener], strategy: :one_for_all)
+    Supervisor.init([EventRing, Figures, Shares, {Renewal, config} | children] ++ [listener], strategy: :one_for_all)
   end
 end

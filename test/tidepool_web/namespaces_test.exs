@@ -268,6 +268,28 @@ defmodule TidepoolWeb.NamespacesTest do
       EventClient.close(client)
     end
 
+    test "has no more streams than it leaves to others, and its namespace's tokens no more together", %{node: node} do
+      [shop, sister] = for name <- ["shop", "sister"], do: token(node, name, ["read"], "shop/*")
+      blog = token(node, "blog", ["read"], "blog/*")
+      clients = for _place <- 1..16, secret <- [shop, sister], do: stream(node, "functions", secret)
+      assert Enum.map(clients, & &1.status) == List.duplicate(200, 32)
+
+      for secret <- [shop, sister] do
+        refused = stream(node, "functions", secret)
+        assert {refused.status, refused.headers["retry-after"]} == {503, "1"}
+      end
+
+      assert %{status: 200} = other = stream(node, "functions", blog)
+      Enum.each([other | clients], &EventClient.close/1)
+
+      again =
+        eventually(fn ->
+          with %{status: 200} = client <- stream(node, "functions", shop), do: client, else: (_full -> nil)
+        end)
+
+      EventClient.close(again)
+    end
+
     @tag timeout: 120_000
     test "ends at the next ping once its token is revoked", %{node: node} do
       secret = token(node, "passing", ["read"], "shop/*")

@@ -6,8 +6,9 @@ defmodule Tidepool.Actor.Server do
   calls, each for the write with its number. When a write fails, all that was computed on it is dropped with the instance, and
   whoever waits in the gate is told; the next call finds the actor as it was last written. So it is when a call is stopped.
 
-  It goes to sleep when nobody has called for `idle` ms, which is its end with `{:shutdown, :asleep}`: nobody who came is lost then
-  (`Tidepool.Actor.Line`). What is written of it stays in memory for a while (`Tidepool.Actor.Store.Frozen`).
+  It goes to sleep when nobody has called for `idle` ms, or when others want the place of its instance, which is its end with
+  `{:shutdown, :asleep}`: nobody who came is lost then (`Tidepool.Actor.Line`). What is written of it stays in memory for a while
+  (`Tidepool.Actor.Store.Frozen`).
   """
 
   use GenServer, restart: :temporary
@@ -138,19 +139,23 @@ defmodule Tidepool.Actor.Server do
     go_on(%{state | leaving?: true})
   end
 
+  # A call finds no room for its instance. This one has one, and its call may be over for a moment only.
+  def handle_info(:tidepool_wanted, %{owned: owned} = state) when owned != nil do
+    case State.written(state) do
+      {:ok, state} -> if Line.close(state.line, false), do: sleep(state), else: go_on(state)
+      {:error, error, state} -> state |> unwritten(error) |> go_on()
+    end
+  end
+
   def handle_info(:timeout, state) do
     case State.written(state) do
       {:ok, state} ->
-        if Line.close(state.line, lingered?(state)) do
-          Waking.freeze(state)
-          {:stop, asleep(state), state}
-        else
-          {:noreply, %{state | lingers_since: state.lingers_since || now()}, pause(state)}
-        end
+        if Line.close(state.line, lingered?(state)),
+          do: sleep(state),
+          else: {:noreply, %{state | lingers_since: state.lingers_since || now()}, pause(state)}
 
       {:error, error, state} ->
-        State.warn(state, "could not be written before it goes to sleep: #{error.message}")
-        {:noreply, state, pause(state)}
+        {:noreply, unwritten(state, error), pause(state)}
     end
   end
 
@@ -196,6 +201,17 @@ defmodule Tidepool.Actor.Server do
     if Line.close(state.line, false),
       do: {:stop, asleep(state), :ok, state},
       else: {:reply, :ok, State.forget(state), state.options.idle}
+  end
+
+  # Nobody is in its line any more.
+  defp sleep(state) do
+    Waking.freeze(state)
+    {:stop, asleep(state), state}
+  end
+
+  defp unwritten(state, error) do
+    State.warn(state, "could not be written before it goes to sleep: #{error.message}")
+    state
   end
 
   # Those who come from now on look for it anew.

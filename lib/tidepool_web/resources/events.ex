@@ -11,6 +11,7 @@ defmodule TidepoolWeb.Resources.Events do
   alias Tidepool.Function.Fields
   alias Tidepool.Tokens.Access
   alias TidepoolWeb.{EventStream, Reply, Topics}
+  alias TidepoolWeb.Resource.Shares
 
   @clients 64
   @ping_ms 10_000
@@ -29,7 +30,7 @@ defmodule TidepoolWeb.Resources.Events do
     last_id = with {_name, id} <- List.keyfind(headers, "last-event-id", 0), do: id
     sees? = &Access.sees?(origin, &1)
 
-    case asked(query) do
+    case with({:ok, topics, last} <- asked(query), :ok <- Shares.take(origin, @clients), do: {:ok, topics, last}) do
       {:ok, nil, _last} ->
         stream(&EventStream.run(&1, last_id, ping_ms, %{sees?: sees?, permit: fn -> Topics.permit([], origin) end}))
 

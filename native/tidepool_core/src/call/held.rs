@@ -1,15 +1,26 @@
 //! An instance that its owner keeps between calls and lends to one call at a time.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::base::error::CallError;
 use crate::image::reader::Image;
 use crate::instance::admission::Permit;
 use crate::instance::live::Instance;
+use crate::instance::owners::{Owned, Rest};
 use crate::instance::wake::Imaged;
 
-/// Where the instance is.
-pub(crate) struct Held(Mutex<Place>);
+/// An instance, wherever it is.
+pub(crate) struct Held {
+    place: Mutex<Place>,
+    /// Whether it was called since it was looked for last, the call that made it apart.
+    called: AtomicBool,
+    /// Told when others want its place.
+    wanted: OnceLock<Box<Wanted>>,
+}
+
+/// Tells the owner of an instance that others want its place.
+pub(crate) type Wanted = dyn Fn() + Send + Sync;
 
 /// An instance, and the permit of its function's cap.
 type Found = (Instance, Option<Permit>);
@@ -27,7 +38,13 @@ enum Place {
 impl Held {
     /// An instance that is made in its first call, with this image if there is one.
     pub(crate) fn new(image: Option<Image>) -> Self {
-        Held(Mutex::new(Place::Unmade(image.map(Arc::new))))
+        let place = Mutex::new(Place::Unmade(image.map(Arc::new)));
+        Held { place, called: AtomicBool::new(false), wanted: OnceLock::new() }
+    }
+
+    /// Has its owner told when others want its place.
+    pub(crate) fn set_wanted(&self, wanted: Box<Wanted>) {
+        self.wanted.get_or_init(|| wanted);
     }
 
     /// Its image, if its memory has `max_bytes` at most; meanwhile calls find it busy.
@@ -79,13 +96,36 @@ impl Held {
         }
     }
 
+    /// Notes that it was called again.
+    pub(super) fn note_called(&self) {
+        self.called.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn is_spent(&self) -> bool {
         matches!(*self.place(), Place::Spent)
     }
 
     fn place(&self) -> MutexGuard<'_, Place> {
         // Nothing that can panic runs under the lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Owned for Held {
+    fn rest(&self) -> Rest {
+        let Ok(place) = self.place.try_lock() else { return Rest::None };
+        if !matches!(*place, Place::Idle(_)) || self.wanted.get().is_none() {
+            return Rest::None;
+        }
+        if self.called.swap(false, Ordering::Relaxed) { Rest::Short } else { Rest::Long }
+    }
+
+    fn ask(&self) {
+        // The next one is asked of another.
+        self.note_called();
+        if let Some(wanted) = self.wanted.get() {
+            wanted();
+        }
     }
 }
 

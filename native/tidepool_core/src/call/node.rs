@@ -17,6 +17,7 @@ use crate::os::trim::Trimmer;
 use crate::process::place::Nodes;
 use crate::slice::epoch::Ticker;
 use crate::slice::run_slots::RunSlots;
+use crate::store::host_channel::Wait;
 use crate::store::memory_budget::MemoryBudget;
 
 /// The node. Functions hold it, so nothing that holds functions belongs in here.
@@ -64,7 +65,7 @@ impl Node {
     ) -> std::io::Result<Self> {
         let places = |engine: &Engine| Places {
             kind: engine.kind,
-            admission: Admission::new(engine.max_instances, config.max_queue),
+            admission: Admission::new(engine.max_instances, config.max_queue, Wait::Node),
             pools: Pools::default(),
         };
         let slots = RunSlots::new(config.max_computing.max(1));
@@ -119,5 +120,10 @@ impl Node {
     /// Drops an idle instance on this thread. `false` when there is none.
     pub(crate) fn evict_now(&self) -> bool {
         self.all_places().any(|places| places.pools.evict_now())
+    }
+
+    /// Asks the owner of an instance that rests for it. `false` when there is none.
+    pub(crate) fn ask_owner(&self) -> bool {
+        self.all_places().any(|places| places.pools.owners.ask())
     }
 }

@@ -46,7 +46,10 @@ async fn kept<A: Abi>(call: Call, held: Arc<Held>) -> Result<Vec<u8>, CallError>
     let nested = call.request.depth > 1;
     let mut loan = held.lend()?;
     let (mut instance, place) = match loan.take() {
-        Some(found) => found,
+        Some(found) => {
+            held.note_called();
+            found
+        }
         None => {
             let place = target.place(nested, &call.channel).await?;
             let instance = match loan.image() {
@@ -61,6 +64,8 @@ async fn kept<A: Abi>(call: Call, held: Arc<Held>) -> Result<Vec<u8>, CallError>
     let outcome = instance.serve::<A>().await;
     if let Some(instance) = instance.rested::<A>() {
         loan.give_back(instance, place);
+        drop(loan);
+        target.relieve();
     }
     outcome
 }

@@ -13,7 +13,7 @@ use crate::image::reader::Image;
 use crate::instance::admission::{FunctionCap, Idle, Permit, Permits};
 use crate::instance::live::Instance;
 use crate::instance::namespace::Namespace;
-use crate::instance::warm_pool::WarmPool;
+use crate::instance::warm_pool::{Pools, WarmPool};
 use crate::metrics::counters::Outcome;
 use crate::metrics::failure::Failure;
 use crate::module::compiled::CompiledModule;
@@ -57,6 +57,11 @@ impl Target {
 
     pub(super) fn places(&self) -> &Places {
         self.node.places(self.module.engine)
+    }
+
+    /// The idle instances of its engine.
+    pub(crate) fn pools(&self) -> &Pools {
+        &self.places().pools
     }
 
     /// Whether a payload of this size is within the limit.
@@ -155,6 +160,8 @@ impl Target {
         let memory = &self.function.node_memory;
         while !memory.has(bytes) {
             if !self.node.evict_now() {
+                // For those after it.
+                self.node.ask_owner();
                 return overloaded("the instances of this node", memory.limit());
             }
         }

@@ -16,6 +16,7 @@ use crate::base::limits::Limit;
 use crate::base::request::{HostReply, Request};
 use crate::metrics::counters::Outcome;
 use crate::slice::run_slots::RunSlot;
+use crate::store::host_channel::Wait;
 
 /// Why a task ends before its guest does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -231,10 +232,13 @@ impl Task {
 
     /// Why a call is late: one that still waits for an instance was not slow, the node is full.
     pub(super) fn late(&self) -> CallError {
-        if self.call.channel.queued() {
-            return CallError::Overloaded { message: "no instance became free within the call's time limit".into() };
+        match (self.call.channel.queued(), &self.call.target.namespace) {
+            (None, _) => CallError::Timeout,
+            (Some(Wait::Namespace), Some(namespace)) => namespace.late(),
+            (Some(_), _) => {
+                CallError::Overloaded { message: "no instance became free within the call's time limit".into() }
+            }
         }
-        CallError::Timeout
     }
 }
 

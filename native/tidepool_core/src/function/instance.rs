@@ -1,6 +1,6 @@
 //! An instance of a function that its caller owns.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::base::error::CallError;
 use crate::base::request::Request;
@@ -8,10 +8,11 @@ use crate::call::held::Held;
 use crate::call::target::Target;
 use crate::call::task::Task;
 use crate::image::reader::Image;
+use crate::instance::owners::Owned;
 use crate::instance::wake::Imaged;
 
 /// An instance that lives from its first call until it is dropped or one of its calls is stopped. Meanwhile it counts as a
-/// live instance and is never evicted. Its memory, globals and tables live on from call to call.
+/// live instance and is never evicted, only [asked for](OwnedInstance::on_wanted). Its memory, globals and tables live on from call to call.
 pub struct OwnedInstance {
     target: Arc<Target>,
     held: Arc<Held>,
@@ -20,6 +21,23 @@ pub struct OwnedInstance {
 impl OwnedInstance {
     pub(super) fn new(target: &Arc<Target>, image: Option<Image>) -> Self {
         OwnedInstance { target: Arc::clone(target), held: Arc::new(Held::new(image)) }
+    }
+
+    /// Has `tell` called when a call finds no room and this instance rests: dropping it then makes room. Those that were not called
+    /// lately are asked for first. On any thread; `tell` must not block, nor drop the instance. The first one counts.
+    pub fn on_wanted(&self, tell: Box<dyn Fn() + Send + Sync>) {
+        self.held.set_wanted(tell);
+        let owned: Weak<dyn Owned> = Arc::<Held>::downgrade(&self.held);
+        if let Some(namespace) = &self.target.namespace {
+            namespace.pools.owners.register(Weak::clone(&owned));
+        }
+        self.target.pools().owners.register(owned);
+    }
+
+    /// The runtime of its node's I/O.
+    #[must_use]
+    pub fn io(&self) -> &tokio::runtime::Handle {
+        &self.target.node.io
     }
 
     /// Whether a payload of this size is within the limit: for callers that have yet to copy it.

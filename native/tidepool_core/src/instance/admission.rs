@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::base::error::CallError;
 use crate::base::limits::Limits;
 use crate::metrics::counters::FunctionStats;
-use crate::store::host_channel::HostChannel;
+use crate::store::host_channel::{HostChannel, Wait};
 
 /// The right to one place, given back when dropped.
 pub(crate) type Permit = OwnedSemaphorePermit;
@@ -32,6 +32,7 @@ struct Gate {
     places: usize,
     queued: AtomicUsize,
     max_queue: usize,
+    wait: Wait,
 }
 
 /// Counts a waiting call for as long as it waits, however the wait ends.
@@ -51,8 +52,8 @@ impl Drop for Queued<'_> {
 }
 
 impl Gate {
-    fn new(places: usize, max_queue: usize) -> Self {
-        Gate { permits: Arc::new(Semaphore::new(places)), places, queued: AtomicUsize::new(0), max_queue }
+    fn new(places: usize, max_queue: usize, wait: Wait) -> Self {
+        Gate { permits: Arc::new(Semaphore::new(places)), places, queued: AtomicUsize::new(0), max_queue, wait }
     }
 
     fn try_pass(&self) -> Option<Permit> {
@@ -67,9 +68,9 @@ impl Gate {
     }
 
     async fn wait(&self, _place: Queued<'_>, channel: &HostChannel) -> Result<Permit, CallError> {
-        channel.set_queued(true);
+        channel.set_queued(Some(self.wait));
         let permit = Arc::clone(&self.permits).acquire_owned().await;
-        channel.set_queued(false);
+        channel.set_queued(None);
         permit.map_err(|_| CallError::Internal { message: "the admission semaphore was closed".into() })
     }
 
@@ -91,7 +92,7 @@ pub(crate) struct FunctionCap {
 impl FunctionCap {
     /// `stats` counts the calls that wait at this cap, `waiting` those at any function's.
     pub(crate) fn new(limits: &Limits, instances: usize, stats: Arc<FunctionStats>, waiting: Arc<AtomicUsize>) -> Self {
-        FunctionCap { gate: Gate::new(instances, limits.queue), stats, waiting }
+        FunctionCap { gate: Gate::new(instances, limits.queue, Wait::Node), stats, waiting }
     }
 
     /// Admits a call, at once or after a wait in the queue, until the permit is dropped.
@@ -122,17 +123,17 @@ pub(crate) trait Idle {
     /// Drops one on this thread, however large it is: its place is free when this returns. `false` when there is none.
     fn evict_now(&self) -> bool;
 
-    /// Drops one; its place may come free a moment later. `false` when there is none.
+    /// Drops one, or asks the owner of one for it; its place may come free a moment later. `false` when there is none.
     fn evict(&self) -> bool;
 }
 
-/// The cap of an engine.
+/// The cap of an engine, or of a namespace.
 #[derive(Debug)]
 pub(crate) struct Admission(Gate);
 
 impl Admission {
-    pub(crate) fn new(max_instances: usize, max_queue: usize) -> Self {
-        Admission(Gate::new(max_instances, max_queue))
+    pub(crate) fn new(max_instances: usize, max_queue: usize, wait: Wait) -> Self {
+        Admission(Gate::new(max_instances, max_queue, wait))
     }
 
     /// Gets a permit for one live instance: at once, by evicting an idle warm one, or after a wait in the queue.
@@ -158,11 +159,15 @@ impl Admission {
                     return Ok(permit);
                 }
             }
+            // For those after it.
+            idle.evict();
             return Err(self.overloaded(NEVER_WAITS));
         }
         let Some(place) = gate.queue() else {
             // A call that can't wait can still evict an idle instance on this thread.
-            idle.evict_now();
+            if !idle.evict_now() {
+                idle.evict();
+            }
             return gate.try_pass().ok_or_else(|| self.overloaded(&gate.queue_is_full()));
         };
         // This call is counted as waiting before it looks for idle instances; a call that gives one back looks for waiting

@@ -4,5 +4,6 @@ pub(crate) mod admission;
 pub(crate) mod call_rate;
 pub(crate) mod live;
 pub(crate) mod namespace;
+pub(crate) mod owners;
 pub(crate) mod wake;
 pub(crate) mod warm_pool;

@@ -9,7 +9,7 @@ use super::warm_pool::Pools;
 use crate::base::config::NamespaceConfig;
 use crate::base::error::CallError;
 use crate::base::limits::Quota;
-use crate::store::host_channel::HostChannel;
+use crate::store::host_channel::{HostChannel, Wait};
 use crate::store::memory_budget::MemoryBudget;
 
 /// A namespace with quotas. Functions of others have none of this, and pay nothing for it.
@@ -26,7 +26,7 @@ impl Namespace {
     pub(crate) fn new(config: &NamespaceConfig) -> Self {
         Namespace {
             name: config.name.clone(),
-            instances: config.instances.map(|instances| Admission::new(instances, config.queue)),
+            instances: config.instances.map(|instances| Admission::new(instances, config.queue, Wait::Namespace)),
             pools: Pools::default(),
             memory: config.memory_bytes.map(|bytes| Arc::new(MemoryBudget::new(bytes))),
             calls: config.calls_per_s.map(|calls| CallRate::new(calls, Instant::now())),
@@ -55,14 +55,21 @@ impl Namespace {
         let Some(instances) = &self.instances else { return Ok(None) };
         let admitted = instances.admit(nested, &self.pools, channel).await;
         admitted.map(Some).map_err(|error| match error {
-            CallError::Overloaded { .. } => {
-                let most = instances.max_instances();
-                let why = if nested { "a nested call does not wait for one" } else { "enough calls wait already" };
-                let message = format!("all {most} instances that {} may have are in use, and {why}", self.who());
-                self.refusal(Quota::Instances, u64::try_from(most).unwrap_or(u64::MAX), message)
-            }
+            CallError::Overloaded { .. } if nested => self.full("a nested call does not wait for one"),
+            CallError::Overloaded { .. } => self.full("enough calls wait already"),
             other => other,
         })
+    }
+
+    /// What a call is told that waits for an instance of the namespace's when its time is over.
+    pub(crate) fn late(&self) -> CallError {
+        self.full("none became free within the call's time limit")
+    }
+
+    fn full(&self, why: &str) -> CallError {
+        let most = self.instances.as_ref().map_or(0, Admission::max_instances);
+        let message = format!("all {most} instances that {} may have are in use, and {why}", self.who());
+        self.refusal(Quota::Instances, u64::try_from(most).unwrap_or(u64::MAX), message)
     }
 
     /// Makes room for the memory of a new instance, by evicting idle ones of the namespace if there is none.
@@ -73,6 +80,8 @@ impl Namespace {
         let Some(memory) = &self.memory else { return Ok(()) };
         while !memory.has(bytes) {
             if !self.pools.evict_now() {
+                // For those after it.
+                self.pools.evict();
                 let allowed = memory.limit();
                 let who = self.who();
                 let message = format!("the instances of {who} have the {allowed} bytes that they may have together");

@@ -7,6 +7,7 @@ use crossbeam_queue::ArrayQueue;
 
 use super::admission::Idle;
 use super::live::Instance;
+use super::owners::Owners;
 use crate::os::per_thread::thread_number;
 
 /// Threads that have a place of their own in a pool; those beyond share.
@@ -79,11 +80,12 @@ impl WarmPool {
     }
 }
 
-/// All pools of a runtime, for calls that look for an idle instance to evict.
+/// All pools of an engine, or of a namespace, for calls that look for an idle instance to evict; and what else there is to ask for.
 #[derive(Default)]
 pub(crate) struct Pools {
     pools: Mutex<Vec<Weak<WarmPool>>>,
     next: AtomicUsize,
+    pub(crate) owners: Owners,
 }
 
 impl Pools {
@@ -122,6 +124,6 @@ impl Idle for Pools {
     }
 
     fn evict(&self) -> bool {
-        self.take_any().is_some()
+        self.take_any().is_some() || self.owners.ask()
     }
 }

@@ -99,11 +99,20 @@ pub(crate) struct HostChannel {
 /// What an answer carries beside its bytes.
 pub(crate) type Gift = Arc<dyn Any + Send + Sync>;
 
+/// Whose instances a call waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Its function's, or the node's.
+    Node,
+    /// Its namespace's.
+    Namespace,
+}
+
 /// The wait for an instance.
 #[derive(Debug, Default)]
 struct Queue {
-    /// Since when the call waits, if it does.
-    since: Option<Instant>,
+    /// Since when the call waits, if it does, and for whose.
+    since: Option<(Instant, Wait)>,
     /// How long it waited before that.
     waited: Duration,
 }
@@ -148,13 +157,13 @@ impl HostChannel {
         }
     }
 
-    /// Notes whether the call waits for an instance.
-    pub(crate) fn set_queued(&self, queued: bool) {
+    /// Notes whether the call waits for an instance, and whose.
+    pub(crate) fn set_queued(&self, queued: Option<Wait>) {
         let mut queue = self.queue();
-        if let Some(since) = queue.since.take() {
+        if let Some((since, _)) = queue.since.take() {
             queue.waited += since.elapsed();
         }
-        queue.since = queued.then(Instant::now);
+        queue.since = queued.map(|wait| (Instant::now(), wait));
     }
 
     /// Notes when the slice that begins will have used up what its guest may compute.
@@ -249,15 +258,15 @@ impl HostChannel {
         if self.long() { 1 } else { FIRST_SLICE_TICKS }
     }
 
-    /// Whether the call waits for an instance.
-    pub(crate) fn queued(&self) -> bool {
-        self.queue().since.is_some()
+    /// Whether the call waits for an instance, and whose.
+    pub(crate) fn queued(&self) -> Option<Wait> {
+        self.queue().since.map(|(_, wait)| wait)
     }
 
     /// How long the call has waited for an instance.
     pub(crate) fn queue_time(&self) -> Duration {
         let queue = self.queue();
-        queue.waited + queue.since.map_or(Duration::ZERO, |since| since.elapsed())
+        queue.waited + queue.since.map_or(Duration::ZERO, |(since, _)| since.elapsed())
     }
 
     /// Connects the lines that the guest prints in this call.

@@ -50,6 +50,7 @@ mod time;
 mod traps;
 mod upgrades;
 mod waits;
+mod wanted;
 mod warm;
 mod wasi;
 mod wasi_stderr;

@@ -7,6 +7,7 @@ use tidepool_core::{CallError, Imaged, OwnedInstance, Request};
 
 use crate::function::call::first_slice;
 use crate::function::deploy::FunctionHandle;
+use crate::function::wake::{Letter, post};
 use crate::terms::message::message;
 use crate::terms::{atoms, decode, encode};
 
@@ -19,7 +20,8 @@ struct OwnedHandle(OwnedInstance);
 #[rustler::resource_impl]
 impl Resource for OwnedHandle {}
 
-/// `{:ok, owned}`, or an error. Without an `image` it is to begin with its start functions.
+/// `{:ok, owned}`, or an error. Without an `image` it is to begin with its start functions. The caller is sent `:tidepool_wanted` when
+/// others want its place.
 #[rustler::nif]
 fn own<'a>(env: Env<'a>, function: &'a FunctionHandle, image: Option<Binary<'a>>) -> Term<'a> {
     let owned = match image {
@@ -27,7 +29,11 @@ fn own<'a>(env: Env<'a>, function: &'a FunctionHandle, image: Option<Binary<'a>>
         None => function.0.instance().map_err(|error| encode::compile_error(env, &error)),
     };
     match owned {
-        Ok(owned) => (atoms::ok(), ResourceArc::new(OwnedHandle(owned))).encode(env),
+        Ok(owned) => {
+            let (owner, io) = (env.pid(), owned.io().clone());
+            owned.on_wanted(Box::new(move || post(Letter::Place(owner), &io)));
+            (atoms::ok(), ResourceArc::new(OwnedHandle(owned))).encode(env)
+        }
         Err(failure) => failure,
     }
 }

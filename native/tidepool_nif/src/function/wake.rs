@@ -131,6 +131,8 @@ pub(crate) enum Letter {
     Wake(Arc<Waker>),
     /// `:tidepool_run`, to a runner.
     Run(LocalPid),
+    /// `:tidepool_wanted`, to the owner of an instance.
+    Place(LocalPid),
     /// `{:tidepool_output, process, stream, line}`.
     Line { to: LocalPid, process: Option<Address>, stream: Atom, text: String },
     /// `{:tidepool_input, program}`.
@@ -143,7 +145,7 @@ impl Letter {
     fn to(&self) -> LocalPid {
         match self {
             Letter::Wake(waker) => waker.owner,
-            Letter::Run(runner) => *runner,
+            Letter::Run(to) | Letter::Place(to) => *to,
             Letter::Line { to, .. } | Letter::Wanted { to, .. } | Letter::Written { to, .. } => *to,
         }
     }
@@ -172,6 +174,7 @@ impl Encoder for Letter {
         match self {
             Letter::Wake(waker) => (atoms::tidepool_wake(), waker.id).encode(env),
             Letter::Run(_runner) => atoms::tidepool_run().encode(env),
+            Letter::Place(_owner) => atoms::tidepool_wanted().encode(env),
             Letter::Line { process, stream, text, .. } => {
                 (atoms::tidepool_output(), pid::term(env, *process), stream, text).encode(env)
             }

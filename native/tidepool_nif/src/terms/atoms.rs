@@ -10,6 +10,7 @@ rustler::atoms! {
     wait,
     tidepool_wake,
     tidepool_run,
+    tidepool_wanted,
     // Reasons of failed calls.
     guest_error,
     trap,
