@@ -53,6 +53,16 @@ defmodule Bench do
     Path.expand(Path.join([folder, "release", path]), "native")
   end
 
+  @doc "Loads a URL by wrk: requests per second, and the 99th percentile of the latency."
+  def wrk(url, connections, seconds) do
+    {text, 0} = System.cmd("wrk", ["-t1", "-c#{connections}", "-d#{seconds}s", "--latency", url])
+    if text =~ "Non-2xx" or text =~ "Socket errors", do: raise(text)
+    [rate] = Regex.run(~r/Requests\/sec:\s+([\d.]+)/, text, capture: :all_but_first)
+    [p99, unit] = Regex.run(~r/99%\s+([\d.]+)(us|ms|s)/, text, capture: :all_but_first)
+    factor = %{"us" => 1, "ms" => 1_000, "s" => 1_000_000}[unit]
+    %{rate: String.to_float(rate), p99_us: String.to_float(p99) * factor}
+  end
+
   @doc """
   Runs subjects side by side: in each round every subject gets one batch, so that whatever else the machine does hits
   all of them alike. Returns name => median over the batches' means, in ns per call.

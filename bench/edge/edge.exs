@@ -44,9 +44,14 @@ defmodule Bench.Edge do
       {"warm + function host callback", url.("host"), 0.5}
     ]
 
-    for {_name, url, _target} <- subjects, do: wrk(url, 1)
+    for {_name, url, _target} <- subjects, do: Bench.wrk(url, @active, 1)
     before = TidepoolWeb.Listener.stats()
-    runs = for _round <- 1..scale.rounds, {name, url, _target} <- subjects, do: {name, wrk(url, scale.seconds)}
+
+    runs =
+      for _round <- 1..scale.rounds,
+          {name, url, _target} <- subjects,
+          do: {name, Bench.wrk(url, @active, scale.seconds)}
+
     stats = TidepoolWeb.Listener.stats()
     medians = runs |> Enum.group_by(&elem(&1, 0), &elem(&1, 1)) |> Map.new(fn {name, runs} -> {name, medians(runs)} end)
     bare = medians["bare hyper"]
@@ -74,11 +79,11 @@ defmodule Bench.Edge do
   end
 
   defp beside_idle(url, port, scale) do
-    alone = medians(for _ <- 1..min(scale.rounds, 3), do: wrk(url, scale.seconds))
+    alone = medians(for _ <- 1..min(scale.rounds, 3), do: Bench.wrk(url, @active, scale.seconds))
     before = Bench.resident_bytes()
     clients = start_clients("idle", scale.idle, port)
     memory = (Bench.resident_bytes() - before) / scale.idle
-    beside = medians(for _ <- 1..min(scale.rounds, 3), do: wrk(url, scale.seconds))
+    beside = medians(for _ <- 1..min(scale.rounds, 3), do: Bench.wrk(url, @active, scale.seconds))
     Port.close(clients)
     until_closed()
 
@@ -103,16 +108,6 @@ defmodule Bench.Edge do
       until_closed()
       {"memory of #{name}", max(memory, 0) / 1_024, "KiB", {:at_most, limit}}
     end
-  end
-
-  # Requests per second and the 99th percentile of the latency.
-  defp wrk(url, seconds) do
-    {text, 0} = System.cmd("wrk", ["-t1", "-c#{@active}", "-d#{seconds}s", "--latency", url])
-    if text =~ "Non-2xx" or text =~ "Socket errors", do: raise(text)
-    [rate] = Regex.run(~r/Requests\/sec:\s+([\d.]+)/, text, capture: :all_but_first)
-    [p99, unit] = Regex.run(~r/99%\s+([\d.]+)(us|ms|s)/, text, capture: :all_but_first)
-    factor = %{"us" => 1, "ms" => 1_000, "s" => 1_000_000}[unit]
-    %{rate: String.to_float(rate), p99_us: String.to_float(p99) * factor}
   end
 
   defp medians(runs) do

@@ -154,16 +154,26 @@ defmodule Tidepool.Native do
 
   @doc """
   What the calls of each function have come to since the start: how calls can end, upper bounds of buckets of latencies in ns,
-  and of each function its calls by how they ended, by latency (one bucket more than bounds), and other figures.
+  and of each function its calls by how they ended, those by latency in the buckets that have any (one more than bounds), and other
+  figures.
   """
-  @spec figures(runtime) ::
-          {[binary], [pos_integer],
-           [{name :: binary, [non_neg_integer], [non_neg_integer], %{atom => non_neg_integer}}]}
+  @spec figures(runtime) :: {[binary], [pos_integer], [{name :: binary, [non_neg_integer], latencies, figures}]}
   def figures(_runtime), do: :erlang.nif_error(:not_loaded)
+
+  @doc "The same of one function; of none when nothing is counted of it."
+  @spec figures_of(runtime, name :: binary) ::
+          {[binary], [pos_integer], [{name :: binary, [non_neg_integer], latencies, figures}]}
+  def figures_of(_runtime, _name), do: :erlang.nif_error(:not_loaded)
+
+  @typedoc "Calls by buckets, the shortest first."
+  @type latencies :: [{bucket :: non_neg_integer, calls :: pos_integer}]
+
+  @typedoc "Numbers by what they count."
+  @type figures :: %{atom => non_neg_integer}
 
   @doc "The same of each of a function's last versions, with their numbers in the place of its name, the oldest first."
   @spec figures_by_version(runtime, name :: binary) ::
-          [{version :: pos_integer, [non_neg_integer], [non_neg_integer], %{atom => non_neg_integer}}]
+          [{version :: pos_integer, [non_neg_integer], latencies, figures}]
   def figures_by_version(_runtime, _name), do: :erlang.nif_error(:not_loaded)
 
   @typedoc "A line that a guest printed; `dropped` is how many of the function were over its budget since the one before."

@@ -20,6 +20,8 @@ defmodule TidepoolWeb.Figures do
   @recent 5
   @minute 30
   @functions 500
+  # How old the list may be that several are told.
+  @shared_ms 500
   # Functions in a piece of what streams tell.
   @piece 100
 
@@ -37,20 +39,25 @@ defmodule TidepoolWeb.Figures do
   @spec all(GenServer.server()) :: %{(name :: String.t()) => map}
   def all(figures \\ __MODULE__) do
     {tick, bounds, totals, samples} = GenServer.call(figures, :all)
-    of_all(tick, bounds, totals, samples)
+    of_all(totals, late_of(totals, samples, tick, bounds))
   end
 
-  defp of_all(tick, bounds, totals, samples) do
-    for {name, total} <- totals, into: %{} do
-      {name, total |> shown() |> Map.merge(late(Map.get(samples, name, []), tick, bounds))}
-    end
+  defp of_all(totals, late) do
+    for {name, total} <- totals, into: %{}, do: {name, total |> shown() |> Map.merge(Map.fetch!(late, name))}
   end
+
+  defp late_of(totals, samples, tick, bounds),
+    do: Map.new(totals, fn {name, _total} -> {name, late(Map.get(samples, name, []), tick, bounds)} end)
 
   @doc """
   The same of all functions that can be called here, as a list by name.
   """
   @spec listed(GenServer.server()) :: [map]
   def listed(figures \\ __MODULE__), do: figures |> all() |> versions()
+
+  @doc "That list as JSON, made once for all who ask within half a second."
+  @spec text(GenServer.server()) :: binary
+  def text(figures \\ __MODULE__), do: GenServer.call(figures, :text)
 
   @doc """
   What streams tell of a tick: its number, and the same list as JSON, in pieces of some functions each; none when the tick is still
@@ -71,7 +78,7 @@ defmodule TidepoolWeb.Figures do
         seen = for {name, _version, _at} = function <- Catalog.versions(), sees?.(name), do: function
         names = for {name, _version, _at} <- seen, do: name
         {tick, bounds, totals, samples} = GenServer.call(figures, {:some, names})
-        {tick, tick |> of_all(bounds, totals, samples) |> versions(seen) |> cut()}
+        {tick, totals |> of_all(late_of(totals, samples, tick, bounds)) |> versions(seen) |> cut()}
     end
   end
 
@@ -109,7 +116,6 @@ defmodule TidepoolWeb.Figures do
   defp of_versions(name, reasons, bounds) do
     for {version, outcomes, latencies, others} <- Native.figures_by_version(Engine.runtime(), name), reduce: [] do
       newer ->
-        counted = for {count, bucket} <- Enum.with_index(latencies), count > 0, do: {bucket, count}
         total = total(outcomes, latencies, others)
 
         of =
@@ -118,8 +124,8 @@ defmodule TidepoolWeb.Figures do
           |> Map.merge(%{
             version: version,
             reasons: reasons |> Enum.zip(outcomes) |> Map.new(),
-            p50_us: quantile(counted, bounds, 0.5),
-            p99_us: quantile(counted, bounds, 0.99)
+            p50_us: quantile(latencies, bounds, 0.5),
+            p99_us: quantile(latencies, bounds, 0.99)
           })
 
         [of | newer]
@@ -182,9 +188,10 @@ defmodule TidepoolWeb.Figures do
   end
 
   defp cut(functions) do
-    for piece <- Enum.chunk_every(functions, @piece),
-        do: Native.json_encode(%{tick_ms: @tick_ms, functions: piece})
+    for piece <- Enum.chunk_every(functions, @piece), do: encoded(piece)
   end
+
+  defp encoded(functions), do: Native.json_encode(%{tick_ms: @tick_ms, functions: functions})
 
   defp sum(samples, element), do: samples |> Enum.map(&elem(&1, element)) |> Enum.sum()
 
@@ -192,7 +199,7 @@ defmodule TidepoolWeb.Figures do
   def init(nil) do
     {_reasons, _bounds, totals} = read()
     schedule()
-    {:ok, %{tick: 0, totals: totals, samples: %{}, minutes: %{}, pieces: {nil, []}}}
+    {:ok, %{tick: 0, totals: totals, samples: %{}, minutes: %{}, late: {nil, %{}}, pieces: {nil, []}, text: {nil, ""}}}
   end
 
   @impl true
@@ -215,14 +222,25 @@ defmodule TidepoolWeb.Figures do
     do: {:reply, {tick, pieces}, state}
 
   def handle_call({:pieces, _before}, _from, %{tick: tick} = state) do
-    {_reasons, bounds, totals} = read()
-    figures = of_all(tick, bounds, totals, state.samples)
+    {figures, state} = shared(state)
     pieces = figures |> versions() |> cut()
     {:reply, {tick, pieces}, %{state | pieces: {tick, pieces}}}
   end
 
+  def handle_call(:text, _from, %{text: {made, text}} = state) do
+    now = System.monotonic_time(:millisecond)
+
+    if made && now - made < @shared_ms do
+      {:reply, text, state}
+    else
+      {figures, state} = shared(state)
+      text = figures |> versions() |> encoded()
+      {:reply, text, %{state | text: {now, text}}}
+    end
+  end
+
   def handle_call({:one, name}, _from, state) do
-    {reasons, bounds, totals} = read()
+    {reasons, bounds, totals} = Engine.runtime() |> Native.figures_of(name) |> totals()
 
     case totals do
       %{^name => total} ->
@@ -252,6 +270,19 @@ defmodule TidepoolWeb.Figures do
 
   def handle_info(_message, state), do: {:noreply, state}
 
+  # Figures of all for those who are told the same: what they were of late is worked out once a tick.
+  defp shared(%{tick: tick} = state) do
+    {_reasons, bounds, totals} = read()
+
+    late =
+      case state.late do
+        {^tick, late} -> Map.merge(late_of(Map.drop(totals, Map.keys(late)), state.samples, tick, bounds), late)
+        _earlier -> late_of(totals, state.samples, tick, bounds)
+      end
+
+    {of_all(totals, late), %{state | late: {tick, late}}}
+  end
+
   defp minutes(state, samples, tick) when rem(tick, @minute) == 0,
     do: Minutes.add(state.minutes, samples, div(tick, @minute), tick - @minute, @functions)
 
@@ -280,22 +311,22 @@ defmodule TidepoolWeb.Figures do
     added = fn key -> total[key] - if(before, do: before[key], else: 0) end
 
     if added.(:calls) > 0 do
+      counted = if before, do: Map.new(before.latencies), else: %{}
+
       latencies =
-        for {{count, before}, bucket} <-
-              total.latencies
-              |> Enum.zip((before && before.latencies) || List.duplicate(0, length(total.latencies)))
-              |> Enum.with_index(),
-            count > before,
-            do: {bucket, count - before}
+        for {bucket, count} <- total.latencies,
+            more = count - Map.get(counted, bucket, 0),
+            more > 0,
+            do: {bucket, more}
 
       cpu_us = total.others.cpu_us - if(before, do: before.others.cpu_us, else: 0)
       {tick, added.(:calls), max(added.(:errors), 0), max(cpu_us, 0), Minutes.pack(latencies)}
     end
   end
 
-  defp read do
-    {reasons, bounds, functions} = Native.figures(Engine.runtime())
+  defp read, do: Engine.runtime() |> Native.figures() |> totals()
 
+  defp totals({reasons, bounds, functions}) do
     totals =
       for {name, outcomes, latencies, others} <- functions, into: %{}, do: {name, total(outcomes, latencies, others)}
 

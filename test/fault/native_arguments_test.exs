@@ -14,6 +14,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     metrics: [:runtime, :list, :list],
     figures: [:runtime],
     figures_by_version: [:runtime, :text],
+    figures_of: [:runtime, :text],
     newest_lines: [:runtime, :optional_binary, :number],
     lines_after: [:runtime, :optional_binary, :number, :number],
     newest_failures: [:runtime, :optional_binary, :number],

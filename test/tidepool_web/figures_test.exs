@@ -2,6 +2,7 @@ defmodule TidepoolWeb.FiguresTest do
   # GET /figures: what calls come to, and since when.
   use Tidepool.Case, async: true
 
+  alias Tidepool.Native
   alias TidepoolWeb.Figures
 
   doctest TidepoolWeb.Figures
@@ -33,6 +34,32 @@ defmodule TidepoolWeb.FiguresTest do
     assert %{reasons: %{"ok" => 3, "guest_error" => 1, "trap" => 0}, history: [sample]} = Figures.one(figures, name)
     assert %{ticks_ago: 0, calls: 4, errors: 1, latencies: latencies} = sample
     assert latencies |> Enum.map(&List.last/1) |> Enum.sum() == 4
+  end
+
+  test "the list is made once for all who ask within half a second, and has what one who sees some functions is told of these" do
+    name = deploy!("rust", "hello_world")
+    figures = start!()
+    {:ok, _reply} = Tidepool.call(name, "hello", "Ada")
+    tick(figures)
+
+    told = fn ->
+      {:ok, %{"tick_ms" => 2_000, "functions" => functions}} = figures |> Figures.text() |> Native.json_decode()
+      Enum.find(functions, &(&1["name"] == name))
+    end
+
+    assert %{"calls" => 1, "per_s" => 0.1, "version" => 1} = told.()
+    # A call is no reason to make it anew: nobody is told of each at once, and everybody soon.
+    same? = fn _time ->
+      before = Figures.text(figures)
+      {:ok, _reply} = Tidepool.call(name, "hello", "Ada")
+      Figures.text(figures) == before
+    end
+
+    assert Enum.any?(1..20, same?)
+    [%{calls: calls}] = for %{name: ^name} = one <- Figures.listed(figures), do: one
+    eventually(fn -> told.()["calls"] == calls end)
+    [one] = for %{name: ^name} = one <- Figures.listed(figures), do: one
+    assert {:ok, told.()} == one |> Native.json_encode() |> Native.json_decode()
   end
 
   test "history is kept for ten minutes, and rates are of late" do

@@ -14,15 +14,14 @@ defmodule TidepoolWeb.Resources.Figures do
 
   @impl true
   def serve("GET", ["figures"], %{query: query, origin: origin}) do
-    with {:ok, %{"namespace" => namespace}} <- Parameters.read(query, [Namespace.parameter()]) do
-      functions =
-        for %{name: name} = function <- Figures.listed(),
-            Namespace.within?(name, namespace) and Access.sees?(origin, name),
-            do: function
+    case Parameters.read(query, [Namespace.parameter()]) do
+      {:ok, %{"namespace" => namespace}} ->
+        if namespace == nil and Access.sees?(origin, nil),
+          do: {200, :json, [], Figures.text()},
+          else: Reply.json(200, %{tick_ms: Figures.tick_ms(), functions: seen(namespace, origin)})
 
-      Reply.json(200, %{tick_ms: Figures.tick_ms(), functions: functions})
-    else
-      {:error, error} -> Reply.error(error)
+      {:error, error} ->
+        Reply.error(error)
     end
   end
 
@@ -33,5 +32,11 @@ defmodule TidepoolWeb.Resources.Figures do
     else
       {:error, error} -> Reply.error(error)
     end
+  end
+
+  defp seen(namespace, origin) do
+    for %{name: name} = function <- Figures.listed(),
+        Namespace.within?(name, namespace) and Access.sees?(origin, name),
+        do: function
   end
 end

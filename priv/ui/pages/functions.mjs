@@ -23,7 +23,7 @@ const columns = [
 ];
 
 export function Functions() {
-  const { data, refusal } = useLive("figures");
+  const { data, refusal } = useLive("figures", 1_500);
   const { data: health } = useLive("health");
   const [filter, setFilter] = useState("");
   const [[by, down], setOrder] = useState(["name", false]);

@@ -1,6 +1,5 @@
 //! What is counted of each function, as numbers.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::counters::{FunctionStats, Outcome, Stats, Totals};
@@ -69,17 +68,25 @@ impl From<Totals> for CallFigures {
     }
 }
 
-/// The figures of all functions that there are, by name; `idle` says how many instances of one are idle.
+/// The figures of all functions that there are; `idle` says how many instances of one are idle.
 pub(crate) fn of(stats: &Stats, idle: impl Fn(&str) -> usize) -> Vec<FunctionFigures> {
-    let figures = |(name, stats): (String, Arc<FunctionStats>)| FunctionFigures {
+    stats.snapshot().into_iter().map(|(name, stats)| of_one(name, &stats, &idle)).collect()
+}
+
+/// Those of one.
+pub(crate) fn of_name(stats: &Stats, name: &str, idle: impl Fn(&str) -> usize) -> Option<FunctionFigures> {
+    stats.known(name).map(|stats| of_one(name.to_owned(), &stats, &idle))
+}
+
+fn of_one(name: String, stats: &FunctionStats, idle: &impl Fn(&str) -> usize) -> FunctionFigures {
+    FunctionFigures {
         calls: stats.totals().into(),
         peak_memory_bytes: stats.peak_memory_bytes.load(Ordering::Relaxed),
         dropped_lines: stats.dropped_lines.load(Ordering::Relaxed),
         queued: stats.queued_at_cap().load(Ordering::Relaxed),
         idle: idle(&name),
         name,
-    };
-    stats.snapshot().into_iter().map(figures).collect()
+    }
 }
 
 /// What the calls of each of a function's last versions have come to, the oldest first.

@@ -237,9 +237,17 @@ impl Runtime {
     /// What the calls of each function have come to.
     #[must_use]
     pub fn figures(&self) -> Vec<FunctionFigures> {
-        figures::of(&self.node.stats, |name| {
-            self.directory.with(name, |published| published.function.idle_instances()).unwrap_or_default()
-        })
+        figures::of(&self.node.stats, |name| self.idle_of(name))
+    }
+
+    /// What the calls of one have come to; `None` when nothing is counted of it.
+    #[must_use]
+    pub fn figures_of(&self, name: &str) -> Option<FunctionFigures> {
+        figures::of_name(&self.node.stats, name, |name| self.idle_of(name))
+    }
+
+    fn idle_of(&self, name: &str) -> usize {
+        self.directory.with(name, |published| published.function.idle_instances()).unwrap_or_default()
     }
 
     /// The same of each of a function's last versions, with their numbers, the oldest first.

@@ -128,7 +128,17 @@ fn metrics(
 /// `{reasons, bounds_ns, functions}`: of each function its name, its calls by reason and by latency, and a map of its other figures.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn figures(env: Env<'_>, node: ResourceArc<Node>) -> Term<'_> {
-    let functions: Vec<_> = node.runtime.figures().into_iter().map(|figures| function_figures(env, figures)).collect();
+    with_figures(env, node.runtime.figures())
+}
+
+/// The same of one function, or of none when nothing is counted of it.
+#[rustler::nif]
+fn figures_of<'a>(env: Env<'a>, node: ResourceArc<Node>, name: &str) -> Term<'a> {
+    with_figures(env, node.runtime.figures_of(name))
+}
+
+fn with_figures(env: Env<'_>, figures: impl IntoIterator<Item = FunctionFigures>) -> Term<'_> {
+    let functions: Vec<_> = figures.into_iter().map(|figures| function_figures(env, figures)).collect();
     (REASONS.to_vec(), LATENCY_BOUNDS_NS.to_vec(), functions).encode(env)
 }
 
@@ -140,7 +150,12 @@ fn function_figures(env: Env<'_>, figures: FunctionFigures) -> Term<'_> {
         (atoms::queued(), figures.queued.encode(env)),
         (atoms::idle(), figures.idle.encode(env)),
     ]);
-    (figures.name, figures.calls.outcomes, figures.calls.latencies, encode::map(env, others)).encode(env)
+    (figures.name, &figures.calls.outcomes, latencies(&figures.calls), encode::map(env, others)).encode(env)
+}
+
+/// `{bucket, count}` of those that had a call.
+fn latencies(calls: &CallFigures) -> Vec<(usize, u64)> {
+    calls.latencies.iter().copied().enumerate().filter(|(_, count)| *count > 0).collect()
 }
 
 fn call_figures<'a>(env: Env<'a>, calls: &CallFigures) -> Vec<(rustler::Atom, Term<'a>)> {
@@ -157,7 +172,7 @@ fn call_figures<'a>(env: Env<'a>, calls: &CallFigures) -> Vec<(rustler::Atom, Te
 fn figures_by_version<'a>(env: Env<'a>, node: ResourceArc<Node>, name: &str) -> Vec<Term<'a>> {
     let version = |(number, calls): (u64, CallFigures)| {
         let others = encode::map(env, call_figures(env, &calls));
-        (number, calls.outcomes, calls.latencies, others).encode(env)
+        (number, &calls.outcomes, latencies(&calls), others).encode(env)
     };
     node.runtime.figures_by_version(name).into_iter().map(version).collect()
 }
