@@ -138,4 +138,25 @@ defmodule TidepoolWeb.AuditTest do
         do: assert({[%{"action" => "process_killed", "name" => "echo " <> ^id} | _], nil} = entries(node))
     end
   end
+
+  test "an actor that is deleted is kept with its class, for those who see that" do
+    node = Peer.start!(server: true, token: @own)
+
+    for class <- ["shop/ledger", "ledger"] do
+      {:ok, _class} = Peer.call(node, Tidepool, :deploy, [guest("rust", "ledger"), [name: class, actor: true]])
+      {:ok, "1"} = Peer.call(node, Tidepool.Actor, :call, [class, "Ada L", "add", "1"])
+      path = "/actors/#{String.replace(class, "/", "%2F")}/Ada%20L"
+      assert {200, _headers, %{"deleted" => _actor}} = ask(node, ["-X", "DELETE"], path)
+      assert {[%{"action" => "actor_deleted", "name" => name, "token" => "TIDEPOOL_TOKEN"} | _], nil} = entries(node)
+      assert name == "#{class} Ada L"
+    end
+
+    made = Tidepool.Native.json_encode(%{name: "shop", scopes: ["admin"], functions: "shop/*"})
+    {201, _headers, %{"secret" => secret}} = ask(node, ["--data-binary", made], "/tokens")
+
+    {200, _headers, %{"entries" => seen}} =
+      curl_url(Peer.url(node, "/audit"), ["-H", "authorization: Bearer #{secret}"])
+
+    assert ["shop/ledger Ada L"] == for(%{"action" => "actor_deleted", "name" => name} <- seen, do: name)
+  end
 end

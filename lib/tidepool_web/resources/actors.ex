@@ -43,7 +43,7 @@ defmodule TidepoolWeb.Resources.Actors do
   def serve("DELETE", ["actors", class, name], %{origin: origin}) do
     deleted =
       Change.make(fn ->
-        with :ok <- Actor.delete(class, name), do: Log.changed(:actor_deleted, "#{class}/#{name}", origin)
+        with :ok <- Actor.delete(class, name), do: Log.changed(:actor_deleted, "#{class} #{name}", origin)
       end)
 
     case deleted do

@@ -15,7 +15,15 @@ defmodule TidepoolWeb.Resources.Audit do
     {"name", {:text, nil}}
   ]
   # Those of functions, by their names. Others have names of other things, which may look like a function's.
-  @of_functions ["deploy", "rollback", "remove", "process_started", "process_killed", "process_upgraded"]
+  @of_functions [
+    "deploy",
+    "rollback",
+    "remove",
+    "process_started",
+    "process_killed",
+    "process_upgraded",
+    "actor_deleted"
+  ]
 
   @impl true
   def routes, do: [{"GET", "/audit", scope: :admin, guarded: true, selects: true, query: true}]
@@ -33,7 +41,7 @@ defmodule TidepoolWeb.Resources.Audit do
     end
   end
 
-  # After a function's name there may be a number, of a process of it.
+  # After a function's name there may be that of an actor of it, or the number of a process.
   defp function(%{action: action, name: name}) when action in @of_functions and is_binary(name),
     do: name |> String.split(" ") |> hd()
 
