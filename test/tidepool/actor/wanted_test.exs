@@ -48,6 +48,20 @@ defmodule Tidepool.Actor.WantedTest do
     assert {:ok, "1"} = call(node, class, "c", "sum")
   end
 
+  test "an actor finds room for one that it calls, and none where all others serve a call" do
+    node = Peer.start!(max_instances: 2, builtins: [:actor])
+    class = class!(node, "ledger")
+    for name <- ~w(a b c), do: {:ok, "1"} = call(node, class, name, "add", "1")
+    assert {:ok, "2"} = call(node, class, "a", "ask", "#{class}/b/add\n1")
+    assert {:ok, "2"} = call(node, class, "a", "ask", "#{class}/c/add\n1")
+
+    assert {:error, %Error{reason: :guest_error, message: message}} =
+             call(node, class, "a", "ask", "#{class}/b/ask\n#{class}/c/add\n1")
+
+    assert message =~ "all 2 instances of this node are in use"
+    for {name, sum} <- [{"a", "1"}, {"b", "2"}, {"c", "2"}], do: assert({:ok, sum} == call(node, class, name, "sum"))
+  end
+
   test "what is not written yet is written before" do
     node = Peer.start!(max_instances: 1)
     class = class!(node, "ledger", actor: [idle: 3_600_000, durability: :idle, flush: 3_600_000])
@@ -70,7 +84,7 @@ defmodule Tidepool.Actor.WantedTest do
 
   test "one that serves a call keeps its instance, and whoever waits for that is told of the quota" do
     node = Peer.start!(namespaces: "shop/instances=1")
-    class = class!(node, "shop/room", limits: [time: 5_000, cpu_time: 2_000])
+    class = class!(node, "shop/room", limits: [time: 60_000, cpu_time: 2_000])
     options = [name: "shop/hello", limits: [time: 300]]
     {:ok, _function} = Peer.call(node, Tidepool, :deploy, [guest("rust", "hello_world"), options])
     {:ok, "1"} = call(node, class, "a", "add", "1")

@@ -1,6 +1,6 @@
 //! An instance that its owner keeps between calls and lends to one call at a time.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::base::error::CallError;
@@ -10,11 +10,15 @@ use crate::instance::live::Instance;
 use crate::instance::owners::{Owned, Rest};
 use crate::instance::wake::Imaged;
 
+const NOTHING: u8 = 0;
+const CALL: u8 = 1;
+const ASKED: u8 = 2;
+
 /// An instance, wherever it is.
 pub(crate) struct Held {
     place: Mutex<Place>,
-    /// Whether it was called since it was looked for last, the call that made it apart.
-    called: AtomicBool,
+    /// What it has seen since it was looked at last: nothing, a call (that which made it apart), or that it was asked for.
+    seen: AtomicU8,
     /// Told when others want its place.
     wanted: OnceLock<Box<Wanted>>,
 }
@@ -39,7 +43,7 @@ impl Held {
     /// An instance that is made in its first call, with this image if there is one.
     pub(crate) fn new(image: Option<Image>) -> Self {
         let place = Mutex::new(Place::Unmade(image.map(Arc::new)));
-        Held { place, called: AtomicBool::new(false), wanted: OnceLock::new() }
+        Held { place, seen: AtomicU8::new(NOTHING), wanted: OnceLock::new() }
     }
 
     /// Has its owner told when others want its place.
@@ -98,7 +102,7 @@ impl Held {
 
     /// Notes that it was called again.
     pub(super) fn note_called(&self) {
-        self.called.store(true, Ordering::Relaxed);
+        self.seen.store(CALL, Ordering::Relaxed);
     }
 
     pub(crate) fn is_spent(&self) -> bool {
@@ -117,12 +121,19 @@ impl Owned for Held {
         if !matches!(*place, Place::Idle(_)) || self.wanted.get().is_none() {
             return Rest::None;
         }
-        if self.called.swap(false, Ordering::Relaxed) { Rest::Short } else { Rest::Long }
+        match self.seen.load(Ordering::Relaxed) {
+            // Its owner knows.
+            ASKED => Rest::None,
+            CALL => {
+                self.seen.store(NOTHING, Ordering::Relaxed);
+                Rest::Short
+            }
+            _nothing => Rest::Long,
+        }
     }
 
     fn ask(&self) {
-        // The next one is asked of another.
-        self.note_called();
+        self.seen.store(ASKED, Ordering::Relaxed);
         if let Some(wanted) = self.wanted.get() {
             wanted();
         }

@@ -138,7 +138,7 @@ impl Admission {
 
     /// Gets a permit for one live instance: at once, by evicting an idle warm one, or after a wait in the queue.
     ///
-    /// A `nested` call never waits: the calls around it may hold what it would wait for.
+    /// A `nested` call waits for nothing but an instance that its owner was asked for: the calls around it may hold all others.
     ///
     /// # Errors
     /// [`CallError::Overloaded`] when the queue is full, or for a nested call when there is no room.
@@ -159,9 +159,9 @@ impl Admission {
                     return Ok(permit);
                 }
             }
-            // For those after it.
-            idle.evict();
-            return Err(self.overloaded(NEVER_WAITS));
+            if !idle.evict() {
+                return Err(self.overloaded(NEVER_WAITS));
+            }
         }
         let Some(place) = gate.queue() else {
             // A call that can't wait can still evict an idle instance on this thread.
@@ -172,7 +172,9 @@ impl Admission {
         };
         // This call is counted as waiting before it looks for idle instances; a call that gives one back looks for waiting
         // calls afterwards. So one of the two sees the other.
-        idle.evict();
+        if !nested {
+            idle.evict();
+        }
         gate.wait(place, channel).await
     }
 

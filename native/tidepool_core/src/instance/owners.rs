@@ -7,19 +7,19 @@ const MOST_SEEN: usize = 1_024;
 
 /// An instance with an owner.
 pub(crate) trait Owned: Send + Sync {
-    /// Whether it has a place and serves no call, and has been called since this was asked last, or asked for.
+    /// Whether it may be asked for, and has been called since this was looked at last.
     fn rest(&self) -> Rest;
 
-    /// Asks its owner for it.
+    /// Asks its owner for it, once until it is called again.
     fn ask(&self);
 }
 
 /// What an instance with an owner does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rest {
-    /// It has no place, or serves a call.
+    /// It has no place, or serves a call, or was asked for.
     None,
-    /// It rests, and was called lately, or was asked for.
+    /// It rests, and was called lately.
     Short,
     /// It rests, and was not called since it was looked at last.
     Long,
@@ -50,7 +50,8 @@ impl Owners {
         round.owned.push(owned);
     }
 
-    /// Asks for one that rests, of those that were not called lately if there is one. `false` when none rests.
+    /// Asks for one that rests, of those that were not called lately if there is one; each call that asks gets another. `false` when none
+    /// rests.
     pub(crate) fn ask(&self) -> bool {
         // Asked without the lock: whoever is asked may be dropped by that.
         let found = self.0.lock().unwrap_or_else(PoisonError::into_inner).find();

@@ -77,13 +77,16 @@ fn instances_that_were_called_lately_are_asked_for_after_those_that_were_not() {
     let kept = [(); 3].map(|()| Kept::new(&hello));
     kept[0].call();
     kept[2].call();
-    let _line = [(); 3].map(|()| waiting(&hello));
-    assert_eq!([1, 1, 1], [0, 1, 2].map(|index: usize| kept[index].asked()), "each call asks for another");
-    drop(_line);
+    let asked = || [0, 1, 2].map(|index: usize| kept[index].asked());
+    let first = waiting(&hello);
+    assert_eq!(asked(), [0, 1, 0]);
+    let others = [(); 3].map(|()| waiting(&hello));
+    assert_eq!(asked(), [1, 1, 1], "each call asks for another, and nobody is asked twice");
+    drop((first, others));
     kept[1].call();
     kept[2].call();
-    let _line = waiting(&hello);
-    assert_eq!([0, 1, 2].map(|index: usize| kept[index].asked()), [2, 1, 1]);
+    let _late = waiting(&hello);
+    assert_eq!(asked(), [1, 2, 1], "the first has not been called since");
 }
 
 #[test]
@@ -135,11 +138,14 @@ fn a_namespace_that_is_full_asks_for_its_own_instances_alone() {
     let kept = [(); 2].map(|()| Kept::new(&own));
     let (mut first, signal) = waiting(&own);
     assert_eq!([kept[0].asked(), kept[1].asked()], [1, 0]);
+    let (mut inner, second) = (nested(&own), Arc::default());
+    assert!(matches!(drive(&mut inner, &second), Step::Wait));
+    assert_eq!([kept[0].asked(), kept[1].asked()], [1, 1]);
     let refused = finish(nested(&own), |_| Ok(Vec::new()));
-    assert!(matches!(refused, Err(CallError::Quota { quota: Quota::Instances, .. })), "{refused:?}");
-    assert_eq!([kept[0].asked(), kept[1].asked()], [1, 1], "for those after it");
-    kept[0].let_go();
+    assert!(matches!(refused, Err(CallError::Quota { quota: Quota::Instances, .. })), "nobody rests: {refused:?}");
+    kept.iter().for_each(Kept::let_go);
     assert!(matches!(next(&mut first, &signal), Step::Done(Ok(_))));
+    assert!(matches!(next(&mut inner, &second), Step::Done(Ok(_))));
     assert_eq!(others.map(|kept| kept.asked()), [0, 0]);
     drop((first, kept, node));
 }
