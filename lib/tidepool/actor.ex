@@ -43,7 +43,7 @@ defmodule Tidepool.Actor do
   """
 
   alias Tidepool.{Error, Native, Options, Trace}
-  alias Tidepool.Actor.{Name, Store}
+  alias Tidepool.Actor.{Copies, Modules, Name, Store}
   alias Tidepool.Actor.Owner.{Here, Remote, Shards}
   alias Tidepool.Function.{Actors, Spec}
   alias Tidepool.Host.Nesting
@@ -58,6 +58,8 @@ defmodule Tidepool.Actor do
   @page 1_000
   # How long a node may take to say which actors are awake.
   @look_ms 1_000
+  # How long a class may be on its way to a node that has no actors yet.
+  @arrive_ms 5_000
 
   @type call_option :: unquote(Options.pair(@call_schema))
 
@@ -153,7 +155,12 @@ defmodule Tidepool.Actor do
   # Calls what its alarm says that is due then: for `Tidepool.Actor.Alarms`. One that has another node by now is called there.
   @spec ring(String.t(), String.t(), due :: integer) :: {:ok, binary} | {:error, Error.t()}
   def ring(class, name, due) do
-    with :ok <- available(class), {:elsewhere, _place} <- Here.serve({:ring, class, name, due}), do: {:ok, ""}
+    with :ok <- available(class), {:elsewhere, _place} <- Here.serve({:ring, class, name, due}) do
+      # A copy has the alarm as well, and is looked at again: its node may be the one that has the actor next.
+      if Shards.ring?(),
+        do: {:error, Error.new(:no_store, "another node has #{class}/#{name}", class)},
+        else: {:ok, ""}
+    end
   end
 
   @doc "The process of an actor; `nil` when it sleeps, or there is none."
@@ -191,13 +198,43 @@ defmodule Tidepool.Actor do
   defp rows(class, from, limit) do
     with :ok <- available(class),
          true <- Spec.name?(class),
-         {:ok, records} <- Store.existing(),
-         {:ok, rows, next} <- Native.list_records(records, class, from, limit) do
+         {:ok, rows, next} <- own_rows(class, from, limit) do
+      {rows, next} = if Shards.ring?(), do: all_rows(class, from, limit, {rows, next}), else: {rows, next}
       {:ok, rows, next}
     else
-      none when none in [false, :none] -> {:ok, [], nil}
+      false -> {:ok, [], nil}
       {:error, error} -> {:error, error}
       {:error, kind, message} -> {:error, Store.error(kind, message, class)}
+    end
+  end
+
+  defp own_rows(class, from, limit) do
+    case Store.existing() do
+      {:ok, records} -> Native.list_records(records, class, from, limit)
+      :none -> {:ok, [], nil}
+      {:error, error} -> {:error, error}
+    end
+  end
+
+  # Those of other nodes, too, in the order that all have; as far as all have told.
+  defp all_rows(class, from, limit, own) do
+    others = for node <- Shards.nodes(), node != to_string(node()), do: node
+    pages = [own | others |> Enum.map(&Copies.listed(&1, class, from, limit)) |> Enum.reject(&is_nil/1)]
+    place = fn name -> {Native.record_shard(class, name), name} end
+
+    rows =
+      pages
+      |> Enum.flat_map(&elem(&1, 0))
+      |> Enum.sort_by(fn {name, writes, _alarm_at, _bytes} -> {place.(name), -writes} end)
+      |> Enum.dedup_by(&elem(&1, 0))
+
+    nexts = for {_rows, next} when next != nil <- pages, do: next
+    untold = if nexts == [], do: nil, else: Enum.min_by(nexts, place)
+    rows = if untold, do: Enum.filter(rows, fn row -> place.(elem(row, 0)) < place.(untold) end), else: rows
+
+    case Enum.split(rows, limit) do
+      {rows, []} -> {rows, untold}
+      {rows, [{name, _writes, _alarm_at, _bytes} | _more]} -> {rows, name}
     end
   end
 
@@ -261,10 +298,21 @@ defmodule Tidepool.Actor do
       else: :ok
   end
 
-  # Each node of a cluster without a shared store would have an actor of its own of the same name.
+  # Each side of a cluster without a shared store may have an actor of its own of the same name, which its class has to allow.
   defp available(class) do
     is_binary(class) || Options.wrong!("Tidepool.Actor: the class", "a string", class)
-    if message = Shards.unavailable(), do: {:error, Error.new(:no_store, message, class)}, else: :ok
+    message = if Shards.ring?(), do: Shards.unavailable(consistency(class)), else: Shards.unavailable(:strict)
+    if message, do: {:error, Error.new(:no_store, message, class)}, else: :ok
+  end
+
+  # Where nodes have such classes, one that is not deployed has no actors, or they are looked for. Elsewhere it may be the first.
+  defp consistency(class) do
+    alone? = Shards.nodes() == []
+
+    case if(alone?, do: Modules.arrived(class, @arrive_ms), else: Modules.class(class)) do
+      {:ok, %{actor: %{consistency: consistency}}} -> consistency
+      {:error, _none} -> if alone?, do: :strict, else: :available
+    end
   end
 
   defp about(what, class, name, argument \\ nil) do

@@ -4,7 +4,7 @@ defmodule Tidepool.ActorLoad do
   when it is answered that goes into a diary, which outlives the node.
   """
 
-  alias Tidepool.{Actor, Catalog}
+  alias Tidepool.{Actor, Catalog, Native}
   alias Tidepool.Actor.Owner
   alias Tidepool.Actor.Owner.Shards
 
@@ -90,6 +90,31 @@ defmodule Tidepool.ActorLoad do
   def deploy_and_call(wasm, class, name) do
     {:ok, _function} = Tidepool.deploy(wasm, name: class, actor: true)
     Actor.call(class, name, "add", "1")
+  end
+
+  @doc "The actors of a class that this node has a record of, its own or a copy."
+  def kept(class) do
+    with {:ok, records} <- Actor.Store.existing(),
+         {:ok, rows, nil} <- Native.list_records(records, class, nil, 10_000) do
+      for {name, _seq, _alarm_at, _bytes} <- rows, do: name
+    else
+      :none -> []
+    end
+  end
+
+  @doc "The mark of what this node has of an actor."
+  def mark(class, name) do
+    with {:ok, records} <- Actor.Store.existing(),
+         {:ok, %{mark: mark}} <- Actor.Copies.Kept.read(records, class, name),
+         do: mark
+  end
+
+  @doc "How long a call takes that adds one, in µs, for each of so many."
+  def times(class, name, count) do
+    for _call <- 1..count do
+      {us, {:ok, _sum}} = :timer.tc(fn -> Actor.call(class, name, "add", "1") end)
+      us
+    end
   end
 
   @doc "Ends `sums/2` on this node."

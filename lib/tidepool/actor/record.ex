@@ -8,6 +8,7 @@ defmodule Tidepool.Actor.Record do
 
   alias Tidepool.{Error, Function}
   alias Tidepool.Actor.Alarm
+  alias Tidepool.Actor.Copies.Mark
   alias Tidepool.Catalog.Clock
 
   # Ids of requests whose answers are kept.
@@ -21,13 +22,14 @@ defmodule Tidepool.Actor.Record do
   @format 2
 
   @enforce_keys [:sha256, :version, :created_at]
-  defstruct @enforce_keys ++ [deploy: nil, requests: [], value_bytes: 0, alarm: nil, last_error: nil, stayed: nil]
+  defstruct @enforce_keys ++
+              [deploy: nil, requests: [], value_bytes: 0, alarm: nil, last_error: nil, stayed: nil, mark: %{}]
 
   @typedoc """
   `sha256` is of the module that the actor runs, `version` was that of its class when it began to, `created_at` in ms since 1970;
   `deploy` is the stamp of the last deploy that has said what becomes of it, so that no earlier one does so afterwards on a node that
   has not heard of that yet; `requests` are ids, the latest first; `value_bytes` is the sum of its values and their keys; `stayed` says
-  to which version it could not go over.
+  to which version it could not go over; `mark` is of which node's writes it is made, where nodes have copies.
   """
   @type t :: %__MODULE__{
           sha256: String.t(),
@@ -38,7 +40,8 @@ defmodule Tidepool.Actor.Record do
           value_bytes: non_neg_integer,
           alarm: Alarm.t() | nil,
           last_error: last_error | nil,
-          stayed: {version :: pos_integer, why :: String.t()} | nil
+          stayed: {version :: pos_integer, why :: String.t()} | nil,
+          mark: Mark.t()
         }
 
   @typedoc "`at` in ms since 1970."
@@ -59,10 +62,11 @@ defmodule Tidepool.Actor.Record do
       value_bytes: record.value_bytes,
       alarm: alarm(record.alarm),
       last_error: record.last_error,
-      stayed: record.stayed
+      stayed: record.stayed,
+      mark: record.mark
     }
 
-    more = Map.reject(more, fn {_key, value} -> value in [nil, 0] end)
+    more = Map.reject(more, fn {_key, value} -> value in [nil, 0, %{}] end)
     :erlang.term_to_binary({@format, record.sha256, record.version, record.created_at, record.requests, more})
   end
 
@@ -100,7 +104,8 @@ defmodule Tidepool.Actor.Record do
       value_bytes: Map.get(more, :value_bytes, 0),
       alarm: alarm(more[:alarm]),
       last_error: more[:last_error],
-      stayed: more[:stayed]
+      stayed: more[:stayed],
+      mark: Map.get(more, :mark, Mark.none())
     }
   end
 

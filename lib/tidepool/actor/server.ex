@@ -13,7 +13,7 @@ defmodule Tidepool.Actor.Server do
 
   use GenServer, restart: :temporary
 
-  alias Tidepool.Actor.{Line, Quota, Record, Serving, State, Store, Waking}
+  alias Tidepool.Actor.{Copies, Line, Quota, Record, Serving, State, Store, Waking}
   alias Tidepool.Actor.Owner.{Draining, Shards}
 
   # Garbage is collected after so many bytes that are beside the heap.
@@ -82,7 +82,7 @@ defmodule Tidepool.Actor.Server do
     state = State.await_writes(state)
 
     with {:ok, records} <- Store.records(),
-         :ok <- Store.delete(records, state.class, state.name, State.epoch(state)) do
+         :ok <- Copies.delete(records, state.class, state.name, State.epoch(state)) do
       Quota.deleted(state.class)
       ended(state)
     else
@@ -116,6 +116,8 @@ defmodule Tidepool.Actor.Server do
 
   @impl true
   def handle_info({:tidepool_committed, id, outcome}, state), do: state |> State.committed(id, outcome) |> go_on()
+  def handle_info({:tidepool_copied, node, id, answer}, state), do: state |> State.copied(id, node, answer) |> go_on()
+  def handle_info({:tidepool_late, id}, state), do: state |> State.late(id) |> go_on()
 
   # What there was to write is gone.
   def handle_info(:flush, %{owned: nil} = state), do: go_on(%{state | flush: nil})
@@ -132,6 +134,8 @@ defmodule Tidepool.Actor.Server do
   end
 
   # Its shard is about to be another node's: nobody comes any more, and it sleeps as soon as it has served those who are here.
+  def handle_info(:leave, %{leaving?: true} = state), do: go_on(state)
+
   def handle_info(:leave, state) do
     # It is found by those who end it all the time.
     Draining.leaving(state.class, state.name)

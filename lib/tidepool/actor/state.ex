@@ -7,7 +7,7 @@ defmodule Tidepool.Actor.State do
   require Logger
 
   alias Tidepool.{Error, Native}
-  alias Tidepool.Actor.{Alarm, Quota, Record, Store}
+  alias Tidepool.Actor.{Alarm, Copies, Quota, Record, Store}
   alias Tidepool.Actor.Owner.Lease
 
   defstruct [
@@ -37,6 +37,11 @@ defmodule Tidepool.Actor.State do
     last: 0,
     pending: 0,
     gate: :queue.new(),
+    # Writes that other nodes get when they are on disk here; those of which nodes have not said yet that they have them, with the
+    # nodes' names; and where they say so.
+    unsent: %{},
+    copying: %{},
+    alias: nil,
     # Answers to requests with an id that are about to be written.
     fresh: %{},
     # Whether there is something that is not written yet, with the durability `:idle`.
@@ -124,14 +129,21 @@ defmodule Tidepool.Actor.State do
     with :ok <- Quota.grow(state.class, more_bytes(state, image, values)) do
       seq = state.seq + 1
       due = Alarm.due(record.alarm)
-      put = {if(reset?, do: :reset, else: :put), epoch(state), seq, due, Record.write(record), image, values}
-      id = Native.commit_record(records, state.class, state.name, put)
+      %{mark: mark} = record = Copies.marked(record, state.options)
+      tag = if reset?, do: :reset, else: :put
+      head = Record.write(record)
+      id = Native.commit_record(records, state.class, state.name, {tag, epoch(state), seq, due, head, image, values})
       rings = if rings?, do: {id, due}, else: state.rings
-      {:ok, imaged(%{state | seq: seq, last: id, pending: state.pending + 1, rings: rings}, image)}
+      state = unsent(state, id, {state.record.mark, mark, {tag, due, head, image, values}})
+      state = %{state | seq: seq, last: id, pending: state.pending + 1, rings: rings}
+      {:ok, imaged(%{state | record: %{state.record | mark: mark}}, image)}
     else
       {:error, error} -> {{:error, error}, forget(state)}
     end
   end
+
+  defp unsent(state, id, sent),
+    do: if(Copies.copied?(state.options), do: put_in(state.unsent[id], sent), else: state)
 
   # What a value takes the place of is not known here.
   defp more_bytes(state, image, values) do
@@ -161,8 +173,22 @@ defmodule Tidepool.Actor.State do
   defp imaged(state, {:next, change}), do: saw(%{state | image_bytes: state.image_bytes + byte_size(change)}, change)
   defp imaged(state, image), do: saw(%{state | image_bytes: byte_size(image)}, image)
 
-  @doc "A write has come to its end."
+  @doc "A write has come to its end here. Other nodes may be to have it as well."
   @spec committed(t, id :: pos_integer, :ok | {:error, kind :: atom, message :: String.t()}) :: t
+  def committed(%{unsent: unsent} = state, id, :ok) when is_map_key(unsent, id) do
+    {sent, unsent} = Map.pop!(unsent, id)
+    state = %{state | unsent: unsent, alias: state.alias || :erlang.alias()}
+
+    case Copies.send_put(state.class, state.name, state.options, {state.alias, id}, sent) do
+      [] ->
+        committed(state, id, :ok)
+
+      nodes ->
+        Process.send_after(self(), {:tidepool_late, id}, Copies.wait_ms())
+        put_in(state.copying[id], MapSet.new(nodes))
+    end
+  end
+
   def committed(state, id, :ok) do
     state = told(%{state | pending: state.pending - 1}, id)
     fresh = if state.pending == 0, do: %{}, else: state.fresh
@@ -184,8 +210,35 @@ defmodule Tidepool.Actor.State do
       _other -> true
     end
 
-    open(forget(%{state | pending: state.pending - 1, fresh: %{}, gate: :queue.filter(failed, state.gate)}), 0)
+    gate = :queue.filter(failed, state.gate)
+    state = %{state | unsent: Map.delete(state.unsent, id)}
+    open(forget(%{state | pending: state.pending - 1, fresh: %{}, gate: gate}), 0)
   end
+
+  @doc "A node has answered that it has a write; or that it has not what that was made on, so it is sent all."
+  @spec copied(t, id :: pos_integer, node :: String.t(), :ok | :need | :failed) :: t
+  def copied(%{copying: copying} = state, id, node, answer) when is_map_key(copying, id) do
+    if answer == :need and Copies.send_whole(state.class, state.name, {state.alias, id}, node) do
+      state
+    else
+      if answer != :ok, do: Copies.missed(state.class, state.name)
+      nodes = MapSet.delete(copying[id], node)
+      if MapSet.size(nodes) == 0, do: over(state, id), else: put_in(state.copying[id], nodes)
+    end
+  end
+
+  def copied(state, _id, _node, _late), do: state
+
+  @doc "A write has waited long enough for other nodes. What they lack they get later."
+  @spec late(t, id :: pos_integer) :: t
+  def late(%{copying: copying} = state, id) when is_map_key(copying, id) do
+    Copies.late(state.class, state.name, copying[id])
+    over(state, id)
+  end
+
+  def late(state, _id), do: state
+
+  defp over(state, id), do: committed(%{state | copying: Map.delete(state.copying, id)}, id, :ok)
 
   # Whoever has the actor by now may have answered others since.
   defp reply(%{title: {_epoch, lease}} = state, from, answer) do
@@ -227,6 +280,8 @@ defmodule Tidepool.Actor.State do
   def await_writes(state) do
     receive do
       {:tidepool_committed, id, outcome} -> state |> committed(id, outcome) |> await_writes()
+      {:tidepool_copied, node, id, answer} -> state |> copied(id, node, answer) |> await_writes()
+      {:tidepool_late, id} -> state |> late(id) |> await_writes()
     end
   end
 

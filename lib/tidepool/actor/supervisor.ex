@@ -9,10 +9,19 @@ defmodule Tidepool.Actor.Supervisor do
   #   Registry           actors that are awake, by class and name
   #   PartitionSupervisor of DynamicSupervisors: their processes
   #   Alarms             what wakes them
-  #   Owner.Door         answers other nodes about those that are here; only where nodes share a store, as
+  #   Owner.Door         answers other nodes about those that are here; only in a cluster, as
   #   Owner              which shards are this node's: last up, first down, so that it hands them on while all else is there
+  #
+  # Where nodes of a cluster share no store, in place of Owner:
+  #
+  #   Copies.Keeper      keeps copies of other nodes' actors
+  #   Copies.Answers     tells other nodes what there is of actors here
+  #   Owner.Ring         which shards are this node's
 
   use Supervisor
+
+  alias Tidepool.Actor.{Copies, Owner}
+  alias Tidepool.Actor.Owner.{Door, Ring}
 
   @registry Tidepool.Actor.Registry
   @servers Tidepool.Actor.Servers
@@ -23,6 +32,7 @@ defmodule Tidepool.Actor.Supervisor do
   @impl true
   def init(config) do
     Tidepool.Actor.Guest.register(config.builtins)
+    Copies.new()
 
     children = [
       {Tidepool.Actor.Store, config},
@@ -32,9 +42,14 @@ defmodule Tidepool.Actor.Supervisor do
       {Registry, keys: :unique, name: @registry, partitions: System.schedulers_online()},
       {PartitionSupervisor, child_spec: DynamicSupervisor, name: @servers},
       Tidepool.Actor.Alarms
-      | if(config.actors != :local and Node.alive?(), do: [Tidepool.Actor.Owner.Door, Tidepool.Actor.Owner], else: [])
+      | owners(config)
     ]
 
     Supervisor.init(children, strategy: :rest_for_one)
   end
+
+  defp owners(%{actors: :local, cluster: true}),
+    do: [Door] ++ Copies.Keeper.children() ++ [{Copies.Answers, Ring}, Ring]
+
+  defp owners(%{actors: actors}), do: if(actors != :local and Node.alive?(), do: [Door, Owner], else: [])
 end

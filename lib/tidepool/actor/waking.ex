@@ -2,7 +2,7 @@ defmodule Tidepool.Actor.Waking do
   @moduledoc "From what is written of an actor, in the store or still in memory, to an instance of it; and to sleep."
 
   alias Tidepool.{Error, Native}
-  alias Tidepool.Actor.{Modules, Quota, Record, State, Store}
+  alias Tidepool.Actor.{Copies, Modules, Quota, Record, State, Store}
   alias Tidepool.Actor.Store.Frozen
 
   @doc """
@@ -63,7 +63,7 @@ defmodule Tidepool.Actor.Waking do
   defp begin(nil, true, state) do
     with {:ok, {function, native}, stamp} <- Modules.newest(state.class),
          :ok <- Quota.begin(state.class) do
-      record = Record.new(function, stamp)
+      record = %{Record.new(function, stamp) | mark: Copies.begun(state.class, state.name, function.actor)}
       own(%{state | record: record, seq: 0, begun?: true, image_bytes: 0, alarm: nil}, {function, native}, nil)
     else
       {:error, error} -> {:error, error, state}

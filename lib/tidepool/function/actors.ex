@@ -49,6 +49,22 @@ defmodule Tidepool.Function.Actors do
         "what actors do that there are when another module is deployed. `:pin` has them stay on theirs. `:migrate` has the old module " <>
           "save what it has by `actor_save`, and the new one load it by `actor_load`. `:kv` drops their memory and keeps their values, and " <>
           "`:reset` drops everything."
+    ],
+    consistency: [
+      since: 8,
+      type: {:one_of, [:strict, :available]},
+      default: :strict,
+      doc:
+        "what an actor is in a cluster. `:strict`: one at any time, which needs a store that nodes share. `:available`: one on each " <>
+          "side of a network that is parted, without such a store; where both were written, the later one wins and the other " <>
+          "is kept as `NAME@conflict`."
+    ],
+    copies: [
+      since: 8,
+      type: {:integer, 0, 4},
+      default: 1,
+      doc:
+        "to how many other nodes of a cluster what a call did is sent before it is answered, with the consistency `:available`."
     ]
   ]
 
@@ -71,7 +87,9 @@ defmodule Tidepool.Function.Actors do
           queue: pos_integer,
           queue_bytes: pos_integer,
           values: non_neg_integer,
-          versions: :pin | :migrate | :kv | :reset
+          versions: :pin | :migrate | :kv | :reset,
+          consistency: :strict | :available,
+          copies: 0..4
         }
 
   @doc "The schema of these options."

@@ -20,7 +20,18 @@ defmodule Tidepool.Function.SpecTest do
     net: [[], ["dns"], ["tcp:listen:127.0.0.1:*", "udp:[::1]:5000-6000", "tls:connect:*.a.example:443"]],
     actor: [
       nil,
-      %{durability: :idle, idle: 5, frozen: 4, flush: 6, queue: 7, queue_bytes: 8, values: 9, versions: :kv}
+      %{
+        durability: :idle,
+        idle: 5,
+        frozen: 4,
+        flush: 6,
+        queue: 7,
+        queue_bytes: 8,
+        values: 9,
+        versions: :kv,
+        consistency: :available,
+        copies: 2
+      }
     ],
     host: [["*"], ["none"], ["shop/prices/get", "redis/*/G*", "//"]],
     signature: [nil, Base.encode64(<<1::512>>)],

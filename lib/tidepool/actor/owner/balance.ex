@@ -20,7 +20,23 @@ defmodule Tidepool.Actor.Owner.Balance do
   """
   @spec owner(Shards.shard(), [String.t()]) :: String.t() | nil
   def owner(_shard, []), do: nil
-  def owner(shard, nodes), do: Enum.max_by(nodes, &{:erlang.phash2({&1, shard}), &1})
+  def owner(shard, nodes), do: Enum.max_by(nodes, &rank(shard, &1))
+
+  @doc """
+  Those nodes in the order in which they ought to have a shard: when the first is gone, it ought to be the second's, and that one
+  has the first copy.
+
+      iex> nodes = ["a@host", "b@host", "c@host"]
+      iex> [first, second, third] = Tidepool.Actor.Owner.Balance.order(7, nodes)
+      iex> {first, second} == {Tidepool.Actor.Owner.Balance.owner(7, nodes), Tidepool.Actor.Owner.Balance.owner(7, nodes -- [first])}
+      true
+      iex> Tidepool.Actor.Owner.Balance.order(7, [third, first])
+      [first, third]
+  """
+  @spec order(Shards.shard(), [String.t()]) :: [String.t()]
+  def order(shard, nodes), do: Enum.sort_by(nodes, &rank(shard, &1), :desc)
+
+  defp rank(shard, node), do: {:erlang.phash2({node, shard}), node}
 
   @doc """
   Those that this node takes: nobody has them, or a node whose lease has run out, and of those who live they ought to be this one's.

@@ -5,7 +5,7 @@ defmodule Tidepool.Actor.Owner.Here do
   """
 
   alias Tidepool.Error
-  alias Tidepool.Actor.{Line, Modules, Name, Quota, Record, Server, Serving, Store}
+  alias Tidepool.Actor.{Copies, Line, Modules, Name, Quota, Record, Server, Serving, Store}
   alias Tidepool.Actor.Owner.Shards
   alias Tidepool.Actor.Store.Frozen
 
@@ -75,7 +75,7 @@ defmodule Tidepool.Actor.Owner.Here do
   # An actor that sleeps needs no waking for it, and its class need not be there any more.
   defp asleep({:delete, class, name, nil} = question, {epoch, _lease}) do
     case Store.existing() do
-      {:ok, records} -> records |> Store.delete(class, name, epoch) |> counted(class) |> deleted(question)
+      {:ok, records} -> records |> Copies.delete(class, name, epoch) |> counted(class) |> deleted(question)
       :none -> {:error, Store.unknown(class, name)}
       {:error, error} -> {:error, error}
     end
@@ -163,6 +163,7 @@ defmodule Tidepool.Actor.Owner.Here do
         # Of one that is awake the name has been looked at.
         with :ok <- Name.check(class, name),
              {:here, title} <- Shards.place(class, name),
+             :ok <- Copies.fetched(class, name),
              {:ok, _pid} <- ensure(class, name, title, wait_ms) do
           server(class, name, wait_ms)
         else
@@ -192,7 +193,11 @@ defmodule Tidepool.Actor.Owner.Here do
   end
 
   defp find(class, name) do
-    with :asleep <- awake(class, name), do: {:asleep, Shards.place(class, name)}
+    with :asleep <- awake(class, name) do
+      place = Shards.place(class, name)
+      if match?({:here, _title}, place), do: Copies.fetched(class, name)
+      {:asleep, place}
+    end
   end
 
   defp awake(class, name) do

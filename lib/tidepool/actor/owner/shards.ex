@@ -1,14 +1,17 @@
 defmodule Tidepool.Actor.Owner.Shards do
   @moduledoc """
-  Whose actors are whose: a table of shards, which one process writes (`Tidepool.Actor.Owner`) and everybody reads.
+  Whose actors are whose: a table of shards, which one process writes and everybody reads. Where nodes share a store that is
+  `Tidepool.Actor.Owner`, and in a cluster whose nodes share none `Tidepool.Actor.Owner.Ring`.
 
-  An actor's shard follows from its class and name. Where the store is this node's own there is no table, and all actors are here.
+  An actor's shard follows from its class and name. A node that is in no cluster has no table, and all actors are here.
   """
 
   alias Tidepool.{Config, Native}
+  alias Tidepool.Actor.Copies.Hold
   alias Tidepool.Actor.Owner.Lease
 
-  # {shard, {:ours, epoch} | {:moving, epoch} | {:away, node's name} | :nobody}; {:lease, lease}, {:nodes, names}
+  # {shard, {:ours, epoch} | {:moving, epoch} | {:away, node's name} | :nobody}; {:lease, lease}, {:nodes, names},
+  # {:unsynced, names}
   @table __MODULE__
   @count 4_096
 
@@ -30,9 +33,13 @@ defmodule Tidepool.Actor.Owner.Shards do
   @spec shared? :: boolean
   def shared?, do: Config.get(:actors) != :local
 
-  @doc "Why this node can have no actors, if it can't."
-  @spec unavailable :: String.t() | nil
-  def unavailable do
+  @doc "Are actors on nodes of a cluster, each of which has a store of its own?"
+  @spec ring? :: boolean
+  def ring?, do: Config.get(:cluster) and not shared?() and Node.alive?()
+
+  @doc "Why this node can have no actors of a class with this consistency, if it can't."
+  @spec unavailable(:strict | :available) :: String.t() | nil
+  def unavailable(consistency) do
     cluster? = Config.get(:cluster) and Node.alive?()
 
     cond do
@@ -40,9 +47,11 @@ defmodule Tidepool.Actor.Owner.Shards do
         "actors in a store that nodes share are for nodes of a cluster: start this one with a name, and without " <>
           "cluster: false; or have its actors to itself, with the setting actors: :local (TIDEPOOL_ACTORS=local)"
 
-      cluster? and not shared?() ->
-        "nodes of a cluster need a store that they share for their actors: start all with the setting " <>
-          "actors: {:postgres, url} (TIDEPOOL_ACTORS=postgres://…), or this one without a cluster: cluster: false " <>
+      cluster? and not shared?() and consistency == :strict ->
+        "nodes of a cluster need a store that they share for actors of which there is never more than one: start all with the " <>
+          "setting actors: {:postgres, url} (TIDEPOOL_ACTORS=postgres://…); deploy the class with consistency=available, " <>
+          "which needs no such store, and has each side of a parted network go on (actor: [consistency: :available], or in a " <>
+          "form -F 'actor={\"consistency\": \"available\"}'); or start this node without a cluster: cluster: false " <>
           "(TIDEPOOL_CLUSTER=false)"
 
       true ->
@@ -56,7 +65,14 @@ defmodule Tidepool.Actor.Owner.Shards do
 
   @doc "Where an actor is."
   @spec place(class :: String.t(), name :: String.t()) :: place
-  def place(class, name), do: if(shared?(), do: find(Native.record_shard(class, name)), else: {:here, @own})
+  def place(class, name) do
+    cond do
+      shared?() -> find(Native.record_shard(class, name))
+      not ring?() -> {:here, @own}
+      Hold.held?(class, name) -> :moving
+      true -> find(Native.record_shard(class, name))
+    end
+  end
 
   defp find(shard) do
     case :ets.lookup(@table, shard) do
@@ -77,7 +93,6 @@ defmodule Tidepool.Actor.Owner.Shards do
 
   @doc "Does this node still own an actor as it did?"
   @spec owned?(class :: String.t(), name :: String.t(), title) :: boolean
-  def owned?(_class, _name, @own), do: true
   def owned?(class, name, title), do: place(class, name) == {:here, title}
 
   @doc "Is this node's lease good, or does it need none?"
@@ -95,6 +110,14 @@ defmodule Tidepool.Actor.Owner.Shards do
   @spec nodes :: [String.t()]
   def nodes do
     :ets.lookup_element(@table, :nodes, 2)
+  rescue
+    ArgumentError -> []
+  end
+
+  @doc "The names of nodes that may have more of actors than this one knows: of a cluster that shares no store."
+  @spec unsynced :: [String.t()]
+  def unsynced do
+    if ring?(), do: :ets.lookup_element(@table, :unsynced, 2), else: []
   rescue
     ArgumentError -> []
   end
@@ -129,6 +152,13 @@ defmodule Tidepool.Actor.Owner.Shards do
   @spec put_nodes([String.t()]) :: :ok
   def put_nodes(names) do
     :ets.insert(@table, {:nodes, names})
+    :ok
+  end
+
+  @doc false
+  @spec put_unsynced([String.t()]) :: :ok
+  def put_unsynced(names) do
+    :ets.insert(@table, {:unsynced, names})
     :ok
   end
 

@@ -1,0 +1,95 @@
+defmodule Tidepool.Actor.Copies.Hold do
+  @moduledoc """
+  Actors that nobody may wake for a moment, since what is written of them is about to be another; and what is to be known of copies at
+  once by everybody: which nodes are late, and which actors they lack.
+  """
+
+  # {{:held, class, name}, pid}, {{:late, node}, until}, {{:missed, class, name}}
+  @table __MODULE__
+  # Between two looks whether another has let an actor go.
+  @again_ms 1
+  # More than these are not noted one by one.
+  @most_missed 100_000
+  # For how long nobody waits for a node that was late.
+  @late_ms 5_000
+
+  @doc "Makes the table, for as long as the caller lives."
+  @spec new :: :ok
+  def new do
+    if :ets.whereis(@table) == :undefined,
+      do: :ets.new(@table, [:named_table, :public, read_concurrency: true, write_concurrency: true])
+
+    :ok
+  end
+
+  @doc "Does something while nobody else holds the actor, or wakes it."
+  @spec with_actor(String.t(), String.t(), (() -> result)) :: result when result: term
+  def with_actor(class, name, fun) do
+    key = {:held, class, name}
+    take(key)
+
+    try do
+      fun.()
+    after
+      :ets.delete(@table, key)
+    end
+  end
+
+  defp take(key) do
+    unless :ets.insert_new(@table, {key, self()}) do
+      with [{_key, holder} = stale] <- :ets.lookup(@table, key),
+           false <- Process.alive?(holder),
+           do: :ets.delete_object(@table, stale)
+
+      receive do
+      after
+        @again_ms -> take(key)
+      end
+    end
+  end
+
+  @doc "Is an actor held?"
+  @spec held?(String.t(), String.t()) :: boolean
+  def held?(class, name) do
+    case :ets.lookup(@table, {:held, class, name}) do
+      [{_key, holder}] -> Process.alive?(holder)
+      [] -> false
+    end
+  end
+
+  @doc "Notes that a node has not answered in time: for a while nobody waits for it."
+  @spec late(node :: String.t()) :: :ok
+  def late(node) do
+    :ets.insert(@table, {{:late, node}, now() + @late_ms})
+    :ok
+  end
+
+  @doc "Is a node one of those?"
+  @spec late?(node :: String.t()) :: boolean
+  def late?(node) do
+    case :ets.lookup(@table, {:late, node}) do
+      [{_key, until}] -> until > now()
+      [] -> false
+    end
+  end
+
+  @doc "Notes an actor of which another node has not what it should have."
+  @spec missed(String.t(), String.t()) :: :ok
+  def missed(class, name) do
+    if :ets.info(@table, :size) < @most_missed,
+      do: :ets.insert(@table, {{:missed, class, name}}),
+      else: :ets.insert(@table, {{:missed, :all, :all}})
+
+    :ok
+  end
+
+  @doc "Those that were noted, which are so no more."
+  @spec take_missed :: [{class :: String.t(), name :: String.t()}] | :all
+  def take_missed do
+    noted = for [class, name] <- :ets.match(@table, {{:missed, :"$1", :"$2"}}), do: {class, name}
+    for {class, name} <- noted, do: :ets.delete(@table, {:missed, class, name})
+    if {:all, :all} in noted, do: :all, else: noted
+  end
+
+  defp now, do: System.monotonic_time(:millisecond)
+end

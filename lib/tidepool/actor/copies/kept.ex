@@ -1,0 +1,198 @@
+defmodule Tidepool.Actor.Copies.Kept do
+  @moduledoc """
+  What this node has of an actor that nodes have copies of: its record, or when it was deleted a tombstone, so that no node that was away
+  brings it back. Tombstones are records without a class, so nobody lists or counts them; they are gone after a week.
+  """
+
+  alias Tidepool.{Error, Native}
+  alias Tidepool.Actor.{Alarm, Record, Store}
+  alias Tidepool.Actor.Copies.Mark
+  alias Tidepool.Actor.Store.Frozen
+
+  # Changes of a store of a node's own have one epoch.
+  @epoch 1
+  # Tombstones are called after what they are of.
+  @common ""
+  @gone "gone/"
+  @gone_ms 7 * 86_400_000
+  # Reading is begun anew when the actor was written meanwhile.
+  @tries 20
+  @every 1_000_000
+
+  @typedoc "What there is of an actor: `seq` is the number of its record, 0 when there is none."
+  @type t :: %{
+          kind: :there | :gone,
+          mark: Mark.t(),
+          seq: non_neg_integer,
+          head: binary | nil,
+          image: binary | nil
+        }
+
+  @typedoc "All of an actor, as it is sent."
+  @type whole :: {:there, head :: binary, image :: binary | nil, [{key :: binary, value :: binary}]} | :gone
+
+  @doc "What this node has of an actor; `nil` when that is nothing."
+  @spec read(Native.records(), String.t(), String.t()) :: {:ok, t | nil} | {:error, Error.t()}
+  def read(records, class, name) do
+    with {:ok, {_epoch, seq, _alarm_at, head, image}} <- Store.read(records, class, name, class),
+         {:ok, record} <- Record.read(head, class, name) do
+      {:ok, %{kind: :there, mark: mark(record), seq: seq, head: head, image: image}}
+    else
+      {:ok, nil} -> tombstone(records, class, name)
+      {:error, error} -> {:error, error}
+    end
+  end
+
+  # One from before its class had copies is this node's own.
+  defp mark(%{mark: mark} = record) do
+    if mark == Mark.none(),
+      do: Mark.next(mark, to_string(node()), record.created_at * 1_000),
+      else: mark
+  end
+
+  defp tombstone(records, class, name) do
+    with {:ok, {_epoch, _seq, _alarm_at, head, _image}} <- Store.read(records, @common, grave(class, name), class) do
+      {mark, _at} = :erlang.binary_to_term(head, [:safe])
+      {:ok, %{kind: :gone, mark: mark, seq: 0, head: nil, image: nil}}
+    end
+  end
+
+  defp grave(class, name), do: @gone <> class <> "\n" <> name
+
+  @doc "All of what there is of an actor, of one moment, with its mark; `nil` when that is nothing."
+  @spec whole(Native.records(), String.t(), String.t()) :: {:ok, {Mark.t(), whole} | nil} | {:error, Error.t()}
+  def whole(records, class, name), do: whole(records, class, name, @tries)
+
+  defp whole(records, class, name, tries) do
+    with {:ok, %{kind: :there, mark: mark, seq: seq, head: head, image: image}} <- read(records, class, name),
+         {:ok, values} <- Native.record_values(records, class, name, "", nil, @every),
+         {:ok, now} <- read(records, class, name) do
+      if match?(%{seq: ^seq}, now) or tries == 0,
+        do: {:ok, {mark, {:there, head, image, values}}},
+        else: whole(records, class, name, tries - 1)
+    else
+      {:ok, nil} -> {:ok, nil}
+      {:ok, %{kind: :gone, mark: mark}} -> {:ok, {mark, :gone}}
+      {:error, error} -> {:error, error}
+      {:error, kind, message} -> {:error, Store.error(kind, message, class)}
+    end
+  end
+
+  @doc "Has an actor be what another node has sent, in place of what there was, with this mark. Nobody may be awake."
+  @spec install(Native.records(), String.t(), String.t(), before :: t | nil, Mark.t(), whole) ::
+          :ok | {:error, Error.t()}
+  def install(records, class, name, before, mark, :gone) do
+    with :ok <- bury(records, class, name, mark), do: erase(records, class, name, before)
+  end
+
+  def install(records, class, name, before, mark, {:there, head, image, values}) do
+    with {:ok, record} <- Record.read(head, class, name) do
+      due = Alarm.due(record.alarm)
+      head = Record.write(%{record | mark: mark})
+      put = {:reset, @epoch, seq(before) + 1, due, head, image || "", values}
+      with :ok <- commit(records, class, name, put), do: Alarm.told(due)
+    end
+  end
+
+  @doc "Has what there is of an actor bear another mark."
+  @spec mark(Native.records(), String.t(), String.t(), before :: t, Mark.t()) :: :ok | {:error, Error.t()}
+  def mark(records, class, name, %{kind: :gone}, mark), do: bury(records, class, name, mark)
+
+  def mark(records, class, name, %{head: head, seq: seq}, mark) do
+    with {:ok, record} <- Record.read(head, class, name) do
+      put = {:put, @epoch, seq + 1, Alarm.due(record.alarm), Record.write(%{record | mark: mark}), nil, []}
+      commit(records, class, name, put)
+    end
+  end
+
+  @doc "Has nothing of an actor here; no tombstone, either: others have it."
+  @spec drop(Native.records(), String.t(), String.t(), t) :: :ok | {:error, Error.t()}
+  def drop(records, class, name, kept), do: erase(records, class, name, kept)
+
+  @doc "Notes that an actor was deleted."
+  @spec bury(Native.records(), String.t(), String.t(), Mark.t()) :: :ok | {:error, Error.t()}
+  def bury(records, class, name, mark) do
+    with {:ok, before} <- Store.read(records, @common, grave(class, name), class) do
+      head = :erlang.term_to_binary({mark, Alarm.now()})
+      seq = if before, do: elem(before, 1), else: 0
+      commit(records, @common, grave(class, name), {:put, @epoch, seq + 1, nil, head, nil, []})
+    end
+  end
+
+  @doc "Tombstones that there are, with their marks: those that are older than a week are gone when it returns."
+  @spec graves(Native.records()) :: [{class :: String.t(), name :: String.t(), Mark.t()}]
+  def graves(records), do: graves(records, nil, [])
+
+  defp graves(records, from, found) do
+    case Native.list_records(records, @common, from, 256) do
+      {:ok, rows, next} ->
+        found = Enum.flat_map(rows, fn {name, _seq, _alarm_at, _bytes} -> grave_of(records, name) end) ++ found
+        if next, do: graves(records, next, found), else: found
+
+      {:error, _kind, _message} ->
+        found
+    end
+  end
+
+  defp grave_of(records, @gone <> of = grave) do
+    with [class, name] <- :binary.split(of, "\n"),
+         {:ok, {_epoch, seq, _alarm_at, head, _image}} <- Store.read(records, @common, grave, class) do
+      {mark, at} = :erlang.binary_to_term(head, [:safe])
+
+      if Alarm.now() - at > @gone_ms do
+        Store.commit(records, @common, grave, {:delete, @epoch, seq})
+        []
+      else
+        [{class, name, mark}]
+      end
+    else
+      _none -> []
+    end
+  end
+
+  defp grave_of(_records, _module), do: []
+
+  defp erase(_records, _class, _name, none) when none == nil or none.seq == 0, do: :ok
+  defp erase(records, class, name, %{seq: seq}), do: commit(records, class, name, {:delete, @epoch, seq})
+
+  defp seq(nil), do: 0
+  defp seq(%{seq: seq}), do: seq
+
+  defp commit(records, class, name, change) do
+    Frozen.drop(class, name)
+
+    with {:error, kind, message} <- Store.commit(records, class, name, change),
+         do: {:error, Store.error(kind, message, class)}
+  end
+
+  @doc "The module of this hash, as it is kept with the records."
+  @spec module(Native.records(), sha256 :: String.t()) :: binary | nil
+  def module(records, sha256) do
+    case Store.read(records, @common, sha256, sha256) do
+      {:ok, {_epoch, _seq, _alarm_at, _head, wasm}} -> wasm
+      _none -> nil
+    end
+  end
+
+  @doc "Keeps a module with the records, for actors of this class."
+  @spec put_module(Native.records(), class :: String.t(), sha256 :: String.t(), wasm :: binary) ::
+          :ok | {:error, Error.t()}
+  def put_module(records, class, sha256, wasm),
+    do: commit(records, @common, sha256, {:put, @epoch, 1, nil, class, wasm, []})
+
+  @doc "Is it all of an actor, whatever another node has sent?"
+  @spec whole?(term) :: boolean
+  def whole?(:gone), do: true
+
+  def whole?({:there, head, image, values}),
+    do: is_binary(head) and (image == nil or is_binary(image)) and values?(values, &is_binary/1)
+
+  def whole?(_other), do: false
+
+  @doc "Are they keys and values?"
+  @spec values?(term, (term -> boolean)) :: boolean
+  def values?(values, value?) do
+    is_list(values) and List.improper?(values) == false and
+      Enum.all?(values, fn pair -> match?({key, _value} when is_binary(key), pair) and value?.(elem(pair, 1)) end)
+  end
+end

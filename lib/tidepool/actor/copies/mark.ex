@@ -1,0 +1,92 @@
+defmodule Tidepool.Actor.Copies.Mark do
+  @moduledoc """
+  Of whose writes a state of an actor is made: of each node that has written it the time of its last write, in µs since 1970. That is
+  a version vector and a hybrid logical clock in one. A time is later than all times before it in the same actor, whatever the clocks
+  say, so a write never loses against one that it follows; of two that know nothing of each other the one with the later time is
+  the later.
+  """
+
+  # Nodes that have written an actor, at most: those are forgotten whose last write was first. What one of them has written and nobody
+  # has seen since is then a conflict.
+  @most 32
+
+  @type us :: non_neg_integer
+  @type t :: %{optional(node :: String.t()) => us}
+
+  @doc "Of what nobody has written."
+  @spec none :: t
+  def none, do: %{}
+
+  @doc """
+  The mark of a write by a node, at a time of its clock.
+
+      iex> alias Tidepool.Actor.Copies.Mark
+      iex> first = Mark.next(Mark.none(), "a@host", 1_000)
+      iex> second = Mark.next(first, "b@host", 10)
+      %{"a@host" => 1_000, "b@host" => 1_001}
+      iex> Mark.compare(second, first)
+      :after
+  """
+  @spec next(t, node :: String.t(), us) :: t
+  def next(mark, node, now), do: mark |> Map.put(node, max(now, last(mark) + 1)) |> bounded()
+
+  @doc "The time of its last write; 0 when there is none."
+  @spec last(t) :: us
+  def last(mark), do: mark |> Map.values() |> Enum.max(fn -> 0 end)
+
+  @doc """
+  What a mark is to another.
+
+      iex> alias Tidepool.Actor.Copies.Mark
+      iex> {ancestor, left, right} = {%{"a" => 5}, %{"a" => 7}, %{"a" => 5, "b" => 6}}
+      iex> for other <- [ancestor, left, right], do: Mark.compare(left, other)
+      [:after, :same, :apart]
+      iex> Mark.compare(ancestor, right)
+      :before
+  """
+  @spec compare(t, t) :: :same | :before | :after | :apart
+  def compare(same, same), do: :same
+
+  def compare(one, other) do
+    case {within?(one, other), within?(other, one)} do
+      {true, false} -> :before
+      {false, true} -> :after
+      _neither -> :apart
+    end
+  end
+
+  defp within?(one, other), do: Enum.all?(one, fn {node, at} -> at <= Map.get(other, node, -1) end)
+
+  @doc """
+  Is one later than the other, of two that are apart? By the time of the last write, and then by the name of its node.
+
+      iex> Tidepool.Actor.Copies.Mark.later?(%{"a" => 7}, %{"a" => 5, "b" => 6})
+      true
+      iex> Tidepool.Actor.Copies.Mark.later?(%{"a" => 7}, %{"b" => 7})
+      false
+  """
+  @spec later?(t, t) :: boolean
+  def later?(one, other), do: rank(one) > rank(other)
+
+  # Those of the same last write are told apart by the rest.
+  defp rank(mark), do: mark |> Enum.map(fn {node, at} -> {at, node} end) |> Enum.sort(:desc)
+
+  @doc """
+  Of what has seen both.
+
+      iex> Tidepool.Actor.Copies.Mark.join(%{"a" => 7}, %{"a" => 5, "b" => 6})
+      %{"a" => 7, "b" => 6}
+  """
+  @spec join(t, t) :: t
+  def join(one, other), do: one |> Map.merge(other, fn _node, at, or_at -> max(at, or_at) end) |> bounded()
+
+  defp bounded(mark) when map_size(mark) <= @most, do: mark
+  defp bounded(mark), do: mark |> Enum.sort_by(fn {_node, at} -> at end, :desc) |> Enum.take(@most) |> Map.new()
+
+  @doc "Is it one, whatever another node has sent?"
+  @spec valid?(term) :: boolean
+  def valid?(mark) do
+    is_map(mark) and map_size(mark) <= @most and
+      Enum.all?(mark, fn {node, at} -> is_binary(node) and is_integer(at) and at >= 0 end)
+  end
+end

@@ -1,0 +1,159 @@
+defmodule Tidepool.Actor.Copies.Merge do
+  @moduledoc """
+  What becomes of an actor when another node's state of it comes. A state that follows from this node's takes its place. Of two that know
+  nothing of each other the later one (`Mark.later?/2`) is the actor from then on, with a mark that says that it has seen the other; and the
+  other one is kept as the actor `NAME@conflict`, without its alarm. All nodes that have both come to the same.
+
+  There is one such actor for each: of several that lost the latest stays, and so it is with those that are called so themselves.
+  """
+
+  require Logger
+
+  alias Tidepool.{Error, Native}
+  alias Tidepool.Actor.{Record, Store}
+  alias Tidepool.Actor.Copies.{Hold, Kept, Mark}
+
+  @registry Tidepool.Actor.Registry
+  @conflict "@conflict"
+  # A name's bytes: `Tidepool.Actor.Name`.
+  @name_bytes 512
+  # How long an actor that is awake may take for those who have called it.
+  @leave_ms 5_000
+
+  @doc """
+  What of an actor lost is called so.
+
+      iex> Tidepool.Actor.Copies.Merge.conflict("alice")
+      "alice@conflict"
+      iex> {Tidepool.Actor.Copies.Merge.conflict?("alice"), Tidepool.Actor.Copies.Merge.conflict?("alice@conflict")}
+      {false, true}
+      iex> "é" |> String.duplicate(256) |> Tidepool.Actor.Copies.Merge.conflict() |> byte_size()
+      511
+  """
+  @spec conflict(name :: String.t()) :: String.t()
+  def conflict(name), do: cut(name, @name_bytes - byte_size(@conflict)) <> @conflict
+
+  defp cut(name, bytes) when byte_size(name) <= bytes, do: name
+
+  defp cut(name, bytes) do
+    part = binary_part(name, 0, bytes)
+    if String.valid?(part), do: part, else: cut(name, bytes - 1)
+  end
+
+  @doc "Is it the name of one that lost?"
+  @spec conflict?(name :: String.t()) :: boolean
+  def conflict?(name), do: String.ends_with?(name, @conflict)
+
+  @doc "Puts another node's state of an actor to what this node has of it."
+  @spec merge(String.t(), String.t(), Mark.t(), Kept.whole()) :: :ok | {:error, Error.t()}
+  def merge(class, name, mark, whole) do
+    with {:ok, records} <- Store.records(),
+         {:ok, found} <- Kept.read(records, class, name) do
+      # Whoever is awake writes later ones only.
+      if known?(found, mark),
+        do: :ok,
+        else: settled(class, name, fn -> merge(records, class, name, mark, whole) end)
+    end
+  end
+
+  defp known?(nil, _mark), do: false
+  defp known?(%{mark: own}, mark), do: Mark.compare(mark, own) in [:same, :before]
+
+  defp merge(records, class, name, mark, whole) do
+    with {:ok, found} <- Kept.read(records, class, name) do
+      cond do
+        known?(found, mark) ->
+          :ok
+
+        found == nil or Mark.compare(mark, found.mark) == :after ->
+          Kept.install(records, class, name, found, mark, whole)
+
+        true ->
+          apart(records, class, name, found, {mark, whole})
+      end
+    end
+  end
+
+  defp apart(records, class, name, found, {mark, whole}) do
+    joined = Mark.join(mark, found.mark)
+
+    with {:ok, {_mark, own}} <- Kept.whole(records, class, name) do
+      if wins?(name, {mark, whole}, {found.mark, own}) do
+        with :ok <- keep(class, name, found.mark, own),
+             do: noted(Kept.install(records, class, name, found, joined, whole), class, name)
+      else
+        with :ok <- keep(class, name, mark, whole),
+             do: noted(Kept.mark(records, class, name, found, joined), class, name)
+      end
+    end
+  end
+
+  # Nothing that lost once is gone by what was deleted before that was known.
+  defp wins?(name, {mark, whole}, {own_mark, own}) do
+    if conflict?(name) and whole == :gone != (own == :gone),
+      do: own == :gone,
+      else: Mark.later?(mark, own_mark)
+  end
+
+  # Other nodes should have it as well.
+  defp noted(:ok, class, name), do: Hold.missed(class, name)
+  defp noted({:error, error}, _class, _name), do: {:error, error}
+
+  defp keep(_class, _name, _mark, :gone), do: :ok
+
+  defp keep(class, name, mark, {:there, head, image, values}) do
+    if conflict?(name) do
+      :ok
+    else
+      with {:ok, record} <- Record.read(head, class, name),
+           head = Record.write(%{record | alarm: nil}),
+           :ok <- merge(class, conflict(name), mark, {:there, head, image, values}) do
+        Logger.warning(
+          "the actor #{class}/#{name} was written by nodes that were parted: the later state is kept, and the other one is " <>
+            "#{class}/#{conflict(name)}",
+          tidepool_function: class
+        )
+
+        Hold.missed(class, conflict(name))
+      end
+    end
+  end
+
+  @doc "Does something while an actor sleeps and nobody wakes it: it serves those who have called it before."
+  @spec settled(String.t(), String.t(), (() -> result)) :: result when result: term
+  def settled(class, name, fun) do
+    Hold.with_actor(class, name, fn ->
+      for pid <- awake(class, name), do: leave(pid)
+      fun.()
+    end)
+  end
+
+  # One that leaves has its name no more.
+  defp awake(class, name) do
+    leaving = [{{{:leaving, class, name, :_}, :"$1", :_}, [], [:"$1"]}]
+    for({pid, _value} <- Registry.lookup(@registry, {class, name}), do: pid) ++ Registry.select(@registry, leaving)
+  rescue
+    # It is being restarted, and all actors with it.
+    ArgumentError -> []
+  end
+
+  defp leave(pid) do
+    monitor = Process.monitor(pid)
+    send(pid, :leave)
+
+    receive do
+      {:DOWN, ^monitor, :process, ^pid, _reason} -> :ok
+    after
+      @leave_ms ->
+        Process.exit(pid, :kill)
+
+        receive do
+          {:DOWN, ^monitor, :process, ^pid, _reason} -> :ok
+        end
+    end
+  end
+
+  @doc "What this node has of an actor that is another's by now, once it sleeps here."
+  @spec handed(Native.records(), String.t(), String.t()) :: {:ok, {Mark.t(), Kept.whole()} | nil} | {:error, Error.t()}
+  def handed(records, class, name), do: settled(class, name, fn -> Kept.whole(records, class, name) end)
+end

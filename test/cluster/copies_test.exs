@@ -1,0 +1,293 @@
+defmodule Tidepool.CopiesClusterTest do
+  # Actors with the consistency `:available` on real nodes that share no store: who has them, what is left of them when nodes are
+  # lost, and what becomes of both when halves that both went on meet again.
+  use Tidepool.Case, async: true
+
+  alias Tidepool.{Actor, ActorLoad, LogWatch, Native, Peer, TestCluster}
+  alias Tidepool.Actor.{Copies, Owner}
+
+  @moduletag timeout: 240_000
+  @available [consistency: :available]
+
+  defp start!(count, actor \\ @available) do
+    peers = TestCluster.start!(count, builtins: [:actor])
+    for peer <- peers, do: Peer.call(peer, LogWatch, :collect, [])
+    Peer.deploy!(hd(peers), "rust", "ledger", name: "ledger", actor: actor)
+    for peer <- peers, do: eventually(fn -> Peer.call(peer, Tidepool, :list, []) != [] end, 20_000)
+    met(peers)
+    peers
+  end
+
+  # All nodes have their share, as all know, and have sent each other what they have.
+  defp met(peers) do
+    names = for peer <- peers, do: to_string(peer.node)
+    wanted = Map.new(0..4_095, &{&1, Owner.Balance.owner(&1, names)})
+
+    for peer <- peers, me = to_string(peer.node) do
+      eventually(
+        fn ->
+          there =
+            for {shard, state} <- Peer.call(peer, Owner.Shards, :all, []), into: %{}, do: {shard, owner(state, me)}
+
+          assert there == wanted
+          assert Peer.call(peer, Owner.Shards, :unsynced, []) == []
+        end,
+        60_000
+      )
+    end
+  end
+
+  defp owner({:ours, 1}, me), do: me
+  defp owner({:away, name}, _me), do: name
+
+  defp call(peer, name, operation, payload, options \\ []),
+    do: Peer.call(peer, Actor, :call, ["ledger", name, operation, payload, options])
+
+  defp info(peer, name), do: Peer.call(peer, Actor, :info, ["ledger", name])
+
+  # A name whose actor is first on that node, and then on this, when there are such nodes only.
+  defp on(peers, order) do
+    names = for peer <- peers, do: to_string(peer.node)
+    order = for peer <- order, do: to_string(peer.node)
+
+    Enum.find(for(number <- 1..500, do: "actor-#{number}"), fn name ->
+      "ledger" |> Native.record_shard(name) |> Owner.Balance.order(names) |> List.starts_with?(order)
+    end)
+  end
+
+  # But for links that were refused while nodes were parted.
+  defp assert_calm(peers) do
+    for peer <- peers, {level, text} <- Peer.call(peer, LogWatch, :collected, []) do
+      refute level in [:error, :critical] and not (text =~ "Connection attempt"), text
+    end
+  end
+
+  test "calls of an actor from each node reach one, and lists and what is known are of all" do
+    peers = start!(3)
+    names = for number <- 1..30, do: "actor-#{number}"
+
+    for name <- names do
+      assert ["1", "2", "3"] == for(peer <- peers, {:ok, sum} = call(peer, name, "add", "1"), do: sum)
+      assert [node] = for(peer <- peers, {:ok, %{node: node}} = info(peer, name), uniq: true, do: node)
+      assert node in Enum.map(peers, & &1.node)
+    end
+
+    for peer <- peers do
+      assert {:ok, listed, nil} = Peer.call(peer, Actor, :list, ["ledger"])
+      assert listed |> Enum.map(& &1.name) |> Enum.sort() == Enum.sort(names)
+      assert Enum.all?(listed, & &1.awake)
+      assert paged(peer, nil, 7) |> Enum.sort() == Enum.sort(names)
+    end
+
+    assert_calm(peers)
+  end
+
+  defp paged(peer, from, limit) do
+    {:ok, listed, next} = Peer.call(peer, Actor, :list, ["ledger", from, limit])
+    names = for %{name: name} <- listed, do: name
+    if next, do: names ++ paged(peer, next, limit), else: names
+  end
+
+  test "what was answered is there after its node was killed, on the node that had the copy" do
+    [one, two, three] = peers = start!(3)
+    name = on(peers, [three, two])
+    assert {:ok, "7"} = call(one, name, "add", "7", request_id: "seven")
+    for number <- 8..40, sum = "#{number}", do: assert({:ok, ^sum} = call(one, name, "add", "1"))
+    Peer.halt(three)
+    eventually(fn -> assert {:ok, "40"} = call(one, name, "sum", "") end, 20_000)
+    assert {:ok, "41"} = call(two, name, "add", "1")
+    # As the last of its requests with an id.
+    assert {:ok, "7"} = call(one, name, "add", "7", request_id: "seven")
+    assert {:ok, %{node: node}} = info(one, name)
+    assert node == two.node
+    assert_calm([one, two])
+  end
+
+  test "halves that were parted and both wrote come to the later state, and keep the other as a conflict" do
+    [one, two, three] = peers = start!(3)
+    # One half has its owner, and the other its copy.
+    name = on(peers, [two, one])
+    calm = on(peers, [three, one])
+    assert {:ok, "1"} = call(one, name, "add", "1")
+    assert {:ok, "5"} = call(one, calm, "add", "5")
+
+    TestCluster.part([one], [two, three])
+    alone([one])
+    alone([two, three])
+    assert {:ok, "11"} = call(two, name, "add", "10")
+    assert {:ok, "12"} = call(three, name, "add", "1")
+    # What only one half has written is no conflict.
+    assert {:ok, "6"} = call(three, calm, "add", "1")
+    eventually(fn -> assert {:ok, "1"} = call(one, name, "sum", "") end, 20_000)
+    assert {:ok, "101"} = call(one, name, "add", "100")
+
+    TestCluster.heal([one], [two, three])
+    met(peers)
+    conflict = name <> "@conflict"
+    names = for peer <- peers, do: to_string(peer.node)
+
+    # Whoever is to have it, or a copy.
+    for kept <- [name, conflict],
+        node <- "ledger" |> Native.record_shard(kept) |> Owner.Balance.order(names) |> Enum.take(2),
+        peer = Enum.find(peers, &(to_string(&1.node) == node)) do
+      eventually(fn -> kept in kept(peer) end, 20_000)
+    end
+
+    for peer <- peers do
+      eventually(fn -> assert {:ok, "101"} = call(peer, name, "sum", "") end, 20_000)
+      eventually(fn -> assert {:ok, "12"} = call(peer, conflict, "sum", "", create: false) end, 20_000)
+      assert {:ok, "6"} = call(peer, calm, "sum", "")
+      assert {:error, %{reason: :unknown_actor}} = call(peer, calm <> "@conflict", "sum", "", create: false)
+      assert {:ok, listed, nil} = Peer.call(peer, Actor, :list, ["ledger"])
+      assert listed |> Enum.map(& &1.name) |> Enum.sort() == Enum.sort([name, conflict, calm])
+    end
+
+    assert ["102", "103", "104"] == for(peer <- peers, {:ok, sum} = call(peer, name, "add", "1"), do: sum)
+    # Merged by hand.
+    assert :ok = Peer.call(one, Actor, :delete, ["ledger", conflict])
+    for peer <- peers, do: assert({:error, %{reason: :unknown_actor}} = info(peer, conflict))
+    assert_calm(peers)
+  end
+
+  # These, and only these, are what they know of each other.
+  defp alone(peers) do
+    names = Enum.sort(for peer <- peers, do: to_string(peer.node))
+    for peer <- peers, do: eventually(fn -> Enum.sort(Peer.call(peer, Owner.Shards, :nodes, [])) == names end, 20_000)
+  end
+
+  test "a node that comes gets its share, and one that leaves hands it on, and no call fails meanwhile" do
+    [one, two] = start!(2)
+    names = for number <- 1..24, do: "actor-#{number}"
+    load = load(one, names)
+    late = Peer.name("late")
+    three = TestCluster.start_node!(late, one.cookie, [one.node, two.node], builtins: [:actor])
+    met([one, two, three])
+    assert late in for(name <- names, {:ok, %{node: node}} = info(two, name), do: node)
+    :ok = Peer.stop_application(two)
+    met([one, three])
+    assert_all_added(enough(one, load))
+    assert_calm([one])
+  end
+
+  defp load(peer, names), do: for(name <- names, do: Peer.async(peer, ActorLoad, :sums, ["ledger", name]))
+
+  defp enough(peer, load) do
+    Peer.call(peer, ActorLoad, :enough, [])
+    Task.await_many(load, 60_000)
+  end
+
+  defp kept(peer), do: Peer.call(peer, ActorLoad, :kept, ["ledger"])
+
+  defp assert_all_added(loads) do
+    for {sums, reasons} <- loads do
+      assert reasons == []
+      assert sums == Enum.to_list(1..length(sums)//1)
+    end
+  end
+
+  test "a delete while a node is away is not undone when it comes back, and the name can be used again" do
+    [one, two, three] = peers = start!(3)
+    name = on(peers, [three, two])
+    again = on(peers, [two, three])
+    for name <- [name, again], do: assert({:ok, "9"} = call(one, name, "add", "9"))
+    :ok = Peer.halt(three)
+    alone([one, two])
+    for name <- [name, again], do: assert(:ok = Peer.call(one, Actor, :delete, ["ledger", name]))
+    assert {:ok, "2"} = call(two, again, "add", "2")
+
+    three = TestCluster.restart!(three, [one.node, two.node], builtins: [:actor])
+    peers = [one, two, three]
+    met(peers)
+
+    for peer <- peers do
+      assert {:error, %{reason: :unknown_actor}} = call(peer, name, "sum", "", create: false)
+      assert {:ok, "2"} = call(peer, again, "sum", "", create: false)
+      assert {:ok, [%{name: ^again}], nil} = Peer.call(peer, Actor, :list, ["ledger"])
+    end
+  end
+
+  test "a node that stands still fails no call, and gets what it missed" do
+    [one, two, three] = peers = start!(3)
+    name = on(peers, [two, three])
+    assert {:ok, "1"} = call(one, name, "add", "1")
+    os_pid = Peer.call(three, System, :pid, [])
+    {_output, 0} = System.cmd("kill", ["-STOP", os_pid])
+    for number <- 2..50, sum = "#{number}", do: assert({:ok, ^sum} = call(one, name, "add", "1"))
+    {_output, 0} = System.cmd("kill", ["-CONT", os_pid])
+    wanted = Peer.call(two, ActorLoad, :mark, ["ledger", name])
+    eventually(fn -> assert Peer.call(three, ActorLoad, :mark, ["ledger", name]) == wanted end, 30_000)
+    Peer.halt(two)
+    eventually(fn -> assert {:ok, "50"} = call(one, name, "sum", "") end, 20_000)
+    assert {:ok, %{node: node}} = info(one, name)
+    assert node == three.node
+  end
+
+  test "a node that has lost its disk has its actors again, from those that had copies" do
+    [one, two, three] = start!(3)
+    names = for number <- 1..20, do: "actor-#{number}"
+    for name <- names, do: assert({:ok, "4"} = call(one, name, "add", "4"))
+    had = Enum.sort(kept(three))
+    Peer.halt(three)
+    alone([one, two])
+    three = TestCluster.start_node!(three.node, one.cookie, [one.node, two.node], builtins: [:actor])
+    met([one, two, three])
+    eventually(fn -> assert Enum.sort(kept(three)) == had end, 20_000)
+    for peer <- [one, two, three], name <- names, do: assert({:ok, "4"} = call(peer, name, "sum", "", create: false))
+    assert_calm([one, two])
+  end
+
+  test "an alarm whose node was killed is called by the one that had the copy" do
+    [one, two, three] = peers = start!(3)
+    name = on(peers, [three, two])
+    assert {:ok, _time} = call(one, name, "host", "alarm set 9\n+4000\nadd")
+    Peer.halt(three)
+    eventually(fn -> assert {:ok, %{alarm: nil}} = info(one, name) end, 30_000)
+    assert {:ok, sum} = call(one, name, "sum", "")
+    assert String.to_integer(sum) > 0
+  end
+
+  test "what a node has no more to have is gone from it, once those who are to have it have it" do
+    [one, two, three] = peers = start!(3)
+    names = for peer <- peers, do: to_string(peer.node)
+    alone = on(peers, [three, two])
+    TestCluster.part([one], [two, three])
+    alone([one])
+    assert {:ok, "1"} = call(one, alone, "add", "1")
+    TestCluster.heal([one], [two, three])
+    met(peers)
+    assert alone in kept(one)
+
+    assert Enum.sort(Peer.call(one, Copies.Rounds, :run, [names, true])) ==
+             Enum.sort([to_string(two.node), to_string(three.node)])
+
+    assert kept(one) == []
+    for peer <- [two, three], do: assert(kept(peer) == [alone])
+    assert {:ok, "2"} = call(one, alone, "add", "1")
+  end
+
+  test "an actor on a module that was replaced goes on on a node that has only its copy" do
+    [one, two, three] = peers = start!(3)
+    name = on(peers, [three, two])
+    assert {:ok, "1"} = call(one, name, "add", "1")
+    newer = guest("rust", "ledger") <> <<0, 3, 2, "v2">>
+    {:ok, _function} = Peer.call(one, Tidepool, :deploy, [newer, [name: "ledger", actor: @available, wait: :all]])
+    assert {:ok, "2"} = call(one, name, "add", "1")
+    Peer.halt(three)
+    eventually(fn -> assert {:ok, "2"} = call(one, name, "sum", "") end, 20_000)
+    assert {:ok, %{version: 1, node: node}} = info(one, name)
+    assert node == two.node
+  end
+
+  test "actors of which there is to be one alone are refused without a store that nodes share" do
+    [one, _two] = peers = TestCluster.start!(2)
+
+    for actor <- [true, [consistency: :strict]] do
+      deployed = Peer.call(one, Tidepool, :deploy, [guest("rust", "ledger"), [name: "ledger", actor: actor]])
+      assert {:error, %{reason: :invalid_config, message: message}} = deployed
+      assert message =~ "consistency=available"
+      assert message =~ "TIDEPOOL_ACTORS=postgres"
+    end
+
+    for peer <- peers, do: assert(Peer.call(peer, Tidepool, :list, []) == [])
+  end
+end

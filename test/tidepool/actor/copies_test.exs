@@ -1,0 +1,74 @@
+defmodule Tidepool.Actor.CopiesTest do
+  # What decides which of two states of an actor is the one: marks, and names of what lost.
+  use ExUnit.Case, async: true
+
+  alias Tidepool.Actor.Copies.{Clock, Mark, Merge}
+
+  doctest Mark
+  doctest Merge, only: [conflict: 1]
+
+  # Histories of three nodes that write, whatever their clocks say, and see each other's state now and then.
+  defp history(seed) do
+    :rand.seed(:exsss, {seed, seed, seed})
+    begin = Map.new(~w(a b c), &{&1, {Mark.none(), MapSet.new()}})
+
+    Enum.reduce(1..40, {begin, [{Mark.none(), MapSet.new()}]}, fn write, {nodes, all} ->
+      {node, from} = {Enum.random(~w(a b c)), Enum.random(~w(a b c))}
+      {mark, seen} = nodes[node]
+      {mark, seen} = see({mark, seen}, nodes[from])
+      state = {Mark.next(mark, node, :rand.uniform(1_000)), MapSet.put(seen, write)}
+      {%{nodes | node => state}, [state | all]}
+    end)
+    |> elem(1)
+  end
+
+  # Takes over what follows from its own state, and puts together what does not, now and then.
+  defp see({mark, seen}, {other, other_seen}) do
+    case {Mark.compare(other, mark), :rand.uniform(3)} do
+      {:after, _turn} -> {other, other_seen}
+      {:apart, 1} -> {Mark.join(mark, other), MapSet.union(seen, other_seen)}
+      _else -> {mark, seen}
+    end
+  end
+
+  test "a mark comes before another when all that it has seen was seen there, whatever the clocks said" do
+    for seed <- 1..30, states = history(seed), {mark, seen} <- states, {other, other_seen} <- states do
+      expected =
+        case {MapSet.subset?(seen, other_seen), MapSet.subset?(other_seen, seen)} do
+          {true, true} -> :same
+          {true, false} -> :before
+          {false, true} -> :after
+          {false, false} -> :apart
+        end
+
+      assert Mark.compare(mark, other) == expected
+      if expected == :before, do: assert(Mark.last(mark) < Mark.last(other))
+    end
+  end
+
+  test "of two marks that are apart all nodes find the same one later" do
+    for seed <- 1..30, states = history(seed), {mark, _seen} <- states, {other, _other_seen} <- states, mark != other do
+      assert Mark.later?(mark, other) != Mark.later?(other, mark)
+      assert Mark.join(mark, other) == Mark.join(other, mark)
+      assert Mark.compare(Mark.join(mark, other), mark) in [:same, :after]
+    end
+  end
+
+  test "a mark is of a bounded number of nodes, those that have written last" do
+    mark = Enum.reduce(1..100, Mark.none(), &Mark.next(&2, "node-#{&1}", &1))
+    assert map_size(mark) == 32
+    assert Mark.valid?(mark)
+    assert Enum.all?(69..100, &is_map_key(mark, "node-#{&1}"))
+
+    for other <- [nil, %{1 => 2}, %{"a" => -1}, %{"a" => "b"}, Map.new(1..33, &{"#{&1}", 1})],
+        do: refute(Mark.valid?(other))
+  end
+
+  test "the clock of marks never stands still, and is the machine's" do
+    times = 1..4 |> Enum.map(fn _ -> Task.async(fn -> for _ <- 1..1_000, do: Clock.now() end) end) |> Task.await_many()
+    for own <- times, do: assert(own == Enum.sort(own))
+    times = Enum.concat(times)
+    assert Enum.uniq(times) == times
+    assert_in_delta Clock.now(), System.os_time(:microsecond), 60_000_000
+  end
+end
