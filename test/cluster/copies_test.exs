@@ -236,6 +236,26 @@ defmodule Tidepool.CopiesClusterTest do
     assert_calm([one, two])
   end
 
+  test "what a node writes that has lost its disk is no successor of what it wrote before" do
+    [one, two] = peers = start!(2)
+    name = on(peers, [two])
+    assert {:ok, "5"} = call(one, name, "add", "5")
+    Peer.halt(two)
+    alone([one])
+    two = Peer.boot!([cluster: true, seeds: [one.node], builtins: [:actor]], name: two.node, cookie: one.cookie)
+    Peer.cut(one, two)
+    assert {:ok, _started} = Peer.start_application(two)
+    Peer.deploy!(two, "rust", "ledger", name: "ledger", actor: @available)
+    assert {:ok, "7"} = call(two, name, "add", "7")
+    Peer.heal(one, two)
+    met([one, two])
+
+    for peer <- [one, two] do
+      eventually(fn -> assert {:ok, "7"} = call(peer, name, "sum", "") end, 20_000)
+      eventually(fn -> assert {:ok, "5"} = call(peer, name <> "@conflict", "sum", "", create: false) end, 20_000)
+    end
+  end
+
   test "an alarm whose node was killed is called by the one that had the copy" do
     [one, two, three] = peers = start!(3)
     name = on(peers, [three, two])

@@ -40,7 +40,7 @@ defmodule Tidepool.Actor.Copies do
   @spec marked(Record.t(), Actors.t()) :: Record.t()
   def marked(record, options) do
     if available?(options),
-      do: %{record | mark: Mark.next(record.mark, to_string(node()), Clock.now())},
+      do: %{record | mark: Mark.next(record.mark, Clock.writer(), Clock.now())},
       else: record
   end
 
@@ -135,7 +135,7 @@ defmodule Tidepool.Actor.Copies do
   def delete(records, class, name, epoch) do
     with true <- Shards.ring?(),
          mark when mark != nil <- last(records, class, name) do
-      mark = Mark.next(mark, to_string(node()), Clock.now())
+      mark = Mark.next(mark, Clock.writer(), Clock.now())
 
       with :ok <- Kept.bury(records, class, name, mark),
            :ok <- Store.delete(records, class, name, epoch),

@@ -1,6 +1,10 @@
 defmodule Tidepool.Actor.Copies.Clock do
   @moduledoc "The time by which this node marks what it writes: the machine's, which goes back here only with a new start of the VM."
 
+  alias Tidepool.Catalog.Clock
+
+  @started {__MODULE__, :started}
+
   @doc "Now, in µs since 1970, and later than whenever this was asked before."
   @spec now :: Tidepool.Actor.Copies.Mark.us()
   def now, do: later(last(), System.os_time(:microsecond))
@@ -11,11 +15,18 @@ defmodule Tidepool.Actor.Copies.Clock do
     if :atomics.compare_exchange(last, 1, before, now) == :ok, do: now, else: later(last, now)
   end
 
-  @doc "Begins to count, unless that was done."
+  @doc """
+  What this node's writes are marked with: its name, and when it has started. One that has lost its disk, or begins from a backup, does
+  not know what it wrote before, and must not be taken for one that does.
+  """
+  @spec writer :: String.t()
+  def writer, do: Clock.replica(to_string(node()), :persistent_term.get(@started))
+
+  @doc "Begins to count: for a new start."
   @spec begin :: :ok
   def begin do
     _last = last()
-    :ok
+    :persistent_term.put(@started, System.os_time(:millisecond))
   end
 
   defp last do

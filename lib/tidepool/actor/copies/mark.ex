@@ -1,14 +1,15 @@
 defmodule Tidepool.Actor.Copies.Mark do
   @moduledoc """
-  Of whose writes a state of an actor is made: of each node that has written it the time of its last write, in µs since 1970. That is
+  Of whose writes a state of an actor is made: of each node that has written it, by its start (`Clock.writer/0`), the time of its last
+  write, in µs since 1970. That is
   a version vector and a hybrid logical clock in one. A time is later than all times before it in the same actor, whatever the clocks
   say, so a write never loses against one that it follows; of two that know nothing of each other the one with the later time is
   the later.
   """
 
-  # Nodes that have written an actor, at most: those are forgotten whose last write was first. What one of them has written and nobody
-  # has seen since is then a conflict.
-  @most 32
+  # Starts of nodes that have written an actor, at most: those are forgotten whose last write was first. What is left of one of them
+  # elsewhere is then a conflict, and never lost.
+  @most 16
 
   @type us :: non_neg_integer
   @type t :: %{optional(node :: String.t()) => us}
