@@ -9,8 +9,8 @@ defmodule Bench.Actors do
 
   alias Tidepool.Actor
 
-  def run(arguments) do
-    {options, []} = OptionParser.parse!(arguments, strict: [smoke: :boolean, asleep: :integer, frozen: :integer])
+  def run do
+    options = Bench.options(smoke: :boolean, asleep: :integer, frozen: :integer)
     smoke? = options[:smoke] == true
     asleep = if smoke?, do: 500, else: options[:asleep] || 100_000
     frozen = if smoke?, do: 200, else: options[:frozen] || 20_000
@@ -229,4 +229,4 @@ defmodule Bench.Actors do
   end
 end
 
-Bench.Actors.run(System.argv())
+Bench.Actors.run()

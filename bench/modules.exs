@@ -34,8 +34,8 @@ defmodule Bench.Modules do
   @batch 100
   @patience_ms 60_000
 
-  def run(arguments) do
-    {options, []} = OptionParser.parse!(arguments, strict: [smoke: :boolean, count: :integer, seed: :integer])
+  def run do
+    options = Bench.options(smoke: :boolean, count: :integer, seed: :integer)
     {warm_up, count} = if options[:smoke], do: {24, 56}, else: {200, options[:count] || 20_000}
     seed = options[:seed] || 1
     Application.put_env(:tidepool, :baseline, 2 * @kib)
@@ -198,4 +198,4 @@ defmodule Bench.Modules do
   end
 end
 
-Bench.Modules.run(System.argv())
+Bench.Modules.run()

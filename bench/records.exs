@@ -13,8 +13,8 @@ defmodule Bench.Records do
   @records 1_000
   @shards Enum.to_list(0..4_095)
 
-  def run(arguments) do
-    {options, []} = OptionParser.parse!(arguments, strict: [smoke: :boolean, seconds: :integer])
+  def run do
+    options = Bench.options(smoke: :boolean, seconds: :integer)
     ms = if options[:smoke], do: 200, else: 1_000 * (options[:seconds] || 5)
     Bench.start!()
     folder = Path.join(System.tmp_dir!(), "tidepool-records-#{System.unique_integer([:positive])}")
@@ -90,4 +90,4 @@ defmodule Bench.Records do
   defp read(records, name), do: {:ok, _record} = Native.read_record(records, "bench", Integer.to_string(name))
 end
 
-Bench.Records.run(System.argv())
+Bench.Records.run()

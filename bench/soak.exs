@@ -13,8 +13,8 @@ defmodule Bench.Soak do
   @mib 1_048_576
   @at_once 8
 
-  def run(arguments) do
-    {options, []} = OptionParser.parse!(arguments, strict: [smoke: :boolean, seconds: :integer])
+  def run do
+    options = Bench.options(smoke: :boolean, seconds: :integer)
     seconds = if options[:smoke], do: 1, else: options[:seconds] || 60
     [each, many] = if options[:smoke], do: [20, 5_000], else: [1_000, 1_000_000]
     Bench.start!()
@@ -96,4 +96,4 @@ defmodule Bench.Soak do
   end
 end
 
-Bench.Soak.run(System.argv())
+Bench.Soak.run()

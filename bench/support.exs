@@ -8,15 +8,30 @@ defmodule Bench do
 
   @doc "Which of the switches that a bench takes were given; any other ends it, with a sentence and status 2."
   def switches(known) do
-    {given, rest, unknown} = OptionParser.parse(System.argv(), strict: Enum.map(known, &{&1, :boolean}))
+    given = options(Enum.map(known, &{&1, :boolean}))
+    Map.new(known, &{&1, given[&1] == true})
+  end
 
-    with [other | _more] <- rest ++ Enum.map(unknown, &elem(&1, 0)) do
-      IO.puts(:stderr, "this bench does not take #{other}, but #{Enum.map_join(known, ", ", &"--#{&1}")}")
+  @doc "What a bench was given of the options that it takes, as OptionParser has them; anything else ends it likewise."
+  def options(known) do
+    {given, rest, unknown} = OptionParser.parse(System.argv(), strict: known)
+
+    with [other | _more] <- rest ++ Enum.map(unknown, &written/1) do
+      IO.puts(:stderr, "this bench does not take #{other}, but #{Enum.map_join(known, ", ", &described/1)}")
       System.halt(2)
     end
 
-    Map.new(known, &{&1, given[&1] == true})
+    given
   end
+
+  defp written({name, nil}), do: name
+  defp written({name, value}), do: "#{name}=#{value}"
+
+  defp described({name, :boolean}), do: "--#{switch(name)}"
+  defp described({name, :integer}), do: "--#{switch(name)} NUMBER"
+  defp described({name, _text}), do: "--#{switch(name)} #{name |> to_string() |> String.upcase()}"
+
+  defp switch(name), do: name |> to_string() |> String.replace("_", "-")
 
   @doc "Starts Tidepool on an empty data folder, which goes when the bench ends; with its edge, if `server: true`."
   def start!(options \\ []) do

@@ -12,8 +12,8 @@ defmodule Bench.Moves do
 
   @apart_ms 20
 
-  def run(arguments) do
-    {options, []} = OptionParser.parse!(arguments, strict: [smoke: :boolean, rounds: :integer])
+  def run do
+    options = Bench.options(smoke: :boolean, rounds: :integer)
     smoke? = options[:smoke] == true
     actors = if smoke?, do: 6, else: 48
     System.at_exit(fn _status -> File.rm_rf!(Peer.folder()) end)
@@ -123,4 +123,4 @@ defmodule Bench.Moves do
   end
 end
 
-Bench.Moves.run(System.argv())
+Bench.Moves.run()

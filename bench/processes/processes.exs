@@ -20,8 +20,9 @@ defmodule Bench.Processes do
   # Each process has a linear memory of 17 pages, most of which it never touches; the cap counts them all.
   @max_memory 1_000_000_000_000
 
-  def run(options) do
-    smoke? = "--smoke" in options
+  def run do
+    options = Bench.switches([:smoke, :minute])
+    smoke? = options.smoke
     for cap <- [:max_sockets, :max_program_sockets], do: Application.put_env(:tidepool, cap, 20_000)
     Application.put_env(:tidepool, :max_memory, @max_memory)
     # Each start prints a line.
@@ -39,7 +40,7 @@ defmodule Bench.Processes do
     seconds = if smoke?, do: 1, else: 2
 
     # First, for memory that others have used may be given back meanwhile.
-    flowing = flows(size.(15_000), if(smoke?, do: 2, else: if("--minute" in options, do: 60, else: 10)))
+    flowing = flows(size.(15_000), if(smoke?, do: 2, else: if(options.minute, do: 60, else: 10)))
 
     rows =
       starts(size.(100) + 1) ++
@@ -298,4 +299,4 @@ defmodule Bench.Processes do
   end
 end
 
-Bench.Processes.run(System.argv())
+Bench.Processes.run()

@@ -31,9 +31,8 @@ defmodule Bench.Scale do
   # Of atomic operations, for each call.
   @atomics %{"warm" => {:at_most, 4}}
 
-  def run(arguments) do
-    options = [smoke: :boolean, atomics: :boolean, rounds: :integer]
-    {options, []} = OptionParser.parse!(arguments, strict: options)
+  def run do
+    options = Bench.options(smoke: :boolean, atomics: :boolean, rounds: :integer)
     folder = Path.join(System.tmp_dir!(), "tidepool-bench-#{System.pid()}")
     System.at_exit(fn _status -> File.rm_rf!(folder) end)
 
@@ -261,4 +260,4 @@ defmodule Bench.Scale do
   defp figure(value), do: value |> :erlang.float_to_binary(decimals: 2) |> String.pad_leading(7)
 end
 
-Bench.Scale.run(System.argv())
+Bench.Scale.run()

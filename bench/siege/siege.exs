@@ -28,8 +28,8 @@ defmodule Bench.Siege do
   @usual 3
   @usual_ms %{call: 20, deploy: 250}
 
-  def run(arguments) do
-    {options, [], []} = OptionParser.parse(arguments, strict: [smoke: :boolean, seconds: :integer, only: :string])
+  def run do
+    options = Bench.options(smoke: :boolean, seconds: :integer, only: :string)
     seconds = if options[:smoke], do: 1, else: Keyword.get(options, :seconds, 10)
     attacks = if options[:only], do: String.split(options[:only], ","), else: @attacks
     # Attackers are many: what is measured is the edge's fairness, not the log's speed.
@@ -152,4 +152,4 @@ defmodule Bench.Siege do
   defp imports(count), do: Wasm.guest(List.duplicate(@reply, count), 129, Wasm.int(1))
 end
 
-Bench.Siege.run(System.argv())
+Bench.Siege.run()

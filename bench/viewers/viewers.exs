@@ -14,11 +14,8 @@ defmodule Bench.Viewers do
   @connections 64
   @rounds 6
 
-  def run(arguments) do
-    {options, []} =
-      OptionParser.parse!(arguments,
-        strict: [smoke: :boolean, seconds: :integer, functions: :integer, viewers: :integer]
-      )
+  def run do
+    options = Bench.options(smoke: :boolean, seconds: :integer, functions: :integer, viewers: :integer)
 
     smoke? = options[:smoke] == true
     viewers = options[:viewers] || if(smoke?, do: 8, else: 64)
@@ -111,4 +108,4 @@ defmodule Bench.Viewers do
   end
 end
 
-Bench.Viewers.run(System.argv())
+Bench.Viewers.run()

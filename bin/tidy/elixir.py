@@ -10,6 +10,7 @@ from .use import Use
 MODULE = re.compile(r"^( *)def(?:module|protocol)\s+([\w.]+)", re.MULTILINE)
 ALIAS = re.compile(r"\balias\s+(\w+(?:\.\w+)*)(?:\.\{([^}]*)\})?(?:,\s*as:\s*(\w+))?")
 NAME = re.compile(r"(?<![\w.@:&])&?([A-Z]\w*(?:\.[A-Z]\w*)*)")
+OWN = re.compile(r"\b__MODULE__(?=\.[A-Z{])")
 TYPE = re.compile(r"^( *)@(?:spec|type|typep|opaque|callback|macrocallback)\b[^\n]*\n(?:\1 +[^\n]*\n|\n(?=\1 ))*", re.MULTILINE)
 TEXT = re.compile(
     r'~[a-zA-Z]+"""(?:.*?)"""|"""(?:.*?)"""|~[a-zA-Z]+(?:\([^)]*\)|\[[^\]]*\]|\{[^}]*\}|/[^/\n]*/|\|[^|\n]*\||"[^"\n]*")'
@@ -28,6 +29,7 @@ def uses(root):
 
 
 def uses_of(file, text, modules):
+    text = named(text)
     aliases = {}
     for base, several, name in ALIAS.findall(text):
         first, *rest = base.removeprefix("Elixir.").split(".")
@@ -45,13 +47,30 @@ def uses_of(file, text, modules):
 
 def defined(text):
     """Names of the modules of a file; those within others after them."""
+    for _at, name in definitions(text):
+        yield name
+
+
+def definitions(text):
+    """The same, with where each begins."""
     within = []
-    for indent, name in MODULE.findall(text):
+    for match in MODULE.finditer(text):
+        indent, name = match.groups()
         while within and within[-1][0] >= len(indent):
             within.pop()
-        full = f"{within[-1][1]}.{name}" if within else name
-        within.append((len(indent), full))
-        yield full
+        name = f"{within[-1][1]}.{name}" if within else name
+        within.append((len(indent), name))
+        yield match.start(), name
+
+
+def named(text):
+    """With the name of the module that it is in, or that began last, for each `__MODULE__` that a name follows."""
+    begun = list(definitions(text))
+
+    def name(match):
+        return next((name for at, name in reversed(begun) if at < match.start()), match[0])
+
+    return OWN.sub(name, text)
 
 
 def code(text):

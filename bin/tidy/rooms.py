@@ -2,6 +2,9 @@
 
 import collections
 
+# Files beside the rooms of a crate that are none: what it is made of.
+CRATES = ("lib.rs", "main.rs")
+
 
 def circles(uses):
     """For each set of files that reach each other, a shortest circle of uses through its first file."""
@@ -71,6 +74,7 @@ class House:
         self.folder = folder
         self.allowed = {room: used for room, used in allowed.items() if room != "*"}
         self.below, self.whole = allowed.get("*", []), "*" in allowed
+        self.is_crate = folder.endswith("/src")
 
     def within(self, file):
         """The folder of this one that a file is in, or is the door of; none for what is elsewhere, or in no folder of it."""
@@ -108,7 +112,7 @@ class House:
             folder = self.within(file)
             if folder and folder not in self.allowed:
                 yield f"{file}: rooms.toml has no room {folder}/ in {self.folder}"
-            elif self.whole and not folder and file.is_relative_to(self.folder):
+            elif not folder and file.is_relative_to(self.folder) and (self.whole or self.is_crate) and file.name not in CRATES:
                 yield f"{file}: rooms.toml has no room {file.stem} in {self.folder}"
 
 

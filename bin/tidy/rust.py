@@ -18,6 +18,8 @@ ITEM = re.compile(
     r"\b(?:struct|enum|union|fn|const|static|type|trait|mod|macro_rules!)\s+(?:mut\s+)?(\w+)",
 )
 CHILD = re.compile(r"\bmod\s+(\w+)\s*;")
+# Where a module's file is, if it is elsewhere.
+PLACE = re.compile(r'#\[path\s*=\s*"([^"]+)"\]\s*(?:pub(?:\([^)]*\))?\s+)?mod\s+(\w+)\s*;')
 
 
 def uses(root):
@@ -46,6 +48,9 @@ def read(crate):
 def load(modules, folder, file, path):
     module = modules[path] = Module(file, path)
     for child in module.children:
+        if child in module.places:
+            load(modules, module.places[child].parent, module.places[child], (*path, child))
+            continue
         for candidate in (folder / f"{child}.rs", folder / child / "mod.rs"):
             if candidate.exists():
                 load(modules, folder / child, candidate, (*path, child))
@@ -60,6 +65,7 @@ class Module:
         tests = {match[1] for match in TESTS.finditer(text) if match[2] == ";"}
         self.text = without_tests(text)
         self.children = [name for name in CHILD.findall(self.text) if name not in tests]
+        self.places = {name: file.parent / place for place, name in PLACE.findall(file.read_text())}
         self.imports, self.globs = {}, []
         for match in IMPORT.finditer(self.text):
             for parts, name in leaves(match[2]):

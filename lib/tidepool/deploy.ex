@@ -120,7 +120,7 @@ defmodule Tidepool.Deploy do
          entry = %{entry | version: version},
          {:ok, loaded} <- step(:compile, entry.name, compile(wasm, entry, how)),
          {:ok, function} <- step(:compile, entry.name, Loader.function(loaded, entry)),
-         :ok <- step(:start, entry.name, Execution.trial(function, entry.name)) do
+         :ok <- step(:start, entry.name, trial(function, entry, how)) do
       step(:store, entry.name, commit(entry, loaded, function, wasm, {origin, asked}))
     else
       {:unchanged, function} -> {:ok, function, :unchanged}
@@ -161,6 +161,9 @@ defmodule Tidepool.Deploy do
 
   defp compile(wasm, entry, :deploy), do: Loader.compile(wasm, entry)
   defp compile(wasm, entry, :rollback), do: Loader.compile_deployed(wasm, entry)
+
+  defp trial(function, entry, :deploy), do: Execution.trial(function, entry.name)
+  defp trial(function, entry, :rollback), do: Execution.trial_again(function, entry.name)
 
   defp spread(_function, %{wait: :local}), do: {:ok, nil}
 

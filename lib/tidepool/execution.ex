@@ -194,6 +194,21 @@ defmodule Tidepool.Execution do
     with {:ok, _empty} <- function |> Native.start_trial() |> drive(name, @outside), do: :ok
   end
 
+  # Of what stands around a function, not of itself.
+  @no_room [:overloaded, {:quota, :instances}, {:quota, :memory}]
+
+  @doc """
+  The same of a version whose trial was passed before, here or on another node: when there is no room for one now, that is no reason
+  not to have it.
+  """
+  @spec trial_again(Native.function_ref(), String.t()) :: :ok | {:error, Error.t()}
+  def trial_again(function, name) do
+    case trial(function, name) do
+      {:error, %Error{reason: reason}} when reason in @no_room -> :ok
+      outcome -> outcome
+    end
+  end
+
   @spec drive(Native.step(), String.t(), origin) :: {:ok, binary} | {:error, Error.t()}
   defp drive(step, name, {depth, context, timed?}) do
     case run(step) do

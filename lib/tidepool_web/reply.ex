@@ -56,9 +56,9 @@ defmodule TidepoolWeb.Reply do
   defp cut(name), do: name
 
   @doc "A refusal with a reason of the edge's, of what the edge itself lets pass."
-  @spec refusal(400..599, reason :: :not_found | :unauthorized | :forbidden, String.t(), map) :: t
-  def refusal(status, reason, message, details \\ %{}),
-    do: json(status, %{error: Map.merge(details, %{reason: reason, message: message})})
+  @spec refusal(reason :: :not_found | :unauthorized | :forbidden, String.t(), map) :: t
+  def refusal(reason, message, details \\ %{}),
+    do: json(Reason.status(reason, false), %{error: Map.merge(details, %{reason: reason, message: message})})
 
   @doc """
   An error, with the status that its reason has.

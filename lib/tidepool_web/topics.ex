@@ -106,12 +106,12 @@ defmodule TidepoolWeb.Topics do
 
   defp forbidden(%{name: name}) do
     message = "the token #{name} is not for reading all of these topics: ask with another one, or have one made"
-    {:error, Reply.refusal(403, :forbidden, message, %{token: name, scope: "read"})}
+    {:error, Reply.refusal(:forbidden, message, %{token: name, scope: "read"})}
   end
 
   defp unauthorized do
     message = "these topics are for tokens: send one that is good in the header `Authorization: Bearer TOKEN`"
-    {status, type, headers, body} = Reply.refusal(401, :unauthorized, message)
+    {status, type, headers, body} = Reply.refusal(:unauthorized, message)
     {:error, {status, type, [{"www-authenticate", ~s(Bearer realm="tidepool")} | headers], body}}
   end
 end

@@ -76,7 +76,10 @@ defmodule Tidepool.Docs.DevTest do
 
     write!(folder, %{"native/tidepool_core/src/instance/warm_pool.rs" => "fn changed() {}\n"})
     {output, 0} = dev(folder, ["--list"])
-    assert output =~ ~r/cargo .* --tests -- admission:: caps:: images:: instance:: namespaces:: owned:: warm::\n/
+
+    assert output =~
+             ~r/cargo .* --tests -- admission:: caps:: images:: instance:: namespaces:: owned:: wanted:: warm::\n/
+
     refute output =~ "mix test"
 
     write!(folder, %{"native/tidepool_core/src/os/trim.rs" => "fn changed() {}\n"})

@@ -167,6 +167,32 @@ defmodule Tidepool.Docs.TidyTest do
     end
   end
 
+  test "a file that a module names itself is read, and one beside the rooms has to be one" do
+    low = "native/tidepool_core/src/low"
+    placed = "#[path = \"hidden/away.rs\"]\nmod seen;\npub(crate) mod bottom;\npub(crate) use bottom::Bottom;\n"
+    hidden = %{"#{low}/mod.rs" => placed, "#{low}/hidden/away.rs" => "use crate::high::top::Top;\n"}
+    assert {text, 1} = tidy(hidden)
+    assert text =~ "#{low}/hidden/away.rs:1: low/ may not use high/"
+
+    lib = "mod high;\nmod loose;\nmod low;\npub use high::top::Top;\n"
+    loose = %{"native/tidepool_core/src/lib.rs" => lib, "native/tidepool_core/src/loose.rs" => "pub struct Loose;\n"}
+    assert {text, 1} = tidy(loose)
+    assert text =~ "native/tidepool_core/src/loose.rs: rooms.toml has no room loose in native/tidepool_core/src"
+  end
+
+  test "in Elixir a module's own name leads to those within it" do
+    for use <- ["alias __MODULE__.Four\n  def x, do: Four.five()", "def x, do: __MODULE__.Four.five()"] do
+      {text, 1} =
+        tidy(%{
+          "lib/three.ex" => "defmodule Deep do\n  #{use}\nend\n",
+          "lib/one.ex" => "defmodule One do\n  def three, do: 3\nend\n",
+          "lib/four.ex" => "defmodule Deep.Four do\n  def five, do: Deep.x()\nend\n"
+        })
+
+      assert text =~ "a circle of 2 files", use
+    end
+  end
+
   test "in Elixir an alias of an alias, a full name and code in a text are uses" do
     for use <- [
           "alias Deep, as: D\n  alias D.Three\n  def x, do: Three.four(1, 2)",

@@ -40,11 +40,18 @@ defmodule Tidepool.Peer do
     child = %{id: make_ref(), start: {:peer, :start_link, [start]}, restart: :temporary}
     pid = ExUnit.Callbacks.start_supervised!(child)
     peer = %__MODULE__{pid: pid, data: data, node: options[:name], cookie: options[:cookie]}
-    process = "/proc/#{call(peer, System, :pid, [])}"
+    pid = call(peer, System, :pid, [])
+    begun = begun(pid)
     # Its end is not the process's that drives it, and until then it may write into its folder, which is removed next.
-    ExUnit.Callbacks.on_exit(fn -> Tidepool.Case.eventually(fn -> not File.exists?(process) end, 20_000) end)
+    ExUnit.Callbacks.on_exit(fn -> Tidepool.Case.eventually(fn -> begun(pid) != begun end, 20_000) end)
     :ok = call(peer, __MODULE__, :prepare, [[port: 0, data: data] ++ Keyword.drop(settings, [:data])])
     peer
+  end
+
+  # When a process began, in ticks since the machine did; numbers of processes are used again.
+  defp begun(pid) do
+    with {:ok, stat} <- File.read("/proc/#{pid}/stat"),
+         do: stat |> String.split(") ") |> List.last() |> String.split() |> Enum.at(19)
   end
 
   defp distribution(nil, nil), do: []

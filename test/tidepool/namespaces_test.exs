@@ -92,6 +92,22 @@ defmodule Tidepool.NamespacesTest do
       assert {:ok, %{version: 3}} = Peer.call(node, Tidepool, :rollback, ["shop/a"])
     end
 
+    test "go back to the version before while the newest one has all instances, of the namespace or of the node" do
+      for settings <- [[namespaces: "shop/instances=1,shop/queue=0"], [max_instances: 1, max_queue: 0]] do
+        node = Peer.start!(settings)
+        assert {:ok, _function} = deploy(node, "shop/a")
+        options = [name: "shop/a", limits: [time: 600_000]]
+        assert {:ok, %{version: 2}} = Peer.call(node, Tidepool, :deploy, [guest("rust", "sleepy"), options])
+        busy = Peer.async(node, Tidepool, :call, ["shop/a", "run", "600000", [timeout: 600_000]])
+        eventually(fn -> match?(%{live: 1, queued: 0}, Peer.call(node, Tidepool.Engine, :instances, [])) end)
+        assert {:error, %Error{reason: reason}} = deploy(node, "shop/a", description: "a mend")
+        assert reason in [:overloaded, {:quota, :instances}]
+        assert {:ok, %{version: 3}} = Peer.call(node, Tidepool, :rollback, ["shop/a"])
+        Task.shutdown(busy, :brutal_kill)
+        Peer.halt(node)
+      end
+    end
+
     test "over the quota are refused over HTTP with its name, and calls with when to come again" do
       node = Peer.start!(server: true, namespaces: %{"shop" => [modules: 1, calls_per_second: 1]})
       url = Peer.url(node, "/deploy")

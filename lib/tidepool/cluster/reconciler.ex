@@ -215,7 +215,7 @@ defmodule Tidepool.Cluster.Reconciler do
   defp compile(wasm, entry) do
     with {:ok, loaded} <- Loader.compile_deployed(wasm, entry),
          {:ok, function} <- Loader.function(loaded, entry),
-         :ok <- Execution.trial(function, entry.name) do
+         :ok <- Execution.trial_again(function, entry.name) do
       {:ok, loaded, function}
     end
   end

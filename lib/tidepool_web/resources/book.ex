@@ -27,7 +27,7 @@ defmodule TidepoolWeb.Resources.Book do
   defp file(path, request) do
     case Files.fetch("book", path, request) do
       {:ok, answer} -> answer
-      :error -> Reply.refusal(404, :not_found, missing(), %{path: Enum.join(path, "/")})
+      :error -> Reply.refusal(:not_found, missing(), %{path: Enum.join(path, "/")})
     end
   end
 

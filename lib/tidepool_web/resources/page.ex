@@ -28,7 +28,7 @@ defmodule TidepoolWeb.Resources.Page do
   defp file(path, request) do
     case Files.fetch("ui", path, request) do
       {:ok, answer} -> answer
-      :error -> Reply.refusal(404, :not_found, "the page has no such file", %{path: Enum.join(path, "/")})
+      :error -> Reply.refusal(:not_found, "the page has no such file", %{path: Enum.join(path, "/")})
     end
   end
 end

@@ -35,7 +35,7 @@ defmodule TidepoolWeb.Resources.Session do
   def serve("POST", ["session"], %{origin: {:no_token, _peer} = origin}), do: private(200, status(origin))
 
   def serve("POST", ["session"], %{headers: []}),
-    do: Reply.refusal(401, :unauthorized, "a session is not renewed by another one: send a token, or a code")
+    do: Reply.refusal(:unauthorized, "a session is not renewed by another one: send a token, or a code")
 
   def serve("POST", ["session"], %{origin: origin}) do
     {id, key} = {random(), random()}

@@ -6,7 +6,6 @@ defmodule TidepoolWeb.Resources.Tool do
 
   @behaviour TidepoolWeb.Resource
 
-  alias Tidepool.Error
   alias TidepoolWeb.{Reply, Stream}
 
   # Each holds a file open, and few want one at a time.
@@ -24,7 +23,7 @@ defmodule TidepoolWeb.Resources.Tool do
         {:stream, 200, :bytes, [{"content-disposition", ~s(attachment; filename="tidepool")}], &send_all(&1, file)}
 
       {:error, _reason} ->
-        Reply.error(Error.new(:unavailable, "this node has no tool: bin/cli builds it"))
+        Reply.refusal(:not_found, "this node has no tool: bin/cli builds it", %{path: "cli/tidepool"})
     end
   end
 

@@ -1,6 +1,5 @@
 //! The command line: what can be asked for, and how each answer becomes an exit code.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -26,7 +25,7 @@ Exit codes:
   2    the command line, a file or tidepool.toml is not right
   3    no node could be reached, or what answered is none
   4    the project's build failed
-  130  ended by Ctrl-C or SIGTERM
+  130  a build or `watch` was ended by Ctrl-C or SIGTERM; other commands end by the signal itself
 
 TIDEPOOL_URL is the node's address, TIDEPOOL_TOKEN its token, TIDEPOOL_CA a file of certificates.";
 
@@ -151,7 +150,8 @@ fn refuse(error: &clap::Error) -> u8 {
         let value = serde_json::json!({ "error": { "reason": "usage", "message": message } });
         Output::new(true).failed(&value, message, None);
     } else {
-        let _ = write!(std::io::stderr(), "{}", error.render().ansi());
+        // In colours where it is read from a terminal.
+        let _ = error.print();
     }
     exit::USAGE
 }
