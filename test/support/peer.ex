@@ -10,7 +10,7 @@ defmodule Tidepool.Peer do
   @enforce_keys [:pid, :data]
   defstruct @enforce_keys ++ [:node, :cookie]
 
-  @call_ms 60_000
+  @call_ms 180_000
 
   @doc """
   Starts a node and Tidepool on it. `settings` are those of `config :tidepool`; the edge is off unless they say so.
