@@ -20,16 +20,9 @@ defmodule Bench.Records do
     folder = Path.join(System.tmp_dir!(), "tidepool-records-#{System.unique_integer([:positive])}")
     File.mkdir_p!(folder)
     {:ok, file} = Native.open_records(Path.join(folder, "records.db"))
-    script = Path.expand("../bin/support/postgres", __DIR__)
-    server = Port.open({:spawn_executable, script}, [:binary, :exit_status, line: 1_000, args: ["fsync"]])
+    {server, url} = Bench.postgres()
 
-    socket =
-      receive do
-        {^server, {:data, {:eol, "ready " <> socket}}} -> socket
-        {^server, {:exit_status, status}} -> raise "bin/support/postgres ended with #{status}"
-      end
-
-    {:ok, shared} = Native.open_shared("postgres:///postgres?host=#{socket}&user=tidepool", "bench", 1)
+    {:ok, shared} = Native.open_shared(url, "bench", 1)
     {:ok, {:lapsed, _nodes}} = answer(Native.lease_renew(shared, 3_600_000, 60_000))
     {:ok, _owned} = answer(Native.shards_claim(shared, @shards, 60_000))
     Bench.report("records", figures("a file", file, ms) ++ figures("PostgreSQL", shared, ms))

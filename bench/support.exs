@@ -68,6 +68,17 @@ defmodule Bench do
     Path.expand(Path.join([folder, "release", path]), "native")
   end
 
+  @doc "A database of PostgreSQL that writes to disk, and its URL; it ends when the port is closed."
+  def postgres do
+    script = Path.expand("../bin/support/postgres", __DIR__)
+    server = Port.open({:spawn_executable, script}, [:binary, :exit_status, line: 1_000, args: ["fsync"]])
+
+    receive do
+      {^server, {:data, {:eol, "ready " <> socket}}} -> {server, "postgres:///postgres?host=#{socket}&user=tidepool"}
+      {^server, {:exit_status, status}} -> raise "bin/support/postgres ended with #{status}"
+    end
+  end
+
   @doc "Loads a URL by wrk: requests per second, and the 99th percentile of the latency."
   def wrk(url, connections, seconds) do
     {text, 0} = System.cmd("wrk", ["-t1", "-c#{connections}", "-d#{seconds}s", "--latency", url])

@@ -17,16 +17,8 @@ defmodule Bench.Moves do
     smoke? = options[:smoke] == true
     actors = if smoke?, do: 16, else: 48
     System.at_exit(fn _status -> File.rm_rf!(Peer.folder()) end)
-    script = Path.expand("../../bin/support/postgres", __DIR__)
-    server = Port.open({:spawn_executable, script}, [:binary, :exit_status, line: 1_000, args: ["fsync"]])
-
-    socket =
-      receive do
-        {^server, {:data, {:eol, "ready " <> socket}}} -> socket
-        {^server, {:exit_status, status}} -> raise "bin/support/postgres ended with #{status}"
-      end
-
-    settings = [actors: {:postgres, "postgres:///postgres?host=#{socket}&user=tidepool"}]
+    {server, url} = Bench.postgres()
+    settings = [actors: {:postgres, url}]
     cookie = :"bench_#{System.pid()}"
     names = for index <- 1..2, do: Peer.unique("bench#{index}")
     [first, second] = for name <- names, do: Peer.boot!(Peer.start!(name, cookie, names -- [name], settings))
