@@ -188,23 +188,23 @@ defmodule Tidepool.Execution do
   def call_off({:wait, task, id, _remaining_us}), do: with(_failure <- cancel(task, id, :aborted), do: :ok)
   def call_off(step), do: with(_failure <- step |> elem(1) |> Native.cancel(:aborted), do: :ok)
 
-  @doc "Makes one instance of a function and drops it again: start functions have to come through."
+  @doc """
+  Makes one instance of a function and drops it again: start functions have to come through. Trials have a few instances and some memory
+  of their own, so that calls which have all others keep no version from being deployed.
+  """
   @spec trial(Native.function_ref(), String.t()) :: :ok | {:error, Error.t()}
   def trial(function, name) do
     with {:ok, _empty} <- function |> Native.start_trial() |> drive(name, @outside), do: :ok
   end
 
-  # Of what stands around a function, not of itself.
-  @no_room [:overloaded, {:quota, :instances}, {:quota, :memory}]
-
   @doc """
-  The same of a version whose trial was passed before, here or on another node: when there is no room for one now, that is no reason
-  not to have it.
+  The same of a version whose trial was passed before, here or on another node: when other trials have all room there is now, that is
+  no reason not to have it.
   """
   @spec trial_again(Native.function_ref(), String.t()) :: :ok | {:error, Error.t()}
   def trial_again(function, name) do
     case trial(function, name) do
-      {:error, %Error{reason: reason}} when reason in @no_room -> :ok
+      {:error, %Error{reason: :overloaded}} -> :ok
       outcome -> outcome
     end
   end

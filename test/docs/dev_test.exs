@@ -78,7 +78,7 @@ defmodule Tidepool.Docs.DevTest do
     {output, 0} = dev(folder, ["--list"])
 
     assert output =~
-             ~r/cargo .* --tests -- admission:: caps:: images:: instance:: namespaces:: owned:: wanted:: warm::\n/
+             ~r/cargo .* --tests -- admission:: caps:: images:: instance:: namespaces:: owned:: trials:: wanted:: warm::\n/
 
     refute output =~ "mix test"
 

@@ -92,7 +92,7 @@ defmodule Tidepool.NamespacesTest do
       assert {:ok, %{version: 3}} = Peer.call(node, Tidepool, :rollback, ["shop/a"])
     end
 
-    test "go back to the version before while the newest one has all instances, of the namespace or of the node" do
+    test "have a new version, and go back to one, while calls have all instances, of the namespace or of the node" do
       for settings <- [[namespaces: "shop/instances=1,shop/queue=0"], [max_instances: 1, max_queue: 0]] do
         node = Peer.start!(settings)
         assert {:ok, _function} = deploy(node, "shop/a")
@@ -100,9 +100,10 @@ defmodule Tidepool.NamespacesTest do
         assert {:ok, %{version: 2}} = Peer.call(node, Tidepool, :deploy, [guest("rust", "sleepy"), options])
         busy = Peer.async(node, Tidepool, :call, ["shop/a", "run", "600000", [timeout: 600_000]])
         eventually(fn -> match?(%{live: 1, queued: 0}, Peer.call(node, Tidepool.Engine, :instances, [])) end)
-        assert {:error, %Error{reason: reason}} = deploy(node, "shop/a", description: "a mend")
+        assert {:error, %Error{reason: reason}} = Peer.call(node, Tidepool, :call, ["shop/a", "run", "0"])
         assert reason in [:overloaded, {:quota, :instances}]
-        assert {:ok, %{version: 3}} = Peer.call(node, Tidepool, :rollback, ["shop/a"])
+        assert {:ok, %{version: 3}} = deploy(node, "shop/a")
+        assert {:ok, %{version: 4}} = Peer.call(node, Tidepool, :rollback, ["shop/a"])
         Task.shutdown(busy, :brutal_kill)
         Peer.halt(node)
       end

@@ -12,7 +12,7 @@ ROOMS = {
     "engine": ["differential", "tiers", "traps"],
     "function": ["directory", "owned"],
     "image": ["image_changes", "images"],
-    "instance": ["admission", "caps", "images", "namespaces", "owned", "wanted", "warm"],
+    "instance": ["admission", "caps", "images", "namespaces", "owned", "trials", "wanted", "warm"],
     "metrics": ["metrics", "recent"],
     "module": ["cache", "compile", "compile_fuzz", "tiers"],
     "net": ["sockets", "waits"],

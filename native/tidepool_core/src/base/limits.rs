@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// How many trials an engine has at a time. Their instances are beyond those of calls.
+pub(crate) const TRIALS: usize = 4;
+
 /// Limits of one function, in force for each of its instances and calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {

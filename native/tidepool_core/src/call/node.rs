@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::base::config::{EngineKind, FilesConfig, RuntimeConfig};
 use crate::base::console::Console;
+use crate::base::limits::TRIALS;
 use crate::engine::engines::{Engine, Engines};
 use crate::instance::admission::{Admission, Idle};
 use crate::instance::namespace::Namespace;
@@ -19,6 +20,9 @@ use crate::slice::epoch::Ticker;
 use crate::slice::run_slots::RunSlots;
 use crate::store::host_channel::Wait;
 use crate::store::memory_budget::MemoryBudget;
+
+/// The memory of trials is this part of the node's.
+const TRIAL_SHARE: u64 = 16;
 
 /// The node. Functions hold it, so nothing that holds functions belongs in here.
 pub(crate) struct Node {
@@ -40,6 +44,8 @@ pub(crate) struct Node {
     /// What a program may have of files in memory.
     pub(crate) files: FilesConfig,
     pub(crate) memory: Arc<MemoryBudget>,
+    /// Set aside for trials, for when the instances of calls have all of the other.
+    pub(crate) trial_memory: Arc<MemoryBudget>,
     /// Calls that wait at the caps of functions.
     pub(crate) queued_at_caps: Arc<AtomicUsize>,
     /// Those that have quotas, by name.
@@ -50,6 +56,8 @@ pub(crate) struct Node {
 pub(crate) struct Places {
     pub(crate) kind: EngineKind,
     pub(crate) admission: Admission,
+    /// That of trials, whose instances are not among those of calls.
+    pub(crate) trials: Admission,
     pub(crate) pools: Pools,
 }
 
@@ -66,6 +74,7 @@ impl Node {
         let places = |engine: &Engine| Places {
             kind: engine.kind,
             admission: Admission::new(engine.max_instances, config.max_queue, Wait::Node),
+            trials: Admission::new(TRIALS, usize::MAX, Wait::Node),
             pools: Pools::default(),
         };
         let slots = RunSlots::new(config.max_computing.max(1));
@@ -84,6 +93,7 @@ impl Node {
             files: config.files,
             io,
             memory: Arc::new(MemoryBudget::new(config.max_total_memory_bytes)),
+            trial_memory: Arc::new(MemoryBudget::new(config.max_total_memory_bytes / TRIAL_SHARE)),
             queued_at_caps: Arc::default(),
             namespaces: config
                 .namespaces
@@ -120,6 +130,16 @@ impl Node {
     /// Drops an idle instance on this thread. `false` when there is none.
     pub(crate) fn evict_now(&self) -> bool {
         self.all_places().any(|places| places.pools.evict_now())
+    }
+
+    /// Makes room for so many bytes of linear memory, by evicting idle instances if there is none. `false` when that isn't enough.
+    pub(crate) fn make_room(&self, bytes: u64) -> bool {
+        while !self.memory.has(bytes) {
+            if !self.evict_now() {
+                return false;
+            }
+        }
+        true
     }
 
     /// Asks the owner of an instance that rests for it. `false` when there is none.

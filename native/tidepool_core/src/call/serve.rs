@@ -88,7 +88,7 @@ async fn program<A: Abi>(call: Call) -> Result<Vec<u8>, CallError> {
 /// Makes an instance and drops it again, and prints what its start functions printed when the snapshot was taken.
 pub(crate) async fn trial(call: Call) -> Result<Vec<u8>, CallError> {
     let target = &call.target;
-    drop(target.instance(false, &call.channel).await?);
+    drop(target.on_trial(&call.channel).await?);
     wasi::context::print(&target.module.origin.printed, &target.function);
     Ok(Vec::new())
 }

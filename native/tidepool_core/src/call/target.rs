@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::held::Held;
 use super::node::{Node, Places};
 use crate::base::error::CallError;
-use crate::base::limits::{Limit, Limits};
+use crate::base::limits::{Limit, Limits, TRIALS};
 use crate::base::request::Request;
 use crate::image::reader::Image;
 use crate::instance::admission::{FunctionCap, Idle, Permit, Permits};
@@ -157,21 +157,34 @@ impl Target {
         if let Some(namespace) = &self.namespace {
             namespace.make_room(bytes)?;
         }
-        let memory = &self.function.node_memory;
-        while !memory.has(bytes) {
-            if !self.node.evict_now() {
-                // For those after it.
-                self.node.ask_owner();
-                return overloaded("the instances of this node", memory.limit());
-            }
+        if self.node.make_room(bytes) {
+            return Ok(());
         }
-        Ok(())
+        // For those after it.
+        self.node.ask_owner();
+        overloaded("the instances of this node", self.node.memory.limit())
     }
 
     /// A new instance, whose start functions have run.
     pub(super) async fn instance(&self, nested: bool, channel: &HostChannel) -> Result<Instance, CallError> {
         let permits = self.admit(nested, channel).await?;
         Instance::new(&self.module, &self.function, permits, |_| {}).await
+    }
+
+    /// A new instance for a trial. It takes nothing of what calls may have, so that none of them can keep a version from being deployed.
+    pub(super) async fn on_trial(&self, channel: &HostChannel) -> Result<Instance, CallError> {
+        let _engine = self.places().trials.admit(false, &(), channel).await?;
+        let mut function = FunctionContext::clone(&self.function);
+        function.namespace_memory = None;
+        let set_aside = &self.node.trial_memory;
+        // So much that all trials can have it at once; else what the node has left.
+        if self.limits().memory_bytes <= set_aside.limit() / TRIALS as u64
+            || !self.node.make_room(self.module.initial_memory_bytes)
+        {
+            function.node_memory = Arc::clone(set_aside);
+        }
+        let permits = Permits { _engine, _namespace: None };
+        Instance::new(&self.module, &Arc::new(function), permits, |_| {}).await
     }
 
     /// A new instance that begins with an image.

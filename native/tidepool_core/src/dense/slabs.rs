@@ -10,6 +10,7 @@ use super::os::Guards;
 use super::slab::Slab;
 use super::stack::Stacks;
 use crate::base::config::DenseConfig;
+use crate::base::limits::TRIALS;
 
 /// Slots beyond the cap on instances: an instance gives its slots back a moment before its place.
 const SPARE_SLOTS: usize = 16;
@@ -32,7 +33,7 @@ impl Slabs {
         let guards = Guards::probe();
         let memory_bytes = usize::try_from(config.max_memory_bytes).unwrap_or(usize::MAX);
         let reserve = |instances: usize| {
-            let slots = instances.saturating_add(SPARE_SLOTS);
+            let slots = instances.saturating_add(SPARE_SLOTS).saturating_add(TRIALS);
             let memories = Slab::new(slots, memory_bytes, None)?;
             let stacks = Slab::new(slots, stack_bytes, Some(guards))?;
             Ok(Slabs { memories, stacks, instances })

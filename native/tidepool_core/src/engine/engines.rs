@@ -7,6 +7,7 @@ use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationCon
 use crate::abi::contract::Spec;
 use crate::abi::imports::Offer;
 use crate::base::config::{EngineKind, RuntimeConfig, Tier};
+use crate::base::limits::TRIALS;
 use crate::compiler::Codegen;
 use crate::dense::{self, Slabs};
 
@@ -141,10 +142,11 @@ impl Compiler {
 /// The fast engine: pooled instances with copy-on-write images.
 fn fast(config: &RuntimeConfig) -> wasmtime::Result<Config> {
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_core_instances(config.max_instances)
-        .total_memories(config.max_instances)
-        .total_stacks(config.max_instances)
-        .total_tables(config.max_instances.saturating_mul(MAX_TABLES_PER_MODULE))
+    let slots = config.max_instances.saturating_add(u32::try_from(TRIALS)?);
+    pool.total_core_instances(slots)
+        .total_memories(slots)
+        .total_stacks(slots)
+        .total_tables(slots.saturating_mul(MAX_TABLES_PER_MODULE))
         .max_tables_per_module(MAX_TABLES_PER_MODULE)
         .max_memories_per_module(1)
         .max_core_instance_size(MAX_INSTANCE_BYTES)

@@ -127,7 +127,18 @@ pub(crate) trait Idle {
     fn evict(&self) -> bool;
 }
 
-/// The cap of an engine, or of a namespace.
+/// No idle instances.
+impl Idle for () {
+    fn evict_now(&self) -> bool {
+        false
+    }
+
+    fn evict(&self) -> bool {
+        false
+    }
+}
+
+/// The cap of an engine, of its trials, or of a namespace.
 #[derive(Debug)]
 pub(crate) struct Admission(Gate);
 

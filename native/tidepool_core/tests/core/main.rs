@@ -48,6 +48,7 @@ mod threads;
 mod tiers;
 mod time;
 mod traps;
+mod trials;
 mod upgrades;
 mod waits;
 mod wanted;

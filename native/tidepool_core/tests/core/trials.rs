@@ -1,0 +1,107 @@
+//! Trials have room of their own: a new version can be deployed while calls have all that they may have.
+
+use std::sync::Arc;
+
+use tidepool_core::{
+    CallError, Cancel, CompileConfig, Function, FunctionConfig, HostReply, Instances, Limits, NamespaceConfig,
+    RuntimeConfig, Step, Task,
+};
+
+use crate::settings;
+use crate::support::signal::Signal;
+use crate::support::{Node, Outcome, PAGE, config, drive, finish, guest, limits, request, task};
+
+/// As many as an engine has at a time.
+const TRIALS: usize = 4;
+
+fn tried(function: &Arc<Function>) -> Outcome {
+    finish(function.start_trial(), |_| -> HostReply<Vec<u8>> { Err(Vec::new()) })
+}
+
+/// A call that has an instance, and waits for the host.
+fn parked(function: &Arc<Function>) -> Task {
+    let mut parked = task(function, "any", b"");
+    assert!(matches!(drive(&mut parked, &Arc::default()), Step::Host(_)));
+    parked
+}
+
+/// A trial of a start function without an end, and its first step.
+fn endless(function: &Arc<Function>) -> (Task, Arc<Signal>, Step) {
+    let (mut task, signal) = (function.start_trial(), Arc::default());
+    let step = drive(&mut task, &signal);
+    (task, signal, step)
+}
+
+#[test]
+fn a_trial_has_an_instance_when_calls_have_all_and_takes_none_of_theirs() {
+    for node in [Node::sized(1, 0), Node::dense(1, 0)].map(Node::without_snapshots) {
+        let busy = parked(&node.fresh(&guest("wat/parked")));
+        let hello = node.fresh(&guest("rust/hello_world"));
+        assert!(matches!(finish(task(&hello, "hello", b""), |_| Ok(Vec::new())), Err(CallError::Overloaded { .. })));
+        assert_eq!(tried(&hello), Ok(Vec::new()));
+        assert_eq!(node.runtime.live_instances(), 1);
+        drop(busy);
+        let spinning = [(); TRIALS].map(|()| endless(&node.fresh(&guest("wat/init_loop"))));
+        assert!(finish(task(&hello, "hello", b""), |_| Ok(Vec::new())).is_ok(), "trials have left calls their own");
+        drop((spinning, hello));
+        node.assert_empty();
+    }
+}
+
+#[test]
+fn a_trial_heeds_no_quota_of_what_its_namespace_has_at_the_moment() {
+    let quotas = NamespaceConfig {
+        name: "shop".into(),
+        instances: Some(1),
+        memory_bytes: Some(17 * PAGE),
+        ..NamespaceConfig::default()
+    };
+    let node = Node::new(&RuntimeConfig { namespaces: vec![quotas], ..config() });
+    let [hello, held] = ["rust/hello_world", "wat/parked"].map(|wasm| {
+        let module = Arc::new(node.runtime.compile(&guest(wasm), &CompileConfig::default()).unwrap());
+        let config = FunctionConfig {
+            name: "shop/cart".into(),
+            instances: Instances::Fresh,
+            limits: limits(),
+            ..settings::function_config()
+        };
+        Arc::new(module.function(config).unwrap())
+    });
+    let _busy = parked(&held);
+    let refused = finish(hello.start(request("hello", b"")).unwrap(), |_| Ok(Vec::new()));
+    assert!(matches!(refused, Err(CallError::Quota { .. })), "{refused:?}");
+    assert_eq!(tried(&hello), Ok(Vec::new()));
+}
+
+#[test]
+fn a_trial_has_memory_when_calls_have_all() {
+    // A sixteenth is for trials: more than the 17 pages of the guest.
+    let max_total_memory_bytes = 20 << 20;
+    let node = Node::new(&RuntimeConfig { max_total_memory_bytes, ..config() });
+    let whole = Limits { memory_bytes: 64 << 20, ..limits() };
+    let hello = node.function(&guest("rust/hello_world"), Instances::Fresh, whole.clone());
+    let hold = node.function(&guest("wat/memory_hold"), Instances::Fresh, whole);
+    let held = hold.instance().unwrap();
+    assert_eq!(finish(held.call(request("all", b"")).unwrap(), |_| Ok(Vec::new())), Ok(b"320".to_vec()));
+    let refused = finish(task(&hello, "hello", b""), |_| Ok(Vec::new()));
+    assert!(matches!(refused, Err(CallError::Overloaded { .. })), "{refused:?}");
+    assert_eq!(tried(&hello), Ok(Vec::new()));
+    drop((held, hello, hold));
+    node.assert_empty();
+}
+
+#[test]
+fn trials_beyond_those_at_a_time_wait_for_one_to_end() {
+    for node in [Node::sized(1, 0), Node::dense(1, 0)].map(Node::without_snapshots) {
+        let function = node.fresh(&guest("wat/init_loop"));
+        let mut spinning = [(); TRIALS].map(|()| endless(&function));
+        assert!(spinning.iter().all(|(_, _, step)| matches!(step, Step::Yield)));
+        let (mut next, signal, step) = endless(&function);
+        assert!(matches!(step, Step::Wait));
+        spinning[0].0.cancel(Cancel::Aborted);
+        assert!(signal.is_woken());
+        assert!(matches!(drive(&mut next, &signal), Step::Yield));
+        drop((spinning, next, function));
+        node.assert_empty();
+    }
+}
