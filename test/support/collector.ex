@@ -17,8 +17,13 @@ defmodule Tidepool.Collector do
   @doc "The spans that came since the last time this was asked, in their order, each with its `service`, its `node` and its `headers`."
   def take(collector), do: GenServer.call(collector, :take)
 
-  @doc "From now on it answers so: with a status, or `:never`."
+  @doc """
+  From now on it answers so: with a status, `:never`, or `{:endless, beginning, more}` with `more` again and again after the beginning.
+  """
   def answer(collector, how), do: GenServer.call(collector, {:answer, how})
+
+  @doc "How many bytes its last answer without an end had when the other side hung up."
+  def poured(collector), do: GenServer.call(collector, :poured)
 
   @doc "How many batches have come."
   def batches(collector), do: GenServer.call(collector, :batches)
@@ -37,12 +42,14 @@ defmodule Tidepool.Collector do
     {:ok, port} = :inet.port(listener)
     collector = self()
     spawn_link(fn -> accept(listener, collector) end)
-    {:ok, %{port: port, spans: [], answer: 200, batches: 0}}
+    {:ok, %{port: port, spans: [], answer: 200, batches: 0, poured: nil}}
   end
 
   @impl true
   def handle_call(:port, _from, state), do: {:reply, state.port, state}
   def handle_call(:batches, _from, state), do: {:reply, state.batches, state}
+  def handle_call(:poured, _from, state), do: {:reply, state.poured, %{state | poured: nil}}
+  def handle_call({:poured, bytes}, _from, state), do: {:reply, :ok, %{state | poured: bytes}}
   def handle_call(:take, _from, state), do: {:reply, state.spans, %{state | spans: []}}
   def handle_call({:answer, how}, _from, state), do: {:reply, :ok, %{state | answer: how}}
 
@@ -79,11 +86,22 @@ defmodule Tidepool.Collector do
           # Until the other side hangs up.
           :gen_tcp.recv(socket, 0)
 
+        {:endless, beginning, more} ->
+          :ok = :gen_tcp.send(socket, beginning)
+          GenServer.call(collector, {:poured, pour(socket, more, 0)})
+
         status ->
           :ok = :gen_tcp.send(socket, "HTTP/1.1 #{status} As Asked\r\ncontent-length: 2\r\n\r\n{}")
           :ok = :inet.setopts(socket, packet: :http_bin)
           serve(socket, collector)
       end
+    end
+  end
+
+  defp pour(socket, more, bytes) do
+    case :gen_tcp.send(socket, more) do
+      :ok -> pour(socket, more, bytes + byte_size(more))
+      {:error, _hung_up} -> bytes
     end
   end
 

@@ -2,10 +2,11 @@ defmodule Tidepool.TraceTest do
   # On nodes of their own: whether there are traces is a node's. Each sends to a collector of the test.
   use Tidepool.Case, async: true
 
+  import Tidepool.Certificates
   import Tidepool.Collector, only: [attribute: 2]
 
   alias Tidepool.{Actor, Collector, Error, Host, Peer, Telemetry, Trace}
-  alias Tidepool.Trace.{Context, Exporter, Span}
+  alias Tidepool.Trace.{Context, Exporter, Post, Span}
 
   doctest Tidepool.Trace.Context
   doctest Tidepool.Trace.Settings
@@ -237,6 +238,61 @@ defmodule Tidepool.TraceTest do
     assert {:ok, _reply} = call(context.peer, ["greet", nil, "Ada"])
     eventually(fn -> counts(context.peer).dropped == dropped + 1 end, 20_000)
     settled(context.peer)
+  end
+
+  test "of an answer without an end the status is read, and no more" do
+    collector = Collector.start!()
+    peer = node!(collector, timeout: 600_000)
+    more = String.duplicate("x", 65_536)
+
+    for {beginning, outcome} <- [
+          {"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", :sent},
+          {"HTTP/1.1 200 OK\r\nmore: ", :sent},
+          {"HTTP/1.1 400 Bad Request\r\n\r\n", :dropped},
+          {"HTTP/1.1 200 ", nil},
+          {"", nil}
+        ] do
+      settled(peer)
+      :ok = Collector.answer(collector, {:endless, beginning, more})
+      before = counts(peer)
+      assert {:ok, _reply} = call(peer, ["greet", nil, "Ada"])
+      # What the sockets hold is read by nobody.
+      assert eventually(fn -> Collector.poured(collector) end, 20_000) < 16 * 1_048_576, beginning
+      :ok = Collector.answer(collector, 200)
+      settled(peer)
+      if outcome, do: assert(counts(peer)[outcome] > before[outcome], beginning)
+    end
+  end
+
+  test "a collector with TLS has to have a certificate that the system trusts, of the name that it was asked by",
+       context do
+    {server, client} = certificates()
+    {:ok, listener} = :ssl.listen(0, [packet: :http_bin, active: false, ip: {127, 0, 0, 1}] ++ server)
+    {:ok, {_address, port}} = :ssl.sockname(listener)
+    start_supervised!({Task, fn -> serve_tls(listener) end})
+
+    ask = fn host ->
+      url = URI.parse("https://#{host}:#{port}/v1/traces")
+      Peer.call(context.peer, Post, :status, [url, [], "{}", 20_000])
+    end
+
+    assert {:error, {:tls_alert, {:unknown_ca, _text}}} = ask.("localhost")
+    trusted = Path.join(tmp_folder!(), "trusted.pem")
+    File.write!(trusted, Enum.map(client[:cacerts], &pem(:Certificate, &1)))
+    :ok = Peer.call(context.peer, :public_key, :cacerts_load, [trusted])
+    assert ask.("localhost") == {:ok, 200}
+    assert {:error, {:tls_alert, {:handshake_failure, _text}}} = ask.("127.0.0.1")
+  end
+
+  defp serve_tls(listener) do
+    {:ok, socket} = :ssl.transport_accept(listener)
+
+    with {:ok, socket} <- :ssl.handshake(socket),
+         {:ok, {:http_request, :POST, _path, _version}} <- :ssl.recv(socket, 0) do
+      :ok = :ssl.send(socket, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+    end
+
+    serve_tls(listener)
   end
 
   test "what a node has when it stops is sent first, with the headers of the settings" do

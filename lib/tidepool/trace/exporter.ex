@@ -71,7 +71,6 @@ defmodule Tidepool.Trace.Exporter do
     Process.flag(:trap_exit, true)
     settings = Config.get(:otlp)
     :persistent_term.put(@counters, {:atomics.new(3, []), settings.queue})
-    Sender.prepare()
     {:ok, %__MODULE__{interval: settings.interval}}
   end
 
