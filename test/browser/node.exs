@@ -1,8 +1,8 @@
 # A node for the tests of the page. It says where it listens, then a code for each line that it reads, and ends with its input.
 settings = [port: 0, data: :temporary, server: true]
-token = System.get_env("TOKEN")
-for {key, value} <- settings, do: Application.put_env(:tidepool, key, value)
-if token, do: Application.put_env(:tidepool, :token, token)
+named = [token: "TOKEN", tls_cert: "TLS_CERT", tls_key: "TLS_KEY"]
+given = for {key, variable} <- named, value = System.get_env(variable), do: {key, value}
+for {key, value} <- settings ++ given, do: Application.put_env(:tidepool, key, value)
 {:ok, _started} = Application.ensure_all_started(:tidepool)
 
 # So many functions more than the tests deploy.
