@@ -34,30 +34,39 @@ defmodule Tidepool.Cli.ProjectsTest do
     end
   end
 
-  test "each of #{@changes} saved changes is answered, with no build too many", %{url: url} do
-    {folder, env} = project!("c", "watched", url)
-    source = Path.join(folder, "main.c")
-    text = File.read!(source)
-    watch = watch!(folder, env)
-    assert %{"event" => "watching"} = event(watch)
-    assert %{"event" => "built"} = event(watch)
-    assert %{"event" => "deployed", "version" => 1} = event(watch)
+  for language <- ~w(rust assemblyscript zig go c) do
+    test "each of #{@changes} saved changes in #{language} is answered, with no build too many", %{url: url} do
+      name = "watched_" <> unquote(language)
+      {folder, env} = project!(unquote(language), name, url)
 
-    for change <- 1..@changes do
-      save(source, String.replace(text, "Hello, ", "#{change}: "))
+      [source] = folder |> Path.join("**/*.{rs,ts,zig,go,c}") |> Path.wildcard() |> Enum.filter(&greets?/1)
+
+      text = File.read!(source)
+      watch = watch!(folder, env)
+      assert %{"event" => "watching"} = event(watch)
       assert %{"event" => "built"} = event(watch)
-      assert %{"event" => "deployed", "version" => version, "swap_ms" => _ms} = event(watch)
-      assert version == change + 1
-      answer = "#{change}: Ada!"
-      assert {200, _headers, ^answer} = curl_url(url <> "/call/watched", ["--data-binary", "Ada"])
-    end
+      assert %{"event" => "deployed", "version" => 1} = event(watch)
 
-    # What does not compile leaves the one before.
-    save(source, "no C")
-    assert %{"event" => "failed", "error" => %{"reason" => "build_failed"}} = event(watch)
-    answer = "#{@changes}: Ada!"
-    assert {200, _headers, ^answer} = curl_url(url <> "/call/watched", ["--data-binary", "Ada"])
-    stop!(watch)
+      for change <- 1..@changes do
+        save(source, String.replace(text, "Hello, ", "#{change}: "))
+        assert %{"event" => "built"} = event(watch)
+        assert %{"event" => "deployed", "version" => version} = event(watch)
+        assert version == change + 1
+        answered!(url, name, "#{change}: Ada!")
+      end
+
+      # What does not compile leaves the one before.
+      save(source, "no source")
+      assert %{"event" => "failed", "error" => %{"reason" => "build_failed"}} = event(watch)
+      answered!(url, name, "#{@changes}: Ada!")
+      stop!(watch)
+    end
+  end
+
+  defp greets?(source), do: File.read!(source) =~ "Hello, "
+
+  defp answered!(url, name, answer) do
+    assert {200, _headers, ^answer} = curl_url(url <> "/call/#{name}", ["--data-binary", "Ada"])
   end
 
   # As editors do, so that nobody sees half of it.
