@@ -98,12 +98,39 @@ defmodule Tidepool.Cli.AccessTest do
 
     for arguments <- [[], ["--ca", stranger]] do
       assert {error, 3} = Tool.run(["list", "--json" | arguments], env: env)
-      assert error =~ "unreachable"
+      assert error =~ ~s("reason":"untrusted")
+      assert error =~ "UnknownIssuer"
     end
 
-    for wrong <- [module, Path.join(folder, "key.pem"), Path.join(folder, "none")] do
+    for {wrong, reason} <- [{module, "no_certificate"}, {Path.join(folder, "none"), "unreadable"}] do
       assert {error, 2} = Tool.run(["list", "--json", "--ca", wrong], env: env)
-      assert error =~ "invalid_address"
+      assert error =~ ~s("reason":"#{reason}")
+    end
+
+    assert {error, 2} = Tool.run(["list", "--json", "--token-file", Path.join(folder, "none")], env: env)
+    assert error =~ ~s("reason":"unreadable")
+  end
+
+  test "a certificate that vouches for itself is taken as the node's, and said to be an authority's where it is" do
+    # As the document shows it.
+    [command] = Regex.run(~r/^openssl req .*?[^\\]$/ms, File.read!("docs/http.md"))
+    own = "-addext basicConstraints=critical,CA:FALSE"
+    assert command =~ own
+
+    for {command, expected} <- [{command, :taken}, {String.replace(command, own, ""), :refused}] do
+      folder = tmp_folder!()
+      {_said, 0} = System.cmd("sh", ["-c", command], cd: folder, stderr_to_stdout: true)
+      [cert, key] = for name <- ["cert.pem", "key.pem"], do: Path.join(folder, name)
+      peer = Peer.start!(server: true, tls_cert: cert, tls_key: key)
+      env = [{"TIDEPOOL_URL", "https://localhost:#{Peer.call(peer, Listener, :port, [])}"}]
+      outcome = Tool.run(["list", "--ca", cert], env: env, stderr_to_stdout: true)
+
+      if expected == :taken do
+        assert {_table, 0} = outcome
+      else
+        assert {text, 3} = outcome
+        assert text =~ "basicConstraints=critical,CA:FALSE"
+      end
     end
   end
 

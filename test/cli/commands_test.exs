@@ -10,6 +10,14 @@ defmodule Tidepool.Cli.CommandsTest do
     %{env: [{"TIDEPOOL_URL", Peer.url(peer, "")}, {"TIDEPOOL_TOKEN", "s3cret"}], url: Peer.url(peer, "")}
   end
 
+  test "help and the version are JSON where that is asked for" do
+    assert %{"version" => version} = Tool.json!(["--version"])
+    assert Tool.run(["--version"]) == {"tidepool #{version}\n", 0}
+
+    for asked <- [["--help"], ["deploy", "--help"]],
+        do: assert(%{"help" => "" <> _text} = Tool.json!(asked))
+  end
+
   test "it is one file, which needs no other of the machine" do
     assert {"\tstatically linked\n", 0} = System.cmd("ldd", [Tool.path!()])
   end

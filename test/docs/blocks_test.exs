@@ -35,7 +35,10 @@ defmodule Tidepool.Docs.BlocksTest do
     "mix tidepool.check" => "test/tidepool/data/check_test.exs",
     "mix tidepool.cluster" => "test/cluster/cluster_test.exs",
     "mix tidepool.run" => "test/tidepool/run_task_test.exs",
-    "openssl" => "test/tidepool/function/signature_test.exs",
+    "openssl genpkey" => "test/tidepool/function/signature_test.exs",
+    "openssl pkeyutl" => "test/tidepool/function/signature_test.exs",
+    "openssl req" => "test/cli/access_test.exs",
+    "tidepool list --ca" => "test/cli/access_test.exs",
     "curl -F signature" => "test/tidepool/function/signature_test.exs",
     "curl -F wasm=@hello.wasm" => "test/docs/blocks_test.exs",
     "curl -d Ada" => "test/docs/blocks_test.exs",
@@ -153,7 +156,7 @@ defmodule Tidepool.Docs.BlocksTest do
   test "every command that the documents show without what it writes is run elsewhere" do
     for document <- Tidepool.Book.Pages.documents(),
         {"sh", text, line} <- Markdown.blocks(document),
-        command <- String.split(text, "\n", trim: true),
+        command <- text |> String.replace(~r/\\\n\s*/, "") |> String.split("\n", trim: true),
         command = Regex.replace(~r/^([A-Z][A-Z_]*=\S+ +)+/, command, ""),
         hd(String.split(command)) not in @theirs do
       file = Enum.find_value(@elsewhere, fn {beginning, file} -> String.starts_with?(command, beginning) && file end)

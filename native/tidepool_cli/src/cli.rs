@@ -1,8 +1,11 @@
 //! The command line: what can be asked for, and how each answer becomes an exit code.
 
+use std::io;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
+use serde_json::{Value, json};
 
 use crate::commands::access::{sign, token};
 use crate::commands::{actor, build, call, completions, deploy, doctor, functions, logs, new, process, status, watch};
@@ -137,21 +140,30 @@ fn told(failure: &Failure, output: Output) -> u8 {
     code
 }
 
-/// Help and versions are no errors. Who asks for JSON gets it of a line that can't be read, too.
+/// Help and versions are no errors. With `--json` they are JSON, as is what is said of a line that can't be read.
 fn refuse(error: &clap::Error) -> u8 {
+    let is_json = std::env::args_os().any(|argument| argument == "--json");
+    let text = error.render().to_string();
     if !error.use_stderr() {
-        // Nobody to tell.
-        let _ = error.print();
+        // Where it can't be written there is nobody to tell.
+        let _ = match error.kind() {
+            _ if !is_json => error.print(),
+            ErrorKind::DisplayVersion => shown(&json!({ "version": env!("CARGO_PKG_VERSION") })),
+            _ => shown(&json!({ "help": text })),
+        };
         return exit::DONE;
     }
-    if std::env::args_os().any(|argument| argument == "--json") {
-        let text = error.render().to_string();
+    if is_json {
         let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        let value = serde_json::json!({ "error": { "reason": "usage", "message": message } });
+        let value = json!({ "error": { "reason": "usage", "message": message } });
         Output::new(true).failed(&value, message, None);
     } else {
         // In colours where it is read from a terminal.
         let _ = error.print();
     }
     exit::USAGE
+}
+
+fn shown(value: &Value) -> io::Result<()> {
+    Output::new(true).say(value, String::new)
 }

@@ -101,7 +101,7 @@ impl Failure {
                 Some(said) => return json!({ "error": said }),
                 None => error.reason(),
             },
-            Self::Address(_) => "invalid_address",
+            Self::Address(error) => error.reason(),
             Self::Manifest(_) => "invalid_project",
             Self::Build(BuildError::Interrupted) | Self::Interrupted => "interrupted",
             Self::Build(_) => "build_failed",

@@ -51,6 +51,18 @@ pub(crate) enum AddressError {
     },
 }
 
+impl AddressError {
+    /// A word to match on.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Url { .. } | Self::Credentials => "invalid_address",
+            Self::Token => "invalid_token",
+            Self::NoAuthority { .. } => "no_certificate",
+            Self::AuthorityFile { .. } | Self::TokenFile { .. } => "unreadable",
+        }
+    }
+}
+
 /// Where a node is.
 #[derive(Debug, Clone)]
 pub(crate) struct Address {

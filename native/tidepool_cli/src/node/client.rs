@@ -4,6 +4,7 @@
 use std::io::Read;
 use std::time::Duration;
 
+use rustls::CertificateError;
 use serde_json::Value;
 use ureq::http::{Request, Response};
 use ureq::tls::TlsConfig;
@@ -242,7 +243,23 @@ impl Node {
             }
             ureq::Error::Timeout(_) => NodeError::Slow { address, seconds: timeout.as_secs_f64() },
             ureq::Error::BodyExceedsLimit(_) => NodeError::TooLong { address, limit_bytes: limit },
-            source => NodeError::Unreachable { address, source: Box::new(source) },
+            source => match refused_certificate(&source) {
+                Some(problem) => NodeError::Untrusted { address, problem },
+                None => NodeError::Unreachable { address, source: Box::new(source) },
+            },
         }
+    }
+}
+
+/// What is wrong with the node's certificate, if that is what went wrong.
+fn refused_certificate(error: &ureq::Error) -> Option<CertificateError> {
+    let failed: &rustls::Error = match error {
+        ureq::Error::Io(error) => error.get_ref()?.downcast_ref()?,
+        ureq::Error::Rustls(error) => error,
+        _ => return None,
+    };
+    match failed {
+        rustls::Error::InvalidCertificate(problem) => Some(problem.clone()),
+        _ => None,
     }
 }

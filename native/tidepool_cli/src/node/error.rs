@@ -1,5 +1,6 @@
 //! Why a node did not do what it was asked.
 
+use rustls::CertificateError;
 use serde_json::Value;
 
 /// Why a node did not do what it was asked.
@@ -18,6 +19,14 @@ pub(crate) enum NodeError {
         address: String,
         /// What happened.
         source: Box<ureq::Error>,
+    },
+    /// Nobody who is trusted vouches for its certificate.
+    #[error("the certificate of {address} is not trusted: {problem}")]
+    Untrusted {
+        /// Who showed it.
+        address: String,
+        /// What is wrong with it.
+        problem: CertificateError,
     },
     /// It did not answer in time.
     #[error("{address} did not answer within {seconds} s")]
@@ -81,6 +90,7 @@ impl NodeError {
         match self {
             Self::Refused { said } => said.get("reason").and_then(Value::as_str).unwrap_or("unknown"),
             Self::Unreachable { .. } => "unreachable",
+            Self::Untrusted { .. } => "untrusted",
             Self::Slow { .. } => "no_answer",
             Self::Redirect { .. } => "redirected",
             Self::Nonsense { .. } | Self::TooLong { .. } => "no_node",
@@ -92,6 +102,12 @@ impl NodeError {
         match self {
             Self::Refused { .. } => of_reason(self.reason()),
             Self::Unreachable { .. } => Some("start it, or name another with --url or TIDEPOOL_URL"),
+            Self::Untrusted { problem, .. } if is_of_an_authority(problem) => Some(
+                "a node's own can't be an authority's: make one with `openssl req -addext basicConstraints=critical,CA:FALSE`",
+            ),
+            Self::Untrusted { .. } => {
+                Some("if it is the node that you mean, name a file of who vouches for it with --ca")
+            }
             Self::Slow { .. } => Some("wait longer with --timeout, as in --timeout 5m"),
             Self::Redirect { .. } => {
                 Some("if that is the node, name it with --url or TIDEPOOL_URL: it was sent nothing")
@@ -101,6 +117,11 @@ impl NodeError {
             }
         }
     }
+}
+
+/// As `openssl req -x509` makes them, which says no more of it than this name.
+fn is_of_an_authority(problem: &CertificateError) -> bool {
+    matches!(problem, CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity"))
 }
 
 fn of_reason(reason: &str) -> Option<&'static str> {
