@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How many trials an engine has at a time. Their instances are beyond those of calls.
+/// How many trials may be under way at a time beyond what calls have: of an engine, and of a namespace with quotas.
 pub(crate) const TRIALS: usize = 4;
 
 /// Limits of one function, in force for each of its instances and calls.

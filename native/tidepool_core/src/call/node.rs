@@ -44,7 +44,7 @@ pub(crate) struct Node {
     /// What a program may have of files in memory.
     pub(crate) files: FilesConfig,
     pub(crate) memory: Arc<MemoryBudget>,
-    /// Set aside for trials, for when the instances of calls have all of the other.
+    /// That of trials which find no room in the other.
     pub(crate) trial_memory: Arc<MemoryBudget>,
     /// Calls that wait at the caps of functions.
     pub(crate) queued_at_caps: Arc<AtomicUsize>,
@@ -56,7 +56,7 @@ pub(crate) struct Node {
 pub(crate) struct Places {
     pub(crate) kind: EngineKind,
     pub(crate) admission: Admission,
-    /// That of trials, whose instances are not among those of calls.
+    /// That of trials which find no place among calls.
     pub(crate) trials: Admission,
     pub(crate) pools: Pools,
 }

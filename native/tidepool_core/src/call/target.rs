@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::held::Held;
 use super::node::{Node, Places};
 use crate::base::error::CallError;
-use crate::base::limits::{Limit, Limits, TRIALS};
+use crate::base::limits::{Limit, Limits};
 use crate::base::request::Request;
 use crate::image::reader::Image;
 use crate::instance::admission::{FunctionCap, Idle, Permit, Permits};
@@ -171,19 +171,27 @@ impl Target {
         Instance::new(&self.module, &self.function, permits, |_| {}).await
     }
 
-    /// A new instance for a trial. It takes nothing of what calls may have, so that none of them can keep a version from being deployed.
+    /// A new instance for a trial. It counts in no quota of its namespace, and is one of those set aside where the node has no other: so
+    /// no calls keep a version from being deployed.
     pub(super) async fn on_trial(&self, channel: &HostChannel) -> Result<Instance, CallError> {
-        let _engine = self.places().trials.admit(false, &(), channel).await?;
+        let _namespace = match &self.namespace {
+            Some(namespace) => Some(namespace.trials.admit(false, &(), channel).await?),
+            None => None,
+        };
+        let (places, memory, set_aside) = (self.places(), &self.node.memory, &self.node.trial_memory);
         let mut function = FunctionContext::clone(&self.function);
         function.namespace_memory = None;
-        let set_aside = &self.node.trial_memory;
-        // So much that all trials can have it at once; else what the node has left.
-        if self.limits().memory_bytes <= set_aside.limit() / TRIALS as u64
-            || !self.node.make_room(self.module.initial_memory_bytes)
-        {
+        // All that its start functions may use.
+        let needed = self.limits().memory_bytes;
+        let spare = if memory.has(needed) { places.admission.try_admit() } else { None };
+        let _engine = match spare {
+            Some(permit) => permit,
+            None => places.trials.admit(false, &(), channel).await?,
+        };
+        if !memory.has(needed) && (set_aside.has(needed) || !memory.has(self.module.initial_memory_bytes)) {
             function.node_memory = Arc::clone(set_aside);
         }
-        let permits = Permits { _engine, _namespace: None };
+        let permits = Permits { _engine, _namespace };
         Instance::new(&self.module, &Arc::new(function), permits, |_| {}).await
     }
 

@@ -147,6 +147,11 @@ impl Admission {
         Admission(Gate::new(max_instances, max_queue, wait))
     }
 
+    /// A permit for one live instance, if there is one that nobody has.
+    pub(crate) fn try_admit(&self) -> Option<Permit> {
+        self.0.try_pass()
+    }
+
     /// Gets a permit for one live instance: at once, by evicting an idle warm one, or after a wait in the queue.
     ///
     /// A `nested` call waits for nothing but an instance that its owner was asked for: the calls around it may hold all others.

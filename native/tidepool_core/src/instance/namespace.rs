@@ -8,7 +8,7 @@ use super::call_rate::CallRate;
 use super::warm_pool::Pools;
 use crate::base::config::NamespaceConfig;
 use crate::base::error::CallError;
-use crate::base::limits::Quota;
+use crate::base::limits::{Quota, TRIALS};
 use crate::store::host_channel::{HostChannel, Wait};
 use crate::store::memory_budget::MemoryBudget;
 
@@ -16,6 +16,8 @@ use crate::store::memory_budget::MemoryBudget;
 pub(crate) struct Namespace {
     name: String,
     instances: Option<Admission>,
+    /// Trials, which are in no other quota.
+    pub(crate) trials: Admission,
     /// Those of its functions on both engines.
     pub(crate) pools: Pools,
     pub(crate) memory: Option<Arc<MemoryBudget>>,
@@ -27,6 +29,7 @@ impl Namespace {
         Namespace {
             name: config.name.clone(),
             instances: config.instances.map(|instances| Admission::new(instances, config.queue, Wait::Namespace)),
+            trials: Admission::new(TRIALS, usize::MAX, Wait::Node),
             pools: Pools::default(),
             memory: config.memory_bytes.map(|bytes| Arc::new(MemoryBudget::new(bytes))),
             calls: config.calls_per_s.map(|calls| CallRate::new(calls, Instant::now())),

@@ -40,33 +40,42 @@ fn a_trial_has_an_instance_when_calls_have_all_and_takes_none_of_theirs() {
         assert!(matches!(finish(task(&hello, "hello", b""), |_| Ok(Vec::new())), Err(CallError::Overloaded { .. })));
         assert_eq!(tried(&hello), Ok(Vec::new()));
         assert_eq!(node.runtime.live_instances(), 1);
-        drop(busy);
         let spinning = [(); TRIALS].map(|()| endless(&node.fresh(&guest("wat/init_loop"))));
-        assert!(finish(task(&hello, "hello", b""), |_| Ok(Vec::new())).is_ok(), "trials have left calls their own");
+        drop(busy);
+        assert!(finish(task(&hello, "hello", b""), |_| Ok(Vec::new())).is_ok(), "a place of calls was theirs");
         drop((spinning, hello));
         node.assert_empty();
     }
 }
 
-#[test]
-fn a_trial_heeds_no_quota_of_what_its_namespace_has_at_the_moment() {
-    let quotas = NamespaceConfig {
-        name: "shop".into(),
+/// A node whose namespaces may have one instance and little memory each, and a function of a guest in both.
+fn namespaces(wasm: &str) -> (Node, [Arc<Function>; 2]) {
+    let quotas = |name: &str| NamespaceConfig {
+        name: name.into(),
         instances: Some(1),
         memory_bytes: Some(17 * PAGE),
         ..NamespaceConfig::default()
     };
-    let node = Node::new(&RuntimeConfig { namespaces: vec![quotas], ..config() });
-    let [hello, held] = ["rust/hello_world", "wat/parked"].map(|wasm| {
-        let module = Arc::new(node.runtime.compile(&guest(wasm), &CompileConfig::default()).unwrap());
-        let config = FunctionConfig {
-            name: "shop/cart".into(),
-            instances: Instances::Fresh,
-            limits: limits(),
-            ..settings::function_config()
-        };
-        Arc::new(module.function(config).unwrap())
-    });
+    let node = Node::new(&RuntimeConfig { namespaces: vec![quotas("shop"), quotas("blog")], ..config() });
+    let functions = ["shop/cart", "blog/post"].map(|name| function(&node, name, wasm));
+    (node, functions)
+}
+
+fn function(node: &Node, name: &str, wasm: &str) -> Arc<Function> {
+    let module = Arc::new(node.runtime.compile(&guest(wasm), &CompileConfig::default()).unwrap());
+    let config = FunctionConfig {
+        name: name.into(),
+        instances: Instances::Fresh,
+        limits: limits(),
+        ..settings::function_config()
+    };
+    Arc::new(module.function(config).unwrap())
+}
+
+#[test]
+fn a_trial_heeds_no_quota_of_what_its_namespace_has_at_the_moment() {
+    let (node, [held, _other]) = namespaces("wat/parked");
+    let hello = function(&node, "shop/cart", "rust/hello_world");
     let _busy = parked(&held);
     let refused = finish(hello.start(request("hello", b"")).unwrap(), |_| Ok(Vec::new()));
     assert!(matches!(refused, Err(CallError::Quota { .. })), "{refused:?}");
@@ -91,17 +100,28 @@ fn a_trial_has_memory_when_calls_have_all() {
 }
 
 #[test]
-fn trials_beyond_those_at_a_time_wait_for_one_to_end() {
-    for node in [Node::sized(1, 0), Node::dense(1, 0)].map(Node::without_snapshots) {
+fn trials_take_what_calls_leave_and_few_at_a_time_have_more() {
+    for node in [Node::sized(2, 0), Node::dense(2, 0)].map(Node::without_snapshots) {
         let function = node.fresh(&guest("wat/init_loop"));
-        let mut spinning = [(); TRIALS].map(|()| endless(&function));
+        let mut spinning = [(); 2 + TRIALS].map(|()| endless(&function));
         assert!(spinning.iter().all(|(_, _, step)| matches!(step, Step::Yield)));
         let (mut next, signal, step) = endless(&function);
         assert!(matches!(step, Step::Wait));
-        spinning[0].0.cancel(Cancel::Aborted);
+        spinning[2].0.cancel(Cancel::Aborted);
         assert!(signal.is_woken());
         assert!(matches!(drive(&mut next, &signal), Step::Yield));
         drop((spinning, next, function));
         node.assert_empty();
     }
+}
+
+#[test]
+fn trials_of_a_namespace_wait_for_each_other_and_keep_no_others_waiting() {
+    let (node, [shop, blog]) = namespaces("wat/init_loop");
+    let spinning = [(); TRIALS].map(|()| endless(&shop));
+    assert!(spinning.iter().all(|(_, _, step)| matches!(step, Step::Yield)));
+    assert!(matches!(endless(&shop).2, Step::Wait));
+    assert!(matches!(endless(&blog).2, Step::Yield));
+    drop((spinning, shop, blog));
+    node.assert_empty();
 }
