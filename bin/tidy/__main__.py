@@ -1,7 +1,7 @@
 """Holds the sources to their rooms: `python3 bin/tidy [ROOT]`.
 
 It reads which file uses which, in both languages, and fails with a line for each use of a room by another that rooms.toml does not
-allow, for each edge of that table that nothing takes any more, for each circle of files, and for each crowded folder.
+allow, for each edge of that table that nothing takes any more, for each naming of one of a kind outside of its room, for each circle of files, and for each crowded folder.
 """
 
 import pathlib
@@ -23,6 +23,7 @@ def complaints(root, table):
         files += more_files
     for folder, allowed in table["house"].items():
         yield from rooms.House(folder, allowed).complaints(uses, files)
+    yield from rooms.named(uses, table.get("kinds", {}))
     for group, way in rooms.circles(uses):
         steps = "".join(f"\n  {use.file}:{use.line}: {use.name}, of {use.target}" for use in way)
         yield f"a circle of {len(group)} files, for instance{steps}"

@@ -116,6 +116,15 @@ class House:
                 yield f"{file}: rooms.toml has no room {file.stem} in {self.folder}"
 
 
+def named(uses, kinds):
+    """Complaints of uses of what is in a folder of a room of kinds by others than the room's own files and the list of them."""
+    for room, listing in kinds.items():
+        for use in uses:
+            is_one = use.target.is_relative_to(room) and len(use.target.relative_to(room).parts) > 1
+            if is_one and not use.file.is_relative_to(room) and str(use.file) != listing:
+                yield f"{use.file}:{use.line}: only {room} and {listing} may name one of its folders, of which this is: {use.name}"
+
+
 def crowded(files, most, more):
     """Complaints of folders with more files than `most`, or than `more` says of them; and of those that have fewer by now.
 

@@ -104,6 +104,30 @@ defmodule Tidepool.Docs.TidyTest do
     end
   end
 
+  test "one of a kind is named in its room and in the list of its kinds alone, by whatever path it is made" do
+    src = "native/tidepool_core/src"
+    rooms = @rooms <> ~s|[kinds]\n"#{src}/low" = "#{src}/high/list.rs"\n|
+    line = "#{src}/high/top.rs:1: only #{src}/low and #{src}/high/list.rs may name one of its folders"
+
+    kinds = %{
+      "bin/tidy/rooms.toml" => rooms,
+      "#{src}/low/mod.rs" => "pub(crate) mod bottom;\npub(crate) mod one;\npub(crate) use one::Kind;\n",
+      "#{src}/low/bottom.rs" => "pub(crate) struct Bottom(super::one::Kind);\n",
+      "#{src}/low/one/mod.rs" => "pub(crate) mod data;\npub(crate) use data::Kind;\n",
+      "#{src}/low/one/data.rs" => "pub(crate) struct Kind;\n",
+      "#{src}/high/mod.rs" => "mod list;\npub(crate) mod top;\n",
+      "#{src}/high/list.rs" => "pub(super) struct List(crate::low::Kind);\n",
+      "#{src}/high/top.rs" => "pub struct Top(crate::low::bottom::Bottom);\n"
+    }
+
+    assert tidy(kinds) == {"", 0}
+
+    for path <- ["crate::low::Kind", "crate::low::one::Kind", "super::super::low::one::data::Kind"] do
+      {text, 1} = tidy(Map.put(kinds, "#{src}/high/top.rs", "pub struct Top(#{path});\n"))
+      assert text == "#{line}, of which this is: #{path}\n"
+    end
+  end
+
   test "what all may use needs no line of theirs, has one of its own, and comes before those who use it" do
     rooms = ~s|most_files = 4\n[house."lib"]\n"*" = ["two", "one"]\nthree = []\none = ["three"]\ntwo = []\nfour = []\n|
     four = %{"lib/four.ex" => "defmodule Four do\n  def x, do: One.three()\nend\n"}

@@ -1,13 +1,18 @@
 //! The trait that an ABI implements.
 
+use std::sync::Arc;
+
 use wasmtime::{Func, Linker, Store};
 
 use super::exports::{Exports, Surface};
 use super::guest::Guest;
+use super::rehearsal::Rehearsal;
 use super::slots::State;
 use crate::base::config::EngineKind;
 use crate::base::error::{CallError, CompileError};
+use crate::base::printed::Printed;
 use crate::process::message::Message;
+use crate::store::context::FunctionContext;
 
 /// An ABI between guests and host. Implemented by types without values.
 pub(crate) trait Abi: 'static {
@@ -30,6 +35,19 @@ pub(crate) trait Abi: 'static {
 
     /// Defines all that its guests may import.
     fn link(linker: &mut Linker<State>) -> wasmtime::Result<()>;
+
+    /// Defines what start functions may import while they run once for all instances: what answers the same at every start, or by
+    /// the [`Rehearsal`]. Any other import ends that run, and each instance runs them itself. For ABIs that are reusable.
+    fn rehearse(_linker: &mut Linker<Rehearsal>, _store: &mut Store<Rehearsal>) -> wasmtime::Result<()> {
+        Ok(())
+    }
+
+    /// Prints what start functions printed in that run: once, for all instances.
+    fn print_kept(printed: &Printed, function: &Arc<FunctionContext>) {
+        for (stream, piece) in printed.pieces() {
+            function.print(*stream, piece);
+        }
+    }
 
     /// Finds the exports that it needs.
     ///
@@ -68,6 +86,8 @@ pub(crate) struct Spec {
     pub(crate) start_functions: &'static [&'static str],
     pub(crate) detect: fn(&Surface<'_>) -> Result<bool, CompileError>,
     pub(crate) link: fn(&mut Linker<State>) -> wasmtime::Result<()>,
+    pub(crate) rehearse: fn(&mut Linker<Rehearsal>, &mut Store<Rehearsal>) -> wasmtime::Result<()>,
+    pub(crate) print_kept: fn(&Printed, &Arc<FunctionContext>),
     pub(crate) exports: fn(&wasmtime::Module) -> Result<Exports, CompileError>,
     pub(crate) bind: fn(&mut Store<State>, &Func) -> wasmtime::Result<()>,
     pub(crate) begin_process: fn(&mut State, &Guest, Option<Message>),
@@ -83,6 +103,8 @@ impl Spec {
             start_functions: A::START_FUNCTIONS,
             detect: A::detect,
             link: A::link,
+            rehearse: A::rehearse,
+            print_kept: A::print_kept,
             exports: A::exports,
             bind: A::bind,
             begin_process: A::begin_process,

@@ -2,8 +2,9 @@
 //! a module speaks it, what its guests import and export, what it keeps in a store, and how it serves a call.
 //!
 //! Outside of this room an ABI is a [`Spec`](contract::Spec), made of it when the runtime starts: no other room asks which ABI
-//! it is.
+//! it is, and the folders are private. Their types are for the list of ABIs in `runtime/abis.rs`.
 
+pub(crate) mod clock;
 pub(crate) mod contract;
 pub(crate) mod exports;
 pub(crate) mod guest;
@@ -11,8 +12,11 @@ pub(crate) mod imports;
 mod lunatic;
 pub(crate) mod memory;
 pub(crate) mod process;
+pub(crate) mod rehearsal;
 pub(crate) mod slots;
-pub(crate) mod wapc;
-pub(crate) mod wasi;
+mod wapc;
+mod wasi;
 
 pub(crate) use lunatic::Lunatic;
+pub(crate) use wapc::Wapc;
+pub(crate) use wasi::Program;

@@ -7,6 +7,9 @@ use crate::base::error::CallError;
 use crate::base::trap::TrapKind;
 use crate::store::failure::{call_error, exit_code};
 
+/// The export that a program's first process runs, unless another is named.
+pub(crate) const ENTRY: &str = "_start";
+
 /// Runs the process that the guest is, to its end.
 ///
 /// # Errors

@@ -11,8 +11,8 @@ use super::member::{Making, Member, ProcessRef, Signal, Unborn};
 use super::target::{Call, Target};
 use super::task::Task;
 use crate::abi::guest::Guest;
+use crate::abi::process::ENTRY;
 use crate::abi::slots::State;
-use crate::abi::wasi::START;
 use crate::base::console::{Console, Line};
 use crate::base::error::CallError;
 use crate::base::request::{Address, Peer, Request};
@@ -55,7 +55,7 @@ pub struct ProcessOptions {
 impl Default for ProcessOptions {
     fn default() -> Self {
         ProcessOptions {
-            entry: START.into(),
+            entry: ENTRY.into(),
             args: Vec::new(),
             env: Vec::new(),
             output: None,
@@ -254,8 +254,6 @@ pub(super) fn prepare(call: &Call, guest: Arc<Guest>) -> impl FnOnce(&mut State)
     move |state| {
         state.call = Some(call);
         state.meter.lower(guest.config.max_memory);
-        state.abi.wasi.set_world(&guest.config.world, guest.program.stdio.clone());
-        state.abi.wasi.set_folders(&guest.config.folders, &guest.program.account);
         let left = if guest.process.is_first() { guest.program.upgrade.take() } else { None };
         begin(state, &guest, left.map(Message::Data));
         state.abi.guest = Some(guest);

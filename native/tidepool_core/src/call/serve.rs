@@ -6,7 +6,6 @@ use super::held::Held;
 use super::target::{Call, CallFuture, Entry};
 use crate::abi::contract::Abi;
 use crate::abi::slots::State;
-use crate::abi::wasi;
 use crate::base::error::CallError;
 use crate::instance::live::Instance;
 
@@ -89,6 +88,6 @@ async fn program<A: Abi>(call: Call) -> Result<Vec<u8>, CallError> {
 pub(crate) async fn trial(call: Call) -> Result<Vec<u8>, CallError> {
     let target = &call.target;
     drop(target.on_trial(&call.channel).await?);
-    wasi::context::print(&target.module.origin.printed, &target.function);
+    (target.module.abi.print_kept)(&target.module.origin.printed, &target.function);
     Ok(Vec::new())
 }

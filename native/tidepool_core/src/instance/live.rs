@@ -6,6 +6,7 @@ use wasmtime::{Func, Store, UpdateDeadline, Val};
 
 use super::admission::Permits;
 use super::wake::{self, Imaged};
+use crate::abi::clock::Clock;
 use crate::abi::contract::Abi;
 use crate::abi::process;
 use crate::abi::slots::State;
@@ -49,7 +50,7 @@ impl Instance {
     ) -> Result<Self, CallError> {
         let clock = |state: &mut State| {
             if module.actor.is_some() {
-                state.abi.wasi.start_clock(0);
+                state.abi.clock = Some(Clock::starting_at(0));
             }
             prepare(state);
         };
@@ -73,7 +74,7 @@ impl Instance {
         permits: Permits,
         image: &Image,
     ) -> Result<Self, CallError> {
-        let clock = |state: &mut State| state.abi.wasi.start_clock(image.clock_ns());
+        let clock = |state: &mut State| state.abi.clock = Some(Clock::starting_at(image.clock_ns()));
         let (mut store, instance) = instantiate(module, function, clock).await?;
         wake::apply(&mut store, module, image).await?;
         Self::of(module, store, &instance, permits, Last::read(image.digest()))

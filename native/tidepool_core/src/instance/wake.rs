@@ -55,7 +55,7 @@ pub(super) fn image(
     if last.holds(&contents) {
         return Ok(Imaged::Unchanged);
     }
-    let clock_ns = store.data().abi.wasi.clock_ns();
+    let clock_ns = store.data().abi.clock.map_or(0, |clock| clock.ns());
     Ok(match last.next(contents, memory.data(&*store), actor.shape.module, clock_ns) {
         Made::Whole(image) => Imaged::New(image),
         Made::Change(change) => Imaged::Next(change),

@@ -135,7 +135,7 @@ impl CompiledModule {
         limits.table_elements = limits.table_elements.min(engine.max_table_elements);
         if !self.abi.reusable && matches!(instances, Instances::Warm { .. }) {
             return Err(CompileError::Config {
-                message: "a WASI program runs once and ends, so its instances can't be kept warm: deploy it as `fresh`"
+                message: "a program runs once and ends, so its instances can't be kept warm: deploy it as `fresh`"
                     .into(),
             });
         }

@@ -1,9 +1,7 @@
 //! The ABIs that this host speaks.
 
-use crate::abi::Lunatic;
 use crate::abi::contract::{Abi, Spec};
-use crate::abi::wapc::Wapc;
-use crate::abi::wasi::Program;
+use crate::abi::{Lunatic, Program, Wapc};
 use crate::call::serve::entry;
 use crate::call::target::Entry;
 

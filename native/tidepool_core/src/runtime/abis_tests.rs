@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap fails the test")]
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -11,13 +11,19 @@ use wasmtime::{Caller, Func, Linker, Store, TypedFunc, ValType};
 
 use super::*;
 use crate::abi::exports::{Exports, Surface};
+use crate::abi::guest::Guest;
+use crate::abi::rehearsal::Rehearsal;
 use crate::abi::slots::State;
-use crate::base::console::Silent;
+use crate::base::console::{Console, Line, Silent, Stream};
+use crate::base::origin::{Refusal, Start};
+use crate::base::printed::Printed;
+use crate::process::message::Message;
 use crate::settings;
+use crate::store::context::FunctionContext;
 use crate::store::failure::call_error;
 use crate::{
-    CallError, CompileConfig, CompileError, EngineKind, Function, FunctionConfig, Instances, Request, Runtime,
-    RuntimeConfig, Step, Task,
+    CallError, CompileConfig, CompileError, EngineKind, Function, FunctionConfig, Instances, ProcessOptions, Request,
+    Runtime, RuntimeConfig, Step, Task,
 };
 
 /// A number in, a number out.
@@ -50,7 +56,22 @@ impl Abi for Tiny {
             slot.ticks += 1;
             slot.ticks
         })?;
+        linker.func_wrap("tiny", "base", || 100)?;
         Ok(())
+    }
+
+    fn rehearse(linker: &mut Linker<Rehearsal>, _store: &mut Store<Rehearsal>) -> wasmtime::Result<()> {
+        linker.func_wrap("tiny", "base", |mut caller: Caller<'_, Rehearsal>| {
+            caller.data_mut().printed.push(Stream::Console, b"rehearsed").unwrap();
+            200
+        })?;
+        Ok(())
+    }
+
+    fn print_kept(printed: &Printed, function: &Arc<FunctionContext>) {
+        for (stream, piece) in printed.pieces() {
+            function.print(*stream, &[b"kept: ", &**piece].concat());
+        }
     }
 
     fn exports(module: &wasmtime::Module) -> Result<Exports, CompileError> {
@@ -68,6 +89,10 @@ impl Abi for Tiny {
         slot(state).input = String::from_utf8(payload.into()).unwrap().parse().unwrap();
     }
 
+    fn begin_process(state: &mut State, guest: &Guest, _left: Option<Message>) {
+        slot(state).ticks = guest.config.world.args.len().try_into().unwrap();
+    }
+
     async fn serve(store: &mut Store<State>) -> Result<Vec<u8>, CallError> {
         let slot = slot(store.data_mut());
         let (entry, input) = (slot.entry.clone().unwrap(), slot.input);
@@ -77,6 +102,17 @@ impl Abi for Tiny {
 
     fn end(state: &mut State) {
         slot(state).input = 0;
+    }
+}
+
+/// Keeps the lines that it is to print.
+#[derive(Default)]
+struct Printer(Mutex<Vec<String>>);
+
+impl Console for Printer {
+    fn print(&self, line: Line) -> Result<(), Line> {
+        self.0.lock().unwrap().push(line.text);
+        Ok(())
     }
 }
 
@@ -96,10 +132,14 @@ struct Node {
 
 impl Node {
     fn new() -> Self {
+        Self::printing(Arc::new(Silent))
+    }
+
+    fn printing(console: Arc<dyn Console>) -> Self {
         let io = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let config = RuntimeConfig { max_instances: 4, baseline_bytes: 0, ..settings::runtime_config() };
         let abis = [built_in(), vec![Kind::of::<Tiny>()]].concat();
-        let runtime = Runtime::with_abis(&config, io.handle().clone(), Arc::new(Silent), abis).unwrap();
+        let runtime = Runtime::with_abis(&config, io.handle().clone(), console, abis).unwrap();
         Node { runtime, _io: io }
     }
 
@@ -109,8 +149,12 @@ impl Node {
     }
 
     fn function(&self, instances: Instances) -> Function {
+        self.function_of(GUEST, instances)
+    }
+
+    fn function_of(&self, wat: &str, instances: Instances) -> Function {
         let config = FunctionConfig { name: "tiny".into(), instances, ..settings::function_config() };
-        self.compile(GUEST).unwrap().function(config).unwrap()
+        self.compile(wat).unwrap().function(config).unwrap()
     }
 }
 
@@ -149,6 +193,40 @@ fn guests_of_a_third_abi_are_called_fresh_warm_and_owned_and_keep_its_state() {
 }
 
 #[test]
+fn start_functions_of_a_third_abi_run_once_with_what_it_answers_then_and_print_as_it_says() {
+    let printer = Arc::new(Printer::default());
+    let node = Node::printing(Arc::clone(&printer) as Arc<dyn Console>);
+    let asks = GUEST.replace("(i32.const 100)", "(call $base)");
+    let asks = asks.replace("(memory", r#"(import "tiny" "base" (func $base (result i32))) (memory"#);
+    assert_eq!(*node.compile(&asks).unwrap().start(), Start::Snapshot);
+    let fresh = node.function_of(&asks, Instances::Fresh);
+    assert_eq!(finish(Ok(fresh.start_trial())), Ok(String::new()));
+    assert_eq!(*printer.0.lock().unwrap(), ["kept: rehearsed"]);
+    assert_eq!(finish(fresh.start(request(5))), Ok("206".into()));
+    // What is not answered then is asked in each instance.
+    let ticks = GUEST.replace("(i32.const 100)", "(call $tick)");
+    assert!(matches!(node.compile(&ticks).unwrap().start(), Start::Initialiser(Refusal::Host { .. })));
+    assert_eq!(finish(node.function_of(&ticks, Instances::Fresh).start(request(5))), Ok("8".into()));
+}
+
+#[test]
+fn processes_of_a_third_abi_begin_with_what_it_makes_of_their_program() {
+    let node = Node::new();
+    let counts = GUEST.replace(
+        "(func (export \"tiny_init\")",
+        "(func (export \"count\") (if (i32.ne (call $tick) (i32.const 4)) (then (unreachable))))
+         (func (export \"tiny_init\")",
+    );
+    let program = node.function_of(&counts, Instances::Fresh);
+    let start = |args: &[&str]| {
+        let args = args.iter().map(|&arg| arg.into()).collect();
+        finish(program.start_process(ProcessOptions { entry: "count".into(), args, ..ProcessOptions::default() }))
+    };
+    assert_eq!(start(&["a", "b", "c"]), Ok(String::new()));
+    assert!(matches!(start(&["a"]), Err(CallError::Trap { .. })));
+}
+
+#[test]
 fn guests_find_what_their_own_abi_offers_and_nothing_else() {
     let node = Node::new();
     let stranger = GUEST.replace("\"tiny\" \"tick\"", "\"wasi_snapshot_preview1\" \"sched_yield\"");
@@ -169,7 +247,7 @@ fn what_a_runtime_says_that_guests_may_import_has_every_import_of_every_abi() {
     for abi in [built_in(), vec![Kind::of::<Tiny>()]].concat() {
         let mut linker = Linker::new(engine);
         (abi.spec.link)(&mut linker).unwrap();
-        let context = Arc::new(crate::store::context::FunctionContext::detached());
+        let context = Arc::new(FunctionContext::detached());
         let mut store = Store::new(engine, State::new(context));
         let offered: Vec<_> = linker.iter(&mut store).map(|(module, name, _)| (module, name)).collect();
         assert!(!offered.is_empty());

@@ -7,10 +7,8 @@ use crate::abi::exports::Surface;
 
 /// The parts of a module that decide whether it has a start to take a snapshot of.
 pub(super) struct Outline {
-    /// Does its ABI have instances that serve several calls, and does it have something to run before the first?
-    pub(super) runs_before_calls: bool,
-    /// Names of functions that run then, if they are exported.
-    pub(super) start_functions: &'static [&'static str],
+    /// Its ABI, if instances of that serve several calls and this one has something to run before the first.
+    pub(super) rehearsed: Option<Spec>,
     /// Where its code section begins, in bytes.
     pub(super) code_at: usize,
 }
@@ -38,8 +36,7 @@ impl Outline {
             }
         }
         let abi = Spec::detect(abis, &functions).ok().filter(|abi| abi.reusable);
-        let start_functions = abi.map_or(&[][..], |abi| abi.start_functions);
-        starts |= start_functions.iter().any(|name| functions.exports(name));
-        Ok(Outline { runs_before_calls: abi.is_some() && starts, start_functions, code_at })
+        let rehearsed = abi.filter(|abi| starts || abi.start_functions.iter().any(|name| functions.exports(name)));
+        Ok(Outline { rehearsed, code_at })
     }
 }

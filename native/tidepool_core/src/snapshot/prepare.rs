@@ -38,15 +38,14 @@ pub(crate) fn prepare<'a>(
     job: Job<'_>,
 ) -> Result<Prepared<'a>, Failure> {
     let as_it_is = |start| Prepared { wasm: Cow::Borrowed(wasm), origin: Origin::of(start) };
-    let outline = match Outline::of(wasm, abis) {
-        Ok(outline) if outline.runs_before_calls => outline,
-        _ => return Ok(as_it_is(Start::Nothing)),
+    let Ok(Outline { rehearsed: Some(abi), code_at }) = Outline::of(wasm, abis) else {
+        return Ok(as_it_is(Start::Nothing));
     };
     // Instances of the dense engine copy what others map.
     let Some(limits) = limits.filter(|_| engine == EngineKind::Fast) else {
         return Ok(as_it_is(Start::Initialiser(Refusal::Off)));
     };
-    match snapshot(sandbox, wasm, &outline, limits, job) {
+    match snapshot(sandbox, wasm, abi, code_at, limits, job) {
         Err(Unprepared::Refused(refusal)) => Ok(as_it_is(Start::Initialiser(refusal))),
         Err(Unprepared::Failed(failure)) => Err(failure),
         Ok(prepared) => Ok(prepared),
@@ -56,14 +55,15 @@ pub(crate) fn prepare<'a>(
 fn snapshot<'a>(
     sandbox: &Sandbox,
     wasm: &[u8],
-    before: &Outline,
+    abi: Spec,
+    code_at: usize,
     limits: &Limits,
     job: Job<'_>,
 ) -> Result<Prepared<'a>, Unprepared> {
     // Wizer accepts whatever WebAssembly there is, and stumbles over some of it.
     sandbox.validate(wasm)?;
     let instrumented = Instrumented::new(wasm)?;
-    let candidate = sandbox.compile(&instrumented, before.start_functions, job)?;
+    let candidate = sandbox.compile(&instrumented, abi, job)?;
     let (image, reseed, printed) = faithful(&candidate, limits)?;
     let mut wasm = instrumented.snapshot(&image)?;
     // A module that is valid without them refers to none.
@@ -78,7 +78,7 @@ fn snapshot<'a>(
         origin: Origin {
             start: Start::Snapshot,
             reseed,
-            code_shift: after.code_at.cast_signed() - before.code_at.cast_signed(),
+            code_shift: after.code_at.cast_signed() - code_at.cast_signed(),
             moves: Moves::default(),
             printed,
         },

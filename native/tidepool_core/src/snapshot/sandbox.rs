@@ -2,18 +2,18 @@
 
 use std::pin::pin;
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 use wasmtime::{Engine, Module, Store, StoreLimits, StoreLimitsBuilder, UpdateDeadline};
 
-use super::answers::{Entropy, Replacement, State, linker};
+use super::answers::{Entropy, Replacement, linker};
 use super::chacha8::ChaCha8;
 use super::image::{Image, Instrumented};
-use crate::abi::wasi;
+use crate::abi::contract::Spec;
+use crate::abi::rehearsal::Rehearsal;
 use crate::base::config::RuntimeConfig;
 use crate::base::limits::Limits;
 use crate::base::origin::{MAX_TIME, Refusal};
@@ -51,8 +51,8 @@ pub(crate) struct Sandbox {
 /// A module that is ready to run here.
 pub(super) struct Candidate {
     module: Module,
-    /// Names of functions to run, in this order, if they are exported.
-    start_functions: &'static [&'static str],
+    /// Whose start functions are run, if they are exported.
+    abi: Spec,
 }
 
 /// Why there is no snapshot.
@@ -104,7 +104,7 @@ impl Sandbox {
     pub(super) fn compile(
         &self,
         instrumented: &Instrumented<'_>,
-        start_functions: &'static [&'static str],
+        abi: Spec,
         job: Job<'_>,
     ) -> Result<Candidate, Unprepared> {
         let wasm = instrumented.wasm();
@@ -118,7 +118,7 @@ impl Sandbox {
             Failure::Refused(error) => Unprepared::Refused(Refusal::unsupported(&error)),
             failure => Unprepared::Failed(failure),
         })?;
-        Ok(Candidate { module, start_functions })
+        Ok(Candidate { module, abi })
     }
 }
 
@@ -154,20 +154,14 @@ impl Candidate {
         limits: &Limits,
         replacement: Option<Replacement>,
     ) -> Result<Run, Refusal> {
-        let state = State {
-            wasi: wasi::context::empty(),
-            bounds: bounds(limits),
-            first: StdRng::from_seed(entropy.first),
-            later: StdRng::from_seed(entropy.later),
-            wall_ns: entropy.wall_ns,
-            random_requests: 0,
-            asked_wall: false,
-            replacement,
-            replaced: None,
-            printed: Printed::default(),
-        };
-        let mut store = Store::new(self.module.engine(), state);
-        store.limiter(|state| &mut state.bounds);
+        let replaced = Arc::new(OnceLock::new());
+        let mut rehearsal = entropy.rehearsal(bounds(limits));
+        rehearsal.at_clock = replacement.map(|replacement| {
+            let replaced = Arc::clone(&replaced);
+            Box::new(move |memory: &mut [u8]| replacement.replace(memory, &replaced)) as _
+        });
+        let mut store = Store::new(self.module.engine(), rehearsal);
+        store.limiter(|rehearsal| &mut rehearsal.bounds);
         let aside_at = Instant::now() + ASIDE_AFTER;
         // Within the store, which ends with the run.
         let mut aside = None;
@@ -187,19 +181,20 @@ impl Candidate {
             Err(error) => Refusal::Failed { message: error.root_cause().to_string() },
         })?;
         let image = Image::of(&mut store, &instance)?;
-        let state = store.into_data();
+        let rehearsal = store.into_data();
         Ok(Run {
             image,
-            asked_random: state.random_requests > 0,
-            asked_more: state.random_requests > 1 || state.asked_wall,
-            replaced: state.replaced,
-            printed: state.printed,
+            asked_random: rehearsal.random_requests > 0,
+            asked_more: rehearsal.random_requests > 1 || rehearsal.asked_wall,
+            replaced: replaced.get().cloned(),
+            printed: rehearsal.printed,
         })
     }
 
-    async fn start(&self, store: &mut Store<State>) -> wasmtime::Result<wasmtime::Instance> {
-        let instance = linker(&self.module)?.instantiate_async(&mut *store, &self.module).await?;
-        for name in self.start_functions {
+    async fn start(&self, store: &mut Store<Rehearsal>) -> wasmtime::Result<wasmtime::Instance> {
+        let linker = linker(&self.abi, &self.module, store)?;
+        let instance = linker.instantiate_async(&mut *store, &self.module).await?;
+        for name in self.abi.start_functions {
             let Some(start) = instance.get_func(&mut *store, name) else { continue };
             match start.typed::<(), ()>(&*store)?.call_async(&mut *store, ()).await {
                 Err(error) if exit_code(&error) != Some(0) => return Err(error),

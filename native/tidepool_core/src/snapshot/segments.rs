@@ -44,8 +44,8 @@ pub(super) fn without_passive(wasm: &[u8]) -> wasmparser::Result<Option<Vec<u8>>
 mod tests {
     use super::super::{Sandbox, prepare};
     use super::*;
+    use crate::abi::Wapc;
     use crate::abi::contract::Spec;
-    use crate::abi::wapc::Wapc;
     use crate::base::config::EngineKind;
     use crate::base::origin::Start;
     use crate::compiler::{Compilers, Job};

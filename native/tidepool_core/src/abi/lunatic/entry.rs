@@ -39,6 +39,7 @@ impl Abi for Lunatic {
     }
 
     fn begin_process(state: &mut State, guest: &Guest, left: Option<Message>) {
+        state.abi.wasi.begin(guest);
         state.abi.lunatic.data().begin(guest, left);
     }
 

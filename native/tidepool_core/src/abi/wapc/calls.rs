@@ -1,5 +1,7 @@
 //! waPC as an ABI.
 
+use std::sync::Arc;
+
 use wasmtime::{Func, Linker, Store, ValType};
 
 use super::data::WapcSlot;
@@ -7,9 +9,12 @@ use super::imports::{self, MODULE};
 use crate::abi::contract::Abi;
 use crate::abi::exports::{Exports, Surface};
 use crate::abi::memory::length;
+use crate::abi::rehearsal::Rehearsal;
 use crate::abi::slots::State;
 use crate::abi::wasi;
 use crate::base::error::{CallError, CompileError};
+use crate::base::printed::Printed;
+use crate::store::context::FunctionContext;
 use crate::store::failure::call_error;
 
 /// The export that serves a call.
@@ -35,6 +40,15 @@ impl Abi for Wapc {
     fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         imports::link(linker)?;
         wasi::imports::link(linker)
+    }
+
+    fn rehearse(linker: &mut Linker<Rehearsal>, store: &mut Store<Rehearsal>) -> wasmtime::Result<()> {
+        imports::rehearse(linker)?;
+        wasi::rehearsal::link(linker, store)
+    }
+
+    fn print_kept(printed: &Printed, function: &Arc<FunctionContext>) {
+        wasi::context::print(printed, function);
     }
 
     fn exports(module: &wasmtime::Module) -> Result<Exports, CompileError> {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use wasmtime::{Caller, Linker};
 
 use crate::abi::memory::{self, PIECE_BYTES, fail, length};
+use crate::abi::rehearsal::{self, Rehearsal};
 use crate::abi::slots::State;
 use crate::base::console::{MAX_LINE_BYTES, Stream};
 use crate::base::error::CallError;
@@ -14,9 +15,9 @@ use crate::base::limits::{Limit, Limits};
 use crate::base::request::{HostCall, HostReply, HostRequest};
 
 /// Import module of waPC.
-pub(crate) const MODULE: &str = "wapc";
+pub(super) const MODULE: &str = "wapc";
 /// The import that prints a line.
-pub(crate) const CONSOLE_LOG: &str = "__console_log";
+const CONSOLE_LOG: &str = "__console_log";
 /// Longest error text that is kept, in bytes.
 const MAX_ERROR_BYTES: usize = 64 << 10;
 /// Longest binding, namespace or operation of a host call, in bytes.
@@ -34,6 +35,23 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.func_wrap(MODULE, CONSOLE_LOG, console_log)?;
     linker.func_wrap_async(MODULE, "__host_call", |caller, target: Target| Box::new(host_call(caller, target)))?;
     Ok(())
+}
+
+/// Offers what start functions may import while they run once for all instances.
+pub(super) fn rehearse(linker: &mut Linker<Rehearsal>) -> wasmtime::Result<()> {
+    linker.func_wrap(MODULE, CONSOLE_LOG, keep_line)?;
+    Ok(())
+}
+
+/// Keeps a line.
+fn keep_line(mut caller: Caller<'_, Rehearsal>, ptr: i32, len: i32) -> wasmtime::Result<()> {
+    let memory = rehearsal::memory(&mut caller).ok_or_else(|| wasmtime::Error::msg("it prints, and has no memory"))?;
+    let (bytes, rehearsal) = memory.data_and_store_mut(&mut caller);
+    let start = usize::try_from(ptr.cast_unsigned()).unwrap_or(usize::MAX);
+    let length = usize::try_from(len.cast_unsigned()).unwrap_or(usize::MAX);
+    let text = start.checked_add(length).and_then(|end| bytes.get(start..end));
+    let text = text.ok_or_else(|| wasmtime::Error::msg("it prints what is outside of its memory"))?;
+    rehearsal.print(Stream::Console, text.get(..MAX_LINE_BYTES).unwrap_or(text))
 }
 
 /// Pointers and lengths of binding, namespace, operation and payload.

@@ -5,8 +5,7 @@
 //! and returns 1, or hands a text to `__guest_error` and returns something else.
 
 mod calls;
-pub(crate) mod data;
+pub(super) mod data;
 mod imports;
 
 pub(crate) use calls::Wapc;
-pub(crate) use imports::{CONSOLE_LOG, MODULE};

@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::{HostMonotonicClock, WasiCtxBuilder};
 
-use super::clock::Clock;
 use super::output::Output;
 use super::stdio::{Stdin, Written};
+use crate::abi::clock::Clock;
+use crate::abi::guest::Guest;
 use crate::abi::slots::State;
 use crate::base::console::Stream;
 use crate::base::printed::Printed;
-use crate::process::config::World;
-use crate::process::stdio::Stdio;
 use crate::store::context::FunctionContext;
 use crate::store::data::tail;
 use crate::store::tail::Tail;
@@ -21,27 +20,25 @@ use crate::store::tail::Tail;
 /// many call none, and making a context is a sixth of a short call in a fresh instance.
 pub(super) fn context(state: &mut State) -> &mut WasiP1Ctx {
     let State { abi, function, tail: lines, call, .. } = state;
-    let wasi = &mut abi.wasi;
-    let (clock, world, stdio) = (wasi.clock, &mut wasi.world, &mut wasi.stdio);
-    wasi.context.get_or_insert_with(|| library(function, tail(lines, call.as_ref()), world.take(), stdio.take(), clock))
+    let (clock, guest) = (abi.clock, abi.guest.as_deref());
+    abi.wasi.context.get_or_insert_with(|| library(function, tail(lines, call.as_ref()), guest, clock))
 }
 
-/// The context of a guest whose output is printed.
+/// The context of a guest whose output is printed, unless it is a process with standard input and output of its program's own.
 fn library(
     function: &Arc<FunctionContext>,
     tail: &Arc<Tail>,
-    world: Option<Arc<World>>,
-    stdio: Option<Arc<Stdio>>,
+    guest: Option<&Guest>,
     clock: Option<Clock>,
 ) -> Box<WasiP1Ctx> {
     let mut builder = builder();
     if let Some(clock) = clock {
         builder.monotonic_clock(clock);
     }
-    if let Some(world) = world {
-        builder.args(&world.args).envs(&world.env);
+    if let Some(guest) = guest {
+        builder.args(&guest.config.world.args).envs(&guest.config.world.env);
     }
-    match stdio {
+    match guest.and_then(|guest| guest.program.stdio.clone()) {
         Some(own) => {
             let [stdout, stderr] = [Stream::Stdout, Stream::Stderr].map(|stream| Written(Arc::clone(&own), stream));
             builder.stdin(Stdin(own)).stdout(stdout).stderr(stderr);
@@ -58,13 +55,8 @@ fn streams(function: &Arc<FunctionContext>, tail: &Arc<Tail>) -> [Output; 2] {
     [Stream::Stdout, Stream::Stderr].map(|stream| Output::printed(function, stream, tail))
 }
 
-/// The context of start functions that run for a snapshot.
-pub(crate) fn empty() -> WasiP1Ctx {
-    builder().build_p1()
-}
-
 /// Prints the output of start functions that ran for a snapshot.
-pub(crate) fn print(printed: &Printed, function: &Arc<FunctionContext>) {
+pub(in crate::abi) fn print(printed: &Printed, function: &Arc<FunctionContext>) {
     let [stdout, stderr] = streams(function, &Arc::default());
     for (stream, piece) in printed.pieces() {
         match stream {
@@ -79,4 +71,14 @@ pub(super) fn builder() -> WasiCtxBuilder {
     let mut builder = WasiCtxBuilder::new();
     builder.allow_tcp(false).allow_udp(false);
     builder
+}
+
+impl HostMonotonicClock for Clock {
+    fn resolution(&self) -> u64 {
+        1
+    }
+
+    fn now(&self) -> u64 {
+        self.ns()
+    }
 }

@@ -5,15 +5,15 @@
 //! program has.
 
 mod bounded;
-mod clock;
-pub(crate) mod context;
-pub(crate) mod data;
-pub(crate) mod files;
-pub(crate) mod imports;
+pub(super) mod context;
+pub(super) mod data;
+pub(super) mod files;
+pub(super) mod imports;
 mod input;
-pub(crate) mod output;
+pub(super) mod output;
 mod preview0;
 mod program;
+pub(super) mod rehearsal;
 mod stdio;
 
-pub(crate) use program::{Program, START};
+pub(crate) use program::Program;

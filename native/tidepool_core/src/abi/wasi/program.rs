@@ -11,13 +11,14 @@ use super::input::Input;
 use super::output::Output;
 use crate::abi::contract::Abi;
 use crate::abi::exports::{Exports, Surface};
+use crate::abi::guest::Guest;
+use crate::abi::process::ENTRY;
 use crate::abi::slots::State;
 use crate::base::error::{CallError, CompileError};
 use crate::base::limits::Limit;
+use crate::process::message::Message;
 use crate::store::failure::{call_error, exit_code};
 
-/// The entry of a program.
-pub(crate) const START: &str = "_start";
 /// Lines of stderr that become the error text of a program that fails.
 const ERROR_LINES: usize = 10;
 
@@ -28,7 +29,7 @@ impl Abi for Program {
     const NAME: &'static str = "wasi";
 
     fn detect(surface: &Surface<'_>) -> Result<bool, CompileError> {
-        Ok(surface.exports(START))
+        Ok(surface.exports(ENTRY))
     }
 
     fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
@@ -36,7 +37,7 @@ impl Abi for Program {
     }
 
     fn exports(module: &wasmtime::Module) -> Result<Exports, CompileError> {
-        Exports::of(module, (START, &[], &[]), Self::START_FUNCTIONS)
+        Exports::of(module, (ENTRY, &[], &[]), Self::START_FUNCTIONS)
     }
 
     fn bind(store: &mut Store<State>, entry: &Func) -> wasmtime::Result<()> {
@@ -59,6 +60,10 @@ impl Abi for Program {
             .build_p1();
         state.tail = Some(tail);
         (state.abi.wasi.context, state.abi.wasi.streams) = (Some(Box::new(context)), Some(streams));
+    }
+
+    fn begin_process(state: &mut State, guest: &Guest, _left: Option<Message>) {
+        state.abi.wasi.begin(guest);
     }
 
     async fn serve(store: &mut Store<State>) -> Result<Vec<u8>, CallError> {
