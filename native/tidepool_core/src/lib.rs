@@ -48,7 +48,8 @@ pub use base::grants::Grants;
 pub use base::host_grants::HostGrants;
 pub use base::limits::{Limit, Limits, Quota};
 pub use base::request::{
-    Address, Away, FileOperation, FileRequest, HostCall, HostReply, HostRequest, Name, Peer, ProcessRequest, Request,
+    Address, Away, FileOperation, FileRequest, HostCall, HostReply, HostRequest, Peer, ProcessRequest, Request,
+    ShortName,
 };
 pub use base::{console, error, limits, origin, source_lines, trap};
 pub use call::arrival::Part;
@@ -77,7 +78,7 @@ pub use process::delivery::Room;
 pub use process::metrics::Figure;
 pub use process::program::Output;
 pub use process::stdio::{Stdio, Terminal};
-pub use process::upgrade::Asked;
+pub use process::upgrade::UpgradeAnswer;
 pub use rewrite::strip::stripped;
 pub use runtime::handle::{Runtime, RuntimeError};
 pub use runtime::tier_up::Optimised;

@@ -6,7 +6,7 @@ use wasmtime::{AsContextMut, Caller, Extern, Memory};
 
 use super::slots::State;
 use crate::base::error::CallError;
-use crate::base::request::Name;
+use crate::base::request::ShortName;
 use crate::base::trap::TrapKind;
 use crate::os::buffers;
 use crate::slice::epoch::FIRST_SLICE_TICKS;
@@ -31,8 +31,13 @@ pub(crate) fn read(caller: &mut Caller<'_, State>, ptr: i32, len: i32, limit: us
 ///
 /// # Errors
 /// Traps the guest when the range isn't within its memory.
-pub(crate) fn read_name(caller: &mut Caller<'_, State>, ptr: i32, len: i32, limit: usize) -> wasmtime::Result<Name> {
-    read_as(caller, ptr, len, limit, Name::from_slice)
+pub(crate) fn read_name(
+    caller: &mut Caller<'_, State>,
+    ptr: i32,
+    len: i32,
+    limit: usize,
+) -> wasmtime::Result<ShortName> {
+    read_as(caller, ptr, len, limit, ShortName::from_slice)
 }
 
 fn read_as<T: Default>(

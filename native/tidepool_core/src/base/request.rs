@@ -6,13 +6,13 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 /// A name in a request. Most are short, and take no memory of their own.
-pub type Name = SmallVec<[u8; 24]>;
+pub type ShortName = SmallVec<[u8; 24]>;
 
 /// What a caller asks of a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// What the guest is asked to do.
-    pub operation: Name,
+    pub operation: ShortName,
     /// The input, which may be memory of the caller's: it is copied into the guest when that asks for it.
     pub payload: Bytes,
     /// How many calls this one is nested in, itself included: 1 for a call from outside.
@@ -24,7 +24,7 @@ pub struct Request {
 impl Request {
     /// That of a process, which is asked for nothing.
     pub(crate) fn none() -> Self {
-        Request { operation: Name::new(), payload: Bytes::new(), depth: 1, timeout: Duration::MAX }
+        Request { operation: ShortName::new(), payload: Bytes::new(), depth: 1, timeout: Duration::MAX }
     }
 }
 
@@ -211,11 +211,11 @@ pub struct Address(pub std::num::NonZeroU64);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostCall {
     /// First part of the target's name.
-    pub binding: Name,
+    pub binding: ShortName,
     /// Second part of the target's name.
-    pub namespace: Name,
+    pub namespace: ShortName,
     /// Third part of the target's name.
-    pub operation: Name,
+    pub operation: ShortName,
     /// What the guest sends along.
     pub payload: Vec<u8>,
 }

@@ -16,7 +16,7 @@ use crate::process::message::{Data, Message};
 use crate::process::metrics::Figure;
 use crate::process::program::Program;
 use crate::process::stdio::Stdio;
-use crate::process::upgrade::Asked;
+use crate::process::upgrade::UpgradeAnswer;
 
 /// Bytes that a process of another node sends between two questions whether there is room.
 const WINDOW: usize = 64 << 10;
@@ -159,7 +159,7 @@ impl ProcessRef {
 
     /// Asks the program to become this version: see [`Function::take_over`](crate::Function::take_over).
     #[must_use]
-    pub fn ask_upgrade(&self, version: u64) -> Asked {
+    pub fn ask_upgrade(&self, version: u64) -> UpgradeAnswer {
         self.program.upgrade.ask(version)
     }
 

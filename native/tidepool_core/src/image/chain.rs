@@ -7,7 +7,7 @@
 //! image. One that is short is worth no changes.
 
 use super::ImageError;
-use super::head::{Digest, ModuleHash, Name, array, digest_of};
+use super::head::{Digest, ImageName, ModuleHash, array, digest_of};
 use super::numbers::Bytes;
 use super::writer::Contents;
 
@@ -25,7 +25,7 @@ const FORMAT: u8 = 1;
 pub(super) const HEAD_BYTES: usize = 58;
 /// The mark, the format, and then the change's own name.
 const NAME_AT: usize = 2;
-const NAMED_AT: usize = NAME_AT + size_of::<Name>();
+const NAMED_AT: usize = NAME_AT + size_of::<ImageName>();
 
 /// What the last image of an instance held.
 #[derive(Default)]
@@ -40,7 +40,7 @@ pub(crate) struct Last {
 struct Open {
     contents: Contents,
     /// The name of what the next change follows.
-    name: Name,
+    name: ImageName,
     changes: usize,
     /// How many bytes the changes may still have.
     left: usize,
@@ -84,7 +84,7 @@ impl Last {
 
 struct Change {
     bytes: Vec<u8>,
-    name: Name,
+    name: ImageName,
 }
 
 /// | bytes | |
@@ -99,7 +99,7 @@ struct Change {
 /// Pieces follow, as those of an image.
 fn change(contents: &Contents, open: &Open, memory: &[u8], clock_ns: u64) -> Change {
     let mut bytes = vec![MARK, FORMAT];
-    bytes.extend_from_slice(&Name::default());
+    bytes.extend_from_slice(&ImageName::default());
     bytes.extend_from_slice(&open.name);
     bytes.extend_from_slice(&contents.digest());
     bytes.extend_from_slice(&clock_ns.to_le_bytes());
@@ -111,13 +111,13 @@ fn change(contents: &Contents, open: &Open, memory: &[u8], clock_ns: u64) -> Cha
     Change { bytes, name }
 }
 
-fn name(change: &[u8]) -> Name {
+fn name(change: &[u8]) -> ImageName {
     digest_of(&[change.get(..NAME_AT).unwrap_or_default(), change.get(NAMED_AT..).unwrap_or_default()])
 }
 
 /// A change that was found to be as it was written.
 pub(super) struct Read {
-    pub(super) name: Name,
+    pub(super) name: ImageName,
     pub(super) digest: Digest,
     pub(super) clock_ns: u64,
 }
@@ -126,7 +126,7 @@ pub(super) struct Read {
 ///
 /// # Errors
 /// When it is damaged, of a later version, or follows something else.
-pub(super) fn read(change: &[u8], base: &Name) -> Result<Read, ImageError> {
+pub(super) fn read(change: &[u8], base: &ImageName) -> Result<Read, ImageError> {
     let mut bytes = Bytes(change);
     let ([_mark, format], written) = (bytes.array()?, bytes.array()?);
     if written != name(change) {

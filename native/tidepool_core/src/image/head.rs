@@ -22,7 +22,7 @@ pub(super) const BYTES: usize = 78;
 /// 16 bytes of a BLAKE3 digest.
 pub(crate) type Digest = [u8; 16];
 /// What an image or a change is named by: a digest of all that it says.
-pub(crate) type Name = [u8; 16];
+pub(crate) type ImageName = [u8; 16];
 /// The SHA-256 of a module.
 pub(crate) type ModuleHash = [u8; 32];
 
@@ -38,7 +38,7 @@ pub(crate) struct Head {
 
 impl Head {
     /// Writes it. Returns the name of the image.
-    pub(super) fn write(&self, bytes: &mut Vec<u8>) -> Name {
+    pub(super) fn write(&self, bytes: &mut Vec<u8>) -> ImageName {
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&FORMAT.to_le_bytes());
         bytes.extend_from_slice(&self.module);
@@ -53,7 +53,7 @@ impl Head {
     ///
     /// # Errors
     /// When it is damaged, of a later version, or another module's.
-    pub(super) fn read(bytes: &[u8], module: &ModuleHash) -> Result<(Self, Name), ImageError> {
+    pub(super) fn read(bytes: &[u8], module: &ModuleHash) -> Result<(Self, ImageName), ImageError> {
         let mut at = 0;
         let mut take = |count: usize| {
             let part = bytes.get(at..at + count);

@@ -10,7 +10,7 @@ use wasmtime::Val;
 
 use super::changed::changed;
 use super::declared::Declared;
-use super::head::{Digest, Head, ModuleHash, Name, digest};
+use super::head::{Digest, Head, ImageName, ModuleHash, digest};
 use super::numbers::{self, Bytes, write};
 
 /// Most bytes of a piece, unpacked. The globals of a module fit.
@@ -74,7 +74,7 @@ impl Contents {
     }
 
     /// The image of an instance of `module` with these contents, and its name.
-    pub(crate) fn packed(&self, module: ModuleHash, clock_ns: u64) -> (Vec<u8>, Name) {
+    pub(crate) fn packed(&self, module: ModuleHash, clock_ns: u64) -> (Vec<u8>, ImageName) {
         let mut image = Vec::with_capacity(super::head::BYTES + self.len() / 2);
         let name = Head { module, digest: self.digest, clock_ns }.write(&mut image);
         self.pieces.pack(&mut image);

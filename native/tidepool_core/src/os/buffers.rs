@@ -49,7 +49,7 @@ pub fn give_back(buffer: Vec<u8>) {
 /// `message`, whose memory is given back when the last clone is dropped.
 #[must_use]
 pub fn shared(message: Vec<u8>) -> Bytes {
-    if is_kept(message.capacity()) { Bytes::from_owner(Shared(message)) } else { message.into() }
+    if is_kept(message.capacity()) { Bytes::from_owner(SharedBuffer(message)) } else { message.into() }
 }
 
 /// Frees the buffers that nobody has taken for some looks.
@@ -68,15 +68,15 @@ fn is_kept(bytes: usize) -> bool {
 }
 
 /// A message that gives its memory back.
-struct Shared(Vec<u8>);
+struct SharedBuffer(Vec<u8>);
 
-impl AsRef<[u8]> for Shared {
+impl AsRef<[u8]> for SharedBuffer {
     fn as_ref(&self) -> &[u8] {
         &self.0
     }
 }
 
-impl Drop for Shared {
+impl Drop for SharedBuffer {
     fn drop(&mut self) {
         give_back(std::mem::take(&mut self.0));
     }

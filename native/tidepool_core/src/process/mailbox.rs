@@ -25,7 +25,7 @@ pub(super) struct Mailbox {
     /// For each tag the numbers of places that have a message with it, the oldest first, once there are many.
     index: Option<HashMap<i64, VecDeque<u64>, RandomState>>,
     bytes: usize,
-    waiting: Waiting,
+    wanted: WantedTags,
     waker: Option<Waker>,
     /// Who waits for room.
     senders: Vec<Waker>,
@@ -33,7 +33,7 @@ pub(super) struct Mailbox {
 
 /// What the owner waits for.
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
-enum Waiting {
+enum WantedTags {
     #[default]
     Nothing,
     Anything,
@@ -57,10 +57,10 @@ impl Mailbox {
     }
 
     fn wants(&self, tag: Option<i64>) -> bool {
-        match self.waiting {
-            Waiting::Nothing => false,
-            Waiting::Anything => true,
-            Waiting::Tags(tags) => tag.is_some_and(|tag| tags.contains(&tag)),
+        match self.wanted {
+            WantedTags::Nothing => false,
+            WantedTags::Anything => true,
+            WantedTags::Tags(tags) => tag.is_some_and(|tag| tags.contains(&tag)),
         }
     }
 
@@ -76,7 +76,7 @@ impl Mailbox {
         if !self.wants(tag) {
             return None;
         }
-        self.waiting = Waiting::Nothing;
+        self.wanted = WantedTags::Nothing;
         self.waker.clone()
     }
 
@@ -140,14 +140,14 @@ impl Mailbox {
 
     /// Has the owner woken by the next message that it can receive with `tags`.
     pub(super) fn wait(&mut self, tags: &[i64], waker: &Waker) {
-        self.waiting = match tags {
-            [] => Waiting::Anything,
+        self.wanted = match tags {
+            [] => WantedTags::Anything,
             tags if tags.len() <= TAGS => {
                 let mut kept = [0; TAGS];
                 kept.iter_mut().zip(tags).for_each(|(kept, tag)| *kept = *tag);
-                Waiting::Tags(kept)
+                WantedTags::Tags(kept)
             }
-            _ => Waiting::Anything,
+            _ => WantedTags::Anything,
         };
         if !self.waker.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
             self.waker = Some(waker.clone());
@@ -156,12 +156,12 @@ impl Mailbox {
 
     /// The owner doesn't wait any more.
     pub(super) fn stop_waiting(&mut self) {
-        self.waiting = Waiting::Nothing;
+        self.wanted = WantedTags::Nothing;
     }
 
     /// The owner's waker, when it waits for messages at all.
     pub(super) fn rouse(&mut self) -> Option<Waker> {
-        if self.waiting == Waiting::Nothing { None } else { self.waker.clone() }
+        if self.wanted == WantedTags::Nothing { None } else { self.waker.clone() }
     }
 
     /// Has a sender woken when there is room.

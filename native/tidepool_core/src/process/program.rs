@@ -245,7 +245,7 @@ impl Program {
             }
             self.live.fetch_sub(1, Ordering::AcqRel);
             if self.gone.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
-                self.names.sweep(|id| self.may_live(id));
+                self.names.forget_dead(|id| self.may_live(id));
             }
         }
     }

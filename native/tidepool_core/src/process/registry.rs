@@ -136,7 +136,7 @@ impl Registry {
     }
 
     /// Forgets the names of processes that don't live.
-    pub(crate) fn sweep(&self, lives: impl Fn(u64) -> bool) {
+    pub(crate) fn forget_dead(&self, lives: impl Fn(u64) -> bool) {
         let mut names = self.names();
         names.entries.retain(|_name, entry| match entry {
             Entry::Process(id) => lives(*id),
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(names.get("a", |_| true), Some(2));
         assert_eq!(names.get("a", |id| id != 2), None);
         assert!(names.put("b", 3) && names.put("c", 4));
-        names.sweep(|id| id == 4);
+        names.forget_dead(|id| id == 4);
         assert_eq!((names.get("b", |_| true), names.get("c", |_| true)), (None, Some(4)));
         names.remove("c");
         assert_eq!(names.get("c", |_| true), None);
@@ -210,7 +210,7 @@ mod tests {
         assert!(names.put(&long("b"), 3), "that one is there");
         names.remove(&long("a"));
         assert!(names.put(&long("c"), 3));
-        names.sweep(|_| false);
+        names.forget_dead(|_| false);
         assert!(names.put(&long("d"), 3) && names.put(&long("e"), 3));
     }
 }

@@ -8,12 +8,12 @@ const MAX_TIMERS: usize = 100_000;
 /// What is to come at a time, by that time and the order in which it was sent.
 pub(super) struct Timers<T> {
     // Sorted by time, the next one last. Few have more than one.
-    pending: Vec<Pending<T>>,
+    pending: Vec<DueMessage<T>>,
     next: u64,
     bytes: usize,
 }
 
-struct Pending<T> {
+struct DueMessage<T> {
     due: Instant,
     number: u64,
     bytes: usize,
@@ -35,7 +35,7 @@ impl<T> Timers<T> {
         let number = self.next;
         self.next += 1;
         let place = self.pending.partition_point(|pending| pending.due > due);
-        self.pending.insert(place, Pending { due, number, bytes, message });
+        self.pending.insert(place, DueMessage { due, number, bytes, message });
         self.bytes += bytes;
         Some(number)
     }

@@ -19,7 +19,7 @@ struct Inner {
 
 /// What comes of asking a program to become another version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub enum UpgradeAnswer {
     /// It has not said that it takes upgrades.
     Refused,
     /// It was asked before.
@@ -36,12 +36,16 @@ impl Upgrade {
     }
 
     /// Asks it to become this version.
-    pub(crate) fn ask(&self, version: u64) -> Asked {
+    pub(crate) fn ask(&self, version: u64) -> UpgradeAnswer {
         let mut inner = self.inner();
         if inner.tag == 0 {
-            return Asked::Refused;
+            return UpgradeAnswer::Refused;
         }
-        if inner.asked.replace(version) == Some(version) { Asked::Before } else { Asked::Now(inner.tag) }
+        if inner.asked.replace(version) == Some(version) {
+            UpgradeAnswer::Before
+        } else {
+            UpgradeAnswer::Now(inner.tag)
+        }
     }
 
     /// Keeps what the version that ends leaves.
@@ -67,11 +71,14 @@ mod tests {
     #[test]
     fn a_program_is_asked_once_for_each_version_and_only_if_it_takes_upgrades() {
         let upgrade = Upgrade::default();
-        assert_eq!(upgrade.ask(2), Asked::Refused);
+        assert_eq!(upgrade.ask(2), UpgradeAnswer::Refused);
         upgrade.accept(7);
-        assert_eq!((upgrade.ask(2), upgrade.ask(2), upgrade.ask(3)), (Asked::Now(7), Asked::Before, Asked::Now(7)));
+        assert_eq!(
+            (upgrade.ask(2), upgrade.ask(2), upgrade.ask(3)),
+            (UpgradeAnswer::Now(7), UpgradeAnswer::Before, UpgradeAnswer::Now(7))
+        );
         upgrade.accept(0);
-        assert_eq!(upgrade.ask(4), Asked::Refused);
+        assert_eq!(upgrade.ask(4), UpgradeAnswer::Refused);
         assert!(upgrade.take().is_none());
         upgrade.leave(Data::of(1, vec![1]));
         assert!(upgrade.take().is_some_and(|left| left.bytes == [1]) && upgrade.take().is_none());

@@ -5,7 +5,7 @@ use proptest::sample::select;
 use proptest::test_runner::{RngSeed, TestRunner};
 use tidepool_core::console::MAX_LINE_BYTES;
 use tidepool_core::trap::TrapKind;
-use tidepool_core::{CallError, Function, HostCall, HostReply, Name};
+use tidepool_core::{CallError, Function, HostCall, HostReply, ShortName};
 
 use std::sync::Arc;
 
@@ -157,7 +157,7 @@ fn text(bytes: &[u8], limit: usize) -> String {
 }
 
 fn ask(payload: Vec<u8>) -> HostCall {
-    HostCall { binding: Name::new(), namespace: Name::new(), operation: Name::new(), payload }
+    HostCall { binding: ShortName::new(), namespace: ShortName::new(), operation: ShortName::new(), payload }
 }
 
 fn expected(probe: &Probe) -> Option<Seen> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidepool_core::{Asked, CompileConfig, Function, FunctionConfig, Grants, ProcessOptions};
+use tidepool_core::{CompileConfig, Function, FunctionConfig, Grants, ProcessOptions, UpgradeAnswer};
 
 use crate::settings;
 use crate::support::processes::Processes;
@@ -95,9 +95,9 @@ fn a_program_is_asked_to_upgrade_by_the_tag_that_it_gives_and_else_not() {
     let node = Node::dense(8, 0);
     let mut processes = start(&node, r#"(func (export "_start") (call $accept (i64.const 7)))"#);
     let first = processes.first.clone();
-    assert_eq!(first.ask_upgrade(2), Asked::Refused);
+    assert_eq!(first.ask_upgrade(2), UpgradeAnswer::Refused);
     assert_eq!(processes.run(), Ok(Vec::new()));
-    assert_eq!((first.ask_upgrade(2), first.ask_upgrade(2)), (Asked::Now(7), Asked::Before));
+    assert_eq!((first.ask_upgrade(2), first.ask_upgrade(2)), (UpgradeAnswer::Now(7), UpgradeAnswer::Before));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, ResourceArc, Term
 use tidepool_core::console::Stream;
 use tidepool_core::trap::Frame;
 use tidepool_core::{
-    Address, Asked, Figure, Output, ProcessInfo, ProcessOptions, ProcessRef, Signal, Stdio, Task, Terminal,
+    Address, Figure, Output, ProcessInfo, ProcessOptions, ProcessRef, Signal, Stdio, Task, Terminal, UpgradeAnswer,
 };
 
 use crate::function::call::{TaskHandle, first_slice, next_slice, not_deployed, with_call, with_task};
@@ -222,9 +222,9 @@ fn process_upgrade<'a>(env: Env<'a>, node: &'a Node, task: Term<'a>) -> NifResul
 #[rustler::nif]
 fn process_ask_upgrade<'a>(env: Env<'a>, process: &'a ProcessHandle, version: u64) -> Term<'a> {
     match process.0.ask_upgrade(version) {
-        Asked::Now(tag) => tag.encode(env),
-        Asked::Before => atoms::asked().encode(env),
-        Asked::Refused => atoms::refused().encode(env),
+        UpgradeAnswer::Now(tag) => tag.encode(env),
+        UpgradeAnswer::Before => atoms::asked().encode(env),
+        UpgradeAnswer::Refused => atoms::refused().encode(env),
     }
 }
 

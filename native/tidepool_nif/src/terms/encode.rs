@@ -15,10 +15,10 @@ use crate::terms::source_lines::LinesHandle;
 const LARGE_BYTES: usize = 4 << 10;
 
 /// Bytes that a binary term points into.
-struct Shared(Bytes);
+struct BinaryBytes(Bytes);
 
 #[rustler::resource_impl]
-impl Resource for Shared {}
+impl Resource for BinaryBytes {}
 
 /// A message of a guest's as a binary. Short ones, which most are, are copied as they are.
 pub(crate) fn message(env: Env<'_>, bytes: Vec<u8>) -> Term<'_> {
@@ -30,7 +30,7 @@ pub(crate) fn binary(env: Env<'_>, bytes: Bytes) -> Term<'_> {
     if bytes.len() < LARGE_BYTES {
         return copy(env, &bytes);
     }
-    ResourceArc::new(Shared(bytes)).make_binary(env, |shared| &shared.0).to_term(env)
+    ResourceArc::new(BinaryBytes(bytes)).make_binary(env, |shared| &shared.0).to_term(env)
 }
 
 /// 584,000 years fit.

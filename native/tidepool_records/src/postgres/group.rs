@@ -9,9 +9,9 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Statement};
 
 use super::changes::{Group, Written};
+use super::connector::Connector;
 use super::erase::erase;
 use super::failure::{is_fatal, late, said};
-use super::link::Link;
 use super::owner::Owner;
 use super::{read, schema};
 use crate::record::{Job, Key, Mark, StoreError, xor};
@@ -72,9 +72,9 @@ macro_rules! statements {
             ///
             /// # Errors
             /// When the database is away, or its tables are not those that are known here.
-            pub(super) async fn new(link: &Link) -> Result<Self, StoreError> {
+            pub(super) async fn new(connector: &Connector) -> Result<Self, StoreError> {
                 // The database does not end its statements: it would end a commit that waits for a copy, and say that it was made.
-                let client = link.connect(0).await?;
+                let client = connector.connect(0).await?;
                 schema::checked(&client).await?;
                 let ($($name,)*) = tokio::try_join!($(client.prepare($sql),)*)?;
                 Ok(Session { client, $($name,)* })

@@ -3,11 +3,11 @@
 //! A thread has the event loop: connections, and the task that writes. Who reads waits for the answer in its own thread, bounded.
 
 mod changes;
+mod connector;
 mod erase;
 mod failure;
 mod group;
 mod lease;
-mod link;
 mod moving;
 mod owner;
 mod pool;
@@ -23,8 +23,8 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc;
 
+use self::connector::Connector;
 pub use self::lease::{Answer, Ask, NodeLease, Shard};
-use self::link::Link;
 pub(crate) use self::moving::{export, import};
 pub use self::owner::Owner;
 use self::pool::Pool;
@@ -56,12 +56,12 @@ impl Database {
     pub(crate) fn open(url: &str, owner: Owner) -> Result<Self, StoreError> {
         let unstarted =
             |error: std::io::Error| StoreError::Stopped(format!("its thread could not be started: {error}").into());
-        let link = Arc::new(Link::new(url)?);
+        let connector = Arc::new(Connector::new(url)?);
         let runtime = Builder::new_current_thread().enable_all().build().map_err(unstarted)?;
-        let opened = async { tokio::time::timeout(OPEN, schema::make(&link)).await };
+        let opened = async { tokio::time::timeout(OPEN, schema::make(&connector)).await };
         runtime.block_on(opened).map_err(|_late| failure::late(OPEN))??;
         let owner = Arc::new(owner);
-        let pool = Arc::new(Pool::new(Arc::clone(&link), Arc::clone(&owner)));
+        let pool = Arc::new(Pool::new(Arc::clone(&connector), Arc::clone(&owner)));
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (common, common_queue) = mpsc::channel(QUEUE);
         let handle = runtime.handle().clone();
@@ -70,8 +70,8 @@ impl Database {
             .spawn(move || {
                 let writers = async {
                     tokio::join!(
-                        writer::write_all(&link, &owner, queue),
-                        writer::write_all(&link, &owner, common_queue)
+                        writer::write_all(&connector, &owner, queue),
+                        writer::write_all(&connector, &owner, common_queue)
                     )
                 };
                 runtime.block_on(writers);

@@ -7,8 +7,8 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 use tokio_postgres::Client;
 
+use super::connector::Connector;
 use super::failure::late;
-use super::link::Link;
 use super::owner::Owner;
 use super::read::{self, Wanted};
 use super::session::Session;
@@ -36,12 +36,12 @@ const HAS: &str = "SELECT FROM tidepool.record WHERE shard = $1 AND class = $2 A
 /// # Errors
 /// [`StoreError::Damaged`] by the first record that is; when the database is away, or the archive can't be written.
 pub(crate) fn export(url: &str, class: Option<&str>, to: Writer) -> Result<Moved, StoreError> {
-    let link = Link::new(url)?;
-    runtime()?.block_on(exported(&link, class, to))
+    let connector = Connector::new(url)?;
+    runtime()?.block_on(exported(&connector, class, to))
 }
 
-async fn exported(link: &Link, class: Option<&str>, mut to: Writer) -> Result<Moved, StoreError> {
-    let session = Session::new(link).await?;
+async fn exported(connector: &Connector, class: Option<&str>, mut to: Writer) -> Result<Moved, StoreError> {
+    let session = Session::new(connector).await?;
     session.client.batch_execute(PATIENT).await?;
     session.client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let mut needed = Needed::of(keys(&session, schema::COMMON).await?.into_iter().map(|key| key.name));
@@ -89,10 +89,10 @@ async fn one(session: &Session, key: &Key, to: &mut Writer) -> Result<Vec<u8>, S
 /// # Errors
 /// [`StoreError::InUse`] while a node has a lease; as for [`fill`].
 pub(crate) fn import(url: &str, from: &mut Reader, overwrite: bool) -> Result<Moved, StoreError> {
-    let (link, runtime) = (Link::new(url)?, runtime()?);
+    let (connector, runtime) = (Connector::new(url)?, runtime()?);
     let session = runtime.block_on(async {
-        timeout(super::OPEN, schema::make(&link)).await.unwrap_or_else(|_late| Err(late(super::OPEN)))?;
-        group::Session::new(&link).await
+        timeout(super::OPEN, schema::make(&connector)).await.unwrap_or_else(|_late| Err(late(super::OPEN)))?;
+        group::Session::new(&connector).await
     })?;
     let epochs = runtime.block_on(taken(&session.client))?;
     let owner = Owner { node: IMPORTER.into(), incarnation: 0 };

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::link::Link;
+use super::connector::Connector;
 use super::owner::Owner;
 use super::session::Session;
 use crate::record::StoreError;
@@ -13,7 +13,7 @@ const KEPT: usize = 8;
 
 /// The sessions of one node.
 pub(super) struct Pool {
-    link: Arc<Link>,
+    connector: Arc<Connector>,
     owner: Arc<Owner>,
     kept: Mutex<Vec<Session>>,
     /// Whether this start of the node has had a lease.
@@ -21,8 +21,8 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn new(link: Arc<Link>, owner: Arc<Owner>) -> Self {
-        Pool { link, owner, kept: Mutex::default(), known: AtomicBool::new(false) }
+    pub(super) fn new(connector: Arc<Connector>, owner: Arc<Owner>) -> Self {
+        Pool { connector, owner, kept: Mutex::default(), known: AtomicBool::new(false) }
     }
 
     pub(super) fn owner(&self) -> &Owner {
@@ -49,7 +49,7 @@ impl Pool {
     pub(super) async fn session(&self) -> Result<Session, StoreError> {
         match self.kept() {
             Some(session) => Ok(session),
-            None => Session::new(&self.link).await,
+            None => Session::new(&self.connector).await,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use tokio_postgres::Client;
 
-use super::link::Link;
+use super::connector::Connector;
 use crate::record::{SHARDS, StoreError};
 
 /// The format of the tables.
@@ -49,8 +49,8 @@ CREATE TABLE tidepool.value (record bigint, key bytea, value bytea NOT NULL, mar
 ///
 /// # Errors
 /// When the database is away, its tables are of a later version, or its user may not.
-pub(super) async fn make(link: &Link) -> Result<(), StoreError> {
-    let client = link.connect(STATEMENT_MS).await?;
+pub(super) async fn make(connector: &Connector) -> Result<(), StoreError> {
+    let client = connector.connect(STATEMENT_MS).await?;
     client.batch_execute("BEGIN; SET LOCAL lock_timeout = 0").await?;
     client.batch_execute(LOCK).await?;
     if !there(&client).await? {

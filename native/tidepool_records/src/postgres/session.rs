@@ -2,7 +2,7 @@
 
 use tokio_postgres::{Client, Statement};
 
-use super::link::Link;
+use super::connector::Connector;
 use super::schema;
 use crate::record::StoreError;
 
@@ -59,8 +59,8 @@ pub(super) struct Session {
 impl Session {
     /// # Errors
     /// When the database is away, or its tables are not those that are known here.
-    pub(super) async fn new(link: &Link) -> Result<Self, StoreError> {
-        let client = link.connect(STATEMENT_MS).await?;
+    pub(super) async fn new(connector: &Connector) -> Result<Self, StoreError> {
+        let client = connector.connect(STATEMENT_MS).await?;
         schema::checked(&client).await?;
         let (record, row, value, values, list, count, bytes, alarms, absent) = tokio::try_join!(
             client.prepare(RECORD),

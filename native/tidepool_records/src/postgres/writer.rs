@@ -2,26 +2,26 @@
 
 use tokio::sync::mpsc::Receiver;
 
+use super::connector::Connector;
 use super::group::Session;
-use super::link::Link;
 use super::owner::Owner;
 use crate::record::{Change, Job, StoreError, is_refusal, piled_up};
 
 /// Writes what comes, until nothing more can come.
-pub(super) async fn write_all(link: &Link, owner: &Owner, mut queue: Receiver<Job>) {
+pub(super) async fn write_all(connector: &Connector, owner: &Owner, mut queue: Receiver<Job>) {
     let mut session = None;
     while let Some(first) = queue.recv().await {
         let jobs = piled_up(first, || queue.try_recv().ok());
         let mut outcomes = Vec::with_capacity(jobs.len());
         // What erases is alone.
         for jobs in jobs.chunk_by(|one, next| !erases(one) && !erases(next)) {
-            outcomes.append(&mut written(link, owner, &mut session, jobs).await);
+            outcomes.append(&mut written(connector, owner, &mut session, jobs).await);
         }
         if outcomes.iter().any(|outcome| matches!(outcome, Err(StoreError::Corrupt(_)))) && jobs.len() > 1 {
             // One page that can't be read is not to stop those who don't need it.
             outcomes.clear();
             for job in &jobs {
-                outcomes.append(&mut written(link, owner, &mut session, std::slice::from_ref(job)).await);
+                outcomes.append(&mut written(connector, owner, &mut session, std::slice::from_ref(job)).await);
             }
         }
         jobs.into_iter().zip(outcomes).for_each(|(job, outcome)| (job.done)(outcome));
@@ -34,14 +34,14 @@ fn erases(job: &Job) -> bool {
 
 /// Commits changes by the session that there is, or else by a new one. A change is never sent twice.
 async fn written(
-    link: &Link,
+    connector: &Connector,
     owner: &Owner,
     session: &mut Option<Session>,
     jobs: &[Job],
 ) -> Vec<Result<(), StoreError>> {
     let writes = match session.take().filter(|session| !session.is_lost()) {
         Some(session) => session,
-        None => match Session::new(link).await {
+        None => match Session::new(connector).await {
             Ok(session) => session,
             Err(error) => return vec![Err(error); jobs.len()],
         },

@@ -34,7 +34,7 @@ SET idle_in_transaction_session_timeout = '2s';
 ";
 
 /// How connections are made, and since when they can't be.
-pub(super) struct Link {
+pub(super) struct Connector {
     config: Config,
     encryption: Option<MakeRustlsConnect>,
     failing: Mutex<Option<Failing>>,
@@ -46,8 +46,8 @@ struct Failing {
     why: StoreError,
 }
 
-impl Link {
-    /// A link by a URL, or by `key=value` words.
+impl Connector {
+    /// A connector by a URL, or by `key=value` words.
     ///
     /// # Errors
     /// [`StoreError::Url`].
@@ -65,7 +65,7 @@ impl Link {
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         // A connection whose other end is gone is noticed.
         config.keepalives_idle(Duration::from_secs(10)).tcp_user_timeout(Duration::from_secs(10));
-        Ok(Link { config, encryption, failing: Mutex::default() })
+        Ok(Connector { config, encryption, failing: Mutex::default() })
     }
 
     /// A new session, whose statements end after `statement_ms` if they are not to go on for ever (0).
