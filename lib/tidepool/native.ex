@@ -377,10 +377,11 @@ defmodule Tidepool.Native do
 
   @doc """
   Asks a program to become a version of its function: the tag of the message that it is to get, `:asked` when it was asked before,
-  `:refused` when it takes no upgrades.
+  `:refused` when it takes no upgrades, `:not_a_program` when what is deployed now has calls alone.
   """
-  @spec process_ask_upgrade(process_ref, version :: pos_integer) :: integer | :asked | :refused
-  def process_ask_upgrade(_process, _version), do: :erlang.nif_error(:not_loaded)
+  @spec process_ask_upgrade(runtime, process_ref, version :: pos_integer) ::
+          integer | :asked | :refused | :not_a_program
+  def process_ask_upgrade(_runtime, _process, _version), do: :erlang.nif_error(:not_loaded)
 
   @doc """
   Drives a process and looks where it is: what it needs next, and the functions that it is in, innermost first; `nil` when it did not

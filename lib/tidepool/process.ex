@@ -13,7 +13,7 @@ defmodule Tidepool.Process do
   `{:tidepool, pid, tag, bytes}`, to those processes that `introduce/2` has given a number in the guest's program.
   """
 
-  alias Tidepool.{Catalog, Config, Error, Function, Native}
+  alias Tidepool.{Catalog, Config, Engine, Error, Function, Native}
   alias Tidepool.Function.Folders
   alias Tidepool.Process.{Loop, Nodes, Programs}
 
@@ -285,14 +285,12 @@ defmodule Tidepool.Process do
   defp newer(%{version: version, name: name}, version),
     do: {:error, Error.new(:up_to_date, "version #{version}, which the program runs, is the newest", name)}
 
-  defp newer(%{abi: :wapc, name: name}, _version),
-    do: refused(name, "the newest version is a waPC function, and no program")
-
   defp newer(_newest, _version), do: :ok
 
   defp ask(pid, reference, %{version: version, name: name}) do
-    case Native.process_ask_upgrade(reference, version) do
+    case Native.process_ask_upgrade(Engine.runtime(), reference, version) do
       :asked -> :ok
+      :not_a_program -> refused(name, "the newest version is a function to be called, and no program")
       :refused -> refused(name, "the program takes no upgrades: it has to say so by tidepool::accept_upgrades")
       tag -> send(pid, {:tidepool, tag, <<version::little-64>>}) && :ok
     end

@@ -52,7 +52,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     process_infos: [:process],
     process_look: [:task],
     process_upgrade: [:runtime, :task],
-    process_ask_upgrade: [:process, :number],
+    process_ask_upgrade: [:runtime, :process, :number],
     process_end: [:process],
     process_introduce: [:process, :pid],
     process_whereis: [:process, :text],

@@ -111,7 +111,6 @@ defmodule Tidepool.Command.Run do
 
   defp deploy(wasm, options) do
     case Tidepool.deploy(wasm, options) do
-      {:ok, %{abi: :wapc}} -> {:error, "this is a module of functions, and no program: mix tidepool.call calls it"}
       {:ok, function} -> {:ok, function.name}
       {:error, error} -> {:error, Command.explain(error)}
     end
@@ -125,6 +124,10 @@ defmodule Tidepool.Command.Run do
         Process.unlink(reader)
         Process.exit(reader, :kill)
         status
+
+      {:error, %{reason: :not_a_program}} ->
+        Command.say("this is a module of functions, and no program: mix tidepool.call calls it")
+        @failed
 
       {:error, error} ->
         Command.say(Command.explain(error))

@@ -117,6 +117,12 @@ impl Function {
         &self.targets.mine().module
     }
 
+    /// May a process run what its module exports?
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.module().abi.runs
+    }
+
     /// The tier whose code it runs.
     #[must_use]
     pub fn tier(&self) -> Tier {

@@ -218,9 +218,13 @@ fn process_upgrade<'a>(env: Env<'a>, node: &'a Node, task: Term<'a>) -> NifResul
 }
 
 /// Asks a program to become a version of its function: the tag of the message that it is to get, `:asked` when it was asked
-/// before, `:refused` when it takes no upgrades.
+/// before, `:refused` when it takes no upgrades, `:not_a_program` when what is deployed now has calls alone.
 #[rustler::nif]
-fn process_ask_upgrade<'a>(env: Env<'a>, process: &'a ProcessHandle, version: u64) -> Term<'a> {
+fn process_ask_upgrade<'a>(env: Env<'a>, node: &'a Node, process: &'a ProcessHandle, version: u64) -> Term<'a> {
+    let name = process.0.info().function;
+    if node.runtime.directory().with(&name, |published| published.function.runs()) == Some(false) {
+        return atoms::not_a_program().encode(env);
+    }
     match process.0.ask_upgrade(version) {
         UpgradeAnswer::Now(tag) => tag.encode(env),
         UpgradeAnswer::Before => atoms::asked().encode(env),
