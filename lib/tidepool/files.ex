@@ -49,7 +49,7 @@ defmodule Tidepool.Files do
   @type kind :: :file | :directory
 
   @typedoc """
-  Who asks, and as what: what the setting `files` has beside the module, its name there, the function and its version, the program's
+  The guest that asks, and as what: what the setting `files` has beside the module, its name there, the function and its version, the program's
   number on this node, and the process.
   """
   @type context :: %{

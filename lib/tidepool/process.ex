@@ -211,7 +211,7 @@ defmodule Tidepool.Process do
   Where processes are: of each pid the guest's functions that it is in, by their names in its module, the innermost first. One is
   missing that has ended, that waits in a function of WASI, or that did not show it within 100 ms, as one that has not begun yet.
 
-  It costs those processes one look each, and a slice when they compute; nothing when nobody asks.
+  It costs those processes one look each, and a slice when they compute. Between calls of it they pay nothing.
   """
   @spec stacks([pid]) :: %{pid => [String.t()]}
   def stacks(pids) do

@@ -1,6 +1,6 @@
 defmodule Tidepool.Telemetry do
   @moduledoc """
-  Events: what calls, host calls, deploys and compiles take, for whoever listens.
+  Events: what calls, host calls, deploys and compiles take.
 
   In an application that has `:telemetry`, these are its events, and handlers are attached with it as usual. They are
   noticed within a second; `attach/4` of this module is noticed at once, and works without `:telemetry` as well:
@@ -10,7 +10,7 @@ defmodule Tidepool.Telemetry do
       end)
 
   A handler runs in the process that the event is about, a caller's for the most part, and holds that up; one that raises
-  is detached. While nobody listens, a call reads one flag for all of this.
+  is detached. Without a listener, a call reads one flag for all of this.
 
   ## Events
 

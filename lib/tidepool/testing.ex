@@ -34,7 +34,7 @@ defmodule Tidepool.Testing do
   @guests [:echo, :fail, :host, :loop, :trap]
 
   @doc """
-  Deploys a module under a name that nobody else uses, and removes it when the test is over.
+  Deploys a module under a name that no other test uses, and removes it when the test is over.
 
   Options are those of `Tidepool.deploy/2`. A `:name` is what the name begins with; a default is there. Raises the
   `Tidepool.Error` of a deploy that fails.

@@ -12,7 +12,7 @@ defmodule Tidepool.Tokens do
   others goes on with what it knew until it is back: a token that was revoked meanwhile is good there until then, or until it
   expires.
 
-  Secrets are in nobody's hands but those of who has had a token made: here are their SHA-256 alone, and secrets are 256 random bits.
+  Only the client that had a token made has its secret: here are their SHA-256 alone, and secrets are 256 random bits.
   """
 
   use GenServer
@@ -74,7 +74,7 @@ defmodule Tidepool.Tokens do
   def start_link(config), do: GenServer.start_link(__MODULE__, config, name: __MODULE__)
 
   @doc """
-  Makes a token: what is known of it, and its secret, which nobody can tell later.
+  Makes a token: what is known of it, and its secret, which can't be asked for later.
 
   Errors have the reason `:invalid_option`, `:token_exists`, `:no_token` when this node is open, `:forbidden` when it would outlive who
   makes it, `:too_many_tokens`, or `:storage`.

@@ -1,10 +1,10 @@
 defmodule TidepoolWeb.Figures do
   @moduledoc """
-  What each function's calls have come to in the last ten minutes, and by minutes in the last six hours, for whoever looks.
+  What each function's calls have come to in the last ten minutes, and by minutes in the last six hours.
 
   Calls count as ever and know nothing of this: the library's counters are read every two seconds, and what has been added to them
-  since the time before is kept for functions that were called. So a function that nobody calls has no history and costs none, and
-  one that is called costs the same whoever looks. There is history of the 500 functions that were called last.
+  since the time before is kept for functions that were called. So a function without calls has no history and costs nothing, and
+  one that is called costs the same however many clients look. There is history of the 500 functions that were called last.
 
   Latencies are counted in eight buckets an octave; quantiles are interpolated within them.
   """

@@ -1,6 +1,6 @@
 defmodule TidepoolWeb.Router do
   @moduledoc """
-  The table of all resources. The edge has it from the start, and asks nobody about a request that it does not have.
+  The table of all resources. The edge has it from the start, and answers a request that is not in it by itself.
   """
 
   alias Tidepool.Config

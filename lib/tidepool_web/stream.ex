@@ -7,7 +7,7 @@ defmodule TidepoolWeb.Stream do
   client is gone, or has taken nothing for `write_timeout`. A process that does something else than write is told as well, by
   messages:
 
-  - `{:tidepool_stream, id, :closed}`: nobody reads any more.
+  - `{:tidepool_stream, id, :closed}`: the client does not read any more.
   - `{:tidepool_stream, id, :draining}`: the node is about to stop. A stream that ends now ends well, and its client goes to
     another node.
 

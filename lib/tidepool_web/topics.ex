@@ -1,6 +1,6 @@
 defmodule TidepoolWeb.Topics do
   @moduledoc """
-  What a stream of `GET /events?topics=…` may be about, and who may read it.
+  What a stream of `GET /events?topics=…` may be about, and which clients may read it.
 
   | topic | |
   | --- | --- |
@@ -9,7 +9,7 @@ defmodule TidepoolWeb.Topics do
   | `failures`, `failures:NAME` | calls that fail |
   | `figures` | what calls come to, every two seconds |
 
-  What guests print is for whoever may read a function's log (`TidepoolWeb.Resources.Functions.Recent`): where the node has a token, that is its
+  What guests print is for clients that may read a function's log (`TidepoolWeb.Resources.Functions.Recent`): where the node has a token, that is its
   bearer, a session, and tokens with the scope `read`, for their functions. Of `functions` and `figures` a token for some functions has
   those of these (`Tidepool.Tokens.Access.sees?/2`), and nothing of nodes.
   """
@@ -76,7 +76,7 @@ defmodule TidepoolWeb.Topics do
   defp named(kind, nil), do: kind
   defp named(kind, name), do: "#{kind}:#{name}"
 
-  @doc "May whoever asks read this now? Otherwise it is the answer."
+  @doc "May the client of this request read this now? Otherwise it is the answer."
   @spec permit([t], Origin.t()) :: :ok | {:error, Reply.t()}
   def permit(topics, origin) do
     case for {_kind, name} <- topics, do: name do

@@ -82,7 +82,7 @@ defmodule Tidepool.Actor.Alarm do
     %{alarm | due: due, tries: tries + 1}
   end
 
-  @doc "As whoever asks is shown it."
+  @doc "As callers are shown it."
   @spec shown(t) :: map
   def shown(%__MODULE__{} = alarm),
     do: %{at: alarm.at, operation: alarm.operation, due: alarm.due, tries: alarm.tries, failed: alarm.due == nil}

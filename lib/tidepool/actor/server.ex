@@ -4,10 +4,10 @@ defmodule Tidepool.Actor.Server do
 
   A call is answered when what it did is on disk, and meanwhile the next one runs: answers wait in the gate, in the order of their
   calls, each for the write with its number. When a write fails, all that was computed on it is dropped with the instance, and
-  whoever waits in the gate is told; the next call finds the actor as it was last written. So it is when a call is stopped.
+  callers that wait in the gate are told; the next call finds the actor as it was last written. So it is when a call is stopped.
 
-  It goes to sleep when nobody has called for `idle` ms, or when others want the place of its instance, which is its end with
-  `{:shutdown, :asleep}`: nobody who came is lost then (`Tidepool.Actor.Line`). What is written of it stays in memory for a while
+  It goes to sleep after `idle` ms without a call, or when others want the place of its instance, which is its end with
+  `{:shutdown, :asleep}`: no call that came is lost then (`Tidepool.Actor.Line`). What is written of it stays in memory for a while
   (`Tidepool.Actor.Store.Frozen`).
   """
 

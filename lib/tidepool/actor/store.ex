@@ -3,8 +3,8 @@ defmodule Tidepool.Actor.Store do
   The records of actors: `actors/records.db` in the node's data folder, a file of SQLite's that the native library keeps, or the
   PostgreSQL database of the setting `actors`, which all nodes of a cluster share.
 
-  The file is made for the first actor. The database is opened by whoever owns this node's part of it (`open_shared/2`), and again when
-  that starts anew. Who can't be given the records is told why, and the node goes on.
+  The file is made for the first actor. The database is opened by the owner of this node's part of it (`open_shared/2`), and again when
+  that starts anew. A caller that can't be given the records is told why, and the node goes on.
   """
 
   use GenServer
@@ -107,7 +107,7 @@ defmodule Tidepool.Actor.Store do
   def error(kind, message, class) when kind in [:overloaded, :unknown_outcome], do: Error.new(kind, message, class)
   def error(_kind, message, class), do: Error.new(:no_store, message, class)
 
-  @doc "The error of whoever asks while a supervisor starts what keeps actors again."
+  @doc "The error of callers while a supervisor starts what keeps actors again."
   @spec restarting(class :: String.t() | nil) :: Error.t()
   def restarting(class), do: Error.new(:no_store, "the processes of actors are being restarted", class)
 

@@ -2,7 +2,7 @@ defmodule Tidepool.Catalog.BlobStore do
   @moduledoc """
   Modules by the SHA-256 of their bytes, each a file of that name.
 
-  A blob is written beside its place, flushed, and renamed: whoever finds a file under its hash finds all of it, however
+  A blob is written beside its place, flushed, and renamed: a reader that finds a file under its hash finds all of it, however
   the node died. What is read is hashed again; a file whose bytes have another hash is set aside as `HASH.damaged`.
 
   The calling process does all of it by itself: what goes through the VM's file server holds up all others that do, for as long
@@ -109,7 +109,7 @@ defmodule Tidepool.Catalog.BlobStore do
   @spec exists?(Path.t(), sha256) :: boolean
   def exists?(folder, sha256), do: File.exists?(path(folder, sha256), [:raw])
 
-  @doc "Removes all blobs but those in `used`. Damaged ones stay for whoever wants to look at them."
+  @doc "Removes all blobs but those in `used`. Damaged ones stay, to be looked at."
   @spec keep_only(Path.t(), MapSet.t(sha256)) :: :ok
   def keep_only(folder, used) do
     for name <- list(folder), not MapSet.member?(used, name), do: delete(path(folder, name))

@@ -3,7 +3,7 @@ defmodule Tidepool.Catalog.Damage do
   What becomes of a catalog's file that is damaged: it is named, and kept as it is under a name of its own.
 
   While such a file is there nothing that no known function uses is removed, for a function that is not known any more may
-  use it. It is for whoever runs the node to say that nothing more is to be had from it, by removing it.
+  use it. It is for the node's operator to say that nothing more is to be had from it, by removing it.
   """
 
   alias Tidepool.Error

@@ -12,7 +12,7 @@ defmodule Tidepool.Catalog.Previous do
 
       <<version::48, size::64, deployed_at::signed-64, admitted, sha256::binary-32, bytes::16, options::binary-size(bytes)>>
 
-  Options of a later version of Tidepool are passed on as they are, and are an error for who wants to go back to them.
+  Options of a later version of Tidepool are passed on as they are, and are an error for a rollback to them.
   """
 
   alias Tidepool.{Error, Limits}

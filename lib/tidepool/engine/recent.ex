@@ -3,10 +3,10 @@ defmodule Tidepool.Engine.Recent do
   What guests printed last on this node, and calls that failed last: of each function the newest 500 lines and 50 failures.
 
   The library keeps them, within 256 KiB of a function for each of the two and 16 MiB of all functions. Where these are
-  over, the oldest go of whoever has most: a namespace, or a function without one. A function's go when it is removed, and all end with
+  over, the oldest are dropped of the namespace, or function without one, that has most. A function's go when it is removed, and all end with
   the node.
 
-  Whoever reads has a position, and asks for what has come after it: that is how many are gone since, `nil` when this is not
+  A reader has a position, and asks for what has come after it: that is how many are gone since, `nil` when this is not
   known, those that there are, the oldest first, and the position after them. Positions are numbers of lines, or failures, of one
   function, or with `nil` as its name of all: those of one mean nothing for another.
   """

@@ -1,6 +1,6 @@
 defmodule Tidepool.Log.Change do
   @moduledoc """
-  A change that is noted if it was made, whoever waits for it.
+  A change that is noted if it was made, even when its caller waits no more.
 
   The process that serves a request is killed when its client hangs up, between a change and the note of it for instance. So
   both are one process's that nobody kills: it goes on, and only what would be answered is lost.

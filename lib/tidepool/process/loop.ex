@@ -24,7 +24,7 @@ defmodule Tidepool.Process.Loop do
   # are told.
   @typep state :: {Links.t(), watched :: map, told? :: boolean}
 
-  @doc "The first process of a program; tells whoever starts it when it has begun, or why it can't."
+  @doc "The first process of a program; tells its starter when it has begun, or why it can't."
   @spec first(String.t(), map, pid, reference) :: no_return
   def first(name, options, starter, tag) do
     if node(starter) != node(), do: from_afar(starter)

@@ -6,7 +6,7 @@ defmodule Tidepool.Process.Nodes do
   bits, for the numbers of processes hold it above 44 bits of their own. Where two names have one number neither node is there
   for the other nodes' programs, and the log says so: a program's messages must not go astray.
 
-  Which nodes there are is said by whoever knows the cluster (`set/1`); without one, this node is the only one.
+  The module that knows the cluster says which nodes there are (`set/1`); without one, this node is the only one.
   """
 
   import Bitwise
@@ -57,7 +57,7 @@ defmodule Tidepool.Process.Nodes do
     Native.set_nodes(Engine.runtime(), Map.keys(there))
   end
 
-  @doc "Forgets which there are: whoever knows the cluster is about to say it."
+  @doc "Forgets which there are: the module that knows the cluster is about to say it."
   @spec clear :: :ok
   def clear do
     :persistent_term.erase(__MODULE__)

@@ -3,8 +3,8 @@ defmodule Tidepool.Process.Remote do
   What the driver of a guest does with processes of other nodes: finds them by their numbers, sends to them, has them started.
 
   State of the driver, in its dictionary. Messages go from driver to driver, so that those between any two processes stay in order
-  with the exits of either. Who has sent 64 KiB to a process asks it before the next message whether there is room for more, or for
-  this one because it is waited for, and waits for that. Who has sent 256 KiB to several asks all of them, and waits until that
+  with the exits of either. A sender of 64 KiB to a process asks it before the next message whether there is room for more, or for
+  this one because it is waited for, and waits for that. A sender of 256 KiB to several asks all of them, and waits until that
   has arrived. Meanwhile it takes what comes from others, who may be waiting for it in the same way.
 
   Questions go to the process that is registered as this module on a node, as plain terms:
@@ -197,7 +197,7 @@ defmodule Tidepool.Process.Remote do
 
   @doc """
   Another process asks whether what it has sent has arrived, and there is room for a message with this tag: it is answered as soon as
-  there is. Whoever is about to send none is answered at once.
+  there is. A sender that is about to send none is answered at once.
   """
   @spec taken(Native.task(), pid, reference, integer | :none) :: :ok
   def taken(task, from, ref, tag) do

@@ -1,6 +1,6 @@
 defmodule Tidepool.Telemetry.Listeners do
   @moduledoc """
-  Knows whether anybody listens, so that nobody else has to ask.
+  Knows whether there are listeners, so that no other module has to ask.
 
   Handlers are kept by `:telemetry` where the application has it, else by `Tidepool.Telemetry.Handlers`; either is the
   *backend*. While it has handlers for Tidepool's events, a persistent term names it, and the native library hands every
@@ -23,7 +23,7 @@ defmodule Tidepool.Telemetry.Listeners do
   @doc false
   def start_link(_argument), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
 
-  @doc "The module that executes events, or `nil` while nobody listens."
+  @doc "The module that executes events, or `nil` without a listener."
   @spec backend :: module | nil
   def backend do
     with @traces <- :persistent_term.get(__MODULE__, nil), do: nil
@@ -43,7 +43,7 @@ defmodule Tidepool.Telemetry.Listeners do
     with {:raised, exception} <- GenServer.call(__MODULE__, question), do: raise(exception)
   end
 
-  @doc "Detaches a handler that failed, whoever's process it failed in."
+  @doc "Detaches a handler that failed, in whichever process it did."
   @spec drop(term) :: :ok
   def drop(id), do: GenServer.cast(__MODULE__, {:detach, [id]})
 

@@ -15,7 +15,7 @@ defmodule TidepoolWeb.Resource.Shares do
   def child_spec(_argument), do: Registry.child_spec(keys: :duplicate, name: __MODULE__)
 
   @doc """
-  Takes one of `most` places for the calling process. Whoever needs no token, or has the node's own, is counted, and has no share.
+  Takes one of `most` places for the calling process. A client that needs no token, or has the node's own, is counted, and has no share.
   """
   @spec take(Origin.t(), most :: pos_integer) :: :ok | {:error, Error.t()}
   def take(origin, most) do

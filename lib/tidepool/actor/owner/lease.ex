@@ -3,7 +3,7 @@ defmodule Tidepool.Actor.Owner.Lease do
   Until when this node owns its shards, as it counts that itself: from before it asked, and a part less than the store gives, on a
   clock that goes on while the machine sleeps. So it ends here before it ends there.
 
-  A lease that has run out stays so: what is owned afterwards is owned under another one. Whoever owns for ever has `nil`.
+  A lease that has run out stays so: what is owned afterwards is owned under another one. An owner without an end has `nil`.
   """
 
   alias Tidepool.Native

@@ -9,7 +9,7 @@ defmodule Tidepool.Actor.Owner.Remote do
 
   `ref` is an alias of the asker, which ends when that waits no longer: what comes later is dropped. What comes first is from the process that was asked, so it is here before that one's end is: what it has not begun when it is stopped
   in order is asked elsewhere. A question is one of `Tidepool.Actor.Owner.Here`, in which a call's `deadline` is what it has left. A node that is asked for what it does
-  not have, or has no more, says `:elsewhere`, and has done nothing. Whoever loses the node while it has the question is told that the
+  not have, or has no more, says `:elsewhere`, and has done nothing. A caller that loses the node while that has the question is told that the
   outcome is not known.
   """
 
