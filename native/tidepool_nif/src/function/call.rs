@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, Resource, ResourceArc, Term};
 use tidepool_core::{
-    CallError, Cancel, HostReply, HostRequest, ProcessRef, ProcessRequest, Request, Step, Task, Usage,
+    CallError, Cancel, HostReply, HostRequest, ProcessRef, ProcessRequest, Request, ShortName, Step, Task, Usage,
 };
 
 use crate::function::deploy::FunctionHandle;
@@ -143,7 +143,12 @@ fn start(
         // Before the payload is copied, or kept.
         published.function.admit(payload.len())?;
         let operation = operation.map_or(&*published.operation, |operation| operation.as_slice());
-        published.function.start(Request { operation: operation.into(), payload: message(payload), depth, timeout })
+        published.function.start(Request {
+            operation: ShortName::from_slice(operation),
+            payload: message(payload),
+            depth,
+            timeout,
+        })
     })
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rustler::{Binary, Encoder, Env, NifResult, Resource, ResourceArc, Term};
-use tidepool_core::{CallError, Imaged, OwnedInstance, Request};
+use tidepool_core::{CallError, Imaged, OwnedInstance, Request, ShortName};
 
 use crate::function::call::first_slice;
 use crate::function::deploy::FunctionHandle;
@@ -49,7 +49,8 @@ fn call_owned<'a>(
     timeout_ms: Term<'a>,
 ) -> NifResult<Term<'a>> {
     let timeout: Duration = decode::timeout(timeout_ms)?;
-    let request = || Request { operation: operation.as_slice().into(), payload: message(payload), depth, timeout };
+    let request =
+        || Request { operation: ShortName::from_slice(&operation), payload: message(payload), depth, timeout };
     // Before the payload is copied, or kept.
     let task = owned.0.admit(payload.len()).and_then(|()| owned.0.call(request()));
     Ok(match task {
