@@ -256,6 +256,69 @@ defmodule Tidepool.CopiesClusterTest do
     end
   end
 
+  test "a copy that has missed a write is an older state, however often the writer's node has started before" do
+    [one, two] = peers = start!(2)
+    name = on(peers, [one, two])
+
+    for number <- 1..20 do
+      started!(one)
+      sum = "#{number}"
+      assert {:ok, ^sum} = call(one, name, "add", "1")
+    end
+
+    same = fn -> mark(one, name) == mark(two, name) end
+    eventually(same, 20_000)
+    Peer.halt(two)
+    alone([one])
+    started!(one)
+    assert {:ok, "21"} = call(one, name, "add", "1")
+    two = TestCluster.restart!(two, [one.node], builtins: [:actor])
+    met([one, two])
+    eventually(fn -> mark(one, name) == mark(two, name) end, 20_000)
+
+    for peer <- [one, two] do
+      assert {:ok, "21"} = call(peer, name, "sum", "")
+      assert {:ok, [%{name: ^name}], nil} = Peer.call(peer, Actor, :list, ["ledger"])
+    end
+  end
+
+  # What a start of its VM changes for marks.
+  defp started!(peer) do
+    writer = Peer.call(peer, Copies.Clock, :writer, [])
+
+    eventually(fn ->
+      Peer.call(peer, Copies.Clock, :begin, []) && Peer.call(peer, Copies.Clock, :writer, []) != writer
+    end)
+  end
+
+  defp mark(peer, name), do: Peer.call(peer, ActorLoad, :mark, ["ledger", name])
+
+  test "a tombstone is kept for a week from the delete, whichever node it comes from" do
+    [one] = start!(1)
+    {now, week} = {System.os_time(:microsecond), 7 * 86_400_000_000}
+    mark = fn ago -> %{"a@host#1" => now - ago} end
+    {old, young} = {mark.(week + 3_600_000_000), mark.(week - 3_600_000_000)}
+    bury = fn name, mark -> assert :ok = Peer.call(one, ActorLoad, :bury, ["ledger", name, mark]) end
+    hear = fn name, mark -> assert :ok = Peer.call(one, Copies.Merge, :merge, ["ledger", name, mark, :gone]) end
+    bury.("old", old)
+    bury.("young", young)
+    # By a clock that is ahead.
+    bury.("ahead", mark.(-week))
+    hear.("heard late", old)
+    hear.("heard", young)
+
+    assert one |> Peer.call(ActorLoad, :graves, []) |> Enum.sort() ==
+             for(name <- ~w(ahead heard young), do: {"ledger", name})
+  end
+
+  test "no call makes an actor that is called as what a conflict leaves" do
+    [one] = start!(1)
+    assert {:error, %{reason: :invalid_option, message: message}} = call(one, "bob@conflict", "add", "7")
+    assert message =~ "conflict"
+    assert {:ok, [], nil} = Peer.call(one, Actor, :list, ["ledger"])
+    assert {:ok, "7"} = call(one, "bob@conflict.example", "add", "7")
+  end
+
   test "an alarm whose node was killed is called by the one that had the copy" do
     [one, two, three] = peers = start!(3)
     name = on(peers, [three, two])

@@ -102,6 +102,19 @@ defmodule Tidepool.ActorLoad do
     end
   end
 
+  @doc "Has this node note a deletion with a mark."
+  def bury(class, name, mark) do
+    {:ok, records} = Actor.Store.records()
+    Actor.Copies.Kept.bury(records, class, name, mark)
+  end
+
+  @doc "The tombstones that this node has, once old ones were looked for."
+  def graves do
+    {:ok, records} = Actor.Store.records()
+    :ok = Actor.Copies.Kept.purge(records)
+    for {class, name, _mark} <- Actor.Copies.Kept.graves(records), do: {class, name}
+  end
+
   @doc "The mark of what this node has of an actor."
   def mark(class, name) do
     with {:ok, records} <- Actor.Store.existing(),

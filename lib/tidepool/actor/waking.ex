@@ -1,8 +1,9 @@
 defmodule Tidepool.Actor.Waking do
   @moduledoc "From what is written of an actor, in the store or still in memory, to an instance of it; and to sleep."
 
-  alias Tidepool.{Error, Native}
+  alias Tidepool.{Error, Native, Options}
   alias Tidepool.Actor.{Copies, Modules, Quota, Record, State, Store}
+  alias Tidepool.Actor.Copies.Merge
   alias Tidepool.Actor.Store.Frozen
 
   @doc """
@@ -62,6 +63,7 @@ defmodule Tidepool.Actor.Waking do
 
   defp begin(nil, true, state) do
     with {:ok, {function, native}, stamp} <- Modules.newest(state.class),
+         :ok <- free(state.name, function),
          :ok <- Quota.begin(state.class) do
       record = %{Record.new(function, stamp) | mark: Copies.begun(state.class, state.name, function.actor)}
       own(%{state | record: record, seq: 0, begun?: true, image_bytes: 0, alarm: nil}, {function, native}, nil)
@@ -79,6 +81,20 @@ defmodule Tidepool.Actor.Waking do
       {:error, error} -> {:error, error, state}
     end
   end
+
+  # Not what another actor may leave, and would be gone then.
+  defp free(name, %{name: class, actor: %{consistency: :available}}) do
+    if Merge.conflict?(name) do
+      message =
+        "no actor of this class is made by a name that ends so, for what is left of a conflict is called so: not #{Options.show(name)}"
+
+      {:error, Error.new(:invalid_option, message, class)}
+    else
+      :ok
+    end
+  end
+
+  defp free(_name, _function), do: :ok
 
   defp own(state, {function, native}, image) do
     # No image is one of nothing.

@@ -109,11 +109,18 @@ defmodule Tidepool.Actor.Copies.Kept do
   @spec drop(Native.records(), String.t(), String.t(), t) :: :ok | {:error, Error.t()}
   def drop(records, class, name, kept), do: erase(records, class, name, kept)
 
+  @doc "Is it so long since an actor was deleted, by the mark of that, that a tombstone is not kept?"
+  @spec old?(Mark.t()) :: boolean
+  def old?(mark), do: Alarm.now() - deleted_at(mark) > @gone_ms
+
+  # By the clock of the node that has deleted it, whenever this one hears of it; not later than now, whatever that clock says.
+  defp deleted_at(mark), do: min(div(Mark.last(mark), 1_000), Alarm.now())
+
   @doc "Notes that an actor was deleted."
   @spec bury(Native.records(), String.t(), String.t(), Mark.t()) :: :ok | {:error, Error.t()}
   def bury(records, class, name, mark) do
     with {:ok, before} <- Store.read(records, @common, grave(class, name), class) do
-      head = :erlang.term_to_binary({mark, Alarm.now()})
+      head = :erlang.term_to_binary({mark, deleted_at(mark)})
       seq = if before, do: elem(before, 1), else: 0
       commit(records, @common, grave(class, name), {:put, @epoch, seq + 1, nil, head, nil, []})
     end
@@ -121,13 +128,17 @@ defmodule Tidepool.Actor.Copies.Kept do
 
   @doc "Tombstones that there are, with their marks: those that are older than a week are gone when it returns."
   @spec graves(Native.records()) :: [{class :: String.t(), name :: String.t(), Mark.t()}]
-  def graves(records), do: graves(records, nil, [])
+  def graves(records), do: graves(records, nil, [], &Kernel.++/2)
 
-  defp graves(records, from, found) do
+  @doc "Has tombstones that are older than a week gone."
+  @spec purge(Native.records()) :: :ok
+  def purge(records), do: graves(records, nil, :ok, fn _found, :ok -> :ok end)
+
+  defp graves(records, from, found, more) do
     case Native.list_records(records, @common, from, 256) do
       {:ok, rows, next} ->
-        found = Enum.flat_map(rows, fn {name, _seq, _alarm_at, _bytes} -> grave_of(records, name) end) ++ found
-        if next, do: graves(records, next, found), else: found
+        found = rows |> Enum.flat_map(fn {name, _seq, _alarm_at, _bytes} -> grave_of(records, name) end) |> more.(found)
+        if next, do: graves(records, next, found, more), else: found
 
       {:error, _kind, _message} ->
         found

@@ -5,14 +5,21 @@ defmodule Tidepool.Actor.Copies.Mark do
   a version vector and a hybrid logical clock in one. A time is later than all times before it in the same actor, whatever the clocks
   say, so a write never loses against one that it follows; of two that know nothing of each other the one with the later time is
   the later.
+
+  A mark has 16 entries at most. Over that, the two oldest of the node that has the most become one, under the node's name alone: it says
+  that what any start of that node wrote until then has been seen. That is so, since a node goes on from what it wrote before its start.
+  Only one that has lost its disk does not: then a copy of what it lost, if that is on a node which has seen none of some later starts,
+  is taken for an older state. Of more than 16 nodes those are forgotten whose last write was first; what is left of one of them elsewhere
+  is a conflict, and never lost.
   """
 
-  # Starts of nodes that have written an actor, at most: those are forgotten whose last write was first. What is left of one of them
-  # elsewhere is then a conflict, and never lost.
+  alias Tidepool.Catalog.Clock
+
   @most 16
 
   @type us :: non_neg_integer
-  @type t :: %{optional(node :: String.t()) => us}
+  @typedoc "Starts of nodes, or the names of nodes alone."
+  @type t :: %{optional(writer :: String.t()) => us}
 
   @doc "Of what nobody has written."
   @spec none :: t
@@ -52,11 +59,22 @@ defmodule Tidepool.Actor.Copies.Mark do
     case {within?(one, other), within?(other, one)} do
       {true, false} -> :before
       {false, true} -> :after
-      _neither -> :apart
+      # With entries that have become one here, and not there.
+      {true, true} -> :same
+      {false, false} -> :apart
     end
   end
 
-  defp within?(one, other), do: Enum.all?(one, fn {node, at} -> at <= Map.get(other, node, -1) end)
+  defp within?(one, other), do: Enum.all?(one, fn {writer, at} -> seen?(other, writer, at) end)
+
+  defp seen?(mark, writer, at) do
+    at <= Map.get(mark, writer, -1) or
+      case Clock.node_of(writer) do
+        # All of its starts are meant: what one has written later follows from it.
+        ^writer -> Enum.any?(mark, fn {other, seen} -> at <= seen and Clock.node_of(other) == writer end)
+        node -> at <= Map.get(mark, node, -1)
+      end
+  end
 
   @doc """
   Is one later than the other, of two that are apart? By the time of the last write, and then by the name of its node.
@@ -82,7 +100,22 @@ defmodule Tidepool.Actor.Copies.Mark do
   def join(one, other), do: one |> Map.merge(other, fn _node, at, or_at -> max(at, or_at) end) |> bounded()
 
   defp bounded(mark) when map_size(mark) <= @most, do: mark
-  defp bounded(mark), do: mark |> Enum.sort_by(fn {_node, at} -> at end, :desc) |> Enum.take(@most) |> Map.new()
+
+  defp bounded(mark) do
+    {node, starts} =
+      mark
+      |> Enum.group_by(fn {writer, _at} -> Clock.node_of(writer) end)
+      |> Enum.max_by(fn {node, starts} -> {length(starts), node} end)
+
+    case starts |> Enum.map(fn {writer, at} -> {at, writer} end) |> Enum.sort() do
+      [{_at, first}, {at, second} | _later] ->
+        # The node's own may be of later ones, where two marks were joined.
+        mark |> Map.drop([first, second]) |> Map.update(node, at, &max(&1, at)) |> bounded()
+
+      [_only] ->
+        mark |> Enum.sort_by(fn {writer, at} -> {at, writer} end, :desc) |> Enum.take(@most) |> Map.new()
+    end
+  end
 
   @doc "Is it one, whatever another node has sent?"
   @spec valid?(term) :: boolean

@@ -4,7 +4,8 @@ defmodule Tidepool.Actor.Copies.Merge do
   nothing of each other the later one (`Mark.later?/2`) is the actor from then on, with a mark that says that it has seen the other; and the
   other one is kept as the actor `NAME@conflict`, without its alarm. All nodes that have both come to the same.
 
-  There is one such actor for each: of several that lost the latest stays, and so it is with those that are called so themselves.
+  There is one such actor for each: of several that lost the latest stays, which the log says. Calls make none of that name
+  (`Tidepool.Actor.Waking`), so that nothing of anybody's own is in its way.
   """
 
   require Logger
@@ -17,6 +18,8 @@ defmodule Tidepool.Actor.Copies.Merge do
   @conflict "@conflict"
   # A name's bytes: `Tidepool.Actor.Name`.
   @name_bytes 512
+  # What tells names apart that are cut alike.
+  @digest_bytes 16
   # How long an actor that is awake may take for those who have called it.
   @leave_ms 5_000
 
@@ -27,13 +30,20 @@ defmodule Tidepool.Actor.Copies.Merge do
       "alice@conflict"
       iex> {Tidepool.Actor.Copies.Merge.conflict?("alice"), Tidepool.Actor.Copies.Merge.conflict?("alice@conflict")}
       {false, true}
-      iex> "é" |> String.duplicate(256) |> Tidepool.Actor.Copies.Merge.conflict() |> byte_size()
-      511
+      iex> [one, other] = for last <- ["a", "b"], do: Tidepool.Actor.Copies.Merge.conflict(String.duplicate("é", 255) <> last)
+      iex> {byte_size(one), byte_size(other), one == other}
+      {511, 511, false}
   """
   @spec conflict(name :: String.t()) :: String.t()
-  def conflict(name), do: cut(name, @name_bytes - byte_size(@conflict)) <> @conflict
+  def conflict(name) do
+    most = @name_bytes - byte_size(@conflict)
 
-  defp cut(name, bytes) when byte_size(name) <= bytes, do: name
+    if byte_size(name) <= most,
+      do: name <> @conflict,
+      else: cut(name, most - @digest_bytes) <> digest(name) <> @conflict
+  end
+
+  defp digest(name), do: :sha256 |> :crypto.hash(name) |> Base.encode16(case: :lower) |> binary_part(0, @digest_bytes)
 
   defp cut(name, bytes) do
     part = binary_part(name, 0, bytes)
@@ -63,6 +73,10 @@ defmodule Tidepool.Actor.Copies.Merge do
     with {:ok, found} <- Kept.read(records, class, name) do
       cond do
         known?(found, mark) ->
+          :ok
+
+        # A node that has been away for long brings no tombstones back.
+        found == nil and whole == :gone and Kept.old?(mark) ->
           :ok
 
         found == nil or Mark.compare(mark, found.mark) == :after ->
@@ -103,7 +117,10 @@ defmodule Tidepool.Actor.Copies.Merge do
 
   defp keep(class, name, mark, {:there, head, image, values}) do
     if conflict?(name) do
-      :ok
+      Logger.warning(
+        "the actor #{class}/#{name} is what another conflict has left by now: the one that was there before is gone",
+        tidepool_function: class
+      )
     else
       with {:ok, record} <- Record.read(head, class, name),
            head = Record.write(%{record | alarm: nil}),

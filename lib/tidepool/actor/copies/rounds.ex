@@ -63,6 +63,13 @@ defmodule Tidepool.Actor.Copies.Rounds do
     end
   end
 
+  @doc "Has what is kept of deleted actors for long enough gone."
+  @spec purge :: :ok
+  def purge do
+    with {:ok, records} <- Store.existing(), do: Kept.purge(records)
+    :ok
+  end
+
   @doc "Classes whose actors have copies, and how many."
   @spec classes :: %{(class :: String.t()) => 0..4}
   def classes do

@@ -34,6 +34,8 @@ defmodule Tidepool.Actor.Owner.Ring do
   # After a round in which a node could not be told; and after which time nobody comes or goes for what is not this node's any more.
   @again_ms 3_000
   @tidy_ms 60_000
+  # How often tombstones are looked through for old ones, whatever else happens.
+  @purge_ms 3_600_000
   # How long actors may take that are another's by now; and a node that ends, for all.
   @drain_ms 5_000
   @leave_ms 20_000
@@ -56,6 +58,7 @@ defmodule Tidepool.Actor.Owner.Ring do
     due: nil,
     changed_at: 0,
     tidied?: false,
+    purged_at: nil,
     admitted: nil
   ]
 
@@ -267,6 +270,9 @@ defmodule Tidepool.Actor.Owner.Ring do
         nodes = there(state)
         begin_round(%{state | tidied?: true}, :tidy, fn -> Rounds.run(nodes, true) end)
 
+      now - (state.purged_at || state.changed_at) > @purge_ms ->
+        begin_round(%{state | purged_at: now}, :purge, fn -> Rounds.purge() end)
+
       map_size(state.peers) > 0 ->
         catch_up(state, Hold.take_missed())
 
@@ -304,7 +310,7 @@ defmodule Tidepool.Actor.Owner.Ring do
     if all?, do: state, else: again(state)
   end
 
-  defp gone_round(:missed, {:done, _outcome}, state), do: state
+  defp gone_round(what, {:done, _outcome}, state) when what in [:missed, :purge], do: state
   # All are looked through instead.
   defp gone_round(:missed, :killed, state), do: %{state | due: now()}
 
