@@ -3,7 +3,7 @@ defmodule Tidepool.CopiesClusterTest do
   # lost, and what becomes of both when halves that both went on meet again.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{Actor, ActorLoad, LogWatch, Native, Peer, TestCluster}
+  alias Tidepool.{Actor, ActorLoad, Catalog, Config, LogWatch, Native, Peer, TestCluster}
   alias Tidepool.Actor.{Copies, Owner}
 
   @moduletag timeout: 240_000
@@ -220,6 +220,25 @@ defmodule Tidepool.CopiesClusterTest do
     eventually(fn -> assert {:ok, "50"} = call(one, name, "sum", "") end, 20_000)
     assert {:ok, %{node: node}} = info(one, name)
     assert node == three.node
+  end
+
+  test "a copy that can't be kept fails no call, and the log of its node says why" do
+    [one, two] = peers = start!(2)
+    name = on(peers, [one, two])
+    assert {:ok, "1"} = call(one, name, "add", "1")
+    File.rm!(records_file(two))
+    for number <- 2..5, sum = "#{number}", do: assert({:ok, ^sum} = call(one, name, "add", "1"))
+
+    warnings = fn ->
+      for {:warning, text} <- Peer.call(two, LogWatch, :collected, []), text =~ "can't be kept", do: text
+    end
+
+    eventually(fn -> match?([_once], warnings.()) end, 20_000)
+  end
+
+  defp records_file(peer) do
+    data = Peer.call(peer, Config, :get, [:data])
+    data |> Catalog.Store.folder(to_string(peer.node)) |> Actor.Store.Archive.records()
   end
 
   test "a node that has lost its disk has its actors again, from those that had copies" do

@@ -17,8 +17,10 @@ defmodule Tidepool.Actor.Copies do
   alias Tidepool.Function.Actors
 
   # How long a write waits for a node that has a copy, and a call for one that may have the actor: it serves those first who have called
-  # it there.
+  # it there. What is large takes its time: a ms for each of these pieces.
   @wait_ms 500
+  @piece_bytes 8_192
+  @large_bytes 1_048_576
   @fetch_ms 6_000
   @list_ms 2_000
 
@@ -26,8 +28,17 @@ defmodule Tidepool.Actor.Copies do
   @type to :: {reference, id :: term}
 
   @doc "How long a write waits for copies, in ms."
-  @spec wait_ms :: pos_integer
-  def wait_ms, do: @wait_ms
+  @spec wait_ms(put :: tuple) :: pos_integer
+  def wait_ms(put), do: put |> bytes() |> patience()
+
+  defp patience(bytes), do: @wait_ms + div(bytes, @piece_bytes)
+
+  defp bytes({_tag, _due, _head, image, values}), do: bytes(image) + bytes(values)
+  defp bytes({:there, _head, image, values}), do: bytes(image) + bytes(values)
+  defp bytes({:next, change}), do: byte_size(change)
+  defp bytes(values) when is_list(values), do: for({_key, value} <- values, reduce: 0, do: (sum -> sum + bytes(value)))
+  defp bytes(bytes) when is_binary(bytes), do: byte_size(bytes)
+  defp bytes(none) when none in [nil, :gone], do: 0
 
   @doc "Makes what copies need, for as long as the calling process lives."
   @spec new :: :ok
@@ -82,10 +93,14 @@ defmodule Tidepool.Actor.Copies do
   end
 
   # Whoever was late a moment ago is sent it all the same.
-  defp sent?(node, to, {_kind, class, name, _mark, _whole} = what), do: sent?(node, to, what, class, name)
-  defp sent?(node, to, {_kind, class, name, _before, _mark, _put} = what), do: sent?(node, to, what, class, name)
+  defp sent?(node, to, {_kind, class, name, _mark, whole} = what), do: sent?(node, to, what, class, name, bytes(whole))
 
-  defp sent?(node, to, what, class, name) do
+  defp sent?(node, to, {_kind, class, name, _before, _mark, put} = what),
+    do: sent?(node, to, what, class, name, bytes(put))
+
+  defp sent?(node, to, what, class, name, bytes) do
+    # What others send over the same link comes behind it.
+    if bytes > @large_bytes, do: Hold.busy(node, patience(bytes))
     sent? = Keeper.send(node, to, what)
     waited? = sent? and not Hold.late?(node)
     unless waited?, do: Hold.missed(class, name)

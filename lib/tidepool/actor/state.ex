@@ -184,7 +184,7 @@ defmodule Tidepool.Actor.State do
         committed(state, id, :ok)
 
       nodes ->
-        Process.send_after(self(), {:tidepool_late, id}, Copies.wait_ms())
+        Process.send_after(self(), {:tidepool_late, id}, Copies.wait_ms(elem(sent, 2)))
         put_in(state.copying[id], MapSet.new(nodes))
     end
   end

@@ -2,7 +2,8 @@ defmodule Tidepool.Actor.CopiesTest do
   # What decides which of two states of an actor is the one: marks, and names of what lost.
   use ExUnit.Case, async: true
 
-  alias Tidepool.Actor.Copies.{Clock, Mark, Merge}
+  alias Tidepool.Actor.Copies
+  alias Tidepool.Actor.Copies.{Clock, Hold, Mark, Merge}
 
   doctest Mark
   doctest Merge, only: [conflict: 1]
@@ -66,6 +67,23 @@ defmodule Tidepool.Actor.CopiesTest do
 
     for other <- [nil, %{1 => 2}, %{"a" => -1}, %{"a" => "b"}, Map.new(1..17, &{"#{&1}", 1})],
         do: refute(Mark.valid?(other))
+  end
+
+  test "a write waits for copies for as long as its size takes" do
+    put = fn image, values -> Copies.wait_ms({:put, nil, "head", image, values}) end
+    assert put.(nil, []) == 500
+    assert put.(nil, [{"gone", nil}, {"key", "value"}]) == 500
+    assert put.(:binary.copy("x", 8_192_000), []) == 1_500
+    assert put.({:next, :binary.copy("x", 8_192_000)}, [{"key", :binary.copy("x", 8_192_000)}]) == 2_500
+  end
+
+  test "a node that has something large to take is not late with what comes behind it" do
+    Hold.new()
+    [busy, late, spent] = for name <- ~w(busy late spent), do: "#{name}-#{System.unique_integer()}@host"
+    Hold.busy(busy, 600_000)
+    Hold.busy(spent, 0)
+    for node <- [busy, late, spent], do: Hold.late(node)
+    assert Enum.map([busy, late, spent], &Hold.late?/1) == [false, true, true]
   end
 
   test "the clock of marks never stands still, and is the machine's" do

@@ -4,7 +4,7 @@ defmodule Tidepool.Actor.Copies.Hold do
   once by everybody: which nodes are late, and which actors they lack.
   """
 
-  # {{:held, class, name}, pid}, {{:late, node}, until}, {{:missed, class, name}}
+  # {{:held, class, name}, pid}, {{:late, node}, until}, {{:busy, node}, until}, {{:missed, class, name}}, {{:told, what}, until}
   @table __MODULE__
   # Between two looks whether another has let an actor go.
   @again_ms 1
@@ -12,6 +12,8 @@ defmodule Tidepool.Actor.Copies.Hold do
   @most_missed 100_000
   # For how long nobody waits for a node that was late.
   @late_ms 5_000
+  # How often the log says the same.
+  @told_ms 60_000
 
   @doc "Makes the table, for as long as the caller lives."
   @spec new :: :ok
@@ -57,17 +59,34 @@ defmodule Tidepool.Actor.Copies.Hold do
     end
   end
 
-  @doc "Notes that a node has not answered in time: for a while nobody waits for it."
+  @doc "Notes that a node has not answered in time: for a while nobody waits for it, unless it is busy."
   @spec late(node :: String.t()) :: :ok
   def late(node) do
-    :ets.insert(@table, {{:late, node}, now() + @late_ms})
+    unless lasts?({:busy, node}), do: :ets.insert(@table, {{:late, node}, now() + @late_ms})
     :ok
   end
 
   @doc "Is a node one of those?"
   @spec late?(node :: String.t()) :: boolean
-  def late?(node) do
-    case :ets.lookup(@table, {:late, node}) do
+  def late?(node), do: lasts?({:late, node})
+
+  @doc "Notes that a node has something large to take, for so many ms at most: who is late then may be behind that."
+  @spec busy(node :: String.t(), ms :: pos_integer) :: :ok
+  def busy(node, ms) do
+    :ets.insert(@table, {{:busy, node}, now() + ms})
+    :ok
+  end
+
+  @doc "Is something to be told that was not told lately? Then it counts as told."
+  @spec tell?(what :: term) :: boolean
+  def tell?(what) do
+    told? = lasts?({:told, what})
+    unless told?, do: :ets.insert(@table, {{:told, what}, now() + @told_ms})
+    not told?
+  end
+
+  defp lasts?(key) do
+    case :ets.lookup(@table, key) do
       [{_key, until}] -> until > now()
       [] -> false
     end

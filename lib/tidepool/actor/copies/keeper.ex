@@ -14,6 +14,8 @@ defmodule Tidepool.Actor.Copies.Keeper do
 
   use GenServer
 
+  require Logger
+
   alias Tidepool.{Catalog, Native}
   alias Tidepool.Actor.{Record, Store}
   alias Tidepool.Actor.Copies.{Answers, Hold, Kept, Mark, Merge}
@@ -92,8 +94,8 @@ defmodule Tidepool.Actor.Copies.Keeper do
           pending: Map.put(state.pending, id, {to, class, name})
       }
     else
-      {:error, _error} ->
-        answer(state, to, :failed)
+      {:error, error} ->
+        failed(state, to, error.message)
 
       _another_or_awake ->
         state |> unknown(class, name) |> answer(to, if(there?(class, name, mark), do: :ok, else: :need))
@@ -106,9 +108,20 @@ defmodule Tidepool.Actor.Copies.Keeper do
     state =
       with {:there, head, _image, _values} <- whole, do: module(state, class, name, head, to), else: (:gone -> state)
 
-    case Merge.merge(class, name, mark, whole) do
-      :ok -> answer(state, to, :ok)
-      {:error, _error} -> answer(state, to, :failed)
+    merged = fn ->
+      case Merge.merge(class, name, mark, whole) do
+        :ok -> answer(state, to, :ok)
+        {:error, error} -> failed(state, to, error.message)
+      end
+    end
+
+    # One that is awake serves those first who have called it, and others of this part don't wait for that. What comes of it meanwhile
+    # is made of another state than there is by then, and so comes to nothing; all of it is sent after that.
+    if Registry.lookup(Tidepool.Actor.Registry, {class, name}) == [] do
+      merged.()
+    else
+      spawn(merged)
+      state
     end
   end
 
@@ -150,9 +163,19 @@ defmodule Tidepool.Actor.Copies.Keeper do
       {:error, kind, _message} when kind in [:out_of_order, :failed] ->
         state |> unknown(class, name) |> answer(to, :need)
 
-      {:error, _kind, _message} ->
-        state |> unknown(class, name) |> answer(to, :failed)
+      {:error, _kind, message} ->
+        state |> unknown(class, name) |> failed(to, message)
     end
+  end
+
+  defp failed(state, to, message) do
+    if Hold.tell?(:failed) do
+      Logger.warning(
+        "copies of other nodes' actors can't be kept here, and their writes are answered without: #{message}"
+      )
+    end
+
+    answer(state, to, :failed)
   end
 
   defp flushed(%{pending: pending} = state) when pending == %{}, do: state
@@ -164,7 +187,12 @@ defmodule Tidepool.Actor.Copies.Keeper do
   end
 
   defp answer(state, {ref, id}, answer) do
-    :erlang.send(ref, {:tidepool_copied, to_string(node()), id, answer}, [:noconnect, :nosuspend])
+    message = {:tidepool_copied, to_string(node()), id, answer}
+
+    # Over a busy link another process waits: who has asked would take this node for one that is late.
+    with :nosuspend <- :erlang.send(ref, message, [:noconnect, :nosuspend]),
+         do: spawn(fn -> :erlang.send(ref, message, [:noconnect]) end)
+
     state
   end
 
