@@ -3,24 +3,16 @@
 use std::sync::Arc;
 
 use tidepool_core::{
-    CallError, CompileConfig, Function, FunctionConfig, Instances, Limit, NamespaceConfig, Quota, Request,
-    RuntimeConfig, Step, Task,
+    CallError, Function, Instances, Limit, NamespaceConfig, Quota, Request, RuntimeConfig, Step, Task,
 };
 
-use crate::settings;
 use crate::support::signal::Signal;
-use crate::support::{Node, PAGE, call, config, drive, guest, limits, next, request, task, wat};
+use crate::support::{Node, PAGE, call, config, drive, guest, next, request, task, wat};
 
 /// A node on which the functions of `shop/*` have quotas.
 fn node(quotas: NamespaceConfig) -> Node {
     let shop = NamespaceConfig { name: "shop".into(), ..quotas };
     Node::new(&RuntimeConfig { namespaces: vec![shop], ..config() })
-}
-
-fn function(node: &Node, wasm: &[u8], name: &str, instances: Instances) -> Arc<Function> {
-    let module = Arc::new(node.runtime.compile(wasm, &CompileConfig::default()).unwrap());
-    let config = FunctionConfig { name: name.into(), instances, limits: limits(), ..settings::function_config() };
-    Arc::new(module.function(config).unwrap())
 }
 
 fn refused(error: &CallError, which: Quota, most: u64) -> bool {
@@ -43,8 +35,8 @@ fn inside(function: &Arc<Function>) -> Task {
 fn calls_over_those_of_a_second_are_refused_whichever_function_has_had_them_and_others_are_answered() {
     let node = node(NamespaceConfig { calls_per_s: Some(3), ..NamespaceConfig::default() });
     let hello = guest("rust/hello_world");
-    let [cart, checkout, blog, plain] = ["shop/cart", "shop/checkout", "shopx/post", "shop"]
-        .map(|name| function(&node, &hello, name, Instances::Fresh));
+    let [cart, checkout, blog, plain] =
+        ["shop/cart", "shop/checkout", "shopx/post", "shop"].map(|name| node.named(name, &hello, Instances::Fresh));
     // Time goes on meanwhile: some more than three may pass, and far from all.
     let outcomes: Vec<_> =
         (0..100).map(|turn| call(if turn % 2 == 0 { &cart } else { &checkout }, "hello", b"")).collect();
@@ -66,8 +58,8 @@ fn calls_over_those_of_a_second_are_refused_whichever_function_has_had_them_and_
 fn instances_over_a_namespaces_wait_in_its_line_and_take_the_idle_ones_of_its_functions() {
     let node = node(NamespaceConfig { instances: Some(2), queue: 1, ..NamespaceConfig::default() });
     let parked = guest("wat/parked");
-    let [cart, blog] = ["shop/cart", "blog/post"].map(|name| function(&node, &parked, name, Instances::Fresh));
-    let checkout = function(&node, &guest("rust/hello_world"), "shop/checkout", Instances::Warm { max_idle: 4 });
+    let [cart, blog] = ["shop/cart", "blog/post"].map(|name| node.named(name, &parked, Instances::Fresh));
+    let checkout = node.named("shop/checkout", &guest("rust/hello_world"), Instances::Warm { max_idle: 4 });
     assert!(call(&checkout, "hello", b"").is_ok());
     assert_eq!(checkout.idle_instances(), 1);
     let first = inside(&cart);
@@ -100,9 +92,9 @@ fn memory_over_a_namespaces_is_refused_and_what_is_idle_in_it_makes_room() {
            (drop (call $host (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
                              (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))
            (i32.const 1)))"#);
-    let cart = function(&node, &grower, "shop/cart", Instances::Fresh);
-    let checkout = function(&node, &grower, "shop/checkout", Instances::Warm { max_idle: 4 });
-    let blog = function(&node, &grower, "blog/post", Instances::Fresh);
+    let cart = node.named("shop/cart", &grower, Instances::Fresh);
+    let checkout = node.named("shop/checkout", &grower, Instances::Warm { max_idle: 4 });
+    let blog = node.named("blog/post", &grower, Instances::Fresh);
     let grow = |function: &Arc<Function>, pages: usize| {
         let mut task = task(function, &"x".repeat(pages), b"");
         let step = next(&mut task, &Arc::default());

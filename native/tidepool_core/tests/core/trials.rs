@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use tidepool_core::{
-    CallError, Cancel, CompileConfig, Function, FunctionConfig, HostReply, Instances, Limits, NamespaceConfig,
-    RuntimeConfig, Step, Task,
+    CallError, Cancel, Function, HostReply, Instances, Limits, NamespaceConfig, RuntimeConfig, Step, Task,
 };
 
-use crate::settings;
 use crate::support::signal::Signal;
 use crate::support::{Node, Outcome, PAGE, config, drive, finish, guest, limits, request, task};
 
@@ -57,25 +55,14 @@ fn namespaces(wasm: &str) -> (Node, [Arc<Function>; 2]) {
         ..NamespaceConfig::default()
     };
     let node = Node::new(&RuntimeConfig { namespaces: vec![quotas("shop"), quotas("blog")], ..config() });
-    let functions = ["shop/cart", "blog/post"].map(|name| function(&node, name, wasm));
+    let functions = ["shop/cart", "blog/post"].map(|name| node.named(name, &guest(wasm), Instances::Fresh));
     (node, functions)
-}
-
-fn function(node: &Node, name: &str, wasm: &str) -> Arc<Function> {
-    let module = Arc::new(node.runtime.compile(&guest(wasm), &CompileConfig::default()).unwrap());
-    let config = FunctionConfig {
-        name: name.into(),
-        instances: Instances::Fresh,
-        limits: limits(),
-        ..settings::function_config()
-    };
-    Arc::new(module.function(config).unwrap())
 }
 
 #[test]
 fn a_trial_heeds_no_quota_of_what_its_namespace_has_at_the_moment() {
     let (node, [held, _other]) = namespaces("wat/parked");
-    let hello = function(&node, "shop/cart", "rust/hello_world");
+    let hello = node.named("shop/cart", &guest("rust/hello_world"), Instances::Fresh);
     let _busy = parked(&held);
     let refused = finish(hello.start(request("hello", b"")).unwrap(), |_| Ok(Vec::new()));
     assert!(matches!(refused, Err(CallError::Quota { .. })), "{refused:?}");

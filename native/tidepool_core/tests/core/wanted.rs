@@ -4,13 +4,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tidepool_core::{
-    CallError, Cancel, CompileConfig, Function, FunctionConfig, Instances, NamespaceConfig, OwnedInstance, Quota,
-    RuntimeConfig, Step, Task,
+    CallError, Cancel, Function, Instances, NamespaceConfig, OwnedInstance, Quota, RuntimeConfig, Step, Task,
 };
 
-use crate::settings;
 use crate::support::signal::Signal;
-use crate::support::{Node, call, config, drive, finish, guest, limits, nested, next, request, task};
+use crate::support::{Node, call, config, drive, finish, guest, nested, next, request, task};
 
 /// An instance that rests, and how often it was asked for; its owner lets go of it if it `yields`.
 struct Kept {
@@ -117,16 +115,8 @@ fn an_instance_that_serves_a_call_is_asked_for_when_it_rests() {
 fn shop(quotas: NamespaceConfig) -> (Node, Arc<Function>, Arc<Function>) {
     let shop = NamespaceConfig { name: "shop".into(), ..quotas };
     let node = Node::new(&RuntimeConfig { namespaces: vec![shop], ..config() });
-    let module = Arc::new(node.runtime.compile(&guest("rust/hello_world"), &CompileConfig::default()).unwrap());
-    let [own, other] = ["shop/cart", "blog/post"].map(|name| {
-        let config = FunctionConfig {
-            name: name.into(),
-            instances: Instances::Fresh,
-            limits: limits(),
-            ..settings::function_config()
-        };
-        Arc::new(module.function(config).unwrap())
-    });
+    let hello = guest("rust/hello_world");
+    let [own, other] = ["shop/cart", "blog/post"].map(|name| node.named(name, &hello, Instances::Fresh));
     (node, own, other)
 }
 

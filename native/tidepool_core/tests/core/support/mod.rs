@@ -118,6 +118,13 @@ impl Node {
         self.try_function(wasm, instances, limits).unwrap()
     }
 
+    /// A function of this name, for tests of namespaces.
+    pub(crate) fn named(&self, name: &str, wasm: &[u8], instances: Instances) -> Arc<Function> {
+        let module = Arc::new(self.runtime.compile(wasm, &CompileConfig::default()).unwrap());
+        let config = FunctionConfig { name: name.into(), instances, limits: limits(), ..settings::function_config() };
+        Arc::new(module.function(config).unwrap())
+    }
+
     pub(crate) fn fresh(&self, wasm: &[u8]) -> Arc<Function> {
         self.function(wasm, Instances::Fresh, limits())
     }
