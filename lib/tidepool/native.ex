@@ -442,6 +442,18 @@ defmodule Tidepool.Native do
   def process_locate(_process, _id), do: :erlang.nif_error(:not_loaded)
 
   @doc """
+  Does something with a name that holds on all nodes of a guest's program, which began on this one: the code that a guest gets, and
+  the number of who has it.
+  """
+  @spec process_name(process_ref, :put | :claim | :get | :remove | :free, name :: String.t(), id :: non_neg_integer) ::
+          {code :: non_neg_integer, id :: non_neg_integer}
+  def process_name(_process, _operation, _name, _id), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Takes such names from processes of other nodes that have died, by their numbers."
+  @spec process_forget_names(process_ref, [non_neg_integer]) :: :ok
+  def process_forget_names(_process, _dead), do: :erlang.nif_error(:not_loaded)
+
+  @doc """
   Is there room for a message with this tag in the mailbox of the process that a task drives, and for more after it? `:wanted` is room
   for this one alone, because the process waits for it.
   """

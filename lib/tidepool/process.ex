@@ -15,7 +15,7 @@ defmodule Tidepool.Process do
 
   alias Tidepool.{Catalog, Config, Engine, Error, Function, Native}
   alias Tidepool.Function.Folders
-  alias Tidepool.Process.{Loop, Nodes, Programs}
+  alias Tidepool.Process.{Loop, Names, Nodes, Programs}
 
   # A slice of a busy node; who waits is looked at in less.
   @look_ms 100
@@ -324,6 +324,23 @@ defmodule Tidepool.Process do
          {_id, found} <- Native.process_whereis(reference, name) do
       found
     end
+  end
+
+  @doc """
+  The process that has a name in the program that `pid` is of: on the node where that is (`:node`), as `whereis/2` says, or on all nodes of
+  the program (`:program`), by `put_name` and `claim_name` (docs/processes.md).
+  """
+  @spec whereis(pid, String.t(), :node | :program) :: pid | nil
+  def whereis(pid, name, :node), do: whereis(pid, name)
+  # In a process of its own, as other nodes are asked.
+  def whereis(pid, name, :program), do: there(pid, :whereis_in_program, [pid, name], nil)
+
+  @doc false
+  @spec whereis_in_program(pid, String.t()) :: pid | nil
+  def whereis_in_program(pid, name) do
+    with reference when reference != nil <- reference(pid),
+         first when first != nil <- Programs.first(Native.process_info(reference).program),
+         do: Names.whereis(first, reference, name)
   end
 
   @doc """

@@ -63,6 +63,8 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     process_arrive: [:function, :process, :away],
     process_release: [:process],
     process_locate: [:process, :number],
+    process_name: [:process, :atom, :text, :number],
+    process_forget_names: [:process, :list],
     process_room: [:task, :integer],
     process_input: [:process, :binary],
     process_written: [:process, :number],

@@ -9,6 +9,10 @@ use lunatic::LunaticError;
 /// What an import says that succeeded, and one whose time was over.
 pub const OK: u32 = 0;
 pub const TIMED_OUT: u32 = 9027;
+/// What those of names say beside.
+pub const TAKEN: u32 = 1;
+pub const NO_PROCESS: u32 = 2;
+pub const FULL: u32 = 3;
 
 #[link(wasm_import_module = "tidepool")]
 extern "C" {
@@ -25,6 +29,17 @@ extern "C" {
     pub fn push_tcp_listener(listener: u64) -> u64;
     pub fn take_tcp_listener(index: u64) -> u64;
     pub fn try_send(process: u64) -> u32;
+    pub fn put_name(name: *const u8, len: u32, node: u64, process: u64) -> u32;
+    pub fn claim_name(
+        name: *const u8,
+        len: u32,
+        node: u64,
+        process: u64,
+        owner_node: *mut u64,
+        owner: *mut u64,
+    ) -> u32;
+    pub fn get_name(name: *const u8, len: u32, node: *mut u64, process: *mut u64) -> u32;
+    pub fn remove_name(name: *const u8, len: u32) -> u32;
     pub fn accept_upgrades(tag: i64);
     #[link_name = "upgrade"]
     pub fn become_newest(error: *mut u64) -> u32;

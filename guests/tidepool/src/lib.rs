@@ -3,9 +3,11 @@
 //! - [`Set`]: one wait for many sockets and for messages.
 //! - [`receive_from`] and [`Listener::accept`]: waits that end in time.
 //! - [`try_send`]: a send that doesn't wait for room.
+//! - [`names`]: names of processes that hold on all nodes of a program.
 //! - [`upgrade`]: a program that goes on as the newest version of itself.
 
 mod host;
+pub mod names;
 mod net;
 mod send;
 mod set;

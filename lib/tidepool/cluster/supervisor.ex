@@ -7,12 +7,14 @@ defmodule Tidepool.Cluster.Supervisor do
       Server      membership and gossip; knows the links
       Reconciler  brings what others have deployed to where it can be called
       Processes   starts processes of other nodes' programs, and knows which nodes there are
+      NameServer  keeps names of this node's programs for their processes on others
   """
 
   use Supervisor
 
-  alias Tidepool.Cluster.{Processes, Reconciler, Server}
+  alias Tidepool.Cluster.{Links, Processes, Reconciler, Server}
   alias Tidepool.Cluster.Transfer.BlobServer
+  alias Tidepool.Process.NameServer
 
   @doc false
   def start_link(config), do: Supervisor.start_link(__MODULE__, config, name: __MODULE__)
@@ -24,7 +26,8 @@ defmodule Tidepool.Cluster.Supervisor do
       {Task.Supervisor, name: Tidepool.Cluster.Tasks},
       {Server, config},
       {Reconciler, Server},
-      Processes
+      Processes,
+      {NameServer, &Links.linked/0}
     ]
 
     Supervisor.init(children, strategy: :rest_for_one, max_restarts: 10, max_seconds: 10)

@@ -10,7 +10,7 @@ defmodule Tidepool.Process.Loop do
   alias Tidepool.{Catalog, Engine, Error, Function, Log, Native}
   alias Tidepool.Function.Loader
   alias Tidepool.Host.Timer
-  alias Tidepool.Process.{Files, Links, Nodes, Programs, Remote}
+  alias Tidepool.Process.{Files, Links, Names, Nodes, Programs, Remote}
 
   # The VM's timers have an end; whoever waits for longer than ten days looks again then. Who waits for years has no deadline, and
   # needs no timer.
@@ -295,6 +295,12 @@ defmodule Tidepool.Process.Loop do
       end
 
     task |> Native.answer(reply) |> run(state)
+  end
+
+  defp serve({:name, operation, name, id}, task, state) do
+    {first, reference} = Remote.program()
+    {code, id} = Names.run(first, reference, operation, name, id)
+    task |> Native.answer({:ok, <<code::little-32, id::little-64>>}) |> run(state)
   end
 
   defp serve({:link, pid, _guest?, _tag}, task, state) when pid == self(), do: answer(task, state)

@@ -87,22 +87,36 @@ defmodule Tidepool.Process.Remote do
   def alive?(id), do: is_tuple(look(id))
 
   defp look(id) do
-    with node when node != nil <- node_of(id), {:ok, answer} <- ask(node, {:find, first(), id}, @find_ms) do
-      case answer do
-        {pid, guest?} when node(pid) == node and is_boolean(guest?) ->
-          learn(id, {pid, guest?})
-          {pid, guest?}
+    with {_pid, _guest?} = found <- look(first(), id) do
+      learn(id, found)
+      found
+    end
+  end
 
-        _none ->
-          :dead
+  defp look(first, id) do
+    with node when node != nil <- node_of(first, id), {:ok, answer} <- ask(node, {:find, first, id}, @find_ms) do
+      case answer do
+        {pid, guest?} when node(pid) == node and is_boolean(guest?) -> {pid, guest?}
+        _none -> :dead
       end
     else
       _nobody -> :nowhere
     end
   end
 
-  defp node_of(id) do
-    case {Nodes.of(id), node(first())} do
+  @doc "The process with this number, here or elsewhere, of the program with this first process, which `reference` is of. It lives."
+  @spec locate(pid, Native.process_ref(), non_neg_integer) :: found
+  def locate(first, reference, id) do
+    here = if node(first) == node(), do: 0, else: Nodes.number()
+    if Nodes.of(id) == here, do: Native.process_locate(reference, id) || :dead, else: look(first, id)
+  end
+
+  @doc "The program of the process that the caller drives: its first process, and the one that is driven."
+  @spec program :: {pid, Native.process_ref()}
+  def program, do: {first(), Process.get(@own)}
+
+  defp node_of(first, id) do
+    case {Nodes.of(id), node(first)} do
       {0, origin} when origin != node() -> origin |> Nodes.number() |> Nodes.reach()
       {0, _own} -> nil
       {number, _origin} -> Nodes.reach(number)
@@ -253,10 +267,10 @@ defmodule Tidepool.Process.Remote do
   end
 
   @doc "A question to a node that there is a link with."
-  @spec ask(node, term, timeout) :: {:ok, term} | :timeout | :gone
-  def ask(node, question, timeout) do
-    ref = Process.monitor({@server, node})
-    :erlang.send({@server, node}, {:tidepool_process, @version, self(), ref, question}, [:noconnect])
+  @spec ask(node, term, timeout, server :: atom) :: {:ok, term} | :timeout | :gone
+  def ask(node, question, timeout, server \\ @server) do
+    ref = Process.monitor({server, node})
+    :erlang.send({server, node}, {:tidepool_process, @version, self(), ref, question}, [:noconnect])
 
     receive do
       {:tidepool_process, ^ref, answer} ->

@@ -48,8 +48,8 @@ pub use base::grants::Grants;
 pub use base::host_grants::HostGrants;
 pub use base::limits::{Limit, Limits, Quota};
 pub use base::request::{
-    Address, Away, FileOperation, FileRequest, HostCall, HostReply, HostRequest, Peer, ProcessRequest, Request,
-    ShortName,
+    Address, Away, FileOperation, FileRequest, HostCall, HostReply, HostRequest, NameOperation, Naming, Peer,
+    ProcessRequest, Request, ShortName,
 };
 pub use base::{console, error, limits, origin, source_lines, trap};
 pub use call::arrival::Part;
@@ -76,6 +76,7 @@ pub use os::machine;
 pub use os::sched_attr::request_short_timeslice;
 pub use process::delivery::Room;
 pub use process::metrics::Figure;
+pub use process::place::naming::Named;
 pub use process::program::Output;
 pub use process::stdio::{Stdio, Terminal};
 pub use process::upgrade::UpgradeAnswer;

@@ -152,6 +152,9 @@ pub enum ProcessRequest {
     /// Start a process on another node: 8 bytes of its number, little-endian; or why not, as
     /// 4 bytes of the code that the guest gets, and a text.
     SpawnAway(Box<Away>),
+    /// Put, claim, get or remove a name that holds on all nodes: 4 bytes of a code (`process::place::naming`), and 8 of the number
+    /// of who has it, little-endian.
+    Name(Box<Naming>),
     /// Have the program's first process go on as the newest version of its function.
     Upgrade,
     /// Compile a module, and give the process a function of it.
@@ -164,8 +167,8 @@ pub enum ProcessRequest {
 impl ProcessRequest {
     /// Is it about other processes alone? Those that a process has made don't run meanwhile.
     pub(crate) fn is_control(&self) -> bool {
-        use ProcessRequest::{Compile, Exists, Send, SpawnAway, Upgrade};
-        !matches!(self, Send { .. } | Exists { .. } | SpawnAway(_) | Compile { .. } | Upgrade)
+        use ProcessRequest::{Compile, Exists, Name, Send, SpawnAway, Upgrade};
+        !matches!(self, Send { .. } | Exists { .. } | SpawnAway(_) | Name(_) | Compile { .. } | Upgrade)
     }
 }
 
@@ -201,6 +204,32 @@ pub struct Away {
     pub args: Vec<String>,
     /// Names and values of its environment.
     pub env: Vec<(String, String)>,
+}
+
+/// What is asked of a name that holds on all nodes of a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Naming {
+    /// What is to be done with it.
+    pub operation: NameOperation,
+    /// The name.
+    pub name: String,
+    /// The number of the process that is to have it; 0 when none is.
+    pub id: u64,
+}
+
+/// What is to be done with a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameOperation {
+    /// Give it to a process, whoever has it.
+    Put,
+    /// Give it to a process, unless another has it.
+    Claim,
+    /// Say who has it.
+    Get,
+    /// Take it from whoever has it.
+    Remove,
+    /// Take it from this process, if it has it: that is dead.
+    Free,
 }
 
 /// The driver of a process: a number that means something to whoever drives. Never 0.

@@ -9,11 +9,12 @@ use super::target::Target;
 use crate::abi::guest::{Guest, Plan};
 use crate::base::error::CallError;
 use crate::base::limits::Limit;
-use crate::base::request::Address;
+use crate::base::request::{Address, NameOperation};
 use crate::process::delivery::Room;
 use crate::process::handle::Process;
 use crate::process::message::{Data, Message};
 use crate::process::metrics::Figure;
+use crate::process::place::naming::Named;
 use crate::process::program::Program;
 use crate::process::stdio::Stdio;
 use crate::process::upgrade::UpgradeAnswer;
@@ -130,6 +131,17 @@ impl ProcessRef {
         let id = self.program.names.get(name, |id| self.program.may_live(id))?;
         let process = self.program.process(id)?;
         Some(ProcessRef { program: Arc::clone(&self.program), process })
+    }
+
+    /// Does this with a name that holds on all nodes of its program, which began here.
+    #[must_use]
+    pub fn name(&self, operation: NameOperation, name: &str, id: u64) -> Named {
+        self.program.name(operation, name, id)
+    }
+
+    /// Takes such names from processes of other nodes that have died.
+    pub fn forget_names(&self, dead: &[u64]) {
+        self.program.forget_names(dead);
     }
 
     /// The guest with this number in its program.

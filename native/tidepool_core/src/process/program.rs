@@ -70,6 +70,8 @@ pub(crate) struct Program {
     pub(crate) bounds: Bounds,
     pub(crate) account: Arc<Account>,
     pub(crate) names: Registry,
+    /// Names that hold on all of its nodes, where it began.
+    pub(crate) wide_names: Registry,
     pub(crate) figures: Figures,
     pub(crate) output: Option<Arc<dyn Output>>,
     /// Its own standard input and output.
@@ -78,6 +80,8 @@ pub(crate) struct Program {
     pub(crate) place: Place,
     /// Those of its processes that ask other nodes for more.
     pub(crate) asking: Asking,
+    /// Those that ask where it began for names.
+    pub(crate) naming: Asking,
     access: ArcSwap<Access>,
     pub(crate) upgrade: Upgrade,
     shards: [Mutex<HashMap<u64, Arc<Process>, RandomState>>; SHARDS],
@@ -107,6 +111,7 @@ impl Program {
             version: AtomicU64::new(version),
             bounds,
             names: Registry::new(&account),
+            wide_names: Registry::new(&account),
             figures: Figures::new(&account),
             account,
             output,
@@ -114,6 +119,7 @@ impl Program {
             next: AtomicU64::new(place.first),
             place,
             asking: Asking::default(),
+            naming: Asking::default(),
             access: ArcSwap::from_pointee(access),
             upgrade: Upgrade::default(),
             shards: Default::default(),
@@ -246,6 +252,7 @@ impl Program {
             self.live.fetch_sub(1, Ordering::AcqRel);
             if self.gone.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
                 self.names.forget_dead(|id| self.may_live(id));
+                self.wide_names.forget_dead(|id| self.may_live(id));
             }
         }
     }

@@ -94,6 +94,29 @@ impl Registry {
         }
     }
 
+    /// Gives a process the name, unless another has it that `lives`.
+    pub(crate) fn put_if_free(&self, name: &str, id: u64, lives: impl Fn(u64) -> bool) -> Claim {
+        let mut names = self.names();
+        match names.entries.get(name) {
+            Some(Entry::Process(owner)) if *owner != id && lives(*owner) => return Claim::Taken(*owner),
+            Some(Entry::Making(_)) => return Claim::Wait,
+            Some(Entry::Process(_)) | None => {}
+        }
+        if !names.makes_room(name) {
+            return Claim::Full;
+        }
+        names.entries.insert(name.to_owned(), Entry::Process(id));
+        Claim::Granted
+    }
+
+    /// Takes the name from this process, if it has it.
+    pub(crate) fn remove_of(&self, name: &str, id: u64) {
+        let mut names = self.names();
+        if matches!(names.entries.get(name), Some(Entry::Process(owner)) if *owner == id) {
+            names.remove(name);
+        }
+    }
+
     /// Takes the name from whoever has it.
     pub(crate) fn remove(&self, name: &str) {
         let before = self.names().remove(name);
@@ -197,6 +220,21 @@ mod tests {
         assert!(names.put("a", 9));
         names.resolve("a", Some(7));
         assert_eq!(names.get("a", |_| true), Some(9));
+    }
+
+    #[test]
+    fn a_name_is_put_if_it_is_free_and_taken_from_none_but_the_one_that_is_meant() {
+        let names = Registry::new(&Account::new(2_000));
+        let claim = |id, lives: bool| names.put_if_free("a", id, move |_| lives);
+        assert!(matches!(claim(1, true), Claim::Granted));
+        assert!(matches!(claim(2, true), Claim::Taken(1)));
+        assert!(matches!(claim(1, true), Claim::Granted), "it has it");
+        assert!(matches!(claim(2, false), Claim::Granted), "that one is dead");
+        names.remove_of("a", 1);
+        assert_eq!(names.get("a", |_| true), Some(2));
+        names.remove_of("a", 2);
+        assert_eq!(names.get("a", |_| true), None);
+        assert!(matches!(names.put_if_free(&"b".repeat(3_000), 1, |_| true), Claim::Full));
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod last_words;
 mod limits;
 mod lunatic;
 mod metrics;
+mod names;
 mod namespaces;
 mod owned;
 mod panics;

@@ -1,7 +1,7 @@
 //! Programs on several nodes: parts of those that began elsewhere, and who is where.
 
 use rustler::{Atom, Binary, Encoder, Env, NifResult, ResourceArc, Term};
-use tidepool_core::{Away, Part, Room};
+use tidepool_core::{Away, NameOperation, Part, Room};
 
 use crate::function::call::{TaskHandle, with_call};
 use crate::function::deploy::FunctionHandle;
@@ -81,6 +81,28 @@ fn process_locate<'a>(env: Env<'a>, process: &'a ProcessHandle, id: u64) -> Term
         Some((address, is_guest)) => (pid::term(env, Some(address)), is_guest).encode(env),
         None => atoms::nil().encode(env),
     }
+}
+
+/// Does something with a name of the program of a process, which began here: the code and the number that a guest gets.
+#[rustler::nif]
+fn process_name(process: &ProcessHandle, operation: Atom, name: &str, id: u64) -> NifResult<(i32, u64)> {
+    let operations = [
+        (atoms::put(), NameOperation::Put),
+        (atoms::claim(), NameOperation::Claim),
+        (atoms::get(), NameOperation::Get),
+        (atoms::remove(), NameOperation::Remove),
+        (atoms::free(), NameOperation::Free),
+    ];
+    let found = operations.into_iter().find(|(atom, _operation)| *atom == operation);
+    let (_atom, operation) = found.ok_or(rustler::Error::BadArg)?;
+    Ok(process.0.name(operation, name, id).code())
+}
+
+/// Takes the names of its program from processes of other nodes that have died.
+#[rustler::nif]
+fn process_forget_names(process: &ProcessHandle, dead: List<u64>) -> Atom {
+    process.0.forget_names(&dead.0);
+    atoms::ok()
 }
 
 /// Is there room for a message with this tag in the mailbox of the process that a task drives? `:free`, `:wanted` or `:full`;

@@ -1,8 +1,8 @@
 //! What processes ask of their drivers, as terms.
 
-use rustler::{Encoder, Env, Resource, ResourceArc, Term};
+use rustler::{Atom, Encoder, Env, Resource, ResourceArc, Term};
 use tidepool_core::{
-    Address, Away, FileOperation, FileRequest, HostRequest, Peer, ProcessRef, ProcessRequest, Step, Task,
+    Address, Away, FileOperation, FileRequest, HostRequest, NameOperation, Peer, ProcessRef, ProcessRequest, Step, Task,
 };
 
 use crate::terms::{atoms, encode, pid};
@@ -70,7 +70,20 @@ pub(crate) fn request(env: Env<'_>, request: ProcessRequest, child: Option<Proce
         ProcessRequest::Send { to, tag, bytes } => (atoms::send(), to.id, tag, encode::copy(env, &bytes)).encode(env),
         ProcessRequest::Exists { to } => (atoms::exists(), to.id).encode(env),
         ProcessRequest::SpawnAway(asked) => (atoms::spawn_away(), asked.node, away(env, *asked)).encode(env),
+        ProcessRequest::Name(asked) => {
+            (atoms::name(), name_operation(asked.operation), asked.name, asked.id).encode(env)
+        }
         ProcessRequest::Compile { wasm } => (atoms::compile(), encode::copy(env, &wasm)).encode(env),
+    }
+}
+
+fn name_operation(operation: NameOperation) -> Atom {
+    match operation {
+        NameOperation::Put => atoms::put(),
+        NameOperation::Claim => atoms::claim(),
+        NameOperation::Get => atoms::get(),
+        NameOperation::Remove => atoms::remove(),
+        NameOperation::Free => atoms::free(),
     }
 }
 

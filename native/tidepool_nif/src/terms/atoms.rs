@@ -255,6 +255,8 @@ rustler::atoms! {
     // Those of other nodes.
     exists,
     spawn_away,
+    claim,
+    get,
     post,
     node,
     first,

@@ -6,6 +6,14 @@
 
 use lunatic::host::api::{distributed, error, message, process, registry, timer};
 
+#[link(wasm_import_module = "tidepool")]
+extern "C" {
+    fn put_name(name: *const u8, len: usize, node: u64, id: u64) -> u32;
+    fn claim_name(name: *const u8, len: usize, node: u64, id: u64, owner_node: *mut u64, owner: *mut u64) -> u32;
+    fn get_name(name: *const u8, len: usize, node: *mut u64, id: *mut u64) -> u32;
+    fn remove_name(name: *const u8, len: usize) -> u32;
+}
+
 const FOR_EVER: u64 = u64::MAX;
 const CALLERS_OWN: i64 = -1;
 const NO_TAG: i64 = 0;
@@ -102,6 +110,12 @@ fn obey(master: i64) -> bool {
             b'X' => nothing((0..tag as u64).for_each(|number| send(id, b'P', number, LARGE))),
             b'+' => nothing(registry::put(NAME.as_ptr(), NAME.len(), tag as u64, id)),
             b'?' => find(),
+            b'p' => u64::from(put_name(NAME.as_ptr(), NAME.len(), tag as u64, id)),
+            b'c' => claim(id),
+            b'g' => find_name(&name(id)),
+            b'l' => nothing(send(id, b'g', 0, 0)),
+            b'r' => u64::from(remove_name(name(id).as_ptr(), name(id).len())),
+            b'f' => fill(id, tag as u64),
             b'Z' => nothing(send_later(id, tag as u64)),
             b'!' => nothing(send_many(id, tag as u64 >> 32, tag & 0xFFFF_FFFF)),
             b'=' => nothing((0..id).for_each(|_| receive(tag))),
@@ -182,6 +196,47 @@ fn find() -> u64 {
     let unknown = unsafe { registry::get(NAME.as_ptr(), NAME.len(), &mut node, &mut id) };
     let fits = id >> 44 == 0 || id >> 44 == node;
     if unknown == 0 && fits { id } else { 0 }
+}
+
+/// The name with this number; 0 is the one that all put.
+fn name(number: u64) -> String {
+    if number == 0 { NAME.to_string() } else { format!("{NAME} {number}") }
+}
+
+/// Claims a name for this process: its number if that has it, or else the owner's; the code of a failure from 2^63 on.
+fn claim(number: u64) -> u64 {
+    let (name, mut node, mut owner) = (name(number), 0, 0);
+    // SAFETY: all pointers are to what outlives the call.
+    unsafe {
+        let (here, me) = (distributed::node_id(), process::process_id());
+        match claim_name(name.as_ptr(), name.len(), here, me, &mut node, &mut owner) {
+            0 => me,
+            1 => owner,
+            code => 1 << 63 | u64::from(code),
+        }
+    }
+}
+
+/// The number of the process that has this name on all nodes; 0 when none has, and the code of a failure from 2^63 on.
+fn find_name(name: &str) -> u64 {
+    let (mut node, mut id) = (0, 0);
+    // SAFETY: all pointers are to what outlives the call.
+    match unsafe { get_name(name.as_ptr(), name.len(), &mut node, &mut id) } {
+        0 => id,
+        1 => 0,
+        code => 1 << 63 | u64::from(code),
+    }
+}
+
+/// Puts so many names of a length for this process, but for those that fail: the last code.
+fn fill(count: u64, len: u64) -> u64 {
+    let mut code = 0;
+    for number in 0..count {
+        let name = format!("{number:0width$}", width = len as usize);
+        // SAFETY: the name outlives the call.
+        code = unsafe { put_name(name.as_ptr(), name.len(), distributed::node_id(), process::process_id()) };
+    }
+    u64::from(code)
 }
 
 /// Writes a command for another puppet, with so many bytes behind it.

@@ -1,4 +1,4 @@
-//! How many processes a program may ask other nodes for at a time: each takes a place there until it is made.
+//! How much a program may ask other nodes for at a time: a process takes a place there until it is made, a name until it is told.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};

@@ -1,6 +1,7 @@
 //! Where a program's processes are: their numbers hold the number of their node, and this says whose is whose.
 
 pub(crate) mod asking;
+pub(crate) mod naming;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -49,7 +50,7 @@ impl Place {
     }
 
     /// Is it a part of a program that began elsewhere?
-    pub(super) fn is_part(&self) -> bool {
+    pub(crate) fn is_part(&self) -> bool {
         self.node != self.origin
     }
 

@@ -185,7 +185,7 @@ impl Processes {
             }
             ProcessRequest::Send { tag, bytes, .. } => self.sent.push((tag, bytes)),
             // There are no other nodes.
-            ProcessRequest::Exists { .. } | ProcessRequest::SpawnAway(_) => {}
+            ProcessRequest::Exists { .. } | ProcessRequest::SpawnAway(_) | ProcessRequest::Name(_) => {}
             ProcessRequest::Upgrade => {
                 let task = &mut self.driven.get_mut(&id).unwrap().task;
                 let upgraded = match &self.newest {

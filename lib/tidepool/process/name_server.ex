@@ -1,0 +1,142 @@
+defmodule Tidepool.Process.NameServer do
+  @moduledoc """
+  Keeps the names that hold on all nodes of the programs that began on this one, for the processes of others.
+
+  The names themselves are the native library's, with those that guests of this node give to one another. Here is what only the VM
+  knows: which processes of other nodes have died. Their names are free from then on, and are swept.
+
+  Questions are plain terms, as those of `Tidepool.Process.Remote`:
+
+  | | |
+  | --- | --- |
+  | `{:tidepool_process, version, pid, ref, {:name, first, operation, name, id, owner}}` | `{:tidepool_process, ref, {code, id}}` |
+
+  The operation is `:put`, `:claim`, `:get`, `:remove` or `:free`; `first` is the first process of the program, and `owner` the pid with
+  the number `id`, or `nil`. Another version is answered by `:unknown_version`.
+  """
+
+  use GenServer
+
+  alias Tidepool.Native
+  alias Tidepool.Process.{Asked, Nodes, Programs}
+
+  @version 1
+  @sweep_ms 1_000
+  @max_bytes 65_536
+  @max_number 0xFFFF_FFFF_FFFF_FFFF
+  @operations [:put, :claim, :get, :remove, :free]
+  @done 0
+  @taken 1
+  @no_process 2
+  @full 3
+
+  @doc "`more` are the names of further nodes that are known: see `Tidepool.Process.Asked.admit/4`."
+  @spec start_link((() -> [String.t() | node])) :: GenServer.on_start()
+  def start_link(more), do: GenServer.start_link(__MODULE__, more, name: __MODULE__)
+
+  # `watched` are the processes of other nodes that have had names, by their pids and by their monitors; `gone` those that have
+  # died since names were swept, by program.
+  @impl true
+  def init(more), do: {:ok, %{more: more, asked: Asked.new("names", @version), watched: %{}, gone: %{}}}
+
+  @impl true
+  def handle_info({:tidepool_process, @version, from, ref, question}, state)
+      when is_pid(from) and node(from) == node() and is_reference(ref),
+      do: {:noreply, serve(question, from, ref, state)}
+
+  def handle_info({:tidepool_process, version, from, ref, question}, state) when is_pid(from) and is_reference(ref) do
+    case Asked.admit(state.asked, node(from), version, state.more) do
+      {:ok, asked} ->
+        Nodes.hold(node(from))
+        {:noreply, serve(question, from, ref, %{state | asked: asked})}
+
+      {:ignore, asked} ->
+        if version != @version, do: answer(from, ref, :unknown_version)
+        {:noreply, %{state | asked: asked}}
+    end
+  end
+
+  def handle_info({:DOWN, monitor, :process, pid, _reason}, %{watched: watched, gone: gone} = state) do
+    case Map.pop(watched, monitor) do
+      {{first, id}, watched} ->
+        if gone == %{}, do: Process.send_after(self(), :sweep, @sweep_ms)
+        gone = Map.update(gone, first, MapSet.new([id]), &MapSet.put(&1, id))
+        {:noreply, %{state | watched: Map.delete(watched, pid), gone: gone}}
+
+      {nil, _watched} ->
+        {:noreply, state}
+    end
+  end
+
+  def handle_info(:sweep, state), do: {:noreply, sweep(state)}
+  def handle_info(_message, state), do: {:noreply, state}
+
+  defp serve({:name, first, operation, name, id, owner}, from, ref, state)
+       when is_pid(first) and node(first) == node() and operation in @operations and is_binary(name) and
+              byte_size(name) <= @max_bytes and id in 0..@max_number do
+    if String.valid?(name) and owner?(operation, id, owner) do
+      {answer, state} = named(Programs.part(first), {first, operation, name, id, owner}, state)
+      answer(from, ref, answer)
+      state
+    else
+      malformed(state, from)
+    end
+  end
+
+  defp serve(_other, from, _ref, state), do: malformed(state, from)
+
+  # The number holds the node that the process is on.
+  defp owner?(operation, id, owner) when operation in [:put, :claim] do
+    is_pid(owner) and
+      if(node(owner) == node(), do: Nodes.of(id) == 0, else: Nodes.number(node(owner)) == Nodes.of(id))
+  end
+
+  defp owner?(_operation, _id, owner), do: owner == nil
+
+  defp malformed(state, from), do: %{state | asked: Asked.unreadable(state.asked, node(from))}
+
+  defp answer(to, ref, answer) do
+    message = {:tidepool_process, ref, answer}
+
+    with :nosuspend <- :erlang.send(to, message, [:nosuspend, :noconnect]),
+         do: spawn(fn -> :erlang.send(to, message, [:noconnect]) end)
+  end
+
+  defp named(nil, {_first, _operation, _name, _id, _owner}, state), do: {{@no_process, 0}, state}
+
+  defp named({reference, _running} = part, {first, operation, name, id, owner} = asked, state) do
+    case Native.process_name(reference, operation, name, id) do
+      {@done, id} when operation in [:put, :claim] ->
+        {{@done, id}, watch(state, first, id, owner)}
+
+      {@done, id} when operation == :get ->
+        {if(gone?(state, first, id), do: {@taken, 0}, else: {@done, id}), state}
+
+      {@taken, other} when operation == :claim ->
+        if gone?(state, first, other), do: named(part, asked, sweep(state)), else: {{@taken, other}, state}
+
+      {@full, _} = full ->
+        if state.gone == %{}, do: {full, state}, else: named(part, asked, sweep(state))
+
+      result ->
+        {result, state}
+    end
+  end
+
+  defp gone?(%{gone: gone}, first, id), do: id in Map.get(gone, first, [])
+
+  defp watch(state, _first, _id, owner) when node(owner) == node() or is_map_key(state.watched, owner), do: state
+
+  defp watch(%{watched: watched} = state, first, id, owner) do
+    monitor = Process.monitor(owner)
+    %{state | watched: Map.merge(watched, %{owner => monitor, monitor => {first, id}})}
+  end
+
+  defp sweep(%{gone: gone} = state) do
+    for {first, ids} <- gone, {reference, _running} <- [Programs.part(first)] do
+      Native.process_forget_names(reference, MapSet.to_list(ids))
+    end
+
+    %{state | gone: %{}}
+  end
+end
