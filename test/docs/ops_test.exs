@@ -22,6 +22,21 @@ defmodule Tidepool.Docs.OpsTest do
     for [file] <- Regex.scan(~r/^COPY (ops\S+)/m, image, capture: :all_but_first), do: assert(File.exists?(file))
   end
 
+  test "an image is made of a checkout without what git ignores: what was built elsewhere, and data" do
+    [ignored, left_out] =
+      for file <- [".gitignore", ".dockerignore"] do
+        for line <- String.split(File.read!(file), "\n", trim: true), not String.starts_with?(line, "#"), do: line
+      end
+
+    # Git means all folders by a name without a slash in front, Docker the topmost one.
+    wanted =
+      for pattern <- ignored do
+        if String.starts_with?(pattern, "/"), do: String.trim(pattern, "/"), else: "**/" <> String.trim(pattern, "/")
+      end
+
+    assert Enum.sort([".git" | wanted]) == Enum.sort(left_out)
+  end
+
   test "each metric that alerts and the dashboard ask for is one that a node has" do
     peer = Peer.start!([server: true, cluster: true], name: Peer.name(), cookie: Peer.cookie())
     {:ok, _function} = Peer.call(peer, Tidepool, :deploy, [guest("rust", "hello_world"), [name: "f"]])

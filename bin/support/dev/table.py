@@ -123,10 +123,11 @@ TABLE = [
         (r"ops/(deb|entrypoint)", also(("syntax", None), ("left", "ship"))),
         (r"ops/tidepool\.service", also(("left", "ship"))),
         (r"ops/.+", also(("mix", "test/docs/ops_test.exs"))),
+        (r"\.(docker|git)ignore", also(("mix", "test/docs/ops_test.exs"))),
         # Documents
         (r"docs/.+|[A-Z]+\.md", also(("docs", None))),
         # What no check reads.
-        (r"LICENSE|\.gitignore", also()),
+        (r"LICENSE", also()),
     ]
 ]
 
