@@ -11,7 +11,8 @@ use super::Language;
 pub(crate) enum NewError {
     /// Not a name that functions have.
     #[error(
-        "`{name}` is no name of a function: 1 to 128 letters, digits, dots, dashes and underscores, and no dot or dash first"
+        "`{name}` is no name of a function: 1 to 128 letters, digits, dots, dashes and underscores, and no dot or dash first; \
+         a namespace goes before it in tidepool.toml, as in `name = \"shop/cart\"`"
     )]
     Name {
         /// What was given.
