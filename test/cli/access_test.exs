@@ -29,6 +29,8 @@ defmodule Tidepool.Cli.AccessTest do
     for refused <- [deploy.("other", []), deploy.("shop-a", ["--field", "net=*"])],
         do: assert({~s({"error":{) <> _forbidden, 1} = refused)
 
+    # How the node is, which all are told, and nothing of its cluster.
+    assert %{"health" => %{"status" => "ok"}, "cluster" => nil} = Tool.json!(["status"], env: env(peer, secret))
     assert {error, 1} = Tool.run(["token", "list", "--json"], env: env(peer, secret))
     assert error =~ ~s("reason":"forbidden")
 

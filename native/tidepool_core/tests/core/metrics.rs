@@ -140,7 +140,10 @@ fn calls_that_wait_at_the_cap_of_their_function_are_told_by_function() {
 #[test]
 fn deploys_are_counted_by_how_they_ended_and_how_long_they_took() {
     let node = Node::small();
-    assert_eq!(sample(&metrics(&node), "tidepool_deploys_total{reason=\"ok\"}"), Some(0.0));
+    for reason in ["ok", "internal", "not_spread", "storage"] {
+        let name = format!("tidepool_deploys_total{{reason=\"{reason}\"}}");
+        assert_eq!(sample(&metrics(&node), &name), Some(0.0));
+    }
     node.runtime.count_deploy("ok", Duration::from_millis(7));
     node.runtime.count_deploy("ok", Duration::from_secs(3_600));
     node.runtime.count_deploy("not_wasm", Duration::from_millis(1));
