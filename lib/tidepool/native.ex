@@ -54,6 +54,7 @@ defmodule Tidepool.Native do
           | {:send, id :: non_neg_integer, tag :: integer, bytes :: binary}
           | {:spawn_away, node :: pos_integer, map}
           | {:file, folder :: binary, path :: [binary], operation :: term}
+          | {:name, :put | :claim | :get | :remove | :free, name :: binary, id :: non_neg_integer}
           | :upgrade
 
   @typedoc "What a process is told of messages and of the ends of others."

@@ -17,7 +17,7 @@ defmodule Tidepool.Cli.AccessTest do
   defp env(peer, token \\ @own), do: [{"TIDEPOOL_URL", Peer.url(peer, "")}, {"TIDEPOOL_TOKEN", token}]
 
   test "a token is made, is good for what it was made for, is listed, and is revoked with what it has made" do
-    peer = Peer.start!(server: true, token: @own)
+    peer = Peer.start!(server: true, token: @own, reads: :token)
     own = env(peer)
     create = ["token", "create", "ci", "--scope", "deploy,read", "--functions", "shop-*", "--expires", "90d"]
     assert {secret, 0} = Tool.run(create ++ ["--grant", "net:dns"], env: own, stderr_to_stdout: false)

@@ -75,7 +75,7 @@ defmodule Tidepool.Ship.ReleaseTest do
     on_exit(fn -> File.rm(package) end)
     assert {"", 0} = System.cmd(Path.expand("ops/deb"), [context.root, "1.2.3", package], stderr_to_stdout: true)
     {fields, 0} = System.cmd("dpkg-deb", ["-f", package, "Package", "Version", "Depends"])
-    assert fields =~ "Package: tidepool\nVersion: 1.2.3\nDepends: adduser, libc6"
+    assert fields =~ "Package: tidepool\nVersion: 1.2.3\nDepends: adduser, ca-certificates, libc6"
 
     tree = tmp_folder!()
     {_output, 0} = System.cmd("dpkg", ["-x", package, tree])
