@@ -74,6 +74,14 @@ defmodule Tidepool.Catalog do
   @spec list :: [Function.t()]
   def list, do: Callable.list() |> Enum.map(&tiered/1) |> Enum.sort_by(& &1.name)
 
+  @doc "What is deployed and can't be called on this node, for its module could not be loaded, by name."
+  @spec unavailable :: [Entry.t()]
+  def unavailable do
+    # What has been replaced or removed meanwhile is none of them.
+    entries = for {name, stamp} <- Callable.failed(), %Entry{stamp: ^stamp} = entry <- [entry(name)], do: entry
+    Enum.sort_by(entries, & &1.name)
+  end
+
   @doc "How many functions can be called."
   @spec count :: non_neg_integer
   defdelegate count, to: Callable

@@ -70,10 +70,13 @@ defmodule Tidepool.Cluster do
         |> Map.merge(describe(view))
 
       _alone_or_restarting ->
-        functions = for f <- Catalog.list(), do: function(f, [to_string(node())], [])
-        node = %{name: to_string(node()), links: [], functions_pending: 0, catalog: :same, skew_ms: 0}
+        name = to_string(node())
+        here = for f <- Catalog.list(), do: function(f, [name], [])
+        pending = for entry <- Catalog.unavailable(), do: function(entry, [], [name])
+        functions = Enum.sort_by(here ++ pending, & &1.name)
+        node = %{name: name, links: [], functions_pending: length(pending), catalog: :same, skew_ms: 0}
         nothing = %{lost: [], apart: [], withheld: [], fetching: [], actors: Owner.report()}
-        Map.merge(nothing, %{node: to_string(node()), distributed: false, nodes: [node], functions: functions})
+        Map.merge(nothing, %{node: name, distributed: false, nodes: [node], functions: functions})
     end
   end
 

@@ -71,6 +71,7 @@ defmodule TidepoolWeb.Request do
       status: "ok",
       node: node(),
       functions: Catalog.count(),
+      functions_unavailable: length(Catalog.unavailable()),
       instances: instances,
       engines: Engine.engines()
     }

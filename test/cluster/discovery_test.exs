@@ -102,6 +102,25 @@ defmodule Tidepool.Cluster.DiscoveryTest do
     meet!(a, b)
   end
 
+  test "a node that gets its name later gets modules that it has lost" do
+    cookie = Peer.cookie()
+    a = Peer.start!([cluster: true, epmd: false], name: Peer.name("a"), cookie: cookie)
+    b = Peer.start!(cluster: true, seeds: [a.node], discovery_interval: 50)
+    for peer <- [a, b], do: Peer.deploy!(peer, "rust", "hello_world", limits: [time: 3_600_000])
+    :ok = Peer.stop_application(b)
+    [blob] = Path.wildcard(Path.join(Peer.folder(b), "blobs/*"))
+    File.rm!(blob)
+    {:ok, _started} = Peer.start_application(b)
+    # Nobody is there that could bring it, so that no call waits.
+    assert {:error, %{reason: :unavailable}} = Peer.call(b, Tidepool, :call, ["hello_world", "hello"])
+
+    b = %{b | node: Peer.name("b"), cookie: cookie}
+    {:ok, _pid} = Peer.call(b, Node, :start, [b.node, :longnames])
+    true = Peer.call(b, Node, :set_cookie, [cookie])
+    meet!(a, b)
+    assert Peer.call(b, Tidepool, :call, ["hello_world", "hello"]) == {:ok, "Hello, world!"}
+  end
+
   test "a node that gets its name later says what it can't serve" do
     b = Peer.start!(cluster: true, epmd: false, discovery_interval: 50)
     Peer.deploy!(b, "rust", "hello_world")

@@ -2,7 +2,7 @@ defmodule Tidepool.RestartTest do
   # Deployed functions outlive the application and the node; damage on disk stays where it is.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{Engine, Error, Function, LogWatch, Peer, TestModule}
+  alias Tidepool.{Engine, Error, Function, LogWatch, Peer, TestModule, Tool}
 
   defp restart(peer) do
     :ok = Peer.stop_application(peer)
@@ -85,7 +85,8 @@ defmodule Tidepool.RestartTest do
 
   test "a damaged module is named in the log and set aside, its function unavailable, and all others load" do
     peer = Peer.start!(server: true)
-    damaged = Peer.deploy!(peer, "rust", "hello_world")
+    # Whoever calls it is told at once, for there is no node that could bring the module.
+    damaged = Peer.deploy!(peer, "rust", "hello_world", limits: [time: 3_600_000])
     Peer.deploy!(peer, "rust", "counter")
     :ok = Peer.stop_application(peer)
     path = blob(peer, damaged)
@@ -104,6 +105,22 @@ defmodule Tidepool.RestartTest do
 
     assert call(peer, "counter", "next") == {:ok, "1"}
     assert [%Function{name: "counter"}] = list(peer)
+    # It is not forgotten.
+    unavailable = [%{"name" => "hello_world", "version" => 1, "sha256" => damaged.sha256}]
+
+    assert {200, _headers, %{"functions" => [%{"name" => "counter"}], "unavailable" => ^unavailable}} =
+             curl_url(Peer.url(peer, "/functions"))
+
+    assert {200, _headers, %{"functions" => 1, "functions_unavailable" => 1}} = curl_url(Peer.url(peer, "/health"))
+    assert {200, _headers, %{"functions" => functions}} = curl_url(Peer.url(peer, "/cluster"))
+    assert [{"counter", []}, {"hello_world", [_this]}] = for(f <- functions, do: {f["name"], f["pending"]})
+    {200, _headers, metrics} = curl_url(Peer.url(peer, "/metrics"))
+    assert metrics =~ "\ntidepool_functions_unavailable 1\n"
+    env = [{"TIDEPOOL_URL", Peer.url(peer, "")}]
+    assert {list, 0} = Tool.run(["list"], env: env)
+    assert list =~ "hello_world is deployed, and its module could not be loaded on this node"
+    assert {status, 0} = Tool.run(["status"], env: env)
+    assert status =~ "1 more could not be loaded on this node"
 
     refute File.exists?(path)
     assert File.exists?(path <> ".damaged")
@@ -114,6 +131,7 @@ defmodule Tidepool.RestartTest do
     assert %Function{version: 2} = Peer.deploy!(peer, "rust", "hello_world")
     assert call(peer, "hello_world", "hello") == {:ok, "Hello, world!"}
     assert {200, _headers, "Hello, world!"} = curl_url(Peer.url(peer, "/call/hello_world"))
+    assert {200, _headers, %{"unavailable" => []}} = curl_url(Peer.url(peer, "/functions"))
     restart(peer)
     assert call(peer, "hello_world", "hello") == {:ok, "Hello, world!"}
   end

@@ -35,6 +35,13 @@ defmodule Tidepool.Catalog.Callable do
   @spec list :: [Function.t()]
   def list, do: for({_name, %Function{} = function, _stamp} <- :ets.tab2list(@table), do: function)
 
+  @doc "Names that are deployed, and the stamps of their entries, whose modules could not be loaded."
+  @spec failed :: [{name :: String.t(), Clock.stamp()}]
+  def failed do
+    error? = {:==, {:map_get, :__struct__, :"$2"}, Error}
+    :ets.select(@table, [{{:"$1", :"$2", :"$3"}, [error?], [{{:"$1", :"$3"}}]}])
+  end
+
   @doc "How many functions there are."
   @spec count :: non_neg_integer
   def count do

@@ -56,7 +56,10 @@ defmodule Tidepool.Cluster.Reconciler do
   @spec up(node) :: :ok
   def up(node), do: GenServer.cast(__MODULE__, {:up, node})
 
-  @doc "Tells the listener which entries can't be called here, when it has just begun to listen for that."
+  @doc """
+  Tells the listener which entries can't be called here, when it has just begun to listen for that, and looks for modules that
+  there was nowhere to get from while the VM was not distributed.
+  """
   @spec report :: :ok
   def report, do: GenServer.cast(__MODULE__, :report)
 
@@ -74,9 +77,18 @@ defmodule Tidepool.Cluster.Reconciler do
     {_context, entries} = Catalog.known()
     state = %{listener: listener, jobs: %{}, queue: :queue.new(), tasks: tasks, running: %{}}
     report(state, entries)
-    missing = Enum.filter(entries, &missing?/1)
+    missing = missing(entries)
     Arrivals.expect(for entry <- missing, do: {entry.name, entry.limits.time})
     {:ok, missing |> Enum.reduce(state, &add(&2, &1, nil)) |> start()}
+  end
+
+  # Other nodes bring modules, so that while there can be none nothing is waited for that is not here.
+  defp missing(entries) do
+    distributed? = Node.alive?()
+
+    for entry <- entries,
+        missing?(entry) and (distributed? or BlobStore.exists?(Catalog.blobs(), entry.sha256)),
+        do: entry
   end
 
   defp report(state, entries), do: tell(state, {:pending, Enum.filter(entries, &(not ready?(&1)))})
@@ -110,7 +122,8 @@ defmodule Tidepool.Cluster.Reconciler do
   def handle_cast(:report, state) do
     {_context, entries} = Catalog.known()
     report(state, entries)
-    {:noreply, state}
+    missing = for entry <- missing(entries), not is_map_key(state.jobs, entry.name), do: entry
+    {:noreply, missing |> Enum.reduce(state, &add(&2, &1, nil)) |> start()}
   end
 
   def handle_cast({:echo, pid, message}, state) do

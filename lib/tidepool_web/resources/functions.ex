@@ -28,13 +28,16 @@ defmodule TidepoolWeb.Resources.Functions do
 
     with {:ok, %{"label" => labels, "namespace" => namespace}} <- Parameters.read(query, known),
          {:ok, selectors} <- Labels.select(labels) do
-      functions =
-        for %{name: name} = function <- Catalog.list(),
-            Namespace.within?(name, namespace) and Access.sees?(origin, name),
-            Labels.selected?(function.labels, selectors),
-            do: function
+      [functions, unavailable] =
+        for deployed <- [Catalog.list(), Catalog.unavailable()] do
+          for %{name: name, labels: labels} = one <- deployed,
+              Namespace.within?(name, namespace) and Access.sees?(origin, name),
+              Labels.selected?(labels, selectors),
+              do: one
+        end
 
-      Reply.json(200, %{functions: Enum.map(functions, &Reply.brief/1)})
+      unavailable = for entry <- unavailable, do: Map.take(entry, [:name, :version, :sha256])
+      Reply.json(200, %{functions: Enum.map(functions, &Reply.brief/1), unavailable: unavailable})
     else
       {:error, error} -> Reply.error(error)
     end

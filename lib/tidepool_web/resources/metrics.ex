@@ -19,6 +19,8 @@ defmodule TidepoolWeb.Resources.Metrics do
 
     gauges = [
       {"tidepool_functions", "Deployed functions", length(functions)},
+      {"tidepool_functions_unavailable", "Functions that are deployed, and whose modules could not be loaded here",
+       length(Catalog.unavailable())},
       {"tidepool_actors_awake", "Actors that are awake", Actor.awake()},
       {"beam_memory_bytes", "Memory that the Erlang VM has allocated, guests not included", :erlang.memory(:total)},
       {"beam_processes", "Erlang processes", :erlang.system_info(:process_count)},

@@ -135,7 +135,8 @@ fn run(command: &Command, context: &Context) -> Result<(), Failure> {
 fn told(failure: &Failure, output: Output) -> u8 {
     let code = failure.exit();
     if code != exit::DONE && !matches!(failure, Failure::Unwell { .. }) {
-        output.failed(&failure.json(), &failure.to_string(), failure.hint());
+        // Nothing is left to be done about a pipe that nobody reads.
+        let _ = output.failed(&failure.json(), &failure.to_string(), failure.hint());
     }
     code
 }
@@ -156,7 +157,7 @@ fn refuse(error: &clap::Error) -> u8 {
     if is_json {
         let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
         let value = json!({ "error": { "reason": "usage", "message": message } });
-        Output::new(true).failed(&value, message, None);
+        let _ = Output::new(true).failed(&value, message, None);
     } else {
         // In colours where it is read from a terminal.
         let _ = error.print();

@@ -45,6 +45,8 @@ export function Functions() {
       <span role="status" class="faint">${data && `${count(shown.length)} of ${count(all.length)}`}</span>
       ${instances && html`<span class="faint">${`Instances of the node: ${count(instances.live)} live, ${count(instances.idle)} warm, ${count(instances.queued)} queued`}</span>`}
     </div>
+    ${health?.functions_unavailable > 0 && html`<p class="bad" role="alert">${count(health.functions_unavailable)} deployed
+      could not be loaded on this node, whose log says why: <a href="#/cluster">the cluster</a> names what is pending.</p>`}
     ${data && all.length === 0
       ? html`<p>Nothing is deployed yet: <a href="#/deploy">deploy a module</a>.</p>`
       : html`<${Rows} shown=${shown} filter=${filter} by=${by} down=${down} sort=${sort} />`}

@@ -10,7 +10,7 @@ use super::members::{ago, all, list, number, text};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::node::Path;
-use crate::output::{Table, bytes};
+use crate::output::{Table, bytes, escape};
 
 /// `tidepool list`
 #[derive(Debug, Args)]
@@ -24,15 +24,27 @@ impl List {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
         let path = self.label.iter().fold(Path::of(&["functions"]), |path, label| path.with("label", label));
         let answer = context.node()?.get(&path)?;
-        Ok(context.output.say(&answer, || table(&answer))?)
+        Ok(context.output.say(&answer, || report(&answer))?)
     }
 }
 
-fn table(answer: &Value) -> String {
+fn report(answer: &Value) -> String {
+    let mut lines = Vec::new();
     let functions = list(answer, "functions");
-    if functions.is_empty() {
-        return "nothing is deployed".to_owned();
+    if !functions.is_empty() {
+        lines.push(table(functions));
     }
+    for one in list(answer, "unavailable") {
+        let name = escape(&text(one, "name"));
+        lines.push(format!("{name} is deployed, and its module could not be loaded on this node"));
+    }
+    if lines.is_empty() {
+        lines.push("nothing is deployed".to_owned());
+    }
+    lines.join("\n")
+}
+
+fn table(functions: &[Value]) -> String {
     let mut table = Table::new(&["name", "version", "abi", "engine", "instances", "size", "deployed", "description"]);
     for function in functions {
         let of = |member| text(function, member);

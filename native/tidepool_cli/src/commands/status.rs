@@ -47,6 +47,10 @@ fn report(health: &Value, cluster: &Value) -> String {
             of("queued")
         ),
     ];
+    let unavailable = number(health, "functions_unavailable").unwrap_or(0);
+    if unavailable > 0 {
+        lines.push(format!("{unavailable} more could not be loaded on this node: `tidepool list` names them"));
+    }
     if cluster.is_null() {
         lines.push("of its cluster the token is told nothing: that takes `read` for all functions".to_owned());
     }

@@ -192,7 +192,7 @@ impl Session<'_> {
     fn failed(&self, failure: &Failure) -> Result<(), Failure> {
         let Value::Object(mut event) = failure.json() else { return Ok(()) };
         event.insert("event".to_owned(), "failed".into());
-        self.context.output.failed(&Value::Object(event), &failure.to_string(), failure.hint());
+        self.context.output.failed(&Value::Object(event), &failure.to_string(), failure.hint())?;
         self.context.output.note("the version before goes on; waiting for a change");
         Ok(())
     }

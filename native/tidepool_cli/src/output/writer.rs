@@ -60,16 +60,19 @@ impl Output {
     }
 
     /// Says why a command failed.
-    pub(crate) fn failed(self, value: &Value, message: &str, hint: Option<&str>) {
+    ///
+    /// # Errors
+    ///
+    /// When nobody reads what is for programs.
+    pub(crate) fn failed(self, value: &Value, message: &str, hint: Option<&str>) -> io::Result<()> {
         if self.json {
-            // Nothing is left to be done about a pipe that nobody reads.
-            let _ = writeln!(io::stdout(), "{}", json(value));
-        } else {
-            complain(&format!("error: {message}"));
-            if let Some(hint) = hint {
-                complain(&format!("  {hint}"));
-            }
+            return self.say(value, String::new);
         }
+        complain(&format!("error: {message}"));
+        if let Some(hint) = hint {
+            complain(&format!("  {hint}"));
+        }
+        Ok(())
     }
 }
 

@@ -1,10 +1,12 @@
 //! What makes a build while a project is watched, and what does not.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Stdio;
 
-use crate::support::{MODULE, Watch, deploys, eventually, project};
+use crate::support::{MODULE, Watch, deploys, eventually, project, tidepool};
 
 /// Counts its runs in a file that is no source.
 fn counting() -> String {
@@ -108,6 +110,24 @@ fn outputs_ignored_files_links_and_what_no_glob_names_make_no_build() {
     watch.event("deployed");
     assert_eq!(runs(root), 3);
     assert!(watch.is_silent());
+}
+
+#[test]
+fn it_ends_when_its_reader_is_gone_and_a_build_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    project(folder.path(), "while ! rm go 2>/dev/null; do sleep 0.01; done; false", r#"["*.c"]"#);
+    let node = deploys();
+    let mut watch = tidepool(&["watch", "--json", "--url", &node.url])
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Read, and closed.
+    let mut first = String::new();
+    BufReader::new(watch.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.contains("watching"), "{first}");
+    fs::write(folder.path().join("go"), "").unwrap();
+    eventually("it ends", || watch.try_wait().unwrap().is_some());
 }
 
 #[test]
