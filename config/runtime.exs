@@ -19,19 +19,11 @@ cluster =
     other -> other
   end
 
-host =
-  case System.get_env("TIDEPOOL_HOST") do
-    word when word in ["all", "none"] -> String.to_atom(word)
-    # As above.
-    other -> other
-  end
-
-closed = fn name ->
-  case System.get_env(name) do
-    word when word in ["open", "token"] -> String.to_atom(word)
-    # As above.
-    other -> other
-  end
+# One of these words, as an atom.
+word = fn name, words ->
+  text = System.get_env(name)
+  # As above.
+  if text in words, do: String.to_atom(text), else: text
 end
 
 # OpenTelemetry's own variables. Without an endpoint there are no traces, and what is empty is not set.
@@ -65,9 +57,9 @@ settings = [
   tls_key: System.get_env("TIDEPOOL_TLS_KEY"),
   tls_clients: System.get_env("TIDEPOOL_TLS_CLIENTS"),
   token: System.get_env("TIDEPOOL_TOKEN"),
-  host: host,
-  calls: closed.("TIDEPOOL_CALLS"),
-  reads: closed.("TIDEPOOL_READS"),
+  host: word.("TIDEPOOL_HOST", ["all", "none"]),
+  calls: word.("TIDEPOOL_CALLS", ["open", "token"]),
+  reads: word.("TIDEPOOL_READS", ["open", "token"]),
   hosts: System.get_env("TIDEPOOL_HOSTS"),
   namespaces: System.get_env("TIDEPOOL_NAMESPACES"),
   proxies: System.get_env("TIDEPOOL_PROXIES"),
@@ -75,6 +67,7 @@ settings = [
   deploy_keys: System.get_env("TIDEPOOL_DEPLOY_KEYS"),
   actors: System.get_env("TIDEPOOL_ACTORS"),
   net: System.get_env("TIDEPOOL_NET"),
+  io: word.("TIDEPOOL_IO", ["tokio", "uring"]),
   files: System.get_env("TIDEPOOL_FILES"),
   otlp: if(otlp[:endpoint], do: otlp),
   drain: integer.("TIDEPOOL_DRAIN"),

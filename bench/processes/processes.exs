@@ -12,7 +12,7 @@ defmodule Bench.Processes do
   @moduledoc "What processes of guests cost."
 
   alias Bench.Processes.Erlang
-  alias Tidepool.Engine
+  alias Tidepool.{Engine, Native}
   alias Tidepool.Process, as: Guest
 
   @patience 120_000
@@ -27,12 +27,7 @@ defmodule Bench.Processes do
     Application.put_env(:tidepool, :max_memory, @max_memory)
     # Each start prints a line.
     Application.put_env(:tidepool, :console_lines, 1_000_000)
-    Bench.start!()
-
-    Bench.deploy!("bench", "lunatic/bench",
-      net: ["tcp:listen:127.0.0.1:*", "udp:listen:127.0.0.1:*", "udp:connect:127.0.0.1:*"]
-    )
-
+    begin()
     client = compiled()
     # Everything has run once.
     measured("spawn_join", %{"COUNT" => 100, "AT_ONCE" => 10}, ["spawn_join_ns"])
@@ -49,8 +44,51 @@ defmodule Bench.Processes do
         sleepers(size, if(smoke?, do: 3, else: 20)) ++
         alive(size.(100_000)) ++ sockets(client, size, seconds) ++ flowing
 
-    Bench.report("processes", rows)
+    rounds = if smoke?, do: 1, else: 5
+    Bench.report("processes", rows ++ reactors(rounds, fn -> sockets(client, size, seconds) end))
   end
+
+  defp begin do
+    Bench.start!()
+
+    Bench.deploy!("bench", "lunatic/bench",
+      net: ["tcp:listen:127.0.0.1:*", "udp:listen:127.0.0.1:*", "udp:connect:127.0.0.1:*"]
+    )
+  end
+
+  # Sockets by both reactors, in turns: medians, and how the ring's are beside tokio's. Nothing where the kernel gives no ring.
+  defp reactors(rounds, measure) do
+    by_tokio = by(:tokio, measure)
+
+    case by(:uring, measure) do
+      [] ->
+        []
+
+      by_uring ->
+        more = for _ <- 2..rounds//1, do: {by(:tokio, measure), by(:uring, measure)}
+        both = [{by_tokio, by_uring} | more] |> Enum.map(fn {tokio, uring} -> Enum.zip(tokio, uring) end)
+
+        for [{{label, _value, unit, _target}, _uring} | _others] = rows <- Enum.zip_with(both, & &1) do
+          [tokio, uring] = for side <- [0, 1], do: median(for row <- rows, do: row |> elem(side) |> elem(1))
+
+          [
+            {"#{label}: by tokio", tokio, unit, nil},
+            {"… by io_uring", uring, unit, nil},
+            {"… of tokio's", uring / tokio, "", nil}
+          ]
+        end
+        |> List.flatten()
+    end
+  end
+
+  defp by(io, measure) do
+    :ok = Application.stop(:tidepool)
+    Application.put_env(:tidepool, :io, io)
+    begin()
+    if Native.io(Engine.runtime()) == io, do: measure.(), else: []
+  end
+
+  defp median(values), do: Bench.percentile(values, 50)
 
   # The program that is started, and what it says under these names.
   defp measured(subject, env, names) do

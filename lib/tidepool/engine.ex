@@ -8,6 +8,8 @@ defmodule Tidepool.Engine do
 
   use GenServer
 
+  require Logger
+
   alias Tidepool.{Error, Native}
 
   @max_table_elements 1_048_576
@@ -86,6 +88,7 @@ defmodule Tidepool.Engine do
       net: Tidepool.Config.words(config.net),
       max_sockets: config.max_sockets,
       max_program_sockets: config.max_program_sockets,
+      io: config.io,
       max_program_files: config.max_program_files,
       max_program_file_bytes: config.max_program_file_bytes
     }
@@ -96,12 +99,19 @@ defmodule Tidepool.Engine do
     case Native.start_runtime(native(config, machine())) do
       {:ok, runtime} ->
         :persistent_term.put(__MODULE__, runtime)
+        tell_io(Native.io(runtime))
         {:ok, runtime}
 
       {:error, message} ->
         {:stop, Error.new(:engine, message)}
     end
   end
+
+  defp tell_io(:tokio), do: :ok
+  defp tell_io(:uring), do: Logger.info("sockets of guests are served by io_uring")
+
+  defp tell_io({:tokio, why}),
+    do: Logger.warning("the kernel gives no ring of io_uring (#{why}): sockets of guests are served by tokio")
 
   # There may be some compilers at once.
   defp compile_memory(memory), do: memory |> div(8) |> max(@least_compile_memory) |> min(@most_compile_memory)

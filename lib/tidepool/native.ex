@@ -145,6 +145,10 @@ defmodule Tidepool.Native do
         }
   def engines(_runtime), do: :erlang.nif_error(:not_loaded)
 
+  @doc "What serves the sockets of guests; why that is not what was wanted, where the kernel gives no ring."
+  @spec io(runtime) :: :tokio | :uring | {:tokio, String.t()}
+  def io(_runtime), do: :erlang.nif_error(:not_loaded)
+
   @doc "All metrics as OpenMetrics text, with gauges added, and such that each function has."
   @spec metrics(
           runtime,

@@ -11,6 +11,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     flush_console: [:runtime],
     instances: [:runtime],
     engines: [:runtime],
+    io: [:runtime],
     metrics: [:runtime, :list, :list],
     figures: [:runtime],
     figures_by_version: [:runtime, :text],

@@ -28,6 +28,7 @@ defmodule Tidepool.FaultNative do
     net: ["*"],
     max_sockets: 64,
     max_program_sockets: 16,
+    io: :tokio,
     max_program_files: 16,
     max_program_file_bytes: 65_536
   }

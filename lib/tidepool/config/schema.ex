@@ -233,6 +233,13 @@ defmodule Tidepool.Config.Schema do
       default: 1_024,
       doc: "cap on sockets of each program."
     ],
+    io: [
+      type: {:one_of, [:tokio, :uring]},
+      default: :tokio,
+      doc:
+        "what tells when sockets of programs are ready: `:tokio`, by `epoll`, or `:uring`, a ring of `io_uring` (Linux 5.13); " <>
+          "where the kernel gives none the log says so, and it is `:tokio`."
+    ],
     files: [
       type: {:check, &Tidepool.Files.Setting.valid?/1, Tidepool.Files.Setting.expectation()},
       default: [],

@@ -41,7 +41,7 @@ mod settings;
 pub use abi::imports::Import;
 pub use base::config::{
     CompileBounds, CompileConfig, DenseConfig, EngineKind, FilesConfig, FolderConfig, FunctionConfig, Instances,
-    NamespaceConfig, NetworkConfig, RuntimeConfig, Tier,
+    IoBackend, NamespaceConfig, NetworkConfig, RuntimeConfig, Tier,
 };
 pub use base::error::{CallError, CompileError};
 pub use base::grants::Grants;

@@ -92,6 +92,17 @@ pub struct NetworkConfig {
     pub max_sockets: usize,
     /// Sockets of one program.
     pub max_program_sockets: usize,
+    /// Who says when they are ready.
+    pub io: IoBackend,
+}
+
+/// Who says when sockets are ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IoBackend {
+    /// The I/O runtime, by `epoll`.
+    Tokio,
+    /// A ring of `io_uring`, where the kernel gives one; else as [`IoBackend::Tokio`].
+    Uring,
 }
 
 /// What the dense engine gives its guests.

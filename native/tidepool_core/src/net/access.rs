@@ -8,7 +8,8 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use super::error::NetError;
 use super::quota::{Place, Quotas};
-use crate::base::config::NetworkConfig;
+use super::reactor::Reactor;
+use crate::base::config::{IoBackend, NetworkConfig};
 use crate::base::grants::{Direction, Grants, Protocol, Wanted};
 
 /// Names that are looked up at a time: each takes a thread until the system has answered, asked for or not.
@@ -23,12 +24,28 @@ pub(crate) struct Network {
     quotas: Quotas,
     lookups: Arc<Semaphore>,
     io: Handle,
+    reactor: Reactor,
+    /// Why the reactor is not the one that was wanted.
+    refused: Option<String>,
 }
 
 impl Network {
     pub(crate) fn new(config: &NetworkConfig, io: Handle) -> Self {
         let quotas = Quotas::new(config.max_program_sockets, config.max_sockets);
-        Network { grants: config.grants.clone(), quotas, lookups: Arc::new(Semaphore::new(LOOKUPS)), io }
+        let (reactor, refused) = Reactor::new(config.io);
+        Network {
+            grants: config.grants.clone(),
+            quotas,
+            lookups: Arc::new(Semaphore::new(LOOKUPS)),
+            io,
+            reactor,
+            refused: refused.map(|error| error.to_string()),
+        }
+    }
+
+    /// What serves the sockets, and why it is not what was wanted.
+    pub(crate) fn backend(&self) -> (IoBackend, Option<&str>) {
+        (self.reactor.backend(), self.refused.as_deref())
     }
 
     /// Sockets that all programs have, now.
@@ -107,5 +124,9 @@ impl Access {
 
     pub(super) fn io(&self) -> &Handle {
         &self.network.io
+    }
+
+    pub(super) fn reactor(&self) -> &Reactor {
+        &self.network.reactor
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod access;
 pub(crate) mod dns;
 pub(crate) mod error;
 mod quota;
+mod reactor;
 pub(crate) mod ready;
 pub(crate) mod stream;
 pub(crate) mod tcp;

@@ -1,23 +1,23 @@
 //! TCP.
 
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
-use tokio::io::unix::AsyncFd;
-use tokio::io::{Interest, ReadBuf};
+use socket2::{Domain, Protocol as Transport, Type};
+use tokio::io::Interest;
 
 use super::access::Access;
 use super::error::NetError;
 use super::quota::Place;
+use super::reactor::{Reactor, Registered};
 use super::ready::{Ready, Wait, try_socket};
 use super::stream::{Stream, Timeouts, Tried, tried};
 use crate::base::grants::{Direction, Protocol};
 
 /// A socket that others connect to.
 pub(crate) struct TcpListener {
-    socket: AsyncFd<std::net::TcpListener>,
+    socket: Registered<std::net::TcpListener>,
     place: Place,
 }
 
@@ -32,11 +32,7 @@ impl TcpListener {
         let place = access.place(protocol, Direction::Listen, address)?;
         let socket = std::net::TcpListener::bind(address)?;
         socket.set_nonblocking(true)?;
-        #[expect(
-            deprecated,
-            reason = "what replaces it is unsafe, for sockets that don't own their number: this one does"
-        )]
-        let socket = AsyncFd::with_interest(socket, Interest::READABLE)?;
+        let socket = access.reactor().register(socket)?;
         Ok(TcpListener { socket, place })
     }
 
@@ -46,7 +42,7 @@ impl TcpListener {
     /// When there are too many sockets, or the system says so.
     pub(crate) async fn accept(&self) -> Result<(TcpStream, SocketAddr), NetError> {
         let (socket, peer) = loop {
-            match self.socket.async_io(Interest::READABLE, std::net::TcpListener::accept).await {
+            match self.socket.io(Interest::READABLE, std::net::TcpListener::accept).await {
                 // Who has hung up already is nobody's connection.
                 Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
                 accepted => break accepted?,
@@ -54,23 +50,23 @@ impl TcpListener {
         };
         let place = self.place.another()?;
         socket.set_nonblocking(true)?;
-        Ok((TcpStream::new(tokio::net::TcpStream::from_std(socket)?, place), peer))
+        Ok((TcpStream::new(self.socket.another(socket)?, place), peer))
     }
 
     pub(super) async fn ready(&self, interest: Interest) -> io::Result<()> {
-        self.socket.ready(interest).await.map(|_guard| ())
+        self.socket.ready(interest).await
     }
 
     /// # Errors
     /// What the system says.
     pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
-        self.socket.get_ref().local_addr()
+        self.socket.socket().local_addr()
     }
 }
 
 impl Ready for TcpListener {
     fn try_ready(&self, interest: Interest) -> Tried<()> {
-        try_socket(self.socket.get_ref(), interest, |look| self.socket.try_io(interest, |_| look()))
+        try_socket(self.socket.socket(), interest, |look| self.socket.try_io(interest, |_| look()))
     }
 
     fn until_ready(self: Arc<Self>, interest: Interest) -> Wait {
@@ -80,15 +76,15 @@ impl Ready for TcpListener {
 
 /// A connection.
 pub(crate) struct TcpStream {
-    socket: tokio::net::TcpStream,
+    socket: Registered<std::net::TcpStream>,
     timeouts: Timeouts,
     _place: Place,
 }
 
 impl TcpStream {
-    pub(super) fn new(socket: tokio::net::TcpStream, place: Place) -> Self {
+    pub(super) fn new(socket: Registered<std::net::TcpStream>, place: Place) -> Self {
         // Guests have no way to ask for it, and an answer in two writes takes 40 ms without. It fails when the peer has gone.
-        let _ = socket.set_nodelay(true);
+        let _ = socket.socket().set_nodelay(true);
         TcpStream { socket, timeouts: Timeouts::default(), _place: place }
     }
 
@@ -96,7 +92,7 @@ impl TcpStream {
     /// When it isn't granted, there are too many sockets, or nobody is there.
     pub(crate) async fn connect(access: &Access, address: SocketAddr) -> Result<Self, NetError> {
         let place = access.place(Protocol::Tcp, Direction::Connect, address)?;
-        Ok(Self::new(tokio::net::TcpStream::connect(address).await?, place))
+        Ok(Self::new(connect(access.reactor(), address).await?, place))
     }
 
     /// Reads what is there without taking it.
@@ -104,31 +100,27 @@ impl TcpStream {
     /// # Errors
     /// What the system says.
     pub(crate) fn try_peek(&self, bytes: &mut [u8]) -> Result<Tried<usize>, NetError> {
-        // There is no other way to try. The waker is the one of this operation alone, and those that wait have their own.
-        match self.socket.poll_peek(&mut Context::from_waker(Waker::noop()), &mut ReadBuf::new(bytes)) {
-            Poll::Ready(outcome) => tried(outcome, Interest::READABLE),
-            Poll::Pending => Ok(Tried::Wait(Interest::READABLE)),
-        }
+        tried(self.socket.try_io(Interest::READABLE, |socket| socket.peek(bytes)), Interest::READABLE)
     }
 
     /// # Errors
     /// What the system says.
     pub(crate) fn peer_address(&self) -> io::Result<SocketAddr> {
-        self.socket.peer_addr()
+        self.socket.socket().peer_addr()
     }
 
-    pub(super) fn socket(&self) -> &tokio::net::TcpStream {
+    pub(super) fn socket(&self) -> &Registered<std::net::TcpStream> {
         &self.socket
     }
 }
 
 impl Stream for TcpStream {
     fn try_read(&self, bytes: &mut [u8]) -> Result<Tried<usize>, NetError> {
-        tried(self.socket.try_read(bytes), Interest::READABLE)
+        tried(read(&self.socket, bytes), Interest::READABLE)
     }
 
     fn try_write(&self, pieces: &[IoSlice<'_>]) -> Result<Tried<usize>, NetError> {
-        tried(self.socket.try_write_vectored(pieces), Interest::WRITABLE)
+        tried(write(&self.socket, pieces), Interest::WRITABLE)
     }
 
     fn try_flush(&self) -> Result<Tried<()>, NetError> {
@@ -136,7 +128,7 @@ impl Stream for TcpStream {
     }
 
     async fn ready(&self, interest: Interest) -> io::Result<()> {
-        self.socket.ready(interest).await.map(|_ready| ())
+        self.socket.ready(interest).await
     }
 
     fn timeouts(&self) -> &Timeouts {
@@ -146,10 +138,36 @@ impl Stream for TcpStream {
 
 impl Ready for TcpStream {
     fn try_ready(&self, interest: Interest) -> Tried<()> {
-        try_socket(&self.socket, interest, |look| self.socket.try_io(interest, look))
+        try_socket(self.socket.socket(), interest, |look| self.socket.try_io(interest, |_| look()))
     }
 
     fn until_ready(self: Arc<Self>, interest: Interest) -> Wait {
         Box::pin(async move { self.ready(interest).await })
     }
+}
+
+pub(super) fn read(socket: &Registered<std::net::TcpStream>, bytes: &mut [u8]) -> io::Result<usize> {
+    socket.try_io(Interest::READABLE, |mut socket| socket.read(bytes))
+}
+
+pub(super) fn write(socket: &Registered<std::net::TcpStream>, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    socket.try_io(Interest::WRITABLE, |mut socket| socket.write_vectored(pieces))
+}
+
+/// # Errors
+/// When nobody is there, or the system says so.
+pub(super) async fn connect(reactor: &Reactor, address: SocketAddr) -> io::Result<Registered<std::net::TcpStream>> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Transport::TCP))?;
+    let under_way = match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
+        begun => begun.is_err(),
+    };
+    let socket = reactor.register(std::net::TcpStream::from(socket))?;
+    if under_way {
+        socket.connected().await?;
+        if let Some(error) = socket.socket().take_error()? {
+            return Err(error);
+        }
+    }
+    Ok(socket)
 }

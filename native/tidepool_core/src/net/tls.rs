@@ -16,9 +16,10 @@ use tokio::io::Interest;
 use super::access::Access;
 use super::dns;
 use super::error::NetError;
+use super::reactor::{Reactor, Registered};
 use super::ready::{Ready, Wait};
 use super::stream::{Stream, Timeouts, Tried, tried};
-use super::tcp::{TcpListener, TcpStream};
+use super::tcp::{self, TcpListener, TcpStream};
 use crate::base::grants::{Direction, Protocol, Wanted};
 
 /// Plain bytes that are encrypted at once: a record.
@@ -96,7 +97,7 @@ impl TlsStream {
         let (socket, place) = {
             let addresses = addresses(access, host, port).await?;
             let place = access.place_unchecked()?;
-            (first_that_answers(&addresses).await?, place)
+            (first_that_answers(access.reactor(), &addresses).await?, place)
         };
         let stream = Self::new(TcpStream::new(socket, place), Connection::Client(session));
         loop {
@@ -238,21 +239,21 @@ impl Drop for TlsStream {
 }
 
 /// The socket as the session reads and writes it.
-struct Socket<'a>(&'a tokio::net::TcpStream);
+struct Socket<'a>(&'a Registered<std::net::TcpStream>);
 
 impl Read for Socket<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(bytes)
+        tcp::read(self.0, bytes)
     }
 }
 
 impl Write for Socket<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
+        tcp::write(self.0, &[IoSlice::new(bytes)])
     }
 
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_write_vectored(pieces)
+        tcp::write(self.0, pieces)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -281,10 +282,13 @@ async fn addresses(access: &Access, host: &str, port: u16) -> Result<Vec<SocketA
     dns::lookup(access, host, port).await
 }
 
-async fn first_that_answers(addresses: &[SocketAddr]) -> Result<tokio::net::TcpStream, NetError> {
+async fn first_that_answers(
+    reactor: &Reactor,
+    addresses: &[SocketAddr],
+) -> Result<Registered<std::net::TcpStream>, NetError> {
     let mut last = io::Error::from(ErrorKind::AddrNotAvailable);
     for address in addresses {
-        match tokio::net::TcpStream::connect(address).await {
+        match tcp::connect(reactor, *address).await {
             Ok(socket) => return Ok(socket),
             Err(error) => last = error,
         }

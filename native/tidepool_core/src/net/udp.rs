@@ -9,13 +9,14 @@ use tokio::io::Interest;
 use super::access::Access;
 use super::error::NetError;
 use super::quota::Place;
+use super::reactor::Registered;
 use super::ready::{Ready, Wait, try_socket};
 use super::stream::{Tried, tried};
 use crate::base::grants::{Direction, Protocol, Wanted};
 
 /// A socket for datagrams.
 pub(crate) struct UdpSocket {
-    socket: tokio::net::UdpSocket,
+    socket: Registered<std::net::UdpSocket>,
     _place: Place,
 }
 
@@ -26,16 +27,16 @@ impl UdpSocket {
         let place = access.place(Protocol::Udp, Direction::Listen, address)?;
         let socket = std::net::UdpSocket::bind(address)?;
         socket.set_nonblocking(true)?;
-        Ok(UdpSocket { socket: tokio::net::UdpSocket::from_std(socket)?, _place: place })
+        Ok(UdpSocket { socket: access.reactor().register(socket)?, _place: place })
     }
 
     /// Has it send to this address, and receive from it alone.
     ///
     /// # Errors
     /// When it isn't granted, or the system says so.
-    pub(crate) async fn connect(&self, access: &Access, address: SocketAddr) -> Result<(), NetError> {
+    pub(crate) fn connect(&self, access: &Access, address: SocketAddr) -> Result<(), NetError> {
         check(access, address)?;
-        Ok(self.socket.connect(address).await?)
+        Ok(self.socket.socket().connect(address)?)
     }
 
     /// Sends a datagram to where it is connected to.
@@ -43,7 +44,7 @@ impl UdpSocket {
     /// # Errors
     /// What the system says.
     pub(crate) fn try_send(&self, bytes: &[u8]) -> Result<Tried<usize>, NetError> {
-        tried(self.socket.try_send(bytes), Interest::WRITABLE)
+        tried(self.socket.try_io(Interest::WRITABLE, |socket| socket.send(bytes)), Interest::WRITABLE)
     }
 
     /// # Errors
@@ -55,7 +56,7 @@ impl UdpSocket {
         address: SocketAddr,
     ) -> Result<Tried<usize>, NetError> {
         check(access, address)?;
-        tried(self.socket.try_send_to(bytes, address), Interest::WRITABLE)
+        tried(self.socket.try_io(Interest::WRITABLE, |socket| socket.send_to(bytes, address)), Interest::WRITABLE)
     }
 
     /// Receives a datagram, of which as much as there is room for.
@@ -63,7 +64,7 @@ impl UdpSocket {
     /// # Errors
     /// What the system says.
     pub(crate) fn try_receive(&self, bytes: &mut [u8]) -> Result<Tried<(usize, SocketAddr)>, NetError> {
-        tried(self.socket.try_recv_from(bytes), Interest::READABLE)
+        tried(self.socket.try_io(Interest::READABLE, |socket| socket.recv_from(bytes)), Interest::READABLE)
     }
 
     /// Waits until it may be tried again. Many may wait at once.
@@ -71,49 +72,49 @@ impl UdpSocket {
     /// # Errors
     /// What the system says.
     pub(crate) async fn ready(&self, interest: Interest) -> io::Result<()> {
-        self.socket.ready(interest).await.map(|_ready| ())
+        self.socket.ready(interest).await
     }
 
     /// # Errors
     /// What the system says.
     pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+        self.socket.socket().local_addr()
     }
 
     /// # Errors
     /// [`io::ErrorKind::NotConnected`], for one.
     pub(crate) fn peer_address(&self) -> io::Result<SocketAddr> {
-        self.socket.peer_addr()
+        self.socket.socket().peer_addr()
     }
 
     /// # Errors
     /// What the system says.
     pub(crate) fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.socket.set_ttl(ttl)
+        self.socket.socket().set_ttl(ttl)
     }
 
     /// # Errors
     /// What the system says.
     pub(crate) fn ttl(&self) -> io::Result<u32> {
-        self.socket.ttl()
+        self.socket.socket().ttl()
     }
 
     /// # Errors
     /// What the system says.
     pub(crate) fn set_broadcast(&self, broadcast: bool) -> io::Result<()> {
-        self.socket.set_broadcast(broadcast)
+        self.socket.socket().set_broadcast(broadcast)
     }
 
     /// # Errors
     /// What the system says.
     pub(crate) fn broadcast(&self) -> io::Result<bool> {
-        self.socket.broadcast()
+        self.socket.socket().broadcast()
     }
 }
 
 impl Ready for UdpSocket {
     fn try_ready(&self, interest: Interest) -> Tried<()> {
-        try_socket(&self.socket, interest, |look| self.socket.try_io(interest, look))
+        try_socket(self.socket.socket(), interest, |look| self.socket.try_io(interest, |_| look()))
     }
 
     fn until_ready(self: Arc<Self>, interest: Interest) -> Wait {

@@ -9,7 +9,7 @@ use super::abis::{Kind, built_in};
 use crate::abi::contract::Spec;
 use crate::abi::exports::Surface;
 use crate::abi::imports::Import;
-use crate::base::config::{CompileConfig, EngineKind, RuntimeConfig, Tier};
+use crate::base::config::{CompileConfig, EngineKind, IoBackend, RuntimeConfig, Tier};
 use crate::base::console::{Console, KeptLine, LINES};
 use crate::base::error::CompileError;
 use crate::call::node::{Node, Places};
@@ -254,6 +254,12 @@ impl Runtime {
     #[must_use]
     pub fn figures_by_version(&self, name: &str) -> Vec<(u64, CallFigures)> {
         figures::by_version(&self.node.stats, name)
+    }
+
+    /// Who says when sockets are ready, and why it is not who was wanted.
+    #[must_use]
+    pub fn io(&self) -> (IoBackend, Option<&str>) {
+        self.node.network.backend()
     }
 
     /// All metrics as OpenMetrics text; `gauges` are the caller's own figures.

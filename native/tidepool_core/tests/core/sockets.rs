@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use tidepool_core::{Address, CallError, DenseConfig, Grants, NetworkConfig, RuntimeConfig};
+use tidepool_core::{Address, CallError, DenseConfig, Grants, IoBackend, NetworkConfig, RuntimeConfig};
 
 use crate::settings::{self, network};
 use crate::support::program::granted;
@@ -81,14 +81,38 @@ const SHORT: &str = r#"
 
 fn node(network: NetworkConfig) -> Node {
     let dense = DenseConfig { max_instances: Some(16), ..settings::DENSE };
-    Node::new(&RuntimeConfig { dense, network, ..config() })
+    let io = network.io;
+    let node = Node::new(&RuntimeConfig { dense, network, ..config() });
+    // Where the kernel gives no ring it is what users have there.
+    let (backend, refused) = node.runtime.io();
+    assert_eq!(backend == io, refused.is_none(), "{refused:?}");
+    node
 }
+
+/// Makes tests of functions that are the same, whoever says when sockets are ready.
+macro_rules! on_each_backend {
+    ($($name:ident)+) => {
+        mod on_tokio {
+            $(#[test] fn $name() { super::$name(tidepool_core::IoBackend::Tokio); })+
+        }
+        mod on_a_ring {
+            $(#[test] fn $name() { super::$name(tidepool_core::IoBackend::Uring); })+
+        }
+    };
+}
+pub(crate) use on_each_backend;
 
 pub(crate) const EVERYTHING: &str = "tcp:*:* udp:*:* dns";
 
 /// Runs a program beside a peer, to both their ends. What it told the host, where it has number 2.
-pub(crate) fn run(code: &str, grants: &str, sockets: usize, peer: impl FnOnce() + Send) -> (Outcome, Vec<String>) {
-    run_on(&node(NetworkConfig { max_program_sockets: sockets, ..network() }), code, grants, peer)
+pub(crate) fn run(
+    io: IoBackend,
+    code: &str,
+    grants: &str,
+    sockets: usize,
+    peer: impl FnOnce() + Send,
+) -> (Outcome, Vec<String>) {
+    run_on(&node(NetworkConfig { max_program_sockets: sockets, io, ..network() }), code, grants, peer)
 }
 
 fn run_on(node: &Node, code: &str, grants: &str, peer: impl FnOnce() + Send) -> (Outcome, Vec<String>) {
@@ -101,8 +125,8 @@ fn run_on(node: &Node, code: &str, grants: &str, peer: impl FnOnce() + Send) -> 
     (outcome, processes.sent.iter().map(|(_tag, bytes)| String::from_utf8_lossy(bytes).into_owned()).collect())
 }
 
-pub(crate) fn passes(code: &str, peer: impl FnOnce() + Send) -> Vec<String> {
-    let (outcome, told) = run(code, EVERYTHING, 16, peer);
+pub(crate) fn passes(io: IoBackend, code: &str, peer: impl FnOnce() + Send) -> Vec<String> {
+    let (outcome, told) = run(io, code, EVERYTHING, 16, peer);
     assert_eq!(outcome, Ok(Vec::new()));
     told
 }
@@ -131,10 +155,10 @@ pub(crate) fn hear(stream: &mut TcpStream) -> Option<u8> {
     }
 }
 
-#[test]
-fn a_guest_writes_and_reads_to_the_end_and_a_peek_leaves_what_it_reads() {
+fn a_guest_writes_and_reads_to_the_end_and_a_peek_leaves_what_it_reads(io: IoBackend) {
     let (listener, port) = listen();
     passes(
+        io,
         &format!(
             r#"(func (export "_start")
                  (call $connect_to (i32.const {port}))
@@ -157,10 +181,10 @@ fn a_guest_writes_and_reads_to_the_end_and_a_peek_leaves_what_it_reads() {
     );
 }
 
-#[test]
-fn reading_and_peeking_end_with_9027_when_their_time_is_over_and_clones_share_it() {
+fn reading_and_peeking_end_with_9027_when_their_time_is_over_and_clones_share_it(io: IoBackend) {
     let (listener, port) = listen();
     passes(
+        io,
         &format!(
             r#"(func (export "_start")
                  (call $connect_to (i32.const {port}))
@@ -177,9 +201,9 @@ fn reading_and_peeking_end_with_9027_when_their_time_is_over_and_clones_share_it
     );
 }
 
-#[test]
-fn a_listener_of_a_guest_has_an_address_and_takes_connections_which_travel_in_messages() {
+fn a_listener_of_a_guest_has_an_address_and_takes_connections_which_travel_in_messages(io: IoBackend) {
     passes(
+        io,
         r#"(func (export "_start") (local $listener i64) (local $to i64)
              (call $check (i32.eqz (call $bind)))
              (local.set $listener (call $stream))
@@ -208,10 +232,10 @@ fn a_listener_of_a_guest_has_an_address_and_takes_connections_which_travel_in_me
     );
 }
 
-#[test]
-fn processes_that_wait_for_one_stream_at_once_each_get_what_comes_for_them() {
+fn processes_that_wait_for_one_stream_at_once_each_get_what_comes_for_them(io: IoBackend) {
     let (listener, port) = listen();
     passes(
+        io,
         &format!(
             r#"(func (export "_start") (local $to i64)
                  (call $connect_to (i32.const {port}))
@@ -241,10 +265,10 @@ fn processes_that_wait_for_one_stream_at_once_each_get_what_comes_for_them() {
     );
 }
 
-#[test]
-fn a_stream_ends_with_its_message_and_with_a_process_that_is_killed() {
+fn a_stream_ends_with_its_message_and_with_a_process_that_is_killed(io: IoBackend) {
     let (listener, port) = listen();
     passes(
+        io,
         &format!(
             r#"(func (export "_start") (local $to i64)
                  (call $connect_to (i32.const {port}))
@@ -274,8 +298,7 @@ fn a_stream_ends_with_its_message_and_with_a_process_that_is_killed() {
     );
 }
 
-#[test]
-fn what_is_not_granted_is_an_error_that_names_the_grant() {
+fn what_is_not_granted_is_an_error_that_names_the_grant(io: IoBackend) {
     let code = r#"(func (export "_start")
          (call $check (i32.eq (i32.const 1) (call $bind)))
          (call $tell_error (i32.const 1040))
@@ -288,7 +311,7 @@ fn what_is_not_granted_is_an_error_that_names_the_grant() {
          (call $check (i32.eqz (call $resolve (i32.const 3072) (i32.const 12) (i64.const -1) (i32.const 1040))))
          (call $check (i32.eq (call $port (i32.const 1040)) (i32.const 70))))"#;
     for grants in ["", "udp:*:* tcp:connect:127.0.0.1:81 tcp:listen:*:1-65535"] {
-        let (outcome, told) = run(code, grants, 16, || {});
+        let (outcome, told) = run(io, code, grants, 16, || {});
         assert_eq!(outcome, Ok(Vec::new()));
         for (text, grant) in told.iter().zip(["tcp:listen:127.0.0.1:*", "tcp:connect:127.0.0.1:80", "dns"]) {
             assert!(text.contains(&format!("not granted {grant}:")), "{text}");
@@ -297,9 +320,9 @@ fn what_is_not_granted_is_an_error_that_names_the_grant() {
     }
 }
 
-#[test]
-fn names_are_resolved() {
+fn names_are_resolved(io: IoBackend) {
     passes(
+        io,
         r#"(func (export "_start")
              (call $check (i32.eqz (call $resolve (i32.const 3084) (i32.const 12) (i64.const -1) (i32.const 1040))))
              (call $check (i32.eq (call $port (i32.const 1040)) (i32.const 70))))"#,
@@ -307,11 +330,10 @@ fn names_are_resolved() {
     );
 }
 
-#[test]
-fn connecting_that_takes_too_long_is_9027_and_has_an_error_as_the_guest_crate_expects() {
+fn connecting_that_takes_too_long_is_9027_and_has_an_error_as_the_guest_crate_expects(io: IoBackend) {
     // A listener with as many connections waiting for it as there may be answers no more.
-    let io = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (_full, port, _waiting) = io.block_on(async {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (_full, port, _waiting) = runtime.block_on(async {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let listener = socket.listen(1).unwrap();
@@ -323,6 +345,7 @@ fn connecting_that_takes_too_long_is_9027_and_has_an_error_as_the_guest_crate_ex
         (listener, address.port(), waiting)
     });
     let told = passes(
+        io,
         &format!(
             r#"(func (export "_start")
                  (call $check (i32.eq (i32.const 9027) (call $tcp_connect (i32.const 4) (i32.const 1024)
@@ -334,9 +357,9 @@ fn connecting_that_takes_too_long_is_9027_and_has_an_error_as_the_guest_crate_ex
     assert_eq!(told, ["connecting takes longer than 5 ms"]);
 }
 
-#[test]
-fn a_program_has_as_many_sockets_as_it_may_and_one_more_is_an_error() {
+fn a_program_has_as_many_sockets_as_it_may_and_one_more_is_an_error(io: IoBackend) {
     let (outcome, told) = run(
+        io,
         r#"(func (export "_start") (local $first i64)
              (call $check (i32.eqz (call $bind)))
              (local.set $first (call $stream))
@@ -353,10 +376,9 @@ fn a_program_has_as_many_sockets_as_it_may_and_one_more_is_an_error() {
     assert_eq!(told, ["the program has the 2 sockets that it may have"]);
 }
 
-#[test]
-fn what_the_node_does_not_allow_is_an_error_whatever_the_deploy_grants() {
+fn what_the_node_does_not_allow_is_an_error_whatever_the_deploy_grants(io: IoBackend) {
     let network =
-        NetworkConfig { grants: Grants::parse(["tcp:connect:*:*"]).unwrap(), max_program_sockets: 16, ..network() };
+        NetworkConfig { grants: Grants::parse(["tcp:connect:*:*"]).unwrap(), max_program_sockets: 16, io, ..network() };
     let code = r#"(func (export "_start")
          (call $check (i32.eq (call $bind) (i32.const 1)))
          (call $tell_error (i32.const 1040)))"#;
@@ -365,9 +387,8 @@ fn what_the_node_does_not_allow_is_an_error_whatever_the_deploy_grants() {
     assert!(told[0].starts_with("this node grants nobody tcp:listen:127.0.0.1:*:"), "{told:?}");
 }
 
-#[test]
-fn the_sockets_of_a_program_that_has_ended_are_others_to_have() {
-    let node = node(NetworkConfig { max_sockets: 1, ..network() });
+fn the_sockets_of_a_program_that_has_ended_are_others_to_have(io: IoBackend) {
+    let node = node(NetworkConfig { max_sockets: 1, io, ..network() });
     let code = r#"(func (export "_start")
          (call $check (i32.eqz (call $bind)))
          (call $check (i32.eq (call $bind) (i32.const 1)))
@@ -379,12 +400,12 @@ fn the_sockets_of_a_program_that_has_ended_are_others_to_have() {
     }
 }
 
-#[test]
-fn datagrams_go_to_an_address_and_come_with_the_one_that_they_are_from() {
+fn datagrams_go_to_an_address_and_come_with_the_one_that_they_are_from(io: IoBackend) {
     let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
     peer.set_read_timeout(Some(PATIENCE)).unwrap();
     let port = peer.local_addr().unwrap().port();
     passes(
+        io,
         &format!(
             r#"(func (export "_start")
                  (call $check (i32.eqz (call $udp_bind (i32.const 4) (i32.const 1024) (i32.const 0) (i32.const 0)
@@ -408,8 +429,7 @@ fn datagrams_go_to_an_address_and_come_with_the_one_that_they_are_from() {
     );
 }
 
-#[test]
-fn what_a_guest_can_not_have_given_stops_it_with_a_text() {
+fn what_a_guest_can_not_have_given_stops_it_with_a_text(io: IoBackend) {
     for (code, text) in [
         ("(drop (call $read_some (i64.const 7)))", "no TCP stream with the handle 7"),
         ("(call $drop_tcp_stream (i64.const 7))", "no TCP stream with the handle 7"),
@@ -434,15 +454,15 @@ fn what_a_guest_can_not_have_given_stops_it_with_a_text() {
         ),
         ("(drop (call $resolve (i32.const 0) (i32.const -1) (i64.const 0) (i32.const 0)))", "a text of more than"),
     ] {
-        let (outcome, _told) = run(&format!(r#"(func (export "_start") {code})"#), EVERYTHING, 16, || {});
+        let (outcome, _told) = run(io, &format!(r#"(func (export "_start") {code})"#), EVERYTHING, 16, || {});
         let Err(CallError::Trap { message, .. }) = outcome else { panic!("{code} went on: {outcome:?}") };
         assert!(message.contains(text), "{message}");
     }
 }
 
-#[test]
-fn a_certificate_that_is_none_is_an_error() {
+fn a_certificate_that_is_none_is_an_error(io: IoBackend) {
     let (outcome, told) = run(
+        io,
         r#"(func (export "_start")
              (call $check (i32.eq (i32.const 1) (call $tls_bind (i32.const 4) (i32.const 1024) (i32.const 0) (i32.const 0)
                (i32.const 0) (i32.const 1040) (i32.const 3072) (i32.const 9) (i32.const 3072) (i32.const 9))))
@@ -452,4 +472,21 @@ fn a_certificate_that_is_none_is_an_error() {
         || {},
     );
     assert_eq!((outcome, told), (Ok(Vec::new()), vec!["there is no certificate in the PEM that was given".to_owned()]));
+}
+
+on_each_backend! {
+    a_guest_writes_and_reads_to_the_end_and_a_peek_leaves_what_it_reads
+    reading_and_peeking_end_with_9027_when_their_time_is_over_and_clones_share_it
+    a_listener_of_a_guest_has_an_address_and_takes_connections_which_travel_in_messages
+    processes_that_wait_for_one_stream_at_once_each_get_what_comes_for_them
+    a_stream_ends_with_its_message_and_with_a_process_that_is_killed
+    what_is_not_granted_is_an_error_that_names_the_grant
+    names_are_resolved
+    connecting_that_takes_too_long_is_9027_and_has_an_error_as_the_guest_crate_expects
+    a_program_has_as_many_sockets_as_it_may_and_one_more_is_an_error
+    what_the_node_does_not_allow_is_an_error_whatever_the_deploy_grants
+    the_sockets_of_a_program_that_has_ended_are_others_to_have
+    datagrams_go_to_an_address_and_come_with_the_one_that_they_are_from
+    what_a_guest_can_not_have_given_stops_it_with_a_text
+    a_certificate_that_is_none_is_an_error
 }

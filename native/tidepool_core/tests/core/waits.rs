@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
-use tidepool_core::CallError;
+use tidepool_core::{CallError, IoBackend};
 
-use crate::sockets::{EVERYTHING, accept, listen, passes, run};
+use crate::sockets::{EVERYTHING, accept, listen, on_each_backend, passes, run};
 
 /// Entries are at 5000, 16 bytes each; what an import has read or accepted is where the guests of sockets have it.
 const SHORT: &str = r#"
@@ -25,9 +25,9 @@ fn guest(code: &str) -> String {
     format!("{SHORT} {code}")
 }
 
-#[test]
-fn a_wait_tells_of_a_message_until_that_is_received_and_ends_in_time() {
+fn a_wait_tells_of_a_message_until_that_is_received_and_ends_in_time(io: IoBackend) {
     passes(
+        io,
         &guest(
             r#"(func (export "_start")
                  (call $entry (i32.const 0) (i32.const 0) (i64.const 0) (i32.const 1))
@@ -54,9 +54,9 @@ fn a_wait_tells_of_a_message_until_that_is_received_and_ends_in_time() {
     );
 }
 
-#[test]
-fn a_wait_tells_of_connections_and_bytes_until_they_are_taken_and_of_room() {
+fn a_wait_tells_of_connections_and_bytes_until_they_are_taken_and_of_room(io: IoBackend) {
     passes(
+        io,
         &guest(
             r#"(func (export "_start") (local $listener i64) (local $one i64) (local $other i64)
                  (call $check (i32.eqz (call $bind)))
@@ -97,10 +97,10 @@ fn a_wait_tells_of_connections_and_bytes_until_they_are_taken_and_of_room() {
     );
 }
 
-#[test]
-fn a_wait_is_woken_by_a_socket_and_by_the_mailbox_whichever_is_first_and_again() {
+fn a_wait_is_woken_by_a_socket_and_by_the_mailbox_whichever_is_first_and_again(io: IoBackend) {
     let (listener, port) = listen();
     passes(
+        io,
         &guest(&format!(
             r#"(func (export "_start") (local $to i64)
                  (call $connect_to (i32.const {port}))
@@ -140,9 +140,9 @@ fn a_wait_is_woken_by_a_socket_and_by_the_mailbox_whichever_is_first_and_again()
     );
 }
 
-#[test]
-fn a_datagram_is_waited_for_no_longer_than_was_asked() {
+fn a_datagram_is_waited_for_no_longer_than_was_asked(io: IoBackend) {
     passes(
+        io,
         &guest(
             r#"(func (export "_start") (local $socket i64)
                  (call $check (i32.eqz (call $udp_bind (i32.const 4) (i32.const 1024) (i32.const 0) (i32.const 0)
@@ -165,8 +165,7 @@ fn a_datagram_is_waited_for_no_longer_than_was_asked() {
     );
 }
 
-#[test]
-fn a_wait_for_what_there_is_not_stops_its_guest() {
+fn a_wait_for_what_there_is_not_stops_its_guest(io: IoBackend) {
     for (entry, count, text) in [
         ("(i32.const 9) (i64.const 0) (i32.const 1)", 1, "kind 9"),
         ("(i32.const 5) (i64.const 3) (i32.const 1)", 1, "no UDP socket with the handle 3"),
@@ -177,8 +176,16 @@ fn a_wait_for_what_there_is_not_stops_its_guest() {
             r#"(func (export "_start") (call $entry (i32.const 0) {entry})
                  (drop (call $wait (i32.const 5000) (i32.const {count}) (i64.const 0))))"#
         );
-        let (outcome, _told) = run(&guest(&code), EVERYTHING, 16, || {});
+        let (outcome, _told) = run(io, &guest(&code), EVERYTHING, 16, || {});
         let Err(CallError::Trap { message, .. }) = outcome else { panic!("it was not stopped: {outcome:?}") };
         assert!(message.contains(text), "{message}");
     }
+}
+
+on_each_backend! {
+    a_wait_tells_of_a_message_until_that_is_received_and_ends_in_time
+    a_wait_tells_of_connections_and_bytes_until_they_are_taken_and_of_room
+    a_wait_is_woken_by_a_socket_and_by_the_mailbox_whichever_is_first_and_again
+    a_datagram_is_waited_for_no_longer_than_was_asked
+    a_wait_for_what_there_is_not_stops_its_guest
 }

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use tidepool_core::{
-    CompileBounds, DenseConfig, FilesConfig, FunctionConfig, Grants, HostGrants, Instances, Limits, NetworkConfig,
-    RuntimeConfig,
+    CompileBounds, DenseConfig, FilesConfig, FunctionConfig, Grants, HostGrants, Instances, IoBackend, Limits,
+    NetworkConfig, RuntimeConfig,
 };
 
 pub(crate) const LIMITS: Limits = Limits {
@@ -66,7 +66,7 @@ pub(crate) fn runtime_config() -> RuntimeConfig {
 
 /// All that a deploy may grant, which it does not by itself.
 pub(crate) fn network() -> NetworkConfig {
-    NetworkConfig { grants: Grants::all(), max_sockets: 1_024, max_program_sockets: 256 }
+    NetworkConfig { grants: Grants::all(), max_sockets: 1_024, max_program_sockets: 256, io: IoBackend::Tokio }
 }
 
 /// A function `guest`, of which each call has an instance of its own.

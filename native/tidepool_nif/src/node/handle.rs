@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustler::{Encoder, Env, LocalPid, NifResult, Resource, ResourceArc, Term};
-use tidepool_core::{CallFigures, FunctionFigures, LATENCY_BOUNDS_NS, REASONS, Runtime};
+use tidepool_core::{CallFigures, FunctionFigures, IoBackend, LATENCY_BOUNDS_NS, REASONS, Runtime};
 
 use crate::node::console::ConsoleThread;
 use crate::node::workers::Workers;
@@ -109,6 +109,16 @@ fn engines(env: Env<'_>, node: ResourceArc<Node>) -> Term<'_> {
         (encode::engine(engine.kind), (engine.live, engine.idle, engine.queued, engine.max_instances).encode(env))
     });
     encode::map(env, figures.collect())
+}
+
+/// What serves the sockets of guests: `tokio` or `uring`; `{tokio, Why}` where the kernel gives no ring.
+#[rustler::nif]
+fn io(env: Env<'_>, node: ResourceArc<Node>) -> Term<'_> {
+    match node.runtime.io() {
+        (IoBackend::Uring, _) => atoms::uring().encode(env),
+        (IoBackend::Tokio, None) => atoms::tokio().encode(env),
+        (IoBackend::Tokio, Some(why)) => (atoms::tokio(), why).encode(env),
+    }
 }
 
 /// Name, help, and the values by function.

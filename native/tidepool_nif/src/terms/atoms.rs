@@ -113,6 +113,8 @@ rustler::atoms! {
     namespaces,
     max_sockets,
     max_program_sockets,
+    tokio,
+    uring,
     max_program_files,
     max_program_file_bytes,
     net,

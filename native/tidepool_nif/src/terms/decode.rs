@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustler::{Decoder, Error, NifResult, Term};
 use tidepool_core::{
     CompileBounds, CompileConfig, DenseConfig, EngineKind, FilesConfig, FolderConfig, FunctionConfig, Grants,
-    HostGrants, HostReply, Instances, Limits, NamespaceConfig, NetworkConfig, RuntimeConfig,
+    HostGrants, HostReply, Instances, IoBackend, Limits, NamespaceConfig, NetworkConfig, RuntimeConfig,
 };
 
 use crate::terms::atoms;
@@ -79,6 +79,7 @@ pub(crate) fn runtime_config(map: Term<'_>) -> NifResult<RuntimeConfig> {
             grants: grants(field(map, atoms::net())?)?,
             max_sockets: field(map, atoms::max_sockets())?,
             max_program_sockets: field(map, atoms::max_program_sockets())?,
+            io: io(field(map, atoms::io())?)?,
         },
         namespaces: field::<List<Namespace>>(map, atoms::namespaces())?.0.into_iter().map(|of| of.0).collect(),
         files: FilesConfig {
@@ -86,6 +87,16 @@ pub(crate) fn runtime_config(map: Term<'_>) -> NifResult<RuntimeConfig> {
             max_program_bytes: field(map, atoms::max_program_file_bytes())?,
         },
     })
+}
+
+fn io(name: rustler::Atom) -> NifResult<IoBackend> {
+    if name == atoms::tokio() {
+        Ok(IoBackend::Tokio)
+    } else if name == atoms::uring() {
+        Ok(IoBackend::Uring)
+    } else {
+        Err(Error::BadArg)
+    }
 }
 
 /// A namespace's quotas: `{name, instances, queue, memory, calls_per_s}`, with `nil` for those that there are not.

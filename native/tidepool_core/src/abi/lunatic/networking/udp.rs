@@ -27,8 +27,6 @@ const OTHER: i32 = 2;
 /// Larger datagrams there are none.
 const MAX_DATAGRAM: usize = 64 << 10;
 
-/// Arguments of `udp_connect`: a socket, an address, a timeout that is not needed, and where an error goes.
-type ConnectArgs = (u64, i32, i32, i32, i32, i32, u64, i32);
 /// Arguments of `udp_send_to`: a socket, bytes, an address, and where their number goes.
 type SendToArgs = (u64, i32, i32, i32, i32, i32, i32, i32, i32);
 
@@ -41,7 +39,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         address::one(&mut caller, out, address)
     })?;
     linker.func_wrap(NETWORKING, "udp_peer_addr", peer_address)?;
-    linker.func_wrap_async(NETWORKING, "udp_connect", |caller, args: ConnectArgs| Box::new(connect(caller, args)))?;
+    linker.func_wrap(NETWORKING, "udp_connect", connect)?;
     linker.func_wrap_async(NETWORKING, "udp_send", |caller, (socket, ptr, len, out): (u64, i32, i32, i32)| {
         Box::new(send(caller, socket, (ptr, len), None, out))
     })?;
@@ -107,14 +105,24 @@ fn peer_address(mut caller: Caller<'_, State>, socket: u64, out: i32) -> wasmtim
     }
 }
 
-async fn connect(mut caller: Caller<'_, State>, args: ConnectArgs) -> wasmtime::Result<i32> {
-    let (socket, kind, ip, port, flow, scope, _ms, out) = args;
+#[expect(clippy::too_many_arguments, reason = "the ABI's")]
+fn connect(
+    mut caller: Caller<'_, State>,
+    socket: u64,
+    kind: i32,
+    ip: i32,
+    port: i32,
+    flow: i32,
+    scope: i32,
+    _ms: u64,
+    out: i32,
+) -> wasmtime::Result<i32> {
     let guest = guest(&mut caller)?;
     let socket: Arc<UdpSocket> = find(&mut caller, socket)?;
     let address = address::read(&mut caller, (kind, ip, port, flow, scope))?;
-    match until(&mut caller, None, socket.connect(&guest.program.access(), address)).await {
-        Some(Err(error)) => failed(&mut caller, out, error.to_string()),
-        _ => Ok(OK),
+    match socket.connect(&guest.program.access(), address) {
+        Err(error) => failed(&mut caller, out, error.to_string()),
+        Ok(()) => Ok(OK),
     }
 }
 
