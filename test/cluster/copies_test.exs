@@ -73,6 +73,11 @@ defmodule Tidepool.CopiesClusterTest do
     end
 
     for peer <- peers do
+      # Each says who has them.
+      assert %{actors: %{nodes: nodes, unowned: 0}} = Peer.call(peer, Tidepool.Cluster, :status, [])
+      assert for(node <- nodes, do: node.name) == Enum.sort(for peer <- peers, do: to_string(peer.node))
+      assert Enum.all?(nodes, &(&1.synced and &1.shards > 0))
+      assert Enum.sum(for node <- nodes, do: node.shards) == 4_096
       assert {:ok, listed, nil} = Peer.call(peer, Actor, :list, ["ledger"])
       assert listed |> Enum.map(& &1.name) |> Enum.sort() == Enum.sort(names)
       assert Enum.all?(listed, & &1.awake)
@@ -100,6 +105,7 @@ defmodule Tidepool.CopiesClusterTest do
     assert {:ok, "7"} = call(one, name, "add", "7", request_id: "seven")
     assert {:ok, %{node: node}} = info(one, name)
     assert node == two.node
+    assert %{actors: %{nodes: [_one, _two], unowned: 0}} = Peer.call(one, Tidepool.Cluster, :status, [])
     assert_calm([one, two])
   end
 

@@ -103,8 +103,12 @@ defmodule Mix.Tasks.Tidepool.Cluster do
       end
 
     actors = status["actors"] || %{"nodes" => [], "unowned" => 0, "moving" => nil}
-    owners = for node <- actors["nodes"], do: [node["name"], text(node["shards"]), text(node["lease_ms"])]
-    unowned = if actors["unowned"] > 0, do: [["nobody", text(actors["unowned"]), ""]], else: []
+
+    owners =
+      for node <- actors["nodes"],
+          do: [node["name"], text(node["shards"])] ++ held(node)
+
+    unowned = if actors["unowned"] > 0, do: [["nobody", text(actors["unowned"]), "", ""]], else: []
     moving = for %{"to" => to, "shards" => shards} <- [actors["moving"]], do: [text(shards), text(to)]
 
     [
@@ -112,7 +116,7 @@ defmodule Mix.Tasks.Tidepool.Cluster do
       table(["NODE", "LINKS", "CATALOG", "PENDING", "SKEW MS"], nodes ++ lost ++ apart),
       table(["FUNCTION", "VERSION", "SHA256", "READY", "NOT READY ON"], functions),
       table(["ON THIS NODE ALONE"], withheld),
-      table(["ACTORS OF", "SHARDS", "LEASE MS"], owners ++ unowned),
+      table(["ACTORS OF", "SHARDS", "LEASE MS", "SYNCED"], owners ++ unowned),
       table(["SHARDS THAT MOVE", "TO"], moving),
       table(["ON ITS WAY HERE", "VERSION", "BYTES", "STATE", "ATTEMPTS"], fetching)
     ]
@@ -133,6 +137,10 @@ defmodule Mix.Tasks.Tidepool.Cluster do
       |> String.trim_trailing()
     end)
   end
+
+  # By a lease, or, where there is no store, by what all nodes have sent each other.
+  defp held(%{"synced" => synced?}), do: ["-", text(synced?)]
+  defp held(node), do: [text(node["lease_ms"]), "-"]
 
   defp text(nil), do: "?"
   defp text(value), do: to_string(value)

@@ -23,7 +23,7 @@ defmodule Tidepool.Actor.Owner do
   alias Tidepool.Native
   alias Tidepool.Actor.{Alarm, Store}
   alias Tidepool.Catalog.Arrivals
-  alias Tidepool.Actor.Owner.{Balance, Draining, Lease, Shards}
+  alias Tidepool.Actor.Owner.{Balance, Draining, Lease, Ring, Shards}
 
   @renew_ms 1_500
   # How long a node that starts waits for what others have deployed, once it knows what that is; and how often it looks.
@@ -70,19 +70,30 @@ defmodule Tidepool.Actor.Owner do
 
   @typedoc """
   `lease_ms` is what is left of a node's lease; this node's own is as it counts that itself. `moving` is the group that this node hands
-  over at the moment, and `unowned_ms` says for how long some have had no node.
+  over at the moment, and `unowned_ms` says for how long some have had no node. Where nodes share no store there are no leases, and
+  `synced` says whether a node has sent this one all that it has of actors.
   """
   @type report :: %{
-          nodes: [%{name: String.t(), shards: non_neg_integer, lease_ms: non_neg_integer | nil}],
+          nodes: [
+            %{
+              required(:name) => String.t(),
+              required(:shards) => non_neg_integer,
+              required(:lease_ms) => non_neg_integer | nil,
+              optional(:synced) => boolean
+            }
+          ],
           unowned: non_neg_integer,
           unowned_ms: non_neg_integer | nil,
           moving: %{to: String.t() | nil, shards: pos_integer} | nil
         }
 
-  @doc "Which node has how many shards, and for how long, as this one knows it; `nil` where nodes share no store."
+  @doc """
+  Which node has how many shards, and for how long, as this one knows it; `nil` where nodes share no store and no class is for that, and
+  where there is no cluster.
+  """
   @spec report :: report | nil
   def report do
-    if Process.whereis(__MODULE__), do: GenServer.call(__MODULE__, :report, 1_000)
+    if Process.whereis(__MODULE__), do: GenServer.call(__MODULE__, :report, 1_000), else: Ring.report()
   catch
     :exit, _busy_or_gone -> nil
   end

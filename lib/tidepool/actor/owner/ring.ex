@@ -69,6 +69,38 @@ defmodule Tidepool.Actor.Owner.Ring do
   @doc false
   def start_link(_argument), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
 
+  @doc "Which node has how many shards, and whether it has sent this one all of its actors; `nil` where no class wants that."
+  @spec report ::
+          %{
+            nodes: [%{name: String.t(), shards: non_neg_integer, lease_ms: nil, synced: boolean}],
+            unowned: non_neg_integer,
+            unowned_ms: nil,
+            moving: nil
+          }
+          | nil
+  def report do
+    if Shards.ring?() and Rounds.classes() != %{} do
+      me = to_string(node())
+      shards = Enum.frequencies_by(Shards.all(), &owner(&1, me))
+      unsynced = Shards.unsynced()
+
+      nodes =
+        for name <- Enum.sort(Enum.uniq([me | Shards.nodes()])),
+            do: %{name: name, shards: Map.get(shards, name, 0), lease_ms: nil, synced: name not in unsynced}
+
+      %{
+        nodes: nodes,
+        unowned: Shards.count() - (shards |> Map.delete(nil) |> Map.values() |> Enum.sum()),
+        unowned_ms: nil,
+        moving: nil
+      }
+    end
+  end
+
+  defp owner({_shard, {:ours, _epoch}}, me), do: me
+  defp owner({_shard, {:away, name}}, _me), do: name
+  defp owner(_unowned, _me), do: nil
+
   @doc "Another node asks as one that is there: it is from now on, if it is one of the cluster."
   @spec know(node) :: :ok
   def know(node) do
