@@ -4,7 +4,8 @@ defmodule Tidepool.CopiesClusterTest do
   use Tidepool.Case, async: true
 
   alias Tidepool.{Actor, ActorLoad, Catalog, Config, LogWatch, Native, Peer, TestCluster}
-  alias Tidepool.Actor.{Copies, Owner}
+  alias Tidepool.Actor.{Alarm, Copies, Owner}
+  alias Tidepool.Actor.Store.Archive
 
   @moduletag timeout: 240_000
   @available [consistency: :available]
@@ -107,6 +108,60 @@ defmodule Tidepool.CopiesClusterTest do
     assert node == two.node
     assert %{actors: %{nodes: [_one, _two], unowned: 0}} = Peer.call(one, Tidepool.Cluster, :status, [])
     assert_calm([one, two])
+  end
+
+  test "what was answered is there after its node was killed, though the next one's copy was behind another" do
+    [one, two, three] = peers = start!(3, consistency: :available, copies: 2)
+    name = on(peers, [one, two, three])
+    assert {:ok, "1"} = call(one, name, "add", "1")
+    before = Peer.call(two, ActorLoad, :whole, ["ledger", name])
+    for number <- 2..21, sum = "#{number}", do: assert({:ok, ^sum} = call(one, name, "add", "1", request_id: sum))
+    # As if it had missed these.
+    :ok = Peer.call(two, ActorLoad, :put_back, ["ledger", name, before])
+    Peer.halt(one)
+    eventually(fn -> assert {:ok, "21"} = call(two, name, "add", "1", request_id: "21") end, 20_000)
+
+    for peer <- [two, three] do
+      eventually(fn -> assert {:ok, "21"} = call(peer, name, "sum", "") end, 20_000)
+      assert {:ok, [%{name: ^name}], nil} = Peer.call(peer, Actor, :list, ["ledger"])
+    end
+
+    assert_calm([two, three])
+  end
+
+  # The later state's node goes on being called while they meet.
+  for {whose, winner} <- [owner: 1, copy: 0] do
+    test "what the other half has written is kept when halves meet, while the actor goes on on its #{whose}'s" do
+      [one, two] = peers = start!(2)
+      {winner, loser} = {Enum.at(peers, unquote(winner)), Enum.at(peers, 1 - unquote(winner))}
+      name = on(peers, [two, one])
+      assert {:ok, "1"} = call(one, name, "add", "1")
+      TestCluster.part([one], [two])
+      for peer <- peers, do: alone([peer])
+      assert {:ok, "1001"} = call(loser, name, "add", "1000")
+      assert {:ok, "2"} = call(winner, name, "add", "1")
+      load = Peer.async(winner, ActorLoad, :sums, ["ledger", name])
+      TestCluster.heal([one], [two])
+      met(peers)
+      conflict = name <> "@conflict"
+      eventually(fn -> assert {:ok, _sum} = call(winner, conflict, "sum", "", create: false) end, 60_000)
+      {:ok, sum} = call(winner, name, "sum", "")
+
+      eventually(
+        fn -> assert String.to_integer(elem(call(winner, name, "sum", ""), 1)) > String.to_integer(sum) + 100 end,
+        60_000
+      )
+
+      Peer.call(winner, ActorLoad, :enough, [])
+      assert {[_one | _more] = sums, []} = Task.await(load, 60_000)
+      assert sums == Enum.to_list(3..List.last(sums))
+
+      for peer <- peers do
+        eventually(fn -> assert {:ok, "1001"} = call(peer, conflict, "sum", "", create: false) end, 20_000)
+        assert {:ok, sum} = call(peer, name, "sum", "")
+        assert String.to_integer(sum) == List.last(sums)
+      end
+    end
   end
 
   test "halves that were parted and both wrote come to the later state, and keep the other as a conflict" do
@@ -352,6 +407,98 @@ defmodule Tidepool.CopiesClusterTest do
     eventually(fn -> assert {:ok, %{alarm: nil}} = info(one, name) end, 30_000)
     assert {:ok, sum} = call(one, name, "sum", "")
     assert String.to_integer(sum) > 0
+  end
+
+  test "an alarm that a copy was in vain about to call is called at once when its node is killed" do
+    [one, two] = peers = start!(2)
+    name = on(peers, [two, one])
+    # Whoever has it is slow to call it.
+    :ok = Peer.call(two, :sys, :suspend, [Alarm.process()])
+    assert {:ok, _time} = call(one, name, "host", "alarm set 8\n+100\nadd")
+
+    eventually(
+      fn ->
+        Peer.call(one, Kernel, :send, [Alarm.process(), :look])
+        assert %{{"ledger", ^name} => _times} = held(one)
+      end,
+      20_000
+    )
+
+    # However often that was so before.
+    hold(one, name, 0, 1_800_000)
+    Peer.call(one, Kernel, :send, [Alarm.process(), :look])
+    eventually(fn -> assert %{{"ledger", ^name} => {_until, 2_000}} = held(one) end, 20_000)
+    hold(one, name, 3_600_000, 3_600_000)
+    Peer.halt(two)
+    eventually(fn -> assert {:ok, %{alarm: nil}} = info(one, name) end, 30_000)
+    # Its operation has added the time at which it was called.
+    assert {:ok, sum} = call(one, name, "sum", "")
+    assert String.to_integer(sum) > 0
+  end
+
+  test "a node that has no room is not sent all of an actor again and again, and has it once there is some" do
+    [one, two] = peers = start!(2)
+    name = on(peers, [one])
+    node = to_string(two.node)
+    assert {:ok, "1"} = call(one, name, "add", "1")
+    {mark, _all} = before = Peer.call(two, ActorLoad, :whole, ["ledger", name])
+    assert {:ok, "2"} = call(one, name, "add", "1")
+    # It lacks that write, for which there was no room.
+    :ok = Peer.call(two, ActorLoad, :put_back, ["ledger", name, before])
+    :ok = Peer.call(one, Copies.Hold, :full, [node])
+    assert {:ok, "3"} = call(one, name, "add", "1")
+    assert Peer.call(two, ActorLoad, :mark, ["ledger", name]) == mark
+    true = Peer.call(one, :ets, :delete, [Copies.Hold, {:full, node}])
+
+    has? = fn ->
+      Peer.call(two, ActorLoad, :mark, ["ledger", name]) == Peer.call(one, ActorLoad, :mark, ["ledger", name])
+    end
+
+    eventually(has?, 60_000)
+
+    # Its file of records is gone, so that it can keep nothing.
+    folder = Peer.call(two, Catalog.Store, :folder, [two.data])
+    File.rename!(Archive.records(folder), Archive.records(folder) <> ".away")
+    assert {:ok, "4"} = call(one, name, "add", "1")
+    eventually(fn -> Peer.call(one, Copies.Hold, :full?, [node]) end, 20_000)
+  end
+
+  defp held(peer), do: Peer.call(peer, :sys, :get_state, [Alarm.process()]).held
+  defp hold(peer, name, in_ms, ms), do: Peer.call(peer, ActorLoad, :hold, [{"ledger", name}, in_ms, ms])
+
+  test "actors that were imported have all that they had, when the node is killed on which they were called first" do
+    single = Peer.start!(builtins: [:actor])
+    Peer.deploy!(single, "rust", "ledger", name: "ledger", actor: true)
+    names = for number <- 1..300, do: "actor-#{number}"
+
+    for name <- names do
+      assert {:ok, "5"} = call(single, name, "add", "5", request_id: "five")
+      assert {:ok, _reply} = call(single, name, "host", "kv put 11\n" <> <<6, 0>> <> "colourred")
+    end
+
+    file = Path.join(tmp_folder!(), "actors.tidepool")
+    :ok = Peer.stop_application(single)
+    assert {:ok, %{actors: 300}} = Archive.export({:folder, Peer.folder(single)}, file, nil, false)
+
+    [one, two] = peers = start!(2)
+    assert {:ok, "1"} = call(one, "another", "add", "1")
+    :ok = Peer.stop_application(one)
+    assert {:ok, %{actors: 300}} = Archive.import({:folder, Peer.folder(one)}, file, false)
+    {:ok, _started} = Peer.start_application(one)
+    here? = fn name -> match?({:here, _place}, Peer.call(one, Owner.Shards, :place, ["ledger", name])) end
+    eventually(fn -> here?.(on(peers, [one])) end, 60_000)
+    called = Enum.filter(Enum.reverse(names), here?)
+    # Nothing but calls, while the other node is still sent what there is.
+    for name <- called, do: assert({:ok, "5"} = call(one, name, "sum", ""))
+    met(peers)
+    Peer.halt(one)
+    alone([two])
+
+    for name <- called do
+      assert {:ok, "5"} = call(two, name, "sum", "", create: false)
+      assert {:ok, <<1, "red">>} = call(two, name, "host", "kv get 6\ncolour", create: false)
+      assert {:ok, "5"} = call(two, name, "add", "5", create: false, request_id: "five")
+    end
   end
 
   test "what a node has no more to have is gone from it, once those who are to have it have it" do

@@ -92,6 +92,12 @@ defmodule Tidepool.ActorLoad do
     Actor.call(class, name, "add", "1")
   end
 
+  @doc "Has this node's alarms leave one alone for so long, which was so long the last time."
+  def hold(key, in_ms, ms) do
+    until = System.monotonic_time(:millisecond) + in_ms
+    :sys.replace_state(Actor.Alarm.process(), &put_in(&1.held[key], {until, ms}))
+  end
+
   @doc "The actors of a class that this node has a record of, its own or a copy."
   def kept(class) do
     with {:ok, records} <- Actor.Store.existing(),
@@ -120,6 +126,20 @@ defmodule Tidepool.ActorLoad do
     with {:ok, records} <- Actor.Store.existing(),
          {:ok, %{mark: mark}} <- Actor.Copies.Kept.read(records, class, name),
          do: mark
+  end
+
+  @doc "All that this node has of an actor, with its mark."
+  def whole(class, name) do
+    {:ok, records} = Actor.Store.existing()
+    {:ok, whole} = Actor.Copies.Kept.whole(records, class, name)
+    whole
+  end
+
+  @doc "Has this node have an actor as it was."
+  def put_back(class, name, {mark, whole}) do
+    {:ok, records} = Actor.Store.existing()
+    {:ok, found} = Actor.Copies.Kept.read(records, class, name)
+    Actor.Copies.Kept.install(records, class, name, found, mark, whole)
   end
 
   @doc "How long a call takes that adds one, in µs, for each of so many."

@@ -39,6 +39,10 @@ defmodule Tidepool.Actor.Alarm do
   def told(nil), do: :ok
   def told(due), do: GenServer.cast(@process, {:set, due})
 
+  @doc "Has it look at once, at those too that it has left alone: this node has actors that it did not have."
+  @spec owned :: :ok
+  def owned, do: GenServer.cast(@process, :owned)
+
   @doc """
   The alarm that a guest asks for: a time in ms since 1970, or `+` and in how many ms from now, a line break, and the operation. `within`
   says that it is asked for by what an alarm has called.

@@ -43,11 +43,14 @@ defmodule Tidepool.Actor.Alarms do
   @impl true
   def handle_cast({:set, due}, state), do: {:noreply, look_in(state, due - Alarm.now())}
 
+  # What others had, and could not be called here, may be this node's.
+  def handle_cast(:owned, state), do: {:noreply, look_in(%{state | held: %{}}, 0)}
+
   @impl true
   def handle_info(:look, state) do
     # As long again, for those that are held once more.
     held = Map.filter(state.held, fn {_key, {until, ms}} -> until + 2 * ms > now() end)
-    {:noreply, look(%{state | timer: nil, look_at: nil, held: held})}
+    {:noreply, %{state | timer: nil, look_at: nil, held: held} |> look() |> look_at_held()}
   end
 
   def handle_info({:DOWN, monitor, :process, _pid, outcome}, state) do
@@ -63,9 +66,11 @@ defmodule Tidepool.Actor.Alarms do
   defp hold(state, key, _failed) when map_size(state.held) >= @held and not is_map_key(state.held, key),
     do: look_in(state, @hold_ms.first)
 
-  defp hold(state, key, _failed) do
+  defp hold(state, key, outcome) do
     ms =
       case state.held do
+        # Another node has it, and is about to call it; that this one was in time says nothing.
+        _held when outcome == :elsewhere -> @hold_ms.first
         %{^key => {_until, before}} -> min(2 * before, @hold_ms.last)
         _first -> @hold_ms.first
       end
@@ -101,6 +106,14 @@ defmodule Tidepool.Actor.Alarms do
     end
   end
 
+  # When the first of them is to be tried again.
+  defp look_at_held(state) do
+    case for {_key, {until, _ms}} <- state.held, until > now(), do: until do
+      [] -> state
+      times -> look_in(state, Enum.min(times) - now())
+    end
+  end
+
   defp busy(state) do
     held = for {key, {until, _ms}} <- state.held, until > now(), do: key
     MapSet.new(held ++ Map.values(state.ringing))
@@ -124,6 +137,7 @@ defmodule Tidepool.Actor.Alarms do
   defp rung(class, name, due) do
     case Actor.ring(class, name, due) do
       {:ok, _reply} -> :rung
+      :elsewhere -> :elsewhere
       {:error, %Error{reason: :unknown_actor}} -> :rung
       {:error, %Error{reason: reason}} when reason in [:not_deployed, :not_a_class] -> postpone(class, name, due)
       {:error, error} -> error

@@ -47,12 +47,19 @@ defmodule Tidepool.Actor.Copies do
     Hold.new()
   end
 
-  @doc "A record that this node is about to write, for a class with these options."
-  @spec marked(Record.t(), Actors.t()) :: Record.t()
-  def marked(record, options) do
-    if available?(options),
-      do: %{record | mark: Mark.next(record.mark, Clock.writer(), Clock.now())},
-      else: record
+  @doc """
+  The mark of a record whose number is `seq`, and the record that this node is about to write in its place, for a class with these
+  options.
+  """
+  @spec marked(Record.t(), seq :: non_neg_integer, Actors.t()) :: {before :: Mark.t(), Record.t()}
+  def marked(record, seq, options) do
+    if available?(options) do
+      # One that is there and has none would be taken for one that begins, and what is written for all that there is of it.
+      before = if seq > 0, do: Kept.mark_of(record), else: record.mark
+      {before, %{record | mark: Mark.next(before, Clock.writer(), Clock.now())}}
+    else
+      {record.mark, record}
+    end
   end
 
   @doc "Are there copies of actors with these options?"
@@ -81,14 +88,15 @@ defmodule Tidepool.Actor.Copies do
         do: node
   end
 
-  @doc "Sends all of an actor to a node. When it is not sent, or comes to nothing, that is noted."
+  @doc "Sends all of an actor to a node, unless that has no room. When it is not sent, or comes to nothing, that is noted."
   @spec send_whole(String.t(), String.t(), to, node :: String.t()) :: sent? :: boolean
   def send_whole(class, name, to, node) do
-    with {:ok, records} <- Store.records(),
+    with false <- Hold.full?(node),
+         {:ok, records} <- Store.records(),
          {:ok, {mark, whole}} <- Kept.whole(records, class, name) do
       sent?(node, to, {:whole, class, name, mark, whole})
     else
-      _unreadable -> false
+      _full_or_unreadable -> false
     end
   end
 
@@ -107,15 +115,18 @@ defmodule Tidepool.Actor.Copies do
     waited?
   end
 
-  @doc "Notes that a node does not have what it was sent."
-  @spec missed(String.t(), String.t()) :: :ok
-  defdelegate missed(class, name), to: Hold
+  @doc "Notes that a node does not have what it was sent, and whether that is since it could not keep it."
+  @spec missed(String.t(), String.t(), node :: String.t(), :need | :failed) :: :ok
+  def missed(class, name, node, why) do
+    if why == :failed, do: Hold.full(node)
+    Hold.missed(class, name)
+  end
 
   @doc "Notes that nodes have not answered in time."
   @spec late(String.t(), String.t(), Enumerable.t()) :: :ok
   def late(class, name, nodes) do
     Enum.each(nodes, &Hold.late/1)
-    missed(class, name)
+    Hold.missed(class, name)
   end
 
   defp others(class, name, count) do
@@ -175,7 +186,7 @@ defmodule Tidepool.Actor.Copies do
     nodes = for node <- Shards.nodes(), node != to_string(node()), sent?(node, to, what), do: node
     late = await(nodes, id, now() + @wait_ms)
     :erlang.unalias(ref)
-    if late != [], do: missed(class, name)
+    if late != [], do: Hold.missed(class, name)
     :ok
   end
 

@@ -336,7 +336,7 @@ defmodule Tidepool.Actor.Owner do
   defp put(news) do
     for {shard, new} <- news, do: Shards.put(shard, new)
     # Whatever is due where others had the shard, or nobody.
-    if Enum.any?(news, &match?({_shard, {:ours, _epoch}}, &1)), do: Alarm.told(Alarm.now())
+    if Enum.any?(news, &match?({_shard, {:ours, _epoch}}, &1)), do: Alarm.owned()
   end
 
   # A shard that moves does so until the store has said what came of it.

@@ -129,12 +129,12 @@ defmodule Tidepool.Actor.State do
     with :ok <- Quota.grow(state.class, more_bytes(state, image, values)) do
       seq = state.seq + 1
       due = Alarm.due(record.alarm)
-      %{mark: mark} = record = Copies.marked(record, state.options)
+      {before, %{mark: mark} = record} = Copies.marked(record, state.seq, state.options)
       tag = if reset?, do: :reset, else: :put
       head = Record.write(record)
       id = Native.commit_record(records, state.class, state.name, {tag, epoch(state), seq, due, head, image, values})
       rings = if rings?, do: {id, due}, else: state.rings
-      state = unsent(state, id, {state.record.mark, mark, {tag, due, head, image, values}})
+      state = unsent(state, id, {before, mark, {tag, due, head, image, values}})
       state = %{state | seq: seq, last: id, pending: state.pending + 1, rings: rings}
       {:ok, imaged(%{state | record: %{state.record | mark: mark}}, image)}
     else
@@ -221,7 +221,7 @@ defmodule Tidepool.Actor.State do
     if answer == :need and Copies.send_whole(state.class, state.name, {state.alias, id}, node) do
       state
     else
-      if answer != :ok, do: Copies.missed(state.class, state.name)
+      if answer != :ok, do: Copies.missed(state.class, state.name, node, answer)
       nodes = MapSet.delete(copying[id], node)
       if MapSet.size(nodes) == 0, do: over(state, id), else: put_in(state.copying[id], nodes)
     end

@@ -4,7 +4,8 @@ defmodule Tidepool.Actor.Copies.Hold do
   once by everybody: which nodes are late, and which actors they lack.
   """
 
-  # {{:held, class, name}, pid}, {{:late, node}, until}, {{:busy, node}, until}, {{:missed, class, name}}, {{:told, what}, until}
+  # {{:held, class, name}, pid}, {{:late, node}, until}, {{:busy, node}, until}, {{:full, node}, until}, {{:missed, class, name}},
+  # {{:told, what}, until}
   @table __MODULE__
   # Between two looks whether another has let an actor go.
   @again_ms 1
@@ -12,6 +13,8 @@ defmodule Tidepool.Actor.Copies.Hold do
   @most_missed 100_000
   # For how long nobody waits for a node that was late.
   @late_ms 5_000
+  # For how long a node is sent nothing whole that could not keep something.
+  @full_ms 30_000
   # How often the log says the same.
   @told_ms 60_000
 
@@ -76,6 +79,17 @@ defmodule Tidepool.Actor.Copies.Hold do
     :ets.insert(@table, {{:busy, node}, now() + ms})
     :ok
   end
+
+  @doc "Notes that a node could not keep what it was sent: its disk has no room, or fails."
+  @spec full(node :: String.t()) :: :ok
+  def full(node) do
+    :ets.insert(@table, {{:full, node}, now() + @full_ms})
+    :ok
+  end
+
+  @doc "Is a node one of those? After a while it is tried again."
+  @spec full?(node :: String.t()) :: boolean
+  def full?(node), do: lasts?({:full, node})
 
   @doc "Is something to be told that was not told lately? Then it counts as told."
   @spec tell?(what :: term) :: boolean

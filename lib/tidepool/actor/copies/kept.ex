@@ -36,15 +36,16 @@ defmodule Tidepool.Actor.Copies.Kept do
   def read(records, class, name) do
     with {:ok, {_epoch, seq, _alarm_at, head, image}} <- Store.read(records, class, name, class),
          {:ok, record} <- Record.read(head, class, name) do
-      {:ok, %{kind: :there, mark: mark(record), seq: seq, head: head, image: image}}
+      {:ok, %{kind: :there, mark: mark_of(record), seq: seq, head: head, image: image}}
     else
       {:ok, nil} -> tombstone(records, class, name)
       {:error, error} -> {:error, error}
     end
   end
 
-  # One from before its class had copies is this node's own.
-  defp mark(%{mark: mark} = record) do
+  @doc "The mark of a record that is here. One from before its class had copies is this node's own."
+  @spec mark_of(Record.t()) :: Mark.t()
+  def mark_of(%{mark: mark} = record) do
     if mark == Mark.none(),
       do: Mark.next(mark, to_string(node()), record.created_at * 1_000),
       else: mark

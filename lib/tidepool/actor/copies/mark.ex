@@ -77,6 +77,23 @@ defmodule Tidepool.Actor.Copies.Mark do
   end
 
   @doc """
+  Is what was written last under the other among what one has seen? Then all that a state of the other holds went into one, whatever
+  else the other has heard of.
+
+      iex> alias Tidepool.Actor.Copies.Mark
+      iex> heard = %{"a" => 5, "b" => 6}
+      iex> {Mark.compare(%{"b" => 7}, heard), Mark.follows?(%{"b" => 7}, heard), Mark.follows?(%{"a" => 7}, heard)}
+      {:apart, true, false}
+  """
+  @spec follows?(t, t) :: boolean
+  def follows?(one, other) do
+    case rank(other) do
+      [{at, writer} | _earlier] -> seen?(one, writer, at)
+      [] -> true
+    end
+  end
+
+  @doc """
   Is one later than the other, of two that are apart? By the time of the last write, and then by the name of its node.
 
       iex> Tidepool.Actor.Copies.Mark.later?(%{"a" => 7}, %{"a" => 5, "b" => 6})

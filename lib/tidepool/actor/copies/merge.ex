@@ -93,10 +93,10 @@ defmodule Tidepool.Actor.Copies.Merge do
 
     with {:ok, {_mark, own}} <- Kept.whole(records, class, name) do
       if wins?(name, {mark, whole}, {found.mark, own}) do
-        with :ok <- keep(class, name, found.mark, own),
+        with :ok <- keep(class, name, {found.mark, own}, mark),
              do: noted(Kept.install(records, class, name, found, joined, whole), class, name)
       else
-        with :ok <- keep(class, name, mark, whole),
+        with :ok <- keep(class, name, {mark, whole}, found.mark),
              do: noted(Kept.mark(records, class, name, found, joined), class, name)
       end
     end
@@ -113,9 +113,11 @@ defmodule Tidepool.Actor.Copies.Merge do
   defp noted(:ok, class, name), do: Hold.missed(class, name)
   defp noted({:error, error}, _class, _name), do: {:error, error}
 
-  defp keep(_class, _name, _mark, :gone), do: :ok
+  # What the one that wins was made of is not lost: its node goes on from there, and has not heard yet of a conflict that was kept before.
+  defp keep(class, name, {mark, whole}, winner),
+    do: if(whole == :gone or Mark.follows?(winner, mark), do: :ok, else: left(class, name, mark, whole))
 
-  defp keep(class, name, mark, {:there, head, image, values}) do
+  defp left(class, name, mark, {:there, head, image, values}) do
     if conflict?(name) do
       Logger.warning(
         "the actor #{class}/#{name} is what another conflict has left by now: the one that was there before is gone",

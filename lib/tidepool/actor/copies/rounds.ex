@@ -7,7 +7,7 @@ defmodule Tidepool.Actor.Copies.Rounds do
 
   alias Tidepool.{Catalog, Native}
   alias Tidepool.Actor.Store
-  alias Tidepool.Actor.Copies.{Answers, Keeper, Kept, Mark, Merge}
+  alias Tidepool.Actor.Copies.{Answers, Hold, Keeper, Kept, Mark, Merge}
   alias Tidepool.Actor.Owner.Balance
 
   # Actors that are offered at once, and of which all is on its way at once.
@@ -106,8 +106,10 @@ defmodule Tidepool.Actor.Copies.Rounds do
           offered != [],
           reduce: {MapSet.new(), failed} do
         {lacking, failed} ->
-          # One that stands still is waited for once.
-          {names, failed?} = if node in failed, do: {named(offered), true}, else: give(round, node, offered)
+          # One that stands still is waited for once, and one that has no room is not sent all of it again and again.
+          {names, failed?} =
+            if node in failed or Hold.full?(node), do: {named(offered), true}, else: give(round, node, offered)
+
           {MapSet.union(lacking, MapSet.new(names)), if(failed?, do: MapSet.put(failed, node), else: failed)}
       end
 
@@ -163,7 +165,8 @@ defmodule Tidepool.Actor.Copies.Rounds do
         {:tidepool_copied, _node, {^turn, name}, :ok} ->
           names |> MapSet.delete(name) |> await(turn, deadline)
 
-        {:tidepool_copied, _node, {^turn, name}, _failed} ->
+        {:tidepool_copied, node, {^turn, name}, why} ->
+          if why == :failed, do: Hold.full(node)
           [name | names |> MapSet.delete(name) |> await(turn, deadline)]
       after
         max(deadline - now(), 0) -> MapSet.to_list(names)

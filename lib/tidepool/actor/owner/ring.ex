@@ -8,10 +8,12 @@ defmodule Tidepool.Actor.Owner.Ring do
   or the link is gone; all of them are linked with each other. A node that starts says hello when it knows what is deployed and has most
   of that, and owns nothing before the nodes that it knows have answered:
 
-      {:tidepool_ring, version, pid, :hello | :synced | :leaving}
+      {:tidepool_ring, version, pid, :hello | {:synced, with} | :leaving}, with the pids of those that it has sent to, its own included
 
-  A node is *synced* when it has sent all that it has of actors since it came (`Tidepool.Actor.Copies.Rounds`); until then whoever wakes
-  an actor asks it first. One that ends says that it leaves, has its actors sleep, and sends what the others should have.
+  A node is *synced* when it has sent all that it has of actors (`Tidepool.Actor.Copies.Rounds`) to the nodes that are there, and to no
+  other; until then whoever wakes an actor asks it first. So when a node is lost, the one that has its actors next asks all others for
+  those, for its own copies may be behind theirs. One that ends says that it leaves, has its actors sleep, and sends what the others
+  should have.
   """
 
   use GenServer
@@ -31,8 +33,10 @@ defmodule Tidepool.Actor.Owner.Ring do
   # How long a node that starts waits for what others have deployed, and then for them.
   @arrive_ms 15_000
   @meet_ms 2_000
-  # After a round in which a node could not be told; and after which time nobody comes or goes for what is not this node's any more.
+  # After a round in which a node could not be told, and in which one had no room; and after which time nobody comes or goes for what is
+  # not this node's any more.
   @again_ms 3_000
+  @full_ms 30_000
   @tidy_ms 60_000
   # How often tombstones are looked through for old ones, whatever else happens.
   @purge_ms 3_600_000
@@ -49,14 +53,16 @@ defmodule Tidepool.Actor.Owner.Ring do
     begins: nil,
     # Is there a class, or another node that has one?
     wanted?: false,
-    # Other nodes, by their names: %{pid, monitor, synced?, leaving?}
+    # Other nodes, by their names: %{pid, monitor, synced, leaving?}; `synced` are the pids of those with whom it was, the last time.
     peers: %{},
     # Monitors of those who link with nodes, by the nodes' names.
     linking: %{},
-    # Who goes round: {pid, monitor, :round | :missed}; when the next round is due, and whether it tidies up.
+    # Who goes round: {pid, monitor, :round | :missed, pids of those with whom}; when the next round is due, and whether it tidies up.
     round: nil,
     due: nil,
     changed_at: 0,
+    # When what was missed is looked at next.
+    catches_up_at: 0,
     tidied?: false,
     purged_at: nil,
     admitted: nil
@@ -147,7 +153,7 @@ defmodule Tidepool.Actor.Owner.Ring do
   # It may have more copies than before.
   def handle_info({:tidepool_event, %{event: :deployed, name: name}}, state) do
     if Rounds.class?(name),
-      do: {:noreply, %{state | wanted?: true, due: now()} |> begun() |> meet()},
+      do: {:noreply, %{state | wanted?: true, due: now(), changed_at: now(), tidied?: false} |> begun() |> meet()},
       else: {:noreply, state}
   end
 
@@ -164,7 +170,7 @@ defmodule Tidepool.Actor.Owner.Ring do
 
     case state do
       %{peers: %{^name => %{monitor: ^monitor}}} -> {:noreply, changed(%{state | peers: Map.delete(state.peers, name)})}
-      %{round: {^pid, ^monitor, what}} -> {:noreply, gone_round(what, reason, %{state | round: nil})}
+      %{round: {^pid, ^monitor, what, pids}} -> {:noreply, gone_round(what, reason, pids, %{state | round: nil})}
       _linking -> {:noreply, %{state | linking: Map.reject(state.linking, fn {_name, one} -> one == monitor end)}}
     end
   end
@@ -181,14 +187,14 @@ defmodule Tidepool.Actor.Owner.Ring do
       peers ->
         with %{^name => %{monitor: before}} <- peers, do: Process.demonitor(before, [:flush])
         hello(node(pid))
-        peer = %{pid: pid, monitor: Process.monitor(pid), synced?: false, leaving?: false}
+        peer = %{pid: pid, monitor: Process.monitor(pid), synced: nil, leaving?: false}
         changed(%{state | peers: Map.put(peers, name, peer)})
     end
   end
 
-  defp told(:synced, pid, name, state) do
+  defp told({:synced, [_ | _] = pids}, pid, name, state) do
     with %{peers: %{^name => %{pid: ^pid}}} <- state do
-      state = put_in(state.peers[name].synced?, true)
+      state = put_in(state.peers[name].synced, pids)
       Shards.put_unsynced(unsynced(state))
       state
     end
@@ -197,7 +203,7 @@ defmodule Tidepool.Actor.Owner.Ring do
   # Nobody else has the last of its actors until it has sent them.
   defp told(:leaving, pid, name, state) do
     with %{peers: %{^name => %{pid: ^pid} = peer}} <- state,
-         do: changed(put_in(state.peers[name], %{peer | leaving?: true, synced?: false}))
+         do: changed(put_in(state.peers[name], %{peer | leaving?: true, synced: nil}))
   end
 
   defp told(_of_a_later_version, _pid, _name, state), do: state
@@ -260,12 +266,18 @@ defmodule Tidepool.Actor.Owner.Ring do
     Shards.put_unsynced(unsynced(state))
     Shards.put_nodes(there(state))
     own(state)
-    with {pid, _monitor, :missed} <- state.round, do: Process.exit(pid, :kill)
+    with {pid, _monitor, :missed, _pids} <- state.round, do: Process.exit(pid, :kill)
     %{state | due: now(), changed_at: now(), tidied?: false}
   end
 
-  defp unsynced(state), do: for({name, %{synced?: false}} <- state.peers, do: name)
+  # One that is lost may have been sent what this node has not: whoever counted on it then has to send to the others again.
+  defp unsynced(state) do
+    pids = pids(state)
+    for {name, %{synced: synced}} <- state.peers, synced == nil or synced -- pids != [], do: name
+  end
+
   defp there(state), do: [state.me | for({name, %{leaving?: false}} <- state.peers, do: name)]
+  defp pids(state), do: [self() | for({_name, %{leaving?: false, pid: pid}} <- state.peers, do: pid)]
 
   defp own(%{stage: :there} = state), do: own(state, there(state))
   defp own(_state), do: :ok
@@ -284,7 +296,7 @@ defmodule Tidepool.Actor.Owner.Ring do
     lost = for {shard, {:away, _node}} <- news, before[shard] == @ours, do: shard
     if lost != [], do: spawn(fn -> Draining.drain(lost, @drain_ms) end)
     # Whatever is due where others had the shard.
-    if Enum.any?(news, &match?({_shard, @ours}, &1)), do: Alarm.told(Alarm.now())
+    if Enum.any?(news, &match?({_shard, @ours}, &1)), do: Alarm.owned()
     :ok
   end
 
@@ -305,8 +317,10 @@ defmodule Tidepool.Actor.Owner.Ring do
       now - (state.purged_at || state.changed_at) > @purge_ms ->
         begin_round(%{state | purged_at: now}, :purge, fn -> Rounds.purge() end)
 
-      map_size(state.peers) > 0 ->
-        catch_up(state, Hold.take_missed())
+      map_size(state.peers) > 0 and now >= state.catches_up_at ->
+        # What a node has no room for stays missed, and is not offered all the time.
+        at = if full?(state), do: now + @again_ms, else: now
+        catch_up(%{state | catches_up_at: at}, Hold.take_missed())
 
       true ->
         state
@@ -328,7 +342,7 @@ defmodule Tidepool.Actor.Owner.Ring do
 
   defp begin_round(state, what, fun) do
     {pid, monitor} = spawn_monitor(__MODULE__, :going, [fun])
-    %{state | round: {pid, monitor, what}}
+    %{state | round: {pid, monitor, what, pids(state)}}
   end
 
   @doc false
@@ -336,22 +350,27 @@ defmodule Tidepool.Actor.Owner.Ring do
   def going(fun), do: exit({:done, fun.()})
 
   # Those who have all of it need not be asked again who wakes an actor.
-  defp gone_round(what, {:done, synced}, state) when what in [:round, :tidy] do
-    for name <- synced, %{pid: pid} <- [state.peers[name]], do: tell(node(pid), :synced)
+  defp gone_round(what, {:done, synced}, pids, state) when what in [:round, :tidy] do
+    for name <- synced, %{pid: pid} <- [state.peers[name]], do: tell(node(pid), {:synced, pids})
     all? = Enum.all?(there(state), &(&1 == state.me or &1 in synced))
     if all?, do: state, else: again(state)
   end
 
-  defp gone_round(what, {:done, _outcome}, state) when what in [:missed, :purge], do: state
+  defp gone_round(what, {:done, _outcome}, _pids, state) when what in [:missed, :purge], do: state
   # All are looked through instead.
-  defp gone_round(:missed, :killed, state), do: %{state | due: now()}
+  defp gone_round(:missed, :killed, _pids, state), do: %{state | due: now()}
 
-  defp gone_round(_what, reason, state) do
+  defp gone_round(_what, reason, _pids, state) do
     Logger.warning("copies of actors could not be looked through, which is done again: #{inspect(reason)}")
     again(state)
   end
 
-  defp again(state), do: %{state | due: min(state.due || now() + @again_ms, now() + @again_ms)}
+  defp again(state) do
+    at = now() + if(full?(state), do: @full_ms, else: @again_ms)
+    %{state | due: min(state.due || at, at)}
+  end
+
+  defp full?(state), do: Enum.any?(Map.keys(state.peers), &Hold.full?/1)
 
   # --- The end of the node --------------------------------------------------------------------------
 
@@ -373,7 +392,7 @@ defmodule Tidepool.Actor.Owner.Ring do
         @leave_ms - @drain_ms -> Process.exit(pid, :kill)
       end
 
-      for pid <- pids, do: tell(node(pid), :synced)
+      for pid <- pids, do: tell(node(pid), {:synced, pids})
     end
   end
 

@@ -18,11 +18,11 @@ fn bits_of(interest: Interest) -> u8 {
     bits(interest.is_readable(), interest.is_writable())
 }
 
-/// What events of `poll` are about. An end, and an error, is for whoever reads or writes to find.
+/// What events of `poll` are about: the same that tokio takes those of `epoll` for, so that nobody is woken by one alone. An error
+/// without anything to read wakes who writes.
 fn bits_of_events(events: i32) -> u8 {
     let any = |flags: i16| events & i32::from(flags) != 0;
-    let over = any(libc::POLLERR | libc::POLLHUP | libc::POLLNVAL);
-    bits(over || any(libc::POLLIN | libc::POLLPRI | libc::POLLRDHUP), over || any(libc::POLLOUT))
+    bits(any(libc::POLLIN | libc::POLLPRI | libc::POLLHUP), any(libc::POLLOUT | libc::POLLHUP | libc::POLLERR))
 }
 
 /// Who waits, by a number of its own.

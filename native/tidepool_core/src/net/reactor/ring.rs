@@ -9,6 +9,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -197,8 +198,11 @@ fn run(shared: Arc<Shared>, begun: &SyncSender<io::Result<()>>) {
     };
     // Nobody listens who has given up meanwhile, and then the ring is told to stop.
     let _ = begun.send(Ok(()));
-    if let Err(error) = driver.drive() {
-        driver.fail(error.raw_os_error().unwrap_or(libc::EIO));
+    // Who is woken is another's code.
+    match catch_unwind(AssertUnwindSafe(|| driver.drive())) {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => driver.fail(error.raw_os_error().unwrap_or(libc::EIO)),
+        Err(_panic) => driver.fail(libc::EIO),
     }
 }
 

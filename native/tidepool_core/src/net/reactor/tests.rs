@@ -142,6 +142,34 @@ fn a_peer_sees_the_end_of_a_socket_that_was_waited_for_at_once_and_its_address_i
 }
 
 #[test]
+fn a_waker_that_panics_ends_the_waits_of_a_ring_with_an_error_and_hangs_nobody() {
+    struct Panics;
+    impl std::task::Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("a test has asked for it");
+        }
+    }
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let (Reactor::Uring(ring), None) = Reactor::new(IoBackend::Uring) else { return };
+    let reactor = Reactor::Uring(ring);
+    let sockets: Vec<_> = (0..2).map(|_| pair()).collect();
+    let [(first, mut other), (second, _silent)] = <[_; 2]>::try_from(sockets).unwrap();
+    let (first, second) = (reactor.register(first).unwrap(), Arc::new(reactor.register(second).unwrap()));
+    let waker = std::task::Waker::from(Arc::new(Panics));
+    let blocks = |socket: &Registered<TcpStream>| {
+        let tried = socket.try_io(Interest::READABLE, |mut socket| socket.read(&mut [0]));
+        assert_eq!(tried.unwrap_err().kind(), ErrorKind::WouldBlock);
+    };
+    blocks(&first);
+    let mut wait = Box::pin(first.ready(Interest::READABLE));
+    assert!(wait.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+    blocks(&second);
+    other.write_all(&[1]).unwrap();
+    let failed = within(&runtime, second.ready(Interest::READABLE)).unwrap_err();
+    assert_eq!(failed.raw_os_error(), Some(libc::EIO));
+}
+
+#[test]
 fn more_sockets_than_the_ring_has_room_for_at_once_are_all_heard_of() {
     each(|reactor, runtime| {
         let sockets: Vec<_> = (0..600).map(|_| pair()).collect();
