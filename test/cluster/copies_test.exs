@@ -466,6 +466,28 @@ defmodule Tidepool.CopiesClusterTest do
   defp held(peer), do: Peer.call(peer, :sys, :get_state, [Alarm.process()]).held
   defp hold(peer, name, in_ms, ms), do: Peer.call(peer, ActorLoad, :hold, [{"ledger", name}, in_ms, ms])
 
+  test "actors that were imported on each of two nodes are one, and leave no conflict" do
+    single = Peer.start!(builtins: [:actor])
+    Peer.deploy!(single, "rust", "ledger", name: "ledger", actor: true)
+    names = for number <- 1..20, do: "actor-#{number}"
+    for name <- names, do: assert({:ok, "5"} = call(single, name, "add", "5"))
+    file = Path.join(tmp_folder!(), "actors.tidepool")
+    :ok = Peer.stop_application(single)
+    assert {:ok, %{actors: 20}} = Archive.export({:folder, Peer.folder(single)}, file, nil, false)
+
+    [one, _two] = peers = start!(2)
+    for peer <- peers, do: :ok = Peer.stop_application(peer)
+    for peer <- peers, do: assert({:ok, %{actors: 20}} = Archive.import({:folder, Peer.folder(peer)}, file, false))
+    for peer <- peers, do: {:ok, _started} = Peer.start_application(peer)
+    met(peers)
+    for name <- names, do: assert({:ok, "6"} = call(one, name, "add", "1"))
+
+    for peer <- peers do
+      assert {:ok, listed, nil} = Peer.call(peer, Actor, :list, ["ledger"])
+      assert listed |> Enum.map(& &1.name) |> Enum.sort() == Enum.sort(names)
+    end
+  end
+
   test "actors that were imported have all that they had, when the node is killed on which they were called first" do
     single = Peer.start!(builtins: [:actor])
     Peer.deploy!(single, "rust", "ledger", name: "ledger", actor: true)

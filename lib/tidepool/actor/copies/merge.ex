@@ -92,13 +92,31 @@ defmodule Tidepool.Actor.Copies.Merge do
     joined = Mark.join(mark, found.mark)
 
     with {:ok, {_mark, own}} <- Kept.whole(records, class, name) do
-      if wins?(name, {mark, whole}, {found.mark, own}) do
-        with :ok <- keep(class, name, {found.mark, own}, mark),
-             do: noted(Kept.install(records, class, name, found, joined, whole), class, name)
+      if same?(class, name, whole, own) do
+        noted(Kept.mark(records, class, name, found, joined), class, name)
       else
-        with :ok <- keep(class, name, {mark, whole}, found.mark),
-             do: noted(Kept.mark(records, class, name, found, joined), class, name)
+        apart(records, class, name, {found, own}, {mark, whole}, joined)
       end
+    end
+  end
+
+  # As two nodes have it that were given the same records to begin with.
+  defp same?(class, name, {:there, head, image, values}, {:there, own_head, image, values}) do
+    [one, other] = for head <- [head, own_head], do: Record.read(head, class, name)
+    match?({{:ok, %{} = same}, {:ok, %{} = same}}, {unmarked(one), unmarked(other)})
+  end
+
+  defp same?(_class, _name, one, other), do: one == other
+
+  defp unmarked(read), do: with({:ok, record} <- read, do: {:ok, %{record | mark: Mark.none()}})
+
+  defp apart(records, class, name, {found, own}, {mark, whole}, joined) do
+    if wins?(name, {mark, whole}, {found.mark, own}) do
+      with :ok <- keep(class, name, {found.mark, own}, mark),
+           do: noted(Kept.install(records, class, name, found, joined, whole), class, name)
+    else
+      with :ok <- keep(class, name, {mark, whole}, found.mark),
+           do: noted(Kept.mark(records, class, name, found, joined), class, name)
     end
   end
 

@@ -62,7 +62,7 @@ defmodule Tidepool.Actor.Owner.Ring do
     due: nil,
     changed_at: 0,
     # When what was missed is looked at next.
-    catches_up_at: 0,
+    catches_up_at: nil,
     tidied?: false,
     purged_at: nil,
     admitted: nil
@@ -317,7 +317,7 @@ defmodule Tidepool.Actor.Owner.Ring do
       now - (state.purged_at || state.changed_at) > @purge_ms ->
         begin_round(%{state | purged_at: now}, :purge, fn -> Rounds.purge() end)
 
-      map_size(state.peers) > 0 and now >= state.catches_up_at ->
+      map_size(state.peers) > 0 and now >= (state.catches_up_at || now) ->
         # What a node has no room for stays missed, and is not offered all the time.
         at = if full?(state), do: now + @again_ms, else: now
         catch_up(%{state | catches_up_at: at}, Hold.take_missed())
@@ -351,7 +351,8 @@ defmodule Tidepool.Actor.Owner.Ring do
 
   # Those who have all of it need not be asked again who wakes an actor.
   defp gone_round(what, {:done, synced}, pids, state) when what in [:round, :tidy] do
-    for name <- synced, %{pid: pid} <- [state.peers[name]], do: tell(node(pid), {:synced, pids})
+    # A node that has started again since then was sent nothing.
+    for name <- synced, %{pid: pid} <- [state.peers[name]], pid in pids, do: tell(node(pid), {:synced, pids})
     all? = Enum.all?(there(state), &(&1 == state.me or &1 in synced))
     if all?, do: state, else: again(state)
   end

@@ -126,6 +126,11 @@ impl Access {
         &self.network.io
     }
 
+    /// Waits until sockets that were dropped are closed, and their addresses free.
+    pub(crate) async fn closed(&self) {
+        self.network.reactor.closed(0).await;
+    }
+
     pub(super) fn reactor(&self) -> &Reactor {
         &self.network.reactor
     }

@@ -10,7 +10,7 @@ use tokio::io::Interest;
 use super::access::Access;
 use super::error::NetError;
 use super::quota::Place;
-use super::reactor::{Reactor, Registered};
+use super::reactor::{CLOSING, Reactor, Registered};
 use super::ready::{Ready, Wait, try_socket};
 use super::stream::{Stream, Timeouts, Tried, tried};
 use crate::base::grants::{Direction, Protocol};
@@ -41,6 +41,7 @@ impl TcpListener {
     /// # Errors
     /// When there are too many sockets, or the system says so.
     pub(crate) async fn accept(&self) -> Result<(TcpStream, SocketAddr), NetError> {
+        self.socket.closed(CLOSING).await;
         let (socket, peer) = loop {
             match self.socket.io(Interest::READABLE, std::net::TcpListener::accept).await {
                 // Who has hung up already is nobody's connection.
@@ -157,6 +158,7 @@ pub(super) fn write(socket: &Registered<std::net::TcpStream>, pieces: &[IoSlice<
 /// # Errors
 /// When nobody is there, or the system says so.
 pub(super) async fn connect(reactor: &Reactor, address: SocketAddr) -> io::Result<Registered<std::net::TcpStream>> {
+    reactor.closed(CLOSING).await;
     let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Transport::TCP))?;
     let under_way = match socket.connect(&address.into()) {
         Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),

@@ -55,10 +55,21 @@ impl Reactor {
                 reason = "what replaces it is unsafe, for sockets that don't own their number: these do"
             )]
             Self::Tokio => AsyncFd::new(socket).map(Registered::Tokio),
+            Self::Uring(ring) if ring.has_failed() => Self::Tokio.register(socket),
             Self::Uring(ring) => Ok(Registered::Uring(OnRing::new(ring, socket))),
         }
     }
+
+    /// Waits until those sockets are closed that were dropped before, or all but so many: before one more is opened.
+    pub(crate) async fn closed(&self, but: u64) {
+        if let Self::Uring(ring) = self {
+            ring.closed(but).await;
+        }
+    }
 }
+
+/// Sockets that may be closing while others are opened.
+pub(crate) const CLOSING: u64 = 64;
 
 /// A socket, and what it is ready for.
 pub(crate) enum Registered<S: AsFd + AsRawFd + Send + Sync + 'static> {
@@ -71,6 +82,13 @@ impl<S: AsFd + AsRawFd + Send + Sync + 'static> Registered<S> {
         match self {
             Self::Tokio(socket) => socket.get_ref(),
             Self::Uring(socket) => socket.socket(),
+        }
+    }
+
+    /// As [`Reactor::closed`].
+    pub(crate) async fn closed(&self, but: u64) {
+        if let Self::Uring(on) = self {
+            on.ring().closed(but).await;
         }
     }
 

@@ -105,8 +105,11 @@ impl Readiness {
         if state.ready & bits_of(interest) != 0 {
             return Poll::Ready(Ok(()));
         }
+        // What drops with the last of a waker is another's code, and may want this very lock.
+        let mut before = None;
         match number.and_then(|number| state.waiters.iter_mut().find(|waiter| waiter.number == number)) {
-            Some(waiter) => waiter.waker.clone_from(context.waker()),
+            Some(waiter) if waiter.waker.will_wake(context.waker()) => {}
+            Some(waiter) => before = Some(std::mem::replace(&mut waiter.waker, context.waker().clone())),
             None => {
                 let own = state.next;
                 state.next += 1;
@@ -114,8 +117,10 @@ impl Readiness {
                 state.waiters.push(Waiter { number: own, wanted: bits_of(interest), waker: context.waker().clone() });
             }
         }
-        if !std::mem::replace(&mut state.armed, true) {
-            drop(state);
+        let is_first = !std::mem::replace(&mut state.armed, true);
+        drop(state);
+        drop(before);
+        if is_first {
             arm();
         }
         Poll::Pending
@@ -123,7 +128,11 @@ impl Readiness {
 
     /// One waits no more.
     pub(super) fn leave(&self, number: u64) {
-        self.state().waiters.retain(|waiter| waiter.number != number);
+        let mut state = self.state();
+        let at = state.waiters.iter().position(|waiter| waiter.number == number);
+        let gone = at.map(|at| state.waiters.swap_remove(at));
+        drop(state);
+        drop(gone);
     }
 
     /// The ring says what has come.

@@ -4,7 +4,8 @@
 //! which so is never one that runs guests. Others leave what they want in a queue, and wake the thread if it sleeps.
 //!
 //! A poll keeps its socket open. So a socket that is dropped is shut down at once, which is what its peer sees, and closed when
-//! the ring has let go of it.
+//! the ring has let go of it. Whoever opens one waits until those are closed that were dropped before, or all but some: so there are
+//! never many more than programs have, and an address is free again.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -16,12 +17,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::task::{Context, Poll};
 use std::thread;
+use std::time::Duration;
 
 use crossbeam_queue::SegQueue;
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::net::Shutdown;
 use tokio::io::Interest;
+use tokio::sync::watch;
 
 use super::readiness::Readiness;
 
@@ -29,8 +32,13 @@ use super::readiness::Readiness;
 const SUBMISSIONS: u32 = 256;
 /// Completions that it holds: where there are more, polls end, and are begun again.
 const COMPLETIONS: u32 = 4_096;
-/// Completions of the thread's own.
+/// Commands that are looked at before completions are again.
+const COMMANDS: usize = 128;
+/// Completions of the thread's own: it was woken, or was not to sleep.
 const WOKEN: u64 = 0;
+const AWAKE: u64 = u64::MAX;
+/// How long the thread rests when the kernel has no room for what it asks.
+const REST: Duration = Duration::from_millis(1);
 /// Whose outcome is that of a cancellation, of the poll whose number is the rest.
 const CANCELLED: u64 = 1 << 63;
 const EVENTS: i16 = libc::POLLIN | libc::POLLOUT | libc::POLLRDHUP;
@@ -52,15 +60,34 @@ struct Shared {
     sleeps: AtomicBool,
     /// Set when the ring has failed: nobody looks at commands any more.
     failed: AtomicBool,
+    /// Sockets that were dropped and are the ring's to close, and how many of them are closed.
+    dropped: AtomicU64,
+    closed: watch::Sender<u64>,
     wake: OwnedFd,
 }
 
 impl Shared {
+    fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::SeqCst)
+    }
+
     fn send(&self, command: Command) {
         self.commands.push(command);
+        if self.has_failed() {
+            return self.refuse();
+        }
         if self.sleeps.swap(false, Ordering::SeqCst) {
             // It fails when it has been written to so often that the thread is awake in any case.
             let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+        }
+    }
+
+    /// Nobody does what is wanted any more.
+    fn refuse(&self) {
+        while let Some(command) = self.commands.pop() {
+            if let Command::Poll(_, socket) = command {
+                socket.readiness().fail(libc::EIO);
+            }
         }
     }
 }
@@ -76,8 +103,14 @@ impl Ring {
     /// When the kernel gives no ring, or one that has no such polls.
     pub(super) fn start() -> io::Result<Arc<Self>> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let (commands, sleeps, failed) = (SegQueue::new(), AtomicBool::new(false), AtomicBool::new(false));
-        let shared = Arc::new(Shared { commands, sleeps, failed, wake });
+        let shared = Arc::new(Shared {
+            commands: SegQueue::new(),
+            sleeps: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+            dropped: AtomicU64::new(0),
+            closed: watch::Sender::new(0),
+            wake,
+        });
         let (sender, begun) = sync_channel(1);
         let on_thread = Arc::clone(&shared);
         thread::Builder::new().name("tidepool-ring".to_owned()).spawn(move || run(on_thread, &sender))?;
@@ -86,6 +119,20 @@ impl Ring {
             Ok(Err(error)) => Err(error),
             Err(_) => Err(io::Error::other("the ring's thread has ended")),
         }
+    }
+}
+
+impl Ring {
+    /// Whether it serves no more sockets.
+    pub(super) fn has_failed(&self) -> bool {
+        self.shared.has_failed()
+    }
+
+    /// Waits until of the sockets that were dropped before all but so many are closed.
+    pub(super) async fn closed(&self, but: u64) {
+        let dropped = self.shared.dropped.load(Ordering::SeqCst).saturating_sub(but);
+        // The sender is as old as the ring.
+        let _ = self.shared.closed.subscribe().wait_for(|closed| *closed >= dropped).await;
     }
 }
 
@@ -146,10 +193,6 @@ impl<S: AsFd + Send + Sync + 'static> OnRing<S> {
 
     fn arm(&self) {
         self.ring.shared.send(Command::Poll(self.number, Arc::clone(&self.entry) as Arc<dyn Polled>));
-        // Whoever found that out before has gone through the queue already.
-        if self.ring.shared.failed.load(Ordering::SeqCst) {
-            self.entry.readiness.fail(libc::EIO);
-        }
     }
 }
 
@@ -158,6 +201,7 @@ impl<S: AsFd + Send + Sync + 'static> Drop for OnRing<S> {
         if self.entry.readiness.is_armed() {
             // Sockets without a peer say that they have none.
             let _ = rustix::net::shutdown(self.entry.socket.as_fd(), Shutdown::Both);
+            self.ring.shared.dropped.fetch_add(1, Ordering::SeqCst);
             self.ring.shared.send(Command::Cancel(self.number));
         }
     }
@@ -218,6 +262,7 @@ struct Driver {
     polled: HashMap<u64, Poller>,
     /// What is to be submitted.
     submissions: VecDeque<squeue::Entry>,
+    closed: u64,
 }
 
 impl Driver {
@@ -229,11 +274,11 @@ impl Driver {
         let mut deferred = builder.clone();
         deferred.setup_single_issuer().setup_defer_taskrun();
         let ring = deferred.build(SUBMISSIONS).or_else(|_older| builder.build(SUBMISSIONS))?;
-        let mut driver = Driver { ring, shared, polled: HashMap::new(), submissions: VecDeque::new() };
+        let mut driver = Driver { ring, shared, polled: HashMap::new(), submissions: VecDeque::new(), closed: 0 };
         driver.listen();
         rustix::io::write(&driver.shared.wake, &1_u64.to_ne_bytes())?;
         let (result, more) = loop {
-            driver.submit(1)?;
+            driver.submit(true)?;
             let first = driver.ring.completion().next();
             if let Some(first) = first {
                 break (first.result(), cqueue::more(first.flags()));
@@ -251,49 +296,53 @@ impl Driver {
 
     fn drive(&mut self) -> io::Result<()> {
         loop {
-            while let Some(command) = self.shared.commands.pop() {
-                match command {
-                    Command::Poll(number, socket) => {
+            for _command in 0..COMMANDS {
+                match self.shared.commands.pop() {
+                    Some(Command::Poll(number, socket)) => {
                         self.submissions.push_back(poll(socket.fd(), number));
                         self.polled.insert(number, Poller { socket, ends: false });
                     }
-                    Command::Cancel(number) => self.cancel(number),
-                    Command::Stop => return Ok(()),
+                    Some(Command::Cancel(number)) => self.cancel(number),
+                    Some(Command::Stop) => return Ok(()),
+                    None => break,
                 }
             }
             self.shared.sleeps.swap(true, Ordering::SeqCst);
             // What was sent before that has woken nobody.
-            let wait = usize::from(self.shared.commands.is_empty());
-            let submitted = self.submit(wait);
+            let sleep = self.shared.commands.is_empty();
+            let submitted = self.submit(sleep);
             self.shared.sleeps.store(false, Ordering::SeqCst);
             submitted?;
             self.complete();
         }
     }
 
-    /// Passes on what is to be submitted, and waits for so many completions.
-    fn submit(&mut self, wait: usize) -> io::Result<()> {
-        loop {
-            let mut queue = self.ring.submission();
-            while let Some(entry) = self.submissions.front() {
-                // SAFETY: what an entry refers to has to stay valid until it completes: polls and cancellations refer to no
-                // memory, and the number of a poll's file to a socket that `polled` keeps open.
-                if unsafe { queue.push(entry) }.is_err() {
-                    break;
+    /// Passes on what is to be submitted, as much as the ring takes at once, and waits for a completion: for that of nothing, if this
+    /// is not to `sleep`. The kernel completes what is due while somebody waits, and not else.
+    fn submit(&mut self, sleep: bool) -> io::Result<()> {
+        let mut queue = self.ring.submission();
+        let room = queue.capacity() - queue.len();
+        let now = self.submissions.len().min(room.saturating_sub(1));
+        let sleep = sleep && now == self.submissions.len();
+        let nothing = (!sleep).then(|| opcode::Nop::new().build().user_data(AWAKE));
+        for entry in self.submissions.drain(..now).chain(nothing) {
+            // SAFETY: what an entry refers to has to stay valid until it completes: polls and cancellations refer to no memory, and
+            // the number of a poll's file to a socket that `polled` keeps open.
+            // There is room.
+            let _ = unsafe { queue.push(&entry) };
+        }
+        drop(queue);
+        match self.ring.submit_and_wait(1) {
+            Ok(_submitted) => Ok(()),
+            // Completions have to be read first, or others' have to give way.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EAGAIN)) => {
+                if self.ring.completion().is_empty() {
+                    thread::sleep(REST);
                 }
-                self.submissions.pop_front();
+                Ok(())
             }
-            drop(queue);
-            let wait = if self.submissions.is_empty() { wait } else { 0 };
-            match self.ring.submit_and_wait(wait) {
-                Ok(_submitted) if self.submissions.is_empty() => return Ok(()),
-                Ok(_submitted) => {}
-                // Completions have to be read first.
-                Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EAGAIN | libc::EINTR)) => {
-                    return Ok(());
-                }
-                Err(error) => return Err(error),
-            }
+            Err(error) if error.raw_os_error() == Some(libc::EINTR) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -306,10 +355,20 @@ impl Driver {
             .collect();
         for (number, result, more) in completed {
             match number {
+                AWAKE => {}
                 WOKEN => self.woken(more),
                 _ if number & CANCELLED != 0 => self.cancelled(number & !CANCELLED, result),
                 _ => self.polled(number, result, more),
             }
+        }
+        if *self.shared.closed.borrow() != self.closed {
+            self.shared.closed.send_replace(self.closed);
+        }
+    }
+
+    fn close(&mut self, number: u64) {
+        if let Some(Poller { ends: true, .. }) = self.polled.remove(&number) {
+            self.closed += 1;
         }
     }
 
@@ -339,7 +398,7 @@ impl Driver {
             if !poller.ends {
                 poller.socket.readiness().fail(-result);
             }
-            self.polled.remove(&number);
+            self.close(number);
         } else {
             self.submissions.push_back(poll(poller.socket.fd(), number));
         }
@@ -350,6 +409,9 @@ impl Driver {
             poller.ends = true;
             let cancel = opcode::AsyncCancel::new(number).build().user_data(number | CANCELLED);
             self.submissions.push_back(cancel);
+        } else {
+            // Its poll had failed, and it is closed.
+            self.closed += 1;
         }
     }
 
@@ -357,9 +419,7 @@ impl Driver {
     fn cancelled(&mut self, number: u64, result: i32) {
         match -result {
             libc::EALREADY => self.cancel(number),
-            libc::ENOENT => {
-                self.polled.remove(&number);
-            }
+            libc::ENOENT => self.close(number),
             _ => {}
         }
     }
@@ -370,11 +430,8 @@ impl Driver {
         for poller in self.polled.values() {
             poller.socket.readiness().fail(errno);
         }
-        while let Some(command) = self.shared.commands.pop() {
-            if let Command::Poll(_, socket) = command {
-                socket.readiness().fail(errno);
-            }
-        }
+        self.shared.refuse();
+        self.shared.closed.send_replace(u64::MAX);
     }
 }
 

@@ -90,7 +90,7 @@ pub(super) async fn bind<T: Socket>(
 ) -> wasmtime::Result<i32> {
     let guest = guest(&mut caller)?;
     let address = address::read(&mut caller, given)?;
-    let bound = bind_soon(&mut caller, || bind(&guest.program.access(), address)).await;
+    let bound = bind_soon(&mut caller, || bind(&guest.program.access(), address)).await?;
     made(&mut caller, id, bound)
 }
 
@@ -98,12 +98,14 @@ pub(super) async fn bind<T: Socket>(
 pub(super) async fn bind_soon<T>(
     caller: &mut Caller<'_, State>,
     bind: impl Fn() -> Result<T, NetError> + Send,
-) -> Result<T, NetError> {
+) -> wasmtime::Result<Result<T, NetError>> {
+    let access = guest(caller)?.program.access();
+    until(caller, None, access.closed()).await;
     for pause_ms in BIND_AGAIN_MS {
         match bind() {
             Err(NetError::Io(error)) if error.kind() == ErrorKind::AddrInUse => pause(caller, deadline(pause_ms)).await,
-            bound => return bound,
+            bound => return Ok(bound),
         }
     }
-    bind()
+    Ok(bind())
 }

@@ -68,7 +68,7 @@ async fn bind(mut caller: Caller<'_, State>, args: BindArgs) -> wasmtime::Result
     let (certs, key) = (pem(&mut caller, certs, certs_len)?, pem(&mut caller, key, key_len)?);
     memory::copied(&mut caller, MAX_PEM_BYTES).await;
     let bind = || TlsListener::bind(&guest.program.access(), address, &certs, &key);
-    let bound = bind_soon(&mut caller, bind).await;
+    let bound = bind_soon(&mut caller, bind).await?;
     made(&mut caller, id, bound)
 }
 
