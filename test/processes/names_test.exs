@@ -2,8 +2,10 @@ defmodule Tidepool.Processes.NamesTest do
   # Names that hold on all nodes of a program; the nodes are real ones, and each test has its own.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{LogWatch, Peer, Puppets, Stage, TestCluster}
-  alias Tidepool.Process.{NameServer, Nodes, Programs, Remote}
+  import Tidepool.PuppetCluster
+
+  alias Tidepool.{LogWatch, Peer, Stage}
+  alias Tidepool.Process.{NameServer, Programs, Remote}
 
   @moduletag :lunatic
   @patience 30_000
@@ -13,22 +15,6 @@ defmodule Tidepool.Processes.NamesTest do
   @not_asked 4
   @name "somebody"
   @rounds 200
-
-  defp cluster!(count, options \\ []) do
-    peers = [first | _others] = TestCluster.start!(count, discovery_interval: 100)
-    for peer <- peers, do: eventually(fn -> map_size(Peer.call(peer, Nodes, :all, [])) == count - 1 end, @patience)
-    Peer.deploy!(first, "lunatic", "puppet", [wait: :all] ++ options)
-    {peers, Stage.start(first)}
-  end
-
-  defp number(peer), do: Nodes.number(peer.node)
-  defp begin!(stage), do: Stage.run(stage, Puppets, :begin, ["puppet", []])
-  defp spawn_on!(stage, puppet, peer), do: Stage.run(stage, Puppets, :spawn_on, [puppet, number(peer)])
-  defp ask!(stage, puppet, command, id, tag \\ 0), do: Stage.run(stage, Puppets, :ask, [puppet, command, id, tag])
-  defp hear!(stage), do: Stage.run(stage, Puppets, :hear, [])
-
-  defp tell!(stage, puppet, command, id \\ 0, tag \\ 0),
-    do: Stage.run(stage, Puppets, :tell, [puppet, command, id, tag])
 
   defp put!(stage, puppet, id, peer), do: tell!(stage, puppet, ?p, id, number(peer))
   defp get!(stage, puppet), do: tell!(stage, puppet, ?g)

@@ -2,7 +2,9 @@ defmodule Tidepool.Processes.NodesTest do
   # Programs on several nodes, which are real ones; each test has its own.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{Error, LogWatch, Peer, PuppetChaos, Puppets, Stage, TestCluster}
+  import Tidepool.PuppetCluster
+
+  alias Tidepool.{Error, LogWatch, Peer, PuppetChaos, Puppets, Stage}
   alias Tidepool.Process.Nodes
 
   @moduletag :lunatic
@@ -11,24 +13,6 @@ defmodule Tidepool.Processes.NodesTest do
   # TIDEPOOL_CHAOS_S=60 has more processes die, on one cluster after the other, for a minute.
   @chaos_s String.to_integer(System.get_env("TIDEPOOL_CHAOS_S", "0"))
   @workers if @chaos_s == 0, do: 60, else: 3_334
-
-  # Nodes with puppets on them, and a stage on the first.
-  defp cluster!(count, options \\ []) do
-    peers = [first | _others] = TestCluster.start!(count, discovery_interval: 100)
-    for peer <- peers, do: eventually(fn -> map_size(Peer.call(peer, Nodes, :all, [])) == count - 1 end, @patience)
-    Peer.deploy!(first, "lunatic", "puppet", [wait: :all] ++ options)
-    {peers, Stage.start(first)}
-  end
-
-  defp number(peer), do: Nodes.number(peer.node)
-  defp begin!(stage, options \\ []), do: Stage.run(stage, Puppets, :begin, ["puppet", options])
-  defp spawn_on!(stage, puppet, peer), do: Stage.run(stage, Puppets, :spawn_on, [puppet, number(peer)])
-
-  defp tell!(stage, puppet, command, id \\ 0, tag \\ 0),
-    do: Stage.run(stage, Puppets, :tell, [puppet, command, id, tag])
-
-  defp ask!(stage, puppet, command, id \\ 0, tag \\ 0), do: Stage.run(stage, Puppets, :ask, [puppet, command, id, tag])
-  defp hear!(stage), do: Stage.run(stage, Puppets, :hear, [])
 
   test "each node has one number on all of them, also alone, and a program knows which there are" do
     {[a, b] = peers, stage} = cluster!(2)
