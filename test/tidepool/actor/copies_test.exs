@@ -49,6 +49,14 @@ defmodule Tidepool.Actor.CopiesTest do
     end
   end
 
+  test "a state follows another when it has seen what was written last there, whatever else that one has heard of" do
+    for seed <- 1..30,
+        states = seed |> history() |> Enum.reverse() |> Enum.with_index(),
+        {{mark, seen}, _write} <- states,
+        {{other, _other_seen}, write} <- states,
+        do: assert(Mark.follows?(mark, other) == (write == 0 or write in seen))
+  end
+
   test "of two marks that are apart all nodes find the same one later" do
     for seed <- 1..30, states = history(seed), {mark, _seen} <- states, {other, _other_seen} <- states, mark != other do
       assert Mark.later?(mark, other) != Mark.later?(other, mark)
