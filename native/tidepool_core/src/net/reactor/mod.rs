@@ -3,8 +3,10 @@
 //! Both tell of edges, and operations are the same on both: each is tried by a system call on its caller's thread, straight
 //! into what the caller gives. So a guest's memory is the kernel's for the length of that call, and never afterwards.
 
+mod driver;
 mod readiness;
 mod ring;
+mod shared;
 #[cfg(test)]
 mod tests;
 
