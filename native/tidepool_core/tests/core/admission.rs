@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidepool_core::{CallError, Cancel, Function, Instances, Limits, Step, Task};
 
 use crate::support::signal::Signal;
-use crate::support::{Node, PATIENCE, call, drive, eventually, guest, limits, nested, next, task, wat};
+use crate::support::{Node, PATIENCE, call, drive, eventually, guest, limits, nested, next, parked, task, wat};
 
 /// A call that is in line for an instance.
 struct Waiting {
@@ -25,11 +25,9 @@ impl Waiting {
     }
 }
 
-/// A call that has an instance and keeps it.
-fn parked(node: &Node) -> Task {
-    let mut task = task(&node.fresh(&guest("wat/parked")), "any", b"");
-    assert!(matches!(next(&mut task, &Arc::default()), Step::Host(_)));
-    task
+/// A call that has one of `node`'s instances and keeps it.
+fn held(node: &Node) -> Task {
+    parked(&node.fresh(&guest("wat/parked")))
 }
 
 fn overloaded(step: &Step) -> bool {
@@ -40,7 +38,7 @@ fn overloaded(step: &Step) -> bool {
 fn waiting_calls_get_instances_in_the_order_in_which_they_came() {
     let node = Node::sized(1, 8);
     let hello = node.fresh(&guest("rust/hello_world"));
-    let mut holder = parked(&node);
+    let mut holder = held(&node);
     let mut line: Vec<Waiting> = (0..5).map(|_| Waiting::new(&hello)).collect();
     assert_eq!(node.runtime.queued_calls(), 5);
     while !line.is_empty() {
@@ -61,7 +59,7 @@ fn waiting_calls_get_instances_in_the_order_in_which_they_came() {
 fn a_newcomer_does_not_overtake_those_who_wait() {
     let node = Node::sized(1, 8);
     let hello = node.fresh(&guest("rust/hello_world"));
-    let holder = parked(&node);
+    let holder = held(&node);
     let mut first = Waiting::new(&hello);
     drop(holder);
     let mut newcomer = Waiting::new(&hello);
@@ -92,7 +90,7 @@ fn a_call_that_waited_and_got_in_waits_no_longer_and_is_late_and_not_overloaded(
 #[test]
 fn the_waker_of_the_last_drive_is_the_one_that_is_woken() {
     let node = Node::sized(1, 8);
-    let holder = parked(&node);
+    let holder = held(&node);
     let mut waiting = Waiting::new(&node.fresh(&guest("rust/hello_world")));
     let later = Arc::new(Signal::default());
     assert!(matches!(drive(&mut waiting.task, &later), Step::Wait));
@@ -105,7 +103,7 @@ fn the_waker_of_the_last_drive_is_the_one_that_is_woken() {
 fn a_full_queue_refuses_at_once() {
     let node = Node::sized(1, 2);
     let hello = node.fresh(&guest("rust/hello_world"));
-    let _holder = parked(&node);
+    let _holder = held(&node);
     let _line = [Waiting::new(&hello), Waiting::new(&hello)];
     assert!(overloaded(&drive(&mut task(&hello, "hello", b""), &Arc::default())));
     assert_eq!(node.runtime.queued_calls(), 2);
@@ -115,7 +113,7 @@ fn a_full_queue_refuses_at_once() {
 fn a_task_dropped_or_cancelled_while_it_waits_frees_its_place() {
     let node = Node::sized(1, 1);
     let hello = node.fresh(&guest("rust/hello_world"));
-    let holder = parked(&node);
+    let holder = held(&node);
     drop(Waiting::new(&hello));
     assert_eq!(node.runtime.queued_calls(), 0);
     let mut second = Waiting::new(&hello);
@@ -131,7 +129,7 @@ fn a_task_dropped_or_cancelled_while_it_waits_frees_its_place() {
 fn a_call_that_was_given_its_instance_and_dies_passes_it_on() {
     let node = Node::sized(1, 2);
     let hello = node.fresh(&guest("rust/hello_world"));
-    let holder = parked(&node);
+    let holder = held(&node);
     let (first, mut second) = (Waiting::new(&hello), Waiting::new(&hello));
     drop(holder);
     assert!(first.is_woken() && !second.is_woken());
@@ -144,7 +142,7 @@ fn a_call_that_was_given_its_instance_and_dies_passes_it_on() {
 #[test]
 fn a_call_that_never_got_an_instance_in_its_time_was_overloaded_not_slow() {
     let node = Node::sized(1, 1);
-    let _holder = parked(&node);
+    let _holder = held(&node);
     let mut waiting = Waiting::new(&node.fresh(&guest("rust/hello_world")));
     assert!(matches!(waiting.task.cancel(Cancel::Timeout), CallError::Overloaded { .. }));
     assert_eq!(node.runtime.queued_calls(), 0);
@@ -154,9 +152,9 @@ fn a_call_that_never_got_an_instance_in_its_time_was_overloaded_not_slow() {
 fn a_nested_call_never_waits() {
     let node = Node::sized(2, 8);
     let hello = node.fresh(&guest("rust/hello_world"));
-    let first = parked(&node);
+    let first = held(&node);
     assert!(matches!(next(&mut nested(&hello), &Arc::default()), Step::Done(Ok(_))), "there is room");
-    let _second = parked(&node);
+    let _second = held(&node);
     assert!(overloaded(&drive(&mut nested(&hello), &Arc::default())));
     assert_eq!(node.runtime.queued_calls(), 0);
     drop(first);
@@ -184,7 +182,7 @@ fn eviction_takes_turns_among_functions_and_takes_no_more_than_it_needs() {
         call(function, "next", b"").unwrap();
     }
     assert_eq!(node.runtime.idle_instances(), 4);
-    let held: Vec<Task> = (0..2).map(|_| parked(&node)).collect();
+    let held: Vec<Task> = (0..2).map(|_| held(&node)).collect();
     assert_eq!(node.runtime.idle_instances(), 2);
     drop(held);
     assert_eq!(node.runtime.live_instances(), 2);
@@ -202,7 +200,7 @@ fn large() -> Vec<u8> {
 fn a_nested_call_gets_the_slot_of_a_large_idle_instance() {
     let node = Node::sized(2, 0);
     let (large, hello) = (node.warm(&large()), node.fresh(&guest("rust/hello_world")));
-    let _outer = parked(&node);
+    let _outer = held(&node);
     for turn in 0..20 {
         call(&large, "any", b"").unwrap();
         assert_eq!(large.idle_instances(), 1);

@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use tidepool_core::{
-    CallError, Function, Instances, Limit, NamespaceConfig, Quota, Request, RuntimeConfig, Step, Task,
-};
+use tidepool_core::{CallError, Function, Instances, Limit, NamespaceConfig, Quota, Request, RuntimeConfig, Step};
 
 use crate::support::signal::Signal;
-use crate::support::{Node, PAGE, call, config, drive, guest, next, request, task, wat};
+use crate::support::{Node, PAGE, call, config, drive, guest, next, parked, request, task, wat};
 
 /// A node on which the functions of `shop/*` have quotas.
 fn node(quotas: NamespaceConfig) -> Node {
@@ -22,13 +20,6 @@ fn refused(error: &CallError, which: Quota, most: u64) -> bool {
 
 fn ended(step: &Step, which: Quota, most: u64) -> bool {
     matches!(step, Step::Done(Err(error)) if refused(error, which, most))
-}
-
-/// A call that is inside its guest, which waits for the host.
-fn inside(function: &Arc<Function>) -> Task {
-    let mut task = task(function, "any", b"");
-    assert!(matches!(next(&mut task, &Arc::default()), Step::Host(_)));
-    task
 }
 
 #[test]
@@ -57,14 +48,14 @@ fn calls_over_those_of_a_second_are_refused_whichever_function_has_had_them_and_
 #[test]
 fn instances_over_a_namespaces_wait_in_its_line_and_take_the_idle_ones_of_its_functions() {
     let node = node(NamespaceConfig { instances: Some(2), queue: 1, ..NamespaceConfig::default() });
-    let parked = guest("wat/parked");
-    let [cart, blog] = ["shop/cart", "blog/post"].map(|name| node.named(name, &parked, Instances::Fresh));
+    let wasm = guest("wat/parked");
+    let [cart, blog] = ["shop/cart", "blog/post"].map(|name| node.named(name, &wasm, Instances::Fresh));
     let checkout = node.named("shop/checkout", &guest("rust/hello_world"), Instances::Warm { max_idle: 4 });
     assert!(call(&checkout, "hello", b"").is_ok());
     assert_eq!(checkout.idle_instances(), 1);
-    let first = inside(&cart);
+    let first = parked(&cart);
     assert_eq!((node.runtime.live_instances(), checkout.idle_instances()), (2, 1));
-    let second = inside(&cart);
+    let second = parked(&cart);
     assert_eq!((node.runtime.live_instances(), checkout.idle_instances()), (2, 0), "the idle one has gone for it");
     let (mut third, signal): (_, Arc<Signal>) = (task(&checkout, "hello", b""), Arc::default());
     assert!(matches!(drive(&mut third, &signal), Step::Wait));
@@ -72,7 +63,7 @@ fn instances_over_a_namespaces_wait_in_its_line_and_take_the_idle_ones_of_its_fu
     assert!(ended(&drive(&mut task(&cart, "any", b""), &Arc::default()), Quota::Instances, 2));
     let deeper = Request { depth: 2, ..request("any", b"") };
     assert!(ended(&drive(&mut cart.start(deeper).unwrap(), &Arc::default()), Quota::Instances, 2), "it never waits");
-    let others: Vec<_> = (0..4).map(|_| inside(&blog)).collect();
+    let others: Vec<_> = (0..4).map(|_| parked(&blog)).collect();
     drop(first);
     assert!(signal.is_woken());
     assert!(matches!(next(&mut third, &signal), Step::Done(Ok(_))));

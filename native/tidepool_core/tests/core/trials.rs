@@ -7,20 +7,13 @@ use tidepool_core::{
 };
 
 use crate::support::signal::Signal;
-use crate::support::{Node, Outcome, PAGE, config, drive, finish, guest, limits, request, task};
+use crate::support::{Node, Outcome, PAGE, config, drive, finish, guest, limits, parked, request, task};
 
 /// As many as an engine has at a time.
 const TRIALS: usize = 4;
 
 fn tried(function: &Arc<Function>) -> Outcome {
     finish(function.start_trial(), |_| -> HostReply<Vec<u8>> { Err(Vec::new()) })
-}
-
-/// A call that has an instance, and waits for the host.
-fn parked(function: &Arc<Function>) -> Task {
-    let mut parked = task(function, "any", b"");
-    assert!(matches!(drive(&mut parked, &Arc::default()), Step::Host(_)));
-    parked
 }
 
 /// A trial of a start function without an end, and its first step.

@@ -239,6 +239,13 @@ pub(crate) fn next(task: &mut Task, signal: &Arc<Signal>) -> Step {
     }
 }
 
+/// A call of `wat/parked` that has an instance, and waits for the host.
+pub(crate) fn parked(function: &Arc<Function>) -> Task {
+    let mut parked = task(function, "any", b"");
+    assert!(matches!(next(&mut parked, &Arc::default()), Step::Host(_)));
+    parked
+}
+
 /// One call from start to end; the guest finds no host.
 pub(crate) fn call(function: &Arc<Function>, operation: &str, payload: &[u8]) -> Outcome {
     match function.start(request(operation, payload)) {
