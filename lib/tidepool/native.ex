@@ -624,11 +624,11 @@ defmodule Tidepool.Native do
   def open_shared(_url, _node, _incarnation), do: :erlang.nif_error(:not_loaded)
 
   @doc """
-  Has this node's lease last so many ms from now on, by the database's clock. Like all questions of leases and shards it returns an id
-  at once, and the caller gets `{:tidepool_lease, id, {:ok, answer} | {:error, kind, message}}` within `timeout_ms`. The answer is
-  all nodes that are known, `[{node_name, incarnation, left_ms}]`, with `left_ms` of 0 or less for leases that have run out; or
-  `{:lapsed, nodes}`, when the lease had run out or there was none: then it is a new one, and the node owns no shards. `:fenced` says
-  that another start of the node has the lease.
+  Has this node's lease last so many ms from now on; leases of all nodes last as long. Like all questions of leases and shards it
+  returns an id at once, and the caller gets `{:tidepool_lease, id, {:ok, answer} | {:error, kind, message}}` within `timeout_ms`. The
+  answer is all nodes that are known, `[{node_name, incarnation, left_ms}]`, with `left_ms` of 0 or less for leases that have run out:
+  this node has seen for as long as a lease lasts that nobody renews it. Or it is `{:new, nodes}`, when this start of the node had none,
+  and owns no shards. `:fenced` says that another start of the node has the lease.
   """
   @spec lease_renew(records, lease_ms :: non_neg_integer, timeout_ms :: non_neg_integer) :: id :: pos_integer
   def lease_renew(_records, _lease_ms, _timeout_ms), do: :erlang.nif_error(:not_loaded)

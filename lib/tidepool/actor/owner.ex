@@ -3,9 +3,10 @@ defmodule Tidepool.Actor.Owner do
   Owns shards of actors for this node, in a store that nodes share: holds the node's lease, takes shards that nobody has, and hands
   those to other nodes that ought to be theirs.
 
-  - **The lease** is renewed every 1.5 s and lasts 5 s by the database's clock. Counted here it ends earlier (`Lease`), and then
-    nothing is owned any more: no answer leaves, and actors that are awake are dropped. Shards that come afterwards come under a new
-    lease, and answers about shards that were asked for under the old one are not heeded.
+  - **The lease** is renewed every second and lasts 5 s: another node takes the shards when it has seen for so long, by its own clock,
+    that nobody renews it. Counted here it ends earlier (`Lease`), and then nothing is owned any more: no answer leaves, and actors that
+    are awake are dropped. Shards that come afterwards come under a new lease, and answers about shards that were asked for under the
+    old one are not heeded.
   - **The beginning**: a node that has just started asks for no lease, so that it is given no shard, before it knows what others have
     deployed, and has most of that: actors are of no use where their class is not.
   - **Claims**: of shards of nobody, and of nodes whose lease has run out, those that ought to be this node's (`Balance`).
@@ -25,7 +26,7 @@ defmodule Tidepool.Actor.Owner do
   alias Tidepool.Catalog.Arrivals
   alias Tidepool.Actor.Owner.{Balance, Draining, Lease, Ring, Shards}
 
-  @renew_ms 1_500
+  @renew_ms 1_000
   # How long a node that starts waits for what others have deployed, once it knows what that is; and how often it looks.
   @arrive_ms 15_000
   @look_ms 20
@@ -219,12 +220,14 @@ defmodule Tidepool.Actor.Owner do
 
   defp kind(what), do: elem(what, 0)
 
-  # What was owned is owned no more once the lease has run out, whatever the store still says.
+  # What was owned, or asked for, counts no more once the lease has run out, whatever the store still says.
   defp expire(state) do
-    if Lease.lasts?(state.lease) or not Enum.any?(Shards.all(), &match?({_shard, {:ours, _epoch}}, &1)) do
+    if Lease.lasts?(state.lease) do
       state
     else
-      Logger.warning("this node's lease of actors has run out: it answers for none until it has another")
+      if Enum.any?(Shards.all(), &match?({_shard, {:ours, _epoch}}, &1)),
+        do: Logger.warning("this node's lease of actors has run out: it answers for none until it has another")
+
       lapse(state)
     end
   end
@@ -261,7 +264,7 @@ defmodule Tidepool.Actor.Owner do
 
     {state, nodes} =
       case answer do
-        {:lapsed, nodes} -> {lapse(state), nodes}
+        {:new, nodes} -> {lapse(state), nodes}
         nodes -> {state, nodes}
       end
 
@@ -403,7 +406,7 @@ defmodule Tidepool.Actor.Owner do
       else: ask(state, {:shards, state.turn}, &Native.shards(&1, @ask_ms))
   end
 
-  # At the end of a lease that was not renewed, and not up to 1.5 s later.
+  # At the end of a lease that was not renewed, and not up to a second later.
   defp sooner(state) do
     now = Lease.now()
 
@@ -483,8 +486,11 @@ defmodule Tidepool.Actor.Owner do
     end
   end
 
-  defp kept({:ok, nodes}, lease, asked_at) when is_list(nodes), do: Lease.renew(lease, asked_at)
-  defp kept(_lapsed_or_error, _lease, _asked_at), do: :ok
+  # One that has run out meanwhile is over: others may have what was owned under it.
+  defp kept({:ok, nodes}, lease, asked_at) when is_list(nodes),
+    do: if(Lease.lasts?(lease), do: Lease.renew(lease, asked_at))
+
+  defp kept(_new_or_error, _lease, _asked_at), do: :ok
 
   defp wait(id) do
     receive do

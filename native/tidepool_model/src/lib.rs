@@ -1,8 +1,8 @@
 //! Who owns a shard of actors, as a model: leases, epochs, the fence of the shared store, the gate of answers, and hand-over.
 //!
 //! The model has one shard with one actor, a counter, some nodes, and the store. Nodes may be slow, die and come back; what is
-//! sent may be late or lost; clocks drift within what a lease allows for. A node that stands still is one that takes no step
-//! while time goes on. [`stateright`] walks through every order of all steps, up to the bounds in [`Size`].
+//! sent may be late or lost; clocks drift within what a lease allows for, and the store's own clock is of no account. A node that
+//! stands still is one that takes no step while time goes on. [`stateright`] walks through every order of all steps, up to the bounds in [`Size`].
 //!
 //! [`history`] is for real nodes: what clients saw of their actors, checked.
 //!
@@ -19,7 +19,7 @@ pub use node::{Node, Renewal, Waiting};
 pub use step::Step;
 pub use store::{Commit, Identity, Shard, Store};
 
-/// How long a lease lasts by the store's clock, in its ticks.
+/// How long a lease lasts for other nodes, in ticks of time: for so long nobody has renewed it.
 pub const LEASE: u8 = 2;
 /// How long its holder counts on it, in ticks of its own clock: one less, for a clock that is slower by one tick in a lease.
 pub const COUNTED: u8 = LEASE - 1;
@@ -39,9 +39,14 @@ pub struct Guards {
     pub tied: bool,
     /// A lease is counted from before it was asked for, and not from when the answer came.
     pub before: bool,
+    /// A shard is taken from a node whose lease the taker has not seen renewed for as long as it lasts.
+    pub watched: bool,
+    /// The store gives it only when that lease is still as the taker has seen it.
+    pub same: bool,
 }
 
 impl Guards {
     /// All of them.
-    pub const ALL: Self = Self { fence: true, gate: true, raise: true, lapse: true, tied: true, before: true };
+    pub const ALL: Self =
+        Self { fence: true, gate: true, raise: true, lapse: true, tied: true, before: true, watched: true, same: true };
 }

@@ -1,7 +1,7 @@
 //! What a node knows, all of which goes when it dies.
 
-use crate::COUNTED;
 use crate::store::{Commit, Identity};
+use crate::{COUNTED, LEASE};
 
 /// A lease that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +34,8 @@ pub struct Node {
     pub slow: bool,
     /// A lease that it has asked for.
     pub renewal: Option<Renewal>,
+    /// For how many ticks of its clock each lease has been as it is, as far as it has seen.
+    pub unchanged: Vec<u8>,
     /// That it got the shard, with this epoch: an answer on its way.
     pub granted: Option<u8>,
     /// The epoch with which it owns the shard, as far as it knows.
@@ -47,6 +49,23 @@ pub struct Node {
 }
 
 impl Node {
+    /// One that has just been started, and has seen nothing.
+    pub(crate) fn new(incarnation: u8, nodes: usize) -> Self {
+        Self { incarnation, unchanged: vec![0; nodes], ..Self::default() }
+    }
+
+    /// Heeds which leases were renewed since it looked last.
+    pub(crate) fn see(&mut self, renewed: &[bool]) {
+        for (unchanged, _) in self.unchanged.iter_mut().zip(renewed).filter(|(_, renewed)| **renewed) {
+            *unchanged = 0;
+        }
+    }
+
+    /// Has a node's lease run out, as far as this one has seen?
+    pub(crate) fn over(&self, node: usize) -> bool {
+        self.unchanged.get(node).is_some_and(|ticks| *ticks >= LEASE)
+    }
+
     /// Drops the actor, and whoever waits for it: they are told that the outcome is not known.
     pub(crate) fn drop_actor(&mut self) {
         self.memory = None;
@@ -76,6 +95,7 @@ impl Node {
             }
         } else {
             self.left = self.left.saturating_sub(1);
+            self.unchanged.iter_mut().for_each(|ticks| *ticks = (*ticks + 1).min(LEASE));
             if let Some(renewal) = &mut self.renewal {
                 renewal.age = (renewal.age + 1).min(COUNTED);
             }

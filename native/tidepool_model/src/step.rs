@@ -5,14 +5,14 @@ use crate::store::Commit;
 /// A step of a node, of the store, of what is between them, or of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
-    /// A tick of the store's clock, and of all nodes' but of one that is slow.
+    /// A tick of time, hence of all nodes' clocks but of one that is slow.
     Tick {
         /// Whose clock misses it.
         slow: Option<usize>,
     },
     /// A node asks for a lease.
     Renew(usize),
-    /// The store gives it.
+    /// The store gives it, and says which others were renewed.
     Renewed(usize),
     /// The node hears of it.
     Leased(usize),

@@ -1,6 +1,6 @@
 //! The shared store: leases, the shard, and what is written of the actor. Each step of it is one transaction.
 
-use crate::{Guards, LEASE};
+use crate::Guards;
 
 /// A node as the store knows it: its number, and how many times it has been started before.
 pub type Identity = (usize, u8);
@@ -28,8 +28,8 @@ pub struct Commit {
 /// What the database has.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Store {
-    /// What is left of each node's lease, in ticks.
-    pub left: Vec<u8>,
+    /// Which leases were renewed since a node looked: a row for each that looks.
+    pub renewed: Vec<Vec<bool>>,
     /// Who has the shard.
     pub shard: Shard,
     /// The counter.
@@ -41,33 +41,40 @@ pub struct Store {
 impl Store {
     /// A new one, which nobody has a lease of.
     pub(crate) fn new(nodes: usize) -> Self {
-        Self { left: vec![0; nodes], shard: Shard { epoch: 0, owner: None }, value: 0, committed: Vec::new() }
+        Self {
+            renewed: vec![vec![true; nodes]; nodes],
+            shard: Shard { epoch: 0, owner: None },
+            value: 0,
+            committed: Vec::new(),
+        }
     }
 
-    pub(crate) fn leased(&self, node: usize) -> bool {
-        self.left.get(node).is_some_and(|left| *left > 0)
-    }
-
+    /// A node renews its lease.
     pub(crate) fn renew(&mut self, node: usize) {
-        if let Some(left) = self.left.get_mut(node) {
-            *left = LEASE;
+        for seen in &mut self.renewed {
+            seen.iter_mut().skip(node).take(1).for_each(|renewed| *renewed = true);
         }
     }
 
-    pub(crate) fn tick(&mut self) {
-        for left in &mut self.left {
-            *left = left.saturating_sub(1);
-        }
+    /// Which leases were renewed since this node looked last.
+    pub(crate) fn look(&mut self, node: usize) -> Vec<bool> {
+        self.renewed.get_mut(node).map_or_else(Vec::new, |seen| std::mem::replace(seen, vec![false; seen.len()]))
     }
 
-    /// Can the shard be taken? That of nobody, of one whose lease has run out, and of one that was started again.
-    pub(crate) fn free_for(&self, (node, incarnation): Identity) -> bool {
-        self.leased(node)
-            && match self.shard.owner {
-                None => true,
-                Some((owner, of)) if owner == node => of != incarnation,
-                Some((owner, _)) => !self.leased(owner),
-            }
+    /// A node forgets what it has seen.
+    pub(crate) fn forget(&mut self, node: usize) {
+        self.renewed.iter_mut().skip(node).take(1).for_each(|seen| seen.fill(true));
+    }
+
+    /// Can the shard be taken? That of nobody, of one that was started again, and of one whose lease is as the node has seen it, when
+    /// that has run out (`over`, by node).
+    pub(crate) fn free_for(&self, (node, incarnation): Identity, over: impl Fn(usize) -> bool, guards: Guards) -> bool {
+        let same = |of: usize| self.renewed.get(node).and_then(|seen| seen.get(of)) == Some(&false);
+        match self.shard.owner {
+            None => true,
+            Some((owner, of)) if owner == node => of != incarnation,
+            Some((owner, _)) => (!guards.watched || over(owner)) && (!guards.same || same(owner)),
+        }
     }
 
     pub(crate) fn give(&mut self, owner: Option<Identity>, guards: Guards) {

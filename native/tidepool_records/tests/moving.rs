@@ -201,13 +201,13 @@ fn a_database_that_a_node_has_a_lease_of_is_refused_by_its_name() {
     let path = archived(&folder);
     let url = support::postgres::server().database();
     let node = shared(&url, "node a", 1);
-    assert!(matches!(lease(&node, Ask::Renew(3_600_000)), Ok(Answer::Lapsed(_))));
+    assert!(matches!(lease(&node, Ask::Renew(3_600_000)), Ok(Answer::New(_))));
     let to = Place::Database(url.clone());
     assert!(matches!(import(&path, &to, true), Err(StoreError::InUse(nodes)) if &*nodes == "node a"));
     lease(&node, Ask::Release).unwrap();
     import(&path, &to, false).unwrap();
     // Nothing is left of it but the records.
-    assert!(matches!(lease(&node, Ask::Renew(3_600_000)), Ok(Answer::Lapsed(nodes)) if nodes.len() == 1));
+    assert!(matches!(lease(&node, Ask::Renew(3_600_000)), Ok(Answer::New(nodes)) if nodes.len() == 1));
     let Ok(Answer::Moved(moved)) = lease(&node, Ask::Claim((0..SHARDS).collect())) else { panic!("no shards") };
     assert_eq!(moved.len(), usize::from(SHARDS));
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use support::postgres::{Server, execute, server};
 use support::{commit, commit_all, lease, open, shared};
-use tidepool_records::{Answer, Ask, Change, Image, Key, Owner, Put, Records, SHARDS, StoreError};
+use tidepool_records::{Answer, Ask, Change, Image, Key, NodeLease, Owner, Put, Records, StoreError};
 
 const LONG_MS: u32 = 3_600_000;
 /// Between two looks at what is waited for: the processor is the database's meanwhile.
@@ -25,7 +25,7 @@ fn put(epoch: u64, seq: u64) -> Change {
 /// A node that has a lease.
 fn leased(url: &str, node: &str, incarnation: i64, lease_ms: u32) -> Records {
     let records = shared(url, node, incarnation);
-    assert!(matches!(lease(&records, Ask::Renew(lease_ms)), Ok(Answer::Lapsed(_))));
+    assert!(matches!(lease(&records, Ask::Renew(lease_ms)), Ok(Answer::New(_))));
     records
 }
 
@@ -36,14 +36,22 @@ fn claim(records: &Records, key: &Key) -> Option<u64> {
     }
 }
 
-/// Claims until it is given, and says when that was asked for.
-fn claimed(records: &Records, key: &Key) -> (u64, Instant) {
+/// Claims until it is given, by a node whose leases last so long, and says when that was asked for.
+fn claimed(records: &Records, key: &Key, lease_ms: u32) -> (u64, Instant) {
     loop {
         let asked = Instant::now();
         if let Some(epoch) = claim(records, key) {
             return (epoch, asked);
         }
-        assert!(matches!(lease(records, Ask::Renew(LONG_MS)), Ok(Answer::Nodes(_))));
+        renewed(records, lease_ms);
+    }
+}
+
+/// Renews a node's lease, and says what it has seen of all.
+fn renewed(records: &Records, lease_ms: u32) -> Vec<NodeLease> {
+    match lease(records, Ask::Renew(lease_ms)) {
+        Ok(Answer::Nodes(nodes)) => nodes,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -114,43 +122,90 @@ fn a_database_that_takes_no_writes_as_a_standby_does_is_not_read_either() {
 }
 
 #[test]
-fn a_shard_is_taken_over_only_when_its_owners_lease_has_run_out() {
+fn a_shard_is_taken_over_only_when_its_owners_lease_has_not_been_renewed_for_as_long_as_it_lasts() {
+    const LASTS_MS: u32 = 1_500;
     let url = server().database();
     let key = Key::new("counter", "alice");
-    let b = leased(&url, "b", 1, LONG_MS);
-    let sent = Instant::now();
-    let a = leased(&url, "a", 1, 2_000);
+    let (a, b) = (leased(&url, "a", 1, LASTS_MS), leased(&url, "b", 1, LASTS_MS));
     let epoch = claim(&a, &key).unwrap();
     commit(&a, &key, put(epoch, 1)).unwrap();
-    let (taken, _asked) = claimed(&b, &key);
-    assert!(sent.elapsed() >= Duration::from_millis(2_000));
+    // Nearly at its end it is renewed, and counts from when the other has heard of that.
+    renewed(&b, LASTS_MS);
+    std::thread::sleep(Duration::from_millis(u64::from(LASTS_MS) - 300));
+    renewed(&a, LASTS_MS);
+    let sent = Instant::now();
+    let (taken, _asked) = claimed(&b, &key, LASTS_MS);
+    assert!(sent.elapsed() >= Duration::from_millis(LASTS_MS.into()));
     assert!(taken > epoch);
-    // It may renew its lease, and has nothing.
-    assert!(matches!(lease(&a, Ask::Claim(vec![1])), Err(StoreError::NoLease(_))));
-    let Answer::Lapsed(nodes) = lease(&a, Ask::Renew(LONG_MS)).unwrap() else { panic!("it has lapsed") };
-    assert!(nodes.iter().all(|node| node.left_ms > 0));
     assert!(matches!(commit(&a, &key, put(epoch, 2)), Err(StoreError::Fenced { .. })));
+    // It may renew its lease, and has that shard no more.
+    let nodes = renewed(&a, LASTS_MS);
+    assert!(nodes.iter().all(|node| node.left_ms > 0), "{nodes:?}");
     assert_eq!(claim(&a, &key), None);
     commit(&b, &key, put(taken, 2)).unwrap();
 }
 
 #[test]
-fn a_node_whose_lease_had_run_out_owns_nothing_even_if_nobody_has_taken_it() {
+fn a_lease_that_was_renewed_since_it_was_looked_at_is_not_taken_for_one_that_ran_out() {
+    const LASTS_MS: u32 = 100;
     let url = server().database();
     let key = Key::new("counter", "alice");
-    let a = leased(&url, "a", 1, 200);
+    let (a, b) = (leased(&url, "a", 1, LASTS_MS), leased(&url, "b", 1, LASTS_MS));
     let epoch = claim(&a, &key).unwrap();
+    let over = |node: &NodeLease| node.node == "a" && node.left_ms <= 0;
+    while !renewed(&b, LASTS_MS).iter().any(over) {}
+    renewed(&a, LASTS_MS);
+    assert_eq!(claim(&b, &key), None);
+    commit(&a, &key, put(epoch, 1)).unwrap();
+}
+
+#[test]
+fn a_clock_of_the_database_that_jumps_neither_ends_leases_nor_has_them_last_longer() {
+    let url = server().database();
+    // Another function of this name would be found before it, if the path did not say otherwise.
+    execute(
+        &url,
+        "CREATE SCHEMA set; CREATE TABLE set.ahead (by interval); INSERT INTO set.ahead VALUES ('0');
+         CREATE FUNCTION set.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS
+         'SELECT pg_catalog.clock_timestamp() + by FROM set.ahead'",
+    );
+    let jump = |by: &str| execute(&url, &format!("UPDATE set.ahead SET by = '{by}'"));
+    let owner = format!("{url}&options=-c%20search_path%3Dset,pg_catalog");
+    let key = Key::new("counter", "alice");
+    let (a, b) = (leased(&owner, "a", 1, LONG_MS), leased(&owner, "b", 1, LONG_MS));
+    let epoch = claim(&a, &key).unwrap();
+    for (seq, ahead) in [(1, "3 hours"), (2, "-3 hours"), (3, "3 hours")] {
+        jump(ahead);
+        assert_eq!(renewed(&b, LONG_MS).len(), 2);
+        assert_eq!(claim(&b, &key), None);
+        assert_eq!(renewed(&a, LONG_MS).len(), 2);
+        commit(&a, &key, put(epoch, seq)).unwrap();
+    }
+    // By this clock the lease lasts for hours.
+    let ahead = "(SELECT lease_until FROM tidepool.node WHERE name = 'a') > now() + interval '3 hours'";
+    execute(&url, &format!("DO $$ BEGIN ASSERT {ahead}; END $$"));
+    jump("0");
+    claimed(&b, &key, 100);
+}
+
+#[test]
+fn a_start_of_a_node_that_was_replaced_has_the_name_again_when_the_later_one_is_gone() {
+    const LASTS_MS: u32 = 300;
+    let url = server().database();
+    let key = Key::new("counter", "alice");
+    let (earlier, later) = (leased(&url, "a", 1, LASTS_MS), leased(&url, "a", 2, LASTS_MS));
+    let epoch = claim(&later, &key).unwrap();
+    let began = Instant::now();
     loop {
-        match lease(&a, Ask::Renew(1)).unwrap() {
-            Answer::Lapsed(_) => break,
-            Answer::Nodes(_) => {}
+        match lease(&earlier, Ask::Renew(LASTS_MS)) {
+            Err(StoreError::Replaced(_)) => {}
+            Ok(Answer::New(_)) => break,
             other => panic!("{other:?}"),
         }
     }
-    let Answer::Shards(shards) = lease(&a, Ask::Shards).unwrap() else { panic!("shards") };
-    assert_eq!(shards.len(), usize::from(SHARDS));
-    assert!(shards.iter().all(|shard| shard.owner.is_none()));
-    assert!(shards[usize::from(key.shard())].epoch > epoch);
+    assert!(began.elapsed() >= Duration::from_millis(LASTS_MS.into()));
+    assert!(claim(&earlier, &key).unwrap() > epoch);
+    assert!(matches!(commit(&later, &key, put(epoch, 1)), Err(StoreError::Fenced { .. })));
 }
 
 #[test]
@@ -169,10 +224,11 @@ fn a_node_that_gives_up_its_lease_leaves_its_shards_at_once() {
 #[test]
 fn what_is_committed_while_a_shard_is_taken_over_is_there_before_it_or_refused() {
     let url = server().database();
-    let b = leased(&url, "b", 1, LONG_MS);
+    const LASTS_MS: u32 = 150;
+    let b = leased(&url, "b", 1, LASTS_MS);
     for round in 0..6 {
         let key = Key::new("counter", format!("round {round}"));
-        let a = leased(&url, &format!("a{round}"), 1, 150);
+        let a = leased(&url, &format!("a{round}"), 1, LASTS_MS);
         let epoch = claim(&a, &key).unwrap();
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| {
@@ -185,7 +241,7 @@ fn what_is_committed_while_a_shard_is_taken_over_is_there_before_it_or_refused()
                     }
                 }
             });
-            let (taken, _asked) = claimed(&b, &key);
+            let (taken, _asked) = claimed(&b, &key, LASTS_MS);
             let found = b.read(&key).unwrap().map_or(0, |record| record.seq);
             commit(&b, &key, put(taken, found + 1)).unwrap();
             assert_eq!(writer.join().unwrap(), found, "all that was answered was there, and nothing after it");
@@ -482,7 +538,7 @@ fn a_database_is_reached_by_tls_when_its_certificate_is_vouched_for_and_not_othe
     for mode in ["require", "verify-full"] {
         let url = url("localhost", &format!("?sslmode={mode}&{trusted}&application_name=test"));
         let records = Records::open_shared(&url, owner()).unwrap();
-        assert!(matches!(lease(&records, Ask::Renew(LONG_MS)), Ok(Answer::Lapsed(_) | Answer::Nodes(_))), "{url}");
+        assert!(matches!(lease(&records, Ask::Renew(LONG_MS)), Ok(Answer::New(_) | Answer::Nodes(_))), "{url}");
     }
 
     let refused = |url: &str| match Records::open_shared(url, owner()) {

@@ -1,21 +1,21 @@
 defmodule Tidepool.Actor.Owner.Lease do
   @moduledoc """
-  Until when this node owns its shards, as it counts that itself: from before it asked, and a part less than the store gives, on a
-  clock that goes on while the machine sleeps. So it ends here before it ends there.
+  Until when this node owns its shards, as it counts that itself: from before it asked, and a part less than others wait for that
+  nobody renews it, on a clock that goes on while the machine sleeps. So it ends here before it ends for them.
 
   A lease that has run out stays so: what is owned afterwards is owned under another one. An owner without an end has `nil`.
   """
 
   alias Tidepool.Native
 
-  # How long the store gives it for, by the store's clock, and how much of that counts.
+  # How long others wait, and how much of that counts.
   @lease_ms 5_000
   @counted 0.95
 
   @typedoc "When a lease ends: it can be read by whoever answers, at no more than the price of a clock."
   @type t :: :atomics.atomics_ref() | nil
 
-  @doc "How long a lease lasts by the store's clock, in ms."
+  @doc "How long a lease lasts for other nodes, in ms."
   @spec lasts_ms :: pos_integer
   def lasts_ms, do: @lease_ms
 

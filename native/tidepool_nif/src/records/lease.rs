@@ -16,7 +16,7 @@ fn open_shared(env: Env<'_>, url: String, node: String, incarnation: i64) -> Ter
     opened(env, Records::open_shared(&url, Owner { node, incarnation }))
 }
 
-/// `{:ok, [{node, incarnation, left_ms}]}` or `{:ok, {:lapsed, nodes}}`, in a message as all answers here.
+/// `{:ok, [{node, incarnation, left_ms}]}` or `{:ok, {:new, nodes}}`, in a message as all answers here.
 #[rustler::nif]
 fn lease_renew(env: Env<'_>, records: &RecordsHandle, lease_ms: u32, timeout_ms: u32) -> u64 {
     ask(env, records, Ask::Renew(lease_ms), timeout_ms)
@@ -80,7 +80,7 @@ fn message<'a>(env: Env<'a>, id: u64, answer: &Result<Answer, StoreError>) -> Te
     };
     let answer = match answer {
         Ok(Answer::Nodes(found)) => (atoms::ok(), nodes(found)).encode(env),
-        Ok(Answer::Lapsed(found)) => (atoms::ok(), (atoms::lapsed(), nodes(found))).encode(env),
+        Ok(Answer::New(found)) => (atoms::ok(), (atoms::new(), nodes(found))).encode(env),
         Ok(Answer::Released) => (atoms::ok(), Vec::<Term<'_>>::new()).encode(env),
         Ok(Answer::Shards(found)) => {
             let shards = found.iter().map(|it| (it.id, it.epoch, it.owner.as_deref()));

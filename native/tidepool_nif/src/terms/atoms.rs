@@ -286,7 +286,7 @@ rustler::atoms! {
     // Records.
     tidepool_committed,
     tidepool_lease,
-    lapsed,
+    new,
     no_lease,
     no_store,
     unknown_outcome,

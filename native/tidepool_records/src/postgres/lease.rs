@@ -1,20 +1,25 @@
-//! Leases of nodes, and who owns which shard: by the database's clock, each answer by one transaction.
+//! Leases of nodes, and who owns which shard, each answer by one transaction.
+//!
+//! A lease has run out for those who have seen that nobody renews it ([`Watch`](super::watch::Watch)). Its holder counts it as well,
+//! and has stopped by then. When it would end by the database's clock is noted in the table, for who looks there.
 //!
 //! Transactions lock nodes first, by their names, and then shards, by their numbers: so they never wait for each other in a circle.
 //! A node's lease is looked at once its row is locked: nobody renews it then.
 
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
 use super::owner::Owner;
 use super::pool::Pool;
+use super::watch::Row;
 use crate::record::StoreError;
 
 /// What can be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ask {
-    /// That this node's lease lasts so many ms from now on.
+    /// That this node's lease lasts so many ms from now on, as those of all nodes do.
     Renew(u32),
     /// That this node's lease ends, and its shards are nobody's.
     Release,
@@ -31,8 +36,8 @@ pub enum Ask {
 pub enum Answer {
     /// To [`Ask::Renew`]: all nodes that are known.
     Nodes(Vec<NodeLease>),
-    /// To [`Ask::Renew`]: the lease had run out, or there was none. There is a new one, and the node owns no shard.
-    Lapsed(Vec<NodeLease>),
+    /// To [`Ask::Renew`]: this start of the node had no lease. There is a new one, and the node owns no shard.
+    New(Vec<NodeLease>),
     /// To [`Ask::Release`].
     Released,
     /// To [`Ask::Shards`]: all of them.
@@ -48,7 +53,7 @@ pub struct NodeLease {
     pub node: String,
     /// Which start of it.
     pub incarnation: i64,
-    /// How many ms its lease lasts; 0 or less when it has run out.
+    /// How many ms its lease lasts, as this node has seen it; 0 or less when it has run out.
     pub left_ms: i64,
 }
 
@@ -83,11 +88,11 @@ async fn within_transaction(pool: &Pool, client: &Client, ask: &Ask) -> Result<A
     let owner = pool.owner();
     client.batch_execute("BEGIN").await?;
     let answer = match ask {
-        Ask::Renew(lease_ms) => renew(client, owner, *lease_ms, pool.known.load(Ordering::Acquire)).await?,
+        Ask::Renew(lease_ms) => renew(pool, client, *lease_ms).await?,
         Ask::Release => release(client, owner).await?,
         Ask::Shards => shards(client).await?,
-        Ask::Claim(wanted) => claim(client, owner, wanted).await?,
-        Ask::Hand(given, to) => hand(client, owner, given, to.as_deref()).await?,
+        Ask::Claim(wanted) => claim(pool, client, wanted).await?,
+        Ask::Hand(given, to) => hand(pool, client, given, to.as_deref()).await?,
     };
     client.batch_execute("COMMIT").await?;
     if matches!(ask, Ask::Renew(_)) {
@@ -96,37 +101,50 @@ async fn within_transaction(pool: &Pool, client: &Client, ask: &Ask) -> Result<A
     Ok(answer)
 }
 
-/// `known` when this start of the node has had a lease: then it takes the name from no other any more.
-async fn renew(client: &Client, owner: &Owner, lease_ms: u32, known: bool) -> Result<Answer, StoreError> {
-    let (node, lease_s) = (&owner.node, f64::from(lease_ms) / 1_000.0);
-    client.execute("SELECT FROM tidepool.node WHERE name = $1 FOR UPDATE", &[node]).await?;
-    let sql = "SELECT FROM tidepool.node WHERE name = $1 AND incarnation <> $2 AND lease_until > clock_timestamp()";
-    if known && client.query_opt(sql, &[node, &owner.incarnation]).await?.is_some() {
+async fn renew(pool: &Pool, client: &Client, lease_ms: u32) -> Result<Answer, StoreError> {
+    let Owner { node, incarnation } = pool.owner();
+    let lasts = Duration::from_millis(lease_ms.into());
+    let sql = "SELECT incarnation FROM tidepool.node WHERE name = $1 FOR UPDATE";
+    let holder: Option<i64> = match client.query_opt(sql, &[node]).await? {
+        Some(row) => row.try_get(0)?,
+        None => None,
+    };
+    // A start that has had a lease takes the name from no other that lives.
+    let known = pool.known.load(Ordering::Acquire);
+    if known && holder.is_some_and(|holder| holder != *incarnation) && !pool.watch().is_over(node, Instant::now()) {
+        look(pool, client, lasts).await?;
         return Err(StoreError::Replaced(node.as_str().into()));
     }
-    // Nobody takes the node's shards as long as its row is locked; before, they may have been taken.
-    let sql = "UPDATE tidepool.node SET lease_until = clock_timestamp() + make_interval(secs => $3)
-               WHERE name = $1 AND incarnation = $2 AND lease_until > clock_timestamp()";
-    let renewed = client.execute(sql, &[node, &owner.incarnation, &lease_s]).await? == 1;
+    let renewed = holder == Some(*incarnation);
     if !renewed {
         free(client, node).await?;
         client.execute(FORGET, &[]).await?;
-        let sql = "INSERT INTO tidepool.node VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3))
-                   ON CONFLICT (name) DO UPDATE SET incarnation = excluded.incarnation,
-                   lease_until = clock_timestamp() + make_interval(secs => $3)";
-        client.execute(sql, &[node, &owner.incarnation, &lease_s]).await?;
     }
-    let nodes = nodes(client).await?;
-    Ok(if renewed { Answer::Nodes(nodes) } else { Answer::Lapsed(nodes) })
+    let sql = "INSERT INTO tidepool.node VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3))
+               ON CONFLICT (name) DO UPDATE SET incarnation = excluded.incarnation, lease_until = excluded.lease_until";
+    client.execute(sql, &[node, incarnation, &lasts.as_secs_f64()]).await?;
+    let nodes = look(pool, client, lasts).await?;
+    Ok(if renewed { Answer::Nodes(nodes) } else { Answer::New(nodes) })
 }
 
-async fn nodes(client: &Client) -> Result<Vec<NodeLease>, StoreError> {
-    let sql = "SELECT name, incarnation, floor(extract(epoch FROM lease_until - clock_timestamp()) * 1000)::bigint
-               FROM tidepool.node ORDER BY name";
-    let rows = client.query(sql, &[]).await?;
-    rows.iter()
-        .map(|it| Ok(NodeLease { node: it.try_get(0)?, incarnation: it.try_get(1)?, left_ms: it.try_get(2)? }))
-        .collect()
+/// Notes what there is of leases.
+async fn look(pool: &Pool, client: &Client, lasts: Duration) -> Result<Vec<NodeLease>, StoreError> {
+    // A row's `xmin` is the transaction that has written it.
+    let rows = client.query("SELECT name, incarnation, xmin::text::bigint FROM tidepool.node", &[]).await?;
+    // Only now: what is seen has been so for some time.
+    let now = Instant::now();
+    let rows = rows
+        .iter()
+        .map(|it| Ok(Row { node: it.try_get(0)?, incarnation: it.try_get(1)?, renewal: it.try_get(2)? }))
+        .collect::<Result<_, StoreError>>()?;
+    let mut watch = pool.watch();
+    watch.saw(rows, lasts, now);
+    let leases = watch.left_ms(now);
+    let mut leases: Vec<NodeLease> = leases
+        .map(|(row, left_ms)| NodeLease { node: row.node.clone(), incarnation: row.incarnation, left_ms })
+        .collect();
+    leases.sort_unstable_by(|one, other| one.node.cmp(&other.node));
+    Ok(leases)
 }
 
 /// Leaves a node's shards to nobody.
@@ -155,16 +173,23 @@ async fn shards(client: &Client) -> Result<Answer, StoreError> {
     shards.collect::<Result<_, StoreError>>().map(Answer::Shards)
 }
 
-async fn claim(client: &Client, owner: &Owner, wanted: &[u16]) -> Result<Answer, StoreError> {
+async fn claim(pool: &Pool, client: &Client, wanted: &[u16]) -> Result<Answer, StoreError> {
+    let Owner { node, incarnation } = pool.owner();
     // Its row is not locked: its lease is to be renewed meanwhile.
-    let sql = "SELECT FROM tidepool.node WHERE name = $1 AND incarnation = $2 AND lease_until > clock_timestamp()";
-    if client.query_opt(sql, &[&owner.node, &owner.incarnation]).await?.is_none() {
-        return Err(StoreError::NoLease(owner.node.as_str().into()));
+    let sql = "SELECT FROM tidepool.node WHERE name = $1 AND incarnation = $2";
+    if client.query_opt(sql, &[node, incarnation]).await?.is_none() {
+        return Err(StoreError::NoLease(node.as_str().into()));
     }
-    let sql =
-        "SELECT name, incarnation FROM tidepool.node WHERE lease_until <= clock_timestamp() ORDER BY name FOR SHARE";
+    let over: Vec<Row> = pool.watch().over(Instant::now()).cloned().collect();
+    let (names, (starts, renewals)): (Vec<_>, (Vec<_>, Vec<_>)) =
+        over.into_iter().map(|row| (row.node, (row.incarnation, row.renewal))).unzip();
+    // Who has renewed it since this node looked lives.
+    let sql = "SELECT name, incarnation FROM tidepool.node WHERE EXISTS (
+                 SELECT FROM unnest($1::text[], $2::bigint[], $3::bigint[]) o(n, i, x)
+                 WHERE n = name AND i = incarnation AND x = xmin::text::bigint)
+               ORDER BY name FOR SHARE";
     let (mut dead, mut incarnations): (Vec<String>, Vec<i64>) = (Vec::new(), Vec::new());
-    for row in client.query(sql, &[]).await? {
+    for row in client.query(sql, &[&names, &starts, &renewals]).await? {
         dead.push(row.try_get(0)?);
         incarnations.push(row.try_get(1)?);
     }
@@ -173,19 +198,20 @@ async fn claim(client: &Client, owner: &Owner, wanted: &[u16]) -> Result<Answer,
                AND (owner IS NULL OR owner = $2 AND incarnation <> $3
                     OR EXISTS (SELECT FROM unnest($4::text[], $5::bigint[]) d(name, i) WHERE d.name = owner AND i = incarnation))
                ORDER BY id FOR UPDATE";
-    let rows = client.query(sql, &[&wanted, &owner.node, &owner.incarnation, &dead, &incarnations]).await?;
+    let rows = client.query(sql, &[&wanted, node, incarnation, &dead, &incarnations]).await?;
     let free: Vec<i16> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-    give(client, &free, Some((&owner.node, owner.incarnation))).await.map(Answer::Moved)
+    give(client, &free, Some((node, *incarnation))).await.map(Answer::Moved)
 }
 
-async fn hand(client: &Client, owner: &Owner, given: &[(u16, u64)], to: Option<&str>) -> Result<Answer, StoreError> {
+async fn hand(pool: &Pool, client: &Client, given: &[(u16, u64)], to: Option<&str>) -> Result<Answer, StoreError> {
+    let owner = pool.owner();
     let to = match to {
         None => None,
         Some(to) => {
-            let sql =
-                "SELECT incarnation FROM tidepool.node WHERE name = $1 AND lease_until > clock_timestamp() FOR SHARE";
-            let found = client.query_opt(sql, &[&to]).await?.ok_or_else(|| StoreError::NoLease(to.into()))?;
-            Some((to, found.try_get(0)?))
+            let sql = "SELECT incarnation FROM tidepool.node WHERE name = $1 FOR SHARE";
+            let found = client.query_opt(sql, &[&to]).await?;
+            let found = found.filter(|_row| !pool.watch().is_over(to, Instant::now()));
+            Some((to, found.ok_or_else(|| StoreError::NoLease(to.into()))?.try_get(0)?))
         }
     };
     let (ids, epochs): (Vec<i16>, Vec<i64>) =

@@ -14,6 +14,7 @@ mod pool;
 mod read;
 mod schema;
 mod session;
+mod watch;
 mod writer;
 
 use std::sync::Arc;

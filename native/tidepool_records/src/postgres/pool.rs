@@ -1,11 +1,12 @@
 //! Sessions for who reads, and for who asks of leases.
 
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::connector::Connector;
 use super::owner::Owner;
 use super::session::Session;
+use super::watch::Watch;
 use crate::record::StoreError;
 
 /// Sessions that are kept for who comes next.
@@ -18,15 +19,22 @@ pub(super) struct Pool {
     kept: Mutex<Vec<Session>>,
     /// Whether this start of the node has had a lease.
     pub(super) known: AtomicBool,
+    watch: Mutex<Watch>,
 }
 
 impl Pool {
     pub(super) fn new(connector: Arc<Connector>, owner: Arc<Owner>) -> Self {
-        Pool { connector, owner, kept: Mutex::default(), known: AtomicBool::new(false) }
+        Pool { connector, owner, kept: Mutex::default(), known: AtomicBool::new(false), watch: Mutex::default() }
     }
 
     pub(super) fn owner(&self) -> &Owner {
         &self.owner
+    }
+
+    /// What this node has seen of leases.
+    pub(super) fn watch(&self) -> MutexGuard<'_, Watch> {
+        // Nothing that can panic runs under the lock.
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads, once more if the session turns out to have been lost before.
@@ -73,7 +81,7 @@ impl Pool {
         kept.pop()
     }
 
-    fn sessions(&self) -> std::sync::MutexGuard<'_, Vec<Session>> {
+    fn sessions(&self) -> MutexGuard<'_, Vec<Session>> {
         // Nothing that can panic runs under the lock.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,0 +1,97 @@
+//! Which leases have run out, as this node has seen: those that nobody has renewed for as long as a lease lasts, by this node's own
+//! clock, from when it heard of them. The database's clock is not asked. It can be set, and then leases would end that are counted on.
+//!
+//! Clients of Amazon's locks in DynamoDB tell it the same way ("Building Distributed Locks with the DynamoDB Lock Client", AWS, 2017).
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// A node's lease, as the table has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Row {
+    /// The node's name.
+    pub(super) node: String,
+    /// Which start of it.
+    pub(super) incarnation: i64,
+    /// The transaction that has renewed it last.
+    pub(super) renewal: i64,
+}
+
+/// What this node has seen of all nodes' leases.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    /// How long a lease lasts: the same for all nodes.
+    lasts: Duration,
+    /// Since when each has been as it is.
+    seen: HashMap<String, (Row, Instant)>,
+}
+
+impl Watch {
+    /// Notes what the table has, as this node was told at `now`.
+    pub(super) fn saw(&mut self, rows: Vec<Row>, lasts: Duration, now: Instant) {
+        self.lasts = lasts;
+        let mut before = std::mem::take(&mut self.seen);
+        for row in rows {
+            let since =
+                before.remove(&row.node).filter(|(same, _since)| *same == row).map_or(now, |(_row, since)| since);
+            self.seen.insert(row.node.clone(), (row, since));
+        }
+    }
+
+    /// How long the lease of each node lasts from `now` on, in ms; 0 or less when it has run out.
+    pub(super) fn left_ms(&self, now: Instant) -> impl Iterator<Item = (&Row, i64)> {
+        self.seen.values().map(move |(row, since)| (row, left_ms(*since + self.lasts, now)))
+    }
+
+    /// Those that have run out.
+    pub(super) fn over(&self, now: Instant) -> impl Iterator<Item = &Row> {
+        self.left_ms(now).filter(|(_row, left_ms)| *left_ms <= 0).map(|(row, _left_ms)| row)
+    }
+
+    /// Has the lease of `node` run out?
+    pub(super) fn is_over(&self, node: &str, now: Instant) -> bool {
+        self.over(now).any(|row| row.node == node)
+    }
+}
+
+fn left_ms(end: Instant, now: Instant) -> i64 {
+    let ms = |left: Duration| i64::try_from(left.as_millis()).unwrap_or(i64::MAX);
+    end.checked_duration_since(now).map_or_else(|| -ms(now.saturating_duration_since(end)), ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LASTS: Duration = Duration::from_secs(5);
+
+    fn row(node: &str, incarnation: i64, renewal: i64) -> Row {
+        Row { node: node.into(), incarnation, renewal }
+    }
+
+    #[test]
+    fn a_lease_has_run_out_when_it_was_seen_unchanged_for_as_long_as_it_lasts_and_no_sooner() {
+        let (mut watch, start) = (Watch::default(), Instant::now());
+        let at = |ms| start + Duration::from_millis(ms);
+        watch.saw(vec![row("a", 1, 7), row("b", 1, 8)], LASTS, at(0));
+        assert_eq!(watch.over(at(4_999)).count(), 0);
+        // One is renewed, and the other is as it was.
+        watch.saw(vec![row("a", 1, 9), row("b", 1, 8)], LASTS, at(4_999));
+        assert!(watch.is_over("b", at(5_000)) && !watch.is_over("a", at(5_000)));
+        assert_eq!(watch.over(at(9_998)).collect::<Vec<_>>(), [&row("b", 1, 8)]);
+        assert!(watch.is_over("a", at(9_999)));
+        let left = watch.left_ms(at(6_000)).find(|(row, _left)| row.node == "b").map(|(_row, left)| left);
+        assert_eq!(left, Some(-1_000));
+    }
+
+    #[test]
+    fn another_start_of_a_node_and_one_that_was_gone_meanwhile_have_leases_of_their_own() {
+        let (mut watch, start) = (Watch::default(), Instant::now());
+        let at = |ms| start + Duration::from_millis(ms);
+        watch.saw(vec![row("a", 1, 7), row("b", 1, 7)], LASTS, at(0));
+        watch.saw(vec![row("a", 2, 7)], LASTS, at(4_000));
+        assert!(!watch.is_over("b", at(9_000)), "there is none");
+        watch.saw(vec![row("a", 2, 7), row("b", 1, 7)], LASTS, at(8_000));
+        assert_eq!(watch.over(at(9_000)).collect::<Vec<_>>(), [&row("a", 2, 7)]);
+    }
+}
