@@ -22,16 +22,17 @@ defmodule Tidepool.Histories do
   @open [:unknown_outcome, :timeout]
 
   @doc """
-  Starts clients, each of which asks one actor after the other of any of the nodes that `nodes` returns, until `stop/1`.
+  Starts clients, each of which asks one actor after the other, as `choose` has it, of any of the nodes that `nodes` returns, until
+  `stop/1`.
   """
-  def start(clients, class, actors, nodes) do
+  def start(clients, class, choose, nodes) do
     stopped = :atomics.new(1, [])
 
     tasks =
       for client <- 1..clients do
         Task.async(fn ->
           :rand.seed(:exsss, {client, 7, 1})
-          run(%{client: client, class: class, actors: actors, nodes: nodes, stopped: stopped}, 1, [])
+          run(%{client: client, class: class, choose: choose, nodes: nodes, stopped: stopped}, 1, [])
         end)
       end
 
@@ -72,7 +73,7 @@ defmodule Tidepool.Histories do
     if :atomics.get(context.stopped, 1) == 1 do
       seen
     else
-      actor = Enum.random(context.actors)
+      actor = context.choose.()
       next = ask(context, actor, op(actor, "#{context.client}.#{number}"), number)
 
       receive do

@@ -8,9 +8,13 @@ defmodule Tidepool.Postgres do
 
   @start_ms 120_000
 
-  @doc "Starts one for the test, or the module, that calls this. Returns its process, and the URL of its database."
-  def start! do
-    server = ExUnit.Callbacks.start_supervised!({__MODULE__, nil})
+  @doc """
+  Starts one for the test, or the module, that calls this. Returns its process, and the URL of its database. With `clock: true` its
+  clock can be set.
+  """
+  def start!(options \\ []) do
+    arguments = if options[:clock], do: ["clock"], else: []
+    server = ExUnit.Callbacks.start_supervised!({__MODULE__, arguments})
     {server, "postgres:///postgres?host=#{folder(server)}&user=tidepool"}
   end
 
@@ -18,15 +22,18 @@ defmodule Tidepool.Postgres do
   def folder(server), do: GenServer.call(server, :folder)
 
   @doc "Ends it as a crash would, or starts it again."
-  def tell(server, word) when word in [:stop, :start], do: GenServer.call(server, {:tell, word}, @start_ms)
+  def tell(server, word) when word in [:stop, :start], do: GenServer.call(server, {:tell, "#{word}"}, @start_ms)
+
+  @doc "Sets its clock to so many seconds ahead of the right one, or behind it. Within a second that is what it says."
+  def set_clock(server, seconds), do: GenServer.call(server, {:tell, "clock #{seconds}"})
 
   @doc false
-  def start_link(_argument), do: GenServer.start_link(__MODULE__, nil, timeout: @start_ms)
+  def start_link(arguments), do: GenServer.start_link(__MODULE__, arguments, timeout: @start_ms)
 
   @impl true
-  def init(nil) do
+  def init(arguments) do
     script = Path.expand("../../bin/support/postgres", __DIR__)
-    port = Port.open({:spawn_executable, script}, [:binary, :exit_status, line: 4_096])
+    port = Port.open({:spawn_executable, script}, [:binary, :exit_status, args: arguments, line: 4_096])
     "ready " <> folder = line(port)
     {:ok, %{port: port, folder: folder}}
   end
@@ -36,7 +43,7 @@ defmodule Tidepool.Postgres do
 
   def handle_call({:tell, word}, _from, state) do
     Port.command(state.port, "#{word}\n")
-    ^word = state.port |> line() |> String.to_existing_atom()
+    ^word = line(state.port)
     {:reply, :ok, state}
   end
 

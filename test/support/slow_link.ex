@@ -1,12 +1,14 @@
 defmodule Tidepool.SlowLink do
   @moduledoc """
   A slow cable between nodes: distribution connections go through a proxy here, which forwards late and a little at a
-  time. Nodes are led to it by an EPMD module of their own, see `arguments/1`.
+  time, or not at all for a while, each direction by itself. Nodes are led to it by an EPMD module of their own, see `arguments/1`.
   """
 
   use GenServer
 
   @chunk_bytes 16_384
+  # How often a direction that is held looks whether it still is.
+  @look_ms 10
 
   @doc "Options: `:nodes`, whose connections are slow; `:delay_ms`; `:bytes_per_s`, each way."
   def start_link(options), do: GenServer.start_link(__MODULE__, options)
@@ -21,9 +23,16 @@ defmodule Tidepool.SlowLink do
   @doc "How many connections have been made through it."
   def connections(link), do: GenServer.call(link, :connections)
 
+  @doc "Holds what one node sends to another, which is not told; what that one sends arrives."
+  def hold(link, from, to), do: GenServer.call(link, {:hold, {name(from), name(to)}})
+
+  @doc "Lets all go on."
+  def release(link), do: GenServer.call(link, :release)
+
   @impl true
   def init(options) do
-    pace = Map.new(Keyword.take(options, [:delay_ms, :bytes_per_s]))
+    held = :ets.new(__MODULE__, [:public, read_concurrency: true])
+    pace = options |> Keyword.take([:delay_ms, :bytes_per_s]) |> Map.new() |> Map.put(:held, held)
     link = self()
 
     ports =
@@ -34,12 +43,14 @@ defmodule Tidepool.SlowLink do
         {node, port}
       end
 
-    {:ok, %{ports: ports, connections: 0}}
+    {:ok, %{ports: ports, connections: 0, held: held}}
   end
 
   @impl true
   def handle_call(:ports, _from, state), do: {:reply, state.ports, state}
   def handle_call(:connections, _from, state), do: {:reply, state.connections, state}
+  def handle_call({:hold, way}, _from, state), do: {:reply, :ets.insert(state.held, {way}), state}
+  def handle_call(:release, _from, state), do: {:reply, :ets.delete_all_objects(state.held), state}
 
   @impl true
   def handle_info(:connected, state), do: {:noreply, %{state | connections: state.connections + 1}}
@@ -49,10 +60,24 @@ defmodule Tidepool.SlowLink do
     {:port, port, _version} = :erl_epmd.port_please(to_charlist(name(node)), {127, 0, 0, 1})
     {:ok, far} = :gen_tcp.connect({127, 0, 0, 1}, port, [:binary, active: false, nodelay: true])
     send(link, :connected)
-    forward(near, far, pace)
-    forward(far, near, pace)
+    spawn_link(fn -> connect(near, far, name(node), pace) end)
     accept(listener, node, pace, link)
   end
+
+  # Who connects says its name first.
+  defp connect(near, far, node, pace) do
+    with {:ok, hello} <- :gen_tcp.recv(near, 0), :ok <- :gen_tcp.send(far, hello) do
+      peer = name(said(hello))
+      forward(near, far, Map.put(pace, :way, {peer, node}))
+      forward(far, near, Map.put(pace, :way, {node, peer}))
+    else
+      {:error, _closed} -> Enum.each([near, far], &:gen_tcp.close/1)
+    end
+  end
+
+  # "Distribution Handshake" in ERTS' manual: its messages `N` and `n`.
+  defp said(<<_size::16, ?N, _flags::64, _creation::32, size::16, name::binary-size(size), _more::binary>>), do: name
+  defp said(<<size::16, ?n, _version::16, _flags::32, more::binary>>), do: binary_part(more, 0, size - 7)
 
   # A link's delay holds back what follows, too: bytes keep their order, as on a cable.
   defp forward(from, to, pace) do
@@ -76,12 +101,21 @@ defmodule Tidepool.SlowLink do
     receive do
       {:bytes, came, bytes, reader} ->
         wait(came + pace.delay_ms - System.monotonic_time(:millisecond))
+        released(pace)
         trickle(to, bytes, pace)
         send(reader, :taken)
         write(to, pace)
 
       :closed ->
+        released(pace)
         :gen_tcp.close(to)
+    end
+  end
+
+  defp released(pace) do
+    if :ets.member(pace.held, pace.way) do
+      wait(@look_ms)
+      released(pace)
     end
   end
 

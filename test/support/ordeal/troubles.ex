@@ -5,7 +5,7 @@ defmodule Tidepool.Ordeal.Troubles do
   Its functions are called by the process of a test, with which the nodes end.
   """
 
-  alias Tidepool.{FullDisk, Peer, TestCluster}
+  alias Tidepool.{FalseClock, FullDisk, Peer, TestCluster}
   alias Tidepool.Ordeal.Liar
 
   @kinds [:kill, :stop, :part, :clock, :disk]
@@ -25,9 +25,7 @@ defmodule Tidepool.Ordeal.Troubles do
   def start!(count, seed) do
     cookie = Peer.cookie()
     names = for index <- 1..count, do: Peer.name("n#{index}")
-    folder = Tidepool.Case.tmp_folder!()
-    clocks = Map.new(names, &{&1, Path.join(folder, Atom.to_string(&1))})
-    for {_name, file} <- clocks, do: move_clock(file, 0)
+    clocks = Map.new(names, &{&1, FalseClock.new!()})
     {:ok, peers} = Agent.start_link(fn -> %{} end)
     liar = Peer.boot!([], name: Peer.name("liar"), cookie: cookie)
 
@@ -64,7 +62,7 @@ defmodule Tidepool.Ordeal.Troubles do
 
   defp end_all(state) do
     state = end_those(state, fn _until -> true end)
-    for {_name, file} <- state.clocks, do: move_clock(file, 0)
+    for {_name, clock} <- state.clocks, do: FalseClock.set(clock, 0)
     state
   end
 
@@ -122,7 +120,7 @@ defmodule Tidepool.Ordeal.Troubles do
   defp begin(state, {:disk, name}), do: at(state, name, FullDisk, :fill)
 
   defp begin(state, {:clock, name}) do
-    move_clock(state.clocks[name], Enum.random(@jumps_s))
+    FalseClock.set(state.clocks[name], Enum.random(@jumps_s))
     state
   end
 
@@ -134,7 +132,7 @@ defmodule Tidepool.Ordeal.Troubles do
   defp finish(state, _over_at_once_or_kept), do: state
 
   defp start_node(state, name, settings) do
-    env = clock(state.clocks[name])
+    env = FalseClock.environment(state.clocks[name])
     peer = TestCluster.start_node!(name, state.cookie, state.names -- [name], settings, env: env)
     Agent.update(state.peers, &Map.put(&1, name, peer))
     put_in(state.pids[name], Peer.call(peer, System, :pid, []))
@@ -155,30 +153,6 @@ defmodule Tidepool.Ordeal.Troubles do
   defp at(state, name, module, function) do
     Peer.call(peer(state, name), module, function, [])
     state
-  end
-
-  # Erlang's own time goes on; what the system says of the day is moved by what the file says.
-  defp clock(file) do
-    for {name, value} <- [
-          {"LD_PRELOAD", libfaketime()},
-          {"FAKETIME_TIMESTAMP_FILE", file},
-          {"FAKETIME_CACHE_DURATION", "1"},
-          {"FAKETIME_DONT_FAKE_MONOTONIC", "1"}
-        ],
-        do: {to_charlist(name), to_charlist(value)}
-  end
-
-  # Debian's; the folder is called like the machine.
-  defp libfaketime do
-    case Path.wildcard("/usr/lib/*/faketime/libfaketime.so.1") do
-      [path | _others] -> path
-      [] -> raise "libfaketime is missing: run bin/setup --test"
-    end
-  end
-
-  defp move_clock(file, seconds) do
-    File.write!(file <> ".new", "#{if seconds < 0, do: "-", else: "+"}#{abs(seconds)}\n")
-    File.rename!(file <> ".new", file)
   end
 
   defp monotonic, do: System.monotonic_time(:millisecond)
