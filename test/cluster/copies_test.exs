@@ -3,58 +3,14 @@ defmodule Tidepool.CopiesClusterTest do
   # lost, and what becomes of both when halves that both went on meet again.
   use Tidepool.Case, async: true
 
+  import Tidepool.CopiesCluster
+
   alias Tidepool.{Actor, ActorLoad, Catalog, Config, LogWatch, Native, Peer, TestCluster}
   alias Tidepool.Actor.{Alarm, Copies, Owner}
   alias Tidepool.Actor.Store.Archive
 
   @moduletag timeout: 240_000
   @available [consistency: :available]
-
-  defp start!(count, actor \\ @available) do
-    peers = TestCluster.start!(count, builtins: [:actor])
-    for peer <- peers, do: Peer.call(peer, LogWatch, :collect, [])
-    Peer.deploy!(hd(peers), "rust", "ledger", name: "ledger", actor: actor)
-    for peer <- peers, do: eventually(fn -> Peer.call(peer, Tidepool, :list, []) != [] end, 20_000)
-    met(peers)
-    peers
-  end
-
-  # All nodes have their share, as all know, and have sent each other what they have.
-  defp met(peers) do
-    names = for peer <- peers, do: to_string(peer.node)
-    wanted = Map.new(0..4_095, &{&1, Owner.Balance.owner(&1, names)})
-
-    for peer <- peers, me = to_string(peer.node) do
-      eventually(
-        fn ->
-          there =
-            for {shard, state} <- Peer.call(peer, Owner.Shards, :all, []), into: %{}, do: {shard, owner(state, me)}
-
-          assert there == wanted
-          assert Peer.call(peer, Owner.Shards, :unsynced, []) == []
-        end,
-        60_000
-      )
-    end
-  end
-
-  defp owner({:ours, 1}, me), do: me
-  defp owner({:away, name}, _me), do: name
-
-  defp call(peer, name, operation, payload, options \\ []),
-    do: Peer.call(peer, Actor, :call, ["ledger", name, operation, payload, options])
-
-  defp info(peer, name), do: Peer.call(peer, Actor, :info, ["ledger", name])
-
-  # A name whose actor is first on that node, and then on this, when there are such nodes only.
-  defp on(peers, order) do
-    names = for peer <- peers, do: to_string(peer.node)
-    order = for peer <- order, do: to_string(peer.node)
-
-    Enum.find(for(number <- 1..500, do: "actor-#{number}"), fn name ->
-      "ledger" |> Native.record_shard(name) |> Owner.Balance.order(names) |> List.starts_with?(order)
-    end)
-  end
 
   # But for links that were refused while nodes were parted.
   defp assert_calm(peers) do
@@ -210,12 +166,6 @@ defmodule Tidepool.CopiesClusterTest do
     assert_calm(peers)
   end
 
-  # These, and only these, are what they know of each other.
-  defp alone(peers) do
-    names = Enum.sort(for peer <- peers, do: to_string(peer.node))
-    for peer <- peers, do: eventually(fn -> Enum.sort(Peer.call(peer, Owner.Shards, :nodes, [])) == names end, 20_000)
-  end
-
   test "a node that comes gets its share, and one that leaves hands it on, and no call fails meanwhile" do
     [one, two] = start!(2)
     names = for number <- 1..24, do: "actor-#{number}"
@@ -236,8 +186,6 @@ defmodule Tidepool.CopiesClusterTest do
     Peer.call(peer, ActorLoad, :enough, [])
     Task.await_many(load, 60_000)
   end
-
-  defp kept(peer), do: Peer.call(peer, ActorLoad, :kept, ["ledger"])
 
   defp assert_all_added(loads) do
     for {sums, reasons} <- loads do

@@ -142,6 +142,19 @@ defmodule Tidepool.ActorLoad do
     Actor.Copies.Kept.install(records, class, name, found, mark, whole)
   end
 
+  @doc "Has this node kept a module with its records?"
+  def module?(sha256) do
+    {:ok, records} = Actor.Store.records()
+    Actor.Copies.Kept.module(records, sha256) != nil
+  end
+
+  @doc "Has this node not have a module among its records."
+  def drop_module(sha256) do
+    {:ok, records} = Actor.Store.records()
+    {:ok, {epoch, seq, _alarm_at, _head, _wasm}} = Native.read_record(records, "", sha256)
+    Actor.Store.commit(records, "", sha256, {:delete, epoch, seq})
+  end
+
   @doc "How long a call takes that adds one, in µs, for each of so many."
   def times(class, name, count) do
     for _call <- 1..count do

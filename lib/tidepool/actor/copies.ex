@@ -12,7 +12,7 @@ defmodule Tidepool.Actor.Copies do
 
   alias Tidepool.{Error, Native}
   alias Tidepool.Actor.{Record, Store}
-  alias Tidepool.Actor.Copies.{Answers, Clock, Hold, Keeper, Kept, Mark, Merge}
+  alias Tidepool.Actor.Copies.{Answers, Behind, Clock, Hold, Keeper, Kept, Mark, Merge, Wanted}
   alias Tidepool.Actor.Owner.{Balance, Shards}
   alias Tidepool.Function.Actors
 
@@ -44,6 +44,8 @@ defmodule Tidepool.Actor.Copies do
   @spec new :: :ok
   def new do
     Clock.begin()
+    Behind.new()
+    Wanted.new()
     Hold.new()
   end
 
@@ -111,7 +113,7 @@ defmodule Tidepool.Actor.Copies do
     if bytes > @large_bytes, do: Hold.busy(node, patience(bytes))
     sent? = Keeper.send(node, to, what)
     waited? = sent? and not Hold.late?(node)
-    unless waited?, do: Hold.missed(class, name)
+    unless waited?, do: Behind.note(class, name)
     waited?
   end
 
@@ -119,14 +121,14 @@ defmodule Tidepool.Actor.Copies do
   @spec missed(String.t(), String.t(), node :: String.t(), :need | :failed) :: :ok
   def missed(class, name, node, why) do
     if why == :failed, do: Hold.full(node)
-    Hold.missed(class, name)
+    Behind.note(class, name)
   end
 
   @doc "Notes that nodes have not answered in time."
   @spec late(String.t(), String.t(), Enumerable.t()) :: :ok
   def late(class, name, nodes) do
     Enum.each(nodes, &Hold.late/1)
-    Hold.missed(class, name)
+    Behind.note(class, name)
   end
 
   defp others(class, name, count) do
@@ -154,6 +156,23 @@ defmodule Tidepool.Actor.Copies do
       if now() >= deadline, do: Hold.late(node)
       :error
     end
+  end
+
+  @doc "The module of this hash, which an actor of a class runs; other nodes are asked for it when this one has no copy."
+  @spec module(class :: String.t(), sha256 :: String.t()) :: {:ok, binary} | {:error, Error.t()}
+  def module(class, sha256), do: Wanted.brought(class, sha256, Shards.nodes())
+
+  @doc """
+  Of how many actors of this node others that should have a copy have not said yet that they do, and for how many ms the first of these
+  has been one.
+  """
+  @spec behind :: {actors :: non_neg_integer, ms :: non_neg_integer}
+  def behind do
+    # Nobody else is to have one.
+    if Shards.ring?() and Shards.nodes() -- [to_string(node())] != [], do: Behind.figures(), else: {0, 0}
+  rescue
+    # The processes of actors are being restarted.
+    ArgumentError -> {0, 0}
   end
 
   @doc "As `Tidepool.Actor.Store.delete/4`, and so that no copy brings the actor back."
@@ -186,7 +205,7 @@ defmodule Tidepool.Actor.Copies do
     nodes = for node <- Shards.nodes(), node != to_string(node()), sent?(node, to, what), do: node
     late = await(nodes, id, now() + @wait_ms)
     :erlang.unalias(ref)
-    if late != [], do: Hold.missed(class, name)
+    if late != [], do: Behind.note(class, name)
     :ok
   end
 

@@ -6,7 +6,8 @@ defmodule Tidepool.Actor.Modules do
 
   use GenServer
 
-  alias Tidepool.Actor.Store
+  alias Tidepool.Actor.{Copies, Store}
+  alias Tidepool.Actor.Owner.Shards
   alias Tidepool.{Catalog, Engine, Error, Function, Native}
   alias Tidepool.Catalog.{Arrivals, BlobStore, Clock}
   alias Tidepool.Function.Loader
@@ -162,17 +163,20 @@ defmodule Tidepool.Actor.Modules do
 
   defp load(%{name: name, sha256: sha256} = function) do
     with {:ok, records} <- Store.records(),
-         {:ok, {_epoch, _seq, _alarm_at, _head, wasm}} <- Store.read(records, @class, sha256, name),
+         {:ok, found} <- Store.read(records, @class, sha256, name),
+         {:ok, wasm} <- wasm(found, function),
          :ok <- whole(wasm, function),
-         {:ok, native} <- Loader.beside(wasm, function) do
-      {:ok, {function, native}}
-    else
-      {:ok, nil} ->
-        {:error, Error.new(:no_store, "the module #{sha256} that its actors run is not among the records", name)}
+         {:ok, native} <- Loader.beside(wasm, function),
+         do: {:ok, {function, native}}
+  end
 
-      {:error, error} ->
-        {:error, error}
-    end
+  defp wasm({_epoch, _seq, _alarm_at, _head, wasm}, _function), do: {:ok, wasm}
+
+  # A copy of an actor may have come from a node that could not be asked for its module.
+  defp wasm(nil, %{name: name, sha256: sha256}) do
+    if Shards.ring?(),
+      do: Copies.module(name, sha256),
+      else: {:error, Error.new(:no_store, "the module #{sha256} that its actors run is not among the records", name)}
   end
 
   # What was vouched for at its deploy is what has this hash, whoever has written to the store since.

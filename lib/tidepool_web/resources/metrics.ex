@@ -16,12 +16,16 @@ defmodule TidepoolWeb.Resources.Metrics do
   @impl true
   def serve("GET", ["metrics"], _request) do
     functions = Catalog.versions()
+    {uncopied, uncopied_ms} = Actor.Copies.behind()
 
     gauges = [
       {"tidepool_functions", "Deployed functions", length(functions)},
       {"tidepool_functions_unavailable", "Functions that are deployed, and whose modules could not be loaded here",
        length(Catalog.unavailable())},
       {"tidepool_actors_awake", "Actors that are awake", Actor.awake()},
+      {"tidepool_actors_uncopied", "Actors here of which nodes that should have a copy have not said that they do",
+       uncopied},
+      {"tidepool_actors_uncopied_seconds", "How long that has been so of the first of them", div(uncopied_ms, 1_000)},
       {"beam_memory_bytes", "Memory that the Erlang VM has allocated, guests not included", :erlang.memory(:total)},
       {"beam_processes", "Erlang processes", :erlang.system_info(:process_count)},
       {"beam_run_queue", "Erlang processes that are ready to run", :erlang.statistics(:total_run_queue_lengths)}

@@ -8,15 +8,16 @@ defmodule Tidepool.Actor.Copies.Answers do
   - `{:offer, class, [{name, mark}]}`: which of these actors, in states with these marks, this node wants: of each `:want`, `:have`,
     `{:gone, mark}` when it was deleted since, or `:damaged`.
   - `{:list, class, from, limit}`: records of a class that are here.
-  - `{:module, sha256}`: one that is kept with the records.
+  - `{:module, sha256}`: one that is kept with the records, or deployed.
   """
 
   use GenServer
 
-  alias Tidepool.Native
+  alias Tidepool.{Catalog, Native}
   alias Tidepool.Actor.Store
   alias Tidepool.Actor.Copies.{Kept, Mark, Merge}
   alias Tidepool.Actor.Owner.Shards
+  alias Tidepool.Catalog.BlobStore
   alias Tidepool.Process.Asked
 
   # A part of the protocol.
@@ -69,6 +70,14 @@ defmodule Tidepool.Actor.Copies.Answers do
 
   def handle_info(_other, state), do: {:noreply, state}
 
+  defp answer({:module, sha256}, _asker, _ring) do
+    with {:ok, records} <- Store.existing(), wasm when wasm != nil <- Kept.module(records, sha256) do
+      {:ok, wasm}
+    else
+      _none -> with {:error, _missing} <- BlobStore.fetch(Catalog.blobs(), sha256), do: :error
+    end
+  end
+
   defp answer(question, asker, ring) do
     case Store.existing() do
       {:ok, records} -> answer(question, asker, ring, records)
@@ -105,19 +114,15 @@ defmodule Tidepool.Actor.Copies.Answers do
     end
   end
 
-  defp answer({:module, sha256}, _asker, _ring, records),
-    do: if(wasm = Kept.module(records, sha256), do: {:ok, wasm}, else: :error)
-
   defp wanted(:before, :gone, own), do: {:gone, own}
   defp wanted(compared, _kind, _own), do: if(compared in [:after, :apart], do: :want, else: :have)
 
   defp nothing({:copy, _class, _name}), do: nil
   defp nothing({:offer, _class, offered}), do: Enum.map(offered, fn _one -> :want end)
   defp nothing({:list, _class, _from, _limit}), do: {[], nil}
-  defp nothing({:module, _sha256}), do: nil
 
   defp question?({:copy, class, name}), do: is_binary(class) and is_binary(name)
-  defp question?({:module, sha256}), do: is_binary(sha256)
+  defp question?({:module, sha256}), do: BlobStore.sha256?(sha256)
 
   defp question?({:list, class, from, limit}),
     do: is_binary(class) and (from == nil or is_binary(from)) and is_integer(limit) and limit > 0

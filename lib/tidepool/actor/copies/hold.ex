@@ -1,16 +1,13 @@
 defmodule Tidepool.Actor.Copies.Hold do
   @moduledoc """
   Actors that nobody may wake for a moment, since what is written of them is about to be another; and what is to be known of copies at
-  once by everybody: which nodes are late, and which actors they lack.
+  once by everybody: which nodes are late.
   """
 
-  # {{:held, class, name}, pid}, {{:late, node}, until}, {{:busy, node}, until}, {{:full, node}, until}, {{:missed, class, name}},
-  # {{:told, what}, until}
+  # {{:held, class, name}, pid}, {{:late, node}, until}, {{:busy, node}, until}, {{:full, node}, until}, {{:told, what}, until}
   @table __MODULE__
   # Between two looks whether another has let an actor go.
   @again_ms 1
-  # More than these are not noted one by one.
-  @most_missed 100_000
   # For how long nobody waits for a node that was late.
   @late_ms 5_000
   # For how long a node is sent nothing whole that could not keep something.
@@ -104,24 +101,6 @@ defmodule Tidepool.Actor.Copies.Hold do
       [{_key, until}] -> until > now()
       [] -> false
     end
-  end
-
-  @doc "Notes an actor of which another node has not what it should have."
-  @spec missed(String.t(), String.t()) :: :ok
-  def missed(class, name) do
-    if :ets.info(@table, :size) < @most_missed,
-      do: :ets.insert(@table, {{:missed, class, name}}),
-      else: :ets.insert(@table, {{:missed, :all, :all}})
-
-    :ok
-  end
-
-  @doc "Those that were noted, which are so no more."
-  @spec take_missed :: [{class :: String.t(), name :: String.t()}] | :all
-  def take_missed do
-    noted = for [class, name] <- :ets.match(@table, {{:missed, :"$1", :"$2"}}), do: {class, name}
-    for {class, name} <- noted, do: :ets.delete(@table, {:missed, class, name})
-    if {:all, :all} in noted, do: :all, else: noted
   end
 
   defp now, do: System.monotonic_time(:millisecond)

@@ -16,12 +16,11 @@ defmodule Tidepool.Actor.Copies.Keeper do
 
   require Logger
 
-  alias Tidepool.{Catalog, Native}
+  alias Tidepool.Native
   alias Tidepool.Actor.{Record, Store}
-  alias Tidepool.Actor.Copies.{Answers, Hold, Kept, Mark, Merge}
+  alias Tidepool.Actor.Copies.{Hold, Kept, Mark, Merge, Wanted}
   alias Tidepool.Actor.Owner.Shards
   alias Tidepool.Actor.Store.Frozen
-  alias Tidepool.Catalog.BlobStore
   alias Tidepool.Process.Asked
 
   # Parts of the protocol.
@@ -29,7 +28,6 @@ defmodule Tidepool.Actor.Copies.Keeper do
   @parts 8
   # What is remembered of actors, so that they need not be read for each put.
   @most_known 10_000
-  @module_ms 30_000
 
   @doc "All of them."
   @spec children :: [Supervisor.child_spec()]
@@ -76,7 +74,6 @@ defmodule Tidepool.Actor.Copies.Keeper do
   end
 
   def handle_info({:tidepool_committed, id, outcome}, state), do: {:noreply, committed(state, id, outcome)}
-  def handle_info({:module, sha256}, state), do: {:noreply, %{state | modules: MapSet.put(state.modules, sha256)}}
   def handle_info(_other, state), do: {:noreply, state}
 
   defp kept({:put, class, name, before, mark, {tag, due, head, image, values}}, to, state) do
@@ -196,32 +193,15 @@ defmodule Tidepool.Actor.Copies.Keeper do
     state
   end
 
-  # The module that it runs may be another than the one that is deployed.
+  # The module that it runs may be another than the one that is deployed. What does not come of it is asked for again.
   defp module(state, class, name, head, {ref, _id}) do
     with {:ok, %{sha256: sha256}} <- Record.read(head, class, name), false <- MapSet.member?(state.modules, sha256) do
-      {keeper, from} = {self(), node(ref)}
-      spawn(fn -> if brought?(class, sha256, from), do: Kernel.send(keeper, {:module, sha256}) end)
-    end
-
-    state
-  end
-
-  defp brought?(class, sha256, from) do
-    with {:ok, records} <- Store.records(),
-         nil <- Kept.module(records, sha256),
-         {:ok, wasm} <- found(class, sha256, from),
-         ^sha256 <- BlobStore.sha256(wasm) do
-      Kept.put_module(records, class, sha256, wasm)
-      true
+      from = to_string(node(ref))
+      spawn(fn -> Wanted.brought(class, sha256, [from]) end)
+      %{state | modules: MapSet.put(state.modules, sha256)}
     else
-      wasm when is_binary(wasm) -> true
-      _none -> false
+      _known_or_of_a_later_version -> state
     end
-  end
-
-  defp found(_class, sha256, from) do
-    with {:error, _none} <- BlobStore.fetch(Catalog.blobs(), sha256),
-         do: Answers.ask(to_string(from), {:module, sha256}, @module_ms)
   end
 
   defp what?({:put, class, name, before, mark, {tag, due, head, image, values}}) do

@@ -19,10 +19,11 @@ defmodule Tidepool.Actor.Copies.Kept do
   @tries 20
   @every 1_000_000
 
-  @typedoc "What there is of an actor: `seq` is the number of its record, 0 when there is none."
+  @typedoc "What there is of an actor: `seq` is the number of its record, 0 when there is none, and `module` the hash of what it runs."
   @type t :: %{
           kind: :there | :gone,
           mark: Mark.t(),
+          module: String.t() | nil,
           seq: non_neg_integer,
           head: binary | nil,
           image: binary | nil
@@ -36,7 +37,7 @@ defmodule Tidepool.Actor.Copies.Kept do
   def read(records, class, name) do
     with {:ok, {_epoch, seq, _alarm_at, head, image}} <- Store.read(records, class, name, class),
          {:ok, record} <- Record.read(head, class, name) do
-      {:ok, %{kind: :there, mark: mark_of(record), seq: seq, head: head, image: image}}
+      {:ok, %{kind: :there, mark: mark_of(record), module: record.sha256, seq: seq, head: head, image: image}}
     else
       {:ok, nil} -> tombstone(records, class, name)
       {:error, error} -> {:error, error}
@@ -54,7 +55,7 @@ defmodule Tidepool.Actor.Copies.Kept do
   defp tombstone(records, class, name) do
     with {:ok, {_epoch, _seq, _alarm_at, head, _image}} <- Store.read(records, @common, grave(class, name), class) do
       {mark, _at} = :erlang.binary_to_term(head, [:safe])
-      {:ok, %{kind: :gone, mark: mark, seq: 0, head: nil, image: nil}}
+      {:ok, %{kind: :gone, mark: mark, module: nil, seq: 0, head: nil, image: nil}}
     end
   end
 

@@ -12,7 +12,7 @@ defmodule Tidepool.Actor.Copies.Merge do
 
   alias Tidepool.{Error, Native}
   alias Tidepool.Actor.{Record, Store}
-  alias Tidepool.Actor.Copies.{Hold, Kept, Mark}
+  alias Tidepool.Actor.Copies.{Behind, Hold, Kept, Mark}
 
   @registry Tidepool.Actor.Registry
   @conflict "@conflict"
@@ -128,7 +128,7 @@ defmodule Tidepool.Actor.Copies.Merge do
   end
 
   # Other nodes should have it as well.
-  defp noted(:ok, class, name), do: Hold.missed(class, name)
+  defp noted(:ok, class, name), do: Behind.note(class, name)
   defp noted({:error, error}, _class, _name), do: {:error, error}
 
   # What the one that wins was made of is not lost: its node goes on from there, and has not heard yet of a conflict that was kept before.
@@ -151,7 +151,7 @@ defmodule Tidepool.Actor.Copies.Merge do
           tidepool_function: class
         )
 
-        Hold.missed(class, conflict(name))
+        Behind.note(class, conflict(name))
       end
     end
   end

@@ -7,12 +7,14 @@ defmodule Tidepool.Actor.Copies.Rounds do
 
   alias Tidepool.{Catalog, Native}
   alias Tidepool.Actor.Store
-  alias Tidepool.Actor.Copies.{Answers, Hold, Keeper, Kept, Mark, Merge}
+  alias Tidepool.Actor.Copies.{Answers, Behind, Hold, Keeper, Kept, Mark, Merge, Wanted}
   alias Tidepool.Actor.Owner.Balance
 
   # Actors that are offered at once, and of which all is on its way at once.
   @offered 128
   @sent 8
+  # Actors that are counted at once.
+  @counted 10_000
   @ask_ms 5_000
 
   @doc """
@@ -21,46 +23,64 @@ defmodule Tidepool.Actor.Copies.Rounds do
   """
   @spec run(nodes :: [String.t()], tidy? :: boolean) :: [String.t()]
   def run(nodes, tidy?) do
-    failed =
-      with {:ok, records} <- Store.existing() do
-        classes = classes()
-        buried = Enum.group_by(Kept.graves(records), &elem(&1, 0), fn {_class, name, _mark} -> name end)
+    others = List.delete(nodes, me())
 
-        for {class, copies} <- classes, reduce: MapSet.new() do
-          failed ->
-            round = %{records: records, class: class, copies: copies, nodes: nodes, tidy?: tidy?}
+    with true <- others != [], {:ok, records} <- Store.existing() do
+      classes = classes()
+      buried = Enum.group_by(Kept.graves(records), &elem(&1, 0), fn {_class, name, _mark} -> name end)
+      turn = Behind.begin(fn -> Enum.sum(for {class, _copies} <- classes, do: count(records, class, buried)) end)
 
-            failed =
-              buried |> Map.get(class, []) |> Enum.chunk_every(@offered) |> Enum.reduce(failed, &offer(round, &1, &2))
+      done =
+        for {class, copies} <- classes, reduce: begun() do
+          done ->
+            round = %{records: records, class: class, copies: copies, nodes: nodes, tidy?: tidy?, turn: turn}
 
-            pages(round, nil, failed)
+            done =
+              buried |> Map.get(class, []) |> Enum.chunk_every(@offered) |> Enum.reduce(done, &named(round, &1, &2))
+
+            pages(round, nil, done)
         end
-      else
-        _none -> MapSet.new()
-      end
 
-    for node <- nodes, node != me(), node not in failed, do: node
+      Behind.finish(turn, if(Enum.empty?(done.failed), do: :none, else: done.lacking))
+      for node <- others, node not in done.failed, do: node
+    else
+      # It may have some.
+      {:error, _error} ->
+        []
+
+      _nobody_or_nothing ->
+        fn -> 0 end |> Behind.begin() |> Behind.finish(:none)
+        others
+    end
   end
 
-  @doc "Offers some actors, and returns the nodes that could not be asked, or did not take them."
-  @spec catch_up(nodes :: [String.t()], [{class :: String.t(), name :: String.t()}]) :: failed :: [String.t()]
-  def catch_up(nodes, missed) do
+  # Which nodes failed, how many actors nodes lack, and which modules were looked for.
+  defp begun, do: %{failed: MapSet.new(), lacking: 0, modules: MapSet.new()}
+
+  defp count(records, class, buried), do: length(Map.get(buried, class, [])) + count(records, class, nil, 0)
+
+  defp count(records, class, from, counted) do
+    case Native.list_records(records, class, from, @counted) do
+      {:ok, rows, next} when next != nil -> count(records, class, next, counted + length(rows))
+      {:ok, rows, nil} -> counted + length(rows)
+      {:error, _kind, _message} -> counted
+    end
+  end
+
+  @doc "Offers some actors."
+  @spec catch_up(nodes :: [String.t()], [Behind.actor()]) :: :ok
+  def catch_up(nodes, actors) do
     with {:ok, records} <- Store.existing() do
       classes = classes()
 
-      failed =
-        for {class, names} <- Enum.group_by(missed, &elem(&1, 0), &elem(&1, 1)),
-            copies = classes[class],
-            names <- Enum.chunk_every(names, @offered),
-            reduce: MapSet.new() do
-          failed ->
-            offer(%{records: records, class: class, copies: copies, nodes: nodes, tidy?: false}, names, failed)
-        end
-
-      MapSet.to_list(failed)
-    else
-      _none -> []
+      for {class, names} <- Enum.group_by(actors, &elem(&1, 0), &elem(&1, 1)), reduce: begun() do
+        done ->
+          round = %{records: records, class: class, copies: classes[class], nodes: nodes, tidy?: false, turn: nil}
+          names |> Enum.chunk_every(@offered) |> Enum.reduce(done, &named(round, &1, &2))
+      end
     end
+
+    :ok
   end
 
   @doc "Has what is kept of deleted actors for long enough gone."
@@ -82,41 +102,71 @@ defmodule Tidepool.Actor.Copies.Rounds do
   @spec class?(String.t()) :: boolean
   def class?(name), do: match?({:ok, %{actor: %{consistency: :available}}}, Catalog.fetch(name))
 
-  defp pages(round, from, failed) do
+  defp pages(round, from, done) do
     case Native.list_records(round.records, round.class, from, @offered) do
       {:ok, rows, next} ->
-        failed = offer(round, for({name, _seq, _alarm_at, _bytes} <- rows, do: name), failed)
-        if next, do: pages(round, next, failed), else: failed
+        done = named(round, for({name, _seq, _alarm_at, _bytes} <- rows, do: name), done)
+        if next, do: pages(round, next, done), else: done
 
       {:error, _kind, _message} ->
-        MapSet.new(round.nodes)
+        %{done | failed: MapSet.new(round.nodes)}
     end
   end
 
-  defp offer(round, names, failed) do
-    kept =
-      for name <- names, {:ok, %{mark: mark}} <- [Kept.read(round.records, round.class, name)] do
-        {name, mark, holders(round, name)}
-      end
+  # The class is gone, or no such class any more.
+  defp named(%{copies: nil, class: class}, names, done) do
+    for(name <- names, do: {class, name}) |> Behind.noted() |> Behind.copied()
+    done
+  end
+
+  defp named(round, names, done) do
+    noted = Behind.noted(for name <- names, do: {round.class, name})
+
+    offer(
+      round,
+      for(name <- names, {:ok, %{} = kept} <- [Kept.read(round.records, round.class, name)], do: {name, kept}),
+      noted,
+      done
+    )
+  end
+
+  # Of actors that were noted before they were read.
+  defp offer(round, kept, noted, done) do
+    done = modules(round, kept, done)
+    offers = for {name, %{mark: mark}} <- kept, do: {name, mark, holders(round, name)}
 
     {lacking, failed} =
       for node <- round.nodes,
           node != me(),
-          offered = for({name, mark, holders} <- kept, node in holders, do: {name, mark}),
+          offered = for({name, mark, holders} <- offers, node in holders, do: {name, mark}),
           offered != [],
-          reduce: {MapSet.new(), failed} do
+          reduce: {MapSet.new(), done.failed} do
         {lacking, failed} ->
           # One that stands still is waited for once, and one that has no room is not sent all of it again and again.
           {names, failed?} =
-            if node in failed or Hold.full?(node), do: {named(offered), true}, else: give(round, node, offered)
+            if node in failed or Hold.full?(node), do: {names(offered), true}, else: give(round, node, offered)
 
           {MapSet.union(lacking, MapSet.new(names)), if(failed?, do: MapSet.put(failed, node), else: failed)}
       end
 
     if round.tidy?,
-      do: for({name, mark, holders} <- kept, me() not in holders, name not in lacking, do: tidy(round, name, mark))
+      do: for({name, mark, holders} <- offers, me() not in holders, name not in lacking, do: tidy(round, name, mark))
 
-    failed
+    noted |> Enum.reject(&lacking?(&1, lacking)) |> Behind.copied()
+    Behind.in_vain(for name <- lacking, do: {round.class, name})
+    if round.turn, do: Behind.less(round.turn, length(offers) - MapSet.size(lacking))
+    %{done | failed: failed, lacking: done.lacking + MapSet.size(lacking)}
+  end
+
+  defp lacking?({{_class, name}, _times}, lacking), do: name in lacking
+
+  # Those that its actors run, each looked for once.
+  defp modules(round, kept, done) do
+    for {_name, %{module: module}} when module != nil <- kept, module not in done.modules, reduce: done do
+      done ->
+        Wanted.want(round.records, round.class, module)
+        %{done | modules: MapSet.put(done.modules, module)}
+    end
   end
 
   defp holders(round, name),
@@ -132,14 +182,15 @@ defmodule Tidepool.Actor.Copies.Rounds do
 
       wanted = for {{name, _mark}, :want} <- Enum.zip(offered, answers), do: name
       damaged = for {{name, _mark}, :damaged} <- Enum.zip(offered, answers), do: name
+      for name <- damaged, do: Behind.stuck(round.class, name)
       unsent = wanted |> Enum.chunk_every(@sent) |> Enum.flat_map(&sent(round, node, &1))
       {damaged ++ unsent, unsent != []}
     else
-      _no_answer -> {named(offered), true}
+      _no_answer -> {names(offered), true}
     end
   end
 
-  defp named(offered), do: for({name, _mark} <- offered, do: name)
+  defp names(offered), do: for({name, _mark} <- offered, do: name)
 
   defp sent(round, node, names) do
     ref = :erlang.alias()

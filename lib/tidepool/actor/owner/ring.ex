@@ -22,7 +22,7 @@ defmodule Tidepool.Actor.Owner.Ring do
 
   alias Tidepool.Events
   alias Tidepool.Actor.Alarm
-  alias Tidepool.Actor.Copies.{Hold, Rounds}
+  alias Tidepool.Actor.Copies.{Behind, Hold, Rounds, Wanted}
   alias Tidepool.Actor.Owner.{Balance, Draining, Shards}
   alias Tidepool.Catalog.Arrivals
   alias Tidepool.Process.{Asked, Nodes}
@@ -61,8 +61,9 @@ defmodule Tidepool.Actor.Owner.Ring do
     round: nil,
     due: nil,
     changed_at: 0,
-    # When what was missed is looked at next.
+    # When what was missed is looked at next, and when what was offered in vain.
     catches_up_at: nil,
+    retries_at: nil,
     tidied?: false,
     purged_at: nil,
     admitted: nil
@@ -153,7 +154,7 @@ defmodule Tidepool.Actor.Owner.Ring do
   # It may have more copies than before.
   def handle_info({:tidepool_event, %{event: :deployed, name: name}}, state) do
     if Rounds.class?(name),
-      do: {:noreply, %{state | wanted?: true, due: now(), changed_at: now(), tidied?: false} |> begun() |> meet()},
+      do: {:noreply, %{state | wanted?: true} |> owing() |> begun() |> meet()},
       else: {:noreply, state}
   end
 
@@ -267,6 +268,12 @@ defmodule Tidepool.Actor.Owner.Ring do
     Shards.put_nodes(there(state))
     own(state)
     with {pid, _monitor, :missed, _pids} <- state.round, do: Process.exit(pid, :kill)
+    Wanted.hurry()
+    owing(state)
+  end
+
+  defp owing(state) do
+    if state.wanted?, do: Behind.owe()
     %{state | due: now(), changed_at: now(), tidied?: false}
   end
 
@@ -306,6 +313,10 @@ defmodule Tidepool.Actor.Owner.Ring do
     now = now()
 
     cond do
+      map_size(state.peers) > 0 and Wanted.due?() ->
+        nodes = there(state)
+        begin_round(state, :modules, fn -> Wanted.bring(nodes) end)
+
       state.due != nil and now >= state.due ->
         nodes = there(state)
         begin_round(%{state | due: nil}, :round, fn -> Rounds.run(nodes, false) end)
@@ -320,7 +331,9 @@ defmodule Tidepool.Actor.Owner.Ring do
       map_size(state.peers) > 0 and now >= (state.catches_up_at || now) ->
         # What a node has no room for stays missed, and is not offered all the time.
         at = if full?(state), do: now + @again_ms, else: now
-        catch_up(%{state | catches_up_at: at}, Hold.take_missed())
+        again? = now >= (state.retries_at || now)
+        state = if again?, do: %{state | retries_at: now + @again_ms}, else: state
+        catch_up(%{state | catches_up_at: at}, Behind.list(if(again?, do: :all, else: :new)))
 
       true ->
         state
@@ -330,14 +343,11 @@ defmodule Tidepool.Actor.Owner.Ring do
   defp go_round(state), do: state
 
   defp catch_up(state, []), do: state
-  defp catch_up(state, :all), do: %{state | due: now()}
+  defp catch_up(state, :all), do: %{state | due: state.due || now()}
 
   defp catch_up(state, missed) do
     nodes = there(state)
-
-    begin_round(state, :missed, fn ->
-      if Rounds.catch_up(nodes, missed) != [], do: for({class, name} <- missed, do: Hold.missed(class, name))
-    end)
+    begin_round(state, :missed, fn -> Rounds.catch_up(nodes, missed) end)
   end
 
   defp begin_round(state, what, fun) do
@@ -357,7 +367,7 @@ defmodule Tidepool.Actor.Owner.Ring do
     if all?, do: state, else: again(state)
   end
 
-  defp gone_round(what, {:done, _outcome}, _pids, state) when what in [:missed, :purge], do: state
+  defp gone_round(what, {:done, _outcome}, _pids, state) when what in [:missed, :purge, :modules], do: state
   # All are looked through instead.
   defp gone_round(:missed, :killed, _pids, state), do: %{state | due: now()}
 

@@ -1,0 +1,137 @@
+defmodule Tidepool.LaggingCopiesTest do
+  # What nodes without a shared store lack of each other's actors: how that is told, and that they get it.
+  use Tidepool.Case, async: true
+
+  import Tidepool.CopiesCluster
+
+  alias Tidepool.{Actor, ActorLoad, Peer, TestCluster}
+  alias Tidepool.Actor.Copies
+  alias Tidepool.Actor.Copies.Answers
+
+  @moduletag timeout: 240_000
+
+  # Actors that are behind by a node's metrics, and since how many seconds.
+  defp behind(peer) do
+    {200, _headers, text} = curl_url(Peer.url(peer, "/metrics"))
+
+    [count, seconds] =
+      for metric <- ["tidepool_actors_uncopied", "tidepool_actors_uncopied_seconds"],
+          do: ~r/^#{metric} (\d+)$/m |> Regex.run(text) |> List.last() |> String.to_integer()
+
+    {count, seconds}
+  end
+
+  test "metrics count the actors of which a node lacks the last state, and tell for how long, until it has them" do
+    [one, two, three] = peers = start!(3, [consistency: :available], server: true)
+    name = on(peers, [two, three])
+    assert {:ok, "1"} = call(one, name, "add", "1")
+    for peer <- peers, do: eventually(fn -> assert behind(peer) == {0, 0} end, 20_000)
+
+    os_pid = Peer.call(three, System, :pid, [])
+    {_output, 0} = System.cmd("kill", ["-STOP", os_pid])
+    assert {:ok, "2"} = call(one, name, "add", "1")
+    eventually(fn -> match?({1, seconds} when seconds > 1, behind(two)) end, 20_000)
+    assert {:ok, "3"} = call(one, name, "add", "1")
+    # However often it is written meanwhile.
+    assert {1, seconds} = behind(two)
+    assert seconds > 1
+    {_output, 0} = System.cmd("kill", ["-CONT", os_pid])
+    for peer <- peers, do: eventually(fn -> assert behind(peer) == {0, 0} end, 30_000)
+    assert Peer.call(three, ActorLoad, :mark, ["ledger", name]) == Peer.call(two, ActorLoad, :mark, ["ledger", name])
+  end
+
+  test "metrics count all actors for which a node has no room, and none when there is nobody to have them" do
+    [one, two] = start!(2, [consistency: :available], server: true)
+    node = to_string(two.node)
+    names = for number <- 1..5, do: "actor-#{number}"
+    for name <- names, do: assert({:ok, "1"} = call(one, name, "add", "1"))
+    eventually(fn -> assert behind(one) == {0, 0} end, 20_000)
+    # It asks for nothing, and is sent nothing.
+    :ok = Peer.call(one, Copies.Hold, :full, [node])
+    # As if it had come again.
+    :ok = Peer.call(one, Copies.Behind, :owe, [])
+    assert Peer.call(one, Copies.Rounds, :run, [[to_string(one.node), node], false]) == []
+    assert {5, _seconds} = behind(one)
+    true = Peer.call(one, :ets, :delete, [Copies.Hold, {:full, node}])
+    assert Peer.call(one, Copies.Rounds, :run, [[to_string(one.node), node], false]) == [node]
+    assert behind(one) == {0, 0}
+
+    :ok = Peer.call(one, Copies.Behind, :note, ["ledger", hd(names)])
+    Peer.halt(two)
+    alone([one])
+    assert {:ok, "2"} = call(one, hd(names), "add", "1")
+    assert behind(one) == {0, 0}
+  end
+
+  test "a node that could not get the module of its copy asks again, until it reaches one that has it" do
+    [one, two] = start!(2)
+    third = Peer.name("late")
+    name = first(one, third, two)
+    assert {:ok, "1"} = call(one, name, "add", "1")
+    newer = guest("rust", "ledger") <> <<0, 3, 2, "v2">>
+    options = [name: "ledger", actor: [consistency: :available], wait: :all]
+    {:ok, _function} = Peer.call(one, Tidepool, :deploy, [newer, options])
+    assert {:ok, "2"} = call(one, name, "add", "1")
+    assert {:ok, %{version: 1, sha256: module}} = info(one, name)
+
+    # It gets its copy from a node that answers no questions, and reaches no other.
+    settings = [cluster: true, seeds: [one.node], builtins: [:actor]]
+    three = Peer.boot!(settings, name: third, cookie: one.cookie)
+    Peer.cut(two, three)
+    :ok = Peer.call(one, :sys, :suspend, [Answers])
+    assert {:ok, _started} = Peer.start_application(three)
+    eventually(fn -> assert name in kept(three) end, 60_000)
+    Peer.halt(one)
+    alone([three])
+
+    # Its caller is told what is missing.
+    assert {:error, %{reason: :unavailable, message: message}} = call(three, name, "sum", "")
+    assert message =~ module
+    assert message =~ "no node that can be reached"
+    refute kept?(three, module)
+    Peer.heal(two, three)
+    # Nobody calls it meanwhile.
+    eventually(fn -> kept?(three, module) end, 60_000)
+    met([two, three])
+    for peer <- [two, three], do: assert({:ok, "2"} = call(peer, name, "sum", "", create: false))
+    assert {:ok, %{node: node, version: 1}} = info(two, name)
+    assert node == third
+  end
+
+  # A name that is first on `one`, then on `late` when that is there, and else on `two`.
+  defp first(one, late, two) do
+    names = for node <- [one.node, late, two.node], do: to_string(node)
+
+    Enum.find(for(number <- 1..500, do: "actor-#{number}"), fn name ->
+      "ledger" |> Tidepool.Native.record_shard(name) |> Actor.Owner.Balance.order(names) == names
+    end)
+  end
+
+  defp kept?(peer, module), do: Peer.call(peer, ActorLoad, :module?, [module])
+
+  test "an actor on an older module answers at once on a node that comes, and has only its record by then" do
+    [one] = start!(1)
+    assert {:ok, "1"} = call(one, "actor", "add", "1")
+    newer = guest("rust", "ledger") <> <<0, 3, 2, "v2">>
+    {:ok, _function} = Peer.call(one, Tidepool, :deploy, [newer, [name: "ledger", actor: [consistency: :available]]])
+    names = for number <- 1..500, do: "actor-#{number}"
+    late = Peer.name("late")
+    nodes = Enum.map([late, one.node], &to_string/1)
+
+    name =
+      Enum.find(names, fn name ->
+        "ledger" |> Tidepool.Native.record_shard(name) |> Actor.Owner.Balance.owner(nodes) == to_string(late)
+      end)
+
+    old = Peer.call(one, ActorLoad, :whole, ["ledger", "actor"])
+    :ok = Peer.call(one, ActorLoad, :put_back, ["ledger", name, old])
+    two = TestCluster.start_node!(late, one.cookie, [one.node], builtins: [:actor])
+    met([one, two])
+    {_mark, {:there, head, _image, _values}} = old
+    {:ok, %{sha256: module}} = Actor.Record.read(head, "ledger", name)
+    # As it is when its record was asked for by its first call.
+    :ok = Peer.call(two, ActorLoad, :drop_module, [module])
+    assert {:ok, "2"} = call(two, name, "add", "1", create: false)
+    assert kept?(two, module)
+  end
+end
