@@ -23,7 +23,7 @@ defmodule Bench.Records do
     {server, url} = Bench.postgres()
 
     {:ok, shared} = Native.open_shared(url, "bench", 1)
-    {:ok, {:lapsed, _nodes}} = answer(Native.lease_renew(shared, 3_600_000, 60_000))
+    {:ok, {:new, _nodes}} = answer(Native.lease_renew(shared, 3_600_000, 60_000))
     {:ok, _owned} = answer(Native.shards_claim(shared, @shards, 60_000))
     Bench.report("records", figures("a file", file, ms) ++ figures("PostgreSQL", shared, ms))
     Port.close(server)
