@@ -550,6 +550,11 @@ defmodule Tidepool.Native do
           | record_failure
   def read_record(_records, _class, _name), do: :erlang.nif_error(:not_loaded)
 
+  @doc "The number of a record, and its head; `nil` when there is certainly none. Of a file no images are read."
+  @spec record_head(records, class :: binary, name :: binary) ::
+          {:ok, {seq :: pos_integer, head :: binary} | nil} | record_failure
+  def record_head(_records, _class, _name), do: :erlang.nif_error(:not_loaded)
+
   @doc "A value of a record; `nil` when there is no such value, or no such record."
   @spec record_value(records, class :: binary, name :: binary, key :: binary) ::
           {:ok, binary | nil} | record_failure
@@ -576,6 +581,11 @@ defmodule Tidepool.Native do
            next :: binary | nil}
           | record_failure
   def list_records(_records, _class, _from, _limit), do: :erlang.nif_error(:not_loaded)
+
+  @doc "As `list_records/4`, with heads; `nil` is that of a record that is damaged. Of a file no images are read."
+  @spec record_heads(records, class :: binary, from :: binary | nil, non_neg_integer) ::
+          {:ok, [{name :: binary, head :: binary | nil}], next :: binary | nil} | record_failure
+  def record_heads(_records, _class, _from, _limit), do: :erlang.nif_error(:not_loaded)
 
   @doc """
   How many records the classes of a namespace have together, and how many bytes these have with their values; 0 unless they are to be

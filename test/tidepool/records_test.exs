@@ -50,6 +50,30 @@ defmodule Tidepool.RecordsTest do
     assert {:ok, [{0, "class", "name 1"}]} = Native.record_alarms(records, 100, 1)
   end
 
+  test "heads are listed piece by piece, and of a record that is damaged there is none" do
+    path = Path.join(tmp_folder!(), "records")
+    {:ok, records} = Native.open_records(path)
+    names = for number <- 1..25, do: "name #{number}"
+    for name <- names, do: assert(commit(records, name, {:put, 1, 1, nil, "head of " <> name, "image", []}) == :ok)
+    assert Enum.sort(heads(records, nil)) == Enum.sort(for name <- names, do: {name, "head of " <> name})
+    assert Native.record_heads(records, "other", nil, 10) == {:ok, [], nil}
+    assert Native.record_head(records, "class", "name 3") == {:ok, {1, "head of name 3"}}
+    assert Native.record_head(records, "class", "name 26") == {:ok, nil}
+    damage = "UPDATE record SET head = 'head of another' WHERE name = 'name 7'"
+    {_output, 0} = System.cmd("sqlite3", [path, damage])
+    {damaged, whole} = Enum.split_with(heads(records, nil), &match?({_name, nil}, &1))
+    assert damaged == [{"name 7", nil}]
+    assert length(whole) == 24
+    assert {:error, :damaged, _message} = Native.record_head(records, "class", "name 7")
+  end
+
+  defp heads(records, from) do
+    case Native.record_heads(records, "class", from, 10) do
+      {:ok, found, nil} -> found
+      {:ok, found, next} -> found ++ heads(records, next)
+    end
+  end
+
   test "what the classes of a namespace have together is counted, with values and their keys", %{records: records} do
     write = fn class, name, put ->
       id = Native.commit_record(records, class, name, put)

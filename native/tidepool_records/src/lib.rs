@@ -26,5 +26,7 @@ mod store;
 
 pub use archive::Moved;
 pub use postgres::{Answer, Ask, NodeLease, Owner, Shard};
-pub use record::{Change, Done, Image, Key, MAX_LINKS, Page, Put, Record, SHARDS, StoreError, Summary, Usage, Values};
+pub use record::{
+    Change, Done, Heads, Image, Key, MAX_LINKS, Page, Put, Record, SHARDS, StoreError, Summary, Usage, Values,
+};
 pub use store::{Place, Records};

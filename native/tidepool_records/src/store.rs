@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::archive::{Moved, Reader, Writer};
 use crate::postgres::{self, Answer, Ask, Database, Owner};
-use crate::record::{Change, Done, Key, Page, Record, StoreError, Usage, Values};
+use crate::record::{Change, Done, Heads, Key, Page, Record, StoreError, Summary, Usage, Values};
 use crate::sqlite::{self, File};
 
 /// Where records are, whether anybody has them open or not.
@@ -106,6 +106,17 @@ impl Records {
         }
     }
 
+    /// The number of a record, and its head; `None` when there is certainly none. Of a file no images are read.
+    ///
+    /// # Errors
+    /// As for [`Records::read`].
+    pub fn head(&self, key: &Key) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
+        match &self.0 {
+            Engine::Sqlite(file) => file.head(key),
+            Engine::Postgres(database) => Ok(database.read(key)?.map(|record| (record.seq, record.head))),
+        }
+    }
+
     /// A value of a record; `None` when there is no such value, or no such record.
     ///
     /// # Errors
@@ -137,6 +148,29 @@ impl Records {
             Engine::Sqlite(file) => file.list(class, from, limit),
             Engine::Postgres(database) => database.list(class, from, limit),
         }
+    }
+
+    /// As [`Records::list`], with heads. Of a file no images are read.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    pub fn heads(&self, class: &str, from: Option<&Key>, limit: usize) -> Result<Heads, StoreError> {
+        let database = match &self.0 {
+            Engine::Sqlite(file) => return file.heads(class, from, limit),
+            Engine::Postgres(database) => database,
+        };
+        let page = database.list(class, from, limit)?;
+        let mut records = Vec::with_capacity(page.records.len());
+        for Summary { key, .. } in page.records {
+            match database.read(&key) {
+                Ok(Some(record)) => records.push((key.name, Some(record.head))),
+                // It was deleted meanwhile.
+                Ok(None) => {}
+                Err(StoreError::Damaged { .. }) => records.push((key.name, None)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Heads { records, next: page.next })
     }
 
     /// What the records of all classes in a namespace have together, with or without their bytes. Takes the longer the more there

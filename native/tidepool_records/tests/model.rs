@@ -132,6 +132,7 @@ fn same(records: &Records, model: &Model) -> Result<(), TestCaseError> {
     for key in keys() {
         let found = records.read(&key).unwrap();
         prop_assert_eq!(found.as_ref(), model.get(&key).map(|(record, _values)| record));
+        prop_assert_eq!(records.head(&key).unwrap(), found.map(|record| (record.seq, record.head)));
         let values = model.get(&key).map(|(_record, values)| values.clone()).unwrap_or_default();
         let listed = records.values(&key, b"", None, 10).unwrap();
         prop_assert_eq!(listed, values.into_iter().collect::<Vec<_>>());
@@ -159,6 +160,13 @@ fn same(records: &Records, model: &Model) -> Result<(), TestCaseError> {
             })
             .collect();
         prop_assert_eq!(listed, expected);
+        let heads = records.heads(class, None, 100).unwrap();
+        prop_assert_eq!(heads.next, None);
+        let of_class = model.iter().filter(|(key, _)| key.class == class);
+        let mut expected: Vec<_> =
+            of_class.map(|(key, (record, _values))| (key.name.clone(), Some(record.head.clone()))).collect();
+        expected.sort_by_key(|(name, _head)| (Key::new(class, name.as_str()).shard(), name.clone()));
+        prop_assert_eq!(heads.records, expected);
     }
     for namespace in ["c", "d", ""] {
         let of = |key: &&Key| key.class.strip_prefix(namespace).is_some_and(|rest| rest.starts_with('/'));

@@ -96,7 +96,7 @@ defmodule Tidepool.Actor.Copies.Answers do
   defp answer({:offer, class, offered}, _asker, _ring, records) do
     answers =
       for {name, mark} <- offered do
-        case Kept.read(records, class, name) do
+        case Kept.head(records, class, name) do
           {:ok, nil} -> :want
           {:ok, %{kind: kind, mark: own}} -> wanted(Mark.compare(mark, own), kind, own)
           # It is damaged, and stays so until somebody deletes it.

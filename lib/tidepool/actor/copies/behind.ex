@@ -16,7 +16,7 @@ defmodule Tidepool.Actor.Copies.Behind do
 
   @type actor :: {class :: String.t(), name :: String.t()}
   @typedoc "An actor, or all, as it was noted."
-  @opaque noted :: {actor | :all, times :: pos_integer}
+  @type noted :: {actor | :all, times :: pos_integer}
 
   @doc "Makes the table, for as long as the caller lives."
   @spec new :: :ok
@@ -57,6 +57,13 @@ defmodule Tidepool.Actor.Copies.Behind do
   @spec noted([actor | :all]) :: [noted]
   def noted(actors),
     do: for(actor <- actors, [{_actor, _since, times, _new}] <- [:ets.lookup(@table, actor)], do: {actor, times})
+
+  @doc "All of them, as they are now; those that are noted later are not made up for by a round that begins now."
+  @spec noted :: %{actor => times :: pos_integer}
+  def noted do
+    noted = :ets.match(@table, {{:"$1", :"$2"}, :_, :"$3", :_})
+    for [class, name, times] <- noted, into: %{}, do: {{class, name}, times}
+  end
 
   @doc "Other nodes have said that they have these as they were when they were noted."
   @spec copied([noted]) :: :ok

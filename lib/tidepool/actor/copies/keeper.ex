@@ -125,7 +125,7 @@ defmodule Tidepool.Actor.Copies.Keeper do
   # It was sent with all of the actor before.
   defp there?(class, name, mark) do
     with {:ok, records} <- Store.records(),
-         {:ok, %{mark: own}} <- Kept.read(records, class, name),
+         {:ok, %{mark: own}} <- Kept.head(records, class, name),
          do: Mark.compare(mark, own) in [:same, :before],
          else: (_none -> false)
   end

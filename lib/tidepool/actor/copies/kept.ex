@@ -44,12 +44,44 @@ defmodule Tidepool.Actor.Copies.Kept do
     end
   end
 
+  @doc """
+  What this node has of actors of a class, but for images and tombstones, from the name on that a list before said is the next.
+  """
+  @spec heads(Native.records(), class :: String.t(), from :: String.t() | nil, limit :: pos_integer) ::
+          {:ok, [{name :: String.t(), %{mark: Mark.t(), module: String.t()}}], next :: String.t() | nil} | :error
+  def heads(records, class, from, limit) do
+    with {:ok, rows, next} <- Native.record_heads(records, class, from, limit) do
+      kept =
+        for {name, head} when head != nil <- rows,
+            {:ok, record} <- [Record.read(head, class, name)],
+            do: {name, %{mark: mark_of(record), module: record.sha256}}
+
+      {:ok, kept, next}
+    else
+      {:error, _kind, _message} -> :error
+    end
+  end
+
   @doc "The mark of a record that is here. One from before its class had copies is this node's own."
   @spec mark_of(Record.t()) :: Mark.t()
   def mark_of(%{mark: mark} = record) do
     if mark == Mark.none(),
       do: Mark.next(mark, to_string(node()), record.created_at * 1_000),
       else: mark
+  end
+
+  @doc "As `read/3`, but for the image, which is not read, so that nothing is known of damage to it."
+  @spec head(Native.records(), String.t(), String.t()) ::
+          {:ok, %{kind: :there | :gone, mark: Mark.t(), module: String.t() | nil} | nil} | {:error, Error.t()}
+  def head(records, class, name) do
+    with {:ok, {_seq, head}} <- Native.record_head(records, class, name),
+         {:ok, record} <- Record.read(head, class, name) do
+      {:ok, %{kind: :there, mark: mark_of(record), module: record.sha256}}
+    else
+      {:ok, nil} -> tombstone(records, class, name)
+      {:error, error} -> {:error, error}
+      {:error, kind, message} -> {:error, Store.error(kind, message, class)}
+    end
   end
 
   defp tombstone(records, class, name) do

@@ -28,12 +28,15 @@ defmodule Tidepool.Actor.Copies.Rounds do
     with true <- others != [], {:ok, records} <- Store.existing() do
       classes = classes()
       buried = Enum.group_by(Kept.graves(records), &elem(&1, 0), fn {_class, name, _mark} -> name end)
+      round = %{records: records, class: nil, copies: nil, nodes: nodes, tidy?: tidy?, turn: nil, noted: Behind.noted()}
       turn = Behind.begin(fn -> Enum.sum(for {class, _copies} <- classes, do: count(records, class, buried)) end)
+
+      round = %{round | turn: turn}
 
       done =
         for {class, copies} <- classes, reduce: begun() do
           done ->
-            round = %{records: records, class: class, copies: copies, nodes: nodes, tidy?: tidy?, turn: turn}
+            round = %{round | class: class, copies: copies}
 
             done =
               buried |> Map.get(class, []) |> Enum.chunk_every(@offered) |> Enum.reduce(done, &named(round, &1, &2))
@@ -103,12 +106,13 @@ defmodule Tidepool.Actor.Copies.Rounds do
   def class?(name), do: match?({:ok, %{actor: %{consistency: :available}}}, Catalog.fetch(name))
 
   defp pages(round, from, done) do
-    case Native.list_records(round.records, round.class, from, @offered) do
-      {:ok, rows, next} ->
-        done = named(round, for({name, _seq, _alarm_at, _bytes} <- rows, do: name), done)
+    case Kept.heads(round.records, round.class, from, @offered) do
+      {:ok, kept, next} ->
+        noted = for {name, _kept} <- kept, actor = {round.class, name}, times = round.noted[actor], do: {actor, times}
+        done = offer(round, kept, noted, done)
         if next, do: pages(round, next, done), else: done
 
-      {:error, _kind, _message} ->
+      :error ->
         %{done | failed: MapSet.new(round.nodes)}
     end
   end
@@ -124,7 +128,7 @@ defmodule Tidepool.Actor.Copies.Rounds do
 
     offer(
       round,
-      for(name <- names, {:ok, %{} = kept} <- [Kept.read(round.records, round.class, name)], do: {name, kept}),
+      for(name <- names, {:ok, %{} = kept} <- [Kept.head(round.records, round.class, name)], do: {name, kept}),
       noted,
       done
     )

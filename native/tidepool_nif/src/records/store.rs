@@ -53,6 +53,13 @@ fn read_record<'a>(env: Env<'a>, records: &'a RecordsHandle, class: String, name
     answer(env, found, |found| (atoms::ok(), found.map(|found| record(env, found))))
 }
 
+/// `{:ok, nil | {seq, head}}`, or an error.
+#[rustler::nif(schedule = "DirtyIo")]
+fn record_head<'a>(env: Env<'a>, records: &'a RecordsHandle, class: String, name: String) -> Term<'a> {
+    let found = records.0.head(&Key::new(class, name));
+    answer(env, found, |found| (atoms::ok(), found.map(|(seq, head)| (seq, encode::copy(env, &head)))))
+}
+
 /// `{:ok, value | nil}`, or an error.
 #[rustler::nif(schedule = "DirtyIo")]
 fn record_value<'a>(
@@ -95,6 +102,22 @@ fn list_records<'a>(
     let from = from.map(|name| Key::new(class.as_str(), name));
     answer(env, records.0.list(&class, from.as_ref(), limit.min(MOST)), |page| {
         let found = page.records.into_iter().map(|it| (it.key.name, it.seq, it.alarm_at, it.bytes));
+        (atoms::ok(), found.collect::<Vec<_>>(), page.next.map(|key| key.name))
+    })
+}
+
+/// `{:ok, [{name, head | nil}], next}`, or an error.
+#[rustler::nif(schedule = "DirtyIo")]
+fn record_heads<'a>(
+    env: Env<'a>,
+    records: &'a RecordsHandle,
+    class: String,
+    from: Option<String>,
+    limit: usize,
+) -> Term<'a> {
+    let from = from.map(|name| Key::new(class.as_str(), name));
+    answer(env, records.0.heads(&class, from.as_ref(), limit.min(MOST)), |page| {
+        let found = page.records.into_iter().map(|(name, head)| (name, head.map(|head| encode::copy(env, &head))));
         (atoms::ok(), found.collect::<Vec<_>>(), page.next.map(|key| key.name))
     })
 }

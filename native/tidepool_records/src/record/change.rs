@@ -116,6 +116,15 @@ pub struct Summary {
     pub bytes: u64,
 }
 
+/// Records by what is to be known of them before their images are read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Heads {
+    /// Names of records with their heads, in the order of their shards, then of their names; `None` is of a record that is damaged.
+    pub records: Vec<(String, Option<Vec<u8>>)>,
+    /// Where the next part begins; `None` after the last one.
+    pub next: Option<Key>,
+}
+
 /// What records have together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {

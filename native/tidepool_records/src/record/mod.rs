@@ -7,7 +7,7 @@ mod key;
 mod mark;
 mod row;
 
-pub use change::{Change, Image, MAX_LINKS, Page, Put, Record, Summary, Usage, Values};
+pub use change::{Change, Heads, Image, MAX_LINKS, Page, Put, Record, Summary, Usage, Values};
 pub use error::StoreError;
 pub use job::Done;
 pub(crate) use job::{Job, QUEUE, Room, piled_up};

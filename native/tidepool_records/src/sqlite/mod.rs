@@ -18,7 +18,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 pub(crate) use moving::{export, import};
 
 use crate::record::{
-    Change, Done, Job, Key, Page, QUEUE, Record, Room, StoreError, Usage, Values, is_refusal, piled_up,
+    Change, Done, Heads, Job, Key, Page, QUEUE, Record, Room, StoreError, Usage, Values, is_refusal, piled_up,
 };
 
 /// Connections that are kept for who reads next.
@@ -92,6 +92,14 @@ impl File {
         self.reading(|connection| read::record(connection, key))
     }
 
+    /// The number of a record, and its head; `None` when there is certainly none.
+    ///
+    /// # Errors
+    /// As for [`File::read`], but for images.
+    pub(crate) fn head(&self, key: &Key) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
+        self.reading(|connection| read::head(connection, key))
+    }
+
     /// A value of a record; `None` when there is no such value, or no such record.
     ///
     /// # Errors
@@ -120,6 +128,14 @@ impl File {
     /// When the file can't be read.
     pub(crate) fn list(&self, class: &str, from: Option<&Key>, limit: usize) -> Result<Page, StoreError> {
         self.reading(|connection| read::list(connection, class, from, limit))
+    }
+
+    /// As [`File::list`], with heads.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub(crate) fn heads(&self, class: &str, from: Option<&Key>, limit: usize) -> Result<Heads, StoreError> {
+        self.reading(|connection| read::heads(connection, class, from, limit))
     }
 
     /// As [`Records::usage`](crate::Records::usage).

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::schema::IMAGES_PER_RECORD;
 use crate::record::{
-    Key, Mark, Page, Record, Row, StoreError, Summary, Usage, Values, chain, classes, value_mark, xor,
+    Heads, Key, Mark, Page, Record, Row, StoreError, Summary, Usage, Values, chain, classes, value_mark, xor,
 };
 
 const COLUMNS: &str = "id, epoch, seq, alarm_at, head, links, chain, bytes, mark";
@@ -89,6 +89,11 @@ pub(super) fn record(connection: &Connection, key: &Key) -> Result<Option<Record
     Ok(Some(Record { epoch, seq, alarm_at, head, images }))
 }
 
+/// The number of a record, and its head; images are not read.
+pub(super) fn head(connection: &Connection, key: &Key) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
+    Ok(stored(connection, key)?.map(|(stored, _mark)| (stored.seq, stored.head)))
+}
+
 /// A value of a record; `None` when there is no such value, or no such record.
 pub(super) fn value(connection: &Connection, key: &Key, of: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
     let Some((stored, _mark)) = stored(connection, key)? else { return Ok(None) };
@@ -146,6 +151,33 @@ pub(crate) fn list(connection: &Connection, class: &str, from: Option<&Key>, lim
     let mut records: Vec<Summary> = rows.collect::<Result<_, _>>()?;
     let next = if records.len() > limit { records.pop().map(|summary| summary.key) } else { None };
     Ok(Page { records, next })
+}
+
+/// Records of a class from `from` on, `limit` at most, with their heads; images are not read.
+pub(super) fn heads(
+    connection: &Connection,
+    class: &str,
+    from: Option<&Key>,
+    limit: usize,
+) -> Result<Heads, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS}, name FROM record WHERE class = ? AND (shard, name) >= (?, ?) ORDER BY shard, name LIMIT ?"
+    );
+    let mut select = connection.prepare_cached(&sql)?;
+    let (shard, name) = from.map_or((0, ""), |key| (key.shard(), key.name.as_str()));
+    let mut rows = select.query(params![class, shard, name, limit.saturating_add(1)])?;
+    let mut found = Heads::default();
+    while let Some(at) = rows.next()? {
+        let key = Key::new(class, at.get::<_, String>(9)?);
+        if found.records.len() == limit {
+            found.next = Some(key);
+            break;
+        }
+        // What can't be read as it was written is damaged, too.
+        let head = row(at).ok().and_then(|(stored, mark)| (stored.mark(&key) == mark).then_some(stored.head));
+        found.records.push((key.name, head));
+    }
+    Ok(found)
 }
 
 /// What the records of all classes in a namespace have together. Without bytes an index has it.
