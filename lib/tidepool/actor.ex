@@ -44,7 +44,7 @@ defmodule Tidepool.Actor do
 
   alias Tidepool.{Error, Native, Options, Trace}
   alias Tidepool.Actor.{Copies, Modules, Name, Store}
-  alias Tidepool.Actor.Owner.{Here, Remote, Shards}
+  alias Tidepool.Actor.Owner.{Elsewhere, Here, Remote, Shards}
   alias Tidepool.Function.{Actors, Spec}
   alias Tidepool.Host.Nesting
 
@@ -299,7 +299,12 @@ defmodule Tidepool.Actor do
   # Each side of a cluster without a shared store may have an actor of its own of the same name, which its class has to allow.
   defp available(class) do
     is_binary(class) || Options.wrong!("Tidepool.Actor: the class", "a string", class)
-    message = if Shards.ring?(), do: Shards.unavailable(consistency(class)), else: Shards.unavailable(:strict)
+
+    message =
+      if Shards.ring?(),
+        do: Shards.unavailable(consistency(class)) || Elsewhere.reason(),
+        else: Shards.unavailable(:strict)
+
     if message, do: {:error, Error.new(:no_store, message, class)}, else: :ok
   end
 

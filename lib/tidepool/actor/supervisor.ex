@@ -49,7 +49,7 @@ defmodule Tidepool.Actor.Supervisor do
   end
 
   defp owners(%{actors: :local, cluster: true}),
-    do: [Door] ++ Copies.Keeper.children() ++ [{Copies.Answers, Ring}, Ring]
+    do: [Door] ++ Copies.Keeper.children() ++ [{Copies.Answers, Ring}, {Ring, Owner}]
 
   defp owners(%{actors: actors}), do: if(actors != :local and Node.alive?(), do: [Door, Owner], else: [])
 end

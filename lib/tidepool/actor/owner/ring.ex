@@ -23,7 +23,7 @@ defmodule Tidepool.Actor.Owner.Ring do
   alias Tidepool.Events
   alias Tidepool.Actor.Alarm
   alias Tidepool.Actor.Copies.{Behind, Hold, Rounds, Wanted}
-  alias Tidepool.Actor.Owner.{Balance, Draining, Shards}
+  alias Tidepool.Actor.Owner.{Balance, Draining, Elsewhere, Shards}
   alias Tidepool.Catalog.Arrivals
   alias Tidepool.Process.{Asked, Nodes}
 
@@ -48,7 +48,9 @@ defmodule Tidepool.Actor.Owner.Ring do
 
   defstruct [
     :me,
-    # :starts, {:meets, until}, :there
+    # Who is there in place of this one on nodes that share a store.
+    :owner,
+    # :starts, {:meets, until}, {:asks, the monitor of who asks}, :there
     stage: :starts,
     begins: nil,
     # Is there a class, or another node that has one?
@@ -74,7 +76,7 @@ defmodule Tidepool.Actor.Owner.Ring do
     do: %{id: __MODULE__, start: {__MODULE__, :start_link, [argument]}, shutdown: @leave_ms + 5_000}
 
   @doc false
-  def start_link(_argument), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
+  def start_link(owner), do: GenServer.start_link(__MODULE__, owner, name: __MODULE__)
 
   @doc "Which node has how many shards, and whether it has sent this one all of its actors; `nil` where no class wants that."
   @spec report ::
@@ -117,18 +119,20 @@ defmodule Tidepool.Actor.Owner.Ring do
   end
 
   @impl true
-  def init(nil) do
+  def init(owner) do
     # So that actors are handed on at the end.
     Process.flag(:trap_exit, true)
     # Those of a process before this one.
     Draining.kill(0..(Shards.count() - 1))
     Shards.new(nil)
+    Elsewhere.put([])
     Events.subscribe()
     send(self(), :tick)
 
     {:ok,
      %__MODULE__{
        me: to_string(node()),
+       owner: owner,
        begins: now() + @arrive_ms,
        wanted?: Rounds.classes() != %{},
        admitted: Asked.new("shards of actors", @version)
@@ -172,6 +176,7 @@ defmodule Tidepool.Actor.Owner.Ring do
     case state do
       %{peers: %{^name => %{monitor: ^monitor}}} -> {:noreply, changed(%{state | peers: Map.delete(state.peers, name)})}
       %{round: {^pid, ^monitor, what, pids}} -> {:noreply, gone_round(what, reason, pids, %{state | round: nil})}
+      %{stage: {:asks, ^monitor}} -> {:noreply, asked(reason, state)}
       _linking -> {:noreply, %{state | linking: Map.reject(state.linking, fn {_name, one} -> one == monitor end)}}
     end
   end
@@ -232,10 +237,35 @@ defmodule Tidepool.Actor.Owner.Ring do
   defp begun(%{stage: {:meets, until}} = state) do
     missing = Enum.reject(Map.values(Nodes.all()), &is_map_key(state.peers, &1))
     linked? = Nodes.all() != %{} or Node.list(:hidden) == []
-    if (missing == [] and linked?) or now() > until, do: changed(%{state | stage: :there}), else: state
+
+    cond do
+      missing == [] and linked? -> arrived(state)
+      now() <= until -> state
+      state.peers != %{} -> arrived(state)
+      true -> ask(missing, state)
+    end
   end
 
   defp begun(state), do: state
+
+  defp arrived(state) do
+    Elsewhere.put([])
+    changed(%{state | stage: :there})
+  end
+
+  # Nobody answers: others may have actors in a store that they share.
+  defp ask(names, state) do
+    {_pid, monitor} = spawn_monitor(fn -> exit({:sharing, Elsewhere.ask(state.owner, names)}) end)
+    %{state | stage: {:asks, monitor}}
+  end
+
+  defp asked({:sharing, [_one | _more] = names}, state) do
+    Elsewhere.put(names)
+    if Hold.tell?(:sharing), do: Logger.warning("this node has no actors: #{Elsewhere.reason()}")
+    %{state | stage: {:meets, now() + @meet_ms}}
+  end
+
+  defp asked(_none_or_failed, state), do: arrived(state)
 
   # All that are known and have not answered.
   defp meet(%{stage: :starts} = state), do: state
