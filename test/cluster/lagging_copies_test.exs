@@ -63,6 +63,36 @@ defmodule Tidepool.LaggingCopiesTest do
     assert behind(one) == {0, 0}
   end
 
+  test "a copy takes no write behind one that it refused, though something else was written there in its place" do
+    [one, two] = peers = start!(2)
+    name = on(peers, [one, two])
+    assert {:ok, "1"} = call(one, name, "add", "1")
+    before = Peer.call(two, ActorLoad, :whole, ["ledger", name])
+    assert {:ok, "2"} = call(one, name, "add", "1", request_id: "two")
+    keeper = Peer.call(two, ActorLoad, :keeper, ["ledger", name])
+    # Twenty writes are on their way, when the record there becomes another one.
+    :ok = Peer.call(two, :sys, :suspend, [keeper])
+    :ok = Peer.call(two, ActorLoad, :put_back, ["ledger", name, before])
+
+    calls =
+      for number <- 1..20,
+          do: Peer.async(one, Actor, :call, ["ledger", name, "add", "1", [request_id: "#{number}"]])
+
+    eventually(fn -> Peer.call(two, ActorLoad, :waiting, [keeper]) >= 20 end)
+    :ok = Peer.call(two, :sys, :resume, [keeper])
+    sums = for {:ok, sum} <- Task.await_many(calls, 60_000), do: String.to_integer(sum)
+    assert Enum.sort(sums) == Enum.to_list(3..22)
+
+    # With the answers to all requests.
+    eventually(
+      fn ->
+        [whole, copy] = for peer <- peers, do: Peer.call(peer, ActorLoad, :whole, ["ledger", name])
+        assert copy == whole
+      end,
+      20_000
+    )
+  end
+
   test "a node that could not get the module of its copy asks again, until it reaches one that has it" do
     [one, two] = start!(2)
     third = Peer.name("late")

@@ -142,6 +142,15 @@ defmodule Tidepool.ActorLoad do
     Actor.Copies.Kept.install(records, class, name, found, mark, whole)
   end
 
+  @doc "The process of this node that keeps its copy of an actor."
+  def keeper(class, name) do
+    part = class |> Native.record_shard(name) |> rem(8)
+    Process.whereis(Module.concat(Actor.Copies.Keeper, "Part#{part}"))
+  end
+
+  @doc "How many messages wait for a process of this node."
+  def waiting(pid), do: pid |> Process.info(:message_queue_len) |> elem(1)
+
   @doc "Has this node kept a module with its records?"
   def module?(sha256) do
     {:ok, records} = Actor.Store.records()

@@ -12,7 +12,7 @@ defmodule Tidepool.Actor.Copies do
 
   alias Tidepool.{Error, Native}
   alias Tidepool.Actor.{Record, Store}
-  alias Tidepool.Actor.Copies.{Answers, Behind, Clock, Hold, Keeper, Kept, Mark, Merge, Wanted}
+  alias Tidepool.Actor.Copies.{Answers, Behind, Clock, Hold, Keeper, Kept, Mark, Merge, Wanted, Written}
   alias Tidepool.Actor.Owner.{Balance, Shards}
   alias Tidepool.Function.Actors
 
@@ -46,16 +46,20 @@ defmodule Tidepool.Actor.Copies do
     Clock.begin()
     Behind.new()
     Wanted.new()
+    Written.new()
     Hold.new()
   end
 
   @doc """
-  The mark of a record whose number is `seq`, and the record that this node is about to write in its place, for a class with these
-  options.
+  The mark of a record whose number is `seq`, and the record that this node is about to write in its place, of an actor of a class with
+  these options.
   """
-  @spec marked(Record.t(), seq :: non_neg_integer, Actors.t()) :: {before :: Mark.t(), Record.t()}
-  def marked(record, seq, options) do
+  @spec marked(String.t(), String.t(), Record.t(), seq :: non_neg_integer, Actors.t()) ::
+          {before :: Mark.t(), Record.t()}
+  def marked(class, name, record, seq, options) do
     if available?(options) do
+      Written.note(class, name)
+
       # One that is there and has none would be taken for one that begins, and what is written for all that there is of it.
       before = if seq > 0, do: Kept.mark_of(record), else: record.mark
       {before, %{record | mark: Mark.next(before, Clock.writer(), Clock.now())}}

@@ -14,6 +14,7 @@ defmodule Tidepool.Actor.Server do
   use GenServer, restart: :temporary
 
   alias Tidepool.Actor.{Copies, Line, Quota, Record, Serving, State, Store, Waking}
+  alias Tidepool.Actor.Copies.Hold
   alias Tidepool.Actor.Owner.{Draining, Shards}
 
   # Garbage is collected after so many bytes that are beside the heap.
@@ -220,6 +221,7 @@ defmodule Tidepool.Actor.Server do
 
   # Those who come from now on look for it anew.
   defp asleep(state) do
+    if state.leaving?, do: Hold.left(state.class, state.name)
     Registry.unregister(Tidepool.Actor.Registry, {state.class, state.name})
     {:shutdown, :asleep}
   end

@@ -129,7 +129,7 @@ defmodule Tidepool.Actor.State do
     with :ok <- Quota.grow(state.class, more_bytes(state, image, values)) do
       seq = state.seq + 1
       due = Alarm.due(record.alarm)
-      {before, %{mark: mark} = record} = Copies.marked(record, state.seq, state.options)
+      {before, %{mark: mark} = record} = Copies.marked(state.class, state.name, record, state.seq, state.options)
       tag = if reset?, do: :reset, else: :put
       head = Record.write(record)
       id = Native.commit_record(records, state.class, state.name, {tag, epoch(state), seq, due, head, image, values})

@@ -4,7 +4,7 @@ defmodule Tidepool.Actor.Copies.Hold do
   once by everybody: which nodes are late.
   """
 
-  # {{:held, class, name}, pid}, {{:late, node}, until}, {{:busy, node}, until}, {{:full, node}, until}, {{:told, what}, until}
+  # {{:held, class, name}, pid}, {{:leaving, class, name}, pid}, {{:late, node}, until}, {{:busy, node}, until}, {{:full, node}, until}, {{:told, what}, until}
   @table __MODULE__
   # Between two looks whether another has let an actor go.
   @again_ms 1
@@ -56,6 +56,33 @@ defmodule Tidepool.Actor.Copies.Hold do
     case :ets.lookup(@table, {:held, class, name}) do
       [{_key, holder}] -> Process.alive?(holder)
       [] -> false
+    end
+  end
+
+  @doc "Notes that the calling actor leaves: it writes what it has, under its name no more."
+  @spec leaving(String.t(), String.t()) :: :ok
+  def leaving(class, name) do
+    :ets.insert(@table, {{:leaving, class, name}, self()})
+    :ok
+  end
+
+  @doc "The calling actor has left, and has written all."
+  @spec left(String.t(), String.t()) :: :ok
+  def left(class, name) do
+    :ets.delete_object(@table, {{:leaving, class, name}, self()})
+    :ok
+  end
+
+  @doc "Is there one that leaves?"
+  @spec leaving?(String.t(), String.t()) :: boolean
+  def leaving?(class, name) do
+    with [{_key, pid} = left] <- :ets.lookup(@table, {:leaving, class, name}),
+         false <- Process.alive?(pid) do
+      :ets.delete_object(@table, left)
+      false
+    else
+      [] -> false
+      true -> true
     end
   end
 

@@ -18,7 +18,7 @@ defmodule Tidepool.Actor.Copies.Keeper do
 
   alias Tidepool.Native
   alias Tidepool.Actor.{Record, Store}
-  alias Tidepool.Actor.Copies.{Hold, Kept, Mark, Merge, Wanted}
+  alias Tidepool.Actor.Copies.{Hold, Kept, Mark, Merge, Wanted, Written}
   alias Tidepool.Actor.Owner.Shards
   alias Tidepool.Actor.Store.Frozen
   alias Tidepool.Process.Asked
@@ -78,7 +78,7 @@ defmodule Tidepool.Actor.Copies.Keeper do
 
   defp kept({:put, class, name, before, mark, {tag, due, head, image, values}}, to, state) do
     with {:ok, records} <- Store.records(),
-         {{^before, seq}, state} <- known(records, {class, name}, state),
+         {{^before, seq, written}, state} <- known(records, {class, name}, state),
          # There are two at the moment, and that is not for this process alone to decide.
          [] <- Registry.lookup(Tidepool.Actor.Registry, {class, name}) do
       Frozen.drop(class, name)
@@ -87,7 +87,7 @@ defmodule Tidepool.Actor.Copies.Keeper do
 
       %{
         state
-        | known: Map.put(state.known, {class, name}, {mark, seq + 1}),
+        | known: Map.put(state.known, {class, name}, {mark, seq + 1, written}),
           pending: Map.put(state.pending, id, {to, class, name})
       }
     else
@@ -130,21 +130,33 @@ defmodule Tidepool.Actor.Copies.Keeper do
          else: (_none -> false)
   end
 
+  # What is remembered counts as long as nobody else has written the record. Otherwise a put that is refused, for it has another number
+  # than the record by then, would have the next one behind it taken, which has the right one and was made on another state.
   defp known(records, {class, name} = key, state) do
+    written = Written.count(class, name)
+
     case state.known do
-      %{^key => known} ->
+      %{^key => {_mark, _seq, ^written} = known} ->
         {known, state}
 
       _unknown ->
+        # Of one that was remembered some writes may be on their way.
+        state = if is_map_key(state.known, key), do: state |> flushed() |> unknown(class, name), else: state
+
         known =
-          case Kept.read(records, class, name) do
-            {:ok, nil} -> {Mark.none(), 0}
-            {:ok, %{mark: mark, seq: seq}} -> {mark, seq}
-            {:error, _error} -> :unreadable
-          end
+          with false <- written?(class, name),
+               {:ok, found} <- Kept.read(records, class, name),
+               do: if(found, do: {found.mark, found.seq, written}, else: {Mark.none(), 0, written}),
+               else: (_another_or_unreadable -> :unreadable)
 
         {known, if(map_size(state.known) < @most_known, do: state, else: %{state | known: %{}})}
     end
+  end
+
+  # Is it about to be written by others?
+  defp written?(class, name) do
+    Hold.held?(class, name) or Hold.leaving?(class, name) or
+      Registry.lookup(Tidepool.Actor.Registry, {class, name}) != []
   end
 
   defp unknown(state, class, name), do: %{state | known: Map.delete(state.known, {class, name})}

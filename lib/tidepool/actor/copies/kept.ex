@@ -6,7 +6,7 @@ defmodule Tidepool.Actor.Copies.Kept do
 
   alias Tidepool.{Error, Native}
   alias Tidepool.Actor.{Alarm, Record, Store}
-  alias Tidepool.Actor.Copies.Mark
+  alias Tidepool.Actor.Copies.{Mark, Written}
   alias Tidepool.Actor.Store.Frozen
 
   # Changes of a store of a node's own have one epoch.
@@ -205,6 +205,7 @@ defmodule Tidepool.Actor.Copies.Kept do
 
   defp commit(records, class, name, change) do
     Frozen.drop(class, name)
+    Written.note(class, name)
 
     with {:error, kind, message} <- Store.commit(records, class, name, change),
          do: {:error, Store.error(kind, message, class)}

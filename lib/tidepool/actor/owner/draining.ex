@@ -5,6 +5,7 @@ defmodule Tidepool.Actor.Owner.Draining do
   """
 
   alias Tidepool.Native
+  alias Tidepool.Actor.Copies.Hold
 
   @registry Tidepool.Actor.Registry
 
@@ -23,7 +24,7 @@ defmodule Tidepool.Actor.Owner.Draining do
   def leaving(class, name) do
     # There may be another that leaves, of the same name.
     {:ok, _registry} = Registry.register(@registry, {:leaving, class, name, self()}, nil)
-    :ok
+    Hold.leaving(class, name)
   end
 
   @doc "Ends actors of shards at once: they are another node's, or may be. All are gone when it returns."
