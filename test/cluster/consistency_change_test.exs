@@ -7,8 +7,7 @@ defmodule Tidepool.ConsistencyChangeTest do
   @moduletag timeout: 240_000
   @patience 60_000
 
-  # Of what a module hands over to the next one the lines are no part.
-  for {versions, kinds} <- [pin: ~w(counter register list), migrate: ~w(counter register)] do
+  for {versions, kinds} <- [pin: ~w(counter register list)] do
     @actors for kind <- kinds, actor <- 1..6, do: "#{kind} #{actor}"
 
     test "actors are there once while their class is deployed strict and available in turn, with versions: #{versions}" do
