@@ -48,6 +48,7 @@ defmodule Tidepool.Application do
       Log.Budget.new()
       Tidepool.Process.Programs.new()
       Tidepool.Process.Nodes.new()
+      Tidepool.Process.NameServer.new()
 
       if settings[:cluster] == :auto and not config.cluster and Node.alive?() do
         Logger.info(

@@ -128,8 +128,8 @@ defmodule Tidepool.Processes.NamesTest do
     for {peer, count} <- [{a, 1}, {b, 0}],
         do: eventually(fn -> length(Peer.call(peer, Programs, :all, [])) == count end, @patience)
 
-    left = fn -> a |> Peer.call(:sys, :get_state, [NameServer]) |> Map.take([:watched, :gone]) end
-    eventually(fn -> left.() == %{watched: %{}, gone: %{}} end, @patience)
+    left = fn -> {Peer.call(a, :ets, :tab2list, [NameServer]), Peer.call(a, :sys, :get_state, [NameServer]).gone} end
+    eventually(fn -> left.() == {[], %{}} end, @patience)
     assert free?(stage, [other])
   end
 
@@ -151,6 +151,29 @@ defmodule Tidepool.Processes.NamesTest do
     tell!(stage, first, ?M, other)
     ask!(stage, pid, ?f, 1, 65_537)
     assert hear!(stage) == {first, {:process_died, other}}
+  end
+
+  test "names of those that die are free and make room, whatever became of the process that keeps names" do
+    {[a, b], stage} = cluster!(2, limits: [total_memory: 16 * 1_048_576])
+    first = begin!(stage)
+    tell!(stage, first, ?D, 0)
+    {before, dies_before} = spawn_on!(stage, first, b)
+    {during, dies_during} = spawn_on!(stage, first, b)
+    assert tell!(stage, dies_before, ?f, 1, 60_000) == 0
+    assert tell!(stage, dies_during, ?f, 400, 60_000) == @full
+    for id <- [before, during], do: tell!(stage, first, ?M, id)
+    server = Peer.call(a, Process, :whereis, [NameServer])
+    supervisor = Tidepool.Cluster.Supervisor
+    tell!(stage, dies_before, ?C)
+    assert hear!(stage) == {first, {:process_died, before}}
+    # One dies before, and may be known to be gone by whoever is killed; the other while nobody keeps names.
+    :ok = Peer.call(a, Supervisor, :terminate_child, [supervisor, NameServer])
+    tell!(stage, dies_during, ?C)
+    assert hear!(stage) == {first, {:process_died, during}}
+    {:ok, again} = Peer.call(a, Supervisor, :restart_child, [supervisor, NameServer])
+    assert again != server
+    eventually(fn -> tell!(stage, first, ?f, 1, 60_001) == 0 end, @patience)
+    eventually(fn -> Peer.call(a, :ets, :tab2list, [NameServer]) == [] end, @patience)
   end
 
   test "a node that knows no names, or another version of them, is an error for the guest, and what is none is ignored" do

@@ -3,7 +3,8 @@ defmodule Tidepool.Process.NameServer do
   Keeps the names that hold on all nodes of the programs that began on this one, for the processes of others.
 
   The names themselves are the native library's, with those that guests of this node give to one another. Here is what only the VM
-  knows: which processes of other nodes have died. Their names are free from then on, and are swept.
+  knows: which processes of other nodes have died. Their names are free from then on, and are swept. Those that have had names are in a
+  table of the application's, so that a restart here forgets none.
 
   Questions are plain terms, as those of `Tidepool.Process.Remote`:
 
@@ -20,6 +21,7 @@ defmodule Tidepool.Process.NameServer do
   alias Tidepool.Native
   alias Tidepool.Process.{Asked, Nodes, Programs}
 
+  @table __MODULE__
   @version 1
   @sweep_ms 1_000
   @max_bytes 65_536
@@ -34,10 +36,20 @@ defmodule Tidepool.Process.NameServer do
   @spec start_link((() -> [String.t() | node])) :: GenServer.on_start()
   def start_link(more), do: GenServer.start_link(__MODULE__, more, name: __MODULE__)
 
-  # `watched` are the processes of other nodes that have had names, by their pids and by their monitors; `gone` those that have
-  # died since names were swept, by program.
+  @doc "Makes the table of processes that have had names, for as long as the caller lives."
+  @spec new :: :ok
+  def new do
+    # {pid, first process of its program, number}
+    if :ets.whereis(@table) == :undefined, do: :ets.new(@table, [:named_table, :public])
+    :ok
+  end
+
+  # `gone` are the processes of other nodes that have died since names were swept: their pids by program and number.
   @impl true
-  def init(more), do: {:ok, %{more: more, asked: Asked.new("names", @version), watched: %{}, gone: %{}}}
+  def init(more) do
+    for {owner, _first, _id} <- :ets.tab2list(@table), do: Process.monitor(owner)
+    {:ok, %{more: more, asked: Asked.new("names", @version), gone: %{}}}
+  end
 
   @impl true
   def handle_info({:tidepool_process, @version, from, ref, question}, state)
@@ -56,14 +68,13 @@ defmodule Tidepool.Process.NameServer do
     end
   end
 
-  def handle_info({:DOWN, monitor, :process, pid, _reason}, %{watched: watched, gone: gone} = state) do
-    case Map.pop(watched, monitor) do
-      {{first, id}, watched} ->
+  def handle_info({:DOWN, _monitor, :process, pid, _reason}, %{gone: gone} = state) do
+    case :ets.lookup(@table, pid) do
+      [{^pid, first, id}] ->
         if gone == %{}, do: Process.send_after(self(), :sweep, @sweep_ms)
-        gone = Map.update(gone, first, MapSet.new([id]), &MapSet.put(&1, id))
-        {:noreply, %{state | watched: Map.delete(watched, pid), gone: gone}}
+        {:noreply, %{state | gone: Map.update(gone, first, %{id => pid}, &Map.put(&1, id, pid))}}
 
-      {nil, _watched} ->
+      [] ->
         {:noreply, state}
     end
   end
@@ -107,7 +118,8 @@ defmodule Tidepool.Process.NameServer do
   defp named({reference, _running} = part, {first, operation, name, id, owner} = asked, state) do
     case Native.process_name(reference, operation, name, id) do
       {@done, id} when operation in [:put, :claim] ->
-        {{@done, id}, watch(state, first, id, owner)}
+        watch(first, id, owner)
+        {{@done, id}, state}
 
       {@done, id} when operation == :get ->
         {if(gone?(state, first, id), do: {@taken, 0}, else: {@done, id}), state}
@@ -123,19 +135,19 @@ defmodule Tidepool.Process.NameServer do
     end
   end
 
-  defp gone?(%{gone: gone}, first, id), do: id in Map.get(gone, first, [])
+  defp gone?(%{gone: gone}, first, id), do: is_map_key(Map.get(gone, first, %{}), id)
 
-  defp watch(state, _first, _id, owner) when node(owner) == node() or is_map_key(state.watched, owner), do: state
-
-  defp watch(%{watched: watched} = state, first, id, owner) do
-    monitor = Process.monitor(owner)
-    %{state | watched: Map.merge(watched, %{owner => monitor, monitor => {first, id}})}
+  defp watch(first, id, owner) do
+    if node(owner) != node() and :ets.insert_new(@table, {owner, first, id}), do: Process.monitor(owner)
   end
 
   defp sweep(%{gone: gone} = state) do
     for {first, ids} <- gone, {reference, _running} <- [Programs.part(first)] do
-      Native.process_forget_names(reference, MapSet.to_list(ids))
+      Native.process_forget_names(reference, Map.keys(ids))
     end
+
+    # Only now: who comes after this process, if it ends before, finds them dead once more.
+    for {_first, ids} <- gone, {_id, pid} <- ids, do: :ets.delete(@table, pid)
 
     %{state | gone: %{}}
   end
