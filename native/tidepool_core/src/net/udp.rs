@@ -14,6 +14,9 @@ use super::ready::{Ready, Wait, try_socket};
 use super::stream::{Tried, tried};
 use crate::base::grants::{Direction, Protocol, Wanted};
 
+/// What a socket is to be ready for to receive: one that was refused has an error and nothing to read.
+const RECEIVES: Interest = Interest::READABLE.add(Interest::ERROR);
+
 /// A socket for datagrams.
 pub(crate) struct UdpSocket {
     socket: Registered<std::net::UdpSocket>,
@@ -62,9 +65,17 @@ impl UdpSocket {
     /// Receives a datagram, of which as much as there is room for.
     ///
     /// # Errors
-    /// What the system says.
+    /// What the system says: for one that a peer refuses what was sent to it, when the socket is connected.
     pub(crate) fn try_receive(&self, bytes: &mut [u8]) -> Result<Tried<(usize, SocketAddr)>, NetError> {
-        tried(self.socket.try_io(Interest::READABLE, |socket| socket.recv_from(bytes)), Interest::READABLE)
+        tried(self.try_receiving(|socket| socket.recv_from(bytes)), RECEIVES)
+    }
+
+    /// Tries what may find a datagram or an error. Tokio takes one interest at a time here, and forgets what it knows of that alone.
+    fn try_receiving<T>(&self, mut look: impl FnMut(&std::net::UdpSocket) -> io::Result<T>) -> io::Result<T> {
+        match self.socket.try_io(Interest::READABLE, &mut look) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.socket.try_io(Interest::ERROR, look),
+            found => found,
+        }
     }
 
     /// Waits until it may be tried again. Many may wait at once.
@@ -114,7 +125,11 @@ impl UdpSocket {
 
 impl Ready for UdpSocket {
     fn try_ready(&self, interest: Interest) -> Tried<()> {
-        try_socket(self.socket.socket(), interest, |look| self.socket.try_io(interest, |_| look()))
+        if interest.is_readable() {
+            try_socket(self.socket.socket(), RECEIVES, |look| self.try_receiving(|_| look()))
+        } else {
+            try_socket(self.socket.socket(), interest, |look| self.socket.try_io(interest, |_| look()))
+        }
     }
 
     fn until_ready(self: Arc<Self>, interest: Interest) -> Wait {
@@ -124,4 +139,75 @@ impl Ready for UdpSocket {
 
 fn check(access: &Access, address: SocketAddr) -> Result<(), NetError> {
     access.check(Wanted::Address(Protocol::Udp, Direction::Connect, address))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap fails the test")]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use tokio::runtime::Builder;
+
+    use super::super::access::Network;
+    use super::*;
+    use crate::base::config::IoBackend;
+    use crate::base::grants::Grants;
+    use crate::settings;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    async fn received(socket: &UdpSocket) -> Result<usize, NetError> {
+        let mut bytes = [0; 8];
+        loop {
+            match socket.try_receive(&mut bytes)? {
+                Tried::Done((count, _from)) => return Ok(count),
+                Tried::Wait(interest) => socket.ready(interest).await?,
+            }
+        }
+    }
+
+    #[test]
+    fn who_waits_on_a_connected_socket_hears_that_its_peer_refuses_and_may_go_on() {
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let _inside = runtime.enter();
+        for io in [IoBackend::Tokio, IoBackend::Uring] {
+            let grants = Arc::new(Grants::all());
+            let config = crate::base::config::NetworkConfig { grants: Grants::all(), io, ..settings::network() };
+            let access = Access::new(&Arc::new(Network::new(&config, runtime.handle().clone())), &grants);
+            let local = || SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            let peer = std::net::UdpSocket::bind(local()).unwrap();
+            let (address, socket) = (peer.local_addr().unwrap(), Arc::new(UdpSocket::bind(&access, local()).unwrap()));
+            socket.connect(&access, address).unwrap();
+            drop(peer);
+            for _twice in 0..2 {
+                let waits = Arc::clone(&socket);
+                let heard = runtime.spawn(async move { received(&waits).await });
+                // Nobody hears of it who asks only afterwards; so it is sent until who waits has heard.
+                let heard = runtime.block_on(async {
+                    let sends = async {
+                        loop {
+                            let _refused_or_sent = socket.try_send(b"ping");
+                            tokio::time::sleep(Duration::from_millis(20)).await;
+                        }
+                    };
+                    tokio::select! {
+                        heard = heard => heard.unwrap(),
+                        () = sends => panic!("it goes on"),
+                        () = tokio::time::sleep(PATIENCE) => panic!("nobody hears of it"),
+                    }
+                });
+                let Err(NetError::Io(error)) = heard else { panic!("{heard:?}") };
+                assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+            }
+            let peer = std::net::UdpSocket::bind(address).unwrap();
+            runtime.block_on(async {
+                let (heard, ()) = tokio::join!(tokio::time::timeout(PATIENCE, received(&socket)), async {
+                    // What was refused before may be told first.
+                    while peer.send_to(b"pong", socket.local_address().unwrap()).is_err() {}
+                });
+                assert!(matches!(heard, Ok(Ok(4) | Err(_))), "{heard:?}");
+            });
+        }
+    }
 }

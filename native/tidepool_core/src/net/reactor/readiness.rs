@@ -8,21 +8,28 @@ use tokio::io::Interest;
 
 const READABLE: u8 = 1;
 const WRITABLE: u8 = 2;
+const ERROR: u8 = 4;
 
-fn bits(readable: bool, writable: bool) -> u8 {
-    let readable = if readable { READABLE } else { 0 };
-    if writable { readable | WRITABLE } else { readable }
+fn bits(readable: bool, writable: bool, error: bool) -> u8 {
+    [(readable, READABLE), (writable, WRITABLE), (error, ERROR)]
+        .iter()
+        .map(|(is, bit)| if *is { *bit } else { 0 })
+        .sum()
 }
 
 fn bits_of(interest: Interest) -> u8 {
-    bits(interest.is_readable(), interest.is_writable())
+    bits(interest.is_readable(), interest.is_writable(), interest.is_error())
 }
 
 /// What events of `poll` are about: the same that tokio takes those of `epoll` for, so that nobody is woken by one alone. An error
-/// without anything to read wakes who writes.
+/// without anything to read wakes who writes, and who asked for errors.
 fn bits_of_events(events: i32) -> u8 {
     let any = |flags: i16| events & i32::from(flags) != 0;
-    bits(any(libc::POLLIN | libc::POLLPRI | libc::POLLHUP), any(libc::POLLOUT | libc::POLLHUP | libc::POLLERR))
+    bits(
+        any(libc::POLLIN | libc::POLLPRI | libc::POLLHUP),
+        any(libc::POLLOUT | libc::POLLHUP | libc::POLLERR),
+        any(libc::POLLERR),
+    )
 }
 
 /// Who waits, by a number of its own.
