@@ -7,7 +7,8 @@ defmodule Tidepool.ConsistencyChangeTest do
   @moduletag timeout: 240_000
   @patience 60_000
 
-  for {versions, kinds} <- [pin: ~w(counter register list)] do
+  # Of what a module hands over to the next one the lines are no part.
+  for {versions, kinds} <- [pin: ~w(counter register list), migrate: ~w(counter register)] do
     @actors for kind <- kinds, actor <- 1..6, do: "#{kind} #{actor}"
 
     test "actors are there once while their class is deployed strict and available in turn, with versions: #{versions}" do
@@ -54,11 +55,11 @@ defmodule Tidepool.ConsistencyChangeTest do
       assert linearizable?, said
       assert Enum.count(seen, & &1.answered) > 50
 
-      # Nothing but actors that were ended with a lease, and nodes of other tests.
+      # No process has crashed but actors that were ended with a lease.
       for peer <- [one, two, three],
           {level, text} <- Peer.call(peer, LogWatch, :collected, []),
-          level in [:error, :critical],
-          do: assert(text =~ "Connection attempt" or (text =~ "Tidepool.Actor.Server" and text =~ "killed"), text)
+          level in [:error, :critical] and text =~ ~r/terminat|crash/,
+          do: assert(text =~ "Tidepool.Actor.Server" and text =~ "killed", text)
     end
   end
 
