@@ -70,12 +70,36 @@ defmodule Bench.Actors do
 
     half = rates |> List.keyfind!(64, 0) |> elem(1) |> Kernel./(2)
     late = paced(half, if(smoke?, do: 300, else: 3_000))
+    flushes = flushes(if(smoke?, do: 20, else: 1_000))
 
     for(
       {callers, rate} <- rates,
       do: {"durable calls of #{callers} actors", rate, "/s", if(callers == 64, do: {:at_least, 10_000})}
     ) ++
-      [{"… at half of the rate of 64: answered after, p99", late / 1_000, "ms", {:at_most, 5}}]
+      [
+        {"… at half of the rate of 64: answered after, p99", late / 1_000, "ms", {:at_most, 5}},
+        {"8 KB written to a file and flushed, by itself: median", Bench.percentile(flushes, 50) / 1_000, "ms", nil},
+        {"… p99", Bench.percentile(flushes, 99) / 1_000, "ms", nil}
+      ]
+  end
+
+  # What the disk takes, in µs: an answer waits for one flush at least, and for what is left of the one before.
+  defp flushes(count) do
+    path = Path.join(System.tmp_dir!(), "tidepool-bench-flush-#{System.pid()}")
+    {:ok, file} = :file.open(path, [:write, :raw, :binary])
+    bytes = :crypto.strong_rand_bytes(8_192)
+
+    took =
+      for number <- 1..count do
+        timed(fn ->
+          :ok = :file.pwrite(file, 8_192 * rem(number, 100), bytes)
+          :ok = :file.datasync(file)
+        end)
+      end
+
+    :ok = :file.close(file)
+    File.rm!(path)
+    took
   end
 
   # Those with 8 KB that don't pack, of which a call changes a few bytes. What the process writes is counted by the system.
