@@ -69,6 +69,8 @@ defmodule Tidepool.Application do
 
   @impl true
   def stop(_state) do
+    # Their processes belong to whoever has started them.
+    Tidepool.Process.Programs.end_all()
     Tidepool.Telemetry.Listeners.clear()
     Trace.clear()
     Tidepool.Host.Registry.clear()

@@ -74,6 +74,17 @@ defmodule Tidepool.Process.Programs do
   defp of(number, reference, function),
     do: :ets.select(__MODULE__, [{{:_, reference, number, function}, [], [:"$1"]}])
 
+  @doc "Ends all of this node's, and returns when none of their processes lives: nothing of the application is left for them."
+  @spec end_all :: :ok
+  def end_all do
+    for {first, reference, _number, _running} <- :ets.tab2list(__MODULE__) do
+      finish(reference, MapSet.new())
+      :ets.delete(__MODULE__, first)
+    end
+
+    :ok
+  end
+
   @impl true
   def init(nil) do
     :ok = Nodes.clear()
