@@ -101,8 +101,9 @@ defmodule Tidepool.Actor.Copies.Behind do
     end
   end
 
-  @doc "A round has found that other nodes have so many more, or has sent them."
-  @spec less(turn, non_neg_integer) :: :ok
+  @doc "A round, or what is none, has found that other nodes have so many more, or has sent them."
+  @spec less(turn | nil, non_neg_integer) :: :ok
+  def less(nil, _count), do: :ok
   def less({_turn, false, _all}, _count), do: :ok
 
   def less({turn, true, _all}, count) do

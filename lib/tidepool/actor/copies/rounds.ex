@@ -158,7 +158,7 @@ defmodule Tidepool.Actor.Copies.Rounds do
 
     noted |> Enum.reject(&lacking?(&1, lacking)) |> Behind.copied()
     Behind.in_vain(for name <- lacking, do: {round.class, name})
-    if round.turn, do: Behind.less(round.turn, length(offers) - MapSet.size(lacking))
+    Behind.less(round.turn, length(offers) - MapSet.size(lacking))
     %{done | failed: failed, lacking: done.lacking + MapSet.size(lacking)}
   end
 

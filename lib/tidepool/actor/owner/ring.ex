@@ -255,11 +255,12 @@ defmodule Tidepool.Actor.Owner.Ring do
 
   # Nobody answers: others may have actors in a store that they share.
   defp ask(names, state) do
-    {_pid, monitor} = spawn_monitor(fn -> exit({:sharing, Elsewhere.ask(state.owner, names)}) end)
+    owner = state.owner
+    {_pid, monitor} = spawn_monitor(__MODULE__, :going, [fn -> Elsewhere.ask(owner, names) end])
     %{state | stage: {:asks, monitor}}
   end
 
-  defp asked({:sharing, [_one | _more] = names}, state) do
+  defp asked({:done, [_one | _more] = names}, state) do
     Elsewhere.put(names)
     if Hold.tell?(:sharing), do: Logger.warning("this node has no actors: #{Elsewhere.reason()}")
     %{state | stage: {:meets, now() + @meet_ms}}
