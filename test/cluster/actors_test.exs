@@ -289,17 +289,17 @@ defmodule Tidepool.ActorsClusterTest do
     assert {:error, %{reason: :not_deployed}} = Peer.call(one, Actor, :call, ["none", on(other, "none"), "add", "1"])
   end
 
-  defp load(peer, names), do: for(name <- names, do: Peer.async(peer, ActorLoad, :sums, ["ledger", name]))
+  defp load(peer, names), do: ActorLoad.add(peer, "ledger", names)
 
   defp enough(peer, load) do
-    Peer.call(peer, ActorLoad, :enough, [])
+    ActorLoad.enough(peer)
     Task.await_many(load, 60_000)
   end
 
   defp assert_all_added(loads) do
     for {sums, reasons} <- loads do
       assert reasons == []
-      assert sums == Enum.to_list(1..length(sums))
+      assert sums == Enum.to_list(1..length(sums)//1)
     end
   end
 

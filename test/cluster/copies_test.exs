@@ -96,7 +96,7 @@ defmodule Tidepool.CopiesClusterTest do
       for peer <- peers, do: alone([peer])
       assert {:ok, "1001"} = call(loser, name, "add", "1000")
       assert {:ok, "2"} = call(winner, name, "add", "1")
-      load = Peer.async(winner, ActorLoad, :sums, ["ledger", name])
+      [load] = ActorLoad.add(winner, "ledger", [name])
       TestCluster.heal([one], [two])
       met(peers)
       conflict = name <> "@conflict"
@@ -108,7 +108,7 @@ defmodule Tidepool.CopiesClusterTest do
         60_000
       )
 
-      Peer.call(winner, ActorLoad, :enough, [])
+      ActorLoad.enough(winner)
       assert {[_one | _more] = sums, []} = Task.await(load, 60_000)
       assert sums == Enum.to_list(3..List.last(sums))
 
@@ -180,10 +180,10 @@ defmodule Tidepool.CopiesClusterTest do
     assert_calm([one])
   end
 
-  defp load(peer, names), do: for(name <- names, do: Peer.async(peer, ActorLoad, :sums, ["ledger", name]))
+  defp load(peer, names), do: ActorLoad.add(peer, "ledger", names)
 
   defp enough(peer, load) do
-    Peer.call(peer, ActorLoad, :enough, [])
+    ActorLoad.enough(peer)
     Task.await_many(load, 60_000)
   end
 

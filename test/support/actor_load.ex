@@ -4,7 +4,7 @@ defmodule Tidepool.ActorLoad do
   when it is answered that goes into a diary, which outlives the node.
   """
 
-  alias Tidepool.{Actor, Catalog, Native}
+  alias Tidepool.{Actor, Catalog, Native, Peer}
   alias Tidepool.Actor.Owner
   alias Tidepool.Actor.Owner.Shards
 
@@ -51,11 +51,18 @@ defmodule Tidepool.ActorLoad do
   def in_order(lines),
     do: Enum.sort_by(lines, fn line -> line |> String.split(".") |> Enum.map(&String.to_integer/1) end)
 
-  @doc "Adds one to an actor until `enough/0`: the sums that were answered, and the reasons why others were not."
-  def sums(class, name) do
-    :persistent_term.put({__MODULE__, :enough}, false)
-    sums(class, name, [], [])
+  @doc "Has a node add one to each of these actors until `enough/1`: the tasks that call it."
+  def add(peer, class, names) do
+    # Once for all of them: a writer that begins late is not to have the others go on.
+    Peer.call(peer, :persistent_term, :put, [{__MODULE__, :enough}, false])
+    for name <- names, do: Peer.async(peer, __MODULE__, :sums, [class, name])
   end
+
+  @doc "Has a node's writers end."
+  def enough(peer), do: Peer.call(peer, :persistent_term, :put, [{__MODULE__, :enough}, true])
+
+  @doc "Adds one to an actor: the sums that were answered, and the reasons why others were not."
+  def sums(class, name), do: sums(class, name, [], [])
 
   defp sums(class, name, sums, reasons) do
     if :persistent_term.get({__MODULE__, :enough}) do
@@ -171,7 +178,4 @@ defmodule Tidepool.ActorLoad do
       us
     end
   end
-
-  @doc "Ends `sums/2` on this node."
-  def enough, do: :persistent_term.put({__MODULE__, :enough}, true)
 end

@@ -477,6 +477,51 @@ fn who_asks_for_a_lease_does_not_wait_for_who_has_the_row_of_a_node_that_is_long
 }
 
 #[test]
+fn a_claim_that_is_under_way_when_its_node_gives_up_leaves_no_shard_to_a_node_that_is_gone() {
+    let url = server().database();
+    let key = Key::new("counter", "alice");
+    let (a, b) = (leased(&url, "a", 1, LONG_MS), leased(&url, "b", 1, LONG_MS));
+    let holding = Holding::of(&url, &format!("SELECT FROM tidepool.shard WHERE id = {} FOR UPDATE", key.shard()));
+    let waiting = |count: usize| {
+        let sql = "DO $$ BEGIN
+            FOR i IN 1..3000 LOOP
+              PERFORM pg_stat_clear_snapshot();
+              IF (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock') >= COUNT
+                THEN RETURN; END IF;
+              PERFORM pg_sleep(0.02);
+            END LOOP;
+            RAISE EXCEPTION 'nobody waits'; END $$";
+        execute(&url, &sql.replace("COUNT", &count.to_string()));
+    };
+    std::thread::scope(|scope| {
+        let claims = scope.spawn(|| claim(&a, &key));
+        waiting(1);
+        let gives_up = scope.spawn(|| lease(&a, Ask::Release));
+        waiting(2);
+        drop(holding);
+        assert_eq!(claims.join().unwrap(), Some(1));
+        assert_eq!(gives_up.join().unwrap().unwrap(), Answer::Released);
+    });
+    assert!(claim(&b, &key).is_some());
+}
+
+#[test]
+fn a_lease_is_renewed_while_a_claim_of_its_node_waits() {
+    let url = server().database();
+    let key = Key::new("counter", "alice");
+    let a = leased(&url, "a", 1, LONG_MS);
+    let holding = Holding::of(&url, &format!("SELECT FROM tidepool.shard WHERE id = {} FOR UPDATE", key.shard()));
+    std::thread::scope(|scope| {
+        let claims = scope.spawn(|| claim(&a, &key));
+        for _ in 0..20 {
+            renewed(&a, LONG_MS);
+        }
+        drop(holding);
+        assert_eq!(claims.join().unwrap(), Some(1));
+    });
+}
+
+#[test]
 fn a_record_that_is_reset_has_nothing_of_what_it_was() {
     let url = server().database();
     let records = open(&url);

@@ -104,7 +104,8 @@ async fn within_transaction(pool: &Pool, client: &Client, ask: &Ask) -> Result<A
 async fn renew(pool: &Pool, client: &Client, lease_ms: u32) -> Result<Answer, StoreError> {
     let Owner { node, incarnation } = pool.owner();
     let lasts = Duration::from_millis(lease_ms.into());
-    let sql = "SELECT incarnation FROM tidepool.node WHERE name = $1 FOR UPDATE";
+    // Claims of this node may be under way.
+    let sql = "SELECT incarnation FROM tidepool.node WHERE name = $1 FOR NO KEY UPDATE";
     let holder: Option<i64> = match client.query_opt(sql, &[node]).await? {
         Some(row) => row.try_get(0)?,
         None => None,
@@ -175,8 +176,8 @@ async fn shards(client: &Client) -> Result<Answer, StoreError> {
 
 async fn claim(pool: &Pool, client: &Client, wanted: &[u16]) -> Result<Answer, StoreError> {
     let Owner { node, incarnation } = pool.owner();
-    // Its row is not locked: its lease is to be renewed meanwhile.
-    let sql = "SELECT FROM tidepool.node WHERE name = $1 AND incarnation = $2";
+    // Its lease is to be renewed meanwhile, and not given up: a node that is gone would have what nobody could claim.
+    let sql = "SELECT FROM tidepool.node WHERE name = $1 AND incarnation = $2 FOR KEY SHARE";
     if client.query_opt(sql, &[node, incarnation]).await?.is_none() {
         return Err(StoreError::NoLease(node.as_str().into()));
     }
