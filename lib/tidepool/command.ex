@@ -1,7 +1,7 @@
 defmodule Tidepool.Command do
   @moduledoc """
   What commands that try a module out without a node have in common: a runtime that is thrown away, files and limits of a command
-  line, bytes in and out, and errors in words.
+  line, and errors in words. `Tidepool.Command.Bytes` is what goes in and out.
 
   A command answers with `{:error, text}` for what failed and `{:misused, text}` for a command line that makes no sense.
   """
@@ -65,10 +65,10 @@ defmodule Tidepool.Command do
     with {:error, reason} <- File.read(path), do: {:misused, "#{path}: #{:file.format_error(reason)}"}
   end
 
-  @doc ~S(Limits as `["cpu_time=100"]`.)
-  @spec limits([String.t()]) :: {:ok, keyword} | refusal
-  def limits(texts) do
-    names = Keyword.keys(Limits.schema())
+  @doc ~S(Limits as `["cpu_time=100"]`; those of a deploy, and these.)
+  @spec limits([String.t()], [atom]) :: {:ok, keyword} | refusal
+  def limits(texts, others \\ []) do
+    names = Keyword.keys(Limits.schema()) ++ others
 
     Enum.reduce_while(texts, {:ok, []}, fn text, {:ok, limits} ->
       with [name, value] <- String.split(text, "=", parts: 2),
@@ -121,75 +121,6 @@ defmodule Tidepool.Command do
 
   defp place(%{file: file, line: line}), do: " (#{file}:#{line})"
   defp place(%{offset: offset}), do: if(offset, do: " (offset #{offset})")
-
-  @doc """
-  Standard input, as bytes: all of it, or the next line.
-
-  From OTP 26 on the VM has begun to read by now, and made text of it. Of what is no text after all, bytes are lost.
-  """
-  @spec input(pid, :eof | :line) :: binary | :eof | {:error, String.t()}
-  def input(leader, how) do
-    read =
-      cond do
-        bytes?() ->
-          binary(leader, fn -> IO.binread(leader, how) end)
-
-        how == :eof and match?({:ok, %{type: :regular}}, File.stat("/dev/stdin")) ->
-          with {:ok, bytes} <- File.read("/dev/stdin"), do: bytes
-
-        true ->
-          text = IO.read(leader, how)
-          hint = "it is no text: use --file, or set ERL_FLAGS='-kernel standard_io_encoding latin1'"
-          if encoding(leader) == :unicode, do: text, else: {:error, hint}
-      end
-
-    with {:error, reason} when not is_binary(reason) <- read, do: {:error, inspect(reason)}
-  end
-
-  # By its version, by a setting, or by a locale without UTF-8.
-  defp bytes? do
-    otp = :otp_release |> :erlang.system_info() |> List.to_integer()
-
-    otp < 26 or Application.get_env(:kernel, :standard_io_encoding) == :latin1 or
-      :file.native_name_encoding() == :latin1
-  end
-
-  @doc "Has a device take and give bytes from now on, where that can be said: for who reads and writes at the same time."
-  @spec set_binary(pid) :: :ok
-  def set_binary(device) do
-    if bytes?(), do: :io.setopts(device, encoding: :latin1)
-    :ok
-  end
-
-  @doc "Writes bytes as they are, unless nobody is there to read them."
-  @spec write(pid | atom, binary) :: :ok | {:error, :closed}
-  def write(device, bytes) do
-    # A device that is left as it is has its reader undisturbed.
-    written =
-      if encoding(device) == :unicode and String.valid?(bytes),
-        do: IO.write(device, bytes),
-        else: binary(device, fn -> IO.binwrite(device, bytes) end)
-
-    with {:error, _reason} <- written, do: {:error, :closed}
-  rescue
-    _error in [ErlangError, ArgumentError] -> {:error, :closed}
-  end
-
-  # As bytes; then as before, for the encoding is that of standard error as well (from OTP 26 on).
-  defp binary(device, fun) do
-    encoding = encoding(device)
-    :io.setopts(device, encoding: :latin1)
-    result = fun.()
-    :io.setopts(device, encoding: encoding)
-    result
-  end
-
-  defp encoding(device) do
-    case :io.getopts(device) do
-      options when is_list(options) -> Keyword.get(options, :encoding, :unicode)
-      {:error, reason} -> raise ErlangError, original: reason
-    end
-  end
 
   @doc "Writes a line to standard error. Guests print any bytes."
   @spec say(String.t()) :: :ok

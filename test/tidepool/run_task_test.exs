@@ -27,12 +27,17 @@ defmodule Tidepool.RunTaskTest do
     long = String.duplicate(bytes, 20_000)
     all = "terminal.wasm cat\n" <> long
     assert {^all, "", 0} = run([@echo, "--", "cat"], long)
+    # Ends of lines of other systems, one of them where what is read at once ends.
+    lines = String.duplicate("ab\r\n", 100_000) <> "\r"
+    all = "terminal.wasm cat\n" <> lines
+    assert {^all, "", 0} = run([@echo, "--", "cat"], lines)
     assert {"terminal.wasm cat\n", "", 0} = run([@echo, "--", "cat"], "")
     # A question is there before its answer is read.
     port =
       Port.open({:spawn_executable, System.find_executable("mix")}, [
         :binary,
         :exit_status,
+        env: [{~c"MIX_ENV", ~c"test"}],
         args: ["tidepool.run", @echo, "--", "ask"]
       ])
 
@@ -48,10 +53,27 @@ defmodule Tidepool.RunTaskTest do
     assert output == "3000000\n141\n"
   end
 
+  test "output that can't be written is said, and who is asked to end has the status for that" do
+    script = "mix tidepool.run #{@echo} -- forever >/dev/full"
+    {error, 1} = System.cmd("bash", ["-c", script], env: [{"MIX_ENV", "test"}], stderr_to_stdout: true)
+    assert error == "output can't be written: no space left on device\n"
+
+    # It has said something: the program runs.
+    script = ~s(coproc mix tidepool.run #{@echo} -- ask; read -u ${COPROC[0]} said; kill $COPROC_PID; wait $COPROC_PID)
+    assert {"", 143} = System.cmd("bash", ["-c", script], env: [{"MIX_ENV", "test"}], stderr_to_stdout: true)
+  end
+
   test "a trap is status 134 with its backtrace on standard error, and what it printed before it" do
     assert {"terminal.wasm panic\n", error, 134} = run([@echo, "--", "panic"])
     assert error =~ "panicked at 'as told'"
     assert error =~ ~r/trap unreachable: .*\n    rust_panic/
+  end
+
+  test "a limit of CPU time is that of its processes, each or together" do
+    for limit <- ["cpu_time", "total_cpu_time"] do
+      assert {_output, error, 134} = run(["--limit", "#{limit}=50", "guests/build/wat/wasi_loop.wasm"])
+      assert error =~ "limit #{limit}: the #{limit} limit of 50 ms was exceeded"
+    end
   end
 
   test "processes of the program share its output, and end with it" do

@@ -32,6 +32,7 @@ defmodule Mix.Tasks.Tidepool.Call do
   use Mix.Task
 
   alias Tidepool.{Command, Host}
+  alias Tidepool.Command.Bytes
   alias Tidepool.Host.Stubs
 
   @switches [
@@ -61,7 +62,7 @@ defmodule Mix.Tasks.Tidepool.Call do
       end
 
     case outcome do
-      {:ok, reply} -> Command.write(leader, reply)
+      {:ok, reply} -> Bytes.write(leader, reply)
       {:error, text} -> stop(text, @failed)
       {:misused, text} -> stop(text <> "\nmix help tidepool.call says more", @misused)
     end
@@ -138,9 +139,9 @@ defmodule Mix.Tasks.Tidepool.Call do
   defp timeout(ms), do: {:misused, "--timeout is a number of milliseconds from 1 on, and not #{ms}"}
 
   defp payload("-", nil, leader) do
-    case Command.input(leader, :eof) do
+    case Bytes.input(leader, :all) do
+      {:ok, bytes} -> {:ok, bytes}
       :eof -> {:ok, ""}
-      bytes when is_binary(bytes) -> {:ok, bytes}
       {:error, text} -> {:misused, "standard input can't be read: #{text}"}
     end
   end

@@ -9,8 +9,8 @@ defmodule Tidepool.Command.Run do
 
   - that of the program, 0 if it just returns,
   - 134 for a trap, or a limit; standard error has why, with the backtrace,
-  - 137 when it was killed, 141 when nobody reads its output any more,
-  - 1 for a module that can't be deployed, 2 for a command line that makes no sense.
+  - 137 when it was killed, 143 when the command was (SIGTERM), 141 when nobody reads its output any more,
+  - 1 for a module that can't be deployed, or output that can't be written, 2 for a command line that makes no sense.
 
   ## Options
 
@@ -18,12 +18,14 @@ defmodule Tidepool.Command.Run do
     * `--dir HOST::GUEST`: a folder of this machine, which the program may change, and its name there; without `::GUEST` it is
       the same as here, and `/` for `.`; may be repeated
     * `--env NAME=VALUE`: its environment, which is empty otherwise; may be repeated
-    * `--limit NAME=VALUE`: a limit as at a deploy, in ms or bytes; may be repeated
+    * `--limit NAME=VALUE`: a limit as at a deploy, in ms or bytes; may be repeated. `cpu_time` is that of each of its processes,
+      `total_cpu_time` that of all
     * `--entry EXPORT`: what it runs, instead of `_start`
     * `--engine fast|dense`: as at a deploy
   """
 
   alias Tidepool.{Command, Error}
+  alias Tidepool.Command.{Bytes, Signals}
   alias Tidepool.Files.Folder
   alias Tidepool.Function.Folders
 
@@ -31,9 +33,10 @@ defmodule Tidepool.Command.Run do
 
   @failed 1
   @misused 2
-  # What a shell has for a program that aborts, and for one that is killed.
+  # What a shell has for a program that aborts, for one that is killed, and for one that is asked to end.
   @trapped 134
   @killed 137
+  @terminated 143
   # And for one that writes to who does not read any more.
   @unread 141
 
@@ -42,7 +45,8 @@ defmodule Tidepool.Command.Run do
   def main(arguments, leader) do
     with {:ok, options, file, program} <- arguments(arguments),
          {:ok, env} <- env(Keyword.get_values(options, :env)),
-         {:ok, limits} <- Command.limits(Keyword.get_values(options, :limit)),
+         {:ok, limits} <- Command.limits(Keyword.get_values(options, :limit), [:total_cpu_time]),
+         {times, limits} = Keyword.split(limits, [:cpu_time, :total_cpu_time]),
          {:ok, engine} <- Command.engine(options[:engine]),
          {:ok, wasm} <- Command.read(file),
          {:ok, dirs} <- dirs(Keyword.get_values(options, :dir)),
@@ -50,11 +54,11 @@ defmodule Tidepool.Command.Run do
          folders = Enum.map(dirs, &elem(&1, 1)),
          {:ok, name} <-
            deploy(wasm, [name: Command.name(file), limits: limits, files: folders] ++ net(options) ++ engine) do
-      Command.set_binary(leader)
+      Bytes.set_binary(leader)
       # Standard error is the program's. Of a pipe that breaks, for one, the VM would tell at length.
       :logger.set_primary_config(:level, :none)
       # Who started this may be linked to others, and is not to die with the program.
-      options = [env: env, stdio: self()] ++ Keyword.take(options, [:entry])
+      options = [env: env, stdio: self()] ++ times ++ Keyword.take(options, [:entry])
       trapped = Process.flag(:trap_exit, true)
       status = start(name, [Path.basename(file) | program], options, leader)
       Process.flag(:trap_exit, trapped)
@@ -120,7 +124,11 @@ defmodule Tidepool.Command.Run do
     case Tidepool.Process.start_link(name, args, options) do
       {:ok, pid} ->
         reader = spawn_link(fn -> give(pid, leader) end)
-        status = serve(pid, reader, leader)
+        Signals.subscribe(self())
+        devices = [stdout: leader, stderr: Process.whereis(:standard_error)]
+        outputs = Map.new(devices, fn {stream, device} -> {stream, {device, Process.monitor(device)}} end)
+        status = serve(pid, reader, outputs)
+        Signals.unsubscribe()
         Process.unlink(reader)
         Process.exit(reader, :kill)
         status
@@ -136,38 +144,54 @@ defmodule Tidepool.Command.Run do
   end
 
   # What the program says comes before its end.
-  defp serve(pid, reader, leader) do
+  defp serve(pid, reader, outputs) do
     receive do
       {:tidepool_output, ^pid, stream, bytes} ->
-        case Command.write(if(stream == :stderr, do: :standard_error, else: leader), bytes) do
+        {device, monitor} = outputs[stream]
+
+        case Bytes.write(device, bytes) do
           :ok ->
             Tidepool.Process.written(pid, byte_size(bytes))
-            serve(pid, reader, leader)
+            serve(pid, reader, outputs)
 
           {:error, :closed} ->
-            Process.unlink(pid)
-            Process.exit(pid, :kill)
-            @unread
+            kill(pid, closed(Bytes.why_closed(monitor)))
         end
 
       {:tidepool_input, ^pid} ->
         send(reader, :more)
-        serve(pid, reader, leader)
+        serve(pid, reader, outputs)
+
+      {:signal, :sigterm} ->
+        kill(pid, @terminated)
 
       {:EXIT, ^pid, reason} ->
         status(reason)
     end
   end
 
+  defp closed(:unread), do: @unread
+
+  defp closed({:failed, reason}) do
+    Command.say("output can't be written: #{reason}")
+    @failed
+  end
+
+  defp kill(pid, status) do
+    Process.unlink(pid)
+    Process.exit(pid, :kill)
+    status
+  end
+
   # Reading takes as long as whoever types takes.
   defp give(pid, leader) do
     receive do: (:more -> :ok)
 
-    case Command.input(leader, :line) do
+    case Bytes.input(leader, :some) do
       :eof ->
         Tidepool.Process.input(pid, :eof)
 
-      bytes when is_binary(bytes) ->
+      {:ok, bytes} ->
         Tidepool.Process.input(pid, bytes)
         give(pid, leader)
 
