@@ -17,7 +17,7 @@ defmodule Tidepool.Limits do
     cpu_time: [
       type: {:integer, 1, 86_400_000},
       default: 1_000,
-      doc: "time that a call may spend computing, in ms."
+      doc: "time that a call may spend computing, in ms. What a program's processes may is said at its start."
     ],
     payload: [
       type: {:integer, 0, @max_bytes},
@@ -37,7 +37,9 @@ defmodule Tidepool.Limits do
     instances: [
       type: {:integer, 1, 1_000_000},
       default: 1_000_000,
-      doc: "most live instances of the function, of those that the node has. Further calls wait."
+      doc:
+        "most live instances of the function, of those that the node has. Further calls wait. All programs of it have as many " <>
+          "processes together, and a start of one more is refused."
     ],
     queue: [
       type: {:integer, 0, 10_000_000},

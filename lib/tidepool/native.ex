@@ -330,7 +330,7 @@ defmodule Tidepool.Native do
 
   @doc """
   Starts a program, and drives its first process for a slice. Keys: `entry`, `args`, `env` and `files` (maps), `output` and `stdio` (a
-  pid or `nil`), `cpu_time` (ms or `nil`), `node` (this one's number) and `module` (a number, or 0).
+  pid or `nil`), `cpu_time` and `total_cpu_time` (ms or `nil`), `node` (this one's number) and `module` (a number, or 0).
   """
   @spec start_process(runtime, name :: binary, map) :: step
   def start_process(_runtime, _name, _options), do: :erlang.nif_error(:not_loaded)

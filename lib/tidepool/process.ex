@@ -19,11 +19,13 @@ defmodule Tidepool.Process do
 
   # A slice of a busy node; who waits is looked at in less.
   @look_ms 100
+  # A year.
+  @longest_ms 31_536_000_000
   @looks 3
 
   # How long another node may take to say what it knows of a process.
   @there_ms 5_000
-  @options [:entry, :env, :files, :output, :stdio, :cpu_time, :node]
+  @options [:entry, :env, :files, :output, :stdio, :cpu_time, :total_cpu_time, :node]
 
   @typedoc """
   - `:entry` is the export that the first process runs, a function without parameters: `"_start"` if nothing is said.
@@ -34,7 +36,8 @@ defmodule Tidepool.Process do
   - `:stdio` is a process that has the program's standard input and output, byte for byte. It gets `{:tidepool_input, pid}` when
     the program waits for input, and gives it that by `input/2`; and `{:tidepool_output, pid, :stdout | :stderr, bytes}`, which it
     answers by `written/2`: with 256 KiB unanswered the program waits.
-  - `:cpu_time` is how long each of its processes may compute, in ms; without limit, if nothing is said.
+  - `:cpu_time` is how long each of its processes may compute, in ms, and `:total_cpu_time` all of them together on each node;
+    without limit, if nothing is said. Whose time is over ends with `{:limit, :cpu_time}` or `{:limit, :total_cpu_time}`.
   - `:node` is where it begins: on this node, if nothing is said. The function is the one that is deployed there.
   """
   @type option ::
@@ -44,6 +47,7 @@ defmodule Tidepool.Process do
           | {:output, :log | pid}
           | {:stdio, pid}
           | {:cpu_time, pos_integer}
+          | {:total_cpu_time, pos_integer}
           | {:node, node}
 
   @typedoc """
@@ -77,7 +81,18 @@ defmodule Tidepool.Process do
   @spec start(String.t(), [String.t()], [option]) :: {:ok, pid} | {:error, Error.t()}
   def start(name, args \\ [], options \\ []), do: start(name, args, options, [])
 
+  @doc "Starts a program of a deployed function, monitored by the caller: one that has ended by then has its `:DOWN` there."
+  @spec start_monitor(String.t(), [String.t()], [option]) :: {:ok, {pid, reference}} | {:error, Error.t()}
+  def start_monitor(name, args \\ [], options \\ []), do: start_monitor(name, args, options, [])
+
   defp start(name, args, options, spawn_options) do
+    with {:ok, {pid, monitor}} <- start_monitor(name, args, options, spawn_options) do
+      Process.demonitor(monitor, [:flush])
+      {:ok, pid}
+    end
+  end
+
+  defp start_monitor(name, args, options, spawn_options) do
     with {:ok, options} <- check(name, args, options), :ok <- check_files(name, options) do
       {starter, tag} = {self(), make_ref()}
       {on, options} = Map.pop!(options, :on)
@@ -86,8 +101,7 @@ defmodule Tidepool.Process do
 
       receive do
         {^tag, :started} ->
-          Process.demonitor(monitor, [:flush])
-          {:ok, pid}
+          {:ok, {pid, monitor}}
 
         {^tag, {:error, %Error{} = error}} ->
           Process.demonitor(monitor, [:flush])
@@ -105,7 +119,7 @@ defmodule Tidepool.Process do
 
   defp check(name, args, options) do
     output = Keyword.get(options, :output, :log)
-    cpu_time = options[:cpu_time]
+    times = Keyword.take(options, [:cpu_time, :total_cpu_time])
     on = Keyword.get(options, :node, node())
 
     native = %{
@@ -115,7 +129,8 @@ defmodule Tidepool.Process do
       files: Keyword.get(options, :files, %{}),
       output: if(is_pid(output), do: output),
       stdio: options[:stdio],
-      cpu_time: cpu_time,
+      cpu_time: times[:cpu_time],
+      total_cpu_time: times[:total_cpu_time],
       on: on
     }
 
@@ -126,8 +141,8 @@ defmodule Tidepool.Process do
       not (is_list(args) and Enum.all?(args, &text?/1)) ->
         invalid(name, "the arguments of a process have to be a list of strings without a zero byte")
 
-      not (is_map(native.env) and Enum.all?(native.env, fn {key, value} -> text?(key) and text?(value) end)) ->
-        invalid(name, "the option :env has to be a map of strings without a zero byte")
+      not (is_map(native.env) and Enum.all?(native.env, fn {key, value} -> variable?(key) and text?(value) end)) ->
+        invalid(name, "the option :env has to be a map of strings without a zero byte, and their names without a =")
 
       not (is_map(native.files) and Enum.all?(native.files, fn {path, bytes} -> text?(path) and is_binary(bytes) end)) ->
         invalid(name, "the option :files has to be a map of paths and binaries")
@@ -144,8 +159,8 @@ defmodule Tidepool.Process do
       not (native.stdio == nil or (is_pid(native.stdio) and node(native.stdio) == on)) ->
         invalid(name, "the option :stdio has to be a pid of the program's node")
 
-      not (cpu_time == nil or (is_integer(cpu_time) and cpu_time > 0)) ->
-        invalid(name, "the option :cpu_time has to be a number of ms")
+      wrong = Enum.find(times, fn {_key, time} -> not (time == nil or time in 1..@longest_ms) end) ->
+        invalid(name, "the option #{inspect(elem(wrong, 0))} has to be a number of ms from 1 to #{@longest_ms}")
 
       true ->
         {:ok, native}
@@ -176,6 +191,8 @@ defmodule Tidepool.Process do
   defp fetch(name), do: with({:error, _reason} <- Catalog.fetch(name), do: :unknown)
 
   defp text?(text), do: is_binary(text) and String.valid?(text) and not String.contains?(text, <<0>>)
+
+  defp variable?(name), do: text?(name) and name != "" and not String.contains?(name, "=")
 
   defp invalid(name, message), do: {:error, Error.new(:invalid_option, message, name)}
 

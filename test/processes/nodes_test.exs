@@ -437,6 +437,18 @@ defmodule Tidepool.Processes.NodesTest do
     assert %{message_queue: 0} = Stage.run(stage, Tidepool.Process, :info, [first])
   end
 
+  test "the CPU time of all of a program's processes is bounded on each of its nodes" do
+    {[_a, b], stage} = cluster!(2)
+    first = begin!(stage, total_cpu_time: 500)
+    {_id, child} = spawn_on!(stage, first, b)
+    monitor = Stage.run(stage, Process, :monitor, [child])
+    ask!(stage, child, ?@)
+    assert {:DOWN, ^monitor, :process, ^child, {%Error{} = error, []}} = Stage.run(stage, Stage, :next, [])
+    assert %{reason: {:limit, :total_cpu_time}, details: %{allowed: 500}} = error
+    # Here it has computed little.
+    assert tell!(stage, first, ?P, 4) == 4
+  end
+
   test "a program whose function is replaced goes on where it is, and starts no other version elsewhere" do
     {[a, b, c], stage} = cluster!(3)
     first = begin!(stage)

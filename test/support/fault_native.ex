@@ -157,7 +157,18 @@ defmodule Tidepool.FaultNative do
 
   @doc "How a program is started."
   def program,
-    do: %{entry: "_start", args: [], env: %{}, files: %{}, output: nil, stdio: nil, cpu_time: nil, node: 1, module: 0}
+    do: %{
+      entry: "_start",
+      args: [],
+      env: %{},
+      files: %{},
+      output: nil,
+      stdio: nil,
+      cpu_time: nil,
+      total_cpu_time: nil,
+      node: 1,
+      module: 0
+    }
 
   @doc "An instance of a function, which no call has made yet."
   def owned(function) do

@@ -70,13 +70,34 @@ defmodule TidepoolWeb.ProcessesTest do
     assert_receive {:DOWN, ^monitor, :process, ^child, _reason}, 30_000
   end
 
-  test "a program that ends at once has been started, and is ended", %{name: name} do
-    # Without a parameter to run, it traps.
-    assert {201, _headers, started} = post(name, ~s({"entry": "nothing_of_the_kind"}))
+  test "a program that ends at once has been started, and is ended; of one that fails at once it is told why" do
+    name = deploy!("c", "nap", engine: :dense)
 
-    if started["id"],
-      do: assert({404, _, _} = eventually_gone(started["id"])),
-      else: assert(started["state"] == "ended")
+    # Whether it is over when it is looked at is the scheduler's to say.
+    assert {201, _headers, started} = post(name, ~s({"args": ["0"]}))
+    if started["id"], do: assert({404, _, _} = eventually_gone(started["id"]))
+    if started["id"] == nil, do: assert(started["state"] == "ended")
+
+    # In its first slice, while it is started.
+    name = deploy!("wat", "wasi_exit_silent")
+    assert {422, _headers, %{"error" => %{"reason" => "guest_error", "exit_code" => 9}}} = post(name, "")
+  end
+
+  test "the CPU time of a program's processes is bounded as the start says", %{name: name} do
+    assert {400, _headers, _error} = post(name, ~s({"cpu_time": "1"}))
+    assert {201, _headers, %{"id" => id}} = post(name, ~s({"cpu_time": 60000, "total_cpu_time": 200}))
+    {:ok, %{pid: pid}} = found(id)
+    monitor = Process.monitor(pid)
+    # It waits for who is to tell it what to do.
+    {:ok, master} = Tidepool.Process.introduce(pid, self())
+    send(pid, {:tidepool, 0, <<master::little-64>>})
+    Tidepool.Puppets.ask(pid, ?@)
+    assert_receive {:DOWN, ^monitor, :process, _pid, {%{reason: {:limit, :total_cpu_time}}, []}}, 30_000
+  end
+
+  defp found(id) do
+    [program, number] = id |> String.split(".") |> Enum.map(&String.to_integer/1)
+    {:ok, Tidepool.Process.find(program, number)}
   end
 
   defp eventually_gone(id) do
@@ -112,6 +133,10 @@ defmodule TidepoolWeb.ProcessesTest do
           {~s({"args": ["a\\u0000b"]}), "invalid_option"},
           {~s({"env": {"A": 1}}), "invalid_option"},
           {~s({"env": ["A"]}), "invalid_option"},
+          {~s({"env": {"A=B": "1"}}), "invalid_option"},
+          {~s({"entry": "nothing_of_the_kind"}), "invalid_option"},
+          {~s({"cpu_time": 0}), "invalid_option"},
+          {~s({"total_cpu_time": 1.5}), "invalid_option"},
           {~s({"entry": 1}), "invalid_option"},
           {~s({"arguments": []}), "unknown_field"}
         ] do

@@ -70,6 +70,7 @@ defmodule TidepoolWeb.ReplyTest do
           reply: 500,
           depth: 500,
           total_memory: 500,
+          total_cpu_time: 504,
           messages: 500
         ] do
       assert {^status, [], error} = decode(Reply.error(Error.new({:limit, limit}, "message", "f", %{allowed: 5})))

@@ -136,6 +136,7 @@ defmodule Tidepool.Cluster.Processes do
   end
 
   defp arrive(native, part, process) do
+    process = Map.put_new(process, :total_cpu_us, nil)
     with {:error, text} <- Native.process_arrive(native, part, process), do: {:error, @failed, text}
   end
 
@@ -214,6 +215,12 @@ defmodule Tidepool.Cluster.Processes do
 
   defp now, do: System.monotonic_time(:millisecond)
 
+  # Nodes of before know of no CPU time of all together.
+  defp total_cpu?(process) do
+    total = process[:total_cpu_us]
+    total == nil or total in 0..@max_number
+  end
+
   # Whatever a node may send: what is used of it is of its type, and within its range.
   defp request?(%{
          first: first,
@@ -221,19 +228,21 @@ defmodule Tidepool.Cluster.Processes do
          version: version,
          sha256: sha256,
          parent: {id, pid},
-         process: %{
-           entry: entry,
-           params: params,
-           max_memory: memory,
-           max_fuel: fuel,
-           may: {compile?, configure?, spawn?},
-           args: args,
-           env: env
-         }
+         process:
+           %{
+             entry: entry,
+             params: params,
+             max_memory: memory,
+             max_fuel: fuel,
+             may: {compile?, configure?, spawn?},
+             args: args,
+             env: env
+           } = process
        }) do
     is_pid(first) and is_binary(name) and is_integer(version) and BlobStore.sha256?(sha256) and id in 0..@max_number and
       is_pid(pid) and text?(entry) and is_binary(params) and memory in 0..@max_number and
-      (fuel == nil or fuel in 0..@max_number) and Enum.all?([compile?, configure?, spawn?], &is_boolean/1) and
+      (fuel == nil or fuel in 0..@max_number) and total_cpu?(process) and
+      Enum.all?([compile?, configure?, spawn?], &is_boolean/1) and
       all?(args, &text?/1) and all?(env, &pair?/1)
   end
 

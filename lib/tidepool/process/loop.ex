@@ -58,7 +58,7 @@ defmodule Tidepool.Process.Loop do
 
   # Otherwise what failed is the program.
   defp begun?({:quota, _quota}), do: false
-  defp begun?(reason), do: reason not in [:overloaded, :internal, :not_a_program]
+  defp begun?(reason), do: reason not in [:overloaded, :internal, :invalid_option, :not_a_program]
 
   @doc "The version of a function, to start processes of, unless another has taken its place."
   @spec running(String.t(), pos_integer) :: Programs.running()

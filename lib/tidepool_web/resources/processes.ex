@@ -18,6 +18,8 @@ defmodule TidepoolWeb.Resources.Processes do
   @max_body 262_144
   # A killed process ends with its slice, which is a ms.
   @patience_ms 5_000
+  # Those of a start.
+  @fields ["args", "env", "entry", "cpu_time", "total_cpu_time"]
   # A node may have a hundred thousand.
   @listed 1_000
 
@@ -62,13 +64,10 @@ defmodule TidepoolWeb.Resources.Processes do
 
   def serve("POST", ["processes", name], %{body: body, origin: origin}) do
     with {:ok, args, options} <- program(body, name),
-         {:ok, pid} <- start(name, args, options, origin) do
-      case Tidepool.Process.info(pid) do
-        # A short one is over by now, and its end is in the log.
-        nil -> Reply.json(201, %{id: nil, function: name, node: node(), state: :ended})
-        # Where it is changes at every moment now.
-        info -> Reply.json(201, info |> json(%{}) |> Map.drop([:current_function, :stack]))
-      end
+         {:ok, info} <- start(name, args, options, origin) do
+      # Where it is changes at every moment now.
+      started = if info, do: info |> json(%{}) |> Map.drop([:current_function, :stack])
+      Reply.json(201, started || %{id: nil, function: name, node: node(), state: :ended})
     else
       {:error, error} -> Reply.error(error)
     end
@@ -117,11 +116,21 @@ defmodule TidepoolWeb.Resources.Processes do
 
   defp start(name, args, options, origin) do
     Change.make(fn ->
-      with {:ok, _pid} = started <- Tidepool.Process.start(name, args, options) do
+      with {:ok, {pid, monitor}} <- Tidepool.Process.start_monitor(name, args, options) do
         Log.changed(:process_started, name, origin)
-        started
+        with nil <- Tidepool.Process.info(pid), do: over(monitor), else: (info -> {:ok, info})
       end
     end)
+  end
+
+  # A short one is over by now: what it failed of is told here, too, as of a call.
+  defp over(monitor) do
+    receive do
+      {:DOWN, ^monitor, :process, _pid, {%Error{} = error, _stack}} -> {:error, error}
+      {:DOWN, ^monitor, :process, _pid, _reason} -> {:ok, nil}
+    after
+      @patience_ms -> {:ok, nil}
+    end
   end
 
   defp upgrade(%{pid: pid} = info, origin) do
@@ -139,13 +148,13 @@ defmodule TidepoolWeb.Resources.Processes do
 
   defp program(body, name) do
     with {:ok, %{} = given} <- Native.json_decode(body),
-         {:known, nil} <- {:known, Enum.find(Map.keys(given), &(&1 not in ["args", "env", "entry"]))},
+         {:known, nil} <- {:known, Enum.find(Map.keys(given), &(&1 not in @fields))},
          {args, env, entry} =
            {Map.get(given, "args", []), Map.get(given, "env", %{}), Map.get(given, "entry", "_start")},
          true <- is_list(args) and is_map(env) and is_binary(entry) do
-      {:ok, [name | args], env: env, entry: entry}
+      {:ok, [name | args], env: env, entry: entry, cpu_time: given["cpu_time"], total_cpu_time: given["total_cpu_time"]}
     else
-      {:known, field} -> Fields.unknown("field", field, ["args", "env", "entry"])
+      {:known, field} -> Fields.unknown("field", field, @fields)
       {:error, why} when is_binary(why) -> wrong("is no JSON: #{why}", name)
       _other -> wrong(~s(has to be like {"args": ["a"], "env": {"KEY": "value"}, "entry": "_start"}), name)
     end

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use wasmtime::{V128, Val};
 
+use crate::process::bounds::cpu::CpuBounds;
 use crate::process::config::Config;
 use crate::process::handle::Process;
 use crate::process::program::Program;
@@ -21,6 +22,13 @@ pub(crate) struct Guest {
     pub(crate) config: Arc<Config>,
     /// Is it of another module than the program's?
     pub(crate) is_foreign: bool,
+}
+
+impl Guest {
+    /// What it may compute.
+    pub(crate) fn cpu(&self) -> CpuBounds {
+        CpuBounds::new(self.config.cpu_time_us(), &self.program.total_cpu)
+    }
 }
 
 /// A module that processes may be made of, as those know it who make them.

@@ -157,6 +157,12 @@ pub enum CallError {
         /// The ABI's name.
         abi: &'static str,
     },
+    /// A program can't be started as it was asked for.
+    #[error("{message}")]
+    InvalidOption {
+        /// What is wrong, and with what.
+        message: String,
+    },
     /// An image can't be made, or no instance can begin with it.
     #[error("{message}")]
     Image {

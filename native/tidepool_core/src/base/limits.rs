@@ -84,6 +84,8 @@ pub enum Limit {
     Depth,
     /// [`Limits::total_memory_bytes`], or what all instances of the node may have; the guest was refused memory.
     TotalMemory,
+    /// What all processes of a program together may compute.
+    TotalCpuTime,
     /// What a process may have in its mailbox and its timers, or all processes of a program on the host.
     Messages,
 }
@@ -100,6 +102,7 @@ impl Limit {
             Limit::Reply => "reply",
             Limit::Depth => "depth",
             Limit::TotalMemory => "total_memory",
+            Limit::TotalCpuTime => "total_cpu_time",
             Limit::Messages => "messages",
         }
     }
@@ -121,7 +124,7 @@ impl Limit {
         match self {
             Limit::Memory | Limit::TotalMemory | Limit::Payload | Limit::Reply | Limit::Messages => "bytes",
             Limit::Table => "elements",
-            Limit::CpuTime => "ms",
+            Limit::CpuTime | Limit::TotalCpuTime => "ms",
             Limit::Depth => "nested calls",
         }
     }

@@ -198,6 +198,8 @@ pub struct Away {
     pub max_memory: u64,
     /// CPU time in units of fuel; `None` is without limit.
     pub max_fuel: Option<u64>,
+    /// CPU time of all processes of its program on each node, in µs; `None` is without limit.
+    pub total_cpu_us: Option<u64>,
     /// Whether it may compile modules, make configurations, start processes.
     pub may: [bool; 3],
     /// Arguments; the first is the program's name.

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasmtime::Val;
 
@@ -49,6 +50,7 @@ pub(crate) fn arrive(target: &Arc<Target>, part: &ProcessRef, mut away: Away) ->
     }
     let params = param_values(&away.params).ok_or("its parameters are none")?;
     let (program, entry) = (Arc::clone(&part.program), std::mem::take(&mut away.entry));
+    program.total_cpu.lower(away.total_cpu_us.map(Duration::from_micros));
     let config = Arc::new(Config::arrived(away)?);
     let process = program.add_guest(entry, config.text_bytes())?;
     let reference = ProcessRef { program: Arc::clone(&program), process: Arc::clone(&process) };

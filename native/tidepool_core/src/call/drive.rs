@@ -74,18 +74,21 @@ impl Task {
     ) -> Step {
         let burst = self.burst();
         // The limit of a process may be less than a slice.
-        let exact = self.cpu_limit().filter(|_| self.member.is_some());
+        let left = self.member.as_ref().and_then(|member| member.cpu.left(self.cpu_time));
         if let Some(error) = self.member.as_ref().and_then(|member| member.overrun()) {
             return self.finish(Err(error));
+        }
+        if let Some(spent) = left.filter(|it| it.left.is_zero()) {
+            return self.finish(Err(self.cpu_is_spent(spent.limit, spent.allowed_ms())));
         }
         let Some(future) = self.future.as_mut() else {
             return Step::Done(Err(CallError::Internal { message: "the call is over already".into() }));
         };
         // Wall time includes what the system gave to other threads, which is much on a busy machine. A guest that goes on after
         // it has yielded, or after a slice of CPU time, or has an exact limit, is worth the system calls that leave it out.
-        let clock = (std::mem::take(&mut self.yielded) || burst >= SLICE || exact.is_some()).then(ThreadClock::now);
-        if let (Some(clock), Some(limit)) = (&clock, exact) {
-            self.call.channel.set_cpu_end(clock.later(limit.saturating_sub(self.cpu_time)));
+        let clock = (std::mem::take(&mut self.yielded) || burst >= SLICE || left.is_some()).then(ThreadClock::now);
+        if let (Some(clock), Some(left)) = (&clock, left) {
+            self.call.channel.set_cpu_end(clock.later(left.left));
         }
         // A call is driven right after it was started.
         let began = match self.slice {
@@ -123,6 +126,7 @@ impl Task {
         self.cpu_time += spent;
         if let Some(member) = &mut self.member {
             member.burst += spent;
+            member.cpu.charge(spent);
         }
         self.slice = Slice::Last { ended: now, took };
         if self.burst() >= SLICE && !self.call.channel.long() {
@@ -141,13 +145,13 @@ impl Task {
         }
         match polled {
             // A process may be through with more than its limit before a slice is over; a call has a slice in any case.
-            Ok(Polled::Ready(outcome)) if exact.is_none() || outcome.is_err() => self.finish(outcome),
+            Ok(Polled::Ready(outcome)) if left.is_none() || outcome.is_err() => self.finish(outcome),
             // Whatever the guest asks for, its CPU time is used up.
-            Ok(_) if self.cpu_limit().is_some_and(|limit| self.cpu_time > limit) => {
-                let limit = self.cpu_limit().unwrap_or_default();
-                let allowed = u64::try_from(limit.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
-                let console = self.call.channel.console();
-                self.finish(Err(CallError::Limit { limit: Limit::CpuTime, allowed, frames: Vec::new(), console }))
+            Ok(_) if let Some(left) = left.filter(|it| spent > it.left) => {
+                self.finish(Err(self.cpu_is_spent(left.limit, left.allowed_ms())))
+            }
+            Ok(_) if self.member.is_none() && self.cpu_time > self.call.target.limits().cpu_time() => {
+                self.finish(Err(self.cpu_is_spent(Limit::CpuTime, self.call.target.limits().cpu_time_ms)))
             }
             Ok(Polled::Ready(outcome)) => self.finish(outcome),
             Ok(_) if now >= self.deadline => self.finish(Err(self.late())),
@@ -181,12 +185,8 @@ impl Task {
         self.member.as_ref().map_or(self.cpu_time, |member| member.burst)
     }
 
-    /// What it may compute; `None` is without limit.
-    fn cpu_limit(&self) -> Option<Duration> {
-        match &self.member {
-            Some(member) => member.cpu_limit,
-            None => Some(self.call.target.limits().cpu_time()),
-        }
+    fn cpu_is_spent(&self, limit: Limit, allowed: u64) -> CallError {
+        CallError::Limit { limit, allowed, frames: Vec::new(), console: self.call.channel.console() }
     }
 
     fn finish(&mut self, outcome: Result<Vec<u8>, CallError>) -> Step {

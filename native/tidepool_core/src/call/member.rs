@@ -10,6 +10,7 @@ use crate::abi::guest::{Guest, Plan};
 use crate::base::error::CallError;
 use crate::base::limits::Limit;
 use crate::base::request::{Address, NameOperation};
+use crate::process::bounds::cpu::CpuBounds;
 use crate::process::delivery::Room;
 use crate::process::handle::Process;
 use crate::process::message::{Data, Message};
@@ -213,8 +214,8 @@ pub(super) struct Member {
     pub(super) guest: Arc<Guest>,
     /// The guest's.
     pub(super) process: Arc<Process>,
-    /// What it may compute; `None` is without limit.
-    pub(super) cpu_limit: Option<Duration>,
+    /// What it may compute.
+    pub(super) cpu: CpuBounds,
     /// One that it makes.
     pub(super) birth: Option<Birth>,
     /// Those that it has made, and has not let go yet.
@@ -240,13 +241,13 @@ pub(super) struct Birth {
 impl Member {
     /// The process goes on with another instance.
     pub(super) fn go_on_as(&mut self, guest: Arc<Guest>) {
-        (self.process, self.cpu_limit) = (Arc::clone(&guest.process), cpu_limit(&guest));
+        (self.process, self.cpu) = (Arc::clone(&guest.process), guest.cpu());
         (self.guest, self.birth, self.burst) = (guest, None, Duration::ZERO);
     }
 
     pub(super) fn new(guest: Arc<Guest>, make: Make) -> Self {
-        let (process, cpu_limit) = (Arc::clone(&guest.process), cpu_limit(&guest));
-        Member { guest, process, cpu_limit, birth: None, held: Vec::new(), burst: Duration::ZERO, make }
+        let (process, cpu) = (Arc::clone(&guest.process), guest.cpu());
+        Member { guest, process, cpu, birth: None, held: Vec::new(), burst: Duration::ZERO, make }
     }
 
     pub(super) fn reference(&self, id: u64) -> Option<ProcessRef> {
@@ -289,7 +290,7 @@ impl Member {
 
     pub(super) fn signal(&self, signal: Signal) {
         let program = &self.guest.program;
-        let mut bound = program.bounds.mailbox_bytes;
+        let mut bound = program.mailbox_bytes;
         let message = match signal {
             // Who sends from other nodes is held up when the mailbox is full, but many may have sent by then.
             Signal::Post { tag, bytes } => {
@@ -311,18 +312,14 @@ impl Member {
 
     /// Is there room for a message with this tag?
     pub(super) fn room(&self, tag: i64) -> Room {
-        self.process.room(tag, WINDOW, self.guest.program.bounds.mailbox_bytes)
+        self.process.room(tag, WINDOW, self.guest.program.mailbox_bytes)
     }
 
     /// Why it has to end, whatever it does: it doesn't receive what it is told.
     pub(super) fn overrun(&self) -> Option<CallError> {
-        let allowed = || u64::try_from(self.guest.program.bounds.mailbox_bytes).unwrap_or(u64::MAX);
+        let allowed = || u64::try_from(self.guest.program.mailbox_bytes).unwrap_or(u64::MAX);
         self.process.is_overrun().then(|| CallError::limit(Limit::Messages, allowed()))
     }
-}
-
-fn cpu_limit(guest: &Guest) -> Option<Duration> {
-    guest.config.cpu_time_us().map(Duration::from_micros)
 }
 
 impl Birth {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wasmtime::Val;
+use wasmtime::{ExternType, Val};
 
 use super::member::{Making, Member, ProcessRef, Signal, Unborn};
 use super::target::{Call, Target};
@@ -19,13 +19,14 @@ use crate::base::request::{Address, Peer, Request};
 use crate::base::trap::Frame;
 use crate::instance::live::Instance;
 use crate::net::access::Access;
+use crate::process::bounds::Bounds;
 use crate::process::config::{Config, World};
 use crate::process::delivery::Room;
 use crate::process::files::folder::folders;
 use crate::process::handle::Process;
 use crate::process::message::Message;
 use crate::process::place::Place;
-use crate::process::program::{Bounds, Output, Program};
+use crate::process::program::{Output, Program};
 use crate::process::stdio::Stdio;
 use crate::store::context::FunctionContext;
 
@@ -44,6 +45,8 @@ pub struct ProcessOptions {
     pub stdio: Option<Arc<Stdio>>,
     /// CPU time that each of its processes may use; without limit, when there is none.
     pub cpu_time: Option<Duration>,
+    /// The same of all of them together, on each node.
+    pub total_cpu_time: Option<Duration>,
     /// The number of this node among those of its cluster; never 0.
     pub node: u64,
     /// Tells its module from all others; 0 when other nodes can't have it.
@@ -61,6 +64,7 @@ impl Default for ProcessOptions {
             output: None,
             stdio: None,
             cpu_time: None,
+            total_cpu_time: None,
             node: 1,
             module: 0,
             files: Vec::new(),
@@ -166,16 +170,19 @@ impl Task {
 ///
 /// # Errors
 /// [`CallError::NoProgram`] when its ABI has calls alone, and [`CallError::Overloaded`] when there is no room for its files, or they
-/// belong nowhere, and [`CallError::Quota`] when its namespace has had its calls. What is wrong with the entry ends the task.
+/// belong nowhere, [`CallError::InvalidOption`] when it has no such entry, and [`CallError::Quota`] when its namespace has had its
+/// calls.
 pub(crate) fn start(target: &Arc<Target>, options: ProcessOptions) -> Result<Task, CallError> {
     if !target.module.abi.runs {
         return Err(CallError::NoProgram { abi: target.module.abi.name });
     }
+    fit_entry(target.module.pre.module(), &options.entry)?;
     target.begin()?;
-    let ProcessOptions { entry, args, env, output, stdio, cpu_time, node, module, files } = options;
+    let ProcessOptions { entry, args, env, output, stdio, cpu_time, total_cpu_time, node, module, files } = options;
     let place = Place::first(node, module, &target.node.others);
     let access = Access::new(&target.node.network, &target.function.grants);
-    let program = Program::new(&target.function.name, target.function.version, bounds(target), access, place, output);
+    let bounds = Bounds { total_cpu: total_cpu_time, ..bounds(target) };
+    let program = Program::new(&target.function.name, target.function.version, bounds, access, place, output);
     let program = Arc::new(program.with_stdio(stdio));
     let world = World { args, env, ..World::default() };
     let refused = |message| CallError::Overloaded { message };
@@ -188,9 +195,30 @@ pub(crate) fn start(target: &Arc<Target>, options: ProcessOptions) -> Result<Tas
     Ok(Task::process(future, call, Member::new(guest, making)))
 }
 
+/// Could the first process of a program, which is given nothing, run this export?
+fn fit_entry(module: &wasmtime::Module, entry: &str) -> Result<(), CallError> {
+    let message = match module.get_export(entry) {
+        Some(ExternType::Func(ty)) if ty.params().len() == 0 => return Ok(()),
+        Some(ExternType::Func(ty)) => {
+            let params: Vec<String> = ty.params().map(|it| it.to_string()).collect();
+            format!(
+                "the export `{entry}` takes ({}), and a program's first process is given nothing",
+                params.join(", ")
+            )
+        }
+        _other => format!("the module exports no function `{entry}` for a program's first process to run"),
+    };
+    Err(CallError::InvalidOption { message })
+}
+
 /// What the processes of a function's programs may have, on each node.
 pub(super) fn bounds(target: &Target) -> Bounds {
-    Bounds::of(target.limits(), target.function.own_memory.as_ref().map(|own| own.limit()))
+    let function = &target.function;
+    Bounds::of(
+        target.limits(),
+        function.own_memory.as_ref().map(|own| own.limit()),
+        function.stats.function.processes(),
+    )
 }
 
 /// Has the first process of a program go on as `target`, with what it has left.

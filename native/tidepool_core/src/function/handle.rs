@@ -155,7 +155,8 @@ impl Function {
     /// Starts a program: the task of its first process, which runs until the program ends it, or its driver.
     ///
     /// # Errors
-    /// [`CallError::NoProgram`] when its ABI has calls alone, [`CallError::Overloaded`] when its limits allow no process.
+    /// [`CallError::NoProgram`] when its ABI has calls alone, [`CallError::InvalidOption`] when it has no such entry, and
+    /// [`CallError::Overloaded`] when its limits allow no process.
     pub fn start_process(&self, options: ProcessOptions) -> Result<Task, CallError> {
         process::start(self.targets.mine(), options)
     }

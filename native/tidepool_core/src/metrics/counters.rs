@@ -68,7 +68,9 @@ impl<T> From<&Result<T, CallError>> for Outcome {
             Err(CallError::Quota { .. }) => Outcome::Quota,
             // The last ones are refusals of what has not begun, and are not counted.
             Err(CallError::Internal { .. } | CallError::InstanceBusy | CallError::InstanceSpent)
-            | Err(CallError::NoProgram { .. } | CallError::Image { .. }) => Outcome::Internal,
+            | Err(CallError::NoProgram { .. } | CallError::InvalidOption { .. } | CallError::Image { .. }) => {
+                Outcome::Internal
+            }
         }
     }
 }
@@ -80,6 +82,8 @@ pub(crate) struct FunctionStats {
     pub(super) peak_memory_bytes: AtomicU64,
     pub(super) dropped_lines: AtomicU64,
     queued_at_cap: AtomicUsize,
+    /// Processes that live of its programs.
+    processes: Arc<AtomicUsize>,
     /// Versions before this one were removed with the function: who still runs one is not of the function that has the name now.
     first_kept: AtomicU64,
 }
@@ -251,6 +255,11 @@ impl FunctionStats {
     }
 
     /// Calls that wait at the cap of the function, of all its versions.
+    /// How many processes live of the programs of all its versions.
+    pub(crate) fn processes(&self) -> &Arc<AtomicUsize> {
+        &self.processes
+    }
+
     pub(crate) fn queued_at_cap(&self) -> &AtomicUsize {
         &self.queued_at_cap
     }

@@ -52,6 +52,7 @@ impl Failure {
             CallError::Guest { message, .. }
             | CallError::Overloaded { message }
             | CallError::Quota { message, .. }
+            | CallError::InvalidOption { message }
             | CallError::Image { message }
             | CallError::Internal { message } => message.len(),
             CallError::Timeout | CallError::NoProgram { .. } | CallError::InstanceBusy | CallError::InstanceSpent => 0,

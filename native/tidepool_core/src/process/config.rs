@@ -97,13 +97,14 @@ impl Config {
     }
 
     /// What a process of another node is to be given of this.
-    pub(crate) fn away(&self, node: u64, entry: String, params: Vec<u8>) -> Away {
+    pub(crate) fn away(&self, node: u64, total_cpu: Option<Duration>, entry: String, params: Vec<u8>) -> Away {
         Away {
             node,
             entry,
             params,
             max_memory: self.max_memory,
             max_fuel: self.max_fuel,
+            total_cpu_us: total_cpu.map(|total| u64::try_from(total.as_micros()).unwrap_or(u64::MAX)),
             may: [self.may_compile_modules, self.may_create_configs, self.may_spawn],
             args: self.world.args.clone(),
             env: self.world.env.clone(),

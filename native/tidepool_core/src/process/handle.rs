@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::account::Share;
+use super::bounds::account::Share;
 use super::mailbox::Mailbox;
 use super::message::{Data, Message};
 use super::timers::Timers;

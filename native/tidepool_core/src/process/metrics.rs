@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use foldhash::fast::RandomState;
 
-use super::account::{Account, Share};
+use super::bounds::account::{Account, Share};
 
 /// Most figures of a program; further names are not kept.
 const MAX_FIGURES: usize = 1_000;

@@ -1,7 +1,7 @@
 //! What programs of many processes are made of: messages, mailboxes, names, permissions. Nothing here knows WebAssembly, an ABI,
 //! or what drives a process.
 
-pub(crate) mod account;
+pub(crate) mod bounds;
 pub(crate) mod config;
 pub(crate) mod delivery;
 pub(crate) mod files;

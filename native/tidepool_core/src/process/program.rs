@@ -8,7 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 
-use super::account::{Account, FREE_BYTES, Share};
+use super::bounds::Bounds;
+use super::bounds::account::{Account, FREE_BYTES, Share};
+use super::bounds::cpu::TotalCpu;
+use super::bounds::living::Living;
 use super::handle::Process;
 use super::metrics::Figures;
 use super::outsiders::Outsiders;
@@ -19,7 +22,6 @@ use super::stdio::Stdio;
 use super::upgrade::Upgrade;
 use crate::base::console::Stream;
 use crate::base::grants::Grants;
-use crate::base::limits::Limits;
 use crate::base::request::Address;
 use crate::net::access::Access;
 
@@ -27,33 +29,6 @@ use crate::net::access::Access;
 const SHARDS: usize = 16;
 /// Names are swept when so many processes have ended.
 const SWEEP_EVERY: usize = 1_024;
-
-/// Bytes of one mailbox.
-const MAILBOX_BYTES: usize = 64 << 20;
-/// What a program has on the host, where its function has no limit of its own on memory.
-const TOTAL_BYTES: usize = 1 << 30;
-
-/// What the processes of a program may have together, and each of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Bounds {
-    /// Processes at a time.
-    pub(crate) processes: usize,
-    /// Bytes of one mailbox.
-    pub(crate) mailbox_bytes: usize,
-    /// Bytes that all of them have on the host: messages, timers, configurations, names.
-    pub(crate) total_bytes: usize,
-}
-
-impl Bounds {
-    /// The bounds of a function's programs; `own` is the function's own limit of all its linear memory, where it has one.
-    pub(crate) fn of(limits: &Limits, own: Option<u64>) -> Self {
-        Bounds {
-            processes: usize::try_from(limits.instances).unwrap_or(usize::MAX),
-            mailbox_bytes: MAILBOX_BYTES,
-            total_bytes: own.map_or(TOTAL_BYTES, |own| usize::try_from(own).unwrap_or(usize::MAX)),
-        }
-    }
-}
 
 /// Takes lines that a program's processes print, instead of the console.
 pub trait Output: Send + Sync {
@@ -67,7 +42,9 @@ pub(crate) struct Program {
     pub(crate) number: u64,
     pub(crate) name: Arc<str>,
     version: AtomicU64,
-    pub(crate) bounds: Bounds,
+    /// Bytes of one mailbox.
+    pub(crate) mailbox_bytes: usize,
+    pub(crate) total_cpu: Arc<TotalCpu>,
     pub(crate) account: Arc<Account>,
     pub(crate) names: Registry,
     /// Names that hold on all of its nodes, where it began.
@@ -89,7 +66,7 @@ pub(crate) struct Program {
     driven: [Mutex<HashMap<u64, u64, RandomState>>; SHARDS],
     outsiders: Outsiders,
     next: AtomicU64,
-    live: AtomicUsize,
+    living: Living,
     ended: AtomicBool,
     gone: AtomicUsize,
 }
@@ -109,7 +86,9 @@ impl Program {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             name: Arc::clone(name),
             version: AtomicU64::new(version),
-            bounds,
+            mailbox_bytes: bounds.mailbox_bytes,
+            total_cpu: Arc::new(TotalCpu::new(bounds.total_cpu)),
+            living: Living::new(bounds.processes, &bounds.living),
             names: Registry::new(&account),
             wide_names: Registry::new(&account),
             figures: Figures::new(&account),
@@ -125,7 +104,6 @@ impl Program {
             shards: Default::default(),
             driven: Default::default(),
             outsiders: Outsiders::default(),
-            live: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
             gone: AtomicUsize::new(0),
         }
@@ -166,10 +144,11 @@ impl Program {
             let limit = self.account.limit();
             return Err(format!("the program has the {limit} bytes on the host that it may have (limit total_memory)"));
         }
-        if self.live.fetch_add(1, Ordering::AcqRel) >= self.bounds.processes {
-            self.live.fetch_sub(1, Ordering::AcqRel);
-            return Err(format!("the program has the {} processes that it may have", self.bounds.processes));
-        }
+        self.living.add().map_err(|most| {
+            format!(
+                "all programs of the function together have the {most} processes that they may have (limit instances)"
+            )
+        })?;
         Ok(self.add(|id| Process::guest(id, entry, share, text_bytes)))
     }
 
@@ -249,7 +228,7 @@ impl Program {
             if process.is_first() {
                 self.end();
             }
-            self.live.fetch_sub(1, Ordering::AcqRel);
+            self.living.remove();
             if self.gone.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
                 self.names.forget_dead(|id| self.may_live(id));
                 self.wide_names.forget_dead(|id| self.may_live(id));

@@ -13,7 +13,11 @@ use crate::process::message::{Data, Message};
 use crate::settings;
 
 fn program(processes: usize, mailbox_bytes: usize) -> Program {
-    with(Bounds { processes, mailbox_bytes, total_bytes: usize::MAX })
+    with(Bounds { processes, mailbox_bytes, ..bounds() })
+}
+
+fn bounds() -> Bounds {
+    Bounds { processes: 9, living: Arc::default(), mailbox_bytes: 0, total_bytes: usize::MAX, total_cpu: None }
 }
 
 fn with(bounds: Bounds) -> Program {
@@ -45,6 +49,24 @@ fn numbers_count_from_1_and_as_many_live_as_may() {
     assert_eq!(program.add_guest("c".into(), 0).unwrap().id, 3);
     program.remove(&first);
     assert!(program.add_guest("d".into(), 0).is_err(), "it has ended with its first one");
+}
+
+#[test]
+fn programs_of_a_function_have_together_what_one_may_have_and_those_that_end_give_it_back() {
+    let bounds = Bounds { processes: 3, ..bounds() };
+    let [one, other] = [(); 2].map(|()| with(bounds.clone()));
+    let first = one.add_guest("a".into(), 0).unwrap();
+    other.add_guest("a".into(), 0).unwrap();
+    other.add_guest("b".into(), 0).unwrap();
+    let Err(text) = one.add_guest("b".into(), 0) else { panic!("a fourth") };
+    assert!(text.contains("the 3 processes") && text.contains("limit instances"), "{text}");
+    // None of its processes has said that it has ended.
+    drop(other);
+    one.add_guest("b".into(), 0).unwrap();
+    one.remove(&first);
+    assert_eq!(bounds.living.load(Ordering::Relaxed), 1);
+    drop(one);
+    assert_eq!(bounds.living.load(Ordering::Relaxed), 0);
 }
 
 #[test]
@@ -121,7 +143,7 @@ fn message(bytes: usize) -> Message {
 
 #[test]
 fn all_processes_together_have_no_more_than_the_program_may_and_what_is_received_makes_room() {
-    let program = with(Bounds { processes: 9, mailbox_bytes: 100_000, total_bytes: 150_000 });
+    let program = with(Bounds { mailbox_bytes: 100_000, total_bytes: 150_000, ..bounds() });
     let [one, other] = ["a", "b"].map(|entry| program.add_guest(entry.into(), 0).unwrap());
     let send = |to: &Process, bytes| matches!(to.send(message(bytes), to, 100_000, Waker::noop()), Sent::Done);
     assert!(send(&one, 50_000) && send(&one, 40_000) && send(&other, 10_000));

@@ -6,7 +6,7 @@ use std::task::Waker;
 
 use foldhash::fast::RandomState;
 
-use super::account::{Account, Share};
+use super::bounds::account::{Account, Share};
 
 /// Most names of a program.
 const MAX_NAMES: usize = 100_000;

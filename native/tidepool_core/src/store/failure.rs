@@ -44,7 +44,7 @@ pub(crate) fn call_error<A: Default>(store: &mut Store<State<A>>, error: &wasmti
         let allowed = match limit {
             Limit::Table => u64::from(limits.table_elements),
             Limit::TotalMemory => state.function.total_memory_bytes(),
-            _ => limits.memory_bytes,
+            _ => state.meter.memory_bytes(),
         };
         return CallError::Limit { limit, allowed, frames, console };
     }

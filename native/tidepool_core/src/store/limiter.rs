@@ -34,6 +34,11 @@ impl Meter {
         }
     }
 
+    /// The largest memory that it may have.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
     /// Lowers the largest memory to `bytes`, if that is less.
     pub(crate) fn lower(&mut self, bytes: u64) {
         self.memory_bytes = self.memory_bytes.min(bytes);

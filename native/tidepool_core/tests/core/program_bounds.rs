@@ -175,3 +175,23 @@ fn lines_that_go_to_a_process_are_of_the_functions_budget_as_those_of_the_consol
     let printed = *lines.0.lock().unwrap();
     assert!((1..500).contains(&printed), "{printed}");
 }
+
+#[test]
+fn memory_that_a_configuration_refuses_is_told_with_its_figure_and_not_the_functions() {
+    let (outcome, processes) = run_with(
+        r#"(func (export "_start") (local $config i64)
+             (local.set $config (call $create_config))
+             (call $set_max_memory (local.get $config) (i64.const 200000))
+             (drop (call $child (i64.const 5) (local.get $config)))
+             (drop (call $next (i64.const 0) (call $forever))))
+           (func (export "child")
+             (if (i32.eq (memory.grow (i32.const 2)) (i32.const -1)) (then unreachable)))"#,
+        limits(),
+    );
+    let allowed = |outcome: &Result<Vec<u8>, CallError>| match outcome {
+        Err(CallError::Limit { limit: Limit::Memory, allowed, .. }) => Some(*allowed),
+        _ => None,
+    };
+    assert!(outcome.is_err(), "it is linked");
+    assert_eq!(processes.outcomes.values().find_map(allowed), Some(200_000), "{:?}", processes.outcomes);
+}

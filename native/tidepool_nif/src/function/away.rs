@@ -57,6 +57,7 @@ fn process_arrive<'a>(
         params: field::<Binary<'_>>(away, atoms::params())?.as_slice().to_vec(),
         max_memory: field(away, atoms::max_memory())?,
         max_fuel: field(away, atoms::max_fuel())?,
+        total_cpu_us: field(away, atoms::total_cpu_us())?,
         may: [compile, configure, spawn],
         args: field::<List<String>>(away, atoms::args())?.0,
         env: field::<List<(String, String)>>(away, atoms::env())?.0,

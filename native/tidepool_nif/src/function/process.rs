@@ -21,7 +21,7 @@ use crate::terms::message::message;
 use crate::terms::{atoms, encode, pid};
 
 /// Starts a program of a published function, and drives its first process for its first slice. `options` are `entry`, `args`,
-/// `env` and `files` (maps), `output` and `stdio` (a pid, or `nil`) and `cpu_time` (ms for each process, or `nil`).
+/// `env` and `files` (maps), `output` and `stdio` (a pid, or `nil`) and `cpu_time` and `total_cpu_time` (ms for each process, and for all, or `nil`).
 #[rustler::nif]
 fn start_process<'a>(env: Env<'a>, node: &'a Node, name: Binary<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
     let options = decode(node, env.pid(), options)?;
@@ -50,6 +50,7 @@ fn decode(node: &Node, program: LocalPid, options: Term<'_>) -> NifResult<Proces
     Ok(ProcessOptions {
         entry: field(options, atoms::entry())?,
         cpu_time: field::<Option<u64>>(options, atoms::cpu_time())?.map(crate::terms::decode::millis),
+        total_cpu_time: field::<Option<u64>>(options, atoms::total_cpu_time())?.map(crate::terms::decode::millis),
         args: field::<List<String>>(options, atoms::args())?.0,
         env,
         files,

@@ -97,6 +97,7 @@ fn away(env: Env<'_>, away: Away) -> Term<'_> {
             (atoms::params(), encode::copy(env, &away.params)),
             (atoms::max_memory(), away.max_memory.encode(env)),
             (atoms::max_fuel(), away.max_fuel.encode(env)),
+            (atoms::total_cpu_us(), away.total_cpu_us.encode(env)),
             (atoms::may(), (compile, configure, spawn).encode(env)),
             (atoms::args(), away.args.encode(env)),
             (atoms::env(), away.env.encode(env)),

@@ -99,6 +99,7 @@ pub(crate) fn call_error<'a>(env: Env<'a>, error: &CallError) -> Term<'a> {
             (atoms::quota(), quota_name(*quota)).encode(env)
         }
         CallError::NoProgram { .. } => atoms::not_a_program().encode(env),
+        CallError::InvalidOption { .. } => atoms::invalid_option().encode(env),
         CallError::Image { .. } => atoms::invalid_image().encode(env),
         // Whoever owns an instance calls it once at a time, and asks whether it is spent.
         CallError::InstanceBusy | CallError::InstanceSpent | CallError::Internal { .. } => {
@@ -223,6 +224,7 @@ fn limit_name(limit: Limit) -> Atom {
         Limit::Reply => atoms::reply(),
         Limit::Depth => atoms::depth(),
         Limit::TotalMemory => atoms::total_memory(),
+        Limit::TotalCpuTime => atoms::total_cpu_time(),
         Limit::Messages => atoms::messages(),
     }
 }

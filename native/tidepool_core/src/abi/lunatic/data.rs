@@ -3,7 +3,7 @@
 use super::handles::Handles;
 use super::networking::data::Sockets;
 use crate::abi::guest::{Guest, Module};
-use crate::process::account::{FREE_BYTES, Share};
+use crate::process::bounds::account::{FREE_BYTES, Share};
 use crate::process::config::Config;
 use crate::process::message::Message;
 
@@ -44,7 +44,7 @@ pub(in crate::abi) struct Data {
 impl Data {
     /// Makes the guest a process, to which the version before may have left something.
     pub(super) fn begin(&mut self, guest: &Guest, left: Option<Message>) {
-        self.max_message = Some(guest.program.bounds.mailbox_bytes);
+        self.max_message = Some(guest.program.mailbox_bytes);
         self.share = Share::new(&guest.program.account, FREE_BYTES);
         if let Some(left) = left {
             self.other_bytes += left.bytes();

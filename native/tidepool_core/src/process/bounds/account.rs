@@ -15,7 +15,7 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    pub(super) fn new(limit: usize) -> Arc<Self> {
+    pub(in crate::process) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Account { limit, drawn: AtomicUsize::new(0) })
     }
 

@@ -219,7 +219,7 @@ fn parts(offset: u64, length: usize) -> impl Iterator<Item = Part> {
 mod tests {
     use super::*;
     use crate::base::config::FilesConfig;
-    use crate::process::account::Account;
+    use crate::process::bounds::account::Account;
 
     fn file(max_program_bytes: usize) -> Arc<File> {
         let most = FilesConfig { max_program_files: 1, max_program_bytes };

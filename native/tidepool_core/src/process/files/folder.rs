@@ -6,7 +6,7 @@ use super::error::FileError;
 use super::memory::{Memory, Room};
 use super::path::FilePath;
 use crate::base::config::{FilesConfig, FolderConfig};
-use crate::process::account::Account;
+use crate::process::bounds::account::Account;
 
 /// Folders of a process. It shares them with its program.
 pub(crate) type Folders = Arc<[Preopen]>;

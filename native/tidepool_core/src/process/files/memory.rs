@@ -11,7 +11,7 @@ use super::error::FileError;
 use super::path::FilePath;
 use super::quota::Quota;
 use crate::base::config::FilesConfig;
-use crate::process::account::Account;
+use crate::process::bounds::account::Account;
 
 /// What a file or a folder takes beside its name and what it holds.
 const ENTRY_BYTES: usize = 256;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::error::FileError;
 use crate::base::config::FilesConfig;
-use crate::process::account::{Account, Share};
+use crate::process::bounds::account::{Account, Share};
 
 /// What there may be, and what there is.
 pub(super) struct Quota {

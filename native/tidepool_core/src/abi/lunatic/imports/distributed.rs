@@ -126,7 +126,7 @@ async fn spawn(mut caller: Caller<'_, State>, args: SpawnArgs) -> wasmtime::Resu
             let text = "processes on other nodes run the module that their program was started with, and no other";
             Err((NO_MODULE, text.into()))
         } else {
-            spawn_away(&mut caller, &guest, config.away(node, entry, params)).await
+            spawn_away(&mut caller, &guest, config.away(node, guest.program.total_cpu.limit(), entry, params)).await
         }
     };
     match made {

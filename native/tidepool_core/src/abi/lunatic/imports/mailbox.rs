@@ -12,7 +12,6 @@ use crate::abi::lunatic::support::{ImportFuture, ask, deadline, done, guest, pee
 use crate::abi::memory;
 use crate::abi::slots::State;
 use crate::base::error::CallError;
-use crate::base::limits::Limit;
 use crate::base::request::{Peer, ProcessRequest};
 use crate::process::delivery::Sent;
 use crate::process::handle::Process;
@@ -74,7 +73,7 @@ fn try_send(caller: &mut Caller<'_, State>, guest: &Guest, id: u64) -> wasmtime:
         sent(caller);
         return Ok(Sending::Done);
     };
-    match process.send(Message::Data(data), &guest.process, guest.program.bounds.mailbox_bytes, Waker::noop()) {
+    match process.send(Message::Data(data), &guest.process, guest.program.mailbox_bytes, Waker::noop()) {
         Sent::Done => {
             sent(caller);
             Ok(Sending::Done)
@@ -93,7 +92,7 @@ async fn finish(caller: &mut Caller<'_, State>, guest: &Guest, sending: Sending)
         Sending::Done => true,
         Sending::Full(process, message) => {
             let mut message = Some(message);
-            let bound = guest.program.bounds.mailbox_bytes;
+            let bound = guest.program.mailbox_bytes;
             wait(caller, |cx, _wake_at| {
                 let Some(left) = message.take() else { return std::task::Poll::Ready(()) };
                 match process.send(left, &guest.process, bound, cx.waker()) {
@@ -144,7 +143,7 @@ async fn send_at_once(mut caller: Caller<'_, State>, id: u64) -> wasmtime::Resul
         return Ok(SENT);
     };
     let data = Message::Data(take_data(&mut caller)?);
-    let (code, left) = match process.send(data, &guest.process, guest.program.bounds.mailbox_bytes, Waker::noop()) {
+    let (code, left) = match process.send(data, &guest.process, guest.program.mailbox_bytes, Waker::noop()) {
         Sent::Done => (SENT, None),
         Sent::Full(message) => (FULL, Some(message)),
     };
@@ -155,9 +154,9 @@ async fn send_at_once(mut caller: Caller<'_, State>, id: u64) -> wasmtime::Resul
 
 /// Stops a guest that has used up its CPU time and has yet to be stopped for that: what it computed is for nobody.
 fn within_cpu_time(caller: &mut Caller<'_, State>, guest: &Guest) -> wasmtime::Result<()> {
-    let Some(allowed_us) = guest.config.cpu_time_us() else { return Ok(()) };
+    let Some(left) = guest.cpu().left(guest.process.usage().0) else { return Ok(()) };
     let spent = caller.data().call.as_ref().is_some_and(|call| call.channel.cpu_is_spent());
-    if spent { Err(memory::fail(caller, CallError::limit(Limit::CpuTime, allowed_us.div_ceil(1_000)))) } else { Ok(()) }
+    if spent { Err(memory::fail(caller, CallError::limit(left.limit, left.allowed_ms()))) } else { Ok(()) }
 }
 
 /// Tags to choose by. Few are kept in place.
@@ -218,7 +217,7 @@ fn receive(mut caller: Caller<'_, State>, (ptr, count, timeout): (i32, i32, u64)
 }
 
 fn receive_with(mut caller: Caller<'_, State>, guest: Arc<Guest>, tags: Tags, timeout: u64) -> ImportFuture<'_, i32> {
-    let bound = guest.program.bounds.mailbox_bytes;
+    let bound = guest.program.mailbox_bytes;
     if let Some(message) = guest.process.receive(tags.get(), bound) {
         return match received(&mut caller, Some(message)) {
             LINK_DIED => done::<LINK_DIED>(),

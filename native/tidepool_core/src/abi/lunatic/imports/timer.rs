@@ -27,7 +27,7 @@ fn send_after(mut caller: Caller<'_, State>, id: u64, ms: u64) -> wasmtime::Resu
     let guest = guest(&mut caller)?;
     let data = take_data(&mut caller)?;
     let after = Duration::from_millis(ms).min(MOST);
-    let bound = guest.program.bounds.mailbox_bytes;
+    let bound = guest.program.mailbox_bytes;
     let (process, later, number) = match guest.program.process(id) {
         Some(process) if process.is_guest() => (id, false, process.send_after(data, after, bound)),
         None if !guest.program.place.is_away(id) => (id, false, Ok(u64::MAX)),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::rights;
-use crate::process::account::{Account, FREE_BYTES, Share};
+use crate::process::bounds::account::{Account, FREE_BYTES, Share};
 use crate::process::files::File;
 use crate::process::files::error::FileError;
 use crate::process::files::folder::{Preopen, Source};

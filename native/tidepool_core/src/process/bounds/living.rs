@@ -1,0 +1,42 @@
+//! How many processes live: those of one program, of all that its function's programs have.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What a program's processes count to.
+pub(crate) struct Living {
+    most: usize,
+    /// Of all programs of the function on this node, whatever their versions.
+    function: Arc<AtomicUsize>,
+    /// Of this one.
+    own: AtomicUsize,
+}
+
+impl Living {
+    pub(in crate::process) fn new(most: usize, function: &Arc<AtomicUsize>) -> Self {
+        Living { most, function: Arc::clone(function), own: AtomicUsize::new(0) }
+    }
+
+    /// Counts one more.
+    ///
+    /// # Errors
+    /// How many there may be, when there are as many.
+    pub(in crate::process) fn add(&self) -> Result<(), usize> {
+        let one_more = |living: usize| (living < self.most).then_some(living.saturating_add(1));
+        self.function.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).map_err(|_| self.most)?;
+        self.own.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    pub(in crate::process) fn remove(&self) {
+        self.own.fetch_sub(1, Ordering::AcqRel);
+        self.function.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Drop for Living {
+    /// Those that never began end with their program.
+    fn drop(&mut self) {
+        self.function.fetch_sub(*self.own.get_mut(), Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,45 @@
+//! What the processes of a program may have together, and each of them.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use crate::base::limits::Limits;
+
+pub(crate) mod account;
+pub(crate) mod cpu;
+pub(crate) mod living;
+
+/// Bytes of one mailbox.
+const MAILBOX_BYTES: usize = 64 << 20;
+/// What a program has on the host, where its function has no limit of its own on memory.
+const TOTAL_BYTES: usize = 1 << 30;
+
+/// What the processes of a program may have together, and each of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Bounds {
+    /// Processes at a time, of all programs of the function together.
+    pub(crate) processes: usize,
+    /// Those that live of them.
+    pub(crate) living: Arc<AtomicUsize>,
+    /// Bytes of one mailbox.
+    pub(crate) mailbox_bytes: usize,
+    /// Bytes that all of them have on the host: messages, timers, configurations, names.
+    pub(crate) total_bytes: usize,
+    /// CPU time of all of them, as far as there is a limit.
+    pub(crate) total_cpu: Option<Duration>,
+}
+
+impl Bounds {
+    /// The bounds of a program of a function of which so many processes live; `own` is the function's own limit of all its linear
+    /// memory, where it has one.
+    pub(crate) fn of(limits: &Limits, own: Option<u64>, living: &Arc<AtomicUsize>) -> Self {
+        Bounds {
+            processes: usize::try_from(limits.instances).unwrap_or(usize::MAX),
+            living: Arc::clone(living),
+            mailbox_bytes: MAILBOX_BYTES,
+            total_bytes: own.map_or(TOTAL_BYTES, |own| usize::try_from(own).unwrap_or(usize::MAX)),
+            total_cpu: None,
+        }
+    }
+}
