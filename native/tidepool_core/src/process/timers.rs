@@ -1,28 +1,33 @@
 //! Messages that are to come at a time.
 
+use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::time::Instant;
+
+use foldhash::fast::RandomState;
 
 /// Most timers of one process.
 const MAX_TIMERS: usize = 100_000;
+/// Room for so many is kept when there are none.
+const KEPT: usize = 64;
 
 /// What is to come at a time, by that time and the order in which it was sent.
 pub(super) struct Timers<T> {
-    // Sorted by time, the next one last. Few have more than one.
-    pending: Vec<DueMessage<T>>,
+    pending: BTreeMap<(Instant, u64), DueMessage<T>>,
+    /// When each of those comes, by its number.
+    dues: HashMap<u64, Instant, RandomState>,
     next: u64,
     bytes: usize,
 }
 
 struct DueMessage<T> {
-    due: Instant,
-    number: u64,
     bytes: usize,
     message: T,
 }
 
 impl<T> Default for Timers<T> {
     fn default() -> Self {
-        Timers { pending: Vec::new(), next: 0, bytes: 0 }
+        Timers { pending: BTreeMap::new(), dues: HashMap::default(), next: 0, bytes: 0 }
     }
 }
 
@@ -34,18 +39,27 @@ impl<T> Timers<T> {
         }
         let number = self.next;
         self.next += 1;
-        let place = self.pending.partition_point(|pending| pending.due > due);
-        self.pending.insert(place, DueMessage { due, number, bytes, message });
+        self.pending.insert((due, number), DueMessage { bytes, message });
+        self.dues.insert(number, due);
         self.bytes += bytes;
         Some(number)
     }
 
     /// Removes a message that has not come; `false` when it has, or was removed.
     pub(super) fn cancel(&mut self, number: u64) -> bool {
-        let place = self.pending.iter().position(|pending| pending.number == number);
-        let cancelled = place.map(|place| self.pending.remove(place));
-        self.bytes -= cancelled.as_ref().map_or(0, |pending| pending.bytes);
-        cancelled.is_some()
+        let due = self.dues.get(&number).copied();
+        due.and_then(|due| self.remove((due, number))).is_some()
+    }
+
+    fn remove(&mut self, key: (Instant, u64)) -> Option<T> {
+        let DueMessage { bytes, message } = self.pending.remove(&key)?;
+        self.dues.remove(&key.1);
+        self.bytes -= bytes;
+        // One that had many once may have few for the rest of its life.
+        if self.pending.is_empty() && self.dues.capacity() > KEPT {
+            self.dues = HashMap::default();
+        }
+        Some(message)
     }
 
     /// What all messages take that have not come.
@@ -55,22 +69,18 @@ impl<T> Timers<T> {
 
     /// The numbers of those messages.
     pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
-        self.pending.iter().map(|pending| pending.number)
+        self.dues.keys().copied()
     }
 
     /// When the next one comes.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.pending.last().map(|pending| pending.due)
+        self.pending.first_key_value().map(|((due, _number), _message)| *due)
     }
 
     /// The next one whose time has come.
     pub(super) fn due(&mut self, now: Instant) -> Option<T> {
-        if self.next_due()? > now {
-            return None;
-        }
-        let pending = self.pending.pop()?;
-        self.bytes -= pending.bytes;
-        Some(pending.message)
+        let (key, _message) = self.pending.first_key_value()?;
+        if key.0 > now { None } else { self.remove(*key) }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -102,5 +112,6 @@ mod tests {
         assert_eq!(rest, [2, 4]);
         assert!(timers.is_empty());
         assert_eq!(timers.bytes(), 0);
+        assert!(timers.dues.is_empty());
     }
 }
