@@ -54,6 +54,23 @@ defmodule Tidepool.Cluster.DiscoveryTest do
     assert Peer.call(a, Node, :list, [:hidden]) == [stranger.node]
   end
 
+  test "nor is it cut when its node is found where other nodes are looked for" do
+    cookie = Peer.cookie()
+    [observer, name] = [Peer.name("observer"), Peer.name("a")]
+    # Nobody is there yet, and whoever is asked again is asked at once.
+    settings = [cluster: true, epmd: false, seeds: [observer], discovery_interval: 50]
+    a = Peer.boot!(settings, name: name, cookie: cookie)
+    stranger = Peer.boot!([], name: observer, cookie: cookie)
+    Peer.link(stranger, a)
+    {:ok, _started} = Peer.start_application(a)
+    state = fn -> Peer.call(a, :sys, :get_state, [Tidepool.Cluster.Server]).links end
+    tried? = fn -> Backoff.failed?(state.().backoff, to_string(observer)) end
+    # It has said hello as often as it does, to a node that it wanted to connect to.
+    eventually(tried?, 30_000)
+    assert Peer.call(a, Node, :list, [:hidden]) == [observer]
+    assert Peer.call(stranger, Node, :list, [:connected]) == [a.node]
+  end
+
   test "the addresses of a DNS name are nodes, A and AAAA, as the records are now" do
     {dns, port} = Dns.start!(%{{"nodes.test", :a} => [{10, 0, 0, 1}, {10, 0, 0, 2}]})
     peer = Peer.boot!([], resolver(port))

@@ -50,7 +50,12 @@ defmodule Tidepool.Cluster.Links do
                 backoff: Backoff.new()
               ]
 
-  @type handshake :: %{ref: reference, left: non_neg_integer, ours: boolean}
+  @typedoc """
+  How a link came about: it was made here; it was there when one was to be made here; or another node made it.
+  """
+  @type origin :: :made | :found | :met
+
+  @type handshake :: %{ref: reference, left: non_neg_integer, origin: origin}
   @type t :: %__MODULE__{
           server: module,
           open?: boolean,
@@ -117,7 +122,7 @@ defmodule Tidepool.Cluster.Links do
     peer?(links, name) and transmit({links.server, links.nodes[name]}, {:tidepool_cluster, self(), bytes}) == :ok
   end
 
-  @doc "Begins to make a link, of which the message `{:connected, name, boolean}` tells later."
+  @doc "Begins to make a link, of which the message `{:connected, name, :made | :found | :failed}` tells later."
   @spec connect(t, String.t()) :: {t, [event]}
   def connect(links, name) do
     cond do
@@ -134,7 +139,7 @@ defmodule Tidepool.Cluster.Links do
 
             {:ok, _task} =
               Task.Supervisor.start_child(Tidepool.Cluster.Tasks, fn ->
-                send(server, {:connected, name, :net_kernel.hidden_connect_node(node) == true})
+                send(server, {:connected, name, make(node)})
               end)
 
             nodes = Map.put(links.nodes, name, node)
@@ -146,21 +151,32 @@ defmodule Tidepool.Cluster.Links do
     end
   end
 
+  # Connecting says the same of a link that is there already, which may be an observer's.
+  defp make(node) do
+    found? = node in Node.list(:connected)
+
+    case :net_kernel.hidden_connect_node(node) do
+      true when found? -> :found
+      true -> :made
+      _refused -> :failed
+    end
+  end
+
   @doc "What came of connecting; `why` says what is known of the node if nothing did."
-  @spec connected(t, String.t(), boolean, :configured | :guessed) :: {t, [event]}
-  def connected(links, name, connected?, why) do
+  @spec connected(t, String.t(), :made | :found | :failed, :configured | :guessed) :: {t, [event]}
+  def connected(links, name, outcome, why) do
     links = %{links | connecting: MapSet.delete(links.connecting, name)}
 
     cond do
       peer?(links, name) -> {links, []}
-      connected? -> {handshake(links, links.nodes[name], true), []}
-      true -> failed(links, name, why)
+      outcome == :failed -> failed(links, name, why)
+      true -> {handshake(links, links.nodes[name], outcome), []}
     end
   end
 
-  @doc "Begins the handshake with the node at the other end of a link, unless that is done. `ours`: was the link made here?"
-  @spec handshake(t, node, boolean) :: t
-  def handshake(links, node, ours \\ false) do
+  @doc "Begins the handshake with the node at the other end of a link, unless that is done."
+  @spec handshake(t, node, origin) :: t
+  def handshake(links, node, origin \\ :met) do
     name = to_string(node)
 
     cond do
@@ -168,11 +184,11 @@ defmodule Tidepool.Cluster.Links do
         links
 
       is_map_key(links.handshakes, name) ->
-        if ours, do: put_in(links.handshakes[name].ours, true), else: links
+        if origin == :met, do: links, else: put_in(links.handshakes[name].origin, origin)
 
       true ->
         links = %{links | nodes: Map.put(links.nodes, name, node)}
-        send_hello(links, name, %{ref: make_ref(), left: @hellos - 1, ours: ours})
+        send_hello(links, name, %{ref: make_ref(), left: @hellos - 1, origin: origin})
     end
   end
 
@@ -273,8 +289,8 @@ defmodule Tidepool.Cluster.Links do
   # A link that was not made here is left alone: a shell's, say.
   defp unlinked(links, name, handshake, why) do
     links = %{links | handshakes: Map.delete(links.handshakes, name)}
-    if handshake.ours, do: disconnect(links, name)
-    if handshake.ours, do: failed(links, name, why), else: {links, []}
+    if handshake.origin == :made, do: disconnect(links, name)
+    if handshake.origin == :met, do: {links, []}, else: failed(links, name, why)
   end
 
   defp failed(links, name, why) do

@@ -223,8 +223,8 @@ defmodule Tidepool.Cluster.Server do
     {:noreply, %{state | origins: origins} |> feed({:found, Map.keys(origins)}) |> look_joined()}
   end
 
-  def handle_info({:connected, name, connected?}, state) do
-    {:noreply, state |> linked(Links.connected(state.links, name, connected?, origin(state, name))) |> look_joined()}
+  def handle_info({:connected, name, outcome}, state) do
+    {:noreply, state |> linked(Links.connected(state.links, name, outcome, origin(state, name))) |> look_joined()}
   end
 
   def handle_info({:nodeup, node, _info}, state), do: {:noreply, %{state | links: Links.handshake(state.links, node)}}
