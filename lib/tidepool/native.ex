@@ -427,6 +427,10 @@ defmodule Tidepool.Native do
   @spec published(runtime, name :: binary) :: {version :: pos_integer, function_ref} | nil
   def published(_runtime, _name), do: :erlang.nif_error(:not_loaded)
 
+  @doc "The version alone."
+  @spec published_version(runtime, name :: binary) :: pos_integer | nil
+  def published_version(_runtime, _name), do: :erlang.nif_error(:not_loaded)
+
   @doc """
   A part of a program that began on another node, as the caller's place in it. Keys: `node` and `origin`, the numbers of this node and
   of that; `module`; `first`, the number of its first process here.

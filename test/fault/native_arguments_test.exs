@@ -60,6 +60,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     process_figures: [:process],
     set_nodes: [:runtime, :list],
     published: [:runtime, :binary],
+    published_version: [:runtime, :binary],
     process_part: [:function, :part],
     process_arrive: [:function, :process, :away],
     process_release: [:process],

@@ -186,7 +186,7 @@ defmodule Tidepool.ActorTest do
   end
 
   defp waiting(class, name) do
-    [{_pid, {line, _options}}] = Registry.lookup(Tidepool.Actor.Registry, {class, name})
+    [{_pid, line}] = Registry.lookup(Tidepool.Actor.Registry, {class, name})
     Actor.Line.waiting(line)
   end
 

@@ -5,25 +5,39 @@ defmodule Tidepool.Actor.Line do
   the actor anew, and no message is lost.
   """
 
+  alias Tidepool.Function.Actors
+
+  # Two counts: calls and their bytes; and what they may be.
   @closed 1_000_000_000
 
   @typedoc "Of an actor that is awake."
   @type t :: :atomics.atomics_ref()
 
-  @doc "A line with nobody in it."
-  @spec new :: t
-  def new, do: :atomics.new(2, signed: true)
+  @doc "A line with nobody in it, and the bounds that these options of a class say."
+  @spec new(Actors.t()) :: t
+  def new(options) do
+    line = :atomics.new(4, signed: true)
+    bound(line, options)
+    line
+  end
+
+  @doc "From now on other bounds hold."
+  @spec bound(t, Actors.t()) :: :ok
+  def bound(line, %{queue: calls, queue_bytes: bytes}) do
+    :atomics.put(line, 3, calls)
+    :atomics.put(line, 4, bytes)
+  end
 
   @doc "Steps in with a payload. `:full` when there is no place, `:closed` when the actor goes to sleep."
-  @spec enter(t, bytes :: non_neg_integer, calls :: pos_integer, most_bytes :: pos_integer) :: :ok | :full | :closed
-  def enter(line, bytes, calls, most_bytes) do
+  @spec enter(t, bytes :: non_neg_integer) :: :ok | :full | :closed
+  def enter(line, bytes) do
     waiting = :atomics.add_get(line, 1, 1)
     waiting_bytes = :atomics.add_get(line, 2, bytes)
 
     cond do
       waiting > @closed -> back(line, bytes, :closed)
-      waiting > calls -> back(line, bytes, :full)
-      waiting_bytes > most_bytes and waiting_bytes > bytes -> back(line, bytes, :full)
+      waiting > :atomics.get(line, 3) -> back(line, bytes, :full)
+      waiting_bytes > :atomics.get(line, 4) and waiting_bytes > bytes -> back(line, bytes, :full)
       true -> :ok
     end
   end

@@ -48,7 +48,7 @@ defmodule Tidepool.Actor.Modules do
 
   @doc "Is a class deployed as this version? Cheaper than to ask for the class."
   @spec deployed?(String.t(), pos_integer) :: boolean
-  def deployed?(name, version), do: match?({^version, _native}, Native.published(Engine.runtime(), name))
+  def deployed?(name, version), do: Native.published_version(Engine.runtime(), name) == version
 
   @doc "The class of this name, and the stamp of its deploy, by which deploys are ordered alike on all nodes."
   @spec deployed(String.t()) :: {:ok, Function.t(), Clock.stamp()} | {:error, Error.t()}

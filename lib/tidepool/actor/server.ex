@@ -26,8 +26,8 @@ defmodule Tidepool.Actor.Server do
 
   @doc false
   def start_link({class, name, options, title}) do
-    line = Line.new()
-    via = {:via, Registry, {Tidepool.Actor.Registry, {class, name}, {line, options}}}
+    line = Line.new(options)
+    via = {:via, Registry, {Tidepool.Actor.Registry, {class, name}, line}}
     GenServer.start_link(__MODULE__, {class, name, line, options, title}, name: via)
   end
 
@@ -50,18 +50,18 @@ defmodule Tidepool.Actor.Server do
   def handle_call({:call, call}, from, state) do
     Line.leave(state.line, byte_size(call.payload))
     {answer, state} = Serving.serve(call, state)
-    state |> State.answer(from, answer) |> called() |> go_on()
+    state |> State.answer(from, answer) |> called()
   end
 
   # It has no place in the line: there is one at most.
   def handle_call({:ring, due}, from, state) do
     {answer, state} = Serving.ring(due, state)
-    state |> State.answer(from, answer) |> called() |> go_on()
+    state |> State.answer(from, answer) |> called()
   end
 
   def handle_call({:start, create}, from, state) do
     {answer, state} = Serving.start(create, state)
-    state |> State.answer(from, answer) |> called() |> go_on()
+    state |> State.answer(from, answer) |> called()
   end
 
   def handle_call(:info, _from, state) do
@@ -112,7 +112,7 @@ defmodule Tidepool.Actor.Server do
   def handle_cast({:cast, call}, state) do
     Line.leave(state.line, byte_size(call.payload))
     {answer, state} = Serving.serve(call, state)
-    state |> State.answer(nil, answer) |> called() |> go_on()
+    state |> State.answer(nil, answer) |> called()
   end
 
   @impl true
@@ -184,12 +184,15 @@ defmodule Tidepool.Actor.Server do
   end
 
   # A process that waits collects no garbage of its own accord, and an actor may wait for long.
-  defp go_on(%{seen: seen, pending: 0} = state) when seen > @collected_bytes,
+  defp go_on(state), do: go_on(state, left(state))
+
+  defp go_on(%{seen: seen, pending: 0} = state, _left) when seen > @collected_bytes,
     do: {:noreply, %{state | seen: 0}, {:continue, :collect}}
 
-  defp go_on(state), do: {:noreply, state, left(state)}
+  defp go_on(state, left), do: {:noreply, state, left}
 
-  defp called(state), do: %{state | called_at: now(), lingers_since: nil}
+  # It goes on after a call.
+  defp called(state), do: go_on(%{state | called_at: now(), lingers_since: nil}, pause(state))
 
   # Until it has not been called for its idle time: whoever looks at it, or what it has written, keeps it awake no longer.
   defp left(%{leaving?: true}), do: @leaving_ms

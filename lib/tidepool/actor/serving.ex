@@ -142,8 +142,8 @@ defmodule Tidepool.Actor.Serving do
       end)
 
     Nesting.put_actors([])
-    state = state |> State.saw(call.payload) |> State.saw(reply(outcome)) |> seen(turn)
-    state = %{state | calls: state.calls + 1, last_error: last_error(outcome, state)}
+    seen = state.seen + byte_size(call.payload) + byte_size(reply(outcome))
+    state = seen(%{state | seen: seen, calls: state.calls + 1, last_error: last_error(outcome, state)}, turn)
 
     cond do
       # What it was computed on was not written.

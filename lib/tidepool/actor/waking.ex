@@ -2,7 +2,7 @@ defmodule Tidepool.Actor.Waking do
   @moduledoc "From what is written of an actor, in the store or still in memory, to an instance of it; and to sleep."
 
   alias Tidepool.{Error, Native, Options}
-  alias Tidepool.Actor.{Copies, Modules, Quota, Record, State, Store}
+  alias Tidepool.Actor.{Copies, Line, Modules, Quota, Record, State, Store}
   alias Tidepool.Actor.Copies.Merge
   alias Tidepool.Actor.Store.Frozen
 
@@ -100,15 +100,12 @@ defmodule Tidepool.Actor.Waking do
     # No image is one of nothing.
     case Native.own(native, if(image == "", do: nil, else: image)) do
       {:ok, owned} ->
-        if state.options != function.actor, do: told(state, function.actor)
+        # Those who call it look there how many may wait.
+        if state.options != function.actor, do: Line.bound(state.line, function.actor)
         {:ok, %{state | owned: owned, deployed: function.version, options: function.actor}}
 
       {:error, reason, message, details} ->
         {:error, Error.new(reason, message, state.class, details), State.forget(state)}
     end
   end
-
-  # Those who call it look there how many may wait.
-  defp told(%{class: class, name: name, line: line}, options),
-    do: Registry.update_value(Tidepool.Actor.Registry, {class, name}, fn _before -> {line, options} end)
 end

@@ -35,7 +35,7 @@ defmodule Tidepool.Actor.Owner.Here do
   end
 
   def serve({:start, class, name, create} = question) do
-    with {:ok, pid, _line, _options} <- server(class, name, :infinity) do
+    with {:ok, pid, _line} <- server(class, name, :infinity) do
       case request(pid, {:start, create}, :again) do
         :again -> serve(question)
         {:ok, _nothing} -> :ok
@@ -45,7 +45,7 @@ defmodule Tidepool.Actor.Owner.Here do
   end
 
   def serve({:ring, class, name, due} = question) do
-    with {:ok, pid, _line, _options} <- server(class, name, :infinity),
+    with {:ok, pid, _line} <- server(class, name, :infinity),
          do: with(:again <- request(pid, {:ring, due}, :again), do: serve(question))
   end
 
@@ -101,7 +101,7 @@ defmodule Tidepool.Actor.Owner.Here do
 
   defp ask(class, name, call) do
     with {:ok, pid} <- enter(class, name, call) do
-      timeout = left(call)
+      timeout = left(call.deadline)
 
       try do
         GenServer.call(pid, {:call, call}, timeout)
@@ -120,13 +120,13 @@ defmodule Tidepool.Actor.Owner.Here do
     end
   end
 
-  defp left(%{deadline: :infinity}), do: :infinity
-  defp left(%{deadline: deadline}), do: max(deadline - System.monotonic_time(:millisecond), 0)
+  defp left(:infinity), do: :infinity
+  defp left(deadline), do: max(deadline - System.monotonic_time(:millisecond), 0)
 
   # A place in the line of an actor, which is woken for it.
   defp enter(class, name, call) do
-    with {:ok, pid, line, options} <- server(class, name, left(call)) do
-      case Line.enter(line, byte_size(call.payload), options.queue, options.queue_bytes) do
+    with {:ok, pid, line} <- server(class, name, call.deadline) do
+      case Line.enter(line, byte_size(call.payload)) do
         :ok ->
           {:ok, pid}
 
@@ -152,20 +152,20 @@ defmodule Tidepool.Actor.Owner.Here do
     end
   end
 
-  # Its process; a class that is on its way here is waited for, for so many ms.
-  defp server(class, name, wait_ms) do
+  # Its process; a class that is on its way here is waited for until then.
+  defp server(class, name, deadline) do
     case Registry.lookup(@registry, {class, name}) do
-      [{pid, {line, options}}] ->
+      [{pid, line}] ->
         # Who tells an actor something is told that it has a place in its line.
-        if Shards.leased?(), do: {:ok, pid, line, options}, else: {:elsewhere, :no_lease}
+        if Shards.leased?(), do: {:ok, pid, line}, else: {:elsewhere, :no_lease}
 
       [] ->
         # Of one that is awake the name has been looked at.
         with :ok <- Name.check(class, name),
              {:here, title} <- Shards.place(class, name),
              :ok <- Copies.fetched(class, name),
-             {:ok, _pid} <- ensure(class, name, title, wait_ms) do
-          server(class, name, wait_ms)
+             {:ok, _pid} <- ensure(class, name, title, left(deadline)) do
+          server(class, name, deadline)
         else
           {:error, error} -> {:error, error}
           place -> {:elsewhere, place}

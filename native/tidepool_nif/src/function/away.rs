@@ -28,6 +28,13 @@ fn published<'a>(env: Env<'a>, node: &'a Node, name: Binary<'a>) -> Term<'a> {
     }
 }
 
+/// The version of a name, or `nil`.
+#[rustler::nif]
+fn published_version(node: &Node, name: Binary<'_>) -> Option<u64> {
+    let name = std::str::from_utf8(name.as_slice()).ok()?;
+    node.runtime.directory().with(name, |published| published.function.version())
+}
+
 /// A part of a program that began on another node, as a process that the caller has in it. `part` is `node`, `origin`, `module`
 /// and `first`, all numbers.
 #[rustler::nif]
