@@ -9,10 +9,13 @@ defmodule Bench.Actors do
   @moduledoc "Calls of actors beside calls of a warm function and of a GenServer, and what actors cost that sleep."
 
   alias Tidepool.Actor
+  alias Tidepool.Actor.Owner.Shards
   alias Tidepool.Actor.Store.Frozen
 
   # So many are made by calls, at most.
   @called 100_000
+  # Parts of the shards in which the others are loaded.
+  @parts 16
 
   def run do
     options = Bench.options(smoke: :boolean, asleep: :integer, frozen: :integer)
@@ -226,7 +229,7 @@ defmodule Bench.Actors do
     {:ok, {_epoch, seq, alarm, head, image}} = Tidepool.Native.read_record(records, "ledger", asleep(1))
 
     change = {:put, 1, seq, alarm, head, image, []}
-    in_parts((called + 1)..count//1, 1_000, &write(records, asleep(&1), change))
+    load((called + 1)..count//1, records, change)
     :erlang.garbage_collect()
     resident = Bench.resident_bytes() - before
     sample = for _ <- 1..min(count, 1_000), do: asleep(:rand.uniform(count))
@@ -258,12 +261,27 @@ defmodule Bench.Actors do
     |> Task.await_many(:infinity)
   end
 
-  defp write(records, name, change) do
-    id = Tidepool.Native.commit_record(records, "ledger", name, change)
+  # In the order of the store's keys, a part of the shards at a time: at random each would be written to another page.
+  defp load(first..last//_, _records, _change) when last < first, do: :ok
 
-    receive do
-      {:tidepool_committed, ^id, :ok} -> :ok
+  defp load(numbers, records, change) do
+    shard = &Tidepool.Native.record_shard("ledger", &1)
+
+    for part <- 0..(@parts - 1) do
+      numbers
+      |> Stream.map(&asleep/1)
+      |> Stream.filter(&(div(shard.(&1) * @parts, Shards.count()) == part))
+      |> Enum.sort_by(&{shard.(&1), &1})
+      |> Enum.chunk_every(1_000)
+      |> Enum.each(&write(records, &1, change))
+
+      :erlang.garbage_collect()
     end
+  end
+
+  defp write(records, names, change) do
+    ids = for name <- names, do: Tidepool.Native.commit_record(records, "ledger", name, change)
+    for id <- ids, do: receive(do: ({:tidepool_committed, ^id, :ok} -> :ok))
   end
 
   defp make(name) do
