@@ -13,7 +13,7 @@ defmodule Tidepool.Process do
   `{:tidepool, pid, tag, bytes}`, to those processes that `introduce/2` has given a number in the guest's program.
   """
 
-  alias Tidepool.{Catalog, Config, Engine, Error, Function, Native}
+  alias Tidepool.{Catalog, Config, Engine, Error, Function, Native, Options}
   alias Tidepool.Function.Folders
   alias Tidepool.Process.{Loop, Names, Nodes, Programs}
 
@@ -93,6 +93,8 @@ defmodule Tidepool.Process do
   end
 
   defp start_monitor(name, args, options, spawn_options) do
+    is_binary(name) || Options.wrong!("Tidepool.Process: the function's name", "a string", name)
+
     with {:ok, options} <- check(name, args, options), :ok <- check_files(name, options) do
       {starter, tag} = {self(), make_ref()}
       {on, options} = Map.pop!(options, :on)
@@ -337,9 +339,12 @@ defmodule Tidepool.Process do
   def whereis(pid, name) when node(pid) != node(), do: there(pid, :whereis, [pid, name], nil)
 
   def whereis(pid, name) do
-    with reference when reference != nil <- reference(pid),
+    with true <- text?(name),
+         reference when reference != nil <- reference(pid),
          {_id, found} <- Native.process_whereis(reference, name) do
       found
+    else
+      _nobody -> nil
     end
   end
 
@@ -355,9 +360,11 @@ defmodule Tidepool.Process do
   @doc false
   @spec whereis_in_program(pid, String.t()) :: pid | nil
   def whereis_in_program(pid, name) do
-    with reference when reference != nil <- reference(pid),
+    with true <- text?(name),
+         reference when reference != nil <- reference(pid),
          first when first != nil <- Programs.first(Native.process_info(reference).program),
-         do: Names.whereis(first, reference, name)
+         do: Names.whereis(first, reference, name),
+         else: (_nobody -> nil)
   end
 
   @doc """

@@ -209,6 +209,12 @@ defmodule Tidepool.Processes.FilesTest do
       assert {:error, %Error{reason: :overloaded, message: message}} = started
       assert message =~ "no room"
     end
+
+    for files <- [["/data/../file"], ["/data/a", "/data/a/b"], ["/other/file"], ["/data"]] do
+      started = Tidepool.Process.start(name, [name], files: Map.new(files, &{&1, ""}))
+      assert {:error, %Error{reason: :invalid_option, message: message}} = started
+      assert message =~ List.last(files)
+    end
   end
 
   defp zeros(bytes), do: :binary.copy(<<0>>, bytes)

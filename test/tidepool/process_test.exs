@@ -31,12 +31,21 @@ defmodule Tidepool.ProcessTest do
   describe "a start" do
     test "of what is not deployed, or with options that there are not, is refused" do
       assert {:error, %Error{reason: :not_deployed}} = Tidepool.Process.start("nowhere")
+      assert_raise ArgumentError, ~r/the function's name has to be a string/, fn -> Tidepool.Process.start(:puppet) end
       assert {:error, %Error{reason: :invalid_option}} = Tidepool.Process.start("nowhere", [], colour: :blue)
       assert {:error, %Error{reason: :invalid_option}} = Tidepool.Process.start("nowhere", [<<0>>])
       assert {:error, %Error{reason: :invalid_option}} = Tidepool.Process.start("nowhere", [:atom])
 
       for env <- [%{"a" => 1}, %{"a=b" => "1"}, %{"" => "1"}, [{"a", "b"}], [:a], 5],
           do: assert({:error, %Error{reason: :invalid_option}} = Tidepool.Process.start("nowhere", [], env: env))
+    end
+
+    test "gives a process that has no names which are none", %{name: name} do
+      puppet = Puppets.start(name)
+
+      for name <- [<<255>>, :name, 5],
+          where <- [:node, :program],
+          do: refute(Tidepool.Process.whereis(puppet, name, where))
     end
 
     test "of an export that there is not, or that takes what a first process is not given, is refused", %{name: name} do

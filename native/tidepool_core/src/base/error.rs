@@ -189,6 +189,7 @@ fn instead(module: &str, name: &str) -> &'static str {
         ("env", "abort") => {
             ": compile AssemblyScript with `--use abort=FILE/abort`, for a FILE that exports an `abort`"
         }
+        ("wapc", _) => ": it is one of waPC's, and the module is of another interface; it can have one of both",
         _ => "",
     }
 }

@@ -169,8 +169,8 @@ impl Task {
 /// A program that begins: the task of its first process.
 ///
 /// # Errors
-/// [`CallError::NoProgram`] when its ABI has calls alone, and [`CallError::Overloaded`] when there is no room for its files, or they
-/// belong nowhere, [`CallError::InvalidOption`] when it has no such entry, and [`CallError::Quota`] when its namespace has had its
+/// [`CallError::NoProgram`] when its ABI has calls alone, [`CallError::Overloaded`] when there is no room for its files,
+/// [`CallError::InvalidOption`] when they belong nowhere, or it has no such entry, and [`CallError::Quota`] when its namespace has had its
 /// calls.
 pub(crate) fn start(target: &Arc<Target>, options: ProcessOptions) -> Result<Task, CallError> {
     if !target.module.abi.runs {
@@ -186,7 +186,7 @@ pub(crate) fn start(target: &Arc<Target>, options: ProcessOptions) -> Result<Tas
     let program = Arc::new(program.with_stdio(stdio));
     let world = World { args, env, ..World::default() };
     let refused = |message| CallError::Overloaded { message };
-    let folders = folders(&target.function.folders, target.node.files, &program.account, &files).map_err(refused)?;
+    let folders = folders(&target.function.folders, target.node.files, &program.account, &files)?;
     let config = Arc::new(Config::first(world, folders, cpu_time));
     let process = program.add_guest(entry, config.text_bytes()).map_err(refused)?;
     let guest = Arc::new(Guest { program, process, config, is_foreign: false });

@@ -6,6 +6,7 @@ use super::error::FileError;
 use super::memory::{Memory, Room};
 use super::path::FilePath;
 use crate::base::config::{FilesConfig, FolderConfig};
+use crate::base::error::CallError;
 use crate::process::bounds::account::Account;
 
 /// Folders of a process. It shares them with its program.
@@ -57,13 +58,13 @@ fn nearest<'a>(own: &'a [Preopen], path: &FilePath) -> Option<(&'a Preopen, File
 /// The folders of a program, and files in those of memory.
 ///
 /// # Errors
-/// A text, when a file has another place, or there is no room for it.
+/// [`CallError::InvalidOption`] when a file has another place, [`CallError::Overloaded`] when there is no room for it.
 pub(crate) fn folders(
     configs: &[FolderConfig],
     most: FilesConfig,
     account: &Arc<Account>,
     files: &[(String, bytes::Bytes)],
-) -> Result<Folders, String> {
+) -> Result<Folders, CallError> {
     if configs.is_empty() && files.is_empty() {
         return Ok(Arc::default());
     }
@@ -79,13 +80,16 @@ pub(crate) fn folders(
     };
     let folders: Folders = configs.iter().map(preopen).collect();
     for (name, bytes) in files {
-        let path = FilePath::absolute(name).map_err(|_| format!("{name:?} is no path of a file"))?;
+        let invalid = |message| CallError::InvalidOption { message };
+        let path = FilePath::absolute(name).map_err(|_| invalid(format!("{name:?} is no path of a file")))?;
         let Some((Preopen { source: Source::Memory(memory), .. }, rest)) = nearest(&folders, &path) else {
-            return Err(format!("{name:?} is in no folder that the function has in memory"));
+            return Err(invalid(format!("{name:?} is in no folder that the function has in memory")));
         };
         memory.fill(&rest, bytes).map_err(|error| match error {
-            FileError::NoSpace | FileError::TooLarge => format!("there is no room for the file {name:?}"),
-            _ => format!("there can't be a file {name:?} beside the others"),
+            FileError::NoSpace | FileError::TooLarge => {
+                CallError::Overloaded { message: format!("there is no room for the file {name:?}") }
+            }
+            _ => invalid(format!("there can't be a file {name:?} beside the others")),
         })?;
     }
     Ok(folders)
@@ -96,7 +100,7 @@ pub(crate) fn folders(
 mod tests {
     use super::*;
 
-    fn all(configs: &[(&str, Option<&str>)], files: &[&str]) -> Result<Folders, String> {
+    fn all(configs: &[(&str, Option<&str>)], files: &[&str]) -> Result<Folders, CallError> {
         let config = |(path, host): &(&str, Option<&str>)| FolderConfig {
             path: (*path).into(),
             host: host.map(Into::into),
@@ -118,10 +122,12 @@ mod tests {
         };
         assert_eq!((size(0, "a/b"), size(1, "c")), (Ok(5), Ok(5)));
         for misplaced in ["/data/host/x", "/other", "/", "/data", "/data/../.."] {
-            assert!(all(&configs, &[misplaced]).is_err(), "{misplaced}");
+            assert!(matches!(all(&configs, &[misplaced]), Err(CallError::InvalidOption { .. })), "{misplaced}");
         }
+        assert!(matches!(all(&configs, &["/data/a", "/data/a/b"]), Err(CallError::InvalidOption { .. })));
         let many: Vec<String> = (0..11).map(|number| format!("/data/{number}")).collect();
-        assert!(all(&configs, &many.iter().map(String::as_str).collect::<Vec<_>>()).is_err());
+        let many = all(&configs, &many.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(matches!(many, Err(CallError::Overloaded { .. })));
     }
 
     #[test]
