@@ -13,19 +13,15 @@ defmodule Tidepool.Process do
   `{:tidepool, pid, tag, bytes}`, to those processes that `introduce/2` has given a number in the guest's program.
   """
 
-  alias Tidepool.{Catalog, Config, Engine, Error, Function, Native, Options}
-  alias Tidepool.Function.Folders
-  alias Tidepool.Process.{Loop, Names, Nodes, Programs}
+  alias Tidepool.{Catalog, Engine, Error, Native, Options}
+  alias Tidepool.Process.{Loop, Names, Nodes, Programs, Start}
 
   # A slice of a busy node; who waits is looked at in less.
   @look_ms 100
-  # A year.
-  @longest_ms 31_536_000_000
   @looks 3
 
   # How long another node may take to say what it knows of a process.
   @there_ms 5_000
-  @options [:entry, :env, :files, :output, :stdio, :cpu_time, :total_cpu_time, :node]
 
   @typedoc """
   - `:entry` is the export that the first process runs, a function without parameters: `"_start"` if nothing is said.
@@ -95,7 +91,7 @@ defmodule Tidepool.Process do
   defp start_monitor(name, args, options, spawn_options) do
     is_binary(name) || Options.wrong!("Tidepool.Process: the function's name", "a string", name)
 
-    with {:ok, options} <- check(name, args, options), :ok <- check_files(name, options) do
+    with {:ok, options} <- Start.check(name, args, options) do
       {starter, tag} = {self(), make_ref()}
       {on, options} = Map.pop!(options, :on)
       if on != node(), do: Nodes.hold(on)
@@ -118,85 +114,6 @@ defmodule Tidepool.Process do
       end
     end
   end
-
-  defp check(name, args, options) do
-    output = Keyword.get(options, :output, :log)
-    times = Keyword.take(options, [:cpu_time, :total_cpu_time])
-    on = Keyword.get(options, :node, node())
-
-    native = %{
-      entry: Keyword.get(options, :entry, "_start"),
-      args: args,
-      env: Keyword.get(options, :env, %{}),
-      files: Keyword.get(options, :files, %{}),
-      output: if(is_pid(output), do: output),
-      stdio: options[:stdio],
-      cpu_time: times[:cpu_time],
-      total_cpu_time: times[:total_cpu_time],
-      on: on
-    }
-
-    cond do
-      unknown = Enum.find(Keyword.keys(options), &(&1 not in @options)) ->
-        invalid(name, "there is no option #{inspect(unknown)} of a process; there are #{inspect(@options)}")
-
-      not (is_list(args) and Enum.all?(args, &text?/1)) ->
-        invalid(name, "the arguments of a process have to be a list of strings without a zero byte")
-
-      not (is_map(native.env) and Enum.all?(native.env, fn {key, value} -> variable?(key) and text?(value) end)) ->
-        invalid(name, "the option :env has to be a map of strings without a zero byte, and their names without a =")
-
-      not (is_map(native.files) and Enum.all?(native.files, fn {path, bytes} -> text?(path) and is_binary(bytes) end)) ->
-        invalid(name, "the option :files has to be a map of paths and binaries")
-
-      not text?(native.entry) ->
-        invalid(name, "the option :entry has to be the name of an export")
-
-      not (is_atom(on) and on not in [nil, true, false]) ->
-        invalid(name, "the option :node has to be the name of a node")
-
-      not (output == :log or (is_pid(output) and node(output) == on)) ->
-        invalid(name, "the option :output has to be :log or a pid of the program's node")
-
-      not (native.stdio == nil or (is_pid(native.stdio) and node(native.stdio) == on)) ->
-        invalid(name, "the option :stdio has to be a pid of the program's node")
-
-      wrong = Enum.find(times, fn {_key, time} -> not (time == nil or time in 1..@longest_ms) end) ->
-        invalid(name, "the option #{inspect(elem(wrong, 0))} has to be a number of ms from 1 to #{@longest_ms}")
-
-      true ->
-        {:ok, native}
-    end
-  end
-
-  # What the function's folders are, is the deploy's to say; what is deployed under another node's settings may not fit this one's.
-  # A program of another node gets an error of each file that its node has not.
-  defp check_files(name, %{files: files, on: on}) do
-    with {:ok, %Function{files: folders}} <- fetch(name),
-         known = if(on == node(), do: Map.keys(Config.get(:files)), else: Folders.hosts(folders)),
-         :ok <- Folders.check(folders, known),
-         {:file, nil} <- {:file, Enum.find(Map.keys(files), &(not Folders.in_memory?(folders, &1)))} do
-      :ok
-    else
-      :unknown ->
-        :ok
-
-      {:file, path} ->
-        invalid(name, "#{inspect(path)} is in no folder that the function has in memory, such as \"/data=memory\"")
-
-      {:error, error} ->
-        {:error, %{error | function: name}}
-    end
-  end
-
-  # The start itself says what is wrong with the name.
-  defp fetch(name), do: with({:error, _reason} <- Catalog.fetch(name), do: :unknown)
-
-  defp text?(text), do: is_binary(text) and String.valid?(text) and not String.contains?(text, <<0>>)
-
-  defp variable?(name), do: text?(name) and name != "" and not String.contains?(name, "=")
-
-  defp invalid(name, message), do: {:error, Error.new(:invalid_option, message, name)}
 
   @doc "For supervisors: of a name, `{name, args}` or `{name, args, options}`."
   @spec child_spec(String.t() | {String.t(), [String.t()]} | {String.t(), [String.t()], [option]}) ::
@@ -339,7 +256,7 @@ defmodule Tidepool.Process do
   def whereis(pid, name) when node(pid) != node(), do: there(pid, :whereis, [pid, name], nil)
 
   def whereis(pid, name) do
-    with true <- text?(name),
+    with true <- Start.text?(name),
          reference when reference != nil <- reference(pid),
          {_id, found} <- Native.process_whereis(reference, name) do
       found
@@ -360,7 +277,7 @@ defmodule Tidepool.Process do
   @doc false
   @spec whereis_in_program(pid, String.t()) :: pid | nil
   def whereis_in_program(pid, name) do
-    with true <- text?(name),
+    with true <- Start.text?(name),
          reference when reference != nil <- reference(pid),
          first when first != nil <- Programs.first(Native.process_info(reference).program),
          do: Names.whereis(first, reference, name),

@@ -28,7 +28,8 @@ defmodule Tidepool.Process.Loop do
   @spec first(String.t(), map, pid, reference) :: no_return
   def first(name, options, starter, tag) do
     if node(starter) != node(), do: from_afar(starter)
-    options = Map.merge(options, %{node: Nodes.number(), module: module(name)})
+    # A starter on another node may have a version that has no such option.
+    options = Map.merge(%{total_cpu_time: nil}, Map.merge(options, %{node: Nodes.number(), module: module(name)}))
 
     case Native.start_process(Engine.runtime(), name, options) do
       {:error, :not_deployed, _message, _details} ->
