@@ -94,12 +94,15 @@ defmodule Tidepool.Cli.CommandsTest do
   end
 
   test "programs are started, listed, shown and killed", %{env: env} do
-    Tool.json!(["deploy", guest_path("lunatic", "example_tcp_echo_server"), "--name", "program"], env: env)
+    server = ["deploy", guest_path("lunatic", "example_tcp_echo_server"), "--name", "program"]
+    Tool.json!(server ++ ["--field", "net=tcp:listen:127.0.0.1:*"], env: env)
     Tool.json!(["deploy", guest_path("wat", "parked"), "--name", "call"], env: env)
     assert {error, 1} = Tool.run(["process", "start", "call", "--json"], env: env)
     assert error =~ "not_a_program"
-    assert %{"function" => "program"} = Tool.json!(["process", "start", "program"], env: env)
-    assert %{"processes" => _some} = Tool.json!(["process", "list", "--function", "program"], env: env)
+    assert %{"function" => "program", "id" => id} = Tool.json!(["process", "start", "program"], env: env)
+    assert %{"processes" => [%{"id" => ^id}]} = Tool.json!(["process", "list", "--function", "program"], env: env)
+    assert %{"id" => ^id} = Tool.json!(["process", "show", id], env: env)
+    assert %{"killed" => ^id} = Tool.json!(["process", "kill", id], env: env)
     assert {error, 1} = Tool.run(["process", "show", "99.99", "--json"], env: env)
     assert error =~ "unknown_process"
     assert {_error, 1} = Tool.run(["process", "upgrade", "99.99", "--json"], env: env)

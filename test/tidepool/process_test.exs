@@ -14,8 +14,10 @@ defmodule Tidepool.ProcessTest do
   end
 
   # How a process ends.
-  defp outcome(pid) do
+  # How a process ends, of what is done to it, if anything.
+  defp outcome(pid, act \\ fn -> :ok end) do
     monitor = Process.monitor(pid)
+    act.()
     assert_receive {:DOWN, ^monitor, :process, ^pid, reason}, @patience
     reason
   end
@@ -73,7 +75,8 @@ defmodule Tidepool.ProcessTest do
       {:ok, %{version: 2}} = Tidepool.deploy(guest("lunatic", "puppet"), options)
       assert {:error, %Error{reason: :overloaded}} = Tidepool.Process.start(name)
       Tidepool.Process.kill(second)
-      eventually(fn -> match?({:ok, _pid}, Tidepool.Process.start(name)) end)
+      {:ok, third} = eventually(fn -> with {:error, _overloaded} <- Tidepool.Process.start(name), do: nil end)
+      Tidepool.Process.kill(third)
     end
 
     test "bounds the CPU time of each process, and of all of them together", %{name: name} do
@@ -105,14 +108,13 @@ defmodule Tidepool.ProcessTest do
   describe "the end of a process" do
     test "that returns is :normal", %{name: name} do
       puppet = Puppets.start(name)
-      Puppets.ask(puppet, ?R)
-      assert outcome(puppet) == :normal
+      assert outcome(puppet, fn -> Puppets.ask(puppet, ?R) end) == :normal
     end
 
     test "that traps is a typed error, with what it printed", %{name: name} do
       puppet = Puppets.start(name)
-      Puppets.ask(puppet, ?C)
-      assert {%Error{reason: {:trap, :unreachable}, function: ^name, details: details}, []} = outcome(puppet)
+      ended = outcome(puppet, fn -> Puppets.ask(puppet, ?C) end)
+      assert {%Error{reason: {:trap, :unreachable}, function: ^name, details: details}, []} = ended
       assert Enum.any?(details.console, &(&1 =~ "a command"))
     end
 
@@ -125,8 +127,7 @@ defmodule Tidepool.ProcessTest do
       {_id, child} = Puppets.spawn(first)
       Tidepool.Process.kill(child)
       assert outcome(child) in [:killed, :noproc]
-      Puppets.ask(first, ?K, 1)
-      assert outcome(first) == :killed
+      assert outcome(first, fn -> Puppets.ask(first, ?K, 1) end) == :killed
     end
 
     test "that traps exits is what a supervisor says, and a normal exit of others is nothing to it", %{name: name} do
@@ -266,8 +267,8 @@ defmodule Tidepool.ProcessTest do
     test "take along whoever dies with them, of guests and of Elixir", %{name: name} do
       first = Puppets.start(name)
       {_id, child} = Puppets.spawn(first, 5)
-      Puppets.ask(child, ?C)
-      assert {%Error{reason: {:trap, :unreachable}}, []} = outcome(first)
+      ended = outcome(first, fn -> Puppets.ask(child, ?C) end)
+      assert {%Error{reason: {:trap, :unreachable}}, []} = ended
       other = Puppets.start(name)
       Process.flag(:trap_exit, true)
       Process.link(other)
@@ -360,8 +361,7 @@ defmodule Tidepool.ProcessTest do
       assert {:ok, ^me} = Tidepool.Process.introduce(first, self())
       Puppets.tell(first, ?K, me)
       Puppets.tell(first, ?L, me, 4)
-      Puppets.ask(first, ?C)
-      assert {%Error{}, []} = outcome(first)
+      assert {%Error{}, []} = outcome(first, fn -> Puppets.ask(first, ?C) end)
     end
 
     test "whose guest is linked to them take it along", %{name: name} do

@@ -37,7 +37,7 @@ defmodule Tidepool.Command.Bytes do
 
   defp rest(device, encoding, taken) do
     case request(device, encoding) do
-      {:ok, bytes} -> rest(device, encoding, [taken | bytes])
+      {:ok, bytes} -> rest(device, encoding, [taken, bytes])
       :eof when taken == [] -> :eof
       :eof -> {:ok, IO.iodata_to_binary(taken)}
       error -> error
@@ -95,25 +95,37 @@ defmodule Tidepool.Command.Bytes do
     _error in [ErlangError, ArgumentError] -> {:error, :closed}
   end
 
-  @doc """
-  Why a device is gone that was monitored while it was there: nobody reads any more, or it could not write. A device takes bytes
-  before they are written, and ends with the error of the system.
-  """
-  @spec why_closed(reference) :: :unread | {:failed, String.t()}
-  def why_closed(monitor) do
-    receive do
-      {:DOWN, ^monitor, :process, _device, reason} when is_atom(reason) and reason != :epipe ->
-        case :file.format_error(reason) do
-          ~c"unknown POSIX error" ++ _more -> :unread
-          text -> {:failed, to_string(text)}
-        end
+  @doc "Monitors a device that is there, with the ports that it writes to, for `why_closed/1`."
+  @spec monitor(pid) :: [reference]
+  def monitor(device) do
+    links = with {:links, links} <- Process.info(device, :links), do: links
+    [Process.monitor(device) | for(port <- List.wrap(links), is_port(port), do: Port.monitor(port))]
+  end
 
-      {:DOWN, ^monitor, :process, _device, _reason} ->
-        :unread
+  @doc """
+  Why a monitored device is gone: nobody reads any more, or it could not write. A device takes bytes before they are written. It
+  ends with the error of the system, or with one of its own, if it comes to write before it hears from its port.
+  """
+  @spec why_closed([reference]) :: :unread | {:failed, String.t()}
+  def why_closed([]), do: :unread
+
+  def why_closed([monitor | others]) do
+    receive do
+      {:DOWN, ^monitor, _kind, _device, :epipe} -> :unread
+      {:DOWN, ^monitor, _kind, _device, reason} -> failed(reason) || why_closed(others)
     after
-      1_000 -> :unread
+      1_000 -> why_closed(others)
     end
   end
+
+  defp failed(reason) when is_atom(reason) do
+    case :file.format_error(reason) do
+      ~c"unknown POSIX error" ++ _more -> nil
+      text -> {:failed, to_string(text)}
+    end
+  end
+
+  defp failed(_reason), do: nil
 
   # As bytes; then as before, for the encoding is that of standard error as well (from OTP 26 on).
   defp binary(device, fun) do

@@ -126,7 +126,7 @@ defmodule Tidepool.Command.Run do
         reader = spawn_link(fn -> give(pid, leader) end)
         Signals.subscribe(self())
         devices = [stdout: leader, stderr: Process.whereis(:standard_error)]
-        outputs = Map.new(devices, fn {stream, device} -> {stream, {device, Process.monitor(device)}} end)
+        outputs = Map.new(devices, fn {stream, device} -> {stream, {device, Bytes.monitor(device)}} end)
         status = serve(pid, reader, outputs)
         Signals.unsubscribe()
         Process.unlink(reader)
@@ -147,7 +147,7 @@ defmodule Tidepool.Command.Run do
   defp serve(pid, reader, outputs) do
     receive do
       {:tidepool_output, ^pid, stream, bytes} ->
-        {device, monitor} = outputs[stream]
+        {device, monitors} = outputs[stream]
 
         case Bytes.write(device, bytes) do
           :ok ->
@@ -155,7 +155,7 @@ defmodule Tidepool.Command.Run do
             serve(pid, reader, outputs)
 
           {:error, :closed} ->
-            kill(pid, closed(Bytes.why_closed(monitor)))
+            kill(pid, closed(Bytes.why_closed(monitors)))
         end
 
       {:tidepool_input, ^pid} ->
