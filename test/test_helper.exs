@@ -13,4 +13,9 @@ if :default in :logger.get_handler_ids(),
 Tidepool.LogWatch.start()
 
 # What needs a build of its own is run by `bin/test ship`. A minute, the default, is little on a busy machine.
-ExUnit.start(capture_log: true, exclude: [:ship], timeout: 600_000)
+ExUnit.start(
+  capture_log: true,
+  exclude: [:ship],
+  timeout: 600_000,
+  formatters: [ExUnit.CLIFormatter, Tidepool.Slowest]
+)

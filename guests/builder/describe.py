@@ -12,7 +12,7 @@ from .language import Kind, Language
 from .languages import LANGUAGES
 from .tools import BUILD, GUESTS, ROOT
 
-FIELDS = ["language", "kind", "modules", "also"]
+FIELDS = ["language", "kind", "modules", "also", "kept"]
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 # Made by compilers, beside sources.
 MADE = {"node_modules", "target", "__pycache__"}
@@ -33,6 +33,8 @@ class Guest:
     modules: tuple
     # Files elsewhere in guests/ that the sources include.
     also: tuple
+    # Those of the modules that lie beside their sources in the repository, so that nobody needs a compiler for them.
+    kept: tuple
 
     @property
     def file(self):
@@ -101,7 +103,8 @@ def read(folder):
         [kind] = language.kinds.values()
     else:
         kind = language.kinds[choice(table, "kind", language.kinds, f" in {language.name}")]
-    return Guest(folder, language, kind, modules(table, folder, kind), also(table, folder))
+    names = modules(table, folder, kind)
+    return Guest(folder, language, kind, names, also(table, folder), kept(table, names))
 
 
 def choice(table, field, allowed, where=""):
@@ -137,6 +140,14 @@ def also(table, folder):
         if not path.is_relative_to(GUESTS) or not path.is_file():
             raise Wrong(f"also has {name!r}, and that is no file in guests")
     return paths
+
+
+def kept(table, names):
+    listed = strings(table, "kept")
+    for name in listed:
+        if name not in names:
+            raise Wrong(f"kept has {name!r}, and that is none of its modules")
+    return listed
 
 
 def strings(table, field):

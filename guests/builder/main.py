@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import fcntl
+import shutil
 import sys
 import threading
 
@@ -18,6 +19,7 @@ Compiles the guests whose sources have changed into guests/build/LANGUAGE/NAME.w
   bin/guests              all of them
   bin/guests rust zig     those in some languages, of: {" ".join(LANGUAGES)}
   bin/guests --list       every module, and whether it is up to date
+  bin/guests --keep       those that lie beside their sources, put there as they are built
   bin/guests --help       this text
 
 A guest is a folder in guests/ with a guest.toml; guests/README.md says what that has.
@@ -37,6 +39,8 @@ def main(arguments):
         return 0
     if arguments == ["--list"]:
         return list_all(described())
+    if arguments == ["--keep"]:
+        return keep(described())
     for name in arguments:
         if name not in LANGUAGES:
             complain(f"no language is called {name}; there are: {' '.join(LANGUAGES)}")
@@ -73,6 +77,18 @@ def list_all(every):
         for name in unit.modules:
             print(f"{unit.language}/{name}".ljust(40), state)
     return 0
+
+
+def keep(every):
+    """Builds what is kept beside its sources, and puts it there. Returns the exit status."""
+    kept = [unit for unit in every if unit.is_kept]
+    with lock():
+        status = build([unit for unit in kept if not unit.is_fresh()])
+    for unit in kept if status == 0 else []:
+        [output] = unit.outputs
+        shutil.copyfile(output, unit.kept_file)
+        say(f"kept {shown(unit.kept_file)}: {output.stat().st_size} bytes")
+    return status
 
 
 @contextlib.contextmanager

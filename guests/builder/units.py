@@ -39,6 +39,15 @@ class Unit:
         name = self.name if self.name != "*" else ".".join(self.guest.folder.relative_to(GUESTS).parts)
         return STAMPS / f"{self.language}-{name}"
 
+    @property
+    def is_kept(self):
+        return self.name in self.guest.kept
+
+    @property
+    def kept_file(self):
+        """Where it lies in the repository, if it is kept."""
+        return self.guest.folder / f"{self.name}.wasm"
+
     def is_fresh(self):
         try:
             stamped = self.stamp_file.read_text()

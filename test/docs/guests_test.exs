@@ -37,6 +37,40 @@ defmodule Tidepool.Docs.GuestsTest do
     assert Enum.sort(shown) == Enum.sort(Map.keys(@shown))
   end
 
+  # Where modules lie beside their sources, so that who reads the documents needs no compiler.
+  defp kept do
+    for file <- Path.wildcard("guests/**/guest.toml"),
+        text = File.read!(file),
+        [_all, language] = Regex.run(~r/^language = "(\w+)"$/m, text),
+        [_all, names] <- [Regex.run(~r/^kept = \[(.*)\]$/m, text)],
+        [name] <- Regex.scan(~r/\w+/, names),
+        do: {language, name, Path.join(Path.dirname(file), name <> ".wasm")}
+  end
+
+  # What says which compiler made a module: another version of Debian has another.
+  defp compiler(wasm), do: Regex.run(~r/producers.{0,200}/s, wasm)
+
+  test "every module that lies beside its source is what that gives" do
+    assert length(kept()) >= 7
+
+    for {language, name, path} <- kept() do
+      [built, there] = [guest(language, name), File.read!(path)]
+      same_compiler = language != "rust" or compiler(built) == compiler(there)
+      assert not same_compiler or built == there, "#{path} is not what its source gives: run bin/guests --keep"
+      assert byte_size(there) < 100_000
+    end
+  end
+
+  test "modules in the tree are those that are kept, and documents use these and what they have built" do
+    {tracked, 0} = System.cmd("git", ["ls-files", "guests/*.wasm"])
+    assert Enum.sort(String.split(tracked)) == Enum.sort(for {_language, _name, path} <- kept(), do: path)
+
+    for document <- Markdown.documents(),
+        [path] <- Regex.scan(~r{(?:guests|priv/testing)/[\w/]+\.wasm}, File.read!(document)),
+        not String.starts_with?(path, "guests/build/"),
+        do: assert(File.exists?(path), "#{document} uses #{path}, which is not there")
+  end
+
   test "every import of `wapc` is in the file that the documents have guests copy" do
     imports = Regex.scan(~r/^\| `(__\w+)|, `(__\w+)/m, File.read!(@document), capture: :all_but_first)
     names = for capture <- imports, name <- capture, name != "", name != "__guest_call", uniq: true, do: name

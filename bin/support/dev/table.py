@@ -89,8 +89,9 @@ TABLE = [
         (r"native/fuzz/.+\.md", also(("docs", None))),
         (r"native/fuzz/.+", other("fuzz")),
         (r"native/rustfmt\.toml", also(("format", None))),
-        (r"native/mix_compiler\.exs|native/reload\.exs", also(("format", None), ("elixir", None))),
-        (r"native/(Cargo\.(toml|lock)|dev\.toml|\.cargo/.+)", EVERY_CRATE),
+        (r"native/(mix_compiler|progress|reload)\.exs", also(("format", None), ("elixir", None))),
+        (r"native/costs\.tsv", also(("mix", "test/tidepool/progress_test.exs"))),
+        (r"native/(Cargo\.(toml|lock)|dev\.toml)", EVERY_CRATE),
         # Elixir
         (r"test/browser/.+\.exs", also(("format", None), ("left", "browser"))),
         (r"test/browser/.+", also(("left", "browser"))),
@@ -105,6 +106,7 @@ TABLE = [
         (r"examples/.+", also(("docs", None))),
         # Guests
         (r"guests/.+\.md", also(("docs", None))),
+        (r"guests/.+\.wasm", also(("mix", "test/docs/guests_test.exs"))),
         (r"guests/builder/.+", also(("syntax", None), ("guests", None))),
         (r"guests/.+", also(("guests", None))),
         # Benches

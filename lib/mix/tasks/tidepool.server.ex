@@ -45,7 +45,7 @@ defmodule Mix.Tasks.Tidepool.Server do
     """
 
     Try, in another terminal:
-      curl#{token} -F wasm=@guests/build/rust/hello_world.wasm #{url}/deploy
+      curl#{token} -F wasm=@guests/hello_world/rust/hello_world.wasm #{url}/deploy
       curl #{url}/call/hello_world
       curl --data-binary 'Ada' #{url}/call/hello_world/hello
       curl #{url}/functions
