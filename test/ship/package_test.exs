@@ -151,7 +151,7 @@ defmodule Tidepool.Ship.PackageTest do
 
     for {language, name, fields} <- [
           {"rust", "hello_world", name: "fast"},
-          {"go", "hello_world", name: "dense", engine: "dense"},
+          {"zig", "hello_world", name: "dense", engine: "dense"},
           {"c", "upper", name: "program"},
           {"rust", "counter", name: "counter", actor: "true"}
         ] do
