@@ -33,6 +33,12 @@ defmodule Tidepool.Built do
     end
   end
 
+  @doc "Ends the name server of nodes at a port, once no node is left that it knows; there may be none."
+  def end_name_server!(port) do
+    kill = fn -> System.cmd("epmd", ["-kill"], env: [{"ERL_EPMD_PORT", port}], stderr_to_stdout: true) end
+    Tidepool.Case.eventually(fn -> not (elem(kill.(), 0) =~ "not allowed") end, 60_000)
+  end
+
   @doc "A port of the loopback that nobody listens on."
   def free_port do
     {:ok, socket} = :gen_tcp.listen(0, ip: {127, 0, 0, 1})

@@ -103,7 +103,7 @@ defmodule Tidepool.Ship.ComposeTest do
       {"TIDEPOOL_ADDRESS", "127.0.0.1"}
     ]
 
-    on_exit(fn -> System.cmd("epmd", ["-kill"], env: [{"ERL_EPMD_PORT", names_port}], stderr_to_stdout: true) end)
+    on_exit(fn -> Built.end_name_server!(names_port) end)
 
     start! = fn name ->
       service = compose["services"][name]

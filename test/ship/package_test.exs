@@ -142,8 +142,9 @@ defmodule Tidepool.Ship.PackageTest do
   test "the unit lets the system calls through that a node makes, and the kinds of sockets that it opens", context do
     folder = tmp_folder!()
     log = Path.join(folder, "calls")
-    env = [{"TIDEPOOL_DATA", folder}, {"PORT", "0"}, {"ERL_EPMD_PORT", "#{Built.free_port()}"}]
-    on_exit(fn -> System.cmd("epmd", ["-kill"], env: env, stderr_to_stdout: true) end)
+    names_port = "#{Built.free_port()}"
+    env = [{"TIDEPOOL_DATA", folder}, {"PORT", "0"}, {"ERL_EPMD_PORT", names_port}]
+    on_exit(fn -> Built.end_name_server!(names_port) end)
     tool = Path.join(context.release, "bin/tidepool")
     # Calls that are made all the time, and by every program, are not stopped at.
     hot = ~w(clock_nanosleep epoll_wait futex madvise mmap mprotect munmap read sched_yield write)
@@ -168,7 +169,7 @@ defmodule Tidepool.Ship.PackageTest do
     assert {200, _headers, "1"} = curl_url("#{url}/actors/counter/one/next", ["--data-binary", ""])
     Built.run!(tool, ["stop"], env: env)
     # The name server would outlive the node, and is traced as well.
-    eventually(fn -> match?({_said, 0}, System.cmd("epmd", ["-kill"], env: env, stderr_to_stdout: true)) end, 60_000)
+    Built.end_name_server!(names_port)
     assert {0, _output} = Foreground.await_exit!(program)
 
     calls = File.read!(log)
