@@ -22,7 +22,7 @@ defmodule Tidepool.Docs.BlocksTest do
     "bin/tidepool eval" => "test/ship/release_test.exs",
     "bin/tidepool run" => "test/ship/release_test.exs",
     "/opt/tidepool/bin/tidepool start" => "test/ship/release_test.exs",
-    "ops/deb" => "test/ship/release_test.exs",
+    "ops/deb" => "test/ship/package_test.exs",
     ". bin/support/tls.sh" => "test/tidepool/cluster/certificates_test.exs",
     "mix compile" => "bin/test",
     "mix test" => "bin/test",
@@ -49,7 +49,7 @@ defmodule Tidepool.Docs.BlocksTest do
   }
 
   # What installs and runs programs of others, and is theirs to hold.
-  @theirs ~w(adduser apt cargo chown cp docker export perf rustup systemctl)
+  @theirs ~w(adduser apt cargo chown cp docker export kubectl perf rustup systemctl)
 
   @token "s3cret-token"
 

@@ -1,10 +1,10 @@
-Code.require_file("foreground.exs", __DIR__)
+for file <- ["foreground.exs", "built.exs"], do: Code.require_file(file, __DIR__)
 
 defmodule Tidepool.Ship.ReleaseTest do
   # A release as `MIX_ENV=prod mix release` makes it: started, called, restarted, stopped.
   use Tidepool.Case, async: false
 
-  alias Tidepool.Foreground
+  alias Tidepool.{Built, Foreground}
 
   @moduletag :ship
 
@@ -12,28 +12,15 @@ defmodule Tidepool.Ship.ReleaseTest do
     root = Path.join(System.tmp_dir!(), "tidepool-release-#{System.pid()}")
     on_exit(fn -> File.rm_rf!(root) end)
     # A name server of its own, that the tests may end.
-    epmd = {"ERL_EPMD_PORT", "#{free_port()}"}
+    epmd = {"ERL_EPMD_PORT", "#{Built.free_port()}"}
     on_exit(fn -> System.cmd("epmd", ["-kill"], env: [epmd], stderr_to_stdout: true) end)
     # What nodes have kept here, also where older versions did, must not get into the release.
     kept = for folder <- ["priv/data", "data"], do: Path.join(folder, "release-test-#{System.pid()}")
     File.mkdir_p!(hd(kept))
     Tidepool.Book.build!()
     on_exit(fn -> Enum.each(kept, &File.rm_rf!/1) end)
-    build!(root)
+    Built.release!(root)
     %{root: root, env: [epmd, {"PORT", "0"}]}
-  end
-
-  defp build!(path) do
-    env = [{"MIX_ENV", "prod"}, {"MIX_BUILD_PATH", nil}]
-    {output, status} = System.cmd("mix", ["release", "--quiet", "--path", path], env: env, stderr_to_stdout: true)
-    assert status == 0, output
-  end
-
-  defp free_port do
-    {:ok, socket} = :gen_tcp.listen(0, ip: {127, 0, 0, 1})
-    {:ok, port} = :inet.port(socket)
-    :ok = :gen_tcp.close(socket)
-    port
   end
 
   defp start!(context, env \\ []) do
@@ -68,52 +55,6 @@ defmodule Tidepool.Ship.ReleaseTest do
     command!(context, ["stop"])
     assert {0, _output} = Foreground.await_exit!(program)
     assert Task.await(call, 60_000) == {"slept 3000 200", 0}
-  end
-
-  test "a Debian package of a release has what a machine needs to run it, and no cookie", context do
-    package = Path.join(context.root, "tidepool.deb")
-    on_exit(fn -> File.rm(package) end)
-    assert {"", 0} = System.cmd(Path.expand("ops/deb"), [context.root, "1.2.3", package], stderr_to_stdout: true)
-    {fields, 0} = System.cmd("dpkg-deb", ["-f", package, "Package", "Version", "Depends"])
-    assert fields =~ "Package: tidepool\nVersion: 1.2.3\nDepends: adduser, ca-certificates, libc6"
-
-    tree = tmp_folder!()
-    {_output, 0} = System.cmd("dpkg", ["-x", package, tree])
-    refute File.exists?(Path.join(tree, "opt/tidepool/releases/COOKIE"))
-
-    [_line, command] =
-      Regex.run(~r/^ExecStart=(\S+) start$/m, File.read!(Path.join(tree, "lib/systemd/system/tidepool.service")))
-
-    assert File.stat!(Path.join(tree, "etc/tidepool.env")).mode |> Bitwise.band(0o777) == 0o600
-
-    cookie = [{"RELEASE_COOKIE", "#{System.unique_integer([:positive])}-cookie"}]
-    installed = %{context | root: tree |> Path.join(command) |> Path.dirname() |> Path.dirname()}
-    assert [_book] = Path.wildcard(Path.join(installed.root, "lib/tidepool-*/priv/book/index.html"))
-    {program, url} = start!(installed, cookie)
-    {201, _headers, _function} = curl_url("#{url}/deploy", ["-F", "wasm=@#{guest_path("rust", "hello_world")}"])
-    assert {200, _headers, "Hello, world!"} = curl_url("#{url}/call/hello_world")
-    Foreground.signal(program, "TERM")
-    assert {0, _output} = Foreground.await_exit!(program)
-  end
-
-  test "a release in a container makes a cookie of its own, and takes the commands that releases take", context do
-    root = Path.join(tmp_folder!(), "tidepool")
-    {_output, 0} = System.cmd("cp", ["-a", context.root, root])
-    File.rm!(Path.join(root, "releases/COOKIE"))
-    entrypoint = Path.join(root, "bin/entrypoint")
-    File.cp!("ops/entrypoint", entrypoint)
-
-    env = context.env ++ [{"TIDEPOOL_DATA", tmp_folder!()}]
-    program = Foreground.start!(entrypoint, ["start"], env)
-    Foreground.await_output!(program, ~r/listens on \S+\n/)
-    cookie = Path.join(root, "releases/COOKIE")
-    assert Bitwise.band(File.stat!(cookie).mode, 0o777) == 0o600
-    made = File.read!(cookie)
-    assert byte_size(made) == 64
-    assert System.cmd(entrypoint, ["rpc", "IO.inspect(Tidepool.list())"], env: env) == {"[]\n", 0}
-    Foreground.signal(program, "TERM")
-    assert {0, _output} = Foreground.await_exit!(program)
-    assert File.read!(cookie) == made
   end
 
   test "two releases on one machine know nothing of each other until they are told", context do
@@ -311,7 +252,7 @@ defmodule Tidepool.Ship.ReleaseTest do
 
   test "the cookie is random, another one in each build", context do
     other = Path.join(tmp_folder!(), "release")
-    build!(other)
+    Built.release!(other)
     [first, second] = for root <- [context.root, other], do: File.read!(Path.join(root, "releases/COOKIE"))
     assert byte_size(first) >= 32
     assert first != second

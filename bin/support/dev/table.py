@@ -95,6 +95,7 @@ TABLE = [
         # Elixir
         (r"test/browser/.+\.exs", also(("format", None), ("left", "browser"))),
         (r"test/browser/.+", also(("left", "browser"))),
+        (r"test/ship/ops/.+", also(("left", "ship"))),
         (r"test/ship/.+", also(("format", None), ("left", "ship"))),
         (r"(lib|test|config)/.+\.exs?|mix\.exs", elixir),
         (r"test/.+", also(("elixir", None))),
@@ -122,9 +123,9 @@ TABLE = [
         (r"bin/setup|bin/start|bin/support/tls\.sh", also(("syntax", None), ("left", "ship"))),
         (r"bin/.+|\.ci/run", also(("syntax", None))),
         (r"rel/.+", also(("left", "ship"))),
-        (r"ops/(deb|entrypoint)", also(("syntax", None), ("left", "ship"))),
-        (r"ops/tidepool\.service", also(("left", "ship"))),
-        (r"ops/.+", also(("mix", "test/docs/ops_test.exs"))),
+        (r"ops/(deb|entrypoint|release\.sh|rootfs)", also(("syntax", None), ("left", "ship"))),
+        (r"ops/Dockerfile", also(("mix", "test/docs/ops_test.exs"), ("left", "ship"))),
+        (r"ops/.+", also(("left", "ship"))),
         (r"\.(docker|git)ignore", also(("mix", "test/docs/ops_test.exs"))),
         # Documents
         (r"docs/.+|[A-Z]+\.md", also(("docs", None))),
