@@ -2,6 +2,7 @@ defmodule Tidepool.Docs.OpsTest do
   # What is in ops/ for other tools is about this node, and not about one that there was.
   use Tidepool.Case, async: true
 
+  alias Tidepool.Error.Reason
   alias Tidepool.Peer
 
   @families ~r/\b(?:tidepool|beam)_[a-z_]+\b/
@@ -59,5 +60,27 @@ defmodule Tidepool.Docs.OpsTest do
       assert asked != [], "nothing was found in #{kind}"
       assert Enum.reject(asked, &(&1 in samples)) == [], "no node has these, which #{kind} ask for"
     end
+  end
+
+  test "the alert of deploys asks for the reasons that are counted from the start, and that of calls for outcomes" do
+    rules = File.read!("ops/prometheus.rules.yml")
+
+    asked = fn metric ->
+      for [names] <- Regex.scan(~r/#{metric}\{reason=~?"([\w|]+)"\}/, rules, capture: :all_but_first),
+          name <- String.split(names, "|"),
+          do: name
+    end
+
+    watched =
+      for subject <- Reason.subjects(),
+          reason <- Reason.all(subject),
+          Reason.is?(reason, :watched),
+          uniq: true,
+          do: reason
+
+    assert Enum.sort(asked.("tidepool_deploys_total")) == watched |> Enum.map(&to_string/1) |> Enum.sort()
+    {outcomes, _bounds, _functions} = Tidepool.Native.figures(Tidepool.Engine.runtime())
+    assert [_one | _more] = asked.("tidepool_calls_total")
+    assert asked.("tidepool_calls_total") -- outcomes == []
   end
 end

@@ -4,11 +4,12 @@
 //! the row does not let in.
 
 use crate::backend::token::Scope;
-use crate::message::reason::{Reason, Refusal, shown};
+use crate::message::refusal::{Refusal, shown};
 use hyper::Method;
 use hyper::header::HeaderName;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use tidepool_errors::Reason;
 
 /// One method of one path.
 #[derive(Debug, Clone)]

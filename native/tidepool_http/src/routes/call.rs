@@ -8,13 +8,14 @@ use crate::edge::shared::{Edge, Purpose, Slot};
 use crate::exchange::body::{self, Bounds, Held};
 use crate::exchange::handover::{Exchange, PendingExchange, hand_over};
 use crate::message::percent;
-use crate::message::reason::{Reason, Refusal, shown};
+use crate::message::refusal::{Refusal, shown};
 use crate::message::response::Response;
 use bytes::Bytes;
 use hyper::body::Body;
 use hyper::header::EXPECT;
 use hyper::{Method, Request};
 use std::sync::Arc;
+use tidepool_errors::Reason;
 
 /// The status with which a backend lets a body in.
 const CONTINUE: u16 = 100;

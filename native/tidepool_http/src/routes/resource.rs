@@ -15,7 +15,7 @@ use crate::exchange::pump::{self, Pump};
 use crate::exchange::stream::{Begun, streamed};
 use crate::exchange::written::Http;
 use crate::message::percent;
-use crate::message::reason::{Reason, Refusal};
+use crate::message::refusal::Refusal;
 use bytes::Bytes;
 use hyper::Request;
 use hyper::body::Body;
@@ -25,6 +25,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use tidepool_errors::Reason;
 
 /// Answers a request that means this row.
 pub(crate) async fn serve<B>(
