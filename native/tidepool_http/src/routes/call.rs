@@ -70,12 +70,21 @@ where
             caller.map_or(Ok(()), |caller| access::check_again(edge, &caller))?;
             ask(edge, connection, size, Route::Call { function, operation, payload, trace }).await
         }
-        // The function's own limit, whose refusal is the backend's.
-        Err(refusal) if refusal.reason == bounds.too_large && bounds.bytes < edge.config.max_payload_bytes => {
-            let answer = hand_over(edge, Route::Oversized { function }).answer().await?;
-            Ok((answer, WindowShare::default()))
-        }
-        Err(refusal) => Err(refusal),
+        Err(refusal) => Ok((oversized(edge, function, &bounds, refusal).await?, WindowShare::default())),
+    }
+}
+
+/// The backend's refusal of a body that is above the function's own limit; any other refusal as it is.
+pub(super) async fn oversized(
+    edge: &Arc<Edge>,
+    function: String,
+    bounds: &Bounds,
+    refusal: Refusal,
+) -> Result<Response, Refusal> {
+    if refusal.reason == bounds.too_large && bounds.bytes < edge.config.max_payload_bytes {
+        hand_over(edge, Route::Oversized { function }).answer().await
+    } else {
+        Err(refusal)
     }
 }
 
@@ -149,7 +158,8 @@ pub(crate) enum Got {
     Large(Route, Slot, SizeSlot),
 }
 
-fn bounds(edge: &Edge, limit: u64) -> Bounds {
+/// What holds for the payload of a function with this limit.
+pub(super) fn bounds(edge: &Edge, limit: u64) -> Bounds {
     let most = edge.config.max_payload_bytes;
     let bytes = most.min(usize::try_from(limit).unwrap_or(usize::MAX));
     Bounds { bytes, time: edge.config.body_timeout, too_large: Reason::PayloadTooLarge, named_bytes: most }
