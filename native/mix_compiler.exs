@@ -124,10 +124,10 @@ defmodule Mix.Tasks.Compile.TidepoolNative do
 
   # What the library is made of, with sizes and dates: cheap to read, and different after any edit.
   defp sources do
-    crates = ~w(tidepool_core tidepool_http tidepool_records tidepool_nif)
+    crates = ~w(tidepool_errors tidepool_core tidepool_http tidepool_records tidepool_nif)
 
     files =
-      for crate <- crates, pattern <- ["Cargo.toml", "src/**/*.{rs,tsv}"] do
+      for crate <- crates, pattern <- ["Cargo.toml", "*.{rs,tsv}", "src/**/*.rs"] do
         Path.wildcard(Path.join([@native, crate, pattern]))
       end
 

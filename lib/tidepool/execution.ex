@@ -17,6 +17,7 @@ defmodule Tidepool.Execution do
 
   alias Tidepool.{Catalog, Engine, Error, Host, Log, Native, Telemetry, Trace}
   alias Tidepool.Catalog.Arrivals
+  alias Tidepool.Error.Reason
   alias Tidepool.Host.{Nesting, Timer}
 
   # How deep a call is nested, its caller's context, and whether the caller gave it a time of its own: then handlers are
@@ -139,7 +140,7 @@ defmodule Tidepool.Execution do
     Telemetry.emit([:tidepool, :queue, :stop], %{duration: duration}, Map.put(metadata, :admitted, admitted?(result)))
   end
 
-  defp admitted?({:error, %Error{reason: reason}}), do: reason != :overloaded and not match?({:quota, _quota}, reason)
+  defp admitted?({:error, %Error{reason: reason}}), do: not Reason.is?(reason, :no_room)
   defp admitted?(_done), do: true
 
   defp reply_bytes(measurements, {:ok, reply}), do: Map.put(measurements, :reply_bytes, byte_size(reply))
@@ -203,10 +204,8 @@ defmodule Tidepool.Execution do
   """
   @spec trial_again(Native.function_ref(), String.t()) :: :ok | {:error, Error.t()}
   def trial_again(function, name) do
-    case trial(function, name) do
-      {:error, %Error{reason: :overloaded}} -> :ok
-      outcome -> outcome
-    end
+    with {:error, %Error{reason: reason}} = failed <- trial(function, name),
+         do: if(Reason.is?(reason, :no_room), do: :ok, else: failed)
   end
 
   @spec drive(Native.step(), String.t(), origin) :: {:ok, binary} | {:error, Error.t()}

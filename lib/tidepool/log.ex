@@ -13,6 +13,7 @@ defmodule Tidepool.Log do
 
   alias Tidepool.{Audit, Error, Function}
   alias Tidepool.Catalog.Origin
+  alias Tidepool.Error.Reason
   alias Tidepool.Log.Budget
 
   @events [
@@ -154,13 +155,16 @@ defmodule Tidepool.Log do
   end
 
   @doc """
-  A call failed, of a function of which `fetch` tells when there is to be a line: a deploy may have come in between. There is one when its guest was stopped or could not run: for traps, limits, timeouts, overload and
-  internal errors. What a guest itself says is for its caller.
+  A call failed, of a function of which `fetch` tells when there is to be a line: a deploy may have come in between. There is one when
+  its guest was stopped or could not run: for reasons that are `:logged` (`Tidepool.Error.Reason`). What a guest itself says is for
+  its caller.
   """
   @spec failed(Error.t(), operation :: binary | nil, fetch :: (String.t() -> {:ok, Function.t()} | {:error, Error.t()})) ::
           :ok
-  def failed(%Error{reason: reason, function: name} = error, operation, fetch)
-      when is_tuple(reason) or reason in [:timeout, :overloaded, :internal] do
+  def failed(%Error{} = error, operation, fetch),
+    do: if(Reason.is?(error.reason, :logged), do: stopped(error, operation, fetch), else: :ok)
+
+  defp stopped(%Error{function: name} = error, operation, fetch) do
     limited(:failed, {:failed, name}, fn ->
       {version, default} = newest(fetch.(name))
       operation = printable(operation || default)
@@ -171,8 +175,6 @@ defmodule Tidepool.Log do
       {text, what ++ [tidepool_reason: Error.reason(error), tidepool_kind: kind]}
     end)
   end
-
-  def failed(_error, _operation, _fetch), do: :ok
 
   defp newest({:ok, function}), do: {function.version, function.operation}
   defp newest({:error, _removed_meanwhile}), do: {nil, ""}

@@ -81,15 +81,10 @@ defmodule TidepoolWeb.Reply do
     |> Map.merge(%{reason: reason, message: error.message, function: error.function})
   end
 
-  defp reason({:trap, kind}), do: {:trap, %{trap: kind}}
-  defp reason({:limit, limit}), do: {:limit, %{limit: limit}}
-  defp reason({:quota, quota}), do: {:quota, %{quota: quota}}
-  defp reason(reason), do: {reason, %{}}
+  defp reason({word, kind}), do: {word, %{word => kind}}
+  defp reason(word), do: {word, %{}}
 
-  defp headers(reason) when reason in [:overloaded, :not_ready], do: [{"retry-after", "1"}]
-  # A function that is one too many does not go by itself.
-  defp headers({:quota, quota}) when quota not in [:modules, :actors, :disk], do: [{"retry-after", "1"}]
-  defp headers(_reason), do: []
+  defp headers(reason), do: if(Reason.retry(reason) == :soon, do: [{"retry-after", "1"}], else: [])
 
   defp status(error), do: Reason.status(error.reason, is_map_key(error.details, :step))
 end

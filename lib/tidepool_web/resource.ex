@@ -45,8 +45,9 @@ defmodule TidepoolWeb.Resource do
   - `:query`: whether it has parameters, for `TidepoolWeb.Resource.Parameters`. Without (`false`, the default) any is refused, and with
     `:ignored` none is looked at.
   - `:headers`: names of the headers that it looks at, in lower case. Default none.
-  - `:body`: `:nothing` (the default); `{:whole, bytes}`; or `{:pieces, bytes}`, for `TidepoolWeb.Stream.read/1`. Bytes are the
-    most that may come in all.
+  - `:body`: `:nothing` (the default); `{:whole, bytes}`; `:payload`, a whole one that is the payload of a call of the function or class
+    in the path, and may be as large as that takes; or `{:pieces, bytes}`, for `TidepoolWeb.Stream.read/1`. Bytes are the most that
+    may come in all.
   - `:deploys`: it has a module compiled, and takes one of the places that deploys have. Default `false`.
   - `:places`: how many requests of it there may be at once; a client gets no more of them than it leaves to others, and 503
     beyond. Default: those that there are for all requests.

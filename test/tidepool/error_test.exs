@@ -7,8 +7,6 @@ defmodule Tidepool.ErrorTest do
   # What is listed in a Rust source, by a pattern with its names in it.
   defp listed(path, pattern), do: Regex.scan(pattern, File.read!(path), capture: :all_but_first)
 
-  defp all, do: Enum.flat_map(Reason.subjects(), &Reason.all/1)
-
   test "all that an error can be told of is walked" do
     {:ok, types} = Code.Typespec.fetch_types(Reason)
     {:type, {:subject, {:type, _line, :union, subjects}, []}} = Enum.find(types, &match?({:type, {:subject, _, _}}, &1))
@@ -16,40 +14,92 @@ defmodule Tidepool.ErrorTest do
     for subject <- Reason.subjects(), do: assert([_first | _more] = Reason.all(subject))
   end
 
-  test "every reason of the native library is in the table" do
-    source = "native/tidepool_nif/src/terms/encode.rs"
-    compile = listed(source, ~r/CompileError::[^=]*=>\s*\{?\s*\(\s*atoms::(\w+)\(\)/)
-    call = listed(source, ~r/CallError::\w+(?: \{[^}]*\})? =>\s*\{?\s*\(?atoms::(\w+)\(\)/)
-    assert length(compile) >= 11 and length(call) >= 3
-    known = Enum.map(all(), &to_string/1)
-    for [name] <- compile ++ call, do: assert(name in known, name)
+  test "what the edge refuses by itself is in the table as that" do
+    known = Enum.map(Reason.all(:edge), &to_string/1)
+
+    named =
+      for source <- Path.wildcard("native/tidepool_http/src/**/*.rs"),
+          [name] <- listed(source, ~r/\bReason::([A-Z][a-z]\w+)/),
+          uniq: true,
+          do: Macro.underscore(name)
+
+    assert Enum.sort(named) == Enum.sort(known)
   end
 
-  test "every row of the table is a reason with the status that it says, and one of a deploy where that differs" do
-    rows =
-      for [line] <- listed("native/tidepool_http/src/message/errors.tsv", ~r/^([^#].*)$/m), do: String.split(line, "\t")
+  # Fields of the rows of the table: of reasons, and of kinds of reasons.
+  defp rows do
+    rows = for [line] <- listed("native/tidepool_errors/errors.tsv", ~r/^([^#].*)$/m), do: String.split(line, "\t")
+    Enum.split_with(rows, &(length(&1) > 3))
+  end
 
-    assert length(rows) > 80
+  defp existing(text), do: text |> String.split() |> Enum.map(&String.to_existing_atom/1)
 
-    for [name, of, written | _more] <- rows do
-      reason =
-        case name |> String.split(":") |> Enum.map(&String.to_existing_atom/1) do
-          [word, kind] -> {word, kind}
-          [word] -> word
-        end
+  test "every row of the table is a reason that has all that the row says" do
+    {reasons, kinds} = rows()
+    assert length(reasons) > 60 and length(kinds) > 20
+    {:ok, types} = Code.Typespec.fetch_types(Reason)
 
-      word = Reason.word(reason)
-      for subject <- String.split(of), do: assert(word in Reason.all(String.to_existing_atom(subject)), name)
-
-      if written == "-" do
-        assert [_first | _more] = Reason.kinds(word)
-      else
-        assert {status, mark} = Integer.parse(written)
-        assert Reason.status(reason, false) == status, name
-        assert Reason.status(reason, true) == if(mark == "!", do: status, else: 422), name
-        assert reason == word or elem(reason, 1) in Reason.kinds(word), name
+    [retries, marks] =
+      for type <- [:retry, :mark] do
+        {:type, {^type, {:type, _line, :union, names}, []}} = Enum.find(types, &match?({:type, {^type, _, _}}, &1))
+        for {:atom, _position, name} <- names, do: name
       end
+
+    for [name, of, status, retry, _outcome, marked, _exit, details, meaning, _hint] <- reasons,
+        reason = String.to_existing_atom(name) do
+      assert [_first | _more] = existing(of)
+      for subject <- Reason.subjects(), do: assert(reason in Reason.all(subject) == subject in existing(of), name)
+      for mark <- marks, do: assert(Reason.is?(reason, mark) == mark in existing(marked), name)
+      assert existing(marked) -- marks == [], name
+      assert Reason.details(reason) == String.split(details)
+      assert meaning != ""
+      if status == "-", do: assert([_first | _more] = Reason.kinds(reason)), else: assert_answer(reason, status, retry)
     end
+
+    for [name, status, retry] <- kinds, [word, kind] = name |> String.split(":") |> Enum.flat_map(&existing/1) do
+      assert kind in Reason.kinds(word), name
+      assert_answer({word, kind}, status, retry)
+    end
+
+    for [_name, _status, retry] <- kinds, do: assert(hd(existing(retry)) in retries)
+    for [_name, _of, _status, retry | _more] <- reasons, retry != "-", do: assert(hd(existing(retry)) in retries)
+  end
+
+  defp assert_answer(reason, written, retry) do
+    assert {status, mark} = Integer.parse(written)
+    assert Reason.status(reason, false) == status, inspect(reason)
+    assert Reason.status(reason, true) == if(mark == "!", do: status, else: 422), inspect(reason)
+    assert to_string(Reason.retry(reason)) == retry, inspect(reason)
+  end
+
+  test "a reason that only a newer node knows is an error of this node's, and nothing holds for it" do
+    for reason <- [:of_another_version, {:of_another_version, :kind}, {:quota, :of_another_version}] do
+      assert Reason.status(reason, false) == 500
+      assert Reason.retry(reason) == :never
+      assert {500, :json, [], _body} = TidepoolWeb.Reply.error(Error.new(reason, "", "name"))
+    end
+
+    refute Reason.is?(:of_another_version, :logged)
+  end
+
+  test "an answer to what may go otherwise in a second says so, and no other" do
+    for subject <- Reason.subjects(), word <- Reason.all(subject), reason <- told(word) do
+      {_status, :json, headers, _body} = TidepoolWeb.Reply.error(Error.new(reason, "", "name"))
+      assert headers == if(Reason.retry(reason) == :soon, do: [{"retry-after", "1"}], else: []), inspect(reason)
+    end
+  end
+
+  defp told(word) do
+    case Reason.kinds(word) do
+      [] -> [word]
+      kinds -> Enum.map(kinds, &{word, &1})
+    end
+  end
+
+  test "every quota that the native library tells of is in the table" do
+    known = for [name] <- listed("native/tidepool_core/src/base/limits.rs", ~r/Quota::\w+ => "(\w+)"/), do: name
+    assert [_one, _two, _three] = known
+    assert known -- Enum.map(Reason.kinds(:quota), &to_string/1) == []
   end
 
   test "every kind of trap and limit that the native library tells of is in the table, and no other" do

@@ -109,4 +109,26 @@ defmodule TidepoolWeb.ActorsTest do
 
     assert {404, _headers, _unknown} = curl(path)
   end
+
+  test "take payloads as large as their class was deployed for, and none that is larger", %{class: class} do
+    for {name, limit} <- [{"alice", 9_437_184}, {"bob", 100}] do
+      path = "/actors/#{class}/#{name}"
+
+      assert {201, _headers, _function} =
+               curl_deploy(guest("rust", "ledger"), name: class, actor: "true", limits: ~s({"payload": #{limit}}))
+
+      assert {200, _headers, "1"} = add(path, in_file(limit))
+
+      assert {413, _headers, %{"error" => error}} = add(path, in_file(limit + 1))
+      assert %{"reason" => "limit", "limit" => "payload", "allowed" => ^limit, "unit" => "bytes"} = error
+    end
+  end
+
+  # A number in a file of so many bytes.
+  defp in_file(bytes) do
+    file = Path.join(System.tmp_dir!(), unique_name("payload"))
+    File.write!(file, String.pad_leading("1", bytes, "0"))
+    on_exit(fn -> File.rm!(file) end)
+    "@" <> file
+  end
 end

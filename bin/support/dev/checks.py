@@ -116,6 +116,7 @@ KINDS = {
     "nif": lambda _: [mix("NIFs", *NIF_TESTS)],
     "elixir": lambda _: [mix("Elixir", "--stale")],
     "rust": rust,
+    "errors": lambda _: [cargo_test("errors", *RUST, "-p", "tidepool_errors", "--lib")],
     "records": lambda _: [cargo_test("records", *RUST, "-p", "tidepool_records", "--test", "model", "--test", "shared", "--test", "survives")],
     "model": lambda _: [cargo_test("model of owners", "-p", "tidepool_model")],
     "cli": lambda _: [cargo_test("command line tool", "-p", "tidepool_cli"), mix("command line tool with a node", "test/cli")],

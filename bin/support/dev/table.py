@@ -75,6 +75,7 @@ TABLE = [
     (re.compile(pattern), checks)
     for pattern, checks in [
         # Rust
+        (r"native/tidepool_errors/.+", also(("errors", None), ("mix", "test/tidepool/error_test.exs"), ("docs", None), ("cli", None))),
         (r"native/tidepool_core/src/([a-z]+)/.+\.rs", room),
         (r"native/tidepool_core/tests/core/(\w+)(?:/.+)?(?:\.rs)", crate("core")),
         (r"native/tidepool_core/.+", crate("core")),

@@ -16,6 +16,7 @@ defmodule Tidepool.Actor.Alarms do
   alias Tidepool.Actor.{Alarm, Record, Store}
   alias Tidepool.Actor.Owner.{Here, Shards}
   alias Tidepool.Actor.Store.Frozen
+  alias Tidepool.Error.Reason
 
   @at_once 16
   # Whoever has started the node may have handlers to register that guests ask.
@@ -139,8 +140,7 @@ defmodule Tidepool.Actor.Alarms do
       {:ok, _reply} -> :rung
       :elsewhere -> :elsewhere
       {:error, %Error{reason: :unknown_actor}} -> :rung
-      {:error, %Error{reason: reason}} when reason in [:not_deployed, :not_a_class] -> postpone(class, name, due)
-      {:error, error} -> error
+      {:error, error} -> if Reason.retry(error.reason) == :deploy, do: postpone(class, name, due), else: error
     end
   end
 

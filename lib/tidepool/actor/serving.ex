@@ -8,6 +8,7 @@ defmodule Tidepool.Actor.Serving do
   alias Tidepool.Actor.{Alarm, Record, State, Store, Versions, Waking}
   alias Tidepool.Actor.Guest.Turn
   alias Tidepool.Actor.Owner.Lease
+  alias Tidepool.Error.Reason
   alias Tidepool.Host.Nesting
 
   @typedoc """
@@ -172,13 +173,13 @@ defmodule Tidepool.Actor.Serving do
   defp failed(outcome, nil, state), do: {{:now, outcome}, state}
 
   # Nothing was tried. Who has rung waits.
-  defp failed({:error, %Error{reason: {:quota, _quota}}} = outcome, _alarm, state), do: {{:now, outcome}, state}
+  defp failed({:error, error} = outcome, alarm, state) do
+    if Reason.retry(error.reason) in [:soon, :later],
+      do: {{:now, outcome}, state},
+      else: postponed(outcome, alarm, state)
+  end
 
-  defp failed({:error, %Error{reason: reason}} = outcome, _alarm, state)
-       when reason in [:overloaded, :unavailable, :internal, :no_store],
-       do: {{:now, outcome}, state}
-
-  defp failed(outcome, alarm, state) do
+  defp postponed(outcome, alarm, state) do
     with {:ok, state} <- Waking.known(State.await_writes(state), false),
          state = %{state | record: %{state.record | alarm: again(alarm, outcome, state)}},
          {:ok, state} <- State.write(state, []) do

@@ -14,6 +14,10 @@ defmodule Tidepool.Actor.Store do
   alias Tidepool.{Error, Native}
   alias Tidepool.Actor.Store.Archive
   alias Tidepool.Catalog.Store
+  alias Tidepool.Error.Reason
+
+  # What the library's word is for callers, too.
+  @reasons Reason.all(:actor) ++ Reason.all(:call)
 
   @doc false
   def start_link(config), do: GenServer.start_link(__MODULE__, config, name: __MODULE__)
@@ -104,8 +108,8 @@ defmodule Tidepool.Actor.Store do
 
   @doc "The error that the library's words of a record, or of all, are for the actor's callers."
   @spec error(kind :: atom, message :: String.t(), class :: String.t() | nil) :: Error.t()
-  def error(kind, message, class) when kind in [:overloaded, :unknown_outcome], do: Error.new(kind, message, class)
-  def error(_kind, message, class), do: Error.new(:no_store, message, class)
+  def error(kind, message, class),
+    do: Error.new(if(kind in @reasons, do: kind, else: :no_store), message, class)
 
   @doc "The error of callers while a supervisor starts what keeps actors again."
   @spec restarting(class :: String.t() | nil) :: Error.t()

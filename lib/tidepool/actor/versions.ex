@@ -16,11 +16,9 @@ defmodule Tidepool.Actor.Versions do
   alias Tidepool.Actor.{Modules, Record, State, Waking}
   alias Tidepool.Actor.Guest.Turn
   alias Tidepool.Actor.Owner.Shards
+  alias Tidepool.Error.Reason
   alias Tidepool.Function.Actors
   alias Tidepool.Host.Nesting
-
-  # These say nothing of what the modules make of it.
-  @passing [:overloaded, :no_store, :internal, :unavailable]
 
   @doc "As `Tidepool.Actor.Waking.loaded/2`, on the version that it is to be on."
   @spec loaded(State.t(), create :: boolean) :: {:ok, State.t()} | {:error, Error.t(), State.t()}
@@ -93,7 +91,7 @@ defmodule Tidepool.Actor.Versions do
         switched(state, %{record | alarm: Turn.alarm(turn)}, owned, values)
 
       {:error, error} ->
-        stayed(state, record, error)
+        not_switched(state, record, error)
     end
   end
 
@@ -118,8 +116,10 @@ defmodule Tidepool.Actor.Versions do
     end
   end
 
-  defp stayed(state, _other, %{reason: {:quota, _quota}} = error), do: later(state, error)
-  defp stayed(state, _other, %{reason: reason} = error) when reason in @passing, do: later(state, error)
+  # What passes says nothing of what the modules make of it.
+  defp not_switched(state, record, error) do
+    if Reason.retry(error.reason) in [:soon, :later], do: later(state, error), else: stayed(state, record, error)
+  end
 
   defp stayed(state, %{version: version, deploy: stamp}, error) do
     why = "can't go over to version #{version}, and stays on #{state.record.version}: #{error.message}"

@@ -16,6 +16,7 @@ defmodule Tidepool.Host.Builtin do
   require Logger
 
   alias Tidepool.{Error, Host}
+  alias Tidepool.Error.Reason
   alias Tidepool.Host.Call
   alias Tidepool.Namespaces.Name
 
@@ -55,11 +56,9 @@ defmodule Tidepool.Host.Builtin do
   # What a guest is told of the outcome of a call.
   @spec answer({:ok, binary} | {:error, Error.t()}, target :: String.t()) :: Host.result()
   def answer({:ok, reply}, _target), do: {:ok, reply}
-  # What these say of the host's disk and state is not for guests.
-  def answer({:error, %Error{reason: reason} = error}, _target) when reason in [:unavailable, :internal, :no_store],
-    do: raise(error)
 
-  def answer({:error, error}, target), do: {:error, "#{target}: #{error.message}"}
+  def answer({:error, error}, target),
+    do: if(Reason.is?(error.reason, :private), do: raise(error), else: {:error, "#{target}: #{error.message}"})
 
   @doc false
   @spec log(Call.t()) :: Host.result()

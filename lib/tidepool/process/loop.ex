@@ -8,6 +8,7 @@ defmodule Tidepool.Process.Loop do
   """
 
   alias Tidepool.{Catalog, Engine, Error, Function, Log, Native}
+  alias Tidepool.Error.Reason
   alias Tidepool.Function.Loader
   alias Tidepool.Host.Timer
   alias Tidepool.Process.{Files, Links, Names, Nodes, Programs, Remote}
@@ -38,7 +39,8 @@ defmodule Tidepool.Process.Loop do
 
       {:error, reason, message, details} ->
         error = Error.new(reason, message, name, details)
-        unless begun?(reason), do: refuse(starter, tag, error)
+        # Otherwise what failed is the program.
+        if Reason.is?(reason, :unbegun), do: refuse(starter, tag, error)
         send(starter, {tag, :started})
         fail(error, options.entry)
 
@@ -56,10 +58,6 @@ defmodule Tidepool.Process.Loop do
         run(step, {%{}, %{}, false})
     end
   end
-
-  # Otherwise what failed is the program.
-  defp begun?({:quota, _quota}), do: false
-  defp begun?(reason), do: reason not in [:overloaded, :internal, :invalid_option, :not_a_program]
 
   @doc "The version of a function, to start processes of, unless another has taken its place."
   @spec running(String.t(), pos_integer) :: Programs.running()

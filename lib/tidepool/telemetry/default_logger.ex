@@ -9,6 +9,7 @@ defmodule Tidepool.Telemetry.DefaultLogger do
   require Logger
 
   alias Tidepool.{Native, Options}
+  alias Tidepool.Error.Reason
   alias Tidepool.Telemetry.{Events, Listeners}
 
   @levels [:emergency, :alert, :critical, :error, :warning, :notice, :info, :debug]
@@ -83,9 +84,12 @@ defmodule Tidepool.Telemetry.DefaultLogger do
     |> Map.merge(failure(metadata))
   end
 
-  defp failure(%{reason: {:trap, trap}}), do: %{reason: :trap, trap: trap}
-  defp failure(%{reason: {:limit, limit}}), do: %{reason: :limit, limit: limit}
-  defp failure(%{reason: {:quota, quota}}), do: %{reason: :quota, quota: quota}
+  defp failure(%{reason: {word, kind}} = metadata) when is_atom(word) and is_atom(kind) do
+    if Reason.kinds(word) == [],
+      do: metadata |> Map.delete(:reason) |> failure(),
+      else: %{:reason => word, word => kind}
+  end
+
   defp failure(%{reason: reason}) when is_atom(reason), do: %{reason: reason}
   # What was raised is no reason of Tidepool's; who raised it has its text.
   defp failure(%{kind: kind}), do: %{reason: kind}

@@ -4,6 +4,7 @@ defmodule Tidepool.Trace.Span do
   none.
   """
 
+  alias Tidepool.Error.Reason
   alias Tidepool.Options
   alias Tidepool.Trace.Context
 
@@ -76,9 +77,12 @@ defmodule Tidepool.Trace.Span do
   # What nobody should have passed.
   defp value(value), do: value |> Options.show() |> text()
 
-  # What was raised has its text where it was raised.
-  defp error(%{reason: {kind, what}}) when kind in [:trap, :limit, :quota] and is_atom(what), do: "#{kind}.#{what}"
+  defp error(%{reason: {word, kind}} = metadata) when is_atom(word) and is_atom(kind) do
+    if Reason.kinds(word) == [], do: metadata |> Map.delete(:reason) |> error(), else: "#{word}.#{kind}"
+  end
+
   defp error(%{reason: reason}) when is_atom(reason), do: "#{reason}"
+  # What was raised has its text where it was raised.
   defp error(%{kind: kind}), do: "#{kind}"
   # Of a host call: its handler's error, or its silence.
   defp error(%{result: result}) when result in [:error, :timeout], do: "#{result}"

@@ -8,8 +8,6 @@ defmodule TidepoolWeb.Resources.Actors do
   alias TidepoolWeb.Reply
   alias TidepoolWeb.Resource.Parameters
 
-  # The largest payload that a function takes unless its deploy says otherwise.
-  @max_body 8_388_608
   @listed 1_000
 
   @impl true
@@ -19,7 +17,7 @@ defmodule TidepoolWeb.Resources.Actors do
       {"GET", "/actors/:class/:name", scope: :read},
       {"DELETE", "/actors/:class/:name", scope: :deploy},
       {"POST", "/actors/:class/:name/:operation",
-       scope: :call, body: {:whole, @max_body}, headers: ["idempotency-key", "traceparent"], query: true}
+       scope: :call, body: :payload, headers: ["idempotency-key", "traceparent"], query: true}
     ]
   end
 

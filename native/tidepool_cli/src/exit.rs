@@ -2,7 +2,7 @@
 
 /// It is done.
 pub(crate) const DONE: u8 = 0;
-/// The node refused it, or the function failed.
+/// The node refused it, or the function failed: unless the table of errors says otherwise of the reason.
 pub(crate) const REFUSED: u8 = 1;
 /// The command line, a file or `tidepool.toml` is not right; nothing was asked of a node.
 pub(crate) const USAGE: u8 = 2;

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use tidepool_errors::Reason;
 
 use crate::exit;
 use crate::keys::KeyError;
@@ -75,7 +76,7 @@ impl Failure {
     /// The exit code.
     pub(crate) fn exit(&self) -> u8 {
         match self {
-            Self::Node(error) if error.is_refusal() => exit::REFUSED,
+            Self::Node(error) if error.is_refusal() => error.told().map_or(exit::REFUSED, Reason::exit),
             Self::Node(_) => exit::NO_NODE,
             Self::Build(BuildError::Interrupted) | Self::Interrupted => exit::INTERRUPTED,
             Self::Build(_) => exit::BUILD,

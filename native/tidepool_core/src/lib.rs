@@ -43,7 +43,7 @@ pub use base::config::{
     CompileBounds, CompileConfig, DenseConfig, EngineKind, FilesConfig, FolderConfig, FunctionConfig, Instances,
     IoBackend, NamespaceConfig, NetworkConfig, RuntimeConfig, Tier,
 };
-pub use base::error::{CallError, CompileError};
+pub use base::error::{CallError, CompileError, Detail, Details};
 pub use base::grants::Grants;
 pub use base::host_grants::HostGrants;
 pub use base::limits::{Limit, Limits, Quota};
@@ -65,7 +65,7 @@ pub use function::instance::OwnedInstance;
 pub use function::module::Module;
 pub use instance::wake::Imaged;
 pub use metrics::failure::{FAILURES, Failure, PAYLOAD_BYTES};
-pub use metrics::figures::{CallFigures, FunctionFigures, LATENCY_BOUNDS_NS, REASONS};
+pub use metrics::figures::{CallFigures, FunctionFigures, LATENCY_BOUNDS_NS, reasons};
 pub use metrics::recent::{Found, Recent, Recorded};
 pub use metrics::text::{EngineFigures, Gauge, GaugeByFunction};
 pub use module::Complaint;

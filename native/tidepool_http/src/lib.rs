@@ -8,7 +8,7 @@
 //!   size, and the time a client may take to send a head, to send a body, or to read an answer.
 //! - A client gets no more of the requests, uploads and bytes than it leaves to others (`budget/shares.rs`).
 //! - Bodies that come in pieces, either way, go at the pace of their reader, through bounded buffers.
-//! - A refusal is JSON with a stable `reason`; the table of reasons is in `message/reason.rs`.
+//! - A refusal is JSON with a stable `reason`; reasons are those of the crate `tidepool_errors`.
 //! - [`Server::drain`] closes the listening socket, lets requests in flight finish, then cuts.
 //!
 //! The crate knows nothing of what a function is. It owns no policy beyond limits and the token.
@@ -42,7 +42,7 @@ pub use edge::endpoint::{BodyRule, Endpoint};
 pub use edge::sessions::Terms;
 pub use edge::stats::{Stats, Timeouts};
 pub use edge::tls::{Identity, TlsError};
-pub use message::reason::Reason;
 pub use message::response::{ContentType, Response};
 pub use message::traceparent::TraceParent;
 pub use server::handle::{Drained, Server, StartError};
+pub use tidepool_errors::Reason;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::members::{list, number, text};
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::node::{Node, NodeError, Path};
+use crate::node::{Node, Path};
 use crate::output::escape;
 
 /// After how long a stream that broke off is asked for again.
@@ -61,7 +61,7 @@ impl Logs {
                     thread::sleep(SOON);
                 }
                 // Nothing has come of it yet, or it will not get better.
-                Err(error) if id.is_none() || !passes(&error) => return Err(error.into()),
+                Err(error) if id.is_none() || !error.passes() => return Err(error.into()),
                 Err(error) => {
                     if !lost {
                         context.output.note(&format!("{error}; trying again"));
@@ -72,11 +72,6 @@ impl Logs {
             }
         }
     }
-}
-
-/// Whether it may be otherwise in a moment.
-fn passes(error: &NodeError) -> bool {
-    !error.is_refusal() || matches!(error.reason(), "overloaded" | "draining" | "not_ready")
 }
 
 fn show(context: &Context, event: &str, data: &Value) -> Result<(), Failure> {

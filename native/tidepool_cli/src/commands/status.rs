@@ -2,6 +2,7 @@
 
 use clap::Args;
 use serde_json::{Value, json};
+use tidepool_errors::Reason;
 
 use super::members::{list, number, text};
 use crate::context::Context;
@@ -26,7 +27,7 @@ impl Status {
         }
         let cluster = match node.get(&Path::of(&["cluster"])) {
             // A token for some functions is told how the node is, and no more.
-            Err(error) if matches!(error.reason(), "forbidden" | "unauthorized") => Value::Null,
+            Err(error) if matches!(error.told(), Some(Reason::Forbidden | Reason::Unauthorized)) => Value::Null,
             cluster => cluster?,
         };
         let value = json!({ "health": health, "cluster": cluster });

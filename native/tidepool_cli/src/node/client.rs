@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustls::CertificateError;
 use serde_json::Value;
+use tidepool_errors::Reason;
 use ureq::http::{Request, Response};
 use ureq::tls::TlsConfig;
 use ureq::{Agent, Body, Timeout};
@@ -126,7 +127,7 @@ impl Node {
     /// When it does not.
     pub(crate) fn knows_token(&self) -> Result<(), NodeError> {
         match self.get(&Path::of(&["functions", "-", "wasm"])) {
-            Err(error) if matches!(error.reason(), "not_deployed" | "forbidden") => Ok(()),
+            Err(error) if matches!(error.told(), Some(Reason::NotDeployed | Reason::Forbidden)) => Ok(()),
             Err(error) => Err(error),
             Ok(_) => Ok(()),
         }

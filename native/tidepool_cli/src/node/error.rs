@@ -2,6 +2,7 @@
 
 use rustls::CertificateError;
 use serde_json::Value;
+use tidepool_errors::{Reason, Retry};
 
 /// Why a node did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +86,18 @@ impl NodeError {
         }
     }
 
+    /// The reason that the node gave, if this version knows it.
+    pub(crate) fn told(&self) -> Option<Reason> {
+        self.said().and_then(|said| said.get("reason")).and_then(Value::as_str).and_then(Reason::named)
+    }
+
+    /// Whether it may be otherwise in a moment.
+    pub(crate) fn passes(&self) -> bool {
+        let Some(said) = self.said() else { return true };
+        let kind = |reason: Reason| said.get(reason.name()).and_then(Value::as_str);
+        self.told().is_some_and(|reason| reason.retry(kind(reason)) == Retry::Soon)
+    }
+
     /// A word to match on.
     pub(crate) fn reason(&self) -> &str {
         match self {
@@ -100,7 +113,7 @@ impl NodeError {
     /// What to do.
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Refused { .. } => of_reason(self.reason()),
+            Self::Refused { .. } => self.told().and_then(Reason::hint),
             Self::Unreachable { .. } => Some("start it, or name another with --url or TIDEPOOL_URL"),
             Self::Untrusted { problem, .. } if is_of_an_authority(problem) => Some(
                 "a node's own can't be an authority's: make one with `openssl req -addext basicConstraints=critical,CA:FALSE`",
@@ -124,25 +137,33 @@ fn is_of_an_authority(problem: &CertificateError) -> bool {
     matches!(problem, CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity"))
 }
 
-fn of_reason(reason: &str) -> Option<&'static str> {
-    Some(match reason {
-        "unauthorized" => "set TIDEPOOL_TOKEN to a token of the node, or name a file that has it with --token-file",
-        "forbidden" => "the token does not open this: ask whoever made it for another",
-        "not_deployed" => "tidepool list shows what is deployed",
-        "unknown_version" => "tidepool versions NAME shows which are kept",
-        "unknown_host" => "name the node by its address, or add the name to its setting `hosts`",
-        "overloaded" | "not_ready" | "draining" => "try again in a second",
-        "quota" => "try again when others of its namespace are done, or have the node's setting `namespaces` raised",
-        "not_spread" => "it is deployed here; tidepool status shows which nodes are missing",
-        "timeout" => "its limits say how long it may take: tidepool show NAME",
-        "not_wasm" | "component" => "name the core module that the build makes: `output` in tidepool.toml",
-        "missing_import" => "the module asks for what no host offers: build it as docs/guests.md says",
-        "unknown_abi" => "build it as docs/guests.md says: a waPC guest or a WASI command",
-        "too_large" | "payload_too_large" => "send less, or raise the node's limit",
-        "unsigned" => "sign it with --key FILE: the node's setting deploy_keys says whose signatures count",
-        "token_exists" => "tidepool token list shows them; tidepool token revoke NAME ends one",
-        "not_a_class" => "deploy it with the field actor=true",
-        "not_a_program" => "call it instead: tidepool call NAME",
-        _ => return None,
-    })
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn refused(said: Value) -> NodeError {
+        NodeError::Refused { said }
+    }
+
+    #[test]
+    fn every_reason_that_a_node_may_give_has_the_hint_and_the_patience_of_its_row() {
+        for reason in Reason::ALL.iter().copied() {
+            let error = refused(json!({ "reason": reason.name() }));
+            assert_eq!((error.told(), error.hint()), (Some(reason), reason.hint()), "{}", reason.name());
+            assert_eq!(error.passes(), reason.retry(None) == Retry::Soon, "{}", reason.name());
+            for kind in reason.kinds() {
+                let error = refused(json!({ "reason": reason.name(), reason.name(): kind }));
+                assert_eq!(error.passes(), reason.retry(Some(kind)) == Retry::Soon, "{} {kind}", reason.name());
+            }
+        }
+    }
+
+    #[test]
+    fn a_reason_of_a_newer_nodes_is_a_refusal_without_a_hint_that_does_not_pass() {
+        let error = refused(json!({ "reason": "of_another_version" }));
+        assert!(error.is_refusal() && !error.passes());
+        assert_eq!((error.told(), error.hint(), error.reason()), (None, None, "of_another_version"));
+    }
 }

@@ -1,4 +1,8 @@
-//! Why a module can't be deployed, and why a call failed.
+//! Why a module can't be deployed, and why a call failed: each by a reason of the table of all errors, with its details.
+
+use std::borrow::Cow;
+
+use tidepool_errors::Reason;
 
 #[cfg(doc)]
 use crate::base::console::{TAIL_BYTES, TAIL_LINES};
@@ -194,7 +198,140 @@ fn instead(module: &str, name: &str) -> &'static str {
     }
 }
 
+/// A value beside an error's reason and message.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Detail<'a> {
+    /// A count, or a size.
+    Count(u64),
+    /// An exit code.
+    Code(i32),
+    /// A text.
+    Text(Cow<'a, str>),
+    /// Several.
+    Texts(&'a [String]),
+    /// A backtrace.
+    Frames(&'a [Frame]),
+}
+
+/// Values beside an error's reason and message, by their names.
+pub type Details<'a> = Vec<(&'static str, Detail<'a>)>;
+
+impl CompileError {
+    /// The reason in the table of errors.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        match self {
+            CompileError::NotWasm => Reason::NotWasm,
+            CompileError::Component => Reason::Component,
+            CompileError::Invalid { .. } => Reason::InvalidModule,
+            CompileError::UnknownAbi { .. } => Reason::UnknownAbi,
+            CompileError::MissingExport { .. } => Reason::MissingExport,
+            CompileError::ExportType { .. } => Reason::ExportType,
+            CompileError::MissingImport { .. } => Reason::MissingImport,
+            CompileError::ImportType { .. } => Reason::ImportType,
+            CompileError::TooDemanding { .. } => Reason::TooDemanding,
+            CompileError::NoActor { .. } => Reason::NoActor,
+            CompileError::Config { .. } => Reason::InvalidConfig,
+            CompileError::Unwanted | CompileError::Internal { .. } => Reason::Internal,
+        }
+    }
+
+    /// What the message is about.
+    #[must_use]
+    pub fn details(&self) -> Details<'_> {
+        let text = |text| Detail::Text(Cow::Borrowed(text));
+        match self {
+            CompileError::UnknownAbi { exports } => vec![("exports", Detail::Texts(exports))],
+            CompileError::MissingExport { name, .. } => vec![("export", text(name))],
+            CompileError::ExportType { name, expected, found } => {
+                vec![("export", text(name)), ("expected", text(expected)), ("found", text(found))]
+            }
+            CompileError::MissingImport { module, name } => vec![("import", import(module, name))],
+            CompileError::ImportType { module, name, expected, found } => {
+                vec![("import", import(module, name)), ("expected", text(expected)), ("found", text(found))]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn import<'a>(module: &str, name: &str) -> Detail<'a> {
+    Detail::Text(Cow::Owned(format!("{module}.{name}")))
+}
+
 impl CallError {
+    /// The reason in the table of errors.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        match self {
+            CallError::Guest { .. } => Reason::GuestError,
+            CallError::Trap { .. } => Reason::Trap,
+            CallError::Limit { .. } => Reason::Limit,
+            CallError::Timeout => Reason::Timeout,
+            CallError::Overloaded { .. } => Reason::Overloaded,
+            CallError::Quota { .. } => Reason::Quota,
+            CallError::NoProgram { .. } => Reason::NotAProgram,
+            CallError::InvalidOption { .. } => Reason::InvalidOption,
+            CallError::Image { .. } => Reason::InvalidImage,
+            // Whoever owns an instance calls it once at a time, and asks whether it is spent.
+            CallError::InstanceBusy | CallError::InstanceSpent | CallError::Internal { .. } => Reason::Internal,
+        }
+    }
+
+    /// Which of its reason's kinds it is, where that has kinds.
+    #[must_use]
+    pub const fn kind(&self) -> Option<&'static str> {
+        match self {
+            CallError::Trap { kind, .. } => Some(kind.name()),
+            CallError::Limit { limit, .. } => Some(limit.name()),
+            CallError::Quota { quota, .. } => Some(quota.name()),
+            _ => None,
+        }
+    }
+
+    /// What the message is about.
+    #[must_use]
+    pub fn details(&self) -> Details<'_> {
+        match self {
+            CallError::Guest { exit_code, .. } => {
+                exit_code.iter().map(|code| ("exit_code", Detail::Code(*code))).collect()
+            }
+            CallError::Trap { frames, console, .. } => {
+                vec![("backtrace", Detail::Frames(frames)), ("console", Detail::Texts(console))]
+            }
+            CallError::Limit { limit, allowed, frames, console } => {
+                let mut details =
+                    vec![("allowed", Detail::Count(*allowed)), ("unit", Detail::Text(limit.unit().into()))];
+                if !frames.is_empty() {
+                    details.push(("backtrace", Detail::Frames(frames)));
+                }
+                if !console.is_empty() {
+                    details.push(("console", Detail::Texts(console)));
+                }
+                details
+            }
+            CallError::Quota { namespace, allowed, .. } => {
+                vec![("namespace", Detail::Text(namespace.into())), ("allowed", Detail::Count(*allowed))]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The text that was made for this one.
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            CallError::Guest { message, .. }
+            | CallError::Trap { message, .. }
+            | CallError::Overloaded { message }
+            | CallError::Quota { message, .. }
+            | CallError::InvalidOption { message }
+            | CallError::Image { message }
+            | CallError::Internal { message } => message,
+            CallError::Limit { .. } | CallError::Timeout | CallError::NoProgram { .. } => "",
+            CallError::InstanceBusy | CallError::InstanceSpent => "",
+        }
+    }
+
     /// A limit that was exceeded, by a guest that is not known any closer.
     pub(crate) fn limit(limit: Limit, allowed: u64) -> Self {
         CallError::Limit { limit, allowed, frames: Vec::new(), console: Vec::new() }

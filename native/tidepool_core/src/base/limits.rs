@@ -67,6 +67,18 @@ pub enum Quota {
     Calls,
 }
 
+impl Quota {
+    /// The name that users see; the same as that of the setting.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Quota::Instances => "instances",
+            Quota::Memory => "memory",
+            Quota::Calls => "calls_per_second",
+        }
+    }
+}
+
 /// Which limit a call ran into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Limit {
@@ -93,7 +105,7 @@ pub enum Limit {
 impl Limit {
     /// The name that users see; the same as that of the setting.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Limit::Memory => "memory",
             Limit::Table => "table",
@@ -120,7 +132,7 @@ impl Limit {
 
     /// The unit of the limit's figure.
     #[must_use]
-    pub fn unit(self) -> &'static str {
+    pub const fn unit(self) -> &'static str {
         match self {
             Limit::Memory | Limit::TotalMemory | Limit::Payload | Limit::Reply | Limit::Messages => "bytes",
             Limit::Table => "elements",

@@ -41,7 +41,7 @@ pub enum TrapKind {
 impl TrapKind {
     /// The name that users see.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             TrapKind::Unreachable => "unreachable",
             TrapKind::MemoryOutOfBounds => "memory_out_of_bounds",

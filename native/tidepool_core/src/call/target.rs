@@ -80,15 +80,15 @@ impl Target {
     pub(super) fn begin(&self) -> Result<(), CallError> {
         let Some(namespace) = &self.namespace else { return Ok(()) };
         namespace.begin().inspect_err(|error| {
-            self.function.stats.record(Outcome::Quota, Duration::ZERO, Duration::ZERO);
+            self.function.stats.record(Outcome::from(error), Duration::ZERO, Duration::ZERO);
             self.keep_failure(Failure::new(self.function.version, error));
         })
     }
 
     /// Ends a call that exceeds a limit before it begins.
     pub(super) fn exceeded(&self, limit: Limit, allowed: u64) -> CallError {
-        self.function.stats.record(Outcome::Limit, Duration::ZERO, Duration::ZERO);
         let error = CallError::limit(limit, allowed);
+        self.function.stats.record(Outcome::from(&error), Duration::ZERO, Duration::ZERO);
         self.keep_failure(Failure::new(self.function.version, &error));
         error
     }

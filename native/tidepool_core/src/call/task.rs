@@ -148,8 +148,7 @@ impl Task {
         };
         if self.future.is_some() {
             self.failed(&error, why == Cancel::Aborted);
-            let outcome =
-                if why == Cancel::Aborted { Outcome::Aborted } else { Outcome::from(&Err::<(), _>(error.clone())) };
+            let outcome = if why == Cancel::Aborted { Outcome::Aborted } else { Outcome::from(&error) };
             self.end(outcome);
         }
         error

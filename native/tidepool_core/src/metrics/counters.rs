@@ -2,9 +2,12 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::iter;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
+
+use tidepool_errors::{Mark, Reason};
 
 use super::failure::{FAILURES, Failure};
 use super::latency::{self, Latencies};
@@ -17,61 +20,49 @@ use crate::os::per_thread::Sharded;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Ok,
-    Guest,
-    Trap,
-    Limit,
-    Timeout,
-    Overloaded,
-    Quota,
-    Internal,
+    /// With an error that the table of errors counts as this one.
+    Failed(Reason),
     /// The caller died or gave up.
     Aborted,
 }
 
+/// How many outcomes there are.
+const OUTCOMES: usize = Reason::OUTCOMES.len() + 2;
+
 impl Outcome {
-    pub(super) const ALL: [Outcome; 9] = [
-        Outcome::Ok,
-        Outcome::Guest,
-        Outcome::Trap,
-        Outcome::Limit,
-        Outcome::Timeout,
-        Outcome::Overloaded,
-        Outcome::Quota,
-        Outcome::Internal,
-        Outcome::Aborted,
-    ];
+    /// All of them, in the order in which they are counted.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        let failed = Reason::OUTCOMES.iter().copied().map(Outcome::Failed);
+        iter::once(Outcome::Ok).chain(failed).chain(iter::once(Outcome::Aborted))
+    }
 
     pub(super) const fn reason(self) -> &'static str {
         match self {
             Outcome::Ok => "ok",
-            Outcome::Guest => "guest_error",
-            Outcome::Trap => "trap",
-            Outcome::Limit => "limit",
-            Outcome::Timeout => "timeout",
-            Outcome::Overloaded => "overloaded",
-            Outcome::Quota => "quota",
-            Outcome::Internal => "internal",
+            Outcome::Failed(reason) => reason.name(),
             Outcome::Aborted => "aborted",
         }
+    }
+
+    /// Its place among all.
+    fn place(self) -> usize {
+        match self {
+            Outcome::Ok => 0,
+            failed => Outcome::all().position(|outcome| outcome == failed).unwrap_or(OUTCOMES),
+        }
+    }
+}
+
+impl From<&CallError> for Outcome {
+    /// A reason that no call is counted as is a failure all the same.
+    fn from(error: &CallError) -> Self {
+        Outcome::Failed(error.reason().outcome().unwrap_or(Reason::Internal))
     }
 }
 
 impl<T> From<&Result<T, CallError>> for Outcome {
     fn from(result: &Result<T, CallError>) -> Self {
-        match result {
-            Ok(_) => Outcome::Ok,
-            Err(CallError::Guest { .. }) => Outcome::Guest,
-            Err(CallError::Trap { .. }) => Outcome::Trap,
-            Err(CallError::Limit { .. }) => Outcome::Limit,
-            Err(CallError::Timeout) => Outcome::Timeout,
-            Err(CallError::Overloaded { .. }) => Outcome::Overloaded,
-            Err(CallError::Quota { .. }) => Outcome::Quota,
-            // The last ones are refusals of what has not begun, and are not counted.
-            Err(CallError::Internal { .. } | CallError::InstanceBusy | CallError::InstanceSpent)
-            | Err(CallError::NoProgram { .. } | CallError::InvalidOption { .. } | CallError::Image { .. }) => {
-                Outcome::Internal
-            }
-        }
+        result.as_ref().map_or_else(Outcome::from, |_| Outcome::Ok)
     }
 }
 
@@ -123,7 +114,7 @@ pub(crate) struct VersionStats {
 /// What all calls have counted.
 #[derive(Debug, Clone)]
 pub(super) struct Totals {
-    pub(super) outcomes: [u64; Outcome::ALL.len()],
+    pub(super) outcomes: [u64; OUTCOMES],
     pub(super) latencies: [u64; latency::BUCKETS],
     pub(super) latency_ns: u64,
     pub(super) cpu_ns: u64,
@@ -147,7 +138,7 @@ impl Default for Totals {
 /// What each call and each instance counts.
 #[derive(Debug, Default)]
 struct CallStats {
-    outcomes: [AtomicU64; Outcome::ALL.len()],
+    outcomes: [AtomicU64; OUTCOMES],
     latencies: Latencies,
     latency_ns: AtomicU64,
     cpu_ns: AtomicU64,
@@ -187,7 +178,7 @@ impl Totals {
 
     /// How many calls ended like this.
     pub(super) fn count(&self, outcome: Outcome) -> u64 {
-        self.outcomes.get(outcome as usize).copied().unwrap_or_default()
+        self.outcomes.get(outcome.place()).copied().unwrap_or_default()
     }
 }
 
@@ -290,7 +281,7 @@ impl VersionStats {
     /// Counts one call that ended.
     pub(crate) fn record(&self, outcome: Outcome, latency: Duration, cpu: Duration) {
         let (stats, count) = self.calls.mine_alone();
-        if let Some(counter) = stats.outcomes.get(outcome as usize) {
+        if let Some(counter) = stats.outcomes.get(outcome.place()) {
             count.add(counter, 1);
         }
         let latency = nanoseconds(latency);
@@ -355,7 +346,10 @@ pub(super) struct DeployStats {
 }
 
 /// How deploys end that alerts ask for (`ops/prometheus.rules.yml`): there from the start, so that the first one is an increase.
-const WATCHED: [&str; 4] = ["ok", "internal", "not_spread", "storage"];
+fn watched() -> impl Iterator<Item = &'static str> {
+    let failed = Reason::ALL.iter().filter(|reason| reason.is(Mark::Watched)).map(|reason| reason.name());
+    iter::once("ok").chain(failed)
+}
 
 impl Deploys {
     pub(crate) fn record(&self, reason: &str, took: Duration) {
@@ -371,7 +365,7 @@ impl Deploys {
 
     pub(super) fn snapshot(&self) -> DeployStats {
         let mut stats = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for reason in WATCHED {
+        for reason in watched() {
             stats.ended.entry(reason.to_owned()).or_default();
         }
         stats

@@ -44,19 +44,11 @@ impl Failure {
 
     /// What its texts take.
     pub(crate) fn bytes(&self) -> usize {
-        let texts = match &self.error {
-            CallError::Trap { message, frames, console, .. } => {
-                message.len().saturating_add(stack(frames)).saturating_add(lines(console))
-            }
-            CallError::Limit { frames, console, .. } => stack(frames).saturating_add(lines(console)),
-            CallError::Guest { message, .. }
-            | CallError::Overloaded { message }
-            | CallError::Quota { message, .. }
-            | CallError::InvalidOption { message }
-            | CallError::Image { message }
-            | CallError::Internal { message } => message.len(),
-            CallError::Timeout | CallError::NoProgram { .. } | CallError::InstanceBusy | CallError::InstanceSpent => 0,
+        let (frames, console): (&[Frame], &[String]) = match &self.error {
+            CallError::Trap { frames, console, .. } | CallError::Limit { frames, console, .. } => (frames, console),
+            _ => (&[], &[]),
         };
+        let texts = self.error.text().len().saturating_add(stack(frames)).saturating_add(lines(console));
         let asked = self.operation.as_ref().map_or(0, String::len);
         texts.saturating_add(asked).saturating_add(self.payload.as_ref().map_or(0, Vec::len))
     }

@@ -8,7 +8,7 @@ use super::latency::BOUNDS_NS;
 /// What calls have come to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CallFigures {
-    /// Calls that ended, by how: as many as there are [`REASONS`], in their order.
+    /// Calls that ended, by how: as many as there are [`reasons`], in their order.
     pub outcomes: Vec<u64>,
     /// Calls by how long they took: as many as there are [`LATENCY_BOUNDS_NS`], and one more for those that took longer.
     pub latencies: Vec<u64>,
@@ -39,18 +39,10 @@ pub struct FunctionFigures {
     pub idle: usize,
 }
 
-/// How calls end, as `reason` labels of the metrics say it.
-pub const REASONS: [&str; Outcome::ALL.len()] = [
-    Outcome::Ok.reason(),
-    Outcome::Guest.reason(),
-    Outcome::Trap.reason(),
-    Outcome::Limit.reason(),
-    Outcome::Timeout.reason(),
-    Outcome::Overloaded.reason(),
-    Outcome::Quota.reason(),
-    Outcome::Internal.reason(),
-    Outcome::Aborted.reason(),
-];
+/// How calls end, as `reason` labels of the metrics say it; `ok` is the first.
+pub fn reasons() -> impl Iterator<Item = &'static str> {
+    Outcome::all().map(Outcome::reason)
+}
 
 /// Upper bounds of the buckets of latencies, in ns: eight in an octave.
 pub const LATENCY_BOUNDS_NS: [u64; BOUNDS_NS.len()] = BOUNDS_NS;

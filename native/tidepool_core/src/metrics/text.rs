@@ -119,7 +119,7 @@ impl Snapshot {
         let mut family =
             encoder.encode_descriptor("tidepool_calls", "Calls that ended, by how", None, MetricType::Counter)?;
         for (name, totals, _) in &self.functions {
-            for outcome in Outcome::ALL {
+            for outcome in Outcome::all() {
                 let count = totals.count(outcome);
                 if count > 0 || outcome == Outcome::Ok {
                     let labels = [("function", name.as_str()), ("reason", outcome.reason())];

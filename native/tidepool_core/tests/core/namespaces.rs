@@ -38,7 +38,7 @@ fn calls_over_those_of_a_second_are_refused_whichever_function_has_had_them_and_
     assert!((0..10).all(|_| call(&blog, "hello", b"").is_ok() && call(&plain, "hello", b"").is_ok()));
     let figures = node.runtime.figures();
     let of = |name: &str| figures.iter().find(|figures| figures.name == name).unwrap().calls.outcomes.clone();
-    let quota = tidepool_core::REASONS.iter().position(|reason| *reason == "quota").unwrap();
+    let quota = tidepool_core::reasons().position(|reason| reason == "quota").unwrap();
     assert_eq!(of("shop/cart")[quota] + of("shop/checkout")[quota], late.len() as u64);
     assert_eq!(of("shopx/post")[quota], 0);
     let kept = node.runtime.failures().newest(Some("shop/cart"), usize::MAX).entries;

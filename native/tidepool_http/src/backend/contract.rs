@@ -4,10 +4,10 @@ use crate::backend::intake::BodyReader;
 use crate::backend::responder::{Answer, Deferral};
 use crate::backend::token::Token;
 use crate::budget::peers::Peer;
-use crate::message::reason::Reason;
 use crate::message::traceparent::TraceParent;
 use bytes::Bytes;
 use std::sync::Arc;
+use tidepool_errors::Reason;
 
 /// Answers requests. The edge calls it from its connection tasks, many at once.
 pub trait Backend: Send + Sync + 'static {

@@ -1,10 +1,10 @@
 //! A request's body on its way to a backend that reads it piece by piece: no piece is read from the client before the backend
 //! asks for it.
 
-use crate::message::reason::Reason;
 use bytes::Bytes;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tidepool_errors::Reason;
 use tokio::sync::Notify;
 
 /// The backend's end of a body that comes in pieces.

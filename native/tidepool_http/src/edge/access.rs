@@ -6,12 +6,13 @@ use crate::connection::state::ConnectionState;
 use crate::edge::sessions::{Session, Sessions};
 use crate::edge::shared::Edge;
 use crate::edge::tokens::{Subject, Tokens};
-use crate::message::reason::{Reason, Refusal};
+use crate::message::refusal::Refusal;
 use hyper::header::{AUTHORIZATION, COOKIE as COOKIE_HEADER, HOST, HeaderMap, ORIGIN};
 use hyper::{Method, Uri};
 use std::sync::Arc;
 use std::time::Instant;
 use subtle::ConstantTimeEq;
+use tidepool_errors::Reason;
 
 /// What is looked at.
 pub(crate) type Head<'a> = (&'a Method, &'a Uri, &'a HeaderMap);

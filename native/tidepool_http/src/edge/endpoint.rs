@@ -4,11 +4,12 @@
 //! the row does not let in.
 
 use crate::backend::token::Scope;
-use crate::message::reason::{Reason, Refusal, shown};
+use crate::message::refusal::{Refusal, shown};
 use hyper::Method;
 use hyper::header::HeaderName;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use tidepool_errors::Reason;
 
 /// One method of one path.
 #[derive(Debug, Clone)]
@@ -47,13 +48,16 @@ pub enum BodyRule {
     Nothing,
     /// All of it at once, up to this many bytes, within [`crate::Config::body_timeout`].
     Whole(usize),
+    /// All of it at once, as the payload of a call of the function that the path names: up to what [`crate::Backend::payload_limit`] says
+    /// of it, and to [`crate::Config::max_payload_bytes`].
+    Payload,
     /// Piece by piece as the backend asks for them, up to this many bytes in all. While the backend waits for one, the client
     /// must send 16 KiB or the end within each [`crate::Config::body_timeout`].
     Pieces(usize),
 }
 
 impl BodyRule {
-    /// The most that is held of a body, in bytes.
+    /// The most that is held of a body, in bytes, beside payloads.
     pub(crate) fn whole_bytes(self) -> usize {
         if let Self::Whole(bytes) = self { bytes } else { 0 }
     }
@@ -130,10 +134,12 @@ impl Table {
             let headers = names.collect::<Result<_, _>>().map_err(|_| wrong())?;
             // No request would get to these.
             let own = endpoint.path.starts_with("/call/") || OWN.contains(&endpoint.path.as_str());
-            if !endpoint.path.starts_with('/') || own || method == Method::HEAD || endpoint.places == Some(0) {
+            let function = endpoint.path.split('/').skip(1).position(|segment| NAMES.contains(&segment));
+            let nobodys = endpoint.body == BodyRule::Payload && function.is_none();
+            if !endpoint.path.starts_with('/') || own || method == Method::HEAD || endpoint.places == Some(0) || nobodys
+            {
                 return Err(wrong());
             }
-            let function = endpoint.path.split('/').skip(1).position(|segment| NAMES.contains(&segment));
             Ok(Row { function, index, endpoint: endpoint.clone(), headers, held: Arc::default(), method })
         });
         Ok(Self { rows: rows.collect::<Result<_, _>>()? })
@@ -232,5 +238,8 @@ mod tests {
             assert!(Table::new(&[Endpoint::change(method, path)]).is_err(), "{method} {path}");
         }
         assert!(Table::new(&[Endpoint { headers: vec!["a b".into()], ..Endpoint::get("/x") }]).is_err());
+        // A payload is a function's.
+        let payload = |path| Table::new(&[Endpoint { body: BodyRule::Payload, ..Endpoint::change("POST", path) }]);
+        assert!(payload("/x/:class").is_ok() && payload("/x/:name").is_err());
     }
 }

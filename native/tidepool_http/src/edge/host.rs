@@ -4,10 +4,11 @@
 //! site ("DNS rebinding"). Such a request names the page's host. It takes a name that is resolved, so addresses always pass.
 
 use crate::edge::config::Config;
-use crate::message::reason::{Reason, Refusal, shown};
+use crate::message::refusal::{Refusal, shown};
 use hyper::header::HOST;
 use hyper::{Request, Version};
 use std::net::{IpAddr, Ipv6Addr};
+use tidepool_errors::Reason;
 
 /// The hosts that requests may be for.
 #[derive(Debug)]

@@ -3,9 +3,9 @@
 use crate::backend::contract::Refused;
 use crate::connection::state::ConnectionState;
 use crate::edge::shared::Edge;
-use crate::message::reason::Reason;
 use hyper::{HeaderMap, Method, Uri};
 use std::time::Instant;
+use tidepool_errors::Reason;
 
 /// Longest path that is told, in bytes.
 const MAX_PATH_BYTES: usize = 200;

@@ -13,11 +13,12 @@ use crate::edge::sessions::Sessions;
 use crate::edge::stats::Gauges;
 use crate::edge::tls::Tls;
 use crate::edge::tokens::Tokens;
-use crate::message::reason::{Reason, Refusal};
+use crate::message::refusal::Refusal;
 use crate::message::traceparent::TraceParent;
 use hyper::HeaderMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use tidepool_errors::Reason;
 use tokio::sync::Notify;
 
 /// Requests above `max_requests` that may look at the server while it is overloaded.

@@ -1,7 +1,7 @@
 //! What the edge counts.
 
-use crate::message::reason::Reason;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use tidepool_errors::Reason;
 
 /// A picture of the edge. Gauges are now, counters since start; they are read one after another, not at one instant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,18 +57,28 @@ pub(crate) struct Gauges {
     pub(crate) idle_timeouts: AtomicU64,
     pub(crate) accept_errors: AtomicU64,
     pub(crate) accept_pauses: AtomicU64,
-    refused: [AtomicU64; Reason::ALL.len()],
+    refused: Refused,
+}
+
+/// How often each reason was given.
+#[derive(Debug)]
+struct Refused([AtomicU64; Reason::ALL.len()]);
+
+impl Default for Refused {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::default()))
+    }
 }
 
 impl Gauges {
     pub(crate) fn count_refusal(&self, reason: Reason) {
-        if let Some(counter) = self.refused.get(reason as usize) {
+        if let Some(counter) = self.refused.0.get(reason as usize) {
             counter.fetch_add(1, Relaxed);
         }
     }
 
     pub(crate) fn stats(&self, connections_open: usize, buffered_bytes: usize, handed_over: u64) -> Stats {
-        let refused = Reason::ALL.into_iter().zip(&self.refused);
+        let refused = Reason::ALL.iter().copied().zip(&self.refused.0);
         Stats {
             connections_open,
             requests_in_flight: self.in_flight.load(Relaxed),

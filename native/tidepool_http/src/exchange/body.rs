@@ -3,7 +3,7 @@
 use crate::budget::shares::CHARGED_BYTES;
 use crate::budget::shares::{Account, Hold};
 use crate::edge::shared::Edge;
-use crate::message::reason::{Reason, Refusal};
+use crate::message::refusal::Refusal;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body_util::BodyExt;
@@ -11,6 +11,7 @@ use hyper::body::Body;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tidepool_errors::Reason;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 

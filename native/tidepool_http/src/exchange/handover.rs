@@ -3,11 +3,12 @@
 use crate::backend::contract::Route;
 use crate::backend::responder::{Answer, Deferral, HungUp, PendingAnswer, Reply};
 use crate::edge::shared::Edge;
-use crate::message::reason::{Reason, Refusal};
+use crate::message::refusal::Refusal;
 use crate::message::response::Response;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use tidepool_errors::Reason;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
 /// A request that the backend was given.

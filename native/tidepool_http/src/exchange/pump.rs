@@ -4,7 +4,7 @@ use crate::backend::intake::{BodyReader, Intake};
 use crate::budget::shares::{Account, CHANNEL_BYTES, PIECE_BYTES};
 use crate::edge::shared::Edge;
 use crate::exchange::body::Bounds;
-use crate::message::reason::{Reason, Refusal};
+use crate::message::refusal::Refusal;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http_body_util::BodyExt;
@@ -12,6 +12,7 @@ use hyper::body::Body;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
+use tidepool_errors::Reason;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 

@@ -5,7 +5,7 @@ use crate::budget::shares::Account;
 use crate::connection::state::ConnectionState;
 use crate::edge::shared::Edge;
 use crate::exchange::handover::Exchange;
-use crate::message::reason::Refusal;
+use crate::message::refusal::Refusal;
 use crate::message::response::Response;
 use std::pin::pin;
 use std::sync::Arc;

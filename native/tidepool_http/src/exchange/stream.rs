@@ -7,7 +7,7 @@ use crate::connection::state::{Busy, ConnectionState, Untaken};
 use crate::edge::shared::{Edge, EndpointSlot, Slot};
 use crate::exchange::pump::{Pump, Pumping};
 use crate::exchange::written::{Http, Written};
-use crate::message::reason::Refusal;
+use crate::message::refusal::Refusal;
 use crate::message::response::Response;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;

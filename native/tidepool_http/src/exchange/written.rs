@@ -11,7 +11,7 @@ use crate::budget::shares::Hold;
 use crate::budget::shares::PIECE_BYTES;
 use crate::connection::state::{ConnectionState, Untaken};
 use crate::edge::shared::Edge;
-use crate::message::reason::Refusal;
+use crate::message::refusal::Refusal;
 use crate::message::response::Response;
 use bytes::Bytes;
 use http_body_util::Full;

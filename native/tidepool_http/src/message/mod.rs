@@ -1,6 +1,6 @@
 //! What requests and answers consist of: responses, refusals, percent-encoding, trace contexts.
 
 pub(crate) mod percent;
-pub(crate) mod reason;
+pub(crate) mod refusal;
 pub(crate) mod response;
 pub(crate) mod traceparent;

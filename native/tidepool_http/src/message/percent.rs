@@ -1,8 +1,9 @@
 //! Percent-decoding of path segments and query strings. Strict: a `%` without two hex digits is refused.
 
-use crate::message::reason::{Reason, Refusal, shown};
+use crate::message::refusal::{Refusal, shown};
 use bytes::Bytes;
 use std::borrow::Cow;
+use tidepool_errors::Reason;
 
 /// Whether `+` is a space, as it is in query strings, or itself, as in paths.
 #[derive(Clone, Copy, PartialEq, Eq)]

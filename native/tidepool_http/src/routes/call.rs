@@ -8,13 +8,14 @@ use crate::edge::shared::{Edge, Purpose, Slot};
 use crate::exchange::body::{self, Bounds, Held};
 use crate::exchange::handover::{Exchange, PendingExchange, hand_over};
 use crate::message::percent;
-use crate::message::reason::{Reason, Refusal, shown};
+use crate::message::refusal::{Refusal, shown};
 use crate::message::response::Response;
 use bytes::Bytes;
 use hyper::body::Body;
 use hyper::header::EXPECT;
 use hyper::{Method, Request};
 use std::sync::Arc;
+use tidepool_errors::Reason;
 
 /// The status with which a backend lets a body in.
 const CONTINUE: u16 = 100;
@@ -69,12 +70,21 @@ where
             caller.map_or(Ok(()), |caller| access::check_again(edge, &caller))?;
             ask(edge, connection, size, Route::Call { function, operation, payload, trace }).await
         }
-        // The function's own limit, whose refusal is the backend's.
-        Err(refusal) if refusal.reason == bounds.too_large && bounds.bytes < edge.config.max_payload_bytes => {
-            let answer = hand_over(edge, Route::Oversized { function }).answer().await?;
-            Ok((answer, WindowShare::default()))
-        }
-        Err(refusal) => Err(refusal),
+        Err(refusal) => Ok((oversized(edge, function, &bounds, refusal).await?, WindowShare::default())),
+    }
+}
+
+/// The backend's refusal of a body that is above the function's own limit; any other refusal as it is.
+pub(super) async fn oversized(
+    edge: &Arc<Edge>,
+    function: String,
+    bounds: &Bounds,
+    refusal: Refusal,
+) -> Result<Response, Refusal> {
+    if refusal.reason == bounds.too_large && bounds.bytes < edge.config.max_payload_bytes {
+        hand_over(edge, Route::Oversized { function }).answer().await
+    } else {
+        Err(refusal)
     }
 }
 
@@ -148,7 +158,8 @@ pub(crate) enum Got {
     Large(Route, Slot, SizeSlot),
 }
 
-fn bounds(edge: &Edge, limit: u64) -> Bounds {
+/// What holds for the payload of a function with this limit.
+pub(super) fn bounds(edge: &Edge, limit: u64) -> Bounds {
     let most = edge.config.max_payload_bytes;
     let bytes = most.min(usize::try_from(limit).unwrap_or(usize::MAX));
     Bounds { bytes, time: edge.config.body_timeout, too_large: Reason::PayloadTooLarge, named_bytes: most }

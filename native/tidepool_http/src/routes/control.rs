@@ -7,7 +7,7 @@ use crate::edge::endpoint::{Found, not_allowed};
 use crate::edge::shared::{Edge, Purpose};
 use crate::exchange::handover::hand_over;
 use crate::exchange::written::{Http, without_body};
-use crate::message::reason::{Reason, Refusal};
+use crate::message::refusal::Refusal;
 use crate::routes::deploy;
 use crate::routes::resource;
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use hyper::body::Body;
 use hyper::{Method, Request};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use tidepool_errors::Reason;
 
 /// Answers whatever is not a call.
 pub(crate) async fn serve<B>(edge: &Arc<Edge>, connection: &Arc<ConnectionState>, request: Request<B>) -> Http

@@ -11,7 +11,7 @@ use crate::exchange::body::{self, Bounds};
 use crate::exchange::handover::hand_over;
 use crate::exchange::written::Http;
 use crate::message::percent;
-use crate::message::reason::{Reason, Refusal, shown};
+use crate::message::refusal::{Refusal, shown};
 use crate::message::response::Response;
 use axum::body::Body;
 use axum::extract::multipart::{Field, Multipart, MultipartError};
@@ -21,6 +21,7 @@ use hyper::Request;
 use hyper::header::CONTENT_TYPE;
 use hyper::http::request::Parts;
 use std::sync::Arc;
+use tidepool_errors::Reason;
 
 /// Most fields of a form beside the module. What they mean is the backend's to say.
 const MAX_FIELDS: usize = 64;

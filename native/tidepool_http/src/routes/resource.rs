@@ -9,13 +9,15 @@ use crate::edge::access;
 use crate::edge::endpoint::{BodyRule, Row};
 use crate::edge::shared::{Edge, Purpose};
 use crate::edge::tokens::Subject;
-use crate::exchange::body::{self, Bounds};
+use crate::exchange::body::{self, Bounds, Held};
 use crate::exchange::handover::hand_over;
 use crate::exchange::pump::{self, Pump};
 use crate::exchange::stream::{Begun, streamed};
 use crate::exchange::written::Http;
 use crate::message::percent;
-use crate::message::reason::{Reason, Refusal};
+use crate::message::refusal::Refusal;
+use crate::message::response::Response;
+use crate::routes::call;
 use bytes::Bytes;
 use hyper::Request;
 use hyper::body::Body;
@@ -25,6 +27,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use tidepool_errors::Reason;
 
 /// Answers a request that means this row.
 pub(crate) async fn serve<B>(
@@ -63,8 +66,9 @@ where
     let slot = edge.admit(&connection.account, purpose)?;
     let caller = caller(edge, connection, row, head)?;
     let segments: Vec<_> = head.uri.path().split('/').skip(1).map(percent::segment).collect::<Result<_, _>>()?;
+    let function = row.function.and_then(|index| segments.get(index));
     if let (true, Some(scope)) = (endpoint.guarded, endpoint.scope) {
-        let subject = match row.function.and_then(|index| segments.get(index)) {
+        let subject = match function {
             Some(name) => Subject::Function(name),
             None if endpoint.selects => Subject::InBackend,
             None => Subject::Server,
@@ -73,7 +77,10 @@ where
     }
     let query = if endpoint.query { percent::parameters(head.uri.query().unwrap_or_default())? } else { Vec::new() };
     let place = edge.admit_to(row, &connection.account)?;
-    let Taken { body, hold, mut pump } = take(edge, connection, endpoint.body, body).await?;
+    let Taken { body, hold, mut pump } = match take(edge, connection, endpoint.body, function, body).await? {
+        Ok(taken) => taken,
+        Err(answer) => return Ok(edge.reply(connection, Ok((answer, WindowShare::default())))),
+    };
     if endpoint.guarded {
         access::check_again(edge, &caller)?;
     }
@@ -123,7 +130,15 @@ struct Taken {
     pump: Option<Pump>,
 }
 
-async fn take<B>(edge: &Arc<Edge>, connection: &ConnectionState, rule: BodyRule, body: B) -> Result<Taken, Refusal>
+/// Takes a body by its rule, for this function where the path names one; or the backend's answer to a payload that is above the
+/// function's own limit.
+async fn take<B>(
+    edge: &Arc<Edge>,
+    connection: &ConnectionState,
+    rule: BodyRule,
+    function: Option<&String>,
+    body: B,
+) -> Result<Result<Taken, Response>, Refusal>
 where
     B: Body<Data = Bytes, Error: Send> + Send + Unpin + 'static,
 {
@@ -133,18 +148,25 @@ where
         too_large: Reason::PayloadTooLarge,
         named_bytes: bytes,
     };
-    match rule {
+    let whole = |held: Held| Taken { body: RequestBody::Whole(held.bytes), hold: Some(held.hold), pump: None };
+    Ok(Ok(match rule {
         // It is dropped before the backend is asked.
-        BodyRule::Nothing => Ok(Taken { body: RequestBody::Nothing, hold: None, pump: None }),
-        BodyRule::Whole(bytes) => {
-            let held = body::read(edge, &connection.account, body, &bounds(bytes)).await?;
-            Ok(Taken { body: RequestBody::Whole(held.bytes), hold: Some(held.hold), pump: None })
+        BodyRule::Nothing => Taken { body: RequestBody::Nothing, hold: None, pump: None },
+        BodyRule::Whole(bytes) => whole(body::read(edge, &connection.account, body, &bounds(bytes)).await?),
+        BodyRule::Payload => {
+            let function = function.cloned().unwrap_or_default();
+            // One that nobody has deployed is for the backend to tell of.
+            let bounds = call::bounds(edge, edge.backend.payload_limit(&function).unwrap_or(u64::MAX));
+            match body::read(edge, &connection.account, body, &bounds).await {
+                Ok(held) => whole(held),
+                Err(refusal) => return call::oversized(edge, function, &bounds, refusal).await.map(Err),
+            }
         }
         BodyRule::Pieces(bytes) => {
             let (reader, pump) = pump::open(edge, &connection.account, body, bounds(bytes))?;
-            Ok(Taken { body: RequestBody::Pieces(reader), hold: None, pump: Some(pump) })
+            Taken { body: RequestBody::Pieces(reader), hold: None, pump: Some(pump) }
         }
-    }
+    }))
 }
 
 /// Waits for the reply, and has the body come meanwhile. What is wrong with the body is the answer, when there is none yet:

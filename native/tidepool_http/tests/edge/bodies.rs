@@ -1,8 +1,8 @@
 //! Bodies that are too large, too slow, or not whole.
 
-use crate::support::{Client, Edge, config, form, multipart};
+use crate::support::{Client, Edge, config, form, multipart, resource};
 use std::time::Duration;
-use tidepool_http::{Config, ContentType, Reason, Response, Route};
+use tidepool_http::{Config, ContentType, Reason, RequestBody, Response, Route};
 
 fn small() -> Edge {
     Edge::start(Config { max_payload_bytes: 10, ..config() })
@@ -258,6 +258,32 @@ async fn the_functions_own_limit_bounds_its_body_while_it_is_read() {
         responder.answer(Response::new(413, ContentType::Text, "limit"));
         let answer = client.answer().await;
         assert_eq!((answer.status, answer.body.as_ref()), (413, b"limit".as_slice()));
+    }
+    edge.until(|stats| stats.buffered_bytes == 0).await;
+}
+
+#[tokio::test]
+async fn a_row_that_takes_payloads_takes_those_of_the_function_that_its_path_names() {
+    let mut edge = Edge::start(Config { max_payload_bytes: 100, ..config() });
+    for (path, bytes) in [("/payload/tiny", 10), ("/payload/other", 100), ("/payload/absent", 100)] {
+        let mut client = edge.client().await;
+        client.post(path, "", &vec![7; bytes]).await;
+        assert!(matches!(resource(edge.route().await).body, RequestBody::Whole(body) if body.len() == bytes), "{path}");
+        assert_eq!(client.answer().await.status, 200);
+    }
+    for rest in ["content-length: 11\r\n\r\n", "transfer-encoding: chunked\r\n\r\nb\r\nhello world\r\n"] {
+        let mut client = edge.client().await;
+        client.send(format!("POST /payload/tiny HTTP/1.1\r\nhost: localhost\r\n{rest}")).await;
+        let (request, responder) = edge.next().await;
+        assert!(matches!(request.route, Route::Oversized { function } if function == "tiny"));
+        responder.answer(Response::new(413, ContentType::Text, "limit"));
+        assert_eq!(client.answer().await.status, 413);
+    }
+    for path in ["/payload/other", "/payload/absent"] {
+        let mut client = edge.client().await;
+        client.send(format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 101\r\n\r\n")).await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.reason().as_str()), (413, "payload_too_large"), "{path}");
     }
     edge.until(|stats| stats.buffered_bytes == 0).await;
 }

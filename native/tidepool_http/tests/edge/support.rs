@@ -101,6 +101,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         Endpoint { places: Some(4), headers: vec!["last-event-id".into()], ..Endpoint::get("/stream") },
         Endpoint { places: Some(2), ..Endpoint::get("/scarce") },
         Endpoint { body: BodyRule::Pieces(MOST_BYTES), ..Endpoint::change("PUT", "/pieces/:name") },
+        Endpoint { body: BodyRule::Payload, ..Endpoint::change("POST", "/payload/:function") },
         Endpoint { body: BodyRule::Whole(10), query: true, ..Endpoint::change("POST", "/whole") },
         Endpoint { deploys: true, ..Endpoint::change("POST", "/functions/:function/rollback") },
         Endpoint { headers: vec!["cookie".into()], ..Endpoint::get("/cookies") },

@@ -236,10 +236,13 @@ fn endpoints(rows: Vec<Term<'_>>) -> NifResult<(Vec<Endpoint>, Vec<Atom>)> {
     rows.into_iter().map(endpoint).collect()
 }
 
-/// `:nothing`, `{:whole, bytes}` or `{:pieces, bytes}`.
+/// `:nothing`, `:payload`, `{:whole, bytes}` or `{:pieces, bytes}`.
 fn body_rule(term: Term<'_>) -> NifResult<BodyRule> {
     if atoms::nothing() == term {
         return Ok(BodyRule::Nothing);
+    }
+    if atoms::payload() == term {
+        return Ok(BodyRule::Payload);
     }
     match term.decode::<(Atom, usize)>()? {
         (rule, bytes) if rule == atoms::whole() => Ok(BodyRule::Whole(bytes)),

@@ -7,6 +7,7 @@ use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, Resource, Resourc
 use tidepool_core::{
     CallError, Cancel, HostReply, HostRequest, ProcessRef, ProcessRequest, Request, ShortName, Step, Task, Usage,
 };
+use tidepool_errors::Reason;
 
 use crate::function::deploy::FunctionHandle;
 use crate::function::request;
@@ -304,9 +305,9 @@ fn not_owner(env: Env<'_>) -> Term<'_> {
 }
 
 pub(crate) fn not_deployed(env: Env<'_>) -> Term<'_> {
-    (atoms::error(), atoms::not_deployed(), "no function of that name is deployed", Term::map_new(env)).encode(env)
+    encode::refusal(env, Reason::NotDeployed, "no function of that name is deployed")
 }
 
 fn over(env: Env<'_>) -> Term<'_> {
-    (atoms::error(), atoms::internal(), "the call is over already", Term::map_new(env)).encode(env)
+    encode::refusal(env, Reason::Internal, "the call is over already")
 }

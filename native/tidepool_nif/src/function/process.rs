@@ -9,6 +9,7 @@ use tidepool_core::trap::Frame;
 use tidepool_core::{
     Address, Figure, Output, ProcessInfo, ProcessOptions, ProcessRef, Signal, Stdio, Task, Terminal, UpgradeAnswer,
 };
+use tidepool_errors::Reason;
 
 use crate::function::call::{TaskHandle, first_slice, next_slice, not_deployed, with_call, with_task};
 use crate::function::deploy::FunctionHandle;
@@ -224,7 +225,7 @@ fn process_upgrade<'a>(env: Env<'a>, node: &'a Node, task: Term<'a>) -> NifResul
 fn process_ask_upgrade<'a>(env: Env<'a>, node: &'a Node, process: &'a ProcessHandle, version: u64) -> Term<'a> {
     let name = process.0.info().function;
     if node.runtime.directory().with(&name, |published| published.function.runs()) == Some(false) {
-        return atoms::not_a_program().encode(env);
+        return atoms::reason(env, Reason::NotAProgram).encode(env);
     }
     match process.0.ask_upgrade(version) {
         UpgradeAnswer::Now(tag) => tag.encode(env),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustler::{Encoder, Env, LocalPid, NifResult, Resource, ResourceArc, Term};
-use tidepool_core::{CallFigures, FunctionFigures, IoBackend, LATENCY_BOUNDS_NS, REASONS, Runtime};
+use tidepool_core::{CallFigures, FunctionFigures, IoBackend, LATENCY_BOUNDS_NS, Runtime, reasons};
 
 use crate::node::console::ConsoleThread;
 use crate::node::workers::Workers;
@@ -149,7 +149,7 @@ fn figures_of<'a>(env: Env<'a>, node: ResourceArc<Node>, name: &str) -> Term<'a>
 
 fn with_figures(env: Env<'_>, figures: impl IntoIterator<Item = FunctionFigures>) -> Term<'_> {
     let functions: Vec<_> = figures.into_iter().map(|figures| function_figures(env, figures)).collect();
-    (REASONS.to_vec(), LATENCY_BOUNDS_NS.to_vec(), functions).encode(env)
+    (reasons().collect::<Vec<_>>(), LATENCY_BOUNDS_NS.to_vec(), functions).encode(env)
 }
 
 fn function_figures(env: Env<'_>, figures: FunctionFigures) -> Term<'_> {

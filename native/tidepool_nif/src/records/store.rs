@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustler::{Atom, Binary, Encoder, Env, NifResult, OwnedEnv, Resource, ResourceArc, Term};
+use tidepool_errors::Reason;
 use tidepool_records::{Key, Record, Records, StoreError};
 
 use super::change::change;
@@ -168,20 +169,21 @@ pub(super) fn answer<'a, T, Found: Encoder>(
 
 /// `{:error, kind, message}`.
 pub(super) fn failure<'a>(env: Env<'a>, error: &StoreError) -> Term<'a> {
-    (atoms::error(), kind(error), error.to_string()).encode(env)
+    (atoms::error(), kind(env, error), error.to_string()).encode(env)
 }
 
-fn kind(error: &StoreError) -> Atom {
+/// Reasons of an actor's error, and words of the records' own.
+fn kind(env: Env<'_>, error: &StoreError) -> Atom {
     match error {
         StoreError::Fenced { .. } | StoreError::Replaced(_) => atoms::fenced(),
         StoreError::OutOfOrder { .. } => atoms::out_of_order(),
         StoreError::Damaged { .. } | StoreError::Corrupt(_) => atoms::damaged(),
         StoreError::Newer { .. } => atoms::newer(),
         StoreError::Full => atoms::full(),
-        StoreError::Overloaded => atoms::overloaded(),
+        StoreError::Overloaded => atoms::reason(env, Reason::Overloaded),
         StoreError::Stopped(_) => atoms::stopped(),
-        StoreError::Away(_) => atoms::no_store(),
-        StoreError::Unknown(_) => atoms::unknown_outcome(),
+        StoreError::Away(_) => atoms::reason(env, Reason::NoStore),
+        StoreError::Unknown(_) => atoms::reason(env, Reason::UnknownOutcome),
         StoreError::NoLease(_) => atoms::no_lease(),
         StoreError::Chain { .. }
         | StoreError::TooLong { .. }

@@ -1,5 +1,19 @@
 //! All atoms that this library makes. Guest text never becomes one.
 
+use rustler::{Atom, Env};
+use tidepool_errors::Reason;
+
+/// The reason of an error.
+pub(crate) fn reason(env: Env<'_>, reason: Reason) -> Atom {
+    named(env, reason.name())
+}
+
+/// A name that is written in a source: a kind of error, a detail.
+pub(crate) fn named(env: Env<'_>, name: &'static str) -> Atom {
+    // An atom is refused when it is longer than 255 bytes.
+    Atom::from_str(env, name).unwrap_or_else(|_| error())
+}
+
 rustler::atoms! {
     ok,
     error,
@@ -11,35 +25,12 @@ rustler::atoms! {
     tidepool_wake,
     tidepool_run,
     tidepool_wanted,
-    // Reasons of failed calls.
-    guest_error,
-    trap,
-    limit,
+    // What a call is told of.
     timeout,
-    overloaded,
-    quota,
-    calls_per_second,
     namespace,
-    not_a_program,
-    invalid_image,
-    internal,
     not_owner,
     aborted,
-    not_deployed,
     infinity,
-    // Kinds of trap.
-    unreachable,
-    memory_out_of_bounds,
-    table_out_of_bounds,
-    indirect_call_to_null,
-    bad_signature,
-    integer_overflow,
-    integer_division_by_zero,
-    bad_conversion_to_integer,
-    stack_overflow,
-    bad_pointer,
-    exit,
-    other,
     // Limits.
     memory,
     live,
@@ -50,32 +41,11 @@ rustler::atoms! {
     depth,
     time,
     // Details of failures.
-    exit_code,
-    backtrace,
     lines,
     console,
-    allowed,
-    unit,
     function,
     index,
     offset,
-    // Reasons of refused modules.
-    not_wasm,
-    component,
-    invalid_module,
-    unknown_abi,
-    missing_export,
-    export_type,
-    missing_import,
-    import_type,
-    too_demanding,
-    no_actor,
-    invalid_config,
-    exports,
-    export,
-    import,
-    expected,
-    found,
     // What became of a module.
     tidepool_compiled,
     tidepool_optimised,
@@ -98,7 +68,6 @@ rustler::atoms! {
     name,
     version,
     instances,
-    invalid_option,
     limits,
     fresh,
     warm,
@@ -291,8 +260,6 @@ rustler::atoms! {
     tidepool_lease,
     new,
     no_lease,
-    no_store,
-    unknown_outcome,
     put,
     reset,
     delete,
