@@ -12,5 +12,6 @@ pub(crate) mod logs;
 mod members;
 pub(crate) mod new;
 pub(crate) mod process;
+pub(crate) mod setup;
 pub(crate) mod status;
 pub(crate) mod watch;
