@@ -8,9 +8,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 use serde_json::{Value, json};
 
 use crate::commands::access::{sign, token};
-use crate::commands::{
-    actor, build, call, completions, deploy, doctor, functions, logs, new, process, setup, status, watch,
-};
+use crate::commands::project::{build, new, setup, watch};
+use crate::commands::{actor, call, completions, deploy, doctor, functions, logs, process, status};
 use crate::context::{Context, Options};
 use crate::exit;
 use crate::failure::Failure;

@@ -8,7 +8,7 @@ use std::thread;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::build::{Project, path_of};
+use super::project::build::{Project, path_of};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::interrupt;

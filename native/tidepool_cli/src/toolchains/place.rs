@@ -96,7 +96,8 @@ impl Toolchains {
         tell(&format!("fetching {what}, into {}", place.display()));
         let path = joined(Vec::new());
         let recipe = Recipe { what, into: new.clone(), scratch: unfinished.path().join("scratch"), path: &path };
-        recipe.fetch(toolchain)?;
+        recipe.begin()?;
+        toolchain.fetch(&recipe)?;
         if let Some(said) = fails(language, &new)? {
             return Err(SetupError::Useless { what: recipe.what, said });
         }

@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{SetupError, Toolchain, node, python, rust};
+use super::SetupError;
 use crate::processes::{Ran, RunError, run};
 
 /// A tool chain that is being fetched.
@@ -24,20 +24,14 @@ pub(crate) struct Recipe<'a> {
 }
 
 impl Recipe<'_> {
-    /// Fetches it.
+    /// Makes its folders.
     ///
     /// # Errors
     ///
-    /// When there is no client for it, or that fails.
-    pub(crate) fn fetch(&self, toolchain: Toolchain) -> Result<(), SetupError> {
+    /// When the disk is full, say.
+    pub(crate) fn begin(&self) -> Result<(), SetupError> {
         fs::create_dir_all(self.into.join("bin")).map_err(SetupError::at(&self.into))?;
-        fs::create_dir_all(&self.scratch).map_err(SetupError::at(&self.scratch))?;
-        match toolchain {
-            Toolchain::Rust => rust::fetch(self),
-            Toolchain::Assemblyscript => node::fetch(self),
-            Toolchain::Zig => python::zig(self),
-            Toolchain::Go => python::go(self),
-        }
+        fs::create_dir_all(&self.scratch).map_err(SetupError::at(&self.scratch))
     }
 
     /// A program that is looked for where programs are. What it needs for a while it has in the scratch folder, which is on

@@ -11,9 +11,9 @@ use clap::Args;
 use notify::Event as Change;
 use serde_json::{Value, json};
 
-use super::access::sign::Signing;
 use super::build::{Built, Project, explain, finish};
-use super::deploy::{fields, outcome, send, signed};
+use crate::commands::access::sign::Signing;
+use crate::commands::deploy::{fields, outcome, send, signed};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::interrupt;
