@@ -88,3 +88,24 @@ impl Toolchain {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::indexing_slicing, reason = "a test that panics has failed")]
+
+    use super::{Toolchain, rust};
+
+    #[test]
+    fn the_versions_that_are_fetched_are_documented() {
+        let document = include_str!("../../../../docs/cli.md");
+        let rows: Vec<&str> = document.lines().filter(|line| line.starts_with("| `")).collect();
+        for toolchain in Toolchain::ALL {
+            let name = toolchain.name();
+            let version =
+                if toolchain == Toolchain::Rust { rust::VERSION } else { name.rsplit('-').next().unwrap_or("") };
+            let is_row =
+                |row: &&str| row.contains(&format!("`{}`", toolchain.languages()[0].name())) && row.contains(version);
+            assert!(rows.iter().any(is_row), "{name} {version}");
+        }
+    }
+}

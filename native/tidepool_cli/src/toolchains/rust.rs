@@ -11,7 +11,7 @@ use super::recipe::Recipe;
 pub(crate) const RECIPE: &str = "1";
 
 /// What rustup fetches; a distribution has one version or another.
-const VERSION: &str = "1.95.0";
+pub(crate) const VERSION: &str = "1.95.0";
 
 const NEEDS: &str = "it takes rustup, or apt-get and dpkg as Debian and Ubuntu have them; \
     rustup comes from where your system gets programs, as in, as root: apt-get install rustup";
