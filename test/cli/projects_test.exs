@@ -31,6 +31,11 @@ defmodule Tidepool.Cli.ProjectsTest do
       assert %{"name" => ^name, "version" => 1, "operation" => "hello"} = deploy
       assert {200, _headers, "Hello, Ada!"} = curl_url(url <> "/call/#{name}", ["--data-binary", "Ada"])
       assert {422, _headers, _error} = curl_url(url <> "/call/#{name}/other")
+
+      # A compiler that is there is not what a build lacks.
+      File.write!(source(folder), "no source")
+      assert {answer, 4} = Tool.run(["build", "--json"], cd: folder, env: env)
+      assert answer =~ ~s("reason":"build_failed")
     end
   end
 
@@ -39,8 +44,7 @@ defmodule Tidepool.Cli.ProjectsTest do
       name = "watched_" <> unquote(language)
       {folder, env} = project!(unquote(language), name, url)
 
-      [source] = folder |> Path.join("**/*.{rs,ts,zig,go,c}") |> Path.wildcard() |> Enum.filter(&greets?/1)
-
+      source = source(folder)
       text = File.read!(source)
       watch = watch!(folder, env)
       assert %{"event" => "watching"} = event(watch)
@@ -61,6 +65,11 @@ defmodule Tidepool.Cli.ProjectsTest do
       answered!(url, name, "#{@changes}: Ada!")
       stop!(watch)
     end
+  end
+
+  defp source(folder) do
+    [source] = folder |> Path.join("**/*.{rs,ts,zig,go,c}") |> Path.wildcard() |> Enum.filter(&greets?/1)
+    source
   end
 
   defp greets?(source), do: File.read!(source) =~ "Hello, "

@@ -2,6 +2,8 @@ defmodule Tidepool.Tool do
   @moduledoc "The command line tool, as `bin/cli` builds it, and the compilers that `bin/guests` has fetched."
 
   @built {__MODULE__, :built}
+  # What the user has set up comes before what is in PATH.
+  @no_toolchains {"TIDEPOOL_TOOLCHAINS", "/no/such/folder"}
 
   @doc "Path of the tool, built from what is there now."
   def path! do
@@ -19,7 +21,9 @@ defmodule Tidepool.Tool do
 
   @doc "Runs it to its end: standard output and exit code."
   def run(arguments, options \\ []) do
-    env = [{"TIDEPOOL_URL", nil}, {"TIDEPOOL_TOKEN", nil}, {"TIDEPOOL_CA", nil}] ++ Keyword.get(options, :env, [])
+    env = Keyword.get(options, :env, [])
+    own = for name <- ~w(TIDEPOOL_URL TIDEPOOL_TOKEN TIDEPOOL_CA), do: {name, nil}
+    env = Enum.uniq_by(env ++ own ++ [@no_toolchains], &elem(&1, 0))
     System.cmd(path!(), arguments, Keyword.put(options, :env, env))
   end
 
@@ -32,8 +36,7 @@ defmodule Tidepool.Tool do
 
   @doc "Variables with which a project in the language finds the compilers of `bin/guests`, and fetches nothing."
   def compilers(language) do
-    tools = tools()
-    compilers(language, tools)
+    [@no_toolchains | compilers(language, tools())]
   end
 
   defp compilers("rust", tools) do

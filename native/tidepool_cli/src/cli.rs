@@ -8,7 +8,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 use serde_json::{Value, json};
 
 use crate::commands::access::{sign, token};
-use crate::commands::{actor, build, call, completions, deploy, doctor, functions, logs, new, process, status, watch};
+use crate::commands::project::{build, new, setup, watch};
+use crate::commands::{actor, call, completions, deploy, doctor, functions, logs, process, status};
 use crate::context::{Context, Options};
 use crate::exit;
 use crate::failure::Failure;
@@ -16,7 +17,7 @@ use crate::output::Output;
 
 const AFTER: &str = "\
 Examples:
-  tidepool new rust hello && cd hello && tidepool watch
+  tidepool setup zig && tidepool new zig hello && cd hello && tidepool watch
   tidepool call hello hello --data Ada
   tidepool deploy target/hello.wasm --field instances=warm:8
   tidepool logs hello -f
@@ -27,10 +28,11 @@ Exit codes:
   1    the node refused it, or the function failed
   2    the command line, a file or tidepool.toml is not right
   3    no node could be reached, or what answered is none
-  4    the project's build failed
-  130  a build or `watch` was ended by Ctrl-C or SIGTERM; other commands end by the signal itself
+  4    the project's build failed, or `setup` could bring no compiler
+  130  a build, `setup`, `doctor` or `watch` was ended by Ctrl-C or SIGTERM; other commands end by the signal itself
 
-TIDEPOOL_URL is the node's address, TIDEPOOL_TOKEN its token, TIDEPOOL_CA a file of certificates.";
+TIDEPOOL_URL is the node's address, TIDEPOOL_TOKEN its token, TIDEPOOL_CA a file of certificates, and
+TIDEPOOL_TOOLCHAINS the folder of what `setup` fetches.";
 
 /// Projects, deploys, calls and nodes of Tidepool.
 #[derive(Debug, Parser)]
@@ -46,6 +48,8 @@ struct Cli {
 enum Command {
     /// Make a project in a new folder
     New(new::New),
+    /// Fetch the compiler that projects in a language need
+    Setup(setup::Setup),
     /// Build the project of this folder
     Build(build::Build),
     /// Deploy a module, or build this folder's project and deploy that
@@ -110,6 +114,7 @@ pub fn main() -> ExitCode {
 fn run(command: &Command, context: &Context) -> Result<(), Failure> {
     match command {
         Command::New(new) => new.run(context),
+        Command::Setup(setup) => setup.run(context),
         Command::Build(build) => build.run(context),
         Command::Deploy(deploy) => deploy.run(context),
         Command::Watch(watch) => watch.run(context),
@@ -135,6 +140,9 @@ fn run(command: &Command, context: &Context) -> Result<(), Failure> {
 fn told(failure: &Failure, output: Output) -> u8 {
     let code = failure.exit();
     if code != exit::DONE && !matches!(failure, Failure::Unwell { .. }) {
+        for line in failure.said().unwrap_or_default().lines() {
+            output.note(line);
+        }
         // Nothing is left to be done about a pipe that nobody reads.
         let _ = output.failed(&failure.json(), &failure.to_string(), failure.hint());
     }

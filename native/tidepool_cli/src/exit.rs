@@ -8,7 +8,7 @@ pub(crate) const REFUSED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 /// No node could be reached, or what answered is none.
 pub(crate) const NO_NODE: u8 = 3;
-/// The project's build failed.
+/// The project's build failed, or `setup` could bring no compiler.
 pub(crate) const BUILD: u8 = 4;
 /// Ended by Ctrl-C or SIGTERM.
 pub(crate) const INTERRUPTED: u8 = 130;

@@ -9,7 +9,9 @@ use tidepool_errors::Reason;
 use crate::exit;
 use crate::keys::KeyError;
 use crate::node::{AddressError, NodeError};
+use crate::processes::RunError;
 use crate::project::{BuildError, ManifestError, NewError, WatchError};
+use crate::toolchains::SetupError;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +28,9 @@ pub(crate) enum Failure {
     /// The project could not be built.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// A tool chain could not be had.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
     /// The project could not be made.
     #[error(transparent)]
     New(#[from] NewError),
@@ -78,8 +83,10 @@ impl Failure {
         match self {
             Self::Node(error) if error.is_refusal() => error.told().map_or(exit::REFUSED, Reason::exit),
             Self::Node(_) => exit::NO_NODE,
-            Self::Build(BuildError::Interrupted) | Self::Interrupted => exit::INTERRUPTED,
-            Self::Build(_) => exit::BUILD,
+            Self::Build(BuildError::Interrupted)
+            | Self::Setup(SetupError::Run(RunError::Interrupted))
+            | Self::Interrupted => exit::INTERRUPTED,
+            Self::Build(_) | Self::Setup(_) => exit::BUILD,
             Self::Unwell { .. } => exit::REFUSED,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::DONE,
             Self::Output(_) => exit::REFUSED,
@@ -105,6 +112,8 @@ impl Failure {
             Self::Address(error) => error.reason(),
             Self::Manifest(_) => "invalid_project",
             Self::Build(BuildError::Interrupted) | Self::Interrupted => "interrupted",
+            Self::Build(BuildError::NoCompiler { .. }) => "no_compiler",
+            Self::Setup(error) => error.reason(),
             Self::Build(_) => "build_failed",
             Self::New(_) => "not_made",
             Self::Watch(_) => "not_watched",
@@ -114,7 +123,18 @@ impl Failure {
             Self::Unwell { .. } => "unwell",
             Self::Output(_) => "output",
         };
-        json!({ "error": { "reason": reason, "message": self.to_string() } })
+        match self.said() {
+            Some(said) => json!({ "error": { "reason": reason, "message": self.to_string(), "output": said } }),
+            None => json!({ "error": { "reason": reason, "message": self.to_string() } }),
+        }
+    }
+
+    /// What a program has said that failed, if nobody has heard it yet.
+    pub(crate) fn said(&self) -> Option<&str> {
+        match self {
+            Self::Setup(error) => error.said(),
+            _ => None,
+        }
     }
 
     /// What to do about it, if that is not in the message.

@@ -11,9 +11,12 @@ mod commands;
 mod context;
 mod exit;
 mod failure;
+mod interrupt;
 mod keys;
 mod node;
 mod output;
+mod processes;
 mod project;
+mod toolchains;
 
 pub use cli::{command, main};

@@ -7,8 +7,8 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::access::sign::Signing;
-use super::build::{Project, build};
 use super::members::text;
+use super::project::build::{Project, build};
 use crate::context::{Context, read};
 use crate::failure::Failure;
 use crate::node::{Form, Node, Path};

@@ -1,16 +1,22 @@
 //! `tidepool doctor`: whether all is there that the other commands need.
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::Path as FilePath;
+use std::thread;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::build::Project;
+use super::project::build::{Project, path_of};
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::interrupt;
 use crate::node::{Node, Path};
+use crate::output::Progress;
+use crate::processes::RunError;
 use crate::project::{Globs, Language, MANIFEST, Manifest};
+use crate::toolchains::{Line, compile};
 
 /// `tidepool doctor`
 #[derive(Debug, Args)]
@@ -32,13 +38,20 @@ struct Check {
     name: &'static str,
     outcome: Outcome,
     message: String,
+    /// The command that mends it.
+    setup: Option<String>,
 }
 
 impl Doctor {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
+        interrupt::heed();
         let mut checks = node(context);
         checks.extend(project(&self.project.project));
-        checks.extend(Language::value_variants().iter().map(|language| tools(*language)));
+        checks.extend({
+            let _progress =
+                (!context.output.is_json()).then(|| Progress::of("compiling a line in each language".to_owned()));
+            languages(&self.project.project)?
+        });
         let failed = checks.iter().filter(|check| check.outcome == Outcome::Failed).count();
         let value = json!({ "ok": failed == 0, "checks": checks.iter().map(Check::json).collect::<Vec<_>>() });
         context.output.say(&value, || checks.iter().map(Check::line).collect::<Vec<_>>().join("\n"))?;
@@ -48,7 +61,7 @@ impl Doctor {
 
 impl Check {
     fn new(name: &'static str, outcome: Outcome, message: impl Into<String>) -> Self {
-        Self { name, outcome, message: message.into() }
+        Self { name, outcome, message: message.into(), setup: None }
     }
 
     fn failed(name: &'static str, failure: &Failure) -> Self {
@@ -65,7 +78,11 @@ impl Check {
     }
 
     fn json(&self) -> Value {
-        json!({ "check": self.name, "outcome": self.word(), "message": self.message })
+        let mut value = json!({ "check": self.name, "outcome": self.word(), "message": self.message });
+        if let (Some(members), Some(setup)) = (value.as_object_mut(), &self.setup) {
+            members.insert("setup".to_owned(), setup.as_str().into());
+        }
+        value
     }
 
     fn line(&self) -> String {
@@ -122,21 +139,44 @@ fn project(folder: &FilePath) -> Vec<Check> {
     }
 }
 
-/// A language that is not there is no failure: nobody writes in all of them.
-fn tools(language: Language) -> Check {
-    let (program, how) = language.needs();
-    let name = match language {
-        Language::Rust => "rust",
-        Language::Assemblyscript => "assemblyscript",
-        Language::Zig => "zig",
-        Language::Go => "go",
-        Language::C => "c",
-    };
-    let there =
-        env::var_os("PATH").is_some_and(|paths| env::split_paths(&paths).any(|folder| folder.join(program).is_file()));
-    if there || (program == "zig" && env::var_os("ZIG").is_some()) {
-        Check::new(name, Outcome::Ok, format!("{program} is there"))
-    } else {
-        Check::new(name, Outcome::Warning, format!("{program} is not there: {how}"))
+/// Compiles a line in each language. One that is not there is no failure: nobody writes in all of them.
+fn languages(folder: &FilePath) -> Result<Vec<Check>, Failure> {
+    let outcomes = thread::scope(|scope| {
+        let lines = Language::value_variants().iter().map(|language| {
+            let path = path_of(*language, folder);
+            (*language, path.clone(), scope.spawn(move || compile(*language, &path)))
+        });
+        // All of them begin before the first is waited for.
+        let lines: Vec<_> = lines.collect();
+        let ended = lines.into_iter().map(|(language, path, line)| (language, path, line.join().ok()));
+        ended.collect::<Vec<_>>()
+    });
+    outcomes.into_iter().map(|(language, path, line)| tools(language, &path, line)).collect()
+}
+
+fn tools(language: Language, path: &OsStr, line: Option<Result<Line, RunError>>) -> Result<Check, Failure> {
+    let name = language.name();
+    match line {
+        Some(Ok(Line::Compiles)) => {
+            Ok(Check::new(name, Outcome::Ok, format!("compiles, with {}", compiler(language, path))))
+        }
+        Some(Ok(Line::Fails { said })) => {
+            let said = said.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+            let message = format!("does not compile ({}): tidepool setup {name} brings what it takes", said.trim());
+            let setup = Some(format!("tidepool setup {name}"));
+            Ok(Check { setup, ..Check::new(name, Outcome::Warning, format!("{message}; or {}", language.elsewhere())) })
+        }
+        Some(Err(_)) => Err(Failure::Interrupted),
+        None => Ok(Check::new(name, Outcome::Failed, "the check itself has failed")),
+    }
+}
+
+/// The program that has compiled it.
+fn compiler(language: Language, path: &OsStr) -> String {
+    let named = env::var_os("ZIG").filter(|zig| !zig.is_empty() && language.program() == "zig");
+    let found = || env::split_paths(path).map(|folder| folder.join(language.program())).find(|path| path.is_file());
+    match named {
+        Some(zig) => zig.to_string_lossy().into_owned(),
+        None => found().map_or_else(|| language.program().to_owned(), |path| path.display().to_string()),
     }
 }

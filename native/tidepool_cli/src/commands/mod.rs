@@ -2,7 +2,6 @@
 
 pub(crate) mod access;
 pub(crate) mod actor;
-pub(crate) mod build;
 pub(crate) mod call;
 pub(crate) mod completions;
 pub(crate) mod deploy;
@@ -10,7 +9,6 @@ pub(crate) mod doctor;
 pub(crate) mod functions;
 pub(crate) mod logs;
 mod members;
-pub(crate) mod new;
 pub(crate) mod process;
+pub(crate) mod project;
 pub(crate) mod status;
-pub(crate) mod watch;

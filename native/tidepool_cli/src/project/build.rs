@@ -1,21 +1,16 @@
 //! Running the build command: a group of processes that ends as a whole.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::Sender;
 use std::thread;
-use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
-
-/// How long what is told to end may take before it is killed.
-const GRACE: Duration = Duration::from_secs(2);
-/// How often it is looked whether it has ended.
-const LOOK: Duration = Duration::from_millis(10);
+use super::Language;
+use crate::processes::Group;
 
 /// Why a project could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +21,18 @@ pub(crate) enum BuildError {
     /// It said that it failed.
     #[error("the build failed with {0}: it says why above")]
     Failed(ExitStatus),
+    /// It said so, and nothing in the language of its compiler can be built.
+    #[error(
+        "the build failed with {status}: it says why above, and {} does not compile here: `tidepool setup {}` brings what it takes",
+        .language.title(),
+        .language.name()
+    )]
+    NoCompiler {
+        /// How it ended.
+        status: ExitStatus,
+        /// Which language.
+        language: Language,
+    },
     /// It did not make what it should.
     #[error("the build ended well, and there is no module {path} ({source}): is `output` right?")]
     NoOutput {
@@ -48,12 +55,13 @@ pub(crate) enum BuildError {
 /// A build that runs.
 #[derive(Debug)]
 pub(crate) struct Builds {
-    group: Pid,
+    group: Group,
 }
 
 impl Builds {
-    /// Starts the command in a folder. Its end is sent to `ends`, as `ended` has it. It has no standard input, and what
-    /// it writes goes to standard error, so that standard output has nothing but the tool's own.
+    /// Starts the command in a folder, with `path` for where programs are. Its end is sent to `ends`, as `ended` has it. It
+    /// has no standard input, and what it writes goes to standard error, so that standard output has nothing but the tool's
+    /// own.
     ///
     /// # Errors
     ///
@@ -61,19 +69,14 @@ impl Builds {
     pub(crate) fn start<E: Send + 'static>(
         command: &str,
         folder: &Path,
+        path: &OsString,
         ends: Sender<E>,
         ended: impl FnOnce(io::Result<ExitStatus>) -> E + Send + 'static,
     ) -> Result<Self, BuildError> {
         let errors = io::stderr().as_fd().try_clone_to_owned().map_err(BuildError::NotStarted)?;
-        let mut child = Command::new("/bin/sh")
-            .args(["-c", command])
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .stdout(errors)
-            .process_group(0)
-            .spawn()
-            .map_err(BuildError::NotStarted)?;
-        let group = pid(&child)?;
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", command]).current_dir(folder).env("PATH", path).stdin(Stdio::null()).stdout(errors);
+        let (mut child, group) = Group::start(&mut shell).map_err(BuildError::NotStarted)?;
         thread::spawn(move || {
             let status = child.wait();
             // Whoever started it may be gone.
@@ -84,24 +87,8 @@ impl Builds {
 
     /// Ends it and all that it has started in its group, by force after a while.
     pub(crate) fn end(&self) {
-        // What has ended by itself can't be told to.
-        let _ = kill_process_group(self.group, Signal::TERM);
-        let deadline = Instant::now() + GRACE;
-        while Instant::now() < deadline {
-            if test_kill_process_group(self.group).is_err() {
-                return;
-            }
-            thread::sleep(LOOK);
-        }
-        let _ = kill_process_group(self.group, Signal::KILL);
+        self.group.end();
     }
-}
-
-fn pid(child: &Child) -> Result<Pid, BuildError> {
-    i32::try_from(child.id())
-        .ok()
-        .and_then(Pid::from_raw)
-        .ok_or_else(|| BuildError::NotStarted(io::Error::other("a process without a number")))
 }
 
 /// The module that a build has made.

@@ -70,13 +70,90 @@ impl Language {
         }
     }
 
-    /// What has to be there to build it, and how it gets there.
-    pub(crate) fn needs(self) -> (&'static str, &'static str) {
+    /// Its name, as the command line has it.
+    pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Rust => ("cargo", "install Rust, then: rustup target add wasm32-unknown-unknown"),
-            Self::Assemblyscript => ("npm", "install Node.js 20 or newer, then, in the project: npm install"),
-            Self::Zig | Self::C => ("zig", "install Zig, or: pip install ziglang, and set ZIG='python3 -m ziglang'"),
-            Self::Go => ("go", "install Go 1.24 or newer"),
+            Self::Rust => "rust",
+            Self::Assemblyscript => "assemblyscript",
+            Self::Zig => "zig",
+            Self::Go => "go",
+            Self::C => "c",
+        }
+    }
+
+    /// Its name, as people write it.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Rust => "Rust",
+            Self::Assemblyscript => "AssemblyScript",
+            Self::Zig => "Zig",
+            Self::Go => "Go",
+            Self::C => "C",
+        }
+    }
+
+    /// The program that builds it.
+    pub(crate) fn program(self) -> &'static str {
+        match self {
+            Self::Rust => "cargo",
+            Self::Assemblyscript => "asc",
+            Self::Zig | Self::C => "zig",
+            Self::Go => "go",
+        }
+    }
+
+    /// What brings that, beside `tidepool setup`.
+    pub(crate) fn elsewhere(self) -> &'static str {
+        match self {
+            Self::Rust => "with rustup: rustup target add wasm32-unknown-unknown",
+            Self::Assemblyscript => "with Node.js 20 or newer, in the project: npm install",
+            Self::Zig | Self::C => "with Python: pip install ziglang, and set ZIG='python3 -m ziglang'",
+            Self::Go => "with a Go 1.24 or newer of your own",
+        }
+    }
+
+    /// The language whose compiler a line for the shell names.
+    pub(crate) fn of_command(line: &str) -> Option<Self> {
+        let is_word = |char: char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-' | '.');
+        let words = line.split(|char| !is_word(char)).map(|word| word.trim_start_matches('-'));
+        let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+        let names = |known: &[&str]| words.iter().any(|word| known.contains(word));
+        Some(match () {
+            () if names(&["cargo", "rustc"]) => Self::Rust,
+            () if names(&["asc"]) => Self::Assemblyscript,
+            () if names(&["zig", "ziglang", "ZIG"]) && names(&["cc"]) => Self::C,
+            () if names(&["zig", "ziglang", "ZIG"]) => Self::Zig,
+            () if names(&["go"]) => Self::Go,
+            () => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
+
+    use clap::ValueEnum;
+
+    use super::Language;
+
+    #[test]
+    fn the_language_of_each_template_is_told_from_its_build_command() {
+        for language in Language::value_variants() {
+            let (_path, text) = language.files().iter().find(|(path, _text)| *path == "tidepool.toml").unwrap();
+            let manifest: toml::Table = text.parse().unwrap();
+            let command = manifest["build"]["command"].as_str().unwrap();
+            assert_eq!(Language::of_command(command), Some(*language), "{command}");
+            assert_eq!(language.to_possible_value().unwrap().get_name(), language.name());
+        }
+        for (command, language) in [
+            ("exec /opt/zig/zig cc main.c", Some(Language::C)),
+            ("python3 -m ziglang build-exe a.zig", Some(Language::Zig)),
+            ("make", None),
+            ("cat main.go ascii zig-out cargo.txt; let-it-go", None),
+            ("", None),
+        ] {
+            assert_eq!(Language::of_command(command), language, "{command}");
         }
     }
 }

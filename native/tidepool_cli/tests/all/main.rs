@@ -4,6 +4,7 @@
 mod logs;
 mod project;
 mod servers;
+mod setup;
 mod support;
 mod table;
 mod watch;

@@ -21,6 +21,7 @@ pub(crate) fn tidepool(arguments: &[&str]) -> Command {
         .env_remove("TIDEPOOL_URL")
         .env_remove("TIDEPOOL_TOKEN")
         .env_remove("TIDEPOOL_CA")
+        .env("TIDEPOOL_TOOLCHAINS", "/no/such/folder")
         .stdin(Stdio::null());
     command
 }

@@ -1,9 +1,11 @@
 //! `tidepool build`, and what a project is to the other commands.
 
+use std::env;
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -11,8 +13,10 @@ use serde_json::json;
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::interrupt;
 use crate::output::{Output, Progress, bytes};
-use crate::project::{BuildError, Builds, Manifest, module};
+use crate::project::{BuildError, Builds, Language, Manifest, module};
+use crate::toolchains::{Line, Toolchains, compile};
 
 /// Where a project is.
 #[derive(Debug, Args)]
@@ -63,12 +67,15 @@ enum Event {
 /// When the command fails, or makes no module.
 pub(crate) fn build(output: Output, folder: &Path, manifest: &Manifest) -> Result<Built, BuildError> {
     let (sender, events) = channel();
-    on_interrupt(sender.clone(), || Event::Interrupted);
+    interrupt::tell(sender.clone(), || Event::Interrupted);
     let began = Instant::now();
-    let running = Builds::start(&manifest.build.command, folder, sender, Event::Ended)?;
+    let path = Toolchains::of_user().path();
+    let running = Builds::start(&manifest.build.command, folder, &path, sender, Event::Ended)?;
     let _progress = (!output.is_json()).then(|| Progress::of(format!("building {}", manifest.name)));
     match events.recv() {
-        Ok(Event::Ended(status)) => finish(status, folder, manifest, began),
+        Ok(Event::Ended(status)) => {
+            finish(status, folder, manifest, began).map_err(|error| explain(error, folder, manifest))
+        }
         Ok(Event::Interrupted) | Err(_) => {
             running.end();
             Err(BuildError::Interrupted)
@@ -95,10 +102,24 @@ pub(crate) fn finish(
     Ok(Built { wasm, took: began.elapsed() })
 }
 
-/// Has Ctrl-C and SIGTERM be an event. A system that refuses leaves them what they are: the end of the tool.
-pub(crate) fn on_interrupt<E: Send + 'static>(events: Sender<E>, event: impl Fn() -> E + Send + 'static) {
-    let _ = ctrlc::set_handler(move || {
-        // Whoever waited for it may have ended.
-        let _ = events.send(event());
-    });
+/// Tells of a build that failed whether it can't have done well, for want of a compiler: by compiling a line, for what the
+/// compilers say differs, and a command that is not found may be another.
+pub(crate) fn explain(error: BuildError, folder: &Path, manifest: &Manifest) -> BuildError {
+    let BuildError::Failed(status) = error else { return error };
+    let Some(language) = Language::of_command(&manifest.build.command) else { return error };
+    match compile(language, &path_of(language, folder)) {
+        Ok(Line::Compiles) => error,
+        Ok(Line::Fails { .. }) => BuildError::NoCompiler { status, language },
+        Err(_) => BuildError::Interrupted,
+    }
+}
+
+/// Where a project's build finds programs. What npm has installed for a project is for that one.
+pub(crate) fn path_of(language: Language, folder: &Path) -> OsString {
+    let path = Toolchains::of_user().path();
+    let own = std::path::absolute(folder.join("node_modules/.bin")).ok();
+    match own.filter(|own| language == Language::Assemblyscript && own.is_dir()) {
+        Some(own) => env::join_paths([own].into_iter().chain(env::split_paths(&path))).unwrap_or(path),
+        None => path,
+    }
 }

@@ -11,14 +11,16 @@ use clap::Args;
 use notify::Event as Change;
 use serde_json::{Value, json};
 
-use super::access::sign::Signing;
-use super::build::{Built, Project, finish, on_interrupt};
-use super::deploy::{fields, outcome, send, signed};
+use super::build::{Built, Project, explain, finish};
+use crate::commands::access::sign::Signing;
+use crate::commands::deploy::{fields, outcome, send, signed};
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::interrupt;
 use crate::node::{Node, Path};
 use crate::output::{Progress, bytes};
 use crate::project::{BuildError, Builds, Files, Globs, Manifest, Watcher};
+use crate::toolchains::Toolchains;
 
 /// What changes all the time is built after so many times what is waited for.
 const MOST_QUIET_TIMES: u32 = 20;
@@ -47,7 +49,7 @@ impl Watch {
         let failed = |source| Failure::Unreadable { path: folder.clone(), source };
         let root = fs::canonicalize(folder).map_err(failed)?;
         let (sender, events) = channel();
-        on_interrupt(sender.clone(), || Event::Interrupted);
+        interrupt::tell(sender.clone(), || Event::Interrupted);
         let heard = sender.clone();
         let watcher = Watcher::new(&root, move |change| {
             // At the end nobody listens any more.
@@ -58,7 +60,9 @@ impl Watch {
         let node = context.node()?;
         let (quiet, files) = (self.debounce, Files::default());
         let signing = &self.signing;
-        let mut session = Session { context, signing, node, root, quiet, sender, events, watcher, globs, files };
+        let compiles = false;
+        let mut session =
+            Session { context, signing, node, root, quiet, sender, events, watcher, globs, files, compiles };
         session.files = session.watcher.look(&session.globs, &Files::default())?;
         let count = session.files.len();
         session.tell(&json!({ "event": "watching", "files": count }), || {
@@ -81,6 +85,8 @@ struct Session<'a> {
     globs: Globs,
     /// The sources as they were when the last build began.
     files: Files,
+    /// Whether there is a compiler, as far as is known: what fails then fails for its sources.
+    compiles: bool,
 }
 
 impl Session<'_> {
@@ -124,11 +130,18 @@ impl Session<'_> {
     /// Runs the build. What changes meanwhile is looked at when it has ended.
     fn build(&mut self, manifest: &Manifest) -> Result<Built, Failure> {
         let began = Instant::now();
-        let running = Builds::start(&manifest.build.command, &self.root, self.sender.clone(), Event::Ended)?;
+        // What was set up meanwhile is found.
+        let path = Toolchains::of_user().path();
+        let running = Builds::start(&manifest.build.command, &self.root, &path, self.sender.clone(), Event::Ended)?;
         let _progress = (!self.context.output.is_json()).then(|| Progress::of(format!("building {}", manifest.name)));
         loop {
             match self.events.recv() {
-                Ok(Event::Ended(status)) => return Ok(finish(status, &self.root, manifest, began)?),
+                Ok(Event::Ended(status)) => {
+                    let built = finish(status, &self.root, manifest, began);
+                    return Ok(built
+                        .map_err(|error| self.explained(error, manifest))
+                        .inspect(|_| self.compiles = true)?);
+                }
                 Ok(Event::Changed(change)) => {
                     self.watcher.concerns(&self.globs, &change);
                 }
@@ -138,6 +151,16 @@ impl Session<'_> {
                 }
             }
         }
+    }
+
+    /// A compiler that has compiled once is there.
+    fn explained(&mut self, error: BuildError, manifest: &Manifest) -> BuildError {
+        if self.compiles {
+            return error;
+        }
+        let error = explain(error, &self.root, manifest);
+        self.compiles = !matches!(error, BuildError::NoCompiler { .. });
+        error
     }
 
     /// Waits until the sources hold something else than when the last build began.

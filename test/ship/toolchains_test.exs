@@ -1,0 +1,109 @@
+defmodule Tidepool.Ship.ToolchainsTest do
+  # From a machine without compilers to an answer, for each language: `tidepool setup` for real, by the registries' own clients.
+  use Tidepool.Case, async: true
+
+  alias Tidepool.{Peer, Tool}
+
+  @moduletag :ship
+
+  # What clients need to fetch, unpack and start.
+  @programs ~w(sh mkdir mv rm cat env dirname id tar xz python3)
+  # What fetches the compiler of languages, in the ways that there are, and programs that it takes.
+  @ways [
+    {["zig", "c"], "by pip", []},
+    {["go"], "by pip", []},
+    {["assemblyscript"], "by npm", ~w(node npm)},
+    {["assemblyscript"], "with Node.js by pip", []},
+    {["rust"], "by apt-get", ~w(apt-get apt-cache apt-config dpkg dpkg-deb dpkg-query)}
+  ]
+
+  setup_all do
+    Tool.path!()
+    %{url: Peer.url(Peer.start!(server: true), "")}
+  end
+
+  for {languages, way, programs} <- @ways do
+    languages_text = Enum.join(languages, " and ")
+
+    test "a machine without compilers sets up #{languages_text} #{way}, and new projects are deployed and answer",
+         %{url: url} do
+      {folder, env} = bare!(unquote(programs), url)
+      answer!(unquote(languages), folder, env)
+    end
+  end
+
+  test "where rustup is, it brings Rust, and leaves the user's own as it was", %{url: url} do
+    # Without one the way by apt-get is all there is.
+    if rustup = System.find_executable("rustup") do
+      {folder, env} = bare!([], url)
+      {"PATH", path} = List.keyfind(env, "PATH", 0)
+      {before, 0} = System.cmd(rustup, ["toolchain", "list"])
+      File.ln_s!(rustup, Path.join(path, "rustup"))
+      answer!(["rust"], folder, env)
+      assert {^before, 0} = System.cmd(rustup, ["toolchain", "list"])
+    end
+  end
+
+  # A home that nobody has used, and no program but those.
+  defp bare!(programs, url) do
+    folder = tmp_folder!()
+    for part <- ~w(bin home), do: File.mkdir_p!(Path.join(folder, part))
+    bin = Path.join(folder, "bin")
+
+    for program <- @programs ++ programs, path = executable(program), do: File.ln_s!(path, Path.join(bin, program))
+
+    env = [
+      {"PATH", bin},
+      {"HOME", Path.join(folder, "home")},
+      {"XDG_DATA_HOME", nil},
+      {"XDG_CACHE_HOME", nil},
+      {"TIDEPOOL_TOOLCHAINS", nil},
+      {"TIDEPOOL_URL", url},
+      {"ZIG", nil},
+      {"RUSTC", nil}
+    ]
+
+    {folder, env}
+  end
+
+  # What a version manager puts in a program's place would look for the program in PATH.
+  defp executable("python3") do
+    {path, 0} = System.cmd("python3", ["-c", "import sys; print(sys.executable)"])
+    String.trim(path)
+  end
+
+  defp executable(program), do: System.find_executable(program)
+
+  defp answer!([language | others] = languages, folder, env) do
+    projects = for language <- languages, do: {language, project!(language, folder, env)}
+
+    for {language, project} <- projects do
+      assert {refused, 4} = Tool.run(["build", "--json"], cd: project, env: env, stderr_to_stdout: true)
+      assert refused =~ ~s("reason":"no_compiler")
+      assert refused =~ "tidepool setup #{language}"
+    end
+
+    assert %{"fetched" => true, "folder" => place} = Tool.json!(["setup", language], env: env)
+    assert Path.dirname(place) == Path.join(folder, "home/.local/share/tidepool/toolchains")
+    for again <- [language | others], do: assert(%{"fetched" => false} = Tool.json!(["setup", again], env: env))
+
+    for {_language, project} <- projects do
+      name = Path.basename(project)
+      assert %{"name" => ^name, "version" => 1} = Tool.json!(["deploy"], cd: project, env: env)
+      assert %{"reply" => "Hello, Ada!"} = Tool.json!(["call", name, "--data", "Ada"], env: env)
+    end
+
+    assert %{"removed" => true} = Tool.json!(["setup", language, "--remove"], env: env)
+    assert Path.wildcard(Path.dirname(place) <> "/*") == []
+
+    for {_language, project} <- projects do
+      assert {_refused, 4} = Tool.run(["build"], cd: project, env: env, stderr_to_stdout: true)
+    end
+  end
+
+  defp project!(language, folder, env) do
+    name = "set_up_#{language}_#{System.unique_integer([:positive])}"
+    Tool.json!(["new", language, name], cd: folder, env: env)
+    Path.join(folder, name)
+  end
+end
