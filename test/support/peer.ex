@@ -35,7 +35,10 @@ defmodule Tidepool.Peer do
     paths = Enum.flat_map(:code.get_path(), &[~c"-pa", &1])
     # Elixir's own level counts from 1.15 on.
     quiet = [~c"-kernel", ~c"logger_level", ~c"warning", ~c"-logger", ~c"level", ~c"warning"]
-    args = paths ++ quiet ++ distribution(options[:name], options[:cookie]) ++ Keyword.get(options, :args, [])
+
+    args =
+      shipped() ++ paths ++ quiet ++ distribution(options[:name], options[:cookie]) ++ Keyword.get(options, :args, [])
+
     start = %{connection: :standard_io, args: args, env: Keyword.get(options, :env, [])}
     child = %{id: make_ref(), start: {:peer, :start_link, [start]}, restart: :temporary}
     pid = ExUnit.Callbacks.start_supervised!(child)
@@ -52,6 +55,14 @@ defmodule Tidepool.Peer do
   defp begun(pid) do
     with {:ok, stat} <- File.read("/proc/#{pid}/stat"),
          do: stat |> String.split(") ") |> List.last() |> String.split() |> Enum.at(19)
+  end
+
+  # The flags that ship: schedulers that wait by spinning take the cores of a machine that runs many nodes.
+  defp shipped do
+    for line <- "rel/vm.args.eex" |> File.read!() |> String.split("\n", trim: true),
+        not String.starts_with?(line, "#"),
+        word <- String.split(line),
+        do: to_charlist(word)
   end
 
   defp distribution(nil, nil), do: []
