@@ -65,7 +65,8 @@ defmodule Bench do
   @doc "The path of a program that cargo has built, relative to its folder of release builds."
   def program(path) do
     folder = System.get_env("CARGO_TARGET_DIR", "target")
-    Path.expand(Path.join([folder, "release", path]), "native")
+    profile = if System.get_env("TIDEPOOL_LTO") == "off", do: "release", else: "ship"
+    Path.expand(Path.join([folder, profile, path]), "native")
   end
 
   @doc "A database of PostgreSQL that writes to disk, and its URL; it ends when the port is closed."

@@ -63,7 +63,7 @@ defmodule Mix.Tasks.Compile.TidepoolNative do
 
   defp stamp(how, sources), do: "#{how}\n#{sources}"
 
-  # In this VM alone: any other has what ships.
+  # In this VM alone: any other has what is in `priv`.
   defp run_for_dev do
     built = Path.join(Mix.Project.build_path(), "native")
     name = :crypto.hash(:sha256, sources()) |> Base.encode16(case: :lower) |> binary_part(0, 16)
@@ -161,9 +161,15 @@ defmodule Mix.Tasks.Compile.TidepoolNative do
   end
 
   # Passes on what cargo says for people, but for the name of each crate, and says from time to time how far it is.
-  defp follow(port, build, tell_at) do
+  defp follow(port, build, tell_at, begun \\ "") do
     receive do
-      {^port, {:data, {_whether_whole, text}}} ->
+      # A message that is longer than a line may be comes in pieces.
+      {^port, {:data, {:noeol, piece}}} ->
+        follow(port, build, tell_at, begun <> piece)
+
+      {^port, {:data, {:eol, text}}} ->
+        text = begun <> text
+
         case Progress.line(build, text) do
           {:crate, build} ->
             follow(port, build, tell_at)
@@ -178,7 +184,7 @@ defmodule Mix.Tasks.Compile.TidepoolNative do
     after
       max(tell_at - now(), 0) ->
         Mix.shell().info(Progress.told(build, now()))
-        follow(port, build, tell_at + @told_ms)
+        follow(port, build, tell_at + @told_ms, begun)
     end
   end
 

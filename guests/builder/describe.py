@@ -104,7 +104,7 @@ def read(folder):
     else:
         kind = language.kinds[choice(table, "kind", language.kinds, f" in {language.name}")]
     names = modules(table, folder, kind)
-    return Guest(folder, language, kind, names, also(table, folder), kept(table, names))
+    return Guest(folder, language, kind, names, also(table, folder), kept(table, kind, names))
 
 
 def choice(table, field, allowed, where=""):
@@ -142,7 +142,9 @@ def also(table, folder):
     return paths
 
 
-def kept(table, names):
+def kept(table, kind, names):
+    if kind.of_folder and "kept" in table:
+        raise Wrong("kept is for modules that are built one by one")
     listed = strings(table, "kept")
     for name in listed:
         if name not in names:

@@ -3,7 +3,6 @@
 import concurrent.futures
 import contextlib
 import fcntl
-import shutil
 import sys
 import threading
 
@@ -85,9 +84,7 @@ def keep(every):
     with lock():
         status = build([unit for unit in kept if not unit.is_fresh()])
     for unit in kept if status == 0 else []:
-        [output] = unit.outputs
-        shutil.copyfile(output, unit.kept_file)
-        say(f"kept {shown(unit.kept_file)}: {output.stat().st_size} bytes")
+        unit.keep()
     return status
 
 

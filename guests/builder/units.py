@@ -48,6 +48,14 @@ class Unit:
         """Where it lies in the repository, if it is kept."""
         return self.guest.folder / f"{self.name}.wasm"
 
+    def keep(self):
+        """Puts what was built beside its source, whole or not at all."""
+        [output] = self.outputs
+        new = self.kept_file.with_suffix(".wasm.new")
+        shutil.copyfile(output, new)
+        new.replace(self.kept_file)
+        say(f"kept {shown(self.kept_file)}: {self.kept_file.stat().st_size} bytes")
+
     def is_fresh(self):
         try:
             stamped = self.stamp_file.read_text()

@@ -132,11 +132,13 @@ defmodule Tidepool.Ship.GuestsTest do
       {"language = \"c\"\nkind = \"wapc\"\nmodules = [\"right\"]\nalso = [\"y.h\"]",
        ~r/also has 'y\.h', and that is no file/},
       {"language = \"c\"\nkind = \"wapc\"\nmodules = [\"right\"]\nalso = [\"../../../bin/guests\"]", ~r/also has /},
+      {"language = \"c\"\nkind = \"wapc\"\nmodules = [\"right\"]\nkept = [\"left\"]",
+       ~r/kept has 'left', and that is none/},
       {"language = \"c\"\nkind = \"wapc\"\nmodul = [\"right\"]",
        ~r/modul is no field; there are language, kind, modules/},
       {"language = \"c\"\nkind = \"wasi\"\nmodules = [\"right\"]", nil},
       {"language = \"c\"\nkind = \"wasi\"\nmodules = [\"right\"]",
-       ~r{modules: guests/build/c/right.wasm is guests/wrong28/guest.toml's already}}
+       ~r{modules: guests/build/c/right.wasm is guests/wrong29/guest.toml's already}}
     ]
 
     for {{text, _sentence}, index} <- Enum.with_index(wrong, 10) do
@@ -154,6 +156,24 @@ defmodule Tidepool.Ship.GuestsTest do
     assert {_same, 1} = guests(tree, ["wat"])
     assert {_same, 1} = guests(tree, ["--list"])
     refute built?(tree, "wat/right")
+  end
+
+  test "what is kept lies beside its source, as it was built, and a folder built at once keeps nothing" do
+    {root, _env} = tree = tree!()
+    rust!(root, "mine")
+    description = Path.join(root, "guests/mine/rust/guest.toml")
+    File.write!(description, File.read!(description) <> "kept = [\"mine\"]\n")
+    assert {said, 0} = guests(tree, ["--keep"])
+    assert said =~ "guests: kept guests/mine/rust/mine.wasm"
+    kept = File.read!(Path.join(root, "guests/mine/rust/mine.wasm"))
+    assert kept == File.read!(Path.join(root, "guests/build/rust/mine.wasm"))
+    # It is no source.
+    assert guests(tree) == {"guests: up to date\n", 0}
+
+    wat!(root, "right")
+    write!(root, "guests/right/guest.toml", "language = \"wat\"\nkept = [\"right\"]\n")
+    assert {said, 1} = guests(tree)
+    assert said =~ "kept is for modules that are built one by one"
   end
 
   test "a guest that can't be compiled is named below what the compiler says, others are built, and it is not taken for built" do
