@@ -123,6 +123,7 @@ TABLE = [
         (r"bin/support/book/.+", also(("format", None), ("mix", "test/docs/book_test.exs"), ("left", "browser"))),
         (r"bin/setup|bin/start|bin/support/tls\.sh", also(("syntax", None), ("left", "ship"))),
         (r"bin/.+|\.ci/run", also(("syntax", None))),
+        (r"\.github/.+", also(("left", "ship"))),
         (r"rel/.+", also(("left", "ship"))),
         (r"ops/(deb|entrypoint|release\.sh|rootfs)", also(("syntax", None), ("left", "ship"))),
         (r"ops/Dockerfile", also(("mix", "test/docs/ops_test.exs"), ("left", "ship"))),
