@@ -37,6 +37,6 @@ defmodule Tidepool.Docs.ProfilesTest do
     for name <- ~w(tidepool_core tidepool_nif tidepool_http tidepool_records wasmtime wasmtime_wasi tokio hyper rustls),
         do: assert("3" in levels(release[name]), name)
 
-    assert "1" in levels(release["cranelift_codegen"])
+    assert "2" in levels(release["cranelift_codegen"])
   end
 end

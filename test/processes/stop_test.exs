@@ -36,7 +36,8 @@ defmodule Tidepool.Processes.StopTest do
       {program, _clients} = first
       assert Stage.run(linked, Stage, :next, []) == {:EXIT, program, :killed}
       {:ok, _started} = Peer.call(peer, Application, :ensure_all_started, [:tidepool])
-      for stage <- stages, do: Process.exit(stage.pid, :kill)
+      # There: here another process may have that number.
+      for stage <- stages, do: Peer.call(peer, Process, :exit, [stage.pid, :kill])
     end
   end
 
