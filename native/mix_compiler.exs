@@ -1,4 +1,5 @@
 Code.require_file("progress.exs", __DIR__)
+Code.require_file("precompiled.exs", __DIR__)
 
 defmodule Mix.Tasks.Compile.TidepoolNative do
   @moduledoc """
@@ -11,6 +12,9 @@ defmodule Mix.Tasks.Compile.TidepoolNative do
   guests compile faster, and the first build takes twice as long. `TIDEPOOL_LTO=off` in the environment `prod` leaves that out.
   `priv` is of all environments, and the others take what it has, optimised or not.
 
+  Where the Rust sources are those of a release, the library is the one that was built for that, if it can be had for this machine
+  (`precompiled.exs`), and no Rust is needed. `TIDEPOOL_NIF=build` has it built all the same.
+
   With `TIDEPOOL_NIF=dev` in the environment `dev` an edit takes a fraction of the time: cargo builds by `dev.toml` in a folder of its
   own, and what it builds is neither in `priv` nor in the way of what is. Another file each time, which a running VM can
   load beside the one before: `reload.exs` does.
@@ -20,7 +24,7 @@ defmodule Mix.Tasks.Compile.TidepoolNative do
 
   use Mix.Task.Compiler
 
-  alias Tidepool.Native.Progress
+  alias Tidepool.Native.{Precompiled, Progress}
 
   @native __DIR__
   # How often a build says how far it is.
@@ -43,25 +47,77 @@ defmodule Mix.Tasks.Compile.TidepoolNative do
     # What priv has been built from, and how.
     stamp = Path.join(folder, ".built")
     wanted = if Mix.env() == :prod and System.get_env("TIDEPOOL_LTO") != "off", do: ["ship"], else: ["release", "ship"]
+    taken = if System.get_env("TIDEPOOL_NIF") == "build", do: wanted, else: ["precompiled" | wanted]
     there? = Enum.all?(@products, fn {_built, name} -> File.exists?(Path.join(folder, name)) end)
 
-    if there? and File.read(stamp) in Enum.map(wanted, &{:ok, stamp(&1, sources)}) do
+    if there? and File.read(stamp) in Enum.map(taken, &{:ok, stamp(&1, sources)}) do
       link_priv()
       :noop
     else
-      target = System.get_env("CARGO_TARGET_DIR") || Path.join(@native, "target")
-      build!(["--profile", hd(wanted)], target)
-      built = Path.join(target, hd(wanted))
-      # Until here it tells of what is there, whoever interrupts the build.
-      File.rm(stamp)
-      Enum.each(@products, fn {from, name} -> install(Path.join(built, from), Path.join(folder, name)) end)
+      how =
+        if "precompiled" in taken and precompiled!(folder, stamp),
+          do: "precompiled",
+          else: build_to_ship!(hd(wanted), folder, stamp)
+
       link_priv()
-      File.write!(stamp, stamp(hd(wanted), sources))
+      File.write!(stamp, stamp(how, sources))
       :ok
     end
   end
 
   defp stamp(how, sources), do: "#{how}\n#{sources}"
+
+  defp build_to_ship!(profile, folder, stamp) do
+    target = System.get_env("CARGO_TARGET_DIR") || Path.join(@native, "target")
+    build!(["--profile", profile], target)
+    built = Path.join(target, profile)
+    # Until here it tells of what is there, whoever interrupts the build.
+    File.rm(stamp)
+    Enum.each(@products, fn {from, name} -> install(Path.join(built, from), Path.join(folder, name)) end)
+    profile
+  end
+
+  # Whether the library is that of a release now. What can't be had from nowhere is built; what should be there and is not, or is
+  # another one, is told: who has no Rust could not do anything about a build that fails.
+  defp precompiled!(folder, stamp) do
+    with {:ok, archive} <- Precompiled.find(digest()),
+         true <- Precompiled.reachable?(archive) do
+      Mix.shell().info("Taking the native library from #{elem(archive, 0)}")
+      File.rm(stamp)
+
+      case Precompiled.install(archive, folder, Map.values(@products)) do
+        :ok ->
+          true
+
+        {:error, sentence} ->
+          Mix.raise("#{sentence}. With TIDEPOOL_NIF=build it is built from its sources, which takes Rust")
+      end
+    else
+      _none -> false
+    end
+  end
+
+  @doc "The SHA-256 of what the library is built from, the same on every machine."
+  @spec digest() :: String.t()
+  def digest do
+    files()
+    |> Enum.map(&[Path.relative_to(&1, @native), 0, :crypto.hash(:sha256, File.read!(&1))])
+    |> then(&:crypto.hash(:sha256, &1))
+    |> Base.encode16(case: :lower)
+  end
+
+  @doc "The library and the program as they are in `priv/native`, without what debuggers want, in a temporary folder."
+  @spec stripped!() :: [Path.t()]
+  def stripped! do
+    folder = Path.join(System.tmp_dir!(), "tidepool-stripped-#{System.pid()}")
+    File.mkdir_p!(folder)
+
+    for {_built, name} <- Enum.sort(@products) do
+      stripped = Path.join(folder, name)
+      {_output, 0} = System.cmd("strip", ["-o", stripped, Path.expand("../priv/native/#{name}", @native)])
+      stripped
+    end
+  end
 
   # In this VM alone: any other has what is in `priv`.
   defp run_for_dev do
@@ -122,8 +178,18 @@ defmodule Mix.Tasks.Compile.TidepoolNative do
 
   defp free(path), do: if(File.exists?(path), do: free(path <> ".old"), else: path)
 
-  # What the library is made of, with sizes and dates: cheap to read, and different after any edit.
+  # With sizes and dates: cheap to read, and different after any edit.
   defp sources do
+    files()
+    |> Enum.map(fn file ->
+      stat = File.stat!(file, time: :posix)
+      {Path.relative_to(file, @native), stat.size, stat.mtime}
+    end)
+    |> inspect(limit: :infinity)
+  end
+
+  # What the library is made of.
+  defp files do
     crates = ~w(tidepool_errors tidepool_core tidepool_http tidepool_records tidepool_nif)
 
     files =
@@ -131,15 +197,7 @@ defmodule Mix.Tasks.Compile.TidepoolNative do
         Path.wildcard(Path.join([@native, crate, pattern]))
       end
 
-    files = List.flatten(files) ++ Enum.map(~w(Cargo.toml Cargo.lock), &Path.join(@native, &1))
-
-    files
-    |> Enum.sort()
-    |> Enum.map(fn file ->
-      stat = File.stat!(file, time: :posix)
-      {Path.relative_to(file, @native), stat.size, stat.mtime}
-    end)
-    |> inspect(limit: :infinity)
+    Enum.sort(List.flatten(files) ++ Enum.map(~w(Cargo.toml Cargo.lock), &Path.join(@native, &1)))
   end
 
   # Crates that are not Tidepool's are compiled once for each of the two profiles.

@@ -4,7 +4,7 @@ defmodule Tidepool.Cli.ProjectsTest do
 
   alias Tidepool.{Peer, Tool}
 
-  @changes 20
+  @changes sample(4, 20)
   # However busy the machine is.
   @patience 120_000
 

@@ -12,6 +12,9 @@ defmodule Tidepool.Case do
     end
   end
 
+  @doc "How many a test walks: `some` of them, and `all` when `TIDEPOOL_LONG` is set, as by `bin/test --long`."
+  def sample(some, all), do: if(System.get_env("TIDEPOOL_LONG"), do: all, else: some)
+
   @doc "The bytes of a built guest."
   def guest(language, name), do: File.read!("guests/build/#{language}/#{name}.wasm")
 

@@ -90,7 +90,8 @@ TABLE = [
         (r"native/fuzz/.+\.md", also(("docs", None))),
         (r"native/fuzz/.+", other("fuzz")),
         (r"native/rustfmt\.toml", also(("format", None))),
-        (r"native/(mix_compiler|progress|reload)\.exs", also(("format", None), ("elixir", None))),
+        (r"native/(mix_compiler|precompiled|progress|reload)\.exs", also(("format", None), ("elixir", None), ("left", "ship"))),
+        (r"native/checksums\.tsv", also(("left", "ship"))),
         (r"native/costs\.tsv", also(("mix", "test/tidepool/progress_test.exs"))),
         (r"native/(Cargo\.(toml|lock)|dev\.toml)", EVERY_CRATE),
         # Elixir

@@ -26,6 +26,7 @@ defmodule TidepoolWeb.Resource.Files do
     ".service" => @text,
     ".ts" => @text,
     ".txt" => @text,
+    ".yaml" => @text,
     ".yml" => @text,
     ".zig" => @text
   }
