@@ -27,7 +27,7 @@ defmodule Tidepool.Docs.ChecksTest do
           into: %{},
           do: {script, @passes}
 
-    folders = for folder <- ~w(native examples/embed), into: %{}, do: {folder <> "/.keep", ""}
+    folders = for file <- ~w(native/.keep examples/embed/.keep rel/vm.args.eex), into: %{}, do: {file, ""}
 
     for {path, text} <- [tools, scripts, folders, replaced] |> Enum.reduce(&Map.merge(&2, &1)) do
       file = Path.join(folder, path)
@@ -40,12 +40,12 @@ defmodule Tidepool.Docs.ChecksTest do
     folder
   end
 
-  defp checks(folder, arguments \\ []) do
+  defp checks(folder, arguments \\ [], minutes \\ "1") do
     env = [
       {"PATH", Path.join(folder, "tools") <> ":" <> System.fetch_env!("PATH")},
       {"XDG_CACHE_HOME", Path.join(folder, "cache")},
       {"CI", nil},
-      {"TIDEPOOL_STEP_MINUTES", "1"}
+      {"TIDEPOOL_STEP_MINUTES", minutes}
     ]
 
     System.cmd(Path.join(folder, "bin/test"), arguments, env: env, stderr_to_stdout: true)
@@ -70,10 +70,50 @@ defmodule Tidepool.Docs.ChecksTest do
     end
   end
 
-  test "the exit status is 1, and nothing else is run, when there is nothing that others could check" do
+  test "the exit status is 1, and what needs a check that has failed is not run, and named" do
     {output, 1} = checks(tree!(%{"bin/guests" => "#!/bin/sh\nexit 3\n"}))
     refute output =~ "=== elixir ==="
+    assert output =~ ~r/^elixir +- +not run: what it needs has failed$/m
     assert output =~ "FAILED: guests"
+  end
+
+  # Kills all that is of its check; in the background is what would go on.
+  @killed """
+  #!/bin/sh
+  sleep 300 &
+  echo $! >"$(dirname "$0")/left"
+  kill -KILL 0
+  """
+
+  test "a check that a signal ends has failed, whatever else runs beside it, and leaves nothing that runs" do
+    folder = tree!(%{"tools/python3" => @killed, "bin/guests" => @killed, "bin/book" => @killed})
+    {output, 1} = checks(folder)
+    assert output =~ "=== summary ==="
+    for step <- ~w(tidy guests compile), do: assert(output =~ ~r/^#{step} +0:\d\d  FAILED$/m)
+
+    for place <- ~w(tools bin),
+        pid = String.trim(File.read!(Path.join([folder, place, "left"]))),
+        do: eventually(fn -> not running?(pid) end)
+  end
+
+  # Ignores that it is to end.
+  @hangs "#!/bin/sh\ntrap '' TERM\necho $$ >\"$(dirname \"$0\")/pid\"\nwhile :; do sleep 1; done\n"
+
+  test "a check that hangs is ended after its minutes, though it ignores that it is told so" do
+    folder = tree!(%{"tools/python3" => @hangs})
+    {output, 1} = checks(folder, ["tidy", "format"], "0.05")
+    assert output =~ "test: tidy has run for 0.05 minutes: it is ended"
+    assert output =~ "FAILED: tidy"
+    pid = String.trim(File.read!(Path.join(folder, "tools/pid")))
+    eventually(fn -> not running?(pid) end, 30_000)
+  end
+
+  # A process that has ended and that nobody has waited for is one that is gone, too.
+  defp running?(pid) do
+    case File.read("/proc/#{pid}/stat") do
+      {:ok, stat} -> not (stat =~ ") Z ")
+      {:error, _gone} -> false
+    end
   end
 
   defp lines(text), do: String.split(text, "\n", trim: true)
