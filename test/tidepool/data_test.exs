@@ -168,7 +168,14 @@ defmodule Tidepool.DataTest do
   test "a package has what is needed to build the library, and no data" do
     files = Enum.flat_map(Mix.Project.config()[:package][:files], &Path.wildcard/1)
 
-    for needed <- ["lib", "mix.exs", "native/mix_compiler.exs", "native/Cargo.lock", "native/checksums.tsv", "priv/testing"],
+    for needed <- [
+          "lib",
+          "mix.exs",
+          "native/mix_compiler.exs",
+          "native/Cargo.lock",
+          "native/checksums.tsv",
+          "priv/testing"
+        ],
         do: assert(needed in files)
 
     for crate <- ["core", "http", "nif"], do: assert("native/tidepool_#{crate}" in files)
