@@ -19,6 +19,8 @@ defmodule Tidepool.Docs.BlocksTest do
     "bin/dev" => "test/docs/dev_test.exs",
     "bin/cli" => "test/support/tool.ex",
     "bin/book" => "test/support/book.ex",
+    "bin/archive" => "test/ship/install_test.exs",
+    "curl -fsSL https://example.org/tidepool/install.sh | sh" => "test/ship/install_test.exs",
     "bin/tidepool eval" => "test/ship/release_test.exs",
     "bin/tidepool run" => "test/ship/release_test.exs",
     "/opt/tidepool/bin/tidepool start" => "test/ship/release_test.exs",

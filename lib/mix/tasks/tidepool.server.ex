@@ -34,37 +34,9 @@ defmodule Mix.Tasks.Tidepool.Server do
     if Application.get_env(:tidepool, :cluster) == nil, do: Application.put_env(:tidepool, :cluster, true)
     Mix.Task.run("app.start")
 
-    if arguments != [], do: IO.puts(examples())
+    if arguments != [], do: IO.puts(TidepoolWeb.Examples.text("guests"))
     unless iex?(), do: Process.sleep(:infinity)
   end
-
-  defp examples do
-    url = "#{host(Tidepool.Config.get(:address))}:#{TidepoolWeb.Listener.port()}"
-    token = if Tidepool.Config.get(:token), do: ~S( -H "authorization: Bearer $TIDEPOOL_TOKEN"), else: ""
-
-    """
-
-    Try, in another terminal:
-      curl#{token} -F wasm=@guests/hello_world/rust/hello_world.wasm #{url}/deploy
-      curl #{url}/call/hello_world
-      curl --data-binary 'Ada' #{url}/call/hello_world/hello
-      curl #{url}/functions
-
-    #{page(TidepoolWeb.Listener.open_code(), url)}
-    """
-  end
-
-  # What is behind the # stays in the browser.
-  defp page(nil, url), do: "Or look: #{scheme()}://#{url}/ui/"
-
-  defp page(code, url),
-    do: "Or look, signed in by this link once, within a minute: #{scheme()}://#{url}/ui/#code=#{code}"
-
-  defp scheme, do: if(Tidepool.Config.get(:tls_cert), do: "https", else: "http")
-
-  # What is bound to every address is here under the name that is easiest to read.
-  defp host(address) when address in ["127.0.0.1", "0.0.0.0", "::1", "::"], do: "localhost"
-  defp host(address), do: if(String.contains?(address, ":"), do: "[#{address}]", else: address)
 
   defp iex?, do: Code.ensure_loaded?(IEx) and IEx.started?()
 end
