@@ -29,6 +29,7 @@ fn clients(command: &mut Command, folder: &Path, index: &str) {
     command.env("TIDEPOOL_TOOLCHAINS", folder);
     for (name, value) in [
         ("PIP_INDEX_URL", index),
+        ("PIP_EXTRA_INDEX_URL", ""),
         ("PIP_CONFIG_FILE", "/dev/null"),
         ("PIP_FIND_LINKS", ""),
         ("PIP_NO_CACHE_DIR", "1"),
@@ -39,6 +40,7 @@ fn clients(command: &mut Command, folder: &Path, index: &str) {
         ("RUSTUP_DIST_SERVER", index),
         ("RUSTUP_MAX_RETRIES", "0"),
         ("http_proxy", index),
+        ("https_proxy", index),
         ("no_proxy", "127.0.0.1"),
     ] {
         command.env(name, value);
