@@ -12,15 +12,15 @@ defmodule Tidepool.Ship.ReleaseTest do
     root = Path.join(System.tmp_dir!(), "tidepool-release-#{System.pid()}")
     on_exit(fn -> File.rm_rf!(root) end)
     # A name server of its own, that the tests may end.
-    epmd = {"ERL_EPMD_PORT", "#{Built.free_port()}"}
-    on_exit(fn -> System.cmd("epmd", ["-kill"], env: [epmd], stderr_to_stdout: true) end)
+    names_port = "#{Built.free_port()}"
+    on_exit(fn -> Built.end_name_server!(names_port) end)
     # What nodes have kept here, also where older versions did, must not get into the release.
     kept = for folder <- ["priv/data", "data"], do: Path.join(folder, "release-test-#{System.pid()}")
     File.mkdir_p!(hd(kept))
     Tidepool.Book.build!()
     on_exit(fn -> Enum.each(kept, &File.rm_rf!/1) end)
     Built.release!(root)
-    %{root: root, env: [epmd, {"PORT", "0"}]}
+    %{root: root, env: [{"ERL_EPMD_PORT", names_port}, {"PORT", "0"}]}
   end
 
   defp start!(context, env \\ []) do
