@@ -8,7 +8,7 @@ defmodule Mix.Tasks.Compile.TidepoolNative do
   Cargo is started only when a Rust source, a manifest or the lock file differs from those of the last build, so an
   unchanged project pays for reading a few dozen file dates. `CARGO_TARGET_DIR` is respected.
 
-  What runs in production is built by the profile `ship` of `Cargo.toml`, with link-time optimisation: calls take a tenth less,
+  What runs in production is built by the profile `ship` of `Cargo.toml`, with link-time optimisation: calls take a seventh less,
   guests compile faster, and the first build takes twice as long. `TIDEPOOL_LTO=off` in the environment `prod` leaves that out.
   `priv` is of all environments, and the others take what it has, optimised or not.
 

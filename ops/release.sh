@@ -4,7 +4,9 @@
 # copy_release FROM TO: a release as it leaves the machine that it was built on. Each machine has a cookie of its own, and what a
 # node has kept there is not to go anywhere; nor are what debuggers want, two thirds of it, and Erlang's tools for work on code.
 copy_release() {
-  cp -a "$1" "$2"
+  cp -a --no-preserve=ownership "$1" "$2"
+  # Whoever built it, and with whatever umask.
+  chmod -R u=rwX,go=rX "$2"
   rm -rf "$2"/{data,tmp,releases/COOKIE} "$2"/erts-*/{doc,include,lib,man,src}
   rm -f "$2"/erts-*/bin/{ct_run,dialyzer,erlc,escript,typer,yielding_c_fun}
   programs_of "$2" | xargs -0 strip --strip-unneeded
@@ -16,10 +18,10 @@ linked_libraries() {
     sed -n -E 's/^\t(.* => )?(\/[^ ]+) \(0x[0-9a-f]+\)$/\2/p' | sort -u
 }
 
-# package_of FILE: the Debian package that it is from.
+# package_of FILE: the Debian package that it is from; fails for a file of none.
 package_of() {
   local found
-  found=$(dpkg-query -S "$(readlink -f "$1")" 2>/dev/null || dpkg-query -S "$1")
+  found=$(dpkg-query -S "$(readlink -f "$1")" 2>/dev/null || dpkg-query -S "$1") || return
   echo "${found%%:*}"
 }
 
