@@ -3,10 +3,14 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
 use super::line::{Line, compile};
 use super::recipe::Recipe;
@@ -86,11 +90,13 @@ impl Toolchains {
         fs::create_dir_all(folder).map_err(SetupError::at(folder))?;
         let _lock = lock(folder, toolchain, tell)?;
         let place = folder.join(toolchain.name());
-        if place.is_dir() && fails(language, &place)?.is_none() {
-            return Ok(Fetched { place, was_there: true });
-        }
         clear(folder, toolchain)?;
         let unfinished = unfinished(folder, toolchain)?;
+        if place.is_dir() && fails(language, &place)?.is_none() {
+            // Whoever has fetched it may have been killed before its other versions were gone.
+            succeed(folder, toolchain, &unfinished, tell);
+            return Ok(Fetched { place, was_there: true });
+        }
         let new = unfinished.path().join("new");
         let what = toolchain.what();
         tell(&format!("fetching {what}, into {}", place.display()));
@@ -103,8 +109,8 @@ impl Toolchains {
         }
         // What is renamed is there after the machine has lost power, too.
         File::open(&new).and_then(|new| Ok(rustix::fs::syncfs(new)?)).map_err(SetupError::at(&new))?;
-        retire(folder, toolchain, &unfinished)?;
-        fs::rename(&new, &place).map_err(SetupError::at(&place))?;
+        put(&new, &place).map_err(SetupError::at(&place))?;
+        succeed(folder, toolchain, &unfinished, tell);
         Ok(Fetched { place, was_there: false })
     }
 
@@ -121,10 +127,11 @@ impl Toolchains {
         let _lock = lock(folder, toolchain, tell)?;
         clear(folder, toolchain)?;
         let unfinished = unfinished(folder, toolchain)?;
-        let was_there = retire(folder, toolchain, &unfinished)?;
+        let all = named(folder, toolchain.family())?;
+        retire(&all, &unfinished)?;
         let path = unfinished.path().to_owned();
         unfinished.close().map_err(SetupError::at(&path))?;
-        Ok(was_there)
+        Ok(!all.is_empty())
     }
 
     /// The version of a compiler, in its own words.
@@ -201,13 +208,46 @@ fn clear(folder: &Path, toolchain: Toolchain) -> Result<(), SetupError> {
     Ok(())
 }
 
-/// Takes a tool chain, of whichever versions, out of its place, and says whether there was one.
-fn retire(folder: &Path, toolchain: Toolchain, into: &tempfile::TempDir) -> Result<bool, SetupError> {
-    let old = named(folder, toolchain.family())?;
+/// Puts a tool chain in its place. What was there is then where the new one was; at no time is there neither.
+///
+/// Some file systems, as those of networks, can't exchange two names. There it is moved aside, and back if that is of no use;
+/// one who is killed in between leaves none, and the next setup fetches it. It was one that did not compile.
+fn put(new: &Path, place: &Path) -> io::Result<()> {
+    match renameat_with(CWD, new, CWD, place, RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(()),
+        Err(Errno::NOENT) => fs::rename(new, place),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => put_aside(new, place),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn put_aside(new: &Path, place: &Path) -> io::Result<()> {
+    let aside = new.with_extension("old");
+    match fs::rename(place, &aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::rename(new, place).inspect_err(|_error| {
+        // That there was none, or that it can't go back either, is nothing that the first error does not say.
+        let _ = fs::rename(&aside, place);
+    })
+}
+
+/// Takes a tool chain's other versions out of their places. One that can't go is in nobody's way.
+fn succeed(folder: &Path, toolchain: Toolchain, into: &tempfile::TempDir, tell: &dyn Fn(&str)) {
+    let is_other = |path: &PathBuf| !path.ends_with(toolchain.name());
+    let others = named(folder, toolchain.family()).map(|all| all.into_iter().filter(is_other).collect::<Vec<_>>());
+    if let Err(error) = others.and_then(|others| retire(&others, into)) {
+        tell(&format!("an earlier version stays: {error}"));
+    }
+}
+
+/// Takes tool chains out of their places.
+fn retire(old: &[PathBuf], into: &tempfile::TempDir) -> Result<(), SetupError> {
     for (count, path) in old.iter().enumerate() {
         fs::rename(path, into.path().join(format!("old-{count}"))).map_err(SetupError::at(path))?;
     }
-    Ok(!old.is_empty())
+    Ok(())
 }
 
 fn named(folder: &Path, prefix: &str) -> Result<Vec<PathBuf>, SetupError> {
@@ -216,4 +256,38 @@ fn named(folder: &Path, prefix: &str) -> Result<Vec<PathBuf>, SetupError> {
         .filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix))
         .map(|entry| entry.path())
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+    use std::fs;
+    use std::io;
+    use std::path::Path;
+
+    use super::{put, put_aside};
+
+    type Put = fn(&Path, &Path) -> io::Result<()>;
+
+    #[test]
+    fn a_tool_chain_is_put_where_there_is_one_or_none_and_one_that_can_not_be_leaves_what_was_there() {
+        for put in [put as Put, put_aside] {
+            let folder = tempfile::tempdir().unwrap();
+            let (new, place) = (folder.path().join("new"), folder.path().join("place"));
+            assert_eq!(put(&new, &place).unwrap_err().kind(), io::ErrorKind::NotFound);
+            // Each setup has a folder of its own for what it fetches, and for what that replaces.
+            let clear = || [&new, &new.with_extension("old")].map(|path| fs::remove_dir_all(path).is_ok());
+            for text in ["first", "second"] {
+                clear();
+                fs::create_dir(&new).unwrap();
+                fs::write(new.join("file"), text).unwrap();
+                put(&new, &place).unwrap();
+                assert_eq!(fs::read_to_string(place.join("file")).unwrap(), text);
+            }
+            clear();
+            assert_eq!(put(&new, &place).unwrap_err().kind(), io::ErrorKind::NotFound);
+            assert_eq!(fs::read_to_string(place.join("file")).unwrap(), "second");
+        }
+    }
 }

@@ -288,6 +288,32 @@ fn what_is_there_and_does_not_compile_is_kept_until_its_successor_is_there() {
     assert_eq!(left(tools.path()), [name_of("zig")]);
 }
 
+/// A stand-in for rustup, whose cargo makes a module of nothing.
+fn rustup() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let line = "[ $1 = --version ] || { bin=$RUSTUP_HOME/toolchains/1.95.0-it/bin && mkdir -p $bin && cp ${0%/*}/cargo $bin; }";
+    installed(folder.path(), "it", "rustup", line);
+    let line = "out=target/wasm32-unknown-unknown/debug && mkdir -p $out && printf '\\0asm\\1\\0\\0\\0' > $out/line.wasm";
+    installed(folder.path(), "it", "cargo", line);
+    folder
+}
+
+#[test]
+fn a_successor_takes_the_place_of_what_does_not_compile_and_of_all_versions_also_after_a_kill_in_between() {
+    let (tools, client) = (tempfile::tempdir().unwrap(), rustup());
+    let path = format!("{}:{}", client.path().join("it/bin").display(), std::env::var("PATH").unwrap());
+    let name = name_of("rust");
+    installed(tools.path(), &name, "cargo", "exit 1");
+    // The second time as one leaves it that is killed when the new one is in its place.
+    for fetched in [true, false] {
+        installed(tools.path(), "rust-0", "cargo", "exit 1");
+        let (code, out, error) = run(setup(&["rust", "--json"], tools.path(), NOWHERE).env("PATH", &path));
+        assert_eq!(code, 0, "{out} {error}");
+        assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["fetched"], fetched, "{out}");
+        assert_eq!(left(tools.path()), [name.as_str()]);
+    }
+}
+
 #[test]
 fn a_folder_that_can_not_be_written_or_named_in_path_and_none_at_all_are_told_of() {
     let folder = tempfile::tempdir().unwrap();
