@@ -16,7 +16,7 @@ use crate::node::{Node, Path};
 use crate::output::Progress;
 use crate::processes::RunError;
 use crate::project::{Globs, Language, MANIFEST, Manifest};
-use crate::toolchains::{Line, compile};
+use crate::toolchains::{Line, PATIENCE, compile};
 
 /// `tidepool doctor`
 #[derive(Debug, Args)]
@@ -144,7 +144,7 @@ fn languages(folder: &FilePath) -> Result<Vec<Check>, Failure> {
     let outcomes = thread::scope(|scope| {
         let lines = Language::value_variants().iter().map(|language| {
             let path = path_of(*language, folder);
-            (*language, path.clone(), scope.spawn(move || compile(*language, &path)))
+            (*language, path.clone(), scope.spawn(move || compile(*language, &path, Some(PATIENCE))))
         });
         // All of them begin before the first is waited for.
         let lines: Vec<_> = lines.collect();
@@ -166,6 +166,11 @@ fn tools(language: Language, path: &OsStr, line: Option<Result<Line, RunError>>)
             let setup = Some(format!("tidepool setup {name}"));
             Ok(Check { setup, ..Check::new(name, Outcome::Warning, format!("{message}; or {}", language.elsewhere())) })
         }
+        Some(Ok(Line::Late { deadline })) => {
+            let (compiler, deadline) = (compiler(language, path), humantime::format_duration(deadline));
+            let message = format!("has compiled no line in {deadline}, with {compiler}: try again when there is less to do");
+            Ok(Check::new(name, Outcome::Warning, message))
+        }
         Some(Err(_)) => Err(Failure::Interrupted),
         None => Ok(Check::new(name, Outcome::Failed, "the check itself has failed")),
     }
@@ -178,5 +183,25 @@ fn compiler(language: Language, path: &OsStr) -> String {
     match named {
         Some(zig) => zig.to_string_lossy().into_owned(),
         None => found().map_or_else(|| language.program().to_owned(), |path| path.display().to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+    use std::ffi::OsStr;
+    use std::time::Duration;
+
+    use super::{Outcome, tools};
+    use crate::project::Language;
+    use crate::toolchains::Line;
+
+    #[test]
+    fn a_compiler_that_is_late_is_told_of_as_late_and_no_other_is_offered_for_it() {
+        let late = Line::Late { deadline: Duration::from_secs(120) };
+        let check = tools(Language::Go, OsStr::new(""), Some(Ok(late))).ok().unwrap();
+        assert!(matches!(check.outcome, Outcome::Warning) && check.setup.is_none(), "{}", check.message);
+        assert!(check.message.contains("no line in 2m"), "{}", check.message);
     }
 }

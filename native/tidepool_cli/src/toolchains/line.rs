@@ -13,8 +13,8 @@ use std::time::Duration;
 use crate::processes::{Ran, RunError, run};
 use crate::project::Language;
 
-/// The longest that a line may take. The first one of Go compiles its libraries, and machines are busy.
-const DEADLINE: Duration = Duration::from_secs(120);
+/// How long it is looked whether a line compiles. The first one of Go compiles its libraries, and machines are busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What came of a line.
 #[derive(Debug)]
@@ -26,14 +26,19 @@ pub(crate) enum Line {
         /// What was said about it.
         said: String,
     },
+    /// There may be one later: the machine is slow, or has much to do.
+    Late {
+        /// How long there was none.
+        deadline: Duration,
+    },
 }
 
-/// Compiles a line with what `path` names, in a folder that is gone then.
+/// Compiles a line with what `path` names, in a folder that is gone then; without a deadline for as long as it takes.
 ///
 /// # Errors
 ///
 /// When there was Ctrl-C.
-pub(crate) fn compile(language: Language, path: &OsStr) -> Result<Line, RunError> {
+pub(crate) fn compile(language: Language, path: &OsStr, deadline: Option<Duration>) -> Result<Line, RunError> {
     let fails = |error: &dyn std::error::Error| Line::Fails { said: error.to_string() };
     let (files, command) = source(language);
     let folder = match made(files) {
@@ -44,15 +49,12 @@ pub(crate) fn compile(language: Language, path: &OsStr) -> Result<Line, RunError
     shell.args(["-c", command]).current_dir(folder.path()).env("PATH", path);
     // So that nothing of this stays.
     shell.env("ZIG_LOCAL_CACHE_DIR", folder.path().join("cache")).env_remove("CARGO_TARGET_DIR");
-    match run(&mut shell, Some(DEADLINE)) {
+    match run(&mut shell, deadline) {
         Ok(Ran { status, .. }) if status.success() && is_module(&folder.path().join("line.wasm")) => Ok(Line::Compiles),
         Ok(Ran { status, said }) if said.is_empty() => Ok(Line::Fails { said: status.to_string() }),
         Ok(Ran { said, .. }) => Ok(Line::Fails { said }),
         Err(RunError::Interrupted) => Err(RunError::Interrupted),
-        Err(RunError::Late { deadline, .. }) => {
-            let late = RunError::Late { program: language.program().to_owned(), deadline };
-            Ok(fails(&late))
-        }
+        Err(RunError::Late { deadline, .. }) => Ok(Line::Late { deadline }),
         Err(error) => Ok(fails(&error)),
     }
 }
@@ -99,5 +101,31 @@ fn source(language: Language) -> (&'static [(&'static str, &'static str)], &'sta
             &[("line.c", "#include <stdlib.h>\nint *line(void) { return malloc(4); }\n")],
             "${ZIG:-zig} cc -target wasm32-wasi -mexec-model=reactor -Os -s -Wl,--export=line -o line.wasm line.c",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::Duration;
+
+    use super::{Line, compile};
+    use crate::project::Language;
+
+    #[test]
+    fn a_compiler_that_is_slow_is_not_one_that_does_not_compile() {
+        let folder = tempfile::tempdir().unwrap();
+        let go = folder.path().join("go");
+        let deadline = Duration::from_millis(200);
+        for (line, is_late) in [("exec /bin/sleep 1000", true), ("exit 1", false)] {
+            fs::write(&go, format!("#!/bin/sh\n{line}\n")).unwrap();
+            fs::set_permissions(&go, fs::Permissions::from_mode(0o755)).unwrap();
+            let deadline = is_late.then_some(deadline);
+            let line = compile(Language::Go, folder.path().as_os_str(), deadline).unwrap();
+            assert_eq!(matches!(line, Line::Late { .. }), is_late, "{line:?}");
+        }
     }
 }

@@ -19,5 +19,5 @@ mod rust;
 
 pub(crate) use error::SetupError;
 pub(crate) use kind::Toolchain;
-pub(crate) use line::{Line, compile};
+pub(crate) use line::{Line, PATIENCE, compile};
 pub(crate) use place::{Fetched, Toolchains};

@@ -164,11 +164,13 @@ fn joined(folders: Vec<PathBuf>) -> OsString {
     env::join_paths(folders.into_iter().chain(env::split_paths(&path))).unwrap_or(path)
 }
 
-/// What a tool chain says of a line that it does not compile.
+/// What a tool chain says of a line that it does not compile. It has all the time that it wants: one that is given up would be
+/// fetched again, and take as long.
 fn fails(language: Language, place: &Path) -> Result<Option<String>, RunError> {
     let path = joined(vec![place.join("bin")]);
-    match compile(language, OsStr::new(&path))? {
-        Line::Compiles => Ok(None),
+    match compile(language, OsStr::new(&path), None)? {
+        // None is late without a deadline.
+        Line::Compiles | Line::Late { .. } => Ok(None),
         Line::Fails { said } => Ok(Some(said)),
     }
 }

@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::interrupt;
 use crate::output::{Output, Progress, bytes};
 use crate::project::{BuildError, Builds, Language, Manifest, module};
-use crate::toolchains::{Line, Toolchains, compile};
+use crate::toolchains::{Line, PATIENCE, Toolchains, compile};
 
 /// Where a project is.
 #[derive(Debug, Args)]
@@ -103,12 +103,12 @@ pub(crate) fn finish(
 }
 
 /// Tells of a build that failed whether it can't have done well, for want of a compiler: by compiling a line, for what the
-/// compilers say differs, and a command that is not found may be another.
+/// compilers say differs, and a command that is not found may be another. Of a line that takes too long nothing is told.
 pub(crate) fn explain(error: BuildError, folder: &Path, manifest: &Manifest) -> BuildError {
     let BuildError::Failed(status) = error else { return error };
     let Some(language) = Language::of_command(&manifest.build.command) else { return error };
-    match compile(language, &path_of(language, folder)) {
-        Ok(Line::Compiles) => error,
+    match compile(language, &path_of(language, folder), Some(PATIENCE)) {
+        Ok(Line::Compiles | Line::Late { .. }) => error,
         Ok(Line::Fails { .. }) => BuildError::NoCompiler { status, language },
         Err(_) => BuildError::Interrupted,
     }
