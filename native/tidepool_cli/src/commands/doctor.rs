@@ -168,7 +168,8 @@ fn tools(language: Language, path: &OsStr, line: Option<Result<Line, RunError>>)
         }
         Some(Ok(Line::Late { deadline })) => {
             let (compiler, deadline) = (compiler(language, path), humantime::format_duration(deadline));
-            let message = format!("has compiled no line in {deadline}, with {compiler}: try again when there is less to do");
+            let message =
+                format!("has compiled no line in {deadline}, with {compiler}: try again when there is less to do");
             Ok(Check::new(name, Outcome::Warning, message))
         }
         Some(Err(_)) => Err(Failure::Interrupted),

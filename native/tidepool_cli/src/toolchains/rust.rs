@@ -1,8 +1,12 @@
 //! Rust: by rustup, into a folder apart from the user's own, or else what the distribution has, without root.
 
-use std::fs;
-use std::path::PathBuf;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use rustix::process::geteuid;
+use tempfile::Builder;
 
 use super::SetupError;
 use super::recipe::Recipe;
@@ -18,6 +22,9 @@ const NEEDS: &str = "it takes rustup, or apt-get and dpkg as Debian and Ubuntu h
 
 /// What is fetched of Debian: compiler and libraries must lie in one tree, so what is installed already as well.
 const PACKAGES: [&str; 4] = ["rustc", "cargo", "libstd-rust-dev", "libstd-rust-dev-wasm32"];
+
+/// Where files for a while are that are large, on each Debian.
+const OPEN: &str = "/var/tmp";
 
 /// Fetches it.
 pub(crate) fn fetch(recipe: &Recipe<'_>) -> Result<(), SetupError> {
@@ -53,13 +60,25 @@ fn by_rustup(recipe: &Recipe<'_>) -> Result<(), SetupError> {
 }
 
 /// apt-get gets a cache of its own, and lists of its own when the machine's are missing or too old.
+///
+/// Root's apt-get fetches as a user who may do little else. That one needs a folder that it gets to, which root's home is not;
+/// others' can't be anybody but them.
 fn by_apt(recipe: &Recipe<'_>) -> Result<(), SetupError> {
-    let cache = recipe.scratch.join("apt");
-    for part in ["archives/partial", "lists/partial"] {
-        let folder = cache.join(part);
-        fs::create_dir_all(&folder).map_err(SetupError::at(&folder))?;
+    let mut options = vec!["Debug::NoLocking=1".to_owned()];
+    let open = if geteuid().is_root() {
+        let folder = Builder::new().prefix("tidepool-apt-").tempdir_in(OPEN);
+        Some(folder.map_err(SetupError::at(Path::new(OPEN)))?)
+    } else {
+        options.push("APT::Sandbox::User=root".to_owned());
+        None
+    };
+    let cache = open.as_ref().map_or_else(|| recipe.scratch.join("apt"), |folder| folder.path().to_owned());
+    for folder in [cache.clone(), cache.join("archives"), cache.join("lists")] {
+        let made = fs::create_dir_all(&folder);
+        // Whatever the user makes folders with.
+        let made = made.and_then(|()| fs::set_permissions(&folder, Permissions::from_mode(0o755)));
+        made.map_err(SetupError::at(&folder))?;
     }
-    let mut options: Vec<String> = ["Debug::NoLocking=1", "APT::Sandbox::User=root"].map(str::to_owned).to_vec();
     options.push(format!("Dir::Cache={}", cache.display()));
     if let Err(error) = download(recipe, &options) {
         if !matches!(error, SetupError::NotFetched { .. } | SetupError::Partial { .. }) {

@@ -293,7 +293,8 @@ fn rustup() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let line = "[ $1 = --version ] || { bin=$RUSTUP_HOME/toolchains/1.95.0-it/bin && mkdir -p $bin && cp ${0%/*}/cargo $bin; }";
     installed(folder.path(), "it", "rustup", line);
-    let line = "out=target/wasm32-unknown-unknown/debug && mkdir -p $out && printf '\\0asm\\1\\0\\0\\0' > $out/line.wasm";
+    let line =
+        "out=target/wasm32-unknown-unknown/debug && mkdir -p $out && printf '\\0asm\\1\\0\\0\\0' > $out/line.wasm";
     installed(folder.path(), "it", "cargo", line);
     folder
 }
@@ -312,6 +313,32 @@ fn a_successor_takes_the_place_of_what_does_not_compile_and_of_all_versions_also
         assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["fetched"], fetched, "{out}");
         assert_eq!(left(tools.path()), [name.as_str()]);
     }
+}
+
+#[test]
+fn apt_fetches_for_root_as_its_own_user_who_gets_to_its_folder_and_for_others_as_them() {
+    let (tools, client) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    // A stand-in that says what it is given, and whether anybody may enter the folders of its cache.
+    let says = "for given; do echo \"given $given\"; case $given in Dir::Cache=*) cache=${given#*=} ;; esac; done
+        while [ ${cache:-/} != / ]; do stat -c 'mode %A' $cache; cache=${cache%/*}; done; exit 1";
+    installed(client.path(), "it", "apt-cache", says);
+    for program in ["apt-get", "dpkg"] {
+        installed(client.path(), "it", program, "[ \"$1\" = --version ] || apt-cache \"$@\"");
+    }
+    for program in ["stat", "sh"] {
+        symlink(Path::new("/bin").join(program), client.path().join("it/bin").join(program)).unwrap();
+    }
+    let mut command = setup(&["rust", "--json"], tools.path(), NOWHERE);
+    let (code, out, _error) = run(command.env("PATH", client.path().join("it/bin")));
+    let answer: Value = serde_json::from_str(&out).unwrap();
+    let said = answer["error"]["output"].as_str().unwrap();
+    assert_eq!((code, &answer["error"]["reason"]), (4, &Value::from("not_fetched")), "{out}");
+    assert!(said.contains("given Dir::Cache="), "{said}");
+    let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
+    assert_eq!(said.contains("given APT::Sandbox::User=root"), !is_root, "{said}");
+    let modes: Vec<&str> = said.lines().filter(|line| line.starts_with("mode ")).collect();
+    assert!(!modes.is_empty() && (!is_root || modes.iter().all(|mode| mode.ends_with(['x', 't']))), "{said}");
+    assert!(left(tools.path()).is_empty(), "{:?}", left(tools.path()));
 }
 
 #[test]
