@@ -1,8 +1,9 @@
 for file <- ["foreground.exs", "built.exs"], do: Code.require_file(file, __DIR__)
 
 defmodule Tidepool.Ship.ComposeTest do
-  # ops/compose.yaml: its services as processes of this machine, with the variables that it gives them. What is another here is where
-  # containers would be: each node has an address of the loopback, a folder in place of its volume, and a port that is free.
+  # ops/compose.yaml, and what ops/compose.tls.yaml adds: the services as processes of this machine, with the variables that these give
+  # them. What is another here is where containers would be: each node has an address of the loopback, a folder in place of its volume,
+  # and a port that is free.
   use Tidepool.Case, async: false
 
   alias Tidepool.{Built, Foreground, Postgres}
@@ -10,23 +11,20 @@ defmodule Tidepool.Ship.ComposeTest do
   @moduletag :ship
 
   @file_name "ops/compose.yaml"
+  @tls "ops/compose.tls.yaml"
   @nodes ["n1", "n2", "n3"]
   @secrets %{"TIDEPOOL_COOKIE" => "c00kie", "TIDEPOOL_TOKEN" => "t0ken", "TIDEPOOL_DATABASE_PASSWORD" => "passw0rd"}
 
   setup_all do
     [compose] = Built.yaml!(@file_name)
-    %{compose: compose}
+    [tls] = Built.yaml!(@tls)
+    %{compose: compose, tls: tls}
   end
 
-  # What Compose makes of text with variables. One without a value is an error, unless the text says what then.
+  # What Compose makes of text with variables. One without a value is an error.
   defp interpolate(text, variables) do
-    Regex.replace(~r/\$\{(\w+)(?::([?+])([^}]*))?\}/, to_string(text), fn all, name, kind, word ->
-      case {kind, variables[name]} do
-        {"+", nil} -> ""
-        {"+", _value} -> word
-        {_kind, nil} -> raise "#{all} has no value"
-        {_kind, value} -> value
-      end
+    Regex.replace(~r/\$\{(\w+)(?::\?[^}]*)?\}/, to_string(text), fn all, name ->
+      variables[name] || raise "#{all} has no value"
     end)
   end
 
@@ -36,8 +34,8 @@ defmodule Tidepool.Ship.ComposeTest do
     for [name, value] <- Regex.scan(~r/(\w+)=(\S+)/, text, capture: :all_but_first), into: %{}, do: {name, value}
   end
 
-  test "the file is one that the Compose specification allows" do
-    Built.run!(Built.validator("check-jsonschema"), ["--builtin-schema", "vendor.compose-spec", @file_name])
+  test "the files are such that the Compose specification allows" do
+    Built.run!(Built.validator("check-jsonschema"), ["--builtin-schema", "vendor.compose-spec", @file_name, @tls])
 
     # The check finds what is wrong.
     wrong = Path.join(tmp_folder!(), "compose.yaml")
@@ -55,7 +53,7 @@ defmodule Tidepool.Ship.ComposeTest do
         {_variable, value} <- service["environment"],
         value = to_string(value),
         value =~ "${" do
-      if not (value =~ "TIDEPOOL_TLS"), do: assert_raise(RuntimeError, fn -> interpolate(value, %{}) end)
+      assert_raise(RuntimeError, fn -> interpolate(value, %{}) end)
       refute interpolate(value, @secrets) =~ "$", "#{name}: #{value}"
     end
 
@@ -75,8 +73,25 @@ defmodule Tidepool.Ship.ComposeTest do
   # A drain, and the handover of actors, as a node's supervisor counts it.
   defp stop_ms, do: Tidepool.Config.Schema.settings()[:drain][:default] + Tidepool.Actor.Owner.child_spec(nil).shutdown
 
+  test "nothing of the machine is mounted without TLS, and no folder is made in it for want of certificates",
+       %{compose: compose, tls: tls} do
+    for {name, service} <- compose["services"],
+        volume <- service["volumes"] do
+      assert [volume, "/" <> _path] = String.split(volume, ":")
+      assert Map.has_key?(compose["volumes"], volume), "#{name}: #{volume}"
+    end
+
+    assert Enum.sort(Map.keys(tls["services"])) == @nodes
+
+    for {_name, service} <- tls["services"],
+        do:
+          assert(
+            [%{"type" => "bind", "read_only" => true, "bind" => %{"create_host_path" => false}}] = service["volumes"]
+          )
+  end
+
   test "three nodes find each other over TLS: what is deployed to one all answer, and a killed one takes no function and no actor with it",
-       %{compose: compose} do
+       %{compose: compose, tls: tls} do
     {_server, database} = Postgres.start!()
     release = Built.release_of_module!("compose")
     certificates = tmp_folder!()
@@ -106,11 +121,10 @@ defmodule Tidepool.Ship.ComposeTest do
     on_exit(fn -> Built.end_name_server!(names_port) end)
 
     start! = fn name ->
-      service = compose["services"][name]
-      variables = Map.put(@secrets, "TIDEPOOL_TLS", "yes")
-      given = for {variable, value} <- service["environment"], into: %{}, do: {variable, interpolate(value, variables)}
-      [certs] = for "./certs/" <> mount <- service["volumes"], do: mount
-      [folder, inside, "ro"] = String.split(certs, ":")
+      # Compose has maps of later files add to those of earlier ones.
+      environment = Map.merge(compose["services"][name]["environment"], tls["services"][name]["environment"])
+      given = for {variable, value} <- environment, into: %{}, do: {variable, interpolate(value, @secrets)}
+      [%{"source" => "./certs/" <> folder, "target" => inside}] = tls["services"][name]["volumes"]
       assert given["TIDEPOOL_CERTS"] == inside
       assert given["TIDEPOOL_ACTORS"] == "postgres://tidepool:passw0rd@database/tidepool"
 
