@@ -1,0 +1,42 @@
+Code.require_file("built.exs", __DIR__)
+
+defmodule Tidepool.Ship.EntrypointTest do
+  # ops/entrypoint with a program in the release's place that says what it is given. image_test.exs has it in its container.
+  use Tidepool.Case, async: true
+
+  alias Tidepool.Built
+
+  @moduletag :ship
+
+  setup do
+    folder = tmp_folder!()
+    bin = Path.join(folder, "release/bin")
+    File.mkdir_p!(bin)
+    File.cp!("ops/entrypoint", Path.join(bin, "entrypoint"))
+    File.write!(Path.join(bin, "tidepool"), ~s(#!/bin/sh\necho "$RELEASE_COOKIE $*"\n))
+    File.chmod!(Path.join(bin, "tidepool"), 0o755)
+    tmp = Path.join(folder, "tmp")
+    File.mkdir_p!(tmp)
+    env = [{"RELEASE_TMP", tmp}, {"RELEASE_NODE", nil}, {"RELEASE_COOKIE", nil}]
+    %{cookie: Path.join(tmp, "cookie"), start: fn -> Built.run!(Path.join(bin, "entrypoint"), ["start"], env: env) end}
+  end
+
+  test "a container keeps the cookie that it made, for its user alone", %{cookie: cookie, start: start} do
+    said = start.()
+    assert said =~ ~r/\A[0-9a-f]{64} start\n\z/
+    assert start.() == said
+    assert said == File.read!(cookie) <> " start\n"
+    assert Bitwise.band(File.stat!(cookie).mode, 0o777) == 0o600
+  end
+
+  test "a container that was killed while it made its cookie starts again, with a whole one",
+       %{cookie: cookie, start: start} do
+    # As the one did that was made in place, and as one does that is made beside it.
+    File.write!(cookie, "")
+    File.write!(cookie <> ".new", "0123")
+    File.chmod!(cookie <> ".new", 0o600)
+    assert start.() =~ ~r/\A[0-9a-f]{64} start\n\z/
+    assert Path.wildcard(cookie <> "*") == [cookie]
+    assert Bitwise.band(File.stat!(cookie).mode, 0o777) == 0o600
+  end
+end
