@@ -139,6 +139,31 @@ defmodule Tidepool.Ship.PackageTest do
     assert {_table, 1} = System.cmd("systemd-analyze", ["security", "--offline=true", "--threshold=5", @unit])
   end
 
+  test "the drop-in for a port below 1024 gives the capability for that, over the machine's network, and nothing else" do
+    folder = tmp_folder!()
+    [_all, lines] = Regex.run(~r/```ini\n(\[Service\]\n.*?)```/s, File.read!("docs/deploying.md"))
+    # The release is not where the unit has it.
+    text = Regex.replace(~r/^ExecStart=.*$/m, File.read!(@unit), "ExecStart=/bin/true")
+
+    for {name, drop_in} <- [{"before", ""}, {"after", lines}] do
+      File.mkdir_p!(Path.join(folder, "#{name}/tidepool.service.d"))
+      File.write!(Path.join(folder, "#{name}/tidepool.service"), text)
+      File.write!(Path.join(folder, "#{name}/tidepool.service.d/port.conf"), drop_in)
+    end
+
+    env = fn name -> [{"SYSTEMD_UNIT_PATH", Path.join(folder, name) <> ":"}] end
+    assert Built.run!("systemd-analyze", ["verify", "--man=no", "tidepool.service"], env: env.("after")) == ""
+
+    given = fn name ->
+      arguments = ["security", "--offline=true", "--json=short", "tidepool.service"]
+      {:ok, rows} = Tidepool.Native.json_decode(Built.run!("systemd-analyze", arguments, env: env.(name)))
+      for %{"set" => false, "name" => setting} <- rows, do: setting
+    end
+
+    assert Enum.sort(given.("after") -- given.("before")) ==
+             ["AmbientCapabilities=", "CapabilityBoundingSet=~CAP_NET_(BIND_SERVICE|BROADCAST|RAW)", "PrivateUsers="]
+  end
+
   test "the unit lets the system calls through that a node makes, and the kinds of sockets that it opens", context do
     folder = tmp_folder!()
     log = Path.join(folder, "calls")
