@@ -24,6 +24,7 @@ defmodule TidepoolWeb.Resource.Files do
     ".json" => @text,
     ".rs" => @text,
     ".service" => @text,
+    ".sh" => @text,
     ".ts" => @text,
     ".txt" => @text,
     ".yaml" => @text,
