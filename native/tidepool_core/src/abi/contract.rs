@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wasmtime::{Func, Linker, Store};
+use wasmtime::{Func, FuncType, Linker, Store};
 
 use super::exports::{Exports, Surface};
 use super::guest::Guest;
@@ -11,6 +11,7 @@ use super::slots::State;
 use crate::base::config::EngineKind;
 use crate::base::error::{CallError, CompileError};
 use crate::base::printed::Printed;
+use crate::base::request::Reply;
 use crate::process::message::Message;
 use crate::store::context::FunctionContext;
 
@@ -22,6 +23,10 @@ pub(crate) trait Abi: 'static {
     const REUSABLE: bool = false;
     /// Whether a process may run what its modules export.
     const RUNS: bool = true;
+    /// Whether calls have values, or JSON, for arguments and result; if not, bytes.
+    const TYPED: bool = false;
+    /// Defines an import that is none of those that all its modules may have, if they may have others.
+    const OPEN: Option<Open> = None;
     /// The engine that suits its modules, where a deploy names none.
     const ENGINE: EngineKind = EngineKind::Fast;
     /// Exports that are called before the first call, in this order.
@@ -55,8 +60,9 @@ pub(crate) trait Abi: 'static {
     /// When one is missing, or of another type.
     fn exports(module: &wasmtime::Module) -> Result<Exports, CompileError>;
 
-    /// Keeps the function that serves a call, in the store of an instance whose start functions have run.
-    fn bind(_store: &mut Store<State>, _entry: &Func) -> wasmtime::Result<()> {
+    /// Keeps what serves a call, in the store of an instance whose start functions have run: the function that [`Exports::call`]
+    /// names, if it names one.
+    fn bind(_store: &mut Store<State>, _entry: Option<Func>, _exports: &Exports) -> wasmtime::Result<()> {
         Ok(())
     }
 
@@ -70,11 +76,14 @@ pub(crate) trait Abi: 'static {
     ///
     /// # Errors
     /// [`CallError::Guest`] when the guest says that it failed, anything else when it was stopped.
-    fn serve(store: &mut Store<State>) -> impl Future<Output = Result<Vec<u8>, CallError>> + Send;
+    fn serve(store: &mut Store<State>) -> impl Future<Output = Result<Reply, CallError>> + Send;
 
     /// Clears the store of a call; the guest's own memory stays. For ABIs that are reusable.
     fn end(_state: &mut State) {}
 }
+
+/// Defines an import by its module, its name and its type; `false` when there can be none of that type.
+pub(crate) type Open = fn(&mut Linker<State>, &str, &str, &FuncType) -> wasmtime::Result<bool>;
 
 /// An ABI as a value, for the rooms that compile modules and make instances.
 #[derive(Clone, Copy)]
@@ -82,6 +91,8 @@ pub(crate) struct Spec {
     pub(crate) name: &'static str,
     pub(crate) reusable: bool,
     pub(crate) runs: bool,
+    pub(crate) typed: bool,
+    pub(crate) open: Option<Open>,
     pub(crate) engine: EngineKind,
     pub(crate) start_functions: &'static [&'static str],
     pub(crate) detect: fn(&Surface<'_>) -> Result<bool, CompileError>,
@@ -89,7 +100,7 @@ pub(crate) struct Spec {
     pub(crate) rehearse: fn(&mut Linker<Rehearsal>, &mut Store<Rehearsal>) -> wasmtime::Result<()>,
     pub(crate) print_kept: fn(&Printed, &Arc<FunctionContext>),
     pub(crate) exports: fn(&wasmtime::Module) -> Result<Exports, CompileError>,
-    pub(crate) bind: fn(&mut Store<State>, &Func) -> wasmtime::Result<()>,
+    pub(crate) bind: fn(&mut Store<State>, Option<Func>, &Exports) -> wasmtime::Result<()>,
     pub(crate) begin_process: fn(&mut State, &Guest, Option<Message>),
 }
 
@@ -99,6 +110,8 @@ impl Spec {
             name: A::NAME,
             reusable: A::REUSABLE,
             runs: A::RUNS,
+            typed: A::TYPED,
+            open: A::OPEN,
             engine: A::ENGINE,
             start_functions: A::START_FUNCTIONS,
             detect: A::detect,

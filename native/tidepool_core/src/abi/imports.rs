@@ -1,11 +1,12 @@
 //! What guests of an ABI may import, and the check that a module finds all of its imports.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use wasmtime::{Engine, ExternType, Linker, Store};
 
-use super::contract::Spec;
+use super::contract::{Open, Spec};
 use super::exports::describe;
 use super::lunatic::NETWORKING;
 use super::slots::State;
@@ -70,17 +71,36 @@ impl Offer {
         })
     }
 
-    /// Checks that every import of `module` is offered with its type.
+    /// What `module` is linked with: every import of it is offered with its type, or defined by `open`.
     ///
     /// # Errors
     /// A [`CompileError`] that names the first import that is not.
-    pub(crate) fn check(&self, module: &wasmtime::Module) -> Result<(), CompileError> {
+    pub(crate) fn linker(
+        &self,
+        module: &wasmtime::Module,
+        open: Option<Open>,
+    ) -> Result<Cow<'_, Linker<State>>, CompileError> {
+        let mut linker = Cow::Borrowed(&self.linker);
+        let mut defined = HashSet::new();
         for import in module.imports() {
             let name = (import.module().to_owned(), import.name().to_owned());
-            let Some(offered) = self.types.get(&name) else {
-                return Err(CompileError::MissingImport { module: name.0, name: name.1 });
-            };
             let asked = import.ty();
+            let Some(offered) = self.types.get(&name) else {
+                let internal = |error: wasmtime::Error| CompileError::Internal { message: format!("{error:#}") };
+                let is_defined = match (open, &asked) {
+                    // A module may import the same twice.
+                    _ if defined.contains(&name) => true,
+                    (Some(open), ExternType::Func(ty)) => {
+                        open(linker.to_mut(), &name.0, &name.1, ty).map_err(internal)?
+                    }
+                    _ => false,
+                };
+                if !is_defined {
+                    return Err(CompileError::MissingImport { module: name.0, name: name.1 });
+                }
+                defined.insert(name);
+                continue;
+            };
             let suits = match (offered, &asked) {
                 (ExternType::Func(offered), ExternType::Func(asked)) => offered.matches(asked),
                 _ => false,
@@ -90,6 +110,6 @@ impl Offer {
                 return Err(CompileError::ImportType { module: name.0, name: name.1, expected, found });
             }
         }
-        Ok(())
+        Ok(linker)
     }
 }

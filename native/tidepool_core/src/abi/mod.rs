@@ -4,6 +4,7 @@
 //! Outside of this room an ABI is a [`Spec`](contract::Spec), made of it when the runtime starts: no other room asks which ABI
 //! it is, and the folders are private. Their types are for the list of ABIs in `runtime/abis.rs`.
 
+pub(crate) mod arguments;
 pub(crate) mod clock;
 pub(crate) mod contract;
 pub(crate) mod exports;
@@ -11,6 +12,7 @@ pub(crate) mod guest;
 pub(crate) mod imports;
 mod lunatic;
 pub(crate) mod memory;
+mod plain;
 pub(crate) mod process;
 pub(crate) mod rehearsal;
 pub(crate) mod slots;
@@ -18,5 +20,6 @@ mod wapc;
 mod wasi;
 
 pub(crate) use lunatic::Lunatic;
+pub(crate) use plain::Plain;
 pub(crate) use wapc::Wapc;
 pub(crate) use wasi::Program;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::clock::Clock;
 use super::guest::Guest;
 use super::lunatic::data::LunaticSlot;
+use super::plain::data::PlainSlot;
 use super::wapc::data::WapcSlot;
 use super::wasi::data::WasiSlot;
 
@@ -21,6 +22,7 @@ pub(crate) struct Slots {
     /// The process that the guest is, if it is one, whatever its ABI.
     pub(crate) guest: Option<Arc<Guest>>,
     pub(in crate::abi) lunatic: LunaticSlot,
+    pub(in crate::abi) plain: PlainSlot,
     /// The monotonic clock, where it does not begin with the first import that reads it.
     pub(crate) clock: Option<Clock>,
     /// For ABIs that have no slot of their own here.

@@ -26,7 +26,7 @@ pub enum CompileError {
     },
     /// The module speaks none of the ABIs.
     #[error(
-        "the module speaks no ABI that can be called: export `__guest_call` (waPC) or `_start` (a WASI program, or one of processes that imports `lunatic::…`)"
+        "the module speaks no ABI that can be called: export `__guest_call` (waPC), `_start` (a WASI program, or one of processes that imports `lunatic::…`), or functions of your own"
     )]
     UnknownAbi {
         /// What it exports instead.
@@ -167,6 +167,22 @@ pub enum CallError {
         /// What is wrong, and with what.
         message: String,
     },
+    /// A function of typed exports has none of this name.
+    #[error("the function exports nothing that is called `{name}`")]
+    NoExport {
+        /// What was asked for.
+        name: String,
+        /// What can be called.
+        exports: Vec<String>,
+    },
+    /// Arguments of a typed export are of other types than it takes.
+    #[error("{message}")]
+    Arguments {
+        /// Which one, and where in it: indices and names, with dots between. Empty for all of them.
+        path: String,
+        /// What it is, and what it should be.
+        message: String,
+    },
     /// An image can't be made, or no instance can begin with it.
     #[error("{message}")]
     Image {
@@ -272,6 +288,8 @@ impl CallError {
             CallError::Quota { .. } => Reason::Quota,
             CallError::NoProgram { .. } => Reason::NotAProgram,
             CallError::InvalidOption { .. } => Reason::InvalidOption,
+            CallError::NoExport { .. } => Reason::NoExport,
+            CallError::Arguments { .. } => Reason::InvalidArguments,
             CallError::Image { .. } => Reason::InvalidImage,
             // Whoever owns an instance calls it once at a time, and asks whether it is spent.
             CallError::InstanceBusy | CallError::InstanceSpent | CallError::Internal { .. } => Reason::Internal,
@@ -310,11 +328,18 @@ impl CallError {
                 }
                 details
             }
+            CallError::NoExport { exports, .. } => vec![("exports", Detail::Texts(exports))],
+            CallError::Arguments { path, .. } if !path.is_empty() => vec![("path", Detail::Text(path.into()))],
             CallError::Quota { namespace, allowed, .. } => {
                 vec![("namespace", Detail::Text(namespace.into())), ("allowed", Detail::Count(*allowed))]
             }
             _ => Vec::new(),
         }
+    }
+
+    /// Is its instance as it was before the call, as far as the host knows?
+    pub(crate) const fn leaves_instance(&self) -> bool {
+        matches!(self, CallError::Guest { .. } | CallError::NoExport { .. } | CallError::Arguments { .. })
     }
 
     /// The text that was made for this one.
@@ -325,9 +350,11 @@ impl CallError {
             | CallError::Overloaded { message }
             | CallError::Quota { message, .. }
             | CallError::InvalidOption { message }
+            | CallError::Arguments { message, .. }
             | CallError::Image { message }
             | CallError::Internal { message } => message,
-            CallError::Limit { .. } | CallError::Timeout | CallError::NoProgram { .. } => "",
+            CallError::Limit { .. } | CallError::Timeout => "",
+            CallError::NoProgram { .. } | CallError::NoExport { .. } => "",
             CallError::InstanceBusy | CallError::InstanceSpent => "",
         }
     }

@@ -11,6 +11,7 @@ use crate::abi::contract::Abi;
 use crate::abi::process;
 use crate::abi::slots::State;
 use crate::base::error::CallError;
+use crate::base::request::Reply;
 use crate::image::chain::Last;
 use crate::image::reader::Image;
 use crate::module::compiled::CompiledModule;
@@ -88,12 +89,15 @@ impl Instance {
         permits: Permits,
         last: Last,
     ) -> Result<Self, CallError> {
-        if let Some(call) = &module.exports.call {
-            let call = instance.get_module_export(&mut store, call);
-            let Some(call) = call.and_then(wasmtime::Extern::into_func) else { return Err(wake::lacks_export()) };
-            if let Err(error) = (module.abi.bind)(&mut store, &call) {
-                return Err(call_error(&mut store, &error));
+        let entry = match &module.exports.call {
+            Some(call) => {
+                let call = instance.get_module_export(&mut store, call).and_then(wasmtime::Extern::into_func);
+                Some(call.ok_or_else(wake::lacks_export)?)
             }
+            None => None,
+        };
+        if let Err(error) = (module.abi.bind)(&mut store, entry, &module.exports) {
+            return Err(call_error(&mut store, &error));
         }
         let module = Arc::clone(module);
         Ok(Instance { parts: Some(Box::new(Parts { store, module, last, spent: false, _permits: permits })) })
@@ -138,7 +142,7 @@ impl Instance {
     ///
     /// # Errors
     /// [`CallError::Guest`] when the guest says that it failed, anything else when it was stopped.
-    pub(crate) async fn run(&mut self, params: &[Val]) -> Result<Vec<u8>, CallError> {
+    pub(crate) async fn run(&mut self, params: &[Val]) -> Result<Reply, CallError> {
         process::run(&mut self.spend()?.store, params).await
     }
 
@@ -146,10 +150,10 @@ impl Instance {
     ///
     /// # Errors
     /// [`CallError::Guest`] when the guest says that it failed, anything else when it was stopped.
-    pub(crate) async fn serve<A: Abi>(&mut self) -> Result<Vec<u8>, CallError> {
+    pub(crate) async fn serve<A: Abi>(&mut self) -> Result<Reply, CallError> {
         let parts = self.spend()?;
         let outcome = A::serve(&mut parts.store).await;
-        parts.spent = !(A::REUSABLE && matches!(outcome, Ok(_) | Err(CallError::Guest { .. })));
+        parts.spent = !(A::REUSABLE && outcome.as_ref().err().is_none_or(CallError::leaves_instance));
         outcome
     }
 
@@ -227,7 +231,7 @@ async fn instantiate(
         Ok(instance) => instance,
         Err(error) => return Err(call_error(&mut store, &error)),
     };
-    let memory = instance.get_module_export(&mut store, &module.exports.memory);
+    let memory = module.exports.memory.as_ref().and_then(|memory| instance.get_module_export(&mut store, memory));
     let memory = memory.and_then(wasmtime::Extern::into_memory);
     let state = store.data_mut();
     (state.memory, state.instance) = (memory, Some(instance));

@@ -169,9 +169,8 @@ fn link(
     let Some(offer) = compiler.offer(&abi) else {
         return Err(CompileError::Internal { message: "the engine has no linker for the module's ABI".into() });
     };
-    offer.check(&module)?;
     let pre = offer
-        .linker
+        .linker(&module, abi.open)?
         .instantiate_pre(&module)
         .map_err(|error| CompileError::TooDemanding { message: format!("{error:#}") })?;
     // The image is made here, so that the first call does not pay for it. Without one the module still runs.

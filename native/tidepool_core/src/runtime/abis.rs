@@ -1,7 +1,7 @@
 //! The ABIs that this host speaks.
 
 use crate::abi::contract::{Abi, Spec};
-use crate::abi::{Lunatic, Program, Wapc};
+use crate::abi::{Lunatic, Plain, Program, Wapc};
 use crate::call::serve::entry;
 use crate::call::target::Entry;
 
@@ -20,8 +20,8 @@ impl Kind {
 
 /// A module speaks the first of these that fits.
 pub(crate) fn built_in() -> Vec<Kind> {
-    // Programs of Lunatic are WASI programs, too.
-    vec![Kind::of::<Lunatic>(), Kind::of::<Wapc>(), Kind::of::<Program>()]
+    // Programs of Lunatic are WASI programs, too; and all of them have exports.
+    vec![Kind::of::<Lunatic>(), Kind::of::<Wapc>(), Kind::of::<Program>(), Kind::of::<Plain>()]
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::abi::slots::State;
 use crate::base::console::{Console, Line, Silent, Stream};
 use crate::base::origin::{Refusal, Start};
 use crate::base::printed::Printed;
+use crate::base::request::Reply;
 use crate::process::message::Message;
 use crate::settings;
 use crate::store::context::FunctionContext;
@@ -78,14 +79,14 @@ impl Abi for Tiny {
         Exports::of(module, ("tiny_call", &[ValType::I32], &[ValType::I32]), Self::START_FUNCTIONS)
     }
 
-    fn bind(store: &mut Store<State>, entry: &Func) -> wasmtime::Result<()> {
-        let entry = entry.typed(&*store)?;
-        slot(store.data_mut()).entry = Some(entry);
+    fn bind(store: &mut Store<State>, entry: Option<Func>, _exports: &Exports) -> wasmtime::Result<()> {
+        let entry = entry.map(|entry| entry.typed(&*store)).transpose()?;
+        slot(store.data_mut()).entry = entry;
         Ok(())
     }
 
     fn begin(state: &mut State) {
-        let payload = state.call.as_ref().unwrap().request.payload.clone();
+        let payload = state.call.as_ref().unwrap().request.payload.bytes().clone();
         slot(state).input = String::from_utf8(payload.into()).unwrap().parse().unwrap();
     }
 
@@ -93,11 +94,11 @@ impl Abi for Tiny {
         slot(state).ticks = guest.config.world.args.len().try_into().unwrap();
     }
 
-    async fn serve(store: &mut Store<State>) -> Result<Vec<u8>, CallError> {
+    async fn serve(store: &mut Store<State>) -> Result<Reply, CallError> {
         let slot = slot(store.data_mut());
         let (entry, input) = (slot.entry.clone().unwrap(), slot.input);
         let output = entry.call_async(&mut *store, input).await.map_err(|error| call_error(store, &error))?;
-        Ok(output.to_string().into_bytes())
+        Ok(output.to_string().into_bytes().into())
     }
 
     fn end(state: &mut State) {
@@ -159,7 +160,7 @@ impl Node {
 }
 
 fn request(number: i32) -> Request {
-    let payload = number.to_string().into();
+    let payload = number.to_string().into_bytes().into();
     Request { operation: Vec::new().into(), payload, depth: 1, timeout: Duration::from_secs(60) }
 }
 
@@ -167,7 +168,7 @@ fn finish(task: Result<Task, CallError>) -> Result<String, CallError> {
     let mut task = task?;
     loop {
         match task.drive(|_| Waker::noop().clone()) {
-            Step::Done(outcome) => return outcome.map(|reply| String::from_utf8(reply).unwrap()),
+            Step::Done(outcome) => return outcome.map(|reply| String::from_utf8(reply.into_bytes()).unwrap()),
             Step::Yield => {}
             step => panic!("{step:?}"),
         }

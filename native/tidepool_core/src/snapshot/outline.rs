@@ -15,7 +15,7 @@ pub(super) struct Outline {
 
 impl Outline {
     pub(super) fn of(wasm: &[u8], abis: &[Spec]) -> wasmparser::Result<Self> {
-        let mut functions = Surface { imports: Vec::new(), exports: Vec::new() };
+        let mut functions = Surface::default();
         let (mut starts, mut code_at) = (false, 0);
         for payload in Parser::new(0).parse_all(wasm) {
             match payload? {
@@ -24,6 +24,7 @@ impl Outline {
                         let export = export?;
                         if export.kind == ExternalKind::Func {
                             functions.exports.push(export.name);
+                            functions.functions.push(export.name);
                         }
                     }
                 }

@@ -45,14 +45,6 @@ pub(crate) fn copy<'a>(env: Env<'a>, bytes: &[u8]) -> Term<'a> {
     NewBinary::from_slice(env, bytes).into()
 }
 
-/// `{:ok, reply}` or `{:error, reason, message, details}`.
-pub(crate) fn outcome(env: Env<'_>, outcome: Result<Vec<u8>, CallError>) -> Term<'_> {
-    match outcome {
-        Ok(reply) => (atoms::ok(), message(env, reply)).encode(env),
-        Err(error) => call_error(env, &error),
-    }
-}
-
 /// `{:wapc, binding, namespace, operation, payload}`.
 pub(crate) fn host_call(env: Env<'_>, call: HostCall) -> Term<'_> {
     let [binding, namespace, operation] = [call.binding, call.namespace, call.operation].map(|name| copy(env, &name));

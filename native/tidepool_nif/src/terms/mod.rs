@@ -7,3 +7,4 @@ pub(crate) mod json;
 pub(crate) mod message;
 pub(crate) mod pid;
 pub(crate) mod source_lines;
+pub(crate) mod values;

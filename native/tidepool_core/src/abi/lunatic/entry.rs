@@ -10,6 +10,7 @@ use crate::abi::slots::State;
 use crate::abi::wasi;
 use crate::base::config::EngineKind;
 use crate::base::error::{CallError, CompileError};
+use crate::base::request::Reply;
 use crate::process::message::Message;
 
 /// What the name of the export begins with by which the guest crate starts processes.
@@ -43,7 +44,7 @@ impl Abi for Lunatic {
         state.abi.lunatic.data().begin(guest, left);
     }
 
-    async fn serve(_store: &mut Store<State>) -> Result<Vec<u8>, CallError> {
+    async fn serve(_store: &mut Store<State>) -> Result<Reply, CallError> {
         let message = "this is a program of processes, which can't be called: start it, with \
                        Tidepool.Process.start_link/3 for instance";
         Err(CallError::Guest { message: message.into(), exit_code: None })

@@ -16,6 +16,7 @@ use crate::abi::process::ENTRY;
 use crate::abi::slots::State;
 use crate::base::error::{CallError, CompileError};
 use crate::base::limits::Limit;
+use crate::base::request::Reply;
 use crate::process::message::Message;
 use crate::store::failure::{call_error, exit_code};
 
@@ -40,9 +41,9 @@ impl Abi for Program {
         Exports::of(module, (ENTRY, &[], &[]), Self::START_FUNCTIONS)
     }
 
-    fn bind(store: &mut Store<State>, entry: &Func) -> wasmtime::Result<()> {
-        let entry = entry.typed(&*store)?;
-        store.data_mut().abi.wasi.entry = Some(entry);
+    fn bind(store: &mut Store<State>, entry: Option<Func>, _exports: &Exports) -> wasmtime::Result<()> {
+        let entry = entry.map(|entry| entry.typed(&*store)).transpose()?;
+        store.data_mut().abi.wasi.entry = entry;
         Ok(())
     }
 
@@ -54,7 +55,7 @@ impl Abi for Program {
             Streams { stdout: Output::reply(&state.function, &tail), stderr: Output::tail(&state.function, &tail) };
         let context = builder()
             .arg(String::from_utf8_lossy(&call.request.operation))
-            .stdin(Input::new(call.request.payload.clone()))
+            .stdin(Input::new(call.request.payload.bytes().clone()))
             .stdout(streams.stdout.clone())
             .stderr(streams.stderr.clone())
             .build_p1();
@@ -66,19 +67,19 @@ impl Abi for Program {
         state.abi.wasi.begin(guest);
     }
 
-    async fn serve(store: &mut Store<State>) -> Result<Vec<u8>, CallError> {
+    async fn serve(store: &mut Store<State>) -> Result<Reply, CallError> {
         let wasi = &mut store.data_mut().abi.wasi;
         let (Some(start), Some(streams)) = (wasi.entry.take(), wasi.streams.take()) else {
             return Err(CallError::Internal { message: "the instance is not one of a WASI program".into() });
         };
-        let Err(error) = start.call_async(&mut *store, ()).await else { return Ok(streams.stdout.take()) };
+        let Err(error) = start.call_async(&mut *store, ()).await else { return Ok(streams.stdout.take().into()) };
         if streams.stdout.overflowed() {
             let allowed = store.data().function.limits.reply_bytes;
             store.data_mut().failure = Some(CallError::limit(Limit::Reply, allowed));
             return Err(streams.stopped(store, &error));
         }
         match exit_code(&error) {
-            Some(0) => Ok(streams.stdout.take()),
+            Some(0) => Ok(streams.stdout.take().into()),
             Some(code) => Err(CallError::Guest { message: streams.error_text(code), exit_code: Some(code) }),
             None => Err(streams.stopped(store, &error)),
         }
