@@ -6,10 +6,12 @@
 
 pub(crate) mod arguments;
 pub(crate) mod clock;
+pub(crate) mod component;
 pub(crate) mod contract;
 pub(crate) mod exports;
 pub(crate) mod guest;
 pub(crate) mod imports;
+pub(crate) mod interface;
 mod lunatic;
 pub(crate) mod memory;
 mod plain;
@@ -19,6 +21,7 @@ pub(crate) mod slots;
 mod wapc;
 mod wasi;
 
+pub(crate) use component::Typed;
 pub(crate) use lunatic::Lunatic;
 pub(crate) use plain::Plain;
 pub(crate) use wapc::Wapc;

@@ -97,6 +97,12 @@ impl Value {
         }
     }
 
+    /// The number that is written like this one, so that 0.1 stays 0.1.
+    #[must_use]
+    pub fn widened(float: f32) -> f64 {
+        float.to_string().parse().unwrap_or_else(|_| f64::from(float))
+    }
+
     /// What kind of value it is, for messages: `an integer`, `a list`.
     #[must_use]
     pub fn kind(&self) -> &'static str {

@@ -55,14 +55,9 @@ pub(super) fn value(number: &Val) -> Value {
     match number {
         Val::I32(integer) => Value::Int((*integer).into()),
         Val::I64(integer) => Value::Int((*integer).into()),
-        Val::F32(bits) => Value::Float(widened(f32::from_bits(*bits))),
+        Val::F32(bits) => Value::Float(Value::widened(f32::from_bits(*bits))),
         Val::F64(bits) => Value::Float(f64::from_bits(*bits)),
         // Functions with others are not called, nor linked.
         _ => Value::Null,
     }
-}
-
-/// The number that is written like this one, so that 0.1 stays 0.1.
-fn widened(float: f32) -> f64 {
-    float.to_string().parse().unwrap_or_else(|_| f64::from(float))
 }
