@@ -239,40 +239,47 @@ impl Writer<'_> {
         [vec![format!("{keyword} {{")], members, vec!["}".into()]].concat()
     }
 
-    /// All of it as WIT: each interface, and a world that exports them and the functions of its own.
+    /// All of it as WIT: a world that exports the interfaces and the functions of its own, and the packages of those.
     fn wit(&mut self) -> String {
         let interface = self.interface;
         let mut scopes: Vec<&str> = interface.functions().filter_map(|export| export.parts().0).collect();
         scopes.dedup();
-        let mut wit = String::new();
+        let mut wit = String::from("package root:component;\n\n");
+        line(&mut wit, 0, "world root {");
         for scope in &scopes {
-            line(&mut wit, 0, &format!("interface {scope} {{"));
-            self.declarations(&mut wit, Some(scope));
-            line(&mut wit, 0, "}");
-            wit.push('\n');
+            if package(scope).is_some() {
+                line(&mut wit, 1, &format!("export {scope};"));
+            } else {
+                line(&mut wit, 1, &format!("export {scope}: interface {{"));
+                self.declarations(&mut wit, Some(scope), 2);
+                line(&mut wit, 1, "}");
+            }
         }
-        line(&mut wit, 0, "world component {");
-        for scope in &scopes {
-            line(&mut wit, 1, &format!("export {scope};"));
-        }
-        self.declarations(&mut wit, None);
+        self.declarations(&mut wit, None, 1);
         line(&mut wit, 0, "}");
+        for (scope, (package, name)) in scopes.iter().filter_map(|scope| Some((scope, package(scope)?))) {
+            line(&mut wit, 0, &format!("\npackage {package} {{"));
+            line(&mut wit, 1, &format!("interface {name} {{"));
+            self.declarations(&mut wit, Some(scope), 2);
+            line(&mut wit, 1, "}");
+            line(&mut wit, 0, "}");
+        }
         wit
     }
 
-    fn declarations(&mut self, wit: &mut String, scope: Option<&str>) {
+    fn declarations(&mut self, wit: &mut String, scope: Option<&str>, level: usize) {
         let interface = self.interface;
         for (_of, name, ty) in interface.types().filter(|(of, _name, _ty)| *of == scope) {
             let body = self.body(scope, ty, 0);
             match body.split_first() {
                 Some((first, members)) => {
                     let head = first.replacen(' ', &format!(" {name} "), 1);
-                    line(wit, 1, &head);
+                    line(wit, level, &head);
                     for (index, member) in members.iter().enumerate() {
-                        line(wit, if index + 1 == members.len() { 1 } else { 2 }, member);
+                        line(wit, if index + 1 == members.len() { level } else { level + 1 }, member);
                     }
                 }
-                None => line(wit, 1, &format!("type {name} = {};", self.structure(scope, ty, 0))),
+                None => line(wit, level, &format!("type {name} = {};", self.structure(scope, ty, 0))),
             }
         }
         for export in interface.functions().filter(|export| export.parts().0 == scope) {
@@ -281,9 +288,16 @@ impl Writer<'_> {
             let result =
                 export.result.as_ref().map_or_else(String::new, |ty| format!(" -> {}", self.text(scope, ty, 0)));
             let keyword = if scope.is_none() { "export " } else { "" };
-            line(wit, 1, &format!("{keyword}{}: func({}){result};", export.parts().1, params.join(", ")));
+            line(wit, level, &format!("{keyword}{}: func({}){result};", export.parts().1, params.join(", ")));
         }
     }
+}
+
+/// The package of an interface, with its version, and its name in there; `None` of one that is in none.
+fn package(scope: &str) -> Option<(String, &str)> {
+    let (path, version) = scope.split_once('@').map_or((scope, None), |(path, version)| (path, Some(version)));
+    let (package, name) = path.split_once('/')?;
+    Some((version.map_or_else(|| package.to_owned(), |version| format!("{package}@{version}")), name))
 }
 
 /// A string takes whatever is written.
