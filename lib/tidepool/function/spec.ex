@@ -133,6 +133,17 @@ defmodule Tidepool.Function.Spec do
       default: false,
       doc: "whether the first 256 bytes of a failed call's payload are kept with the failure."
     ],
+    ref: [
+      since: 9,
+      omissible: true,
+      type: {:check, &Tidepool.Function.Reference.valid?/1, Tidepool.Function.Reference.expectation()},
+      typespec: quote(do: String.t()),
+      kept_as: quote(do: String.t() | nil),
+      default: nil,
+      doc:
+        "where the module is, in a registry, in place of the module itself: the node fetches it, and keeps the reference with " <>
+          "the digest that it had."
+    ],
     wait: [
       of: :request,
       type: {:one_of, [:local, :majority, :all]},
