@@ -27,17 +27,20 @@ defmodule Tidepool.FalseRegistry do
   end
 
   defp serve(socket, {test, port, answer}) do
-    with {:ok, {:http_request, :GET, {:abs_path, path}, _version}} <- :gen_tcp.recv(socket, 0),
+    with {:ok, {:http_request, _method, {:abs_path, path}, _version}} <- :gen_tcp.recv(socket, 0),
          {:ok, headers} <- headers(socket, []) do
       send(test, {:asked, port, path, headers})
       :inet.setopts(socket, packet: :raw)
       write(socket, answer.(path, headers))
-      {:error, :closed} = :gen_tcp.recv(socket, 0)
+      drain(socket)
     end
 
     send(test, {:hung_up, port})
     :gen_tcp.close(socket)
   end
+
+  # A body, if there is one, until the other side hangs up.
+  defp drain(socket), do: with({:ok, _body} <- :gen_tcp.recv(socket, 0), do: drain(socket))
 
   defp headers(socket, headers) do
     case :gen_tcp.recv(socket, 0) do
