@@ -29,15 +29,15 @@ defmodule Tidepool.Oci do
     end
   end
 
-  # What may do everything grants no registry by its name. On a node of one's own, those of the machine are meant by theirs.
+  # What may do everything grants no registry by its name, and a name that is granted may come to lead anywhere: just an address means what
+  # it says. On a node of one's own, those of the machine are meant by their names.
   defp reach(%{registry: registry}, granted, origin) do
     trusted? = granted == :named or (own?(origin) and Registries.local?(registry))
 
     case {Registries.named(registry, Config.get(:registries)), Registries.scheme(registry)} do
       {{:named, scheme}, _usual} -> {:ok, scheme, :any}
       {:any, :http} when trusted? -> {:ok, :http, :loopback}
-      {:any, :https} when trusted? -> {:ok, :https, :any}
-      {:any, :https} -> {:ok, :https, :public}
+      {:any, :https} -> {:ok, :https, if(trusted? and Registries.address?(registry), do: :any, else: :public)}
       _no -> unnamed(registry)
     end
   end

@@ -78,7 +78,9 @@ defmodule Tidepool.Cli.RegistryTest do
     refute error =~ "s3cret"
   end
 
-  test "a registry by TLS is one that an authority vouches for, of all that know it or of those that are named", %{env: env} do
+  test "a registry by TLS is one that an authority vouches for, of all that know it or of those that are named", %{
+    env: env
+  } do
     {address, certificate} = TestRegistry.start!(:tls)
     push = ["push", "oci://#{address}/a:1", guest_path("rust", "upper"), "--json", "--plain-http=false"]
     assert {error, 3} = Tool.run(push, env: env)

@@ -23,6 +23,8 @@ defmodule Tidepool.Function.Reference do
   @pattern "\\Aoci://(#{@registry})/(#{@component}(?:/#{@component})*)" <>
              "(?::([A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?:@sha256:([0-9a-f]{64}))?\\z"
   @longest 1_024
+  # So that what is kept, with a digest, is one, too.
+  @longest_registry 261
   @longest_repository 255
 
   @doc "What a reference has to be."
@@ -44,7 +46,7 @@ defmodule Tidepool.Function.Reference do
 
   @doc "Can this be the host of a registry, with or without a port?"
   @spec registry?(term) :: boolean
-  def registry?(text), do: is_binary(text) and text =~ ~r/\A#{@registry}\z/ and port?(text)
+  def registry?(text), do: is_binary(text) and text =~ ~r/\A#{@registry}\z/ and registry_fits?(text)
 
   @doc "Can this be the name of something in a registry?"
   @spec repository?(term) :: boolean
@@ -55,7 +57,7 @@ defmodule Tidepool.Function.Reference do
   @spec parse(term) :: {:ok, t} | :error
   def parse(text) when is_binary(text) and byte_size(text) <= @longest do
     with [_all, registry, repository | which] <- Regex.run(Regex.compile!(@pattern), text),
-         true <- byte_size(repository) <= @longest_repository and port?(registry),
+         true <- byte_size(repository) <= @longest_repository and registry_fits?(registry),
          {tag, digest} when tag != nil or digest != nil <- which(which) do
       {:ok, %__MODULE__{registry: String.downcase(registry), repository: repository, tag: tag, digest: digest}}
     else
@@ -70,7 +72,9 @@ defmodule Tidepool.Function.Reference do
   defp which(["", digest]), do: {nil, digest}
   defp which([tag, digest]), do: {tag, digest}
 
-  defp port?(registry) do
+  defp registry_fits?(registry) when byte_size(registry) > @longest_registry, do: false
+
+  defp registry_fits?(registry) do
     case Regex.run(~r/:([0-9]+)\z/, String.replace(registry, ~r/\[.*\]/, "")) do
       [_all, port] -> String.to_integer(port) in 1..65_535
       nil -> true

@@ -72,6 +72,18 @@ defmodule Tidepool.Function.Registries do
   def local?(registry), do: registry =~ ~r/\A(?:localhost|127\.[0-9]+\.[0-9]+\.[0-9]+|\[::1\])(?::[0-9]+)?\z/
 
   @doc """
+  Is this called by an address, and not by a name?
+
+      iex> Enum.map(["10.0.0.1:5000", "[fd00::1]", "10.0.0.example", "ghcr.io:443"], &Tidepool.Function.Registries.address?/1)
+      [true, true, false, false]
+  """
+  @spec address?(registry :: String.t()) :: boolean
+  def address?(registry) do
+    %URI{host: host} = URI.parse("https://" <> registry)
+    match?({:ok, _address}, host |> to_charlist() |> :inet.parse_strict_address())
+  end
+
+  @doc """
   Can this be a grant?
 
       iex> alias Tidepool.Function.Registries

@@ -19,7 +19,7 @@ defmodule Tidepool.Oci.Places do
   @doc "Runs a function with a place among those of a registry, if there is one."
   @spec with_place(registry :: String.t(), (() -> result)) :: {:ok, result} | :full when result: term
   def with_place(registry, function) do
-    with {:ok, place} <- GenServer.call(__MODULE__, {:take, registry}) do
+    with {:ok, place} <- GenServer.call(__MODULE__, {:take, registry}, :infinity) do
       try do
         {:ok, function.()}
       after

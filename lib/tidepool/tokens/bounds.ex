@@ -8,7 +8,8 @@ defmodule Tidepool.Tokens.Bounds do
   - `files:NAME`, or `files:NAME:rw` for one that may be written: of the folders that the node's setting `files` has. Folders in
     memory need none.
   - `registry:GRANT`: registries that modules are fetched from, as in `registry:ghcr.io` or `registry:ghcr.io/team/*`
-    (`Tidepool.Function.Registries`). One that is named so may be on a private network; `registry:*` has those with public addresses.
+    (`Tidepool.Function.Registries`). One that is named by its address may be on a private network; all others have public addresses, unless the node's setting
+    `registries` names them.
   - `*`: all that the node grants.
   """
 

@@ -79,6 +79,27 @@ defmodule Tidepool.Oci.AccessTest do
     assert one == other
   end
 
+  test "a name that is granted leads to no private network, and an address that is granted is what it says", context do
+    %{address: address, port: port} = context
+    peer = Peer.start!(server: true, token: @own)
+    name = "registry.test:#{port}"
+    leads_here!(peer)
+    secret = secret!(peer, "named", ["registry:#{name}", "registry:#{address}"])
+    assert refused(peer, "oci://#{name}/team/hello:1", secret)["reason"] == "registry_unreachable"
+    assert {201, _headers, _function} = deploy(peer, "oci://#{address}/team/hello:1", secret)
+    # What such a name leads to is asked when the setting has it.
+    peer = Peer.start!(server: true, token: @own, registries: "http://#{name}")
+    leads_here!(peer)
+    secret = secret!(peer, "named", ["registry:#{name}"])
+    assert {201, _headers, _function} = deploy(peer, "oci://#{name}/team/hello:1", secret)
+  end
+
+  # To whoever asks there, a name is one of this machine's.
+  defp leads_here!(peer) do
+    :ok = Peer.call(peer, :inet_db, :set_lookup, [[:file, :native]])
+    :ok = Peer.call(peer, :inet_db, :add_host, [{127, 0, 0, 1}, [~c"registry.test"]])
+  end
+
   test "a setting names the registries, those in the clear and those on private networks", %{
     address: address,
     port: port

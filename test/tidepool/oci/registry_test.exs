@@ -81,7 +81,13 @@ defmodule Tidepool.Oci.RegistryTest do
   end
 
   test "what is no reference is refused before anybody is asked", %{name: name} do
-    for ref <- ["a/b:1", "oci://a/b", "oci://127.0.0.1:1/b", "http://127.0.0.1/b:1"] do
+    for ref <- [
+          "a/b:1",
+          "oci://#{String.duplicate("a", 262)}/b:1",
+          "oci://a/b",
+          "oci://127.0.0.1:1/b",
+          "http://127.0.0.1/b:1"
+        ] do
       assert {:error, %Error{reason: :invalid_option, details: %{step: :options}}} = deploy(ref, name)
 
       assert {400, _headers, %{"error" => %{"reason" => "invalid_option"}}} =
