@@ -4,7 +4,7 @@ defmodule Tidepool.Oci.AccessTest do
 
   import Tidepool.TestRegistry, only: [push!: 3]
 
-  alias Tidepool.{Native, Peer, TestRegistry}
+  alias Tidepool.{FalseRegistry, Native, Peer, TestRegistry}
 
   @own "s3cret-token"
 
@@ -82,12 +82,15 @@ defmodule Tidepool.Oci.AccessTest do
   test "a name that is granted leads to no private network, and an address that is granted is what it says", context do
     %{address: address, port: port} = context
     peer = Peer.start!(server: true, token: @own)
-    name = "registry.test:#{port}"
     leads_here!(peer)
-    secret = secret!(peer, "named", ["registry:#{name}", "registry:#{address}"])
-    assert refused(peer, "oci://#{name}/team/hello:1", secret)["reason"] == "registry_unreachable"
+    "127.0.0.1:" <> inside = FalseRegistry.start!(fn _path, _headers -> :never end)
+    inside_port = String.to_integer(inside)
+    secret = secret!(peer, "named", ["registry:registry.test:#{inside}", "registry:#{address}"])
+    assert refused(peer, "oci://registry.test:#{inside}/team/hello:1", secret)["reason"] == "registry_unreachable"
+    refute_received {:hung_up, ^inside_port}
     assert {201, _headers, _function} = deploy(peer, "oci://#{address}/team/hello:1", secret)
     # What such a name leads to is asked when the setting has it.
+    name = "registry.test:#{port}"
     peer = Peer.start!(server: true, token: @own, registries: "http://#{name}")
     leads_here!(peer)
     secret = secret!(peer, "named", ["registry:#{name}"])
