@@ -31,12 +31,22 @@ defmodule Tidepool.Cli.RegistryTest do
 
     # As the artifact layout has it.
     {200, _headers, manifest} = curl_url("http://#{address}/v2/team/greeter/manifests/1", ["-H", "accept: */*"])
-    {:ok, manifest} = if is_binary(manifest), do: Native.json_decode(manifest), else: {:ok, manifest}
+    {:ok, manifest} = Native.json_decode(manifest)
     assert %{"mediaType" => "application/vnd.wasm.config.v0+json", "digest" => config} = manifest["config"]
     assert [%{"mediaType" => "application/wasm", "digest" => layer, "size" => ^size}] = manifest["layers"]
     {200, _headers, config} = curl_url("http://#{address}/v2/team/greeter/blobs/#{config}")
     {:ok, config} = Native.json_decode(config)
     assert %{"architecture" => "wasm", "os" => "wasip1", "layerDigests" => [^layer]} = config
+  end
+
+  test "a component is pushed as one", %{address: address, env: env} do
+    component = Path.join(tmp_folder!(), "component.wasm")
+    File.write!(component, <<0, "asm", 0x0D, 0, 1, 0>>)
+    Tool.json!(["push", "oci://#{address}/component:1", component], env: env)
+    {200, _headers, manifest} = curl_url("http://#{address}/v2/component/manifests/1", ["-H", "accept: */*"])
+    {:ok, %{"config" => %{"digest" => config}}} = Native.json_decode(manifest)
+    {200, _headers, config} = curl_url("http://#{address}/v2/component/blobs/#{config}")
+    assert {:ok, %{"os" => "wasip2"}} = Native.json_decode(config)
   end
 
   test "a project is pushed as it was built", %{address: address, env: env} do

@@ -15,6 +15,8 @@ use crate::node::{Authorities, Path};
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.wasm.config.v0+json";
 const LAYER: &str = "application/wasm";
+/// How components go on after what all modules begin with: their version, and that they are none that the core specification has.
+const COMPONENT: &[u8] = &[0x0d, 0, 1, 0];
 const BYTES: &str = "application/octet-stream";
 /// The longest answer that is read, which is one with a token.
 const ANSWER_BYTES: u64 = 64 << 10;
@@ -74,9 +76,10 @@ impl Registry {
     /// Whatever keeps the registry from taking it.
     pub(crate) fn push(mut self, module: &[u8]) -> Result<String, RegistryError> {
         let layer = digest(module);
+        let os = if module.get(4..8) == Some(COMPONENT) { "wasip2" } else { "wasip1" };
         // The time is none, so that the same module has the same digest whoever pushes it, and when.
         let config = json!({
-            "created": "1970-01-01T00:00:00Z", "architecture": "wasm", "os": "wasip1", "layerDigests": [layer],
+            "created": "1970-01-01T00:00:00Z", "architecture": "wasm", "os": os, "layerDigests": [layer],
         });
         let config = config.to_string();
         self.blob(&layer, module, "the module")?;
