@@ -102,7 +102,7 @@ mod tests {
         for text in
             ["oci://a/b:1", "oci://localhost:5000/a/b-c.d__e:v1.2", "oci://[::1]:80/a:_x", "oci://ghcr.io/team/a:A"]
         {
-            assert_eq!(Reference::parse(text).unwrap().to_string(), text);
+            assert_eq!(Reference::parse(text).ok().map(|read| read.to_string()).as_deref(), Some(text));
         }
         let digest = format!("oci://a/b@sha256:{}", "0a".repeat(32));
         for text in [
@@ -134,7 +134,8 @@ mod tests {
         for (registry, local) in
             [("localhost", true), ("127.0.0.2:5000", true), ("[::1]:1", true), ("localhost.example:1", false)]
         {
-            assert_eq!(Reference::parse(&format!("oci://{registry}/a:1")).unwrap().is_local(), local, "{registry}");
+            let read = Reference::parse(&format!("oci://{registry}/a:1"));
+            assert_eq!(read.ok().map(|read| read.is_local()), Some(local), "{registry}");
         }
     }
 }
