@@ -4,6 +4,8 @@ defmodule Tidepool.Cli.RegistryTest do
 
   alias Tidepool.{FalseRegistry, Native, Peer, TestRegistry, Tool}
 
+  @manifest "application/vnd.oci.image.manifest.v1+json"
+
   setup_all do
     Tool.path!()
     peer = Peer.start!(server: true)
@@ -30,7 +32,9 @@ defmodule Tidepool.Cli.RegistryTest do
     assert text =~ digest
 
     # As the artifact layout has it.
-    {200, _headers, manifest} = curl_url("http://#{address}/v2/team/greeter/manifests/1", ["-H", "accept: */*"])
+    {200, _headers, manifest} =
+      curl_url("http://#{address}/v2/team/greeter/manifests/1", ["-H", "accept: #{@manifest}"])
+
     {:ok, manifest} = Native.json_decode(manifest)
     assert %{"mediaType" => "application/vnd.wasm.config.v0+json", "digest" => config} = manifest["config"]
     assert [%{"mediaType" => "application/wasm", "digest" => layer, "size" => ^size}] = manifest["layers"]
@@ -43,7 +47,7 @@ defmodule Tidepool.Cli.RegistryTest do
     component = Path.join(tmp_folder!(), "component.wasm")
     File.write!(component, <<0, "asm", 0x0D, 0, 1, 0>>)
     Tool.json!(["push", "oci://#{address}/component:1", component], env: env)
-    {200, _headers, manifest} = curl_url("http://#{address}/v2/component/manifests/1", ["-H", "accept: */*"])
+    {200, _headers, manifest} = curl_url("http://#{address}/v2/component/manifests/1", ["-H", "accept: #{@manifest}"])
     {:ok, %{"config" => %{"digest" => config}}} = Native.json_decode(manifest)
     {200, _headers, config} = curl_url("http://#{address}/v2/component/blobs/#{config}")
     assert {:ok, %{"os" => "wasip2"}} = Native.json_decode(config)
