@@ -123,6 +123,15 @@ defmodule Tidepool.Ship.PublishedTest do
       url = Peer.url(Peer.start!(server: true), "")
       assert {_said, 0} = alone(root, ["deploy", "/hello.wasm", "--name", "alone", "--url", url])
       assert {"Hello, Ada!", 0} = alone(root, ["call", "alone", "hello", "--data", "Ada", "--url", url])
+
+      # By a name, which no library of a system is loaded for: it is found as soon as it is known, and else that is said.
+      named = String.replace(url, "127.0.0.1", "localhost")
+      assert {said, 3} = alone(root, ["list", "--url", named])
+      assert said =~ "localhost"
+      File.mkdir_p!(Path.join(root, "etc"))
+      File.write!(Path.join(root, "etc/hosts"), "127.0.0.1 localhost\n")
+      assert {listed, 0} = alone(root, ["list", "--url", named])
+      assert listed =~ "alone"
     end
 
     test "the list of what is in the archive, and in the tool, has each crate that is linked, with its checksum and licence, and no other",
@@ -240,6 +249,9 @@ defmodule Tidepool.Ship.PublishedTest do
     assert output =~ "set TIDEPOOL_DOWNLOADS"
     assert {output, 1} = sums.([@version, "maker"], [{"TIDEPOOL_DOWNLOADS", "https://example.org"} | home])
     assert output =~ "no secret key maker"
+    # A variable of a workflow that nobody has set.
+    assert {_said, 2} = sums.([@version, ""], home)
+    assert {_said, 2} = System.cmd(Path.expand("bin/release"), [folder, ""], stderr_to_stdout: true)
     assert Path.wildcard(Path.join(folder, "*SUMS*")) == []
   end
 
