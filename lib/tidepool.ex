@@ -82,16 +82,25 @@ defmodule Tidepool do
   @spec deploy!(binary, deploy_options) :: Function.t()
   def deploy!(wasm, options), do: wasm |> deploy(options) |> unwrap!(options[:name])
 
+  @typedoc "What a guest is asked to do; of typed exports the name of one."
+  @type operation :: String.t() | nil | atom
+
   @doc """
   Calls a function and returns the guest's reply. An `operation` of `nil` is the one named at the deploy.
 
   The payload is bytes: a binary, or a list of them (`t:iodata/0`).
 
+  A function of typed exports is called by the name of one, an atom, with the list of its arguments; what that returns is a value,
+  and `nil` where it returns nothing. With a string for the name both are JSON.
+
+      {:ok, 42} = Tidepool.call("calc", :add, [19, 23])
+      {:ok, "42"} = Tidepool.call("calc", "add", "[19,23]")
+
   ## Options
 
   #{Options.docs(@call_schema)}
   """
-  @spec call(String.t(), String.t() | nil, iodata, call_options) :: {:ok, binary} | {:error, Error.t()}
+  @spec call(String.t(), operation, iodata | [term], call_options) :: {:ok, binary | term} | {:error, Error.t()}
   def call(name, operation, payload \\ "", options \\ [])
 
   # The usual call has no options, and costs nothing for those that there are.
@@ -105,13 +114,26 @@ defmodule Tidepool do
     Execution.call(name, operation, payload, timeout(options), context(options))
   end
 
+  def call(name, export, arguments, options) when is_binary(name) and is_atom(export) and export != nil do
+    arguments = if arguments == "", do: [], else: arguments
+    is_list(arguments) || wrong!("call/4", "the arguments of an export", "a list", arguments)
+    export = Atom.to_string(export)
+
+    if options == [],
+      do: Execution.call(name, export, arguments),
+      else: Execution.call(name, export, arguments, timeout(options), context(options))
+  end
+
   def call(name, operation, payload, options) when is_list(payload) do
     call(name, operation, bytes(payload), options)
   end
 
   def call(name, operation, payload, _options) do
     is_binary(name) || wrong!("call/4", "the function's name", "a string", name)
-    is_binary(operation) || is_nil(operation) || wrong!("call/4", "the operation", "a string or nil", operation)
+
+    is_binary(operation) || is_nil(operation) ||
+      wrong!("call/4", "the operation", "a string, nil or an atom", operation)
+
     wrong!("call/4", "the payload", "a binary or iodata", payload)
   end
 
@@ -119,7 +141,7 @@ defmodule Tidepool do
   Like `call/4`, but returns the reply itself and raises the `Tidepool.Error`, whose message begins with the function and
   the operation.
   """
-  @spec call!(String.t(), String.t() | nil, iodata, call_options) :: binary
+  @spec call!(String.t(), operation, iodata | [term], call_options) :: binary | term
   def call!(name, operation, payload \\ "", options \\ []) do
     name |> call(operation, payload, options) |> unwrap!(if(operation, do: "#{name}/#{operation}", else: name))
   end

@@ -30,7 +30,7 @@ defmodule Tidepool.Execution do
   @host_call %Host.Call{binding: "", namespace: "", operation: "", payload: "", function: ""}
 
   @doc "Calls a function without options; see `Tidepool.call/4`."
-  @spec call(String.t(), String.t() | nil, binary) :: {:ok, binary} | {:error, Error.t()}
+  @spec call(String.t(), String.t() | nil, Native.payload()) :: {:ok, term} | {:error, Error.t()}
   def call(name, operation, payload) do
     case Nesting.get() do
       nil -> name |> start(operation, payload, @outside, :infinity) |> logged(operation)
@@ -39,8 +39,8 @@ defmodule Tidepool.Execution do
   end
 
   @doc "Calls a function; see `Tidepool.call/4`. Without a context that was given the one of the call around it holds."
-  @spec call(String.t(), String.t() | nil, binary, timeout, :inherited | {:given, term}) ::
-          {:ok, binary} | {:error, Error.t()}
+  @spec call(String.t(), String.t() | nil, Native.payload(), timeout, :inherited | {:given, term}) ::
+          {:ok, term} | {:error, Error.t()}
   def call(name, operation, payload, timeout, context \\ :inherited) do
     case Nesting.get() do
       nil ->
@@ -102,7 +102,7 @@ defmodule Tidepool.Execution do
   defp observed(name, operation, payload, {depth, _context, _timed?} = origin, timeout) do
     metadata = %{function: name, operation: operation, depth: depth}
 
-    Telemetry.span(:call, %{payload_bytes: byte_size(payload)}, metadata, fn metadata ->
+    Telemetry.span(:call, %{payload_bytes: size(payload)}, metadata, fn metadata ->
       {result, used} =
         case Native.call_observed(Engine.runtime(), name, operation, payload, depth, timeout) do
           {nil, {:error, :not_deployed, _message, _details}} ->
@@ -143,7 +143,7 @@ defmodule Tidepool.Execution do
   defp admitted?({:error, %Error{reason: reason}}), do: not Reason.is?(reason, :no_room)
   defp admitted?(_done), do: true
 
-  defp reply_bytes(measurements, {:ok, reply}), do: Map.put(measurements, :reply_bytes, byte_size(reply))
+  defp reply_bytes(measurements, {:ok, reply}), do: Map.put(measurements, :reply_bytes, size(reply))
   defp reply_bytes(measurements, {:error, _error}), do: measurements
 
   @doc """
@@ -235,7 +235,8 @@ defmodule Tidepool.Execution do
 
   # On to the end of a call whose guest has asked the host.
   defp serve({:host, task, request, remaining_us, version}, name, {depth, deadline, context} = nesting, timed?) do
-    {:wapc, binding, namespace, operation, payload} = request
+    {kind, binding, namespace, operation, payload} = request
+    {payload, args} = if kind == :wapc, do: {payload, nil}, else: {"", payload}
 
     call = %{
       @host_call
@@ -243,6 +244,7 @@ defmodule Tidepool.Execution do
         namespace: namespace,
         operation: operation,
         payload: payload,
+        args: args,
         function: name,
         version: version,
         depth: depth,
@@ -253,7 +255,8 @@ defmodule Tidepool.Execution do
     case ask_host(call, remaining_us, timed?) do
       # The guest is not told: on the clock that it is measured by, a moment may be left.
       :timeout -> task |> Native.cancel(:timeout) |> elem(0)
-      reply -> task |> Native.answer(reply) |> run() |> serve(name, nesting, timed?)
+      reply when args == nil -> task |> Native.answer(reply) |> run() |> serve(name, nesting, timed?)
+      reply -> task |> Native.answer_value(reply) |> run() |> serve(name, nesting, timed?)
     end
   end
 
@@ -282,9 +285,9 @@ defmodule Tidepool.Execution do
     if Telemetry.listening?() do
       metadata = Map.take(call, [:function, :binding, :namespace, :operation])
 
-      Telemetry.span(:host_call, %{payload_bytes: byte_size(call.payload)}, metadata, fn _metadata ->
+      Telemetry.span(:host_call, %{payload_bytes: size(call.args || call.payload)}, metadata, fn _metadata ->
         case Host.dispatch(%{call | traceparent: Trace.traceparent()}, remaining_us, timed?) do
-          {result, bytes} = reply -> {reply, %{reply_bytes: byte_size(bytes)}, %{result: result}}
+          {result, bytes} = reply -> {reply, %{reply_bytes: size(bytes)}, %{result: result}}
           :timeout -> {:timeout, %{reply_bytes: 0}, %{result: :timeout}}
         end
       end)
@@ -305,6 +308,10 @@ defmodule Tidepool.Execution do
 
     failure
   end
+
+  # Values have no size of their own: it is what they would take between nodes.
+  defp size(bytes) when is_binary(bytes), do: byte_size(bytes)
+  defp size(value), do: :erlang.external_size(value)
 
   defp now, do: System.monotonic_time(:millisecond)
 end

@@ -6,7 +6,7 @@ defmodule Tidepool.Function do
 
   - `:version` counts the deploys of the name, from 1; it goes on where it was when a removed name is deployed again.
   - `:sha256` of the module's bytes, in lower-case hex; `:size` in bytes.
-  - `:abi` is `:wapc`, `:wasi` or `:lunatic`; `:imports` lists what the module asks of the host as `"module.name"`.
+  - `:abi` is `:wapc`, `:wasi`, `:lunatic`, `:exports` of a plain module, or `:typed` of a component; `:imports` lists what the module asks of the host as `"module.name"`.
   - `:start` is what happens before an instance serves its first call: `:nothing`; `:snapshot`, when start functions have
     run at the deploy and instances begin where they ended; or `:initialiser`, when each instance runs them, and
     `:start_reason` says why.
@@ -23,7 +23,7 @@ defmodule Tidepool.Function do
   it.
   """
 
-  @type abi :: :wapc | :wasi | :lunatic
+  @type abi :: :wapc | :wasi | :lunatic | :exports | :typed
 
   @type tier :: :baseline | :optimised
 

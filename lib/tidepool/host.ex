@@ -14,6 +14,12 @@ defmodule Tidepool.Host do
   - a GenServer, by pid or registered name (`name`, `{:global, name}`, `{:via, module, name}`): it gets a message, and
     anybody answers with `reply/2`.
 
+  An import of a plain module is a call to the host as well, of the target `{"import", MODULE, NAME}`: `call.args` has its arguments,
+  and the answer is `{:ok, number}`, `{:ok, list}` where it has several results, `{:ok, nil}` where it has none. An error is a
+  trap: such a guest has no other way to be told.
+
+      Tidepool.Host.register({"import", "env", "now"}, fn _call -> {:ok, System.os_time(:millisecond)} end)
+
   Whatever a handler does, its guest gets an answer. What it returns as `{:error, bytes}` is an error in the guest, word for
   word. One that raises, throws, exits, dies, is not running or returns something else fails: the guest's error is
   `the host's handler failed (id …)`, and the log has what it failed with under that id (`Tidepool.Host.Failure`). One that
@@ -51,7 +57,8 @@ defmodule Tidepool.Host do
 
   @type part :: String.t() | :_
   @type target :: {binding :: part, namespace :: part, operation :: part}
-  @type result :: {:ok, binary} | {:error, binary}
+  @typedoc "What is answered: bytes to a waPC guest, a value to an import, or an error's text."
+  @type result :: {:ok, binary | term} | {:error, binary}
   @type handler :: (Call.t() -> result) | {module, atom} | GenServer.name() | pid
   @typedoc "What a GenServer passes to `reply/2`. Good for one reply."
   @type ref :: reference
@@ -94,14 +101,20 @@ defmodule Tidepool.Host do
   Answers the host call with this `ref`, from any process. A second answer, or one that comes too late, is dropped.
   """
   @spec reply(ref, result) :: :ok
-  def reply(ref, {tag, bytes} = result) when is_reference(ref) and tag in [:ok, :error] and is_binary(bytes) do
+  def reply(ref, {tag, answer} = result)
+      when is_reference(ref) and ((tag == :error and is_binary(answer)) or tag == :ok) do
     send(ref, {ref, result})
     :ok
   end
 
   def reply(ref, result) do
     is_reference(ref) || Options.wrong!("Tidepool.Host.reply/2: the ref", "the one that the host call came with", ref)
-    Options.wrong!("Tidepool.Host.reply/2: the answer", "{:ok, bytes} or {:error, bytes}", result)
+
+    Options.wrong!(
+      "Tidepool.Host.reply/2: the answer",
+      "{:ok, bytes}, {:ok, value} for an import, or {:error, bytes}",
+      result
+    )
   end
 
   @doc false
@@ -143,6 +156,7 @@ defmodule Tidepool.Host do
   end
 
   defp check({tag, bytes} = result, _call) when tag in [:ok, :error] and is_binary(bytes), do: result
+  defp check({:ok, _value} = result, %Call{args: args}) when args != nil, do: result
   defp check(other, call), do: Failure.answered(call, other)
 
   # The monitor's reference is an alias for the reply, dead after the first one: whatever else is sent to it vanishes.
@@ -164,7 +178,7 @@ defmodule Tidepool.Host do
   defp message(:call, call, ref), do: {:host_call, call, ref}
 
   defp message(:invoke_callback, call, ref) do
-    {:invoke_callback, call.binding, call.namespace, call.operation, call.payload, ref}
+    {:invoke_callback, call.binding, call.namespace, call.operation, call.args || call.payload, ref}
   end
 
   defp await(ref, call, timeout_ms) do

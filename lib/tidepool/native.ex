@@ -42,6 +42,7 @@ defmodule Tidepool.Native do
   @typedoc "What a guest wants of its host, by the ABI in which it asks."
   @type request ::
           {:wapc, binding :: binary, namespace :: binary, operation :: binary, payload :: binary}
+          | {:import, binding :: binary, namespace :: binary, operation :: binary, arguments :: [term]}
           | {:spawn, process_ref, id :: pos_integer, link :: integer | nil}
           | {:link, found, guest? :: boolean, tag :: integer}
           | {:unlink, found, guest? :: boolean}
@@ -266,6 +267,10 @@ defmodule Tidepool.Native do
   @spec tier(runtime, name :: binary) :: :baseline | :optimised | nil
   def tier(_runtime, _name), do: :erlang.nif_error(:not_loaded)
 
+  @doc "Have calls of this name JSON for payload and reply, when their payload is a binary?"
+  @spec typed?(runtime, name :: binary) :: boolean
+  def typed?(_runtime, _name), do: :erlang.nif_error(:not_loaded)
+
   @doc "What is wrong with a list of grants of the network; `nil` when nothing is."
   @spec grants_fault([binary]) :: binary | nil
   def grants_fault(_grants), do: :erlang.nif_error(:not_loaded)
@@ -286,12 +291,15 @@ defmodule Tidepool.Native do
   @spec suited_engine(runtime, wasm :: binary) :: Tidepool.Engine.kind() | nil
   def suited_engine(_runtime, _wasm), do: :erlang.nif_error(:not_loaded)
 
+  @typedoc "Bytes, or the arguments of a typed export: a list of them, or a map by their names."
+  @type payload :: binary | [term] | map
+
   @doc "Starts a call of a published function and drives it for a slice. An operation of `nil` is the published one."
-  @spec call(runtime, name :: binary, operation :: binary | nil, payload :: binary, pos_integer, timeout) :: step
+  @spec call(runtime, name :: binary, operation :: binary | nil, payload, pos_integer, timeout) :: step
   def call(_runtime, _name, _operation, _payload, _depth, _timeout_ms), do: :erlang.nif_error(:not_loaded)
 
   @doc "Like `call/6`, and keeps account: `usage/1` of the task has it when the call is over. There is no task when there is no call."
-  @spec call_observed(runtime, name :: binary, operation :: binary | nil, payload :: binary, pos_integer, timeout) ::
+  @spec call_observed(runtime, name :: binary, operation :: binary | nil, payload, pos_integer, timeout) ::
           {task | nil, step}
   def call_observed(_runtime, _name, _operation, _payload, _depth, _timeout_ms), do: :erlang.nif_error(:not_loaded)
 
@@ -323,6 +331,10 @@ defmodule Tidepool.Native do
   @doc "Answers the host call that a task waits with, and drives it."
   @spec answer(task, {:ok, binary} | {:error, binary}) :: step
   def answer(_task, _reply), do: :erlang.nif_error(:not_loaded)
+
+  @doc "The same for the call of an import."
+  @spec answer_value(task, {:ok, term} | {:error, binary}) :: step
+  def answer_value(_task, _reply), do: :erlang.nif_error(:not_loaded)
 
   @doc "Ends a task now. The flag says that a wake message was sent which has not been received."
   @spec cancel(task, :timeout | :aborted) :: {failure, boolean}

@@ -16,6 +16,10 @@ defmodule TidepoolWeb.Reply do
   @spec bytes(binary) :: t
   def bytes(reply), do: {200, :reply, [], reply}
 
+  @doc "What is JSON already."
+  @spec encoded(binary) :: t
+  def encoded(json), do: {200, :json, [], json}
+
   @doc "A term as JSON."
   @spec json(200..599, term) :: t
   def json(status, term), do: {status, :json, [], Native.json_encode(term)}

@@ -27,7 +27,7 @@ defmodule TidepoolWeb.Request do
   # The edge has driven the call for its first slice, and it was not over with a reply then.
   defp serve({:begun, name, operation, trace}, step) do
     Trace.enter(trace)
-    step |> Execution.take_over(name, operation) |> outcome()
+    step |> Execution.take_over(name, operation) |> outcome(name)
   end
 
   defp serve(:health, nil) do
@@ -39,7 +39,7 @@ defmodule TidepoolWeb.Request do
   # Called straight, not through the façade: the name and payload are known to be binaries.
   defp serve({:call, name, operation, payload, trace}) do
     Trace.enter(trace)
-    name |> Execution.call(operation, payload) |> outcome()
+    name |> Execution.call(operation, payload) |> outcome(name)
   end
 
   # A body waits to be read; the status lets it in.
@@ -98,6 +98,8 @@ defmodule TidepoolWeb.Request do
   defp admissible({:error, error}, origin), do: Deploy.refuse(error, origin)
   defp admissible(options, _origin), do: options
 
-  defp outcome({:ok, reply}), do: Reply.bytes(reply)
-  defp outcome({:error, error}), do: Reply.error(error)
+  defp outcome({:ok, reply}, name),
+    do: if(Native.typed?(Engine.runtime(), name), do: Reply.encoded(reply), else: Reply.bytes(reply))
+
+  defp outcome({:error, error}, _name), do: Reply.error(error)
 end

@@ -31,6 +31,7 @@ mod runtime;
 mod slice;
 mod snapshot;
 mod store;
+pub mod value;
 
 #[cfg(test)]
 extern crate self as tidepool_core;
@@ -48,8 +49,8 @@ pub use base::grants::Grants;
 pub use base::host_grants::HostGrants;
 pub use base::limits::{Limit, Limits, Quota};
 pub use base::request::{
-    Address, Away, FileOperation, FileRequest, HostCall, HostReply, HostRequest, NameOperation, Naming, Peer,
-    ProcessRequest, Request, ShortName,
+    Address, Away, FileOperation, FileRequest, HostCall, HostReply, HostRequest, ImportCall, NameOperation, Naming,
+    Payload, Peer, ProcessRequest, Reply, Request, ShortName,
 };
 pub use base::{console, error, limits, origin, source_lines, trap};
 pub use call::arrival::Part;

@@ -1,7 +1,11 @@
 //! Exports of a module: those that tell its ABI, and those that the ABI needs.
 
-use wasmparser::{Parser, Payload};
-use wasmtime::{ExternType, FuncType, ModuleExport, Mutability, ValType};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use wasmparser::{ExternalKind, Parser, Payload};
+use wasmtime::{ExportType, ExternType, FuncType, ModuleExport, Mutability, ValType};
 
 use crate::base::error::CompileError;
 use crate::rewrite::exports::RESERVED;
@@ -10,26 +14,31 @@ use crate::rewrite::exports::RESERVED;
 const MAX_IMPORTS: usize = 1_000_000;
 
 /// The names by which ABIs are detected.
+#[derive(Default)]
 pub(crate) struct Surface<'a> {
     /// Modules that it imports from.
     pub(crate) imports: Vec<&'a str>,
     /// Names of exports.
     pub(crate) exports: Vec<&'a str>,
+    /// Those of them that are functions.
+    pub(crate) functions: Vec<&'a str>,
 }
 
 impl<'a> Surface<'a> {
     pub(crate) fn of(module: &'a wasmtime::Module) -> Self {
-        let exports = module.exports().map(|export| export.name());
+        let own = |export: &ExportType<'a>| !export.name().starts_with(RESERVED);
+        let functions = module.exports().filter(|export| matches!(export.ty(), ExternType::Func(_))).filter(own);
         Surface {
             imports: module.imports().map(|import| import.module()).collect(),
-            exports: exports.filter(|name| !name.starts_with(RESERVED)).collect(),
+            exports: module.exports().filter(own).map(|export| export.name()).collect(),
+            functions: functions.map(|export| export.name()).collect(),
         }
     }
 
     /// Of a module that has yet to be compiled; of one that can't be read, those up to there, and no more imports than a module may
     /// have.
     pub(crate) fn read(wasm: &'a [u8]) -> Self {
-        let mut surface = Surface { imports: Vec::new(), exports: Vec::new() };
+        let mut surface = Surface::default();
         for payload in Parser::new(0).parse_all(wasm) {
             match payload {
                 Ok(Payload::ImportSection(imports)) => {
@@ -37,7 +46,10 @@ impl<'a> Surface<'a> {
                     surface.imports.extend(read.take(MAX_IMPORTS));
                 }
                 Ok(Payload::ExportSection(exports)) => {
-                    surface.exports.extend(exports.into_iter().map_while(Result::ok).map(|export| export.name));
+                    for export in exports.into_iter().map_while(Result::ok) {
+                        surface.exports.push(export.name);
+                        surface.functions.extend((export.kind == ExternalKind::Func).then_some(export.name));
+                    }
                     break;
                 }
                 Ok(Payload::CodeSectionStart { .. }) | Err(_) => break,
@@ -54,10 +66,13 @@ impl<'a> Surface<'a> {
 
 /// Indices of the ABI's exports, so that no call looks them up by name.
 pub(crate) struct Exports {
-    pub(crate) memory: ModuleExport,
+    /// The memory, where the ABI needs one.
+    pub(crate) memory: Option<ModuleExport>,
     /// The function that serves a call; `None` where each instance has its own.
     pub(crate) call: Option<ModuleExport>,
     pub(crate) start: Vec<ModuleExport>,
+    /// Those that are called by name.
+    pub(crate) functions: Arc<Functions>,
 }
 
 impl Exports {
@@ -72,9 +87,7 @@ impl Exports {
     ) -> Result<Self, CompileError> {
         let (name, params, results) = call;
         let call = Some(function(module, name, params, results)?);
-        let start = start.iter().filter(|name| module.get_export(name).is_some());
-        let start = start.map(|name| function(module, name, &[], &[])).collect::<Result<_, _>>()?;
-        Ok(Exports { call, start, ..Self::memory_alone(module)? })
+        Ok(Exports { call, start: Self::starts(module, start)?, ..Self::memory_alone(module)? })
     }
 
     /// The memory, where what is called differs from instance to instance.
@@ -87,8 +100,73 @@ impl Exports {
             Some(other) => return Err(export_type("memory", "a memory", &other)),
             None => return Err(CompileError::MissingExport { name: "memory".into(), kind: "a memory named" }),
         };
-        Ok(Exports { memory, call: None, start: Vec::new() })
+        Ok(Exports { memory: Some(memory), call: None, start: Vec::new(), functions: Arc::default() })
     }
+
+    /// All functions that can be called with numbers and return such, but those of `start`; the memory, if it is exported.
+    ///
+    /// # Errors
+    /// When a function of `start` has another type.
+    pub(crate) fn all(module: &wasmtime::Module, start: &[&str]) -> Result<Self, CompileError> {
+        let memory = module.get_export("memory").filter(|export| export.memory().is_some());
+        let memory = memory.and_then(|_memory| module.get_export_index("memory"));
+        Ok(Exports {
+            memory,
+            call: None,
+            start: Self::starts(module, start)?,
+            functions: Functions::of(module, start).into(),
+        })
+    }
+
+    fn starts(module: &wasmtime::Module, start: &[&str]) -> Result<Vec<ModuleExport>, CompileError> {
+        let start = start.iter().filter(|name| module.get_export(name).is_some());
+        start.map(|name| function(module, name, &[], &[])).collect()
+    }
+}
+
+/// Functions of a module that are called by name.
+#[derive(Default)]
+pub(crate) struct Functions(HashMap<Box<str>, Callable, RandomState>);
+
+/// One of them.
+pub(crate) struct Callable {
+    pub(crate) index: ModuleExport,
+    pub(crate) params: Vec<ValType>,
+    /// How many results it has.
+    pub(crate) results: usize,
+}
+
+impl Functions {
+    fn of(module: &wasmtime::Module, start: &[&str]) -> Self {
+        let functions = module.exports().filter_map(|export| {
+            let (name, ty) = (export.name(), export.ty());
+            let ty = ty.func().filter(|ty| ty.params().chain(ty.results()).all(|ty| is_number(&ty)))?;
+            if start.contains(&name) || name.starts_with(RESERVED) {
+                return None;
+            }
+            let index = module.get_export_index(name)?;
+            Some((name.into(), Callable { index, params: ty.params().collect(), results: ty.results().len() }))
+        });
+        Functions(functions.collect())
+    }
+
+    /// The function of this name, as its module has it.
+    pub(crate) fn find(&self, name: &[u8]) -> Option<(&str, &Callable)> {
+        let name = std::str::from_utf8(name).ok()?;
+        self.0.get_key_value(name).map(|(name, callable)| (&**name, callable))
+    }
+
+    /// The names, in order.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.0.keys().map(|name| String::from(&**name)).collect();
+        names.sort_unstable();
+        names
+    }
+}
+
+/// Is it a type of numbers that callers may give?
+pub(crate) fn is_number(ty: &ValType) -> bool {
+    matches!(ty, ValType::I32 | ValType::I64 | ValType::F32 | ValType::F64)
 }
 
 /// The index of the function with this name and type.

@@ -1,11 +1,12 @@
 //! What guests of an ABI may import, and the check that a module finds all of its imports.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use wasmtime::{Engine, ExternType, Linker, Store};
 
-use super::contract::Spec;
+use super::contract::{ModuleSpec, Open};
 use super::exports::describe;
 use super::lunatic::NETWORKING;
 use super::slots::State;
@@ -28,9 +29,12 @@ pub struct Import {
     pub results: Vec<String>,
 }
 
+/// What the names of WASI's interfaces begin with.
+const INTERFACES: &str = "wasi:";
+
 /// May functions of this import module wait for I/O?
 pub(crate) fn waits(module: &str) -> bool {
-    is_wasi(module) || module == NETWORKING
+    is_wasi(module) || module == NETWORKING || module.starts_with(INTERFACES)
 }
 
 /// What one engine offers guests of one ABI.
@@ -42,7 +46,7 @@ pub(crate) struct Offer {
 }
 
 impl Offer {
-    pub(crate) fn new(engine: &Engine, abi: &Spec) -> wasmtime::Result<Self> {
+    pub(crate) fn new(engine: &Engine, name: &'static str, abi: &ModuleSpec) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(engine);
         (abi.link)(&mut linker)?;
         // A linker tells its types only with a store.
@@ -52,7 +56,7 @@ impl Offer {
             .map(|(module, name, offered)| ((module.to_owned(), name.to_owned()), offered))
             .collect();
         let types = offered.into_iter().map(|(name, offered)| (name, offered.ty(&store))).collect();
-        Ok(Offer { abi: abi.name, linker, types })
+        Ok(Offer { abi: name, linker, types })
     }
 
     /// The functions, in no order.
@@ -70,17 +74,36 @@ impl Offer {
         })
     }
 
-    /// Checks that every import of `module` is offered with its type.
+    /// What `module` is linked with: every import of it is offered with its type, or defined by `open`.
     ///
     /// # Errors
     /// A [`CompileError`] that names the first import that is not.
-    pub(crate) fn check(&self, module: &wasmtime::Module) -> Result<(), CompileError> {
+    pub(crate) fn linker(
+        &self,
+        module: &wasmtime::Module,
+        open: Option<Open>,
+    ) -> Result<Cow<'_, Linker<State>>, CompileError> {
+        let mut linker = Cow::Borrowed(&self.linker);
+        let mut defined = HashSet::new();
         for import in module.imports() {
             let name = (import.module().to_owned(), import.name().to_owned());
-            let Some(offered) = self.types.get(&name) else {
-                return Err(CompileError::MissingImport { module: name.0, name: name.1 });
-            };
             let asked = import.ty();
+            let Some(offered) = self.types.get(&name) else {
+                let internal = |error: wasmtime::Error| CompileError::Internal { message: format!("{error:#}") };
+                let is_defined = match (open, &asked) {
+                    // A module may import the same twice.
+                    _ if defined.contains(&name) => true,
+                    (Some(open), ExternType::Func(ty)) => {
+                        open(linker.to_mut(), &name.0, &name.1, ty).map_err(internal)?
+                    }
+                    _ => false,
+                };
+                if !is_defined {
+                    return Err(CompileError::MissingImport { module: name.0, name: name.1 });
+                }
+                defined.insert(name);
+                continue;
+            };
             let suits = match (offered, &asked) {
                 (ExternType::Func(offered), ExternType::Func(asked)) => offered.matches(asked),
                 _ => false,
@@ -90,6 +113,6 @@ impl Offer {
                 return Err(CompileError::ImportType { module: name.0, name: name.1, expected, found });
             }
         }
-        Ok(())
+        Ok(linker)
     }
 }

@@ -4,19 +4,25 @@
 //! Outside of this room an ABI is a [`Spec`](contract::Spec), made of it when the runtime starts: no other room asks which ABI
 //! it is, and the folders are private. Their types are for the list of ABIs in `runtime/abis.rs`.
 
+pub(crate) mod arguments;
 pub(crate) mod clock;
+pub(crate) mod component;
 pub(crate) mod contract;
 pub(crate) mod exports;
 pub(crate) mod guest;
 pub(crate) mod imports;
+pub(crate) mod interface;
 mod lunatic;
 pub(crate) mod memory;
+mod plain;
 pub(crate) mod process;
 pub(crate) mod rehearsal;
 pub(crate) mod slots;
 mod wapc;
 mod wasi;
 
+pub(crate) use component::Typed;
 pub(crate) use lunatic::Lunatic;
+pub(crate) use plain::Plain;
 pub(crate) use wapc::Wapc;
 pub(crate) use wasi::Program;

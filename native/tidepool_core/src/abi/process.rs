@@ -4,6 +4,7 @@ use wasmtime::{Extern, Store, Val, ValType};
 
 use super::slots::State;
 use crate::base::error::CallError;
+use crate::base::request::Reply;
 use crate::base::trap::TrapKind;
 use crate::store::failure::{call_error, exit_code};
 
@@ -14,13 +15,13 @@ pub(crate) const ENTRY: &str = "_start";
 ///
 /// # Errors
 /// [`CallError::Guest`] when it exits with another code than 0, anything else when it was stopped.
-pub(crate) async fn run(store: &mut Store<State>, params: &[Val]) -> Result<Vec<u8>, CallError> {
+pub(crate) async fn run(store: &mut Store<State>, params: &[Val]) -> Result<Reply, CallError> {
     let Some(guest) = store.data().abi.guest.clone() else {
         return Err(CallError::Internal { message: "the guest is no process".into() });
     };
-    let Err(error) = run_entry(store, &guest.process.entry, params).await else { return Ok(Vec::new()) };
+    let Err(error) = run_entry(store, &guest.process.entry, params).await else { return Ok(Reply::Bytes(Vec::new())) };
     match exit_code(&error) {
-        Some(0) => Ok(Vec::new()),
+        Some(0) => Ok(Reply::Bytes(Vec::new())),
         Some(code) => {
             let lines = store.data().tail.as_ref().map_or_else(Vec::new, |tail| tail.lines());
             let message = lines.last().cloned().unwrap_or_else(|| format!("the process exited with code {code}"));

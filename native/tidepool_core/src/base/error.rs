@@ -8,6 +8,7 @@ use tidepool_errors::Reason;
 use crate::base::console::{TAIL_BYTES, TAIL_LINES};
 use crate::base::limits::{Limit, Quota};
 use crate::base::trap::{Frame, TrapKind};
+use crate::value::Value;
 
 /// Why a module was refused. Nothing of it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,7 +27,7 @@ pub enum CompileError {
     },
     /// The module speaks none of the ABIs.
     #[error(
-        "the module speaks no ABI that can be called: export `__guest_call` (waPC) or `_start` (a WASI program, or one of processes that imports `lunatic::…`)"
+        "it speaks no ABI that can be called: export `__guest_call` (waPC), `_start` (a WASI program, or one of processes that imports `lunatic::…`), or functions of your own"
     )]
     UnknownAbi {
         /// What it exports instead.
@@ -100,7 +101,7 @@ pub enum CompileError {
 }
 
 /// Why a call failed. The instance is gone, except after [`CallError::Guest`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum CallError {
     /// The guest itself said that the call failed.
     #[error("{message}")]
@@ -109,6 +110,14 @@ pub enum CallError {
         message: String,
         /// A program's exit code, where it was a program.
         exit_code: Option<i32>,
+    },
+    /// A typed export has returned the error of its result.
+    #[error("the guest returned an error{}", said(value))]
+    Failed {
+        /// The error's value.
+        value: Box<Value>,
+        /// Whether its caller speaks JSON.
+        is_json: bool,
     },
     /// The guest trapped.
     #[error("{message}")]
@@ -167,6 +176,22 @@ pub enum CallError {
         /// What is wrong, and with what.
         message: String,
     },
+    /// A function of typed exports has none of this name.
+    #[error("the function exports nothing that is called `{name}`")]
+    NoExport {
+        /// What was asked for.
+        name: String,
+        /// What can be called.
+        exports: Vec<String>,
+    },
+    /// Arguments of a typed export are of other types than it takes.
+    #[error("{message}")]
+    Arguments {
+        /// Which one, and where in it: indices and names, with dots between. Empty for all of them.
+        path: String,
+        /// What it is, and what it should be.
+        message: String,
+    },
     /// An image can't be made, or no instance can begin with it.
     #[error("{message}")]
     Image {
@@ -185,6 +210,14 @@ pub enum CallError {
         /// What happened.
         message: String,
     },
+}
+
+/// What a value says, if it is a text.
+fn said(value: &Value) -> String {
+    match value {
+        Value::Text(text) | Value::Name(text) => format!(": {text}"),
+        _ => String::new(),
+    }
 }
 
 /// What to do about an import that compilers add by themselves.
@@ -211,6 +244,8 @@ pub enum Detail<'a> {
     Texts(&'a [String]),
     /// A backtrace.
     Frames(&'a [Frame]),
+    /// A value, and whether it is for who speaks JSON.
+    Value(&'a Value, bool),
 }
 
 /// Values beside an error's reason and message, by their names.
@@ -264,7 +299,7 @@ impl CallError {
     #[must_use]
     pub const fn reason(&self) -> Reason {
         match self {
-            CallError::Guest { .. } => Reason::GuestError,
+            CallError::Guest { .. } | CallError::Failed { .. } => Reason::GuestError,
             CallError::Trap { .. } => Reason::Trap,
             CallError::Limit { .. } => Reason::Limit,
             CallError::Timeout => Reason::Timeout,
@@ -272,6 +307,8 @@ impl CallError {
             CallError::Quota { .. } => Reason::Quota,
             CallError::NoProgram { .. } => Reason::NotAProgram,
             CallError::InvalidOption { .. } => Reason::InvalidOption,
+            CallError::NoExport { .. } => Reason::NoExport,
+            CallError::Arguments { .. } => Reason::InvalidArguments,
             CallError::Image { .. } => Reason::InvalidImage,
             // Whoever owns an instance calls it once at a time, and asks whether it is spent.
             CallError::InstanceBusy | CallError::InstanceSpent | CallError::Internal { .. } => Reason::Internal,
@@ -310,11 +347,20 @@ impl CallError {
                 }
                 details
             }
+            CallError::Failed { value, is_json } => vec![("value", Detail::Value(value, *is_json))],
+            CallError::NoExport { exports, .. } => vec![("exports", Detail::Texts(exports))],
+            CallError::Arguments { path, .. } if !path.is_empty() => vec![("path", Detail::Text(path.into()))],
             CallError::Quota { namespace, allowed, .. } => {
                 vec![("namespace", Detail::Text(namespace.into())), ("allowed", Detail::Count(*allowed))]
             }
             _ => Vec::new(),
         }
+    }
+
+    /// Is its instance as it was before the call, as far as the host knows?
+    pub(crate) const fn leaves_instance(&self) -> bool {
+        use CallError::{Arguments, Failed, Guest, NoExport};
+        matches!(self, Guest { .. } | Failed { .. } | NoExport { .. } | Arguments { .. })
     }
 
     /// The text that was made for this one.
@@ -325,9 +371,11 @@ impl CallError {
             | CallError::Overloaded { message }
             | CallError::Quota { message, .. }
             | CallError::InvalidOption { message }
+            | CallError::Arguments { message, .. }
             | CallError::Image { message }
             | CallError::Internal { message } => message,
-            CallError::Limit { .. } | CallError::Timeout | CallError::NoProgram { .. } => "",
+            CallError::Limit { .. } | CallError::Timeout => "",
+            CallError::NoProgram { .. } | CallError::NoExport { .. } | CallError::Failed { .. } => "",
             CallError::InstanceBusy | CallError::InstanceSpent => "",
         }
     }

@@ -5,16 +5,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use crate::value::Value;
+
 /// A name in a request. Most are short, and take no memory of their own.
 pub type ShortName = SmallVec<[u8; 24]>;
 
 /// What a caller asks of a function.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Request {
     /// What the guest is asked to do.
     pub operation: ShortName,
-    /// The input, which may be memory of the caller's: it is copied into the guest when that asks for it.
-    pub payload: Bytes,
+    /// The input.
+    pub payload: Payload,
     /// How many calls this one is nested in, itself included: 1 for a call from outside.
     pub depth: u32,
     /// The caller's own limit; the function's holds as well.
@@ -24,15 +26,91 @@ pub struct Request {
 impl Request {
     /// That of a process, which is asked for nothing.
     pub(crate) fn none() -> Self {
-        Request { operation: ShortName::new(), payload: Bytes::new(), depth: 1, timeout: Duration::MAX }
+        Request { operation: ShortName::new(), payload: Bytes::new().into(), depth: 1, timeout: Duration::MAX }
+    }
+}
+
+/// What a caller passes to a function.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Payload {
+    /// Bytes, which may be memory of the caller's: they are copied into the guest when that asks for them. A function of typed exports
+    /// takes them for JSON: the array of its arguments.
+    Bytes(Bytes),
+    /// Arguments of a function of typed exports: a list of them, or a record by their names.
+    Value(Box<Value>),
+}
+
+impl Payload {
+    /// What it takes, in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Payload::Bytes(bytes) => bytes.len(),
+            Payload::Value(value) => value.size(),
+        }
+    }
+
+    /// Its bytes, for functions that take nothing else.
+    pub(crate) fn bytes(&self) -> &Bytes {
+        static NONE: Bytes = Bytes::new();
+        match self {
+            Payload::Bytes(bytes) => bytes,
+            Payload::Value(_) => &NONE,
+        }
+    }
+}
+
+impl From<Bytes> for Payload {
+    fn from(bytes: Bytes) -> Self {
+        Payload::Bytes(bytes)
+    }
+}
+
+impl From<Vec<u8>> for Payload {
+    fn from(bytes: Vec<u8>) -> Self {
+        Payload::Bytes(bytes.into())
+    }
+}
+
+/// What a call returns.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// Bytes: those of the guest, or the JSON of its result where the arguments were JSON.
+    Bytes(Vec<u8>),
+    /// The result of a typed export.
+    Value(Box<Value>),
+}
+
+impl Reply {
+    /// Its bytes; none of a value.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        match self {
+            Reply::Bytes(bytes) => bytes,
+            Reply::Value(_) => Vec::new(),
+        }
+    }
+}
+
+impl<T: AsRef<[u8]> + ?Sized> PartialEq<T> for Reply {
+    fn eq(&self, bytes: &T) -> bool {
+        matches!(self, Reply::Bytes(own) if own == bytes.as_ref())
+    }
+}
+
+impl From<Vec<u8>> for Reply {
+    fn from(bytes: Vec<u8>) -> Self {
+        Reply::Bytes(bytes)
     }
 }
 
 /// A guest's request to its host, by ABI.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum HostRequest {
     /// `__host_call` of waPC.
     Wapc(HostCall),
+    /// A call of an import that the host's handlers answer.
+    Import(ImportCall),
     /// What a process of a program asks.
     Process(ProcessRequest),
     /// What a process asks of a folder that the host answers for.
@@ -249,6 +327,20 @@ pub struct HostCall {
     pub operation: ShortName,
     /// What the guest sends along.
     pub payload: Vec<u8>,
+}
+
+/// A call of an import: its target and its arguments. It is answered with a value, by
+/// [`Task::answer_value`](crate::Task::answer_value), or an error's text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImportCall {
+    /// Of what kind the import is: first part of the target's name.
+    pub binding: &'static str,
+    /// Its module, or its interface.
+    pub namespace: String,
+    /// Its name in there.
+    pub operation: String,
+    /// What the guest passes.
+    pub arguments: Vec<Value>,
 }
 
 /// What the host answers: bytes, or the text of an error.

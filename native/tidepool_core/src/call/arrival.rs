@@ -12,7 +12,7 @@ use super::target::{Call, Target};
 use super::task::Task;
 use crate::abi::guest::{Guest, param_values};
 use crate::base::error::CallError;
-use crate::base::request::{Address, Away, Request};
+use crate::base::request::{Address, Away, Reply, Request};
 use crate::instance::live::Instance;
 use crate::net::access::Access;
 use crate::process::config::Config;
@@ -61,7 +61,7 @@ pub(crate) fn arrive(target: &Arc<Target>, part: &ProcessRef, mut away: Away) ->
     Ok(reference)
 }
 
-async fn arrived(call: Call, guest: Arc<Guest>, params: Vec<Val>) -> Result<Vec<u8>, CallError> {
+async fn arrived(call: Call, guest: Arc<Guest>, params: Vec<Val>) -> Result<Reply, CallError> {
     let target = &*call.target;
     let permit = target.admit(true, &call.channel).await?;
     let (function, process) = (context(target, &guest), Arc::clone(&guest.process));

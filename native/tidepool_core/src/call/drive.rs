@@ -8,7 +8,7 @@ use super::poll::{Kept, Polled, poll, poll_process};
 use super::task::{Slice, Task};
 use crate::base::error::CallError;
 use crate::base::limits::Limit;
-use crate::base::request::HostRequest;
+use crate::base::request::{HostRequest, Reply};
 use crate::metrics::counters::Outcome;
 use crate::os::thread_clock::ThreadClock;
 use crate::slice::epoch::SLICE;
@@ -19,7 +19,7 @@ use crate::slice::run_slots::RunSlot;
 #[derive(Debug)]
 pub enum Step {
     /// It is over: the reply, or why there is none.
-    Done(Result<Vec<u8>, CallError>),
+    Done(Result<Reply, CallError>),
     /// The guest waits for the host: do it, pass the answer to [`Task::answer`], drive again.
     Host(HostRequest),
     /// The time slice is spent: drive again as soon as others have had their turn.
@@ -189,7 +189,7 @@ impl Task {
         CallError::Limit { limit, allowed, frames: Vec::new(), console: self.call.channel.console() }
     }
 
-    fn finish(&mut self, outcome: Result<Vec<u8>, CallError>) -> Step {
+    fn finish(&mut self, outcome: Result<Reply, CallError>) -> Step {
         if let Err(error) = &outcome {
             self.failed(error, false);
         }

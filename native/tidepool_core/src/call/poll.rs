@@ -11,7 +11,7 @@ use wasmtime::{Store, WasmBacktrace};
 use super::member::Member;
 use super::target::{Call, CallBody, CallFuture};
 use crate::base::error::CallError;
-use crate::base::request::{HostRequest, ProcessRequest};
+use crate::base::request::{HostRequest, ProcessRequest, Reply};
 use crate::store::host_channel::HostChannel;
 
 /// A waker that a driver keeps from wait to wait, so that a wait costs no new one.
@@ -24,7 +24,7 @@ pub struct Kept<'a> {
 
 /// What a task's poll came to.
 pub(super) enum Polled {
-    Ready(Result<Vec<u8>, CallError>),
+    Ready(Result<Reply, CallError>),
     Host(HostRequest),
     Yield,
     Wait,

@@ -15,7 +15,7 @@ use crate::abi::process::ENTRY;
 use crate::abi::slots::State;
 use crate::base::console::{Console, Line};
 use crate::base::error::CallError;
-use crate::base::request::{Address, Peer, Request};
+use crate::base::request::{Address, Peer, Reply, Request};
 use crate::base::trap::Frame;
 use crate::instance::live::Instance;
 use crate::net::access::Access;
@@ -176,7 +176,9 @@ pub(crate) fn start(target: &Arc<Target>, options: ProcessOptions) -> Result<Tas
     if !target.module.abi.runs {
         return Err(CallError::NoProgram { abi: target.module.abi.name });
     }
-    fit_entry(target.module.pre.module(), &options.entry)?;
+    if let Some(module) = target.module.as_module() {
+        fit_entry(module, &options.entry)?;
+    }
     target.begin()?;
     let ProcessOptions { entry, args, env, output, stdio, cpu_time, total_cpu_time, node, module, files } = options;
     let place = Place::first(node, module, &target.node.others);
@@ -246,7 +248,7 @@ pub(crate) fn take_over(target: &Arc<Target>, task: &mut Task) -> Result<(), Str
     Ok(())
 }
 
-async fn first(call: Call, guest: Arc<Guest>) -> Result<Vec<u8>, CallError> {
+async fn first(call: Call, guest: Arc<Guest>) -> Result<Reply, CallError> {
     let target = &*call.target;
     let permit = target.admit(false, &call.channel).await?;
     let function = context(target, &guest);
@@ -270,7 +272,7 @@ async fn make(target: Arc<Target>, guest: Arc<Guest>, params: Vec<Val>) -> Resul
     Ok(Task::process(future, call, Member::new(guest, making)))
 }
 
-async fn born(mut instance: Instance, process: Arc<Process>, params: Vec<Val>) -> Result<Vec<u8>, CallError> {
+async fn born(mut instance: Instance, process: Arc<Process>, params: Vec<Val>) -> Result<Reply, CallError> {
     poll_fn(|cx| process.poll_released(cx)).await;
     instance.run(&params).await
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::held::Held;
 use super::target::{Call, CallFuture, Entry};
-use crate::abi::contract::Abi;
+use crate::abi::contract::{Abi, Form};
 use crate::abi::slots::State;
 use crate::base::error::CallError;
+use crate::base::request::Reply;
 use crate::instance::live::Instance;
 
 /// How calls of this ABI begin.
@@ -17,7 +18,7 @@ pub(crate) fn entry<A: Abi>() -> Entry {
 }
 
 /// Serves with an idle instance of the pool, or with a new one; either goes to the pool afterwards.
-async fn lent<A: Abi>(call: Call) -> Result<Vec<u8>, CallError> {
+async fn lent<A: Abi>(call: Call) -> Result<Reply, CallError> {
     let target = &*call.target;
     let nested = call.request.depth > 1;
     // Held until the instance is back in its pool: the next call that is admitted finds it there.
@@ -40,7 +41,7 @@ async fn lent<A: Abi>(call: Call) -> Result<Vec<u8>, CallError> {
 }
 
 /// Serves with the instance that is `held`, which is made for the first call.
-async fn kept<A: Abi>(call: Call, held: Arc<Held>) -> Result<Vec<u8>, CallError> {
+async fn kept<A: Abi>(call: Call, held: Arc<Held>) -> Result<Reply, CallError> {
     let target = &*call.target;
     let nested = call.request.depth > 1;
     let mut loan = held.lend()?;
@@ -70,7 +71,7 @@ async fn kept<A: Abi>(call: Call, held: Arc<Held>) -> Result<Vec<u8>, CallError>
 }
 
 /// Serves with a new instance that lives for this call alone.
-async fn program<A: Abi>(call: Call) -> Result<Vec<u8>, CallError> {
+async fn program<A: Abi>(call: Call) -> Result<Reply, CallError> {
     let target = &*call.target;
     let nested = call.request.depth > 1;
     let _place = target.place(nested, &call.channel).await?;
@@ -85,9 +86,11 @@ async fn program<A: Abi>(call: Call) -> Result<Vec<u8>, CallError> {
 }
 
 /// Makes an instance and drops it again, and prints what its start functions printed when the snapshot was taken.
-pub(crate) async fn trial(call: Call) -> Result<Vec<u8>, CallError> {
+pub(crate) async fn trial(call: Call) -> Result<Reply, CallError> {
     let target = &call.target;
     drop(target.on_trial(&call.channel).await?);
-    (target.module.abi.print_kept)(&target.module.origin.printed, &target.function);
-    Ok(Vec::new())
+    if let Form::Module(abi) = target.module.abi.form {
+        (abi.print_kept)(&target.module.origin.printed, &target.function);
+    }
+    Ok(Reply::Bytes(Vec::new()))
 }

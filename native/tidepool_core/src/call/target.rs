@@ -8,7 +8,7 @@ use super::held::Held;
 use super::node::{Node, Places};
 use crate::base::error::CallError;
 use crate::base::limits::{Limit, Limits};
-use crate::base::request::Request;
+use crate::base::request::{Payload, Reply, Request};
 use crate::image::reader::Image;
 use crate::instance::admission::{FunctionCap, Idle, Permit, Permits};
 use crate::instance::live::Instance;
@@ -24,7 +24,7 @@ use crate::store::host_channel::{CallRef, HostChannel};
 /// A call of a function.
 pub(crate) type Call = CallRef<Arc<Target>>;
 
-pub(crate) type CallBody = dyn Future<Output = Result<Vec<u8>, CallError>> + Send;
+pub(crate) type CallBody = dyn Future<Output = Result<Reply, CallError>> + Send;
 /// The whole of a call, from getting an instance to giving it back.
 pub(crate) type CallFuture = Pin<Box<CallBody>>;
 
@@ -64,6 +64,20 @@ impl Target {
         &self.places().pools
     }
 
+    /// Whether the payload is of the kind that the function takes, and within the limit.
+    ///
+    /// # Errors
+    /// [`CallError::Arguments`] when it takes bytes, and [`CallError::Limit`] when it is too large; the call is over then, and counted.
+    pub(super) fn accept(&self, payload: &Payload) -> Result<(), CallError> {
+        if matches!(payload, Payload::Value(_)) && !self.module.abi.typed {
+            let message = format!("a {} function takes bytes, and was given a list of arguments", self.module.abi.name);
+            let error = CallError::Arguments { path: String::new(), message };
+            self.refused(&error);
+            return Err(error);
+        }
+        self.admit_payload(payload.size())
+    }
+
     /// Whether a payload of this size is within the limit.
     ///
     /// # Errors
@@ -79,18 +93,20 @@ impl Target {
     /// [`CallError::Quota`]; the call is over then, and counted.
     pub(super) fn begin(&self) -> Result<(), CallError> {
         let Some(namespace) = &self.namespace else { return Ok(()) };
-        namespace.begin().inspect_err(|error| {
-            self.function.stats.record(Outcome::from(error), Duration::ZERO, Duration::ZERO);
-            self.keep_failure(Failure::new(self.function.version, error));
-        })
+        namespace.begin().inspect_err(|error| self.refused(error))
     }
 
     /// Ends a call that exceeds a limit before it begins.
     pub(super) fn exceeded(&self, limit: Limit, allowed: u64) -> CallError {
         let error = CallError::limit(limit, allowed);
-        self.function.stats.record(Outcome::from(&error), Duration::ZERO, Duration::ZERO);
-        self.keep_failure(Failure::new(self.function.version, &error));
+        self.refused(&error);
         error
+    }
+
+    /// Counts a call that was refused before it began.
+    fn refused(&self, error: &CallError) {
+        self.function.stats.record(Outcome::from(error), Duration::ZERO, Duration::ZERO);
+        self.keep_failure(Failure::new(self.function.version, error));
     }
 
     /// Keeps why a call failed, for whoever looks later; of a process it is not said what it was asked.
@@ -99,7 +115,7 @@ impl Target {
         let failure = Failure { is_aborted, ..Failure::new(self.function.version, error) };
         self.keep_failure(match request {
             Some(request) => {
-                let payload = self.function.keep_payloads.then_some(&request.payload);
+                let payload = self.function.keep_payloads.then(|| request.payload.bytes());
                 failure.of(&request.operation, payload)
             }
             None => failure,

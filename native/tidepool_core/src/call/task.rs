@@ -17,6 +17,7 @@ use crate::base::request::{HostReply, Request};
 use crate::metrics::counters::Outcome;
 use crate::slice::run_slots::RunSlot;
 use crate::store::host_channel::Wait;
+use crate::value::Value;
 
 /// Why a task ends before its guest does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +76,7 @@ impl Task {
         start: impl FnOnce(Call) -> CallFuture,
     ) -> Result<Self, CallError> {
         let limits = target.limits();
-        target.admit_payload(request.payload.len())?;
+        target.accept(&request.payload)?;
         if request.depth > limits.depth {
             return Err(target.exceeded(Limit::Depth, u64::from(limits.depth)));
         }
@@ -126,6 +127,12 @@ impl Task {
     /// Answers the host call that [`Step::Host`](crate::Step::Host) brought.
     pub fn answer(&self, reply: HostReply<impl Into<Bytes>>) {
         self.call.channel.answer(reply.map(Into::into).map_err(Into::into));
+    }
+
+    /// The same for the call of an import, which [`HostRequest::Import`](crate::HostRequest::Import) is.
+    pub fn answer_value(&self, value: Value) {
+        self.call.channel.give(Arc::new(value));
+        self.call.channel.answer(Ok(Bytes::new()));
     }
 
     /// Goes on as another call: what its guest was is gone.

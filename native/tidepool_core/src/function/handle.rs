@@ -123,6 +123,12 @@ impl Function {
         self.module().abi.runs
     }
 
+    /// Are its arguments and results values, or JSON?
+    #[must_use]
+    pub fn is_typed(&self) -> bool {
+        self.module().abi.typed
+    }
+
     /// The tier whose code it runs.
     #[must_use]
     pub fn tier(&self) -> Tier {

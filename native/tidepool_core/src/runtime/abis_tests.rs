@@ -10,6 +10,7 @@ use std::time::Duration;
 use wasmtime::{Caller, Func, Linker, Store, TypedFunc, ValType};
 
 use super::*;
+use crate::abi::contract::{Abi, Form};
 use crate::abi::exports::{Exports, Surface};
 use crate::abi::guest::Guest;
 use crate::abi::rehearsal::Rehearsal;
@@ -17,6 +18,7 @@ use crate::abi::slots::State;
 use crate::base::console::{Console, Line, Silent, Stream};
 use crate::base::origin::{Refusal, Start};
 use crate::base::printed::Printed;
+use crate::base::request::Reply;
 use crate::process::message::Message;
 use crate::settings;
 use crate::store::context::FunctionContext;
@@ -44,6 +46,29 @@ fn slot(state: &mut State) -> &mut Slot {
 impl Abi for Tiny {
     const NAME: &'static str = "tiny";
     const REUSABLE: bool = true;
+
+    fn begin(state: &mut State) {
+        let payload = state.call.as_ref().unwrap().request.payload.bytes().clone();
+        slot(state).input = String::from_utf8(payload.into()).unwrap().parse().unwrap();
+    }
+
+    fn begin_process(state: &mut State, guest: &Guest, _left: Option<Message>) {
+        slot(state).ticks = guest.config.world.args.len().try_into().unwrap();
+    }
+
+    async fn serve(store: &mut Store<State>) -> Result<Reply, CallError> {
+        let slot = slot(store.data_mut());
+        let (entry, input) = (slot.entry.clone().unwrap(), slot.input);
+        let output = entry.call_async(&mut *store, input).await.map_err(|error| call_error(store, &error))?;
+        Ok(output.to_string().into_bytes().into())
+    }
+
+    fn end(state: &mut State) {
+        slot(state).input = 0;
+    }
+}
+
+impl ModuleAbi for Tiny {
     const START_FUNCTIONS: &'static [&'static str] = &["tiny_init"];
 
     fn detect(surface: &Surface<'_>) -> Result<bool, CompileError> {
@@ -78,30 +103,10 @@ impl Abi for Tiny {
         Exports::of(module, ("tiny_call", &[ValType::I32], &[ValType::I32]), Self::START_FUNCTIONS)
     }
 
-    fn bind(store: &mut Store<State>, entry: &Func) -> wasmtime::Result<()> {
-        let entry = entry.typed(&*store)?;
-        slot(store.data_mut()).entry = Some(entry);
+    fn bind(store: &mut Store<State>, entry: Option<Func>, _exports: &Exports) -> wasmtime::Result<()> {
+        let entry = entry.map(|entry| entry.typed(&*store)).transpose()?;
+        slot(store.data_mut()).entry = entry;
         Ok(())
-    }
-
-    fn begin(state: &mut State) {
-        let payload = state.call.as_ref().unwrap().request.payload.clone();
-        slot(state).input = String::from_utf8(payload.into()).unwrap().parse().unwrap();
-    }
-
-    fn begin_process(state: &mut State, guest: &Guest, _left: Option<Message>) {
-        slot(state).ticks = guest.config.world.args.len().try_into().unwrap();
-    }
-
-    async fn serve(store: &mut Store<State>) -> Result<Vec<u8>, CallError> {
-        let slot = slot(store.data_mut());
-        let (entry, input) = (slot.entry.clone().unwrap(), slot.input);
-        let output = entry.call_async(&mut *store, input).await.map_err(|error| call_error(store, &error))?;
-        Ok(output.to_string().into_bytes())
-    }
-
-    fn end(state: &mut State) {
-        slot(state).input = 0;
     }
 }
 
@@ -138,7 +143,7 @@ impl Node {
     fn printing(console: Arc<dyn Console>) -> Self {
         let io = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let config = RuntimeConfig { max_instances: 4, baseline_bytes: 0, ..settings::runtime_config() };
-        let abis = [built_in(), vec![Kind::of::<Tiny>()]].concat();
+        let abis = [built_in(), vec![Kind::module::<Tiny>()]].concat();
         let runtime = Runtime::with_abis(&config, io.handle().clone(), console, abis).unwrap();
         Node { runtime, _io: io }
     }
@@ -159,7 +164,7 @@ impl Node {
 }
 
 fn request(number: i32) -> Request {
-    let payload = number.to_string().into();
+    let payload = number.to_string().into_bytes().into();
     Request { operation: Vec::new().into(), payload, depth: 1, timeout: Duration::from_secs(60) }
 }
 
@@ -167,7 +172,7 @@ fn finish(task: Result<Task, CallError>) -> Result<String, CallError> {
     let mut task = task?;
     loop {
         match task.drive(|_| Waker::noop().clone()) {
-            Step::Done(outcome) => return outcome.map(|reply| String::from_utf8(reply).unwrap()),
+            Step::Done(outcome) => return outcome.map(|reply| String::from_utf8(reply.into_bytes()).unwrap()),
             Step::Yield => {}
             step => panic!("{step:?}"),
         }
@@ -244,9 +249,10 @@ fn what_a_runtime_says_that_guests_may_import_has_every_import_of_every_abi() {
     let node = Node::new();
     let imports = node.runtime.imports();
     let engine = &node.runtime.toolchain.engines.get(EngineKind::Fast).optimising.wasmtime;
-    for abi in [built_in(), vec![Kind::of::<Tiny>()]].concat() {
+    for abi in [built_in(), vec![Kind::module::<Tiny>()]].concat() {
+        let Form::Module(module) = abi.spec.form else { continue };
         let mut linker = Linker::new(engine);
-        (abi.spec.link)(&mut linker).unwrap();
+        (module.link)(&mut linker).unwrap();
         let context = Arc::new(FunctionContext::detached());
         let mut store = Store::new(engine, State::new(context));
         let offered: Vec<_> = linker.iter(&mut store).map(|(module, name, _)| (module, name)).collect();

@@ -13,6 +13,7 @@ use crate::base::config::{CompileConfig, EngineKind, IoBackend, RuntimeConfig, T
 use crate::base::console::{Console, KeptLine, LINES};
 use crate::base::error::CompileError;
 use crate::call::node::{Node, Places};
+use crate::compiler::is_component;
 use crate::function::directory::Directory;
 use crate::function::module::Module;
 use crate::metrics::counters::Stats;
@@ -98,7 +99,10 @@ impl Runtime {
     /// read.
     #[must_use]
     pub fn suited_engine(&self, wasm: &[u8]) -> Option<EngineKind> {
-        Spec::detect(&self.toolchain.abis, &Surface::read(wasm)).ok().map(|abi| abi.engine)
+        if is_component(wasm) {
+            return Some(EngineKind::Fast);
+        }
+        Spec::detect(&self.toolchain.abis, &Surface::read(wasm)).ok().map(|(abi, _module)| abi.engine)
     }
 
     /// Checks `wasm`, compiles it for this machine, unless the cache has it, and links it. Takes 5–50 ms for most modules

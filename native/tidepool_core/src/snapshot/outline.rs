@@ -2,20 +2,20 @@
 
 use wasmparser::{ExternalKind, Parser, Payload};
 
-use crate::abi::contract::Spec;
+use crate::abi::contract::{ModuleSpec, Spec};
 use crate::abi::exports::Surface;
 
 /// The parts of a module that decide whether it has a start to take a snapshot of.
 pub(super) struct Outline {
     /// Its ABI, if instances of that serve several calls and this one has something to run before the first.
-    pub(super) rehearsed: Option<Spec>,
+    pub(super) rehearsed: Option<ModuleSpec>,
     /// Where its code section begins, in bytes.
     pub(super) code_at: usize,
 }
 
 impl Outline {
     pub(super) fn of(wasm: &[u8], abis: &[Spec]) -> wasmparser::Result<Self> {
-        let mut functions = Surface { imports: Vec::new(), exports: Vec::new() };
+        let mut functions = Surface::default();
         let (mut starts, mut code_at) = (false, 0);
         for payload in Parser::new(0).parse_all(wasm) {
             match payload? {
@@ -24,6 +24,7 @@ impl Outline {
                         let export = export?;
                         if export.kind == ExternalKind::Func {
                             functions.exports.push(export.name);
+                            functions.functions.push(export.name);
                         }
                     }
                 }
@@ -35,8 +36,10 @@ impl Outline {
                 _ => {}
             }
         }
-        let abi = Spec::detect(abis, &functions).ok().filter(|abi| abi.reusable);
-        let rehearsed = abi.filter(|abi| starts || abi.start_functions.iter().any(|name| functions.exports(name)));
+        let abi = Spec::detect(abis, &functions).ok().filter(|(abi, _module)| abi.reusable);
+        let rehearsed = abi
+            .map(|(_abi, module)| module)
+            .filter(|abi| starts || abi.start_functions.iter().any(|name| functions.exports(name)));
         Ok(Outline { rehearsed, code_at })
     }
 }

@@ -14,6 +14,7 @@ use crate::base::trap::Frame;
 use crate::os::thread_clock::ThreadClock;
 use crate::slice::epoch::FIRST_SLICE_TICKS;
 use crate::store::tail::Tail;
+use crate::value::Value;
 
 /// A call, shared by its task and its guest.
 pub(crate) struct CallContext<T: ?Sized> {
@@ -179,6 +180,12 @@ impl HostChannel {
     /// Gives something along with the answer that follows.
     pub(crate) fn give(&self, gift: Gift) {
         *self.gift.lock().unwrap_or_else(PoisonError::into_inner) = Some(gift);
+    }
+
+    /// Takes the value that came with the last answer.
+    pub(crate) fn take_value(&self) -> Option<Value> {
+        let value = self.take_gift()?.downcast().ok()?;
+        Some(Arc::unwrap_or_clone(value))
     }
 
     /// Takes what came with the last answer.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tidepool_core::{CallError, EngineKind, Function, Instances, Limit, Limits, RuntimeConfig, Step, Task};
+use tidepool_core::{CallError, EngineKind, Function, Instances, Limit, Limits, Reply, RuntimeConfig, Step, Task};
 use tidepool_core::{Import, ProcessOptions};
 
 use crate::support::signal::Signal;
@@ -37,7 +37,7 @@ fn spend(mut task: Task) -> Spent {
         longest = longest.max(took);
         all += took;
         match step {
-            Step::Done(outcome) => return Spent { outcome, longest, all },
+            Step::Done(outcome) => return Spent { outcome: outcome.map(Reply::into_bytes), longest, all },
             Step::Host(_) => task.answer(Ok(vec![0; LARGE])),
             Step::Yield => {}
             Step::Wait => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidepool_core::{CallError, Cancel, Instances, Limits, RuntimeConfig, Step, Task};
+use tidepool_core::{CallError, Cancel, Instances, Limits, Reply, RuntimeConfig, Step, Task};
 
 use crate::support::signal::Signal;
 use crate::support::{Node, PATIENCE, config, drive, finish, guest, limits, next, task, wat};
@@ -39,7 +39,7 @@ fn a_sleeper_waits_and_its_waker_is_called_when_the_time_has_come() {
         assert!(signal.wait(PATIENCE), "never woken");
         wakes += 1;
         match next(&mut task, &signal) {
-            Step::Done(outcome) => break outcome,
+            Step::Done(outcome) => break outcome.map(Reply::into_bytes),
             Step::Wait => {}
             step => panic!("{step:?}"),
         }
@@ -74,7 +74,7 @@ fn many_sleep_at_the_same_time_on_one_thread() {
         tasks.retain_mut(|task| match next(task, &signal) {
             Step::Wait => true,
             Step::Done(reply) => {
-                assert_eq!(reply, Ok(b"slept 200".to_vec()));
+                assert_eq!(reply.map(Reply::into_bytes), Ok(b"slept 200".to_vec()));
                 false
             }
             step => panic!("{step:?}"),
@@ -176,7 +176,7 @@ impl Future for DriveTask {
     fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
         let waker = cx.waker().clone();
         match self.0.as_mut().unwrap().drive(|_| waker.clone()) {
-            Step::Done(outcome) => std::task::Poll::Ready(outcome),
+            Step::Done(outcome) => std::task::Poll::Ready(outcome.map(Reply::into_bytes)),
             Step::Yield => {
                 cx.waker().wake_by_ref();
                 std::task::Poll::Pending
@@ -202,7 +202,7 @@ fn slices(start: &str) -> (Result<Vec<u8>, CallError>, usize) {
     let mut yields = 0;
     loop {
         match drive(&mut task, &signal) {
-            Step::Done(outcome) => return (outcome, yields),
+            Step::Done(outcome) => return (outcome.map(Reply::into_bytes), yields),
             Step::Yield => yields += 1,
             Step::Wait => assert!(signal.wait(PATIENCE)),
             Step::Host(request) => panic!("{request:?}"),

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use crossbeam_queue::SegQueue;
 use rustler::{Atom, Binary, Encoder, Env, LocalPid, OwnedEnv, Resource, ResourceArc, Term};
-use tidepool_core::{CallError, Request, Runtime, Step, Task, buffers};
+use tidepool_core::{CallError, Reply, Request, Runtime, Step, Task, buffers};
 use tidepool_http::{
-    Answer, Backend, Caller, Deferral, Deploy, Refused, RequestBody, ResourceRequest, Responder, Response, Route,
+    Answer, Backend, Caller, ContentType, Deferral, Deploy, Refused, RequestBody, ResourceRequest, Responder, Response,
+    Route,
 };
 use tokio::runtime::Handle;
 
@@ -113,7 +114,7 @@ impl Dispatchers {
 
     /// Drives a call for its first slice. `None` when the function is not deployed, when its first slice is likely to be too
     /// long, or when calls are observed, which only a process does: the payload is there still.
-    fn begin(&self, name: &str, operation: Option<&str>, payload: &mut Bytes) -> Option<Result<Vec<u8>, Begun>> {
+    fn begin(&self, name: &str, operation: Option<&str>, payload: &mut Bytes) -> Option<Result<Response, Begun>> {
         if self.runtime.is_observed() {
             return None;
         }
@@ -123,21 +124,24 @@ impl Dispatchers {
             function.suits_inline().then(|| {
                 // Before the payload is copied.
                 function.admit(payload.len())?;
-                function.start(Request { operation, payload: own(payload), depth: 1, timeout: Duration::MAX })
+                let payload = own(payload).into();
+                let task = function.start(Request { operation, payload, depth: 1, timeout: Duration::MAX })?;
+                Ok((task, function.is_typed()))
             })
         };
-        let mut task = match self.runtime.directory().with(name, start).flatten()? {
-            Ok(task) => task,
+        let (mut task, is_typed) = match self.runtime.directory().with(name, start).flatten()? {
+            Ok(begun) => begun,
             Err(error) => return Some(Err(Begun::Failed(error))),
         };
         Some(match task.drive_inline() {
-            Step::Done(outcome) => outcome.map_err(Begun::Failed),
+            Step::Done(Ok(reply)) => Ok(response(reply, is_typed)),
+            Step::Done(Err(error)) => Err(Begun::Failed(error)),
             step => Err(Begun::Unfinished { task, step, since: Instant::now() }),
         })
     }
 
     /// The refusal of a payload that was too large to be read; `None` when its function has gone meanwhile.
-    fn oversized(&self, name: &str) -> Option<Result<Vec<u8>, Begun>> {
+    fn oversized(&self, name: &str) -> Option<Result<Response, Begun>> {
         let refused = |published: &tidepool_core::Published| published.function.admit(usize::MAX).err();
         let error = self.runtime.directory().with(name, refused).flatten()?;
         Some(Err(Begun::Failed(error)))
@@ -168,6 +172,12 @@ impl Dispatchers {
         }
         answer
     }
+}
+
+/// The answer that has a call's reply. That of a typed function is JSON, as its payload was.
+fn response(reply: Reply, is_typed: bool) -> Response {
+    let body = buffers::shared(reply.into_bytes());
+    if is_typed { Response::new(200, ContentType::Json, body) } else { Response::reply(body) }
 }
 
 /// A payload as a call may keep it. One of a single frame may be a small part of what its connection reads into.
@@ -210,7 +220,7 @@ impl Backend for Dispatchers {
             _ => None,
         };
         match (begun, route) {
-            (Some(Ok(reply)), _) => Answer::Now(Response::reply(buffers::shared(reply))),
+            (Some(Ok(response)), _) => Answer::Now(response),
             (Some(Err(begun)), Route::Call { function, operation, .. }) => {
                 self.hand_over(deferral, Some(begun), traced, RequestKind::Begun(function, operation))
             }

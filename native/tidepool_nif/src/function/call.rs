@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, Resource, ResourceArc, Term};
 use tidepool_core::{
-    CallError, Cancel, HostReply, HostRequest, ProcessRef, ProcessRequest, Request, ShortName, Step, Task, Usage,
+    CallError, Cancel, HostReply, HostRequest, Payload, ProcessRef, ProcessRequest, Request, ShortName, Step, Task,
+    Usage,
 };
 use tidepool_errors::Reason;
 
@@ -14,7 +15,7 @@ use crate::function::request;
 use crate::function::turn::{Call, Seat, drive};
 use crate::node::handle::Node;
 use crate::terms::message::message;
-use crate::terms::{atoms, decode, encode};
+use crate::terms::{atoms, decode, encode, values};
 
 /// A call that did not end in its first slice. One process owns it, and its term never leaves that process: when the
 /// process dies the VM frees its terms, and the guest is gone with this one.
@@ -75,6 +76,7 @@ impl TaskHandle {
 
 /// Calls a published function and drives the call for its first slice. An `operation` of `nil` is the one it was
 /// published with, a `timeout_ms` of `:infinity` is the function's own limit.
+/// The payload is a binary, or the arguments of a typed export.
 ///
 /// Terms are borrowed: counting another user of the node would make all cores write to one place.
 #[rustler::nif]
@@ -83,7 +85,7 @@ fn call<'a>(
     node: &'a Node,
     name: Binary<'a>,
     operation: Option<Binary<'a>>,
-    payload: Binary<'a>,
+    payload: Term<'a>,
     depth: u32,
     timeout_ms: Term<'a>,
 ) -> NifResult<Term<'a>> {
@@ -103,7 +105,7 @@ fn call_observed<'a>(
     node: &'a Node,
     name: Binary<'a>,
     operation: Option<Binary<'a>>,
-    payload: Binary<'a>,
+    payload: Term<'a>,
     depth: u32,
     timeout_ms: Term<'a>,
 ) -> NifResult<(Option<Term<'a>>, Term<'a>)> {
@@ -135,22 +137,30 @@ fn start(
     node: &Node,
     name: Binary<'_>,
     operation: Option<Binary<'_>>,
-    payload: Binary<'_>,
+    payload: Term<'_>,
     depth: u32,
     timeout: Duration,
 ) -> Option<Result<Task, CallError>> {
     let name = std::str::from_utf8(name.as_slice()).ok()?;
     node.runtime.directory().with(name, |published| {
-        // Before the payload is copied, or kept.
-        published.function.admit(payload.len())?;
+        let payload = self::payload(payload, |bytes| published.function.admit(bytes))?;
         let operation = operation.map_or(&*published.operation, |operation| operation.as_slice());
-        published.function.start(Request {
-            operation: ShortName::from_slice(operation),
-            payload: message(payload),
-            depth,
-            timeout,
-        })
+        published.function.start(Request { operation: ShortName::from_slice(operation), payload, depth, timeout })
     })
+}
+
+/// A payload: a binary, which is `admit`ted before it is copied or kept, or arguments of a typed export.
+pub(crate) fn payload(
+    payload: Term<'_>,
+    admit: impl FnOnce(usize) -> Result<(), CallError>,
+) -> Result<Payload, CallError> {
+    match Binary::from_term(payload) {
+        Ok(bytes) => {
+            admit(bytes.len())?;
+            Ok(message(bytes).into())
+        }
+        Err(_) => values::value(payload).map(|value| Payload::Value(Box::new(value))),
+    }
 }
 
 /// Starts a trial: an instance is made and dropped again.
@@ -170,6 +180,28 @@ fn resume<'a>(env: Env<'a>, task: Term<'a>) -> NifResult<Term<'a>> {
 fn answer<'a>(env: Env<'a>, task: Term<'a>, reply: Term<'a>) -> NifResult<Term<'a>> {
     let reply = decode::host_reply(reply)?;
     Ok(next_slice(env, task, task.decode()?, Some(reply)))
+}
+
+/// The same for a call of an import, with `{:ok, value}` or `{:error, bytes}`; a value that no guest can have is an error, too.
+#[rustler::nif]
+fn answer_value<'a>(env: Env<'a>, task: Term<'a>, reply: Term<'a>) -> NifResult<Term<'a>> {
+    let (tag, term): (Atom, Term<'_>) = reply.decode()?;
+    let reply = if tag == atoms::ok() {
+        values::value(term).map_err(|error| bytes::Bytes::from(error.to_string()))
+    } else {
+        Err(message(Binary::from_term(term)?))
+    };
+    let handle: ResourceArc<TaskHandle> = task.decode()?;
+    let reply = match reply {
+        Ok(value) => {
+            if let Err(refusal) = with_task(env, &handle, |task| task.answer_value(value)) {
+                return Ok(refusal);
+            }
+            None
+        }
+        Err(text) => Some(Err(text)),
+    };
+    Ok(next_slice(env, task, &handle, reply))
 }
 
 /// Ends a call now. `why` is `:timeout` or `:aborted`; returns the error, and whether a wake message was sent that nobody
@@ -289,6 +321,7 @@ fn unfinished<'a>(
         Step::Host(asked) => {
             let asked = match asked {
                 HostRequest::Wapc(call) => encode::host_call(env, call),
+                HostRequest::Import(call) => encode::import_call(env, &call),
                 HostRequest::Process(asked) => request::request(env, asked, child),
                 HostRequest::File(asked) => request::file(env, asked),
             };

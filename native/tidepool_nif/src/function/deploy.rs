@@ -89,6 +89,13 @@ fn tier(node: ResourceArc<Node>, name: String) -> Option<Atom> {
     node.runtime.directory().with(&name, |published| tier_atom(published.function.tier()))
 }
 
+/// Do calls of this name have JSON for payload and reply? Of one that nothing is published under they do not.
+#[rustler::nif(name = "typed?")]
+fn typed(node: &Node, name: Binary<'_>) -> bool {
+    let name = std::str::from_utf8(name.as_slice()).unwrap_or_default();
+    node.runtime.directory().with(name, |published| published.function.is_typed()).unwrap_or(false)
+}
+
 pub(crate) fn tier_atom(tier: Tier) -> Atom {
     match tier {
         Tier::Baseline => atoms::baseline(),

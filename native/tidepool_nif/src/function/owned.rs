@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustler::{Binary, Encoder, Env, NifResult, Resource, ResourceArc, Term};
 use tidepool_core::{CallError, Imaged, OwnedInstance, Request, ShortName};
 
-use crate::function::call::first_slice;
+use crate::function::call::{first_slice, payload as payload_of};
 use crate::function::deploy::FunctionHandle;
 use crate::function::wake::{Letter, post};
 use crate::terms::message::message;
@@ -44,15 +44,14 @@ fn call_owned<'a>(
     env: Env<'a>,
     owned: &'a OwnedHandle,
     operation: Binary<'a>,
-    payload: Binary<'a>,
+    payload: Term<'a>,
     depth: u32,
     timeout_ms: Term<'a>,
 ) -> NifResult<Term<'a>> {
     let timeout: Duration = decode::timeout(timeout_ms)?;
-    let request =
-        || Request { operation: ShortName::from_slice(&operation), payload: message(payload), depth, timeout };
-    // Before the payload is copied, or kept.
-    let task = owned.0.admit(payload.len()).and_then(|()| owned.0.call(request()));
+    let operation = ShortName::from_slice(&operation);
+    let payload = payload_of(payload, |bytes| owned.0.admit(bytes));
+    let task = payload.and_then(|payload| owned.0.call(Request { operation, payload, depth, timeout }));
     Ok(match task {
         Ok(task) => first_slice(env, task),
         Err(error) => encode::call_error(env, &error),

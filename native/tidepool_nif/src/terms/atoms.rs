@@ -31,6 +31,12 @@ rustler::atoms! {
     not_owner,
     aborted,
     infinity,
+    // Values of typed exports.
+    import,
+    nan,
+    neg_infinity,
+    none,
+    some,
     // Limits.
     memory,
     live,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tidepool_core::console::{Console, Line};
 use tidepool_core::{
     CallError, CompileConfig, CompileError, EngineKind, Function, FunctionConfig, HostCall, HostReply, HostRequest,
-    Instances, Limits, Module, Request, Runtime, RuntimeConfig, Step, Task,
+    Instances, Limits, Module, Reply, Request, Runtime, RuntimeConfig, Step, Task,
 };
 
 use super::settings;
@@ -90,9 +90,9 @@ fn finish(mut task: Task, mut host: impl FnMut(HostCall) -> HostReply<Vec<u8>>) 
     let signal = Arc::new(Signal::default());
     loop {
         match task.drive(|_| Waker::from(Arc::clone(&signal))) {
-            Step::Done(outcome) => return outcome,
+            Step::Done(outcome) => return outcome.map(Reply::into_bytes),
             Step::Host(HostRequest::Wapc(call)) => task.answer(host(call)),
-            Step::Host(HostRequest::Process(_) | HostRequest::File(_)) => {
+            Step::Host(HostRequest::Import(_) | HostRequest::Process(_) | HostRequest::File(_)) => {
                 task.answer(Err(b"a call is no process".to_vec()))
             }
             Step::Yield => {}

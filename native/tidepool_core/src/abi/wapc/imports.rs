@@ -79,14 +79,15 @@ fn guest_request(mut caller: Caller<'_, State>, (operation, payload): (i32, i32)
     // Of its own for the copy, which borrows the caller for its memory. Start functions have no call.
     let Some(call) = caller.data().call.clone() else { return done(Ok(())) };
     let request = &call.request;
-    if request.operation.len().saturating_add(request.payload.len()) <= PIECE_BYTES {
+    let bytes = request.payload.bytes();
+    if request.operation.len().saturating_add(bytes.len()) <= PIECE_BYTES {
         let written = memory::write(&mut caller, operation, &request.operation)
-            .and_then(|()| memory::write(&mut caller, payload, &request.payload));
+            .and_then(|()| memory::write(&mut caller, payload, bytes));
         return done(written);
     }
     Box::new(async move {
         memory::write_in_pieces(&mut caller, operation, &call.request.operation).await?;
-        memory::write_in_pieces(&mut caller, payload, &call.request.payload).await
+        memory::write_in_pieces(&mut caller, payload, call.request.payload.bytes()).await
     })
 }
 

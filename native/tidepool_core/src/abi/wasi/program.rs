@@ -9,13 +9,14 @@ use super::data::Streams;
 use super::imports;
 use super::input::Input;
 use super::output::Output;
-use crate::abi::contract::Abi;
+use crate::abi::contract::{Abi, ModuleAbi};
 use crate::abi::exports::{Exports, Surface};
 use crate::abi::guest::Guest;
 use crate::abi::process::ENTRY;
 use crate::abi::slots::State;
 use crate::base::error::{CallError, CompileError};
 use crate::base::limits::Limit;
+use crate::base::request::Reply;
 use crate::process::message::Message;
 use crate::store::failure::{call_error, exit_code};
 
@@ -28,6 +29,46 @@ pub(crate) enum Program {}
 impl Abi for Program {
     const NAME: &'static str = "wasi";
 
+    fn begin(state: &mut State) {
+        let tail = Arc::default();
+        let Some(call) = &state.call else { return };
+        call.channel.set_tail(&tail);
+        let streams =
+            Streams { stdout: Output::reply(&state.function, &tail), stderr: Output::tail(&state.function, &tail) };
+        let context = builder()
+            .arg(String::from_utf8_lossy(&call.request.operation))
+            .stdin(Input::new(call.request.payload.bytes().clone()))
+            .stdout(streams.stdout.clone())
+            .stderr(streams.stderr.clone())
+            .build_p1();
+        state.tail = Some(tail);
+        (state.abi.wasi.context, state.abi.wasi.streams) = (Some(Box::new(context)), Some(streams));
+    }
+
+    fn begin_process(state: &mut State, guest: &Guest, _left: Option<Message>) {
+        state.abi.wasi.begin(guest);
+    }
+
+    async fn serve(store: &mut Store<State>) -> Result<Reply, CallError> {
+        let wasi = &mut store.data_mut().abi.wasi;
+        let (Some(start), Some(streams)) = (wasi.entry.take(), wasi.streams.take()) else {
+            return Err(CallError::Internal { message: "the instance is not one of a WASI program".into() });
+        };
+        let Err(error) = start.call_async(&mut *store, ()).await else { return Ok(streams.stdout.take().into()) };
+        if streams.stdout.overflowed() {
+            let allowed = store.data().function.limits.reply_bytes;
+            store.data_mut().failure = Some(CallError::limit(Limit::Reply, allowed));
+            return Err(streams.stopped(store, &error));
+        }
+        match exit_code(&error) {
+            Some(0) => Ok(streams.stdout.take().into()),
+            Some(code) => Err(CallError::Guest { message: streams.error_text(code), exit_code: Some(code) }),
+            None => Err(streams.stopped(store, &error)),
+        }
+    }
+}
+
+impl ModuleAbi for Program {
     fn detect(surface: &Surface<'_>) -> Result<bool, CompileError> {
         Ok(surface.exports(ENTRY))
     }
@@ -40,48 +81,10 @@ impl Abi for Program {
         Exports::of(module, (ENTRY, &[], &[]), Self::START_FUNCTIONS)
     }
 
-    fn bind(store: &mut Store<State>, entry: &Func) -> wasmtime::Result<()> {
-        let entry = entry.typed(&*store)?;
-        store.data_mut().abi.wasi.entry = Some(entry);
+    fn bind(store: &mut Store<State>, entry: Option<Func>, _exports: &Exports) -> wasmtime::Result<()> {
+        let entry = entry.map(|entry| entry.typed(&*store)).transpose()?;
+        store.data_mut().abi.wasi.entry = entry;
         Ok(())
-    }
-
-    fn begin(state: &mut State) {
-        let tail = Arc::default();
-        let Some(call) = &state.call else { return };
-        call.channel.set_tail(&tail);
-        let streams =
-            Streams { stdout: Output::reply(&state.function, &tail), stderr: Output::tail(&state.function, &tail) };
-        let context = builder()
-            .arg(String::from_utf8_lossy(&call.request.operation))
-            .stdin(Input::new(call.request.payload.clone()))
-            .stdout(streams.stdout.clone())
-            .stderr(streams.stderr.clone())
-            .build_p1();
-        state.tail = Some(tail);
-        (state.abi.wasi.context, state.abi.wasi.streams) = (Some(Box::new(context)), Some(streams));
-    }
-
-    fn begin_process(state: &mut State, guest: &Guest, _left: Option<Message>) {
-        state.abi.wasi.begin(guest);
-    }
-
-    async fn serve(store: &mut Store<State>) -> Result<Vec<u8>, CallError> {
-        let wasi = &mut store.data_mut().abi.wasi;
-        let (Some(start), Some(streams)) = (wasi.entry.take(), wasi.streams.take()) else {
-            return Err(CallError::Internal { message: "the instance is not one of a WASI program".into() });
-        };
-        let Err(error) = start.call_async(&mut *store, ()).await else { return Ok(streams.stdout.take()) };
-        if streams.stdout.overflowed() {
-            let allowed = store.data().function.limits.reply_bytes;
-            store.data_mut().failure = Some(CallError::limit(Limit::Reply, allowed));
-            return Err(streams.stopped(store, &error));
-        }
-        match exit_code(&error) {
-            Some(0) => Ok(streams.stdout.take()),
-            Some(code) => Err(CallError::Guest { message: streams.error_text(code), exit_code: Some(code) }),
-            None => Err(streams.stopped(store, &error)),
-        }
     }
 }
 

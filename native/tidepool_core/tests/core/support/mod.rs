@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tidepool_core::console::{Console, Line};
 use tidepool_core::{
     CallError, CompileConfig, CompileError, DenseConfig, EngineKind, Function, FunctionConfig, HostCall, HostReply,
-    HostRequest, Instances, Limits, Module, Request, Runtime, RuntimeConfig, Step, Task,
+    HostRequest, Instances, Limits, Module, Reply, Request, Runtime, RuntimeConfig, Step, Task,
 };
 
 use crate::settings;
@@ -218,7 +218,7 @@ pub(crate) fn finish(mut task: Task, mut host: impl FnMut(HostCall) -> HostReply
     let signal = Arc::new(Signal::default());
     loop {
         match drive(&mut task, &signal) {
-            Step::Done(outcome) => return outcome,
+            Step::Done(outcome) => return outcome.map(Reply::into_bytes),
             Step::Host(HostRequest::Wapc(call)) => task.answer(host(call)),
             Step::Host(request) => panic!("a call is no process: {request:?}"),
             Step::Yield => {}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tidepool_core::{
     Address, CallError, FileRequest, Function, HostReply, HostRequest, ProcessOptions, ProcessRef, ProcessRequest,
-    Signal, Step, Task,
+    Reply, Signal, Step, Task,
 };
 
 use super::signal::Signal as Woken;
@@ -124,7 +124,7 @@ impl Processes {
                 self.sent.push((tag, bytes));
             }
             match driven.task.drive(|_| woken.waker()) {
-                Step::Done(outcome) => return self.end(id, outcome),
+                Step::Done(outcome) => return self.end(id, outcome.map(Reply::into_bytes)),
                 Step::Yield => {
                     driven.ready = true;
                     return;

@@ -1,0 +1,125 @@
+//! Values that callers and guests exchange, apart from the type that a guest gives them: what calls of typed exports take and
+//! return, and what their imports are asked with.
+//!
+//! A caller says them as JSON ([`read`], [`write`]) or hands them over as they are. Which type they have to be of is for the ABI
+//! to say: here a name may be an enum's case, a flag or a text, and a number an integer of any width.
+
+mod read;
+mod write;
+
+use bytes::Bytes;
+
+pub use read::{JsonError, read};
+pub use write::write;
+
+/// Deepest nesting of a value; no type of a guest's is as deep.
+pub const MAX_DEPTH: usize = 64;
+/// Most values of one list of arguments, or of one result, those within others counted: they are converted in one go, 10 to 40 ns
+/// each.
+pub const MAX_COUNT: usize = 1 << 16;
+
+/// A value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// Nothing: what a function without a result returns.
+    Null,
+    /// A truth value.
+    Bool(bool),
+    /// An integer.
+    Int(i128),
+    /// A floating-point number.
+    Float(f64),
+    /// A text, or a character.
+    Text(Box<str>),
+    /// Bytes, which may be a text.
+    Bytes(Bytes),
+    /// A name without a value: a case of an enum, a variant or a result.
+    Name(Box<str>),
+    /// A name with a value: a case of a variant or a result.
+    Case(Box<str>, Box<Value>),
+    /// What may be there.
+    Option(Option<Box<Value>>),
+    /// Elements of one type.
+    List(Vec<Value>),
+    /// Elements of a type each.
+    Tuple(Vec<Value>),
+    /// Values by name, each name once.
+    Record(Vec<(Box<str>, Value)>),
+    /// Which of its names are set.
+    Flags(Vec<(Box<str>, bool)>),
+}
+
+impl Value {
+    /// What it takes, roughly, in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let own = size_of::<Value>();
+        let within = match self {
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Option(None) => 0,
+            Value::Text(text) | Value::Name(text) => text.len(),
+            Value::Bytes(bytes) => bytes.len(),
+            Value::Case(name, value) => name.len() + value.size(),
+            Value::Option(Some(value)) => value.size(),
+            Value::List(values) | Value::Tuple(values) => values.iter().map(Value::size).sum(),
+            Value::Record(fields) => fields.iter().map(|(name, value)| name.len() + value.size()).sum(),
+            Value::Flags(flags) => flags.iter().map(|(name, _set)| name.len() + 1).sum(),
+        };
+        own + within
+    }
+
+    /// It as an integer: one, or a number without a fraction.
+    #[must_use]
+    pub fn as_integer(&self) -> Option<i128> {
+        /// Integers up to here are floating-point numbers of their own.
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        match self {
+            Value::Int(integer) => Some(*integer),
+            #[expect(clippy::cast_possible_truncation, reason = "it has no fraction, and is small")]
+            Value::Float(float) if float.fract() == 0.0 && float.abs() <= EXACT => Some(*float as i128),
+            _ => None,
+        }
+    }
+
+    /// It as a floating-point number; what JSON has no number for may be told by name.
+    #[must_use]
+    pub fn as_float(&self) -> Option<f64> {
+        match self {
+            #[expect(clippy::cast_precision_loss, reason = "it is the nearest one")]
+            Value::Int(integer) => Some(*integer as f64),
+            Value::Float(float) => Some(*float),
+            Value::Text(name) | Value::Name(name) => match &**name {
+                "NaN" | "nan" => Some(f64::NAN),
+                "Infinity" | "infinity" => Some(f64::INFINITY),
+                "-Infinity" | "neg_infinity" => Some(f64::NEG_INFINITY),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The number that is written like this one, so that 0.1 stays 0.1.
+    #[must_use]
+    pub fn widened(float: f32) -> f64 {
+        float.to_string().parse().unwrap_or_else(|_| f64::from(float))
+    }
+
+    /// What kind of value it is, for messages: `an integer`, `a list`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Value::Null | Value::Option(None) => "nothing",
+            Value::Bool(_) => "a truth value",
+            Value::Int(_) => "an integer",
+            Value::Float(_) => "a floating-point number",
+            Value::Text(_) => "a text",
+            Value::Bytes(_) => "bytes",
+            Value::Name(_) => "a name",
+            Value::Case(..) => "a name with a value",
+            Value::Option(Some(value)) => value.kind(),
+            Value::List(_) => "a list",
+            Value::Tuple(_) => "a tuple",
+            Value::Record(_) => "a record",
+            Value::Flags(_) => "flags",
+        }
+    }
+}

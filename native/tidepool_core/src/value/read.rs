@@ -1,0 +1,106 @@
+//! From JSON to values, in pieces: a payload may be large, and who reads it has no thread of its own.
+
+use json_event_parser::{JsonEvent, SliceJsonParser};
+
+use super::{MAX_COUNT, MAX_DEPTH, Value};
+
+/// Events after which the reader may be asked to pause: some 20 µs.
+const PIECE: usize = 256;
+
+/// Why a text is no value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    /// It is no JSON.
+    #[error("it is no JSON: {0}")]
+    Syntax(String),
+    /// It is nested too deeply.
+    #[error("it is nested deeper than {MAX_DEPTH} levels")]
+    Depth,
+    /// It has too many values.
+    #[error("it has more than {MAX_COUNT} values")]
+    Count,
+    /// A name is given twice in one object.
+    #[error("it has the name {0:?} twice in one object")]
+    Twice(String),
+}
+
+/// A value that is not closed yet.
+enum Open {
+    List(Vec<Value>),
+    Record(Vec<(Box<str>, Value)>, Option<Box<str>>),
+}
+
+/// The value that a JSON text says; `pause` is awaited every so often. Names keep their order.
+///
+/// # Errors
+/// A [`JsonError`] that says what is wrong, and where.
+pub async fn read<F: Future<Output = ()>>(json: &[u8], mut pause: impl FnMut() -> F) -> Result<Value, JsonError> {
+    let mut parser = SliceJsonParser::new(json);
+    let (mut open, mut count, mut whole): (Vec<Open>, usize, Option<Value>) = (Vec::new(), 0, None);
+    for turn in 1_usize.. {
+        if turn.is_multiple_of(PIECE) {
+            pause().await;
+        }
+        let event = parser.parse_next().map_err(|error| JsonError::Syntax(error.to_string()))?;
+        count += usize::from(!matches!(event, JsonEvent::ObjectKey(_) | JsonEvent::EndArray | JsonEvent::EndObject));
+        if count > MAX_COUNT {
+            return Err(JsonError::Count);
+        }
+        let value = match event {
+            JsonEvent::Eof => break,
+            JsonEvent::StartArray => {
+                open.push(Open::List(Vec::new()));
+                None
+            }
+            JsonEvent::StartObject => {
+                open.push(Open::Record(Vec::new(), None));
+                None
+            }
+            JsonEvent::ObjectKey(key) => {
+                if let Some(Open::Record(_fields, name)) = open.last_mut() {
+                    *name = Some(key.into());
+                }
+                None
+            }
+            JsonEvent::EndArray | JsonEvent::EndObject => open.pop().map(closed).transpose()?,
+            JsonEvent::String(text) => Some(Value::Text(text.into())),
+            JsonEvent::Number(digits) => Some(number(&digits)?),
+            JsonEvent::Boolean(value) => Some(Value::Bool(value)),
+            JsonEvent::Null => Some(Value::Null),
+        };
+        if open.len() > MAX_DEPTH {
+            return Err(JsonError::Depth);
+        }
+        let Some(value) = value else { continue };
+        match open.last_mut() {
+            Some(Open::List(values)) => values.push(value),
+            Some(Open::Record(fields, name)) => fields.extend(name.take().map(|name| (name, value))),
+            None => whole = Some(value),
+        }
+    }
+    whole.ok_or_else(|| JsonError::Syntax("it is empty".into()))
+}
+
+/// Names that are there twice are found by sorting: an object may have very many.
+fn closed(open: Open) -> Result<Value, JsonError> {
+    match open {
+        Open::List(values) => Ok(Value::List(values)),
+        Open::Record(fields, _name) => {
+            let mut names: Vec<&str> = fields.iter().map(|(name, _value)| &**name).collect();
+            names.sort_unstable();
+            match names.array_windows().find(|[one, next]| one == next) {
+                Some([name, _same]) => Err(JsonError::Twice((*name).to_owned())),
+                None => Ok(Value::Record(fields)),
+            }
+        }
+    }
+}
+
+/// Integers are those that are written as such.
+fn number(digits: &str) -> Result<Value, JsonError> {
+    if let Ok(integer) = digits.parse() {
+        return Ok(Value::Int(integer));
+    }
+    let float = digits.parse().map_err(|_| JsonError::Syntax(format!("the number {digits} can't be read")))?;
+    Ok(Value::Float(float))
+}

@@ -1,0 +1,188 @@
+//! Values of typed exports, from terms and to them.
+//!
+//! As arguments: integers, floats, booleans and binaries are themselves; a list is a list; a tuple a tuple, or a case with a value
+//! where an atom comes first; a map a record, by atoms or strings; an atom a name, `nil` nothing.
+//!
+//! As results: a record is a map, what may be there `:none` or `{:some, value}`, a case its name, or `{name, value}`; flags are a
+//! map of booleans. A name is an atom if the VM has it, else a string: uploads make no atoms.
+
+use rustler::types::tuple::get_tuple;
+use rustler::{Atom, Binary, Encoder, Env, ListIterator, MapIterator, Term, TermType};
+use tidepool_core::CallError;
+use tidepool_core::value::{MAX_COUNT, MAX_DEPTH, Value};
+
+use crate::terms::atoms;
+use crate::terms::bytes::{binary, copy};
+use crate::terms::message::message;
+
+/// The value that a term says.
+///
+/// # Errors
+/// [`CallError::Arguments`] that says where there is none.
+pub(crate) fn value(term: Term<'_>) -> Result<Value, CallError> {
+    let mut reader = Reader { count: 0, path: Vec::new() };
+    reader.value(term).map_err(|message| {
+        let path = reader.path.join(".");
+        let message = if path.is_empty() { message } else { format!("argument {path}: {message}") };
+        CallError::Arguments { path, message }
+    })
+}
+
+/// Where the reader is. A path stays as it is where it ends.
+struct Reader {
+    count: usize,
+    path: Vec<String>,
+}
+
+impl Reader {
+    fn value(&mut self, term: Term<'_>) -> Result<Value, String> {
+        self.count += 1;
+        if self.count > MAX_COUNT {
+            return Err(format!("there are more than {MAX_COUNT} values"));
+        }
+        if self.path.len() > MAX_DEPTH {
+            return Err(format!("they are nested deeper than {MAX_DEPTH} levels"));
+        }
+        match term.get_type() {
+            TermType::Atom => atom(term),
+            TermType::Integer => integer(term),
+            TermType::Float => term.decode().map(Value::Float).map_err(|_| "it is no float".into()),
+            TermType::Binary => match Binary::from_term(term) {
+                Ok(binary) => Ok(Value::Bytes(message(binary))),
+                Err(_) => Err("it is a bitstring, and no binary".into()),
+            },
+            TermType::List => {
+                term.list_length().map_err(|_| "it is no proper list")?;
+                let list: ListIterator<'_> = term.decode().map_err(|_| "it is no list")?;
+                Ok(Value::List(self.all(list)?))
+            }
+            TermType::Tuple => {
+                let elements = get_tuple(term).map_err(|_| "it is no tuple")?;
+                Ok(Value::Tuple(self.all(elements.into_iter())?))
+            }
+            TermType::Map => self.record(term),
+            _ => Err("it has to be a number, a boolean, a binary, an atom, a list, a tuple or a map".into()),
+        }
+    }
+
+    fn all<'a>(&mut self, terms: impl Iterator<Item = Term<'a>>) -> Result<Vec<Value>, String> {
+        terms.enumerate().map(|(index, term)| self.within(index.to_string(), term)).collect()
+    }
+
+    fn record(&mut self, term: Term<'_>) -> Result<Value, String> {
+        let fields = MapIterator::new(term).ok_or("it is no map")?;
+        let mut record: Vec<(Box<str>, Value)> = Vec::new();
+        for (key, term) in fields {
+            let name = match key.get_type() {
+                TermType::Atom => key.atom_to_string().map_err(|_| "a key is no name")?,
+                TermType::Binary => key.decode::<String>().map_err(|_| "a key is no UTF-8")?,
+                _ => return Err("the keys of a map have to be atoms or strings".into()),
+            };
+            let value = self.within(name.clone(), term)?;
+            record.push((name.into(), value));
+        }
+        record.sort_by(|(one, _), (other, _)| one.cmp(other));
+        match record.array_windows().find(|[(one, _), (next, _)]| one == next) {
+            Some([(name, _), _]) => Err(format!("the key `{name}` is there as an atom and as a string")),
+            None => Ok(Value::Record(record)),
+        }
+    }
+
+    fn within(&mut self, step: String, term: Term<'_>) -> Result<Value, String> {
+        self.path.push(step);
+        let value = self.value(term)?;
+        self.path.pop();
+        Ok(value)
+    }
+}
+
+fn atom(term: Term<'_>) -> Result<Value, String> {
+    let name = term.atom_to_string().map_err(|_| "it is no name")?;
+    Ok(match &*name {
+        "true" => Value::Bool(true),
+        "false" => Value::Bool(false),
+        "nil" => Value::Null,
+        _ => Value::Name(name.into()),
+    })
+}
+
+fn integer(term: Term<'_>) -> Result<Value, String> {
+    let signed = term.decode::<i64>().map(i128::from);
+    let integer = signed.or_else(|_| term.decode::<u64>().map(i128::from));
+    integer.map(Value::Int).map_err(|_| "it does not fit into 64 bits".into())
+}
+
+/// A value as a term.
+pub(crate) fn term<'a>(env: Env<'a>, value: &Value) -> Term<'a> {
+    match value {
+        Value::Null => atoms::nil().encode(env),
+        Value::Bool(value) => value.encode(env),
+        Value::Int(integer) => match (i64::try_from(*integer), u64::try_from(*integer)) {
+            (Ok(integer), _) => integer.encode(env),
+            (_, Ok(integer)) => integer.encode(env),
+            // No type of a guest's has more than 64 bits.
+            _ => atoms::nil().encode(env),
+        },
+        Value::Float(float) if float.is_nan() => atoms::nan().encode(env),
+        Value::Float(f64::INFINITY) => atoms::infinity().encode(env),
+        Value::Float(f64::NEG_INFINITY) => atoms::neg_infinity().encode(env),
+        Value::Float(float) => float.encode(env),
+        Value::Text(text) => copy(env, text.as_bytes()),
+        Value::Bytes(bytes) => binary(env, bytes.clone()),
+        Value::Name(name) => self::name(env, name),
+        Value::Case(name, value) => (self::name(env, name), term(env, value)).encode(env),
+        Value::Option(None) => atoms::none().encode(env),
+        Value::Option(Some(value)) => (atoms::some(), term(env, value)).encode(env),
+        Value::List(values) => values.iter().map(|value| term(env, value)).collect::<Vec<_>>().encode(env),
+        Value::Tuple(values) => {
+            let values: Vec<_> = values.iter().map(|value| term(env, value)).collect();
+            rustler::types::tuple::make_tuple(env, &values)
+        }
+        Value::Record(fields) => map(env, fields.iter().map(|(name, value)| (&**name, term(env, value)))),
+        Value::Flags(flags) => map(env, flags.iter().map(|(name, set)| (&**name, set.encode(env)))),
+    }
+}
+
+fn map<'a, 'b>(env: Env<'a>, pairs: impl Iterator<Item = (&'b str, Term<'a>)>) -> Term<'a> {
+    pairs.fold(Term::map_new(env), |map, (name, value)| map.map_put(self::name(env, name), value).unwrap_or(map))
+}
+
+/// An atom, if there is one of this name.
+fn name<'a>(env: Env<'a>, name: &str) -> Term<'a> {
+    match Atom::existing_from_utf8_bytes(env, name.as_bytes()) {
+        Ok(atom) => atom.encode(env),
+        Err(_) => copy(env, name.as_bytes()),
+    }
+}
+
+/// A value as a term that is JSON: as the core writes it.
+pub(crate) fn json<'a>(env: Env<'a>, value: &Value) -> Term<'a> {
+    let text = |text: &str| copy(env, text.as_bytes());
+    match value {
+        Value::Null | Value::Option(None) => atoms::nil().encode(env),
+        Value::Float(float) if float.is_nan() => text("NaN"),
+        Value::Float(f64::INFINITY) => text("Infinity"),
+        Value::Float(f64::NEG_INFINITY) => text("-Infinity"),
+        Value::Bytes(bytes) => bytes.iter().map(|byte| u32::from(*byte)).collect::<Vec<_>>().encode(env),
+        Value::Name(name) => text(name),
+        Value::Case(name, value) => members(env, [(&**name, json(env, value))].into_iter()),
+        Value::Option(Some(value)) if matches!(**value, Value::Option(_)) => {
+            members(env, [("some", json(env, value))].into_iter())
+        }
+        Value::Option(Some(value)) => json(env, value),
+        Value::List(values) | Value::Tuple(values) => {
+            values.iter().map(|value| json(env, value)).collect::<Vec<_>>().encode(env)
+        }
+        Value::Record(fields) => members(env, fields.iter().map(|(name, value)| (&**name, json(env, value)))),
+        Value::Flags(flags) => {
+            let set = flags.iter().filter(|(_name, set)| *set).map(|(name, _set)| text(name));
+            set.collect::<Vec<_>>().encode(env)
+        }
+        Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => term(env, value),
+    }
+}
+
+fn members<'a, 'b>(env: Env<'a>, members: impl Iterator<Item = (&'b str, Term<'a>)>) -> Term<'a> {
+    let put = |map: Term<'a>, (name, value): (&str, Term<'a>)| map.map_put(copy(env, name.as_bytes()), value);
+    members.fold(Term::map_new(env), |map, member| put(map, member).unwrap_or(map))
+}
