@@ -17,7 +17,9 @@ pub enum CompileError {
     #[error("this is not a WebAssembly module: it does not start with the bytes \\0asm")]
     NotWasm,
     /// A component, as no tool writes them today.
-    #[error("this is a WebAssembly component in a binary format of another version than this host reads: build it anew")]
+    #[error(
+        "this is a WebAssembly component in a binary format of another version than this host reads: build it anew"
+    )]
     Component,
     /// The module is malformed or uses a feature that isn't enabled.
     #[error("the module is not valid: {message}")]
