@@ -116,7 +116,10 @@ defmodule Tidepool do
 
   def call(name, export, arguments, options) when is_binary(name) and is_atom(export) and export != nil do
     arguments = if arguments == "", do: [], else: arguments
-    is_list(arguments) || wrong!("call/4", "the arguments of an export", "a list", arguments)
+
+    is_list(arguments) ||
+      wrong!("call/4", "the payload for an operation that is an atom", "a list of arguments", arguments)
+
     export = Atom.to_string(export)
 
     if options == [],

@@ -12,6 +12,7 @@ pub(crate) mod guest;
 pub(crate) mod imports;
 mod lunatic;
 pub(crate) mod memory;
+pub(crate) mod numbers;
 mod plain;
 pub(crate) mod process;
 pub(crate) mod rehearsal;

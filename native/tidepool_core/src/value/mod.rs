@@ -4,6 +4,8 @@
 //! A caller says them as JSON ([`read`], [`write`]) or hands them over as they are. Which type they have to be of is for the ABI
 //! to say: here a name may be an enum's case, a flag or a text, and a number an integer of any width.
 
+#[cfg(test)]
+mod json_tests;
 mod read;
 mod write;
 
