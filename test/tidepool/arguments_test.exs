@@ -75,7 +75,7 @@ defmodule Tidepool.ArgumentsTest do
          ["Tidepool.Host.reply/2: the ref has to be the one that the host call came with, and is :ref"]},
         {[make_ref(), "bytes"],
          ["the answer has to be {:ok, bytes}, {:ok, value} for an import, or {:error, bytes}", ~s|"bytes"|]},
-        {[make_ref(), {:ok, :bytes}], ["the answer has to be"]},
+        {[make_ref(), {:error, :bytes}], ["the answer has to be"]},
         {[make_ref(), {:done, "bytes"}], ["the answer has to be"]}
       ],
       {Functions, :child_spec, 1} => [
