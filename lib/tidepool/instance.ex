@@ -8,7 +8,7 @@ defmodule Tidepool.Instance do
   ]
   @call_schema [
     timeout: [
-      type: {:check, &Tidepool.timeout?/1, "a number of ms from 0 up, or :infinity"},
+      type: {:check, &__MODULE__.timeout?/1, "a number of ms from 0 up, or :infinity"},
       default: :infinity,
       doc:
         "how long the caller waits, in ms: for those before it, and for its own call. The function's limits hold as well."
@@ -107,7 +107,7 @@ defmodule Tidepool.Instance do
 
   #{Options.docs(@call_schema)}
   """
-  @spec call(GenServer.server(), Tidepool.operation(), iodata | [term], [call_option]) ::
+  @spec call(GenServer.server(), String.t() | atom, iodata | [term], [call_option]) ::
           {:ok, term} | {:error, Error.t()}
   def call(instance, operation, payload \\ "", options \\ []) do
     {operation, payload} = asked!(operation, payload)
@@ -299,6 +299,9 @@ defmodule Tidepool.Instance do
   defp left(deadline), do: max(deadline - now(), 0)
 
   defp now, do: System.monotonic_time(:millisecond)
+
+  @doc false
+  def timeout?(value), do: value == :infinity or (is_integer(value) and value >= 0)
 
   @doc false
   def name?(nil), do: true
