@@ -100,14 +100,14 @@ defmodule Tidepool.Instance do
   end
 
   @doc """
-  Calls an export by its name, an atom, with the list of its arguments; or any operation, a string, with a payload: see
+  Calls an export as `Tidepool.call/4` does, with the list of its arguments; or any operation, a string, with a payload: see
   `Tidepool.call/4`.
 
   ## Options
 
   #{Options.docs(@call_schema)}
   """
-  @spec call(GenServer.server(), String.t() | atom, iodata | [term], [call_option]) ::
+  @spec call(GenServer.server(), Tidepool.operation(), iodata | [term] | map, [call_option]) ::
           {:ok, term} | {:error, Error.t()}
   def call(instance, operation, payload \\ "", options \\ []) do
     {operation, payload} = asked!(operation, payload)
@@ -126,14 +126,11 @@ defmodule Tidepool.Instance do
     end
   end
 
-  defp asked!(export, arguments) when is_atom(export) and export != nil do
-    arguments = if arguments == "", do: [], else: arguments
+  defp asked!({interface, export}, arguments) when is_binary(interface) and (is_binary(export) or is_atom(export)),
+    do: {"#{interface}##{export}", arguments!(arguments)}
 
-    is_list(arguments) ||
-      wrong!("call/4", "the payload for an operation that is an atom", "a list of arguments", arguments)
-
-    {Atom.to_string(export), arguments}
-  end
+  defp asked!(export, arguments) when is_atom(export) and export != nil,
+    do: {Atom.to_string(export), arguments!(arguments)}
 
   defp asked!(operation, payload) when is_binary(operation) do
     {operation, IO.iodata_to_binary(payload)}
@@ -141,7 +138,14 @@ defmodule Tidepool.Instance do
     ArgumentError -> wrong!("call/4", "the payload", "a binary or iodata", payload)
   end
 
-  defp asked!(operation, _payload), do: wrong!("call/4", "the operation", "a string or an atom", operation)
+  defp asked!(operation, _payload),
+    do: wrong!("call/4", "the operation", "a string, an atom or {interface, name}", operation)
+
+  defp arguments!(""), do: []
+  defp arguments!(arguments) when is_list(arguments) or is_map(arguments), do: arguments
+
+  defp arguments!(arguments),
+    do: wrong!("call/4", "what an export is called with", "a list or a map of arguments", arguments)
 
   @doc "What the module exports, in its order."
   @spec exports(GenServer.server()) :: {:ok, [export]} | {:error, Error.t()}

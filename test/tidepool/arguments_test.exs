@@ -15,10 +15,11 @@ defmodule Tidepool.ArgumentsTest do
       ],
       {Tidepool, :deploy!, 2} => [{[~c"wasm", [name: "a"]], ["the module has to be a binary"]}],
       {Tidepool, :call, 4} => [
-        {["a", 'price', "x"], ["Tidepool.call/4: the operation has to be a string, nil or an atom, and is"]},
+        {["a", 'price', "x"],
+         ["Tidepool.call/4: the operation has to be a string, nil, an atom or {interface, name}, and is"]},
         {["a", :price, "x"],
-         ["Tidepool.call/4: the payload for an operation that is an atom has to be a list", "\"x\""]},
-        {["a", :price, %{}], ["has to be a list of arguments, and is %{}"]},
+         ["Tidepool.call/4: what an export is called with has to be a list or a map of arguments, and is", "\"x\""]},
+        {["a", {"shop", :price}, 5], ["has to be a list or a map of arguments, and is 5"]},
         {[:a, "price", "x"], ["Tidepool.call/4: the function's name has to be a string, and is :a"]},
         {[nil, "price"], ["the function's name has to be a string, and is nil"]},
         {["a", "price", :x], ["Tidepool.call/4: the payload has to be a binary or iodata, and is :x"]},
@@ -35,7 +36,7 @@ defmodule Tidepool.ArgumentsTest do
         {["a", nil, "x", %{timeout: 1}], ["the options have to be a keyword list"]}
       ],
       {Tidepool, :call!, 4} => [
-        {["a", 5], ["the operation has to be a string, nil or an atom, and is 5"]},
+        {["a", 5], ["the operation has to be a string, nil, an atom or {interface, name}, and is 5"]},
         {["a", nil, "x", [timout: 1]], ["did you mean :timeout?"]}
       ],
       {Tidepool, :fetch, 1} => [{[:a], ["Tidepool.fetch/1: the function's name has to be a string, and is :a"]}],

@@ -39,6 +39,36 @@ pub(crate) fn of<'a>(arguments: &'a Value, count: usize, function: &str) -> Resu
     }
 }
 
+/// The arguments of a function in the order of its parameters, from values by their names.
+///
+/// # Errors
+/// [`CallError::Arguments`] when one is missing, or there is another.
+pub(crate) fn by_name<'a, 'b>(
+    fields: &'a [(Box<str>, Value)],
+    params: impl Iterator<Item = &'b str> + Clone,
+    function: &str,
+) -> Result<Vec<&'a Value>, CallError> {
+    let wrong = |path: &str, message| CallError::Arguments { path: path.into(), message };
+    if let Some((name, _value)) =
+        fields.iter().find(|(name, _value)| !params.clone().any(|param| is_named(name, param)))
+    {
+        return Err(wrong(name, format!("`{function}` has no parameter `{name}`")));
+    }
+    let found = params.map(|param| {
+        let found = fields.iter().find(|(name, _value)| is_named(name, param));
+        found
+            .map(|(_name, value)| value)
+            .ok_or_else(|| wrong(param, format!("the argument `{param}` of `{function}` is missing")))
+    });
+    found.collect()
+}
+
+/// Is a name of WIT meant by this one? Those have dashes, where most languages have underscores.
+pub(crate) fn is_named(name: &str, wit: &str) -> bool {
+    name.len() == wit.len()
+        && name.bytes().zip(wit.bytes()).all(|(one, other)| one == other || (one == b'_' && other == b'-'))
+}
+
 /// The reply that has this result.
 ///
 /// # Errors

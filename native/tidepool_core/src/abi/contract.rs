@@ -1,11 +1,13 @@
-//! The trait that an ABI implements.
+//! The traits that an ABI implements: [`Abi`], and [`ModuleAbi`] or [`ComponentAbi`] by what its guests are.
 
 use std::sync::Arc;
 
+use wasmtime::component::{self, Component};
 use wasmtime::{Func, FuncType, Linker, Store};
 
 use super::exports::{Exports, Surface};
 use super::guest::Guest;
+use super::interface::Interface;
 use super::rehearsal::Rehearsal;
 use super::slots::State;
 use crate::base::config::EngineKind;
@@ -25,12 +27,31 @@ pub(crate) trait Abi: 'static {
     const RUNS: bool = true;
     /// Whether calls have values, or JSON, for arguments and result; if not, bytes.
     const TYPED: bool = false;
-    /// Defines an import that is none of those that all its modules may have, if they may have others.
-    const OPEN: Option<Open> = None;
-    /// The engine that suits its modules, where a deploy names none.
+    /// The engine that suits its guests, where a deploy names none.
     const ENGINE: EngineKind = EngineKind::Fast;
+
+    /// Makes a store ready for its call, which has the request.
+    fn begin(_state: &mut State) {}
+
+    /// Makes a store ready for a process, to which the version before may have left something.
+    fn begin_process(_state: &mut State, _guest: &Guest, _left: Option<Message>) {}
+
+    /// Serves the call that the store knows.
+    ///
+    /// # Errors
+    /// [`CallError::Guest`] when the guest says that it failed, anything else when it was stopped.
+    fn serve(store: &mut Store<State>) -> impl Future<Output = Result<Reply, CallError>> + Send;
+
+    /// Clears the store of a call; the guest's own memory stays. For ABIs that are reusable.
+    fn end(_state: &mut State) {}
+}
+
+/// An ABI whose guests are modules.
+pub(crate) trait ModuleAbi: Abi {
     /// Exports that are called before the first call, in this order.
     const START_FUNCTIONS: &'static [&'static str] = &[];
+    /// Defines an import that is none of those that all its modules may have, if they may have others.
+    const OPEN: Option<Open> = None;
 
     /// Whether a module with this surface speaks the ABI.
     ///
@@ -65,21 +86,21 @@ pub(crate) trait Abi: 'static {
     fn bind(_store: &mut Store<State>, _entry: Option<Func>, _exports: &Exports) -> wasmtime::Result<()> {
         Ok(())
     }
+}
 
-    /// Makes a store ready for its call, which has the request.
-    fn begin(_state: &mut State) {}
+/// An ABI whose guests are components.
+pub(crate) trait ComponentAbi: Abi {
+    /// Whether a component with these exports speaks the ABI.
+    fn detect(interface: &Interface) -> bool;
 
-    /// Makes a store ready for a process, to which the version before may have left something.
-    fn begin_process(_state: &mut State, _guest: &Guest, _left: Option<Message>) {}
+    /// Defines all that each of its guests may import.
+    fn link(linker: &mut component::Linker<State>) -> wasmtime::Result<()>;
 
-    /// Serves the call that the store knows.
-    ///
-    /// # Errors
-    /// [`CallError::Guest`] when the guest says that it failed, anything else when it was stopped.
-    fn serve(store: &mut Store<State>) -> impl Future<Output = Result<Reply, CallError>> + Send;
+    /// Defines what this one imports beside, in a linker of its own.
+    fn extend(linker: &mut component::Linker<State>, component: &Component) -> wasmtime::Result<()>;
 
-    /// Clears the store of a call; the guest's own memory stays. For ABIs that are reusable.
-    fn end(_state: &mut State) {}
+    /// Keeps what serves a call, in the store of an instance.
+    fn bind(state: &mut State, instance: component::Instance, interface: &Arc<Interface>);
 }
 
 /// Defines an import by its module, its name and its type; `false` when there can be none of that type.
@@ -92,35 +113,74 @@ pub(crate) struct Spec {
     pub(crate) reusable: bool,
     pub(crate) runs: bool,
     pub(crate) typed: bool,
-    pub(crate) open: Option<Open>,
     pub(crate) engine: EngineKind,
+    pub(crate) begin_process: fn(&mut State, &Guest, Option<Message>),
+    pub(crate) form: Form,
+}
+
+/// What the guests of an ABI are.
+#[derive(Clone, Copy)]
+pub(crate) enum Form {
+    Module(ModuleSpec),
+    Component(ComponentSpec),
+}
+
+/// What is particular to an ABI of modules.
+#[derive(Clone, Copy)]
+pub(crate) struct ModuleSpec {
     pub(crate) start_functions: &'static [&'static str],
+    pub(crate) open: Option<Open>,
     pub(crate) detect: fn(&Surface<'_>) -> Result<bool, CompileError>,
     pub(crate) link: fn(&mut Linker<State>) -> wasmtime::Result<()>,
     pub(crate) rehearse: fn(&mut Linker<Rehearsal>, &mut Store<Rehearsal>) -> wasmtime::Result<()>,
     pub(crate) print_kept: fn(&Printed, &Arc<FunctionContext>),
     pub(crate) exports: fn(&wasmtime::Module) -> Result<Exports, CompileError>,
     pub(crate) bind: fn(&mut Store<State>, Option<Func>, &Exports) -> wasmtime::Result<()>,
-    pub(crate) begin_process: fn(&mut State, &Guest, Option<Message>),
+}
+
+/// What is particular to an ABI of components.
+#[derive(Clone, Copy)]
+pub(crate) struct ComponentSpec {
+    pub(crate) detect: fn(&Interface) -> bool,
+    pub(crate) link: fn(&mut component::Linker<State>) -> wasmtime::Result<()>,
+    pub(crate) extend: fn(&mut component::Linker<State>, &Component) -> wasmtime::Result<()>,
+    pub(crate) bind: fn(&mut State, component::Instance, &Arc<Interface>),
 }
 
 impl Spec {
-    pub(crate) const fn of<A: Abi>() -> Self {
-        Spec {
-            name: A::NAME,
-            reusable: A::REUSABLE,
-            runs: A::RUNS,
-            typed: A::TYPED,
-            open: A::OPEN,
-            engine: A::ENGINE,
+    /// That of an ABI of modules.
+    pub(crate) const fn module<A: ModuleAbi>() -> Self {
+        Spec::of::<A>(Form::Module(ModuleSpec {
             start_functions: A::START_FUNCTIONS,
+            open: A::OPEN,
             detect: A::detect,
             link: A::link,
             rehearse: A::rehearse,
             print_kept: A::print_kept,
             exports: A::exports,
             bind: A::bind,
+        }))
+    }
+
+    /// That of an ABI of components.
+    pub(crate) const fn component<A: ComponentAbi>() -> Self {
+        Spec::of::<A>(Form::Component(ComponentSpec {
+            detect: A::detect,
+            link: A::link,
+            extend: A::extend,
+            bind: A::bind,
+        }))
+    }
+
+    const fn of<A: Abi>(form: Form) -> Self {
+        Spec {
+            name: A::NAME,
+            reusable: A::REUSABLE,
+            runs: A::RUNS,
+            typed: A::TYPED,
+            engine: A::ENGINE,
             begin_process: A::begin_process,
+            form,
         }
     }
 
@@ -128,12 +188,29 @@ impl Spec {
     ///
     /// # Errors
     /// When it speaks none, or is meant to speak one and lacks something.
-    pub(crate) fn detect(abis: &[Spec], surface: &Surface<'_>) -> Result<Spec, CompileError> {
+    pub(crate) fn detect(abis: &[Spec], surface: &Surface<'_>) -> Result<(Spec, ModuleSpec), CompileError> {
         for abi in abis {
-            if (abi.detect)(surface)? {
-                return Ok(*abi);
+            if let Form::Module(module) = abi.form
+                && (module.detect)(surface)?
+            {
+                return Ok((*abi, module));
             }
         }
         Err(CompileError::UnknownAbi { exports: surface.exports.iter().map(|&name| name.to_owned()).collect() })
+    }
+
+    /// The first of `abis` that a component with these exports speaks.
+    ///
+    /// # Errors
+    /// When it speaks none.
+    pub(crate) fn detect_component(
+        abis: &[Spec],
+        interface: &Interface,
+    ) -> Result<(Spec, ComponentSpec), CompileError> {
+        let found = abis.iter().find_map(|abi| match abi.form {
+            Form::Component(component) if (component.detect)(interface) => Some((*abi, component)),
+            _ => None,
+        });
+        found.ok_or_else(|| CompileError::UnknownAbi { exports: interface.names() })
     }
 }

@@ -136,8 +136,7 @@ pub(crate) struct Functions(HashMap<Box<str>, Callable, RandomState>);
 pub(crate) struct Callable {
     pub(crate) index: ModuleExport,
     pub(crate) params: Vec<ValType>,
-    /// How many results it has.
-    pub(crate) results: usize,
+    pub(crate) results: Vec<ValType>,
 }
 
 impl Functions {
@@ -149,7 +148,7 @@ impl Functions {
                 return None;
             }
             let index = module.get_export_index(name)?;
-            Some((name.into(), Callable { index, params: ty.params().collect(), results: ty.results().len() }))
+            Some((name.into(), Callable { index, params: ty.params().collect(), results: ty.results().collect() }))
         });
         Functions(functions.collect())
     }
@@ -162,6 +161,13 @@ impl Functions {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// All of them, in the order of their names.
+    pub(crate) fn all(&self) -> Vec<(&str, &Callable)> {
+        let mut all: Vec<_> = self.0.iter().map(|(name, callable)| (&**name, callable)).collect();
+        all.sort_unstable_by_key(|(name, _callable)| *name);
+        all
     }
 
     /// The first of the names, in order: a module may have a million.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use wasmtime::{Engine, ExternType, Linker, Store};
 
-use super::contract::{Open, Spec};
+use super::contract::{ModuleSpec, Open};
 use super::exports::describe;
 use super::lunatic::NETWORKING;
 use super::slots::State;
@@ -29,9 +29,12 @@ pub struct Import {
     pub results: Vec<String>,
 }
 
+/// What the names of WASI's interfaces begin with.
+const INTERFACES: &str = "wasi:";
+
 /// May functions of this import module wait for I/O?
 pub(crate) fn waits(module: &str) -> bool {
-    is_wasi(module) || module == NETWORKING
+    is_wasi(module) || module == NETWORKING || module.starts_with(INTERFACES)
 }
 
 /// What one engine offers guests of one ABI.
@@ -43,7 +46,7 @@ pub(crate) struct Offer {
 }
 
 impl Offer {
-    pub(crate) fn new(engine: &Engine, abi: &Spec) -> wasmtime::Result<Self> {
+    pub(crate) fn new(engine: &Engine, name: &'static str, abi: &ModuleSpec) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(engine);
         (abi.link)(&mut linker)?;
         // A linker tells its types only with a store.
@@ -53,7 +56,7 @@ impl Offer {
             .map(|(module, name, offered)| ((module.to_owned(), name.to_owned()), offered))
             .collect();
         let types = offered.into_iter().map(|(name, offered)| (name, offered.ty(&store))).collect();
-        Ok(Offer { abi: abi.name, linker, types })
+        Ok(Offer { abi: name, linker, types })
     }
 
     /// The functions, in no order.

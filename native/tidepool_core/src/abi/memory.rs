@@ -2,7 +2,7 @@
 //!
 //! Guests are 32-bit: the `i32` of a pointer or length holds an unsigned number.
 
-use wasmtime::{AsContextMut, Caller, Extern, Memory};
+use wasmtime::{AsContextMut, Caller, Extern, Memory, StoreContextMut};
 
 use super::slots::State;
 use crate::base::error::CallError;
@@ -124,9 +124,14 @@ pub(crate) async fn copied(caller: &mut Caller<'_, State>, bytes: usize) {
 
 /// Begins a slice for a guest that has not run for a while: ticks that passed meanwhile don't count.
 pub(crate) fn begin_slice(caller: &mut Caller<'_, State>) {
-    let call = caller.data().call.as_ref();
+    begin_slice_of(&mut caller.as_context_mut());
+}
+
+/// The same for the guest in this store.
+pub(crate) fn begin_slice_of(store: &mut StoreContextMut<'_, State>) {
+    let call = store.data().call.as_ref();
     let ticks = call.map_or(FIRST_SLICE_TICKS, |call| call.channel.slice_ticks());
-    caller.as_context_mut().set_epoch_deadline(ticks);
+    store.set_epoch_deadline(ticks);
 }
 
 /// Copies `bytes` to `ptr`.

@@ -6,20 +6,25 @@
 
 pub(crate) mod arguments;
 pub(crate) mod clock;
+pub(crate) mod component;
 pub(crate) mod contract;
+pub(crate) mod describe;
 pub(crate) mod exports;
 pub(crate) mod guest;
 pub(crate) mod imports;
+pub(crate) mod interface;
 mod lunatic;
 pub(crate) mod memory;
 pub(crate) mod numbers;
 mod plain;
 pub(crate) mod process;
 pub(crate) mod rehearsal;
+mod shape;
 pub(crate) mod slots;
 mod wapc;
 mod wasi;
 
+pub(crate) use component::Typed;
 pub(crate) use lunatic::Lunatic;
 pub(crate) use plain::Plain;
 pub(crate) use wapc::Wapc;

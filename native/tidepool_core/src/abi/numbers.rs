@@ -41,7 +41,7 @@ pub(crate) fn number(value: &Value, ty: &ValType) -> Result<Val, String> {
             .as_integer()
             .and_then(|it| i64::try_from(it).ok().or_else(|| u64::try_from(it).ok().map(u64::cast_signed)))
             .map(Val::I64),
-        ValType::F32 => value.as_float().and_then(narrowed).map(|float| Val::F32(float.to_bits())),
+        ValType::F32 => value.as_float().and_then(Value::narrowed).map(|float| Val::F32(float.to_bits())),
         ValType::F64 => value.as_float().map(|float| Val::F64(float.to_bits())),
         _ => None,
     };
@@ -65,24 +65,11 @@ pub(crate) fn value(number: &Val) -> Value {
     match number {
         Val::I32(integer) => Value::Int((*integer).into()),
         Val::I64(integer) => Value::Int((*integer).into()),
-        Val::F32(bits) => Value::Float(widened(f32::from_bits(*bits))),
+        Val::F32(bits) => Value::Float(Value::widened(f32::from_bits(*bits))),
         Val::F64(bits) => Value::Float(f64::from_bits(*bits)),
         // Functions with others are not called, nor linked.
         _ => Value::Null,
     }
-}
-
-/// The nearest number of half the size, unless it is beyond the largest one.
-fn narrowed(float: f64) -> Option<f32> {
-    #[expect(clippy::cast_possible_truncation, reason = "it is the guest that asks for less")]
-    let narrow = float as f32;
-    (narrow.is_finite() || !float.is_finite()).then_some(narrow)
-}
-
-/// The number that is written like this one, so that 0.1 stays 0.1; this one, should that be another when it comes back.
-fn widened(float: f32) -> f64 {
-    let written = float.to_string().parse().ok();
-    written.filter(|wide| narrowed(*wide) == Some(float)).unwrap_or_else(|| f64::from(float))
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 //! Numbers come back as they went in, and what fits into no number is refused.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 use proptest::prelude::*;
 use wasmtime::{Val, ValType};

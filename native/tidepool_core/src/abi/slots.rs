@@ -4,6 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use super::clock::Clock;
+use super::component::data::ComponentSlot;
 use super::guest::Guest;
 use super::lunatic::data::LunaticSlot;
 use super::plain::data::PlainSlot;
@@ -23,6 +24,7 @@ pub(crate) struct Slots {
     pub(crate) guest: Option<Arc<Guest>>,
     pub(in crate::abi) lunatic: LunaticSlot,
     pub(in crate::abi) plain: PlainSlot,
+    pub(in crate::abi) component: ComponentSlot,
     /// The monotonic clock, where it does not begin with the first import that reads it.
     pub(crate) clock: Option<Clock>,
     /// For ABIs that have no slot of their own here.

@@ -8,6 +8,7 @@ use tidepool_errors::Reason;
 use crate::base::console::{TAIL_BYTES, TAIL_LINES};
 use crate::base::limits::{Limit, Quota};
 use crate::base::trap::{Frame, TrapKind};
+use crate::value::Value;
 
 /// Why a module was refused. Nothing of it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,8 +16,10 @@ pub enum CompileError {
     /// The bytes don't start like a WebAssembly module.
     #[error("this is not a WebAssembly module: it does not start with the bytes \\0asm")]
     NotWasm,
-    /// A component, which needs another kind of host.
-    #[error("this is a WebAssembly component; compile it as a core module (for example for wasm32-wasip1)")]
+    /// A component, as no tool writes them today.
+    #[error(
+        "this is a WebAssembly component in a binary format of another version than this host reads: build it anew"
+    )]
     Component,
     /// The module is malformed or uses a feature that isn't enabled.
     #[error("the module is not valid: {message}")]
@@ -26,7 +29,7 @@ pub enum CompileError {
     },
     /// The module speaks none of the ABIs.
     #[error(
-        "the module speaks no ABI that can be called: export `__guest_call` (waPC), `_start` (a WASI program, or one of processes that imports `lunatic::…`), or functions of your own"
+        "it speaks no ABI that can be called: export `__guest_call` (waPC), `_start` (a WASI program, or one of processes that imports `lunatic::…`), or functions of your own"
     )]
     UnknownAbi {
         /// What it exports instead.
@@ -100,7 +103,7 @@ pub enum CompileError {
 }
 
 /// Why a call failed. The instance is gone, except after [`CallError::Guest`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum CallError {
     /// The guest itself said that the call failed.
     #[error("{message}")]
@@ -109,6 +112,14 @@ pub enum CallError {
         message: String,
         /// A program's exit code, where it was a program.
         exit_code: Option<i32>,
+    },
+    /// A typed export has returned the error of its result.
+    #[error("the guest returned an error{}", said(value))]
+    Failed {
+        /// The error's value.
+        value: Box<Value>,
+        /// Whether its caller speaks JSON.
+        is_json: bool,
     },
     /// The guest trapped.
     #[error("{message}")]
@@ -203,6 +214,14 @@ pub enum CallError {
     },
 }
 
+/// What a value says, if it is a text.
+fn said(value: &Value) -> String {
+    match value {
+        Value::Text(text) | Value::Name(text) => format!(": {text}"),
+        _ => String::new(),
+    }
+}
+
 /// What to do about an import that compilers add by themselves.
 fn instead(module: &str, name: &str) -> &'static str {
     match (module, name) {
@@ -227,6 +246,8 @@ pub enum Detail<'a> {
     Texts(&'a [String]),
     /// A backtrace.
     Frames(&'a [Frame]),
+    /// A value, and whether it is for who speaks JSON.
+    Value(&'a Value, bool),
 }
 
 /// Values beside an error's reason and message, by their names.
@@ -280,7 +301,7 @@ impl CallError {
     #[must_use]
     pub const fn reason(&self) -> Reason {
         match self {
-            CallError::Guest { .. } => Reason::GuestError,
+            CallError::Guest { .. } | CallError::Failed { .. } => Reason::GuestError,
             CallError::Trap { .. } => Reason::Trap,
             CallError::Limit { .. } => Reason::Limit,
             CallError::Timeout => Reason::Timeout,
@@ -328,6 +349,7 @@ impl CallError {
                 }
                 details
             }
+            CallError::Failed { value, is_json } => vec![("value", Detail::Value(value, *is_json))],
             CallError::NoExport { exports, .. } => vec![("exports", Detail::Texts(exports))],
             CallError::Arguments { path, .. } if !path.is_empty() => vec![("path", Detail::Text(path.into()))],
             CallError::Quota { namespace, allowed, .. } => {
@@ -339,7 +361,8 @@ impl CallError {
 
     /// Is its instance as it was before the call, as far as the host knows?
     pub(crate) const fn leaves_instance(&self) -> bool {
-        matches!(self, CallError::Guest { .. } | CallError::NoExport { .. } | CallError::Arguments { .. })
+        use CallError::{Arguments, Failed, Guest, NoExport};
+        matches!(self, Guest { .. } | Failed { .. } | NoExport { .. } | Arguments { .. })
     }
 
     /// The text that was made for this one.
@@ -354,7 +377,7 @@ impl CallError {
             | CallError::Image { message }
             | CallError::Internal { message } => message,
             CallError::Limit { .. } | CallError::Timeout => "",
-            CallError::NoProgram { .. } | CallError::NoExport { .. } => "",
+            CallError::NoProgram { .. } | CallError::NoExport { .. } | CallError::Failed { .. } => "",
             CallError::InstanceBusy | CallError::InstanceSpent => "",
         }
     }

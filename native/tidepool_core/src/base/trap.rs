@@ -100,6 +100,8 @@ pub struct Frame {
 pub(crate) struct Symbols {
     /// What it exports them as, by their index: names for those that it gives no other.
     exported: BTreeMap<u32, String>,
+    /// Whether an offset in its code is one in what was deployed: not so in a component, whose modules were rewritten.
+    pub(crate) has_offsets: bool,
     /// Which lines they come from.
     pub(crate) lines: Option<Arc<SourceLines>>,
 }
@@ -107,7 +109,7 @@ pub(crate) struct Symbols {
 impl Symbols {
     /// Of a module; of one that can't be read, what is said up to there.
     pub(crate) fn of(wasm: &[u8]) -> Self {
-        Symbols { exported: Self::exported(wasm), lines: SourceLines::of(wasm).map(Arc::new) }
+        Symbols { exported: Self::exported(wasm), has_offsets: true, lines: SourceLines::of(wasm).map(Arc::new) }
     }
 
     fn exported(wasm: &[u8]) -> BTreeMap<u32, String> {

@@ -176,7 +176,9 @@ pub(crate) fn start(target: &Arc<Target>, options: ProcessOptions) -> Result<Tas
     if !target.module.abi.runs {
         return Err(CallError::NoProgram { abi: target.module.abi.name });
     }
-    fit_entry(target.module.pre.module(), &options.entry)?;
+    if let Some(module) = target.module.as_module() {
+        fit_entry(module, &options.entry)?;
+    }
     target.begin()?;
     let ProcessOptions { entry, args, env, output, stdio, cpu_time, total_cpu_time, node, module, files } = options;
     let place = Place::first(node, module, &target.node.others);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::held::Held;
 use super::target::{Call, CallFuture, Entry};
-use crate::abi::contract::Abi;
+use crate::abi::contract::{Abi, Form};
 use crate::abi::slots::State;
 use crate::base::error::CallError;
 use crate::base::request::Reply;
@@ -108,6 +108,8 @@ async fn program<A: Abi>(call: Call) -> Result<Reply, CallError> {
 pub(crate) async fn trial(call: Call) -> Result<Reply, CallError> {
     let target = &call.target;
     drop(target.on_trial(&call.channel).await?);
-    (target.module.abi.print_kept)(&target.module.origin.printed, &target.function);
+    if let Form::Module(abi) = target.module.abi.form {
+        (abi.print_kept)(&target.module.origin.printed, &target.function);
+    }
     Ok(Reply::Bytes(Vec::new()))
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::code::Code;
 use super::codegen::{Codegen, fingerprint};
 use super::failure::Failure;
 use super::process;
@@ -28,17 +29,12 @@ pub(crate) struct Job<'a> {
 impl Job<'_> {
     /// The code of `wasm` for `engine`, whose settings are those of `codegen`. Takes the threads of the rayon pool that it
     /// is called on.
-    pub(crate) fn compile(
-        &self,
-        engine: &wasmtime::Engine,
-        codegen: Codegen,
-        wasm: &[u8],
-    ) -> Result<wasmtime::Module, Failure> {
+    pub(crate) fn compile(&self, engine: &wasmtime::Engine, codegen: Codegen, wasm: &[u8]) -> Result<Code, Failure> {
         if !(self.wanted)() {
             return Err(Failure::Unwanted);
         }
         let Some(program) = &self.compilers.program else {
-            return wasmtime::Module::from_binary(engine, wasm).map_err(Failure::Refused);
+            return Code::compile(engine, wasm).map_err(Failure::Refused);
         };
         let bounds = self.compilers.bounds.times(self.patience);
         let (compiled_for, code) = process::compile(program, codegen, wasm, &bounds, self.wanted)?;
@@ -50,9 +46,22 @@ impl Job<'_> {
         }
         // SAFETY: the code comes over a pipe from a process that this one has started, of a program that was installed
         // with this library, and wasmtime wrote it there; nobody else has the pipe's other end.
-        let module = unsafe { wasmtime::Module::deserialize(engine, code) };
+        let code = unsafe { Code::deserialize(engine, &code) };
         // It is code for this very engine, so what is refused here is what no instance could hold.
-        module.map_err(Failure::Refused)
+        code.map_err(Failure::Refused)
+    }
+
+    /// The same of what is a module.
+    pub(crate) fn compile_module(
+        &self,
+        engine: &wasmtime::Engine,
+        codegen: Codegen,
+        wasm: &[u8],
+    ) -> Result<wasmtime::Module, Failure> {
+        match self.compile(engine, codegen, wasm)? {
+            Code::Module(module) => Ok(module),
+            Code::Component(_) => Err(Failure::Broken("a component was compiled for a module".into())),
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 //! time, and ends it when the module is not wanted any more. A runtime that is given no such program compiles on its own
 //! threads, without any of this.
 
+mod code;
 mod codegen;
 mod failure;
 mod job;
@@ -14,6 +15,7 @@ mod process;
 mod serve;
 mod wire;
 
+pub(crate) use code::{Code, is_component};
 pub(crate) use codegen::Codegen;
 pub(crate) use failure::Failure;
 pub(crate) use job::{Compilers, Job};

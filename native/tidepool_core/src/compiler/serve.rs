@@ -6,6 +6,7 @@ use std::thread;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
+use super::code::Code;
 use super::codegen::{Codegen, fingerprint};
 use super::wire::{Outcome, Reply, Request, bytes};
 
@@ -33,7 +34,7 @@ pub fn serve() -> io::Result<()> {
     };
     let (request, wasm) = taken.recv().map_err(io::Error::other)?.map_err(no_request)?;
     let (outcome, fingerprint, body) = match begin(request) {
-        Ok((engine, pool)) => match pool.install(|| engine.precompile_module(&wasm)) {
+        Ok((engine, pool)) => match pool.install(|| Code::precompile(&engine, &wasm)) {
             Ok(code) => (Outcome::Code, fingerprint(&engine), code),
             Err(error) => (Outcome::Refused, 0, format!("{error:#}").into_bytes()),
         },

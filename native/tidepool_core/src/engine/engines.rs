@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, ProfilingStrategy};
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, ProfilingStrategy, component};
 
-use crate::abi::contract::Spec;
+use crate::abi::contract::{Form, Spec};
 use crate::abi::imports::Offer;
+use crate::abi::slots::State;
 use crate::base::config::{EngineKind, RuntimeConfig, Tier};
 use crate::base::limits::TRIALS;
 use crate::compiler::Codegen;
@@ -16,6 +17,9 @@ const KEEP_RESIDENT_BYTES: usize = 64 << 10;
 /// A module's tables, and the records of its functions and globals.
 pub(crate) const MAX_TABLES_PER_MODULE: u32 = 4;
 const MAX_INSTANCE_BYTES: usize = 8 << 20;
+/// Instances of modules that a component of one instance may have in it, and how many they have on average at most.
+const MAX_CORE_INSTANCES: u32 = 64;
+const CORE_INSTANCES: u32 = 16;
 /// Frames that a trap's backtrace keeps.
 const MAX_FRAMES: usize = 32;
 
@@ -46,6 +50,8 @@ pub(crate) struct Compiler {
     pub(crate) codegen: Codegen,
     /// What guests may import, for each ABI.
     pub(crate) offers: Vec<Offer>,
+    /// The same for ABIs of components, by their names.
+    linkers: Vec<(&'static str, component::Linker<State>)>,
     /// Size from which it is asked, in bytes.
     pub(crate) min_module_bytes: usize,
 }
@@ -129,13 +135,28 @@ impl Engine {
 impl Compiler {
     fn new(config: &Config, codegen: Codegen, min_module_bytes: usize, abis: &[Spec]) -> wasmtime::Result<Self> {
         let wasmtime = wasmtime::Engine::new(config)?;
-        let offers = abis.iter().map(|abi| Offer::new(&wasmtime, abi)).collect::<wasmtime::Result<_>>()?;
-        Ok(Compiler { wasmtime, codegen, offers, min_module_bytes })
+        let (mut offers, mut linkers) = (Vec::new(), Vec::new());
+        for abi in abis {
+            match abi.form {
+                Form::Module(module) => offers.push(Offer::new(&wasmtime, abi.name, &module)?),
+                Form::Component(component) => {
+                    let mut linker = component::Linker::new(&wasmtime);
+                    (component.link)(&mut linker)?;
+                    linkers.push((abi.name, linker));
+                }
+            }
+        }
+        Ok(Compiler { wasmtime, codegen, offers, linkers, min_module_bytes })
     }
 
     /// What guests of this ABI may import.
     pub(crate) fn offer(&self, abi: &Spec) -> Option<&Offer> {
         self.offers.iter().find(|offer| offer.abi == abi.name)
+    }
+
+    /// What guests of this ABI of components may import.
+    pub(crate) fn linker(&self, abi: &Spec) -> Option<&component::Linker<State>> {
+        self.linkers.iter().find(|(name, _linker)| *name == abi.name).map(|(_name, linker)| linker)
     }
 }
 
@@ -143,7 +164,12 @@ impl Compiler {
 fn fast(config: &RuntimeConfig) -> wasmtime::Result<Config> {
     let mut pool = PoolingAllocationConfig::new();
     let slots = config.max_instances.saturating_add(u32::try_from(TRIALS)?);
-    pool.total_core_instances(slots)
+    pool.total_core_instances(slots.saturating_mul(CORE_INSTANCES))
+        .total_component_instances(slots)
+        .max_core_instances_per_component(MAX_CORE_INSTANCES)
+        .max_component_instance_size(MAX_INSTANCE_BYTES)
+        .max_memories_per_component(1)
+        .max_tables_per_component(MAX_TABLES_PER_MODULE)
         .total_memories(slots)
         .total_stacks(slots)
         .total_tables(slots.saturating_mul(MAX_TABLES_PER_MODULE))

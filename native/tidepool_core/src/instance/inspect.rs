@@ -48,8 +48,9 @@ pub enum ExportKind {
 /// What a module exports, in its order.
 pub(crate) fn exports(module: &CompiledModule) -> Vec<Export> {
     let names = |types: &mut dyn Iterator<Item = ValType>| types.map(|ty| ty.to_string()).collect();
-    let exports = module.pre.module().exports().filter(|export| !export.name().starts_with(RESERVED));
+    let exports = module.as_module().into_iter().flat_map(|module| module.exports());
     exports
+        .filter(|export| !export.name().starts_with(RESERVED))
         .map(|export| {
             let kind = match export.ty() {
                 ExternType::Func(ty) => {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wasmtime::{Func, Store, UpdateDeadline, Val};
+use wasmtime::{Func, Store, UpdateDeadline, Val, component};
 
 use super::admission::Permits;
 use super::wake::{self, Imaged};
@@ -14,17 +14,26 @@ use crate::base::error::CallError;
 use crate::base::request::Reply;
 use crate::image::chain::Last;
 use crate::image::reader::Image;
-use crate::module::compiled::CompiledModule;
+use crate::module::compiled::{CompiledModule, Linked};
 use crate::os::drop_thread::LARGE_BYTES;
 use crate::slice::epoch::FIRST_SLICE_TICKS;
 use crate::store::context::FunctionContext;
 use crate::store::failure::{call_error, exit_code, stack};
 use crate::store::host_channel::GuestCall;
 
+/// Most handles of resources that the guests of a component may have at once.
+const MAX_HANDLES: usize = 1 << 16;
+
 /// An instance. Dropping it frees its slot; that of a large one when the drop thread gets to it.
 pub(crate) struct Instance {
     /// Only `drop` takes them. Boxed, for instances are moved often.
     parts: Option<Box<Parts>>,
+}
+
+/// A guest in its store.
+enum Guest {
+    Module(wasmtime::Instance),
+    Component(component::Instance),
 }
 
 /// What an instance consists of. Fields drop in this order: the permits last, when the slot is free.
@@ -55,13 +64,15 @@ impl Instance {
             }
             prepare(state);
         };
-        let (mut store, instance) = instantiate(module, function, clock).await?;
-        for start in &module.exports.start {
-            let start = instance.get_module_export(&mut store, start);
-            let Some(start) = start.and_then(wasmtime::Extern::into_func) else { continue };
-            run_start(&mut store, &start).await?;
+        let (mut store, guest) = instantiate(module, function, clock).await?;
+        if let (Guest::Module(instance), Linked::Module { exports, .. }) = (&guest, &module.linked) {
+            for start in &exports.start {
+                let start = instance.get_module_export(&mut store, start);
+                let Some(start) = start.and_then(wasmtime::Extern::into_func) else { continue };
+                run_start(&mut store, &start).await?;
+            }
         }
-        Self::of(module, store, &instance, permits, Last::default())
+        Self::of(module, store, &guest, permits, Last::default())
     }
 
     /// Makes an instance with an image. Its start functions have run when the one was made that the image is of.
@@ -76,28 +87,36 @@ impl Instance {
         image: &Image,
     ) -> Result<Self, CallError> {
         let clock = |state: &mut State| state.abi.clock = Some(Clock::starting_at(image.clock_ns()));
-        let (mut store, instance) = instantiate(module, function, clock).await?;
+        let (mut store, guest) = instantiate(module, function, clock).await?;
         wake::apply(&mut store, module, image).await?;
-        Self::of(module, store, &instance, permits, Last::read(image.digest()))
+        Self::of(module, store, &guest, permits, Last::read(image.digest()))
     }
 
     /// An instance that is ready for its first call.
     fn of(
         module: &Arc<CompiledModule>,
         mut store: Store<State>,
-        instance: &wasmtime::Instance,
+        guest: &Guest,
         permits: Permits,
         last: Last,
     ) -> Result<Self, CallError> {
-        let entry = match &module.exports.call {
-            Some(call) => {
-                let call = instance.get_module_export(&mut store, call).and_then(wasmtime::Extern::into_func);
-                Some(call.ok_or_else(wake::lacks_export)?)
+        match (guest, &module.linked) {
+            (Guest::Module(instance), Linked::Module { abi, exports, .. }) => {
+                let entry = match &exports.call {
+                    Some(call) => {
+                        let call = instance.get_module_export(&mut store, call).and_then(wasmtime::Extern::into_func);
+                        Some(call.ok_or_else(wake::lacks_export)?)
+                    }
+                    None => None,
+                };
+                if let Err(error) = (abi.bind)(&mut store, entry, exports) {
+                    return Err(call_error(&mut store, &error));
+                }
             }
-            None => None,
-        };
-        if let Err(error) = (module.abi.bind)(&mut store, entry, &module.exports) {
-            return Err(call_error(&mut store, &error));
+            (Guest::Component(instance), Linked::Component { abi, interface, .. }) => {
+                (abi.bind)(store.data_mut(), *instance, interface);
+            }
+            _ => return Err(wake::lacks_export()),
         }
         let module = Arc::clone(module);
         Ok(Instance { parts: Some(Box::new(Parts { store, module, last, spent: false, _permits: permits })) })
@@ -220,10 +239,10 @@ async fn instantiate(
     module: &CompiledModule,
     function: &Arc<FunctionContext>,
     prepare: impl FnOnce(&mut State),
-) -> Result<(Store<State>, wasmtime::Instance), CallError> {
+) -> Result<(Store<State>, Guest), CallError> {
     let mut state = State::new(Arc::clone(function));
     prepare(&mut state);
-    let mut store = Store::new(module.pre.module().engine(), state);
+    let mut store = Store::new(module.linked.engine(), state);
     let limits = &function.limits;
     // Bytes that one WASI import may touch: a whole payload or reply, and not millions of empty buffers.
     let most = limits.reply_bytes.max(limits.payload_bytes).saturating_add(1 << 20);
@@ -236,18 +255,27 @@ async fn instantiate(
         Ok(UpdateDeadline::Yield(1))
     });
     store.set_epoch_deadline(FIRST_SLICE_TICKS);
-    let instance = match module.pre.instantiate_async(&mut store).await {
-        Ok(instance) => instance,
+    let instantiated = match &module.linked {
+        Linked::Module { pre, .. } => pre.instantiate_async(&mut store).await.map(Guest::Module),
+        Linked::Component { pre, .. } => {
+            store.set_max_component_handles(MAX_HANDLES);
+            pre.instantiate_async(&mut store).await.map(Guest::Component)
+        }
+    };
+    let guest = match instantiated {
+        Ok(guest) => guest,
         Err(error) => return Err(call_error(&mut store, &error)),
     };
-    let memory = module.exports.memory.as_ref().and_then(|memory| instance.get_module_export(&mut store, memory));
-    let memory = memory.and_then(wasmtime::Extern::into_memory);
-    let state = store.data_mut();
-    (state.memory, state.instance) = (memory, Some(instance));
-    if let Some(memory) = memory {
-        module.origin.seed(memory.data_mut(&mut store));
+    if let (Guest::Module(instance), Linked::Module { exports, .. }) = (&guest, &module.linked) {
+        let memory = exports.memory.as_ref().and_then(|memory| instance.get_module_export(&mut store, memory));
+        let memory = memory.and_then(wasmtime::Extern::into_memory);
+        let state = store.data_mut();
+        (state.memory, state.instance) = (memory, Some(*instance));
+        if let Some(memory) = memory {
+            module.origin.seed(memory.data_mut(&mut store));
+        }
     }
-    Ok((store, instance))
+    Ok((store, guest))
 }
 
 /// Runs a start function. One that exits with 0 succeeds: libraries of some languages end programs like that.

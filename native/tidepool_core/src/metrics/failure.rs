@@ -15,7 +15,7 @@ const OPERATION_BYTES: usize = 256;
 pub const PAYLOAD_BYTES: usize = 256;
 
 /// A call that failed, or a process that was stopped.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Failure {
     /// The function's version.
     pub version: u64,

@@ -20,9 +20,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use crate::base::origin::Origin;
+use crate::compiler::Code;
 
 /// Changes with what a file holds, and with what is done to a module before it is compiled: older files are of no use.
-const FORMAT: u32 = 5;
+const FORMAT: u32 = 6;
 const KEY_BYTES: usize = 32;
 const TAG_BYTES: usize = 32;
 /// Ends the names of files that are being written.
@@ -52,7 +53,7 @@ pub(crate) struct CacheKey {
 
 /// A compiled module, and how it was prepared.
 pub(crate) struct Artifact {
-    pub(crate) module: wasmtime::Module,
+    pub(crate) code: Code,
     pub(crate) origin: Origin,
 }
 
@@ -216,12 +217,12 @@ fn artifact(engine: &wasmtime::Engine, content: &[u8]) -> Option<Artifact> {
     let (length, rest) = content.split_first_chunk::<4>()?;
     let (origin, code) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
     let origin = serde_json::from_slice(origin).ok()?;
-    // SAFETY: `deserialize` runs what it is given, and needs the bytes of `Module::serialize` of a compatible engine.
+    // SAFETY: `deserialize` runs what it is given, and needs the bytes of `serialize` of a compatible engine.
     // These are: their tag, over these bytes as they are in memory, was made with a key that only this node has, which
     // tags nothing else; the name that is part of it stands for the module and for all that the engine compiles by. It
     // is as good as the key is secret: see the head of this file.
-    let module = unsafe { wasmtime::Module::deserialize(engine, code) }.ok()?;
-    Some(Artifact { module, origin })
+    let code = unsafe { Code::deserialize(engine, code) }.ok()?;
+    Some(Artifact { code, origin })
 }
 
 /// Reads a file up to `max_bytes`, and notes that it was used.

@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 
+use wasmtime::ResourcesRequired;
+
 use crate::base::error::CompileError;
 use crate::base::moves::Moves;
-use crate::compiler::Failure;
+use crate::compiler::{Code, Failure, is_component};
 use crate::engine::engines::{Engine, MAX_TABLES_PER_MODULE};
-use crate::rewrite::preempt;
+use crate::rewrite::{component, preempt};
 
 const MAGIC: &[u8; 4] = b"\0asm";
 /// Bytes 4 to 8 of a core module; a component has another version and layer there.
@@ -33,10 +35,24 @@ pub(super) fn failed(engine: &Engine, wasm: &[u8], failure: Failure) -> CompileE
 
 /// Why the engine refused a module: one that validates asks for more than the engine gives.
 fn refused(engine: &Engine, wasm: &[u8], error: &wasmtime::Error) -> CompileError {
+    // It validates components, too.
     match wasmtime::Module::validate(&engine.optimising.wasmtime, wasm) {
         Ok(()) => CompileError::TooDemanding { message: format!("{error:#}") },
         // Its offsets are those of the module as its author knows it.
         Err(invalid) => CompileError::Invalid { message: format!("{invalid:#}") },
+    }
+}
+
+/// The same of each module in a component.
+pub(super) fn checked_component<'a>(engine: &Engine, wasm: &'a [u8]) -> Result<Cow<'a, [u8]>, CompileError> {
+    let checked = component::rewritten(wasm, &mut |module| Ok(preempt::checked(module)?.map(|checked| checked.wasm)));
+    match checked {
+        Ok(Some(checked)) => Ok(Cow::Owned(checked)),
+        Ok(None) => Ok(Cow::Borrowed(wasm)),
+        Err(error) => {
+            let error: preempt::Refused = error;
+            Err(refused(engine, wasm, &error.into()))
+        }
     }
 }
 
@@ -47,18 +63,39 @@ pub(super) fn check_header(wasm: &[u8]) -> Result<(), CompileError> {
     }
     match rest.first_chunk::<4>() {
         Some(CORE_VERSION) => Ok(()),
+        Some(_) if is_component(wasm) => Ok(()),
         Some([_, _, layer, _]) if *layer != 0 => Err(CompileError::Component),
         _ => Err(CompileError::Invalid { message: "the header has an unknown version".into() }),
     }
 }
 
 /// The fast engine refuses more by itself; the other one takes any number.
-pub(super) fn check_tables(module: &wasmtime::Module) -> Result<(), CompileError> {
-    let tables = module.resources_required().num_tables;
+pub(super) fn check_tables(code: &Code) -> Result<(), CompileError> {
+    let resources = resources(code)?;
+    let tables = resources.num_tables;
+    if resources.num_memories > 1 {
+        return Err(CompileError::TooDemanding {
+            message: format!("its modules have {} memories, and one is allowed", resources.num_memories),
+        });
+    }
     if tables > MAX_TABLES_PER_MODULE {
         return Err(CompileError::TooDemanding {
             message: format!("it has {tables} tables, and {MAX_TABLES_PER_MODULE} are allowed"),
         });
     }
     Ok(())
+}
+
+/// What each instance has.
+///
+/// # Errors
+/// When a component is given modules from outside: what those need is not known.
+pub(super) fn resources(code: &Code) -> Result<ResourcesRequired, CompileError> {
+    match code {
+        Code::Module(module) => Ok(module.resources_required()),
+        Code::Component(component) => component.resources_required().ok_or_else(|| CompileError::TooDemanding {
+            message: "it imports modules or components, and can have those alone that are in it: compose it first"
+                .into(),
+        }),
+    }
 }

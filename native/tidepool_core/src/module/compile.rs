@@ -6,20 +6,23 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use wasmtime::component::Component;
+
 use super::actor::{self, Actor, Shape};
 use super::cache::{Artifact, CacheKey};
-use super::check::{check_header, check_tables, checked, failed};
-use super::compiled::CompiledModule;
+use super::check::{check_header, check_tables, checked, checked_component, failed, resources};
+use super::compiled::{CompiledModule, Linked};
 use super::toolchain::Toolchain;
 use crate::abi::contract::Spec;
 use crate::abi::exports::Surface;
 use crate::abi::imports::waits;
+use crate::abi::interface::{self, Interface};
 use crate::base::config::{CompileConfig, EngineKind, Tier};
 use crate::base::error::CompileError;
 use crate::base::origin::{Origin, Refusal, Start};
 use crate::base::trap::Symbols;
-use crate::compiler::{Failure, Job};
-use crate::engine::engines::Engine;
+use crate::compiler::{Code, Failure, Job, is_component};
+use crate::engine::engines::{Compiler, Engine};
 use crate::rewrite::exports::Exposed;
 use crate::rewrite::stack_pointer;
 use crate::snapshot::{self, Prepared};
@@ -44,12 +47,16 @@ impl Toolchain {
         let job = Job { compilers: &self.compilers, wanted, patience };
         let engine = self.engines.get(config.engine);
         check_header(wasm)?;
+        let abis = self.abis(config)?;
+        if is_component(wasm) {
+            return self.compile_component(engine, wasm, config, (&abis, job), began);
+        }
         let shape = if config.actor { Some(Arc::new(Shape::of(wasm)?)) } else { None };
         let symbols = Arc::new(Symbols::of(wasm));
         let key = self.cache.load().is_some();
         let key = key.then(|| CacheKey::new(&engine.optimising.wasmtime, &asked(config), wasm));
         if let Some(kept) = kept(self, engine, key.as_ref()) {
-            return link(self, engine.kind, key, Code::kept(kept), (symbols, shape), began);
+            return link(self, &abis, engine.kind, key, Build::kept(kept), (symbols, shape), began);
         }
         let (checked, moves) = checked(engine, wasm)?;
         let shown = match &shape {
@@ -59,22 +66,63 @@ impl Toolchain {
         let exposed = stack_pointer::expose(&shown.wasm);
         // What an actor's start functions have done is in its image.
         let limits = config.snapshot.as_ref().filter(|_| !config.actor);
-        let prepared = snapshot::prepare(&self.sandbox, &self.abis, engine.kind, &exposed.wasm, limits, job);
+        let prepared = snapshot::prepare(&self.sandbox, &abis, engine.kind, &exposed.wasm, limits, job);
         let mut prepared = prepared.map_err(|failure| failed(engine, wasm, failure))?;
         if config.actor && prepared.origin.start == Start::Initialiser(Refusal::Off) {
             prepared.origin.start = Start::Initialiser(Refusal::Actor);
         }
         let mut code = match baseline(engine, &prepared.wasm, job).map_err(|it| failed(engine, wasm, it))? {
-            Some(module) => {
+            Some(code) => {
                 let (wasm, origin) = (prepared.wasm.into_owned(), prepared.origin);
-                Code { module, origin, tier: Tier::Baseline, unoptimised: Some(wasm), from_cache: false }
+                Build { code, origin, tier: Tier::Baseline, unoptimised: Some(wasm), from_cache: false }
             }
             // What is wrong with a module is said of the one that its author knows.
             None => optimising(engine, &exposed.wasm, prepared, job).map_err(|it| failed(engine, wasm, it))?,
         };
         code.origin.code_shift += exposed.code_shift + shown.code_shift;
         code.origin.moves = moves;
-        link(self, engine.kind, key, code, (symbols, shape), began)
+        link(self, &abis, engine.kind, key, code, (symbols, shape), began)
+    }
+
+    /// The ABIs that a module may be called by.
+    fn abis(&self, config: &CompileConfig) -> Result<Vec<Spec>, CompileError> {
+        let wanted = |spec: &&Spec| config.abi.as_ref().is_none_or(|name| name == spec.name);
+        let abis: Vec<Spec> = self.abis.iter().filter(wanted).copied().collect();
+        match &config.abi {
+            Some(name) if abis.is_empty() => Err(CompileError::Config { message: format!("there is no ABI `{name}`") }),
+            _ => Ok(abis),
+        }
+    }
+
+    /// The same for a component: each module in it is checked as one that is uploaded alone. Its instances begin without a snapshot.
+    fn compile_component(
+        self: &Arc<Self>,
+        engine: &Engine,
+        wasm: &[u8],
+        config: &CompileConfig,
+        (abis, job): (&[Spec], Job<'_>),
+        began: Instant,
+    ) -> Result<CompiledModule, CompileError> {
+        if config.actor {
+            let message = "an image of a component's instance can't be made: deploy it without `actor`".into();
+            return Err(CompileError::NoActor { message });
+        }
+        let key = self.cache.load().is_some();
+        let key = key.then(|| CacheKey::new(&engine.optimising.wasmtime, b"component", wasm));
+        let told = (Arc::default(), None);
+        if let Some(kept) = kept(self, engine, key.as_ref()) {
+            return link(self, abis, engine.kind, key, Build::kept(kept), told, began);
+        }
+        let checked = checked_component(engine, wasm)?;
+        let origin = Origin::of(Start::Nothing);
+        let build = match baseline(engine, &checked, job).map_err(|it| failed(engine, wasm, it))? {
+            Some(code) => {
+                let unoptimised = Some(checked.into_owned());
+                Build { code, origin, tier: Tier::Baseline, unoptimised, from_cache: false }
+            }
+            None => Build::optimised(optimise(engine, &checked, job).map_err(|it| failed(engine, wasm, it))?, origin),
+        };
+        link(self, abis, engine.kind, key, build, told, began)
     }
 }
 
@@ -90,15 +138,17 @@ pub(crate) fn optimised(
     let toolchain = &module.toolchain;
     let wasm = module.unoptimised.as_ref()?;
     let (began, engine) = (Instant::now(), module.engine());
-    let code = match kept(toolchain, engine, module.key.as_ref()) {
-        Some(artifact) => Ok(Code::kept(artifact)),
+    let build = match kept(toolchain, engine, module.key.as_ref()) {
+        Some(artifact) => Ok(Build::kept(artifact)),
         None => optimise(engine, wasm, Job { compilers: &toolchain.compilers, wanted, patience: DEPLOYED_PATIENCE })
-            .map(|code| Code::optimised(code, Origin::clone(&module.origin)))
+            .map(|code| Build::optimised(code, Origin::clone(&module.origin)))
             .map_err(|failure| failed(engine, wasm, failure)),
     };
     let symbols = Arc::clone(&module.symbols);
     let shape = module.actor.as_ref().map(|actor| Arc::clone(&actor.shape));
-    Some(code.and_then(|code| link(toolchain, module.engine, module.key.clone(), code, (symbols, shape), began)))
+    Some(build.and_then(|build| {
+        link(toolchain, &[module.abi], module.engine, module.key.clone(), build, (symbols, shape), began)
+    }))
 }
 
 /// What the code depends on beside module and engine: whether there may be a snapshot, and what it may take; or that its instances
@@ -108,22 +158,24 @@ fn asked(config: &CompileConfig) -> Vec<u8> {
         return b"actor".to_vec();
     }
     let limits = config.snapshot.as_ref().map(|it| [it.memory_bytes, u64::from(it.table_elements), it.cpu_time_ms]);
-    limits.map_or_else(Vec::new, |limits| limits.map(u64::to_le_bytes).concat())
+    let limits = limits.map_or_else(Vec::new, |limits| limits.map(u64::to_le_bytes).concat());
+    // Which start functions there are is for its ABI to say.
+    [&*limits, config.abi.as_deref().unwrap_or_default().as_bytes()].concat()
 }
 
 /// A compiled module, and what is known of it.
-struct Code {
-    module: wasmtime::Module,
+struct Build {
+    code: Code,
     origin: Origin,
     tier: Tier,
     unoptimised: Option<Vec<u8>>,
     from_cache: bool,
 }
 
-impl Code {
+impl Build {
     fn kept(artifact: Artifact) -> Self {
-        Code {
-            module: artifact.module,
+        Build {
+            code: artifact.code,
             origin: artifact.origin,
             tier: Tier::Optimised,
             unoptimised: None,
@@ -131,8 +183,8 @@ impl Code {
         }
     }
 
-    fn optimised(module: wasmtime::Module, origin: Origin) -> Self {
-        Code { module, origin, tier: Tier::Optimised, unoptimised: None, from_cache: false }
+    fn optimised(code: Code, origin: Origin) -> Self {
+        Build { code, origin, tier: Tier::Optimised, unoptimised: None, from_cache: false }
     }
 }
 
@@ -141,24 +193,71 @@ fn kept(toolchain: &Toolchain, engine: &Engine, key: Option<&CacheKey>) -> Optio
     toolchain.cache.load_full()?.load(&engine.optimising.wasmtime, key?)
 }
 
-/// Checks what a module exports and imports, and makes it ready for instances.
+/// Checks what there is code of exports and imports, and makes it ready for instances.
 fn link(
     toolchain: &Arc<Toolchain>,
+    abis: &[Spec],
     engine: EngineKind,
     key: Option<CacheKey>,
-    code: Code,
+    build: Build,
     (symbols, shape): (Arc<Symbols>, Option<Arc<Shape>>),
     began: Instant,
 ) -> Result<CompiledModule, CompileError> {
-    let Code { module, origin, tier, unoptimised, from_cache } = code;
+    let Build { code, origin, tier, unoptimised, from_cache } = build;
     let compiler = toolchain.engines.get(engine).compiler(tier);
-    check_tables(&module)?;
-    let abi = Spec::detect(&toolchain.abis, &Surface::of(&module))?;
-    let actor = shape.map(|shape| Actor::of(&shape, &module)).transpose()?;
-    let mut exports = (abi.exports)(&module)?;
+    check_tables(&code)?;
+    let initial_pages = resources(&code)?.max_initial_memory_size.unwrap_or(0);
+    let (abi, linked, actor, imported) = match code {
+        Code::Module(module) => {
+            let (abi, linked, actor) = link_module(abis, compiler, &module, shape, &origin)?;
+            let imports = module.imports().map(|import| (import.module().to_owned(), import.name().to_owned()));
+            (abi, linked, actor, imports.collect())
+        }
+        Code::Component(component) => {
+            let (abi, linked) = link_component(abis, compiler, &component)?;
+            (abi, linked, None, interface::imports(&component))
+        }
+    };
+    let compile_time = began.elapsed();
+    if from_cache {
+        toolchain.stats.count_cached();
+    } else {
+        toolchain.stats.count_compile(compile_time);
+    }
+    let imports: Vec<(String, String)> = imported;
+    Ok(CompiledModule {
+        toolchain: Arc::clone(toolchain),
+        engine,
+        tier,
+        unoptimised,
+        abi,
+        linked,
+        symbols,
+        actor,
+        uses_io: imports.iter().any(|(module, _name)| waits(module)),
+        origin: Arc::new(origin),
+        key,
+        from_cache,
+        imports,
+        initial_memory_bytes: initial_pages * WASM_PAGE_BYTES,
+        compile_time,
+    })
+}
+
+fn link_module(
+    abis: &[Spec],
+    compiler: &Compiler,
+    module: &wasmtime::Module,
+    shape: Option<Arc<Shape>>,
+    origin: &Origin,
+) -> Result<(Spec, Linked, Option<Actor>), CompileError> {
+    let (spec, abi) = Spec::detect(abis, &Surface::of(module))?;
+    let actor = shape.map(|shape| Actor::of(&shape, module)).transpose()?;
+    let mut exports = (abi.exports)(module)?;
     if let Some(actor) = &actor {
-        if !abi.reusable {
-            let message = format!("an instance of a {} module runs once and ends: deploy it without `actor`", abi.name);
+        if !spec.reusable {
+            let name = spec.name;
+            let message = format!("an instance of a {name} module runs once and ends: deploy it without `actor`");
             return Err(CompileError::NoActor { message });
         }
         exports.start.splice(0..0, actor.start);
@@ -166,68 +265,58 @@ fn link(
     if origin.start == Start::Snapshot {
         exports.start.clear();
     }
-    let Some(offer) = compiler.offer(&abi) else {
-        return Err(CompileError::Internal { message: "the engine has no linker for the module's ABI".into() });
-    };
-    let pre = offer
-        .linker(&module, abi.open)?
-        .instantiate_pre(&module)
-        .map_err(|error| CompileError::TooDemanding { message: format!("{error:#}") })?;
+    let offer = compiler.offer(&spec).ok_or_else(no_linker)?;
+    let pre = offer.linker(module, abi.open)?.instantiate_pre(module).map_err(|error| too_demanding(&error))?;
     // The image is made here, so that the first call does not pay for it. Without one the module still runs.
     drop(module.initialize_copy_on_write_image());
-    let compile_time = began.elapsed();
-    if from_cache {
-        toolchain.stats.count_cached();
-    } else {
-        toolchain.stats.count_compile(compile_time);
-    }
-    Ok(CompiledModule {
-        toolchain: Arc::clone(toolchain),
-        engine,
-        tier,
-        unoptimised,
-        abi,
-        pre,
-        exports,
-        symbols,
-        actor,
-        uses_io: module.imports().any(|import| waits(import.module())),
-        origin: Arc::new(origin),
-        key,
-        from_cache,
-        imports: module.imports().map(|import| (import.module().to_owned(), import.name().to_owned())).collect(),
-        initial_memory_bytes: module.resources_required().max_initial_memory_size.unwrap_or(0) * WASM_PAGE_BYTES,
-        compile_time,
-    })
+    Ok((spec, Linked::Module { abi, pre, exports }, actor))
+}
+
+fn link_component(abis: &[Spec], compiler: &Compiler, component: &Component) -> Result<(Spec, Linked), CompileError> {
+    let interface = Arc::new(Interface::of(component));
+    let (spec, abi) = Spec::detect_component(abis, &interface)?;
+    let mut linker = compiler.linker(&spec).ok_or_else(no_linker)?.clone();
+    let extended = (abi.extend)(&mut linker, component);
+    let pre = extended.and_then(|()| linker.instantiate_pre(component)).map_err(|error| too_demanding(&error))?;
+    drop(component.initialize_copy_on_write_image());
+    Ok((spec, Linked::Component { abi, pre, interface }))
+}
+
+fn no_linker() -> CompileError {
+    CompileError::Internal { message: "the engine has no linker for the module's ABI".into() }
+}
+
+fn too_demanding(error: &wasmtime::Error) -> CompileError {
+    CompileError::TooDemanding { message: format!("{error:#}") }
 }
 
 /// The code of a large module, by the compiler that is quick. `None` when the module is not for that: the optimising one
 /// takes it, or says what is wrong.
-fn baseline(engine: &Engine, wasm: &[u8], job: Job<'_>) -> Result<Option<wasmtime::Module>, Failure> {
+fn baseline(engine: &Engine, wasm: &[u8], job: Job<'_>) -> Result<Option<Code>, Failure> {
     let compiler = engine.baseline.as_ref().filter(|compiler| wasm.len() >= compiler.min_module_bytes);
     let Some(compiler) = compiler else { return Ok(None) };
-    let module = match job.compile(&compiler.wasmtime, compiler.codegen, wasm) {
+    let code = match job.compile(&compiler.wasmtime, compiler.codegen, wasm) {
         Err(Failure::Refused(_)) => return Ok(None),
         compiled => compiled?,
     };
     // The fast engine's pool refuses these, and so would have been deployed what no optimised code can follow.
-    let table_elements = module.resources_required().max_initial_table_size.unwrap_or(0);
-    Ok((table_elements <= u64::from(engine.max_table_elements)).then_some(module))
+    let table_elements = resources(&code).ok().and_then(|resources| resources.max_initial_table_size).unwrap_or(0);
+    Ok((table_elements <= u64::from(engine.max_table_elements)).then_some(code))
 }
 
 /// The code of a module by the optimising compiler: its snapshot's, or its own where the compiler refuses that.
-fn optimising(engine: &Engine, wasm: &[u8], prepared: Prepared<'_>, job: Job<'_>) -> Result<Code, Failure> {
+fn optimising(engine: &Engine, wasm: &[u8], prepared: Prepared<'_>, job: Job<'_>) -> Result<Build, Failure> {
     match optimise(engine, &prepared.wasm, job) {
-        Ok(module) => Ok(Code::optimised(module, prepared.origin)),
+        Ok(module) => Ok(Build::optimised(module, prepared.origin)),
         // More data segments than a module may have, for one.
         Err(Failure::Refused(error)) if prepared.origin.start == Start::Snapshot => {
             let module = optimise(engine, wasm, job)?;
-            Ok(Code::optimised(module, Origin::unsupported(&error)))
+            Ok(Build::optimised(module, Origin::unsupported(&error)))
         }
         Err(failure) => Err(failure),
     }
 }
 
-fn optimise(engine: &Engine, wasm: &[u8], job: Job<'_>) -> Result<wasmtime::Module, Failure> {
+fn optimise(engine: &Engine, wasm: &[u8], job: Job<'_>) -> Result<Code, Failure> {
     job.compile(&engine.optimising.wasmtime, engine.optimising.codegen, wasm)
 }

@@ -3,19 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::InstancePre;
+use wasmtime::{InstancePre, component};
 
 use super::actor::Actor;
 use super::cache::CacheKey;
 use super::toolchain::Toolchain;
-use crate::abi::contract::Spec;
+use crate::abi::contract::{ComponentSpec, ModuleSpec, Spec};
+use crate::abi::describe;
 use crate::abi::exports::Exports;
+use crate::abi::interface::Interface;
 use crate::abi::slots::State;
 use crate::base::config::{EngineKind, Instances, Tier};
 use crate::base::error::CompileError;
 use crate::base::limits::Limits;
 use crate::base::origin::{Origin, Start};
 use crate::base::trap::Symbols;
+use crate::compiler::Code;
 use crate::engine::engines::Engine;
 
 /// A module that was checked, compiled and linked.
@@ -26,8 +29,7 @@ pub struct CompiledModule {
     /// What the optimising compiler has yet to compile.
     pub(super) unoptimised: Option<Vec<u8>>,
     pub(crate) abi: Spec,
-    pub(crate) pre: InstancePre<State>,
-    pub(crate) exports: Exports,
+    pub(crate) linked: Linked,
     /// Of a module whose instances are actors.
     pub(crate) actor: Option<Actor>,
     /// Whether its instances may wait for I/O.
@@ -42,7 +44,41 @@ pub struct CompiledModule {
     pub(super) compile_time: Duration,
 }
 
+/// What instances are made of.
+pub(crate) enum Linked {
+    /// A module's.
+    Module { abi: ModuleSpec, pre: InstancePre<State>, exports: Exports },
+    /// A component's.
+    Component { abi: ComponentSpec, pre: component::InstancePre<State>, interface: Arc<Interface> },
+}
+
+impl Linked {
+    /// Its code.
+    pub(super) fn code(&self) -> Code {
+        match self {
+            Linked::Module { pre, .. } => Code::Module(pre.module().clone()),
+            Linked::Component { pre, .. } => Code::Component(pre.component().clone()),
+        }
+    }
+
+    /// The engine that runs it.
+    pub(crate) fn engine(&self) -> &wasmtime::Engine {
+        match self {
+            Linked::Module { pre, .. } => pre.module().engine(),
+            Linked::Component { pre, .. } => pre.engine(),
+        }
+    }
+}
+
 impl CompiledModule {
+    /// The module, unless it is a component.
+    pub(crate) fn as_module(&self) -> Option<&wasmtime::Module> {
+        match &self.linked {
+            Linked::Module { pre, .. } => Some(pre.module()),
+            Linked::Component { .. } => None,
+        }
+    }
+
     pub(crate) fn engine(&self) -> &Engine {
         self.toolchain.engines.get(self.engine)
     }
@@ -57,6 +93,16 @@ impl CompiledModule {
     #[must_use]
     pub fn imports(&self) -> &[(String, String)] {
         &self.imports
+    }
+
+    /// What can be called of it by name, as JSON: see [`describe`]. `None` of an ABI whose calls name no export.
+    #[must_use]
+    pub fn interface(&self) -> Option<serde_json::Value> {
+        match &self.linked {
+            Linked::Module { exports, .. } if self.abi.typed => Some(describe::module(&exports.functions)),
+            Linked::Component { interface, .. } if self.abi.typed => Some(describe::component(interface)),
+            _ => None,
+        }
     }
 
     /// What happens before an instance serves its first call.
@@ -87,7 +133,7 @@ impl CompiledModule {
     pub fn keep(&self) {
         let keeps = self.tier == Tier::Optimised && !self.from_cache;
         if let (Some(cache), Some(key), true) = (self.toolchain.cache.load_full(), &self.key, keeps)
-            && let Ok(code) = self.pre.module().serialize()
+            && let Ok(code) = self.linked.code().serialize()
         {
             cache.store(key, &self.origin, &code);
         }

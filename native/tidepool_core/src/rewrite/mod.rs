@@ -1,6 +1,7 @@
 //! What is done to a module's bytes before they are compiled.
 
 pub(crate) mod actor;
+pub(crate) mod component;
 pub(crate) mod exports;
 pub(crate) mod preempt;
 pub(crate) mod stack_pointer;

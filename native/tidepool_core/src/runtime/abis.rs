@@ -1,7 +1,7 @@
 //! The ABIs that this host speaks.
 
-use crate::abi::contract::{Abi, Spec};
-use crate::abi::{Lunatic, Plain, Program, Wapc};
+use crate::abi::contract::{ComponentAbi, ModuleAbi, Spec};
+use crate::abi::{Lunatic, Plain, Program, Typed, Wapc};
 use crate::call::serve::entry;
 use crate::call::target::Entry;
 
@@ -13,15 +13,27 @@ pub(crate) struct Kind {
 }
 
 impl Kind {
-    pub(crate) fn of<A: Abi>() -> Self {
-        Kind { spec: Spec::of::<A>(), entry: entry::<A>() }
+    /// An ABI of modules.
+    pub(crate) fn module<A: ModuleAbi>() -> Self {
+        Kind { spec: Spec::module::<A>(), entry: entry::<A>() }
+    }
+
+    /// An ABI of components.
+    pub(crate) fn component<A: ComponentAbi>() -> Self {
+        Kind { spec: Spec::component::<A>(), entry: entry::<A>() }
     }
 }
 
-/// A module speaks the first of these that fits.
+/// A module, or a component, speaks the first of these that fits.
 pub(crate) fn built_in() -> Vec<Kind> {
     // Programs of Lunatic are WASI programs, too; and all of them have exports.
-    vec![Kind::of::<Lunatic>(), Kind::of::<Wapc>(), Kind::of::<Program>(), Kind::of::<Plain>()]
+    vec![
+        Kind::module::<Lunatic>(),
+        Kind::module::<Wapc>(),
+        Kind::module::<Program>(),
+        Kind::module::<Plain>(),
+        Kind::component::<Typed>(),
+    ]
 }
 
 #[cfg(test)]

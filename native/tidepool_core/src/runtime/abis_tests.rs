@@ -10,6 +10,7 @@ use std::time::Duration;
 use wasmtime::{Caller, Func, Linker, Store, TypedFunc, ValType};
 
 use super::*;
+use crate::abi::contract::{Abi, Form};
 use crate::abi::exports::{Exports, Surface};
 use crate::abi::guest::Guest;
 use crate::abi::rehearsal::Rehearsal;
@@ -45,6 +46,29 @@ fn slot(state: &mut State) -> &mut Slot {
 impl Abi for Tiny {
     const NAME: &'static str = "tiny";
     const REUSABLE: bool = true;
+
+    fn begin(state: &mut State) {
+        let payload = state.call.as_ref().unwrap().request.payload.bytes().clone();
+        slot(state).input = String::from_utf8(payload.into()).unwrap().parse().unwrap();
+    }
+
+    fn begin_process(state: &mut State, guest: &Guest, _left: Option<Message>) {
+        slot(state).ticks = guest.config.world.args.len().try_into().unwrap();
+    }
+
+    async fn serve(store: &mut Store<State>) -> Result<Reply, CallError> {
+        let slot = slot(store.data_mut());
+        let (entry, input) = (slot.entry.clone().unwrap(), slot.input);
+        let output = entry.call_async(&mut *store, input).await.map_err(|error| call_error(store, &error))?;
+        Ok(output.to_string().into_bytes().into())
+    }
+
+    fn end(state: &mut State) {
+        slot(state).input = 0;
+    }
+}
+
+impl ModuleAbi for Tiny {
     const START_FUNCTIONS: &'static [&'static str] = &["tiny_init"];
 
     fn detect(surface: &Surface<'_>) -> Result<bool, CompileError> {
@@ -84,26 +108,6 @@ impl Abi for Tiny {
         slot(store.data_mut()).entry = entry;
         Ok(())
     }
-
-    fn begin(state: &mut State) {
-        let payload = state.call.as_ref().unwrap().request.payload.bytes().clone();
-        slot(state).input = String::from_utf8(payload.into()).unwrap().parse().unwrap();
-    }
-
-    fn begin_process(state: &mut State, guest: &Guest, _left: Option<Message>) {
-        slot(state).ticks = guest.config.world.args.len().try_into().unwrap();
-    }
-
-    async fn serve(store: &mut Store<State>) -> Result<Reply, CallError> {
-        let slot = slot(store.data_mut());
-        let (entry, input) = (slot.entry.clone().unwrap(), slot.input);
-        let output = entry.call_async(&mut *store, input).await.map_err(|error| call_error(store, &error))?;
-        Ok(output.to_string().into_bytes().into())
-    }
-
-    fn end(state: &mut State) {
-        slot(state).input = 0;
-    }
 }
 
 /// Keeps the lines that it is to print.
@@ -139,7 +143,7 @@ impl Node {
     fn printing(console: Arc<dyn Console>) -> Self {
         let io = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let config = RuntimeConfig { max_instances: 4, baseline_bytes: 0, ..settings::runtime_config() };
-        let abis = [vec![Kind::of::<Tiny>()], built_in()].concat();
+        let abis = [vec![Kind::module::<Tiny>()], built_in()].concat();
         let runtime = Runtime::with_abis(&config, io.handle().clone(), console, abis).unwrap();
         Node { runtime, _io: io }
     }
@@ -245,9 +249,10 @@ fn what_a_runtime_says_that_guests_may_import_has_every_import_of_every_abi() {
     let node = Node::new();
     let imports = node.runtime.imports();
     let engine = &node.runtime.toolchain.engines.get(EngineKind::Fast).optimising.wasmtime;
-    for abi in [vec![Kind::of::<Tiny>()], built_in()].concat() {
+    for abi in [vec![Kind::module::<Tiny>()], built_in()].concat() {
+        let Form::Module(module) = abi.spec.form else { continue };
         let mut linker = Linker::new(engine);
-        (abi.spec.link)(&mut linker).unwrap();
+        (module.link)(&mut linker).unwrap();
         let context = Arc::new(FunctionContext::detached());
         let mut store = Store::new(engine, State::new(context));
         let offered: Vec<_> = linker.iter(&mut store).map(|(module, name, _)| (module, name)).collect();

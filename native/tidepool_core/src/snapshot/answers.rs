@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use wasmtime::{Caller, ExternType, Linker, Module, Store, StoreLimits, Val};
 
 use super::chacha8::ChaCha8;
-use crate::abi::contract::Spec;
+use crate::abi::contract::ModuleSpec;
 use crate::abi::rehearsal::Rehearsal;
 use crate::base::origin::Refusal;
 
@@ -62,7 +62,11 @@ impl Replacement {
 }
 
 /// What start functions of this ABI may import of `module`; all else ends their run.
-pub(super) fn linker(abi: &Spec, module: &Module, store: &mut Store<Rehearsal>) -> wasmtime::Result<Linker<Rehearsal>> {
+pub(super) fn linker(
+    abi: &ModuleSpec,
+    module: &Module,
+    store: &mut Store<Rehearsal>,
+) -> wasmtime::Result<Linker<Rehearsal>> {
     let mut linker = Linker::new(module.engine());
     (abi.rehearse)(&mut linker, store)?;
     for import in module.imports() {

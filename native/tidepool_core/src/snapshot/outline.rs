@@ -2,13 +2,13 @@
 
 use wasmparser::{ExternalKind, Parser, Payload};
 
-use crate::abi::contract::Spec;
+use crate::abi::contract::{ModuleSpec, Spec};
 use crate::abi::exports::Surface;
 
 /// The parts of a module that decide whether it has a start to take a snapshot of.
 pub(super) struct Outline {
     /// Its ABI, if instances of that serve several calls and this one has something to run before the first.
-    pub(super) rehearsed: Option<Spec>,
+    pub(super) rehearsed: Option<ModuleSpec>,
     /// Where its code section begins, in bytes.
     pub(super) code_at: usize,
 }
@@ -36,8 +36,10 @@ impl Outline {
                 _ => {}
             }
         }
-        let abi = Spec::detect(abis, &functions).ok().filter(|abi| abi.reusable);
-        let rehearsed = abi.filter(|abi| starts || abi.start_functions.iter().any(|name| functions.exports(name)));
+        let abi = Spec::detect(abis, &functions).ok().filter(|(abi, _module)| abi.reusable);
+        let rehearsed = abi
+            .map(|(_abi, module)| module)
+            .filter(|abi| starts || abi.start_functions.iter().any(|name| functions.exports(name)));
         Ok(Outline { rehearsed, code_at })
     }
 }

@@ -8,7 +8,7 @@ use super::image::{Image, Instrumented};
 use super::outline::Outline;
 use super::sandbox::{Candidate, Sandbox, Unprepared};
 use super::{go, segments};
-use crate::abi::contract::Spec;
+use crate::abi::contract::{ModuleSpec, Spec};
 use crate::base::config::EngineKind;
 use crate::base::limits::Limits;
 use crate::base::moves::Moves;
@@ -55,7 +55,7 @@ pub(crate) fn prepare<'a>(
 fn snapshot<'a>(
     sandbox: &Sandbox,
     wasm: &[u8],
-    abi: Spec,
+    abi: ModuleSpec,
     code_at: usize,
     limits: &Limits,
     job: Job<'_>,

@@ -12,7 +12,7 @@ use wasmtime::{Engine, Module, Store, StoreLimits, StoreLimitsBuilder, UpdateDea
 use super::answers::{Entropy, Replacement, linker};
 use super::chacha8::ChaCha8;
 use super::image::{Image, Instrumented};
-use crate::abi::contract::Spec;
+use crate::abi::contract::ModuleSpec;
 use crate::abi::rehearsal::Rehearsal;
 use crate::base::config::RuntimeConfig;
 use crate::base::limits::Limits;
@@ -52,7 +52,7 @@ pub(crate) struct Sandbox {
 pub(super) struct Candidate {
     module: Module,
     /// Whose start functions are run, if they are exported.
-    abi: Spec,
+    abi: ModuleSpec,
 }
 
 /// Why there is no snapshot.
@@ -104,14 +104,14 @@ impl Sandbox {
     pub(super) fn compile(
         &self,
         instrumented: &Instrumented<'_>,
-        abi: Spec,
+        abi: ModuleSpec,
         job: Job<'_>,
     ) -> Result<Candidate, Unprepared> {
         let wasm = instrumented.wasm();
         let baseline = self.baseline.as_ref().filter(|_| wasm.len() >= self.baseline_bytes);
-        let module = match baseline.map(|engine| job.compile(engine, Codegen::SandboxBaseline, wasm)) {
+        let module = match baseline.map(|engine| job.compile_module(engine, Codegen::SandboxBaseline, wasm)) {
             Some(Ok(module)) => Ok(module),
-            None | Some(Err(Failure::Refused(_))) => job.compile(&self.engine, Codegen::Sandbox, wasm),
+            None | Some(Err(Failure::Refused(_))) => job.compile_module(&self.engine, Codegen::Sandbox, wasm),
             Some(Err(failure)) => Err(failure),
         };
         let module = module.map_err(|failure| match failure {

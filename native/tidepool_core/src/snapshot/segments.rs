@@ -62,7 +62,7 @@ mod tests {
         let sandbox = Sandbox::new(&settings::runtime_config()).unwrap();
         let compilers = Compilers { program: None, bounds: settings::COMPILE_BOUNDS };
         let here = Job { compilers: &compilers, wanted: &|| true, patience: 1 };
-        let abis = [Spec::of::<Wapc>()];
+        let abis = [Spec::module::<Wapc>()];
         let prepared = prepare(&sandbox, &abis, EngineKind::Fast, &wasm, Some(&settings::LIMITS), here).unwrap();
         assert_eq!(prepared.origin.start, Start::Snapshot);
         sandbox.validate(&prepared.wasm).unwrap();

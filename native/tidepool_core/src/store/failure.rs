@@ -98,7 +98,7 @@ fn framed(backtrace: &WasmBacktrace, origin: &Origin, symbols: &Symbols) -> Vec<
         .map(|frame| Frame {
             index: frame.func_index(),
             name: frame.func_name().map(readable).or_else(|| symbols.name(frame.func_index())),
-            offset: frame.module_offset().and_then(|offset| origin.deployed(offset)),
+            offset: frame.module_offset().filter(|_| symbols.has_offsets).and_then(|offset| origin.deployed(offset)),
             lines: symbols.lines.clone(),
         })
         .collect()

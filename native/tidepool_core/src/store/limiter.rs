@@ -13,7 +13,7 @@ pub(crate) struct Meter {
     table_elements: u32,
     /// The last growth that was refused.
     pub(crate) denied: Option<Limit>,
-    /// Size of the linear memory, in bytes.
+    /// Size of the linear memory, in bytes; of all that a component has.
     pub(crate) memory_used: usize,
     function: Arc<FunctionContext>,
     /// What the instance has reserved of the function's and the node's memory budget, in bytes.
@@ -76,7 +76,7 @@ impl ResourceLimiter for Meter {
             self.denied = Some(Limit::TotalMemory);
             return Ok(false);
         }
-        self.memory_used = desired;
+        self.memory_used = self.memory_used.saturating_add(desired.saturating_sub(current));
         Ok(true)
     }
 

@@ -69,6 +69,18 @@ impl Value {
         own + within
     }
 
+    /// How many values it is made of, each byte counted.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        match self {
+            Value::Bytes(bytes) => 1 + bytes.len(),
+            Value::Case(_, value) | Value::Option(Some(value)) => 1 + value.count(),
+            Value::List(values) | Value::Tuple(values) => values.iter().map(Value::count).sum::<usize>() + 1,
+            Value::Record(fields) => fields.iter().map(|(_name, value)| value.count()).sum::<usize>() + 1,
+            _ => 1,
+        }
+    }
+
     /// It as an integer: one, or a number without a fraction.
     #[must_use]
     pub fn as_integer(&self) -> Option<i128> {
@@ -97,6 +109,21 @@ impl Value {
             },
             _ => None,
         }
+    }
+
+    /// The number that is written like this one, so that 0.1 stays 0.1; this one, should that be another when it comes back.
+    #[must_use]
+    pub fn widened(float: f32) -> f64 {
+        let written = float.to_string().parse().ok();
+        written.filter(|wide| Value::narrowed(*wide) == Some(float)).unwrap_or_else(|| f64::from(float))
+    }
+
+    /// The nearest number of half the size, unless it is beyond the largest one.
+    #[must_use]
+    pub fn narrowed(float: f64) -> Option<f32> {
+        #[expect(clippy::cast_possible_truncation, reason = "it is the guest that asks for less")]
+        let narrow = float as f32;
+        (narrow.is_finite() || !float.is_finite()).then_some(narrow)
     }
 
     /// What kind of value it is, for messages: `an integer`, `a list`.

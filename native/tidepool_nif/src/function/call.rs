@@ -239,7 +239,7 @@ pub(crate) fn first_slice(env: Env<'_>, task: Task) -> Term<'_> {
 /// A task as a term of its new owner, unless it is over. It has come to this step so long ago.
 fn own(env: Env<'_>, mut call: Call, step: Step, ago: Duration) -> Term<'_> {
     if let Step::Done(outcome) = step {
-        return values::outcome(env, outcome);
+        return encode::outcome(env, outcome);
     }
     let (id, remaining) = call.stop(env, &step);
     let remaining = remaining.saturating_sub(ago);
@@ -299,7 +299,7 @@ pub(crate) fn next_slice<'a>(env: Env<'a>, term: Term<'a>, handle: &TaskHandle, 
     if let Step::Done(outcome) = step {
         handle.over(&call.task);
         *slot = None;
-        return values::outcome(env, outcome);
+        return encode::outcome(env, outcome);
     }
     let (id, remaining) = call.stop(env, &step);
     let (version, child) = (call.task.version(), child(&call.task, &step));
@@ -318,11 +318,11 @@ fn unfinished<'a>(
     // Rounded up, so that a wait of this length ends after the deadline.
     let remaining_us = u64::try_from(remaining.as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX);
     match step {
-        Step::Done(outcome) => values::outcome(env, outcome),
+        Step::Done(outcome) => encode::outcome(env, outcome),
         Step::Host(asked) => {
             let asked = match asked {
                 HostRequest::Wapc(call) => encode::host_call(env, call),
-                HostRequest::Import(call) => values::import_call(env, &call),
+                HostRequest::Import(call) => encode::import_call(env, &call),
                 HostRequest::Process(asked) => request::request(env, asked, child),
                 HostRequest::File(asked) => request::file(env, asked),
             };

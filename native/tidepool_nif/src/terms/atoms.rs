@@ -61,6 +61,7 @@ rustler::atoms! {
     // Facts of a module.
     abi,
     imports,
+    interface,
     start,
     start_reason,
     nothing,

@@ -3,36 +3,20 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use bytes::Bytes;
-use rustler::{Atom, Encoder, Env, NewBinary, Resource, ResourceArc, Term};
+use rustler::{Atom, Encoder, Env, ResourceArc, Term};
 use tidepool_core::console::Stream;
 use tidepool_core::trap::Frame;
-use tidepool_core::{CallError, CompileError, Detail, Details, EngineKind, HostCall, buffers};
+use tidepool_core::{CallError, CompileError, Detail, Details, EngineKind, HostCall, ImportCall, Reply, buffers};
 use tidepool_errors::Reason;
 
-use crate::terms::atoms;
+use crate::terms::bytes::LARGE_BYTES;
+pub(crate) use crate::terms::bytes::{binary, copy};
 use crate::terms::source_lines::LinesHandle;
-
-/// From this size on a binary is handed over instead of copied.
-const LARGE_BYTES: usize = 4 << 10;
-
-/// Bytes that a binary term points into.
-struct BinaryBytes(Bytes);
-
-#[rustler::resource_impl]
-impl Resource for BinaryBytes {}
+use crate::terms::{atoms, values};
 
 /// A message of a guest's as a binary. Short ones, which most are, are copied as they are.
 pub(crate) fn message(env: Env<'_>, bytes: Vec<u8>) -> Term<'_> {
     if bytes.len() < LARGE_BYTES { copy(env, &bytes) } else { binary(env, buffers::shared(bytes)) }
-}
-
-/// `bytes` as a binary.
-pub(crate) fn binary(env: Env<'_>, bytes: Bytes) -> Term<'_> {
-    if bytes.len() < LARGE_BYTES {
-        return copy(env, &bytes);
-    }
-    ResourceArc::new(BinaryBytes(bytes)).make_binary(env, |shared| &shared.0).to_term(env)
 }
 
 /// 584,000 years fit.
@@ -40,9 +24,19 @@ pub(crate) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// A copy of `bytes` as a binary.
-pub(crate) fn copy<'a>(env: Env<'a>, bytes: &[u8]) -> Term<'a> {
-    NewBinary::from_slice(env, bytes).into()
+/// `{:ok, reply}` or `{:error, reason, message, details}`.
+pub(crate) fn outcome(env: Env<'_>, outcome: Result<Reply, CallError>) -> Term<'_> {
+    match outcome {
+        Ok(Reply::Bytes(reply)) => (atoms::ok(), message(env, reply)).encode(env),
+        Ok(Reply::Value(value)) => (atoms::ok(), values::term(env, &value)).encode(env),
+        Err(error) => call_error(env, &error),
+    }
+}
+
+/// `{:import, binding, namespace, operation, arguments}`.
+pub(crate) fn import_call<'a>(env: Env<'a>, call: &ImportCall) -> Term<'a> {
+    let arguments: Vec<_> = call.arguments.iter().map(|value| values::term(env, value)).collect();
+    (atoms::import(), call.binding, &call.namespace, &call.operation, arguments).encode(env)
 }
 
 /// `{:wapc, binding, namespace, operation, payload}`.
@@ -93,6 +87,8 @@ fn detail<'a>(env: Env<'a>, value: Detail<'_>) -> Term<'a> {
         Detail::Text(text) => text.encode(env),
         Detail::Texts(texts) => texts.encode(env),
         Detail::Frames(frames) => backtrace(env, frames),
+        Detail::Value(value, false) => values::term(env, value),
+        Detail::Value(value, true) => values::json(env, value),
     }
 }
 

@@ -1,6 +1,7 @@
 //! From terms to Rust values, and back.
 
 pub(crate) mod atoms;
+mod bytes;
 pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod json;

@@ -10,11 +10,12 @@ use std::borrow::Cow;
 
 use rustler::types::tuple::get_tuple;
 use rustler::{Atom, Binary, Encoder, Env, MapIterator, Term, TermType};
+use tidepool_core::CallError;
 use tidepool_core::value::{MAX_COUNT, MAX_DEPTH, Value};
-use tidepool_core::{CallError, ImportCall, Reply};
 
+use crate::terms::atoms;
+use crate::terms::bytes::{binary, copy};
 use crate::terms::message::message;
-use crate::terms::{atoms, encode};
 
 /// The value that a term says.
 ///
@@ -140,21 +141,6 @@ fn integer(term: Term<'_>) -> Result<Value, Fault> {
     integer.map(Value::Int).map_err(|_| "it does not fit into 64 bits".into())
 }
 
-/// `{:ok, reply}` or `{:error, reason, message, details}`.
-pub(crate) fn outcome(env: Env<'_>, outcome: Result<Reply, CallError>) -> Term<'_> {
-    match outcome {
-        Ok(Reply::Bytes(reply)) => (atoms::ok(), encode::message(env, reply)).encode(env),
-        Ok(Reply::Value(value)) => (atoms::ok(), term(env, &value)).encode(env),
-        Err(error) => encode::call_error(env, &error),
-    }
-}
-
-/// `{:import, binding, namespace, operation, arguments}`.
-pub(crate) fn import_call<'a>(env: Env<'a>, call: &ImportCall) -> Term<'a> {
-    let arguments: Vec<_> = call.arguments.iter().map(|value| term(env, value)).collect();
-    (atoms::import(), call.binding, &call.namespace, &call.operation, arguments).encode(env)
-}
-
 /// A value as a term.
 pub(crate) fn term<'a>(env: Env<'a>, value: &Value) -> Term<'a> {
     match value {
@@ -170,8 +156,8 @@ pub(crate) fn term<'a>(env: Env<'a>, value: &Value) -> Term<'a> {
         Value::Float(f64::INFINITY) => atoms::infinity().encode(env),
         Value::Float(f64::NEG_INFINITY) => atoms::neg_infinity().encode(env),
         Value::Float(float) => float.encode(env),
-        Value::Text(text) => encode::copy(env, text.as_bytes()),
-        Value::Bytes(bytes) => encode::binary(env, bytes.clone()),
+        Value::Text(text) => copy(env, text.as_bytes()),
+        Value::Bytes(bytes) => binary(env, bytes.clone()),
         Value::Name(name) => self::name(env, name),
         Value::Case(name, value) => (self::name(env, name), term(env, value)).encode(env),
         Value::Option(None) => atoms::none().encode(env),
@@ -194,6 +180,38 @@ fn map<'a, 'b>(env: Env<'a>, pairs: impl Iterator<Item = (&'b str, Term<'a>)>) -
 fn name<'a>(env: Env<'a>, name: &str) -> Term<'a> {
     match Atom::existing_from_utf8_bytes(env, name.as_bytes()) {
         Ok(atom) => atom.encode(env),
-        Err(_) => encode::copy(env, name.as_bytes()),
+        Err(_) => copy(env, name.as_bytes()),
     }
+}
+
+/// A value as a term that is JSON: as the core writes it.
+pub(crate) fn json<'a>(env: Env<'a>, value: &Value) -> Term<'a> {
+    let text = |text: &str| copy(env, text.as_bytes());
+    match value {
+        Value::Null | Value::Option(None) => atoms::nil().encode(env),
+        Value::Float(float) if float.is_nan() => text("NaN"),
+        Value::Float(f64::INFINITY) => text("Infinity"),
+        Value::Float(f64::NEG_INFINITY) => text("-Infinity"),
+        Value::Bytes(bytes) => bytes.iter().map(|byte| u32::from(*byte)).collect::<Vec<_>>().encode(env),
+        Value::Name(name) => text(name),
+        Value::Case(name, value) => members(env, [(&**name, json(env, value))].into_iter()),
+        Value::Option(Some(value)) if matches!(**value, Value::Option(_)) => {
+            members(env, [("some", json(env, value))].into_iter())
+        }
+        Value::Option(Some(value)) => json(env, value),
+        Value::List(values) | Value::Tuple(values) => {
+            values.iter().map(|value| json(env, value)).collect::<Vec<_>>().encode(env)
+        }
+        Value::Record(fields) => members(env, fields.iter().map(|(name, value)| (&**name, json(env, value)))),
+        Value::Flags(flags) => {
+            let set = flags.iter().filter(|(_name, set)| *set).map(|(name, _set)| text(name));
+            set.collect::<Vec<_>>().encode(env)
+        }
+        Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => term(env, value),
+    }
+}
+
+fn members<'a, 'b>(env: Env<'a>, members: impl Iterator<Item = (&'b str, Term<'a>)>) -> Term<'a> {
+    let put = |map: Term<'a>, (name, value): (&str, Term<'a>)| map.map_put(copy(env, name.as_bytes()), value);
+    members.fold(Term::map_new(env), |map, member| put(map, member).unwrap_or(map))
 }

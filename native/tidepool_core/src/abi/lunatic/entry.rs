@@ -3,7 +3,7 @@
 use wasmtime::{Linker, Store};
 
 use super::{OWN, PREFIX, imports, networking};
-use crate::abi::contract::Abi;
+use crate::abi::contract::{Abi, ModuleAbi};
 use crate::abi::exports::{Exports, Surface};
 use crate::abi::guest::Guest;
 use crate::abi::slots::State;
@@ -24,6 +24,19 @@ impl Abi for Lunatic {
     // Very many processes live at once.
     const ENGINE: EngineKind = EngineKind::Dense;
 
+    fn begin_process(state: &mut State, guest: &Guest, left: Option<Message>) {
+        state.abi.wasi.begin(guest);
+        state.abi.lunatic.data().begin(guest, left);
+    }
+
+    async fn serve(_store: &mut Store<State>) -> Result<Reply, CallError> {
+        let message = "this is a program of processes, which can't be called: start it, with \
+                       Tidepool.Process.start_link/3 for instance";
+        Err(CallError::Guest { message: message.into(), exit_code: None })
+    }
+}
+
+impl ModuleAbi for Lunatic {
     fn detect(surface: &Surface<'_>) -> Result<bool, CompileError> {
         let imports = surface.imports.iter().any(|module| module.starts_with(PREFIX) || *module == OWN);
         Ok(imports || surface.exports.iter().any(|name| name.starts_with(SPAWN)))
@@ -37,16 +50,5 @@ impl Abi for Lunatic {
 
     fn exports(module: &wasmtime::Module) -> Result<Exports, CompileError> {
         Exports::memory_alone(module)
-    }
-
-    fn begin_process(state: &mut State, guest: &Guest, left: Option<Message>) {
-        state.abi.wasi.begin(guest);
-        state.abi.lunatic.data().begin(guest, left);
-    }
-
-    async fn serve(_store: &mut Store<State>) -> Result<Reply, CallError> {
-        let message = "this is a program of processes, which can't be called: start it, with \
-                       Tidepool.Process.start_link/3 for instance";
-        Err(CallError::Guest { message: message.into(), exit_code: None })
     }
 }

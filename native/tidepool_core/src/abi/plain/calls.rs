@@ -8,7 +8,7 @@ use wasmtime::{Extern, Func, Instance, Linker, Store, Val};
 
 use super::imports;
 use crate::abi::arguments;
-use crate::abi::contract::{Abi, Open};
+use crate::abi::contract::{Abi, ModuleAbi, Open};
 use crate::abi::exports::{Exports, Functions, Surface};
 use crate::abi::numbers::{Numbers, numbers, result};
 use crate::abi::rehearsal::Rehearsal;
@@ -31,6 +31,21 @@ impl Abi for Plain {
     const REUSABLE: bool = true;
     const RUNS: bool = false;
     const TYPED: bool = true;
+
+    async fn serve(store: &mut Store<State>) -> Result<Reply, CallError> {
+        let state = store.data_mut();
+        // Taken out while it runs: a count of those who use it would be one line of memory that all cores write.
+        let functions = state.abi.plain.functions.take();
+        let (Some(call), Some(instance), Some(functions)) = (state.call.clone(), state.instance, functions) else {
+            return Err(CallError::Internal { message: "the instance is not one of a plain module".into() });
+        };
+        let outcome = call_export(store, &call.request, instance, &functions).await;
+        store.data_mut().abi.plain.functions = Some(functions);
+        outcome
+    }
+}
+
+impl ModuleAbi for Plain {
     const START_FUNCTIONS: &'static [&'static str] = &["_initialize"];
     const OPEN: Option<Open> = Some(imports::define);
 
@@ -64,18 +79,6 @@ impl Abi for Plain {
         store.data_mut().abi.plain.functions = Some(Arc::clone(&exports.functions));
         Ok(())
     }
-
-    async fn serve(store: &mut Store<State>) -> Result<Reply, CallError> {
-        let state = store.data_mut();
-        // Taken out while it runs: a count of those who use it would be one line of memory that all cores write.
-        let functions = state.abi.plain.functions.take();
-        let (Some(call), Some(instance), Some(functions)) = (state.call.clone(), state.instance, functions) else {
-            return Err(CallError::Internal { message: "the instance is not one of a plain module".into() });
-        };
-        let outcome = call_export(store, &call.request, instance, &functions).await;
-        store.data_mut().abi.plain.functions = Some(functions);
-        outcome
-    }
 }
 
 async fn call_export(
@@ -97,7 +100,7 @@ async fn call_export(
     let Some(function) = function else {
         return Err(CallError::Internal { message: "the instance lacks an export of its module".into() });
     };
-    let mut results: Numbers = smallvec![Val::I32(0); export.results];
+    let mut results: Numbers = smallvec![Val::I32(0); export.results.len()];
     if let Err(error) = function.call_async(&mut *store, &params, &mut results).await {
         return Err(call_error(store, &error));
     }

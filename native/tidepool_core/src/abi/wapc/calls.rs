@@ -6,7 +6,7 @@ use wasmtime::{Func, Linker, Store, ValType};
 
 use super::data::WapcSlot;
 use super::imports::{self, MODULE};
-use crate::abi::contract::Abi;
+use crate::abi::contract::{Abi, ModuleAbi};
 use crate::abi::exports::{Exports, Surface};
 use crate::abi::memory::length;
 use crate::abi::rehearsal::Rehearsal;
@@ -28,6 +28,39 @@ impl Abi for Wapc {
     const NAME: &'static str = "wapc";
     const REUSABLE: bool = true;
     const RUNS: bool = false;
+
+    async fn serve(store: &mut Store<State>) -> Result<Reply, CallError> {
+        let state = store.data_mut();
+        let lengths = state
+            .call
+            .as_ref()
+            .map_or((0, 0), |call| (length(call.request.operation.len()), length(call.request.payload.bytes().len())));
+        let Some(entry) = state.abi.wapc.entry.take() else {
+            return Err(CallError::Internal { message: "the instance is not one of a waPC module".into() });
+        };
+        let code = match entry.call_async(&mut *store, lengths).await {
+            Ok(code) => code,
+            Err(error) => return Err(call_error(store, &error)),
+        };
+        let wapc = &mut store.data_mut().abi.wapc;
+        wapc.entry = Some(entry);
+        let message = match (code, wapc.reply.take(), wapc.guest_error.take()) {
+            (1, Some(reply), _) => return Ok(Reply::Bytes(reply)),
+            (1, None, None) => return Ok(Reply::Bytes(Vec::new())),
+            // A guest that leaves nothing but an error text means it, whatever it returns.
+            (_, _, Some(text)) => String::from_utf8_lossy(&text).into_owned(),
+            (code, _, None) => format!("the guest returned {code} instead of 1, and no error text"),
+        };
+        Err(CallError::Guest { message, exit_code: None })
+    }
+
+    fn end(state: &mut State) {
+        let slot = &mut state.abi.wapc;
+        *slot = WapcSlot { entry: slot.entry.take(), ..WapcSlot::default() };
+    }
+}
+
+impl ModuleAbi for Wapc {
     const START_FUNCTIONS: &'static [&'static str] = &["_initialize", "_start", "wapc_init"];
 
     fn detect(surface: &Surface<'_>) -> Result<bool, CompileError> {
@@ -61,35 +94,5 @@ impl Abi for Wapc {
         let entry = entry.map(|entry| entry.typed(&*store)).transpose()?;
         store.data_mut().abi.wapc.entry = entry;
         Ok(())
-    }
-
-    async fn serve(store: &mut Store<State>) -> Result<Reply, CallError> {
-        let state = store.data_mut();
-        let lengths = state
-            .call
-            .as_ref()
-            .map_or((0, 0), |call| (length(call.request.operation.len()), length(call.request.payload.bytes().len())));
-        let Some(entry) = state.abi.wapc.entry.take() else {
-            return Err(CallError::Internal { message: "the instance is not one of a waPC module".into() });
-        };
-        let code = match entry.call_async(&mut *store, lengths).await {
-            Ok(code) => code,
-            Err(error) => return Err(call_error(store, &error)),
-        };
-        let wapc = &mut store.data_mut().abi.wapc;
-        wapc.entry = Some(entry);
-        let message = match (code, wapc.reply.take(), wapc.guest_error.take()) {
-            (1, Some(reply), _) => return Ok(Reply::Bytes(reply)),
-            (1, None, None) => return Ok(Reply::Bytes(Vec::new())),
-            // A guest that leaves nothing but an error text means it, whatever it returns.
-            (_, _, Some(text)) => String::from_utf8_lossy(&text).into_owned(),
-            (code, _, None) => format!("the guest returned {code} instead of 1, and no error text"),
-        };
-        Err(CallError::Guest { message, exit_code: None })
-    }
-
-    fn end(state: &mut State) {
-        let slot = &mut state.abi.wapc;
-        *slot = WapcSlot { entry: slot.entry.take(), ..WapcSlot::default() };
     }
 }

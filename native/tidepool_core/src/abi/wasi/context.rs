@@ -43,12 +43,21 @@ fn library(
             let [stdout, stderr] = [Stream::Stdout, Stream::Stderr].map(|stream| Written(Arc::clone(&own), stream));
             builder.stdin(Stdin(own)).stdout(stdout).stderr(stderr);
         }
-        None => {
-            let [stdout, stderr] = streams(function, tail);
-            builder.stdout(stdout).stderr(stderr);
-        }
+        None => print_to(&mut builder, function, tail),
     }
     Box::new(builder.build_p1())
+}
+
+/// A context of a guest whose output is printed.
+pub(in crate::abi) fn printing(function: &Arc<FunctionContext>, tail: &Arc<Tail>) -> WasiCtxBuilder {
+    let mut builder = builder();
+    print_to(&mut builder, function, tail);
+    builder
+}
+
+fn print_to(builder: &mut WasiCtxBuilder, function: &Arc<FunctionContext>, tail: &Arc<Tail>) {
+    let [stdout, stderr] = streams(function, tail);
+    builder.stdout(stdout).stderr(stderr);
 }
 
 fn streams(function: &Arc<FunctionContext>, tail: &Arc<Tail>) -> [Output; 2] {

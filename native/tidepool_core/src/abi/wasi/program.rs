@@ -9,7 +9,7 @@ use super::data::Streams;
 use super::imports;
 use super::input::Input;
 use super::output::Output;
-use crate::abi::contract::Abi;
+use crate::abi::contract::{Abi, ModuleAbi};
 use crate::abi::exports::{Exports, Surface};
 use crate::abi::guest::Guest;
 use crate::abi::process::ENTRY;
@@ -28,24 +28,6 @@ pub(crate) enum Program {}
 
 impl Abi for Program {
     const NAME: &'static str = "wasi";
-
-    fn detect(surface: &Surface<'_>) -> Result<bool, CompileError> {
-        Ok(surface.exports(ENTRY))
-    }
-
-    fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-        imports::link(linker)
-    }
-
-    fn exports(module: &wasmtime::Module) -> Result<Exports, CompileError> {
-        Exports::of(module, (ENTRY, &[], &[]), Self::START_FUNCTIONS)
-    }
-
-    fn bind(store: &mut Store<State>, entry: Option<Func>, _exports: &Exports) -> wasmtime::Result<()> {
-        let entry = entry.map(|entry| entry.typed(&*store)).transpose()?;
-        store.data_mut().abi.wasi.entry = entry;
-        Ok(())
-    }
 
     fn begin(state: &mut State) {
         let tail = Arc::default();
@@ -83,6 +65,26 @@ impl Abi for Program {
             Some(code) => Err(CallError::Guest { message: streams.error_text(code), exit_code: Some(code) }),
             None => Err(streams.stopped(store, &error)),
         }
+    }
+}
+
+impl ModuleAbi for Program {
+    fn detect(surface: &Surface<'_>) -> Result<bool, CompileError> {
+        Ok(surface.exports(ENTRY))
+    }
+
+    fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+        imports::link(linker)
+    }
+
+    fn exports(module: &wasmtime::Module) -> Result<Exports, CompileError> {
+        Exports::of(module, (ENTRY, &[], &[]), Self::START_FUNCTIONS)
+    }
+
+    fn bind(store: &mut Store<State>, entry: Option<Func>, _exports: &Exports) -> wasmtime::Result<()> {
+        let entry = entry.map(|entry| entry.typed(&*store)).transpose()?;
+        store.data_mut().abi.wasi.entry = entry;
+        Ok(())
     }
 }
 

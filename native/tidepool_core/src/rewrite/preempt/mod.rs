@@ -20,4 +20,4 @@ mod path;
 mod rewrite;
 mod sections;
 
-pub(crate) use rewrite::checked;
+pub(crate) use rewrite::{Refused, checked};

@@ -1,0 +1,324 @@
+//! From values to those of a component's types, and back.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use wasmtime::component::types::{Record, Variant};
+use wasmtime::component::{Type, Val};
+
+use crate::abi::arguments::is_named;
+use crate::base::error::CallError;
+use crate::value::Value;
+
+/// Why a value is none of a type: where in it, and what is wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("{}{message}", if path.is_empty() { String::new() } else { format!("{path}: ") })]
+pub(super) struct Unfit {
+    path: String,
+    message: String,
+}
+
+impl Unfit {
+    fn new(message: String) -> Self {
+        Unfit { path: String::new(), message }
+    }
+
+    fn at(mut self, step: &dyn std::fmt::Display) -> Self {
+        self.path = if self.path.is_empty() { step.to_string() } else { format!("{step}.{}", self.path) };
+        self
+    }
+
+    /// The error of a call whose argument of this name it is.
+    pub(super) fn within(self, argument: &str) -> CallError {
+        let Unfit { path, message } = self.at(&argument);
+        CallError::Arguments { message: format!("argument {path}: {message}"), path }
+    }
+}
+
+/// A value as one of this type.
+///
+/// # Errors
+/// [`Unfit`] that says where it is none, and what it should be.
+pub(super) fn given(value: &Value, ty: &Type) -> Result<Val, Unfit> {
+    match ty {
+        Type::Bool => match value {
+            Value::Bool(value) => Ok(Val::Bool(*value)),
+            _ => unfit("a truth value", value),
+        },
+        Type::S8 => integer(value, "s8").map(Val::S8),
+        Type::U8 => integer(value, "u8").map(Val::U8),
+        Type::S16 => integer(value, "s16").map(Val::S16),
+        Type::U16 => integer(value, "u16").map(Val::U16),
+        Type::S32 => integer(value, "s32").map(Val::S32),
+        Type::U32 => integer(value, "u32").map(Val::U32),
+        Type::S64 => integer(value, "s64").map(Val::S64),
+        Type::U64 => integer(value, "u64").map(Val::U64),
+        #[expect(clippy::cast_possible_truncation, reason = "it is the guest that asks for less")]
+        Type::Float32 => float(value).map(|float| Val::Float32(float as f32)),
+        Type::Float64 => float(value).map(Val::Float64),
+        Type::Char => {
+            let text = text(value)?;
+            let mut chars = text.chars();
+            match (chars.next(), chars.next()) {
+                (Some(one), None) => Ok(Val::Char(one)),
+                _ => Err(Unfit::new("it has to be a text of one character".into())),
+            }
+        }
+        Type::String => text(value).map(|text| Val::String(text.into_owned())),
+        Type::List(list) => elements(value, &list.ty()).map(Val::List),
+        Type::FixedLengthList(list) => {
+            let elements = elements(value, &list.ty())?;
+            if u32::try_from(elements.len()) == Ok(list.len()) {
+                Ok(Val::FixedLengthList(elements))
+            } else {
+                Err(Unfit::new(format!("it has to have {} elements, and has {}", list.len(), elements.len())))
+            }
+        }
+        Type::Map(map) => match value {
+            Value::List(pairs) => {
+                let pair = |pair: &Value| match pair {
+                    Value::List(pair) | Value::Tuple(pair) => match &pair[..] {
+                        [key, value] => Ok((given(key, &map.key())?, given(value, &map.value())?)),
+                        _ => Err(Unfit::new("it has to be a key and a value".into())),
+                    },
+                    other => unfit("a key and a value", other),
+                };
+                let pairs = pairs.iter().enumerate().map(|(index, it)| pair(it).map_err(|error| error.at(&index)));
+                pairs.collect::<Result<_, _>>().map(Val::Map)
+            }
+            Value::Record(fields) => {
+                let pairs = fields.iter().map(|(name, value)| {
+                    let key = given(&Value::Text(name.clone()), &map.key());
+                    Ok((key?, given(value, &map.value()).map_err(|error| error.at(name))?))
+                });
+                pairs.collect::<Result<_, _>>().map(Val::Map)
+            }
+            _ => unfit("a map", value),
+        },
+        Type::Record(record) => self::record(value, record),
+        Type::Tuple(tuple) => match value {
+            Value::List(values) | Value::Tuple(values) if values.len() == tuple.types().len() => {
+                let values = values.iter().zip(tuple.types()).enumerate();
+                let values = values.map(|(index, (value, ty))| given(value, &ty).map_err(|error| error.at(&index)));
+                values.collect::<Result<_, _>>().map(Val::Tuple)
+            }
+            Value::List(values) | Value::Tuple(values) => {
+                let (expected, found) = (tuple.types().len(), values.len());
+                Err(Unfit::new(format!("it has to have {expected} elements, and has {found}")))
+            }
+            _ => unfit("a tuple", value),
+        },
+        Type::Variant(variant) => self::variant(value, variant),
+        Type::Enum(names) => {
+            let name = text(value)?;
+            let found = names.names().find(|one| is_named(&name, one));
+            found.map(|name| Val::Enum(name.to_owned())).ok_or_else(|| no_case(&name, names.names()))
+        }
+        Type::Option(option) => match value {
+            Value::Null | Value::Option(None) => Ok(Val::Option(None)),
+            Value::Name(name) if &**name == "none" => Ok(Val::Option(None)),
+            _ => {
+                let within = case(value).filter(|(name, _value)| name == "some").and_then(|(_some, value)| value);
+                let value = within.unwrap_or(value);
+                Ok(Val::Option(Some(Box::new(given(value, &option.ty())?))))
+            }
+        },
+        Type::Result(result) => {
+            let Some((name, value)) = case(value) else { return unfit("`ok` or `error`, with its value", value) };
+            let payload = |ty: Option<Type>| payload(value, ty.as_ref(), &name);
+            match &*name {
+                "ok" => Ok(Val::Result(Ok(payload(result.ok())?))),
+                "error" => Ok(Val::Result(Err(payload(result.err())?))),
+                _ => Err(no_case(&name, ["ok", "error"].into_iter())),
+            }
+        }
+        Type::Flags(flags) => {
+            let found = |set: String| match flags.names().find(|name| is_named(&set, name)) {
+                Some(name) => Ok(name.to_owned()),
+                None => Err(no_case(&set, flags.names())),
+            };
+            flag_names(value)?.into_iter().map(found).collect::<Result<_, _>>().map(Val::Flags)
+        }
+        Type::Own(_) | Type::Borrow(_) | Type::Future(_) | Type::Stream(_) | Type::ErrorContext => {
+            Err(Unfit::new("no caller has a value of this type".into()))
+        }
+    }
+}
+
+fn unfit<T>(expected: &str, value: &Value) -> Result<T, Unfit> {
+    Err(Unfit::new(format!("it has to be {expected}, and is {}", value.kind())))
+}
+
+fn no_case<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Unfit {
+    let names: Vec<&str> = names.take(20).collect();
+    Unfit::new(format!("it has no case {name:?}: there are {}", names.join(", ")))
+}
+
+fn integer<T: TryFrom<i128>>(value: &Value, ty: &str) -> Result<T, Unfit> {
+    let Some(integer) = value.as_integer() else { return unfit("an integer", value) };
+    T::try_from(integer).map_err(|_| Unfit::new(format!("{integer} does not fit into a {ty}")))
+}
+
+fn float(value: &Value) -> Result<f64, Unfit> {
+    value.as_float().map_or_else(|| unfit("a number", value), Ok)
+}
+
+fn text(value: &Value) -> Result<Cow<'_, str>, Unfit> {
+    match value {
+        Value::Text(text) | Value::Name(text) => Ok(Cow::Borrowed(text)),
+        Value::Bytes(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(Cow::Borrowed(text)),
+            Err(_) => Err(Unfit::new("it has to be a text, and is no UTF-8".into())),
+        },
+        _ => unfit("a text", value),
+    }
+}
+
+fn elements(value: &Value, ty: &Type) -> Result<Vec<Val>, Unfit> {
+    match value {
+        Value::List(values) | Value::Tuple(values) => {
+            let values = values.iter().enumerate();
+            values.map(|(index, value)| given(value, ty).map_err(|error| error.at(&index))).collect()
+        }
+        Value::Bytes(bytes) if *ty == Type::U8 => Ok(bytes.iter().map(|byte| Val::U8(*byte)).collect()),
+        _ => unfit("a list", value),
+    }
+}
+
+fn record(value: &Value, record: &Record) -> Result<Val, Unfit> {
+    let Value::Record(fields) = value else { return unfit("a record", value) };
+    let mut known = 0;
+    let values = record.fields().map(|field| {
+        let Some((_name, value)) = fields.iter().find(|(name, _value)| is_named(name, field.name)) else {
+            // What may be missing is left out.
+            return match &field.ty {
+                Type::Option(_) => Ok((field.name.to_owned(), Val::Option(None))),
+                _ => Err(Unfit::new(format!("the field `{}` is missing", field.name))),
+            };
+        };
+        known += 1;
+        Ok((field.name.to_owned(), given(value, &field.ty).map_err(|error| error.at(&field.name))?))
+    });
+    let values = values.collect::<Result<_, _>>()?;
+    match fields.iter().find(|(name, _value)| !record.fields().any(|field| is_named(name, field.name))) {
+        Some((name, _value)) => Err(Unfit::new(format!("there is no field `{name}`"))),
+        None if known < fields.len() => Err(Unfit::new("a field is there twice".into())),
+        None => Ok(Val::Record(values)),
+    }
+}
+
+/// A name, with its value if it has one: of an atom, a text, a tuple of two, or an object of one member.
+fn case(value: &Value) -> Option<(Cow<'_, str>, Option<&Value>)> {
+    match value {
+        Value::Name(name) | Value::Text(name) => Some((Cow::Borrowed(name), None)),
+        Value::Bytes(name) => Some((Cow::Borrowed(std::str::from_utf8(name).ok()?), None)),
+        Value::Case(name, value) => Some((Cow::Borrowed(name), Some(value))),
+        Value::Tuple(elements) => match &elements[..] {
+            [name, value] => match text(name) {
+                Ok(name) => Some((name, Some(value))),
+                Err(_) => None,
+            },
+            _ => None,
+        },
+        Value::Record(fields) => match &fields[..] {
+            [(name, value)] => Some((Cow::Borrowed(name), Some(value))),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn variant(value: &Value, variant: &Variant) -> Result<Val, Unfit> {
+    let Some((name, value)) = case(value) else { return unfit("a case, with its value if it has one", value) };
+    let found = variant.cases().find(|case| is_named(&name, case.name));
+    let Some(found) = found else { return Err(no_case(&name, variant.cases().map(|case| case.name))) };
+    Ok(Val::Variant(found.name.to_owned(), payload(value, found.ty.as_ref(), found.name)?))
+}
+
+fn payload(value: Option<&Value>, ty: Option<&Type>, name: &str) -> Result<Option<Box<Val>>, Unfit> {
+    match (ty, value) {
+        (None, None | Some(Value::Null)) => Ok(None),
+        (None, Some(_)) => Err(Unfit::new(format!("the case `{name}` has no value"))),
+        (Some(ty), Some(value)) => given(value, ty).map(|value| Some(Box::new(value))).map_err(|error| error.at(&name)),
+        (Some(_), None) => Err(Unfit::new(format!("the case `{name}` needs a value"))),
+    }
+}
+
+/// The names that are set: of a list of them, or of truth values by name.
+fn flag_names(value: &Value) -> Result<Vec<String>, Unfit> {
+    match value {
+        Value::List(names) => names.iter().map(|name| text(name).map(Cow::into_owned)).collect(),
+        Value::Record(flags) => {
+            let set = flags.iter().filter_map(|(name, set)| match set {
+                Value::Bool(false) => None,
+                Value::Bool(true) => Some(Ok(name.to_string())),
+                other => Some(unfit("a truth value", other)),
+            });
+            set.collect()
+        }
+        _ => unfit("a list of names, or truth values by name", value),
+    }
+}
+
+/// A value of this type, as callers see it.
+pub(super) fn shown(val: &Val, ty: &Type) -> Value {
+    match (val, ty) {
+        (Val::Bool(value), _) => Value::Bool(*value),
+        (Val::S8(integer), _) => Value::Int((*integer).into()),
+        (Val::U8(integer), _) => Value::Int((*integer).into()),
+        (Val::S16(integer), _) => Value::Int((*integer).into()),
+        (Val::U16(integer), _) => Value::Int((*integer).into()),
+        (Val::S32(integer), _) => Value::Int((*integer).into()),
+        (Val::U32(integer), _) => Value::Int((*integer).into()),
+        (Val::S64(integer), _) => Value::Int((*integer).into()),
+        (Val::U64(integer), _) => Value::Int((*integer).into()),
+        (Val::Float32(float), _) => Value::Float(Value::widened(*float)),
+        (Val::Float64(float), _) => Value::Float(*float),
+        (Val::Char(char), _) => Value::Text(char.to_string().into()),
+        (Val::String(text), _) => Value::Text(text.as_str().into()),
+        (Val::List(bytes), Type::List(list)) if list.ty() == Type::U8 => {
+            let byte = |val: &Val| if let Val::U8(byte) = val { *byte } else { 0 };
+            Value::Bytes(Bytes::from_iter(bytes.iter().map(byte)))
+        }
+        (Val::List(values), Type::List(list)) => all(values, &list.ty()),
+        (Val::FixedLengthList(values), Type::FixedLengthList(list)) => all(values, &list.ty()),
+        (Val::Map(pairs), Type::Map(map)) => {
+            let pair =
+                |(key, value): &(Val, Val)| Value::Tuple(vec![shown(key, &map.key()), shown(value, &map.value())]);
+            Value::List(pairs.iter().map(pair).collect())
+        }
+        (Val::Record(values), Type::Record(record)) => {
+            let fields = values.iter().zip(record.fields());
+            Value::Record(fields.map(|((name, val), field)| (name.as_str().into(), shown(val, &field.ty))).collect())
+        }
+        (Val::Tuple(values), Type::Tuple(tuple)) => {
+            Value::Tuple(values.iter().zip(tuple.types()).map(|(val, ty)| shown(val, &ty)).collect())
+        }
+        (Val::Variant(name, payload), Type::Variant(variant)) => {
+            let ty = variant.cases().find(|case| case.name == name).and_then(|case| case.ty);
+            named(name, payload.as_deref(), ty.as_ref())
+        }
+        (Val::Enum(name), _) => Value::Name(name.as_str().into()),
+        (Val::Option(value), Type::Option(option)) => {
+            Value::Option(value.as_ref().map(|value| Box::new(shown(value, &option.ty()))))
+        }
+        (Val::Result(Ok(value)), Type::Result(result)) => named("ok", value.as_deref(), result.ok().as_ref()),
+        (Val::Result(Err(value)), Type::Result(result)) => named("error", value.as_deref(), result.err().as_ref()),
+        (Val::Flags(set), Type::Flags(flags)) => {
+            Value::Flags(flags.names().map(|name| (name.into(), set.iter().any(|set| set == name))).collect())
+        }
+        // A value is of its type.
+        _ => Value::Null,
+    }
+}
+
+fn all(values: &[Val], ty: &Type) -> Value {
+    Value::List(values.iter().map(|val| shown(val, ty)).collect())
+}
+
+fn named(name: &str, payload: Option<&Val>, ty: Option<&Type>) -> Value {
+    match (payload, ty) {
+        (Some(payload), Some(ty)) => Value::Case(name.into(), Box::new(shown(payload, ty))),
+        _ => Value::Name(name.into()),
+    }
+}

@@ -1,0 +1,62 @@
+//! The modules in a component, each rewritten as if it had been uploaded alone.
+//!
+//! A component is sections, as a module is; modules and components in it are sections of their own, one within the other. All
+//! else is left as it is: nothing refers to the bytes of another section.
+
+use wasm_encoder::Encode;
+use wasmparser::BinaryReader;
+
+/// Magic, version and layer.
+const HEADER_BYTES: usize = 8;
+/// Identifier of the section that is a module.
+const MODULE: u8 = 1;
+/// Identifier of the section that is a component.
+const COMPONENT: u8 = 4;
+/// Components within one another; validation takes no more either.
+const MAX_DEPTH: usize = 100;
+
+/// The component with each of its modules as `rewrite` makes it of its bytes; `None` if that changes none.
+///
+/// # Errors
+/// The first of `rewrite`. What can't be read is left as it is, for the compiler to say what is wrong with it.
+pub(crate) fn rewritten<E>(
+    wasm: &[u8],
+    rewrite: &mut impl FnMut(&[u8]) -> Result<Option<Vec<u8>>, E>,
+) -> Result<Option<Vec<u8>>, E> {
+    within(wasm, rewrite, 0)
+}
+
+fn within<E>(
+    wasm: &[u8],
+    rewrite: &mut impl FnMut(&[u8]) -> Result<Option<Vec<u8>>, E>,
+    depth: usize,
+) -> Result<Option<Vec<u8>>, E> {
+    let Some((header, _sections)) = wasm.split_at_checked(HEADER_BYTES) else { return Ok(None) };
+    if depth > MAX_DEPTH {
+        return Ok(None);
+    }
+    let (mut copied, mut changed) = (header.to_vec(), false);
+    let mut reader = BinaryReader::new(wasm, 0);
+    if reader.read_bytes(HEADER_BYTES).is_err() {
+        return Ok(None);
+    }
+    while !reader.eof() {
+        let Ok((id, content)) = section(&mut reader) else { return Ok(None) };
+        let new = match id {
+            MODULE => rewrite(content)?,
+            COMPONENT => within(content, rewrite, depth + 1)?,
+            _ => None,
+        };
+        changed |= new.is_some();
+        copied.push(id);
+        new.as_deref().unwrap_or(content).encode(&mut copied);
+    }
+    Ok(changed.then_some(copied))
+}
+
+/// A section: its identifier and its content.
+fn section<'a>(reader: &mut BinaryReader<'a>) -> wasmparser::Result<(u8, &'a [u8])> {
+    let id = reader.read_u8()?;
+    let bytes = usize::try_from(reader.read_var_u32()?).unwrap_or(usize::MAX);
+    Ok((id, reader.read_bytes(bytes)?))
+}
