@@ -10,6 +10,7 @@ defmodule Bench.Call do
     Tidepool.Host.register({"host", "test", "echo"}, fn call -> {:ok, call.payload} end)
     Tidepool.Host.register({"host", "server", "echo"}, echo)
     Bench.deploy!("warm", "rust/hello_world", instances: {:warm, 100})
+    Bench.deploy!("plain", "rust/calc", instances: {:warm, 100})
     Bench.deploy!("fresh", "rust/hello_world")
     Bench.deploy!("fresh_as", "assemblyscript/hello_world")
     Bench.deploy!("fresh_least", "wat/returns_1_silent")
@@ -29,6 +30,8 @@ defmodule Bench.Call do
     subjects = [
       {"GenServer.call echo", fn -> GenServer.call(echo, "Ada") end},
       {"warm call", fn -> Tidepool.call("warm", "hello", "Ada") end},
+      {"warm call of a plain module", fn -> Tidepool.call("plain", :add, [1, 2]) end},
+      {"warm call of a plain module, JSON", fn -> Tidepool.call("plain", "add", "[1,2]") end},
       {"fresh call, smallest guest", fn -> Tidepool.call("fresh_least", "x", "") end},
       {"fresh call, AssemblyScript hello", fn -> Tidepool.call("fresh_as", "hello", "Ada") end},
       {"fresh call, Rust hello", fn -> Tidepool.call("fresh", "hello", "Ada") end},
@@ -48,15 +51,18 @@ defmodule Bench.Call do
       "warm + GenServer host callback" => {:at_most, 3}
     }
 
-    Enum.flat_map(subjects, fn {name, fun} ->
-      p99 = fun |> Bench.latencies(1_000 * scale) |> Bench.percentile(99)
+    beside = medians["warm call of a plain module"] / medians["warm call"]
 
-      [
-        {name <> ", median", medians[name] / 1_000, "µs", nil},
-        {name <> ", p99", p99 / 1_000, "µs", nil},
-        {name <> " / GenServer.call", medians[name] / unit, "×", targets[name]}
-      ]
-    end)
+    [{"warm call of a plain module / of waPC", beside, "×", {:at_most, 1.1}}] ++
+      Enum.flat_map(subjects, fn {name, fun} ->
+        p99 = fun |> Bench.latencies(1_000 * scale) |> Bench.percentile(99)
+
+        [
+          {name <> ", median", medians[name] / 1_000, "µs", nil},
+          {name <> ", p99", p99 / 1_000, "µs", nil},
+          {name <> " / GenServer.call", medians[name] / unit, "×", targets[name]}
+        ]
+      end)
   end
 
   # What the events cost: asking whether anybody listens, and a handler of all that does nothing.

@@ -144,7 +144,7 @@ defmodule Tidepool do
     arguments = if arguments == "", do: [], else: arguments
 
     is_list(arguments) || is_map(arguments) ||
-      wrong!("call/4", "the arguments of an export", "a list or a map", arguments)
+      wrong!("call/4", "what an export is called with", "a list or a map of arguments", arguments)
 
     if options == [],
       do: Execution.call(name, export, arguments),

@@ -508,7 +508,7 @@ defmodule Tidepool.Native do
   @doc """
   An instance of a function, for calls with `call_owned/5`. It is made in its first call: with `image`, which is one of the same module
   (by its SHA-256), or by its start functions. Only functions of modules that were compiled with `actor: true` have images; without one
-  any waPC function may be owned.
+  any function may be owned whose instances serve several calls.
 
   The caller is sent `:tidepool_wanted` when another call wants the place of an instance that rests: letting it go makes room.
   """
@@ -520,7 +520,7 @@ defmodule Tidepool.Native do
   An image that is damaged fails the first call with `:invalid_image`, and one that is too large with a limit; then nothing was made,
   and the next call tries again.
   """
-  @spec call_owned(owned, operation :: binary, payload :: binary, depth :: pos_integer, timeout) :: step
+  @spec call_owned(owned, operation :: binary, payload, depth :: pos_integer, timeout) :: step
   def call_owned(_owned, _operation, _payload, _depth, _timeout_ms), do: :erlang.nif_error(:not_loaded)
 
   @doc """
@@ -542,6 +542,57 @@ defmodule Tidepool.Native do
   """
   @spec image_copy(owned) :: {:ok, binary | nil} | failure
   def image_copy(_owned), do: :erlang.nif_error(:not_loaded)
+
+  @doc "The same without an image, for who keeps its place whatever happens: nobody is sent anything."
+  @spec own_for_good(function_ref) :: {:ok, owned} | failure
+  def own_for_good(_function), do: :erlang.nif_error(:not_loaded)
+
+  @doc """
+  Makes an owned instance, unless it is made, and drives that as `call_owned/5` does a call. What follows is of one that is made and
+  serves no call.
+  """
+  @spec make_owned(owned, timeout) :: step
+  def make_owned(_owned, _timeout_ms), do: :erlang.nif_error(:not_loaded)
+
+  @doc "The size of its memory, in bytes. `:no_export` when it exports none, as all that follow."
+  @spec memory_size(owned) :: {:ok, non_neg_integer} | failure
+  def memory_size(_owned), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Bytes of its memory, 1 MiB at most; `:invalid_arguments` when they are not all within it."
+  @spec read_memory(owned, offset :: non_neg_integer, length :: non_neg_integer) :: {:ok, binary} | failure
+  def read_memory(_owned, _offset, _length), do: :erlang.nif_error(:not_loaded)
+
+  @doc "The same, however many they are, on a dirty scheduler."
+  @spec read_memory_large(owned, offset :: non_neg_integer, length :: non_neg_integer) :: {:ok, binary} | failure
+  def read_memory_large(_owned, _offset, _length), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Puts bytes into its memory, 1 MiB at most; `:invalid_arguments` when there is no room for all of them."
+  @spec write_memory(owned, offset :: non_neg_integer, binary) :: :ok | failure
+  def write_memory(_owned, _offset, _bytes), do: :erlang.nif_error(:not_loaded)
+
+  @doc "The same, however many they are, on a dirty scheduler."
+  @spec write_memory_large(owned, offset :: non_neg_integer, binary) :: :ok | failure
+  def write_memory_large(_owned, _offset, _bytes), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Has its memory grow by so many pages of 64 KiB; how many it had."
+  @spec grow_memory(owned, pages :: non_neg_integer) :: {:ok, non_neg_integer} | failure
+  def grow_memory(_owned, _pages), do: :erlang.nif_error(:not_loaded)
+
+  @doc "A global that it exports, a number."
+  @spec get_global(owned, name :: binary) :: {:ok, number | :nan | :infinity | :neg_infinity} | failure
+  def get_global(_owned, _name), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Sets a global that it exports, if that can be changed."
+  @spec set_global(owned, name :: binary, term) :: :ok | failure
+  def set_global(_owned, _name, _value), do: :erlang.nif_error(:not_loaded)
+
+  @doc "What its module exports, in its order. Types are as in WAT."
+  @spec owned_exports(owned) :: [
+          {name :: binary, :function, params :: [binary], results :: [binary]}
+          | {name :: binary, :global, type :: binary, mutable? :: boolean}
+          | {name :: binary, :memory | :other}
+        ]
+  def owned_exports(_owned), do: :erlang.nif_error(:not_loaded)
 
   @doc "Was an owned instance stopped in a call? Then it is gone."
   @spec owned_spent?(owned) :: boolean

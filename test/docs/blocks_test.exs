@@ -50,6 +50,7 @@ defmodule Tidepool.Docs.BlocksTest do
     "curl -F wasm=@app.wasm -F files" => "test/processes/files_test.exs",
     "curl -F wasm=@chat.wasm -F net" => "test/processes/sockets_test.exs",
     "cargo build" => "bin/guests",
+    "rustc -O" => "bin/guests",
     "python3 bin/support/dev/reload_time.py" => "bin/support/dev/reload_time.py"
   }
 
@@ -128,6 +129,7 @@ defmodule Tidepool.Docs.BlocksTest do
         "docs/http.md",
         "docs/host-callbacks.md",
         "docs/guests.md",
+        "docs/plain-modules.md",
         "docs/embedding.md",
         "docs/processes.md",
         "docs/files.md",

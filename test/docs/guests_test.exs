@@ -7,7 +7,7 @@ defmodule Tidepool.Docs.GuestsTest do
   alias Tidepool.Docs.Markdown
 
   @document "docs/guests.md"
-  @documents [@document | Path.wildcard("docs/languages/*.md")]
+  @documents [@document, "docs/plain-modules.md" | Path.wildcard("docs/languages/*.md")]
 
   # By the name in the first line of a block.
   @shown %{
@@ -17,6 +17,7 @@ defmodule Tidepool.Docs.GuestsTest do
     "hello.zig" => "guests/hello_world/zig/hello.zig",
     "hello.go" => "guests/hello_world/go/hello.go",
     "hello.c" => "guests/hello_world/c/hello.c",
+    "calc.rs" => "guests/plain/rust/calc.rs",
     "upper.rs" => "guests/upper/rust/upper.rs"
   }
 

@@ -15,7 +15,11 @@ defmodule Tidepool.ArgumentsTest do
       ],
       {Tidepool, :deploy!, 2} => [{[~c"wasm", [name: "a"]], ["the module has to be a binary"]}],
       {Tidepool, :call, 4} => [
-        {["a", :price, "x"], ["Tidepool.call/4: the operation has to be a string or nil, and is :price"]},
+        {["a", 'price', "x"],
+         ["Tidepool.call/4: the operation has to be a string, nil, an atom or {interface, name}, and is"]},
+        {["a", :price, "x"],
+         ["Tidepool.call/4: what an export is called with has to be a list or a map of arguments, and is", "\"x\""]},
+        {["a", {"shop", :price}, 5], ["has to be a list or a map of arguments, and is 5"]},
         {[:a, "price", "x"], ["Tidepool.call/4: the function's name has to be a string, and is :a"]},
         {[nil, "price"], ["the function's name has to be a string, and is nil"]},
         {["a", "price", :x], ["Tidepool.call/4: the payload has to be a binary or iodata, and is :x"]},
@@ -32,7 +36,7 @@ defmodule Tidepool.ArgumentsTest do
         {["a", nil, "x", %{timeout: 1}], ["the options have to be a keyword list"]}
       ],
       {Tidepool, :call!, 4} => [
-        {["a", :price], ["the operation has to be a string or nil"]},
+        {["a", 5], ["the operation has to be a string, nil, an atom or {interface, name}, and is 5"]},
         {["a", nil, "x", [timout: 1]], ["did you mean :timeout?"]}
       ],
       {Tidepool, :fetch, 1} => [{[:a], ["Tidepool.fetch/1: the function's name has to be a string, and is :a"]}],
@@ -70,8 +74,9 @@ defmodule Tidepool.ArgumentsTest do
       {Host, :reply, 2} => [
         {[:ref, {:ok, ""}],
          ["Tidepool.Host.reply/2: the ref has to be the one that the host call came with, and is :ref"]},
-        {[make_ref(), "bytes"], ["the answer has to be {:ok, bytes} or {:error, bytes}", ~s|"bytes"|]},
-        {[make_ref(), {:ok, :bytes}], ["the answer has to be"]},
+        {[make_ref(), "bytes"],
+         ["the answer has to be {:ok, bytes}, {:ok, value} for an import, or {:error, bytes}", ~s|"bytes"|]},
+        {[make_ref(), {:error, :bytes}], ["the answer has to be"]},
         {[make_ref(), {:done, "bytes"}], ["the answer has to be"]}
       ],
       {Functions, :child_spec, 1} => [

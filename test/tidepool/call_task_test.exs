@@ -56,6 +56,23 @@ defmodule Tidepool.CallTaskTest do
     assert {"Hello, world!", "", 0} = trial([@hello])
   end
 
+  test "an export of a plain module is called with JSON, and its imports are answered with JSON" do
+    numbers = "guests/build/wat/numbers.wasm"
+    assert {"42", "", 0} = trial(["guests/build/rust/calc.wasm", "add", "[19,23]"])
+    assert {"21", "", 0} = trial([numbers, "doubled", "[1]", "--host", "import/env/double=21"])
+    stubs = Path.join(tmp_folder!(), "stubs.json")
+    File.write!(stubs, ~s({"import/env/divide": {"payloads": {"[17,5]": "[3,2]", "[1,0]": {"error": "by 0"}}}}))
+    assert {"[3,2]", "", 0} = trial([numbers, "divided", "[17,5]", "--stubs", stubs])
+    assert {"", told, 1} = trial([numbers, "divided", "[1,0]", "--stubs", stubs])
+    assert told =~ "by 0"
+    assert {"", told, 1} = trial([numbers, "divided", "[1,1]", "--stubs", stubs])
+    assert told =~ "no answer to the arguments [1,1]"
+    assert {"", told, 1} = trial([numbers, "doubled", "[1]"])
+    assert told =~ "--host 'import/env/double=REPLY'"
+    assert {"", told, 1} = trial([numbers, "nope", "[1]"])
+    assert told =~ "nope"
+  end
+
   test "host calls are answered from arguments and from a file, and an argument goes before" do
     stubs = Path.join(tmp_folder!(), "stubs.json")
 

@@ -162,7 +162,7 @@ defmodule Tidepool.HostTest do
   test "replies of another shape are refused where they are made" do
     ref = make_ref()
 
-    for {ref, reply} <- [{ref, "bytes"}, {ref, {:ok, :atom}}, {:no_ref, {:ok, "bytes"}}] do
+    for {ref, reply} <- [{ref, "bytes"}, {ref, {:error, :atom}}, {ref, {:maybe, "bytes"}}, {:no_ref, {:ok, "bytes"}}] do
       assert_raise ArgumentError, fn -> Host.reply(ref, reply) end
     end
   end

@@ -11,6 +11,7 @@ defmodule Tidepool.Book.Api do
     Tidepool.Host,
     Tidepool.Host.Call,
     Tidepool.Host.Builtin,
+    Tidepool.Instance,
     Tidepool.Actor,
     Tidepool.Process,
     Tidepool.Files,

@@ -16,6 +16,10 @@ defmodule Mix.Tasks.Tidepool.Call do
   failed, with the backtrace of a trap. The exit status is 0 for a reply, 1 for a module or a call that failed, and 2 for a
   command line that makes no sense.
 
+  The operation of a plain module is one of its exports, and the payload the JSON array of its arguments:
+
+      mix tidepool.call calc.wasm add '[19,23]'
+
   ## Options
 
     * `--host BINDING/NAMESPACE/OPERATION=REPLY`: answers a host call; may be repeated

@@ -8,6 +8,9 @@ defmodule Tidepool.Host.Stubs do
   - `{"error": "text"}`: the guest gets an error;
   - `{"base64": "…"}`: a reply that is not text;
   - `{"payloads": {"apple": …, "pear": …}}`: one of these for each payload.
+
+  An import of a plain module, `"import/MODULE/NAME"`, is answered with the value that the reply says as JSON, and its payload is the
+  array of its arguments: `"42"`, or `{"payloads": {"[19,23]": "42"}}`.
   """
 
   alias Tidepool.{Host, Native}
@@ -54,11 +57,30 @@ defmodule Tidepool.Host.Stubs do
 
   @doc "What a stub answers a call. A payload that it has nothing for is an error in the guest."
   @spec reply(answer, Call.t()) :: Host.result()
-  def reply(answers, call) when is_map(answers) do
-    with nil <- answers[call.payload], do: {:error, "the stub has no answer to the payload #{inspect(call.payload)}"}
+  def reply(answers, %Call{args: nil, payload: payload}) when is_map(answers) do
+    with nil <- answers[payload], do: {:error, "the stub has no answer to the payload #{inspect(payload)}"}
   end
 
-  def reply(answer, _call), do: answer
+  # The payload of an import is the JSON of its arguments, and so is what it is answered.
+  def reply(answers, %Call{args: args}) when is_map(answers) do
+    payload = Native.json_encode(args)
+
+    with answer when answer != nil <- answers[payload],
+         do: value(answer),
+         else: (nil -> {:error, "the stub has no answer to the arguments #{payload}"})
+  end
+
+  def reply(answer, %Call{args: nil}), do: answer
+  def reply(answer, _import), do: value(answer)
+
+  defp value({:ok, json}) do
+    case Native.json_decode(json) do
+      {:ok, value} -> {:ok, value}
+      {:error, _message} -> {:ok, json}
+    end
+  end
+
+  defp value(error), do: error
 
   defp member({name, value}) do
     with {:ok, target} <- target(name), {:ok, answer} <- answer(name, value), do: {:ok, {target, answer}}

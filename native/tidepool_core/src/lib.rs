@@ -64,6 +64,7 @@ pub use function::directory::{Directory, Published};
 pub use function::handle::Function;
 pub use function::instance::OwnedInstance;
 pub use function::module::Module;
+pub use instance::inspect::{Export, ExportKind};
 pub use instance::wake::Imaged;
 pub use metrics::failure::{FAILURES, Failure, PAYLOAD_BYTES};
 pub use metrics::figures::{CallFigures, FunctionFigures, LATENCY_BOUNDS_NS, reasons};

@@ -7,11 +7,15 @@ use foldhash::fast::RandomState;
 use wasmparser::{ExternalKind, Parser, Payload};
 use wasmtime::{ExportType, ExternType, FuncType, ModuleExport, Mutability, ValType};
 
+use super::numbers::is_number;
 use crate::base::error::CompileError;
 use crate::rewrite::exports::RESERVED;
 
 /// Imports of a module, at most: validation refuses more.
 const MAX_IMPORTS: usize = 1_000_000;
+
+/// Exports that an error names, at most.
+const NAMED: usize = 100;
 
 /// The names by which ABIs are detected.
 #[derive(Default)]
@@ -155,9 +159,8 @@ impl Functions {
         self.0.get_key_value(name).map(|(name, callable)| (&**name, callable))
     }
 
-    /// The names, in order.
-    pub(crate) fn names(&self) -> Vec<String> {
-        self.all().into_iter().map(|(name, _callable)| name.to_owned()).collect()
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// All of them, in the order of their names.
@@ -166,11 +169,17 @@ impl Functions {
         all.sort_unstable_by_key(|(name, _callable)| *name);
         all
     }
-}
 
-/// Is it a type of numbers that callers may give?
-pub(crate) fn is_number(ty: &ValType) -> bool {
-    matches!(ty, ValType::I32 | ValType::I64 | ValType::F32 | ValType::F64)
+    /// The first of the names, in order: a module may have a million.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let mut names: Vec<&str> = self.0.keys().map(|name| &**name).collect();
+        if names.len() > NAMED {
+            names.select_nth_unstable(NAMED);
+            names.truncate(NAMED);
+        }
+        names.sort_unstable();
+        names.into_iter().map(String::from).collect()
+    }
 }
 
 /// The index of the function with this name and type.

@@ -81,6 +81,20 @@ impl Held {
         })
     }
 
+    /// What `look` finds, or does, in the instance while it rests; meanwhile calls find it busy.
+    ///
+    /// # Errors
+    /// As for a call; and what `look` says.
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&mut Instance) -> Result<T, CallError>) -> Result<T, CallError> {
+        let mut loan = self.lend()?;
+        let Some((mut instance, place)) = loan.take() else {
+            return Err(CallError::Internal { message: "the instance has not been made".into() });
+        };
+        let found = look(&mut instance);
+        loan.give_back(instance, place);
+        found
+    }
+
     /// Lends the instance to a call.
     ///
     /// # Errors

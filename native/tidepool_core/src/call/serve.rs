@@ -8,6 +8,8 @@ use crate::abi::contract::{Abi, Form};
 use crate::abi::slots::State;
 use crate::base::error::CallError;
 use crate::base::request::Reply;
+use crate::image::reader::Image;
+use crate::instance::admission::Permit;
 use crate::instance::live::Instance;
 
 /// How calls of this ABI begin.
@@ -43,21 +45,13 @@ async fn lent<A: Abi>(call: Call) -> Result<Reply, CallError> {
 /// Serves with the instance that is `held`, which is made for the first call.
 async fn kept<A: Abi>(call: Call, held: Arc<Held>) -> Result<Reply, CallError> {
     let target = &*call.target;
-    let nested = call.request.depth > 1;
     let mut loan = held.lend()?;
     let (mut instance, place) = match loan.take() {
         Some(found) => {
             held.note_called();
             found
         }
-        None => {
-            let place = target.place(nested, &call.channel).await?;
-            let instance = match loan.image() {
-                Some(image) => Box::pin(target.woken(image, nested, &call.channel)).await?,
-                None => Box::pin(target.instance(nested, &call.channel)).await?,
-            };
-            (instance, place)
-        }
+        None => Box::pin(first(loan.image(), &call)).await?,
     };
     loan.spend();
     instance.begin::<A>(call.for_guest());
@@ -68,6 +62,31 @@ async fn kept<A: Abi>(call: Call, held: Arc<Held>) -> Result<Reply, CallError> {
         target.relieve();
     }
     outcome
+}
+
+/// Makes the instance that is `held`, unless it is made.
+pub(crate) async fn made(call: Call, held: Arc<Held>) -> Result<Reply, CallError> {
+    let mut loan = held.lend()?;
+    let (instance, place) = match loan.take() {
+        Some(found) => found,
+        None => first(loan.image(), &call).await?,
+    };
+    loan.give_back(instance, place);
+    drop(loan);
+    call.target.relieve();
+    Ok(Reply::Bytes(Vec::new()))
+}
+
+/// An instance for its owner to keep, and the permit of its function's cap.
+async fn first(image: Option<&Image>, call: &Call) -> Result<(Instance, Option<Permit>), CallError> {
+    let target = &*call.target;
+    let nested = call.request.depth > 1;
+    let place = target.place(nested, &call.channel).await?;
+    let instance = match image {
+        Some(image) => Box::pin(target.woken(image, nested, &call.channel)).await?,
+        None => Box::pin(target.instance(nested, &call.channel)).await?,
+    };
+    Ok((instance, place))
 }
 
 /// Serves with a new instance that lives for this call alone.

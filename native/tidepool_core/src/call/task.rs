@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::held::Held;
 use super::member::Member;
 use super::poll::end_process;
-use super::serve::trial;
+use super::serve::{made, trial};
 use super::target::{Call, CallFuture, Target};
 use crate::abi::guest::Guest;
 use crate::base::error::CallError;
@@ -92,6 +93,15 @@ impl Task {
         let call = Call::new(Arc::clone(target), Request::none());
         let timeout = Duration::from_millis(target.limits().time_ms);
         let mut task = Task::new(Box::pin(trial(call.clone())), call, timeout);
+        task.counted = false;
+        task
+    }
+
+    /// Makes the instance that is `held`, and leaves it there. The metrics don't count it, either.
+    pub(crate) fn start_making(target: &Arc<Target>, held: Arc<Held>, timeout: Duration) -> Self {
+        let call = Call::new(Arc::clone(target), Request::none());
+        let timeout = timeout.min(Duration::from_millis(target.limits().time_ms));
+        let mut task = Task::new(Box::pin(made(call.clone(), held)), call, timeout);
         task.counted = false;
         task
     }

@@ -1,6 +1,7 @@
 //! An instance of a function that its caller owns.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use crate::base::error::CallError;
 use crate::base::request::Request;
@@ -8,8 +9,11 @@ use crate::call::held::Held;
 use crate::call::target::Target;
 use crate::call::task::Task;
 use crate::image::reader::Image;
+use crate::instance::inspect::{self, Export};
+use crate::instance::live::Instance;
 use crate::instance::owners::Owned;
 use crate::instance::wake::Imaged;
+use crate::value::Value;
 
 /// An instance that lives from its first call until it is dropped or one of its calls is stopped. Meanwhile it counts as a
 /// live instance and is never evicted, only [asked for](OwnedInstance::on_wanted). Its memory, globals and tables live on from call to call.
@@ -57,6 +61,67 @@ impl OwnedInstance {
     pub fn call(&self, request: Request) -> Result<Task, CallError> {
         let held = Arc::clone(&self.held);
         Task::start(&self.target, request, |call| (self.target.entry.start_held)(call, held))
+    }
+
+    /// Prepares a task that makes the instance, unless it is made. Until it is, nothing can be read of it.
+    #[must_use]
+    pub fn make(&self, timeout: Duration) -> Task {
+        Task::start_making(&self.target, Arc::clone(&self.held), timeout)
+    }
+
+    /// The size of its memory, in bytes.
+    ///
+    /// # Errors
+    /// [`CallError::NoExport`] when it exports no memory; [`CallError::InstanceBusy`] and [`CallError::InstanceSpent`] as for a call. So
+    /// it is for all that look into it.
+    pub fn memory_bytes(&self) -> Result<usize, CallError> {
+        self.held.with(Instance::memory_bytes)
+    }
+
+    /// `read` of so many bytes of its memory.
+    ///
+    /// # Errors
+    /// [`CallError::Arguments`] when they are not all within it.
+    pub fn read_memory<T>(&self, offset: u64, length: u64, read: impl FnOnce(&[u8]) -> T) -> Result<T, CallError> {
+        self.held.with(|instance| instance.read_memory(offset, length, read))
+    }
+
+    /// Puts bytes into its memory.
+    ///
+    /// # Errors
+    /// [`CallError::Arguments`] when there is no room for all of them; nothing has changed then.
+    pub fn write_memory(&self, offset: u64, bytes: &[u8]) -> Result<(), CallError> {
+        self.held.with(|instance| instance.write_memory(offset, bytes))
+    }
+
+    /// Has its memory grow by so many pages of 64 KiB; how many it had.
+    ///
+    /// # Errors
+    /// [`CallError::Limit`] when it may not have as many, [`CallError::Arguments`] when its module does not want as many.
+    pub fn grow_memory(&self, pages: u64) -> Result<u64, CallError> {
+        self.held.with(|instance| instance.grow_memory(pages))
+    }
+
+    /// A global that it exports.
+    ///
+    /// # Errors
+    /// [`CallError::NoExport`] when there is none of that name, [`CallError::Arguments`] when it is no number.
+    pub fn global(&self, name: &str) -> Result<Value, CallError> {
+        self.held.with(|instance| instance.global(name))
+    }
+
+    /// Sets a global that it exports.
+    ///
+    /// # Errors
+    /// As of [`OwnedInstance::global`]; [`CallError::Arguments`] when it can't be changed, or is of another type, too.
+    pub fn set_global(&self, name: &str, value: &Value) -> Result<(), CallError> {
+        self.held.with(|instance| instance.set_global(name, value))
+    }
+
+    /// What its module exports.
+    #[must_use]
+    pub fn exports(&self) -> Vec<Export> {
+        inspect::exports(&self.target.module)
     }
 
     /// What of the instance is not as in a new one of its module, as bytes that one can begin with; none when its memory has more than

@@ -176,6 +176,15 @@ impl Instance {
         outcome
     }
 
+    /// Its store, while it serves no call.
+    ///
+    /// # Errors
+    /// [`CallError::InstanceSpent`] when it can't be called again.
+    pub(super) fn resting(&mut self) -> Result<&mut Store<State>, CallError> {
+        let parts = self.parts.as_deref_mut().filter(|parts| !parts.spent);
+        parts.map(|parts| &mut parts.store).ok_or(CallError::InstanceSpent)
+    }
+
     fn spend(&mut self) -> Result<&mut Parts, CallError> {
         // Only a dropped instance has no parts.
         let Some(parts) = self.parts.as_deref_mut().filter(|parts| !parts.spent) else {

@@ -2,6 +2,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod call_rate;
+pub(crate) mod inspect;
 pub(crate) mod live;
 pub(crate) mod namespace;
 pub(crate) mod owners;

@@ -143,7 +143,7 @@ impl Node {
     fn printing(console: Arc<dyn Console>) -> Self {
         let io = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let config = RuntimeConfig { max_instances: 4, baseline_bytes: 0, ..settings::runtime_config() };
-        let abis = [built_in(), vec![Kind::module::<Tiny>()]].concat();
+        let abis = [vec![Kind::module::<Tiny>()], built_in()].concat();
         let runtime = Runtime::with_abis(&config, io.handle().clone(), console, abis).unwrap();
         Node { runtime, _io: io }
     }
@@ -249,7 +249,7 @@ fn what_a_runtime_says_that_guests_may_import_has_every_import_of_every_abi() {
     let node = Node::new();
     let imports = node.runtime.imports();
     let engine = &node.runtime.toolchain.engines.get(EngineKind::Fast).optimising.wasmtime;
-    for abi in [built_in(), vec![Kind::module::<Tiny>()]].concat() {
+    for abi in [vec![Kind::module::<Tiny>()], built_in()].concat() {
         let Form::Module(module) = abi.spec.form else { continue };
         let mut linker = Linker::new(engine);
         (module.link)(&mut linker).unwrap();

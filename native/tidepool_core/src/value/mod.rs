@@ -4,6 +4,8 @@
 //! A caller says them as JSON ([`read`], [`write`]) or hands them over as they are. Which type they have to be of is for the ABI
 //! to say: here a name may be an enum's case, a flag or a text, and a number an integer of any width.
 
+#[cfg(test)]
+mod json_tests;
 mod read;
 mod write;
 
@@ -109,10 +111,19 @@ impl Value {
         }
     }
 
-    /// The number that is written like this one, so that 0.1 stays 0.1.
+    /// The number that is written like this one, so that 0.1 stays 0.1; this one, should that be another when it comes back.
     #[must_use]
     pub fn widened(float: f32) -> f64 {
-        float.to_string().parse().unwrap_or_else(|_| f64::from(float))
+        let written = float.to_string().parse().ok();
+        written.filter(|wide| Value::narrowed(*wide) == Some(float)).unwrap_or_else(|| f64::from(float))
+    }
+
+    /// The nearest number of half the size, unless it is beyond the largest one.
+    #[must_use]
+    pub fn narrowed(float: f64) -> Option<f32> {
+        #[expect(clippy::cast_possible_truncation, reason = "it is the guest that asks for less")]
+        let narrow = float as f32;
+        (narrow.is_finite() || !float.is_finite()).then_some(narrow)
     }
 
     /// What kind of value it is, for messages: `an integer`, `a list`.

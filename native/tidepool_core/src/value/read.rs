@@ -7,6 +7,9 @@ use super::{MAX_COUNT, MAX_DEPTH, Value};
 /// Events after which the reader may be asked to pause: some 20 µs.
 const PIECE: usize = 256;
 
+/// Characters of a text that a message has, at most.
+const SHOWN: usize = 200;
+
 /// Why a text is no value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
@@ -41,8 +44,11 @@ pub async fn read<F: Future<Output = ()>>(json: &[u8], mut pause: impl FnMut() -
         if turn.is_multiple_of(PIECE) {
             pause().await;
         }
-        let event = parser.parse_next().map_err(|error| JsonError::Syntax(error.to_string()))?;
-        count += usize::from(!matches!(event, JsonEvent::ObjectKey(_) | JsonEvent::EndArray | JsonEvent::EndObject));
+        let event = parser.parse_next().map_err(|error| JsonError::Syntax(shown(&error.to_string())))?;
+        count += usize::from(!matches!(
+            event,
+            JsonEvent::ObjectKey(_) | JsonEvent::EndArray | JsonEvent::EndObject | JsonEvent::Eof
+        ));
         if count > MAX_COUNT {
             return Err(JsonError::Count);
         }
@@ -89,18 +95,32 @@ fn closed(open: Open) -> Result<Value, JsonError> {
             let mut names: Vec<&str> = fields.iter().map(|(name, _value)| &**name).collect();
             names.sort_unstable();
             match names.array_windows().find(|[one, next]| one == next) {
-                Some([name, _same]) => Err(JsonError::Twice((*name).to_owned())),
+                Some([name, _same]) => Err(JsonError::Twice(shown(name))),
                 None => Ok(Value::Record(fields)),
             }
         }
     }
 }
 
-/// Integers are those that are written as such.
+/// Integers are those that are written as such, but for -0, which no integer is.
 fn number(digits: &str) -> Result<Value, JsonError> {
-    if let Ok(integer) = digits.parse() {
-        return Ok(Value::Int(integer));
+    match digits.parse() {
+        Ok(0) if digits.starts_with('-') => return Ok(Value::Float(-0.0)),
+        Ok(integer) => return Ok(Value::Int(integer)),
+        Err(_) => {}
     }
-    let float = digits.parse().map_err(|_| JsonError::Syntax(format!("the number {digits} can't be read")))?;
-    Ok(Value::Float(float))
+    match digits.parse::<f64>() {
+        Ok(float) if float.is_finite() => Ok(Value::Float(float)),
+        _ => Err(JsonError::Syntax(format!("the number {} is too large", shown(digits)))),
+    }
+}
+
+/// As much of a text as belongs into a message.
+fn shown(text: &str) -> String {
+    let mut characters = text.chars();
+    let mut shown: String = characters.by_ref().take(SHOWN).collect();
+    if characters.next().is_some() {
+        shown.push('…');
+    }
+    shown
 }

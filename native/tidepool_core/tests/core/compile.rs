@@ -58,9 +58,38 @@ fn features_that_a_host_function_could_not_be_bounded_with_are_off() {
 #[test]
 fn a_module_without_an_entry_speaks_no_abi() {
     assert_eq!(refusal(&wat("(module)")), CompileError::UnknownAbi { exports: Vec::new() });
-    let found = refusal(&wat(r#"(module (memory (export "memory") 1) (func (export "main")))"#));
-    assert_eq!(found, CompileError::UnknownAbi { exports: vec!["memory".into(), "main".into()] });
+    for (function, name) in [
+        // It runs before calls.
+        (r#"(func (export "_initialize"))"#, "_initialize"),
+        // Nobody has what it takes.
+        (r#"(func (export "vector") (param v128))"#, "vector"),
+        (r#"(func (export "reference") (result funcref) (ref.null func))"#, "reference"),
+    ] {
+        let found = refusal(&wat(&format!(r#"(module (memory (export "memory") 1) {function})"#)));
+        assert_eq!(found, CompileError::UnknownAbi { exports: vec!["memory".into(), name.into()] });
+    }
     assert!(matches!(refusal(&guest("wat/no_guest_call")), CompileError::UnknownAbi { .. }));
+}
+
+#[test]
+fn a_plain_module_may_ask_its_host_for_functions_of_numbers_and_for_those_of_wasi_that_there_are() {
+    let importing = |import: &str| wat(&format!(r#"(module (import {import}) (func (export "run")))"#));
+    for import in [r#""env" "f" (func (param i32 i64 f32 f64) (result i32 f64))"#, r#""wapc" "f" (func)"#] {
+        let accepted = compile(&importing(import));
+        assert!(accepted.is_ok() != import.contains("wapc"), "{import}");
+    }
+    for import in [
+        r#""env" "f" (func (param v128))"#,
+        r#""env" "f" (func (result funcref))"#,
+        r#""env" "f" (global i32)"#,
+        r#""env" "f" (memory 1)"#,
+        r#""env" "f" (table 1 funcref)"#,
+        r#""wasi_snapshot_preview1" "f" (func)"#,
+        r#""wasi_unstable" "f" (func)"#,
+    ] {
+        let found = refusal(&importing(import));
+        assert!(matches!(&found, CompileError::MissingImport { name, .. } if name == "f"), "{import}: {found:?}");
+    }
 }
 
 fn missing(name: &str, wasm: &[u8]) {

@@ -154,11 +154,14 @@ fn caller(import: &Import, times: usize) -> Vec<u8> {
 fn import_by_import(on: On, times: usize) {
     let node = on.node();
     let imports = node.runtime.imports();
-    for (abi, least) in [("wapc", 60), ("wasi", 50), ("lunatic", 50)] {
+    for (abi, least) in [("wapc", 60), ("wasi", 50), ("lunatic", 50), ("exports", 40)] {
         assert!(imports.iter().filter(|import| import.abi == abi).count() > least, "{imports:?}");
     }
     // Those of WASI are the same for all.
-    let own = |import: &Import| import.abi != "lunatic" || import.module.starts_with("lunatic::");
+    let own = |import: &Import| match import.abi {
+        "lunatic" => import.module.starts_with("lunatic::"),
+        abi => abi != "exports",
+    };
     for import in imports.into_iter().filter(own) {
         let function = function(&node, &caller(&import, times));
         for way in 0..ARGUMENTS.len() {

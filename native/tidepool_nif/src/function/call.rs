@@ -187,9 +187,10 @@ fn answer<'a>(env: Env<'a>, task: Term<'a>, reply: Term<'a>) -> NifResult<Term<'
 fn answer_value<'a>(env: Env<'a>, task: Term<'a>, reply: Term<'a>) -> NifResult<Term<'a>> {
     let (tag, term): (Atom, Term<'_>) = reply.decode()?;
     let reply = if tag == atoms::ok() {
-        values::value(term).map_err(|error| bytes::Bytes::from(error.to_string()))
+        // What comes as bytes says why there is no value.
+        values::value(term).map_err(|error| Ok(bytes::Bytes::from(error.to_string())))
     } else {
-        Err(message(Binary::from_term(term)?))
+        Err(Err(message(Binary::from_term(term)?)))
     };
     let handle: ResourceArc<TaskHandle> = task.decode()?;
     let reply = match reply {
@@ -199,7 +200,7 @@ fn answer_value<'a>(env: Env<'a>, task: Term<'a>, reply: Term<'a>) -> NifResult<
             }
             None
         }
-        Err(text) => Some(Err(text)),
+        Err(bytes) => Some(bytes),
     };
     Ok(next_slice(env, task, &handle, reply))
 }

@@ -4,6 +4,7 @@ pub(crate) mod away;
 pub(crate) mod call;
 pub(crate) mod compile;
 pub(crate) mod deploy;
+pub(crate) mod inspect;
 pub(crate) mod owned;
 pub(crate) mod process;
 pub(crate) mod request;

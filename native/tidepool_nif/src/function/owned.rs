@@ -15,7 +15,7 @@ use crate::terms::{atoms, decode, encode};
 const SMALL_BYTES: usize = 1 << 20;
 
 /// An instance. It is gone with its term, unless a call has it.
-struct OwnedHandle(OwnedInstance);
+pub(crate) struct OwnedHandle(pub(crate) OwnedInstance);
 
 #[rustler::resource_impl]
 impl Resource for OwnedHandle {}
@@ -36,6 +36,21 @@ fn own<'a>(env: Env<'a>, function: &'a FunctionHandle, image: Option<Binary<'a>>
         }
         Err(failure) => failure,
     }
+}
+
+/// The same without an image, for who keeps its place whatever happens: nobody asks for it.
+#[rustler::nif]
+fn own_for_good<'a>(env: Env<'a>, function: &'a FunctionHandle) -> Term<'a> {
+    match function.0.instance() {
+        Ok(owned) => (atoms::ok(), ResourceArc::new(OwnedHandle(owned))).encode(env),
+        Err(error) => encode::compile_error(env, &error),
+    }
+}
+
+/// Makes an instance, unless it is made, and drives that for its first slice.
+#[rustler::nif]
+fn make_owned<'a>(env: Env<'a>, owned: &'a OwnedHandle, timeout_ms: Term<'a>) -> NifResult<Term<'a>> {
+    Ok(first_slice(env, owned.0.make(decode::timeout(timeout_ms)?)))
 }
 
 /// Calls an instance and drives the call for its first slice, as `call` does.

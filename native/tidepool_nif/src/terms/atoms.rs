@@ -50,6 +50,8 @@ rustler::atoms! {
     lines,
     console,
     function,
+    global,
+    other,
     index,
     offset,
     // What became of a module.

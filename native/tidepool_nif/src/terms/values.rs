@@ -6,8 +6,10 @@
 //! As results: a record is a map, what may be there `:none` or `{:some, value}`, a case its name, or `{name, value}`; flags are a
 //! map of booleans. A name is an atom if the VM has it, else a string: uploads make no atoms.
 
+use std::borrow::Cow;
+
 use rustler::types::tuple::get_tuple;
-use rustler::{Atom, Binary, Encoder, Env, ListIterator, MapIterator, Term, TermType};
+use rustler::{Atom, Binary, Encoder, Env, MapIterator, Term, TermType};
 use tidepool_core::CallError;
 use tidepool_core::value::{MAX_COUNT, MAX_DEPTH, Value};
 
@@ -20,28 +22,52 @@ use crate::terms::message::message;
 /// # Errors
 /// [`CallError::Arguments`] that says where there is none.
 pub(crate) fn value(term: Term<'_>) -> Result<Value, CallError> {
-    let mut reader = Reader { count: 0, path: Vec::new() };
-    reader.value(term).map_err(|message| {
-        let path = reader.path.join(".");
-        let message = if path.is_empty() { message } else { format!("argument {path}: {message}") };
+    Reader { count: 0 }.value(term, 0).map_err(|Fault { mut path, message }| {
+        path.reverse();
+        let path = path.join(".");
+        let message = if path.is_empty() { message.into() } else { format!("argument {path}: {message}") };
         CallError::Arguments { path, message }
     })
 }
 
-/// Where the reader is. A path stays as it is where it ends.
-struct Reader {
-    count: usize,
+/// Why a term is no value, and where in the whole: the steps there, the last one first.
+struct Fault {
     path: Vec<String>,
+    message: Cow<'static, str>,
+}
+
+impl From<&'static str> for Fault {
+    fn from(message: &'static str) -> Self {
+        Fault { path: Vec::new(), message: message.into() }
+    }
+}
+
+impl From<String> for Fault {
+    fn from(message: String) -> Self {
+        Fault { path: Vec::new(), message: message.into() }
+    }
+}
+
+impl Fault {
+    fn within(mut self, step: String) -> Self {
+        self.path.push(step);
+        self
+    }
+}
+
+struct Reader {
+    /// The values that were read.
+    count: usize,
 }
 
 impl Reader {
-    fn value(&mut self, term: Term<'_>) -> Result<Value, String> {
+    fn value(&mut self, term: Term<'_>, depth: usize) -> Result<Value, Fault> {
         self.count += 1;
         if self.count > MAX_COUNT {
-            return Err(format!("there are more than {MAX_COUNT} values"));
+            return Err(format!("there are more than {MAX_COUNT} values").into());
         }
-        if self.path.len() > MAX_DEPTH {
-            return Err(format!("they are nested deeper than {MAX_DEPTH} levels"));
+        if depth > MAX_DEPTH {
+            return Err(format!("they are nested deeper than {MAX_DEPTH} levels").into());
         }
         match term.get_type() {
             TermType::Atom => atom(term),
@@ -51,25 +77,33 @@ impl Reader {
                 Ok(binary) => Ok(Value::Bytes(message(binary))),
                 Err(_) => Err("it is a bitstring, and no binary".into()),
             },
-            TermType::List => {
-                term.list_length().map_err(|_| "it is no proper list")?;
-                let list: ListIterator<'_> = term.decode().map_err(|_| "it is no list")?;
-                Ok(Value::List(self.all(list)?))
-            }
+            TermType::List => self.list(term, depth).map(Value::List),
             TermType::Tuple => {
                 let elements = get_tuple(term).map_err(|_| "it is no tuple")?;
-                Ok(Value::Tuple(self.all(elements.into_iter())?))
+                let elements = elements.into_iter().enumerate();
+                let values = elements.map(|(index, term)| self.element(index, term, depth));
+                values.collect::<Result<_, _>>().map(Value::Tuple)
             }
-            TermType::Map => self.record(term),
+            TermType::Map => self.record(term, depth),
             _ => Err("it has to be a number, a boolean, a binary, an atom, a list, a tuple or a map".into()),
         }
     }
 
-    fn all<'a>(&mut self, terms: impl Iterator<Item = Term<'a>>) -> Result<Vec<Value>, String> {
-        terms.enumerate().map(|(index, term)| self.within(index.to_string(), term)).collect()
+    /// Cell by cell: a list may be too long to be measured first.
+    fn list(&mut self, term: Term<'_>, depth: usize) -> Result<Vec<Value>, Fault> {
+        let (mut values, mut rest) = (Vec::new(), term);
+        while let Ok((head, tail)) = rest.list_get_cell() {
+            values.push(self.element(values.len(), head, depth)?);
+            rest = tail;
+        }
+        if rest.is_empty_list() { Ok(values) } else { Err("it is no proper list".into()) }
     }
 
-    fn record(&mut self, term: Term<'_>) -> Result<Value, String> {
+    fn element(&mut self, index: usize, term: Term<'_>, depth: usize) -> Result<Value, Fault> {
+        self.value(term, depth + 1).map_err(|fault| fault.within(index.to_string()))
+    }
+
+    fn record(&mut self, term: Term<'_>, depth: usize) -> Result<Value, Fault> {
         let fields = MapIterator::new(term).ok_or("it is no map")?;
         let mut record: Vec<(Box<str>, Value)> = Vec::new();
         for (key, term) in fields {
@@ -78,25 +112,20 @@ impl Reader {
                 TermType::Binary => key.decode::<String>().map_err(|_| "a key is no UTF-8")?,
                 _ => return Err("the keys of a map have to be atoms or strings".into()),
             };
-            let value = self.within(name.clone(), term)?;
-            record.push((name.into(), value));
+            match self.value(term, depth + 1) {
+                Ok(value) => record.push((name.into(), value)),
+                Err(fault) => return Err(fault.within(name)),
+            }
         }
         record.sort_by(|(one, _), (other, _)| one.cmp(other));
         match record.array_windows().find(|[(one, _), (next, _)]| one == next) {
-            Some([(name, _), _]) => Err(format!("the key `{name}` is there as an atom and as a string")),
+            Some([(name, _), _]) => Err(format!("the key `{name}` is there as an atom and as a string").into()),
             None => Ok(Value::Record(record)),
         }
     }
-
-    fn within(&mut self, step: String, term: Term<'_>) -> Result<Value, String> {
-        self.path.push(step);
-        let value = self.value(term)?;
-        self.path.pop();
-        Ok(value)
-    }
 }
 
-fn atom(term: Term<'_>) -> Result<Value, String> {
+fn atom(term: Term<'_>) -> Result<Value, Fault> {
     let name = term.atom_to_string().map_err(|_| "it is no name")?;
     Ok(match &*name {
         "true" => Value::Bool(true),
@@ -106,7 +135,7 @@ fn atom(term: Term<'_>) -> Result<Value, String> {
     })
 }
 
-fn integer(term: Term<'_>) -> Result<Value, String> {
+fn integer(term: Term<'_>) -> Result<Value, Fault> {
     let signed = term.decode::<i64>().map(i128::from);
     let integer = signed.or_else(|_| term.decode::<u64>().map(i128::from));
     integer.map(Value::Int).map_err(|_| "it does not fit into 64 bits".into())

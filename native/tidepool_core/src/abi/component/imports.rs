@@ -74,7 +74,11 @@ async fn answer(
     let reply = call.channel.ask(HostRequest::Import(asked)).await;
     begin_slice_of(&mut store);
     let value = match reply {
-        Ok(_empty) => call.channel.take_value().unwrap_or(Value::Null),
+        Ok(empty) if empty.is_empty() => call.channel.take_value().unwrap_or(Value::Null),
+        Ok(fault) => {
+            let text = format!("the answer of {target} does not fit: {}", String::from_utf8_lossy(&fault));
+            return Err(trap(&mut store, text));
+        }
         Err(text) => return Err(trap(&mut store, String::from_utf8_lossy(&text).into_owned())),
     };
     if let (Some(ty), Some(result)) = (ty.results().next(), results.first_mut()) {

@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use smallvec::smallvec;
 use wasmtime::{Extern, Func, Instance, Linker, Store, Val};
 
-use super::convert::{numbers, result};
 use super::imports;
 use crate::abi::arguments;
 use crate::abi::contract::{Abi, ModuleAbi, Open};
 use crate::abi::exports::{Exports, Functions, Surface};
+use crate::abi::numbers::{Numbers, numbers, result};
 use crate::abi::rehearsal::Rehearsal;
 use crate::abi::slots::State;
 use crate::abi::wasi;
@@ -18,6 +19,9 @@ use crate::base::printed::Printed;
 use crate::base::request::{Reply, Request};
 use crate::store::context::FunctionContext;
 use crate::store::failure::call_error;
+
+/// What modules of other ABIs export beside what they are called by: one that has these alone lacks that.
+const OTHERS: [&str; 1] = ["wapc_init"];
 
 /// A module whose exports are called as they are.
 pub(crate) enum Plain {}
@@ -46,7 +50,8 @@ impl ModuleAbi for Plain {
     const OPEN: Option<Open> = Some(imports::define);
 
     fn detect(surface: &Surface<'_>) -> Result<bool, CompileError> {
-        Ok(surface.functions.iter().any(|name| !Self::START_FUNCTIONS.contains(name)))
+        let own = |name: &&str| !Self::START_FUNCTIONS.contains(name) && !OTHERS.contains(name);
+        Ok(surface.functions.iter().any(own))
     }
 
     fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
@@ -62,7 +67,12 @@ impl ModuleAbi for Plain {
     }
 
     fn exports(module: &wasmtime::Module) -> Result<Exports, CompileError> {
-        Exports::all(module, Self::START_FUNCTIONS)
+        let exports = Exports::all(module, Self::START_FUNCTIONS)?;
+        if exports.functions.is_empty() {
+            let exports = Surface::of(module).exports.into_iter().map(String::from).collect();
+            return Err(CompileError::UnknownAbi { exports });
+        }
+        Ok(exports)
     }
 
     fn bind(store: &mut Store<State>, _entry: Option<Func>, exports: &Exports) -> wasmtime::Result<()> {
@@ -90,7 +100,7 @@ async fn call_export(
     let Some(function) = function else {
         return Err(CallError::Internal { message: "the instance lacks an export of its module".into() });
     };
-    let mut results = vec![Val::I32(0); export.results.len()];
+    let mut results: Numbers = smallvec![Val::I32(0); export.results.len()];
     if let Err(error) = function.call_async(&mut *store, &params, &mut results).await {
         return Err(call_error(store, &error));
     }

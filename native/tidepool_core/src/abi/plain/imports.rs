@@ -2,10 +2,10 @@
 
 use wasmtime::{Caller, FuncType, Linker, Val, ValType};
 
-use super::convert::{numbers, value};
-use crate::abi::exports::is_number;
 use crate::abi::memory::{begin_slice, fail};
+use crate::abi::numbers::{is_number, numbers, value};
 use crate::abi::slots::State;
+use crate::abi::wasi::imports::is_wasi;
 use crate::base::error::CallError;
 use crate::base::request::{HostRequest, ImportCall};
 use crate::base::trap::TrapKind;
@@ -14,9 +14,10 @@ use crate::value::Value;
 /// First part of the targets of such imports.
 const BINDING: &str = "import";
 
-/// Defines an import of this type; `false` when it has parameters or results that are no numbers.
+/// Defines an import of this type; `false` when it has parameters or results that are no numbers, or is WASI's by its name: what
+/// there is of that is defined already.
 pub(super) fn define(linker: &mut Linker<State>, module: &str, name: &str, ty: &FuncType) -> wasmtime::Result<bool> {
-    if !ty.params().chain(ty.results()).all(|ty| is_number(&ty)) {
+    if is_wasi(module) || !ty.params().chain(ty.results()).all(|ty| is_number(&ty)) {
         return Ok(false);
     }
     let results: Vec<ValType> = ty.results().collect();
@@ -52,7 +53,11 @@ async fn answer(
     let reply = call.channel.ask(HostRequest::Import(asked)).await;
     begin_slice(&mut caller);
     let value = match reply {
-        Ok(_empty) => call.channel.take_value(),
+        Ok(empty) if empty.is_empty() => call.channel.take_value(),
+        Ok(fault) => {
+            let text = format!("the answer of {target} does not fit: {}", String::from_utf8_lossy(&fault));
+            return Err(trap(&mut caller, text));
+        }
         Err(text) => return Err(trap(&mut caller, String::from_utf8_lossy(&text).into_owned())),
     };
     let values = match (value, types.len()) {

@@ -5,7 +5,6 @@
 //! target `{"import", MODULE, NAME}`. An instance keeps its memory and globals from call to call, where it serves several.
 
 mod calls;
-mod convert;
 pub(super) mod data;
 mod imports;
 

@@ -1,0 +1,28 @@
+;; A library as compilers make it that has WASI: `_initialize` runs before all calls, and prints; the memory keeps what it did.
+(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "clock_time_get" (func $clock_time_get (param i32 i64 i32) (result i32)))
+  (import "env" "ask" (func $ask (param i32) (result i32)))
+  (memory (export "memory") 1 4)
+  ;; A place and a length.
+  (data (i32.const 8) "\20\00\00\00\05\00\00\00")
+  (data (i32.const 32) "tide\n")
+  (global (export "answer") i64 (i64.const -42))
+  (global (export "half") (mut f32) (f32.const 0.5))
+  (global (export "reference") funcref (ref.null func))
+
+  (func (export "_initialize")
+    (i32.store (i32.const 64) (i32.add (i32.load (i32.const 64)) (i32.const 7))))
+  (func (export "begun") (result i32)
+    (i32.load (i32.const 64)))
+  (func (export "print") (result i32)
+    (call $fd_write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 80)))
+  (func (export "time") (result i64)
+    (drop (call $clock_time_get (i32.const 0) (i64.const 1) (i32.const 96)))
+    (i64.load (i32.const 96)))
+  (func (export "asked") (param i32) (result i32)
+    (call $ask (local.get 0)))
+  (func (export "load") (param i32) (result i32)
+    (i32.load8_u (local.get 0)))
+  (func (export "grow") (param i32) (result i32)
+    (memory.grow (local.get 0))))

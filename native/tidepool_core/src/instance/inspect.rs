@@ -1,0 +1,183 @@
+//! What is in an instance that serves no call: its memory and its globals, for its owner to read and to write.
+
+use wasmtime::{ExternType, Global, Memory, Mutability, ValType};
+
+use super::live::Instance;
+use crate::abi::numbers::{is_number, number, value};
+use crate::base::error::CallError;
+use crate::base::limits::Limit;
+use crate::module::compiled::CompiledModule;
+use crate::rewrite::exports::RESERVED;
+use crate::value::Value;
+
+/// The export that is the memory.
+const MEMORY: &str = "memory";
+
+/// What a module exports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Export {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: ExportKind,
+}
+
+/// What an export is. Types are as in WAT: `i32`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExportKind {
+    /// A function.
+    Function {
+        /// What it takes.
+        params: Vec<String>,
+        /// What it returns.
+        results: Vec<String>,
+    },
+    /// A global.
+    Global {
+        /// What it is.
+        ty: String,
+        /// Whether it can be set.
+        mutable: bool,
+    },
+    /// A memory.
+    Memory,
+    /// Anything else.
+    Other,
+}
+
+/// What a module exports, in its order.
+pub(crate) fn exports(module: &CompiledModule) -> Vec<Export> {
+    let names = |types: &mut dyn Iterator<Item = ValType>| types.map(|ty| ty.to_string()).collect();
+    let exports = module.as_module().into_iter().flat_map(|module| module.exports());
+    exports
+        .filter(|export| !export.name().starts_with(RESERVED))
+        .map(|export| {
+            let kind = match export.ty() {
+                ExternType::Func(ty) => {
+                    ExportKind::Function { params: names(&mut ty.params()), results: names(&mut ty.results()) }
+                }
+                ExternType::Global(ty) => {
+                    ExportKind::Global { ty: ty.content().to_string(), mutable: ty.mutability() == Mutability::Var }
+                }
+                ExternType::Memory(_) => ExportKind::Memory,
+                ExternType::Table(_) | ExternType::Tag(_) => ExportKind::Other,
+            };
+            Export { name: export.name().to_owned(), kind }
+        })
+        .collect()
+}
+
+impl Instance {
+    /// The size of its memory, in bytes.
+    ///
+    /// # Errors
+    /// [`CallError::NoExport`] when it exports none by the name `memory`; as of all that follow.
+    pub(crate) fn memory_bytes(&mut self) -> Result<usize, CallError> {
+        let memory = self.memory()?;
+        Ok(memory.data_size(self.resting()?))
+    }
+
+    /// `read` of so many bytes of its memory.
+    ///
+    /// # Errors
+    /// [`CallError::Arguments`] when they are not all within it.
+    pub(crate) fn read_memory<T>(
+        &mut self,
+        offset: u64,
+        length: u64,
+        read: impl FnOnce(&[u8]) -> T,
+    ) -> Result<T, CallError> {
+        let memory = self.memory()?;
+        let bytes = memory.data(self.resting()?);
+        let range = range(offset, length);
+        range.and_then(|range| bytes.get(range)).map(read).ok_or_else(|| outside(offset, length, bytes.len()))
+    }
+
+    /// Puts bytes into its memory.
+    ///
+    /// # Errors
+    /// [`CallError::Arguments`] when there is no room for all of them; nothing has changed then.
+    pub(crate) fn write_memory(&mut self, offset: u64, bytes: &[u8]) -> Result<(), CallError> {
+        let memory = self.memory()?;
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let data = memory.data_mut(self.resting()?);
+        let size = data.len();
+        let Some(place) = range(offset, length).and_then(|range| data.get_mut(range)) else {
+            return Err(outside(offset, length, size));
+        };
+        place.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Has its memory grow by so many pages of 64 KiB; how many it had.
+    ///
+    /// # Errors
+    /// [`CallError::Limit`] when it may not have as many, [`CallError::Arguments`] when its module does not want as many.
+    pub(crate) fn grow_memory(&mut self, pages: u64) -> Result<u64, CallError> {
+        let memory = self.memory()?;
+        let store = self.resting()?;
+        store.data_mut().meter.denied = None;
+        if let Ok(had) = memory.grow(&mut *store, pages) {
+            return Ok(had);
+        }
+        let state = store.data_mut();
+        Err(match state.meter.denied.take() {
+            Some(Limit::TotalMemory) => CallError::limit(Limit::TotalMemory, state.function.total_memory_bytes()),
+            Some(limit) => CallError::limit(limit, state.meter.memory_bytes()),
+            None => wrong(format!("the module's own limit is below {pages} pages more")),
+        })
+    }
+
+    /// A global that it exports, if it is a number.
+    ///
+    /// # Errors
+    /// [`CallError::NoExport`] when it exports no global of that name, [`CallError::Arguments`] when that is no number.
+    pub(crate) fn global(&mut self, name: &str) -> Result<Value, CallError> {
+        let global = self.find_global(name)?;
+        let store = self.resting()?;
+        if !is_number(global.ty(&*store).content()) {
+            return Err(wrong(format!("the global `{name}` is no number")));
+        }
+        Ok(value(&global.get(store)))
+    }
+
+    /// Sets a global that it exports.
+    ///
+    /// # Errors
+    /// As of [`Instance::global`]; [`CallError::Arguments`] when it can't be changed, or is of another type, too.
+    pub(crate) fn set_global(&mut self, name: &str, value: &Value) -> Result<(), CallError> {
+        let global = self.find_global(name)?;
+        let store = self.resting()?;
+        let ty = global.ty(&*store);
+        if ty.mutability() != Mutability::Var {
+            return Err(wrong(format!("the global `{name}` is a constant")));
+        }
+        let number = number(value, ty.content()).map_err(|fault| wrong(format!("the global `{name}` {fault}")))?;
+        global.set(store, number).map_err(|error| wrong(format!("{error:#}")))
+    }
+
+    fn memory(&mut self) -> Result<Memory, CallError> {
+        let memory = self.resting()?.data().memory;
+        memory.ok_or_else(|| CallError::NoExport { name: MEMORY.into(), exports: Vec::new() })
+    }
+
+    fn find_global(&mut self, name: &str) -> Result<Global, CallError> {
+        let store = self.resting()?;
+        let instance = store.data().instance.filter(|_instance| !name.starts_with(RESERVED));
+        let global = instance.and_then(|instance| instance.get_global(&mut *store, name));
+        global.ok_or_else(|| CallError::NoExport { name: name.into(), exports: Vec::new() })
+    }
+}
+
+fn range(offset: u64, length: u64) -> Option<std::ops::Range<usize>> {
+    let (start, length) = (usize::try_from(offset).ok()?, usize::try_from(length).ok()?);
+    Some(start..start.checked_add(length)?)
+}
+
+fn outside(offset: u64, length: u64, size: usize) -> CallError {
+    wrong(format!("{length} bytes at {offset} are not within the memory, which has {size}"))
+}
+
+fn wrong(message: String) -> CallError {
+    CallError::Arguments { path: String::new(), message }
+}
