@@ -8,8 +8,8 @@ use std::fmt::Write;
 use serde_json::{Map, Value as Json, json};
 use wasmtime::component::Type;
 
-use super::exports::Functions;
 use super::interface::{Export, Interface};
+use crate::abi::exports::Functions;
 
 /// Types that are written out, all in all; a guest's may be built of one another, and be very large.
 const MAX_TYPES: usize = 20_000;

@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, ComponentExportIndex, Type};
 
-use super::shape::Shape;
+use super::typed::shape::Shape;
 
 /// Types that are looked at in one component: they may be built of one another, and be very large.
 const MAX_TYPES: usize = 200_000;

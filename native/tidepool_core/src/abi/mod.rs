@@ -4,7 +4,6 @@
 //! Outside of this room an ABI is a [`Spec`](contract::Spec), made of it when the runtime starts: no other room asks which ABI
 //! it is, and the folders are private. Their types are for the list of ABIs in `runtime/abis.rs`.
 
-pub(crate) mod arguments;
 pub(crate) mod clock;
 pub(crate) mod component;
 pub(crate) mod contract;
@@ -19,8 +18,8 @@ pub(crate) mod numbers;
 mod plain;
 pub(crate) mod process;
 pub(crate) mod rehearsal;
-mod shape;
 pub(crate) mod slots;
+mod typed;
 mod wapc;
 mod wasi;
 

@@ -4,8 +4,8 @@
 use wasmtime::Store;
 use wasmtime::component::Func;
 
-use crate::abi::shape::{Piece, Returned, Shape};
 use crate::abi::slots::State;
+use crate::abi::typed::shape::{Piece, Returned, Shape};
 use crate::value::Value;
 
 /// Calls the export; `None` when the arguments are told in another way.

@@ -8,10 +8,10 @@ use wasmtime::component::{Component, Func, Instance, Linker, Val};
 
 use super::convert::{given, shown};
 use super::{bytes, imports, wasi};
-use crate::abi::arguments;
 use crate::abi::contract::{Abi, ComponentAbi};
 use crate::abi::interface::{Export, Interface};
 use crate::abi::slots::State;
+use crate::abi::typed::arguments;
 use crate::base::error::CallError;
 use crate::base::request::{Reply, Request};
 use crate::store::failure::call_error;

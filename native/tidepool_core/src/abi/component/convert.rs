@@ -6,7 +6,7 @@ use bytes::Bytes;
 use wasmtime::component::types::{Record, Variant};
 use wasmtime::component::{Type, Val};
 
-use crate::abi::arguments::is_named;
+use crate::abi::typed::arguments::is_named;
 use crate::base::error::CallError;
 use crate::value::Value;
 

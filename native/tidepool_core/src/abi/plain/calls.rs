@@ -7,12 +7,12 @@ use smallvec::smallvec;
 use wasmtime::{Extern, Func, Instance, Linker, Store, Val};
 
 use super::imports;
-use crate::abi::arguments;
 use crate::abi::contract::{Abi, ModuleAbi, Open};
 use crate::abi::exports::{Exports, Functions, Surface};
 use crate::abi::numbers::{Numbers, numbers, result};
 use crate::abi::rehearsal::Rehearsal;
 use crate::abi::slots::State;
+use crate::abi::typed::arguments;
 use crate::abi::wasi;
 use crate::base::error::{CallError, CompileError};
 use crate::base::printed::Printed;

@@ -23,8 +23,8 @@ pub(crate) enum Returned {
 /// An export of this kind.
 #[derive(Debug, Clone)]
 pub(crate) struct Shape {
-    pub(super) params: Vec<Piece>,
-    pub(super) returned: Returned,
+    pub(in crate::abi) params: Vec<Piece>,
+    pub(in crate::abi) returned: Returned,
 }
 
 impl Shape {
