@@ -15,7 +15,6 @@ pub(crate) mod imports;
 pub(crate) mod interface;
 mod lunatic;
 pub(crate) mod memory;
-pub(crate) mod numbers;
 mod plain;
 pub(crate) mod process;
 pub(crate) mod rehearsal;
@@ -26,6 +25,6 @@ mod wasi;
 
 pub(crate) use component::Typed;
 pub(crate) use lunatic::Lunatic;
-pub(crate) use plain::Plain;
+pub(crate) use plain::{Plain, numbers};
 pub(crate) use wapc::Wapc;
 pub(crate) use wasi::Program;

@@ -7,5 +7,6 @@
 mod calls;
 pub(super) mod data;
 mod imports;
+pub(crate) mod numbers;
 
 pub(crate) use calls::Plain;
