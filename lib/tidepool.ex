@@ -59,7 +59,8 @@ defmodule Tidepool do
   @doc """
   Deploys a module: it is checked, compiled, started once on trial and stored; then it is the newest version of its name.
 
-  Calls in flight finish on the version before. The same bytes with the same options again change nothing.
+  Calls in flight finish on the version before. The same bytes with the same options again change nothing. For `nil` with the option
+  `:ref` the node fetches the module from a registry.
 
   ## Options
 
@@ -71,15 +72,17 @@ defmodule Tidepool do
 
   #{Options.docs(Tidepool.Limits.schema())}
   """
-  @spec deploy(binary, deploy_options) :: {:ok, Function.t()} | {:error, Error.t()}
+  @spec deploy(binary | nil, deploy_options) :: {:ok, Function.t()} | {:error, Error.t()}
   def deploy(wasm, options) do
-    is_binary(wasm) || wrong!("deploy/2", "the module", "a binary, as File.read!/1 returns", wasm)
+    is_binary(wasm) || wasm == nil ||
+      wrong!("deploy/2", "the module", "a binary, as File.read!/1 returns, or nil with the option :ref", wasm)
+
     Keyword.keyword?(options) || Options.check!(options, [], "Tidepool.deploy/2: the option")
     with {:ok, function, _change, _spread} <- Deploy.run(wasm, options), do: {:ok, function}
   end
 
   @doc "Like `deploy/2`, but returns the function itself and raises the `Tidepool.Error`."
-  @spec deploy!(binary, deploy_options) :: Function.t()
+  @spec deploy!(binary | nil, deploy_options) :: Function.t()
   def deploy!(wasm, options), do: wasm |> deploy(options) |> unwrap!(options[:name])
 
   @typedoc "What a guest is asked to do; of typed exports the name of one."

@@ -197,9 +197,13 @@ defmodule Tidepool.Native.Precompiled do
     :ok = :erl_tar.close(tar)
   end
 
-  @doc "Writes the table: the archives of a version that are in the folder, as built from sources of this digest."
+  @doc "The table of this checkout."
+  @spec table_path() :: Path.t()
+  def table_path, do: @table
+
+  @doc "Writes a table: the archives of a version that are in the folder, as built from sources of this digest."
   @spec write_table(folder :: Path.t(), digest :: String.t(), Path.t()) :: [String.t()]
-  def write_table(folder, digest, table \\ @table) do
+  def write_table(folder, digest, table) do
     names =
       folder |> Path.join("tidepool_native-*.tar.gz") |> Path.wildcard() |> Enum.map(&Path.basename/1) |> Enum.sort()
 
@@ -220,10 +224,11 @@ defmodule Mix.Tasks.Tidepool.Precompiled do
   @shortdoc "Packs the native library for those who have no Rust"
 
   @moduledoc """
-  Packs the native library of production for this machine's target into a folder, and writes `native/checksums.tsv` of all archives
-  that are there: those of other targets are made on their machines, and put into the folder before.
+  Packs the native library of production for this machine's target into a folder, and writes `native/checksums.tsv`, or the table that
+  is named, of all archives that are there: those of other targets are made on their machines, and put into the folder before.
 
       MIX_ENV=prod mix tidepool.precompiled dist
+      MIX_ENV=prod mix tidepool.precompiled dist dist/checksums.tsv
 
   Who then depends on Tidepool at this commit compiles no Rust, if `TIDEPOOL_DOWNLOADS` names the address at which the folder is
   served: docs/embedding.md.
@@ -235,18 +240,18 @@ defmodule Mix.Tasks.Tidepool.Precompiled do
   alias Tidepool.Native.Precompiled
 
   @impl true
-  def run([folder]) do
+  def run([folder]), do: run([folder, Precompiled.table_path()])
+
+  def run([folder, table]) do
     if Mix.env() != :prod, do: Mix.raise("what production runs is built in the environment prod: MIX_ENV=prod")
     System.put_env("TIDEPOOL_NIF", "build")
     Mix.Task.run("compile")
     File.mkdir_p!(folder)
     archive = Path.join(folder, Precompiled.name())
     Precompiled.pack(TidepoolNative.stripped!(), archive)
-    names = Precompiled.write_table(folder, TidepoolNative.digest())
-
-    Mix.shell().info(
-      "#{archive}: #{File.stat!(archive).size} bytes; native/checksums.tsv has #{Enum.join(names, ", ")}"
-    )
+    names = Precompiled.write_table(folder, TidepoolNative.digest(), table)
+    table = Path.relative_to_cwd(table)
+    Mix.shell().info("#{archive}: #{File.stat!(archive).size} bytes; #{table} has #{Enum.join(names, ", ")}")
   end
 
   def run(_arguments), do: Mix.raise("name the folder for the archives: MIX_ENV=prod mix tidepool.precompiled dist")

@@ -9,9 +9,9 @@
 set -u
 
 this_version='@VERSION@'
-# The oldest C library that has all that the programs ask for, and how much the archive unpacks to.
-glibc='@GLIBC@'
-kilobytes='@KILOBYTES@'
+# The machines that there is an archive for; for each the oldest C library that has all that its programs ask for, and how much
+# the archive unpacks to, in kilobytes.
+machines='@MACHINES@'
 downloads=${TIDEPOOL_DOWNLOADS:-'@DOWNLOADS@'}
 # Of OpenPGP, in base64: whoever has the other half of it makes versions of Tidepool.
 key='@KEY@'
@@ -57,9 +57,12 @@ at_least() {
 
 check_machine() {
   system=$(uname -s) machine=$(uname -m)
-  if [ "$system" != Linux ] || [ "$machine" != x86_64 ]; then
-    die "this machine is $system on $machine, and the archive is for Linux on x86_64: build Tidepool from its sources"
+  row=$(printf '%s\n' "$machines" | sed -n "s/^$machine //p")
+  if [ "$system" != Linux ] || [ -z "$row" ]; then
+    known=$(printf '%s\n' "$machines" | sed -e 's/ .*//' -e '2,$s/^/ or /' | tr -d '\n')
+    die "this machine is $system on $machine, and the archive is for Linux on $known: build Tidepool from its sources"
   fi
+  glibc=${row% *} kilobytes=${row#* }
   libc=$(getconf GNU_LIBC_VERSION 2>/dev/null) || libc=$(ldd --version 2>&1 | sed -n '1s/.*\(GLIBC\|GNU libc\).* \([0-9.]*\)$/glibc \2/p')
   libc=$(printf '%s\n' "$libc" | sed -n 's/^glibc \([0-9][0-9]*\.[0-9][0-9]*\).*/\1/p')
   if [ -z "$libc" ]; then
@@ -200,7 +203,7 @@ check_signature() {
 # A version, whole and checked, to its place; nothing if it is there.
 get() {
   if [ -e "$places/tidepool-$1/VERSION" ]; then return; fi
-  archive=tidepool-$1-linux-x86_64.tar.gz sums=tidepool-$1.SHA256SUMS
+  archive=tidepool-$1-linux-$machine.tar.gz sums=tidepool-$1.SHA256SUMS
   free=$(df -Pk "$places" | awk 'NR == 2 { print $4 }')
   # The archive lies beside what it unpacks to.
   needed=$((kilobytes * 3 / 2))

@@ -55,3 +55,17 @@ bundle_libraries() {
     fi
   done < <(programs_of "$1")
 }
+
+# public_half KEY: of a key of gpg's, in base64; fails when gpg has none of that name.
+public_half() {
+  gpg --batch --quiet --list-keys "$1" >/dev/null && gpg --batch --quiet --export --export-options export-minimal "$1" | base64 -w 0
+}
+
+# install_script VERSION PUBLIC_HALF <ROWS: what installs that version, on the machines of the rows, from TIDEPOOL_DOWNLOADS. A row is
+# an archive's file MACHINE.
+install_script() {
+  local rows
+  rows=$(sed -e '$!s/$/\\/' -e 's/[|&]/\\&/g')
+  sed -e "s|@VERSION@|$1|" -e "s|@MACHINES@|$rows|" -e "s|@DOWNLOADS@|${TIDEPOOL_DOWNLOADS%/}|" -e "s|@KEY@|$2|" \
+    "$(dirname "${BASH_SOURCE[0]}")/install.sh"
+}

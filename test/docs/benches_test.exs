@@ -12,6 +12,15 @@ defmodule Tidepool.Docs.BenchesTest do
     for [_line, name, what] <- Regex.scan(~r/^  (\S+) +(\S.*)$/m, list), into: %{}, do: {name, what}
   end
 
+  test "the parts of the library that docs/benchmarks.md tells the sizes of are those that the bench sums symbols by" do
+    code = "import symbols; print('\\n'.join(part for part, _ in symbols.PARTS))"
+    {parts, 0} = System.cmd("python3", ["-B", "-c", code], cd: "bench/install")
+    [_all, rows] = Regex.run(~r/^\| part \| MiB \|\n.*\n((?:\|.*\n)+)/m, File.read!("docs/benchmarks.md"))
+    told = for [name] <- Regex.scan(~r/^\| (.*) \| [\d.]+ \|$/m, rows, capture: :all_but_first), do: name
+    others = ["other crates, and constants", "tables for unwinding, relocations, names"]
+    assert Enum.sort(told) == Enum.sort(String.split(parts, "\n", trim: true) ++ others)
+  end
+
   test "bench/run lists every bench that there is with what it measures" do
     scripts = for path <- Path.wildcard("bench/**/*.exs"), File.read!(path) =~ "Bench.report(", do: path
     scripts = scripts -- ["bench/support.exs"]

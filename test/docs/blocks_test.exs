@@ -5,7 +5,7 @@ defmodule Tidepool.Docs.BlocksTest do
   # The documents' code blocks, those of each against a node of its own.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{Book, Peer, Tool}
+  alias Tidepool.{Book, Peer, TestRegistry, Tool}
   alias Tidepool.Docs.Markdown
 
   # Commands that are not for this node, by how they begin, variables before them left out, and what runs them.
@@ -20,6 +20,9 @@ defmodule Tidepool.Docs.BlocksTest do
     "bin/cli" => "test/support/tool.ex",
     "bin/book" => "test/support/book.ex",
     "bin/archive" => "test/ship/install_test.exs",
+    "bin/release" => "test/ship/published_test.exs",
+    "ops/sums" => "test/ship/published_test.exs",
+    "ops/image" => "test/ship/published_test.exs",
     "curl -fsSL https://example.org/tidepool/install.sh | sh" => "test/ship/install_test.exs",
     "bin/tidepool eval" => "test/ship/release_test.exs",
     "bin/tidepool run" => "test/ship/release_test.exs",
@@ -91,6 +94,7 @@ defmodule Tidepool.Docs.BlocksTest do
   defp surroundings("docs/namespaces.md", _addresses), do: [env: [{"TIDEPOOL_TOKEN", @token}]]
   defp surroundings("docs/recipes.md", [address]), do: [env: [{"TIDEPOOL_TOKEN", @token} | tool(address)]]
   defp surroundings("docs/cli.md", [address]), do: [env: tool(address)]
+  defp surroundings("docs/registries.md", [address]), do: [env: [{"REGISTRY", TestRegistry.start!()} | tool(address)]]
   defp surroundings("docs/start.md", addresses), do: surroundings("docs/languages/rust.md", addresses)
 
   # A folder with the files that the page shows, and compilers that fetch nothing.
@@ -129,6 +133,7 @@ defmodule Tidepool.Docs.BlocksTest do
         "docs/embedding.md",
         "docs/processes.md",
         "docs/files.md",
+        "docs/registries.md",
         "docs/actors.md",
         "docs/namespaces.md",
         "docs/configuration.md",

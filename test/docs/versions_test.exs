@@ -32,7 +32,7 @@ defmodule Tidepool.Docs.VersionsTest do
     # Which version an example of these names, too.
     for file <- Path.wildcard("docs/*.md") ++ Path.wildcard("ops/**/*"),
         File.regular?(file),
-        [_all, version] <- Regex.scan(~r/\btidepool:(\d+\.\d+\.\d+)/, File.read!(file)),
+        [_all, version] <- Regex.scan(~r/\btidepool(?:_native)?[:_-](\d+\.\d+\.\d+)/, File.read!(file)),
         do: assert({file, version} == {file, @version})
 
     [_all, newest] = Regex.run(~r/^## (?:Unreleased \()?(\d+\.\d+\.\d+)/m, File.read!("CHANGELOG.md"))

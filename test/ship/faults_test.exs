@@ -45,8 +45,10 @@ defmodule Tidepool.Ship.FaultsTest do
     Built.run!("gpg", key, env: env)
 
     # The script is that of the last one.
-    for version <- ["9.0.0", "0.1.0"],
-        do: Built.run!("ops/archive", [release!(folder, version), downloads, "maker"], env: env)
+    for version <- ["9.0.0", "0.1.0"] do
+      Built.run!("ops/archive", [release!(folder, version), downloads, "maker"], env: env)
+      Built.run!("ops/sums", [downloads, version, "maker"], env: env)
+    end
 
     # What the nodes of the small releases are asked for, at the downloads' port.
     File.write!(Path.join(downloads, "health"), "")

@@ -1,8 +1,8 @@
 for file <- ["foreground.exs", "built.exs"], do: Code.require_file(file, __DIR__)
 
 defmodule Tidepool.Ship.ImageTest do
-  # The image of ops/Dockerfile: its last stage is made by buildah, of what ops/rootfs makes of a release, and run as it says. The first
-  # stage begins with an image of a registry; what it runs is tested elsewhere, and here.
+  # The image of ops/Dockerfile: its last stage is made by ops/image, of a release, and run as it says. The first stage begins with
+  # an image of a registry; what it runs is tested elsewhere, and here.
   use Tidepool.Case, async: false
 
   alias Tidepool.{Built, Foreground}
@@ -11,6 +11,7 @@ defmodule Tidepool.Ship.ImageTest do
 
   @container Path.expand("ops/container", __DIR__)
   @most_bytes 100_000_000
+  @name "tidepool:#{Mix.Project.config()[:version]}"
 
   setup_all do
     folder = Path.join(System.tmp_dir!(), "tidepool-image-#{System.pid()}")
@@ -27,22 +28,18 @@ defmodule Tidepool.Ship.ImageTest do
     Tidepool.Tool.path!()
     release = Path.join(folder, "release")
     Built.release!(release)
-    made = Path.join(folder, "image")
-    Built.run!("ops/rootfs", [release, made])
-
-    [_build, last] = String.split(File.read!("ops/Dockerfile"), ~r/^(?=FROM scratch$)/m)
-    assert last =~ "COPY --from=build /image /\n"
-    file = Path.join(folder, "Dockerfile")
-    File.write!(file, String.replace(last, "COPY --from=build /image /\n", "COPY . /\n"))
-    Built.run!("buildah", buildah ++ ["bud", "--isolation", "chroot", "-f", file, "-t", "tidepool", made])
+    file = Path.join(folder, "image.tar.gz")
+    Built.run!("ops/image", [release, file])
+    Built.run!("gunzip", [file])
+    Built.run!("buildah", buildah ++ ["pull", "docker-archive:" <> Path.rootname(file)])
     {:ok, image} = inspect!(buildah)
-    container = String.trim(Built.run!("buildah", buildah ++ ["from", "--name", "tidepool", "tidepool"]))
+    container = String.trim(Built.run!("buildah", buildah ++ ["from", "--name", "tidepool", @name]))
     root = String.trim(Built.run!("buildah", buildah ++ ["mount", container]))
     %{image: image, root: root}
   end
 
   defp inspect!(buildah) do
-    text = Built.run!("buildah", buildah ++ ["inspect", "--type", "image", "tidepool"])
+    text = Built.run!("buildah", buildah ++ ["inspect", "--type", "image", @name])
     {:ok, image} = Tidepool.Native.json_decode(text)
     {:ok, manifest} = Tidepool.Native.json_decode(image["Manifest"])
     {:ok, Map.merge(image["OCIv1"]["config"], %{"layers" => manifest["layers"]})}

@@ -56,7 +56,12 @@ defmodule Tidepool.Ship.InstallTest do
     Built.run!("cp", ["-a", release, later])
     Built.run!("sed", ["-i", "s/ .*/ 9.0.0/", Path.join(later, "releases/start_erl.data")])
     File.cp_r!(Path.join(later, "releases/#{version}"), Path.join(later, "releases/9.0.0"))
-    for made <- [later, release], do: Built.run!("ops/archive", [made, downloads, "maker"], env: env)
+
+    for {made, version} <- [{later, "9.0.0"}, {release, version}] do
+      Built.run!("ops/archive", [made, downloads, "maker"], env: env)
+      Built.run!("ops/sums", [downloads, version, "maker"], env: env)
+    end
+
     File.rm_rf!(later)
     scratch = Path.join(folder, "scratch")
     File.mkdir_p!(scratch)
@@ -131,10 +136,13 @@ defmodule Tidepool.Ship.InstallTest do
     for option <- ["tv", "xO"],
         do: assert(read.(Path.join(again, Path.basename(archive(context))), option) == read.(archive(context), option))
 
-    assert Enum.sort(File.ls!(again)) == [
-             "tidepool-#{context.version}-linux-x86_64.tar.gz",
-             "tidepool-#{context.version}.SHA256SUMS"
-           ]
+    stem = "tidepool-#{context.version}"
+
+    assert Enum.sort(File.ls!(again)) ==
+             ["#{stem}-linux-x86_64.cdx.json", "#{stem}-linux-x86_64.tar.gz", "#{stem}.SHA256SUMS"]
+
+    [one, other] = for place <- [again, context.downloads], do: File.read!("#{place}/#{stem}-linux-x86_64.cdx.json")
+    assert one == other
   end
 
   for suite <- @suites do
@@ -278,8 +286,11 @@ defmodule Tidepool.Ship.InstallTest do
 
   # Each is run by itself, and tried with the places as they were before.
   @refused [
-    {"a wrong CPU", "fake uname 'case $1 in -m) echo aarch64 ;; *) echo Linux ;; esac'; install",
+    {"a CPU that there is no archive for", "fake uname 'case $1 in -m) echo aarch64 ;; *) echo Linux ;; esac'; install",
      "this machine is Linux on aarch64, and the archive is for Linux on x86_64"},
+    {"a system that there is no archive for",
+     "fake uname 'case $1 in -m) echo x86_64 ;; *) echo Darwin ;; esac'; install",
+     "this machine is Darwin on x86_64, and the archive is for Linux on x86_64"},
     {"an old glibc", "fake getconf 'echo glibc 2.31'; install",
      "glibc 2.31, and Tidepool VERSION wants FLOOR or newer"},
     {"another C library", "fake getconf 'exit 1'; fake ldd 'echo musl libc; exit 1'; install",
@@ -309,7 +320,7 @@ defmodule Tidepool.Ship.InstallTest do
   """
 
   test "what can't be installed is refused in a sentence that says why, and nothing of it is left", context do
-    floor = tl(Regex.run(~r/^glibc='(.*)'$/m, File.read!(Path.join(context.downloads, "install.sh"))))
+    floor = tl(Regex.run(~r/^machines='x86_64 (\S+) \d+'$/m, File.read!(Path.join(context.downloads, "install.sh"))))
     root = root!("bookworm")
 
     for {what, commands, said} <- @refused do

@@ -1,6 +1,7 @@
 """Reads files of ops/ as others do, for tests.
 
     read.py yaml FILE         the documents in it, as JSON
+    read.py bill FILE         what CycloneDX's strict schema and SPDX say against it; nothing when it is a bill of materials
     read.py dashboard FILE    what Grafana's own model of a dashboard does not take over from it, a line each; nothing when it is whole
 """
 
@@ -8,9 +9,20 @@ import json
 import sys
 
 import yaml
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.spdx import is_expression
+from cyclonedx.validation.json import JsonStrictValidator
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
+
+
+def unknown(bill):
+    """Licences that are no expressions of SPDX, which the schema takes for any text."""
+    for part in bill["components"]:
+        for licence in part.get("licenses", []):
+            if "expression" in licence and not is_expression(licence["expression"]):
+                yield f"{part['name']} has the licence {licence['expression']}"
 
 
 def lost(there, taken, path=""):
@@ -29,6 +41,10 @@ def main(what, file):
     with open(file, encoding="utf-8") as opened:
         if what == "yaml":
             json.dump(list(yaml.safe_load_all(opened)), sys.stdout)
+        elif what == "bill":
+            text = opened.read()
+            said = [JsonStrictValidator(SchemaVersion.V1_6).validate_str(text), *unknown(json.loads(text))]
+            print("\n".join(str(one) for one in said if one), end="")
         else:
             register_default_plugins()
             dashboard = json.load(opened)

@@ -108,7 +108,7 @@ impl Toolchains {
             return Err(SetupError::Useless { what: recipe.what, said });
         }
         // What is renamed is there after the machine has lost power, too.
-        File::open(&new).and_then(|new| Ok(rustix::fs::syncfs(new)?)).map_err(SetupError::at(&new))?;
+        sync(&new).map_err(SetupError::at(&new))?;
         put(&new, &place).map_err(SetupError::at(&place))?;
         succeed(folder, toolchain, &unfinished, tell);
         Ok(Fetched { place, was_there: false })
@@ -207,6 +207,19 @@ fn clear(folder: &Path, toolchain: Toolchain) -> Result<(), SetupError> {
     for path in named(folder, &format!("{UNFINISHED}{}", toolchain.family()))? {
         fs::remove_dir_all(&path).map_err(SetupError::at(&path))?;
     }
+    Ok(())
+}
+
+/// Has the file system that a folder is on write to its disk what it holds.
+#[cfg(target_os = "linux")]
+fn sync(folder: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(folder)?)?)
+}
+
+/// The same, of a system that has all of its file systems do so at once.
+#[cfg(not(target_os = "linux"))]
+fn sync(_folder: &Path) -> io::Result<()> {
+    rustix::fs::sync();
     Ok(())
 }
 

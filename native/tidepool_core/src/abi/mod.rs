@@ -25,6 +25,6 @@ mod wasi;
 
 pub(crate) use component::Typed;
 pub(crate) use lunatic::Lunatic;
-pub(crate) use plain::{Plain, numbers};
+pub(crate) use plain::Plain;
 pub(crate) use wapc::Wapc;
 pub(crate) use wasi::Program;

@@ -1,31 +1,12 @@
 //! From values to WebAssembly's numbers, and back.
 
-use smallvec::SmallVec;
 use wasmtime::{Val, ValType};
 
-use crate::base::error::CallError;
-use crate::value::Value;
-
-/// Numbers that a function takes or returns. Most have few, which take no memory of their own.
-pub(crate) type Numbers = SmallVec<[Val; 4]>;
+use super::Value;
 
 /// Is it a type of numbers that callers may give?
 pub(crate) fn is_number(ty: &ValType) -> bool {
     matches!(ty, ValType::I32 | ValType::I64 | ValType::F32 | ValType::F64)
-}
-
-/// Arguments as numbers of these types.
-///
-/// # Errors
-/// [`CallError::Arguments`] that names the first one that is none.
-pub(crate) fn numbers(values: &[Value], types: &[ValType]) -> Result<Numbers, CallError> {
-    let mut numbers = Numbers::with_capacity(types.len());
-    for (index, (value, ty)) in values.iter().zip(types).enumerate() {
-        let fault =
-            |fault| CallError::Arguments { path: index.to_string(), message: format!("argument {index} {fault}") };
-        numbers.push(number(value, ty).map_err(fault)?);
-    }
-    Ok(numbers)
 }
 
 /// A value as a number of this type; if it is none, what it has to be.
@@ -80,8 +61,8 @@ mod tests {
     use proptest::prelude::*;
     use wasmtime::{Val, ValType};
 
+    use super::Value;
     use super::{number, value};
-    use crate::value::Value;
 
     const TYPES: [ValType; 4] = [ValType::I32, ValType::I64, ValType::F32, ValType::F64];
 
