@@ -7,9 +7,9 @@ use foldhash::fast::RandomState;
 use wasmparser::{ExternalKind, Parser, Payload};
 use wasmtime::{ExportType, ExternType, FuncType, ModuleExport, Mutability, ValType};
 
-use super::numbers::is_number;
 use crate::base::error::CompileError;
 use crate::rewrite::exports::RESERVED;
+use crate::value::numbers::is_number;
 
 /// Imports of a module, at most: validation refuses more.
 const MAX_IMPORTS: usize = 1_000_000;

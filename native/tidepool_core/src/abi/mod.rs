@@ -14,7 +14,6 @@ pub(crate) mod imports;
 pub(crate) mod interface;
 mod lunatic;
 pub(crate) mod memory;
-pub(crate) mod numbers;
 mod plain;
 pub(crate) mod process;
 pub(crate) mod rehearsal;

@@ -3,12 +3,12 @@
 use wasmtime::{ExternType, Global, Memory, Mutability, ValType};
 
 use super::live::Instance;
-use crate::abi::numbers::{is_number, number, value};
 use crate::base::error::CallError;
 use crate::base::limits::Limit;
 use crate::module::compiled::CompiledModule;
 use crate::rewrite::exports::RESERVED;
 use crate::value::Value;
+use crate::value::numbers::{is_number, number, value};
 
 /// The export that is the memory.
 const MEMORY: &str = "memory";

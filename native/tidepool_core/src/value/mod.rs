@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod json_tests;
+pub(crate) mod numbers;
 mod read;
 mod write;
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use smallvec::smallvec;
 use wasmtime::{Extern, Func, Instance, Linker, Store, Val};
 
+use super::arguments::{Numbers, numbers};
 use super::imports;
 use crate::abi::contract::{Abi, ModuleAbi, Open};
 use crate::abi::exports::{Exports, Functions, Surface};
-use crate::abi::numbers::{Numbers, numbers, result};
 use crate::abi::rehearsal::Rehearsal;
 use crate::abi::slots::State;
 use crate::abi::typed::arguments;
@@ -19,6 +19,7 @@ use crate::base::printed::Printed;
 use crate::base::request::{Reply, Request};
 use crate::store::context::FunctionContext;
 use crate::store::failure::call_error;
+use crate::value::numbers::result;
 
 /// What modules of other ABIs export beside what they are called by: one that has these alone lacks that.
 const OTHERS: [&str; 1] = ["wapc_init"];

@@ -2,14 +2,15 @@
 
 use wasmtime::{Caller, FuncType, Linker, Val, ValType};
 
+use super::arguments::numbers;
 use crate::abi::memory::{begin_slice, fail};
-use crate::abi::numbers::{is_number, numbers, value};
 use crate::abi::slots::State;
 use crate::abi::wasi::imports::is_wasi;
 use crate::base::error::CallError;
 use crate::base::request::{HostRequest, ImportCall};
 use crate::base::trap::TrapKind;
 use crate::value::Value;
+use crate::value::numbers::{is_number, value};
 
 /// First part of the targets of such imports.
 const BINDING: &str = "import";

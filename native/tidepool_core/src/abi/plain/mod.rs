@@ -4,6 +4,7 @@
 //! number, or a list where there are several. What a module imports from others than WASI the host's handlers answer, by the
 //! target `{"import", MODULE, NAME}`. An instance keeps its memory and globals from call to call, where it serves several.
 
+mod arguments;
 mod calls;
 pub(super) mod data;
 mod imports;

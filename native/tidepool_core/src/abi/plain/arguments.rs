@@ -1,0 +1,25 @@
+//! Arguments and answers as the numbers that a function takes and returns.
+
+use smallvec::SmallVec;
+use wasmtime::{Val, ValType};
+
+use crate::base::error::CallError;
+use crate::value::Value;
+use crate::value::numbers::number;
+
+/// Numbers that a function takes or returns. Most have few, which take no memory of their own.
+pub(super) type Numbers = SmallVec<[Val; 4]>;
+
+/// Arguments as numbers of these types.
+///
+/// # Errors
+/// [`CallError::Arguments`] that names the first one that is none.
+pub(super) fn numbers(values: &[Value], types: &[ValType]) -> Result<Numbers, CallError> {
+    let mut numbers = Numbers::with_capacity(types.len());
+    for (index, (value, ty)) in values.iter().zip(types).enumerate() {
+        let fault =
+            |fault| CallError::Arguments { path: index.to_string(), message: format!("argument {index} {fault}") };
+        numbers.push(number(value, ty).map_err(fault)?);
+    }
+    Ok(numbers)
+}
