@@ -47,7 +47,7 @@ defmodule TidepoolWeb.Reply do
 
   @doc "A function in a list: the same with 16 of its imports at most, and without its interface."
   @spec brief(Function.t()) :: map
-  def brief(%Function{} = function), do: function |> function(@imports_in_lists) |> Map.delete(:interface)
+  def brief(%Function{} = function), do: %{function(function, @imports_in_lists) | interface: nil}
 
   defp interface(%Function{interface: nil}), do: nil
 

@@ -130,6 +130,7 @@ defmodule Tidepool.Docs.BlocksTest do
         "docs/host-callbacks.md",
         "docs/guests.md",
         "docs/plain-modules.md",
+        "docs/components.md",
         "docs/embedding.md",
         "docs/processes.md",
         "docs/files.md",
