@@ -52,6 +52,11 @@ defmodule Tidepool.ArgumentsTest do
         {["a", [vision: 1]], ["did you mean :version?"]}
       ],
       {Tidepool, :remove, 1} => [{[:a], ["Tidepool.remove/1: the function's name has to be a string, and is :a"]}],
+      {Host, :register_interface, 3} => [
+        {[:interface, __MODULE__], ["the interface has to be a string, and is :interface"]},
+        {["a:b/c", "module"], ["the module has to be a module that is loaded, and is \"module\""]},
+        {["a:b/c", NoModule], ["the module has to be a module that is loaded"]}
+      ],
       {Host, :register, 3} => [
         {[{"a", "b", "c"}, &Function.identity/1, [rum: :inline]],
          ["Tidepool.Host.register/3: the option :rum is unknown: did you mean :run?"]},
