@@ -132,7 +132,7 @@ fn form(choices: &mut Choices<'_>, sent: &mut Vec<u8>) -> String {
         wasm[at] = b'+';
     }
     let fields = choices.byte() % 8;
-    let mut deploy = Deploy { wasm: Bytes::from(wasm), file_name: Some("a.wasm".into()), ..Deploy::default() };
+    let mut deploy = Deploy { wasm: Some(Bytes::from(wasm)), file_name: Some("a.wasm".into()), ..Deploy::default() };
     let mut parts: Vec<Vec<u8>> = Vec::new();
     for _ in 0..fields {
         let name = ["name", "operation", "label", "", "é", "WASM"][usize::from(choices.byte()) % 6];
@@ -143,7 +143,7 @@ fn form(choices: &mut Choices<'_>, sent: &mut Vec<u8>) -> String {
     let file: &[u8] =
         b"content-type:application/wasm\r\ncontent-disposition: form-data; name=\"wasm\"; filename=\"/b/a.wasm\"";
     let at = usize::from(choices.byte()) % (parts.len() + 1);
-    parts.insert(at, [file, b"\r\n\r\n", &deploy.wasm].concat());
+    parts.insert(at, [file, b"\r\n\r\n", deploy.wasm.as_deref().unwrap_or_default()].concat());
     let mut body = Vec::new();
     for part in &parts {
         body.extend_from_slice(b"--x9\r\n");
