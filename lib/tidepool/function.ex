@@ -23,12 +23,12 @@ defmodule Tidepool.Function do
   it.
   """
 
-  @type abi :: :wapc | :wasi | :lunatic | :exports | :typed
+  @type abi :: Tidepool.Native.abi()
 
   @type tier :: :baseline | :optimised
 
   @type t :: %__MODULE__{
-          unquote_splicing(Spec.types()),
+          unquote_splicing(Keyword.delete(Spec.types(), :abi)),
           version: pos_integer,
           sha256: String.t(),
           size: non_neg_integer,

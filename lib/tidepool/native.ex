@@ -218,9 +218,12 @@ defmodule Tidepool.Native do
   @spec count_deploy(runtime, reason :: binary, us :: non_neg_integer) :: :ok
   def count_deploy(_runtime, _reason, _us), do: :erlang.nif_error(:not_loaded)
 
+  @typedoc "An interface between guests and host, by its name."
+  @type abi :: :wapc | :wasi | :lunatic | :exports | :typed
+
   @typedoc "What a compiled module says of itself."
   @type facts :: %{
-          abi: Tidepool.Function.abi(),
+          abi: abi,
           imports: [binary],
           start: :nothing | :snapshot | :initialiser,
           start_reason: binary | nil,
@@ -287,9 +290,9 @@ defmodule Tidepool.Native do
   @spec unpublish(runtime, binary) :: :ok
   def unpublish(_runtime, _name), do: :erlang.nif_error(:not_loaded)
 
-  @doc "The engine that suits a module where its deploy names none, by the ABI that it speaks; `nil` when it speaks none."
-  @spec suited_engine(runtime, wasm :: binary) :: Tidepool.Engine.kind() | nil
-  def suited_engine(_runtime, _wasm), do: :erlang.nif_error(:not_loaded)
+  @doc "The ABI that a module speaks, and the engine that suits it where its deploy names none; `nil` when it speaks none."
+  @spec suited(runtime, wasm :: binary) :: {abi, Tidepool.Engine.kind()} | nil
+  def suited(_runtime, _wasm), do: :erlang.nif_error(:not_loaded)
 
   @typedoc "Bytes, or the arguments of a typed export: a list of them, or a map by their names."
   @type payload :: binary | [term] | map

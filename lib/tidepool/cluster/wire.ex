@@ -16,6 +16,7 @@ defmodule Tidepool.Cluster.Wire do
   - From version 4 on digests are of entries and reports with all that is told of them, beside those of version 1.
   - From version 8 on entries have the versions that the newest one has replaced (`Tidepool.Catalog.Previous`),
     and names may have a namespace: nodes of versions before are told of no such name, which they would take for damage.
+  - From version 9 on entries have an ABI that nodes of versions before don't know: those ignore such functions.
 
   Whoever sends a message says which version the other side has. The message has all of that which can be said in it, and is
   of the first version that can say this.

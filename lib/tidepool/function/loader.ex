@@ -56,14 +56,19 @@ defmodule Tidepool.Function.Loader do
     end
   end
 
-  @doc "The options of a deploy, with an engine that suits the module's ABI where they name none."
+  # Nodes of versions before know these, and tell by themselves which it is.
+  @first_abis [:wapc, :wasi, :lunatic]
+
+  @doc """
+  The options of a deploy, with the module's ABI and an engine that suits it where they name none. The ABIs that each node knows
+  are not named.
+  """
   @spec suited(binary, keyword) :: keyword
   def suited(wasm, options) do
-    with false <- Keyword.has_key?(options, :engine),
-         engine when engine != nil <- Native.suited_engine(Engine.runtime(), wasm) do
-      Keyword.put(options, :engine, engine)
-    else
-      _named_or_none -> options
+    case Native.suited(Engine.runtime(), wasm) do
+      {abi, engine} when abi in @first_abis -> Keyword.put_new(options, :engine, engine)
+      {abi, engine} -> options |> Keyword.put_new(:engine, engine) |> Keyword.put_new(:abi, abi)
+      nil -> options
     end
   end
 

@@ -133,6 +133,15 @@ defmodule Tidepool.Function.Spec do
       default: false,
       doc: "whether the first 256 bytes of a failed call's payload are kept with the failure."
     ],
+    abi: [
+      since: 9,
+      type: {:one_of, [:wapc, :wasi, :lunatic, :exports, :typed]},
+      kept_as: quote(do: Tidepool.Native.abi() | nil),
+      default: nil,
+      doc:
+        "the ABI by which the function is called; by default the first of `lunatic`, `wapc`, `wasi` and `exports` that the module " <>
+          "speaks, and of a component `typed`. A deploy is refused whose module does not speak it."
+    ],
     wait: [
       of: :request,
       type: {:one_of, [:local, :majority, :all]},

@@ -6,6 +6,8 @@ use foldhash::fast::RandomState;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, ComponentExportIndex, Type};
 
+use super::shape::Shape;
+
 /// Between an interface and a function of it: `docs:adder/add@0.1.0#add`.
 const WITHIN: char = '#';
 
@@ -24,6 +26,8 @@ pub(crate) struct Export {
     pub(crate) index: ComponentExportIndex,
     pub(crate) params: Vec<(Box<str>, Type)>,
     pub(crate) result: Option<Type>,
+    /// How it is called without a value for each byte, if it can be.
+    pub(crate) bytes: Option<Shape>,
     /// Why it can't be called with values alone.
     pub(crate) uncallable: Option<&'static str>,
 }
@@ -89,7 +93,8 @@ impl Export {
             None if function.async_() => Some("is an async function of WASI 0.3, which this host does not run"),
             found => found,
         };
-        Export { name: name.into(), index, params, result, uncallable }
+        let bytes = Shape::of(params.iter().map(|(_name, ty)| ty), result.as_ref());
+        Export { name: name.into(), index, params, result, bytes, uncallable }
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) mod memory;
 mod plain;
 pub(crate) mod process;
 pub(crate) mod rehearsal;
+mod shape;
 pub(crate) mod slots;
 mod wapc;
 mod wasi;

@@ -186,6 +186,8 @@ pub struct CompileConfig {
     /// Its instances are actors: they can be told from their images, and woken with them. What an image does not hold is refused, and
     /// there is no snapshot: start functions run once in an actor's life.
     pub actor: bool,
+    /// The ABI by which it is called, where it speaks several; `None` is the first of those that the runtime has.
+    pub abi: Option<String>,
 }
 
 /// Where the instances of a function come from.

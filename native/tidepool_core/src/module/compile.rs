@@ -47,15 +47,16 @@ impl Toolchain {
         let job = Job { compilers: &self.compilers, wanted, patience };
         let engine = self.engines.get(config.engine);
         check_header(wasm)?;
+        let abis = self.abis(config)?;
         if is_component(wasm) {
-            return self.compile_component(engine, wasm, config, job, began);
+            return self.compile_component(engine, wasm, config, (&abis, job), began);
         }
         let shape = if config.actor { Some(Arc::new(Shape::of(wasm)?)) } else { None };
         let symbols = Arc::new(Symbols::of(wasm));
         let key = self.cache.load().is_some();
         let key = key.then(|| CacheKey::new(&engine.optimising.wasmtime, &asked(config), wasm));
         if let Some(kept) = kept(self, engine, key.as_ref()) {
-            return link(self, engine.kind, key, Build::kept(kept), (symbols, shape), began);
+            return link(self, &abis, engine.kind, key, Build::kept(kept), (symbols, shape), began);
         }
         let (checked, moves) = checked(engine, wasm)?;
         let shown = match &shape {
@@ -65,7 +66,7 @@ impl Toolchain {
         let exposed = stack_pointer::expose(&shown.wasm);
         // What an actor's start functions have done is in its image.
         let limits = config.snapshot.as_ref().filter(|_| !config.actor);
-        let prepared = snapshot::prepare(&self.sandbox, &self.abis, engine.kind, &exposed.wasm, limits, job);
+        let prepared = snapshot::prepare(&self.sandbox, &abis, engine.kind, &exposed.wasm, limits, job);
         let mut prepared = prepared.map_err(|failure| failed(engine, wasm, failure))?;
         if config.actor && prepared.origin.start == Start::Initialiser(Refusal::Off) {
             prepared.origin.start = Start::Initialiser(Refusal::Actor);
@@ -80,7 +81,17 @@ impl Toolchain {
         };
         code.origin.code_shift += exposed.code_shift + shown.code_shift;
         code.origin.moves = moves;
-        link(self, engine.kind, key, code, (symbols, shape), began)
+        link(self, &abis, engine.kind, key, code, (symbols, shape), began)
+    }
+
+    /// The ABIs that a module may be called by.
+    fn abis(&self, config: &CompileConfig) -> Result<Vec<Spec>, CompileError> {
+        let wanted = |spec: &&Spec| config.abi.as_ref().is_none_or(|name| name == spec.name);
+        let abis: Vec<Spec> = self.abis.iter().filter(wanted).copied().collect();
+        match &config.abi {
+            Some(name) if abis.is_empty() => Err(CompileError::Config { message: format!("there is no ABI `{name}`") }),
+            _ => Ok(abis),
+        }
     }
 
     /// The same for a component: each module in it is checked as one that is uploaded alone. Its instances begin without a snapshot.
@@ -89,7 +100,7 @@ impl Toolchain {
         engine: &Engine,
         wasm: &[u8],
         config: &CompileConfig,
-        job: Job<'_>,
+        (abis, job): (&[Spec], Job<'_>),
         began: Instant,
     ) -> Result<CompiledModule, CompileError> {
         if config.actor {
@@ -100,7 +111,7 @@ impl Toolchain {
         let key = key.then(|| CacheKey::new(&engine.optimising.wasmtime, b"component", wasm));
         let told = (Arc::default(), None);
         if let Some(kept) = kept(self, engine, key.as_ref()) {
-            return link(self, engine.kind, key, Build::kept(kept), told, began);
+            return link(self, abis, engine.kind, key, Build::kept(kept), told, began);
         }
         let checked = checked_component(engine, wasm)?;
         let origin = Origin::of(Start::Nothing);
@@ -111,7 +122,7 @@ impl Toolchain {
             }
             None => Build::optimised(optimise(engine, &checked, job).map_err(|it| failed(engine, wasm, it))?, origin),
         };
-        link(self, engine.kind, key, build, told, began)
+        link(self, abis, engine.kind, key, build, told, began)
     }
 }
 
@@ -135,7 +146,9 @@ pub(crate) fn optimised(
     };
     let symbols = Arc::clone(&module.symbols);
     let shape = module.actor.as_ref().map(|actor| Arc::clone(&actor.shape));
-    Some(build.and_then(|build| link(toolchain, module.engine, module.key.clone(), build, (symbols, shape), began)))
+    Some(build.and_then(|build| {
+        link(toolchain, &[module.abi], module.engine, module.key.clone(), build, (symbols, shape), began)
+    }))
 }
 
 /// What the code depends on beside module and engine: whether there may be a snapshot, and what it may take; or that its instances
@@ -145,7 +158,9 @@ fn asked(config: &CompileConfig) -> Vec<u8> {
         return b"actor".to_vec();
     }
     let limits = config.snapshot.as_ref().map(|it| [it.memory_bytes, u64::from(it.table_elements), it.cpu_time_ms]);
-    limits.map_or_else(Vec::new, |limits| limits.map(u64::to_le_bytes).concat())
+    let limits = limits.map_or_else(Vec::new, |limits| limits.map(u64::to_le_bytes).concat());
+    // Which start functions there are is for its ABI to say.
+    [&*limits, config.abi.as_deref().unwrap_or_default().as_bytes()].concat()
 }
 
 /// A compiled module, and what is known of it.
@@ -181,6 +196,7 @@ fn kept(toolchain: &Toolchain, engine: &Engine, key: Option<&CacheKey>) -> Optio
 /// Checks what there is code of exports and imports, and makes it ready for instances.
 fn link(
     toolchain: &Arc<Toolchain>,
+    abis: &[Spec],
     engine: EngineKind,
     key: Option<CacheKey>,
     build: Build,
@@ -193,12 +209,12 @@ fn link(
     let initial_pages = resources(&code)?.max_initial_memory_size.unwrap_or(0);
     let (abi, linked, actor, imported) = match code {
         Code::Module(module) => {
-            let (abi, linked, actor) = link_module(toolchain, compiler, &module, shape, &origin)?;
+            let (abi, linked, actor) = link_module(abis, compiler, &module, shape, &origin)?;
             let imports = module.imports().map(|import| (import.module().to_owned(), import.name().to_owned()));
             (abi, linked, actor, imports.collect())
         }
         Code::Component(component) => {
-            let (abi, linked) = link_component(toolchain, compiler, &component)?;
+            let (abi, linked) = link_component(abis, compiler, &component)?;
             (abi, linked, None, interface::imports(&component))
         }
     };
@@ -229,13 +245,13 @@ fn link(
 }
 
 fn link_module(
-    toolchain: &Toolchain,
+    abis: &[Spec],
     compiler: &Compiler,
     module: &wasmtime::Module,
     shape: Option<Arc<Shape>>,
     origin: &Origin,
 ) -> Result<(Spec, Linked, Option<Actor>), CompileError> {
-    let (spec, abi) = Spec::detect(&toolchain.abis, &Surface::of(module))?;
+    let (spec, abi) = Spec::detect(abis, &Surface::of(module))?;
     let actor = shape.map(|shape| Actor::of(&shape, module)).transpose()?;
     let mut exports = (abi.exports)(module)?;
     if let Some(actor) = &actor {
@@ -256,13 +272,9 @@ fn link_module(
     Ok((spec, Linked::Module { abi, pre, exports }, actor))
 }
 
-fn link_component(
-    toolchain: &Toolchain,
-    compiler: &Compiler,
-    component: &Component,
-) -> Result<(Spec, Linked), CompileError> {
+fn link_component(abis: &[Spec], compiler: &Compiler, component: &Component) -> Result<(Spec, Linked), CompileError> {
     let interface = Arc::new(Interface::of(component));
-    let (spec, abi) = Spec::detect_component(&toolchain.abis, &interface)?;
+    let (spec, abi) = Spec::detect_component(abis, &interface)?;
     let mut linker = compiler.linker(&spec).ok_or_else(no_linker)?.clone();
     let extended = (abi.extend)(&mut linker, component);
     let pre = extended.and_then(|()| linker.instantiate_pre(component)).map_err(|error| too_demanding(&error))?;

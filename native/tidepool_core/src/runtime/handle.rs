@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::abis::{Kind, built_in};
-use crate::abi::contract::Spec;
+use crate::abi::contract::{Form, Spec};
 use crate::abi::exports::Surface;
 use crate::abi::imports::Import;
 use crate::base::config::{CompileConfig, EngineKind, IoBackend, RuntimeConfig, Tier};
@@ -95,14 +95,17 @@ impl Runtime {
         offers.iter().flat_map(|offer| offer.imports()).collect()
     }
 
-    /// The engine that suits a module where its deploy names none, by the ABI that it speaks; `None` when it speaks none, or can't be
-    /// read.
+    /// The ABI that a module speaks, and the engine that suits it where its deploy names none; `None` when it speaks none, or can't
+    /// be read. What a component exports is known when it is compiled: of the ABIs of components it is the first.
     #[must_use]
-    pub fn suited_engine(&self, wasm: &[u8]) -> Option<EngineKind> {
-        if is_component(wasm) {
-            return Some(EngineKind::Fast);
-        }
-        Spec::detect(&self.toolchain.abis, &Surface::read(wasm)).ok().map(|(abi, _module)| abi.engine)
+    pub fn suited(&self, wasm: &[u8]) -> Option<(&'static str, EngineKind)> {
+        let abis = &self.toolchain.abis;
+        let found = if is_component(wasm) {
+            abis.iter().find(|abi| matches!(abi.form, Form::Component(_))).copied()
+        } else {
+            Spec::detect(abis, &Surface::read(wasm)).ok().map(|(abi, _module)| abi)
+        };
+        found.map(|abi| (abi.name, abi.engine))
     }
 
     /// Checks `wasm`, compiles it for this machine, unless the cache has it, and links it. Takes 5–50 ms for most modules

@@ -67,6 +67,18 @@ impl Value {
         own + within
     }
 
+    /// How many values it is made of, each byte counted.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        match self {
+            Value::Bytes(bytes) => 1 + bytes.len(),
+            Value::Case(_, value) | Value::Option(Some(value)) => 1 + value.count(),
+            Value::List(values) | Value::Tuple(values) => values.iter().map(Value::count).sum::<usize>() + 1,
+            Value::Record(fields) => fields.iter().map(|(_name, value)| value.count()).sum::<usize>() + 1,
+            _ => 1,
+        }
+    }
+
     /// It as an integer: one, or a number without a fraction.
     #[must_use]
     pub fn as_integer(&self) -> Option<i128> {

@@ -14,10 +14,11 @@ use crate::function::deploy::ModuleHandle;
 use crate::node::handle::Node;
 use crate::terms::{atoms, decode, encode};
 
-/// The engine that suits a module where its deploy names none, or `nil` when it speaks no ABI.
+/// `{abi, engine}`: the ABI that a module speaks, and the engine that suits it where its deploy names none; or `nil` when it speaks none.
 #[rustler::nif(schedule = "DirtyCpu")]
-fn suited_engine<'a>(node: &'a Node, wasm: Binary<'a>) -> Option<Atom> {
-    node.runtime.suited_engine(wasm.as_slice()).map(encode::engine)
+fn suited<'a>(env: Env<'a>, node: &'a Node, wasm: Binary<'a>) -> Option<(Atom, Atom)> {
+    let (abi, engine) = node.runtime.suited(wasm.as_slice())?;
+    Some((atoms::named(env, abi), encode::engine(engine)))
 }
 
 /// A module without its debug data; what is no module as it is.

@@ -121,7 +121,16 @@ pub(crate) fn compile_config(map: Term<'_>) -> NifResult<CompileConfig> {
         was_deployed: field(map, atoms::was_deployed())?,
         // Absent where the deploy could not say it.
         actor: map.map_get(atoms::actor()).map_or(Ok(false), |actor| actor.decode())?,
+        abi: abi(map)?,
     })
+}
+
+/// An atom's name; `nil` is none. Absent where the deploy could not say it.
+fn abi(map: Term<'_>) -> NifResult<Option<String>> {
+    match map.map_get(atoms::abi()) {
+        Ok(abi) if atoms::nil() != abi => abi.atom_to_string().map(Some),
+        _ => Ok(None),
+    }
 }
 
 /// `:fast` or `:dense`.

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use wasmtime::Store;
-use wasmtime::component::{Component, Instance, Linker, Val};
+use wasmtime::component::{Component, Func, Instance, Linker, Val};
 
 use super::convert::{given, shown};
-use super::{imports, wasi};
+use super::{bytes, imports, wasi};
 use crate::abi::arguments;
 use crate::abi::contract::{Abi, ComponentAbi};
 use crate::abi::interface::{Export, Interface};
@@ -15,7 +15,10 @@ use crate::abi::slots::State;
 use crate::base::error::CallError;
 use crate::base::request::{Reply, Request};
 use crate::store::failure::call_error;
-use crate::value::Value;
+use crate::value::{MAX_COUNT, Value};
+
+/// Bytes of values that may be lifted at once: [`MAX_COUNT`] of them.
+const FUEL: usize = MAX_COUNT * size_of::<Val>();
 
 /// A component whose exports are called with values.
 pub(crate) enum Typed {}
@@ -72,31 +75,72 @@ async fn call_export(
     }
     let arguments = arguments::read(&request.payload).await?;
     let is_json = matches!(arguments, Cow::Owned(_));
-    let params = params(arguments.as_ref(), export)?;
     let Some(function) = instance.get_func(&mut *store, export.index) else {
         return Err(CallError::Internal { message: "the instance lacks an export of its component".into() });
     };
-    let mut results = [Val::Bool(false)];
-    let results = results.get_mut(..usize::from(export.result.is_some())).unwrap_or_default();
-    if let Err(error) = function.call_async(&mut *store, &params, results).await {
-        return Err(call_error(store, &error));
-    }
-    let result = match (results, &export.result) {
-        ([result], Some(ty)) => shown(result, ty),
-        _ => Value::Null,
+    let arguments = ordered(arguments.as_ref(), export)?;
+    let allowed = store.data().function.limits.reply_bytes;
+    let result = match quick(store, &function, export, &arguments, allowed).await {
+        Some(result) => result,
+        None => dynamic(store, &function, export, &arguments).await?,
     };
-    arguments::reply(succeeded(result, export, is_json)?, is_json, store.data().function.limits.reply_bytes).await
+    let result = result.map_err(|error| call_error(store, &error))?;
+    arguments::reply(succeeded(result, export, is_json)?, is_json, allowed).await
 }
 
-/// The arguments of an export, from a list of them or by their names.
-fn params(arguments: &Value, export: &Export) -> Result<Vec<Val>, CallError> {
-    let one = |value: &Value, (name, ty): &(Box<str>, _)| given(value, ty).map_err(|error| error.within(name));
-    if let Value::Record(fields) = arguments {
-        let ordered = arguments::by_name(fields, export.params.iter().map(|(name, _ty)| &**name), &export.name)?;
-        return ordered.into_iter().zip(&export.params).map(|(value, param)| one(value, param)).collect();
+/// Calls an export of bytes and texts; `None` when it is none.
+async fn quick(
+    store: &mut Store<State>,
+    function: &Func,
+    export: &Export,
+    arguments: &[&Value],
+    allowed: u64,
+) -> Option<wasmtime::Result<Value>> {
+    let shape = export.bytes.as_ref()?;
+    // What may be lifted: one result, and what goes with it.
+    store.set_hostcall_fuel(usize::try_from(allowed).unwrap_or(usize::MAX).saturating_add(FUEL));
+    bytes::call(shape, store, function, arguments).await
+}
+
+/// Calls an export with a value for each thing that its arguments have.
+async fn dynamic(
+    store: &mut Store<State>,
+    function: &Func,
+    export: &Export,
+    arguments: &[&Value],
+) -> Result<wasmtime::Result<Value>, CallError> {
+    if arguments.iter().map(|value| value.count()).sum::<usize>() > MAX_COUNT {
+        let message = format!(
+            "the arguments have more than {MAX_COUNT} values, each byte of a list counted; an export that takes \
+             `list<u8>` and `string` alone has no such limit"
+        );
+        return Err(CallError::Arguments { path: String::new(), message });
     }
-    let values = arguments::of(arguments, export.params.len(), &export.name)?;
-    values.iter().zip(&export.params).map(|(value, param)| one(value, param)).collect()
+    let params = arguments
+        .iter()
+        .zip(&export.params)
+        .map(|(value, (name, ty))| given(value, ty).map_err(|error| error.within(name)));
+    let params: Vec<Val> = params.collect::<Result<_, _>>()?;
+    let mut results = [Val::Bool(false)];
+    let results = results.get_mut(..usize::from(export.result.is_some())).unwrap_or_default();
+    store.set_hostcall_fuel(FUEL);
+    if let Err(error) = function.call_async(&mut *store, &params, results).await {
+        return Ok(Err(error));
+    }
+    Ok(Ok(match (results, &export.result) {
+        ([result], Some(ty)) => shown(result, ty),
+        _ => Value::Null,
+    }))
+}
+
+/// The arguments of an export in the order of its parameters, from a list of them or by their names.
+fn ordered<'a>(arguments: &'a Value, export: &Export) -> Result<Vec<&'a Value>, CallError> {
+    match arguments {
+        Value::Record(fields) => {
+            arguments::by_name(fields, export.params.iter().map(|(name, _ty)| &**name), &export.name)
+        }
+        list => Ok(arguments::of(list, export.params.len(), &export.name)?.iter().collect()),
+    }
 }
 
 /// The value of a result that is one; its error is the call's.

@@ -4,6 +4,7 @@
 //! are values, or JSON: the array of them, or an object by their names. Interfaces of `wasi:` are there, with nothing behind them
 //! that was not granted; other imports the host's handlers answer, by the target `{"wit", INTERFACE, NAME}`.
 
+mod bytes;
 mod calls;
 mod convert;
 pub(super) mod data;
