@@ -2,6 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use wasmparser::WasmFeatures;
 use wasmtime::{Config, OptLevel, RegallocAlgorithm, Strategy};
 
 /// Whose code it is.
@@ -56,6 +57,21 @@ impl Codegen {
         };
         config
     }
+}
+
+/// What modules and components may have in them: what these settings leave of that for which wasmtime is built.
+pub(crate) fn features() -> WasmFeatures {
+    let mut features = WasmFeatures::default();
+    features.remove(
+        WasmFeatures::MULTI_MEMORY
+            | WasmFeatures::MEMORY64
+            | WasmFeatures::THREADS
+            | WasmFeatures::GC
+            | WasmFeatures::GC_TYPES
+            | WasmFeatures::EXCEPTIONS
+            | WasmFeatures::CM_ASYNC,
+    );
+    features
 }
 
 /// Stands for all settings that code depends on, and for wasmtime's version.

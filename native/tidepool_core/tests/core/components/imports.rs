@@ -81,3 +81,51 @@ fn a_module_that_asks_while_it_starts_is_told_that_nobody_answers_yet() {
     assert!(message.contains("can't be called while the guest starts"), "{message}");
     node.assert_empty();
 }
+
+/// A component that calls one function of an interface of `wasi:`.
+fn calling(import: &str, interface: &str, function: &str) -> Vec<u8> {
+    wat(&format!(
+        r#"(component {import}
+             {LIBC}
+             (core func $it (canon lower (func {interface} "{function}") {OPTIONS}))
+             (core module $m (import "libc" "memory" (memory 1)) (import "host" "it" (func $it (param i32)))
+               (func (export "run") (result i32) (call $it (i32.const 16)) (i32.load (i32.const 20))))
+             (core instance $i (instantiate $m (with "libc" (instance $libc))
+               (with "host" (instance (export "it" (func $it))))))
+             (func (export "run") (result u32) (canon lift (core func $i "run"))))"#
+    ))
+}
+
+#[test]
+fn an_interface_of_wasi_is_there_in_whatever_version_of_0_2_a_component_was_built_with() {
+    let node = Node::small();
+    for version in ["0.2.0", "0.2.3", "0.2.4", "0.2.10", "0.2.12"] {
+        let import = format!(
+            r#"(import "wasi:cli/environment@{version}" (instance $env
+                 (export "get-arguments" (func (result (list string))))))"#
+        );
+        let function = node.fresh(&calling(&import, "$env", "get-arguments"));
+        assert_eq!(crate::support::call(&function, "run", b""), Ok(b"0".to_vec()), "{version}");
+    }
+}
+
+#[test]
+fn an_interface_of_wasi_that_nobody_has_is_named_at_the_deploy_and_traps_when_it_is_called() {
+    let node = Node::small();
+    for interface in
+        ["wasi:http/types@0.2.0", "wasi:keyvalue/store@0.2.0-draft", "wasi:cli/environment@0.3.0", "wasi:own/thing"]
+    {
+        let import = format!(
+            r#"(import "{interface}" (instance $it
+                 (export "bucket" (type $bucket (sub resource)))
+                 (export "[method]bucket.size" (func (param "self" (borrow $bucket)) (result u32)))
+                 (export "open" (func (result (list (own $bucket)))))))"#
+        );
+        let wasm = calling(&import, "$it", "open");
+        let module = node.runtime.compile(&wasm, &tidepool_core::CompileConfig::default()).unwrap();
+        assert!(module.imports().contains(&(interface.into(), "open".into())), "{:?}", module.imports());
+        let outcome = crate::support::call(&node.fresh(&wasm), "run", b"");
+        let Err(CallError::Trap { kind: TrapKind::Other, message, .. }) = &outcome else { panic!("{outcome:?}") };
+        assert_eq!(message, &format!("{interface}#open is nothing that this host has"));
+    }
+}

@@ -218,3 +218,28 @@ fn the_error_of_a_result_is_the_calls_and_leaves_the_instance() {
     let outcome = call(&function, "flip", vec![Value::Bool(true)]);
     assert_eq!(outcome, Err(CallError::Failed { value: Box::new(Value::Null), is_json: false }));
 }
+
+#[test]
+fn what_engines_do_not_take_is_invalid_in_a_component_as_in_a_module() {
+    let node = Node::small();
+    for content in [
+        "(memory 1) (memory 1)",
+        "(memory i64 1)",
+        "(memory 1 1 shared)",
+        "(type (struct))",
+        "(func (param externref))",
+        "(tag)",
+        "(func (param anyref))",
+        "(func (result i32) (i64.const 1))",
+        "(func (call 7))",
+    ] {
+        let module = format!(r#"(module (memory (export "memory") 1) {content})"#);
+        // A module with memories of its own is one too many, and says so of itself.
+        let module = if content.starts_with("(memory") { format!("(module {content})") } else { module };
+        let alone = node.try_function(&crate::support::wat(&module), Instances::Fresh, limits()).map(|_| ());
+        let within = module.replacen("(module", "(component (core module", 1) + ")";
+        let within = node.try_function(&crate::support::wat(&within), Instances::Fresh, limits()).map(|_| ());
+        assert!(matches!(alone, Err(CompileError::Invalid { .. })), "{content}: {alone:?}");
+        assert!(matches!(within, Err(CompileError::Invalid { .. })), "{content}: {within:?}");
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidepool_core::value::Value;
 use tidepool_core::{CallError, Cancel, Function, Instances, Limits, Step};
 
-use super::{ECHO, LIBC, OPTIONS, component, int, request, text};
+use super::{ECHO, OPTIONS, component, int, request, text};
 use crate::preempt::{On, Spent, assert_in_slices};
 use crate::support::{Node, drive, limits, next, wat};
 
@@ -158,7 +158,9 @@ fn asking() -> Vec<u8> {
                (export "subscribe-duration" (func (param "when" u64) (result (own $pollable))))))
              (import "wasi:random/random@0.2.0" (instance $random
                (export "get-random-bytes" (func (param "len" u64) (result (list u8))))))
-             {LIBC}
+             (core module $libc (memory (export "memory") 20)
+               (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 262144)))
+             (core instance $libc (instantiate $libc))
              (core func $poll (canon lower (func $poll "poll") {OPTIONS}))
              (core func $after (canon lower (func $clock "subscribe-duration")))
              (core func $random (canon lower (func $random "get-random-bytes") {OPTIONS}))
@@ -169,7 +171,6 @@ fn asking() -> Vec<u8> {
                (import "host" "random" (func $random (param i64 i32)))
                (func (export "random") (param i64) (loop $again (call $random (local.get 0) (i32.const 16)) (br $again)))
                (func (export "poll") (param $count i32) (param $after i64) (local $it i32)
-                 (drop (memory.grow (i32.const 2)))
                  (loop $next
                    (i32.store (i32.add (i32.const 65536) (i32.shl (local.get $it) (i32.const 2)))
                      (call $after (local.get $after)))
