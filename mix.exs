@@ -18,7 +18,7 @@ defmodule Tidepool.MixProject do
       ],
       # The name that Elixir developers try first. Only an alias of this project's: applications may have Phoenix beside it.
       aliases: ["phx.server": "tidepool.server"],
-      releases: [tidepool: [steps: [:assemble, &close_cookie/1]]],
+      releases: [tidepool: [steps: [:assemble, &hide_cookie/1]]],
       deps: []
     ]
   end
@@ -46,9 +46,15 @@ defmodule Tidepool.MixProject do
   defp elixirc_paths(:test), do: ["lib", "test/support"]
   defp elixirc_paths(_env), do: ["lib"]
 
-  # Who has the cookie, and reaches the node, can run code in it.
-  defp close_cookie(release) do
+  # Who has the cookie, and reaches the node, can run code in it. Arguments are shown to all users of a machine, so VMs get it from a
+  # file, which rel/env.sh.eex makes.
+  defp hide_cookie(release) do
     File.chmod!(Path.join([release.path, "releases", "COOKIE"]), 0o600)
+    script = Path.join([release.path, "bin", Atom.to_string(release.name)])
+    argument = ~r/ --cookie "\$RELEASE_COOKIE"/
+    text = File.read!(script)
+    text =~ argument || Mix.raise("#{script} does not have the cookie where it is taken out by mix.exs")
+    File.write!(script, String.replace(text, argument, ""))
     release
   end
 end

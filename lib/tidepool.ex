@@ -59,7 +59,8 @@ defmodule Tidepool do
   @doc """
   Deploys a module: it is checked, compiled, started once on trial and stored; then it is the newest version of its name.
 
-  Calls in flight finish on the version before. The same bytes with the same options again change nothing.
+  Calls in flight finish on the version before. The same bytes with the same options again change nothing. For `nil` with the option
+  `:ref` the node fetches the module from a registry.
 
   ## Options
 
@@ -71,27 +72,30 @@ defmodule Tidepool do
 
   #{Options.docs(Tidepool.Limits.schema())}
   """
-  @spec deploy(binary, deploy_options) :: {:ok, Function.t()} | {:error, Error.t()}
+  @spec deploy(binary | nil, deploy_options) :: {:ok, Function.t()} | {:error, Error.t()}
   def deploy(wasm, options) do
-    is_binary(wasm) || wrong!("deploy/2", "the module", "a binary, as File.read!/1 returns", wasm)
+    is_binary(wasm) || wasm == nil ||
+      wrong!("deploy/2", "the module", "a binary, as File.read!/1 returns, or nil with the option :ref", wasm)
+
     Keyword.keyword?(options) || Options.check!(options, [], "Tidepool.deploy/2: the option")
     with {:ok, function, _change, _spread} <- Deploy.run(wasm, options), do: {:ok, function}
   end
 
   @doc "Like `deploy/2`, but returns the function itself and raises the `Tidepool.Error`."
-  @spec deploy!(binary, deploy_options) :: Function.t()
+  @spec deploy!(binary | nil, deploy_options) :: Function.t()
   def deploy!(wasm, options), do: wasm |> deploy(options) |> unwrap!(options[:name])
 
   @typedoc "What a guest is asked to do; of typed exports the name of one."
-  @type operation :: String.t() | nil | atom
+  @type operation :: String.t() | nil | atom | {interface :: String.t(), export :: String.t() | atom}
 
   @doc """
   Calls a function and returns the guest's reply. An `operation` of `nil` is the one named at the deploy.
 
   The payload is bytes: a binary, or a list of them (`t:iodata/0`).
 
-  A function of typed exports is called by the name of one, an atom, with the list of its arguments; what that returns is a value,
-  and `nil` where it returns nothing. With a string for the name both are JSON.
+  A function of typed exports is called by the name of one, an atom, or `{interface, name}` of a component's, with the list of its
+  arguments, or of a component with a map by their names; what that returns is a value, and `nil` where it returns nothing. With a
+  string for the name both are JSON.
 
       {:ok, 42} = Tidepool.call("calc", :add, [19, 23])
       {:ok, "42"} = Tidepool.call("calc", "add", "[19,23]")
@@ -100,7 +104,7 @@ defmodule Tidepool do
 
   #{Options.docs(@call_schema)}
   """
-  @spec call(String.t(), operation, iodata | [term], call_options) :: {:ok, binary | term} | {:error, Error.t()}
+  @spec call(String.t(), operation, iodata | [term] | map, call_options) :: {:ok, binary | term} | {:error, Error.t()}
   def call(name, operation, payload \\ "", options \\ [])
 
   # The usual call has no options, and costs nothing for those that there are.
@@ -114,15 +118,13 @@ defmodule Tidepool do
     Execution.call(name, operation, payload, timeout(options), context(options))
   end
 
-  def call(name, export, arguments, options) when is_binary(name) and is_atom(export) and export != nil do
-    arguments = if arguments == "", do: [], else: arguments
-    is_list(arguments) || wrong!("call/4", "the arguments of an export", "a list", arguments)
-    export = Atom.to_string(export)
-
-    if options == [],
-      do: Execution.call(name, export, arguments),
-      else: Execution.call(name, export, arguments, timeout(options), context(options))
+  def call(name, {interface, export}, arguments, options)
+      when is_binary(interface) and (is_binary(export) or is_atom(export)) do
+    call_export(name, "#{interface}##{export}", arguments, options)
   end
+
+  def call(name, export, arguments, options) when is_atom(export) and export != nil,
+    do: call_export(name, Atom.to_string(export), arguments, options)
 
   def call(name, operation, payload, options) when is_list(payload) do
     call(name, operation, bytes(payload), options)
@@ -132,16 +134,28 @@ defmodule Tidepool do
     is_binary(name) || wrong!("call/4", "the function's name", "a string", name)
 
     is_binary(operation) || is_nil(operation) ||
-      wrong!("call/4", "the operation", "a string, nil or an atom", operation)
+      wrong!("call/4", "the operation", "a string, nil, an atom or {interface, name}", operation)
 
     wrong!("call/4", "the payload", "a binary or iodata", payload)
+  end
+
+  defp call_export(name, export, arguments, options) do
+    is_binary(name) || wrong!("call/4", "the function's name", "a string", name)
+    arguments = if arguments == "", do: [], else: arguments
+
+    is_list(arguments) || is_map(arguments) ||
+      wrong!("call/4", "the arguments of an export", "a list or a map", arguments)
+
+    if options == [],
+      do: Execution.call(name, export, arguments),
+      else: Execution.call(name, export, arguments, timeout(options), context(options))
   end
 
   @doc """
   Like `call/4`, but returns the reply itself and raises the `Tidepool.Error`, whose message begins with the function and
   the operation.
   """
-  @spec call!(String.t(), operation, iodata | [term], call_options) :: binary | term
+  @spec call!(String.t(), operation, iodata | [term] | map, call_options) :: binary | term
   def call!(name, operation, payload \\ "", options \\ []) do
     name |> call(operation, payload, options) |> unwrap!(if(operation, do: "#{name}/#{operation}", else: name))
   end

@@ -106,10 +106,11 @@ defmodule Mix.Tasks.Compile.TidepoolNative do
     |> Base.encode16(case: :lower)
   end
 
-  @doc "The library and the program as they are in `priv/native`, without what debuggers want, in a temporary folder."
+  @doc "The library and the program as they are in `priv/native`, without what debuggers want, in the build's folder."
   @spec stripped!() :: [Path.t()]
   def stripped! do
-    folder = Path.join(System.tmp_dir!(), "tidepool-stripped-#{System.pid()}")
+    # Not where others could put something else in their place before they are packed.
+    folder = Path.join(Mix.Project.build_path(), "stripped")
     File.mkdir_p!(folder)
 
     for {_built, name} <- Enum.sort(@products) do

@@ -110,7 +110,9 @@ defmodule Tidepool.Native.Precompiled do
   @doc "The folder in which what was fetched is kept."
   @spec cache() :: Path.t()
   def cache do
-    base = System.get_env("XDG_CACHE_HOME") || Path.join(System.user_home!(), ".cache")
+    # What is relative is none, by the standard for such folders.
+    base = System.get_env("XDG_CACHE_HOME", "")
+    base = if Path.type(base) == :absolute, do: base, else: Path.join(System.user_home!(), ".cache")
     Path.join([base, "tidepool", "precompiled"])
   end
 
@@ -159,24 +161,26 @@ defmodule Tidepool.Native.Precompiled do
 
   # As curl does.
   defp use_proxy(scheme) do
-    with text when is_binary(text) and text != "" <- System.get_env("#{scheme}_proxy"),
+    with text when is_binary(text) <- variable("#{scheme}_proxy"),
          %URI{host: host, port: port} when is_binary(host) and is_integer(port) <- URI.parse(text) do
-      except = for host <- String.split(System.get_env("no_proxy", ""), ",", trim: true), do: String.to_charlist(host)
+      except =
+        for host <- String.split(variable("no_proxy") || "", [",", " "], trim: true), do: String.to_charlist(host)
+
       option = if scheme == "https", do: :https_proxy, else: :proxy
       :httpc.set_options([{option, {{String.to_charlist(host), port}, except}}])
     end
   end
 
-  defp tls("https:" <> _rest = url) do
-    names = [match_fun: :public_key.pkix_verify_hostname_match_fun(:https)]
-    host = url |> URI.parse() |> Map.fetch!(:host) |> String.to_charlist()
+  # In capitals, too, but for HTTP_PROXY, which a CGI's client sets.
+  defp variable(name) do
+    names = if name == "http_proxy", do: [name], else: [name, String.upcase(name)]
+    Enum.find_value(names, fn name -> if (text = System.get_env(name)) not in [nil, ""], do: text end)
+  end
 
-    [
-      verify: :verify_peer,
-      cacerts: :public_key.cacerts_get(),
-      customize_hostname_check: names,
-      server_name_indication: host
-    ]
+  # Also where the address redirects to another host, whose name the certificate there has to have.
+  defp tls("https:" <> _rest) do
+    names = [match_fun: :public_key.pkix_verify_hostname_match_fun(:https)]
+    [verify: :verify_peer, cacerts: :public_key.cacerts_get(), customize_hostname_check: names]
   end
 
   defp tls(_url), do: []

@@ -67,7 +67,7 @@ check_machine() {
   fi
   at_least "$libc" "$glibc" ||
     die "this system's C library is glibc $libc, and Tidepool $this_version wants $glibc or newer, as in Debian 12: take a newer system, or run Tidepool in a container"
-  for tool in awk base64 gzip readlink sed sha256sum stat tar; do
+  for tool in awk base64 find gzip readlink sed sha256sum stat tar; do
     have "$tool" || die "$tool is missing: install it, and run this again"
   done
   have curl || have wget || die "curl is missing, and wget, too: install one of them, and run this again"
@@ -75,8 +75,9 @@ check_machine() {
 
 choose_places() {
   if [ -n "$prefix" ]; then
-    mkdir -p "$prefix" || die "can't write to $prefix: choose another folder with --prefix"
-    prefix=$(cd "$prefix" && pwd)
+    [ "$action" != install ] || mkdir -p -- "$prefix" || die "can't write to $prefix: choose another folder with --prefix"
+    there=$(CDPATH='' cd -- "$prefix" 2>/dev/null && pwd) || die "there is no folder $prefix that can be used: choose another one with --prefix"
+    prefix=$there
     places=$prefix/opt bin=$prefix/bin home=$prefix/data
   elif [ "$(id -u)" = 0 ]; then
     places=/opt bin=/usr/local/bin home=/var/lib/tidepool
@@ -85,21 +86,38 @@ choose_places() {
       /*) ;;
       *) die "HOME is not set: choose a folder with --prefix" ;;
     esac
-    places=$HOME/.local/opt bin=$HOME/.local/bin home=${XDG_DATA_HOME:-$HOME/.local/share}/tidepool
+    # What is relative is none, by the standard for such folders.
+    case ${XDG_DATA_HOME:-} in
+      /*) home=$XDG_DATA_HOME/tidepool ;;
+      *) home=$HOME/.local/share/tidepool ;;
+    esac
+    places=$HOME/.local/opt bin=$HOME/.local/bin
   fi
   link=$places/tidepool
   before=$places/tidepool.before
   if [ -e "$link/home" ]; then home=$(cat "$link/home"); fi
 }
 
-# What others have put where this would is not replaced.
-check_places() {
+# What others have put where this would is not replaced, and what they have is not removed.
+check_link() {
   if [ -e "$link" ] && [ ! -L "$link" ]; then
-    die "$link is there, and not of this script; remove it first (apt remove tidepool, if it is the Debian package's); nothing was installed"
+    die "$link is there, and not of this script; remove it first (apt remove tidepool, if it is the Debian package's); nothing has changed"
   fi
+}
+check_home() {
+  [ -d "$home" ] || return 0
+  for file in "$home/environment" "$home/cookie" "$home/tmp" "$home"/*@*; do
+    if [ -e "$file" ]; then return; fi
+  done
+  # What a disk has when it is made is nobody's.
+  [ -z "$(find -H "$home" -mindepth 1 -maxdepth 1 ! -name lost+found)" ] || die "$home has files, and none of Tidepool's: move them elsewhere first; nothing has changed"
+}
+check_places() {
+  check_link
+  check_home
   for name in tidepool tidepool-node; do
     if [ -e "$bin/$name" ] || [ -L "$bin/$name" ]; then
-      ours "$bin/$name" || die "$bin/$name is there, and not of this script: move it elsewhere first; nothing was installed"
+      ours "$bin/$name" || die "$bin/$name is there, and not of this script: move it elsewhere first; nothing has changed"
     fi
   done
 }
@@ -128,26 +146,37 @@ open_work() {
   mkdir "$work" || die "can't write to $places: choose another folder with --prefix; nothing was installed"
   trap close_work EXIT
   trap 'exit 130' INT
-  trap 'exit 143' TERM HUP
+  trap 'exit 143' TERM HUP PIPE
   for other in "$places"/.tidepool-install.*; do
     pid=${other##*.}
     if [ "$other" = "$work" ]; then continue; fi
-    if [ -d "/proc/$pid" ]; then die "process $pid installs here, too: wait for it; or remove $other"; fi
+    if [ -d "/proc/$pid" ]; then die "process $pid installs here, too: wait for it; or remove $other; nothing has changed"; fi
     rm -rf "$other"
   done
 }
+# What was not put in use goes. A signal may come when it has been.
 close_work() {
+  if [ -n "$made" ] && [ "$made" != "$places/tidepool-$(in_use)" ]; then remove "$made"; fi
   rm -rf "$work"
-  [ -z "$made" ] || rm -rf "$made"
 }
+# First out of its place: there a version is whole.
+remove() { mv -T "$1" "$work/removed" && rm -rf "$work/removed"; }
 
-# fetch FILE: into the folder of the work.
+# fetch FILE KILOBYTES: into the folder of the work. An address that answers without an end fills no disk, and one that is encrypted
+# leads to no other.
 fetch() {
-  if have curl; then
-    curl -fsSL --connect-timeout 20 --speed-limit 1 --speed-time 60 -o "$work/$1" "$downloads/$1"
-  else
-    wget -q -T 60 -O "$work/$1" "$downloads/$1"
-  fi || die "$downloads/$1 could not be fetched: see above; nothing was installed"
+  case $downloads in
+    https:*) protocols='=https' ;;
+    *) protocols='=http,https' ;;
+  esac
+  (
+    ulimit -f "$(($2 * 2))"
+    if have curl; then
+      curl -fsSL --proto-redir "$protocols" --connect-timeout 20 --speed-limit 1 --speed-time 60 -o "$work/$1" "$downloads/$1"
+    else
+      wget -q -T 60 -O "$work/$1" "$downloads/$1"
+    fi
+  ) || die "$downloads/$1 could not be fetched: see above; nothing was installed"
 }
 
 # Is it the sums' signature by the key's other half? Each system brings one of these.
@@ -178,12 +207,12 @@ get() {
   [ "${free:-$needed}" -ge "$needed" ] ||
     die "$places has $((free / 1024)) MB left, and this takes $((needed / 1024)): make room, or choose another folder with --prefix; nothing was installed"
   say "fetching Tidepool $1 from $downloads"
-  fetch "$sums"
+  fetch "$sums" 1024
   if [ -z "$checksum_only" ]; then
-    fetch "$sums.asc"
+    fetch "$sums.asc" 1024
     check_signature
   fi
-  fetch "$archive"
+  fetch "$archive" "$kilobytes"
   if ! (cd "$work" && grep "  $archive\$" "$sums" >sum && sha256sum -c sum >/dev/null 2>&1); then
     die "$downloads/$archive is not what its SHA-256 says: fetch it again, later; nothing was installed"
   fi
@@ -191,6 +220,8 @@ get() {
     die "the archive could not be unpacked in $places: see above; nothing was installed"
   [ "$(cat "$work/tidepool-$1/VERSION")" = "$1" ] || die "the archive has another version in it than its name says; nothing was installed"
   printf '%s\n' "$home" >"$work/tidepool-$1/home" || die "can't write to $places: see above; nothing was installed"
+  # What is renamed is there after the machine has lost power, too.
+  sync -f "$work/tidepool-$1" || die "can't write to $places: see above; nothing was installed"
   mv -T "$work/tidepool-$1" "$places/tidepool-$1" || die "$places/tidepool-$1 is there, and no version of Tidepool: move it elsewhere first; nothing was installed"
   made=$places/tidepool-$1
 }
@@ -204,17 +235,28 @@ make_home() {
       have useradd || die "useradd is missing, which makes the user tidepool: make that, and run this again"
       useradd --system --user-group --home-dir "$home" --no-create-home --shell /usr/sbin/nologin tidepool || die "the user tidepool could not be made: see above"
     fi
-    [ -d "$home" ] || { mkdir -m 700 "$home" && chown tidepool: "$home"; }
+    [ -d "$home" ] || mkdir -m 700 "$home" || die "$home could not be made: see above"
+    # Root's own would have the node run as root.
+    [ "$(stat -L -c %u "$home")" != 0 ] || chown -R tidepool: "$home/" || die "$home could not be given to the user tidepool: see above"
   else
-    [ -d "$home" ] || mkdir -m 700 "$home"
-  fi || die "$home could not be made: see above"
+    [ -d "$home" ] || mkdir -m 700 "$home" || die "$home could not be made: see above"
+  fi
 }
 
 node() { "$link/bin/tidepool-node" "$@"; }
 
-# The process of the node that runs on this data; nothing if there is none.
-node_process() {
+# The process of the node that runs on this data and answers; nothing if there is none.
+answering() {
   if [ -L "$link" ]; then node pid 2>/dev/null | sed -n 's/^\([0-9][0-9]*\)$/\1/p'; fi
+}
+# Also of one that is still starting, or has too much to do: what its VM was told of its home, and that it is a node's.
+node_process() {
+  answering | grep . && return
+  # The names have no spaces.
+  # shellcheck disable=SC2013
+  for arguments in $(grep -lzxF -e "$home/tmp/home" /proc/[0-9]*/cmdline 2>/dev/null); do
+    if grep -qsz '/releases/[^/]*/start$' "$arguments"; then basename "${arguments%/cmdline}"; fi
+  done
 }
 
 # until SECONDS COMMAND…: does it succeed within that time?
@@ -228,15 +270,20 @@ until_true() {
   done
 }
 gone() { [ ! -d "/proc/$1" ]; }
+# No proxy knows this machine's loopback.
 healthy() {
-  if have curl; then curl -fsk -m 5 -o /dev/null "$1/health" 2>/dev/null; else wget -q -T 5 --no-check-certificate -O /dev/null "$1/health" 2>/dev/null; fi
+  if have curl; then
+    curl -fsk --noproxy '*' -m 5 -o /dev/null "$1/health"
+  else
+    http_proxy='' https_proxy='' wget -q -T 5 --no-check-certificate -O /dev/null "$1/health"
+  fi 2>/dev/null
 }
 
 stop_node() {
   process=$(node_process)
   [ -n "$process" ] || return 0
   say "stopping the node, which drains"
-  node stop >/dev/null 2>&1
+  node stop >/dev/null 2>&1 || kill -TERM "$process"
   until_true "$stop_seconds" gone "$process" || die "the node, process $process, has not stopped within $stop_seconds s: stop it, and run this again"
   # Of the version that is to go, too. It refuses while it knows other nodes, and the command that has just stopped this one.
   until_true 2 names_end
@@ -250,43 +297,46 @@ names_end() {
 start_node() {
   url=$(node url) || return 1
   node daemon || return 1
-  until_true "$start_seconds" healthy "$url" && [ -n "$(node_process)" ] && return
+  until_true "$start_seconds" healthy "$url" && [ -n "$(answering)" ] && return
   printf 'install: no answer of %s/health within %s s; the end of the log in %s:\n' "$url" "$start_seconds" "$home/tmp/log" >&2
   tail -n 20 "$home"/tmp/log/erlang.log.* >&2 2>/dev/null
   return 1
 }
 
-# point LINK VERSION: in one step.
-point() { ln -sfn "tidepool-$2" "$work/link" && mv -T "$work/link" "$1"; }
+# ready NAME VERSION: a link to it, in the folder of the work; none if there is no such version. point LINK NAME: in one step.
+ready() { [ -z "$2" ] || ln -sfn "tidepool-$2" "$work/$1"; }
+point() { if [ -L "$work/$2" ]; then mv -T "$work/$2" "$1"; else rm -f "$1"; fi; }
 
 # To a version that is there: with the node, if there is one, that goes back if the new one does not answer.
 switch_to() {
-  old=$(in_use)
+  old=$(in_use) earlier=''
   if [ "$old" = "$1" ]; then
     made=''
     return
   fi
-  # What can't run at all is found out before anything is stopped.
+  if [ -L "$before" ]; then earlier=$(version_of "$before"); fi
+  # What can't run at all, and a full disk, are found out before anything is stopped.
   "$places/tidepool-$1/bin/tidepool-node" eval '{:module, _} = Code.ensure_loaded(Tidepool.Native)' >"$work/said" 2>&1 || {
     cat "$work/said" >&2
     die "Tidepool $1 does not run on this machine: see above; nothing has changed"
   }
+  { ready new "$1" && ready before "$old" && ready old "$old" && ready earlier "$earlier"; } ||
+    die "can't write to $places: see above; nothing has changed"
   running=$(node_process)
   stop_node
-  point "$link" "$1" || die "can't write to $places: see above"
-  if [ -n "$running" ] && ! start_node; then
-    stop_node
-    point "$link" "$old"
-    start_node || die "Tidepool $1 did not start, and $old, which is in use again, doesn't either: see above"
-    die "Tidepool $1 did not start: see above; $old runs again"
+  if ! { point "$before" before && point "$link" new && { [ -z "$running" ] || start_node; }; }; then
+    # What answers nobody has nothing to drain.
+    (stop_node) || kill -KILL "$(node_process)"
+    point "$link" old && point "$before" earlier
+    [ -z "$running" ] || start_node || die "Tidepool $1 did not start, and $old, which is in use again, doesn't either: see above"
+    die "Tidepool $1 did not start: see above; $old $([ -n "$running" ] && echo runs || echo is in use) again"
   fi
-  [ -z "$old" ] || point "$before" "$old"
   made=''
   # Neither in use nor the one before.
   for other in "$places"/tidepool-*; do
     case ${other##*/tidepool-} in
       "$1" | "$old") ;;
-      *) [ ! -e "$other/VERSION" ] || rm -rf "$other" ;;
+      *) [ ! -e "$other/VERSION" ] || remove "$other" ;;
     esac
   done
 }
@@ -301,8 +351,10 @@ install_version() {
   get "$1"
   make_home
   switch_to "$1"
-  ln -sfn "$link/priv/cli/tidepool" "$bin/tidepool"
-  ln -sfn "$link/bin/tidepool-node" "$bin/tidepool-node"
+  for program in priv/cli/tidepool bin/tidepool-node; do
+    { ln -sfn "$link/$program" "$work/program" && mv -T "$work/program" "$bin/${program##*/}"; } ||
+      die "Tidepool $1 is in $link, and $bin can't be written: see above"
+  done
   say "Tidepool $1 is in $link; its data and its settings, the file environment, are in $home"
   say "$bin has tidepool, the command line tool, and tidepool-node, which starts and stops a node"
   case :$PATH: in
@@ -312,8 +364,8 @@ install_version() {
   if [ -n "$(node_process)" ]; then
     say "the node runs on $(node url)"
   elif [ -n "$start" ]; then
-    start_node || die "Tidepool $1 is installed, and its node does not run: see above; tidepool-node start says more"
-    node rpc "IO.puts(TidepoolWeb.Examples.text(\"$link/guests\"))"
+    start_node || die "Tidepool $1 is installed, and its node does not answer: see above; tidepool-node start says more"
+    node rpc "IO.puts(TidepoolWeb.Examples.text(Base.decode64!(\"$(printf '%s' "$link/guests" | base64 -w 0)\")))"
     say "the node runs in the background: tidepool-node stop ends it"
   fi
 }
@@ -322,23 +374,31 @@ go_back() {
   [ -L "$before" ] || die "there is no version before that could be gone back to"
   open_work
   wanted=$(version_of "$before")
-  [ -e "$places/tidepool-$wanted/VERSION" ] || die "there is no version before that could be gone back to"
+  # It is that in use where an install was killed.
+  if [ "$wanted" = "$(in_use)" ] || [ ! -e "$places/tidepool-$wanted/VERSION" ]; then die "there is no version before that could be gone back to"; fi
   switch_to "$wanted"
   say "Tidepool $wanted is in use again"
 }
 
 uninstall() {
   [ -L "$link" ] || [ -n "$purge" ] || die "Tidepool is not installed in $places"
-  stop_node
-  for name in tidepool tidepool-node; do
-    if ours "$bin/$name"; then rm -f "$bin/$name"; fi
-  done
-  rm -f "$link" "$before"
-  for other in "$places"/tidepool-* "$places"/.tidepool-install.*; do
-    if [ -e "$other/VERSION" ] || [ "${other##*/.tidepool-install.}" != "$other" ]; then rm -rf "$other"; fi
-  done
+  check_link
+  [ -z "$purge" ] || check_home
+  if [ -d "$places" ]; then
+    open_work
+    stop_node
+    for name in tidepool tidepool-node; do
+      ! ours "$bin/$name" || rm -f "$bin/$name" || die "$bin/$name could not be removed: see above"
+    done
+    # The link last: who is killed meanwhile can begin again.
+    for other in "$places"/tidepool-*; do
+      [ ! -e "$other/VERSION" ] || remove "$other" || die "$other could not be removed: see above"
+    done
+    rm -f "$before" "$link" || die "$link could not be removed: see above"
+  fi
   if [ -n "$purge" ]; then
-    rm -rf "$home"
+    # They may be elsewhere, with a link to them here.
+    rm -rf "$(readlink -f "$home")" "$home" || die "the data in $home could not be removed: see above"
     say "Tidepool is removed, and its data in $home"
   else
     say "Tidepool is removed; its data are kept in $home, until --uninstall --purge"

@@ -16,6 +16,7 @@ defmodule Tidepool.Application do
   #   Process.Runners    who drives processes that were woken
   #   Process.Programs   the programs that run, and their ends
   #   Tokens             who may do what beside the node's own token
+  #   Oci.Places         how many modules are fetched from registries at once
   #   Cluster            other nodes: what crashes there stays there, and calls go on
   #   Actor.Supervisor   actors that are awake, and the records of all: a node owns none before it knows what others have deployed,
   #                      and hands its own on while it still has links
@@ -100,7 +101,8 @@ defmodule Tidepool.Application do
       {Tidepool.Data, config.data},
       Tidepool.Process.Runners,
       Tidepool.Process.Programs,
-      {Tidepool.Tokens, Map.take(config, [:data, :cluster])}
+      {Tidepool.Tokens, Map.take(config, [:data, :cluster])},
+      Tidepool.Oci.Places
     ] ++ cluster ++ [{Tidepool.Actor.Supervisor, config} | edge]
   end
 

@@ -24,7 +24,8 @@ defmodule Tidepool.Audit do
 
   @typedoc """
   `id` goes up by one with each; `at` is seconds since 1970. `token` is the name of the token that the change was asked for with:
-  `TIDEPOOL_TOKEN` for the node's own, `elixir` for code, `nil` where none was needed. `name` is what was changed. `left_out` is
+  `TIDEPOOL_TOKEN` for the node's own, `elixir` for code, `nil` where none was needed. `name` is what was changed, and `ref` the
+  reference, with its digest, that the module of a deploy was fetched by. `left_out` is
   how many like it before were too many to be kept.
   """
   @type entry :: %{
@@ -35,6 +36,7 @@ defmodule Tidepool.Audit do
           version: pos_integer | nil,
           token: String.t() | nil,
           peer: String.t() | nil,
+          ref: String.t() | nil,
           left_out: non_neg_integer
         }
 
@@ -60,18 +62,19 @@ defmodule Tidepool.Audit do
   def most, do: @most
 
   @doc """
-  Writes down a change that was made: what of, in which version, and by the token of which name, from where; and how many like it
-  were left out before.
+  Writes down a change that was made: what of, in which version, and by the token of which name, from where; how many like it
+  were left out before, and where a module was fetched from.
   """
   @spec note(
           action :: atom,
           name :: String.t() | nil,
           version :: pos_integer | nil,
           {token :: String.t() | nil, peer :: String.t() | nil},
-          left_out :: non_neg_integer
+          left_out :: non_neg_integer,
+          ref :: String.t() | nil
         ) :: :ok
-  def note(action, name, version, {token, peer}, left_out \\ 0) do
-    entry = %{action: action, name: cut(name), version: version, token: token, peer: peer, left_out: left_out}
+  def note(action, name, version, {token, peer}, left_out \\ 0, ref \\ nil) do
+    entry = %{action: action, name: cut(name), version: version, token: token, peer: peer, left_out: left_out, ref: ref}
     GenServer.call(__MODULE__, {:note, entry}, :infinity)
   catch
     # It is being restarted, or the node stops.
@@ -166,6 +169,7 @@ defmodule Tidepool.Audit do
         version: entry["version"],
         token: entry["token"],
         peer: entry["peer"],
+        ref: entry["ref"],
         left_out: entry["left_out"] || 0
       }
     else
@@ -184,7 +188,7 @@ defmodule Tidepool.Audit do
   def handle_call({:note, entry}, _from, state) do
     state = if state.bytes > @file_bytes, do: turn(state), else: state
     entry = Map.merge(entry, %{id: state.last + 1, at: System.os_time(:second)})
-    kept = if entry.left_out == 0, do: Map.delete(entry, :left_out), else: entry
+    kept = Map.reject(entry, &(&1 in [left_out: 0, ref: nil]))
     line = [Native.json_encode(kept), "\n"]
 
     with file when file != nil <- state.file,

@@ -1,11 +1,12 @@
 defmodule Tidepool.Deploy do
   @moduledoc """
-  A deploy, step by step: options → size → compile → start → store. A module that fails one changes nothing.
+  A deploy, step by step: options → fetch → size → compile → start → store. A module that fails one changes nothing. It is fetched where
+  the option `ref` says where it is.
 
   If that is asked for, a last step, spread, waits until other nodes can serve the version as well. What fails there has
   happened: the version is deployed.
 
-  Errors carry the step in `details.step`: `:options`, `:size`, `:compile`, `:start`, `:store` or `:spread`.
+  Errors carry the step in `details.step`: `:options`, `:fetch`, `:size`, `:compile`, `:start`, `:store` or `:spread`.
   """
 
   alias Tidepool.{
@@ -19,6 +20,7 @@ defmodule Tidepool.Deploy do
     Log,
     Namespaces,
     Native,
+    Oci,
     Options,
     Telemetry
   }
@@ -39,19 +41,22 @@ defmodule Tidepool.Deploy do
   end
 
   @doc """
-  Deploys `wasm`. `:unchanged` says that the newest version is the same module with the same options. The last element says
+  Deploys `wasm`, or for `nil` what the option `ref` says where it is. `:unchanged` says that the newest version is the same module with the same options. The last element says
   which nodes can serve it and which can't yet; `nil` when none was waited for. The log tells of what was changed, or
   refused, and by whom.
   """
-  @spec run(binary, keyword, Origin.t()) :: outcome
+  @spec run(binary | nil, keyword, Origin.t()) :: outcome
   def run(wasm, options, origin \\ :elixir), do: run(wasm, options, origin, :deploy)
 
   @doc "The same of a module that was deployed before, which may take longer to compile."
   @spec again(binary, keyword, Origin.t()) :: outcome
   def again(wasm, options, origin), do: run(wasm, options, origin, :rollback)
 
-  defp run(wasm, options, origin, how) do
-    with {:ok, function, change} <- logged(wasm, options, origin, how),
+  defp run(module, options, origin, how) do
+    begun = System.monotonic_time(:microsecond)
+
+    with {:ok, wasm, options} <- fetched(module, options, {origin, how, begun}),
+         {:ok, function, change} <- logged(wasm, options, origin, {how, begun}),
          # They have been checked by now.
          waits = Map.merge(Map.new(Spec.of_request(), fn {key, spec} -> {key, spec[:default]} end), Map.new(options)),
          {:ok, spread} <- step(:spread, function.name, spread(function, waits)) do
@@ -59,10 +64,36 @@ defmodule Tidepool.Deploy do
     end
   end
 
-  defp logged(wasm, options, origin, how) do
-    begun = System.monotonic_time(:microsecond)
+  # What was deployed before is here, wherever it came from.
+  defp fetched(wasm, options, {_origin, :rollback, _begun}), do: {:ok, wasm, options}
 
-    case observed(wasm, options, origin, {how, begun}) do
+  defp fetched(wasm, options, {origin, :deploy, begun}) do
+    with {:error, error} <- module(wasm, options, origin), do: refuse(error, origin, since(begun))
+  end
+
+  defp module(nil, options, origin) do
+    with {:ok, %{name: name, ref: ref}} <-
+           step(:options, options[:name], Spec.check(options, schema(options[:name]), "the option")),
+         {:ok, ref} <- step(:options, name, given(ref)),
+         {:ok, wasm, ref} <- step(:fetch, name, Oci.fetch(ref, origin)) do
+      {:ok, wasm, Keyword.put(options, :ref, ref)}
+    end
+  end
+
+  defp module(wasm, options, _origin) do
+    if options[:ref] do
+      message = "give the module, or with `ref` where it is, and not both"
+      step(:options, options[:name], {:error, Error.new(:invalid_option, message)})
+    else
+      {:ok, wasm, options}
+    end
+  end
+
+  defp given(nil), do: {:error, Error.new(:invalid_option, "give the module, or with `ref` where it is")}
+  defp given(ref), do: {:ok, ref}
+
+  defp logged(wasm, options, origin, {_how, begun} = asked) do
+    case observed(wasm, options, origin, asked) do
       # The process that has made the change has told of it.
       {:ok, _function, :created} = result ->
         result

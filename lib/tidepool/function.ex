@@ -7,6 +7,8 @@ defmodule Tidepool.Function do
   - `:version` counts the deploys of the name, from 1; it goes on where it was when a removed name is deployed again.
   - `:sha256` of the module's bytes, in lower-case hex; `:size` in bytes.
   - `:abi` is `:wapc`, `:wasi`, `:lunatic`, `:exports` of a plain module, or `:typed` of a component; `:imports` lists what the module asks of the host as `"module.name"`.
+  - `:interface` is what can be called by name, as JSON: exports with the types of what they take and return, of a component as WIT,
+    too. `nil` of an ABI whose operations are no exports.
   - `:start` is what happens before an instance serves its first call: `:nothing`; `:snapshot`, when start functions have
     run at the deploy and instances begin where they ended; or `:initialiser`, when each instance runs them, and
     `:start_reason` says why.
@@ -23,7 +25,7 @@ defmodule Tidepool.Function do
   it.
   """
 
-  @type abi :: Tidepool.Native.abi()
+  @type abi :: :wapc | :wasi | :lunatic | :exports | :typed
 
   @type tier :: :baseline | :optimised
 
@@ -34,6 +36,7 @@ defmodule Tidepool.Function do
           size: non_neg_integer,
           abi: abi,
           imports: [String.t()],
+          interface: String.t() | nil,
           start: :nothing | :snapshot | :initialiser,
           start_reason: String.t() | nil,
           tier: tier,
@@ -46,6 +49,7 @@ defmodule Tidepool.Function do
   defstruct @enforce_keys ++
               Keyword.drop(Spec.defaults(), @enforce_keys) ++
               [
+                interface: nil,
                 start: :nothing,
                 start_reason: nil,
                 tier: :optimised,

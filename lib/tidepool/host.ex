@@ -55,6 +55,9 @@ defmodule Tidepool.Host do
   alias Tidepool.Options
   alias Tidepool.Host.{Call, Failure, Isolated, Registry, TestHandlers, Timer}
 
+  # First part of the targets of imports of components.
+  @wit "wit"
+
   @type part :: String.t() | :_
   @type target :: {binding :: part, namespace :: part, operation :: part}
   @typedoc "What is answered: bytes to a waPC guest, a value to an import, or an error's text."
@@ -87,6 +90,38 @@ defmodule Tidepool.Host do
   def entry!(target, handler, options) do
     check_target!(target)
     entry(handler, options)
+  end
+
+  @doc """
+  Has a module answer what components import of an interface: each public function of it for the import of its name, where `_` stands
+  for `-`. An interface without a version is that of all versions.
+
+      defmodule Prices do
+        def price("tea"), do: 3
+      end
+
+      Tidepool.Host.register_interface("docs:shop/prices", Prices)
+
+  The arguments are those of the import, and what the function returns is its value: of a `result` that is `{:ok, value}` or
+  `{:error, value}`. One that raises fails as any handler does. Options are those of `register/3` for functions.
+  """
+  @spec register_interface(String.t(), module, [option]) :: :ok
+  def register_interface(interface, module, options \\ []) do
+    is_binary(interface) || Options.wrong!("Tidepool.Host.register_interface/3: the interface", "a string", interface)
+    functions = for {name, _arity} <- functions!(module), uniq: true, do: name
+
+    for name <- functions do
+      operation = name |> Atom.to_string() |> String.replace("_", "-")
+      register({@wit, interface, operation}, fn call -> {:ok, apply(module, name, call.args)} end, options)
+    end
+
+    :ok
+  end
+
+  defp functions!(module) do
+    if is_atom(module) and Code.ensure_loaded?(module) and function_exported?(module, :__info__, 1),
+      do: module.__info__(:functions),
+      else: Options.wrong!("Tidepool.Host.register_interface/3: the module", "a module that is loaded", module)
   end
 
   @doc "Removes the handler of exactly this target, or the one of a namespace that was registered with this option: `:namespace`."
@@ -122,10 +157,23 @@ defmodule Tidepool.Host do
   # what remained of the call. Never raises.
   @spec dispatch(Call.t(), remaining_us :: non_neg_integer, timed? :: boolean) :: result | :timeout
   def dispatch(%Call{} = call, remaining_us, timed?) do
-    call.function
-    |> Registry.lookup(call.binding, call.namespace, call.operation)
+    call
+    |> lookup()
     |> carry_out(call, remaining_us, timed?)
   end
+
+  # A handler of an interface without its version is for all versions.
+  defp lookup(%Call{binding: @wit, namespace: interface} = call) do
+    with nil <- Registry.lookup(call.function, @wit, interface, call.operation),
+         [unversioned, _version] <- String.split(interface, "@", parts: 2) do
+      Registry.lookup(call.function, @wit, unversioned, call.operation)
+    else
+      [_unversioned] -> nil
+      entry -> entry
+    end
+  end
+
+  defp lookup(call), do: Registry.lookup(call.function, call.binding, call.namespace, call.operation)
 
   defp carry_out(entry, call, remaining_us, timed?) do
     case entry do

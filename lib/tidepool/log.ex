@@ -25,6 +25,7 @@ defmodule Tidepool.Log do
          :tidepool_abi,
          :tidepool_size,
          :tidepool_tier,
+         :tidepool_ref,
          :tidepool_ms,
          :tidepool_by,
          :tidepool_token,
@@ -72,11 +73,12 @@ defmodule Tidepool.Log do
   @doc "A version was deployed here, in so many ms, as a deploy or as a rollback."
   @spec deployed(Function.t(), ms :: non_neg_integer, Origin.t(), :deploy | :rollback) :: :ok
   def deployed(function, ms, origin, how \\ :deploy) do
-    note(how, function.name, function.version, origin)
-    %{name: name, version: version, abi: abi, size: size, tier: tier} = function
-    text = "#{name}: version #{version} deployed #{by(origin)} (#{abi}, #{size} bytes, #{tier}, #{ms} ms)"
+    %{name: name, version: version, abi: abi, size: size, tier: tier, ref: ref} = function
+    note(how, name, version, origin, 0, ref)
+    from = if ref, do: " from #{ref}", else: ""
+    text = "#{name}: version #{version} deployed#{from} #{by(origin)} (#{abi}, #{size} bytes, #{tier}, #{ms} ms)"
     what = [tidepool_function: name, tidepool_version: version, tidepool_abi: abi, tidepool_size: size]
-    emit(:deployed, text, what ++ [tidepool_tier: tier, tidepool_ms: ms] ++ who(origin))
+    emit(:deployed, text, what ++ [tidepool_tier: tier, tidepool_ref: ref, tidepool_ms: ms] ++ who(origin))
   end
 
   @doc "A function was removed here."
@@ -109,8 +111,8 @@ defmodule Tidepool.Log do
   defp room(action, origin) when action in @bounded, do: Budget.take({action, Audit.token(origin)})
   defp room(_action, _origin), do: {:ok, 0}
 
-  defp note(action, name, version, origin, left_out \\ 0),
-    do: Audit.note(action, name, version, {Audit.token(origin), who(origin)[:tidepool_peer]}, left_out)
+  defp note(action, name, version, origin, left_out \\ 0, ref \\ nil),
+    do: Audit.note(action, name, version, {Audit.token(origin), who(origin)[:tidepool_peer]}, left_out, ref)
 
   @doc "These nodes have deployed or removed these, and `from` has passed that on."
   @spec received([{node :: String.t(), Tidepool.Catalog.Entry.t()}], from :: String.t()) :: :ok

@@ -219,12 +219,13 @@ defmodule Tidepool.Native do
   def count_deploy(_runtime, _reason, _us), do: :erlang.nif_error(:not_loaded)
 
   @typedoc "An interface between guests and host, by its name."
-  @type abi :: :wapc | :wasi | :lunatic | :exports | :typed
+  @type abi :: Tidepool.Function.abi()
 
   @typedoc "What a compiled module says of itself."
   @type facts :: %{
           abi: abi,
           imports: [binary],
+          interface: binary | nil,
           start: :nothing | :snapshot | :initialiser,
           start_reason: binary | nil,
           tier: :baseline | :optimised,

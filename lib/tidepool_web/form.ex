@@ -4,14 +4,14 @@ defmodule TidepoolWeb.Form do
   """
 
   alias Tidepool.{Deploy, Error}
-  alias Tidepool.Function.{Fields, Spec}
+  alias Tidepool.Function.{Fields, Reference, Spec}
 
   @typedoc "What the edge makes of a form: the module's file name, the other fields and the query, in their order."
   @type t :: %{
           :file_name => String.t() | nil,
           :fields => Fields.t(),
           :query => Fields.t(),
-          optional(:wasm) => binary
+          optional(:wasm) => binary | nil
         }
 
   # Of a name that can't be one, so much is in the error.
@@ -52,8 +52,11 @@ defmodule TidepoolWeb.Form do
     case {List.keyfind(fields, "name", 0), file_name} do
       # An empty one, too, is a name that can't be: a variable of a script that was not set.
       {{"name", name}, _file_name} -> name
-      {_none, file_name} when file_name in [nil, ""] -> nil
+      {_none, file_name} when file_name in [nil, ""] -> referred(List.keyfind(fields, "ref", 0))
       {_none, file_name} -> Path.basename(file_name, ".wasm")
     end
   end
+
+  defp referred({"ref", ref}), do: Reference.name(ref)
+  defp referred(nil), do: nil
 end

@@ -43,11 +43,18 @@ defmodule TidepoolWeb.Reply do
 
   @doc "A function as JSON shows it, with 1,000 of its imports at most: `imports_omitted` says how many more there are."
   @spec function(Function.t()) :: map
-  def function(%Function{} = function), do: function(function, @imports)
+  def function(%Function{} = function), do: %{function(function, @imports) | interface: interface(function)}
 
-  @doc "A function in a list: the same with 16 of its imports at most."
+  @doc "A function in a list: the same with 16 of its imports at most, and without its interface."
   @spec brief(Function.t()) :: map
-  def brief(%Function{} = function), do: function(function, @imports_in_lists)
+  def brief(%Function{} = function), do: function |> function(@imports_in_lists) |> Map.delete(:interface)
+
+  defp interface(%Function{interface: nil}), do: nil
+
+  defp interface(%Function{interface: json}) do
+    {:ok, interface} = Native.json_decode(json)
+    interface
+  end
 
   defp function(function, most) do
     {shown, omitted} = Enum.split(function.imports, most)

@@ -43,6 +43,14 @@ export async function startNode(env = {}) {
   };
 }
 
+/** A registry: its address, and its end. */
+export async function startRegistry() {
+  const child = spawn(join(root, "bin/support/registry"), { stdio: ["pipe", "pipe", "inherit"] });
+  const { value } = await createInterface({ input: child.stdout })[Symbol.asyncIterator]().next();
+  assert(value?.startsWith("ready "), "the registry has not started");
+  return { address: value.slice(6), stop: () => new Promise((done) => child.once("exit", done).stdin.end()) };
+}
+
 /** curl as a user runs it. */
 export const curl = (...given) => execFileSync("curl", ["-sS", "--max-time", "60", ...given], { encoding: "utf8" });
 

@@ -1,10 +1,11 @@
 // The page on a node without a token: what is shown, and what can be done.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { curl, deploy, eventually, guest, openPage, shot, startBrowser, startNode, violations } from "./browser.mjs";
+import { curl, deploy, eventually, guest, openPage, root, shot, startBrowser, startNode, startRegistry, violations } from "./browser.mjs";
 
 let node, browser;
 
@@ -249,6 +250,30 @@ test("every option of the schema has a field, and a deploy with some of them is 
   assert.deepEqual(deployed.labels, { team: "page", beta: "" });
   assert.deepEqual(wrong, []);
   await context.close();
+});
+
+test("a module of a registry is deployed by where it is", async () => {
+  const registry = await startRegistry();
+  try {
+    execFileSync(join(root, "priv/cli/tidepool"), ["push", `oci://${registry.address}/team/referred:1`, guest("rust/hello_world")]);
+    const { page, context, wrong } = await openPage(browser, node);
+    await page.goto(`${node.url}/ui/#/deploy`);
+    await page.fill("#form-ref", `oci://${registry.address}/team/referred:2`);
+    await page.click('button:text-is("Deploy")');
+    await page.waitForSelector("li:has-text('fetch: refused')");
+    await page.waitForSelector("text=unknown_ref");
+    // Which the browser itself tells, too.
+    assert.equal(wrong.length, 1);
+    await page.fill("#form-ref", `oci://${registry.address}/team/referred:1`);
+    await page.click('button:text-is("Deploy")');
+    await page.waitForSelector("text=Deployed referred, version 1.");
+    await page.waitForSelector("li:has-text('fetch: done')");
+    await page.goto(`${node.url}/ui/#/functions/referred`);
+    await page.waitForSelector(`text=oci://${registry.address}/team/referred:1@sha256:`);
+    await context.close();
+  } finally {
+    await registry.stop();
+  }
 });
 
 test("a deploy that is refused says at which step, until that is dismissed", async () => {

@@ -5,7 +5,7 @@ defmodule Tidepool.Docs.BlocksTest do
   # The documents' code blocks, those of each against a node of its own.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{Book, Peer, Tool}
+  alias Tidepool.{Book, Peer, TestRegistry, Tool}
   alias Tidepool.Docs.Markdown
 
   # Commands that are not for this node, by how they begin, variables before them left out, and what runs them.
@@ -90,6 +90,7 @@ defmodule Tidepool.Docs.BlocksTest do
   defp surroundings("docs/namespaces.md", _addresses), do: [env: [{"TIDEPOOL_TOKEN", @token}]]
   defp surroundings("docs/recipes.md", [address]), do: [env: [{"TIDEPOOL_TOKEN", @token} | tool(address)]]
   defp surroundings("docs/cli.md", [address]), do: [env: tool(address)]
+  defp surroundings("docs/registries.md", [address]), do: [env: [{"REGISTRY", TestRegistry.start!()} | tool(address)]]
   defp surroundings("docs/start.md", addresses), do: surroundings("docs/languages/rust.md", addresses)
 
   # A folder with the files that the page shows, and compilers that fetch nothing.
@@ -127,6 +128,7 @@ defmodule Tidepool.Docs.BlocksTest do
         "docs/embedding.md",
         "docs/processes.md",
         "docs/files.md",
+        "docs/registries.md",
         "docs/actors.md",
         "docs/namespaces.md",
         "docs/configuration.md",

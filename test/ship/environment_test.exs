@@ -9,7 +9,7 @@ defmodule Tidepool.Ship.EnvironmentTest do
     script = ". #{path}; printf '%s\\n' \"$RELEASE_NODE|$RELEASE_DISTRIBUTION|$ERL_EPMD_ADDRESS|$ERL_ZFLAGS\""
 
     names =
-      ~w(RELEASE_ROOT RELEASE_COMMAND RELEASE_NODE RELEASE_DISTRIBUTION RELEASE_COOKIE TIDEPOOL_CLUSTER_ADDRESS TIDEPOOL_CERTS)
+      ~w(RELEASE_ROOT RELEASE_TMP RELEASE_COMMAND RELEASE_NODE RELEASE_DISTRIBUTION RELEASE_COOKIE TIDEPOOL_CLUSTER_ADDRESS TIDEPOOL_CERTS)
 
     clean = for name <- names ++ ~w(ERL_EPMD_ADDRESS ERL_ZFLAGS), do: {name, nil}
     {output, status} = System.cmd("sh", ["-c", script], env: clean ++ env, stderr_to_stdout: true)
@@ -74,6 +74,51 @@ defmodule Tidepool.Ship.EnvironmentTest do
     assert {1, _text} = source(env)
     File.chmod!(cookie <> ".real", 0o600)
     assert {0, _variables} = source(env)
+  end
+
+  test "a VM has its cookie from a file for its user alone, in a home that nobody else has made" do
+    tmp = tmp_folder!()
+    env = [{"RELEASE_TMP", tmp}, {"RELEASE_COOKIE", "secret"}]
+    home = Path.join(tmp, "home")
+    file = Path.join(home, ".erlang.cookie")
+
+    for command <- ~w(start daemon rpc remote restart stop pid) do
+      File.rm_rf!(home)
+
+      assert {0, _variables} =
+               source(
+                 env ++ [{"RELEASE_COMMAND", command}, {"RELEASE_ROOT", programs!(tmp)}, {"RELEASE_NAME", "tidepool"}]
+               )
+
+      assert File.read!(file) == "secret"
+      assert Bitwise.band(File.stat!(file).mode, 0o777) == 0o400
+      assert Bitwise.band(File.stat!(home).mode, 0o777) == 0o700
+      assert File.ls!(home) == [".erlang.cookie"]
+    end
+
+    # One that was killed, and another cookie.
+    File.write!(file <> ".1", "half")
+    assert {0, _variables} = source([{"RELEASE_TMP", tmp}, {"RELEASE_COOKIE", "other"}, {"RELEASE_COMMAND", "pid"}])
+    assert File.read!(file) == "other"
+
+    elsewhere = tmp_folder!()
+    File.rm_rf!(home)
+    File.ln_s!(elsewhere, home)
+    assert {1, ["tidepool can't start: " <> text]} = source(env ++ [{"RELEASE_COMMAND", "rpc"}])
+    assert text =~ "is another user's"
+    assert File.ls!(elsewhere) == []
+  end
+
+  # A release of programs that do nothing.
+  defp programs!(folder) do
+    for program <- ~w(erts-1/bin/epmd bin/tidepool) do
+      path = Path.join([folder, "release", program])
+      File.mkdir_p!(Path.dirname(path))
+      File.write!(path, "#!/bin/sh\n")
+      File.chmod!(path, 0o755)
+    end
+
+    Path.join(folder, "release")
   end
 
   test "certificates that are missing, empty or something else are refused by name" do

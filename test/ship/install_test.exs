@@ -181,6 +181,14 @@ defmodule Tidepool.Ship.InstallTest do
       echo "left: $(left | grep -v /var/lib/tidepool/) $(beam) $(for p in /proc/[0-9]*; do readlink $p/exe || true; done | grep /opt/ || true)"
       install >/dev/null
       echo "installed again: $(add 7)"
+      # One that does not answer, and can't be stopped.
+      node=$(beam)
+      kill -STOP $node
+      sed 's/^stop_seconds=60/stop_seconds=1/' /opt/tidepool/install.sh | sh -s -- --uninstall --purge 2>&1 || echo "not removed: $(cat /opt/tidepool/VERSION)"
+      kill -CONT $node
+      while [ -d /proc/$node ]; do sleep 0.05; done
+      install >/dev/null
+      echo "kept: $(add 8)"
       install --uninstall --purge
       echo "purged: $(left) $(ls -d /var/lib/tidepool 2>/dev/null || true)"
       """
@@ -218,6 +226,9 @@ defmodule Tidepool.Ship.InstallTest do
         "install: Tidepool is removed; its data are kept in /var/lib/tidepool, until --uninstall --purge",
         ~r/^left: +$/,
         "installed again: 28",
+        ~r/^install: the node, process \d+, has not stopped within 1 s/,
+        "not removed: #{context.version}",
+        "kept: 36",
         "install: Tidepool is removed, and its data in /var/lib/tidepool",
         ~r/^purged: +$/
       ])

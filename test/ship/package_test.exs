@@ -133,6 +133,28 @@ defmodule Tidepool.Ship.PackageTest do
     assert Enum.filter(said, &(&1 in expected)) == expected, output
   end
 
+  test "a package gives what its user has put in root's way nothing of root's, and leaves what install.sh has",
+       context do
+    script = """
+    dpkg -i /mnt/tidepool.deb >/dev/null 2>&1
+    rm /var/lib/tidepool/cookie
+    echo "of root's" >/etc/of-root
+    runuser -u tidepool -- ln -s /etc/of-root /var/lib/tidepool/cookie.new
+    dpkg -i /mnt/tidepool.deb >/dev/null 2>&1
+    echo "after a link: $(cat /etc/of-root) $(stat -c %U /etc/of-root), $(stat -c '%U %a %s' /var/lib/tidepool/cookie)"
+    dpkg -P tidepool >/dev/null 2>&1
+    mkdir /opt/tidepool-0.0.1
+    ln -s tidepool-0.0.1 /opt/tidepool
+    dpkg -i /mnt/tidepool.deb 2>&1 | grep install.sh
+    echo "left: $(ls -A /opt/tidepool-0.0.1)"
+    """
+
+    output = machine!(context, script)
+    assert output =~ "after a link: of root's root, tidepool 600 64\n"
+    assert output =~ "with /opt/tidepool/install.sh --uninstall, which keeps the data"
+    assert output =~ ~r/^left: $/m
+  end
+
   test "the unit leaves the service no more of the machine than most of systemd's own have" do
     # From 0, nothing, to 10, everything; times ten.
     assert {_table, 0} = System.cmd("systemd-analyze", ["security", "--offline=true", "--threshold=15", @unit])

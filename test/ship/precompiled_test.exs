@@ -140,4 +140,61 @@ defmodule Tidepool.Ship.PrecompiledTest do
     assert {output, 1} = mix(application!(context), ["compile"], [])
     assert output =~ "cargo was not found"
   end
+
+  test "an address that redirects to another host is followed, where that shows a certificate of its own name",
+       context do
+    root = :public_key.pkix_test_root_cert('root', key: key())
+    authorities = Path.join(tmp_folder!(), "authorities.pem")
+    File.write!(authorities, :public_key.pem_encode([{:Certificate, root.cert, :not_encrypted}]))
+    archive = File.read!(Path.join(context.served, Precompiled.name()))
+    other = serve_tls!(root, 'other.example', ["HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n", archive])
+    wrong = serve_tls!(root, 'wrong.example', ["HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n", archive])
+    sha256 = :sha256 |> :crypto.hash(archive) |> Base.encode16(case: :lower)
+
+    for {port, expected} <- [{other, ":ok"}, {wrong, "hostname_check_failed"}] do
+      location = "location: https://other.example:#{port}/there\r\ncontent-length: 0\r\n"
+      first = serve_tls!(root, 'localhost', ["HTTP/1.1 302 Found\r\n", location, "\r\n"])
+      folder = tmp_folder!()
+
+      script = """
+      Application.ensure_all_started(:mix)
+      Code.require_file("native/precompiled.exs")
+      :ok = :public_key.cacerts_load(#{inspect(to_charlist(authorities))})
+      :ok = :inet_db.set_lookup([:file, :native])
+      :ok = :inet_db.add_host({127, 0, 0, 1}, ['other.example', 'localhost'])
+      IO.inspect(Tidepool.Native.Precompiled.install({"archive", "#{sha256}"}, #{inspect(folder)}, ["tidepool_nif.so"]))
+      """
+
+      env = [{"TIDEPOOL_DOWNLOADS", "https://localhost:#{first}"}, {"XDG_CACHE_HOME", folder}]
+      {output, 0} = System.cmd("elixir", ["-e", script], env: env, stderr_to_stdout: true)
+      assert output =~ expected
+    end
+  end
+
+  defp key, do: {:namedCurve, :secp256r1}
+
+  # A server that gives each who connects this answer: its port.
+  defp serve_tls!(root, name, answer) do
+    {:ok, _started} = Application.ensure_all_started(:ssl)
+    names = {:Extension, {2, 5, 29, 17}, false, [dNSName: name]}
+    none = %{root: root, intermediates: [], peer: [key: key()]}
+    chains = %{server_chain: %{none | peer: [key: key(), extensions: [names]]}, client_chain: none}
+    %{server_config: server} = :public_key.pkix_test_data(chains)
+    options = [:binary, active: false, ip: {127, 0, 0, 1}, reuseaddr: true]
+    {:ok, listener} = :ssl.listen(0, options ++ Keyword.take(server, [:cert, :key, :cacerts]))
+    {:ok, {_address, port}} = :ssl.sockname(listener)
+    start_supervised!({Task, fn -> serve_tls(listener, answer) end}, id: port)
+    port
+  end
+
+  defp serve_tls(listener, answer) do
+    {:ok, socket} = :ssl.transport_accept(listener)
+
+    with {:ok, socket} <- :ssl.handshake(socket, 30_000), {:ok, _request} <- :ssl.recv(socket, 0, 30_000) do
+      :ssl.send(socket, answer)
+      :ssl.close(socket)
+    end
+
+    serve_tls(listener, answer)
+  end
 end

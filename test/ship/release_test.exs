@@ -265,4 +265,18 @@ defmodule Tidepool.Ship.ReleaseTest do
     File.chmod!(cookie, 0o644)
     assert refused!(context, "start", []) =~ "chmod 600"
   end
+
+  test "no argument of a process has the cookie, neither the node's nor that of a command that talks to it", context do
+    {program, _url} = start!(context, [{"TIDEPOOL_DATA", tmp_folder!()}])
+    tool = Path.join(context.root, "bin/tidepool")
+    command = Foreground.start!(tool, ["rpc", ~s(IO.puts("is there"\); Process.sleep(:infinity\))], context.env)
+    Foreground.await_output!(command, ~r/is there/)
+    cookie = File.read!(Path.join(context.root, "releases/COOKIE"))
+    arguments = for file <- Path.wildcard("/proc/[0-9]*/cmdline"), {:ok, text} <- [File.read(file)], do: text
+    assert Enum.count(arguments, &(&1 =~ "#{context.root}/releases")) >= 2
+    refute Enum.any?(arguments, &(&1 =~ cookie))
+    for running <- [command, program], do: Foreground.signal(running, "TERM")
+    assert {0, _output} = Foreground.await_exit!(program)
+    Foreground.await_exit!(command)
+  end
 end

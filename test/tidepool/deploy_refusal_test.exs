@@ -83,8 +83,10 @@ defmodule Tidepool.DeployRefusalTest do
     assert Tidepool.fetch(name) == {:ok, function}
   end
 
-  test "a component is told to be one", %{name: name} do
-    assert_refused(TestModule.component(), [], :compile, :component, %{}, name)
+  test "a component that exports nothing is told so, and one of another binary format to be one", %{name: name} do
+    <<magic::binary-4, 0x0D, rest::binary>> = component = TestModule.component()
+    assert_refused(component, [], :compile, :unknown_abi, %{exports: []}, name)
+    assert_refused(<<magic::binary, 0x0E, rest::binary>>, [], :compile, :component, %{}, name)
   end
 
   test "a WASI program can't be kept warm", %{name: name} do

@@ -111,6 +111,26 @@ defmodule Tidepool.Config.Schema do
         "public keys, a list, or a string with commas: when there are any, only modules that one of them has signed are " <>
           "deployed, loaded, or taken from other nodes."
     ],
+    registries: [
+      type: {:check, &Tidepool.Function.Registries.valid?/1, Tidepool.Function.Registries.expectation()},
+      default: ["*"],
+      doc:
+        "registries that deploys may have modules fetched from (`ref`): a list, or a string with commas. `*` is all with public " <>
+          "addresses; one that is named may be on a private network, and with `http://` before it is spoken to in the clear. " <>
+          "An empty list is none."
+    ],
+    registry_logins: [
+      type: :string,
+      default: nil,
+      doc:
+        "file with the node's logins for registries, as `docker login` writes it; `nil` is `config.json` in the folder that the " <>
+          "variable `DOCKER_CONFIG` names, or in `~/.docker`."
+    ],
+    registry_timeout: [
+      type: {:integer, 1, 3_600_000},
+      default: 60_000,
+      doc: "how long a module may take to come from a registry, in ms."
+    ],
     max_module: [
       type: {:integer, 8, 1_073_741_824},
       default: 67_108_864,

@@ -17,6 +17,7 @@ defmodule Tidepool.Function.Loader do
           module: Native.module_ref(),
           abi: Function.abi(),
           imports: [String.t()],
+          interface: String.t() | nil,
           start: :nothing | :snapshot | :initialiser,
           start_reason: String.t() | nil,
           tier: Function.tier(),

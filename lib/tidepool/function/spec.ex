@@ -142,6 +142,17 @@ defmodule Tidepool.Function.Spec do
         "the ABI by which the function is called; by default the first of `lunatic`, `wapc`, `wasi` and `exports` that the module " <>
           "speaks, and of a component `typed`. A deploy is refused whose module does not speak it."
     ],
+    ref: [
+      since: 9,
+      omissible: true,
+      type: {:check, &Tidepool.Function.Reference.valid?/1, Tidepool.Function.Reference.expectation()},
+      typespec: quote(do: String.t()),
+      kept_as: quote(do: String.t() | nil),
+      default: nil,
+      doc:
+        "where the module is, in a registry, in place of the module itself: the node fetches it, and keeps the reference with " <>
+          "the digest that it had."
+    ],
     wait: [
       of: :request,
       type: {:one_of, [:local, :majority, :all]},

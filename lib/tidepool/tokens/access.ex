@@ -8,7 +8,7 @@ defmodule Tidepool.Tokens.Access do
 
   alias Tidepool.Catalog.Origin
   alias Tidepool.{Config, Error, Namespaces}
-  alias Tidepool.Function.HostGrants
+  alias Tidepool.Function.{HostGrants, Reference}
   alias Tidepool.Tokens.{Bounds, Token}
 
   # Tokens by the SHA-256 of their secrets.
@@ -93,6 +93,24 @@ defmodule Tidepool.Tokens.Access do
     else
       {:error, error} -> {:error, error}
       _allowed -> :ok
+    end
+  end
+
+  @doc "May what has this origin have a module of this reference fetched, and is the registry granted by its name?"
+  @spec permit_registry(Origin.t(), Reference.t()) :: {:ok, :named | :any} | {:error, Error.t()}
+  def permit_registry(origin, reference) do
+    with {:ok, %Token{name: name, grants: bounds}} <- of(origin), nil <- Bounds.registry(bounds, reference) do
+      grant = "registry:" <> reference.registry
+
+      message =
+        "the token #{name} has nothing fetched from #{reference.registry}: ask with another one, or have one made that " <>
+          "has `#{grant}` among its `grants`, or `#{grant}/#{reference.repository}` for this alone"
+
+      {:error, Error.new(:forbidden, message, nil, %{token: name, grant: grant})}
+    else
+      {:ok, nil} -> {:ok, :any}
+      {:error, error} -> {:error, error}
+      granted -> {:ok, granted}
     end
   end
 end

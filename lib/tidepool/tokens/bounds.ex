@@ -7,10 +7,13 @@ defmodule Tidepool.Tokens.Bounds do
   - `net:GRANT`: of the network, as in `net:tls:connect:*.example.com:443`.
   - `files:NAME`, or `files:NAME:rw` for one that may be written: of the folders that the node's setting `files` has. Folders in
     memory need none.
+  - `registry:GRANT`: registries that modules are fetched from, as in `registry:ghcr.io` or `registry:ghcr.io/team/*`
+    (`Tidepool.Function.Registries`). One that is named by its address may be on a private network; all others have public addresses, unless the node's setting
+    `registries` names them.
   - `*`: all that the node grants.
   """
 
-  alias Tidepool.Function.{Folders, Grants, HostGrants}
+  alias Tidepool.Function.{Folders, Grants, HostGrants, Reference, Registries}
   alias Tidepool.Native
 
   @most 32
@@ -21,16 +24,16 @@ defmodule Tidepool.Tokens.Bounds do
   @spec expectation :: String.t()
   def expectation,
     do:
-      "a list of at most #{@most} like \"host:shop/prices/*\", \"net:dns\", \"files:config\" or \"files:data:rw\", or [\"*\"]"
+      "a list of at most #{@most} like \"host:shop/prices/*\", \"net:dns\", \"files:config\", \"files:data:rw\" or \"registry:ghcr.io\", or [\"*\"]"
 
   @doc """
   Can a token have these?
 
       iex> alias Tidepool.Tokens.Bounds
-      iex> Enum.map([[], ["*"], ["host:shop/*/get", "net:dns", "files:a", "files:b:rw"]], &Bounds.valid?/1)
+      iex> Enum.map([[], ["*"], ["host:shop/*/get", "net:dns", "files:a", "files:b:rw", "registry:a:5000/b/*"]], &Bounds.valid?/1)
       [true, true, true]
-      iex> Enum.map([["host:shop"], ["net:tcp"], ["files:"], ["files:a:ro"], ["all"], ["net:dns", "net:dns"], "*"], &Bounds.valid?/1)
-      [false, false, false, false, false, false, false]
+      iex> Enum.map([["host:shop"], ["net:tcp"], ["files:"], ["files:a:ro"], ["registry:"], ["all"], ["net:dns", "net:dns"], "*"], &Bounds.valid?/1)
+      [false, false, false, false, false, false, false, false]
   """
   @spec valid?(term) :: boolean
   def valid?(bounds) do
@@ -45,7 +48,15 @@ defmodule Tidepool.Tokens.Bounds do
 
   defp bound?("net:" <> grant), do: String.valid?(grant) and Native.grants_fault([grant]) == nil
   defp bound?("files:" <> folder), do: Folders.valid?(["/=host:" <> folder])
+  defp bound?("registry:" <> grant), do: String.valid?(grant) and Registries.grant?(grant)
   defp bound?(_other), do: false
+
+  @doc "Do these have a module of this reference fetched, and is it by its registry's name?"
+  @spec registry(t, Reference.t()) :: :named | :any | nil
+  def registry(bounds, reference) do
+    grants = of(bounds, "registry:")
+    Registries.granted(if("*" in bounds, do: ["*" | grants], else: grants), reference)
+  end
 
   @doc "The first thing that a deploy grants and these don't allow; `default` is what of the host functions have that say nothing."
   @spec beyond(

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::commands::access::{sign, token};
 use crate::commands::project::{build, new, setup, watch};
-use crate::commands::{actor, call, completions, deploy, doctor, functions, logs, process, status};
+use crate::commands::{actor, call, completions, deploy, doctor, functions, logs, process, push, status};
 use crate::context::{Context, Options};
 use crate::exit;
 use crate::failure::Failure;
@@ -25,9 +25,9 @@ Examples:
 
 Exit codes:
   0    it is done
-  1    the node refused it, or the function failed
+  1    the node or the registry refused it, or the function failed
   2    the command line, a file or tidepool.toml is not right
-  3    no node could be reached, or what answered is none
+  3    no node or registry could be reached, or what answered is none
   4    the project's build failed, or `setup` could bring no compiler
   130  a build, `setup`, `doctor` or `watch` was ended by Ctrl-C or SIGTERM; other commands end by the signal itself
 
@@ -52,8 +52,10 @@ enum Command {
     Setup(setup::Setup),
     /// Build the project of this folder
     Build(build::Build),
-    /// Deploy a module, or build this folder's project and deploy that
+    /// Deploy a module, one of a registry, or build this folder's project and deploy that
     Deploy(deploy::Deploy),
+    /// Push a module, or this folder's project, to a registry
+    Push(push::Push),
     /// Build and deploy this folder's project after each change of its sources
     Watch(watch::Watch),
     /// Call a function
@@ -117,6 +119,7 @@ fn run(command: &Command, context: &Context) -> Result<(), Failure> {
         Command::Setup(setup) => setup.run(context),
         Command::Build(build) => build.run(context),
         Command::Deploy(deploy) => deploy.run(context),
+        Command::Push(push) => push.run(context),
         Command::Watch(watch) => watch.run(context),
         Command::Call(call) => call.run(context),
         Command::Logs(logs) => logs.run(context),

@@ -13,6 +13,9 @@ use crate::failure::Failure;
 use crate::node::{Address, AddressError, Authorities, Node, Token};
 use crate::output::Output;
 
+/// How long a request may take that may take minutes, where nothing is said.
+const PATIENCE: Duration = Duration::from_secs(600);
+
 /// The options that all commands have.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -22,10 +25,10 @@ pub(crate) struct Options {
     /// A file with the token [default: TIDEPOOL_TOKEN]
     #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// A file of certificates, in PEM, that vouch for the node's, in place of those that all know [default: TIDEPOOL_CA]
+    /// A file of certificates, in PEM, that vouch for the node's, or a registry's, in place of those that all know [default: TIDEPOOL_CA]
     #[arg(long, global = true, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// How long a request may take, as 5s or 2m [default: 30s; calls and deploys 10m]
+    /// How long a request may take, as 5s or 2m [default: 30s; calls, deploys and pushes 10m]
     #[arg(long, global = true, value_name = "TIME", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
     /// Answer in JSON: one object on a line, errors included
@@ -60,9 +63,22 @@ impl Context {
             Some(path) => Some(Token::read(path)?),
             None => variable("TIDEPOOL_TOKEN").map(|text| Token::new(&text)).transpose()?,
         };
+        Ok(Node::new(address, token, self.authorities()?, self.options.timeout))
+    }
+
+    /// Who vouches for the server, if somebody was named.
+    ///
+    /// # Errors
+    ///
+    /// When the file that names them can't be used.
+    pub(crate) fn authorities(&self) -> Result<Option<Authorities>, AddressError> {
         let named = self.options.ca.clone().or_else(|| variable("TIDEPOOL_CA").map(PathBuf::from));
-        let authorities = named.as_deref().map(Authorities::read).transpose()?;
-        Ok(Node::new(address, token, authorities, self.options.timeout))
+        named.as_deref().map(Authorities::read).transpose()
+    }
+
+    /// How long a request may take that may take minutes.
+    pub(crate) fn patience(&self) -> Duration {
+        self.options.timeout.unwrap_or(PATIENCE)
     }
 }
 

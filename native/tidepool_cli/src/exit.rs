@@ -2,11 +2,11 @@
 
 /// It is done.
 pub(crate) const DONE: u8 = 0;
-/// The node refused it, or the function failed: unless the table of errors says otherwise of the reason.
+/// The node or the registry refused it, or the function failed: unless the table of errors says otherwise of the reason.
 pub(crate) const REFUSED: u8 = 1;
 /// The command line, a file or `tidepool.toml` is not right; nothing was asked of a node.
 pub(crate) const USAGE: u8 = 2;
-/// No node could be reached, or what answered is none.
+/// No node or registry could be reached, or what answered is none.
 pub(crate) const NO_NODE: u8 = 3;
 /// The project's build failed, or `setup` could bring no compiler.
 pub(crate) const BUILD: u8 = 4;

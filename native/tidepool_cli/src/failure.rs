@@ -11,6 +11,7 @@ use crate::keys::KeyError;
 use crate::node::{AddressError, NodeError};
 use crate::processes::RunError;
 use crate::project::{BuildError, ManifestError, NewError, WatchError};
+use crate::registry::RegistryError;
 use crate::toolchains::SetupError;
 
 /// Why a command failed.
@@ -40,6 +41,12 @@ pub(crate) enum Failure {
     /// The key that signs can't be used.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The module was not pushed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// What is in a registry is the node's to fetch.
+    #[error("a module of a registry is signed where it is: give its signature with --field signature=…")]
+    SignedElsewhere,
     /// There is nothing to sign with.
     #[error("name the file with the private key: --key FILE")]
     NoKeyNamed,
@@ -82,7 +89,10 @@ impl Failure {
     pub(crate) fn exit(&self) -> u8 {
         match self {
             Self::Node(error) if error.is_refusal() => error.told().map_or(exit::REFUSED, Reason::exit),
-            Self::Node(_) => exit::NO_NODE,
+            Self::Node(_) | Self::Registry(RegistryError::Unreachable { .. } | RegistryError::Nonsense { .. }) => {
+                exit::NO_NODE
+            }
+            Self::Registry(RegistryError::Denied { .. } | RegistryError::Refused { .. }) => exit::REFUSED,
             Self::Build(BuildError::Interrupted)
             | Self::Setup(SetupError::Run(RunError::Interrupted))
             | Self::Interrupted => exit::INTERRUPTED,
@@ -95,6 +105,8 @@ impl Failure {
             | Self::New(_)
             | Self::Watch(_)
             | Self::Key(_)
+            | Self::Registry(_)
+            | Self::SignedElsewhere
             | Self::NoKeyNamed
             | Self::Unreadable { .. }
             | Self::NoFile { .. }
@@ -117,7 +129,8 @@ impl Failure {
             Self::Build(_) => "build_failed",
             Self::New(_) => "not_made",
             Self::Watch(_) => "not_watched",
-            Self::Key(_) | Self::NoKeyNamed => "no_key",
+            Self::Registry(error) => error.reason(),
+            Self::Key(_) | Self::NoKeyNamed | Self::SignedElsewhere => "no_key",
             Self::Unreadable { .. } | Self::NoFile { .. } => "unreadable",
             Self::Field { .. } => "invalid_field",
             Self::Unwell { .. } => "unwell",
@@ -141,6 +154,7 @@ impl Failure {
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Node(error) => error.hint(),
+            Self::Registry(error) => error.hint(),
             _ => None,
         }
     }

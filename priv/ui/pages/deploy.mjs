@@ -1,16 +1,20 @@
-// Deploying: a file, and all that the node's schema says of it.
+// Deploying: a file, or where it is in a registry, and all that the node's schema says of it.
 import { html, useEffect, useRef, useState } from "../base.mjs";
 import { ask, path } from "../api.mjs";
 import { useLive } from "../live.mjs";
 import { Notice, useAction } from "../parts.mjs";
 import { bytes } from "../format.mjs";
 
-const steps = ["options", "size", "compile", "start", "store", "spread"];
+const steps = ["options", "fetch", "size", "compile", "start", "store", "spread"];
+
+// The schema's field that says where the module is; it stands beside the file, which it takes the place of.
+const REFERENCE = "form-ref";
 
 export function Deploy({ closed }) {
   const { data: schema, refusal: unread } = useLive("deploy/options", 0);
   const [file, setFile] = useState(null);
   const [said, setSaid] = useState({});
+  const reference = said[REFERENCE]?.trim();
   const [done, setDone] = useState(null);
   const [ended, setEnded] = useState(null);
   const { busy, refusal, act, dismiss } = useAction(async () => {
@@ -32,13 +36,14 @@ export function Deploy({ closed }) {
     <${Notice} refusal=${unread} />
     <form onSubmit=${(event) => (event.preventDefault(), act())}>
       <${Module} file=${file} set=${setFile} />
-      <p><button class="main" disabled=${busy || !file || !schema}>${busy ? "Deploying…" : "Deploy"}</button></p>
+      ${schema?.form.filter(({ name }) => name === "ref").map((option) => field(option, "form"))}
+      <p><button class="main" disabled=${busy || Boolean(file) === Boolean(reference) || !schema}>${busy ? "Deploying…" : "Deploy"}</button></p>
       <${Notice} refusal=${refusal} dismiss=${dismiss} />
-      ${ended && ended !== "busy" && html`<${Steps} ended=${ended} waited=${Boolean(said["query-wait"])} />`}
+      ${ended && ended !== "busy" && html`<${Steps} ended=${ended} fetched=${Boolean(reference)} waited=${Boolean(said["query-wait"])} />`}
       ${done && html`<p role="status" class="good">Deployed <a href=${`#/functions/${path(done.name)}`}>${done.name}</a>, version ${done.version}.</p>`}
       ${schema && html`<h2>Options</h2>
         <p class="faint">What is left empty is as the node has it, as each field shows.</p>
-        ${schema.form.map((option) => field(option, "form"))}
+        ${schema.form.filter(({ name }) => name !== "ref").map((option) => field(option, "form"))}
         <h2>In a cluster</h2>
         ${schema.query.map((option) => field(option, "query"))}`}
     </form>`;
@@ -75,10 +80,11 @@ function Module({ file, set }) {
   </div>`;
 }
 
-function Steps({ ended, waited }) {
+function Steps({ ended, fetched, waited }) {
   const done = ended === "done";
   const last = steps.indexOf(ended);
-  const state = (at) => (done || at < last ? (at < 5 || waited ? "done" : "not asked for") : at === last ? "refused" : "not reached");
+  const asked = { fetch: fetched, spread: waited };
+  const state = (at) => (done || at < last ? (asked[steps[at]] ?? true ? "done" : "not asked for") : at === last ? "refused" : "not reached");
   return html`<ol class="steps" aria-label="Steps of the deploy">
     ${steps.map((step, at) => html`<li key=${step} class=${state(at) === "done" ? "good" : state(at) === "refused" ? "bad" : "faint"}>${step}: ${state(at)}</li>`)}
   </ol>`;
@@ -92,7 +98,7 @@ function Field({ option, id, value, set }) {
   const shared = { id, name, "aria-describedby": hint, value: value ?? "", onInput: (event) => set(event.target.value) };
   const standard = option.default === null || option.default === "" ? "none" : String(option.default);
   const lines = option.each ? "one a line, " : "";
-  const allowed = `Allowed: ${lines}${notation}. Without it: ${name === "name" ? "the file's name" : name === "operation" ? "the name" : standard}.`;
+  const allowed = `Allowed: ${lines}${notation}. Without it: ${name === "name" ? "the file's name, or the reference's" : name === "operation" ? "the name" : standard}.`;
   return html`<div class="field">
     <label for=${id}>${name}</label>
     <p id=${hint}>${`${doc} ${allowed}`.replaceAll("`", "")}</p>
@@ -135,6 +141,6 @@ function written(schema, said, file) {
   };
   schema.form.forEach(add(form, "form"));
   schema.query.forEach(add(query, "query"));
-  form.append("wasm", file, file.name);
+  if (file) form.append("wasm", file, file.name);
   return { form, query: query.size > 0 ? `?${query}` : "" };
 }

@@ -1,7 +1,7 @@
 """Serves a folder on a port of the loopback: downloads.py FOLDER PORT
 
 Below /cut/ each archive ends in its middle, though its length is told; below /stalled/ it stops there and goes on waiting;
-below /changed/ one byte of it is another.
+below /changed/ one byte of it is another. Below /endless/ sums have no end.
 """
 
 import http.server
@@ -20,6 +20,9 @@ class Downloads(http.server.BaseHTTPRequestHandler):
         if not os.path.isfile(path):
             self.send_error(404)
             return
+        if fault == "endless" and name.endswith("SUMS"):
+            self.endless()
+            return
         fault = fault if name.endswith(".tar.gz") else ""
         size = os.path.getsize(path)
         self.send_response(200)
@@ -37,6 +40,15 @@ class Downloads(http.server.BaseHTTPRequestHandler):
                 byte = file.read(1)
                 self.wfile.write(bytes([byte[0] ^ 1]))
                 shutil.copyfileobj(file, self.wfile)
+
+    def endless(self):
+        self.send_response(200)
+        self.end_headers()
+        try:
+            while True:
+                self.wfile.write(bytes(1 << 16))
+        except ConnectionError:
+            pass
 
     def log_message(self, *_arguments):
         pass

@@ -34,6 +34,7 @@ defmodule Tidepool.Function.SpecTest do
       }
     ],
     host: [["*"], ["none"], ["shop/prices/get", "redis/*/G*", "//"]],
+    ref: [nil, "oci://a.example:5000/team/b:1@sha256:#{String.duplicate("0a", 32)}"],
     signature: [nil, Base.encode64(<<1::512>>)],
     files: [[], ["/data=memory"], ["/=host:a:rw", "/etc/app=host:b"]],
     wait_timeout: [0, 3_600_000]

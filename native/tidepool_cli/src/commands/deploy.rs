@@ -14,6 +14,7 @@ use crate::failure::Failure;
 use crate::node::{Form, Node, Path};
 use crate::output::{Progress, escape};
 use crate::project::{Manifest, module};
+use crate::registry::SCHEME;
 
 /// From this size on, in bytes, a module is sent to nodes alone that know the token.
 const ASKED_FIRST: usize = 1 << 20;
@@ -21,7 +22,7 @@ const ASKED_FIRST: usize = 1 << 20;
 /// `tidepool deploy`
 #[derive(Debug, Args)]
 pub(crate) struct Deploy {
-    /// A module; without one the project is built and deployed
+    /// A module, or oci://HOST/NAME:TAG for one that the node fetches; without one the project is built and deployed
     file: Option<PathBuf>,
     #[command(flatten)]
     project: Project,
@@ -74,15 +75,22 @@ impl Deploy {
         let node = context.node()?;
         let given = self.given()?;
         let (module, fields) = match &self.file {
-            Some(file) => (read(file)?, self.of_file(file)),
-            None => self.of_project(context)?,
+            Some(file) => match file.to_str().filter(|file| file.starts_with(SCHEME)) {
+                Some(reference) => (None, vec![("ref".to_owned(), reference.to_owned())]),
+                None => (Some(read(file)?), self.of_file(file)),
+            },
+            None => self.of_project(context).map(|(module, fields)| (Some(module), fields))?,
         };
         let kept = fields.into_iter().filter(|(name, _value)| given.iter().all(|(other, _)| other != name));
         let fields: Fields = kept.chain(given.iter().cloned()).collect();
-        let fields = signed(&self.signing, fields, &module)?;
+        let fields = match &module {
+            Some(module) => signed(&self.signing, fields, module)?,
+            None if self.signing.is_named() => return Err(Failure::SignedElsewhere),
+            None => fields,
+        };
         let (status, answer, took) = {
             let _progress = (!context.output.is_json()).then(|| Progress::of("deploying".to_owned()));
-            send(&node, &self.path(), &fields, &module)?
+            send(&node, &self.path(), &fields, module.as_deref())?
         };
         Ok(context.output.say(&answer, || outcome(status, &answer, took))?)
     }
@@ -150,20 +158,27 @@ pub(crate) fn signed(signing: &Signing, mut fields: Fields, wasm: &[u8]) -> Resu
     Ok(fields)
 }
 
-/// Sends a module: the status, the function, and how long it took.
+/// Sends a module, or none where a field says where it is: the status, the function, and how long it took.
 ///
 /// # Errors
 ///
 /// When the node refuses it; the version before goes on then.
-pub(crate) fn send(node: &Node, path: &Path, fields: &[Field], wasm: &[u8]) -> Result<(u16, Value, Duration), Failure> {
-    if wasm.len() > ASKED_FIRST {
+pub(crate) fn send(
+    node: &Node,
+    path: &Path,
+    fields: &[Field],
+    wasm: Option<&[u8]>,
+) -> Result<(u16, Value, Duration), Failure> {
+    if wasm.is_some_and(|wasm| wasm.len() > ASKED_FIRST) {
         node.knows_token()?;
     }
     let mut form = Form::new();
     for (name, value) in fields {
         form.text(name, value);
     }
-    form.wasm(wasm);
+    if let Some(wasm) = wasm {
+        form.wasm(wasm);
+    }
     let (kind, body) = form.end();
     let began = Instant::now();
     let (status, answer) = node.post(path, &kind, body)?;

@@ -33,11 +33,14 @@ pub(crate) fn shown(value: &Value) -> String {
     }
 }
 
-/// All members of an object, each on a line.
+/// All members of an object, each on a line; long lists and objects are shortened.
 pub(crate) fn all(value: &Value) -> String {
     let mut table = Table::bare();
     for (name, value) in value.as_object().into_iter().flatten() {
-        table.row([name.clone(), shown(value)]);
+        match value {
+            Value::String(text) => table.whole([name.clone(), text.clone()]),
+            value => table.row([name.clone(), shown(value)]),
+        }
     }
     table.text()
 }

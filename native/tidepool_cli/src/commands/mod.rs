@@ -11,4 +11,5 @@ pub(crate) mod logs;
 mod members;
 pub(crate) mod process;
 pub(crate) mod project;
+pub(crate) mod push;
 pub(crate) mod status;

@@ -27,6 +27,11 @@ impl Table {
         self.rows.push(cells.iter().map(|cell| shorten(&escape(cell))).collect());
     }
 
+    /// The same of texts that say less when they are cut, as addresses and digests do.
+    pub(crate) fn whole<const N: usize>(&mut self, cells: [String; N]) {
+        self.rows.push(cells.iter().map(|cell| escape(cell)).collect());
+    }
+
     /// All of it, without the end of the last line.
     pub(crate) fn text(&self) -> String {
         let width = |column: usize| {

@@ -83,8 +83,10 @@ fn source(language: Language) -> (&'static [(&'static str, &'static str)], &'sta
                      [lib]\npath = \"line.rs\"\ncrate-type = [\"cdylib\"]\n",
                 ),
             ],
-            "cargo build --quiet --offline --target wasm32-unknown-unknown --target-dir target && \
-             mv target/wasm32-unknown-unknown/debug/line.wasm .",
+            // Not from here: cargo and rustup heed files in all folders above, and anybody may have put some into /tmp.
+            "line=$PWD && cd / && cargo build --quiet --offline --manifest-path \"$line/Cargo.toml\" \
+             --target wasm32-unknown-unknown --target-dir \"$line/target\" && \
+             mv \"$line/target/wasm32-unknown-unknown/debug/line.wasm\" \"$line\"",
         ),
         Language::Assemblyscript => {
             (&[("line.ts", "export function line(): i32 { return 1; }\n")], "asc line.ts -o line.wasm")

@@ -454,3 +454,19 @@ fn doctor_compiles_a_line_in_each_language_and_names_the_command_for_those_that_
     // Nothing of the lines stays.
     assert_eq!(left(bare.path()).len(), 2);
 }
+
+#[test]
+fn what_others_have_put_into_the_folder_for_temporary_files_is_not_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (wrapper, ran) = (folder.path().join("wrapper"), folder.path().join("ran"));
+    fs::write(&wrapper, format!("#!/bin/sh\necho ran >{}\nexec \"$@\"\n", ran.display())).unwrap();
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(folder.path().join(".cargo")).unwrap();
+    let config = format!("[build]\nrustc-wrapper = \"{}\"\n", wrapper.display());
+    fs::write(folder.path().join(".cargo/config.toml"), config).unwrap();
+    let command = &mut tidepool(&["doctor", "--url", NOWHERE]);
+    command.env("TMPDIR", folder.path()).env("TIDEPOOL_TOOLCHAINS", folder.path());
+    let (_status, out, _errors) = run(command);
+    assert!(out.lines().any(|line| line.split_whitespace().nth(1) == Some("rust")), "{out}");
+    assert!(!ran.exists());
+}

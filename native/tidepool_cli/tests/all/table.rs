@@ -71,7 +71,7 @@ fn whatever_fails_is_json_when_json_is_asked_for() {
         let expected = match words.as_slice() {
             ["new" | "completions" | "keygen"] => 0,
             ["doctor"] => 1,
-            ["build" | "deploy" | "watch" | "setup" | "sign"] | ["token", "create"] => 2,
+            ["build" | "deploy" | "watch" | "setup" | "sign" | "push"] | ["token", "create"] => 2,
             _ => 3,
         };
         assert_eq!(code, expected, "{words:?} {value}");

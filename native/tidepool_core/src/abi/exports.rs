@@ -132,8 +132,7 @@ pub(crate) struct Functions(HashMap<Box<str>, Callable, RandomState>);
 pub(crate) struct Callable {
     pub(crate) index: ModuleExport,
     pub(crate) params: Vec<ValType>,
-    /// How many results it has.
-    pub(crate) results: usize,
+    pub(crate) results: Vec<ValType>,
 }
 
 impl Functions {
@@ -145,7 +144,7 @@ impl Functions {
                 return None;
             }
             let index = module.get_export_index(name)?;
-            Some((name.into(), Callable { index, params: ty.params().collect(), results: ty.results().len() }))
+            Some((name.into(), Callable { index, params: ty.params().collect(), results: ty.results().collect() }))
         });
         Functions(functions.collect())
     }
@@ -158,9 +157,14 @@ impl Functions {
 
     /// The names, in order.
     pub(crate) fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.0.keys().map(|name| String::from(&**name)).collect();
-        names.sort_unstable();
-        names
+        self.all().into_iter().map(|(name, _callable)| name.to_owned()).collect()
+    }
+
+    /// All of them, in the order of their names.
+    pub(crate) fn all(&self) -> Vec<(&str, &Callable)> {
+        let mut all: Vec<_> = self.0.iter().map(|(name, callable)| (&**name, callable)).collect();
+        all.sort_unstable_by_key(|(name, _callable)| *name);
+        all
     }
 }
 

@@ -8,6 +8,8 @@ use wasmtime::component::{Component, ComponentExportIndex, Type};
 
 use super::shape::Shape;
 
+/// Types that are looked at in one component: they may be built of one another, and be very large.
+const MAX_TYPES: usize = 200_000;
 /// Between an interface and a function of it: `docs:adder/add@0.1.0#add`.
 const WITHIN: char = '#';
 
@@ -17,6 +19,8 @@ pub(crate) struct Interface {
     /// By all names that they go by; a name that would mean two means none.
     by_name: HashMap<Box<str>, usize, RandomState>,
     functions: Vec<Export>,
+    /// Types by the interface that they are in and their names there.
+    types: Vec<(Option<Box<str>>, Box<str>, Type)>,
 }
 
 /// One of them.
@@ -35,21 +39,30 @@ pub(crate) struct Export {
 impl Interface {
     pub(crate) fn of(component: &Component) -> Self {
         let (engine, ty) = (component.engine(), component.component_type());
-        let mut functions = Vec::new();
+        let (mut functions, mut types, mut budget) = (Vec::new(), Vec::new(), MAX_TYPES);
         for (name, export) in ty.exports(engine) {
             match export.ty {
                 ComponentItem::ComponentFunc(function) => {
-                    functions.extend(component.get_export_index(None, name).map(|at| Export::of(name, at, &function)));
+                    let at = component.get_export_index(None, name);
+                    functions.extend(at.map(|at| Export::of(name, at, &function, &mut budget)));
                 }
                 ComponentItem::ComponentInstance(instance) => {
                     let Some(within) = component.get_export_index(None, name) else { continue };
                     for (function_name, export) in instance.exports(engine) {
-                        let ComponentItem::ComponentFunc(function) = export.ty else { continue };
+                        let function = match export.ty {
+                            ComponentItem::ComponentFunc(function) => function,
+                            ComponentItem::Type(ty) => {
+                                types.push((Some(name.into()), function_name.into(), ty));
+                                continue;
+                            }
+                            _ => continue,
+                        };
                         let at = component.get_export_index(Some(&within), function_name);
                         let whole = format!("{name}{WITHIN}{function_name}");
-                        functions.extend(at.map(|at| Export::of(&whole, at, &function)));
+                        functions.extend(at.map(|at| Export::of(&whole, at, &function, &mut budget)));
                     }
                 }
+                ComponentItem::Type(ty) => types.push((None, name.into(), ty)),
                 _ => {}
             }
         }
@@ -63,7 +76,17 @@ impl Interface {
             by_name.into_iter().filter_map(|(name, index)| Some((name, index?))).collect();
         // A whole name is never another's short one.
         by_name.extend(functions.iter().enumerate().map(|(index, function)| (function.name.clone(), index)));
-        Interface { by_name, functions }
+        Interface { by_name, functions, types }
+    }
+
+    /// All of them, in the component's order.
+    pub(crate) fn functions(&self) -> impl Iterator<Item = &Export> {
+        self.functions.iter()
+    }
+
+    /// Types with a name: the interface that it is in, the name, the type.
+    pub(crate) fn types(&self) -> impl Iterator<Item = (Option<&str>, &str, &Type)> {
+        self.types.iter().map(|(scope, name, ty)| (scope.as_deref(), &**name, ty))
     }
 
     /// Can any of them be called?
@@ -86,15 +109,26 @@ impl Interface {
 }
 
 impl Export {
-    fn of(name: &str, index: ComponentExportIndex, function: &ComponentFunc) -> Self {
+    fn of(name: &str, index: ComponentExportIndex, function: &ComponentFunc, budget: &mut usize) -> Self {
         let params: Vec<(Box<str>, Type)> = function.params().map(|(name, ty)| (name.into(), ty)).collect();
         let result = function.results().next();
-        let uncallable = match params.iter().map(|(_name, ty)| ty).chain(&result).find_map(unspeakable) {
+        let uncallable = match params.iter().map(|(_name, ty)| ty).chain(&result).find_map(|ty| unspeakable(ty, budget))
+        {
             None if function.async_() => Some("is an async function of WASI 0.3, which this host does not run"),
             found => found,
         };
         let bytes = Shape::of(params.iter().map(|(_name, ty)| ty), result.as_ref());
         Export { name: name.into(), index, params, result, bytes, uncallable }
+    }
+}
+
+impl Export {
+    /// The interface that it is in, if it is in one, and its name there.
+    pub(crate) fn parts(&self) -> (Option<&str>, &str) {
+        match self.name.split_once(WITHIN) {
+            Some((scope, name)) => (Some(scope), name),
+            None => (None, &self.name),
+        }
     }
 }
 
@@ -127,20 +161,24 @@ fn short_names(whole: &str) -> Vec<String> {
 }
 
 /// What of a type no caller has a value for.
-fn unspeakable(ty: &Type) -> Option<&'static str> {
+fn unspeakable(ty: &Type, budget: &mut usize) -> Option<&'static str> {
+    let Some(left) = budget.checked_sub(1) else {
+        return Some("has types that are too large, or others of its component");
+    };
+    *budget = left;
     match ty {
         Type::Own(_) | Type::Borrow(_) => Some("takes or returns a resource, which lives no longer than a call"),
         Type::Future(_) | Type::Stream(_) | Type::ErrorContext => {
             Some("takes or returns a stream or a future of WASI 0.3, which this host does not run")
         }
-        Type::List(list) => unspeakable(&list.ty()),
-        Type::FixedLengthList(list) => unspeakable(&list.ty()),
-        Type::Map(map) => unspeakable(&map.key()).or_else(|| unspeakable(&map.value())),
-        Type::Record(record) => record.fields().find_map(|field| unspeakable(&field.ty)),
-        Type::Tuple(tuple) => tuple.types().find_map(|ty| unspeakable(&ty)),
-        Type::Variant(variant) => variant.cases().filter_map(|case| case.ty).find_map(|ty| unspeakable(&ty)),
-        Type::Option(option) => unspeakable(&option.ty()),
-        Type::Result(result) => result.ok().into_iter().chain(result.err()).find_map(|ty| unspeakable(&ty)),
+        Type::List(list) => unspeakable(&list.ty(), budget),
+        Type::FixedLengthList(list) => unspeakable(&list.ty(), budget),
+        Type::Map(map) => unspeakable(&map.key(), budget).or_else(|| unspeakable(&map.value(), budget)),
+        Type::Record(record) => record.fields().find_map(|field| unspeakable(&field.ty, budget)),
+        Type::Tuple(tuple) => tuple.types().find_map(|ty| unspeakable(&ty, budget)),
+        Type::Variant(variant) => variant.cases().filter_map(|case| case.ty).find_map(|ty| unspeakable(&ty, budget)),
+        Type::Option(option) => unspeakable(&option.ty(), budget),
+        Type::Result(result) => result.ok().into_iter().chain(result.err()).find_map(|ty| unspeakable(&ty, budget)),
         _ => None,
     }
 }

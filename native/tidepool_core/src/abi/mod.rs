@@ -8,6 +8,7 @@ pub(crate) mod arguments;
 pub(crate) mod clock;
 pub(crate) mod component;
 pub(crate) mod contract;
+pub(crate) mod describe;
 pub(crate) mod exports;
 pub(crate) mod guest;
 pub(crate) mod imports;

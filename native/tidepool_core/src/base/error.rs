@@ -16,8 +16,10 @@ pub enum CompileError {
     /// The bytes don't start like a WebAssembly module.
     #[error("this is not a WebAssembly module: it does not start with the bytes \\0asm")]
     NotWasm,
-    /// A component, which needs another kind of host.
-    #[error("this is a WebAssembly component; compile it as a core module (for example for wasm32-wasip1)")]
+    /// A component, as no tool writes them today.
+    #[error(
+        "this is a WebAssembly component in a binary format of another version than this host reads: build it anew"
+    )]
     Component,
     /// The module is malformed or uses a feature that isn't enabled.
     #[error("the module is not valid: {message}")]

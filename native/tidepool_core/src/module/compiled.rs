@@ -9,6 +9,7 @@ use super::actor::Actor;
 use super::cache::CacheKey;
 use super::toolchain::Toolchain;
 use crate::abi::contract::{ComponentSpec, ModuleSpec, Spec};
+use crate::abi::describe;
 use crate::abi::exports::Exports;
 use crate::abi::interface::Interface;
 use crate::abi::slots::State;
@@ -92,6 +93,16 @@ impl CompiledModule {
     #[must_use]
     pub fn imports(&self) -> &[(String, String)] {
         &self.imports
+    }
+
+    /// What can be called of it by name, as JSON: see [`describe`]. `None` of an ABI whose calls name no export.
+    #[must_use]
+    pub fn interface(&self) -> Option<serde_json::Value> {
+        match &self.linked {
+            Linked::Module { exports, .. } if self.abi.typed => Some(describe::module(&exports.functions)),
+            Linked::Component { interface, .. } if self.abi.typed => Some(describe::component(interface)),
+            _ => None,
+        }
     }
 
     /// What happens before an instance serves its first call.

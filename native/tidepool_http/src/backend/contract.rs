@@ -132,8 +132,8 @@ pub enum RequestBody {
 /// The form of a deploy. What fields there are and what they mean is the backend's.
 #[derive(Debug, Default)]
 pub struct Deploy {
-    /// The uploaded file, as it came: not known to be a module.
-    pub wasm: Bytes,
+    /// The uploaded file, as it came: not known to be a module. None, where a field says where it is.
+    pub wasm: Option<Bytes>,
     /// Last segment of the file name the client gave with it.
     pub file_name: Option<String>,
     /// The other fields in their order, unread: `("name", "hello")`.

@@ -165,23 +165,29 @@ pub(super) fn bounds(edge: &Edge, limit: u64) -> Bounds {
     Bounds { bytes, time: edge.config.body_timeout, too_large: Reason::PayloadTooLarge, named_bytes: most }
 }
 
-/// What the path of a call means. A name in a namespace is one segment with its slash encoded, or two: then it is told from a name and
+/// What the path of a call means. An export in an interface is two segments, or one with `#` between, encoded. A name in a namespace is one segment with its slash encoded, or two: then it is told from a name and
 /// its operation by whether there is a function of the name.
 fn target(edge: &Edge, path: &str) -> Result<(String, Option<String>), Refusal> {
     let mut segments = path.strip_prefix(PREFIX).unwrap_or_default().split('/');
-    match (segments.next(), segments.next(), segments.next(), segments.next()) {
-        (Some(function), None, ..) if !function.is_empty() => return Ok((percent::segment(function)?, None)),
-        (Some(function), Some(operation), None, _) if ![function, operation].contains(&"") => {
+    let segments = [segments.next(), segments.next(), segments.next(), segments.next(), segments.next()];
+    match segments {
+        [Some(function), None, ..] if !function.is_empty() => return Ok((percent::segment(function)?, None)),
+        [Some(function), Some(operation), None, ..] if ![function, operation].contains(&"") => {
             let (function, operation) = (percent::segment(function)?, percent::segment(operation)?);
             return Ok(of_two(edge, function, operation));
         }
-        (Some(namespace), Some(function), Some(operation), None) if ![namespace, function, operation].contains(&"") => {
-            let (namespace, function) = (percent::segment(namespace)?, percent::segment(function)?);
-            return Ok((format!("{namespace}/{function}"), Some(percent::segment(operation)?)));
+        [Some(first), Some(second), Some(third), None, _] if ![first, second, third].contains(&"") => {
+            return Ok(of_three(edge, percent::segment(first)?, &percent::segment(second)?, percent::segment(third)?));
+        }
+        [Some(namespace), Some(function), Some(interface), Some(export), None]
+            if ![namespace, function, interface, export].contains(&"") =>
+        {
+            let function = format!("{}/{}", percent::segment(namespace)?, percent::segment(function)?);
+            return Ok((function, Some(within(&percent::segment(interface)?, &percent::segment(export)?))));
         }
         _ => {}
     }
-    let message = "call with /call/FUNCTION or /call/FUNCTION/OPERATION; a function in a namespace is NAMESPACE%2FNAME";
+    let message = "call with /call/FUNCTION, /call/FUNCTION/OPERATION or /call/FUNCTION/INTERFACE/EXPORT; a function in a namespace is NAMESPACE%2FNAME";
     Err(Refusal::new(Reason::NotFound, message).with("path", shown(path)))
 }
 
@@ -194,6 +200,22 @@ fn of_two(edge: &Edge, first: String, second: String) -> (String, Option<String>
         }
     }
     (first, Some(second))
+}
+
+/// Three segments are a function in a namespace and its operation, unless there is no such function, and one of the first name: then
+/// they are that, and an export in an interface.
+fn of_three(edge: &Edge, first: String, second: &str, third: String) -> (String, Option<String>) {
+    let whole = format!("{first}/{second}");
+    if edge.backend.payload_limit(&whole).is_none() && edge.backend.payload_limit(&first).is_some() {
+        let export = within(second, &third);
+        return (first, Some(export));
+    }
+    (whole, Some(third))
+}
+
+/// The operation that is an export of an interface.
+fn within(interface: &str, export: &str) -> String {
+    format!("{interface}#{export}")
 }
 
 fn query_payload(edge: &Edge, query: Option<&str>) -> Result<Bytes, Refusal> {

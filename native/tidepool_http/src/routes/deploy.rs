@@ -26,6 +26,9 @@ use tidepool_errors::Reason;
 /// Most fields of a form beside the module. What they mean is the backend's to say.
 const MAX_FIELDS: usize = 64;
 
+/// The field that says where the module is, in place of the module.
+const REFERENCE: &str = "ref";
+
 /// Longest text of a field.
 const TEXT_BYTES: usize = 64 << 10;
 
@@ -121,8 +124,11 @@ async fn fields(mut form: Multipart, bounds: &Bounds) -> Result<Deploy, Refusal>
             return Err(Refusal::new(Reason::InvalidField, message).with("field", name));
         }
     }
-    let missing = || Refusal::new(Reason::MissingField, "add the module, as in `curl -F wasm=@FILE.wasm`");
-    deploy.wasm = wasm.ok_or_else(|| missing().with("field", "wasm"))?;
+    if wasm.is_none() && !deploy.fields.iter().any(|(name, _text)| name == REFERENCE) {
+        let message = "add the module, as in `curl -F wasm=@FILE.wasm`, or with `ref` where it is in a registry";
+        return Err(Refusal::new(Reason::MissingField, message).with("field", "wasm"));
+    }
+    deploy.wasm = wasm;
     Ok(deploy)
 }
 

@@ -31,7 +31,7 @@ async fn refused(fields: &[(&str, &[u8])]) -> Answer {
 #[tokio::test]
 async fn the_file_alone_is_a_deploy() {
     let deploy = deployed("/deploy", &[WASM]).await;
-    assert_eq!(deploy.wasm, WASM.1);
+    assert_eq!(deploy.wasm.as_deref(), Some(WASM.1));
     assert_eq!(deploy.file_name.as_deref(), Some("a.wasm"));
     assert_eq!(deploy.fields, []);
 }
@@ -64,6 +64,13 @@ async fn a_form_without_the_module_is_refused() {
     let answer = refused(&[("name=\"name\"", b"f")]).await;
     assert_eq!((answer.status, answer.reason().as_str()), (400, "missing_field"));
     assert_eq!(answer.error()["field"], "wasm");
+}
+
+#[tokio::test]
+async fn a_form_that_says_where_the_module_is_needs_none() {
+    let deploy = deployed("/deploy", &[("name=\"ref\"", b"oci://a/b:1")]).await;
+    assert_eq!(deploy.wasm, None);
+    assert_eq!(deploy.fields, [("ref".to_owned(), "oci://a/b:1".to_owned())]);
 }
 
 #[tokio::test]

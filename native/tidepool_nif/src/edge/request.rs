@@ -353,7 +353,7 @@ fn deploy(env: Env<'_>, form: Deploy) -> Term<'_> {
     encode::map(
         env,
         vec![
-            (atoms::wasm(), encode::binary(env, form.wasm)),
+            (atoms::wasm(), form.wasm.map(|wasm| encode::binary(env, wasm)).encode(env)),
             (atoms::file_name(), form.file_name.encode(env)),
             (atoms::fields(), form.fields.encode(env)),
             (atoms::query(), form.query.encode(env)),

@@ -129,9 +129,15 @@ impl Drop for Answer {
     }
 }
 
+/// Longest text of what a module exports; there is none of one that has more to say.
+const MAX_INTERFACE_BYTES: usize = 1 << 20;
+
 /// `{:ok, module, facts}`.
 fn compiled(env: Env<'_>, module: Arc<Module>) -> Term<'_> {
     let imports: Vec<String> = module.imports().iter().map(|(module, name)| format!("{module}.{name}")).collect();
+    let interface = module.interface().map(|interface| interface.to_string());
+    let interface =
+        interface.filter(|json| json.len() <= MAX_INTERFACE_BYTES).map(|json| encode::copy(env, json.as_bytes()));
     // Names of ABIs are the host's own, and few.
     let abi = Atom::from_str(env, module.abi()).map_or_else(|_| module.abi().encode(env), |abi| abi.encode(env));
     let (start, reason) = match module.start() {
@@ -144,6 +150,7 @@ fn compiled(env: Env<'_>, module: Arc<Module>) -> Term<'_> {
         vec![
             (atoms::abi(), abi),
             (atoms::imports(), imports.encode(env)),
+            (atoms::interface(), interface.encode(env)),
             (atoms::start(), start.encode(env)),
             (atoms::start_reason(), reason.encode(env)),
             (atoms::tier(), deploy::tier_atom(module.tier()).encode(env)),

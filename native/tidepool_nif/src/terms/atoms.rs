@@ -59,6 +59,7 @@ rustler::atoms! {
     // Facts of a module.
     abi,
     imports,
+    interface,
     start,
     start_reason,
     nothing,

@@ -53,6 +53,11 @@ pub(crate) struct Signing {
 }
 
 impl Signing {
+    /// Whether a key was named.
+    pub(crate) fn is_named(&self) -> bool {
+        self.key.is_some()
+    }
+
     /// The signature of a module, if a key was named.
     ///
     /// # Errors

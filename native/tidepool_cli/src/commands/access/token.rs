@@ -33,7 +33,7 @@ pub(crate) struct Create {
     /// The functions that it is for: a name, or the beginning of some with * at its end [default: all]
     #[arg(long, value_name = "FUNCTIONS")]
     functions: Option<String>,
-    /// What it may grant functions that it deploys, such as net:dns, files:config or host:shop/prices/*; one for each
+    /// What it may grant functions that it deploys, such as net:dns, files:config, registry:ghcr.io or host:shop/prices/*; one for each
     #[arg(long, value_name = "GRANT")]
     grant: Vec<String>,
     /// When it expires, as 12h or 90d [default: in a year]

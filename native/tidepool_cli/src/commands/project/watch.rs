@@ -116,7 +116,7 @@ impl Session<'_> {
             format!("built {} in {} ms", bytes(size as u64), took.as_millis())
         })?;
         let fields = signed(self.signing, fields(&manifest)?, &wasm)?;
-        let (status, answer, _request) = send(&self.node, &Path::of(&["deploy"]), &fields, &wasm)?;
+        let (status, answer, _request) = send(&self.node, &Path::of(&["deploy"]), &fields, Some(&wasm))?;
         let swap = ended.elapsed();
         let event = json!({
             "event": if status == 201 { "deployed" } else { "unchanged" },

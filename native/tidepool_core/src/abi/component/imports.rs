@@ -101,7 +101,12 @@ async fn answer(
     let Some(call) = store.data().call.clone() else {
         return Err(trap(&mut store, format!("{target} can't be called while the guest starts")));
     };
-    if !store.data().function.host.allow([BINDING, &namespace, &operation].map(str::as_bytes)) {
+    // A grant has the package of an interface between its slashes, and the rest behind them.
+    let (package, rest) = match namespace.split_once('/') {
+        Some((package, interface)) => (package, format!("{interface}/{operation}")),
+        None => (&*namespace, operation.clone()),
+    };
+    if !store.data().function.host.allow([BINDING, package, &rest].map(str::as_bytes)) {
         let text = format!("{target} is not granted: the deploy names in `host` what the function may ask of its host");
         return Err(trap(&mut store, text));
     }

@@ -90,7 +90,7 @@ async fn call_export(
     let Some(function) = function else {
         return Err(CallError::Internal { message: "the instance lacks an export of its module".into() });
     };
-    let mut results = vec![Val::I32(0); export.results];
+    let mut results = vec![Val::I32(0); export.results.len()];
     if let Err(error) = function.call_async(&mut *store, &params, &mut results).await {
         return Err(call_error(store, &error));
     }

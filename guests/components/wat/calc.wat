@@ -1,0 +1,38 @@
+;; A component by hand: its exports take numbers, text and bytes, and one asks the host for a price. What can go wrong does, too.
+(component
+  (import "docs:shop/prices@1.0.0" (instance $prices (export "price" (func (param "item" string) (result u32)))))
+  (core module $libc
+    (memory (export "memory") 1)
+    (global $at (export "at") (mut i32) (i32.const 1024))
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (local i32)
+      (local.set 4 (i32.and (i32.add (global.get $at) (i32.sub (local.get 2) (i32.const 1))) (i32.sub (i32.const 0) (local.get 2))))
+      (global.set $at (i32.add (local.get 4) (local.get 3)))
+      (if (i32.gt_u (global.get $at) (i32.mul (memory.size) (i32.const 65536)))
+        (then (drop (memory.grow (i32.add (i32.const 1)
+          (i32.shr_u (i32.sub (global.get $at) (i32.mul (memory.size) (i32.const 65536))) (i32.const 16)))))))
+      (local.get 4)))
+  ;; What was returned has been read: all memory is free again.
+  (core module $after
+    (import "libc" "at" (global $at (mut i32)))
+    (func (export "free") (param i32) (global.set $at (i32.const 1024))))
+  (core instance $libc (instantiate $libc))
+  (core instance $after (instantiate $after (with "libc" (instance $libc))))
+  (core func $price (canon lower (func $prices "price") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
+  (core module $m
+    (import "libc" "memory" (memory 1))
+    (import "host" "price" (func $price (param i32 i32) (result i32)))
+    (func (export "add") (param i32 i32) (result i32) (i32.add (local.get 0) (local.get 1)))
+    (func (export "echo") (param i32 i32) (result i32)
+      (i32.store (i32.const 16) (local.get 0)) (i32.store (i32.const 20) (local.get 1)) (i32.const 16))
+    (func (export "price") (param i32 i32) (result i32) (call $price (local.get 0) (local.get 1)))
+    (func (export "spin") (loop (br 0)))
+    (func (export "trap") unreachable))
+  (core instance $i (instantiate $m (with "libc" (instance $libc)) (with "host" (instance (export "price" (func $price))))))
+  (func $add (param "one" u32) (param "other" u32) (result u32) (canon lift (core func $i "add")))
+  (func $echo (param "text" string) (result string) (canon lift (core func $i "echo") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc")) (post-return (core func $after "free"))))
+  (func $bytes (param "bytes" (list u8)) (result (list u8)) (canon lift (core func $i "echo") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc")) (post-return (core func $after "free"))))
+  (func (export "price") (param "item" string) (result u32) (canon lift (core func $i "price") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
+  (func (export "spin") (canon lift (core func $i "spin")))
+  (func (export "trap") (canon lift (core func $i "trap")))
+  (instance $adder (export "add" (func $add)) (export "echo" (func $echo)) (export "bytes" (func $bytes)))
+  (export "docs:adder/add@0.1.0" (instance $adder)))
