@@ -61,16 +61,10 @@ impl Codegen {
 
 /// What modules and components may have in them: what these settings leave of that for which wasmtime is built.
 pub(crate) fn features() -> WasmFeatures {
-    let mut features = WasmFeatures::default();
-    features.remove(
-        WasmFeatures::MULTI_MEMORY
-            | WasmFeatures::MEMORY64
-            | WasmFeatures::THREADS
-            | WasmFeatures::GC
-            | WasmFeatures::GC_TYPES
-            | WasmFeatures::EXCEPTIONS
-            | WasmFeatures::CM_ASYNC,
-    );
+    let mut features = WasmFeatures::WASM3 | WasmFeatures::COMPONENT_MODEL;
+    features.remove(WasmFeatures::MULTI_MEMORY | WasmFeatures::MEMORY64 | WasmFeatures::THREADS);
+    // Wasmtime is built without a collector of garbage.
+    features.remove(WasmFeatures::GC_TYPES | WasmFeatures::EXCEPTIONS);
     features
 }
 

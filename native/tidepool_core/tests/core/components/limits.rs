@@ -229,8 +229,8 @@ fn a_component_that_needs_more_than_an_instance_has_is_refused_with_what_that_is
             (beside(memories), "memories"),
             (beside(composed), "memories"),
             (tables(5), "tables"),
-            (beside("(import \"m\" (core module))"), "imports modules or components"),
-            (beside("(import \"c\" (component))"), "imports modules or components"),
+            (beside("(import \"m\" (core module))"), "imports"),
+            (beside("(import \"c\" (component))"), "imports"),
         ] {
             let message = refused(&node, &wasm);
             assert!(message.contains(said), "{message}");
