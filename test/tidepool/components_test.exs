@@ -7,7 +7,7 @@ defmodule Tidepool.ComponentsTest do
   alias Tidepool.{Error, Host}
 
   setup do
-    {:ok, name: deploy!("component", "values", instances: :warm)}
+    {:ok, name: deploy!("component", "values", instances: {:warm, 8})}
   end
 
   describe "a value" do
@@ -161,13 +161,13 @@ defmodule Tidepool.ComponentsTest do
 
   test "a deploy says that it is typed, and what it imports; it is swapped while it is called, and is no actor" do
     name = deploy!("component", "calc")
-    assert {:ok, %{abi: "typed", imports: ["docs:shop/prices@1.0.0.price"]}} = Tidepool.fetch(name)
+    assert {:ok, %{abi: :typed, imports: ["docs:shop/prices@1.0.0.price"]}} = Tidepool.fetch(name)
     assert Tidepool.call(name, {"docs:adder/add@0.1.0", :add}, [19, 23]) == {:ok, 42}
     callers = for _ <- 1..4, do: Task.async(fn -> for _ <- 1..200, do: Tidepool.call(name, :add, [1, 2]) end)
     for _ <- 1..3, do: Tidepool.deploy!(guest("component", "calc"), name: name)
     assert callers |> Task.await_many(60_000) |> Enum.concat() |> Enum.uniq() == [{:ok, 3}]
     Tidepool.deploy!(guest("component", "values"), name: name)
-    assert {:ok, %{abi: "typed", imports: []}} = Tidepool.fetch(name)
+    assert {:ok, %{abi: :typed, imports: []}} = Tidepool.fetch(name)
     assert {:error, %Error{reason: :no_export}} = Tidepool.call(name, :add, [1, 2])
     assert Tidepool.call(name, :divide, [84, 2]) == {:ok, 42}
 
@@ -187,6 +187,26 @@ defmodule Tidepool.ComponentsTest do
     Host.unregister(target)
     handle!(target, fn %{args: [item]} -> {:ok, byte_size(item)} end)
     assert Tidepool.call(name, :price, ["coffee"]) == {:ok, 6}
+  end
+
+  # What is of some MiB is built, and compiled, in long runs alone.
+  @tag skip: System.get_env("TIDEPOOL_LONG", "") == ""
+  @tag timeout: 300_000
+  test "a component in Python takes and returns records, variants and results" do
+    options = [instances: {:warm, 2}, limits: %{memory: 64 <<< 20, cpu_time: 20_000, time: 60_000}]
+    name = deploy!("component", "basket", options)
+    tea = %{name: "tea", amount: 2, note: :none}
+    ink = %{name: "ink", amount: 1, note: {:some, "blue"}}
+
+    for _again <- 1..2 do
+      assert Tidepool.call(name, :sorted, [[tea, ink]]) == {:ok, [ink, tea]}
+      assert Tidepool.call(name, :total, [[tea, ink], 10, :nothing]) == {:ok, 30}
+      assert Tidepool.call(name, :total, [[tea, ink], 10, {:percent, 50}]) == {:ok, 15}
+      assert Tidepool.call(name, :total, [[tea, ink], 10, {:gift, ink}]) == {:ok, 20}
+
+      assert {:error, %Error{reason: :guest_error, details: %{value: "the basket is empty"}}} =
+               Tidepool.call(name, {"docs:basket/baskets@1.0.0", :total}, [[], 10, :nothing])
+    end
   end
 
   # Any term of this depth at most, of what values are made of.
