@@ -1,4 +1,4 @@
-"""Components in text form: the assembler is that of wasmtime, whose package Python's index has."""
+"""Components: in text form by the assembler of wasmtime, and in Python by componentize-py; Python's index has both."""
 
 import sys
 
@@ -8,6 +8,8 @@ from .tools import TOOLS, once, run
 
 VERSION = "50.0.1"
 WASMTIME = TOOLS / f"wasmtime-{VERSION}"
+PYTHON_VERSION = "0.25.1"
+PYTHON = TOOLS / f"componentize-py-{PYTHON_VERSION}"
 ASSEMBLE = "import pathlib, sys, wasmtime; pathlib.Path(sys.argv[2]).write_bytes(wasmtime.wat2wasm(pathlib.Path(sys.argv[1]).read_text()))"
 
 
@@ -16,4 +18,12 @@ def wat(guest, name, out):
     run(sys.executable, "-c", ASSEMBLE, guest.folder / f"{name}.wat", out, env={"PYTHONPATH": WASMTIME})
 
 
-COMPONENT_GUESTS = Language("component", {"wat": Kind(wat, "{}.wat")})
+def python(guest, name, out):
+    """The world of the module's name in the folder `wit`."""
+    once(PYTHON, f"componentize-py {PYTHON_VERSION}, about 17 MB", lambda folder: pip.download(f"componentize-py=={PYTHON_VERSION}", folder))
+    command = ["componentize-py", "-d", "wit", "-w", name, "componentize", name, "-o", str(out)]
+    componentize = f"import sys; sys.argv = {command!r}; from componentize_py import script; script()"
+    run(sys.executable, "-c", componentize, folder=guest.folder, env={"PYTHONPATH": PYTHON, "PYTHONDONTWRITEBYTECODE": "1"})
+
+
+COMPONENT_GUESTS = Language("component", {"wat": Kind(wat, "{}.wat"), "python": Kind(python, "{}.py")})

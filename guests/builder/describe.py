@@ -12,7 +12,7 @@ from .language import Kind, Language
 from .languages import LANGUAGES
 from .tools import BUILD, GUESTS, ROOT
 
-FIELDS = ["language", "kind", "modules", "also", "kept"]
+FIELDS = ["language", "kind", "modules", "also", "kept", "heavy"]
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 # Made by compilers, beside sources.
 MADE = {"node_modules", "target", "__pycache__"}
@@ -35,6 +35,8 @@ class Guest:
     also: tuple
     # Those of the modules that lie beside their sources in the repository, so that nobody needs a compiler for them.
     kept: tuple
+    # Is it built for long runs of the tests alone?
+    heavy: bool
 
     @property
     def file(self):
@@ -104,7 +106,10 @@ def read(folder):
     else:
         kind = language.kinds[choice(table, "kind", language.kinds, f" in {language.name}")]
     names = modules(table, folder, kind)
-    return Guest(folder, language, kind, names, also(table, folder), kept(table, kind, names))
+    heavy = table.get("heavy", False)
+    if not isinstance(heavy, bool):
+        raise Wrong(f"heavy is {heavy!r}; it is true or false")
+    return Guest(folder, language, kind, names, also(table, folder), kept(table, kind, names), heavy)
 
 
 def choice(table, field, allowed, where=""):

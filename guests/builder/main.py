@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import fcntl
+import os
 import sys
 import threading
 
@@ -21,12 +22,13 @@ Compiles the guests whose sources have changed into guests/build/LANGUAGE/NAME.w
   bin/guests --keep       those that lie beside their sources, put there as they are built
   bin/guests --help       this text
 
-A guest is a folder in guests/ with a guest.toml; guests/README.md says what that has.
+A guest is a folder in guests/ with a guest.toml; guests/README.md says what that has. One that is `heavy` is
+built when TIDEPOOL_LONG is set.
 
 Compilers are fetched when first needed into {shown(TOOLS)}
 (TIDEPOOL_GUESTS_TOOLS names another folder). What has to be there already:
   rust                    apt-get and dpkg, on Debian 12 or newer
-  zig, c, go              pip or venv of this Python
+  zig, c, go, component   pip or venv of this Python
   assemblyscript, wat     Node.js 20 or newer with npm
 """
 
@@ -67,7 +69,9 @@ def described():
 
 
 def stale(wanted):
-    return [unit for unit in described() if unit.language in wanted and not unit.is_fresh()]
+    long = bool(os.environ.get("TIDEPOOL_LONG"))
+    every = [unit for unit in described() if unit.language in wanted and (long or not unit.guest.heavy)]
+    return [unit for unit in every if not unit.is_fresh()]
 
 
 def list_all(every):

@@ -5,7 +5,7 @@ import re
 # What tests the rooms of the core beside the tests in them: modules of native/tidepool_core/tests/core. A room that all others
 # stand on has no list: all tests are its own.
 ROOMS = {
-    "abi": ["files", "host_calls", "lunatic", "names", "pointers", "sockets", "upgrades", "waits", "wasi", "wasi_stderr", "wasi_wait"],
+    "abi": ["components", "files", "host_calls", "lunatic", "names", "pointers", "sockets", "upgrades", "waits", "wasi", "wasi_stderr", "wasi_wait"],
     "call": ["drive", "host_calls", "inline", "last_words", "panics", "processes", "programs", "threads", "time", "upgrades"],
     "compiler": ["compile", "compiler", "tiers"],
     "dense": ["dense"],
@@ -17,7 +17,7 @@ ROOMS = {
     "module": ["cache", "compile", "compile_fuzz", "tiers"],
     "net": ["sockets", "waits"],
     "process": ["files", "names", "processes", "program_bounds", "programs", "upgrades", "waits"],
-    "rewrite": ["compile_fuzz", "preempt", "traps"],
+    "rewrite": ["compile_fuzz", "components", "preempt", "traps"],
     "runtime": ["directory", "shutdown", "tiers"],
     "slice": ["inline", "preempt", "run_slots", "time"],
     "snapshot": ["snapshot"],

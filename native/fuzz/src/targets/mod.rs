@@ -82,6 +82,15 @@ pub static TARGETS: &[Target] = &[
         most_bytes: 256 << 10,
     },
     Target {
+        name: "components",
+        run: guest::components::components,
+        seeds: guest::components::seeds,
+        fresh: guest::components::fresh,
+        fresh_percent: 5,
+        words: guest::components::WORDS,
+        most_bytes: 64 << 10,
+    },
+    Target {
         name: "bulk",
         run: guest::bulk::bulk,
         seeds: none,
@@ -111,7 +120,7 @@ pub static TARGETS: &[Target] = &[
 ];
 
 pub use edge::{http1::http1, http2::http2, multipart::multipart, requests::requests};
-pub use guest::{bulk::bulk, cache::cache, engines::engines, modules::modules, paths::paths};
+pub use guest::{bulk::bulk, cache::cache, components::components, engines::engines, modules::modules, paths::paths};
 
 fn none() -> Vec<Vec<u8>> {
     Vec::new()

@@ -2,6 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use wasmparser::WasmFeatures;
 use wasmtime::{Config, OptLevel, RegallocAlgorithm, Strategy};
 
 /// Whose code it is.
@@ -56,6 +57,15 @@ impl Codegen {
         };
         config
     }
+}
+
+/// What modules and components may have in them: what these settings leave of that for which wasmtime is built.
+pub(crate) fn features() -> WasmFeatures {
+    let mut features = WasmFeatures::WASM3 | WasmFeatures::COMPONENT_MODEL;
+    features.remove(WasmFeatures::MULTI_MEMORY | WasmFeatures::MEMORY64 | WasmFeatures::THREADS);
+    // Wasmtime is built without a collector of garbage.
+    features.remove(WasmFeatures::GC_TYPES | WasmFeatures::EXCEPTIONS);
+    features
 }
 
 /// Stands for all settings that code depends on, and for wasmtime's version.

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
+use wasmparser::Validator;
 use wasmtime::ResourcesRequired;
 
 use crate::base::error::CompileError;
 use crate::base::moves::Moves;
-use crate::compiler::{Code, Failure, is_component};
+use crate::compiler::{Code, Failure, features, is_component};
 use crate::engine::engines::{Engine, MAX_TABLES_PER_MODULE};
 use crate::rewrite::{component, preempt};
 
@@ -35,11 +36,16 @@ pub(super) fn failed(engine: &Engine, wasm: &[u8], failure: Failure) -> CompileE
 
 /// Why the engine refused a module: one that validates asks for more than the engine gives.
 fn refused(engine: &Engine, wasm: &[u8], error: &wasmtime::Error) -> CompileError {
-    // It validates components, too.
-    match wasmtime::Module::validate(&engine.optimising.wasmtime, wasm) {
-        Ok(()) => CompileError::TooDemanding { message: format!("{error:#}") },
-        // Its offsets are those of the module as its author knows it.
-        Err(invalid) => CompileError::Invalid { message: format!("{invalid:#}") },
+    let invalid = if is_component(wasm) {
+        Validator::new_with_features(features()).validate_all(wasm).err().map(|invalid| invalid.to_string())
+    } else {
+        let invalid = wasmtime::Module::validate(&engine.optimising.wasmtime, wasm).err();
+        invalid.map(|invalid| format!("{invalid:#}"))
+    };
+    match invalid {
+        None => CompileError::TooDemanding { message: format!("{error:#}") },
+        // Its offsets are those of the bytes as their author knows them.
+        Some(message) => CompileError::Invalid { message },
     }
 }
 

@@ -60,3 +60,7 @@ fn section<'a>(reader: &mut BinaryReader<'a>) -> wasmparser::Result<(u8, &'a [u8
     let bytes = usize::try_from(reader.read_var_u32()?).unwrap_or(usize::MAX);
     Ok((id, reader.read_bytes(bytes)?))
 }
+
+#[cfg(test)]
+#[path = "component_tests.rs"]
+mod tests;

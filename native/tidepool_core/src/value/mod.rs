@@ -82,6 +82,17 @@ impl Value {
         }
     }
 
+    /// Is what may be there told as `{"some": …}` in JSON, when it is this? Else it would be read as another value.
+    #[must_use]
+    pub fn needs_some(&self) -> bool {
+        match self {
+            Value::Option(_) => true,
+            Value::Case(name, _value) => &**name == "some",
+            Value::Record(fields) => matches!(&fields[..], [(name, _value)] if &**name == "some"),
+            _ => false,
+        }
+    }
+
     /// It as an integer: one, or a number without a fraction.
     #[must_use]
     pub fn as_integer(&self) -> Option<i128> {

@@ -82,8 +82,7 @@ fn one<'a>(json: &mut Vec<u8>, value: &'a Value, stack: &mut Vec<Next<'a>>) {
             stack.push(Next::Text("}"));
             stack.push(Next::Value(value));
         }
-        // What may be there within what may be there.
-        Value::Option(Some(value)) if matches!(**value, Value::Option(_)) => {
+        Value::Option(Some(value)) if value.needs_some() => {
             json.extend_from_slice(b"{\"some\":");
             stack.push(Next::Text("}"));
             stack.push(Next::Value(value));

@@ -13,7 +13,7 @@ use tidepool_core::{CompileConfig, Function, FunctionConfig, Instances, Limits, 
 use crate::settings;
 use crate::support::{self, Node, guest, limits, wat};
 
-const ROOM: u64 = 1 << 30;
+pub(crate) const ROOM: u64 = 1 << 30;
 
 /// A folder that goes with the test.
 pub(crate) struct Folder(pub(crate) PathBuf);
@@ -48,17 +48,17 @@ impl Drop for Folder {
 }
 
 /// A node with a cache, as after a start.
-struct Start {
-    node: Node,
+pub(crate) struct Start {
+    pub(crate) node: Node,
     complaints: Arc<Mutex<Vec<String>>>,
 }
 
 impl Start {
-    fn new(folder: &Folder) -> Self {
+    pub(crate) fn new(folder: &Folder) -> Self {
         Self::with(folder, ROOM, &support::config())
     }
 
-    fn with(folder: &Folder, max_bytes: u64, config: &RuntimeConfig) -> Self {
+    pub(crate) fn with(folder: &Folder, max_bytes: u64, config: &RuntimeConfig) -> Self {
         let node = Node::new(config);
         let complaints: Arc<Mutex<Vec<String>>> = Arc::default();
         let list = Arc::clone(&complaints);
@@ -75,16 +75,16 @@ impl Start {
     }
 
     /// A function of the module, in whatever way it was come by.
-    fn function(&self, wasm: &[u8]) -> Arc<Function> {
+    pub(crate) fn function(&self, wasm: &[u8]) -> Arc<Function> {
         let config = FunctionConfig { limits: limits(), ..settings::function_config() };
         Arc::new(self.compile(wasm).function(config).unwrap())
     }
 
-    fn is_cached(&self, wasm: &[u8]) -> bool {
+    pub(crate) fn is_cached(&self, wasm: &[u8]) -> bool {
         self.compile(wasm).from_cache()
     }
 
-    fn complaints(&self) -> usize {
+    pub(crate) fn complaints(&self) -> usize {
         self.complaints.lock().unwrap().len()
     }
 }

@@ -13,6 +13,7 @@ mod caps;
 mod compile;
 mod compile_fuzz;
 mod compiler;
+mod components;
 mod console;
 mod dense;
 mod differential;

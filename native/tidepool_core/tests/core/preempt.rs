@@ -20,9 +20,9 @@ const LARGE: usize = 8 << 20;
 const PAGES: usize = 512;
 
 /// What a call took of its thread.
-struct Spent {
-    outcome: Outcome,
-    longest: Duration,
+pub(crate) struct Spent {
+    pub(crate) outcome: Outcome,
+    pub(crate) longest: Duration,
     all: Duration,
 }
 
@@ -55,7 +55,7 @@ impl Spent {
 }
 
 /// Fails if no run of a task yields in time: on a busy machine the thread that ends slices may come late now and then.
-fn assert_in_slices(what: &str, task: impl Fn() -> Task) -> Spent {
+pub(crate) fn assert_in_slices(what: &str, task: impl Fn() -> Task) -> Spent {
     let mut spent = spend(task());
     for _again in 1..ATTEMPTS {
         if spent.in_slices() {
@@ -70,7 +70,7 @@ fn assert_in_slices(what: &str, task: impl Fn() -> Task) -> Spent {
 
 /// The engines and compilers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum On {
+pub(crate) enum On {
     Optimised,
     Baseline,
     Dense,
@@ -79,7 +79,7 @@ enum On {
 const EVERYWHERE: [On; 3] = [On::Optimised, On::Baseline, On::Dense];
 
 impl On {
-    fn node(self) -> Node {
+    pub(crate) fn node(self) -> Node {
         let baseline_bytes = if self == On::Baseline { 1 } else { 0 };
         let config = RuntimeConfig { baseline_bytes, ..config() };
         let engine = if self == On::Dense { EngineKind::Dense } else { EngineKind::Fast };

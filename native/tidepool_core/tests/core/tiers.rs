@@ -17,12 +17,12 @@ fn node() -> Node {
     Node::new(&RuntimeConfig { baseline_bytes: 1, ..support::config() })
 }
 
-fn publish(node: &Node, function: &Arc<Function>) {
+pub(crate) fn publish(node: &Node, function: &Arc<Function>) {
     let published = Published { function: Arc::clone(function), operation: b"".as_slice().into() };
     node.runtime.directory().publish(vec![(NAME.into(), published)]);
 }
 
-fn published(node: &Node) -> Arc<Function> {
+pub(crate) fn published(node: &Node) -> Arc<Function> {
     node.runtime.directory().with(NAME, |published| Arc::clone(&published.function)).unwrap()
 }
 
@@ -33,7 +33,7 @@ fn optimise(node: &Node) -> Receiver<Optimised> {
     told
 }
 
-fn optimised(node: &Node) {
+pub(crate) fn optimised(node: &Node) {
     optimise(node).recv_timeout(PATIENCE).unwrap().unwrap();
     assert_eq!(published(node).tier(), Tier::Optimised);
 }

@@ -195,9 +195,7 @@ pub(crate) fn json<'a>(env: Env<'a>, value: &Value) -> Term<'a> {
         Value::Bytes(bytes) => bytes.iter().map(|byte| u32::from(*byte)).collect::<Vec<_>>().encode(env),
         Value::Name(name) => text(name),
         Value::Case(name, value) => members(env, [(&**name, json(env, value))].into_iter()),
-        Value::Option(Some(value)) if matches!(**value, Value::Option(_)) => {
-            members(env, [("some", json(env, value))].into_iter())
-        }
+        Value::Option(Some(value)) if value.needs_some() => members(env, [("some", json(env, value))].into_iter()),
         Value::Option(Some(value)) => json(env, value),
         Value::List(values) | Value::Tuple(values) => {
             values.iter().map(|value| json(env, value)).collect::<Vec<_>>().encode(env)

@@ -2,6 +2,7 @@
 
 pub(super) mod bulk;
 pub(super) mod cache;
+pub(super) mod components;
 mod ending;
 pub(super) mod engines;
 pub(super) mod modules;

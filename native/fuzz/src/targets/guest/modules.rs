@@ -104,7 +104,7 @@ pub fn modules(data: &[u8]) {
 }
 
 /// A refusal has a good reason.
-fn refused(error: &CompileError) {
+pub(super) fn refused(error: &CompileError) {
     let internal = matches!(error, CompileError::Internal { .. });
     // A module that validates as its author wrote it has been made invalid by what was added.
     let spoilt = matches!(error, CompileError::TooDemanding { message } if message.contains("offset"));

@@ -6,6 +6,7 @@ use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use tidepool_core::console::{Console, Line};
+use tidepool_core::value::Value;
 use tidepool_core::{
     CallError, CompileConfig, CompileError, EngineKind, Function, FunctionConfig, HostCall, HostReply, HostRequest,
     Instances, Limits, Module, Reply, Request, Runtime, RuntimeConfig, Step, Task,
@@ -92,7 +93,8 @@ fn finish(mut task: Task, mut host: impl FnMut(HostCall) -> HostReply<Vec<u8>>) 
         match task.drive(|_| Waker::from(Arc::clone(&signal))) {
             Step::Done(outcome) => return outcome.map(Reply::into_bytes),
             Step::Host(HostRequest::Wapc(call)) => task.answer(host(call)),
-            Step::Host(HostRequest::Import(_) | HostRequest::Process(_) | HostRequest::File(_)) => {
+            Step::Host(HostRequest::Import(_)) => task.answer_value(Value::Int(1)),
+            Step::Host(HostRequest::Process(_) | HostRequest::File(_)) => {
                 task.answer(Err(b"a call is no process".to_vec()))
             }
             Step::Yield => {}

@@ -117,6 +117,7 @@ pub(super) fn given(value: &Value, ty: &Type) -> Result<Val, Unfit> {
         Type::Option(option) => match value {
             Value::Null | Value::Option(None) => Ok(Val::Option(None)),
             Value::Name(name) if &**name == "none" => Ok(Val::Option(None)),
+            Value::Option(Some(value)) => Ok(Val::Option(Some(Box::new(given(value, &option.ty())?)))),
             _ => {
                 let within = case(value).filter(|(name, _value)| name == "some").and_then(|(_some, value)| value);
                 let value = within.unwrap_or(value);
@@ -255,6 +256,9 @@ fn flag_names(value: &Value) -> Result<Vec<String>, Unfit> {
                 other => Some(unfit("a truth value", other)),
             });
             set.collect()
+        }
+        Value::Flags(flags) => {
+            Ok(flags.iter().filter(|(_name, set)| *set).map(|(name, _set)| name.to_string()).collect())
         }
         _ => unfit("a list of names, or truth values by name", value),
     }

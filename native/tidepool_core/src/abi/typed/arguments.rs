@@ -72,9 +72,12 @@ pub(crate) fn is_named(name: &str, wit: &str) -> bool {
 /// The reply that has this result.
 ///
 /// # Errors
-/// [`CallError::Limit`] when its JSON is larger than a reply may be.
+/// [`CallError::Limit`] when it, or its JSON, is larger than a reply may be.
 pub(crate) async fn reply(result: Value, is_json: bool, allowed: u64) -> Result<Reply, CallError> {
     if !is_json {
+        if !Limits::fits(result.size(), allowed) {
+            return Err(CallError::limit(Limit::Reply, allowed));
+        }
         return Ok(Reply::Value(Box::new(result)));
     }
     let json = value::write(&result, yielded).await;

@@ -28,7 +28,7 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// That of an export with these parameters and this result; `None` when it has others, or no bytes.
+    /// That of an export with these parameters and this result; `None` when it has others, or none.
     pub(crate) fn of<'a>(params: impl Iterator<Item = &'a Type>, result: Option<&Type>) -> Option<Self> {
         let params: Vec<Piece> = params.map(Piece::of).collect::<Option<_>>()?;
         let returned = match result {
@@ -38,9 +38,8 @@ impl Shape {
             }
             Some(one) => Returned::One(Piece::of(one)?),
         };
-        let has_bytes = params.contains(&Piece::Bytes)
-            || matches!(returned, Returned::One(Piece::Bytes) | Returned::Result(Piece::Bytes));
-        (has_bytes && params.len() <= 2).then_some(Shape { params, returned })
+        let has_pieces = !params.is_empty() || !matches!(returned, Returned::Nothing);
+        (has_pieces && params.len() <= 2).then_some(Shape { params, returned })
     }
 }
 

@@ -1,0 +1,131 @@
+//! What a component imports, the host's handlers answer; of `wasi:` it has what was granted, and no more.
+
+use tidepool_core::trap::TrapKind;
+use tidepool_core::value::Value;
+use tidepool_core::{CallError, Instances, Reply};
+
+use super::{LIBC, OPTIONS, finish, int, request, text};
+use crate::support::{Node, limits, wat};
+
+/// A component whose `ask` passes its text to an import, and returns what that says.
+fn asking(start: &str) -> Vec<u8> {
+    wat(&format!(
+        r#"(component
+             (import "docs:shop/prices@1.0.0" (instance $prices
+               (export "price" (func (param "item" string) (param "amount" u8) (result (result u32 (error string)))))))
+             {LIBC}
+             (core func $price (canon lower (func $prices "price") {OPTIONS}))
+             (core module $m
+               (import "libc" "memory" (memory 1))
+               (import "host" "price" (func $price (param i32 i32 i32 i32)))
+               (func (export "ask") (param i32 i32 i32) (result i32)
+                 (call $price (local.get 0) (local.get 1) (local.get 2) (i32.const 16)) (i32.const 16))
+               (func $start (call $price (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 16)))
+               {start})
+             (core instance $i (instantiate $m (with "libc" (instance $libc))
+               (with "host" (instance (export "price" (func $price))))))
+             (func (export "ask") (param "item" string) (param "amount" u8) (result (result u32 (error string)))
+               (canon lift (core func $i "ask") {OPTIONS})))"#
+    ))
+}
+
+fn ask(node: &Node, wasm: &[u8], answer: Result<Value, &str>) -> Result<Reply, CallError> {
+    let function = node.function(wasm, Instances::Fresh, limits());
+    let task = function.start(request("ask", Value::List(vec![text("tea"), int(3)])))?;
+    finish(task, |call| {
+        let target = (call.binding, &*call.namespace, &*call.operation);
+        assert_eq!(target, ("wit", "docs:shop/prices@1.0.0", "price"));
+        assert_eq!(call.arguments, [text("tea"), int(3)]);
+        answer.clone().map_err(str::to_owned)
+    })
+}
+
+fn case(name: &str, value: Value) -> Value {
+    Value::Case(name.into(), Box::new(value))
+}
+
+#[test]
+fn an_import_is_asked_of_the_host_with_values_and_answered_with_one() {
+    let (node, wasm) = (Node::small(), asking(""));
+    assert_eq!(ask(&node, &wasm, Ok(case("ok", int(7)))), Ok(Reply::Value(Box::new(int(7)))));
+    let outcome = ask(&node, &wasm, Ok(case("error", text("none left"))));
+    assert_eq!(outcome, Err(CallError::Failed { value: Box::new(text("none left")), is_json: false }));
+    let module = node.runtime.compile(&wasm, &tidepool_core::CompileConfig::default()).unwrap();
+    assert_eq!(module.imports(), [("docs:shop/prices@1.0.0".into(), "price".into())]);
+}
+
+#[test]
+fn a_host_that_fails_or_answers_with_another_type_traps_the_guest_with_the_reason() {
+    let (node, wasm) = (Node::small(), asking(""));
+    for (answer, said) in [
+        (Err("the shop is closed"), "the shop is closed"),
+        (Ok(int(7)), "the answer of wit/docs:shop/prices@1.0.0/price does not fit: "),
+        (Ok(Value::Null), "does not fit: "),
+        (Ok(case("ok", int(-1))), "does not fit: ok: -1 does not fit into a u32"),
+        (Ok(case("fine", int(1))), "there are ok, error"),
+    ] {
+        let outcome = ask(&node, &wasm, answer.clone());
+        let Err(CallError::Trap { kind: TrapKind::Other, message, .. }) = &outcome else {
+            panic!("{answer:?}: {outcome:?}")
+        };
+        assert!(message.contains(said), "{message}");
+        node.assert_empty();
+    }
+}
+
+#[test]
+fn a_module_that_asks_while_it_starts_is_told_that_nobody_answers_yet() {
+    let node = Node::small();
+    let outcome = ask(&node, &asking("(start $start)"), Ok(Value::Null));
+    let Err(CallError::Trap { message, .. }) = &outcome else { panic!("{outcome:?}") };
+    assert!(message.contains("can't be called while the guest starts"), "{message}");
+    node.assert_empty();
+}
+
+/// A component that calls one function of an interface of `wasi:`.
+fn calling(import: &str, interface: &str, function: &str) -> Vec<u8> {
+    wat(&format!(
+        r#"(component {import}
+             {LIBC}
+             (core func $it (canon lower (func {interface} "{function}") {OPTIONS}))
+             (core module $m (import "libc" "memory" (memory 1)) (import "host" "it" (func $it (param i32)))
+               (func (export "run") (result i32) (call $it (i32.const 16)) (i32.load (i32.const 20))))
+             (core instance $i (instantiate $m (with "libc" (instance $libc))
+               (with "host" (instance (export "it" (func $it))))))
+             (func (export "run") (result u32) (canon lift (core func $i "run"))))"#
+    ))
+}
+
+#[test]
+fn an_interface_of_wasi_is_there_in_whatever_version_of_0_2_a_component_was_built_with() {
+    let node = Node::small();
+    for version in ["0.2.0", "0.2.3", "0.2.4", "0.2.10", "0.2.12"] {
+        let import = format!(
+            r#"(import "wasi:cli/environment@{version}" (instance $env
+                 (export "get-arguments" (func (result (list string))))))"#
+        );
+        let function = node.fresh(&calling(&import, "$env", "get-arguments"));
+        assert_eq!(crate::support::call(&function, "run", b""), Ok(b"0".to_vec()), "{version}");
+    }
+}
+
+#[test]
+fn an_interface_of_wasi_that_nobody_has_is_named_at_the_deploy_and_traps_when_it_is_called() {
+    let node = Node::small();
+    for interface in
+        ["wasi:http/types@0.2.0", "wasi:keyvalue/store@0.2.0-draft", "wasi:cli/environment@0.3.0", "wasi:own/thing"]
+    {
+        let import = format!(
+            r#"(import "{interface}" (instance $it
+                 (export "bucket" (type $bucket (sub resource)))
+                 (export "[method]bucket.size" (func (param "self" (borrow $bucket)) (result u32)))
+                 (export "open" (func (result (list (own $bucket)))))))"#
+        );
+        let wasm = calling(&import, "$it", "open");
+        let module = node.runtime.compile(&wasm, &tidepool_core::CompileConfig::default()).unwrap();
+        assert!(module.imports().contains(&(interface.into(), "open".into())), "{:?}", module.imports());
+        let outcome = crate::support::call(&node.fresh(&wasm), "run", b"");
+        let Err(CallError::Trap { kind: TrapKind::Other, message, .. }) = &outcome else { panic!("{outcome:?}") };
+        assert_eq!(message, &format!("{interface}#open is nothing that this host has"));
+    }
+}

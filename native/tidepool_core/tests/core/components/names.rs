@@ -1,0 +1,70 @@
+//! An export goes by its whole name, and by any part of it that no other has.
+
+use tidepool_core::CallError;
+
+use super::{component, json};
+use crate::support::Node;
+
+/// Instances with functions that return numbers, and functions of the component's own.
+fn exporting(instances: &[(&str, &[(&str, u32)])], own: &[(&str, u32)]) -> Vec<u8> {
+    let all = || instances.iter().flat_map(|(_interface, functions)| functions.iter()).chain(own);
+    let core = all().map(|(_name, it)| format!(r#"(func (export "n{it}") (result i32) (i32.const {it}))"#));
+    let lifted = all().map(|(_name, it)| format!(r#"(func $n{it} (result u32) (canon lift (core func $i "n{it}")))"#));
+    let named = |functions: &[(&str, u32)]| {
+        let exports = functions.iter().map(|(name, it)| format!(r#"(export "{name}" (func $n{it}))"#));
+        exports.collect::<String>()
+    };
+    let instances = instances.iter().enumerate().map(|(at, (interface, functions))| {
+        format!(r#"(instance $a{at} {}) (export "{interface}" (instance $a{at}))"#, named(functions))
+    });
+    let exports = lifted.chain(instances).chain([named(own)]).collect::<String>();
+    component(&core.collect::<String>(), &exports)
+}
+
+#[test]
+fn a_part_of_a_name_means_what_no_other_goes_by_and_a_whole_name_always_means_itself() {
+    let wasm = exporting(
+        &[
+            ("docs:one/api@1.0.0", &[("both", 1), ("first", 2)]),
+            ("docs:one/api@2.0.0", &[("both", 3), ("second", 4)]),
+            ("docs:two/api@1.0.0", &[("both", 5), ("own", 6), ("alone", 7)]),
+            ("plain-one", &[("within", 8)]),
+        ],
+        &[("own", 9)],
+    );
+    let function = Node::small().warm(&wasm);
+    for (name, number) in [
+        ("docs:one/api@1.0.0#both", Some(1)),
+        ("docs:one/api@2.0.0#both", Some(3)),
+        ("docs:two/api@1.0.0#both", Some(5)),
+        ("docs:two/api#both", Some(5)),
+        ("docs:one/api#both", None),
+        ("both", None),
+        ("first", Some(2)),
+        ("docs:one/api#first", Some(2)),
+        ("second", Some(4)),
+        ("docs:one/api#second", Some(4)),
+        ("alone", Some(7)),
+        ("own", Some(9)),
+        ("docs:two/api#own", Some(6)),
+        ("plain-one#within", Some(8)),
+        ("within", Some(8)),
+        ("docs:one/api@1.0.0", None),
+        ("docs:one/api@1.0.0#", None),
+        ("#first", None),
+        ("", None),
+        ("first ", None),
+        ("FIRST", None),
+        ("docs:one/api@3.0.0#first", None),
+    ] {
+        match (json(&function, name, ""), number) {
+            (Ok(found), Some(number)) => assert_eq!(found, number.to_string(), "{name}"),
+            (Err(CallError::NoExport { name: asked, exports }), None) => {
+                assert_eq!(asked, name);
+                assert_eq!(exports.len(), 9, "{exports:?}");
+                assert!(exports.is_sorted());
+            }
+            (outcome, _) => panic!("{name}: {outcome:?}"),
+        }
+    }
+}

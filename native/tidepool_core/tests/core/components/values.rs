@@ -1,0 +1,64 @@
+//! Whatever type a value has, a guest gets it as it was given, and so does its caller.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use tidepool_core::value::{self, Value};
+use tidepool_core::{Instances, RuntimeConfig};
+
+use super::types::{self, Text, Ty};
+use super::{ECHO, OPTIONS, call, component, json};
+use crate::support::{Node, config, limits};
+
+/// A component that echoes lists of the type: a core function needs not know how their elements lie in memory.
+fn echo(ty: &Ty) -> Vec<u8> {
+    let mut text = Text::default();
+    let ty = text.of(ty);
+    let exports = format!(
+        r#"{} (func (export "echo") (param "v" (list {ty})) (result (list {ty})) (canon lift (core func $i "echo") {OPTIONS}))"#,
+        text.definitions
+    );
+    component(ECHO, &exports)
+}
+
+/// Elements of a list of the type, as a result has it.
+fn listed(ty: &Ty, values: Vec<Value>) -> Value {
+    let byte =
+        |value: &Value| if let Value::Int(byte) = value { u8::try_from(*byte).unwrap() } else { panic!("{value:?}") };
+    match ty {
+        Ty::Int { signed: false, bits: 8 } => Value::Bytes(values.iter().map(byte).collect()),
+        _ => Value::List(values),
+    }
+}
+
+fn written(value: &Value) -> String {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match Box::pin(value::write(value, async || ())).as_mut().poll(&mut context) {
+        std::task::Poll::Ready(json) => String::from_utf8(json).unwrap(),
+        std::task::Poll::Pending => panic!("nothing is waited for"),
+    }
+}
+
+/// A type, and some values of it.
+fn typed() -> impl Strategy<Value = (Ty, Vec<Value>)> {
+    types::ty().prop_flat_map(|ty| {
+        let values = vec(types::value(&ty), 1..5);
+        (Just(ty), values)
+    })
+}
+
+#[test]
+fn a_value_of_any_type_comes_back_as_it_was_given_as_a_value_and_as_json() {
+    let nodes = [0, 1].map(|baseline_bytes| Node::new(&RuntimeConfig { baseline_bytes, ..config() }));
+    proptest!(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(96) }, |((ty, values) in typed())| {
+        for node in &nodes {
+            let function = node.function(&echo(&ty), Instances::Warm { max_idle: 1 }, limits());
+            let given = listed(&ty, values.clone());
+            let returned = call(&function, "echo", vec![given.clone()]).unwrap();
+            // NaN is what it is, and not itself.
+            prop_assert_eq!(format!("{given:?}"), format!("{returned:?}"));
+            let text = format!("[{}]", written(&given));
+            let returned = json(&function, "echo", &text);
+            prop_assert_eq!(returned.map(|json| format!("[{json}]")), Ok(text));
+        }
+    });
+}
