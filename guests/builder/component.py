@@ -1,8 +1,9 @@
-"""Components: in text form by the assembler of wasmtime, and in Python by componentize-py; Python's index has both."""
+"""Components: in text form by the assembler of wasmtime, in Python by componentize-py, which both are packages of Python's index,
+and in JavaScript by componentize-js, a package of npm."""
 
 import sys
 
-from . import pip
+from . import npm, pip
 from .language import Kind, Language
 from .tools import TOOLS, once, run
 
@@ -19,11 +20,18 @@ def wat(guest, name, out):
 
 
 def python(guest, name, out):
-    """The world of the module's name in the folder `wit`."""
+    """The world in `components/wit`."""
     once(PYTHON, f"componentize-py {PYTHON_VERSION}, about 17 MB", lambda folder: pip.download(f"componentize-py=={PYTHON_VERSION}", folder))
-    command = ["componentize-py", "-d", "wit", "-w", name, "componentize", name, "-o", str(out)]
+    command = ["componentize-py", "-d", "../wit", "componentize", name, "-o", str(out)]
     componentize = f"import sys; sys.argv = {command!r}; from componentize_py import script; script()"
     run(sys.executable, "-c", componentize, folder=guest.folder, env={"PYTHONPATH": PYTHON, "PYTHONDONTWRITEBYTECODE": "1"})
 
 
-COMPONENT_GUESTS = Language("component", {"wat": Kind(wat, "{}.wat"), "python": Kind(python, "{}.py")})
+def javascript(guest, name, out):
+    """The same."""
+    packages = npm.fetch(guest.folder, "componentize-js, about 385 MB")
+    command = packages / "@bytecodealliance/componentize-js/src/cli.js"
+    run("node", command, f"{name}.js", "--wit", "../wit", "-o", out, folder=guest.folder, heard=False)
+
+
+COMPONENT_GUESTS = Language("component", {"wat": Kind(wat, "{}.wat"), "python": Kind(python, "{}.py"), "javascript": Kind(javascript, "{}.js")})

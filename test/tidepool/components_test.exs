@@ -192,20 +192,22 @@ defmodule Tidepool.ComponentsTest do
   # What is of some MiB is built, and compiled, in long runs alone.
   @tag skip: System.get_env("TIDEPOOL_LONG", "") == ""
   @tag timeout: 300_000
-  test "a component in Python takes and returns records, variants and results" do
-    options = [instances: {:warm, 2}, limits: %{memory: 64 <<< 20, cpu_time: 20_000, time: 60_000}]
-    name = deploy!("component", "basket", options)
-    tea = %{name: "tea", amount: 2, note: :none}
-    ink = %{name: "ink", amount: 1, note: {:some, "blue"}}
+  test "components in Python and JavaScript take and return records, variants and results" do
+    for {guest, instances} <- [{"python_basket", {:warm, 2}}, {"js_basket", {:warm, 2}}] do
+      options = [instances: instances, limits: %{memory: 64 <<< 20, cpu_time: 20_000, time: 60_000}]
+      name = deploy!("component", guest, options)
+      tea = %{name: "tea", amount: 2, note: :none}
+      ink = %{name: "ink", amount: 1, note: {:some, "blue"}}
 
-    for _again <- 1..2 do
-      assert Tidepool.call(name, :sorted, [[tea, ink]]) == {:ok, [ink, tea]}
-      assert Tidepool.call(name, :total, [[tea, ink], 10, :nothing]) == {:ok, 30}
-      assert Tidepool.call(name, :total, [[tea, ink], 10, {:percent, 50}]) == {:ok, 15}
-      assert Tidepool.call(name, :total, [[tea, ink], 10, {:gift, ink}]) == {:ok, 20}
+      for _again <- 1..2 do
+        assert Tidepool.call(name, :sorted, [[tea, ink]]) == {:ok, [ink, tea]}
+        assert Tidepool.call(name, :total, [[tea, ink], 10, :nothing]) == {:ok, 30}
+        assert Tidepool.call(name, :total, [[tea, ink], 10, {:percent, 50}]) == {:ok, 15}
+        assert Tidepool.call(name, :total, [[tea, ink], 10, {:gift, ink}]) == {:ok, 20}
 
-      assert {:error, %Error{reason: :guest_error, details: %{value: "the basket is empty"}}} =
-               Tidepool.call(name, {"docs:basket/baskets@1.0.0", :total}, [[], 10, :nothing])
+        assert {:error, %Error{reason: :guest_error, details: %{value: "the basket is empty"}}} =
+                 Tidepool.call(name, {"docs:basket/baskets@1.0.0", :total}, [[], 10, :nothing])
+      end
     end
   end
 
