@@ -55,10 +55,7 @@ pub(super) fn checked_component<'a>(engine: &Engine, wasm: &'a [u8]) -> Result<C
     match checked {
         Ok(Some(checked)) => Ok(Cow::Owned(checked)),
         Ok(None) => Ok(Cow::Borrowed(wasm)),
-        Err(error) => {
-            let error: preempt::Refused = error;
-            Err(refused(engine, wasm, &error.into()))
-        }
+        Err(error) => Err(refused(engine, wasm, &error.into())),
     }
 }
 

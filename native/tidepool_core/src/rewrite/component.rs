@@ -6,34 +6,37 @@
 use wasm_encoder::Encode;
 use wasmparser::BinaryReader;
 
+use super::preempt::Refused;
+
 /// Magic, version and layer.
 const HEADER_BYTES: usize = 8;
 /// Identifier of the section that is a module.
 const MODULE: u8 = 1;
 /// Identifier of the section that is a component.
 const COMPONENT: u8 = 4;
-/// Components within one another; validation takes no more either.
+/// Components within one another. One with more is refused: its modules would go without their checks.
 const MAX_DEPTH: usize = 100;
 
 /// The component with each of its modules as `rewrite` makes it of its bytes; `None` if that changes none.
 ///
 /// # Errors
-/// The first of `rewrite`. What can't be read is left as it is, for the compiler to say what is wrong with it.
-pub(crate) fn rewritten<E>(
+/// The first of `rewrite`, or that there are too many components within one another. What can't be read is left as it is, for the
+/// compiler to say what is wrong with it.
+pub(crate) fn rewritten(
     wasm: &[u8],
-    rewrite: &mut impl FnMut(&[u8]) -> Result<Option<Vec<u8>>, E>,
-) -> Result<Option<Vec<u8>>, E> {
+    rewrite: &mut impl FnMut(&[u8]) -> Result<Option<Vec<u8>>, Refused>,
+) -> Result<Option<Vec<u8>>, Refused> {
     within(wasm, rewrite, 0)
 }
 
-fn within<E>(
+fn within(
     wasm: &[u8],
-    rewrite: &mut impl FnMut(&[u8]) -> Result<Option<Vec<u8>>, E>,
+    rewrite: &mut impl FnMut(&[u8]) -> Result<Option<Vec<u8>>, Refused>,
     depth: usize,
-) -> Result<Option<Vec<u8>>, E> {
+) -> Result<Option<Vec<u8>>, Refused> {
     let Some((header, _sections)) = wasm.split_at_checked(HEADER_BYTES) else { return Ok(None) };
     if depth > MAX_DEPTH {
-        return Ok(None);
+        return Err(Refused::TooMany { what: "components within one another", allowed: MAX_DEPTH });
     }
     let (mut copied, mut changed) = (header.to_vec(), false);
     let mut reader = BinaryReader::new(wasm, 0);

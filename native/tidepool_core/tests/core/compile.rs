@@ -29,7 +29,7 @@ fn what_does_not_start_like_wasm_is_no_module() {
 
 #[test]
 fn a_component_is_told_from_a_module() {
-    assert_eq!(refusal(b"\0asm\x0d\0\x01\0"), CompileError::Component);
+    assert_eq!(refusal(b"\0asm\x0d\0\x01\0"), CompileError::UnknownAbi { exports: Vec::new() });
     assert_eq!(refusal(b"\0asm\x0e\0\x01\0 and more"), CompileError::Component);
 }
 
