@@ -75,8 +75,9 @@ async fn call_export(
     }
     let arguments = arguments::read(&request.payload).await?;
     let is_json = matches!(arguments, Cow::Owned(_));
+    // The type of a function can be exported as well, and is listed like one.
     let Some(function) = instance.get_func(&mut *store, export.index) else {
-        return Err(CallError::Internal { message: "the instance lacks an export of its component".into() });
+        return Err(CallError::NoExport { name: name(), exports: interface.names() });
     };
     let arguments = ordered(arguments.as_ref(), export)?;
     let allowed = store.data().function.limits.reply_bytes;

@@ -54,11 +54,9 @@ pub(super) fn define(linker: &mut Linker<State>, component: &Component) -> wasmt
                     }
                 }
             }
-            ComponentItem::Resource(ty) => {
-                if !defined.contains(&ty) {
-                    defined.push(ty);
-                    linker.root().resource(name, ResourceType::host::<()>(), |_, _| Ok(()))?;
-                }
+            ComponentItem::Resource(ty) if !defined.contains(&ty) => {
+                defined.push(ty);
+                linker.root().resource(name, ResourceType::host::<()>(), |_, _| Ok(()))?;
             }
             _ => {}
         }
