@@ -166,7 +166,7 @@ defmodule Tidepool.Execution do
   end
 
   @doc "Goes on with a call that the HTTP edge began and this process has taken."
-  @spec take_over(Native.step(), String.t(), String.t() | nil) :: {:ok, binary} | {:error, Error.t()}
+  @spec take_over(Native.step(), String.t(), String.t() | nil) :: {:ok, term} | {:error, Error.t()}
   def take_over(step, name, operation), do: step |> drive(name, @outside) |> logged(operation)
 
   defp logged({:error, error} = failed, operation) do
@@ -180,7 +180,7 @@ defmodule Tidepool.Execution do
   Goes on with a call of an instance that this process owns, nested in what its caller gives: how deep that is, and a context for
   handlers. `timed?` says whether the caller gave it a time of its own.
   """
-  @spec go_on(Native.step(), String.t(), String.t(), origin) :: {:ok, binary} | {:error, Error.t()}
+  @spec go_on(Native.step(), String.t(), String.t() | nil, origin) :: {:ok, term} | {:error, Error.t()}
   def go_on(step, name, operation, {_depth, _context, _timed?} = origin),
     do: step |> drive(name, origin) |> logged(operation)
 
@@ -208,7 +208,7 @@ defmodule Tidepool.Execution do
          do: if(Reason.is?(reason, :no_room), do: :ok, else: failed)
   end
 
-  @spec drive(Native.step(), String.t(), origin) :: {:ok, binary} | {:error, Error.t()}
+  @spec drive(Native.step(), String.t(), origin) :: {:ok, term} | {:error, Error.t()}
   defp drive(step, name, {depth, context, timed?}) do
     case run(step) do
       {:host, _task, _request, remaining_us, _version} = asked ->

@@ -95,7 +95,7 @@ impl CompiledModule {
         &self.imports
     }
 
-    /// What can be called of it by name, as JSON: see [`describe`]. `None` of an ABI whose calls name no export.
+    /// What can be called of it by name, as JSON with schemas, and as WIT. `None` of an ABI whose calls name no export.
     #[must_use]
     pub fn interface(&self) -> Option<serde_json::Value> {
         match &self.linked {

@@ -1,7 +1,7 @@
 //! Values that callers and guests exchange, apart from the type that a guest gives them: what calls of typed exports take and
 //! return, and what their imports are asked with.
 //!
-//! A caller says them as JSON ([`read`], [`write`]) or hands them over as they are. Which type they have to be of is for the ABI
+//! A caller says them as JSON ([`read()`], [`write()`]) or hands them over as they are. Which type they have to be of is for the ABI
 //! to say: here a name may be an enum's case, a flag or a text, and a number an integer of any width.
 
 #[cfg(test)]
