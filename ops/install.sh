@@ -364,6 +364,9 @@ install_version() {
     *:"$bin":*) ;;
     *) say "put that folder on your PATH: export PATH=\"$bin:\$PATH\"" ;;
   esac
+  # One that was stopped, and does not answer any more, is about to be gone.
+  ending=$(node_process)
+  [ -z "$ending" ] || [ -n "$(answering)" ] || until_true 30 gone "$ending" || true
   if [ -n "$(node_process)" ]; then
     say "the node runs on $(node url)"
   elif [ -n "$start" ]; then

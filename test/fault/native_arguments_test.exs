@@ -21,7 +21,8 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     newest_failures: [:runtime, :optional_binary, :number],
     failures_after: [:runtime, :optional_binary, :number, :number],
     count_deploy: [:runtime, :text, :number],
-    suited_engine: [:runtime, :binary],
+    suited: [:runtime, :binary],
+    typed?: [:runtime, :binary],
     compile: [:runtime, :binary, :compile_config],
     open_cache: [:runtime, :text, :number],
     new_function: [:module, :config],
@@ -31,13 +32,14 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     publish: [:runtime, :list],
     tier: [:runtime, :text],
     unpublish: [:runtime, :text],
-    call: [:runtime, :binary, :optional_binary, :binary, :number, :timeout],
-    call_observed: [:runtime, :binary, :optional_binary, :binary, :number, :timeout],
+    call: [:runtime, :binary, :optional_binary, :payload, :number, :timeout],
+    call_observed: [:runtime, :binary, :optional_binary, :payload, :number, :timeout],
     usage: [:task],
     observe: [:runtime, :boolean],
     start_trial: [:function],
     resume: [:task],
     answer: [:task, :reply],
+    answer_value: [:task, :value_reply],
     cancel: [:task, :atom],
     start_process: [:runtime, :binary, :program],
     process_ref: [:task],
@@ -73,7 +75,18 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     lock_file: [:text],
     sync_folder: [:text],
     own: [:function, :optional_binary],
-    call_owned: [:owned, :binary, :binary, :number, :timeout],
+    call_owned: [:owned, :binary, :payload, :number, :timeout],
+    own_for_good: [:function],
+    make_owned: [:owned, :timeout],
+    memory_size: [:owned],
+    read_memory: [:owned, :number, :number],
+    read_memory_large: [:owned, :number, :number],
+    write_memory: [:owned, :number, :binary],
+    write_memory_large: [:owned, :number, :binary],
+    grow_memory: [:owned, :number],
+    get_global: [:owned, :text],
+    set_global: [:owned, :text, :value],
+    owned_exports: [:owned],
     image: [:owned],
     image_large: [:owned],
     image_copy: [:owned],
@@ -137,6 +150,9 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
       function: function,
       task: task,
       reply: {:ok, "right"},
+      value_reply: {:ok, 1},
+      payload: "",
+      value: 1,
       program: FaultNative.program(),
       part: FaultNative.part(),
       away: FaultNative.away(),
@@ -385,6 +401,8 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
   end
 
   defp right?(kind, value) when kind in [:binary, :text], do: is_binary(value)
+  # Values of any kind, and what is none is told as an error of the call.
+  defp right?(kind, _value) when kind in [:payload, :value], do: true
   defp right?(:boolean, value), do: is_boolean(value)
   defp right?(:optional_binary, value), do: is_nil(value) or is_binary(value)
   defp right?(:atom, value), do: is_atom(value)

@@ -178,8 +178,8 @@ defmodule Tidepool.Ship.FaultsTest do
     chmod 755 /tmp/bin/curl
     for signal in INT TERM HUP; do
       for version in 9.0.0 0.1.0; do
-        # A shell that is in the background does not heed Ctrl-C otherwise.
-        PATH=/tmp/bin:$PATH perl -e '$SIG{INT} = "DEFAULT"; exec @ARGV' sh /opt/tidepool/install.sh --version $version >/dev/null 2>&1 &
+        # A shell that is in the background does not heed Ctrl-C otherwise, nor a hang-up what nohup has begun.
+        PATH=/tmp/bin:$PATH perl -e '$SIG{$_} = "DEFAULT" for qw(INT TERM HUP); exec @ARGV' sh /opt/tidepool/install.sh --version $version >/dev/null 2>&1 &
         until [ $(cat /opt/tidepool/VERSION) = $version ]; do sleep 0.02; done
         kill -$signal $!
         wait $! || true

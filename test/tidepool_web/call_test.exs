@@ -80,7 +80,7 @@ defmodule TidepoolWeb.CallTest do
     end
 
     test "in a path that no call has is 404", %{name: name} do
-      for path <- ["/call", "/call/", "/call/#{name}/", "/call/#{name}/a/b/c"] do
+      for path <- ["/call", "/call/", "/call/#{name}/", "/call/#{name}/a/b/c/d"] do
         assert {404, _headers, %{"error" => %{"reason" => "not_found"}}} = curl(path)
       end
     end

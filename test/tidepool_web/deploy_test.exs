@@ -261,7 +261,7 @@ defmodule TidepoolWeb.DeployTest do
 
   test "other refusals of the module are 422 as well", %{name: name} do
     assert {422, _headers, %{"error" => %{"reason" => "not_wasm"}}} = curl_deploy("<html>", name: name)
-    assert {422, _headers, %{"error" => %{"reason" => "component"}}} = curl_deploy(TestModule.component(), name: name)
+    assert {422, _headers, %{"error" => %{"reason" => "unknown_abi"}}} = curl_deploy(TestModule.component(), name: name)
 
     assert {422, _headers, %{"error" => %{"reason" => "invalid_config"}}} =
              curl_deploy(guest("rust", "upper"), name: name, instances: "warm:3")

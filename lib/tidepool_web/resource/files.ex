@@ -27,6 +27,7 @@ defmodule TidepoolWeb.Resource.Files do
     ".sh" => @text,
     ".ts" => @text,
     ".txt" => @text,
+    ".wat" => @text,
     ".yaml" => @text,
     ".yml" => @text,
     ".zig" => @text
