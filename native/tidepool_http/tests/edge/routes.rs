@@ -69,13 +69,18 @@ async fn a_name_in_a_namespace_is_told_from_a_name_and_its_operation() {
     // Encoded, it is the name whatever else there is.
     assert_eq!(call(asked("GET", "/call/shop%2Fcart").await), named("shop/cart", None));
     assert_eq!(call(asked("GET", "/call/shop%2fcart/add").await), named("shop/cart", Some("add")));
-    // Three segments can be nothing else.
+    // Four are an export in an interface of such a function.
+    let export = named("shop/cart", Some("docs:shop/cart#add"));
+    assert_eq!(call(asked("GET", "/call/shop/cart/docs:shop%2Fcart/add").await), export);
+    // Three segments are a function in a namespace as well, where there is one.
     assert_eq!(call(asked("GET", "/call/shop/cart/add").await), named("shop/cart", Some("add")));
+    let export = named("calc", Some("docs:adder/add#add"));
+    assert_eq!(call(asked("POST", "/call/calc/docs:adder%2Fadd/add").await), export);
     // Two are a function and its operation, as ever, but where there is no such function.
     assert_eq!(call(asked("GET", "/call/shop/cart").await), named("shop", Some("cart")));
     assert_eq!(call(asked("GET", "/call/absent/cart").await), named("absent/cart", None));
     assert_eq!(call(asked("POST", "/call/absent/cart").await), named("absent/cart", None));
-    for path in ["/call/a/b/c/d", "/call/a//c", "/call//b/c", "/call/a/b/", "/call/"] {
+    for path in ["/call/a/b/c/d/e", "/call/a/b//d", "/call/a//c", "/call//b/c", "/call/a/b/", "/call/"] {
         assert_eq!(refused("GET", path).await.reason(), "not_found", "{path}");
     }
 }
@@ -136,7 +141,7 @@ async fn a_row_gets_the_parameters_and_headers_that_it_wants_and_no_others() {
 #[tokio::test]
 async fn an_unknown_path_is_404_in_json() {
     for path in
-        ["/", "/call", "/call/", "/call/f/", "/call//op", "/call/f/op/x/y", "/functions/", "/functions/a/b", "/x"]
+        ["/", "/call", "/call/", "/call/f/", "/call//op", "/call/f/op/x/y/z", "/functions/", "/functions/a/b", "/x"]
     {
         let answer = refused("GET", path).await;
         assert_eq!((answer.status, answer.reason().as_str()), (404, "not_found"), "{path}");

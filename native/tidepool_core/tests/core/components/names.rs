@@ -68,3 +68,12 @@ fn a_part_of_a_name_means_what_no_other_goes_by_and_a_whole_name_always_means_it
         }
     }
 }
+
+#[test]
+fn the_type_of_a_function_that_is_exported_is_none_that_can_be_called() {
+    let wasm = component("", r#"(type $of (func (param "a" u32) (result u32))) (export "add" (type $of))"#);
+    let function = Node::small().warm(&wasm);
+    for _call in 0..2 {
+        assert!(matches!(json(&function, "add", "[1]"), Err(CallError::NoExport { .. })));
+    }
+}
