@@ -293,8 +293,9 @@ fn rustup() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let line = "[ $1 = --version ] || { bin=$RUSTUP_HOME/toolchains/1.95.0-it/bin && mkdir -p $bin && cp ${0%/*}/cargo $bin; }";
     installed(folder.path(), "it", "rustup", line);
-    let line =
-        "out=target/wasm32-unknown-unknown/debug && mkdir -p $out && printf '\\0asm\\1\\0\\0\\0' > $out/line.wasm";
+    // The last of its arguments is the folder for what it builds.
+    let line = "for out; do :; done; out=$out/wasm32-unknown-unknown/debug
+        mkdir -p $out && printf '\\0asm\\1\\0\\0\\0' > $out/line.wasm";
     installed(folder.path(), "it", "cargo", line);
     folder
 }
