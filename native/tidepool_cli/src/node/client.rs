@@ -8,10 +8,9 @@ use rustls::CertificateError;
 use serde_json::Value;
 use tidepool_errors::Reason;
 use ureq::http::{Request, Response};
-use ureq::tls::TlsConfig;
 use ureq::{Agent, Body, Timeout};
 
-use super::{Address, Authorities, Events, NodeError, Path, Token};
+use super::{Address, Authorities, Events, NodeError, Path, Token, agent};
 
 /// The longest answer that is JSON, in bytes.
 const JSON_BYTES: u64 = 64 << 20;
@@ -49,17 +48,7 @@ impl Node {
         authorities: Option<Authorities>,
         timeout: Option<Duration>,
     ) -> Self {
-        let tls = authorities.map_or_else(TlsConfig::default, |authorities| authorities.tls());
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(None)
-            .tls_config(tls)
-            .timeout_connect(Some(CONNECT))
-            .user_agent(concat!("tidepool/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .into();
+        let agent = agent(authorities, CONNECT);
         Self { address, token, agent, timeout }
     }
 

@@ -1,6 +1,7 @@
 //! A node, over HTTP: where it is, what is asked of it, and what it answers.
 
 mod address;
+mod agent;
 mod authorities;
 mod client;
 mod error;
@@ -9,6 +10,7 @@ mod form;
 mod path;
 
 pub(crate) use address::{Address, AddressError, Token};
+pub(crate) use agent::agent;
 pub(crate) use authorities::Authorities;
 pub(crate) use client::Node;
 pub(crate) use error::NodeError;

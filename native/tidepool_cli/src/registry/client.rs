@@ -6,11 +6,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use ureq::http::{HeaderMap, Request, Response, Uri};
-use ureq::tls::TlsConfig;
 use ureq::{Agent, Body};
 
 use super::{Logins, Reference, RegistryError};
-use crate::node::{Authorities, Path};
+use crate::node::{Authorities, Path, agent};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.wasm.config.v0+json";
@@ -51,17 +50,7 @@ impl Registry {
         authorities: Option<Authorities>,
         timeout: Duration,
     ) -> Self {
-        let tls = authorities.map_or_else(TlsConfig::default, |authorities| authorities.tls());
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(None)
-            .tls_config(tls)
-            .timeout_connect(Some(CONNECT))
-            .user_agent(concat!("tidepool/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .into();
+        let agent = agent(authorities, CONNECT);
         let scheme = if plain.unwrap_or_else(|| reference.is_local()) { "http" } else { "https" };
         // What is called docker.io answers as this.
         let host = if reference.registry == "docker.io" { "registry-1.docker.io" } else { &reference.registry };
