@@ -5,12 +5,9 @@ use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, Linker, LinkerInstance, ResourceType, Val};
 
 use super::convert::{given, shown};
-use crate::abi::memory::begin_slice_of;
 use crate::abi::slots::State;
-use crate::base::error::CallError;
-use crate::base::request::{HostRequest, ImportCall};
-use crate::base::trap::TrapKind;
-use crate::value::Value;
+use crate::abi::typed::asking;
+use crate::base::request::ImportCall;
 
 /// First part of the targets of such imports.
 const BINDING: &str = "wit";
@@ -95,43 +92,21 @@ async fn answer(
     params: &[Val],
     results: &mut [Val],
 ) -> wasmtime::Result<()> {
-    let target = [BINDING, &namespace, &operation].join("/");
-    let Some(call) = store.data().call.clone() else {
-        return Err(trap(&mut store, format!("{target} can't be called while the guest starts")));
-    };
     // A grant has the package of an interface between its slashes, and the rest behind them.
     let (package, rest) = match namespace.split_once('/') {
         Some((package, interface)) => (package, format!("{interface}/{operation}")),
         None => (&*namespace, operation.clone()),
     };
-    if !store.data().function.host.allow([BINDING, package, &rest].map(str::as_bytes)) {
-        let text = format!("{target} is not granted: the deploy names in `host` what the function may ask of its host");
-        return Err(trap(&mut store, text));
-    }
+    let is_granted = store.data().function.host.allow([BINDING, package, &rest].map(str::as_bytes));
     let arguments = ty.params().zip(params).map(|((_name, ty), param)| shown(param, &ty)).collect();
     let asked = ImportCall { binding: BINDING, namespace, operation, arguments };
-    let reply = call.channel.ask(HostRequest::Import(asked)).await;
-    begin_slice_of(&mut store);
-    let value = match reply {
-        Ok(empty) if empty.is_empty() => call.channel.take_value().unwrap_or(Value::Null),
-        Ok(fault) => {
-            let text = format!("the answer of {target} does not fit: {}", String::from_utf8_lossy(&fault));
-            return Err(trap(&mut store, text));
-        }
-        Err(text) => return Err(trap(&mut store, String::from_utf8_lossy(&text).into_owned())),
-    };
+    let target = asking::target(&asked);
+    let value = asking::ask(&mut store, asked, is_granted).await?;
     if let (Some(ty), Some(result)) = (ty.results().next(), results.first_mut()) {
         match given(&value, &ty) {
             Ok(value) => *result = value,
-            Err(error) => return Err(trap(&mut store, format!("the answer of {target} does not fit: {error}"))),
+            Err(error) => return Err(asking::unfit(&mut store, &target, &error)),
         }
     }
     Ok(())
-}
-
-fn trap(store: &mut StoreContextMut<'_, State>, message: String) -> wasmtime::Error {
-    let text = message.clone();
-    let (kind, frames, console) = (TrapKind::Other, Vec::new(), Vec::new());
-    store.data_mut().failure = Some(CallError::Trap { kind, message, frames, console });
-    wasmtime::Error::msg(text)
 }
