@@ -7,6 +7,8 @@ defmodule Tidepool.Oci.Http do
   more of it than is wanted; it is taken as it is, and never inflated.
   """
 
+  alias Tidepool.Outgoing.Tls
+
   # Of a line of the head, in bytes: addresses that are good for a while are long.
   @max_line 16_384
   @max_headers 100
@@ -85,20 +87,10 @@ defmodule Tidepool.Oci.Http do
   end
 
   defp tls(host, address) do
-    match = :public_key.pkix_verify_hostname_match_fun(:https)
-    verify = [verify: :verify_peer, depth: 10, cacerts: certificates(), customize_hostname_check: [match_fun: match]]
-
     # A host that is an address is looked for among those of the certificate.
     if :inet.parse_address(to_charlist(host)) == {:ok, address},
-      do: verify,
-      else: [{:server_name_indication, to_charlist(host)} | verify]
-  end
-
-  # Those of the system.
-  defp certificates do
-    :public_key.cacerts_get()
-  rescue
-    _none_there -> []
+      do: Tls.client(),
+      else: [{:server_name_indication, to_charlist(host)} | Tls.client()]
   end
 
   defp answer(connection, %{until: until} = request) do

@@ -4,6 +4,8 @@ defmodule Tidepool.Trace.Post do
   a server sends, head and body, without a bound.
   """
 
+  alias Tidepool.Outgoing.Tls
+
   # Of the line with the status, in bytes.
   @max_line 8_192
 
@@ -56,19 +58,7 @@ defmodule Tidepool.Trace.Post do
   end
 
   defp open("https", host, port, options, until) do
-    with {:ok, socket} <- :ssl.connect(host, port, options ++ tls(), left(until)), do: {:ok, {:ssl, socket}}
-  end
-
-  defp tls do
-    match = :public_key.pkix_verify_hostname_match_fun(:https)
-    [verify: :verify_peer, depth: 10, cacerts: certificates(), customize_hostname_check: [match_fun: match]]
-  end
-
-  # Those of the system.
-  defp certificates do
-    :public_key.cacerts_get()
-  rescue
-    _none_there -> []
+    with {:ok, socket} <- :ssl.connect(host, port, options ++ Tls.client(), left(until)), do: {:ok, {:ssl, socket}}
   end
 
   defp answer({transport, socket}, timeout) do
