@@ -25,6 +25,31 @@ defmodule Tidepool.Built do
     output
   end
 
+  @doc """
+  Makes a folder that is removed with the module of tests that calls this, and in it a keyring with a key of each of `users`: the
+  folder, and `env` with what has gpg find the keyring.
+  """
+  def keyring_of_module!(stem, users, env) do
+    folder = Path.join(System.tmp_dir!(), "tidepool-#{stem}-#{System.pid()}")
+    keyring = keyring!(Path.join(folder, "gnupg"))
+
+    ExUnit.Callbacks.on_exit(fn ->
+      System.cmd("gpgconf", ["--kill", "all"], env: keyring, stderr_to_stdout: true)
+      File.rm_rf!(folder)
+    end)
+
+    generate = ["--batch", "--passphrase", "", "--quick-gen-key"]
+    for user <- users, do: run!("gpg", generate ++ [user, "ed25519", "sign", "never"], env: keyring)
+    {folder, keyring ++ env}
+  end
+
+  @doc "Makes an empty keyring in a folder: the environment in which gpg finds it."
+  def keyring!(folder) do
+    File.mkdir_p!(folder)
+    File.chmod!(folder, 0o700)
+    [{"GNUPGHOME", folder}]
+  end
+
   @doc "Runs a command as root, as `bin/setup` does: what it has written, and its status."
   def as_root(command, arguments) do
     case System.cmd("id", ["-u"]) do

@@ -29,20 +29,9 @@ defmodule Tidepool.Ship.FaultsTest do
   """
 
   setup_all do
-    folder = Path.join(System.tmp_dir!(), "tidepool-faults-#{System.pid()}")
-    gnupg = Path.join(folder, "gnupg")
+    {folder, env} = Built.keyring_of_module!("faults", ["maker"], [{"TIDEPOOL_DOWNLOADS", @downloads}])
     downloads = Path.join(folder, "downloads")
-    for made <- [gnupg, downloads, Path.join(folder, "scratch")], do: File.mkdir_p!(made)
-    File.chmod!(gnupg, 0o700)
-    env = [{"GNUPGHOME", gnupg}, {"TIDEPOOL_DOWNLOADS", @downloads}]
-
-    on_exit(fn ->
-      System.cmd("gpgconf", ["--kill", "all"], env: env, stderr_to_stdout: true)
-      File.rm_rf!(folder)
-    end)
-
-    key = ["--batch", "--passphrase", "", "--quick-gen-key", "maker", "ed25519", "sign", "never"]
-    Built.run!("gpg", key, env: env)
+    for made <- [downloads, Path.join(folder, "scratch")], do: File.mkdir_p!(made)
 
     # The script is that of the last one.
     for version <- ["9.0.0", "0.1.0"] do

@@ -24,23 +24,8 @@ defmodule Tidepool.Ship.InstallTest do
   """
 
   setup_all do
-    folder = Path.join(System.tmp_dir!(), "tidepool-install-#{System.pid()}")
+    {folder, env} = Built.keyring_of_module!("install", ["maker", "other"], [{"TIDEPOOL_DOWNLOADS", @downloads}])
     downloads = Path.join(folder, "downloads")
-    gnupg = Path.join(folder, "gnupg")
-    File.mkdir_p!(gnupg)
-    File.chmod!(gnupg, 0o700)
-    env = [{"GNUPGHOME", gnupg}, {"TIDEPOOL_DOWNLOADS", @downloads}]
-
-    on_exit(fn ->
-      System.cmd("gpgconf", ["--kill", "all"], env: env, stderr_to_stdout: true)
-      File.rm_rf!(folder)
-    end)
-
-    for user <- ["maker", "other"],
-        do:
-          Built.run!("gpg", ["--batch", "--passphrase", "", "--quick-gen-key", user, "ed25519", "sign", "never"],
-            env: env
-          )
 
     # As the documents say, in the folder where they say it is: with the tool and the book, which the releases below have, too.
     Built.run!("bin/archive", ["--sign", "maker"], env: [{"MIX_BUILD_PATH", nil} | env])

@@ -20,28 +20,15 @@ defmodule Tidepool.Ship.PublishedTest do
 
   if @rustup do
     setup_all do
-      folder = Path.join(System.tmp_dir!(), "tidepool-published-#{System.pid()}")
-      gnupg = Path.join(folder, "gnupg")
+      env = [{"TIDEPOOL_DOWNLOADS", "https://example.org/tidepool"}, {"MIX_BUILD_PATH", nil}]
+      {folder, env} = Built.keyring_of_module!("published", ["maker"], env)
       out = Path.join(folder, "out")
-      File.mkdir_p!(gnupg)
-      File.chmod!(gnupg, 0o700)
-      env = [{"GNUPGHOME", gnupg}, {"TIDEPOOL_DOWNLOADS", "https://example.org/tidepool"}, {"MIX_BUILD_PATH", nil}]
-
-      on_exit(fn ->
-        System.cmd("gpgconf", ["--kill", "all"], env: env, stderr_to_stdout: true)
-        File.rm_rf!(folder)
-      end)
-
-      key = ["--batch", "--passphrase", "", "--quick-gen-key", "maker", "ed25519", "sign", "never"]
-      Built.run!("gpg", key, env: env)
       # As in a workflow: what builds has the key's public half alone.
       public = Path.join(folder, "public")
       Built.run!("gpg", ["--batch", "--export", "--output", public, "maker"], env: env)
-      builder = Path.join(folder, "builder")
-      File.mkdir_p!(builder)
-      File.chmod!(builder, 0o700)
-      Built.run!("gpg", ["--batch", "--import", public], env: [{"GNUPGHOME", builder}])
-      Built.run!("bin/release", [out, "maker"], env: List.keystore(env, "GNUPGHOME", 0, {"GNUPGHOME", builder}))
+      [builder] = builders = Built.keyring!(Path.join(folder, "builder"))
+      Built.run!("gpg", ["--batch", "--import", public], env: builders)
+      Built.run!("bin/release", [out, "maker"], env: List.keystore(env, "GNUPGHOME", 0, builder))
       %{folder: folder, out: out, env: env}
     end
 
