@@ -35,7 +35,7 @@ defmodule Tidepool.MixProject do
   defp native,
     do:
       Enum.map(
-        ~w(Cargo.lock Cargo.toml checksums.tsv costs.tsv mix_compiler.exs precompiled.exs progress.exs tidepool_* fuzz/Cargo.toml fuzz/src),
+        ~w(Cargo.lock Cargo.toml build.exs checksums.tsv costs.tsv mix_compiler.exs precompiled.exs progress.exs tidepool_* fuzz/Cargo.toml fuzz/src),
         &Path.join("native", &1)
       )
 

@@ -9,8 +9,8 @@ defmodule Bench.Actors do
   @moduledoc "Calls of actors beside calls of a warm function and of a GenServer, and what actors cost that sleep."
 
   alias Tidepool.Actor
-  alias Tidepool.Actor.Owner.Shards
-  alias Tidepool.Actor.Store.Frozen
+  alias Tidepool.Actor.Journal.Frozen
+  alias Tidepool.Actor.Ownership.Shards
 
   # So many are made by calls, at most.
   @called 100_000
@@ -225,7 +225,7 @@ defmodule Bench.Actors do
     began = System.monotonic_time(:microsecond)
     in_parts(1..called, 100, &make(asleep(&1)))
     made = (System.monotonic_time(:microsecond) - began) / called
-    {:ok, records} = Tidepool.Actor.Store.existing()
+    {:ok, records} = Tidepool.Actor.Journal.existing()
     {:ok, {_epoch, seq, alarm, head, image}} = Tidepool.Native.read_record(records, "ledger", asleep(1))
 
     change = {:put, 1, seq, alarm, head, image, []}

@@ -145,12 +145,17 @@ defmodule Mutants do
 
   alias Mutants.Edit
 
+  # A test that has failed, or an example of a document.
+  @failed ~r/^ +\d+\) (?:doc)?test (.*)$/m
+
   # The longest beginning of a file's name that is here says which tests are near, beside the one that mirrors it.
   @near %{
     "tidepool" => ~w(tidepool_test tidepool/arguments_test tidepool/execution_test tidepool/deploy_test),
     "tidepool/application" => ~w(tidepool/start_test fault/killed_processes_test),
-    "tidepool/catalog/blob_store" => ~w(tidepool/catalog/blob_store_test tidepool/restart_test cluster/transfer_test),
-    "tidepool/catalog" => ~w(tidepool/catalog tidepool/catalog_test tidepool/restart_test cluster/reconciler_test),
+    "tidepool/catalog/blob_store" =>
+      ~w(tidepool/catalog/blob_store_test tidepool/deploy/restart_test cluster/transfer_test),
+    "tidepool/catalog" =>
+      ~w(tidepool/catalog tidepool/catalog_test tidepool/deploy/restart_test cluster/reconciler_test),
     "tidepool/cluster" => ~w(cluster/cluster_test cluster/discovery_test cluster/forget_test cluster/admission_test),
     "tidepool/cluster/links/backoff" => ~w(cluster/discovery_test),
     "tidepool/cluster/certificates" => ~w(tidepool/cluster/certificates_test),
@@ -164,25 +169,42 @@ defmodule Mutants do
     "tidepool/cluster/wire" => ~w(tidepool/cluster/wire_test tidepool/cluster/gossip_test),
     "tidepool/config" => ~w(tidepool/config_test tidepool/start_test),
     "tidepool/config/schema" => ~w(tidepool/config_test tidepool/start_test docs/configuration_test),
-    "tidepool/engine/console" => ~w(tidepool/engine/console_test tidepool/last_words_test),
+    "tidepool/engine/console" => ~w(tidepool/engine/console_test tidepool/execution/last_words_test),
     "tidepool/data" => ~w(tidepool/data_test tidepool/data tidepool/start_test),
-    "tidepool/deploy" => ~w(tidepool/deploy_test tidepool/deploy_refusal_test tidepool_web/deploy_test),
-    "tidepool/engine" => ~w(tidepool/start_test tidepool/dense_test tidepool/execution_test),
+    "tidepool/deploy" => ~w(tidepool/deploy_test tidepool/deploy/refusal_test tidepool_web/deploy_test),
+    "tidepool/engine" => ~w(tidepool/start_test tidepool/execution/dense_test tidepool/execution_test),
     "tidepool/error" => ~w(tidepool/limits_test tidepool_web/reply_test tidepool/arguments_test),
     "tidepool/execution" =>
-      ~w(tidepool/recursion_test tidepool/telemetry_test cluster/reconciler_test fault/host_timeout_test),
+      ~w(tidepool/execution/recursion_test tidepool/telemetry_test cluster/reconciler_test fault/host_timeout_test),
     "tidepool/host" =>
-      ~w(tidepool/host_call_test tidepool/host_process_test fault/host_handler_test fault/host_timeout_test),
-    "tidepool/limits" => ~w(tidepool/options_test tidepool/caps_test),
-    "tidepool/function/loader" => ~w(tidepool/deploy_test tidepool/restart_test cluster/reconciler_test),
+      ~w(tidepool/host/call_test tidepool/host/process_test fault/host_handler_test fault/host_timeout_test),
+    "tidepool/limits" => ~w(tidepool/options_test tidepool/execution/caps_test),
+    "tidepool/function/buckets" =>
+      ~w(tidepool/documented_test tidepool/function/bounds_test tidepool/keyvalue/grants_test tidepool/function/spec_test),
+    "tidepool/function/configured" =>
+      ~w(tidepool/documented_test tidepool/function/bounds_test tidepool/function/spec_test tidepool/guests/extism_test),
+    "tidepool/function/routes" =>
+      ~w(tidepool/documented_test tidepool/function/bounds_test tidepool_web/sites_test tidepool/function/spec_test) ++
+        ~w(tidepool_web/tokens_test),
+    "tidepool/function/tools" =>
+      ~w(tidepool/function/bounds_test tidepool/function/spec_test tidepool_web/mcp tidepool_web/mcp_test),
+    "tidepool/host/callee" => ~w(tidepool/documented_test tidepool_web/outgoing_test),
+    "tidepool/host/interface" => ~w(tidepool/host/resources_test tidepool/host_test),
+    "tidepool/instance" => ~w(tidepool/instance tidepool/guests/resources_test tidepool/host/resources_test),
+    "tidepool/keyvalue" => ~w(tidepool/keyvalue),
+    "tidepool/outgoing" => ~w(tidepool/trace_test tidepool/keyvalue/grants_test tidepool/oci tidepool/images_test),
+    "tidepool/process/host_calls" => ~w(tidepool/keyvalue/grants_test tidepool_web/outgoing_test),
+    "tidepool/resource" => ~w(tidepool/host/resources_test tidepool/guests/resources_test),
+    "tidepool/function/loader" => ~w(tidepool/deploy_test tidepool/deploy/restart_test cluster/reconciler_test),
     "tidepool/log" => ~w(tidepool/log_test),
     "tidepool/native" => ~w(fault/native_arguments_test),
     "tidepool/options" => ~w(tidepool/arguments_test tidepool/config_test),
     "tidepool/catalog/origin" => ~w(tidepool/log_test),
     "tidepool/release" => ~w(tidepool/start_test tidepool/data/check_test tidepool/data_test),
-    "tidepool/telemetry" => ~w(tidepool/telemetry_test tidepool/default_logger_test),
+    "tidepool/telemetry" => ~w(tidepool/telemetry_test tidepool/telemetry/default_logger_test),
     "tidepool/testing" => ~w(tidepool/testing_test),
-    "tidepool_web" => ~w(tidepool_web)
+    "tidepool_web" => ~w(tidepool_web),
+    "tidepool_web/resources/mcp" => ~w(tidepool_web/mcp tidepool_web/mcp_test)
   }
 
   def main(arguments) do
@@ -256,7 +278,7 @@ defmodule Mutants do
 
         by =
           if verdict == :killed,
-            do: Regex.run(~r/^  1\) test (.*)$/m, output, capture: :all_but_first) || "status #{status}"
+            do: Regex.run(@failed, output, capture: :all_but_first) || "status #{status}"
 
         IO.puts("#{verdict} #{Edit.describe(edit)} (#{System.monotonic_time(:second) - began} s)#{by && " by #{by}"}")
         {verdict, edit}
@@ -278,10 +300,12 @@ defmodule Mutants do
   # Asked once for the same tests.
   defp green?(tests, folder, limit_s) do
     with nil <- Process.get(tests) do
-      {_output, status} = mix(folder, ["test" | tests], limit_s)
+      {output, status} = mix(folder, ["test" | tests], limit_s)
 
-      if status != 0,
-        do: IO.puts("without any change these fail, or take longer than #{limit_s} s: #{Enum.join(tests, " ")}")
+      if status != 0 do
+        IO.puts("without any change these fail, or take longer than #{limit_s} s: #{Enum.join(tests, " ")}")
+        for [name] <- Regex.scan(@failed, output, capture: :all_but_first), do: IO.puts("failed: #{name}")
+      end
 
       Process.put(tests, status == 0)
       status == 0

@@ -3,8 +3,8 @@
 #
 # About four minutes; `--smoke` has small clusters. SIMULATION_SEED=n repeats a run.
 Code.require_file("support.exs", __DIR__)
-Code.require_file("../test/support/catalog_model.ex", __DIR__)
-Code.require_file("../test/support/simulation.ex", __DIR__)
+Code.require_file("../test/support/cluster/catalog_model.ex", __DIR__)
+Code.require_file("../test/support/cluster/simulation.ex", __DIR__)
 
 defmodule Bench.Simulation do
   @moduledoc "What a change costs each node of clusters of several sizes, in virtual time, with losses and a partition."

@@ -26,6 +26,13 @@ word = fn name, words ->
   if text in words, do: String.to_atom(text), else: text
 end
 
+# The same for several, with commas between.
+words = fn name, known ->
+  text = System.get_env(name)
+  found = text && text |> String.split(",", trim: true) |> Enum.map(&String.trim/1)
+  if found && found -- known == [], do: Enum.map(found, &String.to_atom/1), else: text
+end
+
 # OpenTelemetry's own variables. Without an endpoint there are no traces, and what is empty is not set.
 share =
   case System.get_env("OTEL_TRACES_SAMPLER", "") do
@@ -53,11 +60,14 @@ data = Path.join(System.get_env("RELEASE_ROOT") || Path.dirname(__DIR__), "data"
 settings = [
   port: integer.("PORT"),
   address: System.get_env("TIDEPOOL_ADDRESS"),
+  sites_port: integer.("TIDEPOOL_SITES_PORT"),
+  sites_address: System.get_env("TIDEPOOL_SITES_ADDRESS"),
   tls_cert: System.get_env("TIDEPOOL_TLS_CERT"),
   tls_key: System.get_env("TIDEPOOL_TLS_KEY"),
   tls_clients: System.get_env("TIDEPOOL_TLS_CLIENTS"),
   token: System.get_env("TIDEPOOL_TOKEN"),
   host: word.("TIDEPOOL_HOST", ["all", "none"]),
+  builtins: words.("TIDEPOOL_BUILTINS", ["actor", "function", "log"]),
   calls: word.("TIDEPOOL_CALLS", ["open", "token"]),
   reads: word.("TIDEPOOL_READS", ["open", "token"]),
   hosts: System.get_env("TIDEPOOL_HOSTS"),
@@ -72,6 +82,7 @@ settings = [
   net: System.get_env("TIDEPOOL_NET"),
   io: word.("TIDEPOOL_IO", ["tokio", "uring"]),
   files: System.get_env("TIDEPOOL_FILES"),
+  keyvalue: System.get_env("TIDEPOOL_KEYVALUE"),
   otlp: if(otlp[:endpoint], do: otlp),
   drain: integer.("TIDEPOOL_DRAIN"),
   lame_duck: integer.("TIDEPOOL_LAME_DUCK"),

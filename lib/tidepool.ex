@@ -120,7 +120,7 @@ defmodule Tidepool do
 
   def call(name, {interface, export}, arguments, options)
       when is_binary(interface) and (is_binary(export) or is_atom(export)) do
-    call_export(name, "#{interface}##{export}", arguments, options)
+    call_export(name, Execution.operation(interface, export), arguments, options)
   end
 
   def call(name, export, arguments, options) when is_atom(export) and export != nil,
@@ -138,6 +138,11 @@ defmodule Tidepool do
 
     wrong!("call/4", "the payload", "a binary or iodata", payload)
   end
+
+  @doc false
+  # Has a handler of HTTP serve a request of a guest's.
+  @spec exchange(String.t(), String.t(), Tidepool.Native.exchange()) :: {:ok, :responded} | {:error, Error.t()}
+  def exchange(name, operation, exchange), do: Execution.call(name, operation, exchange)
 
   defp call_export(name, export, arguments, options) do
     is_binary(name) || wrong!("call/4", "the function's name", "a string", name)

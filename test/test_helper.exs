@@ -12,10 +12,12 @@ if :default in :logger.get_handler_ids(),
 
 Tidepool.LogWatch.start()
 
-# What needs a build of its own is run by `bin/test ship`. A minute, the default, is little on a busy machine.
+# What needs a build of its own is run by `bin/test ship`. A minute for a test and 0.1 s for a message, the defaults, are little on a
+# busy machine.
 ExUnit.start(
   capture_log: true,
   exclude: [:ship],
   timeout: 600_000,
+  assert_receive_timeout: 60_000,
   formatters: [ExUnit.CLIFormatter, Tidepool.Slowest]
 )

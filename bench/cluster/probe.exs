@@ -51,10 +51,10 @@ defmodule Bench.Probe do
 
   @doc "Has a node a share of the actors, when none moves and all have a node? `nil` before."
   def balanced(node) do
-    report = Tidepool.Actor.Owner.report()
+    report = Tidepool.Actor.placement()
     share = if report, do: Enum.find_value(report.nodes, 0, &(&1.name == node && &1.shards))
     nodes = if report, do: Enum.count(report.nodes, &(&1.shards > 0)), else: 0
-    fair = div(Tidepool.Actor.Owner.Shards.count(), max(nodes, 1)) * 0.8
+    fair = div(Tidepool.Actor.Ownership.Shards.count(), max(nodes, 1)) * 0.8
 
     cond do
       report == nil or report.unowned > 0 or report.moving != nil -> nil

@@ -23,9 +23,9 @@ PLACE = re.compile(r'#\[path\s*=\s*"([^"]+)"\]\s*(?:pub(?:\([^)]*\))?\s+)?mod\s+
 
 
 def uses(root):
-    """What the files of all crates in native/ use, and those files."""
+    """What the files of all crates in native/ use, and of the one that guests have; and those files."""
     found, files = [], []
-    for crate in sorted(root.glob("native/*/src")):
+    for crate in [*sorted(root.glob("native/*/src")), root / "guests/tidepool/src"]:
         modules = read(crate)
         for module in modules.values():
             files.append(module.file)

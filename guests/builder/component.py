@@ -1,37 +1,100 @@
 """Components: in text form by the assembler of wasmtime, in Python by componentize-py, which both are packages of Python's index,
 and in JavaScript by componentize-js, a package of npm."""
 
+import re
+import shutil
 import sys
 
-from . import npm, pip
+from . import encoder, npm, pip
 from .language import Kind, Language
-from .tools import TOOLS, once, run
+from .tools import GUESTS, TOOLS, once, run
 
 VERSION = "50.0.1"
 WASMTIME = TOOLS / f"wasmtime-{VERSION}"
 PYTHON_VERSION = "0.25.1"
 PYTHON = TOOLS / f"componentize-py-{PYTHON_VERSION}"
+JAVASCRIPT_WASI = "0.2.10"
+INCLUDED = re.compile(r";; include (\S+)\n")
 ASSEMBLE = "import pathlib, sys, wasmtime; pathlib.Path(sys.argv[2]).write_bytes(wasmtime.wat2wasm(pathlib.Path(sys.argv[1]).read_text()))"
 
 
 def wat(guest, name, out):
+    assemble(guest.folder / f"{name}.wat", out)
+
+
+def abi(guest, name, out):
+    """A module or a component that has another file in it, or several: each where a comment says `include FILE`."""
+    text = (guest.folder / f"{name}.wat").read_text()
+    for file in sorted(set(INCLUDED.findall(text))):
+        text = text.replace(f";; include {file}\n", (guest.folder / file).read_text())
+    source = out.with_suffix(".wat")
+    source.write_text(text)
+    assemble(source, out)
+
+
+def abi_http(guest, name, out):
+    """A handler of HTTP, made of such a module."""
+    abi(guest, name, out)
+    encoder.http(out, out)
+
+
+def abi_command(guest, name, out):
+    """A command, made of such a module."""
+    abi(guest, name, out)
+    encoder.world(out, out, "wasi:cli/command@0.2.12")
+
+
+def assemble(source, out):
     once(WASMTIME, f"wasmtime {VERSION}, about 10 MB", lambda folder: pip.download(f"wasmtime=={VERSION}", folder))
-    run(sys.executable, "-c", ASSEMBLE, guest.folder / f"{name}.wat", out, env={"PYTHONPATH": WASMTIME})
+    run(sys.executable, "-c", ASSEMBLE, source, out, env={"PYTHONPATH": WASMTIME})
 
 
 def python(guest, name, out):
     """The world in `components/wit`."""
+    componentize_py(guest, "-d", "../wit", "componentize", name, "-o", out)
+
+
+def python_http(guest, name, out):
+    """A handler of HTTP."""
+    componentize_py(guest, "-d", encoder.wit(), "-w", "wasi:http/proxy@0.2.12", "componentize", name, "-o", out)
+
+
+def componentize_py(guest, *arguments):
     once(PYTHON, f"componentize-py {PYTHON_VERSION}, about 17 MB", lambda folder: pip.download(f"componentize-py=={PYTHON_VERSION}", folder))
-    command = ["componentize-py", "-d", "../wit", "componentize", name, "-o", str(out)]
+    command = ["componentize-py", *map(str, arguments)]
     componentize = f"import sys; sys.argv = {command!r}; from componentize_py import script; script()"
     run(sys.executable, "-c", componentize, folder=guest.folder, env={"PYTHONPATH": PYTHON, "PYTHONDONTWRITEBYTECODE": "1"})
 
 
 def javascript(guest, name, out):
     """The same."""
-    packages = npm.fetch(guest.folder, "componentize-js, about 385 MB")
+    componentize_js(guest, guest.folder, f"{name}.js", "--wit", "../wit", "-o", out)
+
+
+def javascript_http(guest, name, out):
+    """A handler of HTTP, by the packages of the other guest in JavaScript. Their engine's WASI is of a version of its own."""
+    world = out.parent / "wit"
+    shutil.copytree(encoder.wit() / "deps", world / "deps")
+    for file in world.glob("deps/*.wit"):
+        file.write_text(re.sub(r"\b0\.2\.1[12]\b", JAVASCRIPT_WASI, file.read_text()))
+    (world / "world.wit").write_text(f"package tidepool:http;\nworld proxy {{ include wasi:http/proxy@{JAVASCRIPT_WASI}; }}\n")
+    componentize_js(guest, GUESTS / "components/javascript", f"{name}.js", "--wit", world, "-n", "proxy", "-o", out)
+
+
+def componentize_js(guest, packages, *arguments):
+    packages = npm.fetch(packages, "componentize-js, about 385 MB")
     command = packages / "@bytecodealliance/componentize-js/src/cli.js"
-    run("node", command, f"{name}.js", "--wit", "../wit", "-o", out, folder=guest.folder, heard=False)
+    run("node", command, *arguments, folder=guest.folder, heard=False)
 
 
-COMPONENT_GUESTS = Language("component", {"wat": Kind(wat, "{}.wat"), "python": Kind(python, "{}.py"), "javascript": Kind(javascript, "{}.js")})
+COMPONENT_GUESTS = Language(
+    "component",
+    {
+        "wat": Kind(wat, "{}.wat"),
+        "python": Kind(python, "{}.py"),
+        "python-http": Kind(python_http, "{}.py"),
+        "javascript": Kind(javascript, "{}.js"),
+        "javascript-http": Kind(javascript_http, "{}.js"),
+    },
+)
+ABI_GUESTS = Language("abis", {"wat": Kind(abi, "{}.wat"), "http": Kind(abi_http, "{}.wat"), "command": Kind(abi_command, "{}.wat")})

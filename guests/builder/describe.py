@@ -76,7 +76,8 @@ def hashes(paths):
 @functools.cache
 def of_builder():
     """When this program changes, everything is built again: it says how."""
-    files = sorted(path for path in (GUESTS / "builder").iterdir() if path.suffix in (".py", ".js"))
+    made_of = (".py", ".js", ".rs", ".toml", ".lock")
+    files = sorted(path for path in (GUESTS / "builder").rglob("*") if path.suffix in made_of)
     return hashes([ROOT / "bin/guests", *files])
 
 

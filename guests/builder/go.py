@@ -1,6 +1,6 @@
 """Go."""
 
-from . import pip
+from . import encoder, pip
 from .language import Kind, Language
 from .tools import TOOLS, once, run
 
@@ -20,8 +20,19 @@ def file(guest, name, out):
     build(guest, out, [f"{name}.go", "wapc.go"], LIBRARY)
 
 
+def extism(guest, _name, out):
+    """A plug-in: a library of the whole folder."""
+    build(guest, out, ["."], LIBRARY)
+
+
 def wasi(guest, _name, out):
     build(guest, out, ["."])
+
+
+def http(guest, _name, out):
+    """A handler of HTTP: Go's own library asks WASI preview 1, which is adapted."""
+    build(guest, out, ["."], LIBRARY)
+    encoder.http(out, out, adapt=True)
 
 
 def build(guest, out, sources, *options):
@@ -41,5 +52,12 @@ def build(guest, out, sources, *options):
 
 
 GO_GUESTS = Language(
-    "go", {"wapc": Kind(wapc, "go.mod"), "wapc-file": Kind(file, "{}.go"), "wasi": Kind(wasi, "go.mod")}
+    "go",
+    {
+        "wapc": Kind(wapc, "go.mod"),
+        "wapc-file": Kind(file, "{}.go"),
+        "wasi": Kind(wasi, "go.mod"),
+        "http": Kind(http, "go.mod"),
+        "extism": Kind(extism, "go.mod"),
+    },
 )

@@ -5,7 +5,7 @@ import shutil
 import tomllib
 
 from .language import Kind, Language
-from .rust import cargo, wasi_target
+from .rust import cargo, sources, wasi_target
 from .tools import TOOLS, Failure
 
 # What the suite is made of: a package's folder of sources, and its place beside our manifest.
@@ -53,7 +53,7 @@ def build_suite(folder, made):
     cargo(crate, "fetch", "--quiet", "--locked")
     wanted = tomllib.loads((folder / "Cargo.toml").read_text())["dependencies"]
     for package, part, place in PARTS:
-        shutil.copytree(sources(package, wanted[package]) / part, crate / place, dirs_exist_ok=True)
+        shutil.copytree(sources(package, version_of(wanted[package])) / part, crate / place, dirs_exist_ok=True)
     for file in LEFT_OUT:
         (crate / file).unlink()
     # What was built of other versions has other names, and would be found as well.
@@ -64,12 +64,9 @@ def build_suite(folder, made):
     compile_by_cargo(crate, "build", "--examples", heard=False)
 
 
-def sources(package, version):
-    version = version if isinstance(version, str) else version["version"]
-    found = sorted(TOOLS.glob(f"cargo/registry/src/*/{package}-{version.removeprefix('=')}"))
-    if not found:
-        raise Failure(f"cargo has fetched no {package} {version}")
-    return found[0]
+def version_of(wanted):
+    version = wanted if isinstance(wanted, str) else wanted["version"]
+    return version.removeprefix("=")
 
 
 def compile_by_cargo(folder, command, *options, heard=True):

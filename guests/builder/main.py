@@ -29,6 +29,7 @@ Compilers are fetched when first needed into {shown(TOOLS)}
 (TIDEPOOL_GUESTS_TOOLS names another folder). What has to be there already:
   rust                    apt-get and dpkg, on Debian 12 or newer
   zig, c, go, component   pip or venv of this Python
+  guests of HTTP          cargo, as Tidepool itself takes it
   assemblyscript, wat     Node.js 20 or newer with npm
 """
 

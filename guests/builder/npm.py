@@ -17,6 +17,13 @@ def assemblyscript(guest, name, out):
     run("node", compiler, f"{name}.ts", "-o", out, *how, folder=guest.folder)
 
 
+def extism(guest, name, out):
+    """A plug-in, with Extism's package."""
+    packages = fetch(guest.folder, "AssemblyScript and Extism's package for it, about 20 MB")
+    how = ["-Osize", "--runtime", "incremental", "--use", f"abort={name}/abort", "--path", packages]
+    run("node", packages / "assemblyscript/bin/asc.js", f"{name}.ts", "-o", out, *how, folder=guest.folder)
+
+
 def wat(guest, _name, out):
     """All in one process, into a folder."""
     out.mkdir()
@@ -42,5 +49,5 @@ def download(source, folder):
     run("npm", "ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", folder=folder)
 
 
-ASSEMBLYSCRIPT_GUESTS = Language("assemblyscript", {"wapc": Kind(assemblyscript, "{}.ts")})
+ASSEMBLYSCRIPT_GUESTS = Language("assemblyscript", {"wapc": Kind(assemblyscript, "{}.ts"), "extism": Kind(extism, "{}.ts")})
 WAT_GUESTS = Language("wat", {"folder": Kind(wat, "*.wat", of_folder=True)})

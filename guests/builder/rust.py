@@ -1,11 +1,15 @@
 """Rust: Debian's compiler, fetched without root."""
 
 import os
+import pathlib
 import pwd
 import re
 import shutil
 import subprocess
+import tempfile
+import tomllib
 
+from . import encoder
 from .language import Kind, Language
 from .tools import GUESTS, TOOLS, Failure, have, once, run, say
 
@@ -49,6 +53,39 @@ def crate(guest, name, out):
     shutil.copyfile(CRATES / "wasm32-unknown-unknown/release" / f"{name}.wasm", out)
 
 
+def command(guest, name, out):
+    """The same as a component, which is what newer compilers make for `wasm32-wasip2`."""
+    wasi(guest, name, out, "-C", "link-arg=--export=cabi_realloc")
+    encoder.command(out, out)
+
+
+def component(guest, name, out):
+    """A component by the canonical ABI alone, of the world of its name in the guest's folder `wit`."""
+    rustc("--crate-type", "cdylib", "--target", "wasm32-unknown-unknown", "-C", STACK, "-o", out, guest.folder / f"{name}.rs")
+    with tempfile.TemporaryDirectory() as folder:
+        wit = pathlib.Path(folder) / "wit"
+        shutil.copytree(guest.folder / "wit", wit)
+        shutil.copytree(encoder.wit() / "deps", wit / "deps", dirs_exist_ok=True)
+        encoder.world(out, out, name.replace("_", "-"), wit)
+
+
+def http(guest, name, out):
+    """A handler of HTTP: a crate that has WASI 0.2 by the crate `wasi`, whose version names that of WASI."""
+    by_wasi(guest, name, out, "wasi:http/proxy")
+
+
+def command_crate(guest, name, out):
+    """A command that has WASI 0.2 by that crate, and none of preview 1."""
+    by_wasi(guest, name, out, "wasi:cli/command")
+
+
+def by_wasi(guest, name, out, world):
+    crate(guest, name, out)
+    lock = tomllib.loads((guest.folder / "Cargo.lock").read_text())
+    [version] = [package["version"] for package in lock["package"] if package["name"] == "wasi"]
+    encoder.world(out, out, f"{world}@{version.rpartition('-')[2]}", sources("wasi", version) / "wit")
+
+
 def rustc(*arguments):
     fetch()
     options = [word for option in [*OPTIONS, f"linker={linker()}"] for word in ("-C", option)]
@@ -71,6 +108,14 @@ def cargo(folder, *arguments, target=CRATES, flags=f"-C {STACK}", heard=True):
         "RUSTFLAGS": f"{remapped} {flags}",
     }
     run(RUST / "usr/bin/cargo", "-Z", "sparse-registry", *arguments, folder=folder, env=env, heard=heard)
+
+
+def sources(package, version):
+    """Those of a crate that cargo has fetched."""
+    found = sorted(TOOLS.glob(f"cargo/registry/src/*/{package}-{version}"))
+    if not found:
+        raise Failure(f"cargo has fetched no {package} {version}")
+    return found[0]
 
 
 def libraries():
@@ -133,5 +178,9 @@ RUST_GUESTS = Language(
         "wasi": Kind(wasi, "{}.rs"),
         "reactor": Kind(reactor, "{}.rs"),
         "crate": Kind(crate, "Cargo.toml"),
+        "component": Kind(component, "{}.rs"),
+        "http": Kind(http, "Cargo.toml"),
+        "command": Kind(command, "{}.rs"),
+        "command-crate": Kind(command_crate, "Cargo.toml"),
     },
 )

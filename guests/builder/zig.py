@@ -1,12 +1,13 @@
 """Zig, and C, which Zig compiles with the WASI library."""
 
-from . import pip
+from . import encoder, pip
 from .language import Kind, Language
 from .tools import TOOLS, once, run
 
 VERSION = "0.17.0"
 ZIG = TOOLS / f"zig-{VERSION}"
 CACHE = TOOLS / "zig-cache"
+C_OPTIONS = ["-Os", "-s", "-Wall", "-Wextra", "-Wl,-z,stack-size=65536"]
 
 
 def wapc(guest, name, out):
@@ -21,8 +22,20 @@ def c_wapc(guest, name, out):
 
 
 def c_wasi(guest, name, out, *options):
-    how = ["-Os", "-s", "-Wall", "-Wextra", "-Wl,-z,stack-size=65536"]
-    zig("cc", "-target", "wasm32-wasi", *options, *how, "-o", out, guest.folder / f"{name}.c")
+    zig("cc", "-target", "wasm32-wasi", *options, *C_OPTIONS, "-o", out, guest.folder / f"{name}.c")
+
+
+def c_command(guest, name, out):
+    """The same as a component."""
+    c_wasi(guest, name, out)
+    encoder.command(out, out)
+
+
+def c_http(guest, name, out):
+    """A handler of HTTP, with no library and no WASI preview 1."""
+    target = ["-target", "wasm32-freestanding", "-nostdlib", "-Wl,--no-entry"]
+    zig("cc", *target, *C_OPTIONS, "-o", out, guest.folder / f"{name}.c")
+    encoder.http(out, out)
 
 
 def zig(*arguments):
@@ -31,4 +44,4 @@ def zig(*arguments):
 
 
 ZIG_GUESTS = Language("zig", {"wapc": Kind(wapc, "{}.zig")})
-C_GUESTS = Language("c", {"wapc": Kind(c_wapc, "{}.c"), "wasi": Kind(c_wasi, "{}.c")})
+C_GUESTS = Language("c", {"wapc": Kind(c_wapc, "{}.c"), "wasi": Kind(c_wasi, "{}.c"), "command": Kind(c_command, "{}.c"), "http": Kind(c_http, "{}.c")})

@@ -34,7 +34,7 @@ defmodule Tidepool.Actor do
       {:ok, "3"} = Tidepool.Actor.call("counter", "alice", "add", "2")
 
   The first call makes the actor. A call is answered when what it did is on disk, so an answer survives the node that gave it;
-  a call that traps, or is stopped by a limit, leaves the actor as it was before. An actor that nobody calls goes to sleep,
+  a call that traps, or is stopped by a limit, leaves the actor as it was before. An actor that is not called goes to sleep,
   without a process and without an instance, and after a while without memory; the next call wakes it. What a deploy can say of actors is in
   `Tidepool.Function.Actors`; docs/actors.md has what is promised, and what is not.
 
@@ -42,9 +42,11 @@ defmodule Tidepool.Actor do
   for instance, the reason is `:unknown_outcome`, and a `:request_id` is what makes it safe to ask again.
   """
 
-  alias Tidepool.{Error, Native, Options, Trace}
-  alias Tidepool.Actor.{Copies, Modules, Name, Store}
-  alias Tidepool.Actor.Owner.{Elsewhere, Here, Remote, Shards}
+  alias Tidepool.{Config, Error, Native, Options, Trace}
+  alias Tidepool.Actor.Activation.{LocalDispatch, Modules, RemoteDispatch}
+  alias Tidepool.Actor.{Journal, Name, Replication}
+  alias Tidepool.Actor.Ownership.{LeaseHolder, OtherStores, Shards}
+  alias Tidepool.Actor.Replication.Ring
   alias Tidepool.Function.{Actors, Spec}
   alias Tidepool.Host.Nesting
 
@@ -107,7 +109,7 @@ defmodule Tidepool.Actor do
     options = check!(operation, options)
     payload = IO.iodata_to_binary(payload)
 
-    # The name is looked at where there is nobody of that name.
+    # The name is looked at where no actor of that name is awake.
     with :ok <- available(class), :ok <- unwaited(class, name), :ok <- callable(operation, class) do
       traced(class, name, operation, fn ->
         call = prepare(operation, payload, options)
@@ -123,7 +125,7 @@ defmodule Tidepool.Actor do
     payload = IO.iodata_to_binary(payload)
 
     with :ok <- available(class), :ok <- callable(operation, class) do
-      # Nobody waits, so nobody waits for each other.
+      # No caller waits, so no two wait for each other.
       traced(class, name, operation, fn ->
         call = %{prepare(operation, payload, options) | depth: 1, actors: []}
         serve({:cast, class, name, call}, patience())
@@ -152,10 +154,10 @@ defmodule Tidepool.Actor do
   def delete(class, name), do: about(:delete, class, name)
 
   @doc false
-  # Calls what its alarm says that is due then: for `Tidepool.Actor.Alarms`. One that has another node by now is called there.
+  # Calls what its alarm says that is due then: for `Tidepool.Actor.Activation.Alarms`. One that has another node by now is called there.
   @spec ring(String.t(), String.t(), due :: integer) :: {:ok, binary} | :elsewhere | {:error, Error.t()}
   def ring(class, name, due) do
-    with :ok <- available(class), {:elsewhere, _place} <- Here.serve({:ring, class, name, due}) do
+    with :ok <- available(class), {:elsewhere, _place} <- LocalDispatch.serve({:ring, class, name, due}) do
       # A copy has the alarm as well, and is looked at again: its node may be the one that has the actor next.
       if Shards.ring?(), do: :elsewhere, else: {:ok, ""}
     end
@@ -170,6 +172,13 @@ defmodule Tidepool.Actor do
       {:error, _error} -> nil
     end
   end
+
+  @doc """
+  Which node has how many shards of actors, and for how long, as this one knows it; `nil` where nodes share no store and no class has
+  copies, and where there is no cluster.
+  """
+  @spec placement :: LeaseHolder.report() | nil
+  def placement, do: LeaseHolder.report() || Ring.report()
 
   @doc "How many actors are awake on this node."
   @spec awake :: non_neg_integer
@@ -202,12 +211,12 @@ defmodule Tidepool.Actor do
     else
       false -> {:ok, [], nil}
       {:error, error} -> {:error, error}
-      {:error, kind, message} -> {:error, Store.error(kind, message, class)}
+      {:error, kind, message} -> {:error, Journal.error(kind, message, class)}
     end
   end
 
   defp own_rows(class, from, limit) do
-    case Store.existing() do
+    case Journal.existing() do
       {:ok, records} -> Native.list_records(records, class, from, limit)
       :none -> {:ok, [], nil}
       {:error, error} -> {:error, error}
@@ -217,7 +226,7 @@ defmodule Tidepool.Actor do
   # Those of other nodes, too, in the order that all have; as far as all have told.
   defp all_rows(class, from, limit, own) do
     others = for node <- Shards.nodes(), node != to_string(node()), do: node
-    pages = [own | others |> Enum.map(&Copies.listed(&1, class, from, limit)) |> Enum.reject(&is_nil/1)]
+    pages = [own | others |> Enum.map(&Replication.listed(&1, class, from, limit)) |> Enum.reject(&is_nil/1)]
     place = fn name -> {Native.record_shard(class, name), name} end
 
     rows =
@@ -244,7 +253,7 @@ defmodule Tidepool.Actor do
     with {:ok, actors, next} <- rows(class, nil, most), do: {:ok, if(next, do: :more, else: length(actors))}
   end
 
-  # Of one whose node does not say, nobody knows that it is awake.
+  # Of one whose node does not say, it is not known that it is awake.
   defp listed(class, rows) do
     names = for {name, _writes, _alarm_at, _bytes} <- rows, do: name
     awake = names |> Enum.group_by(&Shards.place(class, &1)) |> Enum.flat_map(&awake(class, &1)) |> MapSet.new()
@@ -258,8 +267,8 @@ defmodule Tidepool.Actor do
 
     answer =
       case place do
-        {:here, _title} -> Here.serve(question)
-        {:away, _node} -> Remote.ask(place, question, now() + @look_ms)
+        {:here, _title} -> LocalDispatch.serve(question)
+        {:away, _node} -> RemoteDispatch.ask(place, question, now() + @look_ms)
         _nobody -> []
       end
 
@@ -300,12 +309,18 @@ defmodule Tidepool.Actor do
   defp available(class) do
     is_binary(class) || Options.wrong!("Tidepool.Actor: the class", "a string", class)
 
-    message =
-      if Shards.ring?(),
-        do: Shards.unavailable(consistency(class)) || Elsewhere.reason(),
-        else: Shards.unavailable(:strict)
+    cond do
+      # What knows of shards has ended, and with the catalog it is not known what the class allows.
+      Shards.ring?() and Config.stops?() and Shards.nodes() == [] -> {:error, Journal.restarting(class)}
+      message = refused(class) -> {:error, Error.new(:no_store, message, class)}
+      true -> :ok
+    end
+  end
 
-    if message, do: {:error, Error.new(:no_store, message, class)}, else: :ok
+  defp refused(class) do
+    if Shards.ring?(),
+      do: Shards.unavailable(consistency(class)) || OtherStores.reason(),
+      else: Shards.unavailable(:strict) || if(Shards.shared?(), do: OtherStores.reason())
   end
 
   # Where nodes have such classes, one that is not deployed has no actors, or they are looked for. Elsewhere it may be the first.
@@ -327,8 +342,8 @@ defmodule Tidepool.Actor do
 
   # Here, or on the node that has the actor; again, when that has it no more.
   defp serve(question, deadline) do
-    with {:elsewhere, place} <- Here.serve(question),
-         :again <- Remote.ask(place, question, deadline),
+    with {:elsewhere, place} <- LocalDispatch.serve(question),
+         :again <- RemoteDispatch.ask(place, question, deadline),
          do: serve(question, deadline)
   end
 

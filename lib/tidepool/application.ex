@@ -7,7 +7,9 @@ defmodule Tidepool.Application do
   #   Trace.Exporter     spans on their way to a collector, where there are traces
   #   Telemetry          whether anybody listens to events
   #   Console            what guests print, to Logger
+  #   Keyvalue           the store of keys and values, where it needs processes
   #   Host.Registry      who answers which host call
+  #   Resource.Keeper    terms that guests have handles of
   #   Catalog.Arrivals   what is still to come from other nodes, and the calls that wait for it
   #   Events             who is told of what changes
   #   Catalog            what is deployed; loads it all before the next child starts
@@ -28,7 +30,7 @@ defmodule Tidepool.Application do
 
   require Logger
 
-  alias Tidepool.{Config, Error, Files, Log, Trace}
+  alias Tidepool.{Config, Error, Files, Host, Keyvalue, Log, Trace}
   alias Tidepool.Cluster.Certificates
   alias Tidepool.Data.Temporary
 
@@ -43,12 +45,17 @@ defmodule Tidepool.Application do
          :ok <- Certificates.check_given(config),
          {:ok, config, temporary} <- with_data(config) do
       # Guests ask for what answers for their folders often.
-      Config.put(%{config | files: Files.Setting.read(config.files)})
+      Config.put(%{
+        config
+        | files: Files.Setting.read(config.files),
+          keyvalue: Keyvalue.Setting.read(config.keyvalue)
+      })
+
       Trace.configure()
       # This process lives as long as the application.
       Log.Budget.new()
       Tidepool.Process.Programs.new()
-      Tidepool.Process.Nodes.new()
+      Tidepool.Nodes.new()
       Tidepool.Process.NameServer.new()
 
       if settings[:cluster] == :auto and not config.cluster and Node.alive?() do
@@ -59,7 +66,14 @@ defmodule Tidepool.Application do
 
       # What processes are started with is in reports and crash dumps: they are told whether there is a token, and of a
       # store's URL, which may have a password, where it is.
-      config = %{config | token: config.token && :set, actors: hidden(config.actors), otlp: config.otlp && :set}
+      config = %{
+        config
+        | token: config.token && :set,
+          actors: hidden(config.actors),
+          keyvalue: :set,
+          otlp: config.otlp && :set
+      }
+
       Supervisor.start_link(temporary ++ children(config), strategy: :rest_for_one, name: Tidepool.Supervisor)
     end
     |> explain()
@@ -69,12 +83,18 @@ defmodule Tidepool.Application do
   defp hidden(:local), do: :local
 
   @impl true
+  def prep_stop(state) do
+    Config.stop()
+    state
+  end
+
+  @impl true
   def stop(_state) do
     # Their processes belong to whoever has started them.
     Tidepool.Process.Programs.end_all()
     Tidepool.Telemetry.Listeners.clear()
     Trace.clear()
-    Tidepool.Host.Registry.clear()
+    Host.Registry.clear()
   end
 
   defp with_data(%{data: data} = config) when is_binary(data), do: {:ok, config, []}
@@ -93,7 +113,9 @@ defmodule Tidepool.Application do
       Trace.Exporter,
       Tidepool.Telemetry.Listeners,
       Tidepool.Engine.Console,
-      {Tidepool.Host.Registry, Tidepool.Host.Builtin.entries(config.builtins)},
+      Keyvalue.Supervisor,
+      {Host.Registry, Host.Builtin.entries(config.builtins) ++ Keyvalue.Handler.entries()},
+      Tidepool.Resource.Keeper,
       Tidepool.Catalog.Arrivals,
       Tidepool.Events,
       {Tidepool.Catalog, config},

@@ -22,7 +22,7 @@ defmodule Tidepool.Catalog do
 
   alias Tidepool.{Config, Engine, Error, Events, Function, Log, Namespaces, Native}
   alias Tidepool.Catalog.{Arrivals, BlobStore, Callable, Clock, Entries, Entry, Origin, Previous, State, Store}
-  alias Tidepool.Function.Loader
+  alias Tidepool.Function.{Loader, Routes}
   alias Tidepool.Log.Change
 
   # Where the folder of modules is, and the table of entries.
@@ -35,7 +35,7 @@ defmodule Tidepool.Catalog do
   @spec fetch(String.t()) :: {:ok, Function.t()} | {:error, Error.t()}
   def fetch(name) do
     case Callable.look(name) do
-      {%Function{} = function, _stamp} -> {:ok, tiered(function)}
+      {%Function{} = function, _stamp} -> {:ok, Callable.tiered(function)}
       _none -> not_callable(name)
     end
   end
@@ -61,6 +61,14 @@ defmodule Tidepool.Catalog do
     end
   end
 
+  @doc "A module by its hash, if a version that is kept here has it. Errors have the reason `:not_deployed`, or `:storage`."
+  @spec module(BlobStore.sha256()) :: {:ok, binary} | {:error, Error.t()}
+  def module(sha256) do
+    if BlobStore.sha256?(sha256) and BlobStore.exists?(blobs(), sha256),
+      do: BlobStore.fetch(blobs(), sha256),
+      else: {:error, Error.new(:not_deployed, "no version here has a module with the SHA-256 #{sha256}")}
+  end
+
   @doc "Why a name that the runtime does not know can't be called."
   @spec not_callable(String.t()) :: {:error, Error.t()}
   def not_callable(name) do
@@ -72,7 +80,7 @@ defmodule Tidepool.Catalog do
 
   @doc "All functions that can be called, by name."
   @spec list :: [Function.t()]
-  def list, do: Callable.list() |> Enum.map(&tiered/1) |> Enum.sort_by(& &1.name)
+  def list, do: Callable.list() |> Enum.map(&Callable.tiered/1) |> Enum.sort_by(& &1.name)
 
   @doc "What is deployed and can't be called on this node, for its module could not be loaded, by name."
   @spec unavailable :: [Entry.t()]
@@ -89,10 +97,6 @@ defmodule Tidepool.Catalog do
   @doc "Name, version and time of deploy of each function that can be called."
   @spec versions :: [{name :: String.t(), version :: pos_integer, deployed_at :: integer}]
   defdelegate versions, to: Callable
-
-  # The runtime moves functions to their optimised code by itself.
-  defp tiered(%Function{tier: :optimised} = function), do: function
-  defp tiered(function), do: %{function | tier: Native.tier(Engine.runtime(), function.name) || function.tier}
 
   @doc "What this node has for a name: the stamp of a function that can be called, or why it can't be."
   @spec loaded(String.t()) :: {:ok, Clock.stamp()} | {:error, Error.t(), Clock.stamp()} | :none
@@ -120,22 +124,22 @@ defmodule Tidepool.Catalog do
   def blobs, do: :ets.lookup_element(@table, :blobs, 2)
 
   @doc """
-  What a deploy of `entry` would come to now: its version, the function that is this very deploy already, or that its namespace
-  has no room for it.
+  What a deploy of `entry` would come to now: its version, the function that is this very deploy already, or why it is refused: its
+  namespace has no room for it, or another function has its route. `commit/5` has the last word.
   """
   @spec prepare(Entry.t()) :: {:version, pos_integer} | {:unchanged, Function.t()} | {:error, Error.t()}
   def prepare(entry) do
     # The version depends on what other nodes have.
     Arrivals.await_joined()
-    GenServer.call(__MODULE__, {:prepare, entry}, :infinity)
+    plan(entry)
   end
 
   @doc """
   Makes a loaded module the newest version of its name, unless it is that already: its function, of the version that `prepare/1`
   said, or one linked anew if that was taken meanwhile.
 
-  The calling process writes the module, so that a slow disk holds up no other deploy. `permit` is asked last of all, by the process
-  of the catalog.
+  The calling process writes the module, so that a slow disk holds up no other deploy. It asks this process once, and says beforehand
+  that the module is needed: what was deleted before that was heard is written again. `permit` is asked last of all, by this process.
   """
   @spec commit(
           Entry.t(),
@@ -146,16 +150,19 @@ defmodule Tidepool.Catalog do
         ) ::
           {:ok, Function.t(), :created | :unchanged} | {:error, Error.t()}
   def commit(entry, loaded, native, wasm, permit) do
-    {reservation, beside} = GenServer.call(__MODULE__, {:reserve, entry.sha256}, :infinity)
+    beside = blobs() |> BlobStore.path(entry.sha256) |> BlobStore.beside()
+    committed(wasm, beside, entry.sha256, {:commit, entry, loaded, native, beside, permit})
+  end
 
-    case BlobStore.put(blobs(), entry.sha256, wasm, beside) do
+  defp committed(wasm, beside, sha256, commit) do
+    GenServer.cast(__MODULE__, {:reserve, self(), sha256, beside})
+
+    case BlobStore.put(blobs(), sha256, wasm, beside) do
       :ok ->
-        with :unreserved <-
-               GenServer.call(__MODULE__, {:commit, entry, loaded, native, reservation, permit}, :infinity),
-             do: commit(entry, loaded, native, wasm, permit)
+        with :missing <- GenServer.call(__MODULE__, commit, :infinity), do: committed(wasm, beside, sha256, commit)
 
       {:error, error} ->
-        GenServer.cast(__MODULE__, {:abandon, reservation})
+        GenServer.cast(__MODULE__, {:abandon, beside})
         {:error, error}
     end
   end
@@ -212,14 +219,16 @@ defmodule Tidepool.Catalog do
 
     case Store.open(folder, config.max_skew) do
       {:ok, store} ->
-        :ets.insert(@table, blobs: store.blobs, entries: store.entries)
+        :ets.insert(@table, blobs: store.blobs, entries: store.entries, versions: store.versions)
         open_cache(Path.join(folder, "compiled"), config.compile_cache)
+        open_recordings(Path.join(folder, "recordings"), config)
         Callable.load(Store.callable(store), store.blobs)
         clock = observe(Clock.new(store.context.replica), Entries.list(store.entries))
         # What was read to begin with is much.
         :erlang.garbage_collect()
 
-        # Modules that are being written, by the monitors of the processes that do; and what such ones that died may have left.
+        # Modules that are being written, by where that is, and the monitors of the processes that do; and what such ones that died
+        # may have left.
         {:ok, %{store: store, clock: clock, open?: Config.open?(config), reserved: %{}, remains: []}}
 
       {:error, error} ->
@@ -228,32 +237,27 @@ defmodule Tidepool.Catalog do
   end
 
   @impl true
-  def handle_call({:prepare, entry}, _from, state), do: {:reply, plan(state, entry), state}
-
-  def handle_call({:reserve, sha256}, {pid, _tag}, state) do
-    reservation = Process.monitor(pid)
-    beside = state.store.blobs |> BlobStore.path(sha256) |> BlobStore.beside()
-    {:reply, {reservation, beside}, put_in(state.reserved[reservation], {sha256, beside})}
-  end
-
   # Reserved with a process before this one, which has swept since what it knew nothing of.
-  def handle_call({:commit, _entry, _loaded, _native, reservation, _permit}, _from, %{reserved: reserved} = state)
-      when not is_map_key(reserved, reservation),
-      do: {:reply, :unreserved, state}
+  def handle_call({:commit, _entry, _loaded, _native, beside, _permit}, _from, %{reserved: reserved} = state)
+      when not is_map_key(reserved, beside),
+      do: {:reply, :missing, state}
 
-  def handle_call({:commit, entry, loaded, native, reservation, permit}, _from, state) do
-    with :ok <- permit.(),
-         {:version, version} <- plan(state, entry),
+  def handle_call({:commit, entry, loaded, native, beside, permit}, _from, state) do
+    with true <- BlobStore.exists?(state.store.blobs, entry.sha256),
+         :ok <- permit.(),
+         {:version, version} <- plan(entry),
          {:ok, native} <- numbered(entry, version, loaded, native),
          {entry, state} = stamp(%{entry | version: version, previous: Previous.push(entry(entry.name))}, state),
          {:ok, state} <- write(state, [entry]) do
       function = Callable.put(entry, loaded, native)
       Events.changed(entry)
-      {:reply, {:ok, function, :created}, state |> served(entry.name) |> release(reservation)}
+      {:reply, {:ok, function, :created}, state |> served(entry.name) |> release(beside)}
     else
-      {:unchanged, function} -> {:reply, {:ok, function, :unchanged}, release(state, reservation)}
-      {:error, error} -> {:reply, {:error, error}, abandon(state, reservation)}
-      {:error, error, state} -> {:reply, {:error, error}, abandon(state, reservation)}
+      # It was there as it was to be written, and went with what needed it before it was reserved.
+      false -> {:reply, :missing, state}
+      {:unchanged, function} -> {:reply, {:ok, function, :unchanged}, release(state, beside)}
+      {:error, error} -> {:reply, {:error, error}, abandon(state, beside)}
+      {:error, error, state} -> {:reply, {:error, error}, abandon(state, beside)}
     end
   end
 
@@ -296,6 +300,14 @@ defmodule Tidepool.Catalog do
   end
 
   @impl true
+  def handle_cast({:reserve, _pid, _sha256, beside}, state) when is_map_key(state.reserved, beside),
+    do: {:noreply, state}
+
+  def handle_cast({:reserve, pid, sha256, beside}, state) do
+    monitor = :erlang.monitor(:process, pid, tag: {:writer, beside})
+    {:noreply, put_in(state.reserved[beside], {sha256, monitor})}
+  end
+
   def handle_cast({:accept, entries}, state) do
     later = Enum.filter(entries, &later?(&1, entry(&1.name), state.open?))
 
@@ -322,7 +334,7 @@ defmodule Tidepool.Catalog do
     {:noreply, clean(%{state | store: Store.forget(state.store, names, context)})}
   end
 
-  def handle_cast({:abandon, reservation}, state), do: {:noreply, abandon(state, reservation)}
+  def handle_cast({:abandon, beside}, state), do: {:noreply, abandon(state, beside)}
 
   @impl true
   def handle_info(:rewrite, state), do: {:noreply, %{state | store: Store.retry(state.store)}}
@@ -338,10 +350,9 @@ defmodule Tidepool.Catalog do
   end
 
   # A system call that it was killed in goes on for a moment: what comes of that goes with the next change.
-  def handle_info({:DOWN, reservation, :process, _pid, _reason}, state) when is_map_key(state.reserved, reservation) do
-    {_sha256, beside} = state.reserved[reservation]
+  def handle_info({{:writer, beside}, _monitor, :process, _pid, _reason}, state) do
     BlobStore.delete(beside)
-    state = abandon(state, reservation)
+    state = abandon(state, beside)
     {:noreply, %{state | store: Store.littered(state.store), remains: [beside | state.remains]}}
   end
 
@@ -367,6 +378,14 @@ defmodule Tidepool.Catalog do
     end
   end
 
+  # Before functions are loaded: these record. A node serves without.
+  defp open_recordings(folder, %{recordings: most, function_recordings: most_of_one}) do
+    with true <- most > 0,
+         {:error, text} <- Native.open_recordings(Engine.runtime(), folder, most, most_of_one) do
+      Logger.warning("calls can't be recorded: #{folder}: #{text}")
+    end
+  end
+
   defp write(state, entries) do
     case Store.write(state.store, entries) do
       {:ok, store} -> {:ok, %{state | store: store}}
@@ -378,13 +397,14 @@ defmodule Tidepool.Catalog do
   defp numbered(%{version: version}, version, _loaded, native), do: {:ok, native}
   defp numbered(entry, version, loaded, _native), do: Loader.function(loaded, %{entry | version: version})
 
-  defp release(state, reservation) do
-    Process.demonitor(reservation, [:flush])
-    clean(%{state | reserved: Map.delete(state.reserved, reservation)})
+  defp release(state, beside) do
+    {reservation, reserved} = Map.pop(state.reserved, beside)
+    with {_sha256, monitor} <- reservation, do: Process.demonitor(monitor, [:flush])
+    clean(%{state | reserved: reserved})
   end
 
   # What may have been written is needed by no entry.
-  defp abandon(state, reservation), do: release(%{state | store: Store.littered(state.store)}, reservation)
+  defp abandon(state, beside), do: release(%{state | store: Store.littered(state.store)}, beside)
 
   defp served(state, name), do: %{state | store: Store.served(state.store, name)}
 
@@ -393,34 +413,60 @@ defmodule Tidepool.Catalog do
 
   defp clean(state) do
     Enum.each(state.remains, &BlobStore.delete/1)
-    store = Store.collect(state.store, for({sha256, _beside} <- Map.values(state.reserved), do: sha256))
+    store = Store.collect(state.store, for({sha256, _monitor} <- Map.values(state.reserved), do: sha256))
     :erlang.garbage_collect()
     %{state | store: store, remains: []}
   end
 
-  # A function that could not be loaded is not in the table: the same deploy again is what brings it back.
-  defp plan(state, entry) do
-    old = entry(entry.name)
+  # By the tables, so that who deploys can look, too, before the module is compiled.
+  defp plan(%{name: name} = entry) do
+    known = Map.new([:entries, :versions], &{&1, :ets.lookup_element(@table, &1, 2)})
+    old = Entries.get(known.entries, name)
     stamp = old && old.stamp
 
-    case Entry.same_deploy?(old, entry) && Callable.look(entry.name) do
+    # A function that could not be loaded is not in the table: the same deploy again is what brings it back.
+    case Entry.same_deploy?(old, entry) && Callable.look(name) do
       {%Function{} = function, ^stamp} ->
-        {:unchanged, tiered(function)}
+        {:unchanged, Callable.tiered(function)}
 
       _other ->
         # Another version takes no more room, however many functions there are.
-        room =
-          if old && not old.removed, do: :ok, else: Namespaces.room(entry.name, fn -> others(state, entry.name) end)
+        room = if old && not old.removed, do: :ok, else: Namespaces.room(name, fn -> others(known, name) end)
 
-        with :ok <- room, do: {:version, Store.next_version(state.store, entry.name)}
+        with :ok <- room, :ok <- unclaimed(known, old, entry), do: {:version, Store.next_version(known, name)}
+    end
+  end
+
+  # Another function that has a route keeps it.
+  defp unclaimed(_known, _old, %{routes: []}), do: :ok
+
+  defp unclaimed(known, old, %{name: name, routes: routes}) do
+    # What it has already it has given to nobody.
+    had = if old && not old.removed, do: old.routes, else: []
+    mine = routes |> MapSet.new(&Routes.canonical/1) |> MapSet.difference(MapSet.new(had, &Routes.canonical/1))
+
+    taken =
+      for other <- Entries.list(known.entries),
+          not other.removed and other.name != name,
+          route <- other.routes,
+          Routes.canonical(route) in mine,
+          do: {other.name, route}
+
+    case taken do
+      [] ->
+        :ok
+
+      [{owner, route} | _taken] ->
+        message = "the route #{route} is #{owner}'s: name another one, or take it from that function first"
+        {:error, Error.new(:route_taken, message, name, %{route: route, owner: owner})}
     end
   end
 
   # Functions of the same namespace, whether they can be called here yet or not.
-  defp others(state, name) do
+  defp others(known, name) do
     namespace = Namespaces.Name.of(name)
 
-    Enum.count(Entries.list(state.store.entries), fn other ->
+    Enum.count(Entries.list(known.entries), fn other ->
       not other.removed and other.name != name and Namespaces.Name.of(other.name) == namespace
     end)
   end

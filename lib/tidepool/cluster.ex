@@ -9,7 +9,7 @@ defmodule Tidepool.Cluster do
   """
 
   alias Tidepool.{Catalog, Config, Error, Function, Log, Options}
-  alias Tidepool.Actor.Owner
+  alias Tidepool.Actor
   alias Tidepool.Catalog.{Arrivals, Entry, Origin, State}
   alias Tidepool.Cluster.{Reconciler, Report, Server}
   alias Tidepool.Cluster.Report.Spread
@@ -62,7 +62,7 @@ defmodule Tidepool.Cluster do
         %{
           node: view.node,
           distributed: true,
-          actors: Owner.report(),
+          actors: Actor.placement(),
           apart: view.apart,
           withheld: withheld(),
           fetching: fetching()
@@ -75,7 +75,7 @@ defmodule Tidepool.Cluster do
         pending = for entry <- Catalog.unavailable(), do: function(entry, [], [name])
         functions = Enum.sort_by(here ++ pending, & &1.name)
         node = %{name: name, links: [], functions_pending: length(pending), catalog: :same, skew_ms: 0}
-        nothing = %{lost: [], apart: [], withheld: [], fetching: [], actors: Owner.report()}
+        nothing = %{lost: [], apart: [], withheld: [], fetching: [], actors: Actor.placement()}
         Map.merge(nothing, %{node: name, distributed: false, nodes: [node], functions: functions})
     end
   end

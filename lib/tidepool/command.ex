@@ -122,6 +122,13 @@ defmodule Tidepool.Command do
   defp place(%{file: file, line: line}), do: " (#{file}:#{line})"
   defp place(%{offset: offset}), do: if(offset, do: " (offset #{offset})")
 
+  @doc "Ends a command with a sentence, and this exit status."
+  @spec stop(String.t(), pos_integer) :: no_return
+  def stop(text, status) do
+    say(text)
+    exit({:shutdown, status})
+  end
+
   @doc "Writes a line to standard error. Guests print any bytes."
   @spec say(String.t()) :: :ok
   def say(text) do

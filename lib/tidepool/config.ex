@@ -5,6 +5,8 @@ defmodule Tidepool.Config do
 
   @type t :: map
 
+  @stops {__MODULE__, :stops}
+
   @doc """
   The seeds as a list of names.
 
@@ -39,9 +41,20 @@ defmodule Tidepool.Config do
   @spec open?(t) :: boolean
   def open?(config), do: config.server and config.token == nil
 
-  @doc "Makes `config` the one that `get/1` reads."
+  @doc "Makes `config` the one that `get/1` reads, of a node that starts."
   @spec put(t) :: :ok
-  def put(config), do: :persistent_term.put(__MODULE__, config)
+  def put(config) do
+    :persistent_term.erase(@stops)
+    :persistent_term.put(__MODULE__, config)
+  end
+
+  @doc "Notes that the node stops."
+  @spec stop :: :ok
+  def stop, do: :persistent_term.put(@stops, true)
+
+  @doc "Does the node stop, or has it stopped since it was started last? What it keeps in processes is not coming back then."
+  @spec stops? :: boolean
+  def stops?, do: :persistent_term.get(@stops, false)
 
   @doc """
   One setting of the running node.

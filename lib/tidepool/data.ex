@@ -12,7 +12,7 @@ defmodule Tidepool.Data do
   alias Tidepool.Catalog.{Log, Store}
 
   @nameless "nonode@nohost"
-  @made_by_a_start ~w(blobs catalog.log compiled lock)
+  @made_by_a_start ~w(blobs catalog.log compiled lock recordings)
 
   @doc false
   # Looks once, when the catalog is there and before other nodes fill it.
@@ -128,7 +128,9 @@ defmodule Tidepool.Data do
     with {:ok, functions} <- functions(folder) do
       strange = list(folder) -- ([Path.basename(Log.seal_path(log(folder))) | @made_by_a_start] ++ Audit.files())
 
-      if functions == 0 and strange == [] and list(Path.join(folder, "blobs")) == [],
+      filled? = fn kind -> list(Path.join(folder, kind)) != [] end
+
+      if functions == 0 and strange == [] and not Enum.any?(["blobs", "recordings"], filled?),
         do: :ok,
         else: invalid("#{node} has data of its own in #{folder}: move that away first, if it is not needed")
     end

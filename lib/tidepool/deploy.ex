@@ -1,12 +1,12 @@
 defmodule Tidepool.Deploy do
   @moduledoc """
-  A deploy, step by step: options → fetch → size → compile → start → store. A module that fails one changes nothing. It is fetched where
+  A deploy, step by step: options → fetch → size → compile → start → verify → store. A module that fails one changes nothing. It is fetched where
   the option `ref` says where it is.
 
   If that is asked for, a last step, spread, waits until other nodes can serve the version as well. What fails there has
   happened: the version is deployed.
 
-  Errors carry the step in `details.step`: `:options`, `:fetch`, `:size`, `:compile`, `:start`, `:store` or `:spread`.
+  Errors carry the step in `details.step`: `:options`, `:fetch`, `:size`, `:compile`, `:start`, `:verify`, `:store` or `:spread`.
   """
 
   alias Tidepool.{
@@ -26,12 +26,20 @@ defmodule Tidepool.Deploy do
   }
 
   alias Tidepool.Catalog.{BlobStore, Entry, Origin}
-  alias Tidepool.Actor.Owner.Shards
-  alias Tidepool.Function.{Actors, Folders, Grants, Loader, Spec}
+  alias Tidepool.Actor.Ownership.Shards
+  alias Tidepool.Function.{Actors, Folders, Grants, Loader, Spec, Tools}
   alias Tidepool.Tokens.Access
   alias Tidepool.Log.Change
+  alias Tidepool.Recording.Verify
 
   @type outcome :: {:ok, Function.t(), :created | :unchanged, Cluster.spread() | nil} | {:error, Error.t()}
+
+  @typep how :: :deploy | :rollback
+
+  # What is known of a deploy. `given` are the options as they were said, `options` all of them, checked; `entry`, `loaded` and
+  # `native` are what the catalog is given, and `function` and `change` what came of it.
+  @enforce_keys [:wasm, :given, :origin, :how, :begun]
+  defstruct @enforce_keys ++ [:options, :entry, :loaded, :native, :function, :change]
 
   @doc "The schema of a deploy's options, with this node's defaults, or those for the namespace of a name."
   @spec schema(name :: term) :: Options.schema()
@@ -52,60 +60,26 @@ defmodule Tidepool.Deploy do
   @spec again(binary, keyword, Origin.t()) :: outcome
   def again(wasm, options, origin), do: run(wasm, options, origin, :rollback)
 
-  defp run(module, options, origin, how) do
+  @spec run(binary | nil, keyword, Origin.t(), how) :: outcome
+  defp run(wasm, options, origin, how) do
     begun = System.monotonic_time(:microsecond)
+    deploy = %__MODULE__{wasm: wasm, given: options, origin: origin, how: how, begun: begun}
 
-    with {:ok, wasm, options} <- fetched(module, options, {origin, how, begun}),
-         {:ok, function, change} <- logged(wasm, options, origin, {how, begun}),
-         # They have been checked by now.
-         waits = Map.merge(Map.new(Spec.of_request(), fn {key, spec} -> {key, spec[:default]} end), Map.new(options)),
-         {:ok, spread} <- step(:spread, function.name, spread(function, waits)) do
-      {:ok, function, change, spread}
+    with {:ok, deploy} <- deploy |> fetched() |> counted(deploy),
+         {:ok, deploy} <- deploy |> observed() |> counted(deploy),
+         {:ok, spread} <- step(:spread, deploy, spread(deploy.function, deploy.options)) do
+      {:ok, deploy.function, deploy.change, spread}
     end
   end
 
-  # What was deployed before is here, wherever it came from.
-  defp fetched(wasm, options, {_origin, :rollback, _begun}), do: {:ok, wasm, options}
-
-  defp fetched(wasm, options, {origin, :deploy, begun}) do
-    with {:error, error} <- module(wasm, options, origin), do: refuse(error, origin, since(begun))
+  # The process that has made a change has told of it.
+  defp counted({:ok, %{change: :unchanged} = deploy}, _before) do
+    count("unchanged", since(deploy.begun))
+    {:ok, deploy}
   end
 
-  defp module(nil, options, origin) do
-    with {:ok, %{name: name, ref: ref}} <-
-           step(:options, options[:name], Spec.check(options, schema(options[:name]), "the option")),
-         {:ok, ref} <- step(:options, name, given(ref)),
-         {:ok, wasm, ref} <- step(:fetch, name, Oci.fetch(ref, origin)) do
-      {:ok, wasm, Keyword.put(options, :ref, ref)}
-    end
-  end
-
-  defp module(wasm, options, _origin) do
-    if options[:ref] do
-      message = "give the module, or with `ref` where it is, and not both"
-      step(:options, options[:name], {:error, Error.new(:invalid_option, message)})
-    else
-      {:ok, wasm, options}
-    end
-  end
-
-  defp given(nil), do: {:error, Error.new(:invalid_option, "give the module, or with `ref` where it is")}
-  defp given(ref), do: {:ok, ref}
-
-  defp logged(wasm, options, origin, {_how, begun} = asked) do
-    case observed(wasm, options, origin, asked) do
-      # The process that has made the change has told of it.
-      {:ok, _function, :created} = result ->
-        result
-
-      {:ok, _function, :unchanged} = result ->
-        count("unchanged", since(begun))
-        result
-
-      {:error, error} ->
-        refuse(error, origin, since(begun))
-    end
-  end
+  defp counted({:ok, deploy}, _before), do: {:ok, deploy}
+  defp counted({:error, error}, before), do: refuse(error, before.origin, since(before.begun))
 
   defp since(begun), do: System.monotonic_time(:microsecond) - begun
 
@@ -119,13 +93,93 @@ defmodule Tidepool.Deploy do
 
   defp count(reason, took), do: Native.count_deploy(Engine.runtime(), reason, took)
 
-  defp observed(wasm, options, origin, how) do
-    Telemetry.span(:deploy, %{module_bytes: byte_size(wasm)}, %{function: options[:name]}, fn _metadata ->
-      case deploy(wasm, options, origin, how) do
-        {:ok, function, change} = deployed -> {deployed, %{}, %{version: function.version, change: change}}
-        {:error, error} = refused -> {refused, %{}, Map.take(error.details, [:step])}
+  defp observed(deploy) do
+    Telemetry.span(:deploy, %{module_bytes: byte_size(deploy.wasm)}, %{function: deploy.given[:name]}, fn _metadata ->
+      case deployed(deploy) do
+        {:ok, deploy} -> {{:ok, deploy}, %{}, %{version: deploy.function.version, change: deploy.change}}
+        {:error, error} -> {{:error, error}, %{}, Map.take(error.details, [:step])}
       end
     end)
+  end
+
+  # What was deployed before is here, wherever it came from.
+  defp fetched(%{how: :rollback} = deploy), do: {:ok, deploy}
+  defp fetched(deploy), do: through(deploy, options: &located/1, fetch: &fetch/1)
+
+  defp deployed(deploy) do
+    steps = [
+      options: &checked/1,
+      options: &permitted/1,
+      size: &Loader.check_size(byte_size(&1.wasm)),
+      options: &stripped/1,
+      options: &Loader.check_signature(&1.wasm, &1.options),
+      options: &planned/1,
+      compile: &compiled/1,
+      start: &trial/1,
+      verify: &Verify.run(&1.options.verify, &1.loaded, &1.entry),
+      store: &stored/1
+    ]
+
+    # It is served all the same, by an instance for each request.
+    with {:error, %Error{reason: :not_reusable} = error} <- through(deploy, steps) do
+      Log.kept_fresh(error)
+      deployed(%{deploy | given: Keyword.put(deploy.given, :instances, :fresh)})
+    end
+  end
+
+  # Each step is given what is known, and says more or nothing, or that nothing is left to do.
+  defp through(deploy, steps) do
+    Enum.reduce_while(steps, {:ok, deploy}, fn {step, fun}, {:ok, deploy} ->
+      case step(step, deploy, fun.(deploy)) do
+        :ok -> {:cont, {:ok, deploy}}
+        {:ok, deploy} -> {:cont, {:ok, deploy}}
+        {:done, deploy} -> {:halt, {:ok, deploy}}
+        {:error, error} -> {:halt, {:error, error}}
+      end
+    end)
+  end
+
+  defp step(step, deploy, {:error, error}) do
+    name = with name when not is_binary(name) <- deploy.given[:name], do: nil
+    {:error, %{error | function: error.function || name, details: Map.put(error.details, :step, step)}}
+  end
+
+  defp step(_step, _deploy, more), do: more
+
+  # The module is given, or where it is.
+  defp located(%{wasm: nil, given: given}) do
+    with {:ok, options} <- check(given) do
+      message = "give the module, or with `ref` where it is"
+      if options.ref, do: :ok, else: {:error, Error.new(:invalid_option, message)}
+    end
+  end
+
+  defp located(%{given: given}) do
+    message = "give the module, or with `ref` where it is, and not both"
+    if given[:ref], do: {:error, Error.new(:invalid_option, message)}, else: :ok
+  end
+
+  defp fetch(%{wasm: nil, given: given, origin: origin} = deploy) do
+    with {:ok, wasm, ref} <- Oci.fetch(given[:ref], origin),
+         do: {:ok, %{deploy | wasm: wasm, given: Keyword.put(given, :ref, ref)}}
+  end
+
+  defp fetch(_deploy), do: :ok
+
+  defp check(given), do: Spec.check(given, schema(given[:name]), "the option")
+
+  defp checked(deploy) do
+    with {:ok, options} <- deploy.wasm |> Loader.suited(deploy.given) |> check(),
+         do: {:ok, %{deploy | options: options}}
+  end
+
+  defp permitted(%{options: options, origin: origin}) do
+    with :ok <- Namespaces.within(options.name, options.limits),
+         :ok <- Grants.check(options.net, Config.words(Config.get(:net))),
+         :ok <- Folders.check(options.files, Map.keys(Config.get(:files))),
+         :ok <- actors(options.actor),
+         :ok <- routes(options),
+         do: Access.permit_grants(origin, options)
   end
 
   # A class whose actors no call would reach is not deployed in the first place.
@@ -134,67 +188,87 @@ defmodule Tidepool.Deploy do
     if message, do: {:error, Error.new(:invalid_config, message)}, else: :ok
   end
 
-  defp deploy(wasm, options, origin, {how, _begun} = asked) do
-    options = Loader.suited(wasm, options)
+  # Who asks for a route speaks HTTP.
+  defp routes(%{routes: []}), do: :ok
+  defp routes(%{abi: :http}), do: :ok
 
-    with {:ok, options} <- step(:options, options[:name], Spec.check(options, schema(options[:name]), "the option")),
-         :ok <- step(:options, options.name, Namespaces.within(options.name, options.limits)),
-         :ok <- step(:options, options.name, Grants.check(options.net, Config.words(Config.get(:net)))),
-         :ok <- step(:options, options.name, Folders.check(options.files, Map.keys(Config.get(:files)))),
-         :ok <- step(:options, options.name, actors(options.actor)),
-         :ok <- step(:options, options.name, Access.permit_grants(origin, options)),
-         :ok <- step(:size, options.name, Loader.check_size(byte_size(wasm))),
-         {:ok, wasm} <- step(:options, options.name, stripped(wasm, options)),
-         :ok <- step(:options, options.name, Loader.check_signature(wasm, options)),
-         entry = entry(wasm, options, origin),
-         {:version, version} <- step(:options, options.name, Catalog.prepare(entry)),
-         entry = %{entry | version: version},
-         {:ok, loaded} <- step(:compile, entry.name, compile(wasm, entry, how)),
-         {:ok, function} <- step(:compile, entry.name, Loader.function(loaded, entry)),
-         :ok <- step(:start, entry.name, trial(function, entry, how)) do
-      step(:store, entry.name, commit(entry, loaded, function, wasm, {origin, asked}))
-    else
-      {:unchanged, function} -> {:ok, function, :unchanged}
+  defp routes(_options) do
+    message = "routes are of components that handle HTTP (the ABI `http`), and this module is none"
+    {:error, Error.new(:invalid_config, message)}
+  end
+
+  # What is run is what was signed.
+  defp stripped(%{options: %{strip: false}}), do: :ok
+
+  defp stripped(%{wasm: wasm, options: %{signature: signature}} = deploy) do
+    case Native.strip_module(wasm) do
+      ^wasm ->
+        :ok
+
+      stripped when signature == nil ->
+        {:ok, %{deploy | wasm: stripped}}
+
+      _other ->
+        message =
+          "the signature is of a module with debug data: sign the module without them, or leave out the option :strip"
+
+        {:error, Error.new(:invalid_option, message)}
+    end
+  end
+
+  defp planned(deploy) do
+    entry = entry(deploy)
+
+    case Catalog.prepare(entry) do
+      {:version, version} -> {:ok, %{deploy | entry: %{entry | version: version}}}
+      {:unchanged, function} -> {:done, %{deploy | function: function, change: :unchanged}}
       {:error, error} -> {:error, error}
     end
   end
 
+  defp entry(%{wasm: wasm, options: options, origin: origin}) do
+    known = %{
+      version: 1,
+      sha256: BlobStore.sha256(wasm),
+      size: byte_size(wasm),
+      operation: options.operation || Spec.local(options.name),
+      deployed_at: System.os_time(:second),
+      admitted: Origin.admitted(origin)
+    }
+
+    struct!(Entry, options |> Spec.take() |> Map.merge(known))
+  end
+
+  defp compiled(%{wasm: wasm, entry: entry} = deploy) do
+    compiled = if deploy.how == :deploy, do: Loader.compile(wasm, entry), else: Loader.compile_deployed(wasm, entry)
+
+    with {:ok, loaded} <- compiled,
+         :ok <- Tools.check(entry.tools, loaded),
+         {:ok, native} <- Loader.function(loaded, entry),
+         do: {:ok, %{deploy | loaded: loaded, native: native}}
+  end
+
+  defp trial(%{how: :deploy} = deploy), do: Execution.trial(deploy.native, deploy.entry.name)
+  defp trial(deploy), do: Execution.trial_again(deploy.native, deploy.entry.name)
+
   # Whoever has asked for it may hang up meanwhile, or lose the token: what is not permitted at its end is not done, and what is
   # done is told of.
-  defp commit(entry, loaded, function, wasm, {origin, {how, begun}}) do
-    Change.make(fn ->
-      permit = fn -> Access.permit(origin, entry.name) end
+  defp stored(%{entry: entry, origin: origin} = deploy) do
+    permit = fn -> Access.permit(origin, entry.name) end
 
-      with {:ok, function, :created} = committed <- Catalog.commit(entry, loaded, function, wasm, permit) do
-        took = since(begun)
-        count("ok", took)
-        Log.deployed(function, div(took, 1_000), origin, how)
-        committed
-      end
-    end)
+    stored =
+      Change.make(fn ->
+        with {:ok, function, :created} = created <-
+               Catalog.commit(entry, deploy.loaded, deploy.native, deploy.wasm, permit) do
+          took = since(deploy.begun)
+          count("ok", took)
+          Log.deployed(function, div(took, 1_000), origin, deploy.how)
+          created
+        end
+      end)
+
+    with {:ok, function, change} <- stored, do: {:ok, %{deploy | function: function, change: change}}
   end
-
-  # What is run is what was signed.
-  defp stripped(wasm, %{strip: true, signature: nil}), do: {:ok, Native.strip_module(wasm)}
-
-  defp stripped(wasm, %{strip: true}) do
-    if Native.strip_module(wasm) == wasm do
-      {:ok, wasm}
-    else
-      message =
-        "the signature is of a module with debug data: sign the module without them, or leave out the option :strip"
-
-      {:error, Error.new(:invalid_option, message)}
-    end
-  end
-
-  defp stripped(wasm, _options), do: {:ok, wasm}
-
-  defp compile(wasm, entry, :deploy), do: Loader.compile(wasm, entry)
-  defp compile(wasm, entry, :rollback), do: Loader.compile_deployed(wasm, entry)
-
-  defp trial(function, entry, :deploy), do: Execution.trial(function, entry.name)
-  defp trial(function, entry, :rollback), do: Execution.trial_again(function, entry.name)
 
   defp spread(_function, %{wait: :local}), do: {:ok, nil}
 
@@ -215,24 +289,4 @@ defmodule Tidepool.Deploy do
     message = "version #{function.version} is deployed, but #{why}"
     {:error, Error.new(:not_spread, message, function.name, Map.put(spread, :version, function.version))}
   end
-
-  defp entry(wasm, options, origin) do
-    known = %{
-      version: 1,
-      sha256: BlobStore.sha256(wasm),
-      size: byte_size(wasm),
-      operation: options.operation || Spec.local(options.name),
-      deployed_at: System.os_time(:second),
-      admitted: Origin.admitted(origin)
-    }
-
-    struct!(Entry, options |> Spec.take() |> Map.merge(known))
-  end
-
-  defp step(step, name, {:error, error}) do
-    name = if is_binary(name), do: name
-    {:error, %{error | function: error.function || name, details: Map.put(error.details, :step, step)}}
-  end
-
-  defp step(_step, _name, ok), do: ok
 end

@@ -19,6 +19,9 @@ defmodule Tidepool.Engine do
   @doc false
   def start_link(config), do: GenServer.start_link(__MODULE__, config, name: __MODULE__)
 
+  # How long a start waits for the addresses of a runtime that was before.
+  @patience_ms 5_000
+
   @doc "The native runtime of this node."
   @spec runtime :: Native.runtime()
   def runtime do
@@ -96,7 +99,7 @@ defmodule Tidepool.Engine do
 
   @impl true
   def init(config) do
-    case Native.start_runtime(native(config, machine())) do
+    case start(native(config, machine()), System.monotonic_time(:millisecond) + @patience_ms) do
       {:ok, runtime} ->
         :persistent_term.put(__MODULE__, runtime)
         tell_io(Native.io(runtime))
@@ -104,6 +107,21 @@ defmodule Tidepool.Engine do
 
       {:error, message} ->
         {:stop, Error.new(:engine, message)}
+    end
+  end
+
+  # A runtime has a quarter of a process's addresses, until the last process has forgotten it: who starts the application again and
+  # again may be faster.
+  defp start(native, until) do
+    with {:error, message} <- Native.start_runtime(native) do
+      if message =~ "Cannot allocate memory" and System.monotonic_time(:millisecond) < until do
+        :persistent_term.erase(__MODULE__)
+        Enum.each(Process.list(), &:erlang.garbage_collect/1)
+        Process.sleep(50)
+        start(native, until)
+      else
+        {:error, message}
+      end
     end
   end
 

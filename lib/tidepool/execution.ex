@@ -29,6 +29,16 @@ defmodule Tidepool.Execution do
   # Each call is made from this one: all of them have one table of keys then, and are quicker made.
   @host_call %Host.Call{binding: "", namespace: "", operation: "", payload: "", function: ""}
 
+  @doc """
+  The operation that calls an export of an interface of WIT.
+
+      iex> Tidepool.Execution.operation("docs:adder/add@0.1.0", :add)
+      "docs:adder/add@0.1.0#add"
+  """
+  @spec operation(interface :: String.t(), export :: String.t() | atom) :: String.t()
+  # Written in one go: what is appended to is a binary that the VM has to settle when the library looks at it, a tenth of a call.
+  def operation(interface, export), do: :erlang.iolist_to_binary([interface, ?#, to_string(export)])
+
   @doc "Calls a function without options; see `Tidepool.call/4`."
   @spec call(String.t(), String.t() | nil, Native.payload()) :: {:ok, term} | {:error, Error.t()}
   def call(name, operation, payload) do
@@ -184,6 +194,17 @@ defmodule Tidepool.Execution do
   def go_on(step, name, operation, {_depth, _context, _timed?} = origin),
     do: step |> drive(name, origin) |> logged(operation)
 
+  @doc """
+  The same, where the caller keeps something from one host call of the guest to the next: a handler that is registered for that
+  (`Tidepool.Host.register_kept/2`) gets it and returns what is kept from then on. Guests that handlers call have no part in it.
+  """
+  @spec go_on(Native.step(), String.t(), String.t() | nil, origin, kept) :: {{:ok, term} | {:error, Error.t()}, kept}
+        when kept: term
+  def go_on(step, name, operation, {_depth, _context, _timed?} = origin, kept) do
+    {outcome, kept} = drive(step, name, origin, kept)
+    {logged(outcome, operation), kept}
+  end
+
   @doc "Ends a call that is not over."
   @spec call_off(Native.step()) :: :ok
   def call_off({:wait, task, id, _remaining_us}), do: with(_failure <- cancel(task, id, :aborted), do: :ok)
@@ -209,7 +230,9 @@ defmodule Tidepool.Execution do
   end
 
   @spec drive(Native.step(), String.t(), origin) :: {:ok, term} | {:error, Error.t()}
-  defp drive(step, name, {depth, context, timed?}) do
+  defp drive(step, name, origin), do: step |> drive(name, origin, nil) |> elem(0)
+
+  defp drive(step, name, {depth, context, timed?}, kept) do
     case run(step) do
       {:host, _task, _request, remaining_us, _version} = asked ->
         nesting = {depth, now() + Timer.ceil_ms(remaining_us), context}
@@ -217,15 +240,15 @@ defmodule Tidepool.Execution do
         outer = Nesting.put(nesting)
 
         try do
-          serve(asked, name, nesting, timed?)
+          {outcome, kept} = serve(asked, name, nesting, timed?, kept)
+          {result(outcome, name), kept}
         after
           Nesting.put(outer)
         end
 
       outcome ->
-        outcome
+        {result(outcome, name), kept}
     end
-    |> result(name)
   end
 
   # On to the end of the call, or to where its guest asks the host.
@@ -234,7 +257,7 @@ defmodule Tidepool.Execution do
   defp run(asked_or_over), do: asked_or_over
 
   # On to the end of a call whose guest has asked the host.
-  defp serve({:host, task, request, remaining_us, version}, name, {depth, deadline, context} = nesting, timed?) do
+  defp serve({:host, task, request, remaining_us, version}, name, {depth, deadline, context} = nesting, timed?, kept) do
     {kind, binding, namespace, operation, payload} = request
     {payload, args} = if kind == :wapc, do: {payload, nil}, else: {"", payload}
 
@@ -252,15 +275,15 @@ defmodule Tidepool.Execution do
         context: context
     }
 
-    case ask_host(call, remaining_us, timed?) do
+    case ask_host(call, remaining_us, timed?, kept) do
       # The guest is not told: on the clock that it is measured by, a moment may be left.
-      :timeout -> task |> Native.cancel(:timeout) |> elem(0)
-      reply when args == nil -> task |> Native.answer(reply) |> run() |> serve(name, nesting, timed?)
-      reply -> task |> Native.answer_value(reply) |> run() |> serve(name, nesting, timed?)
+      {:timeout, kept} -> {task |> Native.cancel(:timeout) |> elem(0), kept}
+      {reply, kept} when args == nil -> task |> Native.answer(reply) |> run() |> serve(name, nesting, timed?, kept)
+      {reply, kept} -> task |> Native.answer_value(reply) |> run() |> serve(name, nesting, timed?, kept)
     end
   end
 
-  defp serve(outcome, _name, _nesting, _timed?), do: outcome
+  defp serve(outcome, _name, _nesting, _timed?, kept), do: {outcome, kept}
 
   defp result({:ok, _reply} = ok, _name), do: ok
   defp result({:error, :not_deployed, _message, _details}, name), do: Catalog.not_callable(name)
@@ -281,18 +304,18 @@ defmodule Tidepool.Execution do
     end
   end
 
-  defp ask_host(call, remaining_us, timed?) do
+  defp ask_host(call, remaining_us, timed?, kept) do
     if Telemetry.listening?() do
       metadata = Map.take(call, [:function, :binding, :namespace, :operation])
 
       Telemetry.span(:host_call, %{payload_bytes: size(call.args || call.payload)}, metadata, fn _metadata ->
-        case Host.dispatch(%{call | traceparent: Trace.traceparent()}, remaining_us, timed?) do
-          {result, bytes} = reply -> {reply, %{reply_bytes: size(bytes)}, %{result: result}}
-          :timeout -> {:timeout, %{reply_bytes: 0}, %{result: :timeout}}
+        case Host.dispatch(%{call | traceparent: Trace.traceparent()}, remaining_us, timed?, kept) do
+          {{result, bytes}, _kept} = answered -> {answered, %{reply_bytes: size(bytes)}, %{result: result}}
+          {:timeout, _kept} = answered -> {answered, %{reply_bytes: 0}, %{result: :timeout}}
         end
       end)
     else
-      Host.dispatch(call, remaining_us, timed?)
+      Host.dispatch(call, remaining_us, timed?, kept)
     end
   end
 

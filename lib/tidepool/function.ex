@@ -6,7 +6,7 @@ defmodule Tidepool.Function do
 
   - `:version` counts the deploys of the name, from 1; it goes on where it was when a removed name is deployed again.
   - `:sha256` of the module's bytes, in lower-case hex; `:size` in bytes.
-  - `:abi` is `:wapc`, `:wasi`, `:lunatic`, `:exports` of a plain module, or `:typed` of a component; `:imports` lists what the module asks of the host as `"module.name"`.
+  - `:abi` is `:wapc`, `:wasi`, `:lunatic`, `:extism` of a plug-in, `:exports` of a plain module, or of a component `:http`, `:command` or `:typed`; `:imports` lists what the module asks of the host as `"module.name"`.
   - `:interface` is what can be called by name, as JSON: exports with the types of what they take and return, of a component as WIT,
     too. `nil` of an ABI whose operations are no exports.
   - `:start` is what happens before an instance serves its first call: `:nothing`; `:snapshot`, when start functions have
@@ -25,7 +25,7 @@ defmodule Tidepool.Function do
   it.
   """
 
-  @type abi :: :wapc | :wasi | :lunatic | :exports | :typed
+  @type abi :: :wapc | :wasi | :lunatic | :extism | :exports | :typed | :http | :command
 
   @type tier :: :baseline | :optimised
 

@@ -53,7 +53,7 @@ defmodule Tidepool.Host do
   ]
 
   alias Tidepool.Options
-  alias Tidepool.Host.{Call, Failure, Isolated, Registry, TestHandlers, Timer}
+  alias Tidepool.Host.{Call, Failure, Interface, Isolated, Registry, TestHandlers, Timer}
 
   # First part of the targets of imports of components.
   @wit "wit"
@@ -103,25 +103,39 @@ defmodule Tidepool.Host do
       Tidepool.Host.register_interface("docs:shop/prices", Prices)
 
   The arguments are those of the import, and what the function returns is its value: of a `result` that is `{:ok, value}` or
-  `{:error, value}`. One that raises fails as any handler does. Options are those of `register/3` for functions.
-  """
-  @spec register_interface(String.t(), module, [option]) :: :ok
-  def register_interface(interface, module, options \\ []) do
-    is_binary(interface) || Options.wrong!("Tidepool.Host.register_interface/3: the interface", "a string", interface)
-    functions = for {name, _arity} <- functions!(module), uniq: true, do: name
+  `{:error, value}`. One that raises fails as any handler does. Options are those of `register/3` for functions, and `:resources`: the
+  modules of the interface's resources, by their names in WIT.
 
-    for name <- functions do
-      operation = name |> Atom.to_string() |> String.replace("_", "-")
-      register({@wit, interface, operation}, fn call -> {:ok, apply(module, name, call.args)} end, options)
+      defmodule Cart do
+        def new(owner), do: Agent.start_link(fn -> {owner, []} end) |> elem(1)
+        def add(cart, item), do: Agent.update(cart, fn {owner, items} -> {owner, [item | items]} end)
+        def drop(cart), do: Agent.stop(cart)
+      end
+
+      Tidepool.Host.register_interface("docs:shop/carts", Carts, resources: %{"cart" => Cart})
+
+  Of such a module, `new` is the constructor, and what it returns the resource's term, or `{:ok, resource}` or `{:error, value}` where the
+  constructor has a `result`. `drop/1`, if there is one, is told of the resource's end. Every other public function is the method of its
+  name, with the resource's term before its arguments; callbacks of GenServers and supervisors are none. `{Cart, statics: [:both]}` names
+  those that are static functions. Where other arguments have a resource of the host's, they are handles, and
+  `Tidepool.Resource.fetch!/2` has the term; where results have one, functions return a `Tidepool.Resource.new/2`. What a guest gives
+  away to one of them ends when that has returned.
+
+  The name is that by which components import the interface: `namespace:package/interface`, with or without a version; the label of one
+  that stands in the world itself; or `""` for functions of none. Raises `ArgumentError` for any other name, and for those of WASI
+  (`wasi:…`): what components get of these is what their deploy grants.
+  """
+  @spec register_interface(String.t(), module | nil, [option | {:resources, %{String.t() => Interface.resource()}}]) ::
+          :ok
+  def register_interface(interface, module, options \\ []) do
+    Interface.check_name!(interface)
+    {resources, options} = Keyword.pop(options, :resources, %{})
+
+    for {operation, handler} <- Interface.handlers(interface, module, resources) do
+      register({@wit, interface, operation}, handler, options)
     end
 
     :ok
-  end
-
-  defp functions!(module) do
-    if is_atom(module) and Code.ensure_loaded?(module) and function_exported?(module, :__info__, 1),
-      do: module.__info__(:functions),
-      else: Options.wrong!("Tidepool.Host.register_interface/3: the module", "a module that is loaded", module)
   end
 
   @doc "Removes the handler of exactly this target, or the one of a namespace that was registered with this option: `:namespace`."
@@ -153,13 +167,38 @@ defmodule Tidepool.Host do
   end
 
   @doc false
-  # Carries a call out; `timed?` says that its caller gave it a time of its own. `:timeout` when it was not answered within
-  # what remained of the call. Never raises.
+  # Routes calls to a function of the node's own that gets the call and what its driver keeps from one host call to the next, `nil` where
+  # it keeps nothing. The function returns the result, and what is kept from then on.
+  @spec register_kept(target, {module, atom}) :: :ok
+  def register_kept(target, {_module, _function} = handler), do: Registry.put(target, nil, {:kept, handler})
+
+  @doc false
+  # As `dispatch/4`, for a driver that keeps nothing.
   @spec dispatch(Call.t(), remaining_us :: non_neg_integer, timed? :: boolean) :: result | :timeout
-  def dispatch(%Call{} = call, remaining_us, timed?) do
-    call
-    |> lookup()
-    |> carry_out(call, remaining_us, timed?)
+  def dispatch(%Call{} = call, remaining_us, timed?), do: call |> dispatch(remaining_us, timed?, nil) |> elem(0)
+
+  @doc false
+  # Carries a call out; `timed?` says that its caller gave it a time of its own. `:timeout` when it was not answered within
+  # what remained of the call. Never raises. `kept` is as in `register_kept/2`.
+  @spec dispatch(Call.t(), remaining_us :: non_neg_integer, timed? :: boolean, kept) :: {result | :timeout, kept}
+        when kept: term
+  def dispatch(%Call{} = call, remaining_us, timed?, kept) do
+    case lookup(call) do
+      {:kept, handler} -> run_kept(handler, call, kept)
+      {:testing, {:kept, handler}} -> tested(TestHandlers.find(call), handler, call, remaining_us, timed?, kept)
+      entry -> {carry_out(entry, call, remaining_us, timed?), kept}
+    end
+  end
+
+  defp tested(nil, handler, call, _remaining_us, _timed?, kept), do: run_kept(handler, call, kept)
+
+  defp tested(entry, _handler, call, remaining_us, timed?, kept),
+    do: {carry_out(entry, call, remaining_us, timed?), kept}
+
+  defp run_kept({module, function}, call, kept) do
+    apply(module, function, [call, kept])
+  catch
+    kind, reason -> {Failure.ended(call, kind, reason, __STACKTRACE__), kept}
   end
 
   # A handler of an interface without its version is for all versions.

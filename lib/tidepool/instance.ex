@@ -41,17 +41,29 @@ defmodule Tidepool.Instance do
   A call that traps, or is stopped by a limit, is the end of the instance, and so of the process: the caller gets the error, and then
   it ends with `{:shutdown, {:spent, error}}`. A call with wrong arguments, or of an export that there is not, changes nothing.
 
+  A component's resources live here. A call that returns one returns a `Tidepool.Resource`, which others take:
+
+      {:ok, counter} = Tidepool.Instance.new(instance, {"docs:counter/counters", "counter"}, [40])
+      {:ok, 42} = Tidepool.Instance.call(instance, {counter, :increment}, [2])
+      {:ok, sum} = Tidepool.Instance.call(instance, :"counter.merge", [counter, other])
+      :ok = Tidepool.Instance.drop(instance, sum)
+
+  An export that borrows a resource leaves it with its caller; one that takes it for its own has it from then on, and the caller's handle
+  is good no more. A resource whose handle no process has any more is dropped before the next call. Callers may have 16,384 at once.
+
   What is kept here is in memory alone, on this node. What is to outlive it is an actor's (`Tidepool.Actor`).
 
-  Functions whose instances serve one call each, WASI programs, can't be kept: the reason is `:invalid_config`. A process that is not
-  there is `:unavailable`, one that ends in the middle of the call `:unknown_outcome`, and one that is called by what it has itself
-  called in its own process `:deadlock`.
+  Functions whose instances serve one call each, programs of WASI and commands, can't be kept, and those of handlers of HTTP have no
+  export to call: the reason is `:invalid_config`, and the message says what to use. A process that is not there is `:unavailable`,
+  one that ends in the middle of the call `:unknown_outcome`, and one that is called by what it has itself called in its own process
+  `:deadlock`.
   """
 
   use GenServer
 
-  alias Tidepool.{Catalog, Engine, Error, Execution, Native, Options}
+  alias Tidepool.{Catalog, Engine, Error, Execution, Native, Options, Resource}
   alias Tidepool.Host.Nesting
+  alias Tidepool.Instance.Export
 
   # What is copied on a normal scheduler: 100 µs.
   @small_bytes 1_048_576
@@ -61,11 +73,8 @@ defmodule Tidepool.Instance do
   @type start_option :: unquote(Options.pair(@start_schema))
   @type call_option :: unquote(Options.pair(@call_schema))
 
-  @typedoc "What a module exports, with types as in WAT."
-  @type export ::
-          %{name: String.t(), kind: :function, params: [String.t()], results: [String.t()]}
-          | %{name: String.t(), kind: :global, type: String.t(), mutable: boolean}
-          | %{name: String.t(), kind: :memory | :other}
+  @typedoc "A resource in a component's export, by its name, or by that of its interface as well."
+  @type resource_type :: String.t() | atom | {interface :: String.t(), String.t() | atom}
 
   @typedoc "A number of a guest's. Integers come back signed."
   @type value :: number | :nan | :infinity | :neg_infinity
@@ -101,14 +110,19 @@ defmodule Tidepool.Instance do
 
   @doc """
   Calls an export as `Tidepool.call/4` does, with the list of its arguments; or any operation, a string, with a payload: see
-  `Tidepool.call/4`.
+  `Tidepool.call/4`. A method of a resource is `{resource, name}`, where `_` stands for `-`; a static function of one
+  `{interface, "counter.merge"}`, or `:"counter.merge"`.
 
   ## Options
 
   #{Options.docs(@call_schema)}
   """
-  @spec call(GenServer.server(), Tidepool.operation(), iodata | [term] | map, [call_option]) ::
-          {:ok, term} | {:error, Error.t()}
+  @spec call(
+          GenServer.server(),
+          Tidepool.operation() | {Resource.t(), method :: atom | String.t()},
+          iodata | [term] | map,
+          [call_option]
+        ) :: {:ok, term} | {:error, Error.t()}
   def call(instance, operation, payload \\ "", options \\ []) do
     {operation, payload} = asked!(operation, payload)
     %{timeout: timeout} = checked = Options.check!(options, @call_schema, "Tidepool.Instance.call/4: the option")
@@ -118,6 +132,26 @@ defmodule Tidepool.Instance do
     ask(instance, {:call, operation, payload, depth, deadline(timeout), context}, timeout)
   end
 
+  @doc """
+  Makes a resource: calls its constructor. Options are those of `call/4`.
+  """
+  @spec new(GenServer.server(), resource_type, [term] | map, [call_option]) :: {:ok, Resource.t()} | {:error, Error.t()}
+  def new(instance, resource, arguments \\ [], options \\ []),
+    do: call(instance, constructor!(resource), arguments, options)
+
+  @doc """
+  Drops a resource: its destructor runs, in the guest. One that was dropped before, or given away, is `:invalid_arguments`. Options are
+  those of `call/4`.
+  """
+  @spec drop(GenServer.server(), Resource.t(), [call_option]) :: :ok | {:error, Error.t()}
+  def drop(instance, resource, options \\ [])
+
+  def drop(instance, %Resource{} = resource, options) do
+    with {:ok, nil} <- call(instance, :"[resource-drop]", [resource], options), do: :ok
+  end
+
+  def drop(_instance, other, _options), do: wrong!("drop/3", "what to drop", "a Tidepool.Resource", other)
+
   # How deep the call is, the time that is left for it, and the context of what it is nested in.
   defp nested do
     case Nesting.get() do
@@ -126,8 +160,20 @@ defmodule Tidepool.Instance do
     end
   end
 
+  defp asked!({:constructor, name}, arguments), do: {"[constructor]#{name}", arguments!(arguments)}
+
+  defp asked!({%Resource{type: type} = resource, method}, arguments)
+       when is_binary(type) and ((is_atom(method) and method != nil) or is_binary(method)) do
+    method = method |> to_string() |> String.replace("_", "-")
+
+    case arguments!(arguments) do
+      list when is_list(list) -> {"#{type}.#{method}", [resource | list]}
+      map -> {"#{type}.#{method}", Map.put(map, "self", resource)}
+    end
+  end
+
   defp asked!({interface, export}, arguments) when is_binary(interface) and (is_binary(export) or is_atom(export)),
-    do: {"#{interface}##{export}", arguments!(arguments)}
+    do: {Execution.operation(interface, export), arguments!(arguments)}
 
   defp asked!(export, arguments) when is_atom(export) and export != nil,
     do: {Atom.to_string(export), arguments!(arguments)}
@@ -139,7 +185,14 @@ defmodule Tidepool.Instance do
   end
 
   defp asked!(operation, _payload),
-    do: wrong!("call/4", "the operation", "a string, an atom or {interface, name}", operation)
+    do: wrong!("call/4", "the operation", "a string, an atom or {interface, name}, or {resource, method}", operation)
+
+  defp constructor!({interface, name}) when is_binary(interface) and (is_binary(name) or is_atom(name)),
+    do: {interface, "[constructor]#{name}"}
+
+  defp constructor!(name) when is_binary(name) or (is_atom(name) and name != nil), do: {:constructor, name}
+
+  defp constructor!(other), do: wrong!("new/4", "the resource", "a string, an atom or {interface, name}", other)
 
   defp arguments!(""), do: []
   defp arguments!(arguments) when is_list(arguments) or is_map(arguments), do: arguments
@@ -147,8 +200,8 @@ defmodule Tidepool.Instance do
   defp arguments!(arguments),
     do: wrong!("call/4", "what an export is called with", "a list or a map of arguments", arguments)
 
-  @doc "What the module exports, in its order."
-  @spec exports(GenServer.server()) :: {:ok, [export]} | {:error, Error.t()}
+  @doc "What the module exports, in its order; of a component the functions, those of its resources included."
+  @spec exports(GenServer.server()) :: {:ok, [Export.t()]} | {:error, Error.t()}
   def exports(instance), do: ask(instance, :exports)
 
   @doc "The size of the memory that is exported as `memory`, in bytes; `:no_export` when there is none, as for all that follow."
@@ -254,7 +307,7 @@ defmodule Tidepool.Instance do
   end
 
   def handle_call(:exports, _from, state),
-    do: {:reply, {:ok, state.owned |> Native.owned_exports() |> Enum.map(&export/1)}, state}
+    do: {:reply, {:ok, state.owned |> Native.owned_exports() |> Enum.map(&Export.of/1)}, state}
 
   def handle_call(request, _from, state), do: {:reply, request |> look(state.owned) |> outcome(state.function), state}
 
@@ -286,10 +339,6 @@ defmodule Tidepool.Instance do
   defp look({:grow_memory, pages}, owned), do: Native.grow_memory(owned, pages)
   defp look({:get_global, name}, owned), do: Native.get_global(owned, name)
   defp look({:set_global, name, value}, owned), do: Native.set_global(owned, name, value)
-
-  defp export({name, :function, params, results}), do: %{name: name, kind: :function, params: params, results: results}
-  defp export({name, :global, type, mutable?}), do: %{name: name, kind: :global, type: type, mutable: mutable?}
-  defp export({name, kind}), do: %{name: name, kind: kind}
 
   defp outcome({:error, reason, message, details}, function),
     do: {:error, Error.new(reason, message, function, details)}

@@ -53,6 +53,8 @@ defmodule Tidepool.Limits do
     ]
   ]
 
+  @first for {key, spec} <- @schema, !spec[:since], do: key
+
   @moduledoc """
   What one instance of a function may use, and what its callers may ask of it. Bytes and milliseconds.
 
@@ -88,6 +90,11 @@ defmodule Tidepool.Limits do
   # `limits` with what functions have that were deployed before a limit existed.
   @spec complete(map) :: t
   def complete(limits), do: Map.merge(Map.new(@schema, fn {key, spec} -> {key, spec[:default]} end), limits)
+
+  @doc false
+  # Those that functions had from the beginning. Any other has in the schema a `:since`, as options have (`Tidepool.Function.Spec`).
+  @spec first :: [atom]
+  def first, do: @first
 
   @doc false
   # Where those that are left out are nobody's.

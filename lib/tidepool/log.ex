@@ -147,6 +147,11 @@ defmodule Tidepool.Log do
     end)
   end
 
+  @doc "A function that was deployed with warm instances has fresh ones, for what this says."
+  @spec kept_fresh(Error.t()) :: :ok
+  def kept_fresh(%Error{function: name, message: message}),
+    do: Logger.warning("#{name}: each request has an instance of its own: #{message}", tidepool_function: name)
+
   @doc "The edge has refused a request that needs its leave, and so many since it last told of one."
   @spec refused_at_edge(request :: String.t(), reason :: String.t(), peer :: String.t(), non_neg_integer) :: :ok
   def refused_at_edge(request, reason, peer, left_out) do

@@ -43,6 +43,7 @@ defmodule Tidepool.Native do
   @type request ::
           {:wapc, binding :: binary, namespace :: binary, operation :: binary, payload :: binary}
           | {:import, binding :: binary, namespace :: binary, operation :: binary, arguments :: [term]}
+          | {:exchange, binding :: binary, namespace :: binary, function :: binary, arguments :: [exchange | binary]}
           | {:spawn, process_ref, id :: pos_integer, link :: integer | nil}
           | {:link, found, guest? :: boolean, tag :: integer}
           | {:unlink, found, guest? :: boolean}
@@ -253,6 +254,77 @@ defmodule Tidepool.Native do
   @spec open_cache(runtime, folder :: binary, max_bytes :: pos_integer) :: :ok | {:error, message :: binary}
   def open_cache(_runtime, _folder, _max_bytes), do: :erlang.nif_error(:not_loaded)
 
+  @typedoc "What a recording is of: `made` stands for the compiler and the machine, `start` is as in `t:facts/0`."
+  @type recorded ::
+          {name :: binary, version :: pos_integer, about :: binary, made :: non_neg_integer, start :: binary}
+
+  @typedoc "A call that was recorded; `reason` is `ok`, or why it failed."
+  @type recorded_call ::
+          {at_ms :: non_neg_integer, operation :: binary, payload_bytes :: non_neg_integer, calls :: pos_integer,
+           redacted :: boolean, reason :: binary, message :: binary}
+
+  @doc "Keeps recordings in a folder from now on: so many bytes of them, and so many of each function."
+  @spec open_recordings(runtime, folder :: binary, node_bytes :: pos_integer, function_bytes :: pos_integer) ::
+          :ok | {:error, message :: binary}
+  def open_recordings(_runtime, _folder, _node_bytes, _function_bytes), do: :erlang.nif_error(:not_loaded)
+
+  @doc "How many calls were recorded since the runtime was started, and how many that were to be could not be."
+  @spec recording_counts(runtime) :: {kept :: non_neg_integer, dropped :: non_neg_integer}
+  def recording_counts(_runtime), do: :erlang.nif_error(:not_loaded)
+
+  @doc "The newest recordings, of one function or of all; of one that can't be read, why not."
+  @spec recordings(runtime, name :: binary | nil, most :: pos_integer) ::
+          {:ok, [{id :: binary, bytes :: non_neg_integer, recorded | nil, recorded_call | (message :: binary)}]}
+          | {:error, message :: binary}
+  def recordings(_runtime, _name, _most), do: :erlang.nif_error(:not_loaded)
+
+  @doc "A recording as a file of its own; `nil` when there is none of this name."
+  @spec recording(runtime, id :: binary) ::
+          {:ok, binary | nil} | {:damaged, message :: binary} | {:error, message :: binary}
+  def recording(_runtime, _id), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Deletes a recording, if there is one of this name."
+  @spec delete_recording(runtime, id :: binary) :: {:ok, boolean} | {:error, message :: binary}
+  def delete_recording(_runtime, _id), do: :erlang.nif_error(:not_loaded)
+
+  @doc "What is in a file with a recording."
+  @spec read_recording(binary) :: {:ok, recorded, recorded_call} | {:error, message :: binary}
+  def read_recording(_recording), do: :erlang.nif_error(:not_loaded)
+
+  @doc "As `read_recording/1`, on a dirty scheduler: for recordings of more than some KiB."
+  @spec read_recording_large(binary) :: {:ok, recorded, recorded_call} | {:error, message :: binary}
+  def read_recording_large(_recording), do: :erlang.nif_error(:not_loaded)
+
+  @typedoc "A session of the debugger."
+  @opaque session :: reference
+
+  @doc "Begins to debug a recording, by a function of the same module which was compiled for that; `wasm` is that module."
+  @spec debug(function_ref, recording :: binary, wasm :: binary) :: {:ok, session} | {:error, message :: binary}
+  def debug(_function, _recording, _wasm), do: :erlang.nif_error(:not_loaded)
+
+  @doc """
+  Does what a line says, and takes as long as the guest does. The report is that of a replay, as JSON, where the line has led to the
+  end of the call.
+  """
+  @spec debug_command(session, line :: binary) ::
+          {:ok, [binary], report :: binary | nil, quits? :: boolean} | {:error, message :: binary}
+  def debug_command(_session, _line), do: :erlang.nif_error(:not_loaded)
+
+  @doc """
+  Begins to replay a recording by a function of the same module, or `against?` one of another version of it, and drives that for a
+  slice. The reply is a report as JSON.
+  """
+  @spec replay(function_ref, recording :: binary, against? :: boolean) :: step
+  def replay(_function, _recording, _against?), do: :erlang.nif_error(:not_loaded)
+
+  @doc "As `replay/3`, on a dirty scheduler: for recordings of more than some KiB, or with several calls, each of which has a slice."
+  @spec replay_large(function_ref, recording :: binary, against? :: boolean) :: step
+  def replay_large(_function, _recording, _against?), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Stands for the compiler and the machine that a function's code is for."
+  @spec made(function_ref) :: non_neg_integer
+  def made(_function), do: :erlang.nif_error(:not_loaded)
+
   @doc "Makes a function of a module. Keys: those of `Tidepool.Function.Spec.native/1`, and `version`."
   @spec new_function(module_ref, map) :: {:ok, function_ref} | failure
   def new_function(_module, _config), do: :erlang.nif_error(:not_loaded)
@@ -287,16 +359,37 @@ defmodule Tidepool.Native do
   @spec grants_beyond(asked :: [binary], allowed :: [binary]) :: binary | nil
   def grants_beyond(_asked, _allowed), do: :erlang.nif_error(:not_loaded)
 
+  @doc "Replaces all routes by those of a list of `{route, name}`; of two that are alike the first counts."
+  @spec set_routes(runtime, [{route :: binary, name :: binary}]) :: :ok
+  def set_routes(_runtime, _routes), do: :erlang.nif_error(:not_loaded)
+
   @doc "Makes a name uncallable."
   @spec unpublish(runtime, binary) :: :ok
   def unpublish(_runtime, _name), do: :erlang.nif_error(:not_loaded)
+
+  @doc "The ABIs that this host speaks."
+  @spec abis(runtime) :: [abi]
+  def abis(_runtime), do: :erlang.nif_error(:not_loaded)
 
   @doc "The ABI that a module speaks, and the engine that suits it where its deploy names none; `nil` when it speaks none."
   @spec suited(runtime, wasm :: binary) :: {abi, Tidepool.Engine.kind()} | nil
   def suited(_runtime, _wasm), do: :erlang.nif_error(:not_loaded)
 
-  @typedoc "Bytes, or the arguments of a typed export: a list of them, or a map by their names."
-  @type payload :: binary | [term] | map
+  @typedoc "A request of HTTP, as the edge has it for a function that handles those."
+  @type exchange :: reference
+
+  @typedoc "Bytes, the arguments of a typed export (a list of them, or a map by their names), or a request of HTTP."
+  @type payload :: binary | [term] | map | exchange
+
+  @typedoc "Why a guest gets no response of another function; a text is what went wrong."
+  @type refusal :: :missing | :unavailable | :denied | :too_deep | :full | :late | String.t()
+
+  @doc """
+  Tells a guest why the function that it has asked, `http://NAME.internal`, gives it no response. It changes nothing where there is
+  one, or the guest waits for none any more.
+  """
+  @spec exchange_refuse(exchange, refusal) :: :ok
+  def exchange_refuse(_exchange, _why), do: :erlang.nif_error(:not_loaded)
 
   @doc "Starts a call of a published function and drives it for a slice. An operation of `nil` is the published one."
   @spec call(runtime, name :: binary, operation :: binary | nil, payload, pos_integer, timeout) :: step
@@ -586,9 +679,11 @@ defmodule Tidepool.Native do
   @spec set_global(owned, name :: binary, term) :: :ok | failure
   def set_global(_owned, _name, _value), do: :erlang.nif_error(:not_loaded)
 
-  @doc "What its module exports, in its order. Types are as in WAT."
+  @doc "What its module exports, in its order. Types are as in WAT, of a component as in WIT."
   @spec owned_exports(owned) :: [
           {name :: binary, :function, params :: [binary], results :: [binary]}
+          | {name :: binary, :function, {interface :: binary | nil, function :: binary},
+             params :: [{name :: binary, type :: binary}], result :: binary | nil, uncallable :: binary | nil}
           | {name :: binary, :global, type :: binary, mutable? :: boolean}
           | {name :: binary, :memory | :other}
         ]
@@ -597,6 +692,18 @@ defmodule Tidepool.Native do
   @doc "Was an owned instance stopped in a call? Then it is gone."
   @spec owned_spent?(owned) :: boolean
   def owned_spent?(_owned), do: :erlang.nif_error(:not_loaded)
+
+  @doc "A resource of the host's, under a number of its own; `keeper` is sent `{:tidepool_resource_end, id}` once it has ended."
+  @spec resource_new(runtime, keeper :: pid, id :: pos_integer) :: Tidepool.Resource.t()
+  def resource_new(_runtime, _keeper, _id), do: :erlang.nif_error(:not_loaded)
+
+  @doc "The host's number of a resource; `nil` of a guest's."
+  @spec resource_id(Tidepool.Resource.t()) :: pos_integer | nil
+  def resource_id(_resource), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Ends a resource of the host's that no guest has; of any other, nothing happens."
+  @spec resource_end(Tidepool.Resource.t()) :: :ok
+  def resource_end(_resource), do: :erlang.nif_error(:not_loaded)
 
   @doc """
   Opens a file of records, and makes it if there is none. Beside it are two more while it is open, with `-wal` and `-shm` after its
@@ -753,11 +860,16 @@ defmodule Tidepool.Native do
   @spec json_decode(binary) :: {:ok, term} | {:error, binary}
   def json_decode(_text), do: :erlang.nif_error(:not_loaded)
 
+  @doc "The same of a text of some 100 KiB and more."
+  @spec json_decode_large(binary) :: {:ok, term} | {:error, binary}
+  def json_decode_large(_text), do: :erlang.nif_error(:not_loaded)
+
   @doc """
   Starts the HTTP edge. Requests that it does not answer by itself go to `dispatchers` as
   `{:tidepool_http, queue}`, sent for the first that `http_unannounced/1` has not told of, and `{:tidepool_hangup, pid}` when nobody
-  waits any more for the answer of a process that has taken one. The first of them also gets
-  `{:tidepool_refused, request, reason, peer, left_out}` for some of the requests that the edge has refused.
+  waits any more for the answer of a process that has taken one. Of several the first has the requests for the node's health, and
+  none but these; of the others the first also gets `{:tidepool_refused, request, reason, peer, left_out}` for some of the requests
+  that the edge has refused.
 
   The setting `endpoints` are the rows of the edge's table: maps with `handler` (a module), `method`, `path`, `guarded`, `observes`,
   `query`, `headers`, `body` (`:nothing`, `{:whole, bytes}` or `{:pieces, bytes}`) and `places` (a number or `nil`). `tls` is an

@@ -9,7 +9,8 @@ defmodule Tidepool.Oci do
 
   alias Tidepool.{Config, Error}
   alias Tidepool.Catalog.Origin
-  alias Tidepool.Function.{Loader, Reference, Registries}
+  alias Tidepool.Function.{Loader, Reference}
+  alias Tidepool.Function.Reference.Registries
   alias Tidepool.Oci.{Failure, Manifest, Places, Registry}
   alias Tidepool.Tokens.Access
 

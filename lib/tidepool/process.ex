@@ -13,8 +13,8 @@ defmodule Tidepool.Process do
   `{:tidepool, pid, tag, bytes}`, to those processes that `introduce/2` has given a number in the guest's program.
   """
 
-  alias Tidepool.{Catalog, Engine, Error, Native, Options}
-  alias Tidepool.Process.{Loop, Names, Nodes, Programs, Start}
+  alias Tidepool.{Catalog, Engine, Error, Native, Nodes, Options}
+  alias Tidepool.Process.{Loop, Names, Programs, Start}
 
   # A slice of a busy node; who waits is looked at in less.
   @look_ms 100

@@ -10,7 +10,7 @@ defmodule Tidepool.Release do
   """
 
   alias Tidepool.{Config, Data, Error}
-  alias Tidepool.Actor.Store.Archive
+  alias Tidepool.Actor.Journal.Archive
   alias Tidepool.Catalog.Store
   alias Tidepool.Cluster.Certificates
   alias Tidepool.Command.Run
@@ -101,7 +101,7 @@ defmodule Tidepool.Release do
   end
 
   @doc """
-  Writes actors to a file: `Tidepool.Actor.Store.Archive.export/4`. They are those of the store that the settings name.
+  Writes actors to a file: `Tidepool.Actor.Journal.Archive.export/4`. They are those of the store that the settings name.
 
   ## Options
 
@@ -120,7 +120,7 @@ defmodule Tidepool.Release do
   end
 
   @doc """
-  Puts actors of a file into the store that the settings name, which no node may use meanwhile: `Tidepool.Actor.Store.Archive.import/3`.
+  Puts actors of a file into the store that the settings name, which no node may use meanwhile: `Tidepool.Actor.Journal.Archive.import/3`.
 
   ## Options
 

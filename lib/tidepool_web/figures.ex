@@ -26,7 +26,7 @@ defmodule TidepoolWeb.Figures do
   @piece 100
 
   @doc false
-  def start_link(_argument), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
+  def start_link(_argument), do: GenServer.start_link(__MODULE__, @tick_ms, name: __MODULE__)
 
   @doc "How long a tick is, in ms."
   @spec tick_ms :: pos_integer
@@ -196,9 +196,9 @@ defmodule TidepoolWeb.Figures do
   defp sum(samples, element), do: samples |> Enum.map(&elem(&1, element)) |> Enum.sum()
 
   @impl true
-  def init(nil) do
+  def init(tick_ms) do
     {_reasons, _bounds, totals} = read()
-    schedule()
+    schedule(tick_ms)
     {:ok, %{tick: 0, totals: totals, samples: %{}, minutes: %{}, late: {nil, %{}}, pieces: {nil, []}, text: {nil, ""}}}
   end
 
@@ -252,9 +252,14 @@ defmodule TidepoolWeb.Figures do
     end
   end
 
+  # A tick that comes from elsewhere begets no others.
   @impl true
+  def handle_info({:due, tick_ms}, state) do
+    schedule(tick_ms)
+    handle_info(:tick, state)
+  end
+
   def handle_info(:tick, %{tick: tick} = state) do
-    schedule()
     {_reasons, _bounds, totals} = read()
     tick = tick + 1
 
@@ -269,6 +274,9 @@ defmodule TidepoolWeb.Figures do
   end
 
   def handle_info(_message, state), do: {:noreply, state}
+
+  defp schedule(:infinity), do: :ok
+  defp schedule(tick_ms), do: Process.send_after(self(), {:due, tick_ms}, tick_ms)
 
   # Figures of all for those who are told the same: what they were of late is worked out once a tick.
   defp shared(%{tick: tick} = state) do
@@ -337,6 +345,4 @@ defmodule TidepoolWeb.Figures do
     calls = Enum.sum(outcomes)
     %{calls: calls, errors: calls - hd(outcomes), outcomes: outcomes, latencies: latencies, others: others}
   end
-
-  defp schedule, do: Process.send_after(self(), :tick, @tick_ms)
 end

@@ -27,21 +27,27 @@ defmodule TidepoolWeb.Listener do
   @spec port :: :inet.port_number()
   def port, do: GenServer.call(__MODULE__, :port)
 
+  @doc "The port on which functions are asked for by their routes; `nil` where there is none."
+  @spec sites_port :: :inet.port_number() | nil
+  def sites_port, do: GenServer.call(__MODULE__, :sites_port)
+
   @doc "What the edge counts; empty where there is no edge."
   @spec stats :: %{atom => non_neg_integer}
   def stats do
-    case :persistent_term.get(__MODULE__, nil) do
-      nil -> %{}
-      server -> Native.http_stats(server)
-    end
+    Enum.reduce(servers(), %{}, fn server, all ->
+      Map.merge(all, Native.http_stats(server), fn _key, one, other -> one + other end)
+    end)
   end
+
+  # That of the node, and that of sites where there is one.
+  defp servers, do: :persistent_term.get(__MODULE__, [])
 
   @doc "Has connections that are still to come see another certificate."
   @spec identify(Native.identity()) :: :ok | {:error, message :: String.t()}
   def identify(identity) do
-    case :persistent_term.get(__MODULE__, nil) do
-      nil -> {:error, "there is no edge"}
-      server -> Native.http_identify(server, identity)
+    case servers() do
+      [] -> {:error, "there is no edge"}
+      servers -> Enum.reduce(servers, :ok, fn server, :ok -> Native.http_identify(server, identity) end)
     end
   end
 
@@ -51,7 +57,7 @@ defmodule TidepoolWeb.Listener do
   @doc "A code that stands for the token once, within a minute; `nil` where there is no token, or no edge."
   @spec open_code :: String.t() | nil
   def open_code do
-    server = :persistent_term.get(__MODULE__, nil)
+    server = List.first(servers())
 
     if server != nil and Config.get(:token) != nil do
       code = Base.url_encode64(:crypto.strong_rand_bytes(32), padding: false)
@@ -66,12 +72,12 @@ defmodule TidepoolWeb.Listener do
   """
   @spec open_session({id :: String.t(), key :: String.t()}, <<_::256>> | nil, pos_integer, pos_integer) :: :ok
   def open_session({id, key}, of, lifetime_ms, idle_ms) do
-    Native.http_open_session(:persistent_term.get(__MODULE__), id, key, of, lifetime_ms, idle_ms)
+    Native.http_open_session(hd(servers()), id, key, of, lifetime_ms, idle_ms)
   end
 
   @doc "Ends a session, by both of its halves."
   @spec close_session({id :: String.t(), key :: String.t()}) :: :ok
-  def close_session({id, key}), do: Native.http_close(:persistent_term.get(__MODULE__), id, key)
+  def close_session({id, key}), do: Native.http_close(hd(servers()), id, key)
 
   @impl true
   def init({config, dispatchers, endpoints}) do
@@ -80,11 +86,19 @@ defmodule TidepoolWeb.Listener do
 
     with {:ok, identity} <- Identity.read(config),
          settings = config |> native(endpoints, Engine.machine()) |> Map.put(:tls, identity),
-         {:ok, server, port} <- Native.http_start(Engine.runtime(), settings, Enum.map(dispatchers, &Process.whereis/1)) do
-      :persistent_term.put(__MODULE__, server)
+         dispatchers = Enum.map(dispatchers, &Process.whereis/1),
+         {:ok, server, port} <- Native.http_start(Engine.runtime(), settings, dispatchers),
+         {:ok, sites, sites_port} <- start_sites(config, settings, dispatchers) do
+      servers = [server | List.wrap(sites)]
+      :persistent_term.put(__MODULE__, servers)
       Tokens.serve(server)
-      Logger.info("Tidepool listens on #{if identity, do: "https", else: "http"}://#{host(config.address)}:#{port}")
-      {:ok, %{server: server, port: port, drain: config.drain}}
+      scheme = if identity, do: "https", else: "http"
+      Logger.info("Tidepool listens on #{scheme}://#{host(config.address)}:#{port}")
+
+      if sites_port,
+        do: Logger.info("Tidepool serves sites on #{scheme}://#{host(sites_address(config))}:#{sites_port}")
+
+      {:ok, %{servers: servers, port: port, sites_port: sites_port, drain: config.drain}}
     else
       {:error, _reason, message} -> {:stop, Error.new(:listen, message)}
       {:error, message} -> {:stop, Error.new(:listen, message)}
@@ -93,6 +107,7 @@ defmodule TidepoolWeb.Listener do
 
   @impl true
   def handle_call(:port, _from, state), do: {:reply, state.port, state}
+  def handle_call(:sites_port, _from, state), do: {:reply, state.sites_port, state}
 
   @impl true
   def handle_info(_message, state), do: {:noreply, state}
@@ -101,28 +116,45 @@ defmodule TidepoolWeb.Listener do
   def terminate(_reason, state) do
     Audit.note(:drain, nil, nil, {nil, nil})
     # Before the erasure, for which the VM looks through all processes.
-    Native.http_drain(state.server, state.drain)
+    Enum.each(state.servers, &Native.http_drain(&1, state.drain))
     :persistent_term.erase(__MODULE__)
 
-    receive do
-      {:tidepool_drained, finished, 0} -> Logger.info("Tidepool drained: #{finished} requests finished")
-      {:tidepool_drained, finished, cut} -> Logger.warning("Tidepool drained: #{finished} finished, #{cut} cut")
-    after
-      state.drain + @grace_ms -> Logger.error("Tidepool could not drain in time")
+    case drained(state.servers, state.drain + @grace_ms) do
+      {finished, 0} -> Logger.info("Tidepool drained: #{finished} requests finished")
+      {finished, cut} -> Logger.warning("Tidepool drained: #{finished} finished, #{cut} cut")
+      :timeout -> Logger.error("Tidepool could not drain in time")
     end
   end
 
+  # How many requests of all servers finished, and how many were cut.
+  defp drained(servers, timeout) do
+    Enum.reduce_while(servers, {0, 0}, fn _server, {finished, cut} ->
+      receive do
+        {:tidepool_drained, more, others} -> {:cont, {finished + more, cut + others}}
+      after
+        timeout -> {:halt, :timeout}
+      end
+    end)
+  end
+
+  # Another origin, on which functions are asked for by their routes.
+  defp start_sites(%{sites_port: nil}, _settings, _dispatchers), do: {:ok, nil, nil}
+
+  defp start_sites(config, settings, dispatchers) do
+    settings = %{settings | sites: true, address: sites_address(config), port: config.sites_port, endpoints: []}
+    Native.http_start(Engine.runtime(), settings, dispatchers)
+  end
+
+  defp sites_address(config), do: config.sites_address || config.address
+
   # A listener that was killed could not drain: its server still has the port, and dispatchers that are gone.
   defp stop_predecessor do
-    with server when server != nil <- :persistent_term.get(__MODULE__, nil) do
+    with [_server | _sites] = servers <- servers() do
       :persistent_term.erase(__MODULE__)
-      Native.http_drain(server, 0)
+      Enum.each(servers, &Native.http_drain(&1, 0))
 
-      receive do
-        {:tidepool_drained, _finished, _cut} -> :ok
-      after
-        @grace_ms -> Logger.error("the edge of a listener that died could not be stopped")
-      end
+      if drained(servers, @grace_ms) == :timeout,
+        do: Logger.error("the edge of a listener that died could not be stopped")
     end
   end
 
@@ -133,6 +165,7 @@ defmodule TidepoolWeb.Listener do
     %{
       address: config.address,
       port: config.port,
+      sites: false,
       token: Config.get(:token),
       tokens: Tokens.rows(),
       closed_calls: config.calls == :token,

@@ -16,6 +16,7 @@ defmodule TidepoolWeb.Request do
   def run(queue) do
     with {responder, route, step} <- Native.http_take(queue) do
       case serve(route, step) do
+        :responded -> :ok
         {status, type, headers, body} -> Native.http_answer(responder, status, type, headers, body)
         {:stream, status, type, headers, fun} -> Stream.run(responder, status, type, headers, fun)
       end
@@ -40,6 +41,11 @@ defmodule TidepoolWeb.Request do
   defp serve({:call, name, operation, payload, trace}) do
     Trace.enter(trace)
     name |> Execution.call(operation, payload) |> outcome(name)
+  end
+
+  defp serve({:exchange, name, operation, exchange, trace}) do
+    Trace.enter(trace)
+    name |> Execution.call(operation, exchange) |> outcome(name)
   end
 
   # A body waits to be read; the status lets it in.
@@ -97,6 +103,9 @@ defmodule TidepoolWeb.Request do
 
   defp admissible({:error, error}, origin), do: Deploy.refuse(error, origin)
   defp admissible(options, _origin), do: options
+
+  # The guest has responded by itself.
+  defp outcome({:ok, :responded}, _name), do: :responded
 
   defp outcome({:ok, reply}, name),
     do: if(Native.typed?(Engine.runtime(), name), do: Reply.encoded(reply), else: Reply.bytes(reply))

@@ -37,7 +37,8 @@ defmodule TidepoolWeb.Resource do
   - `:scope`: what a token has to be for, `:read`, `:call`, `:deploy` or `:admin`, where the route is guarded. A token may be for
     some functions alone: a segment `:function` or `:class` of the path is the name of the one that a request is about, and routes
     without are for tokens of all functions. With `:any` it is for every token.
-  - `:guarded`: whether it takes the token, as changes do. Every method but `GET` is guarded, and this may say so of a `GET`.
+  - `:guarded`: whether it takes the token, as changes do. Every method but `GET` is guarded, and this may say so of a `GET`. With
+    `:as_calls` it is guarded where calls or lists are, whatever its method, and looks at the `Origin` by itself.
   - `:public`: whether it tells nothing of functions and their calls, so that the setting `reads` does not guard it.
   - `:selects`: whether it answers with what its caller may see (`Tidepool.Tokens.Access.sees?/2`), so that tokens for some functions are
     let in.

@@ -16,6 +16,7 @@ defmodule TidepoolWeb.Router do
     Events,
     Figures,
     Functions,
+    Mcp,
     Metrics,
     Node,
     Page,
@@ -28,6 +29,8 @@ defmodule TidepoolWeb.Router do
   @resources [
     Functions,
     Functions.Recent,
+    Functions.Recordings,
+    Functions.Replay,
     Processes,
     Actors,
     Cluster,
@@ -41,7 +44,8 @@ defmodule TidepoolWeb.Router do
     Book,
     Tokens,
     Audit,
-    Tool
+    Tool,
+    Mcp
   ]
 
   @options [
@@ -68,7 +72,7 @@ defmodule TidepoolWeb.Router do
 
     for resource <- resources, {method, path, options} <- resource.routes() do
       options = Keyword.validate!(options, @options)
-      guarded? = method != "GET" or options[:guarded] or (closed? and not options[:public])
+      guarded? = guarded?(method, options, closed?)
       # Who forgets to say it keeps all others out.
       scope = options[:scope] || :admin
       scope = if scope != :any, do: to_string(scope)
@@ -76,6 +80,14 @@ defmodule TidepoolWeb.Router do
       query? = options[:query] != :ignored
       row = %{handler: resource, method: method, path: path, guarded: guarded?, scope: scope, query: query?}
       options |> Keyword.delete(:public) |> Map.new() |> Map.merge(row)
+    end
+  end
+
+  defp guarded?(method, options, closed?) do
+    case options[:guarded] do
+      # Whoever may call is told of what there is to be called.
+      :as_calls -> closed? or Config.get(:calls) == :token
+      guarded? -> method != "GET" or guarded? or (closed? and not options[:public])
     end
   end
 

@@ -17,11 +17,10 @@ defmodule TidepoolWeb.Supervisor do
 
   @impl true
   def init(config) do
-    dispatchers = for index <- 1..System.schedulers_online(), do: Dispatcher.name(index)
-    children = Enum.map(dispatchers, &Supervisor.child_spec({Dispatcher, &1}, id: &1))
-
-    listener = {Listener, {config, dispatchers, Router.endpoints()}}
+    listener = {Listener, {config, Dispatcher.names(), Router.endpoints()}}
     # Before the listener, so that no change of the files is missed between the two.
-    Supervisor.init([EventRing, Figures, Shares, {Renewal, config} | children] ++ [listener], strategy: :one_for_all)
+    Supervisor.init([EventRing, Figures, Shares, {Renewal, config} | Dispatcher.children()] ++ [listener],
+      strategy: :one_for_all
+    )
   end
 end

@@ -32,8 +32,10 @@ export async function startNode(env = {}) {
     }
   };
   const port = await said("listens");
+  const sites = await said("sites");
   return {
     port,
+    sites: `http://127.0.0.1:${sites}`,
     url: `http://127.0.0.1:${port}`,
     async code() {
       child.stdin.write("code\n");

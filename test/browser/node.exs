@@ -20,5 +20,6 @@ wasm = File.read!("guests/build/rust/hello_world.wasm")
 |> Stream.run()
 
 IO.puts("listens #{TidepoolWeb.Listener.port()}")
+IO.puts("sites #{TidepoolWeb.Listener.sites_port()}")
 for _line <- IO.stream(:stdio, :line), do: IO.puts("code #{TidepoolWeb.Listener.open_code()}")
 System.halt(0)

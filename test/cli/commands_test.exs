@@ -78,7 +78,7 @@ defmodule Tidepool.Cli.CommandsTest do
   end
 
   defp next_line(port) do
-    assert_receive {^port, {:data, {:eol, line}}}, 30_000
+    assert_receive {^port, {:data, {:eol, line}}}
     {:ok, line} = Tidepool.Native.json_decode(line)
     line
   end

@@ -2,10 +2,9 @@ defmodule Tidepool.ActorsClusterTest do
   # Actors on real nodes that share a real database: who has them, and what becomes of calls when nodes end, stand still or leave.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{Actor, ActorLoad, Collector, HeldLink, Peer, Postgres, TestCluster}
-  alias Tidepool.Actor.Owner
-
-  @moduletag timeout: 240_000
+  alias Tidepool.{Actor, ActorLoad, Collector, HeldLink, Native, Peer, Postgres, TestCluster}
+  alias Tidepool.Actor.Activation.DispatchServer
+  alias Tidepool.Actor.Ownership.{LeaseHolder, Rendezvous, Shards}
 
   setup do
     {postgres, url} = Postgres.start!()
@@ -23,12 +22,12 @@ defmodule Tidepool.ActorsClusterTest do
   # All shards are where they ought to be, as all nodes know.
   defp balanced(peers) do
     names = for peer <- peers, do: to_string(peer.node)
-    wanted = Enum.frequencies_by(0..4_095, &Owner.Balance.owner(&1, names))
+    wanted = Enum.frequencies_by(0..4_095, &Rendezvous.owner(&1, names))
 
     eventually(
       fn ->
         for peer <- peers do
-          report = Peer.call(peer, Owner, :report, [])
+          report = Peer.call(peer, Actor, :placement, [])
           assert %{moving: nil, unowned: 0, nodes: nodes} = report
           there = for %{shards: shards} = node when shards > 0 <- nodes, into: %{}, do: {node.name, shards}
           assert there == wanted
@@ -51,7 +50,7 @@ defmodule Tidepool.ActorsClusterTest do
   defp on(peer, class \\ "ledger") do
     1..200
     |> Enum.map(&"actor-#{&1}")
-    |> Enum.find(fn name -> match?({:here, _title}, Peer.call(peer, Owner.Shards, :place, [class, name])) end)
+    |> Enum.find(fn name -> match?({:here, _title}, Peer.call(peer, Shards, :place, [class, name])) end)
   end
 
   test "what an actor does on another node is part of its caller's trace", %{url: url} do
@@ -140,7 +139,8 @@ defmodule Tidepool.ActorsClusterTest do
     {_output, 0} = System.cmd("kill", ["-CONT", os_pid])
     # It has its share again.
     balanced([one, other])
-    assert [{sums, reasons}] = enough(other, load)
+    assert [{sums, errors}] = enough(other, load)
+    reasons = for error <- errors, do: error.reason
     assert Enum.all?(reasons, &(&1 in [:unknown_outcome, :no_store])), inspect(Enum.frequencies(reasons))
     # No two that added got the same sum, and what was answered is there.
     assert Enum.uniq(own ++ sums) == own ++ sums
@@ -178,7 +178,7 @@ defmodule Tidepool.ActorsClusterTest do
     eventually(fn -> {:ok, %{calls: 2}} = Peer.call(one, Actor, :info, ["ledger", "alice"]) end)
     assert Task.yield(added, 200) == nil
     HeldLink.release(link)
-    assert {:ok, "2"} = Task.await(added, 30_000)
+    assert {:ok, "2"} = Task.await(added, 60_000)
   end
 
   test "no answer leaves a node whose lease has ended, and nothing is begun there", %{url: url} do
@@ -187,18 +187,18 @@ defmodule Tidepool.ActorsClusterTest do
     for name <- ["alice", "bob", "carol"], do: assert({:ok, "1"} = call(one, name, "add", "1"))
 
     # Neither is the lease renewed, nor noticed that it ends. One actor has a call by then, and one that it has not begun.
-    :ok = Peer.call(one, :sys, :suspend, [Owner])
+    :ok = Peer.call(one, :sys, :suspend, [LeaseHolder.process()])
     begun = Peer.async(one, Actor, :call, ["ledger", "alice", "obey", "sum\n"])
     bob = Peer.call(one, Actor, :where, ["ledger", "bob"])
     :ok = Peer.call(one, :sys, :suspend, [bob])
     waits = Peer.async(one, Actor, :call, ["ledger", "bob", "add", "1"])
     assert {:error, %{reason: :unknown_outcome}} = Task.await(begun, 60_000)
     :ok = Peer.call(one, :sys, :resume, [bob])
-    assert {:error, %{reason: :no_store}} = Task.await(waits, 30_000)
+    assert {:error, %{reason: :no_store}} = Task.await(waits, 60_000)
     assert {:error, %{reason: :no_store}} = call(one, "carol", "add", "1")
     assert {:error, %{reason: :no_store}} = Peer.call(one, Actor, :cast, ["ledger", "carol", "add", "1"])
     assert {:error, %{reason: :no_store}} = Peer.call(one, Actor, :start, ["ledger", "dave"])
-    :ok = Peer.call(one, :sys, :resume, [Owner])
+    :ok = Peer.call(one, :sys, :resume, [LeaseHolder.process()])
     for name <- ["alice", "bob", "carol"], do: eventually(fn -> {:ok, "1"} = call(one, name, "sum", "") end, 20_000)
     assert {:error, %{reason: :unknown_actor}} = Peer.call(one, Actor, :info, ["ledger", "dave"])
   end
@@ -282,10 +282,10 @@ defmodule Tidepool.ActorsClusterTest do
     # The node that has the actor does not hear of its class for a while.
     :ok = Peer.call(other, :sys, :suspend, [Tidepool.Cluster.Server])
     called = Peer.async(one, ActorLoad, :deploy_and_call, [ledger(1), "late", on(other, "late")])
-    door = elem(Owner.Remote.protocol(), 0)
-    eventually(fn -> map_size(Peer.call(other, :sys, :get_state, [door]).asked) == 1 end, 20_000)
+    door = DispatchServer.protocol().server
+    eventually(fn -> map_size(elem(Peer.call(other, :sys, :get_state, [door]), 3).doing) == 1 end, 20_000)
     :ok = Peer.call(other, :sys, :resume, [Tidepool.Cluster.Server])
-    assert {:ok, "1"} = Task.await(called, 30_000)
+    assert {:ok, "1"} = Task.await(called, 60_000)
     assert {:error, %{reason: :not_deployed}} = Peer.call(one, Actor, :call, ["none", on(other, "none"), "add", "1"])
   end
 
@@ -297,8 +297,8 @@ defmodule Tidepool.ActorsClusterTest do
   end
 
   defp assert_all_added(loads) do
-    for {sums, reasons} <- loads do
-      assert reasons == []
+    for {sums, errors} <- loads do
+      assert errors == []
       assert sums == Enum.to_list(1..length(sums)//1)
     end
   end
@@ -313,5 +313,72 @@ defmodule Tidepool.ActorsClusterTest do
     :ok = Postgres.tell(postgres, :start)
     eventually(fn -> match?({:ok, "1"}, call(one, "alice", "sum", "")) end, 30_000)
     assert {:ok, "2"} = call(other, "alice", "add", "1")
+  end
+
+  test "of a store that was restored from a backup what it has is answered, and not what nodes remember",
+       %{url: url, postgres: postgres} do
+    [one, other] = peers = start!(2, url)
+    Peer.deploy!(one, "rust", "ledger", name: "sleeper", actor: [idle: 20])
+    eventually(fn -> Enum.any?(Peer.call(other, Tidepool, :list, []), &(&1.name == "sleeper")) end, 20_000)
+    actors = for class <- ["ledger", "sleeper"], peer <- peers, do: {peer, class, on(peer, class)}
+    add = fn {peer, class, name}, number -> Peer.call(peer, Actor, :call, [class, name, "add", number]) end
+    sum = fn {peer, class, name} -> Peer.call(peer, Actor, :call, [class, name, "sum"]) end
+    for actor <- actors, do: assert({:ok, "1"} = add.(actor, "1"))
+    :ok = Postgres.tell(postgres, :save)
+    leases = for peer <- peers, do: lease(peer)
+    for actor <- actors, do: eventually(fn -> match?({:ok, _sum}, add.(actor, "5")) end, 30_000)
+    # It is by their leases that nodes notice it.
+    for {peer, before} <- Enum.zip(peers, leases), do: eventually(fn -> lease(peer) != before end, 30_000)
+    # One that is asked again has nothing to write.
+    for actor <- actors, _turn <- 1..3, do: assert({:ok, "6"} = sum.(actor))
+    for {peer, "sleeper", name} <- actors, do: eventually(fn -> tier(peer, "sleeper", name) == :frozen end, 20_000)
+    :ok = Postgres.tell(postgres, :return)
+
+    for actor <- actors, do: eventually(fn -> match?({:ok, "1"}, sum.(actor)) end, 30_000)
+    for actor <- actors, do: assert({:ok, "3"} = add.(actor, "2"))
+  end
+
+  # When a node's lease ends, as the store was asked last.
+  defp lease(peer), do: Peer.call(peer, :sys, :get_state, [LeaseHolder.process()]).nodes[to_string(peer.node)]
+
+  defp tier(peer, class, name) do
+    with {:ok, %{tier: tier}} <- Peer.call(peer, Actor, :info, [class, name]), do: tier
+  end
+
+  test "what is answered after a restore is not lost to what a node that was away remembers by the same epoch",
+       %{url: url, postgres: postgres} do
+    [one, other] = start!(2, url)
+    Peer.deploy!(one, "rust", "ledger", name: "sleeper", actor: [idle: 20])
+    late = Peer.name("late")
+    # It is first on one of two nodes, and of three on the late one.
+    name = first(one, [one, other], late)
+    call = fn peer, operation, payload -> Peer.call(peer, Actor, :call, ["sleeper", name, operation, payload]) end
+    assert {:ok, "1"} = call.(one, "add", "1")
+    :ok = Postgres.tell(postgres, :save)
+    settings = [actors: {:postgres, url}, builtins: [:actor]]
+    third = TestCluster.start_node!(late, one.cookie, [one.node, other.node], settings)
+    balanced([one, other, third])
+    assert {:ok, "101"} = call.(third, "add", "100")
+    eventually(fn -> tier(third, "sleeper", name) == :frozen end, 20_000)
+
+    :ok = Peer.call(third, :sys, :suspend, [LeaseHolder.process()])
+    :ok = Postgres.tell(postgres, :return)
+    # Nobody asks the late one.
+    eventually(fn -> match?({:here, _title}, Peer.call(one, Shards, :place, ["sleeper", name])) end, 30_000)
+    eventually(fn -> match?({:ok, "6"}, call.(one, "add", "5")) end, 30_000)
+    :ok = Peer.call(third, :sys, :resume, [LeaseHolder.process()])
+    balanced([one, other, third])
+    assert {:ok, "7"} = call.(third, "add", "1")
+  end
+
+  defp first(peer, peers, late) do
+    names = for peer <- peers, do: to_string(peer.node)
+
+    Enum.find(for(number <- 1..500, do: "actor-#{number}"), fn name ->
+      shard = Native.record_shard("sleeper", name)
+
+      Rendezvous.owner(shard, names) == to_string(peer.node) and
+        Rendezvous.owner(shard, [to_string(late) | names]) == to_string(late)
+    end)
   end
 end

@@ -126,7 +126,7 @@ defmodule Tidepool.ClusterTest do
     )
 
     :ok = Peer.call(late, :sys, :resume, [Cluster.Reconciler])
-    assert Task.await(call, 30_000) == {:ok, "Hello, Ada!"}
+    assert Task.await(call, 60_000) == {:ok, "Hello, Ada!"}
   end
 
   test "while a node is joining its health is 503, so that no balancer sends it calls, and 200 from then on" do
@@ -226,7 +226,7 @@ defmodule Tidepool.ClusterTest do
     eventually(fn -> map_size(Peer.call(a, :sys, :get_state, [Cluster.Server]).waiters.waiting) == 2 end)
     {:ok, second} = Peer.call(a, Tidepool, :deploy, [wasm, [name: "f", operation: "upper"]])
     assert {first.version, second.version} == {1, 2}
-    for task <- [superseded, waits], do: assert({:superseded, %{ready: [], pending: []}} = Task.await(task))
+    for task <- [superseded, waits], do: assert({:superseded, %{ready: [], pending: []}} = Task.await(task, 60_000))
 
     waits = Peer.async(a, Cluster, :wait, ["f", :all, 60_000])
     eventually(fn -> map_size(Peer.call(a, :sys, :get_state, [Cluster.Server]).waiters.waiting) == 1 end)

@@ -5,11 +5,12 @@ defmodule Tidepool.CopiesClusterTest do
 
   import Tidepool.CopiesCluster
 
+  alias Tidepool.Actor.Replication.PeerHealth
   alias Tidepool.{Actor, ActorLoad, Catalog, Config, LogWatch, Native, Peer, TestCluster}
-  alias Tidepool.Actor.{Alarm, Copies, Owner}
-  alias Tidepool.Actor.Store.Archive
+  alias Tidepool.Actor.{Alarm, Replication}
+  alias Tidepool.Actor.Journal.Archive
+  alias Tidepool.Actor.Ownership.{Rendezvous, Shards}
 
-  @moduletag timeout: 240_000
   @available [consistency: :available]
 
   # But for links that were refused while nodes were parted.
@@ -70,6 +71,7 @@ defmodule Tidepool.CopiesClusterTest do
     [one, two, three] = peers = start!(3, consistency: :available, copies: 2)
     name = on(peers, [one, two, three])
     assert {:ok, "1"} = call(one, name, "add", "1")
+    quiet(peers)
     before = Peer.call(two, ActorLoad, :whole, ["ledger", name])
     for number <- 2..21, sum = "#{number}", do: assert({:ok, ^sum} = call(one, name, "add", "1", request_id: sum))
     # As if it had missed these.
@@ -145,7 +147,7 @@ defmodule Tidepool.CopiesClusterTest do
 
     # Whoever is to have it, or a copy.
     for kept <- [name, conflict],
-        node <- "ledger" |> Native.record_shard(kept) |> Owner.Balance.order(names) |> Enum.take(2),
+        node <- "ledger" |> Native.record_shard(kept) |> Rendezvous.order(names) |> Enum.take(2),
         peer = Enum.find(peers, &(to_string(&1.node) == node)) do
       eventually(fn -> kept in kept(peer) end, 20_000)
     end
@@ -188,8 +190,8 @@ defmodule Tidepool.CopiesClusterTest do
   end
 
   defp assert_all_added(loads) do
-    for {sums, reasons} <- loads do
-      assert reasons == []
+    for {sums, errors} <- loads do
+      assert errors == []
       assert sums == Enum.to_list(1..length(sums)//1)
     end
   end
@@ -223,8 +225,8 @@ defmodule Tidepool.CopiesClusterTest do
     {_output, 0} = System.cmd("kill", ["-STOP", os_pid])
     for number <- 2..50, sum = "#{number}", do: assert({:ok, ^sum} = call(one, name, "add", "1"))
     {_output, 0} = System.cmd("kill", ["-CONT", os_pid])
-    wanted = Peer.call(two, ActorLoad, :mark, ["ledger", name])
-    eventually(fn -> assert Peer.call(three, ActorLoad, :mark, ["ledger", name]) == wanted end, 30_000)
+    wanted = Peer.call(two, ActorLoad, :vector, ["ledger", name])
+    eventually(fn -> assert Peer.call(three, ActorLoad, :vector, ["ledger", name]) == wanted end, 30_000)
     Peer.halt(two)
     eventually(fn -> assert {:ok, "50"} = call(one, name, "sum", "") end, 20_000)
     assert {:ok, %{node: node}} = info(one, name)
@@ -247,7 +249,7 @@ defmodule Tidepool.CopiesClusterTest do
 
   defp records_file(peer) do
     data = Peer.call(peer, Config, :get, [:data])
-    data |> Catalog.Store.folder(to_string(peer.node)) |> Actor.Store.Archive.records()
+    data |> Catalog.Store.folder(to_string(peer.node)) |> Actor.Journal.Archive.records()
   end
 
   test "a node that has lost its disk has its actors again, from those that had copies" do
@@ -294,7 +296,7 @@ defmodule Tidepool.CopiesClusterTest do
       assert {:ok, ^sum} = call(one, name, "add", "1")
     end
 
-    same = fn -> mark(one, name) == mark(two, name) end
+    same = fn -> vector(one, name) == vector(two, name) end
     eventually(same, 20_000)
     Peer.halt(two)
     alone([one])
@@ -302,7 +304,7 @@ defmodule Tidepool.CopiesClusterTest do
     assert {:ok, "21"} = call(one, name, "add", "1")
     two = TestCluster.restart!(two, [one.node], builtins: [:actor])
     met([one, two])
-    eventually(fn -> mark(one, name) == mark(two, name) end, 20_000)
+    eventually(fn -> vector(one, name) == vector(two, name) end, 20_000)
 
     for peer <- [one, two] do
       assert {:ok, "21"} = call(peer, name, "sum", "")
@@ -310,32 +312,39 @@ defmodule Tidepool.CopiesClusterTest do
     end
   end
 
-  # What a start of its VM changes for marks.
+  # What a start of its VM changes for vectors.
   defp started!(peer) do
-    writer = Peer.call(peer, Copies.Clock, :writer, [])
+    writer = Peer.call(peer, Replication.Clock, :writer, [])
 
     eventually(fn ->
-      Peer.call(peer, Copies.Clock, :begin, []) && Peer.call(peer, Copies.Clock, :writer, []) != writer
+      Peer.call(peer, Replication.Clock, :begin, []) && Peer.call(peer, Replication.Clock, :writer, []) != writer
     end)
   end
 
-  defp mark(peer, name), do: Peer.call(peer, ActorLoad, :mark, ["ledger", name])
+  defp vector(peer, name), do: Peer.call(peer, ActorLoad, :vector, ["ledger", name])
 
   test "a tombstone is kept for a week from the delete, whichever node it comes from" do
     [one] = start!(1)
     {now, week} = {System.os_time(:microsecond), 7 * 86_400_000_000}
-    mark = fn ago -> %{"a@host#1" => now - ago} end
-    {old, young} = {mark.(week + 3_600_000_000), mark.(week - 3_600_000_000)}
-    bury = fn name, mark -> assert :ok = Peer.call(one, ActorLoad, :bury, ["ledger", name, mark]) end
-    hear = fn name, mark -> assert :ok = Peer.call(one, Copies.Merge, :merge, ["ledger", name, mark, :gone]) end
-    bury.("old", old)
-    bury.("young", young)
+    vector = fn ago -> %{"a@host#1" => now - ago} end
+    {old, young} = {vector.(week + 3_600_000_000), vector.(week - 3_600_000_000)}
+
+    put_tombstone = fn name, vector ->
+      assert :ok = Peer.call(one, ActorLoad, :put_tombstone, ["ledger", name, vector])
+    end
+
+    hear = fn name, vector ->
+      assert :ok = Peer.call(one, Replication.Merge, :merge, ["ledger", name, vector, :gone])
+    end
+
+    put_tombstone.("old", old)
+    put_tombstone.("young", young)
     # By a clock that is ahead.
-    bury.("ahead", mark.(-week))
+    put_tombstone.("ahead", vector.(-week))
     hear.("heard late", old)
     hear.("heard", young)
 
-    assert one |> Peer.call(ActorLoad, :graves, []) |> Enum.sort() ==
+    assert one |> Peer.call(ActorLoad, :tombstones, []) |> Enum.sort() ==
              for(name <- ~w(ahead heard young), do: {"ledger", name})
   end
 
@@ -389,17 +398,19 @@ defmodule Tidepool.CopiesClusterTest do
     name = on(peers, [one])
     node = to_string(two.node)
     assert {:ok, "1"} = call(one, name, "add", "1")
-    {mark, _all} = before = Peer.call(two, ActorLoad, :whole, ["ledger", name])
+    quiet(peers)
+    {vector, _all} = before = Peer.call(two, ActorLoad, :whole, ["ledger", name])
     assert {:ok, "2"} = call(one, name, "add", "1")
+    quiet(peers)
     # It lacks that write, for which there was no room.
     :ok = Peer.call(two, ActorLoad, :put_back, ["ledger", name, before])
-    :ok = Peer.call(one, Copies.Hold, :full, [node])
+    :ok = Peer.call(one, PeerHealth, :full, [node])
     assert {:ok, "3"} = call(one, name, "add", "1")
-    assert Peer.call(two, ActorLoad, :mark, ["ledger", name]) == mark
-    true = Peer.call(one, :ets, :delete, [Copies.Hold, {:full, node}])
+    assert Peer.call(two, ActorLoad, :vector, ["ledger", name]) == vector
+    true = Peer.call(one, :ets, :delete, [PeerHealth, {:full, node}])
 
     has? = fn ->
-      Peer.call(two, ActorLoad, :mark, ["ledger", name]) == Peer.call(one, ActorLoad, :mark, ["ledger", name])
+      Peer.call(two, ActorLoad, :vector, ["ledger", name]) == Peer.call(one, ActorLoad, :vector, ["ledger", name])
     end
 
     eventually(has?, 60_000)
@@ -408,7 +419,7 @@ defmodule Tidepool.CopiesClusterTest do
     folder = Peer.call(two, Catalog.Store, :folder, [two.data])
     File.rename!(Archive.records(folder), Archive.records(folder) <> ".away")
     assert {:ok, "4"} = call(one, name, "add", "1")
-    eventually(fn -> Peer.call(one, Copies.Hold, :full?, [node]) end, 20_000)
+    eventually(fn -> Peer.call(one, PeerHealth, :full?, [node]) end, 20_000)
   end
 
   defp held(peer), do: Peer.call(peer, :sys, :get_state, [Alarm.process()]).held
@@ -455,7 +466,7 @@ defmodule Tidepool.CopiesClusterTest do
     :ok = Peer.stop_application(one)
     assert {:ok, %{actors: 300}} = Archive.import({:folder, Peer.folder(one)}, file, false)
     {:ok, _started} = Peer.start_application(one)
-    here? = fn name -> match?({:here, _place}, Peer.call(one, Owner.Shards, :place, ["ledger", name])) end
+    here? = fn name -> match?({:here, _place}, Peer.call(one, Shards, :place, ["ledger", name])) end
     eventually(fn -> here?.(on(peers, [one])) end, 60_000)
     called = Enum.filter(Enum.reverse(names), here?)
     # Nothing but calls, while the other node is still sent what there is.
@@ -482,7 +493,7 @@ defmodule Tidepool.CopiesClusterTest do
     met(peers)
     assert alone in kept(one)
 
-    assert Enum.sort(Peer.call(one, Copies.Rounds, :run, [names, true])) ==
+    assert Enum.sort(Peer.call(one, Replication.AntiEntropy, :run, [names, true])) ==
              Enum.sort([to_string(two.node), to_string(three.node)])
 
     assert kept(one) == []

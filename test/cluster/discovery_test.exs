@@ -89,7 +89,7 @@ defmodule Tidepool.Cluster.DiscoveryTest do
     {:ok, port} = :inet.port(socket)
     settings = [cluster: true, dns: "nodes.test", discovery_interval: 3_600_000]
     a = Peer.start!(settings, [name: Peer.name("a"), cookie: Peer.cookie()] ++ resolver(port))
-    assert_receive {:udp, ^socket, _ip, _port, _question}, 20_000
+    assert_receive {:udp, ^socket, _ip, _port, _question}
 
     for _interval <- 1..20, do: Peer.call(a, :erlang, :send, [Tidepool.Cluster.Server, :discover])
     Peer.call(a, :sys, :get_state, [Tidepool.Cluster.Server])

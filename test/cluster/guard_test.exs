@@ -33,7 +33,7 @@ defmodule Tidepool.Cluster.GuardTest do
     waiting = Peer.async(a, Cluster, :wait, ["f", :all, 6_000])
     Peer.call(a, Peer, :keep_killing, [Cluster.Server, 500])
     assert %{node: _name, fetching: []} = Peer.call(a, Cluster, :status, [])
-    assert {:timeout, %{ready: [_a]}} = Task.await(waiting, 30_000)
+    assert {:timeout, %{ready: [_a]}} = Task.await(waiting, 60_000)
 
     name = to_string(b.node)
     eventually(fn -> match?({:timeout, %{pending: [^name]}}, Peer.call(a, Cluster, :wait, ["f", :all, 0])) end, 20_000)

@@ -7,7 +7,7 @@ defmodule Tidepool.ActorsHistoriesTest do
   alias Tidepool.{Actor, FalseClock, HeldLink, Histories, Peer, Postgres, SlowLink, TestCluster}
 
   @chaos_s String.to_integer(System.get_env("TIDEPOOL_CHAOS_S", "0"))
-  @moduletag timeout: 240_000 + 2_000 * @chaos_s
+  @moduletag timeout: 900_000 + 2_000 * @chaos_s
 
   @nodes 5
   @clients 10

@@ -48,7 +48,7 @@ defmodule Tidepool.Cluster.ReconcilerTest do
     call = Peer.async(peer, Tidepool, :call, ["coming", nil])
     eventually(fn -> map_size(Peer.call(peer, :sys, :get_state, [Arrivals]).waiters) == 1 end)
     bring(peer, wasm)
-    assert Task.await(call, 30_000) == {:ok, "Hello, world!"}
+    assert Task.await(call, 60_000) == {:ok, "Hello, world!"}
   end
 
   test "what a call has waited for a module is taken off the time that it has", %{peer: peer} = context do
@@ -66,7 +66,7 @@ defmodule Tidepool.Cluster.ReconcilerTest do
     waiting = now.()
     eventually(fn -> now.() >= waiting + 1_000 end)
     bring(peer, wasm)
-    assert {:ok, deadline} = Task.await(call, 30_000)
+    assert {:ok, deadline} = Task.await(call, 60_000)
     assert String.to_integer(deadline) < waiting + options[:timeout] + 1_000
   end
 

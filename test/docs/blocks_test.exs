@@ -17,8 +17,8 @@ defmodule Tidepool.Docs.BlocksTest do
     "mix release" => "test/ship/release_test.exs",
     "bin/test" => ".ci/run",
     "bin/dev" => "test/docs/dev_test.exs",
-    "bin/cli" => "test/support/tool.ex",
-    "bin/book" => "test/support/book.ex",
+    "bin/cli" => "test/support/tools/tool.ex",
+    "bin/book" => "test/support/tools/book.ex",
     "bin/archive" => "test/ship/install_test.exs",
     "bin/release" => "test/ship/published_test.exs",
     "ops/sums" => "test/ship/published_test.exs",
@@ -34,15 +34,17 @@ defmodule Tidepool.Docs.BlocksTest do
     "cd native && cargo test" => "bin/test",
     "mix tidepool.actors" => "test/tidepool/actor/archive_test.exs",
     "mix tidepool.adopt" => "test/tidepool/data_test.exs",
-    "mix tidepool.call" => "test/tidepool/call_task_test.exs",
-    "echo 'low tide' | mix tidepool.call" => "test/tidepool/call_task_test.exs",
+    "mix tidepool.call" => "test/tidepool/mix/call_task_test.exs",
+    "echo 'low tide' | mix tidepool.call" => "test/tidepool/mix/call_task_test.exs",
     "mix tidepool.certs" => "test/tidepool/cluster/certificates_test.exs",
     "mix tidepool.check" => "test/tidepool/data/check_test.exs",
     "mix tidepool.cluster" => "test/cluster/cluster_test.exs",
-    "mix tidepool.run" => "test/tidepool/run_task_test.exs",
+    "mix tidepool.replay" => "test/tidepool/mix/replay_task_test.exs",
+    "mix tidepool.run" => "test/tidepool/mix/run_task_test.exs",
     "openssl genpkey" => "test/tidepool/function/signature_test.exs",
     "openssl pkeyutl" => "test/tidepool/function/signature_test.exs",
     "openssl req" => "test/cli/access_test.exs",
+    "tidepool replay fetched/" => "test/cli/recordings_test.exs",
     "tidepool list --ca" => "test/cli/access_test.exs",
     "curl -F signature" => "test/tidepool/function/signature_test.exs",
     "curl -F wasm=@hello.wasm" => "test/docs/blocks_test.exs",
@@ -81,6 +83,7 @@ defmodule Tidepool.Docs.BlocksTest do
     [Peer.start!(server: true, token: @token, calls: :token, reads: :token, namespaces: namespaces)]
   end
 
+  defp start!("docs/http-handlers.md"), do: [Peer.start!(server: true, sites_port: 0, builtins: [:function])]
   defp start!(_document), do: [Peer.start!(server: true)]
 
   # Not within the time of a test: they may have to be built.
@@ -131,6 +134,14 @@ defmodule Tidepool.Docs.BlocksTest do
         "docs/guests.md",
         "docs/plain-modules.md",
         "docs/components.md",
+        "docs/extism.md",
+        "docs/http-handlers.md",
+        "docs/commands.md",
+        "docs/keyvalue.md",
+        "docs/tools.md",
+        "docs/coming-from/wasmex.md",
+        "docs/coming-from/spin.md",
+        "docs/coming-from/extism.md",
         "docs/embedding.md",
         "docs/processes.md",
         "docs/files.md",
@@ -142,6 +153,7 @@ defmodule Tidepool.Docs.BlocksTest do
         "docs/cli.md",
         "docs/start.md",
         "docs/recipes.md",
+        "docs/replay.md",
         "docs/book.md",
         "docs/languages/rust.md",
         "docs/languages/assemblyscript.md",

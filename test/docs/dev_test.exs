@@ -67,6 +67,7 @@ defmodule Tidepool.Docs.DevTest do
       for path <- Path.wildcard("native/tidepool_core/tests/core/{*.rs,*}"),
           name = String.replace_suffix(path, "/mod.rs", ""),
           name != "native/tidepool_core/tests/core/support",
+          Path.extname(name) in ["", ".rs"],
           do: Path.basename(name, ".rs")
 
     assert modules -- ["main", "testing_guests" | named] == []

@@ -10,7 +10,7 @@ defmodule Tidepool.Docs.NamesTest do
   test "every module of the library is called Tidepool, and no task has another library's name" do
     {:ok, modules} = :application.get_key(:tidepool, :modules)
     Enum.each(modules, &Code.ensure_loaded!/1)
-    support = for path <- Path.wildcard("test/support/*.ex"), do: modules_of(path)
+    support = for path <- Path.wildcard("test/support/**/*.ex"), do: modules_of(path)
     # What implements a protocol is called after that, and then after the module that it is for.
     named =
       for module <- modules, do: if(function_exported?(module, :__impl__, 1), do: module.__impl__(:for), else: module)

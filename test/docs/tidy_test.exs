@@ -54,8 +54,10 @@ defmodule Tidepool.Docs.TidyTest do
   end
 
   test "circles are found in every crate" do
-    for crate <- ~w(tidepool_core tidepool_http tidepool_nif tidepool_load fuzz one_more) do
-      src = "native/#{crate}/src"
+    crates = ~w(tidepool_core tidepool_http tidepool_nif tidepool_load fuzz one_more)
+
+    for crate <- ["guests/tidepool" | Enum.map(crates, &"native/#{&1}")] do
+      src = "#{crate}/src"
 
       {text, 1} =
         tidy(%{
@@ -260,5 +262,16 @@ defmodule Tidepool.Docs.TidyTest do
   test "rooms are layers: none uses one that comes after it in the table" do
     {text, 1} = tidy(%{"bin/tidy/rooms.toml" => String.replace(@rooms, "low = []", ~s(low = ["high"]))})
     assert text =~ "rooms.toml: native/tidepool_core/src: high/ has to come before low/, which uses it"
+  end
+
+  test "a word that a room does without is named, with its line; a name of which it is a part is another word" do
+    words = @rooms <> ~s([words]\nwithout = ["nobody"]\nrooms = ["lib/deep"]\n)
+    asked = "defmodule Deep.Ask do\n  # One.\n  def ask, do: :nobody\nend\n"
+    assert tidy(%{"bin/tidy/rooms.toml" => words, "lib/deep/ask.ex" => asked}) == {"", 0}
+    said = String.replace(asked, "# One.", "# Nobody asks.")
+    assert {complaint, 1} = tidy(%{"bin/tidy/rooms.toml" => words, "lib/deep/ask.ex" => said})
+    assert complaint =~ "lib/deep/ask.ex:2: Nobody"
+    assert {complaint, 1} = tidy(%{"bin/tidy/rooms.toml" => words, "lib/deep/README.md" => "nobody\n"})
+    assert complaint =~ "lib/deep/README.md:1: nobody"
   end
 end

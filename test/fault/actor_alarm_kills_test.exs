@@ -8,8 +8,6 @@ defmodule Tidepool.Fault.ActorAlarmKillsTest do
 
   @actors 50
 
-  @moduletag timeout: 300_000
-
   test "alarms that were answered for are called after the node was killed, and nothing else is woken" do
     data = tmp_folder!()
     wasm = guest("rust", "ledger")

@@ -3,9 +3,7 @@ defmodule Tidepool.Fault.ActorDamageTest do
   use Tidepool.Case, async: true
 
   alias Tidepool.{Actor, Error, Peer}
-  alias Tidepool.Actor.Store.Archive
-
-  @moduletag timeout: 120_000
+  alias Tidepool.Actor.Journal.Archive
 
   defp call(peer, name, operation, payload \\ "", options \\ []),
     do: Peer.call(peer, Actor, :call, ["ledger", name, operation, payload, options])

@@ -8,8 +8,6 @@ defmodule Tidepool.Fault.ActorKillsTest do
   @actors 20
   @longest_wait_ms 400
 
-  @moduletag timeout: 600_000
-
   test "a node killed with SIGKILL at random points has all that its actors have answered, in order, and what has an id once" do
     :rand.seed(:exsss, ExUnit.configuration()[:seed])
     data = tmp_folder!()

@@ -1,13 +1,12 @@
 defmodule Tidepool.Fault.ActorRestartsTest do
   # Not async: it kills what all actors of the node need.
+  # What is told while nodes stop is here, too.
   use Tidepool.Case
 
-  alias Tidepool.{Actor, Error}
-
-  @moduletag timeout: 120_000
+  alias Tidepool.{Actor, Error, Peer, TestCluster}
 
   # As many as their supervisor starts again in 5 s.
-  @needed [Tidepool.Actor.Store, Tidepool.Actor.Registry, Tidepool.Actor.Servers]
+  @needed [Tidepool.Actor.Journal, Tidepool.Actor.Registry, Tidepool.Actor.Servers]
 
   test "callers are told of it when what keeps actors is killed, and what was answered is there when that has been started again" do
     class = deploy!("rust", "ledger", actor: true)
@@ -45,5 +44,22 @@ defmodule Tidepool.Fault.ActorRestartsTest do
 
     answered = answered + if match?({:ok, _sum}, hd(outcomes)), do: 1, else: 0
     if :atomics.get(over, 1) == 1, do: answered, else: call(class, name, over, answered)
+  end
+
+  test "a call of a node that stops, or has stopped, is told so, and one that is started again answers" do
+    alone = Peer.start!()
+    [one, two] = TestCluster.start!(2, builtins: [:actor])
+
+    for {peer, actor} <- [{alone, true}, {one, [consistency: :available]}] do
+      Peer.deploy!(peer, "rust", "ledger", name: "ledger", actor: actor)
+      call = fn -> Peer.call(peer, Actor, :call, ["ledger", "alice", "add", "1"]) end
+      eventually(fn -> match?({:ok, "1"}, call.()) end, 20_000)
+      :ok = Peer.stop_application(peer)
+      assert {:error, %Error{reason: :no_store, message: "the node stops" <> _more}} = call.()
+      {:ok, _started} = Peer.start_application(peer)
+      eventually(fn -> match?({:ok, "2"}, call.()) end, 20_000)
+    end
+
+    Peer.halt(two)
   end
 end

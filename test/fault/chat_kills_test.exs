@@ -8,8 +8,6 @@ defmodule Tidepool.Fault.ChatKillsTest do
   @kills 3
   @longest_wait_ms 400
 
-  @moduletag timeout: 300_000
-
   test "what was said in a room, and answered, is there when its node was killed with SIGKILL, in order and once" do
     :rand.seed(:exsss, ExUnit.configuration()[:seed])
     data = tmp_folder!()

@@ -22,10 +22,10 @@ defmodule Tidepool.Fault.CompilersTest do
         Process.sleep(:infinity)
       end)
 
-    assert_receive :begun, 20_000
+    assert_receive :begun
     eventually(fn -> compilers() != [] end, 60_000)
     Process.exit(pid, :kill)
-    assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}, 20_000
+    assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}
     eventually(fn -> compilers() == [] end, 60_000)
   end
 

@@ -23,12 +23,12 @@ defmodule Tidepool.Fault.DeployFaultsTest do
           Tidepool.deploy(FaultVersion.module(round), name: name)
         end)
 
-      assert_receive :begun, 20_000
+      assert_receive :begun
       # Spins for up to as long as a deploy takes: a process can't sleep for less than a millisecond.
       until = System.monotonic_time(:microsecond) + :rand.uniform(5_000)
       Stream.repeatedly(fn -> System.monotonic_time(:microsecond) end) |> Enum.find(&(&1 >= until))
       Process.exit(pid, :kill)
-      assert_receive {:DOWN, ^monitor, :process, ^pid, _reason}, 20_000
+      assert_receive {:DOWN, ^monitor, :process, ^pid, _reason}
 
       {:ok, reply} = Tidepool.call(name, "any")
       assert FaultVersion.of(reply) in 0..round
@@ -54,7 +54,7 @@ defmodule Tidepool.Fault.DeployFaultsTest do
     {pid, monitor} = spawn_monitor(fn -> Tidepool.deploy(guest("wat", "init_loop"), name: name, limits: limits) end)
     eventually(fn -> busy_instances() == 1 end)
     Process.exit(pid, :kill)
-    assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}, 20_000
+    assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}
     FaultFootprint.assert_instances_back(context.before)
     assert {:error, %Tidepool.Error{reason: :not_deployed}} = Tidepool.fetch(name)
   end
@@ -92,9 +92,9 @@ defmodule Tidepool.Fault.DeployFaultsTest do
         Process.sleep(:infinity)
       end)
 
-    assert_receive :begun, 20_000
+    assert_receive :begun
     Process.exit(pid, :kill)
-    assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}, 20_000
+    assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}
     last = Native.compile(runtime, guest("go", "hello_world"), FaultNative.compile_config())
     for id <- [first, last], do: assert_receive({:tidepool_compiled, ^id, {:ok, _module, _facts}}, 120_000)
     assert Native.metrics(runtime, [], []) =~ ~r/^tidepool_compiles_total 2$/m

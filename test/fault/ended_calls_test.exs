@@ -28,7 +28,7 @@ defmodule Tidepool.Fault.EndedCallsTest do
       reach(context, callers)
 
       for {pid, _monitor} <- callers, do: Process.exit(pid, :kill)
-      for {pid, monitor} <- callers, do: assert_receive({:DOWN, ^monitor, :process, ^pid, :killed}, 20_000)
+      for {pid, monitor} <- callers, do: assert_receive({:DOWN, ^monitor, :process, ^pid, :killed})
       FaultFootprint.assert_instances_back(context.before)
       assert_no_stray_messages()
     end
@@ -66,7 +66,7 @@ defmodule Tidepool.Fault.EndedCallsTest do
     assert busy_instances() == 10
 
     Process.exit(pid, :kill)
-    assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}, 20_000
+    assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}
     FaultFootprint.assert_instances_back(context.before)
   end
 

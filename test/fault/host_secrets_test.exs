@@ -123,7 +123,7 @@ defmodule Tidepool.Fault.HostSecretsTest do
 
   # What is logged under an id, and under the ids that it names in turn.
   defp logged(id) do
-    assert_receive {:logged, _name, :error, text, %{tidepool_failure: ^id} = metadata}, 10_000
+    assert_receive {:logged, _name, :error, text, %{tidepool_failure: ^id} = metadata}
     inner = for [inner] <- Regex.scan(@fixed, text, capture: :all_but_first), inner != id, do: elem(logged(inner), 0)
     {Enum.join([text | inner], "\n"), metadata}
   end
@@ -145,7 +145,7 @@ defmodule Tidepool.Fault.HostSecretsTest do
       assert_kept("is a GenServer and #{way}", call, context)
       monitor = Process.monitor(server)
       Process.exit(server, :kill)
-      assert_receive {:DOWN, ^monitor, :process, ^server, _reason}, 5_000
+      assert_receive {:DOWN, ^monitor, :process, ^server, _reason}
     end
   end
 

@@ -41,7 +41,7 @@ defmodule Tidepool.Fault.HostTimeoutTest do
 
   defp assert_gone(pid) do
     monitor = Process.monitor(pid)
-    assert_receive {:DOWN, ^monitor, :process, ^pid, _reason}, 10_000
+    assert_receive {:DOWN, ^monitor, :process, ^pid, _reason}
   end
 
   test "a caller's timeout holds while a function handler does not return, and the handler is gone", context do
@@ -93,7 +93,7 @@ defmodule Tidepool.Fault.HostTimeoutTest do
     test = self()
     handle!(context.target, endless(test))
     caller = spawn(fn -> host(context, timeout: 60_000) end)
-    assert_receive {:handler, handler}, 10_000
+    assert_receive {:handler, handler}
     Process.exit(caller, :kill)
     assert_gone(handler)
   end
@@ -114,7 +114,7 @@ defmodule Tidepool.Fault.HostTimeoutTest do
         {host(context, timeout: 10_000, context: :mine), [self() | Process.get(:"$callers")]}
       end)
 
-    assert {{:ok, seen}, callers} = Task.await(caller, 30_000)
+    assert {{:ok, seen}, callers} = Task.await(caller, 60_000)
     assert seen == inspect({2, :mine, 17, callers})
   end
 
@@ -142,7 +142,7 @@ defmodule Tidepool.Fault.HostTimeoutTest do
             fn _call -> exit(:over) end,
             fn _call -> :nonsense end,
             fn _call -> Process.exit(self(), :kill) end,
-            fn _call -> fn -> raise "a task" end |> Task.async() |> Task.await() end,
+            fn _call -> fn -> raise "a task" end |> Task.async() |> Task.await(60_000) end,
             fn _call -> spawn_link(fn -> exit(:linked) end) && Process.sleep(@long) end
           ],
           {run, options} <- [timed: [timeout: 30_000], isolated: [], isolated: [timeout: 30_000]] do
@@ -169,7 +169,7 @@ defmodule Tidepool.Fault.HostTimeoutTest do
 
     handle!(context.target, handler, run: :isolated)
     caller = spawn(fn -> host(context, []) end)
-    assert_receive {:handler, handler}, 10_000
+    assert_receive {:handler, handler}
     Process.exit(caller, :kill)
     assert_gone(handler)
   end

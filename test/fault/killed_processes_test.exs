@@ -20,6 +20,7 @@ defmodule Tidepool.Fault.KilledProcessesTest do
         Tidepool.Engine.Console,
         Tidepool.Host.Registry,
         Tidepool.Catalog,
+        TidepoolWeb.Dispatcher.Health,
         TidepoolWeb.Dispatcher.N1,
         TidepoolWeb.Listener
       ] do
@@ -51,7 +52,7 @@ defmodule Tidepool.Fault.KilledProcessesTest do
     kill(peer, Tidepool.Catalog)
     kill(peer, Tidepool.Engine)
     assert Peer.call(peer, Latch, :release, [latch, {:ok, "survived"}]) == 1
-    assert Task.await(parked, 20_000) == {:ok, "survived"}
+    assert Task.await(parked, 60_000) == {:ok, "survived"}
   end
 
   # Returns when another process has the dead one's name.

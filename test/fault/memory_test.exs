@@ -49,9 +49,9 @@ defmodule Tidepool.Fault.MemoryTest do
 
     assert_no_growth(fn ->
       {pid, monitor} = spawn_monitor(fn -> Tidepool.call(name, "host", payload) end)
-      assert_receive {:parked, 4_194_304}, 20_000
+      assert_receive {:parked, 4_194_304}
       Process.exit(pid, :kill)
-      assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}, 20_000
+      assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}
     end)
   end
 

@@ -45,7 +45,7 @@ defmodule Tidepool.Fault.ParkedCallersTest do
       assert busy_instances() == @callers
 
       for {pid, _monitor} <- callers, do: Process.exit(pid, :kill)
-      for {pid, monitor} <- callers, do: assert_receive({:DOWN, ^monitor, :process, ^pid, :killed}, 60_000)
+      for {pid, monitor} <- callers, do: assert_receive({:DOWN, ^monitor, :process, ^pid, :killed})
       FaultFootprint.assert_instances_back(context.before)
     end
 
@@ -53,7 +53,7 @@ defmodule Tidepool.Fault.ParkedCallersTest do
   end
 
   defp parked do
-    assert_receive {:invoke_callback, "host", "test", "park", payload, ref}, 60_000
+    assert_receive {:invoke_callback, "host", "test", "park", payload, ref}
     {payload, ref}
   end
 end

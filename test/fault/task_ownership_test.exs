@@ -28,7 +28,7 @@ defmodule Tidepool.Fault.TaskOwnershipTest do
           receive do: (:go_on -> {FaultNative.finish(step), Process.info(self(), :messages)})
         end)
 
-      assert_receive {:task, state, task}, 20_000
+      assert_receive {:task, state, task}
       assert state == context.state
 
       assert {:error, :not_owner, _message, %{}} = Native.resume(task)
@@ -51,8 +51,8 @@ defmodule Tidepool.Fault.TaskOwnershipTest do
     FaultNative.publish(context.runtime, "wat", "parked")
     test = self()
     {pid, monitor} = spawn_monitor(fn -> send(test, {:task, FaultNative.park(context.runtime)}) end)
-    assert_receive {:task, task}, 20_000
-    assert_receive {:DOWN, ^monitor, :process, ^pid, :normal}, 20_000
+    assert_receive {:task, task}
+    assert_receive {:DOWN, ^monitor, :process, ^pid, :normal}
     assert {:error, :not_owner, _message, %{}} = Native.answer(task, {:ok, "inherited"})
     assert {{:error, :not_owner, _message, %{}}, false} = Native.cancel(task, :aborted)
   end

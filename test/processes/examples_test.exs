@@ -198,7 +198,7 @@ defmodule Tidepool.Processes.ExamplesTest do
   end
 
   test "distributed: #{@differs["distributed"]}" do
-    node = Tidepool.Process.Nodes.number()
+    node = Tidepool.Nodes.number()
     lines = [~r/^Nodes \[#{node}\]$/, ~r/^Got 1, 1 to add$/, ~r/^Hi from #{node}$/, ~r/^101 \+ 10 = 111$/]
     assert_runs("distributed", lines)
   end

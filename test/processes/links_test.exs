@@ -5,6 +5,8 @@ defmodule Tidepool.Processes.LinksTest do
   import Tidepool.Property
 
   alias Tidepool.Process, as: Guest
+  alias Tidepool.Process.Remote
+  alias Tidepool.Puppets
 
   @moduletag :lunatic
   @patience 60_000
@@ -74,6 +76,24 @@ defmodule Tidepool.Processes.LinksTest do
   defp command do
     {number, index} = {types().pos_integer(), types().non_neg_integer()}
     types().tuple([types().oneof(@commands), index, index, number])
+  end
+
+  test "who makes and removes links faster than the other end takes note of them waits for that" do
+    name = deploy!("lunatic", "puppet")
+    first = Puppets.start(name)
+    {id, other} = Puppets.spawn(first)
+    true = :erlang.suspend_process(other)
+    told = 600
+    for number <- 1..told, do: Puppets.ask(first, Enum.at([?L, ?U], rem(number, 2)), id, 1)
+    waits? = fn -> Process.info(first, :current_function) == {:current_function, {Remote, :await_answers, 3}} end
+    eventually(waits?, @patience)
+    # Each says so once, and the question is one more.
+    assert {:message_queue_len, length} = Process.info(other, :message_queue_len)
+    assert length in 200..300
+    # It hears others meanwhile only when it goes on.
+    true = :erlang.resume_process(other)
+    for _number <- 1..told, do: assert_receive({:tidepool, ^first, 0, <<2, 0::64>>}, @patience)
+    assert Puppets.tell(first, ?E, id) == 1
   end
 
   test "links and monitors fire exactly as they should, whatever processes do" do

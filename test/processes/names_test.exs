@@ -5,7 +5,7 @@ defmodule Tidepool.Processes.NamesTest do
   import Tidepool.PuppetCluster
 
   alias Tidepool.{LogWatch, Peer, Stage}
-  alias Tidepool.Process.{NameServer, Programs, Remote}
+  alias Tidepool.Process.{NameServer, Programs}
 
   @moduletag :lunatic
   @patience 30_000
@@ -92,7 +92,6 @@ defmodule Tidepool.Processes.NamesTest do
     assert get!(stage, first) == on_c
   end
 
-  @tag timeout: 300_000
   test "of those on three nodes who claim a name at once exactly one gets it, and the others are told which" do
     {[_a, b, c], stage} = cluster!(3)
     first = begin!(stage)
@@ -206,10 +205,10 @@ defmodule Tidepool.Processes.NamesTest do
     send_from.(2, right)
     assert {:tidepool_process, _ref, :unknown_version} = Stage.run(far, Stage, :next, [])
 
-    assert Stage.run(far, Remote, :ask, [a.node, {:name, first, :get, "right", 0, nil}, 5_000, NameServer]) ==
+    assert Stage.run(far, NameServer, :ask, [a.node, {:name, first, :get, "right", 0, nil}, 5_000]) ==
              {:ok, {1, 0}}
 
-    assert Stage.run(far, Remote, :ask, [a.node, right, 5_000, NameServer]) == {:ok, {0, id}}
+    assert Stage.run(far, NameServer, :ask, [a.node, right, 5_000]) == {:ok, {0, id}}
     assert Peer.call(a, Process, :whereis, [NameServer]) == server
     texts = for message <- Peer.call(a, LogWatch, :collected, []), text = elem(message, 1), text =~ "names", do: text
     assert length(texts) == 2

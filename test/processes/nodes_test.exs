@@ -5,7 +5,7 @@ defmodule Tidepool.Processes.NodesTest do
   import Tidepool.PuppetCluster
 
   alias Tidepool.{Error, LogWatch, Peer, PuppetChaos, Puppets, Stage}
-  alias Tidepool.Process.Nodes
+  alias Tidepool.Nodes
 
   @moduletag :lunatic
   @patience 30_000
@@ -211,6 +211,24 @@ defmodule Tidepool.Processes.NodesTest do
     assert tell!(stage, first, ?E, other) == 1
   end
 
+  test "what a program is sent on another node is on its account there, also by the first message to each process" do
+    {[_a, b], stage} = cluster!(2, limits: [total_memory: 128 * 1_048_576])
+    first = begin!(stage)
+    receivers = for _number <- 1..20, do: spawn_on!(stage, first, b)
+    for {_id, receiver} <- receivers, do: ask!(stage, receiver, ?W, 3_600_000)
+    # One that is awake takes what it is sent; one that sleeps leaves it where it is.
+    for {_id, receiver} <- receivers, do: ask!(stage, receiver, ?I)
+    known = fn -> Peer.call(b, Tidepool.Process, :list, []) end
+    eventually(fn -> Enum.all?(known.(), &match?(%{state: :waiting, message_queue: 1}, &1)) end, @patience)
+    # 320 MiB in all.
+    for {id, _receiver} <- receivers, do: ask!(stage, first, ?h, id, 16 * 1_048_576)
+    bytes = fn -> Enum.sum(for process <- known.(), do: process.message_bytes) end
+    asks? = fn -> Stage.run(stage, Process, :info, [first, :current_function]) |> inspect() =~ "await_answers" end
+    eventually(fn -> bytes.() > 64 * 1_048_576 and asks?.() end, @patience)
+    # What is there, and the message that was under way.
+    assert bytes.() <= (128 + 17) * 1_048_576
+  end
+
   # A process on `b` whose mailbox is full; `command` is what it waits with.
   defp full!(stage, first, b, command) do
     {id, receiver} = spawn_on!(stage, first, b)
@@ -276,7 +294,7 @@ defmodule Tidepool.Processes.NodesTest do
     {[_a, b], stage} = cluster!(2)
     first = begin!(stage)
     {id, _pid} = spawn_on!(stage, first, b)
-    {server, version} = Tidepool.Process.Remote.protocol()
+    %{server: server, version: version} = Tidepool.Process.Remote.protocol()
     right = {:find, first, id}
 
     spawn = %{

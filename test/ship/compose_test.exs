@@ -71,7 +71,10 @@ defmodule Tidepool.Ship.ComposeTest do
   end
 
   # A drain, and the handover of actors, as a node's supervisor counts it.
-  defp stop_ms, do: Tidepool.Config.Schema.settings()[:drain][:default] + Tidepool.Actor.Owner.child_spec(nil).shutdown
+  defp stop_ms,
+    do:
+      Tidepool.Config.Schema.settings()[:drain][:default] +
+        Tidepool.Actor.Ownership.LeaseHolder.child_spec(nil).shutdown
 
   test "nothing of the machine is mounted without TLS, and no folder is made in it for want of certificates",
        %{compose: compose, tls: tls} do
@@ -187,6 +190,8 @@ defmodule Tidepool.Ship.ComposeTest do
 
     next = fn name, actor -> curl_url("#{urls[name]}/actors/count/#{actor}/next", ["-X", "POST"] ++ token) end
     actors = for number <- 1..12, do: "actor#{number}"
+    # A node that has just come asks the others before it takes a lease.
+    for name <- @nodes, do: eventually(fn -> match?({200, _headers, _count}, next.(name, "first")) end, 60_000)
 
     for actor <- actors,
         {name, count} <- Enum.zip(@nodes, ["1", "2", "3"]),

@@ -8,7 +8,6 @@ defmodule Tidepool.Ship.FaultsTest do
   alias Tidepool.Built
 
   @moduletag :ship
-  @moduletag timeout: 600_000
 
   @machine Path.expand("ops/machine", __DIR__)
   @downloads "http://127.0.0.1:8000"

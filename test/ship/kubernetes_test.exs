@@ -138,7 +138,7 @@ defmodule Tidepool.Ship.KubernetesTest do
     %{"preStop" => %{"exec" => %{"command" => ["sleep", seconds]}}} = context.container["lifecycle"]
     drain = String.to_integer(value(context, "TIDEPOOL_DRAIN"))
     lame_duck = String.to_integer(value(context, "TIDEPOOL_LAME_DUCK"))
-    handover = Tidepool.Actor.Owner.child_spec(nil).shutdown
+    handover = Tidepool.Actor.Ownership.LeaseHolder.child_spec(nil).shutdown
     assert context.pod["terminationGracePeriodSeconds"] * 1_000 >= String.to_integer(seconds) * 1_000 + drain + handover
     readiness = context.container["readinessProbe"]
     assert lame_duck >= 2 * readiness["periodSeconds"] * readiness["failureThreshold"] * 1_000

@@ -1,13 +1,13 @@
+Code.require_file("../../native/build.exs", __DIR__)
+
 defmodule Tidepool.Ship.PrecompiledTest do
   # Applications that depend on Tidepool on machines without Rust. The archive is of this checkout's library, and served on the
   # loopback; the table of checksums is that of a copy of the package.
   use Tidepool.Case, async: true
 
-  alias Mix.Tasks.Compile.TidepoolNative
-  alias Tidepool.Native.Precompiled
+  alias Tidepool.Native.{Build, Precompiled}
 
   @moduletag :ship
-  @moduletag timeout: 600_000
 
   setup_all do
     root = Path.join(System.tmp_dir!(), "tidepool-precompiled-#{System.pid()}")
@@ -16,8 +16,8 @@ defmodule Tidepool.Ship.PrecompiledTest do
     for file <- files(), do: copy!(file, Path.join(package, file))
     served = Path.join(root, "served")
     File.mkdir_p!(served)
-    Precompiled.pack(TidepoolNative.stripped!(), Path.join(served, Precompiled.name()))
-    Precompiled.write_table(served, TidepoolNative.digest(), Path.join(package, "native/checksums.tsv"))
+    Precompiled.pack(Build.stripped!(), Path.join(served, Precompiled.name()))
+    Precompiled.write_table(served, Build.digest(), Path.join(package, "native/checksums.tsv"))
     %{root: root, package: package, served: served, url: serve!(served)}
   end
 

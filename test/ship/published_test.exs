@@ -1,3 +1,5 @@
+Code.require_file("../../native/build.exs", __DIR__)
+
 Code.require_file("built.exs", __DIR__)
 
 defmodule Tidepool.Ship.PublishedTest do
@@ -60,7 +62,7 @@ defmodule Tidepool.Ship.PublishedTest do
       [row] = for line <- File.stream!(Path.join(context.out, "checksums.tsv")), not (line =~ ~r/^#/), do: line
       [library, sha256, digest] = row |> String.trim() |> String.split("\t")
       assert sha256 == sha256(Path.join(context.out, library))
-      assert digest == Mix.Tasks.Compile.TidepoolNative.digest()
+      assert digest == Tidepool.Native.Build.digest()
     end
 
     test "install.sh is for each machine that there is an archive for, whoever signs", context do

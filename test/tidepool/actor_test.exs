@@ -4,8 +4,6 @@ defmodule Tidepool.ActorTest do
 
   alias Tidepool.{Actor, Error, Peer}
 
-  @moduletag timeout: 120_000
-
   setup do
     {:ok, class: deploy!("rust", "ledger", actor: true)}
   end
@@ -72,7 +70,7 @@ defmodule Tidepool.ActorTest do
 
     test "is there once, however many call it first", %{class: class} do
       callers = for _caller <- 1..50, do: Task.async(fn -> Actor.call(class, "new", "add", "1") end)
-      sums = for {:ok, sum} <- Task.await_many(callers), do: String.to_integer(sum)
+      sums = for {:ok, sum} <- Task.await_many(callers, 60_000), do: String.to_integer(sum)
       assert Enum.sort(sums) == Enum.to_list(1..50)
     end
 
@@ -170,7 +168,7 @@ defmodule Tidepool.ActorTest do
       caller = Task.async(fn -> Actor.call(class, "alice", "add_and_spin", "1") end)
       eventually(fn -> Process.info(Actor.where(class, "alice"), :message_queue_len) == {:message_queue_len, 0} end)
       kill(class, "alice")
-      assert {:error, %Error{reason: :unknown_outcome}} = Task.await(caller)
+      assert {:error, %Error{reason: :unknown_outcome}} = Task.await(caller, 60_000)
       assert {:ok, "1"} = Actor.call(class, "alice", "sum")
     end
 
@@ -187,7 +185,7 @@ defmodule Tidepool.ActorTest do
 
   defp waiting(class, name) do
     [{_pid, line}] = Registry.lookup(Tidepool.Actor.Registry, {class, name})
-    Actor.Line.waiting(line)
+    Actor.Activation.AdmissionQueue.waiting(line)
   end
 
   describe "a queue" do
@@ -278,7 +276,7 @@ defmodule Tidepool.ActorTest do
 
   describe "guests" do
     test "call actors, and a circle of them is refused at once", %{class: class} do
-      :ok = Actor.Guest.register([:actor])
+      :ok = Actor.Activation.Guest.register([:actor])
       assert {:ok, "7"} = Actor.call(class, "alice", "ask", "#{class}/bob/add\n7")
       assert {:ok, "7"} = Actor.call(class, "bob", "sum")
 

@@ -53,7 +53,9 @@ defmodule Tidepool.ArgumentsTest do
       ],
       {Tidepool, :remove, 1} => [{[:a], ["Tidepool.remove/1: the function's name has to be a string, and is :a"]}],
       {Host, :register_interface, 3} => [
-        {[:interface, __MODULE__], ["the interface has to be a string, and is :interface"]},
+        {[:interface, __MODULE__], ["the interface has to be a string, the name that", "and is :interface"]},
+        {["docs:shop", __MODULE__], [~s|as "docs:shop/prices"|, ~s|and is "docs:shop"|]},
+        {["wasi:cli/environment@0.2.0", __MODULE__], ["is WASI's", "`net`, `files`, `keyvalue` and `config`"]},
         {["a:b/c", "module"], ["the module has to be a module that is loaded, and is \"module\""]},
         {["a:b/c", NoModule], ["the module has to be a module that is loaded"]}
       ],
@@ -181,6 +183,7 @@ defmodule Tidepool.ArgumentsTest do
       call!: ["a", nil],
       deploy: ["wasm", [name: "a"]],
       deploy!: ["wasm", [name: "a"]],
+      exchange: ["a", "GET /", nil],
       fetch: ["a"],
       fetch!: ["a"],
       list: [],

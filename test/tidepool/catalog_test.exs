@@ -138,7 +138,8 @@ defmodule Tidepool.CatalogTest do
 
     # As `Catalog.commit/5` begins.
     half = "spawn(fn ->
-        {_reservation, beside} = GenServer.call(Tidepool.Catalog, {:reserve, \"#{sha256}\"})
+        beside = Tidepool.Catalog.BlobStore.beside(\"#{BlobStore.path(blobs, sha256)}\")
+        GenServer.cast(Tidepool.Catalog, {:reserve, self(), \"#{sha256}\", beside})
         File.write!(beside, \"half of\")
         Process.sleep(:infinity)
       end)"
@@ -166,7 +167,7 @@ defmodule Tidepool.CatalogTest do
     holder =
       Port.open({:spawn_executable, System.find_executable("sh")}, args: ["-c", "exec 3<>\"$0\"; echo; read -r _", path])
 
-    assert_receive {^holder, {:data, _opened}}, 60_000
+    assert_receive {^holder, {:data, _opened}}
     deploy = Task.async(fn -> Peer.call(peer, Tidepool, :deploy, [wasm, [name: "outlives"]]) end)
     eventually(fn -> reserved(peer) == 1 end)
 
@@ -185,6 +186,24 @@ defmodule Tidepool.CatalogTest do
     assert :ok = Task.await(remove, 60_000)
     assert {:ok, %{version: 1}} = Task.await(deploy, 60_000)
     assert {:ok, ^wasm} = BlobStore.fetch(blobs, BlobStore.sha256(wasm))
+    assert reserved(peer) == 0
+  end
+
+  test "a module that goes with what needed it, before the catalog hears of its next deploy, is written again" do
+    peer = Peer.start!()
+    %{sha256: sha256} = Peer.deploy!(peer, "rust", "hello_world")
+    {wasm, blobs} = {guest("rust", "hello_world"), Peer.call(peer, Catalog, :blobs, [])}
+    catalog = catalog(peer)
+    :ok = Peer.call(peer, :sys, :suspend, [catalog])
+    remove = Task.async(fn -> Peer.call(peer, Tidepool, :remove, ["hello_world"]) end)
+    eventually(fn -> asked(peer, catalog) == [:remove] end)
+    deploy = Task.async(fn -> Peer.call(peer, Tidepool, :deploy, [wasm, [name: "again"]]) end)
+    eventually(fn -> asked(peer, catalog) == [:remove, :commit] end)
+    :ok = Peer.call(peer, :sys, :resume, [catalog])
+
+    assert :ok = Task.await(remove, 60_000)
+    assert {:ok, %{version: 1}} = Task.await(deploy, 60_000)
+    assert {:ok, ^wasm} = BlobStore.fetch(blobs, sha256)
     assert reserved(peer) == 0
   end
 

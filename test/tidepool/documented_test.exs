@@ -2,10 +2,14 @@ defmodule Tidepool.DocumentedTest do
   # The examples in the documentation, and what the documentation promises to be complete about.
   use ExUnit.Case, async: true
 
-  doctest Tidepool.Function.Fields
-  doctest Tidepool.Function.Spec
-  doctest Tidepool.Host.Timer
-  doctest TidepoolWeb.Form
+  # Every module that has examples, so that none is forgotten.
+  {:ok, modules} = :application.get_key(:tidepool, :modules)
+
+  for module <- modules,
+      {:docs_v1, _line, _language, _format, moduledoc, _metadata, functions} <- [Code.fetch_docs(module)],
+      docs = [moduledoc | for({_function, _line, _signature, doc, _metadata} <- functions, do: doc)],
+      Enum.any?(docs, &(match?(%{"en" => _doc}, &1) and &1["en"] =~ "iex>")),
+      do: doctest(module)
 
   test "every module has a documentation, and every documented function a spec" do
     {:ok, modules} = :application.get_key(:tidepool, :modules)

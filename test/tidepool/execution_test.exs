@@ -4,6 +4,8 @@ defmodule Tidepool.ExecutionTest do
 
   alias Tidepool.{Error, Latch}
 
+  doctest Tidepool.Execution
+
   setup do
     eventually(fn -> busy_instances() == 0 end)
     :ok
@@ -50,7 +52,7 @@ defmodule Tidepool.ExecutionTest do
     eventually(fn -> busy_instances() == length(spinners) end)
 
     # Every scheduler has more spinning guests than one; a process that is never given a turn would not answer.
-    for _ <- 1..100, do: assert(Task.await(Task.async(fn -> 1 + 1 end), 30_000) == 2)
+    for _ <- 1..100, do: assert(Task.await(Task.async(fn -> 1 + 1 end), 60_000) == 2)
     hello = deploy!("rust", "hello_world", limits: [time: 30_000])
     assert Tidepool.call(hello, "hello") == {:ok, "Hello, world!"}
 
@@ -184,7 +186,7 @@ defmodule Tidepool.ExecutionTest do
   test "a call of another process's is driven by nobody else" do
     name = deploy!("wat", "loop")
     start = fn -> Tidepool.Native.call(Tidepool.Engine.runtime(), name, "spin", "", 1, 600_000) end
-    {:yield, task} = Task.await(Task.async(start), 30_000)
+    {:yield, task} = Task.await(Task.async(start), 60_000)
     assert {:error, :not_owner, _message, _details} = Tidepool.Native.resume(task)
     assert {{:error, :not_owner, _message, _details}, false} = Tidepool.Native.cancel(task, :timeout)
     eventually(fn -> busy_instances() == 0 end)

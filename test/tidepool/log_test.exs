@@ -6,7 +6,7 @@ defmodule Tidepool.LogTest do
 
   # The next line about a function: its text, and its metadata as documented.
   defp logged(name) do
-    assert_receive {:logged, ^name, level, text, metadata}, 10_000
+    assert_receive {:logged, ^name, level, text, metadata}
     check(level, text, metadata)
   end
 

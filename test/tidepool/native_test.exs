@@ -83,7 +83,7 @@ defmodule Tidepool.NativeTest do
           end
         end)
 
-      assert_receive :locked, 5_000
+      assert_receive :locked
       assert {:error, :locked} = Native.lock_file(path)
       Process.exit(holder, :kill)
       eventually(fn -> match?({:ok, _lock}, Native.lock_file(path)) end)

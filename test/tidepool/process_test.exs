@@ -7,7 +7,6 @@ defmodule Tidepool.ProcessTest do
   alias Tidepool.{Error, Function, Puppets}
 
   @patience 30_000
-  @moduletag timeout: 120_000
 
   setup do
     {:ok, name: deploy!("lunatic", "puppet")}

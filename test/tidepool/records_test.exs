@@ -9,7 +9,7 @@ defmodule Tidepool.RecordsTest do
 
   defp commit(records, name, change) do
     id = Native.commit_record(records, "class", name, change)
-    assert_receive {:tidepool_committed, ^id, outcome}, 20_000
+    assert_receive {:tidepool_committed, ^id, outcome}
     outcome
   end
 
@@ -77,7 +77,7 @@ defmodule Tidepool.RecordsTest do
   test "what the classes of a namespace have together is counted, with values and their keys", %{records: records} do
     write = fn class, name, put ->
       id = Native.commit_record(records, class, name, put)
-      assert_receive {:tidepool_committed, ^id, :ok}, 20_000
+      assert_receive {:tidepool_committed, ^id, :ok}
     end
 
     for class <- ["shop", "shop/a", "shop/b", "shop0", "blog/a"],
@@ -109,7 +109,7 @@ defmodule Tidepool.RecordsTest do
       end)
 
     # Its terms are gone with the process, and nobody has waited for the changes.
-    assert length(Task.await(written, 20_000)) == 200
+    assert length(Task.await(written, 60_000)) == 200
 
     eventually(fn ->
       {:ok, records} = Native.open_records(path)

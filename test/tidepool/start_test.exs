@@ -193,6 +193,17 @@ defmodule Tidepool.StartTest do
                [address: "::1", data: "/somewhere", drain: 5, port: 4321, token: "s3cret"]
     end
 
+    test "takes built-in host functions from the environment, and those that there are not as they are, to be refused" do
+      for {text, builtins} <- [{"function, log", [:function, :log]}, {",", []}, {"functions", "functions"}] do
+        {output, 0} = runtime([{"TIDEPOOL_BUILTINS", text}])
+        {settings, []} = Code.eval_string(output)
+        assert settings[:builtins] == builtins
+
+        assert match?({:ok, %{builtins: ^builtins}}, Tidepool.Config.Schema.check(builtins: settings[:builtins])) ==
+                 is_list(builtins)
+      end
+    end
+
     test "takes how a node finds others, and how it leaves, from the environment" do
       env = [
         {"TIDEPOOL_SEEDS", "a@10.0.0.1,b@10.0.0.2"},

@@ -46,7 +46,7 @@ defmodule Tidepool.TelemetryTest do
     # So much passes in the host call.
     Peer.call(peer, :timer, :sleep, [50])
     Peer.call(peer, Latch, :release, [latch])
-    Task.await(parked)
+    Task.await(parked, 60_000)
     assert {[:tidepool, :call, :stop], waited, _metadata} = List.last(take(peer))
     fifty_ms = System.convert_time_unit(50, :millisecond, :native)
     assert waited.duration >= fifty_ms
@@ -103,7 +103,7 @@ defmodule Tidepool.TelemetryTest do
     refused = Peer.async(peer, Tidepool, :call, ["hello_world", "host", "host/latch/x\nabc"])
     Peer.call(peer, Latch, :await, [latch, 1])
     Peer.call(peer, Latch, :release, [latch, {:error, "refused"}])
-    assert {:error, %Error{reason: :guest_error}} = Task.await(refused)
+    assert {:error, %Error{reason: :guest_error}} = Task.await(refused, 60_000)
 
     assert [[:call, :start], [:host_call, :start], [:host_call, :stop], [:call, :exception]] =
              names(events = take(peer))
@@ -135,9 +135,9 @@ defmodule Tidepool.TelemetryTest do
     waiting = Peer.async(peer, Tidepool, :call, ["hello_world", "hello", "Ada"])
     eventually(fn -> Peer.call(peer, Engine, :instances, []).queued == 1 end)
     gives_up = Peer.async(peer, Tidepool, :call, ["hello_world", "hello", "Ada", [timeout: 20]])
-    assert {:error, %Error{reason: :overloaded}} = Task.await(gives_up)
+    assert {:error, %Error{reason: :overloaded}} = Task.await(gives_up, 60_000)
     Peer.call(peer, Latch, :release, [latch])
-    assert Task.await(waiting) == {:ok, "Hello, Ada!"}
+    assert Task.await(waiting, 60_000) == {:ok, "Hello, Ada!"}
     Enum.each(running, &Task.await/1)
 
     events = take(peer)

@@ -19,8 +19,8 @@ defmodule Tidepool.TestingTest do
         send(test, {:did, fun.()})
       end)
 
-    assert_receive {:did, result}, 20_000
-    assert_receive {:DOWN, ^monitor, :process, ^pid, :normal}, 20_000
+    assert_receive {:did, result}
+    assert_receive {:DOWN, ^monitor, :process, ^pid, :normal}
     {pid, result}
   end
 
@@ -56,7 +56,7 @@ defmodule Tidepool.TestingTest do
     name = host!()
     Testing.handle(@target, fn _call -> {:ok, "mine"} end)
     nested = Task.async(fn -> Task.await(Task.async(fn -> Tidepool.call(name, @operation) end)) end)
-    assert Task.await(nested) == {:ok, "mine"}
+    assert Task.await(nested, 60_000) == {:ok, "mine"}
   end
 
   test "a test's handler comes before the application's, and the application's is what others get and the test, too, for the rest" do
@@ -106,9 +106,9 @@ defmodule Tidepool.TestingTest do
     test = self()
     Testing.handle(@target, test)
     call = Task.async(fn -> Tidepool.call(name, @operation, "y") end)
-    assert_receive {:invoke_callback, "testing", "prices", "get", "y", ref}, 20_000
+    assert_receive {:invoke_callback, "testing", "prices", "get", "y", ref}
     Host.reply(ref, {:ok, "by message"})
-    assert Task.await(call) == {:ok, "by message"}
+    assert Task.await(call, 60_000) == {:ok, "by message"}
   end
 
   test "a handler of a test takes the options of others" do
@@ -116,9 +116,9 @@ defmodule Tidepool.TestingTest do
     test = self()
     Testing.handle(@target, test, message: :call)
     call = Task.async(fn -> Tidepool.call(name, @operation, "y", context: :mine) end)
-    assert_receive {:host_call, %Host.Call{payload: "y", function: ^name, context: :mine}, ref}, 20_000
+    assert_receive {:host_call, %Host.Call{payload: "y", function: ^name, context: :mine}, ref}
     Host.reply(ref, {:ok, "by message"})
-    assert Task.await(call) == {:ok, "by message"}
+    assert Task.await(call, 60_000) == {:ok, "by message"}
 
     # In a process of its own, it calls for the test all the same.
     Testing.handle({"testing", "nested", :_}, fn _call -> {:ok, "inner"} end)

@@ -94,6 +94,24 @@ defmodule Tidepool.TraceTest do
     assert_in_delta ended, System.os_time(:nanosecond), 60_000_000_000
   end
 
+  test "a function that another asks by HTTP is part of that call", context do
+    Peer.deploy!(context.peer, "rust", "fetch")
+    Peer.deploy!(context.peer, "rust", "http")
+    settled(context.peer)
+    Collector.take(context.collector)
+    path = Peer.url(context.peer, "/call/fetch/get?http://http.internal/hello")
+    assert {200, _headers, "hello"} = curl_url(path, ["-H", "traceparent: #{@recorded}"])
+
+    assert %{"call fetch" => [outer], "host_call tidepool/function" => [host_call], "call http" => [inner]} =
+             spans(context, 3)
+
+    assert %{"traceId" => @trace, "parentSpanId" => @span} = outer
+    assert host_call["parentSpanId"] == outer["spanId"]
+    assert %{"traceId" => @trace} = inner
+    assert inner["parentSpanId"] == host_call["spanId"]
+    assert attribute(inner, "tidepool.depth") == %{"intValue" => "2"}
+  end
+
   test "a call that is part of nothing begins a trace", context do
     assert {200, _headers, "Hello, Ada!"} = curl_url(Peer.url(context.peer, "/call/greet?payload=Ada"))
     assert {:ok, "Hello, Eve!"} = call(context.peer, ["greet", nil, "Eve"])

@@ -35,6 +35,25 @@ defmodule TidepoolWeb.ComponentsTest do
              json("/call/#{name}/people", ~s([[{"name": 1, "tags": []}]]))
   end
 
+  test "an export with resources is a 400 that says who calls it, and is shown with them" do
+    name = deploy!("component", "counters")
+
+    for {export, arguments} <- [{"checked", "[1]"}, {"total", "[[1]]"}, {"counter.value", "[1]"}] do
+      assert {400, _headers, %{"error" => %{"reason" => "invalid_arguments", "message" => message}}} =
+               json("/call/#{name}/#{export}", arguments)
+
+      assert message =~ "takes or returns a resource: `Tidepool.Instance`"
+    end
+
+    assert {200, _headers, 0} = json("/call/#{name}/alive", "[]")
+    assert {200, _headers, %{"interface" => %{"functions" => functions, "wit" => wit}}} = curl("/functions/#{name}")
+    total = Enum.find(functions, &(&1["function"] == "total"))
+    assert %{"params" => [%{"type" => "list<borrow<counter>>", "schema" => schema}], "uncallable" => why} = total
+    assert schema == %{"type" => "array", "items" => false}
+    assert why =~ "`Tidepool.Instance`"
+    assert wit =~ "resource counter {\n            constructor(start: u32);\n            value: func() -> u32;"
+  end
+
   test "an export that there is none of is a 404 with those that there are", %{name: name} do
     assert {404, _headers, %{"error" => %{"reason" => "no_export", "exports" => exports}}} =
              json("/call/#{name}/multiply", "[]")

@@ -165,8 +165,29 @@ defmodule TidepoolWeb.EventsTest do
     end
   end
 
-  # The process that serves the only client, and not one on its way out.
-  defp reader, do: eventually(fn -> Enum.find(Map.keys(settled().waiting), &streams?/1) end)
+  # The process that serves the only client. A client of a test before may have been let in late, and gone again: that leaves two
+  # processes, or one that is not its reader, until it has noticed. Those that have begun are looked at first, for a client that has
+  # its position has one, whether or not that waits already.
+  defp reader do
+    eventually(fn ->
+      with [pid] <- Enum.filter(Process.list(), &streams?/1),
+           true <- is_map_key(settled().waiting, pid),
+           do: pid,
+           else: (_ -> nil)
+    end)
+  end
+
+  # That of a client before may have been found as it ended.
+  defp watched do
+    pid = reader()
+    monitor = Process.monitor(pid)
+
+    receive do
+      {:DOWN, ^monitor, :process, ^pid, _ended} -> watched()
+    after
+      0 -> {pid, monitor}
+    end
+  end
 
   test "a client that reads nothing holds up nobody and no memory, is told what it has missed, and is cut off in the end" do
     {_server, port} = TestEdge.start!([Resources.Events], %{write_timeout_ms: 60_000})
@@ -201,28 +222,25 @@ defmodule TidepoolWeb.EventsTest do
     none_streams()
     {_server, port} = TestEdge.start!([Resources.Events], %{write_timeout_ms: 100})
     _socket = windowless(port)
-    pid = reader()
-    monitor = Process.monitor(pid)
+    {pid, monitor} = watched()
     publish(name, 1..2_000)
-    assert_receive {:DOWN, ^monitor, :process, ^pid, :normal}, 30_000
+    assert_receive {:DOWN, ^monitor, :process, ^pid, :normal}
   end
 
   test "a client that hangs up frees its process, whether that waits or writes" do
     {_id, client} = connect()
-    pid = reader()
-    monitor = Process.monitor(pid)
+    {pid, monitor} = watched()
     EventClient.close(client)
-    assert_receive {:DOWN, ^monitor, :process, ^pid, :normal}, 10_000
+    assert_receive {:DOWN, ^monitor, :process, ^pid, :normal}
     none_streams()
 
     {_server, port} = TestEdge.start!([Resources.Events])
     socket = windowless(port)
-    pid = reader()
-    monitor = Process.monitor(pid)
+    {pid, monitor} = watched()
     publish(unique_name(String.duplicate("x", 100)), 1..2_000)
     eventually(fn -> pid not in Map.keys(settled().waiting) end)
     :gen_tcp.close(socket)
-    assert_receive {:DOWN, ^monitor, :process, ^pid, :normal}, 10_000
+    assert_receive {:DOWN, ^monitor, :process, ^pid, :normal}
   end
 
   test "a drain ends the streams well, at its beginning" do
@@ -248,7 +266,7 @@ defmodule TidepoolWeb.EventsTest do
         args: ["-sN", "--http2-prior-knowledge", url("/events")]
       ])
 
-    assert_receive {^port, {:data, "retry: " <> _rest}}, 10_000
+    assert_receive {^port, {:data, "retry: " <> _rest}}
     name = deploy!("rust", "hello_world")
     await_text(port, ~s("name":"#{name}"), "")
     Port.close(port)
@@ -263,7 +281,7 @@ defmodule TidepoolWeb.EventsTest do
   end
 
   defp await_text(port, text, before) do
-    assert_receive {^port, {:data, data}}, 10_000
+    assert_receive {^port, {:data, data}}
     unless before <> data =~ text, do: await_text(port, text, before <> data)
   end
 end

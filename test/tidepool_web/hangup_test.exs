@@ -54,10 +54,10 @@ defmodule TidepoolWeb.HangupTest do
 
     name = deploy!("rust", "hello_world", limits: @long)
     socket = request("/call/#{name}/host?payload=host/#{namespace}/work")
-    assert_receive {:working, pid}, 5_000
+    assert_receive {:working, pid}
     monitor = Process.monitor(pid)
     :gen_tcp.close(socket)
-    assert_receive {:DOWN, ^monitor, :process, ^pid, _reason}, 5_000
+    assert_receive {:DOWN, ^monitor, :process, ^pid, _reason}
     eventually(fn -> busy_instances() == 0 end)
   end
 

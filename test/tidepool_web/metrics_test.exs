@@ -120,7 +120,7 @@ defmodule TidepoolWeb.MetricsTest do
     # It has begun once the guest has used CPU time, which a slice's end reports.
     eventually(fn -> match?({:reductions, count} when count > 50_000, Process.info(pid, :reductions)) end)
     Process.exit(pid, :kill)
-    assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}, 5_000
+    assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}
 
     eventually(fn ->
       {samples, _types, _text} = scrape()

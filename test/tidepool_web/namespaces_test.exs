@@ -160,6 +160,8 @@ defmodule TidepoolWeb.NamespacesTest do
       "/actors/:class" => {200, 403},
       "/actors/:class/:name" => {404, 403},
       "/audit" => ["shop/cart", "shop/nap"],
+      "/recordings" => [],
+      "/recordings/:id" => 403,
       "/events" => ["shop/cart"],
       "/cluster" => 403,
       "/metrics" => 403,
@@ -290,7 +292,6 @@ defmodule TidepoolWeb.NamespacesTest do
       EventClient.close(again)
     end
 
-    @tag timeout: 120_000
     test "ends at the next ping once its token is revoked", %{node: node} do
       secret = token(node, "passing", ["read"], "shop/*")
       port = URI.parse(Peer.url(node, "/")).port

@@ -4,8 +4,6 @@ defmodule TidepoolWeb.ProcessesTest do
 
   alias Tidepool.Puppets
 
-  @moduletag timeout: 120_000
-
   setup do
     {:ok, name: deploy!("lunatic", "puppet")}
   end
@@ -67,7 +65,7 @@ defmodule TidepoolWeb.ProcessesTest do
 
     assert {200, _headers, _killed} = curl("/processes/#{first["id"]}", ["-X", "DELETE"])
     monitor = Process.monitor(child)
-    assert_receive {:DOWN, ^monitor, :process, ^child, _reason}, 30_000
+    assert_receive {:DOWN, ^monitor, :process, ^child, _reason}
   end
 
   test "a program that ends at once has been started, and is ended; of one that fails at once it is told why" do
@@ -95,7 +93,7 @@ defmodule TidepoolWeb.ProcessesTest do
     {:ok, master} = Tidepool.Process.introduce(pid, self())
     send(pid, {:tidepool, 0, <<master::little-64>>})
     Tidepool.Puppets.ask(pid, ?@)
-    assert_receive {:DOWN, ^monitor, :process, _pid, {%{reason: {:limit, :total_cpu_time}}, []}}, 30_000
+    assert_receive {:DOWN, ^monitor, :process, _pid, {%{reason: {:limit, :total_cpu_time}}, []}}
   end
 
   defp found(id) do
@@ -124,7 +122,7 @@ defmodule TidepoolWeb.ProcessesTest do
     assert {200, _headers, %{"killed" => ^id}} = curl("/processes/#{id}", ["-X", "DELETE"])
 
     {:ok, pid} = Tidepool.Process.start(name, [name, "0"], output: self())
-    assert_receive {:tidepool_output, ^pid, :stdout, "0 bytes of input, slept 0 ms" <> _}, 30_000
+    assert_receive {:tidepool_output, ^pid, :stdout, "0 bytes of input, slept 0 ms" <> _}
   end
 
   test "what is no start is refused with a reason", %{name: name} do

@@ -48,9 +48,9 @@ defmodule TidepoolWeb.RecentTest do
     Tidepool.Host.register({"host", patient, "hold"}, answer)
     on_exit(fn -> Tidepool.Host.unregister({"host", patient, "hold"}) end)
     {pid, monitor} = spawn_monitor(fn -> Tidepool.call(patient, "host", "host/#{patient}/hold\n") end)
-    assert_receive :asked, 10_000
+    assert_receive :asked
     Process.exit(pid, :kill)
-    assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}, 10_000
+    assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}
     aborted? = fn -> match?([%{"reason" => "aborted"}], get!("/functions/#{patient}/failures")["failures"]) end
     eventually(aborted?)
   end

@@ -160,7 +160,7 @@ defmodule TidepoolWeb.ReplyTest do
 
     assert {:error, %Error{details: %{known: ["wasm", "name" | _more]}}} = form([{"name", "n"}, {"nmae", "f"}])
     assert {:error, %Error{reason: :unknown_field, details: details}} = form([{"name", "n"}], query: [{"wiat", "all"}])
-    assert %{field: "wiat", known: ["wait", "wait_timeout"]} = details
+    assert %{field: "wiat", known: ["verify", "wait", "wait_timeout"]} = details
     query = [{"wait", "all"}, {"wait", "local"}]
     assert {:error, %Error{reason: :duplicate_field}} = form([{"name", "n"}], query: query)
   end

@@ -102,7 +102,7 @@ defmodule TidepoolWeb.RequestLimitsTest do
     for path <- ["/health", "/metrics"], do: assert({200, _headers, _body} = curl_url(Peer.url(peer, path)))
 
     assert Peer.call(peer, Latch, :release, [latch]) == 2
-    for request <- requests, do: assert({200, _headers, "released"} = Task.await(request, 30_000))
+    for request <- requests, do: assert({200, _headers, "released"} = Task.await(request, 60_000))
     assert {200, _headers, "Hello, world!"} = curl_url(Peer.url(peer, "/call/hello_world"))
   end
 end

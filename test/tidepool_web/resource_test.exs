@@ -141,7 +141,7 @@ defmodule TidepoolWeb.ResourceTest do
     refute_received {:reading, _pid}
     chunked = ["-X", "PUT", "-H", "transfer-encoding: chunked", "--data-binary", large]
     assert {413, _headers, %{"error" => ^error}} = curl_url(url, chunked)
-    assert_receive {:reading, pid}, 10_000
+    assert_receive {:reading, pid}
     eventually(fn -> not Process.alive?(pid) end)
   end
 
@@ -149,10 +149,10 @@ defmodule TidepoolWeb.ResourceTest do
     Process.register(self(), :mirror_test)
     {:ok, socket} = :gen_tcp.connect({127, 0, 0, 1}, port, [:binary, active: false])
     :ok = :gen_tcp.send(socket, "PUT /reads HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\nhalf")
-    assert_receive {:reading, pid}, 10_000
+    assert_receive {:reading, pid}
     monitor = Process.monitor(pid)
     :gen_tcp.close(socket)
-    assert_receive {:DOWN, ^monitor, :process, ^pid, reason} when reason in [:killed, :noproc], 10_000
+    assert_receive {:DOWN, ^monitor, :process, ^pid, reason} when reason in [:killed, :noproc]
   end
 
   test "a process that dies breaks its answer off, and curl says so", %{port: port} do
@@ -161,10 +161,10 @@ defmodule TidepoolWeb.ResourceTest do
     for {version, status} <- [{"--http1.1", 18}, {"--http2-prior-knowledge", 92}] do
       arguments = ["-sN", "--max-time", "30", version, url(port, "/streams?then=wait")]
       curl = Port.open({:spawn_executable, System.find_executable("curl")}, [:binary, :exit_status, args: arguments])
-      assert_receive {:streaming, pid}, 10_000
-      assert_receive {^curl, {:data, "begun"}}, 10_000
+      assert_receive {:streaming, pid}
+      assert_receive {^curl, {:data, "begun"}}
       Process.exit(pid, :kill)
-      assert_receive {^curl, {:exit_status, ^status}}, 10_000
+      assert_receive {^curl, {:exit_status, ^status}}
     end
   end
 
@@ -173,10 +173,10 @@ defmodule TidepoolWeb.ResourceTest do
       Process.register(self(), :mirror_test)
       {:ok, socket} = :gen_tcp.connect({127, 0, 0, 1}, port, [:binary, active: false])
       :ok = :gen_tcp.send(socket, "GET /streams?then=#{unquote(what)} HTTP/1.1\r\nhost: localhost\r\n\r\n")
-      assert_receive {:streaming, pid}, 10_000
+      assert_receive {:streaming, pid}
       monitor = Process.monitor(pid)
       :gen_tcp.close(socket)
-      assert_receive {:DOWN, ^monitor, :process, ^pid, reason} when reason in [:normal, :noproc], 10_000
+      assert_receive {:DOWN, ^monitor, :process, ^pid, reason} when reason in [:normal, :noproc]
     end
   end
 
@@ -194,8 +194,12 @@ defmodule TidepoolWeb.ResourceTest do
       arguments = ["-X", method, "--max-time", "2"]
       url = Peer.url(peer, path)
       assert {421, _headers, _error} = curl_url(url, ["-H", "host: evil.example" | arguments])
-      assert {405, %{"allow" => allow}, _error} = curl_url(url, ["-X", "BREW"])
-      assert method in String.split(allow, ~r/, ?/)
+
+      # What a function takes is known of one that there is.
+      unless String.starts_with?(path, "/call/") do
+        assert {405, %{"allow" => allow}, _error} = curl_url(url, ["-X", "BREW"])
+        assert method in String.split(allow, ~r/, ?/)
+      end
 
       if guarded? do
         assert {401, _headers, _error} = curl_url(url, arguments)
@@ -211,7 +215,8 @@ defmodule TidepoolWeb.ResourceTest do
     changes = ["/cluster/nodes/x", "/deploy", "/functions/x", "/processes/x", "/processes/x", "/processes/x/upgrade"]
     page = ["/node", "/session", "/session"]
     functions = ["/functions/x/wasm", "/functions/x/logs", "/functions/x/failures", "/functions/x/rollback"]
-    assert Enum.sort(guarded) == Enum.sort(functions ++ actors ++ changes ++ page ++ tokens)
+    recordings = ["/recordings", "/recordings/x", "/recordings/x", "/replay"]
+    assert Enum.sort(guarded) == Enum.sort(functions ++ recordings ++ actors ++ changes ++ page ++ tokens)
   end
 
   defp shown(path) do

@@ -9,7 +9,7 @@ from .table import ALL, NIF_TESTS
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 SEED = "bin/support/seed.sh"
-RUST = ["-p", "tidepool_core", "-p", "tidepool_http", "-p", "tidepool_nif"]
+RUST = ["-p", "tidepool_core", "-p", "tidepool_core_tests", "-p", "tidepool_core_units", "-p", "tidepool_http", "-p", "tidepool_nif"]
 
 
 @dataclasses.dataclass(frozen=True)

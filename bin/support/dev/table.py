@@ -5,9 +5,10 @@ import re
 # What tests the rooms of the core beside the tests in them: modules of native/tidepool_core/tests/core. A room that all others
 # stand on has no list: all tests are its own.
 ROOMS = {
-    "abi": ["components", "files", "host_calls", "lunatic", "names", "pointers", "sockets", "upgrades", "waits", "wasi", "wasi_stderr", "wasi_wait"],
+    "abi": ["components", "extism", "files", "host_calls", "lunatic", "names", "pointers", "sockets", "upgrades", "waits", "wasi", "wasi_stderr", "wasi_wait"],
     "call": ["drive", "host_calls", "inline", "last_words", "panics", "processes", "programs", "threads", "time", "upgrades"],
-    "compiler": ["compile", "compiler", "tiers"],
+    "compiler": ["compile", "compiler", "deterministic", "tiers"],
+    "debugger": ["debugger"],
     "dense": ["dense"],
     "engine": ["differential", "tiers", "traps"],
     "function": ["directory", "owned"],
@@ -17,7 +18,8 @@ ROOMS = {
     "module": ["cache", "compile", "compile_fuzz", "tiers"],
     "net": ["sockets", "waits"],
     "process": ["files", "names", "processes", "program_bounds", "programs", "upgrades", "waits"],
-    "rewrite": ["compile_fuzz", "components", "preempt", "traps"],
+    "recording": ["recording"],
+    "rewrite": ["compile_fuzz", "components", "extism", "moving", "moving_packed", "moving_suite", "moving_waits", "preempt", "traps"],
     "runtime": ["directory", "shutdown", "tiers"],
     "slice": ["inline", "preempt", "run_slots", "time"],
     "snapshot": ["snapshot"],
@@ -77,7 +79,7 @@ TABLE = [
         # Rust
         (r"native/tidepool_errors/.+", also(("errors", None), ("mix", "test/tidepool/error_test.exs"), ("docs", None), ("cli", None))),
         (r"native/tidepool_core/src/([a-z]+)/.+\.rs", room),
-        (r"native/tidepool_core/tests/core/(\w+)(?:/.+)?(?:\.rs)", crate("core")),
+        (r"native/tidepool_core/tests/core/(\w+)(?:/.+)?(?:\.rs|\.tsv)", crate("core")),
         (r"native/tidepool_core/.+", crate("core")),
         (r"native/tidepool_http/tests/edge/(\w+)\.rs", crate("http")),
         (r"native/tidepool_http/.+", crate("http")),
@@ -90,9 +92,9 @@ TABLE = [
         (r"native/fuzz/.+\.md", also(("docs", None))),
         (r"native/fuzz/.+", other("fuzz")),
         (r"native/rustfmt\.toml", also(("format", None))),
-        (r"native/(mix_compiler|precompiled|progress|reload)\.exs", also(("format", None), ("elixir", None), ("left", "ship"))),
+        (r"native/(mix_compiler|build|precompiled|progress|reload)\.exs", also(("format", None), ("elixir", None), ("left", "ship"))),
         (r"native/checksums\.tsv", also(("left", "ship"))),
-        (r"native/costs\.tsv", also(("mix", "test/tidepool/progress_test.exs"))),
+        (r"native/costs\.tsv", also(("mix", "test/tidepool/mix/progress_test.exs"))),
         (r"native/(Cargo\.(toml|lock)|dev\.toml)", EVERY_CRATE),
         # Elixir
         (r"test/browser/.+\.exs", also(("format", None), ("left", "browser"))),
@@ -111,6 +113,7 @@ TABLE = [
         (r"guests/.+\.md", also(("docs", None))),
         (r"guests/.+\.wasm", also(("mix", "test/docs/guests_test.exs"))),
         (r"guests/builder/.+", also(("syntax", None), ("guests", None))),
+        (r"guests/tidepool/src/.+", also(("tidy", None), ("guests", None))),
         (r"guests/.+", also(("guests", None))),
         # Benches
         (r"bench/.+\.md", also(("docs", None))),
@@ -122,7 +125,7 @@ TABLE = [
         (r"bin/(dev|support/dev/.+)", also(("syntax", None), ("mix", "test/docs/dev_test.exs"))),
         (r"bin/book|bin/support/mdbook\.sh", also(("syntax", None), ("mix", "test/docs/book_test.exs"))),
         (r"bin/support/book/.+", also(("format", None), ("mix", "test/docs/book_test.exs"), ("left", "browser"))),
-        (r"bin/(archive|release|setup|start)|bin/support/(cross\.txt|(python|release|tls)\.sh)", also(("syntax", None), ("left", "ship"))),
+        (r"bin/(archive|release|setup|start)|bin/support/(cross\.txt|(python|release|tls|wasmtime)\.sh)", also(("syntax", None), ("left", "ship"))),
         (r"bin/.+|\.ci/run", also(("syntax", None))),
         (r"\.github/.+", also(("left", "ship"))),
         (r"rel/.+", also(("left", "ship"))),

@@ -1,5 +1,5 @@
-//! Prints what a WASI command can see of the world around it, one line each: its arguments, its
-//! environment, its files, and whether its clock tells a time after 2020.
+// Prints what a WASI command can see of the world around it, one line each: its arguments, its
+// environment, its files, and whether its clock tells a time after 2020.
 
 use std::time::{Duration, SystemTime};
 use std::{env, fs};

@@ -2,6 +2,7 @@
 
 use std::io::{Error, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use lunatic::host::api::networking;
 use lunatic::LunaticError;
@@ -69,4 +70,9 @@ pub fn address(iterator: u64) -> Option<SocketAddr> {
         _ => IpAddr::from(ip),
     };
     Some(SocketAddr::new(ip, port))
+}
+
+/// A time-out in ms, as the host takes it; none is for ever.
+pub fn ms(timeout: Option<Duration>) -> u64 {
+    timeout.map_or(u64::MAX, |timeout| timeout.as_millis().min(u128::from(u64::MAX)) as u64)
 }

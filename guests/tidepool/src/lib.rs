@@ -12,12 +12,9 @@ mod net;
 mod send;
 mod set;
 pub mod upgrade;
+mod waitable;
 
 pub use net::{receive_from, Listener};
 pub use send::{try_send, Full};
-pub use set::{Ready, Set, Waitable, READABLE, WRITABLE};
-
-/// A time-out in ms, as the host takes it; none is for ever.
-fn ms(timeout: Option<std::time::Duration>) -> u64 {
-    timeout.map_or(u64::MAX, |timeout| timeout.as_millis().min(u128::from(u64::MAX)) as u64)
-}
+pub use set::{Ready, Set, READABLE, WRITABLE};
+pub use waitable::Waitable;

@@ -10,8 +10,8 @@ use lunatic::net::{TcpStream, ToSocketAddrs, UdpSocket};
 use serde::de::IntoDeserializer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::set::Waitable;
-use crate::{host, ms};
+use crate::host::{self, ms};
+use crate::waitable::{sealed::Sealed, Waitable, TCP_LISTENER};
 
 /// Receives a datagram within a time: its length and where it comes from, `None` when the time was over.
 ///
@@ -90,6 +90,18 @@ impl Listener {
             host::TIMED_OUT => Ok(None),
             _ => Err(host::error(stream)),
         }
+    }
+}
+
+impl Sealed for Listener {}
+
+impl Waitable for Listener {
+    fn handle(&self) -> u64 {
+        self.id
+    }
+
+    fn kind(&self) -> u32 {
+        TCP_LISTENER
     }
 }
 

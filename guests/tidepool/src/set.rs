@@ -1,12 +1,9 @@
 //! One wait for many things.
 
-use std::fmt::Debug;
 use std::time::Duration;
 
-use lunatic::net::{TcpListener, TcpStream, TlsListener, TlsStream, UdpSocket};
-
-use crate::net::Listener;
-use crate::{host, ms};
+use crate::host::{self, ms};
+use crate::waitable::Waitable;
 
 /// Something to read, or its end; a connection to accept; a message.
 pub const READABLE: u16 = 1;
@@ -21,7 +18,7 @@ const MAILBOX: u32 = 0;
 ///
 /// A wait is level-triggered: what is ready and is not used is ready the next time, too. A socket that is read after it was said to be
 /// readable doesn't wait, unless another process has a clone of it and was faster; `set_read_timeout`,
-/// [`receive_from`](crate::receive_from) and [`Listener::accept`] are for those.
+/// [`receive_from`](crate::receive_from) and [`Listener::accept`](crate::Listener::accept) are for those.
 ///
 /// A socket has to leave the set before it is dropped or sent away: waiting for one that the process does not have is a trap.
 #[derive(Default)]
@@ -115,48 +112,4 @@ impl Set {
         let found = self.entries.iter().zip(&self.tokens).filter(|(entry, _)| entry.ready != 0);
         found.map(|(entry, token)| Ready { token: *token, ready: entry.ready }).collect()
     }
-}
-
-/// What may be in a [`Set`].
-pub trait Waitable: sealed::Sealed {
-    #[doc(hidden)]
-    fn handle(&self) -> u64;
-    #[doc(hidden)]
-    fn kind(&self) -> u32;
-}
-
-mod sealed {
-    pub trait Sealed {}
-}
-
-macro_rules! waitable {
-    ($($socket:ty, $kind:literal;)*) => {$(
-        impl sealed::Sealed for $socket {}
-        impl Waitable for $socket {
-            fn handle(&self) -> u64 {
-                handle(self)
-            }
-            fn kind(&self) -> u32 {
-                $kind
-            }
-        }
-    )*};
-}
-
-waitable! {
-    TcpListener, 1;
-    TcpStream, 2;
-    TlsListener, 3;
-    TlsStream, 4;
-    UdpSocket, 5;
-    Listener, 1;
-}
-
-/// The handle of a socket of the crate `lunatic`, which shows it, and gives no other way to it: `TcpStream { id: 3, … }`. This crate
-/// depends on one version of that one.
-fn handle(socket: &impl Debug) -> u64 {
-    let shown = format!("{socket:?}");
-    let digits = shown.split_once("id: ").map_or("", |(_, rest)| rest);
-    let digits = digits.split(|char: char| !char.is_ascii_digit()).next().unwrap_or("");
-    digits.parse().expect("a socket shows its handle")
 }

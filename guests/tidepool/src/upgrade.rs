@@ -11,7 +11,7 @@ use std::time::Duration;
 use lunatic::host::api::message;
 use lunatic::serializer::{Bincode, CanSerialize, DecodeError};
 
-use crate::{host, ms};
+use crate::host::{self, ms};
 
 /// The tag of messages that ask for an upgrade.
 pub const TAG: i64 = 0x7570_6772_6164_6500;

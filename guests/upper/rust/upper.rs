@@ -1,4 +1,4 @@
-//! Upper-cases the ASCII letters of its input. A WASI command: a plain program, no imports by hand.
+// Upper-cases the ASCII letters of its input. A WASI command: a plain program, no imports by hand.
 
 use std::io::{self, Read, Write};
 use std::process::exit;

@@ -67,8 +67,8 @@ defmodule Mix.Tasks.Tidepool.Call do
 
     case outcome do
       {:ok, reply} -> Bytes.write(leader, reply)
-      {:error, text} -> stop(text, @failed)
-      {:misused, text} -> stop(text <> "\nmix help tidepool.call says more", @misused)
+      {:error, text} -> Command.stop(text, @failed)
+      {:misused, text} -> Command.stop(text <> "\nmix help tidepool.call says more", @misused)
     end
   end
 
@@ -183,11 +183,5 @@ defmodule Mix.Tasks.Tidepool.Call do
   # The first sign of equality of an argument ends the target.
   defp advice(target) do
     if String.contains?(target, "="), do: "add it to the JSON of --stubs FILE", else: "add --host '#{target}=REPLY'"
-  end
-
-  @spec stop(String.t(), pos_integer) :: no_return
-  defp stop(text, status) do
-    Command.say(text)
-    exit({:shutdown, status})
   end
 end

@@ -6,7 +6,7 @@ defmodule Tidepool.Actor.Alarm do
 
   alias Tidepool.Function.{Actors, Spec}
 
-  # Of the process that rings: `Tidepool.Actor.Alarms`.
+  # Of the process that rings: `Tidepool.Actor.Activation.Alarms`.
   @process Tidepool.Actor.AlarmClock
   @retries 6
   @first_retry_ms 2_000

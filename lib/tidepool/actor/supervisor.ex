@@ -2,26 +2,29 @@ defmodule Tidepool.Actor.Supervisor do
   @moduledoc false
   # rest_for_one: with the records end those who write them.
   #
-  #   Store              the file of records
-  #   Quota              what namespaces have of them
-  #   Frozen             actors that sleep in memory: what is here is what the store has
-  #   Modules            the modules that actors run
-  #   Registry           actors that are awake, by class and name
+  #   Journal             the store of records
+  #   Journal.Quota       what namespaces have of them
+  #   Journal.Frozen      actors that sleep in memory: what is here is what the store has
+  #   Modules             the modules that actors run
+  #   Registry            actors that are awake, by class and name
   #   PartitionSupervisor of DynamicSupervisors: their processes
-  #   Alarms             what wakes them
-  #   Owner.Door         answers other nodes about those that are here; only in a cluster, as
-  #   Owner              which shards are this node's: last up, first down, so that it hands them on while all else is there
+  #   Alarms              what wakes them
+  #   DispatchServer      answers other nodes about those that are here; only in a cluster, as
+  #   LeaseHolder         which shards are this node's: last up, first down, so that it hands them on while all else is there
   #
-  # Where nodes of a cluster share no store, in place of Owner:
+  # Where nodes of a cluster share no store, in place of LeaseHolder:
   #
-  #   Copies.Keeper      keeps copies of other nodes' actors
-  #   Copies.Answers     tells other nodes what there is of actors here
-  #   Owner.Ring         which shards are this node's
+  #   ReplicaWriter       keeps copies of other nodes' actors
+  #   Queries             tells other nodes what there is of actors here
+  #   OtherStores         tells nodes that share one that there are actors here
+  #   Ring                which shards are this node's
 
   use Supervisor
 
-  alias Tidepool.Actor.{Copies, Owner}
-  alias Tidepool.Actor.Owner.{Door, Ring}
+  alias Tidepool.Actor.Activation.DispatchServer
+  alias Tidepool.Actor.Ownership.{ActorLock, LeaseHolder, OtherStores, Waiters}
+  alias Tidepool.Actor.Replication
+  alias Tidepool.Actor.Replication.Ring
 
   @registry Tidepool.Actor.Registry
   @servers Tidepool.Actor.Servers
@@ -31,17 +34,19 @@ defmodule Tidepool.Actor.Supervisor do
 
   @impl true
   def init(config) do
-    Tidepool.Actor.Guest.register(config.builtins)
-    Copies.new()
+    Tidepool.Actor.Activation.Guest.register(config.builtins)
+    Replication.new()
+    Waiters.new()
+    ActorLock.new()
 
     children = [
-      {Tidepool.Actor.Store, config},
-      {Tidepool.Actor.Quota, config.namespaces},
-      Tidepool.Actor.Store.Frozen,
-      Tidepool.Actor.Modules,
+      {Tidepool.Actor.Journal, config},
+      {Tidepool.Actor.Journal.Quota, config.namespaces},
+      Tidepool.Actor.Journal.Frozen,
+      Tidepool.Actor.Activation.Modules,
       {Registry, keys: :unique, name: @registry, partitions: System.schedulers_online()},
       {PartitionSupervisor, child_spec: DynamicSupervisor, name: @servers},
-      Tidepool.Actor.Alarms
+      Tidepool.Actor.Activation.Alarms
       | owners(config)
     ]
 
@@ -49,7 +54,11 @@ defmodule Tidepool.Actor.Supervisor do
   end
 
   defp owners(%{actors: :local, cluster: true}),
-    do: [Door] ++ Copies.Keeper.children() ++ [{Copies.Answers, Ring}, {Ring, Owner}]
+    do:
+      [DispatchServer] ++
+        Replication.ReplicaWriter.children() ++
+        [{Replication.Queries, Ring}, {OtherStores, &Ring.own?/0}, {Ring, LeaseHolder.process()}]
 
-  defp owners(%{actors: actors}), do: if(actors != :local and Node.alive?(), do: [Door, Owner], else: [])
+  defp owners(%{actors: actors}),
+    do: if(actors != :local and Node.alive?(), do: [DispatchServer, LeaseHolder], else: [])
 end

@@ -31,6 +31,11 @@ defmodule Tidepool.Catalog.Callable do
     end
   end
 
+  @doc "A function with the tier that it is on by now: the runtime moves functions to their optimised code by itself."
+  @spec tiered(Function.t()) :: Function.t()
+  def tiered(%Function{tier: :optimised} = function), do: function
+  def tiered(function), do: %{function | tier: Native.tier(Engine.runtime(), function.name) || function.tier}
+
   @doc "All functions."
   @spec list :: [Function.t()]
   def list, do: for({_name, %Function{} = function, _stamp} <- :ets.tab2list(@table), do: function)
@@ -90,8 +95,10 @@ defmodule Tidepool.Catalog.Callable do
   @doc "From now on the name of an entry can't be called, for its module could not be loaded."
   @spec fail(Entry.t(), Error.t()) :: :ok
   def fail(entry, error) do
+    routed? = routed?(look(entry.name))
     Native.unpublish(Engine.runtime(), entry.name)
     set_aside(entry, error)
+    if routed?, do: route()
     :ok
   end
 
@@ -108,11 +115,14 @@ defmodule Tidepool.Catalog.Callable do
   @doc "These names can't be called any more."
   @spec withdraw([String.t()]) :: :ok
   def withdraw(names) do
+    routed? = Enum.any?(names, &routed?(look(&1)))
+
     for name <- names do
       Native.unpublish(Engine.runtime(), name)
       with [{_name, %Function{version: version}, _stamp}] <- :ets.take(@table, name), do: Events.removed(name, version)
     end
 
+    if routed?, do: route()
     :ok
   end
 
@@ -132,9 +142,32 @@ defmodule Tidepool.Catalog.Callable do
   # From the runtime's step on calls get the new version; the table follows for those who ask about it.
   defp publish(functions) do
     native = for {entry, _function, native} <- functions, do: {entry.name, entry.operation, native}
+
+    routed? =
+      Enum.any?(functions, fn {entry, _function, _native} -> entry.routes != [] or routed?(look(entry.name)) end)
+
     :ok = Native.publish(Engine.runtime(), native)
     :ets.insert(@table, for({entry, function, _native} <- functions, do: {entry.name, function, entry.stamp}))
+    if routed?, do: route()
     :ok
+  end
+
+  defp routed?({%Function{routes: [_route | _routes]}, _stamp}), do: true
+  defp routed?(_none), do: false
+
+  # Of two functions with a route the one that was deployed first has it, on every node.
+  defp route do
+    routed? = {:andalso, {:==, {:map_get, :__struct__, :"$2"}, Function}, {:"/=", {:map_get, :routes, :"$2"}, []}}
+
+    routes =
+      for {_stamp, name, routes} <-
+            Enum.sort(
+              :ets.select(@table, [{{:"$1", :"$2", :"$3"}, [routed?], [{{:"$3", :"$1", {:map_get, :routes, :"$2"}}}]}])
+            ),
+          route <- routes,
+          do: {route, name}
+
+    Native.set_routes(Engine.runtime(), routes)
   end
 
   defp describe(entry, loaded), do: struct(Function, entry |> Map.from_struct() |> Map.merge(loaded))

@@ -40,10 +40,12 @@ defmodule Tidepool.Catalog.Digest do
       iex> digest = %Digest{} |> Digest.put("a", 0, 5) |> Digest.put("b", 0, 7)
       iex> digest == %Digest{} |> Digest.put("b", 0, 7) |> Digest.put("a", 0, 3) |> Digest.put("a", 3, 5)
       true
-      iex> digest |> Digest.put("a", 5, 0) |> Digest.put("b", 7, 0)
+      iex> digest |> Digest.put("a", 5, 0) |> Digest.put("b", 7, 0) |> Digest.put("c", 0, 0)
       %Digest{}
   """
   @spec put(t, String.t(), hash, hash) :: t
+  def put(digest, _key, 0, 0), do: digest
+
   def put(digest, key, old, new) do
     leaf = leaf(key)
     group = div(leaf, @groups)

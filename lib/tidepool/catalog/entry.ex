@@ -128,10 +128,22 @@ defmodule Tidepool.Catalog.Entry do
     Digest.hash([head, replica, entry.name, entry.sha256])
   end
 
-  @doc "A hash of an entry with its details, the same on all nodes that know those of a version of the cluster's protocol."
+  @doc """
+  A hash of an entry with its details, the same on all nodes that know those of a version of the cluster's protocol; 0 of one
+  that nodes of that version ignore.
+  """
   @spec hash(t, version :: pos_integer) :: Digest.hash()
-  def hash(entry, version) do
-    options = for option <- Spec.told(entry), Spec.since(entry, option) <= version, do: option
+  def hash(entry, version), do: entry |> hashes([version]) |> hd()
+
+  @doc "The same for each of some versions."
+  @spec hashes(t, [version :: pos_integer]) :: [Digest.hash()]
+  def hashes(entry, versions) do
+    {callable_from, told} = {Spec.callable_from(entry), Spec.told(entry)}
+    for version <- versions, do: if(version < callable_from, do: 0, else: detailed(entry, told, version))
+  end
+
+  defp detailed(entry, told, version) do
+    options = for option <- told, Spec.since(entry, option) <= version, do: option
 
     previous = if version < Spec.history(), do: "", else: entry.previous
 

@@ -5,7 +5,8 @@ defmodule Tidepool.Catalog.Record do
   A record is its payload's length (32 bits), its CRC-32 (32 bits) and the payload, a map in the external term format with a
   leading format version: an entry, or a context (`Tidepool.Catalog.State`).
 
-  An entry's fields are those of the first version of the cluster's protocol, which nodes of that time read as well. Its
+  An entry's fields are those of the first version of the cluster's protocol, which nodes of that time read as well; limits that
+  came later are among them where they are not their default. Its
   details (`Tidepool.Catalog.Entry`) are text beside them, which those pass over; so are the versions before, if there are any.
 
   What is damaged costs what was damaged. A single bit that flipped is flipped back, for the checksum tells which one it was; a
@@ -17,6 +18,9 @@ defmodule Tidepool.Catalog.Record do
   alias Tidepool.{Limits, Options}
   alias Tidepool.Catalog.{Entry, Origin, Previous, State}
   alias Tidepool.Function.{Fields, Spec}
+
+  # Limits that older records don't have, as they are by default.
+  @later Map.drop(Limits.complete(%{}), Limits.first())
 
   @format 1
   @details "details"
@@ -65,6 +69,7 @@ defmodule Tidepool.Catalog.Record do
   defp with_text(%Entry{} = entry) do
     entry = struct(Entry, Map.from_struct(entry))
     text = [{"admitted", to_string(entry.admitted)} | Fields.write(Spec.told(entry), entry)]
+    entry = %{entry | limits: Spec.first_known(entry.limits, Spec.kept()[:limits])}
     record = entry |> Map.drop(Map.keys(Entry.details(entry))) |> Map.put(@details, text)
     if entry.previous == "", do: record, else: Map.put(record, @previous, entry.previous)
   end
@@ -211,10 +216,11 @@ defmodule Tidepool.Catalog.Record do
   defp term(<<@format, term::binary>>) do
     case :erlang.binary_to_term(term, [:safe]) do
       # Fields that came later have their defaults in older records.
-      %Entry{name: name, version: version} = entry when is_binary(name) and is_integer(version) ->
+      %Entry{name: name, version: version, limits: %{} = limits} = entry when is_binary(name) and is_integer(version) ->
         with {:ok, details} <- details(entry),
              {:ok, previous} <- previous(entry),
-             do: {:ok, struct(Entry, entry |> Map.from_struct() |> Map.merge(details) |> Map.put(:previous, previous))}
+             fields = %{limits: Map.merge(@later, limits), previous: previous},
+             do: {:ok, struct(Entry, entry |> Map.from_struct() |> Map.merge(details) |> Map.merge(fields))}
 
       %{replica: _, seen: _, beyond: _, horizon: _} = context ->
         {:ok, context}

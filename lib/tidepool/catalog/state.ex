@@ -13,6 +13,12 @@ defmodule Tidepool.Catalog.State do
   losses that were repaired, and repetitions. Where replicas are told to be equal, entries may still differ in their
   details: those have digests of their own (`levels`).
 
+  ## What others ignore
+
+  Nodes of earlier versions of the cluster's protocol ignore entries that they could not call, and go on with what they had of the
+  name. In the digest of such a level an entry of that kind counts as what those nodes have of its name, as far as this one knows: the
+  latest one before it that they don't ignore (`hidden`). So nodes of both kinds agree on what both know, and find nothing to tell each other.
+
   ## Collecting tombstones
 
   A tombstone goes when it is older than a stated age. A node that comes back after longer than that, with the entry
@@ -47,7 +53,7 @@ defmodule Tidepool.Catalog.State do
   @levels Map.new(Spec.levels(), &{&1, %Digest{}})
 
   # What there is of a name that has no entry.
-  @none %{hash: 0, levels: Enum.map(Spec.levels(), fn _level -> 0 end)}
+  @none %{hash: 0, levels: Enum.map(Spec.levels(), fn _level -> 0 end), hidden: %{}}
 
   @enforce_keys [:replica, :read]
   defstruct [
@@ -67,8 +73,17 @@ defmodule Tidepool.Catalog.State do
   @type seen :: %{String.t() => moment}
   @type beyond :: %{String.t() => %{moment => true}}
   @type context :: %{replica: String.t(), seen: seen, beyond: beyond, horizon: Clock.stamp() | nil}
-  @typedoc "`levels`: the hash of an entry with its details at each of `Tidepool.Function.Spec.levels/0`."
-  @type mark :: %{stamp: Clock.stamp(), removed: boolean, hash: Digest.hash(), levels: [Digest.hash()]}
+  @typedoc """
+  `levels`: the hash of an entry with its details at each of `Tidepool.Function.Spec.levels/0`; at those whose nodes ignore it that of
+  what they have of its name, whose stamp is in `hidden`, or 0.
+  """
+  @type mark :: %{
+          stamp: Clock.stamp(),
+          removed: boolean,
+          hash: Digest.hash(),
+          levels: [Digest.hash()],
+          hidden: %{(level :: pos_integer) => Clock.stamp() | nil}
+        }
   @typedoc "How the entry of a name is read, `nil` if it can't be."
   @type read :: (String.t() -> Entry.t() | nil)
   @type t :: %__MODULE__{
@@ -195,6 +210,28 @@ defmodule Tidepool.Catalog.State do
 
   def collected?(state, stamp), do: stamp <= state.horizon and seen?(state, stamp)
 
+  @doc "The stamp of what counts of a name at a level; `nil` if nothing does."
+  @spec stamp(t, name :: String.t(), level :: pos_integer) :: Clock.stamp() | nil
+  def stamp(state, name, level) do
+    case state.index do
+      %{^name => %{hidden: %{^level => stamp}}} -> stamp
+      %{^name => %{stamp: stamp}} -> stamp
+      _none -> nil
+    end
+  end
+
+  @doc "Do nodes of a level ignore the entry of this name?"
+  @spec hidden?(t, name :: String.t(), level :: pos_integer) :: boolean
+  def hidden?(state, name, level), do: match?(%{^name => %{hidden: %{^level => _stamp}}}, state.index)
+
+  @doc "Counts no entry of a name at a level whose nodes ignore the one that there is: another one of it is to be told, or there is none."
+  @spec lack(t, name :: String.t(), level :: pos_integer) :: t
+  def lack(state, name, level) do
+    %{levels: hashes, hidden: hidden} = old = Map.fetch!(state.index, name)
+    hashes = for {one, hash} <- Enum.zip(Spec.levels(), hashes), do: if(one == level, do: 0, else: hash)
+    mark(state, name, old, %{old | levels: hashes, hidden: %{hidden | level => nil}})
+  end
+
   @doc """
   The moment up to which all changes of a replica were seen, `nil` for none.
   """
@@ -276,21 +313,55 @@ defmodule Tidepool.Catalog.State do
     case Entry.compare(last, entry) do
       :lt -> {if(Entry.same_change?(last, entry), do: :completed, else: :changed), put(state, old, entry)}
       :eq -> {:same, state}
-      :gt -> {:older, state}
+      :gt -> {:older, count_as(state, old, entry)}
     end
   end
 
   defp replace(state, old, entry) do
     if old.stamp < entry.stamp,
       do: {:changed, put(state, old, entry)},
-      else: {:older, see_beyond(state, entry)}
+      else: {:older, state |> see_beyond(entry) |> count_as(old, entry)}
   end
 
   defp put(state, old, %{name: name} = entry) do
-    levels = Enum.map(Spec.levels(), &Entry.hash(entry, &1))
-    mark = %{stamp: entry.stamp, removed: entry.removed, hash: Entry.hash(entry), levels: levels}
-    state = state |> see_beyond(entry) |> count(name, old, mark)
-    %{state | index: Map.put(state.index, name, mark), held: Map.put(state.held, name, entry)}
+    ours = Entry.hashes(entry, Spec.levels())
+
+    # No hash of an entry is 0, but for those that are ignored.
+    {levels, stamps} =
+      Enum.zip_with([Spec.levels(), ours, old.levels], fn
+        [level, 0, before] -> {before, {level, Map.get(old.hidden, level, if(before != 0, do: old.stamp))}}
+        [_level, ours, _before] -> {ours, nil}
+      end)
+      |> Enum.unzip()
+
+    hidden = for {level, stamp} <- stamps, into: %{}, do: {level, stamp}
+    mark = %{stamp: entry.stamp, removed: entry.removed, hash: Entry.hash(entry), levels: levels, hidden: hidden}
+    state = state |> see_beyond(entry) |> mark(name, old, mark)
+    %{state | held: Map.put(state.held, name, entry)}
+  end
+
+  # At levels whose nodes ignore the entry it counts as the latest one of its name that they don't.
+  defp count_as(state, %{hidden: hidden}, _entry) when hidden == %{}, do: state
+
+  defp count_as(state, old, entry) do
+    {levels, hidden} =
+      Enum.zip([Spec.levels(), old.levels, Entry.hashes(entry, Spec.levels())])
+      |> Enum.map_reduce(old.hidden, fn {level, before, hash}, hidden ->
+        case hidden do
+          %{^level => stamp} when hash != 0 and (stamp == nil or stamp < entry.stamp) ->
+            {hash, %{hidden | level => entry.stamp}}
+
+          _not_hidden_or_later ->
+            {before, hidden}
+        end
+      end)
+
+    mark(state, entry.name, old, %{old | levels: levels, hidden: hidden})
+  end
+
+  defp mark(state, name, old, new) do
+    state = count(state, name, old, new)
+    %{state | index: Map.put(state.index, name, new)}
   end
 
   defp delete(state, name) do

@@ -54,6 +54,13 @@ defmodule Tidepool.Catalog.Store do
           stale: reference | nil
         }
 
+  @typedoc "What versions there are: of a store, or of the tables that the catalog has made of one."
+  @type known :: %{
+          :entries => Entries.t(),
+          :versions => %{String.t() => pos_integer},
+          optional(atom) => term
+        }
+
   @doc """
   Opens the store in `folder`, or begins it. Own changes that a clock stamped more than `max_skew` ms ahead are stamped anew.
 
@@ -174,7 +181,7 @@ defmodule Tidepool.Catalog.Store do
   end
 
   @doc "The number for the next deploy of a name."
-  @spec next_version(t, String.t()) :: pos_integer
+  @spec next_version(known, String.t()) :: pos_integer
   def next_version(store, name) do
     entry = Entries.get(store.entries, name)
     max(if(entry, do: entry.version, else: 0), Map.get(store.versions, name, 0)) + 1

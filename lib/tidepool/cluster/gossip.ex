@@ -228,8 +228,10 @@ defmodule Tidepool.Cluster.Gossip do
   end
 
   defp on({:message, from, {step, _table, _sums} = message}, state, effects, _now)
-       when step in [:groups, :leaves, :keys, :want],
-       do: {state, sends(AntiEntropy.answer(message, state.catalog, state.reports), from, effects)}
+       when step in [:groups, :leaves, :keys, :want] do
+    {catalog, answers} = AntiEntropy.answer(message, state.catalog, state.reports)
+    {%{state | catalog: catalog}, sends(answers, from, effects)}
+  end
 
   defp on({:message, from, {:seen, root, theirs}}, state, effects, _now) do
     if root == state.catalog.digest.root do

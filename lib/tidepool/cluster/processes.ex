@@ -10,14 +10,12 @@ defmodule Tidepool.Cluster.Processes do
 
   use GenServer
 
-  alias Tidepool.{Catalog, Events, Function, Native}
+  alias Tidepool.{Catalog, Events, Function, Native, Nodes}
   alias Tidepool.Catalog.{Arrivals, BlobStore}
   alias Tidepool.Cluster.{Links, Server}
-  alias Tidepool.Process.{Asked, Loop, Nodes, Programs, Remote}
+  alias Tidepool.Nodes.Requests
+  alias Tidepool.Process.{Loop, Programs, Remote}
 
-  # Processes that are being made at once, and that wait for that.
-  @most 32
-  @most_waiting 512
   # How long a module that is on its way may take until it is here; and until it is heard of.
   @module_ms 15_000
   @unheard_ms 1_000
@@ -27,16 +25,13 @@ defmodule Tidepool.Cluster.Processes do
   @no_module 2
   @max_number 0xFFFF_FFFF_FFFF_FFFF
 
-  @server elem(Remote.protocol(), 0)
-  @version elem(Remote.protocol(), 1)
-
   @doc false
-  def start_link(_argument), do: GenServer.start_link(__MODULE__, nil, name: @server)
+  def start_link(_argument), do: GenServer.start_link(__MODULE__, nil, name: Remote.protocol().server)
 
   @impl true
   def init(nil) do
     :ok = Events.subscribe()
-    {:ok, %{making: MapSet.new(), waiting: :queue.new(), asked: Asked.new("processes", @version)}, {:continue, :look}}
+    {:ok, Requests.new(Remote.protocol(), &Links.linked/0), {:continue, :look}}
   end
 
   @impl true
@@ -48,22 +43,22 @@ defmodule Tidepool.Cluster.Processes do
 
   def handle_info(:look, state), do: {:noreply, look(state)}
 
-  def handle_info({:tidepool_process, version, from, ref, question}, state) when is_pid(from) and is_reference(ref) do
-    case Asked.admit(state.asked, node(from), version, &Links.linked/0) do
-      {:ok, asked} ->
-        Nodes.hold(node(from))
-        {:noreply, serve(question, from, ref, %{state | asked: asked})}
+  def handle_info({:DOWN, monitor, :process, _pid, reason}, requests),
+    do: {:noreply, Requests.ended(requests, monitor, reason)}
 
-      {:ignore, asked} ->
-        {:noreply, %{state | asked: asked}}
+  def handle_info(message, requests) do
+    case Requests.take(requests, message) do
+      {:ok, request, requests} ->
+        Nodes.hold(Requests.asker(request))
+        {:noreply, serve(request.question, request, requests)}
+
+      {:ignored, requests} ->
+        {:noreply, requests}
+
+      :other ->
+        {:noreply, requests}
     end
   end
-
-  def handle_info({:DOWN, monitor, :process, _pid, _reason}, %{making: making} = state) do
-    {:noreply, next(%{state | making: MapSet.delete(making, monitor)})}
-  end
-
-  def handle_info(_message, state), do: {:noreply, state}
 
   defp look(state) do
     case Server.view() do
@@ -79,58 +74,30 @@ defmodule Tidepool.Cluster.Processes do
       state
   end
 
-  defp serve({:find, first, id}, from, ref, state) when is_pid(first) and id in 0..@max_number do
+  defp serve({:find, first, id}, request, requests) when is_pid(first) and id in 0..@max_number do
     found = with {reference, _running} <- Programs.part(first), do: Native.process_locate(reference, id)
-    answer(from, ref, found)
-    state
+    Requests.answer(requests, request, found)
+    requests
   end
 
-  defp serve({:spawn, request}, from, ref, %{making: making, waiting: waiting} = state) do
-    cond do
-      not request?(request) -> malformed(state, from)
-      MapSet.size(making) < @most -> make(state, {request, from, ref})
-      :queue.len(waiting) < @most_waiting -> %{state | waiting: :queue.in({request, from, ref}, waiting)}
-      true -> busy(state, from, ref)
-    end
+  defp serve({:spawn, what}, request, requests) do
+    if request?(what),
+      do: Requests.begin(requests, request, fn -> made(what, request) end),
+      else: Requests.unreadable(requests, request)
   end
 
-  defp serve(_other, from, _ref, state), do: malformed(state, from)
-
-  defp malformed(state, from), do: %{state | asked: Asked.unreadable(state.asked, node(from))}
-
-  defp busy(state, from, ref) do
-    answer(from, ref, {:error, @failed, "#{node()} is asked for more processes at once than it makes"})
-    state
-  end
-
-  # A link that is busy has nobody wait but the one who answers.
-  defp answer(to, ref, answer) do
-    message = {:tidepool_process, ref, answer}
-
-    with :nosuspend <- :erlang.send(to, message, [:nosuspend, :noconnect]),
-         do: spawn(fn -> :erlang.send(to, message, [:noconnect]) end)
-  end
-
-  defp next(%{waiting: waiting} = state) do
-    case :queue.out(waiting) do
-      {{:value, asked}, waiting} -> make(%{state | waiting: waiting}, asked)
-      {:empty, _waiting} -> state
-    end
-  end
-
-  defp make(state, {request, from, ref}) do
-    {_pid, monitor} = spawn_monitor(fn -> answer_unless(begin(request, from, ref), from, ref) end)
-    %{state | making: MapSet.put(state.making, monitor)}
-  end
+  defp serve(_other, request, requests), do: Requests.unreadable(requests, request)
 
   # Its driver answers when it has been made.
-  defp answer_unless(:ok, _from, _ref), do: :ok
-  defp answer_unless({:error, code, text}, from, ref), do: answer(from, ref, {:error, code, text})
+  defp made(what, request) do
+    answer = &Requests.answer(Remote.protocol(), request, &1)
+    with {:error, code, text} <- begin(what, answer), do: answer.({:error, code, text})
+  end
 
-  defp begin(%{first: first, parent: parent, process: process} = request, from, ref) do
+  defp begin(%{first: first, parent: parent, process: process} = request, answer) do
     with {:ok, part, native} <- part(first, request),
          {:ok, child} <- arrive(native, part, process) do
-      spawn(Loop, :arrived, [child, first, parent, &answer(from, ref, &1)])
+      spawn(Loop, :arrived, [child, first, parent, answer])
       :ok
     end
   end

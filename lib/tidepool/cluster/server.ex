@@ -13,13 +13,12 @@ defmodule Tidepool.Cluster.Server do
 
   require Logger
 
-  alias Tidepool.{Catalog, Config, Events, Log}
+  alias Tidepool.{Catalog, Config, Events, Log, Nodes}
   alias Tidepool.Catalog.{Arrivals, Entry, State}
   alias Tidepool.Cluster.{Gossip, Links, Notices, Reconciler, Traffic, Waiters, Wire}
   alias Tidepool.Cluster.Links.Discovery
   alias Tidepool.Cluster.Report.Spread
   alias Tidepool.Log.Once
-  alias Tidepool.Process.Nodes
 
   @tick_ms 250
   # Loads that end within so long of each other are told to others together.

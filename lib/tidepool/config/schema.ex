@@ -17,6 +17,17 @@ defmodule Tidepool.Config.Schema do
       doc: "IP address to listen on. Anything but loopback needs a token."
     ],
     port: [type: {:integer, 0, 65_535}, default: 4000, doc: "TCP port to listen on; 0 takes a free one."],
+    sites_port: [
+      type: {:integer, 0, 65_535},
+      default: nil,
+      doc:
+        "TCP port on which functions are asked for by their routes, and nothing else is served; 0 takes a free one, `nil` is none."
+    ],
+    sites_address: [
+      type: {:check, &__MODULE__.address?/1, "an IP address such as \"127.0.0.1\""},
+      default: nil,
+      doc: "IP address of that port; `nil` is the setting `address`."
+    ],
     tls_cert: [
       type: :string,
       default: nil,
@@ -112,7 +123,8 @@ defmodule Tidepool.Config.Schema do
           "deployed, loaded, or taken from other nodes."
     ],
     registries: [
-      type: {:check, &Tidepool.Function.Registries.valid?/1, Tidepool.Function.Registries.expectation()},
+      type:
+        {:check, &Tidepool.Function.Reference.Registries.valid?/1, Tidepool.Function.Reference.Registries.expectation()},
       default: ["*"],
       doc:
         "registries that deploys may have modules fetched from (`ref`): a list, or a string with commas. `*` is all with public " <>
@@ -218,6 +230,18 @@ defmodule Tidepool.Config.Schema do
       default: 1_073_741_824,
       doc: "size of the compiled code that is kept in the data folder, in bytes; 0 keeps none."
     ],
+    recordings: [
+      type: {:integer, 0, 1_099_511_627_776},
+      default: 268_435_456,
+      doc:
+        "size of the recordings of calls that are kept in the data folder, in bytes; the oldest go first. 0 keeps none, whatever " <>
+          "functions are deployed with."
+    ],
+    function_recordings: [
+      type: {:integer, 65_536, 1_099_511_627_776},
+      default: 67_108_864,
+      doc: "size of the recordings of one function, in bytes."
+    ],
     console_lines: [
       type: {:integer, 0, 1_000_000},
       default: 100,
@@ -272,6 +296,19 @@ defmodule Tidepool.Config.Schema do
       type: {:integer, 1, 3_600_000},
       default: 5_000,
       doc: "how long an answer of `files` may take, in ms; then the guest has an error."
+    ],
+    keyvalue: [
+      type: {:check, &Tidepool.Keyvalue.Setting.valid?/1, Tidepool.Keyvalue.Setting.expectation()},
+      default: :memory,
+      secret: true,
+      doc:
+        "where components keep keys and values (`wasi:keyvalue`), in buckets that deploys name: `:memory`, of the node; the URL of a Redis, " <>
+          "`redis://HOST:PORT`; a module (`Tidepool.Keyvalue`), or `{module, argument}`; `:none`."
+    ],
+    keyvalue_timeout: [
+      type: {:integer, 1, 3_600_000},
+      default: 5_000,
+      doc: "how long an answer of `keyvalue` may take, in ms; then the guest has an error."
     ],
     max_program_files: [
       type: {:integer, 0, 1_000_000},

@@ -157,15 +157,11 @@ defmodule Tidepool.Function.Fields do
   defp text(value, spec) do
     case {spec[:text], value} do
       {{_read, write, _notation}, value} -> write.(value)
-      {nil, %{} = members} -> members |> Map.reject(&later?(&1, spec)) |> object()
+      {nil, %{} = members} -> members |> Spec.first_known(spec) |> object()
       {nil, nil} -> []
       {nil, value} -> to_string(value)
     end
   end
-
-  # Nodes of versions before know nothing of it, and need not.
-  defp later?({key, value}, spec),
-    do: with([_ | _] = one <- Options.within(spec)[key], do: one[:since] != nil and one[:default] == value)
 
   # The order of a map's keys is not the same in each version of the VM, and nodes compare texts.
   defp object(members) do

@@ -7,10 +7,13 @@ defmodule Tidepool.Function.Loader do
 
   # A compiler that dies, of the kernel's lack of memory for instance, has said nothing of the module.
   @again_after_ms [100, 1_000]
+  # What a compile may be told of how.
+  @ways [:was_deployed, :optimised, :debugged]
 
   alias Tidepool.{Config, Engine, Error, Function, Native, Telemetry}
   alias Tidepool.Catalog.Entry
-  alias Tidepool.Function.{Signature, Spec}
+  alias Tidepool.Function.{Fields, Signature, Spec}
+  alias Tidepool.Recording.Policy
 
   @typedoc "A compiled module and what it says of itself."
   @type t :: %{
@@ -81,7 +84,7 @@ defmodule Tidepool.Function.Loader do
   A caller that dies meanwhile takes its place in the queue along.
   """
   @spec compile(binary, Entry.t() | Tidepool.Function.t()) :: {:ok, t} | {:error, Error.t()}
-  def compile(wasm, entry), do: compile(wasm, entry, false)
+  def compile(wasm, entry), do: compile(wasm, entry, [])
 
   @doc """
   Compiles the module of an entry that was deployed before, on this node or on another, as `compile/2` does; but it may take
@@ -94,7 +97,7 @@ defmodule Tidepool.Function.Loader do
   end
 
   defp compile_deployed(wasm, entry, pauses) do
-    case {compile(wasm, entry, true), pauses} do
+    case {compile(wasm, entry, [:was_deployed]), pauses} do
       {{:error, %Error{reason: :internal}}, [pause | pauses]} ->
         Process.sleep(pause)
         compile_deployed(wasm, entry, pauses)
@@ -104,8 +107,16 @@ defmodule Tidepool.Function.Loader do
     end
   end
 
-  defp compile(wasm, entry, was_deployed) do
-    config = entry |> native_config() |> Map.put(:was_deployed, was_deployed)
+  @doc "The same with the code that serves most calls, however long that takes: for replays, whose calls were most likely served by it."
+  @spec compile_optimised(binary, Entry.t()) :: {:ok, t} | {:error, Error.t()}
+  def compile_optimised(wasm, entry), do: compile(wasm, entry, [:was_deployed, :optimised])
+
+  @doc "The same for a debugger: slower code, for which there is an engine of its own from then on."
+  @spec compile_debugged(binary, Entry.t()) :: {:ok, t} | {:error, Error.t()}
+  def compile_debugged(wasm, entry), do: compile(wasm, entry, [:was_deployed, :optimised, :debugged])
+
+  defp compile(wasm, entry, how) do
+    config = entry |> native_config() |> Map.merge(Map.new(@ways, &{&1, &1 in how}))
 
     Telemetry.span(:compile, %{module_bytes: byte_size(wasm)}, %{}, fn _metadata ->
       id = Native.compile(Engine.runtime(), wasm, config)
@@ -120,10 +131,15 @@ defmodule Tidepool.Function.Loader do
     end)
   end
 
-  @doc "Makes a function of a module, with all that another one has: for processes that make others of it."
+  @doc """
+  Makes a function of a module, with all that another one has: for processes that make others of it. Those are not recorded, as nobody
+  else has their module.
+  """
   @spec beside(binary, Tidepool.Function.t()) :: {:ok, Native.function_ref()} | {:error, Error.t()}
   def beside(wasm, function) do
-    with :ok <- check_size(byte_size(wasm)), {:ok, loaded} <- compile(wasm, function), do: function(loaded, function)
+    with :ok <- check_size(byte_size(wasm)),
+         {:ok, loaded} <- compile(wasm, function),
+         do: function(loaded, %{function | record: :off})
   end
 
   @doc "Makes a function of a compiled module."
@@ -136,7 +152,16 @@ defmodule Tidepool.Function.Loader do
   end
 
   # The library takes what it knows.
-  defp native_config(entry), do: entry |> Spec.native() |> Map.put(:version, entry.version)
+  defp native_config(entry),
+    do: entry |> Spec.native() |> Map.merge(%{version: entry.version, record: record(entry)})
+
+  # Whoever replays a recording makes the same function of the same module.
+  defp record(entry) do
+    if per_million = Policy.per_million(entry.record) do
+      fields = for {name, text} <- Fields.write(Spec.kept(), entry), do: [name, text]
+      {per_million, entry.redact, Native.json_encode(%{sha256: entry.sha256, fields: fields})}
+    end
+  end
 
   @doc "Tells that a function which the baseline tier served runs its optimised code, or why it does not."
   @spec optimised(String.t(), pos_integer, {:ok, us :: non_neg_integer} | Native.failure()) :: :ok

@@ -79,7 +79,8 @@ defmodule Tidepool.Function.Spec do
       each: "net",
       text: {&Tidepool.Function.Grants.read/1, &Function.identity/1, Tidepool.Function.Grants.notation()},
       default: [],
-      doc: "what of the network the function's programs may use; nothing else is open to them."
+      doc:
+        "what of the network the function may use: its programs, and requests of its guests; nothing else is open to them."
     ],
     files: [
       since: 6,
@@ -133,14 +134,86 @@ defmodule Tidepool.Function.Spec do
       default: false,
       doc: "whether the first 256 bytes of a failed call's payload are kept with the failure."
     ],
+    record: [
+      since: 10,
+      omissible: true,
+      type: {:check, &Tidepool.Recording.Policy.valid?/1, Tidepool.Recording.Policy.expectation()},
+      typespec: quote(do: Tidepool.Recording.Policy.t()),
+      text:
+        {&Tidepool.Recording.Policy.read/1, &Tidepool.Recording.Policy.write/1, Tidepool.Recording.Policy.notation()},
+      default: :off,
+      doc:
+        "which calls are recorded, to be replayed: those that fail, these and a share of all others, or all. Recordings hold what " <>
+          "callers and hosts sent, and stay on the node that made them."
+    ],
+    redact: [
+      since: 10,
+      omissible: true,
+      type: :boolean,
+      default: false,
+      doc:
+        "whether recordings have lengths and digests in place of what was sent: they say what happened, and can't be replayed."
+    ],
+    deterministic: [
+      since: 10,
+      type: :boolean,
+      default: false,
+      doc:
+        "whether a number that is none has one form, the canonical one, on all processors: for recordings that are replayed " <>
+          "elsewhere. Computing with such numbers takes up to 1.8 times as long, and a large module waits for the optimising compiler."
+    ],
     abi: [
       since: 9,
-      type: {:one_of, [:wapc, :wasi, :lunatic, :exports, :typed]},
+      type: {:one_of, [:wapc, :wasi, :lunatic, :extism, :exports, :typed, :http, :command]},
       kept_as: quote(do: Tidepool.Native.abi() | nil),
       default: nil,
       doc:
-        "the ABI by which the function is called; by default the first of `lunatic`, `wapc`, `wasi` and `exports` that the module " <>
-          "speaks, and of a component `typed`. A deploy is refused whose module does not speak it."
+        "the ABI by which the function is called; by default the first of `lunatic`, `wapc`, `extism`, `wasi` and `exports` that the " <>
+          "module speaks, and of a component of `http`, `command` and `typed`. A deploy is refused whose module does not speak it."
+    ],
+    config: [
+      since: 9,
+      type: {:check, &Tidepool.Function.Configured.valid?/1, Tidepool.Function.Configured.expectation()},
+      typespec: quote(do: Tidepool.Function.Configured.t()),
+      each: "config",
+      text:
+        {&Tidepool.Function.Configured.read/1, &Tidepool.Function.Configured.write/1,
+         Tidepool.Function.Configured.notation()},
+      default: %{},
+      doc:
+        "texts that a plug-in of Extism, or a component by `wasi:config`, asks for by name. They are no secrets: who sees the function sees them."
+    ],
+    keyvalue: [
+      since: 9,
+      type: {:check, &Tidepool.Function.Buckets.valid?/1, Tidepool.Function.Buckets.expectation()},
+      typespec: quote(do: Tidepool.Function.Buckets.t()),
+      each: "keyvalue",
+      text: {&Tidepool.Function.Buckets.read/1, &Function.identity/1, Tidepool.Function.Buckets.notation()},
+      default: [],
+      doc:
+        "the buckets of keys and values that a component may open by `wasi:keyvalue`, of the function's namespace; there are no others."
+    ],
+    routes: [
+      since: 9,
+      type: {:check, &Tidepool.Function.Routes.valid?/1, Tidepool.Function.Routes.expectation()},
+      typespec: quote(do: Tidepool.Function.Routes.t()),
+      each: "route",
+      text: {&Tidepool.Function.Routes.read/1, &Function.identity/1, Tidepool.Function.Routes.notation()},
+      default: [],
+      doc:
+        "what a handler of HTTP is asked for on the port of sites, the setting `sites_port`; a route is one function's alone."
+    ],
+    tools: [
+      since: 9,
+      omissible: true,
+      type: {:check, &Tidepool.Function.Tools.valid?/1, Tidepool.Function.Tools.expectation()},
+      typespec: quote(do: Tidepool.Function.Tools.t()),
+      each: "tool",
+      text: {&Tidepool.Function.Tools.read/1, &Function.identity/1, Tidepool.Function.Tools.notation()},
+      default: [],
+      doc:
+        "exports of a typed component that are tools of the Model Context Protocol: listed and called at `/mcp`, beside what " <>
+          "they are otherwise."
     ],
     ref: [
       since: 9,
@@ -152,6 +225,15 @@ defmodule Tidepool.Function.Spec do
       doc:
         "where the module is, in a registry, in place of the module itself: the node fetches it, and keeps the reference with " <>
           "the digest that it had."
+    ],
+    verify: [
+      of: :request,
+      type: {:keyword, Tidepool.Recording.Policy.verify()},
+      typespec: quote(do: Tidepool.Recording.Policy.verify()),
+      default: nil,
+      doc:
+        "calls of this name that were recorded on this node are replayed with the module, the newest first, and it is not deployed " <>
+          "when more of them than are allowed come to something else: the reason is `differs`."
     ],
     wait: [
       of: :request,
@@ -182,8 +264,8 @@ defmodule Tidepool.Function.Spec do
   schema, an option has
 
   - `:since`, the version of the cluster's protocol that brought it: for a new one the next. Nodes of versions before ignore
-    functions that have another value than the default, which is what those have that such nodes tell of. An option within another
-    has one of its own when it came later.
+    functions that have another value than the default, which is what those have that such nodes tell of. An option within another,
+    and a limit, has one of its own when it came later.
   - `omissible: true`, when calls don't depend on it: nodes of versions before are told of the function without it.
   - `of: :request`, when it says how to deploy and is not kept: a parameter of the query then, not a field of the form.
   - `:typespec`, when the type does not tell it; `:kept_as`, when what is kept is another.
@@ -202,7 +284,7 @@ defmodule Tidepool.Function.Spec do
   # From this version on nodes compare all that they know of a function.
   @whole 4
   @named Enum.filter(@kept, fn {_key, spec} -> spec[:since] end)
-  @since for {_key, spec} <- @named,
+  @since for {_key, spec} <- @kept,
              one <- [spec | Keyword.values(Tidepool.Options.within(spec))],
              since = one[:since],
              do: since
@@ -210,7 +292,9 @@ defmodule Tidepool.Function.Spec do
   @history 8
   # The one that brought names with a namespace.
   @namespaces 8
-  @levels [@whole, @history | @since] |> Enum.filter(&(&1 >= @whole)) |> Enum.uniq() |> Enum.sort()
+  # The one that told limits by name, as all that came after the second.
+  @limits 10
+  @levels [@whole, @history, @limits | @since] |> Enum.filter(&(&1 >= @whole)) |> Enum.uniq() |> Enum.sort()
   @latest Enum.max(@levels)
   @native for {key, spec} <- @kept, form = spec[:native], do: {key, form}
 
@@ -249,9 +333,23 @@ defmodule Tidepool.Function.Spec do
 
   @doc "The first version of the cluster's protocol that has all of what a function is."
   @spec version(map) :: pos_integer
-  def version(function) do
+  def version(function), do: first(function, told(function))
+
+  @doc "The first version of the cluster's protocol whose nodes can call a function: those of versions before ignore it."
+  @spec callable_from(map) :: pos_integer
+  def callable_from(function),
+    do:
+      first(
+        function,
+        for({_key, spec} = option <- told(function), not Keyword.get(spec, :omissible, false), do: option)
+      )
+
+  defp first(function, options) do
     named = if Name.of(function.name), do: @namespaces, else: @placed
-    Enum.reduce(told(function), named, fn option, version -> max(since(function, option), version) end)
+
+    Enum.reduce([{:limits, @options[:limits]} | options], named, fn option, version ->
+      max(since(function, option), version)
+    end)
   end
 
   @doc "May nodes of a version of the cluster's protocol be told of a function of this name at all?"
@@ -263,7 +361,10 @@ defmodule Tidepool.Function.Spec do
   def since(function, {key, spec}) do
     value = Map.fetch!(function, key)
 
-    for {within, one} <- Options.within(spec), one[:since], value[within] != one[:default], reduce: spec[:since] do
+    for {within, one} <- Options.within(spec),
+        one[:since],
+        value[within] != one[:default],
+        reduce: spec[:since] || @placed do
       since -> max(since, one[:since])
     end
   end
@@ -275,6 +376,23 @@ defmodule Tidepool.Function.Spec do
   @doc "The options that a version of the cluster's protocol may have by name."
   @spec named(version :: pos_integer) :: Options.schema()
   def named(version), do: Enum.filter(@named, fn {_key, spec} -> spec[:since] <= version end)
+
+  @doc "The options that an entry of a version of the cluster's protocol has by name whatever they are, beside those of `told/1`."
+  @spec always(version :: pos_integer) :: Options.schema()
+  def always(version), do: if(version >= @limits, do: [limits: @options[:limits]], else: [])
+
+  @doc """
+  Options within an option, or limits, without those that came later and have their default: nodes of before know no more.
+
+      iex> spec = [type: {:keyword, a: [default: 1], b: [default: 2, since: 11]}]
+      iex> {Tidepool.Function.Spec.first_known(%{a: 1, b: 2}, spec), Tidepool.Function.Spec.first_known(%{a: 1, b: 3}, spec)}
+      {%{a: 1}, %{a: 1, b: 3}}
+  """
+  @spec first_known(map, keyword) :: map
+  def first_known(members, spec) do
+    within = Options.within(spec)
+    Map.reject(members, fn {key, value} -> within[key][:since] != nil and within[key][:default] == value end)
+  end
 
   @doc "What is left of a function that is removed: nothing that nodes of an earlier version could not be told."
   @spec bare(function) :: function when function: map

@@ -6,18 +6,19 @@ defmodule Tidepool.Host.Builtin do
     operation, and NAME may have slashes; the one in a CLASS that has a namespace is `%2F`. An actor that waits for the guest, by way of whomever, is refused (`deadlock`).
   - `:function`: `tidepool`/`function`/NAME calls the deployed function NAME with its default operation. The call counts
     as nested in the guest's, so depth and time limits hold for the whole chain.
+    A handler of HTTP is called by a request to `http://NAME.internal`.
     Functions of a namespace can be called by guests of that namespace alone, and so can its actors.
   - `:log`: `tidepool`/`log`/LEVEL logs the payload; LEVEL is `debug`, `info`, `warning` or `error`. The
     event has the metadata `:tidepool_function`.
 
-  What guests have that are actors, `tidepool`/`kv` and `tidepool`/`alarm`, is no setting's: see `Tidepool.Actor.Guest`.
+  What guests have that are actors, `tidepool`/`kv` and `tidepool`/`alarm`, is no setting's: see `Tidepool.Actor.Activation.Guest`.
   """
 
   require Logger
 
   alias Tidepool.{Error, Host}
   alias Tidepool.Error.Reason
-  alias Tidepool.Host.Call
+  alias Tidepool.Host.{Call, Callee}
   alias Tidepool.Namespaces.Name
 
   # Neither takes longer than the call has time.
@@ -26,7 +27,7 @@ defmodule Tidepool.Host.Builtin do
     log: {{"tidepool", "log", :_}, {{__MODULE__, :log}, :inline}}
   }
 
-  # Those of rooms above this one, which register them: `Tidepool.Actor.Guest`.
+  # Those of rooms above this one, which register them: `Tidepool.Actor.Activation.Guest`.
   @above [:actor]
 
   @doc "The names for the setting `:builtins`."
@@ -39,6 +40,12 @@ defmodule Tidepool.Host.Builtin do
 
   @doc false
   @spec function(Call.t()) :: Host.result()
+  def function(%Call{operation: name, args: [exchange, operation]} = call) do
+    with :ok <- reach(call, name),
+         :ok <- Callee.start(name, operation, exchange),
+         do: {:ok, nil}
+  end
+
   def function(%Call{operation: name, payload: payload} = call) do
     with :ok <- reach(call, name), do: name |> Tidepool.call(nil, payload) |> answer(name)
   end

@@ -37,18 +37,11 @@ defmodule Tidepool.Host.Failure do
 
   # `text` makes the text when there is to be an entry: terms may be large.
   defp log(call, text, crash_reason) do
-    key = {:handler, call.function}
-
-    with :left_out <- Budget.take(key), {:ok, id} <- Budget.noted(key) do
-      {:error, "the host's handler failed (id #{id} and more since)"}
-    else
-      taken -> log(call, text, crash_reason, key, left_out(taken))
-    end
+    told = Budget.under_id({:handler, call.function}, &log(call, text, crash_reason, &1, &2))
+    {:error, "the host's handler failed (#{told})"}
   end
 
-  defp log(call, text, crash_reason, key, left_out) do
-    id = Base.encode16(:crypto.strong_rand_bytes(8), case: :lower)
-    Budget.note(key, id)
+  defp log(call, text, crash_reason, id, left_out) do
     # The guest has chosen these names, with a handler for any of them: what is inspected is one line.
     target = inspect("#{call.binding}/#{call.namespace}/#{call.operation}")
     who = "#{call.function} (version #{call.version})"
@@ -65,13 +58,7 @@ defmodule Tidepool.Host.Failure do
       tidepool_left_out: left_out,
       crash_reason: crash_reason
     )
-
-    {:error, "the host's handler failed (id #{id})"}
   end
-
-  defp left_out({:ok, left_out}), do: left_out
-  # The first entry is being made by another process.
-  defp left_out(:error), do: 0
 
   # An exception's own `message/1` is the host's code, and may fail in ways of its own.
   defp format(kind, reason, stacktrace) do

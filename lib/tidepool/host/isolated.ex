@@ -15,9 +15,7 @@ defmodule Tidepool.Host.Isolated do
         when result: term
   def run(fun, remaining_us) do
     caller = self()
-    callers = [caller | Process.get(:"$callers", [])]
-    {nesting, actors, trace} = {Nesting.get(), Nesting.actors(), Trace.Context.get()}
-    metadata = :logger.get_process_metadata()
+    enter = entrance(caller)
 
     # Dead after the first message, or when nobody waits for it any more.
     reply_to = :erlang.alias([:reply])
@@ -25,12 +23,8 @@ defmodule Tidepool.Host.Isolated do
     {pid, monitor} =
       :erlang.spawn_opt(
         fn ->
-          end_with(caller)
-          Process.put(:"$callers", callers)
-          Nesting.put(nesting)
-          Nesting.put_actors(actors)
-          Trace.Context.put(trace)
-          if metadata != :undefined, do: :logger.set_process_metadata(metadata)
+          end_with(caller, fn -> :ok end)
+          enter.()
           send(reply_to, {reply_to, fun.()})
         end,
         [:monitor]
@@ -58,8 +52,38 @@ defmodule Tidepool.Host.Isolated do
     end
   end
 
+  @doc "Runs `fun` in such a process for whose result nobody waits, and then `over`, however it ended."
+  @spec start((() -> term), over :: (() -> term)) :: :ok
+  def start(fun, over) do
+    caller = self()
+    enter = entrance(caller)
+
+    spawn(fn ->
+      end_with(caller, over)
+      enter.()
+      fun.()
+    end)
+
+    :ok
+  end
+
+  # Takes the process that calls it to where the caller is.
+  defp entrance(caller) do
+    callers = [caller | Process.get(:"$callers", [])]
+    {nesting, actors, trace} = {Nesting.get(), Nesting.actors(), Trace.Context.get()}
+    metadata = :logger.get_process_metadata()
+
+    fn ->
+      Process.put(:"$callers", callers)
+      Nesting.put(nesting)
+      Nesting.put_actors(actors)
+      Trace.Context.put(trace)
+      if metadata != :undefined, do: :logger.set_process_metadata(metadata)
+    end
+  end
+
   # A link would end the caller as well, and a handler that traps exits would outlive it.
-  defp end_with(caller) do
+  defp end_with(caller, over) do
     handler = self()
 
     spawn(fn ->
@@ -70,6 +94,8 @@ defmodule Tidepool.Host.Isolated do
         {:DOWN, ^calling, :process, _pid, _reason} -> Process.exit(handler, :kill)
         {:DOWN, ^handling, :process, _pid, _reason} -> :ok
       end
+
+      over.()
     end)
   end
 end

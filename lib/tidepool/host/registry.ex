@@ -15,10 +15,14 @@ defmodule Tidepool.Host.Registry do
   alias Tidepool.Host.{Target, TestHandlers}
   alias Tidepool.Namespaces.Name
 
-  @typedoc "`{:testing, entry}`: a test may have a handler of its own; see `Tidepool.Host.TestHandlers`."
+  @typedoc """
+  `{:testing, entry}`: a test may have a handler of its own; see `Tidepool.Host.TestHandlers`. `{:kept, function}`: one of the node's own,
+  which gets what the call's driver keeps, as `Tidepool.Host.register_kept/2` says.
+  """
   @type entry ::
           {(Host.Call.t() -> term) | {module, atom}, run :: :timed | :inline | :isolated}
           | {:process, GenServer.name() | pid, message :: :invoke_callback | :call}
+          | {:kept, {module, atom}}
           | {:testing, entry | nil}
 
   @doc "Starts it, with these handlers of targets."

@@ -42,27 +42,32 @@ defmodule Tidepool.Log.Budget do
     end
   end
 
-  @doc "Keeps what the last line of a key was about."
-  @spec note(term, term) :: :ok
-  def note(key, about) do
-    :ets.insert(@table, {{:note, key}, about})
-    :ok
-  end
-
-  @doc "What was kept by `note/2`."
-  @spec noted(term) :: {:ok, term} | :error
-  def noted(key) do
-    case :ets.lookup(@table, {:note, key}) do
-      [{_key, about}] -> {:ok, about}
-      [] -> :error
+  @doc """
+  Has a line logged under an id, by a function that gets that and how many were left out before; beyond what the key has, it is left out.
+  Says what whoever is told of the id and not of the line may be told: `id 5f3a…`, or the last line's, `id 5f3a… and more since`.
+  """
+  @spec under_id(term, (id :: String.t(), left_out :: non_neg_integer -> term)) :: String.t()
+  def under_id(key, log) do
+    with :left_out <- take(key), [{_key, id}] <- :ets.lookup(@table, {:id, key}) do
+      "id #{id} and more since"
+    else
+      taken ->
+        id = Base.encode16(:crypto.strong_rand_bytes(8), case: :lower)
+        :ets.insert(@table, {{:id, key}, id})
+        log.(id, left_out(taken))
+        "id #{id}"
     end
   end
+
+  defp left_out({:ok, left_out}), do: left_out
+  # The first line is being made by another process.
+  defp left_out([]), do: 0
 
   @doc "Forgets a key."
   @spec drop(term) :: :ok
   def drop(key) do
     :ets.delete(@table, key)
-    :ets.delete(@table, {:note, key})
+    :ets.delete(@table, {:id, key})
     :ok
   end
 end

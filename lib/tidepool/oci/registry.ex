@@ -8,7 +8,8 @@ defmodule Tidepool.Oci.Registry do
   """
 
   alias Tidepool.{Config, Native}
-  alias Tidepool.Function.{Reference, Registries}
+  alias Tidepool.Function.Reference
+  alias Tidepool.Function.Reference.Registries
   alias Tidepool.Oci.{Address, Challenge, Failure, Http, Logins, Manifest}
 
   @most_redirects 5

@@ -7,11 +7,11 @@ defmodule Tidepool.Process.Loop do
   on. A process that dies with its links needs nothing for that; one that doesn't traps exits, and is told with the link's tag.
   """
 
-  alias Tidepool.{Catalog, Engine, Error, Function, Log, Native}
+  alias Tidepool.{Catalog, Engine, Error, Function, Log, Native, Nodes}
   alias Tidepool.Error.Reason
   alias Tidepool.Function.Loader
   alias Tidepool.Host.Timer
-  alias Tidepool.Process.{Files, Links, Names, Nodes, Programs, Remote}
+  alias Tidepool.Process.{Files, HostCalls, Links, Names, Programs, Remote}
 
   # The VM's timers have an end; whoever waits for longer than ten days looks again then. Who waits for years has no deadline, and
   # needs no timer.
@@ -159,6 +159,15 @@ defmodule Tidepool.Process.Loop do
       message -> told(message, task, state)
     after
       0 -> task |> Native.resume() |> run(state)
+    end
+  end
+
+  defp run({:host, task, {kind, _, _, _, _} = request, remaining_us, _version}, state)
+       when kind in [:import, :exchange] do
+    case HostCalls.answer(request, remaining_us, Process.get(__MODULE__)) do
+      # The library ends it: its time is over.
+      :timeout -> go_on(task, state)
+      answer -> task |> Native.answer_value(answer) |> run(state)
     end
   end
 
@@ -322,6 +331,7 @@ defmodule Tidepool.Process.Loop do
       ArgumentError -> exit(:noproc)
     end
 
+    Remote.linked(task, pid)
     answer(task, {Links.put(links, pid, tag), watched, told?})
   end
 
@@ -349,6 +359,7 @@ defmodule Tidepool.Process.Loop do
       0 -> :ok
     end
 
+    Remote.linked(task, pid)
     answer(task, {Map.delete(links, pid), watched, told?})
   end
 

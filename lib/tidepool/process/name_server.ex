@@ -6,23 +6,18 @@ defmodule Tidepool.Process.NameServer do
   knows: which processes of other nodes have died. Their names are free from then on, and are swept. Those that have had names are in a
   table of the application's, so that a restart here forgets none.
 
-  Questions are plain terms, as those of `Tidepool.Process.Remote`:
-
-  | | |
-  | --- | --- |
-  | `{:tidepool_process, version, pid, ref, {:name, first, operation, name, id, owner}}` | `{:tidepool_process, ref, {code, id}}` |
-
-  The operation is `:put`, `:claim`, `:get`, `:remove` or `:free`; `first` is the first process of the program, and `owner` the pid with
-  the number `id`, or `nil`. Another version is answered by `:unknown_version`.
+  The question is `{:name, first, operation, name, id, owner}`, and the answer `{code, id}`, as those of `Tidepool.Process.Remote`. The operation is `:put`, `:claim`, `:get`, `:remove` or `:free`; `first` is the first process of the program, and `owner` the pid with
+  the number `id`, or `nil`.
   """
 
   use GenServer
 
-  alias Tidepool.Native
-  alias Tidepool.Process.{Asked, Nodes, Programs}
+  alias Tidepool.{Native, Nodes}
+  alias Tidepool.Nodes.{Ask, Protocol, Requests}
+  alias Tidepool.Process.Programs
 
   @table __MODULE__
-  @version 1
+  @protocol %Protocol{server: __MODULE__, tag: :tidepool_process, version: 1, what: "names", form: :from}
   @sweep_ms 1_000
   @max_bytes 65_536
   @max_number 0xFFFF_FFFF_FFFF_FFFF
@@ -32,9 +27,13 @@ defmodule Tidepool.Process.NameServer do
   @no_process 2
   @full 3
 
-  @doc "`more` are the names of further nodes that are known: see `Tidepool.Process.Asked.admit/4`."
+  @doc "`more` are the names of further nodes that are known: see `Tidepool.Nodes.Requests.new/2`."
   @spec start_link((() -> [String.t() | node])) :: GenServer.on_start()
   def start_link(more), do: GenServer.start_link(__MODULE__, more, name: __MODULE__)
+
+  @doc "What the node answers where a program began, within `ms`."
+  @spec ask(node, question :: tuple, ms :: non_neg_integer) :: {:ok, term} | {:error, Ask.reason()}
+  def ask(node, question, ms), do: Ask.ask(@protocol, node, question, ms)
 
   @doc "Makes the table of processes that have had names, for as long as the caller lives."
   @spec new :: :ok
@@ -48,26 +47,10 @@ defmodule Tidepool.Process.NameServer do
   @impl true
   def init(more) do
     for {owner, _first, _id} <- :ets.tab2list(@table), do: Process.monitor(owner)
-    {:ok, %{more: more, asked: Asked.new("names", @version), gone: %{}}}
+    {:ok, %{requests: Requests.new(@protocol, more), gone: %{}}}
   end
 
   @impl true
-  def handle_info({:tidepool_process, @version, from, ref, question}, state)
-      when is_pid(from) and node(from) == node() and is_reference(ref),
-      do: {:noreply, serve(question, from, ref, state)}
-
-  def handle_info({:tidepool_process, version, from, ref, question}, state) when is_pid(from) and is_reference(ref) do
-    case Asked.admit(state.asked, node(from), version, state.more) do
-      {:ok, asked} ->
-        Nodes.hold(node(from))
-        {:noreply, serve(question, from, ref, %{state | asked: asked})}
-
-      {:ignore, asked} ->
-        if version != @version, do: answer(from, ref, :unknown_version)
-        {:noreply, %{state | asked: asked}}
-    end
-  end
-
   def handle_info({:DOWN, _monitor, :process, pid, _reason}, %{gone: gone} = state) do
     case :ets.lookup(@table, pid) do
       [{^pid, first, id}] ->
@@ -80,21 +63,27 @@ defmodule Tidepool.Process.NameServer do
   end
 
   def handle_info(:sweep, state), do: {:noreply, sweep(state)}
-  def handle_info(_message, state), do: {:noreply, state}
 
-  defp serve({:name, first, operation, name, id, owner}, from, ref, state)
+  def handle_info(message, state) do
+    Requests.handle(state, message, fn request, state ->
+      Nodes.hold(Requests.asker(request))
+      serve(request.question, request, state)
+    end)
+  end
+
+  defp serve({:name, first, operation, name, id, owner}, request, state)
        when is_pid(first) and node(first) == node() and operation in @operations and is_binary(name) and
               byte_size(name) <= @max_bytes and id in 0..@max_number do
     if String.valid?(name) and owner?(operation, id, owner) do
       {answer, state} = named(Programs.part(first), {first, operation, name, id, owner}, state)
-      answer(from, ref, answer)
+      Requests.answer(@protocol, request, answer)
       state
     else
-      malformed(state, from)
+      malformed(state, request)
     end
   end
 
-  defp serve(_other, from, _ref, state), do: malformed(state, from)
+  defp serve(_other, request, state), do: malformed(state, request)
 
   # The number holds the node that the process is on.
   defp owner?(operation, id, owner) when operation in [:put, :claim] do
@@ -104,14 +93,7 @@ defmodule Tidepool.Process.NameServer do
 
   defp owner?(_operation, _id, owner), do: owner == nil
 
-  defp malformed(state, from), do: %{state | asked: Asked.unreadable(state.asked, node(from))}
-
-  defp answer(to, ref, answer) do
-    message = {:tidepool_process, ref, answer}
-
-    with :nosuspend <- :erlang.send(to, message, [:nosuspend, :noconnect]),
-         do: spawn(fn -> :erlang.send(to, message, [:noconnect]) end)
-  end
+  defp malformed(state, request), do: %{state | requests: Requests.unreadable(state.requests, request)}
 
   defp named(nil, {_first, _operation, _name, _id, _owner}, state), do: {{@no_process, 0}, state}
 

@@ -6,8 +6,8 @@ defmodule Tidepool.Process.Names do
   said to have one is asked for on its node, so that nobody gets the dead; where that says so, the name is freed.
   """
 
-  alias Tidepool.Native
-  alias Tidepool.Process.{NameServer, Nodes, Remote}
+  alias Tidepool.{Native, Nodes}
+  alias Tidepool.Process.{NameServer, Remote}
 
   @ask_ms 10_000
   # How often a name is asked for anew whose process was dead: others may be quicker.
@@ -53,11 +53,11 @@ defmodule Tidepool.Process.Names do
   end
 
   defp question(first, operation, name, {id, pid}) do
-    case Remote.ask(node(first), {:name, first, operation, name, id, pid}, @ask_ms, NameServer) do
+    case NameServer.ask(node(first), {:name, first, operation, name, id, pid}, @ask_ms) do
       {:ok, {code, id}} when code in @done..@full and id in 0..@max_number -> {code, id}
       {:ok, _other} -> {@not_asked, 0}
-      :gone -> {@not_asked, 0}
-      :timeout -> {@timed_out, 0}
+      {:error, :timeout} -> {@timed_out, 0}
+      {:error, _gone} -> {@not_asked, 0}
     end
   end
 

@@ -10,8 +10,7 @@ defmodule Tidepool.Process.Programs do
 
   require Logger
 
-  alias Tidepool.{Function, Native}
-  alias Tidepool.Process.Nodes
+  alias Tidepool.{Function, Native, Nodes}
 
   @doc false
   def start_link(_options), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)

@@ -4,31 +4,35 @@ defmodule Tidepool.Process.Remote do
 
   State of the driver, in its dictionary. Messages go from driver to driver, so that those between any two processes stay in order
   with the exits of either. A sender of 64 KiB to a process asks it before the next message whether there is room for more, or for
-  this one because it is waited for, and waits for that. A sender of 256 KiB to several asks all of them, and waits until that
-  has arrived. Meanwhile it takes what comes from others, who may be waiting for it in the same way.
+  this one because it is waited for, and waits for that. A message that is as large itself is asked for before it is sent. A sender
+  of 256 KiB to several asks all of them, and waits until that has arrived. Meanwhile it takes what comes from others, who may be
+  waiting for it in the same way. Who has made or removed 256 links waits likewise until all others have taken note of it.
 
-  Questions go to the process that is registered as this module on a node, as plain terms:
+  Questions go by `Tidepool.Nodes.Ask` to the process that is registered as this module on a node:
 
   | | |
   | --- | --- |
-  | `{:tidepool_process, version, pid, ref, {:find, first, id}}` | `{:tidepool_process, ref, {pid, guest?}}`, or `nil` instead of the pair |
-  | `{:tidepool_process, version, pid, ref, {:spawn, request}}` | `{:tidepool_process, ref, {:ok, id, pid}}` or `{:error, code, text}` |
+  | `{:find, first, id}` | `{pid, guest?}` or `nil` |
+  | `{:spawn, request}` | `{:ok, id, pid}` or `{:error, code, text}` |
 
   A program is named by the pid of its first process.
   """
 
-  alias Tidepool.{Function, Native}
-  alias Tidepool.Process.{Nodes, Programs}
+  alias Tidepool.{Function, Native, Nodes}
+  alias Tidepool.Nodes.{Ask, Protocol}
+  alias Tidepool.Process.Programs
 
-  # A part of the protocol: nodes of other versions know it by this name.
-  @server __MODULE__
-  @version 1
+  # Processes that are being made at once, and that wait for that.
+  @making 32
+  @most_waiting 512
   @find_ms 10_000
   @spawn_ms 30_000
   # Bytes that are sent to one process, and to all, before they are asked; what a message takes beside its own.
   @window 65_536
   @windows 262_144
   @overhead 96
+  # Links that are made and removed before those that they are with are asked whether they know of them.
+  @most_links 256
   # Processes of other nodes that are remembered.
   @most 1_000
   @max_number 0xFFFF_FFFF_FFFF_FFFF
@@ -45,6 +49,7 @@ defmodule Tidepool.Process.Remote do
   @known {__MODULE__, :known}
   @under_way {__MODULE__, :under_way}
   @waiting {__MODULE__, :waiting}
+  @links {__MODULE__, :links}
 
   @typedoc "A process and whether it is a guest; or there is none, or no node that could have it."
   @type found :: {pid, guest? :: boolean} | :dead | :nowhere
@@ -52,9 +57,24 @@ defmodule Tidepool.Process.Remote do
   @typedoc "A process that is to be started on another node."
   @type away :: map
 
-  @doc "Who is asked on each node, and the version of the protocol."
-  @spec protocol :: {name :: atom, version :: pos_integer}
-  def protocol, do: {@server, @version}
+  @doc "Who is asked on each node, and how."
+  @spec protocol :: Protocol.t()
+  def protocol do
+    %Protocol{
+      server: __MODULE__,
+      tag: :tidepool_process,
+      version: 1,
+      what: "processes",
+      form: :from,
+      at_once: @making,
+      waiting: @most_waiting,
+      refused: &__MODULE__.refused/1
+    }
+  end
+
+  @doc false
+  def refused(:busy), do: {:error, @failed, "#{node()} is asked for more processes at once than it makes"}
+  def refused(_failed), do: {:error, @failed, "#{node()} failed while it made the process"}
 
   @doc "The caller drives a process, of the program with this first process, where that is known."
   @spec begin(Native.process_ref(), pid | nil) :: :ok
@@ -141,7 +161,7 @@ defmodule Tidepool.Process.Remote do
   def send(task, id, tag, bytes) do
     case find(id) do
       {pid, true} ->
-        {all, to} = await_room(task, pid, tag)
+        {all, to} = await_room(task, pid, tag, byte_size(bytes))
 
         # The VM has a sender wait whose link is busy.
         if :erlang.send(pid, {:tidepool_post, tag, bytes}, [:noconnect]) == :ok do
@@ -162,13 +182,34 @@ defmodule Tidepool.Process.Remote do
 
   # What is under way, in all and to each, when a message with this tag may be sent as well. Of those that are full the bytes stay
   # on the account, and so they are asked each time.
-  defp await_room(task, pid, tag) do
+  defp await_room(task, pid, tag, bytes) do
     {all, to} = Process.get(@under_way, {0, %{}})
 
     {all, to} =
       if all >= @windows, do: {0, to |> Map.keys() |> ask_room(:none) |> await_answers(task, to)}, else: {all, to}
 
-    if Map.get(to, pid, 0) >= @window, do: {all, [pid] |> ask_room(tag) |> await_answers(task, to)}, else: {all, to}
+    if Map.get(to, pid, 0) + bytes >= @window,
+      do: {all, [pid] |> ask_room(tag) |> await_answers(task, to)},
+      else: {all, to}
+  end
+
+  @doc """
+  The caller's guest has told another one of a link that it has made, or removed. Those are messages of the VM's, which are on nobody's
+  account: one that has told so many waits until they have arrived.
+  """
+  @spec linked(Native.task(), pid) :: :ok
+  def linked(task, pid) do
+    {count, pids} = Process.get(@links, {1, %{}})
+    pids = Map.put(pids, pid, [])
+
+    if count < @most_links do
+      Process.put(@links, {count + 1, pids})
+    else
+      Process.delete(@links)
+      pids |> Map.keys() |> ask_room(:none) |> await_answers(task, %{})
+    end
+
+    :ok
   end
 
   defp ask_room(pids, tag) do
@@ -259,30 +300,21 @@ defmodule Tidepool.Process.Remote do
           {:error, @failed, "#{node} has answered something else"}
       end
     else
-      nil -> {:error, @failed, "there is no node #{number}, or it can't be reached"}
-      :replaced -> {:error, @no_module, "the program's function was replaced while it started"}
-      :timeout -> {:error, @timed_out, "the node has not answered in time"}
-      :gone -> {:error, @failed, "the node can't be reached, or its version of Tidepool starts no processes for others"}
+      nil ->
+        {:error, @failed, "there is no node #{number}, or it can't be reached"}
+
+      :replaced ->
+        {:error, @no_module, "the program's function was replaced while it started"}
+
+      {:error, :timeout} ->
+        {:error, @timed_out, "the node has not answered in time"}
+
+      {:error, _gone} ->
+        {:error, @failed, "the node can't be reached, or its version of Tidepool starts no processes for others"}
     end
   end
 
   @doc "A question to a node that there is a link with."
-  @spec ask(node, term, timeout, server :: atom) :: {:ok, term} | :timeout | :gone
-  def ask(node, question, timeout, server \\ @server) do
-    ref = Process.monitor({server, node})
-    :erlang.send({server, node}, {:tidepool_process, @version, self(), ref, question}, [:noconnect])
-
-    receive do
-      {:tidepool_process, ^ref, answer} ->
-        Process.demonitor(ref, [:flush])
-        {:ok, answer}
-
-      {:DOWN, ^ref, :process, _server, _reason} ->
-        :gone
-    after
-      timeout ->
-        Process.demonitor(ref, [:flush])
-        :timeout
-    end
-  end
+  @spec ask(node, term, timeout) :: {:ok, term} | {:error, Ask.reason()}
+  def ask(node, question, timeout), do: Ask.ask(protocol(), node, question, timeout)
 end

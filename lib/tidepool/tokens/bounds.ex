@@ -7,13 +7,16 @@ defmodule Tidepool.Tokens.Bounds do
   - `net:GRANT`: of the network, as in `net:tls:connect:*.example.com:443`.
   - `files:NAME`, or `files:NAME:rw` for one that may be written: of the folders that the node's setting `files` has. Folders in
     memory need none.
+  - `keyvalue:NAME`: of [buckets](docs/keyvalue.md), as in `keyvalue:sessions`, in whatever namespace the function is.
   - `registry:GRANT`: registries that modules are fetched from, as in `registry:ghcr.io` or `registry:ghcr.io/team/*`
-    (`Tidepool.Function.Registries`). One that is named by its address may be on a private network; all others have public addresses, unless the node's setting
+    (`Tidepool.Function.Reference.Registries`). One that is named by its address may be on a private network; all others have public addresses, unless the node's setting
     `registries` names them.
+  - `route:ROUTE`: routes that functions may have, as in `route:shop.example/...`: it and, if it ends so, all within it.
   - `*`: all that the node grants.
   """
 
-  alias Tidepool.Function.{Folders, Grants, HostGrants, Reference, Registries}
+  alias Tidepool.Function.{Buckets, Folders, Grants, HostGrants, Reference, Routes}
+  alias Tidepool.Function.Reference.Registries
   alias Tidepool.Native
 
   @most 32
@@ -24,7 +27,7 @@ defmodule Tidepool.Tokens.Bounds do
   @spec expectation :: String.t()
   def expectation,
     do:
-      "a list of at most #{@most} like \"host:shop/prices/*\", \"net:dns\", \"files:config\", \"files:data:rw\" or \"registry:ghcr.io\", or [\"*\"]"
+      "a list of at most #{@most} like \"host:shop/prices/*\", \"net:dns\", \"files:config\", \"files:data:rw\", \"keyvalue:sessions\", \"registry:ghcr.io\" or \"route:shop.example/...\", or [\"*\"]"
 
   @doc """
   Can a token have these?
@@ -32,6 +35,8 @@ defmodule Tidepool.Tokens.Bounds do
       iex> alias Tidepool.Tokens.Bounds
       iex> Enum.map([[], ["*"], ["host:shop/*/get", "net:dns", "files:a", "files:b:rw", "registry:a:5000/b/*"]], &Bounds.valid?/1)
       [true, true, true]
+      iex> Enum.map([["route:shop.example/...", "keyvalue:a"], ["route:shop.example"], ["keyvalue:a/b"]], &Bounds.valid?/1)
+      [true, false, false]
       iex> Enum.map([["host:shop"], ["net:tcp"], ["files:"], ["files:a:ro"], ["registry:"], ["all"], ["net:dns", "net:dns"], "*"], &Bounds.valid?/1)
       [false, false, false, false, false, false, false, false]
   """
@@ -48,7 +53,9 @@ defmodule Tidepool.Tokens.Bounds do
 
   defp bound?("net:" <> grant), do: String.valid?(grant) and Native.grants_fault([grant]) == nil
   defp bound?("files:" <> folder), do: Folders.valid?(["/=host:" <> folder])
+  defp bound?("keyvalue:" <> bucket), do: Buckets.name?(bucket)
   defp bound?("registry:" <> grant), do: String.valid?(grant) and Registries.grant?(grant)
+  defp bound?("route:" <> route), do: Routes.valid?([route])
   defp bound?(_other), do: false
 
   @doc "Do these have a module of this reference fetched, and is it by its registry's name?"
@@ -65,6 +72,8 @@ defmodule Tidepool.Tokens.Bounds do
             required(:host) => HostGrants.t(),
             required(:net) => Grants.t(),
             required(:files) => Folders.t(),
+            required(:keyvalue) => Buckets.t(),
+            required(:routes) => Routes.t(),
             optional(atom) => term
           },
           default :: HostGrants.t()
@@ -75,6 +84,8 @@ defmodule Tidepool.Tokens.Bounds do
       grant = HostGrants.beyond(deploy.host, default ++ of(bounds, "host:")) -> "host:" <> grant
       grant = Native.grants_beyond(deploy.net, of(bounds, "net:")) -> "net:" <> grant
       folder = Enum.find(folders(deploy.files), &(&1 not in allowed(of(bounds, "files:")))) -> "files:" <> folder
+      bucket = Enum.find(deploy.keyvalue, &(&1 not in of(bounds, "keyvalue:"))) -> "keyvalue:" <> bucket
+      route = Routes.beyond(deploy.routes, of(bounds, "route:")) -> "route:" <> route
       true -> nil
     end
   end

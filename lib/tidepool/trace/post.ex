@@ -4,7 +4,7 @@ defmodule Tidepool.Trace.Post do
   a server sends, head and body, without a bound.
   """
 
-  alias Tidepool.Outgoing.Tls
+  alias Tidepool.Outgoing.Socket
 
   # Of the line with the status, in bytes.
   @max_line 8_192
@@ -39,26 +39,7 @@ defmodule Tidepool.Trace.Post do
     options = [:binary, active: false, packet: :http_bin, packet_size: @max_line, nodelay: true]
     options = options ++ [send_timeout: left(until), send_timeout_close: true]
 
-    case address(host) do
-      {:ok, address} when tuple_size(address) == 8 -> open(scheme, address, port, [:inet6 | options], until)
-      {:ok, address} -> open(scheme, address, port, options, until)
-      {:error, :einval} -> by_name(scheme, to_charlist(host), port, options, until)
-    end
-  end
-
-  # A name that has no address of IPv4 may have one of IPv6.
-  defp by_name(scheme, host, port, options, until) do
-    with {:error, _reason} = failed <- open(scheme, host, port, options, until) do
-      with {:error, _no_such_address} <- open(scheme, host, port, [:inet6 | options], until), do: failed
-    end
-  end
-
-  defp open("http", host, port, options, until) do
-    with {:ok, socket} <- :gen_tcp.connect(host, port, options, left(until)), do: {:ok, {:gen_tcp, socket}}
-  end
-
-  defp open("https", host, port, options, until) do
-    with {:ok, socket} <- :ssl.connect(host, port, options ++ Tls.client(), left(until)), do: {:ok, {:ssl, socket}}
+    Socket.connect(host, port, scheme == "https", options, until)
   end
 
   defp answer({transport, socket}, timeout) do
@@ -72,7 +53,6 @@ defmodule Tidepool.Trace.Post do
   defp send_all({transport, socket}, data), do: transport.send(socket, data)
   defp close({transport, socket}), do: transport.close(socket)
 
-  defp address(host), do: host |> to_charlist() |> :inet.parse_address()
   defp left(until), do: max(until - now(), 1)
   defp now, do: System.monotonic_time(:millisecond)
 end

@@ -22,6 +22,7 @@ defmodule TidepoolWeb.Resource.Files do
     ".go" => @text,
     ".h" => @text,
     ".json" => @text,
+    ".py" => @text,
     ".rs" => @text,
     ".service" => @text,
     ".sh" => @text,

@@ -16,7 +16,8 @@ defmodule TidepoolWeb.Resources.Metrics do
   @impl true
   def serve("GET", ["metrics"], _request) do
     functions = Catalog.versions()
-    {uncopied, uncopied_ms} = Actor.Copies.behind()
+    {uncopied, uncopied_ms} = Actor.Replication.behind()
+    {recorded, unrecorded} = Native.recording_counts(Engine.runtime())
 
     gauges = [
       {"tidepool_functions", "Deployed functions", length(functions)},
@@ -26,6 +27,9 @@ defmodule TidepoolWeb.Resources.Metrics do
       {"tidepool_actors_uncopied", "Actors here of which nodes that should have a copy have not said that they do",
        uncopied},
       {"tidepool_actors_uncopied_seconds", "How long that has been so of the first of them", div(uncopied_ms, 1_000)},
+      {"tidepool_recordings_kept", "Calls that were recorded since the node started", recorded},
+      {"tidepool_recordings_dropped", "Calls that were to be recorded and could not be, since the node started",
+       unrecorded},
       {"beam_memory_bytes", "Memory that the Erlang VM has allocated, guests not included", :erlang.memory(:total)},
       {"beam_processes", "Erlang processes", :erlang.system_info(:process_count)},
       {"beam_run_queue", "Erlang processes that are ready to run", :erlang.statistics(:total_run_queue_lengths)}

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::commands::access::{sign, token};
 use crate::commands::project::{build, new, setup, watch};
+use crate::commands::recording::{recordings, replay};
 use crate::commands::{actor, call, completions, deploy, doctor, functions, logs, process, push, status};
 use crate::context::{Context, Options};
 use crate::exit;
@@ -22,12 +23,13 @@ Examples:
   tidepool deploy target/hello.wasm --field instances=warm:8
   tidepool logs hello -f
   tidepool list --label team:shop --json
+  tidepool replay fetched/ --against target/hello.wasm
 
 Exit codes:
   0    it is done
   1    the node or the registry refused it, or the function failed
   2    the command line, a file or tidepool.toml is not right
-  3    no node or registry could be reached, or what answered is none
+  3    no node or registry could be reached, or what answered is none; of `replay`: a call came to something else
   4    the project's build failed, or `setup` could bring no compiler
   130  a build, `setup`, `doctor` or `watch` was ended by Ctrl-C or SIGTERM; other commands end by the signal itself
 
@@ -78,6 +80,10 @@ enum Command {
     /// Start, list, show, upgrade and kill programs of processes
     #[command(subcommand)]
     Process(process::Process),
+    /// List, fetch and delete recordings of calls
+    Recordings(recordings::Recordings),
+    /// Run a call that was recorded again, or a folder of them
+    Replay(replay::Replay),
     /// Make, list and revoke tokens
     #[command(subcommand)]
     Token(token::Token),
@@ -130,6 +136,8 @@ fn run(command: &Command, context: &Context) -> Result<(), Failure> {
         Command::Rm(rm) => rm.run(context),
         Command::Actor(actor) => actor.run(context),
         Command::Process(process) => process.run(context),
+        Command::Recordings(recordings) => recordings.run(context),
+        Command::Replay(replay) => replay.run(context),
         Command::Token(token) => token.run(context),
         Command::Keygen(keygen) => keygen.run(context),
         Command::Sign(sign) => sign.run(context),
@@ -142,7 +150,7 @@ fn run(command: &Command, context: &Context) -> Result<(), Failure> {
 /// Says why, unless the command has said so itself, or nobody listens.
 fn told(failure: &Failure, output: Output) -> u8 {
     let code = failure.exit();
-    if code != exit::DONE && !matches!(failure, Failure::Unwell { .. }) {
+    if code != exit::DONE && !failure.is_told() {
         for line in failure.said().unwrap_or_default().lines() {
             output.note(line);
         }

@@ -8,6 +8,8 @@ pub(crate) const REFUSED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 /// No node or registry could be reached, or what answered is none.
 pub(crate) const NO_NODE: u8 = 3;
+/// A call that was replayed came to something else: 3 as of `mix tidepool.replay`, and nothing is said to be wrong then.
+pub(crate) const DIFFERS: u8 = 3;
 /// The project's build failed, or `setup` could bring no compiler.
 pub(crate) const BUILD: u8 = 4;
 /// Ended by Ctrl-C or SIGTERM.

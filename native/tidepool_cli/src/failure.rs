@@ -58,6 +58,26 @@ pub(crate) enum Failure {
         /// Why.
         source: io::Error,
     },
+    /// A file can't be written.
+    #[error("{path} can't be written: {source}")]
+    Unwritable {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A folder has nothing to replay.
+    #[error("{path} has no recordings: files that end with .tiderec")]
+    NoRecordings {
+        /// Which one.
+        path: PathBuf,
+    },
+    /// A call came to something else than was recorded.
+    #[error("a call came to something else than was recorded")]
+    Differs,
+    /// A recording of a folder could not be replayed, and no other came to something else.
+    #[error("a recording could not be replayed")]
+    Unreplayed,
     /// What was named is a device, a folder or the like.
     #[error("{path} is no file")]
     NoFile {
@@ -97,7 +117,8 @@ impl Failure {
             | Self::Setup(SetupError::Run(RunError::Interrupted))
             | Self::Interrupted => exit::INTERRUPTED,
             Self::Build(_) | Self::Setup(_) => exit::BUILD,
-            Self::Unwell { .. } => exit::REFUSED,
+            Self::Unwell { .. } | Self::Unreplayed => exit::REFUSED,
+            Self::Differs => exit::DIFFERS,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::DONE,
             Self::Output(_) => exit::REFUSED,
             Self::Address(_)
@@ -109,9 +130,16 @@ impl Failure {
             | Self::SignedElsewhere
             | Self::NoKeyNamed
             | Self::Unreadable { .. }
+            | Self::Unwritable { .. }
+            | Self::NoRecordings { .. }
             | Self::NoFile { .. }
             | Self::Field { .. } => exit::USAGE,
         }
+    }
+
+    /// Whether what the command has shown says so already.
+    pub(crate) fn is_told(&self) -> bool {
+        matches!(self, Self::Unwell { .. } | Self::Differs | Self::Unreplayed)
     }
 
     /// What `--json` shows of it: what the node said, or the same form for what the tool says.
@@ -132,6 +160,10 @@ impl Failure {
             Self::Registry(error) => error.reason(),
             Self::Key(_) | Self::NoKeyNamed | Self::SignedElsewhere => "no_key",
             Self::Unreadable { .. } | Self::NoFile { .. } => "unreadable",
+            Self::Unwritable { .. } => "unwritable",
+            Self::NoRecordings { .. } => "no_recordings",
+            Self::Differs => "differs",
+            Self::Unreplayed => "invalid_recording",
             Self::Field { .. } => "invalid_field",
             Self::Unwell { .. } => "unwell",
             Self::Output(_) => "output",

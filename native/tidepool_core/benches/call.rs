@@ -6,23 +6,18 @@
 
 #[path = "../tests/settings/mod.rs"]
 mod settings;
+#[path = "support/silent.rs"]
+mod silent;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidepool_core::console::{Console, Line};
 use tidepool_core::{
     CompileConfig, Function, FunctionConfig, HostRequest, Instances, Request, Runtime, RuntimeConfig, Step,
 };
 
-struct Silent;
-
-impl Console for Silent {
-    fn print(&self, _line: Line) -> Result<(), Line> {
-        Ok(())
-    }
-}
+use silent::Silent;
 
 fn call(function: &Arc<Function>, operation: &str, payload: &[u8]) {
     let request = Request {

@@ -9,6 +9,8 @@
 
 #[path = "../tests/settings/mod.rs"]
 mod settings;
+#[path = "support/silent.rs"]
+mod silent;
 
 use std::fmt::Write;
 use std::process::Command;
@@ -16,8 +18,9 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use tidepool_core::console::{Console, Line};
 use tidepool_core::{CompileBounds, CompileConfig, EngineKind, Runtime, RuntimeConfig};
+
+use silent::Silent;
 
 /// The most that each shape makes of a small upload.
 const DEFAULT: [&str; 17] = [
@@ -39,14 +42,6 @@ const DEFAULT: [&str; 17] = [
     "globals,50000,10",
     "mixed,1000,30",
 ];
-
-struct Silent;
-
-impl Console for Silent {
-    fn print(&self, _line: Line) -> Result<(), Line> {
-        Ok(())
-    }
-}
 
 /// A module of a shape, of which there are `n` and `m`; or a file's.
 fn module(shape: &str, n: usize, m: usize) -> Vec<u8> {

@@ -16,6 +16,7 @@ mod abi;
 mod base;
 mod call;
 mod compiler;
+mod debugger;
 mod dense;
 mod engine;
 mod function;
@@ -26,6 +27,7 @@ mod module;
 mod net;
 mod os;
 mod process;
+mod recording;
 mod rewrite;
 mod runtime;
 mod slice;
@@ -42,15 +44,16 @@ mod settings;
 pub use abi::imports::Import;
 pub use base::config::{
     CompileBounds, CompileConfig, DenseConfig, EngineKind, FilesConfig, FolderConfig, FunctionConfig, Instances,
-    IoBackend, NamespaceConfig, NetworkConfig, RuntimeConfig, Tier,
+    IoBackend, NamespaceConfig, NetworkConfig, RecordConfig, RuntimeConfig, Tier,
 };
 pub use base::error::{CallError, CompileError, Detail, Details};
 pub use base::grants::Grants;
 pub use base::host_grants::HostGrants;
 pub use base::limits::{Limit, Limits, Quota};
+pub use base::request::exchange;
 pub use base::request::{
-    Address, Away, FileOperation, FileRequest, HostCall, HostReply, HostRequest, ImportCall, NameOperation, Naming,
-    Payload, Peer, ProcessRequest, Reply, Request, ShortName,
+    Address, Away, ExchangeCall, FileOperation, FileRequest, HostCall, HostReply, HostRequest, ImportCall,
+    NameOperation, Naming, Payload, Peer, ProcessRequest, Reply, Request, ShortName,
 };
 pub use base::{console, error, limits, origin, source_lines, trap};
 pub use call::arrival::Part;
@@ -60,10 +63,12 @@ pub use call::poll::Kept;
 pub use call::process::ProcessOptions;
 pub use call::task::{Cancel, Task, Usage};
 pub use compiler::serve as serve_compiler;
+pub use debugger::{DebugError, Debugger, Told};
 pub use function::directory::{Directory, Published};
 pub use function::handle::Function;
 pub use function::instance::OwnedInstance;
 pub use function::module::Module;
+pub use function::sites::Sites;
 pub use instance::inspect::{Export, ExportKind};
 pub use instance::wake::Imaged;
 pub use metrics::failure::{FAILURES, Failure, PAYLOAD_BYTES};
@@ -82,7 +87,9 @@ pub use process::place::naming::Named;
 pub use process::program::Output;
 pub use process::stdio::{Stdio, Terminal};
 pub use process::upgrade::UpgradeAnswer;
+pub use recording::{Counts, Damaged, Head, How, Keeper, Listed, Recording, Summary};
 pub use rewrite::strip::stripped;
 pub use runtime::handle::{Runtime, RuntimeError};
 pub use runtime::tier_up::Optimised;
 pub use slice::run_queue;
+pub use store::frames::Stays;

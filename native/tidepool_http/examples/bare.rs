@@ -1,14 +1,15 @@
-//! A bare hyper server that answers every request with the same bytes: what `bench/run edge` holds the edge against.
+//! A bare hyper server that answers every request with the same bytes, and a `POST` with the request's body: what `bench/run edge`
+//! and `bench/run components` hold the edge against.
 //!
 //! Prints the port that it listens on, and serves until its standard input ends.
 #![allow(clippy::unwrap_used, reason = "a tool of the bench")]
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use tokio::net::TcpListener;
@@ -24,8 +25,11 @@ async fn main() {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         stream.set_nodelay(true).unwrap();
-        let service = service_fn(|_: Request<Incoming>| async {
-            let mut response = Response::new(Full::new(Bytes::from_static(b"Hello, world!")));
+        let service = service_fn(|request: Request<Incoming>| async {
+            if request.method() == Method::POST {
+                return Ok(Response::new(Either::Right(request.into_body())));
+            }
+            let mut response = Response::new(Either::Left(Full::new(Bytes::from_static(b"Hello, world!"))));
             // As Tidepool's answer has it: both send the same bytes.
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
             Ok::<_, Infallible>(response)

@@ -33,11 +33,12 @@ mod settings;
 
 pub use backend::channel::{Closed, Signal, Writer};
 pub use backend::contract::{Backend, Caller, Deploy, Refused, RequestBody, ResourceRequest, Route};
+pub use backend::exchange::{Body, ExchangeRequest};
 pub use backend::intake::{BodyReader, Piece};
 pub use backend::responder::{Answer, Deferral, PendingAnswer, Responder};
 pub use backend::token::{Hash, Scope, Token};
 pub use budget::peers::{Network, NotANetwork, Peer};
-pub use edge::config::{Config, ConfigError};
+pub use edge::config::{Config, ConfigError, Serves};
 pub use edge::endpoint::{BodyRule, Endpoint};
 pub use edge::sessions::Terms;
 pub use edge::stats::{Stats, Timeouts};

@@ -93,7 +93,7 @@ defmodule Tidepool.Fault.Cluster.RollingTest do
 
   defp use_for_deploys(task, peer) do
     send(task.pid, {:use, peer, self()})
-    assert_receive {:used, ^peer}, 30_000
+    assert_receive {:used, ^peer}
   end
 
   defp stop_deployer(task) do

@@ -6,9 +6,7 @@ defmodule Tidepool.Actor.ArchiveTest do
 
   alias Mix.Tasks.Tidepool.Actors, as: Tasks
   alias Tidepool.{Actor, Error, Native, Peer, Postgres, Release, TestCluster}
-  alias Tidepool.Actor.Store.Archive
-
-  @moduletag timeout: 240_000
+  alias Tidepool.Actor.Journal.Archive
 
   defp call(peer, name, operation, payload, options \\ []),
     do: Peer.call(peer, Actor, :call, ["ledger", name, operation, payload, options])
@@ -111,7 +109,7 @@ defmodule Tidepool.Actor.ArchiveTest do
     File.mkdir_p!(Path.join(one, "actors"))
     {:ok, records} = Native.open_records(Archive.records(one))
     for name <- ["alice", "bob"], do: Native.commit_record(records, "c", name, {:put, 1, 1, nil, "head", nil, []})
-    for _name <- 1..2, do: assert_receive({:tidepool_committed, _id, :ok}, 20_000)
+    for _name <- 1..2, do: assert_receive({:tidepool_committed, _id, :ok})
     arguments = [file, "--data", data, "--node"]
 
     assert capture_io(fn -> Tasks.Export.run(arguments ++ ["a@x"]) end) ==
@@ -136,7 +134,7 @@ defmodule Tidepool.Actor.ArchiveTest do
     File.mkdir_p!(Path.join(folder, "actors"))
     {:ok, records} = Native.open_records(Archive.records(folder))
     id = Native.commit_record(records, "class", "it", {:put, 1, 1, nil, "head", "image", []})
-    assert_receive {:tidepool_committed, ^id, :ok}, 20_000
+    assert_receive {:tidepool_committed, ^id, :ok}
     file = Path.join(folder, "file")
     assert {:ok, %{actors: 1, modules: 0}} = Archive.export({:folder, folder}, file, nil, false)
     assert Bitwise.band(File.stat!(file).mode, 0o777) == 0o600

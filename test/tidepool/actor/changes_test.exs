@@ -3,16 +3,14 @@ defmodule Tidepool.Actor.ChangesTest do
   use Tidepool.Case, async: true
 
   alias Tidepool.{Actor, Native, Peer, Postgres, TestCluster}
-  alias Tidepool.Actor.Store
-  alias Tidepool.Actor.Store.Archive
-
-  @moduletag timeout: 240_000
+  alias Tidepool.Actor.Journal
+  alias Tidepool.Actor.Journal.Archive
 
   # What can't be packed.
   @text Base.encode64(:crypto.strong_rand_bytes(6_000))
 
   defp stored(class, name) do
-    {:ok, records} = Store.records()
+    {:ok, records} = Journal.records()
     {:ok, rows, nil} = Native.list_records(records, class, nil, 100)
     Enum.find_value(rows, fn {row, _seq, _alarm_at, bytes} -> row == name && bytes end)
   end
@@ -31,7 +29,7 @@ defmodule Tidepool.Actor.ChangesTest do
     pid = Actor.where(class, name)
     monitor = Process.monitor(pid)
     Process.exit(pid, :kill)
-    assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}, 10_000
+    assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}
     eventually(fn -> Actor.where(class, name) == nil end, 10_000)
   end
 

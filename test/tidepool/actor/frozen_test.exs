@@ -3,9 +3,8 @@ defmodule Tidepool.Actor.FrozenTest do
   use Tidepool.Case, async: true
 
   alias Tidepool.{Actor, Error, Peer}
-  alias Tidepool.Actor.Store.Frozen
-
-  @moduletag timeout: 120_000
+  alias Tidepool.Actor.Journal.Frozen
+  alias Tidepool.Actor.Ownership.Lease
 
   defp class!(options), do: deploy!("rust", "ledger", actor: [idle: 20] ++ options)
 
@@ -35,8 +34,8 @@ defmodule Tidepool.Actor.FrozenTest do
     {:ok, "5"} = Actor.call(class, "alice", "add", "5")
     {:ok, "1"} = Actor.call(class, "bob", "add", "1")
     for name <- ["alice", "bob"], do: asleep!(class, name, :frozen)
-    {seq, head, image} = Frozen.take(class, "alice", 1)
-    :ok = Frozen.put(class, "bob", {1, seq, head, image}, 60_000)
+    {seq, head, image} = Frozen.take(class, "alice", {1, nil})
+    :ok = Frozen.put(class, "bob", {{1, nil}, seq, head, image}, 60_000)
     assert {:ok, "5"} = Actor.call(class, "bob", "sum")
     # And what is there is what is on disk.
     assert {:ok, "5"} = Actor.call(class, "alice", "sum")
@@ -63,27 +62,32 @@ defmodule Tidepool.Actor.FrozenTest do
     asleep!(class, "alice", :disk)
   end
 
-  test "of another epoch it is not used, and is gone" do
-    :ok = Frozen.put("epochs", "alice", {7, 1, "head", "image"}, 60_000)
-    assert Frozen.member?("epochs", "alice", 7)
-    refute Frozen.member?("epochs", "alice", 8)
-    assert Frozen.take("epochs", "alice", 8) == nil
-    assert Frozen.take("epochs", "alice", 7) == nil
+  test "by another title it is not used, and is gone, be that of the same epoch" do
+    [lease, later] = for _lease <- 1..2, do: Lease.new()
+
+    for other <- [{8, lease}, {7, later}, {7, nil}] do
+      :ok = Frozen.put("epochs", "alice", {{7, lease}, 1, "head", "image"}, 60_000)
+      assert Frozen.member?("epochs", "alice", {7, lease})
+      refute Frozen.member?("epochs", "alice", other)
+      assert Frozen.take("epochs", "alice", other) == nil
+      assert Frozen.take("epochs", "alice", {7, lease}) == nil
+    end
+
     # The later one is what there is.
-    for seq <- 1..2, do: :ok = Frozen.put("epochs", "alice", {7, seq, "head", nil}, 60_000)
-    assert Frozen.take("epochs", "alice", 7) == {2, "head", nil}
+    for seq <- 1..2, do: :ok = Frozen.put("epochs", "alice", {{7, lease}, seq, "head", nil}, 60_000)
+    assert Frozen.take("epochs", "alice", {7, lease}) == {2, "head", nil}
   end
 
   test "no copy is made of one that is larger than all may be" do
-    made = fn -> send(self(), :made) && {1, 1, "head", "image"} end
+    made = fn -> send(self(), :made) && {{1, nil}, 1, "head", "image"} end
     :ok = Frozen.put_made("room", "alice", Tidepool.Config.get(:max_frozen) + 1, made, 60_000)
     refute_received :made
-    refute Frozen.member?("room", "alice", 1)
+    refute Frozen.member?("room", "alice", {1, nil})
     :ok = Frozen.put_made("room", "alice", 9, made, 60_000)
     assert_received :made
-    assert Frozen.take("room", "alice", 1) == {1, "head", "image"}
+    assert Frozen.take("room", "alice", {1, nil}) == {1, "head", "image"}
     :ok = Frozen.put_made("room", "alice", 9, fn -> {:error, :internal, "busy", %{}} end, 60_000)
-    refute Frozen.member?("room", "alice", 1)
+    refute Frozen.member?("room", "alice", {1, nil})
   end
 
   test "one that is deleted is not there any more, and neither is one that is reset" do

@@ -4,8 +4,6 @@ defmodule Tidepool.Actor.QuotaTest do
 
   alias Tidepool.{Actor, Error, Peer, Postgres, TestCluster}
 
-  @moduletag timeout: 240_000
-
   @text_bytes 8_000
 
   # What can't be packed.
@@ -148,7 +146,7 @@ defmodule Tidepool.Actor.QuotaTest do
     eventually(fn -> match?({:ok, _sum}, call(one, "shop/room", "first")) end, 20_000)
     for number <- 1..20, do: call(one, "shop/room", "#{number}")
     # What each has counted may be from before the other's.
-    for node <- nodes, do: Peer.call(node, Kernel, :send, [Tidepool.Actor.Quota, :again])
+    for node <- nodes, do: Peer.call(node, Kernel, :send, [Tidepool.Actor.Journal.Quota, :again])
 
     # A link between the two may be lost meanwhile, and made again: then nobody knows what became of the call. Before a node has
     # counted, it may make one more: that one is there from then on, so each try is of another.

@@ -4,8 +4,6 @@ defmodule Tidepool.Actor.WantedTest do
 
   alias Tidepool.{Actor, Error, Peer}
 
-  @moduletag timeout: 120_000
-
   # No actor of these falls asleep by itself.
   defp class!(node, name, options \\ []) do
     options = Keyword.merge([name: name, actor: [idle: 3_600_000]], options)

@@ -64,7 +64,7 @@ defmodule Tidepool.Catalog.LogTest do
 
       :erlang.trace(appender, true, [:call, {:tracer, test}])
       send(appender, :go)
-      assert_receive :appended, 10_000
+      assert_receive :appended
       {:messages, messages} = Process.info(test, :messages)
 
       assert [:write, :datasync, :pwrite] =

@@ -286,7 +286,7 @@ defmodule Tidepool.Catalog.StoreTest do
         store = Store.owe(store, [removed])
         assert Entries.get(store.entries, "function_1") == removed
         refute Enum.any?(Store.callable(store), &(&1.name == "function_1"))
-        assert_receive :rewrite, 60_000
+        assert_receive :rewrite
         store = Store.retry(store)
         assert store.stale == nil
         removed
@@ -310,10 +310,10 @@ defmodule Tidepool.Catalog.StoreTest do
           claimed
         end)
 
-      assert_receive claimed when claimed in [:ok, :error], 60_000
+      assert_receive claimed when claimed in [:ok, :error]
       assert claimed == :ok
       Process.exit(holder, :kill)
-      assert_receive {:EXIT, ^holder, :killed}, 60_000
+      assert_receive {:EXIT, ^holder, :killed}
     end
   end
 

@@ -180,6 +180,47 @@ defmodule Tidepool.Cluster.GossipTest do
     assert %Report{forgotten: true} = report.(world.nodes["b@host"])
   end
 
+  test "a node and one of a version before agree on all that both can call, and the one of today asks for nothing that it has later" do
+    typed = fn name, at -> entry(name, {@began, at, "a@host#1"}, abi: :typed) end
+    plain = entry("plain", {@began, 1, "a@host#1"}, [])
+    before = entry("calc", {@began, 2, "a@host#1"}, [])
+    catalog = &State.new(State.new_context("here#1"), &1)
+    tables = &AntiEntropy.levels(&1, %Report.Table{})
+    # What it tells is of the versions that it knows.
+    old = fn catalog ->
+      {AntiEntropy.roots(catalog, %Report.Table{}), Enum.reject(tables.(catalog), &(elem(&1, 0) > 8))}
+    end
+
+    differing = fn old_catalog, catalog ->
+      {roots, levels} = old.(old_catalog)
+      AntiEntropy.differing(roots, levels, catalog, %Report.Table{})
+    end
+
+    today = catalog.([plain, typed.("calc", 3), typed.("site", 4)])
+    assert differing.(catalog.([plain]), today) == []
+    assert differing.(catalog.([]), today) == [{:entries, 8}]
+
+    assert AntiEntropy.differing(elem(old.(catalog.([plain])), 0), tables.(catalog.([plain])), today, %Report.Table{}) ==
+             [{:entries, 10}]
+
+    # It goes on with what it had of a name, which counts here, too, when it is told.
+    assert differing.(catalog.([plain, before]), today) == [{:entries, 8}]
+    leaf = Tidepool.Catalog.Digest.leaf("calc")
+    keys = {:keys, {:entries, 8}, [{leaf, [{"calc", before.stamp}]}]}
+    wanted = [{:want, {:entries, 8}, ["calc"]}]
+    assert {^today, ^wanted} = AntiEntropy.answer(keys, today, %Report.Table{})
+    assert {:older, told} = State.merge(today, before)
+    assert differing.(catalog.([plain, before]), told) == []
+    late = entry("calc", {@began, 9, "b@host#1"}, [])
+
+    later = {:keys, {:entries, 8}, [{leaf, [{"calc", late.stamp}]}]}
+    assert {_today, ^wanted} = AntiEntropy.answer(later, today, %Report.Table{})
+
+    # That it is removed both can be told.
+    removed = catalog.([plain, %{typed.("calc", 5) | removed: true, abi: nil}])
+    assert differing.(catalog.([plain]), removed) == [{:entries, 8}]
+  end
+
   test "a node to which no links lead is lost, and its report expires when it is old" do
     a = linked("a@host", ["b@host"])
 

@@ -204,6 +204,37 @@ defmodule Tidepool.Cluster.WireTest do
     end
   end
 
+  @version_10 "CgEAAAABAWYAAAAAAAEAAAABBWFAYiMxAAAAAAABAAAAAAAAAAABAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAWYAAAAAAAAAAA" <>
+                "AAAAABAAAAAgZsaW1pdHMAqHsiY3B1X3RpbWUiOjEwMDAsImRlcHRoIjo3LCJpbnN0YW5jZXMiOjEwMDAwMDAsIm1lbW9yeSI6NjcxMDg4NjQs" <>
+                "InBheWxvYWQiOjgzODg2MDgsInF1ZXVlIjoxMDAwLCJyZXBseSI6ODM4ODYwOCwidGFibGUiOjY1NTM2LCJ0aW1lIjo0MzIxLCJ0b3RhbF9tZW" <>
+                "1vcnkiOjE3NTkyMTg2MDQ0NDE2fQ1kZXRlcm1pbmlzdGljAAR0cnVlAAAA"
+
+  test "an entry with what version 10 brought has its limits by name, and is malformed where they are out of range" do
+    limits = Tidepool.Limits.complete(%{time: 4_321, depth: 7})
+    entry = entry("f", {1, 1, "a@b#1"}, limits: limits, deterministic: true)
+    message = {:push, [{entry, nil}]}
+    assert <<10, _rest::binary>> = bytes = Wire.encode(message)
+    assert Base.encode64(bytes) == @version_10
+    assert Wire.decode(bytes) == {:ok, message}
+
+    told = :binary.replace(bytes, ~s("depth":7), ~s("depth":0))
+    assert Wire.decode(told) == {:error, :malformed}
+    assert Wire.decode(:binary.replace(bytes, ~s("depth":7), ~s("death":7))) == {:error, :malformed}
+    # One that was not there yet has its default.
+    assert {:ok, {:push, [{read, nil}]}} = Wire.decode(without(bytes, ~s("depth":7,)))
+    assert read == put_in(entry.limits.depth, 64)
+  end
+
+  # Bytes without a part of the text that has this in it.
+  defp without(bytes, part) do
+    {at, length} = :binary.match(bytes, part)
+    [before, text] = :binary.split(bytes, "limits")
+    <<size::16, rest::binary>> = text
+    text = :binary.replace(rest, part, "")
+    assert at > byte_size(before)
+    before <> "limits" <> <<size - length::16>> <> text
+  end
+
   test "nodes of an earlier version are told of a function without what its calls don't depend on" do
     known = entry("f", {1, 1, "a@b#1"}, limits: Tidepool.Limits.complete(%{}), admitted: :token)
     labelled = %{known | name: "g", labels: %{"team" => "shop"}, description: "Says hello."}

@@ -4,7 +4,7 @@ defmodule Tidepool.Engine.ConsoleTest do
   alias Tidepool.{Config, Error, LogWatch}
 
   defp logged(name) do
-    assert_receive {:logged, ^name, level, text, metadata}, 5_000
+    assert_receive {:logged, ^name, level, text, metadata}
     {level, text, metadata}
   end
 
@@ -61,11 +61,11 @@ defmodule Tidepool.Engine.ConsoleTest do
       on_exit(fn -> Tidepool.remove(name) end)
       LogWatch.watch(name)
       assert {:ok, %{start: :snapshot}} = Tidepool.deploy(guest("wat", "start_section_log"), name: name)
-      assert_receive {:logged, ^name, :info, _text, %{tidepool_version: 1, tidepool_stream: :console}}, 5_000
+      assert_receive {:logged, ^name, :info, _text, %{tidepool_version: 1, tidepool_stream: :console}}
       for _call <- 1..3, do: assert(Tidepool.call(name, "anything") == {:ok, "ready"})
       # What is printed is logged in its order.
       assert {:ok, %{version: 2}} = Tidepool.deploy(guest("wat", "start_section_log"), name: name, limits: [time: 999])
-      assert_receive {:logged, ^name, :info, _text, %{tidepool_version: 2, tidepool_stream: :console}}, 5_000
+      assert_receive {:logged, ^name, :info, _text, %{tidepool_version: 2, tidepool_stream: :console}}
       refute_received {:logged, ^name, :info, _text, %{tidepool_stream: :console}}
     end
   end
@@ -114,7 +114,7 @@ defmodule Tidepool.Engine.ConsoleTest do
           {7, " (7 lines before this one were dropped)"}
         ] do
       send(Tidepool.Engine.Console, {:tidepool_console, name, 1, :console, "line", dropped})
-      assert_receive {:logged, ^name, :info, text, metadata}, 10_000
+      assert_receive {:logged, ^name, :info, text, metadata}
       assert text == "#{name}: line#{note}"
       assert Map.get(metadata, :tidepool_dropped, 0) == dropped
     end
@@ -140,7 +140,7 @@ defmodule Tidepool.Engine.ConsoleTest do
     name = deploy!("wat", "wasi_stderr_flood", limits: [cpu_time: 50, time: 50_000])
     LogWatch.watch(name)
     assert {:error, %Error{reason: {:limit, :cpu_time}}} = Tidepool.call(name, "run")
-    assert_receive {:logged, ^name, :warning, _text, %{tidepool_stream: :stderr}}, 5_000
+    assert_receive {:logged, ^name, :warning, _text, %{tidepool_stream: :stderr}}
   end
 
   defp dropped_in_metrics(name) do

@@ -1,7 +1,8 @@
 defmodule Tidepool.Function.ReferenceTest do
   use ExUnit.Case, async: true
 
-  alias Tidepool.Function.{Reference, Registries}
+  alias Tidepool.Function.Reference
+  alias Tidepool.Function.Reference.Registries
 
   doctest Reference
   doctest Registries

@@ -36,7 +36,13 @@ defmodule Tidepool.Function.SpecTest do
     host: [["*"], ["none"], ["shop/prices/get", "redis/*/G*", "//"]],
     ref: [nil, "oci://a.example:5000/team/b:1@sha256:#{String.duplicate("0a", 32)}"],
     signature: [nil, Base.encode64(<<1::512>>)],
+    routes: [[], ["/..."], ["shop.example/cart/...", "/hook%20s"]],
+    tools: [[], ["*"], ["add", "docs:adder/add@0.1.0#echo"]],
     files: [[], ["/data=memory"], ["/=host:a:rw", "/etc/app=host:b"]],
+    config: [%{}, %{"vowels" => "aeiouy", "empty" => "", "url" => "http://a:1/?b=c", "lines" => "a\nb"}],
+    keyvalue: [[], ["sessions", "a.b-c"]],
+    record: [:off, :failures, :all, 0.25],
+    verify: [nil, %{last: 10, allow: 2}],
     wait_timeout: [0, 3_600_000]
   ]
 

@@ -48,7 +48,7 @@ defmodule Tidepool.Log.ChangeTest do
 
     :ok = Telemetry.attach(name, [[:tidepool, :deploy, :stop]], die)
     {pid, monitor} = spawn_monitor(fn -> Tidepool.deploy(FaultVersion.module(1), name: name) end)
-    assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}, 30_000
+    assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}
     Telemetry.detach(name)
     assert {:ok, %{version: 1}} = Tidepool.fetch(name)
     assert {[%{action: "deploy", version: 1}], nil} = Audit.list(nil, 100, %{name: name})

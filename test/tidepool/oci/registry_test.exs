@@ -126,7 +126,7 @@ defmodule Tidepool.Oci.RegistryTest do
     on_exit(fn -> Logger.configure(level: level) end)
 
     assert {201, _headers, %{"name" => ^name, "ref" => ^kept}} = curl("/deploy", ["-F", "ref=#{ref}"])
-    assert_receive {:logged, ^name, :info, text, %{tidepool_ref: ^kept}}, 5_000
+    assert_receive {:logged, ^name, :info, text, %{tidepool_ref: ^kept}}
     assert text =~ kept
     assert {200, _headers, %{"version" => 1}} = curl("/deploy", ["-F", "ref=#{ref}"])
     assert {200, _headers, %{"ref" => ^kept, "sha256" => sha256}} = curl("/functions/#{name}")

@@ -10,7 +10,9 @@ defmodule Tidepool.Cluster.Gossip.AntiEntropy do
 
   No step keeps anything between messages, so any of them may be lost, late or repeated. There are two tables, the catalog's
   entries and the nodes' reports; each of them as the first version of the protocol has it, and as later ones do, which
-  know more of a row (`Tidepool.Function.Spec.levels/0`). Two nodes compare what both know.
+  know more of a row (`Tidepool.Function.Spec.levels/0`), and of rows that those before ignore. Two nodes compare what both know.
+
+  Of a name whose entry the other ignores (`Tidepool.Catalog.State`) nothing is sent: what the other has of it counts here from then on.
   """
 
   alias Tidepool.Catalog.{Digest, State}
@@ -66,12 +68,12 @@ defmodule Tidepool.Cluster.Gossip.AntiEntropy do
   defp unlike([entries, reports], {a, b}, {c, d}),
     do: if(a == c, do: [], else: [entries]) ++ if(b == d, do: [], else: [reports])
 
-  @doc "The answers to a step."
-  @spec answer(Gossip.message(), State.t(), Report.Table.t()) :: [Gossip.message()]
+  @doc "The answers to a step, and the catalog by what the other has of names whose entries it ignores."
+  @spec answer(Gossip.message(), State.t(), Report.Table.t()) :: {State.t(), [Gossip.message()]}
   def answer({:groups, table, sums}, catalog, reports) do
     digest = digest(table, catalog, reports)
     leaves = for group <- Digest.differing_groups(digest, sums), do: {group, Digest.leaves(digest, group)}
-    if leaves == [], do: [], else: [{:leaves, table, leaves}]
+    {catalog, if(leaves == [], do: [], else: [{:leaves, table, leaves}])}
   end
 
   def answer({:leaves, table, groups}, catalog, reports) do
@@ -81,8 +83,8 @@ defmodule Tidepool.Cluster.Gossip.AntiEntropy do
     missing = Enum.flat_map(empty, fn {leaf, _sum} -> Digest.keys(digest, leaf) end)
     versions = &for(key <- &1, do: {key, version(table, key, catalog, reports)})
     keys = for {leaf, _sum} <- differing, do: {leaf, versions.(Digest.keys(digest, leaf))}
-
-    rows(table, missing, catalog, reports) ++ chunks(keys, &{:keys, table, &1})
+    {catalog, rows} = told(table, missing, catalog, reports)
+    {catalog, rows ++ chunks(keys, &{:keys, table, &1})}
   end
 
   def answer({:keys, table, leaves}, catalog, reports) do
@@ -94,10 +96,20 @@ defmodule Tidepool.Cluster.Gossip.AntiEntropy do
         compare(table, catalog, mine, Map.new(theirs), found)
       end)
 
-    rows(table, ours, catalog, reports) ++ chunks(wanted, &{:want, table, &1}) ++ chunks(gone, &{:gone, &1})
+    catalog = wanted |> Enum.filter(&hidden?(table, catalog, &1)) |> Enum.reduce(catalog, &lack(table, &2, &1))
+    {catalog, rows} = told(table, ours, catalog, reports)
+    {catalog, rows ++ chunks(wanted, &{:want, table, &1}) ++ chunks(gone, &{:gone, &1})}
   end
 
-  def answer({:want, table, keys}, catalog, reports), do: rows(table, keys, catalog, reports)
+  def answer({:want, table, keys}, catalog, reports), do: told(table, keys, catalog, reports)
+
+  # What the other lacks.
+  defp told({:entries, level} = table, names, catalog, reports) do
+    {hidden, names} = Enum.split_with(names, &State.hidden?(catalog, &1, level))
+    {Enum.reduce(hidden, catalog, &lack(table, &2, &1)), rows(table, names, catalog, reports)}
+  end
+
+  defp told(table, keys, catalog, reports), do: {catalog, rows(table, keys, catalog, reports)}
 
   @doc "The rows of these keys, as far as there are any, as messages."
   @spec rows(table, [String.t()], State.t(), Report.Table.t()) :: [Gossip.message()]
@@ -121,19 +133,33 @@ defmodule Tidepool.Cluster.Gossip.AntiEntropy do
   end
 
   # Equal versions of unequal rows don't show here; the sums say that there are some, so all of the leaf is sent.
-  defp compare(_table, _catalog, same, same, {ours, wanted, gone}), do: {Map.keys(same) ++ ours, wanted, gone}
+  defp compare(table, catalog, same, same, {ours, wanted, gone}) do
+    {hidden, rest} = same |> Map.keys() |> Enum.split_with(&hidden?(table, catalog, &1))
+    {rest ++ ours, hidden ++ wanted, gone}
+  end
 
   defp compare(table, catalog, mine, theirs, {ours, wanted, gone}) do
-    newer = for {key, version} <- mine, not is_map_key(theirs, key) or theirs[key] < version, do: key
+    newer =
+      for {key, version} <- mine,
+          not is_map_key(theirs, key) or (theirs[key] < version and not hidden?(table, catalog, key)),
+          do: key
 
     Enum.reduce(theirs, {newer ++ ours, wanted, gone}, fn {key, version}, {ours, wanted, gone} ->
       cond do
+        mine[key] == version -> {ours, wanted, gone}
+        # It is the other's to say what it has of this name.
+        hidden?(table, catalog, key) -> {ours, [key | wanted], gone}
         is_map_key(mine, key) and mine[key] >= version -> {ours, wanted, gone}
         kind(table) == :entries and State.collected?(catalog, version) -> {ours, wanted, [{key, version} | gone]}
         true -> {ours, [key | wanted], gone}
       end
     end)
   end
+
+  defp hidden?({:entries, level}, catalog, name), do: State.hidden?(catalog, name, level)
+  defp hidden?(_table, _catalog, _key), do: false
+
+  defp lack({:entries, level}, catalog, name), do: State.lack(catalog, name, level)
 
   defp digest(:entries, catalog, _reports), do: catalog.digest
   defp digest({:entries, level}, catalog, _reports), do: Map.fetch!(catalog.levels, level)
@@ -143,6 +169,7 @@ defmodule Tidepool.Cluster.Gossip.AntiEntropy do
   defp kind({kind, _level}), do: kind
   defp kind(kind), do: kind
 
+  defp version({:entries, level}, name, catalog, _reports), do: State.stamp(catalog, name, level)
   defp version({kind, _level}, key, catalog, reports), do: version(kind, key, catalog, reports)
   defp version(:entries, name, catalog, _reports), do: catalog.index[name].stamp
   defp version(:reports, node, _catalog, reports), do: reports.rows[node].at

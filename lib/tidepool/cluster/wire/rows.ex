@@ -14,26 +14,32 @@ defmodule Tidepool.Cluster.Wire.Rows do
 
   # The last version in which all options have places of their own.
   @placed 2
+  # The limits that have places of their own, in versions that have not all of them by name.
+  @limits Limits.first()
   # The first one that tells of the versions before.
   @history Spec.history()
   # More than the options that are lists may have together.
   @max_fields 256
   @max_version 0xFFFF_FFFF_FFFF
-  @limits Keyword.keys(Limits.schema())
   @admitted Enum.with_index(Origin.kinds())
 
   @doc "A change as bytes."
   @spec write_change(Outbox.change(), version :: pos_integer) :: iodata
   def write_change({entry, before}, version) do
-    named = if version > @placed, do: entry |> Spec.told() |> Fields.write(entry) |> list(&write_field/1), else: []
+    named =
+      if version > @placed,
+        do: list(Fields.write(Spec.always(version) ++ Spec.told(entry), entry), &write_field/1),
+        else: []
+
     previous = if version >= @history, do: [<<byte_size(entry.previous)::16>>, entry.previous], else: []
-    [write_entry(entry), named, previous, optional(before, &write_moment/1)]
+    [write_entry(entry, version), named, previous, optional(before, &write_moment/1)]
   end
 
   defp write_field({name, text}), do: [short(name), <<byte_size(text)::16>>, text]
 
-  defp write_entry(entry) do
+  defp write_entry(entry, version) do
     warm = if(entry.instances == :fresh, do: 0, else: elem(entry.instances, 1))
+    limits = if Spec.always(version) == [], do: @limits, else: []
 
     [
       short(entry.name),
@@ -43,7 +49,7 @@ defmodule Tidepool.Cluster.Wire.Rows do
       <<byte_size(entry.operation)::16>>,
       entry.operation,
       <<if(entry.engine == :dense, do: 1, else: 0), warm::32, entry.deployed_at::signed-64>>,
-      for(key <- @limits, do: <<Map.fetch!(entry.limits, key)::64>>)
+      for(key <- limits, do: <<Map.fetch!(entry.limits, key)::64>>)
     ]
   end
 
@@ -68,9 +74,12 @@ defmodule Tidepool.Cluster.Wire.Rows do
   @doc "The change that some bytes begin with, and the bytes behind it."
   @spec read_change(binary, version :: pos_integer) :: {Outbox.change(), binary}
   def read_change(body, version) do
-    {entry, rest} = read_entry(body)
+    {entry, rest} = read_entry(body, version)
     if version == 1 and entry.admitted != :unknown, do: throw(:malformed)
-    {named, rest} = if version > @placed, do: read_named(rest, Spec.named(version)), else: {%{}, rest}
+
+    {named, rest} =
+      if version > @placed, do: read_named(rest, Spec.always(version) ++ Spec.named(version)), else: {%{}, rest}
+
     {previous, rest} = if version >= @history, do: read_previous(rest), else: {"", rest}
     {before, rest} = read_optional(rest, &read_moment/1)
     {{entry |> Map.merge(named) |> Map.put(:previous, previous), before}, rest}
@@ -100,7 +109,7 @@ defmodule Tidepool.Cluster.Wire.Rows do
     end
   end
 
-  defp read_entry(body) do
+  defp read_entry(body, protocol) do
     {name, rest} = read_name(body)
     {stamp, rest} = read_stamp(rest)
 
@@ -110,7 +119,7 @@ defmodule Tidepool.Cluster.Wire.Rows do
          true <- version in 1..@max_version and flags in 0..15 and dense in 0..1,
          instances = if(warm == 0, do: :fresh, else: {:warm, warm}),
          true <- Spec.instances?(instances, :dense) and Spec.operation?(operation),
-         {limits, rest} <- read_limits(@limits, rest, []) do
+         {limits, rest} <- read_limits(rest, Spec.always(protocol)) do
       entry = %Entry{
         name: name,
         version: version,
@@ -133,17 +142,20 @@ defmodule Tidepool.Cluster.Wire.Rows do
     end
   end
 
-  defp read_limits([], rest, limits) do
+  defp read_limits(rest, []) do
+    {limits, rest} = Enum.map_reduce(@limits, rest, &read_limit/2)
+
     case Options.check(limits, Limits.schema(), "the limit") do
       {:ok, limits} -> {limits, rest}
       {:error, _error} -> throw(:malformed)
     end
   end
 
-  defp read_limits([key | keys], <<value::64, rest::binary>>, limits),
-    do: read_limits(keys, rest, [{key, value} | limits])
+  # They come by name.
+  defp read_limits(rest, _options), do: {%{}, rest}
 
-  defp read_limits(_keys, _rest, _limits), do: throw(:malformed)
+  defp read_limit(key, <<value::64, rest::binary>>), do: {{key, value}, rest}
+  defp read_limit(_key, _rest), do: throw(:malformed)
 
   @doc "The report that some bytes begin with, and the bytes behind it."
   @spec read_report(binary, version :: pos_integer) :: {Report.t(), binary}

@@ -16,9 +16,6 @@ use crate::output::{Progress, escape};
 use crate::project::{Manifest, module};
 use crate::registry::SCHEME;
 
-/// From this size on, in bytes, a module is sent to nodes alone that know the token.
-const ASKED_FIRST: usize = 1 << 20;
-
 /// `tidepool deploy`
 #[derive(Debug, Args)]
 pub(crate) struct Deploy {
@@ -169,9 +166,7 @@ pub(crate) fn send(
     fields: &[Field],
     wasm: Option<&[u8]>,
 ) -> Result<(u16, Value, Duration), Failure> {
-    if wasm.is_some_and(|wasm| wasm.len() > ASKED_FIRST) {
-        node.knows_token()?;
-    }
+    node.takes(wasm.map_or(0, <[u8]>::len))?;
     let mut form = Form::new();
     for (name, value) in fields {
         form.text(name, value);

@@ -12,4 +12,5 @@ mod members;
 pub(crate) mod process;
 pub(crate) mod project;
 pub(crate) mod push;
+pub(crate) mod recording;
 pub(crate) mod status;

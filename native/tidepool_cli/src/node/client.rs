@@ -16,6 +16,8 @@ use super::{Address, Authorities, Events, NodeError, Path, Token, agent};
 const JSON_BYTES: u64 = 64 << 20;
 /// The longest reply of a function, in bytes.
 const REPLY_BYTES: u64 = 1 << 30;
+/// From this size on, in bytes, a body is sent to nodes alone that know the token.
+const ASKED_FIRST: usize = 1 << 20;
 /// How long a node may take to be connected to.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long a stream is listened to at a time.
@@ -108,8 +110,18 @@ impl Node {
         self.json("POST", path, Some("application/json"), Vec::new())
     }
 
+    /// Whether the node takes a body of so many bytes from whoever has the token. It is asked where that is long: a node that says no to
+    /// what is long hangs up while it is sent, and what it said is lost.
+    ///
+    /// # Errors
+    ///
+    /// When it does not.
+    pub(crate) fn takes(&self, bytes: usize) -> Result<(), NodeError> {
+        if bytes > ASKED_FIRST { self.knows_token() } else { Ok(()) }
+    }
+
     /// Whether the node knows the token, by a route that takes it and changes nothing: the module of a function whose name
-    /// none has. A node that says no to what is long hangs up while it is sent, and what it said is lost.
+    /// none has.
     ///
     /// # Errors
     ///
@@ -120,6 +132,16 @@ impl Node {
             Err(error) => Err(error),
             Ok(_) => Ok(()),
         }
+    }
+
+    /// Fetches a file.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Node::get`].
+    pub(crate) fn fetch(&self, path: &Path) -> Result<Vec<u8>, NodeError> {
+        let (status, body) = self.exchange("GET", path, None, Vec::new(), self.patient(), REPLY_BYTES)?;
+        if (200..300).contains(&status) { Ok(body) } else { Err(self.refusal(status, &body)) }
     }
 
     /// Calls something; the reply may be anything.

@@ -64,7 +64,9 @@ fn whatever_is_no_answer_of_a_node_is_told_of_with_the_code_of_no_node() {
 #[test]
 fn members_of_other_kinds_than_a_nodes_are_shown_as_they_are() {
     let server = serve(|_request| json(200, r#"{"functions":[7,{"name":{"a":1},"size":-1}],"status":[],"nodes":"x"}"#));
-    for arguments in [&["list"][..], &["status"], &["show", "x"], &["process", "list"], &["actor", "list", "x"]] {
+    for arguments in
+        [&["list"][..], &["status"], &["show", "x"], &["process", "list"], &["actor", "list", "x"], &["recordings"]]
+    {
         assert_eq!(run(tidepool(arguments).args(["--url", &server.url])).0, 0, "{arguments:?}");
     }
 }
@@ -92,17 +94,36 @@ fn a_server_that_says_nothing_and_one_that_never_ends_are_left_after_the_time_th
 fn nothing_that_a_node_says_reaches_the_terminal_as_a_command_to_it() {
     let hostile = "\\u001b]0;owned\\u0007\\u009b31m\\u202e\\r";
     let function = format!(r#"{{"name":"{hostile}","version":1,"description":"{hostile}","{hostile}":"{hostile}"}}"#);
-    let listed =
-        format!(r#"{{"functions":[{function}],"processes":[{function}],"actors":["{hostile}"],"next":"{hostile}"}}"#);
+    let listed = format!(
+        r#"{{"functions":[{function}],"processes":[{function}],"recordings":[{function}],"actors":["{hostile}"],"next":"{hostile}"}}"#
+    );
+    let outcome = format!(
+        r#"{{"reason":"{hostile}","message":"{hostile}","backtrace":[{{"function":"{hostile}","source":"{hostile}"}}]}}"#
+    );
+    let answered = format!(r#"{{"reason":"ok","bytes":"{hostile}","begins":"{hostile}"}}"#);
+    let parted = format!(r#"{{"entry":"{hostile}","recorded":"{hostile}","asked":"{hostile}"}}"#);
+    let log = format!(r#"[{{"asked":"{hostile}","answer":"{hostile}","begins":"{hostile}"}}]"#);
+    let report = format!(
+        r#"{{"verdict":"{hostile}","recorded":{outcome},"replayed":{answered},"parted":{parted},"log":{log},"{hostile}":0}}"#
+    );
+    let replays = serve(move |_request| json(200, &report));
     let refused = format!(r#"{{"error":{{"reason":"{hostile}","message":"{hostile}","console":"{hostile}"}}}}"#);
     let lists = serve(move |_request| json(200, &listed));
     let shows = serve(move |_request| json(200, &function));
     let refuses = serve(move |_request| json(500, &refused));
+    let files = tempfile::tempdir().unwrap();
+    let recording = files.path().join("a\u{1b}[31m.tiderec");
+    std::fs::write(&recording, "it").unwrap();
+    let (folder, recording) = (files.path().to_str().unwrap(), recording.to_str().unwrap());
     let cases = [
         (&["list"][..], &lists.url, 0),
         (&["process", "list"], &lists.url, 0),
         (&["actor", "list", "x"], &lists.url, 0),
         (&["show", "x"], &shows.url, 0),
+        (&["recordings"], &lists.url, 0),
+        (&["replay", "x", "--log"], &replays.url, 3),
+        (&["replay", folder, "--log"], &replays.url, 3),
+        (&["replay", folder, "--against", recording], &replays.url, 3),
         (&["list"], &refuses.url, 1),
         (&["call", "x"], &refuses.url, 1),
         (&["doctor"], &refuses.url, 1),

@@ -9,9 +9,9 @@ fn commands() -> Vec<(Vec<String>, clap::Command)> {
     fn walk(command: &clap::Command, words: &[String], found: &mut Vec<(Vec<String>, clap::Command)>) {
         for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
             let words = [words, &[inner.get_name().to_owned()]].concat();
-            match inner.has_subcommands() {
-                true => walk(inner, &words, found),
-                false => found.push((words, inner.clone())),
+            walk(inner, &words, found);
+            if !inner.is_subcommand_required_set() {
+                found.push((words, inner.clone()));
             }
         }
     }

@@ -13,11 +13,15 @@ use super::slots::State;
 use crate::base::config::EngineKind;
 use crate::base::error::{CallError, CompileError};
 use crate::base::printed::Printed;
-use crate::base::request::Reply;
+use crate::base::request::{Payload, Reply, Takes};
 use crate::process::message::Message;
+use crate::rewrite::inline::Plan;
 use crate::store::context::FunctionContext;
+use crate::store::frames::Waiting;
 
 /// An ABI between guests and host. Implemented by types without values.
+///
+/// All that its guests are told comes from what a tape has an entry for (`recording/`), so that calls can be recorded.
 pub(crate) trait Abi: 'static {
     /// The name that users see.
     const NAME: &'static str;
@@ -25,8 +29,8 @@ pub(crate) trait Abi: 'static {
     const REUSABLE: bool = false;
     /// Whether a process may run what its modules export.
     const RUNS: bool = true;
-    /// Whether calls have values, or JSON, for arguments and result; if not, bytes.
-    const TYPED: bool = false;
+    /// What its calls have for arguments.
+    const TAKES: Takes = Takes::Bytes;
     /// The engine that suits its guests, where a deploy names none.
     const ENGINE: EngineKind = EngineKind::Fast;
 
@@ -42,6 +46,11 @@ pub(crate) trait Abi: 'static {
     /// [`CallError::Guest`] when the guest says that it failed, anything else when it was stopped.
     fn serve(store: &mut Store<State>) -> impl Future<Output = Result<Reply, CallError>> + Send;
 
+    /// What an instance has to serve twice before a pool keeps such ones, if calls are known that each guest serves.
+    fn probe() -> Option<Payload> {
+        None
+    }
+
     /// Clears the store of a call; the guest's own memory stays. For ABIs that are reusable.
     fn end(_state: &mut State) {}
 }
@@ -50,8 +59,14 @@ pub(crate) trait Abi: 'static {
 pub(crate) trait ModuleAbi: Abi {
     /// Exports that are called before the first call, in this order.
     const START_FUNCTIONS: &'static [&'static str] = &[];
+    /// Which imports become instructions before the module is compiled.
+    const INLINE: Option<&'static Plan> = None;
     /// Defines an import that is none of those that all its modules may have, if they may have others.
     const OPEN: Option<Open> = None;
+
+    /// The imports that a process may be in when it leaves its stack, to go on elsewhere: those that wait and can be called again, and those
+    /// that call the guest.
+    const WAITS: &'static [Waiting] = &[];
 
     /// Whether a module with this surface speaks the ABI.
     ///
@@ -61,6 +76,11 @@ pub(crate) trait ModuleAbi: Abi {
 
     /// Defines all that its guests may import.
     fn link(linker: &mut Linker<State>) -> wasmtime::Result<()>;
+
+    /// Which of its exports are called before the first call, in this order.
+    fn starts(exported: &dyn Fn(&str) -> bool) -> Vec<&'static str> {
+        Self::START_FUNCTIONS.iter().copied().filter(|name| exported(name)).collect()
+    }
 
     /// Defines what start functions may import while they run once for all instances: what answers the same at every start, or by
     /// the [`Rehearsal`]. Any other import ends that run, and each instance runs them itself. For ABIs that are reusable.
@@ -88,23 +108,31 @@ pub(crate) trait ModuleAbi: Abi {
     }
 }
 
-/// An ABI whose guests are components.
+/// An ABI whose guests are components. All of these may import the same.
 pub(crate) trait ComponentAbi: Abi {
+    /// Whether a component with exports of these names may speak the ABI: the first that says so is the one.
+    fn suits(exports: &[&str]) -> bool;
+
     /// Whether a component with these exports speaks the ABI.
     fn detect(interface: &Interface) -> bool;
+}
 
-    /// Defines all that each of its guests may import.
-    fn link(linker: &mut component::Linker<State>) -> wasmtime::Result<()>;
-
+/// What components have for imports, and how they are kept: the same for all their ABIs.
+#[derive(Clone, Copy)]
+pub(crate) struct Linking {
+    /// Defines all that each may import.
+    pub(crate) link: fn(&mut component::Linker<State>) -> wasmtime::Result<()>,
     /// Defines what this one imports beside, in a linker of its own.
-    fn extend(linker: &mut component::Linker<State>, component: &Component) -> wasmtime::Result<()>;
-
+    pub(crate) extend: fn(&mut component::Linker<State>, &Component) -> wasmtime::Result<()>,
     /// Keeps what serves a call, in the store of an instance.
-    fn bind(state: &mut State, instance: component::Instance, interface: &Arc<Interface>);
+    pub(crate) bind: fn(&mut State, component::Instance, &Arc<Interface>),
 }
 
 /// Defines an import by its module, its name and its type; `false` when there can be none of that type.
 pub(crate) type Open = fn(&mut Linker<State>, &str, &str, &FuncType) -> wasmtime::Result<bool>;
+
+/// Says which exports are called before the first call, by which there are.
+pub(crate) type Starts = fn(&dyn Fn(&str) -> bool) -> Vec<&'static str>;
 
 /// An ABI as a value, for the rooms that compile modules and make instances.
 #[derive(Clone, Copy)]
@@ -112,7 +140,7 @@ pub(crate) struct Spec {
     pub(crate) name: &'static str,
     pub(crate) reusable: bool,
     pub(crate) runs: bool,
-    pub(crate) typed: bool,
+    pub(crate) takes: Takes,
     pub(crate) engine: EngineKind,
     pub(crate) begin_process: fn(&mut State, &Guest, Option<Message>),
     pub(crate) form: Form,
@@ -128,8 +156,10 @@ pub(crate) enum Form {
 /// What is particular to an ABI of modules.
 #[derive(Clone, Copy)]
 pub(crate) struct ModuleSpec {
-    pub(crate) start_functions: &'static [&'static str],
+    pub(crate) starts: Starts,
+    pub(crate) inline: Option<&'static Plan>,
     pub(crate) open: Option<Open>,
+    pub(crate) waits: &'static [Waiting],
     pub(crate) detect: fn(&Surface<'_>) -> Result<bool, CompileError>,
     pub(crate) link: fn(&mut Linker<State>) -> wasmtime::Result<()>,
     pub(crate) rehearse: fn(&mut Linker<Rehearsal>, &mut Store<Rehearsal>) -> wasmtime::Result<()>,
@@ -141,18 +171,19 @@ pub(crate) struct ModuleSpec {
 /// What is particular to an ABI of components.
 #[derive(Clone, Copy)]
 pub(crate) struct ComponentSpec {
+    pub(crate) suits: fn(&[&str]) -> bool,
     pub(crate) detect: fn(&Interface) -> bool,
-    pub(crate) link: fn(&mut component::Linker<State>) -> wasmtime::Result<()>,
-    pub(crate) extend: fn(&mut component::Linker<State>, &Component) -> wasmtime::Result<()>,
-    pub(crate) bind: fn(&mut State, component::Instance, &Arc<Interface>),
+    pub(crate) linking: Linking,
 }
 
 impl Spec {
     /// That of an ABI of modules.
     pub(crate) const fn module<A: ModuleAbi>() -> Self {
         Spec::of::<A>(Form::Module(ModuleSpec {
-            start_functions: A::START_FUNCTIONS,
+            starts: A::starts,
+            inline: A::INLINE,
             open: A::OPEN,
+            waits: A::WAITS,
             detect: A::detect,
             link: A::link,
             rehearse: A::rehearse,
@@ -163,13 +194,8 @@ impl Spec {
     }
 
     /// That of an ABI of components.
-    pub(crate) const fn component<A: ComponentAbi>() -> Self {
-        Spec::of::<A>(Form::Component(ComponentSpec {
-            detect: A::detect,
-            link: A::link,
-            extend: A::extend,
-            bind: A::bind,
-        }))
+    pub(crate) const fn component<A: ComponentAbi>(linking: Linking) -> Self {
+        Spec::of::<A>(Form::Component(ComponentSpec { suits: A::suits, detect: A::detect, linking }))
     }
 
     const fn of<A: Abi>(form: Form) -> Self {
@@ -177,7 +203,7 @@ impl Spec {
             name: A::NAME,
             reusable: A::REUSABLE,
             runs: A::RUNS,
-            typed: A::TYPED,
+            takes: A::TAKES,
             engine: A::ENGINE,
             begin_process: A::begin_process,
             form,
@@ -203,14 +229,11 @@ impl Spec {
     ///
     /// # Errors
     /// When it speaks none.
-    pub(crate) fn detect_component(
-        abis: &[Spec],
-        interface: &Interface,
-    ) -> Result<(Spec, ComponentSpec), CompileError> {
+    pub(crate) fn detect_component(abis: &[Spec], interface: &Interface) -> Result<(Spec, Linking), CompileError> {
         let found = abis.iter().find_map(|abi| match abi.form {
-            Form::Component(component) if (component.detect)(interface) => Some((*abi, component)),
+            Form::Component(component) if (component.detect)(interface) => Some((*abi, component.linking)),
             _ => None,
         });
-        found.ok_or_else(|| CompileError::UnknownAbi { exports: interface.names() })
+        found.ok_or_else(|| CompileError::NothingToCall { exports: interface.names() })
     }
 }

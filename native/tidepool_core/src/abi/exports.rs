@@ -107,22 +107,19 @@ impl Exports {
         Ok(Exports { memory: Some(memory), call: None, start: Vec::new(), functions: Arc::default() })
     }
 
-    /// All functions that can be called with numbers and return such, but those of `start`; the memory, if it is exported.
-    ///
-    /// # Errors
-    /// When a function of `start` has another type.
-    pub(crate) fn all(module: &wasmtime::Module, start: &[&str]) -> Result<Self, CompileError> {
+    /// All functions that can be called with numbers and return such, that `fit`, but those of `start`; the memory, if it is
+    /// exported.
+    pub(crate) fn all(module: &wasmtime::Module, start: &[&str], fit: fn(&FuncType) -> bool) -> Self {
         let memory = module.get_export("memory").filter(|export| export.memory().is_some());
         let memory = memory.and_then(|_memory| module.get_export_index("memory"));
-        Ok(Exports {
-            memory,
-            call: None,
-            start: Self::starts(module, start)?,
-            functions: Functions::of(module, start).into(),
-        })
+        Exports { memory, call: None, start: Vec::new(), functions: Functions::of(module, start, fit).into() }
     }
 
-    fn starts(module: &wasmtime::Module, start: &[&str]) -> Result<Vec<ModuleExport>, CompileError> {
+    /// The functions of `start` that there are.
+    ///
+    /// # Errors
+    /// When one of them has another type than `() -> ()`.
+    pub(crate) fn starts(module: &wasmtime::Module, start: &[&str]) -> Result<Vec<ModuleExport>, CompileError> {
         let start = start.iter().filter(|name| module.get_export(name).is_some());
         start.map(|name| function(module, name, &[], &[])).collect()
     }
@@ -140,10 +137,10 @@ pub(crate) struct Callable {
 }
 
 impl Functions {
-    fn of(module: &wasmtime::Module, start: &[&str]) -> Self {
+    fn of(module: &wasmtime::Module, start: &[&str], fit: fn(&FuncType) -> bool) -> Self {
         let functions = module.exports().filter_map(|export| {
             let (name, ty) = (export.name(), export.ty());
-            let ty = ty.func().filter(|ty| ty.params().chain(ty.results()).all(|ty| is_number(&ty)))?;
+            let ty = ty.func().filter(|ty| fit(ty) && ty.params().chain(ty.results()).all(|ty| is_number(&ty)))?;
             if start.contains(&name) || name.starts_with(RESERVED) {
                 return None;
             }

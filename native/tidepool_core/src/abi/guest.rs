@@ -10,6 +10,8 @@ use crate::process::config::Config;
 use crate::process::handle::Process;
 use crate::process::program::Program;
 
+/// The export that a program's first process runs, unless another is named.
+pub(crate) const ENTRY: &str = "_start";
 /// Most parameters of an entry.
 const MAX_PARAMS: usize = 1_000;
 /// Bytes of a parameter: its type, and 16 of its value.

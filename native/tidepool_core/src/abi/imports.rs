@@ -13,6 +13,7 @@ use super::slots::State;
 use super::wasi::imports::is_wasi;
 use crate::base::error::CompileError;
 use crate::store::context::FunctionContext;
+use crate::store::frames::Waiting;
 
 /// A host function that guests may import.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct Import {
     pub params: Vec<String>,
     /// Types of the results.
     pub results: Vec<String>,
+    /// Whether a process may leave its stack while it is in there, to go on in another instance.
+    pub waits: bool,
 }
 
 /// What the names of WASI's interfaces begin with.
@@ -41,6 +44,7 @@ pub(crate) fn waits(module: &str) -> bool {
 pub(crate) struct Offer {
     pub(crate) abi: &'static str,
     pub(crate) linker: Linker<State>,
+    waits: &'static [Waiting],
     /// By module and name.
     types: HashMap<(String, String), ExternType>,
 }
@@ -56,7 +60,7 @@ impl Offer {
             .map(|(module, name, offered)| ((module.to_owned(), name.to_owned()), offered))
             .collect();
         let types = offered.into_iter().map(|(name, offered)| (name, offered.ty(&store))).collect();
-        Ok(Offer { abi: name, linker, types })
+        Ok(Offer { abi: name, linker, waits: abi.waits, types })
     }
 
     /// The functions, in no order.
@@ -70,6 +74,7 @@ impl Offer {
                 name: name.clone(),
                 params: params.map(|ty| ty.to_string()).collect(),
                 results: results.map(|ty| ty.to_string()).collect(),
+                waits: self.waits.iter().any(|it| it.is(module, name)),
             })
         })
     }

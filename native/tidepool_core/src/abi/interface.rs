@@ -1,26 +1,44 @@
 //! What a component exports and imports, by name and type.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
+use wasmparser::{Parser, Payload};
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
-use wasmtime::component::{Component, ComponentExportIndex, Type};
+use wasmtime::component::{Component, ComponentExportIndex, ResourceType, Type};
 
 use super::typed::shape::Shape;
 
 /// Types that are looked at in one component: they may be built of one another, and be very large.
 const MAX_TYPES: usize = 200_000;
+/// Types of resources of one component that there are handles of: they are looked for one by one.
+const MAX_KINDS: usize = 256;
 /// Between an interface and a function of it: `docs:adder/add@0.1.0#add`.
 const WITHIN: char = '#';
+/// Why an export with a resource is called in instances that are kept, and not in others.
+const RESOURCE: &str =
+    "takes or returns a resource: `Tidepool.Instance`, which keeps an instance, calls it with values";
 
 /// Functions that a component exports.
 #[derive(Default)]
 pub(crate) struct Interface {
     /// By all names that they go by; a name that would mean two means none.
-    by_name: HashMap<Box<str>, usize, RandomState>,
+    by_name: HashMap<Box<str>, Option<usize>, RandomState>,
     functions: Vec<Export>,
     /// Types by the interface that they are in and their names there.
     types: Vec<(Option<Box<str>>, Box<str>, Type)>,
+    /// Resources, each once.
+    kinds: Vec<Kind>,
+}
+
+/// A type of resources.
+pub(crate) struct Kind {
+    /// Its whole name, as that of an export.
+    pub(crate) name: Arc<str>,
+    pub(crate) ty: ResourceType,
+    /// The number of one that is imported: its place among all of them.
+    pub(crate) hosted: Option<u32>,
 }
 
 /// One of them.
@@ -32,14 +50,19 @@ pub(crate) struct Export {
     pub(crate) result: Option<Type>,
     /// How it is called without a value for each byte, if it can be.
     pub(crate) bytes: Option<Shape>,
-    /// Why it can't be called with values alone.
+    /// Why it can't be called, or not everywhere.
     pub(crate) uncallable: Option<&'static str>,
+    /// Is the reason that it has resources, and there is no other?
+    pub(crate) resources: bool,
+    /// Does it return some?
+    pub(crate) returns_resources: bool,
 }
 
 impl Interface {
     pub(crate) fn of(component: &Component) -> Self {
         let (engine, ty) = (component.engine(), component.component_type());
         let (mut functions, mut types, mut budget) = (Vec::new(), Vec::new(), MAX_TYPES);
+        let mut kinds = hosted(component);
         for (name, export) in ty.exports(engine) {
             match export.ty {
                 ComponentItem::ComponentFunc(function) => {
@@ -55,6 +78,10 @@ impl Interface {
                                 types.push((Some(name.into()), function_name.into(), ty));
                                 continue;
                             }
+                            ComponentItem::Resource(ty) => {
+                                add_kind(&mut kinds, format!("{name}{WITHIN}{function_name}"), ty, None);
+                                continue;
+                            }
                             _ => continue,
                         };
                         let at = component.get_export_index(Some(&within), function_name);
@@ -63,6 +90,7 @@ impl Interface {
                     }
                 }
                 ComponentItem::Type(ty) => types.push((None, name.into(), ty)),
+                ComponentItem::Resource(ty) => add_kind(&mut kinds, name.to_owned(), ty, None),
                 _ => {}
             }
         }
@@ -72,11 +100,9 @@ impl Interface {
                 by_name.entry(name.into()).and_modify(|found| *found = None).or_insert(Some(index));
             }
         }
-        let mut by_name: HashMap<Box<str>, usize, RandomState> =
-            by_name.into_iter().filter_map(|(name, index)| Some((name, index?))).collect();
         // A whole name is never another's short one.
-        by_name.extend(functions.iter().enumerate().map(|(index, function)| (function.name.clone(), index)));
-        Interface { by_name, functions, types }
+        by_name.extend(functions.iter().enumerate().map(|(index, function)| (function.name.clone(), Some(index))));
+        Interface { by_name, functions, types, kinds }
     }
 
     /// All of them, in the component's order.
@@ -89,15 +115,30 @@ impl Interface {
         self.types.iter().map(|(scope, name, ty)| (scope.as_deref(), &**name, ty))
     }
 
+    /// Resources that it exports or imports, each by the first name that it has.
+    pub(crate) fn kinds(&self) -> &[Kind] {
+        &self.kinds
+    }
+
     /// Can any of them be called?
     pub(crate) fn is_callable(&self) -> bool {
-        self.functions.iter().any(|function| function.uncallable.is_none())
+        let has_own = self.kinds.iter().any(|kind| kind.hosted.is_none());
+        self.functions.iter().any(|function| function.uncallable.is_none() || (function.resources && has_own))
     }
 
     /// The function of this name: its whole one, or a part of it that no other has.
     pub(crate) fn find(&self, name: &[u8]) -> Option<&Export> {
         let name = std::str::from_utf8(name).ok()?;
-        self.functions.get(*self.by_name.get(name)?)
+        self.functions.get((*self.by_name.get(name)?)?)
+    }
+
+    /// The whole names of those that this name is a part of, in order, where it is one of several.
+    pub(crate) fn sharing(&self, name: &[u8]) -> Vec<String> {
+        let Some(name) = std::str::from_utf8(name).ok().filter(|name| self.by_name.get(*name) == Some(&None)) else {
+            return Vec::new();
+        };
+        let goes_by = |whole: &str| short_names(whole).iter().any(|short| short == name);
+        self.names().into_iter().filter(|whole| goes_by(whole)).collect()
     }
 
     /// The whole names, in order.
@@ -108,17 +149,26 @@ impl Interface {
     }
 }
 
+/// Is an interface among these names of exports, in any version?
+pub(crate) fn has(exports: &[&str], interface: &str) -> bool {
+    exports.iter().any(|name| name.split_once('@').is_some_and(|(name, _version)| name == interface))
+}
+
 impl Export {
     fn of(name: &str, index: ComponentExportIndex, function: &ComponentFunc, budget: &mut usize) -> Self {
         let params: Vec<(Box<str>, Type)> = function.params().map(|(name, ty)| (name.into(), ty)).collect();
         let result = function.results().next();
-        let uncallable = match params.iter().map(|(_name, ty)| ty).chain(&result).find_map(|ty| unspeakable(ty, budget))
-        {
+        let mut look = Look { budget, resources: false };
+        let in_result = result.as_ref().and_then(|ty| look.unspeakable(ty));
+        let returns_resources = look.resources;
+        let never = match in_result.or_else(|| params.iter().find_map(|(_name, ty)| look.unspeakable(ty))) {
             None if function.async_() => Some("is an async function of WASI 0.3, which this host does not run"),
             found => found,
         };
+        let resources = never.is_none() && look.resources;
+        let uncallable = never.or_else(|| resources.then_some(RESOURCE));
         let bytes = Shape::of(params.iter().map(|(_name, ty)| ty), result.as_ref());
-        Export { name: name.into(), index, params, result, bytes, uncallable }
+        Export { name: name.into(), index, params, result, bytes, uncallable, resources, returns_resources }
     }
 }
 
@@ -130,6 +180,23 @@ impl Export {
             None => (None, &self.name),
         }
     }
+}
+
+/// What a component exports, by the names alone: as much of them as can be read.
+pub(crate) fn exported(wasm: &[u8]) -> Vec<&str> {
+    let (mut names, mut depth) = (Vec::new(), 0_usize);
+    for payload in Parser::new(0).parse_all(wasm).map_while(Result::ok) {
+        match payload {
+            // What is in it has exports of its own.
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentExportSection(section) if depth == 0 => {
+                names.extend(section.into_iter().map_while(Result::ok).map(|export| export.name.name));
+            }
+            _ => {}
+        }
+    }
+    names
 }
 
 /// What a component imports, as pairs of interface and name; that of a function of its own has none before it.
@@ -150,35 +217,88 @@ pub(crate) fn imports(component: &Component) -> Vec<(String, String)> {
     imports
 }
 
-/// What a function goes by beside its whole name: without the interface's version, and its own name alone.
-fn short_names(whole: &str) -> Vec<String> {
-    let Some((interface, name)) = whole.split_once(WITHIN) else { return Vec::new() };
-    let mut names = vec![name.to_owned()];
-    if let Some((unversioned, _version)) = interface.split_once('@') {
-        names.push(format!("{unversioned}{WITHIN}{name}"));
+/// Resources that a component imports, each once.
+pub(crate) fn hosted(component: &Component) -> Vec<Kind> {
+    let (engine, ty) = (component.engine(), component.component_type());
+    let mut kinds = Vec::new();
+    let add = |kinds: &mut Vec<Kind>, name: String, ty| {
+        let number = u32::try_from(kinds.len()).unwrap_or(u32::MAX);
+        add_kind(kinds, name, ty, Some(number));
+    };
+    for (name, import) in ty.imports(engine) {
+        match import.ty {
+            ComponentItem::ComponentInstance(instance) => {
+                for (within, export) in instance.exports(engine) {
+                    if let ComponentItem::Resource(ty) = export.ty {
+                        add(&mut kinds, format!("{name}{WITHIN}{within}"), ty);
+                    }
+                }
+            }
+            ComponentItem::Resource(ty) => add(&mut kinds, name.to_owned(), ty),
+            _ => {}
+        }
     }
+    kinds
+}
+
+/// An interface that has the resource of another has no new one. Of what is beyond the bound no value is given or taken.
+fn add_kind(kinds: &mut Vec<Kind>, name: String, ty: ResourceType, hosted: Option<u32>) {
+    if kinds.len() < MAX_KINDS && !kinds.iter().any(|kind| kind.ty == ty) {
+        kinds.push(Kind { name: name.into(), ty, hosted });
+    }
+}
+
+/// What a function goes by beside its whole name: without the interface's version, and its own name alone; that of a resource
+/// without its kind in brackets, too.
+fn short_names(whole: &str) -> Vec<String> {
+    let (interface, name) = match whole.split_once(WITHIN) {
+        Some((interface, name)) => (Some(interface), name),
+        None => (None, whole),
+    };
+    let plain = name.strip_prefix("[method]").or_else(|| name.strip_prefix("[static]"));
+    let mut names = Vec::new();
+    for name in [Some(name), plain].into_iter().flatten() {
+        names.push(name.to_owned());
+        names.extend(interface.map(|interface| format!("{interface}{WITHIN}{name}")));
+        let unversioned = interface.and_then(|interface| interface.split_once('@'));
+        names.extend(unversioned.map(|(interface, _version)| format!("{interface}{WITHIN}{name}")));
+    }
+    names.retain(|name| name != whole);
     names
 }
 
-/// What of a type no caller has a value for.
-fn unspeakable(ty: &Type, budget: &mut usize) -> Option<&'static str> {
-    let Some(left) = budget.checked_sub(1) else {
-        return Some("has types that are too large, or others of its component");
-    };
-    *budget = left;
-    match ty {
-        Type::Own(_) | Type::Borrow(_) => Some("takes or returns a resource, which lives no longer than a call"),
-        Type::Future(_) | Type::Stream(_) | Type::ErrorContext => {
-            Some("takes or returns a stream or a future of WASI 0.3, which this host does not run")
+/// A look at the types of a function.
+struct Look<'a> {
+    /// Types that may still be looked at.
+    budget: &'a mut usize,
+    /// Is a resource among them?
+    resources: bool,
+}
+
+impl Look<'_> {
+    /// What of a type no caller has a value for.
+    fn unspeakable(&mut self, ty: &Type) -> Option<&'static str> {
+        let Some(left) = self.budget.checked_sub(1) else {
+            return Some("has types that are too large, or others of its component");
+        };
+        *self.budget = left;
+        match ty {
+            Type::Own(_) | Type::Borrow(_) => {
+                self.resources = true;
+                None
+            }
+            Type::Future(_) | Type::Stream(_) | Type::ErrorContext => {
+                Some("takes or returns a stream or a future of WASI 0.3, which this host does not run")
+            }
+            Type::List(list) => self.unspeakable(&list.ty()),
+            Type::FixedLengthList(list) => self.unspeakable(&list.ty()),
+            Type::Map(map) => self.unspeakable(&map.key()).or_else(|| self.unspeakable(&map.value())),
+            Type::Record(record) => record.fields().find_map(|field| self.unspeakable(&field.ty)),
+            Type::Tuple(tuple) => tuple.types().find_map(|ty| self.unspeakable(&ty)),
+            Type::Variant(variant) => variant.cases().filter_map(|case| case.ty).find_map(|ty| self.unspeakable(&ty)),
+            Type::Option(option) => self.unspeakable(&option.ty()),
+            Type::Result(result) => result.ok().into_iter().chain(result.err()).find_map(|ty| self.unspeakable(&ty)),
+            _ => None,
         }
-        Type::List(list) => unspeakable(&list.ty(), budget),
-        Type::FixedLengthList(list) => unspeakable(&list.ty(), budget),
-        Type::Map(map) => unspeakable(&map.key(), budget).or_else(|| unspeakable(&map.value(), budget)),
-        Type::Record(record) => record.fields().find_map(|field| unspeakable(&field.ty, budget)),
-        Type::Tuple(tuple) => tuple.types().find_map(|ty| unspeakable(&ty, budget)),
-        Type::Variant(variant) => variant.cases().filter_map(|case| case.ty).find_map(|ty| unspeakable(&ty, budget)),
-        Type::Option(option) => unspeakable(&option.ty(), budget),
-        Type::Result(result) => result.ok().into_iter().chain(result.err()).find_map(|ty| unspeakable(&ty, budget)),
-        _ => None,
     }
 }

@@ -9,8 +9,8 @@ use crate::base::error::CallError;
 use crate::base::request::ShortName;
 use crate::base::trap::TrapKind;
 use crate::os::buffers;
-use crate::slice::epoch::FIRST_SLICE_TICKS;
 use crate::slice::yielding::yielded;
+use crate::store::resting::begin_slice;
 
 /// Up to this many bytes are copied without yielding: the cost of a host call covers the time.
 pub(crate) const PIECE_BYTES: usize = 64 << 10;
@@ -115,23 +115,15 @@ pub(crate) async fn write_in_pieces(caller: &mut Caller<'_, State>, ptr: i32, by
 
 /// Counts bytes that a host function has copied, and yields when there have been many.
 pub(crate) async fn copied(caller: &mut Caller<'_, State>, bytes: usize) {
-    if !caller.data_mut().copied(bytes) {
-        return;
-    }
-    yielded().await;
-    begin_slice(caller);
-}
-
-/// Begins a slice for a guest that has not run for a while: ticks that passed meanwhile don't count.
-pub(crate) fn begin_slice(caller: &mut Caller<'_, State>) {
-    begin_slice_of(&mut caller.as_context_mut());
+    copied_of(&mut caller.as_context_mut(), bytes).await;
 }
 
 /// The same for the guest in this store.
-pub(crate) fn begin_slice_of(store: &mut StoreContextMut<'_, State>) {
-    let call = store.data().call.as_ref();
-    let ticks = call.map_or(FIRST_SLICE_TICKS, |call| call.channel.slice_ticks());
-    store.set_epoch_deadline(ticks);
+pub(crate) async fn copied_of(store: &mut StoreContextMut<'_, State>, bytes: usize) {
+    if store.data_mut().copied(bytes) {
+        yielded().await;
+        begin_slice(&mut *store);
+    }
 }
 
 /// Copies `bytes` to `ptr`.

@@ -2,32 +2,65 @@
 
 use wasmtime::{Extern, Store, Val, ValType};
 
+use super::component::command;
 use super::slots::State;
 use crate::base::error::CallError;
 use crate::base::request::Reply;
 use crate::base::trap::TrapKind;
-use crate::store::failure::{call_error, exit_code};
+use crate::store::failure::{call_error, ended};
+use crate::store::frames::Stack;
+use crate::store::leaving::enter;
 
-/// The export that a program's first process runs, unless another is named.
-pub(crate) const ENTRY: &str = "_start";
+/// What a process has come to.
+pub(crate) enum Ran {
+    Ended(Reply),
+    /// It has left its stack while it waited.
+    Left,
+}
 
-/// Runs the process that the guest is, to its end.
+/// Runs the process that the guest is, until it ends, or leaves its stack.
 ///
 /// # Errors
 /// [`CallError::Guest`] when it exits with another code than 0, anything else when it was stopped.
-pub(crate) async fn run(store: &mut Store<State>, params: &[Val]) -> Result<Reply, CallError> {
+pub(crate) async fn run(store: &mut Store<State>, params: &[Val]) -> Result<Ran, CallError> {
     let Some(guest) = store.data().abi.guest.clone() else {
         return Err(CallError::Internal { message: "the guest is no process".into() });
     };
-    let Err(error) = run_entry(store, &guest.process.entry, params).await else { return Ok(Reply::Bytes(Vec::new())) };
-    match exit_code(&error) {
-        Some(0) => Ok(Reply::Bytes(Vec::new())),
-        Some(code) => {
+    let returned = if store.data().instance.is_some() {
+        run_entry(store, &guest.process.entry, params).await.map(Ok)
+    } else {
+        command::run(store).await
+    };
+    ran(store, returned)
+}
+
+/// The same for one that has left this stack.
+///
+/// # Errors
+/// As of [`run`].
+pub(crate) async fn go_on(store: &mut Store<State>, stack: Stack) -> Result<Ran, CallError> {
+    let returned = enter_stack(store, stack).await.map(Ok);
+    ran(store, returned)
+}
+
+async fn enter_stack(store: &mut Store<State>, stack: Stack) -> wasmtime::Result<()> {
+    let second = enter(&mut *store, stack)?;
+    let mut results = vec![Val::I32(0); second.ty(&*store).results().len()];
+    second.call_async(store, &[], &mut results).await
+}
+
+fn ran(store: &mut Store<State>, returned: wasmtime::Result<Result<(), ()>>) -> Result<Ran, CallError> {
+    if matches!(returned, Ok(Ok(()))) && store.data().frames.as_ref().is_some_and(|frames| frames.leaves()) {
+        return Ok(Ran::Left);
+    }
+    match ended(returned) {
+        Ok(0) => Ok(Ran::Ended(Reply::Bytes(Vec::new()))),
+        Ok(code) => {
             let lines = store.data().tail.as_ref().map_or_else(Vec::new, |tail| tail.lines());
             let message = lines.last().cloned().unwrap_or_else(|| format!("the process exited with code {code}"));
             Err(CallError::Guest { message, exit_code: Some(code) })
         }
-        None => Err(call_error(store, &error)),
+        Err(error) => Err(call_error(store, &error)),
     }
 }
 

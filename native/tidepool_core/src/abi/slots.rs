@@ -5,11 +5,15 @@ use std::sync::Arc;
 
 use super::clock::Clock;
 use super::component::data::ComponentSlot;
+use super::extism::data::ExtismSlot;
+use super::files::open::Files;
 use super::guest::Guest;
-use super::lunatic::data::LunaticSlot;
+use super::lunatic::data::{Data, LunaticSlot};
 use super::plain::data::PlainSlot;
 use super::wapc::data::WapcSlot;
 use super::wasi::data::WasiSlot;
+use crate::net::access::Access;
+use crate::recording::outside::packed::Kept;
 
 /// Data of a guest's store.
 pub(crate) type State = crate::store::data::State<Slots>;
@@ -20,14 +24,70 @@ pub(crate) struct Slots {
     pub(in crate::abi) wapc: WapcSlot,
     /// Guests of all ABIs may use it.
     pub(in crate::abi) wasi: WasiSlot,
+    /// The folders of a process, and what it has open in them; `None` when it has none. Boxed, for guests without it move the
+    /// state, too.
+    pub(in crate::abi) files: Option<Box<Files>>,
     /// The process that the guest is, if it is one, whatever its ABI.
     pub(crate) guest: Option<Arc<Guest>>,
+    /// What a guest that is no process may do with the network, if anything.
+    pub(crate) access: Option<Arc<Access>>,
     pub(in crate::abi) lunatic: LunaticSlot,
     pub(in crate::abi) plain: PlainSlot,
     pub(in crate::abi) component: ComponentSlot,
+    pub(in crate::abi) extism: ExtismSlot,
     /// The monotonic clock, where it does not begin with the first import that reads it.
     pub(crate) clock: Option<Clock>,
     /// For ABIs that have no slot of their own here.
     #[cfg_attr(not(test), expect(dead_code, reason = "the built-in ABIs have one, and that of a test has none"))]
     pub(crate) other: Option<Box<dyn Any + Send + Sync>>,
+}
+
+impl Slots {
+    /// Has a process find its folders; what it opens in them counts in its program's account.
+    pub(in crate::abi) fn begin_files(&mut self, guest: &Guest) {
+        let folders = &guest.config.folders;
+        self.files = (!folders.is_empty()).then(|| Box::new(Files::new(folders, &guest.program.account)));
+    }
+}
+
+impl Slots {
+    /// What of the guest, a process, can be packed.
+    ///
+    /// # Errors
+    /// What it has that can't.
+    pub(crate) fn kept(&self) -> Result<Kept, &'static str> {
+        if self.files.is_some() {
+            return Err("folders");
+        }
+        if self.wasi.closed {
+            return Err("standard streams that it has closed or renumbered");
+        }
+        if self.guest.as_ref().is_some_and(|guest| guest.program.stdio.is_some()) {
+            return Err("standard input and output of its own");
+        }
+        self.lunatic.get().map_or_else(|| Ok(Kept::default()), Data::kept)
+    }
+
+    /// Has what was packed again; `false` when there can't have been that.
+    pub(crate) fn restore(&mut self, kept: Kept) -> bool {
+        kept == Kept::default() || self.lunatic.data().restore(kept)
+    }
+}
+
+impl State {
+    /// Notes that the instance is kept by its owner from call to call.
+    pub(crate) fn keep(&mut self) {
+        self.abi.component.keep();
+    }
+
+    /// Whether the guest has closed standard input or output, or has given them other numbers.
+    pub(crate) fn has_closed_streams(&self) -> bool {
+        self.abi.wasi.closed
+    }
+
+    /// Leaves the call that the store has.
+    pub(crate) fn leave_call(&mut self) {
+        self.call = None;
+        self.abi.component.leave_call();
+    }
 }

@@ -1,7 +1,11 @@
 //! What a runtime, a module and a function are set up with.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::grants::Grants;
 use super::host_grants::HostGrants;
@@ -183,9 +187,19 @@ pub struct CompileConfig {
     /// The module was compiled and deployed before: it may take some times what a new one may, so that a busier or slower
     /// machine does not refuse what was promised.
     pub was_deployed: bool,
+    /// The optimising compiler takes it at once, however large it is: for who waits for the code that serves most calls.
+    pub optimised: bool,
     /// Its instances are actors: they can be told from their images, and woken with them. What an image does not hold is refused, and
     /// there is no snapshot: start functions run once in an actor's life.
     pub actor: bool,
+    /// Its processes can leave their stack while they wait, and go on in another instance: what waits, and what calls that, has twice the
+    /// code. What an image does not hold is refused, and there is no snapshot.
+    pub movable: bool,
+    /// An operation whose result is no number has one result, on all processors: the canonical one. Costs up to 1.8 times the time of
+    /// what computes with such numbers, and the baseline tier does not serve it.
+    pub deterministic: bool,
+    /// It is compiled for a debugger: slower, and with all that a guest has in its stack kept there.
+    pub debugged: bool,
     /// The ABI by which it is called, where it speaks several; `None` is the first of those that the runtime has.
     pub abi: Option<String>,
 }
@@ -219,6 +233,24 @@ pub struct FunctionConfig {
     pub grants: Grants,
     /// The folders that its programs find.
     pub folders: Vec<FolderConfig>,
+    /// Texts that its guests may ask for by name.
+    pub config: HashMap<Box<str>, Box<str>>,
+    /// Buckets of keys and values that its guests may open.
+    pub keyvalue: Vec<Arc<str>>,
     /// Whether a call that failed is kept with the beginning of its payload.
     pub keep_payloads: bool,
+    /// Which calls are recorded, if any are.
+    pub record: Option<RecordConfig>,
+}
+
+/// Which calls of a function are recorded, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordConfig {
+    /// Of a million calls that succeed, so many. Those that fail are recorded in any case.
+    pub per_million: u32,
+    /// Whether payloads and answers are left out, but for lengths and digests: such a recording says what happened, and can't be
+    /// replayed.
+    pub redact: bool,
+    /// What whoever replays has to know of the function, as its owner writes it.
+    pub about: Bytes,
 }

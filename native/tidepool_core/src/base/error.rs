@@ -1,6 +1,9 @@
-//! Why a module can't be deployed, and why a call failed: each by a reason of the table of all errors, with its details.
+//! Why a module can't be deployed, and why a call failed: each by a reason of the table of all errors. What else is said of one is in
+//! `details`.
 
-use std::borrow::Cow;
+mod details;
+
+pub use details::{Detail, Details};
 
 use tidepool_errors::Reason;
 
@@ -35,6 +38,24 @@ pub enum CompileError {
         /// What it exports instead.
         exports: Vec<String>,
     },
+    /// The component has no export that can be called.
+    #[error(
+        "the component exports nothing that can be called: export functions, by themselves or in an interface of yours, `wasi:http/incoming-handler@0.2` (a handler of HTTP) or `wasi:cli/run@0.2` (a command)"
+    )]
+    NothingToCall {
+        /// What it exports instead.
+        exports: Vec<String>,
+    },
+    /// The module does not speak the ABI that it is to be called by.
+    #[error(
+        "it does not speak the ABI `{wanted}`, which the option `abi` asks for: leave that out, and one is found that it speaks"
+    )]
+    OtherAbi {
+        /// The ABI that was asked for.
+        wanted: String,
+        /// What it exports.
+        exports: Vec<String>,
+    },
     /// The module lacks an export which its ABI needs.
     #[error("the module has to export {kind} `{name}`")]
     MissingExport {
@@ -54,7 +75,11 @@ pub enum CompileError {
         found: String,
     },
     /// The module imports something that the host does not offer.
-    #[error("the module imports `{module}.{name}`, which this host does not offer{}", instead(module, name))]
+    #[error(
+        "the module imports `{}`, which this host does not offer{}",
+        import_name(module, name),
+        instead(module, name)
+    )]
     MissingImport {
         /// The import's module.
         module: String,
@@ -62,7 +87,7 @@ pub enum CompileError {
         name: String,
     },
     /// The module imports something that the host offers with another type.
-    #[error("the module imports `{module}.{name}` as {found}, but the host offers {expected}")]
+    #[error("the module imports `{}` as {found}, but the host offers {expected}", import_name(module, name))]
     ImportType {
         /// The import's module.
         module: String,
@@ -186,6 +211,14 @@ pub enum CallError {
         /// What can be called.
         exports: Vec<String>,
     },
+    /// Several typed exports go by this name.
+    #[error("several exports are called `{name}`: name the interface too")]
+    SharedName {
+        /// What was asked for.
+        name: String,
+        /// Their whole names.
+        exports: Vec<String>,
+    },
     /// Arguments of a typed export are of other types than it takes.
     #[error("{message}")]
     Arguments {
@@ -194,6 +227,23 @@ pub enum CallError {
         /// What it is, and what it should be.
         message: String,
     },
+    /// A handler of HTTP has ended, or failed, without a response.
+    #[error("{message}")]
+    NoResponse {
+        /// What it did instead.
+        message: String,
+    },
+    /// An instance that is to be kept for many calls did not serve two.
+    #[error("the {turn} of two requests (GET /) on one instance failed: {why}")]
+    NotReusable {
+        /// Which one.
+        turn: &'static str,
+        /// What it did.
+        why: String,
+    },
+    /// The client that an HTTP handler responds to is gone.
+    #[error("the client is gone")]
+    ClientGone,
     /// An image can't be made, or no instance can begin with it.
     #[error("{message}")]
     Image {
@@ -233,26 +283,6 @@ fn instead(module: &str, name: &str) -> &'static str {
     }
 }
 
-/// A value beside an error's reason and message.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Detail<'a> {
-    /// A count, or a size.
-    Count(u64),
-    /// An exit code.
-    Code(i32),
-    /// A text.
-    Text(Cow<'a, str>),
-    /// Several.
-    Texts(&'a [String]),
-    /// A backtrace.
-    Frames(&'a [Frame]),
-    /// A value, and whether it is for who speaks JSON.
-    Value(&'a Value, bool),
-}
-
-/// Values beside an error's reason and message, by their names.
-pub type Details<'a> = Vec<(&'static str, Detail<'a>)>;
-
 impl CompileError {
     /// The reason in the table of errors.
     #[must_use]
@@ -261,7 +291,9 @@ impl CompileError {
             CompileError::NotWasm => Reason::NotWasm,
             CompileError::Component => Reason::Component,
             CompileError::Invalid { .. } => Reason::InvalidModule,
-            CompileError::UnknownAbi { .. } => Reason::UnknownAbi,
+            CompileError::UnknownAbi { .. } | CompileError::NothingToCall { .. } | CompileError::OtherAbi { .. } => {
+                Reason::UnknownAbi
+            }
             CompileError::MissingExport { .. } => Reason::MissingExport,
             CompileError::ExportType { .. } => Reason::ExportType,
             CompileError::MissingImport { .. } => Reason::MissingImport,
@@ -272,28 +304,11 @@ impl CompileError {
             CompileError::Unwanted | CompileError::Internal { .. } => Reason::Internal,
         }
     }
-
-    /// What the message is about.
-    #[must_use]
-    pub fn details(&self) -> Details<'_> {
-        let text = |text| Detail::Text(Cow::Borrowed(text));
-        match self {
-            CompileError::UnknownAbi { exports } => vec![("exports", Detail::Texts(exports))],
-            CompileError::MissingExport { name, .. } => vec![("export", text(name))],
-            CompileError::ExportType { name, expected, found } => {
-                vec![("export", text(name)), ("expected", text(expected)), ("found", text(found))]
-            }
-            CompileError::MissingImport { module, name } => vec![("import", import(module, name))],
-            CompileError::ImportType { module, name, expected, found } => {
-                vec![("import", import(module, name)), ("expected", text(expected)), ("found", text(found))]
-            }
-            _ => Vec::new(),
-        }
-    }
 }
 
-fn import<'a>(module: &str, name: &str) -> Detail<'a> {
-    Detail::Text(Cow::Owned(format!("{module}.{name}")))
+/// An import as users are shown it: its name behind that of its module or interface, alone where it is of none.
+pub(crate) fn import_name(module: &str, name: &str) -> String {
+    if module.is_empty() { name.to_owned() } else { format!("{module}.{name}") }
 }
 
 impl CallError {
@@ -309,8 +324,11 @@ impl CallError {
             CallError::Quota { .. } => Reason::Quota,
             CallError::NoProgram { .. } => Reason::NotAProgram,
             CallError::InvalidOption { .. } => Reason::InvalidOption,
-            CallError::NoExport { .. } => Reason::NoExport,
+            CallError::NoExport { .. } | CallError::SharedName { .. } => Reason::NoExport,
             CallError::Arguments { .. } => Reason::InvalidArguments,
+            CallError::NoResponse { .. } => Reason::NoResponse,
+            CallError::ClientGone => Reason::Aborted,
+            CallError::NotReusable { .. } => Reason::NotReusable,
             CallError::Image { .. } => Reason::InvalidImage,
             // Whoever owns an instance calls it once at a time, and asks whether it is spent.
             CallError::InstanceBusy | CallError::InstanceSpent | CallError::Internal { .. } => Reason::Internal,
@@ -328,41 +346,13 @@ impl CallError {
         }
     }
 
-    /// What the message is about.
-    #[must_use]
-    pub fn details(&self) -> Details<'_> {
-        match self {
-            CallError::Guest { exit_code, .. } => {
-                exit_code.iter().map(|code| ("exit_code", Detail::Code(*code))).collect()
-            }
-            CallError::Trap { frames, console, .. } => {
-                vec![("backtrace", Detail::Frames(frames)), ("console", Detail::Texts(console))]
-            }
-            CallError::Limit { limit, allowed, frames, console } => {
-                let mut details =
-                    vec![("allowed", Detail::Count(*allowed)), ("unit", Detail::Text(limit.unit().into()))];
-                if !frames.is_empty() {
-                    details.push(("backtrace", Detail::Frames(frames)));
-                }
-                if !console.is_empty() {
-                    details.push(("console", Detail::Texts(console)));
-                }
-                details
-            }
-            CallError::Failed { value, is_json } => vec![("value", Detail::Value(value, *is_json))],
-            CallError::NoExport { exports, .. } => vec![("exports", Detail::Texts(exports))],
-            CallError::Arguments { path, .. } if !path.is_empty() => vec![("path", Detail::Text(path.into()))],
-            CallError::Quota { namespace, allowed, .. } => {
-                vec![("namespace", Detail::Text(namespace.into())), ("allowed", Detail::Count(*allowed))]
-            }
-            _ => Vec::new(),
-        }
-    }
-
     /// Is its instance as it was before the call, as far as the host knows?
     pub(crate) const fn leaves_instance(&self) -> bool {
-        use CallError::{Arguments, Failed, Guest, NoExport};
-        matches!(self, Guest { .. } | Failed { .. } | NoExport { .. } | Arguments { .. })
+        use CallError::{Arguments, Failed, Guest, NoExport, NoResponse, SharedName};
+        matches!(
+            self,
+            Guest { .. } | Failed { .. } | NoExport { .. } | SharedName { .. } | Arguments { .. } | NoResponse { .. }
+        )
     }
 
     /// The text that was made for this one.
@@ -374,11 +364,14 @@ impl CallError {
             | CallError::Quota { message, .. }
             | CallError::InvalidOption { message }
             | CallError::Arguments { message, .. }
+            | CallError::NoResponse { message }
+            | CallError::NotReusable { why: message, .. }
             | CallError::Image { message }
             | CallError::Internal { message } => message,
             CallError::Limit { .. } | CallError::Timeout => "",
-            CallError::NoProgram { .. } | CallError::NoExport { .. } | CallError::Failed { .. } => "",
-            CallError::InstanceBusy | CallError::InstanceSpent => "",
+            CallError::NoProgram { .. } | CallError::Failed { .. } => "",
+            CallError::NoExport { .. } | CallError::SharedName { .. } => "",
+            CallError::InstanceBusy | CallError::InstanceSpent | CallError::ClientGone => "",
         }
     }
 

@@ -80,6 +80,12 @@ impl Grants {
         if grants.len() > MAX_GRANTS { Err(format!("there may be {MAX_GRANTS} grants")) } else { Ok(Grants(grants)) }
     }
 
+    /// Is nothing granted?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The first of these texts that grants what is not granted here.
     #[must_use]
     pub fn first_beyond<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

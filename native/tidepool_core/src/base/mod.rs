@@ -1,5 +1,6 @@
 //! Values for every other room: errors, limits, settings, requests. Nothing here acts.
 
+pub(crate) mod bodies;
 pub(crate) mod config;
 pub mod console;
 pub mod error;
@@ -12,3 +13,4 @@ pub(crate) mod printed;
 pub(crate) mod request;
 pub mod source_lines;
 pub mod trap;
+mod unreachables;

@@ -3,9 +3,9 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use rand::Rng;
 use serde::{Deserialize, Serialize};
 
+use super::bodies::Bodies;
 use super::moves::Moves;
 use super::printed::Printed;
 
@@ -81,21 +81,33 @@ pub(crate) struct Origin {
     pub(crate) reseed: Vec<Range<usize>>,
     /// How much later code stands in the prepared module than in the one of which the snapshot was taken, in bytes.
     pub(crate) code_shift: isize,
-    /// Leads from there to the module that was deployed.
+    /// Leads from there to the module that was deployed, or to that with second bodies.
     pub(crate) moves: Moves,
+    /// Leads from the compiled module to the prepared one, where calls became instructions.
+    pub(crate) inlined: Moves,
     /// What the start functions printed that were run then.
     pub(crate) printed: Printed,
+    /// The second bodies that functions got first of all.
+    pub(crate) bodies: Bodies,
 }
 
 impl Origin {
     /// That of a module as it was deployed.
     pub(crate) fn of(start: Start) -> Self {
-        Origin { start, reseed: Vec::new(), code_shift: 0, moves: Moves::default(), printed: Printed::default() }
+        let (moves, inlined) = (Moves::default(), Moves::default());
+        let (printed, bodies) = (Printed::default(), Bodies::default());
+        Origin { start, reseed: Vec::new(), code_shift: 0, moves, inlined, printed, bodies }
     }
 
     /// Where in the module that was deployed the code stands that is at `offset` in the compiled one.
     pub(crate) fn deployed(&self, offset: usize) -> Option<usize> {
-        self.moves.back(offset.checked_add_signed(-self.code_shift)?)
+        let checked = self.inlined.back(offset)?.checked_add_signed(-self.code_shift)?;
+        self.bodies.moves.back(self.moves.back(checked)?)
+    }
+
+    /// The function of its author's that a function of the compiled module is; `None` of one that was added.
+    pub(crate) fn own(&self, function: u32) -> Option<u32> {
+        if self.moves.added(function) { None } else { self.bodies.own(function) }
     }
 
     /// That of a module whose snapshot the compiler refused.
@@ -103,15 +115,11 @@ impl Origin {
         Self::of(Start::Initialiser(Refusal::unsupported(error)))
     }
 
-    /// Fills what has to be random in an instance's memory.
-    pub(crate) fn seed(&self, memory: &mut [u8]) {
-        if self.reseed.is_empty() {
-            return;
-        }
-        let mut random = rand::rng();
+    /// Has what has to be random in an instance's memory filled.
+    pub(crate) fn seed(&self, memory: &mut [u8], fill: impl Fn(&mut [u8])) {
         for range in &self.reseed {
             if let Some(bytes) = memory.get_mut(range.clone()) {
-                random.fill_bytes(bytes);
+                fill(bytes);
             }
         }
     }

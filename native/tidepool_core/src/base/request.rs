@@ -1,10 +1,14 @@
 //! Requests: of a caller to a function, and of a guest to its host.
 
+pub mod exchange;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use self::exchange::Exchange;
 use crate::value::Value;
 
 /// A name in a request. Most are short, and take no memory of their own.
@@ -37,7 +41,9 @@ pub enum Payload {
     /// takes them for JSON: the array of its arguments.
     Bytes(Bytes),
     /// Arguments of a function of typed exports: a list of them, or a record by their names.
-    Value(Box<Value>),
+    Value(Arc<Value>),
+    /// A request of HTTP, of a function that handles those.
+    Exchange(Exchange),
 }
 
 impl Payload {
@@ -47,6 +53,8 @@ impl Payload {
         match self {
             Payload::Bytes(bytes) => bytes.len(),
             Payload::Value(value) => value.size(),
+            // Its body comes in pieces, which are counted as they come.
+            Payload::Exchange(_) => 0,
         }
     }
 
@@ -55,7 +63,7 @@ impl Payload {
         static NONE: Bytes = Bytes::new();
         match self {
             Payload::Bytes(bytes) => bytes,
-            Payload::Value(_) => &NONE,
+            Payload::Value(_) | Payload::Exchange(_) => &NONE,
         }
     }
 }
@@ -72,6 +80,31 @@ impl From<Vec<u8>> for Payload {
     }
 }
 
+/// What calls of an ABI have for arguments, and so for results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Takes {
+    /// Bytes.
+    Bytes,
+    /// Values, or their JSON.
+    Values,
+    /// A request of HTTP, which is responded to.
+    Requests,
+}
+
+impl Takes {
+    /// Why a call with this payload is none of the ABI; `None` when it may be one.
+    pub(crate) fn refusal(self, payload: &Payload) -> Option<&'static str> {
+        match (self, payload) {
+            (Takes::Requests, Payload::Exchange(_))
+            | (Takes::Bytes | Takes::Values, Payload::Bytes(_))
+            | (Takes::Values, Payload::Value(_)) => None,
+            (Takes::Requests, _) => Some("it handles requests of HTTP: ask for /call/NAME/... or one of its routes"),
+            (Takes::Bytes, Payload::Value(_)) => Some("it takes bytes, and was given a list of arguments"),
+            (_, Payload::Exchange(_)) => Some("it is called by GET or POST, and handles no other requests of HTTP"),
+        }
+    }
+}
+
 /// What a call returns.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reply {
@@ -79,6 +112,8 @@ pub enum Reply {
     Bytes(Vec<u8>),
     /// The result of a typed export.
     Value(Box<Value>),
+    /// Nothing: the response has gone where the [`Exchange`] says.
+    Responded,
 }
 
 impl Reply {
@@ -87,7 +122,7 @@ impl Reply {
     pub fn into_bytes(self) -> Vec<u8> {
         match self {
             Reply::Bytes(bytes) => bytes,
-            Reply::Value(_) => Vec::new(),
+            Reply::Value(_) | Reply::Responded => Vec::new(),
         }
     }
 }
@@ -111,6 +146,9 @@ pub enum HostRequest {
     Wapc(HostCall),
     /// A call of an import that the host's handlers answer.
     Import(ImportCall),
+    /// A request of HTTP for another function: the answer, of which nothing matters but whether it is an error, says that it is
+    /// served from now on.
+    Exchange(ExchangeCall),
     /// What a process of a program asks.
     Process(ProcessRequest),
     /// What a process asks of a folder that the host answers for.
@@ -233,6 +271,8 @@ pub enum ProcessRequest {
     /// Put, claim, get or remove a name that holds on all nodes: 4 bytes of a code (`process::place::naming`), and 8 of the number
     /// of who has it, little-endian.
     Name(Box<Naming>),
+    /// The process has left its stack and its instance, as it was asked to: it goes on in another one when this is answered.
+    Frozen,
     /// Have the program's first process go on as the newest version of its function.
     Upgrade,
     /// Compile a module, and give the process a function of it.
@@ -245,8 +285,8 @@ pub enum ProcessRequest {
 impl ProcessRequest {
     /// Is it about other processes alone? Those that a process has made don't run meanwhile.
     pub(crate) fn is_control(&self) -> bool {
-        use ProcessRequest::{Compile, Exists, Name, Send, SpawnAway, Upgrade};
-        !matches!(self, Send { .. } | Exists { .. } | SpawnAway(_) | Name(_) | Compile { .. } | Upgrade)
+        use ProcessRequest::{Compile, Exists, Frozen, Name, Send, SpawnAway, Upgrade};
+        !matches!(self, Send { .. } | Exists { .. } | SpawnAway(_) | Name(_) | Compile { .. } | Frozen | Upgrade)
     }
 }
 
@@ -341,6 +381,22 @@ pub struct ImportCall {
     pub operation: String,
     /// What the guest passes.
     pub arguments: Vec<Value>,
+}
+
+/// A request of HTTP that a guest has for another function.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExchangeCall {
+    /// The function's name.
+    pub function: String,
+    /// What the call is named by where it is told of: the method and the path.
+    pub operation: String,
+    /// The request, and where the response goes.
+    pub exchange: Exchange,
+}
+
+impl ExchangeCall {
+    /// First two parts of the target that a grant has to name; the third is the function's name.
+    pub const TARGET: [&str; 2] = ["tidepool", "function"];
 }
 
 /// What the host answers: bytes, or the text of an error.

@@ -101,23 +101,41 @@ impl SourceLines {
     /// The line of what stands at an offset of the module. The first time takes some milliseconds for each MiB of debug data.
     #[must_use]
     pub fn find(&self, offset: usize) -> Option<SourceLine> {
-        let address = u32::try_from(offset.checked_sub(self.code_start)?).ok()?;
-        let table = self.table.get_or_init(|| {
+        let (file, line) = self.at(offset)?;
+        Some(SourceLine { file: self.file(file)?.to_owned(), line })
+    }
+
+    /// The same by numbers: that of the file, and the line's.
+    pub(crate) fn at(&self, offset: usize) -> Option<(u32, u32)> {
+        self.table().find(u32::try_from(offset.checked_sub(self.code_start)?).ok()?)
+    }
+
+    /// The path of a file.
+    pub(crate) fn file(&self, number: u32) -> Option<&str> {
+        self.files().get(usize::try_from(number).ok()?).map(String::as_str)
+    }
+
+    /// All files, by their numbers.
+    pub(crate) fn files(&self) -> &[String] {
+        &self.table().files
+    }
+
+    fn table(&self) -> &Table {
+        self.table.get_or_init(|| {
             let mut sections = self.sections.lock().unwrap_or_else(PoisonError::into_inner);
             Table::read(&std::mem::take(&mut *sections))
-        });
-        table.find(address)
+        })
     }
 }
 
 type Slice<'a> = EndianSlice<'a, LittleEndian>;
 
 impl Table {
-    fn find(&self, address: u32) -> Option<SourceLine> {
+    fn find(&self, address: u32) -> Option<(u32, u32)> {
         let after = self.rows.partition_point(|row| row.address <= address);
         let row = self.rows.get(after.checked_sub(1)?)?;
-        let file = self.files.get(usize::try_from(row.file).ok()?)?;
-        (row.line > 0).then(|| SourceLine { file: file.clone(), line: row.line })
+        self.files.get(usize::try_from(row.file).ok()?)?;
+        (row.line > 0).then_some((row.file, row.line))
     }
 
     /// What can't be read has no lines; what is before and after it has.

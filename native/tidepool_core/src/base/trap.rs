@@ -8,6 +8,7 @@ use wasmparser::{ExternalKind, Parser, Payload};
 use wasmtime::Trap;
 
 use super::source_lines::SourceLines;
+use super::unreachables::Unreachables;
 
 /// What kind of fault stopped a guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -78,6 +79,10 @@ impl From<Trap> for TrapKind {
 
 /// Longest name of a function in a backtrace, in bytes; the rest of it is cut off.
 pub const MAX_NAME_BYTES: usize = 256;
+/// Frames that an error has.
+pub(crate) const MAX_FRAMES: usize = 32;
+/// Frames of a stack that can be seen. More than those of an error, for a stack is left that is seen whole.
+pub(crate) const MAX_STACK_FRAMES: usize = 128;
 const ELLIPSIS: char = '…';
 /// Most exported functions whose names are kept.
 const MAX_EXPORTS: usize = 1_000;
@@ -101,7 +106,8 @@ pub(crate) struct Symbols {
     /// What it exports them as, by their index: names for those that it gives no other.
     exported: BTreeMap<u32, String>,
     /// Whether an offset in its code is one in what was deployed: not so in a component, whose modules were rewritten.
-    pub(crate) has_offsets: bool,
+    has_offsets: bool,
+    unreachables: Unreachables,
     /// Which lines they come from.
     pub(crate) lines: Option<Arc<SourceLines>>,
 }
@@ -109,7 +115,12 @@ pub(crate) struct Symbols {
 impl Symbols {
     /// Of a module; of one that can't be read, what is said up to there.
     pub(crate) fn of(wasm: &[u8]) -> Self {
-        Symbols { exported: Self::exported(wasm), has_offsets: true, lines: SourceLines::of(wasm).map(Arc::new) }
+        Symbols {
+            exported: Self::exported(wasm),
+            has_offsets: true,
+            unreachables: Unreachables::of(wasm),
+            lines: SourceLines::of(wasm).map(Arc::new),
+        }
     }
 
     fn exported(wasm: &[u8]) -> BTreeMap<u32, String> {
@@ -133,6 +144,11 @@ impl Symbols {
     /// The name of the function with this index.
     pub(crate) fn name(&self, index: u32) -> Option<String> {
         self.exported.get(&index).cloned()
+    }
+
+    /// The instruction that was at work where the engine says that a frame stood, `None` where no such place is one of what was deployed.
+    pub(crate) fn place(&self, offset: usize) -> Option<usize> {
+        self.has_offsets.then(|| self.unreachables.place(offset))
     }
 }
 

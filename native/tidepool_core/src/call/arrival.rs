@@ -7,7 +7,9 @@ use std::time::Duration;
 use wasmtime::Val;
 
 use super::member::{Member, ProcessRef};
-use super::process::{bounds, context, making, prepare};
+use super::process::lives;
+use super::process::prepare::{bounds, prepare};
+use super::process::{context, making};
 use super::target::{Call, Target};
 use super::task::Task;
 use crate::abi::guest::{Guest, param_values};
@@ -65,8 +67,8 @@ async fn arrived(call: Call, guest: Arc<Guest>, params: Vec<Val>) -> Result<Repl
     let target = &*call.target;
     let permit = target.admit(true, &call.channel).await?;
     let (function, process) = (context(target, &guest), Arc::clone(&guest.process));
-    let prepare = prepare(&call, guest);
-    let mut instance = Box::pin(Instance::new(&target.module, &function, permit, prepare)).await?;
+    let prepare = prepare(&call, guest, &params);
+    let instance = Box::pin(Instance::new(&target.module, &function, permit, prepare)).await?;
     poll_fn(|cx| process.poll_released(cx)).await;
-    instance.run(&params).await
+    lives::run(instance, (&call, &function), &params).await
 }

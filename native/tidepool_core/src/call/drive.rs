@@ -56,6 +56,7 @@ impl Task {
     ///
     /// After [`Step::Wait`] no waker is woken: the driver that takes the task over drives it at once, and so misses nothing.
     pub fn drive_inline(&mut self) -> Step {
+        let clock = self.call.target.inline_estimate.is_close().then(ThreadClock::now);
         let mut step = self.run_slice(None::<NoWaker>, None);
         let mut took = self.last_slice();
         // The tick may come right after the start: a call that has hardly run gets another slice.
@@ -63,7 +64,7 @@ impl Task {
             step = self.run_slice(None::<NoWaker>, None);
             took += self.last_slice();
         }
-        self.call.target.inline_estimate.charge(took);
+        self.call.target.inline_estimate.charge(clock.map_or(took, |clock| clock.elapsed().min(took)));
         step
     }
 
@@ -76,17 +77,18 @@ impl Task {
         // The limit of a process may be less than a slice.
         let left = self.member.as_ref().and_then(|member| member.cpu.left(self.cpu_time));
         if let Some(error) = self.member.as_ref().and_then(|member| member.overrun()) {
-            return self.finish(Err(error));
+            return self.cut(error);
         }
         if let Some(spent) = left.filter(|it| it.left.is_zero()) {
-            return self.finish(Err(self.cpu_is_spent(spent.limit, spent.allowed_ms())));
+            return self.cut(self.cpu_is_spent(spent.limit, spent.allowed_ms()));
         }
         let Some(future) = self.future.as_mut() else {
             return Step::Done(Err(CallError::Internal { message: "the call is over already".into() }));
         };
         // Wall time includes what the system gave to other threads, which is much on a busy machine. A guest that goes on after
         // it has yielded, or after a slice of CPU time, or has an exact limit, is worth the system calls that leave it out.
-        let clock = (std::mem::take(&mut self.yielded) || burst >= SLICE || left.is_some()).then(ThreadClock::now);
+        let has_yielded = std::mem::take(&mut self.yielded);
+        let clock = (has_yielded || burst >= SLICE || left.is_some()).then(ThreadClock::now);
         if let (Some(clock), Some(left)) = (&clock, left) {
             self.call.channel.set_cpu_end(clock.later(left.left));
         }
@@ -96,7 +98,8 @@ impl Task {
             Slice::Last { .. } => Instant::now(),
         };
         if began >= self.deadline {
-            return self.finish(Err(self.late()));
+            self.yielded = has_yielded;
+            return self.cut(self.late());
         }
         let node = &self.call.target.node;
         let slot_waker = || match (kept, waker.as_mut()) {
@@ -106,6 +109,7 @@ impl Task {
         };
         if self.call.channel.long() && self.slot.take(&node.slots, slot_waker).is_pending() {
             self.slice = Slice::Last { ended: began, took: Duration::ZERO };
+            self.yielded = has_yielded;
             return Step::Wait;
         }
         let polled = {
@@ -143,24 +147,24 @@ impl Task {
                 self.call.channel.set_long(false);
             }
         }
+        self.yielded = matches!(polled, Ok(Polled::Yield));
         match polled {
             // A process may be through with more than its limit before a slice is over; a call has a slice in any case.
             Ok(Polled::Ready(outcome)) if left.is_none() || outcome.is_err() => self.finish(outcome),
             // Whatever the guest asks for, its CPU time is used up.
             Ok(_) if let Some(left) = left.filter(|it| spent > it.left) => {
-                self.finish(Err(self.cpu_is_spent(left.limit, left.allowed_ms())))
+                self.cut(self.cpu_is_spent(left.limit, left.allowed_ms()))
             }
             Ok(_) if self.member.is_none() && self.cpu_time > self.call.target.limits().cpu_time() => {
-                self.finish(Err(self.cpu_is_spent(Limit::CpuTime, self.call.target.limits().cpu_time_ms)))
+                self.cut(self.cpu_is_spent(Limit::CpuTime, self.call.target.limits().cpu_time_ms))
             }
             Ok(Polled::Ready(outcome)) => self.finish(outcome),
-            Ok(_) if now >= self.deadline => self.finish(Err(self.late())),
+            Ok(_) if now >= self.deadline => self.cut(self.late()),
             Ok(Polled::Host(request)) => {
                 self.slot = RunSlot::None;
                 Step::Host(request)
             }
             Ok(Polled::Yield) => {
-                self.yielded = true;
                 self.slot.spend();
                 Step::Yield
             }
@@ -189,10 +193,21 @@ impl Task {
         CallError::Limit { limit, allowed, frames: Vec::new(), console: self.call.channel.console() }
     }
 
+    /// Stops it, for this reason.
+    fn cut(&mut self, error: CallError) -> Step {
+        if self.replays {
+            let report = self.poll_once_more();
+            return self.finish(report.unwrap_or(Err(error)));
+        }
+        self.note_cut();
+        self.finish(Err(error))
+    }
+
     fn finish(&mut self, outcome: Result<Reply, CallError>) -> Step {
         if let Err(error) = &outcome {
-            self.failed(error, false);
+            self.failed(error, matches!(error, CallError::ClientGone));
         }
+        self.record(outcome.as_ref());
         self.end(Outcome::from(&outcome));
         Step::Done(outcome)
     }

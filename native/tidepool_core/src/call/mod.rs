@@ -7,6 +7,8 @@ pub(crate) mod member;
 pub(crate) mod node;
 pub(crate) mod poll;
 pub(crate) mod process;
+pub(crate) mod replay;
 pub(crate) mod serve;
+pub(crate) mod sockets;
 pub(crate) mod target;
 pub(crate) mod task;

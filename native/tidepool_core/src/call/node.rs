@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use arc_swap::ArcSwapOption;
+
 use crate::base::config::{EngineKind, FilesConfig, RuntimeConfig};
 use crate::base::console::Console;
 use crate::base::limits::TRIALS;
@@ -16,6 +18,7 @@ use crate::net::access::Network;
 use crate::os::drop_thread::DropThread;
 use crate::os::trim::Trimmer;
 use crate::process::place::Nodes;
+use crate::recording::Keeper;
 use crate::slice::epoch::Ticker;
 use crate::slice::run_slots::RunSlots;
 use crate::store::host_channel::Wait;
@@ -35,6 +38,8 @@ pub(crate) struct Node {
     pub(crate) console: Arc<dyn Console>,
     pub(crate) console_lines_per_s: u32,
     pub(crate) stats: Arc<Stats>,
+    /// Keeps recordings, once it has a folder.
+    pub(crate) recordings: Arc<ArcSwapOption<Keeper>>,
     /// Wakes guests that wait.
     pub(crate) io: tokio::runtime::Handle,
     /// Sockets of guests.
@@ -88,6 +93,7 @@ impl Node {
             console,
             console_lines_per_s: config.console_lines_per_s,
             stats,
+            recordings: Arc::default(),
             network: Arc::new(Network::new(&config.network, io.clone())),
             others: Arc::default(),
             files: config.files,

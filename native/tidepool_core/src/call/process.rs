@@ -1,5 +1,9 @@
 //! Processes: tasks that belong to a program. How they begin, and how one makes another.
 
+pub(super) mod lives;
+pub(crate) mod packed;
+pub(super) mod prepare;
+
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,12 +11,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use wasmtime::{ExternType, Val};
 
+use self::prepare::{bounds, prepare};
 use super::member::{Making, Member, ProcessRef, Signal, Unborn};
 use super::target::{Call, Target};
 use super::task::Task;
-use crate::abi::guest::Guest;
-use crate::abi::process::ENTRY;
-use crate::abi::slots::State;
+use crate::abi::guest::{ENTRY, Guest};
 use crate::base::console::{Console, Line};
 use crate::base::error::CallError;
 use crate::base::request::{Address, Peer, Reply, Request};
@@ -24,11 +27,11 @@ use crate::process::config::{Config, World};
 use crate::process::delivery::Room;
 use crate::process::files::folder::folders;
 use crate::process::handle::Process;
-use crate::process::message::Message;
 use crate::process::place::Place;
 use crate::process::program::{Output, Program};
 use crate::process::stdio::Stdio;
 use crate::store::context::FunctionContext;
+use crate::store::frames::Stays;
 
 /// How a program is started.
 #[derive(Clone)]
@@ -154,6 +157,18 @@ impl Task {
         self.call.channel.look();
     }
 
+    /// Has the guest leave its stack at the next wait in which it can: then its driver gets [`ProcessRequest::Frozen`](crate::ProcessRequest::Frozen), and it goes on in
+    /// another instance when that is answered. For modules that are [`movable`](crate::CompileConfig::movable).
+    pub fn freeze(&self) {
+        self.call.channel.ask_to_leave(false);
+    }
+
+    /// Why the guest did not leave its stack in the wait that it is in, or was; once.
+    #[must_use]
+    pub fn stays(&self) -> Option<Stays> {
+        self.call.channel.take_stays()
+    }
+
     /// Where the guest was when it was looked for, innermost first; once.
     #[must_use]
     pub fn seen(&self) -> Option<Vec<Frame>> {
@@ -176,9 +191,7 @@ pub(crate) fn start(target: &Arc<Target>, options: ProcessOptions) -> Result<Tas
     if !target.module.abi.runs {
         return Err(CallError::NoProgram { abi: target.module.abi.name });
     }
-    if let Some(module) = target.module.as_module() {
-        fit_entry(module, &options.entry)?;
-    }
+    fit_entry(target.module.as_module(), &options.entry)?;
     target.begin()?;
     let ProcessOptions { entry, args, env, output, stdio, cpu_time, total_cpu_time, node, module, files } = options;
     let place = Place::first(node, module, &target.node.others);
@@ -197,30 +210,28 @@ pub(crate) fn start(target: &Arc<Target>, options: ProcessOptions) -> Result<Tas
     Ok(Task::process(future, call, Member::new(guest, making)))
 }
 
-/// Could the first process of a program, which is given nothing, run this export?
-fn fit_entry(module: &wasmtime::Module, entry: &str) -> Result<(), CallError> {
-    let message = match module.get_export(entry) {
-        Some(ExternType::Func(ty)) if ty.params().len() == 0 => return Ok(()),
+/// Could the first process of a program, which is given nothing, run this export? A command has one that it runs.
+fn fit_entry(module: Option<&wasmtime::Module>, entry: &str) -> Result<(), CallError> {
+    let Some(module) = module else {
+        return if entry == ENTRY {
+            Ok(())
+        } else {
+            Err(unfit(format!("a command has no entry `{entry}`: leave it out")))
+        };
+    };
+    match module.get_export(entry) {
+        Some(ExternType::Func(ty)) if ty.params().len() == 0 => Ok(()),
         Some(ExternType::Func(ty)) => {
             let params: Vec<String> = ty.params().map(|it| it.to_string()).collect();
-            format!(
-                "the export `{entry}` takes ({}), and a program's first process is given nothing",
-                params.join(", ")
-            )
+            let params = params.join(", ");
+            Err(unfit(format!("the export `{entry}` takes ({params}), and a program's first process is given nothing")))
         }
-        _other => format!("the module exports no function `{entry}` for a program's first process to run"),
-    };
-    Err(CallError::InvalidOption { message })
+        _other => Err(unfit(format!("the module exports no function `{entry}` for a program's first process to run"))),
+    }
 }
 
-/// What the processes of a function's programs may have, on each node.
-pub(super) fn bounds(target: &Target) -> Bounds {
-    let function = &target.function;
-    Bounds::of(
-        target.limits(),
-        function.own_memory.as_ref().map(|own| own.limit()),
-        function.stats.function.processes(),
-    )
+fn unfit(message: String) -> CallError {
+    CallError::InvalidOption { message }
 }
 
 /// Has the first process of a program go on as `target`, with what it has left.
@@ -252,9 +263,9 @@ async fn first(call: Call, guest: Arc<Guest>) -> Result<Reply, CallError> {
     let target = &*call.target;
     let permit = target.admit(false, &call.channel).await?;
     let function = context(target, &guest);
-    let prepare = prepare(&call, guest);
-    let mut instance = Box::pin(Instance::new(&target.module, &function, permit, prepare)).await?;
-    instance.run(&[]).await
+    let prepare = prepare(&call, guest, &[]);
+    let instance = Box::pin(Instance::new(&target.module, &function, permit, prepare)).await?;
+    lives::run(instance, (&call, &function), &[]).await
 }
 
 pub(super) fn making(target: Arc<Target>, guest: Arc<Guest>, params: Vec<Val>) -> Making {
@@ -266,28 +277,20 @@ async fn make(target: Arc<Target>, guest: Arc<Guest>, params: Vec<Val>) -> Resul
     let call = Call::new(target, Request::none());
     let permit = call.target.admit(true, &call.channel).await?;
     let (function, process) = (context(&call.target, &guest), Arc::clone(&guest.process));
-    let prepare = prepare(&call, Arc::clone(&guest));
+    let prepare = prepare(&call, Arc::clone(&guest), &params);
     let instance = Instance::new(&call.target.module, &function, permit, prepare).await?;
-    let future = Box::pin(born(instance, process, params));
+    let future = Box::pin(born(instance, (call.clone(), function), process, params));
     Ok(Task::process(future, call, Member::new(guest, making)))
 }
 
-async fn born(mut instance: Instance, process: Arc<Process>, params: Vec<Val>) -> Result<Reply, CallError> {
+async fn born(
+    instance: Instance,
+    (call, function): (Call, Arc<FunctionContext>),
+    process: Arc<Process>,
+    params: Vec<Val>,
+) -> Result<Reply, CallError> {
     poll_fn(|cx| process.poll_released(cx)).await;
-    instance.run(&params).await
-}
-
-/// Sets the store of a process up.
-pub(super) fn prepare(call: &Call, guest: Arc<Guest>) -> impl FnOnce(&mut State) + Send + use<> {
-    let begin = call.target.module.abi.begin_process;
-    let call = call.for_guest();
-    move |state| {
-        state.call = Some(call);
-        state.meter.lower(guest.config.max_memory);
-        let left = if guest.process.is_first() { guest.program.upgrade.take() } else { None };
-        begin(state, &guest, left.map(Message::Data));
-        state.abi.guest = Some(guest);
-    }
+    lives::run(instance, (&call, &function), &params).await
 }
 
 /// The function as the process has it: what it prints may go elsewhere, within the same budget of lines.

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::held::Held;
 use super::node::{Node, Places};
+use super::sockets::Sockets;
+use crate::abi::slots::State;
 use crate::base::error::CallError;
 use crate::base::limits::{Limit, Limits};
 use crate::base::request::{Payload, Reply, Request};
@@ -14,9 +16,13 @@ use crate::instance::admission::{FunctionCap, Idle, Permit, Permits};
 use crate::instance::live::Instance;
 use crate::instance::namespace::Namespace;
 use crate::instance::warm_pool::{Pools, WarmPool};
+use crate::instance::watch::Watch;
 use crate::metrics::counters::Outcome;
 use crate::metrics::failure::Failure;
 use crate::module::compiled::CompiledModule;
+use crate::recording::report::Replay;
+use crate::recording::tape::Tape;
+use crate::recording::taped::Whence;
 use crate::slice::inline_estimate::InlineEstimate;
 use crate::store::context::FunctionContext;
 use crate::store::host_channel::{CallRef, HostChannel};
@@ -33,8 +39,14 @@ pub(crate) type CallFuture = Pin<Box<CallBody>>;
 pub(crate) struct Entry {
     /// With a new instance, or one of the pool's.
     pub(crate) start: fn(Call) -> CallFuture,
+    /// See [`Abi::probe`](crate::abi::contract::Abi::probe).
+    pub(crate) probe: fn() -> Option<Payload>,
+    /// As a trial; a probe is what it serves.
+    pub(crate) trial: fn(Call) -> CallFuture,
     /// With an instance that its owner keeps.
     pub(crate) start_held: fn(Call, Arc<Held>) -> CallFuture,
+    /// Again, as it was recorded.
+    pub(crate) replay: fn(Call, Replay, Option<Arc<dyn Watch>>) -> CallFuture,
 }
 
 /// The target of calls: one function version.
@@ -47,6 +59,7 @@ pub(crate) struct Target {
     pub(crate) cap: Option<Arc<FunctionCap>>,
     /// What the functions of its namespace share, where they may have so much together.
     pub(crate) namespace: Option<Arc<Namespace>>,
+    pub(crate) sockets: Sockets,
     pub(crate) inline_estimate: InlineEstimate,
 }
 
@@ -69,8 +82,8 @@ impl Target {
     /// # Errors
     /// [`CallError::Arguments`] when it takes bytes, and [`CallError::Limit`] when it is too large; the call is over then, and counted.
     pub(super) fn accept(&self, payload: &Payload) -> Result<(), CallError> {
-        if matches!(payload, Payload::Value(_)) && !self.module.abi.typed {
-            let message = format!("a {} function takes bytes, and was given a list of arguments", self.module.abi.name);
+        if let Some(why) = self.module.abi.takes.refusal(payload) {
+            let message = format!("the function's ABI is {}: {why}", self.module.abi.name);
             let error = CallError::Arguments { path: String::new(), message };
             self.refused(&error);
             return Err(error);
@@ -182,9 +195,23 @@ impl Target {
     }
 
     /// A new instance, whose start functions have run.
-    pub(super) async fn instance(&self, nested: bool, channel: &HostChannel) -> Result<Instance, CallError> {
+    pub(super) async fn instance(
+        &self,
+        nested: bool,
+        channel: &HostChannel,
+        tape: Option<Arc<Tape>>,
+    ) -> Result<Instance, CallError> {
         let permits = self.admit(nested, channel).await?;
-        Instance::new(&self.module, &self.function, permits, |_| {}).await
+        let prepare = |state: &mut State| {
+            state.set_tape(tape);
+            self.sockets.give(state);
+        };
+        Instance::new(&self.module, &self.function, permits, prepare).await
+    }
+
+    /// The tape of a new instance, if calls of the function are recorded.
+    pub(super) fn tape(&self, whence: impl FnOnce() -> Whence) -> Option<Arc<Tape>> {
+        self.function.record.as_ref().filter(|policy| policy.is_on()).map(|_policy| Arc::new(Tape::recording(whence())))
     }
 
     /// A new instance for a trial. It counts in no quota of its namespace, and is one of those set aside where the node has no other: so
@@ -211,7 +238,7 @@ impl Target {
         Instance::new(&self.module, &Arc::new(function), permits, |_| {}).await
     }
 
-    /// A new instance that begins with an image.
+    /// A new instance that begins with an image, and so does its tape.
     pub(super) async fn woken(
         &self,
         image: &Image,
@@ -219,6 +246,8 @@ impl Target {
         channel: &HostChannel,
     ) -> Result<Instance, CallError> {
         let permits = self.admit(nested, channel).await?;
-        Instance::woken(&self.module, &self.function, permits, image).await
+        let mut instance = Instance::woken(&self.module, &self.function, permits, image).await?;
+        instance.set_tape(self.tape(|| Whence::Image(image.shared())));
+        Ok(instance)
     }
 }

@@ -2,19 +2,21 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::held::Held;
 use super::member::Member;
-use super::poll::end_process;
-use super::serve::{made, trial};
+use super::poll::{Polled, end_process, poll};
+use super::serve::made;
 use super::target::{Call, CallFuture, Target};
 use crate::abi::guest::Guest;
 use crate::base::error::CallError;
 use crate::base::limits::Limit;
-use crate::base::request::{HostReply, Request};
+use crate::base::request::{HostReply, Reply, Request};
+use crate::base::trap::Frame;
 use crate::metrics::counters::Outcome;
 use crate::slice::run_slots::RunSlot;
 use crate::store::host_channel::Wait;
@@ -52,6 +54,10 @@ pub struct Task {
     pub(super) yielded: bool,
     pub(super) slot: RunSlot,
     pub(super) cpu_time: Duration,
+    /// Where its guest was when it was cut while it computed, of a call that is recorded.
+    cut_at: Vec<Frame>,
+    /// Whether it is a replay, which reports by itself where it was stopped.
+    pub(super) replays: bool,
     /// Whether the call shows in the metrics.
     counted: bool,
     /// A process's place in its program. Dropped after the future: with the process end its names, when it is gone.
@@ -90,11 +96,30 @@ impl Task {
     /// Prepares a trial: makes one instance, runs its start functions, drops it, and prints what start functions printed when
     /// the snapshot was taken. The metrics, which count calls, don't count it.
     pub(crate) fn start_trial(target: &Arc<Target>) -> Self {
-        let call = Call::new(Arc::clone(target), Request::none());
+        let mut request = Request::none();
+        if let Some(probe) = (target.entry.probe)() {
+            request.payload = probe;
+        }
+        let call = Call::new(Arc::clone(target), request);
         let timeout = Duration::from_millis(target.limits().time_ms);
-        let mut task = Task::new(Box::pin(trial(call.clone())), call, timeout);
+        let mut task = Task::new((target.entry.trial)(call.clone()), call, timeout);
         task.counted = false;
         task
+    }
+
+    /// A replay, by the future that `start` makes of it. The metrics don't count it.
+    pub(crate) fn start_replay(target: &Arc<Target>, start: impl FnOnce(Call) -> CallFuture) -> Self {
+        let call = Call::new(Arc::clone(target), Request::none());
+        let timeout = Duration::from_millis(target.limits().time_ms);
+        let mut task = Task::new(start(call.clone()), call, timeout);
+        (task.counted, task.replays) = (false, true);
+        task
+    }
+
+    /// The same, which ends whenever its driver likes.
+    pub(crate) fn without_deadline(mut self) -> Self {
+        self.deadline = far_after(self.started_at);
+        self
     }
 
     /// Makes the instance that is `held`, and leaves it there. The metrics don't count it, either.
@@ -115,9 +140,7 @@ impl Task {
 
     fn new(future: CallFuture, call: Call, timeout: Duration) -> Self {
         let started_at = Instant::now();
-        // A deadline too far off for the clock is as good as a hundred years.
-        let far = Duration::from_secs(100 * 365 * 24 * 3600);
-        let deadline = started_at.checked_add(timeout).unwrap_or(started_at + far);
+        let deadline = started_at.checked_add(timeout).unwrap_or_else(|| far_after(started_at));
         let future = Some(future);
         let cpu_time = Duration::ZERO;
         Task {
@@ -129,6 +152,8 @@ impl Task {
             yielded: false,
             slot: RunSlot::None,
             cpu_time,
+            cut_at: Vec::new(),
+            replays: false,
             counted: true,
             member: None,
         }
@@ -149,6 +174,8 @@ impl Task {
     pub(super) fn go_on_as(&mut self, call: Call, future: CallFuture, guest: Arc<Guest>) {
         self.slot = RunSlot::None;
         drop_future(self.future.replace(future));
+        // What it was has come to its end, and not to one of its own.
+        self.record_end(&aborted());
         self.call = call;
         self.yielded = false;
         if let Some(member) = &mut self.member {
@@ -164,7 +191,9 @@ impl Task {
             Cancel::Aborted => aborted(),
         };
         if self.future.is_some() {
+            self.note_cut();
             self.failed(&error, why == Cancel::Aborted);
+            self.record_end(&error);
             let outcome = if why == Cancel::Aborted { Outcome::Aborted } else { Outcome::from(&error) };
             self.end(outcome);
         }
@@ -227,6 +256,53 @@ impl Task {
         }
     }
 
+    /// Keeps what it was told, where it is on a tape.
+    pub(super) fn record(&self, outcome: Result<&Reply, &CallError>) {
+        self.keep(outcome, false);
+    }
+
+    /// The same of one that somebody ends. A process has not failed by that.
+    fn record_end(&self, error: &CallError) {
+        self.keep(Err(error), self.member.is_some());
+    }
+
+    fn keep(&self, outcome: Result<&Reply, &CallError>, is_ended: bool) {
+        if let Some(policy) = &self.call.target.function.record
+            && let Some(place) = self.call.channel.taped()
+            // One that still waits for an instance was told nothing.
+            && self.call.channel.queued().is_none()
+        {
+            policy.keep(place, outcome, is_ended, &self.cut_at);
+        }
+    }
+
+    /// Has the guest of a call that is recorded show where it is, before it is cut.
+    pub(super) fn note_cut(&mut self) {
+        if self.call.channel.taped().is_some() {
+            self.poll_once_more();
+        }
+    }
+
+    /// Polls a guest that computes, and is to be stopped, once more: at its next tick it shows where it is. What the call came to, if it
+    /// is over by that.
+    pub(super) fn poll_once_more(&mut self) -> Option<Result<Reply, CallError>> {
+        let (channel, node) = (&self.call.channel, &self.call.target.node);
+        let future = self.future.as_mut().filter(|_future| self.yielded)?;
+        channel.look();
+        let _io = self.call.target.module.uses_io.then(|| node.io.enter());
+        let _running = node.ticker.running();
+        let polled = catch_unwind(AssertUnwindSafe(|| poll(future.as_mut(), channel, None::<fn() -> Waker>, None)));
+        self.cut_at = channel.take_seen().unwrap_or_default();
+        match polled {
+            Ok(Polled::Ready(outcome)) => {
+                // It is never polled again.
+                drop_future(self.future.take());
+                Some(outcome)
+            }
+            _ => None,
+        }
+    }
+
     pub(super) fn end(&mut self, outcome: Outcome) {
         self.slot = RunSlot::None;
         let process = outcome == Outcome::Aborted && self.member.is_some();
@@ -261,10 +337,17 @@ impl Task {
 impl Drop for Task {
     fn drop(&mut self) {
         if self.future.is_some() {
+            self.note_cut();
             self.failed(&aborted(), true);
+            self.record_end(&aborted());
             self.end(Outcome::Aborted);
         }
     }
+}
+
+/// A time too far off for the clock is as good as a hundred years.
+fn far_after(time: Instant) -> Instant {
+    time + Duration::from_secs(100 * 365 * 24 * 3600)
 }
 
 fn aborted() -> CallError {

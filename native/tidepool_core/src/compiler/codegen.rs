@@ -19,20 +19,31 @@ pub(crate) enum Codegen {
     Sandbox,
     /// The same, of large modules.
     SandboxBaseline,
+    /// For who steps through it: it keeps in its stack what a debugger asks for, and has a place to stop before each instruction.
+    Debugged,
 }
 
 impl Codegen {
     /// All of them; each stands where its number says.
-    pub(super) const ALL: [Codegen; 5] =
-        [Codegen::Fast, Codegen::Baseline, Codegen::Dense, Codegen::Sandbox, Codegen::SandboxBaseline];
+    pub(super) const ALL: [Codegen; 6] = [
+        Codegen::Fast,
+        Codegen::Baseline,
+        Codegen::Dense,
+        Codegen::Sandbox,
+        Codegen::SandboxBaseline,
+        Codegen::Debugged,
+    ];
 
     /// A configuration of wasmtime with these settings, to which an engine adds where its instances live.
     ///
     /// Common to all: epochs for preemption, no shared memories (an atomic wait would hold the thread) and one linear
-    /// memory for each module.
+    /// memory for each module. A second one, of the host's, may be added before a module is compiled, but not before start
+    /// functions run. Relaxed SIMD has one meaning on all processors, so that a call which is replayed elsewhere comes to the same.
     pub(crate) fn config(self) -> Config {
         let mut config = Config::new();
-        config.epoch_interruption(true).wasm_multi_memory(false).wasm_memory64(false).concurrency_support(false);
+        config.epoch_interruption(true).wasm_memory64(false).concurrency_support(false);
+        config.relaxed_simd_deterministic(true);
+        config.wasm_multi_memory(!matches!(self, Codegen::Sandbox | Codegen::SandboxBaseline));
         match self {
             Codegen::Fast => config.cranelift_opt_level(OptLevel::Speed),
             Codegen::Baseline | Codegen::SandboxBaseline => config.strategy(Strategy::Winch),
@@ -47,6 +58,7 @@ impl Codegen {
                 .memory_guard_size(0)
                 // It grows within its slot.
                 .memory_may_move(false),
+            Codegen::Debugged => config.cranelift_opt_level(OptLevel::Speed).guest_debug(true),
             // Start functions run a few times: what counts is the time until they can. For 1.9 MB of Go this takes a half
             // of what optimising takes, and Winch a seventh. Copy-on-write images stay on for that as well: without them
             // the data of a module is compiled into a function that writes it, which took ten times as long as all others
@@ -55,6 +67,16 @@ impl Codegen {
                 config.cranelift_opt_level(OptLevel::None).cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass)
             }
         };
+        config
+    }
+
+    /// The same for what only compiles. With `deterministic` an operation whose result is no number has one result, the canonical one,
+    /// whatever a processor's is. Nothing else of the code depends on that: engines of [`Codegen::config`] run it.
+    pub(super) fn compiling(self, deterministic: bool) -> Config {
+        let mut config = self.config();
+        if deterministic {
+            config.cranelift_nan_canonicalization(true);
+        }
         config
     }
 }
@@ -69,7 +91,7 @@ pub(crate) fn features() -> WasmFeatures {
 }
 
 /// Stands for all settings that code depends on, and for wasmtime's version.
-pub(super) fn fingerprint(engine: &wasmtime::Engine) -> u64 {
+pub(crate) fn fingerprint(engine: &wasmtime::Engine) -> u64 {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
     hasher.finish()

@@ -24,6 +24,8 @@ pub(crate) struct Job<'a> {
     pub(crate) wanted: &'a dyn Fn() -> bool,
     /// A factor on the bounds of a new module.
     pub(crate) patience: u32,
+    /// Numbers that are none have one form, whatever the processor.
+    pub(crate) deterministic: bool,
 }
 
 impl Job<'_> {
@@ -34,10 +36,11 @@ impl Job<'_> {
             return Err(Failure::Unwanted);
         }
         let Some(program) = &self.compilers.program else {
-            return Code::compile(engine, wasm).map_err(Failure::Refused);
+            return self.here(engine, codegen, wasm).map_err(Failure::Refused);
         };
         let bounds = self.compilers.bounds.times(self.patience);
-        let (compiled_for, code) = process::compile(program, codegen, wasm, &bounds, self.wanted)?;
+        let (compiled_for, code) =
+            process::compile(program, (codegen, self.deterministic), wasm, &bounds, self.wanted)?;
         if compiled_for != fingerprint(engine) {
             return Err(Failure::Broken(format!(
                 "{} is of another build than this node: start the node again",
@@ -49,6 +52,16 @@ impl Job<'_> {
         let code = unsafe { Code::deserialize(engine, &code) };
         // It is code for this very engine, so what is refused here is what no instance could hold.
         code.map_err(Failure::Refused)
+    }
+
+    /// The same by this process.
+    fn here(&self, engine: &wasmtime::Engine, codegen: Codegen, wasm: &[u8]) -> wasmtime::Result<Code> {
+        if !self.deterministic {
+            return Code::compile(engine, wasm);
+        }
+        let code = Code::precompile(&wasmtime::Engine::new(&codegen.compiling(true))?, wasm)?;
+        // SAFETY: it was made just now.
+        unsafe { Code::deserialize(engine, &code) }
     }
 
     /// The same of what is a module.
@@ -70,6 +83,8 @@ impl Compilers {
     /// starts and not at a deploy.
     pub(crate) fn check(&self, engine: &wasmtime::Engine, codegen: Codegen) -> Result<(), Failure> {
         const EMPTY: &[u8] = b"\0asm\x01\0\0\0";
-        Job { compilers: self, wanted: &|| true, patience: 1 }.compile(engine, codegen, EMPTY).map(drop)
+        Job { compilers: self, wanted: &|| true, patience: 1, deterministic: false }
+            .compile(engine, codegen, EMPTY)
+            .map(drop)
     }
 }

@@ -16,7 +16,7 @@ mod serve;
 mod wire;
 
 pub(crate) use code::{Code, is_component};
-pub(crate) use codegen::{Codegen, features};
+pub(crate) use codegen::{Codegen, features, fingerprint};
 pub(crate) use failure::Failure;
 pub(crate) use job::{Compilers, Job};
 pub use serve::serve;

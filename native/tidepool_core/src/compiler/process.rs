@@ -34,7 +34,7 @@ const OUT_OF_MEMORY: [&str; 2] = ["memory allocation of", "Cannot allocate memor
 /// fingerprint of the settings that it is for.
 pub(super) fn compile(
     program: &Path,
-    codegen: Codegen,
+    (codegen, deterministic): (Codegen, bool),
     wasm: &[u8],
     bounds: &CompileBounds,
     wanted: &dyn Fn() -> bool,
@@ -43,6 +43,7 @@ pub(super) fn compile(
     let threads = rayon::current_thread_index().map_or(1, |_| rayon::current_num_threads());
     let request = Request {
         codegen: codegen as u8,
+        deterministic,
         threads: u32::try_from(threads).unwrap_or(1),
         memory_bytes,
         module_bytes: u64::try_from(wasm.len()).unwrap_or(u64::MAX),

@@ -34,8 +34,8 @@ pub fn serve() -> io::Result<()> {
     };
     let (request, wasm) = taken.recv().map_err(io::Error::other)?.map_err(no_request)?;
     let (outcome, fingerprint, body) = match begin(request) {
-        Ok((engine, pool)) => match pool.install(|| Code::precompile(&engine, &wasm)) {
-            Ok(code) => (Outcome::Code, fingerprint(&engine), code),
+        Ok((engine, fingerprint, pool)) => match pool.install(|| Code::precompile(&engine, &wasm)) {
+            Ok(code) => (Outcome::Code, fingerprint, code),
             Err(error) => (Outcome::Refused, 0, format!("{error:#}").into_bytes()),
         },
         Err(error) => (Outcome::Broken, 0, format!("{error:#}").into_bytes()),
@@ -46,15 +46,18 @@ pub fn serve() -> io::Result<()> {
     output.flush()
 }
 
-/// What it compiles with.
-fn begin(request: Request) -> wasmtime::Result<(wasmtime::Engine, rayon::ThreadPool)> {
+/// What it compiles with, and the fingerprint of what it compiles for.
+fn begin(request: Request) -> wasmtime::Result<(wasmtime::Engine, u64, rayon::ThreadPool)> {
     let memory = Rlimit { current: Some(request.memory_bytes), maximum: Some(request.memory_bytes) };
     setrlimit(Resource::Data, memory)?;
     let codegen = Codegen::ALL.get(usize::from(request.codegen));
     let codegen = codegen.ok_or_else(|| wasmtime::Error::msg("whoever asks is of another build"))?;
-    let engine = wasmtime::Engine::new(&codegen.config())?;
+    let engine = wasmtime::Engine::new(&codegen.compiling(request.deterministic))?;
+    // That of the engine that is to run the code, whose settings say nothing of numbers that are none.
+    let runs = if request.deterministic { &wasmtime::Engine::new(&codegen.config())? } else { &engine };
+    let fingerprint = fingerprint(runs);
     let threads = usize::try_from(request.threads)?;
-    Ok((engine, rayon::ThreadPoolBuilder::new().num_threads(threads).build()?))
+    Ok((engine, fingerprint, rayon::ThreadPoolBuilder::new().num_threads(threads).build()?))
 }
 
 /// Closes what it has inherited from the node, and leaves nothing behind.

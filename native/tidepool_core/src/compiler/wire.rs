@@ -6,6 +6,8 @@ use std::io::{self, ErrorKind, Read, Write};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Request {
     pub(super) codegen: u8,
+    /// Whether numbers that are none have one form.
+    pub(super) deterministic: bool,
     pub(super) threads: u32,
     pub(super) memory_bytes: u64,
     pub(super) module_bytes: u64,
@@ -38,12 +40,14 @@ pub(super) const REPLY_BYTES: usize = 17;
 impl Request {
     pub(super) fn to_bytes(self) -> Vec<u8> {
         let numbers = [self.memory_bytes.to_le_bytes(), self.module_bytes.to_le_bytes()];
-        [&[self.codegen], &self.threads.to_le_bytes()[..], numbers.as_flattened()].concat()
+        [&[self.codegen, u8::from(self.deterministic)], &self.threads.to_le_bytes()[..], numbers.as_flattened()]
+            .concat()
     }
 
     pub(super) fn read(from: &mut impl Read) -> io::Result<Self> {
         Ok(Request {
             codegen: u8::from_le_bytes(array(from)?),
+            deterministic: array(from)? != [0],
             threads: u32::from_le_bytes(array(from)?),
             memory_bytes: u64::from_le_bytes(array(from)?),
             module_bytes: u64::from_le_bytes(array(from)?),
@@ -90,8 +94,11 @@ mod tests {
 
     #[test]
     fn what_is_said_is_what_is_heard() {
-        let request = Request { codegen: 3, threads: 70_000, memory_bytes: 1 << 40, module_bytes: 7 };
-        assert_eq!(Request::read(&mut request.to_bytes().as_slice()).ok(), Some(request));
+        for deterministic in [false, true] {
+            let request =
+                Request { codegen: 3, deterministic, threads: 70_000, memory_bytes: 1 << 40, module_bytes: 7 };
+            assert_eq!(Request::read(&mut request.to_bytes().as_slice()).ok(), Some(request));
+        }
         for outcome in [Outcome::Code, Outcome::Refused, Outcome::Broken] {
             let reply = Reply { outcome, fingerprint: u64::MAX - 1, bytes: 1 << 33 };
             let mut head = Vec::new();

@@ -15,6 +15,9 @@ use crate::base::limits::TRIALS;
 /// Slots beyond the cap on instances: an instance gives its slots back a moment before its place.
 const SPARE_SLOTS: usize = 16;
 
+/// Memories that an instance may have: its own, and one that its ABI gives it.
+const MEMORIES: usize = 2;
+
 /// The slabs of one engine.
 pub(crate) struct Slabs {
     memories: Arc<Slab>,
@@ -34,14 +37,14 @@ impl Slabs {
         let memory_bytes = usize::try_from(config.max_memory_bytes).unwrap_or(usize::MAX);
         let reserve = |instances: usize| {
             let slots = instances.saturating_add(SPARE_SLOTS).saturating_add(TRIALS);
-            let memories = Slab::new(slots, memory_bytes, None)?;
+            let memories = Slab::new(slots.saturating_mul(MEMORIES), memory_bytes, None)?;
             let stacks = Slab::new(slots, stack_bytes, Some(guards))?;
             Ok(Slabs { memories, stacks, instances })
         };
         match config.max_instances {
             Some(instances) => reserve(usize::try_from(instances).unwrap_or(usize::MAX)),
             None => {
-                let slot_bytes = memory_bytes.saturating_add(stack_bytes);
+                let slot_bytes = memory_bytes.saturating_mul(MEMORIES).saturating_add(stack_bytes);
                 let mut instances = capacity::instances(guards, slot_bytes, fast_instances);
                 loop {
                     match reserve(instances) {

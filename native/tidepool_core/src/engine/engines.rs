@@ -1,33 +1,45 @@
 //! The engines that functions run on, and what belongs to each.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, ProfilingStrategy, component};
+use wasmtime::component::Linker;
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, ProfilingStrategy};
 
 use crate::abi::contract::{Form, Spec};
 use crate::abi::imports::Offer;
 use crate::abi::slots::State;
 use crate::base::config::{EngineKind, RuntimeConfig, Tier};
 use crate::base::limits::TRIALS;
+use crate::base::trap::MAX_STACK_FRAMES;
 use crate::compiler::Codegen;
 use crate::dense::{self, Slabs};
 
 /// Guest pages that a freed slot keeps mapped and zeroes in place; unmapping them costs TLB shootdowns on every core.
 const KEEP_RESIDENT_BYTES: usize = 64 << 10;
+/// A module's memory, and one that its ABI gives it.
+pub(crate) const MAX_MEMORIES_PER_MODULE: u32 = 2;
+/// Those of all modules in a component, of which two that are composed have one each.
+pub(crate) const MAX_MEMORIES_PER_COMPONENT: u32 = 2;
+/// Most instances with two memories that there is room for whatever else there is: the address space has room for 32,000 memories.
+const MAX_SECOND_MEMORIES: u32 = 8_192;
 /// A module's tables, and the records of its functions and globals.
 pub(crate) const MAX_TABLES_PER_MODULE: u32 = 4;
 const MAX_INSTANCE_BYTES: usize = 8 << 20;
 /// Instances of modules that a component of one instance may have in it, and how many they have on average at most.
 const MAX_CORE_INSTANCES: u32 = 64;
 const CORE_INSTANCES: u32 = 16;
-/// Frames that a trap's backtrace keeps.
-const MAX_FRAMES: usize = 32;
+/// How much larger the stack of what is debugged is: each frame has all locals and operands of its function in it.
+const DEBUGGED_STACKS: usize = 8;
 
 /// The engines of a runtime.
 pub(crate) struct Engines {
     fast: Engine,
     dense: Engine,
     slabs: Arc<Slabs>,
+    /// What functions are debugged on, from the moment that the first one is: who debugs none has no such engine.
+    debugged: OnceLock<Result<Engine, String>>,
+    config: RuntimeConfig,
+    abis: Vec<Spec>,
 }
 
 /// One engine, and what all functions on it share.
@@ -50,8 +62,8 @@ pub(crate) struct Compiler {
     pub(crate) codegen: Codegen,
     /// What guests may import, for each ABI.
     pub(crate) offers: Vec<Offer>,
-    /// The same for ABIs of components, by their names.
-    linkers: Vec<(&'static str, component::Linker<State>)>,
+    /// What components may import, whatever their ABI.
+    pub(crate) components: Option<Linker<State>>,
     /// Size from which it is asked, in bytes.
     pub(crate) min_module_bytes: usize,
 }
@@ -63,6 +75,9 @@ impl Engines {
         let slabs = Arc::new(slabs);
         Ok(Engines {
             slabs: Arc::clone(&slabs),
+            debugged: OnceLock::new(),
+            config: config.clone(),
+            abis: abis.to_vec(),
             fast: Engine {
                 // Without AVX there is none.
                 baseline: (config.baseline_bytes > 0)
@@ -83,6 +98,26 @@ impl Engines {
             EngineKind::Fast => &self.fast,
             EngineKind::Dense => &self.dense,
         }
+    }
+
+    /// The engine for functions that are debugged, whichever they run on otherwise.
+    ///
+    /// # Errors
+    /// Why there is none, as a sentence.
+    pub(crate) fn debugged(&self) -> Result<&Engine, &str> {
+        let made = self.debugged.get_or_init(|| {
+            let made = Compiler::new(&debugged(&self.config), Codegen::Debugged, 0, &self.abis);
+            let optimising = made.map_err(|error| format!("{error:#}"))?;
+            Ok(Engine {
+                kind: EngineKind::Fast,
+                optimising,
+                baseline: None,
+                max_instances: self.fast.max_instances,
+                max_memory_bytes: self.fast.max_memory_bytes,
+                max_table_elements: self.fast.max_table_elements,
+            })
+        });
+        made.as_ref().map_err(String::as_str)
     }
 
     /// Gives back what nobody has wanted since it was last called; whether memory beside that is worth giving back.
@@ -135,28 +170,24 @@ impl Engine {
 impl Compiler {
     fn new(config: &Config, codegen: Codegen, min_module_bytes: usize, abis: &[Spec]) -> wasmtime::Result<Self> {
         let wasmtime = wasmtime::Engine::new(config)?;
-        let (mut offers, mut linkers) = (Vec::new(), Vec::new());
+        let (mut offers, mut components) = (Vec::new(), None);
         for abi in abis {
             match abi.form {
                 Form::Module(module) => offers.push(Offer::new(&wasmtime, abi.name, &module)?),
-                Form::Component(component) => {
-                    let mut linker = component::Linker::new(&wasmtime);
-                    (component.link)(&mut linker)?;
-                    linkers.push((abi.name, linker));
+                Form::Component(component) if components.is_none() => {
+                    let mut linker = Linker::new(&wasmtime);
+                    (component.linking.link)(&mut linker)?;
+                    components = Some(linker);
                 }
+                Form::Component(_) => {}
             }
         }
-        Ok(Compiler { wasmtime, codegen, offers, linkers, min_module_bytes })
+        Ok(Compiler { wasmtime, codegen, offers, components, min_module_bytes })
     }
 
     /// What guests of this ABI may import.
     pub(crate) fn offer(&self, abi: &Spec) -> Option<&Offer> {
         self.offers.iter().find(|offer| offer.abi == abi.name)
-    }
-
-    /// What guests of this ABI of components may import.
-    pub(crate) fn linker(&self, abi: &Spec) -> Option<&component::Linker<State>> {
-        self.linkers.iter().find(|(name, _linker)| *name == abi.name).map(|(_name, linker)| linker)
     }
 }
 
@@ -168,13 +199,14 @@ fn fast(config: &RuntimeConfig) -> wasmtime::Result<Config> {
         .total_component_instances(slots)
         .max_core_instances_per_component(MAX_CORE_INSTANCES)
         .max_component_instance_size(MAX_INSTANCE_BYTES)
-        .max_memories_per_component(1)
+        // One with more is refused before, and told what to do.
+        .max_memories_per_component(MAX_CORE_INSTANCES)
         .max_tables_per_component(MAX_TABLES_PER_MODULE)
-        .total_memories(slots)
+        .total_memories(slots.saturating_add(slots.min(MAX_SECOND_MEMORIES)))
         .total_stacks(slots)
         .total_tables(slots.saturating_mul(MAX_TABLES_PER_MODULE))
         .max_tables_per_module(MAX_TABLES_PER_MODULE)
-        .max_memories_per_module(1)
+        .max_memories_per_module(MAX_MEMORIES_PER_MODULE)
         .max_core_instance_size(MAX_INSTANCE_BYTES)
         .table_elements(usize::try_from(config.max_table_elements)?)
         .max_memory_size(usize::try_from(config.max_memory_bytes)?)
@@ -199,6 +231,16 @@ fn baseline(config: &RuntimeConfig) -> Config {
     engine
 }
 
+/// What is debugged: one instance at a time, on a stack that has room for all that its code keeps there.
+fn debugged(config: &RuntimeConfig) -> Config {
+    let mut engine = common(config, Codegen::Debugged);
+    engine
+        .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+        .max_wasm_stack(config.stack_bytes.saturating_mul(DEBUGGED_STACKS))
+        .async_stack_size(async_stack_bytes(config).saturating_add(config.stack_bytes.saturating_mul(DEBUGGED_STACKS)));
+    engine
+}
+
 /// The dense engine: memories and stacks are slots of slabs.
 fn dense(config: &RuntimeConfig, slabs: &Slabs) -> Config {
     let mut engine = common(config, Codegen::Dense);
@@ -213,7 +255,7 @@ fn common(config: &RuntimeConfig, codegen: Codegen) -> Config {
         .profiler(if config.perf_map { ProfilingStrategy::PerfMap } else { ProfilingStrategy::None })
         .max_wasm_stack(config.stack_bytes)
         .async_stack_size(async_stack_bytes(config))
-        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(MAX_FRAMES));
+        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(MAX_STACK_FRAMES));
     engine
 }
 

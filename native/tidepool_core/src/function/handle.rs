@@ -7,18 +7,23 @@ use bytes::Bytes;
 use super::instance::OwnedInstance;
 use crate::base::config::{FunctionConfig, Instances, Tier};
 use crate::base::error::{CallError, CompileError};
-use crate::base::request::{Address, Away, Request};
+use crate::base::request::{Address, Away, Request, Takes};
 use crate::call::arrival::{self, Part};
 use crate::call::member::ProcessRef;
 use crate::call::node::Node;
 use crate::call::process::{self, ProcessOptions};
+use crate::call::sockets::Sockets;
 use crate::call::target::{Entry, Target};
 use crate::call::task::Task;
 use crate::image::reader::Image;
 use crate::instance::admission::FunctionCap;
 use crate::instance::warm_pool::WarmPool;
+use crate::instance::watch::Watch;
 use crate::module::compiled::CompiledModule;
 use crate::os::per_thread::Sharded;
+use crate::recording::policy::Policy;
+use crate::recording::report::Replay;
+use crate::recording::{Head, How, Recording};
 use crate::slice::inline_estimate::InlineEstimate;
 use crate::store::context::FunctionContext;
 use crate::store::line_budget::LineBudget;
@@ -39,6 +44,10 @@ impl Function {
             console: Arc::clone(&node.console),
             lines: Some(Arc::clone(&node.stats.lines)),
             keep_payloads: config.keep_payloads,
+            record: config.record.as_ref().map(|record| {
+                let head = module.recorded_as(&config.name, config.version, record.about.clone());
+                Arc::new(Policy::new(head, record, &node.recordings))
+            }),
             budget: Arc::new(LineBudget::new(node.console_lines_per_s)),
             drop_thread: node.drop_thread.clone(),
             own_memory: capped(config.limits.total_memory_bytes, node.memory.limit())
@@ -51,6 +60,8 @@ impl Function {
             host: Arc::new(config.host),
             grants: Arc::new(config.grants),
             folders: config.folders.into(),
+            config: Arc::new(config.config),
+            keyvalue: config.keyvalue.into(),
             origin: Arc::clone(&module.origin),
             symbols: Arc::clone(&module.symbols),
         };
@@ -59,7 +70,8 @@ impl Function {
             let (stats, waiting) = (Arc::clone(&function.stats.function), Arc::clone(&node.queued_at_caps));
             Arc::new(FunctionCap::new(&function.limits, instances, stats, waiting))
         });
-        Self::with(node, module, entry, instances, &function, cap.as_ref())
+        let sockets = Sockets::new(node, &function.grants);
+        Self::with(node, module, entry, instances, &function, (cap.as_ref(), &sockets))
     }
 
     fn with(
@@ -68,7 +80,7 @@ impl Function {
         entry: Entry,
         instances: Instances,
         function: &FunctionContext,
-        cap: Option<&Arc<FunctionCap>>,
+        (cap, sockets): (Option<&Arc<FunctionCap>>, &Sockets),
     ) -> Self {
         let namespace = node.namespace(&function.name).cloned();
         let pool = match instances {
@@ -83,6 +95,7 @@ impl Function {
             }
         };
         let (node, module, function, cap) = (Arc::clone(node), Arc::clone(module), function.clone(), cap.cloned());
+        let sockets = sockets.clone();
         let target = move || {
             Arc::new(Target {
                 node: Arc::clone(&node),
@@ -92,6 +105,7 @@ impl Function {
                 pool: pool.clone(),
                 cap: cap.clone(),
                 namespace: namespace.clone(),
+                sockets: sockets.apart(),
                 inline_estimate: InlineEstimate::default(),
             })
         };
@@ -102,9 +116,20 @@ impl Function {
     /// instance can't change its code.
     pub(crate) fn with_code(&self, module: &Arc<CompiledModule>) -> Self {
         let target = self.targets.mine();
-        let function =
-            FunctionContext { origin: Arc::clone(&module.origin), ..FunctionContext::clone(&target.function) };
-        Self::with(&target.node, module, target.entry, self.instances, &function, target.cap.as_ref())
+        let recorded = |head: &Head| module.recorded_as(&head.name, head.version, head.about.clone());
+        let function = FunctionContext {
+            origin: Arc::clone(&module.origin),
+            record: target.function.record.as_ref().map(|policy| Arc::new(policy.with_head(recorded))),
+            ..FunctionContext::clone(&target.function)
+        };
+        Self::with(
+            &target.node,
+            module,
+            target.entry,
+            self.instances,
+            &function,
+            (target.cap.as_ref(), &target.sockets),
+        )
     }
 
     /// Notes that it was removed, and not replaced by another version.
@@ -126,7 +151,13 @@ impl Function {
     /// Are its arguments and results values, or JSON?
     #[must_use]
     pub fn is_typed(&self) -> bool {
-        self.module().abi.typed
+        self.module().abi.takes == Takes::Values
+    }
+
+    /// Does it handle requests of HTTP?
+    #[must_use]
+    pub fn handles_http(&self) -> bool {
+        self.module().abi.takes == Takes::Requests
     }
 
     /// The tier whose code it runs.
@@ -156,6 +187,31 @@ impl Function {
     pub fn start(&self, request: Request) -> Result<Task, CallError> {
         let target = self.targets.mine();
         Task::start(target, request, target.entry.start)
+    }
+
+    /// Prepares a replay of a call that was recorded of the same module, or of another version of it. Its reply is a report as JSON: what
+    /// was recorded, what came of it now, and where they parted. The metrics don't count it.
+    ///
+    /// The task fails, without a report, with [`CallError::Image`] when the recording begins with an image of another module, with
+    /// [`CallError::InvalidOption`] when it was redacted, and as calls do at their limits of time.
+    #[must_use]
+    pub fn replay(&self, recording: Recording, how: How) -> Task {
+        let target = self.targets.mine();
+        Task::start_replay(target, |call| (target.entry.replay)(call, Replay { recording, how }, None))
+    }
+
+    /// The same with the module that was called, for as long as who watches it likes.
+    pub(crate) fn watched(&self, recording: Recording, watch: Arc<dyn Watch>) -> Task {
+        let target = self.targets.mine();
+        let replay = Replay { recording, how: How::Exactly };
+        let task = Task::start_replay(target, |call| (target.entry.replay)(call, replay, Some(watch)));
+        task.without_deadline()
+    }
+
+    /// By what its module was compiled, and for what: a recording of the same has the same code.
+    #[must_use]
+    pub fn made(&self) -> u64 {
+        self.module().made()
     }
 
     /// Starts a program: the task of its first process, which runs until the program ends it, or its driver.
@@ -190,6 +246,16 @@ impl Function {
         process::take_over(self.targets.mine(), task)
     }
 
+    /// Goes on with a process that was packed, by bytes of [`Task::packed`]: as one of a program of its own, with these options, but for
+    /// what the process began with. Those of its module's functions alone are taken.
+    ///
+    /// # Errors
+    /// [`CallError::Image`] when they are damaged, or of another module, or nothing that could go on here; [`CallError::Limit`] when they have
+    /// more messages than a process may have, and what [`Function::start_process`] says.
+    pub fn thaw(&self, packed: Bytes, options: ProcessOptions) -> Result<Task, CallError> {
+        process::packed::thaw(self.targets.mine(), packed, options)
+    }
+
     /// Gives a process that asked for it this function, to make processes of.
     pub fn give_to(&self, task: &Task) {
         task.give_module(Arc::clone(self.targets.mine()));
@@ -205,13 +271,22 @@ impl Function {
     /// An instance for a caller to keep, whichever kind of instances the function has. It is made for its first call.
     ///
     /// # Errors
-    /// [`CompileError::Config`] when instances of the function's module serve one call.
+    /// [`CompileError::Config`] when instances of the function's module serve one call, or can't be called by what they export.
     pub fn instance(&self) -> Result<OwnedInstance, CompileError> {
         let target = self.targets.mine();
-        if target.module.abi.reusable {
-            return Ok(OwnedInstance::new(target, None));
-        }
-        Err(CompileError::Config { message: "the module runs once and ends, so its instances can't be kept".into() })
+        let refusal = match &target.module.abi {
+            abi if !abi.reusable => {
+                "the program runs once and ends, so its instances can't be kept: call it, or start it as a process \
+                 (`Tidepool.Process`)"
+            }
+            abi if abi.takes == Takes::Requests => {
+                "the function handles requests of HTTP, so an instance of it has no export to call: ask for \
+                 /call/NAME/... or one of its routes, by HTTP, and deploy it with `instances: {:warm, COUNT}` where its \
+                 instances are to be kept from one request to the next"
+            }
+            _ => return Ok(OwnedInstance::new(target, None)),
+        };
+        Err(CompileError::Config { message: refusal.into() })
     }
 
     /// An instance for a caller to keep, which begins with an image of one of the same module. It is made for its first call, which fails

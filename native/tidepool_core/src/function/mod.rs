@@ -4,3 +4,4 @@ pub(crate) mod directory;
 pub(crate) mod handle;
 pub(crate) mod instance;
 pub(crate) mod module;
+pub(crate) mod sites;

@@ -29,6 +29,14 @@ impl Module {
     /// - [`CompileError::Config`] when the configuration does not suit the module or the runtime.
     pub fn function(&self, mut config: FunctionConfig) -> Result<Function, CompileError> {
         self.compiled.fit(&mut config.limits, config.instances)?;
+        if config.record.is_some() && !config.folders.is_empty() {
+            let message = "processes that have folders can't be recorded: leave out `record` or `files`";
+            return Err(CompileError::Config { message: message.into() });
+        }
+        if config.record.is_some() && !config.grants.is_empty() {
+            let message = "calls of a function that may use the network can't be recorded: leave out `record` or `net`";
+            return Err(CompileError::Config { message: message.into() });
+        }
         Ok(Function::new(&self.node, &self.compiled, self.entry, config))
     }
 }

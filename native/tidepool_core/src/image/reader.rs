@@ -49,6 +49,11 @@ impl Image {
         &self.bytes
     }
 
+    /// The same, shared.
+    pub(crate) fn shared(&self) -> bytes::Bytes {
+        self.bytes.clone()
+    }
+
     /// What the guest's monotonic clock said, in ns.
     pub(crate) fn clock_ns(&self) -> u64 {
         self.clock_ns

@@ -1,11 +1,12 @@
 //! What is in an instance that serves no call: its memory and its globals, for its owner to read and to write.
 
-use wasmtime::{ExternType, Global, Memory, Mutability, ValType};
+use wasmtime::{ExternType, Global, Memory, Module, Mutability, ValType};
 
 use super::live::Instance;
+use crate::abi::describe::{self, Signature};
 use crate::base::error::CallError;
 use crate::base::limits::Limit;
-use crate::module::compiled::CompiledModule;
+use crate::module::compiled::{CompiledModule, Linked};
 use crate::rewrite::exports::RESERVED;
 use crate::value::Value;
 use crate::value::numbers::{is_number, number, value};
@@ -22,7 +23,7 @@ pub struct Export {
     pub kind: ExportKind,
 }
 
-/// What an export is. Types are as in WAT: `i32`.
+/// What an export is. Types of a module are as in WAT, `i32`; those of a component as in WIT, `list<u8>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExportKind {
     /// A function.
@@ -31,6 +32,19 @@ pub enum ExportKind {
         params: Vec<String>,
         /// What it returns.
         results: Vec<String>,
+    },
+    /// A function of a component.
+    Typed {
+        /// The interface that it is in, if it is in one.
+        interface: Option<String>,
+        /// Its name there.
+        function: String,
+        /// The names of what it takes, and their types.
+        params: Vec<(String, String)>,
+        /// What it returns, if anything.
+        result: Option<String>,
+        /// Why nobody can call it.
+        uncallable: Option<&'static str>,
     },
     /// A global.
     Global {
@@ -45,11 +59,29 @@ pub enum ExportKind {
     Other,
 }
 
-/// What a module exports, in its order.
+/// What a module exports, in its order; of a component the functions.
 pub(crate) fn exports(module: &CompiledModule) -> Vec<Export> {
+    match &module.linked {
+        Linked::Module { pre, .. } => of_module(pre.module()),
+        Linked::Component { interface, .. } => describe::signatures(interface).into_iter().map(typed).collect(),
+    }
+}
+
+fn typed(signature: Signature<'_>) -> Export {
+    let Signature { export, params, result } = signature;
+    let (interface, function) = export.parts();
+    let names = export.params.iter().map(|(name, _ty)| String::from(&**name));
+    // An instance that is kept has resources.
+    let uncallable = export.uncallable.filter(|_why| !export.resources);
+    let (interface, function) = (interface.map(str::to_owned), function.to_owned());
+    let kind = ExportKind::Typed { interface, function, params: names.zip(params).collect(), result, uncallable };
+    Export { name: String::from(&*export.name), kind }
+}
+
+fn of_module(module: &Module) -> Vec<Export> {
     let names = |types: &mut dyn Iterator<Item = ValType>| types.map(|ty| ty.to_string()).collect();
-    let exports = module.as_module().into_iter().flat_map(|module| module.exports());
-    exports
+    module
+        .exports()
         .filter(|export| !export.name().starts_with(RESERVED))
         .map(|export| {
             let kind = match export.ty() {
@@ -98,6 +130,7 @@ impl Instance {
     /// # Errors
     /// [`CallError::Arguments`] when there is no room for all of them; nothing has changed then.
     pub(crate) fn write_memory(&mut self, offset: u64, bytes: &[u8]) -> Result<(), CallError> {
+        self.lose_tape();
         let memory = self.memory()?;
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let data = memory.data_mut(self.resting()?);
@@ -114,6 +147,7 @@ impl Instance {
     /// # Errors
     /// [`CallError::Limit`] when it may not have as many, [`CallError::Arguments`] when its module does not want as many.
     pub(crate) fn grow_memory(&mut self, pages: u64) -> Result<u64, CallError> {
+        self.lose_tape();
         let memory = self.memory()?;
         let store = self.resting()?;
         store.data_mut().meter.denied = None;
@@ -146,6 +180,7 @@ impl Instance {
     /// # Errors
     /// As of [`Instance::global`]; [`CallError::Arguments`] when it can't be changed, or is of another type, too.
     pub(crate) fn set_global(&mut self, name: &str, value: &Value) -> Result<(), CallError> {
+        self.lose_tape();
         let global = self.find_global(name)?;
         let store = self.resting()?;
         let ty = global.ty(&*store);
@@ -154,6 +189,13 @@ impl Instance {
         }
         let number = number(value, ty.content()).map_err(|fault| wrong(format!("the global `{name}` {fault}")))?;
         global.set(store, number).map_err(|error| wrong(format!("{error:#}")))
+    }
+
+    /// What is changed from outside is on no tape.
+    fn lose_tape(&self) {
+        if let Some(tape) = self.tape() {
+            tape.lose("what its owner has put into it");
+        }
     }
 
     fn memory(&mut self) -> Result<Memory, CallError> {

@@ -5,24 +5,44 @@ use std::sync::Arc;
 use wasmtime::{Func, Store, UpdateDeadline, Val, component};
 
 use super::admission::Permits;
+use super::frozen::{Frozen, Unpacked};
 use super::wake::{self, Imaged};
 use crate::abi::clock::Clock;
 use crate::abi::contract::Abi;
-use crate::abi::process;
+use crate::abi::process::{self, Ran};
 use crate::abi::slots::State;
 use crate::base::error::CallError;
+use crate::base::limits::Limit;
 use crate::base::request::Reply;
 use crate::image::chain::Last;
 use crate::image::reader::Image;
 use crate::module::compiled::{CompiledModule, Linked};
 use crate::os::drop_thread::LARGE_BYTES;
+use crate::recording::tape::{Tape, fill};
+use crate::recording::taped::Whence;
 use crate::slice::epoch::FIRST_SLICE_TICKS;
 use crate::store::context::FunctionContext;
 use crate::store::failure::{call_error, exit_code, stack};
+use crate::store::frames::{Frames, Stack};
 use crate::store::host_channel::GuestCall;
 
+/// Largest memory of which an image is made for a tape, on the thread of a call: a quarter of a millisecond.
+const TAPED_IMAGE_BYTES: usize = 1 << 20;
 /// Most handles of resources that the guests of a component may have at once.
 const MAX_HANDLES: usize = 1 << 16;
+
+/// A guest that was to get another instance.
+pub(crate) enum Thawed {
+    /// It has it, and is to enter this stack.
+    Whole(Instance, Stack),
+    /// There is no room for it now.
+    NoRoom(Box<(Frozen, Permits)>),
+}
+
+/// Is this for want of what others have now?
+fn lacks_room(error: &CallError) -> bool {
+    matches!(error, CallError::Overloaded { .. } | CallError::Limit { limit: Limit::TotalMemory, .. })
+}
 
 /// An instance. Dropping it frees its slot; that of a large one when the drop thread gets to it.
 pub(crate) struct Instance {
@@ -52,17 +72,30 @@ impl Instance {
     ///
     /// # Errors
     /// What stopped the instantiation or a start function, as for a call.
-    pub(crate) async fn new(
+    pub(crate) fn new(
         module: &Arc<CompiledModule>,
         function: &Arc<FunctionContext>,
         permits: Permits,
         prepare: impl FnOnce(&mut State),
+    ) -> impl Future<Output = Result<Self, CallError>> {
+        Self::watched(module, function, permits, |store| prepare(store.data_mut()))
+    }
+
+    /// The same, where `prepare` sets up all of the store.
+    ///
+    /// # Errors
+    /// As of [`Instance::new`].
+    pub(crate) async fn watched(
+        module: &Arc<CompiledModule>,
+        function: &Arc<FunctionContext>,
+        permits: Permits,
+        prepare: impl FnOnce(&mut Store<State>),
     ) -> Result<Self, CallError> {
-        let clock = |state: &mut State| {
-            if module.actor.is_some() {
-                state.abi.clock = Some(Clock::starting_at(0));
+        let clock = |store: &mut Store<State>| {
+            if module.imaged().is_some() {
+                store.data_mut().abi.clock = Some(Clock::starting_at(0));
             }
-            prepare(state);
+            prepare(store);
         };
         let (mut store, guest) = instantiate(module, function, clock).await?;
         if let (Guest::Module(instance), Linked::Module { exports, .. }) = (&guest, &module.linked) {
@@ -86,10 +119,81 @@ impl Instance {
         permits: Permits,
         image: &Image,
     ) -> Result<Self, CallError> {
-        let clock = |state: &mut State| state.abi.clock = Some(Clock::starting_at(image.clock_ns()));
+        let clock = |store: &mut Store<State>| {
+            store.data_mut().abi.clock = Some(Clock::starting_at(image.clock_ns()));
+        };
         let (mut store, guest) = instantiate(module, function, clock).await?;
         wake::apply(&mut store, module, image).await?;
         Self::of(module, store, &guest, permits, Last::read(image.digest()))
+    }
+
+    /// The guest, which has left its stack, without its instance, whose place is free; and the right to another one.
+    ///
+    /// # Errors
+    /// When the guest has not left its stack, or there is no image of it.
+    pub(crate) fn freeze(mut self) -> Result<(Frozen, Permits), CallError> {
+        let gone = || CallError::Internal { message: "the instance is gone".into() };
+        let parts = self.parts.as_deref_mut().ok_or_else(gone)?;
+        parts.store.data().note_memory();
+        let frozen = Frozen::of(&mut parts.store, &parts.module)?;
+        let Parts { _permits: permits, store, .. } = *self.take().ok_or_else(gone)?;
+        drop(store);
+        Ok((frozen, permits))
+    }
+
+    /// An instance for a guest without one, and the stack that it is to enter: see [`Instance::go_on`]. Where there is no room for it now,
+    /// the guest and its permits are given back as they were.
+    ///
+    /// # Errors
+    /// What stopped the instantiation.
+    pub(crate) async fn thawed(
+        module: &Arc<CompiledModule>,
+        function: &Arc<FunctionContext>,
+        (frozen, permits): (Frozen, Permits),
+    ) -> Result<Thawed, CallError> {
+        let (image, most_memory) = (&frozen.image, frozen.most_memory);
+        let lowered = |store: &mut Store<State>| store.data_mut().meter.lower(most_memory);
+        let made = async {
+            let (mut store, guest) = instantiate(module, function, lowered).await?;
+            wake::apply(&mut store, module, image).await?;
+            Ok((store, guest))
+        };
+        match made.await {
+            Ok((mut store, guest)) => {
+                let stack = frozen.put(&mut store);
+                let instance = Self::of(module, store, &guest, permits, Last::default())?;
+                Ok(Thawed::Whole(instance, stack))
+            }
+            Err(error) if lacks_room(&error) => Ok(Thawed::NoRoom(Box::new((frozen, permits)))),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// An instance for a guest that was packed, and the stack that it is to enter. `None` where there can't have been such a guest.
+    ///
+    /// # Errors
+    /// What stopped the instantiation; [`CallError::Image`] when the image is damaged, [`CallError::Limit`] when it has more memory than the
+    /// instance may.
+    pub(crate) async fn unpacked(
+        module: &Arc<CompiledModule>,
+        function: &Arc<FunctionContext>,
+        permits: Permits,
+        unpacked: Unpacked,
+        prepare: impl FnOnce(&mut State),
+    ) -> Result<Option<(Self, Stack)>, CallError> {
+        let Unpacked { image, stack, kept, most_memory } = unpacked;
+        let set_up = |store: &mut Store<State>| {
+            let state = store.data_mut();
+            state.abi.clock = Some(Clock::starting_at(image.clock_ns()));
+            prepare(state);
+            state.meter.lower(most_memory);
+        };
+        let (mut store, guest) = instantiate(module, function, set_up).await?;
+        wake::apply(&mut store, module, &image).await?;
+        if !store.data_mut().abi.restore(kept) {
+            return Ok(None);
+        }
+        Ok(Some((Self::of(module, store, &guest, permits, Last::default())?, stack)))
     }
 
     /// An instance that is ready for its first call.
@@ -113,8 +217,8 @@ impl Instance {
                     return Err(call_error(&mut store, &error));
                 }
             }
-            (Guest::Component(instance), Linked::Component { abi, interface, .. }) => {
-                (abi.bind)(store.data_mut(), *instance, interface);
+            (Guest::Component(instance), Linked::Component { linking, interface, .. }) => {
+                (linking.bind)(store.data_mut(), *instance, interface);
             }
             _ => return Err(wake::lacks_export()),
         }
@@ -144,6 +248,44 @@ impl Instance {
         wake::image(&mut parts.store, &parts.module, &mut Last::default(), usize::MAX)
     }
 
+    /// Its tape, if it has one.
+    pub(crate) fn tape(&self) -> Option<&Arc<Tape>> {
+        self.parts.as_ref().and_then(|parts| parts.store.data().tape.as_ref())
+    }
+
+    /// Gives it a tape that begins here.
+    pub(crate) fn set_tape(&mut self, tape: Option<Arc<Tape>>) {
+        if let Some(parts) = &mut self.parts {
+            parts.store.data_mut().set_tape(tape);
+        }
+    }
+
+    /// Begins its tape anew, with the image that it is now, if it has a small one: what an image does not have of a guest is as it was.
+    pub(crate) fn tape_anew(&mut self) {
+        let Some(parts) = self.parts.as_deref_mut().filter(|parts| !parts.spent) else { return };
+        if parts.store.data().has_closed_streams() {
+            return;
+        }
+        let image = wake::image(&mut parts.store, &parts.module, &mut Last::default(), TAPED_IMAGE_BYTES);
+        if let Ok(Imaged::New(image)) = image {
+            self.set_tape(Some(Arc::new(Tape::recording(Whence::Image(image.into())))));
+        }
+    }
+
+    /// Sets up the store of an instance that serves no call.
+    pub(crate) fn prepare(&mut self, prepare: impl FnOnce(&mut Store<State>)) {
+        if let Some(parts) = &mut self.parts {
+            prepare(&mut parts.store);
+        }
+    }
+
+    /// Notes that its owner keeps it from call to call.
+    pub(crate) fn keep(&mut self) {
+        if let Some(parts) = &mut self.parts {
+            parts.store.data_mut().keep();
+        }
+    }
+
     /// Gives the instance a call of its ABI `A` to serve.
     pub(crate) fn begin<A: Abi>(&mut self, call: GuestCall) {
         let Some(parts) = &mut self.parts else { return };
@@ -153,16 +295,24 @@ impl Instance {
         if let Some(tail) = &state.tail {
             call.channel.set_tail(tail);
         }
-        state.call = Some(call);
+        state.begin_call(call);
         A::begin(state);
     }
 
-    /// Runs the process that the guest is, to its end; the instance is spent then.
+    /// Runs the process that the guest is, until it ends or leaves its stack; the instance is spent then.
     ///
     /// # Errors
     /// [`CallError::Guest`] when the guest says that it failed, anything else when it was stopped.
-    pub(crate) async fn run(&mut self, params: &[Val]) -> Result<Reply, CallError> {
+    pub(crate) async fn run(&mut self, params: &[Val]) -> Result<Ran, CallError> {
         process::run(&mut self.spend()?.store, params).await
+    }
+
+    /// The same for one that goes on in this instance, where it enters the stack that it has left in another one.
+    ///
+    /// # Errors
+    /// As of [`Instance::run`].
+    pub(crate) async fn go_on(&mut self, stack: Stack) -> Result<Ran, CallError> {
+        process::go_on(&mut self.spend()?.store, stack).await
     }
 
     /// Serves the call. From its start on the instance is spent, until the guest ends the call itself.
@@ -172,7 +322,8 @@ impl Instance {
     pub(crate) async fn serve<A: Abi>(&mut self) -> Result<Reply, CallError> {
         let parts = self.spend()?;
         let outcome = A::serve(&mut parts.store).await;
-        parts.spent = !(A::REUSABLE && outcome.as_ref().err().is_none_or(CallError::leaves_instance));
+        let left = outcome.as_ref().err().is_none_or(CallError::leaves_instance) && !parts.store.data().ended;
+        parts.spent = !(A::REUSABLE && left);
         outcome
     }
 
@@ -199,7 +350,7 @@ impl Instance {
         let parts = self.parts.as_deref_mut().filter(|parts| !parts.spent)?;
         let state = parts.store.data_mut();
         state.note_memory();
-        state.call = None;
+        state.leave_call();
         A::end(state);
         if let Some(tail) = &state.tail {
             tail.clear();
@@ -218,7 +369,7 @@ impl Instance {
         state.function.stats.function.record_memory(state.meter.memory_used);
         state.note_memory();
         // Whoever drops the parts may be another thread.
-        state.call = None;
+        state.leave_call();
         Some(parts)
     }
 }
@@ -238,11 +389,10 @@ impl Drop for Instance {
 async fn instantiate(
     module: &CompiledModule,
     function: &Arc<FunctionContext>,
-    prepare: impl FnOnce(&mut State),
+    prepare: impl FnOnce(&mut Store<State>),
 ) -> Result<(Store<State>, Guest), CallError> {
-    let mut state = State::new(Arc::clone(function));
-    prepare(&mut state);
-    let mut store = Store::new(module.linked.engine(), state);
+    let mut store = Store::new(module.linked.engine(), State::new(Arc::clone(function)));
+    prepare(&mut store);
     let limits = &function.limits;
     // Bytes that one WASI import may touch: a whole payload or reply, and not millions of empty buffers.
     let most = limits.reply_bytes.max(limits.payload_bytes).saturating_add(1 << 20);
@@ -271,8 +421,13 @@ async fn instantiate(
         let memory = memory.and_then(wasmtime::Extern::into_memory);
         let state = store.data_mut();
         (state.memory, state.instance) = (memory, Some(*instance));
+        if let Some(exits) = module.movable.as_ref().and_then(|movable| movable.exits.as_ref()) {
+            let frames = Frames::of(&mut store, *instance, exits).ok_or_else(wake::lacks_export)?;
+            store.data_mut().frames = Some(Box::new(frames));
+        }
         if let Some(memory) = memory {
-            module.origin.seed(memory.data_mut(&mut store));
+            let tape = store.data().tape.clone();
+            module.origin.seed(memory.data_mut(&mut store), |bytes| fill(tape.as_deref(), bytes));
         }
     }
     Ok((store, guest))
@@ -280,9 +435,17 @@ async fn instantiate(
 
 /// Runs a start function. One that exits with 0 succeeds: libraries of some languages end programs like that.
 async fn run_start(store: &mut Store<State>, start: &Func) -> Result<(), CallError> {
+    let ty = start.ty(&*store);
     let outcome = match start.typed::<(), ()>(&*store) {
         Ok(start) => start.call_async(&mut *store, ()).await,
-        Err(error) => Err(error),
+        // One that takes what programs are told gets none of it.
+        Err(_other) => match ty.params().map(|ty| Val::default_for_ty(&ty)).collect::<Option<Vec<_>>>() {
+            Some(params) => {
+                let mut results = vec![Val::I32(0); ty.results().len()];
+                start.call_async(&mut *store, &params, &mut results).await
+            }
+            None => Err(wasmtime::Error::msg("a start function takes what there is no value for")),
+        },
     };
     match outcome {
         Ok(()) => Ok(()),

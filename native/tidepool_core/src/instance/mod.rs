@@ -2,9 +2,11 @@
 
 pub(crate) mod admission;
 pub(crate) mod call_rate;
+pub(crate) mod frozen;
 pub(crate) mod inspect;
 pub(crate) mod live;
 pub(crate) mod namespace;
 pub(crate) mod owners;
 pub(crate) mod wake;
 pub(crate) mod warm_pool;
+pub(crate) mod watch;

@@ -96,7 +96,7 @@ pub(super) async fn apply(store: &mut Store<State>, module: &CompiledModule, ima
 
 fn actor(module: &CompiledModule) -> Result<&Actor, CallError> {
     let message = || "the function was not deployed as an actor, so its instances have no images".into();
-    module.actor.as_ref().ok_or_else(|| CallError::Image { message: message() })
+    module.imaged().ok_or_else(|| CallError::Image { message: message() })
 }
 
 /// The memory and the mutable globals of an instance.

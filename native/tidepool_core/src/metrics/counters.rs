@@ -56,6 +56,9 @@ impl Outcome {
 impl From<&CallError> for Outcome {
     /// A reason that no call is counted as is a failure all the same.
     fn from(error: &CallError) -> Self {
+        if matches!(error, CallError::ClientGone) {
+            return Outcome::Aborted;
+        }
         Outcome::Failed(error.reason().outcome().unwrap_or(Reason::Internal))
     }
 }

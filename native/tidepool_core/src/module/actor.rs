@@ -1,16 +1,18 @@
-//! What a module of actors has beside its code.
+//! What a module has beside its code whose instances have images: actors, and processes that move.
 
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use wasmtime::ModuleExport;
 
+use super::check::cannot_move;
 use crate::base::error::CompileError;
 use crate::image::declared::Declared;
 use crate::image::head::ModuleHash;
 use crate::rewrite::actor::{self, Outline, Refused};
+use crate::rewrite::exports::Exposed;
 
-/// A module whose instances are actors.
+/// A module whose instances have images.
 pub(crate) struct Actor {
     pub(crate) shape: Arc<Shape>,
     /// Its mutable globals.
@@ -25,20 +27,30 @@ pub(crate) struct Shape {
     pub(crate) module: ModuleHash,
     pub(crate) declared: Declared,
     pub(super) outline: Outline,
+    /// Whether its instances are processes that move, and no actors.
+    pub(super) moves: bool,
 }
 
 impl Shape {
     /// Reads a module.
     ///
     /// # Errors
-    /// [`CompileError::NoActor`] when an image of its instances would lack something.
-    pub(super) fn of(wasm: &[u8]) -> Result<Self, CompileError> {
-        let mut outline = Outline::of(wasm).map_err(refused)?;
+    /// [`CompileError::NoActor`] when an image of its instances would lack something, or [`CompileError::Config`] when that is of
+    /// processes.
+    pub(super) fn of(wasm: &[u8], moves: bool) -> Result<Self, CompileError> {
+        let mut outline = Outline::of(wasm).map_err(|why| refused(why, moves))?;
         let Some(declared) = Declared::new(&std::mem::take(&mut outline.data)) else {
-            let message = "its data lie too far apart in its memory".into();
-            return Err(CompileError::NoActor { message });
+            return Err(unheld("its data lie too far apart in its memory", moves));
         };
-        Ok(Shape { module: Sha256::digest(wasm).into(), declared, outline })
+        Ok(Shape { module: Sha256::digest(wasm).into(), declared, outline, moves })
+    }
+
+    /// The module with all exports that its images are made by.
+    ///
+    /// # Errors
+    /// As of [`Shape::of`].
+    pub(super) fn expose<'a>(&self, wasm: &'a [u8]) -> Result<Exposed<'a>, CompileError> {
+        self.outline.expose(wasm).map_err(|why| refused(why, self.moves))
     }
 }
 
@@ -55,9 +67,17 @@ impl Actor {
     }
 }
 
-pub(super) fn refused(refused: Refused) -> CompileError {
+fn refused(refused: Refused, moves: bool) -> CompileError {
     match refused {
         Refused::Unreadable(error) => CompileError::Invalid { message: error.to_string() },
-        Refused::Unheld(message) => CompileError::NoActor { message },
+        Refused::Unheld(message) => unheld(&message, moves),
+    }
+}
+
+fn unheld(what: &str, moves: bool) -> CompileError {
+    if moves {
+        cannot_move(what)
+    } else {
+        CompileError::NoActor { message: format!("{what}, or deploy it without `actor`") }
     }
 }

@@ -8,7 +8,7 @@ use wasmtime::ResourcesRequired;
 use crate::base::error::CompileError;
 use crate::base::moves::Moves;
 use crate::compiler::{Code, Failure, features, is_component};
-use crate::engine::engines::{Engine, MAX_TABLES_PER_MODULE};
+use crate::engine::engines::{Engine, MAX_MEMORIES_PER_COMPONENT, MAX_MEMORIES_PER_MODULE, MAX_TABLES_PER_MODULE};
 use crate::rewrite::{component, preempt};
 
 const MAGIC: &[u8; 4] = b"\0asm";
@@ -34,19 +34,43 @@ pub(super) fn failed(engine: &Engine, wasm: &[u8], failure: Failure) -> CompileE
     }
 }
 
+/// How an error of the engine's begins that is about what it does not do, although it is valid.
+const UNREAD: &str = "failed to parse WebAssembly module";
+
 /// Why the engine refused a module: one that validates asks for more than the engine gives.
-fn refused(engine: &Engine, wasm: &[u8], error: &wasmtime::Error) -> CompileError {
+pub(super) fn refused(engine: &Engine, wasm: &[u8], error: &wasmtime::Error) -> CompileError {
     let invalid = if is_component(wasm) {
-        Validator::new_with_features(features()).validate_all(wasm).err().map(|invalid| invalid.to_string())
+        invalid_as_uploaded(wasm)
     } else {
         let invalid = wasmtime::Module::validate(&engine.optimising.wasmtime, wasm).err();
-        invalid.map(|invalid| format!("{invalid:#}"))
+        invalid.map(|invalid| format!("{invalid:#}")).or_else(|| invalid_as_uploaded(wasm))
     };
+    let message = format!("{error:#}");
     match invalid {
-        None => CompileError::TooDemanding { message: format!("{error:#}") },
+        // Of components it validates more than it compiles: imports of whole components, for instance.
+        None if is_component(wasm) && message.starts_with(UNREAD) => CompileError::Invalid { message },
+        None => CompileError::TooDemanding { message },
         // Its offsets are those of the bytes as their author knows them.
         Some(message) => CompileError::Invalid { message },
     }
+}
+
+/// What is wrong with a module to which nothing was added: engines take a second memory.
+fn invalid_as_uploaded(wasm: &[u8]) -> Option<String> {
+    Validator::new_with_features(features()).validate_all(wasm).err().map(|invalid| invalid.to_string())
+}
+
+/// Whether a module is valid as it was uploaded.
+///
+/// # Errors
+/// [`CompileError::Invalid`] when it is not: it would be with what is added, if it refers to that.
+pub(super) fn valid(wasm: &[u8]) -> Result<(), CompileError> {
+    invalid_as_uploaded(wasm).map_or(Ok(()), |message| Err(CompileError::Invalid { message }))
+}
+
+/// Why no processes of a module can move.
+pub(super) fn cannot_move(why: &str) -> CompileError {
+    CompileError::Config { message: format!("processes of this module can't move: {why}") }
 }
 
 /// The same of each module in a component.
@@ -76,10 +100,17 @@ pub(super) fn check_header(wasm: &[u8]) -> Result<(), CompileError> {
 pub(super) fn check_tables(code: &Code) -> Result<(), CompileError> {
     let resources = resources(code)?;
     let tables = resources.num_tables;
-    if resources.num_memories > 1 {
-        return Err(CompileError::TooDemanding {
-            message: format!("its modules have {} memories, and one is allowed", resources.num_memories),
-        });
+    match code {
+        // Of a module that was uploaded with one, the second is the host's.
+        Code::Module(_) if resources.num_memories > MAX_MEMORIES_PER_MODULE => {
+            return Err(CompileError::TooDemanding {
+                message: format!("it has {} memories, and one is allowed", resources.num_memories),
+            });
+        }
+        Code::Component(_) if resources.num_memories > MAX_MEMORIES_PER_COMPONENT => {
+            return Err(CompileError::TooDemanding { message: memories(resources.num_memories) });
+        }
+        _ => {}
     }
     if tables > MAX_TABLES_PER_MODULE {
         return Err(CompileError::TooDemanding {
@@ -87,6 +118,15 @@ pub(super) fn check_tables(code: &Code) -> Result<(), CompileError> {
         });
     }
     Ok(())
+}
+
+/// Why a component of more memories is refused, and what there is instead.
+fn memories(count: u32) -> String {
+    format!(
+        "the modules in it have {count} memories, and {MAX_MEMORIES_PER_COMPONENT} are allowed: compose two components \
+         at most, and deploy others as functions of their own, which it calls by imports that a handler answers, or by \
+         requests to http://NAME.internal"
+    )
 }
 
 /// What each instance has.

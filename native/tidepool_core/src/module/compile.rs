@@ -3,15 +3,17 @@
 //! A large module is compiled twice: by the baseline compiler at once, and by the optimising one when it is published; see
 //! [`optimised`].
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
 use wasmtime::component::Component;
 
-use super::actor::{self, Actor, Shape};
+use super::actor::{Actor, Shape};
 use super::cache::{Artifact, CacheKey};
-use super::check::{check_header, check_tables, checked, checked_component, failed, resources};
+use super::check::{cannot_move, check_header, check_tables, checked, checked_component, failed, resources, valid};
 use super::compiled::{CompiledModule, Linked};
+use super::moving::{Movable, with_second_bodies};
 use super::toolchain::Toolchain;
 use crate::abi::contract::Spec;
 use crate::abi::exports::Surface;
@@ -24,6 +26,7 @@ use crate::base::trap::Symbols;
 use crate::compiler::{Code, Failure, Job, is_component};
 use crate::engine::engines::{Compiler, Engine};
 use crate::rewrite::exports::Exposed;
+use crate::rewrite::inline::{Plan, inlined};
 use crate::rewrite::stack_pointer;
 use crate::snapshot::{self, Prepared};
 
@@ -42,46 +45,78 @@ impl Toolchain {
         config: &CompileConfig,
         wanted: &dyn Fn() -> bool,
     ) -> Result<CompiledModule, CompileError> {
+        let compiled = self.compile_upload(wasm, config, wanted);
+        compiled.map_err(|error| match (error, &config.abi) {
+            (CompileError::UnknownAbi { exports } | CompileError::NothingToCall { exports }, Some(wanted)) => {
+                CompileError::OtherAbi { wanted: wanted.clone(), exports }
+            }
+            (error, _) => error,
+        })
+    }
+
+    fn compile_upload(
+        self: &Arc<Self>,
+        wasm: &[u8],
+        config: &CompileConfig,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<CompiledModule, CompileError> {
         let began = Instant::now();
         let patience = if config.was_deployed { DEPLOYED_PATIENCE } else { 1 };
-        let job = Job { compilers: &self.compilers, wanted, patience };
-        let engine = self.engines.get(config.engine);
+        let deterministic = config.deterministic;
+        let job = Job { compilers: &self.compilers, wanted, patience, deterministic };
+        let engine = if config.debugged { self.debugged()? } else { self.engines.get(config.engine) };
         check_header(wasm)?;
         let abis = self.abis(config)?;
         if is_component(wasm) {
             return self.compile_component(engine, wasm, config, (&abis, job), began);
         }
-        let shape = if config.actor { Some(Arc::new(Shape::of(wasm)?)) } else { None };
+        let images = config.actor || config.movable;
+        let shape = if images { Some(Arc::new(Shape::of(wasm, config.movable)?)) } else { None };
         let symbols = Arc::new(Symbols::of(wasm));
-        let key = self.cache.load().is_some();
-        let key = key.then(|| CacheKey::new(&engine.optimising.wasmtime, &asked(config), wasm));
+        let key = self.cache.load().is_some() && !config.debugged;
+        let key = key.then(|| CacheKey::new(&engine.optimising.wasmtime, &told_apart(asked(config), config), wasm));
         if let Some(kept) = kept(self, engine, key.as_ref()) {
-            return link(self, &abis, engine.kind, key, Build::kept(kept), (symbols, shape), began);
+            return link(self, &abis, (config.engine, engine), key, Build::kept(kept), (symbols, shape), began);
         }
-        let (checked, moves) = checked(engine, wasm)?;
+        let inline = inline(&abis, wasm, config)?;
+        let (left, bodies) = with_second_bodies(engine, &abis, wasm, config)?;
+        let (checked, moves) = checked(engine, &left)?;
         let shown = match &shape {
-            Some(shape) => shape.outline.expose(&checked).map_err(actor::refused)?,
+            Some(shape) => shape.expose(&checked)?,
             None => Exposed::none(&checked),
         };
         let exposed = stack_pointer::expose(&shown.wasm);
         // What an actor's start functions have done is in its image.
-        let limits = config.snapshot.as_ref().filter(|_| !config.actor);
-        let prepared = snapshot::prepare(&self.sandbox, &abis, engine.kind, &exposed.wasm, limits, job);
+        let limits = config.snapshot.as_ref().filter(|_| !images);
+        let prepared = snapshot::prepare(&self.sandbox, &abis, config.engine, &exposed.wasm, limits, job);
         let mut prepared = prepared.map_err(|failure| failed(engine, wasm, failure))?;
         if config.actor && prepared.origin.start == Start::Initialiser(Refusal::Off) {
             prepared.origin.start = Start::Initialiser(Refusal::Actor);
         }
-        let mut code = match baseline(engine, &prepared.wasm, job).map_err(|it| failed(engine, wasm, it))? {
+        if let Some(plan) = inline {
+            let inlined = inlined(&prepared.wasm, plan).map_err(|error| failed(engine, wasm, unread(&error)))?;
+            (prepared.wasm, prepared.origin.inlined) = (Cow::Owned(inlined.wasm), inlined.moves);
+        }
+        let mut code = match baseline(engine, &prepared.wasm, (config, job)).map_err(|it| failed(engine, wasm, it))? {
             Some(code) => {
                 let (wasm, origin) = (prepared.wasm.into_owned(), prepared.origin);
                 Build { code, origin, tier: Tier::Baseline, unoptimised: Some(wasm), from_cache: false }
             }
             // What is wrong with a module is said of the one that its author knows.
-            None => optimising(engine, &exposed.wasm, prepared, job).map_err(|it| failed(engine, wasm, it))?,
+            None => {
+                optimising(engine, (&exposed.wasm, inline), prepared, job).map_err(|it| failed(engine, wasm, it))?
+            }
         };
         code.origin.code_shift += exposed.code_shift + shown.code_shift;
-        code.origin.moves = moves;
-        link(self, &abis, engine.kind, key, code, (symbols, shape), began)
+        (code.origin.moves, code.origin.bodies) = (moves, bodies);
+        link(self, &abis, (config.engine, engine), key, code, (symbols, shape), began)
+    }
+
+    /// The engine that is debugged on.
+    fn debugged(&self) -> Result<&Engine, CompileError> {
+        let unavailable =
+            |message: &str| CompileError::Internal { message: format!("nothing can be debugged: {message}") };
+        self.engines.debugged().map_err(unavailable)
     }
 
     /// The ABIs that a module may be called by.
@@ -107,22 +142,26 @@ impl Toolchain {
             let message = "an image of a component's instance can't be made: deploy it without `actor`".into();
             return Err(CompileError::NoActor { message });
         }
-        let key = self.cache.load().is_some();
-        let key = key.then(|| CacheKey::new(&engine.optimising.wasmtime, b"component", wasm));
+        if config.movable {
+            return Err(cannot_move("an image of a component's instance can't be made"));
+        }
+        let key = self.cache.load().is_some() && !config.debugged;
+        let key =
+            key.then(|| CacheKey::new(&engine.optimising.wasmtime, &told_apart(b"component".to_vec(), config), wasm));
         let told = (Arc::default(), None);
         if let Some(kept) = kept(self, engine, key.as_ref()) {
-            return link(self, abis, engine.kind, key, Build::kept(kept), told, began);
+            return link(self, abis, (config.engine, engine), key, Build::kept(kept), told, began);
         }
         let checked = checked_component(engine, wasm)?;
         let origin = Origin::of(Start::Nothing);
-        let build = match baseline(engine, &checked, job).map_err(|it| failed(engine, wasm, it))? {
+        let build = match baseline(engine, &checked, (config, job)).map_err(|it| failed(engine, wasm, it))? {
             Some(code) => {
                 let unoptimised = Some(checked.into_owned());
                 Build { code, origin, tier: Tier::Baseline, unoptimised, from_cache: false }
             }
             None => Build::optimised(optimise(engine, &checked, job).map_err(|it| failed(engine, wasm, it))?, origin),
         };
-        link(self, abis, engine.kind, key, build, told, began)
+        link(self, abis, (config.engine, engine), key, build, told, began)
     }
 }
 
@@ -138,29 +177,65 @@ pub(crate) fn optimised(
     let toolchain = &module.toolchain;
     let wasm = module.unoptimised.as_ref()?;
     let (began, engine) = (Instant::now(), module.engine());
+    // A deterministic module has been optimised from the beginning.
+    let (compilers, patience, deterministic) = (&toolchain.compilers, DEPLOYED_PATIENCE, false);
+    let job = Job { compilers, wanted, patience, deterministic };
     let build = match kept(toolchain, engine, module.key.as_ref()) {
         Some(artifact) => Ok(Build::kept(artifact)),
-        None => optimise(engine, wasm, Job { compilers: &toolchain.compilers, wanted, patience: DEPLOYED_PATIENCE })
+        None => optimise(engine, wasm, job)
             .map(|code| Build::optimised(code, Origin::clone(&module.origin)))
             .map_err(|failure| failed(engine, wasm, failure)),
     };
     let symbols = Arc::clone(&module.symbols);
-    let shape = module.actor.as_ref().map(|actor| Arc::clone(&actor.shape));
+    let shape = module.imaged().map(|actor| Arc::clone(&actor.shape));
     Some(build.and_then(|build| {
-        link(toolchain, &[module.abi], module.engine, module.key.clone(), build, (symbols, shape), began)
+        link(toolchain, &[module.abi], (module.engine, engine), module.key.clone(), build, (symbols, shape), began)
     }))
 }
 
+/// Which imports become instructions, and the memory that comes with them.
+///
+/// # Errors
+/// When the module is not valid before, or its instances are to have images: what such a guest keeps at its host is in none.
+fn inline(abis: &[Spec], wasm: &[u8], config: &CompileConfig) -> Result<Option<&'static Plan>, CompileError> {
+    let Ok((spec, abi)) = Spec::detect(abis, &Surface::read(wasm)) else { return Ok(None) };
+    let Some(plan) = abi.inline else { return Ok(None) };
+    if config.actor {
+        let name = spec.name;
+        let message = format!("an image of an {name} plug-in would lack its variables: deploy it without `actor`");
+        return Err(CompileError::NoActor { message });
+    }
+    valid(wasm)?;
+    Ok(Some(plan))
+}
+
+/// What could not be read is for the compiler to say, which has refused it.
+fn unread(error: &wasmparser::BinaryReaderError) -> Failure {
+    Failure::Refused(wasmtime::Error::msg(error.to_string()))
+}
+
 /// What the code depends on beside module and engine: whether there may be a snapshot, and what it may take; or that its instances
-/// are actors.
+/// are actors, or processes that move.
 fn asked(config: &CompileConfig) -> Vec<u8> {
     if config.actor {
         return b"actor".to_vec();
+    }
+    if config.movable {
+        return [b"movable\0", config.abi.as_deref().unwrap_or_default().as_bytes()].concat();
     }
     let limits = config.snapshot.as_ref().map(|it| [it.memory_bytes, u64::from(it.table_elements), it.cpu_time_ms]);
     let limits = limits.map_or_else(Vec::new, |limits| limits.map(u64::to_le_bytes).concat());
     // Which start functions there are is for its ABI to say.
     [&*limits, config.abi.as_deref().unwrap_or_default().as_bytes()].concat()
+}
+
+/// The same, where it is to be other code than that of all others.
+fn told_apart(mut asked: Vec<u8>, config: &CompileConfig) -> Vec<u8> {
+    if config.deterministic {
+        // No name of an ABI has a zero in it.
+        asked.extend(b"\0deterministic");
+    }
+    asked
 }
 
 /// A compiled module, and what is known of it.
@@ -197,25 +272,25 @@ fn kept(toolchain: &Toolchain, engine: &Engine, key: Option<&CacheKey>) -> Optio
 fn link(
     toolchain: &Arc<Toolchain>,
     abis: &[Spec],
-    engine: EngineKind,
+    (kind, engine): (EngineKind, &Engine),
     key: Option<CacheKey>,
     build: Build,
     (symbols, shape): (Arc<Symbols>, Option<Arc<Shape>>),
     began: Instant,
 ) -> Result<CompiledModule, CompileError> {
     let Build { code, origin, tier, unoptimised, from_cache } = build;
-    let compiler = toolchain.engines.get(engine).compiler(tier);
+    let compiler = engine.compiler(tier);
     check_tables(&code)?;
     let initial_pages = resources(&code)?.max_initial_memory_size.unwrap_or(0);
-    let (abi, linked, actor, imported) = match code {
+    let (abi, linked, (actor, movable), imported) = match code {
         Code::Module(module) => {
-            let (abi, linked, actor) = link_module(abis, compiler, &module, shape, &origin)?;
+            let (abi, linked, images) = link_module(abis, compiler, &module, shape, &origin)?;
             let imports = module.imports().map(|import| (import.module().to_owned(), import.name().to_owned()));
-            (abi, linked, actor, imports.collect())
+            (abi, linked, images, imports.collect())
         }
         Code::Component(component) => {
             let (abi, linked) = link_component(abis, compiler, &component)?;
-            (abi, linked, None, interface::imports(&component))
+            (abi, linked, (None, None), interface::imports(&component))
         }
     };
     let compile_time = began.elapsed();
@@ -227,13 +302,14 @@ fn link(
     let imports: Vec<(String, String)> = imported;
     Ok(CompiledModule {
         toolchain: Arc::clone(toolchain),
-        engine,
+        engine: kind,
         tier,
         unoptimised,
         abi,
         linked,
         symbols,
         actor,
+        movable,
         uses_io: imports.iter().any(|(module, _name)| waits(module)),
         origin: Arc::new(origin),
         key,
@@ -244,24 +320,31 @@ fn link(
     })
 }
 
+/// What a module has for images of its instances: as actors, or as processes that move.
+type Images = (Option<Actor>, Option<Movable>);
+
 fn link_module(
     abis: &[Spec],
     compiler: &Compiler,
     module: &wasmtime::Module,
     shape: Option<Arc<Shape>>,
     origin: &Origin,
-) -> Result<(Spec, Linked, Option<Actor>), CompileError> {
+) -> Result<(Spec, Linked, Images), CompileError> {
     let (spec, abi) = Spec::detect(abis, &Surface::of(module))?;
-    let actor = shape.map(|shape| Actor::of(&shape, module)).transpose()?;
+    let imaged = shape.map(|shape| Actor::of(&shape, module)).transpose()?;
     let mut exports = (abi.exports)(module)?;
-    if let Some(actor) = &actor {
-        if !spec.reusable {
+    if let Some(imaged) = &imaged {
+        if !spec.reusable && !imaged.shape.moves {
             let name = spec.name;
             let message = format!("an instance of a {name} module runs once and ends: deploy it without `actor`");
             return Err(CompileError::NoActor { message });
         }
-        exports.start.splice(0..0, actor.start);
+        exports.start.splice(0..0, imaged.start);
     }
+    let images = match imaged {
+        Some(imaged) if imaged.shape.moves => (None, Some(Movable::of(imaged, module))),
+        actor => (actor, None),
+    };
     if origin.start == Start::Snapshot {
         exports.start.clear();
     }
@@ -269,17 +352,17 @@ fn link_module(
     let pre = offer.linker(module, abi.open)?.instantiate_pre(module).map_err(|error| too_demanding(&error))?;
     // The image is made here, so that the first call does not pay for it. Without one the module still runs.
     drop(module.initialize_copy_on_write_image());
-    Ok((spec, Linked::Module { abi, pre, exports }, actor))
+    Ok((spec, Linked::Module { abi, pre, exports }, images))
 }
 
 fn link_component(abis: &[Spec], compiler: &Compiler, component: &Component) -> Result<(Spec, Linked), CompileError> {
     let interface = Arc::new(Interface::of(component));
-    let (spec, abi) = Spec::detect_component(abis, &interface)?;
-    let mut linker = compiler.linker(&spec).ok_or_else(no_linker)?.clone();
-    let extended = (abi.extend)(&mut linker, component);
+    let (spec, linking) = Spec::detect_component(abis, &interface)?;
+    let mut linker = compiler.components.clone().ok_or_else(no_linker)?;
+    let extended = (linking.extend)(&mut linker, component);
     let pre = extended.and_then(|()| linker.instantiate_pre(component)).map_err(|error| too_demanding(&error))?;
     drop(component.initialize_copy_on_write_image());
-    Ok((spec, Linked::Component { abi, pre, interface }))
+    Ok((spec, Linked::Component { linking, pre, interface }))
 }
 
 fn no_linker() -> CompileError {
@@ -292,8 +375,11 @@ fn too_demanding(error: &wasmtime::Error) -> CompileError {
 
 /// The code of a large module, by the compiler that is quick. `None` when the module is not for that: the optimising one
 /// takes it, or says what is wrong.
-fn baseline(engine: &Engine, wasm: &[u8], job: Job<'_>) -> Result<Option<Code>, Failure> {
-    let compiler = engine.baseline.as_ref().filter(|compiler| wasm.len() >= compiler.min_module_bytes);
+fn baseline(engine: &Engine, wasm: &[u8], (config, job): (&CompileConfig, Job<'_>)) -> Result<Option<Code>, Failure> {
+    // Of a deterministic module there is one compiler's code, so that nothing it comes to depends on when it was called.
+    let optimised = config.optimised || config.deterministic;
+    let is_large = |compiler: &&Compiler| !optimised && wasm.len() >= compiler.min_module_bytes;
+    let compiler = engine.baseline.as_ref().filter(is_large);
     let Some(compiler) = compiler else { return Ok(None) };
     let code = match job.compile(&compiler.wasmtime, compiler.codegen, wasm) {
         Err(Failure::Refused(_)) => return Ok(None),
@@ -305,13 +391,25 @@ fn baseline(engine: &Engine, wasm: &[u8], job: Job<'_>) -> Result<Option<Code>, 
 }
 
 /// The code of a module by the optimising compiler: its snapshot's, or its own where the compiler refuses that.
-fn optimising(engine: &Engine, wasm: &[u8], prepared: Prepared<'_>, job: Job<'_>) -> Result<Build, Failure> {
+fn optimising(
+    engine: &Engine,
+    (wasm, inline): (&[u8], Option<&Plan>),
+    prepared: Prepared<'_>,
+    job: Job<'_>,
+) -> Result<Build, Failure> {
     match optimise(engine, &prepared.wasm, job) {
         Ok(module) => Ok(Build::optimised(module, prepared.origin)),
         // More data segments than a module may have, for one.
         Err(Failure::Refused(error)) if prepared.origin.start == Start::Snapshot => {
-            let module = optimise(engine, wasm, job)?;
-            Ok(Build::optimised(module, Origin::unsupported(&error)))
+            let mut origin = Origin::unsupported(&error);
+            let module = match inline.map(|plan| inlined(wasm, plan)).transpose().map_err(|error| unread(&error))? {
+                Some(inlined) => {
+                    origin.inlined = inlined.moves;
+                    optimise(engine, &inlined.wasm, job)?
+                }
+                None => optimise(engine, wasm, job)?,
+            };
+            Ok(Build::optimised(module, origin))
         }
         Err(failure) => Err(failure),
     }

@@ -3,23 +3,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use wasmtime::{InstancePre, component};
 
 use super::actor::Actor;
 use super::cache::CacheKey;
+use super::moving::Movable;
 use super::toolchain::Toolchain;
-use crate::abi::contract::{ComponentSpec, ModuleSpec, Spec};
+use crate::abi::contract::{Linking, ModuleSpec, Spec};
 use crate::abi::describe;
 use crate::abi::exports::Exports;
 use crate::abi::interface::Interface;
 use crate::abi::slots::State;
 use crate::base::config::{EngineKind, Instances, Tier};
-use crate::base::error::CompileError;
+use crate::base::error::{CompileError, import_name};
 use crate::base::limits::Limits;
 use crate::base::origin::{Origin, Start};
+use crate::base::request::Takes;
 use crate::base::trap::Symbols;
-use crate::compiler::Code;
+use crate::compiler::{Code, fingerprint};
 use crate::engine::engines::Engine;
+use crate::recording::Head;
 
 /// A module that was checked, compiled and linked.
 pub struct CompiledModule {
@@ -32,6 +36,8 @@ pub struct CompiledModule {
     pub(crate) linked: Linked,
     /// Of a module whose instances are actors.
     pub(crate) actor: Option<Actor>,
+    /// Of a module whose processes move.
+    pub(crate) movable: Option<Movable>,
     /// Whether its instances may wait for I/O.
     pub(crate) uses_io: bool,
     pub(crate) symbols: Arc<Symbols>,
@@ -49,7 +55,7 @@ pub(crate) enum Linked {
     /// A module's.
     Module { abi: ModuleSpec, pre: InstancePre<State>, exports: Exports },
     /// A component's.
-    Component { abi: ComponentSpec, pre: component::InstancePre<State>, interface: Arc<Interface> },
+    Component { linking: Linking, pre: component::InstancePre<State>, interface: Arc<Interface> },
 }
 
 impl Linked {
@@ -71,6 +77,11 @@ impl Linked {
 }
 
 impl CompiledModule {
+    /// What its instances have images by, if they have any.
+    pub(crate) fn imaged(&self) -> Option<&Actor> {
+        self.actor.as_ref().or(self.movable.as_ref().map(|movable| &movable.imaged))
+    }
+
     /// The module, unless it is a component.
     pub(crate) fn as_module(&self) -> Option<&wasmtime::Module> {
         match &self.linked {
@@ -95,12 +106,22 @@ impl CompiledModule {
         &self.imports
     }
 
+    /// The same as users are shown it: each as one name.
+    #[must_use]
+    pub fn import_names(&self) -> Vec<String> {
+        self.imports.iter().map(|(module, name)| import_name(module, name)).collect()
+    }
+
     /// What can be called of it by name, as JSON with schemas, and as WIT. `None` of an ABI whose calls name no export.
     #[must_use]
     pub fn interface(&self) -> Option<serde_json::Value> {
         match &self.linked {
-            Linked::Module { exports, .. } if self.abi.typed => Some(describe::module(&exports.functions)),
-            Linked::Component { interface, .. } if self.abi.typed => Some(describe::component(interface)),
+            Linked::Module { exports, .. } if self.abi.takes == Takes::Values => {
+                Some(describe::module(&exports.functions))
+            }
+            Linked::Component { interface, .. } if self.abi.takes == Takes::Values => {
+                Some(describe::component(interface))
+            }
             _ => None,
         }
     }
@@ -137,6 +158,21 @@ impl CompiledModule {
         {
             cache.store(key, &self.origin, &code);
         }
+    }
+
+    /// By what it was compiled, and for what.
+    pub(crate) fn made(&self) -> u64 {
+        fingerprint(self.linked.engine())
+    }
+
+    /// What recordings of its function's calls begin with.
+    pub(crate) fn recorded_as(&self, name: &str, version: u64, about: Bytes) -> Head {
+        let start = match self.origin.start {
+            Start::Nothing => "nothing",
+            Start::Snapshot => "snapshot",
+            Start::Initialiser(_) => "initialiser",
+        };
+        Head { name: name.into(), version, about, made: self.made(), start: start.into() }
     }
 
     /// How long checking, compiling and linking took.

@@ -5,6 +5,7 @@ mod cache;
 mod check;
 pub(crate) mod compile;
 pub(crate) mod compiled;
+pub(crate) mod moving;
 pub(crate) mod toolchain;
 
 pub(crate) use cache::Cache;

@@ -1,14 +1,15 @@
 //! Names of hosts to addresses, by the system's resolver: on a thread of the I/O runtime, for it blocks.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
 
 use super::access::Access;
-use super::error::NetError;
-use crate::base::grants::Wanted;
+use super::error::{MAX_NAME_BYTES, NetError};
+use crate::base::grants::{Direction, Protocol, Wanted};
 
-/// Longest name of a host.
-const MAX_NAME_BYTES: usize = 253;
 /// Most addresses of a name.
 const MAX_ADDRESSES: usize = 64;
 
@@ -21,14 +22,70 @@ pub(crate) async fn resolve(access: &Access, text: &str) -> Result<Vec<SocketAdd
         return Ok(vec![address]);
     }
     access.check(Wanted::Dns)?;
-    let (name, port) = text.rsplit_once(':').ok_or_else(|| bad(text))?;
-    lookup(access, name, port.parse().map_err(|_| bad(text))?).await
+    let (name, port) = text.rsplit_once(':').ok_or_else(|| NetError::name(text))?;
+    lookup(access, name, port.parse().map_err(|_| NetError::name(text))?).await
+}
+
+/// The addresses of a host that a program may connect to by this protocol: by TLS all, when it is granted the name. Else it has to be
+/// granted each address, and that the name is looked up.
+///
+/// # Errors
+/// As of [`resolve`].
+pub(super) async fn granted(
+    access: &Access,
+    protocol: Protocol,
+    host: &str,
+    port: u16,
+) -> Result<Vec<SocketAddr>, NetError> {
+    let granted =
+        |address: SocketAddr| access.check(Wanted::Address(protocol, Direction::Connect, address)).map(|()| address);
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![granted(SocketAddr::new(ip, port))?]);
+    }
+    // Without TLS nothing proves that an answer is the host's.
+    let by_name = if protocol == Protocol::Tls { access.check(Wanted::Name(host, port)).err() } else { None };
+    if protocol == Protocol::Tls && by_name.is_none() {
+        return lookup(access, host, port).await;
+    }
+    if let Err(denied) = access.check(Wanted::Dns) {
+        return Err(by_name.unwrap_or(denied));
+    }
+    let (mut all, mut denied) = (Vec::new(), by_name);
+    for address in lookup(access, host, port).await? {
+        match granted(address) {
+            Ok(address) => all.push(address),
+            Err(error) => {
+                denied.get_or_insert(error);
+            }
+        }
+    }
+    match denied {
+        Some(denied) if all.is_empty() => Err(denied),
+        _ => Ok(all),
+    }
+}
+
+/// The same of a name and a port, by a task of the I/O runtime's.
+///
+/// # Errors
+/// [`NetError::Name`], [`NetError::NotGranted`] and [`NetError::NotAllowed`].
+pub(crate) fn asked(
+    access: Arc<Access>,
+    name: &str,
+    port: u16,
+) -> Result<JoinHandle<Result<Vec<SocketAddr>, NetError>>, NetError> {
+    access.check(Wanted::Dns)?;
+    if name.len() > MAX_NAME_BYTES {
+        return Err(NetError::name(name));
+    }
+    let (io, name) = (access.io().clone(), name.to_owned());
+    Ok(io.spawn(async move { lookup(&access, &name, port).await }))
 }
 
 /// The addresses of a host, whatever is granted.
-pub(super) async fn lookup(access: &Access, name: &str, port: u16) -> Result<Vec<SocketAddr>, NetError> {
+async fn lookup(access: &Access, name: &str, port: u16) -> Result<Vec<SocketAddr>, NetError> {
     if name.is_empty() || name.len() > MAX_NAME_BYTES || name.contains(['\0', ' ']) {
-        return Err(bad(name));
+        return Err(NetError::name(name));
     }
     let unresolved = |error| NetError::Unresolved { name: name.to_owned(), error };
     let right = access.lookup().await.map_err(|error| unresolved(io::Error::other(error)))?;
@@ -41,8 +98,4 @@ pub(super) async fn lookup(access: &Access, name: &str, port: u16) -> Result<Vec
     });
     let found = lookup.await.map_err(io::Error::other).and_then(|found| found).map_err(unresolved)?;
     if found.is_empty() { Err(NetError::NoAddress { name: name.to_owned() }) } else { Ok(found) }
-}
-
-fn bad(name: &str) -> NetError {
-    NetError::Name { name: name.chars().take(MAX_NAME_BYTES).collect() }
 }

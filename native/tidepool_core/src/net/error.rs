@@ -28,3 +28,13 @@ pub(crate) enum NetError {
     #[error("{0}")]
     Io(#[from] io::Error),
 }
+
+/// Most bytes of a host's name (RFC 1035, section 2.3.4), and most characters of what is none that an error tells.
+pub(super) const MAX_NAME_BYTES: usize = 253;
+
+impl NetError {
+    /// This is no name. An error is kept for the guest: it has no more of what the guest gave than a name may have.
+    pub(super) fn name(text: &str) -> Self {
+        NetError::Name { name: text.chars().take(MAX_NAME_BYTES).collect() }
+    }
+}

@@ -6,6 +6,8 @@
 pub(crate) mod access;
 pub(crate) mod dns;
 pub(crate) mod error;
+mod family;
+pub(crate) mod http;
 mod quota;
 mod reactor;
 pub(crate) mod ready;

@@ -1,7 +1,7 @@
 //! TCP.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 
 use socket2::{Domain, Protocol as Transport, Type};
@@ -13,6 +13,7 @@ use super::quota::Place;
 use super::reactor::{CLOSING, Reactor, Registered};
 use super::ready::{Ready, Wait, try_socket};
 use super::stream::{Stream, Timeouts, Tried, tried};
+use super::{dns, family};
 use crate::base::grants::{Direction, Protocol};
 
 /// A socket that others connect to.
@@ -25,15 +26,32 @@ impl TcpListener {
     /// # Errors
     /// When it isn't granted, there are too many sockets, or the system says so.
     pub(crate) fn bind(access: &Access, address: SocketAddr) -> Result<Self, NetError> {
-        Self::bind_for(access, Protocol::Tcp, address)
+        Self::bind_for(access, Protocol::Tcp, address, std::net::TcpListener::bind)
     }
 
-    pub(super) fn bind_for(access: &Access, protocol: Protocol, address: SocketAddr) -> Result<Self, NetError> {
+    pub(super) fn bind_for(
+        access: &Access,
+        protocol: Protocol,
+        address: SocketAddr,
+        open: impl FnOnce(SocketAddr) -> io::Result<std::net::TcpListener>,
+    ) -> Result<Self, NetError> {
         let place = access.place(protocol, Direction::Listen, address)?;
-        let socket = std::net::TcpListener::bind(address)?;
+        let socket = open(address)?;
         socket.set_nonblocking(true)?;
         let socket = access.reactor().register(socket)?;
         Ok(TcpListener { socket, place })
+    }
+
+    /// The same, and one of IPv6 takes no connection by IPv4.
+    ///
+    /// # Errors
+    /// As of [`TcpListener::bind`].
+    pub(crate) fn bind_family(access: &Access, address: SocketAddr) -> Result<Self, NetError> {
+        Self::bind_for(access, Protocol::Tcp, address, |address| {
+            let socket = family::bound(address, Type::STREAM)?;
+            socket.listen(family::BACKLOG)?;
+            Ok(socket.into())
+        })
     }
 
     /// Waits for a connection. Many may wait at once.
@@ -49,9 +67,30 @@ impl TcpListener {
                 accepted => break accepted?,
             }
         };
+        Ok((self.accepted(socket)?, peer))
+    }
+
+    fn accepted(&self, socket: std::net::TcpStream) -> Result<TcpStream, NetError> {
         let place = self.place.another()?;
         socket.set_nonblocking(true)?;
-        Ok((TcpStream::new(self.socket.another(socket)?, place), peer))
+        Ok(TcpStream::new(self.socket.another(socket)?, place))
+    }
+
+    /// Takes a connection that is there, as [`TcpStream::read_now`] reads.
+    ///
+    /// # Errors
+    /// As of [`TcpListener::accept`].
+    pub(crate) fn accept_now(&self) -> Result<Tried<TcpStream>, NetError> {
+        let socket = match self.socket.socket().accept() {
+            Ok((socket, _peer)) => socket,
+            // Who has hung up already is nobody's connection.
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {
+                return Ok(Tried::Wait(Interest::READABLE));
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Tried::Wait(Interest::READABLE)),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Tried::Done(self.accepted(socket)?))
     }
 
     pub(super) async fn ready(&self, interest: Interest) -> io::Result<()> {
@@ -83,7 +122,7 @@ pub(crate) struct TcpStream {
 }
 
 impl TcpStream {
-    pub(super) fn new(socket: Registered<std::net::TcpStream>, place: Place) -> Self {
+    fn new(socket: Registered<std::net::TcpStream>, place: Place) -> Self {
         // Guests have no way to ask for it, and an answer in two writes takes 40 ms without. It fails when the peer has gone.
         let _ = socket.socket().set_nodelay(true);
         TcpStream { socket, timeouts: Timeouts::default(), _place: place }
@@ -94,6 +133,46 @@ impl TcpStream {
     pub(crate) async fn connect(access: &Access, address: SocketAddr) -> Result<Self, NetError> {
         let place = access.place(Protocol::Tcp, Direction::Connect, address)?;
         Ok(Self::new(connect(access.reactor(), address).await?, place))
+    }
+
+    /// Reads what is there, whatever the reactor knows of that: it may be told later than who looks with [`Ready::try_ready`].
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn read_now(&self, bytes: &mut [u8]) -> Result<Tried<usize>, NetError> {
+        let mut socket = self.socket.socket();
+        tried(socket.read(bytes), Interest::READABLE)
+    }
+
+    /// Writes as much as there is room for, in the same way.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn write_now(&self, bytes: &[u8]) -> Result<Tried<usize>, NetError> {
+        let mut socket = self.socket.socket();
+        tried(socket.write(bytes), Interest::WRITABLE)
+    }
+
+    /// Connects to a host by the first of its addresses that answers, of those that are granted for this protocol.
+    ///
+    /// # Errors
+    /// When none is granted, the name has none, there are too many sockets, or nobody is there.
+    pub(crate) async fn connect_to(
+        access: &Access,
+        protocol: Protocol,
+        host: &str,
+        port: u16,
+    ) -> Result<Self, NetError> {
+        let addresses = dns::granted(access, protocol, host, port).await?;
+        let place = access.place_unchecked()?;
+        let mut last = io::Error::from(ErrorKind::AddrNotAvailable);
+        for address in addresses {
+            match connect(access.reactor(), address).await {
+                Ok(socket) => return Ok(Self::new(socket, place)),
+                Err(error) => last = error,
+            }
+        }
+        Err(last.into())
     }
 
     /// Reads what is there without taking it.
@@ -108,6 +187,20 @@ impl TcpStream {
     /// What the system says.
     pub(crate) fn peer_address(&self) -> io::Result<SocketAddr> {
         self.socket.socket().peer_addr()
+    }
+
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
+        self.socket.socket().local_addr()
+    }
+
+    /// Ends it in one direction, or both.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.socket.socket().shutdown(how)
     }
 
     pub(super) fn socket(&self) -> &Registered<std::net::TcpStream> {

@@ -4,7 +4,7 @@
 //! first reads or writes, so that a peer that says nothing, or nonsense, holds up nobody else's.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use rustls::crypto::{CryptoProvider, ring};
@@ -14,13 +14,12 @@ use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerCo
 use tokio::io::Interest;
 
 use super::access::Access;
-use super::dns;
 use super::error::NetError;
-use super::reactor::{Reactor, Registered};
+use super::reactor::Registered;
 use super::ready::{Ready, Wait};
 use super::stream::{Stream, Timeouts, Tried, tried};
 use super::tcp::{self, TcpListener, TcpStream};
-use crate::base::grants::{Direction, Protocol, Wanted};
+use crate::base::grants::Protocol;
 
 /// Plain bytes that are encrypted at once: a record.
 const RECORD_BYTES: usize = 16 << 10;
@@ -41,12 +40,14 @@ impl TlsListener {
     /// # Errors
     /// When it isn't granted, there are too many sockets, the key is not the certificate's, or the system says so.
     pub(crate) fn bind(access: &Access, address: SocketAddr, certs: &[u8], key: &[u8]) -> Result<Self, NetError> {
+        // Who isn't granted it has nothing read.
+        let tcp = TcpListener::bind_for(access, Protocol::Tls, address, std::net::TcpListener::bind)?;
         let certs = certificates(certs)?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| NetError::NoPem { what: "private key" })?;
         let config =
             ServerConfig::builder_with_provider(Arc::clone(&PROVIDER)).with_safe_default_protocol_versions()?;
         let config = Arc::new(config.with_no_client_auth().with_single_cert(certs, key)?);
-        Ok(TlsListener { tcp: TcpListener::bind_for(access, Protocol::Tls, address)?, config })
+        Ok(TlsListener { tcp, config })
     }
 
     /// Waits for a connection. Many may wait at once.
@@ -92,14 +93,11 @@ impl TlsStream {
     /// # Errors
     /// When it isn't granted, there are too many sockets, nobody is there, or it is another.
     pub(crate) async fn connect(access: &Access, host: &str, port: u16, certs: &[Vec<u8>]) -> Result<Self, NetError> {
-        let name = ServerName::try_from(host.to_owned()).map_err(|_| NetError::Name { name: host.to_owned() })?;
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| NetError::name(host))?;
+        // Who isn't granted it has nothing read.
+        let tcp = TcpStream::connect_to(access, Protocol::Tls, host, port).await?;
         let session = ClientConnection::new(client_config(certs)?, name)?;
-        let (socket, place) = {
-            let addresses = addresses(access, host, port).await?;
-            let place = access.place_unchecked()?;
-            (first_that_answers(access.reactor(), &addresses).await?, place)
-        };
-        let stream = Self::new(TcpStream::new(socket, place), Connection::Client(session));
+        let stream = Self::new(tcp, Connection::Client(session));
         loop {
             let tried = stream.shake_hands(&mut stream.session())?;
             match tried {
@@ -259,41 +257,6 @@ impl Write for Socket<'_> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// The addresses of a host that a program may connect to: all, when it is granted the name.
-async fn addresses(access: &Access, host: &str, port: u16) -> Result<Vec<SocketAddr>, NetError> {
-    let granted = |address: &SocketAddr| {
-        access.check(Wanted::Address(Protocol::Tls, Direction::Connect, *address)).map(|()| *address)
-    };
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        return Ok(vec![granted(&SocketAddr::new(ip, port))?]);
-    }
-    let by_name = access.check(Wanted::Name(host, port));
-    if let Err(denied) = by_name {
-        // Then it has to be granted each address, and that the name is looked up.
-        if access.check(Wanted::Dns).is_err() {
-            return Err(denied);
-        }
-        let found = dns::lookup(access, host, port).await?;
-        let all: Vec<SocketAddr> = found.iter().filter_map(|address| granted(address).ok()).collect();
-        return if all.is_empty() { Err(denied) } else { Ok(all) };
-    }
-    dns::lookup(access, host, port).await
-}
-
-async fn first_that_answers(
-    reactor: &Reactor,
-    addresses: &[SocketAddr],
-) -> Result<Registered<std::net::TcpStream>, NetError> {
-    let mut last = io::Error::from(ErrorKind::AddrNotAvailable);
-    for address in addresses {
-        match tcp::connect(reactor, *address).await {
-            Ok(socket) => return Ok(socket),
-            Err(error) => last = error,
-        }
-    }
-    Err(last.into())
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, NetError> {

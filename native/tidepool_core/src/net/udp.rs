@@ -4,10 +4,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use socket2::Type;
 use tokio::io::Interest;
 
 use super::access::Access;
 use super::error::NetError;
+use super::family;
 use super::quota::Place;
 use super::reactor::Registered;
 use super::ready::{Ready, Wait, try_socket};
@@ -27,8 +29,24 @@ impl UdpSocket {
     /// # Errors
     /// When it isn't granted, there are too many sockets, or the system says so.
     pub(crate) fn bind(access: &Access, address: SocketAddr) -> Result<Self, NetError> {
+        Self::bind_by(access, address, std::net::UdpSocket::bind)
+    }
+
+    /// The same, and one of IPv6 takes nothing of IPv4.
+    ///
+    /// # Errors
+    /// As of [`UdpSocket::bind`].
+    pub(crate) fn bind_family(access: &Access, address: SocketAddr) -> Result<Self, NetError> {
+        Self::bind_by(access, address, |address| Ok(family::bound(address, Type::DGRAM)?.into()))
+    }
+
+    fn bind_by(
+        access: &Access,
+        address: SocketAddr,
+        open: impl FnOnce(SocketAddr) -> io::Result<std::net::UdpSocket>,
+    ) -> Result<Self, NetError> {
         let place = access.place(Protocol::Udp, Direction::Listen, address)?;
-        let socket = std::net::UdpSocket::bind(address)?;
+        let socket = open(address)?;
         socket.set_nonblocking(true)?;
         Ok(UdpSocket { socket: access.reactor().register(socket)?, _place: place })
     }
@@ -40,6 +58,14 @@ impl UdpSocket {
     pub(crate) fn connect(&self, access: &Access, address: SocketAddr) -> Result<(), NetError> {
         check(access, address)?;
         Ok(self.socket.socket().connect(address)?)
+    }
+
+    /// Has it receive from all again.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn disconnect(&self) -> io::Result<()> {
+        Ok(rustix::net::connect_unspec(self.socket.socket())?)
     }
 
     /// Sends a datagram to where it is connected to.
@@ -68,6 +94,30 @@ impl UdpSocket {
     /// What the system says: for one that a peer refuses what was sent to it, when the socket is connected.
     pub(crate) fn try_receive(&self, bytes: &mut [u8]) -> Result<Tried<(usize, SocketAddr)>, NetError> {
         tried(self.try_receiving(|socket| socket.recv_from(bytes)), RECEIVES)
+    }
+
+    /// Sends a datagram to where it is connected to, or to an address, whatever the reactor knows of the room for it: it may be told
+    /// later than who looks with [`Ready::try_ready`].
+    ///
+    /// # Errors
+    /// When it isn't granted, or the system says so.
+    pub(crate) fn send_now(&self, bytes: &[u8], to: Option<(&Access, SocketAddr)>) -> Result<Tried<usize>, NetError> {
+        let sent = match to {
+            None => self.socket.socket().send(bytes),
+            Some((access, address)) => {
+                check(access, address)?;
+                self.socket.socket().send_to(bytes, address)
+            }
+        };
+        tried(sent, Interest::WRITABLE)
+    }
+
+    /// Receives a datagram as [`UdpSocket::try_receive`] does, in the same way.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn receive_now(&self, bytes: &mut [u8]) -> Result<Tried<(usize, SocketAddr)>, NetError> {
+        tried(self.socket.socket().recv_from(bytes), RECEIVES)
     }
 
     /// Tries what may find a datagram or an error. Tokio takes one interest at a time here, and forgets what it knows of that alone.

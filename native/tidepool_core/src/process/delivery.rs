@@ -238,6 +238,49 @@ impl Process {
         false
     }
 
+    /// Shows all messages that there are, in their order, and then those that are to come: with their numbers, and when they do. The number
+    /// of the next one that is to come.
+    ///
+    /// # Errors
+    /// Those of `each`.
+    pub(crate) fn show<E>(
+        &self,
+        mut each: impl FnMut(&Message, Option<(u64, Instant)>) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        let inner = self.inner();
+        inner.mailbox.all().try_for_each(|message| each(message, None))?;
+        let (next, timers) = inner.timers.all();
+        for (number, due, message) in timers {
+            each(message, Some((number, due)))?;
+        }
+        Ok(next)
+    }
+
+    /// Has messages that it had before, and those that are to come, by their numbers; `next` is that of the next one of these. `false` when
+    /// there can't have been those, or they are more than `bound` permits, or than its program has room for.
+    pub(crate) fn restore(
+        &self,
+        messages: impl IntoIterator<Item = Message>,
+        (due, next): (impl IntoIterator<Item = (u64, Instant, Message)>, u64),
+        bound: usize,
+    ) -> bool {
+        let mut inner = self.inner();
+        for message in messages {
+            drop(inner.mailbox.push(message));
+        }
+        let mut may_be = true;
+        for (number, due, message) in due {
+            let bytes = message.bytes();
+            may_be &= inner.timers.restore((number, due), message, bytes);
+        }
+        inner.timers.begin_at(next);
+        let all = inner.bytes();
+        may_be
+            && inner.timers.bytes() <= bound
+            && inner.mailbox.bytes() <= bound.saturating_mul(2)
+            && inner.share.hold(all)
+    }
+
     /// Its owner waits for no message any more.
     pub(crate) fn stop_waiting(&self) {
         self.inner().mailbox.stop_waiting();

@@ -46,6 +46,11 @@ impl Mailbox {
         self.arrivals.len() - self.empty
     }
 
+    /// All of them, in the order of their arrival.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Message> {
+        self.arrivals.iter().flatten()
+    }
+
     /// What they take.
     pub(super) fn bytes(&self) -> usize {
         self.bytes

@@ -61,6 +61,31 @@ impl Data {
         place.take()?.downcast().ok().map(|resource| *resource)
     }
 
+    /// A message as it was when it was recorded, with room for so many bytes.
+    pub(crate) fn restored(tag: i64, bytes: &[u8], capacity: usize) -> Self {
+        let mut room = Vec::with_capacity(capacity.max(bytes.len()));
+        room.extend_from_slice(bytes);
+        Data::of(tag, room)
+    }
+
+    /// The places of its resources of this type; `None` when it has others.
+    pub(crate) fn places<T: Any>(&self) -> Option<Vec<u64>> {
+        let taken = self.resources.iter().enumerate().filter_map(|(place, resource)| Some((place, resource.as_ref()?)));
+        taken.map(|(place, resource)| if resource.is::<T>() { u64::try_from(place).ok() } else { None }).collect()
+    }
+
+    /// Puts a resource where its receiver finds it by this index, unless that is more than there may be.
+    pub(crate) fn put(&mut self, index: u64, resource: Resource) {
+        if let Some(index) = usize::try_from(index).ok().filter(|index| *index < MAX_RESOURCES) {
+            if self.resources.len() <= index {
+                self.resources.resize_with(index + 1, || None);
+            }
+            if let Some(place) = self.resources.get_mut(index) {
+                *place = Some(resource);
+            }
+        }
+    }
+
     /// What it takes: all that was allocated for it, as a guest may ask for room and not use it.
     pub(crate) fn size(&self) -> usize {
         self.bytes.capacity() + self.resources.len() * RESOURCE_BYTES + OVERHEAD_BYTES

@@ -114,6 +114,11 @@ impl Program {
         Program { stdio, ..self }
     }
 
+    /// The program as it was when one of its processes was recorded: with this number, and messages of so many bytes.
+    pub(crate) fn recorded(self, number: u64, mailbox_bytes: usize) -> Self {
+        Program { number, mailbox_bytes, ..self }
+    }
+
     /// The version of its function that it runs.
     pub(crate) fn version(&self) -> u64 {
         self.version.load(Ordering::Relaxed)

@@ -10,6 +10,8 @@ use crate::base::console::Stream;
 
 /// Bytes that the other end has been told of and not taken yet; then the program waits.
 const MAX_UNWRITTEN: usize = 256 << 10;
+/// Bytes beyond which a process that has not asked is stopped.
+const FLOOD: usize = 8 << 20;
 
 /// The other end. Its functions are called on the thread that runs the guest, so they must not block.
 pub trait Terminal: Send + Sync {
@@ -113,6 +115,11 @@ impl Stdio {
         inner.unwritten = inner.unwritten.saturating_add(bytes.len());
         drop(inner);
         self.terminal.wrote(stream, bytes);
+    }
+
+    /// Has a process written on without asking whether there is room? All of a program's may write a piece beyond that at once.
+    pub(crate) fn is_flooded(&self) -> bool {
+        self.inner().unwritten > FLOOD
     }
 
     /// Is there room?

@@ -45,6 +45,28 @@ impl<T> Timers<T> {
         Some(number)
     }
 
+    /// The number of the next message, and all that have not come: the numbers of these, when they do, and what they are.
+    pub(super) fn all(&self) -> (u64, impl Iterator<Item = (u64, Instant, &T)>) {
+        (self.next, self.pending.iter().map(|((due, number), message)| (*number, *due, &message.message)))
+    }
+
+    /// Adds a message that had this number where it was before; `false` when there can't be that.
+    pub(super) fn restore(&mut self, (number, due): (u64, Instant), message: T, bytes: usize) -> bool {
+        let may_be = self.pending.len() < MAX_TIMERS && number < u64::MAX && !self.dues.contains_key(&number);
+        if may_be {
+            self.next = self.next.max(number + 1);
+            self.pending.insert((due, number), DueMessage { bytes, message });
+            self.dues.insert(number, due);
+            self.bytes += bytes;
+        }
+        may_be
+    }
+
+    /// Gives no number below this one.
+    pub(super) fn begin_at(&mut self, next: u64) {
+        self.next = self.next.max(next);
+    }
+
     /// Removes a message that has not come; `false` when it has, or was removed.
     pub(super) fn cancel(&mut self, number: u64) -> bool {
         let due = self.dues.get(&number).copied();

@@ -150,9 +150,7 @@ pub(crate) fn global(number: usize) -> String {
 pub(crate) const START: &str = "tidepool:start";
 
 fn unheld(what: &str, advice: &str) -> Refused {
-    Refused::Unheld(format!(
-        "{what}, and an image holds one memory and mutable numbers alone: {advice}, or deploy it without `actor`"
-    ))
+    Refused::Unheld(format!("{what}, and an image holds one memory and mutable numbers alone: {advice}"))
 }
 
 fn held(memory: &MemoryType) -> Result<(), Refused> {
@@ -166,7 +164,7 @@ fn held(memory: &MemoryType) -> Result<(), Refused> {
 }
 
 /// The name of an instruction that changes what an image does not hold, and what to do about it.
-fn changes(operator: &Operator<'_>) -> Option<(&'static str, &'static str)> {
+pub(super) fn changes(operator: &Operator<'_>) -> Option<(&'static str, &'static str)> {
     const TABLES: &str = "compile it without what changes tables while it runs";
     const SEGMENTS: &str = "compile it without passive segments that it drops, as builds with threads have";
     Some(match operator {

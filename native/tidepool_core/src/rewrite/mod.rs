@@ -3,6 +3,10 @@
 pub(crate) mod actor;
 pub(crate) mod component;
 pub(crate) mod exports;
+pub(crate) mod inline;
+mod locals;
 pub(crate) mod preempt;
+mod sections;
 pub(crate) mod stack_pointer;
 pub(crate) mod strip;
+pub(crate) mod unwind;

@@ -1,7 +1,7 @@
 //! The ABIs that this host speaks.
 
 use crate::abi::contract::{ComponentAbi, ModuleAbi, Spec};
-use crate::abi::{Lunatic, Plain, Program, Typed, Wapc};
+use crate::abi::{Command, Extism, Handler, LINKING, Lunatic, Plain, Program, Typed, Wapc};
 use crate::call::serve::entry;
 use crate::call::target::Entry;
 
@@ -20,18 +20,21 @@ impl Kind {
 
     /// An ABI of components.
     pub(crate) fn component<A: ComponentAbi>() -> Self {
-        Kind { spec: Spec::component::<A>(), entry: entry::<A>() }
+        Kind { spec: Spec::component::<A>(LINKING), entry: entry::<A>() }
     }
 }
 
 /// A module, or a component, speaks the first of these that fits.
 pub(crate) fn built_in() -> Vec<Kind> {
-    // Programs of Lunatic are WASI programs, too; and all of them have exports.
+    // Programs of Lunatic are WASI programs, too, plug-ins of Extism may be; and all of them have exports.
     vec![
         Kind::module::<Lunatic>(),
         Kind::module::<Wapc>(),
+        Kind::module::<Extism>(),
         Kind::module::<Program>(),
         Kind::module::<Plain>(),
+        Kind::component::<Handler>(),
+        Kind::component::<Command>(),
         Kind::component::<Typed>(),
     ]
 }

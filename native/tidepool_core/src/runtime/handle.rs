@@ -9,6 +9,7 @@ use super::abis::{Kind, built_in};
 use crate::abi::contract::{Form, Spec};
 use crate::abi::exports::Surface;
 use crate::abi::imports::Import;
+use crate::abi::interface;
 use crate::base::config::{CompileConfig, EngineKind, IoBackend, RuntimeConfig, Tier};
 use crate::base::console::{Console, KeptLine, LINES};
 use crate::base::error::CompileError;
@@ -16,6 +17,7 @@ use crate::call::node::{Node, Places};
 use crate::compiler::is_component;
 use crate::function::directory::Directory;
 use crate::function::module::Module;
+use crate::function::sites::Sites;
 use crate::metrics::counters::Stats;
 use crate::metrics::failure::{FAILURES, Failure};
 use crate::metrics::figures::{self, CallFigures, FunctionFigures};
@@ -24,6 +26,7 @@ use crate::metrics::text::{self, EngineFigures, Gauge, GaugeByFunction};
 use crate::module::toolchain::Toolchain;
 use crate::module::{Cache, Complaint};
 use crate::os::compile_pool::CompilePool;
+use crate::recording::Keeper;
 
 /// Why a runtime could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +55,7 @@ pub struct Runtime {
     pub(crate) node: Arc<Node>,
     abis: Vec<Kind>,
     pub(crate) directory: Directory,
+    sites: Sites,
     pub(crate) compile_pool: CompilePool,
     observed: AtomicBool,
 }
@@ -85,7 +89,7 @@ impl Runtime {
         let node = Arc::new(Node::new(config, &toolchain.engines, stats, io, console)?);
         let compile_pool = CompilePool::spawn(config.compile_threads)?;
         let (directory, observed) = (Directory::default(), AtomicBool::new(false));
-        Ok(Arc::new(Runtime { toolchain, node, abis, directory, compile_pool, observed }))
+        Ok(Arc::new(Runtime { toolchain, node, abis, directory, sites: Sites::default(), compile_pool, observed }))
     }
 
     /// All host functions that guests may import, of each ABI, in no order.
@@ -95,13 +99,20 @@ impl Runtime {
         offers.iter().flat_map(|offer| offer.imports()).collect()
     }
 
+    /// The names of the ABIs that this host speaks.
+    #[must_use]
+    pub fn abi_names(&self) -> Vec<&'static str> {
+        self.abis.iter().map(|abi| abi.spec.name).collect()
+    }
+
     /// The ABI that a module speaks, and the engine that suits it where its deploy names none; `None` when it speaks none, or can't
-    /// be read. What a component exports is known when it is compiled: of the ABIs of components it is the first.
+    /// be read. What a component's exports are is known when it is compiled; here their names tell.
     #[must_use]
     pub fn suited(&self, wasm: &[u8]) -> Option<(&'static str, EngineKind)> {
         let abis = &self.toolchain.abis;
         let found = if is_component(wasm) {
-            abis.iter().find(|abi| matches!(abi.form, Form::Component(_))).copied()
+            let exports = interface::exported(wasm);
+            abis.iter().find(|abi| matches!(abi.form, Form::Component(abi) if (abi.suits)(&exports))).copied()
         } else {
             Spec::detect(abis, &Surface::read(wasm)).ok().map(|(abi, _module)| abi)
         };
@@ -154,6 +165,12 @@ impl Runtime {
         &self.directory
     }
 
+    /// Routes of functions that handle HTTP.
+    #[must_use]
+    pub fn sites(&self) -> &Sites {
+        &self.sites
+    }
+
     /// Keeps compiled code in `folder`, up to `max_bytes`, and takes it from there from now on. `complain` gets a sentence for
     /// each file that is not as it was written, and once when the disk fails: neither fails a compile. The folder may be
     /// deleted at any time while no runtime uses it; two runtimes must not use the same one.
@@ -164,6 +181,21 @@ impl Runtime {
         let engines = self.toolchain.engines.all().map(|engine| &engine.optimising.wasmtime);
         self.toolchain.cache.store(Some(Arc::new(Cache::open(folder, max_bytes, engines, complain)?)));
         Ok(())
+    }
+
+    /// Keeps recordings of calls in `folder` from now on, `node_bytes` of them at most, and `function_bytes` of each function.
+    ///
+    /// # Errors
+    /// When the folder can't be made or read. Then nothing is recorded.
+    pub fn open_recordings(&self, folder: &Path, node_bytes: u64, function_bytes: u64) -> std::io::Result<()> {
+        self.node.recordings.store(Some(Arc::new(Keeper::open(folder, node_bytes, function_bytes)?)));
+        Ok(())
+    }
+
+    /// What keeps recordings, if they are kept.
+    #[must_use]
+    pub fn recordings(&self) -> Option<Arc<Keeper>> {
+        self.node.recordings.load_full()
     }
 
     /// Where modules are compiled.

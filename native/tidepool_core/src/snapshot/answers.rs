@@ -9,6 +9,7 @@ use wasmtime::{Caller, ExternType, Linker, Module, Store, StoreLimits, Val};
 use super::chacha8::ChaCha8;
 use crate::abi::contract::ModuleSpec;
 use crate::abi::rehearsal::Rehearsal;
+use crate::base::error::import_name;
 use crate::base::origin::Refusal;
 
 /// The wall clock is somewhere in the 68 years from 1970 on.
@@ -73,7 +74,7 @@ pub(super) fn linker(
         let ExternType::Func(function) = import.ty() else { continue };
         let (module, name) = (import.module(), import.name());
         if linker.get(&mut *store, module, name).is_err() {
-            let import = format!("{module}.{name}");
+            let import = import_name(module, name);
             let refuse = move |_: Caller<'_, Rehearsal>, _: &[Val], _: &mut [Val]| {
                 Err(Refusal::Host { import: import.clone() }.into())
             };

@@ -15,16 +15,21 @@ pub(super) struct Outline {
 
 impl Outline {
     pub(super) fn of(wasm: &[u8], abis: &[Spec]) -> wasmparser::Result<Self> {
-        let mut functions = Surface::default();
+        let mut surface = Surface::default();
         let (mut starts, mut code_at) = (false, 0);
         for payload in Parser::new(0).parse_all(wasm) {
             match payload? {
+                Payload::ImportSection(imports) => {
+                    for import in imports.into_imports() {
+                        surface.imports.push(import?.module);
+                    }
+                }
                 Payload::ExportSection(exports) => {
                     for export in exports {
                         let export = export?;
                         if export.kind == ExternalKind::Func {
-                            functions.exports.push(export.name);
-                            functions.functions.push(export.name);
+                            surface.exports.push(export.name);
+                            surface.functions.push(export.name);
                         }
                     }
                 }
@@ -36,10 +41,10 @@ impl Outline {
                 _ => {}
             }
         }
-        let abi = Spec::detect(abis, &functions).ok().filter(|(abi, _module)| abi.reusable);
+        let abi = Spec::detect(abis, &surface).ok().filter(|(abi, _module)| abi.reusable);
         let rehearsed = abi
             .map(|(_abi, module)| module)
-            .filter(|abi| starts || abi.start_functions.iter().any(|name| functions.exports(name)));
+            .filter(|abi| starts || !(abi.starts)(&|name| surface.exports(name)).is_empty());
         Ok(Outline { rehearsed, code_at })
     }
 }

@@ -9,6 +9,7 @@ use super::outline::Outline;
 use super::sandbox::{Candidate, Sandbox, Unprepared};
 use super::{go, segments};
 use crate::abi::contract::{ModuleSpec, Spec};
+use crate::base::bodies::Bodies;
 use crate::base::config::EngineKind;
 use crate::base::limits::Limits;
 use crate::base::moves::Moves;
@@ -80,7 +81,9 @@ fn snapshot<'a>(
             reseed,
             code_shift: after.code_at.cast_signed() - code_at.cast_signed(),
             moves: Moves::default(),
+            inlined: Moves::default(),
             printed,
+            bodies: Bodies::default(),
         },
     })
 }

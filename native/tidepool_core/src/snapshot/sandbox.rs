@@ -108,7 +108,8 @@ impl Sandbox {
         job: Job<'_>,
     ) -> Result<Candidate, Unprepared> {
         let wasm = instrumented.wasm();
-        let baseline = self.baseline.as_ref().filter(|_| wasm.len() >= self.baseline_bytes);
+        let is_for_baseline = wasm.len() >= self.baseline_bytes && !job.deterministic;
+        let baseline = self.baseline.as_ref().filter(|_| is_for_baseline);
         let module = match baseline.map(|engine| job.compile_module(engine, Codegen::SandboxBaseline, wasm)) {
             Some(Ok(module)) => Ok(module),
             None | Some(Err(Failure::Refused(_))) => job.compile_module(&self.engine, Codegen::Sandbox, wasm),
@@ -194,7 +195,7 @@ impl Candidate {
     async fn start(&self, store: &mut Store<Rehearsal>) -> wasmtime::Result<wasmtime::Instance> {
         let linker = linker(&self.abi, &self.module, store)?;
         let instance = linker.instantiate_async(&mut *store, &self.module).await?;
-        for name in self.abi.start_functions {
+        for name in (self.abi.starts)(&|name| self.module.get_export(name).is_some()) {
             let Some(start) = instance.get_func(&mut *store, name) else { continue };
             match start.typed::<(), ()>(&*store)?.call_async(&mut *store, ()).await {
                 Err(error) if exit_code(&error) != Some(0) => return Err(error),

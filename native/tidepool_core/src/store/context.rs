@@ -1,5 +1,6 @@
 //! What all instances of a function share: its name, its limits, its budgets and its counters.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use crate::base::trap::Symbols;
 use crate::metrics::counters::VersionStats;
 use crate::metrics::recent::Recent;
 use crate::os::drop_thread::DropThread;
+use crate::recording::policy::Policy;
 use crate::store::line_budget::LineBudget;
 use crate::store::memory_budget::MemoryBudget;
 
@@ -28,12 +30,18 @@ pub(crate) struct FunctionContext {
     pub(crate) grants: Arc<Grants>,
     /// The folders that its programs find.
     pub(crate) folders: Arc<[FolderConfig]>,
+    /// Texts that its guests may ask for by name.
+    pub(crate) config: Arc<HashMap<Box<str>, Box<str>>>,
+    /// The buckets of keys and values that its guests may open.
+    pub(crate) keyvalue: Arc<[Arc<str>]>,
     pub(crate) stats: Arc<VersionStats>,
     pub(crate) console: Arc<dyn Console>,
     /// Where lines are kept; `None` when they are for somebody else than the console of the node.
     pub(crate) lines: Option<Arc<Recent<KeptLine, LINES>>>,
     /// Whether failures are kept with the beginning of their payload.
     pub(crate) keep_payloads: bool,
+    /// Which of its calls are recorded, if any are.
+    pub(crate) record: Option<Arc<Policy>>,
     pub(crate) budget: Arc<LineBudget>,
     pub(crate) drop_thread: DropThread,
     /// The function's own budget of linear memory, if it is smaller than the node's.
@@ -103,10 +111,13 @@ impl FunctionContext {
             host: Arc::new(HostGrants::All),
             grants: Arc::default(),
             folders: Arc::default(),
+            config: Arc::default(),
+            keyvalue: Arc::default(),
             stats: Arc::default(),
             console: Arc::new(Mute),
             lines: None,
             keep_payloads: false,
+            record: None,
             budget: Arc::new(LineBudget::new(0)),
             drop_thread: DropThread::none(),
             own_memory: None,

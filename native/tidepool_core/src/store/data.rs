@@ -6,7 +6,9 @@ use wasmtime::{Instance, Memory};
 
 use crate::base::console::Stream;
 use crate::base::error::CallError;
+use crate::recording::tape::{Reel, Tape};
 use crate::store::context::FunctionContext;
+use crate::store::frames::Frames;
 use crate::store::host_channel::GuestCall;
 use crate::store::limiter::Meter;
 use crate::store::tail::Tail;
@@ -25,6 +27,14 @@ pub(crate) struct State<A> {
     pub(crate) call: Option<GuestCall>,
     /// Set by a host function that stops the guest for a reason of its own.
     pub(crate) failure: Option<CallError>,
+    /// Did the guest end itself in its call, though that succeeded?
+    pub(crate) ended: bool,
+    /// What the guest is told goes onto it, or comes from it.
+    pub(crate) tape: Option<Arc<Tape>>,
+    /// The same, once something asks it without the store.
+    reel: Option<Reel>,
+    /// What it has for leaving its stack, if its module is one for that.
+    pub(crate) frames: Option<Box<Frames>>,
     pub(crate) abi: A,
     /// Bytes that host functions have copied since the guest last yielded.
     copied: usize,
@@ -43,13 +53,72 @@ impl<A: Default> State<A> {
             tail: None,
             call: None,
             failure: None,
+            ended: false,
+            tape: None,
+            reel: None,
+            frames: None,
             abi: A::default(),
             copied: 0,
         }
     }
 }
 
+/// What of a store goes along when its guest goes on in another one: all that is of its call, and what its ABI has of it.
+pub(crate) struct Belongings<A> {
+    tail: Option<Arc<Tail>>,
+    call: Option<GuestCall>,
+    tape: Option<Arc<Tape>>,
+    reel: Option<Reel>,
+    abi: A,
+}
+
+impl<A> Belongings<A> {
+    /// What its ABI has of the guest.
+    pub(crate) fn abi(&self) -> &A {
+        &self.abi
+    }
+}
+
+impl<A: Default> State<A> {
+    /// Takes what goes along.
+    pub(crate) fn take_belongings(&mut self) -> Belongings<A> {
+        self.meter.tape = None;
+        let State { tail, call, tape, reel, abi, .. } = self;
+        let (tail, call) = (tail.take(), call.take());
+        Belongings { tail, call, tape: tape.take(), reel: reel.take(), abi: std::mem::take(abi) }
+    }
+
+    /// Puts it here.
+    pub(crate) fn put_belongings(&mut self, belongings: Belongings<A>) {
+        let Belongings { tail, call, tape, reel, abi } = belongings;
+        (self.tail, self.call, self.reel, self.abi) = (tail, call, reel, abi);
+        self.set_tape(tape);
+    }
+}
+
 impl<A> State<A> {
+    /// Gives it a tape, or another one.
+    pub(crate) fn set_tape(&mut self, tape: Option<Arc<Tape>>) {
+        if let (Some(reel), Some(tape)) = (&self.reel, &tape) {
+            reel.change(tape);
+        }
+        self.meter.tape.clone_from(&tape);
+        self.tape = tape;
+    }
+
+    /// Its tape, for what asks it without the store.
+    pub(crate) fn reel(&mut self) -> Option<Reel> {
+        self.tape.as_ref().map(|tape| self.reel.get_or_insert_with(|| Reel::of(tape)).clone())
+    }
+
+    /// Gives the guest a call to serve.
+    pub(crate) fn begin_call(&mut self, call: GuestCall) {
+        if let Some(tape) = self.tape.as_ref().filter(|_| call.channel.taped().is_none()) {
+            call.channel.set_taped(tape.begin(&call.request.operation, &call.request.payload));
+        }
+        self.call = Some(call);
+    }
+
     /// Counts bytes that a host function has copied. True when the guest should yield.
     pub(crate) fn copied(&mut self, bytes: usize) -> bool {
         self.copied += bytes;

@@ -6,7 +6,7 @@ use wasmtime_wasi::I32Exit;
 use crate::base::error::CallError;
 use crate::base::limits::Limit;
 use crate::base::origin::Origin;
-use crate::base::trap::{Frame, Symbols, TrapKind, readable};
+use crate::base::trap::{Frame, MAX_FRAMES, Symbols, TrapKind, readable};
 use crate::dense::SlabError;
 use crate::rewrite::stack_pointer;
 use crate::store::data::State;
@@ -72,6 +72,21 @@ fn root_cause(error: &wasmtime::Error) -> String {
     error.root_cause().to_string()
 }
 
+/// The exit code of a command that says that it failed, and no number.
+const FAILED: i32 = 1;
+
+/// The exit code of a program, by what it returned: an error of its own has no number.
+///
+/// # Errors
+/// What stopped it otherwise.
+pub(crate) fn ended(returned: wasmtime::Result<Result<(), ()>>) -> wasmtime::Result<i32> {
+    match returned {
+        Ok(Ok(())) => Ok(0),
+        Ok(Err(())) => Ok(FAILED),
+        Err(error) => exit_code(&error).ok_or(error),
+    }
+}
+
 /// The code with which the guest exited, when that is what `error` says.
 pub(crate) fn exit_code(error: &wasmtime::Error) -> Option<i32> {
     error.downcast_ref::<I32Exit>().map(|exit| exit.0)
@@ -94,11 +109,12 @@ fn framed(backtrace: &WasmBacktrace, origin: &Origin, symbols: &Symbols) -> Vec<
     backtrace
         .frames()
         .iter()
-        .filter(|frame| !origin.moves.added(frame.func_index()))
-        .map(|frame| Frame {
-            index: frame.func_index(),
-            name: frame.func_name().map(readable).or_else(|| symbols.name(frame.func_index())),
-            offset: frame.module_offset().filter(|_| symbols.has_offsets).and_then(|offset| origin.deployed(offset)),
+        .take(MAX_FRAMES)
+        .filter_map(|frame| Some((frame, origin.own(frame.func_index())?)))
+        .map(|(frame, index)| Frame {
+            index,
+            name: frame.func_name().map(readable).or_else(|| symbols.name(index)),
+            offset: frame.module_offset().and_then(|offset| symbols.place(origin.deployed(offset)?)),
             lines: symbols.lines.clone(),
         })
         .collect()

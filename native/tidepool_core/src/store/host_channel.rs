@@ -12,7 +12,10 @@ use std::time::{Duration, Instant};
 use crate::base::request::{HostReply, HostRequest, Request};
 use crate::base::trap::Frame;
 use crate::os::thread_clock::ThreadClock;
+use crate::recording::outside::packed::Packed;
+use crate::recording::tape::Place;
 use crate::slice::epoch::FIRST_SLICE_TICKS;
+use crate::store::frames::Stays;
 use crate::store::tail::Tail;
 use crate::value::Value;
 
@@ -79,6 +82,8 @@ pub(crate) struct HostChannel {
     exchange: Mutex<Exchange>,
     queue: Mutex<Queue>,
     tail: OnceLock<Arc<Tail>>,
+    /// Its place on the tape of its instance, if that has one.
+    taped: OnceLock<Place>,
     // Written and read by the driver's thread, in and around a poll: any ordering does.
     memory_bytes: AtomicUsize,
     long: AtomicBool,
@@ -93,9 +98,18 @@ pub(crate) struct HostChannel {
     rests: AtomicBool,
     /// That it is to, by the error that it ends with.
     end: Mutex<Option<wasmtime::Error>>,
+    /// Whether the guest is to leave its stack at its next wait, whether it is to be packed then, and why it did not leave.
+    is_to_leave: AtomicBool,
+    is_to_be_packed: AtomicBool,
+    stays: Mutex<Option<Box<Stays>>>,
+    /// The guest, packed, and when the wait that it was in is over.
+    packed: Mutex<Option<Box<Outcome>>>,
     /// When the slice that runs has used up what its guest may compute.
     cpu_end: Mutex<Option<ThreadClock>>,
 }
+
+/// What came of packing a guest: that, and when its wait is over, or what it can't take along.
+pub(crate) type Outcome = Result<(Packed, Option<Instant>), Stays>;
 
 /// What an answer carries beside its bytes.
 pub(crate) type Gift = Arc<dyn Any + Send + Sync>;
@@ -137,7 +151,11 @@ impl HostChannel {
                 exchange.request = request.take();
                 return Poll::Pending;
             }
-            exchange.reply.take().map_or(Poll::Pending, Poll::Ready)
+            let Some(reply) = exchange.reply.take() else {
+                self.stay_here();
+                return Poll::Pending;
+            };
+            Poll::Ready(reply)
         })
         .await
     }
@@ -183,9 +201,14 @@ impl HostChannel {
     }
 
     /// Takes the value that came with the last answer.
-    pub(crate) fn take_value(&self) -> Option<Value> {
-        let value = self.take_gift()?.downcast().ok()?;
-        Some(Arc::unwrap_or_clone(value))
+    pub(crate) fn take_value(&self) -> Option<Arc<Value>> {
+        self.take_gift()?.downcast().ok()
+    }
+
+    /// The value that came with the last answer, which stays there.
+    pub(crate) fn value(&self) -> Option<Arc<Value>> {
+        let gift = self.gift.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        gift?.downcast().ok()
     }
 
     /// Takes what came with the last answer.
@@ -197,6 +220,11 @@ impl HostChannel {
     pub(crate) fn look(&self) {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.looked_for.store(true, Ordering::Relaxed);
+    }
+
+    /// Does somebody look, and has not been shown yet?
+    pub(crate) fn is_looked_for(&self) -> bool {
+        self.looked_for.load(Ordering::Relaxed)
     }
 
     /// What the guest has shown since, if it has: where it is, innermost first.
@@ -232,6 +260,52 @@ impl HostChannel {
             return None;
         }
         self.end.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The driver's side: has the guest leave its stack, at the next wait in which it can, and packs it then if that is said.
+    pub(crate) fn ask_to_leave(&self, packs: bool) {
+        *self.stays.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.is_to_be_packed.store(packs, Ordering::Relaxed);
+        self.is_to_leave.store(true, Ordering::Relaxed);
+    }
+
+    /// The guest's side, in such a wait: whether it is to leave its stack.
+    pub(crate) fn is_to_leave(&self) -> bool {
+        self.is_to_leave.load(Ordering::Relaxed)
+    }
+
+    /// The guest's side, where it waits in an import that it can't be left in: it will leave its stack later, if it is to.
+    pub(crate) fn stay_here(&self) {
+        if self.is_to_leave() {
+            *self.stays.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(Stays::Import));
+        }
+    }
+
+    /// The guest's side: what came of that.
+    pub(crate) fn left(&self, outcome: Result<(), Stays>) {
+        self.is_to_leave.store(false, Ordering::Relaxed);
+        *self.stays.lock().unwrap_or_else(PoisonError::into_inner) = outcome.err().map(Box::new);
+    }
+
+    /// Has who froze the guest it packed, if that was asked for: until it goes on.
+    pub(crate) fn pack(&self, outcome: impl FnOnce() -> Outcome) {
+        let packed = self.is_to_be_packed.load(Ordering::Relaxed).then(|| Box::new(outcome()));
+        *self.packed.lock().unwrap_or_else(PoisonError::into_inner) = packed;
+    }
+
+    /// It goes on here.
+    pub(crate) fn unpack(&self) {
+        *self.packed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The driver's side: looks at what was packed, if anything was.
+    pub(crate) fn packed<T>(&self, look: impl FnOnce(&Outcome) -> T) -> Option<T> {
+        self.packed.lock().unwrap_or_else(PoisonError::into_inner).as_deref().map(look)
+    }
+
+    /// Why the guest did not leave its stack in the wait that it was in; once.
+    pub(crate) fn take_stays(&self) -> Option<Stays> {
+        self.stays.lock().unwrap_or_else(PoisonError::into_inner).take().map(|stays| *stays)
     }
 
     /// Notes when the guest is to be driven again if nobody wakes it before.
@@ -279,6 +353,16 @@ impl HostChannel {
     /// Connects the lines that the guest prints in this call.
     pub(crate) fn set_tail(&self, tail: &Arc<Tail>) {
         self.tail.get_or_init(|| Arc::clone(tail));
+    }
+
+    /// Notes where the call is on the tape of its instance.
+    pub(crate) fn set_taped(&self, place: Place) {
+        self.taped.get_or_init(|| place);
+    }
+
+    /// Where the call is on the tape of its instance, if it has begun on one that has one.
+    pub(crate) fn taped(&self) -> Option<&Place> {
+        self.taped.get()
     }
 
     /// The last lines that the guest printed in this call.

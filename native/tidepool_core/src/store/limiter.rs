@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wasmtime::ResourceLimiter;
 
 use crate::base::limits::{Limit, Limits};
+use crate::recording::tape::Tape;
 use crate::store::context::FunctionContext;
 
 /// Holds an instance to its memory and table limits.
@@ -13,11 +14,13 @@ pub(crate) struct Meter {
     table_elements: u32,
     /// The last growth that was refused.
     pub(crate) denied: Option<Limit>,
-    /// Size of the linear memory, in bytes; of all that a component has.
+    /// Size of the linear memory, in bytes; of all that it has.
     pub(crate) memory_used: usize,
     function: Arc<FunctionContext>,
     /// What the instance has reserved of the function's and the node's memory budget, in bytes.
     reserved: u64,
+    /// Knows what was refused, where a call is replayed.
+    pub(crate) tape: Option<Arc<Tape>>,
 }
 
 impl Meter {
@@ -31,6 +34,7 @@ impl Meter {
             denied: None,
             memory_used: 0,
             reserved: 0,
+            tape: None,
         }
     }
 
@@ -39,9 +43,40 @@ impl Meter {
         self.memory_bytes
     }
 
+    /// Counts what the host keeps for the instance as memory of it, for as long as it lives; `false` when it may not have as much.
+    pub(crate) fn keep(&mut self, bytes: usize) -> bool {
+        self.memory_growing(0, bytes, None).unwrap_or(false)
+    }
+
+    /// The same of what no guest is told of, so that it is on no tape.
+    pub(crate) fn hold(&mut self, bytes: usize) -> bool {
+        let all = self.memory_used.saturating_add(bytes);
+        let held = Limits::fits(all, self.memory_bytes) && self.reserve(u64::try_from(bytes).unwrap_or(u64::MAX));
+        if held {
+            self.memory_used = all;
+        }
+        held
+    }
+
+    /// The same of what the guest is told when there is no room for it: what stops it later is not that.
+    pub(crate) fn keep_if_room(&mut self, bytes: usize) -> bool {
+        let denied = self.denied;
+        let kept = self.keep(bytes);
+        self.denied = denied;
+        kept
+    }
+
     /// Lowers the largest memory to `bytes`, if that is less.
     pub(crate) fn lower(&mut self, bytes: u64) {
         self.memory_bytes = self.memory_bytes.min(bytes);
+    }
+
+    /// The same, if the tape has nothing else.
+    fn admit(&mut self, bytes: u64) -> bool {
+        match self.tape.clone() {
+            Some(tape) => !tape.refuses(|| !self.reserve(bytes)),
+            None => self.reserve(bytes),
+        }
     }
 
     /// Reserves `bytes` more of the function's and the node's memory budget.
@@ -64,7 +99,8 @@ impl Drop for Meter {
 
 impl ResourceLimiter for Meter {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        if !Limits::fits(desired, self.memory_bytes) {
+        let growth = desired.saturating_sub(current);
+        if !Limits::fits(self.memory_used.saturating_add(growth), self.memory_bytes) {
             self.denied = Some(Limit::Memory);
             return Ok(false);
         }
@@ -72,11 +108,11 @@ impl ResourceLimiter for Meter {
             // The engine refuses it, by the module's own limit.
             return Ok(true);
         }
-        if !self.reserve(u64::try_from(desired.saturating_sub(current)).unwrap_or(u64::MAX)) {
+        if !self.admit(u64::try_from(growth).unwrap_or(u64::MAX)) {
             self.denied = Some(Limit::TotalMemory);
             return Ok(false);
         }
-        self.memory_used = self.memory_used.saturating_add(desired.saturating_sub(current));
+        self.memory_used = self.memory_used.saturating_add(growth);
         Ok(true)
     }
 

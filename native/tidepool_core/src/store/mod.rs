@@ -3,8 +3,11 @@
 pub(crate) mod context;
 pub(crate) mod data;
 pub(crate) mod failure;
+pub(crate) mod frames;
 pub(crate) mod host_channel;
+pub(crate) mod leaving;
 pub(crate) mod limiter;
 pub(crate) mod line_budget;
 pub(crate) mod memory_budget;
+pub(crate) mod resting;
 pub(crate) mod tail;

@@ -4,6 +4,7 @@
 //! A caller says them as JSON ([`read()`], [`write()`]) or hands them over as they are. Which type they have to be of is for the ABI
 //! to say: here a name may be an enum's case, a flag or a text, and a number an integer of any width.
 
+mod handle;
 #[cfg(test)]
 mod json_tests;
 pub(crate) mod numbers;
@@ -12,6 +13,8 @@ mod write;
 
 use bytes::Bytes;
 
+pub use handle::Handle;
+pub(crate) use handle::Home;
 pub use read::{JsonError, read};
 pub use write::write;
 
@@ -50,6 +53,8 @@ pub enum Value {
     Record(Vec<(Box<str>, Value)>),
     /// Which of its names are set.
     Flags(Vec<(Box<str>, bool)>),
+    /// A resource. JSON has none.
+    Handle(Handle),
 }
 
 impl Value {
@@ -58,7 +63,9 @@ impl Value {
     pub fn size(&self) -> usize {
         let own = size_of::<Value>();
         let within = match self {
-            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Option(None) => 0,
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Option(None) | Value::Handle(_) => {
+                0
+            }
             Value::Text(text) | Value::Name(text) => text.len(),
             Value::Bytes(bytes) => bytes.len(),
             Value::Case(name, value) => name.len() + value.size(),
@@ -79,6 +86,18 @@ impl Value {
             Value::List(values) | Value::Tuple(values) => values.iter().map(Value::count).sum::<usize>() + 1,
             Value::Record(fields) => fields.iter().map(|(_name, value)| value.count()).sum::<usize>() + 1,
             _ => 1,
+        }
+    }
+
+    /// Is there a resource in it?
+    #[must_use]
+    pub fn has_handle(&self) -> bool {
+        match self {
+            Value::Handle(_) => true,
+            Value::Case(_, value) | Value::Option(Some(value)) => value.has_handle(),
+            Value::List(values) | Value::Tuple(values) => values.iter().any(Value::has_handle),
+            Value::Record(fields) => fields.iter().any(|(_name, value)| value.has_handle()),
+            _ => false,
         }
     }
 
@@ -155,6 +174,7 @@ impl Value {
             Value::Tuple(_) => "a tuple",
             Value::Record(_) => "a record",
             Value::Flags(_) => "flags",
+            Value::Handle(_) => "a resource",
         }
     }
 }

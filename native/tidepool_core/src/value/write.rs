@@ -60,7 +60,7 @@ pub async fn write<F: Future<Output = ()>>(value: &Value, mut pause: impl FnMut(
 
 fn one<'a>(json: &mut Vec<u8>, value: &'a Value, stack: &mut Vec<Next<'a>>) {
     match value {
-        Value::Null | Value::Option(None) => json.extend_from_slice(b"null"),
+        Value::Null | Value::Option(None) | Value::Handle(_) => json.extend_from_slice(b"null"),
         Value::Bool(value) => json.extend_from_slice(if *value { b"true" } else { b"false" }),
         Value::Int(integer) => text(json, integer),
         Value::Float(float) => self::float(json, *float),

@@ -29,7 +29,15 @@ fn what_does_not_start_like_wasm_is_no_module() {
 
 #[test]
 fn a_component_is_told_from_a_module() {
-    assert_eq!(refusal(b"\0asm\x0d\0\x01\0"), CompileError::UnknownAbi { exports: Vec::new() });
+    let empty = refusal(b"\0asm\x0d\0\x01\0");
+    assert_eq!(empty, CompileError::NothingToCall { exports: Vec::new() });
+    let advice = empty.to_string();
+    for of_components in ["functions", "wasi:http/incoming-handler", "wasi:cli/run"] {
+        assert!(advice.contains(of_components), "{advice}");
+    }
+    for of_modules in ["__guest_call", "_start", "lunatic"] {
+        assert!(!advice.contains(of_modules), "{advice}");
+    }
     assert_eq!(refusal(b"\0asm\x0e\0\x01\0 and more"), CompileError::Component);
 }
 
@@ -69,6 +77,22 @@ fn a_module_without_an_entry_speaks_no_abi() {
         assert_eq!(found, CompileError::UnknownAbi { exports: vec!["memory".into(), name.into()] });
     }
     assert!(matches!(refusal(&guest("wat/no_guest_call")), CompileError::UnknownAbi { .. }));
+}
+
+#[test]
+fn a_module_that_does_not_speak_the_abi_that_it_is_to_speak_is_told_so() {
+    let node = Node::small();
+    for (wasm, wanted, export) in [
+        (guest("component/calc"), "http", "price"),
+        (guest("rust/http"), "typed", "wasi:http/incoming-handler@0.2.0#handle"),
+        (guest("rust/calc"), "extism", "add"),
+    ] {
+        let config = CompileConfig { abi: Some(wanted.into()), ..CompileConfig::default() };
+        let Err(refused) = node.runtime.compile(&wasm, &config) else { panic!("it speaks {wanted}") };
+        assert!(refused.to_string().contains(&format!("the ABI `{wanted}`")), "{refused}");
+        let CompileError::OtherAbi { exports, .. } = refused else { panic!("{refused}") };
+        assert!(exports.iter().any(|name| name == export), "{exports:?}");
+    }
 }
 
 #[test]
@@ -195,6 +219,17 @@ fn a_configuration_that_does_not_suit_the_module_or_the_node_is_refused() {
     assert!(matches!(warm_program.map(|_| ()), Err(CompileError::Config { .. })));
     let too_large = node.try_function(&guest("wat/loop"), Instances::Fresh, limits());
     assert!(matches!(too_large.map(|_| ()), Err(CompileError::Config { .. })));
+}
+
+#[test]
+fn an_import_that_is_not_offered_is_told_with_its_module_if_that_has_a_name() {
+    for (module, told) in [("elsewhere", "`elsewhere.tide`"), ("", "`tide`")] {
+        let import = format!(r#"(import "{module}" "tide" (func))"#);
+        let call =
+            r#"(memory (export "memory") 1) (func (export "__guest_call") (param i32 i32) (result i32) unreachable)"#;
+        let refused = refusal(&wat(&format!("(module {import} {call})"))).to_string();
+        assert!(refused.starts_with(&format!("the module imports {told}, which this host")), "{refused}");
+    }
 }
 
 #[test]

@@ -43,6 +43,24 @@ fn owned() -> (Node, Arc<Function>, OwnedInstance) {
 }
 
 #[test]
+fn an_instance_with_nothing_to_call_is_not_kept_and_the_refusal_says_what_to_use() {
+    let node = Node::small();
+    for (name, what) in [
+        ("rust/http", "/call/NAME/..."),
+        ("rust/upper_command", "`Tidepool.Process`"),
+        ("rust/upper", "`Tidepool.Process`"),
+    ] {
+        let Err(CompileError::Config { message }) = node.fresh(&guest(name)).instance().map(|_| ()) else {
+            panic!("{name} is kept");
+        };
+        assert!(message.contains(what), "{message}");
+    }
+    for name in ["rust/vowels", "component/calc", "wat/numbers", "rust/hello_world"] {
+        assert!(node.fresh(&guest(name)).instance().is_ok(), "{name} is not kept");
+    }
+}
+
+#[test]
 fn an_owned_instance_remembers_what_it_was_told_from_call_to_call() {
     for node in [Node::small(), Node::dense(4, 8)] {
         for instances in [Instances::Fresh, Instances::Warm { max_idle: 1 }] {

@@ -7,7 +7,7 @@ use tidepool_core::console::MAX_LINE_BYTES;
 use tidepool_core::trap::TrapKind;
 use tidepool_core::{CallError, Function, HostCall, HostReply, ShortName};
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::support::{Node, Outcome, finish, task, wat};
 
@@ -110,13 +110,18 @@ fn probe() -> impl Strategy<Value = Probe> {
     })
 }
 
+/// The guest's memory as it is at first.
+static FIRST: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let words = (0..PAGES * PAGE).step_by(4).map(|at| u32::try_from(at).unwrap());
+    words.flat_map(|at| at.wrapping_mul(0x0100_0193).to_le_bytes()).collect()
+});
+
 /// The guest's memory as it should be, and what the host does with it.
 struct Model(Vec<u8>);
 
 impl Model {
     fn new(probe: &Probe) -> Self {
-        let words = (0..PAGES * PAGE).step_by(4).map(|at| u32::try_from(at).unwrap());
-        let mut bytes: Vec<u8> = words.flat_map(|at| at.wrapping_mul(0x0100_0193).to_le_bytes()).collect();
+        let mut bytes = FIRST.clone();
         bytes[1024..1024 + OPERATION.len()].copy_from_slice(OPERATION.as_bytes());
         bytes[..ARGUMENTS].copy_from_slice(&probe.payload());
         bytes.resize((PAGES + probe.grow as usize) * PAGE, 0);

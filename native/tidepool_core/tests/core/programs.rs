@@ -12,7 +12,7 @@ use tidepool_core::{
 
 use crate::support::processes::Processes;
 use crate::support::program::{passes, program, run_with};
-use crate::support::{Node, limits};
+use crate::support::{Node, Outcome, limits};
 
 #[test]
 fn names_are_the_programs_and_end_with_their_process() {
@@ -148,16 +148,42 @@ fn an_exit_is_caught_and_a_host_without_another_stack_is_not() {
            (func (export "_lunatic_catch_trap") (param i32 i32) (result i32) (call $exit (i32.const 3)) (i32.const 1))
            (func (export "_start") (call $check (i32.eqz (call $catch (i32.const 0) (i32.const 0)))))"#,
     );
-    // Each call that may trap has a stack of its own.
+    // Each call that may trap has a stack of its own: thirty times nine are more than there are.
     let code = r#"(func (export "_lunatic_catch_trap") (param $deep i32) (param i32) (result i32)
-             (if (local.get $deep) (then (call $check
-               (call $catch (i32.sub (local.get $deep) (i32.const 1)) (i32.const 0)))))
+             (if (local.get $deep)
+               (then (drop (call $catch (i32.sub (local.get $deep) (i32.const 1)) (i32.const 0))))
+               (else (call $sleep (i64.const 1000000))))
              (i32.const 1))
-           (func (export "_start") (call $check (call $catch (i32.const 200) (i32.const 0))))"#;
-    let node = Node::dense(1, 0);
+           (func (export "_start") (local $left i32)
+             (local.set $left (i32.const 30))
+             (loop $again
+               (call $monitor (call $child (i64.const 0) (i64.const -1)))
+               (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+             (call $check (i32.eq (call $next (i64.const 0) (call $forever)) (i32.const 2))))
+           (func (export "child") (drop (call $catch (i32.const 7) (i32.const 0))))"#;
+    let node = Node::dense(40, 0);
     let function = node.function(&program(code), Instances::Fresh, limits());
-    let outcome = Processes::start(&function, ProcessOptions::default()).run();
-    assert!(matches!(outcome, Err(CallError::Overloaded { .. })), "{outcome:?}");
+    let mut processes = Processes::start(&function, ProcessOptions::default());
+    assert_eq!(processes.run(), Ok(Vec::new()));
+    let is_full = |outcome: &Outcome| matches!(outcome, Err(CallError::Overloaded { .. }));
+    assert!(processes.outcomes.values().any(is_full), "{:?}", processes.outcomes);
+}
+
+#[test]
+fn catches_nest_eight_deep_and_the_next_one_is_a_trap_that_they_catch() {
+    // What it returns is how many of those within have returned.
+    passes(
+        r#"(func (export "_lunatic_catch_trap") (param $deep i32) (param i32) (result i32)
+             (i32.add (i32.const 1)
+               (if (result i32) (local.get $deep)
+                 (then (call $catch (i32.sub (local.get $deep) (i32.const 1)) (i32.const 0)))
+                 (else (i32.const 0)))))
+           (func (export "_start")
+             (call $check (i32.eq (call $catch (i32.const 7) (i32.const 0)) (i32.const 8)))
+             ;; The ninth is one trap too many: the eighth is cut by it, and the other seven count.
+             (call $check (i32.eq (call $catch (i32.const 100) (i32.const 0)) (i32.const 7)))
+             (call $check (i32.eq (call $catch (i32.const 7) (i32.const 0)) (i32.const 8))))"#,
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tidepool_core::trap::{MAX_NAME_BYTES, TrapKind};
 use tidepool_core::{CallError, EngineKind, RuntimeConfig, Step};
 
+use crate::preempt::{EVERYWHERE, position};
 use crate::support::{self, Node, call, drive, guest, next, task, wat};
 
 const TRAPS: [(&str, TrapKind); 12] = [
@@ -49,6 +50,31 @@ fn a_trap_tells_where_it_happened_innermost_first() {
     let Err(CallError::Trap { kind: TrapKind::BadPointer, frames, .. }) = outcome else { panic!("{outcome:?}") };
     assert!(!frames.is_empty());
     assert!(frames.iter().all(|frame| frame.offset.is_some()));
+}
+
+#[test]
+fn a_trap_where_a_function_or_a_loop_begins_has_one_place_whether_or_not_its_guest_has_yielded_there() {
+    for begins in ["", "(local i64 i32) nop", "(block (loop", "(local i32) (drop (local.get 0)) (loop (result i32)"] {
+        let ends = ")".repeat(begins.matches("(block").count() + begins.matches("(loop").count());
+        // So long that each slice ends somewhere in it, and some right where the function begins.
+        let logs = "(call $log (i32.const 0) (i32.const 60000))".repeat(20);
+        let wasm = wat(&format!(
+            r#"(module
+              (import "wapc" "__console_log" (func $log (param i32 i32)))
+              (memory (export "memory") 1)
+              (func $boom (result i32) {begins} (unreachable) {ends} (unreachable))
+              (func (export "__guest_call") (param i32 i32) (result i32) {logs} (call $boom)))"#
+        ));
+        let expected = position(&wasm, |operator| matches!(operator, wasmparser::Operator::Unreachable));
+        for on in EVERYWHERE {
+            let function = on.node().fresh(&wasm);
+            for _call in 0..100 {
+                let outcome = call(&function, "x", b"");
+                let Err(CallError::Trap { frames, .. }) = &outcome else { panic!("{outcome:?}") };
+                assert_eq!(frames.first().map(|frame| frame.offset), Some(Some(expected)), "{begins} on {on:?}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "not all of those who include this use all of it")]
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tidepool_core::{
@@ -79,6 +80,9 @@ pub(crate) fn function_config() -> FunctionConfig {
         host: HostGrants::All,
         grants: Grants::default(),
         folders: Vec::new(),
+        config: HashMap::new(),
+        keyvalue: Vec::new(),
         keep_payloads: false,
+        record: None,
     }
 }

@@ -5,7 +5,7 @@
 //! every client can tell from its end.
 
 use crate::budget::shares::{CHANNEL_BYTES, PIECE_BYTES};
-use crate::connection::state::Untaken;
+use crate::connection::state::{Stillness, Untaken};
 use bytes::{Bytes, BytesMut};
 use std::fmt;
 use std::io::{Error, ErrorKind};
@@ -88,7 +88,7 @@ struct State {
     /// Pieces that the client has taken.
     taken: u64,
     reader: Option<Waker>,
-    seen: Option<(u64, Instant)>,
+    seen: Stillness,
     kept: Option<Box<dyn Kept>>,
 }
 
@@ -267,20 +267,12 @@ impl Untaken for Channel {
     fn expire(&self, now: Instant, still: Duration, _least: Duration) -> bool {
         let mut state = self.state();
         if state.buffer.is_empty() || state.closed {
-            state.seen = None;
+            state.seen.end();
             return false;
         }
         let taken = state.taken;
-        match state.seen {
-            Some((before, since)) if before == taken => {
-                if now.saturating_duration_since(since) < still {
-                    return false;
-                }
-            }
-            _ => {
-                state.seen = Some((taken, now));
-                return false;
-            }
+        if !state.seen.lasts(taken, now, still) {
+            return false;
         }
         drop(state);
         self.close()

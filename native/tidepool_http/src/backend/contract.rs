@@ -1,5 +1,6 @@
 //! The backend: what the edge asks of the side that runs the functions.
 
+use crate::backend::exchange::ExchangeRequest;
 use crate::backend::intake::BodyReader;
 use crate::backend::responder::{Answer, Deferral};
 use crate::backend::token::Token;
@@ -23,6 +24,18 @@ pub trait Backend: Send + Sync + 'static {
     fn payload_limit(&self, function: &str) -> Option<u64> {
         let _ = function;
         Some(u64::MAX)
+    }
+
+    /// Whether the function handles requests of HTTP itself, all of those below its path; `None` when there is no such function here, by
+    /// what is known at once. Returns at once.
+    fn handles_http(&self, function: &str) -> Option<bool> {
+        self.payload_limit(function).map(|_| false)
+    }
+
+    /// Whose a request is of [`Serves::Sites`](crate::Serves::Sites), by its host, without a port, and its path. Returns at once.
+    fn site(&self, host: &str, path: &str) -> Option<String> {
+        let _ = (host, path);
+        None
     }
 
     /// An empty buffer that `bytes` fit into, for a body that comes in several frames or goes in several pieces. A backend
@@ -95,6 +108,8 @@ pub enum Route {
     },
     /// `GET /health`.
     Health,
+    /// Any request for a function that [`Backend::handles_http`].
+    Exchange(Box<ExchangeRequest>),
     /// What a row of [`crate::Config::endpoints`] is for.
     Resource(Box<ResourceRequest>),
 }

@@ -2,7 +2,9 @@
 
 pub(crate) mod channel;
 pub(crate) mod contract;
+pub(crate) mod exchange;
 pub(crate) mod intake;
+pub(crate) mod outlet;
 pub(crate) mod responder;
 pub(crate) mod streamed;
 pub(crate) mod token;

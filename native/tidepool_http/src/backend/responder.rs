@@ -1,6 +1,7 @@
 //! The ends of a request that is not answered at once: the backend answers by one, the edge waits with the other.
 
 use crate::backend::channel::{Reader, Signal, Writer, channel};
+use crate::backend::exchange::Body;
 use crate::message::response::Response;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -47,6 +48,8 @@ pub(crate) enum Reply {
     Whole(Response),
     /// Its head; the body comes piece by piece.
     Pieces(Response, Reader),
+    /// One that a function has made; its body comes as the function writes it.
+    Passed(hyper::Response<Body>),
 }
 
 /// The edge's end of a responder.
@@ -92,6 +95,12 @@ impl Responder {
         drop(writer);
         drop(refused);
         None
+    }
+
+    /// Passes on what a function responds to a [`Route::Exchange`](crate::Route::Exchange); others get 500 `aborted`. False, and the
+    /// response dropped, when its request is hung up. Whoever makes the body sees by its drop that the client takes no more of it.
+    pub fn pass(self, response: hyper::Response<Body>) -> bool {
+        self.sender.send(Reply::Passed(response)).is_ok()
     }
 
     /// Whether an answer would be dropped, because its request is hung up.

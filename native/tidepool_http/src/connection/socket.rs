@@ -1,13 +1,15 @@
 //! A connection's socket: it notes what passes in the connection's state, and closes without destroying answers.
 
 use crate::connection::discards::DISCARD_BYTES;
-use crate::connection::state::ConnectionState;
+use crate::connection::state::{ConnectionState, Order};
+use futures_util::FutureExt;
 use std::future::Future;
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep_until};
 
@@ -21,11 +23,13 @@ pub(crate) struct Watched {
     /// Bytes thrown away since the last pause, and its timer, once there was one.
     discarded: usize,
     pause: Option<Pin<Box<Sleep>>>,
+    /// Sees the client leave while nobody reads, once that has been asked for.
+    watch: Option<Box<TcpStream>>,
 }
 
 impl Watched {
     pub(crate) fn new(stream: TcpStream, connection: Arc<ConnectionState>) -> Self {
-        Self { stream, connection, closed_for_writing: false, discarded: 0, pause: None }
+        Self { stream, connection, closed_for_writing: false, discarded: 0, pause: None, watch: None }
     }
 
     /// Ready when more may be thrown away.
@@ -39,6 +43,25 @@ impl Watched {
         self.discarded = 0;
         self.pause = None;
         Poll::Ready(())
+    }
+
+    /// Has the client left, or half of it? What it has sent before stays where it is, unread: a descriptor of its own, of which nothing is
+    /// read either, tells of that. Where there is none to be had, it is not known.
+    fn is_left(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.watch.is_none() {
+            let own = self.stream.as_fd().try_clone_to_owned();
+            self.watch = own.and_then(|own| TcpStream::from_std(own.into())).ok().map(Box::new);
+        }
+        let Some(watch) = &self.watch else { return false };
+        while let Poll::Ready(Ok(())) = watch.poll_read_ready(cx) {
+            // Ready at once if its other end has closed, whatever there is to read.
+            if matches!(watch.ready(Interest::PRIORITY).now_or_never(), Some(Ok(ready)) if ready.is_read_closed()) {
+                return true;
+            }
+            // It is told of the next bytes.
+            let _ = watch.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+        }
+        false
     }
 
     fn note_write(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -86,6 +109,10 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Asked for whenever the connection is driven.
+        if self.connection.is_waiting() && self.is_left(cx) {
+            self.connection.give(Order::Cut);
+        }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

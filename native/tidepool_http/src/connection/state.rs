@@ -62,6 +62,28 @@ pub(crate) trait Untaken: fmt::Debug + Send + Sync {
     fn drain(&self) {}
 }
 
+/// Since when a client has taken nothing of an answer, as far as the timeout task has seen.
+#[derive(Debug, Default)]
+pub(crate) struct Stillness(Option<(u64, Instant)>);
+
+impl Stillness {
+    /// Whether it has taken no more than these pieces for `still`.
+    pub(crate) fn lasts(&mut self, taken: u64, now: Instant, still: Duration) -> bool {
+        match self.0 {
+            Some((before, since)) if before == taken => now.saturating_duration_since(since) >= still,
+            _ => {
+                self.0 = Some((taken, now));
+                false
+            }
+        }
+    }
+
+    /// There is nothing that it could take.
+    pub(crate) fn end(&mut self) {
+        self.0 = None;
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct ConnectionState {
     /// The connection's other end.
@@ -86,6 +108,7 @@ pub(crate) struct ConnectionState {
     fed: AtomicBool,
     multiplexed: AtomicBool,
     unread: AtomicBool,
+    waiting: AtomicBool,
     lingering: AtomicBool,
 }
 
@@ -109,6 +132,7 @@ impl ConnectionState {
             fed: AtomicBool::new(true),
             multiplexed: AtomicBool::new(false),
             unread: AtomicBool::new(false),
+            waiting: AtomicBool::new(false),
             lingering: AtomicBool::new(false),
         }
     }
@@ -133,6 +157,11 @@ impl ConnectionState {
     /// Whether a request is in service.
     pub(crate) fn is_busy(&self) -> bool {
         self.busy.load(SeqCst) > 0
+    }
+
+    /// Whether it has made a request.
+    pub(crate) fn has_asked(&self) -> bool {
+        self.requests.load(Relaxed) > 0
     }
 
     /// Bytes came in.
@@ -186,6 +215,19 @@ impl ConnectionState {
         self.unread.load(Relaxed)
     }
 
+    /// What comes of the current request's body waits, for as long as the guard lives: nobody reads it, and so nobody would see the
+    /// client leave.
+    pub(crate) fn wait(self: &Arc<Self>) -> Waiting {
+        self.waiting.store(true, SeqCst);
+        self.waker.wake();
+        Waiting(Arc::clone(self))
+    }
+
+    /// See [`ConnectionState::wait`].
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.load(SeqCst)
+    }
+
     /// The connection waits for its client to close.
     pub(crate) fn linger(&self) {
         self.lingering.store(true, Relaxed);
@@ -236,6 +278,15 @@ impl ConnectionState {
             (Phase::Idle, requests)
         };
         Observation { phase, order: self.order(), mark }
+    }
+}
+
+/// See [`ConnectionState::wait`].
+pub(crate) struct Waiting(Arc<ConnectionState>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.store(false, SeqCst);
     }
 }
 

@@ -165,7 +165,7 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 }
 
 /// Cookies are sent to all ports of a host: each server there has a cookie with a name of its own that begins like this.
-const COOKIE: &[u8] = b"tidepool_";
+pub(crate) const COOKIE: &[u8] = b"tidepool_";
 /// The characters of a session's first half, and of its second one: 256 bits in Base64.
 const HALF: usize = 43;
 /// What the server's own pages send: the second half of their session, or anything else where they have none.

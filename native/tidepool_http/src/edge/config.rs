@@ -14,6 +14,8 @@ pub struct Config {
     pub address: SocketAddr,
     /// Who the server is by TLS; without it the server speaks HTTP in the clear.
     pub tls: Option<Identity>,
+    /// What is served there.
+    pub serves: Serves,
     /// Bearer token that deploy and delete need. Without one, only loopback may be bound.
     pub token: Option<String>,
     /// Tokens that there are to begin with, beside that one: see [`crate::Server::grant`].
@@ -67,6 +69,16 @@ pub struct Config {
     pub retry_after_s: u32,
     /// What is served beside calls, deploys and health. Of two that a request means the first one counts.
     pub endpoints: Vec<Endpoint>,
+}
+
+/// What a server serves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Serves {
+    /// All that there is: calls, deploys, health, the endpoints.
+    #[default]
+    Node,
+    /// What [`Backend::site`](crate::Backend::site) names, and nothing else: the origin is the functions' own.
+    Sites,
 }
 
 /// Shows whether there is a token, never the token.
@@ -156,7 +168,9 @@ impl Config {
         match &self.token {
             Some(token) if !writable(token) => Err(ConfigError::Token),
             None if self.closed_calls => Err(ConfigError::ClosedCalls),
-            None if !self.address.ip().is_loopback() => Err(ConfigError::TokenNeeded { address: self.address }),
+            None if self.serves == Serves::Node && !self.address.ip().is_loopback() => {
+                Err(ConfigError::TokenNeeded { address: self.address })
+            }
             _ => Ok(()),
         }
     }

@@ -3,7 +3,7 @@
 //! A web page can have its own name resolved to this machine, and its browser then takes what is here for the page's own
 //! site ("DNS rebinding"). Such a request names the page's host. It takes a name that is resolved, so addresses always pass.
 
-use crate::edge::config::Config;
+use crate::edge::config::{Config, Serves};
 use crate::message::refusal::{Refusal, shown};
 use hyper::header::HOST;
 use hyper::{Request, Version};
@@ -23,7 +23,8 @@ impl Hosts {
     /// Without names in the settings: any, unless the server listens on loopback, where nobody but this machine's own
     /// programs should ask for it, a browser among them.
     pub(crate) fn new(config: &Config) -> Self {
-        let open = config.hosts.is_empty() && !config.address.ip().is_loopback();
+        // Sites are told apart by their routes.
+        let open = config.serves == Serves::Sites || config.hosts.is_empty() && !config.address.ip().is_loopback();
         if open || config.hosts.iter().any(|name| name == "*") { Self::Any } else { Self::Named(config.hosts.clone()) }
     }
 

@@ -58,7 +58,8 @@ impl Exchange {
     }
 }
 
-fn aborted() -> Refusal {
+/// What a client is told whose request nobody answers.
+pub(crate) fn aborted() -> Refusal {
     Refusal::new(Reason::Aborted, "the request was given up inside the server: try again")
 }
 
@@ -80,7 +81,7 @@ impl PendingExchange {
     pub(crate) async fn answer(self) -> Result<Response, Refusal> {
         match self.reply().await? {
             Reply::Whole(response) => Ok(response),
-            Reply::Pieces(..) => Err(aborted()),
+            Reply::Pieces(..) | Reply::Passed(_) => Err(aborted()),
         }
     }
 

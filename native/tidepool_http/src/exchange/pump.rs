@@ -1,14 +1,19 @@
 //! What brings a request's body to the [`BodyReader`] that asks for it.
 
-use crate::backend::intake::{BodyReader, Intake};
-use crate::budget::shares::{Account, CHANNEL_BYTES, PIECE_BYTES};
+use crate::backend::intake::{BodyReader, Come, Intake};
+use crate::backend::responder::Reply;
+use crate::budget::shares::{CHANNEL_BYTES, PIECE_BYTES};
+use crate::connection::state::{ConnectionState, Order};
 use crate::edge::shared::Edge;
 use crate::exchange::body::Bounds;
 use crate::message::refusal::Refusal;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http_body_util::BodyExt;
-use hyper::body::Body;
+use hyper::body::{Body, Frame};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -30,9 +35,27 @@ pub(crate) struct Pump {
 /// `bounds.too_large`, or [`Reason::Overloaded`] when there is no room for a piece of it.
 pub(crate) fn open<B>(
     edge: &Arc<Edge>,
-    account: &Arc<Account>,
+    connection: &Arc<ConnectionState>,
     body: B,
     bounds: Bounds,
+) -> Result<(BodyReader, Pump), Refusal>
+where
+    B: Body<Data = Bytes, Error: Send> + Send + Unpin + 'static,
+{
+    open_ahead(edge, connection, body, bounds, 0)
+}
+
+/// The same for one of which so many bytes are read before anybody asks.
+///
+/// # Errors
+///
+/// As of [`open`].
+pub(crate) fn open_ahead<B>(
+    edge: &Arc<Edge>,
+    connection: &Arc<ConnectionState>,
+    body: B,
+    bounds: Bounds,
+    ahead: usize,
 ) -> Result<(BodyReader, Pump), Refusal>
 where
     B: Body<Data = Bytes, Error: Send> + Send + Unpin + 'static,
@@ -41,27 +64,48 @@ where
         return Err(bounds.too_large());
     }
     // A piece is as large as what was read of the connection at once.
-    let mut hold = edge.budget.hold(account);
-    if !hold.grow(CHANNEL_BYTES.max(edge.config.max_header_bytes)) {
+    let mut hold = edge.budget.hold(&connection.account);
+    if !hold.grow(CHANNEL_BYTES.max(edge.config.max_header_bytes).saturating_add(ahead)) {
         return Err(edge.overloaded());
     }
-    let intake = Arc::new(Intake::default());
-    let own = Arc::clone(&intake);
+    let intake = Arc::new(Intake::ahead(ahead));
+    let (own, connection) = (Arc::clone(&intake), Arc::clone(connection));
     let coming = async move {
         let _hold = hold;
-        come(&own, body, &bounds).await
+        come((&own, &connection), body, &bounds, ahead > 0).await
     };
     Ok((BodyReader(Arc::clone(&intake)), Pump { intake, coming: Some(Box::pin(coming)) }))
 }
 
-async fn come<B>(intake: &Intake, mut body: B, bounds: &Bounds) -> Result<(), Refusal>
+/// Waits until there is something to read for; false when nobody will read it. The connection is told that it waits: hyper reads nothing
+/// then, and by HTTP/1 would not see the client leave.
+async fn until_wanted(intake: &Intake, connection: &Arc<ConnectionState>) -> bool {
+    let mut wanted = pin!(intake.until_wanted());
+    match wanted.as_mut().now_or_never() {
+        Some(is_wanted) => is_wanted,
+        None if connection.is_multiplexed() => wanted.await,
+        None => {
+            let _waiting = connection.wait();
+            wanted.await
+        }
+    }
+}
+
+async fn come<B>(
+    (intake, connection): (&Intake, &Arc<ConnectionState>),
+    mut body: B,
+    bounds: &Bounds,
+    is_ahead: bool,
+) -> Result<(), Refusal>
 where
     B: Body<Data = Bytes, Error: Send> + Send + Unpin,
 {
     let mut size = 0_usize;
     // What the client took for the bytes since it was last found quick enough. The backend's own time is not its fault.
     let (mut slow, mut since) = (Duration::ZERO, 0_usize);
-    intake.until_wanted().await;
+    if !until_wanted(intake, connection).await {
+        return Ok(());
+    }
     loop {
         let began = Instant::now();
         let Ok(frame) = timeout(bounds.time.saturating_sub(slow), body.frame()).await else {
@@ -69,25 +113,34 @@ where
         };
         slow = slow.saturating_add(began.elapsed());
         let Some(frame) = frame else {
-            intake.put(Ok(None));
+            intake.put(Come::End);
             return Ok(());
         };
         let Ok(frame) = frame else {
             return Err(Refusal::new(Reason::BodyIncomplete, "the body ended early: send all of it"));
         };
-        let Some(data) = frame.into_data().ok().filter(|data| !data.is_empty()) else {
-            continue;
+        let data = match frame.into_data().map_err(Frame::into_trailers) {
+            Ok(data) if data.is_empty() => continue,
+            Ok(data) => data,
+            Err(Ok(trailers)) => {
+                intake.put(Come::Trailers(trailers));
+                return Ok(());
+            }
+            Err(Err(_)) => continue,
         };
         size = size.saturating_add(data.len());
         if size > bounds.bytes {
             return Err(bounds.too_large());
         }
         since = since.saturating_add(data.len());
-        if since >= PIECE_BYTES {
+        // Who is read ahead of may wait for an answer to what it has sent.
+        if is_ahead || since >= PIECE_BYTES {
             (slow, since) = (Duration::ZERO, 0);
         }
-        intake.put(Ok(Some(data)));
-        intake.until_wanted().await;
+        intake.put(Come::Data(data));
+        if !until_wanted(intake, connection).await {
+            return Ok(());
+        }
     }
 }
 
@@ -102,16 +155,49 @@ impl Pump {
         over
     }
 
+    /// Goes on beside an answer that has begun and may be over before the body is: until nobody reads it. A client of HTTP/1 that is gone
+    /// in the middle of its body takes nothing of its answer, either.
+    pub(crate) fn run_alone(mut self, connection: &Arc<ConnectionState>) {
+        let Some(coming) = self.coming.take() else { return };
+        let connection = Arc::clone(connection);
+        tokio::spawn(async move {
+            let Err(refusal) = coming.await else { return };
+            self.intake.put(Come::Failed(refusal.reason));
+            if refusal.reason == Reason::BodyIncomplete && !connection.is_multiplexed() {
+                connection.give(Order::Cut);
+            }
+        });
+    }
+
     /// Goes on beside an answer that has begun; what is wrong with the body is the backend's to hear then.
     pub(crate) fn spawn(mut self) -> Pumping {
         Pumping(self.coming.take().map(|coming| {
             tokio::spawn(async move {
                 if let Err(refusal) = coming.await {
-                    self.intake.put(Err(refusal.reason));
+                    self.intake.put(Come::Failed(refusal.reason));
                 }
             })
         }))
     }
+}
+
+/// Waits for the reply, and has the body come meanwhile. What is wrong with the body is the answer, when there is none yet:
+/// the reply that is dropped then hangs up on the backend.
+pub(crate) async fn beside(
+    reply: impl Future<Output = Result<Reply, Refusal>>,
+    pump: &mut Option<Pump>,
+) -> Result<Reply, Refusal> {
+    let mut reply = pin!(reply);
+    poll_fn(|cx| {
+        if let Poll::Ready(reply) = reply.as_mut().poll(cx) {
+            return Poll::Ready(reply);
+        }
+        match pump.as_mut().map(|pump| pump.poll(cx)) {
+            Some(Poll::Ready(Err(refusal))) => Poll::Ready(Err(refusal)),
+            _ => Poll::Pending,
+        }
+    })
+    .await
 }
 
 /// A [`Pump`] that goes on by itself, until this is dropped.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 /// What a stream has of the server.
-struct Has {
+pub(crate) struct Has {
     _hold: Hold,
     _slot: Slot,
     _place: Option<EndpointSlot>,
@@ -22,12 +22,24 @@ struct Has {
     busy: Busy,
 }
 
-impl Kept for Has {
-    /// A stream that was given up counts against its client.
-    fn give_back(self: Box<Self>, is_whole: bool) {
+impl Has {
+    pub(crate) fn new(hold: Hold, begun: Begun, connection: &Arc<ConnectionState>) -> Self {
+        let Begun { slot, place, pump } = begun;
+        let busy = connection.begin();
+        Has { _hold: hold, _slot: slot, _place: place, _pumping: pump.map(Pump::spawn), busy }
+    }
+
+    /// Gives it back. A stream that was given up counts against its client.
+    pub(crate) fn end(self, is_whole: bool) {
         if is_whole {
             self.busy.answered();
         }
+    }
+}
+
+impl Kept for Has {
+    fn give_back(self: Box<Self>, is_whole: bool) {
+        self.end(is_whole);
     }
 }
 
@@ -57,10 +69,7 @@ pub(crate) fn streamed(
     let channel = Arc::clone(&reader.0);
     connection.answers().push(Arc::<Channel>::clone(&channel));
     let streamed = Streamed { reader, connection: Arc::clone(connection) };
-    let Begun { slot, place, pump } = begun;
-    let pumping = pump.map(Pump::spawn);
-    let busy = connection.begin();
-    channel.open(Box::new(Has { _hold: hold, _slot: slot, _place: place, _pumping: pumping, busy }));
+    channel.open(Box::new(Has::new(hold, begun, connection)));
     // A drain that began before has not seen it.
     if edge.draining.load(SeqCst) {
         channel.drain();

@@ -4,6 +4,7 @@
 //! body that has gone counts as progress: a client that takes none for too long loses the rest.
 
 use crate::backend::contract::Backend;
+use crate::backend::outlet::Passed;
 use crate::backend::streamed::Streamed;
 use crate::budget::answer_window::WindowShare;
 use crate::budget::shares::CHARGED_BYTES;
@@ -104,6 +105,8 @@ pub(crate) enum Written {
     Pieces(Pieces),
     /// In several, of which the backend has yet to make some.
     Stream(Box<Streamed>),
+    /// As the function makes it that handles the request.
+    Passed(Box<Passed>),
 }
 
 /// A body that gives its share of the budget back when nothing refers to it any more.
@@ -212,6 +215,7 @@ impl Body for Written {
             }
             Self::Pieces(pieces) => pieces,
             Self::Stream(stream) => return stream.poll_piece(cx),
+            Self::Passed(passed) => return passed.poll_piece(cx),
         };
         if pieces.left == 0 {
             return Poll::Ready(None);
@@ -229,6 +233,7 @@ impl Body for Written {
             Self::Whole(full) => full.is_end_stream(),
             Self::Pieces(pieces) => pieces.left == 0,
             Self::Stream(stream) => stream.is_over(),
+            Self::Passed(passed) => passed.is_over(),
         }
     }
 
@@ -237,6 +242,7 @@ impl Body for Written {
             Self::Whole(full) => full.size_hint(),
             Self::Pieces(pieces) => SizeHint::with_exact(pieces.left as u64),
             Self::Stream(_) => SizeHint::default(),
+            Self::Passed(passed) => passed.size_hint(),
         }
     }
 }

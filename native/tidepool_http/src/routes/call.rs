@@ -19,6 +19,8 @@ use tidepool_errors::Reason;
 
 /// The status with which a backend lets a body in.
 const CONTINUE: u16 = 100;
+/// The status with which it says that there is no such function.
+const NOT_FOUND: u16 = 404;
 
 /// What the paths of calls begin with.
 pub(crate) const PREFIX: &str = "/call/";
@@ -106,6 +108,38 @@ enum Admitted {
     Within(u64),
     /// It is not; this is the call's answer.
     Not(Response),
+}
+
+/// Waits for the function of a request, which is not known here, by each of the names that it may have; the backend's refusal when there
+/// will be none.
+///
+/// # Errors
+///
+/// Whatever is wrong with the request's head, or [`Exchange::answer`].
+pub(crate) async fn await_function<B>(
+    edge: &Arc<Edge>,
+    connection: &ConnectionState,
+    request: &Request<B>,
+    names: &[String],
+) -> Result<Option<Response>, Refusal> {
+    let mut refused = None;
+    for function in names {
+        access::check_call(edge, connection, (request.method(), request.uri(), request.headers()), function)?;
+        let _slot = edge.admit(&connection.account, Purpose::Work)?;
+        let answer = hand_over(edge, Route::Admit { function: function.clone() }).answer().await?;
+        if answer.status == CONTINUE {
+            return Ok(None);
+        }
+        // By another name it may be there.
+        let is_unknown = answer.status == NOT_FOUND;
+        refused.get_or_insert(answer);
+        if !is_unknown {
+            break;
+        }
+    }
+    // Where there is nothing of these names, the path has to be a call's.
+    target(edge, request.uri().path())?;
+    Ok(refused)
 }
 
 /// Asks for the function before a byte of a body is read. An empty one goes to the backend at once.

@@ -4,3 +4,4 @@ pub(crate) mod call;
 pub(crate) mod control;
 pub(crate) mod deploy;
 pub(crate) mod resource;
+pub(crate) mod site;

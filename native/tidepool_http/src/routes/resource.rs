@@ -10,8 +10,8 @@ use crate::edge::endpoint::{BodyRule, Row};
 use crate::edge::shared::{Edge, Purpose};
 use crate::edge::tokens::Subject;
 use crate::exchange::body::{self, Bounds, Held};
-use crate::exchange::handover::hand_over;
-use crate::exchange::pump::{self, Pump};
+use crate::exchange::handover::{aborted, hand_over};
+use crate::exchange::pump::{self, Pump, beside};
 use crate::exchange::stream::{Begun, streamed};
 use crate::exchange::written::Http;
 use crate::message::percent;
@@ -23,10 +23,7 @@ use hyper::Request;
 use hyper::body::Body;
 use hyper::header::COOKIE;
 use hyper::http::request::Parts;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use tidepool_errors::Reason;
 
 /// Answers a request that means this row.
@@ -100,6 +97,7 @@ where
             drop((slot, place, hold));
             Ok(edge.reply(connection, Ok((response, WindowShare::default()))))
         }
+        Reply::Passed(_) => Err(aborted()),
         Reply::Pieces(head, reader) => streamed(edge, connection, head, reader, Begun { slot, place, pump }),
     }
 }
@@ -134,7 +132,7 @@ struct Taken {
 /// function's own limit.
 async fn take<B>(
     edge: &Arc<Edge>,
-    connection: &ConnectionState,
+    connection: &Arc<ConnectionState>,
     rule: BodyRule,
     function: Option<&String>,
     body: B,
@@ -163,27 +161,8 @@ where
             }
         }
         BodyRule::Pieces(bytes) => {
-            let (reader, pump) = pump::open(edge, &connection.account, body, bounds(bytes))?;
+            let (reader, pump) = pump::open(edge, connection, body, bounds(bytes))?;
             Taken { body: RequestBody::Pieces(reader), hold: None, pump: Some(pump) }
         }
     }))
-}
-
-/// Waits for the reply, and has the body come meanwhile. What is wrong with the body is the answer, when there is none yet:
-/// the reply that is dropped then hangs up on the backend.
-async fn beside(
-    reply: impl Future<Output = Result<Reply, Refusal>>,
-    pump: &mut Option<Pump>,
-) -> Result<Reply, Refusal> {
-    let mut reply = pin!(reply);
-    poll_fn(|cx| {
-        if let Poll::Ready(reply) = reply.as_mut().poll(cx) {
-            return Poll::Ready(reply);
-        }
-        match pump.as_mut().map(|pump| pump.poll(cx)) {
-            Some(Poll::Ready(Err(refusal))) => Poll::Ready(Err(refusal)),
-            _ => Poll::Pending,
-        }
-    })
-    .await
 }

@@ -5,17 +5,20 @@ use crate::budget::answer_window::WindowShare;
 use crate::connection::socket::Watched;
 use crate::connection::state::{ConnectionState, Order};
 use crate::connection::unread::LingeringBody;
-use crate::edge::config::Config;
+use crate::edge::config::{Config, Serves};
 use crate::edge::shared::Edge;
 use crate::edge::tls::HANDSHAKE;
+use crate::exchange::body;
 use crate::exchange::written::Http;
 use crate::message::refusal::Refusal;
 use crate::routes::call::{self, Got};
 use crate::routes::control;
+use crate::routes::site::{self, Meant};
 use crate::server::registry::Entry;
+use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either, Ready, ready};
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONNECTION, HeaderValue, STRICT_TRANSPORT_SECURITY};
+use hyper::header::{CONNECTION, EXPECT, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -163,10 +166,10 @@ fn answer(entry: &Entry, request: Request<Incoming>, spoken: Spoken) -> Answerin
         Spoken::AsAsked => edge.hosts.check(&request),
         Spoken::InTheClear => Err(Refusal::new(Reason::TlsNeeded, "this server speaks TLS: ask for https://")),
     };
-    let is_call = request.uri().path().starts_with(call::PREFIX);
+    let asks = asks(edge, &request);
     let plain = request.method() == Method::GET && request.body().is_end_stream() && !is_multiplexed(&request);
-    if !is_call || !plain || meant.is_err() {
-        let reply = serve_request(Arc::clone(edge), Arc::clone(connection), is_call, request, meant);
+    if !matches!(asks, Asks::Call(Meant::Call)) || !plain || meant.is_err() {
+        let reply = serve_request(Arc::clone(edge), Arc::clone(connection), asks, request, meant);
         return Either::Right(UntilCut::new(connection, reply));
     }
     let busy = connection.begin();
@@ -201,10 +204,30 @@ fn answer(entry: &Entry, request: Request<Incoming>, spoken: Spoken) -> Answerin
     Either::Left(ready(Ok(part(edge, connection, false, reply))))
 }
 
+/// What a request is for.
+enum Asks {
+    /// A function.
+    Call(Meant),
+    /// Whoever has the route.
+    Site,
+    /// All else that the server has.
+    Control,
+}
+
+fn asks(edge: &Edge, request: &Request<Incoming>) -> Asks {
+    match edge.config.serves {
+        Serves::Sites => Asks::Site,
+        Serves::Node if request.uri().path().starts_with(call::PREFIX) => {
+            Asks::Call(site::of_call(edge, request.uri()))
+        }
+        Serves::Node => Asks::Control,
+    }
+}
+
 async fn serve_request(
     edge: Arc<Edge>,
     connection: Arc<ConnectionState>,
-    is_call: bool,
+    asks: Asks,
     request: Request<Incoming>,
     meant: Result<(), Refusal>,
 ) -> Result<Http, Infallible> {
@@ -223,12 +246,41 @@ async fn serve_request(
             drop(request);
             edge.reply(&connection, Err(refusal))
         }
-        Ok(()) if is_call => edge.reply(&connection, call::call(&edge, &connection, request).await),
-        // Boxed, so that a call's future is no larger for what is not a call.
-        Ok(()) => Box::pin(control::serve(&edge, &connection, request)).await,
+        Ok(()) => match asks {
+            Asks::Call(Meant::Call) => edge.reply(&connection, call::call(&edge, &connection, request).await),
+            // Boxed, so that a call's future is no larger for what is not a call.
+            Asks::Call(Meant::Site(site)) => Box::pin(site::serve(&edge, &connection, request, site)).await,
+            Asks::Call(Meant::Unknown) => Box::pin(unknown(&edge, &connection, request)).await,
+            Asks::Site => match site::of_host(&edge, &request) {
+                Ok(site) => Box::pin(site::serve(&edge, &connection, request, site)).await,
+                Err(refusal) => edge.reply(&connection, Err(refusal)),
+            },
+            Asks::Control => Box::pin(control::serve(&edge, &connection, request)).await,
+        },
     };
     busy.answered();
     Ok(part(&edge, &connection, multiplexed, reply))
+}
+
+/// A request for a function that is not known here: it may be on its way, and then tells how it is asked.
+async fn unknown<B>(edge: &Arc<Edge>, connection: &Arc<ConnectionState>, request: Request<B>) -> Http
+where
+    B: Body<Data = Bytes, Error: Send> + Send + Unpin + 'static,
+{
+    match call::await_function(edge, connection, &request, &site::names(request.uri())).await {
+        Ok(None) => {}
+        Ok(Some(answer)) => {
+            if !request.headers().contains_key(EXPECT) {
+                body::discard(request.into_body()).await;
+            }
+            return edge.reply(connection, Ok((answer, WindowShare::default())));
+        }
+        Err(refusal) => return edge.reply(connection, Err(refusal)),
+    }
+    match site::of_call(edge, request.uri()) {
+        Meant::Site(site) => site::serve(edge, connection, request, site).await,
+        Meant::Call | Meant::Unknown => edge.reply(connection, call::call(edge, connection, request).await),
+    }
 }
 
 /// Says in the reply what is the connection's affair: that it can't go on, because a body was left unread, or should not, and

@@ -34,6 +34,9 @@ const ACCEPT_LIMIT: Duration = Duration::from_millis(100);
 /// How long a drain waits for what it cut to let go.
 const CUT_LIMIT: Duration = Duration::from_secs(5);
 
+/// How long a client that has connected and said nothing keeps the server from closing.
+const SILENCE_LIMIT: Duration = Duration::from_secs(2);
+
 /// How long before its limit a drain stops using the runtime's timers, which count milliseconds.
 const COARSE: Duration = Duration::from_millis(3);
 
@@ -186,7 +189,7 @@ impl Server {
 
     /// Stops in order. While clients are connected, for [`Config::lame_duck`] at most, requests are still taken, each
     /// answer tells its client to go elsewhere, and `/health` answers 503; the listening socket closes after half of
-    /// that time. Then idle connections close, requests in flight have until `limit` (from the beginning) to be answered and read, and what
+    /// that time. Then idle connections close (those without a first request some time later), requests in flight have until `limit` (from the beginning) to be answered and read, and what
     /// is left is hung up and cut.
     ///
     /// Called again, or by several at once, it waits for the first and returns what that did. Cancelled,
@@ -216,6 +219,9 @@ impl Server {
             }
         }
         let _ = timeout(half, self.wait_idle()).await;
+        // A client may connect and get no core for a while; to close on it would lose its request.
+        let patience = SILENCE_LIMIT.min(deadline.saturating_duration_since(Instant::now()));
+        let _ = timeout(patience, self.wait_until(|| !self.registry.owes_first_request())).await;
         self.registry.give_all(Order::Close);
         let is_idle = tokio::select! {
             biased;
@@ -234,12 +240,17 @@ impl Server {
 
     /// Waits until no connection is open and no request in flight.
     async fn wait_idle(&self) {
+        self.wait_until(|| self.registry.len() == 0 && self.edge.gauges.in_flight.load(SeqCst) == 0).await;
+    }
+
+    /// Waits until `reached`, which is asked whenever a connection or a request ends.
+    async fn wait_until(&self, reached: impl Fn() -> bool) {
         loop {
             // Registered before the look, so an end between the two is not missed.
             let told = self.edge.ended.notified();
             let mut told = std::pin::pin!(told);
             told.as_mut().enable();
-            if self.registry.len() == 0 && self.edge.gauges.in_flight.load(SeqCst) == 0 {
+            if reached() {
                 return;
             }
             told.await;

@@ -56,6 +56,11 @@ impl Registry {
         }
     }
 
+    /// Whether a connection has yet to make its first request.
+    pub(crate) fn owes_first_request(&self) -> bool {
+        self.open().connections.values().any(|connection| !connection.has_asked())
+    }
+
     pub(crate) fn each(&self, mut look: impl FnMut(u64, &ConnectionState)) {
         for (number, connection) in &self.open().connections {
             look(*number, connection);

@@ -1,7 +1,8 @@
 //! Stopping in order.
 
 use crate::support::{Client, Edge, PATIENCE, config, soon, text};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tidepool_http::{Answer, Backend, Config, Deferral, Drained, Responder, Route, Server};
@@ -148,6 +149,60 @@ async fn the_backend_learns_of_a_cut_before_the_socket_is_closed() {
         assert_eq!(server.drain(Duration::from_millis(20)).await, Drained { finished: 0, cut: 1 });
         assert!(soon(told.recv()).await.unwrap());
     }
+}
+
+/// Asks anew and anew until nobody listens any more: how often it was answered, and what went wrong.
+fn ask_until_refused(address: SocketAddr) -> (u64, Option<std::io::Error>) {
+    let mut answered = 0;
+    loop {
+        let mut stream = match std::net::TcpStream::connect(address) {
+            Ok(stream) => stream,
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => return (answered, None),
+            Err(error) => return (answered, Some(error)),
+        };
+        let mut answer = String::new();
+        let asked = stream.write_all(b"GET /call/at_once HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        match asked.and_then(|()| stream.read_to_string(&mut answer)) {
+            Ok(_) if answer.starts_with("HTTP/1.1 200 ") => answered += 1,
+            Ok(_) => return (answered, Some(std::io::Error::other(answer))),
+            Err(error) => return (answered, Some(error)),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_connects_while_the_server_stops_is_answered_or_refused_and_never_reset() {
+    for _turn in 0..4 {
+        let edges: Vec<_> = (0..8).map(|_| Edge::start(config())).collect();
+        let mut clients = Vec::new();
+        for edge in &edges {
+            let address = edge.server.local_addr();
+            clients.extend((0..3).map(|_| std::thread::spawn(move || ask_until_refused(address))));
+        }
+        for edge in &edges {
+            edge.until(|stats| stats.answered > 20).await;
+            soon(edge.server.drain(PATIENCE)).await;
+        }
+        for client in clients {
+            let (answered, wrong) = client.join().unwrap();
+            assert!(wrong.is_none(), "after {answered} answers: {wrong:?}");
+        }
+    }
+}
+
+/// It has connected and got no core since, as one of a busy machine.
+#[tokio::test]
+async fn a_client_that_connected_before_the_end_and_is_slow_to_ask_is_answered() {
+    let edge = Edge::start(Config { lame_duck: Duration::ZERO, ..config() });
+    let mut slow = edge.client().await;
+    edge.until(|stats| stats.connections_open == 1).await;
+    let server = Arc::clone(&edge.server);
+    let draining = tokio::spawn(async move { server.drain(PATIENCE).await });
+    edge.until_refused().await;
+    slow.ask("GET", "/call/at_once").await;
+    assert_eq!(slow.answer().await.status, 200);
+    slow.closed().await;
+    assert_eq!(soon(draining).await.unwrap().cut, 0);
 }
 
 #[tokio::test]

@@ -245,6 +245,34 @@ async fn a_client_that_leaves_within_its_body_hangs_up_on_who_asks_for_more() {
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_hangs_up_on_who_has_not_asked_for_what_it_has_sent() {
+    let mut edge = Edge::start(config());
+    for way in ["closes", "resets", "closes half"] {
+        let (mut client, id, mut body, _responder) = put(&mut edge, 1_000_000).await;
+        client.send(&"x".repeat(40_000)).await;
+        assert!(matches!(body.next().await, Piece::Data(_)), "{way}");
+        // Some of it is the system's, and some the connection's: nobody reads either.
+        let half = match way {
+            "closes" => {
+                drop(client);
+                None
+            }
+            "resets" => {
+                client.reset();
+                None
+            }
+            _ => {
+                client.stream.shutdown().await.unwrap();
+                Some(client)
+            }
+        };
+        assert_eq!(edge.hangup().await, id, "a client {way}");
+        drop(half);
+        edge.assert_given_back().await;
+    }
+}
+
+#[tokio::test]
 async fn a_body_may_go_on_while_it_is_answered_at_the_pace_of_both() {
     let mut edge = Edge::start(config());
     let (mut client, _, mut body, responder) = put(&mut edge, 10).await;

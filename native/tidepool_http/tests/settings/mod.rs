@@ -8,6 +8,7 @@ use tidepool_http::Config;
 /// On any free port of the loopback address, without a token and without endpoints.
 pub(crate) fn config() -> Config {
     Config {
+        serves: tidepool_http::Serves::Node,
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         tls: None,
         token: None,

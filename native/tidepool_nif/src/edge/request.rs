@@ -8,17 +8,19 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use crossbeam_queue::SegQueue;
 use rustler::{Atom, Binary, Encoder, Env, LocalPid, OwnedEnv, Resource, ResourceArc, Term};
-use tidepool_core::{CallError, Reply, Request, Runtime, Step, Task, buffers};
+use tidepool_core::exchange::Exchange;
+use tidepool_core::{CallError, Payload, Reply, Request, Runtime, Step, Task, buffers};
 use tidepool_http::{
-    Answer, Backend, Caller, ContentType, Deferral, Deploy, Refused, RequestBody, ResourceRequest, Responder, Response,
-    Route,
+    Answer, Backend, Caller, ContentType, Deferral, Deploy, ExchangeRequest, Refused, RequestBody, ResourceRequest,
+    Response, Route,
 };
 use tokio::runtime::Handle;
 
+use crate::edge::exchange::{self, Waiting};
 use crate::edge::sampling::{self, Sampling, Traced};
 use crate::edge::stream;
 use crate::edge::stream::{Kind, ResponderHandle};
-use crate::function::call;
+use crate::function::call::{self, ExchangeHandle};
 use crate::terms::decode::{List, Short};
 use crate::terms::message::message;
 use crate::terms::{atoms, encode};
@@ -51,7 +53,7 @@ impl Resource for DispatchQueue {}
 
 /// A request that no process has taken yet.
 struct QueuedRequest {
-    responder: Responder,
+    responder: Waiting,
     stage: Arc<Mutex<Stage>>,
     traced: Option<Traced>,
     kind: RequestKind,
@@ -60,7 +62,15 @@ struct QueuedRequest {
 enum RequestKind {
     /// A call that has begun: its function and operation.
     Begun(String, Option<String>),
+    /// A request for a handler of HTTP that has not begun: its function, and what it is called.
+    Exchange(String, String, Exchange),
     Route(Box<Route>),
+}
+
+impl RequestKind {
+    fn is_health(&self) -> bool {
+        matches!(self, RequestKind::Route(route) if matches!(**route, Route::Health))
+    }
 }
 
 /// How far a request has got, for the edge, which sees its client hang up.
@@ -74,6 +84,7 @@ enum Stage {
 }
 
 /// A call that was not answered in its first slice. It has no owner until a process takes it.
+#[expect(clippy::large_enum_variant, reason = "it is in a box where it waits, and most go on")]
 pub(crate) enum Begun {
     /// It ended with an error, which is for Elixir to render.
     Failed(CallError),
@@ -91,6 +102,8 @@ pub(crate) enum Begun {
 /// Answers what is answered in one slice, and hands the rest to Elixir processes.
 pub(crate) struct Dispatchers {
     runtime: Arc<Runtime>,
+    /// That of requests for the node's health, where there is one.
+    health: Option<ResourceArc<DispatchQueue>>,
     queues: Vec<ResourceArc<DispatchQueue>>,
     next: AtomicUsize,
     /// Where calls are traced.
@@ -109,7 +122,9 @@ impl Dispatchers {
             let (waiting, unannounced, resources) = (SegQueue::new(), AtomicUsize::new(0), Arc::clone(&resources));
             ResourceArc::new(DispatchQueue { dispatcher, waiting, unannounced, resources })
         };
-        Dispatchers { runtime, queues: pids.into_iter().map(queue).collect(), next: AtomicUsize::new(0), sampling }
+        let mut queues: Vec<_> = pids.into_iter().map(queue).collect();
+        let health = (queues.len() > 1).then(|| queues.remove(0));
+        Dispatchers { runtime, health, queues, next: AtomicUsize::new(0), sampling }
     }
 
     /// Drives a call for its first slice. `None` when the function is not deployed, when its first slice is likely to be too
@@ -154,24 +169,82 @@ impl Dispatchers {
         traced: Option<Traced>,
         kind: RequestKind,
     ) -> Answer {
+        let health = self.health.as_ref().filter(|_queue| kind.is_health());
+        let queue = health.or_else(|| self.queue());
         let stage = Arc::new(Mutex::new(Stage::Queued(begun.map(Box::new))));
-        let index = self.next.fetch_add(1, Ordering::Relaxed).checked_rem(self.queues.len());
-        let queue = index.and_then(|index| self.queues.get(index));
         let (responder, answer) = deferral.responder({
             let (stage, dispatcher) = (Arc::clone(&stage), queue.map(|queue| queue.dispatcher));
             move || hang_up(&stage, dispatcher)
         });
-        // Without a queue the responder is dropped here, which answers the client.
+        let responder = Arc::new(Mutex::new(Some(responder)));
+        Self::enqueue(queue, QueuedRequest { responder, stage, traced, kind });
+        answer
+    }
+
+    /// Has a handler of HTTP have a request: for its first slice here, where it may.
+    fn exchange(&self, request: ExchangeRequest, deferral: Deferral<'_>) -> Answer {
+        let traced = self.sampling.map(|sampling| sampling.decide(request.trace));
+        let queue = self.queue();
+        let stage = Arc::new(Mutex::new(Stage::Queued(None)));
+        let (responder, answer) = deferral.responder({
+            let (stage, dispatcher) = (Arc::clone(&stage), queue.map(|queue| queue.dispatcher));
+            move || hang_up(&stage, dispatcher)
+        });
+        let responder = Arc::new(Mutex::new(Some(responder)));
+        let function = request.function.clone();
+        let (operation, exchange) = exchange::of(request, &responder);
+        let is_seen = self.runtime.is_observed() || traced.is_some_and(|traced| traced.sampled);
+        let begun = if is_seen { None } else { self.begin_exchange(&function, &operation, &exchange) };
+        let kind = match begun {
+            Some(None) => return answer,
+            Some(Some(begun)) => {
+                advance(&stage, |_| (Stage::Queued(Some(Box::new(begun))), ()));
+                RequestKind::Begun(function, Some(operation_text(&operation)))
+            }
+            None => RequestKind::Exchange(function, operation_text(&operation), exchange),
+        };
+        Self::enqueue(queue, QueuedRequest { responder, stage, traced, kind });
+        answer
+    }
+
+    /// Drives a handler for its first slice: `Some(None)` when it has returned, `None` when that is for a process to do.
+    fn begin_exchange(&self, name: &str, operation: &[u8], exchange: &Exchange) -> Option<Option<Begun>> {
+        let start = |published: &tidepool_core::Published| {
+            let (operation, payload) = (operation.into(), Payload::Exchange(exchange.clone()));
+            let request = Request { operation, payload, depth: 1, timeout: Duration::MAX };
+            published.function.suits_inline().then(|| published.function.start(request))
+        };
+        let mut task = match self.runtime.directory().with(name, start).flatten()? {
+            Ok(task) => task,
+            Err(error) => return Some(Some(Begun::Failed(error))),
+        };
+        Some(match task.drive_inline() {
+            Step::Done(Ok(_)) => None,
+            Step::Done(Err(error)) => Some(Begun::Failed(error)),
+            step => Some(Begun::Unfinished { task, step, since: Instant::now() }),
+        })
+    }
+
+    fn queue(&self) -> Option<&ResourceArc<DispatchQueue>> {
+        let index = self.next.fetch_add(1, Ordering::Relaxed).checked_rem(self.queues.len());
+        index.and_then(|index| self.queues.get(index))
+    }
+
+    /// Without a queue the request is dropped, which answers the client.
+    fn enqueue(queue: Option<&ResourceArc<DispatchQueue>>, request: QueuedRequest) {
         if let Some(queue) = queue {
-            queue.waiting.push(QueuedRequest { responder, stage, traced, kind });
+            queue.waiting.push(request);
             if queue.unannounced.fetch_add(1, Ordering::AcqRel) == 0 {
                 // When the dispatcher has died its listener is restarted, and cuts what waits here.
                 let message = |env| (atoms::tidepool_http(), queue).encode(env);
                 let _ = OwnedEnv::new().send_and_clear(&queue.dispatcher, message);
             }
         }
-        answer
     }
+}
+
+fn operation_text(operation: &[u8]) -> String {
+    String::from_utf8_lossy(operation).into_owned()
 }
 
 /// The answer that has a call's reply. That of a typed function is JSON, as its payload was.
@@ -206,7 +279,18 @@ impl Backend for Dispatchers {
         self.runtime.directory().with(function, |published| published.function.payload_limit())
     }
 
+    fn handles_http(&self, function: &str) -> Option<bool> {
+        self.runtime.directory().with(function, |published| published.function.handles_http())
+    }
+
+    fn site(&self, host: &str, path: &str) -> Option<String> {
+        self.runtime.sites().find(host, path)
+    }
+
     fn request(&self, mut route: Route, deferral: Deferral<'_>) -> Answer {
+        if let Route::Exchange(request) = route {
+            return self.exchange(*request, deferral);
+        }
         let decide = |trace: &Option<_>| self.sampling.map(|sampling| sampling.decide(*trace));
         let traced = match &route {
             Route::Call { trace, .. } | Route::Deploy(Deploy { trace, .. }, _) => decide(trace),
@@ -273,6 +357,10 @@ fn http_take<'a>(env: Env<'a>, queue: &'a DispatchQueue) -> Option<(ResourceArc<
             RequestKind::Begun(function, operation) => {
                 ((atoms::begun(), function, operation, traced).encode(env), None)
             }
+            RequestKind::Exchange(function, operation, exchange) => {
+                let exchange = ResourceArc::new(ExchangeHandle(exchange));
+                ((atoms::exchange(), function, operation, exchange, traced).encode(env), None)
+            }
             RequestKind::Route(route) => {
                 let io = matches!(*route, Route::Resource(_)).then(|| queue.resources.io.clone());
                 (encode_route(env, *route, traced, &queue.resources), io)
@@ -283,7 +371,7 @@ fn http_take<'a>(env: Env<'a>, queue: &'a DispatchQueue) -> Option<(ResourceArc<
             Some(Begun::Unfinished { task, step, since }) => call::take_over(env, task, step, since.elapsed()),
             None => atoms::nil().encode(env),
         };
-        return Some((ResourceArc::new(ResponderHandle { responder: Mutex::new(Some(responder)), io }), route, step));
+        return Some((ResourceArc::new(ResponderHandle { responder, io }), route, step));
     }
 }
 
@@ -313,6 +401,8 @@ fn encode_route<'a>(env: Env<'a>, route: Route, traced: Term<'a>, resources: &Re
         }
         // The function of an oversized call that comes here is gone, which is for Elixir to say.
         Route::Admit { function } | Route::Oversized { function } => (atoms::admit(), function).encode(env),
+        // Handed over as what it is.
+        Route::Exchange(_) => atoms::nil().encode(env),
         Route::Health => atoms::health().encode(env),
         Route::Resource(request) => resource(env, *request, resources),
     }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, OwnedEnv, Resource, ResourceArc, Term};
-use tidepool_http::{BodyRule, Config, Endpoint, Hash, Identity, Scope, Server, StartError, Terms, TlsError, Token};
+use tidepool_http::{
+    BodyRule, Config, Endpoint, Hash, Identity, Scope, Server, Serves, StartError, Terms, TlsError, Token,
+};
 
 use crate::edge::request::{Dispatchers, Resources};
 use crate::edge::sampling::Sampling;
@@ -35,7 +37,7 @@ pub(crate) struct ServerHandle {
 impl Resource for ServerHandle {}
 
 /// `{:ok, server, port}` or `{:error, reason, message}`. Requests that are not answered where they arrive go to
-/// `dispatchers` as `{:tidepool_http, queue}`, sent for the first that `http_unannounced` has not counted, and
+/// `dispatchers`, those for the node's health to the first of several, and no others to that, as `{:tidepool_http, queue}`, sent for the first that `http_unannounced` has not counted, and
 /// `{:tidepool_hangup, pid}` when the client is gone whose request that process has taken.
 #[rustler::nif(schedule = "DirtyIo")]
 fn http_start<'a>(
@@ -184,6 +186,7 @@ fn http_config(map: Term<'_>, endpoints: Vec<Endpoint>, tls: Option<Identity>) -
     Ok(Config {
         address: SocketAddr::new(address, decode::field::<Short>(map, atoms::port())?.0),
         tls,
+        serves: if decode::field::<bool>(map, atoms::sites())? { Serves::Sites } else { Serves::Node },
         token: decode::field(map, atoms::token())?,
         tokens: tokens(decode::field::<List<Row<'_>>>(map, atoms::tokens())?.0)?,
         closed_calls: decode::field(map, atoms::closed_calls())?,

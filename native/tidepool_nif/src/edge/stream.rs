@@ -11,6 +11,7 @@ use rustler::{Atom, Binary, Decoder, Encoder, Env, LocalPid, NifResult, OwnedEnv
 use tidepool_http::{BodyReader, ContentType, Piece, Responder, Response, Signal, Writer};
 use tokio::runtime::Handle;
 
+use crate::edge::exchange::Waiting;
 use crate::function::wake::is_scheduler_thread;
 use crate::terms::decode::{List, Short};
 use crate::terms::{atoms, encode};
@@ -18,7 +19,7 @@ use crate::terms::{atoms, encode};
 /// The way to answer a request. Its term never leaves the process that has taken the request: when that dies the VM frees
 /// its terms, and dropped unanswered this one tells the client.
 pub(crate) struct ResponderHandle {
-    pub(crate) responder: Mutex<Option<Responder>>,
+    pub(crate) responder: Waiting,
     /// Those of resources may be answered piece by piece.
     pub(crate) io: Option<Handle>,
 }

@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, Resource, ResourceArc, Term};
+use tidepool_core::exchange::{Exchange, Refusal};
 use tidepool_core::{
-    CallError, Cancel, HostReply, HostRequest, Payload, ProcessRef, ProcessRequest, Request, ShortName, Step, Task,
-    Usage,
+    CallError, Cancel, ExchangeCall, HostReply, HostRequest, Payload, ProcessRef, ProcessRequest, Request, ShortName,
+    Step, Task, Usage,
 };
 use tidepool_errors::Reason;
 
@@ -16,6 +17,12 @@ use crate::function::turn::{Call, Seat, drive};
 use crate::node::handle::Node;
 use crate::terms::message::message;
 use crate::terms::{atoms, decode, encode, values};
+
+/// A request of HTTP that a handler is to have.
+pub(crate) struct ExchangeHandle(pub(crate) Exchange);
+
+#[rustler::resource_impl]
+impl Resource for ExchangeHandle {}
 
 /// A call that did not end in its first slice. One process owns it, and its term never leaves that process: when the
 /// process dies the VM frees its terms, and the guest is gone with this one.
@@ -149,7 +156,11 @@ fn start(
     })
 }
 
-/// A payload: a binary, which is `admit`ted before it is copied or kept, or arguments of a typed export.
+fn no_payload() -> CallError {
+    CallError::Arguments { path: String::new(), message: "a reference is no payload".into() }
+}
+
+/// A payload: a binary, which is `admit`ted before it is copied or kept, arguments of a typed export, or a request of HTTP.
 pub(crate) fn payload(
     payload: Term<'_>,
     admit: impl FnOnce(usize) -> Result<(), CallError>,
@@ -159,7 +170,11 @@ pub(crate) fn payload(
             admit(bytes.len())?;
             Ok(message(bytes).into())
         }
-        Err(_) => values::value(payload).map(|value| Payload::Value(Box::new(value))),
+        Err(_) if payload.is_ref() => {
+            let exchange = payload.decode::<ResourceArc<ExchangeHandle>>();
+            exchange.map(|exchange| Payload::Exchange(exchange.0.clone())).map_err(|_| no_payload())
+        }
+        Err(_) => values::value(payload).map(|value| Payload::Value(Arc::new(value))),
     }
 }
 
@@ -323,6 +338,7 @@ fn unfinished<'a>(
             let asked = match asked {
                 HostRequest::Wapc(call) => encode::host_call(env, call),
                 HostRequest::Import(call) => encode::import_call(env, &call),
+                HostRequest::Exchange(call) => exchange_call(env, call),
                 HostRequest::Process(asked) => request::request(env, asked, child),
                 HostRequest::File(asked) => request::file(env, asked),
             };
@@ -331,6 +347,31 @@ fn unfinished<'a>(
         Step::Yield => (atoms::r#yield(), task).encode(env),
         Step::Wait => (atoms::wait(), task, id, remaining_us).encode(env),
     }
+}
+
+/// `{:exchange, binding, namespace, function, [exchange, operation]}`: as the call of an import that has these arguments.
+fn exchange_call(env: Env<'_>, call: ExchangeCall) -> Term<'_> {
+    let [binding, namespace] = ExchangeCall::TARGET;
+    let arguments = [ResourceArc::new(ExchangeHandle(call.exchange)).encode(env), call.operation.encode(env)];
+    (atoms::exchange(), binding, namespace, call.function, arguments.as_slice()).encode(env)
+}
+
+/// Tells a guest why another function gives it no response: `:missing`, `:unavailable`, `:denied`, `:too_deep`, `:full`, `:late`, or
+/// the text of what went wrong. It changes nothing where there is one, or the guest has left.
+#[rustler::nif]
+fn exchange_refuse(exchange: &ExchangeHandle, why: Term<'_>) -> NifResult<Atom> {
+    let why = match why.decode::<Atom>() {
+        Ok(why) if why == atoms::missing() => Refusal::Missing,
+        Ok(why) if why == atoms::unavailable() => Refusal::Unavailable,
+        Ok(why) if why == atoms::denied() => Refusal::Denied,
+        Ok(why) if why == atoms::too_deep() => Refusal::TooDeep,
+        Ok(why) if why == atoms::full() => Refusal::Full,
+        Ok(why) if why == atoms::late() => Refusal::Late,
+        Ok(_other) => return Err(rustler::Error::BadArg),
+        Err(_no_atom) => Refusal::Failed(why.decode()?),
+    };
+    exchange.0.refuse(why);
+    Ok(atoms::ok())
 }
 
 fn not_owner(env: Env<'_>) -> Term<'_> {

@@ -14,6 +14,12 @@ use crate::function::deploy::ModuleHandle;
 use crate::node::handle::Node;
 use crate::terms::{atoms, decode, encode};
 
+/// The ABIs that this host speaks.
+#[rustler::nif]
+fn abis<'a>(env: Env<'a>, node: &'a Node) -> Vec<Atom> {
+    node.runtime.abi_names().into_iter().map(|abi| atoms::named(env, abi)).collect()
+}
+
 /// `{abi, engine}`: the ABI that a module speaks, and the engine that suits it where its deploy names none; or `nil` when it speaks none.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn suited<'a>(env: Env<'a>, node: &'a Node, wasm: Binary<'a>) -> Option<(Atom, Atom)> {
@@ -134,7 +140,6 @@ const MAX_INTERFACE_BYTES: usize = 1 << 20;
 
 /// `{:ok, module, facts}`.
 fn compiled(env: Env<'_>, module: Arc<Module>) -> Term<'_> {
-    let imports: Vec<String> = module.imports().iter().map(|(module, name)| format!("{module}.{name}")).collect();
     let interface = module.interface().map(|interface| interface.to_string());
     let interface =
         interface.filter(|json| json.len() <= MAX_INTERFACE_BYTES).map(|json| encode::copy(env, json.as_bytes()));
@@ -149,7 +154,7 @@ fn compiled(env: Env<'_>, module: Arc<Module>) -> Term<'_> {
         env,
         vec![
             (atoms::abi(), abi),
-            (atoms::imports(), imports.encode(env)),
+            (atoms::imports(), module.import_names().encode(env)),
             (atoms::interface(), interface.encode(env)),
             (atoms::start(), start.encode(env)),
             (atoms::start_reason(), reason.encode(env)),

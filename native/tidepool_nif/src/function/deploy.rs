@@ -103,6 +103,13 @@ pub(crate) fn tier_atom(tier: Tier) -> Atom {
     }
 }
 
+/// Replaces all routes by these: each with the name of its function.
+#[rustler::nif]
+fn set_routes(node: &Node, routes: List<(String, String)>) -> Atom {
+    node.runtime.sites().set(routes.0);
+    atoms::ok()
+}
+
 /// Makes a name uncallable. Calls in flight finish.
 #[rustler::nif(schedule = "DirtyIo")]
 fn unpublish(node: ResourceArc<Node>, name: String) -> Atom {

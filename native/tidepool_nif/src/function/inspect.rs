@@ -54,11 +54,15 @@ fn set_global<'a>(env: Env<'a>, owned: &'a OwnedHandle, name: &'a str, value: Te
     done(env, values::value(value).and_then(|value| owned.0.set_global(name, &value)))
 }
 
-/// A list of `{name, :function, params, results}`, `{name, :global, type, mutable}` and `{name, :memory | :other}`.
+/// A list of `{name, :function, params, results}`, `{name, :global, type, mutable}` and `{name, :memory | :other}`; of a component
+/// of `{name, :function, {interface | nil, function}, [{param, type}], type | nil, why_uncallable | nil}`.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn owned_exports<'a>(env: Env<'a>, owned: &'a OwnedHandle) -> Term<'a> {
     let export = |Export { name, kind }| match kind {
         ExportKind::Function { params, results } => (name, atoms::function(), params, results).encode(env),
+        ExportKind::Typed { interface, function, params, result, uncallable } => {
+            (name, atoms::function(), (interface, function), params, result, uncallable).encode(env)
+        }
         ExportKind::Global { ty, mutable } => (name, atoms::global(), ty, mutable).encode(env),
         ExportKind::Memory => (name, atoms::memory()).encode(env),
         ExportKind::Other => (name, atoms::other()).encode(env),

@@ -65,6 +65,7 @@ pub(crate) fn request(env: Env<'_>, request: ProcessRequest, child: Option<Proce
         ProcessRequest::Monitor { to } => (atoms::monitor(), of(to), to.id).encode(env),
         ProcessRequest::StopMonitoring { to } => (atoms::stop_monitoring(), to.id).encode(env),
         ProcessRequest::Kill { to } => (atoms::kill(), of(to), to.is_guest).encode(env),
+        ProcessRequest::Frozen => atoms::frozen().encode(env),
         ProcessRequest::Upgrade => atoms::upgrade().encode(env),
         // Others were sent: see above.
         ProcessRequest::Send { to, tag, bytes } => (atoms::send(), to.id, tag, encode::copy(env, &bytes)).encode(env),

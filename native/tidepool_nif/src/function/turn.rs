@@ -132,11 +132,17 @@ pub(crate) fn drive(env: Env<'_>, call: &mut Call, owner: LocalPid) -> Step {
     } else {
         let Call { task, waker, .. } = call;
         let step = sending(env, || {
-            task.drive(|io| {
+            let step = task.drive(|io| {
                 let new = Waker::new(owner, io.clone());
+                // Nobody waits yet: one that is woken by now, and then over, has sent no message that is left behind.
+                new.disarm();
                 *waker = Some(Arc::clone(&new));
                 std::task::Waker::from(new)
-            })
+            });
+            if let (Step::Wait, Some(waker)) = (&step, waker) {
+                waker.arm();
+            }
+            step
         });
         (step, task.last_slice())
     };

@@ -139,6 +139,8 @@ pub(crate) enum Letter {
     Wanted { to: LocalPid, program: LocalPid },
     /// `{:tidepool_output, program, stream, bytes}`.
     Written { to: LocalPid, program: LocalPid, stream: Atom, bytes: Vec<u8> },
+    /// `{:tidepool_resource_end, id}`.
+    ResourceEnd { to: LocalPid, id: u64 },
 }
 
 impl Letter {
@@ -147,6 +149,7 @@ impl Letter {
             Letter::Wake(waker) => waker.owner,
             Letter::Run(to) | Letter::Place(to) => *to,
             Letter::Line { to, .. } | Letter::Wanted { to, .. } | Letter::Written { to, .. } => *to,
+            Letter::ResourceEnd { to, .. } => *to,
         }
     }
 
@@ -182,6 +185,7 @@ impl Encoder for Letter {
             Letter::Written { program, stream, bytes, .. } => {
                 (atoms::tidepool_output(), program, stream, encode::copy(env, bytes)).encode(env)
             }
+            Letter::ResourceEnd { id, .. } => (atoms::tidepool_resource_end(), id).encode(env),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! From terms to the core's types.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use rustler::{Decoder, Error, NifResult, Term};
 use tidepool_core::{
     CompileBounds, CompileConfig, DenseConfig, EngineKind, FilesConfig, FolderConfig, FunctionConfig, Grants,
-    HostGrants, HostReply, Instances, IoBackend, Limits, NamespaceConfig, NetworkConfig, RuntimeConfig,
+    HostGrants, HostReply, Instances, IoBackend, Limits, NamespaceConfig, NetworkConfig, RecordConfig, RuntimeConfig,
 };
 
 use crate::terms::atoms;
@@ -119,8 +120,12 @@ pub(crate) fn compile_config(map: Term<'_>) -> NifResult<CompileConfig> {
         engine: engine(field(map, atoms::engine())?)?,
         snapshot: field::<bool>(map, atoms::snapshot())?.then_some(limits),
         was_deployed: field(map, atoms::was_deployed())?,
+        optimised: map.map_get(atoms::optimised()).map_or(Ok(false), |optimised| optimised.decode())?,
         // Absent where the deploy could not say it.
         actor: map.map_get(atoms::actor()).map_or(Ok(false), |actor| actor.decode())?,
+        movable: false,
+        deterministic: map.map_get(atoms::deterministic()).map_or(Ok(false), |it| it.decode())?,
+        debugged: map.map_get(atoms::debugged()).map_or(Ok(false), |it| it.decode())?,
         abi: abi(map)?,
     })
 }
@@ -153,8 +158,24 @@ pub(crate) fn function_config(map: Term<'_>) -> NifResult<FunctionConfig> {
         host: host_grants(field(map, atoms::host())?)?,
         grants: grants(field(map, atoms::net())?)?,
         folders: field::<List<Folder>>(map, atoms::files())?.0.into_iter().map(|folder| folder.0).collect(),
+        config: field::<HashMap<String, String>>(map, atoms::config())?
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect(),
+        keyvalue: field::<List<String>>(map, atoms::keyvalue())?.0.into_iter().map(Into::into).collect(),
         keep_payloads: field(map, atoms::keep_payloads())?,
+        record: record(map)?,
     })
+}
+
+/// `{per_million, redact, about}`; `nil` is none. Absent where the deploy could not say it.
+fn record(map: Term<'_>) -> NifResult<Option<RecordConfig>> {
+    let Ok(record) = map.map_get(atoms::record()) else { return Ok(None) };
+    let record: Option<(u32, bool, rustler::Binary<'_>)> = record.decode()?;
+    Ok(record.map(|(per_million, redact, about)| {
+        let about = bytes::Bytes::copy_from_slice(&about);
+        RecordConfig { per_million, redact, about }
+    }))
 }
 
 /// A folder of a function's programs: `{path, host, writable}`, with `nil` as the host of one in memory.

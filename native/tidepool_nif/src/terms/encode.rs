@@ -28,7 +28,8 @@ pub(crate) fn micros(time: Duration) -> u64 {
 pub(crate) fn outcome(env: Env<'_>, outcome: Result<Reply, CallError>) -> Term<'_> {
     match outcome {
         Ok(Reply::Bytes(reply)) => (atoms::ok(), message(env, reply)).encode(env),
-        Ok(Reply::Value(value)) => (atoms::ok(), values::term(env, &value)).encode(env),
+        Ok(Reply::Value(value)) => (atoms::ok(), values::into_term(env, *value)).encode(env),
+        Ok(Reply::Responded) => (atoms::ok(), atoms::responded()).encode(env),
         Err(error) => call_error(env, &error),
     }
 }

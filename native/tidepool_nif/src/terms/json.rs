@@ -19,7 +19,17 @@ fn json_encode(term: Term<'_>) -> NifResult<String> {
 /// `{:ok, term}` with binaries as keys, or `{:error, message}`.
 #[rustler::nif]
 fn json_decode<'a>(env: Env<'a>, text: rustler::Binary<'a>) -> Term<'a> {
-    match serde_json::from_slice::<Value>(text.as_slice()) {
+    decoded(env, text.as_slice())
+}
+
+/// The same of a text that takes a scheduler longer than it may be held.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn json_decode_large<'a>(env: Env<'a>, text: rustler::Binary<'a>) -> Term<'a> {
+    decoded(env, text.as_slice())
+}
+
+fn decoded<'a>(env: Env<'a>, text: &[u8]) -> Term<'a> {
+    match serde_json::from_slice::<Value>(text) {
         Ok(value) => (atoms::ok(), term(env, &value)).encode(env),
         Err(error) => (atoms::error(), error.to_string()).encode(env),
     }

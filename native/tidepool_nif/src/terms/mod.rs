@@ -7,5 +7,6 @@ pub(crate) mod encode;
 pub(crate) mod json;
 pub(crate) mod message;
 pub(crate) mod pid;
+pub(crate) mod resource;
 pub(crate) mod source_lines;
 pub(crate) mod values;

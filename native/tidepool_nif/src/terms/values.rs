@@ -1,7 +1,7 @@
 //! Values of typed exports, from terms and to them.
 //!
 //! As arguments: integers, floats, booleans and binaries are themselves; a list is a list; a tuple a tuple, or a case with a value
-//! where an atom comes first; a map a record, by atoms or strings; an atom a name, `nil` nothing.
+//! where an atom comes first; a map a record, by atoms or strings; an atom a name, `nil` nothing; a resource is one.
 //!
 //! As results: a record is a map, what may be there `:none` or `{:some, value}`, a case its name, or `{name, value}`; flags are a
 //! map of booleans. A name is an atom if the VM has it, else a string: uploads make no atoms.
@@ -16,6 +16,11 @@ use tidepool_core::value::{MAX_COUNT, MAX_DEPTH, Value};
 use crate::terms::atoms;
 use crate::terms::bytes::{binary, copy};
 use crate::terms::message::message;
+use crate::terms::resource;
+
+/// From this size on the bytes of a value are handed over instead of copied. Where they are handed over their memory is lent again
+/// when the process has collected its garbage, and not at once: new pages for each call cost more than a copy.
+const HANDED_BYTES: usize = 256 << 10;
 
 /// The value that a term says.
 ///
@@ -104,6 +109,9 @@ impl Reader {
     }
 
     fn record(&mut self, term: Term<'_>, depth: usize) -> Result<Value, Fault> {
+        if let Some(handle) = resource::handle(term) {
+            return handle.map(Value::Handle).map_err(Fault::from);
+        }
         let fields = MapIterator::new(term).ok_or("it is no map")?;
         let mut record: Vec<(Box<str>, Value)> = Vec::new();
         for (key, term) in fields {
@@ -141,6 +149,14 @@ fn integer(term: Term<'_>) -> Result<Value, Fault> {
     integer.map(Value::Int).map_err(|_| "it does not fit into 64 bits".into())
 }
 
+/// A value that nobody else has as a term: a long text is handed over, too.
+pub(crate) fn into_term(env: Env<'_>, value: Value) -> Term<'_> {
+    match value {
+        Value::Text(text) if text.len() >= HANDED_BYTES => binary(env, text.into_boxed_bytes().into()),
+        value => term(env, &value),
+    }
+}
+
 /// A value as a term.
 pub(crate) fn term<'a>(env: Env<'a>, value: &Value) -> Term<'a> {
     match value {
@@ -157,6 +173,7 @@ pub(crate) fn term<'a>(env: Env<'a>, value: &Value) -> Term<'a> {
         Value::Float(f64::NEG_INFINITY) => atoms::neg_infinity().encode(env),
         Value::Float(float) => float.encode(env),
         Value::Text(text) => copy(env, text.as_bytes()),
+        Value::Bytes(bytes) if bytes.len() < HANDED_BYTES => copy(env, bytes),
         Value::Bytes(bytes) => binary(env, bytes.clone()),
         Value::Name(name) => self::name(env, name),
         Value::Case(name, value) => (self::name(env, name), term(env, value)).encode(env),
@@ -167,6 +184,7 @@ pub(crate) fn term<'a>(env: Env<'a>, value: &Value) -> Term<'a> {
             let values: Vec<_> = values.iter().map(|value| term(env, value)).collect();
             rustler::types::tuple::make_tuple(env, &values)
         }
+        Value::Handle(handle) => resource::term(env, handle),
         Value::Record(fields) => map(env, fields.iter().map(|(name, value)| (&**name, term(env, value)))),
         Value::Flags(flags) => map(env, flags.iter().map(|(name, set)| (&**name, set.encode(env)))),
     }
@@ -188,7 +206,7 @@ fn name<'a>(env: Env<'a>, name: &str) -> Term<'a> {
 pub(crate) fn json<'a>(env: Env<'a>, value: &Value) -> Term<'a> {
     let text = |text: &str| copy(env, text.as_bytes());
     match value {
-        Value::Null | Value::Option(None) => atoms::nil().encode(env),
+        Value::Null | Value::Option(None) | Value::Handle(_) => atoms::nil().encode(env),
         Value::Float(float) if float.is_nan() => text("NaN"),
         Value::Float(f64::INFINITY) => text("Infinity"),
         Value::Float(f64::NEG_INFINITY) => text("-Infinity"),

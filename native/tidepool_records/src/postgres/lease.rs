@@ -36,7 +36,8 @@ pub enum Ask {
 pub enum Answer {
     /// To [`Ask::Renew`]: all nodes that are known.
     Nodes(Vec<NodeLease>),
-    /// To [`Ask::Renew`]: this start of the node had no lease. There is a new one, and the node owns no shard.
+    /// To [`Ask::Renew`]: this start of the node had no lease, or not as it has renewed it last, for the database has gone back in time.
+    /// There is a new one, and the node owns no shard.
     New(Vec<NodeLease>),
     /// To [`Ask::Release`].
     Released,
@@ -97,6 +98,7 @@ async fn within_transaction(pool: &Pool, client: &Client, ask: &Ask) -> Result<A
     client.batch_execute("COMMIT").await?;
     if matches!(ask, Ask::Renew(_)) {
         pool.known.store(true, Ordering::Release);
+        pool.watch().renewed();
     }
     Ok(answer)
 }
@@ -105,19 +107,22 @@ async fn renew(pool: &Pool, client: &Client, lease_ms: u32) -> Result<Answer, St
     let Owner { node, incarnation } = pool.owner();
     let lasts = Duration::from_millis(lease_ms.into());
     // Claims of this node may be under way.
-    let sql = "SELECT incarnation FROM tidepool.node WHERE name = $1 FOR NO KEY UPDATE";
-    let holder: Option<i64> = match client.query_opt(sql, &[node]).await? {
-        Some(row) => row.try_get(0)?,
+    let sql = "SELECT incarnation, xmin::text::bigint FROM tidepool.node WHERE name = $1 FOR NO KEY UPDATE";
+    let holder: Option<(i64, i64)> = match client.query_opt(sql, &[node]).await? {
+        Some(row) => Some((row.try_get(0)?, row.try_get(1)?)),
         None => None,
     };
+    let of_another = holder.is_some_and(|(start, _renewal)| start != *incarnation);
     // A start that has had a lease takes the name from no other that lives.
     let known = pool.known.load(Ordering::Acquire);
-    if known && holder.is_some_and(|holder| holder != *incarnation) && !pool.watch().is_over(node, Instant::now()) {
+    if known && of_another && !pool.watch().is_over(node, Instant::now()) {
         look(pool, client, lasts).await?;
         return Err(StoreError::Replaced(node.as_str().into()));
     }
-    let renewed = holder == Some(*incarnation);
+    let renewed = !of_another && holder.is_some_and(|(_start, renewal)| !known || pool.watch().is_own(renewal));
     if !renewed {
+        // The database has gone back to what it was before, and epochs with it: what this node owns it is to own by others.
+        pool.watch().forget();
         free(client, node).await?;
         client.execute(FORGET, &[]).await?;
     }
@@ -125,6 +130,7 @@ async fn renew(pool: &Pool, client: &Client, lease_ms: u32) -> Result<Answer, St
                ON CONFLICT (name) DO UPDATE SET incarnation = excluded.incarnation, lease_until = excluded.lease_until";
     client.execute(sql, &[node, incarnation, &lasts.as_secs_f64()]).await?;
     let nodes = look(pool, client, lasts).await?;
+    pool.watch().renews(node);
     Ok(if renewed { Answer::Nodes(nodes) } else { Answer::New(nodes) })
 }
 

@@ -1,6 +1,9 @@
 //! Which leases have run out, as this node has seen: those that nobody has renewed for as long as a lease lasts, by this node's own
 //! clock, from when it heard of them. The database's clock is not asked. It can be set, and then leases would end that are counted on.
 //!
+//! A database that is restored from a backup goes back in time, and what this node has seen counts no more: transactions have the
+//! numbers of others that are gone. So each node looks whether its own lease is as it has renewed it last.
+//!
 //! Clients of Amazon's locks in DynamoDB tell it the same way ("Building Distributed Locks with the DynamoDB Lock Client", AWS, 2017).
 
 use std::collections::HashMap;
@@ -24,7 +27,12 @@ pub(super) struct Watch {
     lasts: Duration,
     /// Since when each has been as it is.
     seen: HashMap<String, (Row, Instant)>,
+    /// The transaction that has renewed this node's lease last, and those after it of which nobody has said what has become of them.
+    own: Vec<i64>,
 }
+
+/// How many renewals of a lease may have had no answer before the first of them is forgotten.
+const UNANSWERED: usize = 64;
 
 impl Watch {
     /// Notes what the table has, as this node was told at `now`.
@@ -36,6 +44,27 @@ impl Watch {
                 before.remove(&row.node).filter(|(same, _since)| *same == row).map_or(now, |(_row, since)| since);
             self.seen.insert(row.node.clone(), (row, since));
         }
+    }
+
+    /// Notes that the lease of `node`, which is this one, is about to be committed as it was seen.
+    pub(super) fn renews(&mut self, node: &str) {
+        self.own.extend(self.seen.get(node).map(|(row, _since)| row.renewal));
+        self.own.drain(..self.own.len().saturating_sub(UNANSWERED));
+    }
+
+    /// Notes that the renewal that was noted last is committed.
+    pub(super) fn renewed(&mut self) {
+        self.own.drain(..self.own.len().saturating_sub(1));
+    }
+
+    /// May this transaction be the last by which this node has renewed its lease?
+    pub(super) fn is_own(&self, renewal: i64) -> bool {
+        self.own.contains(&renewal)
+    }
+
+    /// Forgets what was seen: all leases last from when they are seen next.
+    pub(super) fn forget(&mut self) {
+        self.seen.clear();
     }
 
     /// How long the lease of each node lasts from `now` on, in ms; 0 or less when it has run out.
@@ -82,6 +111,24 @@ mod tests {
         assert!(watch.is_over("a", at(9_999)));
         let left = watch.left_ms(at(6_000)).find(|(row, _left)| row.node == "b").map(|(_row, left)| left);
         assert_eq!(left, Some(-1_000));
+    }
+
+    #[test]
+    fn a_lease_is_as_this_node_has_renewed_it_when_its_last_renewal_has_written_it_or_one_that_had_no_answer() {
+        let mut watch = Watch::default();
+        let renews = |watch: &mut Watch, renewal| {
+            watch.saw(vec![row("a", 1, renewal)], LASTS, Instant::now());
+            watch.renews("a");
+        };
+        renews(&mut watch, 7);
+        watch.renewed();
+        renews(&mut watch, 8);
+        assert_eq!([6, 7, 8].map(|renewal| watch.is_own(renewal)), [false, true, true]);
+        renews(&mut watch, 9);
+        watch.renewed();
+        assert_eq!([7, 8, 9].map(|renewal| watch.is_own(renewal)), [false, false, true]);
+        (10..10_000).for_each(|renewal| renews(&mut watch, renewal));
+        assert_eq!(watch.own.len(), UNANSWERED);
     }
 
     #[test]

@@ -15,24 +15,30 @@ pub(super) async fn write_all(connector: &Connector, owner: &Owner, mut queue: R
         let mut outcomes = Vec::with_capacity(jobs.len());
         // What erases is alone.
         for jobs in jobs.chunk_by(|one, next| !erases(one) && !erases(next)) {
-            outcomes.append(&mut written(connector, owner, &mut session, jobs).await);
-        }
-        if outcomes.iter().any(|outcome| matches!(outcome, Err(StoreError::Corrupt(_)))) && jobs.len() > 1 {
-            // One page that can't be read is not to stop those who don't need it.
-            outcomes.clear();
-            for job in &jobs {
-                outcomes.append(&mut written(connector, owner, &mut session, std::slice::from_ref(job)).await);
+            let mut together = written(connector, owner, &mut session, jobs).await;
+            if jobs.len() > 1 && was_unreadable(&together) {
+                // One page that can't be read is not to stop those who don't need it: nothing of these was written.
+                together.clear();
+                for job in jobs {
+                    together.append(&mut written(connector, owner, &mut session, std::slice::from_ref(job)).await);
+                }
             }
+            outcomes.append(&mut together);
         }
         jobs.into_iter().zip(outcomes).for_each(|(job, outcome)| (job.done)(outcome));
     }
+}
+
+/// Was a whole transaction given up, for something in the database that can't be read?
+fn was_unreadable(outcomes: &[Result<(), StoreError>]) -> bool {
+    outcomes.iter().all(Result::is_err) && outcomes.iter().any(|outcome| matches!(outcome, Err(StoreError::Corrupt(_))))
 }
 
 fn erases(job: &Job) -> bool {
     matches!(job.change, Change::Erase { .. })
 }
 
-/// Commits changes by the session that there is, or else by a new one. A change is never sent twice.
+/// Commits changes by the session that there is, or else by a new one. What may have been written is never sent again.
 async fn written(
     connector: &Connector,
     owner: &Owner,

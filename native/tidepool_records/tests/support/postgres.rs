@@ -34,7 +34,7 @@ impl Server {
         Server { folder, script, output }
     }
 
-    /// Ends it as a crash would (`stop`), or starts it again (`start`).
+    /// Ends it as a crash would (`stop`), or starts it again (`start`); saves all that it has (`save`), or goes back to that (`return`).
     pub(crate) fn tell(&mut self, word: &str) {
         let input = self.script.stdin.as_mut().unwrap();
         input.write_all(format!("{word}\n").as_bytes()).unwrap();

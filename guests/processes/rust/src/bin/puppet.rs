@@ -108,6 +108,7 @@ fn obey(master: i64) -> bool {
             b'^' => nothing(println!("{id}")),
             b'V' => u64::from(send_by_node(tag as u64, id)),
             b'X' => nothing((0..tag as u64).for_each(|number| send(id, b'P', number, LARGE))),
+            b'h' => nothing(send(id, b'P', 1, tag as usize)),
             b'+' => nothing(registry::put(NAME.as_ptr(), NAME.len(), tag as u64, id)),
             b'?' => find(),
             b'p' => u64::from(put_name(NAME.as_ptr(), NAME.len(), tag as u64, id)),
@@ -248,7 +249,9 @@ fn write(command: u8, number: u64, more: usize) {
         message::write_data(&command, 1);
         message::write_data(number.to_le_bytes().as_ptr(), 8);
         message::write_data(padding.as_ptr(), 8);
-        message::write_data(padding.as_ptr(), more);
+        for at in (0..more).step_by(LARGE) {
+            message::write_data(padding.as_ptr(), LARGE.min(more - at));
+        }
     }
 }
 

@@ -94,7 +94,7 @@ fn finish(mut task: Task, mut host: impl FnMut(HostCall) -> HostReply<Vec<u8>>) 
             Step::Done(outcome) => return outcome.map(Reply::into_bytes),
             Step::Host(HostRequest::Wapc(call)) => task.answer(host(call)),
             Step::Host(HostRequest::Import(_)) => task.answer_value(Value::Int(1)),
-            Step::Host(HostRequest::Process(_) | HostRequest::File(_)) => {
+            Step::Host(HostRequest::Process(_) | HostRequest::File(_) | HostRequest::Exchange(_)) => {
                 task.answer(Err(b"a call is no process".to_vec()))
             }
             Step::Yield => {}

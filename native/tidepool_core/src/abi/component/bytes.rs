@@ -4,6 +4,7 @@
 use wasmtime::Store;
 use wasmtime::component::Func;
 
+use super::lifted::Lifted;
 use crate::abi::slots::State;
 use crate::abi::typed::shape::{Piece, Returned, Shape};
 use crate::value::Value;
@@ -19,10 +20,10 @@ pub(super) async fn call(
         ($params:ty, $values:expr) => {
             match shape.returned {
                 Returned::Nothing => called!($params, (), $values, |()| Value::Null),
-                Returned::One(Piece::Bytes) => called!($params, (Vec<u8>,), $values, |(it,)| bytes(it)),
+                Returned::One(Piece::Bytes) => called!($params, (Lifted,), $values, |(it,)| it.value()),
                 Returned::One(Piece::Text) => called!($params, (String,), $values, |(it,)| text(it)),
                 Returned::Result(Piece::Bytes) => {
-                    called!($params, (Result<Vec<u8>, String>,), $values, |(it,)| outcome(it.map(bytes)))
+                    called!($params, (Result<Lifted, String>,), $values, |(it,)| outcome(it.map(Lifted::value)))
                 }
                 Returned::Result(Piece::Text) => {
                     called!($params, (Result<String, String>,), $values, |(it,)| outcome(it.map(text)))
@@ -64,10 +65,6 @@ fn as_text(value: &Value) -> Option<&str> {
         Value::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
         _ => None,
     }
-}
-
-fn bytes(bytes: Vec<u8>) -> Value {
-    Value::Bytes(bytes.into())
 }
 
 fn text(text: String) -> Value {

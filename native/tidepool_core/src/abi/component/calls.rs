@@ -1,24 +1,35 @@
 //! Typed components as an ABI.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::collections::HashMap;
 
-use wasmtime::Store;
-use wasmtime::component::{Component, Func, Instance, Linker, Val};
+use wasmtime::component::{Func, Instance, Val};
+use wasmtime::{AsContextMut, Store};
 
-use super::convert::{given, shown};
-use super::{bytes, imports, wasi};
+use super::bytes;
+use super::convert::{Resources, given, shown};
+use super::resources::{Checking, Giving, Nothing, drop_one, drop_released, take_lent};
 use crate::abi::contract::{Abi, ComponentAbi};
 use crate::abi::interface::{Export, Interface};
 use crate::abi::slots::State;
 use crate::abi::typed::arguments;
 use crate::base::error::CallError;
-use crate::base::request::{Reply, Request};
+use crate::base::request::{Reply, Request, Takes};
+use crate::slice::yielding::yielded;
 use crate::store::failure::call_error;
 use crate::value::{MAX_COUNT, Value};
 
 /// Bytes of values that may be lifted at once: [`MAX_COUNT`] of them.
 const FUEL: usize = MAX_COUNT * size_of::<Val>();
+
+/// More values than these, arguments or within a result, are converted in slices of their own: one for each step of the way.
+const SLICE_COUNT: usize = 4_096;
+
+/// A longer text is handed on in a slice of its own.
+const SLICE_BYTES: usize = 1 << 20;
+
+/// The operation that drops a resource: its argument.
+const DROP: &[u8] = b"[resource-drop]";
 
 /// A component whose exports are called with values.
 pub(crate) enum Typed {}
@@ -27,7 +38,7 @@ impl Abi for Typed {
     const NAME: &'static str = "typed";
     const REUSABLE: bool = true;
     const RUNS: bool = false;
-    const TYPED: bool = true;
+    const TAKES: Takes = Takes::Values;
 
     async fn serve(store: &mut Store<State>) -> Result<Reply, CallError> {
         let state = store.data_mut();
@@ -36,26 +47,19 @@ impl Abi for Typed {
             return Err(CallError::Internal { message: "the instance is not one of a component".into() });
         };
         let outcome = call_export(store, &call.request, &instance, &interface).await;
+        store.data_mut().end_requests();
         store.data_mut().abi.component.guest = Some((instance, interface));
         outcome
     }
 }
 
 impl ComponentAbi for Typed {
+    fn suits(_exports: &[&str]) -> bool {
+        true
+    }
+
     fn detect(interface: &Interface) -> bool {
         interface.is_callable()
-    }
-
-    fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-        wasi::link(linker)
-    }
-
-    fn extend(linker: &mut Linker<State>, component: &Component) -> wasmtime::Result<()> {
-        imports::define(linker, component)
-    }
-
-    fn bind(state: &mut State, instance: Instance, interface: &Arc<Interface>) {
-        state.abi.component.guest = Some((instance, Arc::clone(interface)));
     }
 }
 
@@ -65,16 +69,36 @@ async fn call_export(
     instance: &Instance,
     interface: &Interface,
 ) -> Result<Reply, CallError> {
+    let is_kept = store.data().abi.component.held.is_some();
+    let lose = |store: &Store<State>| {
+        if let Some(tape) = &store.data().tape {
+            tape.lose("its callers have resources of it, which they drop when they like");
+        }
+    };
+    drop_released(store).await?;
+    if request.operation.as_slice() == DROP {
+        lose(store);
+        let arguments = arguments::read(&request.payload).await?;
+        drop_one(store, arguments::of(&arguments, 1, "[resource-drop]")?.first().unwrap_or(&Value::Null)).await?;
+        return Ok(Reply::Value(Box::new(Value::Null)));
+    }
     let name = || String::from_utf8_lossy(&request.operation).into_owned();
     let Some(export) = interface.find(&request.operation) else {
-        return Err(CallError::NoExport { name: name(), exports: interface.names() });
+        let sharing = interface.sharing(&request.operation);
+        return Err(match sharing.len() {
+            0 => CallError::NoExport { name: name(), exports: interface.names() },
+            _ => CallError::SharedName { name: name(), exports: sharing },
+        });
     };
-    if let Some(why) = export.uncallable {
+    let arguments = arguments::read(&request.payload).await?;
+    let is_json = matches!(arguments, Cow::Owned(_));
+    if let Some(why) = export.uncallable.filter(|_why| !(export.resources && is_kept && !is_json)) {
         let message = format!("`{}` {why}", export.name);
         return Err(CallError::Arguments { path: String::new(), message });
     }
-    let arguments = arguments::read(&request.payload).await?;
-    let is_json = matches!(arguments, Cow::Owned(_));
+    if export.resources && is_kept {
+        lose(store);
+    }
     // The type of a function can be exported as well, and is listed like one.
     let Some(function) = instance.get_func(&mut *store, export.index) else {
         return Err(CallError::NoExport { name: name(), exports: interface.names() });
@@ -83,7 +107,7 @@ async fn call_export(
     let allowed = store.data().function.limits.reply_bytes;
     let result = match quick(store, &function, export, &arguments, allowed).await {
         Some(result) => result,
-        None => dynamic(store, &function, export, &arguments).await?,
+        None => dynamic(store, &function, (export, interface), &arguments).await?,
     };
     let result = result.map_err(|error| call_error(store, &error))?;
     arguments::reply(succeeded(result, export, is_json)?, is_json, allowed).await
@@ -100,38 +124,105 @@ async fn quick(
     let shape = export.bytes.as_ref()?;
     // What may be lifted: one result, and what goes with it.
     store.set_hostcall_fuel(usize::try_from(allowed).unwrap_or(usize::MAX).saturating_add(FUEL));
-    bytes::call(shape, store, function, arguments).await
+    let result = bytes::call(shape, store, function, arguments).await;
+    // What follows is a slice's as well.
+    if matches!(&result, Some(Ok(Value::Text(text))) if text.len() > SLICE_BYTES) {
+        yielded().await;
+    }
+    result
 }
 
 /// Calls an export with a value for each thing that its arguments have.
 async fn dynamic(
     store: &mut Store<State>,
     function: &Func,
-    export: &Export,
+    (export, interface): (&Export, &Interface),
     arguments: &[&Value],
 ) -> Result<wasmtime::Result<Value>, CallError> {
-    if arguments.iter().map(|value| value.count()).sum::<usize>() > MAX_COUNT {
+    let count = arguments.iter().map(|value| value.count()).sum::<usize>();
+    if count > MAX_COUNT {
         let message = format!(
             "the arguments have more than {MAX_COUNT} values, each byte of a list counted; an export that takes \
              `list<u8>` and `string` alone has no such limit"
         );
         return Err(CallError::Arguments { path: String::new(), message });
     }
-    let params = arguments
-        .iter()
-        .zip(&export.params)
-        .map(|(value, (name, ty))| given(value, ty).map_err(|error| error.within(name)));
-    let params: Vec<Val> = params.collect::<Result<_, _>>()?;
+    // Many are read, told, passed, shown and written in a slice each.
+    let are_many = count > SLICE_COUNT;
+    if are_many {
+        yielded().await;
+    }
+    let mut lent = HashMap::new();
+    let params = if export.resources {
+        if export.returns_resources {
+            store.data().abi.component.held.as_ref().map_or(Ok(()), |held| held.room())?;
+        }
+        // Of a call whose arguments don't fit nothing is taken.
+        let (state, kinds) = (store.data(), interface.kinds());
+        params(export, arguments, &mut Checking { state, kinds, seen: HashMap::new(), count: 0 })?;
+        let mut store = store.as_context_mut();
+        let mut giving = Giving::new(&mut store, kinds);
+        let params = params(export, arguments, &mut giving)?;
+        lent = giving.lent;
+        params
+    } else {
+        params(export, arguments, &mut Nothing)?
+    };
+    if are_many {
+        yielded().await;
+    }
     let mut results = [Val::Bool(false)];
     let results = results.get_mut(..usize::from(export.result.is_some())).unwrap_or_default();
     store.set_hostcall_fuel(FUEL);
     if let Err(error) = function.call_async(&mut *store, &params, results).await {
         return Ok(Err(error));
     }
-    Ok(Ok(match (results, &export.result) {
-        ([result], Some(ty)) => shown(result, ty),
-        _ => Value::Null,
-    }))
+    drop(params);
+    take_lent(store, lent);
+    let ([result], Some(ty)) = (results, &export.result) else { return Ok(Ok(Value::Null)) };
+    let are_many = are_many || is_long(result, &mut { SLICE_COUNT });
+    if are_many {
+        yielded().await;
+    }
+    let value = if export.resources {
+        let mut store = store.as_context_mut();
+        let mut giving = Giving::new(&mut store, interface.kinds());
+        let value = shown(result, ty, &mut giving);
+        match giving.fault {
+            Some(fault) => Err(wasmtime::Error::msg(format!("the result of `{}`: {fault}", export.name))),
+            None => Ok(value),
+        }
+    } else {
+        Ok(shown(result, ty, &mut Nothing))
+    };
+    if are_many {
+        *result = Val::Bool(false);
+        yielded().await;
+    }
+    Ok(value)
+}
+
+/// Has it more values within it than are left?
+fn is_long(val: &Val, left: &mut usize) -> bool {
+    let Some(less) = left.checked_sub(1) else { return true };
+    *left = less;
+    match val {
+        Val::List(values) | Val::FixedLengthList(values) | Val::Tuple(values) => {
+            values.iter().any(|val| is_long(val, left))
+        }
+        Val::Record(fields) => fields.iter().any(|(_name, val)| is_long(val, left)),
+        Val::Map(pairs) => pairs.iter().any(|(key, val)| is_long(key, left) || is_long(val, left)),
+        Val::Variant(_, Some(val)) | Val::Option(Some(val)) | Val::Result(Ok(Some(val)) | Err(Some(val))) => {
+            is_long(val, left)
+        }
+        _ => false,
+    }
+}
+
+/// The arguments of an export as it takes them.
+fn params(export: &Export, arguments: &[&Value], resources: &mut dyn Resources) -> Result<Vec<Val>, CallError> {
+    let params = arguments.iter().zip(&export.params);
+    params.map(|(value, (name, ty))| given(value, ty, resources).map_err(|error| error.within(name))).collect()
 }
 
 /// The arguments of an export in the order of its parameters, from a list of them or by their names.

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use wasmtime::component::types::{Record, Variant};
-use wasmtime::component::{Type, Val};
+use wasmtime::component::{ResourceAny, ResourceType, Type, Val};
 
 use crate::abi::typed::arguments::is_named;
 use crate::base::error::CallError;
-use crate::value::Value;
+use crate::value::{Handle, Value};
 
 /// Why a value is none of a type: where in it, and what is wrong.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +19,7 @@ pub(super) struct Unfit {
 }
 
 impl Unfit {
-    fn new(message: String) -> Self {
+    pub(super) fn new(message: String) -> Self {
         Unfit { path: String::new(), message }
     }
 
@@ -35,11 +35,23 @@ impl Unfit {
     }
 }
 
+/// What resources are for values, and values for resources.
+pub(super) trait Resources {
+    /// The resource that a handle is of, as one of this type: its own, or a borrowed one.
+    ///
+    /// # Errors
+    /// Why it can't be.
+    fn give(&mut self, handle: &Handle, ty: &ResourceType, owned: bool) -> Result<Val, String>;
+
+    /// A handle of a resource of this type.
+    fn show(&mut self, resource: ResourceAny, ty: &ResourceType) -> Value;
+}
+
 /// A value as one of this type.
 ///
 /// # Errors
 /// [`Unfit`] that says where it is none, and what it should be.
-pub(super) fn given(value: &Value, ty: &Type) -> Result<Val, Unfit> {
+pub(super) fn given(value: &Value, ty: &Type, resources: &mut dyn Resources) -> Result<Val, Unfit> {
     match ty {
         Type::Bool => match value {
             Value::Bool(value) => Ok(Val::Bool(*value)),
@@ -53,21 +65,13 @@ pub(super) fn given(value: &Value, ty: &Type) -> Result<Val, Unfit> {
         Type::U32 => integer(value, "u32").map(Val::U32),
         Type::S64 => integer(value, "s64").map(Val::S64),
         Type::U64 => integer(value, "u64").map(Val::U64),
-        #[expect(clippy::cast_possible_truncation, reason = "it is the guest that asks for less")]
-        Type::Float32 => float(value).map(|float| Val::Float32(float as f32)),
+        Type::Float32 => single(value).map(Val::Float32),
         Type::Float64 => float(value).map(Val::Float64),
-        Type::Char => {
-            let text = text(value)?;
-            let mut chars = text.chars();
-            match (chars.next(), chars.next()) {
-                (Some(one), None) => Ok(Val::Char(one)),
-                _ => Err(Unfit::new("it has to be a text of one character".into())),
-            }
-        }
+        Type::Char => character(value).map(Val::Char),
         Type::String => text(value).map(|text| Val::String(text.into_owned())),
-        Type::List(list) => elements(value, &list.ty()).map(Val::List),
+        Type::List(list) => elements(value, &list.ty(), resources).map(Val::List),
         Type::FixedLengthList(list) => {
-            let elements = elements(value, &list.ty())?;
+            let elements = elements(value, &list.ty(), resources)?;
             if u32::try_from(elements.len()) == Ok(list.len()) {
                 Ok(Val::FixedLengthList(elements))
             } else {
@@ -76,9 +80,11 @@ pub(super) fn given(value: &Value, ty: &Type) -> Result<Val, Unfit> {
         }
         Type::Map(map) => match value {
             Value::List(pairs) => {
-                let pair = |pair: &Value| match pair {
+                let mut pair = |pair: &Value| match pair {
                     Value::List(pair) | Value::Tuple(pair) => match &pair[..] {
-                        [key, value] => Ok((given(key, &map.key())?, given(value, &map.value())?)),
+                        [key, value] => {
+                            Ok((given(key, &map.key(), resources)?, given(value, &map.value(), resources)?))
+                        }
                         _ => Err(Unfit::new("it has to be a key and a value".into())),
                     },
                     other => unfit("a key and a value", other),
@@ -88,18 +94,19 @@ pub(super) fn given(value: &Value, ty: &Type) -> Result<Val, Unfit> {
             }
             Value::Record(fields) => {
                 let pairs = fields.iter().map(|(name, value)| {
-                    let key = given(&Value::Text(name.clone()), &map.key());
-                    Ok((key?, given(value, &map.value()).map_err(|error| error.at(name))?))
+                    let key = given(&Value::Text(name.clone()), &map.key(), resources);
+                    Ok((key?, given(value, &map.value(), resources).map_err(|error| error.at(name))?))
                 });
                 pairs.collect::<Result<_, _>>().map(Val::Map)
             }
             _ => unfit("a map", value),
         },
-        Type::Record(record) => self::record(value, record),
+        Type::Record(record) => self::record(value, record, resources),
         Type::Tuple(tuple) => match value {
             Value::List(values) | Value::Tuple(values) if values.len() == tuple.types().len() => {
                 let values = values.iter().zip(tuple.types()).enumerate();
-                let values = values.map(|(index, (value, ty))| given(value, &ty).map_err(|error| error.at(&index)));
+                let values =
+                    values.map(|(index, (value, ty))| given(value, &ty, resources).map_err(|error| error.at(&index)));
                 values.collect::<Result<_, _>>().map(Val::Tuple)
             }
             Value::List(values) | Value::Tuple(values) => {
@@ -108,7 +115,7 @@ pub(super) fn given(value: &Value, ty: &Type) -> Result<Val, Unfit> {
             }
             _ => unfit("a tuple", value),
         },
-        Type::Variant(variant) => self::variant(value, variant),
+        Type::Variant(variant) => self::variant(value, variant, resources),
         Type::Enum(names) => {
             let name = text(value)?;
             let found = names.names().find(|one| is_named(&name, one));
@@ -117,16 +124,16 @@ pub(super) fn given(value: &Value, ty: &Type) -> Result<Val, Unfit> {
         Type::Option(option) => match value {
             Value::Null | Value::Option(None) => Ok(Val::Option(None)),
             Value::Name(name) if &**name == "none" => Ok(Val::Option(None)),
-            Value::Option(Some(value)) => Ok(Val::Option(Some(Box::new(given(value, &option.ty())?)))),
+            Value::Option(Some(value)) => Ok(Val::Option(Some(Box::new(given(value, &option.ty(), resources)?)))),
             _ => {
                 let within = case(value).filter(|(name, _value)| name == "some").and_then(|(_some, value)| value);
                 let value = within.unwrap_or(value);
-                Ok(Val::Option(Some(Box::new(given(value, &option.ty())?))))
+                Ok(Val::Option(Some(Box::new(given(value, &option.ty(), resources)?))))
             }
         },
         Type::Result(result) => {
             let Some((name, value)) = case(value) else { return unfit("`ok` or `error`, with its value", value) };
-            let payload = |ty: Option<Type>| payload(value, ty.as_ref(), &name);
+            let mut payload = |ty: Option<Type>| payload(value, ty.as_ref(), &name, resources);
             match &*name {
                 "ok" => Ok(Val::Result(Ok(payload(result.ok())?))),
                 "error" => Ok(Val::Result(Err(payload(result.err())?))),
@@ -140,10 +147,17 @@ pub(super) fn given(value: &Value, ty: &Type) -> Result<Val, Unfit> {
             };
             flag_names(value)?.into_iter().map(found).collect::<Result<_, _>>().map(Val::Flags)
         }
-        Type::Own(_) | Type::Borrow(_) | Type::Future(_) | Type::Stream(_) | Type::ErrorContext => {
+        Type::Own(ty) => handle(value, ty, true, resources),
+        Type::Borrow(ty) => handle(value, ty, false, resources),
+        Type::Future(_) | Type::Stream(_) | Type::ErrorContext => {
             Err(Unfit::new("no caller has a value of this type".into()))
         }
     }
+}
+
+fn handle(value: &Value, ty: &ResourceType, owned: bool, resources: &mut dyn Resources) -> Result<Val, Unfit> {
+    let Value::Handle(handle) = value else { return unfit("a resource", value) };
+    resources.give(handle, ty, owned).map_err(Unfit::new)
 }
 
 fn unfit<T>(expected: &str, value: &Value) -> Result<T, Unfit> {
@@ -164,6 +178,25 @@ fn float(value: &Value) -> Result<f64, Unfit> {
     value.as_float().map_or_else(|| unfit("a number", value), Ok)
 }
 
+fn single(value: &Value) -> Result<f32, Unfit> {
+    let float = float(value)?;
+    Value::narrowed(float).ok_or_else(|| Unfit::new(format!("{float:e} does not fit into an f32")))
+}
+
+/// A text of one, or its number, as Elixir has `?a`.
+fn character(value: &Value) -> Result<char, Unfit> {
+    if let Some(number) = value.as_integer() {
+        let found = u32::try_from(number).ok().and_then(char::from_u32);
+        return found.ok_or_else(|| Unfit::new(format!("{number} is the number of no character")));
+    }
+    let text = text(value)?;
+    let mut chars = text.chars();
+    match (chars.next(), chars.next()) {
+        (Some(one), None) => Ok(one),
+        _ => Err(Unfit::new("it has to be a text of one character".into())),
+    }
+}
+
 fn text(value: &Value) -> Result<Cow<'_, str>, Unfit> {
     match value {
         Value::Text(text) | Value::Name(text) => Ok(Cow::Borrowed(text)),
@@ -175,18 +208,18 @@ fn text(value: &Value) -> Result<Cow<'_, str>, Unfit> {
     }
 }
 
-fn elements(value: &Value, ty: &Type) -> Result<Vec<Val>, Unfit> {
+fn elements(value: &Value, ty: &Type, resources: &mut dyn Resources) -> Result<Vec<Val>, Unfit> {
     match value {
         Value::List(values) | Value::Tuple(values) => {
             let values = values.iter().enumerate();
-            values.map(|(index, value)| given(value, ty).map_err(|error| error.at(&index))).collect()
+            values.map(|(index, value)| given(value, ty, resources).map_err(|error| error.at(&index))).collect()
         }
         Value::Bytes(bytes) if *ty == Type::U8 => Ok(bytes.iter().map(|byte| Val::U8(*byte)).collect()),
         _ => unfit("a list", value),
     }
 }
 
-fn record(value: &Value, record: &Record) -> Result<Val, Unfit> {
+fn record(value: &Value, record: &Record, resources: &mut dyn Resources) -> Result<Val, Unfit> {
     let Value::Record(fields) = value else { return unfit("a record", value) };
     let mut known = 0;
     let values = record.fields().map(|field| {
@@ -198,7 +231,7 @@ fn record(value: &Value, record: &Record) -> Result<Val, Unfit> {
             };
         };
         known += 1;
-        Ok((field.name.to_owned(), given(value, &field.ty).map_err(|error| error.at(&field.name))?))
+        Ok((field.name.to_owned(), given(value, &field.ty, resources).map_err(|error| error.at(&field.name))?))
     });
     let values = values.collect::<Result<_, _>>()?;
     match fields.iter().find(|(name, _value)| !record.fields().any(|field| is_named(name, field.name))) {
@@ -229,18 +262,25 @@ fn case(value: &Value) -> Option<(Cow<'_, str>, Option<&Value>)> {
     }
 }
 
-fn variant(value: &Value, variant: &Variant) -> Result<Val, Unfit> {
+fn variant(value: &Value, variant: &Variant, resources: &mut dyn Resources) -> Result<Val, Unfit> {
     let Some((name, value)) = case(value) else { return unfit("a case, with its value if it has one", value) };
     let found = variant.cases().find(|case| is_named(&name, case.name));
     let Some(found) = found else { return Err(no_case(&name, variant.cases().map(|case| case.name))) };
-    Ok(Val::Variant(found.name.to_owned(), payload(value, found.ty.as_ref(), found.name)?))
+    Ok(Val::Variant(found.name.to_owned(), payload(value, found.ty.as_ref(), found.name, resources)?))
 }
 
-fn payload(value: Option<&Value>, ty: Option<&Type>, name: &str) -> Result<Option<Box<Val>>, Unfit> {
+fn payload(
+    value: Option<&Value>,
+    ty: Option<&Type>,
+    name: &str,
+    resources: &mut dyn Resources,
+) -> Result<Option<Box<Val>>, Unfit> {
     match (ty, value) {
         (None, None | Some(Value::Null)) => Ok(None),
         (None, Some(_)) => Err(Unfit::new(format!("the case `{name}` has no value"))),
-        (Some(ty), Some(value)) => given(value, ty).map(|value| Some(Box::new(value))).map_err(|error| error.at(&name)),
+        (Some(ty), Some(value)) => {
+            given(value, ty, resources).map(|value| Some(Box::new(value))).map_err(|error| error.at(&name))
+        }
         (Some(_), None) => Err(Unfit::new(format!("the case `{name}` needs a value"))),
     }
 }
@@ -265,7 +305,7 @@ fn flag_names(value: &Value) -> Result<Vec<String>, Unfit> {
 }
 
 /// A value of this type, as callers see it.
-pub(super) fn shown(val: &Val, ty: &Type) -> Value {
+pub(super) fn shown(val: &Val, ty: &Type, resources: &mut dyn Resources) -> Value {
     match (val, ty) {
         (Val::Bool(value), _) => Value::Bool(*value),
         (Val::S8(integer), _) => Value::Int((*integer).into()),
@@ -284,45 +324,53 @@ pub(super) fn shown(val: &Val, ty: &Type) -> Value {
             let byte = |val: &Val| if let Val::U8(byte) = val { *byte } else { 0 };
             Value::Bytes(Bytes::from_iter(bytes.iter().map(byte)))
         }
-        (Val::List(values), Type::List(list)) => all(values, &list.ty()),
-        (Val::FixedLengthList(values), Type::FixedLengthList(list)) => all(values, &list.ty()),
+        (Val::List(values), Type::List(list)) => all(values, &list.ty(), resources),
+        (Val::FixedLengthList(values), Type::FixedLengthList(list)) => all(values, &list.ty(), resources),
         (Val::Map(pairs), Type::Map(map)) => {
-            let pair =
-                |(key, value): &(Val, Val)| Value::Tuple(vec![shown(key, &map.key()), shown(value, &map.value())]);
+            let pair = |(key, value): &(Val, Val)| {
+                Value::Tuple(vec![shown(key, &map.key(), resources), shown(value, &map.value(), resources)])
+            };
             Value::List(pairs.iter().map(pair).collect())
         }
         (Val::Record(values), Type::Record(record)) => {
             let fields = values.iter().zip(record.fields());
-            Value::Record(fields.map(|((name, val), field)| (name.as_str().into(), shown(val, &field.ty))).collect())
+            Value::Record(
+                fields.map(|((name, val), field)| (name.as_str().into(), shown(val, &field.ty, resources))).collect(),
+            )
         }
         (Val::Tuple(values), Type::Tuple(tuple)) => {
-            Value::Tuple(values.iter().zip(tuple.types()).map(|(val, ty)| shown(val, &ty)).collect())
+            Value::Tuple(values.iter().zip(tuple.types()).map(|(val, ty)| shown(val, &ty, resources)).collect())
         }
         (Val::Variant(name, payload), Type::Variant(variant)) => {
             let ty = variant.cases().find(|case| case.name == name).and_then(|case| case.ty);
-            named(name, payload.as_deref(), ty.as_ref())
+            named(name, payload.as_deref(), ty.as_ref(), resources)
         }
         (Val::Enum(name), _) => Value::Name(name.as_str().into()),
         (Val::Option(value), Type::Option(option)) => {
-            Value::Option(value.as_ref().map(|value| Box::new(shown(value, &option.ty()))))
+            Value::Option(value.as_ref().map(|value| Box::new(shown(value, &option.ty(), resources))))
         }
-        (Val::Result(Ok(value)), Type::Result(result)) => named("ok", value.as_deref(), result.ok().as_ref()),
-        (Val::Result(Err(value)), Type::Result(result)) => named("error", value.as_deref(), result.err().as_ref()),
+        (Val::Result(Ok(value)), Type::Result(result)) => {
+            named("ok", value.as_deref(), result.ok().as_ref(), resources)
+        }
+        (Val::Result(Err(value)), Type::Result(result)) => {
+            named("error", value.as_deref(), result.err().as_ref(), resources)
+        }
         (Val::Flags(set), Type::Flags(flags)) => {
             Value::Flags(flags.names().map(|name| (name.into(), set.iter().any(|set| set == name))).collect())
         }
+        (Val::Resource(resource), Type::Own(ty) | Type::Borrow(ty)) => resources.show(*resource, ty),
         // A value is of its type.
         _ => Value::Null,
     }
 }
 
-fn all(values: &[Val], ty: &Type) -> Value {
-    Value::List(values.iter().map(|val| shown(val, ty)).collect())
+fn all(values: &[Val], ty: &Type, resources: &mut dyn Resources) -> Value {
+    Value::List(values.iter().map(|val| shown(val, ty, resources)).collect())
 }
 
-fn named(name: &str, payload: Option<&Val>, ty: Option<&Type>) -> Value {
+fn named(name: &str, payload: Option<&Val>, ty: Option<&Type>, resources: &mut dyn Resources) -> Value {
     match (payload, ty) {
-        (Some(payload), Some(ty)) => Value::Case(name.into(), Box::new(shown(payload, ty))),
+        (Some(payload), Some(ty)) => Value::Case(name.into(), Box::new(shown(payload, ty, resources))),
         _ => Value::Name(name.into()),
     }
 }

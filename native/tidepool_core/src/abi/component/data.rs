@@ -1,17 +1,61 @@
 //! Data of a component in its guest's store.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use wasmtime::component::{Instance, ResourceTable};
 use wasmtime_wasi::WasiCtx;
 
+use super::files::asker::Asker;
+use super::http::HttpContext;
+use super::keyvalue::snapshots::Snapshots;
+use super::resources::kept::{Held, Hosted};
 use crate::abi::interface::Interface;
+use crate::abi::wasi::data::Streams;
 
 /// The slot of components.
 #[derive(Default)]
 pub(crate) struct ComponentSlot {
     /// The guest, and what of it can be called.
     pub(super) guest: Option<(Instance, Arc<Interface>)>,
+    /// Is it made? While it is not, nobody would answer what it asks of its driver.
+    pub(in crate::abi) is_bound: bool,
     /// The context of its imports, once it has called one.
-    pub(super) wasi: Option<Box<(WasiCtx, ResourceTable)>>,
+    pub(super) context: Option<Box<ImportContext>>,
+    /// How streams of its files ask the host, once it has one.
+    pub(super) asker: Option<Asker>,
+    /// The streams of a command that is called.
+    pub(super) streams: Option<Streams>,
+    /// Of an instance that is kept: its resources that callers have.
+    pub(super) held: Option<Box<Held>>,
+    /// The host's resources that the guest has.
+    pub(super) hosted: Option<Box<Hosted>>,
+}
+
+impl ComponentSlot {
+    /// Notes that the instance is kept: its callers may have its resources.
+    pub(in crate::abi) fn keep(&mut self) {
+        if self.is_bound {
+            self.held.get_or_insert_default();
+        }
+    }
+
+    /// Leaves the call by which the host was asked.
+    pub(in crate::abi) fn leave_call(&self) {
+        if let Some(asker) = &self.asker {
+            asker.leave();
+        }
+    }
+}
+
+/// What the host's imports keep for a guest.
+pub(super) struct ImportContext {
+    pub(super) wasi: WasiCtx,
+    pub(super) http: HttpContext,
+    /// How much its handles of swaps keep.
+    pub(super) snapshots: Snapshots,
+    /// Those of its handles that are pollables of streams, by their numbers.
+    pub(super) pollables: BTreeSet<u32>,
+    /// The guest's handles of all of them.
+    pub(super) table: ResourceTable,
 }

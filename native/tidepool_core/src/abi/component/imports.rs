@@ -1,10 +1,15 @@
 //! Imports of a component that the host's handlers answer.
 
+use std::sync::Arc;
+
 use wasmtime::StoreContextMut;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, Linker, LinkerInstance, ResourceType, Val};
 
 use super::convert::{given, shown};
+use super::own;
+use super::resources::Giving;
+use crate::abi::interface::{Kind, hosted};
 use crate::abi::slots::State;
 use crate::abi::typed::asking;
 use crate::base::request::ImportCall;
@@ -15,45 +20,56 @@ const BINDING: &str = "wit";
 const WASI: &str = "wasi:";
 
 /// Packages whose interfaces of version 0.2 the linker has, whichever of its minor versions a component asks for.
-const OFFERED: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
+const OFFERED: [&str; 7] = ["cli", "clocks", "filesystem", "http", "io", "random", "sockets"];
+/// The version that the linker has them in.
+const OFFERED_VERSION: &str = "0.2.12";
 
-/// Defines what `component` imports and `linker` lacks: functions by the host's handlers, those of other interfaces of `wasi:` and
-/// all resources by what traps.
+/// Defines what `component` imports and `linker` lacks: functions and resources by the host's handlers, functions of `wasi:` by what
+/// traps.
 ///
 /// # Errors
 /// When it imports a module or a component, or an interface has a name that is another's.
 pub(super) fn define(linker: &mut Linker<State>, component: &Component) -> wasmtime::Result<()> {
     let (engine, ty) = (component.engine(), component.component_type());
+    let kinds = hosted(component);
     // An interface that has the resource of another has no definition of its own.
-    let mut defined: Vec<ResourceType> = Vec::new();
+    let number = |name: &str| kinds.iter().find(|kind| &*kind.name == name).and_then(|kind| kind.hosted);
+    let within_store = kinds.iter().filter_map(|kind| {
+        let ty = ResourceType::host_dynamic(kind.hosted?);
+        Some(Kind { name: kind.name.clone(), ty, hosted: kind.hosted })
+    });
+    let handed: Arc<[Kind]> = within_store.collect();
     for (name, import) in ty.imports(engine) {
         match import.ty {
-            ComponentItem::ComponentFunc(_) => function(&mut linker.root(), "", name)?,
+            ComponentItem::ComponentFunc(_) => function(&mut linker.root(), "", name, &handed)?,
             ComponentItem::ComponentInstance(instance) => {
-                let is_offered = is_offered(name);
+                let own = own::interface(name);
+                if let Some(define) = own {
+                    define(&mut linker.instance(name)?)?;
+                }
+                let there = own.map(|_define| name.to_owned()).or_else(|| offered(name));
+                let place = there.as_deref().unwrap_or(name);
                 for (within, export) in instance.exports(engine) {
-                    match export.ty {
-                        ComponentItem::Resource(ty) if !defined.contains(&ty) => {
-                            defined.push(ty);
-                            if !is_offered {
-                                linker.instance(name)?.resource(within, ResourceType::host::<()>(), |_, _| Ok(()))?;
-                            }
+                    let mut interface = linker.instance(place)?;
+                    let defined = match export.ty {
+                        ComponentItem::Resource(_) => number(&format!("{name}#{within}"))
+                            .map_or(Ok(()), |number| resource(&mut interface, within, number)),
+                        ComponentItem::ComponentFunc(_) if name.starts_with(WASI) => {
+                            nobodys(&mut interface, name, within)
                         }
-                        ComponentItem::ComponentFunc(_) if !is_offered => {
-                            let mut interface = linker.instance(name)?;
-                            if name.starts_with(WASI) || within.starts_with('[') {
-                                nobodys(&mut interface, name, within)?;
-                            } else {
-                                function(&mut interface, name, within)?;
-                            }
-                        }
-                        _ => {}
+                        ComponentItem::ComponentFunc(_) => function(&mut interface, name, within, &handed),
+                        _ => Ok(()),
+                    };
+                    // What the host has of an interface stays what it is; all else in there is of a later version, or nobody's.
+                    if there.is_none() {
+                        defined?;
                     }
                 }
             }
-            ComponentItem::Resource(ty) if !defined.contains(&ty) => {
-                defined.push(ty);
-                linker.root().resource(name, ResourceType::host::<()>(), |_, _| Ok(()))?;
+            ComponentItem::Resource(_) => {
+                if let Some(number) = number(name) {
+                    resource(&mut linker.root(), name, number)?;
+                }
             }
             _ => {}
         }
@@ -61,13 +77,12 @@ pub(super) fn define(linker: &mut Linker<State>, component: &Component) -> wasmt
     Ok(())
 }
 
-/// Is it an interface of `wasi:` that the linker has?
-fn is_offered(interface: &str) -> bool {
-    let Some((package, rest)) = interface.strip_prefix(WASI).and_then(|name| name.split_once('/')) else {
-        return false;
-    };
-    let version = rest.split_once('@').map(|(_name, version)| version);
-    OFFERED.contains(&package) && version.is_some_and(|version| version.starts_with("0.2."))
+/// The name by which the linker has an interface of `wasi:`, if it is of a package that it has.
+fn offered(interface: &str) -> Option<String> {
+    let (name, version) = interface.split_once('@')?;
+    let (package, _name) = name.strip_prefix(WASI)?.split_once('/')?;
+    let is_there = OFFERED.contains(&package) && version.starts_with("0.2.");
+    is_there.then(|| format!("{name}@{OFFERED_VERSION}"))
 }
 
 /// Defines a function that traps: there is nobody to answer it.
@@ -76,11 +91,27 @@ fn nobodys(linker: &mut LinkerInstance<'_, State>, interface: &str, name: &str) 
     linker.func_new(name, move |_store, _ty, _params, _results| Err(wasmtime::Error::msg(message.clone())))
 }
 
-fn function(linker: &mut LinkerInstance<'_, State>, interface: &str, name: &str) -> wasmtime::Result<()> {
+/// Defines a resource of the host's, which is told when the guest drops one.
+fn resource(linker: &mut LinkerInstance<'_, State>, name: &str, number: u32) -> wasmtime::Result<()> {
+    linker.resource(name, ResourceType::host_dynamic(number), |mut store, own| {
+        if let Some(hosted) = &mut store.data_mut().abi.component.hosted {
+            hosted.drop_one(own);
+        }
+        Ok(())
+    })
+}
+
+fn function(
+    linker: &mut LinkerInstance<'_, State>,
+    interface: &str,
+    name: &str,
+    kinds: &Arc<[Kind]>,
+) -> wasmtime::Result<()> {
+    let kinds = Arc::clone(kinds);
     let target = (interface.to_owned(), name.to_owned());
     linker.func_new_async(name, move |store, ty, params, results| {
-        let target = target.clone();
-        Box::new(async move { answer(store, target, &ty, params, results).await })
+        let (target, kinds) = (target.clone(), Arc::clone(&kinds));
+        Box::new(async move { answer(store, target, &kinds, &ty, params, results).await })
     })
 }
 
@@ -88,6 +119,7 @@ fn function(linker: &mut LinkerInstance<'_, State>, interface: &str, name: &str)
 async fn answer(
     mut store: StoreContextMut<'_, State>,
     (namespace, operation): (String, String),
+    kinds: &[Kind],
     ty: &ComponentFunc,
     params: &[Val],
     results: &mut [Val],
@@ -98,12 +130,17 @@ async fn answer(
         None => (&*namespace, operation.clone()),
     };
     let is_granted = store.data().function.host.allow([BINDING, package, &rest].map(str::as_bytes));
-    let arguments = ty.params().zip(params).map(|((_name, ty), param)| shown(param, &ty)).collect();
+    let mut handles = Giving::new(&mut store, kinds);
+    let arguments = ty.params().zip(params).map(|((_name, ty), param)| shown(param, &ty, &mut handles)).collect();
+    let fault = handles.fault;
     let asked = ImportCall { binding: BINDING, namespace, operation, arguments };
     let target = asking::target(&asked);
+    if let Some(fault) = fault {
+        return Err(asking::trap(&mut store, format!("the arguments of {target} can't be passed on: {fault}")));
+    }
     let value = asking::ask(&mut store, asked, is_granted).await?;
     if let (Some(ty), Some(result)) = (ty.results().next(), results.first_mut()) {
-        match given(&value, &ty) {
+        match given(&value, &ty, &mut Giving::new(&mut store, kinds)) {
             Ok(value) => *result = value,
             Err(error) => return Err(asking::unfit(&mut store, &target, &error)),
         }

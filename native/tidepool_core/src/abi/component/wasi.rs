@@ -1,32 +1,72 @@
-//! The context of `wasi:` imports: clocks and randomness are real, output is printed, all else is empty.
+//! The context of `wasi:` imports: clocks and randomness are real, output is printed or a command's, all else is empty.
 
 use wasmtime::component::{Linker, ResourceTable};
-use wasmtime_wasi::{WasiCtxView, WasiView, p2};
+use wasmtime_wasi::cli::{WasiCli, WasiCliView};
+use wasmtime_wasi::p2::bindings::{cli, random};
+use wasmtime_wasi::random::WasiRandom;
+use wasmtime_wasi::{WasiCtxBuilder, WasiCtxView, WasiView, p2};
+use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
+use super::data::ImportContext;
+use super::http;
+use super::table::MAX_HANDLES;
+use super::{files, pollables, sockets, taped};
 use crate::abi::slots::State;
 use crate::abi::wasi::context;
 use crate::store::data::tail;
 
-/// Most handles of the host's that a guest may have at once: streams, pollables and the like.
-const MAX_HANDLES: usize = 10_000;
-/// Most random bytes of one request.
-const MAX_RANDOM_BYTES: u64 = 64 << 10;
-
 /// Defines the interfaces of WASI 0.2.
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    p2::add_to_linker_async(linker)
+    p2::add_to_linker_proxy_interfaces_async(linker)?;
+    random::insecure::add_to_linker::<State, WasiRandom>(linker, |state| state.ctx().ctx.random())?;
+    random::insecure_seed::add_to_linker::<State, WasiRandom>(linker, |state| state.ctx().ctx.random())?;
+    cli::exit::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    cli::environment::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    cli::terminal_input::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    cli::terminal_output::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    cli::terminal_stdin::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    cli::terminal_stdout::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    cli::terminal_stderr::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    pollables::link(linker)?;
+    taped::link(linker)?;
+    sockets::link(linker)?;
+    files::link(linker)?;
+    http::link(linker)?;
+    taped::link_http(linker)
+}
+
+impl State {
+    /// The context of the guest's imports, made for the first of them.
+    pub(super) fn component_context(&mut self) -> &mut ImportContext {
+        let reel = if self.abi.component.context.is_none() { self.reel() } else { None };
+        let State { abi, function, tail: lines, call, .. } = self;
+        let guest = abi.guest.as_deref();
+        let context = &mut abi.component.context;
+        context.get_or_insert_with(|| {
+            made(context::of_guest(function, tail(lines, call.as_ref()), guest, (None, reel.as_ref())))
+        })
+    }
+}
+
+/// The context of imports whose `wasi:` ones `builder` begins.
+pub(super) fn made(mut builder: WasiCtxBuilder) -> Box<ImportContext> {
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(MAX_HANDLES);
+    let wasi = builder.max_random_size(taped::MAX_RANDOM_BYTES).build();
+    let (http, snapshots, pollables) = Default::default();
+    Box::new(ImportContext { wasi, http, snapshots, pollables, table })
 }
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let State { abi, function, tail: lines, call, .. } = self;
-        let made = abi.component.wasi.get_or_insert_with(|| {
-            let mut builder = context::printing(function, tail(lines, call.as_ref()));
-            let mut table = ResourceTable::new();
-            table.set_max_capacity(MAX_HANDLES);
-            Box::new((builder.max_random_size(MAX_RANDOM_BYTES).build(), table))
-        });
-        let (ctx, table) = &mut **made;
-        WasiCtxView { ctx, table }
+        let ImportContext { wasi, table, .. } = self.component_context();
+        WasiCtxView { ctx: wasi, table }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        let made = self.component_context();
+        WasiHttpCtxView { hooks: &mut made.http.hooks, table: &mut made.table, ctx: &mut made.http.ctx }
     }
 }

@@ -1,19 +1,29 @@
 //! Data of Lunatic's interface in a guest's store.
 
+use std::sync::Arc;
+
 use super::handles::Handles;
 use super::networking::data::Sockets;
+use crate::abi::begun::{letter, message};
 use crate::abi::guest::{Guest, Module};
 use crate::process::bounds::account::{FREE_BYTES, Share};
 use crate::process::config::Config;
 use crate::process::message::Message;
+use crate::recording::outside::packed::{Handed, Kept};
+use crate::recording::tape::Tape;
 
 /// The slot of Lunatic's interface. Guests of other ABIs move the store's data, too, so it is a pointer.
 #[derive(Default)]
 pub(in crate::abi) struct LunaticSlot(Option<Box<Data>>);
 
 impl LunaticSlot {
+    /// The guest's data, if it has any.
+    pub(in crate::abi) fn get(&self) -> Option<&Data> {
+        self.0.as_deref()
+    }
+
     /// The guest's data.
-    pub(in crate::abi::lunatic) fn data(&mut self) -> &mut Data {
+    pub(in crate::abi) fn data(&mut self) -> &mut Data {
         self.0.get_or_insert_default()
     }
 }
@@ -36,14 +46,20 @@ pub(in crate::abi) struct Data {
     pub(in crate::abi::lunatic) sockets: Sockets,
     /// What the version before has left.
     inherited: Option<Message>,
+    /// Calls that it is in whose traps it catches.
+    catches: u32,
     /// What the scratch takes of the program's account, and what configurations and an inheritance do.
     share: Share,
     other_bytes: usize,
+    /// Knows what it was refused of that, and how often it has wanted some.
+    tape: Option<Arc<Tape>>,
+    wanted: u64,
 }
 
 impl Data {
     /// Makes the guest a process, to which the version before may have left something.
-    pub(super) fn begin(&mut self, guest: &Guest, left: Option<Message>) {
+    pub(super) fn begin(&mut self, guest: &Guest, left: Option<Message>, tape: Option<&Arc<Tape>>) {
+        self.tape = tape.cloned();
         self.max_message = Some(guest.program.mailbox_bytes);
         self.share = Share::new(&guest.program.account, FREE_BYTES);
         if let Some(left) = left {
@@ -51,6 +67,72 @@ impl Data {
             self.inherited = Some(left);
             self.count();
         }
+    }
+
+    /// What of it can be packed.
+    ///
+    /// # Errors
+    /// What it has that can't.
+    pub(in crate::abi) fn kept(&self) -> Result<Kept, &'static str> {
+        let holds = [
+            (self.sockets.is_empty(), "sockets or addresses"),
+            (self.modules.is_empty(), "modules that it has compiled"),
+            (self.configs.is_empty(), "configurations of processes that it has not dropped"),
+            (self.queries.is_empty(), "queries of nodes that it has not dropped"),
+            (self.inherited.is_none(), "what the version before has left it"),
+            (
+                self.timers.entries().all(|timer| !timer.later),
+                "messages for a process of the host's that are due later",
+            ),
+        ];
+        if let Some((_, what)) = holds.into_iter().find(|(has_none, _what)| !has_none) {
+            return Err(what);
+        }
+        let position = match &self.scratch {
+            Some(Message::Data(data)) => u64::try_from(data.position).unwrap_or(u64::MAX),
+            _ => 0,
+        };
+        let scratch = self.scratch.as_ref().map(letter).transpose()?.map(|letter| (letter, position));
+        let ((next, errors), (next_timer, timers)) = (self.errors.handed(), self.timers.handed());
+        let errors = errors.map(|(handle, text)| (handle, text.clone())).collect();
+        let timers = timers.map(|(handle, timer)| (handle, (timer.process, timer.number))).collect();
+        Ok(Kept {
+            scratch,
+            errors: Handed { next, entries: errors },
+            timers: Handed { next: next_timer, entries: timers },
+        })
+    }
+
+    /// Has what was packed again; `false` when there can't have been that.
+    pub(in crate::abi) fn restore(&mut self, kept: Kept) -> bool {
+        let Kept { scratch, errors, timers } = kept;
+        let timer = |(process, number)| Timer { process, number, later: false };
+        let entries = timers.entries.into_iter().map(|(handle, it)| (handle, timer(it)));
+        let (errors, timers) =
+            (Handles::restored(errors.next, errors.entries), Handles::restored(timers.next, entries));
+        let (Some(errors), Some(timers)) = (errors, timers) else { return false };
+        (self.errors, self.timers) = (errors, timers);
+        if let Some((letter, position)) = scratch {
+            let mut message = message(letter);
+            if let Some(Message::Data(data)) = &mut message {
+                data.position = usize::try_from(position).unwrap_or(usize::MAX).min(data.bytes.len());
+            }
+            self.scratch = message;
+            self.count();
+        }
+        true
+    }
+
+    /// Begins a call whose traps the guest catches; `false` when it is in as many as may be.
+    pub(in crate::abi::lunatic) fn begin_catch(&mut self, most: u32) -> bool {
+        let begins = self.catches < most;
+        self.catches += u32::from(begins);
+        begins
+    }
+
+    /// Such a call is over.
+    pub(in crate::abi::lunatic) fn end_catch(&mut self) {
+        self.catches = self.catches.saturating_sub(1);
     }
 
     /// Makes that the scratch; `false` when there is none.
@@ -64,7 +146,14 @@ impl Data {
 
     /// Counts a scratch of so many bytes; `false` when the program has no room for it.
     pub(in crate::abi::lunatic) fn hold_scratch(&mut self, bytes: usize) -> bool {
-        self.share.hold(self.other_bytes.saturating_add(bytes))
+        self.hold(self.other_bytes.saturating_add(bytes))
+    }
+
+    fn hold(&mut self, bytes: usize) -> bool {
+        let Some(tape) = &self.tape else { return self.share.hold(bytes) };
+        let nth = self.wanted;
+        self.wanted += 1;
+        !tape.refuses_hold(nth, || !self.share.hold(bytes))
     }
 
     /// Counts the scratch that there is.
@@ -76,7 +165,7 @@ impl Data {
     /// Counts configurations of `more` bytes, or `less`; `false` when the program has no room for them.
     pub(in crate::abi::lunatic) fn hold_configs(&mut self, more: usize, less: usize) -> bool {
         let (scratch, configs) = (self.scratch.as_ref().map_or(0, Message::bytes), self.other_bytes + more - less);
-        let fits = self.share.hold(configs.saturating_add(scratch));
+        let fits = self.hold(configs.saturating_add(scratch));
         if fits {
             self.other_bytes = configs;
         }

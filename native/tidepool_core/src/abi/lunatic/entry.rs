@@ -2,7 +2,7 @@
 
 use wasmtime::{Linker, Store};
 
-use super::{OWN, PREFIX, imports, networking};
+use super::{OWN, PREFIX, imports, networking, waits};
 use crate::abi::contract::{Abi, ModuleAbi};
 use crate::abi::exports::{Exports, Surface};
 use crate::abi::guest::Guest;
@@ -12,6 +12,7 @@ use crate::base::config::EngineKind;
 use crate::base::error::{CallError, CompileError};
 use crate::base::request::Reply;
 use crate::process::message::Message;
+use crate::store::frames::Waiting;
 
 /// What the name of the export begins with by which the guest crate starts processes.
 const SPAWN: &str = "_lunatic_spawn_by_index";
@@ -25,8 +26,9 @@ impl Abi for Lunatic {
     const ENGINE: EngineKind = EngineKind::Dense;
 
     fn begin_process(state: &mut State, guest: &Guest, left: Option<Message>) {
-        state.abi.wasi.begin(guest);
-        state.abi.lunatic.data().begin(guest, left);
+        state.abi.begin_files(guest);
+        let tape = state.tape.clone();
+        state.abi.lunatic.data().begin(guest, left, tape.as_ref());
     }
 
     async fn serve(_store: &mut Store<State>) -> Result<Reply, CallError> {
@@ -37,6 +39,8 @@ impl Abi for Lunatic {
 }
 
 impl ModuleAbi for Lunatic {
+    const WAITS: &'static [Waiting] = waits::ALL;
+
     fn detect(surface: &Surface<'_>) -> Result<bool, CompileError> {
         let imports = surface.imports.iter().any(|module| module.starts_with(PREFIX) || *module == OWN);
         Ok(imports || surface.exports.iter().any(|name| name.starts_with(SPAWN)))

@@ -44,6 +44,22 @@ impl<T, const MOST: usize> Handles<T, MOST> {
         self.entries.values()
     }
 
+    /// The next handle, and all that there are.
+    pub(crate) fn handed(&self) -> (u64, impl Iterator<Item = (u64, &T)>) {
+        (self.next, self.entries.iter().map(|(handle, entry)| (*handle, entry)))
+    }
+
+    /// A table as it was; `None` when there can't have been one like that.
+    pub(crate) fn restored(next: u64, entries: impl IntoIterator<Item = (u64, T)>) -> Option<Self> {
+        let entries: HashMap<_, _, _> = entries.into_iter().collect();
+        let may_be = entries.len() <= MOST && entries.keys().all(|handle| *handle < next);
+        may_be.then_some(Handles { next, entries })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     pub(crate) fn get(&self, handle: u64) -> Option<&T> {
         self.entries.get(&handle)
     }

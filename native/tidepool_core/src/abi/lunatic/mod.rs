@@ -7,8 +7,11 @@ pub(super) mod data;
 mod entry;
 mod handles;
 mod imports;
+mod letters;
 mod networking;
 mod support;
+mod taped;
+mod waits;
 
 pub(crate) use entry::Lunatic;
 

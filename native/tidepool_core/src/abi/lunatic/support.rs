@@ -3,7 +3,6 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 use wasmtime::Caller;
 
@@ -15,7 +14,7 @@ use crate::base::error::CallError;
 use crate::base::limits::Limit;
 use crate::base::request::{HostReply, HostRequest, Peer, ProcessRequest};
 use crate::base::trap::TrapKind;
-use crate::store::failure::stack;
+use crate::store::resting;
 
 /// An import's result when it succeeded.
 pub(in crate::abi::lunatic) const OK: i32 = 0;
@@ -134,87 +133,8 @@ pub(in crate::abi::lunatic) async fn ask(caller: &mut Caller<'_, State>, request
         Some(call) => call.channel.ask(HostRequest::Process(request)).await,
         None => Err("the guest has no driver".into()),
     };
-    memory::begin_slice(caller);
+    resting::begin_slice(&mut *caller);
     reply
-}
-
-/// Waits for what `poll` polls, which is looked at again at the time that it gives, without anybody who wakes.
-pub(in crate::abi::lunatic) async fn wait<T>(
-    caller: &mut Caller<'_, State>,
-    mut poll: impl FnMut(&Context<'_>, &mut Option<Instant>) -> Poll<T>,
-) -> T {
-    caller.data().note_memory();
-    let call = caller.data().call.clone();
-    let mut waited = false;
-    let here = &mut *caller;
-    let outcome = std::future::poll_fn(|cx| {
-        let mut wake_at = None;
-        let polled = poll(cx, &mut wake_at);
-        if let Some(call) = &call {
-            call.channel.show(|| stack(&mut *here));
-            call.channel.set_wake_at(wake_at);
-        }
-        waited |= polled.is_pending();
-        polled
-    })
-    .await;
-    if waited {
-        memory::begin_slice(caller);
-    }
-    outcome
-}
-
-/// Waits until a time, and for others to have their turn in any case. `None` is for ever.
-pub(in crate::abi::lunatic) async fn pause(caller: &mut Caller<'_, State>, until: Option<Instant>) {
-    wait(caller, paused(until)).await;
-}
-
-/// What a pause polls.
-pub(in crate::abi::lunatic) fn paused(
-    until: Option<Instant>,
-) -> impl FnMut(&Context<'_>, &mut Option<Instant>) -> Poll<()> {
-    let mut paused = false;
-    move |_cx, wake_at| {
-        if std::mem::replace(&mut paused, true) && until.is_some_and(|until| until <= Instant::now()) {
-            return Poll::Ready(());
-        }
-        *wake_at = until;
-        Poll::Pending
-    }
-}
-
-/// Like [`wait`], for waits that last: a guest that is ended meanwhile is unwound by an error.
-///
-/// # Errors
-/// That one.
-pub(in crate::abi::lunatic) async fn rest<T>(
-    caller: &mut Caller<'_, State>,
-    mut poll: impl FnMut(&Context<'_>, &mut Option<Instant>) -> Poll<T>,
-) -> wasmtime::Result<T> {
-    let call = caller.data().call.clone();
-    let outcome = wait(caller, |cx, wake_at| {
-        let Some(call) = &call else { return poll(cx, wake_at).map(Ok) };
-        if let Some(error) = call.channel.take_end() {
-            return Poll::Ready(Err(error));
-        }
-        let polled = poll(cx, wake_at);
-        call.channel.set_rests(polled.is_pending());
-        polled.map(Ok)
-    })
-    .await;
-    if outcome.is_err() {
-        // Of the host's making: the guest does not catch it.
-        caller.data_mut().failure = Some(CallError::Internal { message: "the process was ended".into() });
-    }
-    outcome
-}
-
-/// When a wait of so many ms is over; `None` is never.
-pub(in crate::abi::lunatic) fn deadline(timeout_ms: u64) -> Option<Instant> {
-    if timeout_ms == u64::MAX {
-        return None;
-    }
-    Instant::now().checked_add(Duration::from_millis(timeout_ms))
 }
 
 /// Another process, as requests name it.

@@ -16,7 +16,7 @@ use crate::abi::typed::arguments;
 use crate::abi::wasi;
 use crate::base::error::{CallError, CompileError};
 use crate::base::printed::Printed;
-use crate::base::request::{Reply, Request};
+use crate::base::request::{Reply, Request, Takes};
 use crate::store::context::FunctionContext;
 use crate::store::failure::call_error;
 use crate::value::numbers::result;
@@ -31,7 +31,7 @@ impl Abi for Plain {
     const NAME: &'static str = "exports";
     const REUSABLE: bool = true;
     const RUNS: bool = false;
-    const TYPED: bool = true;
+    const TAKES: Takes = Takes::Values;
 
     async fn serve(store: &mut Store<State>) -> Result<Reply, CallError> {
         let state = store.data_mut();
@@ -68,7 +68,8 @@ impl ModuleAbi for Plain {
     }
 
     fn exports(module: &wasmtime::Module) -> Result<Exports, CompileError> {
-        let exports = Exports::all(module, Self::START_FUNCTIONS)?;
+        let start = Exports::starts(module, Self::START_FUNCTIONS)?;
+        let exports = Exports { start, ..Exports::all(module, Self::START_FUNCTIONS, |_ty| true) };
         if exports.functions.is_empty() {
             let exports = Surface::of(module).exports.into_iter().map(String::from).collect();
             return Err(CompileError::UnknownAbi { exports });

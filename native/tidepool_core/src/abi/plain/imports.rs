@@ -44,10 +44,11 @@ async fn answer(
     let mut store = caller.as_context_mut();
     let is_granted = store.data().function.host.allow([BINDING, &asked.namespace, &asked.operation].map(str::as_bytes));
     let target = asking::target(&asked);
-    let values = match (asking::ask(&mut store, asked, is_granted).await?, types.len()) {
+    let answer = asking::ask(&mut store, asked, is_granted).await?;
+    let values = match (&*answer, types.len()) {
         (Value::List(values) | Value::Tuple(values), several) if several != 1 && values.len() == several => values,
-        (value, 1) => vec![value],
-        (_, 0) => Vec::new(),
+        (value, 1) => std::slice::from_ref(value),
+        (_, 0) => &[],
         (_, several) => {
             return Err(asking::trap(
                 &mut store,
@@ -55,7 +56,7 @@ async fn answer(
             ));
         }
     };
-    match numbers(&values, types) {
+    match numbers(values, types) {
         Ok(numbers) => {
             returned.iter_mut().zip(numbers).for_each(|(returned, number)| *returned = number);
             Ok(())

@@ -15,6 +15,9 @@ use crate::value::{self, Value};
 pub(crate) async fn read(payload: &Payload) -> Result<Cow<'_, Value>, CallError> {
     match payload {
         Payload::Value(value) => Ok(Cow::Borrowed(value)),
+        Payload::Exchange(_) => {
+            Err(CallError::Arguments { path: String::new(), message: "a request of HTTP has no arguments".into() })
+        }
         Payload::Bytes(json) if json.is_empty() => Ok(Cow::Owned(Value::List(Vec::new()))),
         Payload::Bytes(json) => match value::read(json, yielded).await {
             Ok(value) => Ok(Cow::Owned(value)),

@@ -1,12 +1,16 @@
 //! Calls of imports that the host's handlers answer with a value.
 
+use std::sync::Arc;
+
 use wasmtime::StoreContextMut;
 
-use crate::abi::memory::begin_slice_of;
+use crate::abi::asked;
 use crate::abi::slots::State;
 use crate::base::error::CallError;
 use crate::base::request::{HostRequest, ImportCall};
 use crate::base::trap::TrapKind;
+use crate::store::host_channel::GuestCall;
+use crate::store::resting::begin_slice;
 use crate::value::Value;
 
 /// The text by which a target is told and granted.
@@ -19,8 +23,27 @@ pub(in crate::abi) async fn ask(
     store: &mut StoreContextMut<'_, State>,
     asked: ImportCall,
     is_granted: bool,
-) -> wasmtime::Result<Value> {
+) -> wasmtime::Result<Arc<Value>> {
     let target = target(&asked);
+    let call = may_ask(store, &target, is_granted)?;
+    let reply = asked::ask(store, &call, HostRequest::Import(asked)).await?;
+    begin_slice(&mut *store);
+    match reply {
+        Ok(empty) if empty.is_empty() => Ok(call.channel.take_value().unwrap_or_else(|| Arc::new(Value::Null))),
+        Ok(fault) => Err(unfit(store, &target, &String::from_utf8_lossy(&fault))),
+        Err(text) => Err(trap(store, String::from_utf8_lossy(&text).into_owned())),
+    }
+}
+
+/// The call by whose driver the guest may ask.
+///
+/// # Errors
+/// Stops a guest that serves none, or asks for what its deploy does not grant.
+pub(in crate::abi) fn may_ask(
+    store: &mut StoreContextMut<'_, State>,
+    target: &str,
+    is_granted: bool,
+) -> wasmtime::Result<GuestCall> {
     let Some(call) = store.data().call.clone() else {
         return Err(trap(store, format!("{target} can't be called while the guest starts")));
     };
@@ -28,13 +51,7 @@ pub(in crate::abi) async fn ask(
         let text = format!("{target} is not granted: the deploy names in `host` what the function may ask of its host");
         return Err(trap(store, text));
     }
-    let reply = call.channel.ask(HostRequest::Import(asked)).await;
-    begin_slice_of(store);
-    match reply {
-        Ok(empty) if empty.is_empty() => Ok(call.channel.take_value().unwrap_or(Value::Null)),
-        Ok(fault) => Err(unfit(store, &target, &String::from_utf8_lossy(&fault))),
-        Err(text) => Err(trap(store, String::from_utf8_lossy(&text).into_owned())),
-    }
+    Ok(call)
 }
 
 /// Stops a guest whose import was answered with another value than it returns.

@@ -4,8 +4,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use wasmtime::{Caller, Linker};
+use wasmtime::{AsContextMut, Caller, Linker};
 
+use crate::abi::asked;
 use crate::abi::memory::{self, PIECE_BYTES, fail, length};
 use crate::abi::rehearsal::{self, Rehearsal};
 use crate::abi::slots::State;
@@ -13,6 +14,7 @@ use crate::base::console::{MAX_LINE_BYTES, Stream};
 use crate::base::error::CallError;
 use crate::base::limits::{Limit, Limits};
 use crate::base::request::{HostCall, HostReply, HostRequest};
+use crate::store::resting;
 
 /// Import module of waPC.
 pub(super) const MODULE: &str = "wapc";
@@ -133,9 +135,10 @@ async fn host_call(mut caller: Caller<'_, State>, target: Target) -> wasmtime::R
     let reply = match request(&mut caller, target).await? {
         Ok(request) => match &caller.data().call {
             Some(call) => {
-                let reply = call.channel.ask(HostRequest::Wapc(request)).await;
+                let call = call.clone();
+                let reply = asked::ask(&mut caller.as_context_mut(), &call, HostRequest::Wapc(request)).await?;
                 // Only here: a guest that is refused at once is still in the slice in which it asked.
-                memory::begin_slice(&mut caller);
+                resting::begin_slice(&mut caller);
                 reply
             }
             None => Err(Bytes::from_static(b"the host can't be called while the guest starts")),

@@ -3,16 +3,15 @@
 //!
 //! They wrap those of wasmtime-wasi, which do the work.
 
-use rand::Rng;
 use wasmtime::{AsContextMut, Caller, Linker};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p1::wasi_snapshot_preview1::{self as library, WasiSnapshotPreview1};
 use wiggle::GuestMemory;
 
 use super::context::context;
-use super::files;
 use crate::abi::memory::{self, PIECE_BYTES};
 use crate::abi::slots::State;
+use crate::recording::tape::fill;
 
 /// Import module of preview 1.
 pub(super) const WASI_MODULE: &str = "wasi_snapshot_preview1";
@@ -31,7 +30,6 @@ pub(super) const SUCCESS: i32 = 0;
 /// Defines them in place of the linker's.
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
-    linker.func_wrap_async(WASI_MODULE, "poll_oneoff", |caller, args| Box::new(poll_oneoff(caller, args)))?;
     linker.func_wrap_async(WASI_MODULE, "random_get", |caller, args| Box::new(random_get(caller, args)))?;
     linker.func_wrap(WASI_MODULE, "clock_time_get", clock_time_get)?;
     linker.allow_shadowing(false);
@@ -80,34 +78,6 @@ pub(super) async fn fd_pwrite(
     library::fd_pwrite(context, &mut memory, fd, buffers, at_most(count, MAX_BUFFERS), offset, size).await
 }
 
-async fn poll_oneoff(mut caller: Caller<'_, State>, args: (i32, i32, i32, i32)) -> wasmtime::Result<i32> {
-    let (subscriptions, events, count, size) = args;
-    if at_most(count, MAX_SUBSCRIPTIONS) != count {
-        return Ok(INVAL);
-    }
-    let all = usize::try_from(count).unwrap_or(0);
-    if let Some(happened) = files::ready(&mut caller, subscriptions, events, all) {
-        return told(&mut caller, happened, size);
-    }
-    let outcome = {
-        let (mut memory, context) = world(&mut caller)?;
-        library::poll_oneoff(context, &mut memory, subscriptions, events, count, size).await
-    };
-    memory::copied(&mut caller, all * SUBSCRIPTION_BYTES).await;
-    outcome
-}
-
-/// Tells a guest how many events there are.
-fn told(caller: &mut Caller<'_, State>, happened: Result<u32, i32>, size: i32) -> wasmtime::Result<i32> {
-    let happened = match happened {
-        Ok(happened) => happened,
-        Err(errno) => return Ok(errno),
-    };
-    let memory = memory::memory(caller)?;
-    let written = memory.write(caller, memory::unsigned(size), &happened.to_le_bytes());
-    Ok(if written.is_ok() { SUCCESS } else { FAULT })
-}
-
 fn clock_time_get(mut caller: Caller<'_, State>, clock: i32, precision: i64, time: i32) -> wasmtime::Result<i32> {
     let (mut memory, context) = world(&mut caller)?;
     library::clock_time_get(context, &mut memory, clock, precision, time)
@@ -119,11 +89,12 @@ async fn random_get(mut caller: Caller<'_, State>, (ptr, len): (i32, i32)) -> wa
     let Some(end) = start.checked_add(length).filter(|end| *end <= memory.data_size(&caller)) else {
         return Ok(FAULT);
     };
+    let tape = caller.data().tape.clone();
     let mut from = start;
     while from < end {
         let to = end.min(from + PIECE_BYTES);
         if let Some(bytes) = memory.data_mut(&mut caller).get_mut(from..to) {
-            rand::rng().fill_bytes(bytes);
+            fill(tape.as_deref(), bytes);
         }
         // A random byte takes as long as copying four bytes.
         memory::copied(&mut caller, 4 * (to - from)).await;

@@ -4,7 +4,7 @@ use wasmtime::Linker;
 use wasmtime_wasi::p1;
 
 use super::context::context;
-use super::{bounded, files, preview0};
+use super::{bounded, files, poll, preview0};
 use crate::abi::slots::State;
 
 /// Import module of WASI preview 1.
@@ -21,6 +21,7 @@ pub(crate) fn is_wasi(module: &str) -> bool {
 pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     p1::add_to_linker_async(linker, context)?;
     bounded::link(linker)?;
+    poll::link(linker)?;
     files::link(linker)?;
     preview0::link(linker)
 }

@@ -11,9 +11,12 @@ pub(super) mod files;
 pub(super) mod imports;
 mod input;
 pub(super) mod output;
+pub(super) mod poll;
 mod preview0;
 mod program;
 pub(super) mod rehearsal;
 mod stdio;
+mod streams;
+mod taped;
 
 pub(crate) use program::Program;

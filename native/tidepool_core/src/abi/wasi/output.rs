@@ -14,8 +14,10 @@ use crate::base::console::{MAX_LINE_BYTES, Stream};
 use crate::store::context::FunctionContext;
 use crate::store::tail::Tail;
 
-/// Most bytes of one write; a guest writes the rest with further ones.
+/// Most bytes of one write; a guest writes the rest with further ones. What is printed may be a line for every other byte of it,
+/// and each of them takes some 0.6 us.
 const WRITE_BYTES: usize = 64 << 10;
+const PRINT_BYTES: usize = 4 << 10;
 /// After this much output a guest yields, even in the middle of a write.
 const SLICE_BYTES: usize = 256 << 10;
 const SLICE_LINES: usize = 4 << 10;
@@ -108,6 +110,11 @@ impl Output {
 }
 
 impl Sink {
+    /// Most bytes of one write.
+    fn allowed(&self) -> usize {
+        if self.keep == Keep::Reply { WRITE_BYTES } else { PRINT_BYTES }
+    }
+
     fn write(&mut self, bytes: &[u8]) -> Result<(), &'static str> {
         self.bytes += bytes.len();
         if self.keep == Keep::Reply {
@@ -201,7 +208,11 @@ impl Pollable for Output {
 #[wasmtime_wasi::async_trait]
 impl OutputStream for Output {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.sink().write(&bytes).map_err(|text| StreamError::Trap(wasmtime::Error::msg(text)))
+        let mut sink = self.sink();
+        if bytes.len() > sink.allowed() {
+            return Err(StreamError::trap("the guest wrote more than `check-write` allowed"));
+        }
+        sink.write(&bytes).map_err(|text| StreamError::Trap(wasmtime::Error::msg(text)))
     }
 
     fn flush(&mut self) -> StreamResult<()> {
@@ -209,7 +220,7 @@ impl OutputStream for Output {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(WRITE_BYTES)
+        Ok(self.sink().allowed())
     }
 }
 

@@ -11,6 +11,7 @@ use wiggle::GuestMemory;
 
 use super::bounded::{BADF, FAULT, INVAL, MAX_SUBSCRIPTIONS, SUBSCRIPTION_BYTES, SUCCESS, WASI_MODULE, at_most, world};
 use super::files::{self, FILESTAT_BYTES};
+use super::poll;
 use crate::abi::memory;
 use crate::abi::slots::State;
 
@@ -106,12 +107,9 @@ async fn poll_oneoff(mut caller: Caller<'_, State>, args: (i32, i32, i32, i32)) 
         let is_clock = older.get(8) == Some(&0);
         if is_clock { copy(older, 24..56, newer, 16) } else { copy(older, 16..48, newer, 16) }
     }
-    let outcome = {
-        let (_, context) = world(&mut caller)?;
-        let number = |at: usize| i32::try_from(at).unwrap_or(i32::MAX);
-        let mut copied = GuestMemory::Unshared(&mut copied);
-        library::poll_oneoff(context, &mut copied, 0, number(events_at), count, number(size_at)).await
-    };
+    let number = |at: usize| i32::try_from(at).unwrap_or(i32::MAX);
+    let args = (0, number(events_at), count, number(size_at));
+    let outcome = poll::wait(&mut caller, Some(&mut copied), args).await;
     memory::copied(&mut caller, all * SUBSCRIPTION_BYTES).await;
     let errno = outcome?;
     if errno != SUCCESS {

@@ -82,6 +82,9 @@ impl InputStream for Stdin {
 #[wasmtime_wasi::async_trait]
 impl OutputStream for Written {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        if bytes.len() > WRITE_BYTES || self.0.is_flooded() {
+            return Err(StreamError::trap("the guest wrote more than `check-write` allowed"));
+        }
         self.0.write(self.1, &bytes);
         Ok(())
     }

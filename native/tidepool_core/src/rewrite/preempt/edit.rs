@@ -1,6 +1,7 @@
 //! Changes to a module's code.
 
 use super::bulk::Bulk;
+use crate::rewrite::locals::Locals;
 
 /// A change to the code, at a place in the module.
 pub(super) struct Edit {
@@ -20,4 +21,13 @@ pub(super) enum What {
     LocalGroups(u32),
     /// A group of one local.
     Local,
+}
+
+/// What gives a function one local more.
+pub(super) fn with_one_more(locals: &Locals) -> [Edit; 2] {
+    let groups = What::LocalGroups(locals.groups.saturating_add(1));
+    [
+        Edit { at: locals.range.start, removes: locals.number, what: groups },
+        Edit { at: locals.range.end, removes: 0, what: What::Local },
+    ]
 }

@@ -15,7 +15,6 @@
 mod bulk;
 mod cost;
 mod edit;
-mod locals;
 mod path;
 mod rewrite;
 mod sections;

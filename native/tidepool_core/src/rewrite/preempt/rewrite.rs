@@ -7,11 +7,11 @@ use wasmparser::{FunctionBody, Operator, Parser, Payload};
 
 use super::bulk::Bulk;
 use super::cost::{self, IMPORT, SHORT_BULK};
-use super::edit::{Edit, What};
-use super::locals::Locals;
+use super::edit::{Edit, What, with_one_more};
 use super::path::Paths;
 use super::sections::Sections;
 use crate::base::moves::Moves;
+use crate::rewrite::locals::Locals;
 
 /// An empty loop: `loop`, no result, `end`.
 const CHECK: [u8; 3] = [0x03, 0x40, 0x0B];
@@ -76,6 +76,10 @@ pub(crate) fn checked(wasm: &[u8]) -> Result<Option<Checked>, Refused> {
                 return Err(Refused::TooMany { what: "instructions that may take long", allowed: MAX_EDITS });
             }
         }
+    }
+    // Bulk instructions on others are not cut.
+    if sections.memories > 1 {
+        return Err(Refused::TooMany { what: "memories", allowed: 1 });
     }
     if sections.made_elements > MAX_MADE_ELEMENTS {
         return Err(Refused::TooMany {
@@ -182,7 +186,7 @@ fn function(
         };
     }
     if looked_at > 0 {
-        edits.splice(first..first, locals.with_one_more());
+        edits.splice(first..first, with_one_more(&locals));
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 use super::*;
-use crate::rewrite::preempt::locals::MAX_LOCALS;
+use crate::rewrite::locals::MAX_LOCALS;
 
 /// The operators of the guest's function once it is checked, without what it has of others: `check` for a check.
 fn checked(body: &str) -> Vec<String> {

@@ -18,6 +18,8 @@ pub(super) struct Sections {
     pub(super) functions: u32,
     /// What the elements of each table are, where a function can be made that takes one.
     pub(super) tables: Vec<Option<RefType>>,
+    /// Memories, imported ones included.
+    pub(super) memories: u32,
     /// Most values that a block or function takes or leaves.
     pub(super) values: u64,
     /// Can a host function be called through a reference?
@@ -48,6 +50,7 @@ impl Sections {
                     match import?.ty {
                         TypeRef::Func(_) | TypeRef::FuncExact(_) => self.imported += 1,
                         TypeRef::Table(table) => self.tables.push(element(table.element_type)),
+                        TypeRef::Memory(_) => self.memories = self.memories.saturating_add(1),
                         _ => {}
                     }
                 }
@@ -66,6 +69,7 @@ impl Sections {
                     }
                 }
             }
+            Payload::MemorySection(memories) => self.memories = self.memories.saturating_add(memories.count()),
             Payload::GlobalSection(globals) => {
                 for global in globals.clone() {
                     self.escapes(&global?.init_expr)?;

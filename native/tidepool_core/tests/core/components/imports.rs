@@ -55,6 +55,29 @@ fn an_import_is_asked_of_the_host_with_values_and_answered_with_one() {
 }
 
 #[test]
+fn a_function_of_no_interface_goes_by_its_name_alone_and_one_of_an_interface_by_both() {
+    let wasm = wat(r#"(component
+      (import "top" (func $top (result u32)))
+      (import "docs:shop/prices@1.0.0" (instance (export "price" (func (result u32)))))
+      (import "clock" (instance (export "now" (func (result u32)))))
+      (core func $asked (canon lower (func $top)))
+      (core module $m
+        (import "host" "top" (func $top (result i32)))
+        (func (export "ask") (result i32) (call $top)))
+      (core instance $i (instantiate $m (with "host" (instance (export "top" (func $asked))))))
+      (func (export "ask") (result u32) (canon lift (core func $i "ask"))))"#);
+    let node = Node::small();
+    let module = node.runtime.compile(&wasm, &tidepool_core::CompileConfig::default()).unwrap();
+    assert_eq!(module.import_names(), ["top", "docs:shop/prices@1.0.0.price", "clock.now"]);
+    let task = node.fresh(&wasm).start(request("ask", Value::List(vec![]))).unwrap();
+    let outcome = finish(task, |call| {
+        assert_eq!((call.binding, &*call.namespace, &*call.operation), ("wit", "", "top"));
+        Ok(int(5))
+    });
+    assert_eq!(outcome, Ok(Reply::Value(Box::new(int(5)))));
+}
+
+#[test]
 fn a_host_that_fails_or_answers_with_another_type_traps_the_guest_with_the_reason() {
     let (node, wasm) = (Node::small(), asking(""));
     for (answer, said) in [
@@ -112,9 +135,13 @@ fn an_interface_of_wasi_is_there_in_whatever_version_of_0_2_a_component_was_buil
 #[test]
 fn an_interface_of_wasi_that_nobody_has_is_named_at_the_deploy_and_traps_when_it_is_called() {
     let node = Node::small();
-    for interface in
-        ["wasi:http/types@0.2.0", "wasi:keyvalue/store@0.2.0-draft", "wasi:cli/environment@0.3.0", "wasi:own/thing"]
-    {
+    for interface in [
+        "wasi:http/handler@0.3.0",
+        "wasi:blobstore/blobstore@0.2.0-draft",
+        "wasi:cli/environment@0.3.0",
+        "wasi:own/thing",
+        "wasi:cli/newer@0.2.13",
+    ] {
         let import = format!(
             r#"(import "{interface}" (instance $it
                  (export "bucket" (type $bucket (sub resource)))

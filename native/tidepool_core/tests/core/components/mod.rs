@@ -1,13 +1,21 @@
 //! Components: their values, what is refused of them, and that all holds for them that holds for modules.
 
+mod beside_wasmtime;
+mod composed;
 mod imports;
 mod kept;
 mod limits;
 mod names;
+mod own;
+mod pollables;
 mod refused;
+mod requests;
+mod resources;
 mod slices;
 mod types;
 mod values;
+pub(crate) mod walk;
+mod wave;
 
 use std::sync::Arc;
 
@@ -17,7 +25,7 @@ use tidepool_core::{CallError, Function, HostRequest, ImportCall, Payload, Reply
 use crate::support::signal::Signal;
 use crate::support::{self, drive, wat};
 
-/// A module `$libc` with a memory, and an allocator that grows it and frees nothing.
+/// A module `$libc` with a memory, and an allocator that grows it, keeps what is reallocated and frees nothing.
 const LIBC: &str = r#"
   (core module $libc
     (memory (export "memory") 1)
@@ -29,6 +37,8 @@ const LIBC: &str = r#"
       (local.set 5 (i32.sub (i32.shr_u (i32.add (global.get $at) (i32.const 65535)) (i32.const 16)) (memory.size)))
       (if (i32.gt_s (local.get 5) (i32.const 0))
         (then (if (i32.eq (memory.grow (local.get 5)) (i32.const -1)) (then unreachable))))
+      (memory.copy (local.get 4) (local.get 0)
+        (select (local.get 1) (local.get 3) (i32.lt_u (local.get 1) (local.get 3))))
       (local.get 4)))
   (core instance $libc (instantiate $libc))"#;
 
@@ -50,7 +60,7 @@ const ECHO: &str = r#"(func (export "echo") (param i32 i32) (result i32)
   (i32.store (i32.const 16) (local.get 0)) (i32.store (i32.const 20) (local.get 1)) (i32.const 16))"#;
 
 /// A component that adds, echoes a text, loops and traps; it counts its calls of `count`.
-fn simple() -> Vec<u8> {
+pub(crate) fn simple() -> Vec<u8> {
     component(
         &format!(
             r#"{ECHO}
@@ -94,7 +104,7 @@ fn finish(mut task: Task, mut host: impl FnMut(ImportCall) -> Result<Value, Stri
 
 /// A call with these arguments.
 fn request(name: &str, arguments: Value) -> Request {
-    Request { payload: Payload::Value(Box::new(arguments)), ..support::request(name, b"") }
+    Request { payload: Payload::Value(Arc::new(arguments)), ..support::request(name, b"") }
 }
 
 /// Calls an export with values, as Elixir does. The host answers nothing.
@@ -102,7 +112,7 @@ fn call(function: &Arc<Function>, name: &str, arguments: Vec<Value>) -> Result<V
     let task = function.start(request(name, Value::List(arguments)))?;
     match finish(task, |_call| Err("no host here".into()))? {
         Reply::Value(value) => Ok(*value),
-        Reply::Bytes(bytes) => panic!("values were given, and bytes returned: {bytes:?}"),
+        other => panic!("values were given, and no value returned: {other:?}"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! An export goes by its whole name, and by any part of it that no other has.
 
-use tidepool_core::CallError;
+use tidepool_core::{CallError, CompileConfig};
+use wit_parser::UnresolvedPackageGroup;
 
 use super::{component, json};
 use crate::support::Node;
@@ -63,6 +64,12 @@ fn a_part_of_a_name_means_what_no_other_goes_by_and_a_whole_name_always_means_it
                 assert_eq!(asked, name);
                 assert_eq!(exports.len(), 9, "{exports:?}");
                 assert!(exports.is_sorted());
+                assert!(!["both", "docs:one/api#both"].contains(&name), "several go by it");
+            }
+            (Err(CallError::SharedName { name: asked, exports }), None) => {
+                assert_eq!(asked, name);
+                let all = ["docs:one/api@1.0.0#both", "docs:one/api@2.0.0#both", "docs:two/api@1.0.0#both"];
+                assert_eq!(exports, if name == "both" { &all[..] } else { &all[..2] });
             }
             (outcome, _) => panic!("{name}: {outcome:?}"),
         }
@@ -75,5 +82,31 @@ fn the_type_of_a_function_that_is_exported_is_none_that_can_be_called() {
     let function = Node::small().warm(&wasm);
     for _call in 0..2 {
         assert!(matches!(json(&function, "add", "[1]"), Err(CallError::NoExport { .. })));
+    }
+}
+
+/// Words that WIT has a meaning for, a line each.
+const KEYWORDS: &str = include_str!("../../../src/abi/written/keywords.txt");
+
+#[test]
+fn a_name_that_is_a_word_of_wit_is_shown_so_that_tools_read_it() {
+    let core = r#"(func (export "f") (param i32) (result i32) (local.get 0))"#;
+    let all = || KEYWORDS.lines().chain(["root", "price"]);
+    let words: String = all().map(|word| format!(r#""{word}" "#)).collect();
+    let exports: String = all()
+        .filter(|word| *word != "type")
+        .map(|word| {
+            let lift = r#"(canon lift (core func $i "f"))"#;
+            format!(r#"(func (export "{word}") (param "{word}" $e) (result $e) {lift})"#)
+        })
+        .collect();
+    let wasm = component(core, &format!(r#"(type $of (enum {words})) (export $e "type" (type $of)) {exports}"#));
+    let module = Node::small().runtime.compile(&wasm, &CompileConfig::default()).unwrap();
+    let interface = module.interface().unwrap();
+    let wit = interface["wit"].as_str().unwrap();
+    let parsed = UnresolvedPackageGroup::parse("shown.wit", wit);
+    assert!(parsed.is_ok(), "{wit}\n{parsed:?}");
+    for text in ["    enum %type {", "export %list: func(%list: %type) -> %type;", "export price: func(price: %type)"] {
+        assert!(wit.contains(text), "{wit}");
     }
 }

@@ -27,11 +27,14 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
     ("u64", "1e300", "", "has to be an integer"),
     ("u64", "99999999999999999999999999999999999999999999", "", "has to be an integer"),
     ("f32", "\"one\"", "", "has to be a number, and is a text"),
+    ("f32", "3.5e38", "", "3.5e38 does not fit into an f32"),
     ("f64", "true", "", "has to be a number, and is a truth value"),
     ("char", "\"ab\"", "", "a text of one character"),
     ("char", "\"\"", "", "a text of one character"),
     ("char", "\"e\u{301}\"", "", "a text of one character"),
-    ("char", "97", "", "has to be a text, and is an integer"),
+    ("char", "55296", "", "55296 is the number of no character"),
+    ("char", "-1", "", "-1 is the number of no character"),
+    ("char", "97.5", "", "has to be a text, and is a floating-point number"),
     ("string", "1", "", "has to be a text, and is an integer"),
     ("(list u32)", "{}", "", "has to be a list, and is a record"),
     ("(list u32)", "[0, 1, 2, -3]", ".3", "-3 does not fit into a u32"),
@@ -155,7 +158,7 @@ fn what_may_be_missing_is_and_names_have_underscores_or_dashes() {
 }
 
 #[test]
-fn an_export_that_takes_or_returns_a_resource_is_named_and_not_called() {
+fn an_export_that_takes_or_returns_a_resource_is_named_and_not_called_where_no_instance_is_kept() {
     let handles = |others: &str| {
         component(
             r#"(func (export "make") (result i32) unreachable) (func (export "take") (param i32) unreachable)
@@ -177,9 +180,19 @@ fn an_export_that_takes_or_returns_a_resource_is_named_and_not_called() {
         assert!(message.starts_with(&format!("`{name}` takes or returns a resource")), "{message}");
     }
     assert_eq!(json(&function, "one", ""), Ok("1".into()));
-    let refused = node.try_function(&handles(""), Instances::Fresh, limits());
-    let Err(CompileError::UnknownAbi { exports }) = refused.map(|_| ()) else { panic!("it has nothing to call") };
-    assert_eq!(exports, ["list", "make", "take"]);
+    assert!(node.try_function(&handles(""), Instances::Fresh, limits()).is_ok(), "an instance may be kept");
+    // One whose resources are all its host's.
+    let handler = crate::support::wat(
+        r#"(component
+      (import "docs:a/b" (instance $b (export "r" (type (sub resource)))))
+      (alias export $b "r" (type $r))
+      (core module $m (func (export "take") (param i32) unreachable))
+      (core instance $i (instantiate $m))
+      (func (export "take") (param "it" (own $r)) (canon lift (core func $i "take"))))"#,
+    );
+    let refused = node.try_function(&handler, Instances::Fresh, limits());
+    let Err(error) = refused.map(|_| ()) else { panic!("it has nothing to call") };
+    assert_eq!(error, CompileError::NothingToCall { exports: vec!["take".into()] });
 }
 
 #[test]
@@ -242,4 +255,20 @@ fn what_engines_do_not_take_is_invalid_in_a_component_as_in_a_module() {
         assert!(matches!(alone, Err(CompileError::Invalid { .. })), "{content}: {alone:?}");
         assert!(matches!(within, Err(CompileError::Invalid { .. })), "{content}: {within:?}");
     }
+}
+
+#[test]
+fn what_the_engine_validates_and_does_not_do_is_invalid_and_one_memory_more_is_too_much() {
+    let node = Node::small();
+    let refused = |text: &str| node.try_function(&crate::support::wat(text), Instances::Fresh, limits()).map(|_| ());
+    for text in
+        [r#"(component (import "whole" (component)))"#, r#"(component (import "f" (func $f)) (export "g" (func $f)))"#]
+    {
+        let outcome = refused(text);
+        assert!(matches!(outcome, Err(CompileError::Invalid { .. })), "{text}: {outcome:?}");
+    }
+    let memories = r#"(component (core module $m (memory (export "memory") 1) (func (export "f")))
+      (core instance $a (instantiate $m)) (core instance $b (instantiate $m)) (core instance (instantiate $m)) (func (export "f") (canon lift (core func $a "f"))))"#;
+    let outcome = refused(memories);
+    assert!(matches!(outcome, Err(CompileError::TooDemanding { .. })), "{outcome:?}");
 }

@@ -6,11 +6,12 @@ use tidepool_core::value::{self, Value};
 use tidepool_core::{Instances, RuntimeConfig};
 
 use super::types::{self, Text, Ty};
+use super::wave::listed;
 use super::{ECHO, OPTIONS, call, component, json};
 use crate::support::{Node, config, limits};
 
 /// A component that echoes lists of the type: a core function needs not know how their elements lie in memory.
-fn echo(ty: &Ty) -> Vec<u8> {
+pub(super) fn echo(ty: &Ty) -> Vec<u8> {
     let mut text = Text::default();
     let ty = text.of(ty);
     let exports = format!(
@@ -20,17 +21,8 @@ fn echo(ty: &Ty) -> Vec<u8> {
     component(ECHO, &exports)
 }
 
-/// Elements of a list of the type, as a result has it.
-fn listed(ty: &Ty, values: Vec<Value>) -> Value {
-    let byte =
-        |value: &Value| if let Value::Int(byte) = value { u8::try_from(*byte).unwrap() } else { panic!("{value:?}") };
-    match ty {
-        Ty::Int { signed: false, bits: 8 } => Value::Bytes(values.iter().map(byte).collect()),
-        _ => Value::List(values),
-    }
-}
-
-fn written(value: &Value) -> String {
+/// A value as JSON.
+pub(super) fn written(value: &Value) -> String {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     match Box::pin(value::write(value, async || ())).as_mut().poll(&mut context) {
         std::task::Poll::Ready(json) => String::from_utf8(json).unwrap(),
@@ -39,7 +31,7 @@ fn written(value: &Value) -> String {
 }
 
 /// A type, and some values of it.
-fn typed() -> impl Strategy<Value = (Ty, Vec<Value>)> {
+pub(super) fn typed() -> impl Strategy<Value = (Ty, Vec<Value>)> {
     types::ty().prop_flat_map(|ty| {
         let values = vec(types::value(&ty), 1..5);
         (Just(ty), values)
@@ -61,4 +53,15 @@ fn a_value_of_any_type_comes_back_as_it_was_given_as_a_value_and_as_json() {
             prop_assert_eq!(returned.map(|json| format!("[{json}]")), Ok(text));
         }
     });
+}
+
+#[test]
+fn a_character_is_taken_by_its_number_too_and_returned_as_a_text() {
+    let function = Node::small().warm(&component(
+        ECHO,
+        &format!(
+            r#"(func (export "echo") (param "v" (list char)) (result (list char)) (canon lift (core func $i "echo") {OPTIONS}))"#
+        ),
+    ));
+    assert_eq!(json(&function, "echo", "[[97, \"\u{e9}\", 128512]]"), Ok("[\"a\",\"\u{e9}\",\"\u{1f600}\"]".into()));
 }

@@ -1,6 +1,8 @@
 //! A runtime of its own for each test, guests to run on it, and the loop that drives a call to its end.
 
+pub(crate) mod allocations;
 pub(crate) mod alone;
+pub(crate) mod moving;
 pub(crate) mod processes;
 pub(crate) mod program;
 pub(crate) mod puppet;
@@ -61,13 +63,19 @@ pub(crate) struct Node {
 }
 
 /// Small, with a compiler of its own.
+/// Whether what is exhaustive is run whole (`bin/test --long`), and not in samples.
+pub(crate) fn is_long() -> bool {
+    std::env::var_os("TIDEPOOL_LONG").is_some_and(|long| !long.is_empty())
+}
+
 pub(crate) fn config() -> RuntimeConfig {
     RuntimeConfig { compiler: Some(compiler()), ..settings::small() }
 }
 
 /// The compiler of this build, or the one that whoever runs the tests names: one that fits these with another allocator, say.
 pub(crate) fn compiler() -> PathBuf {
-    std::env::var_os("TIDEPOOL_COMPILER").map_or_else(|| env!("CARGO_BIN_EXE_tidepool_compiler").into(), PathBuf::from)
+    std::env::var_os("TIDEPOOL_COMPILER")
+        .map_or_else(|| env!("CARGO_BIN_EXE_tidepool_compiler_tests").into(), PathBuf::from)
 }
 
 /// Limits that no test is about: a busy machine must not fail a test that isn't about time.
@@ -187,7 +195,7 @@ pub(crate) fn sample(text: &str, start: &str) -> Option<f64> {
 
 /// A module that `bin/guests` built, by language and name.
 pub(crate) fn guest(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guests/build").join(name).with_extension("wasm");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../../guests/build").join(name).with_extension("wasm");
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; bin/guests builds it", path.display()))
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tidepool_core::{
     Address, CallError, FileRequest, Function, HostReply, HostRequest, ProcessOptions, ProcessRef, ProcessRequest,
-    Reply, Signal, Step, Task,
+    Reply, Signal, Stays, Step, Task,
 };
 
 use super::signal::Signal as Woken;
@@ -45,6 +45,12 @@ pub(crate) struct Processes {
     pub(crate) newest: Option<Arc<Function>>,
     /// Answers for files of the host's.
     pub(crate) files: Option<Files>,
+    /// At one of so many waits each is moved to another instance; at none, when it is 0.
+    pub(crate) moving: usize,
+    waits: usize,
+    /// How often one was, and why one was not.
+    pub(crate) moves: usize,
+    pub(crate) stays: Vec<Stays>,
 }
 
 fn address(id: u64) -> Address {
@@ -64,6 +70,10 @@ impl Processes {
             compile: None,
             newest: None,
             files: None,
+            moving: 0,
+            waits: 0,
+            moves: 0,
+            stays: Vec::new(),
         };
         task.set_address(address(1));
         all.add(1, task);
@@ -115,6 +125,11 @@ impl Processes {
     }
 
     fn drive(&mut self, id: u64) {
+        self.waits += 1;
+        let moves = self.moving > 0 && self.waits.is_multiple_of(self.moving);
+        if let Some(driven) = self.driven.get(&id).filter(|_| moves) {
+            driven.task.freeze();
+        }
         loop {
             let Some(driven) = self.driven.get_mut(&id) else { return };
             (driven.ready, driven.until) = (false, None);
@@ -123,7 +138,10 @@ impl Processes {
             while let Some((_to, tag, bytes)) = driven.task.take_later() {
                 self.sent.push((tag, bytes));
             }
-            match driven.task.drive(|_| woken.waker()) {
+            let step = driven.task.drive(|_| woken.waker());
+            // What waits for something else than a time or a message moves later.
+            self.stays.extend(driven.task.stays().filter(|stays| *stays != Stays::Import));
+            match step {
                 Step::Done(outcome) => return self.end(id, outcome.map(Reply::into_bytes)),
                 Step::Yield => {
                     driven.ready = true;
@@ -186,6 +204,7 @@ impl Processes {
             ProcessRequest::Send { tag, bytes, .. } => self.sent.push((tag, bytes)),
             // There are no other nodes.
             ProcessRequest::Exists { .. } | ProcessRequest::SpawnAway(_) | ProcessRequest::Name(_) => {}
+            ProcessRequest::Frozen => self.moves += 1,
             ProcessRequest::Upgrade => {
                 let task = &mut self.driven.get_mut(&id).unwrap().task;
                 let upgraded = match &self.newest {

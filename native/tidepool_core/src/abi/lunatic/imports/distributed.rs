@@ -7,11 +7,15 @@ use super::message::take_data;
 use super::spawn::{Wanted, checked_params, make, permitted};
 use crate::abi::guest::Guest;
 use crate::abi::lunatic::support::{
-    FAILED, ImportFuture, OK, ask, done, failed, guest, handle, no_handle, put, refused, text, trap, wait,
+    FAILED, ImportFuture, OK, ask, done, failed, guest, handle, no_handle, put, refused, text, trap,
 };
+use crate::abi::lunatic::taped::{Question, keep, outside, question};
+use crate::abi::lunatic::waits::SEND_AWAY_RECEIVE;
 use crate::abi::memory;
 use crate::abi::slots::State;
 use crate::base::request::{Away, ProcessRequest};
+use crate::store::leaving::again;
+use crate::store::resting::wait;
 
 const MODULE: &str = "lunatic::distributed";
 /// `send` to a node that there is not.
@@ -23,16 +27,16 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.func_wrap(MODULE, "node_id", |mut caller: Caller<'_, State>| Ok(guest(&mut caller)?.program.place.node))?;
     linker.func_wrap(MODULE, "module_id", |mut caller: Caller<'_, State>| Ok(module_id(&*guest(&mut caller)?)))?;
     linker.func_wrap(MODULE, "nodes_count", |mut caller: Caller<'_, State>| {
-        Ok(memory::length(all_nodes(&*guest(&mut caller)?).len()))
+        Ok(memory::length(all_nodes(&mut caller)?.len()))
     })?;
     linker.func_wrap(MODULE, "get_nodes", |mut caller: Caller<'_, State>, ptr: i32, count: i32| {
-        let all = all_nodes(&*guest(&mut caller)?);
+        let all = all_nodes(&mut caller)?;
         nodes(&mut caller, &all, ptr, count)
     })?;
     linker.func_wrap_async(MODULE, "send", |caller, (node, id): (u64, u64)| send(caller, node, id))?;
     linker.func_wrap_async(
-        MODULE,
-        "send_receive_skip_search",
+        SEND_AWAY_RECEIVE.module,
+        SEND_AWAY_RECEIVE.name,
         |caller, (node, id, tag, timeout): (u64, u64, i64, u64)| send_receive(caller, node, id, tag, timeout),
     )?;
     linker.func_wrap_async(MODULE, "spawn", |caller, args: SpawnArgs| Box::new(spawn(caller, args)))?;
@@ -58,9 +62,13 @@ fn no_server(mut caller: Caller<'_, State>) -> wasmtime::Result<i32> {
 }
 
 /// The numbers of all nodes, this one first.
-fn all_nodes(guest: &Guest) -> Vec<u64> {
-    let place = &guest.program.place;
-    [place.node].into_iter().chain(place.others.all().iter().copied().filter(|node| *node != place.node)).collect()
+fn all_nodes(caller: &mut Caller<'_, State>) -> wasmtime::Result<Vec<u64>> {
+    let guest = guest(caller)?;
+    outside(caller, "lunatic::distributed.get_nodes", &[], |_caller| {
+        let place = &guest.program.place;
+        let others = place.others.all();
+        Ok([place.node].into_iter().chain(others.iter().copied().filter(|node| *node != place.node)).collect())
+    })
 }
 
 /// Copies as many of `nodes` as the guest has room for; how many.
@@ -80,10 +88,12 @@ fn send(mut caller: Caller<'_, State>, node: u64, id: u64) -> ImportFuture<'_, i
 }
 
 fn send_receive(mut caller: Caller<'_, State>, node: u64, id: u64, tag: i64, timeout: u64) -> ImportFuture<'_, i32> {
-    match lives_on(&mut caller, node, id) {
-        Ok(true) => mailbox::send_receive(caller, id, tag, timeout),
+    let asked = again(&mut caller, SEND_AWAY_RECEIVE)
+        .and_then(|again| Ok((again.is_some() || lives_on(&mut caller, node, id)?, again)));
+    match asked {
+        Ok((true, again)) => mailbox::send_receive(caller, (id, tag), (SEND_AWAY_RECEIVE, timeout, again)),
         // Nobody will answer.
-        Ok(false) => done::<TIMED_OUT>(),
+        Ok((false, _again)) => done::<TIMED_OUT>(),
         Err(error) => refused(error),
     }
 }
@@ -120,13 +130,12 @@ async fn spawn(mut caller: Caller<'_, State>, args: SpawnArgs) -> wasmtime::Resu
         if let Some(folder) = config.world.preopens.first().filter(|_folder| asked) {
             return Err(trap(&mut caller, format!("a process on another node can't have the folder `{folder}`")));
         }
-        if !guest.program.place.others.all().contains(&node) {
-            Err((FAILED, format!("there is no node {node}")))
-        } else if module == 0 || module != module_id(&guest) {
+        if module == 0 || module != module_id(&guest) {
             let text = "processes on other nodes run the module that their program was started with, and no other";
-            Err((NO_MODULE, text.into()))
+            if is_there(&mut caller, &guest, node)? { Err((NO_MODULE, text.into())) } else { Err(no_node(node)) }
         } else {
-            spawn_away(&mut caller, &guest, config.away(node, guest.program.total_cpu.limit(), entry, params)).await
+            let away = config.away(node, guest.program.total_cpu.limit(), entry, params);
+            spawn_away(&mut caller, &guest, away).await?
         }
     };
     match made {
@@ -141,9 +150,41 @@ async fn spawn(mut caller: Caller<'_, State>, args: SpawnArgs) -> wasmtime::Resu
     }
 }
 
+/// Is there this other node?
+fn is_there(caller: &mut Caller<'_, State>, guest: &Guest, node: u64) -> wasmtime::Result<bool> {
+    let others = &guest.program.place.others;
+    let is_there = |_: &mut Caller<'_, State>| Ok(i32::from(others.all().contains(&node)));
+    Ok(outside(caller, "lunatic::distributed.node", &[&node.to_le_bytes()], is_there)? != 0)
+}
+
+fn no_node(node: u64) -> (i32, String) {
+    (FAILED, format!("there is no node {node}"))
+}
+
 /// Has another node make a process: its number, or the code and the text of why not.
-async fn spawn_away(caller: &mut Caller<'_, State>, guest: &Guest, away: Away) -> Result<u64, (i32, String)> {
+///
+/// # Errors
+/// As [`question`].
+async fn spawn_away(
+    caller: &mut Caller<'_, State>,
+    guest: &Guest,
+    away: Away,
+) -> wasmtime::Result<Result<u64, (i32, String)>> {
+    let lengths = [away.node, u64::try_from(away.params.len()).unwrap_or(u64::MAX)].map(u64::to_le_bytes);
+    let arguments = [lengths.as_flattened(), &away.params, away.entry.as_bytes()];
+    let asked = match question(caller, "lunatic::distributed.spawn", &arguments)? {
+        Question::Told(told) => return Ok(told),
+        Question::Open(asked) => asked,
+    };
+    let made = made_away(caller, guest, away).await;
+    keep(caller, asked, Ok(made))
+}
+
+async fn made_away(caller: &mut Caller<'_, State>, guest: &Guest, away: Away) -> Result<u64, (i32, String)> {
     let program = &guest.program;
+    if !program.place.others.all().contains(&away.node) {
+        return Err(no_node(away.node));
+    }
     let _asking = wait(caller, |cx, _wake_at| program.asking.poll(cx)).await;
     match ask(caller, ProcessRequest::SpawnAway(Box::new(away))).await {
         Ok(id) => match id.first_chunk() {
@@ -165,13 +206,13 @@ fn lookup(
     count: i32,
     error: i32,
 ) -> wasmtime::Result<i32> {
-    let guest = guest(&mut caller)?;
+    guest(&mut caller)?;
     let query = text(&mut caller, query, query_len)?;
     if !query.is_empty() {
         failed(&mut caller, error, "nodes of this host have no attributes: look for all, with an empty query")?;
         return Ok(FAILED);
     }
-    let found = all_nodes(&guest);
+    let found = all_nodes(&mut caller)?;
     // The guest keeps 4 bytes here.
     memory::write(&mut caller, count, &memory::length(found.len()).to_le_bytes())?;
     let handle = handle(&mut caller, |state| &mut state.abi.lunatic.data().queries, found)?;

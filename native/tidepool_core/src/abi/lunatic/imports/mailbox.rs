@@ -5,10 +5,13 @@ use std::task::Waker;
 
 use wasmtime::{Caller, Linker};
 
-use super::message::{MODULE, take_data};
+use super::message::{self, MODULE, take_data};
 use crate::abi::guest::Guest;
 use crate::abi::lunatic::OWN;
-use crate::abi::lunatic::support::{ImportFuture, ask, deadline, done, guest, peer, refused, rest, trap, wait};
+use crate::abi::lunatic::letters;
+use crate::abi::lunatic::support::{ImportFuture, ask, done, guest, peer, refused, trap};
+use crate::abi::lunatic::taped::{Question, keep, keep_reply};
+use crate::abi::lunatic::waits::{RECEIVE, SEND_RECEIVE};
 use crate::abi::memory;
 use crate::abi::slots::State;
 use crate::base::error::CallError;
@@ -16,6 +19,10 @@ use crate::base::request::{Peer, ProcessRequest};
 use crate::process::delivery::Sent;
 use crate::process::handle::Process;
 use crate::process::message::{Data, Message};
+use crate::recording::entry::Asked;
+use crate::store::frames::{Wait, Waiting};
+use crate::store::leaving::again;
+use crate::store::resting::{Rested, rest, until, wait};
 
 /// What `receive` says of what has come.
 const DATA: i32 = 0;
@@ -32,10 +39,15 @@ const MAX_TAGS: usize = 4_096;
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.func_wrap_async(MODULE, "send", |caller, (id,): (u64,)| send(caller, id))?;
     linker.func_wrap_async(OWN, "try_send", |caller, (id,): (u64,)| Box::new(send_at_once(caller, id)))?;
-    linker.func_wrap_async(MODULE, "receive", receive)?;
-    linker.func_wrap_async(MODULE, "send_receive_skip_search", |caller, (id, tag, timeout): (u64, i64, u64)| {
-        send_receive(caller, id, tag, timeout)
-    })?;
+    linker.func_wrap_async(RECEIVE.module, RECEIVE.name, receive)?;
+    linker.func_wrap_async(
+        SEND_RECEIVE.module,
+        SEND_RECEIVE.name,
+        |mut caller: Caller<'_, State>, (id, tag, timeout): (u64, i64, u64)| match again(&mut caller, SEND_RECEIVE) {
+            Ok(again) => send_receive(caller, (id, tag), (SEND_RECEIVE, timeout, again)),
+            Err(error) => refused(error),
+        },
+    )?;
     Ok(())
 }
 
@@ -122,33 +134,78 @@ fn send(caller: Caller<'_, State>, id: u64) -> ImportFuture<'_, i32> {
 
 /// The same; the result is `NOWHERE` when the process's node is not there.
 pub(super) fn send_or<const NOWHERE: i32>(mut caller: Caller<'_, State>, id: u64) -> ImportFuture<'_, i32> {
-    let sending = guest(&mut caller).and_then(|guest| Ok((try_send(&mut caller, &guest, id)?, guest)));
-    match sending {
-        Ok((Sending::Done, _guest)) => done::<0>(),
-        Ok((sending, guest)) => {
-            Box::new(async move { Ok(if finish(&mut caller, &guest, sending).await { 0 } else { NOWHERE }) })
-        }
+    let begun =
+        guest(&mut caller).and_then(|guest| Ok((begin(&mut caller, &guest, "lunatic::message.send", id)?, guest)));
+    match begun {
+        Ok((Begun::Over(0), _guest)) => done::<0>(),
+        Ok((Begun::Over(_away), _guest)) => done::<NOWHERE>(),
+        Ok((Begun::Goes(sending, asked), guest)) => Box::new(async move {
+            let code = if finish(&mut caller, &guest, sending).await { 0 } else { NOWHERE };
+            keep(&mut caller, asked, Ok(code))
+        }),
         Err(error) => refused(error),
+    }
+}
+
+/// How a message is sent.
+enum Begun {
+    /// It was, or can't be: what the guest is told.
+    Over(i32),
+    /// It is on its way.
+    Goes(Sending, Option<Asked>),
+}
+
+/// Begins to send the scratch.
+fn begin(caller: &mut Caller<'_, State>, guest: &Guest, what: &'static str, id: u64) -> wasmtime::Result<Begun> {
+    let asked = match letters::sends::<i32>(caller, what, id)? {
+        Question::Told(code) => {
+            drop(take_data(caller)?);
+            sent(caller);
+            return Ok(Begun::Over(code));
+        }
+        Question::Open(asked) => asked,
+    };
+    match try_send(caller, guest, id) {
+        Ok(Sending::Done) => keep(caller, asked, Ok(0)).map(Begun::Over),
+        Ok(sending) => Ok(Begun::Goes(sending, asked)),
+        Err(error) => keep(caller, asked, Err(error)).map(Begun::Over),
     }
 }
 
 /// `try_send` of `tidepool`: sends the scratch, or says that its receiver has no room; then it stays the scratch.
 async fn send_at_once(mut caller: Caller<'_, State>, id: u64) -> wasmtime::Result<i32> {
     let guest = guest(&mut caller)?;
-    within_cpu_time(&mut caller, &guest)?;
+    let asked = match letters::sends::<i32>(&mut caller, "tidepool.try_send", id)? {
+        Question::Told(FULL) => {
+            message::data(&mut caller)?.position = 0;
+            return Ok(FULL);
+        }
+        Question::Told(code) => {
+            drop(take_data(&mut caller)?);
+            sent(&mut caller);
+            return Ok(code);
+        }
+        Question::Open(asked) => asked,
+    };
+    let outcome = sent_at_once(&mut caller, &guest, id).await;
+    keep(&mut caller, asked, outcome)
+}
+
+async fn sent_at_once(caller: &mut Caller<'_, State>, guest: &Guest, id: u64) -> wasmtime::Result<i32> {
+    within_cpu_time(caller, guest)?;
     let process = guest.program.process(id).filter(|process| process.is_guest());
     let Some(process) = process else {
-        let sending = try_send(&mut caller, &guest, id)?;
-        finish(&mut caller, &guest, sending).await;
+        let sending = try_send(caller, guest, id)?;
+        finish(caller, guest, sending).await;
         return Ok(SENT);
     };
-    let data = Message::Data(take_data(&mut caller)?);
+    let data = Message::Data(take_data(caller)?);
     let (code, left) = match process.send(data, &guest.process, guest.program.mailbox_bytes, Waker::noop()) {
         Sent::Done => (SENT, None),
         Sent::Full(message) => (FULL, Some(message)),
     };
     caller.data_mut().abi.lunatic.data().scratch = left;
-    sent(&mut caller);
+    sent(caller);
     Ok(code)
 }
 
@@ -209,52 +266,93 @@ fn received(caller: &mut Caller<'_, State>, message: Option<Message>) -> i32 {
 }
 
 fn receive(mut caller: Caller<'_, State>, (ptr, count, timeout): (i32, i32, u64)) -> ImportFuture<'_, i32> {
-    let begun = guest(&mut caller).and_then(|guest| Ok((Tags::read(&mut caller, ptr, count)?, guest)));
-    match begun {
-        Ok((tags, guest)) => receive_with(caller, guest, tags, timeout),
+    let asked = guest(&mut caller).and_then(|guest| {
+        let again = again(&mut caller, RECEIVE)?;
+        Ok((Tags::read(&mut caller, ptr, count)?, guest, again))
+    });
+    match asked {
+        Ok((tags, guest, again)) => receive_with(caller, guest, tags, (RECEIVE, timeout, again)),
         Err(error) => refused(error),
     }
 }
 
-fn receive_with(mut caller: Caller<'_, State>, guest: Arc<Guest>, tags: Tags, timeout: u64) -> ImportFuture<'_, i32> {
+/// Receives in an import that was given this time, or is called again.
+fn receive_with(
+    mut caller: Caller<'_, State>,
+    guest: Arc<Guest>,
+    tags: Tags,
+    (import, timeout, again): (Waiting, u64, Option<Wait>),
+) -> ImportFuture<'_, i32> {
+    let asked = match letters::receives(&mut caller, tags.get()) {
+        Ok(Question::Told(message)) => return told(&mut caller, message),
+        Ok(Question::Open(asked)) => asked,
+        Err(error) => return refused(error),
+    };
     let bound = guest.program.mailbox_bytes;
     if let Some(message) = guest.process.receive(tags.get(), bound) {
-        return match received(&mut caller, Some(message)) {
-            LINK_DIED => done::<LINK_DIED>(),
-            PROCESS_DIED => done::<PROCESS_DIED>(),
-            _ => done::<DATA>(),
-        };
+        if let Some(asked) = asked {
+            keep_reply(&caller, asked, letters::written(&caller, Some(&message)));
+        }
+        return told(&mut caller, Some(message));
     }
     Box::new(async move {
-        let deadline = deadline(timeout);
+        let until = until(again, timeout);
         // Without any time to wait, the driver still passes on what was sent before.
-        let mut asked = timeout > 0;
-        let message = rest(&mut caller, |cx, wake_at| {
-            let until = if asked { deadline } else { None };
-            let polled = guest.process.poll_receive(tags.get(), bound, until, cx, wake_at);
-            if !asked && polled.is_pending() {
-                *wake_at = deadline;
+        let mut has_asked = timeout > 0;
+        let rested = rest(&mut caller, import, until, |cx, wake_at| {
+            let at_most = if has_asked { until } else { None };
+            let polled = guest.process.poll_receive(tags.get(), bound, at_most, cx, wake_at);
+            if !has_asked && polled.is_pending() {
+                *wake_at = until;
             }
-            asked = true;
+            has_asked = true;
             polled
         })
         .await?;
+        let Rested::Over(message) = rested else {
+            guest.process.stop_waiting();
+            return Ok(TIMED_OUT);
+        };
+        if let Some(asked) = asked {
+            keep_reply(&caller, asked, letters::written(&caller, message.as_ref()));
+        }
         Ok(received(&mut caller, message))
     })
 }
 
-/// Sends the scratch, and receives with a tag: the answer.
-pub(super) fn send_receive(mut caller: Caller<'_, State>, id: u64, tag: i64, timeout: u64) -> ImportFuture<'_, i32> {
-    let sending = guest(&mut caller).and_then(|guest| Ok((try_send(&mut caller, &guest, id)?, guest)));
+/// Ends a `receive` for which something is there.
+fn told<'a>(caller: &mut Caller<'_, State>, message: Option<Message>) -> ImportFuture<'a, i32> {
+    match received(caller, message) {
+        LINK_DIED => done::<LINK_DIED>(),
+        PROCESS_DIED => done::<PROCESS_DIED>(),
+        TIMED_OUT => done::<TIMED_OUT>(),
+        _ => done::<DATA>(),
+    }
+}
+
+/// Sends the scratch, unless the wait goes on that follows, and receives with a tag: the answer.
+pub(super) fn send_receive(
+    mut caller: Caller<'_, State>,
+    (id, tag): (u64, i64),
+    wait: (Waiting, u64, Option<Wait>),
+) -> ImportFuture<'_, i32> {
+    const WHAT: &str = "lunatic::message.send_receive_skip_search";
+    let begun = guest(&mut caller).and_then(|guest| {
+        let goes_on = wait.2.is_some();
+        let sent = if goes_on { Begun::Over(0) } else { begin(&mut caller, &guest, WHAT, id)? };
+        Ok((sent, guest))
+    });
     let tags = Tags::Few([tag, 0, 0, 0], 1);
-    match sending {
-        Ok((Sending::Done, guest)) => receive_with(caller, guest, tags, timeout),
-        Ok((sending, guest)) => Box::new(async move {
-            // Nobody is to answer where nobody is.
-            if !finish(&mut caller, &guest, sending).await {
+    match begun {
+        Ok((Begun::Over(0), guest)) => receive_with(caller, guest, tags, wait),
+        // Nobody is to answer where nobody is.
+        Ok((Begun::Over(_away), _guest)) => done::<TIMED_OUT>(),
+        Ok((Begun::Goes(sending, asked), guest)) => Box::new(async move {
+            let reached = finish(&mut caller, &guest, sending).await;
+            if keep(&mut caller, asked, Ok(i32::from(!reached)))? != 0 {
                 return Ok(TIMED_OUT);
             }
-            Box::into_pin(receive_with(caller, guest, tags, timeout)).await
+            Box::into_pin(receive_with(caller, guest, tags, wait)).await
         }),
         Err(error) => refused(error),
     }

@@ -3,12 +3,15 @@
 
 use wasmtime::{Caller, Linker};
 
+use crate::abi::guest::Guest;
 use crate::abi::lunatic::OWN;
-use crate::abi::lunatic::support::{FAILED, OK, ask, guest, put, text, trap, wait};
+use crate::abi::lunatic::support::{FAILED, OK, ask, guest, put, text, trap};
+use crate::abi::lunatic::taped::{Question, keep, outside, question};
 use crate::abi::memory;
 use crate::abi::slots::State;
 use crate::base::request::{NameOperation, Naming, ProcessRequest};
 use crate::process::place::naming::{NOT_ASKED, Named};
+use crate::store::resting::wait;
 
 const MODULE: &str = "lunatic::registry";
 /// Bytes of an out value.
@@ -18,17 +21,22 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.func_wrap(MODULE, "put", |mut caller: Caller<'_, State>, name: i32, len: i32, _node: u64, id: u64| {
         let guest = guest(&mut caller)?;
         let name = text(&mut caller, name, len)?;
-        if guest.program.may_live(id) && !guest.program.names.put(&name, id) {
-            return Err(trap(&mut caller, "the program has as many names as it may have, or no room for more"));
-        }
-        Ok(())
+        let program = &guest.program;
+        outside(&mut caller, "lunatic::registry.put", &[&id.to_le_bytes(), name.as_bytes()], |caller| {
+            if program.may_live(id) && !program.names.put(&name, id) {
+                return Err(trap(caller, "the program has as many names as it may have, or no room for more"));
+            }
+            Ok(())
+        })
     })?;
     linker.func_wrap(MODULE, "get", get)?;
     linker.func_wrap(MODULE, "remove", |mut caller: Caller<'_, State>, name: i32, len: i32| {
         let guest = guest(&mut caller)?;
         let name = text(&mut caller, name, len)?;
-        guest.program.names.remove(&name);
-        Ok(())
+        outside(&mut caller, "lunatic::registry.remove", &[name.as_bytes()], |_caller| {
+            guest.program.names.remove(&name);
+            Ok(())
+        })
     })?;
     link_wide(linker)
 }
@@ -36,10 +44,14 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 fn get(mut caller: Caller<'_, State>, name: i32, len: i32, node: i32, id: i32) -> wasmtime::Result<i32> {
     let guest = guest(&mut caller)?;
     let name = text(&mut caller, name, len)?;
-    match guest.program.names.get(&name, |id| guest.program.may_live(id)) {
+    let program = &guest.program;
+    let owner: Vec<u64> = outside(&mut caller, "lunatic::registry.get", &[name.as_bytes()], |_caller| {
+        Ok(program.names.get(&name, |id| program.may_live(id)).into_iter().collect())
+    })?;
+    match owner.first() {
         Some(owner) => {
-            put(&mut caller, node, guest.program.place.node_of(owner))?;
-            put(&mut caller, id, owner)?;
+            put(&mut caller, node, program.place.node_of(*owner))?;
+            put(&mut caller, id, *owner)?;
             Ok(OK)
         }
         None => Ok(FAILED),
@@ -122,12 +134,39 @@ async fn name_of(
     id: u64,
 ) -> wasmtime::Result<(i32, u64)> {
     let guest = guest(caller)?;
+    let asked = match question::<[u64; 2]>(caller, what(operation), &[&id.to_le_bytes(), name.as_bytes()])? {
+        Question::Told([code, found]) => return Ok((i32::try_from(code).unwrap_or(NOT_ASKED), found)),
+        Question::Open(asked) => asked,
+    };
+    let (code, found) = named(caller, &guest, operation, name, id).await;
+    keep(caller, asked, Ok([u64::try_from(code).unwrap_or(0), found]))?;
+    Ok((code, found))
+}
+
+/// What a tape calls the operation.
+fn what(operation: NameOperation) -> &'static str {
+    match operation {
+        NameOperation::Put => "tidepool.put_name",
+        NameOperation::Claim => "tidepool.claim_name",
+        NameOperation::Get => "tidepool.get_name",
+        NameOperation::Remove => "tidepool.remove_name",
+        NameOperation::Free => "tidepool.free_name",
+    }
+}
+
+async fn named(
+    caller: &mut Caller<'_, State>,
+    guest: &Guest,
+    operation: NameOperation,
+    name: String,
+    id: u64,
+) -> (i32, u64) {
     let (program, place) = (&guest.program, &guest.program.place);
     if !place.is_part() && !place.is_away(id) {
         let (code, found) = program.name(operation, &name, id).code();
         // Processes of other nodes may be dead.
         if !place.is_away(found) {
-            return Ok((code, found));
+            return (code, found);
         }
     }
     let _naming = wait(caller, |cx, _wake_at| program.naming.poll(cx)).await;
@@ -136,5 +175,5 @@ async fn name_of(
         let (code, id) = reply.split_first_chunk()?;
         Some((i32::from_le_bytes(*code), u64::from_le_bytes(*id.first_chunk()?)))
     });
-    Ok(reply.unwrap_or((NOT_ASKED, 0)))
+    reply.unwrap_or((NOT_ASKED, 0))
 }

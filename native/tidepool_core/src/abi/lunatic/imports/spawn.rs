@@ -6,10 +6,11 @@
 use std::sync::Arc;
 use std::task::Poll;
 
-use wasmtime::{Caller, Linker, Val};
+use wasmtime::{Caller, Linker};
 
 use crate::abi::guest::{Guest, PARAM_BYTES, Plan, fits_params, param_values};
-use crate::abi::lunatic::support::{OK, ask, failed, guest, no_handle, put, text, trap, wait};
+use crate::abi::lunatic::support::{FAILED, OK, ask, failed, guest, no_handle, put, text, trap};
+use crate::abi::lunatic::taped::{Question, keep, question};
 use crate::abi::memory;
 use crate::abi::slots::State;
 use crate::abi::wasi::files;
@@ -19,6 +20,7 @@ use crate::process::files::folder::Preopen;
 use crate::process::handle::Process;
 use crate::process::program::Program;
 use crate::process::registry::{Claim, Registry};
+use crate::store::resting::wait;
 
 const MODULE: &str = "lunatic::process";
 /// `get_or_spawn` when another process has the name.
@@ -71,7 +73,8 @@ pub(super) async fn make(
 ) -> wasmtime::Result<Result<u64, String>> {
     permitted(caller, guest)?;
     let entry = text(caller, wanted.entry.0, wanted.entry.1)?;
-    let params = params(caller, wanted.params.0, wanted.params.1)?;
+    let param_bytes = checked_params(caller, wanted.params.0, wanted.params.1)?;
+    let params = param_values(&param_bytes).ok_or_else(|| bad_type(caller))?;
     let config = config(caller, guest, wanted.config)?;
     let data = caller.data_mut().abi.lunatic.data();
     let module = match wanted.module {
@@ -80,18 +83,43 @@ pub(super) async fn make(
     };
     let Some(module) = module else { return Err(no_handle(caller, "module", wanted.module.cast_unsigned())) };
     let config = if wanted.config == OWN { config } else { with_folders(caller, guest, config).await? };
-    let child = match guest.program.add_guest(entry, config.text_bytes()) {
-        Ok(child) => child,
-        Err(text) => return Ok(Err(text)),
+    let asked = match asks(caller, &wanted, &param_bytes, &entry)? {
+        Question::Told(told) => return Ok(told.map_err(|(_code, text)| text)),
+        Question::Open(asked) => asked,
     };
-    child.set_unborn(Box::new(Plan { params, config, module }));
+    let made = born(caller, guest, (entry, wanted.link), Plan { params, config, module }).await;
+    let made = keep(caller, asked, Ok(made.map_err(|text| (FAILED, text))))?;
+    Ok(made.map_err(|(_code, text)| text))
+}
+
+/// The question for a process: handles are of what the guest has made itself.
+fn asks(
+    caller: &mut Caller<'_, State>,
+    wanted: &Wanted,
+    params: &[u8],
+    entry: &str,
+) -> wasmtime::Result<Question<Result<u64, (i32, String)>>> {
+    let numbers = [wanted.link.unwrap_or(0), wanted.config, wanted.module, memory::length(params.len()).into()];
+    let numbers = numbers.map(i64::to_le_bytes);
+    question(caller, "lunatic::process.spawn", &[numbers.as_flattened(), params, entry.as_bytes()])
+}
+
+/// Has the process made.
+async fn born(
+    caller: &mut Caller<'_, State>,
+    guest: &Guest,
+    (entry, link): (String, Option<i64>),
+    plan: Plan,
+) -> Result<u64, String> {
+    let child = guest.program.add_guest(entry, plan.config.text_bytes())?;
+    child.set_unborn(Box::new(plan));
     let mut made = Made { program: &guest.program, child, done: false };
-    match ask(caller, ProcessRequest::Spawn { id: made.child.id, link: wanted.link }).await {
+    match ask(caller, ProcessRequest::Spawn { id: made.child.id, link }).await {
         Ok(_) => {
             made.done = true;
-            Ok(Ok(made.child.id))
+            Ok(made.child.id)
         }
-        Err(text) => Ok(Err(String::from_utf8_lossy(&text).into_owned())),
+        Err(text) => Err(String::from_utf8_lossy(&text).into_owned()),
     }
 }
 
@@ -160,11 +188,6 @@ pub(super) fn permitted(caller: &mut Caller<'_, State>, guest: &Guest) -> wasmti
     if guest.config.may_spawn { Ok(()) } else { Err(trap(caller, "the process is not permitted to start others")) }
 }
 
-fn params(caller: &mut Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<Vec<Val>> {
-    let bytes = param_bytes(caller, ptr, len)?;
-    param_values(&bytes).ok_or_else(|| bad_type(caller))
-}
-
 /// The parameters as the guest gives them, of types that there are.
 ///
 /// # Errors
@@ -199,16 +222,41 @@ impl Drop for Claimed<'_> {
     }
 }
 
+/// How tapes have claims that are not granted.
+const TAKEN_TOLD: u64 = 1;
+const FULL_TOLD: u64 = 2;
+
+fn claimed([claim, owner]: [u64; 2]) -> Claim {
+    match claim {
+        TAKEN_TOLD => Claim::Taken(owner),
+        FULL_TOLD => Claim::Full,
+        _ => Claim::Granted,
+    }
+}
+
 async fn get_or_spawn(mut caller: Caller<'_, State>, args: GetArgs) -> wasmtime::Result<i32> {
     let (name, name_len, link, config, module, entry, entry_len, params, params_len, node, id) = args;
     let guest = guest(&mut caller)?;
     let name = text(&mut caller, name, name_len)?;
     let (program, names) = (&guest.program, &guest.program.names);
-    let claim = wait(&mut caller, |cx, _wake_at| match names.claim(&name, |id| program.may_live(id), cx.waker()) {
-        Claim::Wait => Poll::Pending,
-        claim => Poll::Ready(claim),
-    })
-    .await;
+    let claim = match question(&mut caller, "lunatic::process.get_or_spawn", &[name.as_bytes()])? {
+        Question::Told(told) => claimed(told),
+        Question::Open(asked) => {
+            let claim =
+                wait(&mut caller, |cx, _wake_at| match names.claim(&name, |id| program.may_live(id), cx.waker()) {
+                    Claim::Wait => Poll::Pending,
+                    claim => Poll::Ready(claim),
+                })
+                .await;
+            let told = match claim {
+                Claim::Taken(owner) => [TAKEN_TOLD, owner],
+                Claim::Full => [FULL_TOLD, 0],
+                Claim::Granted | Claim::Wait => [0, 0],
+            };
+            keep(&mut caller, asked, Ok(told))?;
+            claim
+        }
+    };
     match claim {
         Claim::Taken(owner) => {
             put(&mut caller, node, program.place.node_of(owner))?;

@@ -9,7 +9,9 @@ use super::mailbox::{bytes_alone, sent};
 use super::message::take_data;
 use crate::abi::guest::Guest;
 use crate::abi::lunatic::data::Timer;
+use crate::abi::lunatic::letters::sends_after;
 use crate::abi::lunatic::support::{guest, handle, no_room, program_full, trap};
+use crate::abi::lunatic::taped::{Question, keep, outside};
 use crate::abi::slots::State;
 use crate::process::delivery::Refused;
 
@@ -25,26 +27,40 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 
 fn send_after(mut caller: Caller<'_, State>, id: u64, ms: u64) -> wasmtime::Result<u64> {
     let guest = guest(&mut caller)?;
-    let data = take_data(&mut caller)?;
+    let asked = match sends_after::<[u64; 1]>(&mut caller, "lunatic::timer.send_after", id, ms)? {
+        Question::Told([timer]) => {
+            drop(take_data(&mut caller)?);
+            sent(&mut caller);
+            return Ok(timer);
+        }
+        Question::Open(asked) => asked,
+    };
+    let timer = begin(&mut caller, &guest, id, ms).map(|timer| [timer]);
+    keep(&mut caller, asked, timer).map(|[timer]| timer)
+}
+
+/// Has the scratch come later: the handle by which it is cancelled.
+fn begin(caller: &mut Caller<'_, State>, guest: &Guest, id: u64, ms: u64) -> wasmtime::Result<u64> {
+    let data = take_data(caller)?;
     let after = Duration::from_millis(ms).min(MOST);
     let bound = guest.program.mailbox_bytes;
     let (process, later, number) = match guest.program.process(id) {
         Some(process) if process.is_guest() => (id, false, process.send_after(data, after, bound)),
         None if !guest.program.place.is_away(id) => (id, false, Ok(u64::MAX)),
-        Some(_) | None if data.has_resources() => return Err(bytes_alone(&mut caller)),
+        Some(_) | None if data.has_resources() => return Err(bytes_alone(caller)),
         Some(_) | None => (guest.process.id, true, guest.process.send_later(id, data, after, bound)),
     };
-    sent(&mut caller);
+    sent(caller);
     let number = match number {
         Ok(number) => number,
-        Err(Refused::TooMany) => return Err(trap(&mut caller, "a process has more timers than one may have")),
-        Err(Refused::TooLarge) => return Err(no_room(&mut caller, bound)),
-        Err(Refused::NoRoom) => return Err(program_full(&mut caller)),
+        Err(Refused::TooMany) => return Err(trap(caller, "a process has more timers than one may have")),
+        Err(Refused::TooLarge) => return Err(no_room(caller, bound)),
+        Err(Refused::NoRoom) => return Err(program_full(caller)),
     };
     if caller.data_mut().abi.lunatic.data().timers.is_full() {
-        forget_past(&mut caller, &guest);
+        forget_past(caller, guest);
     }
-    handle(&mut caller, |state| &mut state.abi.lunatic.data().timers, Timer { process, number, later })
+    handle(caller, |state| &mut state.abi.lunatic.data().timers, Timer { process, number, later })
 }
 
 /// Drops the handles of messages that have come: guests keep those of timers that they don't cancel.
@@ -62,10 +78,12 @@ fn forget_past(caller: &mut Caller<'_, State>, guest: &Guest) {
 
 fn cancel_timer(mut caller: Caller<'_, State>, timer: u64) -> wasmtime::Result<i32> {
     let guest = guest(&mut caller)?;
-    let known = caller.data_mut().abi.lunatic.data().timers.remove(timer);
-    let process = known.and_then(|timer| Some((guest.program.process(timer.process)?, timer)));
-    let cancelled = process.is_some_and(|(process, timer)| {
-        if timer.later { process.cancel_later(timer.number) } else { process.cancel(timer.number) }
-    });
-    Ok(i32::from(cancelled))
+    outside(&mut caller, "lunatic::timer.cancel_timer", &[&timer.to_le_bytes()], |caller| {
+        let known = caller.data_mut().abi.lunatic.data().timers.remove(timer);
+        let process = known.and_then(|timer| Some((guest.program.process(timer.process)?, timer)));
+        let cancelled = process.is_some_and(|(process, timer)| {
+            if timer.later { process.cancel_later(timer.number) } else { process.cancel(timer.number) }
+        });
+        Ok(i32::from(cancelled))
+    })
 }

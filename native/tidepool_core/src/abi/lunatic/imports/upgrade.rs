@@ -4,7 +4,8 @@ use wasmtime::{Caller, Linker};
 
 use super::message::take_data;
 use crate::abi::lunatic::OWN;
-use crate::abi::lunatic::support::{ask, failed, guest};
+use crate::abi::lunatic::support::{FAILED, ask, failed, guest};
+use crate::abi::lunatic::taped::{Question, keep, question};
 use crate::abi::slots::State;
 use crate::base::request::ProcessRequest;
 use crate::process::message::Message;
@@ -28,12 +29,19 @@ async fn upgrade(mut caller: Caller<'_, State>, error: i32) -> wasmtime::Result<
     }
     let left = take_data(&mut caller)?;
     guest.program.upgrade.leave(left);
-    let refusal = ask(&mut caller, ProcessRequest::Upgrade).await;
+    let refusal: Result<u64, _> = match question(&mut caller, "tidepool.upgrade", &[])? {
+        Question::Told(refusal) => refusal,
+        Question::Open(asked) => {
+            let refusal = ask(&mut caller, ProcessRequest::Upgrade).await.map(|_| 0);
+            let refusal = refusal.map_err(|text| (FAILED, String::from_utf8_lossy(&text).into_owned()));
+            keep(&mut caller, asked, Ok(refusal))?
+        }
+    };
     let data = caller.data_mut().abi.lunatic.data();
     data.scratch = guest.program.upgrade.take().map(Message::Data);
     data.count();
     match refusal {
-        Err(text) => failed(&mut caller, error, String::from_utf8_lossy(&text)),
+        Err((_code, text)) => failed(&mut caller, error, text),
         Ok(_) => failed(&mut caller, error, "the program goes on as it is"),
     }
 }

@@ -21,6 +21,15 @@ pub(crate) struct Sockets {
     pub(super) addresses: Handles<VecDeque<SocketAddr>>,
 }
 
+impl Sockets {
+    /// Has it none, and nothing to look at?
+    pub(in crate::abi::lunatic) fn is_empty(&self) -> bool {
+        let Sockets { tcp_listeners, tcp_streams, tls_listeners, tls_streams, udp, addresses } = self;
+        let tcp = tcp_listeners.is_empty() && tcp_streams.is_empty();
+        tcp && tls_listeners.is_empty() && tls_streams.is_empty() && udp.is_empty() && addresses.is_empty()
+    }
+}
+
 /// A kind of sockets.
 pub(super) trait Socket: Send + Sync + Sized + 'static {
     /// What guests call it.

@@ -9,12 +9,13 @@ use wasmtime::Caller;
 use super::address::{self, Given};
 use super::data::Socket;
 use super::support::{TIMED_OUT, add, find, made, until};
-use crate::abi::lunatic::support::{OK, deadline, failed, guest, pause, put};
+use crate::abi::lunatic::support::{OK, failed, guest, put};
 use crate::abi::slots::State;
 use crate::net::access::Access;
 use crate::net::error::NetError;
 use crate::net::tcp::{TcpListener, TcpStream};
 use crate::net::tls::{TlsListener, TlsStream};
+use crate::store::resting::{deadline, pause};
 
 /// How long an address that is taken is waited for, from try to try.
 const BIND_AGAIN_MS: [u64; 6] = [1, 2, 5, 12, 30, 50];

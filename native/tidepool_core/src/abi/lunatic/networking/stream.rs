@@ -9,11 +9,12 @@ use wasmtime::{AsContextMut, Caller};
 
 use super::data::Socket;
 use super::support::{MOST_BYTES, TIMED_OUT, count, find, range, until};
-use crate::abi::lunatic::support::{ImportFuture, OK, deadline, done, failed, put, refused, trap};
+use crate::abi::lunatic::support::{ImportFuture, OK, done, failed, put, refused, trap};
 use crate::abi::memory;
 use crate::abi::slots::State;
 use crate::net::error::NetError;
 use crate::net::stream::{Stream, Timeout, Timeouts, Tried};
+use crate::store::resting::deadline;
 
 /// Most pieces of a vectored write.
 const MAX_PIECES: usize = 1_024;

@@ -8,10 +8,11 @@ use std::time::Instant;
 use wasmtime::Caller;
 
 use super::data::Socket;
-use crate::abi::lunatic::support::{OK, deadline, failed, handle, no_handle, put, wait};
+use crate::abi::lunatic::support::{OK, failed, handle, no_handle, put};
 use crate::abi::memory;
 use crate::abi::slots::State;
 use crate::net::error::NetError;
+use crate::store::resting::{deadline, wait};
 
 /// An import's result when its time was over.
 pub(super) const TIMED_OUT: i32 = 9027;

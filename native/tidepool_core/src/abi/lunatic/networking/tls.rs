@@ -95,10 +95,15 @@ async fn all_certs(caller: &mut Caller<'_, State>, ptr: i32, len: i32) -> wasmti
         return Err(trap(caller, format!("the guest trusts {count} certificates, more than {MAX_CERTS}")));
     }
     let descriptions = memory::read(caller, ptr, memory::length(count * 8), usize::MAX)?;
-    let mut certs = Vec::with_capacity(count);
+    let (mut certs, mut bytes) = (Vec::with_capacity(count), 0);
     for description in descriptions.chunks_exact(8) {
         let [a, b, c, d, e, f, g, h] = *description else { continue };
         let (len, ptr) = (i32::from_le_bytes([a, b, c, d]), i32::from_le_bytes([e, f, g, h]));
+        bytes += memory::unsigned(len);
+        // All of them are parsed in one go.
+        if bytes > MAX_PEM_BYTES {
+            return Err(trap(caller, format!("the guest trusts certificates of more than {MAX_PEM_BYTES} bytes")));
+        }
         certs.push(pem(caller, ptr, len)?);
         memory::copied(caller, MAX_PEM_BYTES / 4).await;
     }

@@ -13,13 +13,14 @@ use super::listen::bind;
 use super::stream::{charge, idle};
 use super::support::{TIMED_OUT, count, find, range, remove, share, until};
 use super::tcp::BindArgs;
-use crate::abi::lunatic::support::{OK, deadline, failed, guest, put, trap};
+use crate::abi::lunatic::support::{OK, failed, guest, put, trap};
 use crate::abi::lunatic::{NETWORKING, OWN};
 use crate::abi::memory;
 use crate::abi::slots::State;
 use crate::net::error::NetError;
 use crate::net::stream::Tried;
 use crate::net::udp::UdpSocket;
+use crate::store::resting::deadline;
 
 /// `udp_peer_addr` of a socket without a peer, and when something else is wrong.
 const NOT_CONNECTED: i32 = 1;

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::io::Interest;
 use wasmtime::{Caller, Linker};
@@ -13,8 +13,9 @@ use wasmtime::{Caller, Linker};
 use super::data::Socket;
 use super::stream::charge;
 use super::support::find;
-use crate::abi::lunatic::OWN;
-use crate::abi::lunatic::support::{self, deadline, guest, trap};
+use crate::abi::lunatic::support::{guest, trap};
+use crate::abi::lunatic::taped::{Question, is_taped, keep, question};
+use crate::abi::lunatic::waits::WAIT;
 use crate::abi::memory;
 use crate::abi::slots::State;
 use crate::net::ready::{Ready, Wait};
@@ -23,6 +24,8 @@ use crate::net::tcp::{TcpListener, TcpStream};
 use crate::net::tls::{TlsListener, TlsStream};
 use crate::net::udp::UdpSocket;
 use crate::process::handle::Process;
+use crate::store::leaving::again;
+use crate::store::resting::{self, Rested};
 
 /// Most entries of a wait.
 const MAX_ENTRIES: usize = 1_024;
@@ -34,13 +37,15 @@ const READY_AT: usize = 14;
 const LOOK_BYTES: usize = 1 << 10;
 /// How often a socket is looked at that is said to be ready, and is not, before others have their turn.
 const LOOKS: usize = 4;
+/// How long all may be looked at before others have their turn: a look at a connection by TLS goes on with its handshake.
+const LOOK_TIME: Duration = Duration::from_millis(1);
 
 /// What may be wanted, as bits. A listener that has a connection is readable, and so is a mailbox that has a message.
 const READABLE: u16 = 1;
 const WRITABLE: u16 = 2;
 
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    linker.func_wrap_async(OWN, "wait", |caller, (entries, count, ms): (i32, i32, u64)| {
+    linker.func_wrap_async(WAIT.module, WAIT.name, |caller, (entries, count, ms): (i32, i32, u64)| {
         Box::new(wait(caller, entries, count, ms))
     })?;
     Ok(())
@@ -48,27 +53,54 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 
 async fn wait(mut caller: Caller<'_, State>, ptr: i32, count: i32, ms: u64) -> wasmtime::Result<i32> {
     let guest = guest(&mut caller)?;
+    let again = again(&mut caller, WAIT)?;
     let mut entries = read(&mut caller, ptr, count)?;
+    let noted = match asks(&mut caller, ptr, entries.len())? {
+        Question::Told(ready) => {
+            entries.iter_mut().zip(ready).for_each(|(entry, ready)| entry.ready = ready);
+            return tell(&mut caller, ptr, &entries);
+        }
+        Question::Open(noted) => noted,
+    };
     charge(&mut caller, entries.len().saturating_mul(LOOK_BYTES));
     let tags = tags(&entries);
-    let deadline = deadline(ms);
+    let until = resting::until(again, ms);
     // Without any time to wait, the driver still passes on what was sent before.
     let mut asked = ms > 0;
-    support::wait(&mut caller, |cx, wake_at| {
+    let for_messages = entries.iter().all(|entry| matches!(entry.what, What::Message(_)));
+    let poll = |cx: &Context<'_>, wake_at: &mut Option<Instant>| {
         let ready = look(&mut entries, &guest.process, tags.as_deref(), cx, wake_at);
-        let late = asked && deadline.is_some_and(|deadline| deadline <= Instant::now());
+        let late = asked && until.is_some_and(|until| until <= Instant::now());
         if ready || late {
             return Poll::Ready(());
         }
         asked = true;
-        *wake_at = [*wake_at, deadline].into_iter().flatten().min();
+        *wake_at = [*wake_at, until].into_iter().flatten().min();
         Poll::Pending
-    })
-    .await;
+    };
+    let rested = if for_messages {
+        resting::rest(&mut caller, WAIT, until, poll).await
+    } else {
+        resting::wait(&mut caller, poll).await;
+        Ok(Rested::Over(()))
+    };
     if tags.is_some() {
         guest.process.stop_waiting();
     }
+    if let Rested::Left = rested? {
+        return Ok(0);
+    }
+    keep(&mut caller, noted, Ok(entries.iter().map(|entry| entry.ready).collect::<Vec<_>>()))?;
     tell(&mut caller, ptr, &entries)
+}
+
+/// The question of what of so many entries is ready.
+fn asks(caller: &mut Caller<'_, State>, ptr: i32, count: usize) -> wasmtime::Result<Question<Vec<u16>>> {
+    if !is_taped(caller) {
+        return Ok(Question::Open(None));
+    }
+    let entries = memory::read(caller, ptr, memory::length(count * ENTRY_BYTES), usize::MAX)?;
+    question(caller, "tidepool.wait", &[&entries])
 }
 
 /// What is waited for.
@@ -167,8 +199,13 @@ fn look(
     wake_at: &mut Option<Instant>,
 ) -> bool {
     let message = tags.is_some_and(|tags| process.has_message(tags, cx, wake_at));
-    let mut any = false;
+    let (mut any, mut is_late, began) = (false, false, Instant::now());
     for entry in entries.iter_mut() {
+        is_late = is_late || began.elapsed() > LOOK_TIME;
+        if is_late {
+            entry.ready = 0;
+            continue;
+        }
         entry.ready = match &mut entry.what {
             What::Message(tag) => {
                 // Of several tags, those are told that have one.
@@ -179,7 +216,10 @@ fn look(
         };
         any |= entry.ready != 0;
     }
-    if !any {
+    if !any && is_late {
+        // All are looked at again, of which those before have less to do then.
+        cx.waker().wake_by_ref();
+    } else if !any {
         for entry in entries.iter_mut() {
             if let What::Socket { socket, slots } = &mut entry.what {
                 entry.ready = begin(socket, entry.wanted, slots, cx);

@@ -1,25 +1,19 @@
 //! What is done with something open, but for reading and writing.
 
-use wasmtime::Caller;
+use wasmtime::{AsContextMut, Caller};
 
 use super::memory_of::{self, MAX_TRANSFER};
 use super::numbers::{self, DIRENT_BYTES, FILESTAT_BYTES};
-use super::open::{Content, Kind, Place};
-use super::place::{ask, done, stat_on_host};
-use super::rights;
-use super::table;
 use super::transfer::APPEND;
+use crate::abi::files::content;
+use crate::abi::files::open::Kind;
+use crate::abi::files::rights;
+use crate::abi::files::table;
 use crate::abi::memory::{self, unsigned};
 use crate::abi::slots::State;
-use crate::base::request::FileOperation;
 use crate::process::files::error::FileError;
-use crate::process::files::folder::Source;
-use crate::process::files::memory::Stat;
 use crate::process::files::now_ns;
 
-/// Numbers of devices, as guests see them.
-const MEMORY_DEVICE: u64 = 1;
-const HOST_DEVICE: u64 = 2;
 /// `whence`: what `fd_seek` counts from.
 const FROM_START: i32 = 0;
 const FROM_HERE: i32 = 1;
@@ -39,29 +33,29 @@ const LISTED_COST: usize = 512;
 const KNOWN_FLAGS: u16 = 0x1f;
 
 pub(super) fn advise(caller: &mut Caller<'_, State>, fd: i32, advice: i32) -> Result<(), FileError> {
-    table::file(caller, fd, rights::FD_ADVISE)?;
+    table::file(caller.data_mut(), fd, rights::FD_ADVISE)?;
     if (0..ADVICES).contains(&advice) { Ok(()) } else { Err(FileError::Invalid) }
 }
 
 pub(super) fn allocate(caller: &mut Caller<'_, State>, fd: i32) -> Result<(), FileError> {
-    table::file(caller, fd, rights::FD_ALLOCATE)?;
+    table::file(caller.data_mut(), fd, rights::FD_ALLOCATE)?;
     Err(FileError::NotSupported)
 }
 
 /// There is nothing that would be lost: what is written is written.
 pub(super) fn sync(caller: &mut Caller<'_, State>, fd: i32, right: u64) -> Result<(), FileError> {
-    table::get(caller, fd)?.needs(right)
+    table::get(caller.data_mut(), fd)?.needs(right)
 }
 
 pub(super) fn fdstat(caller: &mut Caller<'_, State>, fd: i32, at: i32) -> Result<(), FileError> {
-    let open = table::get(caller, fd)?;
+    let open = table::get(caller.data_mut(), fd)?;
     let stat = numbers::fdstat(matches!(open.kind, Kind::Folder(_)), open.flags, open.rights, open.inheriting);
     memory_of::write(caller, at, &stat)
 }
 
 pub(super) fn set_flags(caller: &mut Caller<'_, State>, fd: i32, flags: i32) -> Result<(), FileError> {
     let flags = known_flags(flags)?;
-    let open = table::get(caller, fd)?;
+    let open = table::get(caller.data_mut(), fd)?;
     open.needs(rights::FD_FDSTAT_SET_FLAGS)?;
     open.flags = (open.flags & !SETTABLE) | (flags & SETTABLE);
     Ok(())
@@ -80,7 +74,7 @@ pub(super) fn set_rights(
     rights: u64,
     inheriting: u64,
 ) -> Result<(), FileError> {
-    let open = table::get(caller, fd)?;
+    let open = table::get(caller.data_mut(), fd)?;
     if rights & !open.rights != 0 || inheriting & !open.inheriting != 0 {
         return Err(FileError::NotCapable);
     }
@@ -88,28 +82,9 @@ pub(super) fn set_rights(
     Ok(())
 }
 
-async fn known(caller: &mut Caller<'_, State>, content: &Content) -> Result<Stat, FileError> {
-    match content {
-        Content::Memory(file) => {
-            Ok(Stat { is_folder: false, size: file.size(), modified_ns: file.modified_ns(), number: file.number })
-        }
-        Content::Host(folder, path) => stat_on_host(caller, folder, path).await,
-    }
-}
-
 pub(super) async fn stat(caller: &mut Caller<'_, State>, fd: i32) -> Result<[u8; FILESTAT_BYTES], FileError> {
-    let open = table::get(caller, fd)?;
-    open.needs(rights::FD_FILESTAT_GET)?;
-    let place = match &open.kind {
-        Kind::Folder(folder) => folder.place.clone(),
-        Kind::File(file) => {
-            let content = file.content.clone();
-            let device = if matches!(content, Content::Memory(_)) { MEMORY_DEVICE } else { HOST_DEVICE };
-            return Ok(numbers::filestat(known(caller, &content).await?, device));
-        }
-    };
-    let stat = place.stat(caller).await?;
-    Ok(numbers::filestat(stat, device(&place)))
+    let (stat, device) = content::stat(&mut caller.as_context_mut(), fd).await?;
+    Ok(numbers::filestat(stat, device))
 }
 
 pub(super) async fn tell_stat(caller: &mut Caller<'_, State>, fd: i32, at: i32) -> Result<(), FileError> {
@@ -117,35 +92,13 @@ pub(super) async fn tell_stat(caller: &mut Caller<'_, State>, fd: i32, at: i32) 
     memory_of::write(caller, at, &stat)
 }
 
-pub(super) fn device(place: &Place) -> u64 {
-    match place.source {
-        Source::Memory(_) => MEMORY_DEVICE,
-        Source::Host(_) => HOST_DEVICE,
-    }
-}
-
 pub(super) async fn set_size(caller: &mut Caller<'_, State>, fd: i32, size: u64) -> Result<(), FileError> {
-    let (file, _flags) = table::file(caller, fd, rights::FD_FILESTAT_SET_SIZE)?;
-    match file.content.clone() {
-        Content::Memory(file) => file.resize(size),
-        Content::Host(folder, path) => done(ask(caller, &folder, &path, FileOperation::Resize { size }).await),
-    }
+    content::set_size(&mut caller.as_context_mut(), fd, size).await
 }
 
 pub(super) fn set_times(caller: &mut Caller<'_, State>, fd: i32, modified: u64, flags: i32) -> Result<(), FileError> {
-    let open = table::get(caller, fd)?;
-    open.needs(rights::FD_FILESTAT_SET_TIMES)?;
-    let Some(time) = changed_at(modified, flags)? else { return Ok(()) };
-    match &open.kind {
-        Kind::Folder(folder) => folder.place.set_modified_ns(time),
-        Kind::File(file) => match &file.content {
-            Content::Memory(file) => {
-                file.set_modified_ns(time);
-                Ok(())
-            }
-            Content::Host(..) => Err(FileError::NotSupported),
-        },
-    }
+    let modified_ns = changed_at(modified, flags)?;
+    content::set_times(&mut caller.as_context_mut(), fd, modified_ns)
 }
 
 /// When something is to have been changed; `None` when it is not about that.
@@ -168,22 +121,22 @@ pub(super) async fn seek(
     whence: i32,
     at: i32,
 ) -> Result<(), FileError> {
-    let (file, _flags) = table::file(caller, fd, rights::FD_SEEK).map_err(no_position)?;
+    let (file, _flags) = table::file(caller.data_mut(), fd, rights::FD_SEEK).map_err(no_position)?;
     let (content, here) = (file.content.clone(), file.offset);
     let from = match whence {
         FROM_START => 0,
         FROM_HERE => here,
-        FROM_END => known(caller, &content).await?.size,
+        FROM_END => content::known(&mut caller.as_context_mut(), &content).await?.size,
         _ => return Err(FileError::Invalid),
     };
     let to = from.checked_add_signed(by).filter(|to| i64::try_from(*to).is_ok()).ok_or(FileError::Invalid)?;
     memory_of::write(caller, at, &to.to_le_bytes())?;
-    table::file(caller, fd, 0)?.0.offset = to;
+    table::file(caller.data_mut(), fd, 0)?.0.offset = to;
     Ok(())
 }
 
 pub(super) fn tell(caller: &mut Caller<'_, State>, fd: i32, at: i32) -> Result<(), FileError> {
-    let (file, _flags) = table::file(caller, fd, rights::FD_TELL).map_err(no_position)?;
+    let (file, _flags) = table::file(caller.data_mut(), fd, rights::FD_TELL).map_err(no_position)?;
     let offset = file.offset;
     memory_of::write(caller, at, &offset.to_le_bytes())
 }
@@ -194,7 +147,7 @@ fn no_position(error: FileError) -> FileError {
 }
 
 fn preopen_name(caller: &mut Caller<'_, State>, fd: i32) -> Result<std::sync::Arc<str>, FileError> {
-    match &table::get(caller, fd)?.kind {
+    match &table::get(caller.data_mut(), fd)?.kind {
         Kind::Folder(folder) => folder.preopen.clone().ok_or(FileError::BadDescriptor),
         Kind::File(_) => Err(FileError::BadDescriptor),
     }
@@ -223,7 +176,7 @@ pub(super) async fn list(
     cookie: u64,
     used_at: i32,
 ) -> Result<(), FileError> {
-    let folder = table::folder(caller, fd, rights::FD_READDIR)?;
+    let folder = table::folder(caller.data_mut(), fd, rights::FD_READDIR)?;
     let (place, kept) = (folder.place.clone(), folder.listing.clone().filter(|_| cookie != 0));
     let room = unsigned(room);
     memory_of::check(caller, at, room)?;
@@ -231,10 +184,10 @@ pub(super) async fn list(
     let listing = match kept {
         Some(listing) => listing,
         None => {
-            let listed = place.list(caller).await?;
+            let listed = place.list(&mut caller.as_context_mut()).await?;
             // Each of them was copied.
             memory::copied(caller, listed.len() * LISTED_COST).await;
-            table::keep_listing(caller, fd, listed)?
+            table::keep_listing(caller.data_mut(), fd, listed)?
         }
     };
     let (mut bytes, room) = (Vec::new(), room.min(MAX_TRANSFER));

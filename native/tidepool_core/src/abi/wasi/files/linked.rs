@@ -5,8 +5,8 @@ use wasmtime::{Caller, Linker};
 use wasmtime_wasi::p1::wasi_snapshot_preview1 as library;
 
 use super::errno::code;
-use super::paths::Opening;
-use super::{descriptors, paths, rights, table, transfer};
+use super::{descriptors, paths, transfer};
+use crate::abi::files::{rights, table};
 use crate::abi::slots::State;
 use crate::abi::wasi::bounded::{self, BADF, WASI_MODULE, world};
 
@@ -18,7 +18,7 @@ macro_rules! descriptor {
             Box::new(async move {
                 let (mut caller, ($fd, $($arg),*)) = (caller, args);
                 let $caller = &mut caller;
-                if table::has($caller, $fd) { Ok(code($own)) } else { $other }
+                if table::has($caller.data(), $fd) { Ok(code($own)) } else { $other }
             })
         })?;
     };
@@ -41,7 +41,7 @@ macro_rules! path {
             Box::new(async move {
                 let (mut caller, ($($arg,)*)) = (caller, args);
                 let $caller = &mut caller;
-                Ok(if table::exists($caller) { code($own) } else { BADF })
+                Ok(if table::exists($caller.data()) { code($own) } else { BADF })
             })
         })?;
     };
@@ -99,7 +99,11 @@ fn descriptors(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         await
     );
     with_library!(linker, fd_allocate, |caller, fd, _from: i64, _length: i64| descriptors::allocate(caller, fd));
-    with_library!(linker, fd_close, |caller, fd| table::close(caller, fd), await);
+    descriptor!(linker, fd_close, |caller, fd| table::close(caller.data_mut(), fd), {
+        caller.data_mut().abi.wasi.closed = true;
+        let (mut memory, context) = world(caller)?;
+        library::fd_close(context, &mut memory, fd).await
+    });
     with_library!(linker, fd_datasync, |caller, fd| descriptors::sync(caller, fd, rights::FD_DATASYNC), await);
     with_library!(linker, fd_sync, |caller, fd| descriptors::sync(caller, fd, rights::FD_SYNC), await);
     with_library!(linker, fd_fdstat_get, |caller, fd, at: i32| descriptors::fdstat(caller, fd, at), await);
@@ -143,9 +147,10 @@ fn descriptors(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     with_library!(linker, fd_tell, |caller, fd, at: i32| descriptors::tell(caller, fd, at));
     linker.func_wrap_async(WASI_MODULE, "fd_renumber", |mut caller: Caller<'_, State>, (from, to): (i32, i32)| {
         Box::new(async move {
-            if table::has(&caller, from) || table::has(&caller, to) {
-                return Ok(code(table::renumber(&mut caller, from, to)));
+            if table::has(caller.data(), from) || table::has(caller.data(), to) {
+                return Ok(code(table::renumber(caller.data_mut(), from, to)));
             }
+            caller.data_mut().abi.wasi.closed = true;
             let (mut memory, context) = world(&mut caller)?;
             library::fd_renumber(context, &mut memory, from, to).await
         })
@@ -190,7 +195,7 @@ fn paths(linker: &mut Linker<State>) -> wasmtime::Result<()> {
                               flags: i32,
                               at: i32| {
         let (rights, inheriting) = (rights.cast_unsigned(), inheriting.cast_unsigned());
-        paths::open(caller, fd, (path, length), Opening { how, rights, inheriting, flags, at }).await
+        paths::open(caller, fd, (path, length), (how, flags), (rights, inheriting), at).await
     });
     path!(linker, path_readlink, |caller, fd: i32, path: i32, length: i32, _at: i32, _room: i32, _used_at: i32| {
         paths::read_link(caller, fd, (path, length)).await

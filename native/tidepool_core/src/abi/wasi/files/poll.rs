@@ -4,8 +4,8 @@ use wasmtime::Caller;
 
 use super::memory_of;
 use super::numbers::put;
-use super::open::{Content, Kind};
-use super::table;
+use crate::abi::files::open::{Content, Kind};
+use crate::abi::files::table;
 use crate::abi::slots::State;
 use crate::process::files::error::FileError;
 
@@ -23,7 +23,7 @@ pub(in crate::abi::wasi) fn ready(
     events: i32,
     count: usize,
 ) -> Option<Result<u32, i32>> {
-    if !table::exists(caller) {
+    if !table::exists(caller.data()) {
         return None;
     }
     let asked = memory_of::read(caller, subscriptions, count * SUBSCRIPTION).ok()?.to_vec();
@@ -31,7 +31,7 @@ pub(in crate::abi::wasi) fn ready(
     for one in asked.chunks_exact(SUBSCRIPTION) {
         let kind = one.get(8).copied().unwrap_or_default();
         let fd = one.get(16..).and_then(<[u8]>::first_chunk).map_or(-1, |it| i32::from_le_bytes(*it));
-        if KINDS.contains(&kind) && table::has(caller, fd) {
+        if KINDS.contains(&kind) && table::has(caller.data(), fd) {
             let mut event = [0; EVENT];
             put(&mut event, 0, one.get(..8).unwrap_or_default());
             put(&mut event, 10, &[kind]);
@@ -50,7 +50,7 @@ pub(in crate::abi::wasi) fn ready(
 
 /// Bytes that there are to read, as far as that is known here.
 fn left(caller: &mut Caller<'_, State>, fd: i32) -> u64 {
-    match table::get(caller, fd).map(|open| &open.kind) {
+    match table::get(caller.data_mut(), fd).map(|open| &open.kind) {
         Ok(Kind::File(file)) => match &file.content {
             Content::Memory(content) => content.size().saturating_sub(file.offset),
             Content::Host(..) => 1,

@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use wasmtime::Caller;
+use wasmtime::{AsContextMut, Caller};
 
 use super::memory_of::{self, buffers, fill, gather};
-use super::open::Content;
-use super::place::{ask, done, stat_on_host};
-use super::rights::{FD_READ, FD_WRITE};
-use super::table;
+use crate::abi::files::open::Content;
+use crate::abi::files::place::{self, ask, done, stat_on_host};
+use crate::abi::files::rights::{FD_READ, FD_WRITE};
+use crate::abi::files::table;
 use crate::abi::memory;
 use crate::abi::slots::State;
 use crate::base::request::FileOperation;
@@ -25,7 +25,7 @@ pub(super) async fn read(
     at: Option<u64>,
     count_at: i32,
 ) -> Result<(), FileError> {
-    let (file, _flags) = table::file(caller, fd, FD_READ).map_err(unreadable)?;
+    let (file, _flags) = table::file(caller.data_mut(), fd, FD_READ).map_err(unreadable)?;
     let (content, offset) = (file.content.clone(), at.unwrap_or(file.offset));
     let buffers = buffers(caller, list, length)?;
     memory_of::check(caller, count_at, 4)?;
@@ -35,12 +35,7 @@ pub(super) async fn read(
         }
         Content::Host(folder, path) => {
             let wanted: usize = buffers.iter().map(Range::len).sum();
-            let operation = FileOperation::Read { offset, length: u32::try_from(wanted).unwrap_or(0) };
-            // Nothing is asked for nothing.
-            let got = if wanted == 0 { Default::default() } else { ask(caller, folder, path, operation).await? };
-            if got.len() > wanted {
-                return Err(FileError::Io);
-            }
+            let got = place::read(&mut caller.as_context_mut(), folder, path, offset, wanted).await?;
             fill(caller, &buffers, |filled, into| {
                 let left = got.get(filled..).unwrap_or_default();
                 let count = left.len().min(into.len());
@@ -52,7 +47,7 @@ pub(super) async fn read(
         }
     };
     if at.is_none() {
-        table::file(caller, fd, 0)?.0.offset = offset.saturating_add(bytes(count));
+        table::file(caller.data_mut(), fd, 0)?.0.offset = offset.saturating_add(bytes(count));
     }
     told(caller, count, count_at).await
 }
@@ -65,7 +60,7 @@ pub(super) async fn write(
     at: Option<u64>,
     count_at: i32,
 ) -> Result<(), FileError> {
-    let (file, flags) = table::file(caller, fd, FD_WRITE).map_err(unreadable)?;
+    let (file, flags) = table::file(caller.data_mut(), fd, FD_WRITE).map_err(unreadable)?;
     let content = file.content.clone();
     let offset = if flags & APPEND != 0 { None } else { Some(at.unwrap_or(file.offset)) };
     let buffers = buffers(caller, list, length)?;
@@ -76,15 +71,15 @@ pub(super) async fn write(
         _ if data.is_empty() => offset,
         Content::Memory(file) => Some(file.write(offset, &data)?),
         Content::Host(folder, path) => {
-            done(ask(caller, folder, path, FileOperation::Write { offset, bytes: data }).await)?;
+            done(ask(&mut caller.as_context_mut(), folder, path, FileOperation::Write { offset, bytes: data }).await)?;
             match offset {
                 Some(offset) => Some(offset.saturating_add(bytes(count))),
-                None => Some(stat_on_host(caller, folder, path).await?.size),
+                None => Some(stat_on_host(&mut caller.as_context_mut(), folder, path).await?.size),
             }
         }
     };
     if let (None, Some(end)) = (at, end) {
-        table::file(caller, fd, 0)?.0.offset = end;
+        table::file(caller.data_mut(), fd, 0)?.0.offset = end;
     }
     told(caller, count, count_at).await
 }

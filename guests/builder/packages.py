@@ -1,0 +1,37 @@
+"""Components that others have written: those of tests in published packages of Rust, in text form, by the assembler of wasmtime."""
+
+import functools
+import json
+import pathlib
+import shutil
+import subprocess
+
+from .component import assemble
+from .language import Kind, Language
+from .tools import Failure
+
+
+def component(guest, name, out):
+    """The file that `sources.txt` has for the name: a line of name, package and path in it."""
+    for line in (guest.folder / "sources.txt").read_text().splitlines():
+        named, package, path = line.split()
+        if named == name:
+            return assemble(packages(guest.folder)[package] / path, out)
+    raise Failure(f"sources.txt has no line for {name}")
+
+
+@functools.cache
+def packages(folder):
+    """Where cargo has the packages of the folder's `Cargo.lock`, by name. None of them is compiled."""
+    cargo = shutil.which("cargo") or pathlib.Path.home() / ".cargo/bin/cargo"
+    how = [cargo, "metadata", "--locked", "--format-version", "1"]
+    listed = subprocess.run(how, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if listed.returncode != 0:
+        raise Failure(f"cargo metadata ended with status {listed.returncode}", listed.stderr)
+    listed = json.loads(listed.stdout)
+    # Of some there are two versions, one of them what another package needs.
+    [root] = [node for node in listed["resolve"]["nodes"] if node["id"] == listed["resolve"]["root"]]
+    return {it["name"]: pathlib.Path(it["manifest_path"]).parent for it in listed["packages"] if it["id"] in root["dependencies"]}
+
+
+PACKAGE_GUESTS = Language("packages", {"component": Kind(component, "sources.txt")})

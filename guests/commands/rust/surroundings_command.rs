@@ -1,0 +1,3 @@
+// The program of guests/surroundings, as a component.
+include!("realloc.rs");
+include!("../../surroundings/rust/surroundings.rs");

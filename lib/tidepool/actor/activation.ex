@@ -1,0 +1,112 @@
+defmodule Tidepool.Actor.Activation do
+  @moduledoc "From what is written of an actor, in the store or still in memory, to an instance of it; and to sleep."
+
+  alias Tidepool.{Error, Native, Options}
+  alias Tidepool.Actor.Activation.{AdmissionQueue, Modules, State}
+  alias Tidepool.Actor.{Journal, Replication}
+  alias Tidepool.Actor.Journal.{Frozen, Quota, Record}
+  alias Tidepool.Actor.Replication.Merge
+
+  @doc """
+  The actor with an instance that its class, as it is deployed now, may run; `create` says whether one is made that there has not been.
+  """
+  @spec loaded(State.t(), create :: boolean) :: {:ok, State.t()} | {:error, Error.t(), State.t()}
+  def loaded(%{owned: nil} = state, create) do
+    with {:ok, state} <- known(State.await_writes(state), create), do: {:ok, state}
+  end
+
+  def loaded(state, create) do
+    # The class may have been removed meanwhile, or be none any more. An instance has the limits that it was made with.
+    with false <- Modules.deployed?(state.class, state.deployed),
+         {:ok, _function} <- Modules.class(state.class),
+         {:ok, state} <- State.written(state) do
+      loaded(State.forget(state), create)
+    else
+      true -> {:ok, state}
+      {:error, error} -> {:error, error, state}
+      {:error, error, state} -> {:error, error, state}
+    end
+  end
+
+  @doc "The actor with what is written of it; for one whose class may be gone."
+  @spec known(State.t(), create :: boolean) :: {:ok, State.t()} | {:error, Error.t(), State.t()}
+  def known(%{record: nil} = state, create) do
+    case Frozen.take(state.class, state.name, state.title) do
+      nil -> read(state, create)
+      {seq, head, image} -> begin({State.epoch(state), seq, nil, head, image}, create, state)
+    end
+  end
+
+  def known(state, _create), do: {:ok, state}
+
+  defp read(state, create) do
+    with {:ok, records} <- Journal.records(),
+         {:ok, found} <- Journal.read(records, state.class, state.name, state.class) do
+      begin(found, create, state)
+    else
+      {:error, error} -> {:error, error, state}
+    end
+  end
+
+  @doc "Leaves what is written of an actor in memory, if its class has it so. To be said at its end, when all of it is written."
+  @spec freeze(State.t()) :: :ok
+  def freeze(%State{owned: owned, seq: seq, activity: %{leaving?: false}, options: %{frozen: ms}} = state)
+      when owned != nil and seq > 0 and ms > 0 do
+    head = Record.write(%{state.record | last_error: state.last_error})
+    kept = fn -> with {:ok, image} <- Native.image_copy(owned), do: {state.title, seq, head, image} end
+    Frozen.put_made(state.class, state.name, byte_size(head) + state.image_bytes, kept, ms)
+    :ok
+  end
+
+  def freeze(%State{}), do: :ok
+
+  defp begin(nil, false, state), do: {:error, Journal.unknown(state.class, state.name), state}
+
+  defp begin(nil, true, state) do
+    with {:ok, {function, native}, stamp} <- Modules.newest(state.class),
+         :ok <- free(state.name, function),
+         :ok <- Quota.begin(state.class) do
+      record = %{Record.new(function, stamp) | vector: Replication.begun(state.class, state.name, function.actor)}
+      own(%{state | record: record, seq: 0, begun?: true, image_bytes: 0, alarm: nil}, {function, native}, nil)
+    else
+      {:error, error} -> {:error, error, state}
+    end
+  end
+
+  defp begin({_epoch, seq, _alarm_at, head, image}, _create, state) do
+    with {:ok, record} <- Record.read(head, state.class, state.name),
+         {:ok, loaded} <- Modules.of(state.class, record.sha256) do
+      state = %{state | record: record, seq: seq, image_bytes: byte_size(image || ""), alarm: record.alarm}
+      own(%{state | last_error: state.last_error || record.last_error}, loaded, image)
+    else
+      {:error, error} -> {:error, error, state}
+    end
+  end
+
+  # Not what another actor may leave, and would be gone then.
+  defp free(name, %{name: class, actor: %{consistency: :available}}) do
+    if Merge.conflict?(name) do
+      message =
+        "no actor of this class is made by a name that ends so, for what is left of a conflict is called so: not #{Options.show(name)}"
+
+      {:error, Error.new(:invalid_option, message, class)}
+    else
+      :ok
+    end
+  end
+
+  defp free(_name, _function), do: :ok
+
+  defp own(state, {function, native}, image) do
+    # No image is one of nothing.
+    case Native.own(native, if(image == "", do: nil, else: image)) do
+      {:ok, owned} ->
+        # Those who call it look there how many may wait.
+        if state.options != function.actor, do: AdmissionQueue.bound(state.queue, function.actor)
+        {:ok, %{state | owned: owned, deployed: function.version, options: function.actor}}
+
+      {:error, reason, message, details} ->
+        {:error, Error.new(reason, message, state.class, details), State.forget(state)}
+    end
+  end
+end

@@ -1,0 +1,190 @@
+defmodule Tidepool.Actor.Activation.Modules do
+  @moduledoc """
+  The modules that actors run. An actor stays on the module that it began with, whatever its class is deployed as later, so
+  each module that an actor's record names is kept with the records, and found by its hash.
+  """
+
+  use GenServer
+
+  alias Tidepool.Actor.{Journal, Replication}
+  alias Tidepool.Actor.Ownership.Shards
+  alias Tidepool.{Catalog, Engine, Error, Function, Native}
+  alias Tidepool.Catalog.{Arrivals, BlobStore, Clock}
+  alias Tidepool.Function.Loader
+
+  # Records of modules are of no class.
+  @class ""
+  # Functions that no actor has asked for are dropped: awake actors have their own hold of them.
+  @look_ms 60_000
+  @unused_ms 600_000
+
+  @typedoc "A function, and how it is called."
+  @type loaded :: {Function.t(), Native.function_ref()}
+
+  @doc false
+  def start_link(_options), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
+
+  @doc "The class of this name, as it is deployed."
+  @spec class(String.t()) :: {:ok, Function.t()} | {:error, Error.t()}
+  def class(name) do
+    case Catalog.fetch(name) do
+      {:ok, %Function{actor: nil}} ->
+        message = "#{name} has no actors: deploy it with `actor: true` (in a form, -F actor=true)"
+        {:error, Error.new(:not_a_class, message, name)}
+
+      found_or_not ->
+        found_or_not
+    end
+  end
+
+  @doc "The class of this name; one that other nodes have deployed, and that is on its way here, is waited for."
+  @spec arrived(String.t(), timeout) :: {:ok, Function.t()} | {:error, Error.t()}
+  def arrived(name, timeout) do
+    with {:error, %Error{reason: :not_deployed}} <- class(name) do
+      _over_or_not = Arrivals.await(name, timeout)
+      class(name)
+    end
+  end
+
+  @doc "Is a class deployed as this version? Cheaper than to ask for the class."
+  @spec deployed?(String.t(), pos_integer) :: boolean
+  def deployed?(name, version), do: Native.published_version(Engine.runtime(), name) == version
+
+  @doc "The class of this name, and the stamp of its deploy, by which deploys are ordered alike on all nodes."
+  @spec deployed(String.t()) :: {:ok, Function.t(), Clock.stamp()} | {:error, Error.t()}
+  def deployed(name) do
+    with {:ok, function} <- class(name) do
+      case Catalog.stamp(function) do
+        {:ok, stamp} -> {:ok, function, stamp}
+        # Replaced between one look and the other.
+        :none -> deployed(name)
+      end
+    end
+  end
+
+  @doc "What an actor of a class runs that begins now, and the stamp of its deploy; its module is kept from now on."
+  @spec newest(String.t()) :: {:ok, loaded, Clock.stamp()} | {:error, Error.t()}
+  def newest(name) do
+    with {:ok, %{version: version} = function, stamp} <- deployed(name),
+         {^version, native} <- Native.published(Engine.runtime(), name),
+         :ok <- GenServer.call(__MODULE__, {:keep, function}, :infinity) do
+      {:ok, {function, native}, stamp}
+    else
+      # Replaced, or removed, between one look and the other.
+      {_other, _native} -> newest(name)
+      nil -> newest(name)
+      {:error, error} -> {:error, error}
+    end
+  end
+
+  @doc "What an actor of a class runs whose record names this module."
+  @spec of(String.t(), sha256 :: String.t()) :: {:ok, loaded} | {:error, Error.t()}
+  def of(name, sha256) do
+    with {:ok, %{version: version} = function} <- class(name) do
+      case function.sha256 == sha256 and Native.published(Engine.runtime(), name) do
+        {^version, native} -> {:ok, {function, native}}
+        _another -> GenServer.call(__MODULE__, {:load, %{function | sha256: sha256}}, :infinity)
+      end
+    end
+  end
+
+  @impl true
+  def init(nil) do
+    Process.send_after(self(), :look, @look_ms)
+    {:ok, %{kept: %{}, loaded: %{}, waiting: %{}}}
+  end
+
+  @impl true
+  def handle_call({:keep, %{sha256: sha256}}, _from, %{kept: kept} = state) when is_map_key(kept, sha256),
+    do: {:reply, :ok, state}
+
+  def handle_call({:keep, function}, _from, state) do
+    case keep(function) do
+      :ok -> {:reply, :ok, %{state | kept: Map.put(state.kept, function.sha256, true)}}
+      {:error, error} -> {:reply, {:error, error}, state}
+    end
+  end
+
+  # A process that comes while a module is compiled waits for the same.
+  def handle_call({:load, function}, from, state) do
+    key = key(function)
+
+    case state do
+      %{loaded: %{^key => {loaded, _used}}} ->
+        {:reply, {:ok, loaded}, put_in(state.loaded[key], {loaded, now()})}
+
+      %{waiting: %{^key => waiting}} ->
+        {:noreply, put_in(state.waiting[key], [from | waiting])}
+
+      _unknown ->
+        owner = self()
+        spawn_link(fn -> send(owner, {:loaded, key, load(function)}) end)
+        {:noreply, put_in(state.waiting[key], [from])}
+    end
+  end
+
+  @impl true
+  def handle_info({:loaded, key, outcome}, state) do
+    {waiting, state} = pop_in(state.waiting[key])
+    for from <- waiting, do: GenServer.reply(from, outcome)
+
+    case outcome do
+      {:ok, loaded} -> {:noreply, put_in(state.loaded[key], {loaded, now()})}
+      {:error, _error} -> {:noreply, state}
+    end
+  end
+
+  def handle_info(:look, state) do
+    Process.send_after(self(), :look, @look_ms)
+    since = now() - @unused_ms
+    used = for {key, {loaded, used}} <- state.loaded, used > since, into: %{}, do: {key, {loaded, used}}
+    {:noreply, %{state | loaded: used}, :hibernate}
+  end
+
+  def handle_info(_other, state), do: {:noreply, state}
+
+  # Its limits are those of the class.
+  defp key(function), do: {function.name, function.sha256, function.version}
+
+  defp keep(%{name: name, sha256: sha256}) do
+    with {:ok, records} <- Journal.records(),
+         {:ok, nil} <- Journal.read(records, @class, sha256, name),
+         {:ok, wasm} <- BlobStore.fetch(Catalog.blobs(), sha256),
+         :ok <- Journal.commit(records, @class, sha256, {:put, 1, 1, nil, name, wasm, []}) do
+      :ok
+    else
+      {:ok, _kept} -> :ok
+      # Another node was first; what is kept by its hash is the same.
+      {:error, :out_of_order, _message} -> :ok
+      {:error, kind, message} -> {:error, Journal.error(kind, message, name)}
+      {:error, error} -> {:error, error}
+    end
+  end
+
+  defp load(%{name: name, sha256: sha256} = function) do
+    with {:ok, records} <- Journal.records(),
+         {:ok, found} <- Journal.read(records, @class, sha256, name),
+         {:ok, wasm} <- wasm(found, function),
+         :ok <- whole(wasm, function),
+         {:ok, native} <- Loader.beside(wasm, function),
+         do: {:ok, {function, native}}
+  end
+
+  defp wasm({_epoch, _seq, _alarm_at, _head, wasm}, _function), do: {:ok, wasm}
+
+  # A copy of an actor may have come from a node that could not be asked for its module.
+  defp wasm(nil, %{name: name, sha256: sha256}) do
+    if Shards.ring?(),
+      do: Replication.module(name, sha256),
+      else: {:error, Error.new(:no_store, "the module #{sha256} that its actors run is not among the records", name)}
+  end
+
+  # What was vouched for at its deploy is what has this hash, whatever was written to the store since.
+  defp whole(wasm, %{name: name, sha256: sha256}) do
+    if BlobStore.sha256(wasm) == sha256,
+      do: :ok,
+      else: {:error, Error.new(:no_store, "the module #{sha256} among the records is another one, or damaged", name)}
+  end
+
+  defp now, do: System.monotonic_time(:millisecond)
+end

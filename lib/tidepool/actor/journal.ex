@@ -1,0 +1,181 @@
+defmodule Tidepool.Actor.Journal do
+  @moduledoc """
+  The records of actors: `actors/records.db` in the node's data folder, a file of SQLite's that the native library keeps, or the
+  PostgreSQL database of the setting `actors`, which all nodes of a cluster share.
+
+  The file is made for the first actor. The database is opened by the owner of this node's part of it (`open_shared/2`), and again when
+  that starts anew. A caller that can't be given the records is told why, and the node goes on.
+  """
+
+  use GenServer
+
+  require Logger
+
+  alias Tidepool.{Config, Error, Native}
+  alias Tidepool.Actor.Journal.Archive
+  alias Tidepool.Catalog.Store
+  alias Tidepool.Error.Reason
+
+  # What the library's word is for callers, too.
+  @reasons Reason.all(:actor) ++ Reason.all(:call)
+
+  @doc false
+  def start_link(config), do: GenServer.start_link(__MODULE__, config, name: __MODULE__)
+
+  @doc "The records, which are opened when there is a file, or else for the first actor."
+  @spec records :: {:ok, Native.records()} | {:error, Error.t()}
+  def records do
+    case :ets.lookup(__MODULE__, :records) do
+      [{:records, records}] -> {:ok, records}
+      [] -> if shared?(), do: {:error, unopened()}, else: GenServer.call(__MODULE__, :open, :infinity)
+    end
+  rescue
+    ArgumentError -> {:error, restarting(nil)}
+  catch
+    :exit, _reason -> {:error, restarting(nil)}
+  end
+
+  @doc "The records, if there may be any: `:none` as long as this node has had no actor."
+  @spec existing :: {:ok, Native.records()} | :none | {:error, Error.t()}
+  def existing do
+    # Those that are open are there, even if their file was taken away.
+    case :ets.tab2list(__MODULE__) do
+      [path: path] -> if File.exists?(path), do: records(), else: :none
+      _open_or_about_to_be -> records()
+    end
+  rescue
+    ArgumentError -> {:error, restarting(nil)}
+  end
+
+  @doc """
+  Opens the database that nodes share, for this start of the node: `incarnation` is a number that no other start of it has. From then
+  on `records/0` has it. The reason of an error is `:no_store`.
+  """
+  @spec open_shared(node :: String.t(), incarnation :: integer) :: {:ok, Native.records()} | {:error, Error.t()}
+  def open_shared(node, incarnation), do: GenServer.call(__MODULE__, {:open_shared, node, incarnation}, :infinity)
+
+  @typedoc "A record, but for its values; `image` is `nil` when nothing was written of its memory."
+  @type record :: {
+          epoch :: non_neg_integer,
+          seq :: pos_integer,
+          alarm_at :: integer | nil,
+          head :: binary,
+          image :: binary | nil
+        }
+
+  @doc "Reads a record; an error is one of the class `told`."
+  @spec read(Native.records(), String.t(), String.t(), told :: String.t()) ::
+          {:ok, record | nil} | {:error, Error.t()}
+  def read(records, class, name, told) do
+    with {:error, kind, message} <- Native.read_record(records, class, name), do: {:error, error(kind, message, told)}
+  end
+
+  @doc "Makes a change of a record, and waits until it is on disk."
+  @spec commit(Native.records(), String.t(), String.t(), Native.change()) ::
+          :ok | {:error, kind :: atom, message :: String.t()}
+  def commit(records, class, name, change) do
+    id = Native.commit_record(records, class, name, change)
+
+    receive do
+      {:tidepool_committed, ^id, outcome} -> outcome
+    end
+  end
+
+  @doc """
+  Ends a record with all that it has, be it damaged, and waits until that is on disk. `:again` says that it was written meanwhile.
+  """
+  @spec delete(Native.records(), String.t(), String.t(), epoch :: pos_integer) :: :ok | :again | {:error, Error.t()}
+  def delete(records, class, name, epoch) do
+    with {:ok, change} <- ending(Native.read_record(records, class, name), epoch),
+         :ok <- commit(records, class, name, change) do
+      :ok
+    else
+      :none -> {:error, unknown(class, name)}
+      {:error, :out_of_order, _message} -> :again
+      {:error, kind, message} -> {:error, error(kind, message, class)}
+    end
+  end
+
+  defp ending({:ok, nil}, _epoch), do: :none
+  defp ending({:ok, {_epoch, seq, _alarm_at, _head, _image}}, epoch), do: {:ok, {:delete, epoch, seq}}
+  # What it was can't be said any more, nor its number.
+  defp ending({:error, :damaged, _message}, epoch), do: {:ok, {:erase, epoch}}
+  defp ending(failure, _epoch), do: failure
+
+  @doc "The error of an actor that there is not."
+  @spec unknown(String.t(), String.t()) :: Error.t()
+  def unknown(class, name), do: Error.new(:unknown_actor, "no actor is called #{class}/#{name}", class)
+
+  @doc "The error that the library's words of a record, or of all, are for the actor's callers."
+  @spec error(kind :: atom, message :: String.t(), class :: String.t() | nil) :: Error.t()
+  def error(kind, message, class),
+    do: Error.new(if(kind in @reasons, do: kind, else: :no_store), message, class)
+
+  @doc "The error of callers while the node stops, or a supervisor starts what keeps actors again."
+  @spec restarting(class :: String.t() | nil) :: Error.t()
+  def restarting(class) do
+    message =
+      if Config.stops?(),
+        do: "the node stops: call the actor on another one, or when this one has been started again",
+        else: "the processes of actors are being restarted"
+
+    Error.new(:no_store, message, class)
+  end
+
+  @impl true
+  def init(%{actors: {:postgres, url}}) do
+    :ets.new(__MODULE__, [:named_table, :protected, read_concurrency: true])
+    :ets.insert(__MODULE__, {:shared, true})
+    {:ok, {:postgres, url}}
+  end
+
+  def init(config) do
+    :ets.new(__MODULE__, [:named_table, :protected, read_concurrency: true])
+    path = config.data |> Store.folder() |> Archive.records()
+    :ets.insert(__MODULE__, {:path, path})
+    if File.exists?(path), do: open(path)
+    {:ok, path}
+  end
+
+  @impl true
+  def handle_call(:open, _from, path) do
+    # A caller before may have had it opened.
+    case :ets.lookup(__MODULE__, :records) do
+      [{:records, records}] -> {:reply, {:ok, records}, path}
+      [] -> {:reply, open(path), path}
+    end
+  end
+
+  def handle_call({:open_shared, node, incarnation}, _from, {:postgres, url} = state) do
+    case Native.open_shared(url.(), node, incarnation) do
+      {:ok, records} ->
+        :ets.insert(__MODULE__, {:records, records})
+        {:reply, {:ok, records}, state}
+
+      {:error, _kind, message} ->
+        Logger.error("the database of actors' records can't be opened: #{message}")
+        {:reply, {:error, unopened()}, state}
+    end
+  end
+
+  defp shared?, do: :ets.member(__MODULE__, :shared)
+
+  defp open(path) do
+    with :ok <- File.mkdir_p(Path.dirname(path)),
+         {:ok, records} <- Native.open_records(path) do
+      :ets.insert(__MODULE__, {:records, records})
+      {:ok, records}
+    else
+      {:error, posix} -> unopened(path, to_string(:file.format_error(posix)))
+      {:error, _kind, message} -> unopened(path, message)
+    end
+  end
+
+  # Callers may be strangers: where this node keeps what is not told them.
+  defp unopened(path, why) do
+    Logger.error("the records of actors can't be opened: #{path}: #{why}")
+    {:error, unopened()}
+  end
+
+  defp unopened, do: Error.new(:no_store, "the records of actors can't be opened; the node's log says why")
+end

@@ -1,0 +1,69 @@
+defmodule Tidepool.Actor.Journal.Archive do
+  @moduledoc """
+  Actors in a file of its own, for a backup or on their way from one store to another, of whichever kind: memory, values, alarms, answers
+  by id, and the modules that they run. What is written has one moment, and takes the memory of one actor, however many there are.
+
+  A file is there when it is whole, and one that is torn or damaged is refused before anything is touched. An import is one transaction:
+  all of it is there afterwards, or nothing, whatever ends it.
+  """
+
+  alias Tidepool.{Error, Native}
+  alias Tidepool.Catalog.Store, as: Folder
+
+  @typedoc "Where actors are kept: the data folder of a node, or the URL of the database that nodes share."
+  @type place :: {:folder, Path.t()} | {:postgres, url :: String.t()}
+
+  @typedoc "How many actors there were, and modules that they run."
+  @type moved :: %{actors: non_neg_integer, modules: non_neg_integer}
+
+  @doc """
+  Writes the actors of a class, or of all (`nil`), to a file, while nodes go on with them or not. An error's reason is `:no_store`.
+  """
+  @spec export(place, Path.t(), class :: String.t() | nil, overwrite :: boolean) :: {:ok, moved} | {:error, Error.t()}
+  def export(place, file, class, overwrite) do
+    with {:ok, records} <- there(place), do: moved(Native.export_records(records, class, Path.expand(file), overwrite))
+  end
+
+  @doc """
+  Puts the actors of a file into a place that no node uses. Actors that are there already are an error, unless `overwrite`. An error's reason
+  is `:no_store`, or as of `Tidepool.Catalog.Folder.claim/1`.
+  """
+  @spec import(place, Path.t(), overwrite :: boolean) :: {:ok, moved} | {:error, Error.t()}
+  def import({:postgres, url}, file, overwrite),
+    do: moved(Native.import_records({:shared, url}, Path.expand(file), overwrite))
+
+  def import({:folder, folder}, file, overwrite) do
+    with {:ok, lock} <- Folder.claim(folder),
+         :ok <- made(Path.dirname(records(folder))) do
+      {outcome, _lock} = locked({:file, records(folder)}, file, overwrite, lock)
+      outcome
+    end
+  after
+    # The lock goes with its term.
+    :erlang.garbage_collect()
+  end
+
+  # No node starts there until the term is dropped.
+  defp locked(records, file, overwrite, lock),
+    do: {moved(Native.import_records(records, Path.expand(file), overwrite)), lock}
+
+  @doc "The file of a node's records."
+  @spec records(folder :: Path.t()) :: Path.t()
+  def records(folder), do: Path.join([folder, "actors", "records.db"])
+
+  defp there({:postgres, url}), do: {:ok, {:shared, url}}
+
+  defp there({:folder, folder}) do
+    path = records(folder)
+    if File.exists?(path), do: {:ok, {:file, path}}, else: error("there are no actors in #{folder}")
+  end
+
+  defp made(folder) do
+    with {:error, posix} <- File.mkdir_p(folder), do: error("#{folder}: #{:file.format_error(posix)}")
+  end
+
+  defp moved({:ok, {actors, modules}}), do: {:ok, %{actors: actors, modules: modules}}
+  defp moved({:error, _kind, message}), do: error(message)
+
+  defp error(message), do: {:error, Error.new(:no_store, message)}
+end

@@ -1,0 +1,101 @@
+defmodule Tidepool.Actor.Ownership.OtherStores do
+  @moduledoc """
+  Nodes of the cluster that have actors where this one, as it has found when it joined, could have none of them: it has no actors then, for
+  they would be other ones by the same names.
+
+  A node without a store that nodes share has none beside nodes that have one (`sharing/2`). A node with such a store has none beside
+  nodes that have actors in stores of their own, and none beside nodes that share another store (`apart/3`). Who was there first stays.
+
+  The question is `:own`, as of `Tidepool.Nodes.Server`: has a node actors in a store of its own? Nodes with a shared store are asked
+  for what they know of leases.
+  """
+
+  @behaviour Tidepool.Nodes.Server
+
+  alias Tidepool.Nodes
+  alias Tidepool.Nodes.{Ask, Protocol, Server}
+
+  # What older nodes ask.
+  @process :"Elixir.Tidepool.Actor.Owner.Elsewhere"
+  @key {__MODULE__, :found}
+  @ask_ms 1_000
+
+  @typedoc "How those have their actors that were found, by their names: in a store that they share, each in its own, or in another one."
+  @type found :: {:shared | :own | :another, [String.t(), ...]}
+
+  @doc false
+  # With the function that says whether this node has actors in a store of its own.
+  def child_spec(own?), do: Server.child_spec({__MODULE__, own?})
+
+  @impl true
+  def protocol,
+    do: %Protocol{server: @process, tag: :tidepool_stores, version: 1, what: "stores of actors"}
+
+  @impl true
+  def more, do: []
+
+  @impl true
+  def question?(question), do: question == :own
+
+  @impl true
+  def answer(:own, _asker, _deadline, own?), do: own?.()
+
+  @doc """
+  Which of these nodes share a store: of those that are linked and answer. `owner` is the process that such a node has.
+  """
+  @spec sharing(owner :: module, names :: [String.t()]) :: found | nil
+  def sharing(owner, names), do: found(:shared, for(name <- linked(names), leases(owner, name) != nil, do: name))
+
+  @doc """
+  Which of these nodes have actors and are not of the store in whose table the nodes `leased` have leases; of those that are linked and
+  answer.
+  """
+  @spec apart(owner :: module, names :: [String.t()], leased :: [String.t()]) :: found | nil
+  def apart(owner, names, leased) do
+    names = linked(names)
+
+    found(:own, Enum.filter(names, &own?/1)) ||
+      found(:another, for(name <- names -- leased, name in (leases(owner, name) || []), do: name))
+  end
+
+  defp found(_how, []), do: nil
+  defp found(how, names), do: {how, names}
+
+  defp linked(names), do: Enum.filter(names, &Nodes.linked?(String.to_atom(&1)))
+
+  defp own?(name), do: Ask.ask(protocol(), String.to_atom(name), :own, @ask_ms) == {:ok, true}
+
+  # Those that have leases, as the owner of a node has seen; `nil` when it has none of a store, or has no actors itself.
+  defp leases(owner, name) do
+    with %{nodes: nodes} <- GenServer.call({owner, String.to_atom(name)}, :report, @ask_ms),
+         do: for(%{name: name, lease_ms: left} when is_integer(left) and left > 0 <- nodes, do: name),
+         else: (_no_actors -> nil)
+  catch
+    :exit, _none -> nil
+  end
+
+  @doc "Notes what was found; `nil` once this node has actors."
+  @spec put(found | nil) :: :ok
+  def put(found), do: if(found != get(), do: :persistent_term.put(@key, found), else: :ok)
+
+  @doc "Why this node has no actors, if that is for others."
+  @spec reason :: String.t() | nil
+  def reason, do: with({how, names} <- get(), do: why(how, Enum.join(names, ", ")))
+
+  defp why(:shared, names) do
+    "#{names} share a store of actors, and this node, #{node()}, is not told which: start it with the same setting actors " <>
+      "(TIDEPOOL_ACTORS=postgres://…); or stop all nodes, and start them without"
+  end
+
+  defp why(:own, names) do
+    "#{names} have actors in stores of their own, and this node, #{node()}, in one that nodes share: start it without the setting actors " <>
+      "(TIDEPOOL_ACTORS); or stop all nodes, and start them with the same"
+  end
+
+  defp why(:another, names) do
+    "#{names} share another store of actors than this node, #{node()}: start it with the same setting actors " <>
+      "(TIDEPOOL_ACTORS=postgres://…)"
+  end
+
+  defp get, do: :persistent_term.get(@key, nil)
+end

@@ -1,0 +1,181 @@
+defmodule Tidepool.Actor.Ownership.Shards do
+  @moduledoc """
+  Whose actors are whose: a table of shards, which one process writes and all others read. Where nodes share a store that is
+  `Tidepool.Actor.Ownership.LeaseHolder`, and in a cluster whose nodes share none `Tidepool.Actor.Replication.Ring`.
+
+  An actor's shard follows from its class and name. A node that is in no cluster has no table, and all actors are here.
+  """
+
+  alias Tidepool.{Config, Native}
+  alias Tidepool.Actor.Ownership.{ActorLock, Lease, Waiters}
+
+  # {shard, {:ours, epoch} | {:moving, epoch} | {:away, node's name} | :nobody}; {:lease, lease}, {:nodes, names},
+  # {:unsynced, names}
+  @table __MODULE__
+  @count 4_096
+
+  @type shard :: 0..4_095
+
+  @typedoc "Under what this node owns an actor."
+  @type title :: {epoch :: pos_integer, Lease.t()}
+
+  @typedoc "Where an actor is; `:moving` while it is on its way to another node."
+  @type place :: {:here, title} | {:away, node :: String.t()} | :moving | :nobody | :no_lease
+
+  @typedoc "What the table has of a shard."
+  @type state :: {:ours, epoch :: pos_integer} | {:moving, epoch :: pos_integer} | {:away, String.t()} | :nobody
+
+  # This node's actors have no other owner.
+  @own {1, nil}
+
+  @doc "Is the store one that nodes share?"
+  @spec shared? :: boolean
+  def shared?, do: Config.get(:actors) != :local
+
+  @doc "Are actors on nodes of a cluster, each of which has a store of its own?"
+  @spec ring? :: boolean
+  def ring?, do: Config.get(:cluster) and not shared?() and Node.alive?()
+
+  @doc "Why this node can have no actors of a class with this consistency, if it can't."
+  @spec unavailable(:strict | :available) :: String.t() | nil
+  def unavailable(consistency) do
+    cluster? = Config.get(:cluster) and Node.alive?()
+
+    cond do
+      shared?() and not cluster? ->
+        "actors in a store that nodes share are for nodes of a cluster: start this one with a name, and without " <>
+          "cluster: false; or have its actors to itself, with the setting actors: :local (TIDEPOOL_ACTORS=local)"
+
+      cluster? and not shared?() and consistency == :strict ->
+        "nodes of a cluster need a store that they share for actors of which there is never more than one: start all with the " <>
+          "setting actors: {:postgres, url} (TIDEPOOL_ACTORS=postgres://…); deploy the class with consistency=available, " <>
+          "which needs no such store, and has each side of a parted network go on (actor: [consistency: :available], or in a " <>
+          "form -F 'actor={\"consistency\": \"available\"}'); or start this node without a cluster: cluster: false " <>
+          "(TIDEPOOL_CLUSTER=false)"
+
+      true ->
+        nil
+    end
+  end
+
+  @doc "How many shards there are."
+  @spec count :: pos_integer
+  def count, do: @count
+
+  @doc "Where an actor is."
+  @spec place(class :: String.t(), name :: String.t()) :: place
+  def place(class, name) do
+    cond do
+      shared?() -> find(Native.record_shard(class, name))
+      not ring?() -> {:here, @own}
+      ActorLock.held?(class, name) -> :moving
+      true -> find(Native.record_shard(class, name))
+    end
+  end
+
+  defp find(shard) do
+    case :ets.lookup(@table, shard) do
+      [{_shard, {:ours, epoch}}] -> title(epoch)
+      [{_shard, {:moving, _epoch}}] -> :moving
+      [{_shard, {:away, node}}] -> {:away, node}
+      _nobody -> if Lease.lasts?(lease()), do: :nobody, else: :no_lease
+    end
+  rescue
+    # The process that has the table is being restarted.
+    ArgumentError -> :no_lease
+  end
+
+  @doc "Waits for `ms` at most until an actor is elsewhere than it was."
+  @spec await(class :: String.t(), name :: String.t(), place, ms :: non_neg_integer) :: :ok
+  def await(class, name, :moving, ms) do
+    if shared?(), do: changed(class, name, :moving, ms), else: ActorLock.await(class, name, ms)
+  end
+
+  def await(class, name, place, ms), do: changed(class, name, place, ms)
+
+  defp changed(class, name, place, ms),
+    do: Waiters.await({:shard, Native.record_shard(class, name)}, ms, fn -> place(class, name) == place end)
+
+  defp title(epoch) do
+    lease = lease()
+    if Lease.lasts?(lease), do: {:here, {epoch, lease}}, else: :no_lease
+  end
+
+  @doc "Does this node still own an actor as it did?"
+  @spec owned?(class :: String.t(), name :: String.t(), title) :: boolean
+  def owned?(class, name, title), do: place(class, name) == {:here, title}
+
+  @doc "Is this node's lease good, or does it need none?"
+  @spec leased? :: boolean
+  def leased? do
+    not shared?() or Lease.lasts?(lease())
+  rescue
+    # The process that has the table is being restarted.
+    ArgumentError -> false
+  end
+
+  defp lease, do: :ets.lookup_element(@table, :lease, 2)
+
+  @doc "The names of the nodes that have a lease, as this one last heard."
+  @spec nodes :: [String.t()]
+  def nodes do
+    :ets.lookup_element(@table, :nodes, 2)
+  rescue
+    ArgumentError -> []
+  end
+
+  @doc "The names of nodes that may have more of actors than this one knows: of a cluster that shares no store."
+  @spec unsynced :: [String.t()]
+  def unsynced do
+    if ring?(), do: :ets.lookup_element(@table, :unsynced, 2), else: []
+  rescue
+    ArgumentError -> []
+  end
+
+  @doc "What is known of all shards; nothing where there are none."
+  @spec all :: [{shard, state}]
+  def all do
+    for {shard, state} when is_integer(shard) <- :ets.tab2list(@table), do: {shard, state}
+  rescue
+    ArgumentError -> []
+  end
+
+  # --- For the owner alone --------------------------------------------------------------------------
+
+  @doc false
+  @spec new(Lease.t()) :: :ok
+  def new(lease) do
+    :ets.new(@table, [:named_table, :protected, read_concurrency: true])
+    begin(lease)
+  end
+
+  @doc false
+  # Under a new lease nothing is owned.
+  @spec begin(Lease.t()) :: :ok
+  def begin(lease) do
+    for {shard, {owned, _epoch}} when owned in [:ours, :moving] <- all(), do: put(shard, :nobody)
+    :ets.insert(@table, {:lease, lease})
+    :ok
+  end
+
+  @doc false
+  @spec put_nodes([String.t()]) :: :ok
+  def put_nodes(names) do
+    :ets.insert(@table, {:nodes, names})
+    :ok
+  end
+
+  @doc false
+  @spec put_unsynced([String.t()]) :: :ok
+  def put_unsynced(names) do
+    :ets.insert(@table, {:unsynced, names})
+    :ok
+  end
+
+  @doc false
+  @spec put(shard, state) :: :ok
+  def put(shard, state) do
+    :ets.insert(@table, {shard, state})
+    Waiters.tell({:shard, shard})
+  end
+end

@@ -1,0 +1,117 @@
+defmodule Tidepool.Function.Tools do
+  @moduledoc """
+  Which exports of a function are tools, that models are told of and call.
+
+  Each is the name of an export, as a call says it: `docs:adder/add@0.1.0#add`, without the version, or `add` where no
+  other export of the component has that name. `*` is all that can be called. Only typed exports are tools: their
+  parameters have names, and types that a schema tells.
+  """
+
+  alias Tidepool.{Error, Native, Options}
+
+  @most 64
+  @bytes 256
+
+  @type t :: [String.t()]
+
+  @typedoc """
+  An export as a function's `:interface` tells it: `"name"` is the whole one, `"interface"` and `"function"` its
+  parts; `"params"` are maps of `"name"`, `"type"` and `"schema"`, and so is `"result"`, without a name, or `nil`.
+  """
+  @type export :: %{String.t() => term}
+
+  @doc "What a list of tools has to be."
+  @spec expectation :: String.t()
+  def expectation, do: "a list of at most #{@most} names of exports, or [\"*\"] for all, none of them twice"
+
+  @doc "What the text of one has to be."
+  @spec notation :: String.t()
+  def notation, do: "the name of an export, of 1 to #{@bytes} bytes, or `*` for all; #{@most} at most"
+
+  @doc """
+  Can a function have these tools?
+
+      iex> alias Tidepool.Function.Tools
+      iex> Enum.map([[], ["*"], ["add", "docs:adder/add#echo"]], &Tools.valid?/1)
+      [true, true, true]
+      iex> Enum.map([[""], ["add", "add"], ["a b"], [<<255>>], [:add], "add", ["a" | "b"]], &Tools.valid?/1)
+      [false, false, false, false, false, false, false]
+  """
+  @spec valid?(term) :: boolean
+  def valid?(tools) do
+    is_list(tools) and List.improper?(tools) == false and length(tools) <= @most and Enum.all?(tools, &tool?/1) and
+      Enum.uniq(tools) == tools
+  end
+
+  defp tool?(tool),
+    do: is_binary(tool) and byte_size(tool) in 1..@bytes and Options.line?(tool) and not (tool =~ ~r/\s/u)
+
+  @doc "The tool of a text."
+  @spec read(String.t()) :: {:ok, t} | :error
+  def read(text), do: if(valid?([text]), do: {:ok, [text]}, else: :error)
+
+  @doc "Can exports of a compiled module be these tools?"
+  @spec check(t, %{:abi => Tidepool.Function.abi(), :interface => String.t() | nil, optional(atom) => term}) ::
+          :ok | {:error, Error.t()}
+  def check([], _loaded), do: :ok
+
+  def check(tools, %{abi: :typed, interface: interface}) when is_binary(interface) do
+    exports = exports(interface)
+
+    case Enum.find(tools, &(&1 != "*" and find(exports, &1) == nil)) do
+      nil ->
+        :ok
+
+      tool ->
+        message =
+          "the component has no export `#{tool}` that could be a tool, or several of that name; it has " <>
+            (exports |> Enum.filter(&callable?/1) |> Enum.take(@most) |> Enum.map_join(", ", & &1["name"]))
+
+        {:error, Error.new(:invalid_config, message)}
+    end
+  end
+
+  def check(_tools, _loaded) do
+    message = "tools are typed exports of components (the ABI `typed`), and this module has none"
+    {:error, Error.new(:invalid_config, message)}
+  end
+
+  @doc "The exports of a function that are tools, in the component's order, and whether each has its own name alone."
+  @spec of(%{:tools => t, :interface => String.t() | nil, optional(atom) => term}) :: [{export, alone? :: boolean}]
+  def of(%{tools: tools, interface: interface}) when tools == [] or interface == nil, do: []
+
+  def of(%{tools: tools, interface: interface}) do
+    exports = exports(interface)
+    chosen = for tool <- tools, export = find(exports, tool), do: export["name"]
+
+    for export <- exports, callable?(export), "*" in tools or export["name"] in chosen do
+      {export, Enum.count(exports, &(&1["function"] == export["function"])) == 1}
+    end
+  end
+
+  defp exports(interface) do
+    {:ok, %{"functions" => functions}} = Native.json_decode(interface)
+    functions
+  end
+
+  # As the library finds what a call names: a whole name is never another's short one.
+  defp find(exports, tool) do
+    with nil <- Enum.find(exports, &(&1["name"] == tool)),
+         [export] <- Enum.filter(exports, &(tool in short(&1))) do
+      callable(export)
+    else
+      %{} = whole -> callable(whole)
+      _none_or_several -> nil
+    end
+  end
+
+  defp short(%{"interface" => nil}), do: []
+
+  defp short(%{"interface" => interface, "function" => function}) do
+    [unversioned | version] = String.split(interface, "@", parts: 2)
+    if version == [], do: [function], else: [function, unversioned <> "#" <> function]
+  end
+
+  defp callable(export), do: if(callable?(export), do: export)
+  defp callable?(export), do: not is_map_key(export, "uncallable")
+end

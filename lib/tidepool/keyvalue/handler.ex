@@ -1,0 +1,171 @@
+defmodule Tidepool.Keyvalue.Handler do
+  @moduledoc """
+  Answers what components ask of their buckets: by the store of the setting `keyvalue`, in a process of its own, within the setting
+  `keyvalue_timeout` and the time of the guest's call.
+
+  The library asks it by `wasi`/`keyvalue`/OPERATION, after it has opened the bucket by the deploy's grants.
+  """
+
+  alias Tidepool.{Config, Host, Keyvalue}
+  alias Tidepool.Host.{Call, Failure, Isolated}
+  alias Tidepool.Keyvalue.Turns
+  alias Tidepool.Namespaces.Name
+
+  # Keys of one page.
+  @page 1_000
+  # Most bytes of a store's own words that a guest is told.
+  @told_bytes 1_024
+  @sums -0x8000_0000_0000_0000..0x7FFF_FFFF_FFFF_FFFF
+
+  @doc "What the registry of host functions has for it. It bounds its own time."
+  @spec entries :: [{Host.target(), Host.Registry.entry()}]
+  def entries, do: [{{"wasi", "keyvalue", :_}, {{__MODULE__, :answer}, :inline}}]
+
+  @doc false
+  @spec answer(Call.t()) :: Host.result()
+  # A guest of another ABI has chosen this name.
+  def answer(%Call{args: nil}), do: {:error, "components have stores of keys and values, by wasi:keyvalue"}
+
+  def answer(%Call{operation: operation, args: [bucket | arguments]} = call) do
+    case Config.get(:keyvalue) do
+      {module, argument} ->
+        bucket = bucket(call.function, bucket)
+        ask(fn -> run(module, operation, [bucket | arguments], argument, call) end, call)
+
+      nil ->
+        {:error, "this node has no store of keys and values: its setting `keyvalue` is none"}
+    end
+  end
+
+  @doc """
+  The name of a bucket of a function's.
+
+      iex> Enum.map(["shop/checkout", "checkout"], &Tidepool.Keyvalue.Handler.bucket(&1, "sessions"))
+      ["shop/sessions", "sessions"]
+  """
+  @spec bucket(function :: String.t(), String.t()) :: Keyvalue.bucket()
+  def bucket(function, bucket) do
+    case Name.of(function) do
+      nil -> bucket
+      namespace -> namespace <> "/" <> bucket
+    end
+  end
+
+  defp ask(fun, call) do
+    left = max(call.deadline - System.monotonic_time(:millisecond), 0)
+    most = Config.get(:keyvalue_timeout)
+
+    case Isolated.run(fun, min(left, most) * 1_000) do
+      {:ok, result} -> result
+      {:exit, reason} -> Failure.ended(call, :exit, reason, [])
+      :timeout -> {:error, "the store has not answered within #{min(left, most)} ms"}
+    end
+  end
+
+  defp run(module, operation, arguments, argument, call) do
+    with :ok <- Turns.take(call.function),
+         do: operation |> perform(module, arguments ++ [argument]) |> check(operation, call)
+  catch
+    kind, reason -> Failure.ended(call, kind, reason, __STACKTRACE__)
+  end
+
+  defp perform("get", module, arguments), do: apply(module, :get, arguments)
+  defp perform("set", module, arguments), do: apply(module, :set, arguments)
+  defp perform("delete", module, arguments), do: apply(module, :delete, arguments)
+  defp perform("increment", module, arguments), do: apply(module, :increment, arguments)
+  defp perform("swap", module, arguments), do: apply(module, :swap, arguments)
+  defp perform("list-keys", module, [bucket, from, argument]), do: module.list_keys(bucket, from, @page, argument)
+
+  defp perform("exists", module, [bucket, key, argument] = arguments) do
+    with nil <- optional(module, :exists, arguments),
+         {:ok, value} <- module.get(bucket, key, argument),
+         do: {:ok, value != nil}
+  end
+
+  defp perform("get-many", module, [bucket, keys, argument] = arguments) do
+    with nil <- optional(module, :get_many, arguments), do: get_each(module, bucket, keys, argument)
+  end
+
+  defp perform("set-many", module, [bucket, pairs, argument] = arguments) do
+    with nil <- optional(module, :set_many, arguments),
+         do: each(pairs, fn {key, value} -> module.set(bucket, key, value, argument) end)
+  end
+
+  defp perform("delete-many", module, [bucket, keys, argument] = arguments) do
+    with nil <- optional(module, :delete_many, arguments), do: each(keys, &module.delete(bucket, &1, argument))
+  end
+
+  defp optional(module, name, arguments),
+    do: if(function_exported?(module, name, length(arguments)), do: apply(module, name, arguments))
+
+  defp get_each(module, bucket, keys, argument) do
+    Enum.reduce_while(keys, {:ok, [], 0}, fn key, {:ok, values, bytes} ->
+      case module.get(bucket, key, argument) do
+        {:ok, value} when is_binary(value) or value == nil ->
+          bytes = bytes + byte_size(value || "")
+
+          if bytes > Keyvalue.max_batch_bytes(),
+            do: {:halt, {:error, Keyvalue.too_large(Keyvalue.max_batch_bytes())}},
+            else: {:cont, {:ok, [value | values], bytes}}
+
+        other ->
+          {:halt, other}
+      end
+    end)
+    |> case do
+      {:ok, values, _bytes} -> {:ok, Enum.reverse(values)}
+      other -> other
+    end
+  end
+
+  defp each(list, fun) do
+    Enum.reduce_while(list, :ok, fn one, :ok ->
+      case fun.(one) do
+        :ok -> {:cont, :ok}
+        other -> {:halt, other}
+      end
+    end)
+  end
+
+  # What the library is answered, if the store's answer is one.
+  defp check({:error, text}, _operation, _call) when is_binary(text), do: {:error, text |> shown() |> cut()}
+  defp check({:ok, value}, "get", call), do: value |> value?() |> given(value, call)
+  defp check({:ok, exists?}, "exists", call), do: exists? |> is_boolean() |> given(exists?, call)
+  defp check({:ok, sum}, "increment", call), do: given(sum in @sums, sum, call)
+  defp check(:ok, "swap", _call), do: {:ok, :swapped}
+  defp check({:changed, value}, "swap", call), do: value |> value?() |> given({:changed, value}, call)
+  defp check({:ok, values}, "get-many", call), do: values |> values?(&value?/1) |> given(values, call)
+
+  defp check({:ok, keys, more?}, "list-keys", call),
+    do: given(values?(keys, &is_binary/1) and is_boolean(more?), {Enum.take(keys, @page), more?}, call)
+
+  defp check(:ok, operation, _call) when operation in ["set", "delete", "set-many", "delete-many"], do: {:ok, nil}
+  defp check(other, _operation, call), do: Failure.answered(call, other)
+
+  defp given(true, value, _call), do: fit(value)
+  defp given(false, value, call), do: Failure.answered(call, value)
+
+  defp value?(value), do: is_binary(value) or value == nil
+
+  defp values?(values, valid?), do: is_list(values) and List.improper?(values) == false and Enum.all?(values, valid?)
+
+  # Another program may have put there what no guest could.
+  defp fit(value) do
+    {size, most} =
+      case value do
+        {:changed, value} -> {size(value), Keyvalue.max_value_bytes()}
+        {keys, more?} when is_boolean(more?) -> {size(keys), Keyvalue.max_batch_bytes()}
+        values when is_list(values) -> {size(values), Keyvalue.max_batch_bytes()}
+        value -> {size(value), Keyvalue.max_value_bytes()}
+      end
+
+    if size > most, do: {:error, Keyvalue.too_large(most)}, else: {:ok, value}
+  end
+
+  defp size(values) when is_list(values), do: values |> Enum.map(&size/1) |> Enum.sum()
+  defp size(value), do: if(is_binary(value), do: byte_size(value), else: 0)
+
+  defp shown(text), do: if(String.valid?(text), do: text, else: inspect(text))
+  defp cut(text) when byte_size(text) <= @told_bytes, do: text
+  defp cut(text), do: String.slice(text, 0, div(@told_bytes, 4))
+end

@@ -1,0 +1,198 @@
+defmodule Tidepool.Nodes.Requests do
+  @moduledoc """
+  What other nodes ask of a process by its `Tidepool.Nodes.Protocol`: which of that is looked at, how much at once, and the answers.
+
+  Looked at are questions of nodes that are known. One that asks by another version is told `:unknown_version` where the form has an answer,
+  and is named once in the log, as is one whose question can't be read. A question of any other node has no answer.
+  """
+
+  alias Tidepool.Log.Once
+  alias Tidepool.Nodes
+  alias Tidepool.Nodes.Protocol
+
+  @enforce_keys [:protocol, :more]
+  defstruct @enforce_keys ++ [logged: Once.new(), doing: %{}, waiting: :queue.new(), bytes: 0]
+
+  @opaque t :: %__MODULE__{protocol: Protocol.t(), more: (() -> [String.t() | node])}
+
+  @typedoc "A question of a node that is known. Who it is from is for `answer/3` and `asker/1`; `left` is its time, in ms."
+  @type request :: %{to: Protocol.to(), left: term, question: term}
+
+  @doc """
+  None so far. `more` are the names of further nodes that are known: one that has just joined may know of this node before this one knows
+  of it.
+  """
+  @spec new(Protocol.t(), more :: (() -> [String.t() | node])) :: t
+  def new(protocol, more), do: %__MODULE__{protocol: protocol, more: more}
+
+  @doc "Is a message a question, and one to be looked at? `:other` is no question of this protocol."
+  @spec take(t, message :: term) :: {:ok, request, t} | {:ignored, t} | :other
+  def take(requests, message), do: take(requests, message, requests.more)
+
+  @doc "As `take/2`, where the names of further nodes are others than before."
+  @spec take(t, message :: term, more :: (() -> [String.t() | node])) :: {:ok, request, t} | {:ignored, t} | :other
+  def take(%{protocol: %{version: version} = protocol} = requests, message, more) do
+    case Protocol.read(protocol, message) do
+      {to, ^version, left, question} ->
+        request = %{to: to, left: left, question: question}
+
+        cond do
+          not known?(more, Protocol.asker(to)) -> {:ignored, requests}
+          Protocol.time?(left) -> {:ok, request, requests}
+          true -> {:ignored, unreadable(requests, request)}
+        end
+
+      {to, version, _left, _question} ->
+        {:ignored, other_version(requests, to, version, known?(more, Protocol.asker(to)))}
+
+      :none ->
+        :other
+    end
+  end
+
+  @doc """
+  What a process does with a message that keeps its requests in its state, as `:requests`: `fun` is given a question, and the state, and
+  returns the state that it leaves. `more` is as in `take/3`.
+  """
+  @spec handle(state, message :: term, more :: (() -> [String.t() | node]) | nil, (request, state -> state)) ::
+          {:noreply, state}
+        when state: %{:requests => t, optional(atom) => term}
+  def handle(%{requests: requests} = state, message, more \\ nil, fun) do
+    case take(requests, message, more || requests.more) do
+      {:ok, request, requests} -> {:noreply, fun.(request, %{state | requests: requests})}
+      {:ignored, requests} -> {:noreply, %{state | requests: requests}}
+      :other -> {:noreply, state}
+    end
+  end
+
+  # What is on this node needs no cluster.
+  defp known?(more, node),
+    do: node == node() or Nodes.known?(node) or Enum.any?(more.(), &(to_string(&1) == to_string(node)))
+
+  defp other_version(requests, to, version, known?) when is_integer(version) do
+    if known?, do: answer(requests.protocol, to, :unknown_version)
+
+    warn(
+      requests,
+      Protocol.asker(to),
+      {:version, version},
+      "by version #{version}, and this node has #{requests.protocol.version}"
+    )
+  end
+
+  defp other_version(requests, _to, _no_version, _known?), do: requests
+
+  @doc "The node that asks."
+  @spec asker(request) :: node
+  def asker(%{to: to}), do: Protocol.asker(to)
+
+  @doc "Notes that a question can't be read."
+  @spec unreadable(t, request) :: t
+  def unreadable(requests, request),
+    do: warn(requests, asker(request), :unreadable, "in a way that this node can't read")
+
+  defp warn(requests, node, why, text) do
+    text = "#{node} asks for #{requests.protocol.what} #{text}: it is ignored"
+    %{requests | logged: Once.warn(requests.logged, to_string(node), {node, why}, text)}
+  end
+
+  @doc """
+  Answers a request; whoever has given up has no such alias any more. A link that is busy has nobody wait but the one who answers.
+  """
+  @spec answer(t | Protocol.t(), request | Protocol.to(), term) :: :ok
+  def answer(%__MODULE__{protocol: protocol}, request, answer), do: answer(protocol, request, answer)
+  def answer(protocol, %{to: to}, answer), do: answer(protocol, to, answer)
+
+  def answer(protocol, to, answer) do
+    with {receiver, message} <- Protocol.answer(protocol, to, answer),
+         :nosuspend <- :erlang.send(receiver, message, [:nosuspend, :noconnect]),
+         do: spawn(fn -> :erlang.send(receiver, message, [:noconnect]) end)
+
+    :ok
+  end
+
+  @doc "As `answer/3`, by a process that is there for this answer: it waits for a link that is busy itself."
+  @spec reply(Protocol.t(), Protocol.to(), term) :: :ok
+  def reply(protocol, to, answer) do
+    with {receiver, message} <- Protocol.answer(protocol, to, answer),
+         do: :erlang.send(receiver, message, [:noconnect])
+
+    :ok
+  end
+
+  @doc """
+  Has a request done by a process of its own, which answers it, or sees to that. It waits while too many are, and is refused when too many
+  wait, or when all bring more bytes than they may; one that brings more than all may is taken alone.
+  """
+  @spec begin(t, request, bytes :: non_neg_integer, (() -> term)) :: t
+  def begin(%{protocol: protocol} = requests, request, bytes \\ 0, fun) do
+    cond do
+      requests.bytes > 0 and requests.bytes + bytes > protocol.bytes -> refuse(requests, request, :busy)
+      map_size(requests.doing) < protocol.at_once -> start(requests, {request, bytes, fun})
+      :queue.len(requests.waiting) < protocol.waiting -> wait(requests, {request, bytes, fun})
+      true -> refuse(requests, request, :busy)
+    end
+  end
+
+  defp wait(requests, {_request, bytes, _fun} = one),
+    do: %{requests | waiting: :queue.in(one, requests.waiting), bytes: requests.bytes + bytes}
+
+  defp start(requests, {request, bytes, fun}) do
+    if begun?(requests.protocol, request.to) do
+      {_pid, monitor} = spawn_monitor(fun)
+      %{requests | doing: Map.put(requests.doing, monitor, {request.to, bytes}), bytes: requests.bytes + bytes}
+    else
+      # Nothing is begun of which that can't be said.
+      refuse(requests, request, :unsaid)
+    end
+  end
+
+  defp begun?(%{begun?: false}, _to), do: true
+
+  defp begun?(protocol, to) do
+    {receiver, message} = Protocol.answer(protocol, to, :begun)
+    :erlang.send(receiver, message, [:nosuspend, :noconnect]) == :ok
+  end
+
+  defp refuse(%{protocol: %{refused: refused}} = requests, %{to: to}, why) do
+    if refused, do: answer(requests.protocol, to, refused.(why))
+    requests
+  end
+
+  @doc "One that did a request has ended, by its monitor: the next one that waits is begun."
+  @spec ended(t, reference, reason :: term) :: t
+  def ended(requests, monitor, reason) do
+    case Map.pop(requests.doing, monitor) do
+      {nil, _doing} ->
+        requests
+
+      {{to, bytes}, doing} ->
+        if reason != :normal, do: refuse(requests, %{to: to}, :failed)
+        next(%{requests | doing: doing, bytes: requests.bytes - bytes})
+    end
+  end
+
+  defp next(requests) do
+    case :queue.out(requests.waiting) do
+      {{:value, {_request, bytes, _fun} = one}, waiting} ->
+        start(%{requests | waiting: waiting, bytes: requests.bytes - bytes}, one)
+
+      {:empty, _waiting} ->
+        requests
+    end
+  end
+
+  @doc "Waits for those that are being done, for `ms` each."
+  @spec drain(t, ms :: non_neg_integer) :: :ok
+  def drain(%{doing: doing}, ms) do
+    for {monitor, _one} <- doing do
+      receive do
+        {:DOWN, ^monitor, :process, _pid, _reason} -> :ok
+      after
+        ms -> :ok
+      end
+    end
+
+    :ok
+  end
+end

@@ -1,0 +1,84 @@
+defmodule Tidepool.Nodes.Server do
+  @moduledoc """
+  Answers what other nodes ask, each question by a process of its own, so that none waits for another.
+
+  A new message between nodes is one module with these callbacks. It is started as `{Tidepool.Nodes.Server, {module, argument}}`, and
+  asked by `Tidepool.Nodes.Ask.ask(module.protocol(), node, question, timeout)`.
+  """
+
+  use GenServer
+
+  alias Tidepool.Nodes.{Protocol, Requests}
+
+  # How long it waits for one of them at its end.
+  @last_ms 200
+
+  @doc "Who is asked, and how."
+  @callback protocol :: Protocol.t()
+
+  @doc "Names of nodes that are known beside those of the cluster: see `Tidepool.Nodes.Requests.new/2`."
+  @callback more :: [String.t() | node]
+
+  @doc "Is it a question of this protocol? Whatever a node may send: what is used of it is of its type."
+  @callback question?(term) :: boolean
+
+  @doc "How many bytes a question brings that counts against the protocol's bound."
+  @callback bytes(question :: term) :: non_neg_integer
+
+  @doc """
+  The answer to a question of a node, by a process of its own. `deadline` is in ms of the VM's monotonic time, and `argument` what the server
+  was started with.
+  """
+  @callback answer(question :: term, node, deadline :: integer | :infinity, argument :: term) :: term
+
+  @optional_callbacks bytes: 1
+
+  @doc false
+  def child_spec({module, _argument} = start),
+    do: %{id: module, start: {__MODULE__, :start_link, [start]}}
+
+  @doc false
+  def start_link({module, argument}),
+    do: GenServer.start_link(__MODULE__, {module, argument}, name: module.protocol().server)
+
+  @impl true
+  def init({module, argument}) do
+    # So that what is being done is answered before its end.
+    Process.flag(:trap_exit, true)
+    bytes = if function_exported?(module, :bytes, 1), do: &module.bytes/1, else: fn _question -> 0 end
+    {:ok, {module, argument, bytes, Requests.new(module.protocol(), &module.more/0)}}
+  end
+
+  @impl true
+  def handle_info({:DOWN, monitor, :process, _pid, reason}, state),
+    do: {:noreply, put_elem(state, 3, Requests.ended(elem(state, 3), monitor, reason))}
+
+  def handle_info(message, {module, argument, bytes, requests} = state) do
+    case Requests.take(requests, message) do
+      {:ok, request, requests} ->
+        requests =
+          if module.question?(request.question),
+            do: Requests.begin(requests, request, bytes.(request.question), done(module, argument, request)),
+            else: Requests.unreadable(requests, request)
+
+        {:noreply, put_elem(state, 3, requests)}
+
+      {:ignored, requests} ->
+        {:noreply, put_elem(state, 3, requests)}
+
+      :other ->
+        {:noreply, state}
+    end
+  end
+
+  @impl true
+  def terminate(_reason, {_module, _argument, _bytes, requests}), do: Requests.drain(requests, @last_ms)
+
+  defp done(module, argument, %{to: to, left: left, question: question}) do
+    deadline = if left == :infinity, do: :infinity, else: System.monotonic_time(:millisecond) + left
+
+    fn ->
+      Requests.reply(module.protocol(), to, module.answer(question, Protocol.asker(to), deadline, argument))
+    end
+  end
+end

@@ -1,0 +1,319 @@
+defmodule Tidepool.Recording do
+  @moduledoc """
+  Calls that were recorded, and what becomes of them when they are run again.
+
+  A function that was deployed with `record` has what its guests are told kept: payloads, answers of the host, clocks, random bytes. Of a
+  program of processes (`Tidepool.Process`) each process is recorded from its start to its end, as a call of its entry is, with the
+  messages that it received, and replayed without the others.
+  With the module of that function a recording is run again, without host, clock or network, here or on another machine:
+
+      {:ok, [%{id: id} | _older]} = Tidepool.Recording.list("shop")
+      {:ok, recording} = Tidepool.Recording.fetch(id)
+      {:ok, %{"verdict" => "same"}} = Tidepool.Recording.replay(recording)
+
+  Recordings are files in the node's data folder, `recordings/`. They hold what callers and hosts sent, and never leave their node by
+  themselves. The settings `recordings` and `function_recordings` bound them; the oldest go first.
+
+  ## Verdicts
+
+  - `same`: the call came to what was recorded, by the same way: the same answer, or the same trap at the same instruction;
+  - `cut`: it came to where it was stopped by a limit of time, or its caller went away; `last` is the last entry before that, and where
+    the guest computed then is the backtrace of `recorded`;
+  - `diverged`: it asked for something else than was recorded; `parted` says for what, and where.
+
+  Of another version of the module, which is what `replay/3` with `against: true` is for:
+
+  - `same`: the same answer, and the same was asked of the host, in whatever order;
+  - `other_answer`, `trapped`, `limit`, `failed`: what it came to instead;
+  - `asked_more`: it asked the host for what nobody recorded; `asked_less`: it did not ask for something, and came to the same.
+  """
+
+  alias Tidepool.{Catalog, Config, Engine, Error, Execution, Native}
+  alias Tidepool.Catalog.{BlobStore, Entry}
+  alias Tidepool.Error.Reason
+  alias Tidepool.Function.{Fields, Loader, Spec}
+
+  @listed 100
+  # Recordings and reports of so many bytes are read where they are: that is done in less time than to go to another scheduler.
+  @short_bytes 4_096
+  # Calls of an instance are replayed within what they may have together, and no more than this, unless one may have more.
+  @most_ms 60_000
+  # Code that is debugged takes some times as long, and each instruction of a step much longer.
+  @debugged_times 100
+  # Stopped between two instructions that nobody knows.
+  @cuts ["timeout", "aborted", "internal", "overloaded"]
+
+  @typedoc """
+  A recording. `at` is when the call ended, in ms since 1970; `calls` how many calls of its instance are in it, for what they left in
+  memory; `bytes` its size. `reason` is `ok`, or why the call failed. Of one that is `damaged` that is all there is.
+  """
+  @type info :: %{
+          optional(:id) => String.t(),
+          optional(:bytes) => non_neg_integer,
+          optional(:damaged) => String.t(),
+          optional(:function) => String.t(),
+          optional(:version) => pos_integer,
+          optional(:sha256) => String.t() | nil,
+          optional(:at) => non_neg_integer,
+          optional(:operation) => String.t(),
+          optional(:payload_bytes) => non_neg_integer,
+          optional(:calls) => pos_integer,
+          optional(:redacted) => boolean,
+          optional(:reason) => String.t(),
+          optional(:message) => String.t()
+        }
+
+  @doc "The newest recordings of this node, of one function or of all, `most` of them at most."
+  @spec list(function :: String.t() | nil, most :: pos_integer) :: {:ok, [info]} | {:error, Error.t()}
+  def list(function \\ nil, most \\ @listed) do
+    with {:ok, listed} <- asked(Native.recordings(Engine.runtime(), function, most)) do
+      {:ok, Enum.map(listed, fn {id, bytes, head, call} -> Map.merge(info(head, call), %{id: id, bytes: bytes}) end)}
+    end
+  end
+
+  @doc "A recording of this node, as a file of its own. Errors have the reason `:unknown_recording`, or `:invalid_recording`."
+  @spec fetch(id :: String.t()) :: {:ok, binary} | {:error, Error.t()}
+  def fetch(id) do
+    case asked(Native.recording(Engine.runtime(), id)) do
+      {:ok, nil} -> unknown(id)
+      {:damaged, message} -> invalid(message)
+      found -> found
+    end
+  end
+
+  @doc "Deletes a recording of this node: what it held is overwritten. Errors have the reason `:unknown_recording`."
+  @spec delete(id :: String.t()) :: :ok | {:error, Error.t()}
+  def delete(id) do
+    case asked(Native.delete_recording(Engine.runtime(), id)) do
+      {:ok, true} -> :ok
+      {:ok, false} -> unknown(id)
+      refused -> refused
+    end
+  end
+
+  @doc "What is in a file with a recording. Errors have the reason `:invalid_recording`."
+  @spec read(binary) :: {:ok, info} | {:error, Error.t()}
+  def read(recording) do
+    with {:ok, head, call} <- parsed(recording), do: {:ok, info(head, call)}
+  end
+
+  @doc """
+  Replays a recording with its module, which is found in the node's catalog by its hash when it is not given, and reports what it came
+  to: a map with `verdict`, `recorded`, `replayed`, `parted`, `calls` and `log`, what the host was asked in the recorded call. `exact`
+  says whether the code is the one that ran, made by the same compiler for the same processor: if not, stacks may end elsewhere, and
+  numbers that are none differ, these not where `deterministic` says that the function was deployed with that.
+
+  With `against: true` the module is another version. Errors have the reason `:invalid_recording`; `:not_deployed` when its module is
+  not here; or are those of a deploy, of a module that can't be one.
+  """
+  @spec replay(binary, wasm :: binary | nil, against: boolean) :: {:ok, map} | {:error, Error.t()}
+  def replay(recording, wasm \\ nil, options \\ []) do
+    against? = Keyword.get(options, :against, false)
+
+    with {:ok, {name, version, _about, made, _start} = head, call} <- parsed(recording),
+         {:ok, function, entry, _wasm} <- function(head, call, wasm, against?, &Loader.compile_optimised/2),
+         {:ok, report} <- run(function, recording, against?, name, call) do
+      of = %{"function" => name, "version" => version, "deterministic" => entry.deterministic}
+      {:ok, report |> Map.merge(of) |> Map.put("exact", Native.made(function) == made)}
+    end
+  end
+
+  @doc """
+  Begins to debug a recording with its module, as `replay/3` has them; `command/2` goes on. The guest's code is compiled for that, on an
+  engine of its own, and is a few times slower: do it on a runtime that serves nobody else. Errors are those of `replay/3`.
+  """
+  @spec debug(binary, wasm :: binary | nil) :: {:ok, Native.session()} | {:error, Error.t()}
+  def debug(recording, wasm \\ nil) do
+    with {:ok, head, call} <- parsed(recording),
+         {:ok, function, _entry, wasm} <-
+           function(head, call, wasm, false, &Loader.compile_debugged/2, @debugged_times),
+         {:error, message} <- Native.debug(function, recording, wasm),
+         do: invalid(message)
+  end
+
+  @doc """
+  Does what a line says to the debugger, of those that `help` lists: what there is to say, the report of the replay where the call is over
+  by it, as `replay/3` has it, and whether the session is over. What makes no sense is `{:error, text}`, and changes nothing.
+  """
+  @spec command(Native.session(), line :: binary) ::
+          {:ok, [binary], report :: map | nil, quits? :: boolean} | {:error, binary}
+  def command(session, line) do
+    with {:ok, lines, report, quits?} when report != nil <- Native.debug_command(session, line),
+         {:ok, report} <- Native.json_decode_large(report),
+         do: {:ok, lines, Map.put(report, "exact", false), quits?}
+  end
+
+  # The function of a recording, as it was when that was made.
+  defp function({_name, version, about, _made, start}, call, wasm, against?, compile, times \\ 1) do
+    with {:ok, sha256, deployed} <- about(about),
+         {:ok, wasm} <- module(wasm, sha256, against?),
+         {:ok, entry} <- entry(deployed, version, wasm, start),
+         entry = within(entry, call, times),
+         {:ok, loaded} <- compile.(wasm, entry),
+         entry = unhurried(entry, loaded.abi, times),
+         :ok <- begun_alike(loaded, start, against?),
+         {:ok, function} <- Loader.function(loaded, entry),
+         do: {:ok, function, entry, wasm}
+  end
+
+  defp run(function, recording, against?, name, call) do
+    case function |> begun(recording, against?, call) |> Execution.take_over(beside(name), nil) do
+      {:ok, report} when byte_size(report) <= @short_bytes ->
+        Native.json_decode(report)
+
+      {:ok, report} ->
+        Native.json_decode_large(report)
+
+      {:error, %Error{reason: reason} = error} when reason in [:invalid_image, :invalid_option] ->
+        invalid(error.message)
+
+      {:error, %Error{reason: reason} = error} ->
+        # The node has no room for it, which says nothing of the call.
+        if Reason.is?(reason, :no_room), do: {:error, error}, else: {:ok, stopped(error, call)}
+    end
+  end
+
+  # That of one call begins where it is asked for, as calls do: to go to another scheduler takes longer than a short one.
+  defp begun(function, recording, against?, {_at, _operation, _bytes, 1, _redacted, _reason, _message})
+       when byte_size(recording) <= @short_bytes,
+       do: Native.replay(function, recording, against?)
+
+  defp begun(function, recording, against?, _call), do: Native.replay_large(function, recording, against?)
+
+  # By a limit of time while it waited for a core, so that its guest can't say where it was.
+  defp stopped(error, {_at, _operation, _bytes, calls, _redacted, reason, message}) do
+    told = fn reason, message -> %{"reason" => reason, "message" => message} end
+    cut? = reason in @cuts or (reason == "limit" and message =~ "cpu_time")
+
+    %{
+      "verdict" => if(cut?, do: "cut", else: "limit"),
+      "recorded" => told.(reason, message),
+      "replayed" => told.(Error.reason(error), error.message),
+      "parted" => nil,
+      "last" => nil,
+      "calls" => calls,
+      "log" => []
+    }
+  end
+
+  defp parsed(recording) do
+    with {:error, message} <- read_head(recording), do: invalid(message)
+  end
+
+  defp read_head(recording) when byte_size(recording) <= @short_bytes, do: Native.read_recording(recording)
+  defp read_head(recording), do: Native.read_recording_large(recording)
+
+  defp about(about) do
+    with :error <- read_about(about), do: invalid("this node does not know all options that its function has")
+  end
+
+  # The hash of the module, and the options of the deploy.
+  defp read_about(about) do
+    with {:ok, %{"sha256" => sha256, "fields" => fields}} when is_binary(sha256) and is_list(fields) <-
+           Native.json_decode(about),
+         true <- Enum.all?(fields, &match?([name, text] when is_binary(name) and is_binary(text), &1)),
+         {:ok, options} <- fields |> Enum.map(&List.to_tuple/1) |> Fields.read(Spec.kept()) do
+      {:ok, sha256, options}
+    else
+      _other -> :error
+    end
+  end
+
+  defp module(wasm, sha256, against?) when is_binary(wasm) do
+    cond do
+      not against? and BlobStore.sha256(wasm) != sha256 ->
+        invalid("it is of a module with the SHA-256 #{sha256}; with this one it can be compared as another version")
+
+      # Of any other nobody knows who made it.
+      Config.words(Config.get(:deploy_keys)) != [] and not match?({:ok, _wasm}, Catalog.module(BlobStore.sha256(wasm))) ->
+        {:error,
+         Error.new(:unsigned, "this node runs signed modules alone (setting :deploy_keys), and has not this one")}
+
+      true ->
+        with :ok <- Loader.check_size(byte_size(wasm)), do: {:ok, wasm}
+    end
+  end
+
+  defp module(nil, sha256, _against?) do
+    with {:error, %Error{reason: :not_deployed}} <- Catalog.module(sha256) do
+      {:error, Error.new(:not_deployed, "its module is not on this node: give the one with the SHA-256 #{sha256}")}
+    end
+  end
+
+  # The function as it was, but for what others would notice of it: nothing outside of the recording is there for its guests. Instances
+  # that ran their start functions had no snapshot.
+  defp entry(deployed, version, wasm, start) do
+    closed = [signature: nil, ref: nil, net: [], files: [], routes: [], tools: []]
+
+    deployed =
+      deployed |> Keyword.merge(closed) |> Keyword.merge(if(start == "initialiser", do: [snapshot: false], else: []))
+
+    with {:ok, options} <- Spec.check(deployed, Spec.schema(), "the option") do
+      at = System.os_time(:second)
+      fields = %{version: version, sha256: BlobStore.sha256(wasm), size: byte_size(wasm), deployed_at: at}
+      {:ok, Entry |> struct!(options |> Spec.take() |> Map.merge(fields)) |> aside()}
+    end
+  end
+
+  # All calls of its instance are replayed in one.
+  defp within(entry, {_at, _operation, _bytes, calls, _redacted, _reason, _message}, times) do
+    together = fn limit -> limit |> Kernel.*(calls) |> min(max(limit, @most_ms)) |> Kernel.*(times) end
+    %{entry | limits: Map.merge(entry.limits, Map.new([:time, :cpu_time], &{&1, together.(entry.limits[&1])}))}
+  end
+
+  # Limits of calls are none of processes, which may have run for days.
+  defp unhurried(entry, :lunatic, times),
+    do: %{entry | limits: Map.merge(entry.limits, %{time: @most_ms * times, cpu_time: @most_ms * times})}
+
+  defp unhurried(entry, _abi, _times), do: entry
+
+  @doc """
+  A function beside the one that is called, of the same options, for replays. What its guests print has a name before it that no function
+  can have. It has no pool, as an instance that is kept serves as a fresh one does, and it records nothing.
+  """
+  @spec aside(Entry.t()) :: Entry.t()
+  def aside(entry), do: %{entry | name: beside(entry.name), instances: :fresh, record: :off}
+
+  defp beside(name), do: name <> "@replay"
+
+  @doc """
+  The verdict on a recording with another version of its module. Errors have the reason `:invalid_recording` where it can't be compared:
+  it is redacted, or of an actor; or are those of a node that has no room.
+  """
+  @spec compare(Native.function_ref(), binary) :: {:ok, verdict :: String.t()} | {:error, Error.t()}
+  def compare(function, recording) do
+    with {:ok, {name, _version, _about, _made, _start}, call} <- parsed(recording),
+         {:ok, report} <- run(function, recording, true, name, call),
+         do: {:ok, report["verdict"]}
+  end
+
+  defp begun_alike(_loaded, _start, true), do: :ok
+
+  defp begun_alike(%{start: start}, recorded, false) do
+    if to_string(start) == recorded,
+      do: :ok,
+      else:
+        invalid(
+          "its function began with #{recorded}, and here with #{start}: a busy machine may have had no time for a snapshot, so try again"
+        )
+  end
+
+  defp info(nil, message) when is_binary(message), do: %{damaged: message}
+  defp info(head, message) when is_binary(message), do: head |> of() |> Map.put(:damaged, message)
+
+  defp info(head, {at, operation, payload_bytes, calls, redacted, reason, message}) do
+    call = %{at: at, operation: operation, payload_bytes: payload_bytes, calls: calls, redacted: redacted}
+    head |> of() |> Map.merge(call) |> Map.merge(%{reason: reason, message: message})
+  end
+
+  defp of({name, version, about, _made, _start}) do
+    sha256 = with {:ok, sha256, _options} <- read_about(about), do: sha256
+    %{function: name, version: version, sha256: if(sha256 != :error, do: sha256)}
+  end
+
+  defp asked({:error, message}), do: {:error, Error.new(:unavailable, "recordings can't be read: #{message}")}
+  defp asked(found), do: found
+
+  defp unknown(id), do: {:error, Error.new(:unknown_recording, "no recording #{inspect(id)} is kept on this node")}
+  defp invalid(message), do: {:error, Error.new(:invalid_recording, "the recording can't be replayed: #{message}")}
+end

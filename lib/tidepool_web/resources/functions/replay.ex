@@ -1,0 +1,50 @@
+defmodule TidepoolWeb.Resources.Functions.Replay do
+  @moduledoc "Runs a call that was recorded again, on this node or elsewhere: see `Tidepool.Recording.replay/3`."
+
+  @behaviour TidepoolWeb.Resource
+
+  alias Tidepool.{Error, Native, Recording}
+  alias TidepoolWeb.Reply
+
+  # The longest recording and the largest module, in Base64.
+  @body_bytes 100_663_296
+  @members ["recording", "module", "against"]
+
+  @impl true
+  # It runs a module that somebody brings, as a deploy does.
+  def routes, do: [{"POST", "/replay", scope: :deploy, body: {:whole, @body_bytes}, deploys: true}]
+
+  @impl true
+  def serve("POST", ["replay"], %{body: body}) do
+    with {:ok, recording, module, against?} <- asked(Native.json_decode_large(body)),
+         {:ok, report} <- Recording.replay(recording, module, against: against?) do
+      Reply.json(200, report)
+    else
+      {:error, error} -> Reply.error(error)
+    end
+  end
+
+  defp asked({:ok, %{"recording" => recording} = asked}) do
+    with [] <- Map.keys(asked) -- @members,
+         {:ok, recording} <- bytes(recording),
+         {:ok, module} <- bytes(asked["module"]),
+         against? when is_boolean(against?) <- Map.get(asked, "against", false),
+         true <- recording != nil and (module != nil or not against?) do
+      {:ok, recording, module, against?}
+    else
+      _other -> asked(:error)
+    end
+  end
+
+  defp asked(_other) do
+    message =
+      "the body has to be a JSON object with `recording`, a file in Base64; `module`, the one that was called, in Base64, where this " <>
+        "node has it not; and `against`, true when the module is another version of it"
+
+    {:error, Error.new(:invalid_option, message)}
+  end
+
+  defp bytes(nil), do: {:ok, nil}
+  defp bytes(text) when is_binary(text), do: Base.decode64(text)
+  defp bytes(_other), do: :error
+end

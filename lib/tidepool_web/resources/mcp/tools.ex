@@ -1,0 +1,177 @@
+defmodule TidepoolWeb.Resources.Mcp.Tools do
+  @moduledoc """
+  Tools of what is deployed: pages of them, and the one of a name.
+
+  A name is the function's, two underscores, and the export's: `calc__add`. Clients take up to 64 of `A-Z`, `a-z`,
+  `0-9`, `_` and `-`; what has other characters, is longer, or would not tell two exports apart, is cut, and ends in
+  an underscore and 60 bits of a SHA-256 of the whole. So a name depends on its function alone, and nobody finds
+  another function with the same.
+  """
+
+  alias Tidepool.{Catalog, Function, Native}
+  alias Tidepool.Catalog.Origin
+  alias Tidepool.Function.{Spec, Tools}
+  alias Tidepool.Tokens.Access
+
+  # Of a page; a single tool may have more bytes.
+  @tools 100
+  @bytes 1_048_576
+
+  # What is left of a name that does not fit, beside the characters of its hash.
+  @kept 50
+  @hash 12
+
+  @type tool :: {Function.t(), Tools.export(), name :: String.t()}
+  @type position :: {function :: String.t(), index :: non_neg_integer}
+
+  @doc "The tools behind a position that a client may call, as JSON, and where more of them follow."
+  @spec page(Origin.t(), position | nil, structured? :: boolean) :: {[binary], position | nil}
+  def page(origin, position, structured?) do
+    behind =
+      Catalog.list()
+      |> Stream.filter(&(may?(&1, origin) and (position == nil or &1.name >= elem(position, 0))))
+      |> Stream.flat_map(fn function -> for {tool, index} <- Enum.with_index(of(function)), do: {tool, index} end)
+      |> Stream.reject(fn {{function, _export, _name}, index} -> position && {function.name, index} <= position end)
+
+    Enum.reduce_while(behind, {[], nil, 0}, fn {{function, _export, _name} = tool, index}, {shown, last, bytes} ->
+      json = Native.json_encode(shown(tool, structured?))
+      bytes = bytes + byte_size(json)
+
+      if shown != [] and (length(shown) == @tools or bytes > @bytes),
+        do: {:halt, {:more, shown, last}},
+        else: {:cont, {[json | shown], {function.name, index}, bytes}}
+    end)
+    |> case do
+      {:more, shown, last} -> {Enum.reverse(shown), last}
+      {shown, _last, _bytes} -> {Enum.reverse(shown), nil}
+    end
+  end
+
+  @doc "The tool of a name, if there is one that a client may call."
+  @spec find(Origin.t(), String.t()) :: {:ok, tool} | :error
+  def find(origin, name) do
+    name
+    |> functions()
+    |> Stream.filter(&may?(&1, origin))
+    |> Stream.flat_map(&of/1)
+    |> Enum.find_value(:error, fn {_function, _export, of} = tool -> of == name && {:ok, tool} end)
+  end
+
+  # Those that may have a tool of this name.
+  defp functions(name) do
+    case String.split(name, "__", parts: 2) do
+      [function, _export] -> for {:ok, function} <- [Catalog.fetch(function)], do: function
+      [_cut] -> Stream.filter(Catalog.list(), &String.starts_with?(name, cut(&1.name)))
+    end
+  end
+
+  defp may?(function, origin), do: function.tools != [] and Access.sees?(origin, function.name)
+
+  defp of(function),
+    do: for({export, alone?} <- Tools.of(function), do: {function, export, name(function, export, alone?)})
+
+  @doc """
+  What a tool is called. `alone?` says whether no other export of the function has the name that this one has within
+  its interface.
+
+      iex> alias TidepoolWeb.Resources.Mcp.Tools
+      iex> export = %{"name" => "docs:adder/add@0.1.0#add", "function" => "add"}
+      iex> Tools.name(%{name: "calc"}, export, true)
+      "calc__add"
+      iex> for {name, alone?} <- [{"shop/calc", true}, {"calc", false}], do: Tools.name(%{name: name}, export, alone?)
+      ["shop_calc_add_4tjfhwvo2sb5", "calc_add_iwez7nnnnlns"]
+  """
+  @spec name(%{:name => String.t(), optional(atom) => term}, Tools.export(), alone? :: boolean) :: String.t()
+  def name(%{name: function}, %{"name" => whole, "function" => export}, alone?) do
+    plain = function <> "__" <> export
+
+    if alone? and plain =~ ~r/\A[A-Za-z0-9-]+(_[A-Za-z0-9-]+)*__[A-Za-z0-9-]+\z/ and byte_size(plain) <= 64,
+      do: plain,
+      else: cut(function <> "_" <> export) <> "_" <> hash(function <> "#" <> whole)
+  end
+
+  defp cut(text) do
+    text |> String.replace(~r/[^A-Za-z0-9-]+/, "_") |> String.slice(0, @kept) |> String.trim_trailing("_")
+  end
+
+  defp hash(text),
+    do: :sha256 |> :crypto.hash(text) |> Base.encode32(case: :lower, padding: false) |> binary_part(0, @hash)
+
+  # What models are told of a tool.
+  defp shown({function, export, name}, structured?) do
+    required = for %{"name" => param, "schema" => schema} <- export["params"], not optional?(schema), do: param
+    properties = Map.new(export["params"], &{&1["name"], &1["schema"]})
+    input = %{type: "object", properties: properties, required: required, additionalProperties: false}
+    tool = %{name: name, description: description(function, export), inputSchema: input}
+
+    case structured? && export["result"] do
+      %{"schema" => schema} -> tool |> titled(function, export) |> resulting(schema)
+      nil -> titled(tool, function, export)
+      false -> tool
+    end
+  end
+
+  defp titled(tool, function, export), do: Map.put(tool, :title, "#{function.name} #{export["function"]}")
+  defp resulting(tool, schema), do: if(object?(schema), do: Map.put(tool, :outputSchema, schema), else: tool)
+
+  # Components keep no documents of their exports: it is what the deploy says, and how the export reads in WIT.
+  defp description(function, export) do
+    params = Enum.map_join(export["params"], ", ", &"#{&1["name"]}: #{&1["type"]}")
+    within = if export["interface"], do: " of #{export["interface"]}", else: ""
+    signature = "`#{export["function"]}: func(#{params})#{result(export)}`#{within}, of the function #{function.name}."
+    if function.description == "", do: signature, else: function.description <> "\n\n" <> signature
+  end
+
+  defp result(%{"error" => error, "result" => ok}) do
+    case {ok && ok["type"], error && error["type"]} do
+      {nil, nil} -> " -> result"
+      {ok, nil} -> " -> result<#{ok}>"
+      {ok, error} -> " -> result<#{ok || "_"}, #{error}>"
+    end
+  end
+
+  defp result(%{"result" => nil}), do: ""
+  defp result(%{"result" => %{"type" => type}}), do: " -> " <> type
+
+  defp optional?(schema), do: match?(%{"anyOf" => [_some, %{"type" => "null"}]}, schema)
+
+  @doc "Is a result of this schema an object, which is told as such beside its text?"
+  @spec object?(term) :: boolean
+  def object?(schema), do: match?(%{"type" => "object"}, schema)
+
+  @doc "Arguments by name with what may be left out, as a call wants them."
+  @spec whole(map, Tools.export()) :: map
+  def whole(arguments, export) do
+    for %{"name" => param, "schema" => schema} <- export["params"],
+        optional?(schema),
+        not is_map_key(arguments, param) and not is_map_key(arguments, String.replace(param, "-", "_")),
+        into: arguments,
+        do: {param, nil}
+  end
+
+  @doc "A position as a client gets it, and gives it back."
+  @spec cursor(position) :: String.t()
+  def cursor({function, index}), do: Base.url_encode64("#{index}:#{function}", padding: false)
+
+  @doc """
+  The position of a cursor.
+
+      iex> alias TidepoolWeb.Resources.Mcp.Tools
+      iex> {"shop/calc", 3} |> Tools.cursor() |> Tools.position()
+      {:ok, {"shop/calc", 3}}
+      iex> Enum.map(["", "x", 1, Base.url_encode64("a:b"), Base.url_encode64("1:a b")], &Tools.position/1)
+      [:error, :error, :error, :error, :error]
+  """
+  @spec position(term) :: {:ok, position} | :error
+  def position(cursor) do
+    with true <- is_binary(cursor) and byte_size(cursor) <= 256,
+         {:ok, text} <- Base.url_decode64(cursor, padding: false),
+         [index, function] <- String.split(text, ":", parts: 2),
+         {:ok, index} <- Tidepool.Options.read(index, {:integer, 0, 1_000_000}),
+         true <- Spec.name?(function) do
+      {:ok, {function, index}}
+    else
+      _other -> :error
+    end
+  end
+end

@@ -1,0 +1,20 @@
+//! The context of `wasi:http` imports: bounds of what a guest may have in the host.
+
+use wasmtime_wasi_http::WasiHttpCtx;
+
+use super::bounds::FIELD_BYTES;
+use super::outgoing::Hooks;
+
+/// What `wasi:http` keeps in a store.
+pub(in crate::abi::component) struct HttpContext {
+    pub(in crate::abi::component) ctx: WasiHttpCtx,
+    pub(in crate::abi::component) hooks: Hooks,
+}
+
+impl Default for HttpContext {
+    fn default() -> Self {
+        let mut ctx = WasiHttpCtx::new();
+        ctx.set_field_size_limit(FIELD_BYTES);
+        HttpContext { ctx, hooks: Hooks::default() }
+    }
+}

@@ -1,0 +1,62 @@
+//! Headers and trailers that a guest makes: how large they may be, which is asked before they are copied.
+
+use wasmtime::StoreContextMut;
+use wasmtime::component::{LinkerInstance, Resource, WasmList};
+use wasmtime_wasi_http::p2::HeaderResult;
+use wasmtime_wasi_http::p2::bindings::http::types::{HeaderError, Host, HostFields};
+use wasmtime_wasi_http::{FieldMap, WasiHttpView};
+
+use super::bounds::FIELD_BYTES;
+use crate::abi::slots::State;
+
+/// Most values in them: each counts with what it takes in the host.
+const MAX_VALUES: usize = FIELD_BYTES / size_of::<http::HeaderValue>();
+
+type Made<T> = wasmtime::Result<(Result<T, HeaderError>,)>;
+
+/// Defines the functions that take lists of them, in place of wasmtime-wasi-http's, which copies each list whole before it counts.
+pub(super) fn shadow(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
+    types.func_wrap(
+        "[static]fields.from-list",
+        |mut store: StoreContextMut<'_, State>,
+         (entries,): (WasmList<(String, Vec<u8>)>,)|
+         -> Made<Resource<FieldMap>> {
+            let entries = copied(&mut store, &entries)?;
+            let mut http = store.data_mut().http();
+            let made = HostFields::from_list(&mut http, entries);
+            answered(&mut http, made)
+        },
+    )?;
+    types.func_wrap(
+        "[method]fields.set",
+        |mut store: StoreContextMut<'_, State>,
+         (fields, name, values): (Resource<FieldMap>, String, WasmList<Vec<u8>>)|
+         -> Made<()> {
+            let values = copied(&mut store, &values)?;
+            let mut http = store.data_mut().http();
+            let set = HostFields::set(&mut http, fields, name, values);
+            answered(&mut http, set)
+        },
+    )
+}
+
+/// The elements of a list that is none too long.
+///
+/// # Errors
+/// Stops a guest whose list has more than fits: so does wasmtime-wasi-http.
+fn copied<T: wasmtime::component::Lift>(
+    store: &mut StoreContextMut<'_, State>,
+    list: &WasmList<T>,
+) -> wasmtime::Result<Vec<T>> {
+    if list.len() > MAX_VALUES {
+        return Err(wasmtime::Error::msg(format!("the guest made more than {FIELD_BYTES} bytes of headers")));
+    }
+    list.iter(store)?.collect()
+}
+
+fn answered<T>(http: &mut impl Host, made: HeaderResult<T>) -> Made<T> {
+    match made {
+        Ok(made) => Ok((Ok(made),)),
+        Err(error) => Ok((Err(http.convert_header_error(error)?),)),
+    }
+}

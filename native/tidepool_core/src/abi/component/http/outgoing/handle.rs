@@ -1,0 +1,116 @@
+//! The function `handle`, which sends a request. It has the host asked where another function is to serve that.
+
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, LinkerInstance, Resource};
+use wasmtime_wasi_http::WasiHttpView;
+use wasmtime_wasi_http::p2::bindings::LinkOptions;
+use wasmtime_wasi_http::p2::bindings::http::outgoing_handler::Host;
+use wasmtime_wasi_http::p2::bindings::http::types::{self, ErrorCode, Host as _, IoError, Method, Scheme};
+use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
+use wasmtime_wasi_http::{RequestOptions, WasiHttp};
+
+use super::errors;
+use super::hooks::Way;
+use crate::abi::component::define::shadowing;
+use crate::abi::component::http::fields;
+use crate::abi::outgoing::grants;
+use crate::abi::slots::State;
+
+/// The interface, as the linker knows it for all minor versions.
+const INTERFACE: &str = "wasi:http/outgoing-handler@0.2.12";
+
+/// The interface of what it deals in.
+const TYPES: &str = "wasi:http/types@0.2.12";
+
+/// Longest method, and longest authority, of a request of a guest's.
+const METHOD_BYTES: usize = 64;
+const AUTHORITY_BYTES: usize = 1_024;
+
+type Params = (Resource<HostOutgoingRequest>, Option<Resource<RequestOptions>>);
+type Handled = Result<Resource<HostFutureIncomingResponse>, ErrorCode>;
+
+/// Defines the interfaces of `wasi:http`.
+pub(in crate::abi::component) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    let options = LinkOptions::default();
+    types::add_to_linker::<_, WasiHttp>(linker, &(&options).into(), State::http)?;
+    linker.instance(INTERFACE)?.func_wrap_async("handle", |store, params: Params| {
+        Box::new(async move { handle(store, params).await.map(|handled| (handled,)) })
+    })?;
+    shadowing(linker, |linker| shadow(&mut linker.instance(TYPES)?))
+}
+
+/// Defines functions in place of wasmtime-wasi-http's: one that finds no code of a body's error, two that keep as much for a guest
+/// as it says, and those that copy as much.
+fn shadow(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
+    fields::shadow(types)?;
+    types.func_wrap("http-error-code", |mut store: StoreContextMut<'_, State>, (error,): (Resource<IoError>,)| {
+        let error = store.data_mut().http().table.get(&error)?;
+        Ok((error.downcast_ref().map(errors::code).or_else(|| error.downcast_ref::<ErrorCode>().cloned()),))
+    })?;
+    types.func_wrap(
+        "[method]outgoing-request.set-method",
+        |mut store: StoreContextMut<'_, State>, (request, method): (Resource<HostOutgoingRequest>, Method)| {
+            if matches!(&method, Method::Other(method) if method.len() > METHOD_BYTES) {
+                return Ok((Err(()),));
+            }
+            Ok((types::HostOutgoingRequest::set_method(&mut store.data_mut().http(), request, method)?,))
+        },
+    )?;
+    types.func_wrap(
+        "[method]outgoing-request.set-authority",
+        |mut store: StoreContextMut<'_, State>,
+         (request, authority): (Resource<HostOutgoingRequest>, Option<String>)| {
+            if authority.as_ref().is_some_and(|authority| authority.len() > AUTHORITY_BYTES) {
+                return Ok((Err(()),));
+            }
+            Ok((types::HostOutgoingRequest::set_authority(&mut store.data_mut().http(), request, authority)?,))
+        },
+    )
+}
+
+/// Sends a request; what comes of it is the guest's to wait for.
+///
+/// # Errors
+/// Stops a guest that gives what it does not have.
+async fn handle(mut store: StoreContextMut<'_, State>, (request, options): Params) -> wasmtime::Result<Handled> {
+    let state = store.data_mut();
+    let way = way(state, &request)?;
+    state.component_context().http.hooks.next = way;
+    let mut http = state.http();
+    let lent = options.as_ref().map(|options| Resource::new_borrow(options.rep()));
+    let handled = match http.handle(request, lent) {
+        Ok(response) => Ok(response),
+        Err(error) => Err(http.convert_error_code(error)?),
+    };
+    // They were given, and would stay for as long as the instance does.
+    if let Some(options) = options {
+        http.table.delete(options)?;
+    }
+    let next = std::mem::take(&mut state.component_context().http.hooks.next);
+    if let Way::Ask(asked) = next {
+        grants::ask(&mut store, asked).await;
+    }
+    Ok(handled)
+}
+
+/// Where a request goes.
+fn way(state: &mut State, request: &Resource<HostOutgoingRequest>) -> wasmtime::Result<Way> {
+    let HostOutgoingRequest { scheme, authority, .. } = state.http().table.get(request)?;
+    // By another scheme, or at a port, it is a server of that name.
+    let host = authority.clone().filter(|_host| matches!(scheme, Some(Scheme::Http)));
+    let function = host.and_then(|host| grants::function(state, &host));
+    Ok(match function {
+        Some(function) if grants::may_call(state, &function) => Way::In(function),
+        Some(_function) => Way::Denied,
+        None => grants::access(state).map_or(Way::Denied, Way::Out),
+    })
+}
+
+impl State {
+    /// Ends the requests that the guest has left unfinished in a call that is over.
+    pub(in crate::abi::component) fn end_requests(&mut self) {
+        if let Some(context) = &mut self.abi.component.context {
+            context.http.hooks.end();
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! What `wasi:http` asks its host.
+
+use std::io::{self, ErrorKind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::HOST;
+use http::uri::Scheme;
+use http::{Method, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+
+use super::errors;
+use crate::abi::outgoing::awaited::{self, Awaited, Leaving};
+use crate::base::request::ExchangeCall;
+use crate::base::request::exchange::{Body as Passed, Left};
+use crate::net::access::Access;
+use crate::net::http::client::{self, Patience};
+use crate::net::http::lull::Lull;
+
+/// Most bytes of one write to a body.
+const CHUNK_BYTES: usize = 32 << 10;
+/// Writes to a body that wait for who takes it, at most; wasmtime-wasi-http has room for one more.
+const CHUNKS: usize = 3;
+/// How many requests may be noted before those are forgotten that are over.
+const NOTED: usize = 32;
+
+/// What the host knows of a guest's requests.
+#[derive(Default)]
+pub(in crate::abi::component) struct Hooks {
+    /// Where the next request goes: it was looked at before.
+    pub(super) next: Way,
+    /// What is under way, and ends with the guest's call.
+    ongoing: Vec<Ending>,
+}
+
+/// Where a request goes.
+#[derive(Default)]
+pub(super) enum Way {
+    /// Nowhere.
+    #[default]
+    Denied,
+    /// To a server.
+    Out(Arc<Access>),
+    /// To the function of this name.
+    In(String),
+    /// The host is to be asked to have this served.
+    Ask(ExchangeCall),
+}
+
+/// What ends a request.
+enum Ending {
+    Socket(AbortHandle),
+    Call(Left),
+}
+
+impl Ending {
+    fn is_over(&self) -> bool {
+        match self {
+            Ending::Socket(task) => task.is_finished(),
+            Ending::Call(left) => left.is_alone(),
+        }
+    }
+
+    fn end(self) {
+        match self {
+            Ending::Socket(task) => task.abort(),
+            Ending::Call(left) => left.leave(),
+        }
+    }
+}
+
+impl Hooks {
+    /// Ends what is under way.
+    pub(super) fn end(&mut self) {
+        self.ongoing.drain(..).for_each(Ending::end);
+    }
+
+    fn note(&mut self, ending: Ending) {
+        if self.ongoing.len() >= NOTED {
+            self.ongoing.retain(|ending| !ending.is_over());
+        }
+        self.ongoing.push(ending);
+    }
+}
+
+type Answered = Result<(Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
+type Answering = Box<dyn Future<Output = Answered> + Send>;
+
+fn failed(error: Error) -> Answering {
+    Box::new(std::future::ready(Err(error)))
+}
+
+/// A response, of which nothing is to be driven beside its body.
+fn answered<B>(response: Response<B>) -> Answered
+where
+    B: Body<Data = Bytes, Error = Error> + Send + 'static,
+{
+    Ok((response.map(BodyExt::boxed_unsync), Box::new(std::future::ready(Ok(())))))
+}
+
+impl WasiHttpHooks for Hooks {
+    fn send_request(
+        &mut self,
+        mut request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _sent: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Answering {
+        let RequestOptions { connect_timeout, first_byte_timeout, between_bytes_timeout } = options.unwrap_or_default();
+        if request.method() == Method::CONNECT {
+            return failed(Error::HttpRequestMethodInvalid);
+        }
+        match std::mem::take(&mut self.next) {
+            Way::Denied | Way::Ask(_) => failed(Error::HttpRequestDenied),
+            Way::Out(access) => {
+                let patience = Patience {
+                    connect: connect_timeout,
+                    first_byte: first_byte_timeout,
+                    between_bytes: between_bytes_timeout,
+                };
+                let asked = client::send(access, request.map(|body| body.map_err(errors::Sent)), patience, Vec::new());
+                self.note(Ending::Socket(asked.ending()));
+                Box::new(async move {
+                    let response = asked.response().await.map_err(|failure| errors::told(&failure))?;
+                    answered(response.map(|body| body.map_err(|failure| errors::told(&failure))))
+                })
+            }
+            Way::In(function) => {
+                request.headers_mut().remove(HOST);
+                let (asked, awaited) =
+                    awaited::asked(function, request.map(|body| body.map_err(unsent).boxed_unsync()));
+                self.next = Way::Ask(asked);
+                self.note(Ending::Call(awaited.ending()));
+                Box::new(inside(awaited, first_byte_timeout, between_bytes_timeout))
+            }
+        }
+    }
+
+    fn default_scheme(&mut self) -> Option<Scheme> {
+        Some(Scheme::HTTPS)
+    }
+
+    fn p2_outgoing_body_buffer_chunks(&mut self) -> usize {
+        CHUNKS
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK_BYTES
+    }
+}
+
+/// Why the rest of a request does not come, as the function is told that gets it.
+fn unsent(_error: Error) -> io::Error {
+    ErrorKind::ConnectionAborted.into()
+}
+
+async fn inside(awaited: Awaited, first_byte: Option<Duration>, between_bytes: Option<Duration>) -> Answered {
+    let response = match first_byte {
+        Some(time) => timeout(time, awaited.response()).await.map_err(|_late| Error::ConnectionReadTimeout)?,
+        None => awaited.response().await,
+    };
+    let (response, left) = response.map_err(|why| Error::from(errors::Refused(why)))?;
+    answered(response.map(|body| FromInside { body, lull: Lull::new(between_bytes), _left: left }))
+}
+
+/// The body of a function's response.
+struct FromInside {
+    body: Passed,
+    lull: Lull,
+    _left: Leaving,
+}
+
+impl Body for FromInside {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = self.get_mut();
+        let frame = Pin::new(&mut this.body).poll_frame(cx);
+        this.lull.poll(frame, cx).map(|frame| match frame {
+            Some(frame) => frame.map(|frame| frame.map_err(|error| errors::broken(&error))),
+            None => Some(Err(Error::ConnectionReadTimeout)),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,8 @@
+//! `wasi:http/outgoing-handler`: requests of a guest's.
+
+mod errors;
+mod handle;
+mod hooks;
+
+pub(in crate::abi::component) use handle::link;
+pub(in crate::abi::component) use hooks::Hooks;

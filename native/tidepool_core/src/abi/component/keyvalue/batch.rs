@@ -1,0 +1,50 @@
+//! Many keys by one request.
+
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Resource, WasmList};
+
+use super::asked::{self, Answer, ask, unfit};
+use super::bucket::{Bucket, name};
+use crate::abi::slots::State;
+use crate::value::Value;
+
+/// The pairs of those keys that are there, each where its key is.
+pub(super) async fn get_many(
+    store: &mut StoreContextMut<'_, State>,
+    (bucket, keys): (Resource<Bucket>, Vec<String>),
+) -> Answer<Vec<Option<(String, Vec<u8>)>>> {
+    let bucket = name(store, &bucket)?;
+    asked::few(keys.len())?;
+    let asked = asked::keys(keys.clone())?;
+    let Value::List(values) = ask(store, "get-many", &bucket, [asked]).await? else { return Err(unfit().into()) };
+    if values.len() != keys.len() {
+        return Err(unfit().into());
+    }
+    let pair = |(key, value)| Ok(asked::found(value)?.map(|bytes| (key, bytes.to_vec())));
+    keys.into_iter().zip(values).map(pair).collect()
+}
+
+pub(super) async fn set_many(
+    store: &mut StoreContextMut<'_, State>,
+    (bucket, pairs): (Resource<Bucket>, Vec<(String, WasmList<u8>)>),
+) -> Answer<()> {
+    let bucket = name(store, &bucket)?;
+    asked::few(pairs.len())?;
+    // Before they are copied.
+    asked::small(pairs.iter().map(|(_key, value)| value.len()).sum())?;
+    let mut given = Vec::with_capacity(pairs.len());
+    for (key, value) in pairs {
+        given.push(Value::Tuple(vec![asked::key(key)?, asked::value(store, &value)?]));
+    }
+    ask(store, "set-many", &bucket, [Value::List(given)]).await?;
+    Ok(())
+}
+
+pub(super) async fn delete_many(
+    store: &mut StoreContextMut<'_, State>,
+    (bucket, keys): (Resource<Bucket>, Vec<String>),
+) -> Answer<()> {
+    let bucket = name(store, &bucket)?;
+    ask(store, "delete-many", &bucket, [asked::keys(keys)?]).await?;
+    Ok(())
+}

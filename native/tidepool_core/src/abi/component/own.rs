@@ -1,0 +1,90 @@
+//! Interfaces of `wasi:` that are drafts: what is configured, and lines of a log, which are here, and `keyvalue`.
+
+use wasmtime::StoreContextMut;
+use wasmtime::component::{ComponentType, Lift, LinkerInstance, Lower};
+
+use super::define::Define;
+use super::keyvalue;
+use crate::abi::memory::copied_of;
+use crate::abi::slots::State;
+use crate::base::console::Stream;
+
+/// What defines this interface, in any of its drafts; `None` when it is none of these.
+pub(super) fn interface(name: &str) -> Option<Define> {
+    match name.split_once('@').map_or(name, |(name, _version)| name) {
+        "wasi:config/store" | "wasi:config/runtime" => Some(config),
+        "wasi:logging/logging" => Some(logging),
+        _ => keyvalue::interface(name),
+    }
+}
+
+/// Why a text can't be had: this host has no such reason.
+#[derive(ComponentType, Lower)]
+#[component(variant)]
+enum NotHad {
+    #[component(name = "upstream")]
+    #[expect(dead_code, reason = "the interface has it")]
+    Upstream(String),
+    #[component(name = "io")]
+    #[expect(dead_code, reason = "the interface has it")]
+    Io(String),
+}
+
+fn config(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
+    linker.func_wrap("get", |store: StoreContextMut<'_, State>, (key,): (String,)| {
+        let value = store.data().function.config.get(&*key).map(|value| value.to_string());
+        Ok((Ok::<_, NotHad>(value),))
+    })?;
+    linker.func_wrap("get-all", |store: StoreContextMut<'_, State>, (): ()| {
+        let config = &store.data().function.config;
+        let mut all: Vec<(String, String)> =
+            config.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+        all.sort_unstable();
+        Ok((Ok::<_, NotHad>(all),))
+    })
+}
+
+/// How much a line matters.
+#[derive(ComponentType, Lift, Clone, Copy)]
+#[component(enum)]
+#[repr(u8)]
+#[expect(dead_code, reason = "guests make them")]
+enum Level {
+    #[component(name = "trace")]
+    Trace,
+    #[component(name = "debug")]
+    Debug,
+    #[component(name = "info")]
+    Info,
+    #[component(name = "warn")]
+    Warn,
+    #[component(name = "error")]
+    Error,
+    #[component(name = "critical")]
+    Critical,
+}
+
+impl Level {
+    fn stream(self) -> Stream {
+        match self {
+            Level::Trace | Level::Debug | Level::Info => Stream::Stdout,
+            Level::Warn | Level::Error | Level::Critical => Stream::Stderr,
+        }
+    }
+}
+
+/// A line of the function's console, within its budget of lines: from `warn` on as of its standard error, which is logged as a
+/// warning.
+fn logging(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
+    linker.func_wrap_async(
+        "log",
+        |mut store: StoreContextMut<'_, State>, (level, context, message): (Level, String, String)| {
+            Box::new(async move {
+                let line = if context.is_empty() { message } else { format!("{context}: {message}") };
+                store.data().function.print(level.stream(), line.as_bytes());
+                copied_of(&mut store, line.len()).await;
+                Ok(())
+            })
+        },
+    )
+}

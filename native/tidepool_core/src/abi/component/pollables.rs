@@ -1,0 +1,49 @@
+//! Pollables of streams, which count apart from a guest's other handles. An engine of JavaScript has one for each piece of a body until
+//! it collects garbage.
+
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType};
+use wasmtime_wasi::p2::bindings::io::poll::HostPollable;
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, Pollable, subscribe};
+
+use super::define::shadowing;
+use super::table::MAX_HANDLES;
+use crate::abi::slots::State;
+
+/// Most of them at once, of a hundred bytes or so each: enough for what comes in 128 MiB.
+const MAX_POLLABLES: usize = 16 << 10;
+
+/// Defines what makes and drops them, in the place of what there is.
+pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    shadowing(linker, define)
+}
+
+fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    let mut streams = linker.instance("wasi:io/streams@0.2.12")?;
+    subscribed::<DynInputStream>(&mut streams, "[method]input-stream.subscribe")?;
+    subscribed::<DynOutputStream>(&mut streams, "[method]output-stream.subscribe")?;
+    let mut poll = linker.instance("wasi:io/poll@0.2.12")?;
+    poll.resource("pollable", ResourceType::host::<DynPollable>(), |mut store, index| {
+        let context = store.data_mut().component_context();
+        HostPollable::drop(&mut context.table, Resource::new_own(index))?;
+        if context.pollables.remove(&index) {
+            context.table.set_max_capacity(MAX_HANDLES + context.pollables.len());
+        }
+        Ok(())
+    })
+}
+
+fn subscribed<T: Pollable>(streams: &mut LinkerInstance<'_, State>, name: &str) -> wasmtime::Result<()> {
+    streams.func_wrap(name, |mut store: StoreContextMut<'_, State>, (stream,): (Resource<T>,)| {
+        let context = store.data_mut().component_context();
+        let count = context.pollables.len();
+        if count < MAX_POLLABLES {
+            context.table.set_max_capacity(MAX_HANDLES + count + 1);
+        }
+        let made = subscribe(&mut context.table, stream)?;
+        if count < MAX_POLLABLES {
+            context.pollables.insert(made.rep());
+        }
+        Ok((made,))
+    })
+}

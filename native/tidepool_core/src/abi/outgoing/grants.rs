@@ -1,0 +1,62 @@
+//! What of that a guest may, and how its host is asked.
+
+use std::sync::Arc;
+
+use wasmtime::StoreContextMut;
+
+use crate::abi::slots::State;
+use crate::base::request::exchange::Refusal;
+use crate::base::request::{ExchangeCall, HostRequest, Payload};
+use crate::net::access::Access;
+use crate::store::resting::begin_slice;
+use crate::value::Value;
+
+/// The end of such a host's name.
+const END: &str = ".internal";
+
+/// The function that a request is for, by the host that its URI names; `None` when it is for a server.
+pub(in crate::abi) fn function(state: &State, host: &str) -> Option<String> {
+    let name = host.strip_suffix(END).filter(|name| !name.is_empty())?;
+    let own = state.function.name.split_once('/').map(|(namespace, _name)| namespace);
+    let in_own = own.and_then(|own| Some((own, name.strip_suffix(own)?.strip_suffix('.')?)));
+    Some(match in_own {
+        Some((own, name)) if !name.is_empty() => format!("{own}/{name}"),
+        _ => name.to_owned(),
+    })
+}
+
+/// May the guest call this function? Not while it starts, nor in a probe, nor where its deploy does not grant that.
+pub(in crate::abi) fn may_call(state: &State, function: &str) -> bool {
+    let [binding, namespace] = ExchangeCall::TARGET;
+    serves(state) && state.function.host.allow([binding, namespace, function].map(str::as_bytes))
+}
+
+/// Has the host serve what was asked: it is refused where nobody does.
+pub(in crate::abi) async fn ask(store: &mut StoreContextMut<'_, State>, asked: ExchangeCall) {
+    let exchange = asked.exchange.clone();
+    let Some(call) = store.data().call.clone() else { return exchange.refuse(Refusal::Denied) };
+    if store.data().tape.as_ref().is_some_and(|tape| tape.untaped("a request of HTTP to a function").is_err()) {
+        return exchange.refuse(Refusal::Denied);
+    }
+    let answer = call.channel.ask(HostRequest::Exchange(asked)).await;
+    begin_slice(&mut *store);
+    match (answer, call.channel.take_value().as_deref()) {
+        (Ok(_), None | Some(Value::Null)) => {}
+        (Ok(_), Some(_)) => exchange.refuse(Refusal::Failed("a handler of host functions serves no requests".into())),
+        (Err(_), _) => exchange.refuse(Refusal::Denied),
+    }
+}
+
+/// What a guest may do with the network; `None` when nothing is granted, while it starts and in a probe.
+pub(in crate::abi) fn access(state: &State) -> Option<Arc<Access>> {
+    match &state.abi.guest {
+        Some(guest) => Some(guest.program.access()),
+        None => state.abi.access.clone().filter(|_access| serves(state)),
+    }
+}
+
+/// Whether the guest serves somebody: it does not start, and is not probed.
+pub(in crate::abi) fn serves(state: &State) -> bool {
+    let probe = |payload: &Payload| matches!(payload, Payload::Exchange(exchange) if exchange.is_probe());
+    state.call.as_ref().is_some_and(|call| !probe(&call.request.payload))
+}

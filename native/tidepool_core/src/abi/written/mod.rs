@@ -1,0 +1,6 @@
+//! A component's exports, written out: types as WIT and as schemas, and all of it as WIT.
+
+mod schema;
+mod text;
+mod wit;
+pub(super) mod writer;

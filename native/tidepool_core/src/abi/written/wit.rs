@@ -1,0 +1,144 @@
+//! All of a component's exports as WIT.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use super::writer::{CUT, Writer, id, parts};
+use crate::abi::interface::Export;
+
+impl Writer<'_> {
+    /// All of it as WIT: a world that exports the interfaces and the functions of its own, and the packages of those.
+    pub(in crate::abi) fn wit(&mut self) -> String {
+        let interface = self.interface;
+        let mut scopes: Vec<&str> = interface.functions().filter_map(|export| export.parts().0).collect();
+        scopes.dedup();
+        let mut wit = String::from("package root:component;\n\n");
+        line(&mut wit, 0, "world root {");
+        for scope in &scopes {
+            if package(scope).is_some() {
+                line(&mut wit, 1, &format!("export {};", path(scope)));
+            } else {
+                line(&mut wit, 1, &format!("export {}: interface {{", id(scope)));
+                self.declarations(&mut wit, Some(scope), 2);
+                line(&mut wit, 1, "}");
+            }
+        }
+        self.declarations(&mut wit, None, 1);
+        line(&mut wit, 0, "}");
+        for (scope, (package, name)) in scopes.iter().filter_map(|scope| Some((scope, package(scope)?))) {
+            line(&mut wit, 0, &format!("\npackage {package} {{"));
+            line(&mut wit, 1, &format!("interface {name} {{"));
+            self.declarations(&mut wit, Some(scope), 2);
+            line(&mut wit, 1, "}");
+            line(&mut wit, 0, "}");
+        }
+        // Of what it imports, that which its exports have.
+        let used = std::mem::take(&mut self.used);
+        let foreign: BTreeSet<&str> = used.iter().filter_map(|name| parts(name).0).collect();
+        for scope in foreign.into_iter().filter(|scope| !scopes.contains(scope)) {
+            let Some((package, interface)) = package(scope) else { continue };
+            line(&mut wit, 0, &format!("\npackage {package} {{"));
+            line(&mut wit, 1, &format!("interface {interface} {{"));
+            for (_of, name) in used.iter().map(|name| parts(name)).filter(|(of, _name)| *of == Some(scope)) {
+                line(&mut wit, 2, &format!("resource {};", id(name)));
+            }
+            line(&mut wit, 1, "}");
+            line(&mut wit, 0, "}");
+        }
+        wit
+    }
+
+    fn declarations(&mut self, wit: &mut String, scope: Option<&str>, level: usize) {
+        let interface = self.interface;
+        let (before, mut text) = (std::mem::take(&mut self.used), String::new());
+        for (_of, name, ty) in interface.types().filter(|(of, _name, _ty)| *of == scope) {
+            let body = self.body(scope, ty, 0);
+            match body.split_first() {
+                Some((first, members)) => {
+                    let head = first.replacen(' ', &format!(" {} ", id(name)), 1);
+                    line(&mut text, level, &head);
+                    for (index, member) in members.iter().enumerate() {
+                        line(&mut text, if index + 1 == members.len() { level } else { level + 1 }, member);
+                    }
+                }
+                None => line(&mut text, level, &format!("type {} = {};", id(name), self.structure(scope, ty, 0))),
+            }
+        }
+        let own = interface.kinds().iter().filter(|kind| kind.hosted.is_none()).map(|kind| parts(&kind.name));
+        for name in own.filter(|(of, _name)| *of == scope).map(|(_of, name)| name) {
+            self.resource_body(&mut text, scope, name, level);
+        }
+        for export in interface.functions().filter(|export| export.parts().0 == scope) {
+            let name = export.parts().1;
+            if member_of(name).is_none() {
+                let keyword = if scope.is_none() { "export " } else { "" };
+                line(&mut text, level, &format!("{keyword}{}: func{};", id(name), self.signature(scope, export, 0)));
+            }
+        }
+        let used = std::mem::replace(&mut self.used, before);
+        for (of, name) in used.iter().map(|name| parts(name)) {
+            line(wit, level, &format!("use {}.{{{}}};", of.map_or_else(|| CUT.into(), path), id(name)));
+        }
+        self.used.extend(used);
+        wit.push_str(&text);
+    }
+
+    /// A resource with its functions.
+    fn resource_body(&mut self, text: &mut String, scope: Option<&str>, resource: &str, level: usize) {
+        let interface = self.interface;
+        line(text, level, &format!("resource {} {{", id(resource)));
+        for export in interface.functions().filter(|export| export.parts().0 == scope) {
+            let member = match member_of(export.parts().1) {
+                Some(("constructor", of, _none)) if of == resource => {
+                    let (signature, plain) = (self.signature(scope, export, 0), format!(" -> {}", id(resource)));
+                    format!("constructor{};", signature.strip_suffix(&plain).unwrap_or(&signature))
+                }
+                Some(("method", of, name)) if of == resource => {
+                    format!("{}: func{};", id(name), self.signature(scope, export, 1))
+                }
+                Some((_static, of, name)) if of == resource => {
+                    format!("{}: static func{};", id(name), self.signature(scope, export, 0))
+                }
+                _ => continue,
+            };
+            line(text, level + 1, &member);
+        }
+        line(text, level, "}");
+    }
+
+    /// What a function takes, but for the first so many parameters, and what it returns.
+    fn signature(&mut self, scope: Option<&str>, export: &Export, skip: usize) -> String {
+        let params = export.params.iter().skip(skip);
+        let params: Vec<String> =
+            params.map(|(name, ty)| format!("{}: {}", id(name), self.text(scope, ty, 0))).collect();
+        let result = export.result.as_ref().map_or_else(String::new, |ty| format!(" -> {}", self.text(scope, ty, 0)));
+        format!("({}){result}", params.join(", "))
+    }
+}
+
+/// The kind, the resource and the own name of a resource's function.
+fn member_of(name: &str) -> Option<(&str, &str, &str)> {
+    let (kind, rest) = name.strip_prefix('[')?.split_once(']')?;
+    let (resource, name) = rest.split_once('.').unwrap_or((rest, ""));
+    Some((kind, resource, name))
+}
+
+/// The name of an interface, with that of its package and its version.
+fn path(scope: &str) -> String {
+    let (names, version) = scope.split_at(scope.find('@').unwrap_or(scope.len()));
+    let written = |part: &str| part.split(':').map(id).collect::<Vec<_>>().join(":");
+    names.split('/').map(written).collect::<Vec<_>>().join("/") + version
+}
+
+/// The package of an interface, with its version, and its name in there; `None` of one that is in none.
+fn package(scope: &str) -> Option<(String, String)> {
+    let whole = path(scope);
+    let (path, version) = whole.split_once('@').map_or((&*whole, None), |(path, version)| (path, Some(version)));
+    let (package, name) = path.split_once('/')?;
+    Some((version.map_or_else(|| package.to_owned(), |version| format!("{package}@{version}")), name.to_owned()))
+}
+
+/// A string takes whatever is written.
+fn line(wit: &mut String, level: usize, text: &str) {
+    let _ = writeln!(wit, "{:width$}{text}", "", width = level * 4);
+}

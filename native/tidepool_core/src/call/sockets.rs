@@ -1,0 +1,34 @@
+//! What calls of a function may do with the network: all of a version are as one program.
+
+use std::sync::Arc;
+
+use super::node::Node;
+use crate::abi::slots::State;
+use crate::base::grants::Grants;
+use crate::net::access::Access;
+
+/// That of a version's calls, if anything is granted.
+#[derive(Clone)]
+pub(crate) struct Sockets {
+    grants: Arc<Grants>,
+    access: Option<Arc<Access>>,
+}
+
+impl Sockets {
+    /// Those of a new version.
+    pub(crate) fn new(node: &Node, grants: &Arc<Grants>) -> Self {
+        let access = (!grants.is_empty()).then(|| Arc::new(Access::new(&node.network, grants)));
+        Sockets { grants: Arc::clone(grants), access }
+    }
+
+    /// The same, counted with the others, for calls of another core: these don't share a count of users.
+    pub(crate) fn apart(&self) -> Self {
+        let access = self.access.as_ref().map(|access| Arc::new(access.with(&self.grants)));
+        Sockets { grants: Arc::clone(&self.grants), access }
+    }
+
+    /// Gives them to an instance.
+    pub(super) fn give(&self, state: &mut State) {
+        state.abi.access.clone_from(&self.access);
+    }
+}

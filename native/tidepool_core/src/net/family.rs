@@ -1,0 +1,26 @@
+//! Sockets of one family of addresses: those of IPv6 take nothing of IPv4, as `wasi:sockets` has them.
+
+use std::io;
+use std::net::SocketAddr;
+
+use socket2::{Domain, Socket, Type};
+
+/// How many connections wait to be accepted at most; the system may have less.
+pub(super) const BACKLOG: i32 = 4096;
+
+/// A socket that has an address.
+///
+/// # Errors
+/// What the system says.
+pub(super) fn bound(address: SocketAddr, kind: Type) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    if kind == Type::STREAM {
+        // Connections of one before may still be closing.
+        socket.set_reuse_address(true)?;
+    }
+    socket.bind(&address.into())?;
+    Ok(socket)
+}

@@ -1,0 +1,12 @@
+//! Requests of HTTP/1.1 to servers, by a socket each: as many as its program may have, to what it is granted, by TLS that is checked
+//! as all TLS of guests is.
+//!
+//! A request is sent, and its response received, on the I/O runtime. What is received waits there for who takes it: a buffer at most.
+
+pub(crate) mod client;
+mod connect;
+pub(crate) mod failure;
+mod io;
+pub(crate) mod lull;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,202 @@
+//! Requests to real servers on this machine, by both reactors.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Uri};
+use http_body_util::{BodyExt, Empty};
+use rustls::CertificateError;
+use tokio::runtime::{Builder, Runtime};
+
+use super::client::{Patience, Received, send};
+use super::connect::Server;
+use super::failure::Failure;
+use crate::base::config::IoBackend;
+use crate::base::grants::Grants;
+use crate::net::access::{Access, Network};
+use crate::net::error::NetError;
+use crate::net::stream::{Stream, Tried};
+use crate::net::tls::TlsListener;
+use crate::settings;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The certificate of a server `localhost`, and its key; nobody has signed it.
+const CERTIFICATE: &[u8] = include_bytes!("testdata/localhost.pem");
+const KEY: &[u8] = include_bytes!("testdata/localhost.key");
+
+/// Each reactor, and what a program may do that may do anything.
+fn each(test: impl Fn(&Runtime, &Arc<Access>)) {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let _inside = runtime.enter();
+    for io in [IoBackend::Tokio, IoBackend::Uring] {
+        let mut config = settings::network();
+        (config.io, config.max_program_sockets) = (io, 4);
+        let network = Arc::new(Network::new(&config, runtime.handle().clone()));
+        test(&runtime, &Arc::new(Access::new(&network, &Arc::new(Grants::all()))));
+    }
+}
+
+fn within<T>(runtime: &Runtime, future: impl Future<Output = T>) -> T {
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, future).await }).unwrap()
+}
+
+async fn get(access: &Arc<Access>, uri: String, roots: &[&[u8]]) -> Result<http::Response<Received>, Failure> {
+    let request = Request::get(uri).body(Empty::<Bytes>::new()).unwrap();
+    let roots = roots.iter().map(|pem| pem.to_vec()).collect();
+    send(Arc::clone(access), request, Patience::default(), roots).response().await
+}
+
+/// A server that has each connection served by `serve`, from the end of a request's head on.
+fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve = Arc::new(serve);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, serve) = (stream.unwrap(), Arc::clone(&serve));
+            thread::spawn(move || {
+                let (mut head, mut byte) = (Vec::new(), [0]);
+                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
+                    head.push(byte[0]);
+                }
+                serve(stream);
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn a_server_is_known_by_its_certificate_and_by_no_other_name() {
+    each(|runtime, access| {
+        let address = {
+            let listener = TlsListener::bind(access, "127.0.0.1:0".parse().unwrap(), CERTIFICATE, KEY).unwrap();
+            let address = listener.local_address().unwrap();
+            runtime.spawn(async move {
+                loop {
+                    let (stream, _peer) = listener.accept().await.unwrap();
+                    tokio::spawn(async move {
+                        let (mut so_far, mut piece) = (Vec::new(), [0; 1024]);
+                        while !so_far.ends_with(b"\r\n\r\n") {
+                            match stream.try_read(&mut piece) {
+                                Ok(Tried::Done(0)) | Err(_) => return,
+                                Ok(Tried::Done(count)) => so_far.extend(piece.iter().take(count)),
+                                Ok(Tried::Wait(interest)) => stream.ready(interest).await.unwrap(),
+                            }
+                        }
+                        let text = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ntide";
+                        let written = stream.try_write(&[std::io::IoSlice::new(text)]).unwrap();
+                        assert_eq!((written, stream.try_flush().unwrap()), (Tried::Done(text.len()), Tried::Done(())));
+                        let _closed = stream.ready(tokio::io::Interest::READABLE).await;
+                    });
+                }
+            });
+            address
+        };
+        let port = address.port();
+        within(runtime, async {
+            let response = get(access, format!("https://localhost:{port}/"), &[CERTIFICATE]).await.unwrap();
+            assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "tide");
+            let failed = |failure: Result<_, Failure>| match failure.err() {
+                Some(Failure::Net(NetError::Tls(rustls::Error::InvalidCertificate(why)))) => why,
+                other => panic!("{other:?}"),
+            };
+            let other = get(access, format!("https://127.0.0.1:{port}/"), &[CERTIFICATE]).await;
+            assert!(matches!(failed(other), CertificateError::NotValidForNameContext { .. }));
+            let nobody = get(access, format!("https://localhost:{port}/"), &[]).await;
+            assert!(matches!(failed(nobody), CertificateError::UnknownIssuer));
+        });
+    });
+}
+
+#[test]
+fn no_more_of_a_response_is_received_than_somebody_takes() {
+    each(|runtime, access| {
+        let (told, sent) = mpsc::channel();
+        let address = server(move |mut stream| {
+            stream.set_nonblocking(true).unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            let (mut size, mut full) = (0, 0);
+            // As much as the system takes: until it has taken nothing for half a second.
+            while full < 50 {
+                match stream.write(&[b'x'; 16 << 10]) {
+                    Ok(count) => (size, full) = (size + count, 0),
+                    Err(_) => {
+                        full += 1;
+                        thread::sleep(Duration::from_millis(10));
+                    }
+                }
+            }
+            told.send(size).unwrap();
+        });
+        let body = within(runtime, get(access, format!("http://{address}/"), &[])).unwrap().into_body();
+        let size = sent.recv_timeout(PATIENCE).unwrap();
+        assert!(size < 32 << 20, "what sockets have room for, and not {size} bytes");
+        assert!(within(runtime, body.collect()).unwrap().to_bytes().len() >= size);
+    });
+}
+
+#[test]
+fn a_request_that_is_given_up_closes_its_connection_and_gives_its_place_back() {
+    each(|runtime, access| {
+        let (told, closed) = mpsc::channel();
+        let address = server(move |mut stream| {
+            let _head = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf");
+            told.send(stream.read(&mut [0]).is_ok_and(|count| count > 0)).unwrap();
+        });
+        let full = within(runtime, async {
+            let mut kept = Vec::new();
+            loop {
+                match get(access, format!("http://{address}/"), &[]).await {
+                    Ok(response) => kept.push(response),
+                    Err(failure) => return (kept, failure),
+                }
+            }
+        });
+        let (kept, failure) = full;
+        assert!(matches!(failure, Failure::Net(NetError::ProgramFull { most: 4 })), "{failure}");
+        assert_eq!(kept.len(), 4);
+        assert!(closed.try_recv().is_err());
+        drop(kept);
+        for _turn in 0..4 {
+            assert!(!closed.recv_timeout(PATIENCE).unwrap());
+        }
+        let again = within(runtime, async {
+            loop {
+                match get(access, format!("http://{address}/"), &[]).await {
+                    Err(Failure::Net(NetError::ProgramFull { .. })) => tokio::task::yield_now().await,
+                    other => return other,
+                }
+            }
+        });
+        assert!(again.is_ok());
+    });
+}
+
+#[test]
+fn a_uri_names_a_server_or_none() {
+    let server = |uri: &str| Server::of(&uri.parse::<Uri>().unwrap()).map(|server| format!("{server:?}"));
+    let of = |is_secure, host: &str, port| {
+        Some(format!("Server {{ is_secure: {is_secure}, host: {host:?}, port: {port} }}"))
+    };
+    for (uri, expected) in [
+        ("http://tide.example/x", of(false, "tide.example", 80)),
+        ("https://tide.example", of(true, "tide.example", 443)),
+        ("https://tide.example:8443/x", of(true, "tide.example", 8443)),
+        ("http://[::1]:81/", of(false, "::1", 81)),
+        ("http://[::1]/", of(false, "::1", 80)),
+        ("http://ada@tide.example/", None),
+        ("http://tide.example:0/", None),
+        ("http://tide.example:99999/", None),
+        ("ftp://tide.example/", None),
+        ("/x", None),
+    ] {
+        assert_eq!(server(uri), expected, "{uri}");
+    }
+}

@@ -1,0 +1,387 @@
+//! A recording as bytes: a head, which says what was called, and frames, each of which is what was taped of one call.
+//!
+//! `TIDEREC1`, then frames: the length of what is in one, 8 bytes of its BLAKE3 digest, and that. The first is the head. A file with
+//! several frames behind its head is a segment, in which the recordings of one version of a function follow each other. What a warm
+//! instance was told before a call is part of the call's recording: where a frame before has some of it, it is not written again. A file
+//! that is taken out of a segment has the head and one frame with all of it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::bytes::{Reader, Writer};
+use super::damaged::Damaged;
+use super::entry::{Digest, Entry, digest};
+use super::exchange;
+use super::outcome::Outcome;
+use super::tape::Place;
+use super::taped::{Given, Taped, TapedCall, Whence};
+use super::values;
+use crate::base::request::{Payload, ShortName};
+
+/// What a file begins with.
+pub(super) const MAGIC: &[u8] = b"TIDEREC1";
+/// Length and digest of a frame.
+pub(super) const FRAME_HEAD: usize = 12;
+/// Longest frame.
+const MAX_FRAME: usize = 64 << 20;
+
+/// What was called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The function's name.
+    pub name: String,
+    /// Its version.
+    pub version: u64,
+    /// What else its owner says of it, such as the hash of its module and the options of its deploy.
+    pub about: Bytes,
+    /// By what its module was compiled, and for what: another may be told otherwise where a stack ends, and of numbers that are none.
+    pub made: u64,
+    /// What happens before an instance's first call: `nothing`, `snapshot`, `initialiser`.
+    pub start: String,
+}
+
+/// A call that was recorded, and all that its instance was told before and in it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recording {
+    /// What was called.
+    pub head: Head,
+    pub(crate) frame: Frame,
+}
+
+/// One call, and those before it on its instance.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Frame {
+    /// When it ended, in ms since 1970.
+    pub(crate) at_ms: u64,
+    pub(crate) outcome: Outcome,
+    /// `None` when it was redacted: then there are lengths and digests of what was asked and answered, and it can't be replayed.
+    pub(crate) taped: Option<Taped>,
+    /// The operation and the size of the payload of the call, and how many calls there are.
+    pub(crate) operation: ShortName,
+    pub(crate) payload_bytes: u64,
+    pub(crate) calls: u64,
+    /// The payload's digest, of one that was redacted.
+    pub(crate) payload_digest: Option<Digest>,
+    /// How many of the calls are not in it, but in frames before, and the tape by which those are known.
+    pub(crate) known: u64,
+    pub(crate) tape: u64,
+}
+
+/// What lists show of a recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// When the call ended, in ms since 1970.
+    pub at_ms: u64,
+    /// What was asked.
+    pub operation: String,
+    /// Of how many bytes.
+    pub payload_bytes: u64,
+    /// How many calls of the instance there are in it, this one included.
+    pub calls: u64,
+    /// Whether payloads were left out.
+    pub redacted: bool,
+    /// `ok`, or the reason of its failure.
+    pub reason: String,
+    /// The failure as a sentence; empty of a reply.
+    pub message: String,
+}
+
+/// A frame around what is written; `None` when that is nothing to be kept, or too long.
+pub(super) fn framed(write: impl FnOnce(&mut Writer) -> bool) -> Option<Vec<u8>> {
+    let mut writer = Writer(vec![0; FRAME_HEAD]);
+    let is_complete = write(&mut writer);
+    let mut frame = writer.0;
+    let (head, within) = frame.split_at_mut_checked(FRAME_HEAD)?;
+    if !is_complete || within.len() > MAX_FRAME {
+        return None;
+    }
+    let length = u32::try_from(within.len()).ok()?;
+    let (before, behind) = head.split_at_mut_checked(size_of_val(&length))?;
+    before.copy_from_slice(&length.to_le_bytes());
+    behind.copy_from_slice(&check(within));
+    Some(frame)
+}
+
+/// What a frame with these bytes has before them, so that others are known as such.
+pub(super) fn check(within: &[u8]) -> [u8; 8] {
+    digest(&[within]).first_chunk().copied().unwrap_or_default()
+}
+
+/// The bytes in the next frame.
+pub(super) fn unframed(reader: &mut Reader) -> Result<Bytes, Damaged> {
+    let length = usize::try_from(u32::from_le_bytes(reader.array()?)).map_err(|_| Damaged::Form)?;
+    let expected: [u8; 8] = reader.array()?;
+    let within = reader.raw(length)?;
+    if check(&within) == expected { Ok(within) } else { Err(Damaged::Digest) }
+}
+
+impl Head {
+    pub(super) fn write(&self, writer: &mut Writer) {
+        writer.text(&self.name);
+        writer.number(self.version);
+        writer.bytes(&self.about);
+        writer.number(self.made);
+        writer.text(&self.start);
+    }
+
+    pub(super) fn read(within: Bytes) -> Result<Self, Damaged> {
+        let mut reader = Reader::of(within);
+        let head = Head {
+            name: reader.text()?,
+            version: reader.number()?,
+            about: reader.bytes()?,
+            made: reader.number()?,
+            start: reader.text()?,
+        };
+        if reader.is_empty() { Ok(head) } else { Err(Damaged::Form) }
+    }
+}
+
+impl Recording {
+    /// Reads a file with one recording.
+    ///
+    /// # Errors
+    /// When it is none, or another than was written.
+    pub fn read(bytes: Bytes) -> Result<Self, Damaged> {
+        let mut reader = Reader::of(bytes);
+        if reader.raw(MAGIC.len()).ok().as_deref() != Some(MAGIC) {
+            return Err(Damaged::NoRecording);
+        }
+        let head = Head::read(unframed(&mut reader)?)?;
+        let frame = Frame::read(unframed(&mut reader)?)?;
+        // How long a replay takes goes by how many calls it says that it has.
+        let is_whole = frame.taped.as_ref().is_none_or(|taped| u64::try_from(taped.calls.len()) == Ok(frame.calls));
+        match (reader.is_empty(), frame.known) {
+            (true, 0) if is_whole => Ok(Recording { head, frame }),
+            (true, 0) | (false, _) => Err(Damaged::Form),
+            (true, _) => Err(Damaged::Before),
+        }
+    }
+
+    /// What lists show of it.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        self.frame.summary()
+    }
+}
+
+impl Frame {
+    /// That of a call with this place on its tape, of which the first `known` calls are not in it.
+    pub(super) fn new(
+        at_ms: u64,
+        outcome: Outcome,
+        place: &Place,
+        known: usize,
+    ) -> Result<(Self, TapedCall), &'static str> {
+        let (taped, last) = place.taped(known)?;
+        let number = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
+        let payload_bytes = taped.calls.last().map_or(0, TapedCall::payload_bytes);
+        let frame = Frame {
+            at_ms,
+            outcome,
+            operation: last.operation.clone(),
+            payload_bytes: number(payload_bytes),
+            calls: number(place.calls()),
+            payload_digest: None,
+            taped: Some(taped),
+            known: number(known),
+            tape: place.tape_id(),
+        };
+        Ok((frame, last))
+    }
+
+    /// The same, where nothing is kept that users wrote.
+    pub(super) fn redacted(self, last: &TapedCall) -> Self {
+        let mut writer = Writer::default();
+        let bytes = match &last.payload {
+            Given::Payload(Payload::Value(value)) => {
+                // Of a handle there is its place alone.
+                values::write(&mut writer, value);
+                &writer.0[..]
+            }
+            Given::Payload(payload) => payload.bytes(),
+            Given::Request(head) => {
+                head.write(&mut writer);
+                &writer.0[..]
+            }
+        };
+        let payload_digest = Some(digest(&[bytes]));
+        Frame { outcome: self.outcome.redacted(), taped: None, payload_digest, known: 0, ..self }
+    }
+
+    pub(crate) fn summary(&self) -> Summary {
+        let (reason, message) = match &self.outcome {
+            Outcome::Reply(_) => ("ok".into(), String::new()),
+            Outcome::Failed(failed) => (failed.reason.clone(), failed.message.clone()),
+        };
+        Summary {
+            at_ms: self.at_ms,
+            operation: String::from_utf8_lossy(&self.operation).into_owned(),
+            payload_bytes: self.payload_bytes,
+            calls: self.calls,
+            redacted: self.taped.is_none(),
+            reason,
+            message,
+        }
+    }
+
+    /// Writes it; `false` when something in it means nothing elsewhere.
+    pub(super) fn write(&self, writer: &mut Writer) -> bool {
+        writer.number(self.at_ms);
+        self.outcome.write(writer);
+        writer.byte(u8::from(self.taped.is_none()));
+        writer.bytes(&self.operation);
+        writer.number(self.payload_bytes);
+        writer.number(self.calls);
+        let Some(taped) = &self.taped else {
+            writer.raw(&self.payload_digest.unwrap_or_default());
+            return true;
+        };
+        writer.number(self.tape);
+        writer.number(self.known);
+        let mut complete = self.known > 0 || write_beginning(writer, taped);
+        writer.size(taped.calls.len());
+        for call in &taped.calls {
+            complete &= write_call(writer, call);
+        }
+        complete
+    }
+
+    pub(crate) fn read(within: Bytes) -> Result<Self, Damaged> {
+        let mut reader = Reader::of(within);
+        let mut frame = Frame {
+            at_ms: reader.number()?,
+            outcome: Outcome::read(&mut reader)?,
+            taped: None,
+            payload_digest: None,
+            known: 0,
+            tape: 0,
+            operation: ShortName::new(),
+            payload_bytes: 0,
+            calls: 0,
+        };
+        let is_redacted = reader.byte()? != 0;
+        frame.operation = ShortName::from_slice(&reader.bytes()?);
+        (frame.payload_bytes, frame.calls) = (reader.number()?, reader.number()?);
+        if is_redacted {
+            frame.payload_digest = Some(reader.array()?);
+        } else {
+            (frame.tape, frame.known) = (reader.number()?, reader.number()?);
+            let mut taped = if frame.known == 0 { read_beginning(&mut reader)? } else { Taped::default() };
+            taped.calls = reader.several(read_call)?;
+            frame.taped = Some(taped);
+        }
+        if reader.is_empty() { Ok(frame) } else { Err(Damaged::Form) }
+    }
+
+    /// The same with all of its calls, of which these are in frames before.
+    pub(super) fn whole(mut self, before: Taped) -> Result<Self, Damaged> {
+        let count = |number: u64| usize::try_from(number).map_err(|_| Damaged::Form);
+        let (known, calls) = (count(self.known)?, count(self.calls)?);
+        if let Some(taped) = &mut self.taped {
+            let mut all = if known == 0 { std::mem::take(taped) } else { before };
+            all.calls.append(&mut taped.calls);
+            all.calls.truncate(calls);
+            if all.calls.len() < calls || calls == 0 {
+                return Err(Damaged::Before);
+            }
+            *taped = all;
+        }
+        Ok(Frame { known: 0, ..self })
+    }
+}
+
+fn write_beginning(writer: &mut Writer, taped: &Taped) -> bool {
+    match &taped.whence {
+        Whence::Call => writer.byte(0),
+        Whence::Before => writer.byte(1),
+        Whence::Process => writer.byte(3),
+        Whence::Image(image) => {
+            writer.byte(2);
+            writer.bytes(image);
+        }
+    }
+    Entry::write_all(writer, &taped.beginning)
+}
+
+fn read_beginning(reader: &mut Reader) -> Result<Taped, Damaged> {
+    let whence = match reader.byte()? {
+        0 => Whence::Call,
+        1 => Whence::Before,
+        2 => Whence::Image(reader.bytes()?),
+        3 => Whence::Process,
+        _ => return Err(Damaged::Form),
+    };
+    Ok(Taped { whence, beginning: reader.several(Entry::read)?, calls: Vec::new() })
+}
+
+fn write_call(writer: &mut Writer, call: &TapedCall) -> bool {
+    writer.bytes(&call.operation);
+    let complete = match &call.payload {
+        Given::Payload(Payload::Value(value)) => {
+            writer.byte(1);
+            values::write(writer, value)
+        }
+        Given::Request(head) => {
+            writer.byte(2);
+            head.write(writer);
+            true
+        }
+        Given::Payload(payload) => {
+            writer.byte(0);
+            writer.bytes(payload.bytes());
+            true
+        }
+    };
+    Entry::write_all(writer, &call.entries) && complete
+}
+
+fn read_call(reader: &mut Reader) -> Result<TapedCall, Damaged> {
+    let operation = ShortName::from_slice(&reader.bytes()?);
+    let payload = match reader.byte()? {
+        0 => Given::Payload(Payload::Bytes(reader.bytes()?)),
+        1 => Given::Payload(Payload::Value(Arc::new(values::read(reader)?))),
+        2 => Given::Request(Box::new(exchange::request::Head::read(reader)?)),
+        _ => return Err(Damaged::Form),
+    };
+    Ok(TapedCall { operation, payload, entries: reader.several(Entry::read)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recording::outcome::Answered;
+
+    /// A recording of two calls that says that there are so many.
+    fn file(calls: u64) -> Option<Bytes> {
+        let head = Head { name: "guest".into(), version: 1, about: Bytes::new(), made: 0, start: "nothing".into() };
+        let payload = Given::Payload(Bytes::new().into());
+        let call = TapedCall { operation: ShortName::new(), payload, entries: Vec::new() };
+        let taped = Taped { calls: vec![call.clone(), call], ..Taped::default() };
+        let frame = Frame {
+            at_ms: 0,
+            outcome: Outcome::Reply(Answered::default()),
+            taped: Some(taped),
+            operation: ShortName::new(),
+            payload_bytes: 0,
+            calls,
+            payload_digest: None,
+            known: 0,
+            tape: 0,
+        };
+        let head = framed(|writer| {
+            head.write(writer);
+            true
+        })?;
+        Some([MAGIC, &head, &framed(|writer| frame.write(writer))?].concat().into())
+    }
+
+    #[test]
+    fn a_recording_that_says_that_it_has_other_calls_than_it_has_is_refused() {
+        for calls in [0, 1, 3, u64::from(u32::MAX), u64::MAX] {
+            assert_eq!(file(calls).map(Recording::read), Some(Err(Damaged::Form)), "{calls} calls");
+        }
+        assert_eq!(file(2).map(|file| Recording::read(file).map(|read| read.summary().calls)), Some(Ok(2)));
+    }
+}

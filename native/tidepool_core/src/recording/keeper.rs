@@ -1,0 +1,376 @@
+//! Keeps recordings: a thread writes them into a folder, within bounds. Calls never wait for it: what it can't take, or the disk does not,
+//! is dropped, and counted.
+
+use std::collections::HashMap;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread::{self, Thread};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
+use crossbeam_queue::ArrayQueue;
+
+pub use super::segment::Listed;
+
+use super::format::{Frame, Head, framed};
+use super::outcome::Ended;
+use super::segment::{self, Segment};
+use super::tape::Place;
+
+/// Bytes of recordings that may wait for the disk.
+const MAX_BACKLOG: usize = 64 << 20;
+/// A function has so many files, of which the oldest goes when there is no room.
+const FILES: u64 = 4;
+/// Files that are written at the same time, of a function and a version each.
+const MAX_OPEN: usize = 64;
+/// How long the thread leaves what comes where it is, while something comes: to wake it takes longer than a short call.
+const REST: Duration = Duration::from_millis(5);
+/// Recordings that were written and whose memory goes back to who makes others.
+const SPENT: usize = 64;
+/// By so much a file may be younger than its time says, in ms: that is of the system's last tick.
+const TICK_MS: u64 = 20;
+/// How long whoever reads waits for what is being written.
+const FLUSH: Duration = Duration::from_secs(30);
+
+/// What has become of recordings since the node started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Were written.
+    pub kept: u64,
+    /// Were not: too many at once, a disk that is full or fails, a tape that is too long or has what means nothing elsewhere.
+    pub dropped: u64,
+}
+
+/// The recordings of a node. Dropping it ends its thread, once it has written what it was given.
+pub struct Keeper {
+    folder: PathBuf,
+    sender: Sender<Job>,
+    thread: Thread,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    backlog: AtomicUsize,
+    kept: AtomicU64,
+    dropped: AtomicU64,
+    /// Memory that the thread freed would be that of calls, which allocate meanwhile: both would wait for the allocator's lock.
+    spent: ArrayQueue<Box<Kept>>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Shared {
+            backlog: AtomicUsize::default(),
+            kept: AtomicU64::default(),
+            dropped: AtomicU64::default(),
+            spent: ArrayQueue::new(SPENT),
+        }
+    }
+}
+
+/// A call to keep: what it was told is still on its tape.
+pub(super) struct Kept {
+    pub(super) head: Arc<Head>,
+    pub(super) at_ms: u64,
+    pub(super) ended: Ended,
+    pub(super) place: Place,
+    pub(super) redact: bool,
+}
+
+enum Job {
+    Keep(Box<Kept>, usize),
+    Flush(Sender<()>),
+    /// Write what is in files again, as that may go.
+    Forget,
+}
+
+impl Keeper {
+    /// Keeps recordings in `folder`, `node_bytes` of them at most, and `function_bytes` of one function: the oldest go first.
+    ///
+    /// # Errors
+    /// When the folder can't be made or read, or the system gives no thread.
+    pub fn open(folder: &Path, node_bytes: u64, function_bytes: u64) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let mut writer = Writer { folder: folder.to_owned(), node_bytes, function_bytes, ..Writer::default() };
+        for (path, bytes) in segment::files(folder)? {
+            // One that can't be read counts, and goes when its time has come.
+            let name = segment::head(&path).map(|head| head.name).unwrap_or_default();
+            writer.files.push(OnDisk { path, name, bytes });
+        }
+        let (sender, receiver) = unbounded();
+        let shared = Arc::new(Shared::default());
+        let counts = Arc::clone(&shared);
+        let name = "tidepool-recordings".into();
+        let writing = thread::Builder::new().name(name).spawn(move || writer.run(&receiver, &counts))?;
+        Ok(Keeper { folder: folder.to_owned(), sender, thread: writing.thread().clone(), shared })
+    }
+
+    /// Gives it a call to keep.
+    pub(super) fn keep(&self, kept: Kept) {
+        let bytes = size_of::<Kept>() + kept.place.bytes();
+        let backlog = self.shared.backlog.fetch_add(bytes, Ordering::Relaxed);
+        let fits = backlog.saturating_add(bytes) <= MAX_BACKLOG;
+        let kept = match self.shared.spent.pop() {
+            Some(mut spent) => {
+                *spent = kept;
+                spent
+            }
+            None => Box::new(kept),
+        };
+        if !fits || self.sender.send(Job::Keep(kept, bytes)).is_err() {
+            self.shared.backlog.fetch_sub(bytes, Ordering::Relaxed);
+            self.drop_one();
+        }
+    }
+
+    /// Counts one that is not to be kept.
+    pub(crate) fn drop_one(&self) {
+        self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What has become of recordings.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts { kept: self.shared.kept.load(Ordering::Relaxed), dropped: self.shared.dropped.load(Ordering::Relaxed) }
+    }
+
+    /// The newest recordings, `most` of them at most: all, or those of one function. Reads the files: some ms for each 10 MiB.
+    ///
+    /// # Errors
+    /// When the folder can't be read.
+    pub fn list(&self, name: Option<&str>, most: usize) -> io::Result<Vec<Listed>> {
+        self.flush();
+        let mut newest: Vec<Listed> = Vec::new();
+        for (path, changed_ms) in segment::changed(&self.folder)? {
+            // What a file has is as old as its last change at least.
+            let latest = changed_ms.saturating_add(TICK_MS);
+            if newest.len() >= most && newest.get(most - 1).is_some_and(|one| at_ms(one) > latest) {
+                break;
+            }
+            let mut listed = match segment::list(&path) {
+                Ok(listed) => listed,
+                // It went meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            listed.retain(|one| name.is_none() || one.head.as_ref().map(|head| &*head.name) == name);
+            newest.extend(listed.into_iter().rev());
+            newest.sort_by_key(|one| std::cmp::Reverse(at_ms(one)));
+            newest.truncate(most);
+        }
+        Ok(newest)
+    }
+
+    /// A recording as a file of its own; `None` when there is none of this name.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn read(&self, id: &str) -> io::Result<Option<Vec<u8>>> {
+        self.flush();
+        segment::read(&self.folder, id)
+    }
+
+    /// Deletes a recording; `false` when there is none of this name.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn delete(&self, id: &str) -> io::Result<bool> {
+        // None that is written from now on goes on from one that is there.
+        drop(self.sender.send(Job::Forget));
+        self.flush();
+        segment::delete(&self.folder, id)
+    }
+
+    /// Waits until what it was given is written, for some time at most.
+    fn flush(&self) {
+        let (done, wait) = bounded(1);
+        if self.sender.send(Job::Flush(done)).is_ok() {
+            self.thread.unpark();
+            // Who is late is late.
+            let _ = wait.recv_timeout(FLUSH);
+        }
+    }
+}
+
+/// A file of recordings.
+struct OnDisk {
+    path: PathBuf,
+    /// The function.
+    name: String,
+    bytes: u64,
+}
+
+/// What the thread has.
+#[derive(Default)]
+struct Writer {
+    folder: PathBuf,
+    node_bytes: u64,
+    function_bytes: u64,
+    /// All files but those that are written, the oldest first.
+    files: Vec<OnDisk>,
+    /// Those that are written, by name and version.
+    open: HashMap<(String, u64), Segment>,
+    /// The last file's name.
+    stamp: u64,
+}
+
+impl Writer {
+    fn run(mut self, receiver: &Receiver<Job>, shared: &Shared) {
+        while let Some(job) = next(receiver, shared) {
+            match job {
+                Job::Keep(kept, bytes) => {
+                    let count = if self.keep(&kept).is_some() { &shared.kept } else { &shared.dropped };
+                    count.fetch_add(1, Ordering::Relaxed);
+                    shared.backlog.fetch_sub(bytes, Ordering::Relaxed);
+                    // One too many is freed here.
+                    drop(shared.spent.push(kept));
+                }
+                Job::Forget => self.open.values_mut().for_each(Segment::forget),
+                // Whoever waited may have gone.
+                Job::Flush(done) => drop(done.send(())),
+            }
+        }
+    }
+
+    /// `None` when it can't be kept.
+    fn keep(&mut self, kept: &Kept) -> Option<()> {
+        let Kept { head, place, .. } = kept;
+        let key = (head.name.clone(), head.version);
+        // A version before is not written to any more, or hardly.
+        let older = self.open.keys().filter(|open| open.0 == key.0 && open.1 < key.1).cloned();
+        for older in older.collect::<Vec<_>>() {
+            self.close(&older);
+        }
+        // What goes on from one that is gone could not be read.
+        self.make_room(&key.0, u64::try_from(place.bytes()).unwrap_or(u64::MAX));
+        let known = self.open.get(&key).map_or(0, |segment| segment.known(place.tape_id()));
+        let mut frame = frame(kept, known)?;
+        let most = self.function_bytes.min(self.node_bytes) / FILES;
+        let is_full = |segment: &Segment| segment.bytes.saturating_add(bytes(&frame)) > most;
+        if self.open.get(&key).is_some_and(is_full) {
+            self.close(&key);
+            if known > 0 {
+                frame = self::frame(kept, 0)?;
+            }
+        }
+        if bytes(&frame) > most {
+            return None;
+        }
+        self.write(&key, head, &frame).ok()?;
+        if let Some(segment) = self.open.get_mut(&key).filter(|_segment| !kept.redact) {
+            segment.note_known(place.tape_id(), known.max(place.calls()));
+        }
+        Some(())
+    }
+
+    fn write(&mut self, key: &(String, u64), head: &Head, frame: &[u8]) -> io::Result<()> {
+        self.make_room(&key.0, bytes(frame));
+        if !self.open.contains_key(key) {
+            self.close_oldest();
+            let stem = self.stem();
+            let segment = Segment::create(&self.folder, &stem, head)?;
+            self.open.insert(key.clone(), segment);
+            self.make_room(&key.0, bytes(frame));
+        }
+        let written = match self.open.get_mut(key) {
+            Some(segment) => segment.append(frame),
+            None => Err(io::Error::other("there is no room")),
+        };
+        if written.is_err() {
+            // Whatever is wrong with it, the next one gets another.
+            self.close(key);
+        }
+        written
+    }
+
+    fn close(&mut self, key: &(String, u64)) {
+        if let Some(Segment { path, bytes, .. }) = self.open.remove(key) {
+            self.files.push(OnDisk { path, name: key.0.clone(), bytes });
+            self.files.sort_by(|one, other| one.path.cmp(&other.path));
+        }
+    }
+
+    /// Closes the oldest of those that are written, where there are many: each is a descriptor.
+    fn close_oldest(&mut self) {
+        if self.open.len() >= MAX_OPEN
+            && let Some((key, _segment)) = self.open.iter().min_by(|one, other| one.1.path.cmp(&other.1.path))
+        {
+            self.close(&key.clone());
+        }
+    }
+
+    /// Deletes the oldest files until there is room for so many bytes more, of the function and of all.
+    fn make_room(&mut self, name: &str, bytes: u64) {
+        loop {
+            let opened = self.open.iter().map(|((name, _version), segment)| (&**name, segment.bytes));
+            let all = || self.files.iter().map(|kept| (&*kept.name, kept.bytes)).chain(opened.clone());
+            let of_all = all().fold(bytes, |sum, (_name, bytes)| sum.saturating_add(bytes));
+            let own = all().filter(|(of, _)| *of == name).fold(bytes, |sum, (_name, bytes)| sum.saturating_add(bytes));
+            let oldest = if own > self.function_bytes {
+                self.files.iter().position(|kept| kept.name == name)
+            } else if of_all > self.node_bytes {
+                // Files that are written are young; one of each function is open at most.
+                if self.files.is_empty() {
+                    let open = self.open.iter().min_by(|one, other| one.1.path.cmp(&other.1.path));
+                    if let Some(oldest) = open.map(|(key, _)| key.clone()) {
+                        self.close(&oldest);
+                    }
+                }
+                (!self.files.is_empty()).then_some(0)
+            } else {
+                None
+            };
+            let Some(oldest) = oldest else { return };
+            let gone = self.files.remove(oldest);
+            // One that is gone already is gone.
+            drop(fs::remove_file(gone.path));
+        }
+    }
+
+    /// A name that follows all others.
+    fn stem(&mut self) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let last = self.files.last().and_then(|kept| kept.path.file_stem()?.to_str().map(str::to_owned));
+        let last = last.and_then(|stem| u64::from_str_radix(&stem, 16).ok()).unwrap_or(0);
+        self.stamp = u64::try_from(now.as_micros()).unwrap_or(0).max(self.stamp + 1).max(last.saturating_add(1));
+        format!("{:016x}", self.stamp)
+    }
+}
+
+/// When the call of one ended; of one that can't be read 0.
+fn at_ms(one: &Listed) -> u64 {
+    one.summary.as_ref().map_or(0, |summary| summary.at_ms)
+}
+
+fn bytes(frame: &[u8]) -> u64 {
+    u64::try_from(frame.len()).unwrap_or(u64::MAX)
+}
+
+/// The frame of a call, without its tape's first `known` calls; `None` of one that can't be kept.
+fn frame(kept: &Kept, known: usize) -> Option<Vec<u8>> {
+    let Kept { at_ms, ended, place, redact, .. } = kept;
+    // One that came later may have been written before.
+    let (frame, last) = Frame::new(*at_ms, ended.outcome(), place, known).ok()?;
+    let frame = if *redact { frame.redacted(&last) } else { frame };
+    framed(|writer| frame.write(writer))
+}
+
+/// The next job, once there is one; `None` when there will be none.
+fn next(receiver: &Receiver<Job>, shared: &Shared) -> Option<Job> {
+    match receiver.try_recv() {
+        Ok(job) => return Some(job),
+        Err(TryRecvError::Disconnected) => return None,
+        Err(TryRecvError::Empty) => {}
+    }
+    // Whoever sends now finds nobody to wake; whoever waits wakes it.
+    thread::park_timeout(REST);
+    receiver.try_recv().ok().or_else(|| {
+        // While nothing is kept nothing stays in memory of what was.
+        while shared.spent.pop().is_some() {}
+        receiver.recv().ok()
+    })
+}

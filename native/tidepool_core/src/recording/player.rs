@@ -1,0 +1,299 @@
+//! What answers a guest that is replayed, in place of clocks, random bytes and the host.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::entry::{Answer, Asked, Clock, Entry, Waited};
+use super::exchange::streams::{Said, Stream};
+use super::taped::Taped;
+
+/// How a recording is replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// The same module: it asks for the same things in the same order, or something is wrong.
+    Exactly,
+    /// Another version of it: what it asks the host is answered by what was asked, in whatever order; clocks and random bytes go on from
+    /// where the recording ends.
+    Against,
+}
+
+/// Where a replay and its recording part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unlike {
+    /// The call, of those of the instance, from 0 on; `None` is before the first.
+    pub(crate) call: Option<usize>,
+    /// The entry in it, from 0 on.
+    pub(crate) entry: usize,
+    /// What was recorded there; `None` when it is the end of the call.
+    pub(crate) recorded: Option<String>,
+    /// What was asked for; `None` when nothing was.
+    pub(crate) asked: Option<String>,
+}
+
+impl std::fmt::Display for Unlike {
+    fn fmt(&self, text: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let told = |what: &Option<String>| what.clone().unwrap_or_else(|| "nothing more".into());
+        write!(text, "the recording has {} here, and the guest asked for {}", told(&self.recorded), told(&self.asked))
+    }
+}
+
+impl std::error::Error for Unlike {}
+
+/// A recording while it is replayed.
+pub(crate) struct Player {
+    taped: Arc<Taped>,
+    how: How,
+    /// The call that runs; `None` before the first.
+    call: Option<usize>,
+    /// The next of its entries; where the order is free, the first that may be asked for yet.
+    next: usize,
+    /// Entries of this call that were asked for, where the order is free.
+    used: Vec<bool>,
+    /// Random bytes that are left, where the order is free.
+    random: VecDeque<u8>,
+    /// What is left of a request's body, where the order is free.
+    body: Bytes,
+    /// What clocks said last.
+    last_ns: [u64; 2],
+    growths: u64,
+    unlike: Option<Unlike>,
+}
+
+/// Bytes of a subscription to an event, and of an event, in WASI's preview 1.
+const SUBSCRIPTION: usize = 48;
+const EVENT: usize = 32;
+/// How much later a clock is at each look that was not recorded.
+const STEP_NS: u64 = 1_000;
+
+impl Player {
+    pub(crate) fn new(taped: Arc<Taped>, how: How) -> Self {
+        let used = Vec::new();
+        let mut player = Player {
+            taped,
+            how,
+            call: None,
+            next: 0,
+            used,
+            random: VecDeque::new(),
+            body: Bytes::new(),
+            last_ns: [0, 0],
+            growths: 0,
+            unlike: None,
+        };
+        player.enter();
+        player
+    }
+
+    /// Begins the next call; its number.
+    pub(super) fn begin(&mut self) -> usize {
+        self.finish();
+        let call = self.call.map_or(0, |call| call + 1);
+        self.call = Some(call);
+        self.enter();
+        call
+    }
+
+    /// Ends the last call: what was recorded and not asked for.
+    pub(super) fn end(&mut self) -> Option<Unlike> {
+        self.finish();
+        self.unlike()
+    }
+
+    pub(super) fn unlike(&self) -> Option<Unlike> {
+        self.unlike.clone()
+    }
+
+    /// Is the last call at the end of what it was told, or past it? Where the order is free nobody knows.
+    pub(super) fn is_through(&self) -> bool {
+        let is_last = self.call.map_or(0, |call| call + 1) >= self.taped.calls.len();
+        self.how == How::Exactly && is_last && (self.next >= self.entries().len() || self.unlike.is_some())
+    }
+
+    pub(super) fn time(&mut self, clock: Clock) -> u64 {
+        let is_it = |entry: &Entry| matches!(entry, Entry::Time { clock: it, .. } if *it == clock);
+        let asked = || Entry::Time { clock, ns: 0 }.describe();
+        let found = self.take(is_it, asked);
+        let last = match clock {
+            Clock::Wall => &mut self.last_ns[0],
+            Clock::Monotonic => &mut self.last_ns[1],
+        };
+        *last = match found {
+            Some(Entry::Time { ns, .. }) => ns,
+            _ => last.saturating_add(STEP_NS),
+        };
+        *last
+    }
+
+    pub(super) fn random(&mut self, bytes: &mut [u8]) {
+        if self.how == How::Against {
+            for byte in bytes {
+                // As good as any, and the same each time.
+                *byte = self.random.pop_front().unwrap_or(0x5a);
+            }
+            return;
+        }
+        let size = bytes.len();
+        let is_it = |entry: &Entry| matches!(entry, Entry::Random(it) if it.len() == size);
+        if let Some(Entry::Random(recorded)) = self.take(is_it, || format!("{size} random bytes")) {
+            bytes.copy_from_slice(&recorded);
+        }
+    }
+
+    pub(super) fn answer(&mut self, asked: Option<Asked>) -> Result<Answer, Unlike> {
+        let text = asked.as_ref().map_or_else(|| "what is not taped".into(), Asked::describe);
+        let is_it = |entry: &Entry| matches!(entry, Entry::Answered { asked: it, .. } if Some(it) == asked.as_ref());
+        match self.take(is_it, || text.clone()) {
+            Some(Entry::Answered { answer, .. }) => Ok(answer),
+            _ => Err(self.part(Some(text))),
+        }
+    }
+
+    pub(super) fn wait(&mut self, subscriptions: &[u8]) -> Result<Waited, Unlike> {
+        if self.how == How::Against {
+            return Ok(elapsed(subscriptions));
+        }
+        match self.take(|entry| matches!(entry, Entry::Waited(_)), || "a wait".into()) {
+            Some(Entry::Waited(waited)) => Ok(waited),
+            _ => Err(self.part(Some("a wait".into()))),
+        }
+    }
+
+    /// What a stream says, of `size` bytes at most; `None` when another version asks for what another run says as well.
+    pub(super) fn said(&mut self, stream: Stream, size: usize) -> Result<Option<Said>, Unlike> {
+        let asked = || Some(stream.describe().into());
+        let is_it = |entry: &Entry| match entry {
+            Entry::Said(it, Said::Bytes(bytes)) => *it == stream && bytes.len() <= size,
+            Entry::Said(it, _said) => *it == stream,
+            _ => false,
+        };
+        match (self.how, stream) {
+            (How::Exactly, _) => match self.take(is_it, || stream.describe().into()) {
+                Some(Entry::Said(_stream, said)) => Ok(Some(said)),
+                _ => Err(self.part(asked())),
+            },
+            (How::Against, Stream::Request) if !self.body.is_empty() => {
+                let size = size.min(self.body.len());
+                Ok(Some(Said::Bytes(self.body.split_to(size))))
+            }
+            (How::Against, Stream::Request | Stream::Trailers) => {
+                let is_end = |entry: &Entry| matches!(entry, Entry::Said(it, said) if *it == stream && said.is_end());
+                match self.entries().iter().find(|entry| is_end(entry)) {
+                    Some(Entry::Said(_stream, said)) => Ok(Some(said.clone())),
+                    // Nobody has asked for trailers that were there.
+                    _ if stream == Stream::Trailers => Ok(Some(Said::Closed)),
+                    _ => Err(self.part(asked())),
+                }
+            }
+            (How::Against, Stream::Response | Stream::Awaited) => Ok(None),
+        }
+    }
+
+    /// Was the next growth of memory refused? `is_refused` says whether this node has no room for it.
+    pub(super) fn refuses(&mut self, is_refused: impl FnOnce() -> bool) -> bool {
+        let growth = self.growths;
+        self.growths += 1;
+        let was_refused = self.was_refused(growth);
+        if !was_refused && is_refused() {
+            drop(self.part(Some("memory that this node has no room for".into())));
+            return true;
+        }
+        was_refused
+    }
+
+    /// The same of what is refused by this number alone.
+    pub(super) fn was_refused(&mut self, growth: u64) -> bool {
+        let refused = self.how == How::Exactly
+            && self.entries().get(self.next).is_some_and(|entry| *entry == Entry::Refused { growth });
+        self.next += usize::from(refused);
+        refused
+    }
+
+    /// The entry that is asked for; without one, what is played and what was recorded part here.
+    fn take(&mut self, is_it: impl Fn(&Entry) -> bool, asked: impl FnOnce() -> String) -> Option<Entry> {
+        if self.how == How::Exactly {
+            let found = self.entries().get(self.next).filter(|entry| self.unlike.is_none() && is_it(entry)).cloned();
+            match found {
+                Some(_) => self.next += 1,
+                None => drop(self.part(Some(asked()))),
+            }
+            return found;
+        }
+        let free = |(at, entry): &(usize, &Entry)| !self.used.get(*at).copied().unwrap_or(true) && is_it(entry);
+        // All before the next one have been asked for.
+        let mut left = self.entries().iter().enumerate().skip(self.next);
+        let (at, entry) = left.find(free).map(|(at, entry)| (at, entry.clone()))?;
+        if let Some(used) = self.used.get_mut(at) {
+            *used = true;
+        }
+        self.next += self.used.iter().skip(self.next).take_while(|used| **used).count();
+        Some(entry)
+    }
+
+    /// Notes where they part, if they have not parted before.
+    pub(super) fn part(&mut self, asked: Option<String>) -> Unlike {
+        let recorded = match self.how {
+            How::Exactly => self.entries().get(self.next).map(Entry::describe),
+            How::Against => None,
+        };
+        let unlike = Unlike { call: self.call, entry: self.next, recorded, asked };
+        self.unlike.get_or_insert(unlike).clone()
+    }
+
+    /// Enters a call.
+    fn enter(&mut self) {
+        let entries = if self.how == How::Against { self.entries() } else { &[] };
+        let random = entries.iter().flat_map(|entry| match entry {
+            Entry::Random(bytes) => &bytes[..],
+            _ => &[],
+        });
+        let body = entries.iter().flat_map(|entry| match entry {
+            Entry::Said(Stream::Request, Said::Bytes(bytes)) => &bytes[..],
+            _ => &[],
+        });
+        let (random, body) = (random.copied().collect(), body.copied().collect());
+        (self.used, self.random, self.body) = (vec![false; entries.len()], random, body);
+        (self.next, self.growths) = (0, 0);
+    }
+
+    /// Leaves it, in which all has been asked for that was recorded, or where they part.
+    fn finish(&mut self) {
+        let left = match self.how {
+            How::Exactly => (self.next < self.entries().len()).then_some(self.next),
+            How::Against => self
+                .entries()
+                .iter()
+                .zip(&self.used)
+                .position(|(entry, used)| !used && matches!(entry, Entry::Answered { .. })),
+        };
+        if let Some(entry) = left.filter(|_| self.unlike.is_none()) {
+            let recorded = self.entries().get(entry).map(Entry::describe);
+            self.unlike = Some(Unlike { call: self.call, entry, recorded, asked: None });
+        }
+    }
+
+    fn entries(&self) -> &[Entry] {
+        match self.call {
+            None => &self.taped.beginning,
+            Some(call) => self.taped.calls.get(call).map_or(&[], |call| &call.entries),
+        }
+    }
+}
+
+/// The events of subscriptions to clocks whose time is over: a replay waits for nothing.
+fn elapsed(subscriptions: &[u8]) -> Waited {
+    let all = subscriptions.chunks_exact(SUBSCRIPTION);
+    let happened = u32::try_from(all.len()).unwrap_or(0);
+    let events = all.flat_map(|one| {
+        let mut event = [0; EVENT];
+        for (to, from) in event.iter_mut().zip(one.get(..8).unwrap_or_default()) {
+            *to = *from;
+        }
+        if let (Some(to), Some(kind)) = (event.get_mut(10), one.get(8)) {
+            *to = *kind;
+        }
+        event
+    });
+    Waited::Told { errno: 0, happened, events: events.collect() }
+}

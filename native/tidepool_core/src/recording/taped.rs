@@ -1,0 +1,80 @@
+//! What is on a tape.
+
+use bytes::Bytes;
+
+use super::entry::Entry;
+use super::exchange::request::Head;
+use super::exchange::streams::{Said, Stream};
+use crate::base::request::{Payload, ShortName};
+
+/// Where a tape begins.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Whence {
+    /// In its first call, for which the instance was made.
+    #[default]
+    Call,
+    /// Before it, with an instance that was made for nobody yet.
+    Before,
+    /// In its one call, for which the instance was made: that is a process, which is asked for its entry with what it begins with.
+    Process,
+    /// When the instance had just this image, with the changes behind it.
+    Image(Bytes),
+}
+
+impl Whence {
+    /// What it takes, in bytes.
+    pub(super) fn size(&self) -> usize {
+        if let Whence::Image(image) = self { image.len() } else { 0 }
+    }
+}
+
+/// What an instance began with, and what was asked of it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Taped {
+    pub(crate) whence: Whence,
+    /// What it was told before its first call.
+    pub(crate) beginning: Vec<Entry>,
+    /// Its calls, in their order.
+    pub(crate) calls: Vec<TapedCall>,
+}
+
+/// A call, and what the guest was told in it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TapedCall {
+    pub(crate) operation: ShortName,
+    pub(crate) payload: Given,
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// What a call was given.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Given {
+    /// Its payload.
+    Payload(Payload),
+    /// A request of HTTP, whose body is in the call's entries.
+    Request(Box<Head>),
+}
+
+impl Given {
+    /// What it takes, in bytes.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Given::Payload(payload) => payload.size(),
+            Given::Request(head) => head.size(),
+        }
+    }
+}
+
+impl TapedCall {
+    /// Bytes of its payload, or of the body of its request as far as its guest has read that.
+    pub(super) fn payload_bytes(&self) -> usize {
+        let read = |entry: &Entry| match entry {
+            Entry::Said(Stream::Request, Said::Bytes(bytes)) => bytes.len(),
+            _ => 0,
+        };
+        match &self.payload {
+            Given::Payload(payload) => payload.size(),
+            Given::Request(_head) => self.entries.iter().map(read).sum(),
+        }
+    }
+}

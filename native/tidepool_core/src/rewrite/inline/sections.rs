@@ -1,0 +1,29 @@
+//! What a module gets in its sections.
+
+use wasm_encoder::{ConstExpr, Encode, ExportKind, GlobalType, MemoryType, SectionId, ValType};
+
+use super::plan::Plan;
+use crate::rewrite::sections::More;
+
+/// What is added to so many memories and globals.
+pub(super) fn added((memories, globals_there): (u32, u32), plan: &Plan) -> Vec<More> {
+    let mut memory = Vec::new();
+    MemoryType { minimum: plan.pages, maximum: None, memory64: false, shared: false, page_size_log2: None }
+        .encode(&mut memory);
+    let (mut globals, mut exports) = (Vec::new(), Vec::new());
+    for _ in plan.part {
+        GlobalType { val_type: ValType::I64, mutable: true, shared: false }.encode(&mut globals);
+        ConstExpr::i64_const(0).encode(&mut globals);
+    }
+    let parts = plan.part.iter().zip(globals_there..).map(|(name, index)| (*name, ExportKind::Global, index));
+    for (name, kind, index) in [(plan.memory, ExportKind::Memory, memories)].into_iter().chain(parts) {
+        name.encode(&mut exports);
+        kind.encode(&mut exports);
+        index.encode(&mut exports);
+    }
+    vec![
+        More::new(SectionId::Export, 4, exports),
+        More::new(SectionId::Global, 3, globals),
+        More::new(SectionId::Memory, 1, memory),
+    ]
+}

@@ -1,0 +1,199 @@
+//! Each function that components may import: what grants it, and what bounds the time of one call of it.
+//!
+//! Wasmtime's linker does not say what is in it. So it is asked, by a component that imports it, for each function of the WIT that it
+//! is made of, those of resources included; and what the host defines by a name of its own has to be in that WIT.
+
+pub(crate) mod guest;
+pub(crate) mod wit;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidepool_core::{FolderConfig, Function, FunctionConfig, Grants, Instances, ProcessOptions};
+
+use self::guest::Guest;
+use self::wit::{Item, Wit};
+use crate::preempt::{Spent, at_best};
+use crate::settings;
+use crate::support::{Node, limits};
+
+/// Each function, its grant or why it needs none, what bounds the time of a call, and what a tape has of it.
+const TABLE: &str = include_str!("linked.tsv");
+/// What a deploy may grant; all else has a reason.
+const GRANTS: [&str; 4] = ["config", "files", "keyvalue", "net"];
+/// What a tape has of a function; all else says the same each time, for a reason.
+const TAPED: [&str; 5] = ["clock", "host", "random", "stream", "wait"];
+/// Functions with arguments of a guest's size that no program here can call, and why.
+const UNCALLED: [(&str, &str); 2] = [
+    (
+        "wasi:http/types#[static]response-outparam.set",
+        "a handler alone has one, once: `Err` has a text of the fuel of a call",
+    ),
+    ("wasi:keyvalue/atomics@0.2.0-draft2#swap", "its handle is an answer of a store, and there is none here"),
+];
+
+/// What no call should take of its thread, with the slice that it is in. More is tried again: a busy machine takes longer.
+const AIM: Duration = Duration::from_millis(5);
+/// What a guest may compute: it writes its memory, and calls until then.
+const CPU_TIME: Duration = Duration::from_millis(25);
+
+/// What a tape has of a function, as the table has it.
+pub(crate) fn taped(path: &str) -> &'static str {
+    let row = TABLE.lines().find(|row| row.split('\t').next() == Some(path));
+    row.and_then(|row| row.split('\t').nth(3)).unwrap_or_else(|| panic!("{path} has no row"))
+}
+
+/// The items that the linker has.
+pub(crate) fn linked<'a>(node: &Node, wit: &'a Wit) -> Vec<&'a Item> {
+    let has = |items: &[&Item]| {
+        let mut guest = Guest::new(wit);
+        for item in items {
+            guest.import(&item.path());
+        }
+        node.try_function(&guest.component(""), Instances::Fresh, limits()).is_ok()
+    };
+    let interfaces: BTreeSet<&str> = wit.items.iter().map(|item| &*item.interface).collect();
+    let mut linked = Vec::new();
+    for interface in interfaces {
+        let items: Vec<&Item> = wit.items.iter().filter(|item| item.interface == interface).collect();
+        if has(&items) {
+            linked.extend(items);
+        } else {
+            linked.extend(items.into_iter().filter(|item| has(&[item])));
+        }
+    }
+    linked
+}
+
+#[test]
+fn each_function_that_is_linked_has_a_grant_or_a_reason_and_a_bound() {
+    let (node, wit) = (Node::small(), Wit::read());
+    let linked: BTreeSet<String> = linked(&node, &wit).iter().map(|item| item.path()).collect();
+    let mut named = BTreeSet::new();
+    for row in TABLE.lines().skip(1) {
+        let [path, grant, bound, taped] = row.split('\t').collect::<Vec<_>>()[..] else {
+            panic!("{row:?} has not four fields")
+        };
+        let why = grant.strip_prefix("none: ").is_some_and(|why| !why.is_empty());
+        assert!(why || GRANTS.contains(&grant), "{path} has no grant, and no reason why it needs none: {grant:?}");
+        assert!(!bound.is_empty(), "{path} has no bound");
+        let same = taped.strip_prefix("same: ").is_some_and(|why| !why.is_empty());
+        assert!(same || TAPED.contains(&taped), "{path} tells what no tape has, and no reason why not: {taped:?}");
+        assert!(named.insert(path.to_owned()), "{path} has two rows");
+    }
+    assert_eq!(linked.difference(&named).collect::<Vec<_>>(), Vec::<&String>::new(), "have no row");
+    assert_eq!(named.difference(&linked).collect::<Vec<_>>(), Vec::<&String>::new(), "are not linked");
+}
+
+/// The texts in a source file that stand directly behind one of `openings`, or begin with one of them.
+fn literals<'a>(source: &'a str, openings: &[&str], beginnings: &[&str]) -> Vec<&'a str> {
+    let pieces: Vec<&str> = source.split('"').collect();
+    let texts = pieces.windows(2).step_by(2).filter(|pair| {
+        let [before, text] = pair else { return false };
+        let opened = openings.iter().any(|opening| before.trim_end().ends_with(opening));
+        opened || beginnings.iter().any(|beginning| text.starts_with(beginning))
+    });
+    texts.map(|pair| pair[1]).collect()
+}
+
+fn sources(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| if path.is_dir() { sources(&path) } else { vec![std::fs::read_to_string(path).unwrap()] })
+        .collect()
+}
+
+#[test]
+fn what_the_host_defines_is_in_the_wit_that_the_linker_is_asked_for() {
+    let wit = Wit::read();
+    let interfaces: BTreeSet<&str> = wit.items.iter().filter_map(|item| item.interface.split('@').next()).collect();
+    let names: BTreeSet<&str> = wit.items.iter().map(|item| &*item.name).collect();
+    let sources = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../src/abi/component"));
+    let mut found = 0;
+    for source in &sources {
+        let defining = ["func_wrap(", "func_wrap_async(", "function(linker,", "waiting_function!(linker,"];
+        for name in literals(source, &defining, &["[method]", "[static]", "[constructor]"]) {
+            // Those with a place in them are named where they are used; so are methods of descriptors.
+            if !name.contains('{') && name != "[method]descriptor." {
+                assert!(names.contains(name), "{name} is defined, and in no WIT here: add it to `wit.rs`");
+                found += 1;
+            }
+        }
+        for interface in
+            literals(source, &[], &["wasi:"]).iter().filter(|name| name.contains('/') && !name.ends_with('/'))
+        {
+            let interface = interface.split(['@', '#']).next().unwrap();
+            assert!(interfaces.contains(interface), "{interface} is in no WIT here: add it to `wit.rs`");
+        }
+    }
+    assert!(found > 30, "the sources are elsewhere: {found}");
+}
+
+fn function(node: &Node, wasm: &[u8]) -> Arc<Function> {
+    let module = Arc::new(node.runtime.compile(wasm, &Default::default()).unwrap());
+    let folders = vec![FolderConfig { path: "/data".into(), host: None, writable: true }];
+    let config = FunctionConfig {
+        limits: limits(),
+        folders,
+        grants: Grants::all(),
+        keyvalue: vec!["f".into()],
+        ..settings::function_config()
+    };
+    Arc::new(module.function(config).unwrap())
+}
+
+fn spent(node: &Node, wasm: &[u8]) -> Spent {
+    let function = function(node, wasm);
+    let options = || ProcessOptions { cpu_time: Some(CPU_TIME), ..Default::default() };
+    let run = || at_best(|| function.start_process(options()).unwrap());
+    let mut spent = run();
+    for _again in 0..3 {
+        if spent.longest > AIM {
+            let again = run();
+            spent = if again.longest < spent.longest { again } else { spent };
+        }
+    }
+    // What does hold its thread does so each time.
+    for _again in 0..10 {
+        if spent.in_slices() {
+            break;
+        }
+        spent = run();
+    }
+    node.lines.take();
+    spent
+}
+
+#[test]
+fn no_function_holds_its_thread_however_large_its_arguments_are() {
+    let (node, wit) = (Node::small(), Wit::read());
+    let (mut longest, mut held, mut uncalled) = (Vec::new(), Vec::new(), Vec::new());
+    for item in linked(&node, &wit) {
+        let params = item.function.iter().flat_map(|function| &function.params);
+        let sizes = params.fold(guest::Sizes::default(), |sizes, param| sizes.with(&wit, &param.ty));
+        let mut took = None;
+        for (way, size, filled) in sizes.all(item) {
+            let Some(wasm) = Guest::new(&wit).calling(item, size, filled, way) else { continue };
+            let spent = spent(&node, &wasm);
+            let with = format!("{} ({way}) with {size} bytes of {filled:?}: {:?}", item.path(), spent.longest);
+            if !spent.in_slices() {
+                held.push(with.clone());
+            }
+            took = took.max(Some((spent.longest, with)));
+        }
+        match took {
+            Some(took) => longest.push(took),
+            None if sizes.any() => uncalled.push(item.path()),
+            None => {}
+        }
+    }
+    longest.sort();
+    for (_took, with) in &longest {
+        println!("{with}");
+    }
+    assert!(longest.len() > 40, "{} were called", longest.len());
+    assert_eq!(uncalled, UNCALLED.map(|(path, _why)| path.to_owned()), "are called by no guest here");
+    assert!(held.is_empty(), "{}", held.join("\n"));
+}

@@ -1,0 +1,62 @@
+defmodule Tidepool.Actor.OutputGateTest do
+  use ExUnit.Case, async: true
+
+  alias Tidepool.Actor.Activation.OutputGate
+
+  doctest OutputGate
+
+  # Calls begin writes or not, and writes end in their order, some of them badly: all of it as it comes.
+  defp run(seed) do
+    :rand.seed(:exsss, {seed, 2, 3})
+
+    Enum.reduce(1..200, {OutputGate.new(), [], 0, [], []}, fn call, {gate, under_way, failed_from, asked, released} ->
+      {gate, under_way, asked, now} = asked(:rand.uniform(3), call, gate, under_way, asked)
+      {gate, under_way, failed_from, later} = ended(:rand.uniform(4), gate, under_way, failed_from)
+      {gate, under_way, failed_from, asked, released ++ now ++ later}
+    end)
+  end
+
+  defp asked(1, call, gate, under_way, asked) do
+    {now, gate} = OutputGate.put(gate, :now, {:answer, call, :unwritten})
+    {gate, under_way, asked ++ [{call, nil}], now}
+  end
+
+  defp asked(_writes, call, gate, under_way, asked) do
+    {now, gate} = gate |> OutputGate.began(call) |> OutputGate.put(:gated, {:answer, call, :written})
+    {gate, under_way ++ [call], asked ++ [{call, call}], now}
+  end
+
+  defp ended(1, gate, [id | under_way], failed) do
+    {released, gate} = OutputGate.failed(gate, id, :failed)
+    {gate, under_way, [id | List.wrap(failed)], released}
+  end
+
+  defp ended(2, gate, [id | under_way], failed) do
+    {released, gate} = OutputGate.committed(gate, id)
+    {gate, under_way, failed, released}
+  end
+
+  defp ended(_none, gate, under_way, failed), do: {gate, under_way, failed, []}
+
+  test "answers leave in the order of their calls, none before its write has ended, and none is lost" do
+    for seed <- 1..200 do
+      {gate, under_way, failed, asked, released} = run(seed)
+
+      {released, gate} =
+        Enum.reduce(under_way, {released, gate}, fn id, {before, gate} ->
+          # None of those that wait for it, or for a later one, has left.
+          refute Enum.any?(before, fn {:answer, call, _answer} -> call >= id end)
+          {more, gate} = OutputGate.committed(gate, id)
+          {before ++ more, gate}
+        end)
+
+      assert OutputGate.idle?(gate)
+      assert Enum.map(released, &elem(&1, 1)) == Enum.map(asked, &elem(&1, 0))
+
+      for {:answer, call, answer} <- released, {^call, write} <- asked do
+        expected = if write, do: if(write in List.wrap(failed), do: :failed, else: :written), else: :unwritten
+        assert answer == expected
+      end
+    end
+  end
+end

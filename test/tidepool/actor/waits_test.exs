@@ -1,0 +1,129 @@
+defmodule Tidepool.ActorWaitsTest do
+  # Who waits for an actor: for what, and what becomes of those who come while it ends.
+  use Tidepool.Case, async: true
+
+  alias Tidepool.{Actor, Error}
+  alias Tidepool.Actor.Activation.{OutputGate, Server, State}
+
+  defp class!(options \\ []), do: deploy!("rust", "ledger", Keyword.put_new(options, :actor, true))
+
+  # Lets an actor find all that `send` has sent it when it goes on.
+  defp at_once(class, name, send) do
+    pid = Actor.where(class, name)
+    :sys.suspend(pid)
+
+    sent =
+      send.(fn count -> eventually(fn -> Process.info(pid, :message_queue_len) == {:message_queue_len, count} end) end)
+
+    :sys.resume(pid)
+    sent
+  end
+
+  test "an answer leaves when its write is on disk, however long the call after it takes" do
+    class = class!(limits: [cpu_time: 20_000])
+    {:ok, "1"} = Actor.call(class, "alice", "add", "1")
+
+    answered =
+      at_once(class, "alice", fn queued ->
+        answered = Task.async(fn -> Actor.call(class, "alice", "add", "1", timeout: 5_000) end)
+        queued.(1)
+        :ok = Actor.cast(class, "alice", "add_and_spin", "1")
+        queued.(2)
+        answered
+      end)
+
+    assert {:ok, "2"} = Task.await(answered, 60_000)
+    Process.exit(Actor.where(class, "alice"), :kill)
+  end
+
+  test "what was cast while an actor was about to sleep, or be deleted, is done" do
+    class = class!()
+
+    for {ending, sum} <- [stop: "31", delete: "30"] do
+      {:ok, "1"} = Actor.call(class, "#{ending}", "add", "1")
+
+      ended =
+        at_once(class, "#{ending}", fn queued ->
+          ended = Task.async(fn -> apply(Actor, ending, [class, "#{ending}"]) end)
+          queued.(1)
+          for _cast <- 1..3, do: :ok = Actor.cast(class, "#{ending}", "add", "10")
+          ended
+        end)
+
+      assert :ok = Task.await(ended, 60_000)
+      assert {:ok, ^sum} = Actor.call(class, "#{ending}", "sum")
+    end
+  end
+
+  test "a write that finds no room, which is known at once, is not the end of those before it" do
+    [one, two] = [make_ref(), make_ref()]
+
+    gate =
+      for {id, ref} <- [{1, one}, {2, two}], reduce: OutputGate.new() do
+        gate ->
+          {[], gate} = gate |> OutputGate.began(id) |> OutputGate.put(:gated, {:answer, {self(), ref}, {:ok, "#{id}"}})
+          gate
+      end
+
+    state = %State{class: "class", name: "alice", options: %{idle: 1_000}, gate: gate}
+    state = State.heard(state, {:tidepool_committed, 2, {:error, :overloaded, "too many"}})
+    refute_received {^one, _answer}
+    State.heard(state, {:tidepool_committed, 1, :ok})
+    assert_received {^one, {:ok, "1"}}
+    assert_received {^two, {:error, %Error{reason: :overloaded}}}
+  end
+
+  test "an actor that is awake has the limits and the options of the newest deploy, and what it has not written yet" do
+    class = class!(actor: [durability: :idle, flush: 60_000])
+    {:ok, "1"} = Actor.call(class, "alice", "add", "1")
+    options = [name: class, actor: [queue: 1], limits: [payload: 4]]
+    {:ok, _function} = Tidepool.deploy(guest("rust", "ledger"), options)
+    assert {:error, %Error{reason: {:limit, :payload}}} = Actor.call(class, "alice", "add", "1000000")
+    assert {:ok, "2"} = Actor.call(class, "alice", "add", "1")
+
+    at_once(class, "alice", fn queued ->
+      :ok = Actor.cast(class, "alice", "add", "1")
+      queued.(1)
+      assert {:error, %Error{reason: :overloaded}} = Actor.cast(class, "alice", "add", "1")
+    end)
+  end
+
+  test "a caller may wait longer than the VM's timers can" do
+    assert {:ok, "1"} = Actor.call(class!(), "alice", "add", "1", timeout: 5_000_000_000)
+  end
+
+  test "an actor that crashes waits for nothing that it may have heard of before" do
+    state = %State{class: "class", name: "alice", options: %{idle: 1_000}, gate: OutputGate.began(OutputGate.new(), 1)}
+    ended = Task.async(fn -> Server.terminate({%ArgumentError{}, []}, state) end)
+    assert {:ok, :ok} = Task.yield(ended, 5_000) || Task.shutdown(ended)
+  end
+
+  test "an actor that waits holds nothing of the payloads, replies and images that went through it" do
+    class = class!()
+    large = String.duplicate("a", 1_000_000)
+    {:ok, "1"} = Actor.call(class, "alice", "write", large)
+    {:ok, ^large} = Actor.call(class, "alice", "read", large)
+    # Its answer comes before it waits.
+    {:ok, _info} = Actor.info(class, "alice")
+    {:binary, held} = Process.info(Actor.where(class, "alice"), :binary)
+    assert Enum.all?(held, fn {_address, bytes, _count} -> bytes < 100_000 end)
+  end
+
+  test "a handler that an actor waits for is refused whatever it asks of it" do
+    class = class!()
+    asked = &{:ok, inspect(apply(Actor, String.to_existing_atom(&1.payload), [class, "alice"]))}
+    handle!({"tidepool", "actor", class}, asked)
+
+    for word <- [:info, :stop, :delete] do
+      assert {:ok, answer} = Actor.call(class, "alice", "ask", "#{class}\n#{word}")
+      assert answer =~ "reason: :deadlock"
+    end
+  end
+
+  test "an actor may be sent what it does later by a handler that it waits for" do
+    class = class!()
+    handle!({"tidepool", "actor", class}, fn _call -> {:ok, inspect(Actor.cast(class, "alice", "add", "1"))} end)
+    assert {:ok, ":ok"} = Actor.call(class, "alice", "ask", class)
+    assert {:ok, "1"} = Actor.call(class, "alice", "sum")
+  end
+end

@@ -1,0 +1,186 @@
+defmodule Tidepool.Nodes.AskTest do
+  use Tidepool.Case, async: true
+
+  alias Tidepool.{NodesEcho, Peer, Stage}
+  alias Tidepool.Nodes.Protocol
+
+  @patience 20_000
+
+  # Two nodes that are linked, and a process of the first that asks.
+  defp pair!(fields \\ %{}, known \\ nil) do
+    cookie = Peer.cookie()
+    [a, b] = for stem <- ["a", "b"], do: Peer.boot!([], name: Peer.name(stem), cookie: cookie)
+    Peer.link(a, b)
+    {:ok, _pid} = Peer.call(b, NodesEcho, :open, [fields, known])
+    {a, b, Stage.start(a)}
+  end
+
+  defp ask(stage, b, question, timeout \\ @patience, watch \\ nil),
+    do: Stage.run(stage, NodesEcho, :ask, [b.node, question, timeout, watch])
+
+  # Begins to ask, and goes on.
+  defp asking(a, b, question, timeout \\ @patience) do
+    stage = Stage.start(a)
+    Task.async(fn -> ask(stage, b, question, timeout) end)
+  end
+
+  defp hold(a, b, term) do
+    task = asking(a, b, {:hold, term})
+    eventually(fn -> term in held(b) end, @patience)
+    task
+  end
+
+  defp held(b), do: for({term, _pid} <- Peer.call(b, NodesEcho, :held, []), do: term)
+  defp queue(stage), do: Peer.call(stage.peer, Process, :info, [stage.pid, :messages])
+  defp go(b), do: Peer.call(b, NodesEcho, :go, [])
+
+  test "a node answers what another asks, by its time, with what it was started with" do
+    {a, b, stage} = pair!()
+    assert ask(stage, b, {:say, %{a: [1, "two"]}}) == {:ok, {"from", a.node, %{a: [1, "two"]}}}
+    assert {:ok, left} = ask(stage, b, {:left, nil}, 60_000)
+    assert left in 1..60_000
+    assert ask(stage, b, {:left, nil}, :infinity) == {:ok, :infinity}
+    assert queue(stage) == {:messages, []}
+  end
+
+  test "no question waits for another" do
+    {a, b, stage} = pair!()
+    task = hold(a, b, "first")
+    assert {:ok, {"from", _node, "second"}} = ask(stage, b, {:say, "second"})
+    go(b)
+    assert Task.await(task, 60_000) == {:ok, "first"}
+  end
+
+  test "a node of another version says so, and does nothing" do
+    {_a, b, stage} = pair!(%{version: 2})
+    assert ask(stage, b, {:say, "right"}) == {:error, :unknown_version}
+    assert ask(stage, b, {:hold, "right"}) == {:error, :unknown_version}
+    assert held(b) == []
+  end
+
+  test "an answer that comes late is dropped" do
+    {_a, b, stage} = pair!()
+    assert ask(stage, b, {:hold, "late"}, 50) == {:error, :timeout}
+    eventually(fn -> held(b) == ["late"] end, @patience)
+    go(b)
+    eventually(fn -> held(b) == [] end, @patience)
+    # What comes over the link after it.
+    assert {:ok, _answer} = ask(stage, b, {:say, "next"})
+    assert queue(stage) == {:messages, []}
+  end
+
+  test "who asks a node that is lost, or nobody, is told whether it may be done" do
+    {a, b, stage} = pair!()
+    task = hold(a, b, "held")
+    begun = asking(a, b, {:hold, "begun"})
+    eventually(fn -> length(held(b)) == 2 end, @patience)
+    Peer.halt(b)
+    assert Task.await(task, @patience) == {:error, :lost}
+    assert Task.await(begun, @patience) == {:error, :lost}
+
+    {_a, c, stage_of_c} = pair!()
+    Peer.call(c, GenServer, :stop, [NodesEcho])
+    assert ask(stage_of_c, c, {:say, "any"}) == {:error, :gone}
+    assert queue(stage) == {:messages, []}
+  end
+
+  test "who is asked says what it has begun, so that what is left when it ends in order can be asked elsewhere" do
+    {a, b, stage} = pair!(%{begun?: true})
+    begun = hold(a, b, "begun")
+    Peer.call(b, Process, :exit, [Peer.call(b, Process, :whereis, [NodesEcho]), :kill])
+    assert Task.await(begun, 60_000) == {:error, :lost}
+
+    {:ok, server} = Peer.call(b, NodesEcho, :open, [%{begun?: true}])
+    :ok = Peer.call(b, :sys, :suspend, [server])
+    unread = asking(a, b, {:say, "unread"})
+
+    eventually(
+      fn -> Peer.call(b, Process, :info, [server, :message_queue_len]) == {:message_queue_len, 1} end,
+      @patience
+    )
+
+    :ok = Peer.call(b, GenServer, :stop, [server, :shutdown])
+    assert Task.await(unread, 60_000) == {:error, :gone}
+    assert queue(stage) == {:messages, []}
+  end
+
+  test "nobody waits for a node that has stood still for too long" do
+    {_a, b, stage} = pair!()
+    assert ask(stage, b, {:hold, "still"}, :infinity, {20, &NodesEcho.lost?/0}) == {:error, :lost}
+    assert queue(stage) == {:messages, []}
+  end
+
+  test "questions beyond those that may be under way are refused, and those that wait are done in order" do
+    {a, b, stage} = pair!(%{at_once: 1, waiting: 1})
+    first = hold(a, b, "first")
+    second = asking(a, b, {:say, "second"})
+    waiting = fn -> :queue.len(elem(Peer.call(b, :sys, :get_state, [NodesEcho]), 3).waiting) end
+    eventually(fn -> waiting.() == 1 end, @patience)
+    assert ask(stage, b, {:say, "third"}) == {:ok, {:refused, :busy}}
+    go(b)
+    assert Task.await(first, 60_000) == {:ok, "first"}
+    assert {:ok, {"from", _node, "second"}} = Task.await(second, 60_000)
+    assert {:ok, {"from", _node, "fourth"}} = ask(stage, b, {:say, "fourth"})
+  end
+
+  test "questions that bring more bytes than all may are refused, but for one alone" do
+    {a, b, stage} = pair!(%{bytes: 1_000})
+    large = String.duplicate("x", 2_000)
+    alone = hold(a, b, large)
+    assert ask(stage, b, {:say, "small"}) == {:ok, {:refused, :busy}}
+    go(b)
+    assert Task.await(alone, 60_000) == {:ok, large}
+    eventually(fn -> elem(Peer.call(b, :sys, :get_state, [NodesEcho]), 3).bytes == 0 end, @patience)
+    assert {:ok, {"from", _node, "small"}} = ask(stage, b, {:say, "small"})
+  end
+
+  test "who fails at a question does so for that one alone, and its asker is told" do
+    {_a, b, stage} = pair!()
+    assert ask(stage, b, {:fail, :kill}) == {:ok, {:refused, :failed}}
+    assert {:ok, _answer} = ask(stage, b, {:say, "any"})
+  end
+
+  test "a node that is not known, and what can't be read, have no answer" do
+    {_a, b, stage} = pair!(%{}, [])
+    assert ask(stage, b, {:say, "any"}, 300) == {:error, :timeout}
+
+    {_a, b, stage} = pair!()
+    assert ask(stage, b, {:unknown, "any"}, 300) == {:error, :timeout}
+
+    send_to = &Stage.run(stage, :erlang, :send, [{NodesEcho, b.node}, &1])
+
+    for message <- [
+          :any,
+          {:tidepool_echo},
+          {:tidepool_echo, 1, :no_ref, 1, {:say, 1}},
+          {:tidepool_echo, 1, make_ref(), -1, {:say, 1}},
+          {:tidepool_echo, "1", make_ref(), 1, {:say, 1}}
+        ],
+        do: send_to.(message)
+
+    assert {:ok, _answer} = ask(stage, b, {:say, "any"})
+    assert queue(stage) == {:messages, []}
+  end
+
+  # What nodes of before say and hear, to the letter.
+  test "the forms are those of nodes of before" do
+    ref = make_ref()
+    own = to_string(node())
+    base = %Protocol{server: :any, tag: :t, version: 1, what: "any", reply: :r}
+
+    for {form, to, question, receiver, answer} <- [
+          {:timed, ref, {:t, 1, ref, 7, :q}, ref, {:t, ref, :a}},
+          {:plain, ref, {:t, 1, ref, :q}, ref, {ref, :a}},
+          {:from, {self(), ref}, {:t, 1, self(), ref, :q}, self(), {:t, ref, :a}},
+          {:counted, {ref, 3}, {:t, 1, {ref, 3}, :q}, ref, {:r, own, 3, :a}},
+          {:told, self(), {:t, 1, self(), :q}, nil, nil}
+        ] do
+      protocol = %{base | form: form}
+      assert Protocol.question(protocol, to, 7, :q) == question
+      assert Protocol.read(protocol, question) == {to, 1, if(form == :timed, do: 7, else: :infinity), :q}
+      assert Protocol.answer(protocol, to, :a) == if(receiver, do: {receiver, answer}, else: :none)
+      assert Protocol.asker(to) == node()
+      assert Protocol.read(%{protocol | tag: :other}, question) == :none
+    end
+  end
+end

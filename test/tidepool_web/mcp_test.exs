@@ -1,0 +1,347 @@
+defmodule TidepoolWeb.McpTest do
+  # Typed exports as tools of the Model Context Protocol, over HTTP: its messages and versions, and who may what.
+  use Tidepool.Case, async: true
+
+  alias Tidepool.{Native, Peer, TestCluster}
+  alias Tidepool.Cluster.Links
+  alias TidepoolWeb.Resources.Mcp.{Messages, Tools}
+
+  doctest Messages
+  doctest Tools
+
+  @newest "2025-11-25"
+  @json ["-H", "content-type: application/json", "-H", "accept: application/json, text/event-stream"]
+
+  defp post(url, body, headers) do
+    path = Path.join(tmp_folder!(), "message")
+    File.write!(path, if(is_binary(body), do: body, else: Native.json_encode(body)))
+    headers = Enum.flat_map(headers, fn {name, value} -> ["-H", "#{name}: #{value}"] end)
+    curl_url(url, ["--data-binary", "@#{path}"] ++ headers)
+  end
+
+  defp send_message(body, headers \\ [], url \\ url("/mcp")) do
+    usual = %{"content-type" => "application/json", "accept" => "application/json", "mcp-protocol-version" => @newest}
+    kept = for {name, value} <- Map.merge(usual, Map.new(headers)), value, do: {name, value}
+    post(url, body, kept)
+  end
+
+  defp request(method, params), do: %{jsonrpc: "2.0", id: 1, method: method, params: params}
+
+  # The result, or the error, of a request.
+  defp ask(method, params \\ %{}, headers \\ [], url \\ url("/mcp")) do
+    assert {200, %{"content-type" => "application/json"}, %{"jsonrpc" => "2.0", "id" => 1} = answer} =
+             send_message(request(method, params), headers, url)
+
+    case answer do
+      %{"result" => result} -> result
+      %{"error" => %{"code" => code, "message" => message}} -> {:error, code, message}
+    end
+  end
+
+  defp call(tool, arguments, headers \\ []), do: ask("tools/call", %{name: tool, arguments: arguments}, headers)
+
+  # All pages.
+  defp list(headers \\ [], url \\ url("/mcp"), params \\ %{}) do
+    %{"tools" => tools} = page = ask("tools/list", params, headers, url)
+    if next = page["nextCursor"], do: tools ++ list(headers, url, %{cursor: next}), else: tools
+  end
+
+  defp tools!(options), do: deploy!("component", "tools", options)
+
+  test "a client and the node agree on a version, and each request goes by its own" do
+    for version <- Messages.versions() do
+      assert %{"protocolVersion" => ^version, "capabilities" => %{"tools" => %{}}, "serverInfo" => server} =
+               ask(
+                 "initialize",
+                 %{protocolVersion: version, capabilities: %{}, clientInfo: %{name: "t", version: "1"}},
+                 [
+                   {"mcp-protocol-version", nil}
+                 ]
+               )
+
+      assert server["name"] == "tidepool" and server["version"] =~ ~r/\A\d/
+    end
+
+    assert %{"protocolVersion" => @newest} = ask("initialize", %{protocolVersion: "2024-11-05"})
+    assert {:error, -32_602, _message} = ask("initialize")
+    initialised = %{jsonrpc: "2.0", method: "notifications/initialized"}
+    assert {202, headers, ""} = send_message(initialised)
+    refute is_map_key(headers, "mcp-session-id")
+    assert ask("ping") == %{}
+
+    assert {400, _headers, %{"error" => %{"code" => -32_600}}} =
+             send_message(initialised, [{"mcp-protocol-version", "x"}])
+  end
+
+  test "a tool has the schemas of its export's types, and what the deploy says of it" do
+    name = tools!(tools: ["move", "jump", "only"], description: "Moves on a plane.")
+    point = %{"type" => "object", "required" => ["x", "y"], "additionalProperties" => false}
+    [move, jump, only] = for of <- ["move", "jump", "only"], do: Enum.find(list(), &(&1["name"] == "#{name}__#{of}"))
+
+    assert %{"inputSchema" => input, "outputSchema" => output, "title" => title} = move
+    assert title == "#{name} move"
+    assert %{"type" => "object", "required" => ["from"], "additionalProperties" => false} = input
+
+    assert %{"from" => from, "along-x" => %{"anyOf" => [%{"type" => "integer"}, %{"type" => "null"}]}} =
+             input["properties"]
+
+    for schema <- [from, output], do: assert(Map.delete(schema, "properties") == point)
+
+    assert move["description"] =~ "Moves on a plane.\n\n`move: func(from: point, along-x: option<s32>) -> point`"
+    assert jump["description"] =~ "`jump: func(far: u32) -> result<point, string>`"
+    assert jump["outputSchema"] == output
+    assert only["description"] =~ "`only: func() -> u32` of test:numbers/one@1.0.0, of the function #{name}."
+
+    assert only["inputSchema"] == %{
+             "type" => "object",
+             "properties" => %{},
+             "required" => [],
+             "additionalProperties" => false
+           }
+
+    refute is_map_key(only, "outputSchema")
+
+    # The first version knows neither.
+    [move | _others] = for tool <- list([{"mcp-protocol-version", nil}]), tool["name"] == "#{name}__move", do: tool
+    assert Enum.sort(Map.keys(move)) == ["description", "inputSchema", "name"]
+  end
+
+  test "a call has the result as text, and an object as one beside it" do
+    name = tools!(tools: ["*"])
+    point = %{"x" => 3, "y" => 2}
+    arguments = %{from: %{x: 1, y: 2}, "along-x": 2}
+    assert %{"isError" => false, "structuredContent" => ^point} = moved = call("#{name}__move", arguments)
+    assert moved["content"] == [%{"type" => "text", "text" => ~s({"x":3,"y":2})}]
+    # What may be left out is.
+    assert %{"structuredContent" => %{"x" => 2}} = call("#{name}__move", %{from: %{x: 1, y: 2}})
+    assert %{"structuredContent" => %{"x" => 8}} = call("#{name}__move", %{from: %{x: 1, y: 2}, along_x: 7})
+    assert %{"structuredContent" => %{"x" => 9, "y" => 0}, "isError" => false} = call("#{name}__jump", %{far: 9})
+
+    seven = call("#{name}__only", %{})
+    assert seven == %{"content" => [%{"type" => "text", "text" => "7"}], "isError" => false}
+    refute is_map_key(call("#{name}__move", arguments, [{"mcp-protocol-version", "2025-03-26"}]), "structuredContent")
+  end
+
+  test "names are one each, of characters that all clients take, also of what two interfaces have" do
+    local = tools!(tools: ["*"])
+    spaced = "names.#{System.unique_integer([:positive])}/#{String.duplicate("x", 80)}.y"
+    {:ok, _function} = Tidepool.deploy(guest("component", "tools"), name: spaced, tools: ["*"])
+    on_exit(fn -> remove!(spaced) end)
+
+    ours = for tool <- list(), tool["title"] =~ ~r/\A(#{local}|#{Regex.escape(spaced)}) /, do: tool
+    assert length(ours) == 10
+    names = Enum.map(ours, & &1["name"])
+    assert Enum.uniq(names) == names
+    for name <- names, do: assert(name =~ ~r/\A[A-Za-z0-9_-]{1,64}\z/)
+
+    numbers =
+      for %{"name" => name, "title" => title, "description" => description} <- ours, title =~ ~r/ number\z/ do
+        %{"content" => [%{"text" => text}]} = call(name, %{})
+        assert description =~ if(text == "7", do: "test:numbers/one@1.0.0", else: "test:numbers/two@1.0.0")
+        text
+      end
+
+    assert Enum.sort(numbers) == ["7", "7", "8", "8"]
+  end
+
+  test "what goes wrong in a tool is its result, with the value or the reason" do
+    name = tools!(tools: ["*"])
+    calc = deploy!("component", "calc", tools: ["*"], limits: [cpu_time: 50])
+
+    assert %{"isError" => true, "content" => [%{"text" => ~s("too far")}], "_meta" => meta} =
+             failed = call("#{name}__jump", %{far: 10})
+
+    assert %{"tidepool/error" => %{"reason" => "guest_error", "value" => "too far", "function" => ^name}} = meta
+    refute is_map_key(failed, "structuredContent")
+
+    for {tool, arguments, reason, more} <- [
+          {"#{calc}__trap", %{}, "trap", %{"trap" => "unreachable"}},
+          {"#{calc}__spin", %{}, "limit", %{"limit" => "cpu_time", "allowed" => 50}},
+          {"#{name}__jump", %{far: "x"}, "invalid_arguments", %{"path" => "far"}},
+          {"#{name}__jump", %{}, "invalid_arguments", %{"path" => "far"}},
+          {"#{name}__jump", %{far: 1, near: 2}, "invalid_arguments", %{"path" => "near"}},
+          # Nobody answers what it asks of its host.
+          {"#{calc}__price", %{item: "tea"}, "trap", %{}}
+        ] do
+      assert %{"isError" => true, "content" => [%{"type" => "text", "text" => text}], "_meta" => meta} =
+               call(tool, arguments)
+
+      assert text =~ reason <> ": "
+      assert %{"reason" => ^reason} = error = meta["tidepool/error"]
+      assert Map.take(error, Map.keys(more)) == more
+    end
+
+    small = tools!(tools: ["*"], limits: [payload: 8])
+    assert %{"isError" => true, "_meta" => meta} = call("#{small}__jump", %{far: 100_000})
+    assert %{"tidepool/error" => %{"reason" => "limit", "limit" => "payload"}} = meta
+  end
+
+  test "what is no tool, or no such request, is an error of the protocol" do
+    name = tools!(tools: ["move"])
+    plain = tools!([])
+    untyped = deploy!("rust", "hello_world")
+    deep = Enum.reduce(1..80, 1, fn _level, value -> [value] end)
+
+    # Deeper than the node writes.
+    deep = inspect(deep, limit: :infinity, width: :infinity)
+    params = ~s({"name":"#{name}__move","arguments":{"from":#{deep}}})
+    body = ~s({"jsonrpc":"2.0","id":1,"method":"tools/call","params":#{params}})
+
+    for unknown <- [
+          "#{name}__jump",
+          "#{plain}__move",
+          "#{untyped}__hello",
+          name,
+          "nobody__x",
+          "",
+          "__",
+          "x_y_aaaaaaaaaaaa"
+        ] do
+      assert {:error, -32_602, "unknown tool: " <> ^unknown} = call(unknown, %{})
+    end
+
+    assert {:error, -32_602, _message} = call("#{name}__move", [1])
+    assert {:error, -32_602, _message} = ask("tools/call", %{arguments: %{}})
+    assert {:error, -32_602, _message} = ask("tools/list", %{cursor: "x"})
+    assert {:error, -32_601, _message} = ask("resources/list")
+    assert {200, _headers, %{"error" => %{"code" => -32_602}}} = send_message(body)
+
+    for body <-
+          [
+            "",
+            "{",
+            "1",
+            "null",
+            "[]",
+            ~s({"jsonrpc":"2.0"}),
+            ~s({"id":1,"method":"ping"}),
+            <<255>>,
+            String.duplicate("[", 500)
+          ] ++
+            for(id <- ["null", "1.5", "[]"], do: ~s({"jsonrpc":"2.0","id":#{id},"method":"ping"})) do
+      assert {400, _headers, %{"jsonrpc" => "2.0", "error" => %{"code" => code}} = refused} = send_message(body)
+      assert code in [-32_700, -32_600]
+      refute is_map_key(refused, "id")
+    end
+
+    assert {200, _headers, %{"id" => "é", "result" => %{}}} = send_message(%{jsonrpc: "2.0", id: "é", method: "ping"})
+    assert {202, _headers, ""} = send_message(%{jsonrpc: "2.0", id: 1, result: %{}})
+  end
+
+  test "batches are of the version that has them, and bounded" do
+    first = [{"mcp-protocol-version", "2025-03-26"}]
+    name = tools!(tools: ["*"])
+    notification = %{jsonrpc: "2.0", method: "notifications/cancelled", params: %{requestId: 1}}
+    number = fn id -> %{jsonrpc: "2.0", id: id, method: "tools/call", params: %{name: "#{name}__only"}} end
+    initialize = %{request("initialize", %{protocolVersion: @newest}) | id: 3}
+
+    assert {200, _headers, answers} = send_message([number.(1), notification, number.("b"), initialize], first)
+    assert [%{"id" => 1, "result" => %{"isError" => false}}, %{"id" => "b", "result" => _result}, third] = answers
+    assert %{"id" => 3, "error" => %{"code" => -32_600}} = third
+    assert {202, _headers, ""} = send_message([notification, notification], first)
+
+    for {messages, headers} <- [
+          {[number.(1)], [{"mcp-protocol-version", @newest}]},
+          {[number.(1), 2], first},
+          {[number.(1), %{}], first},
+          {List.duplicate(notification, 17), first}
+        ],
+        do: assert({400, _headers, %{"error" => %{"code" => -32_600}}} = send_message(messages, headers))
+  end
+
+  test "a request is JSON, from no page of another site, and asks for JSON" do
+    ping = request("ping", %{})
+    "http://" <> host = url("")
+
+    for {status, headers} <- [
+          {200, [{"accept", nil}]},
+          {200, [{"accept", "text/event-stream, application/json;q=0.5"}]},
+          {200, [{"content-type", "application/json; charset=utf-8"}]},
+          {200, [{"origin", "http://" <> host}]},
+          {406, [{"accept", "text/event-stream"}]},
+          {415, [{"content-type", "text/plain"}]},
+          {415, [{"content-type", "application/jsonp"}]},
+          {403, [{"origin", "http://evil.example"}]},
+          {403, [{"origin", "null"}]},
+          {403, [{"origin", "http://localhost:3000"}]}
+        ] do
+      assert {^status, _headers, _body} = send_message(ping, headers)
+    end
+
+    # A name that is resolved to a node which listens for others is a page's own.
+    open = Peer.start!(server: true, token: "s3cret", address: "0.0.0.0")
+    rebound = [{"host", "evil.example"}, {"origin", "http://evil.example"}]
+    assert {403, _headers, %{"error" => %{"code" => -32_600}}} = send_message(ping, rebound, Peer.url(open, "/mcp"))
+    assert {200, _headers, _pong} = send_message(ping, [{"host", "evil.example"}], Peer.url(open, "/mcp"))
+  end
+
+  test "there is no stream to listen to, no session to end, and no body that is larger than one may be" do
+    for method <- ["GET", "DELETE"] do
+      assert {405, %{"allow" => "POST"}, %{"error" => %{"reason" => "method_not_allowed"}}} =
+               curl("/mcp", ["-X", method | @json])
+    end
+
+    large = Native.json_encode(request("ping", %{text: String.duplicate("x", 1_048_576)}))
+    assert {413, _headers, %{"error" => %{"reason" => "payload_too_large"}}} = send_message(large)
+  end
+
+  test "a list has pages of a hundred, which go on behind a function that is removed" do
+    peer = Peer.start!(server: true)
+    url = Peer.url(peer, "/mcp")
+    for index <- 100..140, do: Peer.deploy!(peer, "component", "tools", name: "f#{index}", tools: ["*"])
+
+    assert %{"tools" => first, "nextCursor" => cursor} = ask("tools/list", %{}, [], url)
+    assert length(first) == 100
+    :ok = Peer.call(peer, Tidepool, :remove, ["f119"])
+    assert %{"tools" => second, "nextCursor" => cursor} = ask("tools/list", %{cursor: cursor}, [], url)
+    assert %{"tools" => third} = last = ask("tools/list", %{cursor: cursor}, [], url)
+    refute is_map_key(last, "nextCursor")
+    names = Enum.map(first ++ second ++ third, & &1["name"])
+    assert length(names) == 41 * 5 and Enum.uniq(names) == names
+  end
+
+  test "where calls take a token, a client sees and calls the tools that its token is for, and no others" do
+    peer = Peer.start!(server: true, token: "s3cret", calls: :token)
+    url = Peer.url(peer, "/mcp")
+    for name <- ["shop/cart", "blog"], do: Peer.deploy!(peer, "component", "tools", name: name, tools: ["only"])
+
+    made = fn name, scopes, functions ->
+      options = [name: name, scopes: scopes, functions: functions]
+      {:ok, _token, secret} = Peer.call(peer, Tidepool.Tokens, :make, [options])
+      [{"authorization", "Bearer " <> secret}]
+    end
+
+    titles = fn headers -> for tool <- list(headers, url), do: {tool["title"], tool["name"]} end
+    assert [{"blog only", blog}, {"shop/cart only", cart}] = titles.([{"authorization", "Bearer s3cret"}])
+    shop = made.("shop", ["call"], "shop/*")
+    assert [{"shop/cart only", ^cart}] = titles.(shop)
+    assert %{"isError" => false} = ask("tools/call", %{name: cart}, shop, url)
+    assert {:error, -32_602, "unknown tool: " <> _name} = ask("tools/call", %{name: blog}, shop, url)
+
+    assert {401, _headers, %{"error" => %{"reason" => "unauthorized"}}} =
+             send_message(request("tools/list", %{}), [], url)
+
+    reader = made.("reader", ["read"], "*")
+
+    assert {403, _headers, %{"error" => %{"reason" => "forbidden"}}} =
+             send_message(request("tools/list", %{}), reader, url)
+
+    {:ok, _told} = Peer.call(peer, Tidepool.Tokens, :revoke, ["shop"])
+    assert {401, _headers, _error} = send_message(request("ping", %{}), shop, url)
+  end
+
+  test "each node of a cluster answers with the tools of all, and with those of a version as soon as it calls that" do
+    [a, b] = nodes = TestCluster.start!(2, server: true)
+    for node <- nodes, do: eventually(fn -> length(Peer.call(node, Links, :linked, [])) == 1 end, 30_000)
+    Peer.deploy!(a, "component", "tools", name: "f", tools: ["move"], wait: :all)
+    names = fn -> for tool <- list([], Peer.url(b, "/mcp")), do: tool["name"] end
+    assert names.() == ["f__move"]
+
+    assert %{"structuredContent" => %{"x" => 2}} =
+             ask("tools/call", %{name: "f__move", arguments: %{from: %{x: 1, y: 0}}}, [], Peer.url(b, "/mcp"))
+
+    Peer.deploy!(a, "component", "tools", name: "f", tools: ["jump"], wait: :all)
+    assert names.() == ["f__jump"]
+    assert {:error, -32_602, _message} = ask("tools/call", %{name: "f__move"}, [], Peer.url(b, "/mcp"))
+  end
+end

@@ -1,0 +1,83 @@
+defmodule TidepoolWeb.SitesTest do
+  # Routes: what is asked for on the port of sites, and whose it is.
+  use Tidepool.Case
+
+  setup do
+    {:ok, port: TidepoolWeb.Listener.sites_port()}
+  end
+
+  defp ask(port, host, path, arguments \\ []) do
+    curl_url("http://127.0.0.1:#{port}#{path}", ["-H", "host: #{host}"] ++ arguments)
+  end
+
+  defp host, do: "#{unique_name("site") |> String.replace("_", "-")}.example"
+
+  test "a function is asked for by its host and path, sees both whole, and its origin is its own", %{port: port} do
+    host = host()
+    deploy!("rust", "http", routes: ["#{host}/headers", "#{host}/shop/..."])
+    cookie = ["-H", "cookie: theirs=1", "-H", "authorization: Bearer theirs"]
+    assert {200, _headers, lines} = ask(port, "#{host}:80", "/headers?q=1", cookie)
+    assert lines =~ ":authority: #{host}:80\n"
+    assert lines =~ ":path: /headers?q=1\n"
+    assert lines =~ "cookie: theirs=1\n"
+    assert lines =~ "authorization: Bearer theirs\n"
+    assert {404, _headers, ""} = ask(port, host, "/shop")
+    assert {404, _headers, ""} = ask(port, host, "/shop/x/y")
+    assert {404, _headers, %{"error" => %{"reason" => "not_found"}}} = ask(port, host, "/shops")
+    assert {404, _headers, %{"error" => %{"reason" => "not_found"}}} = ask(port, "other.#{host}", "/headers")
+
+    deploy!("rust", "http", routes: ["#{host}/hostile"])
+    assert {200, headers, _page} = ask(port, host, "/hostile")
+    assert headers["clear-site-data"] == ~s("*")
+    # A cookie of the node's page would go to the node, too: they have one host.
+    refute Map.has_key?(headers, "set-cookie")
+    assert headers["content-security-policy"] == "sandbox allow-scripts allow-same-origin"
+  end
+
+  test "nothing of the node is there", %{port: port} do
+    for {method, path} <- [
+          {"GET", "/health"},
+          {"POST", "/deploy"},
+          {"GET", "/functions"},
+          {"GET", "/ui/"},
+          {"GET", "/call/x"}
+        ] do
+      assert {404, _headers, %{"error" => %{"reason" => "not_found"}}} = ask(port, host(), path, ["-X", method])
+    end
+  end
+
+  test "a route is one function's, until that gives it up", %{port: port} do
+    host = host()
+    owner = deploy!("rust", "http", routes: ["#{host}/hello"])
+    other = unique_name("other")
+    guest = guest("c", "http")
+    on_exit(fn -> remove!(other) end)
+
+    assert {:error, %{reason: :route_taken, details: %{owner: ^owner}} = error} =
+             Tidepool.deploy(guest, name: other, routes: ["#{String.upcase(host)}/hello"])
+
+    assert error.message =~ owner
+
+    assert {409, _headers, %{"error" => %{"reason" => "route_taken", "owner" => ^owner}}} =
+             curl_deploy(guest, [{"name", other}, {"route", "#{host}/hello"}])
+
+    # A longer one is not the same.
+    assert {:ok, _function} = Tidepool.deploy(guest, name: other, routes: ["#{host}/hello/..."])
+    assert {200, _headers, "hello"} = ask(port, host, "/hello")
+
+    assert {:ok, _function} = Tidepool.deploy(guest("rust", "http"), name: owner)
+    assert {404, _headers, _body} = ask(port, host, "/hello/x")
+    assert {:ok, _function} = Tidepool.deploy(guest, name: other, routes: ["#{host}/hello"])
+    assert {200, _headers, "hello"} = ask(port, host, "/hello")
+
+    :ok = Tidepool.remove(other)
+    assert {404, _headers, %{"error" => %{"reason" => "not_found"}}} = ask(port, host, "/hello")
+  end
+
+  test "routes are of handlers of HTTP alone" do
+    assert {:error, %{reason: :invalid_config, message: message}} =
+             Tidepool.deploy(guest("rust", "hello_world"), name: unique_name("plain"), routes: ["/hook"])
+
+    assert message =~ "http"
+  end
+end
