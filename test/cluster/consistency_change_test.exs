@@ -4,8 +4,6 @@ defmodule Tidepool.ConsistencyChangeTest do
 
   alias Tidepool.{Actor, Histories, LogWatch, Peer, Postgres, TestCluster}
 
-  # The checker of histories is built by the first that asks, once other builds of this folder are done.
-  @moduletag timeout: 900_000
   @patience 60_000
 
   # Of what a module hands over to the next one the lines are no part.

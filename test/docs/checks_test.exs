@@ -114,6 +114,113 @@ defmodule Tidepool.Docs.ChecksTest do
     eventually(fn -> not running?(pid) end, 30_000)
   end
 
+  # What mix and cargo say of tests that failed.
+  defp mix_fails(places) do
+    named = for {place, at} <- Enum.with_index(places, 1), do: ["  #{at}) test a promise (ATest)", "     #{place}"]
+    ["Running ExUnit with seed: 7, max_cases: 4", named, "", "9 tests, #{length(places)} failures"]
+  end
+
+  @cargo_fails [
+    "     Running tests/core/main.rs (/built/release/deps/core-0123456789abcdef)",
+    "test waits::it_waits ... FAILED",
+    "---- waits::it_waits stdout ----",
+    "test result: FAILED. 8 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s",
+    "error: test failed, to rerun pass `-p tidepool_cli --test core`",
+    "error: 1 target failed:",
+    "    `-p tidepool_cli --test core`"
+  ]
+  @cargo_passes "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 8 filtered out; finished in 0.01s"
+
+  # A command that says the one, and fails, when its arguments end in `all`, and the other when they have `again`.
+  defp flaky(all, says, again, then, status \\ 0) do
+    said = fn lines -> lines |> List.flatten() |> Enum.map_join(" ", &"'#{String.replace(&1, "'", "'\\''")}'") end
+
+    """
+    #!/bin/sh
+    [ "${PWD##*/}" != embed ] || exit 0
+    case "$*" in
+      *"#{all}") printf '%s\\n' #{said.(says)}; exit 2 ;;
+      *"#{again}"*) echo "$*" >>"$0.again"; printf '%s\\n' #{said.(then)}; exit #{status} ;;
+    esac
+    """
+  end
+
+  defp flaky_mix(says, then \\ ["9 tests, 0 failures, 7 excluded"], status \\ 0),
+    do: flaky("test --warnings-as-errors", says, "--max-cases 1", then, status)
+
+  defp flaky_cargo(says, then \\ [@cargo_passes]),
+    do: flaky("tidepool_cli --", says, "tidepool_cli -- --exact", then)
+
+  test "a test that passes when it is tried again, alone, is named as flaky with its seed, and is no failure" do
+    mix = flaky_mix(mix_fails(["test/a_test.exs:7", "test/b_test.exs:8"]))
+    folder = tree!(%{"tools/mix" => mix, "tools/cargo" => flaky_cargo(@cargo_fails)})
+    assert {output, 0} = checks(folder)
+    for step <- ~w(elixir rust), do: assert(output =~ ~r/^#{step} +0:\d\d .*flaky$/m)
+    [_, named] = String.split(output, ~r/^all +\d+:\d\d\n/m)
+
+    assert lines(named) ==
+             ["FLAKY test/a_test.exs:7 seed 7", "FLAKY test/b_test.exs:8 seed 7", "FLAKY core/waits::it_waits"]
+
+    again = File.read!(Path.join(folder, "tools/mix.again"))
+    assert again == "test --max-cases 1 --seed 7 test/a_test.exs:7 test/b_test.exs:8\n"
+    assert File.read!(Path.join(folder, "tools/cargo.again")) =~ "--exact --test-threads 1 waits::it_waits\n"
+  end
+
+  test "a test that fails when it is tried again, or is not run then, has failed" do
+    for {then, status} <- [{["9 tests, 1 failure, 8 excluded"], 2}, {["9 tests, 0 failures, 9 excluded"], 0}] do
+      folder = tree!(%{"tools/mix" => flaky_mix(mix_fails(["test/a_test.exs:7"]), then, status)})
+      assert {output, 1} = checks(folder)
+      assert output =~ "a second try of test/a_test.exs:7"
+      assert output =~ "FAILED: elixir"
+      refute output =~ "FLAKY"
+    end
+  end
+
+  test "what has to hold each time, more tests than three, and what is no test, are not tried again" do
+    tidy = %{"tools/python3" => "#!/bin/sh\nexit 1\n"}
+    one = ["test/a_test.exs:7"]
+
+    for commands <- [
+          %{"tools/mix" => flaky_mix(mix_fails(["test/cluster/histories_test.exs:9"]))},
+          %{"tools/mix" => flaky_mix(mix_fails(for at <- 1..4, do: "test/a_test.exs:#{at}"))},
+          %{"tools/mix" => flaky_mix(mix_fails(one) |> List.replace_at(-1, "9 tests, 2 failures"))},
+          %{"tools/mix" => flaky_mix(mix_fails(one) |> List.replace_at(-1, "9 tests, 1 failure, 3 invalid"))},
+          %{"tools/mix" => flaky_mix(Enum.drop(mix_fails(one), -1))},
+          Map.put(tidy, "tools/mix", flaky_mix(mix_fails(one))),
+          %{"tools/cargo" => flaky_cargo(Enum.map(@cargo_fails, &String.replace(&1, "waits::", "limits::")))},
+          # One that a signal ended.
+          %{"tools/cargo" => flaky_cargo(@cargo_fails ++ ["    `-p tidepool_cli --lib`"])},
+          %{"tools/cargo" => flaky_cargo(["error[E0308]: mismatched types", "error: could not compile" | @cargo_fails])}
+        ] do
+      assert {output, 1} = checks(tree!(commands))
+      refute output =~ "a second try of"
+    end
+  end
+
+  test "each file, module and program that has to hold each time is there" do
+    {patterns, 0} = System.cmd("bash", ["-c", ". bin/support/second_tries.sh && echo \"$strict_tests\""])
+    modules = for path <- Path.wildcard("native/tidepool_core/tests/core/**/*.rs"), do: "core/#{module_of(path)}::a"
+    programs = for path <- Path.wildcard("native/*/tests/*.rs"), do: "#{Path.basename(path, ".rs")}/a"
+    there = Path.wildcard("test/**/*_test.exs") ++ modules ++ programs
+
+    for pattern <- patterns |> String.trim() |> String.split("|^"),
+        {before, names, behind} = alternatives(pattern),
+        name <- names,
+        do: assert(Enum.any?(there, &(&1 =~ Regex.compile!("^" <> before <> name <> behind))), name)
+  end
+
+  # `a/(b|c)_test` as what is before the names, these, and what is behind them; names that hold names are left as they are.
+  defp alternatives(pattern) do
+    case Regex.run(~r/\A\^?([^(]*)\(([^()]*)\)(.*)\z/, pattern) do
+      [_all, before, names, behind] -> {before, String.split(names, "|"), behind}
+      nil -> {"", [String.trim_leading(pattern, "^")], ""}
+    end
+  end
+
+  defp module_of(path) do
+    path |> Path.relative_to("native/tidepool_core/tests/core") |> Path.rootname() |> String.replace("/", "::")
+  end
+
   # A process that has ended and that nobody has waited for is one that is gone, too.
   defp running?(pid) do
     case File.read("/proc/#{pid}/stat") do

@@ -9,7 +9,6 @@ defmodule Tidepool.Histories do
 
   alias Tidepool.{Actor, ActorScript, Native}
 
-  @built {__MODULE__, :built}
   # How long a client waits for an answer, and for a node that does not say anything.
   @call_ms 5_000
   @node_ms 8_000
@@ -53,20 +52,12 @@ defmodule Tidepool.Histories do
     {status == 0, output}
   end
 
-  # Cargo takes its time to find that nothing has changed.
+  # Built by `bin/test compile`: a test that called cargo would wait for whatever else builds in this folder.
   defp program! do
     native = Path.expand("../../../native", __DIR__)
-
-    :global.trans({@built, self()}, fn ->
-      unless :persistent_term.get(@built, false) do
-        arguments = ~w(build --quiet --release --locked -p tidepool_model --bin histories)
-        {output, status} = System.cmd("cargo", arguments, cd: native, stderr_to_stdout: true)
-        status == 0 || raise output
-        :persistent_term.put(@built, true)
-      end
-    end)
-
-    Path.join([System.get_env("CARGO_TARGET_DIR", "target") |> Path.expand(native), "release", "histories"])
+    program = Path.join([System.get_env("CARGO_TARGET_DIR", "target") |> Path.expand(native), "release", "histories"])
+    File.exists?(program) || raise "the checker of histories is not built: run bin/test compile"
+    program
   end
 
   defp run(context, number, seen) do

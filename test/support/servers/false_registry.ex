@@ -60,7 +60,8 @@ defmodule Tidepool.FalseRegistry do
     do: with(:ok <- :gen_tcp.send(socket, beginning), do: pour(socket, more))
 
   defp write(socket, {status, headers, body}) do
-    headers = [{"content-length", byte_size(body)} | headers]
+    # It serves one request a connection, and who asks has to know, or its next request finds the connection ending.
+    headers = [{"content-length", byte_size(body)}, {"connection", "close"} | headers]
     head = for {name, value} <- headers, do: "#{name}: #{value}\r\n"
     write(socket, {:raw, ["HTTP/1.1 #{status} Whatever\r\n", head, "\r\n", body]})
   end

@@ -157,10 +157,19 @@ fn an_exit_is_caught_and_a_host_without_another_stack_is_not() {
            (func (export "_start") (local $left i32)
              (local.set $left (i32.const 30))
              (loop $again
-               (call $monitor (call $child (i64.const 0) (i64.const -1)))
+               (i64.store (call $place (local.get $left)) (call $child (i64.const 0) (i64.const -1)))
+               (call $monitor (i64.load (i32.const 0)))
+               (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+             ;; All are there before one nests: a spawn needs a stack, too.
+             (local.set $left (i32.const 30))
+             (loop $again
+               (call $post (i64.load (call $place (local.get $left))) (i64.const 1) (i32.const 0))
                (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
              (call $check (i32.eq (call $next (i64.const 0) (call $forever)) (i32.const 2))))
-           (func (export "child") (drop (call $catch (i32.const 7) (i32.const 0))))"#;
+           (func $place (param i32) (result i32) (i32.add (i32.const 1024) (i32.mul (local.get 0) (i32.const 8))))
+           (func (export "child")
+             (drop (call $next (i64.const 1) (call $forever)))
+             (drop (call $catch (i32.const 7) (i32.const 0))))"#;
     let node = Node::dense(40, 0);
     let function = node.function(&program(code), Instances::Fresh, limits());
     let mut processes = Processes::start(&function, ProcessOptions::default());

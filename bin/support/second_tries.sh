@@ -1,0 +1,78 @@
+# Second tries of single tests, alone, when all else is over; sourced by bin/test. A machine that others use may fail a test
+# for want of time: one that then passes is named, and counted. shellcheck shell=bash
+
+# So many may be tried again in all, for more of them are a cause of their own.
+most_second_tries=3
+
+# What must hold each time: durability, linearizability, isolation and limits. Elixir's by file, Rust's by program and module.
+strict_tests='^test/cluster/(actors|consistency_change|copies|histories|lagging_copies|transfer)_test'
+strict_tests+='|^test/fault/(actor_|full_disk|hostile_guests|isolation|memory|sigkill)'
+strict_tests+='|^test/fault/cluster/(killed_nodes|ordeal|partition|return)_test'
+strict_tests+='|^test/tidepool/(limits|actor/archive|actor/frozen|actor/quota)_test|^test/fuzz/'
+strict_tests+='|^core/(caps|differential|image_changes|images|limits|namespaces|components::limits)::'
+strict_tests+='|^(histories|model|moving|ownership|returns|shared|survives)/'
+
+# The tests that failed, by a step's log, one a line: `test/a_test.exs:12` of Elixir's, `PROGRAM/NAME` of Rust's. Fails when
+# something else went wrong, too, or may have: each failure that the log counts has to be named in it.
+tests_that_failed() {
+  case $1 in
+    elixir | ship) elixir_tests_that_failed "$2" ;;
+    rust) rust_tests_that_failed "$2" ;;
+    *) return 1 ;;
+  esac
+}
+
+elixir_tests_that_failed() {
+  awk '
+    headed && /^     test\/.*\.exs:[0-9]+$/ {print $1; named++}
+    {headed = /^ +[0-9]+\) (test|property|doctest) .*\)$/}
+    /^[0-9]+ (doctest|propert|test).* failures?/ {
+      totals++
+      invalid += /invalid/
+      for (at = 2; at <= NF; at++) if ($at ~ /^failures?/) failures += $(at - 1)
+    }
+    END {exit !(totals == 1 && !invalid && failures > 0 && failures == named)}
+  ' "$1"
+}
+
+# Cargo names each program whose tests failed: one that a signal ended has no result.
+rust_tests_that_failed() {
+  awk '
+    /^     Running .*\/deps\// {program = $NF; sub(/^.*\/deps\//, "", program); sub(/-[0-9a-f]+\)$/, "", program)}
+    /^   Doc-tests / {program = "doc"}
+    /^---- .* stdout ----$/ {print program "/" $2; named++}
+    /^test result: FAILED/ {results++; for (at = 2; at <= NF; at++) if ($at ~ /^failed/) failures += $(at - 1)}
+    /^    `.*`$/ {programs++}
+    /^error(\[E[0-9]+\])?: / && !/ targets? failed:$|: test failed, to rerun pass / {others++}
+    END {exit !(!others && failures > 0 && failures == named && results == programs)}
+  ' "$1"
+}
+
+# Tries a step's tests again; their names are on standard input. Passes when as many as were named have passed.
+second_try() {
+  local names
+  mapfile -t names
+  case $1 in
+    elixir | ship)
+      ELIXIR_ERL_OPTIONS="$(vm_flags)" MIX_ENV="test" mix test --max-cases 1 --seed "$(seed_of "$2")" "${names[@]}" >"$2.again" 2>&1
+      ;;
+    rust) rust_tests --exact --test-threads 1 "${names[@]#*/}" >"$2.again" 2>&1 ;;
+  esac && (($(tests_that_passed "$2.again") >= ${#names[@]}))
+}
+
+# Elixir says it at the beginning, or, before 1.15, at the end.
+seed_of() { sed -n -E 's/^(Running ExUnit with seed:|Randomized with seed) ([0-9]+).*/\2/p' "$1" | head -n 1; }
+
+# How many tests ran and passed, by what both runners say at the end.
+tests_that_passed() {
+  awk '
+    /^test result: ok/ {for (at = 2; at <= NF; at++) if ($at ~ /^passed/) passed += $(at - 1)}
+    /^[0-9]+ (doctest|propert|test).* failures?/ {
+      for (at = 2; at <= NF; at++) {
+        if ($at ~ /^(doctest|propert|test)/) passed += $(at - 1)
+        if ($at ~ /^(failures?|excluded|skipped|invalid)/) passed -= $(at - 1)
+      }
+    }
+    END {print passed + 0}
+  ' "$1"
+}
