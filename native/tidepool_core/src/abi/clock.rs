@@ -12,7 +12,12 @@ pub(crate) struct Clock {
 impl Clock {
     /// A clock that says `base_ns`, now.
     pub(crate) fn starting_at(base_ns: u64) -> Self {
-        Clock { base_ns, began: Instant::now() }
+        Clock::since(Instant::now(), base_ns)
+    }
+
+    /// A clock that said `base_ns` then.
+    pub(crate) fn since(began: Instant, base_ns: u64) -> Self {
+        Clock { base_ns, began }
     }
 
     /// What it says, in ns.

@@ -1,6 +1,6 @@
 //! A guest that has left its stack, without an instance: what of it goes on in another one.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wasmtime::Store;
 
@@ -21,6 +21,8 @@ pub(crate) struct Frozen {
     pub(super) image: Image,
     stack: Stack,
     belongings: Belongings<Slots>,
+    /// When its clock was read for the image.
+    left_at: Instant,
     /// The most memory that it may have, and what it has, in bytes.
     pub(super) most_memory: u64,
     pub(crate) memory: u64,
@@ -32,6 +34,8 @@ pub(crate) struct Unpacked {
     pub(crate) stack: Stack,
     pub(crate) kept: Kept,
     pub(crate) most_memory: u64,
+    /// From when on its clock goes on.
+    pub(crate) began: Instant,
 }
 
 impl Frozen {
@@ -46,19 +50,21 @@ impl Frozen {
         let (Some(stack), Some(imaged)) = (stack, module.imaged()) else {
             return Err(internal("the guest has not left all of its stack"));
         };
+        // Not later than the image's clock: by that no wait may be shorter than was asked for.
+        let left_at = Instant::now();
         let Imaged::New(image) = wake::image(store, module, &mut Last::default(), usize::MAX)? else {
             return Err(internal("there is no image of the guest"));
         };
         let image = Image::of(image.into(), &imaged.shape.module)?;
         let belongings = store.data_mut().take_belongings();
-        Ok(Frozen { image, stack, belongings, most_memory, memory })
+        Ok(Frozen { image, stack, belongings, left_at, most_memory, memory })
     }
 
-    /// All of it but for its place in its program, and when its wait is over.
+    /// All of it but for its place in its program and what came to it, and when it left its stack, which all times are counted from.
     ///
     /// # Errors
     /// [`Stays::Holds`], which says what it can't take along.
-    pub(crate) fn packed(&self) -> Result<(Packed, Option<Instant>), Stays> {
+    pub(crate) fn packed(&self) -> Result<(Packed, Instant), Stays> {
         let abi = self.belongings.abi();
         let holds = |what| Stays::Holds { what };
         let kept = abi.kept().map_err(holds)?;
@@ -70,7 +76,7 @@ impl Frozen {
             entry: guest.process.entry.clone(),
             module: wait.import.module.into(),
             import: wait.import.name.into(),
-            left_ns: None,
+            left_ns: wait.until.map(|until| nanoseconds(until.saturating_duration_since(self.left_at))),
             most_memory: self.most_memory,
             cpu_ns: 0,
             groups: self.stack.groups().to_vec(),
@@ -78,7 +84,7 @@ impl Frozen {
             mailbox: Mail::default(),
             image: self.image.shared(),
         };
-        Ok((packed, wait.until))
+        Ok((packed, self.left_at))
     }
 
     /// Puts what was in its store into that of a new instance, which has the memory and globals of its image. The guest is to enter the
@@ -87,6 +93,11 @@ impl Frozen {
         store.data_mut().put_belongings(self.belongings);
         self.stack
     }
+}
+
+/// A time as packed processes have it.
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Are frames laid out in this way here?

@@ -181,10 +181,10 @@ impl Instance {
         unpacked: Unpacked,
         prepare: impl FnOnce(&mut State),
     ) -> Result<Option<(Self, Stack)>, CallError> {
-        let Unpacked { image, stack, kept, most_memory } = unpacked;
+        let Unpacked { image, stack, kept, most_memory, began } = unpacked;
         let set_up = |store: &mut Store<State>| {
             let state = store.data_mut();
-            state.abi.clock = Some(Clock::starting_at(image.clock_ns()));
+            state.abi.clock = Some(Clock::since(began, image.clock_ns()));
             prepare(state);
             state.meter.lower(most_memory);
         };

@@ -109,7 +109,7 @@ pub(crate) struct HostChannel {
 }
 
 /// What came of packing a guest: that, and when its wait is over, or what it can't take along.
-pub(crate) type Outcome = Result<(Packed, Option<Instant>), Stays>;
+pub(crate) type Outcome = Result<(Packed, Instant), Stays>;
 
 /// What an answer carries beside its bytes.
 pub(crate) type Gift = Arc<dyn Any + Send + Sync>;

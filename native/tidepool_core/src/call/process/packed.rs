@@ -17,7 +17,7 @@ use crate::base::limits::Limit;
 use crate::base::request::{Reply, Request};
 use crate::image::ImageError;
 use crate::image::reader::Image;
-use crate::instance::frozen::{Unpacked, is_laid_out_so};
+use crate::instance::frozen::{Unpacked, is_laid_out_so, nanoseconds};
 use crate::instance::live::Instance;
 use crate::module::compiled::Linked;
 use crate::net::access::Access;
@@ -55,18 +55,16 @@ impl Task {
     pub fn packed(&self) -> Option<Result<Bytes, Stays>> {
         let member = self.member.as_ref()?;
         self.call.channel.packed(|outcome| {
-            let (packed, until) = outcome.as_ref().map_err(Clone::clone)?;
-            let now = Instant::now();
-            let mailbox = mail(&member.process, now).map_err(|what| Stays::Holds { what })?;
-            let left_ns = until.map(|until| nanoseconds(until.saturating_duration_since(now)));
+            let (packed, left_at) = outcome.as_ref().map_err(Clone::clone)?;
+            let mailbox = mail(&member.process, *left_at).map_err(|what| Stays::Holds { what })?;
             let cpu_ns = nanoseconds(self.cpu_time);
-            Ok(Packed { mailbox, left_ns, cpu_ns, ..packed.clone() }.write())
+            Ok(Packed { mailbox, cpu_ns, ..packed.clone() }.write())
         })
     }
 }
 
-/// What has come to a process, and is to come.
-fn mail(process: &Process, now: Instant) -> Result<Mail, &'static str> {
+/// What has come to a process, and is to come so long after it left its stack.
+fn mail(process: &Process, left_at: Instant) -> Result<Mail, &'static str> {
     if process.next_later().is_some() {
         return Err("messages for a process of the host's that are due later");
     }
@@ -75,15 +73,11 @@ fn mail(process: &Process, now: Instant) -> Result<Mail, &'static str> {
         let letter = letter(message)?;
         match when {
             None => messages.push(letter),
-            Some((number, at)) => due.push((number, nanoseconds(at.saturating_duration_since(now)), letter)),
+            Some((number, at)) => due.push((number, nanoseconds(at.saturating_duration_since(left_at)), letter)),
         }
         Ok(())
     })?;
     Ok(Mail { messages, due, next })
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The task of a process that goes on from these bytes, in a program of its own with these options: what they say of entry, arguments,
@@ -108,7 +102,9 @@ pub(crate) fn thaw(target: &Arc<Target>, bytes: Bytes, options: ProcessOptions) 
         return Err(Unfit::Layout.into());
     }
     let import = abi.waits.iter().find(|it| it.is(&module, &import)).ok_or(Unfit::Wait)?;
-    let until = left_ns.map(|left| later(Instant::now(), left));
+    // Its clock, its wait and what is due go on together.
+    let now = Instant::now();
+    let until = left_ns.map(|left| later(now, left));
     let stack = Stack::of(groups, Wait { import: *import, until: until.flatten() });
     target.begin()?;
     let ProcessOptions { output, stdio, cpu_time, total_cpu_time, node, module, .. } = options;
@@ -129,10 +125,10 @@ pub(crate) fn thaw(target: &Arc<Target>, bytes: Bytes, options: ProcessOptions) 
     if process.id != begun.id {
         return Err(Unfit::Form.into());
     }
-    restore(&process, mailbox, &program)?;
+    restore(&process, mailbox, (&program, now))?;
     let guest = Arc::new(Guest { program, process, config: Arc::new(config), is_foreign: begun.is_foreign });
     let call = Call::new(Arc::clone(target), Request::none());
-    let unpacked = Unpacked { image, stack, kept, most_memory };
+    let unpacked = Unpacked { image, stack, kept, most_memory, began: now };
     let future = Box::pin(thawed(call.clone(), Arc::clone(&guest), unpacked));
     let mut task = Task::process(future, call, Member::new(guest, making));
     task.cpu_time = Duration::from_nanos(cpu_ns);
@@ -144,9 +140,8 @@ fn later(now: Instant, left_ns: u64) -> Option<Instant> {
     now.checked_add(Duration::from_nanos(left_ns))
 }
 
-/// Has a process what had come to it.
-fn restore(process: &Process, mail: Mail, program: &Program) -> Result<(), CallError> {
-    let now = Instant::now();
+/// Has a process what had come to it, and what is due after `now`.
+fn restore(process: &Process, mail: Mail, (program, now): (&Program, Instant)) -> Result<(), CallError> {
     let messages = mail.messages.into_iter().filter_map(message);
     let due =
         mail.due.into_iter().filter_map(|(number, left, letter)| Some((number, later(now, left)?, message(letter)?)));
