@@ -12,11 +12,11 @@ if :default in :logger.get_handler_ids(),
 
 Tidepool.LogWatch.start()
 
-# What needs a build of its own is run by `bin/test ship`. A minute for a test and 0.1 s for a message, the defaults, are little on a
+# What needs a build of its own is run by `bin/test ship` and `bin/test release`, what takes long by `bin/test slow`. A minute for a test and 0.1 s for a message, the defaults, are little on a
 # busy machine.
 ExUnit.start(
   capture_log: true,
-  exclude: [:ship],
+  exclude: [:ship, :slow],
   timeout: 600_000,
   assert_receive_timeout: 60_000,
   formatters: [ExUnit.CLIFormatter, Tidepool.Slowest]

@@ -16,7 +16,7 @@ strict_tests+='|^(histories|model|moving|ownership|returns|shared|survives)/'
 # something else went wrong, too, or may have: each failure that the log counts has to be named in it.
 tests_that_failed() {
   case $1 in
-    elixir | ship) elixir_tests_that_failed "$2" ;;
+    elixir | slow | release | ship) elixir_tests_that_failed "$2" ;;
     rust) rust_tests_that_failed "$2" ;;
     *) return 1 ;;
   esac
@@ -25,6 +25,8 @@ tests_that_failed() {
 elixir_tests_that_failed() {
   awk '
     headed && /^     test\/.*\.exs:[0-9]+$/ {print $1; named++}
+    # Which are errors, but of the files that warn.
+    /^[.*?]* *warning: / {invalid++}
     {headed = /^ +[0-9]+\) (test|property|doctest) .*\)$/}
     /^[0-9]+ (doctest|propert|test).* failures?/ {
       totals++
@@ -40,9 +42,10 @@ rust_tests_that_failed() {
   awk '
     /^     Running .*\/deps\// {program = $NF; sub(/^.*\/deps\//, "", program); sub(/-[0-9a-f]+\)$/, "", program)}
     /^   Doc-tests / {program = "doc"}
-    /^---- .* stdout ----$/ {print program "/" $2; named++}
+    /^---- .* stdout ----$/ {print program "/" $2; named++; others += program == ""}
     /^test result: FAILED/ {results++; for (at = 2; at <= NF; at++) if ($at ~ /^failed/) failures += $(at - 1)}
     /^    `.*`$/ {programs++}
+    /process didn.t exit successfully/ {others++}
     /^error(\[E[0-9]+\])?: / && !/ targets? failed:$|: test failed, to rerun pass / {others++}
     END {exit !(!others && failures > 0 && failures == named && results == programs)}
   ' "$1"
@@ -50,14 +53,13 @@ rust_tests_that_failed() {
 
 # Tries a step's tests again; their names are on standard input. Passes when as many as were named have passed.
 second_try() {
-  local names
+  local names name
   mapfile -t names
   case $1 in
-    elixir | ship)
-      ELIXIR_ERL_OPTIONS="$(vm_flags)" MIX_ENV="test" mix test --max-cases 1 --seed "$(seed_of "$2")" "${names[@]}" >"$2.again" 2>&1
-      ;;
-    rust) rust_tests --exact --test-threads 1 "${names[@]#*/}" >"$2.again" 2>&1 ;;
-  esac && (($(tests_that_passed "$2.again") >= ${#names[@]}))
+    rust) rust_tests --exact --test-threads 1 "${names[@]#*/}" ;;
+    # Before Elixir 1.15 a line is taken of one file alone.
+    *) for name in "${names[@]}"; do mix_test --max-cases 1 --seed "$(seed_of "$2")" "$name" || return; done ;;
+  esac >"$2.again" 2>&1 && (($(tests_that_passed "$2.again") >= ${#names[@]}))
 }
 
 # Elixir says it at the beginning, or, before 1.15, at the end.
@@ -75,4 +77,45 @@ tests_that_passed() {
     }
     END {print passed + 0}
   ' "$1"
+}
+
+# A second try as a job: it ends with its minutes, and with bin/test.
+try_alone() {
+  local job outcome=0
+  set -m
+  second_try "$1" "$logs/$1" <"$logs/$1.tests" &
+  job=$!
+  { sleep "${step_minutes}m" && kill -KILL -- "-$job"; } &
+  watch_of[$job]=$!
+  set +m
+  running=("$job")
+  wait "$job" || outcome=$?
+  running=()
+  end_watch "$job"
+  return "$outcome"
+}
+
+# When all that failed are tests that may have had no time, they are tried again, now that nothing else takes from them.
+flaky=()
+try_again() {
+  local step test tests=() seed left=()
+  for step in "${failed[@]}"; do
+    [[ $step:${status_of[$step]:-} == @(rust:101|elixir:2|slow:2|release:2|ship:2) ]] || return 0
+    tests_that_failed "$step" "$logs/$step" >"$logs/$step.tests" || return 0
+    mapfile -t -O "${#tests[@]}" tests <"$logs/$step.tests"
+  done
+  ((${#tests[@]} <= most_second_tries)) || return 0
+  ! printf '%s\n' "${tests[@]}" | grep -q -E "$strict_tests" || return 0
+  for step in "${failed[@]}"; do
+    printf '\n=== %s: a second try of %s ===\n' "$step" "$(paste -s -d ' ' "$logs/$step.tests")"
+    if ! try_alone "$step"; then
+      cat "$logs/$step.again"
+      left+=("$step")
+      continue
+    fi
+    state[$step]=flaky
+    seed=$(seed_of "$logs/$step")
+    while read -r test; do flaky+=("FLAKY $test${seed:+ seed $seed}"); done <"$logs/$step.tests"
+  done
+  failed=(${left[@]+"${left[@]}"})
 }

@@ -2,6 +2,8 @@ defmodule Tidepool.Cli.ProjectsTest do
   # From an empty folder to an answer, with the compilers that bin/guests has, and on to the answers of what is saved.
   use Tidepool.Case, async: true
 
+  @moduletag :slow
+
   alias Tidepool.{Peer, Tool}
 
   @changes sample(4, 20)

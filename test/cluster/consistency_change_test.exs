@@ -2,6 +2,8 @@ defmodule Tidepool.ConsistencyChangeTest do
   # A class whose consistency is changed by deploys, on nodes that share a store: where they do, `:available` is as `:strict`.
   use Tidepool.Case, async: true
 
+  @moduletag :slow
+
   alias Tidepool.{Actor, Histories, LogWatch, Peer, Postgres, TestCluster}
 
   @patience 60_000

@@ -3,6 +3,8 @@ defmodule Tidepool.CopiesClusterTest do
   # lost, and what becomes of both when halves that both went on meet again.
   use Tidepool.Case, async: true
 
+  @moduletag :slow
+
   import Tidepool.CopiesCluster
 
   alias Tidepool.Actor.Replication.PeerHealth

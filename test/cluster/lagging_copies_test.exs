@@ -2,6 +2,8 @@ defmodule Tidepool.LaggingCopiesTest do
   # What nodes without a shared store lack of each other's actors: how that is told, and that they get it.
   use Tidepool.Case, async: true
 
+  @moduletag :slow
+
   import Tidepool.CopiesCluster
 
   alias Tidepool.{Actor, ActorLoad, Peer, TestCluster}

@@ -161,6 +161,9 @@ defmodule Tidepool.Docs.BlocksTest do
         "docs/languages/go.md",
         "docs/languages/c.md"
       ] do
+    # Each of a language builds guests in it.
+    if document =~ "languages/", do: @tag(:slow)
+
     test "what #{document} shows is what happens" do
       [peer | _others] = peers = start!(unquote(document))
 

@@ -40,26 +40,64 @@ defmodule Tidepool.Docs.ChecksTest do
     folder
   end
 
-  defp checks(folder, arguments \\ [], minutes \\ "1") do
-    env = [
+  defp checks(folder, arguments \\ [], minutes \\ []) do
+    System.cmd(Path.join(folder, "bin/test"), arguments, env: env(folder, minutes), stderr_to_stdout: true)
+  end
+
+  defp env(folder, minutes) do
+    [
       {"PATH", Path.join(folder, "tools") <> ":" <> System.fetch_env!("PATH")},
       {"XDG_CACHE_HOME", Path.join(folder, "cache")},
       {"CI", nil},
       # Of this run: the programs there are not of that tree.
       {"CARGO_TARGET_DIR", nil},
-      {"TIDEPOOL_STEP_MINUTES", minutes}
+      {"TIDEPOOL_STEP_MINUTES", Keyword.get(minutes, :step, "1")},
+      {"TIDEPOOL_ALL_MINUTES", Keyword.get(minutes, :all, "2")}
     ]
-
-    System.cmd(Path.join(folder, "bin/test"), arguments, env: env, stderr_to_stdout: true)
   end
 
   test "the exit status is 0 when every check has passed" do
-    {output, status} = checks(tree!())
-    [_, summary] = String.split(output, "=== summary ===\n")
-    {names, ["all"]} = summary |> lines() |> Enum.map(&hd(String.split(&1))) |> Enum.split(-1)
     {list, 0} = System.cmd(Path.expand("bin/test"), ["--list"])
-    assert names == list |> lines() |> Enum.map(&hd(String.split(&1)))
-    assert {summary =~ "FAILED", status} == {false, 0}, output
+    [everyday, others] = for part <- String.split(list, ~r/^And .*$/m), do: part |> lines() |> Enum.map(&first_word/1)
+
+    for {arguments, wanted} <- [
+          {[], everyday},
+          {["--all"], everyday ++ others},
+          {["docs", "tidy"], ~w(setup tidy compile docs)}
+        ] do
+      {output, status} = checks(tree!(), arguments)
+      [_, summary] = String.split(output, "=== summary ===\n")
+      {names, ["all"]} = summary |> lines() |> Enum.map(&first_word/1) |> Enum.split(-1)
+      assert {names, summary =~ "FAILED", status} == {wanted, false, 0}, output
+    end
+  end
+
+  defp first_word(line), do: line |> String.split() |> hd()
+
+  test "what belongs to the files that differ from a commit is checked, too" do
+    dev = "#!/bin/sh\n[ \"$*\" = '--since main --left' ] && printf 'step browser\\nslow test/a_test.exs\\n'\n"
+    folder = tree!(%{"bin/dev" => dev, "tools/mix" => "#!/bin/sh\necho \"$*\" >>\"$0.asked\"\n"})
+    {output, 0} = checks(folder, ["--since", "main"])
+    for step <- ~w(elixir browser slow), do: assert(output =~ ~r/^#{step} +0:\d\d .*ok$/m)
+    refute output =~ "ship"
+    assert "test --only slow test/a_test.exs" in lines(File.read!(Path.join(folder, "tools/mix.asked")))
+  end
+
+  test "what a check says is seen when it says it, with its name" do
+    goes_on = "#!/bin/sh\necho it began\nuntil [ -e \"$0.enough\" ]; do sleep 0.05; done\n"
+    folder = tree!(%{"tools/python3" => goes_on})
+    env = for {name, value} <- env(folder, []), do: {to_charlist(name), (value && to_charlist(value)) || false}
+    options = [:binary, :exit_status, :stderr_to_stdout, args: ["tidy", "format"], env: env]
+    port = Port.open({:spawn_executable, Path.join(folder, "bin/test")}, options)
+    seen(port, "", "tidy: it began\n")
+    File.touch!(Path.join(folder, "tools/python3.enough"))
+    assert_receive {^port, {:exit_status, 0}}
+  end
+
+  defp seen(port, before, wanted) do
+    assert_receive {^port, {:data, more}}
+    text = before <> more
+    unless text =~ wanted, do: seen(port, text, wanted)
   end
 
   test "the exit status is 1 when a check has failed, which is named last with its tests that failed" do
@@ -67,7 +105,7 @@ defmodule Tidepool.Docs.ChecksTest do
     fails = "#!/bin/sh\nprintf '%s\\n' #{Enum.map_join(said, " ", &"'#{&1}'")}\nexit 2\n"
 
     for {path, step, tests} <- [{"bench/smoke", "bench", "bench: "}, {"tools/python3", "tidy", "tidy: "}] do
-      {output, 1} = checks(tree!(%{path => fails}))
+      {output, 1} = checks(tree!(%{path => fails}), ["--all"])
       assert ["FAILED: " <> ^step, named | _] = output |> lines() |> Enum.reverse()
       assert named == tests <> "  1) test a promise (ATest)"
       [_all, told] = String.split(output, "=== what failed in #{step} ===\n")
@@ -78,7 +116,7 @@ defmodule Tidepool.Docs.ChecksTest do
 
   test "the exit status is 1, and what needs a check that has failed is not run, and named" do
     {output, 1} = checks(tree!(%{"bin/guests" => "#!/bin/sh\nexit 3\n"}))
-    refute output =~ "=== elixir ==="
+    refute output =~ "=== elixir begins"
     assert output =~ ~r/^elixir +- +- +not run: what it needs has failed$/m
     assert output =~ "FAILED: guests"
   end
@@ -107,7 +145,7 @@ defmodule Tidepool.Docs.ChecksTest do
 
   test "a check that hangs is ended after its minutes, though it ignores that it is told so" do
     folder = tree!(%{"tools/python3" => @hangs})
-    {output, 1} = checks(folder, ["tidy", "format"], "0.05")
+    {output, 1} = checks(folder, ["tidy", "format"], step: "0.05")
     assert output =~ "test: tidy has run for 0.05 minutes: it is ended"
     assert output =~ "FAILED: tidy"
     pid = String.trim(File.read!(Path.join(folder, "tools/pid")))
@@ -131,25 +169,27 @@ defmodule Tidepool.Docs.ChecksTest do
   ]
   @cargo_passes "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 8 filtered out; finished in 0.01s"
 
-  # A command that says the one, and fails, when its arguments end in `all`, and the other when they have `again`.
-  defp flaky(all, says, again, then, status \\ 0) do
+  # A command that says the one and fails with a status when its arguments end in `all`, and the other when they have `again`.
+  defp flaky(all, {says, fails}, again, {then, status}) do
     said = fn lines -> lines |> List.flatten() |> Enum.map_join(" ", &"'#{String.replace(&1, "'", "'\\''")}'") end
 
     """
     #!/bin/sh
     [ "${PWD##*/}" != embed ] || exit 0
     case "$*" in
-      *"#{all}") printf '%s\\n' #{said.(says)}; exit 2 ;;
+      *"#{all}") printf '%s\\n' #{said.(says)}; exit #{fails} ;;
       *"#{again}"*) echo "$*" >>"$0.again"; printf '%s\\n' #{said.(then)}; exit #{status} ;;
     esac
     """
   end
 
-  defp flaky_mix(says, then \\ ["9 tests, 0 failures, 7 excluded"], status \\ 0),
-    do: flaky("test --warnings-as-errors", says, "--max-cases 1", then, status)
+  @mix_passes {["9 tests, 0 failures, 8 excluded"], 0}
 
-  defp flaky_cargo(says, then \\ [@cargo_passes]),
-    do: flaky("tidepool_cli --", says, "tidepool_cli -- --exact", then)
+  defp flaky_mix(says, then \\ @mix_passes, fails \\ 2),
+    do: flaky("test --warnings-as-errors", {says, fails}, "--max-cases 1", then)
+
+  defp flaky_cargo(says, fails \\ 101),
+    do: flaky("tidepool_cli --", {says, fails}, "tidepool_cli -- --exact", {[@cargo_passes], 0})
 
   test "a test that passes when it is tried again, alone, is named as flaky with its seed, and is no failure" do
     mix = flaky_mix(mix_fails(["test/a_test.exs:7", "test/b_test.exs:8"]))
@@ -161,14 +201,14 @@ defmodule Tidepool.Docs.ChecksTest do
     assert lines(named) ==
              ["FLAKY test/a_test.exs:7 seed 7", "FLAKY test/b_test.exs:8 seed 7", "FLAKY core/waits::it_waits"]
 
-    again = File.read!(Path.join(folder, "tools/mix.again"))
-    assert again == "test --max-cases 1 --seed 7 test/a_test.exs:7 test/b_test.exs:8\n"
+    again = for test <- ["a_test.exs:7", "b_test.exs:8"], do: "test --max-cases 1 --seed 7 test/#{test}"
+    assert lines(File.read!(Path.join(folder, "tools/mix.again"))) == again
     assert File.read!(Path.join(folder, "tools/cargo.again")) =~ "--exact --test-threads 1 waits::it_waits\n"
   end
 
   test "a test that fails when it is tried again, or is not run then, has failed" do
-    for {then, status} <- [{["9 tests, 1 failure, 8 excluded"], 2}, {["9 tests, 0 failures, 9 excluded"], 0}] do
-      folder = tree!(%{"tools/mix" => flaky_mix(mix_fails(["test/a_test.exs:7"]), then, status)})
+    for then <- [{["9 tests, 1 failure, 8 excluded"], 2}, {["9 tests, 0 failures, 9 excluded"], 0}] do
+      folder = tree!(%{"tools/mix" => flaky_mix(mix_fails(["test/a_test.exs:7"]), then)})
       assert {output, 1} = checks(folder)
       assert output =~ "a second try of test/a_test.exs:7"
       assert output =~ "FAILED: elixir"
@@ -186,6 +226,11 @@ defmodule Tidepool.Docs.ChecksTest do
           %{"tools/mix" => flaky_mix(mix_fails(one) |> List.replace_at(-1, "9 tests, 2 failures"))},
           %{"tools/mix" => flaky_mix(mix_fails(one) |> List.replace_at(-1, "9 tests, 1 failure, 3 invalid"))},
           %{"tools/mix" => flaky_mix(Enum.drop(mix_fails(one), -1))},
+          # A VM that died when all was over, and a warning, which is an error.
+          %{"tools/mix" => flaky_mix(mix_fails(one), @mix_passes, 139)},
+          %{"tools/mix" => flaky_mix(["warning: variable \"a\" is unused" | mix_fails(one)])},
+          # Of another crate nothing has been run.
+          %{"tools/cargo" => flaky_cargo(@cargo_fails, 137)},
           Map.put(tidy, "tools/mix", flaky_mix(mix_fails(one))),
           %{"tools/cargo" => flaky_cargo(Enum.map(@cargo_fails, &String.replace(&1, "waits::", "limits::")))},
           # One that a signal ended.
@@ -195,6 +240,23 @@ defmodule Tidepool.Docs.ChecksTest do
       assert {output, 1} = checks(tree!(commands))
       refute output =~ "a second try of"
     end
+  end
+
+  test "a second try that takes too long is ended, and has failed" do
+    hangs = String.replace(flaky_mix(mix_fails(["test/a_test.exs:7"])), "echo \"$*\"", "sleep 300; echo \"$*\"")
+    {output, 1} = checks(tree!(%{"tools/mix" => hangs}), ["elixir"], step: "0.05")
+    assert output =~ "a second try of test/a_test.exs:7"
+    assert output =~ "FAILED: elixir"
+  end
+
+  test "what was not run has not passed, though what it waits for was flaky" do
+    mix = flaky_mix(mix_fails(["test/a_test.exs:7"]))
+    {output, 0} = checks(tree!(%{"tools/mix" => mix}), ["elixir", "slow"])
+    assert output =~ ~r/^slow +0:\d\d .*ok$/m
+    {output, 1} = checks(tree!(%{"bin/dev" => "#!/bin/sh\necho step browser\nexit 2\n"}), ["--since", "nowhere"])
+    assert output =~ "what differs from nowhere is not known"
+    {output, 1} = checks(tree!(), [], all: "1h")
+    assert output =~ "1h is no number of minutes"
   end
 
   test "each file, module and program that has to hold each time is there" do
@@ -219,6 +281,21 @@ defmodule Tidepool.Docs.ChecksTest do
 
   defp module_of(path) do
     path |> Path.relative_to("native/tidepool_core/tests/core") |> Path.rootname() |> String.replace("/", "::")
+  end
+
+  test "checks that take too long together are ended, with what runs, and what was not begun is named" do
+    folder = tree!(%{"tools/python3" => @hangs, "bin/guests" => "#!/bin/sh\nsleep 300\n"})
+    {output, 1} = checks(folder, [], all: "0.05")
+    assert output =~ "test: all checks together have run for 0.05 minutes"
+
+    for {step, runs} <- [{"tidy", "python3"}, {"guests", "sleep 300"}],
+        do: assert(output =~ ~r/#{step}: test: #{step} has run for 0 minutes.*#{step}: [^\n]*#{runs}/s)
+
+    for step <- ~w(tidy guests), do: assert(output =~ ~r/^#{step} +0:\d\d .*FAILED$/m)
+    assert output =~ ~r/^elixir +- +- +not begun$/m
+    assert output =~ "FAILED: tidy guests"
+    pid = String.trim(File.read!(Path.join(folder, "tools/pid")))
+    eventually(fn -> not running?(pid) end, 30_000)
   end
 
   # A process that has ended and that nobody has waited for is one that is gone, too.

@@ -108,6 +108,44 @@ defmodule Tidepool.Docs.DevTest do
     assert {"dev: fatal: " <> _, 2} = dev(folder, ["--since", "nowhere"])
   end
 
+  test "what is left to bin/test is named for it: checks, and the files of slow tests with what they belong to" do
+    folder = tree!(%{"test/slow_test.exs" => ""})
+    table = "file\tof\twhy\tinstead\ntest/slow_test.exs\tlib/a/\tit is long\tlib/a_test.exs\n"
+    write!(folder, %{"bin/support/slow.tsv" => table, ".gitignore" => ""})
+    commit!(folder)
+    left = fn -> folder |> dev(["--left", "--since", "HEAD"]) |> elem(0) end
+    assert left.() == ""
+    write!(folder, %{"lib/b.ex" => "", "README.md" => ""})
+    assert left.() == ""
+    write!(folder, %{"lib/a/b.ex" => ""})
+    assert left.() == "slow test/slow_test.exs\n"
+    changed = %{"ops/image" => "", "bench/call.exs" => "", "native/fuzz/smith/a" => "", "test/browser/a" => ""}
+    write!(folder, changed)
+    steps = for step <- ~w(bench browser ship smith), do: "step #{step}\n"
+    assert left.() == Enum.join(steps) <> "slow test/slow_test.exs\n"
+    File.rm_rf!(Path.join(folder, "lib"))
+    write!(folder, %{"test/slow_test.exs" => "changed"})
+    assert left.() =~ "slow test/slow_test.exs\n"
+  end
+
+  test "each slow test is tagged, exists, says why, and what stays in its place is there and is not slow" do
+    [_head | rows] = "bin/support/slow.tsv" |> File.read!() |> String.split("\n", trim: true)
+    rows = for row <- rows, do: String.split(row, "\t")
+
+    tagged =
+      for file <- Path.wildcard("test/**/*_test.exs"), File.read!(file) =~ ~r/^ .*@(module)?tag[ (]:slow\b/m, do: file
+
+    assert Enum.sort(for [file | _] <- rows, do: file) == Enum.sort(tagged)
+    {tree, 0} = System.cmd("git", ["ls-files"])
+
+    for [_file, pattern, why, instead] <- rows do
+      of = Regex.compile!("\\A(?:#{pattern})")
+      assert Enum.any?(String.split(tree), &(&1 =~ of)), pattern
+      assert String.length(why) > 10
+      for path <- String.split(instead, " ", trim: true), do: assert(File.exists?(path) and path not in tagged, path)
+    end
+  end
+
   test "what fails is in the summary and in the exit status, and what comes after it is run" do
     folder = tree!(%{"guests/wapc.rs" => "", "bin/guests" => "#!/bin/sh\necho guests were built\n"})
     write!(folder, %{"bin/setup" => "#!/bin/sh\nif\n", "guests/wapc.rs" => "changed"})

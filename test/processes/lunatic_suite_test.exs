@@ -7,6 +7,7 @@ for {engine, module} <- [dense: Tidepool.LunaticSuite.DenseTest, fast: Tidepool.
     alias Tidepool.LunaticSuite
 
     @moduletag :lunatic
+    if engine == :fast, do: @moduletag(:slow)
     # Some 10 ms are not enough for the others on a machine that is busy.
     @attempts 5
     @engine engine

@@ -35,6 +35,8 @@ defmodule Tidepool.Ship.ReleaseTest do
     output
   end
 
+  # Of what is shipped the least that each change has to pass: `bin/test release`.
+  @tag :release
   test "a release serves, the book as well, keeps what was deployed over a restart, and drains when it is told to stop",
        context do
     {program, url} = start!(context)

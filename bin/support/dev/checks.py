@@ -1,8 +1,10 @@
 """The checks: from what belongs to the changed files to commands."""
 
+import csv
 import dataclasses
 import os
 import pathlib
+import re
 import tomllib
 
 from .table import ALL, NIF_TESTS
@@ -143,3 +145,10 @@ def commands(asked):
 
 def left(asked):
     return sorted({LEFT[argument] for kind, argument in asked if kind == "left"})
+
+
+def slow_tests(paths):
+    """Files of tests that each change is spared, of those that belong to these files: themselves, and what they test."""
+    with open(ROOT / "bin/support/slow.tsv", newline="") as table:
+        rows = list(csv.DictReader(table, delimiter="\t", quoting=csv.QUOTE_NONE))
+    return [row["file"] for row in rows if any(path == row["file"] or re.match(row["of"], path) for path in paths)]

@@ -7,7 +7,7 @@ import time
 
 from . import process
 from .changes import NoCommit, Watch, since, tree
-from .checks import ROOT, commands, left
+from .checks import ROOT, commands, left, slow_tests
 from .table import checks_of
 
 USAGE = """\
@@ -17,6 +17,7 @@ Runs the tests that belong to what has changed, and says why it runs which.
   bin/dev --since REF     what differs from another commit, such as main
   bin/dev --watch         then waits for changes, and runs what belongs to them, until Ctrl-C
   bin/dev --list          says what it would run, and runs nothing
+  bin/dev --left          what it leaves to bin/test, for that takes many minutes, and runs nothing
   bin/dev --table         each file of the tree with the kinds of checks that belong to it
   bin/dev --help          this text
 
@@ -45,7 +46,7 @@ def say(text):
 
 def main(arguments):
     """Does what the arguments say; returns the exit status."""
-    commit, watching, listing = "HEAD", False, False
+    commit, watching, listing, leaving = "HEAD", False, False, False
     words = collections.deque(arguments)
     while words:
         match words.popleft():
@@ -58,6 +59,8 @@ def main(arguments):
                 watching = True
             case "--list":
                 listing = True
+            case "--left":
+                leaving = True
             case "--since" if words:
                 commit = words.popleft()
             case _:
@@ -67,6 +70,8 @@ def main(arguments):
         signal.signal(ending, signal.default_int_handler)
     process.adopt()
     try:
+        if leaving:
+            return print_left(since(commit))
         watch = Watch() if watching else None
         return Rounds(since(commit), watch, listing).run()
     except NoCommit as error:
@@ -91,6 +96,17 @@ def print_table():
         kinds = "FORGOTTEN" if checks is None else " ".join(sorted({kind for kind, _ in checks})) or "nothing"
         print(f"{path}: {kinds}")
     return 1 if forgotten else 0
+
+
+def print_left(changed):
+    """The checks of bin/test, and the files of slow tests, that belong to files: `step NAME` or `slow FILE` a line."""
+    asked = {pair for path in changed for pair in checks_of(path) or []}
+    steps = {argument for kind, argument in asked if kind == "left"} | {kind for kind, _ in asked} & {"bench", "smith"}
+    for step in sorted(steps):
+        print(f"step {step}")
+    for file in slow_tests(changed):
+        print(f"slow {file}")
+    return 0
 
 
 class Rounds:
@@ -165,7 +181,7 @@ class Rounds:
                 outcomes[check] = (outcome, time.monotonic() - start)
             # What has passed is asked again when one of its files has changed.
             outcomes = {each: value for each, value in outcomes.items() if not self.concerns(each, changed)}
-        waits = left(self.asked())
+        waits = left(self.asked()) + (["bin/test slow"] if slow_tests(self.open) else [])
         passed = all(outcome == "ok" for outcome, _ in outcomes.values())
         if not self.listing:
             self.summary(outcomes, time.monotonic() - began)

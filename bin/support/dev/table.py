@@ -122,11 +122,11 @@ TABLE = [
         (r"bench/(\w+)(?:\.exs|/.+)", bench),
         # Scripts
         (r"bin/tidy/.+", also(("syntax", None), ("tidy", None), ("mix", "test/docs/tidy_test.exs"))),
-        (r"bin/(dev|support/dev/.+)", also(("syntax", None), ("mix", "test/docs/dev_test.exs"))),
+        (r"bin/(dev|support/(dev/.+|slow\.tsv))", also(("syntax", None), ("mix", "test/docs/dev_test.exs"))),
         (r"bin/book|bin/support/mdbook\.sh", also(("syntax", None), ("mix", "test/docs/book_test.exs"))),
         (r"bin/support/book/.+", also(("format", None), ("mix", "test/docs/book_test.exs"), ("left", "browser"))),
         (r"bin/(archive|release|setup|start)|bin/support/(cross\.txt|(python|release|tls|wasmtime)\.sh)", also(("syntax", None), ("left", "ship"))),
-        (r"bin/test|bin/support/second_tries\.sh", also(("syntax", None), ("mix", "test/docs/checks_test.exs"))),
+        (r"bin/test|bin/support/(running|second_tries)\.sh", also(("syntax", None), ("mix", "test/docs/checks_test.exs"))),
         (r"bin/.+|\.ci/run", also(("syntax", None))),
         (r"\.github/.+", also(("left", "ship"))),
         (r"rel/.+", also(("left", "ship"))),

@@ -2,6 +2,8 @@ defmodule Tidepool.Fault.Cluster.KilledNodesTest do
   # Not async: a node killed at a moment that the processor decides is killed at a random one.
   use Tidepool.Case
 
+  @moduletag :slow
+
   import Tidepool.TestCluster
 
   alias Tidepool.Peer

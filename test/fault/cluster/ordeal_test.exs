@@ -2,6 +2,8 @@ defmodule Tidepool.Fault.Cluster.OrdealTest do
   # Not async: six nodes, some of them being killed.
   use Tidepool.Case
 
+  @moduletag :slow
+
   alias Tidepool.{Catalog, FaultVersion, Ordeal, Peer, TestCluster}
   alias Tidepool.Catalog.BlobStore
   alias Tidepool.Ordeal.{History, Liar, Troubles}

@@ -2,6 +2,8 @@ defmodule Tidepool.CallTaskTest do
   # `mix tidepool.call`, as a shell runs it.
   use Tidepool.Case, async: true
 
+  @moduletag :slow
+
   doctest Tidepool.Host.Stubs
 
   @hello "guests/build/rust/hello_world.wasm"

@@ -2,6 +2,8 @@ defmodule Tidepool.ReplayTaskTest do
   # `mix tidepool.replay`, as a shell runs it: on a runtime that has nothing but the files.
   use Tidepool.Case, async: true
 
+  @moduletag :slow
+
   alias Tidepool.{Error, Recording}
 
   @hello "guests/build/rust/hello_world.wasm"

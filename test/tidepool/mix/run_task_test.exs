@@ -2,6 +2,8 @@ defmodule Tidepool.RunTaskTest do
   # `mix tidepool.run`, as a shell runs it.
   use Tidepool.Case, async: true
 
+  @moduletag :slow
+
   @moduletag :lunatic
   @echo "guests/build/lunatic/terminal.wasm"
 
