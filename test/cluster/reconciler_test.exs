@@ -84,8 +84,8 @@ defmodule Tidepool.Cluster.ReconcilerTest do
     tell(peer, entry(context, "not here"))
 
     flood = """
-    wait = fn -> Tidepool.Catalog.Arrivals.await("coming", 2_000) end
-    1..10_200 |> Enum.map(fn _caller -> Task.async(wait) end) |> Task.await_many(30_000) |> Enum.frequencies()
+    wait = fn -> Tidepool.Catalog.Arrivals.await("coming", 8_000) end
+    1..10_200 |> Enum.map(fn _caller -> Task.async(wait) end) |> Task.await_many(120_000) |> Enum.frequencies()
     """
 
     {answers, _binding} = Peer.call(peer, Code, :eval_string, [flood])

@@ -172,7 +172,12 @@ defmodule Tidepool.Fault.HostSecretsTest do
     {lines, window_ms} = Budget.limits()
     calls = 20 * lines
     began = System.monotonic_time(:millisecond)
-    messages = 1..calls |> Task.async_stream(fn _n -> elixir(context) end) |> Enum.map(fn {:ok, message} -> message end)
+
+    messages =
+      1..calls
+      |> Task.async_stream(fn _n -> elixir(context) end, timeout: 60_000)
+      |> Enum.map(fn {:ok, message} -> message end)
+
     windows = div(System.monotonic_time(:millisecond) - began, window_ms) + 2
 
     ids =

@@ -14,7 +14,7 @@ defmodule Tidepool.Fault.HostTimeoutTest do
 
     %{
       name: deploy!("rust", "hello_world", limits: [time: 60_000]),
-      brief: deploy!("rust", "hello_world", limits: [time: 100]),
+      brief: deploy!("rust", "hello_world", limits: [time: 1_000]),
       namespace: namespace,
       target: {"host", namespace, "op"}
     }
@@ -48,7 +48,7 @@ defmodule Tidepool.Fault.HostTimeoutTest do
     test = self()
     handle!(context.target, endless(test))
 
-    for options <- [[timeout: 100], [timeout: 100, context: 1], [context: 1, timeout: 100]] do
+    for options <- [[timeout: 1_000], [timeout: 1_000, context: 1], [context: 1, timeout: 1_000]] do
       assert {:error, %Error{reason: :timeout}} = elsewhere(fn -> host(context, options) end)
       assert_receive {:handler, handler}
       assert_gone(handler)
@@ -126,7 +126,7 @@ defmodule Tidepool.Fault.HostTimeoutTest do
       _call -> host(context, [], nil, "inner")
     end)
 
-    assert {:error, %Error{reason: :timeout}} = elsewhere(fn -> host(context, timeout: 100) end)
+    assert {:error, %Error{reason: :timeout}} = elsewhere(fn -> host(context, timeout: 1_000) end)
     assert_receive {:handler, handler}
     assert_gone(handler)
   end

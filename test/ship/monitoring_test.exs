@@ -108,7 +108,7 @@ defmodule Tidepool.Ship.MonitoringTest do
     loaded = fn -> for %{"rules" => rules} <- ask!(url, "rules", [])["groups"], rule <- rules, do: rule end
     eventually(fn -> Enum.all?(loaded.(), &(&1["health"] == "ok")) end, 60_000)
     assert Enum.sort(for rule <- loaded.(), do: rule["name"]) == Enum.sort(for {name, _query} <- alerts(), do: name)
-    for rule <- loaded.(), do: assert(rule["state"] == "inactive", "#{rule["name"]} fires")
+    for rule <- loaded.(), do: assert(rule["state"] != "firing", "#{rule["name"]} fires")
 
     Foreground.signal(program, "TERM")
     assert {0, _output} = Foreground.await_exit!(program)

@@ -234,7 +234,7 @@ defmodule Tidepool.InstanceTest do
   test "one who does not wait longer is told so, and gets no late answer" do
     numbers = deploy!("wat", "numbers", limits: [cpu_time: 60_000, time: 60_000])
     instance = start!(numbers)
-    spinning = asked(fn -> Instance.call(instance, :spin, [], timeout: 300) end)
+    spinning = asked(fn -> Instance.call(instance, :spin, [], timeout: 2_000) end)
     eventually(fn -> running?(instance) end)
     assert {:error, %Error{reason: :timeout}} = Instance.call(instance, :count, [], timeout: 10)
     assert_receive {^spinning, {:error, %Error{reason: :timeout}}}

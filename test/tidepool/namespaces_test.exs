@@ -98,6 +98,8 @@ defmodule Tidepool.NamespacesTest do
         assert {:ok, _function} = deploy(node, "shop/a")
         options = [name: "shop/a", limits: [time: 600_000]]
         assert {:ok, %{version: 2}} = Peer.call(node, Tidepool, :deploy, [guest("rust", "sleepy"), options])
+        # The instance that the deploy has tried may still be on its way out.
+        eventually(fn -> match?(%{live: 0}, Peer.call(node, Tidepool.Engine, :instances, [])) end)
         busy = Peer.async(node, Tidepool, :call, ["shop/a", "run", "600000", [timeout: 600_000]])
         eventually(fn -> match?(%{live: 1, queued: 0}, Peer.call(node, Tidepool.Engine, :instances, [])) end)
         assert {:error, %Error{reason: reason}} = Peer.call(node, Tidepool, :call, ["shop/a", "run", "0"])

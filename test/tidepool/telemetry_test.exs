@@ -116,7 +116,7 @@ defmodule Tidepool.TelemetryTest do
   end
 
   test "a host call that is not answered in time has a stop that says so", %{peer: peer, latch: latch} do
-    call = ["hello_world", "host", "host/latch/x\n", [timeout: 20]]
+    call = ["hello_world", "host", "host/latch/x\n", [timeout: 1_000]]
     assert {:error, %Error{reason: :timeout}} = Peer.call(peer, Tidepool, :call, call)
 
     assert [[:call, :start], [:host_call, :start], [:host_call, :stop], [:call, :exception]] =
@@ -134,11 +134,11 @@ defmodule Tidepool.TelemetryTest do
     Peer.call(peer, Latch, :await, [latch, 2])
     waiting = Peer.async(peer, Tidepool, :call, ["hello_world", "hello", "Ada"])
     eventually(fn -> Peer.call(peer, Engine, :instances, []).queued == 1 end)
-    gives_up = Peer.async(peer, Tidepool, :call, ["hello_world", "hello", "Ada", [timeout: 20]])
+    gives_up = Peer.async(peer, Tidepool, :call, ["hello_world", "hello", "Ada", [timeout: 1_000]])
     assert {:error, %Error{reason: :overloaded}} = Task.await(gives_up, 60_000)
     Peer.call(peer, Latch, :release, [latch])
     assert Task.await(waiting, 60_000) == {:ok, "Hello, Ada!"}
-    Enum.each(running, &Task.await/1)
+    Task.await_many(running, 60_000)
 
     events = take(peer)
 

@@ -32,7 +32,12 @@ defmodule Tidepool.TestingTest do
       assert {:error, %Error{reason: :guest_error, message: "no host function" <> _}} = Tidepool.call(name, @operation)
       Testing.handle(@target, fn call -> {:ok, "#{unquote(n)} #{call.payload}"} end)
 
-      replies = Task.async_stream(1..50, fn i -> Tidepool.call!(name, @operation, "#{i}") end, max_concurrency: 8)
+      replies =
+        Task.async_stream(1..50, fn i -> Tidepool.call!(name, @operation, "#{i}") end,
+          max_concurrency: 8,
+          timeout: 60_000
+        )
+
       assert Enum.map(replies, &elem(&1, 1)) == for(i <- 1..50, do: "#{unquote(n)} #{i}")
       assert Tidepool.call(name, @operation, "apple") == {:ok, "#{unquote(n)} apple"}
     end

@@ -194,7 +194,7 @@ defmodule TidepoolWeb.OutgoingTest do
     test "ends with its call: by a limit, by the client's going, by the guest's return in an instance that is kept" do
       test = self()
       silent = Origin.start!(fn socket, _head -> send(test, :reached) && Origin.tell_when_closed(socket, test) end)
-      slow = fetch!(limits: %{time: 300})
+      slow = fetch!(limits: %{time: 2_000})
       assert {504, _error} = ask(slow, "/get?127.0.0.1:#{silent}/")
       assert_receive :reached
       assert_receive :closed

@@ -191,7 +191,7 @@ defmodule TidepoolWeb.ResourceTest do
     open = Peer.start!(server: true)
 
     for {method, path, guarded?} <- rows() do
-      arguments = ["-X", method, "--max-time", "2"]
+      arguments = ["-X", method, "--max-time", "30"]
       url = Peer.url(peer, path)
       assert {421, _headers, _error} = curl_url(url, ["-H", "host: evil.example" | arguments])
 

@@ -168,7 +168,7 @@ defmodule TidepoolWeb.TlsTest do
   end
 
   test "who begins with TLS and does not go on is hung up, and holds up neither others nor a drain", context do
-    node = start!(context, header_timeout: 500, drain: 20_000, lame_duck: 0)
+    node = start!(context, header_timeout: 3_000, drain: 20_000, lame_duck: 0)
     hello = <<22, 3, 1, 0, 200, 1>>
 
     silent =

@@ -37,7 +37,7 @@ defmodule EmbedTest do
 
   test "many processes call at once" do
     store(%{"some_key1" => "1", "some_key2" => "2", "some_key3" => "3"})
-    calls = Task.async_stream(1..200, fn _n -> Embed.concat() end, max_concurrency: 50)
+    calls = Task.async_stream(1..200, fn _n -> Embed.concat() end, max_concurrency: 50, timeout: 60_000)
     assert Enum.all?(calls, &(&1 == {:ok, {:ok, "123"}}))
   end
 

@@ -143,7 +143,7 @@ defmodule Tidepool.Case do
   @doc "`curl/2` against any edge."
   def curl_url(url, arguments \\ []) do
     marker = "\ntidepool-status:"
-    arguments = ["-sS", "-i", "--max-time", "30", "-w", marker <> "%{http_code}"] ++ arguments ++ [url]
+    arguments = ["-sS", "-i", "--max-time", "120", "-w", marker <> "%{http_code}"] ++ arguments ++ [url]
     {output, 0} = System.cmd("curl", arguments)
     [response, status] = String.split(output, marker)
     {headers, body} = split_head(response)

@@ -114,7 +114,7 @@ defmodule Tidepool.Peer do
     receive do
       {:DOWN, ^monitor, :process, ^pid, _reason} -> :ok
     after
-      10_000 -> raise "a node that was killed did not end"
+      60_000 -> raise "a node that was killed did not end"
     end
   end
 

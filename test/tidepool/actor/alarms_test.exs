@@ -222,7 +222,7 @@ defmodule Tidepool.ActorAlarmsTest do
     names = for number <- 1..200, do: "#{number}"
     at = Alarm.now() + 400
     set = fn name -> {:ok, _at} = host(class, name, [set("#{at}\nadd")]) end
-    names |> Task.async_stream(set, max_concurrency: 20) |> Stream.run()
+    names |> Task.async_stream(set, max_concurrency: 20, timeout: 60_000) |> Stream.run()
     eventually(fn -> Enum.all?(names, &(alarm(class, &1) == nil)) end, 20_000)
     for name <- names, do: assert({:ok, "#{at}"} == Actor.call(class, name, "sum"))
   end

@@ -47,7 +47,7 @@ defmodule Tidepool.Catalog.BlobStoreTest do
   end
 
   test "many may put the same bytes at once", %{folder: folder} do
-    1..50 |> Task.async_stream(fn _ -> put(folder, "together") end) |> Stream.run()
+    1..50 |> Task.async_stream(fn _ -> put(folder, "together") end, timeout: 60_000) |> Stream.run()
     assert File.ls!(folder) == [BlobStore.sha256("together")]
     assert BlobStore.fetch(folder, BlobStore.sha256("together")) == {:ok, "together"}
   end

@@ -271,6 +271,8 @@ defmodule Tidepool.RestartTest do
     peer = Peer.start!(server: true, drain: 30_000)
     Peer.deploy!(peer, "rust", "sleepy")
     url = Peer.url(peer, "/call/sleepy?payload=1000")
+    # The instance that the deploy has tried may still be on its way out.
+    eventually(fn -> %{live: 0} = Peer.call(peer, Engine, :instances, []) end)
     request = Task.async(fn -> curl_url(url) end)
     eventually(fn -> %{live: 1} = Peer.call(peer, Engine, :instances, []) end)
     assert :ok = Peer.stop_application(peer)
@@ -282,6 +284,7 @@ defmodule Tidepool.RestartTest do
     peer = Peer.start!(server: true, drain: 50)
     Peer.deploy!(peer, "rust", "sleepy", limits: [time: 600_000])
     url = Peer.url(peer, "/call/sleepy?payload=600000")
+    eventually(fn -> %{live: 0} = Peer.call(peer, Engine, :instances, []) end)
     request = Task.async(fn -> System.cmd("curl", ["-sS", "--max-time", "60", url], stderr_to_stdout: true) end)
     eventually(fn -> %{live: 1} = Peer.call(peer, Engine, :instances, []) end)
     assert :ok = Peer.stop_application(peer)

@@ -117,7 +117,7 @@ defmodule Tidepool.RecursionTest do
     name = deploy!("rust", "hello_world", limits: [time: 600_000])
 
     assert {:error, %Error{reason: :timeout, function: ^name}} =
-             Tidepool.call(name, "host", "host/#{namespace}/spin", timeout: 100)
+             Tidepool.call(name, "host", "host/#{namespace}/spin", timeout: 2_000)
 
     assert_received {:nested, {:error, %Error{reason: :timeout, function: ^spins}}}
     assert_no_stray_messages()

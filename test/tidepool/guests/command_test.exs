@@ -40,7 +40,9 @@ defmodule Tidepool.CommandTest do
   end
 
   test "what a command traps with, loops for or writes too much of is its caller's error alone" do
-    name = deploy!("rust", "files_command", limits: [time: 300, reply: 100_000], files: ["/data=memory"])
+    name =
+      deploy!("rust", "files_command", limits: [time: 2_000, cpu_time: 60_000, reply: 100_000], files: ["/data=memory"])
+
     other = deploy!("rust", "upper_command")
     LogWatch.watch(name)
 

@@ -126,7 +126,7 @@ defmodule Tidepool.ExtismTest do
     test "ends with the call" do
       test = self()
       port = Origin.start!(fn socket, _head -> Origin.tell_when_closed(socket, test) end)
-      name = deploy!("rust", "vowels", net: ["tcp:connect:127.0.0.1:*"], limits: %{time: 300})
+      name = deploy!("rust", "vowels", net: ["tcp:connect:127.0.0.1:*"], limits: %{time: 2_000})
       assert {:error, %Error{reason: :timeout}} = Tidepool.call(name, "fetches", "http://127.0.0.1:#{port}/")
       assert_receive :closed
     end

