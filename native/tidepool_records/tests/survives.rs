@@ -15,6 +15,8 @@ use tidepool_records::{Change, Image, Key, Owner, Put, Records, StoreError};
 
 /// In the environment of a process that is to write until it is killed: where.
 const WRITE_TO: &str = "TIDEPOOL_RECORDS_WRITE_TO";
+/// The same for one that is to write until a write fails.
+const COMMIT_TO: &str = "TIDEPOOL_RECORDS_COMMIT_TO";
 const WRITERS: usize = 8;
 
 /// An image of number `seq`, long enough to lie on several pages.
@@ -109,6 +111,41 @@ fn killed_again_and_again(place: &Place) {
             // One more may have been written that nobody was told of.
             assert!((at_least..=at_least + 1).contains(&is), "{writer}: {at_least} were answered, {is} are there");
         }
+    }
+}
+
+/// Not a test by itself: what a process does whose disk fails.
+#[test]
+fn commits_until_one_fails() {
+    let Ok(address) = std::env::var(COMMIT_TO) else { return };
+    let (records, key) = (open(&address), Key::new("counter", "a"));
+    let failed = (1..).find_map(|seq| Some((seq, commit(&records, &key, change(seq)).err()?)));
+    let (seq, error) = failed.unwrap();
+    let next = commit(&records, &key, change(seq)).unwrap_err();
+    println!("failed {seq}: {error:?}, then {next:?}");
+}
+
+#[test]
+fn of_a_change_whose_commit_the_disk_failed_nobody_is_told_that_it_was_not_made() {
+    for nth in 2..6 {
+        let place = Place::File(tempfile::tempdir().unwrap());
+        drop(place.open());
+        let failing = format!("inject=fdatasync,fsync:error=EIO:when={nth}+");
+        let output = Command::new("strace")
+            .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync,fsync", "-e", &failing])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "commits_until_one_fails", "--nocapture"])
+            .env(COMMIT_TO, place.address())
+            .output()
+            .expect("strace, which bin/setup --test installs");
+        let said = String::from_utf8(output.stdout).unwrap();
+        let failed = said.lines().find_map(|line| line.split_once("failed ")?.1.split_once(": "));
+        let (seq, errors) = failed.unwrap_or_else(|| panic!("{said}{}", String::from_utf8_lossy(&output.stderr)));
+        assert!(errors.starts_with("Unknown("), "{errors}");
+        assert!(errors.contains("then Stopped("), "{errors}");
+        let seq: u64 = seq.parse().unwrap();
+        let is = is_whole(&place.open(), &Key::new("counter", "a"));
+        assert!((seq - 1..=seq).contains(&is), "{seq} failed, {is} are there");
     }
 }
 

@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 use super::handle::{Inner, Process};
 use super::message::{Data, Message};
 
+/// What a process may have been told of deaths, in bytes, whatever its program has.
+const NOTICES_BYTES: usize = 64 << 10;
+
 /// What has become of a message.
 pub(crate) enum Sent {
     /// It is in the mailbox, or there is nobody who could receive it.
@@ -65,15 +68,20 @@ impl Process {
     /// Puts a message into the mailbox, for a driver that drives next and needs nobody to wake it.
     ///
     /// Nobody can be made to wait with what is delivered so, and none of it may be lost. Guests fill a mailbox up to `bound`; one
-    /// that has as much again beyond that has an owner that doesn't receive, which is to be ended.
+    /// that has as much again beyond that has an owner that doesn't receive, which is to be ended. So has one with notices of deaths
+    /// that its program has no room for, but for a few.
     pub(crate) fn deliver(&self, message: Message, bound: usize) {
         let mut inner = self.inner();
         if self.is_dead() {
             return;
         }
         inner.take_due();
-        let mailbox = &inner.mailbox;
-        if !mailbox.is_next(message.tag()) && mailbox.bytes().saturating_add(message.bytes()) > bound.saturating_mul(2)
+        let (held, is_notice) = (inner.mailbox.bytes(), message.tag().is_none());
+        let all = inner.bytes().saturating_add(message.bytes());
+        if inner.mailbox.is_next(message.tag()) {
+            let _driver = inner.push(message);
+        } else if held.saturating_add(message.bytes()) > bound.saturating_mul(2)
+            || (is_notice && held > NOTICES_BYTES && !inner.share.hold(all))
         {
             self.overrun.store(true, Ordering::Relaxed);
         } else {

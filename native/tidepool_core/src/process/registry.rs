@@ -16,8 +16,8 @@ const NAME_BYTES: usize = 128;
 /// Who has a name.
 enum Entry {
     Process(u64),
-    /// A process is being made that will have it; these wait for that.
-    Making(Vec<Waker>),
+    /// A process is being made that will have it, by the claim of this number; these wait for that.
+    Making(u64, Vec<Waker>),
 }
 
 /// The names of a program.
@@ -27,6 +27,8 @@ struct Names {
     entries: HashMap<String, Entry, RandomState>,
     share: Share,
     bytes: usize,
+    /// Claims that were granted.
+    claims: u64,
 }
 
 impl Names {
@@ -53,8 +55,8 @@ impl Names {
 
 /// What comes of asking for a name in order to make a process that has it.
 pub(crate) enum Claim {
-    /// It is the asker's, who has to [`Registry::resolve`] it.
-    Granted,
+    /// It is the asker's, who has to [`Registry::resolve`] it by this number.
+    Granted(u64),
     /// A process has it.
     Taken(u64),
     /// A process is being made that will have it: ask again when woken.
@@ -66,7 +68,7 @@ pub(crate) enum Claim {
 impl Registry {
     pub(super) fn new(account: &Arc<Account>) -> Self {
         let share = Share::new(account, 0);
-        Registry(Mutex::new(Names { entries: HashMap::default(), share, bytes: 0 }))
+        Registry(Mutex::new(Names { entries: HashMap::default(), share, bytes: 0, claims: 0 }))
     }
 
     /// Gives a process the name, whoever has it; `false` when there are too many names, or too long ones.
@@ -90,23 +92,23 @@ impl Registry {
                 names.remove(name);
                 None
             }
-            Entry::Making(_) => None,
+            Entry::Making(..) => None,
         }
     }
 
-    /// Gives a process the name, unless another has it that `lives`.
+    /// Gives a process the name, unless another has it that `lives`. There is nothing to resolve.
     pub(crate) fn put_if_free(&self, name: &str, id: u64, lives: impl Fn(u64) -> bool) -> Claim {
         let mut names = self.names();
         match names.entries.get(name) {
             Some(Entry::Process(owner)) if *owner != id && lives(*owner) => return Claim::Taken(*owner),
-            Some(Entry::Making(_)) => return Claim::Wait,
+            Some(Entry::Making(..)) => return Claim::Wait,
             Some(Entry::Process(_)) | None => {}
         }
         if !names.makes_room(name) {
             return Claim::Full;
         }
         names.entries.insert(name.to_owned(), Entry::Process(id));
-        Claim::Granted
+        Claim::Granted(0)
     }
 
     /// Takes the name from this process, if it has it.
@@ -128,7 +130,7 @@ impl Registry {
         let mut names = self.names();
         match names.entries.get_mut(name) {
             Some(Entry::Process(id)) if lives(*id) => return Claim::Taken(*id),
-            Some(Entry::Making(waiting)) => {
+            Some(Entry::Making(_, waiting)) => {
                 if !waiting.iter().any(|other| other.will_wake(waker)) {
                     waiting.push(waker.clone());
                 }
@@ -139,15 +141,17 @@ impl Registry {
         if !names.makes_room(name) {
             return Claim::Full;
         }
-        names.entries.insert(name.to_owned(), Entry::Making(Vec::new()));
-        Claim::Granted
+        names.claims += 1;
+        let claim = names.claims;
+        names.entries.insert(name.to_owned(), Entry::Making(claim, Vec::new()));
+        Claim::Granted(claim)
     }
 
     /// Resolves a claim: says who has the name, or that nobody does.
-    pub(crate) fn resolve(&self, name: &str, id: Option<u64>) {
+    pub(crate) fn resolve(&self, name: &str, claim: u64, id: Option<u64>) {
         let mut names = self.names();
-        // Somebody may have put another name there, or removed it.
-        if !matches!(names.entries.get(name), Some(Entry::Making(_))) {
+        // Somebody may have put another process there, or removed it, and another may have claimed it since.
+        if !matches!(names.entries.get(name), Some(Entry::Making(number, _)) if *number == claim) {
             return;
         }
         let before = match id {
@@ -163,7 +167,7 @@ impl Registry {
         let mut names = self.names();
         names.entries.retain(|_name, entry| match entry {
             Entry::Process(id) => lives(*id),
-            Entry::Making(_) => true,
+            Entry::Making(..) => true,
         });
         names.bytes = names.entries.keys().map(|name| name.len() + NAME_BYTES).sum();
         let bytes = names.bytes;
@@ -177,7 +181,7 @@ impl Registry {
 }
 
 fn wake(entry: Option<Entry>) {
-    if let Some(Entry::Making(waiting)) = entry {
+    if let Some(Entry::Making(_, waiting)) = entry {
         waiting.into_iter().for_each(Waker::wake);
     }
 }
@@ -190,14 +194,30 @@ mod tests {
     fn one_of_many_who_claim_a_name_gets_it_and_the_others_its_process() {
         let names = Registry::new(&Account::new(usize::MAX));
         let claim = |lives: bool| names.claim("a", move |_| lives, Waker::noop());
-        assert!(matches!(claim(true), Claim::Granted));
+        assert!(matches!(claim(true), Claim::Granted(1)));
         assert!(matches!(claim(true), Claim::Wait));
         assert_eq!(names.get("a", |_| true), None, "there is no process yet");
-        names.resolve("a", Some(7));
+        names.resolve("a", 1, Some(7));
         assert!(matches!(claim(true), Claim::Taken(7)));
-        assert!(matches!(claim(false), Claim::Granted), "that one is dead");
-        names.resolve("a", None);
-        assert!(matches!(claim(true), Claim::Granted), "it could not be made");
+        assert!(matches!(claim(false), Claim::Granted(2)), "that one is dead");
+        names.resolve("a", 2, None);
+        assert!(matches!(claim(true), Claim::Granted(3)), "it could not be made");
+    }
+
+    #[test]
+    fn a_claim_is_resolved_by_who_made_it_and_no_other() {
+        let names = Registry::new(&Account::new(usize::MAX));
+        let claim = || names.claim("a", |_| true, Waker::noop());
+        assert!(matches!(claim(), Claim::Granted(1)));
+        assert!(names.put("a", 9));
+        names.remove("a");
+        assert!(matches!(claim(), Claim::Granted(2)));
+        names.resolve("a", 1, None);
+        assert!(matches!(claim(), Claim::Wait), "the second claim holds");
+        names.resolve("a", 1, Some(7));
+        assert!(matches!(claim(), Claim::Wait));
+        names.resolve("a", 2, Some(8));
+        assert!(matches!(claim(), Claim::Taken(8)));
     }
 
     #[test]
@@ -216,9 +236,9 @@ mod tests {
     #[test]
     fn a_name_that_is_put_while_a_process_is_made_for_it_stays() {
         let names = Registry::new(&Account::new(usize::MAX));
-        assert!(matches!(names.claim("a", |_| true, Waker::noop()), Claim::Granted));
+        assert!(matches!(names.claim("a", |_| true, Waker::noop()), Claim::Granted(1)));
         assert!(names.put("a", 9));
-        names.resolve("a", Some(7));
+        names.resolve("a", 1, Some(7));
         assert_eq!(names.get("a", |_| true), Some(9));
     }
 
@@ -226,10 +246,10 @@ mod tests {
     fn a_name_is_put_if_it_is_free_and_taken_from_none_but_the_one_that_is_meant() {
         let names = Registry::new(&Account::new(2_000));
         let claim = |id, lives: bool| names.put_if_free("a", id, move |_| lives);
-        assert!(matches!(claim(1, true), Claim::Granted));
+        assert!(matches!(claim(1, true), Claim::Granted(0)));
         assert!(matches!(claim(2, true), Claim::Taken(1)));
-        assert!(matches!(claim(1, true), Claim::Granted), "it has it");
-        assert!(matches!(claim(2, false), Claim::Granted), "that one is dead");
+        assert!(matches!(claim(1, true), Claim::Granted(0)), "it has it");
+        assert!(matches!(claim(2, false), Claim::Granted(0)), "that one is dead");
         names.remove_of("a", 1);
         assert_eq!(names.get("a", |_| true), Some(2));
         names.remove_of("a", 2);

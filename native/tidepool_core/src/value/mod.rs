@@ -115,12 +115,12 @@ impl Value {
     /// It as an integer: one, or a number without a fraction.
     #[must_use]
     pub fn as_integer(&self) -> Option<i128> {
-        /// Integers up to here are floating-point numbers of their own.
+        /// Below it each integer is a floating-point number of its own; it is also what the next integer would be rounded to.
         const EXACT: f64 = 9_007_199_254_740_992.0;
         match self {
             Value::Int(integer) => Some(*integer),
             #[expect(clippy::cast_possible_truncation, reason = "it has no fraction, and is small")]
-            Value::Float(float) if float.fract() == 0.0 && float.abs() <= EXACT => Some(*float as i128),
+            Value::Float(float) if float.fract() == 0.0 && float.abs() < EXACT => Some(*float as i128),
             _ => None,
         }
     }

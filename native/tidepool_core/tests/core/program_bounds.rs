@@ -65,6 +65,28 @@ fn timers_scratch_names_and_configurations_are_of_one_account_whose_limit_ends_t
 }
 
 #[test]
+fn texts_of_errors_are_of_that_account_until_they_are_dropped() {
+    let one = || Limits { total_memory_bytes: MIB, ..limits() };
+    let code = |then: &str, most: u32| {
+        format!(
+            r#"(import "lunatic::networking" "tcp_bind" (func $bind (param i32 i32 i32 i32 i32 i32) (result i32)))
+               (import "lunatic::error" "drop" (func $drop (param i64)))
+               (func (export "_start") (local $count i32)
+                 ;; It may listen nowhere, and so has an error.
+                 (loop $more (call $check (i32.eq (call $bind (i32.const 4) (i32.const 600) (i32.const 80) (i32.const 0)
+                     (i32.const 0) (i32.const 0)) (i32.const 1)))
+                   {then}
+                   (br_if $more (i32.lt_u (local.tee $count (i32.add (local.get $count) (i32.const 1)))
+                     (i32.const {most})))))"#
+        )
+    };
+    let (outcome, _) = run_with(&code("", 9_999), one());
+    assert!(matches!(outcome, Err(CallError::Limit { limit: Limit::Messages, allowed: MIB, .. })), "{outcome:?}");
+    let (outcome, _) = run_with(&code("(call $drop (i64.load (i32.const 0)))", 20_000), one());
+    assert_eq!(outcome, Ok(Vec::new()));
+}
+
+#[test]
 fn a_sender_waits_for_room_in_its_program_as_it_does_for_a_full_mailbox() {
     let code = format!(
         r#"{LARGE} (func (export "_start") (local $to i64) (local $count i32)
@@ -91,6 +113,17 @@ fn a_process_that_does_not_receive_what_it_is_told_ends_with_a_limit() {
         ));
         assert!(matches!(outcome, Err(CallError::Limit { limit: Limit::Messages, .. })), "{outcome:?}");
     }
+}
+
+#[test]
+fn what_a_process_is_told_of_deaths_is_of_the_programs_account() {
+    let code = r#"(func (export "_start") (local $count i32)
+         (loop $more (call $monitor (i64.const 999))
+           (br_if $more (i32.lt_u (local.tee $count (i32.add (local.get $count) (i32.const 1))) (i32.const 300000)))))"#;
+    let (outcome, _) = run_with(code, ten());
+    assert!(matches!(outcome, Err(CallError::Limit { limit: Limit::Messages, .. })), "{outcome:?}");
+    let (outcome, _) = run_with(code, limits());
+    assert_eq!(outcome, Ok(Vec::new()), "there is room without the limit");
 }
 
 #[test]

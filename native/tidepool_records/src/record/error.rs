@@ -79,8 +79,9 @@ pub enum StoreError {
     /// Nothing has come of it: the database is away, or does not answer in time.
     #[error("the database of the records is away: {0}")]
     Away(Arc<str>),
-    /// The connection was lost while the database committed. The change is kept, or it is not: the record is to be read anew.
-    #[error("the connection to the database was lost while it committed ({0}): the change may be kept, or not")]
+    /// What keeps the records failed while it committed: the connection to a database was lost, or a disk did not say that it had
+    /// all. The change is kept, or it is not: the record is to be read anew.
+    #[error("the commit was cut short ({0}): the change may be kept, or not")]
     Unknown(Arc<str>),
     /// The URL of a database is none, or asks for what there is not.
     #[error("{0}")]
@@ -127,6 +128,14 @@ impl StoreError {
     /// What the system says of a file.
     pub(crate) fn file(path: &Path, error: &std::io::Error) -> Self {
         StoreError::File(format!("{}: {error}", path.display()).into())
+    }
+
+    /// What SQLite says of a commit. All of it may be in the log by then, where the next start finds it; not when the disk was full.
+    pub(crate) fn of_commit(error: rusqlite::Error) -> Self {
+        match error.into() {
+            StoreError::Sqlite(error) => StoreError::Unknown(error.to_string().into()),
+            other => other,
+        }
     }
 }
 

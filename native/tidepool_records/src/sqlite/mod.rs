@@ -199,7 +199,7 @@ fn write_all(connection: &mut Connection, queue: &Receiver<Job>, in_place: impl 
             outcomes =
                 Ok(jobs.iter().map(|job| write_together(connection, std::slice::from_ref(job))?.remove(0)).collect());
         }
-        if let Err(error @ StoreError::Sqlite(_)) = &outcomes {
+        if let Err(error @ (StoreError::Sqlite(_) | StoreError::Unknown(_))) = &outcomes {
             stopped = Some(error.to_string().into());
         }
         // SQLite goes on writing to what nobody will find again.
@@ -226,6 +226,6 @@ fn write_together(connection: &mut Connection, jobs: &[Job]) -> Result<Vec<Resul
             outcome => outcomes.push(outcome),
         }
     }
-    transaction.commit()?;
+    transaction.commit().map_err(StoreError::of_commit)?;
     Ok(outcomes)
 }

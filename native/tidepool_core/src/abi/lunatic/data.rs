@@ -48,7 +48,7 @@ pub(in crate::abi) struct Data {
     inherited: Option<Message>,
     /// Calls that it is in whose traps it catches.
     catches: u32,
-    /// What the scratch takes of the program's account, and what configurations and an inheritance do.
+    /// What the scratch takes of the program's account, and what configurations, texts of errors and an inheritance do.
     share: Share,
     other_bytes: usize,
     /// Knows what it was refused of that, and how often it has wanted some.
@@ -111,6 +111,7 @@ impl Data {
         let (errors, timers) =
             (Handles::restored(errors.next, errors.entries), Handles::restored(timers.next, entries));
         let (Some(errors), Some(timers)) = (errors, timers) else { return false };
+        self.other_bytes += errors.entries().map(|text| error_bytes(text)).sum::<usize>();
         (self.errors, self.timers) = (errors, timers);
         if let Some((letter, position)) = scratch {
             let mut message = message(letter);
@@ -118,8 +119,8 @@ impl Data {
                 data.position = usize::try_from(position).unwrap_or(usize::MAX).min(data.bytes.len());
             }
             self.scratch = message;
-            self.count();
         }
+        self.count();
         true
     }
 
@@ -162,8 +163,8 @@ impl Data {
         self.share.keep(self.other_bytes.saturating_add(scratch));
     }
 
-    /// Counts configurations of `more` bytes, or `less`; `false` when the program has no room for them.
-    pub(in crate::abi::lunatic) fn hold_configs(&mut self, more: usize, less: usize) -> bool {
+    /// Counts configurations and texts of `more` bytes, or `less`; `false` when the program has no room for them.
+    pub(in crate::abi::lunatic) fn hold_other(&mut self, more: usize, less: usize) -> bool {
         let (scratch, configs) = (self.scratch.as_ref().map_or(0, Message::bytes), self.other_bytes + more - less);
         let fits = self.hold(configs.saturating_add(scratch));
         if fits {
@@ -171,6 +172,11 @@ impl Data {
         }
         fits
     }
+}
+
+/// What the text of an error takes, with its place in the table.
+pub(in crate::abi::lunatic) fn error_bytes(text: &str) -> usize {
+    text.len() + 64
 }
 
 /// A message that comes later: whose it is, and its number there.

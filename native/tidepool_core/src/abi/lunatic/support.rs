@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use wasmtime::Caller;
 
+use super::data::error_bytes;
 use super::handles::Handles;
 use crate::abi::guest::Guest;
 use crate::abi::memory::{self, fail};
@@ -20,6 +21,8 @@ use crate::store::resting;
 pub(in crate::abi::lunatic) const OK: i32 = 0;
 /// An import's result when it failed: the out value is an error's handle.
 pub(in crate::abi::lunatic) const FAILED: i32 = 1;
+/// Longest text of an error, in bytes.
+const MAX_ERROR_BYTES: usize = 1_000;
 /// Longest text that a guest may give, in bytes: names, addresses.
 const MAX_TEXT_BYTES: usize = 64 << 10;
 
@@ -71,13 +74,20 @@ pub(in crate::abi::lunatic) fn handle<T, const MOST: usize>(
 /// Fails an import: a handle of an error with this text goes to `ptr`.
 ///
 /// # Errors
-/// Traps the guest when the place isn't within its memory, or when it has too many errors.
+/// Traps the guest when the place isn't within its memory, or when it has too many errors; stops it when its program has no room for
+/// one more.
 pub(in crate::abi::lunatic) fn failed(
     caller: &mut Caller<'_, State>,
     ptr: i32,
     text: impl Into<String>,
 ) -> wasmtime::Result<i32> {
-    let error = handle(caller, |state| &mut state.abi.lunatic.data().errors, text.into())?;
+    let mut text = text.into();
+    // Guests and servers choose words of some.
+    text.truncate(text.floor_char_boundary(MAX_ERROR_BYTES));
+    if !caller.data_mut().abi.lunatic.data().hold_other(error_bytes(&text), 0) {
+        return Err(program_full(caller));
+    }
+    let error = handle(caller, |state| &mut state.abi.lunatic.data().errors, text)?;
     put(caller, ptr, error)?;
     Ok(FAILED)
 }

@@ -45,7 +45,7 @@ pub(crate) fn of<'a>(arguments: &'a Value, count: usize, function: &str) -> Resu
 /// The arguments of a function in the order of its parameters, from values by their names.
 ///
 /// # Errors
-/// [`CallError::Arguments`] when one is missing, or there is another.
+/// [`CallError::Arguments`] when one is missing or there twice, or there is another.
 pub(crate) fn by_name<'a, 'b>(
     fields: &'a [(Box<str>, Value)],
     params: impl Iterator<Item = &'b str> + Clone,
@@ -56,6 +56,10 @@ pub(crate) fn by_name<'a, 'b>(
         fields.iter().find(|(name, _value)| !params.clone().any(|param| is_named(name, param)))
     {
         return Err(wrong(name, format!("`{function}` has no parameter `{name}`")));
+    }
+    let twice = |param: &&str| fields.iter().filter(|(name, _value)| is_named(name, param)).count() > 1;
+    if let Some(param) = params.clone().find(twice) {
+        return Err(wrong(param, format!("the argument `{param}` of `{function}` is there twice")));
     }
     let found = params.map(|param| {
         let found = fields.iter().find(|(name, _value)| is_named(name, param));

@@ -46,7 +46,7 @@ impl Program {
             NameOperation::Put if names.put(name, id) => Named::Done(id),
             NameOperation::Put => Named::Full,
             NameOperation::Claim => match names.put_if_free(name, id, lives) {
-                Claim::Granted => Named::Done(id),
+                Claim::Granted(_) => Named::Done(id),
                 Claim::Taken(owner) => Named::Taken(owner),
                 // Nobody makes processes for these names.
                 Claim::Wait | Claim::Full => Named::Full,

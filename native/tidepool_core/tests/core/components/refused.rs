@@ -25,6 +25,7 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
     ("u64", "-1", "", "-1 does not fit into a u64"),
     ("s64", "9223372036854775808", "", "9223372036854775808 does not fit into a s64"),
     ("u64", "1e300", "", "has to be an integer"),
+    ("u64", "9007199254740993.0", "", "has to be an integer"),
     ("u64", "99999999999999999999999999999999999999999999", "", "has to be an integer"),
     ("f32", "\"one\"", "", "has to be a number, and is a text"),
     ("f32", "3.5e38", "", "3.5e38 does not fit into an f32"),
@@ -155,6 +156,9 @@ fn what_may_be_missing_is_and_names_have_underscores_or_dashes() {
     for given in ["[[{\"a-b\": 1}]]", "{\"all-of\": [{\"a_b\": 1}]}", "{\"all_of\": [{\"c\": null, \"a_b\": 1}]}"] {
         assert_eq!(json(&function, "echo", given), Ok("[{\"a-b\":1,\"c\":null}]".into()), "{given}");
     }
+    let twice = json(&function, "echo", "{\"all-of\": [], \"all_of\": []}");
+    let said = "the argument `all-of` of `echo` is there twice";
+    assert!(matches!(&twice, Err(CallError::Arguments { message, .. }) if message == said), "{twice:?}");
 }
 
 #[test]

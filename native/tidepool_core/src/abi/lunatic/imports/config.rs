@@ -64,7 +64,7 @@ fn drop_config(mut caller: Caller<'_, State>, config: u64) -> wasmtime::Result<(
     let data = caller.data_mut().abi.lunatic.data();
     match data.configs.remove(config) {
         Some(config) => {
-            let _less = data.hold_configs(0, config.text_bytes());
+            let _less = data.hold_other(0, config.text_bytes());
             Ok(())
         }
         None => Err(no_handle(&mut caller, "configuration", config)),
@@ -122,7 +122,7 @@ fn add(
     let Some(after) = found.with_text(bytes) else {
         return Err(trap(caller, "a configuration has more environment, arguments and folders than it may have"));
     };
-    if !caller.data_mut().abi.lunatic.data().hold_configs(after, before) {
+    if !caller.data_mut().abi.lunatic.data().hold_other(after, before) {
         return Err(program_full(caller));
     }
     get(caller, config)?.add(after, add);

@@ -2,6 +2,7 @@
 
 use wasmtime::{Caller, Linker};
 
+use crate::abi::lunatic::data::error_bytes;
 use crate::abi::lunatic::support::no_handle;
 use crate::abi::memory::{self, length};
 use crate::abi::slots::State;
@@ -34,8 +35,12 @@ fn to_string(mut caller: Caller<'_, State>, error: u64, ptr: i32) -> wasmtime::R
 }
 
 fn drop_error(mut caller: Caller<'_, State>, error: u64) -> wasmtime::Result<()> {
-    match caller.data_mut().abi.lunatic.data().errors.remove(error) {
-        Some(_text) => Ok(()),
+    let data = caller.data_mut().abi.lunatic.data();
+    match data.errors.remove(error) {
+        Some(text) => {
+            let _less = data.hold_other(0, error_bytes(&text));
+            Ok(())
+        }
         None => Err(no_handle(&mut caller, "error", error)),
     }
 }

@@ -213,12 +213,13 @@ fn param_bytes(caller: &mut Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::
 struct Claimed<'a> {
     names: &'a Registry,
     name: &'a str,
+    claim: u64,
     id: Option<u64>,
 }
 
 impl Drop for Claimed<'_> {
     fn drop(&mut self) {
-        self.names.resolve(self.name, self.id);
+        self.names.resolve(self.name, self.claim, self.id);
     }
 }
 
@@ -230,7 +231,8 @@ fn claimed([claim, owner]: [u64; 2]) -> Claim {
     match claim {
         TAKEN_TOLD => Claim::Taken(owner),
         FULL_TOLD => Claim::Full,
-        _ => Claim::Granted,
+        // Nothing is claimed in a replay.
+        _ => Claim::Granted(0),
     }
 }
 
@@ -251,13 +253,13 @@ async fn get_or_spawn(mut caller: Caller<'_, State>, args: GetArgs) -> wasmtime:
             let told = match claim {
                 Claim::Taken(owner) => [TAKEN_TOLD, owner],
                 Claim::Full => [FULL_TOLD, 0],
-                Claim::Granted | Claim::Wait => [0, 0],
+                Claim::Granted(_) | Claim::Wait => [0, 0],
             };
             keep(&mut caller, asked, Ok(told))?;
             claim
         }
     };
-    match claim {
+    let claim = match claim {
         Claim::Taken(owner) => {
             put(&mut caller, node, program.place.node_of(owner))?;
             put(&mut caller, id, owner)?;
@@ -266,9 +268,10 @@ async fn get_or_spawn(mut caller: Caller<'_, State>, args: GetArgs) -> wasmtime:
         Claim::Full => {
             return failed(&mut caller, id, "the program has as many names as it may have, or no room for more");
         }
-        Claim::Granted | Claim::Wait => {}
-    }
-    let mut claimed = Claimed { names, name: &name, id: None };
+        Claim::Granted(claim) => claim,
+        Claim::Wait => 0,
+    };
+    let mut claimed = Claimed { names, name: &name, claim, id: None };
     let link = Some(link).filter(|link| *link != 0);
     let wanted = Wanted { link, config, module, entry: (entry, entry_len), params: (params, params_len) };
     match make(&mut caller, &guest, wanted).await? {
