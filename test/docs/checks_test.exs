@@ -249,7 +249,7 @@ defmodule Tidepool.Docs.ChecksTest do
     assert output =~ "FAILED: elixir"
   end
 
-  test "what was not run has not passed, though what it waits for was flaky" do
+  test "slow tests are run beside the others that are flaky, and what is asked for wrongly is told" do
     mix = flaky_mix(mix_fails(["test/a_test.exs:7"]))
     {output, 0} = checks(tree!(%{"tools/mix" => mix}), ["elixir", "slow"])
     assert output =~ ~r/^slow +0:\d\d .*ok$/m
