@@ -4,6 +4,10 @@
 # a time, `step_minutes` how long one of them may take and `all_minutes` all together. A step is a function `step_NAME`.
 
 logs=$(mktemp -d)
+# What steps leave in the folder for what is passing goes with it. Short, as paths of sockets have to be, and open to others, as whom
+# some things run.
+passing=$(mktemp -d "${TMPDIR:-/tmp}/t.XXXX")
+chmod 755 "$passing"
 trap clean EXIT
 trap 'exit 130' INT TERM
 declare -A state=() began=() took=() step_of=() status_of=() watch_of=() follower_of=()
@@ -80,6 +84,9 @@ follow() {
 timed() {
   # shellcheck disable=SC2064 # the step of now
   trap "times >'$logs/$1.cores'" EXIT
+  leave_target
+  export TMPDIR=$passing/$1
+  mkdir -m 1777 "$TMPDIR"
   "step_$1"
 }
 
@@ -162,7 +169,8 @@ clean() {
   for job in ${running[@]+"${running[@]}"}; do kill -TERM -- "-$job" 2>/dev/null || true; done
   for job in ${running[@]+"${running[@]}"}; do end_group "$job"; done
   for job in ${watch_of[@]+"${watch_of[@]}"}; do kill -KILL -- "-$job" 2>/dev/null || true; done
-  rm -rf "$logs"
+  drop_target
+  rm -rf --one-file-system "$logs" "$passing"
 }
 
 duration() { printf '%d:%02d' $(($1 / 60)) $(($1 % 60)); }
@@ -198,7 +206,8 @@ conclude() {
   for step in "${wanted[@]}"; do
     [[ ! -e $logs/$step ]] || sed -n -E \
       -e "/^test result: |^[0-9]+ (doctests?|propert|tests?).*failures?/s/^/$step: /p" \
-      -e "/^Top .* slowest/,/^$/s/^/$step: /p" "$logs/$step"
+      -e "/^Top .* slowest/,/^$/s/^/$step: /p" \
+      -e "/^AGAIN /s/^/$step: /p" "$logs/$step"
   done
   printf '\n=== summary ===\n'
   for step in "${wanted[@]}"; do

@@ -55,15 +55,14 @@ rust_tests_that_failed() {
 second_try() {
   local names name
   mapfile -t names
+  leave_target
+  export TMPDIR=$passing/$1
   case $1 in
     rust) rust_tests --exact --test-threads 1 "${names[@]#*/}" ;;
     # Before Elixir 1.15 a line is taken of one file alone.
-    *) for name in "${names[@]}"; do mix_test --max-cases 1 --seed "$(seed_of "$2")" "$name" || return; done ;;
+    *) for name in "${names[@]}"; do mix_test --max-cases 1 "$name" || return; done ;;
   esac >"$2.again" 2>&1 && (($(tests_that_passed "$2.again") >= ${#names[@]}))
 }
-
-# Elixir says it at the beginning, or, before 1.15, at the end.
-seed_of() { sed -n -E 's/^(Running ExUnit with seed:|Randomized with seed) ([0-9]+).*/\2/p' "$1" | head -n 1; }
 
 # How many tests ran and passed, by what both runners say at the end.
 tests_that_passed() {
@@ -98,7 +97,7 @@ try_alone() {
 # When all that failed are tests that may have had no time, they are tried again, now that nothing else takes from them.
 flaky=()
 try_again() {
-  local step test tests=() seed left=()
+  local step test tests=() left=()
   for step in "${failed[@]}"; do
     [[ $step:${status_of[$step]:-} == @(rust:101|elixir:2|slow:2|release:2|ship:2) ]] || return 0
     tests_that_failed "$step" "$logs/$step" >"$logs/$step.tests" || return 0
@@ -114,8 +113,7 @@ try_again() {
       continue
     fi
     state[$step]=flaky
-    seed=$(seed_of "$logs/$step")
-    while read -r test; do flaky+=("FLAKY $test${seed:+ seed $seed}"); done <"$logs/$step.tests"
+    while read -r test; do flaky+=("FLAKY $test seed $seed"); done <"$logs/$step.tests"
   done
   failed=(${left[@]+"${left[@]}"})
 }

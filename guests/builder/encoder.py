@@ -45,7 +45,8 @@ def encoder():
         raise Failure(f"the encoder of components is {SOURCE}: {error.strerror}") from error
     place = TOOLS / f"encoder-{stamp[:12]}"
     with _building:
-        once(place, "30 crates, which make components of modules", build)
+        # Cargo asks again by itself; what does not compile is not compiled again.
+        once(place, "30 crates, which make components of modules", build, pauses=())
     return place
 
 

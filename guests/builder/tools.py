@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GUESTS = ROOT / "guests"
@@ -36,6 +37,8 @@ def folder_of_tools():
 
 
 TOOLS = folder_of_tools()
+# What was built stays in a checkout; a CI machine keeps it for the next one.
+SHARED = TOOLS / "built" if os.environ.get("CI") else None
 
 
 def shown(path):
@@ -90,17 +93,26 @@ def run(*command, folder=None, env=None, heard=True):
             print(ended(done.stdout), end="", file=sys.stderr, flush=True)
 
 
-def once(folder, what, fetch):
-    """Makes the folder by `fetch(NEW)`, whole or not at all, unless it is there. Raises `Failure`."""
+# Seconds before what could not be fetched is asked for again.
+PAUSES = (2, 10)
+
+
+def once(folder, what, fetch, pauses=PAUSES):
+    """Makes the folder by `fetch(NEW)`, whole or not at all, unless it is there; after each of the pauses once more. Raises `Failure`."""
     if folder.exists():
         return
     say(f"fetching {what} into {shown(folder)}")
     new = folder.with_name(folder.name + ".new")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    try:
-        fetch(new)
-    except Failure as failure:
+    for pause in (*pauses, None):
         shutil.rmtree(new, ignore_errors=True)
-        raise Failure(f"fetching {what} failed, {failure}; try again", failure.output) from failure
+        new.mkdir(parents=True)
+        try:
+            fetch(new)
+            break
+        except Failure as failure:
+            shutil.rmtree(new, ignore_errors=True)
+            if pause is None:
+                raise Failure(f"fetching {what} failed, {failure}; try again", failure.output) from failure
+            say(f"fetching {what} failed, {failure}: once more in {pause} s")
+            time.sleep(pause)
     new.rename(folder)

@@ -1,13 +1,17 @@
 """What is built at once: a module, or all modules of a folder. What is built has a stamp, which says of what it was made."""
 
+import contextlib
 import dataclasses
+import hashlib
 import shutil
 
 from .describe import Guest
 from .languages import LANGUAGES
-from .tools import BUILD, GUESTS, Failure, say, shown
+from .tools import BUILD, SHARED, GUESTS, Failure, say, shown
 
 STAMPS = BUILD / ".stamps"
+# So many builds of a unit stay for other checkouts.
+KEPT = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +44,15 @@ class Unit:
         return STAMPS / f"{self.language}-{name}"
 
     @property
+    def builds(self):
+        """Where its builds are for other checkouts, by stamp."""
+        return SHARED / self.stamp_file.name
+
+    @property
+    def build_of_stamp(self):
+        return self.builds / hashlib.sha256(self.guest.stamp.encode()).hexdigest()[:32]
+
+    @property
     def is_kept(self):
         return self.name in self.guest.kept
 
@@ -64,29 +77,69 @@ class Unit:
         return stamped == self.guest.stamp and all(output.exists() for output in self.outputs)
 
     def build(self):
-        """Compiles it. Raises `Failure`; the modules that there were before are still there then."""
+        """Compiles it, or takes what another checkout has compiled of the same.
+
+        Raises `Failure`; the modules that there were before are still there then.
+        """
         new = BUILD / ".new" / self.language
         shutil.rmtree(new, ignore_errors=True)
         self.stamp_file.unlink(missing_ok=True)
         for folder in (new, BUILD / self.language, STAMPS):
             folder.mkdir(parents=True, exist_ok=True)
-        self.guest.kind.compile(self.guest, self.name, new / ("all" if self.name == "*" else f"{self.name}.wasm"))
-        for output in self.outputs:
-            made = new / ("all" if self.name == "*" else "") / output.name
-            if not made.is_file():
-                raise Failure(f"the compiler has not written {output.name}")
-            made.chmod(0o644)
-            made.replace(output)
+        made, how = self.taken(new), "took"
+        if not made:
+            made, how = self.compiled(new), "built"
+            self.leave(made)
+        for path, output in zip(made, self.outputs, strict=True):
+            path.replace(output)
         shutil.rmtree(new)
         self.stamp_file.write_text(self.guest.stamp)
-        self.report()
+        self.report(how)
 
-    def report(self):
+    def compiled(self, new):
+        """Its modules as its compiler makes them, in the folder `new`."""
+        self.guest.kind.compile(self.guest, self.name, new / ("all" if self.name == "*" else f"{self.name}.wasm"))
+        made = [new / ("all" if self.name == "*" else "") / output.name for output in self.outputs]
+        for path in made:
+            if not path.is_file():
+                raise Failure(f"the compiler has not written {path.name}")
+            path.chmod(0o644)
+        return made
+
+    def taken(self, new):
+        """Its modules as another checkout has made them, copied to the folder `new`; none where there is no such build."""
+        if not SHARED or not self.build_of_stamp.is_dir():
+            return []
+        try:
+            # What was used last stays longest.
+            self.build_of_stamp.touch()
+            return [shutil.copyfile(self.build_of_stamp / output.name, new / output.name) for output in self.outputs]
+        # Another checkout may remove it just now.
+        except OSError:
+            return []
+
+    def leave(self, made):
+        """Leaves its modules to other checkouts, whole or not at all, in place of the one that was used longest ago."""
+        if not SHARED:
+            return
+        new = self.builds / ".new"
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        for path in made:
+            shutil.copyfile(path, new / path.name)
+        shutil.rmtree(self.build_of_stamp, ignore_errors=True)
+        new.rename(self.build_of_stamp)
+        with contextlib.suppress(OSError):
+            by_use = sorted(self.builds.iterdir(), key=lambda build: build.stat().st_mtime, reverse=True)
+            for build in by_use[KEPT:]:
+                shutil.rmtree(build, ignore_errors=True)
+
+    def report(self, how):
         if self.name == "*":
-            say(f"built {shown(BUILD / self.language)}: {len(self.modules)} modules")
+            say(f"{how} {shown(BUILD / self.language)}: {len(self.modules)} modules")
         else:
             [output] = self.outputs
-            say(f"built {shown(output)}: {output.stat().st_size} bytes")
+            say(f"{how} {shown(output)}: {output.stat().st_size} bytes")
 
 
 def units(guests):

@@ -13,7 +13,7 @@ defmodule Tidepool.Docs.ChecksTest do
   done
   """
 
-  # A tree with bin/test in which every check passes but those whose command is replaced.
+  # A tree with bin/test in which every check passes but those whose command is replaced. It is in no commit: its seed is 7.
   defp tree!(replaced \\ %{}) do
     folder = tmp_folder!()
 
@@ -40,19 +40,19 @@ defmodule Tidepool.Docs.ChecksTest do
     folder
   end
 
-  defp checks(folder, arguments \\ [], minutes \\ []) do
-    System.cmd(Path.join(folder, "bin/test"), arguments, env: env(folder, minutes), stderr_to_stdout: true)
+  defp checks(folder, arguments \\ [], options \\ []) do
+    System.cmd(Path.join(folder, "bin/test"), arguments, env: env(folder, options), stderr_to_stdout: true)
   end
 
-  defp env(folder, minutes) do
+  defp env(folder, options) do
     [
       {"PATH", Path.join(folder, "tools") <> ":" <> System.fetch_env!("PATH")},
-      {"XDG_CACHE_HOME", Path.join(folder, "cache")},
-      {"CI", nil},
+      {"XDG_CACHE_HOME", Keyword.get(options, :cache, Path.join(folder, "cache"))},
+      {"CI", Keyword.get(options, :ci)},
       # Of this run: the programs there are not of that tree.
       {"CARGO_TARGET_DIR", nil},
-      {"TIDEPOOL_STEP_MINUTES", Keyword.get(minutes, :step, "1")},
-      {"TIDEPOOL_ALL_MINUTES", Keyword.get(minutes, :all, "2")}
+      {"TIDEPOOL_STEP_MINUTES", Keyword.get(options, :step, "1")},
+      {"TIDEPOOL_ALL_MINUTES", Keyword.get(options, :all, "2")}
     ]
   end
 
@@ -77,10 +77,10 @@ defmodule Tidepool.Docs.ChecksTest do
   test "what belongs to the files that differ from a commit is checked, too" do
     dev = "#!/bin/sh\n[ \"$*\" = '--since main --left' ] && printf 'step browser\\nslow test/a_test.exs\\n'\n"
     folder = tree!(%{"bin/dev" => dev, "tools/mix" => "#!/bin/sh\necho \"$*\" >>\"$0.asked\"\n"})
-    {output, 0} = checks(folder, ["--since", "main"])
+    {output, 0} = checks(folder, ["--since", "main", "--seed", "7"])
     for step <- ~w(elixir browser slow), do: assert(output =~ ~r/^#{step} +0:\d\d .*ok$/m)
     refute output =~ "ship"
-    assert "test --only slow test/a_test.exs" in lines(File.read!(Path.join(folder, "tools/mix.asked")))
+    assert "test --seed 7 --only slow test/a_test.exs" in lines(File.read!(Path.join(folder, "tools/mix.asked")))
   end
 
   test "what a check says is seen when it says it, with its name" do
@@ -186,10 +186,23 @@ defmodule Tidepool.Docs.ChecksTest do
   @mix_passes {["9 tests, 0 failures, 8 excluded"], 0}
 
   defp flaky_mix(says, then \\ @mix_passes, fails \\ 2),
-    do: flaky("test --warnings-as-errors", {says, fails}, "--max-cases 1", then)
+    do: flaky("test --seed 7 --warnings-as-errors", {says, fails}, "--max-cases 1", then)
 
   defp flaky_cargo(says, fails \\ 101),
     do: flaky("tidepool_cli --", {says, fails}, "tidepool_cli -- --exact", {[@cargo_passes], 0})
+
+  test "what is random follows from the seed that is named, and is told" do
+    says = "#!/bin/sh\necho \"$PROPTEST_RNG_SEED: $*\"\n"
+    folder = tree!(%{"tools/mix" => says, "tools/cargo" => says})
+    {output, 0} = checks(folder, ["--seed", "41", "elixir", "rust"])
+    assert output =~ "test: seed 41\n"
+    assert output =~ "elixir: 41: test --seed 41 --warnings-as-errors\n"
+    assert output =~ ~r/^rust: 41: test --release/m
+    assert {output, 0} = checks(folder, ["elixir"])
+    assert output =~ "test: seed 7\n"
+    assert {output, 1} = checks(folder, ["--seed", "7x", "elixir"])
+    assert output =~ "7x is no number"
+  end
 
   test "a test that passes when it is tried again, alone, is named as flaky with its seed, and is no failure" do
     mix = flaky_mix(mix_fails(["test/a_test.exs:7", "test/b_test.exs:8"]))
@@ -199,9 +212,9 @@ defmodule Tidepool.Docs.ChecksTest do
     [_, named] = String.split(output, ~r/^all +\d+:\d\d\n/m)
 
     assert lines(named) ==
-             ["FLAKY test/a_test.exs:7 seed 7", "FLAKY test/b_test.exs:8 seed 7", "FLAKY core/waits::it_waits"]
+             ["FLAKY test/a_test.exs:7 seed 7", "FLAKY test/b_test.exs:8 seed 7", "FLAKY core/waits::it_waits seed 7"]
 
-    again = for test <- ["a_test.exs:7", "b_test.exs:8"], do: "test --max-cases 1 --seed 7 test/#{test}"
+    again = for test <- ["a_test.exs:7", "b_test.exs:8"], do: "test --seed 7 --max-cases 1 test/#{test}"
     assert lines(File.read!(Path.join(folder, "tools/mix.again"))) == again
     assert File.read!(Path.join(folder, "tools/cargo.again")) =~ "--exact --test-threads 1 waits::it_waits\n"
   end
@@ -285,8 +298,8 @@ defmodule Tidepool.Docs.ChecksTest do
 
   test "checks that take too long together are ended, with what runs, and what was not begun is named" do
     folder = tree!(%{"tools/python3" => @hangs, "bin/guests" => "#!/bin/sh\nsleep 300\n"})
-    {output, 1} = checks(folder, [], all: "0.05")
-    assert output =~ "test: all checks together have run for 0.05 minutes"
+    {output, 1} = checks(folder, [], all: "0.2")
+    assert output =~ "test: all checks together have run for 0.2 minutes"
 
     for {step, runs} <- [{"tidy", "python3"}, {"guests", "sleep 300"}],
         do: assert(output =~ ~r/#{step}: test: #{step} has run for 0 minutes.*#{step}: [^\n]*#{runs}/s)
@@ -296,6 +309,73 @@ defmodule Tidepool.Docs.ChecksTest do
     assert output =~ "FAILED: tidy guests"
     pid = String.trim(File.read!(Path.join(folder, "tools/pid")))
     eventually(fn -> not running?(pid) end, 30_000)
+  end
+
+  # Says which date the sources have, and builds as cargo does: a file that it made is of now.
+  @tells_dates """
+  #!/bin/sh
+  stat -c '%n %.9Y' *.rs
+  mkdir -p "$CARGO_TARGET_DIR/release/.fingerprint/a"
+  [ "$1" != clippy ] || touch "$CARGO_TARGET_DIR/release/.fingerprint/a/invoked.timestamp"
+  """
+
+  test "on a CI machine what has not changed since the last run has the date of then, and all is of now once others have built" do
+    cache = tmp_folder!()
+    target = Path.join(cache, "tidepool/target")
+
+    dates = fn sources ->
+      folder = tree!(Map.merge(%{"tools/cargo" => @tells_dates, "native/c.sh" => ""}, sources))
+      {output, 0} = checks(folder, ["clippy"], ci: "true", cache: cache)
+      Map.new(Regex.scan(~r/^(\w\.rs) ([\d.]+)$/m, output), fn [_line, name, date] -> {name, date} end)
+    end
+
+    first = dates.(%{"native/a.rs" => "1", "native/b.rs" => "2"})
+    assert map_size(first) == 2
+    assert dates.(%{"native/a.rs" => "1", "native/b.rs" => "2"}) == first
+    changed = dates.(%{"native/a.rs" => "1", "native/b.rs" => "3"})
+    assert changed["a.rs"] == first["a.rs"]
+    assert changed["b.rs"] > first["b.rs"]
+    # What was there before the last run is no better than what is new.
+    back = dates.(%{"native/a.rs" => "1", "native/b.rs" => "2"})
+    assert back["b.rs"] > changed["b.rs"]
+
+    File.touch!(Path.join(target, "release/.fingerprint/a/invoked.timestamp"), System.os_time(:second) + 1)
+    others = dates.(%{"native/a.rs" => "1", "native/b.rs" => "2"})
+    assert others["a.rs"] > back["b.rs"]
+    assert others["b.rs"] > back["b.rs"]
+
+    File.rm!(Path.join(target, "sources"))
+    assert dates.(%{"native/a.rs" => "1", "native/b.rs" => "2"})["a.rs"] > others["b.rs"]
+  end
+
+  test "two runs at once on a CI machine build in folders of their own, and the second one's goes with it" do
+    cache = tmp_folder!()
+    target = Path.join(cache, "tidepool/target")
+    builds = %{"tools/cargo" => "#!/bin/sh\necho \"in $CARGO_TARGET_DIR\"\n"}
+    File.mkdir_p!(Path.dirname(target))
+    lock = start_lock!(target <> ".lock")
+    assert {output, 0} = checks(tree!(builds), ["clippy"], ci: "true", cache: cache)
+    assert output =~ "in #{target}-2\n"
+    refute File.exists?(target <> "-2")
+    Port.close(lock)
+    eventually(fn -> elem(System.cmd("flock", ["-n", target <> ".lock", "true"]), 1) == 0 end)
+    assert {output, 0} = checks(tree!(builds), ["clippy"], ci: "true", cache: cache)
+    assert output =~ "in #{target}\n"
+  end
+
+  # Until its port is closed.
+  defp start_lock!(path) do
+    flock = System.find_executable("flock")
+    port = Port.open({:spawn_executable, flock}, [:binary, args: [path, "sh", "-c", "echo locked; cat"]])
+    assert_receive {^port, {:data, "locked\n"}}
+    port
+  end
+
+  test "no program has the folder of a checkout in it but for those who run it without cargo" do
+    compiled_in =
+      for path <- Path.wildcard("native/**/*.rs"), File.read!(path) =~ "env!(\"CARGO_MANIFEST_DIR\")", do: path
+
+    assert compiled_in == ["native/fuzz/src/corpus.rs"]
   end
 
   # A process that has ended and that nobody has waited for is one that is gone, too.

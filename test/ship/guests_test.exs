@@ -15,7 +15,7 @@ defmodule Tidepool.Ship.GuestsTest do
     tools = Path.join(root, "tools")
     File.mkdir_p!(tools)
     if Keyword.get(options, :compilers, true), do: link_compilers!(tools)
-    {root, [{"TIDEPOOL_GUESTS_TOOLS", tools}]}
+    {root, [{"TIDEPOOL_GUESTS_TOOLS", tools}, {"CI", ""}]}
   end
 
   # Without the lock and the caches.
@@ -94,6 +94,41 @@ defmodule Tidepool.Ship.GuestsTest do
     File.rm!(Path.join(root, "guests/build/rust/mine.wasm"))
     assert {"guests: built guests/build/rust/mine.wasm: " <> _bytes, 0} = guests(tree)
     assert File.read!(Path.join(root, "guests/build/rust/mine.wasm")) == wasm
+  end
+
+  test "a CI machine compiles what is the same once for all its checkouts, and keeps the three that were used last" do
+    {first, env} = tree!()
+    env = [{"CI", "true"} | List.keydelete(env, "CI", 0)]
+    for name <- ["one", "two"], do: wat!(first, name)
+    write!(first, "guests/two/three.wat", @wat)
+    assert {said, 0} = guests({first, env})
+    assert said == "guests: built guests/build/wat: 1 modules\nguests: built guests/build/wat: 2 modules\n"
+
+    {second, _env} = tree!(compilers: false)
+    for name <- ["one", "two"], do: wat!(second, name)
+    write!(second, "guests/two/three.wat", @wat)
+    took = "guests: took guests/build/wat: 1 modules\nguests: took guests/build/wat: 2 modules\n"
+    assert guests({second, env}) == {took, 0}
+
+    for name <- ~w(one two three) do
+      [here, there] = for root <- [first, second], do: File.read!(Path.join(root, "guests/build/wat/#{name}.wasm"))
+      assert here == there
+    end
+
+    assert guests({second, env}) == {"guests: up to date\n", 0}
+
+    for at <- 1..4 do
+      write!(second, "guests/one/one.wat", "(module (memory (export \"memory\") #{at + 1}))")
+      assert guests({second, env}) == {"guests: built guests/build/wat: 1 modules\n", 0}
+    end
+
+    builds = Path.join(List.keyfind(env, "TIDEPOOL_GUESTS_TOOLS", 0) |> elem(1), "built/wat-one")
+    assert length(File.ls!(builds)) == 3
+    # The first of all is among them no more.
+    assert guests({first, env}) == {"guests: up to date\n", 0}
+    File.rm_rf!(Path.join(first, "guests/build"))
+    assert {said, 0} = guests({first, env})
+    assert said == String.replace(took, "took guests/build/wat: 1", "built guests/build/wat: 1")
   end
 
   test "folders of WAT are built beside each other, and what was made of a file that is gone goes" do

@@ -182,10 +182,11 @@ defmodule TidepoolWeb.EventsTest do
     pid = reader()
     monitor = Process.monitor(pid)
 
-    receive do
-      {:DOWN, ^monitor, :process, ^pid, _ended} -> watched()
-    after
-      0 -> {pid, monitor}
+    if Process.alive?(pid) do
+      {pid, monitor}
+    else
+      Process.demonitor(monitor, [:flush])
+      watched()
     end
   end
 

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::behaviour::hash;
 
-/// This crate's folder.
-fn folder() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+/// This crate's folder: cargo names it to what it runs. What is run without it was built in one, for which a CI machine has many.
+pub(crate) fn folder() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
 }
 
 /// The files of `corpus/TARGET`, by name.

@@ -1,11 +1,12 @@
 //! Valid modules, from a process of their own: see `smith/`.
 
 use std::io::{BufReader, Read};
-use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use fastrand::Rng;
+
+use crate::corpus;
 
 static SMITH: Mutex<Option<Smith>> = Mutex::new(None);
 
@@ -17,7 +18,7 @@ struct Smith {
 impl Smith {
     /// Builds it first, if it isn't.
     fn start(seed: u64) -> Self {
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("smith/Cargo.toml");
+        let manifest = corpus::folder().join("smith/Cargo.toml");
         let mut child = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .args(["run", "--quiet", "--release", "--locked", "--manifest-path"])
             .arg(manifest)

@@ -65,7 +65,10 @@ fn main() {
     let config = RuntimeConfig { max_instances: 256, ..settings::runtime_config() };
     let runtime = Runtime::new(&config, io.handle().clone(), Arc::new(Silent)).unwrap();
     let function = |guest: &str, instances| {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guests/build").join(guest).with_extension("wasm");
+        let path = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap())
+            .join("../../guests/build")
+            .join(guest)
+            .with_extension("wasm");
         let config = CompileConfig { snapshot: Some(settings::LIMITS), ..CompileConfig::default() };
         let module = Arc::new(runtime.compile(&std::fs::read(path).unwrap(), &config).unwrap());
         let config = FunctionConfig { name: guest.into(), instances, ..settings::function_config() };

@@ -302,7 +302,8 @@ fn main() {
         );
     }
     let guest = |name: &str| {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guests/build/lunatic").join(name);
+        let path =
+            Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../guests/build/lunatic").join(name);
         std::fs::read(path.with_extension("wasm")).unwrap()
     };
     for name in ["sum", "hub", "chat", "bench", "test_lunatic_suite"].into_iter().filter(|name| is_wanted(name)) {

@@ -77,7 +77,10 @@ fn main() {
     let folder = Folder(std::env::temp_dir().join(format!("tidepool-recording-{}", std::process::id())));
     runtime.open_recordings(&folder.0, 2 << 30, 1 << 30).unwrap();
     let module = |guest: &str| -> Arc<Module> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guests/build").join(guest).with_extension("wasm");
+        let path = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap())
+            .join("../../guests/build")
+            .join(guest)
+            .with_extension("wasm");
         let config = CompileConfig { snapshot: Some(settings::LIMITS), ..CompileConfig::default() };
         Arc::new(runtime.compile(&std::fs::read(path).unwrap(), &config).unwrap())
     };

@@ -2,7 +2,7 @@ defmodule Tidepool.Fuzz do
   @moduledoc """
   Fuzzing in a plain loop: `run("wire", seeds, fn bytes -> … end)` executes a function with damaged inputs until its time is over or it fails.
 
-  Some seconds each by default, `TIDEPOOL_FUZZ_S` of them by hand; all follows from `TIDEPOOL_FUZZ_SEED`. Inputs that failed once are in
+  Some seconds each by default, `TIDEPOOL_FUZZ_S` of them by hand; all follows from the seed of the run (`mix test --seed`), or from `TIDEPOOL_FUZZ_SEED`. Inputs that failed once are in
   `test/fuzz/regressions/NAME/` and executed first. `native/fuzz` does the same for what is written in Rust.
   """
 
@@ -21,7 +21,7 @@ defmodule Tidepool.Fuzz do
   @spec run(String.t(), [binary, ...], (binary -> as_boolean(term)), fix: (binary -> binary)) :: :ok
   def run(name, seeds, fun, options \\ []) do
     fix = Keyword.get(options, :fix, & &1)
-    seed = number("TIDEPOOL_FUZZ_SEED", System.system_time(:microsecond))
+    seed = number("TIDEPOOL_FUZZ_SEED", ExUnit.configuration()[:seed])
     seconds = number("TIDEPOOL_FUZZ_S", @default_s)
     :rand.seed(:exsss, seed)
     known = for path <- Path.wildcard("test/fuzz/regressions/#{name}/*"), do: File.read!(path)

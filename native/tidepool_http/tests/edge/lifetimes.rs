@@ -5,7 +5,7 @@ use bytes::Bytes;
 use std::time::{Duration, Instant};
 use tidepool_http::{Config, ContentType, Response};
 
-const SHORT: Duration = Duration::from_millis(150);
+const SHORT: Duration = Duration::from_millis(600);
 
 #[tokio::test]
 async fn requests_one_after_another_share_a_connection() {

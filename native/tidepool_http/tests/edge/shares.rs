@@ -6,7 +6,7 @@ use std::future::Future;
 use std::time::Duration;
 use tidepool_http::{Config, ContentType, Response};
 
-const SHORT: Duration = Duration::from_millis(150);
+const SHORT: Duration = Duration::from_millis(600);
 
 /// An HTTP/2 client that takes no byte of any body: its streams have a window of 0.
 pub(crate) async fn greedy(edge: &Edge) -> Client {

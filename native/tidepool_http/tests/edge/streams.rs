@@ -12,7 +12,7 @@ use std::time::Duration;
 use tidepool_http::{Closed, Config, ContentType, Drained, Responder, Response, Signal, Writer};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-const SHORT: Duration = Duration::from_millis(150);
+const SHORT: Duration = Duration::from_millis(600);
 
 /// What a stream holds.
 const CHANNEL_BYTES: usize = 64 << 10;

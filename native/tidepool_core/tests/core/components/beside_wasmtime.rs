@@ -20,7 +20,7 @@ fn wasmtime() -> Option<PathBuf> {
     let program = format!("wasmtime-{}/bin/wasmtime", rest.split('"').next().unwrap());
     let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or(home).map(|cache| cache.join("tidepool"));
-    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../../_build");
+    let built = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../../../_build");
     let found =
         [Some(built), cache].into_iter().flatten().map(|folder| folder.join(&program)).find(|path| path.exists());
     assert!(found.is_some() || !is_long(), "bin/setup --test with TIDEPOOL_LONG=1 builds wasmtime");

@@ -9,6 +9,7 @@ pub(crate) mod puppet;
 pub(crate) mod reference;
 pub(crate) mod signal;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -27,6 +28,13 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const PAGE: u64 = 64 << 10;
 
 pub(crate) type Outcome = Result<Vec<u8>, CallError>;
+
+/// Tells `bin/test`'s closing lines that a test tries what it measures once more: a machine that others use takes some of its time.
+pub(crate) fn tell_of_another_try(seen: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    // Not by a macro, whose output is seen of tests alone that fail.
+    let _ = writeln!(std::io::stderr(), "\nAGAIN {test}: {seen}");
+}
 
 /// What guests printed.
 #[derive(Default)]
@@ -195,7 +203,10 @@ pub(crate) fn sample(text: &str, start: &str) -> Option<f64> {
 
 /// A module that `bin/guests` built, by language and name.
 pub(crate) fn guest(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../../guests/build").join(name).with_extension("wasm");
+    let path = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap())
+        .join("../../../../guests/build")
+        .join(name)
+        .with_extension("wasm");
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; bin/guests builds it", path.display()))
 }
 

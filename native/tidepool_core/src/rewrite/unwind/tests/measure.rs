@@ -36,7 +36,7 @@ fn ratio(one: Duration, other: Duration) -> f64 {
 #[test]
 #[ignore = "measures"]
 fn sizes_and_times_of_lunatics_guests() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../../guests/build/lunatic");
+    let folder = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../../../guests/build/lunatic");
     let only = std::env::var("UNWIND_GUESTS").unwrap_or_default();
     let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();

@@ -17,7 +17,7 @@ use self::guest::Guest;
 use self::wit::{Item, Wit};
 use crate::preempt::{Spent, at_best};
 use crate::settings;
-use crate::support::{Node, limits};
+use crate::support::{Node, limits, tell_of_another_try};
 
 /// Each function, its grant or why it needs none, what bounds the time of a call, and what a tape has of it.
 const TABLE: &str = include_str!("linked.tsv");
@@ -110,7 +110,7 @@ fn what_the_host_defines_is_in_the_wit_that_the_linker_is_asked_for() {
     let wit = Wit::read();
     let interfaces: BTreeSet<&str> = wit.items.iter().filter_map(|item| item.interface.split('@').next()).collect();
     let names: BTreeSet<&str> = wit.items.iter().map(|item| &*item.name).collect();
-    let sources = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../src/abi/component"));
+    let sources = sources(&Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../src/abi/component"));
     let mut found = 0;
     for source in &sources {
         let defining = ["func_wrap(", "func_wrap_async(", "function(linker,", "waiting_function!(linker,"];
@@ -160,6 +160,7 @@ fn spent(node: &Node, wasm: &[u8]) -> Spent {
         if spent.in_slices() {
             break;
         }
+        tell_of_another_try(&format!("its thread was held for {:?}", spent.longest));
         spent = run();
     }
     node.lines.take();

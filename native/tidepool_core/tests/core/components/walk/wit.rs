@@ -157,7 +157,7 @@ fn folder() -> PathBuf {
         .args(["metadata", "--format-version", "1", "--offline", "--locked", "--filter-platform"])
         .arg(format!("{}-unknown-linux-gnu", std::env::consts::ARCH))
         .arg("--manifest-path")
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
+        .arg(format!("{}/Cargo.toml", std::env::var("CARGO_MANIFEST_DIR").unwrap()))
         .output()
         .unwrap();
     let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).unwrap();

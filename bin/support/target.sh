@@ -1,0 +1,59 @@
+# The folder in which a CI machine builds Rust for all its checkouts; sourced by bin/test. shellcheck shell=bash
+#
+# Cargo compares dates: what is older than the program that was made of it is not compiled again. In a new checkout every file is
+# of today. So each run notes at its end what its files had in them and which dates, and the next one gives these dates to those that
+# are still the same. Nothing is believed when anybody else has built there since, or a run was ended before its end.
+
+# The files that Rust is compiled from, of all checkouts; the folder may have so many GiB.
+sources=(native guests docs/cli.md)
+most_gib=6
+
+# Takes the folder until this script ends; one beside it, for this run alone, while another run has it.
+take_target() {
+  local shared=$CARGO_TARGET_DIR folder
+  for folder in "$shared" "$shared-2" "$shared-3"; do
+    mkdir -p "$folder"
+    exec {target_lock}>"$folder.lock"
+    if flock -n "$target_lock"; then
+      export CARGO_TARGET_DIR=$folder
+      [[ $folder == "$shared" ]] || passing_target=$folder
+      (($(du -s --block-size=1G "$folder" | cut -f 1) <= most_gib)) || find "$folder" -mindepth 1 -delete
+      date_sources
+      return
+    fi
+    exec {target_lock}>&-
+  done
+  die "three runs build already: wait for one of them"
+}
+
+# What steps start may stay when this script is over, and must not have the folder then.
+leave_target() { [[ -z ${target_lock:-} ]] || exec {target_lock}>&-; }
+
+# Their names, each with a zero behind it.
+each_source() { find "${sources[@]}" -type f -not -path '*/target/*' -not -path 'guests/build/*' -print0 2>/dev/null || true; }
+
+# Their hashes and names, as sha256sum writes them.
+hash_sources() { each_source | xargs -0 -r sha256sum; }
+
+# Gives each file the date of what was built of it, or that of now.
+date_sources() {
+  local noted=$CARGO_TARGET_DIR/sources
+  each_source | xargs -0 -r touch
+  if [[ -e $noted ]] && [[ -z $(find "$CARGO_TARGET_DIR" -path '*/.fingerprint/*' -name invoked.timestamp -newer "$noted" -print -quit) ]]; then
+    # Each line of what was noted begins with the date.
+    LC_ALL=C join -t $'\t' -1 2 -2 1 -o 1.1,1.2 \
+      <(sed -E 's/ /\t/' "$noted" | LC_ALL=C sort -t $'\t' -k 2) <(hash_sources | LC_ALL=C sort) |
+      while IFS=$'\t' read -r date file; do touch -d "@$date" "${file:66}"; done
+  fi
+  rm -f "$noted"
+}
+
+# Notes what has been built of what, when nothing builds any more.
+note_sources() {
+  local new=$CARGO_TARGET_DIR/sources.new
+  hash_sources | while IFS= read -r line; do printf '%s %s\n' "$(stat -c %.9Y "${line:66}")" "$line"; done >"$new"
+  mv "$new" "$CARGO_TARGET_DIR/sources"
+}
+
+# Removes a folder that was for this run alone.
+drop_target() { [[ -z ${passing_target:-} ]] || rm -rf "$passing_target" "$passing_target.lock"; }
