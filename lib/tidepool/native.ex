@@ -478,6 +478,14 @@ defmodule Tidepool.Native do
   @spec process_tell(task, signal) :: :ok | failure
   def process_tell(_task, _signal), do: :erlang.nif_error(:not_loaded)
 
+  @doc """
+  The process has so many links and monitors in the VM, or is to have them. By `:hold` `false` says that there is no room for them on its
+  program's account; by `:need` the process ends as well, when it is driven next; by `:keep` they are counted whether there is room or not.
+  """
+  @spec process_ties(task, links :: non_neg_integer, monitors :: non_neg_integer, :hold | :need | :keep) ::
+          boolean | failure
+  def process_ties(_task, _links, _monitors, _how), do: :erlang.nif_error(:not_loaded)
+
   @doc "Gives a process the function that it asked to be compiled, and drives it."
   @spec process_compiled(task, function_ref) :: step
   def process_compiled(_task, _function), do: :erlang.nif_error(:not_loaded)

@@ -64,6 +64,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     run_queues: [],
     drive_queue: [:number],
     process_tell: [:task, :signal],
+    process_ties: [:task, :number, :number, :atom],
     process_compiled: [:task, :function],
     process_info: [:process],
     process_find: [:process, :number],

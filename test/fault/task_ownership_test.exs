@@ -38,6 +38,7 @@ defmodule Tidepool.Fault.TaskOwnershipTest do
           do: assert({:error, :not_owner, _message, %{}} = tell.(task, {:link_died, 1, nil}))
 
       assert {:error, :not_owner, _message, %{}} = Native.process_spawned(task, 1, self())
+      assert {:error, :not_owner, _message, %{}} = Native.process_ties(task, 1, 1, :hold)
       assert {{:error, :not_owner, _message, %{}}, false} = Native.cancel(task, :timeout)
       assert {{:error, :not_owner, _message, %{}}, false} = Native.cancel(task, :aborted)
 

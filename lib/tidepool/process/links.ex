@@ -4,7 +4,7 @@ defmodule Tidepool.Process.Links do
 
   A link that ends well with its other end is nothing that the VM tells of, unless exits are trapped. So from time to time those are
   dropped that are none any more: when there are twice as many as were left the time before. Those are left that are new since
-  then, for the word of another guest's link comes before the link.
+  then and live, for the word of another guest's link comes before the link.
   """
 
   @least 256
@@ -20,6 +20,13 @@ defmodule Tidepool.Process.Links do
     if map_size(links) < limit, do: links, else: drop_ended(links, ended)
   end
 
+  @doc "Drops those at once that are none any more: there is no room for more."
+  @spec drop_ended(t) :: t
+  def drop_ended(links) do
+    {_limit, ended} = Process.get(@limit, {@least, %{}})
+    drop_ended(links, ended)
+  end
+
   defp drop_ended(links, before) do
     ended =
       case Process.info(self(), [:links, :trap_exit]) do
@@ -28,8 +35,11 @@ defmodule Tidepool.Process.Links do
         _trapping -> %{}
       end
 
-    links = Map.drop(links, for({pid, _tag} <- ended, is_map_key(before, pid), do: pid))
+    links = Map.drop(links, for({pid, _tag} <- ended, is_map_key(before, pid) or dead?(pid), do: pid))
     Process.put(@limit, {max(@least, 2 * map_size(links)), ended})
     links
   end
+
+  # Its link was before its end.
+  defp dead?(pid), do: node(pid) == node() and not Process.alive?(pid)
 end

@@ -11,7 +11,7 @@ defmodule Tidepool.Process.Loop do
   alias Tidepool.Error.Reason
   alias Tidepool.Function.Loader
   alias Tidepool.Host.Timer
-  alias Tidepool.Process.{Files, HostCalls, Links, Names, Programs, Remote}
+  alias Tidepool.Process.{Files, HostCalls, Names, Programs, Remote, Ties}
 
   # The VM's timers have an end; whoever waits for longer than ten days looks again then. Who waits for years has no deadline, and
   # needs no timer.
@@ -20,10 +20,8 @@ defmodule Tidepool.Process.Loop do
   # Comparing with numbers of one word is quicker.
   @short_tags -0x0800_0000_0000_0000..0x07FF_FFFF_FFFF_FFFF
   @tags -0x8000_0000_0000_0000..0x7FFF_FFFF_FFFF_FFFF
-
-  # What monitors watch: guests by their number, linked processes of the host's by their pid, and monitors by those; whether deaths
-  # are told.
-  @typep state :: {Links.t(), watched :: map, told? :: boolean}
+  # What the guest asks of links and monitors.
+  @tying [:link, :unlink, :monitor, :stop_monitoring, :die_when_link_dies]
 
   @doc "The first process of a program; tells its starter when it has begun, or why it can't."
   @spec first(String.t(), map, pid, reference) :: no_return
@@ -55,7 +53,7 @@ defmodule Tidepool.Process.Loop do
         Remote.begin(reference, self())
         true = Programs.add(self(), reference, number, running(name, version))
         send(starter, {tag, :started})
-        run(step, {%{}, %{}, false})
+        run(step, Ties.new(nil))
     end
   end
 
@@ -98,7 +96,6 @@ defmodule Tidepool.Process.Loop do
   def born(reference, parent) do
     Process.put(__MODULE__, reference)
     Remote.begin(reference, nil)
-    links = if parent, do: %{parent => 0}, else: %{}
 
     case Native.process_begin(reference) do
       # The parent may be the first process, which has a reason of its own to end for, and is about to.
@@ -107,7 +104,7 @@ defmodule Tidepool.Process.Loop do
         exit(:killed)
 
       step ->
-        run(step, {links, %{}, false})
+        run(step, Ties.new(parent))
     end
   end
 
@@ -126,7 +123,7 @@ defmodule Tidepool.Process.Loop do
   defp arrive({:wait, _task, _id, _us} = step, reference, tell) do
     tell.({:ok, Native.process_info(reference).id, self()})
     Native.process_release(reference)
-    run(step, {%{}, %{}, false})
+    run(step, Ties.new(nil))
   end
 
   defp arrive({:error, _reason, message, _details}, _reference, tell) do
@@ -139,7 +136,7 @@ defmodule Tidepool.Process.Loop do
     exit(:killed)
   end
 
-  @spec run(Native.step() | :killed, state) :: no_return
+  @spec run(Native.step() | :killed | :ended, Ties.t()) :: no_return
   defp run({:wait, task, _id, remaining_us}, state) do
     Remote.tell_room(task)
 
@@ -175,6 +172,9 @@ defmodule Tidepool.Process.Loop do
   defp run({:ok, _nothing}, _state), do: exit(:normal)
   defp run(:killed, _state), do: exit(:killed)
 
+  # It is about to be killed, and so are those of whose deaths it is told meanwhile.
+  defp run(:ended, _state), do: Process.sleep(:infinity)
+
   defp run({:error, reason, message, details}, _state) do
     %{function: function, entry: entry} = __MODULE__ |> Process.get() |> Native.process_info()
     fail(Error.new(reason, message, function, details), entry)
@@ -204,40 +204,14 @@ defmodule Tidepool.Process.Loop do
     go_on(task, state)
   end
 
-  defp told({:EXIT, pid, reason}, task, {links, watched, told?}) do
-    case Map.pop(links, pid) do
-      # A supervisor, for instance.
-      {nil, _links} when reason != :normal -> exit(reason)
-      {tag, links} when reason == :normal or tag == nil -> go_on(task, {links, watched, told?})
-      {tag, links} -> task |> Native.process_signal({:link_died, tag, local(pid)}) |> run({links, watched, told?})
-    end
-  end
-
-  defp told({:DOWN, monitor, :process, pid, reason}, task, {links, watched, told?}) do
-    case Map.pop(watched, monitor) do
-      {{:link, _tag}, watched} when reason == :normal ->
-        go_on(task, {links, Map.delete(watched, pid), told?})
-
-      {{:link, tag}, watched} when told? ->
-        task |> Native.process_signal({:link_died, tag, local(pid)}) |> run({links, Map.delete(watched, pid), told?})
-
-      {{:link, _tag}, _watched} ->
-        exit(reason)
-
-      {nil, _watched} ->
-        go_on(task, {links, watched, told?})
-
-      {id, watched} ->
-        task |> Native.process_signal({:process_died, id}) |> run({links, Map.delete(watched, id), told?})
-    end
-  end
+  defp told({:EXIT, _pid, _reason} = notice, task, ties), do: noticed(notice, task, ties)
+  defp told({:DOWN, _monitor, :process, _pid, _reason} = notice, task, ties), do: noticed(notice, task, ties)
 
   # What another guest says of a link that it has made, or removed.
-  defp told({:tidepool_linked, pid, tag}, task, {links, watched, told?}),
-    do: go_on(task, {Links.put(links, pid, tag), watched, told?})
+  defp told({:tidepool_linked, pid, tag} = notice, task, ties) when is_pid(pid) and tag in @tags,
+    do: noticed(notice, task, ties)
 
-  defp told({:tidepool_unlinked, pid}, task, {links, watched, told?}),
-    do: go_on(task, {Map.delete(links, pid), watched, told?})
+  defp told({:tidepool_unlinked, pid} = notice, task, ties) when is_pid(pid), do: noticed(notice, task, ties)
 
   # Somebody looks where it is.
   defp told({:tidepool_look, alias}, task, state) when is_reference(alias) do
@@ -252,8 +226,12 @@ defmodule Tidepool.Process.Loop do
     go_on(task, state)
   end
 
-  # The library knows processes of this node alone by their pids.
-  defp local(pid), do: if(node(pid) == node(), do: pid)
+  defp noticed(notice, task, ties) do
+    case Ties.told(notice, task, ties) do
+      {nil, ties} -> go_on(task, ties)
+      {signal, ties} -> task |> Native.process_signal(signal) |> run(ties)
+    end
+  end
 
   defp go_on(task, state), do: task |> Native.resume() |> run(state)
 
@@ -264,9 +242,18 @@ defmodule Tidepool.Process.Loop do
     task |> Native.process_spawned(id, pid) |> run(state)
   end
 
-  defp serve({:spawn, child, id, tag}, task, {links, watched, told?}) do
-    pid = :erlang.spawn_link(__MODULE__, :born, [child, self()])
-    task |> Native.process_spawned(id, pid) |> run({Links.put(links, pid, tag), watched, told?})
+  defp serve({:spawn, child, id, tag}, task, ties) do
+    case Ties.room_for_child(task, ties) do
+      {:ok, ties} ->
+        pid = :erlang.spawn_link(__MODULE__, :born, [child, self()])
+        task |> Native.process_spawned(id, pid) |> run(Ties.put(ties, pid, tag))
+
+      :full ->
+        text =
+          "the process or its program has as many links and monitors as there is room for on the host (limit total_memory)"
+
+        task |> Native.answer({:error, text}) |> run(ties)
+    end
   end
 
   # Processes of other nodes are asked for by their numbers.
@@ -311,80 +298,7 @@ defmodule Tidepool.Process.Loop do
     task |> Native.answer({:ok, <<code::little-32, id::little-64>>}) |> run(state)
   end
 
-  defp serve({:link, pid, _guest?, _tag}, task, state) when pid == self(), do: answer(task, state)
-
-  defp serve({:link, nil, _guest?, tag}, task, {_links, _watched, true} = state) do
-    Native.process_tell(task, {:link_died, tag, nil})
-    answer(task, state)
-  end
-
-  defp serve({:link, nil, _guest?, _tag}, _task, _state), do: exit(:noproc)
-
-  defp serve({:link, pid, true, tag}, task, {links, watched, told?}) do
-    send(pid, {:tidepool_linked, self(), tag})
-
-    try do
-      Process.link(pid)
-    rescue
-      # It has ended, and this process dies with its links.
-      ErlangError -> exit(:noproc)
-      ArgumentError -> exit(:noproc)
-    end
-
-    Remote.linked(task, pid)
-    answer(task, {Links.put(links, pid, tag), watched, told?})
-  end
-
-  # No guest takes a process of the host's along.
-  defp serve({:link, pid, false, tag}, task, {links, watched, told?}) do
-    monitor = Process.monitor(pid)
-    watched = watched |> unwatch(pid) |> Map.merge(%{monitor => {:link, tag}, pid => monitor})
-    answer(task, {links, watched, told?})
-  end
-
-  defp serve({:unlink, nil, _guest?}, task, state), do: answer(task, state)
-
-  defp serve({:unlink, pid, false}, task, {links, watched, told?}),
-    do: answer(task, {links, unwatch(watched, pid), told?})
-
-  defp serve({:unlink, pid, true}, task, {links, watched, told?}) do
-    Process.unlink(pid)
-    send(pid, {:tidepool_unlinked, self()})
-
-    # A death that was under way is told of.
-    receive do
-      {:EXIT, ^pid, reason} when reason != :normal ->
-        Native.process_tell(task, {:link_died, Map.get(links, pid, 0), local(pid)})
-    after
-      0 -> :ok
-    end
-
-    Remote.linked(task, pid)
-    answer(task, {Map.delete(links, pid), watched, told?})
-  end
-
-  defp serve({:die_when_link_dies, dies?}, task, {links, watched, _told?}) do
-    Process.flag(:trap_exit, not dies?)
-    answer(task, {links, watched, not dies?})
-  end
-
-  defp serve({:monitor, pid, id}, task, {links, watched, told?} = state) do
-    cond do
-      is_map_key(watched, id) ->
-        answer(task, state)
-
-      pid == nil ->
-        Native.process_tell(task, {:process_died, id})
-        answer(task, state)
-
-      true ->
-        monitor = Process.monitor(pid)
-        answer(task, {links, Map.merge(watched, %{monitor => id, id => monitor}), told?})
-    end
-  end
-
-  defp serve({:stop_monitoring, id}, task, {links, watched, told?}),
-    do: answer(task, {links, unwatch(watched, id), told?})
+  defp serve(request, task, ties) when elem(request, 0) in @tying, do: answer(task, Ties.serve(request, task, ties))
 
   defp serve({:kill, pid, true}, task, state) when is_pid(pid) do
     Process.exit(pid, :kill)
@@ -424,16 +338,4 @@ defmodule Tidepool.Process.Loop do
 
   # The process of another node that has this number; those that can't be reached are as good as dead.
   defp away(id), do: with(none when is_atom(none) <- Remote.find(id), do: {nil, true})
-
-  # Without the monitor of a guest's number, or of a linked process of the host's.
-  defp unwatch(watched, whom) do
-    case Map.pop(watched, whom) do
-      {nil, watched} ->
-        watched
-
-      {monitor, watched} ->
-        Process.demonitor(monitor, [:flush])
-        Map.delete(watched, monitor)
-    end
-  end
 end

@@ -12,6 +12,10 @@ defmodule Tidepool.Process.Programs do
 
   alias Tidepool.{Function, Native, Nodes}
 
+  # Processes that end at a time. Each has its turn on a scheduler, in which it tells those that it is linked to and watched by, before
+  # whoever else waits for one has theirs.
+  @piece 10
+
   @doc false
   def start_link(_options), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
 
@@ -128,11 +132,15 @@ defmodule Tidepool.Process.Programs do
         :ok
 
       pids ->
-        monitors = for pid <- pids, do: {pid, Process.monitor(pid)}
-        for pid <- pids, do: Process.exit(pid, :kill)
-        for {pid, monitor} <- monitors, do: await(pid, monitor)
+        for piece <- Enum.chunk_every(pids, @piece), do: kill(piece)
         finish(reference, MapSet.union(ended, MapSet.new(pids)))
     end
+  end
+
+  defp kill(pids) do
+    monitors = for pid <- pids, do: {pid, Process.monitor(pid)}
+    for pid <- pids, do: Process.exit(pid, :kill)
+    for {pid, monitor} <- monitors, do: await(pid, monitor)
   end
 
   defp await(pid, monitor) do

@@ -86,6 +86,7 @@ pub use process::metrics::Figure;
 pub use process::place::naming::Named;
 pub use process::program::Output;
 pub use process::stdio::{Stdio, Terminal};
+pub use process::ties::Ties;
 pub use process::upgrade::UpgradeAnswer;
 pub use recording::{Counts, Damaged, Head, How, Keeper, Listed, Recording, Summary};
 pub use rewrite::strip::stripped;

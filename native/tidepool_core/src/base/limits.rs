@@ -98,7 +98,7 @@ pub enum Limit {
     TotalMemory,
     /// What all processes of a program together may compute.
     TotalCpuTime,
-    /// What a process may have in its mailbox and its timers, or all processes of a program on the host.
+    /// What a process may have in its mailbox, its timers, or its links and monitors, or all processes of a program on the host.
     Messages,
 }
 
@@ -123,8 +123,8 @@ impl Limit {
     pub(crate) fn advice(self) -> &'static str {
         match self {
             Limit::Messages => {
-                ": a process has to receive what it is sent, and a program to have less in messages, timers and \
-                 configurations; its own bound is the limit total_memory, or 1 GiB"
+                ": a process has to receive what it is sent, and a program to have less in messages, timers, \
+                 configurations, links and monitors; its own bound is the limit total_memory, or 1 GiB"
             }
             _ => "",
         }

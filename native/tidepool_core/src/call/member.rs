@@ -315,10 +315,10 @@ impl Member {
         self.process.room(tag, WINDOW, self.guest.program.mailbox_bytes)
     }
 
-    /// Why it has to end, whatever it does: it doesn't receive what it is told.
+    /// Why it has to end, whatever it does: it doesn't receive what it is told, or has too many links and monitors.
     pub(super) fn overrun(&self) -> Option<CallError> {
-        let allowed = || u64::try_from(self.guest.program.mailbox_bytes).unwrap_or(u64::MAX);
-        self.process.is_overrun().then(|| CallError::limit(Limit::Messages, allowed()))
+        let allowed = self.process.overrun()?;
+        Some(CallError::limit(Limit::Messages, u64::try_from(allowed).unwrap_or(u64::MAX)))
     }
 }
 

@@ -30,6 +30,7 @@ use crate::process::handle::Process;
 use crate::process::place::Place;
 use crate::process::program::{Output, Program};
 use crate::process::stdio::Stdio;
+use crate::process::ties::Ties;
 use crate::store::context::FunctionContext;
 use crate::store::frames::Stays;
 
@@ -96,6 +97,12 @@ impl Task {
         self.member.is_some()
     }
 
+    /// Is it a process of a program that has ended?
+    #[must_use]
+    pub fn program_has_ended(&self) -> bool {
+        self.member.as_ref().is_some_and(|member| member.guest.program.has_ended())
+    }
+
     /// The I/O threads.
     #[must_use]
     pub fn io(&self) -> &tokio::runtime::Handle {
@@ -126,6 +133,26 @@ impl Task {
     pub fn signal(&self, signal: Signal) {
         if let Some(member) = &self.member {
             member.signal(signal);
+        }
+    }
+
+    /// The process is to have these links and monitors in the VM: `false` when its program has no room for them, or itself, and nothing is
+    /// changed.
+    #[must_use]
+    pub fn hold_ties(&self, ties: Ties) -> bool {
+        self.member.as_ref().is_none_or(|member| member.process.hold_ties(ties, member.guest.program.mailbox_bytes))
+    }
+
+    /// The same for a process that can't be refused them: drive it next, and it ends then where there is no room.
+    #[must_use]
+    pub fn need_ties(&self, ties: Ties) -> bool {
+        self.member.as_ref().is_none_or(|member| member.process.need_ties(ties, member.guest.program.mailbox_bytes))
+    }
+
+    /// The process has these, whether there is room or not: it has fewer than before, or others have made some.
+    pub fn keep_ties(&self, ties: Ties) {
+        if let Some(member) = &self.member {
+            member.process.keep_ties(ties, member.guest.program.mailbox_bytes);
         }
     }
 

@@ -80,10 +80,10 @@ impl Process {
         let all = inner.bytes().saturating_add(message.bytes());
         if inner.mailbox.is_next(message.tag()) {
             let _driver = inner.push(message);
-        } else if held.saturating_add(message.bytes()) > bound.saturating_mul(2)
-            || (is_notice && held > NOTICES_BYTES && !inner.share.hold(all))
-        {
-            self.overrun.store(true, Ordering::Relaxed);
+        } else if held.saturating_add(message.bytes()) > bound.saturating_mul(2) {
+            self.overrun_by(bound);
+        } else if is_notice && held > NOTICES_BYTES && !inner.share.hold(all) {
+            self.overrun_by(inner.share.limit());
         } else {
             let _driver = inner.push(message);
         }
@@ -100,11 +100,6 @@ impl Process {
         } else {
             Room::Full
         }
-    }
-
-    /// Has it been told more than it could receive?
-    pub(crate) fn is_overrun(&self) -> bool {
-        self.overrun.load(Ordering::Relaxed)
     }
 
     /// Has a message come after `delay`; the number by which it is cancelled.
@@ -323,12 +318,12 @@ impl Inner {
         woken
     }
 
-    fn bytes(&self) -> usize {
-        self.text_bytes + self.mailbox.bytes() + self.timers.bytes() + self.later.bytes()
+    pub(super) fn bytes(&self) -> usize {
+        self.text_bytes + self.tie_bytes + self.mailbox.bytes() + self.timers.bytes() + self.later.bytes()
     }
 
     /// Tells the account what there is.
-    fn count(&mut self) {
+    pub(super) fn count(&mut self) {
         self.share.keep(self.bytes());
     }
 

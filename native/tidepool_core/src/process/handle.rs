@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -25,8 +25,8 @@ pub(crate) struct Process {
     address: AtomicU64,
     is_guest: bool,
     dead: AtomicBool,
-    /// Whether it has been told more than it could ever receive.
-    pub(super) overrun: AtomicBool,
+    /// The bound that it is to end for, in bytes: it has been told more than it could ever receive, or has more links and monitors.
+    overrun: OnceLock<usize>,
     /// Whether there is anything in `later`: most never have.
     pub(super) sends_later: AtomicBool,
     inner: Mutex<Inner>,
@@ -42,9 +42,10 @@ pub(super) struct Inner {
     pub(super) timers: Timers<Message>,
     /// Messages of its own to processes of the host's, by their numbers.
     pub(super) later: Timers<(u64, Data)>,
-    /// What all of those take of the program's account, and its texts.
+    /// What all of those take of the program's account, and its texts, links and monitors.
     pub(super) share: Share,
     pub(super) text_bytes: usize,
+    pub(super) tie_bytes: usize,
     /// What becomes its driver's, until its driver has it.
     unborn: Option<Box<dyn Any + Send>>,
     /// Whether it may run: its maker lets it go.
@@ -71,7 +72,7 @@ impl Process {
             address: AtomicU64::new(address),
             is_guest,
             dead: AtomicBool::new(false),
-            overrun: AtomicBool::new(false),
+            overrun: OnceLock::new(),
             sends_later: AtomicBool::new(false),
             inner: Mutex::default(),
             cpu_ns: AtomicU64::new(0),
@@ -150,6 +151,17 @@ impl Process {
         }
         inner.gate = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    /// It is to end, for it has more than so many bytes.
+    pub(super) fn overrun_by(&self, allowed: usize) {
+        // The first reason is told.
+        let _told = self.overrun.set(allowed);
+    }
+
+    /// How many bytes it may have of what it has more of, whatever it does.
+    pub(crate) fn overrun(&self) -> Option<usize> {
+        self.overrun.get().copied()
     }
 
     /// Notes what it has used so far.

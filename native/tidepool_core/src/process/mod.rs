@@ -14,5 +14,6 @@ pub(crate) mod place;
 pub(crate) mod program;
 pub(crate) mod registry;
 pub(crate) mod stdio;
+pub(crate) mod ties;
 mod timers;
 pub(crate) mod upgrade;

@@ -10,6 +10,7 @@ use super::*;
 use crate::net::access::Network;
 use crate::process::delivery::{Refused, Room, Sent};
 use crate::process::message::{Data, Message};
+use crate::process::ties::Ties;
 use crate::settings;
 
 fn program(processes: usize, mailbox_bytes: usize) -> Program {
@@ -171,10 +172,10 @@ fn a_mailbox_takes_as_much_again_of_what_nobody_can_wait_with_and_then_its_owner
     for id in 0..12 {
         process.deliver(Message::ProcessDied { id }, 1_000);
     }
-    assert!(!process.is_overrun());
+    assert_eq!(process.overrun(), None);
     assert_eq!(process.queue().0, 13, "none is lost");
     process.deliver(Message::ProcessDied { id: 12 }, 1_000);
-    assert!(process.is_overrun());
+    assert_eq!(process.overrun(), Some(1_000));
 }
 
 #[test]
@@ -189,4 +190,43 @@ fn what_is_due_for_a_process_of_the_hosts_is_taken_once_and_not_when_it_was_canc
     let (to, data) = process.take_later().unwrap();
     assert_eq!((to, data.tag, data.bytes), (7, 1, vec![1]));
     assert!(process.take_later().is_none() && process.next_later().is_none());
+}
+
+#[test]
+fn links_and_monitors_are_of_the_programs_account_until_there_are_fewer_or_their_process_ends() {
+    let program = with(Bounds { mailbox_bytes: 100_000, total_bytes: 150_000, ..bounds() });
+    let [one, other] = ["a", "b"].map(|entry| program.add_guest(entry.into(), 0).unwrap());
+    let ties = |links, monitors| Ties { links, monitors };
+    assert!(one.hold_ties(ties(10, 190), 100_000) && !one.hold_ties(ties(10, 191), 100_000), "one has its own bound");
+    assert!(!other.hold_ties(ties(0, 150), 100_000), "the program has no room for more");
+    one.keep_ties(ties(10, 0), 100_000);
+    assert!(other.hold_ties(ties(0, 150), 100_000), "those are gone");
+    assert!(other.hold_ties(ties(0, 150), 100_000), "they are the same ones");
+    assert_eq!([one.overrun(), other.overrun()], [None, None], "a refusal by itself ends nobody");
+    assert!(!one.need_ties(ties(0, 150), 100_000));
+    assert_eq!(one.overrun(), Some(150_000));
+    program.remove(&other);
+    assert!(one.hold_ties(ties(0, 150), 100_000), "the dead have none");
+}
+
+#[test]
+fn links_that_others_have_made_are_counted_beyond_the_account_and_end_who_has_more_of_them_than_one_may() {
+    let program = with(Bounds { mailbox_bytes: 100_000, total_bytes: 50_000, ..bounds() });
+    let [one, other] = ["a", "b"].map(|entry| program.add_guest(entry.into(), 0).unwrap());
+    one.keep_ties(Ties { links: 390, monitors: 0 }, 100_000);
+    assert_eq!(one.overrun(), None);
+    assert!(!other.hold_ties(Ties { links: 20, monitors: 0 }, 100_000), "the account has them");
+    assert!(other.hold_ties(Ties { links: 15, monitors: 0 }, 100_000), "a few cost nothing");
+    one.keep_ties(Ties { links: 391, monitors: 0 }, 100_000);
+    assert_eq!(one.overrun(), Some(100_000));
+}
+
+#[test]
+fn links_and_monitors_beside_messages_leave_these_their_own_room() {
+    let program = with(Bounds { mailbox_bytes: 100_000, total_bytes: 150_000, ..bounds() });
+    let process = program.add_guest("a".into(), 0).unwrap();
+    assert!(process.hold_ties(Ties { links: 0, monitors: 100 }, 100_000));
+    let send = |bytes| matches!(process.send(message(bytes), &process, 100_000, Waker::noop()), Sent::Done);
+    assert!(send(90_000) && !send(90_000));
+    assert!(process.receive(&[], 100_000).is_some() && send(90_000));
 }

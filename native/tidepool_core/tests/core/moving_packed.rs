@@ -8,8 +8,8 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tidepool_core::{
-    Address, CallError, CompileConfig, EngineKind, Function, HostRequest, Instances, ProcessOptions, ProcessRequest,
-    Signal as Told, Stays, Step, Task,
+    Address, CallError, CompileConfig, EngineKind, Function, HostRequest, Instances, Limit, Limits, ProcessOptions,
+    ProcessRequest, Room, Signal as Told, Stays, Step, Task, Ties,
 };
 
 use crate::support::moving::{finish, next_step};
@@ -295,4 +295,33 @@ fn bytes_that_say_something_else_are_refused_or_a_guest_within_its_limits() {
     }
     println!("{refused} refused, {went_on} went on");
     assert!(refused > 100 && went_on > 100, "{refused} refused, {went_on} went on");
+}
+
+#[test]
+fn links_and_monitors_stay_on_the_account_through_a_move_and_a_packed_process_begins_with_none() {
+    let node = Node::dense(8, 0);
+    let config = CompileConfig { engine: EngineKind::Dense, movable: true, ..CompileConfig::default() };
+    let wasm = program(r#"(func (export "_start") (call $sleep (i64.const 1000000)))"#);
+    let limits = Limits { total_memory_bytes: 10 << 20, ..limits() };
+    let function = function_of(&node.runtime, &wasm, &config, Instances::Fresh, limits).unwrap();
+    let mut task = start(&function);
+    let most = Ties { links: 40, monitors: 20_400 };
+    assert!(task.hold_ties(most));
+    assert_ne!(task.room(1), Room::Free, "they are all that there is");
+    freeze(&mut task);
+    let bytes = packed(&task);
+    task.answer(Ok(Vec::new()));
+    assert!(matches!(drive(&mut task, &Arc::new(Signal::default())), Step::Wait));
+    assert_ne!(task.room(1), Room::Free);
+    assert!(!task.need_ties(Ties { monitors: 30_000, ..most }));
+    task.keep_ties(Ties { monitors: 20, ..most });
+    assert_eq!(task.room(1), Room::Free);
+    let thawed = function.thaw(bytes, ProcessOptions::default()).unwrap();
+    assert_eq!(thawed.room(1), Room::Free);
+    assert!(thawed.hold_ties(most));
+    let outcome = drive(&mut task, &Arc::new(Signal::default()));
+    let Step::Done(Err(CallError::Limit { limit: Limit::Messages, allowed, .. })) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(allowed, 10 << 20);
 }

@@ -295,13 +295,17 @@ pub(crate) fn with_call<'a, T>(
     handle.call().as_mut().map(found).ok_or_else(|| over(env))
 }
 
-/// Drives a task for a slice, with the `reply` to the host call that it waits with.
+/// Drives a task for a slice, with the `reply` to the host call that it waits with; `:ended` of a process whose program has ended, which is
+/// about to be killed: thousands that were linked or watched each other would run for each other's deaths.
 pub(crate) fn next_slice<'a>(env: Env<'a>, term: Term<'a>, handle: &TaskHandle, reply: Option<HostReply>) -> Term<'a> {
     if handle.owner != env.pid() {
         return not_owner(env);
     }
     let mut slot = handle.call();
     let Some(call) = slot.as_mut() else { return over(env) };
+    if call.task.program_has_ended() {
+        return atoms::ended().encode(env);
+    }
     if let Some(reply) = reply {
         call.task.answer(reply);
     }

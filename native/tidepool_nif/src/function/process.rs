@@ -7,7 +7,8 @@ use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, ResourceArc, Term
 use tidepool_core::console::Stream;
 use tidepool_core::trap::Frame;
 use tidepool_core::{
-    Address, Figure, Output, ProcessInfo, ProcessOptions, ProcessRef, Signal, Stdio, Task, Terminal, UpgradeAnswer,
+    Address, Figure, Output, ProcessInfo, ProcessOptions, ProcessRef, Signal, Stdio, Task, Terminal, Ties,
+    UpgradeAnswer,
 };
 use tidepool_errors::Reason;
 
@@ -173,6 +174,27 @@ fn process_tell<'a>(env: Env<'a>, task: &'a TaskHandle, signal: Term<'a>) -> Nif
     let signal = self::signal(signal)?;
     let told = with_task(env, task, |task| task.signal(signal));
     Ok(told.map_or_else(|refusal| refusal, |()| atoms::ok().encode(env)))
+}
+
+/// The process has so many links and monitors in the VM, or is to: by `hold` `false` where there is no room for them, by `need` it ends as well
+/// when it is driven next, and by `keep` they are counted whether there is room or not.
+#[rustler::nif]
+fn process_ties<'a>(env: Env<'a>, task: &'a TaskHandle, links: u32, monitors: u32, how: Atom) -> NifResult<Term<'a>> {
+    let [links, monitors] = [links, monitors].map(|count| usize::try_from(count).unwrap_or(usize::MAX));
+    let ties = Ties { links, monitors };
+    let counted = with_task(env, task, |task| match how {
+        how if how == atoms::hold() => Ok(task.hold_ties(ties)),
+        how if how == atoms::need() => Ok(task.need_ties(ties)),
+        how if how == atoms::keep() => {
+            task.keep_ties(ties);
+            Ok(true)
+        }
+        _ => Err(rustler::Error::BadArg),
+    });
+    match counted {
+        Ok(counted) => Ok(counted?.encode(env)),
+        Err(refusal) => Ok(refusal),
+    }
 }
 
 fn signal(term: Term<'_>) -> NifResult<Signal> {

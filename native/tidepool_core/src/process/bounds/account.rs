@@ -51,6 +51,11 @@ impl Share {
         Share { account: Some(Arc::clone(account)), free, drawn: 0 }
     }
 
+    /// What its program may have; without end, where nothing is counted.
+    pub(crate) fn limit(&self) -> usize {
+        self.account.as_ref().map_or(usize::MAX, |account| account.limit())
+    }
+
     /// Its holder has `bytes` from now on; `false` when the program has no room for more, and then nothing is changed.
     #[must_use]
     pub(crate) fn hold(&mut self, bytes: usize) -> bool {

@@ -20,6 +20,7 @@ use crate::process::files::folder::Preopen;
 use crate::process::handle::Process;
 use crate::process::program::Program;
 use crate::process::registry::{Claim, Registry};
+use crate::process::ties::Ties;
 use crate::store::resting::wait;
 
 const MODULE: &str = "lunatic::process";
@@ -112,6 +113,9 @@ async fn born(
     plan: Plan,
 ) -> Result<u64, String> {
     let child = guest.program.add_guest(entry, plan.config.text_bytes())?;
+    if link.is_some() {
+        child.keep_ties(Ties { links: 1, monitors: 0 }, guest.program.mailbox_bytes);
+    }
     child.set_unborn(Box::new(plan));
     let mut made = Made { program: &guest.program, child, done: false };
     match ask(caller, ProcessRequest::Spawn { id: made.child.id, link }).await {

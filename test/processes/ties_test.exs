@@ -1,0 +1,156 @@
+defmodule Tidepool.Processes.TiesTest do
+  # What programs may have of links and monitors, and what becomes of those that had many.
+  use Tidepool.Case, async: true
+
+  alias Tidepool.Process, as: Guest
+  alias Tidepool.{Error, Puppets}
+
+  @moduletag :lunatic
+  @patience 60_000
+  # Memory of four puppets, and with that what their program may have on the host.
+  @total 5 * 1024 * 1024
+  # What a process has of that and of its own: as many monitors, and room for one link beside them.
+  @most div(@total + 4096, 512) - 1
+
+  setup do
+    name = deploy!("lunatic", "puppet", limits: [total_memory: @total])
+    first = Puppets.start(name)
+    {:ok, first: first, down: Process.monitor(first)}
+  end
+
+  test "what a process watches is its program's until it doesn't any more, or that has died",
+       %{first: first} = context do
+    {_id, child} = Puppets.spawn(first)
+    ids = watch!(first, @most)
+    for id <- ids, do: assert(Puppets.tell(first, ?N, id) == 0)
+    # All of it is another's to have, and then the first one's again.
+    others = watch!(child, @most, first)
+    for {_id, pid} <- Process.get(:watched), do: Process.exit(pid, :kill)
+    for _id <- others, do: assert({^child, {:process_died, _id}} = Puppets.hear())
+    watch!(first, @most)
+    assert %Error{reason: {:limit, :messages}, details: %{allowed: @total, unit: "bytes"}} = error = overflow!(context)
+    assert Exception.message(error) =~ "links and monitors"
+  end
+
+  test "a process that is watched again and again is watched once", %{first: first} do
+    [id | _] = watch!(first, @most)
+    for _time <- 1..1_000, do: assert(Puppets.tell(first, ?M, id) == 0)
+    # As it is when it is not there any more.
+    for _time <- 1..1_000, do: assert(Puppets.tell(first, ?N, id) == 0 and Puppets.tell(first, ?M, id) == 0)
+  end
+
+  test "links that are removed, or end in either way, make room for others", %{first: first} do
+    {child, pid} = Puppets.spawn(first)
+    watch!(first, @most)
+    for _time <- 1..100, do: assert(Puppets.tell(first, ?L, child, 5) == 0 and Puppets.tell(first, ?U, child) == 0)
+    for _time <- 1..100, do: assert(Puppets.tell(first, ?L, child, 5) == 0)
+    # Nobody tells of the end of one that returns.
+    down = Process.monitor(pid)
+    Puppets.ask(pid, ?R)
+    assert_receive {:DOWN, ^down, :process, ^pid, :normal}, @patience
+
+    for _time <- 1..20 do
+      {_child, pid} = Puppets.spawn(first, 7)
+      down = Process.monitor(pid)
+      Puppets.ask(pid, ?R)
+      assert_receive {:DOWN, ^down, :process, ^pid, :normal}, @patience
+    end
+
+    flush()
+    assert Puppets.tell(first, ?D, 0) == 0
+
+    for tag <- 1..20 do
+      {_child, pid} = Puppets.spawn(first, tag)
+      Puppets.ask(pid, ?C)
+      hear!(first, {:link_died, tag})
+    end
+  end
+
+  test "a link more than there is room for ends who makes it, and no other", %{first: first, down: down} do
+    {child, pid} = Puppets.spawn(first)
+    {other, _pid} = Puppets.spawn(first)
+    {_third, watcher} = Puppets.spawn(first)
+    watch!(watcher, @most, first)
+    [watched, linked] = for pid <- [watcher, pid], do: Process.monitor(pid)
+    for id <- [child, other], do: Puppets.ask(watcher, ?L, id, 5)
+    assert_receive {:DOWN, ^watched, :process, ^watcher, {%Error{reason: {:limit, :messages}}, []}}, @patience
+    assert Puppets.tell(first, ?P, 1) == 1
+    refute_received {:DOWN, ^down, :process, ^first, _reason}
+    # The one that it was linked to has died of that.
+    assert_receive {:DOWN, ^linked, :process, ^pid, {%Error{reason: {:limit, :messages}}, []}}, @patience
+  end
+
+  test "one that is to make a linked process without room for the link is told so", %{first: first, down: down} do
+    watch!(first, @most)
+    Puppets.spawn(first, 5)
+    Puppets.ask(first, ?S, 0, 6)
+    assert_receive {:DOWN, ^down, :process, ^first, {%Error{reason: {:trap, _kind}} = error, []}}, @patience
+    assert Enum.any?(error.details.console, &(&1 =~ "a process"))
+  end
+
+  test "processes of a program that ends are taken down a few at a time" do
+    first = "lunatic" |> deploy!("puppet") |> Puppets.start()
+    children = for _child <- 1..60, do: Puppets.spawn(first)
+    # The end of the first takes long.
+    {_id, slow} = hd(children)
+    watch!(slow, 20_000, first)
+    order = for({_id, pid} <- children, do: pid)
+    for pid <- order, do: Process.monitor(pid)
+    Process.exit(first, :kill)
+
+    ended =
+      for _pid <- order do
+        assert_receive {:DOWN, _monitor, :process, pid, :killed} when pid != first, @patience
+        pid
+      end
+
+    # Others of its piece, and some of the next whose word comes before its own.
+    assert Enum.find_index(ended, &(&1 == slow)) < 20
+  end
+
+  # Has a puppet watch so many processes, which the first one of its program gets to know; their numbers.
+  defp watch!(puppet, count, first \\ nil) do
+    watched =
+      for _number <- 1..count do
+        pid = spawn(fn -> Process.sleep(:infinity) end)
+        {:ok, id} = Guest.introduce(first || puppet, pid)
+        {id, pid}
+      end
+
+    on_exit(fn -> for {_id, pid} <- watched, do: Process.exit(pid, :kill) end)
+    Process.put(:watched, watched)
+
+    for {id, _pid} <- watched do
+      assert Puppets.tell(puppet, ?M, id) == 0
+      id
+    end
+  end
+
+  # Watches more, until that ends it: the error.
+  defp overflow!(%{first: first, down: down}) do
+    {:ok, id} = Guest.introduce(first, spawn(fn -> Process.sleep(:infinity) end))
+    Puppets.ask(first, ?M, id)
+
+    receive do
+      {:tidepool, ^first, 0, <<2, 0::64>>} -> overflow!(%{first: first, down: down})
+      {:DOWN, ^down, :process, ^first, {error, []}} -> error
+    after
+      @patience -> flunk("it goes on")
+    end
+  end
+
+  defp hear!(puppet, what) do
+    case Puppets.hear() do
+      {^puppet, ^what} -> :ok
+      _other -> hear!(puppet, what)
+    end
+  end
+
+  defp flush do
+    receive do
+      {:tidepool, _pid, _tag, _bytes} -> flush()
+    after
+      0 -> :ok
+    end
+  end
+end
