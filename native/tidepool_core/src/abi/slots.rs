@@ -13,6 +13,7 @@ use super::plain::data::PlainSlot;
 use super::wapc::data::WapcSlot;
 use super::wasi::data::WasiSlot;
 use crate::net::access::Access;
+use crate::os::drop_thread::is_large;
 use crate::recording::outside::packed::Kept;
 
 /// Data of a guest's store.
@@ -51,6 +52,18 @@ impl Slots {
 }
 
 impl Slots {
+    /// How many things are dropped with it, each by itself: a socket or a module takes as long as many, and counts as so many.
+    pub(crate) fn things(&mut self) -> usize {
+        let lunatic = self.lunatic.get().map_or(0, Data::things);
+        lunatic + self.component.things() + self.files.as_ref().map_or(0, |files| files.len())
+    }
+
+    /// It has much that is dropped with it.
+    #[cfg(test)]
+    pub(crate) fn fill(&mut self) {
+        self.lunatic.data().fill();
+    }
+
     /// What of the guest, a process, can be packed.
     ///
     /// # Errors
@@ -75,6 +88,12 @@ impl Slots {
 }
 
 impl State {
+    /// Does dropping it, with its instance, take long?
+    pub(crate) fn is_large(&mut self) -> bool {
+        let State { meter, abi, .. } = self;
+        is_large(meter.memory_used.saturating_add(meter.table_bytes), || abi.things())
+    }
+
     /// Notes that the instance is kept by its owner from call to call.
     pub(crate) fn keep(&mut self) {
         self.abi.component.keep();

@@ -40,7 +40,8 @@ pub(crate) fn part(target: &Arc<Target>, part: Part, keeper: Address) -> Option<
     let place = Place::part(node, origin, module, first, &target.node.others);
     let access = Access::new(&target.node.network, &target.function.grants);
     let function = &target.function;
-    let program = Arc::new(Program::new(&function.name, function.version, bounds(target), access, place, None));
+    let program = Program::new(&function.name, function.version, bounds(target), access, place, None);
+    let program = Arc::new(program.with_drop_thread(&target.node.drop_thread));
     let process = program.process(program.introduce(keeper, |_| true))?;
     Some(ProcessRef { program, process })
 }

@@ -225,7 +225,7 @@ pub(crate) fn start(target: &Arc<Target>, options: ProcessOptions) -> Result<Tas
     let access = Access::new(&target.node.network, &target.function.grants);
     let bounds = Bounds { total_cpu: total_cpu_time, ..bounds(target) };
     let program = Program::new(&target.function.name, target.function.version, bounds, access, place, output);
-    let program = Arc::new(program.with_stdio(stdio));
+    let program = Arc::new(program.with_stdio(stdio).with_drop_thread(&target.node.drop_thread));
     let world = World { args, env, ..World::default() };
     let refused = |message| CallError::Overloaded { message };
     let folders = folders(&target.function.folders, target.node.files, &program.account, &files)?;

@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap fails the test")]
 
+use std::sync::mpsc::{Sender, channel};
 use std::task::Waker;
+use std::thread;
 
 use super::*;
 use crate::base::console::Silent;
@@ -61,5 +63,35 @@ fn no_reference_to_a_call_is_left_outside_of_its_task() {
                 owned = function.instance().unwrap();
             }
         }
+    }
+}
+
+/// Tells which thread it is dropped on.
+struct Told(Sender<Option<String>>);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.0.send(thread::current().name().map(str::to_owned)).unwrap();
+    }
+}
+
+#[test]
+fn an_instance_that_has_many_things_is_dropped_on_the_drop_thread_however_small_its_memory_is() {
+    let io = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = Runtime::new(&settings::runtime_config(), io.handle().clone(), Arc::new(Silent)).unwrap();
+    let task = guest(&runtime, 1, Instances::Fresh).start(request(b"")).unwrap();
+    let own = thread::current().name().map(str::to_owned);
+    for (fills, thread) in [(false, own), (true, Some("tidepool-drop".into()))] {
+        let (told, dropped) = channel();
+        let mut instance = io.block_on(task.call.target.instance(true, &task.call.channel, None)).unwrap();
+        instance.prepare(|store| {
+            let abi = &mut store.data_mut().abi;
+            if fills {
+                abi.fill();
+            }
+            abi.other = Some(Box::new(Told(told)));
+        });
+        drop(instance);
+        assert_eq!(dropped.recv().unwrap(), thread);
     }
 }

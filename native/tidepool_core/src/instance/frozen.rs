@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use wasmtime::Store;
 
 use super::wake::{self, Imaged};
@@ -11,6 +12,7 @@ use crate::base::error::CallError;
 use crate::image::chain::Last;
 use crate::image::reader::Image;
 use crate::module::compiled::CompiledModule;
+use crate::os::drop_thread::{DropThread, is_large};
 use crate::recording::outside::packed::{Kept, Mail, Packed};
 use crate::rewrite::unwind::LAYOUT;
 use crate::store::data::Belongings;
@@ -20,7 +22,7 @@ use crate::store::frames::{Stack, Stays};
 pub(crate) struct Frozen {
     pub(super) image: Image,
     stack: Stack,
-    belongings: Belongings<Slots>,
+    carried: Carried,
     /// When its clock was read for the image.
     left_at: Instant,
     /// The most memory that it may have, and what it has, in bytes.
@@ -56,8 +58,10 @@ impl Frozen {
             return Err(internal("there is no image of the guest"));
         };
         let image = Image::of(image.into(), &imaged.shape.module)?;
-        let belongings = store.data_mut().take_belongings();
-        Ok(Frozen { image, stack, belongings, left_at, most_memory, memory })
+        let belongings = Some(Box::new(store.data_mut().take_belongings()));
+        let drop_thread = store.data().function.drop_thread.clone();
+        let carried = Carried { belongings, image: image.shared(), drop_thread };
+        Ok(Frozen { image, stack, carried, left_at, most_memory, memory })
     }
 
     /// All of it but for its place in its program and what came to it, and when it left its stack, which all times are counted from.
@@ -65,8 +69,8 @@ impl Frozen {
     /// # Errors
     /// [`Stays::Holds`], which says what it can't take along.
     pub(crate) fn packed(&self) -> Result<(Packed, Instant), Stays> {
-        let abi = self.belongings.abi();
         let holds = |what| Stays::Holds { what };
+        let abi = self.carried.belongings.as_ref().ok_or(Stays::Fixed)?.abi();
         let kept = abi.kept().map_err(holds)?;
         let guest = abi.guest.as_ref().ok_or(Stays::Fixed)?;
         let wait = self.stack.wait();
@@ -89,9 +93,29 @@ impl Frozen {
 
     /// Puts what was in its store into that of a new instance, which has the memory and globals of its image. The guest is to enter the
     /// stack.
-    pub(super) fn put(self, store: &mut Store<State>) -> Stack {
-        store.data_mut().put_belongings(self.belongings);
+    pub(super) fn put(mut self, store: &mut Store<State>) -> Stack {
+        if let Some(belongings) = self.carried.belongings.take() {
+            store.data_mut().put_belongings(*belongings);
+        }
         self.stack
+    }
+}
+
+/// What a guest takes along, until it has it. Where that is much, or its image is large, it is dropped on the drop thread, as instances are.
+struct Carried {
+    belongings: Option<Box<Belongings<Slots>>>,
+    /// The image's bytes: those that are dropped last.
+    image: Bytes,
+    drop_thread: DropThread,
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        let (mut belongings, image) = (self.belongings.take(), std::mem::take(&mut self.image));
+        let things = || belongings.as_mut().map_or(0, |belongings| belongings.abi_mut().things());
+        if is_large(image.len(), things) {
+            self.drop_thread.drop_there(Box::new((belongings, image)));
+        }
     }
 }
 
@@ -107,4 +131,42 @@ pub(crate) fn is_laid_out_so(layout: u32) -> bool {
 
 fn internal(what: &str) -> CallError {
     CallError::Internal { message: what.into() }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::mpsc::{Sender, channel};
+    use std::thread;
+
+    use super::*;
+    use crate::store::context::FunctionContext;
+
+    /// Tells which thread it is dropped on.
+    struct Told(Sender<Option<String>>);
+
+    impl Drop for Told {
+        fn drop(&mut self) {
+            self.0.send(thread::current().name().map(str::to_owned)).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_a_guest_without_an_instance_has_is_dropped_on_the_drop_thread_unless_it_is_little() {
+        let own = thread::current().name().map(str::to_owned);
+        let there = Some("tidepool-drop".into());
+        for (fills, image, thread) in [(false, 10, own), (true, 10, there.clone()), (false, 8 << 20, there)] {
+            let (told, dropped) = channel();
+            let mut state = State::new(Arc::new(FunctionContext::detached()));
+            if fills {
+                state.abi.fill();
+            }
+            state.abi.other = Some(Box::new(Told(told)));
+            let belongings = Some(Box::new(state.take_belongings()));
+            let drop_thread = DropThread::spawn().unwrap();
+            drop(Carried { belongings, image: vec![0; image].into(), drop_thread });
+            assert_eq!(dropped.recv().unwrap(), thread);
+        }
+    }
 }

@@ -17,7 +17,6 @@ use crate::base::request::Reply;
 use crate::image::chain::Last;
 use crate::image::reader::Image;
 use crate::module::compiled::{CompiledModule, Linked};
-use crate::os::drop_thread::LARGE_BYTES;
 use crate::recording::tape::{Tape, fill};
 use crate::recording::taped::Whence;
 use crate::slice::epoch::FIRST_SLICE_TICKS;
@@ -44,7 +43,7 @@ fn lacks_room(error: &CallError) -> bool {
     matches!(error, CallError::Overloaded { .. } | CallError::Limit { limit: Limit::TotalMemory, .. })
 }
 
-/// An instance. Dropping it frees its slot; that of a large one when the drop thread gets to it.
+/// An instance. Dropping it frees its slot; that of one that is large, or has much, when the drop thread gets to it.
 pub(crate) struct Instance {
     /// Only `drop` takes them. Boxed, for instances are moved often.
     parts: Option<Box<Parts>>,
@@ -376,8 +375,8 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        if let Some(parts) = self.take()
-            && parts.store.data().meter.memory_used >= LARGE_BYTES
+        if let Some(mut parts) = self.take()
+            && parts.store.data_mut().is_large()
         {
             let thread = parts.store.data().function.drop_thread.clone();
             thread.drop_there(parts);

@@ -12,6 +12,7 @@ use super::mailbox::Mailbox;
 use super::message::{Data, Message};
 use super::timers::Timers;
 use crate::base::request::Address;
+use crate::os::drop_thread::{DropThread, are_large};
 
 /// The number of a program's first process.
 const FIRST: u64 = 1;
@@ -175,13 +176,16 @@ impl Process {
         (Duration::from_nanos(self.cpu_ns.load(Ordering::Relaxed)), self.memory_bytes.load(Ordering::Relaxed))
     }
 
-    /// It has ended: what it had is gone, and nobody waits for it.
-    pub(super) fn die(&self) {
+    /// It has ended: what it had is gone, and nobody waits for it. Much of it goes on that thread, and is of the account until then.
+    pub(super) fn die(&self, drop_thread: &DropThread) {
         self.dead.store(true, Ordering::Release);
         let mut left = std::mem::take(&mut *self.inner());
         left.mailbox.take_senders().into_iter().for_each(Waker::wake);
-        // Dropped here, without the lock: what is in it may end other processes.
-        drop(left);
+        // Dropped without the lock: what is in it may end other processes.
+        drop(left.unborn.take());
+        if are_large(left.bytes()) {
+            drop_thread.drop_there(Box::new(left));
+        }
     }
 
     pub(super) fn inner(&self) -> MutexGuard<'_, Inner> {

@@ -119,6 +119,14 @@ impl Message {
         }
     }
 
+    /// How many resources it has room for.
+    pub(crate) fn resources(&self) -> usize {
+        match self {
+            Message::Data(data) => data.resources.len(),
+            Message::LinkDied { .. } | Message::ProcessDied { .. } => 0,
+        }
+    }
+
     /// What it takes, in a mailbox and elsewhere.
     pub(crate) fn bytes(&self) -> usize {
         match self {

@@ -17,13 +17,14 @@ use super::metrics::Figures;
 use super::outsiders::Outsiders;
 use super::place::Place;
 use super::place::asking::Asking;
-use super::registry::Registry;
+use super::registry::{Names, Registry};
 use super::stdio::Stdio;
 use super::upgrade::Upgrade;
 use crate::base::console::Stream;
 use crate::base::grants::Grants;
 use crate::base::request::Address;
 use crate::net::access::Access;
+use crate::os::drop_thread::{DropThread, is_large};
 
 /// Maps that processes are spread over, so that cores seldom wait for one another.
 const SHARDS: usize = 16;
@@ -65,6 +66,7 @@ pub(crate) struct Program {
     /// Numbers of processes by what drives them.
     driven: [Mutex<HashMap<u64, u64, RandomState>>; SHARDS],
     outsiders: Outsiders,
+    drop_thread: DropThread,
     next: AtomicU64,
     living: Living,
     ended: AtomicBool,
@@ -104,19 +106,28 @@ impl Program {
             shards: Default::default(),
             driven: Default::default(),
             outsiders: Outsiders::default(),
+            drop_thread: DropThread::none(),
             ended: AtomicBool::new(false),
             gone: AtomicUsize::new(0),
         }
     }
 
+    /// The program with a thread on which is dropped what its processes had, and its names, where that is much.
+    pub(crate) fn with_drop_thread(mut self, drop_thread: &DropThread) -> Self {
+        self.drop_thread = drop_thread.clone();
+        self
+    }
+
     /// The program with standard input and output of its own.
-    pub(crate) fn with_stdio(self, stdio: Option<Arc<Stdio>>) -> Self {
-        Program { stdio, ..self }
+    pub(crate) fn with_stdio(mut self, stdio: Option<Arc<Stdio>>) -> Self {
+        self.stdio = stdio;
+        self
     }
 
     /// The program as it was when one of its processes was recorded: with this number, and messages of so many bytes.
-    pub(crate) fn recorded(self, number: u64, mailbox_bytes: usize) -> Self {
-        Program { number, mailbox_bytes, ..self }
+    pub(crate) fn recorded(mut self, number: u64, mailbox_bytes: usize) -> Self {
+        (self.number, self.mailbox_bytes) = (number, mailbox_bytes);
+        self
     }
 
     /// The version of its function that it runs.
@@ -225,7 +236,7 @@ impl Program {
     /// A process has ended; the program does with its first one.
     pub(crate) fn remove(&self, process: &Process) {
         let removed = self.shard(process.id).remove(&process.id);
-        process.die();
+        process.die(&self.drop_thread);
         if let (Some(_), Some(address)) = (&removed, process.address()) {
             self.driven(address).remove(&address.0.get());
         }
@@ -266,6 +277,15 @@ impl Program {
         // The remainder is always one of them; and nothing panics while it holds the lock.
         #[expect(clippy::indexing_slicing, reason = "within the array by its remainder")]
         self.shards[shard % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let names = [&self.names, &self.wide_names].map(Registry::take);
+        if is_large(0, || names.iter().map(Names::len).sum()) {
+            self.drop_thread.drop_there(Box::new(names));
+        }
     }
 }
 

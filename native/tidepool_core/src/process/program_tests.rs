@@ -3,13 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap fails the test")]
 
 use std::num::NonZeroU64;
+use std::sync::mpsc::{Sender, channel};
 use std::task::Waker;
+use std::thread;
 use std::time::Duration;
 
 use super::*;
 use crate::net::access::Network;
 use crate::process::delivery::{Refused, Room, Sent};
 use crate::process::message::{Data, Message};
+use crate::process::registry::Claim;
 use crate::process::ties::Ties;
 use crate::settings;
 
@@ -229,4 +232,53 @@ fn links_and_monitors_beside_messages_leave_these_their_own_room() {
     let send = |bytes| matches!(process.send(message(bytes), &process, 100_000, Waker::noop()), Sent::Done);
     assert!(send(90_000) && !send(90_000));
     assert!(process.receive(&[], 100_000).is_some() && send(90_000));
+}
+
+/// Tells which thread it is dropped on.
+struct Told(Sender<Option<String>>);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.0.send(thread::current().name().map(str::to_owned)).unwrap();
+    }
+}
+
+impl std::task::Wake for Told {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[test]
+fn what_the_dead_have_not_received_is_dropped_on_the_drop_thread_unless_it_is_little() {
+    let drop_thread = DropThread::spawn().unwrap();
+    let own = thread::current().name().map(str::to_owned);
+    for (messages, thread) in [(10, own), (1_000, Some("tidepool-drop".into()))] {
+        let program = program(1, 1 << 20).with_drop_thread(&drop_thread);
+        let process = program.add_guest("a".into(), 0).unwrap();
+        let (told, dropped) = channel();
+        for _message in 1..messages {
+            process.deliver(message(0), 1 << 20);
+        }
+        let mut last = Data::of(0, Vec::new());
+        last.push(Box::new(std::sync::Mutex::new(Told(told)))).unwrap();
+        process.deliver(Message::Data(last), 1 << 20);
+        program.remove(&process);
+        assert_eq!(process.queue(), (0, 0));
+        assert_eq!(dropped.recv().unwrap(), thread, "{messages}");
+    }
+}
+
+#[test]
+fn the_many_names_of_a_program_that_is_gone_are_dropped_on_the_drop_thread() {
+    let drop_thread = DropThread::spawn().unwrap();
+    let own = thread::current().name().map(str::to_owned);
+    for (names, thread) in [(10, own), (2_000, Some("tidepool-drop".into()))] {
+        let program = program(1, 0).with_drop_thread(&drop_thread);
+        let (told, dropped) = channel();
+        (0..names).for_each(|name| assert!(program.names.put(&format!("name {name}"), 1)));
+        let claim = |waker: &Waker| program.names.claim("claimed", |_| true, waker);
+        assert!(matches!(claim(Waker::noop()), Claim::Granted(_)));
+        assert!(matches!(claim(&Arc::new(Told(told)).into()), Claim::Wait));
+        drop(program);
+        assert_eq!(dropped.recv().unwrap(), thread, "{names}");
+    }
 }

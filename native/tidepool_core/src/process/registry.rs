@@ -23,7 +23,8 @@ enum Entry {
 /// The names of a program.
 pub(crate) struct Registry(Mutex<Names>);
 
-struct Names {
+#[derive(Default)]
+pub(super) struct Names {
     entries: HashMap<String, Entry, RandomState>,
     share: Share,
     bytes: usize,
@@ -32,6 +33,10 @@ struct Names {
 }
 
 impl Names {
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Is there room for one more name, if this is a new one? Then it is counted.
     fn makes_room(&mut self, name: &str) -> bool {
         if self.entries.contains_key(name) {
@@ -172,6 +177,11 @@ impl Registry {
         names.bytes = names.entries.keys().map(|name| name.len() + NAME_BYTES).sum();
         let bytes = names.bytes;
         names.share.keep(bytes);
+    }
+
+    /// All of them, of a program that is gone.
+    pub(super) fn take(&self) -> Names {
+        std::mem::take(&mut *self.names())
     }
 
     fn names(&self) -> MutexGuard<'_, Names> {

@@ -77,6 +77,11 @@ impl<A> Belongings<A> {
     pub(crate) fn abi(&self) -> &A {
         &self.abi
     }
+
+    /// The same, to be changed.
+    pub(crate) fn abi_mut(&mut self) -> &mut A {
+        &mut self.abi
+    }
 }
 
 impl<A: Default> State<A> {

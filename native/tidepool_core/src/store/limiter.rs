@@ -8,6 +8,9 @@ use crate::base::limits::{Limit, Limits};
 use crate::recording::tape::Tape;
 use crate::store::context::FunctionContext;
 
+/// What an element of a table takes.
+const ELEMENT_BYTES: usize = 8;
+
 /// Holds an instance to its memory and table limits.
 pub(crate) struct Meter {
     memory_bytes: u64,
@@ -16,6 +19,8 @@ pub(crate) struct Meter {
     pub(crate) denied: Option<Limit>,
     /// Size of the linear memory, in bytes; of all that it has.
     pub(crate) memory_used: usize,
+    /// What the elements of its tables take.
+    pub(crate) table_bytes: usize,
     function: Arc<FunctionContext>,
     /// What the instance has reserved of the function's and the node's memory budget, in bytes.
     reserved: u64,
@@ -33,6 +38,7 @@ impl Meter {
             function: Arc::clone(function),
             denied: None,
             memory_used: 0,
+            table_bytes: 0,
             reserved: 0,
             tape: None,
         }
@@ -116,11 +122,14 @@ impl ResourceLimiter for Meter {
         Ok(true)
     }
 
-    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let fits = u32::try_from(desired).is_ok_and(|desired| desired <= self.table_elements);
         if !fits {
             self.denied = Some(Limit::Table);
+            return Ok(false);
         }
-        Ok(fits)
+        let grown = desired.saturating_sub(current).saturating_mul(ELEMENT_BYTES);
+        self.table_bytes = self.table_bytes.saturating_add(grown);
+        Ok(true)
     }
 }

@@ -40,6 +40,13 @@ impl ComponentSlot {
         }
     }
 
+    /// How many things are dropped with it: what the host keeps for its handles, and resources of the host's, which is told.
+    pub(in crate::abi) fn things(&mut self) -> usize {
+        let handles = self.context.as_mut().filter(|context| !context.table.is_empty());
+        let handles = handles.map_or(0, |context| context.table.iter_mut().count());
+        handles + self.hosted.as_ref().map_or(0, |hosted| hosted.len())
+    }
+
     /// Leaves the call by which the host was asked.
     pub(in crate::abi) fn leave_call(&self) {
         if let Some(asker) = &self.asker {

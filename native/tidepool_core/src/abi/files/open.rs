@@ -128,6 +128,10 @@ impl Files {
         files
     }
 
+    pub(in crate::abi) fn len(&self) -> usize {
+        self.open.len()
+    }
+
     /// Adds something, with the lowest number that is free.
     pub(in crate::abi) fn add(&mut self, descriptor: Descriptor) -> Result<u32, FileError> {
         if self.open.len() >= MAX_OPEN {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::handles::Handles;
-use super::networking::data::Sockets;
+use super::networking::data::{CLOSED, Sockets};
 use crate::abi::begun::{letter, message};
 use crate::abi::guest::{Guest, Module};
 use crate::process::bounds::account::{FREE_BYTES, Share};
@@ -11,6 +11,10 @@ use crate::process::config::Config;
 use crate::process::message::Message;
 use crate::recording::outside::packed::{Handed, Kept};
 use crate::recording::tape::Tape;
+
+/// A configuration, with its texts, takes as long as so many texts that are dropped, and a module, whose code goes, does.
+const CONFIG: usize = 10;
+const MODULE: usize = 250;
 
 /// The slot of Lunatic's interface. Guests of other ABIs move the store's data, too, so it is a pointer.
 #[derive(Default)]
@@ -67,6 +71,20 @@ impl Data {
             self.inherited = Some(left);
             self.count();
         }
+    }
+
+    /// How many things are dropped with it, each by itself.
+    pub(in crate::abi) fn things(&self) -> usize {
+        let messages = [&self.scratch, &self.inherited].into_iter().flatten();
+        let resources: usize = messages.map(|message| message.resources() * CLOSED).sum();
+        let (configs, modules) = (self.configs.len() * CONFIG, self.modules.len() * MODULE);
+        resources + configs + modules + self.queries.len() + self.errors.len() + self.sockets.things()
+    }
+
+    /// As many texts as there may be, which are dropped with it.
+    #[cfg(test)]
+    pub(in crate::abi) fn fill(&mut self) {
+        while self.errors.add("an error".into()).is_some() {}
     }
 
     /// What of it can be packed.

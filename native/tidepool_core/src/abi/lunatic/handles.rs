@@ -31,6 +31,10 @@ impl<T, const MOST: usize> Handles<T, MOST> {
         Some(handle)
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         self.entries.len() >= MOST
     }

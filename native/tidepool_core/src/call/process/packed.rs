@@ -117,7 +117,7 @@ pub(crate) fn thaw(target: &Arc<Target>, bytes: Bytes, options: ProcessOptions) 
     let access = Access::new(&target.node.network, &function.grants);
     let bounds = Bounds { total_cpu: total_cpu_time, ..bounds(target) };
     let program = Program::new(&function.name, function.version, bounds, access, place, output);
-    let program = Arc::new(program.with_stdio(stdio));
+    let program = Arc::new(program.with_stdio(stdio).with_drop_thread(&target.node.drop_thread));
     let config = Config::arrived(begun.with).map_err(|_much| Unfit::Form)?;
     let config = config.within(&Config::first(World::default(), Arc::default(), cpu_time));
     let refused = |message| CallError::Overloaded { message };

@@ -72,6 +72,10 @@ pub(in crate::abi::component) struct Hosted {
 }
 
 impl Hosted {
+    pub(in crate::abi::component) fn len(&self) -> usize {
+        self.handles.len()
+    }
+
     pub(super) fn give(&mut self, handle: &Handle, label: &str) -> Result<u32, String> {
         let Some(host) = handle.as_host() else { return Err(not_hosts(label)) };
         if self.handles.len() >= MAX_HOSTED {
