@@ -7,7 +7,8 @@ defmodule Tidepool.Process.Links do
   then and live, for the word of another guest's link comes before the link.
   """
 
-  @least 256
+  # So many are within what a process holds for free.
+  @least 16
   @limit {__MODULE__, :limit}
 
   @type t :: %{pid => tag :: integer}

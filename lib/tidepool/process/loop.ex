@@ -248,7 +248,7 @@ defmodule Tidepool.Process.Loop do
         pid = :erlang.spawn_link(__MODULE__, :born, [child, self()])
         task |> Native.process_spawned(id, pid) |> run(Ties.put(ties, pid, tag))
 
-      :full ->
+      {:full, ties} ->
         text =
           "the process or its program has as many links and monitors as there is room for on the host (limit total_memory)"
 

@@ -23,7 +23,7 @@ defmodule Tidepool.Process.Ties do
   def new(parent), do: {if(parent, do: %{parent => 0}, else: %{}), %{}, false}
 
   @doc "A link to a child that is about to be made has room, or there is none."
-  @spec room_for_child(Native.task(), t) :: {:ok, t} | :full
+  @spec room_for_child(Native.task(), t) :: {:ok | :full, t}
   def room_for_child(task, ties), do: room(task, ties, {1, 0}, :hold)
 
   @doc "Notes the link to a child for which there is room."
@@ -44,7 +44,7 @@ defmodule Tidepool.Process.Ties do
   def serve({:link, pid, true, tag}, task, {links, _watched, _told?} = ties) do
     case room(task, ties, {if(is_map_key(links, pid), do: 0, else: 1), 0}, :need) do
       {:ok, ties} -> link(pid, tag, task, ties)
-      :full -> ties
+      {:full, ties} -> ties
     end
   end
 
@@ -55,7 +55,7 @@ defmodule Tidepool.Process.Ties do
         monitor = Process.monitor(pid)
         {links, watched |> unwatch(pid) |> Map.merge(%{monitor => {:link, tag}, pid => monitor}), told?}
 
-      :full ->
+      {:full, ties} ->
         ties
     end
   end
@@ -144,6 +144,13 @@ defmodule Tidepool.Process.Ties do
   defp local(pid), do: if(node(pid) == node(), do: pid)
 
   defp link(pid, tag, task, ties) do
+    # Of a link before this one.
+    receive do
+      {:tidepool_unlinked, ^pid} -> :ok
+    after
+      0 -> :ok
+    end
+
     send(pid, {:tidepool_linked, self(), tag})
 
     try do
@@ -164,7 +171,7 @@ defmodule Tidepool.Process.Ties do
         monitor = Process.monitor(pid)
         {links, Map.merge(watched, %{monitor => id, id => monitor}), told?}
 
-      :full ->
+      {:full, ties} ->
         ties
     end
   end
@@ -193,7 +200,7 @@ defmodule Tidepool.Process.Ties do
     else
       {links, watched, told?} = ties
       ties = {Links.drop_ended(links), watched, told?}
-      if count(task, ties, more, how), do: {:ok, ties}, else: :full
+      if count(task, ties, more, how), do: {:ok, ties}, else: {:full, keep(task, ties)}
     end
   end
 

@@ -55,6 +55,10 @@ pub(super) fn write(writer: &mut Writer, value: &Value) -> bool {
                 writer.byte(u8::from(*is_set));
             }
         }
+        Value::ByteList(bytes) => {
+            writer.byte(14);
+            writer.bytes(bytes);
+        }
         Value::Handle(_) => {
             writer.byte(0);
             return false;
@@ -94,6 +98,7 @@ fn within(reader: &mut Reader, depth: usize) -> Result<Value, Damaged> {
         11 => Value::Tuple(reader.several(one)?),
         12 => Value::Record(reader.several(|reader| Ok((reader.text()?.into(), one(reader)?)))?),
         13 => Value::Flags(reader.several(|reader| Ok((reader.text()?.into(), reader.byte()? != 0)))?),
+        14 => Value::ByteList(reader.bytes()?),
         _ => return Err(Damaged::Form),
     })
 }
@@ -118,6 +123,7 @@ mod tests {
             any::<u64>().prop_map(|bits| Value::Float(f64::from_bits(bits))),
             name().prop_map(Value::Text),
             prop::collection::vec(any::<u8>(), 0..40).prop_map(|bytes| Value::Bytes(bytes.into())),
+            prop::collection::vec(any::<u8>(), 0..40).prop_map(|bytes| Value::ByteList(bytes.into())),
             name().prop_map(Value::Name),
             Just(Value::Option(None)),
             prop::collection::vec((name(), any::<bool>()), 0..5).prop_map(Value::Flags),

@@ -113,6 +113,24 @@ fn values_are_counted_those_within_others_too() {
 }
 
 #[test]
+fn a_long_list_of_bytes_is_one_however_long_and_one_of_other_numbers_is_counted() {
+    let list = |length: usize, last: &str| format!("[[{}{last}]]", "7,".repeat(length - 1));
+    let Ok(Value::List(arguments)) = from(list(1_000_000, "255")) else { panic!("it was not read") };
+    let [value @ Value::ByteList(bytes)] = &arguments[..] else { panic!("{arguments:?}") };
+    assert_eq!((bytes.len(), bytes.last()), (1_000_000, Some(&255)));
+    assert_eq!(now(write(value, || std::future::ready(()))).len(), 2 * 999_999 + 5);
+    for last in ["256", "-1", "1.5", "\"a\"", "[]"] {
+        let Ok(Value::List(arguments)) = from(list(5_000, last)) else { panic!("{last} was not read") };
+        assert!(matches!(&arguments[..], [Value::List(values)] if values.len() == 5_000), "{last}");
+        assert_eq!(from(list(MAX_COUNT, last)), Err(JsonError::Count), "{last}");
+    }
+    // A short one is a list as any other.
+    assert_eq!(from("[[1,2]]"), Ok(Value::List(vec![Value::List(vec![Value::Int(1), Value::Int(2)])])));
+    // Two long ones count as little.
+    assert!(from(format!("[[{0}1],[{0}1]]", "1,".repeat(60_000))).is_ok());
+}
+
+#[test]
 fn a_name_that_is_there_twice_is_named() {
     for json in [r#"{"a":1,"b":2,"a":3}"#, r#"[{"a":1,"\u0061":2}]"#] {
         assert_eq!(from(json), Err(JsonError::Twice("a".into())), "{json}");

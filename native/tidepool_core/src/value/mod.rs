@@ -39,6 +39,8 @@ pub enum Value {
     Text(Box<str>),
     /// Bytes, which may be a text.
     Bytes(Bytes),
+    /// A list of integers that are bytes: JSON has no other bytes.
+    ByteList(Bytes),
     /// A name without a value: a case of an enum, a variant or a result.
     Name(Box<str>),
     /// A name with a value: a case of a variant or a result.
@@ -67,7 +69,7 @@ impl Value {
                 0
             }
             Value::Text(text) | Value::Name(text) => text.len(),
-            Value::Bytes(bytes) => bytes.len(),
+            Value::Bytes(bytes) | Value::ByteList(bytes) => bytes.len(),
             Value::Case(name, value) => name.len() + value.size(),
             Value::Option(Some(value)) => value.size(),
             Value::List(values) | Value::Tuple(values) => values.iter().map(Value::size).sum(),
@@ -81,7 +83,7 @@ impl Value {
     #[must_use]
     pub fn count(&self) -> usize {
         match self {
-            Value::Bytes(bytes) => 1 + bytes.len(),
+            Value::Bytes(bytes) | Value::ByteList(bytes) => 1 + bytes.len(),
             Value::Case(_, value) | Value::Option(Some(value)) => 1 + value.count(),
             Value::List(values) | Value::Tuple(values) => values.iter().map(Value::count).sum::<usize>() + 1,
             Value::Record(fields) => fields.iter().map(|(_name, value)| value.count()).sum::<usize>() + 1,
@@ -109,6 +111,15 @@ impl Value {
             Value::Case(name, _value) => &**name == "some",
             Value::Record(fields) => matches!(&fields[..], [(name, _value)] if &**name == "some"),
             _ => false,
+        }
+    }
+
+    /// It as bytes, if it is some, or a list of them.
+    #[must_use]
+    pub fn as_bytes(&self) -> Option<&Bytes> {
+        match self {
+            Value::Bytes(bytes) | Value::ByteList(bytes) => Some(bytes),
+            _ => None,
         }
     }
 
@@ -170,7 +181,7 @@ impl Value {
             Value::Name(_) => "a name",
             Value::Case(..) => "a name with a value",
             Value::Option(Some(value)) => value.kind(),
-            Value::List(_) => "a list",
+            Value::List(_) | Value::ByteList(_) => "a list",
             Value::Tuple(_) => "a tuple",
             Value::Record(_) => "a record",
             Value::Flags(_) => "flags",

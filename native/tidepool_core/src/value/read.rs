@@ -27,9 +27,14 @@ pub enum JsonError {
     Twice(String),
 }
 
+/// From so many elements on a list of bytes is kept as such: it takes a byte for each, and counts as no more values.
+const LONG: usize = 1_024;
+
 /// A value that is not closed yet.
 enum Open {
     List(Vec<Value>),
+    /// A list within another, of bytes alone so far.
+    Bytes(Vec<u8>),
     Record(Vec<(Box<str>, Value)>, Option<Box<str>>),
 }
 
@@ -55,7 +60,7 @@ pub async fn read<F: Future<Output = ()>>(json: &[u8], mut pause: impl FnMut() -
         let value = match event {
             JsonEvent::Eof => break,
             JsonEvent::StartArray => {
-                open.push(Open::List(Vec::new()));
+                open.push(if open.is_empty() { Open::List(Vec::new()) } else { Open::Bytes(Vec::new()) });
                 None
             }
             JsonEvent::StartObject => {
@@ -78,8 +83,23 @@ pub async fn read<F: Future<Output = ()>>(json: &[u8], mut pause: impl FnMut() -
             return Err(JsonError::Depth);
         }
         let Some(value) = value else { continue };
+        if let Some(Open::Bytes(bytes)) = open.last_mut() {
+            if let Some(byte) = as_byte(&value) {
+                bytes.push(byte);
+                count -= usize::from(bytes.len() > LONG);
+                continue;
+            }
+            count += bytes.len().saturating_sub(LONG);
+            if count > MAX_COUNT {
+                return Err(JsonError::Count);
+            }
+            let values = bytes.iter().map(|byte| Value::Int((*byte).into())).collect();
+            open.pop();
+            open.push(Open::List(values));
+        }
         match open.last_mut() {
             Some(Open::List(values)) => values.push(value),
+            Some(Open::Bytes(_)) => {}
             Some(Open::Record(fields, name)) => fields.extend(name.take().map(|name| (name, value))),
             None => whole = Some(value),
         }
@@ -91,6 +111,8 @@ pub async fn read<F: Future<Output = ()>>(json: &[u8], mut pause: impl FnMut() -
 fn closed(open: Open) -> Result<Value, JsonError> {
     match open {
         Open::List(values) => Ok(Value::List(values)),
+        Open::Bytes(bytes) if bytes.len() >= LONG => Ok(Value::ByteList(bytes.into())),
+        Open::Bytes(bytes) => Ok(Value::List(bytes.into_iter().map(|byte| Value::Int(byte.into())).collect())),
         Open::Record(fields, _name) => {
             let mut names: Vec<&str> = fields.iter().map(|(name, _value)| &**name).collect();
             names.sort_unstable();
@@ -100,6 +122,10 @@ fn closed(open: Open) -> Result<Value, JsonError> {
             }
         }
     }
+}
+
+fn as_byte(value: &Value) -> Option<u8> {
+    if let Value::Int(integer) = value { u8::try_from(*integer).ok() } else { None }
 }
 
 /// Integers are those that are written as such, but for -0, which no integer is.

@@ -65,7 +65,7 @@ fn one<'a>(json: &mut Vec<u8>, value: &'a Value, stack: &mut Vec<Next<'a>>) {
         Value::Int(integer) => text(json, integer),
         Value::Float(float) => self::float(json, *float),
         Value::Text(text) | Value::Name(text) => string(json, text),
-        Value::Bytes(bytes) => {
+        Value::Bytes(bytes) | Value::ByteList(bytes) => {
             json.push(b'[');
             for (index, byte) in bytes.iter().enumerate() {
                 if index > 0 {

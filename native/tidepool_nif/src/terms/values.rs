@@ -175,6 +175,7 @@ pub(crate) fn term<'a>(env: Env<'a>, value: &Value) -> Term<'a> {
         Value::Text(text) => copy(env, text.as_bytes()),
         Value::Bytes(bytes) if bytes.len() < HANDED_BYTES => copy(env, bytes),
         Value::Bytes(bytes) => binary(env, bytes.clone()),
+        Value::ByteList(bytes) => numbers(env, bytes),
         Value::Name(name) => self::name(env, name),
         Value::Case(name, value) => (self::name(env, name), term(env, value)).encode(env),
         Value::Option(None) => atoms::none().encode(env),
@@ -188,6 +189,10 @@ pub(crate) fn term<'a>(env: Env<'a>, value: &Value) -> Term<'a> {
         Value::Record(fields) => map(env, fields.iter().map(|(name, value)| (&**name, term(env, value)))),
         Value::Flags(flags) => map(env, flags.iter().map(|(name, set)| (&**name, set.encode(env)))),
     }
+}
+
+fn numbers<'a>(env: Env<'a>, bytes: &[u8]) -> Term<'a> {
+    bytes.iter().map(|byte| u32::from(*byte)).collect::<Vec<_>>().encode(env)
 }
 
 fn map<'a, 'b>(env: Env<'a>, pairs: impl Iterator<Item = (&'b str, Term<'a>)>) -> Term<'a> {
@@ -210,7 +215,7 @@ pub(crate) fn json<'a>(env: Env<'a>, value: &Value) -> Term<'a> {
         Value::Float(float) if float.is_nan() => text("NaN"),
         Value::Float(f64::INFINITY) => text("Infinity"),
         Value::Float(f64::NEG_INFINITY) => text("-Infinity"),
-        Value::Bytes(bytes) => bytes.iter().map(|byte| u32::from(*byte)).collect::<Vec<_>>().encode(env),
+        Value::Bytes(bytes) | Value::ByteList(bytes) => numbers(env, bytes),
         Value::Name(name) => text(name),
         Value::Case(name, value) => members(env, [(&**name, json(env, value))].into_iter()),
         Value::Option(Some(value)) if value.needs_some() => members(env, [("some", json(env, value))].into_iter()),

@@ -41,16 +41,16 @@ pub(super) async fn call(
     }
     Some(match (&shape.params[..], arguments) {
         ([], []) => returning!((), ()),
-        ([Piece::Bytes], [Value::Bytes(one)]) => returning!((&[u8],), (&**one,)),
+        ([Piece::Bytes], [one]) => returning!((&[u8],), (&**one.as_bytes()?,)),
         ([Piece::Text], [one]) => returning!((&str,), (as_text(one)?,)),
-        ([Piece::Bytes, Piece::Bytes], [Value::Bytes(one), Value::Bytes(other)]) => {
-            returning!((&[u8], &[u8]), (&**one, &**other))
+        ([Piece::Bytes, Piece::Bytes], [one, other]) => {
+            returning!((&[u8], &[u8]), (&**one.as_bytes()?, &**other.as_bytes()?))
         }
-        ([Piece::Text, Piece::Bytes], [one, Value::Bytes(other)]) => {
-            returning!((&str, &[u8]), (as_text(one)?, &**other))
+        ([Piece::Text, Piece::Bytes], [one, other]) => {
+            returning!((&str, &[u8]), (as_text(one)?, &**other.as_bytes()?))
         }
-        ([Piece::Bytes, Piece::Text], [Value::Bytes(one), other]) => {
-            returning!((&[u8], &str), (&**one, as_text(other)?))
+        ([Piece::Bytes, Piece::Text], [one, other]) => {
+            returning!((&[u8], &str), (&**one.as_bytes()?, as_text(other)?))
         }
         ([Piece::Text, Piece::Text], [one, other]) => {
             returning!((&str, &str), (as_text(one)?, as_text(other)?))

@@ -4,23 +4,27 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use wasmtime::component::{Func, Instance, Val};
-use wasmtime::{AsContextMut, Store};
+use wasmtime::{AsContextMut, Store, WasmBacktrace};
 
 use super::bytes;
-use super::convert::{Resources, given, shown};
+use super::convert::{Conversion, Resources, given, shown};
 use super::resources::{Checking, Giving, Nothing, drop_one, drop_released, take_lent};
 use crate::abi::contract::{Abi, ComponentAbi};
 use crate::abi::interface::{Export, Interface};
 use crate::abi::slots::State;
 use crate::abi::typed::arguments;
 use crate::base::error::CallError;
+use crate::base::limits::Limit;
 use crate::base::request::{Reply, Request, Takes};
 use crate::slice::yielding::yielded;
 use crate::store::failure::call_error;
 use crate::value::{MAX_COUNT, Value};
 
-/// Bytes of values that may be lifted at once: [`MAX_COUNT`] of them.
+/// Bytes of values that may be lifted at once, beside their texts: [`MAX_COUNT`] of them.
 const FUEL: usize = MAX_COUNT * size_of::<Val>();
+
+/// Bytes of texts that may be lifted beside them: values may be there in their place, and all are lifted at once.
+const MAX_TEXTS: u64 = 8 << 20;
 
 /// More values than these, arguments or within a result, are converted in slices of their own: one for each step of the way.
 const SLICE_COUNT: usize = 4_096;
@@ -109,7 +113,10 @@ async fn call_export(
         Some(result) => result,
         None => dynamic(store, &function, (export, interface), &arguments).await?,
     };
-    let result = result.map_err(|error| call_error(store, &error))?;
+    let result = result.map_err(|error| match is_too_large(&error) {
+        true => CallError::limit(Limit::Reply, allowed),
+        false => call_error(store, &error),
+    })?;
     arguments::reply(succeeded(result, export, is_json)?, is_json, allowed).await
 }
 
@@ -123,7 +130,7 @@ async fn quick(
 ) -> Option<wasmtime::Result<Value>> {
     let shape = export.bytes.as_ref()?;
     // What may be lifted: one result, and what goes with it.
-    store.set_hostcall_fuel(usize::try_from(allowed).unwrap_or(usize::MAX).saturating_add(FUEL));
+    store.set_hostcall_fuel(lifted(allowed));
     let result = bytes::call(shape, store, function, arguments).await;
     // What follows is a slice's as well.
     if matches!(&result, Some(Ok(Value::Text(text))) if text.len() > SLICE_BYTES) {
@@ -173,7 +180,8 @@ async fn dynamic(
     }
     let mut results = [Val::Bool(false)];
     let results = results.get_mut(..usize::from(export.result.is_some())).unwrap_or_default();
-    store.set_hostcall_fuel(FUEL);
+    let allowed = store.data().function.limits.reply_bytes;
+    store.set_hostcall_fuel(lifted(allowed.min(MAX_TEXTS)));
     if let Err(error) = function.call_async(&mut *store, &params, results).await {
         return Ok(Err(error));
     }
@@ -184,22 +192,38 @@ async fn dynamic(
     if are_many {
         yielded().await;
     }
-    let value = if export.resources {
+    let (value, over) = if export.resources {
         let mut store = store.as_context_mut();
         let mut giving = Giving::new(&mut store, interface.kinds());
-        let value = shown(result, ty, &mut giving);
+        let mut work = Conversion::new(&mut giving);
+        let (value, over) = (shown(result, ty, &mut work), work.over());
         match giving.fault {
-            Some(fault) => Err(wasmtime::Error::msg(format!("the result of `{}`: {fault}", export.name))),
-            None => Ok(value),
+            Some(fault) => (Err(wasmtime::Error::msg(format!("the result of `{}`: {fault}", export.name))), over),
+            None => (Ok(value), over),
         }
     } else {
-        Ok(shown(result, ty, &mut Nothing))
+        let mut nothing = Nothing;
+        let mut work = Conversion::new(&mut nothing);
+        (Ok(shown(result, ty, &mut work)), work.over())
     };
+    if over.is_some() {
+        return Err(CallError::limit(Limit::Reply, allowed));
+    }
     if are_many {
         *result = Val::Bool(false);
         yielded().await;
     }
     Ok(value)
+}
+
+/// Bytes of a result that may be lifted, of a call whose reply may have so many.
+fn lifted(allowed: u64) -> usize {
+    usize::try_from(allowed).unwrap_or(usize::MAX).saturating_add(FUEL)
+}
+
+/// Was it the guest's result that was more than may be lifted? What it asks the host with has a backtrace.
+fn is_too_large(error: &wasmtime::Error) -> bool {
+    !error.is::<WasmBacktrace>() && error.to_string().contains("fuel allocated for hostcalls has been exhausted")
 }
 
 /// Has it more values within it than are left?
@@ -221,8 +245,9 @@ fn is_long(val: &Val, left: &mut usize) -> bool {
 
 /// The arguments of an export as it takes them.
 fn params(export: &Export, arguments: &[&Value], resources: &mut dyn Resources) -> Result<Vec<Val>, CallError> {
+    let mut work = Conversion::new(resources);
     let params = arguments.iter().zip(&export.params);
-    params.map(|(value, (name, ty))| given(value, ty, resources).map_err(|error| error.within(name))).collect()
+    params.map(|(value, (name, ty))| given(value, ty, &mut work).map_err(|error| error.within(name))).collect()
 }
 
 /// The arguments of an export in the order of its parameters, from a list of them or by their names.

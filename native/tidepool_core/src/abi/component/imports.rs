@@ -6,13 +6,14 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, Linker, LinkerInstance, ResourceType, Val};
 
-use super::convert::{given, shown};
+use super::convert::{Conversion, given, shown};
 use super::own;
 use super::resources::Giving;
 use crate::abi::interface::{Kind, hosted};
 use crate::abi::slots::State;
 use crate::abi::typed::asking;
 use crate::base::request::ImportCall;
+use crate::value::Value;
 
 /// First part of the targets of such imports.
 const BINDING: &str = "wit";
@@ -130,9 +131,7 @@ async fn answer(
         None => (&*namespace, operation.clone()),
     };
     let is_granted = store.data().function.host.allow([BINDING, package, &rest].map(str::as_bytes));
-    let mut handles = Giving::new(&mut store, kinds);
-    let arguments = ty.params().zip(params).map(|((_name, ty), param)| shown(param, &ty, &mut handles)).collect();
-    let fault = handles.fault;
+    let (arguments, fault) = all_shown(&mut store, kinds, ty, params);
     let asked = ImportCall { binding: BINDING, namespace, operation, arguments };
     let target = asking::target(&asked);
     if let Some(fault) = fault {
@@ -140,10 +139,26 @@ async fn answer(
     }
     let value = asking::ask(&mut store, asked, is_granted).await?;
     if let (Some(ty), Some(result)) = (ty.results().next(), results.first_mut()) {
-        match given(&value, &ty, &mut Giving::new(&mut store, kinds)) {
+        let mut handles = Giving::new(&mut store, kinds);
+        let given = given(&value, &ty, &mut Conversion::new(&mut handles));
+        match given {
             Ok(value) => *result = value,
             Err(error) => return Err(asking::unfit(&mut store, &target, &error)),
         }
     }
     Ok(())
+}
+
+/// The arguments of an import as handlers see them, and why they can't be handed on, if they can't.
+fn all_shown(
+    store: &mut StoreContextMut<'_, State>,
+    kinds: &[Kind],
+    ty: &ComponentFunc,
+    params: &[Val],
+) -> (Vec<Value>, Option<String>) {
+    let mut handles = Giving::new(store, kinds);
+    let mut work = Conversion::new(&mut handles);
+    let arguments = ty.params().zip(params).map(|((_name, ty), param)| shown(param, &ty, &mut work)).collect();
+    let over = work.over();
+    (arguments, handles.fault.or(over.map(|much| much.to_string())))
 }

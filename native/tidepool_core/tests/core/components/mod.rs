@@ -2,6 +2,7 @@
 
 mod beside_wasmtime;
 mod composed;
+mod conversions;
 mod imports;
 mod kept;
 mod limits;

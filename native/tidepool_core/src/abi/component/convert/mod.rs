@@ -1,14 +1,17 @@
 //! From values to those of a component's types, and back.
 
+mod work;
+
 use std::borrow::Cow;
 
 use bytes::Bytes;
 use wasmtime::component::types::{Record, Variant};
-use wasmtime::component::{ResourceAny, ResourceType, Type, Val};
+use wasmtime::component::{ResourceType, Type, Val};
 
 use crate::abi::typed::arguments::is_named;
 use crate::base::error::CallError;
-use crate::value::{Handle, Value};
+use crate::value::Value;
+pub(super) use work::{Conversion, Resources, TooMuch};
 
 /// Why a value is none of a type: where in it, and what is wrong.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +19,12 @@ use crate::value::{Handle, Value};
 pub(super) struct Unfit {
     path: String,
     message: String,
+}
+
+impl From<TooMuch> for Unfit {
+    fn from(much: TooMuch) -> Self {
+        Unfit::new(much.to_string())
+    }
 }
 
 impl Unfit {
@@ -35,23 +44,12 @@ impl Unfit {
     }
 }
 
-/// What resources are for values, and values for resources.
-pub(super) trait Resources {
-    /// The resource that a handle is of, as one of this type: its own, or a borrowed one.
-    ///
-    /// # Errors
-    /// Why it can't be.
-    fn give(&mut self, handle: &Handle, ty: &ResourceType, owned: bool) -> Result<Val, String>;
-
-    /// A handle of a resource of this type.
-    fn show(&mut self, resource: ResourceAny, ty: &ResourceType) -> Value;
-}
-
 /// A value as one of this type.
 ///
 /// # Errors
 /// [`Unfit`] that says where it is none, and what it should be.
-pub(super) fn given(value: &Value, ty: &Type, resources: &mut dyn Resources) -> Result<Val, Unfit> {
+pub(super) fn given(value: &Value, ty: &Type, work: &mut Conversion<'_>) -> Result<Val, Unfit> {
+    work.count(1)?;
     match ty {
         Type::Bool => match value {
             Value::Bool(value) => Ok(Val::Bool(*value)),
@@ -69,9 +67,9 @@ pub(super) fn given(value: &Value, ty: &Type, resources: &mut dyn Resources) -> 
         Type::Float64 => float(value).map(Val::Float64),
         Type::Char => character(value).map(Val::Char),
         Type::String => text(value).map(|text| Val::String(text.into_owned())),
-        Type::List(list) => elements(value, &list.ty(), resources).map(Val::List),
+        Type::List(list) => elements(value, &list.ty(), work).map(Val::List),
         Type::FixedLengthList(list) => {
-            let elements = elements(value, &list.ty(), resources)?;
+            let elements = elements(value, &list.ty(), work)?;
             if u32::try_from(elements.len()) == Ok(list.len()) {
                 Ok(Val::FixedLengthList(elements))
             } else {
@@ -82,9 +80,7 @@ pub(super) fn given(value: &Value, ty: &Type, resources: &mut dyn Resources) -> 
             Value::List(pairs) => {
                 let mut pair = |pair: &Value| match pair {
                     Value::List(pair) | Value::Tuple(pair) => match &pair[..] {
-                        [key, value] => {
-                            Ok((given(key, &map.key(), resources)?, given(value, &map.value(), resources)?))
-                        }
+                        [key, value] => Ok((given(key, &map.key(), work)?, given(value, &map.value(), work)?)),
                         _ => Err(Unfit::new("it has to be a key and a value".into())),
                     },
                     other => unfit("a key and a value", other),
@@ -94,19 +90,25 @@ pub(super) fn given(value: &Value, ty: &Type, resources: &mut dyn Resources) -> 
             }
             Value::Record(fields) => {
                 let pairs = fields.iter().map(|(name, value)| {
-                    let key = given(&Value::Text(name.clone()), &map.key(), resources);
-                    Ok((key?, given(value, &map.value(), resources).map_err(|error| error.at(name))?))
+                    let key = given(&Value::Text(name.clone()), &map.key(), work);
+                    Ok((key?, given(value, &map.value(), work).map_err(|error| error.at(name))?))
                 });
                 pairs.collect::<Result<_, _>>().map(Val::Map)
             }
             _ => unfit("a map", value),
         },
-        Type::Record(record) => self::record(value, record, resources),
+        Type::Record(record) => self::record(value, record, work),
         Type::Tuple(tuple) => match value {
             Value::List(values) | Value::Tuple(values) if values.len() == tuple.types().len() => {
                 let values = values.iter().zip(tuple.types()).enumerate();
                 let values =
-                    values.map(|(index, (value, ty))| given(value, &ty, resources).map_err(|error| error.at(&index)));
+                    values.map(|(index, (value, ty))| given(value, &ty, work).map_err(|error| error.at(&index)));
+                values.collect::<Result<_, _>>().map(Val::Tuple)
+            }
+            Value::ByteList(bytes) if bytes.len() == tuple.types().len() => {
+                let values = bytes.iter().map(|byte| Value::Int((*byte).into())).zip(tuple.types()).enumerate();
+                let values =
+                    values.map(|(index, (value, ty))| given(&value, &ty, work).map_err(|error| error.at(&index)));
                 values.collect::<Result<_, _>>().map(Val::Tuple)
             }
             Value::List(values) | Value::Tuple(values) => {
@@ -115,25 +117,26 @@ pub(super) fn given(value: &Value, ty: &Type, resources: &mut dyn Resources) -> 
             }
             _ => unfit("a tuple", value),
         },
-        Type::Variant(variant) => self::variant(value, variant, resources),
+        Type::Variant(variant) => self::variant(value, variant, work),
         Type::Enum(names) => {
             let name = text(value)?;
-            let found = names.names().find(|one| is_named(&name, one));
-            found.map(|name| Val::Enum(name.to_owned())).ok_or_else(|| no_case(&name, names.names()))
+            let (_place, found) = work.find(&name, names.names())?.ok_or_else(|| no_case(&name, names.names()))?;
+            work.name(found)?;
+            Ok(Val::Enum(found.to_owned()))
         }
         Type::Option(option) => match value {
             Value::Null | Value::Option(None) => Ok(Val::Option(None)),
             Value::Name(name) if &**name == "none" => Ok(Val::Option(None)),
-            Value::Option(Some(value)) => Ok(Val::Option(Some(Box::new(given(value, &option.ty(), resources)?)))),
+            Value::Option(Some(value)) => Ok(Val::Option(Some(Box::new(given(value, &option.ty(), work)?)))),
             _ => {
                 let within = case(value).filter(|(name, _value)| name == "some").and_then(|(_some, value)| value);
                 let value = within.unwrap_or(value);
-                Ok(Val::Option(Some(Box::new(given(value, &option.ty(), resources)?))))
+                Ok(Val::Option(Some(Box::new(given(value, &option.ty(), work)?))))
             }
         },
         Type::Result(result) => {
             let Some((name, value)) = case(value) else { return unfit("`ok` or `error`, with its value", value) };
-            let mut payload = |ty: Option<Type>| payload(value, ty.as_ref(), &name, resources);
+            let mut payload = |ty: Option<Type>| payload(value, ty.as_ref(), &name, work);
             match &*name {
                 "ok" => Ok(Val::Result(Ok(payload(result.ok())?))),
                 "error" => Ok(Val::Result(Err(payload(result.err())?))),
@@ -141,23 +144,24 @@ pub(super) fn given(value: &Value, ty: &Type, resources: &mut dyn Resources) -> 
             }
         }
         Type::Flags(flags) => {
-            let found = |set: String| match flags.names().find(|name| is_named(&set, name)) {
-                Some(name) => Ok(name.to_owned()),
-                None => Err(no_case(&set, flags.names())),
+            let mut found = |set: Cow<'_, str>| {
+                let (_place, found) = work.find(&set, flags.names())?.ok_or_else(|| no_case(&set, flags.names()))?;
+                work.name(found)?;
+                Ok(found.to_owned())
             };
-            flag_names(value)?.into_iter().map(found).collect::<Result<_, _>>().map(Val::Flags)
+            flag_names(value)?.into_iter().map(&mut found).collect::<Result<_, _>>().map(Val::Flags)
         }
-        Type::Own(ty) => handle(value, ty, true, resources),
-        Type::Borrow(ty) => handle(value, ty, false, resources),
+        Type::Own(ty) => handle(value, ty, true, work),
+        Type::Borrow(ty) => handle(value, ty, false, work),
         Type::Future(_) | Type::Stream(_) | Type::ErrorContext => {
             Err(Unfit::new("no caller has a value of this type".into()))
         }
     }
 }
 
-fn handle(value: &Value, ty: &ResourceType, owned: bool, resources: &mut dyn Resources) -> Result<Val, Unfit> {
+fn handle(value: &Value, ty: &ResourceType, owned: bool, work: &mut Conversion<'_>) -> Result<Val, Unfit> {
     let Value::Handle(handle) = value else { return unfit("a resource", value) };
-    resources.give(handle, ty, owned).map_err(Unfit::new)
+    work.resources.give(handle, ty, owned).map_err(Unfit::new)
 }
 
 fn unfit<T>(expected: &str, value: &Value) -> Result<T, Unfit> {
@@ -208,35 +212,59 @@ fn text(value: &Value) -> Result<Cow<'_, str>, Unfit> {
     }
 }
 
-fn elements(value: &Value, ty: &Type, resources: &mut dyn Resources) -> Result<Vec<Val>, Unfit> {
+fn elements(value: &Value, ty: &Type, work: &mut Conversion<'_>) -> Result<Vec<Val>, Unfit> {
     match value {
         Value::List(values) | Value::Tuple(values) => {
             let values = values.iter().enumerate();
-            values.map(|(index, value)| given(value, ty, resources).map_err(|error| error.at(&index))).collect()
+            values.map(|(index, value)| given(value, ty, work).map_err(|error| error.at(&index))).collect()
         }
-        Value::Bytes(bytes) if *ty == Type::U8 => Ok(bytes.iter().map(|byte| Val::U8(*byte)).collect()),
+        Value::Bytes(bytes) | Value::ByteList(bytes) if *ty == Type::U8 => {
+            work.bytes(bytes.len())?;
+            Ok(bytes.iter().map(|byte| Val::U8(*byte)).collect())
+        }
+        Value::ByteList(bytes) => {
+            let values = bytes.iter().enumerate();
+            values
+                .map(|(index, byte)| given(&Value::Int((*byte).into()), ty, work).map_err(|error| error.at(&index)))
+                .collect()
+        }
         _ => unfit("a list", value),
     }
 }
 
-fn record(value: &Value, record: &Record, resources: &mut dyn Resources) -> Result<Val, Unfit> {
+fn record(value: &Value, record: &Record, work: &mut Conversion<'_>) -> Result<Val, Unfit> {
     let Value::Record(fields) = value else { return unfit("a record", value) };
-    let mut known = 0;
-    let values = record.fields().map(|field| {
-        let Some((_name, value)) = fields.iter().find(|(name, _value)| is_named(name, field.name)) else {
-            // What may be missing is left out.
-            return match &field.ty {
-                Type::Option(_) => Ok((field.name.to_owned(), Val::Option(None))),
-                _ => Err(Unfit::new(format!("the field `{}` is missing", field.name))),
-            };
+    let names: Vec<&str> = record.fields().map(|field| field.name).collect();
+    let mut found: Vec<Option<&Value>> = vec![None; names.len()];
+    let (mut unknown, mut twice) = (None, false);
+    for (at, (name, value)) in fields.iter().enumerate() {
+        // Most are given in the order that they have.
+        let place = match names.get(at) {
+            Some(there) if is_named(name, there) => Some(at),
+            _ => work.find(name, names.iter().copied())?.map(|(place, _name)| place),
         };
-        known += 1;
-        Ok((field.name.to_owned(), given(value, &field.ty, resources).map_err(|error| error.at(&field.name))?))
+        match place.and_then(|place| found.get_mut(place)) {
+            Some(place) => twice |= place.replace(value).is_some(),
+            None => unknown = unknown.or(Some(name)),
+        }
+    }
+    let values = record.fields().zip(found).map(|(field, value)| {
+        work.name(field.name)?;
+        let value = match (value, &field.ty) {
+            (Some(value), ty) => given(value, ty, work).map_err(|error| error.at(&field.name))?,
+            // What may be missing is left out.
+            (None, Type::Option(_)) => {
+                work.count(1)?;
+                Val::Option(None)
+            }
+            (None, _) => return Err(Unfit::new(format!("the field `{}` is missing", field.name))),
+        };
+        Ok((field.name.to_owned(), value))
     });
     let values = values.collect::<Result<_, _>>()?;
-    match fields.iter().find(|(name, _value)| !record.fields().any(|field| is_named(name, field.name))) {
-        Some((name, _value)) => Err(Unfit::new(format!("there is no field `{name}`"))),
-        None if known < fields.len() => Err(Unfit::new("a field is there twice".into())),
+    match unknown {
+        Some(name) => Err(Unfit::new(format!("there is no field `{name}`"))),
+        None if twice => Err(Unfit::new("a field is there twice".into())),
         None => Ok(Val::Record(values)),
     }
 }
@@ -262,50 +290,54 @@ fn case(value: &Value) -> Option<(Cow<'_, str>, Option<&Value>)> {
     }
 }
 
-fn variant(value: &Value, variant: &Variant, resources: &mut dyn Resources) -> Result<Val, Unfit> {
+fn variant(value: &Value, variant: &Variant, work: &mut Conversion<'_>) -> Result<Val, Unfit> {
     let Some((name, value)) = case(value) else { return unfit("a case, with its value if it has one", value) };
-    let found = variant.cases().find(|case| is_named(&name, case.name));
+    let found = work.case(&name, variant.cases())?;
     let Some(found) = found else { return Err(no_case(&name, variant.cases().map(|case| case.name))) };
-    Ok(Val::Variant(found.name.to_owned(), payload(value, found.ty.as_ref(), found.name, resources)?))
+    work.name(found.name)?;
+    Ok(Val::Variant(found.name.to_owned(), payload(value, found.ty.as_ref(), found.name, work)?))
 }
 
 fn payload(
     value: Option<&Value>,
     ty: Option<&Type>,
     name: &str,
-    resources: &mut dyn Resources,
+    work: &mut Conversion<'_>,
 ) -> Result<Option<Box<Val>>, Unfit> {
     match (ty, value) {
         (None, None | Some(Value::Null)) => Ok(None),
         (None, Some(_)) => Err(Unfit::new(format!("the case `{name}` has no value"))),
         (Some(ty), Some(value)) => {
-            given(value, ty, resources).map(|value| Some(Box::new(value))).map_err(|error| error.at(&name))
+            given(value, ty, work).map(|value| Some(Box::new(value))).map_err(|error| error.at(&name))
         }
         (Some(_), None) => Err(Unfit::new(format!("the case `{name}` needs a value"))),
     }
 }
 
 /// The names that are set: of a list of them, or of truth values by name.
-fn flag_names(value: &Value) -> Result<Vec<String>, Unfit> {
+fn flag_names(value: &Value) -> Result<Vec<Cow<'_, str>>, Unfit> {
     match value {
-        Value::List(names) => names.iter().map(|name| text(name).map(Cow::into_owned)).collect(),
+        Value::List(names) => names.iter().map(text).collect(),
         Value::Record(flags) => {
             let set = flags.iter().filter_map(|(name, set)| match set {
                 Value::Bool(false) => None,
-                Value::Bool(true) => Some(Ok(name.to_string())),
+                Value::Bool(true) => Some(Ok(Cow::Borrowed(&**name))),
                 other => Some(unfit("a truth value", other)),
             });
             set.collect()
         }
         Value::Flags(flags) => {
-            Ok(flags.iter().filter(|(_name, set)| *set).map(|(name, _set)| name.to_string()).collect())
+            Ok(flags.iter().filter(|(_name, set)| *set).map(|(name, _set)| Cow::Borrowed(&**name)).collect())
         }
         _ => unfit("a list of names, or truth values by name", value),
     }
 }
 
-/// A value of this type, as callers see it.
-pub(super) fn shown(val: &Val, ty: &Type, resources: &mut dyn Resources) -> Value {
+/// A value of this type, as callers see it; only to where it is too much, which [`Conversion::over`] tells.
+pub(super) fn shown(val: &Val, ty: &Type, work: &mut Conversion<'_>) -> Value {
+    if work.count(1).is_err() {
+        return Value::Null;
+    }
     match (val, ty) {
         (Val::Bool(value), _) => Value::Bool(*value),
         (Val::S8(integer), _) => Value::Int((*integer).into()),
@@ -324,53 +356,56 @@ pub(super) fn shown(val: &Val, ty: &Type, resources: &mut dyn Resources) -> Valu
             let byte = |val: &Val| if let Val::U8(byte) = val { *byte } else { 0 };
             Value::Bytes(Bytes::from_iter(bytes.iter().map(byte)))
         }
-        (Val::List(values), Type::List(list)) => all(values, &list.ty(), resources),
-        (Val::FixedLengthList(values), Type::FixedLengthList(list)) => all(values, &list.ty(), resources),
+        (Val::List(values), Type::List(list)) => all(values, &list.ty(), work),
+        (Val::FixedLengthList(values), Type::FixedLengthList(list)) => all(values, &list.ty(), work),
         (Val::Map(pairs), Type::Map(map)) => {
             let pair = |(key, value): &(Val, Val)| {
-                Value::Tuple(vec![shown(key, &map.key(), resources), shown(value, &map.value(), resources)])
+                Value::Tuple(vec![shown(key, &map.key(), work), shown(value, &map.value(), work)])
             };
             Value::List(pairs.iter().map(pair).collect())
         }
         (Val::Record(values), Type::Record(record)) => {
             let fields = values.iter().zip(record.fields());
             Value::Record(
-                fields.map(|((name, val), field)| (name.as_str().into(), shown(val, &field.ty, resources))).collect(),
+                fields.map(|((name, val), field)| (name.as_str().into(), shown(val, &field.ty, work))).collect(),
             )
         }
         (Val::Tuple(values), Type::Tuple(tuple)) => {
-            Value::Tuple(values.iter().zip(tuple.types()).map(|(val, ty)| shown(val, &ty, resources)).collect())
+            Value::Tuple(values.iter().zip(tuple.types()).map(|(val, ty)| shown(val, &ty, work)).collect())
         }
         (Val::Variant(name, payload), Type::Variant(variant)) => {
-            let ty = variant.cases().find(|case| case.name == name).and_then(|case| case.ty);
-            named(name, payload.as_deref(), ty.as_ref(), resources)
+            let Ok(case) = work.case(name, variant.cases()) else { return Value::Null };
+            let ty = case.and_then(|case| case.ty);
+            named(name, payload.as_deref(), ty.as_ref(), work)
         }
         (Val::Enum(name), _) => Value::Name(name.as_str().into()),
         (Val::Option(value), Type::Option(option)) => {
-            Value::Option(value.as_ref().map(|value| Box::new(shown(value, &option.ty(), resources))))
+            Value::Option(value.as_ref().map(|value| Box::new(shown(value, &option.ty(), work))))
         }
-        (Val::Result(Ok(value)), Type::Result(result)) => {
-            named("ok", value.as_deref(), result.ok().as_ref(), resources)
-        }
+        (Val::Result(Ok(value)), Type::Result(result)) => named("ok", value.as_deref(), result.ok().as_ref(), work),
         (Val::Result(Err(value)), Type::Result(result)) => {
-            named("error", value.as_deref(), result.err().as_ref(), resources)
+            named("error", value.as_deref(), result.err().as_ref(), work)
         }
         (Val::Flags(set), Type::Flags(flags)) => {
-            Value::Flags(flags.names().map(|name| (name.into(), set.iter().any(|set| set == name))).collect())
+            let named = flags.names().map(|name| {
+                work.name(name)?;
+                Ok((name.into(), set.iter().any(|set| set == name)))
+            });
+            named.collect::<Result<_, TooMuch>>().map_or(Value::Null, Value::Flags)
         }
-        (Val::Resource(resource), Type::Own(ty) | Type::Borrow(ty)) => resources.show(*resource, ty),
+        (Val::Resource(resource), Type::Own(ty) | Type::Borrow(ty)) => work.resources.show(*resource, ty),
         // A value is of its type.
         _ => Value::Null,
     }
 }
 
-fn all(values: &[Val], ty: &Type, resources: &mut dyn Resources) -> Value {
-    Value::List(values.iter().map(|val| shown(val, ty, resources)).collect())
+fn all(values: &[Val], ty: &Type, work: &mut Conversion<'_>) -> Value {
+    Value::List(values.iter().map(|val| shown(val, ty, work)).collect())
 }
 
-fn named(name: &str, payload: Option<&Val>, ty: Option<&Type>, resources: &mut dyn Resources) -> Value {
+fn named(name: &str, payload: Option<&Val>, ty: Option<&Type>, work: &mut Conversion<'_>) -> Value {
     match (payload, ty) {
-        (Some(payload), Some(ty)) => Value::Case(name.into(), Box::new(shown(payload, ty, resources))),
+        (Some(payload), Some(ty)) => Value::Case(name.into(), Box::new(shown(payload, ty, work))),
         _ => Value::Name(name.into()),
     }
 }

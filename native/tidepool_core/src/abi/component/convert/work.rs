@@ -1,0 +1,145 @@
+//! What one conversion of values may do: a short text may ask for much, by fields that it leaves out, or by types with many names.
+
+use wasmtime::component::types::Case;
+use wasmtime::component::{ResourceAny, ResourceType, Val};
+
+use crate::abi::typed::arguments::is_named;
+use crate::value::{Handle, MAX_COUNT, Value};
+
+/// Values that are made in one conversion: those that were given, what they leave out, and options around them. Bytes of lists are
+/// counted by themselves.
+const MAX_MADE: usize = 2 * MAX_COUNT;
+/// Bytes of lists that are given to a guest with a value for each, of forty bytes.
+const MAX_BYTES: usize = 4 << 20;
+/// Bytes of names of fields, cases and flags in all values of one conversion.
+const MAX_NAMES: usize = 16 << 20;
+/// Names that are compared in one conversion: some 70 ms. A type has up to 10,000; of one with a thousand each of 65,536 values may have
+/// any.
+const MAX_COMPARED: usize = 1 << 25;
+/// What a case of a variant takes, in names: the engine makes its type each time.
+const CASE: usize = 8;
+
+/// What resources are for values, and values for resources.
+pub(in crate::abi::component) trait Resources {
+    /// The resource that a handle is of, as one of this type: its own, or a borrowed one.
+    ///
+    /// # Errors
+    /// Why it can't be.
+    fn give(&mut self, handle: &Handle, ty: &ResourceType, owned: bool) -> Result<Val, String>;
+
+    /// A handle of a resource of this type.
+    fn show(&mut self, resource: ResourceAny, ty: &ResourceType) -> Value;
+}
+
+/// More than a conversion may do: the sentence says what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(in crate::abi::component) enum TooMuch {
+    #[error("with what is left out it is made of more than {MAX_MADE} values")]
+    Values,
+    #[error("its lists have more than {} MiB of bytes", MAX_BYTES >> 20)]
+    Bytes,
+    #[error("its values have more than {} MiB of names", MAX_NAMES >> 20)]
+    Names,
+    #[error("its types have so many names that {MAX_COMPARED} were compared, and no more are")]
+    Compared,
+}
+
+/// One of them: the arguments of a call, or a result.
+pub(in crate::abi::component) struct Conversion<'a> {
+    pub(in crate::abi::component) resources: &'a mut dyn Resources,
+    values: usize,
+    bytes: usize,
+    names: usize,
+    compared: usize,
+    /// Is it more than this may do? What is shown is cut there.
+    over: Option<TooMuch>,
+}
+
+impl<'a> Conversion<'a> {
+    pub(in crate::abi::component) fn new(resources: &'a mut dyn Resources) -> Self {
+        let (values, bytes, names, compared) = (MAX_MADE, MAX_BYTES, MAX_NAMES, MAX_COMPARED);
+        Conversion { resources, values, bytes, names, compared, over: None }
+    }
+
+    /// Counts so many values.
+    ///
+    /// # Errors
+    /// [`TooMuch`] once there are too many, now and from then on.
+    pub(in crate::abi::component) fn count(&mut self, values: usize) -> Result<(), TooMuch> {
+        self.values = self.values.checked_sub(values).ok_or_else(|| self.end(TooMuch::Values))?;
+        Ok(())
+    }
+
+    /// Counts bytes of a list.
+    ///
+    /// # Errors
+    /// As of [`Conversion::count`].
+    pub(in crate::abi::component) fn bytes(&mut self, bytes: usize) -> Result<(), TooMuch> {
+        self.bytes = self.bytes.checked_sub(bytes).ok_or_else(|| self.end(TooMuch::Bytes))?;
+        Ok(())
+    }
+
+    /// Counts a name.
+    ///
+    /// # Errors
+    /// As of [`Conversion::count`].
+    pub(in crate::abi::component) fn name(&mut self, name: &str) -> Result<(), TooMuch> {
+        let bytes = name.len() + size_of::<String>();
+        self.names = self.names.checked_sub(bytes).ok_or_else(|| self.end(TooMuch::Names))?;
+        Ok(())
+    }
+
+    /// The name that is meant among those of a type, and its place there.
+    ///
+    /// # Errors
+    /// As of [`Conversion::count`].
+    pub(in crate::abi::component) fn find<'n>(
+        &mut self,
+        meant: &str,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> Result<Option<(usize, &'n str)>, TooMuch> {
+        for (place, name) in names.into_iter().enumerate() {
+            self.compare(1)?;
+            if is_named(meant, name) {
+                return Ok(Some((place, name)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The case of a variant that is meant.
+    ///
+    /// # Errors
+    /// As of [`Conversion::count`].
+    pub(in crate::abi::component) fn case<'n>(
+        &mut self,
+        meant: &str,
+        cases: impl Iterator<Item = Case<'n>>,
+    ) -> Result<Option<Case<'n>>, TooMuch> {
+        for case in cases {
+            self.compare(CASE)?;
+            if is_named(meant, case.name) {
+                return Ok(Some(case));
+            }
+        }
+        Ok(None)
+    }
+
+    fn compare(&mut self, names: usize) -> Result<(), TooMuch> {
+        self.compared = self.compared.checked_sub(names).ok_or_else(|| self.end(TooMuch::Compared))?;
+        Ok(())
+    }
+
+    /// What it was more than, if it was.
+    pub(in crate::abi::component) fn over(&self) -> Option<TooMuch> {
+        self.over
+    }
+
+    fn end(&mut self, why: TooMuch) -> TooMuch {
+        self.values = 0;
+        self.bytes = 0;
+        self.names = 0;
+        self.compared = 0;
+        *self.over.get_or_insert(why)
+    }
+}

@@ -1,0 +1,223 @@
+//! What a conversion of values may take is bounded by what is made, and not by what was said: a short text may ask for much.
+
+use std::sync::Arc;
+
+use tidepool_core::value::Value;
+use tidepool_core::{CallError, Function, Instances, Limit, Limits};
+
+use super::limits::over;
+use super::{ECHO, OPTIONS, call, component, finish, json, request, text};
+use crate::preempt::assert_in_slices;
+use crate::support::{Node, limits};
+
+/// Close to the most values that arguments may have.
+const MANY: usize = 60_000;
+
+fn function(node: &Node, wasm: &[u8]) -> Arc<Function> {
+    let limits = Limits { cpu_time_ms: 2_000, reply_bytes: 32 << 20, payload_bytes: 32 << 20, ..limits() };
+    node.function(wasm, Instances::Fresh, limits)
+}
+
+/// A component that echoes lists of a type, which is defined before and has the name `$t`.
+fn echo(definition: &str) -> Vec<u8> {
+    let exports = format!(
+        r#"(type $d {definition}) (export $t "t" (type $d))
+           (func (export "echo") (param "v" (list $t)) (result (list $t)) (canon lift (core func $i "echo") {OPTIONS}))"#
+    );
+    component(ECHO, &exports)
+}
+
+/// A record of thirty fields, each of which may be left out.
+fn optional() -> String {
+    let fields: String = (0..30).map(|at| format!(r#"(field "f{at}" (option u32))"#)).collect();
+    format!("(record {fields})")
+}
+
+/// Calls `echo` with so many of a value, on a thread that others need, too.
+fn echoed(function: &Arc<Function>, value: &Value, count: usize) -> Result<Value, CallError> {
+    let arguments = Value::List(vec![Value::List(vec![value.clone(); count])]);
+    assert_in_slices("a conversion", || function.start(request("echo", arguments.clone())).unwrap());
+    let Value::List(arguments) = arguments else { unreachable!("it is a list") };
+    call(function, "echo", arguments)
+}
+
+fn refused(outcome: Result<Value, CallError>, why: &str) {
+    match outcome {
+        Err(CallError::Arguments { message, .. }) => assert!(message.contains(why), "{message}"),
+        other => panic!("it was not refused: {:?}", other.map(|value| value.count())),
+    }
+}
+
+#[test]
+fn fields_that_are_left_out_count_as_much_as_those_that_are_given() {
+    let node = Node::small();
+    let function = function(&node, &echo(&optional()));
+    let empty = Value::Record(Vec::new());
+    refused(echoed(&function, &empty, MANY), "with what is left out");
+    let Ok(Value::List(records)) = echoed(&function, &empty, 2_000) else { panic!("2,000 records were refused") };
+    let fields = vec![Value::Option(None); 30];
+    assert!(
+        records.iter().all(
+            |record| matches!(record, Value::Record(found) if found.iter().map(|(_name, value)| value).eq(&fields))
+        )
+    );
+}
+
+#[test]
+fn names_of_a_type_that_has_very_many_are_compared_so_many_times_and_no_more() {
+    let node = Node::small();
+    let names: String = (0..1_000).map(|at| format!(" \"n{at}\"")).collect();
+    let cases: String = (0..1_000).map(|at| format!("(case \"n{at}\")")).collect();
+    for definition in [format!("(enum {names})"), format!("(variant {cases})")] {
+        let function = function(&node, &echo(&definition));
+        refused(echoed(&function, &text("n999"), MANY), "were compared");
+        let Ok(Value::List(found)) = echoed(&function, &text("n999"), 100) else { panic!("100 were refused") };
+        assert_eq!(found, vec![Value::Name("n999".into()); 100]);
+    }
+}
+
+#[test]
+fn a_record_has_its_fields_found_in_whatever_order_they_are_given() {
+    let node = Node::small();
+    let fields: String = (0..1_000).map(|at| format!("(field \"f{at}\" u32)")).collect();
+    let function = function(&node, &echo(&format!("(record {fields})")));
+    let record = |order: &mut dyn Iterator<Item = u32>| {
+        Value::Record(order.map(|at| (format!("f{at}").into(), Value::Int(at.into()))).collect())
+    };
+    let (forth, back) = (record(&mut (0..1_000)), record(&mut (0..1_000).rev()));
+    assert_eq!(echoed(&function, &forth, 60), Ok(Value::List(vec![forth.clone(); 60])));
+    assert_eq!(echoed(&function, &back, 10), Ok(Value::List(vec![forth.clone(); 10])));
+    assert_eq!(echoed(&function, &back, 60), Ok(Value::List(vec![forth; 60])));
+}
+
+#[test]
+fn names_in_a_result_are_counted_those_of_flags_that_are_not_set_too() {
+    let node = Node::small();
+    let names: String = (0..32).map(|at| format!(" \"f{at}{}\"", "x".repeat(10_000))).collect();
+    let function = function(&node, &echo(&format!("(flags {names})")));
+    let none_set = Value::List(Vec::new());
+    assert!(over(&echoed(&function, &none_set, MANY), Limit::Reply, 32 << 20));
+    let Ok(Value::List(flags)) = echoed(&function, &none_set, 10) else { panic!("ten were refused") };
+    assert!(flags.iter().all(|flags| matches!(flags, Value::Flags(names) if names.len() == 32)));
+}
+
+#[test]
+fn a_result_with_too_many_values_is_over_the_limit_of_a_reply_and_texts_count_by_that_limit_alone() {
+    let node = Node::small();
+    // Numbers that lie in the memory behind 64 KiB.
+    let numbers = r#"(func (export "numbers") (param i32) (result i32)
+      (drop (memory.grow (i32.const 16)))
+      (i32.store (i32.const 16) (i32.const 65536)) (i32.store (i32.const 20) (local.get 0)) (i32.const 16))"#;
+    let exports = format!(
+        r#"(func (export "numbers") (param "count" u32) (result (list u32)) (canon lift (core func $i "numbers") {OPTIONS}))
+           (func (export "echo") (param "v" (list string)) (result (list string)) (canon lift (core func $i "echo") {OPTIONS}))"#
+    );
+    let function = function(&node, &component(&format!("{ECHO} {numbers}"), &exports));
+    let numbers = |count| call(&function, "numbers", vec![Value::Int(count)]);
+    assert!(matches!(numbers(65_536), Ok(Value::List(values)) if values.len() == 65_536));
+    for count in [131_072, 200_000] {
+        let outcome = numbers(count);
+        assert!(over(&outcome, Limit::Reply, 32 << 20), "{count}: {:?}", outcome.map(|value| value.count()));
+    }
+    let texts = vec![text(&"x".repeat(1 << 20)); 5];
+    assert_eq!(call(&function, "echo", vec![Value::List(texts.clone())]), Ok(Value::List(texts)));
+}
+
+#[test]
+fn what_a_handler_answers_is_counted_as_arguments_are() {
+    let node = Node::small();
+    let ty = optional();
+    let wasm = crate::support::wat(&format!(
+        r#"(component {}
+             (import "ask" (instance $ask (type $d {ty}) (export "t" (type $t (eq $d)))
+               (export "all" (func (result (list $t))))))
+             (core func $all (canon lower (func $ask "all") {OPTIONS}))
+             (core module $m (import "host" "all" (func $all (param i32))) (import "libc" "memory" (memory 1))
+               (func (export "count") (result i32) (call $all (i32.const 32)) (i32.load (i32.const 36))))
+             (core instance $i (instantiate $m (with "libc" (instance $libc))
+               (with "host" (instance (export "all" (func $all))))))
+             (func (export "count") (result u32) (canon lift (core func $i "count"))))"#,
+        super::LIBC
+    ));
+    let function = function(&node, &wasm);
+    let answered = |count: usize| {
+        let task = function.start(request("count", Value::List(Vec::new()))).unwrap();
+        finish(task, |_call| Ok(Value::List(vec![Value::Record(Vec::new()); count])))
+    };
+    let outcome = answered(MANY);
+    let Err(CallError::Trap { message, .. }) = outcome else { panic!("{outcome:?}") };
+    assert!(message.contains("does not fit") && message.contains("with what is left out"), "{message}");
+    assert!(answered(1_000).is_ok());
+}
+
+#[test]
+fn bytes_that_a_handler_answers_are_counted_by_themselves() {
+    let node = Node::small();
+    let wasm = crate::support::wat(&format!(
+        r#"(component {}
+             (import "ask" (func $bytes (result (list u8))))
+             (core func $bytes (canon lower (func $bytes) {OPTIONS}))
+             (core module $m (import "host" "bytes" (func $bytes (param i32))) (import "libc" "memory" (memory 1))
+               (func (export "count") (result i32) (call $bytes (i32.const 32)) (i32.load (i32.const 36))))
+             (core instance $i (instantiate $m (with "libc" (instance $libc))
+               (with "host" (instance (export "bytes" (func $bytes))))))
+             (func (export "count") (result u32) (canon lift (core func $i "count"))))"#,
+        super::LIBC
+    ));
+    let function = function(&node, &wasm);
+    let answered = |bytes: usize| {
+        let task = function.start(request("count", Value::List(Vec::new()))).unwrap();
+        finish(task, |_call| Ok(Value::Bytes(vec![7; bytes].into())))
+    };
+    assert_eq!(answered(2_000_000), Ok(tidepool_core::Reply::Value(Box::new(Value::Int(2_000_000)))));
+    let outcome = answered(5_000_000);
+    let Err(CallError::Trap { message, .. }) = outcome else { panic!("{outcome:?}") };
+    assert!(message.contains("more than 4 MiB of bytes"), "{message}");
+}
+
+#[test]
+fn cases_of_a_large_variant_in_a_result_hold_no_thread() {
+    let node = Node::small();
+    let cases: String = (0..1_000).map(|at| format!("(case \"n{at}\" (option (list string)))")).collect();
+    // All the same, the last case: what lies behind the first 64 KiB of memory is filled with its number.
+    let many = r#"(func (export "many") (result i32)
+      (drop (memory.grow (i32.const 32)))
+      (memory.fill (i32.const 65536) (i32.const 0) (i32.const 1300000))
+      (i32.store (i32.const 16) (i32.const 65536)) (i32.store (i32.const 20) (i32.const 60000)) (i32.const 16))"#;
+    let last = many.replace("(i32.const 0) (i32.const 1300000)", "(i32.const 3) (i32.const 1300000)");
+    for (body, is_first) in [(many, true), (&*last, false)] {
+        let exports = format!(
+            r#"(type $d (variant {cases})) (export $t "t" (type $d))
+               (func (export "many") (result (list $t)) (canon lift (core func $i "many") {OPTIONS}))"#
+        );
+        let function = function(&node, &component(body, &exports));
+        assert_in_slices("cases of a result", || function.start(request("many", Value::List(Vec::new()))).unwrap());
+        let outcome = call(&function, "many", Vec::new());
+        match outcome {
+            Ok(Value::List(values)) => assert!(is_first && values.len() == 60_000),
+            outcome => assert!(!is_first, "{:?}", outcome.map(|value| value.count())),
+        }
+    }
+}
+
+#[test]
+fn bytes_are_as_many_as_a_payload_may_have_over_http_as_well() {
+    let node = Node::small();
+    let exports = ["u8", "u32"].map(|ty| {
+        format!(
+            r#"(func (export "{ty}") (param "v" (list {ty})) (result (list {ty})) (canon lift (core func $i "echo") {OPTIONS}))"#
+        )
+    });
+    let text = format!(
+        r#"(func (export "text") (param "v" string) (result string) (canon lift (core func $i "echo") {OPTIONS}))"#
+    );
+    let function = function(&node, &component(ECHO, &format!("{} {text}", exports.concat())));
+    let list = |count: usize| format!("[{}7]", "255,".repeat(count - 1));
+    for (name, count) in [("u8", 1), ("u8", 5_000), ("u8", 500_000), ("u32", 5_000), ("u32", 60_000)] {
+        assert_eq!(json(&function, name, &format!("[{}]", list(count))), Ok(list(count)), "{name} {count}");
+    }
+    for name in ["u32", "text"] {
+        let refused = json(&function, name, &format!("[{}]", list(500_000)));
+        assert!(matches!(refused, Err(CallError::Arguments { .. })), "{name}");
+    }
+}
