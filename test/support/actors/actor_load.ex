@@ -77,7 +77,9 @@ defmodule Tidepool.ActorLoad do
 
   @doc "Can this node call these functions, and may it own shards? Looked at in this order, also while it starts."
   def begun(classes) do
-    callable? = Process.whereis(Catalog) != nil and Enum.all?(classes, &match?({:ok, _function}, Catalog.fetch(&1)))
+    # A process has its name before it has its table.
+    there? = :ets.whereis(Catalog.Callable) != :undefined
+    callable? = there? and Enum.all?(classes, &match?({:ok, _function}, Catalog.fetch(&1)))
     {callable?, Process.whereis(LeaseHolder.process()) != nil and Shards.leased?()}
   end
 
