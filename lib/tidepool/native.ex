@@ -101,6 +101,7 @@ defmodule Tidepool.Native do
           | {:host, task, request, remaining_us :: non_neg_integer, version :: pos_integer}
           | {:yield, task}
           | {:wait, task, id :: non_neg_integer, remaining_us :: non_neg_integer}
+          | :ended
 
   @doc false
   def load do
