@@ -166,21 +166,25 @@ defmodule Tidepool.Oci.HostileTest do
 
   test "a registry that is silent or slow costs its own deploy the time that a fetch has, and others nothing",
        context do
-    %{name: name, module: module} = context
+    %{module: module} = context
     good = FalseRegistry.start!(serving(module))
     # What the good one is asked meanwhile has no more time than that.
     set!(registry_timeout: 5_000)
 
-    for place <- ["/manifests/", "/blobs/"],
-        answer <- [:never, {:open, head([{"content-length", byte_size(module)}])}] do
-      address = FalseRegistry.start!(serving(module, at(place, always(answer))))
-      began = System.monotonic_time(:millisecond)
-      slow = Task.async(fn -> Tidepool.deploy(nil, name: name, ref: "oci://#{address}/a:1") end)
-      assert_receive {:asked, _port, _path, _headers}
-      other = unique_name("meanwhile")
-      assert {:ok, _function} = deploy(good, other)
-      assert Task.yield(slow, 0) == nil
-      assert {:error, %Error{reason: :registry_timeout}} = Task.await(slow, 60_000)
+    slow =
+      for place <- ["/manifests/", "/blobs/"],
+          answer <- [:never, {:open, head([{"content-length", byte_size(module)}])}] do
+        address = FalseRegistry.start!(serving(module, at(place, always(answer))))
+        options = [name: unique_name("slow"), ref: "oci://#{address}/a:1"]
+        {System.monotonic_time(:millisecond), Task.async(fn -> Tidepool.deploy(nil, options) end)}
+      end
+
+    for _deploy <- slow, do: assert_receive({:asked, _port, "/v2/a/manifests/1", _headers})
+    assert {:ok, _function} = deploy(good, unique_name("meanwhile"))
+    for {_began, deploy} <- slow, do: assert(Task.yield(deploy, 0) == nil)
+
+    for {began, deploy} <- slow do
+      assert {:error, %Error{reason: :registry_timeout}} = Task.await(deploy, 60_000)
       assert System.monotonic_time(:millisecond) - began >= 5_000
     end
   end
