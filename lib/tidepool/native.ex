@@ -715,11 +715,20 @@ defmodule Tidepool.Native do
   def resource_end(_resource), do: :erlang.nif_error(:not_loaded)
 
   @doc """
-  Opens a file of records, and makes it if there is none. Beside it are two more while it is open, with `-wal` and `-shm` after its
-  name; the first belongs to it. When the term is gone, what waits is written, and the file is closed.
+  Opens a file of records, and makes it if there is none. Beside it are two more while it is open, with `-wal` and `-shm` after
+  its name; the former belongs to it. When the term is gone, what waits is written, and the file is closed. The caller gets
+  `{:tidepool_records, {:stopped, why}}` when the disk is full, or has failed and nothing is written any more, and
+  `{:tidepool_records, :ok}` when all is well again.
   """
   @spec open_records(binary) :: {:ok, records} | record_failure
   def open_records(_path), do: :erlang.nif_error(:not_loaded)
+
+  @doc """
+  Accepts a file of records that nobody has open as it is, when it is older than what was answered, for its log is damaged. What
+  was missing; `nil` when nothing was, and nothing is done. The log is kept beside the file.
+  """
+  @spec accept_records(binary) :: {:ok, missing :: binary | nil} | record_failure
+  def accept_records(_path), do: :erlang.nif_error(:not_loaded)
 
   @doc """
   Has a change of a record written, and waits for nothing. The caller gets `{:tidepool_committed, id, :ok}` when it is durable, or

@@ -5,6 +5,7 @@ defmodule Tidepool.Release do
       bin/tidepool eval 'Tidepool.Release.adopt("tidepool@localhost")'
       bin/tidepool eval 'Tidepool.Release.check()'
       bin/tidepool eval 'Tidepool.Release.export_actors("FILE")'
+      bin/tidepool eval 'Tidepool.Release.accept_actors()'
 
   and `bin/tidepool run FILE`, which needs no node. Each says what it has done; or why not, on standard error, and then the exit status is 1.
   """
@@ -132,6 +133,24 @@ defmodule Tidepool.Release do
     with {:ok, place} <- actors(options),
          {:ok, moved} <- Archive.import(place, file, options[:overwrite] == true) do
       IO.puts("imported #{counted(moved)}")
+    else
+      {:error, %Error{} = error} -> fail(error)
+    end
+  end
+
+  @doc """
+  Accepts actors that are older than what was answered, for the log of their last changes is damaged, and which the node refuses to
+  serve since: `Tidepool.Actor.Journal.Archive.accept/1`. No node may use the folder meanwhile.
+
+  ## Options
+
+  - `:node` and `:data`: whose data folder, as for `check/1`
+  """
+  @spec accept_actors(node: String.t(), data: Path.t()) :: :ok
+  def accept_actors(options \\ []) do
+    with {:ok, place} <- actors(options),
+         {:ok, missing} <- Archive.accept(place) do
+      IO.puts(if missing, do: "accepted without what is missing: #{missing}", else: "nothing is missing of the actors")
     else
       {:error, %Error{} = error} -> fail(error)
     end

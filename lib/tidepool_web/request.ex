@@ -5,6 +5,7 @@ defmodule TidepoolWeb.Request do
   """
 
   alias Tidepool.{Actor, Catalog, Cluster, Deploy, Engine, Execution, Native, Trace}
+  alias Tidepool.Actor.Journal
   alias Tidepool.Tokens.Access
   alias TidepoolWeb.{Form, Reply, Router, Stream}
 
@@ -73,8 +74,11 @@ defmodule TidepoolWeb.Request do
   defp serve(:health) do
     instances = Engine.instances()
 
+    # What needs no actors is served all the same; a balancer that has a node whose disk is well asks that.
+    stopped? = Journal.stopped?()
+
     body = %{
-      status: "ok",
+      status: if(stopped?, do: "store_stopped", else: "ok"),
       node: node(),
       functions: Catalog.count(),
       functions_unavailable: length(Catalog.unavailable()),
@@ -82,7 +86,7 @@ defmodule TidepoolWeb.Request do
       engines: Engine.engines()
     }
 
-    Reply.json(200, body)
+    Reply.json(if(stopped?, do: 503, else: 200), body)
   end
 
   # What becomes of those that there are, and how many they are; more than these are not counted.

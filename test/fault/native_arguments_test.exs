@@ -123,6 +123,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     record_shard: [:text, :text],
     export_records: [:record_place, :optional_binary, :text, :boolean],
     import_records: [:record_place, :text, :boolean],
+    accept_records: [:text],
     open_shared: [:text, :text, :integer],
     lease_renew: [:records, :number, :number],
     lease_release: [:records, :number],

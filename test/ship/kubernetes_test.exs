@@ -124,14 +124,14 @@ defmodule Tidepool.Ship.KubernetesTest do
     assert open == ["http"]
     assert Enum.sort(open ++ closed) == Enum.sort(Map.keys(ports))
 
-    for probe <- ["startupProbe", "readinessProbe"] do
-      assert %{"path" => path, "port" => "http"} = context.container[probe]["httpGet"]
-      assert {200, _headers, %{"status" => "ok"}} = curl(path)
-    end
+    assert %{"path" => path, "port" => "http"} = context.container["readinessProbe"]["httpGet"]
+    assert {200, _headers, %{"status" => "ok"}} = curl(path)
 
-    # A node that drains answers 503 there: it is not to be killed for that.
-    assert context.container["livenessProbe"]["tcpSocket"]["port"] == "http"
-    assert context.container["livenessProbe"]["httpGet"] == nil
+    # A node that drains answers 503 there, and one whose disk is full: it is not to be killed for that.
+    for probe <- ["startupProbe", "livenessProbe"] do
+      assert context.container[probe]["tcpSocket"]["port"] == "http"
+      assert context.container[probe]["httpGet"] == nil
+    end
   end
 
   test "a pod that ends has the time that its node takes, and clients see it before that", context do

@@ -3,7 +3,8 @@ defmodule Tidepool.Actor.Journal do
   The records of actors: `actors/records.db` in the node's data folder, a file of SQLite's that the native library keeps, or the
   PostgreSQL database of the setting `actors`, which all nodes of a cluster share.
 
-  The file is made for the first actor. The database is opened by the owner of this node's part of it (`open_shared/2`), and again when
+  The file is made for the first actor. When the disk fails it, or it can't be opened, it is opened again and again until it works:
+  the log says when that begins and when it is over, and `stopped?/0` in between. The database is opened by the owner of this node's part of it (`open_shared/2`), and again when
   that starts anew. A caller that can't be given the records is told why, and the node goes on.
   """
 
@@ -15,6 +16,10 @@ defmodule Tidepool.Actor.Journal do
   alias Tidepool.Actor.Journal.Archive
   alias Tidepool.Catalog.Store
   alias Tidepool.Error.Reason
+
+  # How long a file that can't be opened is left alone: at first, and at most. It is twice as long each time.
+  @pause_ms 100
+  @longest_ms 5_000
 
   # What the library's word is for callers, too.
   @reasons Reason.all(:actor) ++ Reason.all(:call)
@@ -45,6 +50,14 @@ defmodule Tidepool.Actor.Journal do
     end
   rescue
     ArgumentError -> {:error, restarting(nil)}
+  end
+
+  @doc "Is nothing written to this node's file, for the disk has failed, or it can't be opened? What it was asked meanwhile has failed."
+  @spec stopped? :: boolean
+  def stopped? do
+    :ets.member(__MODULE__, :stopped)
+  rescue
+    ArgumentError -> false
   end
 
   @doc """
@@ -133,16 +146,17 @@ defmodule Tidepool.Actor.Journal do
     :ets.new(__MODULE__, [:named_table, :protected, read_concurrency: true])
     path = config.data |> Store.folder() |> Archive.records()
     :ets.insert(__MODULE__, {:path, path})
-    if File.exists?(path), do: open(path)
-    {:ok, path}
+    state = %{path: path, pause_ms: nil, there?: File.exists?(path)}
+    {:ok, if(state.there?, do: state |> open() |> elem(1), else: state)}
   end
 
   @impl true
-  def handle_call(:open, _from, path) do
-    # A caller before may have had it opened.
-    case :ets.lookup(__MODULE__, :records) do
-      [{:records, records}] -> {:reply, {:ok, records}, path}
-      [] -> {:reply, open(path), path}
+  def handle_call(:open, _from, state) do
+    # A caller before may have had it opened. One that can't be is tried again in its time, however many ask meanwhile.
+    case {:ets.lookup(__MODULE__, :records), state.pause_ms} do
+      {[{:records, records}], _pause_ms} -> {:reply, {:ok, records}, state}
+      {[], nil} -> state |> open() |> replied()
+      {[], _pause_ms} -> {:reply, {:error, unopened()}, state}
     end
   end
 
@@ -158,23 +172,60 @@ defmodule Tidepool.Actor.Journal do
     end
   end
 
+  @impl true
+  def handle_info(:open, state), do: {:noreply, state |> open() |> elem(1)}
+
+  # From the records that are open: they open their file again by themselves.
+  def handle_info({:tidepool_records, {:stopped, why}}, state) do
+    stopped("are not written: #{why}", state.path)
+    {:noreply, state}
+  end
+
+  def handle_info({:tidepool_records, :ok}, state) do
+    works()
+    {:noreply, state}
+  end
+
+  def handle_info(_other, state), do: {:noreply, state}
+
   defp shared?, do: :ets.member(__MODULE__, :shared)
 
-  defp open(path) do
-    with :ok <- File.mkdir_p(Path.dirname(path)),
+  defp replied({outcome, state}), do: {:reply, outcome, state}
+
+  defp open(%{path: path} = state) do
+    with :ok <- place(state),
          {:ok, records} <- Native.open_records(path) do
       :ets.insert(__MODULE__, {:records, records})
-      {:ok, records}
+      if state.pause_ms, do: works()
+      {{:ok, records}, %{state | pause_ms: nil, there?: true}}
     else
-      {:error, posix} -> unopened(path, to_string(:file.format_error(posix)))
-      {:error, _kind, message} -> unopened(path, message)
+      {:error, posix} -> unopened(state, to_string(:file.format_error(posix)))
+      {:error, _kind, message} -> unopened(state, message)
     end
   end
 
-  # Callers may be strangers: where this node keeps what is not told them.
-  defp unopened(path, why) do
-    Logger.error("the records of actors can't be opened: #{path}: #{why}")
-    {:error, unopened()}
+  # One that was there is waited for: where its disk is away, it would be made anew, and be in the way of what comes back.
+  defp place(%{there?: true, path: path}), do: if(File.exists?(path), do: :ok, else: {:error, :enoent})
+  defp place(%{path: path}), do: File.mkdir_p(Path.dirname(path))
+
+  defp unopened(state, why) do
+    stopped("can't be opened: #{why}", state.path)
+    pause_ms = min(2 * (state.pause_ms || div(@pause_ms, 2)), @longest_ms)
+    Process.send_after(self(), :open, pause_ms)
+    {{:error, unopened()}, %{state | pause_ms: pause_ms, there?: state.there? or File.exists?(state.path)}}
+  end
+
+  # Said once, however often it is tried. Callers may be strangers: where this node keeps what is not told them.
+  defp stopped(why, path) do
+    if :ets.lookup(__MODULE__, :stopped) != [{:stopped, why}] do
+      Logger.error("the records of actors #{why} (#{path})")
+      :ets.insert(__MODULE__, {:stopped, why})
+    end
+  end
+
+  defp works do
+    Logger.warning("the records of actors are written again")
+    :ets.delete(__MODULE__, :stopped)
   end
 
   defp unopened, do: Error.new(:no_store, "the records of actors can't be opened; the node's log says why")

@@ -24,6 +24,8 @@ defmodule TidepoolWeb.Resources.Metrics do
       {"tidepool_functions_unavailable", "Functions that are deployed, and whose modules could not be loaded here",
        length(Catalog.unavailable())},
       {"tidepool_actors_awake", "Actors that are awake", Actor.awake()},
+      {"tidepool_actors_store_stopped", "1 while no record of an actor is written here, for the disk has failed, or 0",
+       if(Actor.Journal.stopped?(), do: 1, else: 0)},
       {"tidepool_actors_uncopied", "Actors here of which nodes that should have a copy have not said that they do",
        uncopied},
       {"tidepool_actors_uncopied_seconds", "How long that has been so of the first of them", div(uncopied_ms, 1_000)},

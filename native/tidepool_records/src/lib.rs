@@ -29,4 +29,5 @@ pub use postgres::{Answer, Ask, NodeLease, Owner, Shard};
 pub use record::{
     Change, Done, Heads, Image, Key, MAX_LINKS, Page, Put, Record, SHARDS, StoreError, Summary, Usage, Values,
 };
+pub use sqlite::Told;
 pub use store::{Place, Records};

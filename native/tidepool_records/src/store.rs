@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::archive::{Moved, Reader, Writer};
 use crate::postgres::{self, Answer, Ask, Database, Owner};
 use crate::record::{Change, Done, Heads, Key, Page, Record, StoreError, Summary, Usage, Values};
-use crate::sqlite::{self, File};
+use crate::sqlite::{self, File, Told};
 
 /// Where records are, whether anybody has them open or not.
 #[derive(Debug, Clone, Copy)]
@@ -58,12 +58,31 @@ enum Engine {
 
 impl Records {
     /// Opens a file, and makes it if there is none. Beside it there are two more while it is open, with `-wal` and `-shm` after its
-    /// name; the former belongs to it.
+    /// name; the former belongs to it. When the disk fails, it is opened again and again, until that takes what is written.
     ///
     /// # Errors
-    /// When it can't be read, is of a later version, or the system gives no thread.
+    /// [`StoreError::Behind`] when it would be older than what was answered; when it can't be read, is of a later version, or the
+    /// system gives no thread.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Ok(Records(Engine::Sqlite(File::open(path)?)))
+        Self::open_told(path, Box::new(|_why| {}))
+    }
+
+    /// As [`Records::open`]; `told` hears when nothing is written any more, or there is no room, and when all is well again.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn open_told(path: &Path, told: Told) -> Result<Self, StoreError> {
+        Ok(Records(Engine::Sqlite(File::open(path, told)?)))
+    }
+
+    /// Accepts the records of a file as they are, when they are older than what was answered ([`StoreError::Behind`]). What was
+    /// missing; `None` when nothing was, and nothing is done. A log that is damaged is kept, with `-wal.torn` and a number after the
+    /// file's name. Nobody else may have the file open.
+    ///
+    /// # Errors
+    /// When it can't be read or written.
+    pub fn accept(path: &Path) -> Result<Option<String>, StoreError> {
+        sqlite::accept(path)
     }
 
     /// Opens a database for one of its nodes, and makes the tables if there are none. Once it is open, it finds the database again

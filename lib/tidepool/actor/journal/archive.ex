@@ -43,6 +43,23 @@ defmodule Tidepool.Actor.Journal.Archive do
     :erlang.garbage_collect()
   end
 
+  @doc """
+  Accepts the actors of a folder that no node uses as they are, when they are older than what was answered, for the log of the last changes
+  is damaged. What was missing; `nil` when nothing was, and nothing is done. The log is kept beside them, as `records.db-wal.torn`.
+  An error's reason is `:no_store`, or as of `Tidepool.Catalog.Folder.claim/1`.
+  """
+  @spec accept(place) :: {:ok, missing :: String.t() | nil} | {:error, Error.t()}
+  def accept({:postgres, _url}), do: error("the actors are in a database, which keeps its own log")
+
+  def accept({:folder, folder}) do
+    with {:ok, lock} <- Folder.claim(folder) do
+      {outcome, _lock} = {Native.accept_records(records(folder)), lock}
+      with {:error, _kind, message} <- outcome, do: error(message)
+    end
+  after
+    :erlang.garbage_collect()
+  end
+
   # No node starts there until the term is dropped.
   defp locked(records, file, overwrite, lock),
     do: {moved(Native.import_records(records, Path.expand(file), overwrite)), lock}

@@ -19,10 +19,25 @@ impl Resource for RecordsHandle {}
 /// Records that a list has at most, whatever is asked for: each is a term.
 const MOST: usize = 1 << 20;
 
-/// `{:ok, records}` or `{:error, kind, message}`.
+/// `{:ok, records}` or `{:error, kind, message}`. The caller gets `{:tidepool_records, {:stopped, why} | :ok}` when nothing is written
+/// any more, and when all is again.
 #[rustler::nif(schedule = "DirtyIo")]
 fn open_records(env: Env<'_>, path: String) -> Term<'_> {
-    opened(env, Records::open(Path::new(&path)))
+    let owner = env.pid();
+    let told = move |why: Option<&str>| {
+        // On the store's own thread. A dead owner needs no message.
+        let _ = OwnedEnv::new().send_and_clear(&owner, |env| match why {
+            Some(why) => (atoms::tidepool_records(), (atoms::stopped(), why)).encode(env),
+            None => (atoms::tidepool_records(), atoms::ok()).encode(env),
+        });
+    };
+    opened(env, Records::open_told(Path::new(&path), Box::new(told)))
+}
+
+/// `{:ok, missing | nil}`, or an error.
+#[rustler::nif(schedule = "DirtyIo")]
+fn accept_records(env: Env<'_>, path: String) -> Term<'_> {
+    answer(env, Records::accept(Path::new(&path)), |missing| (atoms::ok(), missing))
 }
 
 /// Has a change written. The caller gets `{:tidepool_committed, id, :ok | {:error, kind, message}}` with the id that this returns.
@@ -177,7 +192,7 @@ fn kind(env: Env<'_>, error: &StoreError) -> Atom {
     match error {
         StoreError::Fenced { .. } | StoreError::Replaced(_) => atoms::fenced(),
         StoreError::OutOfOrder { .. } => atoms::out_of_order(),
-        StoreError::Damaged { .. } | StoreError::Corrupt(_) => atoms::damaged(),
+        StoreError::Damaged { .. } | StoreError::Corrupt(_) | StoreError::Behind(_) => atoms::damaged(),
         StoreError::Newer { .. } => atoms::newer(),
         StoreError::Full => atoms::full(),
         StoreError::Overloaded => atoms::reason(env, Reason::Overloaded),

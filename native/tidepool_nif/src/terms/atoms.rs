@@ -288,6 +288,7 @@ rustler::atoms! {
     rename,
     // Records.
     tidepool_committed,
+    tidepool_records,
     tidepool_lease,
     new,
     no_lease,

@@ -73,8 +73,17 @@ pub enum StoreError {
     /// More changes wait than may.
     #[error("too many changes of records wait to be written")]
     Overloaded,
-    /// Nothing is written any more, because something was not: what is on the disk has to be read anew.
-    #[error("records are no longer written since {0}: restart the node when the disk is well")]
+    /// What is on the disk is older than what was answered, for the log of the last changes is damaged.
+    #[error(
+        "{0}. Put the log back, or the actors from a backup; or accept the older state that is left, with the node stopped: \
+         mix tidepool.actors.accept"
+    )]
+    Behind(Arc<str>),
+    /// Nothing is written at the moment, because something was not: what is on the disk has to be read anew.
+    #[error(
+        "records are not written since the disk failed ({0}): see to the disk and its room. \
+         They are again, by themselves, as soon as it takes them"
+    )]
     Stopped(Arc<str>),
     /// Nothing has come of it: the database is away, or does not answer in time.
     #[error("the database of the records is away: {0}")]
@@ -133,8 +142,8 @@ impl StoreError {
     /// What SQLite says of a commit. All of it may be in the log by then, where the next start finds it; not when the disk was full.
     pub(crate) fn of_commit(error: rusqlite::Error) -> Self {
         match error.into() {
-            StoreError::Sqlite(error) => StoreError::Unknown(error.to_string().into()),
-            other => other,
+            StoreError::Full => StoreError::Full,
+            other => StoreError::Unknown(other.to_string().into()),
         }
     }
 }

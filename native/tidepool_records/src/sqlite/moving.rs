@@ -4,8 +4,9 @@ use std::path::Path;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
+use super::opened::Opened;
 use super::read::{self, whole};
-use super::{schema, write};
+use super::{followed, log, schema, write};
 use crate::archive::{Moved, Needed, Reader, Target, VALUES, Writer, fill};
 use crate::record::{Change, Key, SHARDS, StoreError};
 
@@ -14,6 +15,8 @@ use crate::record::{Change, Key, SHARDS, StoreError};
 /// # Errors
 /// [`StoreError::Damaged`] by the first record that is; when the file can't be read, or the archive not be written.
 pub(crate) fn export(path: &Path, class: Option<&str>, mut to: Writer) -> Result<Moved, StoreError> {
+    let path = &followed(path);
+    log::check(path)?;
     let mut connection = schema::readable(path)?;
     schema::checked(&connection)?;
     let snapshot = connection.transaction()?;
@@ -73,10 +76,11 @@ fn one(snapshot: &Connection, key: &Key, to: &mut Writer) -> Result<Vec<u8>, Sto
 /// # Errors
 /// As for [`fill`].
 pub(crate) fn import(path: &Path, from: &mut Reader, overwrite: bool) -> Result<Moved, StoreError> {
-    let mut connection = schema::writable(path)?;
-    let transaction = Transaction::new(&mut connection, TransactionBehavior::Immediate)?;
+    let mut opened = Opened::new(&followed(path))?;
+    let transaction = Transaction::new(&mut opened.connection, TransactionBehavior::Immediate)?;
     let moved = fill(from, &mut Filled(&transaction), overwrite)?;
     transaction.commit()?;
+    opened.close();
     Ok(moved)
 }
 

@@ -12,9 +12,6 @@ const FORMAT: i64 = 1;
 /// Images of the record `id` are the rows from `id * IMAGES_PER_RECORD` on, so that they need no index.
 pub(super) const IMAGES_PER_RECORD: i64 = 64;
 
-/// Pages that the log may have before they go to the file.
-const CHECKPOINT_PAGES: i64 = 4_096;
-
 const TABLES: &str = "
 CREATE TABLE shard (id INTEGER PRIMARY KEY, records INTEGER NOT NULL, sum BLOB NOT NULL);
 CREATE TABLE record (
@@ -41,13 +38,26 @@ const CLASSES: &str = "CREATE INDEX IF NOT EXISTS record_class ON record (class,
 /// # Errors
 /// When it can't be read, or is of a later version.
 pub(super) fn writable(path: &Path) -> Result<Connection, StoreError> {
-    let mut connection = Connection::open(path)?;
+    prepared(Connection::open(path)?)
+}
+
+/// As [`writable`], of a file that has to be there.
+///
+/// # Errors
+/// As for [`writable`].
+pub(super) fn writable_again(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::default() & !OpenFlags::SQLITE_OPEN_CREATE;
+    prepared(Connection::open_with_flags(path, flags)?)
+}
+
+fn prepared(mut connection: Connection) -> Result<Connection, StoreError> {
     // Before there is a table: a blob of some KiB is not cut into many pages.
     connection.pragma_update(None, "page_size", 8_192)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     // The log is flushed with each commit.
     connection.pragma_update(None, "synchronous", "full")?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    // Who writes has it put into the file.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
     connection.pragma_update(None, "cache_size", -65_536)?;
     checks(&connection)?;

@@ -1,0 +1,109 @@
+//! Connections that read: kept for who reads next, and none while the records are opened anew.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rusqlite::Connection;
+
+use super::schema;
+use crate::record::StoreError;
+
+/// Connections that are kept.
+const KEPT: usize = 8;
+
+/// Connections to read from a file.
+pub(super) struct Readers {
+    path: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    kept: Vec<Connection>,
+    /// Connections that there are, or are being made.
+    open: usize,
+    /// Why there are to be none.
+    closed: Option<StoreError>,
+}
+
+/// A place among those that are open, for as long as it is held.
+struct Place<'a>(&'a Readers);
+
+impl Readers {
+    pub(super) fn new(path: &Path) -> Self {
+        Readers { path: path.into(), state: Mutex::default() }
+    }
+
+    /// Reads within one transaction.
+    pub(super) fn reading<T>(&self, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let (place, kept) = self.enter()?;
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => schema::readable(&self.path)?,
+        };
+        let transaction = connection.transaction()?;
+        let found = read(&transaction)?;
+        drop(transaction);
+        place.keep(connection);
+        Ok(found)
+    }
+
+    /// Has no connection made or kept from now on, and says of each question why; who reads at this moment goes on.
+    pub(super) fn close(&self, why: StoreError) {
+        let mut state = self.state();
+        state.closed = Some(why);
+        let kept = std::mem::take(&mut state.kept);
+        state.open = state.open.saturating_sub(kept.len());
+        drop(state);
+        // Whoever has the lock waits for no disk.
+        drop(kept);
+    }
+
+    /// Is there none any more?
+    pub(super) fn are_closed(&self) -> bool {
+        self.state().open == 0
+    }
+
+    /// Has them made again.
+    pub(super) fn open(&self) {
+        self.state().closed = None;
+    }
+
+    fn enter(&self) -> Result<(Place<'_>, Option<Connection>), StoreError> {
+        let mut state = self.state();
+        if let Some(why) = &state.closed {
+            return Err(why.clone());
+        }
+        let kept = state.kept.pop();
+        state.open = state.open.saturating_add(usize::from(kept.is_none()));
+        Ok((Place(self), kept))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that can panic runs under the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place<'_> {
+    /// A connection that has met no error may be used again.
+    fn keep(self, connection: Connection) {
+        let mut state = self.0.state();
+        if state.closed.is_none() && state.kept.len() < KEPT {
+            state.kept.push(connection);
+            drop(state);
+            // It has its place.
+            std::mem::forget(self);
+        } else {
+            drop(state);
+            drop(connection);
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.open = state.open.saturating_sub(1);
+    }
+}

@@ -1,0 +1,237 @@
+//! The thread that writes. When the disk fails it, it lets go of the file and opens it again and again, until that takes a commit.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use rusqlite::{Transaction, TransactionBehavior};
+
+use super::identity::Identity;
+use super::opened::Opened;
+use super::readers::Readers;
+use super::write;
+use crate::record::{Job, StoreError, is_refusal, piled_up};
+
+/// How long it waits before the file is opened anew: at first, and at most. It is twice as long each time, until the file has been
+/// written for so long.
+const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(5);
+const STEADY: Duration = Duration::from_secs(10);
+/// A disk that was full is tried when nobody has written for so long, and is one that has room when none failed for so long.
+const FULL: Duration = Duration::from_secs(2);
+
+/// Is told when nothing is written any more, and why; and with `None` when all is again. Called by the thread that writes.
+pub type Told = Box<dyn Fn(Option<&str>) + Send>;
+
+/// What the thread has.
+pub(super) struct Writer {
+    path: PathBuf,
+    file: Identity,
+    readers: Arc<Readers>,
+    told: Told,
+    state: State,
+    /// When the file was opened, and how long it is left alone when it fails next.
+    since: Instant,
+    pause: Duration,
+    /// When a change found no room last, until others have found it.
+    full: Option<Instant>,
+    /// What was told last of a log that is not what it was.
+    behind: Option<String>,
+}
+
+enum State {
+    Writes(Box<Opened>),
+    Stopped { why: Arc<str>, until: Instant },
+}
+
+impl Writer {
+    pub(super) fn new(path: &Path, opened: Opened, readers: Arc<Readers>, told: Told) -> Self {
+        Writer {
+            path: path.into(),
+            file: Identity::of(path),
+            readers,
+            told,
+            state: State::Writes(Box::new(opened)),
+            since: Instant::now(),
+            pause: PAUSE,
+            full: None,
+            behind: None,
+        }
+    }
+
+    /// Writes what comes, until nothing more can come.
+    pub(super) fn write_all(mut self, queue: &Receiver<Job>) {
+        loop {
+            let first = match &self.state {
+                State::Writes(_) if self.full.is_some() => queue.recv_timeout(FULL),
+                State::Writes(_) => queue.recv().map_err(|_ended| RecvTimeoutError::Disconnected),
+                // It is opened anew in its time, however many ask meanwhile.
+                State::Stopped { until, .. } if *until <= Instant::now() => Err(RecvTimeoutError::Timeout),
+                State::Stopped { until, .. } => queue.recv_deadline(*until),
+            };
+            match first {
+                Ok(first) => self.write_some(piled_up(first, || queue.try_recv().ok())),
+                Err(RecvTimeoutError::Timeout) => self.try_again(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        // Whoever closes the last connection has the log put into the file.
+        self.readers.close(StoreError::Stopped("their thread ended".into()));
+        if let State::Writes(opened) = self.state {
+            opened.close();
+        }
+    }
+
+    fn write_some(&mut self, jobs: Vec<Job>) {
+        let opened = match &mut self.state {
+            State::Writes(opened) => opened,
+            State::Stopped { why, .. } => {
+                jobs.into_iter().for_each(|job| (job.done)(Err(StoreError::Stopped(Arc::clone(why)))));
+                return;
+            }
+        };
+        let (mut outcomes, mut stop) = written(opened, &jobs);
+        // SQLite goes on writing to what nobody will find, unless it is put back.
+        let gone = if Identity::of(&self.path) != self.file {
+            Some("their file was removed or replaced")
+        } else if stop.is_none() && !opened.log_is_in_place() {
+            // What is in it may be had into the file as long as it is open.
+            opened.put_into_file();
+            Some("their log was removed or replaced")
+        } else {
+            None
+        };
+        if let Some(why) = gone.map(Arc::<str>::from) {
+            for outcome in outcomes.iter_mut().filter(|outcome| outcome.is_ok()) {
+                *outcome = Err(StoreError::Unknown(Arc::clone(&why)));
+            }
+            stop = Some(why);
+        }
+        if let Some(why) = &stop {
+            (self.told)(Some(why));
+            // What is in doubt is read by nobody before it is settled.
+            self.readers.close(StoreError::Stopped(Arc::clone(why)));
+        }
+        let had_room = stop.is_none() && outcomes.iter().any(Result::is_ok);
+        let had_none = stop.is_none() && outcomes.iter().any(|outcome| matches!(outcome, Err(StoreError::Full)));
+        jobs.into_iter().zip(outcomes).for_each(|(job, outcome)| (job.done)(outcome));
+        // Those answers don't wait for what the disk may take its time for.
+        match stop {
+            Some(why) => self.stop(why),
+            None => {
+                opened.checkpoint();
+                self.note_room(had_room, had_none);
+            }
+        }
+    }
+
+    fn stop(&mut self, why: Arc<str>) {
+        self.pause = if self.since.elapsed() < STEADY { self.pause.saturating_mul(2).min(LONGEST) } else { PAUSE };
+        self.full = None;
+        self.state = State::Stopped { why, until: Instant::now() + self.pause };
+    }
+
+    /// Notes whether the disk has room, which is told when it has none, and when it has it again.
+    fn note_room(&mut self, had_room: bool, had_none: bool) {
+        if had_none {
+            if self.full.replace(Instant::now()).is_none() {
+                (self.told)(Some(&StoreError::Full.to_string()));
+            }
+        } else if had_room && self.full.is_some_and(|last| last.elapsed() >= FULL) {
+            self.full = None;
+            (self.told)(None);
+        }
+    }
+
+    /// Nobody writes at the moment: is the disk well?
+    fn try_again(&mut self) {
+        let State::Writes(opened) = &mut self.state else { return self.open_again() };
+        match opened.probe() {
+            Ok(()) => self.note_room(true, false),
+            Err(StoreError::Full) => self.note_room(false, true),
+            Err(error) => {
+                let Some(why) = stops(&error) else { return };
+                (self.told)(Some(&why));
+                self.readers.close(StoreError::Stopped(Arc::clone(&why)));
+                self.stop(why);
+            }
+        }
+    }
+
+    fn open_again(&mut self) {
+        let State::Stopped { why, until } = &mut self.state else { return };
+        self.readers.close(StoreError::Stopped(Arc::clone(why)));
+        let is_free = Identity::of(&self.path) == self.file && self.readers.are_closed();
+        match is_free.then(|| Opened::again(&self.path, || self.readers.open())) {
+            Some(Ok(opened)) => {
+                self.state = State::Writes(Box::new(opened));
+                self.since = Instant::now();
+                self.behind = None;
+                (self.told)(None);
+                return;
+            }
+            Some(Err(error @ StoreError::Behind(_))) => {
+                // Somebody has to decide, who is told where it is; callers are not.
+                let why = error.to_string();
+                if self.behind.as_ref() != Some(&why) {
+                    (self.told)(Some(&why));
+                    self.behind = Some(why);
+                }
+            }
+            Some(Err(_)) | None => {}
+        }
+        self.pause = self.pause.saturating_mul(2).min(LONGEST);
+        *until = Instant::now() + self.pause;
+    }
+}
+
+/// What came of each change, and why nothing is written any more, if that is so.
+fn written(opened: &mut Opened, jobs: &[Job]) -> (Vec<Result<(), StoreError>>, Option<Arc<str>>) {
+    match write_together(opened, jobs) {
+        // One page that can't be read is not to stop those who don't need it.
+        Err(StoreError::Corrupt(_)) if jobs.len() > 1 => {}
+        Err(error) => return (vec![Err(error.clone()); jobs.len()], stops(&error)),
+        Ok(outcomes) => return (outcomes, None),
+    }
+    let mut stop = None;
+    let mut outcomes = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        // Nothing is written on what failed.
+        outcomes.push(match &stop {
+            Some(why) => Err(StoreError::Stopped(Arc::clone(why))),
+            None => {
+                let outcome = write_together(opened, std::slice::from_ref(job));
+                stop = outcome.as_ref().err().and_then(stops);
+                outcome.and_then(|one| one.into_iter().collect())
+            }
+        });
+    }
+    (outcomes, stop)
+}
+
+/// Why nothing is written after an error, if that is so.
+fn stops(error: &StoreError) -> Option<Arc<str>> {
+    match error {
+        StoreError::Sqlite(why) => Some(why.to_string().into()),
+        StoreError::Unknown(why) => Some(Arc::clone(why)),
+        _other => None,
+    }
+}
+
+/// Commits the changes that may be made; for each whether it was.
+///
+/// # Errors
+/// When none was.
+fn write_together(opened: &mut Opened, jobs: &[Job]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+    let transaction = Transaction::new(&mut opened.connection, TransactionBehavior::Immediate)?;
+    let mut outcomes = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        match write::apply(&transaction, &job.key, &job.change) {
+            Err(error) if !is_refusal(&error) => return Err(error),
+            outcome => outcomes.push(outcome),
+        }
+    }
+    transaction.commit().map_err(StoreError::of_commit)?;
+    Ok(outcomes)
+}
