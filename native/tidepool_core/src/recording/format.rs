@@ -176,7 +176,7 @@ impl Frame {
     ) -> Result<(Self, TapedCall), &'static str> {
         let (taped, last) = place.taped(known)?;
         let number = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
-        let payload_bytes = taped.calls.last().map_or(0, TapedCall::payload_bytes);
+        let payload_bytes = taped.calls.last().unwrap_or(&last).payload_bytes();
         let frame = Frame {
             at_ms,
             outcome,
@@ -350,8 +350,11 @@ fn read_call(reader: &mut Reader) -> Result<TapedCall, Damaged> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::recording::outcome::Answered;
+    use crate::recording::tape::Tape;
 
     /// A recording of two calls that says that there are so many.
     fn file(calls: u64) -> Option<Bytes> {
@@ -383,5 +386,16 @@ mod tests {
             assert_eq!(file(calls).map(Recording::read), Some(Err(Damaged::Form)), "{calls} calls");
         }
         assert_eq!(file(2).map(|file| Recording::read(file).map(|read| read.summary().calls)), Some(Ok(2)));
+    }
+
+    #[test]
+    fn a_call_that_is_kept_after_one_that_is_later_on_its_tape_has_its_payload() {
+        let tape = Arc::new(Tape::recording(Whence::Call));
+        let begin =
+            |payload: &'static [u8]| tape.begin(&ShortName::from_slice(b"echo"), &Bytes::from_static(payload).into());
+        let [first, _later] = [begin(b"first"), begin(b"and another")];
+        let kept = Frame::new(0, Outcome::Reply(Answered::default()), &first, 2);
+        let told = kept.map(|(frame, _call)| (frame.payload_bytes, frame.known, frame.calls));
+        assert_eq!(told, Ok((5, 2, 1)));
     }
 }

@@ -205,7 +205,7 @@ impl Recorder {
     }
 
     /// What there is up to the end of this call, without its first `known` calls, and what comes before them if there are some; and the
-    /// call without what it was told.
+    /// call, without what it was told if that is in there.
     ///
     /// # Errors
     /// Why it is not to be kept.
@@ -225,7 +225,9 @@ impl Recorder {
             taped.whence = self.whence.clone();
             taped.beginning = entries(Mark::default(), first)?;
         }
-        Ok((taped, last.taped(&self.texts, Vec::new())))
+        // One that ended before another, and comes after it.
+        let told = if call < known { entries(last.from, self.end_of(call))? } else { Vec::new() };
+        Ok((taped, last.taped(&self.texts, told)))
     }
 
     /// Where the entries of this call end.
