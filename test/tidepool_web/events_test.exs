@@ -177,16 +177,13 @@ defmodule TidepoolWeb.EventsTest do
     end)
   end
 
-  # That of a client before may have been found as it ended.
-  defp watched do
-    pid = reader()
+  # It ends well, and no other serves a client then: that of a client before may have been found, as it ended.
+  defp ends(pid) do
     monitor = Process.monitor(pid)
 
-    if Process.alive?(pid) do
-      {pid, monitor}
-    else
-      Process.demonitor(monitor, [:flush])
-      watched()
+    fn ->
+      assert_receive {:DOWN, ^monitor, :process, ^pid, reason} when reason in [:normal, :noproc]
+      none_streams()
     end
   end
 
@@ -223,25 +220,25 @@ defmodule TidepoolWeb.EventsTest do
     none_streams()
     {_server, port} = TestEdge.start!([Resources.Events], %{write_timeout_ms: 100})
     _socket = windowless(port)
-    {pid, monitor} = watched()
+    ended = ends(reader())
     publish(name, 1..2_000)
-    assert_receive {:DOWN, ^monitor, :process, ^pid, :normal}
+    ended.()
   end
 
   test "a client that hangs up frees its process, whether that waits or writes" do
     {_id, client} = connect()
-    {pid, monitor} = watched()
+    ended = ends(reader())
     EventClient.close(client)
-    assert_receive {:DOWN, ^monitor, :process, ^pid, :normal}
-    none_streams()
+    ended.()
 
     {_server, port} = TestEdge.start!([Resources.Events])
     socket = windowless(port)
-    {pid, monitor} = watched()
+    pid = reader()
+    ended = ends(pid)
     publish(unique_name(String.duplicate("x", 100)), 1..2_000)
     eventually(fn -> pid not in Map.keys(settled().waiting) end)
     :gen_tcp.close(socket)
-    assert_receive {:DOWN, ^monitor, :process, ^pid, :normal}
+    ended.()
   end
 
   test "a drain ends the streams well, at its beginning" do
