@@ -239,11 +239,11 @@ defmodule Tidepool.Native do
   @type compiled :: {:ok, module_ref, facts} | failure
 
   @doc """
-  Begins to check, compile and link a module. The caller gets `{:tidepool_compiled, id, compiled}` with the id that this
+  Begins to check, compile and link a module. The caller gets `{:tidepool_compiled, id, compiled, cpu_us}` with the id that this
   returns; when it has died before its turn, nothing is compiled.
 
-  The keys are those of `Tidepool.Function.Spec.native/1`, and `was_deployed`, which gives it more time. Start functions run
-  within the function's limits.
+  The keys are those of `Tidepool.Function.Spec.native/1`; `was_deployed`, which gives it more time; and `brought`, the process that has
+  brought the module: it is compiled on its program's account. Start functions run within the function's limits.
   """
   @spec compile(runtime, binary, map) :: id :: non_neg_integer
   def compile(_runtime, _wasm, _config), do: :erlang.nif_error(:not_loaded)
@@ -487,9 +487,12 @@ defmodule Tidepool.Native do
           boolean | failure
   def process_ties(_task, _links, _monitors, _how), do: :erlang.nif_error(:not_loaded)
 
-  @doc "Gives a process the function that it asked to be compiled, and drives it."
-  @spec process_compiled(task, function_ref) :: step
-  def process_compiled(_task, _function), do: :erlang.nif_error(:not_loaded)
+  @doc """
+  Gives a process the function that it asked to be compiled, or the text of why there is none, and drives it. The CPU time that
+  compiling took counts as the process's; as its program's it was counted by `compile/3`.
+  """
+  @spec process_compiled(task, {:ok, function_ref} | {:error, String.t()}, cpu_us :: non_neg_integer) :: step
+  def process_compiled(_task, _outcome, _cpu_us), do: :erlang.nif_error(:not_loaded)
 
   @doc """
   Has the first process of a program, which has asked for that, go on as the newest version of its function, and drives it. It is told

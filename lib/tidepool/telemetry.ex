@@ -160,7 +160,7 @@ defmodule Tidepool.Telemetry do
 
   @doc false
   # The events around `fun`, which gets the metadata and returns its result, with more measurements and metadata.
-  # An `{:error, %Tidepool.Error{}}` makes it an exception.
+  # An `{:error, %Tidepool.Error{}}`, alone or first of a pair, makes it an exception.
   @spec span(atom, map, map, (map -> {result, map, map})) :: result when result: term
   def span(name, measurements, metadata, fun) do
     if listening?(), do: spanned(name, measurements, metadata, fun), else: metadata |> fun.() |> elem(0)
@@ -196,6 +196,7 @@ defmodule Tidepool.Telemetry do
     {:exception, %{kind: :error, reason: reason, stacktrace: []}}
   end
 
+  defp ending({{:error, %Error{}} = failed, _beside}), do: ending(failed)
   defp ending(_result), do: {:stop, %{}}
 
   defp since(began) do

@@ -75,8 +75,10 @@ defmodule Tidepool.Fault.DeployFaultsTest do
 
       # The first may be over on a machine of many cores, and the last is not begun.
       last = List.last(others)
-      refute_received {:tidepool_compiled, ^last, _compiled}
-      for id <- [first | others], do: assert_receive({:tidepool_compiled, ^id, {:ok, _module, _facts}}, 120_000)
+      refute_received {:tidepool_compiled, ^last, _compiled, _cpu_us}
+
+      for id <- [first | others],
+          do: assert_receive({:tidepool_compiled, ^id, {:ok, _module, _facts}, _cpu_us}, 120_000)
     end
   end
 
@@ -96,7 +98,7 @@ defmodule Tidepool.Fault.DeployFaultsTest do
     Process.exit(pid, :kill)
     assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}
     last = Native.compile(runtime, guest("go", "hello_world"), FaultNative.compile_config())
-    for id <- [first, last], do: assert_receive({:tidepool_compiled, ^id, {:ok, _module, _facts}}, 120_000)
+    for id <- [first, last], do: assert_receive({:tidepool_compiled, ^id, {:ok, _module, _facts}, _cpu_us}, 120_000)
     assert Native.metrics(runtime, [], []) =~ ~r/^tidepool_compiles_total 2$/m
   end
 

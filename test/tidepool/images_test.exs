@@ -10,7 +10,7 @@ defmodule Tidepool.ImagesTest do
   defp actor(runtime, language, guest) do
     config = Map.put(FaultNative.compile_config(), :actor, true)
     id = Native.compile(runtime, guest(language, guest), config)
-    assert_receive {:tidepool_compiled, ^id, {:ok, module, _facts}}
+    assert_receive {:tidepool_compiled, ^id, {:ok, module, _facts}, _cpu_us}
     {:ok, function} = Native.new_function(module, FaultNative.config(guest))
     function
   end
@@ -87,7 +87,7 @@ defmodule Tidepool.ImagesTest do
   test "a module whose state an image would not hold is refused as an actor's", %{runtime: runtime} do
     config = Map.put(FaultNative.compile_config(), :actor, true)
     id = Native.compile(runtime, guest("rust", "upper"), config)
-    assert_receive {:tidepool_compiled, ^id, {:error, :no_actor, message, %{}}}
+    assert_receive {:tidepool_compiled, ^id, {:error, :no_actor, message, %{}}, _cpu_us}
     assert message =~ "actor"
   end
 end

@@ -98,6 +98,13 @@ defmodule Tidepool.ProcessTest do
         assert %{reason: {:limit, :total_cpu_time}, details: %{allowed: 300}} = error
       end
 
+      # What a guest has compiled costs as if it had done that itself.
+      compiling = Puppets.start(name, total_cpu_time: 60)
+      monitor = Process.monitor(compiling)
+      for _module <- 1..99, do: Puppets.ask(compiling, ?B)
+      assert_receive {:DOWN, ^monitor, :process, ^compiling, {%Error{} = error, []}}, @patience
+      assert %{reason: {:limit, :total_cpu_time}, details: %{allowed: 60}} = error
+
       for {key, time} <- [cpu_time: 0, cpu_time: "1", total_cpu_time: 0, total_cpu_time: 1 <<< 64] do
         assert {:error, %Error{reason: :invalid_option}} = Tidepool.Process.start(name, [], [{key, time}])
       end

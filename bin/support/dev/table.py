@@ -17,7 +17,7 @@ ROOMS = {
     "metrics": ["metrics", "recent"],
     "module": ["cache", "compile", "compile_fuzz", "tiers"],
     "net": ["sockets", "waits"],
-    "process": ["files", "names", "processes", "program_bounds", "programs", "upgrades", "waits"],
+    "process": ["files", "names", "processes", "program_bounds", "program_tables", "programs", "upgrades", "waits"],
     "recording": ["recording"],
     "rewrite": ["compile_fuzz", "components", "extism", "moving", "moving_packed", "moving_suite", "moving_waits", "preempt", "traps"],
     "runtime": ["directory", "shutdown", "tiers"],

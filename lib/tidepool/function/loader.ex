@@ -115,18 +115,21 @@ defmodule Tidepool.Function.Loader do
   @spec compile_debugged(binary, Entry.t()) :: {:ok, t} | {:error, Error.t()}
   def compile_debugged(wasm, entry), do: compile(wasm, entry, [:was_deployed, :optimised, :debugged])
 
-  defp compile(wasm, entry, how) do
-    config = entry |> native_config() |> Map.merge(Map.new(@ways, &{&1, &1 in how}))
+  defp compile(wasm, entry, how), do: wasm |> compile_counted(entry, how) |> elem(0)
+
+  defp compile_counted(wasm, entry, how) do
+    ways = Map.new(@ways, &{&1, &1 in how})
+    config = entry |> native_config() |> Map.merge(ways) |> Map.merge(Map.new(how -- @ways))
 
     Telemetry.span(:compile, %{module_bytes: byte_size(wasm)}, %{}, fn _metadata ->
       id = Native.compile(Engine.runtime(), wasm, config)
 
       receive do
-        {:tidepool_compiled, ^id, {:ok, module, facts}} ->
-          {{:ok, Map.put(facts, :module, module)}, %{}, Map.take(facts, [:abi, :cached, :tier])}
+        {:tidepool_compiled, ^id, {:ok, module, facts}, cpu_us} ->
+          {{{:ok, Map.put(facts, :module, module)}, cpu_us}, %{}, Map.take(facts, [:abi, :cached, :tier])}
 
-        {:tidepool_compiled, ^id, {:error, reason, message, details}} ->
-          {{:error, Error.new(reason, message, nil, details)}, %{}, %{}}
+        {:tidepool_compiled, ^id, {:error, reason, message, details}, cpu_us} ->
+          {{{:error, Error.new(reason, message, nil, details)}, cpu_us}, %{}, %{}}
       end
     end)
   end
@@ -136,10 +139,24 @@ defmodule Tidepool.Function.Loader do
   else has their module.
   """
   @spec beside(binary, Tidepool.Function.t()) :: {:ok, Native.function_ref()} | {:error, Error.t()}
-  def beside(wasm, function) do
+  def beside(wasm, function), do: wasm |> beside(function, []) |> elem(0)
+
+  @doc """
+  The same of a module that a guest process has brought, whose code is not kept on disk; and the CPU time of compiling it, whatever came
+  of that. It counts as that of the process's program.
+  """
+  @spec brought(binary, Tidepool.Function.t(), Native.process_ref()) ::
+          {{:ok, Native.function_ref()} | {:error, Error.t()}, cpu_us :: non_neg_integer}
+  def brought(wasm, function, process), do: beside(wasm, function, brought: process)
+
+  defp beside(wasm, function, how) do
     with :ok <- check_size(byte_size(wasm)),
-         {:ok, loaded} <- compile(wasm, function),
-         do: function(loaded, %{function | record: :off})
+         {{:ok, loaded}, cpu_us} <- compile_counted(wasm, function, how) do
+      {function(loaded, %{function | record: :off}), cpu_us}
+    else
+      {:error, error} -> {{:error, error}, 0}
+      {{:error, error}, cpu_us} -> {{:error, error}, cpu_us}
+    end
   end
 
   @doc "Makes a function of a compiled module."

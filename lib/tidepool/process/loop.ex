@@ -324,16 +324,27 @@ defmodule Tidepool.Process.Loop do
   end
 
   defp serve({:compile, wasm}, task, state) do
-    %{program: number} = __MODULE__ |> Process.get() |> Native.process_info()
+    process = Process.get(__MODULE__)
+    %{program: number} = Native.process_info(process)
 
-    with %Function{} = function <- Programs.function(number),
-         :ok <- Loader.check_brought(wasm, function),
-         {:ok, compiled} <- Loader.beside(wasm, function) do
-      task |> Native.process_compiled(compiled) |> run(state)
-    else
-      {:error, error} -> task |> Native.answer({:error, Exception.message(error)}) |> run(state)
-      nil -> task |> Native.answer({:error, "the program's function was replaced while it started"}) |> run(state)
-    end
+    {compiled, cpu_us} =
+      with %Function{} = function <- Programs.function(number),
+           :ok <- Loader.check_brought(wasm, function) do
+        Loader.brought(wasm, function, process)
+      else
+        {:error, error} -> {{:error, error}, 0}
+        nil -> {{:error, "the program's function was replaced while it started"}, 0}
+      end
+
+    compiled = with {:error, %Tidepool.Error{} = error} <- compiled, do: {:error, Exception.message(error)}
+    give(task, compiled, cpu_us) |> run(state)
+  end
+
+  # The code is the guest's from now on: the VM does not know how large what it has a reference to is.
+  defp give(task, compiled, cpu_us) do
+    step = Native.process_compiled(task, compiled, cpu_us)
+    :erlang.garbage_collect()
+    step
   end
 
   # The process of another node that has this number; those that can't be reached are as good as dead.

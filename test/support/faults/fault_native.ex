@@ -131,7 +131,7 @@ defmodule Tidepool.FaultNative do
   @doc "A built guest, compiled."
   def module(runtime, language, guest) do
     id = Native.compile(runtime, Tidepool.Case.guest(language, guest), compile_config())
-    receive(do: ({:tidepool_compiled, ^id, {:ok, module, _facts}} -> module))
+    receive(do: ({:tidepool_compiled, ^id, {:ok, module, _facts}, _cpu_us} -> module))
   end
 
   @doc "Makes a built guest callable on `runtime` under its own name."
@@ -169,7 +169,7 @@ defmodule Tidepool.FaultNative do
     {:ok, recording} = Native.recording(runtime, id)
     wasm = Tidepool.Case.guest("wat", "returns_2")
     id = Native.compile(runtime, wasm, Map.put(compile_config(), :debugged, true))
-    module = receive(do: ({:tidepool_compiled, ^id, {:ok, module, _facts}} -> module))
+    module = receive(do: ({:tidepool_compiled, ^id, {:ok, module, _facts}, _cpu_us} -> module))
     {:ok, function} = Native.new_function(module, config("returns_2"))
     {:ok, session} = Native.debug(function, recording, wasm)
     session

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use wasmtime::Val;
 
 use crate::abi::guest::{Guest, Module, PARAM_BYTES};
+use crate::process::bounds::account::Share;
 use crate::process::message::{Data, Message};
 use crate::recording::outside::begun::Begun;
 use crate::recording::outside::letter::Letter;
@@ -94,5 +95,5 @@ pub(crate) fn message(letter: Letter) -> Option<Message> {
 
 /// Stands for a module that was compiled when it was recorded.
 pub(in crate::abi) fn no_module() -> Module {
-    Arc::new(())
+    Module::new(Arc::new(()), Share::default())
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use wasmtime::{V128, Val};
 
+use crate::process::bounds::account::Share;
 use crate::process::bounds::cpu::CpuBounds;
 use crate::process::config::Config;
 use crate::process::handle::Process;
@@ -24,6 +25,8 @@ pub(crate) struct Guest {
     pub(crate) config: Arc<Config>,
     /// Is it of another module than the program's?
     pub(crate) is_foreign: bool,
+    /// The module that it is of, when one of its program has brought that.
+    pub(crate) brought: Option<Module>,
 }
 
 impl Guest {
@@ -33,8 +36,21 @@ impl Guest {
     }
 }
 
-/// A module that processes may be made of, as those know it who make them.
-pub(crate) type Module = Arc<dyn Any + Send + Sync>;
+/// A module that a program's processes have brought and may be made of. Its code is of the program's account for as long as anybody
+/// has it.
+#[derive(Clone)]
+pub(crate) struct Module {
+    /// As those know it who make processes.
+    pub(crate) target: Arc<dyn Any + Send + Sync>,
+    _share: Arc<Share>,
+}
+
+impl Module {
+    /// A module whose code was counted as `share`.
+    pub(crate) fn new(target: Arc<dyn Any + Send + Sync>, share: Share) -> Self {
+        Module { target, _share: Arc::new(share) }
+    }
+}
 
 /// What a process is to be made of.
 pub(crate) struct Plan {

@@ -2,6 +2,8 @@
 //!
 //! Guests are 32-bit: the `i32` of a pointer or length holds an unsigned number.
 
+use std::ops::Range;
+
 use wasmtime::{AsContextMut, Caller, Extern, Memory, StoreContextMut};
 
 use super::slots::State;
@@ -70,19 +72,18 @@ pub(crate) async fn read_in_pieces(
     len: i32,
     mut bytes: Vec<u8>,
 ) -> wasmtime::Result<Vec<u8>> {
-    let (start, length) = (unsigned(ptr), unsigned(len));
     bytes.clear();
+    let range = range(caller, ptr, len)?;
+    let length = range.len();
     if length == 0 {
         return Ok(bytes);
     }
-    let memory = memory(caller)?;
-    let end = start.checked_add(length).filter(|end| *end <= memory.data_size(&*caller));
-    let Some(end) = end else { return Err(bad_pointer(caller, ptr, length)) };
+    let (memory, end) = (memory(caller)?, range.end);
     if bytes.capacity() < length {
         buffers::give_back(bytes);
         bytes = buffers::take(length);
     }
-    let mut from = start;
+    let mut from = range.start;
     while from < end {
         let to = end.min(from + PIECE_BYTES);
         bytes.extend_from_slice(memory.data(&*caller).get(from..to).unwrap_or_default());
@@ -156,6 +157,19 @@ pub(crate) fn unsigned(value: i32) -> usize {
 /// A length for the guest. None that saturates gets here; if one did, it would be harmless.
 pub(crate) fn length(len: usize) -> i32 {
     i32::try_from(len).unwrap_or(i32::MAX)
+}
+
+/// Where `ptr` and the `len` bytes from there on are in the guest's memory; none are anywhere.
+///
+/// # Errors
+/// Traps the guest when they are not all within it.
+pub(crate) fn range(caller: &mut Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<Range<usize>> {
+    let (start, length) = (unsigned(ptr), unsigned(len));
+    let size = memory(caller)?.data_size(&*caller);
+    match start.checked_add(length) {
+        Some(end) if end <= size || length == 0 => Ok(start..end),
+        _ => Err(bad_pointer(caller, ptr, length)),
+    }
 }
 
 /// Stops the guest for a range that isn't within its memory.

@@ -187,6 +187,8 @@ pub struct CompileConfig {
     /// The module was compiled and deployed before: it may take some times what a new one may, so that a busier or slower
     /// machine does not refuse what was promised.
     pub was_deployed: bool,
+    /// A guest has brought it: its code is not kept in the cache, from which it could push what was deployed.
+    pub brought: bool,
     /// The optimising compiler takes it at once, however large it is: for who waits for the code that serves most calls.
     pub optimised: bool,
     /// Its instances are actors: they can be told from their images, and woken with them. What an image does not hold is refused, and

@@ -98,6 +98,17 @@ impl SourceLines {
         Some(SourceLines { code_start, sections: Mutex::new(sections), table: OnceLock::new() })
     }
 
+    /// The most that it takes, for it is a table once it was read: a row takes a byte of a section at least, and a file three.
+    pub(crate) fn most_bytes(&self) -> usize {
+        let sections = self.sections.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes: usize = sections.iter().map(Vec::len).sum();
+        let (rows, files) = match self.table.get() {
+            Some(table) => (table.rows.len(), table.files.len()),
+            None => (bytes.min(MAX_ROWS), (bytes / 3).min(MAX_FILES)),
+        };
+        bytes + rows * size_of::<Row>() + files * (MAX_PATH_BYTES + size_of::<String>())
+    }
+
     /// The line of what stands at an offset of the module. The first time takes some milliseconds for each MiB of debug data.
     #[must_use]
     pub fn find(&self, offset: usize) -> Option<SourceLine> {

@@ -141,6 +141,13 @@ impl Symbols {
         names
     }
 
+    /// What they take, once the lines were read as well.
+    pub(crate) fn bytes(&self) -> usize {
+        let exported: usize = self.exported.values().map(|name| name.capacity() + 2 * size_of::<(u32, String)>()).sum();
+        let lines = self.lines.as_ref().map_or(0, |lines| lines.most_bytes());
+        exported + self.unreachables.bytes() + lines
+    }
+
     /// The name of the function with this index.
     pub(crate) fn name(&self, index: u32) -> Option<String> {
         self.exported.get(&index).cloned()

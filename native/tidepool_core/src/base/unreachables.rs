@@ -25,6 +25,11 @@ impl Unreachables {
         Unreachables(found)
     }
 
+    /// What they take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.capacity() * size_of::<(usize, usize)>()
+    }
+
     /// The instruction that trapped, where a trap stood at `offset`.
     pub(crate) fn place(&self, offset: usize) -> usize {
         let before = self.0.partition_point(|(check, _at)| *check <= offset);

@@ -57,7 +57,7 @@ pub(crate) fn arrive(target: &Arc<Target>, part: &ProcessRef, mut away: Away) ->
     let config = Arc::new(Config::arrived(away)?);
     let process = program.add_guest(entry, config.text_bytes())?;
     let reference = ProcessRef { program: Arc::clone(&program), process: Arc::clone(&process) };
-    let guest = Arc::new(Guest { program, process, config, is_foreign: false });
+    let guest = Arc::new(Guest { program, process, config, is_foreign: false, brought: None });
     let call = Call::new(Arc::clone(target), Request::none());
     let future = Box::pin(arrived(call.clone(), Arc::clone(&guest), params));
     reference.process.set_unborn(Box::new(Task::process(future, call, Member::new(guest, making))));

@@ -102,6 +102,15 @@ impl ProcessRef {
         self.program.set_driver(&self.process, address);
     }
 
+    /// Does what a process of its program has asked for, `compiling` a module, and counts the CPU time that it says as the program's: the
+    /// process itself may be gone by then. The next one of the program's compiles when this is over.
+    pub fn compiling<T>(&self, compile: impl FnOnce() -> (T, Duration)) -> (T, Duration) {
+        let _turn = self.program.compiling.take();
+        let (compiled, spent) = compile();
+        self.program.total_cpu.charge(spent);
+        (compiled, spent)
+    }
+
     /// Ends a process that nobody drives yet.
     pub fn stop_unborn(&self) {
         self.process.stop_unborn();
@@ -261,12 +270,15 @@ impl Member {
         let plan = program.process(id).and_then(|child| Some((child.take_unborn::<Plan>()?, child)));
         let Some((plan, child)) = plan else { return Err("the process is gone".into()) };
         let is_foreign = self.guest.is_foreign || plan.module.is_some();
-        let target = match plan.module {
-            Some(module) => module.downcast::<Target>().map_err(|_| "the module is of another kind")?,
+        let target = match &plan.module {
+            Some(module) => {
+                Arc::clone(&module.target).downcast::<Target>().map_err(|_| "the module is of another kind")?
+            }
             None => Arc::clone(target),
         };
+        let brought = plan.module.or_else(|| self.guest.brought.clone());
         let (program, process) = (Arc::clone(program), Arc::clone(&child));
-        let guest = Arc::new(Guest { program, process, config: plan.config, is_foreign });
+        let guest = Arc::new(Guest { program, process, config: plan.config, is_foreign, brought });
         let making = (self.make)(target, guest, plan.params);
         self.birth = Some(Birth { link, child, making });
         Ok(())

@@ -15,7 +15,7 @@ use self::prepare::{bounds, prepare};
 use super::member::{Making, Member, ProcessRef, Signal, Unborn};
 use super::target::{Call, Target};
 use super::task::Task;
-use crate::abi::guest::{ENTRY, Guest};
+use crate::abi::guest::{ENTRY, Guest, Module};
 use crate::base::console::{Console, Line};
 use crate::base::error::CallError;
 use crate::base::request::{Address, Peer, Reply, Request};
@@ -23,6 +23,7 @@ use crate::base::trap::Frame;
 use crate::instance::live::Instance;
 use crate::net::access::Access;
 use crate::process::bounds::Bounds;
+use crate::process::bounds::account::Share;
 use crate::process::config::{Config, World};
 use crate::process::delivery::Room;
 use crate::process::files::folder::folders;
@@ -202,9 +203,29 @@ impl Task {
         self.call.channel.take_seen()
     }
 
-    /// Gives the process that asked for it what its module was compiled to; answer next.
-    pub(crate) fn give_module(&self, module: Arc<Target>) {
-        self.call.channel.give(module);
+    /// Counts the CPU time of compiling a module as the process's, whatever came of that; as its program's it was
+    /// [counted](ProcessRef::compiling).
+    pub fn compiled(&mut self, spent: Duration) {
+        self.cpu_time += spent;
+    }
+
+    /// Gives the process that asked for it what its module was compiled to, whose code is of its program's account from now on; answer
+    /// next.
+    ///
+    /// # Errors
+    /// That the program has no room for the code.
+    pub(crate) fn give_module(&self, target: Arc<Target>) -> Result<(), String> {
+        let Some(member) = &self.member else { return Err("a call brings no modules".into()) };
+        let (account, bytes) = (&member.guest.program.account, target.module.bytes());
+        let mut share = Share::new(account, 0);
+        if !share.hold(bytes) {
+            let limit = account.limit();
+            return Err(format!(
+                "the program has no room for the module's code of {bytes} bytes, beside what it has of {limit}"
+            ));
+        }
+        self.call.channel.give(Arc::new(Module::new(target, share)));
+        Ok(())
     }
 }
 
@@ -231,7 +252,7 @@ pub(crate) fn start(target: &Arc<Target>, options: ProcessOptions) -> Result<Tas
     let folders = folders(&target.function.folders, target.node.files, &program.account, &files)?;
     let config = Arc::new(Config::first(world, folders, cpu_time));
     let process = program.add_guest(entry, config.text_bytes()).map_err(refused)?;
-    let guest = Arc::new(Guest { program, process, config, is_foreign: false });
+    let guest = Arc::new(Guest { program, process, config, is_foreign: false, brought: None });
     let call = Call::new(Arc::clone(target), Request::none());
     let future = Box::pin(first(call.clone(), Arc::clone(&guest)));
     Ok(Task::process(future, call, Member::new(guest, making)))
@@ -279,7 +300,7 @@ pub(crate) fn take_over(target: &Arc<Target>, task: &mut Task) -> Result<(), Str
     program.become_version(version, &target.function.grants);
     // The parts of the program on other nodes are of the version that it began with.
     let (process, config) = (Arc::clone(&guest.process), Arc::clone(&guest.config));
-    let guest = Arc::new(Guest { program: Arc::clone(program), process, config, is_foreign: true });
+    let guest = Arc::new(Guest { program: Arc::clone(program), process, config, is_foreign: true, brought: None });
     let call = Call::new(Arc::clone(target), Request::none());
     let future = Box::pin(first(call.clone(), Arc::clone(&guest)));
     task.go_on_as(call, future, guest);

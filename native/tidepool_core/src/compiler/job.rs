@@ -1,6 +1,8 @@
 //! One module's way through the compilers.
 
+use std::cell::Cell;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::code::Code;
 use super::codegen::{Codegen, fingerprint};
@@ -22,6 +24,8 @@ pub(crate) struct Job<'a> {
     pub(crate) compilers: &'a Compilers,
     /// Whether its deployer still waits.
     pub(crate) wanted: &'a dyn Fn() -> bool,
+    /// Where the CPU time is added up that the compiler's processes have taken.
+    pub(crate) spent: &'a Cell<Duration>,
     /// A factor on the bounds of a new module.
     pub(crate) patience: u32,
     /// Numbers that are none have one form, whatever the processor.
@@ -39,8 +43,9 @@ impl Job<'_> {
             return self.here(engine, codegen, wasm).map_err(Failure::Refused);
         };
         let bounds = self.compilers.bounds.times(self.patience);
-        let (compiled_for, code) =
-            process::compile(program, (codegen, self.deterministic), wasm, &bounds, self.wanted)?;
+        let (compiled, taken) = process::compile(program, (codegen, self.deterministic), wasm, &bounds, self.wanted);
+        self.spent.set(self.spent.get().saturating_add(taken));
+        let (compiled_for, code) = compiled?;
         if compiled_for != fingerprint(engine) {
             return Err(Failure::Broken(format!(
                 "{} is of another build than this node: start the node again",
@@ -83,7 +88,7 @@ impl Compilers {
     /// starts and not at a deploy.
     pub(crate) fn check(&self, engine: &wasmtime::Engine, codegen: Codegen) -> Result<(), Failure> {
         const EMPTY: &[u8] = b"\0asm\x01\0\0\0";
-        Job { compilers: self, wanted: &|| true, patience: 1, deterministic: false }
+        Job { compilers: self, wanted: &|| true, spent: &Cell::default(), patience: 1, deterministic: false }
             .compile(engine, codegen, EMPTY)
             .map(drop)
     }

@@ -1,5 +1,6 @@
 //! A compiler's process, seen from here: started, given a module, waited for, ended.
 
+use std::cell::Cell;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -31,13 +32,25 @@ const PIECE_BYTES: usize = 256 << 10;
 const OUT_OF_MEMORY: [&str; 2] = ["memory allocation of", "Cannot allocate memory"];
 
 /// Has a process of `program` compile `wasm`, within `bounds` and for as long as it is `wanted`. The code, and the
-/// fingerprint of the settings that it is for.
+/// fingerprint of the settings that it is for; and the CPU time that the process has taken, whatever came of it.
 pub(super) fn compile(
+    program: &Path,
+    codegen: (Codegen, bool),
+    wasm: &[u8],
+    bounds: &CompileBounds,
+    wanted: &dyn Fn() -> bool,
+) -> (Result<(u64, Vec<u8>), Failure>, Duration) {
+    let taken = Cell::new(Duration::ZERO);
+    (compile_taking(program, codegen, wasm, bounds, wanted, &taken), taken.get())
+}
+
+fn compile_taking(
     program: &Path,
     (codegen, deterministic): (Codegen, bool),
     wasm: &[u8],
     bounds: &CompileBounds,
     wanted: &dyn Fn() -> bool,
+    taken: &Cell<Duration>,
 ) -> Result<(u64, Vec<u8>), Failure> {
     let (cpu_time, memory_bytes) = bounds.of(wasm.len());
     let threads = rayon::current_thread_index().map_or(1, |_| rayon::current_num_threads());
@@ -51,7 +64,7 @@ pub(super) fn compile(
     let broken =
         |error: io::Error| Failure::Broken(format!("the compiler {} can't be started: {error}", program.display()));
     let mut process = Process::spawn(program).map_err(broken)?;
-    let exchange = Exchange::new(&mut process.child, request, wasm).map_err(broken)?;
+    let exchange = Exchange::new(&mut process.child, request, wasm, taken).map_err(broken)?;
     let is_out_of_memory = |words: &str| OUT_OF_MEMORY.iter().any(|it| words.contains(it));
     let over_memory = || {
         let mib = memory_bytes >> 20;
@@ -124,6 +137,8 @@ enum End {
 struct Exchange<'a> {
     child: &'a mut Child,
     clock: Option<CpuClock>,
+    /// What it was when it was read last.
+    taken: &'a Cell<Duration>,
     began: Instant,
     head: Vec<u8>,
     wasm: &'a [u8],
@@ -133,7 +148,7 @@ struct Exchange<'a> {
 }
 
 impl<'a> Exchange<'a> {
-    fn new(child: &'a mut Child, request: Request, wasm: &'a [u8]) -> io::Result<Self> {
+    fn new(child: &'a mut Child, request: Request, wasm: &'a [u8], taken: &'a Cell<Duration>) -> io::Result<Self> {
         let (Some(input), Some(output), Some(errors)) = (&child.stdin, &child.stdout, &child.stderr) else {
             return Err(ErrorKind::BrokenPipe.into());
         };
@@ -142,6 +157,7 @@ impl<'a> Exchange<'a> {
         ioctl_fionbio(errors, true)?;
         Ok(Exchange {
             clock: CpuClock::of(child),
+            taken,
             child,
             began: Instant::now(),
             head: request.to_bytes(),
@@ -162,6 +178,9 @@ impl<'a> Exchange<'a> {
             self.send();
             self.hear();
             has_ended = self.receive();
+            if let Some(taken) = self.clock.as_ref().and_then(CpuClock::read) {
+                self.taken.set(taken);
+            }
             if let Some(reply) = self.reply() {
                 let body = self.received.split_off(REPLY_BYTES);
                 return Ok(End::Answered(reply, body));
@@ -173,7 +192,7 @@ impl<'a> Exchange<'a> {
             if self.wasm.len() <= SMALL_BYTES && aside.is_none() && elapsed > ASIDE_AFTER {
                 aside = step_aside();
             }
-            if self.clock.as_ref().and_then(CpuClock::read).is_some_and(|taken| taken > cpu_time) {
+            if self.taken.get() > cpu_time {
                 let seconds = cpu_time.as_secs_f64();
                 return Err(Failure::Bound(format!(
                     "the {seconds:.1} s of CPU time that a module of its size may take"

@@ -257,8 +257,11 @@ impl Function {
     }
 
     /// Gives a process that asked for it this function, to make processes of.
-    pub fn give_to(&self, task: &Task) {
-        task.give_module(Arc::clone(self.targets.mine()));
+    ///
+    /// # Errors
+    /// That its program has no room for the code.
+    pub fn give_to(&self, task: &Task) -> Result<(), String> {
+        task.give_module(Arc::clone(self.targets.mine()))
     }
 
     /// Prepares a trial: makes one instance, runs its start functions, drops it, and prints what start functions printed when

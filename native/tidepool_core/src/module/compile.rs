@@ -4,8 +4,9 @@
 //! [`optimised`].
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wasmtime::component::Component;
 
@@ -35,7 +36,8 @@ const DEPLOYED_PATIENCE: u32 = 4;
 const WASM_PAGE_BYTES: u64 = 64 << 10;
 
 impl Toolchain {
-    /// Checks `wasm`, compiles it for this machine, unless the cache has it, and links it, for as long as it is `wanted`.
+    /// Checks `wasm`, compiles it for this machine, unless the cache has it, and links it, for as long as it is `wanted`. The CPU time
+    /// of compilers that have processes of their own is added to `spent`.
     ///
     /// # Errors
     /// A [`CompileError`] that says which of the steps refused the module, and what to change.
@@ -44,8 +46,14 @@ impl Toolchain {
         wasm: &[u8],
         config: &CompileConfig,
         wanted: &dyn Fn() -> bool,
+        spent: &Cell<Duration>,
     ) -> Result<CompiledModule, CompileError> {
-        let compiled = self.compile_upload(wasm, config, wanted);
+        let compiled = self.compile_upload(wasm, config, wanted, spent);
+        let compiled = compiled.map(|compiled| CompiledModule {
+            is_brought: config.brought,
+            module_bytes: wasm.len(),
+            ..compiled
+        });
         compiled.map_err(|error| match (error, &config.abi) {
             (CompileError::UnknownAbi { exports } | CompileError::NothingToCall { exports }, Some(wanted)) => {
                 CompileError::OtherAbi { wanted: wanted.clone(), exports }
@@ -59,11 +67,12 @@ impl Toolchain {
         wasm: &[u8],
         config: &CompileConfig,
         wanted: &dyn Fn() -> bool,
+        spent: &Cell<Duration>,
     ) -> Result<CompiledModule, CompileError> {
         let began = Instant::now();
         let patience = if config.was_deployed { DEPLOYED_PATIENCE } else { 1 };
         let deterministic = config.deterministic;
-        let job = Job { compilers: &self.compilers, wanted, patience, deterministic };
+        let job = Job { compilers: &self.compilers, wanted, spent, patience, deterministic };
         let engine = if config.debugged { self.debugged()? } else { self.engines.get(config.engine) };
         check_header(wasm)?;
         let abis = self.abis(config)?;
@@ -179,7 +188,8 @@ pub(crate) fn optimised(
     let (began, engine) = (Instant::now(), module.engine());
     // A deterministic module has been optimised from the beginning.
     let (compilers, patience, deterministic) = (&toolchain.compilers, DEPLOYED_PATIENCE, false);
-    let job = Job { compilers, wanted, patience, deterministic };
+    let spent = &Cell::new(Duration::ZERO);
+    let job = Job { compilers, wanted, spent, patience, deterministic };
     let build = match kept(toolchain, engine, module.key.as_ref()) {
         Some(artifact) => Ok(Build::kept(artifact)),
         None => optimise(engine, wasm, job)
@@ -317,6 +327,8 @@ fn link(
         imports,
         initial_memory_bytes: initial_pages * WASM_PAGE_BYTES,
         compile_time,
+        is_brought: false,
+        module_bytes: 0,
     })
 }
 

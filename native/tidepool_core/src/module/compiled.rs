@@ -48,7 +48,14 @@ pub struct CompiledModule {
     pub(super) imports: Vec<(String, String)>,
     pub(crate) initial_memory_bytes: u64,
     pub(super) compile_time: Duration,
+    /// Has a guest brought it? Its code has no place in the cache, which is for what was deployed.
+    pub(super) is_brought: bool,
+    /// Bytes of the module itself.
+    pub(super) module_bytes: usize,
 }
+
+/// What a module takes beside its code and all that it names: its place in the engine, what its imports were linked to.
+const MODULE_BYTES: usize = 64 << 10;
 
 /// What instances are made of.
 pub(crate) enum Linked {
@@ -65,6 +72,15 @@ impl Linked {
             Linked::Module { pre, .. } => Code::Module(pre.module().clone()),
             Linked::Component { pre, .. } => Code::Component(pre.component().clone()),
         }
+    }
+
+    /// Bytes of its code, with its data and what is known of both.
+    fn image_bytes(&self) -> usize {
+        let image = match self {
+            Linked::Module { pre, .. } => pre.module().image_range(),
+            Linked::Component { pre, .. } => pre.component().image_range(),
+        };
+        image.end.addr().saturating_sub(image.start.addr())
     }
 
     /// The engine that runs it.
@@ -152,12 +168,20 @@ impl CompiledModule {
     /// Keeps the code in the cache, if there is one, it isn't there and will not be replaced. Writes and flushes a file:
     /// some ms.
     pub fn keep(&self) {
-        let keeps = self.tier == Tier::Optimised && !self.from_cache;
+        let keeps = self.tier == Tier::Optimised && !self.from_cache && !self.is_brought;
         if let (Some(cache), Some(key), true) = (self.toolchain.cache.load_full(), &self.key, keeps)
             && let Ok(code) = self.linked.code().serialize()
         {
             cache.store(key, &self.origin, &code);
         }
+    }
+
+    /// What it takes of the node's memory: its code and data, the image that its memories begin with, symbols, and as much as the module
+    /// itself for its types, imports and exports.
+    pub(crate) fn bytes(&self) -> usize {
+        let unoptimised = self.unoptimised.as_ref().map_or(0, Vec::len);
+        let parts = [self.linked.image_bytes(), unoptimised, self.symbols.bytes(), 2 * self.module_bytes, MODULE_BYTES];
+        parts.into_iter().fold(0, usize::saturating_add)
     }
 
     /// By what it was compiled, and for what.

@@ -1,6 +1,5 @@
 //! Messages of a process: how they get into its mailbox, now or at a time, and out of it.
 
-use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -175,10 +174,10 @@ impl Process {
         cancelled
     }
 
-    /// The numbers of messages that are yet to come, and of those that are yet to be sent to processes of the host's.
-    pub(crate) fn pending(&self) -> [HashSet<u64>; 2] {
+    /// Is the message with this number yet to come, or `later` to be sent to a process of the host's?
+    pub(crate) fn is_pending(&self, number: u64, later: bool) -> bool {
         let inner = self.inner();
-        [inner.timers.numbers().collect(), inner.later.numbers().collect()]
+        if later { inner.later.has(number) } else { inner.timers.has(number) }
     }
 
     /// The oldest message, or the oldest with one of `tags` if there are any.

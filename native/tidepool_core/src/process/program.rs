@@ -12,11 +12,11 @@ use super::bounds::Bounds;
 use super::bounds::account::{Account, FREE_BYTES, Share};
 use super::bounds::cpu::TotalCpu;
 use super::bounds::living::Living;
+use super::bounds::turns::Turns;
 use super::handle::Process;
 use super::metrics::Figures;
 use super::outsiders::Outsiders;
 use super::place::Place;
-use super::place::asking::Asking;
 use super::registry::{Names, Registry};
 use super::stdio::Stdio;
 use super::upgrade::Upgrade;
@@ -28,6 +28,8 @@ use crate::os::drop_thread::{DropThread, is_large};
 
 /// Maps that processes are spread over, so that cores seldom wait for one another.
 const SHARDS: usize = 16;
+/// Processes and names that other nodes are asked for at a time.
+const ASKING: usize = 16;
 /// Names are swept when so many processes have ended.
 const SWEEP_EVERY: usize = 1_024;
 
@@ -57,9 +59,11 @@ pub(crate) struct Program {
     /// On which node of those that it is on.
     pub(crate) place: Place,
     /// Those of its processes that ask other nodes for more.
-    pub(crate) asking: Asking,
+    pub(crate) asking: Turns<ASKING>,
     /// Those that ask where it began for names.
-    pub(crate) naming: Asking,
+    pub(crate) naming: Turns<ASKING>,
+    /// The one that has a module compiled.
+    pub(crate) compiling: Turns<1>,
     access: ArcSwap<Access>,
     pub(crate) upgrade: Upgrade,
     shards: [Mutex<HashMap<u64, Arc<Process>, RandomState>>; SHARDS],
@@ -99,8 +103,9 @@ impl Program {
             stdio: None,
             next: AtomicU64::new(place.first),
             place,
-            asking: Asking::default(),
-            naming: Asking::default(),
+            asking: Turns::default(),
+            naming: Turns::default(),
+            compiling: Turns::default(),
             access: ArcSwap::from_pointee(access),
             upgrade: Upgrade::default(),
             shards: Default::default(),

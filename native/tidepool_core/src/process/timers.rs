@@ -89,9 +89,9 @@ impl<T> Timers<T> {
         self.bytes
     }
 
-    /// The numbers of those messages.
-    pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
-        self.dues.keys().copied()
+    /// Is the message with this number yet to come?
+    pub(super) fn has(&self, number: u64) -> bool {
+        self.dues.contains_key(&number)
     }
 
     /// When the next one comes.

@@ -1,5 +1,6 @@
 //! The runtime: its engines and what all functions on it share.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +27,7 @@ use crate::metrics::text::{self, EngineFigures, Gauge, GaugeByFunction};
 use crate::module::toolchain::Toolchain;
 use crate::module::{Cache, Complaint};
 use crate::os::compile_pool::CompilePool;
+use crate::os::thread_clock::ThreadClock;
 use crate::recording::Keeper;
 
 /// Why a runtime could not be made.
@@ -141,7 +143,30 @@ impl Runtime {
         config: &CompileConfig,
         wanted: &dyn Fn() -> bool,
     ) -> Result<Module, CompileError> {
-        let compiled = self.toolchain.compile(wasm, config, wanted)?;
+        self.compile_counted(wasm, config, wanted).0
+    }
+
+    /// The same, and the CPU time that it took, whatever came of it: of this thread, and of the compiler's process. Without such a process
+    /// the threads of the pool that it is called on may take more.
+    pub fn compile_counted(
+        &self,
+        wasm: &[u8],
+        config: &CompileConfig,
+        wanted: &dyn Fn() -> bool,
+    ) -> (Result<Module, CompileError>, Duration) {
+        let (clock, spent) = (ThreadClock::now(), Cell::default());
+        let module = self.module(wasm, config, wanted, &spent);
+        (module, spent.get().saturating_add(clock.elapsed()))
+    }
+
+    fn module(
+        &self,
+        wasm: &[u8],
+        config: &CompileConfig,
+        wanted: &dyn Fn() -> bool,
+        spent: &Cell<Duration>,
+    ) -> Result<Module, CompileError> {
+        let compiled = self.toolchain.compile(wasm, config, wanted, spent)?;
         let Some(abi) = self.abis.iter().find(|abi| abi.spec.name == compiled.abi()) else {
             return Err(CompileError::Internal { message: "the module's ABI is not one of the runtime's".into() });
         };

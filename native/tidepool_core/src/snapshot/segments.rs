@@ -61,7 +61,8 @@ mod tests {
         let wasm = wasm.unwrap();
         let sandbox = Sandbox::new(&settings::runtime_config()).unwrap();
         let compilers = Compilers { program: None, bounds: settings::COMPILE_BOUNDS };
-        let here = Job { compilers: &compilers, wanted: &|| true, patience: 1, deterministic: false };
+        let spent = &std::cell::Cell::default();
+        let here = Job { compilers: &compilers, wanted: &|| true, spent, patience: 1, deterministic: false };
         let abis = [Spec::module::<Wapc>()];
         let prepared = prepare(&sandbox, &abis, EngineKind::Fast, &wasm, Some(&settings::LIMITS), here).unwrap();
         assert_eq!(prepared.origin.start, Start::Snapshot);

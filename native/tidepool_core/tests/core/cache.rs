@@ -69,7 +69,11 @@ impl Start {
     }
 
     fn compile(&self, wasm: &[u8]) -> Arc<Module> {
-        let module = Arc::new(self.node.runtime.compile(wasm, &CompileConfig::default()).unwrap());
+        self.compile_as(wasm, &CompileConfig::default())
+    }
+
+    fn compile_as(&self, wasm: &[u8], config: &CompileConfig) -> Arc<Module> {
+        let module = Arc::new(self.node.runtime.compile(wasm, config).unwrap());
         module.keep();
         module
     }
@@ -97,6 +101,18 @@ fn numbered(number: u32) -> Vec<u8> {
              (func (export "__guest_call") (param i32 i32) (result i32)
                (call $reply (i32.const 0) (i32.const 4)) (i32.const 1)))"#
     ))
+}
+
+#[test]
+fn code_that_a_guest_has_brought_is_not_kept_and_pushes_nothing_out() {
+    let (folder, brought) = (Folder::new(), CompileConfig { brought: true, ..CompileConfig::default() });
+    let start = Start::new(&folder);
+    assert!(!start.compile_as(&guest("rust/hello_world"), &brought).from_cache());
+    assert_eq!(folder.files(), Vec::<PathBuf>::new());
+    // That of what was deployed may be what a guest brings.
+    start.compile(&guest("rust/hello_world"));
+    assert!(start.compile_as(&guest("rust/hello_world"), &brought).from_cache());
+    assert_eq!(folder.files().len(), 1);
 }
 
 #[test]

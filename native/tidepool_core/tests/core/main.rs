@@ -43,6 +43,7 @@ mod pointers;
 mod preempt;
 mod processes;
 mod program_bounds;
+mod program_tables;
 mod programs;
 mod recent;
 mod recording;

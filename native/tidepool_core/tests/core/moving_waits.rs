@@ -79,7 +79,7 @@ fn a_process_that_waits_for_its_host_says_so_and_moves_with_the_module_that_it_w
     assert!(matches!(step, Step::Host(HostRequest::Process(ProcessRequest::Compile { .. }))), "{step:?}");
     assert!(matches!(next_step(&mut task, &signal), Step::Wait));
     assert_eq!(task.stays(), Some(Stays::Import));
-    function.give_to(&task);
+    function.give_to(&task).unwrap();
     task.answer(Ok(Vec::new()));
     let step = next_step(&mut task, &signal);
     assert!(matches!(step, Step::Host(HostRequest::Process(ProcessRequest::Frozen))), "{step:?}");

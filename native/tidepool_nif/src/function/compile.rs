@@ -3,14 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rustler::env::SavedTerm;
 use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, OwnedEnv, ResourceArc, Term};
 use tidepool_core::origin::Start;
-use tidepool_core::{CompileError, Module, stripped};
+use tidepool_core::{CompileConfig, CompileError, Module, stripped};
 
 use crate::function::deploy;
 use crate::function::deploy::ModuleHandle;
+use crate::function::request::ProcessHandle;
 use crate::node::handle::Node;
 use crate::terms::{atoms, decode, encode};
 
@@ -33,23 +35,30 @@ fn strip_module<'a>(env: Env<'a>, wasm: Binary<'a>) -> Term<'a> {
     encode::copy(env, &stripped(wasm.as_slice()))
 }
 
-/// Begins to compile a module. The caller gets `{:tidepool_compiled, id, outcome}` with the id that this returns, and an
-/// outcome of `{:ok, module, facts}`, with a map of what the module says of itself, or `{:error, reason, message, details}`. A caller
+/// Begins to compile a module. The caller gets `{:tidepool_compiled, id, outcome, cpu_us}` with the id that this returns, an
+/// outcome of `{:ok, module, facts}`, with a map of what the module says of itself, or `{:error, reason, message, details}`, and the CPU
+/// time that it took. A caller
 /// that is dead when its turn comes is passed over, and compiling ends for one that dies meanwhile.
 #[rustler::nif]
 fn compile<'a>(env: Env<'a>, node: ResourceArc<Node>, wasm: Binary<'a>, config: Term<'a>) -> NifResult<u64> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
-    let config = decode::compile_config(config)?;
+    let brought: Option<&ProcessHandle> = config.map_get(atoms::brought()).map_or(Ok(None), |it| it.decode())?;
+    let brought = brought.map(|process| process.0.clone());
+    let config = CompileConfig { brought: brought.is_some(), ..decode::compile_config(config)? };
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
     let bytes = wasm.len();
     let wasm = Kept::new(env, wasm);
     let answer = Answer { owner: env.pid(), id, sent: false };
     Arc::clone(&node.runtime).compile_pool().submit(bytes, move || {
         if answer.is_wanted() {
-            let outcome =
-                wasm.with(|wasm| node.runtime.compile_while(wasm, &config, &|| answer.is_wanted())).map(Arc::new);
+            let compile = || wasm.with(|wasm| node.runtime.compile_counted(wasm, &config, &|| answer.is_wanted()));
+            let (outcome, spent) = match &brought {
+                Some(process) => process.compiling(compile),
+                None => compile(),
+            };
+            let outcome = outcome.map(Arc::new);
             let module = outcome.clone();
-            answer.send(outcome);
+            answer.send(outcome, spent);
             // After the answer: the deployer does not wait for the disk.
             if let Ok(module) = module {
                 module.keep();
@@ -111,18 +120,19 @@ impl Answer {
         unsafe { rustler::sys::enif_is_process_alive(env, self.owner.as_c_arg()) != 0 }
     }
 
-    fn send(mut self, outcome: Result<Arc<Module>, CompileError>) {
+    fn send(mut self, outcome: Result<Arc<Module>, CompileError>, spent: Duration) {
         self.sent = true;
-        self.message(|env| match outcome {
+        self.message(spent, |env| match outcome {
             Ok(module) => compiled(env, module),
             Err(error) => encode::compile_error(env, &error),
         });
     }
 
-    fn message(&self, outcome: impl FnOnce(Env<'_>) -> Term<'_>) {
+    fn message(&self, spent: Duration, outcome: impl FnOnce(Env<'_>) -> Term<'_>) {
         // A dead owner needs no message.
-        let _ = OwnedEnv::new()
-            .send_and_clear(&self.owner, |env| (atoms::tidepool_compiled(), self.id, outcome(env)).encode(env));
+        let _ = OwnedEnv::new().send_and_clear(&self.owner, |env| {
+            (atoms::tidepool_compiled(), self.id, outcome(env), encode::micros(spent)).encode(env)
+        });
     }
 }
 
@@ -130,7 +140,7 @@ impl Drop for Answer {
     fn drop(&mut self) {
         if !self.sent {
             let error = CompileError::Internal { message: "the compiler gave up".into() };
-            self.message(|env| encode::compile_error(env, &error));
+            self.message(Duration::ZERO, |env| encode::compile_error(env, &error));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Processes: tasks of programs, each driven by a process of the VM.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustler::types::map::MapIterator;
 use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, ResourceArc, Term};
@@ -218,12 +219,20 @@ fn signal(term: Term<'_>) -> NifResult<Signal> {
     }
 }
 
-/// Gives a process the function that it asked to be compiled, and drives it.
+/// Gives a process the function that it asked to be compiled, or why there is none, and drives it. The CPU time that this took counts as
+/// its own.
 #[rustler::nif]
-fn process_compiled<'a>(env: Env<'a>, task: Term<'a>, function: &'a FunctionHandle) -> NifResult<Term<'a>> {
+fn process_compiled<'a>(env: Env<'a>, task: Term<'a>, outcome: Term<'a>, cpu_us: u64) -> NifResult<Term<'a>> {
     let handle: &TaskHandle = task.decode()?;
-    let told = with_task(env, handle, |task| function.0.give_to(task));
-    Ok(told.map_or_else(|refusal| refusal, |()| next_slice(env, task, handle, Some(Ok(bytes::Bytes::new())))))
+    let (kind, it): (Atom, Term<'_>) = outcome.decode()?;
+    let function: Result<&FunctionHandle, String> =
+        if kind == atoms::ok() { Ok(it.decode()?) } else { Err(it.decode()?) };
+    let told = with_call(env, handle, |Call { task, .. }| {
+        task.compiled(Duration::from_micros(cpu_us));
+        function.and_then(|function| function.0.give_to(task))
+    });
+    let told = told.map(|told| told.map(|()| bytes::Bytes::new()).map_err(bytes::Bytes::from));
+    Ok(told.map_or_else(|refusal| refusal, |told| next_slice(env, task, handle, Some(told))))
 }
 
 /// Has a process that asked for it go on as the newest version of its function, and drives it; it is told when it can't.

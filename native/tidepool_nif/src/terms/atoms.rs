@@ -125,6 +125,7 @@ rustler::atoms! {
     compile_time_ms,
     compiler,
     was_deployed,
+    brought,
     baseline_bytes,
     io_threads,
     // Lines that guests print.

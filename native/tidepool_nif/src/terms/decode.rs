@@ -120,6 +120,8 @@ pub(crate) fn compile_config(map: Term<'_>) -> NifResult<CompileConfig> {
         engine: engine(field(map, atoms::engine())?)?,
         snapshot: field::<bool>(map, atoms::snapshot())?.then_some(limits),
         was_deployed: field(map, atoms::was_deployed())?,
+        // By whom, where it is one that a guest has brought.
+        brought: false,
         optimised: map.map_get(atoms::optimised()).map_or(Ok(false), |optimised| optimised.decode())?,
         // Absent where the deploy could not say it.
         actor: map.map_get(atoms::actor()).map_or(Ok(false), |actor| actor.decode())?,

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::handles::Handles;
+use super::handles::{Handles, HeapSize};
 use super::networking::data::{CLOSED, Sockets};
 use crate::abi::begun::{letter, message};
 use crate::abi::guest::{Guest, Module};
 use crate::process::bounds::account::{FREE_BYTES, Share};
-use crate::process::config::Config;
+use crate::process::config::{Config, World};
 use crate::process::message::Message;
 use crate::recording::outside::packed::{Handed, Kept};
 use crate::recording::tape::Tape;
@@ -42,6 +42,8 @@ pub(in crate::abi) struct Data {
     pub(in crate::abi::lunatic) configs: Handles<Config, 1_000>,
     pub(in crate::abi::lunatic) modules: Handles<Module, 100>,
     pub(in crate::abi::lunatic) timers: Handles<Timer>,
+    /// With so many of them it is time to look which are past.
+    pub(in crate::abi::lunatic) many_timers: usize,
     /// Nodes that a query found.
     pub(in crate::abi::lunatic) queries: Handles<Vec<u64>>,
     /// Texts of errors that the guest has not dropped.
@@ -52,9 +54,12 @@ pub(in crate::abi) struct Data {
     inherited: Option<Message>,
     /// Calls that it is in whose traps it catches.
     catches: u32,
-    /// What the scratch takes of the program's account, and what configurations, texts of errors and an inheritance do.
-    share: Share,
+    /// A module that is compiled for it has so many bytes.
+    compiling: usize,
+    /// What all of that takes, but for the scratch, as it was counted last.
     other_bytes: usize,
+    /// The same with the scratch, of the program's account.
+    share: Share,
     /// Knows what it was refused of that, and how often it has wanted some.
     tape: Option<Arc<Tape>>,
     wanted: u64,
@@ -66,11 +71,33 @@ impl Data {
         self.tape = tape.cloned();
         self.max_message = Some(guest.program.mailbox_bytes);
         self.share = Share::new(&guest.program.account, FREE_BYTES);
-        if let Some(left) = left {
-            self.other_bytes += left.bytes();
-            self.inherited = Some(left);
-            self.count();
-        }
+        self.inherited = left;
+        self.recount();
+    }
+
+    /// What all of it takes on the host, but for the scratch.
+    fn others(&self) -> usize {
+        let Data {
+            configs,
+            modules,
+            timers,
+            queries,
+            errors,
+            sockets,
+            inherited,
+            compiling,
+            scratch: _,
+            max_message: _,
+            other_bytes: _,
+            catches: _,
+            share: _,
+            tape: _,
+            wanted: _,
+            many_timers: _,
+        } = self;
+        let inherited = inherited.as_ref().map_or(0, Message::bytes);
+        let tables = configs.bytes() + modules.bytes() + timers.bytes() + queries.bytes() + errors.bytes();
+        inherited + tables + sockets.bytes() + compiling
     }
 
     /// How many things are dropped with it, each by itself.
@@ -129,7 +156,6 @@ impl Data {
         let (errors, timers) =
             (Handles::restored(errors.next, errors.entries), Handles::restored(timers.next, entries));
         let (Some(errors), Some(timers)) = (errors, timers) else { return false };
-        self.other_bytes += errors.entries().map(|text| error_bytes(text)).sum::<usize>();
         (self.errors, self.timers) = (errors, timers);
         if let Some((letter, position)) = scratch {
             let mut message = message(letter);
@@ -138,7 +164,7 @@ impl Data {
             }
             self.scratch = message;
         }
-        self.count();
+        self.recount();
         true
     }
 
@@ -157,15 +183,24 @@ impl Data {
     /// Makes that the scratch; `false` when there is none.
     pub(in crate::abi::lunatic) fn inherit(&mut self) -> bool {
         let Some(left) = self.inherited.take() else { return false };
-        self.other_bytes -= left.bytes();
         self.scratch = Some(left);
-        self.count();
+        self.recount();
         true
     }
 
     /// Counts a scratch of so many bytes; `false` when the program has no room for it.
     pub(in crate::abi::lunatic) fn hold_scratch(&mut self, bytes: usize) -> bool {
         self.hold(self.other_bytes.saturating_add(bytes))
+    }
+
+    /// Counts so many bytes beside what there is, until it is [counted again](Self::recount); `false` when the program has no room for
+    /// them.
+    pub(in crate::abi::lunatic) fn hold_more(&mut self, bytes: usize) -> bool {
+        self.hold(self.all().saturating_add(bytes))
+    }
+
+    fn all(&self) -> usize {
+        self.other_bytes.saturating_add(self.scratch.as_ref().map_or(0, Message::bytes))
     }
 
     fn hold(&mut self, bytes: usize) -> bool {
@@ -177,24 +212,53 @@ impl Data {
 
     /// Counts the scratch that there is.
     pub(in crate::abi::lunatic) fn count(&mut self) {
-        let scratch = self.scratch.as_ref().map_or(0, Message::bytes);
-        self.share.keep(self.other_bytes.saturating_add(scratch));
+        self.share.keep(self.all());
     }
 
-    /// Counts configurations and texts of `more` bytes, or `less`; `false` when the program has no room for them.
-    pub(in crate::abi::lunatic) fn hold_other(&mut self, more: usize, less: usize) -> bool {
-        let (scratch, configs) = (self.scratch.as_ref().map_or(0, Message::bytes), self.other_bytes + more - less);
-        let fits = self.hold(configs.saturating_add(scratch));
-        if fits {
-            self.other_bytes = configs;
-        }
+    /// Counts all that there is.
+    pub(in crate::abi::lunatic) fn recount(&mut self) {
+        self.other_bytes = self.others();
+        self.count();
+    }
+
+    /// Has a module of so many bytes compiled, which are counted until [`compiled`](Self::compiled); `false` when the program has no room
+    /// for them.
+    pub(in crate::abi::lunatic) fn compile(&mut self, bytes: usize) -> bool {
+        let fits = self.hold_more(bytes);
+        self.compiling = if fits { bytes } else { 0 };
+        self.recount();
         fits
+    }
+
+    pub(in crate::abi::lunatic) fn compiled(&mut self) {
+        self.compiling = 0;
+        self.recount();
     }
 }
 
-/// What the text of an error takes, with its place in the table.
-pub(in crate::abi::lunatic) fn error_bytes(text: &str) -> usize {
-    text.len() + 64
+impl HeapSize for Config {
+    fn heap_bytes(&self) -> usize {
+        size_of::<World>() + self.text_bytes()
+    }
+}
+
+/// Its code is counted by itself, for others may have it as well.
+impl HeapSize for Module {
+    fn heap_bytes(&self) -> usize {
+        0
+    }
+}
+
+impl HeapSize for Vec<u64> {
+    fn heap_bytes(&self) -> usize {
+        self.capacity() * size_of::<u64>()
+    }
+}
+
+impl HeapSize for String {
+    fn heap_bytes(&self) -> usize {
+        self.capacity()
+    }
 }
 
 /// A message that comes later: whose it is, and its number there.
@@ -205,4 +269,11 @@ pub(in crate::abi::lunatic) struct Timer {
     pub(in crate::abi::lunatic) number: u64,
     /// Is it for a process of the host's?
     pub(in crate::abi::lunatic) later: bool,
+}
+
+/// What it brings is counted where it waits.
+impl HeapSize for Timer {
+    fn heap_bytes(&self) -> usize {
+        0
+    }
 }

@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 
 use wasmtime::Caller;
 
-use super::data::error_bytes;
-use super::handles::Handles;
+use super::data::Data;
+use super::handles::{Handles, HeapSize};
 use crate::abi::guest::Guest;
 use crate::abi::memory::{self, fail};
 use crate::abi::slots::State;
@@ -59,16 +59,38 @@ pub(in crate::abi::lunatic) fn put(caller: &mut Caller<'_, State>, ptr: i32, val
 /// A handle for `entry` in one of the guest's tables.
 ///
 /// # Errors
-/// Traps the guest when the table is full.
-pub(in crate::abi::lunatic) fn handle<T, const MOST: usize>(
+/// Traps the guest when the table is full; stops it when its program has no room for one more.
+pub(in crate::abi::lunatic) fn handle<T: HeapSize, const MOST: usize>(
     caller: &mut Caller<'_, State>,
-    table: impl FnOnce(&mut State) -> &mut Handles<T, MOST>,
+    table: impl FnOnce(&mut Data) -> &mut Handles<T, MOST>,
     entry: T,
 ) -> wasmtime::Result<u64> {
-    match table(caller.data_mut()).add(entry) {
+    let data = caller.data_mut().abi.lunatic.data();
+    if !data.hold_more(Handles::<T, MOST>::bytes_of(&entry)) {
+        return Err(program_full(caller));
+    }
+    let added = table(data).add(entry);
+    data.recount();
+    match added {
         Some(handle) => Ok(handle),
         None => Err(trap(caller, format!("the guest has {MOST} handles of one kind, and drops none of them"))),
     }
+}
+
+/// Takes what has a handle out of one of the guest's tables.
+///
+/// # Errors
+/// Traps a guest that has no such `what`.
+pub(in crate::abi::lunatic) fn take<T: HeapSize, const MOST: usize>(
+    caller: &mut Caller<'_, State>,
+    table: impl FnOnce(&mut Data) -> &mut Handles<T, MOST>,
+    what: &str,
+    handle: u64,
+) -> wasmtime::Result<T> {
+    let data = caller.data_mut().abi.lunatic.data();
+    let Some(taken) = table(data).remove(handle) else { return Err(no_handle(caller, what, handle)) };
+    data.recount();
+    Ok(taken)
 }
 
 /// Fails an import: a handle of an error with this text goes to `ptr`.
@@ -84,10 +106,8 @@ pub(in crate::abi::lunatic) fn failed(
     let mut text = text.into();
     // Guests and servers choose words of some.
     text.truncate(text.floor_char_boundary(MAX_ERROR_BYTES));
-    if !caller.data_mut().abi.lunatic.data().hold_other(error_bytes(&text), 0) {
-        return Err(program_full(caller));
-    }
-    let error = handle(caller, |state| &mut state.abi.lunatic.data().errors, text)?;
+    text.shrink_to_fit();
+    let error = handle(caller, |data| &mut data.errors, text)?;
     put(caller, ptr, error)?;
     Ok(FAILED)
 }

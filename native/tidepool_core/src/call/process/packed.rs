@@ -126,7 +126,8 @@ pub(crate) fn thaw(target: &Arc<Target>, bytes: Bytes, options: ProcessOptions) 
         return Err(Unfit::Form.into());
     }
     restore(&process, mailbox, (&program, now))?;
-    let guest = Arc::new(Guest { program, process, config: Arc::new(config), is_foreign: begun.is_foreign });
+    let guest =
+        Arc::new(Guest { program, process, config: Arc::new(config), is_foreign: begun.is_foreign, brought: None });
     let call = Call::new(Arc::clone(target), Request::none());
     let unpacked = Unpacked { image, stack, kept, most_memory, began: now };
     let future = Box::pin(thawed(call.clone(), Arc::clone(&guest), unpacked));

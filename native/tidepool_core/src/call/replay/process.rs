@@ -75,7 +75,7 @@ fn guest(call: &Call, entry: String, begun: Begun) -> Result<(Arc<Guest>, Option
     if process.id != id {
         return Err(unreadable("a process with another number"));
     }
-    let guest = Guest { program, process, config: Arc::new(config), is_foreign };
+    let guest = Guest { program, process, config: Arc::new(config), is_foreign, brought: None };
     Ok((Arc::new(guest), message(left)))
 }
 

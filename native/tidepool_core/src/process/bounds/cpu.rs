@@ -84,7 +84,7 @@ impl TotalCpu {
         Some(CpuLeft { left, limit: Limit::TotalCpuTime, allowed })
     }
 
-    fn charge(&self, spent: Duration) {
+    pub(crate) fn charge(&self, spent: Duration) {
         self.spent_ns.fetch_add(nanoseconds(spent), Ordering::Relaxed);
     }
 }

@@ -9,6 +9,7 @@ use crate::base::limits::Limits;
 pub(crate) mod account;
 pub(crate) mod cpu;
 pub(crate) mod living;
+pub(crate) mod turns;
 
 /// Bytes of one mailbox.
 const MAILBOX_BYTES: usize = 64 << 20;

@@ -1,6 +1,5 @@
 //! Where a program's processes are: their numbers hold the number of their node, and this says whose is whose.
 
-pub(crate) mod asking;
 pub(crate) mod naming;
 
 use std::sync::{Arc, Mutex, PoisonError};

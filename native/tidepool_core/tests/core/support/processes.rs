@@ -217,7 +217,10 @@ impl Processes {
             }
             ProcessRequest::Compile { wasm } => {
                 if let Some(compile) = &self.compile {
-                    compile(&wasm).give_to(&self.driven[&id].task);
+                    let task = &mut self.driven.get_mut(&id).unwrap().task;
+                    if let Err(text) = compile(&wasm).give_to(task) {
+                        task.answer(Err(text.into_bytes()));
+                    }
                 }
             }
         }

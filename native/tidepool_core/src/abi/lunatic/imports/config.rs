@@ -2,11 +2,13 @@
 
 use wasmtime::{Caller, Linker};
 
-use crate::abi::lunatic::support::{guest, handle, no_handle, program_full, text, trap};
+use crate::abi::lunatic::support::{guest, handle, no_handle, program_full, take, text, trap};
 use crate::abi::slots::State;
 use crate::process::config::{Config, World};
 
 const MODULE: &str = "lunatic::process";
+/// What a handle is of.
+const CONFIG: &str = "configuration";
 const WASI: &str = "lunatic::wasi";
 /// `create_config` when the process may not.
 const NOT_PERMITTED: i64 = -1;
@@ -15,17 +17,17 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.func_wrap(MODULE, "create_config", create_config)?;
     linker.func_wrap(MODULE, "drop_config", drop_config)?;
     linker.func_wrap(MODULE, "config_set_max_memory", |caller: Caller<'_, State>, config: u64, bytes: u64| {
-        change(caller, config, |config| config.max_memory = bytes)
+        with(caller, config, |config| config.max_memory = bytes)
     })?;
     linker.func_wrap(MODULE, "config_get_max_memory", |caller: Caller<'_, State>, config: u64| {
-        look(caller, config, |config| config.max_memory)
+        with(caller, config, |config| config.max_memory)
     })?;
     linker.func_wrap(MODULE, "config_set_max_fuel", |caller: Caller<'_, State>, config: u64, units: u64| {
         // 0 is no limit.
-        change(caller, config, |config| config.max_fuel = Some(units).filter(|units| *units > 0))
+        with(caller, config, |config| config.max_fuel = Some(units).filter(|units| *units > 0))
     })?;
     linker.func_wrap(MODULE, "config_get_max_fuel", |caller: Caller<'_, State>, config: u64| {
-        look(caller, config, |config| config.max_fuel.unwrap_or(0))
+        with(caller, config, |config| config.max_fuel.unwrap_or(0))
     })?;
     flag(linker, "can_compile_modules", |config| &mut config.may_compile_modules)?;
     flag(linker, "can_create_configs", |config| &mut config.may_create_configs)?;
@@ -42,12 +44,12 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 
 /// Offers `config_NAME` and `config_set_NAME`.
 fn flag(linker: &mut Linker<State>, name: &str, flag: fn(&mut Config) -> &mut bool) -> wasmtime::Result<()> {
-    linker.func_wrap(MODULE, &format!("config_{name}"), move |mut caller: Caller<'_, State>, config: u64| {
-        Ok(i32::from(*flag(get(&mut caller, config)?)))
+    linker.func_wrap(MODULE, &format!("config_{name}"), move |caller: Caller<'_, State>, config: u64| {
+        with(caller, config, |config| i32::from(*flag(config)))
     })?;
     let set = format!("config_set_{name}");
     linker.func_wrap(MODULE, &set, move |caller: Caller<'_, State>, config: u64, value: i32| {
-        change(caller, config, |config| *flag(config) = value != 0)
+        with(caller, config, |config| *flag(config) = value != 0)
     })?;
     Ok(())
 }
@@ -56,35 +58,19 @@ fn create_config(mut caller: Caller<'_, State>) -> wasmtime::Result<i64> {
     if !guest(&mut caller)?.config.may_create_configs {
         return Ok(NOT_PERMITTED);
     }
-    let config = handle(&mut caller, |state| &mut state.abi.lunatic.data().configs, Config::default())?;
+    let config = handle(&mut caller, |data| &mut data.configs, Config::default())?;
     Ok(config.cast_signed())
 }
 
 fn drop_config(mut caller: Caller<'_, State>, config: u64) -> wasmtime::Result<()> {
-    let data = caller.data_mut().abi.lunatic.data();
-    match data.configs.remove(config) {
-        Some(config) => {
-            let _less = data.hold_other(0, config.text_bytes());
-            Ok(())
-        }
-        None => Err(no_handle(&mut caller, "configuration", config)),
+    take(&mut caller, |data| &mut data.configs, CONFIG, config).map(drop)
+}
+
+fn with<R>(mut caller: Caller<'_, State>, config: u64, with: impl FnOnce(&mut Config) -> R) -> wasmtime::Result<R> {
+    match caller.data_mut().abi.lunatic.data().configs.change(config, with) {
+        Some(result) => Ok(result),
+        None => Err(no_handle(&mut caller, CONFIG, config)),
     }
-}
-
-fn get<'a>(caller: &'a mut Caller<'_, State>, config: u64) -> wasmtime::Result<&'a mut Config> {
-    if caller.data_mut().abi.lunatic.data().configs.get(config).is_none() {
-        return Err(no_handle(caller, "configuration", config));
-    }
-    let found = caller.data_mut().abi.lunatic.data().configs.get_mut(config);
-    found.ok_or_else(|| wasmtime::Error::msg("the configuration is gone"))
-}
-
-fn look(mut caller: Caller<'_, State>, config: u64, look: impl FnOnce(&Config) -> u64) -> wasmtime::Result<u64> {
-    get(&mut caller, config).map(|config| look(config))
-}
-
-fn change(mut caller: Caller<'_, State>, config: u64, change: impl FnOnce(&mut Config)) -> wasmtime::Result<()> {
-    get(&mut caller, config).map(change)
 }
 
 fn add_env(
@@ -117,14 +103,16 @@ fn add(
     bytes: usize,
     add: impl FnOnce(&mut World),
 ) -> wasmtime::Result<()> {
-    let found = get(caller, config)?;
-    let before = found.text_bytes();
+    let data = caller.data_mut().abi.lunatic.data();
+    let Some(found) = data.configs.get(config) else { return Err(no_handle(caller, CONFIG, config)) };
     let Some(after) = found.with_text(bytes) else {
         return Err(trap(caller, "a configuration has more environment, arguments and folders than it may have"));
     };
-    if !caller.data_mut().abi.lunatic.data().hold_other(after, before) {
+    let more = after - found.text_bytes();
+    if !data.hold_more(more) {
         return Err(program_full(caller));
     }
-    get(caller, config)?.add(after, add);
+    let _added = data.configs.change(config, |found| found.add(after, add));
+    data.recount();
     Ok(())
 }

@@ -7,7 +7,7 @@ use super::message::take_data;
 use super::spawn::{Wanted, checked_params, make, permitted};
 use crate::abi::guest::Guest;
 use crate::abi::lunatic::support::{
-    FAILED, ImportFuture, OK, ask, done, failed, guest, handle, no_handle, put, refused, text, trap,
+    FAILED, ImportFuture, OK, ask, done, failed, guest, handle, put, refused, take, text, trap,
 };
 use crate::abi::lunatic::taped::{Question, keep, outside, question};
 use crate::abi::lunatic::waits::SEND_AWAY_RECEIVE;
@@ -215,14 +215,12 @@ fn lookup(
     let found = all_nodes(&mut caller)?;
     // The guest keeps 4 bytes here.
     memory::write(&mut caller, count, &memory::length(found.len()).to_le_bytes())?;
-    let handle = handle(&mut caller, |state| &mut state.abi.lunatic.data().queries, found)?;
+    let handle = handle(&mut caller, |data| &mut data.queries, found)?;
     put(&mut caller, id, handle)?;
     Ok(OK)
 }
 
 fn copy_results(mut caller: Caller<'_, State>, query: u64, ptr: i32, count: i32, _error: i32) -> wasmtime::Result<i32> {
-    match caller.data_mut().abi.lunatic.data().queries.remove(query) {
-        Some(found) => nodes(&mut caller, &found, ptr, count),
-        None => Err(no_handle(&mut caller, "query", query)),
-    }
+    let found = take(&mut caller, |data| &mut data.queries, "query", query)?;
+    nodes(&mut caller, &found, ptr, count)
 }

@@ -2,8 +2,7 @@
 
 use wasmtime::{Caller, Linker};
 
-use crate::abi::lunatic::data::error_bytes;
-use crate::abi::lunatic::support::no_handle;
+use crate::abi::lunatic::support::{no_handle, take};
 use crate::abi::memory::{self, length};
 use crate::abi::slots::State;
 
@@ -25,22 +24,13 @@ fn string_size(mut caller: Caller<'_, State>, error: u64) -> wasmtime::Result<i3
 
 fn to_string(mut caller: Caller<'_, State>, error: u64, ptr: i32) -> wasmtime::Result<()> {
     // Taken out for the copy, which borrows the caller for its memory.
-    let taken = caller.data_mut().abi.lunatic.data().errors.get_mut(error).map(std::mem::take);
+    let taken = caller.data_mut().abi.lunatic.data().errors.change(error, std::mem::take);
     let Some(text) = taken else { return Err(no_handle(&mut caller, "error", error)) };
     memory::write(&mut caller, ptr, text.as_bytes())?;
-    if let Some(entry) = caller.data_mut().abi.lunatic.data().errors.get_mut(error) {
-        *entry = text;
-    }
+    caller.data_mut().abi.lunatic.data().errors.change(error, |entry| *entry = text);
     Ok(())
 }
 
 fn drop_error(mut caller: Caller<'_, State>, error: u64) -> wasmtime::Result<()> {
-    let data = caller.data_mut().abi.lunatic.data();
-    match data.errors.remove(error) {
-        Some(text) => {
-            let _less = data.hold_other(0, error_bytes(&text));
-            Ok(())
-        }
-        None => Err(no_handle(&mut caller, "error", error)),
-    }
+    take(&mut caller, |data| &mut data.errors, "error", error).map(drop)
 }

@@ -165,5 +165,5 @@ fn take_module(mut caller: Caller<'_, State>, index: u64) -> wasmtime::Result<u6
     let Some(module) = data(&mut caller)?.take::<Module>(index) else {
         return Err(no_handle(&mut caller, "module in its message", index));
     };
-    handle(&mut caller, |state| &mut state.abi.lunatic.data().modules, module)
+    handle(&mut caller, |data| &mut data.modules, module)
 }

@@ -1,11 +1,13 @@
 //! `lunatic::process`: links, monitors, kills, sleep, modules. Spawning is in `spawn.rs`, configurations in `config.rs`.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use wasmtime::{Caller, Linker};
 
 use crate::abi::begun::no_module;
 use crate::abi::guest::Module;
-use crate::abi::lunatic::support::{FAILED, OK, ask, failed, guest, handle, no_handle, peer, put};
+use crate::abi::lunatic::support::{FAILED, OK, ask, failed, guest, handle, peer, program_full, put, take};
 use crate::abi::lunatic::taped::{Question, keep, question};
 use crate::abi::lunatic::waits::SLEEP;
 use crate::abi::memory;
@@ -13,7 +15,7 @@ use crate::abi::slots::State;
 use crate::base::request::{Peer, ProcessRequest};
 use crate::recording::entry::Waited;
 use crate::store::leaving::again;
-use crate::store::resting::{Rested, paused, rest, until};
+use crate::store::resting::{Rested, paused, rest, until, wait};
 
 const MODULE: &str = "lunatic::process";
 /// `compile_module` when the process may not.
@@ -117,10 +119,18 @@ async fn compile_module(mut caller: Caller<'_, State>, ptr: i32, len: i32, id: i
     if !guest(&mut caller)?.config.may_compile_modules {
         return Ok(NOT_PERMITTED);
     }
-    let wasm = memory::read_in_pieces(&mut caller, ptr, len, Vec::new()).await?;
-    match compiled(&mut caller, wasm).await? {
+    let bytes = memory::range(&mut caller, ptr, len)?.len();
+    if !caller.data_mut().abi.lunatic.data().compile(bytes) {
+        return Err(program_full(&mut caller));
+    }
+    let compiled = match memory::read_in_pieces(&mut caller, ptr, len, Vec::new()).await {
+        Ok(wasm) => compiled(&mut caller, wasm).await,
+        Err(error) => Err(error),
+    };
+    caller.data_mut().abi.lunatic.data().compiled();
+    match compiled? {
         Ok(module) => {
-            let module = handle(&mut caller, |state| &mut state.abi.lunatic.data().modules, module)?;
+            let module = handle(&mut caller, |data| &mut data.modules, module)?;
             put(&mut caller, id, module)?;
             Ok(OK)
         }
@@ -135,12 +145,14 @@ async fn compiled(caller: &mut Caller<'_, State>, wasm: Vec<u8>) -> wasmtime::Re
         Question::Told(told) => return Ok(text_of(told)),
         Question::Open(asked) => asked,
     };
+    let guest = guest(caller)?;
+    let _turn = wait(caller, |cx, _wake_at| guest.program.compiling.poll(cx)).await;
     let reply = ask(caller, ProcessRequest::Compile { wasm }).await;
     let module = caller.data().call.as_ref().and_then(|call| call.channel.take_gift());
-    let module = match (reply, module) {
-        (Ok(_), Some(module)) => Ok(module),
+    let module = match (reply, module.map(Arc::downcast::<Module>)) {
+        (Ok(_), Some(Ok(module))) => Ok(Module::clone(&module)),
         (Err(text), _) => Err(String::from_utf8_lossy(&text).into_owned()),
-        (Ok(_), None) => Err("the module could not be compiled".into()),
+        (Ok(_), _none) => Err("the module could not be compiled".into()),
     };
     let told = module.as_ref().map(|_module| 0).map_err(|text| (FAILED, text.clone()));
     drop(keep(caller, asked, Ok(told))?);
@@ -148,8 +160,5 @@ async fn compiled(caller: &mut Caller<'_, State>, wasm: Vec<u8>) -> wasmtime::Re
 }
 
 fn drop_module(mut caller: Caller<'_, State>, module: u64) -> wasmtime::Result<()> {
-    match caller.data_mut().abi.lunatic.data().modules.remove(module) {
-        Some(_module) => Ok(()),
-        None => Err(no_handle(&mut caller, "module", module)),
-    }
+    take(&mut caller, |data| &mut data.modules, "module", module).map(drop)
 }

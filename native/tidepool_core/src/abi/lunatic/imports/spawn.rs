@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::task::Poll;
 
-use wasmtime::{Caller, Linker};
+use wasmtime::{Caller, Linker, Val};
 
 use crate::abi::guest::{Guest, PARAM_BYTES, Plan, fits_params, param_values};
 use crate::abi::lunatic::support::{FAILED, OK, ask, failed, guest, no_handle, put, text, trap};
@@ -112,7 +112,8 @@ async fn born(
     (entry, link): (String, Option<i64>),
     plan: Plan,
 ) -> Result<u64, String> {
-    let child = guest.program.add_guest(entry, plan.config.text_bytes())?;
+    let params = plan.params.len() * size_of::<Val>();
+    let child = guest.program.add_guest(entry, plan.config.text_bytes() + params)?;
     if link.is_some() {
         child.keep_ties(Ties { links: 1, monitors: 0 }, guest.program.mailbox_bytes);
     }

@@ -1,6 +1,5 @@
 //! `lunatic::timer`: messages that come later.
 
-use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use wasmtime::{Caller, Linker};
@@ -9,13 +8,16 @@ use super::mailbox::{bytes_alone, sent};
 use super::message::take_data;
 use crate::abi::guest::Guest;
 use crate::abi::lunatic::data::Timer;
+use crate::abi::lunatic::handles::MAX_HANDLES;
 use crate::abi::lunatic::letters::sends_after;
-use crate::abi::lunatic::support::{guest, handle, no_room, program_full, trap};
+use crate::abi::lunatic::support::{guest, no_room, program_full, trap};
 use crate::abi::lunatic::taped::{Question, keep, outside};
 use crate::abi::slots::State;
 use crate::process::delivery::Refused;
 
 const MODULE: &str = "lunatic::timer";
+/// So many handles of timers are few.
+const MANY: usize = 128;
 /// Further off than anybody waits for.
 const MOST: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
 
@@ -57,29 +59,31 @@ fn begin(caller: &mut Caller<'_, State>, guest: &Guest, id: u64, ms: u64) -> was
         Err(Refused::TooLarge) => return Err(no_room(caller, bound)),
         Err(Refused::NoRoom) => return Err(program_full(caller)),
     };
-    if caller.data_mut().abi.lunatic.data().timers.is_full() {
+    let data = caller.data_mut().abi.lunatic.data();
+    if data.timers.len() >= data.many_timers {
         forget_past(caller, guest);
     }
-    handle(caller, |state| &mut state.abi.lunatic.data().timers, Timer { process, number, later })
+    // Whether there is room was said of what it brings, which takes more than a handle.
+    let data = caller.data_mut().abi.lunatic.data();
+    let handle = data.timers.add(Timer { process, number, later });
+    data.recount();
+    handle.ok_or_else(|| trap(caller, "a process has more timers than one may have"))
 }
 
 /// Drops the handles of messages that have come: guests keep those of timers that they don't cancel.
 fn forget_past(caller: &mut Caller<'_, State>, guest: &Guest) {
-    let timers = &mut caller.data_mut().abi.lunatic.data().timers;
-    let pending: HashMap<u64, [HashSet<u64>; 2]> = {
-        let processes: HashSet<u64> = timers.entries().map(|timer| timer.process).collect();
-        processes.into_iter().filter_map(|id| Some((id, guest.program.process(id)?.pending()))).collect()
-    };
-    timers.retain(|timer| {
-        let numbers = pending.get(&timer.process).map(|[coming, later]| if timer.later { later } else { coming });
-        numbers.is_some_and(|numbers| numbers.contains(&timer.number))
-    });
+    let data = caller.data_mut().abi.lunatic.data();
+    let process = |timer: &Timer| guest.program.process(timer.process);
+    data.timers.retain(|timer| process(timer).is_some_and(|process| process.is_pending(timer.number, timer.later)));
+    data.many_timers = MANY.max(2 * data.timers.len()).min(MAX_HANDLES);
 }
 
 fn cancel_timer(mut caller: Caller<'_, State>, timer: u64) -> wasmtime::Result<i32> {
     let guest = guest(&mut caller)?;
     outside(&mut caller, "lunatic::timer.cancel_timer", &[&timer.to_le_bytes()], |caller| {
-        let known = caller.data_mut().abi.lunatic.data().timers.remove(timer);
+        let data = caller.data_mut().abi.lunatic.data();
+        let known = data.timers.remove(timer);
+        data.recount();
         let process = known.and_then(|timer| Some((guest.program.process(timer.process)?, timer)));
         let cancelled = process.is_some_and(|(process, timer)| {
             if timer.later { process.cancel_later(timer.number) } else { process.cancel(timer.number) }

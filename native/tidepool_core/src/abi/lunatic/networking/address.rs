@@ -1,5 +1,6 @@
 //! Addresses, as guests give and get them.
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use wasmtime::Caller;
@@ -51,8 +52,9 @@ pub(super) fn iterator(
     caller: &mut Caller<'_, State>,
     addresses: impl IntoIterator<Item = SocketAddr>,
 ) -> wasmtime::Result<u64> {
-    let addresses = addresses.into_iter().collect();
-    handle(caller, |state| &mut state.abi.lunatic.data().sockets.addresses, addresses)
+    let mut addresses: VecDeque<SocketAddr> = addresses.into_iter().collect();
+    addresses.shrink_to_fit();
+    handle(caller, |data| &mut data.sockets.addresses, addresses)
 }
 
 /// Ends an import whose out value is a handle of one address, or an error's.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::abi::lunatic::handles::Handles;
+use crate::abi::lunatic::handles::{Handles, HeapSize};
 use crate::net::tcp::{TcpListener, TcpStream};
 use crate::net::tls::{TlsListener, TlsStream};
 use crate::net::udp::UdpSocket;
@@ -29,6 +29,13 @@ impl Sockets {
         tcp && tls_listeners.is_empty() && tls_streams.is_empty() && udp.is_empty() && addresses.is_empty()
     }
 
+    /// What its tables take. The sockets themselves are few: their number is the function's to bound.
+    pub(in crate::abi::lunatic) fn bytes(&self) -> usize {
+        let Sockets { tcp_listeners, tcp_streams, tls_listeners, tls_streams, udp, addresses } = self;
+        let tcp = tcp_listeners.bytes() + tcp_streams.bytes();
+        tcp + tls_listeners.bytes() + tls_streams.bytes() + udp.bytes() + addresses.bytes()
+    }
+
     /// How many things are dropped with it.
     pub(in crate::abi::lunatic) fn things(&self) -> usize {
         let Sockets { tcp_listeners, tcp_streams, tls_listeners, tls_streams, udp, addresses } = self;
@@ -39,6 +46,18 @@ impl Sockets {
 
 /// A socket that is closed takes as long as so many texts that are dropped: 5 to 10 µs.
 pub(in crate::abi::lunatic) const CLOSED: usize = 50;
+
+impl<T: Socket> HeapSize for Arc<T> {
+    fn heap_bytes(&self) -> usize {
+        0
+    }
+}
+
+impl HeapSize for VecDeque<SocketAddr> {
+    fn heap_bytes(&self) -> usize {
+        self.capacity() * size_of::<SocketAddr>()
+    }
+}
 
 /// A kind of sockets.
 pub(super) trait Socket: Send + Sync + Sized + 'static {

@@ -1,14 +1,17 @@
 //! The names of hosts, and iterators of addresses.
 
+use std::collections::VecDeque;
+
 use wasmtime::{Caller, Linker};
 
 use super::address;
 use super::support::{failed_or_late, within};
 use crate::abi::lunatic::NETWORKING;
-use crate::abi::lunatic::support::{OK, guest, no_handle, put, text};
+use crate::abi::lunatic::support::{OK, guest, no_handle, put, take, text};
 use crate::abi::slots::State;
 use crate::net::dns::resolve as lookup;
 
+const ITERATOR: &str = "iterator of addresses";
 /// What `resolve_next` says after the last address.
 const NO_MORE: i32 = 1;
 
@@ -44,17 +47,15 @@ fn resolve_next(
     flow: i32,
     scope: i32,
 ) -> wasmtime::Result<i32> {
-    let Some(addresses) = caller.data_mut().abi.lunatic.data().sockets.addresses.get_mut(iterator) else {
-        return Err(no_handle(&mut caller, "iterator of addresses", iterator));
+    let addresses = &mut caller.data_mut().abi.lunatic.data().sockets.addresses;
+    let Some(next) = addresses.change(iterator, VecDeque::pop_front) else {
+        return Err(no_handle(&mut caller, ITERATOR, iterator));
     };
-    let Some(next) = addresses.pop_front() else { return Ok(NO_MORE) };
+    let Some(next) = next else { return Ok(NO_MORE) };
     address::write(&mut caller, (kind, bytes, port, flow, scope), next)?;
     Ok(OK)
 }
 
 fn drop_iterator(mut caller: Caller<'_, State>, iterator: u64) -> wasmtime::Result<()> {
-    match caller.data_mut().abi.lunatic.data().sockets.addresses.remove(iterator) {
-        Some(_addresses) => Ok(()),
-        None => Err(no_handle(&mut caller, "iterator of addresses", iterator)),
-    }
+    take(&mut caller, |data| &mut data.sockets.addresses, ITERATOR, iterator).map(drop)
 }

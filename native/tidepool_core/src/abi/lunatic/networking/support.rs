@@ -8,7 +8,7 @@ use std::time::Instant;
 use wasmtime::Caller;
 
 use super::data::Socket;
-use crate::abi::lunatic::support::{OK, failed, handle, no_handle, put};
+use crate::abi::lunatic::support::{self, OK, failed, handle, no_handle, put};
 use crate::abi::memory;
 use crate::abi::slots::State;
 use crate::net::error::NetError;
@@ -35,7 +35,7 @@ pub(super) fn find<T: Socket>(caller: &mut Caller<'_, State>, handle: u64) -> wa
 /// # Errors
 /// Traps a guest that has too many.
 pub(super) fn add<T: Socket>(caller: &mut Caller<'_, State>, socket: Arc<T>) -> wasmtime::Result<u64> {
-    handle(caller, |state| T::table(&mut state.abi.lunatic.data().sockets), socket)
+    handle(caller, |data| T::table(&mut data.sockets), socket)
 }
 
 /// Takes the socket with a handle from the guest.
@@ -43,10 +43,7 @@ pub(super) fn add<T: Socket>(caller: &mut Caller<'_, State>, socket: Arc<T>) -> 
 /// # Errors
 /// Traps a guest that has none.
 pub(super) fn take<T: Socket>(caller: &mut Caller<'_, State>, handle: u64) -> wasmtime::Result<Arc<T>> {
-    match T::table(&mut caller.data_mut().abi.lunatic.data().sockets).remove(handle) {
-        Some(socket) => Ok(socket),
-        None => Err(no_handle(caller, T::NAME, handle)),
-    }
+    support::take(caller, |data| T::table(&mut data.sockets), T::NAME, handle)
 }
 
 /// `drop_…`.
@@ -127,12 +124,8 @@ pub(super) async fn until<T>(
 /// # Errors
 /// Traps the guest when it is not.
 pub(super) fn range(caller: &mut Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<(usize, usize)> {
-    let (start, length) = (memory::unsigned(ptr), memory::unsigned(len));
-    let size = memory::memory(caller)?.data_size(&*caller);
-    if length > 0 && start.checked_add(length).is_none_or(|end| end > size) {
-        return Err(memory::bad_pointer(caller, ptr, length));
-    }
-    Ok((start, length.min(MOST_BYTES)))
+    let range = memory::range(caller, ptr, len)?;
+    Ok((range.start, range.len().min(MOST_BYTES)))
 }
 
 /// A number for the guest.

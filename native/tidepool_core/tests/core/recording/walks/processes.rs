@@ -92,10 +92,7 @@ fn answer(function: &Arc<Function>, task: &mut Task, request: HostRequest, rng: 
             drop(task.other(id).and_then(|child| child.begin(Address(NonZeroU64::new(id).unwrap()))));
             Ok(Vec::new())
         }
-        ProcessRequest::Compile { .. } => {
-            function.give_to(task);
-            Ok(Vec::new())
-        }
+        ProcessRequest::Compile { .. } => function.give_to(task).map(|()| Vec::new()).map_err(String::into_bytes),
         ProcessRequest::SpawnAway(_) => Ok(number.to_vec()),
         ProcessRequest::Name(_) => Ok([&code[..], &number].concat()),
         ProcessRequest::Exists { .. } => Ok(vec![rng.random_range(0..2)]),
