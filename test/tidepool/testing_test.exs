@@ -218,6 +218,8 @@ defmodule Tidepool.TestingTest do
 
     eventually(fn -> Tidepool.Peer.call(peer, Process, :whereis, [Host.Registry]) not in [nil, registry] end)
     eventually(fn -> Tidepool.Peer.call(peer, Process, :whereis, [Tidepool.Catalog]) != nil end)
+    # It has its name before it has read what there is.
+    _state = Tidepool.Peer.call(peer, :sys, :get_state, [Tidepool.Catalog])
     {:ok, _function} = Tidepool.Peer.call(peer, Tidepool, :deploy, [Testing.guest(:host), [name: "host"]])
 
     assert {:error, %Error{message: "no host function x/y/z"}} =
