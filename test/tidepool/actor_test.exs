@@ -176,7 +176,7 @@ defmodule Tidepool.ActorTest do
       {:ok, "0"} = Actor.call(class, "alice", "sum")
       :sys.suspend(Actor.where(class, "alice"))
       caller = spawn(fn -> Actor.call(class, "alice", "add", "1") end)
-      eventually(fn -> {:ok, %{waiting: 1}} = {:ok, %{waiting: waiting(class, "alice")}} end)
+      eventually(fn -> waiting(class, "alice") == 1 end)
       Process.exit(caller, :kill)
       :sys.resume(Actor.where(class, "alice"))
       assert {:ok, "1"} = Actor.call(class, "alice", "sum")

@@ -46,6 +46,11 @@ pub enum CompileError {
         /// What it exports instead.
         exports: Vec<String>,
     },
+    /// The module is what a component is made of, and no component yet.
+    #[error(
+        "the module was made for a component (it has a section `component-type`), and is none yet: make one of it with `wasm-tools component new`, or build it for `wasm32-wasip2`; to call its exports with numbers as they are, deploy it with `abi=exports`"
+    )]
+    CoreOfComponent,
     /// The module does not speak the ABI that it is to be called by.
     #[error(
         "it does not speak the ABI `{wanted}`, which the option `abi` asks for: leave that out, and one is found that it speaks"
@@ -291,9 +296,10 @@ impl CompileError {
             CompileError::NotWasm => Reason::NotWasm,
             CompileError::Component => Reason::Component,
             CompileError::Invalid { .. } => Reason::InvalidModule,
-            CompileError::UnknownAbi { .. } | CompileError::NothingToCall { .. } | CompileError::OtherAbi { .. } => {
-                Reason::UnknownAbi
-            }
+            CompileError::UnknownAbi { .. }
+            | CompileError::NothingToCall { .. }
+            | CompileError::CoreOfComponent
+            | CompileError::OtherAbi { .. } => Reason::UnknownAbi,
             CompileError::MissingExport { .. } => Reason::MissingExport,
             CompileError::ExportType { .. } => Reason::ExportType,
             CompileError::MissingImport { .. } => Reason::MissingImport,

@@ -78,7 +78,7 @@ fn compile_taking(
                 "" => {
                     Failure::Broken("the compiler was killed over this module, by the kernel for memory perhaps".into())
                 }
-                words => Failure::Broken(format!("the compiler ended over this module: {words}")),
+                words => Failure::Broken(format!("the compiler ended over this module: {}", without_folders(words))),
             });
         }
     };
@@ -91,6 +91,16 @@ fn compile_taking(
         Outcome::Broken => Failure::Broken(format!("the compiler could not begin: {message}")),
         Outcome::Code | Outcome::Refused => Failure::Refused(wasmtime::Error::msg(message)),
     })
+}
+
+/// What a compiler said, without the folders of the machine that it was built on: of each path its last three parts.
+fn without_folders(words: &str) -> String {
+    let short = |word: &str| {
+        let third = word.rmatch_indices('/').nth(2).filter(|_| word.starts_with('/'));
+        let from = third.map_or(0, |(at, slash)| at + slash.len());
+        word.get(from..).unwrap_or_default().to_owned()
+    };
+    words.split_inclusive(char::is_whitespace).map(short).collect()
 }
 
 /// A running compiler. It is killed when this is dropped, in the middle of its work too; without this process it ends by
@@ -290,5 +300,18 @@ impl CpuClock {
         // SAFETY: as above.
         let failed = unsafe { libc::syscall(libc::SYS_clock_gettime, self.0, &raw mut time) };
         (failed == 0).then(|| Duration::new(time.tv_sec.cast_unsigned(), u32::try_from(time.tv_nsec).unwrap_or(0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_compiler_says_names_no_folder_of_the_machine_that_built_it() {
+        let said = "thread 'main' panicked at /root/.cargo/registry/src/index-1/wasmtime-48.0.8/src/compile/mod.rs:12:5:\nno a/b";
+        assert_eq!(without_folders(said), "thread 'main' panicked at src/compile/mod.rs:12:5:\nno a/b");
+        assert_eq!(without_folders("at /x.rs:1 /a/b /"), "at /x.rs:1 /a/b /");
+        assert_eq!(without_folders(""), "");
     }
 }

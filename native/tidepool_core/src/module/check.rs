@@ -2,11 +2,14 @@
 
 use std::borrow::Cow;
 
-use wasmparser::Validator;
+use wasmparser::{Parser, Payload, Validator};
 use wasmtime::ResourcesRequired;
 
+use crate::abi::contract::Spec;
+use crate::abi::exports::Surface;
 use crate::base::error::CompileError;
 use crate::base::moves::Moves;
+use crate::base::request::Takes;
 use crate::compiler::{Code, Failure, features, is_component};
 use crate::engine::engines::{Engine, MAX_MEMORIES_PER_COMPONENT, MAX_MEMORIES_PER_MODULE, MAX_TABLES_PER_MODULE};
 use crate::rewrite::{component, preempt};
@@ -94,6 +97,17 @@ pub(super) fn check_header(wasm: &[u8]) -> Result<(), CompileError> {
         Some([_, _, layer, _]) if *layer != 0 => Err(CompileError::Component),
         _ => Err(CompileError::Invalid { message: "the header has an unknown version".into() }),
     }
+}
+
+/// Was the module made by bindings of WIT to become a component, and is nothing beside? They describe its interface in a section, which
+/// the tool that makes the component takes out.
+pub(crate) fn is_core_of_component(abis: &[Spec], wasm: &[u8]) -> bool {
+    let mut payloads = Parser::new(0).parse_all(wasm).map_while(Result::ok);
+    let is_described =
+        payloads.any(|it| matches!(it, Payload::CustomSection(it) if it.name().starts_with("component-type")));
+    !is_component(wasm)
+        && is_described
+        && Spec::detect(abis, &Surface::read(wasm)).map_or(true, |(spec, _abi)| spec.takes == Takes::Values)
 }
 
 /// The fast engine refuses more by itself; the other one takes any number.

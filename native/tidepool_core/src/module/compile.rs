@@ -12,7 +12,9 @@ use wasmtime::component::Component;
 
 use super::actor::{Actor, Shape};
 use super::cache::{Artifact, CacheKey};
-use super::check::{cannot_move, check_header, check_tables, checked, checked_component, failed, resources, valid};
+use super::check::{
+    cannot_move, check_header, check_tables, checked, checked_component, failed, is_core_of_component, resources, valid,
+};
 use super::compiled::{CompiledModule, Linked};
 use super::moving::{Movable, with_second_bodies};
 use super::toolchain::Toolchain;
@@ -78,6 +80,9 @@ impl Toolchain {
         let abis = self.abis(config)?;
         if is_component(wasm) {
             return self.compile_component(engine, wasm, config, (&abis, job), began);
+        }
+        if config.abi.is_none() && !config.was_deployed && is_core_of_component(&abis, wasm) {
+            return Err(CompileError::CoreOfComponent);
         }
         let images = config.actor || config.movable;
         let shape = if images { Some(Arc::new(Shape::of(wasm, config.movable)?)) } else { None };

@@ -2,7 +2,7 @@
 
 pub(crate) mod actor;
 mod cache;
-mod check;
+pub(crate) mod check;
 pub(crate) mod compile;
 pub(crate) mod compiled;
 pub(crate) mod moving;

@@ -1,4 +1,4 @@
-//! Sockets of one family of addresses: those of IPv6 take nothing of IPv4, as `wasi:sockets` has them.
+//! Sockets of one family of addresses: those of IPv6 take nothing of IPv4, as `wasi:sockets` has them, and as a grant for `[::]` says.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,12 +8,12 @@ use socket2::{Domain, Socket, Type};
 /// How many connections wait to be accepted at most; the system may have less.
 pub(super) const BACKLOG: i32 = 4096;
 
-/// A socket that has an address.
+/// A socket that has an address, and doesn't block.
 ///
 /// # Errors
 /// What the system says.
 pub(super) fn bound(address: SocketAddr, kind: Type) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), kind, None)?;
+    let socket = Socket::new(Domain::for_address(address), kind.nonblocking(), None)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }

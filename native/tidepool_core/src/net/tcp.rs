@@ -26,32 +26,15 @@ impl TcpListener {
     /// # Errors
     /// When it isn't granted, there are too many sockets, or the system says so.
     pub(crate) fn bind(access: &Access, address: SocketAddr) -> Result<Self, NetError> {
-        Self::bind_for(access, Protocol::Tcp, address, std::net::TcpListener::bind)
+        Self::bind_for(access, Protocol::Tcp, address)
     }
 
-    pub(super) fn bind_for(
-        access: &Access,
-        protocol: Protocol,
-        address: SocketAddr,
-        open: impl FnOnce(SocketAddr) -> io::Result<std::net::TcpListener>,
-    ) -> Result<Self, NetError> {
+    pub(super) fn bind_for(access: &Access, protocol: Protocol, address: SocketAddr) -> Result<Self, NetError> {
         let place = access.place(protocol, Direction::Listen, address)?;
-        let socket = open(address)?;
-        socket.set_nonblocking(true)?;
-        let socket = access.reactor().register(socket)?;
+        let socket = family::bound(address, Type::STREAM)?;
+        socket.listen(family::BACKLOG)?;
+        let socket = access.reactor().register(std::net::TcpListener::from(socket))?;
         Ok(TcpListener { socket, place })
-    }
-
-    /// The same, and one of IPv6 takes no connection by IPv4.
-    ///
-    /// # Errors
-    /// As of [`TcpListener::bind`].
-    pub(crate) fn bind_family(access: &Access, address: SocketAddr) -> Result<Self, NetError> {
-        Self::bind_for(access, Protocol::Tcp, address, |address| {
-            let socket = family::bound(address, Type::STREAM)?;
-            socket.listen(family::BACKLOG)?;
-            Ok(socket.into())
-        })
     }
 
     /// Waits for a connection. Many may wait at once.

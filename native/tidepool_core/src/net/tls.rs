@@ -41,7 +41,7 @@ impl TlsListener {
     /// When it isn't granted, there are too many sockets, the key is not the certificate's, or the system says so.
     pub(crate) fn bind(access: &Access, address: SocketAddr, certs: &[u8], key: &[u8]) -> Result<Self, NetError> {
         // Who isn't granted it has nothing read.
-        let tcp = TcpListener::bind_for(access, Protocol::Tls, address, std::net::TcpListener::bind)?;
+        let tcp = TcpListener::bind_for(access, Protocol::Tls, address)?;
         let certs = certificates(certs)?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| NetError::NoPem { what: "private key" })?;
         let config =

@@ -29,26 +29,9 @@ impl UdpSocket {
     /// # Errors
     /// When it isn't granted, there are too many sockets, or the system says so.
     pub(crate) fn bind(access: &Access, address: SocketAddr) -> Result<Self, NetError> {
-        Self::bind_by(access, address, std::net::UdpSocket::bind)
-    }
-
-    /// The same, and one of IPv6 takes nothing of IPv4.
-    ///
-    /// # Errors
-    /// As of [`UdpSocket::bind`].
-    pub(crate) fn bind_family(access: &Access, address: SocketAddr) -> Result<Self, NetError> {
-        Self::bind_by(access, address, |address| Ok(family::bound(address, Type::DGRAM)?.into()))
-    }
-
-    fn bind_by(
-        access: &Access,
-        address: SocketAddr,
-        open: impl FnOnce(SocketAddr) -> io::Result<std::net::UdpSocket>,
-    ) -> Result<Self, NetError> {
         let place = access.place(Protocol::Udp, Direction::Listen, address)?;
-        let socket = open(address)?;
-        socket.set_nonblocking(true)?;
-        Ok(UdpSocket { socket: access.reactor().register(socket)?, _place: place })
+        let socket = family::bound(address, Type::DGRAM)?;
+        Ok(UdpSocket { socket: access.reactor().register(std::net::UdpSocket::from(socket))?, _place: place })
     }
 
     /// Has it send to this address, and receive from it alone.

@@ -24,6 +24,7 @@ use crate::metrics::failure::{FAILURES, Failure};
 use crate::metrics::figures::{self, CallFigures, FunctionFigures};
 use crate::metrics::recent::Recent;
 use crate::metrics::text::{self, EngineFigures, Gauge, GaugeByFunction};
+use crate::module::check::is_core_of_component;
 use crate::module::toolchain::Toolchain;
 use crate::module::{Cache, Complaint};
 use crate::os::compile_pool::CompilePool;
@@ -112,7 +113,9 @@ impl Runtime {
     #[must_use]
     pub fn suited(&self, wasm: &[u8]) -> Option<(&'static str, EngineKind)> {
         let abis = &self.toolchain.abis;
-        let found = if is_component(wasm) {
+        let found = if is_core_of_component(abis, wasm) {
+            None
+        } else if is_component(wasm) {
             let exports = interface::exported(wasm);
             abis.iter().find(|abi| matches!(abi.form, Form::Component(abi) if (abi.suits)(&exports))).copied()
         } else {

@@ -42,6 +42,26 @@ fn a_component_is_told_from_a_module() {
 }
 
 #[test]
+fn a_module_that_is_to_become_a_component_is_told_from_one_unless_its_exports_are_asked_for() {
+    let described = |code: &str| {
+        wat(&format!(
+            r#"(module {code} (@custom "component-type:wit-bindgen:0.41.0:local:sums:sums:encoded world" "\00"))"#
+        ))
+    };
+    let core = described(r#"(func (export "add") (param i32 i32) (result i32) (i32.add (local.get 0) (local.get 1)))"#);
+    assert_eq!(refusal(&core), CompileError::CoreOfComponent);
+    assert_eq!(Node::small().runtime.suited(&core), None);
+    assert_eq!(refusal(&described("")), CompileError::CoreOfComponent);
+    let config = CompileConfig { abi: Some("exports".into()), ..CompileConfig::default() };
+    assert!(Node::small().runtime.compile(&core, &config).is_ok());
+    // What was deployed by a version before goes on.
+    let config = CompileConfig { was_deployed: true, ..CompileConfig::default() };
+    assert!(Node::small().runtime.compile(&core, &config).is_ok());
+    // Bindings of WIT are no reason against a program.
+    assert!(compile(&described(r#"(memory (export "memory") 1) (func (export "_start"))"#)).is_ok());
+}
+
+#[test]
 fn a_malformed_module_is_not_valid() {
     let empty = b"\0asm\x01\0\0\0";
     let cut = &guest("rust/hello_world")[..1_000];

@@ -232,6 +232,25 @@ fn a_listener_of_a_guest_has_an_address_and_takes_connections_which_travel_in_me
     );
 }
 
+fn a_listener_at_all_addresses_of_ipv6_takes_no_connection_by_ipv4(io: IoBackend) {
+    passes(
+        io,
+        r#"(data (i32.const 1216) "\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\01")
+           (func $connects (param $kind i32) (param $at i32) (param $port i32) (result i32)
+             (i32.eqz (call $tcp_connect (local.get $kind) (local.get $at) (local.get $port) (i32.const 0) (i32.const 0)
+               (i64.const -1) (i32.const 1040))))
+           (func (export "_start") (local $listener i64) (local $port i32)
+             ;; At 1200 are 16 zeros.
+             (call $check (i32.eqz (call $tcp_bind (i32.const 6) (i32.const 1200) (i32.const 0) (i32.const 0) (i32.const 0)
+               (i32.const 1040))))
+             (call $check (i32.eqz (call $tcp_local_addr (call $stream) (i32.const 1064))))
+             (local.set $port (call $port (i32.const 1064)))
+             (call $check (call $connects (i32.const 6) (i32.const 1216) (local.get $port)))
+             (call $check (i32.eqz (call $connects (i32.const 4) (i32.const 1024) (local.get $port)))))"#,
+        || {},
+    );
+}
+
 fn processes_that_wait_for_one_stream_at_once_each_get_what_comes_for_them(io: IoBackend) {
     let (listener, port) = listen();
     passes(
@@ -478,6 +497,7 @@ on_each_backend! {
     a_guest_writes_and_reads_to_the_end_and_a_peek_leaves_what_it_reads
     reading_and_peeking_end_with_9027_when_their_time_is_over_and_clones_share_it
     a_listener_of_a_guest_has_an_address_and_takes_connections_which_travel_in_messages
+    a_listener_at_all_addresses_of_ipv6_takes_no_connection_by_ipv4
     processes_that_wait_for_one_stream_at_once_each_get_what_comes_for_them
     a_stream_ends_with_its_message_and_with_a_process_that_is_killed
     what_is_not_granted_is_an_error_that_names_the_grant

@@ -130,7 +130,7 @@ fn start_bind(
         return Err(ErrorCode::InvalidArgument.into());
     }
     let access = access(store.data())?;
-    let listener = TcpListener::bind_family(&access, address).map_err(|error| errors::code(store.data(), &error))?;
+    let listener = TcpListener::bind(&access, address).map_err(|error| errors::code(store.data(), &error))?;
     table_of(store).get_mut(&socket)?.stage = Stage::BindStarted(Arc::new(listener));
     Ok(())
 }

@@ -77,7 +77,7 @@ fn start_bind(
         return Err(ErrorCode::InvalidArgument.into());
     }
     let access = access(store.data())?;
-    let bound = System::bind_family(&access, address).map_err(|error| errors::code(store.data(), &error))?;
+    let bound = System::bind(&access, address).map_err(|error| errors::code(store.data(), &error))?;
     table_of(store).get_mut(&socket)?.socket = Some(Arc::new(bound));
     Ok(())
 }
