@@ -5,6 +5,12 @@ use std::time::Duration;
 /// How many trials may be under way at a time beyond what calls have: of an engine, and of a namespace with quotas.
 pub(crate) const TRIALS: usize = 4;
 
+/// How many stacks an engine has beside those of the instances that may live on it: a call whose traps its guest catches runs on one.
+pub(crate) const fn further_stacks(instances: usize) -> usize {
+    let share = instances / 8;
+    if share > 64 { share } else { 64 }
+}
+
 /// Limits of one function, in force for each of its instances and calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {

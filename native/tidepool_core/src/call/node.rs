@@ -21,6 +21,7 @@ use crate::process::place::Nodes;
 use crate::recording::Keeper;
 use crate::slice::epoch::Ticker;
 use crate::slice::run_slots::RunSlots;
+use crate::store::further_stacks::FurtherStacks;
 use crate::store::host_channel::Wait;
 use crate::store::memory_budget::MemoryBudget;
 
@@ -64,6 +65,8 @@ pub(crate) struct Places {
     /// That of trials which find no place among calls.
     pub(crate) trials: Admission,
     pub(crate) pools: Pools,
+    /// Stacks beside those of instances.
+    pub(crate) stacks: Arc<FurtherStacks>,
 }
 
 impl Node {
@@ -81,6 +84,7 @@ impl Node {
             admission: Admission::new(engine.max_instances, config.max_queue, Wait::Node),
             trials: Admission::new(TRIALS, usize::MAX, Wait::Node),
             pools: Pools::default(),
+            stacks: Arc::new(FurtherStacks::new(engine.max_instances, engine.stack_bytes)),
         };
         let slots = RunSlots::new(config.max_computing.max(1));
         Ok(Node {

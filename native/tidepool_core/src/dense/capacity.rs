@@ -31,10 +31,11 @@ pub(super) fn instances(guards: Guards, slot_bytes: usize, fast_instances: usize
     by_memory.min(by_mappings).min(by_commitment).clamp(1, MOST)
 }
 
-/// What the other engine leaves. A tenth is kept for everything else: an allocator that is refused a mapping may end the
-/// process.
+/// What the other engine leaves, and a ninth of that for stacks beside those of instances. A tenth is kept for everything else: an
+/// allocator that is refused a mapping may end the process.
 fn by_mappings(max: usize, fast_instances: usize) -> usize {
-    (max - max / 10).saturating_sub(fast_instances.saturating_mul(FAST_MAPPINGS)) / PROTECTED_MAPPINGS
+    let stacks = (max - max / 10).saturating_sub(fast_instances.saturating_mul(FAST_MAPPINGS)) / PROTECTED_MAPPINGS;
+    stacks - stacks / 9
 }
 
 #[cfg(test)]
@@ -43,8 +44,8 @@ mod tests {
 
     #[test]
     fn guards_by_protection_leave_mappings_for_the_fast_engine_and_a_tenth_for_all_else() {
-        assert_eq!(by_mappings(65_530, 0), 29_488);
-        assert_eq!(by_mappings(65_530, 4_096), 15_152);
+        assert_eq!(by_mappings(65_530, 0), 26_212);
+        assert_eq!(by_mappings(65_530, 4_096), 13_469);
         assert_eq!(by_mappings(65_530, 16_000), 0);
     }
 

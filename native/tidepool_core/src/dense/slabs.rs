@@ -10,7 +10,7 @@ use super::os::Guards;
 use super::slab::Slab;
 use super::stack::Stacks;
 use crate::base::config::DenseConfig;
-use crate::base::limits::TRIALS;
+use crate::base::limits::{TRIALS, further_stacks};
 
 /// Slots beyond the cap on instances: an instance gives its slots back a moment before its place.
 const SPARE_SLOTS: usize = 16;
@@ -38,7 +38,7 @@ impl Slabs {
         let reserve = |instances: usize| {
             let slots = instances.saturating_add(SPARE_SLOTS).saturating_add(TRIALS);
             let memories = Slab::new(slots.saturating_mul(MEMORIES), memory_bytes, None)?;
-            let stacks = Slab::new(slots, stack_bytes, Some(guards))?;
+            let stacks = Slab::new(slots.saturating_add(further_stacks(instances)), stack_bytes, Some(guards))?;
             Ok(Slabs { memories, stacks, instances })
         };
         match config.max_instances {

@@ -9,7 +9,7 @@ use crate::abi::contract::{Form, Spec};
 use crate::abi::imports::Offer;
 use crate::abi::slots::State;
 use crate::base::config::{EngineKind, RuntimeConfig, Tier};
-use crate::base::limits::TRIALS;
+use crate::base::limits::{TRIALS, further_stacks};
 use crate::base::trap::MAX_STACK_FRAMES;
 use crate::compiler::Codegen;
 use crate::dense::{self, Slabs};
@@ -50,6 +50,8 @@ pub(crate) struct Engine {
     pub(crate) baseline: Option<Compiler>,
     /// Cap on live instances.
     pub(crate) max_instances: usize,
+    /// Bytes of a stack.
+    pub(crate) stack_bytes: usize,
     /// Largest memory limit that a function may be given, in bytes.
     pub(crate) max_memory_bytes: u64,
     /// Most elements that a table may have, whatever the function's limit.
@@ -113,6 +115,7 @@ impl Engines {
                 optimising,
                 baseline: None,
                 max_instances: self.fast.max_instances,
+                stack_bytes: self.fast.stack_bytes,
                 max_memory_bytes: self.fast.max_memory_bytes,
                 max_table_elements: self.fast.max_table_elements,
             })
@@ -154,6 +157,7 @@ impl Engine {
             optimising: Compiler::new(engine, codegen, 0, abis)?,
             baseline: None,
             max_instances: instances,
+            stack_bytes: async_stack_bytes(config),
             max_memory_bytes: config.max_memory_bytes,
             max_table_elements: config.max_table_elements,
         })
@@ -203,7 +207,7 @@ fn fast(config: &RuntimeConfig) -> wasmtime::Result<Config> {
         .max_memories_per_component(MAX_CORE_INSTANCES)
         .max_tables_per_component(MAX_TABLES_PER_MODULE)
         .total_memories(slots.saturating_add(slots.min(MAX_SECOND_MEMORIES)))
-        .total_stacks(slots)
+        .total_stacks(slots.saturating_add(u32::try_from(further_stacks(usize::try_from(config.max_instances)?))?))
         .total_tables(slots.saturating_mul(MAX_TABLES_PER_MODULE))
         .max_tables_per_module(MAX_TABLES_PER_MODULE)
         .max_memories_per_module(MAX_MEMORIES_PER_MODULE)

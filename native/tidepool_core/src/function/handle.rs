@@ -26,6 +26,7 @@ use crate::recording::report::Replay;
 use crate::recording::{Head, How, Recording};
 use crate::slice::inline_estimate::InlineEstimate;
 use crate::store::context::FunctionContext;
+use crate::store::further_stacks::FunctionStacks;
 use crate::store::line_budget::LineBudget;
 use crate::store::memory_budget::MemoryBudget;
 
@@ -54,6 +55,7 @@ impl Function {
                 .map(|bytes| Arc::new(MemoryBudget::new(bytes))),
             namespace_memory: node.namespace(&config.name).and_then(|namespace| namespace.memory.clone()),
             node_memory: Arc::clone(&node.memory),
+            stacks: Arc::new(FunctionStacks::new(&node.places(module.engine).stacks)),
             name: config.name.into(),
             version: config.version,
             limits: config.limits,

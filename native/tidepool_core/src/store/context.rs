@@ -15,6 +15,7 @@ use crate::metrics::counters::VersionStats;
 use crate::metrics::recent::Recent;
 use crate::os::drop_thread::DropThread;
 use crate::recording::policy::Policy;
+use crate::store::further_stacks::{FunctionStacks, FurtherStacks};
 use crate::store::line_budget::LineBudget;
 use crate::store::memory_budget::MemoryBudget;
 
@@ -49,6 +50,8 @@ pub(crate) struct FunctionContext {
     /// The budget that the functions of its namespace share, where they have one.
     pub(crate) namespace_memory: Option<Arc<MemoryBudget>>,
     pub(crate) node_memory: Arc<MemoryBudget>,
+    /// Stacks beside those of instances.
+    pub(crate) stacks: Arc<FunctionStacks>,
     pub(crate) origin: Arc<Origin>,
     pub(crate) symbols: Arc<Symbols>,
 }
@@ -71,6 +74,18 @@ impl FunctionContext {
 
     pub(crate) fn release_memory(&self, bytes: u64) {
         self.budgets().for_each(|budget| budget.release(bytes));
+    }
+
+    /// A stack for an instance beside its own; `None` when its engine has none for the function, or there is no memory for it.
+    pub(crate) fn further_stack(self: &Arc<Self>) -> Option<FurtherStack> {
+        if !self.stacks.take() {
+            return None;
+        }
+        if !self.reserve_memory(self.stacks.bytes()) {
+            self.stacks.give_back();
+            return None;
+        }
+        Some(FurtherStack(Arc::clone(self)))
     }
 
     /// The limit that an instance has reached when it was refused memory: the smallest of the function's, its namespace's and the
@@ -123,9 +138,20 @@ impl FunctionContext {
             own_memory: None,
             namespace_memory: None,
             node_memory: Arc::new(MemoryBudget::new(0)),
+            stacks: Arc::new(FunctionStacks::new(&Arc::new(FurtherStacks::new(0, 0)))),
             origin: Arc::new(Origin::of(Start::Nothing)),
             symbols: Arc::default(),
         }
+    }
+}
+
+/// A stack beside an instance's own, until it is dropped.
+pub(crate) struct FurtherStack(Arc<FunctionContext>);
+
+impl Drop for FurtherStack {
+    fn drop(&mut self) {
+        self.0.release_memory(self.0.stacks.bytes());
+        self.0.stacks.give_back();
     }
 }
 

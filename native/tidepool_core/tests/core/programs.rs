@@ -179,6 +179,26 @@ fn an_exit_is_caught_and_a_host_without_another_stack_is_not() {
 }
 
 #[test]
+fn processes_that_catch_traps_leave_stacks_for_as_many_instances_as_there_may_be() {
+    let code = r#"(func (export "_lunatic_catch_trap") (param i32 i32) (result i32)
+             (call $post (i64.const 1) (i64.const 2) (i32.const 0)) (call $sleep (i64.const 1000000)) (i32.const 1))
+           (func $started (param $most i32) (param $tag i64)
+             (loop $again (drop (call $child (i64.const 0) (i64.const -1)))
+               (if (i64.ne (local.get $tag) (i64.const 0)) (then
+                 (call $post (i64.load (i32.const 0)) (i64.const 1) (i32.const 0))
+                 (drop (call $next (local.get $tag) (call $forever)))))
+               (br_if $again (local.tee $most (i32.sub (local.get $most) (i32.const 1))))))
+           (func (export "_start") (call $started (i32.const 30) (i64.const 2)) (call $started (i32.const 9) (i64.const 0)))
+           (func (export "child")
+             (drop (call $next (i64.const 1) (call $forever)))
+             (drop (call $catch (i32.const 0) (i32.const 0))))"#;
+    let node = Node::dense(40, 0);
+    let function = node.function(&program(code), Instances::Fresh, limits());
+    assert_eq!(Processes::start(&function, ProcessOptions::default()).run(), Ok(Vec::new()));
+    node.assert_empty();
+}
+
+#[test]
 fn catches_nest_eight_deep_and_the_next_one_is_a_trap_that_they_catch() {
     // What it returns is how many of those within have returned.
     passes(

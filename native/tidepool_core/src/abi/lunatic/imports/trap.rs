@@ -4,6 +4,7 @@ use wasmtime::{Caller, Extern, Linker, TypedFunc};
 
 use crate::abi::lunatic::support;
 use crate::abi::lunatic::waits::CATCH;
+use crate::abi::memory::fail;
 use crate::abi::slots::State;
 use crate::base::error::CallError;
 use crate::recording::player::Unlike;
@@ -51,6 +52,11 @@ async fn catch(mut caller: Caller<'_, State>, function: i32, argument: i32) -> w
             format!("the guest catches traps within {MAX_DEPTH} others: no deeper"),
         ));
     }
+    let Some(_stack) = caller.data().function.further_stack() else {
+        caller.data_mut().abi.lunatic.data().end_catch();
+        let message = "there is no stack for one more call whose traps are caught, or no memory for that".into();
+        return Err(fail(&mut caller, CallError::Overloaded { message }));
+    };
     let outcome = match called {
         Called::First(first) => first.call_async(&mut caller, (function, argument)).await,
         Called::Second(second) => second.call_async(&mut caller, ()).await,
