@@ -155,7 +155,7 @@ defmodule Tidepool.Function.Loader do
       {function(loaded, %{function | record: :off}), cpu_us}
     else
       {:error, error} -> {{:error, error}, 0}
-      {{:error, error}, cpu_us} -> {{:error, error}, cpu_us}
+      failed -> failed
     end
   end
 

@@ -43,8 +43,9 @@ impl Job<'_> {
             return self.here(engine, codegen, wasm).map_err(Failure::Refused);
         };
         let bounds = self.compilers.bounds.times(self.patience);
-        let (compiled, taken) = process::compile(program, (codegen, self.deterministic), wasm, &bounds, self.wanted);
-        self.spent.set(self.spent.get().saturating_add(taken));
+        let taken = Cell::new(Duration::ZERO);
+        let compiled = process::compile(program, (codegen, self.deterministic), wasm, &bounds, self.wanted, &taken);
+        self.spent.set(self.spent.get().saturating_add(taken.get()));
         let (compiled_for, code) = compiled?;
         if compiled_for != fingerprint(engine) {
             return Err(Failure::Broken(format!(

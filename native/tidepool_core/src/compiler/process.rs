@@ -32,19 +32,8 @@ const PIECE_BYTES: usize = 256 << 10;
 const OUT_OF_MEMORY: [&str; 2] = ["memory allocation of", "Cannot allocate memory"];
 
 /// Has a process of `program` compile `wasm`, within `bounds` and for as long as it is `wanted`. The code, and the
-/// fingerprint of the settings that it is for; and the CPU time that the process has taken, whatever came of it.
+/// fingerprint of the settings that it is for. The CPU time that the process has taken is in `taken`, whatever came of it.
 pub(super) fn compile(
-    program: &Path,
-    codegen: (Codegen, bool),
-    wasm: &[u8],
-    bounds: &CompileBounds,
-    wanted: &dyn Fn() -> bool,
-) -> (Result<(u64, Vec<u8>), Failure>, Duration) {
-    let taken = Cell::new(Duration::ZERO);
-    (compile_taking(program, codegen, wasm, bounds, wanted, &taken), taken.get())
-}
-
-fn compile_taking(
     program: &Path,
     (codegen, deterministic): (Codegen, bool),
     wasm: &[u8],

@@ -102,11 +102,12 @@ pub(super) fn check_header(wasm: &[u8]) -> Result<(), CompileError> {
 /// Was the module made by bindings of WIT to become a component, and is nothing beside? They describe its interface in a section, which
 /// the tool that makes the component takes out.
 pub(crate) fn is_core_of_component(abis: &[Spec], wasm: &[u8]) -> bool {
-    let mut payloads = Parser::new(0).parse_all(wasm).map_while(Result::ok);
-    let is_described =
-        payloads.any(|it| matches!(it, Payload::CustomSection(it) if it.name().starts_with("component-type")));
+    let is_described = || {
+        let mut payloads = Parser::new(0).parse_all(wasm).map_while(Result::ok);
+        payloads.any(|it| matches!(it, Payload::CustomSection(it) if it.name().starts_with("component-type")))
+    };
     !is_component(wasm)
-        && is_described
+        && is_described()
         && Spec::detect(abis, &Surface::read(wasm)).map_or(true, |(spec, _abi)| spec.takes == Takes::Values)
 }
 

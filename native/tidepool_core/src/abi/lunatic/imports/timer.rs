@@ -55,7 +55,7 @@ fn begin(caller: &mut Caller<'_, State>, guest: &Guest, id: u64, ms: u64) -> was
     sent(caller);
     let number = match number {
         Ok(number) => number,
-        Err(Refused::TooMany) => return Err(trap(caller, "a process has more timers than one may have")),
+        Err(Refused::TooMany) => return Err(too_many(caller)),
         Err(Refused::TooLarge) => return Err(no_room(caller, bound)),
         Err(Refused::NoRoom) => return Err(program_full(caller)),
     };
@@ -67,7 +67,11 @@ fn begin(caller: &mut Caller<'_, State>, guest: &Guest, id: u64, ms: u64) -> was
     let data = caller.data_mut().abi.lunatic.data();
     let handle = data.timers.add(Timer { process, number, later });
     data.recount();
-    handle.ok_or_else(|| trap(caller, "a process has more timers than one may have"))
+    handle.ok_or_else(|| too_many(caller))
+}
+
+fn too_many(caller: &mut Caller<'_, State>) -> wasmtime::Error {
+    trap(caller, "a process has more timers than one may have")
 }
 
 /// Drops the handles of messages that have come: guests keep those of timers that they don't cancel.
