@@ -49,7 +49,8 @@ defmodule Tidepool.Limits do
     total_memory: [
       type: {:integer, 65_536, @max_total_bytes},
       default: @max_total_bytes,
-      doc: "most linear memory of all live instances of the function together, of what the node has, in bytes."
+      doc:
+        "most linear memory of all live instances of the function together, of what the node has, in bytes; its programs have as much again on the host."
     ]
   ]
 

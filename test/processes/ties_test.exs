@@ -7,10 +7,13 @@ defmodule Tidepool.Processes.TiesTest do
 
   @moduletag :lunatic
   @patience 60_000
-  # Memory of four puppets, and with that what their program may have on the host.
-  @total 5 * 1024 * 1024
-  # What a process has of that and of its own: as many monitors, and room for one link beside them.
-  @most div(@total + 4096, 512) - 1
+  # What a puppet is counted as on the host, and how much of that is for its links, monitors and messages.
+  @puppet 5 * 1024
+  @own 4096
+  # What their program may have there: four of them, and more. It is memory of four, too.
+  @total 5 * 1024 * 1024 + 4 * @puppet
+  # What one of four has of that: as many monitors, and room for one link beside them.
+  @most div(@total - 4 * @puppet + @own, 512) - 1
 
   setup do
     name = deploy!("lunatic", "puppet", limits: [total_memory: @total])
@@ -81,7 +84,8 @@ defmodule Tidepool.Processes.TiesTest do
   end
 
   test "one that is to make a linked process without room for the link is told so", %{first: first, down: down} do
-    watch!(first, @most)
+    # Where there are two, those of two others are free.
+    watch!(first, @most + div(2 * @puppet, 512))
     Puppets.spawn(first, 5)
     Puppets.ask(first, ?S, 0, 6)
     assert_receive {:DOWN, ^down, :process, ^first, {%Error{reason: {:trap, _kind}} = error, []}}, @patience

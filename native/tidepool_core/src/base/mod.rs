@@ -4,6 +4,7 @@ pub(crate) mod bodies;
 pub(crate) mod config;
 pub mod console;
 pub mod error;
+pub(crate) mod fair_share;
 pub(crate) mod grants;
 pub(crate) mod host_grants;
 pub mod limits;

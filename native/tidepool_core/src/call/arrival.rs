@@ -16,7 +16,6 @@ use crate::abi::guest::{Guest, param_values};
 use crate::base::error::CallError;
 use crate::base::request::{Address, Away, Reply, Request};
 use crate::instance::live::Instance;
-use crate::net::access::Access;
 use crate::process::config::Config;
 use crate::process::place::Place;
 use crate::process::program::Program;
@@ -38,7 +37,7 @@ pub struct Part {
 pub(crate) fn part(target: &Arc<Target>, part: Part, keeper: Address) -> Option<ProcessRef> {
     let Part { node, origin, module, first } = part;
     let place = Place::part(node, origin, module, first, &target.node.others);
-    let access = Access::new(&target.node.network, &target.function.grants);
+    let access = target.access();
     let function = &target.function;
     let program = Program::new(&function.name, function.version, bounds(target), access, place, None);
     let program = Arc::new(program.with_drop_thread(&target.node.drop_thread));

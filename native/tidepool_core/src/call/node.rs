@@ -8,7 +8,8 @@ use arc_swap::ArcSwapOption;
 
 use crate::base::config::{EngineKind, FilesConfig, RuntimeConfig};
 use crate::base::console::Console;
-use crate::base::limits::TRIALS;
+use crate::base::fair_share::Common;
+use crate::base::limits::{TRIALS, further_stacks};
 use crate::engine::engines::{Engine, Engines};
 use crate::instance::admission::{Admission, Idle};
 use crate::instance::namespace::Namespace;
@@ -21,7 +22,6 @@ use crate::process::place::Nodes;
 use crate::recording::Keeper;
 use crate::slice::epoch::Ticker;
 use crate::slice::run_slots::RunSlots;
-use crate::store::further_stacks::FurtherStacks;
 use crate::store::host_channel::Wait;
 use crate::store::memory_budget::MemoryBudget;
 
@@ -65,8 +65,9 @@ pub(crate) struct Places {
     /// That of trials which find no place among calls.
     pub(crate) trials: Admission,
     pub(crate) pools: Pools,
-    /// Stacks beside those of instances.
-    pub(crate) stacks: Arc<FurtherStacks>,
+    /// Stacks beside those of instances, and the bytes of one.
+    pub(crate) stacks: Arc<Common>,
+    pub(crate) stack_bytes: usize,
 }
 
 impl Node {
@@ -84,7 +85,8 @@ impl Node {
             admission: Admission::new(engine.max_instances, config.max_queue, Wait::Node),
             trials: Admission::new(TRIALS, usize::MAX, Wait::Node),
             pools: Pools::default(),
-            stacks: Arc::new(FurtherStacks::new(engine.max_instances, engine.stack_bytes)),
+            stacks: Common::new(further_stacks(engine.max_instances)),
+            stack_bytes: engine.stack_bytes,
         };
         let slots = RunSlots::new(config.max_computing.max(1));
         Ok(Node {

@@ -21,7 +21,6 @@ use crate::base::error::CallError;
 use crate::base::request::{Address, Peer, Reply, Request};
 use crate::base::trap::Frame;
 use crate::instance::live::Instance;
-use crate::net::access::Access;
 use crate::process::bounds::Bounds;
 use crate::process::bounds::account::Share;
 use crate::process::config::{Config, World};
@@ -219,12 +218,9 @@ impl Task {
         let (account, bytes) = (&member.guest.program.account, target.module.bytes());
         let mut share = Share::new(account, 0);
         if !share.hold(bytes) {
-            let limit = account.limit();
-            return Err(format!(
-                "the program has no room for the module's code of {bytes} bytes, beside what it has of {limit}"
-            ));
+            return Err(format!("the module's code has {bytes} bytes: {}", account.refusal()));
         }
-        self.call.channel.give(Arc::new(Module::new(target, share)));
+        self.call.channel.give(Arc::new(Module::new(target.brought_by(&self.call.target), share)));
         Ok(())
     }
 }
@@ -243,7 +239,7 @@ pub(crate) fn start(target: &Arc<Target>, options: ProcessOptions) -> Result<Tas
     target.begin()?;
     let ProcessOptions { entry, args, env, output, stdio, cpu_time, total_cpu_time, node, module, files } = options;
     let place = Place::first(node, module, &target.node.others);
-    let access = Access::new(&target.node.network, &target.function.grants);
+    let access = target.access();
     let bounds = Bounds { total_cpu: total_cpu_time, ..bounds(target) };
     let program = Program::new(&target.function.name, target.function.version, bounds, access, place, output);
     let program = Arc::new(program.with_stdio(stdio).with_drop_thread(&target.node.drop_thread));

@@ -6,6 +6,7 @@ use super::node::Node;
 use crate::abi::slots::State;
 use crate::base::grants::Grants;
 use crate::net::access::Access;
+use crate::store::context::FunctionContext;
 
 /// That of a version's calls, if anything is granted.
 #[derive(Clone)]
@@ -16,9 +17,11 @@ pub(crate) struct Sockets {
 
 impl Sockets {
     /// Those of a new version.
-    pub(crate) fn new(node: &Node, grants: &Arc<Grants>) -> Self {
-        let access = (!grants.is_empty()).then(|| Arc::new(Access::new(&node.network, grants)));
-        Sockets { grants: Arc::clone(grants), access }
+    pub(crate) fn new(node: &Node, function: &FunctionContext) -> Self {
+        let (grants, counted) = (&function.grants, &function.stats.function.sockets);
+        let namespace = node.namespace(&function.name).map(|namespace| &namespace.sockets);
+        let access = || Arc::new(Access::new(&node.network, grants, counted, namespace));
+        Sockets { grants: Arc::clone(grants), access: (!grants.is_empty()).then(access) }
     }
 
     /// The same, counted with the others, for calls of another core: these don't share a count of users.

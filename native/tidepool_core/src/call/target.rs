@@ -20,6 +20,7 @@ use crate::instance::watch::Watch;
 use crate::metrics::counters::Outcome;
 use crate::metrics::failure::Failure;
 use crate::module::compiled::CompiledModule;
+use crate::net::access::Access;
 use crate::recording::report::Replay;
 use crate::recording::tape::Tape;
 use crate::recording::taped::Whence;
@@ -75,6 +76,34 @@ impl Target {
     /// The idle instances of its engine.
     pub(crate) fn pools(&self) -> &Pools {
         &self.places().pools
+    }
+
+    /// What a program of it may do with the network.
+    pub(crate) fn access(&self) -> Access {
+        let function = &self.function;
+        let namespace = self.namespace.as_ref().map(|namespace| &namespace.sockets);
+        Access::new(&self.node.network, &function.grants, &function.stats.function.sockets, namespace)
+    }
+
+    /// It, as a module that a process of `owner` has brought: its instances have no memory but the owner's, and print no more lines.
+    pub(super) fn brought_by(&self, owner: &Target) -> Arc<Target> {
+        let function = FunctionContext {
+            own_memory: owner.function.own_memory.clone(),
+            own_host_memory: owner.function.own_host_memory.clone(),
+            budget: Arc::clone(&owner.function.budget),
+            ..FunctionContext::clone(&self.function)
+        };
+        Arc::new(Target {
+            node: Arc::clone(&self.node),
+            module: Arc::clone(&self.module),
+            function: Arc::new(function),
+            entry: self.entry,
+            pool: None,
+            cap: self.cap.clone(),
+            namespace: self.namespace.clone(),
+            sockets: self.sockets.apart(),
+            inline_estimate: InlineEstimate::default(),
+        })
     }
 
     /// Whether the payload is of the kind that the function takes, and within the limit.

@@ -77,17 +77,21 @@ pub(super) fn compile(
     let message = String::from_utf8_lossy(&body).into_owned();
     Err(match outcome {
         _ if is_out_of_memory(&message) => over_memory(),
-        Outcome::Broken => Failure::Broken(format!("the compiler could not begin: {message}")),
+        Outcome::Broken => Failure::Broken(format!("the compiler could not begin: {}", without_folders(&message))),
         Outcome::Code | Outcome::Refused => Failure::Refused(wasmtime::Error::msg(message)),
     })
 }
 
-/// What a compiler said, without the folders of the machine that it was built on: of each path its last three parts.
+/// What a compiler said, without the folders of the machine that it was built on: of each path its last three parts, if it has more.
 fn without_folders(words: &str) -> String {
+    // A path begins where a word does, or after a quote, a bracket or the like.
+    let begins =
+        |before: &str| before.chars().next_back().is_none_or(|it| !it.is_alphanumeric() && !"._-/".contains(it));
     let short = |word: &str| {
-        let third = word.rmatch_indices('/').nth(2).filter(|_| word.starts_with('/'));
-        let from = third.map_or(0, |(at, slash)| at + slash.len());
-        word.get(from..).unwrap_or_default().to_owned()
+        let path = word.match_indices('/').map(|(at, _)| at).find(|at| word.get(..*at).is_some_and(begins));
+        let Some((before, path)) = path.and_then(|at| word.split_at_checked(at)) else { return word.to_owned() };
+        let third = path.rmatch_indices('/').nth(2).map_or(0, |(at, slash)| at + slash.len());
+        format!("{before}{}", path.get(third..).unwrap_or_default())
     };
     words.split_inclusive(char::is_whitespace).map(short).collect()
 }

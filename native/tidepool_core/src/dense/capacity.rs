@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::os::Guards;
+use crate::base::limits::further_stacks;
 use crate::os::machine::{number, share};
 
 /// Most that is chosen without being asked for: more address space than this takes is a decision.
@@ -31,11 +32,13 @@ pub(super) fn instances(guards: Guards, slot_bytes: usize, fast_instances: usize
     by_memory.min(by_mappings).min(by_commitment).clamp(1, MOST)
 }
 
-/// What the other engine leaves, and a ninth of that for stacks beside those of instances. A tenth is kept for everything else: an
+/// What the other engine leaves, and a ninth of that for stacks beside those of instances, if not the fewest that there are. A tenth is kept for everything else: an
 /// allocator that is refused a mapping may end the process.
 fn by_mappings(max: usize, fast_instances: usize) -> usize {
-    let stacks = (max - max / 10).saturating_sub(fast_instances.saturating_mul(FAST_MAPPINGS)) / PROTECTED_MAPPINGS;
-    stacks - stacks / 9
+    let further = further_stacks(fast_instances).saturating_mul(PROTECTED_MAPPINGS);
+    let fast = fast_instances.saturating_mul(FAST_MAPPINGS).saturating_add(further);
+    let stacks = (max - max / 10).saturating_sub(fast) / PROTECTED_MAPPINGS;
+    stacks.saturating_sub((stacks / 9).max(further_stacks(0)))
 }
 
 #[cfg(test)]
@@ -44,8 +47,8 @@ mod tests {
 
     #[test]
     fn guards_by_protection_leave_mappings_for_the_fast_engine_and_a_tenth_for_all_else() {
-        assert_eq!(by_mappings(65_530, 0), 26_212);
-        assert_eq!(by_mappings(65_530, 4_096), 13_469);
+        assert_eq!(by_mappings(65_530, 0), 26_155);
+        assert_eq!(by_mappings(65_530, 4_096), 13_014);
         assert_eq!(by_mappings(65_530, 16_000), 0);
     }
 

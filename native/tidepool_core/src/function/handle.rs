@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::instance::OwnedInstance;
 use crate::base::config::{FunctionConfig, Instances, Tier};
 use crate::base::error::{CallError, CompileError};
+use crate::base::fair_share::Takers;
 use crate::base::request::{Address, Away, Request, Takes};
 use crate::call::arrival::{self, Part};
 use crate::call::member::ProcessRef;
@@ -26,7 +27,6 @@ use crate::recording::report::Replay;
 use crate::recording::{Head, How, Recording};
 use crate::slice::inline_estimate::InlineEstimate;
 use crate::store::context::FunctionContext;
-use crate::store::further_stacks::FunctionStacks;
 use crate::store::line_budget::LineBudget;
 use crate::store::memory_budget::MemoryBudget;
 
@@ -40,8 +40,16 @@ pub struct Function {
 impl Function {
     pub(super) fn new(node: &Arc<Node>, module: &Arc<CompiledModule>, entry: Entry, config: FunctionConfig) -> Self {
         let instances = config.instances;
+        let stats = Arc::new(node.stats.version(&config.name, config.version));
+        let places = node.places(module.engine);
+        let holders = [Some(&stats.function.stacks), node.namespace(&config.name).map(|it| &it.stacks)];
+        let own_memory = || {
+            capped(config.limits.total_memory_bytes, node.memory.limit())
+                .map(|bytes| Arc::new(MemoryBudget::new(bytes)))
+        };
         let function = FunctionContext {
-            stats: Arc::new(node.stats.version(&config.name, config.version)),
+            stacks: Takers::new(&places.stacks, holders.into_iter().flatten().cloned().collect(), &Arc::default()),
+            stack_bytes: places.stack_bytes,
             console: Arc::clone(&node.console),
             lines: Some(Arc::clone(&node.stats.lines)),
             keep_payloads: config.keep_payloads,
@@ -51,11 +59,11 @@ impl Function {
             }),
             budget: Arc::new(LineBudget::new(node.console_lines_per_s)),
             drop_thread: node.drop_thread.clone(),
-            own_memory: capped(config.limits.total_memory_bytes, node.memory.limit())
-                .map(|bytes| Arc::new(MemoryBudget::new(bytes))),
+            own_memory: own_memory(),
+            own_host_memory: own_memory(),
             namespace_memory: node.namespace(&config.name).and_then(|namespace| namespace.memory.clone()),
             node_memory: Arc::clone(&node.memory),
-            stacks: Arc::new(FunctionStacks::new(&node.places(module.engine).stacks)),
+            stats,
             name: config.name.into(),
             version: config.version,
             limits: config.limits,
@@ -68,11 +76,11 @@ impl Function {
             symbols: Arc::clone(&module.symbols),
         };
         let most = usize::try_from(function.limits.instances).unwrap_or(usize::MAX);
-        let cap = capped(most, node.places(module.engine).admission.max_instances()).map(|instances| {
+        let cap = capped(most, places.admission.max_instances()).map(|instances| {
             let (stats, waiting) = (Arc::clone(&function.stats.function), Arc::clone(&node.queued_at_caps));
             Arc::new(FunctionCap::new(&function.limits, instances, stats, waiting))
         });
-        let sockets = Sockets::new(node, &function.grants);
+        let sockets = Sockets::new(node, &function);
         Self::with(node, module, entry, instances, &function, (cap.as_ref(), &sockets))
     }
 

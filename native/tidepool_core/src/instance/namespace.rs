@@ -8,6 +8,7 @@ use super::call_rate::CallRate;
 use super::warm_pool::Pools;
 use crate::base::config::NamespaceConfig;
 use crate::base::error::CallError;
+use crate::base::fair_share::Held;
 use crate::base::limits::{Quota, TRIALS};
 use crate::store::host_channel::{HostChannel, Wait};
 use crate::store::memory_budget::MemoryBudget;
@@ -22,6 +23,9 @@ pub(crate) struct Namespace {
     pub(crate) pools: Pools,
     pub(crate) memory: Option<Arc<MemoryBudget>>,
     calls: Option<CallRate>,
+    /// Stacks that instances have beside their own, and sockets.
+    pub(crate) stacks: Arc<Held>,
+    pub(crate) sockets: Arc<Held>,
 }
 
 impl Namespace {
@@ -33,6 +37,8 @@ impl Namespace {
             pools: Pools::default(),
             memory: config.memory_bytes.map(|bytes| Arc::new(MemoryBudget::new(bytes))),
             calls: config.calls_per_s.map(|calls| CallRate::new(calls, Instant::now())),
+            stacks: Arc::default(),
+            sockets: Arc::default(),
         }
     }
 

@@ -14,6 +14,7 @@ use super::latency::{self, Latencies};
 use super::recent::Recent;
 use crate::base::console::{KeptLine, LINES};
 use crate::base::error::CallError;
+use crate::base::fair_share::Held;
 use crate::os::per_thread::Sharded;
 
 /// How a call ended, as the metrics' `reason` label says it.
@@ -76,6 +77,10 @@ pub(crate) struct FunctionStats {
     pub(super) peak_memory_bytes: AtomicU64,
     pub(super) dropped_lines: AtomicU64,
     queued_at_cap: AtomicUsize,
+    /// Stacks that its instances have beside their own.
+    pub(crate) stacks: Arc<Held>,
+    /// Sockets of its programs and components.
+    pub(crate) sockets: Arc<Held>,
     /// Processes that live of its programs.
     processes: Arc<AtomicUsize>,
     /// Versions before this one were removed with the function: who still runs one is not of the function that has the name now.
@@ -123,6 +128,7 @@ pub(super) struct Totals {
     pub(super) cpu_ns: u64,
     pub(super) live: u64,
     pub(super) memory_bytes: u64,
+    pub(super) host_bytes: u64,
 }
 
 impl Default for Totals {
@@ -134,6 +140,7 @@ impl Default for Totals {
             cpu_ns: 0,
             live: 0,
             memory_bytes: 0,
+            host_bytes: 0,
         }
     }
 }
@@ -148,6 +155,8 @@ struct CallStats {
     /// What begins on one thread may end on another: the sum of all threads is what there is.
     live: AtomicU64,
     memory_bytes: AtomicU64,
+    /// What programs have on the host.
+    host_bytes: AtomicU64,
 }
 
 impl Totals {
@@ -159,6 +168,7 @@ impl Totals {
             (&mut self.cpu_ns, &stats.cpu_ns),
             (&mut self.live, &stats.live),
             (&mut self.memory_bytes, &stats.memory_bytes),
+            (&mut self.host_bytes, &stats.host_bytes),
         ];
         for (total, count) in outcomes.chain(others) {
             *total = total.wrapping_add(count.load(Ordering::Relaxed));
@@ -173,6 +183,7 @@ impl Totals {
             (&mut self.cpu_ns, &other.cpu_ns),
             (&mut self.live, &other.live),
             (&mut self.memory_bytes, &other.memory_bytes),
+            (&mut self.host_bytes, &other.host_bytes),
         ];
         for (total, more) in lists.chain(others) {
             *total = total.wrapping_add(*more);
@@ -248,12 +259,12 @@ impl FunctionStats {
         self.versions().kept.iter().map(|version| (version.number, version.totals().into_owned())).collect()
     }
 
-    /// Calls that wait at the cap of the function, of all its versions.
     /// How many processes live of the programs of all its versions.
     pub(crate) fn processes(&self) -> &Arc<AtomicUsize> {
         &self.processes
     }
 
+    /// Calls that wait at the cap of the function, of all its versions.
     pub(crate) fn queued_at_cap(&self) -> &AtomicUsize {
         &self.queued_at_cap
     }
@@ -303,6 +314,17 @@ impl VersionStats {
     pub(crate) fn take_memory(&self, bytes: u64) {
         let (stats, count) = self.calls.mine_alone();
         count.add(&stats.memory_bytes, bytes);
+    }
+
+    /// Counts what a program has on the host from now on.
+    pub(crate) fn hold_on_host(&self, bytes: u64) {
+        let (stats, count) = self.calls.mine_alone();
+        count.add(&stats.host_bytes, bytes);
+    }
+
+    /// Counts what a program has there no more.
+    pub(crate) fn release_on_host(&self, bytes: u64) {
+        self.hold_on_host(bytes.wrapping_neg());
     }
 
     /// Counts an instance that ends, and its memory.

@@ -78,6 +78,7 @@ impl Collector for Snapshot {
         self.latencies(&mut encoder)?;
         self.cpu_times(&mut encoder)?;
         self.peak_memories(&mut encoder)?;
+        self.held(&mut encoder)?;
         self.dropped_lines(&mut encoder)?;
         encoder
             .encode_descriptor("tidepool_compiles", "Modules compiled", None, MetricType::Counter)?
@@ -177,6 +178,22 @@ impl Snapshot {
         Ok(())
     }
 
+    /// What there is none of is left out: most functions have few of these.
+    fn held(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "What a function holds now: a number of each resource, and bytes of memory";
+        let mut family = encoder.encode_descriptor("tidepool_held", help, None, MetricType::Gauge)?;
+        for (name, totals, stats) in &self.functions {
+            for (resource, figure) in HELD {
+                let value = i64::try_from(figure(totals, stats)).unwrap_or(i64::MAX);
+                if value != 0 {
+                    let labels = [("function", name.as_str()), ("resource", resource)];
+                    family.encode_family(&labels)?.encode_gauge(&value)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn engines(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         for (name, help, figure) in ENGINE_GAUGES {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
@@ -235,6 +252,22 @@ impl Snapshot {
         }
         Ok(())
     }
+}
+
+/// A resource that functions hold, and how much of it one does.
+type Resource = (&'static str, fn(&Totals, &FunctionStats) -> u64);
+
+const HELD: [Resource; 6] = [
+    ("instances", |totals, _| totals.live),
+    ("memory", |totals, _| totals.memory_bytes),
+    ("host_memory", |totals, _| totals.host_bytes),
+    ("processes", |_, stats| count(stats.processes().load(Ordering::Relaxed))),
+    ("stacks", |_, stats| count(stats.stacks.count())),
+    ("sockets", |_, stats| count(stats.sockets.count())),
+];
+
+fn count(held: usize) -> u64 {
+    u64::try_from(held).unwrap_or(u64::MAX)
 }
 
 /// A figure of each engine: name, help text, and which one it is.

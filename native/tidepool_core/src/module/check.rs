@@ -108,7 +108,10 @@ pub(crate) fn is_core_of_component(abis: &[Spec], wasm: &[u8]) -> bool {
     };
     !is_component(wasm)
         && is_described()
-        && Spec::detect(abis, &Surface::read(wasm)).map_or(true, |(spec, _abi)| spec.takes == Takes::Values)
+        && match Spec::detect(abis, &Surface::read(wasm)) {
+            Ok((spec, _abi)) => spec.takes == Takes::Values,
+            Err(error) => matches!(error, CompileError::UnknownAbi { .. }),
+        }
 }
 
 /// The fast engine refuses more by itself; the other one takes any number.

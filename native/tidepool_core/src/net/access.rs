@@ -10,6 +10,7 @@ use super::error::NetError;
 use super::quota::{Place, Quotas};
 use super::reactor::Reactor;
 use crate::base::config::{IoBackend, NetworkConfig};
+use crate::base::fair_share::{Common, Held, Takers};
 use crate::base::grants::{Direction, Grants, Protocol, Wanted};
 
 /// Names that are looked up at a time: each takes a thread until the system has answered, asked for or not.
@@ -21,7 +22,8 @@ const LOOKUPS_OF_PROGRAM: usize = 8;
 pub(crate) struct Network {
     /// What may be granted.
     grants: Grants,
-    quotas: Quotas,
+    max_program_sockets: usize,
+    sockets: Arc<Common>,
     lookups: Arc<Semaphore>,
     io: Handle,
     reactor: Reactor,
@@ -31,11 +33,11 @@ pub(crate) struct Network {
 
 impl Network {
     pub(crate) fn new(config: &NetworkConfig, io: Handle) -> Self {
-        let quotas = Quotas::new(config.max_program_sockets, config.max_sockets);
         let (reactor, refused) = Reactor::new(config.io);
         Network {
             grants: config.grants.clone(),
-            quotas,
+            max_program_sockets: config.max_program_sockets,
+            sockets: Common::new(config.max_sockets),
             lookups: Arc::new(Semaphore::new(LOOKUPS)),
             io,
             reactor,
@@ -50,7 +52,7 @@ impl Network {
 
     /// Sockets that all programs have, now.
     pub(crate) fn sockets(&self) -> usize {
-        self.quotas.used()
+        self.sockets.used()
     }
 }
 
@@ -66,11 +68,18 @@ pub(crate) struct Access {
 pub(super) type Lookup = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 impl Access {
-    pub(crate) fn new(network: &Arc<Network>, grants: &Arc<Grants>) -> Self {
+    /// That of a program of a function, which counts its sockets; its namespace does, too, where that has quotas.
+    pub(crate) fn new(
+        network: &Arc<Network>,
+        grants: &Arc<Grants>,
+        function: &Arc<Held>,
+        namespace: Option<&Arc<Held>>,
+    ) -> Self {
+        let takers = Takers::new(&network.sockets, namespace.into_iter().cloned().collect(), function);
         Access {
             network: Arc::clone(network),
             grants: Arc::clone(grants),
-            quotas: network.quotas.of_another_program(),
+            quotas: Quotas::new(network.max_program_sockets, takers),
             lookups: Arc::new(Semaphore::new(LOOKUPS_OF_PROGRAM)),
         }
     }

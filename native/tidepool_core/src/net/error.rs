@@ -11,7 +11,7 @@ pub(crate) enum NetError {
     NotAllowed { wanted: String },
     #[error("the program has the {most} sockets that it may have")]
     ProgramFull { most: usize },
-    #[error("the programs of this node have the {most} sockets that they may have together")]
+    #[error("no socket is left for this function, of the {most} that all functions of this node may have together")]
     NodeFull { most: usize },
     #[error("`{name}` is no host and port, such as example.com:80")]
     Name { name: String },

@@ -1,9 +1,10 @@
-//! How many sockets there may be: of a program, and of a node.
+//! How many sockets there may be: of a program, and of a node, of which a namespace with quotas leaves half for others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::error::NetError;
+use crate::base::fair_share::Takers;
 
 /// A number that is not exceeded.
 #[derive(Debug)]
@@ -27,23 +28,12 @@ impl Quota {
 #[derive(Debug, Clone)]
 pub(super) struct Quotas {
     program: Arc<Quota>,
-    node: Arc<Quota>,
+    node: Takers,
 }
 
 impl Quotas {
-    pub(super) fn new(program: usize, node: usize) -> Self {
-        let quota = |most| Arc::new(Quota { used: AtomicUsize::new(0), most });
-        Quotas { program: quota(program), node: quota(node) }
-    }
-
-    /// Those of another program on the same node.
-    pub(super) fn of_another_program(&self) -> Self {
-        Quotas { node: Arc::clone(&self.node), ..Quotas::new(self.program.most, 0) }
-    }
-
-    /// How many all programs of the node have.
-    pub(super) fn used(&self) -> usize {
-        self.node.used.load(Ordering::Relaxed)
+    pub(super) fn new(program: usize, node: Takers) -> Self {
+        Quotas { program: Arc::new(Quota { used: AtomicUsize::new(0), most: program }), node }
     }
 
     /// The right to one more socket.
@@ -56,7 +46,7 @@ impl Quotas {
         }
         if !self.node.take() {
             self.program.give_back();
-            return Err(NetError::NodeFull { most: self.node.most });
+            return Err(NetError::NodeFull { most: self.node.common().most() });
         }
         Ok(Place(self.clone()))
     }
@@ -84,20 +74,22 @@ impl Drop for Place {
 #[allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 mod tests {
     use super::*;
+    use crate::base::fair_share::Common;
 
     #[test]
     fn a_program_has_its_own_sockets_and_all_have_the_nodes_together() {
-        let one = Quotas::new(2, 3);
-        let other = one.of_another_program();
+        let common = Common::new(3);
+        let quotas = || Quotas::new(2, Takers::new(&common, Vec::new(), &Arc::default()));
+        let (one, other) = (quotas(), quotas());
         let (first, second) = (one.place().unwrap(), one.place().unwrap());
         assert!(matches!(first.another(), Err(NetError::ProgramFull { most: 2 })));
         let third = other.place().unwrap();
         assert!(matches!(other.place(), Err(NetError::NodeFull { most: 3 })));
         drop(second);
         assert!(other.place().is_ok(), "that one has ended with its drop");
-        assert_eq!(other.used(), 2);
+        assert_eq!(common.used(), 2);
         drop((first, third));
-        assert_eq!(one.used(), 0);
+        assert_eq!(common.used(), 0);
         assert!(one.place().is_ok() && other.place().is_ok());
     }
 }

@@ -207,7 +207,8 @@ mod tests {
         for io in [IoBackend::Tokio, IoBackend::Uring] {
             let grants = Arc::new(Grants::all());
             let config = crate::base::config::NetworkConfig { grants: Grants::all(), io, ..settings::network() };
-            let access = Access::new(&Arc::new(Network::new(&config, runtime.handle().clone())), &grants);
+            let network = Arc::new(Network::new(&config, runtime.handle().clone()));
+            let access = Access::new(&network, &grants, &Arc::default(), None);
             let local = || SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
             let peer = std::net::UdpSocket::bind(local()).unwrap();
             let (address, socket) = (peer.local_addr().unwrap(), Arc::new(UdpSocket::bind(&access, local()).unwrap()));

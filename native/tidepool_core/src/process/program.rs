@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 
 use super::bounds::Bounds;
-use super::bounds::account::{Account, FREE_BYTES, Share};
+use super::bounds::account::{Account, PROCESS_BYTES, Share};
 use super::bounds::cpu::TotalCpu;
 use super::bounds::living::Living;
 use super::bounds::turns::Turns;
@@ -87,7 +87,7 @@ impl Program {
         output: Option<Arc<dyn Output>>,
     ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let account = Account::new(bounds.total_bytes);
+        let account = Account::new(bounds.total_bytes, bounds.memory.clone());
         Program {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             name: Arc::clone(name),
@@ -160,10 +160,9 @@ impl Program {
         if self.has_ended() {
             return Err("the program has ended".into());
         }
-        let (mut share, text_bytes) = (Share::new(&self.account, FREE_BYTES), entry.len() + text_bytes);
+        let (mut share, text_bytes) = (Share::new(&self.account, PROCESS_BYTES), entry.len() + text_bytes);
         if !share.hold(text_bytes) {
-            let limit = self.account.limit();
-            return Err(format!("the program has the {limit} bytes on the host that it may have (limit total_memory)"));
+            return Err(self.account.refusal());
         }
         self.living.add().map_err(|most| {
             format!(

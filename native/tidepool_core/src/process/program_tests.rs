@@ -21,13 +21,20 @@ fn program(processes: usize, mailbox_bytes: usize) -> Program {
 }
 
 fn bounds() -> Bounds {
-    Bounds { processes: 9, living: Arc::default(), mailbox_bytes: 0, total_bytes: usize::MAX, total_cpu: None }
+    Bounds {
+        processes: 9,
+        living: Arc::default(),
+        mailbox_bytes: 0,
+        total_bytes: usize::MAX,
+        memory: None,
+        total_cpu: None,
+    }
 }
 
 fn with(bounds: Bounds) -> Program {
     let io = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let network = Arc::new(Network::new(&settings::network(), io.handle().clone()));
-    let access = Access::new(&network, &Arc::default());
+    let access = Access::new(&network, &Arc::default(), &Arc::default(), None);
     Program::new(&"p".into(), 1, bounds, access, Place::first(1, 0, &Arc::default()), None)
 }
 

@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn one_of_many_who_claim_a_name_gets_it_and_the_others_its_process() {
-        let names = Registry::new(&Account::new(usize::MAX));
+        let names = Registry::new(&Account::new(usize::MAX, None));
         let claim = |lives: bool| names.claim("a", move |_| lives, Waker::noop());
         assert!(matches!(claim(true), Claim::Granted(1)));
         assert!(matches!(claim(true), Claim::Wait));
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_claim_is_resolved_by_who_made_it_and_no_other() {
-        let names = Registry::new(&Account::new(usize::MAX));
+        let names = Registry::new(&Account::new(usize::MAX, None));
         let claim = || names.claim("a", |_| true, Waker::noop());
         assert!(matches!(claim(), Claim::Granted(1)));
         assert!(names.put("a", 9));
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_name_is_the_last_ones_that_it_was_given_to_and_ends_with_that() {
-        let names = Registry::new(&Account::new(usize::MAX));
+        let names = Registry::new(&Account::new(usize::MAX, None));
         assert!(names.put("a", 1) && names.put("a", 2));
         assert_eq!(names.get("a", |_| true), Some(2));
         assert_eq!(names.get("a", |id| id != 2), None);
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_name_that_is_put_while_a_process_is_made_for_it_stays() {
-        let names = Registry::new(&Account::new(usize::MAX));
+        let names = Registry::new(&Account::new(usize::MAX, None));
         assert!(matches!(names.claim("a", |_| true, Waker::noop()), Claim::Granted(1)));
         assert!(names.put("a", 9));
         names.resolve("a", 1, Some(7));
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_name_is_put_if_it_is_free_and_taken_from_none_but_the_one_that_is_meant() {
-        let names = Registry::new(&Account::new(2_000));
+        let names = Registry::new(&Account::new(2_000, None));
         let claim = |id, lives: bool| names.put_if_free("a", id, move |_| lives);
         assert!(matches!(claim(1, true), Claim::Granted(0)));
         assert!(matches!(claim(2, true), Claim::Taken(1)));
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn names_take_as_much_as_their_program_may_have_and_what_is_removed_makes_room() {
-        let account = Account::new(3_000);
+        let account = Account::new(3_000, None);
         let names = Registry::new(&account);
         let long = |letter: &str| letter.repeat(1_000);
         assert!(names.put(&long("a"), 1) && names.put(&long("b"), 2));

@@ -345,7 +345,11 @@ impl Runtime {
                 "Functions that the baseline tier serves, for their optimised code is not ready",
                 queued(self.directory.count(Tier::Baseline)),
             ),
-            figure("tidepool_memory_bytes", "Linear memory of all live instances", self.memory_bytes()),
+            figure(
+                "tidepool_memory_bytes",
+                "Memory of all live instances, and what programs have beside it on the host",
+                self.memory_bytes(),
+            ),
             figure("tidepool_sockets_open", "Sockets of guests' processes", queued(self.node.network.sockets())),
         ];
         all.extend(gauges);

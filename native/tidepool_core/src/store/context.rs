@@ -6,16 +6,17 @@ use std::time::Instant;
 
 use crate::base::config::FolderConfig;
 use crate::base::console::{Console, KeptLine, LINES, Line, MAX_LINE_BYTES, Stream};
+use crate::base::error::CallError;
+use crate::base::fair_share::{Common, Takers};
 use crate::base::grants::Grants;
 use crate::base::host_grants::HostGrants;
-use crate::base::limits::Limits;
+use crate::base::limits::{Limit, Limits};
 use crate::base::origin::{Origin, Start};
 use crate::base::trap::Symbols;
 use crate::metrics::counters::VersionStats;
 use crate::metrics::recent::Recent;
 use crate::os::drop_thread::DropThread;
 use crate::recording::policy::Policy;
-use crate::store::further_stacks::{FunctionStacks, FurtherStacks};
 use crate::store::line_budget::LineBudget;
 use crate::store::memory_budget::MemoryBudget;
 
@@ -47,51 +48,74 @@ pub(crate) struct FunctionContext {
     pub(crate) drop_thread: DropThread,
     /// The function's own budget of linear memory, if it is smaller than the node's.
     pub(crate) own_memory: Option<Arc<MemoryBudget>>,
+    /// That of what its programs have on the host: as much again.
+    pub(crate) own_host_memory: Option<Arc<MemoryBudget>>,
     /// The budget that the functions of its namespace share, where they have one.
     pub(crate) namespace_memory: Option<Arc<MemoryBudget>>,
     pub(crate) node_memory: Arc<MemoryBudget>,
-    /// Stacks beside those of instances.
-    pub(crate) stacks: Arc<FunctionStacks>,
+    /// Stacks beside those of instances, and the bytes of one.
+    pub(crate) stacks: Takers,
+    pub(crate) stack_bytes: usize,
     pub(crate) origin: Arc<Origin>,
     pub(crate) symbols: Arc<Symbols>,
 }
 
 impl FunctionContext {
     /// The budgets that an instance's memory is of, the narrowest first.
-    fn budgets(&self) -> impl Iterator<Item = &MemoryBudget> {
-        let narrower = [self.own_memory.as_deref(), self.namespace_memory.as_deref()];
-        narrower.into_iter().flatten().chain([&*self.node_memory])
+    fn budgets(&self) -> [Option<&MemoryBudget>; 3] {
+        [self.own_memory.as_deref(), self.namespace_memory.as_deref(), Some(&*self.node_memory)]
+    }
+
+    /// Those of what is kept on the host beside that.
+    fn host_budgets(&self) -> [Option<&MemoryBudget>; 3] {
+        [self.own_host_memory.as_deref(), self.namespace_memory.as_deref(), Some(&*self.node_memory)]
     }
 
     /// Reserves linear memory for an instance.
     pub(crate) fn reserve_memory(&self, bytes: u64) -> bool {
-        let refused = self.budgets().position(|budget| !budget.reserve(bytes));
-        if let Some(refused) = refused {
-            self.budgets().take(refused).for_each(|budget| budget.release(bytes));
-        }
-        refused.is_none()
+        reserve(self.budgets(), bytes)
     }
 
     pub(crate) fn release_memory(&self, bytes: u64) {
-        self.budgets().for_each(|budget| budget.release(bytes));
+        release(self.budgets(), bytes);
     }
 
-    /// A stack for an instance beside its own; `None` when its engine has none for the function, or there is no memory for it.
-    pub(crate) fn further_stack(self: &Arc<Self>) -> Option<FurtherStack> {
+    /// Reserves memory for what is kept on the host beside linear memory.
+    pub(crate) fn hold_on_host(&self, bytes: usize) -> bool {
+        let bytes = in_64_bits(bytes);
+        let held = reserve(self.host_budgets(), bytes);
+        if held {
+            self.stats.hold_on_host(bytes);
+        }
+        held
+    }
+
+    pub(crate) fn release_on_host(&self, bytes: usize) {
+        let bytes = in_64_bits(bytes);
+        release(self.host_budgets(), bytes);
+        self.stats.release_on_host(bytes);
+    }
+
+    /// A stack for an instance beside its own.
+    ///
+    /// # Errors
+    /// [`CallError::Overloaded`] when its engine has none for the function, and [`CallError::Limit`] when there is no memory for it.
+    pub(crate) fn further_stack(self: &Arc<Self>) -> Result<FurtherStack, CallError> {
         if !self.stacks.take() {
-            return None;
+            let message = "there is no stack for one more call whose traps are caught".into();
+            return Err(CallError::Overloaded { message });
         }
-        if !self.reserve_memory(self.stacks.bytes()) {
+        if !self.hold_on_host(self.stack_bytes) {
             self.stacks.give_back();
-            return None;
+            return Err(CallError::limit(Limit::TotalMemory, self.total_memory_bytes()));
         }
-        Some(FurtherStack(Arc::clone(self)))
+        Ok(FurtherStack(Arc::clone(self)))
     }
 
     /// The limit that an instance has reached when it was refused memory: the smallest of the function's, its namespace's and the
     /// node's.
     pub(crate) fn total_memory_bytes(&self) -> u64 {
-        self.budgets().map(MemoryBudget::limit).fold(self.limits.total_memory_bytes, u64::min)
+        self.budgets().into_iter().flatten().map(MemoryBudget::limit).fold(self.limits.total_memory_bytes, u64::min)
     }
 
     /// Was the function removed? What it does then is not the next one's of its name.
@@ -136,9 +160,11 @@ impl FunctionContext {
             budget: Arc::new(LineBudget::new(0)),
             drop_thread: DropThread::none(),
             own_memory: None,
+            own_host_memory: None,
             namespace_memory: None,
             node_memory: Arc::new(MemoryBudget::new(0)),
-            stacks: Arc::new(FunctionStacks::new(&Arc::new(FurtherStacks::new(0, 0)))),
+            stacks: Takers::new(&Common::new(0), Vec::new(), &Arc::default()),
+            stack_bytes: 0,
             origin: Arc::new(Origin::of(Start::Nothing)),
             symbols: Arc::default(),
         }
@@ -150,9 +176,26 @@ pub(crate) struct FurtherStack(Arc<FunctionContext>);
 
 impl Drop for FurtherStack {
     fn drop(&mut self) {
-        self.0.release_memory(self.0.stacks.bytes());
+        self.0.release_on_host(self.0.stack_bytes);
         self.0.stacks.give_back();
     }
+}
+
+fn reserve(budgets: [Option<&MemoryBudget>; 3], bytes: u64) -> bool {
+    let budgets = || budgets.into_iter().flatten();
+    let refused = budgets().position(|budget| !budget.reserve(bytes));
+    if let Some(refused) = refused {
+        budgets().take(refused).for_each(|budget| budget.release(bytes));
+    }
+    refused.is_none()
+}
+
+fn release(budgets: [Option<&MemoryBudget>; 3], bytes: u64) {
+    budgets.into_iter().flatten().for_each(|budget| budget.release(bytes));
+}
+
+fn in_64_bits(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 /// Takes no line.

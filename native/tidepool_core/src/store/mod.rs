@@ -4,7 +4,6 @@ pub(crate) mod context;
 pub(crate) mod data;
 pub(crate) mod failure;
 pub(crate) mod frames;
-pub(crate) mod further_stacks;
 pub(crate) mod host_channel;
 pub(crate) mod leaving;
 pub(crate) mod limiter;

@@ -13,7 +13,7 @@ use tidepool_core::{
 use crate::settings;
 use crate::support::processes::Processes;
 use crate::support::program::{passes, program, run, run_with};
-use crate::support::{Node, config, limits};
+use crate::support::{Node, config, eventually, limits, sample};
 
 const MIB: u64 = 1 << 20;
 
@@ -62,6 +62,38 @@ fn timers_scratch_names_and_configurations_are_of_one_account_whose_limit_ends_t
     assert!(matches!(outcome, Err(CallError::Trap { .. })), "{outcome:?}");
     let (outcome, _) = run_with(names, limits());
     assert_eq!(outcome, Ok(Vec::new()), "there is room without the limit");
+}
+
+#[test]
+fn programs_of_a_function_have_no_more_on_the_host_together_than_its_memory_and_give_it_back() {
+    let code = format!(
+        r#"{LARGE} (func (export "_start")
+             (call $large) (drop (call $send_after (i64.const 1) (i64.const 1000000)))
+             (call $large) (drop (call $send_after (i64.const 1) (i64.const 1000000)))
+             (drop (call $next (i64.const 0) (call $forever))))"#
+    );
+    let node = Node::dense(4, 0);
+    let limits = Limits { total_memory_bytes: 4 * MIB, ..limits() };
+    let function = node.function(&program(&code), Instances::Fresh, limits);
+    let start = || Processes::start(&function, ProcessOptions::default());
+    let held = || {
+        let text = node.runtime.metrics(Vec::new(), Vec::new()).unwrap();
+        let of = |resource: &str| {
+            sample(&text, &format!("tidepool_held{{function=\"guest\",resource=\"{resource}\"}}")).unwrap_or_default()
+        };
+        (of("memory"), of("host_memory"))
+    };
+    let has_both = || held().1 > 2.0 * 1024.0 * 1024.0;
+    let mut first = start();
+    first.run_until(has_both);
+    assert_eq!(held().0, 2.0 * 65_536.0);
+    let second = start().run();
+    let Err(CallError::Limit { limit: Limit::Messages, allowed, .. }) = second else { panic!("{second:?}") };
+    assert_eq!(allowed, 4 * MIB);
+    drop(first);
+    eventually("all of it is back", || node.runtime.memory_bytes() == 0 && held() == (0.0, 0.0));
+    start().run_until(has_both);
+    node.assert_empty();
 }
 
 #[test]

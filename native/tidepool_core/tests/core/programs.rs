@@ -148,7 +148,7 @@ fn an_exit_is_caught_and_a_host_without_another_stack_is_not() {
            (func (export "_lunatic_catch_trap") (param i32 i32) (result i32) (call $exit (i32.const 3)) (i32.const 1))
            (func (export "_start") (call $check (i32.eqz (call $catch (i32.const 0) (i32.const 0)))))"#,
     );
-    // Each call that may trap has a stack of its own: thirty times nine are more than there are.
+    // Each call that may trap has a stack of its own: thirty times eight are more than there are.
     let code = r#"(func (export "_lunatic_catch_trap") (param $deep i32) (param i32) (result i32)
              (if (local.get $deep)
                (then (drop (call $catch (i32.sub (local.get $deep) (i32.const 1)) (i32.const 0))))
@@ -196,6 +196,49 @@ fn processes_that_catch_traps_leave_stacks_for_as_many_instances_as_there_may_be
     let function = node.function(&program(code), Instances::Fresh, limits());
     assert_eq!(Processes::start(&function, ProcessOptions::default()).run(), Ok(Vec::new()));
     node.assert_empty();
+}
+
+#[test]
+fn processes_that_have_caught_a_trap_leave_stacks_for_as_many_instances_as_there_may_be() {
+    // Each keeps the stack that it caught on: of sixty-four, one function has half.
+    let code = r#"(func (export "_lunatic_catch_trap") (param i32 i32) (result i32) (i32.const 1))
+           (func (export "_start") (local $left i32) (local $caught i32)
+             (local.set $left (i32.const 199))
+             (loop $again (drop (call $child (i64.const 0) (i64.const -1)))
+               (call $monitor (i64.load (i32.const 0)))
+               (call $post (i64.load (i32.const 0)) (i64.const 1) (i32.const 0))
+               (if (i32.eqz (call $next (i64.const 0) (call $forever)))
+                 (then (local.set $caught (i32.add (local.get $caught) (i32.const 1)))))
+               (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+             (call $check (i32.eq (local.get $caught) (i32.const 32)))
+             (local.set $left (i32.const 167))
+             (loop $more (drop (call $child (i64.const 0) (i64.const -1)))
+               (br_if $more (local.tee $left (i32.sub (local.get $left) (i32.const 1))))))
+           (func (export "child") (local $times i32)
+             (drop (call $next (i64.const 1) (call $forever)))
+             (loop $again (call $check (call $catch (i32.const 0) (i32.const 0)))
+               (br_if $again (i32.lt_u (local.tee $times (i32.add (local.get $times) (i32.const 1))) (i32.const 9))))
+             (call $post (i64.const 1) (i64.const 2) (i32.const 0))
+             (drop (call $next (i64.const 1) (call $forever))))"#;
+    let node = Node::dense(200, 0);
+    let function = node.function(&program(code), Instances::Fresh, limits());
+    let mut processes = Processes::start(&function, ProcessOptions::default());
+    assert_eq!(processes.run(), Ok(Vec::new()));
+    let full = |outcome: &&Outcome| matches!(outcome, Err(CallError::Overloaded { .. }));
+    assert_eq!(processes.outcomes.values().filter(full).count(), 167);
+    drop(processes);
+    node.assert_empty();
+}
+
+#[test]
+fn a_call_whose_traps_are_caught_has_a_stack_of_its_functions_memory() {
+    let code = r#"(func (export "_lunatic_catch_trap") (param i32 i32) (result i32) (i32.const 1))
+           (func (export "_start") (drop (call $catch (i32.const 0) (i32.const 0))))"#;
+    let (outcome, _) = run_with(code, Limits { total_memory_bytes: 200_000, ..limits() });
+    assert!(
+        matches!(outcome, Err(CallError::Limit { limit: Limit::TotalMemory, allowed: 200_000, .. })),
+        "{outcome:?}"
+    );
 }
 
 #[test]

@@ -3,13 +3,18 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tidepool_core::{Address, CallError, DenseConfig, Grants, IoBackend, NetworkConfig, RuntimeConfig};
+use tidepool_core::{
+    Address, CallError, CompileConfig, DenseConfig, EngineKind, FunctionConfig, Grants, IoBackend, NamespaceConfig,
+    NetworkConfig, ProcessOptions, RuntimeConfig,
+};
 
 use crate::settings::{self, network};
-use crate::support::program::granted;
-use crate::support::{Node, Outcome, PATIENCE, config};
+use crate::support::processes::Processes;
+use crate::support::program::{granted, program};
+use crate::support::{Node, Outcome, PATIENCE, config, eventually, limits, sample};
 
 /// What guests here import, and functions that make them short. The address 127.0.0.1 is at 1024, a stream's handle at 1040,
 /// what was moved at 1048, bytes at 2048, a name at 3072.
@@ -415,7 +420,10 @@ fn the_sockets_of_a_program_that_has_ended_are_others_to_have(io: IoBackend) {
     for _program in 0..3 {
         let (outcome, told) = run_on(&node, code, EVERYTHING, || {});
         assert_eq!(outcome, Ok(Vec::new()));
-        assert_eq!(told, ["the programs of this node have the 1 sockets that they may have together"]);
+        assert_eq!(
+            told,
+            ["no socket is left for this function, of the 1 that all functions of this node may have together"]
+        );
     }
 }
 
@@ -509,4 +517,40 @@ on_each_backend! {
     datagrams_go_to_an_address_and_come_with_the_one_that_they_are_from
     what_a_guest_can_not_have_given_stops_it_with_a_text
     a_certificate_that_is_none_is_an_error
+}
+
+#[test]
+fn programs_of_a_namespace_with_quotas_have_half_of_the_sockets_and_leave_the_rest_to_others() {
+    let shop = NamespaceConfig { name: "shop".into(), instances: Some(9), ..NamespaceConfig::default() };
+    let sockets = NetworkConfig { max_sockets: 8, ..network() };
+    let node = Node::new(&RuntimeConfig { namespaces: vec![shop], network: sockets, ..config() });
+    let code = format!(
+        r#"{SOCKETS} {SHORT} (func $binds (result i32)
+             (i32.eqz (call $udp_bind (i32.const 4) (i32.const 1024) (i32.const 0) (i32.const 0) (i32.const 0)
+               (i32.const 1040))))
+           (func (export "_start") (local $count i32)
+             (loop $more (if (call $binds) (then
+               (local.set $count (i32.add (local.get $count) (i32.const 1))) (br $more))))
+             (call $check (i32.eq (local.get $count) (i32.const 4)))
+             (drop (memory.grow (i32.const 1)))
+             (drop (call $next (i64.const 2) (call $forever))))"#
+    );
+    let start = |name: &str| {
+        let compiled = CompileConfig { engine: EngineKind::Dense, ..CompileConfig::default() };
+        let module = Arc::new(node.runtime.compile(&program(&code), &compiled).unwrap());
+        let grants = Grants::parse(["udp:*:*"]).unwrap();
+        let config = FunctionConfig { name: name.into(), limits: limits(), grants, ..settings::function_config() };
+        Processes::start(&Arc::new(module.function(config).unwrap()), ProcessOptions::default())
+    };
+    let held = |name: &str, resource: &str| {
+        let text = node.runtime.metrics(Vec::new(), Vec::new()).unwrap();
+        sample(&text, &format!("tidepool_held{{function=\"{name}\",resource=\"{resource}\"}}")).unwrap_or_default()
+    };
+    // It grows when it was refused a fifth.
+    let has_four = |name: &str| held(name, "memory") == 3.0 * 65_536.0 && held(name, "sockets") == 4.0;
+    let (mut shop, mut blog) = (start("shop/cart"), start("blog/post"));
+    shop.run_until(|| has_four("shop/cart"));
+    blog.run_until(|| has_four("blog/post"));
+    drop(shop);
+    eventually("they are free", || held("shop/cart", "sockets") == 0.0);
 }

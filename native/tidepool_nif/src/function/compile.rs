@@ -49,7 +49,8 @@ fn compile<'a>(env: Env<'a>, node: ResourceArc<Node>, wasm: Binary<'a>, config: 
     let bytes = wasm.len();
     let wasm = Kept::new(env, wasm);
     let answer = Answer { owner: env.pid(), id, sent: false };
-    Arc::clone(&node.runtime).compile_pool().submit(bytes, move || {
+    let (runtime, is_brought) = (Arc::clone(&node.runtime), brought.is_some());
+    let job = move || {
         if answer.is_wanted() {
             let compile = || wasm.with(|wasm| node.runtime.compile_counted(wasm, &config, &|| answer.is_wanted()));
             let (outcome, spent) = match &brought {
@@ -64,7 +65,12 @@ fn compile<'a>(env: Env<'a>, node: ResourceArc<Node>, wasm: Binary<'a>, config: 
                 module.keep();
             }
         }
-    });
+    };
+    if is_brought {
+        runtime.compile_pool().submit_brought(job)
+    } else {
+        runtime.compile_pool().submit(bytes, job)
+    }
     Ok(id)
 }
 

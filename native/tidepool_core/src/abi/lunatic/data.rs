@@ -6,11 +6,15 @@ use super::handles::{Handles, HeapSize};
 use super::networking::data::{CLOSED, Sockets};
 use crate::abi::begun::{letter, message};
 use crate::abi::guest::{Guest, Module};
-use crate::process::bounds::account::{FREE_BYTES, Share};
+use crate::process::bounds::account::Share;
 use crate::process::config::{Config, World};
 use crate::process::message::Message;
 use crate::recording::outside::packed::{Handed, Kept};
 use crate::recording::tape::Tape;
+use crate::store::context::FurtherStack;
+
+/// What a process is counted as for its handles and its scratch in any case, so that small messages reach no account.
+const LEAST_BYTES: usize = 1 << 10;
 
 /// A configuration, with its texts, takes as long as so many texts that are dropped, and a module, whose code goes, does.
 const CONFIG: usize = 10;
@@ -54,6 +58,8 @@ pub(in crate::abi) struct Data {
     inherited: Option<Message>,
     /// Calls that it is in whose traps it catches.
     catches: u32,
+    /// That of the last such call: the engine keeps it for the instance, as it keeps one, and gives the one before back.
+    pub(in crate::abi::lunatic) spare_stack: Option<FurtherStack>,
     /// A module that is compiled for it has so many bytes.
     compiling: usize,
     /// What all of that takes, but for the scratch, as it was counted last.
@@ -70,7 +76,7 @@ impl Data {
     pub(super) fn begin(&mut self, guest: &Guest, left: Option<Message>, tape: Option<&Arc<Tape>>) {
         self.tape = tape.cloned();
         self.max_message = Some(guest.program.mailbox_bytes);
-        self.share = Share::new(&guest.program.account, FREE_BYTES);
+        self.share = Share::new(&guest.program.account, LEAST_BYTES);
         self.inherited = left;
         self.recount();
     }
@@ -90,6 +96,7 @@ impl Data {
             max_message: _,
             other_bytes: _,
             catches: _,
+            spare_stack: _,
             share: _,
             tape: _,
             wanted: _,

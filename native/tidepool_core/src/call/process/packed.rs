@@ -20,7 +20,6 @@ use crate::image::reader::Image;
 use crate::instance::frozen::{Unpacked, is_laid_out_so, nanoseconds};
 use crate::instance::live::Instance;
 use crate::module::compiled::Linked;
-use crate::net::access::Access;
 use crate::process::bounds::Bounds;
 use crate::process::config::{Config, World};
 use crate::process::handle::Process;
@@ -114,7 +113,7 @@ pub(crate) fn thaw(target: &Arc<Target>, bytes: Bytes, options: ProcessOptions) 
         id => Place::part(node, begun.origin, module, id, others),
     };
     let function = &target.function;
-    let access = Access::new(&target.node.network, &function.grants);
+    let access = target.access();
     let bounds = Bounds { total_cpu: total_cpu_time, ..bounds(target) };
     let program = Program::new(&function.name, function.version, bounds, access, place, output);
     let program = Arc::new(program.with_stdio(stdio).with_drop_thread(&target.node.drop_thread));

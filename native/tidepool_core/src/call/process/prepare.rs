@@ -10,19 +10,34 @@ use crate::abi::slots::State;
 use crate::base::request::ShortName;
 use crate::call::target::{Call, Target};
 use crate::process::bounds::Bounds;
+use crate::process::bounds::account::HostMemory;
 use crate::process::message::Message;
 use crate::recording::outside::begun::Begun;
 use crate::recording::tape::Tape;
 use crate::recording::taped::Whence;
+use crate::store::context::FunctionContext;
 
 /// What the processes of a function's programs may have, on each node.
 pub(in crate::call) fn bounds(target: &Target) -> Bounds {
-    let function = &target.function;
-    Bounds::of(
-        target.limits(),
-        function.own_memory.as_ref().map(|own| own.limit()),
-        function.stats.function.processes(),
-    )
+    let memory = Arc::new(OfFunction(Arc::clone(&target.function)));
+    Bounds::of(target.limits(), memory, target.function.stats.function.processes())
+}
+
+/// The memory that a function's programs may have on the host.
+struct OfFunction(Arc<FunctionContext>);
+
+impl HostMemory for OfFunction {
+    fn reserve(&self, bytes: usize) -> bool {
+        self.0.hold_on_host(bytes)
+    }
+
+    fn release(&self, bytes: usize) {
+        self.0.release_on_host(bytes);
+    }
+
+    fn limit(&self) -> usize {
+        usize::try_from(self.0.total_memory_bytes()).unwrap_or(usize::MAX)
+    }
 }
 
 /// Sets the store of a process up, whose entry gets these parameters.

@@ -14,7 +14,6 @@ use crate::call::process::prepare::{bounds, set_up};
 use crate::call::target::Call;
 use crate::instance::live::Instance;
 use crate::instance::watch::Watch;
-use crate::net::access::Access;
 use crate::process::config::Config;
 use crate::process::message::Message;
 use crate::process::place::Place;
@@ -64,7 +63,7 @@ fn guest(call: &Call, entry: String, begun: Begun) -> Result<(Arc<Guest>, Option
     let target = &*call.target;
     let Begun { id, program, origin, module, is_foreign, mailbox_bytes, with, left } = begun;
     let place = Place::part(with.node, origin, module, id, &Arc::default());
-    let access = Access::new(&target.node.network, &target.function.grants);
+    let access = target.access();
     let function = &target.function;
     let number = program;
     let program = Program::new(&function.name, function.version, bounds(target), access, place, None);

@@ -38,7 +38,7 @@ fn each(test: impl Fn(&Runtime, &Arc<Access>)) {
         let mut config = settings::network();
         (config.io, config.max_program_sockets) = (io, 4);
         let network = Arc::new(Network::new(&config, runtime.handle().clone()));
-        test(&runtime, &Arc::new(Access::new(&network, &Arc::new(Grants::all()))));
+        test(&runtime, &Arc::new(Access::new(&network, &Arc::new(Grants::all()), &Arc::default(), None)));
     }
 }
 

@@ -48,6 +48,12 @@ impl CompilePool {
         self.shared.changed.notify_all();
     }
 
+    /// Queues `job`, which compiles a module that a guest has brought: others overtake it, but not for good.
+    pub fn submit_brought(&self, job: impl FnOnce() + Send + 'static) {
+        self.shared.state().brought.push_back(Box::new(job));
+        self.shared.changed.notify_all();
+    }
+
     /// Queues `job` in the background: it begins when no other job waits, and never if the pool is dropped before that.
     pub(crate) fn submit_background(&self, job: impl FnOnce() + Send + 'static) {
         self.shared.state().background.push_back(Box::new(job));
@@ -86,7 +92,7 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
-    use super::super::queue::PATIENCE_PER_KIB;
+    use super::super::queue::{OVERTAKES_BROUGHT, PATIENCE_PER_KIB};
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(60);
@@ -154,6 +160,33 @@ mod tests {
         }
         let order: Vec<&str> = order.try_iter().collect();
         assert_eq!(order, ["small", "small, second", "large", "small, too late", "large, later"]);
+    }
+
+    #[test]
+    fn a_module_waits_for_one_that_a_guest_has_brought_however_many_these_are_and_they_have_their_turn() {
+        let (ran, order) = mpsc::channel();
+        let job = |name: &'static str| -> Job {
+            let ran = ran.clone();
+            Box::new(move || ran.send(name).unwrap())
+        };
+        let mut state = State::new(1);
+        let now = Instant::now();
+        for _ in 0..1_000 {
+            state.brought.push_back(job("brought"));
+        }
+        for _ in 0..OVERTAKES_BROUGHT {
+            state.push(now, SMALL, job("small"));
+            state.push(now, LARGE, job("large"));
+        }
+        for _ in 0..2 * OVERTAKES_BROUGHT + 3 {
+            state.pop().unwrap()();
+        }
+        let order: Vec<&str> = order.try_iter().collect();
+        assert_eq!(
+            order,
+            ["small", "small", "small", "small", "brought", "large", "large", "large", "large", "brought", "brought"]
+        );
+        assert_eq!(state.waiting(), 997);
     }
 
     #[test]

@@ -9,6 +9,9 @@ pub(crate) const SMALL_BYTES: usize = 256 << 10;
 /// How long a job may be overtaken for each KiB of its module: some five times as long as compiling it takes.
 pub(super) const PATIENCE_PER_KIB: Duration = Duration::from_millis(4);
 
+/// How many other jobs overtake the first one of those for modules that guests have brought.
+pub(super) const OVERTAKES_BROUGHT: usize = 4;
+
 pub(super) struct JobQueue {
     pub(super) state: Mutex<State>,
     pub(super) changed: Condvar,
@@ -17,6 +20,10 @@ pub(super) struct JobQueue {
 pub(super) struct State {
     pub(super) small: ByDueTime,
     pub(super) large: ByDueTime,
+    /// For modules that guests have brought. However many there are, another job waits for one of them at most.
+    pub(super) brought: VecDeque<Job>,
+    /// Other jobs that have overtaken the first of those.
+    pub(super) overtook: usize,
     pub(super) background: VecDeque<Job>,
     /// Jobs that have come so far: breaks ties of due times.
     pub(super) count: u64,
@@ -93,6 +100,8 @@ impl State {
         State {
             small: ByDueTime::new(),
             large: ByDueTime::new(),
+            brought: VecDeque::new(),
+            overtook: 0,
             background: VecDeque::new(),
             count: 0,
             free: threads,
@@ -107,7 +116,7 @@ impl State {
     }
 
     pub(super) fn waiting(&self) -> usize {
-        self.small.len() + self.large.len()
+        self.small.len() + self.large.len() + self.brought.len()
     }
 
     pub(super) fn push(&mut self, now: Instant, module_bytes: usize, job: Job) {
@@ -119,6 +128,12 @@ impl State {
     }
 
     pub(super) fn pop(&mut self) -> Option<Job> {
+        let is_turn = self.overtook >= OVERTAKES_BROUGHT || self.small.is_empty() && self.large.is_empty();
+        if is_turn && let Some(job) = self.brought.pop_front() {
+            self.overtook = 0;
+            return Some(job);
+        }
+        self.overtook = if self.brought.is_empty() { 0 } else { self.overtook.saturating_add(1) };
         let small = self.small.first_key_value().map(|(due, _)| *due);
         let large = self.large.first_key_value().map(|(due, _)| *due);
         let queue = match (small, large) {

@@ -223,7 +223,7 @@ mod tests {
 
     fn file(max_program_bytes: usize) -> Arc<File> {
         let most = FilesConfig { max_program_files: 1, max_program_bytes };
-        File::new(&Quota::new(most, &Account::new(usize::MAX)))
+        File::new(&Quota::new(most, &Account::new(usize::MAX, None)))
     }
 
     fn all(file: &File) -> Vec<u8> {
@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn a_hole_takes_no_room_and_what_is_cut_or_dropped_gives_it_back() {
         let most = FilesConfig { max_program_files: 1, max_program_bytes: 4 * PIECE };
-        let quota = Quota::new(most, &Account::new(usize::MAX));
+        let quota = Quota::new(most, &Account::new(usize::MAX, None));
         let full = vec![1; 3 * PIECE];
         let [one, other] = [File::new(&quota), File::new(&quota)];
         one.resize(4 * PIECE as u64).unwrap();

@@ -109,7 +109,7 @@ mod tests {
         let configs: Vec<_> = configs.iter().map(config).collect();
         let files: Vec<_> = files.iter().map(|path| ((*path).to_owned(), "12345".into())).collect();
         let most = FilesConfig { max_program_files: 10, max_program_bytes: 10_000 };
-        folders(&configs, most, &Account::new(usize::MAX), &files)
+        folders(&configs, most, &Account::new(usize::MAX, None), &files)
     }
 
     #[test]

@@ -277,7 +277,7 @@ mod tests {
 
     fn memory(max_program_files: usize) -> Memory {
         let most = FilesConfig { max_program_files, max_program_bytes: 100_000 };
-        Memory::new(&Room::new(most, &Account::new(usize::MAX)))
+        Memory::new(&Room::new(most, &Account::new(usize::MAX, None)))
     }
 
     fn path(text: &str) -> FilePath {
@@ -334,7 +334,7 @@ mod tests {
     #[test]
     fn folders_that_were_moved_deeper_than_a_stack_is_go_as_others_do() {
         let most = FilesConfig { max_program_files: 1_000_000, max_program_bytes: usize::MAX };
-        let memory = Memory::new(&Room::new(most, &Account::new(usize::MAX)));
+        let memory = Memory::new(&Room::new(most, &Account::new(usize::MAX, None)));
         let chain = |name: &str, depth: usize| path(&vec![name; depth].join("/"));
         for round in 0..2_000 {
             let (own, other) = if round % 2 == 0 { ("a", "b") } else { ("b", "a") };

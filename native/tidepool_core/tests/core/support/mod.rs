@@ -152,6 +152,7 @@ impl Node {
     /// Waits until no instance is left: large ones die on a thread of their own.
     pub(crate) fn assert_empty(&self) {
         eventually("no live instances", || self.runtime.live_instances() == 0);
+        eventually("no memory", || self.runtime.memory_bytes() == 0);
         assert_eq!(self.runtime.queued_calls(), 0);
     }
 }

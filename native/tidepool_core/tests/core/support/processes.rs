@@ -106,6 +106,15 @@ impl Processes {
         self.outcomes[&1].clone()
     }
 
+    /// Drives all of them until that holds.
+    pub(crate) fn run_until(&mut self, holds: impl Fn() -> bool) {
+        let begun = std::time::Instant::now();
+        while !holds() {
+            assert!(begun.elapsed() < PATIENCE && self.outcomes.is_empty(), "{:?}", self.outcomes);
+            self.turn();
+        }
+    }
+
     /// Gives each a turn that can go on; whether one could.
     fn turn(&mut self) -> bool {
         let mut ran = false;

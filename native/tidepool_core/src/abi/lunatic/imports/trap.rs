@@ -52,16 +52,21 @@ async fn catch(mut caller: Caller<'_, State>, function: i32, argument: i32) -> w
             format!("the guest catches traps within {MAX_DEPTH} others: no deeper"),
         ));
     }
-    let Some(_stack) = caller.data().function.further_stack() else {
-        caller.data_mut().abi.lunatic.data().end_catch();
-        let message = "there is no stack for one more call whose traps are caught, or no memory for that".into();
-        return Err(fail(&mut caller, CallError::Overloaded { message }));
+    let spare = caller.data_mut().abi.lunatic.data().spare_stack.take();
+    let stack = match spare.map_or_else(|| caller.data().function.further_stack(), Ok) {
+        Ok(stack) => stack,
+        Err(error) => {
+            caller.data_mut().abi.lunatic.data().end_catch();
+            return Err(fail(&mut caller, error));
+        }
     };
     let outcome = match called {
         Called::First(first) => first.call_async(&mut caller, (function, argument)).await,
         Called::Second(second) => second.call_async(&mut caller, ()).await,
     };
-    caller.data_mut().abi.lunatic.data().end_catch();
+    let data = caller.data_mut().abi.lunatic.data();
+    data.end_catch();
+    data.spare_stack = Some(stack);
     match outcome {
         Ok(result) => Ok(result),
         Err(error) => {

@@ -1,0 +1,113 @@
+//! Things that a node has a number of: who holds some gets no more than are left for others.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How many there are, and are left.
+#[derive(Debug)]
+pub(crate) struct Common {
+    most: usize,
+    left: AtomicUsize,
+}
+
+/// How many a function holds, or a namespace.
+#[derive(Debug, Default)]
+pub(crate) struct Held(AtomicUsize);
+
+/// Who takes some of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Takers {
+    common: Arc<Common>,
+    /// Each has to leave as many as it holds.
+    bounded: Vec<Arc<Held>>,
+    /// Is counted alone.
+    counted: Arc<Held>,
+}
+
+impl Common {
+    pub(crate) fn new(most: usize) -> Arc<Self> {
+        Arc::new(Common { most, left: AtomicUsize::new(most) })
+    }
+
+    pub(crate) fn most(&self) -> usize {
+        self.most
+    }
+
+    pub(crate) fn used(&self) -> usize {
+        self.most.saturating_sub(self.left.load(Ordering::Relaxed))
+    }
+}
+
+impl Held {
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Takers {
+    pub(crate) fn new(common: &Arc<Common>, bounded: Vec<Arc<Held>>, counted: &Arc<Held>) -> Self {
+        Takers { common: Arc::clone(common), bounded, counted: Arc::clone(counted) }
+    }
+
+    pub(crate) fn common(&self) -> &Common {
+        &self.common
+    }
+
+    /// Takes one; `false` when there is none for them. Threads that take at once may have one more each than were left for others.
+    pub(crate) fn take(&self) -> bool {
+        let held = self.bounded.iter().map(|held| held.count()).max().unwrap_or(0);
+        let left = |left: usize| left.checked_sub(1).filter(|rest| *rest >= held);
+        let taken = self.common.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok();
+        if taken {
+            for held in self.holders() {
+                held.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        taken
+    }
+
+    /// Gives one back that was taken.
+    pub(crate) fn give_back(&self) {
+        self.common.left.fetch_add(1, Ordering::Relaxed);
+        for held in self.holders() {
+            held.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn holders(&self) -> impl Iterator<Item = &Held> {
+        self.bounded.iter().chain([&self.counted]).map(|held| &**held)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(takers: &Takers) -> usize {
+        (0..1_000).filter(|_each| takers.take()).count()
+    }
+
+    #[test]
+    fn one_has_half_of_them_at_most_and_others_find_some() {
+        let common = Common::new(64);
+        let [one, other] = [(); 2].map(|()| {
+            let held = Arc::default();
+            Takers::new(&common, vec![Arc::clone(&held)], &Arc::default())
+        });
+        assert_eq!((all(&one), all(&other), common.used()), (32, 16, 48));
+        (0..16).for_each(|_each| other.give_back());
+        assert_eq!((all(&one), all(&other)), (0, 16), "it has its half");
+    }
+
+    #[test]
+    fn the_functions_of_one_namespace_have_half_of_them_together_and_who_is_counted_alone_has_all() {
+        let common = Common::new(64);
+        let (namespace, counted): (Arc<Held>, Arc<Held>) = Default::default();
+        let [one, other] = [(); 2].map(|()| Takers::new(&common, vec![Arc::clone(&namespace)], &counted));
+        assert_eq!((all(&one), all(&other), counted.count()), (32, 0, 32));
+        let alone = Takers::new(&common, Vec::new(), &Arc::default());
+        assert_eq!((all(&alone), common.used(), common.most()), (32, 64, 64));
+        (0..32).for_each(|_each| one.give_back());
+        assert_eq!((namespace.count(), counted.count(), all(&alone)), (0, 0, 32));
+    }
+}
