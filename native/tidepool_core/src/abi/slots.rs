@@ -64,6 +64,11 @@ impl Slots {
         self.lunatic.data().fill();
     }
 
+    /// Has no stack any more beside the guest's own.
+    pub(crate) fn give_stack_back(&mut self) {
+        self.lunatic.give_stack_back();
+    }
+
     /// What of the guest, a process, can be packed.
     ///
     /// # Errors

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::config::EngineKind;
+
 /// How many there are, and are left.
 #[derive(Debug)]
 pub(crate) struct Common {
@@ -13,6 +15,13 @@ pub(crate) struct Common {
 /// How many a function holds, or a namespace.
 #[derive(Debug, Default)]
 pub(crate) struct Held(AtomicUsize);
+
+/// The same of what each engine has its own of.
+#[derive(Debug, Default)]
+pub(crate) struct HeldByEngine {
+    fast: Arc<Held>,
+    dense: Arc<Held>,
+}
 
 /// Who takes some of them.
 #[derive(Debug, Clone)]
@@ -41,6 +50,19 @@ impl Common {
 impl Held {
     pub(crate) fn count(&self) -> usize {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl HeldByEngine {
+    pub(crate) fn of(&self, engine: EngineKind) -> &Arc<Held> {
+        match engine {
+            EngineKind::Fast => &self.fast,
+            EngineKind::Dense => &self.dense,
+        }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.fast.count().saturating_add(self.dense.count())
     }
 }
 

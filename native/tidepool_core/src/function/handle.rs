@@ -42,7 +42,8 @@ impl Function {
         let instances = config.instances;
         let stats = Arc::new(node.stats.version(&config.name, config.version));
         let places = node.places(module.engine);
-        let holders = [Some(&stats.function.stacks), node.namespace(&config.name).map(|it| &it.stacks)];
+        let holders = [Some(&stats.function.stacks), node.namespace(&config.name).map(|it| &it.stacks)]
+            .map(|held| Some(held?.of(module.engine)));
         let own_memory = || {
             capped(config.limits.total_memory_bytes, node.memory.limit())
                 .map(|bytes| Arc::new(MemoryBudget::new(bytes)))

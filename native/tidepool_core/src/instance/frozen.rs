@@ -58,6 +58,8 @@ impl Frozen {
             return Err(internal("there is no image of the guest"));
         };
         let image = Image::of(image.into(), &imaged.shape.module)?;
+        // The engine has that again when the store is gone.
+        store.data_mut().abi.give_stack_back();
         let belongings = Some(Box::new(store.data_mut().take_belongings()));
         let drop_thread = store.data().function.drop_thread.clone();
         let carried = Carried { belongings, image: image.shared(), drop_thread };

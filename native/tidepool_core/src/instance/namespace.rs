@@ -8,7 +8,7 @@ use super::call_rate::CallRate;
 use super::warm_pool::Pools;
 use crate::base::config::NamespaceConfig;
 use crate::base::error::CallError;
-use crate::base::fair_share::Held;
+use crate::base::fair_share::{Held, HeldByEngine};
 use crate::base::limits::{Quota, TRIALS};
 use crate::store::host_channel::{HostChannel, Wait};
 use crate::store::memory_budget::MemoryBudget;
@@ -24,7 +24,7 @@ pub(crate) struct Namespace {
     pub(crate) memory: Option<Arc<MemoryBudget>>,
     calls: Option<CallRate>,
     /// Stacks that instances have beside their own, and sockets.
-    pub(crate) stacks: Arc<Held>,
+    pub(crate) stacks: HeldByEngine,
     pub(crate) sockets: Arc<Held>,
 }
 
@@ -37,7 +37,7 @@ impl Namespace {
             pools: Pools::default(),
             memory: config.memory_bytes.map(|bytes| Arc::new(MemoryBudget::new(bytes))),
             calls: config.calls_per_s.map(|calls| CallRate::new(calls, Instant::now())),
-            stacks: Arc::default(),
+            stacks: HeldByEngine::default(),
             sockets: Arc::default(),
         }
     }

@@ -14,7 +14,7 @@ use super::latency::{self, Latencies};
 use super::recent::Recent;
 use crate::base::console::{KeptLine, LINES};
 use crate::base::error::CallError;
-use crate::base::fair_share::Held;
+use crate::base::fair_share::{Held, HeldByEngine};
 use crate::os::per_thread::Sharded;
 
 /// How a call ended, as the metrics' `reason` label says it.
@@ -78,7 +78,7 @@ pub(crate) struct FunctionStats {
     pub(super) dropped_lines: AtomicU64,
     queued_at_cap: AtomicUsize,
     /// Stacks that its instances have beside their own.
-    pub(crate) stacks: Arc<Held>,
+    pub(crate) stacks: HeldByEngine,
     /// Sockets of its programs and components.
     pub(crate) sockets: Arc<Held>,
     /// Processes that live of its programs.

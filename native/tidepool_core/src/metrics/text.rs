@@ -184,8 +184,9 @@ impl Snapshot {
         let mut family = encoder.encode_descriptor("tidepool_held", help, None, MetricType::Gauge)?;
         for (name, totals, stats) in &self.functions {
             for (resource, figure) in HELD {
-                let value = i64::try_from(figure(totals, stats)).unwrap_or(i64::MAX);
-                if value != 0 {
+                // Threads go on while their counts are added up: what one has given back may be seen, and not that another took it.
+                let value = figure(totals, stats).cast_signed();
+                if value > 0 {
                     let labels = [("function", name.as_str()), ("resource", resource)];
                     family.encode_family(&labels)?.encode_gauge(&value)?;
                 }

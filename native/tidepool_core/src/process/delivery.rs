@@ -15,7 +15,11 @@ pub(crate) enum Sent {
     /// It is in the mailbox, or there is nobody who could receive it.
     Done,
     /// There is no room: the sender is woken when it should look again.
-    Full(Message),
+    Full {
+        message: Message,
+        /// The mailbox would have room, and its program has none.
+        for_memory: bool,
+    },
 }
 
 /// What a mailbox takes of a sender that asks first.
@@ -54,7 +58,8 @@ impl Process {
             inner.take_due();
             if !inner.mailbox.is_next(message.tag()) && !inner.has_room(message.bytes(), bound) {
                 inner.mailbox.wait_for_room(waker);
-                return Sent::Full(message);
+                let for_memory = inner.mailbox.fits(message.bytes(), bound);
+                return Sent::Full { message, for_memory };
             }
             inner.push(message)
         };
@@ -329,7 +334,7 @@ impl Inner {
     /// Is there room for `more` bytes in the mailbox, and in the program's account?
     fn has_room(&mut self, more: usize, bound: usize) -> bool {
         let all = self.bytes().saturating_add(more);
-        self.mailbox.bytes().saturating_add(more) <= bound && self.share.hold(all)
+        self.mailbox.fits(more, bound) && self.share.hold(all)
     }
 
     fn makes_room_for_timer(&mut self, more: usize, bound: usize) -> Result<(), Refused> {

@@ -56,6 +56,11 @@ impl Mailbox {
         self.bytes
     }
 
+    /// Is there room for `more` bytes beside what there is, within `bound`?
+    pub(super) fn fits(&self, more: usize, bound: usize) -> bool {
+        self.bytes.saturating_add(more) <= bound
+    }
+
     /// Would the owner receive this before all that there is? Then it gets in, however full the mailbox is.
     pub(super) fn is_next(&self, tag: Option<i64>) -> bool {
         self.len() == 0 || self.wants(tag)

@@ -126,7 +126,7 @@ fn a_full_mailbox_holds_its_senders_but_takes_what_its_owner_waits_for() {
     assert!(send(1), "there is room again");
     let woken = Arc::new(Flag::default());
     let held = Message::Data(Data::of(3, vec![0; 600]));
-    assert!(matches!(process.send(held, &process, 1_000, &Waker::from(Arc::clone(&woken))), Sent::Full(_)));
+    assert!(matches!(process.send(held, &process, 1_000, &Waker::from(Arc::clone(&woken))), Sent::Full { .. }));
     assert!(process.poll_receive(&[3], 1_000, None, &cx, &mut None).is_pending());
     assert!(woken.0.swap(false, Ordering::Relaxed), "it has what is waited for now");
     program.remove(&process);

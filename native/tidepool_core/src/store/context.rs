@@ -90,6 +90,18 @@ impl FunctionContext {
         held
     }
 
+    /// The same for what is there already.
+    pub(crate) fn keep_on_host(&self, bytes: usize) {
+        let bytes = in_64_bits(bytes);
+        self.host_budgets().into_iter().flatten().for_each(|budget| budget.force(bytes));
+        self.stats.hold_on_host(bytes);
+    }
+
+    /// The most that there may be of it.
+    pub(crate) fn host_limit(&self) -> u64 {
+        self.host_budgets().into_iter().flatten().map(MemoryBudget::limit).fold(u64::MAX, u64::min)
+    }
+
     pub(crate) fn release_on_host(&self, bytes: usize) {
         let bytes = in_64_bits(bytes);
         release(self.host_budgets(), bytes);

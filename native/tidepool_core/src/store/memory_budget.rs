@@ -1,11 +1,14 @@
 //! The budget of linear memory that live instances share.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::os::per_thread::Sharded;
 
-/// What a thread takes from the common amount at once, in bytes.
-const CREDIT_BYTES: u64 = 16 << 20;
+/// What a thread takes from the common amount at once, in bytes, where that is a small part of it.
+const CREDIT_BYTES: i64 = 16 << 20;
+/// How small a part.
+const CREDIT_PART: i64 = 64;
 
 /// An amount of memory that instances reserve from and release to.
 ///
@@ -13,13 +16,24 @@ const CREDIT_BYTES: u64 = 16 << 20;
 #[derive(Debug)]
 pub(crate) struct MemoryBudget {
     limit: u64,
-    common: AtomicU64,
-    at_hand: Sharded<AtomicU64>,
+    credit: i64,
+    /// Less than nothing, where more was taken than there is.
+    common: AtomicI64,
+    at_hand: Sharded<AtomicI64>,
+    /// Held by who gathers what threads have at hand: another would find nothing meanwhile.
+    gathering: Mutex<()>,
 }
 
 impl MemoryBudget {
     pub(crate) fn new(limit: u64) -> Self {
-        MemoryBudget { limit, common: AtomicU64::new(limit), at_hand: Sharded::default() }
+        let common = signed(limit);
+        MemoryBudget {
+            limit,
+            credit: (common / CREDIT_PART).min(CREDIT_BYTES),
+            common: AtomicI64::new(common),
+            at_hand: Sharded::default(),
+            gathering: Mutex::default(),
+        }
     }
 
     pub(crate) fn limit(&self) -> u64 {
@@ -28,24 +42,42 @@ impl MemoryBudget {
 
     /// Takes `bytes`, or nothing when fewer are left.
     pub(crate) fn reserve(&self, bytes: u64) -> bool {
+        let bytes = signed(bytes);
         let mine = self.at_hand.mine();
         if take(mine, bytes) {
             return true;
         }
-        if take(&self.common, bytes.saturating_add(CREDIT_BYTES)) {
-            mine.fetch_add(CREDIT_BYTES, Ordering::Relaxed);
+        if take(&self.common, bytes.saturating_add(self.credit)) {
+            mine.fetch_add(self.credit, Ordering::Relaxed);
             return true;
         }
         // Unused credit of other threads comes back first.
-        let idle: u64 = self.at_hand.iter().map(|credit| credit.swap(0, Ordering::Relaxed)).sum();
-        self.common.fetch_add(idle, Ordering::Relaxed);
+        let _gathering = self.gathering.lock().unwrap_or_else(PoisonError::into_inner);
+        self.gather();
         take(&self.common, bytes)
     }
 
-    /// Gives reserved `bytes` back.
+    /// Takes `bytes` that are there already, whether as many are left or not: nothing is reserved until what is missing came back.
+    pub(crate) fn force(&self, bytes: u64) {
+        if !self.reserve(bytes) {
+            self.common.fetch_sub(signed(bytes), Ordering::Relaxed);
+        }
+    }
+
+    fn gather(&self) {
+        let idle: i64 = self.at_hand.iter().map(|credit| credit.swap(0, Ordering::Relaxed)).sum();
+        self.common.fetch_add(idle, Ordering::Relaxed);
+    }
+
+    /// Gives taken `bytes` back.
     pub(crate) fn release(&self, bytes: u64) {
+        let bytes = signed(bytes);
+        if self.common.load(Ordering::Relaxed) < 0 {
+            self.common.fetch_add(bytes, Ordering::Relaxed);
+            return;
+        }
         let mine = self.at_hand.mine();
-        if mine.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > 2 * CREDIT_BYTES {
+        if mine.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > 2 * self.credit {
             self.common.fetch_add(mine.swap(0, Ordering::Relaxed), Ordering::Relaxed);
         }
     }
@@ -61,18 +93,27 @@ impl MemoryBudget {
 
     /// What is reserved, roughly: other threads go on while this adds up.
     pub(crate) fn used(&self) -> u64 {
-        let at_hand: u64 = self.at_hand.iter().map(|credit| credit.load(Ordering::Relaxed)).sum();
-        self.limit.saturating_sub(self.common.load(Ordering::Relaxed).saturating_add(at_hand))
+        let at_hand: i64 = self.at_hand.iter().map(|credit| credit.load(Ordering::Relaxed)).sum();
+        let left = self.common.load(Ordering::Relaxed).saturating_add(at_hand);
+        u64::try_from(signed(self.limit).saturating_sub(left)).unwrap_or(0)
     }
 }
 
-fn take(from: &AtomicU64, bytes: u64) -> bool {
-    from.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
+/// No machine has more memory than that.
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX / 2).min(i64::MAX / 2)
+}
+
+fn take(from: &AtomicI64, bytes: i64) -> bool {
+    let enough = |left: i64| left.checked_sub(bytes).filter(|left| *left >= 0);
+    from.fetch_update(Ordering::Relaxed, Ordering::Relaxed, enough).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const CREDIT_BYTES: u64 = super::CREDIT_BYTES as u64;
 
     #[test]
     fn no_more_is_reserved_than_there_is_and_all_of_it_can_be() {
@@ -132,5 +173,34 @@ mod tests {
         }
         assert!(budget.reserve(4 * CREDIT_BYTES));
         assert!(!budget.reserve(1));
+    }
+
+    #[test]
+    fn what_is_taken_beyond_all_that_there_is_comes_back_before_anything_is_reserved() {
+        let budget = MemoryBudget::new(100);
+        assert!(budget.reserve(90));
+        budget.force(50);
+        assert_eq!(budget.used(), 140);
+        budget.release(40);
+        assert!(!budget.reserve(1));
+        budget.release(50);
+        assert!(budget.reserve(50) && !budget.reserve(1));
+        assert_eq!(budget.used(), 100);
+    }
+
+    #[test]
+    fn threads_that_have_less_together_than_there_is_are_never_refused() {
+        let budget = MemoryBudget::new(5_000_000);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..20_000 {
+                        assert!(budget.reserve(1_000_000));
+                        budget.release(1_000_000);
+                    }
+                });
+            }
+        });
+        assert_eq!(budget.used(), 0);
     }
 }

@@ -6,14 +6,14 @@ use std::task::Waker;
 
 use tidepool_core::console::Stream;
 use tidepool_core::{
-    Address, CallError, DenseConfig, EngineKind, Instances, Limit, Limits, Output, ProcessOptions, RuntimeConfig, Step,
-    Task,
+    Address, CallError, DenseConfig, EngineKind, FunctionConfig, Instances, Limit, Limits, NamespaceConfig, Output,
+    ProcessOptions, RuntimeConfig, Step, Task,
 };
 
 use crate::settings;
 use crate::support::processes::Processes;
 use crate::support::program::{passes, program, run, run_with};
-use crate::support::{Node, config, eventually, limits, sample};
+use crate::support::{Node, call, compile_config, config, eventually, guest, limits, sample};
 
 const MIB: u64 = 1 << 20;
 
@@ -94,6 +94,44 @@ fn programs_of_a_function_have_no_more_on_the_host_together_than_its_memory_and_
     eventually("all of it is back", || node.runtime.memory_bytes() == 0 && held() == (0.0, 0.0));
     start().run_until(has_both);
     node.assert_empty();
+}
+
+#[test]
+fn messages_to_processes_that_receive_nothing_are_no_more_than_the_functions_memory_and_one_message() {
+    // Each goes to an empty mailbox, which takes it however little room there is.
+    let code = format!(
+        r#"{LARGE} (func (export "_start")
+             (loop $more (call $large) (drop (call $send (call $child (i64.const 0) (i64.const -1)))) (br $more)))
+           (func (export "child") (call $sleep (i64.const -1)))"#
+    );
+    let node = Node::dense(64, 0);
+    let limits = Limits { total_memory_bytes: 10 * MIB, ..limits() };
+    let function = node.function(&program(&code), Instances::Fresh, limits);
+    let mut processes = Processes::start(&function, ProcessOptions::default());
+    let outcome = processes.run();
+    assert!(matches!(outcome, Err(CallError::Limit { limit: Limit::Messages, .. })), "{outcome:?}");
+    assert!((7..=12).contains(&processes.left()), "{}", processes.left());
+}
+
+#[test]
+fn what_programs_have_on_the_host_is_of_the_memory_of_namespace_and_node() {
+    let code = r#"(func (export "_start")
+         (loop $more (call $create (i64.const 0) (i64.const 0)) (drop (call $write (i32.const 0) (i32.const 65536)))
+           (drop (call $send_after (i64.const 1) (i64.const 1000000))) (br $more)))"#;
+    let shop = NamespaceConfig { name: "shop".into(), memory_bytes: Some(6 * MIB), ..NamespaceConfig::default() };
+    let node = Node::new(&RuntimeConfig { namespaces: vec![shop], max_total_memory_bytes: 12 * MIB, ..config() });
+    let hello = node.named("shop/hello", &guest("rust/hello_world"), Instances::Warm { max_idle: 4 });
+    for (name, most) in [("shop/cart", 6 * MIB), ("blog/post", 12 * MIB)] {
+        // What is idle makes room.
+        assert!(call(&hello, "hello", b"").is_ok());
+        let module = node.runtime.compile(&program(code), &compile_config(&limits())).unwrap();
+        let config = FunctionConfig { name: name.into(), limits: limits(), ..settings::function_config() };
+        let function = Arc::new(Arc::new(module).function(config).unwrap());
+        let outcome = Processes::start(&function, ProcessOptions::default()).run();
+        let Err(CallError::Limit { limit: Limit::Messages, allowed, .. }) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(allowed, most, "{name}");
+        assert_eq!(hello.idle_instances(), 0, "{name}");
+    }
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn compile<'a>(env: Env<'a>, node: ResourceArc<Node>, wasm: Binary<'a>, config: 
         }
     };
     if is_brought {
-        runtime.compile_pool().submit_brought(job)
+        runtime.compile_pool().submit_brought(bytes, job)
     } else {
         runtime.compile_pool().submit(bytes, job)
     }

@@ -34,6 +34,12 @@ impl LunaticSlot {
     pub(in crate::abi) fn data(&mut self) -> &mut Data {
         self.0.get_or_insert_default()
     }
+
+    pub(in crate::abi) fn give_stack_back(&mut self) {
+        if let Some(data) = &mut self.0 {
+            data.spare_stack = None;
+        }
+    }
 }
 
 /// What a guest has. All of it dies with the guest.

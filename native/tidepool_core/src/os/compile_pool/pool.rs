@@ -49,8 +49,8 @@ impl CompilePool {
     }
 
     /// Queues `job`, which compiles a module that a guest has brought: others overtake it, but not for good.
-    pub fn submit_brought(&self, job: impl FnOnce() + Send + 'static) {
-        self.shared.state().brought.push_back(Box::new(job));
+    pub fn submit_brought(&self, module_bytes: usize, job: impl FnOnce() + Send + 'static) {
+        self.shared.state().brought.push_back((module_bytes, Box::new(job)));
         self.shared.changed.notify_all();
     }
 
@@ -63,7 +63,8 @@ impl CompilePool {
     /// Jobs that wait for a thread, background jobs apart.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.shared.state().waiting()
+        let state = self.shared.state();
+        state.waiting() + state.brought.len()
     }
 
     fn thread(&self, nice: i32, work: impl FnOnce(&Arc<JobQueue>) + Send + 'static) -> std::io::Result<()> {
@@ -155,7 +156,7 @@ mod tests {
         state.push(now + second, SMALL, job("small"));
         state.push(now + second, SMALL, job("small, second"));
         state.push(now + patience + second / 2, SMALL, job("small, too late"));
-        while let Some(job) = state.pop() {
+        while let Some((job, _is_brought)) = state.pop() {
             job();
         }
         let order: Vec<&str> = order.try_iter().collect();
@@ -172,21 +173,21 @@ mod tests {
         let mut state = State::new(1);
         let now = Instant::now();
         for _ in 0..1_000 {
-            state.brought.push_back(job("brought"));
+            state.brought.push_back((LARGE, job("brought")));
         }
         for _ in 0..OVERTAKES_BROUGHT {
             state.push(now, SMALL, job("small"));
             state.push(now, LARGE, job("large"));
         }
         for _ in 0..2 * OVERTAKES_BROUGHT + 3 {
-            state.pop().unwrap()();
+            state.pop().unwrap().0();
         }
         let order: Vec<&str> = order.try_iter().collect();
         assert_eq!(
             order,
             ["small", "small", "small", "small", "brought", "large", "large", "large", "large", "brought", "brought"]
         );
-        assert_eq!(state.waiting(), 997);
+        assert_eq!((state.waiting(), state.brought.len()), (0, 997));
     }
 
     #[test]

@@ -20,8 +20,9 @@ pub(super) struct JobQueue {
 pub(super) struct State {
     pub(super) small: ByDueTime,
     pub(super) large: ByDueTime,
-    /// For modules that guests have brought. However many there are, another job waits for one of them at most.
-    pub(super) brought: VecDeque<Job>,
+    /// For modules that guests have brought, with their sizes. However many there are, they keep no other job from its turn, or from
+    /// threads, but one in so many turns.
+    pub(super) brought: VecDeque<(usize, Job)>,
     /// Other jobs that have overtaken the first of those.
     pub(super) overtook: usize,
     pub(super) background: VecDeque<Job>,
@@ -52,11 +53,12 @@ impl JobQueue {
             if state.free > 0
                 && let Some(job) = state.pop()
             {
-                let threads = (state.free / (1 + state.waiting())).max(1);
+                let (job, is_brought) = job;
+                let threads = if is_brought { 1 } else { (state.free / (1 + state.waiting())).max(1) };
                 state.free -= threads;
                 return Some((job, threads));
             }
-            if state.stop && state.waiting() == 0 {
+            if state.stop && state.waiting() == 0 && state.brought.is_empty() {
                 return None;
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -71,6 +73,10 @@ impl JobQueue {
                 return None;
             }
             if let Some((_due, job)) = state.small.pop_first() {
+                return Some(job);
+            }
+            let is_small = state.brought.front().is_some_and(|(bytes, _job)| *bytes <= SMALL_BYTES);
+            if is_small && let Some((_bytes, job)) = state.brought.pop_front() {
                 return Some(job);
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -116,7 +122,7 @@ impl State {
     }
 
     pub(super) fn waiting(&self) -> usize {
-        self.small.len() + self.large.len() + self.brought.len()
+        self.small.len() + self.large.len()
     }
 
     pub(super) fn push(&mut self, now: Instant, module_bytes: usize, job: Job) {
@@ -127,11 +133,12 @@ impl State {
         self.count += 1;
     }
 
-    pub(super) fn pop(&mut self) -> Option<Job> {
+    /// The next job, and whether it is for a module that a guest has brought.
+    pub(super) fn pop(&mut self) -> Option<(Job, bool)> {
         let is_turn = self.overtook >= OVERTAKES_BROUGHT || self.small.is_empty() && self.large.is_empty();
-        if is_turn && let Some(job) = self.brought.pop_front() {
+        if is_turn && let Some((_bytes, job)) = self.brought.pop_front() {
             self.overtook = 0;
-            return Some(job);
+            return Some((job, true));
         }
         self.overtook = if self.brought.is_empty() { 0 } else { self.overtook.saturating_add(1) };
         let small = self.small.first_key_value().map(|(due, _)| *due);
@@ -141,7 +148,7 @@ impl State {
             (None, _) => &mut self.large,
             _ => &mut self.small,
         };
-        queue.pop_first().map(|(_due, job)| job)
+        queue.pop_first().map(|(_due, job)| (job, false))
     }
 
     /// Whether a thread that serves in the place of a job ends: one ends for each job that is back.

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Most that a share draws beyond what it needs.
 const CHUNK_BYTES: usize = 64 << 10;
+/// What a share keeps at least of what it has drawn, and does not need.
+const KEPT_BYTES: usize = 4 << 10;
 /// What a process is counted as in any case: it has as much on the host before it has a message. Most have less in their mailbox, and draw
 /// nothing more.
 pub(crate) const PROCESS_BYTES: usize = 4 << 10;
@@ -14,6 +16,9 @@ pub(crate) const PROCESS_BYTES: usize = 4 << 10;
 pub(crate) trait HostMemory: Send + Sync {
     /// Takes `bytes`; `false` when there are fewer, and then nothing is taken.
     fn reserve(&self, bytes: usize) -> bool;
+
+    /// Takes `bytes` that are there already, whether as many are left or not.
+    fn force(&self, bytes: usize);
 
     /// Gives back what was taken.
     fn release(&self, bytes: usize);
@@ -60,11 +65,17 @@ impl Account {
         reserved
     }
 
-    /// Gives back `bytes`, of which so many were counted here alone.
-    fn give_back(&self, bytes: usize, alone: usize) {
+    fn force(&self, bytes: usize) {
+        self.drawn.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(memory) = &self.memory {
+            memory.force(bytes);
+        }
+    }
+
+    fn give_back(&self, bytes: usize) {
         self.drawn.fetch_sub(bytes, Ordering::Relaxed);
         if let Some(memory) = &self.memory {
-            memory.release(bytes.saturating_sub(alone));
+            memory.release(bytes);
         }
     }
 }
@@ -78,14 +89,12 @@ pub(crate) struct Share {
     account: Option<Arc<Account>>,
     least: usize,
     drawn: usize,
-    /// Of `drawn`, what is counted whatever the account says, and is not reserved.
-    beyond: usize,
 }
 
 impl Share {
     /// A share that is of `least` bytes from its first [`hold`](Share::hold) on, whatever its holder has.
     pub(crate) fn new(account: &Arc<Account>, least: usize) -> Self {
-        Share { account: Some(Arc::clone(account)), least, drawn: 0, beyond: 0 }
+        Share { account: Some(Arc::clone(account)), least, drawn: 0 }
     }
 
     /// What its program may have; without end, where nothing is counted.
@@ -116,10 +125,9 @@ impl Share {
         }
         let missing = bytes.max(self.least).saturating_sub(self.drawn);
         if let Some(account) = &self.account {
-            account.drawn.fetch_add(missing, Ordering::Relaxed);
+            account.force(missing);
         }
         self.drawn = self.drawn.saturating_add(missing);
-        self.beyond = self.beyond.saturating_add(missing);
     }
 
     /// What it draws beside what is needed: nothing, where that is the least.
@@ -129,7 +137,7 @@ impl Share {
 
     /// Gives back what is not `needed`, beyond what it would draw ahead, when that is much.
     fn release(&mut self, needed: usize) {
-        let ahead = needed.min(CHUNK_BYTES);
+        let ahead = needed.clamp(KEPT_BYTES, CHUNK_BYTES);
         let idle = self.drawn.saturating_sub(needed);
         if idle > 2 * ahead {
             self.give_back(idle - ahead);
@@ -137,12 +145,10 @@ impl Share {
     }
 
     fn give_back(&mut self, bytes: usize) {
-        let beyond = self.beyond.min(bytes);
         if let Some(account) = &self.account {
-            account.give_back(bytes, beyond);
+            account.give_back(bytes);
         }
         self.drawn -= bytes;
-        self.beyond -= beyond;
     }
 }
 
@@ -174,6 +180,10 @@ mod tests {
             self.1.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
         }
 
+        fn force(&self, bytes: usize) {
+            self.1.fetch_sub(bytes, Ordering::Relaxed);
+        }
+
         fn release(&self, bytes: usize) {
             self.1.fetch_add(bytes, Ordering::Relaxed);
         }
@@ -196,7 +206,7 @@ mod tests {
         assert!(one.hold(100_000) && other.hold(800_000), "that there is again");
         drop(one);
         assert!(other.hold(0));
-        assert_eq!(drawn(&account), 0);
+        assert!(drawn(&account) <= KEPT_BYTES);
         assert!(other.hold(1_000_000));
         drop(other);
         assert_eq!(drawn(&account), 0);
@@ -225,13 +235,12 @@ mod tests {
         assert!(first.hold(800_000));
         let mut second = Share::new(&other, 0);
         assert!(!second.hold(150_000) && second.hold(100_000), "what others have is not there for it");
-        second.keep(150_000);
+        second.keep(130_000);
         assert_eq!(
             drawn(&one) + drawn(&other),
-            1_000_000 - memory.left() + 50_000,
-            "what is kept beyond is not reserved"
+            1_000_000 - memory.left(),
+            "what is kept is counted whether there was room or not"
         );
-        assert!(second.hold(1_000));
         drop((first, second));
         assert_eq!((memory.left(), drawn(&one), drawn(&other)), (1_000_000, 0, 0));
     }

@@ -42,7 +42,7 @@ impl Bounds {
             processes: usize::try_from(limits.instances).unwrap_or(usize::MAX),
             living: Arc::clone(living),
             mailbox_bytes: MAILBOX_BYTES,
-            total_bytes: TOTAL_BYTES,
+            total_bytes: TOTAL_BYTES.min(memory.limit()),
             memory: Some(memory),
             total_cpu: None,
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::{Duration, Instant};
 
 use wasmtime::{Caller, Linker};
 
@@ -33,6 +34,9 @@ pub(super) const TIMED_OUT: i32 = 9027;
 /// What `try_send` says.
 const SENT: i32 = 0;
 const FULL: i32 = 1;
+/// How long a sender waits for memory before it looks again: twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(64);
 /// Most tags to choose by.
 const MAX_TAGS: usize = 4_096;
 
@@ -90,11 +94,11 @@ fn try_send(caller: &mut Caller<'_, State>, guest: &Guest, id: u64) -> wasmtime:
             sent(caller);
             Ok(Sending::Done)
         }
-        Sent::Full(_) if id == guest.process.id => Err(trap(
+        Sent::Full { .. } if id == guest.process.id => Err(trap(
             caller,
             "the guest sends itself more than its mailbox or its program has room for, and receives nothing",
         )),
-        Sent::Full(message) => Ok(Sending::Full(process, message)),
+        Sent::Full { message, .. } => Ok(Sending::Full(process, message)),
     }
 }
 
@@ -105,12 +109,18 @@ async fn finish(caller: &mut Caller<'_, State>, guest: &Guest, sending: Sending)
         Sending::Full(process, message) => {
             let mut message = Some(message);
             let bound = guest.program.mailbox_bytes;
-            wait(caller, |cx, _wake_at| {
+            let mut pause = FIRST_PAUSE;
+            wait(caller, |cx, wake_at| {
                 let Some(left) = message.take() else { return std::task::Poll::Ready(()) };
                 match process.send(left, &guest.process, bound, cx.waker()) {
                     Sent::Done => std::task::Poll::Ready(()),
-                    Sent::Full(left) => {
+                    Sent::Full { message: left, for_memory } => {
                         message = Some(left);
+                        // The receiver tells of room in its mailbox, and nobody of memory that others give back.
+                        if for_memory {
+                            *wake_at = Instant::now().checked_add(pause);
+                            pause = (pause * 2).min(LONGEST_PAUSE);
+                        }
                         std::task::Poll::Pending
                     }
                 }
@@ -202,7 +212,7 @@ async fn sent_at_once(caller: &mut Caller<'_, State>, guest: &Guest, id: u64) ->
     let data = Message::Data(take_data(caller)?);
     let (code, left) = match process.send(data, &guest.process, guest.program.mailbox_bytes, Waker::noop()) {
         Sent::Done => (SENT, None),
-        Sent::Full(message) => (FULL, Some(message)),
+        Sent::Full { message, .. } => (FULL, Some(message)),
     };
     caller.data_mut().abi.lunatic.data().scratch = left;
     sent(caller);
