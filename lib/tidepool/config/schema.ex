@@ -180,7 +180,7 @@ defmodule Tidepool.Config.Schema do
       type: {:integer, 65_536, 17_592_186_044_416},
       default: nil,
       doc:
-        "cap on the linear memory of all live instances together, in bytes; `nil` is three quarters of the machine's, or of " <>
+        "cap on the linear memory of all live instances together and what programs have on the host, in bytes; `nil` is three quarters of the machine's, or of " <>
           "what a control group (a container) around the node gives."
     ],
     max_frozen: [
