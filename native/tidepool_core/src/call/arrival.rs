@@ -8,7 +8,7 @@ use wasmtime::Val;
 
 use super::member::{Member, ProcessRef};
 use super::process::lives;
-use super::process::prepare::{bounds, prepare};
+use super::process::prepare::{bounds, new_program, prepare};
 use super::process::{context, making};
 use super::target::{Call, Target};
 use super::task::Task;
@@ -18,7 +18,6 @@ use crate::base::request::{Address, Away, Reply, Request};
 use crate::instance::live::Instance;
 use crate::process::config::Config;
 use crate::process::place::Place;
-use crate::process::program::Program;
 
 /// Which part of which program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,9 +36,7 @@ pub struct Part {
 pub(crate) fn part(target: &Arc<Target>, part: Part, keeper: Address) -> Option<ProcessRef> {
     let Part { node, origin, module, first } = part;
     let place = Place::part(node, origin, module, first, &target.node.others);
-    let access = target.access();
-    let function = &target.function;
-    let program = Program::new(&function.name, function.version, bounds(target), access, place, None);
+    let program = new_program(target, bounds(target), place, None);
     let program = Arc::new(program.with_drop_thread(&target.node.drop_thread));
     let process = program.process(program.introduce(keeper, |_| true))?;
     Some(ProcessRef { program, process })

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use wasmtime::{ExternType, Val};
 
-use self::prepare::{bounds, prepare};
+use self::prepare::{bounds, new_program, prepare};
 use super::member::{Making, Member, ProcessRef, Signal, Unborn};
 use super::target::{Call, Target};
 use super::task::Task;
@@ -28,7 +28,7 @@ use crate::process::delivery::Room;
 use crate::process::files::folder::folders;
 use crate::process::handle::Process;
 use crate::process::place::Place;
-use crate::process::program::{Output, Program};
+use crate::process::program::Output;
 use crate::process::stdio::Stdio;
 use crate::process::ties::Ties;
 use crate::store::context::FunctionContext;
@@ -239,9 +239,8 @@ pub(crate) fn start(target: &Arc<Target>, options: ProcessOptions) -> Result<Tas
     target.begin()?;
     let ProcessOptions { entry, args, env, output, stdio, cpu_time, total_cpu_time, node, module, files } = options;
     let place = Place::first(node, module, &target.node.others);
-    let access = target.access();
     let bounds = Bounds { total_cpu: total_cpu_time, ..bounds(target) };
-    let program = Program::new(&target.function.name, target.function.version, bounds, access, place, output);
+    let program = new_program(target, bounds, place, output);
     let program = Arc::new(program.with_stdio(stdio).with_drop_thread(&target.node.drop_thread));
     let world = World { args, env, ..World::default() };
     let refused = |message| CallError::Overloaded { message };

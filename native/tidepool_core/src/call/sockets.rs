@@ -8,6 +8,12 @@ use crate::base::grants::Grants;
 use crate::net::access::Access;
 use crate::store::context::FunctionContext;
 
+/// What a program of a function may do with the network.
+pub(super) fn access(node: &Node, function: &FunctionContext) -> Access {
+    let namespace = node.namespace(&function.name).map(|namespace| &namespace.sockets);
+    Access::new(&node.network, &function.grants, &function.stats.function.sockets, namespace)
+}
+
 /// That of a version's calls, if anything is granted.
 #[derive(Clone)]
 pub(crate) struct Sockets {
@@ -18,10 +24,8 @@ pub(crate) struct Sockets {
 impl Sockets {
     /// Those of a new version.
     pub(crate) fn new(node: &Node, function: &FunctionContext) -> Self {
-        let (grants, counted) = (&function.grants, &function.stats.function.sockets);
-        let namespace = node.namespace(&function.name).map(|namespace| &namespace.sockets);
-        let access = || Arc::new(Access::new(&node.network, grants, counted, namespace));
-        Sockets { grants: Arc::clone(grants), access: (!grants.is_empty()).then(access) }
+        let grants = &function.grants;
+        Sockets { grants: Arc::clone(grants), access: (!grants.is_empty()).then(|| Arc::new(access(node, function))) }
     }
 
     /// The same, counted with the others, for calls of another core: these don't share a count of users.

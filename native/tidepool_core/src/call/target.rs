@@ -20,7 +20,6 @@ use crate::instance::watch::Watch;
 use crate::metrics::counters::Outcome;
 use crate::metrics::failure::Failure;
 use crate::module::compiled::CompiledModule;
-use crate::net::access::Access;
 use crate::recording::report::Replay;
 use crate::recording::tape::Tape;
 use crate::recording::taped::Whence;
@@ -76,13 +75,6 @@ impl Target {
     /// The idle instances of its engine.
     pub(crate) fn pools(&self) -> &Pools {
         &self.places().pools
-    }
-
-    /// What a program of it may do with the network.
-    pub(crate) fn access(&self) -> Access {
-        let function = &self.function;
-        let namespace = self.namespace.as_ref().map(|namespace| &namespace.sockets);
-        Access::new(&self.node.network, &function.grants, &function.stats.function.sockets, namespace)
     }
 
     /// It, as a module that a process of `owner` has brought: its instances have no memory but the owner's, and print no more lines.

@@ -99,7 +99,7 @@ impl FunctionContext {
 
     /// The most that there may be of it.
     pub(crate) fn host_limit(&self) -> u64 {
-        self.host_budgets().into_iter().flatten().map(MemoryBudget::limit).fold(u64::MAX, u64::min)
+        narrowest(self.host_budgets())
     }
 
     pub(crate) fn release_on_host(&self, bytes: usize) {
@@ -127,7 +127,7 @@ impl FunctionContext {
     /// The limit that an instance has reached when it was refused memory: the smallest of the function's, its namespace's and the
     /// node's.
     pub(crate) fn total_memory_bytes(&self) -> u64 {
-        self.budgets().into_iter().flatten().map(MemoryBudget::limit).fold(self.limits.total_memory_bytes, u64::min)
+        narrowest(self.budgets()).min(self.limits.total_memory_bytes)
     }
 
     /// Was the function removed? What it does then is not the next one's of its name.
@@ -204,6 +204,11 @@ fn reserve(budgets: [Option<&MemoryBudget>; 3], bytes: u64) -> bool {
 
 fn release(budgets: [Option<&MemoryBudget>; 3], bytes: u64) {
     budgets.into_iter().flatten().for_each(|budget| budget.release(bytes));
+}
+
+/// The limit of the narrowest.
+fn narrowest(budgets: [Option<&MemoryBudget>; 3]) -> u64 {
+    budgets.into_iter().flatten().map(MemoryBudget::limit).fold(u64::MAX, u64::min)
 }
 
 fn in_64_bits(bytes: usize) -> u64 {

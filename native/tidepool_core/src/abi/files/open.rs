@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::rights;
-use crate::process::bounds::account::{Account, Share};
+use crate::process::bounds::account::{Account, Share, TABLE_BYTES};
 use crate::process::files::File;
 use crate::process::files::error::FileError;
 use crate::process::files::folder::{Preopen, Source};
@@ -17,8 +17,6 @@ const MAX_OPEN: usize = 1_024;
 const DESCRIPTOR_BYTES: usize = 256;
 /// What an entry of a list takes beside its name.
 const LISTED_BYTES: usize = 64;
-/// What who has files is counted as in any case, so that most are in no account again.
-const LEAST_BYTES: usize = 1 << 10;
 /// The first number that is not the library's.
 pub(in crate::abi) const FIRST: u32 = 3;
 
@@ -115,7 +113,7 @@ impl Descriptor {
 
 impl Files {
     pub(in crate::abi) fn new(folders: &[Preopen], account: &Arc<Account>) -> Self {
-        let mut files = Files { open: BTreeMap::new(), share: Share::new(account, LEAST_BYTES), bytes: 0 };
+        let mut files = Files { open: BTreeMap::new(), share: Share::new(account, TABLE_BYTES), bytes: 0 };
         for (number, folder) in (FIRST..).zip(folders) {
             let place = Place { source: folder.source.clone(), path: folder.path.clone() };
             let (name, writable) = (Some(Arc::clone(&folder.name)), folder.writable);

@@ -6,15 +6,12 @@ use super::handles::{Handles, HeapSize};
 use super::networking::data::{CLOSED, Sockets};
 use crate::abi::begun::{letter, message};
 use crate::abi::guest::{Guest, Module};
-use crate::process::bounds::account::Share;
+use crate::process::bounds::account::{Share, TABLE_BYTES};
 use crate::process::config::{Config, World};
 use crate::process::message::Message;
 use crate::recording::outside::packed::{Handed, Kept};
 use crate::recording::tape::Tape;
 use crate::store::context::FurtherStack;
-
-/// What a process is counted as for its handles and its scratch in any case, so that small messages reach no account.
-const LEAST_BYTES: usize = 1 << 10;
 
 /// A configuration, with its texts, takes as long as so many texts that are dropped, and a module, whose code goes, does.
 const CONFIG: usize = 10;
@@ -82,7 +79,7 @@ impl Data {
     pub(super) fn begin(&mut self, guest: &Guest, left: Option<Message>, tape: Option<&Arc<Tape>>) {
         self.tape = tape.cloned();
         self.max_message = Some(guest.program.mailbox_bytes);
-        self.share = Share::new(&guest.program.account, LEAST_BYTES);
+        self.share = Share::new(&guest.program.account, TABLE_BYTES);
         self.inherited = left;
         self.recount();
     }

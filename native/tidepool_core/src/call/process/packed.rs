@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::super::member::Member;
 use super::super::target::{Call, Target};
 use super::super::task::Task;
-use super::prepare::{bounds, set_up};
+use super::prepare::{bounds, new_program, set_up};
 use super::{ProcessOptions, context, lives, making};
 use crate::abi::begun::{letter, message};
 use crate::abi::guest::Guest;
@@ -112,10 +112,8 @@ pub(crate) fn thaw(target: &Arc<Target>, bytes: Bytes, options: ProcessOptions) 
         FIRST => Place::first(node, module, others),
         id => Place::part(node, begun.origin, module, id, others),
     };
-    let function = &target.function;
-    let access = target.access();
     let bounds = Bounds { total_cpu: total_cpu_time, ..bounds(target) };
-    let program = Program::new(&function.name, function.version, bounds, access, place, output);
+    let program = new_program(target, bounds, place, output);
     let program = Arc::new(program.with_stdio(stdio).with_drop_thread(&target.node.drop_thread));
     let config = Config::arrived(begun.with).map_err(|_much| Unfit::Form)?;
     let config = config.within(&Config::first(World::default(), Arc::default(), cpu_time));

@@ -9,11 +9,14 @@ use crate::abi::guest::Guest;
 use crate::abi::slots::State;
 use crate::base::request::ShortName;
 use crate::call::node::Node;
+use crate::call::sockets::access;
 use crate::call::target::{Call, Target};
 use crate::instance::namespace::Namespace;
 use crate::process::bounds::Bounds;
 use crate::process::bounds::account::HostMemory;
 use crate::process::message::Message;
+use crate::process::place::Place;
+use crate::process::program::{Output, Program};
 use crate::recording::outside::begun::Begun;
 use crate::recording::tape::Tape;
 use crate::recording::taped::Whence;
@@ -60,6 +63,17 @@ impl HostMemory for OfFunction {
     fn limit(&self) -> usize {
         usize::try_from(self.function.host_limit()).unwrap_or(usize::MAX)
     }
+}
+
+/// A program of a function, without processes yet.
+pub(in crate::call) fn new_program(
+    target: &Target,
+    bounds: Bounds,
+    place: Place,
+    output: Option<Arc<dyn Output>>,
+) -> Program {
+    let (function, access) = (&target.function, access(&target.node, &target.function));
+    Program::new(&function.name, function.version, bounds, access, place, output)
 }
 
 /// Sets the store of a process up, whose entry gets these parameters.

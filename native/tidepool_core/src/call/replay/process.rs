@@ -10,14 +10,13 @@ use crate::abi::slots::State;
 use crate::base::error::CallError;
 use crate::base::request::Reply;
 use crate::call::process::lives;
-use crate::call::process::prepare::{bounds, set_up};
+use crate::call::process::prepare::{bounds, new_program, set_up};
 use crate::call::target::Call;
 use crate::instance::live::Instance;
 use crate::instance::watch::Watch;
 use crate::process::config::Config;
 use crate::process::message::Message;
 use crate::process::place::Place;
-use crate::process::program::Program;
 use crate::recording::outside::begun::Begun;
 use crate::recording::tape::Tape;
 use crate::recording::taped::{Given, Taped};
@@ -61,12 +60,9 @@ pub(super) async fn replayed(
 /// The process, which has its number in a program without others, and what it was left.
 fn guest(call: &Call, entry: String, begun: Begun) -> Result<(Arc<Guest>, Option<Message>), CallError> {
     let target = &*call.target;
-    let Begun { id, program, origin, module, is_foreign, mailbox_bytes, with, left } = begun;
+    let Begun { id, program: number, origin, module, is_foreign, mailbox_bytes, with, left } = begun;
     let place = Place::part(with.node, origin, module, id, &Arc::default());
-    let access = target.access();
-    let function = &target.function;
-    let number = program;
-    let program = Program::new(&function.name, function.version, bounds(target), access, place, None);
+    let program = new_program(target, bounds(target), place, None);
     let program = Arc::new(program.recorded(number, usize::try_from(mailbox_bytes).unwrap_or(usize::MAX)));
     let config = Config::arrived(with).map_err(|why| unreadable(&format!("a process that there can't be: {why}")))?;
     let refused = |message| CallError::Overloaded { message };

@@ -117,6 +117,16 @@ mod tests {
         Held { running, end }
     }
 
+    /// Makes jobs that tell their names when they run.
+    fn telling() -> (impl Fn(&'static str) -> Job, Receiver<&'static str>) {
+        let (ran, order) = mpsc::channel();
+        let job = move |name| -> Job {
+            let ran = ran.clone();
+            Box::new(move || ran.send(name).unwrap())
+        };
+        (job, order)
+    }
+
     /// Keeps a pool of one thread busy, and the thread for small modules.
     fn hold_all(pool: &CompilePool) -> [Held; 2] {
         [LARGE, SMALL].map(|module_bytes| {
@@ -142,11 +152,7 @@ mod tests {
 
     #[test]
     fn small_modules_overtake_large_ones_that_wait_for_so_long_and_no_longer() {
-        let (ran, order) = mpsc::channel();
-        let job = |name: &'static str| -> Job {
-            let ran = ran.clone();
-            Box::new(move || ran.send(name).unwrap())
-        };
+        let (job, order) = telling();
         let mut state = State::new(1);
         let now = Instant::now();
         let patience = PATIENCE_PER_KIB * u32::try_from(LARGE >> 10).unwrap();
@@ -165,11 +171,7 @@ mod tests {
 
     #[test]
     fn a_module_waits_for_one_that_a_guest_has_brought_however_many_these_are_and_they_have_their_turn() {
-        let (ran, order) = mpsc::channel();
-        let job = |name: &'static str| -> Job {
-            let ran = ran.clone();
-            Box::new(move || ran.send(name).unwrap())
-        };
+        let (job, order) = telling();
         let mut state = State::new(1);
         let now = Instant::now();
         for _ in 0..1_000 {

@@ -12,6 +12,9 @@ const KEPT_BYTES: usize = 4 << 10;
 /// nothing more.
 pub(crate) const PROCESS_BYTES: usize = 4 << 10;
 
+/// What a table of a process's is counted as in any case, so that small changes of it reach no account.
+pub(crate) const TABLE_BYTES: usize = 1 << 10;
+
 /// The memory that a program's account draws from beside its own bound.
 pub(crate) trait HostMemory: Send + Sync {
     /// Takes `bytes`; `false` when there are fewer, and then nothing is taken.
