@@ -13,7 +13,7 @@ use crate::support::moving::{moving, passes, rest, tiers};
 use crate::support::processes::Processes;
 use crate::support::program::program;
 use crate::support::signal::Signal;
-use crate::support::{Node, drive, function_of, guest, limits};
+use crate::support::{Node, drive, function_of, guest, limits, next};
 
 /// A node, and a process on it that runs this.
 fn begun(code: &str) -> (Node, Task) {
@@ -234,7 +234,7 @@ fn a_process_that_is_ended_while_it_has_no_instance_is_gone() {
     let signal = Arc::new(Signal::default());
     rest(&mut task, &signal);
     task.freeze();
-    assert!(matches!(drive(&mut task, &signal), Step::Host(_)));
+    assert!(matches!(next(&mut task, &signal), Step::Host(_)));
     let process = task.process_ref().unwrap();
     task.cancel(Cancel::Aborted);
     assert!(process.find(1).is_none());

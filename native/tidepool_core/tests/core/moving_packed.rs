@@ -12,10 +12,10 @@ use tidepool_core::{
     ProcessRequest, Room, Signal as Told, Stays, Step, Task, Ties,
 };
 
-use crate::support::moving::{finish, next_step};
+use crate::support::moving::{finish, rest};
 use crate::support::program::program;
 use crate::support::signal::Signal;
-use crate::support::{Node, drive, function_of, is_long, limits};
+use crate::support::{Node, drive, function_of, is_long, limits, next};
 
 /// Before the digest, and with it.
 const HEAD: [usize; 2] = [10, 26];
@@ -33,7 +33,7 @@ fn freeze(task: &mut Task) {
     let signal = Arc::new(Signal::default());
     task.set_address(Address(NonZeroU64::MIN));
     task.pack();
-    let step = next_step(task, &signal);
+    let step = next(task, &signal);
     assert!(matches!(step, Step::Host(HostRequest::Process(ProcessRequest::Frozen))), "{step:?}");
 }
 
@@ -165,7 +165,7 @@ fn a_process_that_was_packed_goes_on_where_it_is_when_its_driver_says_so() {
     drop(packed(&task));
     task.answer(Ok(Vec::new()));
     // It waits for what is due later, at least.
-    assert!(matches!(next_step(&mut task, &Arc::default()), Step::Wait));
+    assert!(matches!(next(&mut task, &Arc::default()), Step::Wait));
     assert!(task.packed().is_none());
     assert_eq!(finish(task), Ok(Vec::new()));
     node.assert_empty();
@@ -311,7 +311,7 @@ fn links_and_monitors_stay_on_the_account_through_a_move_and_a_packed_process_be
     freeze(&mut task);
     let bytes = packed(&task);
     task.answer(Ok(Vec::new()));
-    assert!(matches!(drive(&mut task, &Arc::new(Signal::default())), Step::Wait));
+    rest(&mut task, &Arc::new(Signal::default()));
     assert_ne!(task.room(1), Room::Free);
     assert!(!task.need_ties(Ties { monitors: 30_000, ..most }));
     task.keep_ties(Ties { monitors: 20, ..most });

@@ -9,9 +9,9 @@ use tidepool_core::{
 };
 
 use crate::settings;
-use crate::support::moving::{finish, next_step, passes, rest, tiers};
+use crate::support::moving::{finish, passes, rest, tiers};
 use crate::support::program::program;
-use crate::support::{Node, PAGE, PATIENCE, config, function_of, limits, wat};
+use crate::support::{Node, PAGE, PATIENCE, config, function_of, limits, next, wat};
 
 /// What sleeps by WASI: by which clock, until when or for how long in ns, and which of both; and what checks what it was told.
 const NAP: &str = r#"
@@ -75,18 +75,18 @@ fn a_process_that_waits_for_its_host_says_so_and_moves_with_the_module_that_it_w
     let function = function_of(&node.runtime, &wasm, &config, Instances::Fresh, limits()).unwrap();
     let (mut task, signal) = (function.start_process(ProcessOptions::default()).unwrap(), Arc::default());
     task.freeze();
-    let step = next_step(&mut task, &signal);
+    let step = next(&mut task, &signal);
     assert!(matches!(step, Step::Host(HostRequest::Process(ProcessRequest::Compile { .. }))), "{step:?}");
-    assert!(matches!(next_step(&mut task, &signal), Step::Wait));
+    assert!(matches!(next(&mut task, &signal), Step::Wait));
     assert_eq!(task.stays(), Some(Stays::Import));
     function.give_to(&task).unwrap();
     task.answer(Ok(Vec::new()));
-    let step = next_step(&mut task, &signal);
+    let step = next(&mut task, &signal);
     assert!(matches!(step, Step::Host(HostRequest::Process(ProcessRequest::Frozen))), "{step:?}");
     assert_eq!(task.stays(), None);
     task.answer(Ok(Vec::new()));
     let id = loop {
-        match next_step(&mut task, &signal) {
+        match next(&mut task, &signal) {
             Step::Wait => drop(signal.wait(task.remaining())),
             Step::Host(HostRequest::Process(ProcessRequest::Spawn { id, .. })) => break id,
             step => panic!("{step:?}"),
@@ -94,7 +94,7 @@ fn a_process_that_waits_for_its_host_says_so_and_moves_with_the_module_that_it_w
     };
     drop(task.other(id).unwrap().begin(Address(NonZeroU64::new(id).unwrap())).unwrap());
     task.answer(Ok(Vec::new()));
-    assert!(matches!(next_step(&mut task, &signal), Step::Done(Ok(_))));
+    assert!(matches!(next(&mut task, &signal), Step::Done(Ok(_))));
     drop(task);
     node.assert_empty();
 }
@@ -116,7 +116,7 @@ fn a_process_for_whose_memory_there_is_no_room_now_waits_for_that_and_goes_on() 
     let function = function_of(&node.runtime, &wasm, &of, Instances::Fresh, limits()).unwrap();
     let (mut task, signal) = (function.start_process(ProcessOptions::default()).unwrap(), Arc::default());
     task.freeze();
-    let step = next_step(&mut task, &signal);
+    let step = next(&mut task, &signal);
     assert!(matches!(step, Step::Host(HostRequest::Process(ProcessRequest::Frozen))), "{step:?}");
     let mut others: Vec<_> = (0..2)
         .map(|_| {
@@ -128,7 +128,7 @@ fn a_process_for_whose_memory_there_is_no_room_now_waits_for_that_and_goes_on() 
         .collect();
     task.answer(Ok(Vec::new()));
     for _look in 0..3 {
-        assert!(matches!(next_step(&mut task, &signal), Step::Wait));
+        assert!(matches!(next(&mut task, &signal), Step::Wait));
         assert!(task.remaining() < PATIENCE);
         std::thread::sleep(task.remaining());
     }

@@ -11,7 +11,7 @@ use tidepool_core::{
 use super::processes::Processes;
 use super::program::program;
 use super::signal::Signal;
-use super::{Node, Outcome, PATIENCE, config, drive, limits};
+use super::{Node, Outcome, PATIENCE, config, limits, next};
 use crate::settings;
 
 /// A node, and how modules are compiled on it.
@@ -69,19 +69,9 @@ pub(crate) fn passes(code: &str, least: usize) {
     }
 }
 
-/// Drives a process until it waits, asks for something, or is over.
-pub(crate) fn next_step(task: &mut Task, signal: &Arc<Signal>) -> Step {
-    loop {
-        match drive(task, signal) {
-            Step::Yield => {}
-            step => return step,
-        }
-    }
-}
-
 /// Drives a process until it waits.
 pub(crate) fn rest(task: &mut Task, signal: &Arc<Signal>) {
-    let step = next_step(task, signal);
+    let step = next(task, signal);
     assert!(matches!(step, Step::Wait), "{step:?}");
 }
 
@@ -90,7 +80,7 @@ pub(crate) fn finish(mut task: Task) -> Outcome {
     let (signal, began) = (Arc::new(Signal::default()), Instant::now());
     loop {
         assert!(began.elapsed() < PATIENCE, "it goes on");
-        match next_step(&mut task, &signal) {
+        match next(&mut task, &signal) {
             Step::Wait => drop(signal.wait(task.remaining())),
             Step::Done(outcome) => return outcome.map(Reply::into_bytes),
             step => panic!("{step:?}"),
