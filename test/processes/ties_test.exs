@@ -31,8 +31,8 @@ defmodule Tidepool.Processes.TiesTest do
     for {_id, pid} <- Process.get(:watched), do: Process.exit(pid, :kill)
     for _id <- others, do: assert({^child, {:process_died, _id}} = Puppets.hear())
     watch!(first, @most)
-    assert %Error{reason: {:limit, :messages}, details: %{allowed: @total, unit: "bytes"}} = error = overflow!(context)
-    assert Exception.message(error) =~ "links and monitors"
+    assert %Error{reason: {:limit, :total_memory}, details: %{allowed: @total, unit: "bytes"}} = error = overflow!(context)
+    assert Exception.message(error) =~ "links, monitors"
   end
 
   test "a process that is watched again and again is watched once", %{first: first} do
@@ -76,11 +76,11 @@ defmodule Tidepool.Processes.TiesTest do
     watch!(watcher, @most, first)
     [watched, linked] = for pid <- [watcher, pid], do: Process.monitor(pid)
     for id <- [child, other], do: Puppets.ask(watcher, ?L, id, 5)
-    assert_receive {:DOWN, ^watched, :process, ^watcher, {%Error{reason: {:limit, :messages}}, []}}, @patience
+    assert_receive {:DOWN, ^watched, :process, ^watcher, {%Error{reason: {:limit, :total_memory}}, []}}, @patience
     assert Puppets.tell(first, ?P, 1) == 1
     refute_received {:DOWN, ^down, :process, ^first, _reason}
     # The one that it was linked to has died of that.
-    assert_receive {:DOWN, ^linked, :process, ^pid, {%Error{reason: {:limit, :messages}}, []}}, @patience
+    assert_receive {:DOWN, ^linked, :process, ^pid, {%Error{reason: {:limit, :total_memory}}, []}}, @patience
   end
 
   test "one that is to make a linked process without room for the link is told so", %{first: first, down: down} do

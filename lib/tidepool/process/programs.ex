@@ -103,21 +103,21 @@ defmodule Tidepool.Process.Programs do
 
   @impl true
   def handle_info({:DOWN, _monitor, :process, first, reason}, state) do
-    for {_first, reference, _number, _running} <- :ets.lookup(__MODULE__, first) do
-      if reason == :noconnection, do: lost(node(first), reference)
-
-      # Each in a process of its own: a long one holds up no other. Its entry goes last: it is for the next of these processes,
-      # if this one ends before.
-      spawn_link(fn ->
-        finish(reference, MapSet.new([first]))
-        :ets.delete(__MODULE__, first)
-      end)
-    end
-
+    # Each in a process of its own: a long one holds up no other, and no handle of a program stays on the heap of this one.
+    spawn_link(fn -> ended(first, reason) end)
     {:noreply, state}
   end
 
   def handle_info(_other, state), do: {:noreply, state}
+
+  # Its entry goes last: it is for the next of these processes, if this one ends before.
+  defp ended(first, reason) do
+    for {_first, reference, _number, _running} <- :ets.lookup(__MODULE__, first) do
+      if reason == :noconnection, do: lost(node(first), reference)
+      finish(reference, MapSet.new([first]))
+      :ets.delete(__MODULE__, first)
+    end
+  end
 
   defp lost(node, reference) do
     %{function: function} = Native.process_info(reference)

@@ -100,11 +100,12 @@ pub enum Limit {
     Reply,
     /// [`Limits::depth`].
     Depth,
-    /// [`Limits::total_memory_bytes`], or what all instances of the node may have; the guest was refused memory.
+    /// [`Limits::total_memory_bytes`], or what all instances of the namespace or the node may have: the guest was refused memory, or its
+    /// program has as much on the host.
     TotalMemory,
     /// What all processes of a program together may compute.
     TotalCpuTime,
-    /// What a process may have in its mailbox, its timers, or its links and monitors, or all processes of a program on the host.
+    /// What a process may have in its mailbox, its timers, or its links and monitors.
     Messages,
 }
 
@@ -129,8 +130,12 @@ impl Limit {
     pub(crate) fn advice(self) -> &'static str {
         match self {
             Limit::Messages => {
-                ": a process has to receive what it is sent, and a program to have less in messages, timers, \
-                 configurations, links and monitors; its own bound is the limit total_memory, or 1 GiB"
+                ": a process has to receive what it is sent, and to have less in timers, links and monitors"
+            }
+            Limit::TotalMemory => {
+                ": it counts the memory of instances, and what programs have on the host, such as messages, timers, links, \
+                 monitors, names and handles, of which one has 1 GiB at most; all is within what the namespace and the \
+                 node have"
             }
             _ => "",
         }

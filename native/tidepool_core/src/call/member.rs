@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::target::Target;
 use crate::abi::guest::{Guest, Plan};
 use crate::base::error::CallError;
-use crate::base::limits::Limit;
 use crate::base::request::{Address, NameOperation};
 use crate::process::bounds::cpu::CpuBounds;
 use crate::process::delivery::Room;
@@ -329,8 +328,8 @@ impl Member {
 
     /// Why it has to end, whatever it does: it doesn't receive what it is told, or has too many links and monitors.
     pub(super) fn overrun(&self) -> Option<CallError> {
-        let allowed = self.process.overrun()?;
-        Some(CallError::limit(Limit::Messages, u64::try_from(allowed).unwrap_or(u64::MAX)))
+        let (limit, allowed) = self.process.overrun()?;
+        Some(CallError::limit(limit, u64::try_from(allowed).unwrap_or(u64::MAX)))
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::handle::{Inner, Process};
 use super::message::{Data, Message};
+use crate::base::limits::Limit;
 
 /// What a process may have been told of deaths, in bytes, whatever its program has.
 const NOTICES_BYTES: usize = 64 << 10;
@@ -85,9 +86,9 @@ impl Process {
         if inner.mailbox.is_next(message.tag()) {
             let _driver = inner.push(message);
         } else if held.saturating_add(message.bytes()) > bound.saturating_mul(2) {
-            self.overrun_by(bound);
+            self.overrun_by(Limit::Messages, bound);
         } else if is_notice && held > NOTICES_BYTES && !inner.share.hold(all) {
-            self.overrun_by(inner.share.limit());
+            self.overrun_by(Limit::TotalMemory, inner.share.limit());
         } else {
             let _driver = inner.push(message);
         }

@@ -11,6 +11,7 @@ use super::bounds::account::Share;
 use super::mailbox::Mailbox;
 use super::message::{Data, Message};
 use super::timers::Timers;
+use crate::base::limits::Limit;
 use crate::base::request::Address;
 use crate::os::drop_thread::{DropThread, are_large};
 
@@ -26,8 +27,8 @@ pub(crate) struct Process {
     address: AtomicU64,
     is_guest: bool,
     dead: AtomicBool,
-    /// The bound that it is to end for, in bytes: it has been told more than it could ever receive, or has more links and monitors.
-    overrun: OnceLock<usize>,
+    /// What it is to end for, in bytes: it has been told more than it could ever receive, or has more links and monitors.
+    overrun: OnceLock<(Limit, usize)>,
     /// Whether there is anything in `later`: most never have.
     pub(super) sends_later: AtomicBool,
     inner: Mutex<Inner>,
@@ -154,14 +155,14 @@ impl Process {
         Poll::Pending
     }
 
-    /// It is to end, for it has more than so many bytes.
-    pub(super) fn overrun_by(&self, allowed: usize) {
+    /// It is to end, for it, or its program, has more than so many bytes.
+    pub(super) fn overrun_by(&self, limit: Limit, allowed: usize) {
         // The first reason is told.
-        let _told = self.overrun.set(allowed);
+        let _told = self.overrun.set((limit, allowed));
     }
 
     /// How many bytes it may have of what it has more of, whatever it does.
-    pub(crate) fn overrun(&self) -> Option<usize> {
+    pub(crate) fn overrun(&self) -> Option<(Limit, usize)> {
         self.overrun.get().copied()
     }
 

@@ -54,6 +54,14 @@ impl Figures {
         change(figure);
     }
 
+    /// Forgets all of them.
+    pub(super) fn clear(&self) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.figures = HashMap::default();
+        kept.bytes = 0;
+        kept.share.keep(0);
+    }
+
     /// All of them, by name.
     pub(crate) fn all(&self) -> Vec<(String, Figure)> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);

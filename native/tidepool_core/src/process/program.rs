@@ -248,7 +248,9 @@ impl Program {
             if process.is_first() {
                 self.end();
             }
-            self.living.remove();
+            if self.living.remove() && self.has_ended() {
+                self.give_back();
+            }
             if self.gone.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
                 self.names.forget_dead(|id| self.may_live(id));
                 self.wide_names.forget_dead(|id| self.may_live(id));
@@ -259,6 +261,15 @@ impl Program {
     /// No process is made from now on.
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::SeqCst);
+    }
+
+    /// Gives back what it had beside its processes, of which none lives any more: who keeps a handle of one of them keeps nothing of it.
+    fn give_back(&self) {
+        self.figures.clear();
+        let names = [&self.names, &self.wide_names].map(Registry::close);
+        if is_large(0, || names.iter().map(Names::len).sum()) {
+            self.drop_thread.drop_there(Box::new(names));
+        }
     }
 
     /// Whether none is made, and none begins, from now on.
@@ -286,10 +297,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        let names = [&self.names, &self.wide_names].map(Registry::take);
-        if is_large(0, || names.iter().map(Names::len).sum()) {
-            self.drop_thread.drop_there(Box::new(names));
-        }
+        self.give_back();
     }
 }
 

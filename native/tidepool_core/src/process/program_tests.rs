@@ -9,9 +9,11 @@ use std::thread;
 use std::time::Duration;
 
 use super::*;
+use crate::base::limits::Limit;
 use crate::net::access::Network;
 use crate::process::delivery::{Refused, Room, Sent};
 use crate::process::message::{Data, Message};
+use crate::process::metrics::Figure;
 use crate::process::registry::Claim;
 use crate::process::ties::Ties;
 use crate::settings;
@@ -185,7 +187,7 @@ fn a_mailbox_takes_as_much_again_of_what_nobody_can_wait_with_and_then_its_owner
     assert_eq!(process.overrun(), None);
     assert_eq!(process.queue().0, 13, "none is lost");
     process.deliver(Message::ProcessDied { id: 12 }, 1_000);
-    assert_eq!(process.overrun(), Some(1_000));
+    assert_eq!(process.overrun(), Some((Limit::Messages, 1_000)));
 }
 
 #[test]
@@ -214,7 +216,7 @@ fn links_and_monitors_are_of_the_programs_account_until_there_are_fewer_or_their
     assert!(other.hold_ties(ties(0, 150), 100_000), "they are the same ones");
     assert_eq!([one.overrun(), other.overrun()], [None, None], "a refusal by itself ends nobody");
     assert!(!one.need_ties(ties(0, 150), 100_000));
-    assert_eq!(one.overrun(), Some(150_000));
+    assert_eq!(one.overrun(), Some((Limit::TotalMemory, 150_000)));
     program.remove(&other);
     assert!(one.hold_ties(ties(0, 150), 100_000), "the dead have none");
 }
@@ -228,7 +230,7 @@ fn links_that_others_have_made_are_counted_beyond_the_account_and_end_who_has_mo
     assert!(!other.hold_ties(Ties { links: 20, monitors: 0 }, 100_000), "the account has them");
     assert!(other.hold_ties(Ties { links: 15, monitors: 0 }, 100_000), "a few cost nothing");
     one.keep_ties(Ties { links: 391, monitors: 0 }, 100_000);
-    assert_eq!(one.overrun(), Some(100_000));
+    assert_eq!(one.overrun(), Some((Limit::Messages, 100_000)));
 }
 
 #[test]
@@ -288,4 +290,17 @@ fn the_many_names_of_a_program_that_is_gone_are_dropped_on_the_drop_thread() {
         drop(program);
         assert_eq!(dropped.recv().unwrap(), thread, "{names}");
     }
+}
+
+#[test]
+fn a_program_whose_last_process_has_died_gives_all_back_whoever_keeps_a_handle_of_it() {
+    let program = with(Bounds { total_bytes: 100_000, ..bounds() });
+    let [first, second] = ["a", "b"].map(|entry| program.add_guest(entry.into(), 0).unwrap());
+    assert!(program.names.put("name", first.id) && program.wide_names.put(&"n".repeat(40_000), second.id));
+    program.figures.change("f".repeat(40_000), Figure::Counter(1), |_figure| {});
+    program.remove(&first);
+    assert!(!Share::new(&program.account, 0).hold(50_000), "one lives that may ask for a name");
+    program.remove(&second);
+    assert!(Share::new(&program.account, 0).hold(100_000));
+    assert!(!program.names.put("name", second.id), "there are no names of a program that is gone");
 }

@@ -30,6 +30,8 @@ pub(super) struct Names {
     bytes: usize,
     /// Claims that were granted.
     claims: u64,
+    /// There will be none any more.
+    closed: bool,
 }
 
 impl Names {
@@ -43,7 +45,7 @@ impl Names {
             return true;
         }
         let all = self.bytes + name.len() + NAME_BYTES;
-        let fits = self.entries.len() < MAX_NAMES && self.share.hold(all);
+        let fits = !self.closed && self.entries.len() < MAX_NAMES && self.share.hold(all);
         if fits {
             self.bytes = all;
         }
@@ -73,7 +75,7 @@ pub(crate) enum Claim {
 impl Registry {
     pub(super) fn new(account: &Arc<Account>) -> Self {
         let share = Share::new(account, 0);
-        Registry(Mutex::new(Names { entries: HashMap::default(), share, bytes: 0, claims: 0 }))
+        Registry(Mutex::new(Names { share, ..Names::default() }))
     }
 
     /// Gives a process the name, whoever has it; `false` when there are too many names, or too long ones.
@@ -179,9 +181,9 @@ impl Registry {
         names.share.keep(bytes);
     }
 
-    /// All of them, of a program that is gone.
-    pub(super) fn take(&self) -> Names {
-        std::mem::take(&mut *self.names())
+    /// All of them, of a program that is gone: none is given from now on.
+    pub(super) fn close(&self) -> Names {
+        std::mem::replace(&mut *self.names(), Names { closed: true, ..Names::default() })
     }
 
     fn names(&self) -> MutexGuard<'_, Names> {

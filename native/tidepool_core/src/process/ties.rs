@@ -1,6 +1,7 @@
 //! Links and monitors of a process. They are in the VM, made there by what drives it, and what they take there is of its program's account.
 
 use super::handle::Process;
+use crate::base::limits::Limit;
 
 /// What a monitor takes in the VM: its entries with both processes, and what its driver knows of it. 430 bytes were measured of 300
 /// processes that all watch each other, and 370 of one that watches 130,000.
@@ -34,7 +35,7 @@ impl Process {
     /// The same of what it can't be refused and go on: it is to end where there is no room.
     pub(crate) fn need_ties(&self, ties: Ties, bound: usize) -> bool {
         let held = self.try_ties(ties, bound);
-        held.inspect_err(|allowed| self.overrun_by(*allowed)).is_ok()
+        held.inspect_err(|(limit, allowed)| self.overrun_by(*limit, *allowed)).is_ok()
     }
 
     /// The same of what it has whatever the account says: of fewer, and of links that others have made. Those that have made them were
@@ -47,24 +48,24 @@ impl Process {
         inner.tie_bytes = ties.bytes();
         inner.count();
         if inner.tie_bytes > bound {
-            self.overrun_by(bound);
+            self.overrun_by(Limit::Messages, bound);
         }
     }
 
     /// # Errors
     /// How many bytes there may be, of this process or of all.
-    fn try_ties(&self, ties: Ties, bound: usize) -> Result<(), usize> {
+    fn try_ties(&self, ties: Ties, bound: usize) -> Result<(), (Limit, usize)> {
         let bytes = ties.bytes();
         let mut inner = self.inner();
         if self.is_dead() {
             return Ok(());
         }
         if bytes > bound {
-            return Err(bound);
+            return Err((Limit::Messages, bound));
         }
         let all = inner.bytes().saturating_sub(inner.tie_bytes).saturating_add(bytes);
         if !inner.share.hold(all) {
-            return Err(inner.share.limit());
+            return Err((Limit::TotalMemory, inner.share.limit()));
         }
         inner.tie_bytes = bytes;
         Ok(())

@@ -321,7 +321,7 @@ fn links_and_monitors_stay_on_the_account_through_a_move_and_a_packed_process_be
     // Beside what the other has, which is of the same function.
     assert!(thawed.hold_ties(Ties { monitors: 19_500, ..most }));
     let outcome = drive(&mut task, &Arc::new(Signal::default()));
-    let Step::Done(Err(CallError::Limit { limit: Limit::Messages, allowed, .. })) = outcome else {
+    let Step::Done(Err(CallError::Limit { limit: Limit::TotalMemory, allowed, .. })) = outcome else {
         panic!("{outcome:?}")
     };
     assert_eq!(allowed, 10 << 20);

@@ -48,7 +48,7 @@ fn timers_scratch_names_and_configurations_are_of_one_account_whose_limit_ends_t
                    (local.tee $count (i32.add (local.get $count) (i32.const 1))) (i32.const 100)))))"#
         );
         let (outcome, _) = run_with(&code, ten());
-        let Err(CallError::Limit { limit: Limit::Messages, allowed, .. }) = outcome else {
+        let Err(CallError::Limit { limit: Limit::TotalMemory, allowed, .. }) = outcome else {
             panic!("{what}: {outcome:?}")
         };
         assert_eq!(allowed, 10 * MIB, "{what}");
@@ -88,7 +88,7 @@ fn programs_of_a_function_have_no_more_on_the_host_together_than_its_memory_and_
     first.run_until(has_both);
     assert_eq!(held().0, 2.0 * 65_536.0);
     let second = start().run();
-    let Err(CallError::Limit { limit: Limit::Messages, allowed, .. }) = second else { panic!("{second:?}") };
+    let Err(CallError::Limit { limit: Limit::TotalMemory, allowed, .. }) = second else { panic!("{second:?}") };
     assert_eq!(allowed, 4 * MIB);
     drop(first);
     eventually("all of it is back", || node.runtime.memory_bytes() == 0 && held() == (0.0, 0.0));
@@ -109,7 +109,7 @@ fn messages_to_processes_that_receive_nothing_are_no_more_than_the_functions_mem
     let function = node.function(&program(&code), Instances::Fresh, limits);
     let mut processes = Processes::start(&function, ProcessOptions::default());
     let outcome = processes.run();
-    assert!(matches!(outcome, Err(CallError::Limit { limit: Limit::Messages, .. })), "{outcome:?}");
+    assert!(matches!(outcome, Err(CallError::Limit { limit: Limit::TotalMemory, .. })), "{outcome:?}");
     assert!((7..=12).contains(&processes.left()), "{}", processes.left());
 }
 
@@ -128,7 +128,7 @@ fn what_programs_have_on_the_host_is_of_the_memory_of_namespace_and_node() {
         let config = FunctionConfig { name: name.into(), limits: limits(), ..settings::function_config() };
         let function = Arc::new(Arc::new(module).function(config).unwrap());
         let outcome = Processes::start(&function, ProcessOptions::default()).run();
-        let Err(CallError::Limit { limit: Limit::Messages, allowed, .. }) = outcome else { panic!("{outcome:?}") };
+        let Err(CallError::Limit { limit: Limit::TotalMemory, allowed, .. }) = outcome else { panic!("{outcome:?}") };
         assert_eq!(allowed, most, "{name}");
         assert_eq!(hello.idle_instances(), 0, "{name}");
     }
@@ -151,7 +151,7 @@ fn texts_of_errors_are_of_that_account_until_they_are_dropped() {
         )
     };
     let (outcome, _) = run_with(&code("", 9_999), one());
-    assert!(matches!(outcome, Err(CallError::Limit { limit: Limit::Messages, allowed: MIB, .. })), "{outcome:?}");
+    assert!(matches!(outcome, Err(CallError::Limit { limit: Limit::TotalMemory, allowed: MIB, .. })), "{outcome:?}");
     let (outcome, _) = run_with(&code("(call $drop (i64.load (i32.const 0)))", 20_000), one());
     assert_eq!(outcome, Ok(Vec::new()));
 }
@@ -191,7 +191,7 @@ fn what_a_process_is_told_of_deaths_is_of_the_programs_account() {
          (loop $more (call $monitor (i64.const 999))
            (br_if $more (i32.lt_u (local.tee $count (i32.add (local.get $count) (i32.const 1))) (i32.const 300000)))))"#;
     let (outcome, _) = run_with(code, ten());
-    assert!(matches!(outcome, Err(CallError::Limit { limit: Limit::Messages, .. })), "{outcome:?}");
+    assert!(matches!(outcome, Err(CallError::Limit { limit: Limit::TotalMemory, .. })), "{outcome:?}");
     let (outcome, _) = run_with(code, limits());
     assert_eq!(outcome, Ok(Vec::new()), "there is room without the limit");
 }

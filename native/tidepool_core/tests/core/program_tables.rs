@@ -115,7 +115,7 @@ fn handles_of_each_kind_are_of_the_programs_account_until_they_are_dropped() {
     for kind in &KINDS {
         let outcome = ends(kind, 100_000, false);
         assert!(
-            matches!(outcome, Err(CallError::Limit { limit: Limit::Messages, allowed, .. }) if allowed == kind.limit),
+            matches!(outcome, Err(CallError::Limit { limit: Limit::TotalMemory, allowed, .. }) if allowed == kind.limit),
             "{}: {outcome:?}",
             kind.name
         );

@@ -11,7 +11,7 @@ use tidepool_core::{
 };
 
 use crate::support::processes::Processes;
-use crate::support::program::{passes, program, run_with};
+use crate::support::program::{granted, passes, program, run_with};
 use crate::support::{Node, Outcome, limits};
 
 #[test]
@@ -397,8 +397,10 @@ fn alone_a_node_is_the_only_one_and_others_are_not_there() {
 }
 
 #[test]
-fn what_a_program_reports_of_itself_is_kept_by_name() {
-    let processes = passes(
+fn what_a_program_reports_of_itself_is_kept_by_name_until_it_ends() {
+    let node = Node::dense(64, 0);
+    let mut processes = granted(
+        &node,
         r#"(import "lunatic::metrics" "counter" (func $counter (param i32 i32 i64)))
            (import "lunatic::metrics" "increment_counter" (func $count (param i32 i32)))
            (import "lunatic::metrics" "increment_gauge" (func $gauge (param i32 i32 f64)))
@@ -406,10 +408,16 @@ fn what_a_program_reports_of_itself_is_kept_by_name() {
            (func (export "_start")
              (call $counter (i32.const 64) (i32.const 5) (i64.const 4)) (call $count (i32.const 64) (i32.const 5))
              (call $gauge (i32.const 72) (i32.const 5) (f64.const 1.5)) (call $gauge (i32.const 72) (i32.const 5) (f64.const -1))
-             (call $histogram (i32.const 80) (i32.const 6) (f64.const 2)) (call $histogram (i32.const 80) (i32.const 6) (f64.const 3)))"#,
+             (call $histogram (i32.const 80) (i32.const 6) (f64.const 2)) (call $histogram (i32.const 80) (i32.const 6) (f64.const 3))
+             (drop (call $next (i64.const 0) (call $forever))))"#,
+        "",
     );
+    let first = processes.first.clone();
+    processes.run_until(|| matches!(first.figures().as_slice(), [(_, Figure::Histogram(2, _)), _, _]));
     let figures = [("a name", Figure::Histogram(2, 5.0)), ("child", Figure::Counter(5)), ("other", Figure::Gauge(0.5))];
-    assert_eq!(processes.first.figures(), figures.map(|(name, figure)| (name.to_owned(), figure)));
+    assert_eq!(first.figures(), figures.map(|(name, figure)| (name.to_owned(), figure)));
+    drop(processes);
+    assert_eq!(first.figures(), []);
 }
 
 #[test]

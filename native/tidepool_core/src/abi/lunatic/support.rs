@@ -32,15 +32,15 @@ pub(in crate::abi::lunatic) fn trap(caller: &mut Caller<'_, State>, message: imp
     fail(caller, CallError::Trap { kind: TrapKind::Other, message, frames: Vec::new(), console: Vec::new() })
 }
 
-/// Stops the guest for what its program has no room for, or its mailbox.
-pub(in crate::abi::lunatic) fn no_room(caller: &mut Caller<'_, State>, bytes: usize) -> wasmtime::Error {
-    fail(caller, CallError::limit(Limit::Messages, u64::try_from(bytes).unwrap_or(u64::MAX)))
+/// Stops the guest for more than the limit allows, in bytes.
+pub(in crate::abi::lunatic) fn no_room(caller: &mut Caller<'_, State>, limit: Limit, allowed: u64) -> wasmtime::Error {
+    fail(caller, CallError::limit(limit, allowed))
 }
 
 /// The same, for what its program may have in all.
 pub(in crate::abi::lunatic) fn program_full(caller: &mut Caller<'_, State>) -> wasmtime::Error {
     let limit = caller.data().abi.guest.as_ref().map_or(0, |guest| guest.program.account.limit());
-    no_room(caller, limit)
+    no_room(caller, Limit::TotalMemory, u64::try_from(limit).unwrap_or(u64::MAX))
 }
 
 /// Stops the guest for a handle that it does not have.

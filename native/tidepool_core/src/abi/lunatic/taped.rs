@@ -103,27 +103,31 @@ pub(in crate::abi::lunatic) fn outside<'a, T: Told>(
     }
 }
 
-/// What begins the reply to a question that stopped its guest: by a trap with the text that follows, or for want of room, of which there
-/// is as much as follows.
+/// What begins the reply to a question that stopped its guest: by a trap with the text that follows, or for want of room in its mailbox or
+/// its program, of which there is as much as follows.
 const TRAP: u8 = 0;
 const NO_ROOM: u8 = 1;
+const PROGRAM_FULL: u8 = 2;
 
 fn why(failure: &Option<CallError>) -> Option<Bytes> {
     let why = match failure {
         Some(CallError::Trap { message, .. }) => [&[TRAP], message.as_bytes()].concat(),
-        Some(CallError::Limit { limit: Limit::Messages, allowed, .. }) => {
-            [&[NO_ROOM][..], &allowed.to_le_bytes()].concat()
-        }
+        Some(CallError::Limit { limit: Limit::Messages, allowed, .. }) => full(NO_ROOM, *allowed),
+        Some(CallError::Limit { limit: Limit::TotalMemory, allowed, .. }) => full(PROGRAM_FULL, *allowed),
         _ => return None,
     };
     Some(why.into())
 }
 
+fn full(what: u8, allowed: u64) -> Vec<u8> {
+    [&[what][..], &allowed.to_le_bytes()].concat()
+}
+
 fn stopped(caller: &mut Caller<'_, State>, why: &Bytes) -> wasmtime::Error {
     match why.split_first() {
-        Some((&NO_ROOM, allowed)) => {
-            let allowed = allowed.first_chunk().map_or(0, |allowed| u64::from_le_bytes(*allowed));
-            no_room(caller, usize::try_from(allowed).unwrap_or(usize::MAX))
+        Some((what @ (&NO_ROOM | &PROGRAM_FULL), allowed)) => {
+            let limit = if *what == NO_ROOM { Limit::Messages } else { Limit::TotalMemory };
+            no_room(caller, limit, allowed.first_chunk().map_or(0, |allowed| u64::from_le_bytes(*allowed)))
         }
         Some((_, text)) => trap(caller, String::from_utf8_lossy(text)),
         None => wasmtime::Error::msg("the recording has an answer here that is none to this question"),

@@ -28,9 +28,10 @@ impl Living {
         Ok(())
     }
 
-    pub(in crate::process) fn remove(&self) {
-        self.own.fetch_sub(1, Ordering::AcqRel);
+    /// Counts one less; `true` when the program has none any more.
+    pub(in crate::process) fn remove(&self) -> bool {
         self.function.fetch_sub(1, Ordering::AcqRel);
+        self.own.fetch_sub(1, Ordering::AcqRel) == 1
     }
 }
 

@@ -13,6 +13,7 @@ use crate::abi::lunatic::letters::sends_after;
 use crate::abi::lunatic::support::{guest, no_room, program_full, trap};
 use crate::abi::lunatic::taped::{Question, keep, outside};
 use crate::abi::slots::State;
+use crate::base::limits::Limit;
 use crate::process::delivery::Refused;
 
 const MODULE: &str = "lunatic::timer";
@@ -56,7 +57,9 @@ fn begin(caller: &mut Caller<'_, State>, guest: &Guest, id: u64, ms: u64) -> was
     let number = match number {
         Ok(number) => number,
         Err(Refused::TooMany) => return Err(too_many(caller)),
-        Err(Refused::TooLarge) => return Err(no_room(caller, bound)),
+        Err(Refused::TooLarge) => {
+            return Err(no_room(caller, Limit::Messages, u64::try_from(bound).unwrap_or(u64::MAX)));
+        }
         Err(Refused::NoRoom) => return Err(program_full(caller)),
     };
     let data = caller.data_mut().abi.lunatic.data();
