@@ -41,7 +41,8 @@ defmodule Tidepool.Application do
   def start(_type, _args) do
     settings = :tidepool |> Application.get_all_env() |> Keyword.delete(:included_applications)
 
-    with {:ok, config} <- Config.Schema.check(settings),
+    with :ok <- check_variables(settings),
+         {:ok, config} <- Config.Schema.check(settings),
          :ok <- Certificates.check_given(config),
          {:ok, config, temporary} <- with_data(config) do
       # Guests ask for what answers for their folders often.
@@ -78,6 +79,10 @@ defmodule Tidepool.Application do
     end
     |> explain()
   end
+
+  # Other applications have settings of their own, and variables.
+  defp check_variables(settings),
+    do: if(settings[:standalone] == true, do: Config.Variables.check(System.get_env()), else: :ok)
 
   defp hidden({:postgres, _url}), do: {:postgres, fn -> :actors |> Config.get() |> elem(1) end}
   defp hidden(:local), do: :local

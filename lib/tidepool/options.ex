@@ -86,9 +86,16 @@ defmodule Tidepool.Options do
   @doc "What somebody may have meant who wrote `key`: the nearest of `names`, or all of them."
   @spec hint(atom | String.t(), [atom]) :: String.t()
   def hint(key, names) do
-    nearest = Enum.max_by(names, &String.jaro_distance(to_string(&1), to_string(key)))
-    close? = String.jaro_distance(to_string(nearest), to_string(key)) > 0.7
-    if close?, do: "did you mean #{inspect(nearest)}?", else: "known are #{Enum.map_join(names, ", ", &inspect/1)}"
+    nearest = nearest(key, names, 0.7)
+    if nearest, do: "did you mean #{inspect(nearest)}?", else: "known are #{Enum.map_join(names, ", ", &inspect/1)}"
+  end
+
+  @doc "The one of `names` that is most like `key`, if it is so much like it or more (`String.jaro_distance/2`); else `nil`."
+  @spec nearest(name, [name], float) :: name | nil when name: atom | String.t()
+  def nearest(key, names, least) do
+    likeness = &String.jaro_distance(to_string(&1), to_string(key))
+    nearest = Enum.max_by(names, likeness)
+    if likeness.(nearest) > least, do: nearest
   end
 
   defp value(options, key, spec, subject, within) do

@@ -31,7 +31,10 @@ defmodule Tidepool.Processes.TiesTest do
     for {_id, pid} <- Process.get(:watched), do: Process.exit(pid, :kill)
     for _id <- others, do: assert({^child, {:process_died, _id}} = Puppets.hear())
     watch!(first, @most)
-    assert %Error{reason: {:limit, :total_memory}, details: %{allowed: @total, unit: "bytes"}} = error = overflow!(context)
+
+    assert %Error{reason: {:limit, :total_memory}, details: %{allowed: @total, unit: "bytes"}} =
+             error = overflow!(context)
+
     assert Exception.message(error) =~ "links, monitors"
   end
 

@@ -128,7 +128,7 @@ defmodule Tidepool.StartTest do
   end
 
   # Starts a node that the VM is there for; its standard output and error, its status, and the files that it left.
-  defp start_standalone(settings) do
+  defp start_standalone(settings, env \\ []) do
     folder = tmp_folder!()
 
     code = """
@@ -140,7 +140,7 @@ defmodule Tidepool.StartTest do
     ebin = Application.app_dir(:tidepool, "ebin")
     script = ~S(cd "$1" && shift && elixir "$@" 2> stderr)
     arguments = ["-c", script, "sh", folder, "-pa", ebin, "-e", code]
-    {output, status} = System.cmd("sh", arguments, env: [{"ERL_CRASH_DUMP", Path.join(folder, "erl_crash.dump")}])
+    {output, status} = System.cmd("sh", arguments, env: [{"ERL_CRASH_DUMP", Path.join(folder, "erl_crash.dump")} | env])
     {status, output, File.read!(Path.join(folder, "stderr")), File.ls!(folder)}
   end
 
@@ -168,6 +168,14 @@ defmodule Tidepool.StartTest do
       assert error =~ text
       refute output <> error =~ "s3cret"
     end
+  end
+
+  test "a variable that nobody reads stops a node that the VM is there for, and no application with Tidepool in it" do
+    env = [{"TIDEPOOL_TOKENS", "s3cret"}]
+    assert {1, _output, error, ["stderr"]} = start_standalone([data: :temporary], env)
+    assert error == "tidepool can't start: the variable TIDEPOOL_TOKENS is unknown: did you mean TIDEPOOL_TOKEN?\n"
+    assert {0, output, _error, _files} = start_standalone([data: :temporary, standalone: false], env)
+    assert output =~ "it goes on"
   end
 
   describe "config/runtime.exs" do
