@@ -35,8 +35,13 @@ defmodule TidepoolWeb.Form do
     end
   end
 
-  defp options(_form, nil) do
-    {:error, Error.new(:invalid_option, "give the function a name: upload a file with a name, or add a field `name`")}
+  defp options(form, nil) do
+    # No name follows from a reference that is none: what is wrong with that is said, whatever the name.
+    if List.keymember?(form.fields, "ref", 0),
+      do: options(form, "unnamed"),
+      else:
+        {:error,
+         Error.new(:invalid_option, "give the function a name: upload a file with a name, or add a field `name`")}
   end
 
   defp options(%{fields: fields, query: query}, name) do

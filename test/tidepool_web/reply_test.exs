@@ -158,7 +158,16 @@ defmodule TidepoolWeb.ReplyTest do
       assert reason == :invalid_option or details.field != nil
     end
 
-    assert {:error, %Error{details: %{known: ["wasm", "name" | _more]}}} = form([{"name", "n"}, {"nmae", "f"}])
+    assert {:error, %Error{message: message, details: %{known: ["wasm", "name" | _more]}}} =
+             form([{"name", "n"}, {"nmae", "f"}])
+
+    assert message == "no such field: did you mean `name`?"
+
+    for ref <- ["oci://registry.example/greeter", "registry.example/greeter:1"] do
+      assert {:error, %Error{message: message}} = form([{"ref", ref}])
+      assert message =~ "`ref`" and message =~ "oci://HOST/NAME:TAG"
+    end
+
     assert {:error, %Error{reason: :unknown_field, details: details}} = form([{"name", "n"}], query: [{"wiat", "all"}])
     assert %{field: "wiat", known: ["verify", "wait", "wait_timeout"]} = details
     query = [{"wait", "all"}, {"wait", "local"}]

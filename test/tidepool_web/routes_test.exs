@@ -87,13 +87,18 @@ defmodule TidepoolWeb.RoutesTest do
     assert Enum.all?([live, idle, queued], &is_integer/1)
   end
 
-  test "a path that doesn't exist is 404 with the ones that do" do
-    for path <- ["/nope", "/functions/a/b", "/deploy/x", "/health/"] do
+  test "a path that doesn't exist is 404 with the one that is like it, or the ones that do" do
+    for {path, text} <- [
+          {"/nope", "/call/FUNCTION"},
+          {"/functions/a/b", "/call/FUNCTION"},
+          {"/deploy/x", "/call/FUNCTION"},
+          {"/health/", "did you mean /health?"}
+        ] do
       assert {404, headers, %{"error" => %{"reason" => "not_found", "message" => message, "path" => ^path}}} =
                curl(path)
 
       assert headers["content-type"] == "application/json"
-      assert message =~ "/call/FUNCTION"
+      assert message =~ text
     end
   end
 

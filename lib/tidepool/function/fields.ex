@@ -54,9 +54,16 @@ defmodule Tidepool.Function.Fields do
   @doc "The error of a field, or a parameter, that there is not; `known` are those that there are."
   @spec unknown(kind :: String.t(), String.t(), known :: [String.t()]) :: {:error, Error.t()}
   def unknown(kind, name, known) do
-    details = %{field: String.slice(name, 0, @shown), known: known}
-    known = if known == [], do: "there are none here", else: "known: #{Enum.join(known, ", ")}"
-    {:error, Error.new(:unknown_field, "no such #{kind}; #{known}", nil, details)}
+    shown = String.slice(name, 0, @shown)
+    details = %{field: shown, known: known}
+    {:error, Error.new(:unknown_field, "no such #{kind}#{hint(shown, known)}", nil, details)}
+  end
+
+  defp hint(_name, []), do: "; there are none here"
+
+  defp hint(name, known) do
+    nearest = Options.nearest(name, known, 0.8)
+    if nearest, do: ": did you mean `#{nearest}`?", else: "; known: #{Enum.join(known, ", ")}"
   end
 
   # What was read before of the same option.

@@ -119,6 +119,9 @@ pub(crate) enum Found<'a> {
 /// The segments that are functions' names.
 const NAMES: [&str; 2] = [":function", ":class"];
 
+/// How like another a word is that may be a slip of it, by the distance of Jaro.
+const ALIKE: f64 = 0.85;
+
 /// What the edge serves by itself.
 const OWN: [&str; 4] = ["/deploy", "/call/FUNCTION", "/call/FUNCTION/OPERATION", "/health"];
 
@@ -157,7 +160,7 @@ impl Table {
         if others.is_empty() { Found::Nothing } else { Found::OtherMethods(others.join(",")) }
     }
 
-    /// The refusal of a path that is not there, with those that are.
+    /// The refusal of a path that is not there, with the one that is most like it, or all that are.
     pub(crate) fn not_found(&self, path: &str) -> Refusal {
         let mut known: Vec<_> = OWN.iter().map(|&path| path.to_owned()).collect();
         for row in &self.rows {
@@ -166,15 +169,23 @@ impl Table {
                 known.push(shown);
             }
         }
-        let message = format!("no such path; there are {}", known.join(", "));
+        let message = nearest(path, &known).map_or_else(
+            || format!("no such path; there are {}", known.join(", ")),
+            |near| format!("no such path: did you mean {near}?"),
+        );
         Refusal::new(Reason::NotFound, message).with("path", shown(path))
     }
 }
 
 /// The refusal of a method that a path does not have.
 pub(crate) fn not_allowed(method: &Method, allow: &str) -> Refusal {
-    Refusal::new(Reason::MethodNotAllowed, "use a method that the Allow header names")
-        .with("method", shown(method.as_str()))
+    let method = shown(method.as_str());
+    let others = match allow.rsplit_once(',') {
+        Some((others, last)) => format!("{} or {last}", others.replace(',', ", ")),
+        None => allow.to_owned(),
+    };
+    Refusal::new(Reason::MethodNotAllowed, format!("there is no {method} of this path: use {others}"))
+        .with("method", method)
         .header("allow", allow)
 }
 
@@ -188,6 +199,23 @@ fn matches(pattern: &str, path: &str) -> bool {
             _ => return false,
         }
     }
+}
+
+/// The path of these whose words are most like those of `path`, with as many segments, if all are rather like them.
+fn nearest<'a>(path: &str, known: &'a [String]) -> Option<&'a str> {
+    let given: Vec<_> = path.trim_end_matches('/').split('/').collect();
+    let likeness = |known: &'a String| {
+        let wanted: Vec<_> = known.split('/').collect();
+        let least = wanted.iter().zip(&given).map(|(wanted, given)| like(wanted, given)).fold(1.0, f64::min);
+        (wanted.len() == given.len() && least >= ALIKE).then_some((least, known.as_str()))
+    };
+    known.iter().filter_map(likeness).max_by(|one, other| one.0.total_cmp(&other.0)).map(|(_likeness, path)| path)
+}
+
+/// From 0 to 1. Any word may be in place of one in capitals.
+fn like(wanted: &str, given: &str) -> f64 {
+    let is_any = wanted.bytes().next().is_some_and(|first| first.is_ascii_uppercase());
+    if is_any && !given.is_empty() { ALIKE } else { strsim::jaro(wanted, &given.to_lowercase()) }
 }
 
 /// `/functions/FUNCTION` of `/functions/:function`.
@@ -227,6 +255,38 @@ mod tests {
             (Method::GET, "", "nothing"),
         ] {
             assert_eq!(found(&table, &method, path), expected, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_not_there_is_answered_with_the_one_that_is_like_it_or_all() {
+        let endpoints =
+            ["/functions", "/functions/:function", "/functions/:function/logs", "/metrics"].map(Endpoint::get);
+        let Ok(table) = Table::new(&endpoints) else { panic!("a table") };
+        for (path, near) in [
+            ("/function", "/functions"),
+            ("/function/x", "/functions/FUNCTION"),
+            ("/functions/x/log", "/functions/FUNCTION/logs"),
+            ("/functions/", "/functions"),
+            ("/calls/hello", "/call/FUNCTION"),
+            ("/Deploy", "/deploy"),
+            ("/heath", "/health"),
+        ] {
+            assert_eq!(table.not_found(path).message, format!("no such path: did you mean {near}?"));
+        }
+        for path in ["/", "", "x", "/functions//logs", "/v1/functions", "/admin", "/nope", "/\u{1f30a}"] {
+            let all = "no such path; there are /deploy, /call/FUNCTION, ";
+            assert!(table.not_found(path).message.starts_with(all), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_method_that_is_not_there_is_answered_with_those_that_are() {
+        for (allow, others) in
+            [("POST", "POST"), ("GET,HEAD", "GET or HEAD"), ("GET,HEAD,DELETE", "GET, HEAD or DELETE")]
+        {
+            let message = not_allowed(&Method::PUT, allow).message;
+            assert_eq!(message, format!("there is no PUT of this path: use {others}"));
         }
     }
 

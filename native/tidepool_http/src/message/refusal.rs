@@ -17,7 +17,7 @@ pub(crate) fn shown(text: &str) -> String {
 #[derive(Debug)]
 pub(crate) struct Refusal {
     pub(crate) reason: Reason,
-    message: String,
+    pub(crate) message: String,
     details: Map<String, Value>,
     headers: Vec<(&'static str, String)>,
 }

@@ -32,6 +32,9 @@ const REFERENCE: &str = "ref";
 /// Longest text of a field.
 const TEXT_BYTES: usize = 64 << 10;
 
+/// What a module begins with.
+const MAGIC: &[u8] = b"\0asm";
+
 /// Longest file name.
 const FILE_NAME_BYTES: usize = 4 << 10;
 
@@ -110,6 +113,9 @@ async fn fields(mut form: Multipart, bounds: &Bounds) -> Result<Deploy, Refusal>
             deploy.file_name = field.file_name().map(last_segment);
             short(&name, deploy.file_name.as_ref().map_or(0, String::len), FILE_NAME_BYTES)?;
             let bytes = whole(field).await?;
+            if let (None, Some(named)) = (&deploy.file_name, file_name(&bytes)) {
+                return Err(no_file(named));
+            }
             if bytes.len() > bounds.named_bytes {
                 return Err(bounds.too_large());
             }
@@ -146,8 +152,26 @@ async fn whole(mut field: Field<'_>) -> Result<Bytes, Refusal> {
     Ok(joined.freeze())
 }
 
+/// The name of a file, where that was given in place of its content.
+fn file_name(bytes: &Bytes) -> Option<&str> {
+    let is_one = bytes.len() <= FILE_NAME_BYTES && !bytes.starts_with(MAGIC) && !bytes.iter().any(u8::is_ascii_control);
+    std::str::from_utf8(bytes).ok().filter(|text| is_one && !text.is_empty())
+}
+
+fn no_file(named: &str) -> Refusal {
+    let named = shown(named);
+    let message =
+        format!("`wasm` is the text {named:?} and no module: `curl -F wasm=@FILE.wasm`, with an @, uploads a file");
+    Refusal::new(Reason::InvalidField, message).with("field", "wasm")
+}
+
 async fn text(field: Field<'_>, name: &str) -> Result<String, Refusal> {
     let bytes = whole(field).await?;
+    if bytes.starts_with(MAGIC) {
+        let message =
+            format!("`{name}` is a module: call its field `wasm`, as in `curl -F wasm=@FILE.wasm URL/deploy`");
+        return Err(Refusal::new(Reason::InvalidField, message).with("field", name));
+    }
     short(name, bytes.len(), TEXT_BYTES)?;
     String::from_utf8(bytes.into())
         .map_err(|_| Refusal::new(Reason::InvalidField, format!("`{name}` must be UTF-8")).with("field", name))

@@ -81,6 +81,32 @@ async fn a_module_given_twice_is_refused() {
 }
 
 #[tokio::test]
+async fn a_file_s_name_in_place_of_its_content_is_refused_with_how_a_file_is_uploaded() {
+    for name in ["hello.wasm", "x"] {
+        let answer = refused(&[("name=\"wasm\"", name.as_bytes())]).await;
+        assert_eq!((answer.status, answer.reason().as_str()), (400, "invalid_field"));
+        let message = answer.error()["message"].as_str().unwrap().to_owned();
+        assert!(message.contains(&format!("{name:?}")) && message.contains("wasm=@FILE.wasm"), "{message}");
+    }
+    // What is no name is for the compiler to refuse, and so is a file's content.
+    for (field, content) in
+        [("name=\"wasm\"", &b"\0asm"[..]), ("name=\"wasm\"", b"a\nb"), ("name=\"wasm\"; filename=\"x\"", b"hello.wasm")]
+    {
+        assert_eq!(deployed("/deploy", &[(field, content)]).await.wasm.as_deref(), Some(content));
+    }
+}
+
+#[tokio::test]
+async fn a_module_in_another_field_is_refused_with_the_name_of_its_own() {
+    for content in [&b"\0asm\x01\0\0\0"[..], b"\0asm\x01\0\0\0\xff"] {
+        let answer = refused(&[("name=\"file\"; filename=\"a.wasm\"", content)]).await;
+        assert_eq!((answer.status, answer.reason().as_str()), (400, "invalid_field"));
+        assert_eq!(answer.error()["field"], "file");
+        assert!(answer.error()["message"].as_str().unwrap().contains("call its field `wasm`"));
+    }
+}
+
+#[tokio::test]
 async fn text_that_is_not_utf8_is_refused() {
     let answer = refused(&[WASM, ("name=\"name\"", b"\xff")]).await;
     assert_eq!((answer.status, answer.reason().as_str()), (400, "invalid_field"));

@@ -34,7 +34,7 @@ async fn a_reset_or_half_close_hangs_up_too() {
 async fn a_deploy_is_hung_up_like_a_call() {
     let mut edge = Edge::start(config());
     let mut client = edge.client().await;
-    let form = crate::support::form(&[("name=\"wasm\"", b"x")]);
+    let form = crate::support::form(&[("name=\"wasm\"", b"\0asm")]);
     client.post("/deploy", &crate::support::multipart(), &form).await;
     let (request, _responder) = edge.next().await;
     drop(client);

@@ -39,7 +39,7 @@ async fn an_overloaded_server_still_tells_how_it_is() {
 async fn an_upload_too_many_is_503_and_calls_still_pass() {
     let mut edge = Edge::start(Config { max_uploads: 1, ..config() });
     let (mut first, mut second) = (edge.client().await, edge.client().await);
-    let module = form(&[("name=\"wasm\"", b"x")]);
+    let module = form(&[("name=\"wasm\"", b"\0asm")]);
     first.post("/deploy", &multipart(), &module).await;
     let (_, responder) = edge.next().await;
     second.post("/deploy", &multipart(), &module).await;
@@ -60,7 +60,7 @@ async fn a_rollback_takes_a_place_of_an_upload_and_gives_it_back() {
     let (_, responder) = edge.next().await;
     second.ask("POST", "/functions/g/rollback").await;
     assert_eq!(second.answer().await.status, 503);
-    second.post("/deploy", &multipart(), &form(&[("name=\"wasm\"", b"x")])).await;
+    second.post("/deploy", &multipart(), &form(&[("name=\"wasm\"", b"\0asm")])).await;
     assert_eq!(second.answer().await.status, 503);
     responder.answer(text("ok"));
     assert_eq!(first.answer().await.status, 200);
@@ -83,7 +83,7 @@ async fn uploads_that_are_still_coming_hold_no_place_of_those_that_are_there() {
     }
     edge.until(|stats| stats.requests_in_flight == 4).await;
     let mut quick = edge.client().await;
-    quick.post("/deploy", &multipart(), &form(&[("name=\"wasm\"", b"x")])).await;
+    quick.post("/deploy", &multipart(), &form(&[("name=\"wasm\"", b"\0asm")])).await;
     edge.route().await;
     assert_eq!(quick.answer().await.status, 200);
 }
