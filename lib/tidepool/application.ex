@@ -80,9 +80,11 @@ defmodule Tidepool.Application do
     |> explain()
   end
 
-  # Other applications have settings of their own, and variables.
-  defp check_variables(settings),
-    do: if(settings[:standalone] == true, do: Config.Variables.check(System.get_env()), else: :ok)
+  # Of a node of a release. Other applications have settings of their own, and variables; so have commands that start none.
+  defp check_variables(settings) do
+    node? = settings[:standalone] == true and settings[:server] == true and System.get_env("RELEASE_ROOT") != nil
+    if node?, do: Config.Variables.check(System.get_env()), else: :ok
+  end
 
   defp hidden({:postgres, _url}), do: {:postgres, fn -> :actors |> Config.get() |> elem(1) end}
   defp hidden(:local), do: :local

@@ -47,7 +47,8 @@ defmodule Tidepool.Release do
     _loaded_before = Application.load(:tidepool)
     settings = :tidepool |> Application.get_all_env() |> Keyword.delete(:included_applications)
 
-    with {:ok, config} <- Config.Schema.check(settings),
+    with :ok <- Config.Variables.check(System.get_env()),
+         {:ok, config} <- Config.Schema.check(settings),
          :ok <- Certificates.check_given(config),
          :ok <- free_data(config.data),
          :ok <- free_port(config) do

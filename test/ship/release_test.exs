@@ -172,6 +172,7 @@ defmodule Tidepool.Ship.ReleaseTest do
           {[{"TIDEPOOL_ADDRESS", "0.0.0.0"}], "TIDEPOOL_TOKEN"},
           {[{"TIDEPOOL_TOKEN", "s3cret s3cret"}], "the setting :token"},
           {[{"PORT", "abc"}], "PORT=abc"},
+          {[{"TIDEPOOL_TOKENS", "s3cret"}], "did you mean TIDEPOOL_TOKEN?"},
           {[{"PORT", "#{port}"}, {"TIDEPOOL_CLUSTER", "false"}, {"RELEASE_DISTRIBUTION", "none"}], "in use"},
           {[{"TIDEPOOL_DATA", file}], "not a directory"},
           {[{"TIDEPOOL_CERTS", file}], "TIDEPOOL_CERTS"},

@@ -171,11 +171,15 @@ defmodule Tidepool.StartTest do
   end
 
   test "a variable that nobody reads stops a node that the VM is there for, and no application with Tidepool in it" do
-    env = [{"TIDEPOOL_TOKENS", "s3cret"}]
-    assert {1, _output, error, ["stderr"]} = start_standalone([data: :temporary], env)
+    env = [{"TIDEPOOL_TOKENS", "s3cret"}, {"RELEASE_ROOT", tmp_folder!()}]
+    server = [data: :temporary, server: true, port: 0]
+    assert {1, _output, error, ["stderr"]} = start_standalone(server, env)
     assert error == "tidepool can't start: the variable TIDEPOOL_TOKENS is unknown: did you mean TIDEPOOL_TOKEN?\n"
-    assert {0, output, _error, _files} = start_standalone([data: :temporary, standalone: false], env)
-    assert output =~ "it goes on"
+
+    for settings <- [[standalone: false] ++ server, [data: :temporary, server: false]] do
+      assert {0, output, _error, _files} = start_standalone(settings, env)
+      assert output =~ "it goes on"
+    end
   end
 
   describe "config/runtime.exs" do

@@ -29,6 +29,12 @@ defmodule Mix.Tasks.Tidepool.Server do
       )
     end
 
+    # In another application's project the variables are that one's.
+    if Mix.Project.config()[:app] == :tidepool do
+      with {:error, error} <- Tidepool.Config.Variables.check(System.get_env()),
+           do: Mix.raise("tidepool can't start: #{error.message}")
+    end
+
     Mix.Task.run("app.config")
     for key <- [:server, :standalone], do: Application.put_env(:tidepool, key, true)
     if Application.get_env(:tidepool, :cluster) == nil, do: Application.put_env(:tidepool, :cluster, true)

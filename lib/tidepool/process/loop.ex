@@ -250,7 +250,7 @@ defmodule Tidepool.Process.Loop do
 
       {:full, ties} ->
         text =
-          "the process or its program has as many links and monitors as there is room for on the host (limit total_memory)"
+          "the process has as many links and monitors as one may have, or its program no room for more on the host (limit total_memory)"
 
         task |> Native.answer({:error, text}) |> run(ties)
     end

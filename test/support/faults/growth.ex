@@ -9,77 +9,82 @@ defmodule Tidepool.Growth do
   @still_ms 500
   # A guest that grows and grows would never be still.
   @most_ms 120_000
+  # How often the node's memory is looked at.
+  @sample_ms 20
 
   @typedoc "How programs ended that have, how many wait, and how many bytes the node has grown by at most."
-  @type outcome :: %{ended: [term], waiting: non_neg_integer, bytes: integer}
+  @type outcome :: %{ended: [{term, String.t()}], waiting: non_neg_integer, bytes: integer}
 
-  @doc """
-  Has so many programs of a function run this entry, until each has ended or waits; then kills them.
-
-  A program waits, too, that has no instance because the others have them all.
-  """
+  @doc "Has so many programs of a function run this entry at once, until each has ended or waits; then kills them."
   @spec grow(String.t(), String.t(), pos_integer) :: outcome
   def grow(name, entry, count) do
     :erlang.garbage_collect()
     before = FaultFootprint.resident_bytes()
+    sampler = Task.async(fn -> peak(before) end)
     parent = self()
 
     runners =
       for _program <- 1..count, into: %{} do
         {pid, monitor} = spawn_monitor(fn -> run(parent, name, entry) end)
-        {monitor, {pid, nil}}
+        {monitor, pid}
       end
 
-    deadline = System.monotonic_time(:millisecond) + @most_ms
-    {runners, ended, peak} = settle(runners, [], nil, before, deadline)
-    for {_monitor, {pid, _program}} <- runners, do: Process.exit(pid, :kill)
+    programs =
+      for {monitor, pid} <- runners, into: %{} do
+        receive do
+          {:started, ^pid, program} -> {monitor, program}
+        end
+      end
 
-    for {monitor, _runner} <- runners do
+    # None takes what another begins with.
+    for {_monitor, program} <- programs, do: send(program, {:tidepool, 0, "go"})
+    {programs, ended} = settle(programs, [], nil, System.monotonic_time(:millisecond) + @most_ms)
+    send(sampler.pid, :stop)
+
+    for {monitor, _program} <- programs do
+      Process.exit(runners[monitor], :kill)
+
       receive do
         {:DOWN, ^monitor, :process, _pid, _reason} -> :ok
       end
     end
 
-    %{ended: ended, waiting: map_size(runners), bytes: peak - before}
+    %{ended: ended, waiting: map_size(programs), bytes: Task.await(sampler) - before}
+  end
+
+  defp peak(most) do
+    receive do
+      :stop -> most
+    after
+      @sample_ms -> most |> max(FaultFootprint.resident_bytes()) |> peak()
+    end
   end
 
   # The program of a process that is killed is killed with it.
   defp run(parent, name, entry) do
     Process.flag(:trap_exit, true)
+    {:ok, program} = Tidepool.Process.start_link(name, ["grows"], entry: entry)
+    send(parent, {:started, self(), program})
 
-    case Tidepool.Process.start_link(name, ["grows"], entry: entry) do
-      {:ok, program} ->
-        send(parent, {:started, self(), program})
-
-        receive do
-          {:EXIT, ^program, reason} -> exit(reason(reason))
-        end
-
-      {:error, error} ->
-        exit(error.reason)
+    receive do
+      {:EXIT, ^program, {%Tidepool.Error{reason: reason, message: message}, _stack}} -> exit({reason, message})
+      {:EXIT, ^program, reason} -> exit({reason, ""})
     end
   end
 
-  defp reason({%Tidepool.Error{reason: reason}, _stack}), do: reason
-  defp reason(reason), do: reason
-
-  defp settle(runners, ended, last, peak, deadline) do
+  defp settle(programs, ended, last, deadline) do
     receive do
-      {:started, pid, program} ->
-        {monitor, _runner} = Enum.find(runners, fn {_monitor, {runner, _program}} -> runner == pid end)
-        settle(%{runners | monitor => {pid, program}}, ended, nil, peak, deadline)
-
       {:DOWN, monitor, :process, _pid, reason} ->
-        settle(Map.delete(runners, monitor), [reason | ended], nil, peak, deadline)
+        settle(Map.delete(programs, monitor), [reason | ended], nil, deadline)
     after
       @still_ms ->
         # Whatever a guest does is done by its process.
-        now = for {_monitor, {pid, program}} <- runners, do: {pid, program && Process.info(program, :reductions)}
-        peak = max(peak, FaultFootprint.resident_bytes())
+        now = for {_monitor, program} <- programs, do: Process.info(program, [:reductions, :status])
+        still? = now == last and Enum.all?(now, &(&1[:status] == :waiting))
 
-        if now == last or System.monotonic_time(:millisecond) > deadline,
-          do: {runners, ended, peak},
-          else: settle(runners, ended, now, peak, deadline)
+        if still? or System.monotonic_time(:millisecond) > deadline,
+          do: {programs, ended},
+          else: settle(programs, ended, now, deadline)
     end
   end
 

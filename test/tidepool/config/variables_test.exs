@@ -8,8 +8,8 @@ defmodule Tidepool.Config.VariablesTest do
   test "every variable that something here reads is known, and nothing else is" do
     files =
       for pattern <- ~w(config/*.exs rel/* ops/** bin/** lib/**/*.ex bench/** native/*/src/**/*.rs guests/builder/*.py
-            test/**/*.{ex,exs} mix.exs),
-          file <- Path.wildcard(pattern),
+            test/**/*.{ex,exs} docs/**/*.md .github/**/*.yml mix.exs),
+          file <- Path.wildcard(pattern, match_dot: true),
           File.regular?(file),
           file not in ["lib/tidepool/config/variables.ex", "test/tidepool/config/variables_test.exs"],
           do: file

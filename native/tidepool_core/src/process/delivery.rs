@@ -264,14 +264,17 @@ impl Process {
         Ok(next)
     }
 
-    /// Has messages that it had before, and those that are to come, by their numbers; `next` is that of the next one of these. `false` when
-    /// there can't have been those, or they are more than `bound` permits, or than its program has room for.
+    /// Has messages that it had before, and those that are to come, by their numbers; `next` is that of the next one of these.
+    ///
+    /// # Errors
+    /// The limit, and what it allows in bytes, when there can't have been those, or they are more than `bound` permits, or than its program
+    /// has room for.
     pub(crate) fn restore(
         &self,
         messages: impl IntoIterator<Item = Message>,
         (due, next): (impl IntoIterator<Item = (u64, Instant, Message)>, u64),
         bound: usize,
-    ) -> bool {
+    ) -> Result<(), (Limit, usize)> {
         let mut inner = self.inner();
         for message in messages {
             drop(inner.mailbox.push(message));
@@ -283,10 +286,10 @@ impl Process {
         }
         inner.timers.begin_at(next);
         let all = inner.bytes();
-        may_be
-            && inner.timers.bytes() <= bound
-            && inner.mailbox.bytes() <= bound.saturating_mul(2)
-            && inner.share.hold(all)
+        if !may_be || inner.timers.bytes() > bound || inner.mailbox.bytes() > bound.saturating_mul(2) {
+            return Err((Limit::Messages, bound));
+        }
+        if inner.share.hold(all) { Ok(()) } else { Err((Limit::TotalMemory, inner.share.limit())) }
     }
 
     /// Its owner waits for no message any more.

@@ -26,15 +26,18 @@ pub enum Figure {
 /// The figures of a program.
 pub(crate) struct Figures(Mutex<Kept>);
 
+#[derive(Default)]
 struct Kept {
     figures: HashMap<String, Figure, RandomState>,
     share: Share,
     bytes: usize,
+    /// There will be none any more.
+    closed: bool,
 }
 
 impl Figures {
     pub(super) fn new(account: &Arc<Account>) -> Self {
-        Figures(Mutex::new(Kept { figures: HashMap::default(), share: Share::new(account, 0), bytes: 0 }))
+        Figures(Mutex::new(Kept { share: Share::new(account, 0), ..Kept::default() }))
     }
 
     /// Changes the figure `name`, which is `new` when there is none of its kind. One too many is not kept.
@@ -42,7 +45,7 @@ impl Figures {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !kept.figures.contains_key(&name) {
             let all = kept.bytes + name.len() + FIGURE_BYTES;
-            if kept.figures.len() >= MAX_FIGURES || !kept.share.hold(all) {
+            if kept.closed || kept.figures.len() >= MAX_FIGURES || !kept.share.hold(all) {
                 return;
             }
             kept.bytes = all;
@@ -54,12 +57,10 @@ impl Figures {
         change(figure);
     }
 
-    /// Forgets all of them.
-    pub(super) fn clear(&self) {
+    /// Forgets all of them, of a program that is gone: none is kept from now on.
+    pub(super) fn close(&self) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.figures = HashMap::default();
-        kept.bytes = 0;
-        kept.share.keep(0);
+        *kept = Kept { closed: true, ..Kept::default() };
     }
 
     /// All of them, by name.

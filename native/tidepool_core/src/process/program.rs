@@ -261,11 +261,15 @@ impl Program {
     /// No process is made from now on.
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::SeqCst);
+        // Of a part that had processes of it, and has none any more, the last one did not know.
+        if self.living.is_empty() {
+            self.give_back();
+        }
     }
 
     /// Gives back what it had beside its processes, of which none lives any more: who keeps a handle of one of them keeps nothing of it.
     fn give_back(&self) {
-        self.figures.clear();
+        self.figures.close();
         let names = [&self.names, &self.wide_names].map(Registry::close);
         if is_large(0, || names.iter().map(Names::len).sum()) {
             self.drop_thread.drop_there(Box::new(names));

@@ -34,10 +34,14 @@ fn bounds() -> Bounds {
 }
 
 fn with(bounds: Bounds) -> Program {
+    at(bounds, Place::first(1, 0, &Arc::default()))
+}
+
+fn at(bounds: Bounds, place: Place) -> Program {
     let io = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let network = Arc::new(Network::new(&settings::network(), io.handle().clone()));
     let access = Access::new(&network, &Arc::default(), &Arc::default(), None);
-    Program::new(&"p".into(), 1, bounds, access, Place::first(1, 0, &Arc::default()), None)
+    Program::new(&"p".into(), 1, bounds, access, place, None)
 }
 
 /// Notes that it was woken.
@@ -294,13 +298,28 @@ fn the_many_names_of_a_program_that_is_gone_are_dropped_on_the_drop_thread() {
 
 #[test]
 fn a_program_whose_last_process_has_died_gives_all_back_whoever_keeps_a_handle_of_it() {
-    let program = with(Bounds { total_bytes: 100_000, ..bounds() });
+    // Some is drawn ahead of what is needed.
+    let program = with(Bounds { total_bytes: 200_000, ..bounds() });
     let [first, second] = ["a", "b"].map(|entry| program.add_guest(entry.into(), 0).unwrap());
-    assert!(program.names.put("name", first.id) && program.wide_names.put(&"n".repeat(40_000), second.id));
-    program.figures.change("f".repeat(40_000), Figure::Counter(1), |_figure| {});
+    assert!(program.names.put("name", first.id) && program.wide_names.put(&"n".repeat(30_000), second.id));
+    program.figures.change("f".repeat(30_000), Figure::Counter(1), |_figure| {});
+    assert_eq!(program.figures.all().len(), 1);
     program.remove(&first);
-    assert!(!Share::new(&program.account, 0).hold(50_000), "one lives that may ask for a name");
+    assert!(!Share::new(&program.account, 0).hold(150_000), "one lives that may ask for a name");
     program.remove(&second);
-    assert!(Share::new(&program.account, 0).hold(100_000));
+    assert!(Share::new(&program.account, 0).hold(200_000));
     assert!(!program.names.put("name", second.id), "there are no names of a program that is gone");
+    program.figures.change("f".into(), Figure::Counter(1), |_figure| {});
+    assert_eq!(program.figures.all(), []);
+}
+
+#[test]
+fn a_part_of_a_program_whose_processes_have_died_gives_all_back_when_the_program_ends() {
+    let program = at(Bounds { total_bytes: 100_000, ..bounds() }, Place::part(2, 1, 0, 7, &Arc::default()));
+    let process = program.add_guest("a".into(), 0).unwrap();
+    assert!(program.names.put(&"n".repeat(40_000), process.id));
+    program.remove(&process);
+    assert!(!program.has_ended() && !Share::new(&program.account, 0).hold(100_000));
+    program.end();
+    assert!(Share::new(&program.account, 0).hold(100_000));
 }

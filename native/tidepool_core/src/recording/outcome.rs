@@ -148,7 +148,7 @@ impl Outcome {
     pub(crate) fn is_cut(&self) -> bool {
         let Outcome::Failed(failed) = self else { return false };
         match (&*failed.reason, failed.kind.as_deref()) {
-            ("limit", Some(kind)) => ["cpu_time", "total_cpu_time", "messages"].contains(&kind),
+            ("limit", Some(kind)) => ["cpu_time", "total_cpu_time", "total_memory", "messages"].contains(&kind),
             (reason, _) => ["timeout", "aborted", "internal", "overloaded"].contains(&reason),
         }
     }

@@ -122,6 +122,9 @@ const NAMES: [&str; 2] = [":function", ":class"];
 /// How like another a word is that may be a slip of it, by the distance of Jaro.
 const ALIKE: f64 = 0.85;
 
+/// Longest path of which the one that is like it is looked for.
+const MAX_NEAR_BYTES: usize = 256;
+
 /// What the edge serves by itself.
 const OWN: [&str; 4] = ["/deploy", "/call/FUNCTION", "/call/FUNCTION/OPERATION", "/health"];
 
@@ -203,19 +206,27 @@ fn matches(pattern: &str, path: &str) -> bool {
 
 /// The path of these whose words are most like those of `path`, with as many segments, if all are rather like them.
 fn nearest<'a>(path: &str, known: &'a [String]) -> Option<&'a str> {
-    let given: Vec<_> = path.trim_end_matches('/').split('/').collect();
+    // Nobody slips in more. Comparing takes the product of both lengths.
+    if path.len() > MAX_NEAR_BYTES {
+        return None;
+    }
+    let path = path.trim_end_matches('/').to_lowercase();
+    let given: Vec<_> = path.split('/').collect();
     let likeness = |known: &'a String| {
         let wanted: Vec<_> = known.split('/').collect();
-        let least = wanted.iter().zip(&given).map(|(wanted, given)| like(wanted, given)).fold(1.0, f64::min);
-        (wanted.len() == given.len() && least >= ALIKE).then_some((least, known.as_str()))
+        let mut pairs = wanted.iter().zip(&given);
+        let like = |least: f64, (wanted, given): (&&str, &&str)| Some(least.min(like(wanted, given)?));
+        let least = (wanted.len() == given.len()).then(|| pairs.try_fold(1.0, like)).flatten()?;
+        Some((least, known.as_str()))
     };
     known.iter().filter_map(likeness).max_by(|one, other| one.0.total_cmp(&other.0)).map(|(_likeness, path)| path)
 }
 
-/// From 0 to 1. Any word may be in place of one in capitals.
-fn like(wanted: &str, given: &str) -> f64 {
+/// How like a word is that may be a slip of the one that is wanted. Any word may be in place of one in capitals.
+fn like(wanted: &str, given: &str) -> Option<f64> {
     let is_any = wanted.bytes().next().is_some_and(|first| first.is_ascii_uppercase());
-    if is_any && !given.is_empty() { ALIKE } else { strsim::jaro(wanted, &given.to_lowercase()) }
+    let like = if is_any && !given.is_empty() { ALIKE } else { strsim::jaro(wanted, given) };
+    (like >= ALIKE).then_some(like)
 }
 
 /// `/functions/FUNCTION` of `/functions/:function`.
@@ -278,6 +289,10 @@ mod tests {
             let all = "no such path; there are /deploy, /call/FUNCTION, ";
             assert!(table.not_found(path).message.starts_with(all), "{path}");
         }
+        let long = |bytes: usize| table.not_found(&format!("/function/{}", "x".repeat(bytes))).message;
+        assert!(
+            long(200).starts_with("no such path: did you mean") && long(60_000).starts_with("no such path; there are")
+        );
     }
 
     #[test]

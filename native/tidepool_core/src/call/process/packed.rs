@@ -13,7 +13,6 @@ use super::{ProcessOptions, context, lives, making};
 use crate::abi::begun::{letter, message};
 use crate::abi::guest::Guest;
 use crate::base::error::CallError;
-use crate::base::limits::Limit;
 use crate::base::request::{Reply, Request};
 use crate::image::ImageError;
 use crate::image::reader::Image;
@@ -143,11 +142,8 @@ fn restore(process: &Process, mail: Mail, (program, now): (&Program, Instant)) -
     let messages = mail.messages.into_iter().filter_map(message);
     let due =
         mail.due.into_iter().filter_map(|(number, left, letter)| Some((number, later(now, left)?, message(letter)?)));
-    if process.restore(messages, (due, mail.next), program.mailbox_bytes) {
-        return Ok(());
-    }
-    let allowed = u64::try_from(program.mailbox_bytes).unwrap_or(u64::MAX);
-    Err(CallError::limit(Limit::Messages, allowed))
+    let restored = process.restore(messages, (due, mail.next), program.mailbox_bytes);
+    restored.map_err(|(limit, allowed)| CallError::limit(limit, u64::try_from(allowed).unwrap_or(u64::MAX)))
 }
 
 async fn thawed(call: Call, guest: Arc<Guest>, unpacked: Unpacked) -> Result<Reply, CallError> {

@@ -31,7 +31,12 @@ impl Living {
     /// Counts one less; `true` when the program has none any more.
     pub(in crate::process) fn remove(&self) -> bool {
         self.function.fetch_sub(1, Ordering::AcqRel);
-        self.own.fetch_sub(1, Ordering::AcqRel) == 1
+        // Before whoever removes the last one looks whether the program has ended.
+        self.own.fetch_sub(1, Ordering::SeqCst) == 1
+    }
+
+    pub(in crate::process) fn is_empty(&self) -> bool {
+        self.own.load(Ordering::SeqCst) == 0
     }
 }
 
