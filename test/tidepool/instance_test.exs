@@ -137,7 +137,7 @@ defmodule Tidepool.InstanceTest do
   test "wrong calls leave it as it is", %{numbers: numbers} do
     instance = start!(numbers)
     assert Instance.call(instance, :count) == {:ok, 1}
-    assert {:error, %Error{reason: :invalid_arguments, details: %{path: "1"}}} = Instance.call(instance, :add, [1, "2"])
+    assert {:error, %Error{reason: :invalid_arguments, details: %{path: "2"}}} = Instance.call(instance, :add, [1, "2"])
     assert {:error, %Error{reason: :invalid_arguments}} = Instance.call(instance, :add, [1 | 2])
     assert {:error, %Error{reason: :no_export}} = Instance.call(instance, :nope)
     assert Instance.call(instance, :count) == {:ok, 2}

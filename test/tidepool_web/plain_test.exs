@@ -44,7 +44,7 @@ defmodule TidepoolWeb.PlainTest do
     assert {404, _headers, %{"error" => %{"reason" => "no_export", "exports" => exports}}} = post("#{path}/nope", "[]")
     assert "add" in exports
 
-    assert {400, _headers, %{"error" => %{"reason" => "invalid_arguments", "path" => "1"}}} =
+    assert {400, _headers, %{"error" => %{"reason" => "invalid_arguments", "path" => "2"}}} =
              post("#{path}/add", ~s([1,"2"]))
 
     assert {500, _headers, %{"error" => %{"reason" => "trap", "trap" => "integer_division_by_zero"}}} =

@@ -123,7 +123,7 @@ defmodule Tidepool.ResourcesTest do
     assert Instance.call(instance, :alive) == {:ok, 1}
     assert Instance.call(instance, {other, :value}) == {:ok, 2}
     assert refused(Instance.call(instance, {one, :value}), "self") =~ "was dropped, or given away"
-    assert refused(Instance.drop(instance, one), "0") =~ "was dropped, or given away"
+    assert refused(Instance.drop(instance, one), "1") =~ "was dropped, or given away"
     assert refused(Instance.call(instance, :total, [[other, one]]), "counters.1") =~ "dropped"
     assert refused(Instance.call(instance, :unlabel, [%{name: "a", counter: one}]), "it.counter") =~ "dropped"
     # Nothing of a call that was refused is taken.
@@ -141,7 +141,7 @@ defmodule Tidepool.ResourcesTest do
     another = start!(name)
     {own, foreign} = {new!(instance, 1), new!(another, 2)}
     assert refused(Instance.call(instance, {foreign, :value}), "self") =~ "of another instance"
-    assert refused(Instance.drop(instance, foreign), "0") =~ "of another instance"
+    assert refused(Instance.drop(instance, foreign), "1") =~ "of another instance"
     assert refused(Instance.call(instance, :total, [[own, foreign]]), "counters.1") =~ "of another instance"
     assert Instance.call(another, {foreign, :value}) == {:ok, 2}
 
@@ -150,8 +150,8 @@ defmodule Tidepool.ResourcesTest do
 
     for reference <- [make_ref(), self(), nil, 1, Tidepool.Engine.runtime()] do
       forged = Map.put(own, :ref, reference)
-      assert refused(Instance.call(instance, {forged, :value}), "0") =~ "a resource that this node does not have"
-      assert refused(Instance.call(instance, :total, [[own, forged]]), "0.1") =~ "does not have"
+      assert refused(Instance.call(instance, {forged, :value}), "1") =~ "a resource that this node does not have"
+      assert refused(Instance.call(instance, :total, [[own, forged]]), "1.1") =~ "does not have"
     end
 
     for other <- [1, "counter", nil, %{}, {own, own}] do
@@ -337,7 +337,7 @@ defmodule Tidepool.ResourcesTest do
         model
 
       {handle, nil} ->
-        refused(Instance.drop(instance, handle), "0")
+        refused(Instance.drop(instance, handle), "1")
         model
 
       {handle, _value} ->

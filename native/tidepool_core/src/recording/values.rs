@@ -22,6 +22,10 @@ pub(super) fn write(writer: &mut Writer, value: &Value) -> bool {
             writer.byte(3);
             writer.raw(&float.to_bits().to_le_bytes());
         }
+        Value::Rounded(float) => {
+            writer.byte(15);
+            writer.raw(&float.to_bits().to_le_bytes());
+        }
         Value::Text(text) => named(writer, 4, text),
         Value::Bytes(bytes) => {
             writer.byte(5);
@@ -99,6 +103,7 @@ fn within(reader: &mut Reader, depth: usize) -> Result<Value, Damaged> {
         12 => Value::Record(reader.several(|reader| Ok((reader.text()?.into(), one(reader)?)))?),
         13 => Value::Flags(reader.several(|reader| Ok((reader.text()?.into(), reader.byte()? != 0)))?),
         14 => Value::ByteList(reader.bytes()?),
+        15 => Value::Rounded(f64::from_bits(u64::from_le_bytes(reader.array()?))),
         _ => return Err(Damaged::Form),
     })
 }
@@ -121,6 +126,7 @@ mod tests {
             any::<bool>().prop_map(Value::Bool),
             any::<i128>().prop_map(Value::Int),
             any::<u64>().prop_map(|bits| Value::Float(f64::from_bits(bits))),
+            any::<u32>().prop_map(|whole| Value::Rounded(whole.into())),
             name().prop_map(Value::Text),
             prop::collection::vec(any::<u8>(), 0..40).prop_map(|bytes| Value::Bytes(bytes.into())),
             prop::collection::vec(any::<u8>(), 0..40).prop_map(|bytes| Value::ByteList(bytes.into())),

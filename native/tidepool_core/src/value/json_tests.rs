@@ -95,6 +95,25 @@ fn a_number_has_as_many_digits_as_it_likes_and_is_none_when_it_is_too_large() {
 }
 
 #[test]
+fn a_number_that_is_whole_only_when_it_is_rounded_is_no_integer_and_one_that_is_whole_as_written_is() {
+    for json in
+        ["0.99999999999999999999", "4503599627370497.3", "-9007199254740990.6", "1e-400", "100000000000000000001e-20"]
+    {
+        let value = from(json).unwrap();
+        let Value::Rounded(float) = value else { panic!("{json}: {value:?}") };
+        assert_eq!((value.as_integer(), value.as_float()), (None, Some(float)), "{json}");
+        assert_eq!(float, json.parse::<f64>().unwrap());
+    }
+    let whole = [("1.0", 1), ("1.50e1", 15), ("120e-1", 12), ("-12E2", -1_200), ("0.000e-99999999999999999999", 0)];
+    for (json, integer) in whole.into_iter().chain([("4503599627370497.000", 4_503_599_627_370_497), ("1e0", 1)]) {
+        assert_eq!(from(json).unwrap().as_integer(), Some(integer), "{json}");
+    }
+    for json in ["9007199254740993.0", "9007199254740992.0", "9007199254740991.5", "1.5", "1e300", "12e-1"] {
+        assert_eq!(from(json).unwrap().as_integer(), None, "{json}");
+    }
+}
+
+#[test]
 fn nesting_is_bounded_whatever_it_is_nested_in() {
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     assert!(from(nested(MAX_DEPTH)).is_ok());

@@ -24,6 +24,12 @@ pub const MAX_DEPTH: usize = 64;
 /// each.
 pub const MAX_COUNT: usize = 1 << 16;
 
+/// How an argument without a name is told from the others, in messages and paths: by its place, from 1.
+#[must_use]
+pub fn place(index: usize) -> String {
+    index.saturating_add(1).to_string()
+}
+
 /// A value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
@@ -35,6 +41,8 @@ pub enum Value {
     Int(i128),
     /// A floating-point number.
     Float(f64),
+    /// The floating-point number without a fraction that is nearest to one that has some, as 1 is to 0.99999999999999999: no integer.
+    Rounded(f64),
     /// A text, or a character.
     Text(Box<str>),
     /// Bytes, which may be a text.
@@ -65,9 +73,8 @@ impl Value {
     pub fn size(&self) -> usize {
         let own = size_of::<Value>();
         let within = match self {
-            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Option(None) | Value::Handle(_) => {
-                0
-            }
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Option(None) | Value::Handle(_) => 0,
+            Value::Float(_) | Value::Rounded(_) => 0,
             Value::Text(text) | Value::Name(text) => text.len(),
             Value::Bytes(bytes) | Value::ByteList(bytes) => bytes.len(),
             Value::Case(name, value) => name.len() + value.size(),
@@ -142,7 +149,7 @@ impl Value {
         match self {
             #[expect(clippy::cast_precision_loss, reason = "it is the nearest one")]
             Value::Int(integer) => Some(*integer as f64),
-            Value::Float(float) => Some(*float),
+            Value::Float(float) | Value::Rounded(float) => Some(*float),
             Value::Text(name) | Value::Name(name) => match &**name {
                 "NaN" | "nan" => Some(f64::NAN),
                 "Infinity" | "infinity" => Some(f64::INFINITY),
@@ -175,7 +182,7 @@ impl Value {
             Value::Null | Value::Option(None) => "nothing",
             Value::Bool(_) => "a truth value",
             Value::Int(_) => "an integer",
-            Value::Float(_) => "a floating-point number",
+            Value::Float(_) | Value::Rounded(_) => "a floating-point number",
             Value::Text(_) => "a text",
             Value::Bytes(_) => "bytes",
             Value::Name(_) => "a name",

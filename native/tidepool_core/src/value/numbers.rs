@@ -27,7 +27,7 @@ pub(crate) fn number(value: &Value, ty: &ValType) -> Result<Val, String> {
         _ => None,
     };
     number.ok_or_else(|| match value {
-        Value::Int(_) | Value::Float(_) => format!("does not fit into an {ty}"),
+        Value::Int(_) | Value::Float(_) | Value::Rounded(_) => format!("does not fit into an {ty}"),
         _ => format!("has to be an {ty}, and is {}", value.kind()),
     })
 }

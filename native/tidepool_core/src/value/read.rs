@@ -136,8 +136,29 @@ fn number(digits: &str) -> Result<Value, JsonError> {
         Err(_) => {}
     }
     match digits.parse::<f64>() {
+        // What would be an integer by its nearest number has to be one by its own digits.
+        Ok(float) if float.fract() == 0.0 && !is_whole(digits) => Ok(Value::Rounded(float)),
         Ok(float) if float.is_finite() => Ok(Value::Float(float)),
         _ => Err(JsonError::Syntax(format!("the number {} is too large", shown(digits)))),
+    }
+}
+
+/// Is a number of JSON without a fraction, by its digits?
+fn is_whole(number: &str) -> bool {
+    let (digits, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let (integer, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let fraction = fraction.trim_end_matches('0').len();
+    let significant = integer.trim_end_matches('0');
+    if fraction == 0 && matches!(significant, "" | "-") {
+        return true;
+    }
+    // How far behind the point its last digit is that is none of these zeros; before it when negative.
+    let zeros = integer.len().saturating_sub(significant.len());
+    let last = if fraction > 0 { i128::try_from(fraction) } else { i128::try_from(zeros).map(|zeros| -zeros) };
+    match (exponent.parse::<i128>(), last) {
+        (Ok(exponent), Ok(last)) => exponent >= last,
+        // No text is as long.
+        _ => !exponent.starts_with('-'),
     }
 }
 

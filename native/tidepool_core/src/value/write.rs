@@ -63,7 +63,7 @@ fn one<'a>(json: &mut Vec<u8>, value: &'a Value, stack: &mut Vec<Next<'a>>) {
         Value::Null | Value::Option(None) | Value::Handle(_) => json.extend_from_slice(b"null"),
         Value::Bool(value) => json.extend_from_slice(if *value { b"true" } else { b"false" }),
         Value::Int(integer) => text(json, integer),
-        Value::Float(float) => self::float(json, *float),
+        Value::Float(float) | Value::Rounded(float) => self::float(json, *float),
         Value::Text(text) | Value::Name(text) => string(json, text),
         Value::Bytes(bytes) | Value::ByteList(bytes) => {
             json.push(b'[');

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use rustler::types::tuple::get_tuple;
 use rustler::{Atom, Binary, Encoder, Env, MapIterator, Term, TermType};
 use tidepool_core::CallError;
-use tidepool_core::value::{MAX_COUNT, MAX_DEPTH, Value};
+use tidepool_core::value::{MAX_COUNT, MAX_DEPTH, Value, place};
 
 use crate::terms::atoms;
 use crate::terms::bytes::{binary, copy};
@@ -29,6 +29,10 @@ const HANDED_BYTES: usize = 256 << 10;
 pub(crate) fn value(term: Term<'_>) -> Result<Value, CallError> {
     Reader { count: 0 }.value(term, 0).map_err(|Fault { mut path, message }| {
         path.reverse();
+        // Arguments have no names here, and are counted from 1.
+        if let (true, Some(argument)) = (term.is_list(), path.first_mut()) {
+            *argument = argument.parse().map_or_else(|_| argument.clone(), |index: usize| place(index));
+        }
         let path = path.join(".");
         let message = if path.is_empty() { message.into() } else { format!("argument {path}: {message}") };
         CallError::Arguments { path, message }
@@ -171,7 +175,7 @@ pub(crate) fn term<'a>(env: Env<'a>, value: &Value) -> Term<'a> {
         Value::Float(float) if float.is_nan() => atoms::nan().encode(env),
         Value::Float(f64::INFINITY) => atoms::infinity().encode(env),
         Value::Float(f64::NEG_INFINITY) => atoms::neg_infinity().encode(env),
-        Value::Float(float) => float.encode(env),
+        Value::Float(float) | Value::Rounded(float) => float.encode(env),
         Value::Text(text) => copy(env, text.as_bytes()),
         Value::Bytes(bytes) if bytes.len() < HANDED_BYTES => copy(env, bytes),
         Value::Bytes(bytes) => binary(env, bytes.clone()),
@@ -228,7 +232,7 @@ pub(crate) fn json<'a>(env: Env<'a>, value: &Value) -> Term<'a> {
             let set = flags.iter().filter(|(_name, set)| *set).map(|(name, _set)| text(name));
             set.collect::<Vec<_>>().encode(env)
         }
-        Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => term(env, value),
+        Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Rounded(_) | Value::Text(_) => term(env, value),
     }
 }
 

@@ -4,8 +4,8 @@ use smallvec::SmallVec;
 use wasmtime::{Val, ValType};
 
 use crate::base::error::CallError;
-use crate::value::Value;
 use crate::value::numbers::number;
+use crate::value::{Value, place};
 
 /// Numbers that a function takes or returns. Most have few, which take no memory of their own.
 pub(super) type Numbers = SmallVec<[Val; 4]>;
@@ -17,8 +17,10 @@ pub(super) type Numbers = SmallVec<[Val; 4]>;
 pub(super) fn numbers(values: &[Value], types: &[ValType]) -> Result<Numbers, CallError> {
     let mut numbers = Numbers::with_capacity(types.len());
     for (index, (value, ty)) in values.iter().zip(types).enumerate() {
-        let fault =
-            |fault| CallError::Arguments { path: index.to_string(), message: format!("argument {index} {fault}") };
+        let fault = |fault| {
+            let path = place(index);
+            CallError::Arguments { message: format!("argument {path} {fault}"), path }
+        };
         numbers.push(number(value, ty).map_err(fault)?);
     }
     Ok(numbers)

@@ -51,7 +51,7 @@ fn a_resource_lives_in_its_instance_until_it_is_dropped_on_all_engines() {
         assert!(refused(ask(&one, "counter.value", vec![foreign.clone()]), "self").contains("another instance"));
         assert_eq!(ask(&one, "[resource-drop]", vec![own.clone()]), Ok(Value::Null));
         assert!(refused(ask(&one, "counter.value", vec![own.clone()]), "self").contains("was dropped"));
-        assert!(refused(ask(&one, "[resource-drop]", vec![own]), "0").contains("was dropped"));
+        assert!(refused(ask(&one, "[resource-drop]", vec![own]), "1").contains("was dropped"));
         assert_eq!(ask(&one, "alive", vec![]), Ok(int(0)));
         assert_eq!(ask(&other, "alive", vec![]), Ok(int(1)));
         drop((one, other, foreign, function));

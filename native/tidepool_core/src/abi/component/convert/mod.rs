@@ -144,12 +144,20 @@ pub(super) fn given(value: &Value, ty: &Type, work: &mut Conversion<'_>) -> Resu
             }
         }
         Type::Flags(flags) => {
-            let mut found = |set: Cow<'_, str>| {
-                let (_place, found) = work.find(&set, flags.names())?.ok_or_else(|| no_case(&set, flags.names()))?;
-                work.name(found)?;
-                Ok(found.to_owned())
-            };
-            flag_names(value)?.into_iter().map(&mut found).collect::<Result<_, _>>().map(Val::Flags)
+            let mut told = vec![false; flags.names().len()];
+            let mut names = Vec::new();
+            for (given, is_set) in flag_names(value)? {
+                let (place, found) = work.find(&given, flags.names())?.ok_or_else(|| no_case(&given, flags.names()))?;
+                // By two spellings it could be told to be set, and not to be.
+                if told.get_mut(place).is_none_or(|told| std::mem::replace(told, true)) {
+                    return Err(Unfit::new(format!("the flag `{found}` is there twice")));
+                }
+                if is_set {
+                    work.name(found)?;
+                    names.push(found.to_owned());
+                }
+            }
+            Ok(Val::Flags(names))
         }
         Type::Own(ty) => handle(value, ty, true, work),
         Type::Borrow(ty) => handle(value, ty, false, work),
@@ -314,21 +322,18 @@ fn payload(
     }
 }
 
-/// The names that are set: of a list of them, or of truth values by name.
-fn flag_names(value: &Value) -> Result<Vec<Cow<'_, str>>, Unfit> {
+/// The names that are told, and which are set: of a list of those, or of truth values by name.
+fn flag_names(value: &Value) -> Result<Vec<(Cow<'_, str>, bool)>, Unfit> {
     match value {
-        Value::List(names) => names.iter().map(text).collect(),
+        Value::List(names) => names.iter().map(|name| Ok((text(name)?, true))).collect(),
         Value::Record(flags) => {
-            let set = flags.iter().filter_map(|(name, set)| match set {
-                Value::Bool(false) => None,
-                Value::Bool(true) => Some(Ok(Cow::Borrowed(&**name))),
-                other => Some(unfit("a truth value", other)),
+            let told = flags.iter().map(|(name, set)| match set {
+                Value::Bool(set) => Ok((Cow::Borrowed(&**name), *set)),
+                other => unfit("a truth value", other),
             });
-            set.collect()
+            told.collect()
         }
-        Value::Flags(flags) => {
-            Ok(flags.iter().filter(|(_name, set)| *set).map(|(name, _set)| Cow::Borrowed(&**name)).collect())
-        }
+        Value::Flags(flags) => Ok(flags.iter().map(|(name, set)| (Cow::Borrowed(&**name), *set)).collect()),
         _ => unfit("a list of names, or truth values by name", value),
     }
 }

@@ -24,7 +24,7 @@ const PIECE: usize = 64;
 /// # Errors
 /// [`CallError::Arguments`] when it is none of the instance's, and what stops the destructor.
 pub(in crate::abi::component) async fn drop_one(store: &mut Store<State>, value: &Value) -> Result<(), CallError> {
-    let wrong = |message| CallError::Arguments { path: "0".into(), message: format!("argument 0: {message}") };
+    let wrong = |message| CallError::Arguments { path: "1".into(), message: format!("argument 1: {message}") };
     let Value::Handle(handle) = value else {
         return Err(wrong(format!("it has to be a resource, and is {}", value.kind())));
     };
