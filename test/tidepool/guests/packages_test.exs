@@ -31,6 +31,7 @@ defmodule Tidepool.PackagesTest do
   # What their authors left out is `unreachable` there: they are about their types.
   @trap [
     {"adapt_reallocs", :entrypoint, [["x"]]},
+    {"composed", :m1, ["x"]},
     {"composed_a", :f, [5]},
     {"composed_b", {"x", :m}, ["x"]},
     {"exports", {"foo", :b}, ["x"]},
@@ -48,7 +49,6 @@ defmodule Tidepool.PackagesTest do
   @refused [
     {"async_export", :invalid_module, "async"},
     {"async_import", :invalid_module, "async"},
-    {"composed", :too_demanding, "3 memories"},
     {"duplicate_imports", :invalid_module, "root-level component imports"},
     {"initialize", {:trap, :unreachable}, "unreachable"},
     {"link_tag", :invalid_module, "exceptions"},

@@ -67,7 +67,7 @@ pub(super) fn compile(
                 "" => {
                     Failure::Broken("the compiler was killed over this module, by the kernel for memory perhaps".into())
                 }
-                words => Failure::Broken(format!("the compiler ended over this module: {}", without_folders(words))),
+                words => Failure::Broken(fault_of_compilers(words)),
             });
         }
     };
@@ -80,6 +80,19 @@ pub(super) fn compile(
         Outcome::Broken => Failure::Broken(format!("the compiler could not begin: {}", without_folders(&message))),
         Outcome::Code | Outcome::Refused => Failure::Refused(wasmtime::Error::msg(message)),
     })
+}
+
+/// What is said of a compiler that ended with these words. Where it panicked is of its source, and tells who deploys nothing.
+fn fault_of_compilers(words: &str) -> String {
+    let said = match words.split_once("panicked at ").and_then(|(_thread, rest)| rest.split_once('\n')) {
+        Some((_place, said)) => said.lines().next().unwrap_or_default(),
+        None => words,
+    };
+    format!(
+        "the compiler came upon a fault of its own in this module, which may be fine ({}): build the module with other \
+         settings, or by other versions of its tools, and tell those who make Tidepool of it",
+        without_folders(said.trim())
+    )
 }
 
 /// What a compiler said, without the folders of the machine that it was built on: of each path its last three parts, if it has more.
@@ -299,6 +312,21 @@ impl CpuClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panic_of_a_compiler_is_told_by_what_it_says_and_what_to_do_and_not_as_it_came() {
+        let said = "thread 'main' (7) panicked at /root/x/wasmtime-48.0.8/src/compile/mod.rs:12:5:\nassertion failed: it fits\n\
+                    note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace";
+        let told = fault_of_compilers(said);
+        assert!(
+            told.contains("(assertion failed: it fits)") && told.contains("tell those who make Tidepool"),
+            "{told}"
+        );
+        for raw in ["panicked", "thread", "mod.rs", "RUST_BACKTRACE"] {
+            assert!(!told.contains(raw), "{told}");
+        }
+        assert!(fault_of_compilers("Bus error").contains("(Bus error)"));
+    }
 
     #[test]
     fn what_a_compiler_says_names_no_folder_of_the_machine_that_built_it() {

@@ -5,13 +5,14 @@ use std::borrow::Cow;
 use wasmparser::{Parser, Payload, Validator};
 use wasmtime::ResourcesRequired;
 
+use super::needs::Needs;
 use crate::abi::contract::Spec;
 use crate::abi::exports::Surface;
 use crate::base::error::CompileError;
 use crate::base::moves::Moves;
 use crate::base::request::Takes;
 use crate::compiler::{Code, Failure, features, is_component};
-use crate::engine::engines::{Engine, MAX_MEMORIES_PER_COMPONENT, MAX_MEMORIES_PER_MODULE, MAX_TABLES_PER_MODULE};
+use crate::engine::engines::{Engine, MAX_MEMORIES_PER_MODULE, MAX_TABLES_PER_MODULE};
 use crate::rewrite::{component, preempt};
 
 const MAGIC: &[u8; 4] = b"\0asm";
@@ -117,34 +118,23 @@ pub(crate) fn is_core_of_component(abis: &[Spec], wasm: &[u8]) -> bool {
 /// The fast engine refuses more by itself; the other one takes any number.
 pub(super) fn check_tables(code: &Code) -> Result<(), CompileError> {
     let resources = resources(code)?;
-    let tables = resources.num_tables;
-    match code {
-        // Of a module that was uploaded with one, the second is the host's.
-        Code::Module(_) if resources.num_memories > MAX_MEMORIES_PER_MODULE => {
-            return Err(CompileError::TooDemanding {
-                message: format!("it has {} memories, and one is allowed", resources.num_memories),
-            });
-        }
-        Code::Component(_) if resources.num_memories > MAX_MEMORIES_PER_COMPONENT => {
-            return Err(CompileError::TooDemanding { message: memories(resources.num_memories) });
-        }
-        _ => {}
+    if let Code::Component(_) = code {
+        // They were counted before it was compiled, but for those that its instances export.
+        return Needs::known(resources.num_memories, resources.num_tables).fit();
     }
+    // Of a module that was uploaded with one, the second is the host's.
+    if resources.num_memories > MAX_MEMORIES_PER_MODULE {
+        return Err(CompileError::TooDemanding {
+            message: format!("it has {} memories, and one is allowed", resources.num_memories),
+        });
+    }
+    let tables = resources.num_tables;
     if tables > MAX_TABLES_PER_MODULE {
         return Err(CompileError::TooDemanding {
             message: format!("it has {tables} tables, and {MAX_TABLES_PER_MODULE} are allowed"),
         });
     }
     Ok(())
-}
-
-/// Why a component of more memories is refused, and what there is instead.
-fn memories(count: u32) -> String {
-    format!(
-        "the modules in it have {count} memories, and {MAX_MEMORIES_PER_COMPONENT} are allowed: compose two components \
-         at most, and deploy others as functions of their own, which it calls by imports that a handler answers, or by \
-         requests to http://NAME.internal"
-    )
 }
 
 /// What each instance has.

@@ -17,6 +17,7 @@ use super::check::{
 };
 use super::compiled::{CompiledModule, Linked};
 use super::moving::{Movable, with_second_bodies};
+use super::needs::Needs;
 use super::toolchain::Toolchain;
 use crate::abi::contract::Spec;
 use crate::abi::exports::Surface;
@@ -159,12 +160,17 @@ impl Toolchain {
         if config.movable {
             return Err(cannot_move("an image of a component's instance can't be made"));
         }
+        // Of what is instantiated several times, or within others, the compiler makes as much.
+        let needs = Needs::of(wasm);
+        needs.fit()?;
+        let with_all =
+            |module| CompiledModule { initial_memory_bytes: needs.pages.saturating_mul(WASM_PAGE_BYTES), ..module };
         let key = self.cache.load().is_some() && !config.debugged;
         let key =
             key.then(|| CacheKey::new(&engine.optimising.wasmtime, &told_apart(b"component".to_vec(), config), wasm));
         let told = (Arc::default(), None);
         if let Some(kept) = kept(self, engine, key.as_ref()) {
-            return link(self, abis, (config.engine, engine), key, Build::kept(kept), told, began);
+            return link(self, abis, (config.engine, engine), key, Build::kept(kept), told, began).map(with_all);
         }
         let checked = checked_component(engine, wasm)?;
         let origin = Origin::of(Start::Nothing);
@@ -175,7 +181,7 @@ impl Toolchain {
             }
             None => Build::optimised(optimise(engine, &checked, job).map_err(|it| failed(engine, wasm, it))?, origin),
         };
-        link(self, abis, (config.engine, engine), key, build, told, began)
+        link(self, abis, (config.engine, engine), key, build, told, began).map(with_all)
     }
 }
 
@@ -204,7 +210,9 @@ pub(crate) fn optimised(
     let symbols = Arc::clone(&module.symbols);
     let shape = module.imaged().map(|actor| Arc::clone(&actor.shape));
     Some(build.and_then(|build| {
-        link(toolchain, &[module.abi], (module.engine, engine), module.key.clone(), build, (symbols, shape), began)
+        let told = (symbols, shape);
+        let linked = link(toolchain, &[module.abi], (module.engine, engine), module.key.clone(), build, told, began);
+        linked.map(|linked| CompiledModule { initial_memory_bytes: module.initial_memory_bytes, ..linked })
     }))
 }
 

@@ -12,6 +12,7 @@ mod pollables;
 mod refused;
 mod requests;
 mod resources;
+mod several;
 mod slices;
 mod types;
 mod values;
