@@ -147,6 +147,32 @@ defmodule Tidepool.Host do
   end
 
   @doc """
+  The targets of what a function imports that nobody answers at this moment, of its first 1,000 imports: calls of it that come to
+  one of them end there. Functions of `wasi:` are among them that this host has not.
+
+      {:ok, function} = Tidepool.deploy(wasm, name: "shop")
+      Tidepool.Host.unanswered(function)
+      #=> [{"wit", "docs:shop/prices@1.0.0", "price"}]
+  """
+  @spec unanswered(%{:name => String.t(), :asks => [target], optional(atom) => term}) :: [target]
+  def unanswered(%{name: name, asks: asks}) do
+    for {binding, namespace, operation} = target <- asks,
+        call = %Call{binding: binding, namespace: namespace, operation: operation, payload: "", function: name},
+        not answered?(call),
+        do: target
+  end
+
+  # What components get of these is their deploy's, whoever is registered.
+  defp answered?(%Call{binding: @wit, namespace: "wasi:" <> _interface}), do: false
+
+  defp answered?(call) do
+    case lookup(call) do
+      {:testing, nil} -> TestHandlers.find(call) != nil
+      found -> found != nil
+    end
+  end
+
+  @doc """
   Answers the host call with this `ref`, from any process. A second answer, or one that comes too late, is dropped.
   """
   @spec reply(ref, result) :: :ok

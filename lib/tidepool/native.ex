@@ -227,6 +227,7 @@ defmodule Tidepool.Native do
   @type facts :: %{
           abi: abi,
           imports: [binary],
+          asks: [{binary, binary, binary}],
           interface: binary | nil,
           start: :nothing | :snapshot | :initialiser,
           start_reason: binary | nil,

@@ -3,7 +3,7 @@ defmodule TidepoolWeb.Reply do
   Answers as the edge sends them: `{status, content type, headers, body}`.
   """
 
-  alias Tidepool.{Error, Function, Native}
+  alias Tidepool.{Error, Function, Host, Native}
   alias Tidepool.Function.Fields
   alias Tidepool.Error.Reason
 
@@ -41,13 +41,22 @@ defmodule TidepoolWeb.Reply do
   @imports_in_lists 16
   @import_bytes 256
 
-  @doc "A function as JSON shows it, with 1,000 of its imports at most: `imports_omitted` says how many more there are."
+  @doc """
+  A function as JSON shows it, with 1,000 of its imports at most: `imports_omitted` says how many more there are, and `unanswered` of
+  which nobody answers them.
+  """
   @spec function(Function.t()) :: map
-  def function(%Function{} = function), do: %{function(function, @imports) | interface: interface(function)}
+  def function(%Function{} = function) do
+    unanswered =
+      for {binding, namespace, operation} <- Host.unanswered(function), do: cut("#{binding}/#{namespace}/#{operation}")
 
-  @doc "A function in a list: the same with 16 of its imports at most, and without its interface."
+    Map.put(%{function(function, @imports) | interface: interface(function)}, :unanswered, unanswered)
+  end
+
+  @doc "A function in a list: the same with 16 of its imports at most, and without its interface and what nobody answers."
   @spec brief(Function.t()) :: map
-  def brief(%Function{} = function), do: %{function(function, @imports_in_lists) | interface: nil}
+  def brief(%Function{} = function),
+    do: function |> function(@imports_in_lists) |> Map.merge(%{interface: nil, unanswered: nil})
 
   defp interface(%Function{interface: nil}), do: nil
 
@@ -58,7 +67,7 @@ defmodule TidepoolWeb.Reply do
 
   defp function(function, most) do
     {shown, omitted} = Enum.split(function.imports, most)
-    function = Fields.json(%{function | imports: Enum.map(shown, &cut/1)})
+    function = %{function | imports: Enum.map(shown, &cut/1)} |> Fields.json() |> Map.delete(:asks)
     if omitted == [], do: function, else: Map.put(function, :imports_omitted, length(omitted))
   end
 

@@ -47,6 +47,27 @@ defmodule Tidepool.Host.InterfaceTest do
     assert message =~ "no host function wit/docs:shop/prices@1.0.0/price"
   end
 
+  test "the answer of a deploy over HTTP names what nobody answers, and a list of functions does not", %{name: name} do
+    fields = [name: name, host: "wit/docs:shop/*"]
+    assert {200, _headers, deployed} = curl_deploy(guest("component", "calc"), fields)
+    assert deployed["unanswered"] == ["wit/docs:shop/prices@1.0.0/price"]
+    :ok = Host.register_interface(@interface, Prices)
+    assert {200, _headers, %{"unanswered" => []} = function} = curl("/functions/#{name}")
+    assert {200, _headers, %{"functions" => functions}} = curl("/functions")
+    for shown <- [function | functions], do: refute(is_map_key(shown, "asks"))
+    assert Enum.all?(functions, &(&1["unanswered"] == nil))
+  end
+
+  test "what nobody answers is known of a function, until somebody does", %{name: name} do
+    {:ok, function} = Tidepool.fetch(name)
+    target = {"wit", "docs:shop/prices@1.0.0", "price"}
+    assert Host.unanswered(function) == [target]
+    :ok = Host.register_interface(@interface, Prices)
+    assert Host.unanswered(function) == []
+    :ok = Host.unregister({"wit", @interface, "price"})
+    assert Host.unanswered(function) == [target]
+  end
+
   test "an interface that is not granted is not asked, whatever answers for it", %{name: name} do
     :ok = Host.register_interface(@interface, Prices)
     wasm = guest("component", "calc")

@@ -180,13 +180,51 @@ pub(crate) fn send(
     Ok((status, answer, began.elapsed()))
 }
 
-/// What came of a deploy, in a line.
+/// Imports that nobody answers which are named, at most.
+const NAMED: usize = 8;
+
+/// What came of a deploy, in a line, and in another what of it nobody answers.
 pub(crate) fn outcome(status: u16, answer: &Value, took: Duration) -> String {
     let (name, version) = (escape(&text(answer, "name")), escape(&text(answer, "version")));
     let ms = took.as_millis();
-    if status == 201 {
+    let said = if status == 201 {
         format!("{name} is version {version}, after {ms} ms")
     } else {
         format!("{name} is version {version} as before: nothing has changed")
+    };
+    match unanswered(answer) {
+        Some(imports) => format!("{said}\nnobody answers {imports}: calls end where they ask for it"),
+        None => said,
+    }
+}
+
+fn unanswered(answer: &Value) -> Option<String> {
+    let all: Vec<&str> = answer.get("unanswered")?.as_array()?.iter().filter_map(Value::as_str).collect();
+    let more = all.len().saturating_sub(NAMED);
+    let names: Vec<String> = all.iter().take(NAMED).map(|name| escape(name)).collect();
+    match (names.len(), more) {
+        (0, _) => None,
+        (_, 0) => Some(names.join(", ")),
+        _ => Some(format!("{} and {more} more", names.join(", "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn imports_that_nobody_answers_are_named_after_a_deploy_and_the_rest_of_many_counted() {
+        let said = |unanswered: Value| {
+            let answer = json!({"name": "shop", "version": 2, "unanswered": unanswered});
+            outcome(201, &answer, Duration::from_millis(7))
+        };
+        assert_eq!(said(json!([])), "shop is version 2, after 7 ms");
+        let one = "\nnobody answers wit/docs:a/b/c\\n: calls end where they ask for it";
+        assert_eq!(said(json!(["wit/docs:a/b/c\n"])), format!("shop is version 2, after 7 ms{one}"));
+        let many: Vec<String> = (0..10).map(|number| format!("import/env/f{number}")).collect();
+        assert!(said(json!(many)).ends_with("import/env/f7 and 2 more: calls end where they ask for it"));
     }
 }

@@ -7,7 +7,7 @@ use wasmtime::{Func, FuncType, Linker, Store};
 
 use super::exports::{Exports, Surface};
 use super::guest::Guest;
-use super::interface::Interface;
+use super::interface::{Interface, exported};
 use super::rehearsal::Rehearsal;
 use super::slots::State;
 use crate::base::config::EngineKind;
@@ -122,14 +122,25 @@ pub(crate) trait ComponentAbi: Abi {
 pub(crate) struct Linking {
     /// Defines all that each may import.
     pub(crate) link: fn(&mut component::Linker<State>) -> wasmtime::Result<()>,
-    /// Defines what this one imports beside, in a linker of its own.
-    pub(crate) extend: fn(&mut component::Linker<State>, &Component) -> wasmtime::Result<()>,
+    /// Defines what this one imports beside, in a linker of its own; and what it asks of its host's handlers or of nobody.
+    pub(crate) extend: fn(&mut component::Linker<State>, &Component) -> wasmtime::Result<Vec<Ask>>,
     /// Keeps what serves a call, in the store of an instance.
     pub(crate) bind: fn(&mut State, component::Instance, &Arc<Interface>),
 }
 
+/// What is asked of the host's handlers: the parts of their target.
+pub(crate) type Ask = [String; 3];
+
 /// Defines an import by its module, its name and its type; `false` when there can be none of that type.
-pub(crate) type Open = fn(&mut Linker<State>, &str, &str, &FuncType) -> wasmtime::Result<bool>;
+pub(crate) type Define = fn(&mut Linker<State>, &str, &str, &FuncType) -> wasmtime::Result<bool>;
+
+/// How imports are defined that the host's handlers answer.
+#[derive(Clone, Copy)]
+pub(crate) struct Open {
+    /// First part of their targets.
+    pub(crate) binding: &'static str,
+    pub(crate) define: Define,
+}
 
 /// Says which exports are called before the first call, by which there are.
 pub(crate) type Starts = fn(&dyn Fn(&str) -> bool) -> Vec<&'static str>;
@@ -225,6 +236,12 @@ impl Spec {
         Err(CompileError::UnknownAbi { exports: surface.exports.iter().map(|&name| name.to_owned()).collect() })
     }
 
+    /// The first of `abis` that a component may speak, by the names of its exports.
+    pub(crate) fn suited(abis: &[Spec], wasm: &[u8]) -> Option<Spec> {
+        let exports = exported(wasm);
+        abis.iter().find(|abi| matches!(abi.form, Form::Component(abi) if (abi.suits)(&exports))).copied()
+    }
+
     /// The first of `abis` that a component with these exports speaks.
     ///
     /// # Errors
@@ -234,6 +251,6 @@ impl Spec {
             Form::Component(component) if (component.detect)(interface) => Some((*abi, component.linking)),
             _ => None,
         });
-        found.ok_or_else(|| CompileError::NothingToCall { exports: interface.names() })
+        found.ok_or_else(|| interface.nothing_to_call())
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use wasmtime::{Engine, ExternType, Linker, Store};
 
-use super::contract::{ModuleSpec, Open};
+use super::contract::{Ask, ModuleSpec, Open};
 use super::exports::describe;
 use super::lunatic::NETWORKING;
 use super::slots::State;
@@ -79,6 +79,14 @@ impl Offer {
         })
     }
 
+    /// What `module` imports that is not offered, and so is asked of the host's handlers.
+    pub(crate) fn asked(&self, module: &wasmtime::Module, open: Option<Open>) -> Vec<Ask> {
+        let Some(Open { binding, .. }) = open else { return Vec::new() };
+        let names = module.imports().map(|import| (import.module().to_owned(), import.name().to_owned()));
+        let asked = names.filter(|name| !self.types.contains_key(name));
+        asked.map(|(module, name)| [binding.to_owned(), module, name]).collect()
+    }
+
     /// What `module` is linked with: every import of it is offered with its type, or defined by `open`.
     ///
     /// # Errors
@@ -99,7 +107,7 @@ impl Offer {
                     // A module may import the same twice.
                     _ if defined.contains(&name) => true,
                     (Some(open), ExternType::Func(ty)) => {
-                        open(linker.to_mut(), &name.0, &name.1, ty).map_err(internal)?
+                        (open.define)(linker.to_mut(), &name.0, &name.1, ty).map_err(internal)?
                     }
                     _ => false,
                 };

@@ -9,6 +9,7 @@ use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, ComponentExportIndex, ResourceType, Type};
 
 use super::typed::shape::Shape;
+use crate::base::error::CompileError;
 
 /// Types that are looked at in one component: they may be built of one another, and be very large.
 const MAX_TYPES: usize = 200_000;
@@ -19,6 +20,11 @@ const WITHIN: char = '#';
 /// Why an export with a resource is called in instances that are kept, and not in others.
 const RESOURCE: &str =
     "takes or returns a resource: `Tidepool.Instance`, which keeps an instance, calls it with values";
+
+/// Why one is called nowhere: the guest has no resource that it could make itself.
+const HOSTS_RESOURCE: &str = "takes or returns a resource that the component imports, and no caller has";
+/// What the names of interfaces of WASI begin with.
+const WASI: &str = "wasi:";
 
 /// Functions that a component exports.
 #[derive(Default)]
@@ -126,6 +132,25 @@ impl Interface {
         self.functions.iter().any(|function| function.uncallable.is_none() || (function.resources && has_own))
     }
 
+    /// Why none can be called.
+    pub(crate) fn nothing_to_call(&self) -> CompileError {
+        let exports = self.names();
+        let interfaces = exports.iter().filter_map(|name| name.split_once(WITHIN));
+        let mut of_wasi = interfaces.filter(|(interface, _name)| interface.starts_with(WASI));
+        if let Some((interface, _name)) = of_wasi.find(|(interface, _name)| !is_served(interface)) {
+            return CompileError::NotServed { interface: interface.to_owned(), exports };
+        }
+        let never =
+            self.functions.iter().find_map(|function| Some((&function.name, function.uncallable?, function.resources)));
+        match never {
+            Some((name, why, resources)) => {
+                let why = if resources { HOSTS_RESOURCE } else { why };
+                CompileError::Uncallable { first: String::from(&**name), why, exports }
+            }
+            None => CompileError::NothingToCall { exports },
+        }
+    }
+
     /// The function of this name: its whole one, or a part of it that no other has.
     pub(crate) fn find(&self, name: &[u8]) -> Option<&Export> {
         let name = std::str::from_utf8(name).ok()?;
@@ -197,6 +222,19 @@ pub(crate) fn exported(wasm: &[u8]) -> Vec<&str> {
         }
     }
     names
+}
+
+/// Does this host call an interface of WASI's, of this name?
+fn is_served(interface: &str) -> bool {
+    let name = interface.split_once("@0.2").map(|(name, _version)| name);
+    matches!(name, Some("wasi:http/incoming-handler" | "wasi:cli/run"))
+}
+
+/// An interface of WASI's that a component exports and this host does not call, by the names alone.
+pub(crate) fn not_served(wasm: &[u8]) -> Option<CompileError> {
+    let exports = exported(wasm);
+    let interface = (*exports.iter().filter(|name| name.starts_with(WASI)).find(|name| !is_served(name))?).to_owned();
+    Some(CompileError::NotServed { interface, exports: exports.into_iter().map(str::to_owned).collect() })
 }
 
 /// What a component imports, as pairs of interface and name; that of a function of its own has none before it.

@@ -46,6 +46,29 @@ pub enum CompileError {
         /// What it exports instead.
         exports: Vec<String>,
     },
+    /// The component exports an interface of WASI's that this host does not call, and nothing else that can be called.
+    #[error(
+        "the component exports `{interface}`, which this host does not call: it calls `wasi:http/incoming-handler@0.2` (a handler of HTTP) and `wasi:cli/run@0.2` (a command), and no async functions of WASI 0.3; build it for one of these, or export functions of your own"
+    )]
+    NotServed {
+        /// Its whole name.
+        interface: String,
+        /// All that the component exports.
+        exports: Vec<String>,
+    },
+    /// Each of its exports has to do with what no caller has a value for.
+    #[error(
+        "the component exports nothing that can be called: `{first}` {why}{}: export a function without, or of resources a constructor that makes them",
+        if exports.len() > 1 { ", and so it is with the others" } else { "" }
+    )]
+    Uncallable {
+        /// One of them.
+        first: String,
+        /// What there is no value for.
+        why: &'static str,
+        /// What it exports.
+        exports: Vec<String>,
+    },
     /// The module is what a component is made of, and no component yet.
     #[error(
         "the module was made for a component (it has a section `component-type`), and is none yet: make one of it with `wasm-tools component new`, or build it for `wasm32-wasip2`; to call its exports with numbers as they are, deploy it with `abi=exports`"
@@ -227,7 +250,8 @@ pub enum CallError {
     /// Arguments of a typed export are of other types than it takes.
     #[error("{message}")]
     Arguments {
-        /// Which one, and where in it: indices and names, with dots between. Empty for all of them.
+        /// Which one, by its name or its place from 1, and where in it: names, and indices from 0, with dots between. Empty for all
+        /// of them.
         path: String,
         /// What it is, and what it should be.
         message: String,
@@ -298,6 +322,8 @@ impl CompileError {
             CompileError::Invalid { .. } => Reason::InvalidModule,
             CompileError::UnknownAbi { .. }
             | CompileError::NothingToCall { .. }
+            | CompileError::NotServed { .. }
+            | CompileError::Uncallable { .. }
             | CompileError::CoreOfComponent
             | CompileError::OtherAbi { .. } => Reason::UnknownAbi,
             CompileError::MissingExport { .. } => Reason::MissingExport,

@@ -19,7 +19,7 @@ use super::compiled::{CompiledModule, Linked};
 use super::moving::{Movable, with_second_bodies};
 use super::needs::Needs;
 use super::toolchain::Toolchain;
-use crate::abi::contract::Spec;
+use crate::abi::contract::{Ask, Spec};
 use crate::abi::exports::Surface;
 use crate::abi::imports::waits;
 use crate::abi::interface::{self, Interface};
@@ -36,6 +36,8 @@ use crate::snapshot::{self, Prepared};
 
 /// How many times what a new module may take one may that was deployed before, here or elsewhere.
 const DEPLOYED_PATIENCE: u32 = 4;
+/// Most imports of a module of which it is told whether anybody answers them.
+const MAX_ASKS: usize = 1_000;
 const WASM_PAGE_BYTES: u64 = 64 << 10;
 
 impl Toolchain {
@@ -58,8 +60,19 @@ impl Toolchain {
             ..compiled
         });
         compiled.map_err(|error| match (error, &config.abi) {
-            (CompileError::UnknownAbi { exports } | CompileError::NothingToCall { exports }, Some(wanted)) => {
+            (CompileError::UnknownAbi { exports }, Some(wanted)) => {
                 CompileError::OtherAbi { wanted: wanted.clone(), exports }
+            }
+            // What its exports are made for may have been asked for, and be what can't be called.
+            (
+                CompileError::NothingToCall { exports }
+                | CompileError::NotServed { exports, .. }
+                | CompileError::Uncallable { exports, .. },
+                Some(wanted),
+            ) if !self.suits(wasm, wanted) => CompileError::OtherAbi { wanted: wanted.clone(), exports },
+            // Its functions are async, which is not enabled: what it is tells its author more.
+            (CompileError::Invalid { message }, _) if is_component(wasm) && message.contains("async") => {
+                interface::not_served(wasm).unwrap_or(CompileError::Invalid { message })
             }
             (error, _) => error,
         })
@@ -132,6 +145,11 @@ impl Toolchain {
         let unavailable =
             |message: &str| CompileError::Internal { message: format!("nothing can be debugged: {message}") };
         self.engines.debugged().map_err(unavailable)
+    }
+
+    /// Is this the ABI that the names of a component's exports tell?
+    fn suits(&self, wasm: &[u8], wanted: &str) -> bool {
+        Spec::suited(&self.abis, wasm).is_some_and(|abi| abi.name == wanted)
     }
 
     /// The ABIs that a module may be called by.
@@ -305,7 +323,7 @@ fn link(
     let compiler = engine.compiler(tier);
     check_tables(&code)?;
     let initial_pages = resources(&code)?.max_initial_memory_size.unwrap_or(0);
-    let (abi, linked, (actor, movable), imported) = match code {
+    let (abi, (linked, mut asks), (actor, movable), imported) = match code {
         Code::Module(module) => {
             let (abi, linked, images) = link_module(abis, compiler, &module, shape, &origin)?;
             let imports = module.imports().map(|import| (import.module().to_owned(), import.name().to_owned()));
@@ -316,6 +334,7 @@ fn link(
             (abi, linked, (None, None), interface::imports(&component))
         }
     };
+    asks.truncate(MAX_ASKS);
     let compile_time = began.elapsed();
     if from_cache {
         toolchain.stats.count_cached();
@@ -338,12 +357,16 @@ fn link(
         key,
         from_cache,
         imports,
+        asks,
         initial_memory_bytes: initial_pages * WASM_PAGE_BYTES,
         compile_time,
         is_brought: false,
         module_bytes: 0,
     })
 }
+
+/// What was linked, and what of that the host's handlers are asked for.
+type Asking = (Linked, Vec<Ask>);
 
 /// What a module has for images of its instances: as actors, or as processes that move.
 type Images = (Option<Actor>, Option<Movable>);
@@ -354,7 +377,7 @@ fn link_module(
     module: &wasmtime::Module,
     shape: Option<Arc<Shape>>,
     origin: &Origin,
-) -> Result<(Spec, Linked, Images), CompileError> {
+) -> Result<(Spec, Asking, Images), CompileError> {
     let (spec, abi) = Spec::detect(abis, &Surface::of(module))?;
     let imaged = shape.map(|shape| Actor::of(&shape, module)).transpose()?;
     let mut exports = (abi.exports)(module)?;
@@ -377,17 +400,18 @@ fn link_module(
     let pre = offer.linker(module, abi.open)?.instantiate_pre(module).map_err(|error| too_demanding(&error))?;
     // The image is made here, so that the first call does not pay for it. Without one the module still runs.
     drop(module.initialize_copy_on_write_image());
-    Ok((spec, Linked::Module { abi, pre, exports }, images))
+    let asks = offer.asked(module, abi.open);
+    Ok((spec, (Linked::Module { abi, pre, exports }, asks), images))
 }
 
-fn link_component(abis: &[Spec], compiler: &Compiler, component: &Component) -> Result<(Spec, Linked), CompileError> {
+fn link_component(abis: &[Spec], compiler: &Compiler, component: &Component) -> Result<(Spec, Asking), CompileError> {
     let interface = Arc::new(Interface::of(component));
     let (spec, linking) = Spec::detect_component(abis, &interface)?;
     let mut linker = compiler.components.clone().ok_or_else(no_linker)?;
-    let extended = (linking.extend)(&mut linker, component);
-    let pre = extended.and_then(|()| linker.instantiate_pre(component)).map_err(|error| too_demanding(&error))?;
+    let asks = (linking.extend)(&mut linker, component).map_err(|error| too_demanding(&error))?;
+    let pre = linker.instantiate_pre(component).map_err(|error| too_demanding(&error))?;
     drop(component.initialize_copy_on_write_image());
-    Ok((spec, Linked::Component { linking, pre, interface }))
+    Ok((spec, (Linked::Component { linking, pre, interface }, asks)))
 }
 
 fn no_linker() -> CompileError {

@@ -10,7 +10,7 @@ use super::actor::Actor;
 use super::cache::CacheKey;
 use super::moving::Movable;
 use super::toolchain::Toolchain;
-use crate::abi::contract::{Linking, ModuleSpec, Spec};
+use crate::abi::contract::{Ask, Linking, ModuleSpec, Spec};
 use crate::abi::describe;
 use crate::abi::exports::Exports;
 use crate::abi::interface::Interface;
@@ -46,6 +46,7 @@ pub struct CompiledModule {
     pub(super) key: Option<CacheKey>,
     pub(super) from_cache: bool,
     pub(super) imports: Vec<(String, String)>,
+    pub(super) asks: Vec<Ask>,
     pub(crate) initial_memory_bytes: u64,
     pub(super) compile_time: Duration,
     /// Has a guest brought it? Its code has no place in the cache, which is for what was deployed.
@@ -120,6 +121,13 @@ impl CompiledModule {
     #[must_use]
     pub fn imports(&self) -> &[(String, String)] {
         &self.imports
+    }
+
+    /// The first thousand of its imports that the host's handlers are asked for, each by the parts of its target. Functions of `wasi:` are
+    /// among them that nobody answers.
+    #[must_use]
+    pub fn asks(&self) -> &[[String; 3]] {
+        &self.asks
     }
 
     /// The same as users are shown it: each as one name.

@@ -7,10 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::abis::{Kind, built_in};
-use crate::abi::contract::{Form, Spec};
+use crate::abi::contract::Spec;
 use crate::abi::exports::Surface;
 use crate::abi::imports::Import;
-use crate::abi::interface;
 use crate::base::config::{CompileConfig, EngineKind, IoBackend, RuntimeConfig, Tier};
 use crate::base::console::{Console, KeptLine, LINES};
 use crate::base::error::CompileError;
@@ -116,8 +115,7 @@ impl Runtime {
         let found = if is_core_of_component(abis, wasm) {
             None
         } else if is_component(wasm) {
-            let exports = interface::exported(wasm);
-            abis.iter().find(|abi| matches!(abi.form, Form::Component(abi) if (abi.suits)(&exports))).copied()
+            Spec::suited(abis, wasm)
         } else {
             Spec::detect(abis, &Surface::read(wasm)).ok().map(|(abi, _module)| abi)
         };

@@ -116,6 +116,70 @@ fn a_module_that_does_not_speak_the_abi_that_it_is_to_speak_is_told_so() {
 }
 
 #[test]
+fn a_component_that_can_not_be_called_says_why_and_nothing_of_other_interfaces_than_its_own() {
+    let node = Node::small();
+    let refused = |wasm: &[u8]| {
+        // As it is deployed: by the ABI that its names tell.
+        let abi = node.runtime.suited(wasm).map(|(abi, _engine)| abi.to_owned());
+        let compiled = node.runtime.compile(wasm, &CompileConfig { abi, ..CompileConfig::default() });
+        let Err(error) = compiled else { panic!("it was compiled") };
+        let said = error.to_string();
+        for of_modules in ["__guest_call", "_start", "the option `abi`"] {
+            assert!(!said.contains(of_modules), "{said}");
+        }
+        (error, said)
+    };
+    let exporting = |interface: &str, ty: &str, lift: &str| {
+        wat(&format!(
+            r#"(component
+                 (import "wasi:http/types@0.3.0" (instance $types (export "request" (type (sub resource)))))
+                 (alias export $types "request" (type $request))
+                 (core module $m (func (export "handle") (param i32) (result i32) unreachable)
+                   (func (export "callback") (param i32 i32 i32) (result i32) unreachable))
+                 (core instance $i (instantiate $m))
+                 (func $handle {ty} (canon lift (core func $i "handle") {lift}))
+                 (instance $handler (export "handle" (func $handle)))
+                 (export "{interface}" (instance $handler)))"#
+        ))
+    };
+    let plain = r#"(param "request" (own $request)) (result u32)"#;
+    let awaited = r#"async (param "request" (own $request))"#;
+    let callback = r#"async (callback (core func $i "callback"))"#;
+    for (wasm, interface) in [
+        (exporting("wasi:http/handler@0.3.0", plain, ""), "wasi:http/handler@0.3.0"),
+        (exporting("wasi:http/handler@0.3.0", awaited, callback), "wasi:http/handler@0.3.0"),
+        (exporting("wasi:cli/run@0.3.0", awaited, callback), "wasi:cli/run@0.3.0"),
+    ] {
+        let (error, said) = refused(&wasm);
+        assert!(matches!(&error, CompileError::NotServed { interface: it, .. } if it == interface), "{error:?}");
+        assert!(said.contains(&format!("exports `{interface}`, which this host does not call")), "{said}");
+    }
+    let (error, said) = refused(&exporting("docs:a/handler@1.0.0", plain, ""));
+    assert!(matches!(&error, CompileError::Uncallable { .. }), "{error:?}");
+    assert!(
+        said.contains("`docs:a/handler@1.0.0#handle` takes or returns a resource that the component imports"),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_a_module_asks_of_handlers_is_known_by_targets_and_what_the_host_has_is_not_among_it() {
+    let asks = |wasm: &[u8]| compile(wasm).unwrap().asks().iter().map(|target| target.join(" ")).collect::<Vec<_>>();
+    assert_eq!(asks(&guest("component/calc")), ["wit docs:shop/prices@1.0.0 price"]);
+    let component = r#"(component
+        (import "wasi:cli/environment@0.2.0" (instance (export "get-arguments" (func (result (list string))))))
+        (import "wasi:http/client@0.3.0" (instance (export "send" (func))))
+        (import "ask" (func))
+        (core module $m (func (export "f"))) (core instance $i (instantiate $m))
+        (func (export "f") (canon lift (core func $i "f"))))"#;
+    assert_eq!(asks(&wat(component)), ["wit wasi:http/client@0.3.0 send", "wit  ask"]);
+    let plain = r#"(module (import "env" "ask" (func (result i32)))
+        (import "wasi_snapshot_preview1" "sched_yield" (func (result i32))) (func (export "f")))"#;
+    assert_eq!(asks(&wat(plain)), ["import env ask"]);
+    assert_eq!(asks(&guest("rust/hello_world")), [""; 0]);
+}
+
+#[test]
 fn a_plain_module_may_ask_its_host_for_functions_of_numbers_and_for_those_of_wasi_that_there_are() {
     let importing = |import: &str| wat(&format!(r#"(module (import {import}) (func (export "run")))"#));
     for import in [r#""env" "f" (func (param i32 i64 f32 f64) (result i32 f64))"#, r#""wapc" "f" (func)"#] {

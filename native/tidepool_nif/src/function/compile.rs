@@ -154,6 +154,11 @@ impl Drop for Answer {
 /// Longest text of what a module exports; there is none of one that has more to say.
 const MAX_INTERFACE_BYTES: usize = 1 << 20;
 
+/// A target, as handlers are registered for it.
+fn asked([binding, namespace, operation]: &[String; 3]) -> (&str, &str, &str) {
+    (binding, namespace, operation)
+}
+
 /// `{:ok, module, facts}`.
 fn compiled(env: Env<'_>, module: Arc<Module>) -> Term<'_> {
     let interface = module.interface().map(|interface| interface.to_string());
@@ -171,6 +176,7 @@ fn compiled(env: Env<'_>, module: Arc<Module>) -> Term<'_> {
         vec![
             (atoms::abi(), abi),
             (atoms::imports(), module.import_names().encode(env)),
+            (atoms::asks(), module.asks().iter().map(asked).collect::<Vec<_>>().encode(env)),
             (atoms::interface(), interface.encode(env)),
             (atoms::start(), start.encode(env)),
             (atoms::start_reason(), reason.encode(env)),

@@ -72,6 +72,7 @@ rustler::atoms! {
     // Facts of a module.
     abi,
     imports,
+    asks,
     interface,
     start,
     start_reason,

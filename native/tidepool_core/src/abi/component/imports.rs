@@ -9,6 +9,7 @@ use wasmtime::component::{Component, Linker, LinkerInstance, ResourceType, Val};
 use super::convert::{Conversion, given, shown};
 use super::own;
 use super::resources::Giving;
+use crate::abi::contract::Ask;
 use crate::abi::interface::{Kind, hosted};
 use crate::abi::slots::State;
 use crate::abi::typed::asking;
@@ -26,11 +27,13 @@ const OFFERED: [&str; 7] = ["cli", "clocks", "filesystem", "http", "io", "random
 const OFFERED_VERSION: &str = "0.2.12";
 
 /// Defines what `component` imports and `linker` lacks: functions and resources by the host's handlers, functions of `wasi:` by what
-/// traps.
+/// traps. Returns these functions: there may be nobody who answers them.
 ///
 /// # Errors
 /// When it imports a module or a component, or an interface has a name that is another's.
-pub(super) fn define(linker: &mut Linker<State>, component: &Component) -> wasmtime::Result<()> {
+pub(super) fn define(linker: &mut Linker<State>, component: &Component) -> wasmtime::Result<Vec<Ask>> {
+    let mut asked = Vec::new();
+    let mut asks = |interface: &str, name: &str| asked.push([BINDING, interface, name].map(str::to_owned));
     let (engine, ty) = (component.engine(), component.component_type());
     let kinds = hosted(component);
     // An interface that has the resource of another has no definition of its own.
@@ -42,7 +45,10 @@ pub(super) fn define(linker: &mut Linker<State>, component: &Component) -> wasmt
     let handed: Arc<[Kind]> = within_store.collect();
     for (name, import) in ty.imports(engine) {
         match import.ty {
-            ComponentItem::ComponentFunc(_) => function(&mut linker.root(), "", name, &handed)?,
+            ComponentItem::ComponentFunc(_) => {
+                function(&mut linker.root(), "", name, &handed)?;
+                asks("", name);
+            }
             ComponentItem::ComponentInstance(instance) => {
                 let own = own::interface(name);
                 if let Some(define) = own {
@@ -61,6 +67,9 @@ pub(super) fn define(linker: &mut Linker<State>, component: &Component) -> wasmt
                         ComponentItem::ComponentFunc(_) => function(&mut interface, name, within, &handed),
                         _ => Ok(()),
                     };
+                    if defined.is_ok() && matches!(export.ty, ComponentItem::ComponentFunc(_)) {
+                        asks(name, within);
+                    }
                     // What the host has of an interface stays what it is; all else in there is of a later version, or nobody's.
                     if there.is_none() {
                         defined?;
@@ -75,7 +84,7 @@ pub(super) fn define(linker: &mut Linker<State>, component: &Component) -> wasmt
             _ => {}
         }
     }
-    Ok(())
+    Ok(asked)
 }
 
 /// The name by which the linker has an interface of `wasi:`, if it is of a package that it has.

@@ -53,7 +53,7 @@ impl Abi for Extism {
 
 impl ModuleAbi for Extism {
     const START_FUNCTIONS: &'static [&'static str] = &[INITIALISERS[0], INITIALISERS[1], HASKELL];
-    const OPEN: Option<Open> = Some(user::define);
+    const OPEN: Option<Open> = Some(user::OPEN);
     const INLINE: Option<&'static Plan> = Some(&PLAN);
 
     fn starts(exported: &dyn Fn(&str) -> bool) -> Vec<&'static str> {

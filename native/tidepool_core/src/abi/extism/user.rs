@@ -8,6 +8,7 @@ use super::env::{block, bytes, unsigned};
 use super::kernel::{self, kernel};
 use super::shared::MODULE;
 use crate::abi::asked;
+use crate::abi::contract::Open;
 use crate::abi::slots::State;
 use crate::abi::typed::asking;
 use crate::abi::wasi::imports::is_wasi;
@@ -18,12 +19,14 @@ use crate::value::numbers::{is_number, number, value};
 
 /// First part of the targets of such imports.
 const BINDING: &str = "extism";
+/// How they are defined.
+pub(super) const OPEN: Open = Open { binding: BINDING, define };
 /// What Extism's runtime says of an offset at which no block begins.
 const NO_BLOCK: &str = "invalid memory offset";
 
 /// Defines an import of this type; `false` when it takes or returns something else than numbers, or several, or is of a module that
 /// has all its functions already.
-pub(super) fn define(linker: &mut Linker<State>, module: &str, name: &str, ty: &FuncType) -> wasmtime::Result<bool> {
+fn define(linker: &mut Linker<State>, module: &str, name: &str, ty: &FuncType) -> wasmtime::Result<bool> {
     let is_ours = module == MODULE || is_wasi(module);
     if is_ours || ty.results().len() > 1 || !ty.params().chain(ty.results()).all(|ty| is_number(&ty)) {
         return Ok(false);

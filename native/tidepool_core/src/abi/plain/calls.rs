@@ -48,7 +48,7 @@ impl Abi for Plain {
 
 impl ModuleAbi for Plain {
     const START_FUNCTIONS: &'static [&'static str] = &["_initialize"];
-    const OPEN: Option<Open> = Some(imports::define);
+    const OPEN: Option<Open> = Some(imports::OPEN);
 
     fn detect(surface: &Surface<'_>) -> Result<bool, CompileError> {
         let own = |name: &&str| !Self::START_FUNCTIONS.contains(name) && !OTHERS.contains(name);

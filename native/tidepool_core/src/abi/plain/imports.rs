@@ -3,6 +3,7 @@
 use wasmtime::{AsContextMut, Caller, FuncType, Linker, Val, ValType};
 
 use super::arguments::numbers;
+use crate::abi::contract::Open;
 use crate::abi::slots::State;
 use crate::abi::typed::asking;
 use crate::abi::wasi::imports::is_wasi;
@@ -12,10 +13,12 @@ use crate::value::numbers::{is_number, value};
 
 /// First part of the targets of such imports.
 const BINDING: &str = "import";
+/// How they are defined.
+pub(super) const OPEN: Open = Open { binding: BINDING, define };
 
 /// Defines an import of this type; `false` when it has parameters or results that are no numbers, or is WASI's by its name: what
 /// there is of that is defined already.
-pub(super) fn define(linker: &mut Linker<State>, module: &str, name: &str, ty: &FuncType) -> wasmtime::Result<bool> {
+fn define(linker: &mut Linker<State>, module: &str, name: &str, ty: &FuncType) -> wasmtime::Result<bool> {
     if is_wasi(module) || !ty.params().chain(ty.results()).all(|ty| is_number(&ty)) {
         return Ok(false);
     }

@@ -34,6 +34,8 @@ impl CompileError {
         match self {
             CompileError::UnknownAbi { exports }
             | CompileError::NothingToCall { exports }
+            | CompileError::NotServed { exports, .. }
+            | CompileError::Uncallable { exports, .. }
             | CompileError::OtherAbi { exports, .. } => {
                 vec![("exports", Detail::Texts(exports))]
             }

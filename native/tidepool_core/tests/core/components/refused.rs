@@ -202,7 +202,9 @@ fn an_export_that_takes_or_returns_a_resource_is_named_and_not_called_where_no_i
     );
     let refused = node.try_function(&handler, Instances::Fresh, limits());
     let Err(error) = refused.map(|_| ()) else { panic!("it has nothing to call") };
-    assert_eq!(error, CompileError::NothingToCall { exports: vec!["take".into()] });
+    let CompileError::Uncallable { first, exports, .. } = &error else { panic!("{error:?}") };
+    assert_eq!((first.as_str(), exports.as_slice()), ("take", &["take".to_owned()][..]));
+    assert!(error.to_string().contains("`take` takes or returns a resource that the component imports"), "{error}");
 }
 
 #[test]
