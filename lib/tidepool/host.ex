@@ -162,6 +162,9 @@ defmodule Tidepool.Host do
         do: target
   end
 
+  def unanswered(function),
+    do: Options.wrong!("Tidepool.Host.unanswered/1: the function", "one, as Tidepool.fetch/1 has it", function)
+
   # What components get of these is their deploy's, whoever is registered.
   defp answered?(%Call{binding: @wit, namespace: "wasi:" <> _interface}), do: false
 

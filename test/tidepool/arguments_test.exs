@@ -72,6 +72,10 @@ defmodule Tidepool.ArgumentsTest do
         {[{"a", "b", "c"}, nil], ["a handler is", "not nil"]},
         {[{"a", "b", "c"}, "name"], ["a handler is", ~s|not "name"|]}
       ],
+      {Host, :unanswered, 1} => [
+        {["shop"],
+         ["Tidepool.Host.unanswered/1: the function has to be one, as Tidepool.fetch/1 has it, and is", "shop"]}
+      ],
       {Host, :unregister, 2} => [
         {[{"a", "b"}], ["a target is"]},
         {[nil], ["a target is", "not nil"]},
