@@ -20,9 +20,10 @@ const KEEP_RESIDENT_BYTES: usize = 64 << 10;
 pub(crate) const MAX_MEMORIES_PER_MODULE: u32 = 2;
 /// Those of all modules in a component, of which each of those that are composed has one.
 pub(crate) const MAX_MEMORIES_PER_COMPONENT: u32 = 16;
-/// Memories of instances with several, beside the first of each, that there is room for whatever else there is: the address space has
-/// room for 32,000 memories.
-const MAX_FURTHER_MEMORIES: u32 = 8_192;
+/// Memories of instances with several, beside the first of each, that there are for one instance at least. Else there are as many as there
+/// may be instances: two runtimes with 4,096 each, of which one ends, fit into a process's addresses, and into the mappings that Linux lets
+/// one have.
+const LEAST_FURTHER_MEMORIES: u32 = 64;
 /// A module's tables, and the records of its functions and globals.
 pub(crate) const MAX_TABLES_PER_MODULE: u32 = 4;
 /// Those of all modules in a component: one that a tool has made has its own, and one for what it imports.
@@ -206,8 +207,9 @@ impl Compiler {
 fn fast(config: &RuntimeConfig) -> wasmtime::Result<Config> {
     let mut pool = PoolingAllocationConfig::new();
     let slots = config.max_instances.saturating_add(u32::try_from(TRIALS)?);
-    let (further, tables) =
-        (|each: u32, most: u32| slots.saturating_mul(each).min(most), slots.saturating_mul(MAX_TABLES_PER_MODULE));
+    let further = |each: u32, most: u32| slots.saturating_mul(each).min(most);
+    let tables = slots.saturating_mul(MAX_TABLES_PER_MODULE);
+    let further_memories = further(MAX_MEMORIES_PER_COMPONENT - 1, slots.max(LEAST_FURTHER_MEMORIES));
     pool.total_core_instances(slots.saturating_mul(CORE_INSTANCES))
         .total_component_instances(slots)
         .max_core_instances_per_component(MAX_CORE_INSTANCES)
@@ -215,7 +217,7 @@ fn fast(config: &RuntimeConfig) -> wasmtime::Result<Config> {
         // One with more is refused before, and told what to do.
         .max_memories_per_component(MAX_CORE_INSTANCES)
         .max_tables_per_component(MAX_CORE_INSTANCES)
-        .total_memories(slots.saturating_add(further(MAX_MEMORIES_PER_COMPONENT - 1, MAX_FURTHER_MEMORIES)))
+        .total_memories(slots.saturating_add(further_memories))
         .total_stacks(slots.saturating_add(u32::try_from(further_stacks(usize::try_from(config.max_instances)?))?))
         .total_tables(
             tables.saturating_add(further(MAX_TABLES_PER_COMPONENT - MAX_TABLES_PER_MODULE, MAX_FURTHER_TABLES)),

@@ -181,8 +181,12 @@ impl Toolchain {
         // Of what is instantiated several times, or within others, the compiler makes as much.
         let needs = Needs::of(wasm);
         needs.fit()?;
-        let with_all =
-            |module| CompiledModule { initial_memory_bytes: needs.pages.saturating_mul(WASM_PAGE_BYTES), ..module };
+        // What is handed from one component to another is not among what is counted; the engine knows the largest of all.
+        let counted = needs.pages.saturating_mul(WASM_PAGE_BYTES);
+        let with_all = |module: CompiledModule| {
+            let initial_memory_bytes = module.initial_memory_bytes.max(counted);
+            CompiledModule { initial_memory_bytes, ..module }
+        };
         let key = self.cache.load().is_some() && !config.debugged;
         let key =
             key.then(|| CacheKey::new(&engine.optimising.wasmtime, &told_apart(b"component".to_vec(), config), wasm));
