@@ -90,7 +90,10 @@ defmodule Tidepool.Options do
     if nearest, do: "did you mean #{inspect(nearest)}?", else: "known are #{Enum.map_join(names, ", ", &inspect/1)}"
   end
 
-  @doc "The one of `names` that is most like `key`, if it is so much like it or more (`String.jaro_distance/2`); else `nil`."
+  @doc """
+  The one of `names` that is most like `key`, by `String.jaro_distance/2`, if it is more like it than `least`; else `nil`. There has to
+  be a name.
+  """
   @spec nearest(name, [name], float) :: name | nil when name: atom | String.t()
   def nearest(key, names, least) do
     likeness = &String.jaro_distance(to_string(&1), to_string(key))

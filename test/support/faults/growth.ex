@@ -80,11 +80,13 @@ defmodule Tidepool.Growth do
       @still_ms ->
         # Whatever a guest does is done by its process.
         now = for {_monitor, program} <- programs, do: Process.info(program, [:reductions, :status])
-        still? = now == last and Enum.all?(now, &(&1[:status] == :waiting))
+        late? = System.monotonic_time(:millisecond) > deadline
 
-        if still? or System.monotonic_time(:millisecond) > deadline,
-          do: {programs, ended},
-          else: settle(programs, ended, now, deadline)
+        cond do
+          now == last and Enum.all?(now, &(&1[:status] == :waiting)) -> {programs, ended}
+          late? -> raise "after #{@most_ms} ms programs go on: #{inspect(now)}"
+          true -> settle(programs, ended, now, deadline)
+        end
     end
   end
 
