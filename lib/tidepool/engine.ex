@@ -37,6 +37,10 @@ defmodule Tidepool.Engine do
     %{live: live, idle: idle, queued: queued}
   end
 
+  @doc "Modules that wait to be compiled."
+  @spec compiles :: %{queued: non_neg_integer}
+  def compiles, do: %{queued: Native.compiles_queued(runtime())}
+
   @typedoc "Which engine a function runs on; see `Tidepool.deploy/2`."
   @type kind :: :fast | :dense
 

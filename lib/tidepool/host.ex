@@ -52,6 +52,7 @@ defmodule Tidepool.Host do
     ]
   ]
 
+  alias Tidepool.Function.HostGrants
   alias Tidepool.Options
   alias Tidepool.Host.{Call, Failure, Interface, Isolated, Registry, TestHandlers, Timer}
 
@@ -147,23 +148,29 @@ defmodule Tidepool.Host do
   end
 
   @doc """
-  The targets of what a function imports that nobody answers at this moment, of its first 1,000 imports: calls of it that come to
-  one of them end there. Functions of `wasi:` are among them that this host has not.
+  The targets of what a function imports that nobody answers at this moment, or that its deploy does not grant, of its first 1,000
+  imports (64 KiB of their names): calls of it that come to one of them end there. Functions of `wasi:` are among them that this host
+  has not.
 
       {:ok, function} = Tidepool.deploy(wasm, name: "shop")
       Tidepool.Host.unanswered(function)
       #=> [{"wit", "docs:shop/prices@1.0.0", "price"}]
   """
   @spec unanswered(%{:name => String.t(), :asks => [target], optional(atom) => term}) :: [target]
-  def unanswered(%{name: name, asks: asks}) do
+  def unanswered(%{name: name, asks: asks} = function) do
+    grants = Map.get(function, :host, HostGrants.default(:all))
+
     for {binding, namespace, operation} = target <- asks,
         call = %Call{binding: binding, namespace: namespace, operation: operation, payload: "", function: name},
-        not answered?(call),
+        not (granted?(target, grants) and answered?(call)),
         do: target
   end
 
   def unanswered(function),
     do: Options.wrong!("Tidepool.Host.unanswered/1: the function", "one, as Tidepool.fetch/1 has it", function)
+
+  defp granted?({binding, namespace, operation}, grants),
+    do: HostGrants.beyond(["#{binding}/#{namespace}/#{operation}"], grants) == nil
 
   # What components get of these is their deploy's, whoever is registered.
   defp answered?(%Call{binding: @wit, namespace: "wasi:" <> _interface}), do: false

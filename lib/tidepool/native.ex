@@ -142,6 +142,10 @@ defmodule Tidepool.Native do
   @spec instances(runtime) :: {live :: non_neg_integer, idle :: non_neg_integer, queued :: non_neg_integer}
   def instances(_runtime), do: :erlang.nif_error(:not_loaded)
 
+  @doc "Modules that wait to be compiled."
+  @spec compiles_queued(runtime) :: non_neg_integer
+  def compiles_queued(_runtime), do: :erlang.nif_error(:not_loaded)
+
   @doc "For each engine: live instances, idle ones among them, calls that wait for one, and the cap on instances."
   @spec engines(runtime) :: %{
           (:fast | :dense) => {non_neg_integer, non_neg_integer, non_neg_integer, pos_integer}

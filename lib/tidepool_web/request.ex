@@ -83,7 +83,8 @@ defmodule TidepoolWeb.Request do
       functions: Catalog.count(),
       functions_unavailable: length(Catalog.unavailable()),
       instances: instances,
-      engines: Engine.engines()
+      engines: Engine.engines(),
+      compiles: Engine.compiles()
     }
 
     Reply.json(if(stopped?, do: 503, else: 200), body)

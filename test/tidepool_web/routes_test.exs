@@ -82,12 +82,13 @@ defmodule TidepoolWeb.RoutesTest do
              "status" => "ok",
              "node" => node,
              "functions" => functions,
-             "instances" => %{"live" => live, "idle" => idle, "queued" => queued}
+             "instances" => %{"live" => live, "idle" => idle, "queued" => queued},
+             "compiles" => %{"queued" => compiles}
            } = health
 
     assert node == to_string(node())
     assert functions >= 1
-    assert Enum.all?([live, idle, queued], &is_integer/1)
+    assert Enum.all?([live, idle, queued, compiles], &is_integer/1)
   end
 
   test "a path that doesn't exist is 404 with the one that is like it, or the ones that do" do

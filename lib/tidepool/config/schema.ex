@@ -156,7 +156,9 @@ defmodule Tidepool.Config.Schema do
     max_instances: [
       type: {:integer, 1, 16_000},
       default: 4_096,
-      doc: "cap on live instances of the fast engine, idle warm ones included."
+      doc:
+        "cap on live instances of the fast engine, idle warm ones included; those of " <>
+          "[composed components](components.md#composed-components) may count as several."
     ],
     max_dense_instances: [
       type: {:integer, 1, 1_000_000},

@@ -3,7 +3,9 @@ defmodule Tidepool.Namespaces.Setting do
     instances: [
       type: {:integer, 1, 1_000_000},
       default: nil,
-      doc: "most live instances on both engines, idle warm ones and awake actors included. Further calls wait."
+      doc:
+        "most live instances on both engines, idle warm ones and awake actors included, and composed components as " <>
+          "what they count as. Further calls wait."
     ],
     queue: [
       type: {:integer, 0, 1_000_000},

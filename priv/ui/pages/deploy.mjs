@@ -5,6 +5,11 @@ import { useLive } from "../live.mjs";
 import { Notice, useAction } from "../parts.mjs";
 import { bytes } from "../format.mjs";
 
+// So many imports that nobody answers are named.
+const NAMED = 8;
+
+const named = (imports) => imports.slice(0, NAMED).join(", ") + (imports.length > NAMED ? ` and ${imports.length - NAMED} more` : "");
+
 const steps = ["options", "fetch", "size", "compile", "start", "store", "spread"];
 
 // The schema's field that says where the module is; it stands beside the file, which it takes the place of.
@@ -41,7 +46,7 @@ export function Deploy({ closed }) {
       <${Notice} refusal=${refusal} dismiss=${dismiss} />
       ${ended && ended !== "busy" && html`<${Steps} ended=${ended} fetched=${Boolean(reference)} waited=${Boolean(said["query-wait"])} />`}
       ${done && html`<p role="status" class="good">Deployed <a href=${`#/functions/${path(done.name)}`}>${done.name}</a>, version ${done.version}.</p>`}
-      ${done?.unanswered?.length > 0 && html`<p>Nobody answers ${done.unanswered.join(", ")}: calls end where they ask for it.</p>`}
+      ${done?.unanswered?.length > 0 && html`<p>Nobody answers ${named(done.unanswered)}, or <code>host</code> does not grant it: calls end where they ask for it.</p>`}
       ${schema && html`<h2>Options</h2>
         <p class="faint">What is left empty is as the node has it, as each field shows.</p>
         ${schema.form.filter(({ name }) => name !== "ref").map((option) => field(option, "form"))}

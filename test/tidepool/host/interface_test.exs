@@ -41,6 +41,13 @@ defmodule Tidepool.Host.InterfaceTest do
     assert message =~ "the answer of wit/docs:shop/prices@1.0.0/price does not fit"
   end
 
+  test "an answer that is no value ends the call with where in it that is", %{name: name} do
+    :ok = Host.register({"wit", @interface, "price"}, fn _call -> {:ok, [1, self()]} end)
+    on_exit(fn -> Host.unregister({"wit", @interface, "price"}) end)
+    assert {:error, %Error{reason: {:trap, :other}, message: message}} = Tidepool.call(name, :price, ["tea"])
+    assert message =~ ~r"the answer of wit/docs:shop/prices@1.0.0/price does not fit: 1: "
+  end
+
   test "an import that nobody answers is named by the deploy, and ends the call with its target", %{name: name} do
     assert {:ok, %{imports: ["docs:shop/prices@1.0.0.price"]}} = Tidepool.fetch(name)
     assert {:error, %Error{reason: {:trap, :other}, message: message}} = Tidepool.call(name, :price, ["tea"])
@@ -64,6 +71,12 @@ defmodule Tidepool.Host.InterfaceTest do
     assert Host.unanswered(function) == [target]
     :ok = Host.register_interface(@interface, Prices)
     assert Host.unanswered(function) == []
+    for grants <- [["none"], ["wit/docs:shop/prices@2*"], ["wit/docs:shop/prices/price"]],
+        do: assert(Host.unanswered(%{function | host: grants}) == [target])
+
+    for grants <- [["*"], ["wit/*/*"], ["none", "wit/docs:shop/prices@1.0.0/price"]],
+        do: assert(Host.unanswered(%{function | host: grants}) == [])
+
     :ok = Host.unregister({"wit", @interface, "price"})
     assert Host.unanswered(function) == [target]
   end

@@ -193,7 +193,9 @@ pub(crate) fn outcome(status: u16, answer: &Value, took: Duration) -> String {
         format!("{name} is version {version} as before: nothing has changed")
     };
     match unanswered(answer) {
-        Some(imports) => format!("{said}\nnobody answers {imports}: calls end where they ask for it"),
+        Some(imports) => {
+            format!("{said}\nnobody answers {imports}, or `host` does not grant it: calls end where they ask for it")
+        }
         None => said,
     }
 }
@@ -222,9 +224,12 @@ mod tests {
             outcome(201, &answer, Duration::from_millis(7))
         };
         assert_eq!(said(json!([])), "shop is version 2, after 7 ms");
-        let one = "\nnobody answers wit/docs:a/b/c\\n: calls end where they ask for it";
+        let one = "\nnobody answers wit/docs:a/b/c\\n, or `host` does not grant it: calls end where they ask for it";
         assert_eq!(said(json!(["wit/docs:a/b/c\n"])), format!("shop is version 2, after 7 ms{one}"));
         let many: Vec<String> = (0..10).map(|number| format!("import/env/f{number}")).collect();
-        assert!(said(json!(many)).ends_with("import/env/f7 and 2 more: calls end where they ask for it"));
+        assert!(
+            said(json!(many))
+                .ends_with("import/env/f7 and 2 more, or `host` does not grant it: calls end where they ask for it")
+        );
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use wasmtime::{Engine, ExternType, Linker, Store};
 
+use super::asks::Asks;
 use super::contract::{Ask, ModuleSpec, Open};
 use super::exports::describe;
 use super::lunatic::NETWORKING;
@@ -82,9 +83,13 @@ impl Offer {
     /// What `module` imports that is not offered, and so is asked of the host's handlers.
     pub(crate) fn asked(&self, module: &wasmtime::Module, open: Option<Open>) -> Vec<Ask> {
         let Some(Open { binding, .. }) = open else { return Vec::new() };
-        let names = module.imports().map(|import| (import.module().to_owned(), import.name().to_owned()));
-        let asked = names.filter(|name| !self.types.contains_key(name));
-        asked.map(|(module, name)| [binding.to_owned(), module, name]).collect()
+        let mut asks = Asks::default();
+        for import in module.imports() {
+            if !self.types.contains_key(&(import.module().to_owned(), import.name().to_owned())) {
+                asks.push([binding, import.module(), import.name()]);
+            }
+        }
+        asks.told()
     }
 
     /// What `module` is linked with: every import of it is offered with its type, or defined by `open`.

@@ -141,7 +141,7 @@ impl Node {
 
     /// Drops an idle instance on this thread. `false` when there is none.
     pub(crate) fn evict_now(&self) -> bool {
-        self.all_places().any(|places| places.pools.evict_now())
+        self.all_places().any(|places| places.pools.evict_now() > 0)
     }
 
     /// Makes room for so many bytes of linear memory, by evicting idle instances if there is none. `false` when that isn't enough.

@@ -172,11 +172,11 @@ impl Target {
     pub(super) async fn admit(&self, nested: bool, channel: &HostChannel) -> Result<Permits, CallError> {
         // While it waits here it holds nothing that functions of others could have.
         let _namespace = match &self.namespace {
-            Some(namespace) => Box::pin(namespace.admit(nested, channel)).await?,
+            Some(namespace) => Box::pin(namespace.admit(self.module.places, nested, channel)).await?,
             None => None,
         };
         let places = self.places();
-        let _engine = places.admission.admit(nested, &places.pools, channel).await?;
+        let _engine = places.admission.admit(self.module.places, nested, &places.pools, channel).await?;
         self.make_room()?;
         Ok(Permits { _engine, _namespace })
     }
@@ -239,7 +239,7 @@ impl Target {
     /// no calls keep a version from being deployed.
     pub(super) async fn on_trial(&self, channel: &HostChannel) -> Result<Instance, CallError> {
         let _namespace = match &self.namespace {
-            Some(namespace) => Some(namespace.trials.admit(false, &(), channel).await?),
+            Some(namespace) => Some(namespace.trials.admit(1, false, &(), channel).await?),
             None => None,
         };
         let (places, memory, set_aside) = (self.places(), &self.node.memory, &self.node.trial_memory);
@@ -247,10 +247,10 @@ impl Target {
         function.namespace_memory = None;
         // All that its start functions may use.
         let needed = self.limits().memory_bytes;
-        let spare = if memory.has(needed) { places.admission.try_admit() } else { None };
+        let spare = if memory.has(needed) { places.admission.try_admit(self.module.places) } else { None };
         let _engine = match spare {
             Some(permit) => permit,
-            None => places.trials.admit(false, &(), channel).await?,
+            None => places.trials.admit(self.module.places, false, &(), channel).await?,
         };
         if !memory.has(needed) && (set_aside.has(needed) || !memory.has(self.module.initial_memory_bytes)) {
             function.node_memory = Arc::clone(set_aside);

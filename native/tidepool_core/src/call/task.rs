@@ -326,7 +326,7 @@ impl Task {
     pub(super) fn late(&self) -> CallError {
         match (self.call.channel.queued(), &self.call.target.namespace) {
             (None, _) => CallError::Timeout,
-            (Some(Wait::Namespace), Some(namespace)) => namespace.late(),
+            (Some(Wait::Namespace), Some(namespace)) => namespace.late(self.call.target.module.places),
             (Some(_), _) => {
                 CallError::Overloaded { message: "no instance became free within the call's time limit".into() }
             }

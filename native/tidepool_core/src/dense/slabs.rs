@@ -11,12 +11,13 @@ use super::slab::Slab;
 use super::stack::Stacks;
 use crate::base::config::DenseConfig;
 use crate::base::limits::{TRIALS, further_stacks};
+use crate::engine::engines::MAX_MEMORIES_PER_MODULE;
 
 /// Slots beyond the cap on instances: an instance gives its slots back a moment before its place.
 const SPARE_SLOTS: usize = 16;
 
-/// Memories that an instance may have: its own, and one that its ABI gives it.
-const MEMORIES: usize = 2;
+/// Memories of a place.
+const MEMORIES: usize = MAX_MEMORIES_PER_MODULE as usize;
 
 /// The slabs of one engine.
 pub(crate) struct Slabs {

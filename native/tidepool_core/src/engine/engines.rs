@@ -16,26 +16,19 @@ use crate::dense::{self, Slabs};
 
 /// Guest pages that a freed slot keeps mapped and zeroes in place; unmapping them costs TLB shootdowns on every core.
 const KEEP_RESIDENT_BYTES: usize = 64 << 10;
-/// A module's memory, and one that its ABI gives it.
+/// A module's memory, and one that its ABI gives it. A place of an engine has as many.
 pub(crate) const MAX_MEMORIES_PER_MODULE: u32 = 2;
 /// Those of all modules in a component, of which each of those that are composed has one.
 pub(crate) const MAX_MEMORIES_PER_COMPONENT: u32 = 16;
-/// Memories of instances with several, beside the first of each, that there are for one instance at least. Else there are as many as there
-/// may be instances: two runtimes with 4,096 each, of which one ends, fit into a process's addresses, and into the mappings that Linux lets
-/// one have.
-const LEAST_FURTHER_MEMORIES: u32 = 64;
 /// A module's tables, and the records of its functions and globals.
 pub(crate) const MAX_TABLES_PER_MODULE: u32 = 4;
 /// Those of all modules in a component: one that a tool has made has its own, and one for what it imports.
 pub(crate) const MAX_TABLES_PER_COMPONENT: u32 = 64;
-/// Tables of instances with more than a module may have, beside those.
-const MAX_FURTHER_TABLES: u32 = 8_192;
 const MAX_INSTANCE_BYTES: usize = 8 << 20;
 /// Instances of its modules that a component has in it.
 pub(crate) const MAX_MODULES_PER_COMPONENT: u32 = 128;
-/// The same with those that the engine makes to pass values between composed components, and how many there are on average at most.
+/// The same with those that the engine makes to pass values between composed components.
 const MAX_CORE_INSTANCES: u32 = 512;
-const CORE_INSTANCES: u32 = 32;
 /// How much larger the stack of what is debugged is: each frame has all locals and operands of its function in it.
 const DEBUGGED_STACKS: usize = 8;
 
@@ -207,21 +200,18 @@ impl Compiler {
 fn fast(config: &RuntimeConfig) -> wasmtime::Result<Config> {
     let mut pool = PoolingAllocationConfig::new();
     let slots = config.max_instances.saturating_add(u32::try_from(TRIALS)?);
-    let further = |each: u32, most: u32| slots.saturating_mul(each).min(most);
-    let tables = slots.saturating_mul(MAX_TABLES_PER_MODULE);
-    let further_memories = further(MAX_MEMORIES_PER_COMPONENT - 1, slots.max(LEAST_FURTHER_MEMORIES));
-    pool.total_core_instances(slots.saturating_mul(CORE_INSTANCES))
+    // An instance with more than a place has takes several, or all of them where these are few: of calls, or of trials.
+    let all = |each: u32, of_one: u32| slots.saturating_mul(each).saturating_add(2 * of_one);
+    pool.total_core_instances(slots.saturating_mul(MAX_CORE_INSTANCES))
         .total_component_instances(slots)
         .max_core_instances_per_component(MAX_CORE_INSTANCES)
         .max_component_instance_size(MAX_INSTANCE_BYTES)
         // One with more is refused before, and told what to do.
         .max_memories_per_component(MAX_CORE_INSTANCES)
         .max_tables_per_component(MAX_CORE_INSTANCES)
-        .total_memories(slots.saturating_add(further_memories))
+        .total_memories(all(MAX_MEMORIES_PER_MODULE, MAX_MEMORIES_PER_COMPONENT))
         .total_stacks(slots.saturating_add(u32::try_from(further_stacks(usize::try_from(config.max_instances)?))?))
-        .total_tables(
-            tables.saturating_add(further(MAX_TABLES_PER_COMPONENT - MAX_TABLES_PER_MODULE, MAX_FURTHER_TABLES)),
-        )
+        .total_tables(all(MAX_TABLES_PER_MODULE, MAX_TABLES_PER_COMPONENT))
         .max_tables_per_module(MAX_TABLES_PER_MODULE)
         .max_memories_per_module(MAX_MEMORIES_PER_MODULE)
         .max_core_instance_size(MAX_INSTANCE_BYTES)

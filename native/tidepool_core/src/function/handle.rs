@@ -97,7 +97,7 @@ impl Function {
         let pool = match instances {
             Instances::Fresh => None,
             Instances::Warm { max_idle } => {
-                let pool = Arc::new(WarmPool::new(max_idle));
+                let pool = Arc::new(WarmPool::new(max_idle, module.places));
                 node.places(module.engine).pools.register(&pool);
                 if let Some(namespace) = &namespace {
                     namespace.pools.register(&pool);

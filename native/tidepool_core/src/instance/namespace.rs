@@ -56,28 +56,36 @@ impl Namespace {
         })
     }
 
-    /// The right to one more live instance, where it takes one: at once, for an idle one of the namespace, or after a wait in the queue.
+    /// The right to one more live instance, where it takes one, of this many places: at once, for idle ones of the namespace, or after a
+    /// wait in the queue.
     ///
     /// # Errors
     /// [`CallError::Quota`] when the queue is full, or for a nested call when there is no room.
-    pub(crate) async fn admit(&self, nested: bool, channel: &HostChannel) -> Result<Option<Permit>, CallError> {
+    pub(crate) async fn admit(
+        &self,
+        places: u32,
+        nested: bool,
+        channel: &HostChannel,
+    ) -> Result<Option<Permit>, CallError> {
         let Some(instances) = &self.instances else { return Ok(None) };
-        let admitted = instances.admit(nested, &self.pools, channel).await;
+        let admitted = instances.admit(places, nested, &self.pools, channel).await;
         admitted.map(Some).map_err(|error| match error {
-            CallError::Overloaded { .. } if nested => self.full("a nested call does not wait for one"),
-            CallError::Overloaded { .. } => self.full("enough calls wait already"),
+            CallError::Overloaded { .. } if nested => self.full(places, "a nested call does not wait for one"),
+            CallError::Overloaded { .. } => self.full(places, "enough calls wait already"),
             other => other,
         })
     }
 
     /// What a call is told that waits for an instance of the namespace's when its time is over.
-    pub(crate) fn late(&self) -> CallError {
-        self.full("none became free within the call's time limit")
+    pub(crate) fn late(&self, places: u32) -> CallError {
+        self.full(places, "none became free within the call's time limit")
     }
 
-    fn full(&self, why: &str) -> CallError {
+    fn full(&self, places: u32, why: &str) -> CallError {
         let most = self.instances.as_ref().map_or(0, Admission::max_instances);
-        let message = format!("all {most} instances that {} may have are in use, and {why}", self.who());
+        let whose = format!("that {} may have", self.who());
+        let shortage = self.instances.as_ref().map_or_else(String::new, |it| it.shortage(places, &whose));
+        let message = format!("{shortage}, and {why}");
         self.refusal(Quota::Instances, u64::try_from(most).unwrap_or(u64::MAX), message)
     }
 
@@ -88,7 +96,7 @@ impl Namespace {
     pub(crate) fn make_room(&self, bytes: u64) -> Result<(), CallError> {
         let Some(memory) = &self.memory else { return Ok(()) };
         while !memory.has(bytes) {
-            if !self.pools.evict_now() {
+            if self.pools.evict_now() == 0 {
                 // For those after it.
                 self.pools.evict();
                 let allowed = memory.limit();

@@ -24,16 +24,19 @@ pub(crate) struct WarmPool {
     /// The rest of the room.
     shared: Option<ArrayQueue<Instance>>,
     closed: AtomicBool,
+    /// How many of its engine's places each of its instances takes.
+    weight: u32,
 }
 
 impl WarmPool {
-    pub(crate) fn new(max_idle: usize) -> Self {
+    pub(crate) fn new(max_idle: usize, weight: u32) -> Self {
         let places = max_idle.min(PLACES);
         let rest = max_idle - places;
         WarmPool {
             places: (0..places).map(|_| ArrayQueue::new(1)).collect(),
             shared: (rest > 0).then(|| ArrayQueue::new(rest)),
             closed: AtomicBool::new(false),
+            weight,
         }
     }
 
@@ -63,6 +66,11 @@ impl WarmPool {
 
     pub(crate) fn idle(&self) -> usize {
         self.queues().map(ArrayQueue::len).sum()
+    }
+
+    /// The places of so many of its instances.
+    fn weigh(&self, instances: usize) -> usize {
+        instances.saturating_mul(usize::try_from(self.weight).unwrap_or(usize::MAX))
     }
 
     fn drain(&self) {
@@ -95,18 +103,18 @@ impl Pools {
         pools.push(Arc::downgrade(pool));
     }
 
-    /// Takes one idle instance, of another pool each time.
-    fn take_any(&self) -> Option<Instance> {
+    /// Takes one idle instance, of another pool each time, and how many places it takes.
+    fn take_any(&self) -> Option<(Instance, usize)> {
         let pools = self.live();
         let start = self.next.fetch_add(1, Ordering::Relaxed);
         (0..pools.len())
             .filter_map(|turn| pools.get(start.wrapping_add(turn) % pools.len()))
-            .find_map(|pool| pool.take())
+            .find_map(|pool| pool.take().map(|instance| (instance, pool.weigh(1))))
     }
 
-    /// Idle instances of all pools.
+    /// The places of idle instances of all pools.
     pub(crate) fn idle(&self) -> usize {
-        self.live().iter().map(|pool| pool.idle()).sum()
+        self.live().iter().map(|pool| pool.weigh(pool.idle())).sum()
     }
 
     fn live(&self) -> Vec<Arc<WarmPool>> {
@@ -119,11 +127,15 @@ impl Pools {
 }
 
 impl Idle for Pools {
-    fn evict_now(&self) -> bool {
-        self.take_any().map(Instance::drop_now).is_some()
+    fn evict_now(&self) -> usize {
+        self.take_any().map_or(0, |(instance, places)| {
+            instance.drop_now();
+            places
+        })
     }
 
-    fn evict(&self) -> bool {
-        self.take_any().is_some() || self.owners.ask()
+    fn evict(&self) -> usize {
+        // Whoever owns one has a place at least.
+        self.take_any().map_or_else(|| usize::from(self.owners.ask()), |(_instance, places)| places)
     }
 }

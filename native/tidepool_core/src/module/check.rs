@@ -115,12 +115,18 @@ pub(crate) fn is_core_of_component(abis: &[Spec], wasm: &[u8]) -> bool {
         }
 }
 
-/// The fast engine refuses more by itself; the other one takes any number.
-pub(super) fn check_tables(code: &Code) -> Result<(), CompileError> {
+/// How many places an instance takes: one of what has no more memories and tables than a module may have, as each place has as many.
+///
+/// # Errors
+/// [`CompileError::TooDemanding`] when it has more than there is room for. The fast engine refuses that by itself; the other one takes any
+/// number.
+pub(super) fn places(code: &Code) -> Result<u32, CompileError> {
     let resources = resources(code)?;
     if let Code::Component(_) = code {
-        // They were counted before it was compiled, but for those that its instances export.
-        return Needs::known(resources.num_memories, resources.num_tables).fit();
+        // Beside those that were counted before it was compiled it has the engine's, for what components pass to one another.
+        Needs::known(resources.num_memories, resources.num_tables).fit()?;
+        let by_memories = resources.num_memories.div_ceil(MAX_MEMORIES_PER_MODULE);
+        return Ok(by_memories.max(resources.num_tables.div_ceil(MAX_TABLES_PER_MODULE)).max(1));
     }
     // Of a module that was uploaded with one, the second is the host's.
     if resources.num_memories > MAX_MEMORIES_PER_MODULE {
@@ -134,7 +140,7 @@ pub(super) fn check_tables(code: &Code) -> Result<(), CompileError> {
             message: format!("it has {tables} tables, and {MAX_TABLES_PER_MODULE} are allowed"),
         });
     }
-    Ok(())
+    Ok(1)
 }
 
 /// What each instance has.

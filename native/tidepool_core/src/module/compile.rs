@@ -13,7 +13,7 @@ use wasmtime::component::Component;
 use super::actor::{Actor, Shape};
 use super::cache::{Artifact, CacheKey};
 use super::check::{
-    cannot_move, check_header, check_tables, checked, checked_component, failed, is_core_of_component, resources, valid,
+    cannot_move, check_header, checked, checked_component, failed, is_core_of_component, places, resources, valid,
 };
 use super::compiled::{CompiledModule, Linked};
 use super::moving::{Movable, with_second_bodies};
@@ -36,8 +36,6 @@ use crate::snapshot::{self, Prepared};
 
 /// How many times what a new module may take one may that was deployed before, here or elsewhere.
 const DEPLOYED_PATIENCE: u32 = 4;
-/// Most imports of a module of which it is told whether anybody answers them.
-const MAX_ASKS: usize = 1_000;
 const WASM_PAGE_BYTES: u64 = 64 << 10;
 
 impl Toolchain {
@@ -179,9 +177,9 @@ impl Toolchain {
             return Err(cannot_move("an image of a component's instance can't be made"));
         }
         // Of what is instantiated several times, or within others, the compiler makes as much.
-        let needs = Needs::of(wasm);
+        let needs = Needs::of(wasm)?;
         needs.fit()?;
-        // What is handed from one component to another is not among what is counted; the engine knows the largest of all.
+        // Of what can't be read nothing is counted; the engine knows the largest of all.
         let counted = needs.pages.saturating_mul(WASM_PAGE_BYTES);
         let with_all = |module: CompiledModule| {
             let initial_memory_bytes = module.initial_memory_bytes.max(counted);
@@ -325,9 +323,9 @@ fn link(
 ) -> Result<CompiledModule, CompileError> {
     let Build { code, origin, tier, unoptimised, from_cache } = build;
     let compiler = engine.compiler(tier);
-    check_tables(&code)?;
+    let places = places(&code)?;
     let initial_pages = resources(&code)?.max_initial_memory_size.unwrap_or(0);
-    let (abi, (linked, mut asks), (actor, movable), imported) = match code {
+    let (abi, (linked, asks), (actor, movable), imported) = match code {
         Code::Module(module) => {
             let (abi, linked, images) = link_module(abis, compiler, &module, shape, &origin)?;
             let imports = module.imports().map(|import| (import.module().to_owned(), import.name().to_owned()));
@@ -338,7 +336,6 @@ fn link(
             (abi, linked, (None, None), interface::imports(&component))
         }
     };
-    asks.truncate(MAX_ASKS);
     let compile_time = began.elapsed();
     if from_cache {
         toolchain.stats.count_cached();
@@ -363,6 +360,7 @@ fn link(
         imports,
         asks,
         initial_memory_bytes: initial_pages * WASM_PAGE_BYTES,
+        places,
         compile_time,
         is_brought: false,
         module_bytes: 0,

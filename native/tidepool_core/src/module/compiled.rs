@@ -48,6 +48,8 @@ pub struct CompiledModule {
     pub(super) imports: Vec<(String, String)>,
     pub(super) asks: Vec<Ask>,
     pub(crate) initial_memory_bytes: u64,
+    /// How many of its engine's places an instance takes: more than one where it has more than a module may have.
+    pub(crate) places: u32,
     pub(super) compile_time: Duration,
     /// Has a guest brought it? Its code has no place in the cache, which is for what was deployed.
     pub(super) is_brought: bool,
@@ -123,7 +125,7 @@ impl CompiledModule {
         &self.imports
     }
 
-    /// The first thousand of its imports that the host's handlers are asked for, each by the parts of its target. Functions of `wasi:` are
+    /// The first thousand of its imports, as far as 64 KiB have room for their names, that the host's handlers are asked for, each by the parts of its target. Functions of `wasi:` are
     /// among them that nobody answers.
     #[must_use]
     pub fn asks(&self) -> &[[String; 3]] {
@@ -225,6 +227,16 @@ impl CompiledModule {
                 message: format!(
                     "it starts with {} bytes of memory, and its limit is {}",
                     self.initial_memory_bytes, limits.memory_bytes
+                ),
+            });
+        }
+        let (places, all) = (self.places, engine.max_instances);
+        if usize::try_from(places).is_ok_and(|places| places > all) {
+            return Err(CompileError::TooDemanding {
+                message: format!(
+                    "for its memories and tables an instance of it counts as {places}, and this node may have {all} \
+                     on the {} engine",
+                    engine.kind.name()
                 ),
             });
         }

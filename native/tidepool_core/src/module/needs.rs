@@ -1,7 +1,8 @@
 //! What an instance of a component has of modules, memories and tables, counted in its bytes, before anything is compiled.
 //!
 //! A component says which of the modules and components in it are instantiated, and how often; composed ones are within one another.
-//! What can't be read, or comes from outside, counts nothing here: the engine says so.
+//! What is handed to one as an import or by an instance is known to the compiler alone, and refused. What can't be read counts nothing
+//! here: the engine says so.
 
 use std::ops::AddAssign;
 
@@ -17,19 +18,31 @@ use crate::engine::engines::{MAX_MEMORIES_PER_COMPONENT, MAX_MODULES_PER_COMPONE
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Needs {
     modules: u64,
+    components: u64,
     memories: u64,
     tables: u64,
     /// Pages that its memories begin with.
     pub(super) pages: u64,
+    /// Is a module or a component instantiated that was handed to it?
+    handed: bool,
 }
+
+/// Components in one another that are read; no tool makes more than a few.
+const MAX_DEPTH: usize = 100;
+/// Most modules, and components, that one has names for: the engine refuses more.
+const MAX_NAMES: usize = 1_000;
+/// Most instances of the components in one. Those of interfaces are among them, of which tools make one each.
+const MAX_COMPONENTS: u32 = 1_000;
 
 impl AddAssign for Needs {
     /// Components in one another may double it each time.
     fn add_assign(&mut self, other: Self) {
         self.modules = self.modules.saturating_add(other.modules);
+        self.components = self.components.saturating_add(other.components);
         self.memories = self.memories.saturating_add(other.memories);
         self.tables = self.tables.saturating_add(other.tables);
         self.pages = self.pages.saturating_add(other.pages);
+        self.handed = self.handed || other.handed;
     }
 }
 
@@ -44,26 +57,36 @@ struct Open {
 }
 
 impl Needs {
+    /// What nothing is known of.
+    const HANDED: Needs = Needs { modules: 0, components: 0, memories: 0, tables: 0, pages: 0, handed: true };
+
     /// What an instance of this component has.
-    pub(super) fn of(component: &[u8]) -> Self {
+    ///
+    /// # Errors
+    /// [`CompileError::TooDemanding`] when components are in one another deeper than they are read.
+    pub(super) fn of(component: &[u8]) -> Result<Self, CompileError> {
         let (mut open, mut whole) = (Vec::<Open>::new(), Needs::default());
         for payload in Parser::new(0).parse_all(component).map_while(Result::ok) {
             match payload {
+                Payload::Version { .. } if open.len() >= MAX_DEPTH => {
+                    let message = format!("what is in it is nested more than {MAX_DEPTH} deep");
+                    return Err(CompileError::TooDemanding { message });
+                }
                 Payload::Version { encoding, .. } => {
                     open.push(Open { is_module: encoding == Encoding::Module, ..Open::default() });
                 }
                 Payload::End(_) => {
                     let Some(closed) = open.pop() else { break };
                     match open.last_mut() {
-                        Some(outer) if closed.is_module => outer.modules.push(closed.needs),
-                        Some(outer) => outer.components.push(closed.needs),
+                        Some(outer) if closed.is_module => keep(&mut outer.modules, closed.needs),
+                        Some(outer) => keep(&mut outer.components, closed.needs),
                         None => whole = closed.needs,
                     }
                 }
                 payload => read(&mut open, payload),
             }
         }
-        whole
+        Ok(whole)
     }
 
     /// What the engine says of it.
@@ -76,17 +99,23 @@ impl Needs {
     /// # Errors
     /// [`CompileError::TooDemanding`] that says of what there is too much, and what to do instead.
     pub(super) fn fit(self) -> Result<(), CompileError> {
+        if self.handed {
+            let message = "a component in it instantiates a module or a component that another hands to it, as an import \
+                           or as an export of an instance: have it instantiate what is in it, or in one around it";
+            return Err(CompileError::TooDemanding { message: message.into() });
+        }
         let all = [
             ("memories", self.memories, MAX_MEMORIES_PER_COMPONENT),
             ("tables", self.tables, MAX_TABLES_PER_COMPONENT),
             ("instances", self.modules, MAX_MODULES_PER_COMPONENT),
+            ("instances of components", self.components, MAX_COMPONENTS),
         ];
         let Some((what, count, allowed)) = all.into_iter().find(|(_, count, allowed)| *count > u64::from(*allowed))
         else {
             return Ok(());
         };
         let message = format!(
-            "the modules in it have {count} {what} together, and {allowed} are allowed: compose fewer components, and \
+            "what is in it has {count} {what} together, and {allowed} are allowed: compose fewer components, and \
              deploy others as functions of their own, which it calls by imports that a handler answers, or by requests \
              to http://NAME.internal"
         );
@@ -119,16 +148,18 @@ fn read(open: &mut [Open], payload: Payload<'_>) {
             for instance in section.into_iter().map_while(Result::ok) {
                 if let ComponentInstance::Instantiate { component_index, .. } = instance {
                     let needs = open.last().map(|it| at(&it.components, component_index)).unwrap_or_default();
-                    add(open, needs);
+                    add(open, Needs { components: needs.components.saturating_add(1), ..needs });
                 }
             }
         }
         // Each of these is one more of its kind for what follows.
         Payload::ComponentImportSection(section) => {
+            // Nobody hands anything to the outermost, and what it is to be composed with is for the engine to say.
+            let needs = if open.len() == 1 { Needs::default() } else { Needs::HANDED };
             for import in section.into_iter().map_while(Result::ok) {
                 match import.ty {
-                    ComponentTypeRef::Module(_) => name(open, ComponentExternalKind::Module, Needs::default()),
-                    ComponentTypeRef::Component(_) => name(open, ComponentExternalKind::Component, Needs::default()),
+                    ComponentTypeRef::Module(_) => name(open, ComponentExternalKind::Module, needs),
+                    ComponentTypeRef::Component(_) => name(open, ComponentExternalKind::Component, needs),
                     _ => {}
                 }
             }
@@ -142,7 +173,7 @@ fn read(open: &mut [Open], payload: Payload<'_>) {
         Payload::ComponentAliasSection(section) => {
             for alias in section.into_iter().map_while(Result::ok) {
                 match alias {
-                    ComponentAlias::InstanceExport { kind, .. } => name(open, kind, Needs::default()),
+                    ComponentAlias::InstanceExport { kind, .. } => name(open, kind, Needs::HANDED),
                     ComponentAlias::Outer { kind, count, index } => {
                         let kind = match kind {
                             ComponentOuterAliasKind::CoreModule => ComponentExternalKind::Module,
@@ -185,9 +216,15 @@ fn add(open: &mut [Open], needs: Needs) {
 fn name(open: &mut [Open], kind: ComponentExternalKind, needs: Needs) {
     let Some(innermost) = open.last_mut() else { return };
     match kind {
-        ComponentExternalKind::Module => innermost.modules.push(needs),
-        ComponentExternalKind::Component => innermost.components.push(needs),
+        ComponentExternalKind::Module => keep(&mut innermost.modules, needs),
+        ComponentExternalKind::Component => keep(&mut innermost.components, needs),
         _ => {}
+    }
+}
+
+fn keep(all: &mut Vec<Needs>, needs: Needs) {
+    if all.len() < MAX_NAMES {
+        all.push(needs);
     }
 }
 

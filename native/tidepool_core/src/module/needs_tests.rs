@@ -5,7 +5,7 @@ use super::Needs;
 use crate::base::error::CompileError;
 
 fn of(text: &str) -> Needs {
-    Needs::of(&wat::parse_str(text).unwrap())
+    Needs::of(&wat::parse_str(text).unwrap()).unwrap()
 }
 
 /// A module with so many pages, and a table.
@@ -17,20 +17,28 @@ fn module(pages: u64) -> String {
 fn what_is_instantiated_counts_each_time_and_what_is_not_never() {
     let module = module(3);
     let twice = "(core instance (instantiate $m)) (core instance (instantiate $m))";
-    let needs = |modules: u64| Needs { modules, memories: modules, tables: modules, pages: 3 * modules };
-    for (text, modules) in [
-        (format!("(component {module})"), 0),
-        (format!("(component {module} {twice})"), 2),
-        (format!("(component (component $c {module} {twice}))"), 0),
-        (format!("(component (component $c {module} {twice}) (instance (instantiate $c)) (instance (instantiate $c)))"), 4),
+    let needs = |modules: u64, components: u64| Needs {
+        components,
+        modules,
+        memories: modules,
+        tables: modules,
+        pages: 3 * modules,
+        handed: false,
+    };
+    for (text, modules, components) in [
+        (format!("(component {module})"), 0, 0),
+        (format!("(component {module} {twice})"), 2, 0),
+        (format!("(component (component $c {module} {twice}))"), 0, 0),
+        (format!("(component (component $c {module} {twice}) (instance (instantiate $c)) (instance (instantiate $c)))"), 4, 2),
         // One that is of the component around it, once and twice removed.
-        (format!("(component {module} (component $c {twice}) (instance (instantiate $c)))"), 2),
+        (format!("(component {module} (component $c {twice}) (instance (instantiate $c)))"), 2, 1),
         (
             format!(
                 "(component {module} (component $d (component $c {twice}) (instance (instantiate $c)) (instance (instantiate $c)))
                    (instance (instantiate $d)))"
             ),
             4,
+            3,
         ),
         // Names that come before it.
         (
@@ -38,36 +46,102 @@ fn what_is_instantiated_counts_each_time_and_what_is_not_never() {
                 r#"(component (core module $other (memory 1)) (export $e "e" (core module $other)) {module} {twice})"#
             ),
             2,
+            0,
         ),
     ] {
-        assert_eq!(of(&text), needs(modules), "{text}");
+        assert_eq!(of(&text), needs(modules, components), "{text}");
     }
 }
 
 #[test]
 fn components_that_double_within_one_another_are_counted_and_none_of_them_made() {
-    let mut text = format!("(component $c0 {} (core instance (instantiate $m)))", module(1));
-    for depth in 1..90 {
-        let inner = depth - 1;
-        text = format!(
-            "(component $c{depth} {text} (instance (instantiate $c{inner})) (instance (instantiate $c{inner})))"
+    for (innermost, pages, what) in [
+        (format!("{} (core instance (instantiate $m))", module(1)), u64::MAX, "memories"),
+        // Each has a place in an instance of the whole, though there is nothing in it.
+        (String::new(), 0, "instances of components"),
+    ] {
+        let mut text = format!("(component $c0 {innermost})");
+        for depth in 1..90 {
+            let inner = depth - 1;
+            text = format!(
+                "(component $c{depth} {text} (instance (instantiate $c{inner})) (instance (instantiate $c{inner})))"
+            );
+        }
+        let needs = of(&format!("(component {text} (instance (instantiate $c89)))"));
+        assert_eq!((needs.components, needs.pages), (u64::MAX, pages));
+        let refused = needs.fit();
+        assert!(
+            matches!(&refused, Err(CompileError::TooDemanding { message }) if message.contains(what)),
+            "{refused:?}"
         );
     }
-    let needs = of(&format!("(component {text} (instance (instantiate $c89)))"));
-    assert_eq!((needs.memories, needs.pages), (u64::MAX, u64::MAX));
-    let refused = needs.fit();
-    assert!(
-        matches!(&refused, Err(CompileError::TooDemanding { message }) if message.contains("memories")),
-        "{refused:?}"
-    );
 }
 
 #[test]
 fn what_is_cut_off_anywhere_counts_no_more_than_the_whole() {
     let wasm = wat::parse_str(format!("(component {} (core instance (instantiate $m)))", module(2))).unwrap();
-    let whole = Needs::of(&wasm);
+    let whole = Needs::of(&wasm).unwrap();
     for length in 0..wasm.len() {
-        let cut = Needs::of(wasm.get(..length).unwrap());
+        let cut = Needs::of(wasm.get(..length).unwrap()).unwrap();
         assert!(cut == whole || cut == Needs::default(), "{length}: {cut:?}");
     }
+}
+
+#[test]
+fn what_one_component_hands_to_another_is_refused_by_what_it_is_once_it_is_instantiated() {
+    let handed = |text: &str| {
+        let refused = of(text).fit();
+        matches!(refused, Err(CompileError::TooDemanding { message }) if message.contains("hands to it"))
+    };
+    let module = module(1);
+    let imports = |ty: &str, used: &str| {
+        format!(
+            r#"(component {module} (component $c (import "it" ({ty} $it)) {used})
+                     (instance (instantiate $c (with "it" (core module $m)))))"#
+        )
+    };
+    assert!(handed(&imports("core module", "(core instance (instantiate $it))")));
+    assert!(!handed(&imports("core module", "")), "nothing is made of it");
+    // Each makes two of what it is handed, and is handed the one before it.
+    let doubling = format!(
+        r#"(component {module} (component $d (import "it" (component $it)) (instance (instantiate $it)) (instance (instantiate $it)))
+             (component $e) (instance (instantiate $d (with "it" (component $e)))))"#
+    );
+    assert!(handed(&doubling));
+    // Nobody hands anything to the outermost: the engine says what that lacks.
+    assert!(!handed(r#"(component (import "it" (core module $it)) (core instance (instantiate $it)))"#));
+    let exported = |used: &str| {
+        format!(
+            r#"(component (component $c {module} (export "m" (core module $m))) (instance $i (instantiate $c))
+                     (alias export $i "m" (core module $m)) {used})"#
+        )
+    };
+    assert!(handed(&exported("(core instance (instantiate $m))")));
+    assert!(!handed(&exported("")));
+}
+
+#[test]
+fn components_in_one_another_are_read_to_a_depth_that_no_tool_makes_and_refused_beyond() {
+    let nested = |depth: usize| {
+        let mut wasm = Vec::new();
+        for _each in 0..depth {
+            // A section of what is within, which is a component.
+            let mut section = vec![4];
+            leb128(&mut section, wasm.len());
+            let within = if wasm.is_empty() { Vec::new() } else { [section, wasm].concat() };
+            wasm = [b"\0asm\x0d\0\x01\0".to_vec(), within].concat();
+        }
+        Needs::of(&wasm)
+    };
+    assert_eq!(nested(100).unwrap(), Needs::default());
+    let refused = nested(101);
+    assert!(matches!(&refused, Err(CompileError::TooDemanding { message }) if message.contains("100")), "{refused:?}");
+}
+
+fn leb128(to: &mut Vec<u8>, mut number: usize) {
+    while number > 0x7f {
+        to.push(u8::try_from(number & 0x7f).unwrap() | 0x80);
+        number >>= 7;
+    }
+    to.push(u8::try_from(number).unwrap());
 }

@@ -174,7 +174,7 @@ pub(crate) fn payload(
             let exchange = payload.decode::<ResourceArc<ExchangeHandle>>();
             exchange.map(|exchange| Payload::Exchange(exchange.0.clone())).map_err(|_| no_payload())
         }
-        Err(_) => values::value(payload).map(|value| Payload::Value(Arc::new(value))),
+        Err(_) => values::arguments(payload).map(|value| Payload::Value(Arc::new(value))),
     }
 }
 

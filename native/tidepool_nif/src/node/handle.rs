@@ -102,6 +102,12 @@ fn instances(node: ResourceArc<Node>) -> (usize, usize, usize) {
     (runtime.live_instances(), runtime.idle_instances(), runtime.queued_calls())
 }
 
+/// Modules that wait to be compiled.
+#[rustler::nif]
+fn compiles_queued(node: ResourceArc<Node>) -> usize {
+    node.runtime.compile_pool().queued()
+}
+
 /// A map of `{live, idle, queued, max_instances}` for each engine.
 #[rustler::nif]
 fn engines(env: Env<'_>, node: ResourceArc<Node>) -> Term<'_> {

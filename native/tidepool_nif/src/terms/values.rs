@@ -27,22 +27,43 @@ const HANDED_BYTES: usize = 256 << 10;
 /// # Errors
 /// [`CallError::Arguments`] that says where there is none.
 pub(crate) fn value(term: Term<'_>) -> Result<Value, CallError> {
-    Reader { count: 0 }.value(term, 0).map_err(|Fault { mut path, message }| {
-        path.reverse();
-        // Arguments have no names here, and are counted from 1.
-        if let (true, Some(argument)) = (term.is_list(), path.first_mut()) {
+    read(term).map_err(|fault| fault.told(""))
+}
+
+/// The same of the arguments of a call.
+///
+/// # Errors
+/// As [`value`].
+pub(crate) fn arguments(term: Term<'_>) -> Result<Value, CallError> {
+    read(term).map_err(|mut fault| {
+        // They have no names here, and are counted from 1.
+        if let (true, Some(argument)) = (term.is_list(), fault.path.first_mut()) {
             *argument = argument.parse().map_or_else(|_| argument.clone(), |index: usize| place(index));
         }
-        let path = path.join(".");
-        let message = if path.is_empty() { message.into() } else { format!("argument {path}: {message}") };
-        CallError::Arguments { path, message }
+        fault.told("argument ")
     })
 }
 
-/// Why a term is no value, and where in the whole: the steps there, the last one first.
+fn read(term: Term<'_>) -> Result<Value, Fault> {
+    Reader { count: 0 }.value(term, 0).map_err(|mut fault| {
+        fault.path.reverse();
+        fault
+    })
+}
+
+/// Why a term is no value, and where in the whole: the steps there, while it is read the last one first.
 struct Fault {
     path: Vec<String>,
     message: Cow<'static, str>,
+}
+
+impl Fault {
+    fn told(self, what: &str) -> CallError {
+        let Fault { path, message } = self;
+        let path = path.join(".");
+        let message = if path.is_empty() { message.into() } else { format!("{what}{path}: {message}") };
+        CallError::Arguments { path, message }
+    }
 }
 
 impl From<&'static str> for Fault {

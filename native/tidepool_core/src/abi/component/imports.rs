@@ -9,6 +9,7 @@ use wasmtime::component::{Component, Linker, LinkerInstance, ResourceType, Val};
 use super::convert::{Conversion, given, shown};
 use super::own;
 use super::resources::Giving;
+use crate::abi::asks::Asks;
 use crate::abi::contract::Ask;
 use crate::abi::interface::{Kind, hosted};
 use crate::abi::slots::State;
@@ -32,8 +33,7 @@ const OFFERED_VERSION: &str = "0.2.12";
 /// # Errors
 /// When it imports a module or a component, or an interface has a name that is another's.
 pub(super) fn define(linker: &mut Linker<State>, component: &Component) -> wasmtime::Result<Vec<Ask>> {
-    let mut asked = Vec::new();
-    let mut asks = |interface: &str, name: &str| asked.push([BINDING, interface, name].map(str::to_owned));
+    let mut asks = Asks::default();
     let (engine, ty) = (component.engine(), component.component_type());
     let kinds = hosted(component);
     // An interface that has the resource of another has no definition of its own.
@@ -46,8 +46,8 @@ pub(super) fn define(linker: &mut Linker<State>, component: &Component) -> wasmt
     for (name, import) in ty.imports(engine) {
         match import.ty {
             ComponentItem::ComponentFunc(_) => {
-                function(&mut linker.root(), "", name, &handed)?;
-                asks("", name);
+                function(&mut linker.root(), &"".into(), name, &handed)?;
+                asks.push([BINDING, "", name]);
             }
             ComponentItem::ComponentInstance(instance) => {
                 let own = own::interface(name);
@@ -56,19 +56,20 @@ pub(super) fn define(linker: &mut Linker<State>, component: &Component) -> wasmt
                 }
                 let there = own.map(|_define| name.to_owned()).or_else(|| offered(name));
                 let place = there.as_deref().unwrap_or(name);
+                let shared = Arc::from(name);
                 for (within, export) in instance.exports(engine) {
                     let mut interface = linker.instance(place)?;
                     let defined = match export.ty {
                         ComponentItem::Resource(_) => number(&format!("{name}#{within}"))
                             .map_or(Ok(()), |number| resource(&mut interface, within, number)),
                         ComponentItem::ComponentFunc(_) if name.starts_with(WASI) => {
-                            nobodys(&mut interface, name, within)
+                            nobodys(&mut interface, &shared, within)
                         }
-                        ComponentItem::ComponentFunc(_) => function(&mut interface, name, within, &handed),
+                        ComponentItem::ComponentFunc(_) => function(&mut interface, &shared, within, &handed),
                         _ => Ok(()),
                     };
                     if defined.is_ok() && matches!(export.ty, ComponentItem::ComponentFunc(_)) {
-                        asks(name, within);
+                        asks.push([BINDING, name, within]);
                     }
                     // What the host has of an interface stays what it is; all else in there is of a later version, or nobody's.
                     if there.is_none() {
@@ -84,7 +85,7 @@ pub(super) fn define(linker: &mut Linker<State>, component: &Component) -> wasmt
             _ => {}
         }
     }
-    Ok(asked)
+    Ok(asks.told())
 }
 
 /// The name by which the linker has an interface of `wasi:`, if it is of a package that it has.
@@ -96,9 +97,11 @@ fn offered(interface: &str) -> Option<String> {
 }
 
 /// Defines a function that traps: there is nobody to answer it.
-fn nobodys(linker: &mut LinkerInstance<'_, State>, interface: &str, name: &str) -> wasmtime::Result<()> {
-    let message = format!("{interface}#{name} is nothing that this host has");
-    linker.func_new(name, move |_store, _ty, _params, _results| Err(wasmtime::Error::msg(message.clone())))
+fn nobodys(linker: &mut LinkerInstance<'_, State>, interface: &Arc<str>, name: &str) -> wasmtime::Result<()> {
+    let (interface, operation) = (Arc::clone(interface), name.to_owned());
+    linker.func_new(name, move |_store, _ty, _params, _results| {
+        Err(wasmtime::Error::msg(format!("{interface}#{operation} is nothing that this host has")))
+    })
 }
 
 /// Defines a resource of the host's, which is told when the guest drops one.
@@ -113,14 +116,15 @@ fn resource(linker: &mut LinkerInstance<'_, State>, name: &str, number: u32) -> 
 
 fn function(
     linker: &mut LinkerInstance<'_, State>,
-    interface: &str,
+    interface: &Arc<str>,
     name: &str,
     kinds: &Arc<[Kind]>,
 ) -> wasmtime::Result<()> {
     let kinds = Arc::clone(kinds);
-    let target = (interface.to_owned(), name.to_owned());
+    // An interface may have a hundred thousand functions, and a name as long.
+    let (interface, operation) = (Arc::clone(interface), name.to_owned());
     linker.func_new_async(name, move |store, ty, params, results| {
-        let (target, kinds) = (target.clone(), Arc::clone(&kinds));
+        let (target, kinds) = ((interface.as_ref().to_owned(), operation.clone()), Arc::clone(&kinds));
         Box::new(async move { answer(store, target, &kinds, &ty, params, results).await })
     })
 }
@@ -134,13 +138,8 @@ async fn answer(
     params: &[Val],
     results: &mut [Val],
 ) -> wasmtime::Result<()> {
-    // A grant has the package of an interface between its slashes, and the rest behind them.
-    let (package, rest) = match namespace.split_once('/') {
-        Some((package, interface)) => (package, format!("{interface}/{operation}")),
-        None => (&*namespace, operation.clone()),
-    };
-    let is_granted = store.data().function.host.allow([BINDING, package, &rest].map(str::as_bytes));
     let (arguments, fault) = all_shown(&mut store, kinds, ty, params);
+    let is_granted = asking::is_granted(&store, [BINDING, &namespace, &operation]);
     let asked = ImportCall { binding: BINDING, namespace, operation, arguments };
     let target = asking::target(&asked);
     if let Some(fault) = fault {

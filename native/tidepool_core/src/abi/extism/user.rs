@@ -50,12 +50,7 @@ async fn answer(
 ) -> wasmtime::Result<()> {
     kernel(&mut caller)?;
     let mut store = caller.as_context_mut();
-    // A grant has what is before the first slash between its own, and the rest behind them.
-    let (package, rest) = match namespace.split_once('/') {
-        Some((package, interface)) => (package, format!("{interface}/{operation}")),
-        None => (&*namespace, operation.clone()),
-    };
-    let is_granted = store.data().function.host.allow([BINDING, package, &rest].map(str::as_bytes));
+    let is_granted = asking::is_granted(&store, [BINDING, &namespace, &operation]);
     let target = format!("{BINDING}/{namespace}/{operation}");
     let allowed = store.data().function.limits.reply_bytes;
     let mut given = Vec::with_capacity(params.len());

@@ -239,7 +239,7 @@ fn a_component_that_needs_more_than_an_instance_has_is_refused_with_what_that_is
             let message = refused(&node, &wasm);
             assert!(message.contains(said), "{message}");
         }
-        for wasm in [memories(16), composed(16), tables(64), instances(127)] {
+        for wasm in [memories(16), composed(16), tables(32), instances(127)] {
             assert_eq!(call(&node.fresh(&wasm), "run", vec![]), Ok(int(7)));
         }
     }

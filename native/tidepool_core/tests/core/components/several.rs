@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use tidepool_core::{CallError, CompileError, Function, Instances, Limits, Step};
+use tidepool_core::value::Value;
+use tidepool_core::{CallError, CompileError, Function, Instances, Limits, Request, Step, Task};
 
 use super::limits::nodes;
-use super::{LIBC, OPTIONS, call, int, text};
+use super::{LIBC, OPTIONS, call, finish, int, request, simple, text};
+use crate::support::signal::Signal;
 use crate::support::{Node, PAGE, drive, limits, task, wat};
 
 /// So many components, each of which passes on what it is asked to the one before it; the last one is asked, by `echo`, and each grows
@@ -89,21 +91,117 @@ fn all_memories_together_have_the_limit_of_memory_however_many_they_are() {
     }
 }
 
-fn spin(function: &Arc<Function>) -> tidepool_core::Task {
+fn spin(function: &Arc<Function>) -> Task {
     let mut spinning = task(function, "spin", b"");
     assert!(matches!(drive(&mut spinning, &Arc::default()), Step::Yield));
     spinning
 }
 
+/// Waits until a call that computes has an instance.
+fn wait(task: &mut Task, signal: &Arc<Signal>) {
+    while !matches!(drive(task, signal), Step::Yield) {
+        assert!(signal.wait(task.remaining()));
+    }
+}
+
 #[test]
-fn there_is_room_for_as_many_instances_with_five_memories_as_there_is_for_others() {
-    for node in [Node::small(), Node::dense(8, 8)] {
-        let function = node.warm(&chain(5));
-        let spinning: Vec<_> = (0..8).map(|_| spin(&function)).collect();
-        assert_eq!(node.runtime.live_instances(), 8);
+fn an_instance_with_many_memories_takes_as_many_places_as_these_would_and_gives_them_back() {
+    for node in nodes() {
+        let (five, sixteen) = (node.warm(&chain(5)), node.warm(&chain(16)));
+        let mut spinning = vec![spin(&five)];
+        assert_eq!(node.runtime.live_instances(), 3, "two memories are of a place");
+        spinning.push(spin(&five));
+        assert_eq!(node.runtime.live_instances(), 6);
+        // One that would have all eight places waits for those that are taken, and who comes after it waits behind it.
+        let one = node.warm(&simple());
+        let mut waiting = [task(&sixteen, "spin", b""), task(&one, "spin", b"")];
+        let signals = [Arc::default(), Arc::default()];
+        for (task, signal) in waiting.iter_mut().zip(&signals) {
+            assert!(matches!(drive(task, signal), Step::Wait));
+        }
         drop(spinning);
+        let ([mut first, mut second], [one_is_free, another_is_free]) = (waiting, signals);
+        wait(&mut first, &one_is_free);
+        assert_eq!(node.runtime.live_instances(), 8);
+        assert!(!another_is_free.is_woken());
+        drop(first);
+        wait(&mut second, &another_is_free);
+        drop(second);
         node.assert_empty();
-        assert_eq!(call(&function, "echo", vec![text("again")]), Ok(text("again")));
+    }
+}
+
+/// A component whose modules have so many tables, and a function.
+fn tables(count: usize) -> Vec<u8> {
+    let instances = "(core instance (instantiate $t))".repeat(count);
+    wat(&format!(
+        r#"(component (core module $t (table 1 funcref)) {instances}
+             (core module $m (func (export "count") (result i32) (i32.const 1)))
+             (core instance $i (instantiate $m))
+             (func (export "count") (result u32) (canon lift (core func $i "count"))))"#
+    ))
+}
+
+#[test]
+fn idle_instances_give_way_to_others_whether_these_have_many_memories_and_tables_or_they_do() {
+    for node in nodes() {
+        let echo = |function: &Arc<Function>| assert_eq!(call(function, "echo", vec![text("it")]), Ok(text("it")));
+        let count = |function: &Arc<Function>| assert!(call(function, "count", vec![]).is_ok());
+        let (memories, tables) = (node.warm(&chain(16)), node.warm(&tables(32)));
+        let plain: Vec<_> = (0..8).map(|_| node.warm(&simple())).collect();
+        for _round in 0..2 {
+            plain.iter().for_each(count);
+            assert_eq!(plain.iter().map(|one| one.idle_instances()).sum::<usize>(), 8);
+            echo(&memories);
+            assert_eq!((memories.idle_instances(), node.runtime.live_instances()), (1, 8));
+            count(&tables);
+            assert_eq!((memories.idle_instances(), tables.idle_instances(), node.runtime.live_instances()), (0, 1, 8));
+        }
+        // A nested call waits for none, and has the places of idle ones at once.
+        plain.iter().for_each(count);
+        let nested = Request { depth: 2, ..request("count", Value::List(vec![])) };
+        assert!(finish(tables.start(nested).unwrap(), |_| Err(String::new())).is_ok());
+    }
+}
+
+#[test]
+fn a_component_whose_instance_would_take_more_places_than_there_are_is_refused_by_how_many_these_are() {
+    for node in [Node::sized(7, 8), Node::dense(7, 8)] {
+        for wasm in [chain(16), tables(32)] {
+            let refused = node.try_function(&wasm, Instances::Fresh, limits()).map(|_| ());
+            let Err(CompileError::TooDemanding { message }) = &refused else { panic!("{refused:?}") };
+            assert!(message.contains("an instance of it counts as 8, and this node may have 7"), "{message}");
+        }
+    }
+}
+
+#[test]
+fn a_trial_has_a_place_however_many_its_instance_takes_while_calls_have_all_there_are() {
+    for node in [Node::sized(16, 8), Node::dense(16, 8)] {
+        let (memories, tables) = (node.warm(&chain(16)), node.warm(&tables(64)));
+        let _all = [spin(&memories), spin(&memories)];
+        assert_eq!(node.runtime.live_instances(), 16);
+        for function in [&memories, &tables] {
+            assert!(finish(function.start_trial(), |_| Err(String::new())).is_ok());
+        }
+    }
+}
+
+#[test]
+fn a_nested_call_that_lacks_places_is_refused_at_once_and_takes_none() {
+    for node in nodes() {
+        let (five, one) = (node.warm(&chain(5)), node.warm(&simple()));
+        let spinning: Vec<_> = (0..6).map(|_| spin(&one)).collect();
+        let nested = |function: &Arc<Function>, name| {
+            let nested = Request { depth: 2, ..request(name, Value::List(vec![])) };
+            finish(function.start(nested).unwrap(), |_| Err(String::new()))
+        };
+        let refused = nested(&five, "spin");
+        let Err(CallError::Overloaded { message }) = &refused else { panic!("{refused:?}") };
+        assert!(message.contains("one instance of this counts as 3, and fewer of the 8 instances"), "{message}");
+        assert_eq!(node.runtime.live_instances(), 6);
+        assert!(nested(&one, "count").is_ok());
+        drop(spinning);
     }
 }
 
@@ -115,7 +213,7 @@ fn a_component_with_more_than_there_is_room_for_is_refused_by_what_there_is_too_
             other => panic!("it was not refused: {other:?}"),
         };
         let message = refused(&chain(17));
-        assert!(message.contains("the modules in it have 17 memories together, and 16 are allowed"), "{message}");
+        assert!(message.contains("what is in it has 17 memories together, and 16 are allowed"), "{message}");
         // One that would be made of 2^40 is counted, and not made.
         let mut doubled = "(component $c0 (core module $m (memory 1)) (core instance (instantiate $m)))".to_owned();
         for depth in 1..40 {
