@@ -165,11 +165,33 @@ defmodule Tidepool.ActorTest do
 
     test "by its actor's end has an unknown outcome", %{class: class} do
       assert {:ok, "1"} = Actor.call(class, "alice", "add", "1")
+      pid = Actor.where(class, "alice")
+      :sys.suspend(pid)
       caller = Task.async(fn -> Actor.call(class, "alice", "add_and_spin", "1") end)
-      eventually(fn -> Process.info(Actor.where(class, "alice"), :message_queue_len) == {:message_queue_len, 0} end)
+      eventually(fn -> waiting(class, "alice") == 1 end)
+      :sys.resume(pid)
+      eventually(fn -> waiting(class, "alice") == 0 end)
       kill(class, "alice")
       assert {:error, %Error{reason: :unknown_outcome}} = Task.await(caller, 60_000)
       assert {:ok, "1"} = Actor.call(class, "alice", "sum")
+    end
+
+    test "to one that was killed just before is served by another, whatever the registry knows of that" do
+      peer = Peer.start!()
+      on_peer = fn module, function, arguments -> Peer.call(peer, module, function, arguments) end
+      {:ok, _class} = on_peer.(Tidepool, :deploy, [guest("rust", "ledger"), [name: "ledger", actor: true]])
+      assert {:ok, "1"} = on_peer.(Actor, :call, ["ledger", "alice", "add", "1"])
+
+      partitions = on_peer.(Supervisor, :which_children, [Tidepool.Actor.Registry])
+      for {_id, partition, _type, _modules} <- partitions, do: :ok = on_peer.(:sys, :suspend, [partition])
+      killed = on_peer.(Actor, :where, ["ledger", "alice"])
+      true = on_peer.(Process, :exit, [killed, :kill])
+      eventually(fn -> not on_peer.(Process, :alive?, [killed]) end)
+      assert [{^killed, _queue}] = on_peer.(Registry, :lookup, [Tidepool.Actor.Registry, {"ledger", "alice"}])
+
+      assert on_peer.(Actor, :where, ["ledger", "alice"]) == nil
+      assert {:ok, "2"} = on_peer.(Actor, :call, ["ledger", "alice", "add", "1"])
+      assert {:ok, %{awake: true}} = on_peer.(Actor, :info, ["ledger", "alice"])
     end
 
     test "of a caller who has gone is served all the same", %{class: class} do

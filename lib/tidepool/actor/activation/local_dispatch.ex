@@ -152,7 +152,7 @@ defmodule Tidepool.Actor.Activation.LocalDispatch do
 
   # Its process; a class that is on its way here is waited for until then.
   defp server(class, name, deadline) do
-    case Registry.lookup(@registry, {class, name}) do
+    case registered(class, name) do
       [{pid, queue}] ->
         # Who tells an actor something is told that it has a place in its queue.
         if Shards.leased?(), do: {:ok, pid, queue}, else: {:elsewhere, :no_lease}
@@ -199,13 +199,17 @@ defmodule Tidepool.Actor.Activation.LocalDispatch do
   end
 
   defp awake(class, name) do
-    case Registry.lookup(@registry, {class, name}) do
+    case registered(class, name) do
       [{pid, _value}] -> {:ok, pid}
       [] -> :asleep
     end
   rescue
     ArgumentError -> :asleep
   end
+
+  # One that was killed stands in the registry for a moment longer; whoever is started in its place takes its name.
+  defp registered(class, name),
+    do: Enum.filter(Registry.lookup(@registry, {class, name}), fn {pid, _queue} -> Process.alive?(pid) end)
 
   defp request(pid, request, asleep) do
     GenServer.call(pid, request, :infinity)
