@@ -71,6 +71,7 @@ defmodule Tidepool.Host.InterfaceTest do
     assert Host.unanswered(function) == [target]
     :ok = Host.register_interface(@interface, Prices)
     assert Host.unanswered(function) == []
+
     for grants <- [["none"], ["wit/docs:shop/prices@2*"], ["wit/docs:shop/prices/price"]],
         do: assert(Host.unanswered(%{function | host: grants}) == [target])
 
