@@ -52,8 +52,7 @@ defmodule Tidepool.Host do
     ]
   ]
 
-  alias Tidepool.Function.HostGrants
-  alias Tidepool.Options
+  alias Tidepool.{Native, Options}
   alias Tidepool.Host.{Call, Failure, Interface, Isolated, Registry, TestHandlers, Timer}
 
   # First part of the targets of imports of components.
@@ -158,19 +157,16 @@ defmodule Tidepool.Host do
   """
   @spec unanswered(%{:name => String.t(), :asks => [target], optional(atom) => term}) :: [target]
   def unanswered(%{name: name, asks: asks} = function) do
-    grants = Map.get(function, :host, HostGrants.default(:all))
+    grants = Map.get(function, :host, ["*"])
 
     for {binding, namespace, operation} = target <- asks,
         call = %Call{binding: binding, namespace: namespace, operation: operation, payload: "", function: name},
-        not (granted?(target, grants) and answered?(call)),
+        not (Native.import_granted(grants, target) and answered?(call)),
         do: target
   end
 
   def unanswered(function),
     do: Options.wrong!("Tidepool.Host.unanswered/1: the function", "one, as Tidepool.fetch/1 has it", function)
-
-  defp granted?({binding, namespace, operation}, grants),
-    do: HostGrants.beyond(["#{binding}/#{namespace}/#{operation}"], grants) == nil
 
   # What components get of these is their deploy's, whoever is registered.
   defp answered?(%Call{binding: @wit, namespace: "wasi:" <> _interface}), do: false

@@ -361,6 +361,10 @@ defmodule Tidepool.Native do
   @spec host_grants_fault([binary]) :: binary | nil
   def host_grants_fault(_grants), do: :erlang.nif_error(:not_loaded)
 
+  @doc "Does a list of grants of the host grant the import with this target?"
+  @spec import_granted([binary], Tidepool.Host.target()) :: boolean
+  def import_granted(_grants, _target), do: :erlang.nif_error(:not_loaded)
+
   @doc "The first grant of a list that is not within those of another; `nil` when all are."
   @spec grants_beyond(asked :: [binary], allowed :: [binary]) :: binary | nil
   def grants_beyond(_asked, _allowed), do: :erlang.nif_error(:not_loaded)

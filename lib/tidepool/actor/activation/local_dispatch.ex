@@ -207,7 +207,7 @@ defmodule Tidepool.Actor.Activation.LocalDispatch do
     ArgumentError -> :asleep
   end
 
-  # One that was killed stands in the registry for a moment longer; whoever is started in its place takes its name.
+  # One that was killed stands in the registry for a moment longer; the one that is started in its place takes its name.
   defp registered(class, name),
     do: Enum.filter(Registry.lookup(@registry, {class, name}), fn {pid, _queue} -> Process.alive?(pid) end)
 

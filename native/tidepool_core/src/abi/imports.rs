@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use wasmtime::{Engine, ExternType, Linker, Store};
 
-use super::asks::Asks;
 use super::contract::{Ask, ModuleSpec, Open};
 use super::exports::describe;
 use super::lunatic::NETWORKING;
 use super::slots::State;
+use super::typed::asks::Asks;
 use super::wasi::imports::is_wasi;
 use crate::base::error::CompileError;
 use crate::store::context::FunctionContext;

@@ -5,7 +5,6 @@
 //! it is, and the folders are private. Their types are for the list of ABIs in `runtime/abis.rs`.
 
 mod asked;
-mod asks;
 pub(crate) mod begun;
 pub(crate) mod clock;
 pub(crate) mod component;

@@ -57,6 +57,16 @@ impl HostGrants {
             }
         }
     }
+
+    /// The same for an import, of whose namespace what is before the first slash is between a grant's own, and the rest behind them.
+    #[must_use]
+    pub fn allow_import(&self, [binding, namespace, operation]: [&str; 3]) -> bool {
+        let (package, rest) = match namespace.split_once('/') {
+            Some((package, interface)) => (package, &*format!("{interface}/{operation}")),
+            None => (namespace, operation),
+        };
+        self.allow([binding, package, rest].map(str::as_bytes))
+    }
 }
 
 impl Part {
@@ -92,6 +102,17 @@ mod tests {
 
     fn allows(grants: &[&str], name: [&str; 3]) -> bool {
         HostGrants::parse(grants.iter().copied()).unwrap().allow(name.map(str::as_bytes))
+    }
+
+    #[test]
+    fn an_import_is_granted_by_its_text_which_a_grant_has_two_slashes_in_however_many_that_has() {
+        let allows = |grant: &str, name| HostGrants::parse([grant]).unwrap().allow_import(name);
+        for name in [["wit", "docs:shop/prices@1.0.0", "price"], ["import", "a/b/c", "d"], ["import", "env", "f"]] {
+            assert!(allows(&name.join("/"), name), "{name:?}");
+            assert!(allows("*/*/*", name) && !allows("*/*/x", name), "{name:?}");
+        }
+        assert!(allows("wit/docs:shop/prices@*", ["wit", "docs:shop/prices@1.0.0", "price"]));
+        assert!(!allows("wit/docs:shop*/price", ["wit", "docs:shop/prices@1.0.0", "price"]));
     }
 
     #[test]

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// How many trials may be under way at a time beyond what calls have: of an engine, and of a namespace with quotas.
 pub(crate) const TRIALS: usize = 4;
 
+/// A module's memory, and one that its ABI gives it. A place of an engine has as many.
+pub(crate) const MAX_MEMORIES_PER_MODULE: u32 = 2;
+
 /// How many stacks an engine has beside those of the instances that may live on it: a call whose traps its guest catches runs on one.
 pub(crate) const fn further_stacks(instances: usize) -> usize {
     let share = instances / 8;

@@ -10,8 +10,7 @@ use super::os::Guards;
 use super::slab::Slab;
 use super::stack::Stacks;
 use crate::base::config::DenseConfig;
-use crate::base::limits::{TRIALS, further_stacks};
-use crate::engine::engines::MAX_MEMORIES_PER_MODULE;
+use crate::base::limits::{MAX_MEMORIES_PER_MODULE, TRIALS, further_stacks};
 
 /// Slots beyond the cap on instances: an instance gives its slots back a moment before its place.
 const SPARE_SLOTS: usize = 16;

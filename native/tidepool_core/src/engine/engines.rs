@@ -9,15 +9,13 @@ use crate::abi::contract::{Form, Spec};
 use crate::abi::imports::Offer;
 use crate::abi::slots::State;
 use crate::base::config::{EngineKind, RuntimeConfig, Tier};
-use crate::base::limits::{TRIALS, further_stacks};
+use crate::base::limits::{MAX_MEMORIES_PER_MODULE, TRIALS, further_stacks};
 use crate::base::trap::MAX_STACK_FRAMES;
 use crate::compiler::Codegen;
 use crate::dense::{self, Slabs};
 
 /// Guest pages that a freed slot keeps mapped and zeroes in place; unmapping them costs TLB shootdowns on every core.
 const KEEP_RESIDENT_BYTES: usize = 64 << 10;
-/// A module's memory, and one that its ABI gives it. A place of an engine has as many.
-pub(crate) const MAX_MEMORIES_PER_MODULE: u32 = 2;
 /// Those of all modules in a component, of which each of those that are composed has one.
 pub(crate) const MAX_MEMORIES_PER_COMPONENT: u32 = 16;
 /// A module's tables, and the records of its functions and globals.

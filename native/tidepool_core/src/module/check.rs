@@ -9,10 +9,11 @@ use super::needs::Needs;
 use crate::abi::contract::Spec;
 use crate::abi::exports::Surface;
 use crate::base::error::CompileError;
+use crate::base::limits::MAX_MEMORIES_PER_MODULE;
 use crate::base::moves::Moves;
 use crate::base::request::Takes;
 use crate::compiler::{Code, Failure, features, is_component};
-use crate::engine::engines::{Engine, MAX_MEMORIES_PER_MODULE, MAX_TABLES_PER_MODULE};
+use crate::engine::engines::{Engine, MAX_TABLES_PER_MODULE};
 use crate::rewrite::{component, preempt};
 
 const MAGIC: &[u8; 4] = b"\0asm";

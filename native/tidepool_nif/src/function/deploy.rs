@@ -43,6 +43,13 @@ fn host_grants_fault(texts: List<String>) -> Option<String> {
     HostGrants::parse(texts.0.iter().map(String::as_str)).err()
 }
 
+/// Does a list of grants of the host grant the import with this target?
+#[rustler::nif]
+fn import_granted(texts: List<String>, target: (String, String, String)) -> NifResult<bool> {
+    let grants = HostGrants::parse(texts.0.iter().map(String::as_str)).map_err(|_text| rustler::Error::BadArg)?;
+    Ok(grants.allow_import([&target.0, &target.1, &target.2]))
+}
+
 /// The first grant of a list that is not within those of another; `nil` when all are.
 #[rustler::nif]
 fn grants_beyond(asked: List<String>, allowed: List<String>) -> NifResult<Option<String>> {

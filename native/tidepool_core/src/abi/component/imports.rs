@@ -9,11 +9,11 @@ use wasmtime::component::{Component, Linker, LinkerInstance, ResourceType, Val};
 use super::convert::{Conversion, given, shown};
 use super::own;
 use super::resources::Giving;
-use crate::abi::asks::Asks;
 use crate::abi::contract::Ask;
 use crate::abi::interface::{Kind, hosted};
 use crate::abi::slots::State;
 use crate::abi::typed::asking;
+use crate::abi::typed::asks::Asks;
 use crate::base::request::ImportCall;
 use crate::value::Value;
 
@@ -139,7 +139,7 @@ async fn answer(
     results: &mut [Val],
 ) -> wasmtime::Result<()> {
     let (arguments, fault) = all_shown(&mut store, kinds, ty, params);
-    let is_granted = asking::is_granted(&store, [BINDING, &namespace, &operation]);
+    let is_granted = store.data().function.host.allow_import([BINDING, &namespace, &operation]);
     let asked = ImportCall { binding: BINDING, namespace, operation, arguments };
     let target = asking::target(&asked);
     if let Some(fault) = fault {

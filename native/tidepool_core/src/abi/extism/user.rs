@@ -50,7 +50,7 @@ async fn answer(
 ) -> wasmtime::Result<()> {
     kernel(&mut caller)?;
     let mut store = caller.as_context_mut();
-    let is_granted = asking::is_granted(&store, [BINDING, &namespace, &operation]);
+    let is_granted = store.data().function.host.allow_import([BINDING, &namespace, &operation]);
     let target = format!("{BINDING}/{namespace}/{operation}");
     let allowed = store.data().function.limits.reply_bytes;
     let mut given = Vec::with_capacity(params.len());

@@ -45,7 +45,7 @@ async fn answer(
     returned: &mut [Val],
 ) -> wasmtime::Result<()> {
     let mut store = caller.as_context_mut();
-    let is_granted = asking::is_granted(&store, [BINDING, &asked.namespace, &asked.operation]);
+    let is_granted = store.data().function.host.allow_import([BINDING, &asked.namespace, &asked.operation]);
     let target = asking::target(&asked);
     let answer = asking::ask(&mut store, asked, is_granted).await?;
     let values = match (&*answer, types.len()) {

@@ -18,18 +18,6 @@ pub(in crate::abi) fn target(asked: &ImportCall) -> String {
     [asked.binding, &asked.namespace, &asked.operation].join("/")
 }
 
-/// Does the deploy grant it? A grant has what is before the namespace's first slash between its own, and the rest behind them.
-pub(in crate::abi) fn is_granted(
-    store: &StoreContextMut<'_, State>,
-    [binding, namespace, operation]: [&str; 3],
-) -> bool {
-    let (package, rest) = match namespace.split_once('/') {
-        Some((package, interface)) => (package, &*format!("{interface}/{operation}")),
-        None => (namespace, operation),
-    };
-    store.data().function.host.allow([binding, package, rest].map(str::as_bytes))
-}
-
 /// Suspends the guest until the driver has answered, if that may be asked. There is no way to tell such a guest of an error: it traps.
 pub(in crate::abi) async fn ask(
     store: &mut StoreContextMut<'_, State>,

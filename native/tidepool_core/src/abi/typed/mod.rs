@@ -3,4 +3,5 @@
 
 pub(super) mod arguments;
 pub(super) mod asking;
+pub(super) mod asks;
 pub(super) mod shape;

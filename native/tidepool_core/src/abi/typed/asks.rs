@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::contract::Ask;
+use crate::abi::contract::Ask;
 
 /// Most imports that are told.
 const MOST: usize = 1_000;
@@ -11,14 +11,14 @@ const MOST_BYTES: usize = 64 << 10;
 
 /// The first of them for which there is room, each once.
 #[derive(Default)]
-pub(super) struct Asks {
+pub(in crate::abi) struct Asks {
     all: Vec<Ask>,
     known: HashSet<Ask>,
     bytes: usize,
 }
 
 impl Asks {
-    pub(super) fn push(&mut self, target: [&str; 3]) {
+    pub(in crate::abi) fn push(&mut self, target: [&str; 3]) {
         let bytes = target.iter().fold(self.bytes, |sum, part| sum.saturating_add(part.len()));
         if bytes > MOST_BYTES || self.all.len() == MOST {
             return;
@@ -30,7 +30,7 @@ impl Asks {
         }
     }
 
-    pub(super) fn told(self) -> Vec<Ask> {
+    pub(in crate::abi) fn told(self) -> Vec<Ask> {
         self.all
     }
 }
