@@ -339,7 +339,7 @@ defmodule Tidepool.Docs.ChecksTest do
     back = dates.(%{"native/a.rs" => "1", "native/b.rs" => "2"})
     assert back["b.rs"] > changed["b.rs"]
 
-    File.touch!(Path.join(target, "release/.fingerprint/a/invoked.timestamp"), System.os_time(:second) + 1)
+    File.touch!(Path.join(target, "clippy/release/.fingerprint/a/invoked.timestamp"), System.os_time(:second) + 1)
     others = dates.(%{"native/a.rs" => "1", "native/b.rs" => "2"})
     assert others["a.rs"] > back["b.rs"]
     assert others["b.rs"] > back["b.rs"]
@@ -355,12 +355,12 @@ defmodule Tidepool.Docs.ChecksTest do
     File.mkdir_p!(Path.dirname(target))
     lock = start_lock!(target <> ".lock")
     assert {output, 0} = checks(tree!(builds), ["clippy"], ci: "true", cache: cache)
-    assert output =~ "in #{target}-2\n"
+    assert output =~ "in #{target}-2/clippy\n"
     refute File.exists?(target <> "-2")
     Port.close(lock)
     eventually(fn -> elem(System.cmd("flock", ["-n", target <> ".lock", "true"]), 1) == 0 end)
     assert {output, 0} = checks(tree!(builds), ["clippy"], ci: "true", cache: cache)
-    assert output =~ "in #{target}\n"
+    assert output =~ "in #{target}/clippy\n"
   end
 
   # Until its port is closed.

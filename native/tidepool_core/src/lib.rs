@@ -62,7 +62,7 @@ pub use call::member::{ProcessInfo, ProcessRef, Signal};
 pub use call::poll::Kept;
 pub use call::process::ProcessOptions;
 pub use call::task::{Cancel, Task, Usage};
-pub use compiler::serve as serve_compiler;
+pub use compiler::{Asked as CompileAsked, serve as serve_compiler};
 pub use debugger::{DebugError, Debugger, Told};
 pub use function::directory::{Directory, Published};
 pub use function::handle::Function;

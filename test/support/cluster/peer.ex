@@ -194,6 +194,10 @@ defmodule Tidepool.Peer do
     {:ok, _started} = Application.ensure_all_started(:logger)
     _ = :logger.remove_handler(:default)
     :ok = Application.load(:tidepool)
+    # As config/test.exs does for the node of the tests.
+    with folder when folder != nil <- System.get_env("NATIVE_OF_TESTS"),
+         do: :persistent_term.put({Tidepool.Native, :folder}, folder)
+
     Enum.each(settings, fn {key, value} -> Application.put_env(:tidepool, key, value) end)
   end
 end

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match tidepool_core::serve_compiler() {
+    match tidepool_core::serve_compiler(|_asked, compile| compile()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");

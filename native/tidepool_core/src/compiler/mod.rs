@@ -19,4 +19,4 @@ pub(crate) use code::{Code, is_component};
 pub(crate) use codegen::{Codegen, features, fingerprint};
 pub(crate) use failure::Failure;
 pub(crate) use job::{Compilers, Job};
-pub use serve::serve;
+pub use serve::{Asked, serve};

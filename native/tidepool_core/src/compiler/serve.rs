@@ -10,12 +10,22 @@ use super::code::Code;
 use super::codegen::{Codegen, fingerprint};
 use super::wire::{Outcome, Reply, Request, bytes};
 
+/// What is compiled.
+pub struct Asked {
+    /// What its code depends on, beside the program: settings, and how much memory compiling may take.
+    pub settings: Vec<u8>,
+    /// The module.
+    pub module: Vec<u8>,
+}
+
 /// What the program `tidepool_compiler` does: compiles the module that comes on its standard input, answers on its
 /// standard output, and ends when its input does, in the middle of its work too.
 ///
+/// `answer` has the answer, as it is written, from what it is given beside what is asked, which compiles; or from where it has kept one.
+///
 /// # Errors
 /// When there is no request, or it can't be answered: the node is gone.
-pub fn serve() -> io::Result<()> {
+pub fn serve(answer: impl FnOnce(&Asked, &dyn Fn() -> Vec<u8>) -> Vec<u8>) -> io::Result<()> {
     harden();
     let (hand_over, taken) = mpsc::channel();
     thread::Builder::new().name("input".into()).spawn(move || {
@@ -32,18 +42,26 @@ pub fn serve() -> io::Result<()> {
     let no_request = |error: io::Error| {
         io::Error::new(error.kind(), "this program is started by a Tidepool node, and of no use otherwise")
     };
-    let (request, wasm) = taken.recv().map_err(io::Error::other)?.map_err(no_request)?;
+    let (request, module) = taken.recv().map_err(io::Error::other)?.map_err(no_request)?;
+    let asked = Asked { settings: Request { threads: 0, ..request }.to_bytes(), module };
+    let answer = answer(&asked, &|| compile(request, &asked.module));
+    let mut output = io::stdout().lock();
+    output.write_all(&answer)?;
+    output.flush()
+}
+
+/// The answer.
+fn compile(request: Request, module: &[u8]) -> Vec<u8> {
     let (outcome, fingerprint, body) = match begin(request) {
-        Ok((engine, fingerprint, pool)) => match pool.install(|| Code::precompile(&engine, &wasm)) {
+        Ok((engine, fingerprint, pool)) => match pool.install(|| Code::precompile(&engine, module)) {
             Ok(code) => (Outcome::Code, fingerprint, code),
             Err(error) => (Outcome::Refused, 0, format!("{error:#}").into_bytes()),
         },
         Err(error) => (Outcome::Broken, 0, format!("{error:#}").into_bytes()),
     };
-    let mut output = io::stdout().lock();
-    Reply { outcome, fingerprint, bytes: u64::try_from(body.len()).unwrap_or(u64::MAX) }.write(&mut output)?;
-    output.write_all(&body)?;
-    output.flush()
+    let mut answer = Reply { outcome, fingerprint, bytes: u64::try_from(body.len()).unwrap_or(u64::MAX) }.to_bytes();
+    answer.extend(body);
+    answer
 }
 
 /// What it compiles with, and the fingerprint of what it compiles for.

@@ -1,6 +1,6 @@
 //! What a node and its compiler's process say to each other. Numbers are little endian.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 
 /// What is asked of a process, ahead of the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,10 +56,8 @@ impl Request {
 }
 
 impl Reply {
-    pub(super) fn write(&self, to: &mut impl Write) -> io::Result<()> {
-        to.write_all(&[self.outcome as u8])?;
-        to.write_all(&self.fingerprint.to_le_bytes())?;
-        to.write_all(&self.bytes.to_le_bytes())
+    pub(super) fn to_bytes(self) -> Vec<u8> {
+        [&[self.outcome as u8][..], &self.fingerprint.to_le_bytes(), &self.bytes.to_le_bytes()].concat()
     }
 
     pub(super) fn of_bytes(head: &[u8; REPLY_BYTES]) -> Self {
@@ -101,8 +99,7 @@ mod tests {
         }
         for outcome in [Outcome::Code, Outcome::Refused, Outcome::Broken] {
             let reply = Reply { outcome, fingerprint: u64::MAX - 1, bytes: 1 << 33 };
-            let mut head = Vec::new();
-            assert!(reply.write(&mut head).is_ok());
+            let head = reply.to_bytes();
             assert_eq!(head.first_chunk().map(Reply::of_bytes), Some(reply));
             assert_eq!(head.len(), REPLY_BYTES);
         }

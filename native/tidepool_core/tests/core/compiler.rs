@@ -279,3 +279,33 @@ fn a_compiler_knows_nothing_of_the_nodes_environment_and_files_and_goes_before_t
     wanted.store(false, Ordering::Relaxed);
     assert_eq!(compiling.join().unwrap(), Err(CompileError::Unwanted));
 }
+
+/// `tiny` with so many bytes beside it.
+fn padded(bytes: usize) -> Vec<u8> {
+    let mut wasm = tiny();
+    wasm.extend([0, 0x80 | u8::try_from(bytes & 0x7f).unwrap(), u8::try_from(bytes >> 7).unwrap(), 1, b'p']);
+    wasm.resize(wasm.len() + bytes - 2, 0);
+    wasm
+}
+
+#[test]
+fn the_compiler_of_tests_answers_with_code_that_it_has_kept_and_keeps_none_of_what_is_small() {
+    let program = Program::new("keeping");
+    let kept = || -> Vec<PathBuf> {
+        let folders = fs::read_dir(program.0.with_file_name("kept")).into_iter().flatten().flatten();
+        folders.flat_map(|folder| fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path())).collect()
+    };
+    let compile = |wasm: &[u8]| {
+        let node = program.node(RuntimeConfig { baseline_bytes: 0, ..support::config() });
+        node.runtime.compile(wasm, &CompileConfig::default()).map(drop)
+    };
+    assert_eq!(compile(&padded(16_000)), Ok(()));
+    assert_eq!(kept(), Vec::<PathBuf>::new());
+    for _each in 0..2 {
+        assert_eq!(compile(&padded(16_383)), Ok(()));
+        assert_eq!(kept().len(), 1);
+    }
+    // Nothing else would come of what is none.
+    fs::write(&kept()[0], [0; 17]).unwrap();
+    assert!(compile(&padded(16_383)).is_err(), "it was compiled");
+}
