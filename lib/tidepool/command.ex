@@ -44,8 +44,12 @@ defmodule Tidepool.Command do
 
   defp console do
     receive do
-      {:tidepool_console, _function, _version, _stream, text, _dropped} -> say(text)
-      {:flush, pid} -> send(pid, :flushed)
+      {:tidepool_console, _function, _version, _stream, text, _dropped} ->
+        say(text)
+        Native.console_taken(Engine.runtime())
+
+      {:flush, pid} ->
+        send(pid, :flushed)
     end
 
     console()

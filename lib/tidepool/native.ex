@@ -130,9 +130,16 @@ defmodule Tidepool.Native do
   @spec machine :: {memory_bytes :: pos_integer, cores :: pos_integer}
   def machine, do: :erlang.nif_error(:not_loaded)
 
-  @doc "Sends what guests print to `pid`: `{:tidepool_console, function, version, stream, text, dropped}`."
+  @doc """
+  Sends what guests print to `pid`: `{:tidepool_console, function, version, stream, text, dropped}`. It is sent some 1,000 lines, and
+  further ones as `console_taken/1` says that it has taken these.
+  """
   @spec subscribe_console(runtime, pid) :: :ok
   def subscribe_console(_runtime, _pid), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Says that the subscriber has taken a line."
+  @spec console_taken(runtime) :: :ok
+  def console_taken(_runtime), do: :erlang.nif_error(:not_loaded)
 
   @doc "Returns when the subscriber has been sent all that guests have printed by now."
   @spec flush_console(runtime) :: :ok

@@ -11,6 +11,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     flush_console: [:runtime],
     instances: [:runtime],
     engines: [:runtime],
+    console_taken: [:runtime],
     compiles_queued: [:runtime],
     io: [:runtime],
     metrics: [:runtime, :list, :list],

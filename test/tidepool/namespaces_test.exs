@@ -208,6 +208,22 @@ defmodule Tidepool.NamespacesTest do
     end
   end
 
+  describe "a quota of memory" do
+    test "is the highest that a deploy's limits of bytes may be, and holds for defaults" do
+      node = Peer.start!(namespaces: %{"shop" => [memory: 1_048_576, max_limits: [reply: 1_000]]})
+      assert {:ok, %{limits: limits}} = deploy(node, "shop/cart")
+      assert %{memory: 1_048_576, payload: 1_048_576, reply: 1_000, table: 65_536} = limits
+      assert {:ok, _function} = deploy(node, "shop/cart", limits: [table: 131_072])
+
+      for limits <- [[memory: 1_048_577], [payload: 1_048_577], [reply: 1_001], [table: 131_073]] do
+        assert {:error, %Error{reason: :invalid_option, message: message}} = deploy(node, "shop/cart", limits: limits)
+        assert message =~ "at most here"
+      end
+
+      assert Setting.read("a/instances=1")["a"].max_limits == %{}
+    end
+  end
+
   describe "an application that floods its namespace" do
     test "has its quota, and another is answered meanwhile" do
       quotas = %{"a" => [instances: 2, queue: 4, calls_per_second: 50]}

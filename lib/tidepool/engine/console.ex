@@ -29,6 +29,8 @@ defmodule Tidepool.Engine.Console do
     note = if dropped > 0, do: " (#{dropped} lines before this one were dropped)", else: ""
     level = if stream == :stderr, do: :warning, else: :info
     Logger.log(level, fn -> "#{function}: #{text}#{note}" end, metadata)
+    # Lines that come faster than they are logged wait where they are bounded, and not here.
+    Native.console_taken(Engine.runtime())
     {:noreply, state}
   end
 

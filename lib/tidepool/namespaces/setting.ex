@@ -47,7 +47,9 @@ defmodule Tidepool.Namespaces.Setting do
     max_limits: [
       type: {:keyword, Tidepool.Limits.part()},
       default: [],
-      doc: "the highest limits that a deploy may say, and that a default may have."
+      doc:
+        "the highest limits that a deploy may say, and that a default may have. With a quota `memory` the limits `memory`, `payload` " <>
+          "and `reply` are that at most, and `table` as many elements as that holds, of 8 bytes each."
     ]
   ]
 
@@ -159,13 +161,22 @@ defmodule Tidepool.Namespaces.Setting do
       with true <- Name.valid?(namespace),
            {:ok, given} <- given |> listed() |> Options.check(@settings, "the setting") do
         said = &Map.reject(&1, fn {_limit, value} -> value == nil end)
-
-        {:cont,
-         {:ok, Map.put(read, namespace, %{given | limits: said.(given.limits), max_limits: said.(given.max_limits)})}}
+        most = Map.merge(within(given.memory), said.(given.max_limits), fn _limit, a, b -> min(a, b) end)
+        {:cont, {:ok, Map.put(read, namespace, %{given | limits: said.(given.limits), max_limits: most})}}
       else
         _other -> {:halt, :error}
       end
     end)
+  end
+
+  # What an instance may have is no more than what all of them may have together. Messages on their way, trials and what runs for a
+  # snapshot are held by limits alone.
+  defp within(nil), do: %{}
+  defp within(memory), do: Map.new([memory: memory, payload: memory, reply: memory, table: div(memory, 8)], &highest/1)
+
+  defp highest({limit, most}) do
+    {:integer, _least, highest} = Tidepool.Limits.schema()[limit][:type]
+    {limit, min(most, highest)}
   end
 
   defp listed(%{} = given), do: Map.to_list(given)

@@ -1,7 +1,7 @@
 defmodule Tidepool.Engine.ConsoleTest do
   use Tidepool.Case, async: true
 
-  alias Tidepool.{Config, Error, LogWatch}
+  alias Tidepool.{Config, Error, LogWatch, Peer}
 
   defp logged(name) do
     assert_receive {:logged, ^name, level, text, metadata}
@@ -125,6 +125,24 @@ defmodule Tidepool.Engine.ConsoleTest do
     LogWatch.watch(name)
     assert {:error, %Error{reason: {:limit, :cpu_time}}} = Tidepool.call(name, "flood")
     eventually(fn -> dropped_in_metrics(name) > 0 end)
+  end
+
+  test "a log that takes no lines keeps a bounded number of them waiting, and what comes after is dropped and counted" do
+    peer = Peer.start!(console_lines: 100_000, server: true)
+    {:ok, _function} = Peer.call(peer, Tidepool, :deploy, [guest("wat", "log_flood"), [name: "flood"]])
+    console = Peer.call(peer, Process, :whereis, [Tidepool.Engine.Console])
+    :ok = Peer.call(peer, :sys, :suspend, [console])
+    length = fn -> peer |> Peer.call(Process, :info, [console, :message_queue_len]) |> elem(1) end
+
+    eventually(fn ->
+      {:error, %Error{reason: {:limit, :cpu_time}}} = Peer.call(peer, Tidepool, :call, ["flood", "flood"])
+      {200, _headers, metrics} = curl_url(Peer.url(peer, "/metrics"))
+      length.() > 1_000 and metrics =~ ~r/^tidepool_console_lines_dropped_total\S* [1-9]/m
+    end)
+
+    assert length.() < 1_100
+    :ok = Peer.call(peer, :sys, :resume, [console])
+    eventually(fn -> length.() < 100 end)
   end
 
   test "one function's rate is not another's" do

@@ -5,7 +5,7 @@
 
 use rand::Rng;
 use rand::rngs::StdRng;
-use wasmtime::{Caller, Memory, StoreLimits};
+use wasmtime::{Caller, Memory, ResourceLimiter};
 use wasmtime_wasi::p1::WasiP1Ctx;
 
 use crate::base::console::Stream;
@@ -17,7 +17,7 @@ pub(crate) type AtClock = Box<dyn FnMut(&mut [u8]) -> bool + Send>;
 
 /// Data of the store of such a run.
 pub(crate) struct Rehearsal {
-    pub(crate) bounds: StoreLimits,
+    pub(crate) bounds: Box<dyn ResourceLimiter + Send>,
     /// The first answer that is random.
     pub(crate) first: StdRng,
     /// All later ones.
@@ -33,7 +33,7 @@ pub(crate) struct Rehearsal {
 }
 
 impl Rehearsal {
-    pub(crate) fn new(bounds: StoreLimits, first: StdRng, later: StdRng, wall_ns: u64) -> Self {
+    pub(crate) fn new(bounds: Box<dyn ResourceLimiter + Send>, first: StdRng, later: StdRng, wall_ns: u64) -> Self {
         Rehearsal {
             bounds,
             first,

@@ -343,6 +343,20 @@ pub(crate) fn import_name(module: &str, name: &str) -> String {
     if module.is_empty() { name.to_owned() } else { format!("{module}.{name}") }
 }
 
+/// Most names of exports that an error tells, and most bytes of them together: a module may have a hundred thousand, as long.
+const TOLD_NAMES: usize = 100;
+const TOLD_BYTES: usize = 8 << 10;
+
+fn first(names: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut left = TOLD_BYTES;
+    let fits = |name: &String| {
+        let room = left.checked_sub(name.len());
+        left = room.unwrap_or(0);
+        room.is_some()
+    };
+    names.into_iter().take(TOLD_NAMES).take_while(fits).collect()
+}
+
 impl CallError {
     /// The reason in the table of errors.
     #[must_use]
@@ -405,6 +419,16 @@ impl CallError {
             CallError::NoExport { .. } | CallError::SharedName { .. } => "",
             CallError::InstanceBusy | CallError::InstanceSpent | CallError::ClientGone => "",
         }
+    }
+
+    /// There is no export of this name; the first are told that there are, of however many.
+    pub(crate) fn no_export(name: String, exports: impl IntoIterator<Item = String>) -> Self {
+        CallError::NoExport { name, exports: first(exports) }
+    }
+
+    /// There are several that go by this name; the first of them are told.
+    pub(crate) fn shared_name(name: String, exports: impl IntoIterator<Item = String>) -> Self {
+        CallError::SharedName { name, exports: first(exports) }
     }
 
     /// A limit that was exceeded, by a guest that is not known any closer.

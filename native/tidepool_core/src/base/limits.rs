@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// How long a trial may take, whatever its function's limits say: it has places that are few.
+pub(crate) const TRIAL_MS: u64 = 60_000;
+
 /// How many trials may be under way at a time beyond what calls have: of an engine, and of a namespace with quotas.
 pub(crate) const TRIALS: usize = 4;
 

@@ -14,7 +14,7 @@ use super::serve::made;
 use super::target::{Call, CallFuture, Target};
 use crate::abi::guest::Guest;
 use crate::base::error::CallError;
-use crate::base::limits::Limit;
+use crate::base::limits::{Limit, TRIAL_MS};
 use crate::base::request::{HostReply, Reply, Request};
 use crate::base::trap::Frame;
 use crate::metrics::counters::Outcome;
@@ -101,7 +101,7 @@ impl Task {
             request.payload = probe;
         }
         let call = Call::new(Arc::clone(target), request);
-        let timeout = Duration::from_millis(target.limits().time_ms);
+        let timeout = Duration::from_millis(target.limits().time_ms.min(TRIAL_MS));
         let mut task = Task::new((target.entry.trial)(call.clone()), call, timeout);
         task.counted = false;
         task

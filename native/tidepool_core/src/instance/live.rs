@@ -55,6 +55,9 @@ enum Guest {
     Component(component::Instance),
 }
 
+/// Most bytes that one import may touch, whatever the function's limits say.
+const MAX_TOUCHED_BYTES: u64 = 64 << 20;
+
 /// What an instance consists of. Fields drop in this order: the permits last, when the slot is free.
 struct Parts {
     store: Store<State>,
@@ -394,7 +397,7 @@ async fn instantiate(
     prepare(&mut store);
     let limits = &function.limits;
     // Bytes that one WASI import may touch: a whole payload or reply, and not millions of empty buffers.
-    let most = limits.reply_bytes.max(limits.payload_bytes).saturating_add(1 << 20);
+    let most = limits.reply_bytes.max(limits.payload_bytes).min(MAX_TOUCHED_BYTES).saturating_add(1 << 20);
     store.set_hostcall_fuel(usize::try_from(most).unwrap_or(usize::MAX));
     store.limiter(|state| &mut state.meter);
     store.epoch_deadline_callback(|store| {

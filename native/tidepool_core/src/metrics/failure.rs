@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::base::error::CallError;
 use crate::base::trap::Frame;
+use crate::value::Value;
 
 /// Failures that are kept of each function.
 pub const FAILURES: usize = 50;
@@ -46,11 +47,13 @@ impl Failure {
     pub(crate) fn bytes(&self) -> usize {
         let (frames, console): (&[Frame], &[String]) = match &self.error {
             CallError::Trap { frames, console, .. } | CallError::Limit { frames, console, .. } => (frames, console),
+            CallError::NoExport { exports, .. } | CallError::SharedName { exports, .. } => (&[], exports),
             _ => (&[], &[]),
         };
+        let value = if let CallError::Failed { value, .. } = &self.error { value.size() } else { 0 };
         let texts = self.error.text().len().saturating_add(stack(frames)).saturating_add(lines(console));
         let asked = self.operation.as_ref().map_or(0, String::len);
-        texts.saturating_add(asked).saturating_add(self.payload.as_ref().map_or(0, Vec::len))
+        texts.saturating_add(value).saturating_add(asked).saturating_add(self.payload.as_ref().map_or(0, Vec::len))
     }
 }
 
@@ -75,6 +78,11 @@ fn shortened(error: &CallError) -> CallError {
         CallError::Trap { kind, message, frames, console } => {
             CallError::Trap { kind: *kind, message: short(message), frames: frames.clone(), console: console.clone() }
         }
+        CallError::Failed { value, is_json } if value.size() > MESSAGE_BYTES => {
+            let text = format!("an error of {} bytes, which is too large to be kept", value.size());
+            CallError::Failed { value: Box::new(Value::Text(text.into())), is_json: *is_json }
+        }
+        CallError::Arguments { path, message } => CallError::Arguments { path: short(path), message: short(message) },
         other => other.clone(),
     }
 }
@@ -82,6 +90,25 @@ fn shortened(error: &CallError) -> CallError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_with_values_and_names_of_any_length_are_kept_short_and_counted() {
+        let name = || "x".repeat(90_000);
+        let value = Box::new(Value::List(vec![Value::Text("y".repeat(1 << 20).into())]));
+        let many = (0..1_000).map(|number| format!("export-{number}"));
+        for error in [
+            CallError::Failed { value, is_json: true },
+            CallError::no_export("f".into(), (0..300).map(|_| name())),
+            CallError::shared_name("f".into(), many),
+            CallError::Arguments { path: name(), message: name() },
+        ] {
+            let failure = Failure::new(3, &error);
+            assert!(format!("{failure:?}").len() <= 16 << 10, "{error}");
+            assert!(failure.bytes() <= 16 << 10);
+        }
+        let kept = Failure::new(3, &CallError::no_export("f".into(), ["one".to_owned()]));
+        assert_eq!(kept.error, CallError::NoExport { name: "f".into(), exports: vec!["one".into()] });
+    }
 
     #[test]
     fn what_a_guest_says_at_length_is_cut() {

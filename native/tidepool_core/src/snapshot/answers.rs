@@ -4,8 +4,9 @@ use std::sync::OnceLock;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use wasmtime::{Caller, ExternType, Linker, Module, Store, StoreLimits, Val};
+use wasmtime::{Caller, ExternType, Linker, Module, Store, Val};
 
+use super::bounds::Bounds;
 use super::chacha8::ChaCha8;
 use crate::abi::contract::ModuleSpec;
 use crate::abi::rehearsal::Rehearsal;
@@ -41,8 +42,8 @@ impl Entropy {
     }
 
     /// A run with these answers.
-    pub(super) fn rehearsal(&self, bounds: StoreLimits) -> Rehearsal {
-        Rehearsal::new(bounds, StdRng::from_seed(self.first), StdRng::from_seed(self.later), self.wall_ns)
+    pub(super) fn rehearsal(&self, bounds: Bounds) -> Rehearsal {
+        Rehearsal::new(Box::new(bounds), StdRng::from_seed(self.first), StdRng::from_seed(self.later), self.wall_ns)
     }
 }
 

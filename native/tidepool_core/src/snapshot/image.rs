@@ -8,10 +8,9 @@ use wasmparser::{Parser, Payload, TypeRef};
 use wasmtime::{AsContextMut, Instance, Val};
 use wasmtime_wizer::{InstanceState, ModuleContext, SnapshotVal, ValType, Wizer};
 
+use super::bounds::{MAX_MEMORY_BYTES, too_large};
 use crate::base::origin::Refusal;
 
-/// Largest memory that is looked at.
-const MAX_MEMORY_BYTES: usize = 64 << 20;
 /// Most bytes from the first that is not zero to the last. Up to here wasmtime makes a copy-on-write image of any
 /// memory (`Config::memory_guaranteed_dense_image_size`); without one, each instance would copy it.
 const MAX_IMAGE_BYTES: usize = 16 << 20;
@@ -111,7 +110,7 @@ impl Image {
 }
 
 fn within(bytes: usize, allowed: usize) -> Result<(), Refusal> {
-    if bytes <= allowed { Ok(()) } else { Err(Refusal::TooLarge { bytes, allowed }) }
+    if bytes <= allowed { Ok(()) } else { Err(too_large(bytes, allowed)) }
 }
 
 struct Reader<'a>(&'a Image);

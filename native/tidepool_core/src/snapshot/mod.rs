@@ -15,6 +15,7 @@
 //! - The generators of Go's runtime are recognised, and seeded anew for each instance: see `go`.
 
 mod answers;
+mod bounds;
 mod chacha8;
 mod go;
 mod image;

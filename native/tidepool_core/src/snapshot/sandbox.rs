@@ -7,9 +7,10 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wasmtime::{Engine, Module, Store, StoreLimits, StoreLimitsBuilder, UpdateDeadline};
+use wasmtime::{Engine, Module, Store, UpdateDeadline};
 
 use super::answers::{Entropy, Replacement, linker};
+use super::bounds::Bounds;
 use super::chacha8::ChaCha8;
 use super::image::{Image, Instrumented};
 use crate::abi::contract::ModuleSpec;
@@ -67,14 +68,6 @@ impl From<Refusal> for Unprepared {
     fn from(refusal: Refusal) -> Self {
         Unprepared::Refused(refusal)
     }
-}
-
-/// What a function's instance may have. Nothing is taken from the budget that all instances share.
-fn bounds(limits: &Limits) -> StoreLimits {
-    StoreLimitsBuilder::new()
-        .memory_size(usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX))
-        .table_elements(usize::try_from(limits.table_elements).unwrap_or(usize::MAX))
-        .build()
 }
 
 impl Sandbox {
@@ -156,13 +149,13 @@ impl Candidate {
         replacement: Option<Replacement>,
     ) -> Result<Run, Refusal> {
         let replaced = Arc::new(OnceLock::new());
-        let mut rehearsal = entropy.rehearsal(bounds(limits));
+        let mut rehearsal = entropy.rehearsal(Bounds::of(limits));
         rehearsal.at_clock = replacement.map(|replacement| {
             let replaced = Arc::clone(&replaced);
             Box::new(move |memory: &mut [u8]| replacement.replace(memory, &replaced)) as _
         });
         let mut store = Store::new(self.module.engine(), rehearsal);
-        store.limiter(|rehearsal| &mut rehearsal.bounds);
+        store.limiter(|rehearsal| &mut *rehearsal.bounds);
         let aside_at = Instant::now() + ASIDE_AFTER;
         // Within the store, which ends with the run.
         let mut aside = None;

@@ -208,6 +208,22 @@ fn a_memory_that_is_too_large_for_an_image_is_filled_in_each_instance() {
 }
 
 #[test]
+fn memory_beyond_a_snapshots_ends_its_run_and_is_refused_to_no_guest_that_may_have_it() {
+    let grown = wat(r#"(module
+        (memory (export "memory") 1)
+        (func (export "wapc_init") (drop (memory.grow (i32.const 1024))))
+        (func (export "__guest_call") (param i32 i32) (result i32) (i32.const 1)))"#);
+    let at = |pages: u64| start(&grown, Limits { memory_bytes: pages * PAGE, ..limits() });
+    let outcome = at(1025);
+    assert!(
+        matches!(outcome, Start::Initialiser(Refusal::TooLarge { bytes: 67_174_400, allowed: 67_108_864 })),
+        "{outcome:?}"
+    );
+    // It could not have it as an instance, either.
+    assert_eq!(at(1024), Start::Snapshot);
+}
+
+#[test]
 fn tables_that_may_change_are_not_captured() {
     let changes = r#"(module
         (memory (export "memory") 1)

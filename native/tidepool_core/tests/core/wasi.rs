@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tidepool_core::console::Stream;
 use tidepool_core::trap::TrapKind;
-use tidepool_core::{CallError, Function, Instances, Limit, Limits, Request};
+use tidepool_core::{CallError, Function, Instances, Limit, Limits, NamespaceConfig, Request, RuntimeConfig};
 
-use crate::support::{Node, Outcome, call, finish, guest, limits, request, wat};
+use crate::support::{Node, Outcome, call, config, finish, guest, limits, request, wat};
 
 fn text(outcome: Outcome) -> String {
     String::from_utf8(outcome.unwrap()).unwrap()
@@ -147,6 +147,19 @@ fn stdout_without_end_runs_into_the_reply_limit() {
     let outcome = call(&function, "any", b"");
     assert!(matches!(outcome, Err(CallError::Limit { limit: Limit::Reply, allowed: 10_000, .. })), "{outcome:?}");
     node.assert_empty();
+}
+
+#[test]
+fn a_reply_on_its_way_is_of_the_functions_memory_and_of_its_namespaces_until_it_is_taken() {
+    let quota = NamespaceConfig { name: "shop".into(), memory_bytes: Some(1 << 20), ..NamespaceConfig::default() };
+    let node = Node::new(&RuntimeConfig { namespaces: vec![quota], ..config() });
+    let function = node.named("shop/flood", &guest("wat/wasi_stdout_flood"), Instances::Fresh);
+    for _round in 0..2 {
+        let outcome = call(&function, "any", b"");
+        assert!(matches!(outcome, Err(CallError::Limit { limit: Limit::TotalMemory, .. })), "{outcome:?}");
+        node.assert_empty();
+    }
+    assert_eq!(node.runtime.memory_bytes(), 0);
 }
 
 /// Asks for so many random bytes, and exits with the error number, if any.

@@ -12,10 +12,15 @@ use crate::terms::{atoms, encode};
 /// Lines that may wait for the thread; further ones are dropped and counted.
 const QUEUE_LINES: usize = 1_024;
 
+/// Lines that the process may have in its mailbox; further ones wait here, so that the bound above is one.
+const SENT_LINES: usize = 1_024;
+
 /// The thread's handle. It ends when this is dropped.
 pub(crate) struct ConsoleThread {
     lines: Sender<Line>,
     flushes: Sender<Sender<()>>,
+    /// A right to send a line for each that the process has taken.
+    taken: Sender<()>,
     subscriber: Arc<Mutex<Option<LocalPid>>>,
 }
 
@@ -23,16 +28,24 @@ impl ConsoleThread {
     pub(crate) fn spawn() -> std::io::Result<Arc<Self>> {
         let (lines, queue) = bounded(QUEUE_LINES);
         let (flushes, asked) = bounded(1);
+        let (taken, rights) = bounded(SENT_LINES);
         let subscriber = Arc::new(Mutex::new(None));
         thread::Builder::new().name("tidepool-console".into()).spawn({
-            let subscriber = Arc::clone(&subscriber);
-            move || run(&queue, &asked, &subscriber)
+            let post = Post { subscriber: Arc::clone(&subscriber), rights };
+            move || run(&queue, &asked, &post)
         })?;
-        Ok(Arc::new(ConsoleThread { lines, flushes, subscriber }))
+        Ok(Arc::new(ConsoleThread { lines, flushes, taken, subscriber }))
     }
 
     pub(crate) fn subscribe(&self, pid: LocalPid) {
         *self.subscriber.lock().unwrap_or_else(PoisonError::into_inner) = Some(pid);
+        // It has taken all that it was sent: none.
+        while self.taken.try_send(()).is_ok() {}
+    }
+
+    /// Says that the process has taken a line.
+    pub(crate) fn taken(&self) {
+        let _ = self.taken.try_send(());
     }
 
     /// Blocks until all lines that were printed before have been sent.
@@ -51,18 +64,24 @@ impl Console for ConsoleThread {
     }
 }
 
+/// Where lines go.
+struct Post {
+    subscriber: Arc<Mutex<Option<LocalPid>>>,
+    rights: Receiver<()>,
+}
+
 /// Sends lines until there can't be any more, and tells those who have asked for it when it has sent what was there.
-fn run(lines: &Receiver<Line>, flushes: &Receiver<Sender<()>>, subscriber: &Mutex<Option<LocalPid>>) {
+fn run(lines: &Receiver<Line>, flushes: &Receiver<Sender<()>>, post: &Post) {
     let mut env = OwnedEnv::new();
     loop {
         select! {
             recv(lines) -> line => match line {
-                Ok(line) => forward(&mut env, &line, subscriber),
+                Ok(line) => post.forward(&mut env, &line),
                 Err(_) => break,
             },
             recv(flushes) -> done => match done {
                 Ok(done) => {
-                    lines.try_iter().for_each(|line| forward(&mut env, &line, subscriber));
+                    lines.try_iter().for_each(|line| post.forward(&mut env, &line));
                     let _ = done.send(());
                 }
                 Err(_) => break,
@@ -71,12 +90,18 @@ fn run(lines: &Receiver<Line>, flushes: &Receiver<Sender<()>>, subscriber: &Mute
     }
 }
 
-/// Sends `{:tidepool_console, function, version, stream, text, dropped}`.
-fn forward(env: &mut OwnedEnv, line: &Line, subscriber: &Mutex<Option<LocalPid>>) {
-    let Some(pid) = *subscriber.lock().unwrap_or_else(PoisonError::into_inner) else { return };
-    let stream = encode::stream(line.stream);
-    // A subscriber that has died is replaced by its supervisor; until then lines are lost.
-    let _ = env.send_and_clear(&pid, |env| {
-        (atoms::tidepool_console(), &line.function, line.version, stream, &line.text, line.dropped).encode(env)
-    });
+impl Post {
+    /// Sends `{:tidepool_console, function, version, stream, text, dropped}` when the process has taken enough of those before.
+    fn forward(&self, env: &mut OwnedEnv, line: &Line) {
+        let Some(pid) = *self.subscriber.lock().unwrap_or_else(PoisonError::into_inner) else { return };
+        // One that died has taken all; the node is gone when nobody can say so.
+        if self.rights.recv().is_err() {
+            return;
+        }
+        let stream = encode::stream(line.stream);
+        // A subscriber that has died is replaced by its supervisor; until then lines are lost.
+        let _ = env.send_and_clear(&pid, |env| {
+            (atoms::tidepool_console(), &line.function, line.version, stream, &line.text, line.dropped).encode(env)
+        });
+    }
 }

@@ -81,6 +81,13 @@ fn subscribe_console(node: ResourceArc<Node>, pid: LocalPid) -> rustler::Atom {
     atoms::ok()
 }
 
+/// Says that the subscriber has taken a line: it is sent another in its place.
+#[rustler::nif]
+fn console_taken(node: ResourceArc<Node>) -> rustler::Atom {
+    node.console.taken();
+    atoms::ok()
+}
+
 /// Returns when the subscriber has been sent all that guests have printed by now.
 #[rustler::nif(schedule = "DirtyIo")]
 fn flush_console(node: ResourceArc<Node>) -> rustler::Atom {

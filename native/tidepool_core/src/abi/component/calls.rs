@@ -26,6 +26,10 @@ const FUEL: usize = MAX_COUNT * size_of::<Val>();
 /// Bytes of texts that may be lifted beside them: values may be there in their place, and all are lifted at once.
 const MAX_TEXTS: u64 = 8 << 20;
 
+/// Bytes of a result that is bytes or a text alone. What a guest lifts by imports meanwhile has the same bound, and lists there may be the
+/// same ones again and again: it is no multiple of the guest's memory that holds it.
+const MAX_BYTES: u64 = 64 << 20;
+
 /// More values than these, arguments or within a result, are converted in slices of their own: one for each step of the way.
 const SLICE_COUNT: usize = 4_096;
 
@@ -90,8 +94,8 @@ async fn call_export(
     let Some(export) = interface.find(&request.operation) else {
         let sharing = interface.sharing(&request.operation);
         return Err(match sharing.len() {
-            0 => CallError::NoExport { name: name(), exports: interface.names() },
-            _ => CallError::SharedName { name: name(), exports: sharing },
+            0 => CallError::no_export(name(), interface.names()),
+            _ => CallError::shared_name(name(), sharing),
         });
     };
     let arguments = arguments::read(&request.payload).await?;
@@ -105,7 +109,7 @@ async fn call_export(
     }
     // The type of a function can be exported as well, and is listed like one.
     let Some(function) = instance.get_func(&mut *store, export.index) else {
-        return Err(CallError::NoExport { name: name(), exports: interface.names() });
+        return Err(CallError::no_export(name(), interface.names()));
     };
     let arguments = ordered(arguments.as_ref(), export)?;
     let allowed = store.data().function.limits.reply_bytes;
@@ -130,7 +134,7 @@ async fn quick(
 ) -> Option<wasmtime::Result<Value>> {
     let shape = export.bytes.as_ref()?;
     // What may be lifted: one result, and what goes with it.
-    store.set_hostcall_fuel(lifted(allowed));
+    store.set_hostcall_fuel(lifted(allowed.min(MAX_BYTES)));
     let result = bytes::call(shape, store, function, arguments).await;
     // What follows is a slice's as well.
     if matches!(&result, Some(Ok(Value::Text(text))) if text.len() > SLICE_BYTES) {

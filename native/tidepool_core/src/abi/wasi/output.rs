@@ -11,6 +11,7 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
 use crate::base::console::{MAX_LINE_BYTES, Stream};
+use crate::base::limits::Limit;
 use crate::store::context::FunctionContext;
 use crate::store::tail::Tail;
 
@@ -21,6 +22,8 @@ const PRINT_BYTES: usize = 4 << 10;
 /// After this much output a guest yields, even in the middle of a write.
 const SLICE_BYTES: usize = 256 << 10;
 const SLICE_LINES: usize = 4 << 10;
+/// Bytes of a reply that are counted as nobody's: calls have no use for an account of less.
+const FREE_BYTES: usize = 64 << 10;
 /// Bytes of stderr that are kept for a program's error message.
 const TAIL_BYTES: usize = 4 << 10;
 
@@ -34,8 +37,10 @@ struct Sink {
     stream: Stream,
     keep: Keep,
     kept: Vec<u8>,
-    /// The reply was larger than its limit.
-    overflowed: bool,
+    /// What of that is counted on the host.
+    held: usize,
+    /// Why the reply could not be kept.
+    refused: Option<Limit>,
     /// Bytes and lines that were written since the guest last yielded.
     bytes: usize,
     lines: usize,
@@ -79,7 +84,8 @@ impl Output {
             stream,
             keep,
             kept: Vec::new(),
-            overflowed: false,
+            held: 0,
+            refused: None,
             bytes: 0,
             lines: 0,
             line: Vec::new(),
@@ -96,12 +102,13 @@ impl Output {
     pub(crate) fn take(&self) -> Vec<u8> {
         let mut sink = self.sink();
         sink.print_line();
+        sink.release();
         std::mem::take(&mut sink.kept)
     }
 
-    /// Whether the guest wrote more than the reply limit allows.
-    pub(crate) fn overflowed(&self) -> bool {
-        self.sink().overflowed
+    /// The limit that the guest's reply was over, if it was.
+    pub(crate) fn refused(&self) -> Option<Limit> {
+        self.sink().refused
     }
 
     fn sink(&self) -> MutexGuard<'_, Sink> {
@@ -120,8 +127,12 @@ impl Sink {
         if self.keep == Keep::Reply {
             let free = usize::try_from(self.function.limits.reply_bytes).unwrap_or(usize::MAX) - self.kept.len();
             if bytes.len() > free {
-                self.overflowed = true;
+                self.refused = Some(Limit::Reply);
                 return Err("the program wrote more than the reply limit allows");
+            }
+            if !self.hold(self.kept.len() + bytes.len()) {
+                self.refused = Some(Limit::TotalMemory);
+                return Err("there is no room for what the program has written");
             }
             self.kept.extend_from_slice(bytes);
             return Ok(());
@@ -133,6 +144,23 @@ impl Sink {
         }
         self.print(bytes);
         Ok(())
+    }
+
+    /// Counts so many bytes of a reply as the function's on the host, in steps that double; the first is nobody's.
+    fn hold(&mut self, bytes: usize) -> bool {
+        if bytes <= self.held.max(FREE_BYTES) {
+            return true;
+        }
+        let more = bytes.saturating_mul(2).saturating_sub(self.held);
+        let held = self.function.hold_on_host(more);
+        if held {
+            self.held += more;
+        }
+        held
+    }
+
+    fn release(&mut self) {
+        self.function.release_on_host(std::mem::take(&mut self.held));
     }
 
     fn print(&mut self, bytes: &[u8]) {
@@ -168,6 +196,7 @@ impl Sink {
 impl Drop for Sink {
     fn drop(&mut self) {
         self.print_line();
+        self.release();
     }
 }
 

@@ -48,13 +48,14 @@ impl Streams {
         store: &mut Store<State>,
         returned: wasmtime::Result<Result<(), ()>>,
     ) -> Result<Reply, CallError> {
-        let returned = match returned {
-            Err(error) if self.stdout.overflowed() => {
-                let allowed = store.data().function.limits.reply_bytes;
-                store.data_mut().failure = Some(CallError::limit(Limit::Reply, allowed));
+        let returned = match (returned, self.stdout.refused()) {
+            (Err(error), Some(limit)) => {
+                let function = &store.data().function;
+                let allowed = if limit == Limit::Reply { function.limits.reply_bytes } else { function.host_limit() };
+                store.data_mut().failure = Some(CallError::limit(limit, allowed));
                 return Err(self.stopped(store, &error));
             }
-            returned => returned,
+            (returned, _) => returned,
         };
         match ended(returned) {
             Ok(0) => Ok(self.stdout.take().into()),

@@ -8,7 +8,8 @@ use tidepool_core::{
     CallError, Cancel, CompileConfig, CompileError, Instances, Limit, Limits, Reply, RuntimeConfig, Step,
 };
 
-use super::{call, finish, int, json, simple, text};
+use super::{LIBC, OPTIONS, call, finish, int, json, simple, text};
+use crate::support::allocations::most_allocated;
 use crate::support::{Node, PAGE, config, drive, limits, next, task, wat};
 
 pub(super) fn over(outcome: &Result<Value, CallError>, which: Limit, figure: u64) -> bool {
@@ -242,6 +243,30 @@ fn a_component_that_needs_more_than_an_instance_has_is_refused_with_what_that_is
         for wasm in [memories(16), composed(16), tables(32), instances(127)] {
             assert_eq!(call(&node.fresh(&wasm), "run", vec![]), Ok(int(7)));
         }
+    }
+}
+
+#[test]
+fn lists_that_are_the_same_ones_again_and_again_are_no_multiple_of_memory_whatever_a_reply_may_have() {
+    let wasm = wat(&format!(
+        r#"(component (import "f" (func $f (param "lists" (list (list u8))))) {LIBC}
+             (core func $f (canon lower (func $f) {OPTIONS}))
+             (core module $m (import "libc" "memory" (memory 1)) (import "host" "f" (func $f (param i32 i32)))
+               (func (export "run") (local i32)
+                 (loop $next
+                   (i32.store offset=4 (i32.mul (local.get 0) (i32.const 8)) (i32.const 60000))
+                   (br_if $next (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 1000))))
+                 (call $f (i32.const 0) (i32.const 1000))))
+             (core instance $i (instantiate $m (with "libc" (instance $libc))
+               (with "host" (instance (export "f" (func $f))))))
+             (func (export "run") (canon lift (core func $i "run"))))"#
+    ));
+    for node in nodes() {
+        let limits = Limits { reply_bytes: 1 << 32, payload_bytes: 1 << 32, ..limits() };
+        let function = node.function(&wasm, Instances::Fresh, limits);
+        let (outcome, most) = most_allocated(|| call(&function, "run", vec![]));
+        assert!(matches!(outcome, Err(CallError::Trap { .. })), "{outcome:?}");
+        assert!(most < 160 << 20, "{most} bytes");
     }
 }
 
