@@ -421,6 +421,12 @@ impl CallError {
         }
     }
 
+    /// That a typed export has returned the error of its result, with how large that was in its place.
+    pub(crate) fn too_large_to_keep(value: &Value, is_json: bool) -> Self {
+        let text = format!("an error of {} bytes, which is too large to be kept", value.size());
+        CallError::Failed { value: Box::new(Value::Text(text.into())), is_json }
+    }
+
     /// There is no export of this name; the first are told that there are, of however many.
     pub(crate) fn no_export(name: String, exports: impl IntoIterator<Item = String>) -> Self {
         CallError::NoExport { name, exports: first(exports) }

@@ -4,7 +4,6 @@ use bytes::Bytes;
 
 use crate::base::error::CallError;
 use crate::base::trap::Frame;
-use crate::value::Value;
 
 /// Failures that are kept of each function.
 pub const FAILURES: usize = 50;
@@ -79,8 +78,7 @@ fn shortened(error: &CallError) -> CallError {
             CallError::Trap { kind: *kind, message: short(message), frames: frames.clone(), console: console.clone() }
         }
         CallError::Failed { value, is_json } if value.size() > MESSAGE_BYTES => {
-            let text = format!("an error of {} bytes, which is too large to be kept", value.size());
-            CallError::Failed { value: Box::new(Value::Text(text.into())), is_json: *is_json }
+            CallError::too_large_to_keep(value, *is_json)
         }
         CallError::Arguments { path, message } => CallError::Arguments { path: short(path), message: short(message) },
         other => other.clone(),
@@ -90,6 +88,7 @@ fn shortened(error: &CallError) -> CallError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::Value;
 
     #[test]
     fn errors_with_values_and_names_of_any_length_are_kept_short_and_counted() {
