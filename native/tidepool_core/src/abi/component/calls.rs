@@ -112,7 +112,7 @@ async fn call_export(
         return Err(CallError::no_export(name(), interface.names()));
     };
     let arguments = ordered(arguments.as_ref(), export)?;
-    let allowed = store.data().function.limits.reply_bytes;
+    let allowed = store.data().function.limits.reply_bytes.min(MAX_BYTES);
     let result = match quick(store, &function, export, &arguments, allowed).await {
         Some(result) => result,
         None => dynamic(store, &function, (export, interface), &arguments).await?,
@@ -134,7 +134,7 @@ async fn quick(
 ) -> Option<wasmtime::Result<Value>> {
     let shape = export.bytes.as_ref()?;
     // What may be lifted: one result, and what goes with it.
-    store.set_hostcall_fuel(lifted(allowed.min(MAX_BYTES)));
+    store.set_hostcall_fuel(lifted(allowed));
     let result = bytes::call(shape, store, function, arguments).await;
     // What follows is a slice's as well.
     if matches!(&result, Some(Ok(Value::Text(text))) if text.len() > SLICE_BYTES) {
