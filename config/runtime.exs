@@ -64,6 +64,7 @@ settings = [
   sites_address: System.get_env("TIDEPOOL_SITES_ADDRESS"),
   tls_cert: System.get_env("TIDEPOOL_TLS_CERT"),
   tls_key: System.get_env("TIDEPOOL_TLS_KEY"),
+  tls_certs: System.get_env("TIDEPOOL_TLS_CERTS"),
   tls_clients: System.get_env("TIDEPOOL_TLS_CLIENTS"),
   token: System.get_env("TIDEPOOL_TOKEN"),
   host: word.("TIDEPOOL_HOST", ["all", "none"]),

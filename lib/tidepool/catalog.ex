@@ -437,29 +437,11 @@ defmodule Tidepool.Catalog do
     end
   end
 
-  # Another function that has a route keeps it.
   defp unclaimed(_known, _old, %{routes: []}), do: :ok
 
   defp unclaimed(known, old, %{name: name, routes: routes}) do
-    # What it has already it has given to nobody.
-    had = if old && not old.removed, do: old.routes, else: []
-    mine = routes |> MapSet.new(&Routes.canonical/1) |> MapSet.difference(MapSet.new(had, &Routes.canonical/1))
-
-    taken =
-      for other <- Entries.list(known.entries),
-          not other.removed and other.name != name,
-          route <- other.routes,
-          Routes.canonical(route) in mine,
-          do: {other.name, route}
-
-    case taken do
-      [] ->
-        :ok
-
-      [{owner, route} | _taken] ->
-        message = "the route #{route} is #{owner}'s: name another one, or take it from that function first"
-        {:error, Error.new(:route_taken, message, name, %{route: route, owner: owner})}
-    end
+    others = for other <- Entries.list(known.entries), not other.removed, other.name != name, do: other
+    Routes.check(name, routes, if(old && not old.removed, do: old), others)
   end
 
   # Functions of the same namespace, whether they can be called here yet or not.

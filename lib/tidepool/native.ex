@@ -970,10 +970,15 @@ defmodule Tidepool.Native do
   @spec http_read(body) :: {:data, binary} | :done | {:error, reason :: binary} | :later
   def http_read(_body), do: :erlang.nif_error(:not_loaded)
 
-  @typedoc "The contents of PEM files: the server's certificates and their key, and those that clients' certificates are of."
-  @type identity :: {certificates :: binary, key :: binary, clients :: binary | nil}
+  @typedoc """
+  The contents of PEM files: the server's certificates and their key; more of them, with what their files are called, for clients
+  that ask for a host of theirs; and those that clients' certificates are of.
+  """
+  @type identity ::
+          {certificates :: binary, key :: binary, [{name :: String.t(), certificates :: binary, key :: binary}],
+           clients :: binary | nil}
 
-  @doc "Has connections that are still to come see this certificate; an edge that speaks no TLS goes on without."
+  @doc "Has connections that are still to come see these certificates; an edge that speaks no TLS goes on without."
   @spec http_identify(server, identity) :: :ok | {:error, message :: binary}
   def http_identify(_server, _identity), do: :erlang.nif_error(:not_loaded)
 

@@ -1,6 +1,6 @@
 defmodule TidepoolWeb.Renewal do
   @moduledoc """
-  Looks at the files of the edge's certificate (`TidepoolWeb.Identity`) every second.
+  Looks at the files of the edge's certificates (`TidepoolWeb.Identity`) every second.
 
   When they have changed, and are the same for two looks, so that nobody is still writing them, connections from then on see what
   is in them. Those that are open go on. What can't be used is said in the log, once, and the edge goes on with what it has.
@@ -38,9 +38,11 @@ defmodule TidepoolWeb.Renewal do
 
   defp renew(config) do
     with {:ok, identity} <- Identity.read(config), :ok <- Listener.identify(identity) do
-      Logger.info("Tidepool has read its certificate again: #{config.tls_cert}")
+      Logger.info("Tidepool has read its certificates again: #{paths(config)}")
     else
-      {:error, message} -> Logger.error("Tidepool goes on with the certificate that it has: #{message}")
+      {:error, message} -> Logger.error("Tidepool goes on with the certificates that it has: #{message}")
     end
   end
+
+  defp paths(config), do: Enum.join(for(path <- [config.tls_cert, config.tls_certs], path != nil, do: path), ", ")
 end

@@ -28,6 +28,10 @@ test("a hostile guest below /call/ reads no page, deploys nothing and sets no co
   assert.equal(await page.title(), "idle");
   assert.equal(await page.evaluate(() => globalThis.origin), "null");
   assert.deepEqual(await cookies(context), had);
+  // What could run there all the same would find no way to stand between the page and the node.
+  const registered = page.evaluate(() => navigator.serviceWorker.register("/call/hostile/hostile", { scope: "/" }));
+  await assert.rejects(registered, /SecurityError|sandboxed|undefined/);
+  assert.deepEqual(context.serviceWorkers(), []);
   // The session is as it was.
   await page.goto(`${node.url}/ui/#/`);
   await page.waitForSelector('button:text-is("Sign out")');

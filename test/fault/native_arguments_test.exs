@@ -197,7 +197,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
       owned: FaultNative.owned(function),
       session: FaultNative.session(runtime),
       resource: Native.resource_new(runtime, self(), 1),
-      identity: {"", "", nil},
+      identity: {"", "", [{"", "", ""}], nil},
       change: {:put, 1, 1, nil, "", nil, []},
       content_type: :text,
       pid: self(),

@@ -3,9 +3,9 @@ defmodule Tidepool.Certificates do
   Certificates for servers and their clients.
   """
 
-  @doc "The options of a server `localhost` and of a client, whose authority vouches for it."
-  def certificates do
-    names = [{:Extension, {2, 5, 29, 17}, false, [dNSName: ~c"localhost"]}]
+  @doc "The options of a server of these names, and of a client whose authority vouches for it."
+  def certificates(names \\ [dNSName: ~c"localhost"]) do
+    names = [{:Extension, {2, 5, 29, 17}, false, names}]
     own = [key: {:rsa, 2_048, 65_537}, digest: :sha256]
 
     %{server_config: server, client_config: client} =

@@ -88,7 +88,7 @@ defmodule Tidepool.StartTest do
   defp bad(_string_or_check), do: "s3cret s3cret\n"
 
   # Those are strings of any kind.
-  @any_string [:data, :dns, :registry_logins, :tls_cert, :tls_key, :tls_clients]
+  @any_string [:data, :dns, :registry_logins, :tls_cert, :tls_certs, :tls_key, :tls_clients]
 
   # The sentence names what of these is wrong.
   @of_several [:limits, :otlp]

@@ -2,7 +2,7 @@ defmodule TidepoolWeb.HandlersTest do
   # Components that handle HTTP: whole requests, whichever language the guest is written in, and what ends them.
   use Tidepool.Case
 
-  alias Tidepool.{FaultNative, TestEdge}
+  alias Tidepool.{FaultNative, LogWatch, TestEdge}
 
   @languages ~w(rust c go)
 
@@ -229,6 +229,20 @@ defmodule TidepoolWeb.HandlersTest do
     heard(socket, "one\r\n")
     :ok = :gen_tcp.close(socket)
     eventually(fn -> curl("/call/#{warm}/count") |> elem(2) == "2" end)
+  end
+
+  test "a handler whose instances serve one request each is served by fresh ones, whatever its deploy asks for, and says why" do
+    name = unique_name("once")
+    LogWatch.watch(name)
+    on_exit(fn -> remove!(name) end)
+    form = [{"name", name}, {"instances", "warm:2"}]
+    assert {201, _headers, %{"instances" => "fresh"}} = curl_deploy(guest("abis", "once"), form)
+    assert_receive {:logged, ^name, :warning, text, _metadata}, 30_000
+    assert text =~ "each request has an instance of its own"
+    assert text =~ "second"
+    for _turn <- 1..3, do: assert({204, _headers, ""} = curl("/call/#{name}/"))
+    # It is asked no more than its deploy says.
+    assert {:ok, %{instances: :fresh}} = Tidepool.fetch(name)
   end
 
   describe "on the node's own origin" do

@@ -29,10 +29,10 @@ defmodule TidepoolWeb.TlsTest do
   end
 
   # Each file as a whole, as tools that renew certificates do it.
-  defp show(folder, server) do
+  defp show(folder, server, {cert_file, key_file} \\ {"cert.pem", "key.pem"}) do
     {cert, key} = identity(server)
 
-    for {name, content} <- [{"cert.pem", cert}, {"key.pem", key}] do
+    for {name, content} <- [{key_file, key}, {cert_file, cert}] do
       path = Path.join(folder, name)
       File.write!(path <> ".new", content)
       File.rename!(path <> ".new", path)
@@ -49,8 +49,9 @@ defmodule TidepoolWeb.TlsTest do
 
   defp trusting(client), do: [verify: :verify_peer, cacerts: client[:cacerts]]
 
-  defp shown(node) do
-    {:ok, socket} = connect(node, verify: :verify_none)
+  # The certificate that who asks for a host is shown.
+  defp shown(node, host \\ ~c"localhost") do
+    {:ok, socket} = connect(node, verify: :verify_none, server_name_indication: host)
     {:ok, certificate} = :ssl.peercert(socket)
     :ssl.close(socket)
     certificate
@@ -142,7 +143,41 @@ defmodule TidepoolWeb.TlsTest do
     show(node.folder, server)
     assert eventually(fn -> shown(node) == server[:cert] end, @patience)
     assert [text] = told.()
-    assert text =~ "goes on with the certificate that it has: tls_cert: there is no certificate in PEM"
+    assert text =~ "goes on with the certificates that it has: tls_cert: there is no certificate in PEM"
+  end
+
+  defp server_of(names), do: certificates(for name <- names, do: {:dNSName, name}) |> elem(0)
+
+  test "a host that one of tls_certs is for is shown that one, on both ports, and others the node's", context do
+    certs = Path.join(context.folder, "certs")
+    File.mkdir_p!(certs)
+    [shop, below] = for names <- [[~c"shop.example", ~c"www.SHOP.example"], [~c"*.shop.example"]], do: server_of(names)
+    show(certs, shop, {"shop.crt", "shop.key"})
+    show(certs, below, {"below.crt", "below.key"})
+    node = start!(context, tls_certs: certs, sites_port: 0)
+    sites = %{node | port: Peer.call(node.peer, Listener, :sites_port, [])}
+
+    for node <- [node, sites],
+        {host, server} <- [
+          {~c"shop.example", shop},
+          {~c"Shop.Example", shop},
+          {~c"www.shop.example", shop},
+          {~c"a.shop.example", below},
+          {~c"a.b.shop.example", context.server},
+          {~c"example", context.server},
+          {~c"localhost", context.server},
+          {:disable, context.server}
+        ] do
+      assert shown(node, host) == server[:cert], inspect(host)
+    end
+
+    # What comes later counts, and what goes is nobody's any more.
+    later = server_of([~c"later.example"])
+    show(certs, later, {"later.crt", "later.key"})
+    File.rm!(Path.join(certs, "below.crt"))
+    assert eventually(fn -> shown(sites, ~c"later.example") == later[:cert] end, @patience)
+    assert shown(sites, ~c"a.shop.example") == context.server[:cert]
+    assert shown(node, ~c"shop.example") == shop[:cert]
   end
 
   test "with tls_clients a client without a certificate of theirs gets nothing", context do
@@ -219,10 +254,50 @@ defmodule TidepoolWeb.TlsTest do
 
     absent = Path.join(context.folder, "absent.pem")
 
+    # Folders of certificates, each with something wrong.
+    folder = fn name, files ->
+      folder = Path.join(context.folder, name)
+      File.mkdir_p!(folder)
+      for {file, from} <- files, do: File.cp!(from, Path.join(folder, file))
+      folder
+    end
+
+    {nameless, nameless_key} = certificates(iPAddress: <<127, 0, 0, 1>>) |> elem(0) |> identity()
+    show(context.folder, context.server, {"named.crt", "named.key"})
+    [named, named_key] = for file <- ["named.crt", "named.key"], do: Path.join(context.folder, file)
+
+    [nameless, nameless_key] =
+      for {name, content} <- [{"nameless.pem", nameless}, {"nameless_key.pem", nameless_key}] do
+        path = Path.join(context.folder, name)
+        File.write!(path, content)
+        path
+      end
+
+    keyless = folder.("keyless", [{"a.crt", named}])
+    unkeyed = folder.("unkeyed", [{"a.crt", named}, {"a.key", none}])
+    strange = folder.("strange", [{"a.crt", named}, {"a.key", other_key}])
+    unnamed = folder.("unnamed", [{"a.crt", nameless}, {"a.key", nameless_key}])
+
+    twice =
+      folder.(
+        "twice",
+        for(name <- ["a", "b"], {kind, from} <- [crt: named, key: named_key], do: {"#{name}.#{kind}", from})
+      )
+
     for {settings, sentence} <- [
           {[tls_cert: cert], "set tls_key, too"},
           {[tls_key: key], "set tls_cert, too"},
           {[tls_clients: cert], "set tls_cert and tls_key, too"},
+          {[tls_certs: context.folder], "tls_certs is for an edge that speaks TLS: set tls_cert and tls_key, too"},
+          {[tls_cert: cert, tls_key: key, tls_certs: absent], "tls_certs: #{absent} can't be read: no such file"},
+          {[tls_cert: cert, tls_key: key, tls_certs: keyless],
+           "tls_certs: #{keyless}/a.key can't be read: no such file"},
+          {[tls_cert: cert, tls_key: key, tls_certs: unkeyed], "tls_certs: a.key: there is no private key in PEM"},
+          {[tls_cert: cert, tls_key: key, tls_certs: strange], "tls_certs: a.crt and tls_certs: a.key can't be used"},
+          {[tls_cert: cert, tls_key: key, tls_certs: unnamed],
+           "tls_certs: a.crt: the certificate has no name of a host"},
+          {[tls_cert: cert, tls_key: key, tls_certs: twice],
+           "tls_certs: b.crt: the certificate is for localhost, as another is"},
           {[tls_cert: absent, tls_key: key], "tls_cert: #{absent} can't be read: no such file"},
           {[tls_cert: cert, tls_key: context.folder], "tls_key: #{context.folder} is no file of PEM"},
           {[tls_cert: none, tls_key: key], "tls_cert: there is no certificate in PEM"},

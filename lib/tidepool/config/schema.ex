@@ -36,6 +36,13 @@ defmodule Tidepool.Config.Schema do
           "A file that is replaced is read again."
     ],
     tls_key: [type: :string, default: nil, doc: "file with the certificate's private key, in PEM, without a password."],
+    tls_certs: [
+      type: :string,
+      default: nil,
+      doc:
+        "folder with more certificates, each a file `NAME.crt` with its key in `NAME.key`: who asks for a host that one of them is " <>
+          "for gets that, and others `tls_cert`. Files that come, go or are replaced are read again."
+    ],
     tls_clients: [
       type: :string,
       default: nil,
@@ -455,15 +462,15 @@ defmodule Tidepool.Config.Schema do
 
   defp closable(_config), do: :ok
 
-  defp paired(%{tls_cert: cert, tls_key: key, tls_clients: clients}) do
+  defp paired(%{tls_cert: cert, tls_key: key} = config) do
     cond do
       cert == nil != (key == nil) ->
         missing = if cert, do: "tls_key", else: "tls_cert"
         {:error, Error.new(:invalid_option, "a certificate and its key go together: set #{missing}, too")}
 
-      cert == nil and clients != nil ->
-        {:error,
-         Error.new(:invalid_option, "tls_clients is for an edge that speaks TLS: set tls_cert and tls_key, too")}
+      cert == nil and (config.tls_certs != nil or config.tls_clients != nil) ->
+        further = if config.tls_certs, do: "tls_certs", else: "tls_clients"
+        {:error, Error.new(:invalid_option, "#{further} is for an edge that speaks TLS: set tls_cert and tls_key, too")}
 
       true ->
         :ok

@@ -4,10 +4,13 @@ defmodule Tidepool.Function.Routes do
   a text: a path, `/hook`, or one of a host, `shop.example/cart`; one that ends in `/...` has all below it, too.
 
   Of the routes that a request means the longest counts, and those of its host before those of any. A function has a route alone: a
-  deploy is refused that names one of another's. Where two nodes gave one to two functions at the same time, the older deploy has it.
+  deploy is refused that names one of another's (`check/4`). Where two nodes gave one to two functions while they were apart, the older
+  deploy has it.
 
   The library finds them (`Tidepool.Native.set_routes/2`).
   """
+
+  alias Tidepool.Error
 
   @most 32
   @bytes 256
@@ -94,5 +97,41 @@ defmodule Tidepool.Function.Routes do
     {route, allowed} = {canonical(route), canonical(allowed)}
     above = above(allowed)
     route == allowed or (above != allowed and (route == above or String.starts_with?(route, above <> "/")))
+  end
+
+  @typedoc "A function that is deployed: its name, its routes, and the stamp of its deploy, of which an older one is less."
+  @type deployed :: %{:name => String.t(), :routes => t, :stamp => term, optional(atom) => term}
+
+  @doc """
+  Can a function be deployed with these routes in the place of `old`, beside others? Not with a route that another function has, nor
+  with one that it has itself and another names, too: that one's deploy would be the older.
+  """
+  @spec check(String.t(), t, old :: deployed | nil, others :: [deployed]) :: :ok | {:error, Error.t()}
+  def check(name, routes, old, others) do
+    routes = MapSet.new(routes, &canonical/1)
+    had = if old, do: MapSet.new(old.routes, &canonical/1), else: MapSet.new()
+    claims = for other <- others, route <- other.routes, canonical(route) in routes, do: {route, other}
+
+    Enum.find_value(claims, :ok, fn {route, other} ->
+      cond do
+        canonical(route) not in had -> {:error, taken(name, route, other.name)}
+        # Its own claim is the weaker one, before this deploy and after.
+        other.stamp < old.stamp -> nil
+        true -> {:error, shared(name, route, other.name)}
+      end
+    end)
+  end
+
+  defp taken(name, route, owner) do
+    message = "the route #{route} is #{owner}'s: name another one, or take it from that function first"
+    Error.new(:route_taken, message, name, %{route: route, owner: owner})
+  end
+
+  defp shared(name, route, other) do
+    message =
+      "the route #{route} was given to #{other}, too, while nodes were apart, which would have it after this deploy: " <>
+        "take it from that function first"
+
+    Error.new(:route_taken, message, name, %{route: route, owner: name})
   end
 end

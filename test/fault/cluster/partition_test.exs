@@ -4,6 +4,8 @@ defmodule Tidepool.Fault.Cluster.PartitionTest do
 
   import Tidepool.TestCluster
 
+  alias Tidepool.Peer
+
   test "halves that were written to while they were parted agree when they meet again, and nothing is lost" do
     [a, b, c, d, e] = peers = start!(5)
     for name <- ["both", "left_only", "gone", "kept"], do: {:ok, _function} = deploy(a, name, 1)
@@ -48,5 +50,45 @@ defmodule Tidepool.Fault.Cluster.PartitionTest do
     assert version(b, "f") == 1
     heal([a], [b, c])
     assert_converged(peers, %{"f" => [:removed]})
+  end
+
+  test "a route that both halves gave away is the older deploy's on all nodes, which can't lose it by a deploy of its own" do
+    [a, b] = peers = start!(2, server: true, sites_port: 0)
+    assert_converged(peers, %{})
+    part([a], [b])
+    {:ok, _function} = site(a, "older", ["shop.example/...", "/older"])
+    {:ok, _function} = site(b, "younger", ["Shop.Example/...", "/younger"])
+    assert {served(a), served(b)} == {"older", "younger"}
+    heal([a], [b])
+    assert_converged(peers, %{})
+    for peer <- peers, do: eventually(fn -> served(peer) == "older" end, 30_000)
+
+    # Whichever of both deploys again.
+    {:ok, _function} = site(a, "younger", ["shop.example/...", "/younger", "/more"])
+    assert_converged(peers, %{})
+
+    assert {:error, %{reason: :route_taken, details: %{route: "shop.example/..."}} = error} =
+             site(b, "older", ["shop.example/..."])
+
+    assert error.message =~ "younger"
+    {:ok, _function} = site(a, "younger", ["/younger"])
+    assert_converged(peers, %{})
+    {:ok, _function} = site(b, "older", ["shop.example/..."])
+    assert_converged(peers, %{})
+    for peer <- peers, do: eventually(fn -> served(peer) == "older" end, 30_000)
+  end
+
+  # The status of what it answers says which of the two it is.
+  defp site(peer, name, routes) do
+    version = if name == "older", do: "1", else: "2"
+    wasm = String.replace(guest("abis", "http"), "version 1", "version " <> version)
+    Peer.call(peer, Tidepool, :deploy, [wasm, [name: name, routes: routes]])
+  end
+
+  # Which of the two answers for the host.
+  defp served(peer) do
+    port = Peer.call(peer, TidepoolWeb.Listener, :sites_port, [])
+    {status, _headers, _body} = curl_url("http://127.0.0.1:#{port}/x", ["-H", "host: shop.example"])
+    %{249 => "older", 250 => "younger"}[status]
   end
 end

@@ -1,6 +1,7 @@
 //! What all connections share: settings, endpoints, counters, and the rules that admit a request.
 
 pub(crate) mod access;
+pub(crate) mod certificates;
 pub(crate) mod config;
 pub(crate) mod endpoint;
 pub(crate) mod host;

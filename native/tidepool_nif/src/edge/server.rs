@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, OwnedEnv, Resource, ResourceArc, Term};
 use tidepool_http::{
-    BodyRule, Config, Endpoint, Hash, Identity, Scope, Server, Serves, StartError, Terms, TlsError, Token,
+    BodyRule, Config, Endpoint, Hash, Identity, NamedPem, Scope, Server, Serves, StartError, Terms, TlsError, Token,
 };
 
 use crate::edge::request::{Dispatchers, Resources};
@@ -67,7 +67,7 @@ fn http_start<'a>(
     })
 }
 
-/// Has connections from now on given this certificate; `:ok` or `{:error, message}`, and then all stays as it is.
+/// Has connections from now on given these certificates; `:ok` or `{:error, message}`, and then all stays as it is.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn http_identify<'a>(env: Env<'a>, server: ResourceArc<ServerHandle>, identity: Pem<'a>) -> Term<'a> {
     match identity_of(identity) {
@@ -106,11 +106,12 @@ fn scope(name: &str) -> NifResult<Scope> {
     Scope::of(name).ok_or(rustler::Error::BadArg)
 }
 
-/// Certificates of the server and their key, and certificates for those of clients, each a file's contents.
-type Pem<'a> = (Binary<'a>, Binary<'a>, Option<Binary<'a>>);
+/// Certificates of the server and their key, more of them with the names of their files, and certificates for those of clients.
+type Pem<'a> = (Binary<'a>, Binary<'a>, List<(String, Binary<'a>, Binary<'a>)>, Option<Binary<'a>>);
 
-fn identity_of((certificates, key, clients): Pem<'_>) -> Result<Identity, TlsError> {
-    Identity::from_pem(&certificates, &key, clients.as_deref())
+fn identity_of((certificates, key, named, clients): Pem<'_>) -> Result<Identity, TlsError> {
+    let named = named.0.iter().map(|(name, certificates, key)| NamedPem { name, certificates, key });
+    Identity::from_pem(&certificates, &key, &named.collect::<Vec<_>>(), clients.as_deref())
 }
 
 /// Stops accepting, lets requests in flight finish within `limit_ms`, and sends
