@@ -2,7 +2,7 @@ defmodule Tidepool.Fault.GrowthTest do
   # What docs/growth.md says of each thing that grows, with programs of a namespace that take it all.
   use Tidepool.Case
 
-  alias Tidepool.{FaultClient, Growth, Peer}
+  alias Tidepool.{Growth, GrowthTable, Neighbours, Peer}
 
   @moduletag :lunatic
   @programs 6
@@ -41,10 +41,10 @@ defmodule Tidepool.Fault.GrowthTest do
     Peer.deploy!(node, "rust", "hello_world", name: "others/hello")
     port = Peer.call(node, TidepoolWeb.Listener, :port, [])
 
-    for [what, _account, _bound, over] <- rows() do
-      others = others(port)
+    for [what, _account, _bound, over] <- GrowthTable.rows("What programs take") do
+      others = Neighbours.start(port)
       outcome = Peer.call(node, Growth, :grow, ["tenant/grows", what, @programs])
-      longest = stop(others)
+      longest = Neighbours.stop(others)
       assert longest.call < @stall_ms and longest.health < @stall_ms, "#{what}: #{inspect(longest)}"
 
       case Map.fetch!(@ends, over) do
@@ -62,47 +62,4 @@ defmodule Tidepool.Fault.GrowthTest do
   defp assert_bound(_what, {reason, _message}) when reason in @limits, do: :ok
   defp assert_bound(what, {{:trap, _kind}, message}), do: assert(message =~ @trap, "#{what}: #{message}")
   defp assert_bound(what, other), do: flunk("#{what}: #{inspect(other)}")
-
-  # Calls of another function and of /health again and again, until it is told to stop: the longest of each in ms.
-  defp others(port) do
-    Task.async(fn ->
-      socket = FaultClient.connect(port)
-      ask(socket, %{call: 0, health: 0})
-    end)
-  end
-
-  defp ask(socket, longest) do
-    {call_ms, answer} = timed(fn -> FaultClient.call(socket, "others/hello", "hello", "Ada") end)
-    assert answer == {200, "Hello, Ada!"}
-    :ok = :gen_tcp.send(socket, "GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
-    {health_ms, {status, _body}} = timed(fn -> FaultClient.answer(socket) end)
-    assert status == 200
-    longest = %{call: max(longest.call, call_ms), health: max(longest.health, health_ms)}
-
-    receive do
-      :stop -> longest
-    after
-      0 -> ask(socket, longest)
-    end
-  end
-
-  defp timed(ask) do
-    {us, answer} = :timer.tc(ask)
-    {div(us, 1_000), answer}
-  end
-
-  defp stop(task) do
-    send(task.pid, :stop)
-    Task.await(task, 60_000)
-  end
-
-  # The rows of the page's table.
-  defp rows do
-    [_before, table] = "docs/growth.md" |> File.read!() |> String.split("\n## What programs take\n")
-
-    for "| " <> row <- String.split(table, "\n"),
-        cells = row |> String.trim_trailing("|") |> String.split("|") |> Enum.map(&String.trim/1),
-        hd(cells) not in ["what grows", "---"],
-        do: cells
-  end
 end

@@ -18,9 +18,7 @@ defmodule Tidepool.Growth do
   @doc "Has so many programs of a function run this entry at once, until each has ended or waits; then kills them."
   @spec grow(String.t(), String.t(), pos_integer) :: outcome
   def grow(name, entry, count) do
-    :erlang.garbage_collect()
-    before = FaultFootprint.resident_bytes()
-    sampler = Task.async(fn -> peak(before) end)
+    sampler = sample()
     parent = self()
 
     runners =
@@ -39,7 +37,7 @@ defmodule Tidepool.Growth do
     # None takes what another begins with.
     for {_monitor, program} <- programs, do: send(program, {:tidepool, 0, "go"})
     {programs, ended} = settle(programs, [], nil, System.monotonic_time(:millisecond) + @most_ms)
-    send(sampler.pid, :stop)
+    bytes = sampled(sampler)
 
     for {monitor, _program} <- programs do
       Process.exit(runners[monitor], :kill)
@@ -49,14 +47,34 @@ defmodule Tidepool.Growth do
       end
     end
 
-    %{ended: ended, waiting: map_size(programs), bytes: Task.await(sampler) - before}
+    %{ended: ended, waiting: map_size(programs), bytes: bytes}
   end
 
-  defp peak(most) do
+  @doc "Begins to look at how many bytes this node has."
+  @spec sample :: pid
+  def sample do
+    spawn(fn ->
+      :erlang.garbage_collect()
+      before = FaultFootprint.resident_bytes()
+      peak(before, before)
+    end)
+  end
+
+  @doc "By how many bytes the node has grown at most since `sample/0`."
+  @spec sampled(pid) :: integer
+  def sampled(sampler) do
+    send(sampler, {:stop, self()})
+
     receive do
-      :stop -> most
+      {^sampler, bytes} -> bytes
+    end
+  end
+
+  defp peak(most, before) do
+    receive do
+      {:stop, asker} -> send(asker, {self(), most - before})
     after
-      @sample_ms -> most |> max(FaultFootprint.resident_bytes()) |> peak()
+      @sample_ms -> most |> max(FaultFootprint.resident_bytes()) |> peak(before)
     end
   end
 

@@ -129,6 +129,21 @@ defmodule Tidepool.ExtismTest do
       end
     end
 
+    test "has no more of its response in the host than its function may have there" do
+      port = Origin.start!(fn socket, _head -> Origin.say(socket, String.duplicate("x", 6_000_000)) end)
+      url = "http://127.0.0.1:#{port}/"
+      name = deploy!("rust", "vowels", net: ["tcp:connect:127.0.0.1:*"], limits: %{total_memory: 4_194_304})
+
+      assert {:error, %Error{reason: {:limit, :total_memory}, details: %{allowed: 4_194_304}}} =
+               Tidepool.call(name, "fetches", url)
+
+      # It is given back, and others have room for it.
+      assert Tidepool.call(name, "echo", "still") == {:ok, "still"}
+      roomy = deploy!("rust", "vowels", net: ["tcp:connect:127.0.0.1:*"])
+      assert {:ok, body} = Tidepool.call(roomy, "fetches", url)
+      assert byte_size(body) == 6_000_000
+    end
+
     test "ends with the call" do
       test = self()
       port = Origin.start!(fn socket, _head -> Origin.tell_when_closed(socket, test) end)

@@ -11,6 +11,9 @@ use crate::store::context::FunctionContext;
 /// What an element of a table takes.
 const ELEMENT_BYTES: usize = 8;
 
+/// What the tables of an instance may take before they count as memory: those of compilers have fewer elements.
+const FREE_TABLE_BYTES: usize = 64 << 10;
+
 /// Holds an instance to its memory and table limits.
 pub(crate) struct Meter {
     memory_bytes: u64,
@@ -129,7 +132,13 @@ impl ResourceLimiter for Meter {
             return Ok(false);
         }
         let grown = desired.saturating_sub(current).saturating_mul(ELEMENT_BYTES);
-        self.table_bytes = self.table_bytes.saturating_add(grown);
+        let all = self.table_bytes.saturating_add(grown);
+        let counted = all.saturating_sub(self.table_bytes.max(FREE_TABLE_BYTES));
+        if counted > 0 && !self.admit(u64::try_from(counted).unwrap_or(u64::MAX)) {
+            self.denied = Some(Limit::TotalMemory);
+            return Ok(false);
+        }
+        self.table_bytes = all;
         Ok(true)
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod data;
 pub(crate) mod failure;
 pub(crate) mod frames;
 pub(crate) mod host_channel;
+pub(crate) mod host_share;
 pub(crate) mod leaving;
 pub(crate) mod limiter;
 pub(crate) mod line_budget;

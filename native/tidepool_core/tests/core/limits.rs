@@ -101,6 +101,20 @@ fn a_table_grows_to_its_limit_and_not_an_element_further() {
 }
 
 #[test]
+fn tables_that_are_larger_than_those_of_compilers_count_as_memory_of_the_function() {
+    let node = Node::small();
+    let (elements, uncounted) = (60_000, 8_192);
+    let all = PAGE + 8 * (elements as u64 - uncounted);
+    let at = |total_memory_bytes| {
+        with(&node, &grower(1, 0), Limits { table_elements: 100_000, total_memory_bytes, ..limits() })
+    };
+    assert_eq!(grow(&at(all), 0, elements), Ok(Vec::new()));
+    let outcome = grow(&at(all - 1), 0, elements);
+    assert!(over(&outcome, Limit::TotalMemory, all - 1), "{outcome:?}");
+    node.assert_empty();
+}
+
+#[test]
 fn a_table_may_start_at_its_limit_and_not_an_element_over() {
     let node = Node::small();
     let at = |table_elements| with(&node, &grower(1, 10), Limits { table_elements, ..limits() });

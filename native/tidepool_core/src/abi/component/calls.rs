@@ -18,6 +18,7 @@ use crate::base::limits::Limit;
 use crate::base::request::{Reply, Request, Takes};
 use crate::slice::yielding::yielded;
 use crate::store::failure::call_error;
+use crate::store::host_share::HostShare;
 use crate::value::{MAX_COUNT, Value};
 
 /// Bytes of values that may be lifted at once, beside their texts: [`MAX_COUNT`] of them.
@@ -98,6 +99,11 @@ async fn call_export(
             _ => CallError::shared_name(name(), sharing),
         });
     };
+    // Texts are copied as they are read, and for the engine. All of it is there until the guest returns.
+    let mut share = HostShare::new(&store.data().function);
+    if !share.raise_to(request.payload.size().saturating_mul(2)) {
+        return Err(no_room(store));
+    }
     let arguments = arguments::read(&request.payload).await?;
     let is_json = matches!(arguments, Cow::Owned(_));
     if let Some(why) = export.uncallable.filter(|_why| !(export.resources && is_kept && !is_json)) {
@@ -115,7 +121,7 @@ async fn call_export(
     let allowed = store.data().function.limits.reply_bytes.min(MAX_BYTES);
     let result = match quick(store, &function, export, &arguments, allowed).await {
         Some(result) => result,
-        None => dynamic(store, &function, (export, interface), &arguments).await?,
+        None => dynamic(store, &function, (export, interface), &arguments, share).await?,
     };
     let result = result.map_err(|error| match is_too_large(&error) {
         true => CallError::limit(Limit::Reply, allowed),
@@ -149,6 +155,7 @@ async fn dynamic(
     function: &Func,
     (export, interface): (&Export, &Interface),
     arguments: &[&Value],
+    mut share: HostShare,
 ) -> Result<wasmtime::Result<Value>, CallError> {
     let count = arguments.iter().map(|value| value.count()).sum::<usize>();
     if count > MAX_COUNT {
@@ -170,14 +177,22 @@ async fn dynamic(
         }
         // Of a call whose arguments don't fit nothing is taken.
         let (state, kinds) = (store.data(), interface.kinds());
-        params(export, arguments, &mut Checking { state, kinds, seen: HashMap::new(), count: 0 })?;
+        let mut checking = Checking { state, kinds, seen: HashMap::new(), count: 0 };
+        let (_params, made_bytes) = params(export, arguments, &mut checking)?;
+        if !share.raise_to(made_bytes) {
+            return Err(no_room(store));
+        }
         let mut store = store.as_context_mut();
         let mut giving = Giving::new(&mut store, kinds);
-        let params = params(export, arguments, &mut giving)?;
+        let (params, _made_bytes) = params(export, arguments, &mut giving)?;
         lent = giving.lent;
         params
     } else {
-        params(export, arguments, &mut Nothing)?
+        let (params, made_bytes) = params(export, arguments, &mut Nothing)?;
+        if !share.raise_to(made_bytes) {
+            return Err(no_room(store));
+        }
+        params
     };
     if are_many {
         yielded().await;
@@ -189,7 +204,7 @@ async fn dynamic(
     if let Err(error) = function.call_async(&mut *store, &params, results).await {
         return Ok(Err(error));
     }
-    drop(params);
+    drop((params, share));
     take_lent(store, lent);
     let ([result], Some(ty)) = (results, &export.result) else { return Ok(Ok(Value::Null)) };
     let are_many = are_many || is_long(result, &mut { SLICE_COUNT });
@@ -220,6 +235,11 @@ async fn dynamic(
     Ok(value)
 }
 
+/// There is no room in the host for the arguments of a call.
+fn no_room(store: &Store<State>) -> CallError {
+    CallError::limit(Limit::TotalMemory, store.data().function.host_limit())
+}
+
 /// Bytes of a result that may be lifted, of a call whose reply may have so many.
 fn lifted(allowed: u64) -> usize {
     usize::try_from(allowed).unwrap_or(usize::MAX).saturating_add(FUEL)
@@ -247,11 +267,16 @@ fn is_long(val: &Val, left: &mut usize) -> bool {
     }
 }
 
-/// The arguments of an export as it takes them.
-fn params(export: &Export, arguments: &[&Value], resources: &mut dyn Resources) -> Result<Vec<Val>, CallError> {
+/// The arguments of an export as it takes them, and what they take in the host.
+fn params(
+    export: &Export,
+    arguments: &[&Value],
+    resources: &mut dyn Resources,
+) -> Result<(Vec<Val>, usize), CallError> {
     let mut work = Conversion::new(resources);
     let params = arguments.iter().zip(&export.params);
-    params.map(|(value, (name, ty))| given(value, ty, &mut work).map_err(|error| error.within(name))).collect()
+    let params = params.map(|(value, (name, ty))| given(value, ty, &mut work).map_err(|error| error.within(name)));
+    Ok((params.collect::<Result<_, _>>()?, work.made_bytes()))
 }
 
 /// The arguments of an export in the order of its parameters, from a list of them or by their names.

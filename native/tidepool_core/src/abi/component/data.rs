@@ -63,6 +63,8 @@ pub(super) struct ImportContext {
     pub(super) snapshots: Snapshots,
     /// Those of its handles that are pollables of streams, by their numbers.
     pub(super) pollables: BTreeSet<u32>,
+    /// How many handles it may have beside these.
+    pub(super) handles: usize,
     /// The guest's handles of all of them.
     pub(super) table: ResourceTable,
 }

@@ -7,7 +7,6 @@ use wasmtime_wasi::p2::bindings::io::poll::HostPollable;
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, Pollable, subscribe};
 
 use super::define::shadowing;
-use super::table::MAX_HANDLES;
 use crate::abi::slots::State;
 
 /// Most of them at once, of a hundred bytes or so each: enough for what comes in 128 MiB.
@@ -27,7 +26,7 @@ fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         let context = store.data_mut().component_context();
         HostPollable::drop(&mut context.table, Resource::new_own(index))?;
         if context.pollables.remove(&index) {
-            context.table.set_max_capacity(MAX_HANDLES + context.pollables.len());
+            context.table.set_max_capacity(context.handles + context.pollables.len());
         }
         Ok(())
     })
@@ -38,7 +37,7 @@ fn subscribed<T: Pollable>(streams: &mut LinkerInstance<'_, State>, name: &str) 
         let context = store.data_mut().component_context();
         let count = context.pollables.len();
         if count < MAX_POLLABLES {
-            context.table.set_max_capacity(MAX_HANDLES + count + 1);
+            context.table.set_max_capacity(context.handles + count + 1);
         }
         let made = subscribe(&mut context.table, stream)?;
         if count < MAX_POLLABLES {

@@ -5,9 +5,21 @@ use wasmtime::component::ResourceTable;
 
 use crate::abi::slots::State;
 
-/// Most handles of the host's that a guest may have at once: streams, pollables and the like. What is behind each is bounded, too, so
-/// that all of them have less than its memory may have.
-pub(super) const MAX_HANDLES: usize = 1_000;
+/// Most handles of the host's that any guest may have at once: streams, pollables and the like.
+const MOST_HANDLES: u64 = 1_000;
+
+/// How many each may have, however little memory.
+const LEAST_HANDLES: u64 = 64;
+
+/// What is behind a handle takes no more, on the whole: of `wasi:http` fields of 32 KiB, a request of 17 KiB beside them, a body of 128
+/// KiB with its stream.
+const HANDLE_BYTES: u64 = 64 << 10;
+
+/// How many handles a guest of so much memory may have at once: what is behind them takes about as much in the host at most.
+pub(super) fn most_handles(memory_bytes: u64) -> usize {
+    let handles = (memory_bytes / HANDLE_BYTES).clamp(LEAST_HANDLES, MOST_HANDLES);
+    usize::try_from(handles).unwrap_or(usize::MAX)
+}
 
 pub(super) fn table_of<'a>(store: &'a mut StoreContextMut<'_, State>) -> &'a mut ResourceTable {
     &mut store.data_mut().component_context().table

@@ -9,7 +9,7 @@ use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use super::data::ImportContext;
 use super::http;
-use super::table::MAX_HANDLES;
+use super::table::most_handles;
 use super::{files, pollables, sockets, taped};
 use crate::abi::slots::State;
 use crate::abi::wasi::context;
@@ -43,18 +43,20 @@ impl State {
         let guest = abi.guest.as_deref();
         let context = &mut abi.component.context;
         context.get_or_insert_with(|| {
-            made(context::of_guest(function, tail(lines, call.as_ref()), guest, (None, reel.as_ref())))
+            let builder = context::of_guest(function, tail(lines, call.as_ref()), guest, (None, reel.as_ref()));
+            made(builder, function.limits.memory_bytes)
         })
     }
 }
 
-/// The context of imports whose `wasi:` ones `builder` begins.
-pub(super) fn made(mut builder: WasiCtxBuilder) -> Box<ImportContext> {
+/// The context of imports whose `wasi:` ones `builder` begins, of a guest that may have so much memory.
+pub(super) fn made(mut builder: WasiCtxBuilder, memory_bytes: u64) -> Box<ImportContext> {
+    let handles = most_handles(memory_bytes);
     let mut table = ResourceTable::new();
-    table.set_max_capacity(MAX_HANDLES);
+    table.set_max_capacity(handles);
     let wasi = builder.max_random_size(taped::MAX_RANDOM_BYTES).build();
     let (http, snapshots, pollables) = Default::default();
-    Box::new(ImportContext { wasi, http, snapshots, pollables, table })
+    Box::new(ImportContext { wasi, http, snapshots, pollables, handles, table })
 }
 
 impl WasiView for State {

@@ -13,7 +13,8 @@ use http::header::{
 };
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body::Body;
+use http_body_util::{BodyExt, Full};
 use serde::Deserialize;
 use wasmtime::{AsContextMut, Caller, Linker, StoreContextMut};
 
@@ -24,10 +25,12 @@ use super::shared::MODULE;
 use crate::abi::outgoing::{awaited, grants};
 use crate::abi::slots::State;
 use crate::abi::typed::asking;
+use crate::base::limits::Limit;
 use crate::base::request::exchange::Refusal;
 use crate::net::error::NetError;
 use crate::net::http::client::{self, Patience};
 use crate::net::http::failure::Failure;
+use crate::store::host_share::HostShare;
 use crate::store::resting::begin_slice;
 
 /// Longest description of a request.
@@ -45,7 +48,13 @@ struct Description {
 }
 
 /// A response, and its body up to what it may have.
-type Answered = Result<Response<Bytes>, Fault>;
+type Answered = Result<Response<Collected>, Fault>;
+
+/// A body that is there as a whole, with what of it is counted on the host.
+struct Collected {
+    bytes: Vec<u8>,
+    _share: HostShare,
+}
 
 /// Why there is no response.
 enum Fault {
@@ -53,6 +62,8 @@ enum Fault {
     Denied,
     /// Its body has more bytes than it may have.
     TooLarge,
+    /// There is no room on the host for its body.
+    NoRoom,
     Failed(String),
 }
 
@@ -91,7 +102,12 @@ async fn http_request(mut caller: Caller<'_, State>, request: u64, body: u64) ->
         Err(why) => return Err(asking::trap(&mut store, why)),
     };
     let body = block(&mut store, body, "invalid handle offset for http request body")?;
-    if body.is_some() {
+    // What goes to a server is a copy.
+    let mut share = HostShare::new(&store.data().function);
+    if let Some(block) = &body {
+        if !share.grow_to(usize::try_from(block.length)?) {
+            return Err(no_room(&mut store));
+        }
         *asked.body_mut() = Full::new(bytes(&mut store, body, u64::MAX).await?.into());
     }
     let answered = followed(&mut store, asked).await;
@@ -104,12 +120,13 @@ async fn http_request(mut caller: Caller<'_, State>, request: u64, body: u64) ->
             let headers = headers.filter_map(|(name, value)| Some((name.as_str().to_owned(), text(value)?))).collect();
             let last = Last { status: response.status().as_u16(), headers };
             store.data_mut().abi.extism.last = Some(Box::new(last));
-            Ok(kernel::holding(&mut store, response.body()).await??.cast_signed())
+            Ok(kernel::holding(&mut store, &response.body().bytes).await??.cast_signed())
         }
         Err((uri, fault)) => {
             let why = match fault {
                 // As the plug-in wrote it, if it is that one.
                 Fault::Denied => format!("HTTP request to {} is not allowed", uri.unwrap_or(described.url)),
+                Fault::NoRoom => return Err(no_room(&mut store)),
                 Fault::TooLarge => {
                     format!("HTTP response exceeds the configured maximum number of bytes: {allowed}")
                 }
@@ -118,6 +135,12 @@ async fn http_request(mut caller: Caller<'_, State>, request: u64, body: u64) ->
             Err(asking::trap(&mut store, why))
         }
     }
+}
+
+/// Ends the guest: the limit of what is kept for it is reached.
+fn no_room(store: &mut StoreContextMut<'_, State>) -> wasmtime::Error {
+    store.data_mut().meter.denied = Some(Limit::TotalMemory);
+    wasmtime::Error::msg("there is no room on the host for the body of a request or of its response")
 }
 
 /// The headers of the last response as JSON, in a block; 0 of none.
@@ -155,7 +178,7 @@ fn built(described: &Description) -> Result<Request<Full<Bytes>>, String> {
 async fn followed(
     store: &mut StoreContextMut<'_, State>,
     mut request: Request<Full<Bytes>>,
-) -> Result<Response<Bytes>, (Option<String>, Fault)> {
+) -> Result<Response<Collected>, (Option<String>, Fault)> {
     let mut other = None;
     for _turn in 0..=MAX_REDIRECTIONS {
         let response = match asked(store, request.clone()).await {
@@ -172,7 +195,7 @@ async fn followed(
 }
 
 /// Where a response leads.
-fn next(request: &Request<Full<Bytes>>, response: &Response<Bytes>) -> Option<Request<Full<Bytes>>> {
+fn next<B>(request: &Request<Full<Bytes>>, response: &Response<B>) -> Option<Request<Full<Bytes>>> {
     let method = request.method();
     let has_body = [Method::POST, Method::PUT, Method::PATCH].contains(method);
     let method = match response.status() {
@@ -248,12 +271,7 @@ async fn outside(
         Failure::Net(NetError::NotGranted { .. } | NetError::NotAllowed { .. }) => Fault::Denied,
         failure => Fault::failed(failure),
     })?;
-    let (head, body) = response.into_parts();
-    let body = Limited::new(body, allowed).collect().await.map_err(|error| match error.downcast::<Failure>() {
-        Ok(failure) => Fault::failed(failure),
-        Err(_too_large) => Fault::TooLarge,
-    })?;
-    Ok(Response::from_parts(head, body.to_bytes()))
+    collected(response, allowed, HostShare::new(&store.data().function)).await
 }
 
 async fn inside(
@@ -272,13 +290,28 @@ async fn inside(
         Refusal::Denied => Fault::Denied,
         why => Fault::failed(why),
     })?;
-    let (head, body) = response.into_parts();
-    let body =
-        Limited::new(body, allowed).collect().await.map_err(|error| match error.downcast::<std::io::Error>() {
-            Ok(error) => Fault::failed(error),
-            Err(_too_large) => Fault::TooLarge,
-        })?;
-    Ok(Response::from_parts(head, body.to_bytes()))
+    collected(response, allowed, HostShare::new(&store.data().function)).await
+}
+
+/// A response with its whole body, of so many bytes at most, which are counted as they come.
+async fn collected<B>(response: Response<B>, allowed: usize, mut share: HostShare) -> Answered
+where
+    B: Body<Data = Bytes, Error: Display> + Unpin,
+{
+    let (head, mut body) = response.into_parts();
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(piece) = frame.map_err(Fault::failed)?.into_data() else { continue };
+        let length = bytes.len() + piece.len();
+        if length > allowed {
+            return Err(Fault::TooLarge);
+        }
+        if !share.grow_to(length) {
+            return Err(Fault::NoRoom);
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(Response::from_parts(head, Collected { bytes, _share: share }))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 use crate::base::console::{MAX_LINE_BYTES, Stream};
 use crate::base::limits::Limit;
 use crate::store::context::FunctionContext;
+use crate::store::host_share::HostShare;
 use crate::store::tail::Tail;
 
 /// Most bytes of one write; a guest writes the rest with further ones. What is printed may be a line for every other byte of it,
@@ -22,8 +23,6 @@ const PRINT_BYTES: usize = 4 << 10;
 /// After this much output a guest yields, even in the middle of a write.
 const SLICE_BYTES: usize = 256 << 10;
 const SLICE_LINES: usize = 4 << 10;
-/// Bytes of a reply that are counted as nobody's: calls have no use for an account of less.
-const FREE_BYTES: usize = 64 << 10;
 /// Bytes of stderr that are kept for a program's error message.
 const TAIL_BYTES: usize = 4 << 10;
 
@@ -37,8 +36,8 @@ struct Sink {
     stream: Stream,
     keep: Keep,
     kept: Vec<u8>,
-    /// What of that is counted on the host.
-    held: usize,
+    /// What of a reply is counted on the host.
+    share: HostShare,
     /// Why the reply could not be kept.
     refused: Option<Limit>,
     /// Bytes and lines that were written since the guest last yielded.
@@ -77,14 +76,14 @@ impl Output {
     }
 
     fn new(function: &Arc<FunctionContext>, tail: &Arc<Tail>, stream: Stream, keep: Keep) -> Self {
-        let (function, tail) = (Arc::clone(function), Arc::clone(tail));
+        let (function, tail, share) = (Arc::clone(function), Arc::clone(tail), HostShare::new(function));
         Output(Arc::new(Mutex::new(Sink {
             function,
             tail,
             stream,
             keep,
             kept: Vec::new(),
-            held: 0,
+            share,
             refused: None,
             bytes: 0,
             lines: 0,
@@ -102,7 +101,7 @@ impl Output {
     pub(crate) fn take(&self) -> Vec<u8> {
         let mut sink = self.sink();
         sink.print_line();
-        sink.release();
+        sink.share.release();
         std::mem::take(&mut sink.kept)
     }
 
@@ -130,7 +129,7 @@ impl Sink {
                 self.refused = Some(Limit::Reply);
                 return Err("the program wrote more than the reply limit allows");
             }
-            if !self.hold(self.kept.len() + bytes.len()) {
+            if !self.share.grow_to(self.kept.len() + bytes.len()) {
                 self.refused = Some(Limit::TotalMemory);
                 return Err("there is no room for what the program has written");
             }
@@ -144,23 +143,6 @@ impl Sink {
         }
         self.print(bytes);
         Ok(())
-    }
-
-    /// Counts so many bytes of a reply as the function's on the host, in steps that double; the first is nobody's.
-    fn hold(&mut self, bytes: usize) -> bool {
-        if bytes <= self.held.max(FREE_BYTES) {
-            return true;
-        }
-        let more = bytes.saturating_mul(2).saturating_sub(self.held);
-        let held = self.function.hold_on_host(more);
-        if held {
-            self.held += more;
-        }
-        held
-    }
-
-    fn release(&mut self) {
-        self.function.release_on_host(std::mem::take(&mut self.held));
     }
 
     fn print(&mut self, bytes: &[u8]) {
@@ -196,7 +178,6 @@ impl Sink {
 impl Drop for Sink {
     fn drop(&mut self) {
         self.print_line();
-        self.release();
     }
 }
 

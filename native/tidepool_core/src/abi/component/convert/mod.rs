@@ -66,7 +66,11 @@ pub(super) fn given(value: &Value, ty: &Type, work: &mut Conversion<'_>) -> Resu
         Type::Float32 => single(value).map(Val::Float32),
         Type::Float64 => float(value).map(Val::Float64),
         Type::Char => character(value).map(Val::Char),
-        Type::String => text(value).map(|text| Val::String(text.into_owned())),
+        Type::String => {
+            let text = text(value)?;
+            work.text(&text);
+            Ok(Val::String(text.into_owned()))
+        }
         Type::List(list) => elements(value, &list.ty(), work).map(Val::List),
         Type::FixedLengthList(list) => {
             let elements = elements(value, &list.ty(), work)?;

@@ -19,6 +19,9 @@ const MAX_COMPARED: usize = 1 << 25;
 /// What a case of a variant takes, in names: the engine makes its type each time.
 const CASE: usize = 8;
 
+/// What a value takes in the host: as it came, and as the engine has it.
+const VALUE_BYTES: usize = size_of::<Value>() + size_of::<Val>();
+
 /// What resources are for values, and values for resources.
 pub(in crate::abi::component) trait Resources {
     /// The resource that a handle is of, as one of this type: its own, or a borrowed one.
@@ -51,6 +54,8 @@ pub(in crate::abi::component) struct Conversion<'a> {
     bytes: usize,
     names: usize,
     compared: usize,
+    /// Bytes of texts.
+    texts: usize,
     /// Is it more than this may do? What is shown is cut there.
     over: Option<TooMuch>,
 }
@@ -58,7 +63,7 @@ pub(in crate::abi::component) struct Conversion<'a> {
 impl<'a> Conversion<'a> {
     pub(in crate::abi::component) fn new(resources: &'a mut dyn Resources) -> Self {
         let (values, bytes, names, compared) = (MAX_MADE, MAX_BYTES, MAX_NAMES, MAX_COMPARED);
-        Conversion { resources, values, bytes, names, compared, over: None }
+        Conversion { resources, values, bytes, names, compared, texts: 0, over: None }
     }
 
     /// Counts so many values.
@@ -77,6 +82,20 @@ impl<'a> Conversion<'a> {
     pub(in crate::abi::component) fn bytes(&mut self, bytes: usize) -> Result<(), TooMuch> {
         self.bytes = self.bytes.checked_sub(bytes).ok_or_else(|| self.end(TooMuch::Bytes))?;
         Ok(())
+    }
+
+    /// Notes a text.
+    pub(in crate::abi::component) fn text(&mut self, text: &str) {
+        self.texts = self.texts.saturating_add(text.len());
+    }
+
+    /// What all of it takes in the host: values and texts as they came and as the engine has them, and its names.
+    pub(in crate::abi::component) fn made_bytes(&self) -> usize {
+        let values = (MAX_MADE - self.values).saturating_add(MAX_BYTES - self.bytes);
+        values
+            .saturating_mul(VALUE_BYTES)
+            .saturating_add(self.texts.saturating_mul(2))
+            .saturating_add(MAX_NAMES - self.names)
     }
 
     /// Counts a name.

@@ -22,9 +22,10 @@ const INTERFACE: &str = "wasi:http/outgoing-handler@0.2.12";
 /// The interface of what it deals in.
 const TYPES: &str = "wasi:http/types@0.2.12";
 
-/// Longest method, and longest authority, of a request of a guest's.
+/// Longest method, longest authority, and longest path with its query, of a request of a guest's.
 const METHOD_BYTES: usize = 64;
 const AUTHORITY_BYTES: usize = 1_024;
+const PATH_BYTES: usize = 16 << 10;
 
 type Params = (Resource<HostOutgoingRequest>, Option<Resource<RequestOptions>>);
 type Handled = Result<Resource<HostFutureIncomingResponse>, ErrorCode>;
@@ -39,8 +40,8 @@ pub(in crate::abi::component) fn link(linker: &mut Linker<State>) -> wasmtime::R
     shadowing(linker, |linker| shadow(&mut linker.instance(TYPES)?))
 }
 
-/// Defines functions in place of wasmtime-wasi-http's: one that finds no code of a body's error, two that keep as much for a guest
-/// as it says, and those that copy as much.
+/// Defines functions in place of wasmtime-wasi-http's: one that finds no code of a body's error, three that keep as much for a
+/// guest as it says, and those that copy as much.
 fn shadow(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     fields::shadow(types)?;
     types.func_wrap("http-error-code", |mut store: StoreContextMut<'_, State>, (error,): (Resource<IoError>,)| {
@@ -64,6 +65,15 @@ fn shadow(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
                 return Ok((Err(()),));
             }
             Ok((types::HostOutgoingRequest::set_authority(&mut store.data_mut().http(), request, authority)?,))
+        },
+    )?;
+    types.func_wrap(
+        "[method]outgoing-request.set-path-with-query",
+        |mut store: StoreContextMut<'_, State>, (request, path): (Resource<HostOutgoingRequest>, Option<String>)| {
+            if path.as_ref().is_some_and(|path| path.len() > PATH_BYTES) {
+                return Ok((Err(()),));
+            }
+            Ok((types::HostOutgoingRequest::set_path_with_query(&mut store.data_mut().http(), request, path)?,))
         },
     )
 }
