@@ -59,6 +59,8 @@ defmodule Tidepool.Fault.CallGrowthTest do
     end
 
     assert held(context, "tenant/sleepy")["instances"] == @instances
+    {200, _headers, metrics} = curl_url("http://127.0.0.1:#{context.port}/metrics")
+    assert metrics =~ ~s(\ntidepool_calls_queued_at_caps{function="tenant/sleepy"} #{@queue}\n)
     refute_received {:answered, _status, _body}
     fn -> Enum.each(callers, &Process.exit(&1, :kill)) end
   end

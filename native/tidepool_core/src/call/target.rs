@@ -12,7 +12,7 @@ use crate::base::error::CallError;
 use crate::base::limits::{Limit, Limits};
 use crate::base::request::{Payload, Reply, Request};
 use crate::image::reader::Image;
-use crate::instance::admission::{FunctionCap, Idle, Permit, Permits};
+use crate::instance::admission::{FunctionCap, Idle, Permit, Permits, counted};
 use crate::instance::live::Instance;
 use crate::instance::namespace::Namespace;
 use crate::instance::warm_pool::{Pools, WarmPool};
@@ -172,7 +172,10 @@ impl Target {
     pub(super) async fn admit(&self, nested: bool, channel: &HostChannel) -> Result<Permits, CallError> {
         // While it waits here it holds nothing that functions of others could have.
         let _namespace = match &self.namespace {
-            Some(namespace) => Box::pin(namespace.admit(self.module.places, nested, channel)).await?,
+            Some(namespace) => {
+                let turn = namespace.admit(self.module.places, nested, channel);
+                Box::pin(counted(turn, self.function.stats.function.queued_at_cap())).await?
+            }
             None => None,
         };
         let places = self.places();

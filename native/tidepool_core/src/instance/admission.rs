@@ -55,6 +55,18 @@ impl Drop for Queued<'_> {
     }
 }
 
+/// Counts a call for as long as `turn` has it wait, if it does.
+pub(crate) async fn counted<T>(turn: impl Future<Output = T>, waiting: &AtomicUsize) -> T {
+    let mut turn = pin!(turn);
+    match poll_fn(|context| Poll::Ready(turn.as_mut().poll(context))).await {
+        Poll::Ready(done) => done,
+        Poll::Pending => {
+            let _waiting = Queued::more(waiting);
+            turn.await
+        }
+    }
+}
+
 impl Gate {
     fn new(places: usize, max_queue: usize, wait: Wait) -> Self {
         Gate { permits: Arc::new(Semaphore::new(places)), places, queued: AtomicUsize::new(0), max_queue, wait }

@@ -264,7 +264,7 @@ impl FunctionStats {
         &self.processes
     }
 
-    /// Calls that wait at the cap of the function, of all its versions.
+    /// Calls that wait at the cap of the function or of its namespace, of all its versions.
     pub(crate) fn queued_at_cap(&self) -> &AtomicUsize {
         &self.queued_at_cap
     }

@@ -209,7 +209,7 @@ impl Snapshot {
     fn queues(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let mut family = encoder.encode_descriptor(
             "tidepool_calls_queued_at_caps",
-            "Calls that wait at the cap of their function",
+            "Calls that wait at the cap of their function or of its namespace",
             None,
             MetricType::Gauge,
         )?;
