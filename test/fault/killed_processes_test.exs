@@ -2,14 +2,11 @@ defmodule Tidepool.Fault.KilledProcessesTest do
   # Nodes of their own: what is killed is what the test node itself stands on.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{Latch, Peer}
+  alias Tidepool.{FreePort, Latch, Peer}
 
   setup do
     # A port of its own, as a node in use has one: whoever comes after a dead listener has to get the same.
-    {:ok, socket} = :gen_tcp.listen(0, ip: {127, 0, 0, 1}, reuseaddr: true)
-    {:ok, port} = :inet.port(socket)
-    :ok = :gen_tcp.close(socket)
-
+    port = FreePort.take()
     peer = Peer.start!(server: true, port: port)
     Peer.deploy!(peer, "zig", "hello_world", instances: {:warm, 4})
     {:ok, peer: peer, port: port}

@@ -64,14 +64,6 @@ defmodule Tidepool.Built do
     Tidepool.Case.eventually(fn -> not (elem(kill.(), 0) =~ "not allowed") end, 60_000)
   end
 
-  @doc "A port of the loopback that nobody listens on."
-  def free_port do
-    {:ok, socket} = :gen_tcp.listen(0, ip: {127, 0, 0, 1})
-    {:ok, port} = :inet.port(socket)
-    :ok = :gen_tcp.close(socket)
-    port
-  end
-
   @doc "The documents in a file of YAML."
   def yaml!(file) do
     {:ok, documents} = Tidepool.Native.json_decode(run!(python(), ["test/ship/ops/read.py", "yaml", file]))

@@ -111,7 +111,7 @@ defmodule Tidepool.Ship.ComposeTest do
 
     inetrc = Path.join(tmp_folder!(), "inetrc")
     File.write!(inetrc, ["{lookup, [file, native]}.\n" | hosts])
-    names_port = "#{Built.free_port()}"
+    names_port = "#{Tidepool.FreePort.take()}"
 
     here = [
       {"ERL_INETRC", inetrc},

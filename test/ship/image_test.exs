@@ -48,7 +48,7 @@ defmodule Tidepool.Ship.ImageTest do
   # Runs a command of the container. `with` are variables over those of the image.
   defp run!(context, volume, arguments, with \\ []) do
     image = Map.new(context.image["Env"], &List.to_tuple(String.split(&1, "=", parts: 2)))
-    loopback = %{"TIDEPOOL_ADDRESS" => "127.0.0.1", "PORT" => "0", "ERL_EPMD_PORT" => "#{Built.free_port()}"}
+    loopback = %{"TIDEPOOL_ADDRESS" => "127.0.0.1", "PORT" => "0", "ERL_EPMD_PORT" => "#{Tidepool.FreePort.take()}"}
     env = image |> Map.merge(loopback) |> Map.merge(Map.new(with))
     lines = Enum.map_join(env, "\n", fn {name, value} -> "#{name}=#{value}" end)
     variables = [{"CONTAINER_ENV", lines}, {"CONTAINER_USER", context.image["User"]}]

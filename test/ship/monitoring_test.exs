@@ -39,7 +39,7 @@ defmodule Tidepool.Ship.MonitoringTest do
   # Prometheus, as ops/prometheus.yml has it, but for what it reads and how often; its address.
   defp prometheus!(peer) do
     folder = tmp_folder!()
-    port = Built.free_port()
+    port = Tidepool.FreePort.take()
     "http://" <> target = Peer.url(peer, "")
     text = File.read!("ops/prometheus.yml")
     assert text =~ "targets: [localhost:4001, localhost:4002, localhost:4003]"

@@ -72,7 +72,7 @@ defmodule Tidepool.Ship.PackageTest do
       : >/run/out
       set -a; . /etc/tidepool/environment; set +a
       setpriv --reuid #{user} --regid #{user} --init-groups --no-new-privs --inh-caps=-all --bounding-set=-all \\
-        env LC_ALL=C.UTF-8 ERL_EPMD_PORT=#{Built.free_port()} TIDEPOOL_TOKEN="$TIDEPOOL_TOKEN" #{Enum.join(env, " ")} #{command} >/run/out 2>&1 &
+        env LC_ALL=C.UTF-8 ERL_EPMD_PORT=#{Tidepool.FreePort.take()} TIDEPOOL_TOKEN="$TIDEPOOL_TOKEN" #{Enum.join(env, " ")} #{command} >/run/out 2>&1 &
       node=$!
       until grep -q 'listens on' /run/out; do kill -0 $node; sleep 0.1; done
       url=$(sed -n 's/.*listens on //p' /run/out)
@@ -189,7 +189,7 @@ defmodule Tidepool.Ship.PackageTest do
   test "the unit lets the system calls through that a node makes, and the kinds of sockets that it opens", context do
     folder = tmp_folder!()
     log = Path.join(folder, "calls")
-    names_port = "#{Built.free_port()}"
+    names_port = "#{Tidepool.FreePort.take()}"
     env = [{"TIDEPOOL_DATA", folder}, {"PORT", "0"}, {"ERL_EPMD_PORT", names_port}]
     on_exit(fn -> Built.end_name_server!(names_port) end)
     tool = Path.join(context.release, "bin/tidepool")

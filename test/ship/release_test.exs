@@ -12,7 +12,7 @@ defmodule Tidepool.Ship.ReleaseTest do
     root = Path.join(System.tmp_dir!(), "tidepool-release-#{System.pid()}")
     on_exit(fn -> File.rm_rf!(root) end)
     # A name server of its own, that the tests may end.
-    names_port = "#{Built.free_port()}"
+    names_port = "#{Tidepool.FreePort.take()}"
     on_exit(fn -> Built.end_name_server!(names_port) end)
     # What nodes have kept here, also where older versions did, must not get into the release.
     kept = for folder <- ["priv/data", "data"], do: Path.join(folder, "release-test-#{System.pid()}")

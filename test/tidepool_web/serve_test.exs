@@ -40,7 +40,7 @@ defmodule TidepoolWeb.ServeTest do
   end
 
   defp serve!(wasm) do
-    port = free_port()
+    port = Tidepool.FreePort.take()
     options = ["serve", "-S", "cli=y", "--addr", "127.0.0.1:#{port}", Path.expand(wasm)]
     program = Path.expand("#{@wasmtime}/wasmtime-#{@version}/bin/wasmtime")
     # It ends with its input, which ends with this process.
@@ -52,13 +52,6 @@ defmodule TidepoolWeb.ServeTest do
     on_exit(fn -> if Port.info(port_of), do: Port.close(port_of) end)
     # Python, of 18 MB, is compiled in a minute on busy cores.
     eventually(fn -> match?({:ok, _socket}, :gen_tcp.connect({127, 0, 0, 1}, port, [])) end, 240_000)
-    port
-  end
-
-  defp free_port do
-    {:ok, socket} = :gen_tcp.listen(0, ip: {127, 0, 0, 1})
-    {:ok, port} = :inet.port(socket)
-    :ok = :gen_tcp.close(socket)
     port
   end
 

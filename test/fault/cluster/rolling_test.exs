@@ -4,7 +4,7 @@ defmodule Tidepool.Fault.Cluster.RollingTest do
 
   import Tidepool.TestCluster
 
-  alias Tidepool.{ClusterClient, Peer}
+  alias Tidepool.{ClusterClient, FreePort, Peer}
 
   @clients 6
 
@@ -48,7 +48,7 @@ defmodule Tidepool.Fault.Cluster.RollingTest do
   defp start_with_edges! do
     cookie = Peer.cookie()
     names = for index <- 1..3, do: Peer.name("edge#{index}")
-    ports = Map.new(names, &{&1, free_port()})
+    ports = Map.new(names, &{&1, FreePort.take()})
     peers = for name <- names, do: start_node!(name, cookie, names -- [name], server: true, port: ports[name])
     {:ok, _function} = deploy(hd(peers), "f", 1)
     assert_converged(peers, %{"f" => [1]})
@@ -99,12 +99,5 @@ defmodule Tidepool.Fault.Cluster.RollingTest do
   defp stop_deployer(task) do
     send(task.pid, :stop)
     Task.await(task, 60_000)
-  end
-
-  defp free_port do
-    {:ok, socket} = :gen_tcp.listen(0, ip: {127, 0, 0, 1})
-    {:ok, port} = :inet.port(socket)
-    :gen_tcp.close(socket)
-    port
   end
 end

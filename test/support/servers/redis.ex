@@ -33,10 +33,7 @@ defmodule Tidepool.Redis do
 
   @impl true
   def init(options) do
-    {:ok, socket} = :gen_tcp.listen(0, ip: {127, 0, 0, 1}, reuseaddr: true)
-    {:ok, number} = :inet.port(socket)
-    :gen_tcp.close(socket)
-    {:ok, start(%{number: number, options: options, port: nil, pid: nil})}
+    {:ok, start(%{number: Tidepool.FreePort.take(), options: options, port: nil, pid: nil})}
   end
 
   # The shell ends the server when its standard input does, which is when this VM, or this process, has gone.
