@@ -129,6 +129,13 @@ impl Exchange {
         }
     }
 
+    /// Changes the headers of the request, unless it was taken.
+    pub fn change_headers(&self, change: impl FnOnce(&mut http::HeaderMap)) {
+        if let Inner::One(Some(ends)) = &mut *self.inner() {
+            change(ends.request.headers_mut());
+        }
+    }
+
     /// Tells a guest that asked why it gets no response, unless it has got one, or was told before.
     pub fn refuse(&self, why: Refusal) {
         let Some(asking) = &self.0.asking else { return };
