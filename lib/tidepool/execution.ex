@@ -113,6 +113,8 @@ defmodule Tidepool.Execution do
     metadata = %{function: name, operation: operation, depth: depth}
 
     Telemetry.span(:call, %{payload_bytes: size(payload)}, metadata, fn metadata ->
+      if is_reference(payload), do: pass_on(payload)
+
       {result, used} =
         case Native.call_observed(Engine.runtime(), name, operation, payload, depth, timeout) do
           {nil, {:error, :not_deployed, _message, _details}} ->
@@ -129,6 +131,11 @@ defmodule Tidepool.Execution do
       if used.queue_time > 0, do: emit_queue(used.queue_time, result, metadata)
       {result, reply_bytes(used, result), %{}}
     end)
+  end
+
+  # A handler of HTTP finds in its request what its own requests are part of.
+  defp pass_on(exchange) do
+    with header when header != nil <- Trace.traceparent(), do: Native.exchange_trace(exchange, header)
   end
 
   defp account({task, step}, name, origin) do

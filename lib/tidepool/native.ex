@@ -408,6 +408,13 @@ defmodule Tidepool.Native do
   @spec exchange_refuse(exchange, refusal) :: :ok
   def exchange_refuse(_exchange, _why), do: :erlang.nif_error(:not_loaded)
 
+  @doc """
+  Has a request say in its header `traceparent` what its handler is part of. What vendors have said beside it stays where that is the
+  same trace. A text that is no such header changes nothing, nor does a request that was taken.
+  """
+  @spec exchange_trace(exchange, String.t()) :: :ok
+  def exchange_trace(_exchange, _traceparent), do: :erlang.nif_error(:not_loaded)
+
   @doc "Starts a call of a published function and drives it for a slice. An operation of `nil` is the published one."
   @spec call(runtime, name :: binary, operation :: binary | nil, payload, pos_integer, timeout) :: step
   def call(_runtime, _name, _operation, _payload, _depth, _timeout_ms), do: :erlang.nif_error(:not_loaded)

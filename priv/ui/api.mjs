@@ -44,11 +44,13 @@ export class Refusal extends Error {
  * A request as it goes out; the header shows the node that it comes from a page of its own. What answers as it happens is read from
  * the body: an EventSource could not send the header.
  */
-export async function send(method, target, { body, headers, signal } = {}) {
-  const all = { "x-tidepool": key ?? "1", ...(used && { "x-tidepool-user": "1" }), ...headers };
+export async function send(method, target, { body, headers, signal, redirect = "error", cache } = {}) {
+  const all = new Headers(headers);
+  all.set("x-tidepool", key ?? "1");
+  if (used) all.set("x-tidepool-user", "1");
   used = false;
   try {
-    return await fetch(url(target), { method, body, headers: all, signal, credentials: "same-origin", redirect: "error" });
+    return await fetch(url(target), { method, body, headers: all, signal, credentials: "same-origin", redirect, cache });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refusal(0, { message: "the node can't be reached", reason: "unreachable" });

@@ -96,7 +96,7 @@ defmodule Tidepool.Docs.BlocksTest do
   # Where its commands run, and with which variables.
   defp surroundings("docs/namespaces.md", _addresses), do: [env: [{"TIDEPOOL_TOKEN", @token}]]
   defp surroundings("docs/recipes.md", [address]), do: [env: [{"TIDEPOOL_TOKEN", @token} | tool(address)]]
-  defp surroundings("docs/cli.md", [address]), do: [env: tool(address)]
+  defp surroundings(page, [address]) when page in ["docs/cli.md", "docs/http-handlers.md"], do: [env: tool(address)]
   defp surroundings("docs/registries.md", [address]), do: [env: [{"REGISTRY", TestRegistry.start!()} | tool(address)]]
   defp surroundings("docs/start.md", addresses), do: surroundings("docs/languages/rust.md", addresses)
 

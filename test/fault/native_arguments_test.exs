@@ -58,6 +58,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     answer: [:task, :reply],
     answer_value: [:task, :value_reply],
     exchange_refuse: [:exchange, :refusal],
+    exchange_trace: [:exchange, :text],
     cancel: [:task, :atom],
     start_process: [:runtime, :binary, :program],
     process_ref: [:task],

@@ -112,6 +112,41 @@ defmodule Tidepool.TraceTest do
     assert attribute(inner, "tidepool.depth") == %{"intValue" => "2"}
   end
 
+  # What a handler's request says of its trace: `traceparent` and `tracestate`, each with all its values.
+  defp given(peer, headers, path \\ "/call/http/headers") do
+    {200, _headers, lines} = curl_url(Peer.url(peer, path), Enum.flat_map(headers, &["-H", &1]))
+    for name <- ~w(traceparent tracestate), do: for([_all, value] <- Regex.scan(~r/^#{name}: (.*)$/m, lines), do: value)
+  end
+
+  test "a handler of HTTP finds the span of its call in its request, and its sender's state", context do
+    Peer.deploy!(context.peer, "rust", "http")
+    Peer.deploy!(context.peer, "rust", "fetch")
+    settled(context.peer)
+    Collector.take(context.collector)
+
+    assert [[header], ["a=1"]] = given(context.peer, ["traceparent: #{@recorded}", "tracestate: a=1"])
+    assert %{"call http" => [%{"parentSpanId" => @span, "spanId" => id}]} = spans(context, 1)
+    assert header == "00-#{@trace}-#{id}-01"
+
+    # Without a header, with one that is none, and with two: a trace begins here, and nobody has a state in it.
+    for headers <- [[], ["traceparent: what"], ["traceparent: #{@recorded}", "traceparent: #{@recorded}"]] do
+      assert [[header], []] = given(context.peer, ["tracestate: a=1" | headers])
+      assert %{"call http" => [%{"parentSpanId" => "", "traceId" => trace, "spanId" => id}]} = spans(context, 1)
+      assert header == "00-#{trace}-#{id}-01"
+      assert trace != @trace
+    end
+
+    # One that another function asks by HTTP has the span of that call.
+    headers = ["traceparent: #{@recorded}"]
+    assert [[header], []] = given(context.peer, headers, "/call/fetch/get?http://http.internal/headers")
+    assert %{"call http" => [%{"spanId" => id}]} = spans(context, 3)
+    assert header == "00-#{@trace}-#{id}-01"
+
+    # What is not recorded has no span.
+    assert [[@not_recorded], ["a=1"]] = given(context.peer, ["traceparent: #{@not_recorded}", "tracestate: a=1"])
+    spans(context, 0)
+  end
+
   test "a call that is part of nothing begins a trace", context do
     assert {200, _headers, "Hello, Ada!"} = curl_url(Peer.url(context.peer, "/call/greet?payload=Ada"))
     assert {:ok, "Hello, Eve!"} = call(context.peer, ["greet", nil, "Eve"])
@@ -218,6 +253,18 @@ defmodule Tidepool.TraceTest do
     assert {200, _headers, told} = curl_url(Peer.url(peer, "/call/hello_world?payload=host/trace/inline%0A"))
     assert [header, header] = String.split(told)
     assert %Context{sampled?: false} = Context.parse(header)
+
+    # The same of a handler of HTTP, and of what it asks in turn.
+    Peer.deploy!(peer, "rust", "http")
+    Peer.deploy!(peer, "rust", "fetch")
+    assert [[@not_recorded], ["a=1"]] = given(peer, ["traceparent: #{@not_recorded}", "tracestate: a=1"])
+
+    for path <- ["/call/http/headers", "/call/fetch/get?http://http.internal/headers"],
+        headers <- [[], ["traceparent: x"]] do
+      assert [[header], []] = given(peer, headers ++ ["tracestate: a=1"], path)
+      assert %Context{sampled?: false} = Context.parse(header)
+    end
+
     spans(context, 0)
   end
 
@@ -384,6 +431,11 @@ defmodule Tidepool.TraceTest do
     Peer.deploy!(peer, "rust", "hello_world", operation: "host")
     :ok = Peer.call(peer, Host, :register, [{"host", "trace", "inline"}, {Collector, :told}])
     assert {200, _headers, " "} = post(peer, "/call/hello_world", "host/trace/inline\n", @recorded)
+    # A handler of HTTP gets what was sent, whatever it is.
+    Peer.deploy!(peer, "rust", "http")
+    assert given(peer, []) == [[], []]
+    assert given(peer, ["traceparent: #{@recorded}", "tracestate: a=1"]) == [[@recorded], ["a=1"]]
+    assert given(peer, ["traceparent: a", "traceparent: b"]) == [["a", "b"], []]
     assert Peer.call(peer, Trace, :metrics, []) |> Enum.map(&elem(&1, 2)) == [0, 0]
   end
 end

@@ -172,6 +172,39 @@ defmodule TidepoolWeb.HandlersTest do
     end
   end
 
+  test "responses are counted by their function and the class of their status, and what the node answers is not" do
+    name = handler!()
+
+    counted = fn ->
+      {200, _headers, text} = curl("/metrics")
+      series = ~r/^tidepool_responses_total\{function="#{name}",status="(\w+)"\} (\d+)$/m
+      for [class, count] <- Regex.scan(series, text, capture: :all_but_first), do: {class, String.to_integer(count)}
+    end
+
+    # All that there may be are there from the start, and the deploy's own request is none.
+    assert counted.() == [{"2xx", 0}, {"3xx", 0}, {"4xx", 0}, {"5xx", 0}, {"other", 0}]
+
+    for status <- [200, 204, 304, 404, 418, 499, 500, 599, 600, 999],
+        do: assert({^status, _headers, ""} = curl("/call/#{name}/status/#{status}"))
+
+    # Not one of these is a response of its own, and this one breaks off.
+    for path <- ["trap-before", "unset", "refuse", "status/101"],
+        do: assert({500, _headers, _} = curl("/call/#{name}/#{path}"))
+
+    {_output, 18} = System.cmd("curl", ["-sS", url("/call/#{name}/trap-after")], stderr_to_stdout: true)
+    expected = [{"2xx", 3}, {"3xx", 1}, {"4xx", 3}, {"5xx", 2}, {"other", 2}]
+    eventually(fn -> counted.() == expected end)
+
+    # The next version goes on with them, and other functions have none.
+    {:ok, _function} = Tidepool.deploy(guest("c", "http"), name: name)
+    assert {404, _headers, ""} = curl("/call/#{name}/not/there")
+    eventually(fn -> counted.() == List.keyreplace(expected, "4xx", 0, {"4xx", 4}) end)
+    other = deploy!("rust", "hello_world")
+    assert {200, _headers, _reply} = curl("/call/#{other}/hello")
+    {200, _headers, text} = curl("/metrics")
+    refute text =~ ~s(tidepool_responses_total{function="#{other}")
+  end
+
   describe "a client that hangs up" do
     for {stage, path, head?} <- [{"before the head", "loop", false}, {"after the head", "silent", true}] do
       @tag path: path, head?: head?

@@ -20,6 +20,7 @@ const AFTER: &str = "\
 Examples:
   tidepool setup zig && tidepool new zig hello && cd hello && tidepool watch
   tidepool call hello hello --data Ada
+  tidepool call site POST /cart -H 'content-type: text/plain' --data tide
   tidepool deploy target/hello.wasm --field instances=warm:8
   tidepool logs hello -f
   tidepool list --label team:shop --json
@@ -27,7 +28,7 @@ Examples:
 
 Exit codes:
   0    it is done
-  1    the node or the registry refused it, or the function failed
+  1    the node or the registry refused it, the function failed, or a handler answered with a status from 400 on
   2    the command line, a file or tidepool.toml is not right
   3    no node or registry could be reached, or what answered is none; of `replay`: a call came to something else
   4    the project's build failed, or `setup` could bring no compiler
@@ -60,7 +61,7 @@ enum Command {
     Push(push::Push),
     /// Build and deploy this folder's project after each change of its sources
     Watch(watch::Watch),
-    /// Call a function
+    /// Call a function, or send a request to a handler of HTTP
     Call(call::Call),
     /// Show what a function prints
     Logs(logs::Logs),

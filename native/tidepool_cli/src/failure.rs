@@ -90,6 +90,32 @@ pub(crate) enum Failure {
         /// What was given.
         field: String,
     },
+    /// No method of a request for a path.
+    #[error("`{method}` is no method that asks for a path: write GET, POST or the like")]
+    Method {
+        /// What was given.
+        method: String,
+    },
+    /// A handler of HTTP has no operations.
+    #[error("{name} is a handler of HTTP: ask it by a method and a path, as in `tidepool call {name} GET /`")]
+    Handler {
+        /// Which function.
+        name: String,
+    },
+    /// Another function has no methods and paths.
+    #[error(
+        "{name} is not a handler of HTTP: call it by an operation, as in `tidepool call {name} OPERATION --data TEXT`"
+    )]
+    NotAHandler {
+        /// Which function.
+        name: String,
+    },
+    /// A handler of HTTP has responded that it failed.
+    #[error("the response has the status {status}")]
+    Answered {
+        /// From 400 on.
+        status: u16,
+    },
     /// Checks of `doctor` that did not pass.
     #[error("{failed} of the checks failed")]
     Unwell {
@@ -109,6 +135,11 @@ impl Failure {
     pub(crate) fn exit(&self) -> u8 {
         match self {
             Self::Node(error) if error.is_refusal() => error.told().map_or(exit::REFUSED, Reason::exit),
+            // It has begun to answer.
+            Self::Node(NodeError::BrokenOff { .. })
+            | Self::Handler { .. }
+            | Self::NotAHandler { .. }
+            | Self::Answered { .. } => exit::REFUSED,
             Self::Node(_) | Self::Registry(RegistryError::Unreachable { .. } | RegistryError::Nonsense { .. }) => {
                 exit::NO_NODE
             }
@@ -133,13 +164,14 @@ impl Failure {
             | Self::Unwritable { .. }
             | Self::NoRecordings { .. }
             | Self::NoFile { .. }
+            | Self::Method { .. }
             | Self::Field { .. } => exit::USAGE,
         }
     }
 
     /// Whether what the command has shown says so already.
     pub(crate) fn is_told(&self) -> bool {
-        matches!(self, Self::Unwell { .. } | Self::Differs | Self::Unreplayed)
+        matches!(self, Self::Unwell { .. } | Self::Differs | Self::Unreplayed | Self::Answered { .. })
     }
 
     /// What `--json` shows of it: what the node said, or the same form for what the tool says.
@@ -165,6 +197,10 @@ impl Failure {
             Self::Differs => "differs",
             Self::Unreplayed => "invalid_recording",
             Self::Field { .. } => "invalid_field",
+            Self::Method { .. } => "invalid_method",
+            Self::Handler { .. } => "handler",
+            Self::NotAHandler { .. } => "not_a_handler",
+            Self::Answered { .. } => "answered",
             Self::Unwell { .. } => "unwell",
             Self::Output(_) => "output",
         };

@@ -8,6 +8,7 @@ import { bytes, count, micros, rate, share, time, visible } from "../format.mjs"
 import { Call } from "./call.mjs";
 import { Failures } from "./failures.mjs";
 import { added } from "./logs.mjs";
+import { Request } from "./request.mjs";
 import { Versions } from "./versions.mjs";
 
 export function Function({ rest: [name], closed, reads }) {
@@ -23,7 +24,7 @@ export function Function({ rest: [name], closed, reads }) {
     ${Object.keys(of.labels).length > 0 && html`<p class="faint">${Object.entries(of.labels).map(([key, value]) => visible(value ? `${key}:${value}` : key)).join(" · ")}</p>`}
     ${figures && html`<${Now} figures=${figures} /><${History} figures=${figures} />`}
     <div class="two">
-      <section><${Call} of=${of} lines=${seen.lines} /></section>
+      <section><${of.abi === "http" ? Request : Call} of=${of} lines=${seen.lines} /></section>
       <section>
         ${figures && html`<${Use} figures=${figures} limits=${of.limits} />`}
         ${figures?.reasons && html`<${Reasons} reasons=${figures.reasons} />`}

@@ -1,16 +1,17 @@
 //! Requests to one node, and nobody else: no redirect is followed, no proxy is asked, and all that it sends has bounds
 //! of size and time.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::time::Duration;
 
 use rustls::CertificateError;
 use serde_json::Value;
 use tidepool_errors::Reason;
-use ureq::http::{Request, Response};
+use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use ureq::http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use ureq::{Agent, Body, Timeout};
 
-use super::{Address, Authorities, Events, NodeError, Path, Token, agent};
+use super::{Address, Asked, Authorities, Events, NodeError, Path, Token, agent};
 
 /// The longest answer that is JSON, in bytes.
 const JSON_BYTES: u64 = 64 << 20;
@@ -18,6 +19,10 @@ const JSON_BYTES: u64 = 64 << 20;
 const REPLY_BYTES: u64 = 1 << 30;
 /// From this size on, in bytes, a body is sent to nodes alone that know the token.
 const ASKED_FIRST: usize = 1 << 20;
+/// What is read at once of a body that is passed on as it comes.
+const PIECE_BYTES: usize = 64 << 10;
+/// What a node says of each response of a handler, and of nothing else: a browser is to take it for an origin's of its own.
+const CONFINED: &str = "sandbox";
 /// How long a node may take to be connected to.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long a stream is listened to at a time.
@@ -39,6 +44,38 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     /// The body.
     pub(crate) body: Vec<u8>,
+}
+
+/// What a handler of HTTP responds, whose body is still to come.
+pub(crate) struct Response<'a> {
+    node: &'a Node,
+    /// The status.
+    pub(crate) status: StatusCode,
+    /// The headers.
+    pub(crate) headers: HeaderMap,
+    body: Body,
+}
+
+impl Response<'_> {
+    /// Gives the body to `take` as it comes.
+    ///
+    /// # Errors
+    ///
+    /// When it breaks off or takes too long, and whatever `take` returns.
+    pub(crate) fn read<E: From<NodeError>>(self, mut take: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let (mut body, mut piece, mut bytes) = (self.body.into_reader(), vec![0; PIECE_BYTES], 0_u64);
+        loop {
+            match body.read(&mut piece) {
+                Ok(0) => return Ok(()),
+                Ok(read) => {
+                    bytes = bytes.saturating_add(read as u64);
+                    take(piece.get(..read).unwrap_or_default())?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.node.broken(error, bytes).into()),
+            }
+        }
+    }
 }
 
 impl Node {
@@ -155,6 +192,45 @@ impl Node {
         if (200..300).contains(&status) { Ok(Answer { status, body }) } else { Err(self.refusal(status, &body)) }
     }
 
+    /// Asks a handler of HTTP. `None` when it was a function that has replied.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Node::get`], but for what the handler responds.
+    pub(crate) fn ask(&self, function: &str, asked: Asked) -> Result<Option<Response<'_>>, NodeError> {
+        let Asked { method, target, headers, body } = asked;
+        let timeout = self.patient();
+        let failed = |source| self.failed(source, timeout, JSON_BYTES);
+        let path = Path::of(&["call", function]);
+        let url = self.address.url(&format!("{}{}", path.as_str(), target.as_str()));
+        let is_given = body.is_some();
+        let has_body = is_given || matches!(method, Method::POST | Method::PUT | Method::PATCH);
+        let request = Request::builder().method(method).uri(url).body(body.unwrap_or_default());
+        let mut request = request.map_err(|source| failed(ureq::Error::Http(source)))?;
+        *request.headers_mut() = headers;
+        if is_given && !request.headers().contains_key(CONTENT_TYPE) {
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        }
+        if let Some(token) = self.token.as_ref().filter(|_| !request.headers().contains_key(AUTHORIZATION)) {
+            let bearer =
+                HeaderValue::try_from(token.bearer()).map_err(|source| failed(ureq::Error::Http(source.into())))?;
+            request.headers_mut().insert(AUTHORIZATION, bearer);
+        }
+        let sent = if has_body { self.run(request, timeout) } else { self.run(request.map(|_empty| ()), timeout) };
+        let mut response = sent.map_err(failed)?;
+        let status = response.status();
+        if response.headers().get_all("content-security-policy").iter().any(|policy| policy == CONFINED) {
+            let (head, body) = response.into_parts();
+            return Ok(Some(Response { node: self, status, headers: head.headers, body }));
+        }
+        if status.is_success() {
+            return Ok(None);
+        }
+        self.follows_nothing(&response)?;
+        let body = response.body_mut().with_config().limit(JSON_BYTES).read_to_vec().map_err(failed)?;
+        Err(self.refusal(status.as_u16(), &body))
+    }
+
     /// A stream of events, from the beginning or since an id; nothing is waited for beyond a minute, so that a node that is gone without
     /// a word is noticed: ask again then, with the last id.
     ///
@@ -235,16 +311,37 @@ impl Node {
         };
         let mut response = sent.map_err(failed)?;
         let status = response.status().as_u16();
-        if let Some(location) = response.headers().get("location").filter(|_location| (300..400).contains(&status)) {
-            let location = String::from_utf8_lossy(location.as_bytes()).into_owned();
-            return Err(NodeError::Redirect { address: self.address.to_string(), location });
-        }
+        self.follows_nothing(&response)?;
         let body = response.body_mut().with_config().limit(limit).read_to_vec().map_err(failed)?;
         Ok((status, body))
     }
 
-    fn run<S: ureq::AsSendBody>(&self, request: Request<S>, timeout: Duration) -> Result<Response<Body>, ureq::Error> {
-        self.agent.run(self.agent.configure_request(request).timeout_global(Some(timeout)).build())
+    fn follows_nothing(&self, response: &ureq::http::Response<Body>) -> Result<(), NodeError> {
+        match response.headers().get("location").filter(|_location| response.status().is_redirection()) {
+            None => Ok(()),
+            Some(location) => {
+                let location = String::from_utf8_lossy(location.as_bytes()).into_owned();
+                Err(NodeError::Redirect { address: self.address.to_string(), location })
+            }
+        }
+    }
+
+    /// Why the rest of a body does not come.
+    fn broken(&self, error: io::Error, bytes: u64) -> NodeError {
+        match ureq::Error::from(error) {
+            source @ ureq::Error::Timeout(_) => self.failed(source, self.patient(), u64::MAX),
+            source => NodeError::BrokenOff { address: self.address.to_string(), bytes, source: Box::new(source) },
+        }
+    }
+
+    fn run<S: ureq::AsSendBody>(
+        &self,
+        request: Request<S>,
+        timeout: Duration,
+    ) -> Result<ureq::http::Response<Body>, ureq::Error> {
+        let config =
+            self.agent.configure_request(request).timeout_global(Some(timeout)).allow_non_standard_methods(true);
+        self.agent.run(config.build())
     }
 
     fn failed(&self, source: ureq::Error, timeout: Duration, limit: u64) -> NodeError {

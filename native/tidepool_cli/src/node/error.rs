@@ -45,6 +45,16 @@ pub(crate) enum NodeError {
         /// Where to.
         location: String,
     },
+    /// The body of a response has no end.
+    #[error("the response of {address} broke off after {bytes} bytes: {source}")]
+    BrokenOff {
+        /// Who.
+        address: String,
+        /// What came before.
+        bytes: u64,
+        /// What happened.
+        source: Box<ureq::Error>,
+    },
     /// It is something else than a node.
     #[error("what {address} answers (status {status}) is not what a node says")]
     Nonsense {
@@ -106,6 +116,7 @@ impl NodeError {
             Self::Untrusted { .. } => "untrusted",
             Self::Slow { .. } => "no_answer",
             Self::Redirect { .. } => "redirected",
+            Self::BrokenOff { .. } => "broken_off",
             Self::Nonsense { .. } | Self::TooLong { .. } => "no_node",
         }
     }
@@ -122,6 +133,9 @@ impl NodeError {
                 Some("if it is the node that you mean, name a file of who vouches for it with --ca")
             }
             Self::Slow { .. } => Some("wait longer with --timeout, as in --timeout 5m"),
+            Self::BrokenOff { .. } => {
+                Some("the function was stopped while it answered, or the connection was lost: the node's log says more")
+            }
             Self::Redirect { .. } => {
                 Some("if that is the node, name it with --url or TIDEPOOL_URL: it was sent nothing")
             }

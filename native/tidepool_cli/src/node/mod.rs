@@ -8,6 +8,7 @@ mod error;
 mod events;
 mod form;
 mod path;
+mod request;
 
 pub(crate) use address::{Address, AddressError, Token};
 pub(crate) use agent::agent;
@@ -17,3 +18,4 @@ pub(crate) use error::NodeError;
 pub(crate) use events::Events;
 pub(crate) use form::Form;
 pub(crate) use path::Path;
+pub(crate) use request::{Asked, Header, Target, headers, method};

@@ -58,6 +58,14 @@ impl Payload {
         }
     }
 
+    /// The status of the response that it has got, if it is a request of HTTP that has one.
+    pub(crate) fn status(&self) -> Option<u16> {
+        match self {
+            Payload::Exchange(exchange) => exchange.status(),
+            Payload::Bytes(_) | Payload::Value(_) => None,
+        }
+    }
+
     /// Its bytes, for functions that take nothing else.
     pub(crate) fn bytes(&self) -> &Bytes {
         static NONE: Bytes = Bytes::new();

@@ -319,7 +319,11 @@ impl Task {
             _ => Instant::now(),
         };
         let latency = ended.saturating_duration_since(self.started_at);
-        self.call.target.function.stats.record(outcome, latency, self.cpu_time);
+        let stats = &self.call.target.function.stats;
+        stats.record(outcome, latency, self.cpu_time);
+        if let Some(status) = self.call.request.payload.status() {
+            stats.record_response(status);
+        }
     }
 
     /// Why a call is late: one that still waits for an instance was not slow, the node is full.

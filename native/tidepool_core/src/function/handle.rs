@@ -41,6 +41,9 @@ impl Function {
     pub(super) fn new(node: &Arc<Node>, module: &Arc<CompiledModule>, entry: Entry, config: FunctionConfig) -> Self {
         let instances = config.instances;
         let stats = Arc::new(node.stats.version(&config.name, config.version));
+        if module.abi.takes == Takes::Requests {
+            stats.function.handle_http();
+        }
         let places = node.places(module.engine);
         let holders = [Some(&stats.function.stacks), node.namespace(&config.name).map(|it| &it.stacks)]
             .map(|held| Some(held?.of(module.engine)));

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::iter;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -70,9 +70,22 @@ impl<T> From<&Result<T, CallError>> for Outcome {
     }
 }
 
+/// Classes of the statuses of responses, as the metrics' `status` label says them. No guest responds with one of the first.
+pub(super) const CLASSES: [&str; 5] = ["2xx", "3xx", "4xx", "5xx", "other"];
+
+/// The place of a status among the classes.
+fn class(status: u16) -> usize {
+    match status {
+        200..=599 => usize::from(status / 100 - 2),
+        _ => CLASSES.len() - 1,
+    }
+}
+
 /// Counters of one function, shared by its versions.
 #[derive(Debug, Default)]
 pub(crate) struct FunctionStats {
+    /// One of its versions handles requests of HTTP, or did.
+    pub(super) responds: AtomicBool,
     versions: Mutex<Versions>,
     pub(super) peak_memory_bytes: AtomicU64,
     pub(super) dropped_lines: AtomicU64,
@@ -123,6 +136,7 @@ pub(crate) struct VersionStats {
 #[derive(Debug, Clone)]
 pub(super) struct Totals {
     pub(super) outcomes: [u64; OUTCOMES],
+    pub(super) responses: [u64; CLASSES.len()],
     pub(super) latencies: [u64; latency::BUCKETS],
     pub(super) latency_ns: u64,
     pub(super) cpu_ns: u64,
@@ -135,6 +149,7 @@ impl Default for Totals {
     fn default() -> Self {
         Totals {
             outcomes: Default::default(),
+            responses: Default::default(),
             latencies: [0; latency::BUCKETS],
             latency_ns: 0,
             cpu_ns: 0,
@@ -149,6 +164,7 @@ impl Default for Totals {
 #[derive(Debug, Default)]
 struct CallStats {
     outcomes: [AtomicU64; OUTCOMES],
+    responses: [AtomicU64; CLASSES.len()],
     latencies: Latencies,
     latency_ns: AtomicU64,
     cpu_ns: AtomicU64,
@@ -170,13 +186,15 @@ impl Totals {
             (&mut self.memory_bytes, &stats.memory_bytes),
             (&mut self.host_bytes, &stats.host_bytes),
         ];
-        for (total, count) in outcomes.chain(others) {
+        let responses = self.responses.iter_mut().zip(&stats.responses);
+        for (total, count) in outcomes.chain(responses).chain(others) {
             *total = total.wrapping_add(count.load(Ordering::Relaxed));
         }
     }
 
     fn merge(&mut self, other: &Totals) {
         let lists = self.outcomes.iter_mut().zip(&other.outcomes);
+        let lists = lists.chain(self.responses.iter_mut().zip(&other.responses));
         let lists = lists.chain(self.latencies.iter_mut().zip(&other.latencies));
         let others = [
             (&mut self.latency_ns, &other.latency_ns),
@@ -264,6 +282,11 @@ impl FunctionStats {
         &self.processes
     }
 
+    /// Notes that it handles requests of HTTP.
+    pub(crate) fn handle_http(&self) {
+        self.responds.store(true, Ordering::Relaxed);
+    }
+
     /// Calls that wait at the cap of the function or of its namespace, of all its versions.
     pub(crate) fn queued_at_cap(&self) -> &AtomicUsize {
         &self.queued_at_cap
@@ -302,6 +325,14 @@ impl VersionStats {
         stats.latencies.record(latency, count);
         count.add(&stats.latency_ns, latency);
         count.add(&stats.cpu_ns, nanoseconds(cpu));
+    }
+
+    /// Counts the response that a call has made, by its status.
+    pub(crate) fn record_response(&self, status: u16) {
+        let (stats, count) = self.calls.mine_alone();
+        if let Some(counter) = stats.responses.get(class(status)) {
+            count.add(counter, 1);
+        }
     }
 
     /// Counts an instance that begins.

@@ -9,7 +9,7 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
-use super::counters::{DEPLOY_BUCKETS_MS, DeployStats, FunctionStats, Outcome, Stats, Totals};
+use super::counters::{CLASSES, DEPLOY_BUCKETS_MS, DeployStats, FunctionStats, Outcome, Stats, Totals};
 use super::latency;
 use crate::base::config::EngineKind;
 
@@ -75,6 +75,7 @@ struct Snapshot {
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         self.outcomes(&mut encoder)?;
+        self.responses(&mut encoder)?;
         self.latencies(&mut encoder)?;
         self.cpu_times(&mut encoder)?;
         self.peak_memories(&mut encoder)?;
@@ -126,6 +127,20 @@ impl Snapshot {
                     let labels = [("function", name.as_str()), ("reason", outcome.reason())];
                     family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Of a handler all classes are there from the start, so that the first response of one is an increase.
+    fn responses(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "Responses that handlers of HTTP made, by the class of their status";
+        let mut family = encoder.encode_descriptor("tidepool_responses", help, None, MetricType::Counter)?;
+        let handlers = self.functions.iter().filter(|(_, _, stats)| stats.responds.load(Ordering::Relaxed));
+        for (name, totals, _) in handlers {
+            for (class, count) in CLASSES.iter().zip(&totals.responses) {
+                let labels = [("function", name.as_str()), ("status", *class)];
+                family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(count, None)?;
             }
         }
         Ok(())

@@ -1,8 +1,12 @@
 //! The trace context of a request: what its header `traceparent` says, after the W3C's Trace Context.
 
 use hyper::HeaderMap;
+use hyper::header::HeaderValue;
+use std::fmt::{self, Display, Formatter};
 
 const HEADER: &str = "traceparent";
+/// What vendors say beside it.
+const STATE: &str = "tracestate";
 /// `00-` and 32, 16 and 2 digits, with a `-` between each two.
 const BYTES: usize = 55;
 
@@ -35,6 +39,18 @@ impl TraceParent {
         Some(TraceParent { trace_id, span_id, sampled: byte(*f0, *f1)? & 1 == 1 })
     }
 
+    /// Writes it into a request, for who gets that: in place of what its sender has said, of which the vendors' part stays if this is a part
+    /// of the same trace.
+    pub fn put(&self, headers: &mut HeaderMap) {
+        if Self::of(headers).is_none_or(|before| before.trace_id != self.trace_id) {
+            headers.remove(STATE);
+        }
+        // Digits and dashes are a header's.
+        if let Ok(value) = HeaderValue::try_from(self.to_string()) {
+            headers.insert(HEADER, value);
+        }
+    }
+
     /// Of a request. One that says it twice says nothing.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
         let mut all = headers.get_all(HEADER).iter();
@@ -42,6 +58,17 @@ impl TraceParent {
             (Some(one), None) => Self::parse(one.as_bytes()),
             _ => None,
         }
+    }
+}
+
+impl Display for TraceParent {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        out.write_str("00")?;
+        for id in [&self.trace_id[..], &self.span_id, &[u8::from(self.sampled)]] {
+            out.write_str("-")?;
+            id.iter().try_for_each(|byte| write!(out, "{byte:02x}"))?;
+        }
+        Ok(())
     }
 }
 
@@ -81,6 +108,31 @@ mod tests {
         assert_eq!((parent.span_id[0], parent.span_id[7], parent.sampled), (0xb7, 0x31, true));
         assert!(!TraceParent::parse(GOOD.replace("-01", "-00").as_bytes()).unwrap().sampled);
         assert!(!TraceParent::parse(GOOD.replace("-01", "-02").as_bytes()).unwrap().sampled);
+    }
+
+    #[test]
+    fn what_is_written_reads_the_same_and_what_vendors_have_said_stays_within_a_trace() {
+        let parent = TraceParent::parse(GOOD.as_bytes()).unwrap();
+        assert_eq!(parent.to_string(), GOOD);
+        let here = TraceParent { span_id: [7; 8], sampled: false, ..parent };
+        let elsewhere = TraceParent { trace_id: [7; 16], ..here };
+        let asked = |lines: &[&'static str]| -> HeaderMap {
+            let lines = lines.iter().map(|line| (HEADER, *line)).chain([(STATE, "a=1"), (STATE, "b=2")]);
+            lines.map(|(name, line)| (name.parse().unwrap(), HeaderValue::from_static(line))).collect()
+        };
+        for (span, lines, states) in [
+            (here, &[GOOD][..], 2),
+            (elsewhere, &[GOOD], 0),
+            (here, &[GOOD, GOOD], 0),
+            (here, &["what"], 0),
+            (here, &[], 0),
+        ] {
+            let mut headers = asked(lines);
+            span.put(&mut headers);
+            let said: Vec<_> = headers.get_all(HEADER).iter().collect();
+            assert_eq!(said, [span.to_string().as_str()], "{lines:?}");
+            assert_eq!(headers.get_all(STATE).iter().count(), states, "{lines:?}");
+        }
     }
 
     #[test]

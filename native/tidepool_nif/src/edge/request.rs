@@ -182,8 +182,11 @@ impl Dispatchers {
     }
 
     /// Has a handler of HTTP have a request: for its first slice here, where it may.
-    fn exchange(&self, request: ExchangeRequest, deferral: Deferral<'_>) -> Answer {
-        let traced = self.sampling.map(|sampling| sampling.decide(request.trace));
+    fn exchange(&self, mut request: ExchangeRequest, deferral: Deferral<'_>) -> Answer {
+        let mut traced = self.sampling.map(|sampling| sampling.decide(request.trace));
+        if let Some(traced) = &mut traced {
+            traced.pass_on(&mut request);
+        }
         let queue = self.queue();
         let stage = Arc::new(Mutex::new(Stage::Queued(None)));
         let (responder, answer) = deferral.responder({

@@ -10,6 +10,7 @@ use tidepool_core::{
     Step, Task, Usage,
 };
 use tidepool_errors::Reason;
+use tidepool_http::TraceParent;
 
 use crate::function::deploy::FunctionHandle;
 use crate::function::request;
@@ -358,6 +359,15 @@ fn exchange_call(env: Env<'_>, call: ExchangeCall) -> Term<'_> {
     let [binding, namespace] = ExchangeCall::TARGET;
     let arguments = [ResourceArc::new(ExchangeHandle(call.exchange)).encode(env), call.operation.encode(env)];
     (atoms::exchange(), binding, namespace, call.function, arguments.as_slice()).encode(env)
+}
+
+/// Has a request say in its header `traceparent` what its handler is part of. A text that is none changes nothing.
+#[rustler::nif]
+fn exchange_trace(exchange: &ExchangeHandle, traceparent: &str) -> Atom {
+    if let Some(parent) = TraceParent::parse(traceparent.as_bytes()) {
+        exchange.0.change_headers(|headers| parent.put(headers));
+    }
+    atoms::ok()
 }
 
 /// Tells a guest why another function gives it no response: `:missing`, `:unavailable`, `:denied`, `:too_deep`, `:full`, `:late`, or

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -26,6 +27,8 @@ struct Shared {
     inner: Mutex<Inner>,
     /// What a guest has that asked.
     asking: Option<Asking>,
+    /// The status of the response; 0 before its head is on its way.
+    status: AtomicU16,
 }
 
 struct Asking {
@@ -106,7 +109,7 @@ impl Exchange {
     }
 
     fn of(inner: Inner, asking: Option<Asking>) -> Self {
-        Exchange(Arc::new(Shared { inner: Mutex::new(inner), asking }))
+        Exchange(Arc::new(Shared { inner: Mutex::new(inner), asking, status: AtomicU16::new(0) }))
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -127,6 +130,23 @@ impl Exchange {
             Inner::One(Some(ends)) => Some(look(&ends.request, ends.is_secure)),
             Inner::One(None) | Inner::Probe => None,
         }
+    }
+
+    /// Changes the headers of the request, unless it was taken.
+    pub fn change_headers(&self, change: impl FnOnce(&mut http::HeaderMap)) {
+        if let Inner::One(Some(ends)) = &mut *self.inner() {
+            change(ends.request.headers_mut());
+        }
+    }
+
+    /// The head of the response is on its way, with this status.
+    pub(crate) fn respond(&self, status: u16) {
+        self.0.status.store(status, Ordering::Relaxed);
+    }
+
+    /// The status of the response, if there is one.
+    pub(crate) fn status(&self) -> Option<u16> {
+        Some(self.0.status.load(Ordering::Relaxed)).filter(|status| *status != 0)
     }
 
     /// Tells a guest that asked why it gets no response, unless it has got one, or was told before.

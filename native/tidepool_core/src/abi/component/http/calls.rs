@@ -90,7 +90,7 @@ async fn handle(
     };
     let request = request.map(|body| body.map_err(told));
     let scheme = if is_secure { Scheme::Https } else { Scheme::Http };
-    let responding = responder(respond, &fate, allowed, store.data().tape.is_some());
+    let responding = responder((exchange, respond), &fate, allowed, store.data().tape.is_some());
     let outcome = async {
         let index = interface.find(EXPORT).map(|export| export.index);
         let function = index.and_then(|index| instance.get_func(&mut *store, index));
@@ -148,12 +148,12 @@ fn told(error: io::Error) -> Error {
 
 /// What the guest sets its response by: that goes on at once.
 fn responder(
-    respond: Respond,
+    (exchange, respond): (&Exchange, Respond),
     fate: &Arc<Fate>,
     allowed: u64,
     is_taped: bool,
 ) -> impl FnOnce(Result<http::Response<HyperOutgoingBody>, ErrorCode>) + Send + Sync + use<> {
-    let fate = Arc::clone(fate);
+    let (exchange, fate) = (exchange.clone(), Arc::clone(fate));
     move |set| match set {
         Ok(response) if response.status().is_informational() => {
             let status = response.status().as_u16();
@@ -161,6 +161,7 @@ fn responder(
         }
         Ok(response) if announced(&response).is_some_and(|bytes| bytes > allowed) => fate.exceed(),
         Ok(response) => {
+            exchange.respond(response.status().as_u16());
             respond(Response::begin(response, fate, allowed, is_taped).map(BodyExt::boxed_unsync));
         }
         Err(code) => fate.refuse(format!("the handler failed: {code}")),
