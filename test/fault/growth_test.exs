@@ -100,6 +100,8 @@ defmodule Tidepool.Fault.GrowthTest do
   defp rows do
     [_before, table] = "docs/growth.md" |> File.read!() |> String.split("\n## What programs take\n")
 
+    [table | _sections] = String.split(table, "\n## ")
+
     for "| " <> row <- String.split(table, "\n"),
         cells = row |> String.trim_trailing("|") |> String.split("|") |> Enum.map(&String.trim/1),
         hd(cells) not in ["what grows", "---"],
