@@ -810,10 +810,18 @@ defmodule Tidepool.Native do
           {:ok, records :: non_neg_integer, bytes :: non_neg_integer} | record_failure
   def records_usage(_records, _namespace, _with_bytes?), do: :erlang.nif_error(:not_loaded)
 
-  @doc "Alarms that are due until then, in ms since 1970, and whose they are; the earliest first, `limit` at most."
-  @spec record_alarms(records, until_ms :: integer, non_neg_integer) ::
+  @doc """
+  Alarms that are due until then, in ms since 1970, and whose they are; the earliest first. Of each namespace it is those that are due
+  first, `each` at most and what `more` says of it beside that; the empty text is for classes without a namespace.
+  """
+  @spec record_alarms(
+          records,
+          until_ms :: integer,
+          each :: non_neg_integer,
+          more :: [{namespace :: binary, non_neg_integer}]
+        ) ::
           {:ok, [{at :: integer, class :: binary, name :: binary}]} | record_failure
-  def record_alarms(_records, _until_ms, _limit), do: :erlang.nif_error(:not_loaded)
+  def record_alarms(_records, _until_ms, _each, _more), do: :erlang.nif_error(:not_loaded)
 
   @typedoc "Where records are, whether anybody has them open or not: the path of a file, or the URL of a database."
   @type record_place :: {:file | :shared, binary}
@@ -841,7 +849,7 @@ defmodule Tidepool.Native do
 
   @doc """
   Opens the PostgreSQL database at a URL for this node, and makes its tables if there are none. `incarnation` is a number that no
-  other start of the node has. The term is for the same functions as that of a file; `record_alarms/3` has those of the shards that
+  other start of the node has. The term is for the same functions as that of a file; `record_alarms/4` has those of the shards that
   this node owns. What is asked while the database is away is told `:no_store`, and once it is back all goes on. A commit that was
   under way when the connection was lost is `:unknown_outcome`: the record is to be read anew.
   """

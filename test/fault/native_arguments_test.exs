@@ -122,7 +122,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     list_records: [:records, :text, :optional_binary, :number],
     record_heads: [:records, :text, :optional_binary, :number],
     records_usage: [:records, :text, :boolean],
-    record_alarms: [:records, :integer, :number],
+    record_alarms: [:records, :integer, :number, :list],
     record_shard: [:text, :text],
     export_records: [:record_place, :optional_binary, :text, :boolean],
     import_records: [:record_place, :text, :boolean],

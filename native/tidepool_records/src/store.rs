@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::archive::{Moved, Reader, Writer};
 use crate::postgres::{self, Answer, Ask, Database, Owner};
-use crate::record::{Change, Done, Heads, Key, Page, Record, StoreError, Summary, Usage, Values};
+use crate::record::{Change, Done, Heads, Key, MostOfEach, Page, Record, StoreError, Summary, Usage, Values};
 use crate::sqlite::{self, File, Told};
 
 /// Where records are, whether anybody has them open or not.
@@ -204,15 +204,15 @@ impl Records {
         }
     }
 
-    /// Alarms that are due until then, in ms since 1970, and whose they are; the earliest first, `limit` at most. Of a shared store
-    /// those in the shards that this node owns.
+    /// Alarms that are due until then, in ms since 1970, and whose they are; the earliest first. Of each namespace those that are due
+    /// first, as many as it gets, however many others have. Of a shared store those in the shards that this node owns.
     ///
     /// # Errors
     /// When they can't be read.
-    pub fn alarms(&self, until: i64, limit: usize) -> Result<Vec<(i64, Key)>, StoreError> {
+    pub fn alarms(&self, until: i64, most: &MostOfEach) -> Result<Vec<(i64, Key)>, StoreError> {
         match &self.0 {
-            Engine::Sqlite(file) => file.alarms(until, limit),
-            Engine::Postgres(database) => database.alarms(until, limit),
+            Engine::Sqlite(file) => file.alarms(until, most),
+            Engine::Postgres(database) => database.alarms(until, most),
         }
     }
 
