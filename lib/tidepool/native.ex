@@ -802,6 +802,10 @@ defmodule Tidepool.Native do
           {:ok, [{name :: binary, head :: binary | nil}], next :: binary | nil} | record_failure
   def record_heads(_records, _class, _from, _limit), do: :erlang.nif_error(:not_loaded)
 
+  @doc "Classes that there are records of, in their order: those after one, `limit` at most. The empty class is none."
+  @spec record_classes(records, binary, limit :: non_neg_integer) :: {:ok, [binary]} | record_failure
+  def record_classes(_records, _class, _limit), do: :erlang.nif_error(:not_loaded)
+
   @doc """
   How many records the classes of a namespace have together, and how many bytes these have with their values; 0 unless they are to be
   counted, for which each record is read.

@@ -120,6 +120,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     record_value: [:records, :text, :text, :binary],
     record_values: [:records, :text, :text, :binary, :optional_binary, :number],
     list_records: [:records, :text, :optional_binary, :number],
+    record_classes: [:records, :text, :number],
     record_heads: [:records, :text, :optional_binary, :number],
     records_usage: [:records, :text, :boolean],
     record_alarms: [:records, :integer, :number, :list],

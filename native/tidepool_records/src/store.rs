@@ -192,6 +192,17 @@ impl Records {
         Ok(Heads { records, next: page.next })
     }
 
+    /// Classes that there are records of, in their order: those after one, `limit` at most. The empty class is none.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    pub fn classes(&self, after: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+        match &self.0 {
+            Engine::Sqlite(file) => file.classes(after, limit),
+            Engine::Postgres(database) => database.classes(after, limit),
+        }
+    }
+
     /// What the records of all classes in a namespace have together, with or without their bytes. Takes the longer the more there
     /// are, and without bytes a fraction of that.
     ///

@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use proptest::prelude::*;
@@ -181,6 +181,12 @@ fn same(records: &Records, model: &Model) -> Result<(), TestCaseError> {
         });
         prop_assert_eq!(records.usage(namespace, true).unwrap(), expected);
         prop_assert_eq!(records.usage(namespace, false).unwrap(), Usage { bytes: 0, ..expected });
+    }
+    let classes: BTreeSet<String> = model.keys().map(|key| key.class.clone()).collect();
+    let classes: Vec<String> = classes.into_iter().collect();
+    prop_assert_eq!(&records.classes("", 100).unwrap(), &classes);
+    if let [first, second, ..] = &classes[..] {
+        prop_assert_eq!(records.classes(first, 1).unwrap(), [second.clone()]);
     }
     let mut due: Vec<_> = model
         .iter()

@@ -139,6 +139,12 @@ fn record_heads<'a>(
     })
 }
 
+/// `{:ok, [class]}`, or an error.
+#[rustler::nif(schedule = "DirtyIo")]
+fn record_classes<'a>(env: Env<'a>, records: &'a RecordsHandle, after: String, limit: usize) -> Term<'a> {
+    answer(env, records.0.classes(&after, limit.min(MOST)), |classes| (atoms::ok(), classes))
+}
+
 /// `{:ok, records, bytes}` of a namespace, or an error; 0 bytes when they are not to be counted.
 #[rustler::nif(schedule = "DirtyIo")]
 fn records_usage<'a>(env: Env<'a>, records: &'a RecordsHandle, namespace: String, with_bytes: bool) -> Term<'a> {

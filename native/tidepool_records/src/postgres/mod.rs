@@ -122,6 +122,10 @@ impl Database {
         self.reading(async |session| read::list(session, class, from, limit).await)
     }
 
+    pub(crate) fn classes(&self, after: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+        self.reading(async |session| read::classes_after(session, after, limit).await)
+    }
+
     pub(crate) fn usage(&self, namespace: &str, with_bytes: bool) -> Result<Usage, StoreError> {
         self.reading(async |session| read::usage(session, namespace, with_bytes).await)
     }

@@ -204,6 +204,13 @@ pub(super) async fn list(session: &Session, class: &str, from: Option<&Key>, lim
     Ok(Page { records, next })
 }
 
+/// Classes after one, `limit` at most.
+pub(super) async fn classes_after(session: &Session, after: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+    let sql = "SELECT DISTINCT class FROM tidepool.record WHERE class > $1 ORDER BY class LIMIT $2";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    session.client.query(sql, &[&after.as_bytes(), &limit]).await?.iter().map(|found| text(found, 0)).collect()
+}
+
 /// What the records of all classes in a namespace have together.
 pub(super) async fn usage(session: &Session, namespace: &str, with_bytes: bool) -> Result<Usage, StoreError> {
     let [first, beyond] = classes(namespace);

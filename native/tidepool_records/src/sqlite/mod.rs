@@ -133,6 +133,11 @@ impl File {
         self.readers.reading(|connection| read::heads(connection, class, from, limit))
     }
 
+    /// As [`Records::classes`](crate::Records::classes).
+    pub(crate) fn classes(&self, after: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+        self.readers.reading(|connection| read::classes_after(connection, after, limit))
+    }
+
     /// As [`Records::usage`](crate::Records::usage).
     pub(crate) fn usage(&self, namespace: &str, with_bytes: bool) -> Result<Usage, StoreError> {
         self.readers.reading(|connection| read::usage(connection, namespace, with_bytes))

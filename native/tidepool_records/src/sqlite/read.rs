@@ -181,6 +181,18 @@ pub(super) fn heads(
     Ok(found)
 }
 
+/// Classes after one, `limit` at most. Each is looked for in the index, however many records it has.
+pub(super) fn classes_after(connection: &Connection, after: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+    let mut next = connection.prepare_cached("SELECT class FROM record WHERE class > ? ORDER BY class LIMIT 1")?;
+    let mut found: Vec<String> = Vec::new();
+    while found.len() < limit {
+        let last = found.last().map_or(after, String::as_str);
+        let Some(class) = next.query_row([last], |row| row.get(0)).optional()? else { break };
+        found.push(class);
+    }
+    Ok(found)
+}
+
 /// What the records of all classes in a namespace have together. Without bytes an index has it.
 pub(super) fn usage(connection: &Connection, namespace: &str, with_bytes: bool) -> Result<Usage, StoreError> {
     let bounds = classes(namespace);
